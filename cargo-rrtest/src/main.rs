@@ -1,0 +1,2 @@
+//! `cargo rrtest`: `cargo test` with a recorder.
+fn main() {}

@@ -1,0 +1,62 @@
+//! What can go wrong, in words for the user.
+
+use crate::task::TaskId;
+
+/// An error of the engine. What a recorded program does wrong is an [`crate::ending::Ending`] instead.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Told to give up.
+    #[error("interrupted")]
+    Stopped,
+    /// The operating system refused something.
+    #[error("{what}: {source}")]
+    Os {
+        /// What was tried, on what.
+        what: String,
+        /// The refusal.
+        source: std::io::Error,
+    },
+    /// The machine does not allow recording at all.
+    #[error("{what}\n  {remedy}")]
+    Forbidden {
+        /// What is missing.
+        what: String,
+        /// How to allow it.
+        remedy: String,
+    },
+    /// The program could not be started.
+    #[error("cannot run `{program}`: {source}")]
+    Start {
+        /// The program.
+        program: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A trace file is damaged, foreign or of another version.
+    #[error(transparent)]
+    Trace(#[from] crate::trace::TraceError),
+    /// A replay did something else than the recording.
+    #[error(transparent)]
+    Diverged(#[from] Box<Divergence>),
+    /// Not built yet.
+    #[error("not built yet")]
+    NotYet,
+}
+
+/// The first difference between a replay and its recording.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the replay diverged at event {event} ({task}, thread `{name}`)\n  expected: {expected}\n  found:    {found}"
+)]
+pub struct Divergence {
+    /// The event's number, counted from 0.
+    pub event: u64,
+    /// The task that ran.
+    pub task: TaskId,
+    /// Its thread name.
+    pub name: String,
+    /// What the trace says.
+    pub expected: String,
+    /// What happened.
+    pub found: String,
+}

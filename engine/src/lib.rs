@@ -1,0 +1,34 @@
+//! Record and replay of Linux x86-64 programs, without hardware counters and without root.
+//!
+//! After O'Callahan et al., "Engineering Record and Replay for Deployability" (arXiv 1705.05937): ptrace, one task at
+//! a time on one core, every input from the kernel logged. The clock that pins a position inside a task's execution is
+//! compiled into the recorded program (see [`rrtest_preload`]).
+//!
+//! The rooms, each standing only on those below it:
+//!
+//! ```text
+//! keep       write a recording to a file once it has replayed
+//! replay     drives a process from a trace        record     drives a process and writes a trace
+//! schedule   who runs next: futexes, strategies (record only)
+//! syscalls   one table: what each call reads, writes, may block on, and how it replays
+//! trace      the file format: events, memory, files; writer and reader
+//! clock      where in a task's execution are we
+//! tracee     safe ptrace: stopped and running are different types
+//! ```
+//!
+//! The engine knows nothing of cargo or of tests.
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+compile_error!("rrtest records Linux x86-64 programs only");
+
+pub mod ending;
+pub mod error;
+pub mod keep;
+pub mod program;
+pub mod record;
+pub mod replay;
+pub mod schedule;
+pub mod task;
+pub mod trace;
+
+pub use error::Error;

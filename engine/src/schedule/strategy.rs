@@ -1,0 +1,101 @@
+//! What a strategy is asked and what it answers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::task::TaskId;
+
+/// How the schedule of one recording is made. Equal plans give equal decisions to a program that behaves equally.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Which strategy.
+    pub strategy: StrategyName,
+    /// The seed of all its random choices.
+    pub seed: u64,
+    /// How many ticks the program is expected to run, from earlier recordings; 0 if unknown.
+    pub expected_ticks: u64,
+    /// How many tasks it is expected to have; 0 if unknown.
+    pub expected_tasks: u32,
+}
+
+/// The strategies by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StrategyName {
+    /// Round robin with long timeslices: no chaos.
+    Fair,
+    /// A random walk over ticks.
+    Walk,
+    /// Priorities with random change points.
+    Pct,
+}
+
+/// How one recording's tasks share the core.
+///
+/// A strategy is asked at the points where it could change its mind: when the running task has used up its timeslice,
+/// cannot go on, yields, or when another task becomes able to run.
+pub trait Strategy: Send {
+    /// A task came into being. It becomes able to run at once.
+    fn spawned(&mut self, task: TaskId);
+
+    /// A task ended.
+    fn exited(&mut self, task: TaskId);
+
+    /// Which task runs next, and for how many ticks at most. `runnable` is in order of task number and not empty.
+    fn decide(&mut self, point: Point, runnable: &[TaskId]) -> Choice;
+
+    /// Which of these waiters, in order of arrival and not empty, the next wake wakes (an index).
+    fn wake(&mut self, waiters: &[TaskId]) -> usize;
+}
+
+/// Why and where a strategy is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// The task that ran last; none at the start. It is among the runnable only if it can go on.
+    pub current: Option<TaskId>,
+    /// Why it is asked.
+    pub why: Why,
+    /// Ticks that `current` ran since the previous decision.
+    pub ran: u64,
+    /// What `current` is about to do, where that is known.
+    pub next: Option<Operation>,
+}
+
+/// Why a strategy is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The program starts.
+    Start,
+    /// The timeslice is used up.
+    SliceOver,
+    /// The current task can go on, but other tasks have become able to run since the last decision.
+    Woken,
+    /// The current task can go on but gives way (`sched_yield(2)`): it probably waits for another in a loop.
+    Yielded,
+    /// The current task cannot go on until something happens.
+    Blocked,
+    /// The current task has ended.
+    Exited,
+}
+
+/// The operation a task is about to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// A memory operation that ticked.
+    Memory {
+        /// The address it touches; 0 for a fence.
+        address: u64,
+        /// Whether it can change memory.
+        writes: bool,
+    },
+    /// A system call of this number.
+    Syscall(u64),
+}
+
+/// A strategy's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The task to run; one of the runnable.
+    pub task: TaskId,
+    /// Ticks until the next question, at least 1.
+    pub slice: u64,
+}

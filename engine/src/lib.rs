@@ -28,7 +28,9 @@ pub mod program;
 pub mod record;
 pub mod replay;
 pub mod schedule;
+pub mod syscalls;
 pub mod task;
 pub mod trace;
+pub mod tracee;
 
 pub use error::Error;

@@ -1,0 +1,153 @@
+//! The words in which a system call is described.
+
+/// What is known of a system call.
+#[derive(Debug)]
+pub struct Description {
+    /// Its number.
+    pub number: u64,
+    pub(super) constant: &'static str,
+    /// Who does it, when recording and when replaying.
+    pub class: Class,
+    /// What the kernel writes to memory when the call succeeds.
+    pub outs: &'static [Out],
+    /// Whether and on what it may block.
+    pub block: Block,
+}
+
+impl Description {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.constant.strip_prefix("SYS_").unwrap_or(self.constant)
+    }
+}
+
+/// Who does a system call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The recorder itself; it never reaches the kernel. Replay takes its outcome from the log.
+    Emulated(Emulation),
+    /// The kernel. Replay takes its outcome from the log.
+    Logged,
+    /// The kernel, and again the kernel in replay, because it shapes memory or tasks.
+    Performed(Performance),
+    /// Nobody: it fails with this errno, as in a sandbox.
+    Refused(i32),
+}
+
+/// What the recorder does instead of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emulation {
+    /// futex(2): the scheduler's queues.
+    Futex,
+    /// nanosleep(2): a deadline of the scheduler.
+    Nanosleep,
+    /// clock_nanosleep(2).
+    ClockNanosleep,
+    /// sched_yield(2).
+    Yield,
+    /// clock_gettime(2).
+    ClockGettime,
+    /// gettimeofday(2).
+    Gettimeofday,
+    /// time(2).
+    Time,
+    /// getrandom(2): from the recording's seed.
+    Getrandom,
+    /// getcpu(2): always core 0.
+    Getcpu,
+    /// sched_getaffinity(2): as many cores as the program is told there are.
+    GetAffinity,
+    /// sched_setaffinity(2) and others that succeed without effect.
+    Nothing,
+}
+
+/// What replay does with a call that shapes memory or tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Performance {
+    /// The same call.
+    Same,
+    /// mmap(2): at the recorded address, a file's contents from the trace.
+    Map,
+    /// mremap(2): to the recorded address.
+    Remap,
+    /// brk(2): as anonymous memory.
+    Break,
+    /// madvise(2): the same call where it changes contents.
+    Advise,
+    /// clone(2), clone3(2): the same, with the recorded thread ids.
+    Clone,
+    /// rt_sigreturn(2).
+    SignalReturn,
+    /// exit(2): of a task.
+    Exit,
+    /// exit_group(2): of a process.
+    ExitGroup,
+}
+
+/// Memory that the kernel writes. Numbers are indices of arguments; a null pointer means none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Out {
+    /// At argument `0`, as many bytes as the call returns.
+    Returned(usize),
+    /// At argument `.0`, `.1` bytes.
+    Fixed(usize, u64),
+    /// At `at`, an array of `count` (an argument) items of `size` bytes.
+    Array {
+        /// Pointer.
+        at: usize,
+        /// Argument with the number of items.
+        count: usize,
+        /// Bytes of an item.
+        size: u64,
+    },
+    /// At `at`, as many items of `size` bytes as the call returns.
+    Items {
+        /// Pointer.
+        at: usize,
+        /// Bytes of an item.
+        size: u64,
+    },
+    /// At `at`, as many bytes as the 32-bit word at `len` says afterwards, at most as many as it said before; and that
+    /// word.
+    Sized {
+        /// Pointer to the buffer.
+        at: usize,
+        /// Pointer to the word.
+        len: usize,
+    },
+    /// In the buffers of the iovec array at `at` of `count` items, as many bytes as the call returns.
+    Iovec {
+        /// Pointer to the array.
+        at: usize,
+        /// Argument with the number of items.
+        count: usize,
+    },
+    /// In what the msghdr at argument `.0` points to: name, buffers, control data; and in it.
+    Message(usize),
+    /// What ioctl(2)'s request says, at argument 2.
+    Ioctl,
+    /// What fcntl(2)'s command says, at argument 2.
+    Fcntl,
+    /// What prctl(2)'s option says, at argument 1.
+    Prctl,
+    /// What arch_prctl(2)'s code says, at argument 1.
+    ArchPrctl,
+}
+
+/// On what a call may block. Numbers are indices of arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Block {
+    /// It does not block, or only as long as the disk takes.
+    Never,
+    /// Until this descriptor can be read.
+    Readable(usize),
+    /// Until this descriptor can be written.
+    Writable(usize),
+    /// poll(2): until one of the descriptors is ready.
+    Poll,
+    /// ppoll(2).
+    Ppoll,
+    /// epoll_wait(2), epoll_pwait(2): until the epoll descriptor can be read, or the milliseconds of argument 3 are over.
+    Epoll,
+}

@@ -1,0 +1,47 @@
+//! The seccomp filter: every system call stops, but for injected ones.
+
+use libc::{
+    BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO,
+    SECCOMP_RET_TRACE, sock_filter,
+};
+
+use crate::tracee::Area;
+
+/// `AUDIT_ARCH_X86_64` (linux/audit.h).
+const ARCH: u32 = 0xc000_003e;
+
+/// Offsets in `struct seccomp_data` (linux/seccomp.h).
+mod offset {
+    pub(super) const ARCH: u32 = 4;
+    pub(super) const IP_LOW: u32 = 8;
+    pub(super) const IP_HIGH: u32 = 12;
+}
+
+const fn op(code: u32, jt: u8, jf: u8, k: u32) -> sock_filter {
+    sock_filter { code: code as u16, jt, jf, k }
+}
+
+const fn load(offset: u32) -> sock_filter {
+    op(BPF_LD | BPF_W | BPF_ABS, 0, 0, offset)
+}
+
+const fn jump_unless(value: u32, skip: u8) -> sock_filter {
+    op(BPF_JMP | BPF_JEQ | BPF_K, 0, skip, value)
+}
+
+const fn answer(action: u32) -> sock_filter {
+    op(BPF_RET | BPF_K, 0, 0, action)
+}
+
+/// The filter program. Calls of another architecture (`int 0x80`) fail with ENOSYS, as on a kernel without them.
+pub(super) const FILTER: [sock_filter; 9] = [
+    load(offset::ARCH),
+    jump_unless(ARCH, 5),
+    load(offset::IP_LOW),
+    jump_unless(Area::INJECTED_IP as u32, 4),
+    load(offset::IP_HIGH),
+    jump_unless((Area::INJECTED_IP >> 32) as u32, 2),
+    answer(SECCOMP_RET_ALLOW),
+    answer(SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
+    answer(SECCOMP_RET_TRACE),
+];

@@ -1,0 +1,308 @@
+//! Starting a traced child process.
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd};
+
+use libc::{c_char, c_int};
+use nix::sys::ptrace;
+use nix::unistd::Pid;
+
+use crate::Error;
+use crate::tracee::filter::FILTER;
+use crate::tracee::{Area, Running, Stop, Stopped, Wait, last_os, os};
+
+/// Where a driven process has the descriptor of the shared area: high, so that it disturbs no numbering.
+pub(super) fn area_fd() -> c_int {
+    // SAFETY: an all-zero rlimit is valid and a live local.
+    let limit = unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+        limit.rlim_cur
+    };
+    1000.min(c_int::try_from(limit).unwrap_or(c_int::MAX) - 1)
+}
+
+/// What the child does once it is traced. Its data are ready before the fork: a forked child of a process with several
+/// threads must not allocate (signal-safety(7)).
+pub(super) enum Then {
+    /// Start a program.
+    Execute(Arguments),
+    /// Stop for good, to be rebuilt from outside.
+    Wait,
+}
+
+/// The arguments of execve(2), and the directory to start in.
+pub(super) struct Arguments {
+    path: CString,
+    cwd: CString,
+    argv: Vec<*const c_char>,
+    envp: Vec<*const c_char>,
+    // What the pointers above point into.
+    _strings: Vec<CString>,
+}
+
+impl Arguments {
+    pub(super) fn new(program: &crate::program::Program) -> Result<Self, Error> {
+        use std::os::unix::ffi::OsStrExt;
+        let string = |bytes: &[u8]| {
+            CString::new(bytes).map_err(|_| Error::Start {
+                program: program.path.display().to_string(),
+                source: std::io::Error::new(
+                    std::io::ErrorKind::InvalidInput,
+                    "an argument or environment variable contains a NUL byte",
+                ),
+            })
+        };
+        let path = string(program.path.as_os_str().as_bytes())?;
+        let cwd = string(program.cwd.as_os_str().as_bytes())?;
+        let mut strings = Vec::new();
+        let mut argv = vec![path.as_ptr()];
+        for arg in &program.args {
+            let arg = string(arg.as_bytes())?;
+            argv.push(arg.as_ptr());
+            strings.push(arg);
+        }
+        argv.push(std::ptr::null());
+        let mut envp = Vec::new();
+        for (name, value) in &program.env {
+            let pair = string(&[name.as_bytes(), b"=", value.as_bytes()].concat())?;
+            envp.push(pair.as_ptr());
+            strings.push(pair);
+        }
+        envp.push(std::ptr::null());
+        Ok(Self { path, cwd, argv, envp, _strings: strings })
+    }
+}
+
+/// The steps of the child that can fail, as it reports them to its parent.
+#[repr(u8)]
+#[derive(Clone, Copy)]
+enum Step {
+    Descriptors = 1,
+    Directory,
+    NewPrivileges,
+    Filter,
+    MapArea,
+}
+
+/// Fork a child that is traced, has the shared area's descriptor and the filter, and stands in its first system call
+/// under the filter.
+pub(super) fn fork_traced(area: &Area, then: &Then) -> Result<Stopped, Error> {
+    let (go_read, mut go_write) = pipe()?;
+    let (mut report_read, report_write) = pipe()?;
+    let area_fd = area_fd();
+    let null = File::options().read(true).write(true).open("/dev/null").map_err(os("open /dev/null"))?;
+    // SAFETY: until it executes another program or stops for good, the child makes async-signal-safe calls only.
+    let pid = unsafe { libc::fork() };
+    match pid {
+        -1 => return Err(last_os("fork")),
+        0 => {
+            let fds = Descriptors {
+                area: area.file().as_raw_fd(),
+                area_copy: area_fd,
+                null: null.as_raw_fd(),
+                go: go_read.as_raw_fd(),
+                report: report_write.as_raw_fd(),
+            };
+            // SAFETY: we are the child of a fork; `then` was prepared before it.
+            unsafe { child(&fds, then) }
+        }
+        _ => {}
+    }
+    drop((go_read, report_write));
+    let pid = Pid::from_raw(pid);
+    let traced = seize(pid).and_then(|()| {
+        go_write.write_all(b"!").map_err(os("start the child"))?;
+        Running::assume(pid).wait_soon()
+    });
+    match traced {
+        Ok(Wait::Stopped(stopped, Stop::Seccomp)) => Ok(stopped),
+        Ok(_) => {
+            let mut report = Vec::new();
+            kill(pid);
+            // The child's end is closed, by its death at the latest.
+            let _ = report_read.read_to_end(&mut report);
+            Err(failure(&report, then))
+        }
+        Err(error) => {
+            kill(pid);
+            let _ = Running::assume(pid).wait_soon();
+            Err(error)
+        }
+    }
+}
+
+fn seize(pid: Pid) -> Result<(), Error> {
+    use ptrace::Options as O;
+    let options = O::PTRACE_O_EXITKILL
+        | O::PTRACE_O_TRACESYSGOOD
+        | O::PTRACE_O_TRACESECCOMP
+        | O::PTRACE_O_TRACECLONE
+        | O::PTRACE_O_TRACEFORK
+        | O::PTRACE_O_TRACEVFORK
+        | O::PTRACE_O_TRACEEXEC;
+    ptrace::seize(pid, options).map_err(|errno| Error::Forbidden {
+        what: format!("ptrace of a child process is not allowed here ({errno})"),
+        remedy: "allow it: `docker run --cap-add=SYS_PTRACE --security-opt seccomp=unconfined …`, or lower \
+                 /proc/sys/kernel/yama/ptrace_scope to 1; `cargo rrtest doctor` shows more"
+            .into(),
+    })
+}
+
+fn kill(pid: Pid) {
+    // It is our child and has not been waited for to its end, so the id is still its own.
+    let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+}
+
+fn failure(report: &[u8], then: &Then) -> Error {
+    let &[step, a, b, c, d] = report else {
+        return Error::Os {
+            what: "start a traced child".into(),
+            source: std::io::Error::other("it died before it could start"),
+        };
+    };
+    let source = std::io::Error::from_raw_os_error(i32::from_ne_bytes([a, b, c, d]));
+    let forbidden = |what: &str| Error::Forbidden {
+        what: format!("{what} is not allowed here ({source})"),
+        remedy: "allow it: `docker run --security-opt seccomp=unconfined …`; `cargo rrtest doctor` shows more".into(),
+    };
+    match (step, then) {
+        (s, _) if s == Step::NewPrivileges as u8 => forbidden("prctl(PR_SET_NO_NEW_PRIVS)"),
+        (s, _) if s == Step::Filter as u8 => forbidden("a seccomp filter"),
+        (s, Then::Execute(args)) if s == Step::Directory as u8 => {
+            Error::Os { what: format!("enter directory `{}`", args.cwd.to_string_lossy()), source }
+        }
+        (s, _) if s == Step::MapArea as u8 => Error::Os { what: "map shared memory in the child".into(), source },
+        _ => Error::Os { what: "prepare the child's descriptors".into(), source },
+    }
+}
+
+fn pipe() -> Result<(File, File), Error> {
+    let mut fds = [0; 2];
+    // SAFETY: `fds` has place for two descriptors.
+    if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
+        return Err(last_os("make a pipe"));
+    }
+    // SAFETY: both descriptors are new and ours.
+    Ok(unsafe { (File::from_raw_fd(fds[0]), File::from_raw_fd(fds[1])) })
+}
+
+struct Descriptors {
+    area: c_int,
+    area_copy: c_int,
+    null: c_int,
+    go: c_int,
+    report: c_int,
+}
+
+/// The child's way from fork to its first system call under the filter.
+///
+/// # Safety
+/// To be called only in the child of a fork.
+unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
+    let fail = |step: Step| -> ! {
+        // SAFETY: async-signal-safe calls with pointers to live locals.
+        unsafe {
+            let errno = (*libc::__errno_location()).to_ne_bytes();
+            let report = [step as u8, errno[0], errno[1], errno[2], errno[3]];
+            libc::write(fds.report, report.as_ptr().cast(), report.len());
+            libc::_exit(127)
+        }
+    };
+    // SAFETY: async-signal-safe calls only (prctl, seccomp, personality and the rest are plain system calls), with
+    // pointers to live locals or to what `then` owns.
+    unsafe {
+        // A group of its own: the terminal's Ctrl-C is for the recorder.
+        libc::setpgid(0, 0);
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        for fd in 0..3 {
+            if libc::dup2(fds.null, fd) < 0 {
+                fail(Step::Descriptors);
+            }
+        }
+        if libc::dup2(fds.area, fds.area_copy) < 0 {
+            fail(Step::Descriptors);
+        }
+        // What the recorder has set for itself must not be inherited through execve(2).
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        libc::personality((libc::personality(0xffff_ffff) | libc::ADDR_NO_RANDOMIZE) as libc::c_ulong);
+        match then {
+            Then::Execute(args) => {
+                if libc::chdir(args.cwd.as_ptr()) != 0 {
+                    fail(Step::Directory);
+                }
+            }
+            Then::Wait => {
+                forget_rseq();
+                let area = libc::mmap(
+                    rrtest_preload::layout::AREA as *mut libc::c_void,
+                    rrtest_preload::layout::AREA_LEN,
+                    libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC,
+                    libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE,
+                    fds.area,
+                    0,
+                );
+                if area == libc::MAP_FAILED {
+                    fail(Step::MapArea);
+                }
+            }
+        }
+        let mut byte = 0_u8;
+        if libc::read(fds.go, (&raw mut byte).cast(), 1) != 1 {
+            libc::_exit(127);
+        }
+        if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {
+            fail(Step::NewPrivileges);
+        }
+        let filter = libc::sock_fprog { len: FILTER.len() as u16, filter: FILTER.as_ptr().cast_mut() };
+        if libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const filter) != 0 {
+            fail(Step::Filter);
+        }
+        match then {
+            Then::Execute(args) => {
+                libc::execve(args.path.as_ptr(), args.argv.as_ptr(), args.envp.as_ptr());
+            }
+            Then::Wait => {
+                libc::syscall(rrtest_preload::layout::SYS_INJECTED as libc::c_long);
+            }
+        }
+        libc::_exit(127)
+    }
+}
+
+/// Take back the rseq(2) area that glibc has registered for this thread: the kernel writes to it, and kills a process
+/// that has unmapped it. C libraries without `__rseq_size` have registered none.
+///
+/// # Safety
+/// The thread must not use restartable sequences any more.
+unsafe fn forget_rseq() {
+    const UNREGISTER: c_int = 1;
+    /// glibc's `RSEQ_SIG` on x86.
+    const SIGNATURE: u32 = 0x5305_3053;
+    let symbol = |name: &CStr| {
+        // SAFETY: a lookup by a valid C string.
+        unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }
+    };
+    let offset = symbol(c"__rseq_offset").cast::<isize>();
+    let size = symbol(c"__rseq_size").cast::<u32>();
+    if offset.is_null() || size.is_null() {
+        return;
+    }
+    // SAFETY: glibc defines both symbols with these types (rseq in its manual); the thread pointer is the first word
+    // of the thread control block it points to (x86-64 TLS ABI). A wrong length is refused with EINVAL.
+    unsafe {
+        let thread_pointer: usize;
+        std::arch::asm!("mov {}, fs:0", out(reg) thread_pointer, options(nostack, readonly));
+        let area = thread_pointer.wrapping_add_signed(*offset);
+        // Registered with at least 32 bytes, whatever smaller size is in use.
+        for len in [(*size).max(32), *size] {
+            libc::syscall(libc::SYS_rseq, area, len, UNREGISTER, SIGNATURE);
+        }
+    }
+}
+

@@ -1,0 +1,99 @@
+//! A traced process's memory.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+
+use nix::unistd::Pid;
+
+use crate::Error;
+use crate::tracee::os;
+
+/// A traced process's memory, through `/proc/PID/mem`: as a tracer we may write also where the process may not.
+///
+/// The file stands for the address space the process had when it was opened: open it anew after execve(2).
+#[derive(Debug)]
+pub struct Memory {
+    file: File,
+    pid: Pid,
+}
+
+impl Memory {
+    /// Open the memory of a stopped process.
+    ///
+    /// # Errors
+    /// If the process is gone or may not be traced.
+    pub fn open(pid: Pid) -> Result<Self, Error> {
+        let path = format!("/proc/{pid}/mem");
+        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(os(format!("open {path}")))?;
+        Ok(Self { file, pid })
+    }
+
+    /// Fill `buffer` from `address` on.
+    ///
+    /// # Errors
+    /// If not all of it is mapped.
+    pub fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        self.file.read_exact_at(buffer, address).map_err(os(format!(
+            "read {} bytes at {address:#x} of process {}",
+            buffer.len(),
+            self.pid
+        )))
+    }
+
+    /// `len` bytes from `address` on.
+    ///
+    /// # Errors
+    /// If not all of them are mapped.
+    pub fn bytes(&self, address: u64, len: usize) -> Result<Vec<u8>, Error> {
+        let mut bytes = vec![0; len];
+        self.read(address, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// As many of `len` bytes from `address` on as are mapped.
+    #[must_use]
+    pub fn available(&self, address: u64, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        let mut got = 0;
+        while got < len {
+            match self.file.read_at(&mut bytes[got..], address + got as u64) {
+                Ok(n) if n > 0 => got += n,
+                _ => break,
+            }
+        }
+        bytes.truncate(got);
+        bytes
+    }
+
+    /// The 32-bit word at `address`.
+    ///
+    /// # Errors
+    /// If it is not mapped.
+    pub fn u32(&self, address: u64) -> Result<u32, Error> {
+        let mut word = [0; 4];
+        self.read(address, &mut word)?;
+        Ok(u32::from_ne_bytes(word))
+    }
+
+    /// The 64-bit word at `address`.
+    ///
+    /// # Errors
+    /// If it is not mapped.
+    pub fn u64(&self, address: u64) -> Result<u64, Error> {
+        let mut word = [0; 8];
+        self.read(address, &mut word)?;
+        Ok(u64::from_ne_bytes(word))
+    }
+
+    /// Write `bytes` to `address` on, whatever the protection there.
+    ///
+    /// # Errors
+    /// If not all of it is mapped.
+    pub fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Error> {
+        self.file.write_all_at(bytes, address).map_err(os(format!(
+            "write {} bytes at {address:#x} of process {}",
+            bytes.len(),
+            self.pid
+        )))
+    }
+}

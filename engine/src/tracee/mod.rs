@@ -1,0 +1,46 @@
+//! Safe ptrace: what can be asked of a traced task depends on whether it is stopped, and that is in the types.
+//!
+//! A task is [`Stopped`] or [`Running`]. Registers can be read only of a stopped one; resuming consumes it. A task that
+//! dies under us is a value ([`Wait::Dead`]), not a surprise. The style is that of reverie's `safeptrace`.
+
+mod area;
+mod filter;
+mod fork;
+mod heartbeat;
+mod launch;
+mod maps;
+mod memory;
+mod registers;
+mod remote;
+mod rebuild;
+mod status;
+mod task;
+
+pub use area::Area;
+pub use heartbeat::Heartbeat;
+pub use launch::{Launched, launch};
+pub use maps::{Line, maps};
+pub use memory::Memory;
+pub use rebuild::rebuild;
+pub use remote::remote;
+pub use status::{Disposition, State, comm, disposition, state};
+pub use task::{Death, Resume, Running, Stop, Stopped, Wait, Waited, wait_any};
+
+pub(crate) use registers::RegistersExt;
+
+/// Bytes of a page.
+pub const PAGE: u64 = 4096;
+
+/// The end of the address space that a program can use (x86-64 with four-level page tables, less the guard page).
+pub const TASK_SIZE: u64 = 0x7fff_ffff_f000;
+
+/// An operating system call failed: which one, on what.
+pub(crate) fn os(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> crate::Error {
+    let what = what.into();
+    move |source| crate::Error::Os { what, source }
+}
+
+/// The same, with the error that the last failed libc call left behind.
+pub(crate) fn last_os(what: impl Into<String>) -> crate::Error {
+    crate::Error::Os { what: what.into(), source: std::io::Error::last_os_error() }
+}

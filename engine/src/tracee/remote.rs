@@ -1,0 +1,49 @@
+//! System calls made by a driven process on our behalf.
+
+use crate::Error;
+use crate::trace::event::Registers;
+use crate::tracee::{Area, RegistersExt, Resume, Stop, Stopped, Wait};
+use rrtest_preload::layout::SYS_INJECTED;
+
+/// Have a task make a system call, at the injection code in the shared area. The task must stand at a system-call entry
+/// that is not to happen, and stands at another such entry afterwards; its registers are the caller's to restore.
+///
+/// # Errors
+/// If the task dies; a call that fails is an ordinary result (`-errno`).
+pub fn remote(task: Stopped, number: u64, args: [u64; 6]) -> Result<(Stopped, i64), Error> {
+    let mut registers = task.registers()?;
+    registers.set_ip(Area::CODE);
+    call(task, registers, number, args)
+}
+
+/// The same with the injection code at the instruction pointer that `registers` say.
+pub(super) fn call(
+    task: Stopped,
+    mut registers: Registers,
+    number: u64,
+    args: [u64; 6],
+) -> Result<(Stopped, i64), Error> {
+    registers.set_number(u64::MAX);
+    registers.set_result(number.cast_signed());
+    registers.set_args(args);
+    task.set_registers(&registers)?;
+    let mut task = task;
+    loop {
+        match task.resume(Resume::Freely, 0)?.wait_soon()? {
+            Wait::Stopped(stopped, Stop::Seccomp) => {
+                let registers = stopped.registers()?;
+                if registers.number() == SYS_INJECTED as u64 {
+                    return Ok((stopped, registers.args()[0].cast_signed()));
+                }
+                task = stopped;
+            }
+            Wait::Stopped(stopped, _) => task = stopped,
+            Wait::Dead(death) => {
+                return Err(Error::Os {
+                    what: format!("make system call {number} in a driven process"),
+                    source: std::io::Error::other(format!("it died: {death:?}")),
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What `/proc` says of a task.
+
+use nix::unistd::Pid;
+
+use crate::Error;
+use crate::tracee::os;
+
+/// What a task does, as the kernel sees it (`/proc/PID/stat`, proc_pid_stat(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// On a core or waiting for one.
+    Runnable,
+    /// Asleep until an event that may never come.
+    Sleeping,
+    /// In a short wait, for the disk say.
+    DiskSleep,
+    /// In a ptrace stop.
+    Stopped,
+    /// Dead, or as good as.
+    Dead,
+}
+
+/// The state of a task; a task that cannot be found is dead.
+#[must_use]
+pub fn state(tid: Pid) -> State {
+    let Ok(stat) = std::fs::read(format!("/proc/{tid}/stat")) else {
+        return State::Dead;
+    };
+    // The name, in parentheses, may contain anything: the state follows the last one.
+    let letter = stat.iter().rposition(|&b| b == b')').and_then(|at| stat.get(at + 2));
+    match letter {
+        Some(b'R') => State::Runnable,
+        Some(b'S') => State::Sleeping,
+        Some(b't' | b'T') => State::Stopped,
+        Some(b'D') => State::DiskSleep,
+        _ => State::Dead,
+    }
+}
+
+/// A task's name.
+#[must_use]
+pub fn comm(tid: Pid) -> String {
+    std::fs::read(format!("/proc/{tid}/comm"))
+        .map(|name| String::from_utf8_lossy(&name).trim_end().to_owned())
+        .unwrap_or_default()
+}
+
+/// What a task has said about a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disposition {
+    /// It has a handler.
+    pub caught: bool,
+    /// It ignores it.
+    pub ignored: bool,
+    /// It blocks it.
+    pub blocked: bool,
+}
+
+/// What a task has said about a signal (`/proc/PID/status`).
+///
+/// # Errors
+/// If the task is gone.
+pub fn disposition(tid: Pid, signal: i32) -> Result<Disposition, Error> {
+    let path = format!("/proc/{tid}/status");
+    let status = std::fs::read_to_string(&path).map_err(os(format!("read {path}")))?;
+    let has = |field: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(field))
+            .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+            .is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+    };
+    Ok(Disposition { caught: has("SigCgt:"), ignored: has("SigIgn:"), blocked: has("SigBlk:") })
+}

@@ -1,0 +1,264 @@
+//! A traced task, stopped or running.
+
+use libc::{c_int, c_long, pid_t};
+use nix::sys::ptrace;
+use nix::unistd::Pid;
+
+use crate::Error;
+use crate::trace::event::Registers;
+use crate::tracee::RegistersExt;
+
+/// A traced task in a ptrace stop. It stays there until it is resumed or dies of SIGKILL.
+#[derive(Debug)]
+pub struct Stopped {
+    tid: Pid,
+}
+
+/// A traced task that runs, or sleeps in the kernel.
+#[derive(Debug)]
+pub struct Running {
+    tid: Pid,
+}
+
+/// Why a task stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The seccomp filter: at the entry of a system call, which has not happened yet.
+    Seccomp,
+    /// At the end of a system call that was resumed with [`Resume::ToSyscallExit`].
+    SyscallExit,
+    /// About to get this signal.
+    Signal(c_int),
+    /// Inside a clone call, having created the task of this thread id.
+    Cloned(Pid),
+    /// Inside a fork or vfork, having created this process.
+    Forked(Pid),
+    /// Inside a successful execve(2).
+    Executed,
+    /// A new task's first stop, or one that [`Running::interrupt`] asked for, or a group stop.
+    Event,
+}
+
+/// How a task ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// It exited with this code.
+    Exited(c_int),
+    /// This signal killed it.
+    Killed(c_int),
+}
+
+/// What a task did next.
+#[derive(Debug)]
+pub enum Wait {
+    /// It stopped.
+    Stopped(Stopped, Stop),
+    /// It is gone.
+    Dead(Death),
+}
+
+/// How to resume a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// Until something happens; system calls stop if the filter says so.
+    Freely,
+    /// Until the system call it is in ends (or something happens before).
+    ToSyscallExit,
+    /// One instruction.
+    Step,
+}
+
+impl Resume {
+    fn request(self) -> libc::c_uint {
+        match self {
+            Self::Freely => libc::PTRACE_CONT,
+            Self::ToSyscallExit => libc::PTRACE_SYSCALL,
+            Self::Step => libc::PTRACE_SINGLESTEP,
+        }
+    }
+}
+
+impl Stopped {
+    /// Take charge of a task known to be in a stop that has been waited for.
+    pub(super) fn assume(tid: Pid) -> Self {
+        Self { tid }
+    }
+
+    /// Its thread id.
+    #[must_use]
+    pub fn tid(&self) -> Pid {
+        self.tid
+    }
+
+    /// Its general registers.
+    ///
+    /// # Errors
+    /// If the task has been killed.
+    pub fn registers(&self) -> Result<Registers, Error> {
+        ptrace::getregs(self.tid).map(Registers::from_kernel).map_err(|e| self.refused("read registers", e))
+    }
+
+    /// Set its general registers.
+    ///
+    /// # Errors
+    /// If the task has been killed.
+    pub fn set_registers(&self, registers: &Registers) -> Result<(), Error> {
+        ptrace::setregs(self.tid, registers.to_kernel()).map_err(|e| self.refused("set registers", e))
+    }
+
+    /// What is known of the signal it is about to get.
+    ///
+    /// # Errors
+    /// If it is not at a signal stop, or has been killed.
+    pub fn signal_info(&self) -> Result<libc::siginfo_t, Error> {
+        ptrace::getsiginfo(self.tid).map_err(|e| self.refused("read signal information", e))
+    }
+
+    /// Replace what is known of the signal it is about to get.
+    ///
+    /// # Errors
+    /// As for [`Self::signal_info`].
+    pub fn set_signal_info(&self, info: &libc::siginfo_t) -> Result<(), Error> {
+        ptrace::setsiginfo(self.tid, info).map_err(|e| self.refused("set signal information", e))
+    }
+
+    /// Let it go on; `signal` (0 for none) is delivered if it is at a signal stop.
+    ///
+    /// A task killed in the meantime counts as running: waiting for it tells of its death.
+    ///
+    /// # Errors
+    /// If the kernel refuses for another reason.
+    pub fn resume(self, how: Resume, signal: c_int) -> Result<Running, Error> {
+        // SAFETY: these requests take no pointer; the data argument is the signal's number.
+        let result = unsafe {
+            libc::ptrace(
+                how.request(),
+                self.tid.as_raw(),
+                std::ptr::null_mut::<libc::c_void>(),
+                c_long::from(signal) as *mut libc::c_void,
+            )
+        };
+        if result == -1 {
+            let error = nix::errno::Errno::last();
+            if error != nix::errno::Errno::ESRCH {
+                return Err(self.refused("resume", error));
+            }
+        }
+        Ok(Running { tid: self.tid })
+    }
+
+    fn refused(&self, what: &str, error: nix::errno::Errno) -> Error {
+        Error::Os { what: format!("{what} of thread {}", self.tid), source: error.into() }
+    }
+}
+
+/// What waiting came to.
+#[derive(Debug)]
+pub enum Waited<T> {
+    /// Something happened.
+    Done(T),
+    /// A signal (the heartbeat) interrupted the wait, or nothing has happened yet.
+    NotYet,
+}
+
+impl Running {
+    pub(super) fn assume(tid: Pid) -> Self {
+        Self { tid }
+    }
+
+    /// Its thread id.
+    #[must_use]
+    pub fn tid(&self) -> Pid {
+        self.tid
+    }
+
+    /// Ask it to stop soon, with [`Stop::Event`]. Nothing happens if it is about to stop anyway, or dead.
+    pub fn interrupt(&self) {
+        // It can fail only if the task is gone or already stopping; the next wait tells.
+        let _ = ptrace::interrupt(self.tid);
+    }
+
+    /// Wait until it stops or dies; the heartbeat interrupts.
+    ///
+    /// # Errors
+    /// If the kernel refuses to wait for it.
+    pub fn wait(&mut self) -> Result<Waited<Wait>, Error> {
+        Ok(match wait_pid(self.tid.as_raw(), 0)? {
+            Waited::Done((_, wait)) => Waited::Done(wait),
+            Waited::NotYet => Waited::NotYet,
+        })
+    }
+
+    /// Wait, going on after interruptions: for stops that are certain to come at once.
+    ///
+    /// # Errors
+    /// As [`Self::wait`].
+    pub fn wait_soon(mut self) -> Result<Wait, Error> {
+        loop {
+            if let Waited::Done(wait) = self.wait()? {
+                return Ok(wait);
+            }
+        }
+    }
+
+    /// Whether it has stopped or died by now.
+    ///
+    /// # Errors
+    /// As [`Self::wait`].
+    pub fn poll(&mut self) -> Result<Waited<Wait>, Error> {
+        Ok(match wait_pid(self.tid.as_raw(), libc::WNOHANG)? {
+            Waited::Done((_, wait)) => Waited::Done(wait),
+            Waited::NotYet => Waited::NotYet,
+        })
+    }
+}
+
+/// Wait until any task of the calling thread stops or dies.
+///
+/// # Errors
+/// If there is none.
+pub fn wait_any() -> Result<Waited<(Pid, Wait)>, Error> {
+    wait_pid(-1, 0)
+}
+
+fn wait_pid(pid: pid_t, flags: c_int) -> Result<Waited<(Pid, Wait)>, Error> {
+    let mut status = 0;
+    // __WNOTHREAD: several threads of the recorder may each have their own tasks.
+    // SAFETY: `status` is a valid place for an int.
+    let got = unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL | libc::__WNOTHREAD | flags) };
+    match got {
+        0 => Ok(Waited::NotYet),
+        -1 => match std::io::Error::last_os_error() {
+            e if e.raw_os_error() == Some(libc::EINTR) => Ok(Waited::NotYet),
+            source => Err(Error::Os { what: format!("wait for thread {pid}"), source }),
+        },
+        tid => {
+            let tid = Pid::from_raw(tid);
+            Ok(Waited::Done((tid, decode(tid, status)?)))
+        }
+    }
+}
+
+fn decode(tid: Pid, status: c_int) -> Result<Wait, Error> {
+    if libc::WIFEXITED(status) {
+        return Ok(Wait::Dead(Death::Exited(libc::WEXITSTATUS(status))));
+    }
+    if libc::WIFSIGNALED(status) {
+        return Ok(Wait::Dead(Death::Killed(libc::WTERMSIG(status))));
+    }
+    let message = || {
+        ptrace::getevent(tid)
+            .map(|raw| Pid::from_raw(raw as pid_t))
+            .map_err(|e| Error::Os { what: format!("read the event of thread {tid}"), source: e.into() })
+    };
+    let stop = match (status >> 16, libc::WSTOPSIG(status)) {
+        (libc::PTRACE_EVENT_SECCOMP, _) => Stop::Seccomp,
+        (libc::PTRACE_EVENT_CLONE, _) => Stop::Cloned(message()?),
+        (libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK, _) => Stop::Forked(message()?),
+        (libc::PTRACE_EVENT_EXEC, _) => Stop::Executed,
+        (0, signal) if signal == libc::SIGTRAP | 0x80 => Stop::SyscallExit,
+        (0, signal) => Stop::Signal(signal),
+        _ => Stop::Event,
+    };
+    Ok(Wait::Stopped(Stopped::assume(tid), stop))
+}

@@ -1,0 +1,73 @@
+//! Tasks that sleep until a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::task::TaskId;
+
+/// The deadlines of sleeping tasks, in ns of a clock that is the caller's business. A task has at most one.
+#[derive(Debug, Default)]
+pub struct Deadlines {
+    by_time: BTreeSet<(u64, TaskId)>,
+    by_task: BTreeMap<TaskId, u64>,
+}
+
+impl Deadlines {
+    /// `task` sleeps until `ns`, whatever it slept until before.
+    pub fn insert(&mut self, task: TaskId, ns: u64) {
+        self.remove(task);
+        self.by_time.insert((ns, task));
+        self.by_task.insert(task, ns);
+    }
+
+    /// `task` sleeps no longer. Returns its deadline.
+    pub fn remove(&mut self, task: TaskId) -> Option<u64> {
+        let ns = self.by_task.remove(&task)?;
+        self.by_time.remove(&(ns, task));
+        Some(ns)
+    }
+
+    /// The earliest deadline and whose it is.
+    #[must_use]
+    pub fn earliest(&self) -> Option<(u64, TaskId)> {
+        self.by_time.first().copied()
+    }
+
+    /// Takes out the tasks whose deadline is `now` or earlier: earliest first, equal ones in order of task number.
+    pub fn expired(&mut self, now: u64) -> Vec<TaskId> {
+        let mut expired = Vec::new();
+        while let Some((_, task)) = self.earliest().filter(|(ns, _)| *ns <= now) {
+            self.remove(task);
+            expired.push(task);
+        }
+        expired
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_expire_in_order_and_once() {
+        let mut deadlines = Deadlines::default();
+        for (task, ns) in [(3, 20), (1, 30), (2, 20), (4, 10)] {
+            deadlines.insert(TaskId(task), ns);
+        }
+        assert_eq!(deadlines.earliest(), Some((10, TaskId(4))));
+        assert_eq!(deadlines.expired(9), []);
+        assert_eq!(deadlines.expired(20), [4, 2, 3].map(TaskId));
+        assert_eq!(deadlines.expired(20), []);
+        assert_eq!(deadlines.earliest(), Some((30, TaskId(1))));
+    }
+
+    #[test]
+    fn a_later_deadline_replaces_the_earlier() {
+        let mut deadlines = Deadlines::default();
+        deadlines.insert(TaskId(1), 10);
+        deadlines.insert(TaskId(1), 50);
+        assert_eq!(deadlines.expired(49), []);
+        assert_eq!(deadlines.remove(TaskId(1)), Some(50));
+        assert_eq!(deadlines.remove(TaskId(1)), None);
+        assert_eq!(deadlines.earliest(), None);
+    }
+}

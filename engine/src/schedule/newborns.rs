@@ -1,0 +1,114 @@
+//! New tasks set off together.
+//!
+//! A thread's first ticks are the same for all of a pool, and by the time the last one is created the first ones have
+//! long done their work. A bug that needs many of them at the same place is then out of reach of any change of order
+//! later on. Holding them back until their creator waits for them lets them start from one line.
+
+use std::collections::BTreeMap;
+
+use super::LONG_SLICE;
+use super::strategy::{Point, Why};
+use crate::task::TaskId;
+
+/// Tasks that have not run yet.
+#[derive(Debug, Default)]
+pub(super) struct Newborns {
+    /// Whether new tasks are held back at all.
+    hold: bool,
+    /// The tasks held back, each with its creator.
+    held: BTreeMap<TaskId, TaskId>,
+    /// Ticks since the first of them was held back.
+    ticks: u64,
+}
+
+impl Newborns {
+    /// With `hold`, new tasks wait until their creator blocks, yields or exits, or has kept them waiting for long.
+    pub(super) fn new(hold: bool) -> Self {
+        Self { hold, ..Self::default() }
+    }
+
+    /// `creator`, if there is one, created `task`.
+    pub(super) fn spawned(&mut self, task: TaskId, creator: Option<TaskId>) {
+        if let Some(creator) = creator.filter(|_| self.hold) {
+            if self.held.is_empty() {
+                self.ticks = 0;
+            }
+            self.held.insert(task, creator);
+        }
+    }
+
+    /// `task` ended.
+    pub(super) fn exited(&mut self, task: TaskId) {
+        self.held.retain(|newborn, creator| *newborn != task && *creator != task);
+    }
+
+    /// Those of the runnable that may run. Not empty, as `runnable` is not.
+    pub(super) fn candidates(&mut self, point: Point, runnable: &[TaskId]) -> Vec<TaskId> {
+        self.ticks += point.ran;
+        if self.ticks > LONG_SLICE {
+            self.held.clear();
+        }
+        if matches!(point.why, Why::Blocked | Why::Exited | Why::Yielded) {
+            self.held.retain(|_, creator| Some(*creator) != point.current);
+        }
+        let candidates: Vec<TaskId> =
+            runnable.iter().copied().filter(|task| !self.held.contains_key(task)).collect();
+        if candidates.is_empty() {
+            self.held.clear();
+            return runnable.to_vec();
+        }
+        candidates
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [TaskId; 4] = [TaskId(0), TaskId(1), TaskId(2), TaskId(3)];
+
+    fn point(current: u32, why: Why, ran: u64) -> Point {
+        Point { current: Some(TaskId(current)), why, ran, next: None }
+    }
+
+    /// Task 0 has created tasks 2 and 3; task 1 is older.
+    fn newborns() -> Newborns {
+        let mut newborns = Newborns::new(true);
+        newborns.spawned(TaskId(2), Some(TaskId(0)));
+        newborns.spawned(TaskId(3), Some(TaskId(0)));
+        newborns
+    }
+
+    #[test]
+    fn newborns_wait_until_their_creator_does() {
+        for why in [Why::Blocked, Why::Exited, Why::Yielded] {
+            let mut newborns = newborns();
+            assert_eq!(newborns.candidates(point(0, Why::Woken, 1), &ALL), ALL[..2]);
+            assert_eq!(newborns.candidates(point(0, Why::SliceOver, 1), &ALL), ALL[..2]);
+            assert_eq!(newborns.candidates(point(1, Why::Blocked, 1), &ALL), ALL[..2]);
+            assert_eq!(newborns.candidates(point(0, why, 1), &ALL), ALL, "{why:?}");
+        }
+    }
+
+    #[test]
+    fn newborns_start_when_nobody_else_can_run() {
+        assert_eq!(newborns().candidates(point(1, Why::Blocked, 1), &ALL[2..]), ALL[2..]);
+    }
+
+    #[test]
+    fn newborns_do_not_wait_for_ever() {
+        let mut newborns = newborns();
+        assert_eq!(newborns.candidates(point(0, Why::SliceOver, LONG_SLICE), &ALL), ALL[..2]);
+        assert_eq!(newborns.candidates(point(0, Why::SliceOver, 1), &ALL), ALL);
+    }
+
+    #[test]
+    fn the_first_task_and_those_not_to_be_held_run_at_once() {
+        let mut newborns = Newborns::new(true);
+        newborns.spawned(TaskId(0), None);
+        assert_eq!(newborns.candidates(point(0, Why::Start, 0), &ALL[..1]), ALL[..1]);
+        let mut newborns = Newborns::new(false);
+        newborns.spawned(TaskId(1), Some(TaskId(0)));
+        assert_eq!(newborns.candidates(point(0, Why::Woken, 0), &ALL[..2]), ALL[..2]);
+    }
+}

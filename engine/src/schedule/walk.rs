@@ -1,0 +1,157 @@
+//! A random walk over ticks.
+//!
+//! In the study of Thomson, Donaldson & Betts, "Concurrency Testing Using Controlled Schedulers: An Empirical Study"
+//! (ACM TOPC 2016), a plain random scheduler did about as well as systematic search. How often the core should change
+//! hands depends on the bug: some want two threads to interleave tick by tick, others want one to be left standing
+//! while another does much. So each recording draws its own rate.
+
+use super::LONG_SLICE;
+use super::newborns::Newborns;
+use super::random::Random;
+use super::strategy::{Choice, Plan, Point, Strategy, Why};
+use crate::task::TaskId;
+
+/// Chances of a hand-over at a tick, in thousandths, about evenly spread on a logarithmic scale.
+const RATES: [u64; 8] = [300, 150, 72, 35, 17, 8, 4, 2];
+
+/// Hands the core over at each tick with a fixed probability, to any of the other tasks with the same probability.
+#[derive(Debug)]
+pub(super) struct Walk {
+    order: Random,
+    wakes: Random,
+    rate: u64,
+    newborns: Newborns,
+    running: Option<TaskId>,
+}
+
+impl Walk {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let [mut order, wakes] = Random::streams(plan.seed);
+        let rate = RATES[order.index(RATES.len())];
+        let newborns = Newborns::new(order.chance(1, 2));
+        Self { order, wakes, rate, newborns, running: None }
+    }
+
+    /// Ticks up to the next hand-over: a geometric distribution, cut off at its far end.
+    fn slice(&mut self) -> u64 {
+        (1..LONG_SLICE).find(|_| self.order.chance(self.rate, 1000)).unwrap_or(LONG_SLICE)
+    }
+}
+
+impl Strategy for Walk {
+    fn spawned(&mut self, task: TaskId) {
+        self.newborns.spawned(task, self.running);
+    }
+
+    fn exited(&mut self, task: TaskId) {
+        self.newborns.exited(task);
+    }
+
+    fn decide(&mut self, point: Point, runnable: &[TaskId]) -> Choice {
+        let mut candidates = self.newborns.candidates(point, runnable);
+        match point.current.filter(|task| candidates.contains(task)) {
+            // The walk has no memory: whoever goes on may as well draw a new slice.
+            Some(current) if point.why == Why::Woken => candidates = vec![current],
+            Some(current) if candidates.len() > 1 => candidates.retain(|task| *task != current),
+            _ => {}
+        }
+        let task = self.order.pick(&candidates).unwrap_or(runnable[0]);
+        self.running = Some(task);
+        let slice = if runnable.len() == 1 { LONG_SLICE } else { self.slice() };
+        Choice { task, slice }
+    }
+
+    fn wake(&mut self, waiters: &[TaskId]) -> usize {
+        self.wakes.index(waiters.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::StrategyName;
+
+    fn walk(seed: u64) -> Walk {
+        Walk::new(&Plan { strategy: StrategyName::Walk, seed, expected_ticks: 0, expected_tasks: 0 })
+    }
+
+    fn point(current: TaskId, why: Why) -> Point {
+        Point { current: Some(current), why, ran: 1, next: None }
+    }
+
+    const ALL: [TaskId; 3] = [TaskId(0), TaskId(1), TaskId(2)];
+
+    /// The first 200 choices of a seed.
+    fn choices(seed: u64) -> Vec<Choice> {
+        let mut walk = walk(seed);
+        let mut current = TaskId(0);
+        (0..200)
+            .map(|_| {
+                let choice = walk.decide(point(current, Why::SliceOver), &ALL);
+                current = choice.task;
+                choice
+            })
+            .collect()
+    }
+
+    #[test]
+    fn equal_seeds_choose_equally_and_others_otherwise() {
+        assert_eq!(choices(7), choices(7));
+        assert_ne!(choices(7), choices(8));
+    }
+
+    #[test]
+    fn slices_are_geometric_with_the_rate() {
+        for rate in RATES {
+            let mut walk = walk(1);
+            walk.rate = rate;
+            let slices: Vec<u64> = (0..4000).map(|_| walk.slice()).collect();
+            assert!(slices.iter().all(|slice| *slice >= 1));
+            let mean = slices.iter().sum::<u64>() * rate / slices.len() as u64;
+            assert!((930..1070).contains(&mean), "at rate {rate} the mean is {mean} thousandths of 1/rate");
+        }
+    }
+
+    #[test]
+    fn seeds_draw_all_rates() {
+        let mut rates: Vec<u64> = (0..100).map(|seed| walk(seed).rate).collect();
+        rates.sort_unstable();
+        rates.dedup();
+        assert_eq!(rates.len(), RATES.len());
+    }
+
+    #[test]
+    fn the_core_goes_to_each_of_the_others_alike() {
+        let mut walk = walk(3);
+        let mut counts = [0; 3];
+        for _ in 0..3000 {
+            counts[walk.decide(point(TaskId(1), Why::SliceOver), &ALL).task.0 as usize] += 1;
+        }
+        assert_eq!(counts[1], 0);
+        assert!((1350..1650).contains(&counts[0]), "{counts:?}");
+    }
+
+    #[test]
+    fn who_wakes_another_goes_on() {
+        let mut walk = walk(4);
+        for _ in 0..100 {
+            assert_eq!(walk.decide(point(TaskId(1), Why::Woken), &ALL).task, TaskId(1));
+        }
+    }
+
+    #[test]
+    fn a_task_alone_runs_long() {
+        let choice = walk(5).decide(point(TaskId(1), Why::SliceOver), &ALL[1..2]);
+        assert_eq!(choice, Choice { task: TaskId(1), slice: LONG_SLICE });
+    }
+
+    #[test]
+    fn every_waiter_is_woken_now_and_then() {
+        let mut walk = walk(6);
+        let mut counts = [0; 3];
+        for _ in 0..3000 {
+            counts[walk.wake(&ALL)] += 1;
+        }
+        assert!(counts.iter().all(|count| (900..1100).contains(count)), "{counts:?}");
+    }
+}

@@ -1,5 +1,354 @@
 //! A recording in memory: the events as they come, and the files they refer to.
 
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::event::{Event, FileId, FileRange};
+use super::mapped::MappedFiles;
+use super::stream::{self, Events};
+use super::{Source, TraceError};
+
+/// Bytes of a chunk of the event stream. Chunks are never moved, so a long recording costs no copying.
+const CHUNK: usize = 1 << 20;
+
+/// How much of the event stream is held in memory, unless said otherwise.
+const MEMORY: usize = 256 << 20;
+
+/// Stands for a file name in errors.
+const IN_MEMORY: &str = "recording in memory";
+
 /// The log of a recording.
-#[derive(Debug, Default)]
-pub struct Log {}
+///
+/// The encoded events fill chunks in memory up to a limit; what comes later goes to an unlinked temporary file, which
+/// vanishes with the process. Appending never fails: what went wrong is kept, and told by [`Log::check`] and to whoever
+/// reads the log.
+#[derive(Debug)]
+pub struct Log {
+    /// Full chunks, the first of the stream.
+    chunks: Vec<Vec<u8>>,
+    /// How many of them there may be.
+    limit: usize,
+    /// What follows the full chunks.
+    spill: Option<Spill>,
+    /// The end of the stream.
+    tail: Vec<u8>,
+    /// The event that is being encoded.
+    scratch: Vec<u8>,
+    count: u64,
+    files: MappedFiles,
+    failure: Option<Failure>,
+}
+
+/// A temporary file with full chunks.
+#[derive(Debug)]
+struct Spill {
+    file: File,
+    chunks: u64,
+}
+
+/// Why events are missing from a log.
+#[derive(Clone, Debug)]
+enum Failure {
+    Spill { directory: PathBuf, source: Arc<io::Error> },
+    Encode(String),
+}
+
+impl From<Failure> for TraceError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Spill { directory, source } => Self::Spill { directory, source },
+            Failure::Encode(what) => Self::Unwritable(what),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self::with_memory(MEMORY)
+    }
+}
+
+impl Log {
+    /// An empty log that holds about `memory` bytes of events in memory.
+    #[must_use]
+    pub fn with_memory(memory: usize) -> Self {
+        Self {
+            chunks: Vec::new(),
+            limit: memory / CHUNK,
+            spill: None,
+            tail: Vec::new(),
+            scratch: Vec::new(),
+            count: 0,
+            files: MappedFiles::default(),
+            failure: None,
+        }
+    }
+
+    /// Append an event.
+    pub fn push(&mut self, event: &Event) {
+        if self.failure.is_some() {
+            return;
+        }
+        let mut record = std::mem::take(&mut self.scratch);
+        match stream::encode(event, &mut record) {
+            Ok(()) => {
+                self.append(&record);
+                self.count += 1;
+            }
+            Err(what) => self.failure = Some(Failure::Encode(what)),
+        }
+        self.scratch = record;
+    }
+
+    /// A range of a file that the program maps. The log holds the file open and reads it only if the recording is
+    /// replayed or written; if it has been modified by then, that is [`TraceError::Modified`]. A file that is already
+    /// known is not held twice. (One that was modified just now is copied: a further modification might not show.)
+    ///
+    /// `path` serves messages only. The range may go past the file's end.
+    ///
+    /// # Errors
+    /// If the file is not a regular one, or cannot be read.
+    pub fn map_file(&mut self, path: &Path, file: File, offset: u64, len: u64) -> io::Result<FileRange> {
+        self.files.add(path, file, offset, len)
+    }
+
+    /// Contents of a mapping that no file on disk will have later. `name` serves messages only.
+    pub fn map_bytes(&mut self, name: &Path, bytes: Vec<u8>) -> FileId {
+        self.files.capture(name, bytes)
+    }
+
+    /// How many events there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Bytes of the encoded events.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        let chunks = self.chunks.len() as u64 + self.spill.as_ref().map_or(0, |spill| spill.chunks);
+        chunks * CHUNK as u64 + self.tail.len() as u64
+    }
+
+    /// Whether all that was pushed is there.
+    ///
+    /// # Errors
+    /// [`TraceError::Spill`] or [`TraceError::Unwritable`] if events are missing.
+    pub fn check(&self) -> Result<(), TraceError> {
+        self.failure.clone().map_or(Ok(()), |failure| Err(failure.into()))
+    }
+
+    /// The files, for writing them.
+    pub(super) fn files(&self) -> &MappedFiles {
+        &self.files
+    }
+
+    fn append(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() && self.failure.is_none() {
+            if self.tail.len() == CHUNK {
+                self.retire_tail();
+            } else if self.tail.capacity() == 0 {
+                self.tail.reserve_exact(CHUNK);
+            }
+            let (now, later) = bytes.split_at(bytes.len().min(CHUNK - self.tail.len()));
+            self.tail.extend_from_slice(now);
+            bytes = later;
+        }
+    }
+
+    /// Put the full tail where it stays, and start a new one.
+    fn retire_tail(&mut self) {
+        if self.chunks.len() < self.limit {
+            self.chunks.push(std::mem::replace(&mut self.tail, Vec::with_capacity(CHUNK)));
+        } else if let Err(source) = self.spill_tail() {
+            self.failure = Some(Failure::Spill { directory: std::env::temp_dir(), source: Arc::new(source) });
+        }
+    }
+
+    fn spill_tail(&mut self) -> io::Result<()> {
+        let mut spill = match self.spill.take() {
+            Some(spill) => spill,
+            None => Spill { file: tempfile::tempfile()?, chunks: 0 },
+        };
+        spill.file.write_all(&self.tail)?;
+        spill.chunks += 1;
+        self.spill = Some(spill);
+        self.tail.clear();
+        Ok(())
+    }
+
+    /// The event stream, chunk by chunk.
+    pub(super) fn stream(&self) -> impl Iterator<Item = Result<Cow<'_, [u8]>, TraceError>> {
+        let held = self.chunks.iter().map(|chunk| Ok(Cow::Borrowed(chunk.as_slice())));
+        let spilled = self
+            .spill
+            .iter()
+            .flat_map(|spill| (0..spill.chunks).map(|index| spill.read(index).map(Cow::Owned)));
+        let tail = std::iter::once_with(|| Ok(Cow::Borrowed(self.tail.as_slice())));
+        let failure = self.failure.clone().map(|failure| Err(failure.into()));
+        held.chain(spilled).chain(tail).chain(failure)
+    }
+}
+
+impl Spill {
+    fn read(&self, index: u64) -> Result<Vec<u8>, TraceError> {
+        let mut chunk = vec![0; CHUNK];
+        self.file.read_exact_at(&mut chunk, index * CHUNK as u64).map_err(|source| TraceError::Spill {
+            directory: std::env::temp_dir(),
+            source: Arc::new(source),
+        })?;
+        Ok(chunk)
+    }
+}
+
+impl Source for Log {
+    fn events(&self) -> Box<dyn Iterator<Item = Result<Event, TraceError>> + '_> {
+        Box::new(Events::new(self.stream(), PathBuf::from(IN_MEMORY)))
+    }
+
+    fn file(&self, range: FileRange) -> Result<Vec<u8>, TraceError> {
+        match self.files.get(range.file) {
+            Some(file) => file.read(range.offset, range.len),
+            None => Err(TraceError::Damaged {
+                path: PathBuf::from(IN_MEMORY),
+                what: format!("it refers to a file number {} that it does not have", range.file.0),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, OpenOptions};
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::trace::samples;
+
+    fn read(log: &Log) -> Vec<Event> {
+        log.events().collect::<Result<_, _>>().expect("the log reads")
+    }
+
+    /// A file that was last modified long ago.
+    fn old_file(directory: &Path, bytes: &[u8]) -> (PathBuf, File) {
+        let path = directory.join("mapped");
+        fs::write(&path, bytes).unwrap();
+        let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(3600)).unwrap();
+        (path, file)
+    }
+
+    #[test]
+    fn gives_back_every_kind_of_event() {
+        let mut log = Log::default();
+        let events = samples::every_kind();
+        events.iter().for_each(|event| log.push(event));
+        assert_eq!(read(&log), events);
+        assert_eq!(log.count(), events.len() as u64);
+        log.check().unwrap();
+    }
+
+    #[test]
+    fn an_empty_log_has_no_events() {
+        assert_eq!(read(&Log::default()), []);
+    }
+
+    #[test]
+    fn spills_what_memory_should_not_hold() {
+        let mut log = Log::with_memory(2 * CHUNK);
+        // Sizes that put chunk boundaries into length prefixes, into bodies and across several chunks.
+        let events: Vec<_> = (0..900).map(|n| samples::output(n, n as usize * 13)).collect();
+        let big = samples::output(900, 3 * CHUNK + 5);
+        let events: Vec<_> = events.into_iter().chain([big]).collect();
+        events.iter().for_each(|event| log.push(event));
+        assert_eq!(log.chunks.len(), 2);
+        assert!(log.spill.as_ref().unwrap().chunks > 2);
+        assert_eq!(read(&log), events);
+        assert_eq!(read(&log), events, "a second reading gives the same");
+    }
+
+    #[test]
+    fn a_failure_is_kept_and_told() {
+        let mut log = Log::with_memory(0);
+        log.push(&samples::output(1, 10));
+        log.spill =
+            Some(Spill { file: OpenOptions::new().write(true).open("/dev/full").unwrap(), chunks: 0 });
+        log.push(&samples::output(2, 2 * CHUNK));
+        log.push(&samples::output(3, 10));
+        let error = log.check().unwrap_err().to_string();
+        assert!(error.contains("No space left"), "{error}");
+        let last = log.events().last().unwrap();
+        assert!(last.is_err(), "reading must not end as if nothing were missing: {last:?}");
+    }
+
+    #[test]
+    fn an_unchanged_file_is_held_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, first) = old_file(directory.path(), b"0123456789");
+        let mut log = Log::default();
+        let one = log.map_file(&path, first, 0, 4).unwrap();
+        let two = log.map_file(&path, File::open(&path).unwrap(), 4, 4096).unwrap();
+        assert_eq!(one.file, two.file);
+        assert_eq!(log.file(one).unwrap(), b"0123");
+        assert_eq!(log.file(two).unwrap(), b"456789", "shorter where the file ends");
+        let past = FileRange { offset: 11, ..two };
+        assert_eq!(log.file(past).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_modified_file_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, file) = old_file(directory.path(), b"0123456789");
+        let mut log = Log::default();
+        let range = log.map_file(&path, file, 0, 4).unwrap();
+        fs::write(&path, b"9876543210").unwrap();
+        let error = log.file(range).unwrap_err();
+        assert!(matches!(&error, TraceError::Modified(at) if *at == path), "{error:?}");
+        assert!(error.to_string().contains(path.to_str().unwrap()));
+    }
+
+    #[test]
+    fn a_file_may_be_unlinked_and_replaced_after_it_was_mapped() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, file) = old_file(directory.path(), b"0123456789");
+        let mut log = Log::default();
+        let before = log.map_file(&path, file, 0, 10).unwrap();
+        fs::remove_file(&path).unwrap();
+        let (path, file) = old_file(directory.path(), b"other");
+        let after = log.map_file(&path, file, 0, 10).unwrap();
+        assert_eq!(log.file(before).unwrap(), b"0123456789");
+        assert_eq!(log.file(after).unwrap(), b"other");
+    }
+
+    #[test]
+    fn a_file_modified_just_now_is_copied() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("fresh");
+        fs::write(&path, b"0123456789").unwrap();
+        let file = File::open(&path).unwrap();
+        // In the future, so that the test does not depend on how fast it runs.
+        file.set_modified(SystemTime::now() + Duration::from_secs(3600)).unwrap();
+        let mut log = Log::default();
+        let range = log.map_file(&path, file, 2, 3).unwrap();
+        fs::write(&path, b"----------").unwrap();
+        assert_eq!(log.file(range).unwrap(), b"234");
+    }
+
+    #[test]
+    fn only_regular_files_have_contents() {
+        let zero = File::open("/dev/zero").unwrap();
+        assert!(Log::default().map_file(Path::new("/dev/zero"), zero, 0, 4096).is_err());
+    }
+
+    #[test]
+    fn captured_bytes_and_unknown_files() {
+        let mut log = Log::default();
+        let file = log.map_bytes(Path::new("memfd"), b"abc".to_vec());
+        assert_eq!(log.file(FileRange { file, offset: 1, len: u64::MAX }).unwrap(), b"bc");
+        assert!(log.file(FileRange { file: FileId(7), offset: 0, len: 1 }).is_err());
+    }
+}

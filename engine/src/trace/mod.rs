@@ -1,21 +1,22 @@
 //! The trace: what a recording is made of, and the file it is kept in.
 
+mod block;
+mod error;
 pub mod event;
+mod file;
 pub mod log;
+mod mapped;
+#[cfg(test)]
+mod samples;
+mod stream;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::ending::{Ending, Stats};
 use crate::program::Program;
 use event::{Event, FileRange};
 
-/// Why a file cannot be used as a trace. Every variant names the file, what is wrong, and what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum TraceError {
-    /// Stands for the real variants.
-    #[error("{0}: not a trace")]
-    NotATrace(PathBuf),
-}
+pub use error::TraceError;
 
 /// What replay needs of a recording, be it in memory or in a file.
 pub trait Source {
@@ -39,7 +40,7 @@ impl Trace {
     /// # Errors
     /// If it cannot be read, is damaged, foreign or of another version.
     pub fn open(path: &Path) -> Result<Self, TraceError> {
-        Err(TraceError::NotATrace(path.to_owned()))
+        Err(TraceError::NotATrace { path: path.to_owned(), why: "stub" })
     }
 
     /// How the recorded program ended.

@@ -1,0 +1,170 @@
+//! The files that a recorded program maps, while it is being recorded.
+//!
+//! They are referenced, not copied: most recordings are thrown away, and a test binary has many megabytes. Their
+//! contents are read if the recording is replayed or written, provided that the files are still the same by then.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::TraceError;
+use super::block::BLOCK;
+use super::event::{FileId, FileRange};
+
+/// The kernel stamps files with a clock that stands still for up to this long (a timer interrupt's period, with room
+/// to spare). Within it two modifications can bear the same stamp.
+const STAMP_TICK: Duration = Duration::from_millis(20);
+
+/// All mapped files of a recording.
+#[derive(Debug, Default)]
+pub(super) struct MappedFiles {
+    files: Vec<MappedFile>,
+    by_stamp: HashMap<Stamp, FileId>,
+}
+
+/// One mapped file.
+#[derive(Debug)]
+pub(super) struct MappedFile {
+    /// Its name, as far as known.
+    pub(super) path: PathBuf,
+    contents: Contents,
+    /// The blocks of [`BLOCK`] bytes that some mapping covers: the rest is never needed.
+    blocks: BTreeSet<u64>,
+}
+
+#[derive(Debug)]
+enum Contents {
+    /// In a file that must stay as it is. Being open, its inode number is not given to another.
+    Referenced(File, Stamp),
+    /// Captured when the file was mapped.
+    Captured(Vec<u8>),
+}
+
+/// What tells that a file is still the same. The time of the last status change (`st_ctime`) is left out: it changes
+/// when a file is renamed or unlinked, which programs do to files they have mapped, and which leaves the contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Stamp {
+    dev: u64,
+    ino: u64,
+    size: u64,
+    mtime: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            dev: metadata.dev(),
+            ino: metadata.ino(),
+            size: metadata.size(),
+            mtime: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+
+    /// Whether a modification right now could leave the stamp as it is.
+    fn is_fresh(&self) -> bool {
+        let modified =
+            Duration::new(u64::try_from(self.mtime.0).unwrap_or(0), u32::try_from(self.mtime.1).unwrap_or(0));
+        match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(now) => modified + STAMP_TICK > now,
+            Err(_) => true,
+        }
+    }
+}
+
+impl MappedFiles {
+    /// See [`super::log::Log::map_file`].
+    pub(super) fn add(&mut self, path: &Path, file: File, offset: u64, len: u64) -> io::Result<FileRange> {
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        let stamp = Stamp::of(&metadata);
+        if stamp.is_fresh() {
+            let bytes = read_range(&file, stamp.size, offset, len)?;
+            return Ok(FileRange { file: self.capture(path, bytes), offset: 0, len });
+        }
+        let id = match self.by_stamp.get(&stamp) {
+            Some(id) => *id,
+            None => {
+                let id = self.insert(path, Contents::Referenced(file, stamp));
+                self.by_stamp.insert(stamp, id);
+                id
+            }
+        };
+        let end = offset.saturating_add(len).min(stamp.size);
+        self.files[id.0 as usize].blocks.extend(offset / BLOCK..end.div_ceil(BLOCK));
+        Ok(FileRange { file: id, offset, len })
+    }
+
+    /// See [`super::log::Log::map_bytes`].
+    pub(super) fn capture(&mut self, name: &Path, bytes: Vec<u8>) -> FileId {
+        let blocks = (bytes.len() as u64).div_ceil(BLOCK);
+        let id = self.insert(name, Contents::Captured(bytes));
+        self.files[id.0 as usize].blocks.extend(0..blocks);
+        id
+    }
+
+    fn insert(&mut self, path: &Path, contents: Contents) -> FileId {
+        let id = FileId(self.files.len() as u32);
+        self.files.push(MappedFile { path: path.to_owned(), contents, blocks: BTreeSet::new() });
+        id
+    }
+
+    /// The file of this id.
+    pub(super) fn get(&self, id: FileId) -> Option<&MappedFile> {
+        self.files.get(id.0 as usize)
+    }
+
+    /// All of them, in order of their ids.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &MappedFile> {
+        self.files.iter()
+    }
+}
+
+impl MappedFile {
+    /// Its size in bytes.
+    pub(super) fn size(&self) -> u64 {
+        match &self.contents {
+            Contents::Referenced(_, stamp) => stamp.size,
+            Contents::Captured(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// The numbers of the blocks that are needed, ascending.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = u64> {
+        self.blocks.iter().copied()
+    }
+
+    /// Part of its contents; shorter than asked where the file ends.
+    pub(super) fn read(&self, offset: u64, len: u64) -> Result<Vec<u8>, TraceError> {
+        let (file, stamp) = match &self.contents {
+            Contents::Referenced(file, stamp) => (file, stamp),
+            Contents::Captured(bytes) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+                let end = usize::try_from(offset.saturating_add(len)).unwrap_or(usize::MAX).min(bytes.len());
+                return Ok(bytes[start..end].to_vec());
+            }
+        };
+        let bytes = read_range(file, stamp.size, offset, len);
+        // Looked at after reading, so that a modification meanwhile is seen.
+        match file.metadata() {
+            Ok(metadata) if Stamp::of(&metadata) != *stamp => Err(TraceError::Modified(self.path.clone())),
+            Ok(_) => bytes.map_err(|source| TraceError::Mapped { path: self.path.clone(), source }),
+            Err(source) => Err(TraceError::Mapped { path: self.path.clone(), source }),
+        }
+    }
+}
+
+/// Part of a file of `size` bytes; shorter than asked where the file ends.
+fn read_range(file: &File, size: u64, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+    let len = size.saturating_sub(offset).min(len);
+    let len = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len)?;
+    bytes.resize(len, 0);
+    file.read_exact_at(&mut bytes, offset)?;
+    Ok(bytes)
+}

@@ -1,0 +1,134 @@
+//! The events as one stream of bytes: each a little-endian `u32` length and that many bytes of postcard.
+//!
+//! The stream comes in chunks, from memory or from a file, and an event may span chunks.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use postcard::ser_flavors::Flavor;
+
+use super::TraceError;
+use super::event::Event;
+
+/// Bytes of the length before each event.
+const PREFIX: usize = size_of::<u32>();
+
+/// Encode one event, with its length, into `buffer`, whose former contents are lost.
+///
+/// # Errors
+/// Why it cannot be encoded.
+pub(super) fn encode(event: &Event, buffer: &mut Vec<u8>) -> Result<(), String> {
+    buffer.clear();
+    buffer.extend_from_slice(&[0; PREFIX]);
+    postcard::serialize_with_flavor(event, Append(buffer)).map_err(|error| error.to_string())?;
+    let len = u32::try_from(buffer.len() - PREFIX).map_err(|_| "an event exceeds 4 GiB".to_owned())?;
+    buffer[..PREFIX].copy_from_slice(&len.to_le_bytes());
+    Ok(())
+}
+
+/// Lets postcard append to a buffer that is used again and again. (Its own `ExtendFlavor` copies byte strings byte by
+/// byte.)
+struct Append<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Append<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+/// The events of a stream. Ends after the first error.
+pub(super) struct Events<'a, I> {
+    chunks: I,
+    /// What is left of the current chunk starts at `at`.
+    chunk: Cow<'a, [u8]>,
+    at: usize,
+    /// The event that is being put together.
+    record: Vec<u8>,
+    /// The trace's name, for errors.
+    path: PathBuf,
+    count: u64,
+    over: bool,
+}
+
+impl<'a, I> Events<'a, I>
+where
+    I: Iterator<Item = Result<Cow<'a, [u8]>, TraceError>>,
+{
+    pub(super) fn new(chunks: I, path: PathBuf) -> Self {
+        Self { chunks, chunk: Cow::Borrowed(&[]), at: 0, record: Vec::new(), path, count: 0, over: false }
+    }
+
+    /// Put the next `len` bytes into `record`, or as many as there are. It grows with what arrives, never with what is
+    /// announced.
+    fn fill(&mut self, len: usize) -> Result<(), TraceError> {
+        self.record.clear();
+        while self.record.len() < len {
+            let rest = &self.chunk[self.at..];
+            if rest.is_empty() {
+                let Some(chunk) = self.chunks.next() else { return Ok(()) };
+                self.chunk = chunk?;
+                self.at = 0;
+                continue;
+            }
+            let some = rest.len().min(len - self.record.len());
+            self.record.extend_from_slice(&rest[..some]);
+            self.at += some;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) -> Result<Option<Event>, TraceError> {
+        self.fill(PREFIX)?;
+        if self.record.is_empty() {
+            return Ok(None);
+        }
+        let Ok(prefix) = <[u8; PREFIX]>::try_from(self.record.as_slice()) else {
+            return Err(self.damaged("is cut off"));
+        };
+        let len = u32::from_le_bytes(prefix) as usize;
+        self.fill(len)?;
+        if self.record.len() < len {
+            return Err(self.damaged("is cut off"));
+        }
+        match postcard::take_from_bytes(&self.record) {
+            Ok((event, [])) => {
+                self.count += 1;
+                Ok(Some(event))
+            }
+            Ok(_) => Err(self.damaged("has bytes left over")),
+            Err(error) => Err(self.damaged(&format!("does not decode: {error}"))),
+        }
+    }
+
+    fn damaged(&self, how: &str) -> TraceError {
+        TraceError::Damaged { path: self.path.clone(), what: format!("event {} {how}", self.count) }
+    }
+}
+
+impl<'a, I> Iterator for Events<'a, I>
+where
+    I: Iterator<Item = Result<Cow<'a, [u8]>, TraceError>>,
+{
+    type Item = Result<Event, TraceError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.over {
+            return None;
+        }
+        let next = self.read().transpose();
+        self.over = !matches!(next, Some(Ok(_)));
+        next
+    }
+}

@@ -4,5 +4,9 @@
 //! the engine uses it as an ordinary library. With the feature `runtime` it also defines the entry points that
 //! instrumented code calls; that form is compiled to a single object and linked into each recorded program.
 #![no_std]
+// The runtime must not call libc: without this, the compiler may turn its loops into calls of memcpy and memset.
+#![cfg_attr(feature = "runtime", no_builtins)]
 
 pub mod layout;
+#[cfg(feature = "runtime")]
+mod runtime;

@@ -1,0 +1,86 @@
+//! The runtime inside an instrumented program: the ABI of LLVM's and GCC's thread sanitizer, with a clock behind it.
+//!
+//! The compiler's `tsan` pass replaces each atomic operation by a call (`__tsan_atomic32_load` …) and, where asked,
+//! precedes each plain access that can be shared by one (`__tsan_read4` …). Here such a call is one *tick*, followed by the
+//! operation itself. Outside the recorder a tick is a load and a branch not taken.
+//!
+//! The object allocates nothing, calls nothing (libc included) and refers to no symbol but its own, so that it links into any
+//! program, whatever its linker, panic strategy, code model or libc. All entry points are hidden: an executable and each
+//! shared object it loads use the copy that was linked into them, and no copy can interpose another. The one
+//! program it cannot be linked into is one that carries the real thread sanitizer: the symbols are the same.
+
+mod access;
+mod atomic;
+
+use core::{
+    arch::{asm, global_asm},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
+
+use crate::layout::{AREA, Kind, SYS_HELLO, SYS_TICK, Shared};
+
+/// Whether a recorder answered the constructor, and thus [`Shared`] is mapped. Forked children inherit both.
+static RECORDED: AtomicBool = AtomicBool::new(false);
+
+/// Before all other constructors, so that threads that they start are recorded too.
+#[used]
+#[unsafe(link_section = ".init_array.00000")]
+static CONSTRUCTOR: extern "C" fn() = rrtest_hello;
+
+global_asm!(".hidden rrtest_hello");
+#[unsafe(no_mangle)]
+extern "C" fn rrtest_hello() {
+    let answer: isize;
+    // SAFETY: no kernel has a call of this number; the recorder's answer touches no memory that Rust knows of.
+    unsafe {
+        asm!("syscall", inlateout("rax") SYS_HELLO => answer, lateout("rcx") _, lateout("r11") _, options(nostack));
+    }
+    if answer == 1 {
+        RECORDED.store(true, Relaxed);
+    }
+}
+
+/// One tick: what is about to be done to `address` may have to wait for other tasks.
+///
+/// The trap is inlined too: it is a handful of instructions, needs no registers saved around a call, and leaves no trace of
+/// itself on the stack, nor elsewhere but in caller-saved registers. So it hardly matters to what comes after
+/// whether a tick trapped.
+#[inline(always)]
+fn tick<T: ?Sized>(address: *const T, kind: Kind) {
+    if !RECORDED.load(Relaxed) {
+        return;
+    }
+    let shared = core::ptr::with_exposed_provenance_mut::<Shared>(AREA);
+    // SAFETY: the recorder maps the area before it answers the constructor, and lets only one task run at a time.
+    let left = unsafe {
+        (*shared).countdown = (*shared).countdown.wrapping_sub(1);
+        (*shared).countdown
+    };
+    if left == 0 {
+        // SAFETY: the recorder may run other tasks meanwhile, which change memory as any other thread does.
+        unsafe {
+            asm!(
+                "syscall",
+                inlateout("rax") SYS_TICK => _,
+                in("rdi") address.cast::<()>(),
+                in("rsi") kind as u64,
+                lateout("rcx") _,
+                lateout("r11") _,
+                options(nostack)
+            );
+        }
+    }
+}
+
+/// Defines an entry point: a C function of the given name, visible only inside the program or library it is linked into.
+macro_rules! entry {
+    ($name:expr, ($($argument:ident: $type:ty),*) $(-> $result:ty)? $body:block) => {
+        // There is no stable attribute for visibility.
+        core::arch::global_asm!(concat!(".hidden ", $name));
+        const _: () = {
+            #[unsafe(export_name = $name)]
+            unsafe extern "C" fn entry($($argument: $type),*) $(-> $result)? $body
+        };
+    };
+}
+use entry;

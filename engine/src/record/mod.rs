@@ -1,14 +1,28 @@
 //! Drives a program and records it.
 
+mod blocking;
+mod calls;
+mod emulate;
+mod fds;
+mod image;
+mod memory_calls;
+mod outputs;
+mod recorder;
+mod signals;
+mod task_calls;
+mod tasks;
+mod time;
+
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::ending::{Ending, Stats};
 use crate::error::Error;
 use crate::program::Program;
 use crate::schedule::Plan;
-use crate::trace::event::Stream;
+use crate::trace::event::{Event, Stream};
 use crate::trace::log::Log;
+use recorder::Recorder;
 
 /// How to record.
 #[derive(Debug)]
@@ -17,7 +31,7 @@ pub struct Options<'a> {
     pub plan: Plan,
     /// The core that the program and its recorder share.
     pub core: usize,
-    /// How many cores the program is told there are (`sched_getaffinity(2)`).
+    /// How many cores the program is told there are (`sched_getaffinity(2)`), 1 to 64.
     pub pretend_cores: usize,
     /// The program counts as hung when it runs longer.
     pub timeout: Duration,
@@ -31,6 +45,8 @@ pub struct Options<'a> {
 /// A recording, in memory.
 #[derive(Debug)]
 pub struct Recording {
+    /// What was recorded.
+    pub program: Program,
     /// How the program ended.
     pub ending: Ending,
     /// What it wrote to standard output and error, in order.
@@ -47,6 +63,12 @@ pub struct Recording {
 ///
 /// # Errors
 /// [`Error::Stopped`] if told to give up; else what kept the recorder from working: never what the program did.
-pub fn record(_program: &Program, _options: &Options<'_>) -> Result<Recording, Error> {
-    Err(Error::NotYet)
+pub fn record(program: &Program, options: &Options<'_>) -> Result<Recording, Error> {
+    let start = Instant::now();
+    let mut recorder = Recorder::start(program, options)?;
+    let ending = recorder.run()?;
+    let wall = start.elapsed();
+    let Recorder { mut log, output, stats, .. } = recorder;
+    log.push(&Event::Ended(ending.clone()));
+    Ok(Recording { program: program.clone(), ending, output, stats, wall, log })
 }

@@ -1,11 +1,20 @@
 //! Drives a process from a trace alone.
+//!
+//! The process is built from the trace and then runs the recorded instructions. Its system calls stop at their entry
+//! and get the recorded outcome; only those that shape its own memory and tasks reach the kernel. Every event is checked.
+
+mod calls;
+mod image;
+mod replayer;
 
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use crate::ending::{Ending, Stats};
 use crate::error::Error;
 use crate::trace::Source;
 use crate::trace::event::Stream;
+use replayer::Replayer;
 
 /// How to replay.
 pub struct Options<'a> {
@@ -13,6 +22,8 @@ pub struct Options<'a> {
     pub core: usize,
     /// Set to true to give up soon.
     pub stop: &'a AtomicBool,
+    /// How long the process may run from one event to the next; past it the replay counts as diverged.
+    pub patience: Duration,
     /// Gets the program's output as it comes.
     pub output: &'a mut dyn FnMut(Stream, &[u8]),
 }
@@ -26,10 +37,10 @@ pub struct Replayed {
     pub stats: Stats,
 }
 
-/// Replay a trace.
+/// Replay a trace. Call it from a thread that the caller can spare: the thread is pinned to the core.
 ///
 /// # Errors
 /// [`Error::Diverged`] at the first event that differs from the recorded one; others as they come.
-pub fn replay(_trace: &dyn Source, _options: Options<'_>) -> Result<Replayed, Error> {
-    Err(Error::NotYet)
+pub fn replay<'a>(trace: &'a dyn Source, options: Options<'a>) -> Result<Replayed, Error> {
+    Replayer::start(trace, options)?.run()
 }

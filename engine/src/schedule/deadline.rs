@@ -26,6 +26,18 @@ impl Deadlines {
         Some(ns)
     }
 
+    /// Whether no task but `task` sleeps.
+    #[must_use]
+    pub fn only(&self, task: TaskId) -> bool {
+        self.by_task.keys().all(|sleeper| *sleeper == task)
+    }
+
+    /// Whether `task` sleeps.
+    #[must_use]
+    pub fn contains(&self, task: TaskId) -> bool {
+        self.by_task.contains_key(&task)
+    }
+
     /// The earliest deadline and whose it is.
     #[must_use]
     pub fn earliest(&self) -> Option<(u64, TaskId)> {

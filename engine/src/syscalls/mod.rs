@@ -5,11 +5,13 @@
 
 mod describe;
 mod futex;
+mod gather;
 mod ioctl;
 mod table;
 
 pub use describe::{Block, Class, Description, Emulation, Out, Performance};
 pub use futex::{FutexCall, FutexTimeout};
+pub use gather::gathered;
 pub use ioctl::ioctl_output;
 pub use table::TABLE;
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ending::Ending;
 use crate::task::TaskId;
+pub use crate::tracee::Registers;
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,8 +23,12 @@ pub enum Event {
     },
     /// The running task's countdown reached zero at a compiled-in tick.
     Tick(Position),
+    /// The running task came to a system call and lost the core before it was made.
+    Entered(Position),
     /// The running task made a system call.
     Syscall(Syscall),
+    /// The running task read the time-stamp counter.
+    Counter(Counter),
     /// A signal reached the running task.
     Signal(Signal),
     /// The program ended. The last event.
@@ -41,6 +46,13 @@ pub struct Position {
     pub sp: u64,
     /// A digest of the general registers.
     pub digest: u64,
+}
+
+impl std::fmt::Display for Position {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { left, ip, sp, digest } = self;
+        write!(f, "at {ip:#x}, stack {sp:#x}, {left} ticks left, registers {digest:016x}")
+    }
 }
 
 /// A system call with its outcome.
@@ -92,6 +104,15 @@ pub enum Stream {
     Stderr,
 }
 
+/// A read of the time-stamp counter (the instructions rdtsc and rdtscp).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counter {
+    /// The position of the instruction.
+    pub position: Position,
+    /// What it read.
+    pub value: u64,
+}
+
 /// A signal that was delivered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signal {
@@ -99,6 +120,8 @@ pub struct Signal {
     pub position: Position,
     /// Its number.
     pub number: i32,
+    /// Whether the task's own instruction raised it (a bad access, say): it comes again in replay by itself.
+    pub fault: bool,
     /// If a handler ran: the registers at its first instruction and the frame that the kernel pushed.
     pub handler: Option<Handler>,
 }
@@ -111,10 +134,6 @@ pub struct Handler {
     /// The frame on the stack.
     pub frame: Write,
 }
-
-/// The general registers, in the order of `struct user_regs_struct` (`sys/user.h`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Registers(pub [u64; 27]);
 
 /// A process image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

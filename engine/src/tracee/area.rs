@@ -11,7 +11,7 @@ use crate::Error;
 use crate::tracee::{PAGE, last_os};
 
 /// Bytes of scratch memory for each task.
-pub const SCRATCH: usize = 64 << 10;
+const SCRATCH: usize = 64 << 10;
 
 /// The shared area (see [`rrtest_preload::layout`]), as the recorder sees it.
 ///

@@ -8,7 +8,7 @@ use crate::Error;
 use crate::program::Program;
 use crate::tracee::fork::{Arguments, Then, area_fd, fork_traced};
 use crate::tracee::remote::call;
-use crate::tracee::{Area, Memory, RegistersExt, Resume, Stop, Stopped, Wait};
+use crate::tracee::{Area, Leash, Memory, Resume, Stop, Stopped, Wait};
 
 /// A program that stands before its first instruction.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct Launched {
     pub task: Stopped,
     /// Its memory.
     pub memory: Memory,
+    /// Its life.
+    pub leash: Leash,
 }
 
 /// Start a program, traced, with the shared area mapped. `random` is what it finds as AT_RANDOM (getauxval(3)), from
@@ -26,11 +28,12 @@ pub struct Launched {
 /// [`Error::Start`] if it cannot be executed; [`Error::Forbidden`] if tracing is not allowed.
 pub fn launch(program: &Program, area: &Area, random: [u8; 16]) -> Result<Launched, Error> {
     let task = fork_traced(area, &Then::Execute(Arguments::new(program)?))?;
+    let leash = Leash::new(task.tid());
     let task = executed(task, &program.path)?;
     let memory = Memory::open(task.tid())?;
     edit_auxv(&memory, task.registers()?.sp(), random)?;
     let task = map_area(task, &memory)?;
-    Ok(Launched { task, memory })
+    Ok(Launched { task, memory, leash })
 }
 
 /// From the entry of execve(2) to its exit.

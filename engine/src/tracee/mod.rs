@@ -4,12 +4,15 @@
 //! dies under us is a value ([`Wait::Dead`]), not a surprise. The style is that of reverie's `safeptrace`.
 
 mod area;
+mod counter;
 mod filter;
 mod fork;
 mod heartbeat;
 mod launch;
+mod leash;
 mod maps;
 mod memory;
+mod pin;
 mod registers;
 mod remote;
 mod rebuild;
@@ -17,16 +20,19 @@ mod status;
 mod task;
 
 pub use area::Area;
+pub use counter::{CounterRead, counter, counter_read};
 pub use heartbeat::Heartbeat;
 pub use launch::{Launched, launch};
+pub use leash::Leash;
 pub use maps::{Line, maps};
 pub use memory::Memory;
+pub use pin::pin;
 pub use rebuild::rebuild;
+pub use registers::Registers;
 pub use remote::remote;
 pub use status::{Disposition, State, comm, disposition, state};
 pub use task::{Death, Resume, Running, Stop, Stopped, Wait, Waited, wait_any};
 
-pub(crate) use registers::RegistersExt;
 
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;

@@ -4,15 +4,16 @@ use rrtest_preload::layout::{AREA, AREA_LEN};
 
 use crate::Error;
 use crate::tracee::fork::{Then, fork_traced};
-use crate::tracee::{Area, Memory, Stopped, TASK_SIZE, os, remote};
+use crate::tracee::{Area, Launched, Leash, Memory, TASK_SIZE, os, remote};
 
 /// Make a process with nothing in it but the shared area: no memory and no descriptors of ours, no vdso. Its only task
 /// stands at the entry of a call that is not to happen, ready for [`remote`].
 ///
 /// # Errors
 /// If tracing is not allowed, or the kernel refuses something.
-pub fn rebuild(area: &Area) -> Result<(Stopped, Memory), Error> {
+pub fn rebuild(area: &Area) -> Result<Launched, Error> {
     let mut task = fork_traced(area, &Then::Wait)?;
+    let leash = Leash::new(task.tid());
     let memory = Memory::open(task.tid())?;
     let end = (AREA + AREA_LEN) as u64;
     for (number, args) in [
@@ -27,5 +28,5 @@ pub fn rebuild(area: &Area) -> Result<(Stopped, Memory), Error> {
             return Err(os("empty the replayed process")(source));
         }
     }
-    Ok((task, memory))
+    Ok(Launched { task, memory, leash })
 }

@@ -1,15 +1,19 @@
-//! Names for the registers that system calls use.
+//! The general registers, by what they are for.
 
-use crate::trace::event::Registers;
+use serde::{Deserialize, Serialize};
 
-/// Indices into [`Registers`], in the order of `struct user_regs_struct`.
+/// The general registers, in the order of `struct user_regs_struct` (`sys/user.h`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registers(pub [u64; 27]);
+
+/// Indices into [`Registers`].
 mod index {
+    pub(super) const RBP: usize = 4;
+    pub(super) const R11: usize = 6;
     pub(super) const R10: usize = 7;
     pub(super) const R9: usize = 8;
     pub(super) const R8: usize = 9;
-    pub(super) const RBP: usize = 4;
     pub(super) const RAX: usize = 10;
-    pub(super) const R11: usize = 6;
     pub(super) const RCX: usize = 11;
     pub(super) const RDX: usize = 12;
     pub(super) const RSI: usize = 13;
@@ -17,90 +21,99 @@ mod index {
     pub(super) const ORIG_RAX: usize = 15;
     pub(super) const RIP: usize = 16;
     pub(super) const RSP: usize = 19;
+    /// From here on: fs_base, gs_base, ds, es, fs, gs.
+    pub(super) const SEGMENT_BASES: usize = 21;
+
+    /// The registers that carry a system call's arguments.
+    pub(super) const ARGS: [usize; 6] = [RDI, RSI, RDX, R10, R8, R9];
 }
 
-/// Reading and writing registers by what they are for.
-pub(crate) trait RegistersExt: Sized {
-    fn from_kernel(regs: libc::user_regs_struct) -> Self;
-    fn to_kernel(&self) -> libc::user_regs_struct;
-    /// The instruction pointer.
-    fn ip(&self) -> u64;
-    fn set_ip(&mut self, ip: u64);
-    /// The stack pointer.
-    fn sp(&self) -> u64;
-    /// The frame pointer, if the code keeps one.
-    fn bp(&self) -> u64;
-    /// At a system-call stop: the call's number.
-    fn number(&self) -> u64;
-    /// At a system-call stop: have another call made; -1 (as `u64::MAX`) for none.
-    fn set_number(&mut self, number: u64);
-    /// The arguments of a system call.
-    fn args(&self) -> [u64; 6];
-    fn set_args(&mut self, args: [u64; 6]);
-    /// The result register.
-    fn result(&self) -> i64;
-    fn set_result(&mut self, result: i64);
-    /// A digest of all that the program can see, but for the registers that the system-call instruction itself
-    /// overwrites (rax, rcx, r11).
-    fn digest(&self) -> u64;
-}
-
-impl RegistersExt for Registers {
-    fn from_kernel(regs: libc::user_regs_struct) -> Self {
+impl Registers {
+    pub(super) fn from_kernel(regs: libc::user_regs_struct) -> Self {
         // SAFETY: `user_regs_struct` is 27 `u64` in sequence (sys/user.h), so both types have the same layout.
         Self(unsafe { std::mem::transmute::<libc::user_regs_struct, [u64; 27]>(regs) })
     }
 
-    fn to_kernel(&self) -> libc::user_regs_struct {
+    pub(super) fn to_kernel(self) -> libc::user_regs_struct {
         // SAFETY: as above; every bit pattern is valid.
         unsafe { std::mem::transmute::<[u64; 27], libc::user_regs_struct>(self.0) }
     }
 
-    fn ip(&self) -> u64 {
+    /// The instruction pointer.
+    #[must_use]
+    pub fn ip(&self) -> u64 {
         self.0[index::RIP]
     }
 
-    fn set_ip(&mut self, ip: u64) {
+    /// Set the instruction pointer.
+    pub fn set_ip(&mut self, ip: u64) {
         self.0[index::RIP] = ip;
     }
 
-    fn sp(&self) -> u64 {
+    /// The stack pointer.
+    #[must_use]
+    pub fn sp(&self) -> u64 {
         self.0[index::RSP]
     }
 
-    fn bp(&self) -> u64 {
+    /// The frame pointer, if the code keeps one.
+    #[must_use]
+    pub fn bp(&self) -> u64 {
         self.0[index::RBP]
     }
 
-    fn number(&self) -> u64 {
+    /// At a system-call stop: the call's number.
+    #[must_use]
+    pub fn number(&self) -> u64 {
         self.0[index::ORIG_RAX]
     }
 
-    fn set_number(&mut self, number: u64) {
+    /// At a system-call stop: have another call made; `u64::MAX` (-1) for none.
+    pub fn set_number(&mut self, number: u64) {
         self.0[index::ORIG_RAX] = number;
     }
 
-    fn args(&self) -> [u64; 6] {
-        [index::RDI, index::RSI, index::RDX, index::R10, index::R8, index::R9].map(|i| self.0[i])
+    /// The arguments of a system call.
+    #[must_use]
+    pub fn args(&self) -> [u64; 6] {
+        index::ARGS.map(|i| self.0[i])
     }
 
-    fn set_args(&mut self, args: [u64; 6]) {
-        for (i, arg) in
-            [index::RDI, index::RSI, index::RDX, index::R10, index::R8, index::R9].into_iter().zip(args)
-        {
+    /// Set the arguments of a system call.
+    pub fn set_args(&mut self, args: [u64; 6]) {
+        for (i, arg) in index::ARGS.into_iter().zip(args) {
             self.0[i] = arg;
         }
     }
 
-    fn result(&self) -> i64 {
+    /// The result register.
+    #[must_use]
+    pub fn result(&self) -> i64 {
         self.0[index::RAX].cast_signed()
     }
 
-    fn set_result(&mut self, result: i64) {
+    /// Set the result register.
+    pub fn set_result(&mut self, result: i64) {
         self.0[index::RAX] = result.cast_unsigned();
     }
 
-    fn digest(&self) -> u64 {
+    pub(super) fn set_rdx(&mut self, value: u64) {
+        self.0[index::RDX] = value;
+    }
+
+    pub(super) fn set_rcx(&mut self, value: u64) {
+        self.0[index::RCX] = value;
+    }
+
+    /// Take over the segment registers and bases of `other`.
+    pub fn copy_segments(&mut self, other: &Self) {
+        self.0[index::SEGMENT_BASES..].copy_from_slice(&other.0[index::SEGMENT_BASES..]);
+    }
+
+    /// A digest of all that the program can see, but for the registers that the system-call instruction itself
+    /// overwrites (rax, rcx, r11).
+    #[must_use]
+    pub fn digest(&self) -> u64 {
         // FNV-1a over whole words: cheap, and any one changed register changes it.
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
         for (i, value) in self.0.iter().enumerate() {

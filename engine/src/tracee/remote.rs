@@ -1,8 +1,8 @@
 //! System calls made by a driven process on our behalf.
 
 use crate::Error;
-use crate::trace::event::Registers;
-use crate::tracee::{Area, RegistersExt, Resume, Stop, Stopped, Wait};
+use crate::tracee::Registers;
+use crate::tracee::{Area, Resume, Stop, Stopped, Wait};
 use rrtest_preload::layout::SYS_INJECTED;
 
 /// Have a task make a system call, at the injection code in the shared area. The task must stand at a system-call entry

@@ -5,8 +5,7 @@ use nix::sys::ptrace;
 use nix::unistd::Pid;
 
 use crate::Error;
-use crate::trace::event::Registers;
-use crate::tracee::RegistersExt;
+use crate::tracee::Registers;
 
 /// A traced task in a ptrace stop. It stays there until it is resumed or dies of SIGKILL.
 #[derive(Debug)]
@@ -103,7 +102,7 @@ impl Stopped {
     /// # Errors
     /// If the task has been killed.
     pub fn set_registers(&self, registers: &Registers) -> Result<(), Error> {
-        ptrace::setregs(self.tid, registers.to_kernel()).map_err(|e| self.refused("set registers", e))
+        ptrace::setregs(self.tid, (*registers).to_kernel()).map_err(|e| self.refused("set registers", e))
     }
 
     /// What is known of the signal it is about to get.
@@ -164,6 +163,12 @@ pub enum Waited<T> {
 impl Running {
     pub(super) fn assume(tid: Pid) -> Self {
         Self { tid }
+    }
+
+    /// A task that [`Stop::Cloned`] or [`Stop::Forked`] told of: it runs into its first stop.
+    #[must_use]
+    pub fn of_new(tid: Pid) -> Self {
+        Self::assume(tid)
     }
 
     /// Its thread id.

@@ -1,0 +1,233 @@
+//! Calls that may have to wait for a descriptor.
+//!
+//! The kernel must not write into a program's memory while other tasks run. So a call that would block is not left in
+//! the kernel: its task waits in a ppoll(2) of ours on the same descriptors, which writes to scratch memory only, and
+//! makes its call when it has the core again.
+
+use super::fds::{Kind, nonblocking};
+use super::recorder::{Flow, Next, Recorder};
+use super::tasks::{Call, Hold, Waited};
+use crate::schedule::Why;
+use crate::syscalls::{Block, Description};
+use crate::task::TaskId;
+use crate::trace::event::Registers;
+use crate::tracee::{Area, Resume, Stop, Stopped, Wait};
+
+/// What a call waits for.
+pub(super) struct Watch {
+    /// As poll(2) takes them.
+    fds: Vec<u8>,
+    count: u64,
+    /// A timespec in bytes; none waits for ever.
+    timeout: Option<[u8; 16]>,
+}
+
+/// Offsets in a task's scratch memory.
+mod scratch {
+    pub(super) const ZERO: u64 = 0;
+    pub(super) const TIMEOUT: u64 = 16;
+    pub(super) const FDS: u64 = 32;
+    /// How many descriptors there is room for.
+    pub(super) const MOST: u64 = 8000;
+}
+
+fn pollfd(fd: u64, events: i16) -> Vec<u8> {
+    let mut bytes = (fd as i32).to_ne_bytes().to_vec();
+    bytes.extend(events.to_ne_bytes());
+    bytes.extend([0, 0]);
+    bytes
+}
+
+fn milliseconds(ms: i32) -> Option<[u8; 16]> {
+    let ms = u64::try_from(ms).ok()?;
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&(ms / 1000).to_ne_bytes());
+    bytes[8..].copy_from_slice(&(ms % 1000 * 1_000_000).to_ne_bytes());
+    Some(bytes)
+}
+
+impl Recorder<'_> {
+    /// What a call would have to wait for, if there are others to run meanwhile.
+    pub(super) fn must_wait(&mut self, id: TaskId, description: &Description, call: &Call) -> Flow<Option<Watch>> {
+        let alone = self.tasks.iter().filter(|t| !matches!(t.hold, Hold::Gone)).count() <= 1;
+        if alone || call.wait != Waited::No {
+            return Ok(None);
+        }
+        let args = call.args();
+        let one = |fd: u64, events: i16| Watch { fds: pollfd(fd, events), count: 1, timeout: None };
+        let (fd, events) = match description.block {
+            Block::Never => return Ok(None),
+            Block::Readable(fd) => (args[fd], libc::POLLIN),
+            Block::Writable(fd) => (args[fd], libc::POLLOUT),
+            Block::Epoll => {
+                let timeout = args[3] as i32;
+                if timeout == 0 {
+                    return Ok(None);
+                }
+                return Ok(Some(Watch { timeout: milliseconds(timeout), ..one(args[0], libc::POLLIN) }));
+            }
+            Block::Poll | Block::Ppoll => return self.poll_watch(id, description, &args),
+        };
+        let pid = self.pid();
+        let waits = self.fds.kind(pid, fd) == Kind::Waitable && !dont_wait(call) && !nonblocking(pid, fd);
+        Ok(waits.then(|| one(fd, events)))
+    }
+
+    fn poll_watch(&mut self, id: TaskId, description: &Description, args: &[u64; 6]) -> Flow<Option<Watch>> {
+        let timeout = if description.block == Block::Poll {
+            milliseconds(args[2] as i32)
+        } else if args[2] == 0 {
+            None
+        } else {
+            // An address that cannot be read: the kernel will say so.
+            let Ok(bytes) = self.memory.bytes(args[2], 16) else { return Ok(None) };
+            bytes.try_into().ok()
+        };
+        if timeout == Some([0; 16]) {
+            return Ok(None);
+        }
+        if args[1] > scratch::MOST {
+            return self.unsupported(id, "poll of more than 8000 descriptors");
+        }
+        let Ok(fds) = self.memory.bytes(args[0], args[1] as usize * 8) else { return Ok(None) };
+        Ok(Some(Watch { fds, count: args[1], timeout }))
+    }
+
+    /// Wait for what a call needs: a look first, then in the kernel.
+    pub(super) fn wait_for_descriptors(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: Call,
+        watch: &Watch,
+    ) -> Flow<Next> {
+        let Some(base) = Area::scratch(id.0) else {
+            return self.unsupported(id, "more than 2000 tasks that wait for descriptors");
+        };
+        self.memory.write(base + scratch::ZERO, &[0; 16])?;
+        self.memory.write(base + scratch::FDS, &watch.fds)?;
+        let mut registers = call.registers;
+        registers.set_number(libc::SYS_ppoll as u64);
+        registers.set_args([base + scratch::FDS, watch.count, base + scratch::ZERO, 0, 8, 0]);
+        stopped.set_registers(&registers)?;
+        let (stopped, ready) = self.to_exit(id, stopped)?;
+        if ready != 0 {
+            self.task(id).hold = Hold::Again(stopped, Call { wait: Waited::Ready, ..call });
+            return Ok(Next::Continue);
+        }
+        // Nothing yet: the same with the call's own time limit, in the kernel.
+        let timeout = match &watch.timeout {
+            Some(timeout) => {
+                self.memory.write(base + scratch::TIMEOUT, timeout)?;
+                base + scratch::TIMEOUT
+            }
+            None => 0,
+        };
+        registers.set_args([base + scratch::FDS, watch.count, timeout, 0, 8, 0]);
+        let stopped = self.reenter(id, stopped, registers)?;
+        let running = stopped.resume(Resume::ToSyscallExit, 0)?;
+        self.task(id).hold = Hold::InKernel(running, call);
+        Ok(Next::Decide(Why::Blocked, None))
+    }
+
+    /// From the exit of a call to the entry of the call that `registers` describe, at the same place of the program.
+    fn reenter(&mut self, id: TaskId, stopped: Stopped, mut registers: Registers) -> Flow<Stopped> {
+        /// Bytes of the `syscall` instruction.
+        const SYSCALL: u64 = 2;
+        registers.set_result(registers.number().cast_signed());
+        registers.set_number(u64::MAX);
+        registers.set_ip(registers.ip() - SYSCALL);
+        stopped.set_registers(&registers)?;
+        let mut stopped = stopped;
+        loop {
+            let running = stopped.resume(Resume::Freely, 0)?;
+            let stop;
+            (stopped, stop) = self.wait(id, running)?;
+            match stop {
+                Stop::Seccomp => return Ok(stopped),
+                Stop::Signal(_) => {
+                    let info = stopped.signal_info()?;
+                    self.task(id).deferred.push(info);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A task waited in the kernel in place of its call: back to the call's entry.
+    pub(super) fn again(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
+        let stopped = self.reenter(id, stopped, call.registers)?;
+        self.task(id).hold = Hold::Calling(stopped, call);
+        Ok(Next::Continue)
+    }
+
+    /// A call found nothing although its descriptors had been ready: wait again.
+    pub(super) fn once_more(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
+        self.task(id).hold = Hold::Again(stopped, Call { wait: Waited::No, ..call });
+        Ok(Next::Continue)
+    }
+
+    /// A task that waited in the kernel has stopped.
+    pub(super) fn left_kernel(&mut self, tid: nix::unistd::Pid, wait: Wait) -> Flow<()> {
+        let Some(index) = self.tasks.iter().position(|t| t.tid == tid && !matches!(t.hold, Hold::Gone)) else {
+            return Ok(());
+        };
+        let id = self.tasks[index].id;
+        let Wait::Stopped(stopped, stop) = wait else {
+            let Wait::Dead(death) = wait else { return Ok(()) };
+            return self.died(id, death);
+        };
+        let Hold::InKernel(_, call) = std::mem::replace(&mut self.tasks[index].hold, Hold::Gone) else {
+            return Err(super::calls::unexpected("follow a task"));
+        };
+        self.tasks[index].hold = if stop == Stop::SyscallExit {
+            self.woken = true;
+            let wait = if stopped.registers()?.result() == 0 { Waited::TimedOut } else { Waited::Ready };
+            Hold::Again(stopped, Call { wait, ..call })
+        } else {
+            if let Stop::Signal(_) = stop {
+                let info = stopped.signal_info()?;
+                self.tasks[index].deferred.push(info);
+            }
+            Hold::InKernel(stopped.resume(Resume::ToSyscallExit, 0)?, call)
+        };
+        Ok(())
+    }
+
+    /// The registers with which a call that has been waited for is made, so that it does not wait itself.
+    pub(super) fn without_waiting(
+        &mut self,
+        id: TaskId,
+        call: &Call,
+        description: &Description,
+    ) -> Flow<Option<Registers>> {
+        if call.wait == Waited::No {
+            return Ok(None);
+        }
+        let mut args = call.args();
+        match description.block {
+            Block::Poll => args[2] = 0,
+            Block::Epoll => args[3] = 0,
+            Block::Ppoll => {
+                let Some(base) = Area::scratch(id.0) else { return Ok(None) };
+                self.memory.write(base + scratch::ZERO, &[0; 16])?;
+                args[2] = base + scratch::ZERO;
+            }
+            Block::Never | Block::Readable(_) | Block::Writable(_) => return Ok(None),
+        }
+        let mut registers = call.registers;
+        registers.set_args(args);
+        Ok(Some(registers))
+    }
+}
+
+/// Whether a call says itself that it must not wait (`MSG_DONTWAIT`, `RWF_NOWAIT`).
+fn dont_wait(call: &Call) -> bool {
+    let args = call.args();
+    let flags = match call.number() as i64 {
+        libc::SYS_recvfrom | libc::SYS_sendto => args[3],
+        libc::SYS_recvmsg | libc::SYS_sendmsg => args[2],
+        _ => return false,
+    };
+    flags as i32 & libc::MSG_DONTWAIT != 0
+}

@@ -1,0 +1,229 @@
+//! System calls, as the table describes them.
+
+use super::fds::Kind;
+use super::outputs::{self, Failure};
+use super::recorder::{Flow, Halt, Next, Recorder};
+use super::tasks::{Call, Hold};
+use crate::error::Error;
+use crate::syscalls::{self, Class, Description, Performance, describe};
+use crate::task::TaskId;
+use crate::trace::event::{Effect, Event, Position, Syscall, Write};
+use crate::tracee::{Resume, Stop, Stopped};
+
+impl Recorder<'_> {
+    /// Make the call at whose entry a task stands.
+    pub(super) fn call(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
+        let number = call.number();
+        let Some(description) = describe(number) else {
+            return self.unsupported(id, syscalls::name(number));
+        };
+        match description.class {
+            Class::Refused(errno) => self.skip(id, stopped, &call, -i64::from(errno), Vec::new()),
+            Class::Emulated(emulation) => self.emulate(id, stopped, call, emulation),
+            Class::Performed(performance) => self.perform(id, stopped, &call, description, performance),
+            Class::Logged => self.logged(id, stopped, call, description),
+        }
+    }
+
+    /// A call that the kernel does and replay reads from the log.
+    fn logged(&mut self, id: TaskId, stopped: Stopped, call: Call, description: &Description) -> Flow<Next> {
+        if let Some(stream) = self.output_stream(&call)
+            && let Some(bytes) = syscalls::gathered(&self.memory, call.number(), &call.args())
+        {
+            let result = bytes.len() as i64;
+            self.output.push((stream, bytes));
+            return self.skip_with(id, stopped, &call, result, Vec::new(), Effect::Output(stream));
+        }
+        if let Some(wait) = self.must_wait(id, description, &call)? {
+            return self.wait_for_descriptors(id, stopped, call, &wait);
+        }
+        let position = self.position(&call.registers);
+        let before = outputs::before(&self.memory, description, &call.args());
+        let (stopped, result) = self.in_kernel(id, stopped, &call, description)?;
+        let timed = matches!(description.block, syscalls::Block::Poll | syscalls::Block::Ppoll | syscalls::Block::Epoll);
+        if timed && result == 0 && call.wait == super::tasks::Waited::Ready {
+            // Another task was faster: nothing is ready any more, yet the time is not over.
+            return self.once_more(id, stopped, call);
+        }
+        let writes = match outputs::collect(&self.memory, description, &call.args(), &before, result) {
+            Ok(writes) => writes,
+            Err(Failure::Undescribed(what)) => return self.unsupported(id, what),
+            Err(Failure::Error(error)) => return Err(Halt::Error(error)),
+        };
+        self.note(id, &call, result, &writes);
+        self.finish(id, stopped, &call, position, result, writes, Effect::None)
+    }
+
+    /// Have the kernel make a call, and wait for its end. A call whose descriptors have been waited for must not wait
+    /// again: its time limit is set to zero.
+    fn in_kernel(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: &Call,
+        description: &Description,
+    ) -> Flow<(Stopped, i64)> {
+        let changed = self.without_waiting(id, call, description)?;
+        if let Some(registers) = &changed {
+            stopped.set_registers(registers)?;
+        }
+        let (stopped, result) = self.to_exit(id, stopped)?;
+        if changed.is_some() {
+            let mut registers = stopped.registers()?;
+            registers.set_args(call.args());
+            stopped.set_registers(&registers)?;
+        }
+        Ok((stopped, result))
+    }
+
+    /// From a call's entry to its exit.
+    pub(super) fn to_exit(&mut self, id: TaskId, stopped: Stopped) -> Flow<(Stopped, i64)> {
+        let mut stopped = stopped;
+        loop {
+            let running = stopped.resume(Resume::ToSyscallExit, 0)?;
+            let stop;
+            (stopped, stop) = self.wait(id, running)?;
+            if stop == Stop::SyscallExit {
+                let result = stopped.registers()?.result();
+                return Ok((stopped, result));
+            }
+        }
+    }
+
+    /// Leave out the kernel: the call returns `result`, having written `writes`.
+    pub(super) fn skip(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: &Call,
+        result: i64,
+        writes: Vec<Write>,
+    ) -> Flow<Next> {
+        self.skip_with(id, stopped, call, result, writes, Effect::None)
+    }
+
+    fn skip_with(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: &Call,
+        result: i64,
+        writes: Vec<Write>,
+        effect: Effect,
+    ) -> Flow<Next> {
+        for write in &writes {
+            self.memory.write(write.address, &write.bytes)?;
+        }
+        let position = self.position(&call.registers);
+        let mut registers = call.registers;
+        registers.set_number(u64::MAX);
+        registers.set_result(result);
+        stopped.set_registers(&registers)?;
+        self.finish(id, stopped, call, position, result, writes, effect)
+    }
+
+    /// Log a call that has been made; its task goes on behind it.
+    #[expect(clippy::too_many_arguments, reason = "they are the event's fields")]
+    pub(super) fn finish(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: &Call,
+        position: Position,
+        result: i64,
+        writes: Vec<Write>,
+        effect: Effect,
+    ) -> Flow<Next> {
+        self.log_call(call, position, result, writes, effect);
+        self.task(id).boundary = (call.registers.ip(), call.registers.sp());
+        self.task(id).hold = Hold::Ready(stopped);
+        Ok(Next::Continue)
+    }
+
+    pub(super) fn log_call(
+        &mut self,
+        call: &Call,
+        position: Position,
+        result: i64,
+        writes: Vec<Write>,
+        effect: Effect,
+    ) {
+        let (number, args) = (call.number(), call.args());
+        self.log.push(&Event::Syscall(Syscall { position, number, args, result, writes, effect }));
+    }
+
+    /// The output stream that a call writes to, if it is one that does.
+    fn output_stream(&mut self, call: &Call) -> Option<crate::trace::event::Stream> {
+        if !matches!(call.number() as i64, libc::SYS_write | libc::SYS_writev) {
+            return None;
+        }
+        match self.fds.kind(self.tasks[0].tid, call.args()[0]) {
+            Kind::Output(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
+    /// Note what a call has changed of what the recorder knows.
+    fn note(&mut self, id: TaskId, call: &Call, result: i64, writes: &[Write]) {
+        let Ok(value) = u64::try_from(result) else { return };
+        let [a, b, c, ..] = call.args();
+        match call.number() as i64 {
+            libc::SYS_close => self.fds.forget(a),
+            libc::SYS_close_range if c & u64::from(libc::CLOSE_RANGE_CLOEXEC) == 0 => self.fds.forget_range(a, b),
+            libc::SYS_dup | libc::SYS_dup2 | libc::SYS_dup3 => self.fds.duplicate(a, value),
+            libc::SYS_fcntl if matches!(b as i32, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) => {
+                self.fds.duplicate(a, value);
+            }
+            libc::SYS_prctl if a as i32 == libc::PR_SET_NAME => {
+                let name = self.memory.available(b, 15);
+                let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+                self.task(id).name = String::from_utf8_lossy(&name[..end]).into_owned();
+            }
+            _ => {
+                debug_assert!(writes.len() < 1 << 20);
+            }
+        }
+    }
+
+    fn perform(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: &Call,
+        description: &Description,
+        performance: Performance,
+    ) -> Flow<Next> {
+        match performance {
+            Performance::Clone => self.clone_call(id, stopped, call),
+            Performance::Exit => self.exit(id, stopped, call),
+            Performance::ExitGroup => self.exit_group(call),
+            Performance::Map => self.map(id, stopped, call),
+            Performance::Advise => self.advise(id, stopped, call),
+            Performance::SignalReturn => self.signal_return(id, stopped, call),
+            Performance::Same | Performance::Remap | Performance::Break => {
+                let position = self.position(&call.registers);
+                let (stopped, result) = self.to_exit(id, stopped)?;
+                if call.number() == libc::SYS_set_tid_address as u64 {
+                    self.task(id).clear_tid = call.args()[0];
+                }
+                let before = outputs::Before::default();
+                let writes = match outputs::collect(&self.memory, description, &call.args(), &before, result) {
+                    Ok(writes) => writes,
+                    Err(Failure::Undescribed(what)) => return self.unsupported(id, what),
+                    Err(Failure::Error(error)) => return Err(Halt::Error(error)),
+                };
+                self.finish(id, stopped, call, position, result, writes, Effect::None)
+            }
+        }
+    }
+
+    /// The program's process id, which is its first task's.
+    pub(super) fn pid(&self) -> nix::unistd::Pid {
+        self.tasks[0].tid
+    }
+}
+
+/// A task died though nobody here ended it.
+pub(super) fn unexpected(what: &str) -> Halt {
+    Halt::Error(Error::Os { what: what.into(), source: std::io::Error::other("it died unexpectedly") })
+}

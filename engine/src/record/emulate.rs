@@ -1,0 +1,261 @@
+//! The calls that the recorder makes itself: futexes, sleeps, clocks, random bytes.
+
+use rand_xoshiro::rand_core::RngCore;
+
+use super::recorder::{Flow, Next, Recorder};
+use super::tasks::{Call, Hold};
+use super::time;
+use crate::schedule::Why;
+use crate::schedule::futex::{FutexKey, WakeOp};
+use crate::syscalls::{Emulation, FutexCall, FutexTimeout};
+use crate::task::TaskId;
+use crate::trace::event::Write;
+use crate::tracee::Stopped;
+
+/// A result that is an error.
+const fn fails(errno: i32) -> i64 {
+    -(errno as i64)
+}
+
+impl Recorder<'_> {
+    pub(super) fn emulate(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: Call,
+        emulation: Emulation,
+    ) -> Flow<Next> {
+        let args = call.args();
+        let [a, b, c, ..] = args;
+        let (result, writes) = match emulation {
+            Emulation::Futex => return self.futex(id, stopped, call),
+            Emulation::Nanosleep => return self.sleep(id, stopped, call, libc::CLOCK_MONOTONIC, false, a),
+            Emulation::ClockNanosleep => {
+                let absolute = b & libc::TIMER_ABSTIME as u64 != 0;
+                return self.sleep(id, stopped, call, a as i32, absolute, c);
+            }
+            Emulation::Yield => {
+                self.skip(id, stopped, &call, 0, Vec::new())?;
+                return Ok(Next::Decide(Why::Yielded, None));
+            }
+            Emulation::ClockGettime => match time::read(a as i32) {
+                // The clocks that count the program's own time must be read by itself.
+                _ if is_cpu_clock(a as i32) => {
+                    let position = self.position(&call.registers);
+                    let (stopped, result) = self.to_exit(id, stopped)?;
+                    let writes = if result == 0 && b != 0 { vec![self.copy(b, 16)?] } else { Vec::new() };
+                    return self.finish(
+                        id,
+                        stopped,
+                        &call,
+                        position,
+                        result,
+                        writes,
+                        crate::trace::event::Effect::None,
+                    );
+                }
+                Ok(now) => self.written(b, time::bytes(&now)),
+                Err(_) => (fails(libc::EINVAL), Vec::new()),
+            },
+            Emulation::Gettimeofday => {
+                let now = time::read(libc::CLOCK_REALTIME)?;
+                let now = libc::timespec { tv_sec: now.tv_sec, tv_nsec: now.tv_nsec / 1000 };
+                self.written(a, time::bytes(&now))
+            }
+            Emulation::Time => {
+                let seconds = time::read(libc::CLOCK_REALTIME)?.tv_sec;
+                let (result, writes) = self.written(a, seconds.to_ne_bytes().to_vec());
+                (if result == 0 { seconds } else { result }, writes)
+            }
+            Emulation::Getrandom => {
+                // A large request may be served in part (getrandom(2)).
+                let mut bytes = vec![0; b.min(1 << 20) as usize];
+                self.random.fill_bytes(&mut bytes);
+                let len = bytes.len() as i64;
+                let (result, writes) = self.written(a, bytes);
+                (if result == 0 { len } else { result }, writes)
+            }
+            Emulation::Getcpu => {
+                let mut writes = Vec::new();
+                for address in [a, b] {
+                    writes.extend(self.written(address, vec![0; 4]).1);
+                }
+                (0, writes)
+            }
+            Emulation::GetAffinity => {
+                let mask = u64::MAX >> (64 - self.options.pretend_cores.clamp(1, 64));
+                if b < 8 {
+                    (fails(libc::EINVAL), Vec::new())
+                } else {
+                    let (result, writes) = self.written(c, mask.to_ne_bytes().to_vec());
+                    (if result == 0 { 8 } else { result }, writes)
+                }
+            }
+            Emulation::Nothing => (0, Vec::new()),
+        };
+        self.skip(id, stopped, &call, result, writes)
+    }
+
+    /// Bytes that an emulated call gives out at `address` (nowhere if that is null): the call's result and what it
+    /// writes. They are checked to be writable here.
+    fn written(&self, address: u64, bytes: Vec<u8>) -> (i64, Vec<Write>) {
+        if address == 0 || bytes.is_empty() {
+            return (0, Vec::new());
+        }
+        if self.memory.write(address, &bytes).is_err() {
+            return (fails(libc::EFAULT), Vec::new());
+        }
+        (0, vec![Write { address, bytes }])
+    }
+
+    pub(super) fn copy(&self, address: u64, len: usize) -> Flow<Write> {
+        Ok(Write { address, bytes: self.memory.bytes(address, len)? })
+    }
+
+    /// A task sleeps until the time at `request` is over.
+    fn sleep(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: Call,
+        clock: i32,
+        absolute: bool,
+        request: u64,
+    ) -> Flow<Next> {
+        if is_cpu_clock(clock) {
+            return self.unsupported(id, "clock_nanosleep on a clock of processor time");
+        }
+        let Ok(wanted) = time::timespec_at(&self.memory, request) else {
+            return self.skip(id, stopped, &call, fails(libc::EFAULT), Vec::new());
+        };
+        let Some(wanted) = time::nanoseconds(&wanted) else {
+            return self.skip(id, stopped, &call, fails(libc::EINVAL), Vec::new());
+        };
+        let deadline =
+            if absolute { time::deadline(clock, wanted)? } else { time::now()?.saturating_add(wanted) };
+        self.deadlines.insert(id, deadline);
+        self.task(id).hold = Hold::Waiting(stopped, call);
+        Ok(Next::Decide(Why::Blocked, None))
+    }
+
+    /// A task's time is over: its sleep ends, or its wait has timed out.
+    pub(super) fn expire(&mut self, id: TaskId) {
+        let result = if self.futexes.remove(id).is_some() { fails(libc::ETIMEDOUT) } else { 0 };
+        self.end_wait(id, result);
+    }
+
+    fn end_wait(&mut self, id: TaskId, result: i64) {
+        self.deadlines.remove(id);
+        let task = self.task(id);
+        if let Hold::Waiting(stopped, call) = std::mem::replace(&mut task.hold, Hold::Gone) {
+            task.hold = Hold::Woken(stopped, call, result);
+            self.woken = true;
+        }
+    }
+
+    fn futex(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
+        let args = call.args();
+        let Some(decoded) = FutexCall::decode(&args) else {
+            return self.unsupported(id, format!("futex operation {}", args[1]));
+        };
+        let key = |address| FutexKey { space: 0, address };
+        let address = args[0];
+        if address % 4 != 0 {
+            return self.skip(id, stopped, &call, fails(libc::EINVAL), Vec::new());
+        }
+        let mut writes = Vec::new();
+        let result = match decoded {
+            FutexCall::Wait { value, bitset, timeout } => {
+                return self.futex_wait(id, stopped, call, value, bitset, timeout);
+            }
+            FutexCall::Wake { count, bitset } => self.wake(key(address), count, bitset),
+            FutexCall::Requeue { wake, requeue, to, value } => match self.memory.u32(address) {
+                Err(_) => fails(libc::EFAULT),
+                Ok(word) if value.is_some_and(|value| value != word) => fails(libc::EAGAIN),
+                Ok(_) => {
+                    let strategy = &mut self.strategy;
+                    let (woken, requeued) =
+                        self.futexes.requeue(key(address), key(to), wake, requeue, &mut |w| strategy.wake(w));
+                    let count = woken.len() + requeued;
+                    self.end_waits(woken);
+                    count as i64
+                }
+            },
+            FutexCall::WakeOp { wake, wake_second, second, operation } => match self.memory.u32(second) {
+                Err(_) => fails(libc::EFAULT),
+                Ok(word) => match WakeOp::apply(word, operation) {
+                    None => fails(libc::ENOSYS),
+                    Some(op) => {
+                        writes.push(Write { address: second, bytes: op.new.to_ne_bytes().to_vec() });
+                        let first = self.wake(key(address), wake, u32::MAX);
+                        first + if op.wakes { self.wake(key(second), wake_second, u32::MAX) } else { 0 }
+                    }
+                },
+            },
+        };
+        self.skip(id, stopped, &call, result, writes)
+    }
+
+    fn futex_wait(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: Call,
+        value: u32,
+        bitset: u32,
+        timeout: FutexTimeout,
+    ) -> Flow<Next> {
+        let address = call.args()[0];
+        let early = match self.memory.u32(address) {
+            Err(_) => Some(libc::EFAULT),
+            Ok(_) if bitset == 0 => Some(libc::EINVAL),
+            Ok(word) if word != value => Some(libc::EAGAIN),
+            Ok(_) => None,
+        };
+        if let Some(errno) = early {
+            return self.skip(id, stopped, &call, fails(errno), Vec::new());
+        }
+        let (clock, at) = match timeout {
+            FutexTimeout::Never => (None, 0),
+            FutexTimeout::After(at) => (Some(None), at),
+            FutexTimeout::AtMonotonic(at) => (Some(Some(libc::CLOCK_MONOTONIC)), at),
+            FutexTimeout::AtRealtime(at) => (Some(Some(libc::CLOCK_REALTIME)), at),
+        };
+        if let Some(clock) = clock {
+            let Ok(wanted) = time::timespec_at(&self.memory, at) else {
+                return self.skip(id, stopped, &call, fails(libc::EFAULT), Vec::new());
+            };
+            let Some(wanted) = time::nanoseconds(&wanted) else {
+                return self.skip(id, stopped, &call, fails(libc::EINVAL), Vec::new());
+            };
+            let deadline = match clock {
+                None => time::now()?.saturating_add(wanted),
+                Some(clock) => time::deadline(clock, wanted)?,
+            };
+            self.deadlines.insert(id, deadline);
+        }
+        self.futexes.wait(FutexKey { space: 0, address }, id, bitset);
+        self.task(id).hold = Hold::Waiting(stopped, call);
+        Ok(Next::Decide(Why::Blocked, None))
+    }
+
+    /// Wake waiters; how many.
+    pub(super) fn wake(&mut self, key: FutexKey, count: u32, bitset: u32) -> i64 {
+        let strategy = &mut self.strategy;
+        let woken = self.futexes.wake(key, count, bitset, &mut |waiters| strategy.wake(waiters));
+        let number = woken.len() as i64;
+        self.end_waits(woken);
+        number
+    }
+
+    fn end_waits(&mut self, woken: Vec<TaskId>) {
+        for id in woken {
+            self.end_wait(id, 0);
+        }
+    }
+}
+
+/// Whether a clock counts processor time (of a process or thread, encoded in negative numbers too: clock_getres(2)).
+fn is_cpu_clock(clock: i32) -> bool {
+    clock < 0 || clock == libc::CLOCK_PROCESS_CPUTIME_ID || clock == libc::CLOCK_THREAD_CPUTIME_ID
+}

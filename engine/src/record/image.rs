@@ -1,0 +1,63 @@
+//! The process image at the start of a recording.
+
+use std::fs::File;
+use std::path::Path;
+
+use rrtest_preload::layout::{AREA, AREA_LEN};
+
+use crate::Error;
+use crate::trace::event::{FileRange, Image, Mapping, Registers, Write};
+use crate::trace::log::Log;
+use crate::tracee::{Line, Memory, PAGE, TASK_SIZE, os};
+
+/// The image of a process that has just been executed. Its files go into the log.
+pub(super) fn image(
+    program: &Path,
+    lines: &[Line],
+    registers: Registers,
+    memory: &Memory,
+    log: &mut Log,
+) -> Result<Image, Error> {
+    let mut mappings = Vec::new();
+    let mut writes = Vec::new();
+    for line in lines {
+        if !belongs(line) {
+            continue;
+        }
+        let stack = line.path == Path::new("[stack]");
+        let file = if line.inode == 0 { None } else { Some(file(line, log)?) };
+        mappings.push(Mapping {
+            start: line.start,
+            len: line.end - line.start,
+            prot: line.prot,
+            grows_down: stack,
+            file,
+        });
+        // The kernel has written: the stack from its pointer on; and zeros behind the file's part of a data segment.
+        let written = if stack {
+            Some(registers.sp())
+        } else if file.is_some() && line.prot & libc::PROT_WRITE != 0 {
+            Some(line.end - PAGE)
+        } else {
+            None
+        };
+        if let Some(address) = written {
+            let bytes = memory.bytes(address, (line.end - address) as usize)?;
+            writes.push(Write { address, bytes });
+        }
+    }
+    Ok(Image { program: program.display().to_string(), mappings, writes, registers })
+}
+
+/// Whether a mapping is the program's: not the kernel's (vdso and its data), nor the recorder's.
+fn belongs(line: &Line) -> bool {
+    let ours = line.start >= AREA as u64 && line.start < (AREA + AREA_LEN) as u64;
+    let kernel = line.path.to_str().is_some_and(|path| path.starts_with("[v"));
+    !ours && !kernel && line.start < TASK_SIZE
+}
+
+fn file(line: &Line, log: &mut Log) -> Result<FileRange, Error> {
+    let open = File::open(&line.path).map_err(os(format!("open `{}`, which the program maps", line.path.display())))?;
+    log.map_file(&line.path, open, line.offset, line.end - line.start)
+        .map_err(os(format!("read `{}`, which the program maps", line.path.display())))
+}

@@ -1,0 +1,417 @@
+//! The recorder's loop: pick a task, run it to where another could be picked.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::{RngCore, SeedableRng};
+use rrtest_preload::layout::{Kind as TickKind, SYS_HELLO, SYS_TICK};
+
+use super::fds::Fds;
+use super::tasks::{Call, Hold, Task};
+use super::{Options, image, time};
+use crate::ending::{Ending, Stats, TaskState};
+use crate::error::Error;
+use crate::program::Program;
+use crate::schedule::deadline::Deadlines;
+use crate::schedule::futex::FutexTable;
+use crate::schedule::{self, Operation, Point, Strategy, Why};
+use crate::task::TaskId;
+use crate::trace::event::{Event, Position, Registers, Stream};
+use crate::trace::log::Log;
+use crate::tracee::{
+    self, Area, Heartbeat, Launched, Leash, Memory, Resume, Running, Stop, Stopped, Wait, Waited,
+};
+
+/// A recording in the making.
+pub(super) struct Recorder<'a> {
+    pub(super) options: &'a Options<'a>,
+    pub(super) area: Area,
+    pub(super) memory: Memory,
+    pub(super) log: Log,
+    pub(super) output: Vec<(Stream, Vec<u8>)>,
+    pub(super) stats: Stats,
+    pub(super) strategy: Box<dyn Strategy>,
+    pub(super) random: Xoshiro256PlusPlus,
+    pub(super) tasks: Vec<Task>,
+    pub(super) futexes: FutexTable,
+    pub(super) deadlines: Deadlines,
+    pub(super) fds: Fds,
+    pub(super) heartbeat: Heartbeat,
+    /// Last, so that it is dropped last: it kills what is left of the program.
+    _leash: Leash,
+    /// The program hangs when it runs past this.
+    end: Instant,
+    /// A task has become able to run since the last decision.
+    pub(super) woken: bool,
+    /// The countdown that the last decision set.
+    slice: u64,
+}
+
+/// Why the loop leaves off.
+pub(super) enum Halt {
+    Ending(Ending),
+    Error(Error),
+}
+
+impl<E: Into<Error>> From<E> for Halt {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+/// The result of a step of the loop.
+pub(super) type Flow<T> = Result<T, Halt>;
+
+/// What follows a step of a task.
+pub(super) enum Next {
+    /// The task can go on.
+    Continue,
+    /// The strategy is to be asked.
+    Decide(Why, Option<Operation>),
+}
+
+impl<'a> Recorder<'a> {
+    /// Start the program; it stands before its first instruction.
+    pub(super) fn start(program: &Program, options: &'a Options<'a>) -> Result<Self, Error> {
+        tracee::pin(options.core)?;
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(options.plan.seed);
+        let area = Area::new()?;
+        let mut at_random = [0; 16];
+        random.fill_bytes(&mut at_random);
+        let Launched { task, memory, leash } = tracee::launch(program, &area, at_random)?;
+        let registers = task.registers()?;
+        let tid = task.tid();
+        let mut log = Log::default();
+        let image = image::image(&program.path, &tracee::maps(tid)?, registers, &memory, &mut log)?;
+        log.push(&Event::Image(image));
+        let mut recorder = Self {
+            options,
+            area,
+            memory,
+            log,
+            output: Vec::new(),
+            stats: Stats::default(),
+            strategy: schedule::build(&options.plan),
+            random,
+            tasks: Vec::new(),
+            futexes: FutexTable::default(),
+            deadlines: Deadlines::default(),
+            fds: Fds::new(),
+            heartbeat: Heartbeat::start()?,
+            _leash: leash,
+            end: Instant::now() + options.timeout,
+            woken: false,
+            slice: 0,
+        };
+        recorder.adopt(task, tracee::comm(tid), 0, &registers);
+        Ok(recorder)
+    }
+
+    /// A new task joins; it stands where `registers` say.
+    pub(super) fn adopt(&mut self, task: Stopped, name: String, clear_tid: u64, registers: &Registers) -> TaskId {
+        let id = TaskId(self.tasks.len() as u32);
+        self.tasks.push(Task {
+            id,
+            tid: task.tid(),
+            name,
+            hold: Hold::Ready(task),
+            clear_tid,
+            boundary: (registers.ip(), registers.sp()),
+            deferred: Vec::new(),
+        });
+        self.stats.tasks += 1;
+        self.strategy.spawned(id);
+        self.woken = true;
+        id
+    }
+
+    /// Run the program to its end.
+    pub(super) fn run(&mut self) -> Result<Ending, Error> {
+        match self.turns() {
+            Err(Halt::Ending(ending)) => Ok(ending),
+            Err(Halt::Error(error)) => Err(error),
+            Ok(never) => match never {},
+        }
+    }
+
+    fn turns(&mut self) -> Flow<std::convert::Infallible> {
+        let (mut current, mut why, mut next) = (None, Why::Start, None);
+        loop {
+            self.collect_ready()?;
+            let runnable: Vec<TaskId> = self.tasks.iter().filter(|t| t.hold.runnable()).map(|t| t.id).collect();
+            if runnable.is_empty() {
+                self.idle()?;
+                continue;
+            }
+            let ran = self.slice - self.area.countdown().min(self.slice);
+            self.stats.ticks += ran;
+            let choice = self.strategy.decide(Point { current, why, ran, next }, &runnable);
+            if !runnable.contains(&choice.task) || choice.slice == 0 {
+                return Err(Halt::Error(Error::Os {
+                    what: "choose the next task".into(),
+                    source: std::io::Error::other(format!("the strategy answered {choice:?}")),
+                }));
+            }
+            if current.is_some_and(|c| c != choice.task && runnable.contains(&c)) {
+                self.stats.preemptions += 1;
+            }
+            self.slice = choice.slice;
+            self.area.set_countdown(choice.slice);
+            self.log.push(&Event::Run { task: choice.task, slice: choice.slice });
+            self.woken = false;
+            current = Some(choice.task);
+            (why, next) = self.turn(choice.task)?;
+        }
+    }
+
+    /// Run one task until the strategy is to be asked.
+    fn turn(&mut self, id: TaskId) -> Flow<(Why, Option<Operation>)> {
+        loop {
+            let next = match std::mem::replace(&mut self.task(id).hold, Hold::Running) {
+                Hold::Ready(stopped) => self.go(id, stopped)?,
+                Hold::Calling(stopped, call) => self.call(id, stopped, call)?,
+                Hold::Again(stopped, call) => self.again(id, stopped, call)?,
+                Hold::Woken(stopped, call, result) => self.skip(id, stopped, &call, result, Vec::new())?,
+                hold => {
+                    self.task(id).hold = hold;
+                    return Ok((Why::Blocked, None));
+                }
+            };
+            match next {
+                Next::Continue if self.woken => {
+                    self.note_entered(id);
+                    return Ok((Why::Woken, None));
+                }
+                Next::Continue => {}
+                Next::Decide(why, operation) => {
+                    self.note_entered(id);
+                    return Ok((why, operation));
+                }
+            }
+        }
+    }
+
+    /// A task that loses the core in front of a call must have come just as far in replay.
+    fn note_entered(&mut self, id: TaskId) {
+        let (Hold::Calling(_, call) | Hold::Again(_, call) | Hold::Waiting(_, call) | Hold::InKernel(_, call)) =
+            &mut self.task(id).hold
+        else {
+            return;
+        };
+        if !std::mem::replace(&mut call.entered, true) {
+            let registers = call.registers;
+            self.log.push(&Event::Entered(self.position(&registers)));
+        }
+    }
+
+    /// Let a task run user code until it stops.
+    fn go(&mut self, id: TaskId, stopped: Stopped) -> Flow<Next> {
+        let running = stopped.resume(Resume::Freely, 0)?;
+        let (stopped, stop) = self.wait(id, running)?;
+        match stop {
+            Stop::Seccomp => self.arrive(id, stopped),
+            Stop::Signal(signal) => self.signal(id, stopped, signal),
+            // A group stop or a stray interruption: not the program's doing.
+            _ => {
+                self.task(id).hold = Hold::Ready(stopped);
+                Ok(Next::Continue)
+            }
+        }
+    }
+
+    /// A task has come to a system call, or to what the runtime uses one for.
+    fn arrive(&mut self, id: TaskId, stopped: Stopped) -> Flow<Next> {
+        let mut registers = stopped.registers()?;
+        let [address, kind, ..] = registers.args();
+        self.task(id).boundary = (registers.ip(), registers.sp());
+        self.send_deferred(id)?;
+        match registers.number() as usize {
+            SYS_TICK => {
+                self.log.push(&Event::Tick(self.position(&registers)));
+                self.task(id).hold = Hold::Ready(stopped);
+                let writes = TickKind::from_raw(kind)
+                    .is_none_or(|kind| !matches!(kind, TickKind::AtomicLoad | TickKind::Load));
+                Ok(Next::Decide(Why::SliceOver, Some(Operation::Memory { address, writes })))
+            }
+            SYS_HELLO => {
+                registers.free_counter(&stopped)?;
+                let (stopped, _) = self.to_exit(id, stopped)?;
+                registers.set_result(1);
+                stopped.set_registers(&registers)?;
+                self.task(id).hold = Hold::Ready(stopped);
+                Ok(Next::Continue)
+            }
+            _ => {
+                self.stats.syscalls += 1;
+                let left = self.area.countdown().saturating_sub(1);
+                self.area.set_countdown(left);
+                let number = registers.number();
+                self.task(id).hold = Hold::Calling(stopped, Call::new(registers));
+                if left == 0 {
+                    return Ok(Next::Decide(Why::SliceOver, Some(Operation::Syscall(number))));
+                }
+                Ok(Next::Continue)
+            }
+        }
+    }
+
+    /// Where a task is, by the registers at its present stop.
+    pub(super) fn position(&self, registers: &Registers) -> Position {
+        Position {
+            left: self.area.countdown(),
+            ip: registers.ip(),
+            sp: registers.sp(),
+            digest: registers.digest(),
+        }
+    }
+
+    pub(super) fn task(&mut self, id: TaskId) -> &mut Task {
+        &mut self.tasks[id.0 as usize]
+    }
+
+    /// End the recording: the task does what cannot be recorded.
+    pub(super) fn unsupported<T>(&mut self, id: TaskId, what: impl Into<String>) -> Flow<T> {
+        let name = self.task(id).name.clone();
+        Err(Halt::Ending(Ending::Unsupported { what: what.into(), task: id, name }))
+    }
+
+    /// Wait until this task stops, whatever the others that are in the kernel do meanwhile.
+    pub(super) fn wait(&mut self, id: TaskId, running: Running) -> Flow<(Stopped, Stop)> {
+        let tid = running.tid();
+        let mut running = running;
+        let since = Instant::now();
+        let before = self.area.countdown();
+        loop {
+            let waited = if self.someone_in_kernel() {
+                match tracee::wait_any()? {
+                    Waited::Done((got, wait)) if got == tid => Waited::Done(wait),
+                    Waited::Done((got, wait)) => {
+                        self.left_kernel(got, wait)?;
+                        continue;
+                    }
+                    Waited::NotYet => Waited::NotYet,
+                }
+            } else {
+                running.wait()?
+            };
+            match waited {
+                Waited::Done(Wait::Stopped(stopped, stop)) => return Ok((stopped, stop)),
+                Waited::Done(Wait::Dead(death)) => return self.died(id, death),
+                Waited::NotYet => {
+                    let spins = since.elapsed() > Duration::from_secs(1) && self.area.countdown() == before;
+                    self.check_limits(Some((id, spins)))?;
+                }
+            }
+        }
+    }
+
+    /// Stop if told to, or if the time is over. `running` is the task that has the core and whether it seems to run
+    /// where no tick is compiled in.
+    fn check_limits(&mut self, running: Option<(TaskId, bool)>) -> Flow<()> {
+        if self.options.stop.load(Ordering::Relaxed) {
+            return Err(Halt::Error(Error::Stopped));
+        }
+        if Instant::now() < self.end {
+            return Ok(());
+        }
+        match running {
+            // It may wait, in a loop, for a task that we cannot give the core to.
+            Some((id, true)) if self.tasks.iter().any(|t| t.hold.runnable()) => {
+                self.unsupported(id, "a loop without atomic operations or system calls, while others wait for the core")
+            }
+            _ => {
+                let states = self.states(running.map(|(id, _)| id));
+                Err(Halt::Ending(Ending::Hung(states)))
+            }
+        }
+    }
+
+    /// Nothing can run: wait for the kernel or the clock, or see that nothing will ever happen.
+    fn idle(&mut self) -> Flow<()> {
+        let earliest = self.deadlines.earliest();
+        if self.someone_in_kernel() {
+            if let Some((at, _)) = earliest {
+                self.heartbeat.next(Duration::from_nanos(at.saturating_sub(time::now()?)));
+            }
+            if let Waited::Done((tid, wait)) = tracee::wait_any()? {
+                self.left_kernel(tid, wait)?;
+            }
+            return self.check_limits(None);
+        }
+        let watchdog = |task: TaskId| self.options.watchdog_main && task == TaskId(0) && self.tasks.len() > 1;
+        let Some((at, task)) = earliest else { return self.deadlock() };
+        if watchdog(task) && self.deadlines.only(task) && self.futexes.waiting(task).is_some() {
+            return self.deadlock();
+        }
+        let wait = at.saturating_sub(time::now()?).min(self.options.timeout.as_nanos() as u64);
+        // Short enough that a request to stop is soon noticed.
+        std::thread::sleep(Duration::from_nanos(wait).min(Duration::from_millis(20)));
+        self.check_limits(None)
+    }
+
+    fn deadlock(&mut self) -> Flow<()> {
+        let states = self.states(None);
+        Err(Halt::Ending(Ending::Deadlocked(states)))
+    }
+
+    /// Tasks whose sleep is over, or whose wait in the kernel has ended, can run again.
+    fn collect_ready(&mut self) -> Flow<()> {
+        if self.deadlines.earliest().is_some() {
+            for id in self.deadlines.expired(time::now()?) {
+                self.expire(id);
+            }
+        }
+        for index in 0..self.tasks.len() {
+            if let Hold::InKernel(running, _) = &mut self.tasks[index].hold
+                && let Waited::Done(wait) = running.poll()?
+            {
+                let tid = running.tid();
+                self.left_kernel(tid, wait)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn someone_in_kernel(&self) -> bool {
+        self.tasks.iter().any(|t| matches!(t.hold, Hold::InKernel(..)))
+    }
+
+    /// What each living task is doing, the one that matters most first.
+    pub(super) fn states(&self, first: Option<TaskId>) -> Vec<TaskState> {
+        let mut living: Vec<&Task> = self.tasks.iter().filter(|t| !matches!(t.hold, Hold::Gone)).collect();
+        living.sort_by_key(|t| (Some(t.id) != first, t.id));
+        living
+            .into_iter()
+            .map(|t| TaskState {
+                task: t.id,
+                name: t.name.clone(),
+                doing: self.doing(t),
+                frames: Vec::new(),
+            })
+            .collect()
+    }
+
+    fn doing(&self, task: &Task) -> String {
+        let call = |call: &Call| crate::syscalls::name(call.number());
+        match &task.hold {
+            Hold::Waiting(..) => match (self.futexes.waiting(task.id), self.deadlines.contains(task.id)) {
+                (Some(key), false) => format!("waits on futex {:#x}", key.address),
+                (Some(key), true) => format!("waits on futex {:#x} with a time limit", key.address),
+                (None, _) => "sleeps".into(),
+            },
+            Hold::InKernel(_, c) => format!("waits in {}, {}", call(c), blocking_on(c)),
+            Hold::Calling(_, c) | Hold::Again(_, c) | Hold::Woken(_, c, _) => format!("is about to call {}", call(c)),
+            Hold::Ready(_) => "can run".into(),
+            Hold::Running => "runs".into(),
+            Hold::Gone => "has ended".into(),
+        }
+    }
+}
+
+fn blocking_on(call: &Call) -> String {
+    match call.number() as i64 {
+        libc::SYS_poll | libc::SYS_ppoll => format!("for {} descriptors", call.args()[1]),
+        _ => format!("on descriptor {}", call.args()[0]),
+    }
+}

@@ -1,0 +1,116 @@
+//! Signals: delivered where replay can find the place.
+
+use super::recorder::{Flow, Halt, Next, Recorder};
+use super::tasks::{Call, Hold};
+use crate::ending::Ending;
+use crate::task::TaskId;
+use crate::trace::event::{Counter, Effect, Event, Handler, Signal};
+use crate::tracee::{Resume, Stop, Stopped, counter, counter_read, disposition};
+
+/// Signals that do nothing to a program that has said nothing about them (signal(7)), and those of job control.
+const HARMLESS: [i32; 8] = [
+    libc::SIGCHLD,
+    libc::SIGURG,
+    libc::SIGWINCH,
+    libc::SIGCONT,
+    libc::SIGSTOP,
+    libc::SIGTSTP,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+];
+
+/// Signals that an instruction raises.
+const FAULTS: [i32; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP];
+
+impl Recorder<'_> {
+    /// A task is about to get a signal.
+    pub(super) fn signal(&mut self, id: TaskId, stopped: Stopped, number: i32) -> Flow<Next> {
+        let info = stopped.signal_info()?;
+        let mut registers = stopped.registers()?;
+        if number == libc::SIGSEGV
+            && let Some(read) = counter_read(&self.memory, registers.ip())
+        {
+            let (position, value) = (self.position(&registers), counter());
+            registers.finish_counter_read(read, value);
+            stopped.set_registers(&registers)?;
+            self.log.push(&Event::Counter(Counter { position, value }));
+            self.task(id).boundary = (registers.ip(), registers.sp());
+            self.task(id).hold = Hold::Ready(stopped);
+            return Ok(Next::Continue);
+        }
+        // The kernel raises faults with a positive code; kill(2) and its like with one that is not (sigaction(2)).
+        let fault = FAULTS.contains(&number) && info.si_code > 0;
+        if !fault && self.task(id).boundary != (registers.ip(), registers.sp()) {
+            self.task(id).deferred.push(info);
+            self.task(id).hold = Hold::Ready(stopped);
+            return Ok(Next::Continue);
+        }
+        let says = disposition(stopped.tid(), number)?;
+        if !fault && (says.ignored || !says.caught && HARMLESS.contains(&number)) {
+            self.task(id).hold = Hold::Ready(stopped);
+            return Ok(Next::Continue);
+        }
+        let position = self.position(&registers);
+        let signal = |handler| Event::Signal(Signal { position, number, fault, handler });
+        if !says.caught || fault && says.blocked {
+            self.log.push(&signal(None));
+            self.task(id).hold = Hold::Running;
+            let tasks = self.states(Some(id));
+            return Err(Halt::Ending(Ending::Killed { signal: number, task: id, tasks }));
+        }
+        // With a signal, a step ends at the handler's first instruction, its frame pushed.
+        let running = stopped.resume(Resume::Step, number)?;
+        let (stopped, stop) = self.wait(id, running)?;
+        if stop != Stop::Signal(libc::SIGTRAP) {
+            return self.unsupported(id, format!("signal {number} at {stop:?}"));
+        }
+        let registers = stopped.registers()?;
+        let frame = self.copy(registers.sp(), self.frame_size(registers.sp())?)?;
+        self.log.push(&signal(Some(Handler { registers, frame })));
+        self.task(id).boundary = (registers.ip(), registers.sp());
+        self.task(id).hold = Hold::Ready(stopped);
+        Ok(Next::Continue)
+    }
+
+    /// How much the kernel has pushed at `sp`: `struct rt_sigframe` up to the end of the extended processor state
+    /// (arch/x86/include/asm/sigframe.h, uapi/asm/sigcontext.h).
+    fn frame_size(&self, sp: u64) -> Flow<usize> {
+        const FPSTATE_POINTER: u64 = 8 + 40 + 23 * 8;
+        const SW_RESERVED: u64 = 464;
+        const MAGIC: u32 = 0x4650_5853;
+        const LEGACY: u64 = 512;
+        const LARGEST: u64 = 64 << 10;
+        let fpstate = self.memory.u64(sp + FPSTATE_POINTER)?;
+        let extended = if self.memory.u32(fpstate + SW_RESERVED)? == MAGIC {
+            u64::from(self.memory.u32(fpstate + SW_RESERVED + 4)?)
+        } else {
+            LEGACY
+        };
+        Ok((fpstate + extended).saturating_sub(sp).min(LARGEST) as usize)
+    }
+
+    /// Send again the signals that came where replay could not have found the place. They arrive when the call that the
+    /// task stands at is over.
+    pub(super) fn send_deferred(&mut self, id: TaskId) -> Flow<()> {
+        let (pid, tid) = (self.pid(), self.task(id).tid);
+        for info in std::mem::take(&mut self.task(id).deferred) {
+            // SAFETY: a plain system call; the ids are those of a task that we trace and that is stopped.
+            let sent =
+                unsafe { libc::syscall(libc::SYS_tgkill, pid.as_raw(), tid.as_raw(), info.si_signo) };
+            if sent != 0 {
+                return Err(crate::tracee::last_os(format!("send signal {} to thread {tid}", info.si_signo)).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// rt_sigreturn(2): back from a handler, to where the signal came.
+    pub(super) fn signal_return(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        let position = self.position(&call.registers);
+        let (stopped, result) = self.to_exit(id, stopped)?;
+        let registers = stopped.registers()?;
+        self.finish(id, stopped, call, position, result, Vec::new(), Effect::None)?;
+        self.task(id).boundary = (registers.ip(), registers.sp());
+        Ok(Next::Continue)
+    }
+}

@@ -1,0 +1,87 @@
+//! The recorded tasks and what holds each.
+
+use nix::unistd::Pid;
+
+use crate::task::TaskId;
+use crate::trace::event::Registers;
+use crate::tracee::{Running, Stopped};
+
+/// A recorded task.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) id: TaskId,
+    pub(super) tid: Pid,
+    /// Its thread name.
+    pub(super) name: String,
+    pub(super) hold: Hold,
+    /// Where the kernel writes a zero, and wakes a waiter, when the task ends (set_tid_address(2)); 0 for nowhere.
+    pub(super) clear_tid: u64,
+    /// Where it was when it was last at a point that replay can find: instruction and stack pointer.
+    pub(super) boundary: (u64, u64),
+    /// Signals that arrived where replay could not find the place; they are sent again at the next boundary.
+    pub(super) deferred: Vec<libc::siginfo_t>,
+}
+
+/// What holds a task.
+#[derive(Debug)]
+pub(super) enum Hold {
+    /// Nothing: it goes on where it is.
+    Ready(Stopped),
+    /// It stands at the entry of a call that is still to be made.
+    Calling(Stopped, Call),
+    /// A stand-in for its call has ended: the call is to be made again.
+    Again(Stopped, Call),
+    /// It waits for the scheduler, at the entry of an emulated call.
+    Waiting(Stopped, Call),
+    /// Its wait is over, with this result.
+    Woken(Stopped, Call, i64),
+    /// It waits in the kernel.
+    InKernel(Running, Call),
+    /// It has the core.
+    Running,
+    /// It is no more.
+    Gone,
+}
+
+impl Hold {
+    /// Whether the task could have the core.
+    pub(super) fn runnable(&self) -> bool {
+        matches!(self, Self::Ready(_) | Self::Calling(..) | Self::Again(..) | Self::Woken(..))
+    }
+}
+
+/// A system call that a task makes.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    /// The registers at its entry.
+    pub(super) registers: Registers,
+    /// How far waiting for it has come.
+    pub(super) wait: Waited,
+    /// Whether the log says that the task stands here.
+    pub(super) entered: bool,
+}
+
+/// How far waiting for the descriptors of a call has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waited {
+    /// Not begun.
+    No,
+    /// They are ready.
+    Ready,
+    /// The call's own time limit is over.
+    TimedOut,
+}
+
+impl Call {
+    pub(super) fn new(registers: Registers) -> Self {
+        Self { registers, wait: Waited::No, entered: false }
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.registers.number()
+    }
+
+    pub(super) fn args(&self) -> [u64; 6] {
+        self.registers.args()
+    }
+}

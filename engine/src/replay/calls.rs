@@ -1,0 +1,248 @@
+//! Replayed system calls.
+
+use super::replayer::{Hold, Replayer, Task};
+use crate::error::Error;
+use crate::syscalls::{self, Class, Performance, describe};
+use crate::trace::event::{Effect, Syscall};
+use crate::tracee::{PAGE, Registers, Resume, Running, State, Stop, Stopped, Wait, state};
+
+/// Whether a call returned an error (errno values are 1 to 4095: syscall(2)).
+fn failed(result: i64) -> bool {
+    (-4095..0).contains(&result)
+}
+
+fn page_up(address: u64) -> u64 {
+    address.div_ceil(PAGE) * PAGE
+}
+
+impl Replayer<'_> {
+    /// The running task makes this call, with this outcome.
+    pub(super) fn syscall(&mut self, call: &Syscall) -> Result<(), Error> {
+        let (stopped, registers) = self.to_call()?;
+        if registers.number() != call.number || registers.args() != call.args {
+            let show = |number, args: [u64; 6]| format!("{}({args:#x?})", syscalls::name(number)).replace('\n', "");
+            return Err(self.differs(
+                show(call.number, call.args),
+                show(registers.number(), registers.args()),
+            ));
+        }
+        self.check(&call.position, &registers)?;
+        let class = describe(call.number).map(|description| description.class);
+        match class {
+            Some(Class::Performed(performance)) if !failed(call.result) => {
+                self.perform(stopped, &registers, call, performance)
+            }
+            Some(_) => {
+                self.write(call)?;
+                self.output(call);
+                self.note_name(call);
+                self.skip(stopped, registers, call.result)
+            }
+            None => Err(self.misplaced("a known system call", &syscalls::name(call.number))),
+        }
+    }
+
+    /// What the kernel wrote.
+    fn write(&self, call: &Syscall) -> Result<(), Error> {
+        call.writes.iter().try_for_each(|write| self.memory.write(write.address, &write.bytes))
+    }
+
+    fn output(&mut self, call: &Syscall) {
+        if let Effect::Output(stream) = call.effect
+            && let Some(mut bytes) = syscalls::gathered(&self.memory, call.number, &call.args)
+        {
+            bytes.truncate(usize::try_from(call.result).unwrap_or(0));
+            (self.options.output)(stream, &bytes);
+        }
+    }
+
+    fn note_name(&mut self, call: &Syscall) {
+        if call.number == libc::SYS_prctl as u64 && call.args[0] as i32 == libc::PR_SET_NAME && call.result == 0 {
+            let name = self.memory.available(call.args[1], 15);
+            let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+            self.task().name = String::from_utf8_lossy(&name[..end]).into_owned();
+        }
+    }
+
+    /// The call does not reach the kernel.
+    fn skip(&mut self, stopped: Stopped, mut registers: Registers, result: i64) -> Result<(), Error> {
+        registers.set_number(u64::MAX);
+        registers.set_result(result);
+        stopped.set_registers(&registers)?;
+        self.set(Hold::Ready(stopped));
+        Ok(())
+    }
+
+    /// The call, or one in its place, reaches the kernel.
+    fn perform(
+        &mut self,
+        stopped: Stopped,
+        registers: &Registers,
+        call: &Syscall,
+        performance: Performance,
+    ) -> Result<(), Error> {
+        let [a, b, c, d, ..] = call.args;
+        let result = call.result.cast_unsigned();
+        match performance {
+            Performance::Same => self.substitute(stopped, registers, call, call.number, call.args),
+            Performance::Map => {
+                let kept = d as i32 & (libc::MAP_SHARED | libc::MAP_PRIVATE | libc::MAP_NORESERVE | libc::MAP_GROWSDOWN);
+                // A private file mapping becomes anonymous memory with the file's contents.
+                let flags = kept | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+                let args = [result, b, c, flags as u64, u64::MAX, 0];
+                self.substitute(stopped, registers, call, libc::SYS_mmap as u64, args)?;
+                if let Effect::MapFile(range) = call.effect {
+                    let mut bytes = self.trace.file(range)?;
+                    bytes.truncate(b as usize);
+                    self.memory.write(result, &bytes)?;
+                }
+                Ok(())
+            }
+            Performance::Remap => {
+                let mut args = call.args;
+                if result == a {
+                    args[3] &= !(libc::MREMAP_MAYMOVE as u64);
+                } else {
+                    args[3] |= (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as u64;
+                    args[4] = result;
+                }
+                self.substitute(stopped, registers, call, libc::SYS_mremap as u64, args)
+            }
+            Performance::Break => self.set_break(stopped, registers, call),
+            Performance::Advise => {
+                if matches!(c as i32, libc::MADV_DONTNEED | libc::MADV_DONTFORK | libc::MADV_DOFORK) {
+                    self.substitute(stopped, registers, call, call.number, call.args)
+                } else {
+                    self.skip(stopped, *registers, call.result)
+                }
+            }
+            Performance::Clone => self.clone_task(stopped, registers, call),
+            Performance::SignalReturn => {
+                let (stopped, _) = self.to_exit(stopped)?;
+                self.set(Hold::Ready(stopped));
+                Ok(())
+            }
+            Performance::Exit => self.exit(stopped),
+            // The trace's end is next; what remains of the process is killed then.
+            Performance::ExitGroup => Ok(()),
+        }
+    }
+
+    /// Have the kernel do another call in place of the program's; the program sees the recorded result.
+    fn substitute(
+        &mut self,
+        stopped: Stopped,
+        registers: &Registers,
+        call: &Syscall,
+        number: u64,
+        args: [u64; 6],
+    ) -> Result<(), Error> {
+        let mut changed = *registers;
+        changed.set_number(number);
+        changed.set_args(args);
+        stopped.set_registers(&changed)?;
+        let (stopped, result) = self.to_exit(stopped)?;
+        if failed(result) {
+            let errno = std::io::Error::from_raw_os_error((-result).try_into().unwrap_or(0));
+            let expected = format!("{} returns {:#x}", syscalls::name(call.number), call.result);
+            return Err(self.differs(expected, errno.to_string()));
+        }
+        self.write(call)?;
+        let mut after = *registers;
+        after.set_number(u64::MAX);
+        after.set_result(call.result);
+        // arch_prctl(2) changes a register.
+        let now = stopped.registers()?;
+        after.copy_segments(&now);
+        stopped.set_registers(&after)?;
+        self.set(Hold::Ready(stopped));
+        Ok(())
+    }
+
+    pub(super) fn to_exit(&mut self, stopped: Stopped) -> Result<(Stopped, i64), Error> {
+        let mut stopped = stopped;
+        loop {
+            let stop;
+            (stopped, stop) = self.resume(stopped, Resume::ToSyscallExit)?;
+            if stop == Stop::SyscallExit {
+                let result = stopped.registers()?.result();
+                return Ok((stopped, result));
+            }
+        }
+    }
+
+    /// brk(2): the recorded heap, as anonymous memory.
+    fn set_break(&mut self, stopped: Stopped, registers: &Registers, call: &Syscall) -> Result<(), Error> {
+        let new = call.result.cast_unsigned();
+        let old = self.brk.replace(new).unwrap_or(new);
+        let (from, to) = (page_up(old), page_up(new));
+        if to > from {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+            let prot = libc::PROT_READ | libc::PROT_WRITE;
+            let args = [from, to - from, prot as u64, flags as u64, u64::MAX, 0];
+            self.substitute(stopped, registers, call, libc::SYS_mmap as u64, args)
+        } else if to < from {
+            self.substitute(stopped, registers, call, libc::SYS_munmap as u64, [to, from - to, 0, 0, 0, 0])
+        } else {
+            self.skip(stopped, *registers, call.result)
+        }
+    }
+
+    fn clone_task(&mut self, stopped: Stopped, registers: &Registers, call: &Syscall) -> Result<(), Error> {
+        let Effect::Spawned(id) = call.effect else {
+            return Err(self.misplaced("a new task", &format!("{:?}", call.effect)));
+        };
+        if id.0 as usize != self.tasks.len() {
+            return Err(self.misplaced(&format!("task {}", self.tasks.len()), &id.to_string()));
+        }
+        let mut child = None;
+        let mut stopped = stopped;
+        loop {
+            let stop;
+            (stopped, stop) = self.resume(stopped, Resume::ToSyscallExit)?;
+            match stop {
+                Stop::Cloned(tid) => child = Some(Running::of_new(tid)),
+                Stop::SyscallExit => break,
+                _ => {}
+            }
+        }
+        let Some(child) = child else {
+            let result = stopped.registers()?.result();
+            return Err(self.differs("a new task".into(), format!("clone returns {result}")));
+        };
+        let Wait::Stopped(child, _) = self.wait(child)? else {
+            return Err(self.differs("a new task".into(), "one that died".into()));
+        };
+        // The kernel has written its own thread ids; the program is to see the recorded ones.
+        self.write(call)?;
+        let mut after = *registers;
+        after.set_number(u64::MAX);
+        after.set_result(call.result);
+        stopped.set_registers(&after)?;
+        let name = self.task().name.clone();
+        self.set(Hold::Ready(stopped));
+        self.tasks.push(Task { name, hold: Hold::Ready(child) });
+        self.stats.tasks += 1;
+        Ok(())
+    }
+
+    /// exit(2) of one task: the kernel clears its word, as it did when recording.
+    fn exit(&mut self, stopped: Stopped) -> Result<(), Error> {
+        let others = self.tasks.iter().any(|task| !matches!(task.hold, Hold::Gone));
+        if !others {
+            return Ok(());
+        }
+        let first = self.task_is_first();
+        let running = stopped.resume(Resume::Freely, 0)?;
+        if first {
+            while state(running.tid()) != State::Dead {
+                std::thread::yield_now();
+            }
+            return Ok(());
+        }
+        match self.wait(running)? {
+            Wait::Dead(_) => Ok(()),
+            Wait::Stopped(_, stop) => Err(self.differs("the end of a task".into(), format!("{stop:?}"))),
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! The replayer's loop: take an event from the trace, bring the process there, check, apply.
+
+use std::iter::Peekable;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use rrtest_preload::layout::{SYS_HELLO, SYS_TICK};
+
+use super::{Options, Replayed, image};
+use crate::ending::Stats;
+use crate::error::{Divergence, Error};
+use crate::task::TaskId;
+use crate::trace::event::{Counter, Event, Position, Signal};
+use crate::trace::{Source, TraceError};
+use crate::tracee::{
+    Area, Heartbeat, Launched, Leash, Memory, Registers, Resume, Running, Stop, Stopped, Wait, Waited, counter_read,
+    rebuild,
+};
+
+/// A replayed task.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) name: String,
+    pub(super) hold: Hold,
+}
+
+/// Where a replayed task is.
+#[derive(Debug)]
+pub(super) enum Hold {
+    /// It goes on where it is.
+    Ready(Stopped),
+    /// It stands at the entry of a call, with these registers.
+    Calling(Stopped, Registers),
+    /// It is being moved, or is no more.
+    Gone,
+}
+
+/// A replay under way.
+pub(super) struct Replayer<'a> {
+    pub(super) trace: &'a dyn Source,
+    events: Peekable<Box<dyn Iterator<Item = Result<Event, TraceError>> + 'a>>,
+    pub(super) options: Options<'a>,
+    pub(super) area: Area,
+    pub(super) memory: Memory,
+    pub(super) tasks: Vec<Task>,
+    pub(super) stats: Stats,
+    /// The program break, once known.
+    pub(super) brk: Option<u64>,
+    /// The number of the event at hand.
+    index: u64,
+    /// The task that has the core, and the countdown it got with it.
+    current: TaskId,
+    slice: u64,
+    _heartbeat: Heartbeat,
+    _leash: Leash,
+}
+
+impl<'a> Replayer<'a> {
+    pub(super) fn start(trace: &'a dyn Source, options: Options<'a>) -> Result<Self, Error> {
+        crate::tracee::pin(options.core)?;
+        let mut events = trace.events().peekable();
+        let image = match events.next() {
+            Some(Ok(Event::Image(image))) => image,
+            Some(Err(error)) => return Err(error.into()),
+            other => return Err(misplaced(0, "the program's image", &format!("{other:?}"))),
+        };
+        let area = Area::new()?;
+        let Launched { task, memory, leash } = image::fill(rebuild(&area)?, &image, trace)?;
+        let name = program_name(&image.program);
+        Ok(Self {
+            trace,
+            events,
+            options,
+            area,
+            memory,
+            tasks: vec![Task { name, hold: Hold::Ready(task) }],
+            stats: Stats { tasks: 1, ..Stats::default() },
+            brk: None,
+            index: 0,
+            current: TaskId(0),
+            slice: 0,
+            _heartbeat: Heartbeat::start()?,
+            _leash: leash,
+        })
+    }
+
+    pub(super) fn run(mut self) -> Result<Replayed, Error> {
+        while let Some(event) = self.events.next() {
+            self.index += 1;
+            match event? {
+                Event::Run { task, slice } => self.switch(task, slice)?,
+                Event::Tick(position) => self.tick(&position)?,
+                Event::Counter(counter) => self.counter(&counter)?,
+                Event::Entered(position) => {
+                    let (stopped, registers) = self.to_call()?;
+                    self.check(&position, &registers)?;
+                    self.set(Hold::Calling(stopped, registers));
+                }
+                Event::Syscall(call) => self.syscall(&call)?,
+                Event::Signal(signal) => self.signal(&signal)?,
+                Event::Ended(ending) => {
+                    self.count_slice();
+                    return Ok(Replayed { ending, stats: self.stats });
+                }
+                Event::Image(_) => return Err(misplaced(self.index, "an event", "a second process image")),
+            }
+        }
+        Err(misplaced(self.index, "the end of the program", "nothing"))
+    }
+
+    fn switch(&mut self, task: TaskId, slice: u64) -> Result<(), Error> {
+        if task.0 as usize >= self.tasks.len() || slice == 0 {
+            return Err(misplaced(self.index, "a living task and a timeslice", &format!("{task}, {slice} ticks")));
+        }
+        self.count_slice();
+        let could_go_on = !matches!(self.hold(), Hold::Gone);
+        if task != self.current && could_go_on {
+            self.stats.preemptions += 1;
+        }
+        self.current = task;
+        self.slice = slice;
+        self.area.set_countdown(slice);
+        Ok(())
+    }
+
+    fn count_slice(&mut self) {
+        self.stats.ticks += self.slice - self.area.countdown().min(self.slice);
+    }
+
+    fn hold(&self) -> &Hold {
+        &self.tasks[self.current.0 as usize].hold
+    }
+
+    pub(super) fn task(&mut self) -> &mut Task {
+        let current = self.current;
+        &mut self.tasks[current.0 as usize]
+    }
+
+    pub(super) fn task_is_first(&self) -> bool {
+        self.current == TaskId(0)
+    }
+
+    pub(super) fn set(&mut self, hold: Hold) {
+        self.task().hold = hold;
+    }
+
+    pub(super) fn take(&mut self) -> Hold {
+        std::mem::replace(&mut self.task().hold, Hold::Gone)
+    }
+
+    fn take_ready(&mut self) -> Result<Stopped, Error> {
+        match self.take() {
+            Hold::Ready(stopped) => Ok(stopped),
+            other => Err(misplaced(self.index, "a task that runs", &format!("{other:?}"))),
+        }
+    }
+
+    /// The running task's next stop must be a tick at this position.
+    fn tick(&mut self, position: &Position) -> Result<(), Error> {
+        let stopped = self.take_ready()?;
+        let (stopped, stop) = self.resume(stopped, Resume::Freely)?;
+        let registers = stopped.registers()?;
+        if stop != Stop::Seccomp || registers.number() != SYS_TICK as u64 {
+            return Err(self.differs("the end of the timeslice".into(), self.found(stop, &registers)));
+        }
+        self.check(position, &registers)?;
+        self.set(Hold::Ready(stopped));
+        Ok(())
+    }
+
+    /// The running task's next stop must be at an instruction that reads the time-stamp counter.
+    fn counter(&mut self, counter: &Counter) -> Result<(), Error> {
+        let stopped = self.take_ready()?;
+        let (stopped, stop) = self.resume(stopped, Resume::Freely)?;
+        let mut registers = stopped.registers()?;
+        let length = counter_read(&self.memory, registers.ip()).filter(|_| stop == Stop::Signal(libc::SIGSEGV));
+        let Some(read) = length else {
+            return Err(self.differs("rdtsc".into(), self.found(stop, &registers)));
+        };
+        self.check(&counter.position, &registers)?;
+        registers.finish_counter_read(read, counter.value);
+        stopped.set_registers(&registers)?;
+        self.set(Hold::Ready(stopped));
+        Ok(())
+    }
+
+    /// Bring the running task to its next system call, or find it there.
+    pub(super) fn to_call(&mut self) -> Result<(Stopped, Registers), Error> {
+        let mut stopped = match self.take() {
+            Hold::Calling(stopped, registers) => return Ok((stopped, registers)),
+            Hold::Ready(stopped) => stopped,
+            Hold::Gone => return Err(misplaced(self.index, "a living task", "one that has ended")),
+        };
+        loop {
+            let stop;
+            (stopped, stop) = self.resume(stopped, Resume::Freely)?;
+            let registers = stopped.registers()?;
+            match (stop, registers.number() as usize) {
+                (Stop::Seccomp, SYS_HELLO) => stopped = self.hello(stopped, registers)?,
+                (Stop::Seccomp, number) if number != SYS_TICK => {
+                    self.area.set_countdown(self.area.countdown().saturating_sub(1));
+                    self.stats.syscalls += 1;
+                    return Ok((stopped, registers));
+                }
+                (Stop::Event, _) => {}
+                _ => return Err(self.differs("a system call".into(), self.found(stop, &registers))),
+            }
+        }
+    }
+
+    /// The runtime says that it is there: from now on the time-stamp counter is free to read.
+    fn hello(&mut self, stopped: Stopped, registers: Registers) -> Result<Stopped, Error> {
+        registers.free_counter(&stopped)?;
+        let (stopped, _) = self.to_exit(stopped)?;
+        let mut after = registers;
+        after.set_result(1);
+        stopped.set_registers(&after)?;
+        Ok(stopped)
+    }
+
+    fn signal(&mut self, signal: &Signal) -> Result<(), Error> {
+        let mut stopped = self.take_ready()?;
+        if signal.fault {
+            let stop;
+            (stopped, stop) = self.resume(stopped, Resume::Freely)?;
+            if stop != Stop::Signal(signal.number) {
+                let registers = stopped.registers()?;
+                let expected = format!("signal {} raised by an instruction", signal.number);
+                return Err(self.differs(expected, self.found(stop, &registers)));
+            }
+        }
+        self.check(&signal.position, &stopped.registers()?)?;
+        if let Some(handler) = &signal.handler {
+            self.memory.write(handler.frame.address, &handler.frame.bytes)?;
+            let mut registers = handler.registers;
+            registers.set_number(u64::MAX);
+            stopped.set_registers(&registers)?;
+        }
+        self.set(Hold::Ready(stopped));
+        Ok(())
+    }
+
+    /// Resume a task and wait for its next stop.
+    pub(super) fn resume(&mut self, stopped: Stopped, how: Resume) -> Result<(Stopped, Stop), Error> {
+        let running = stopped.resume(how, 0)?;
+        match self.wait(running)? {
+            Wait::Stopped(stopped, stop) => Ok((stopped, stop)),
+            Wait::Dead(death) => Err(self.differs("a task that goes on".into(), format!("{death:?}"))),
+        }
+    }
+
+    pub(super) fn wait(&mut self, mut running: Running) -> Result<Wait, Error> {
+        let since = Instant::now();
+        loop {
+            match running.wait()? {
+                Waited::Done(wait) => return Ok(wait),
+                Waited::NotYet if self.options.stop.load(Ordering::Relaxed) => return Err(Error::Stopped),
+                Waited::NotYet if since.elapsed() > self.options.patience => {
+                    let found = format!("none within {:?}", self.options.patience);
+                    return Err(self.differs("a next event".into(), found));
+                }
+                Waited::NotYet => {}
+            }
+        }
+    }
+
+    /// A task must be where the recorded one was.
+    pub(super) fn check(&self, expected: &Position, registers: &Registers) -> Result<(), Error> {
+        let found = Position {
+            left: self.area.countdown(),
+            ip: registers.ip(),
+            sp: registers.sp(),
+            digest: registers.digest(),
+        };
+        if found == *expected { Ok(()) } else { Err(self.differs(expected.to_string(), found.to_string())) }
+    }
+
+    fn found(&self, stop: Stop, registers: &Registers) -> String {
+        let what = match stop {
+            Stop::Seccomp if registers.number() == SYS_TICK as u64 => "the end of the timeslice".to_owned(),
+            Stop::Seccomp => format!("system call {}", crate::syscalls::name(registers.number())),
+            Stop::Signal(signal) => format!("signal {signal}"),
+            other => format!("{other:?}"),
+        };
+        format!("{what} at {:#x}, {} ticks left", registers.ip(), self.area.countdown())
+    }
+
+    pub(super) fn differs(&self, expected: String, found: String) -> Error {
+        let name = self.tasks[self.current.0 as usize].name.clone();
+        Error::Diverged(Box::new(Divergence { event: self.index, task: self.current, name, expected, found }))
+    }
+
+    /// The trace asks for what cannot be: it is not one that our recorder wrote.
+    pub(super) fn misplaced(&self, expected: &str, found: &str) -> Error {
+        misplaced(self.index, expected, found)
+    }
+}
+
+fn misplaced(event: u64, expected: &str, found: &str) -> Error {
+    Error::Diverged(Box::new(Divergence {
+        event,
+        task: TaskId(0),
+        name: String::new(),
+        expected: expected.into(),
+        found: found.into(),
+    }))
+}
+
+/// A new process's name: the program's file name, cut to what the kernel keeps (proc_pid_comm(5)).
+fn program_name(path: &str) -> String {
+    path.rsplit('/').next().unwrap_or(path).chars().take(15).collect()
+}

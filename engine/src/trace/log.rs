@@ -227,7 +227,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
-    use crate::trace::samples;
+    use crate::trace::testing;
 
     fn read(log: &Log) -> Vec<Event> {
         log.events().collect::<Result<_, _>>().expect("the log reads")
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn gives_back_every_kind_of_event() {
         let mut log = Log::default();
-        let events = samples::every_kind();
+        let events = testing::every_kind();
         events.iter().for_each(|event| log.push(event));
         assert_eq!(read(&log), events);
         assert_eq!(log.count(), events.len() as u64);
@@ -261,8 +261,8 @@ mod tests {
     fn spills_what_memory_should_not_hold() {
         let mut log = Log::with_memory(2 * CHUNK);
         // Sizes that put chunk boundaries into length prefixes, into bodies and across several chunks.
-        let events: Vec<_> = (0..900).map(|n| samples::output(n, n as usize * 13)).collect();
-        let big = samples::output(900, 3 * CHUNK + 5);
+        let events: Vec<_> = (0..900).map(|n| testing::output(n, n as usize * 13)).collect();
+        let big = testing::output(900, 3 * CHUNK + 5);
         let events: Vec<_> = events.into_iter().chain([big]).collect();
         events.iter().for_each(|event| log.push(event));
         assert_eq!(log.chunks.len(), 2);
@@ -274,11 +274,11 @@ mod tests {
     #[test]
     fn a_failure_is_kept_and_told() {
         let mut log = Log::with_memory(0);
-        log.push(&samples::output(1, 10));
+        log.push(&testing::output(1, 10));
         log.spill =
             Some(Spill { file: OpenOptions::new().write(true).open("/dev/full").unwrap(), chunks: 0 });
-        log.push(&samples::output(2, 2 * CHUNK));
-        log.push(&samples::output(3, 10));
+        log.push(&testing::output(2, 2 * CHUNK));
+        log.push(&testing::output(3, 10));
         let error = log.check().unwrap_err().to_string();
         assert!(error.contains("No space left"), "{error}");
         let last = log.events().last().unwrap();

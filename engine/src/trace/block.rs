@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn cuts_a_long_stream_into_blocks() {
-        let bytes: Vec<u8> = (0..BLOCK * 2 + 1).map(|n| (n * n >> 7) as u8).collect();
+        let bytes: Vec<u8> = (0..BLOCK * 2 + 1).map(|n| ((n * n) >> 7) as u8).collect();
         let (file, end) = written(&bytes);
         let mut at = 5;
         let mut lens = Vec::new();

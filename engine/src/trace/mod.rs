@@ -4,6 +4,7 @@
 //! are a [`Source`] for replay.
 
 mod block;
+pub mod describe;
 mod error;
 pub mod event;
 mod file;

@@ -317,7 +317,7 @@ mod tests {
 
     fn log() -> Log {
         let mut log = Log::default();
-        testing::every_kind().iter().for_each(|event| log.push(event));
+        testing::every_kind().into_iter().for_each(|event| log.push(event));
         log.map_bytes(Path::new("libc.so"), (0..5000_u32).map(|n| (n >> 5) as u8).collect());
         log.map_bytes(Path::new("empty"), Vec::new());
         log
@@ -376,7 +376,7 @@ mod tests {
     fn carries_only_the_mapped_parts_of_a_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("big");
-        let bytes: Vec<u8> = (0..BLOCK * 5 / 2).map(|n| (n * n >> 9) as u8).collect();
+        let bytes: Vec<u8> = (0..BLOCK * 5 / 2).map(|n| ((n * n) >> 9) as u8).collect();
         fs::write(&path, &bytes).unwrap();
         let file = File::open(&path).unwrap();
         file.set_modified(std::time::UNIX_EPOCH).unwrap();
@@ -398,6 +398,20 @@ mod tests {
         assert_eq!(trace.files().next(), Some((path.as_path(), BLOCK / 2)));
         assert!(trace.file(only).is_ok());
         assert!(trace.file(first).is_err(), "what was not mapped is not there");
+    }
+
+    #[test]
+    fn a_loop_of_equal_calls_takes_next_to_nothing() {
+        let mut log = Log::default();
+        for n in 0..100_000 {
+            let mut event = testing::output(1, 20);
+            event.position_mut().unwrap().left = 7 * (100_000 - n);
+            log.push(event);
+        }
+        let out = write(&log, &head(Ending::Exited(0)));
+        let len = out.file().metadata().unwrap().len();
+        assert!(len < 16 << 10, "{len} bytes");
+        assert_eq!(reopen(&out).unwrap().events().count(), 100_000);
     }
 
     #[test]

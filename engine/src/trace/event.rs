@@ -35,6 +35,28 @@ pub enum Event {
     Ended(Ending),
 }
 
+impl Event {
+    /// Where the running task was, for the events that happen inside a task.
+    #[must_use]
+    pub fn position(&self) -> Option<&Position> {
+        match self {
+            Self::Tick(position) => Some(position),
+            Self::Syscall(syscall) => Some(&syscall.position),
+            Self::Signal(signal) => Some(&signal.position),
+            Self::Image(_) | Self::Run { .. } | Self::Ended(_) => None,
+        }
+    }
+
+    pub(super) fn position_mut(&mut self) -> Option<&mut Position> {
+        match self {
+            Self::Tick(position) => Some(position),
+            Self::Syscall(syscall) => Some(&mut syscall.position),
+            Self::Signal(signal) => Some(&mut signal.position),
+            Self::Image(_) | Self::Run { .. } | Self::Ended(_) => None,
+        }
+    }
+}
+
 /// Where a task was when an event happened: replay must find it at the same position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {

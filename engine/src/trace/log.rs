@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::event::{Event, FileId, FileRange};
 use super::mapped::MappedFiles;
-use super::stream::{self, Events};
+use super::stream::{Encoder, Events};
 use super::{Source, TraceError};
 
 /// Bytes of a chunk of the event stream. Chunks are never moved, so a long recording costs no copying.
@@ -36,8 +36,7 @@ pub struct Log {
     spill: Option<Spill>,
     /// The end of the stream.
     tail: Vec<u8>,
-    /// The event that is being encoded.
-    scratch: Vec<u8>,
+    encoder: Encoder,
     count: u64,
     files: MappedFiles,
     failure: Option<Failure>,
@@ -81,7 +80,7 @@ impl Log {
             limit: memory / CHUNK,
             spill: None,
             tail: Vec::new(),
-            scratch: Vec::new(),
+            encoder: Encoder::default(),
             count: 0,
             files: MappedFiles::default(),
             failure: None,
@@ -89,19 +88,19 @@ impl Log {
     }
 
     /// Append an event.
-    pub fn push(&mut self, event: &Event) {
+    pub fn push(&mut self, event: Event) {
         if self.failure.is_some() {
             return;
         }
-        let mut record = std::mem::take(&mut self.scratch);
-        match stream::encode(event, &mut record) {
-            Ok(()) => {
-                self.append(&record);
+        let mut encoder = std::mem::take(&mut self.encoder);
+        match encoder.encode(event) {
+            Ok(bytes) => {
+                self.append(bytes);
                 self.count += 1;
             }
             Err(what) => self.failure = Some(Failure::Encode(what)),
         }
-        self.scratch = record;
+        self.encoder = encoder;
     }
 
     /// A range of a file that the program maps. The log holds the file open and reads it only if the recording is
@@ -227,7 +226,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
-    use crate::trace::samples;
+    use crate::trace::testing;
 
     fn read(log: &Log) -> Vec<Event> {
         log.events().collect::<Result<_, _>>().expect("the log reads")
@@ -245,8 +244,8 @@ mod tests {
     #[test]
     fn gives_back_every_kind_of_event() {
         let mut log = Log::default();
-        let events = samples::every_kind();
-        events.iter().for_each(|event| log.push(event));
+        let events = testing::every_kind();
+        events.iter().for_each(|event| log.push(event.clone()));
         assert_eq!(read(&log), events);
         assert_eq!(log.count(), events.len() as u64);
         log.check().unwrap();
@@ -261,10 +260,10 @@ mod tests {
     fn spills_what_memory_should_not_hold() {
         let mut log = Log::with_memory(2 * CHUNK);
         // Sizes that put chunk boundaries into length prefixes, into bodies and across several chunks.
-        let events: Vec<_> = (0..900).map(|n| samples::output(n, n as usize * 13)).collect();
-        let big = samples::output(900, 3 * CHUNK + 5);
+        let events: Vec<_> = (0..900).map(|n| testing::output(n, n as usize * 13)).collect();
+        let big = testing::output(900, 3 * CHUNK + 5);
         let events: Vec<_> = events.into_iter().chain([big]).collect();
-        events.iter().for_each(|event| log.push(event));
+        events.iter().for_each(|event| log.push(event.clone()));
         assert_eq!(log.chunks.len(), 2);
         assert!(log.spill.as_ref().unwrap().chunks > 2);
         assert_eq!(read(&log), events);
@@ -274,11 +273,11 @@ mod tests {
     #[test]
     fn a_failure_is_kept_and_told() {
         let mut log = Log::with_memory(0);
-        log.push(&samples::output(1, 10));
+        log.push(testing::output(1, 10));
         log.spill =
             Some(Spill { file: OpenOptions::new().write(true).open("/dev/full").unwrap(), chunks: 0 });
-        log.push(&samples::output(2, 2 * CHUNK));
-        log.push(&samples::output(3, 10));
+        log.push(testing::output(2, 2 * CHUNK));
+        log.push(testing::output(3, 10));
         let error = log.check().unwrap_err().to_string();
         assert!(error.contains("No space left"), "{error}");
         let last = log.events().last().unwrap();

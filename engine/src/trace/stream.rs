@@ -13,17 +13,58 @@ use super::event::Event;
 /// Bytes of the length before each event.
 const PREFIX: usize = size_of::<u32>();
 
-/// Encode one event, with its length, into `buffer`, whose former contents are lost.
+/// Encodes events, each with its length.
+#[derive(Debug, Default)]
+pub(super) struct Encoder {
+    countdown: Countdown,
+    /// Used again and again.
+    buffer: Vec<u8>,
+}
+
+impl Encoder {
+    /// The bytes that the next event adds to the stream.
+    ///
+    /// # Errors
+    /// Why it cannot be encoded.
+    pub(super) fn encode(&mut self, mut event: Event) -> Result<&[u8], String> {
+        self.countdown.take_out(&mut event);
+        self.buffer.clear();
+        self.buffer.extend_from_slice(&[0; PREFIX]);
+        postcard::serialize_with_flavor(&event, Append(&mut self.buffer))
+            .map_err(|error| error.to_string())?;
+        let len =
+            u32::try_from(self.buffer.len() - PREFIX).map_err(|_| "an event exceeds 4 GiB".to_owned())?;
+        self.buffer[..PREFIX].copy_from_slice(&len.to_le_bytes());
+        Ok(&self.buffer)
+    }
+}
+
+/// The countdown at the previous event.
 ///
-/// # Errors
-/// Why it cannot be encoded.
-pub(super) fn encode(event: &Event, buffer: &mut Vec<u8>) -> Result<(), String> {
-    buffer.clear();
-    buffer.extend_from_slice(&[0; PREFIX]);
-    postcard::serialize_with_flavor(event, Append(buffer)).map_err(|error| error.to_string())?;
-    let len = u32::try_from(buffer.len() - PREFIX).map_err(|_| "an event exceeds 4 GiB".to_owned())?;
-    buffer[..PREFIX].copy_from_slice(&len.to_le_bytes());
-    Ok(())
+/// In the stream, [`Position::left`](super::event::Position::left) is the number of ticks since then. A loop that makes
+/// the same call again and again so yields the same bytes again and again, and zstd all but removes them.
+#[derive(Debug, Default)]
+struct Countdown(u64);
+
+impl Countdown {
+    fn take_out(&mut self, event: &mut Event) {
+        if let Event::Run { slice, .. } = event {
+            self.0 = *slice;
+        } else if let Some(position) = event.position_mut() {
+            let left = position.left;
+            position.left = self.0.wrapping_sub(left);
+            self.0 = left;
+        }
+    }
+
+    fn put_back(&mut self, event: &mut Event) {
+        if let Event::Run { slice, .. } = event {
+            self.0 = *slice;
+        } else if let Some(position) = event.position_mut() {
+            position.left = self.0.wrapping_sub(position.left);
+            self.0 = position.left;
+        }
+    }
 }
 
 /// Lets postcard append to a buffer that is used again and again. (Its own `ExtendFlavor` copies byte strings byte by
@@ -56,6 +97,7 @@ pub(super) struct Events<'a, I> {
     at: usize,
     /// The event that is being put together.
     record: Vec<u8>,
+    countdown: Countdown,
     /// The trace's name, for errors.
     path: PathBuf,
     count: u64,
@@ -67,7 +109,8 @@ where
     I: Iterator<Item = Result<Cow<'a, [u8]>, TraceError>>,
 {
     pub(super) fn new(chunks: I, path: PathBuf) -> Self {
-        Self { chunks, chunk: Cow::Borrowed(&[]), at: 0, record: Vec::new(), path, count: 0, over: false }
+        let (chunk, record, countdown) = (Cow::Borrowed([].as_slice()), Vec::new(), Countdown::default());
+        Self { chunks, chunk, at: 0, record, countdown, path, count: 0, over: false }
     }
 
     /// Put the next `len` bytes into `record`, or as many as there are. It grows with what arrives, never with what is
@@ -102,8 +145,9 @@ where
         if self.record.len() < len {
             return Err(self.damaged("is cut off"));
         }
-        match postcard::take_from_bytes(&self.record) {
-            Ok((event, [])) => {
+        match postcard::take_from_bytes::<Event>(&self.record) {
+            Ok((mut event, [])) => {
+                self.countdown.put_back(&mut event);
                 self.count += 1;
                 Ok(Some(event))
             }
@@ -130,5 +174,25 @@ where
         let next = self.read().transpose();
         self.over = !matches!(next, Some(Ok(_)));
         next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::TaskId;
+    use crate::trace::event::Position;
+
+    #[test]
+    fn a_loop_repeats_its_bytes() {
+        let mut encoder = Encoder::default();
+        encoder.encode(Event::Run { task: TaskId(0), slice: 100 }).unwrap();
+        let mut tick = |left| {
+            let position = Position { left, ip: 0x7fff_1234, sp: 0x7fff_5678, digest: 9 };
+            encoder.encode(Event::Tick(position)).unwrap().to_vec()
+        };
+        let first = tick(93);
+        assert_eq!(tick(86), first);
+        assert_ne!(tick(80), first);
     }
 }

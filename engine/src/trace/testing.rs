@@ -1,4 +1,6 @@
-//! Events for tests.
+//! What the tests of this room share.
+
+use std::process::Command;
 
 use super::event::{
     Effect, Event, FileId, FileRange, Handler, Image, Mapping, Position, Registers, Signal, Stream, Syscall,
@@ -85,4 +87,20 @@ fn syscall(n: u64) -> Syscall {
 
 fn position(left: u64) -> Position {
     Position { left, ip: 0x5555_5555_1234, sp: 0x7fff_ffff_e000, digest: 0xdead_beef_dead_beef }
+}
+
+/// Run the body of the test named `test` in a process of its own, where it may set limits that hold for a process.
+pub(super) fn in_own_process(test: &str, body: impl FnOnce()) {
+    const INSIDE: &str = "RRTEST_TEST_IN_OWN_PROCESS";
+    if std::env::var_os(INSIDE).is_some() {
+        return body();
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(INSIDE, "")
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && stdout.contains("1 passed"), "{}\n{stdout}\n{stderr}", output.status);
 }

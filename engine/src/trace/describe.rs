@@ -1,0 +1,178 @@
+//! Events in words, one line each.
+
+use std::fmt::{self, Display, Formatter};
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal as SignalName;
+
+use super::event::{Effect, Event, Image, Position, Signal, Stream, Syscall, Write};
+use crate::ending::Ending;
+
+/// How many of a system call's writes are described one by one.
+const WRITES: usize = 3;
+
+/// Gives the name of a system call, if its number has one.
+pub type Names = fn(u64) -> Option<&'static str>;
+
+/// An event in words. Made by [`Event::describe`].
+#[derive(Clone, Copy, Debug)]
+pub struct Description<'a> {
+    event: &'a Event,
+    names: Names,
+}
+
+impl Event {
+    /// The event in words, on one line. `names` gives the names of system calls.
+    #[must_use]
+    pub fn describe(&self, names: Names) -> Description<'_> {
+        Description { event: self, names }
+    }
+}
+
+impl Display for Description<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.event {
+            Event::Image(image) => describe_image(image, f),
+            Event::Run { task, slice } => write!(f, "run {task} for {slice} ticks"),
+            Event::Tick(position) => write!(f, "tick at {position}"),
+            Event::Syscall(syscall) => describe_syscall(syscall, self.names, f),
+            Event::Signal(signal) => describe_signal(signal, f),
+            Event::Ended(ending) => describe_ending(ending, f),
+        }
+    }
+}
+
+impl Display for Position {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { left, ip, sp, digest } = self;
+        write!(f, "ip {ip:#x}, sp {sp:#x}, {left} ticks left, registers #{digest:x}")
+    }
+}
+
+fn describe_image(image: &Image, f: &mut Formatter<'_>) -> fmt::Result {
+    let bytes: usize = image.writes.iter().map(|write| write.bytes.len()).sum();
+    write!(f, "start of `{}`: {} mappings, {bytes} bytes of contents", image.program, image.mappings.len())
+}
+
+fn describe_syscall(syscall: &Syscall, names: Names, f: &mut Formatter<'_>) -> fmt::Result {
+    match names(syscall.number) {
+        Some(name) => f.write_str(name)?,
+        None => write!(f, "system call {}", syscall.number)?,
+    }
+    for (index, arg) in syscall.args.iter().enumerate() {
+        write!(f, "{}{arg:#x}", if index == 0 { "(" } else { ", " })?;
+    }
+    f.write_str(") = ")?;
+    describe_result(syscall.result, f)?;
+    for Write { address, bytes } in syscall.writes.iter().take(WRITES) {
+        write!(f, ", {} bytes to {address:#x}", bytes.len())?;
+    }
+    if let Some(more @ 1..) = syscall.writes.len().checked_sub(WRITES) {
+        write!(f, ", {more} more writes")?;
+    }
+    match &syscall.effect {
+        Effect::None => {}
+        Effect::Output(Stream::Stdout) => f.write_str(", to standard output")?,
+        Effect::Output(Stream::Stderr) => f.write_str(", to standard error")?,
+        Effect::MapFile(range) => {
+            write!(f, ", maps file {} from {:#x}, {:#x} bytes", range.file.0, range.offset, range.len)?;
+        }
+        Effect::Spawned(task) => write!(f, ", creates {task}")?,
+    }
+    write!(f, ", at {}", syscall.position)
+}
+
+/// As strace(1) prints results.
+fn describe_result(result: i64, f: &mut Formatter<'_>) -> fmt::Result {
+    match i32::try_from(-i128::from(result)).map(Errno::from_raw) {
+        Ok(errno) if result < 0 && errno != Errno::UnknownErrno => write!(f, "-1 {errno:?}"),
+        // Beyond what a number of bytes can be, it is an address.
+        _ if result > i64::from(u32::MAX) => write!(f, "{result:#x}"),
+        _ => write!(f, "{result}"),
+    }
+}
+
+fn describe_signal(signal: &Signal, f: &mut Formatter<'_>) -> fmt::Result {
+    name_signal(signal.number, f)?;
+    if let Some(handler) = &signal.handler {
+        write!(
+            f,
+            ", handled with a frame of {} bytes at {:#x}",
+            handler.frame.bytes.len(),
+            handler.frame.address
+        )?;
+    }
+    write!(f, ", at {}", signal.position)
+}
+
+fn describe_ending(ending: &Ending, f: &mut Formatter<'_>) -> fmt::Result {
+    match ending {
+        Ending::Exited(code) => write!(f, "end: exited with code {code}"),
+        Ending::Killed { signal, task, .. } => {
+            f.write_str("end: killed by ")?;
+            name_signal(*signal, f)?;
+            write!(f, " in {task}")
+        }
+        Ending::Deadlocked(tasks) => write!(f, "end: deadlock of {} tasks", tasks.len()),
+        Ending::Hung(_) => f.write_str("end: ran past the time limit"),
+        Ending::Unsupported { what, task, name } => {
+            write!(f, "end: {task} (thread `{name}`) did what cannot be recorded: {what}")
+        }
+    }
+}
+
+fn name_signal(number: i32, f: &mut Formatter<'_>) -> fmt::Result {
+    match SignalName::try_from(number) {
+        Ok(signal) => f.write_str(signal.as_str()),
+        Err(_) => write!(f, "signal {number}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::testing;
+
+    fn names(number: u64) -> Option<&'static str> {
+        (number == 1).then_some("write")
+    }
+
+    fn call(number: u64, result: i64) -> String {
+        let position = Position { left: 37, ip: 0x1000, sp: 0x2000, digest: 0xabc };
+        let args = [3, 0x5000, 16, 0, 0, 0];
+        let (writes, effect) = (Vec::new(), Effect::None);
+        Event::Syscall(Syscall { position, number, args, result, writes, effect }).describe(names).to_string()
+    }
+
+    #[test]
+    fn a_call_is_described_with_its_result_and_place() {
+        assert_eq!(
+            call(1, 16),
+            "write(0x3, 0x5000, 0x10, 0x0, 0x0, 0x0) = 16, at ip 0x1000, sp 0x2000, 37 ticks left, registers #abc"
+        );
+        assert!(call(999, 0).starts_with("system call 999(0x3, "));
+    }
+
+    #[test]
+    fn results_are_errors_numbers_or_addresses() {
+        for (result, words) in [
+            (-11, " = -1 EAGAIN,"),
+            (-512, " = -512,"),
+            (i64::MIN, " = -9223372036854775808,"),
+            (0, " = 0,"),
+            (0x7fff_f7d1_4000, " = 0x7ffff7d14000,"),
+        ] {
+            assert!(call(1, result).contains(words), "{}", call(1, result));
+        }
+    }
+
+    #[test]
+    fn every_event_has_a_line_of_its_own() {
+        let lines: Vec<_> =
+            testing::every_kind().iter().map(|event| event.describe(names).to_string()).collect();
+        for (index, line) in lines.iter().enumerate() {
+            assert!(!line.is_empty() && !line.contains('\n'), "{line}");
+            assert!(!lines[..index].contains(line), "{line}");
+        }
+    }
+}

@@ -1,0 +1,654 @@
+//! Reads a trace file.
+
+use std::borrow::Cow;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::block::{self, BLOCK, Fault};
+use super::event::{Event, FileRange};
+use super::file::{BadHeader, FORMAT, Header, Index, MACHINE, VERIFIED};
+use super::stream::Events;
+use super::{Source, TraceError};
+use crate::ending::{Ending, Stats};
+use crate::program::Program;
+
+/// The index of a sound trace is far smaller. A damaged one must not fill the memory.
+const INDEX_LIMIT: usize = 256 << 20;
+
+/// A trace file, opened. Opening reads the index; events and files are read as they are asked for.
+#[derive(Debug)]
+pub struct Trace {
+    path: PathBuf,
+    file: File,
+    /// The file's length, which the header and the file system agree on.
+    len: u64,
+    verified: bool,
+    tool: String,
+    index: Index,
+    info: serde_json::Value,
+}
+
+impl Trace {
+    /// Open a trace file.
+    ///
+    /// # Errors
+    /// If it cannot be read, is damaged, foreign or of another version.
+    pub fn open(path: &Path) -> Result<Self, TraceError> {
+        let read = |source| TraceError::Read { path: path.to_owned(), source };
+        // Not to wait for a writer, should it be a FIFO.
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(read)?;
+        Self::from_file(file, path)
+    }
+
+    /// Read an open trace file, which need not have a name: `path` serves messages only.
+    ///
+    /// # Errors
+    /// As [`Trace::open`].
+    pub fn from_file(file: File, path: &Path) -> Result<Self, TraceError> {
+        let path = path.to_owned();
+        let metadata = file.metadata().map_err(|source| TraceError::Read { path: path.clone(), source })?;
+        if !metadata.is_file() {
+            return Err(TraceError::NotATrace { path, why: "it is not a regular file" });
+        }
+        let header = read_header(&file, metadata.len(), &path)?;
+        let index = read_index(&file, &header, &path)?;
+        let info = serde_json::from_str(&index.info)
+            .map_err(|error| damaged(&path, "description", &error.to_string()))?;
+        Ok(Self {
+            path,
+            file,
+            len: header.len,
+            verified: header.mark == VERIFIED,
+            tool: header.tool,
+            index,
+            info,
+        })
+    }
+
+    /// How the recorded program ended.
+    #[must_use]
+    pub fn ending(&self) -> &Ending {
+        &self.index.ending
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.index.stats
+    }
+
+    /// Whether it has replayed once before it was kept.
+    #[must_use]
+    pub fn verified(&self) -> bool {
+        self.verified
+    }
+
+    /// What was recorded.
+    #[must_use]
+    pub fn program(&self) -> &Program {
+        &self.index.program
+    }
+
+    /// The description that whoever kept the trace gave it.
+    #[must_use]
+    pub fn info(&self) -> &serde_json::Value {
+        &self.info
+    }
+
+    /// The version of cargo-rrtest that made it.
+    #[must_use]
+    pub fn tool(&self) -> &str {
+        &self.tool
+    }
+
+    /// How many events it has.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.index.count
+    }
+
+    /// The names of the mapped files it carries, with how many bytes of each.
+    pub fn files(&self) -> impl Iterator<Item = (&Path, u64)> {
+        self.index.files.iter().map(|file| {
+            let bytes = file
+                .blocks
+                .keys()
+                .map(|number| BLOCK.min(file.size.saturating_sub(number.saturating_mul(BLOCK))));
+            (Path::new(&file.path), bytes.sum())
+        })
+    }
+
+    /// The blocks of the event stream.
+    fn stream(&self) -> impl Iterator<Item = Result<Cow<'_, [u8]>, TraceError>> {
+        let (mut at, end) = self.index.events;
+        std::iter::from_fn(move || {
+            if at >= end {
+                return None;
+            }
+            let block = block::read(&self.file, at, end.min(self.len));
+            Some(match block {
+                Ok((bytes, next)) => {
+                    at = next;
+                    Ok(Cow::Owned(bytes))
+                }
+                Err(fault) => {
+                    at = end;
+                    Err(faulty(&self.path, "events", fault))
+                }
+            })
+        })
+    }
+}
+
+impl Source for Trace {
+    fn events(&self) -> Box<dyn Iterator<Item = Result<Event, TraceError>> + '_> {
+        Box::new(Events::new(self.stream(), self.path.clone()))
+    }
+
+    fn file(&self, range: FileRange) -> Result<Vec<u8>, TraceError> {
+        let number = range.file.0;
+        let Some(file) = self.index.files.get(number as usize) else {
+            return Err(damaged(&self.path, "events", &format!("there is no file number {number}")));
+        };
+        let part = || format!("contents of `{}`", Path::new(&file.path).display());
+        let end = range.offset.saturating_add(range.len).min(file.size);
+        let mut bytes = Vec::new();
+        let mut at = range.offset;
+        while at < end {
+            let (number, skip) = (at / BLOCK, at % BLOCK);
+            let Some(offset) = file.blocks.get(&number) else {
+                return Err(damaged(&self.path, &part(), "a mapped part is not there"));
+            };
+            let (block, _) = block::read(&self.file, *offset, self.len)
+                .map_err(|fault| faulty(&self.path, &part(), fault))?;
+            let until = BLOCK.min(end - number * BLOCK);
+            let Some(some) = block.get(skip as usize..until as usize) else {
+                return Err(damaged(&self.path, &part(), "a block is too short"));
+            };
+            bytes.extend_from_slice(some);
+            at += some.len() as u64;
+        }
+        Ok(bytes)
+    }
+}
+
+fn read_header(file: &File, len: u64, path: &Path) -> Result<Header, TraceError> {
+    let path = path.to_owned();
+    let mut start = [0; Header::LEN];
+    let there = len.min(Header::LEN as u64) as usize;
+    if let Err(source) = file.read_exact_at(&mut start[..there], 0) {
+        return Err(TraceError::Read { path, source });
+    }
+    if let Some(why) = foreign(&start[..there]) {
+        return Err(TraceError::NotATrace { path, why });
+    }
+    if there < Header::LEN {
+        return Err(TraceError::Truncated { path, len, expected: Header::LEN as u64 });
+    }
+    let header = match Header::decode(&start) {
+        Ok(header) => header,
+        Err(BadHeader::Foreign) => return Err(TraceError::NotATrace { path, why: "it starts otherwise" }),
+        Err(BadHeader::Damaged) => return Err(damaged(&path, "header", "a checksum does not match")),
+    };
+    match header.format.cmp(&FORMAT) {
+        std::cmp::Ordering::Greater => {
+            return Err(TraceError::Newer { path, format: header.format, tool: header.tool });
+        }
+        std::cmp::Ordering::Less => {
+            return Err(TraceError::Older { path, format: header.format, tool: header.tool });
+        }
+        std::cmp::Ordering::Equal => {}
+    }
+    if header.machine != MACHINE {
+        return Err(TraceError::Machine { path, machine: header.machine });
+    }
+    match len.cmp(&header.len) {
+        std::cmp::Ordering::Less => Err(TraceError::Truncated { path, len, expected: header.len }),
+        std::cmp::Ordering::Greater => {
+            Err(damaged(&path, "end", &format!("{} bytes too many follow it", len - header.len)))
+        }
+        std::cmp::Ordering::Equal => Ok(header),
+    }
+}
+
+/// How a file's first bytes show that it is no trace.
+fn foreign(start: &[u8]) -> Option<&'static str> {
+    if start.is_empty() {
+        Some("it is empty")
+    } else if start.starts_with(b"PK\x03\x04") {
+        Some("it is a zip archive; unpack it first")
+    } else if !Header::is_start_of_trace(start) {
+        Some("it starts otherwise")
+    } else {
+        None
+    }
+}
+
+fn read_index(file: &File, header: &Header, path: &Path) -> Result<Index, TraceError> {
+    let mut bytes = Vec::new();
+    let mut at = header.index;
+    while at < header.len && bytes.len() < INDEX_LIMIT {
+        let (block, next) =
+            block::read(file, at, header.len).map_err(|fault| faulty(path, "index", fault))?;
+        bytes.extend_from_slice(&block);
+        at = next;
+    }
+    match postcard::take_from_bytes(&bytes) {
+        Ok((index, [])) => Ok(index),
+        Ok(_) => Err(damaged(path, "index", "bytes are left over")),
+        Err(error) => Err(damaged(path, "index", &error.to_string())),
+    }
+}
+
+fn faulty(path: &Path, part: &str, fault: Fault) -> TraceError {
+    match fault {
+        // The file was as long as it should be when it was opened.
+        Fault::Read(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
+            damaged(path, part, "the file became shorter")
+        }
+        Fault::Read(source) => TraceError::Read { path: path.to_owned(), source },
+        Fault::Damaged(what) => damaged(path, part, what),
+    }
+}
+
+fn damaged(path: &Path, part: &str, what: &str) -> TraceError {
+    TraceError::Damaged { path: path.to_owned(), what: format!("{part}: {what}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::ffi::{OsStr, OsString};
+    use std::fs;
+    use std::os::unix::ffi::OsStrExt;
+
+    use rand_xoshiro::Xoshiro256PlusPlus;
+    use rand_xoshiro::rand_core::{RngCore, SeedableRng};
+
+    use super::*;
+    use crate::trace::block::BlockWriter;
+    use crate::trace::event::FileId;
+    use crate::trace::file::{MARK_AT, StoredFile, UNVERIFIED};
+    use crate::trace::log::Log;
+    use crate::trace::testing::{self, in_own_process};
+    use crate::trace::unnamed::Unnamed;
+    use crate::trace::writer::{self, Head};
+
+    /// All that a trace tells.
+    #[derive(Debug, PartialEq)]
+    struct Told {
+        verified: bool,
+        head: Head,
+        events: Vec<Event>,
+        files: Vec<Vec<u8>>,
+    }
+
+    fn tell(trace: &Trace) -> Result<Told, TraceError> {
+        let whole = |number| trace.file(FileRange { file: FileId(number as u32), offset: 0, len: u64::MAX });
+        Ok(Told {
+            verified: trace.verified(),
+            head: Head {
+                program: trace.program().clone(),
+                ending: trace.ending().clone(),
+                stats: trace.stats(),
+                info: trace.info().clone(),
+            },
+            events: trace.events().collect::<Result<_, _>>()?,
+            files: (0..trace.files().count()).map(whole).collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn head(ending: Ending) -> Head {
+        let odd = |bytes| PathBuf::from(OsStr::from_bytes(bytes));
+        Head {
+            program: Program {
+                path: odd(b"/not utf-8/\xff"),
+                args: vec!["--exact".into(), OsString::from("name")],
+                env: vec![("PATH".into(), "/bin".into())],
+                cwd: odd(b"/\xfe"),
+            },
+            ending,
+            stats: Stats { ticks: u64::MAX, preemptions: 1, syscalls: 2, tasks: 3 },
+            info: serde_json::json!({"test": "a::b", "seed": u64::MAX, "list": [1.5, null, true]}),
+        }
+    }
+
+    fn log() -> Log {
+        let mut log = Log::default();
+        testing::every_kind().into_iter().for_each(|event| log.push(event));
+        log.map_bytes(Path::new("libc.so"), (0..5000_u32).map(|n| (n >> 5) as u8).collect());
+        log.map_bytes(Path::new("empty"), Vec::new());
+        log
+    }
+
+    fn write(log: &Log, head: &Head) -> Unnamed {
+        let out = Unnamed::create(&std::env::temp_dir()).unwrap();
+        writer::write(log, head, &out).unwrap();
+        out
+    }
+
+    fn reopen(out: &Unnamed) -> Result<Trace, TraceError> {
+        Trace::from_file(out.file().try_clone().unwrap(), Path::new("flaky.rrtrace"))
+    }
+
+    /// The bytes of a small trace with something of everything.
+    fn small() -> Vec<u8> {
+        let out = write(&log(), &head(testing::every_ending()[1].clone()));
+        let mut bytes = vec![0; out.file().metadata().unwrap().len() as usize];
+        out.file().read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    }
+
+    /// Read everything of a file with these bytes.
+    fn read(bytes: &[u8]) -> Result<Told, TraceError> {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(bytes, 0).unwrap();
+        tell(&Trace::from_file(file, Path::new("flaky.rrtrace"))?)
+    }
+
+    #[test]
+    fn gives_back_what_was_written() {
+        for ending in testing::every_ending() {
+            let (log, head) = (log(), head(ending));
+            let out = write(&log, &head);
+            let mut expected = Told {
+                verified: false,
+                head,
+                events: testing::every_kind(),
+                files: vec![(0..5000_u32).map(|n| (n >> 5) as u8).collect(), Vec::new()],
+            };
+            let trace = reopen(&out).unwrap();
+            assert_eq!(tell(&trace).unwrap(), expected);
+            assert_eq!(trace.count(), log.count());
+            assert_eq!(trace.tool(), env!("CARGO_PKG_VERSION"));
+            let files: Vec<_> = trace.files().collect();
+            assert_eq!(files, [(Path::new("libc.so"), 5000), (Path::new("empty"), 0)]);
+
+            writer::mark_verified(&out).unwrap();
+            expected.verified = true;
+            assert_eq!(tell(&reopen(&out).unwrap()).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn carries_only_the_mapped_parts_of_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("big");
+        let bytes: Vec<u8> = (0..BLOCK * 5 / 2).map(|n| ((n * n) >> 9) as u8).collect();
+        fs::write(&path, &bytes).unwrap();
+        let file = File::open(&path).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        let mut log = Log::default();
+        let first = log.map_file(&path, file, 10, 100).unwrap();
+        let last = FileRange { offset: BLOCK * 2 - 7, len: BLOCK * 9, ..first };
+        log.map_file(&path, File::open(&path).unwrap(), last.offset, last.len).unwrap();
+        let trace = reopen(&write(&log, &head(Ending::Exited(0)))).unwrap();
+        assert!(trace.file(first).unwrap() == bytes[10..110]);
+        assert!(trace.file(last).unwrap() == bytes[BLOCK as usize * 2 - 7..], "it ends where the file ends");
+        assert!(trace.file(FileRange { offset: u64::MAX, ..last }).unwrap().is_empty());
+        let between = FileRange { offset: BLOCK / 2, len: BLOCK, ..first };
+        assert!(trace.file(between).is_ok());
+        assert_eq!(trace.files().next(), Some((path.as_path(), BLOCK * 5 / 2)));
+
+        let mut log = Log::default();
+        let only = log.map_file(&path, File::open(&path).unwrap(), last.offset + 7, 1).unwrap();
+        let trace = reopen(&write(&log, &head(Ending::Exited(0)))).unwrap();
+        assert_eq!(trace.files().next(), Some((path.as_path(), BLOCK / 2)));
+        assert!(trace.file(only).is_ok());
+        assert!(trace.file(first).is_err(), "what was not mapped is not there");
+    }
+
+    #[test]
+    fn a_loop_of_equal_calls_takes_next_to_nothing() {
+        let mut log = Log::default();
+        for n in 0..100_000 {
+            let mut event = testing::output(1, 20);
+            event.position_mut().unwrap().left = 7 * (100_000 - n);
+            log.push(event);
+        }
+        let out = write(&log, &head(Ending::Exited(0)));
+        let len = out.file().metadata().unwrap().len();
+        assert!(len < 16 << 10, "{len} bytes");
+        assert_eq!(reopen(&out).unwrap().events().count(), 100_000);
+    }
+
+    #[test]
+    fn a_modified_file_keeps_a_recording_from_being_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("mapped");
+        fs::write(&path, "before").unwrap();
+        let file = File::open(&path).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        let mut log = Log::default();
+        log.map_file(&path, file, 0, 4096).unwrap();
+        fs::write(&path, "after!").unwrap();
+        let out = Unnamed::create(directory.path()).unwrap();
+        let error = writer::write(&log, &head(Ending::Exited(0)), &out).unwrap_err();
+        assert!(matches!(error, TraceError::Modified(at) if at == path));
+    }
+
+    #[test]
+    fn notices_every_flipped_bit() {
+        let mut bytes = small();
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
+        let told = || tell(&Trace::from_file(file.try_clone().unwrap(), Path::new("flaky.rrtrace"))?);
+        told().unwrap();
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                bytes[at] ^= 1 << bit;
+                file.write_all_at(&bytes[at..=at], at as u64).unwrap();
+                let error = told().expect_err("a flipped bit must show").to_string();
+                assert!(error.contains("flaky.rrtrace"), "{error}");
+                bytes[at] ^= 1 << bit;
+                file.write_all_at(&bytes[at..=at], at as u64).unwrap();
+            }
+        }
+        told().unwrap();
+    }
+
+    #[test]
+    fn notices_spans_of_garbage() {
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
+        let sound = small();
+        let told = read(&sound).unwrap();
+        for _ in 0..2000 {
+            let mut bytes = sound.clone();
+            let start = random.next_u64() as usize % bytes.len();
+            let end = (start + 1 + random.next_u64() as usize % 600).min(bytes.len());
+            match random.next_u64() % 3 {
+                0 => bytes[start..end].fill(0),
+                1 => random.fill_bytes(&mut bytes[start..end]),
+                _ => drop(bytes.drain(start..end)),
+            }
+            match read(&bytes) {
+                Ok(same) => assert_eq!(same, told),
+                Err(error) => assert!(error.to_string().contains("flaky.rrtrace")),
+            }
+        }
+    }
+
+    #[test]
+    fn notices_truncation_at_every_length() {
+        let bytes = small();
+        for len in 0..bytes.len() {
+            let error = read(&bytes[..len]).unwrap_err();
+            match error {
+                TraceError::NotATrace { .. } if len < 8 => {}
+                TraceError::Truncated { len: told, .. } if told == len as u64 => {}
+                other => panic!("{len}: {other}"),
+            }
+        }
+    }
+
+    #[test]
+    fn notices_what_follows_the_end() {
+        let error = read(&[small(), vec![0]].concat()).unwrap_err();
+        assert!(error.to_string().contains("1 bytes too many"), "{error}");
+    }
+
+    #[test]
+    fn tells_foreign_files() {
+        let cases: [(&[u8], &str); 5] = [
+            (b"", "empty"),
+            (b"PK\x03\x04 and more", "unpack"),
+            (b"\x7fELF", "starts otherwise"),
+            (b"RRTRACF\0", "starts otherwise"),
+            (&[0; 4096], "starts otherwise"),
+        ];
+        for (bytes, why) in cases {
+            let error = read(bytes).unwrap_err();
+            assert!(matches!(error, TraceError::NotATrace { .. }));
+            assert!(error.to_string().contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn does_not_read_what_is_not_a_regular_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let fifo = directory.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for path in [directory.path(), &fifo, Path::new("/dev/zero")] {
+            let error = Trace::open(path).unwrap_err();
+            assert!(matches!(error, TraceError::NotATrace { .. }), "{error}");
+        }
+        let missing = Trace::open(&directory.path().join("missing")).unwrap_err();
+        assert!(missing.to_string().contains("missing"));
+    }
+
+    /// A small trace with another header.
+    fn with_header(change: impl FnOnce(&mut Header)) -> TraceError {
+        let mut bytes = small();
+        let start = bytes.first_chunk().unwrap();
+        let mut header = Header::decode(start).unwrap();
+        change(&mut header);
+        bytes[..Header::LEN].copy_from_slice(&header.encode());
+        read(&bytes).unwrap_err()
+    }
+
+    #[test]
+    fn tells_other_versions_and_machines() {
+        let newer = with_header(|header| {
+            header.format = 7;
+            header.tool = "9.8.7".to_owned();
+        });
+        assert!(matches!(newer, TraceError::Newer { format: 7, .. }));
+        for part in ["flaky.rrtrace", "9.8.7", "format 7", "reads format 1", "cargo install"] {
+            assert!(newer.to_string().contains(part), "{newer}");
+        }
+        let older = with_header(|header| header.format = 0);
+        assert!(matches!(older, TraceError::Older { format: 0, .. }));
+        let arm = with_header(|header| header.machine = 183);
+        assert!(matches!(arm, TraceError::Machine { machine: 183, .. }));
+    }
+
+    #[test]
+    fn believes_no_offset_of_the_header() {
+        for index in [0, 1, 63, 64, 70, u64::MAX, u64::MAX - 12] {
+            let error = with_header(|header| header.index = index);
+            assert!(matches!(error, TraceError::Damaged { .. }), "{index}: {error}");
+        }
+        let error = with_header(|header| header.len = u64::MAX);
+        assert!(matches!(error, TraceError::Truncated { expected: u64::MAX, .. }));
+    }
+
+    /// A trace with right checksums around any event stream and any index.
+    fn forge(stream: &[u8], index: impl FnOnce(u64) -> Vec<u8>) -> Result<Told, TraceError> {
+        let out = tempfile::tempfile().unwrap();
+        let mut blocks = BlockWriter::new(&out, Header::LEN as u64).unwrap();
+        blocks.append(stream).unwrap();
+        blocks.flush().unwrap();
+        let at = blocks.at();
+        blocks.append(&index(at)).unwrap();
+        blocks.flush().unwrap();
+        let (tool, mark) = (String::new(), UNVERIFIED);
+        let header = Header { format: FORMAT, machine: MACHINE, tool, len: blocks.at(), index: at, mark };
+        out.write_all_at(&header.encode(), 0).unwrap();
+        tell(&Trace::from_file(out, Path::new("flaky.rrtrace"))?)
+    }
+
+    fn index(events: (u64, u64), files: Vec<StoredFile>) -> Vec<u8> {
+        let Head { program, ending, stats, info } = head(Ending::Exited(0));
+        let info = info.to_string();
+        postcard::to_stdvec(&Index { program, ending, stats, info, events, count: u64::MAX, files }).unwrap()
+    }
+
+    #[test]
+    fn believes_no_length_inside() {
+        in_own_process("trace::reader::tests::believes_no_length_inside", || {
+            // What would be allocated for an announced length cannot be had.
+            nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_AS, 1 << 30, 1 << 30).unwrap();
+            let start = Header::LEN as u64;
+            let varint = [[0xff; 9].as_slice(), &[0x01]].concat();
+
+            assert!(forge(b"", |end| index((start, end), Vec::new())).is_ok(), "the forgery itself works");
+            // Events: a record of 4 GiB; a kind that does not exist; an image whose name has 2^64 bytes.
+            let records = [u32::MAX.to_le_bytes().to_vec(), b"\x01\0\0\0\x7f".to_vec(), {
+                let mut record = 11_u32.to_le_bytes().to_vec();
+                record.push(0);
+                record.extend_from_slice(&varint);
+                record
+            }];
+            for record in records {
+                assert!(forge(&record, |end| index((start, end), Vec::new())).is_err());
+            }
+            for events in [(0, u64::MAX), (u64::MAX - 1, u64::MAX), (start, u64::MAX), (start + 1, start + 2)]
+            {
+                assert!(forge(b"", |_| index(events, Vec::new())).is_err());
+            }
+            // Files: endless, with blocks that are not there, outside, or those of something else.
+            let blocks = [vec![], vec![(0, u64::MAX)], vec![(0, start), (u64::MAX, 0)], vec![(0, 3)]];
+            for blocks in blocks {
+                let blocks = BTreeMap::from_iter(blocks);
+                let file = StoredFile { path: OsString::new(), size: u64::MAX, blocks };
+                assert!(forge(b"", |end| index((start, end), vec![file])).is_err());
+            }
+            // An index of 2^64 of anything.
+            for front in 0..40 {
+                let mut bytes = index((start, start), Vec::new());
+                bytes.splice(front..front + 1, varint.iter().copied());
+                let _ = forge(b"", |_| bytes);
+            }
+        });
+    }
+
+    #[test]
+    fn a_full_disk_leaves_nothing() {
+        in_own_process("trace::reader::tests::a_full_disk_leaves_nothing", || {
+            use nix::sys::resource::{Resource, setrlimit};
+            use nix::sys::signal::{SigHandler, Signal, signal};
+
+            let directory = tempfile::tempdir().unwrap();
+            // SAFETY: ignoring a signal installs no handler.
+            unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }.unwrap();
+            setrlimit(Resource::RLIMIT_FSIZE, 300, 300).unwrap();
+            let out = Unnamed::create(directory.path()).unwrap();
+            let error = writer::write(&log(), &head(Ending::Exited(0)), &out).unwrap_err();
+            assert!(
+                matches!(&error, TraceError::Write { source, .. } if source.raw_os_error() == Some(libc::EFBIG))
+            );
+            assert!(error.to_string().contains(directory.path().to_str().unwrap()), "{error}");
+            drop(out);
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        });
+    }
+
+    #[test]
+    fn an_unfinished_file_is_no_trace() {
+        let mut bytes = small();
+        bytes[..Header::LEN].fill(0);
+        assert!(matches!(read(&bytes).unwrap_err(), TraceError::NotATrace { .. }));
+    }
+
+    #[test]
+    fn only_the_mark_verifies() {
+        let mut bytes = small();
+        assert!(!read(&bytes).unwrap().verified);
+        bytes[MARK_AT as usize..][..4].copy_from_slice(&VERIFIED);
+        assert!(read(&bytes).unwrap().verified);
+        bytes[MARK_AT as usize..][..4].copy_from_slice(b"VRFE");
+        assert!(matches!(read(&bytes).unwrap_err(), TraceError::Damaged { .. }));
+    }
+}

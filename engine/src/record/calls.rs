@@ -149,7 +149,7 @@ impl Recorder<'_> {
         effect: Effect,
     ) {
         let (number, args) = (call.number(), call.args());
-        self.log.push(&Event::Syscall(Syscall { position, number, args, result, writes, effect }));
+        self.log.push(Event::Syscall(Syscall { position, number, args, result, writes, effect }));
     }
 
     /// The output stream that a call writes to, if it is one that does.

@@ -11,11 +11,12 @@ use crate::tracee::{Stopped, os};
 impl Recorder<'_> {
     /// mmap(2): a file's contents go into the trace.
     pub(super) fn map(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
-        let [_, len, _, flags, fd, offset] = call.args();
+        let [_, len, prot, flags, fd, offset] = call.args();
         let flags = flags as i32;
         let anonymous = flags & libc::MAP_ANONYMOUS != 0;
-        if !anonymous && flags & libc::MAP_TYPE != libc::MAP_PRIVATE {
-            return self.unsupported(id, "mmap of a file with MAP_SHARED");
+        // A shared mapping that is only read is as good as a private one: the log notices if the file changes.
+        if !anonymous && flags & libc::MAP_TYPE != libc::MAP_PRIVATE && prot as i32 & libc::PROT_WRITE != 0 {
+            return self.unsupported(id, "a writable mmap of a file with MAP_SHARED");
         }
         let position = self.position(&call.registers);
         let (stopped, result) = self.to_exit(id, stopped)?;

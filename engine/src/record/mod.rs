@@ -69,6 +69,6 @@ pub fn record(program: &Program, options: &Options<'_>) -> Result<Recording, Err
     let ending = recorder.run()?;
     let wall = start.elapsed();
     let Recorder { mut log, output, stats, .. } = recorder;
-    log.push(&Event::Ended(ending.clone()));
+    log.push(Event::Ended(ending.clone()));
     Ok(Recording { program: program.clone(), ending, output, stats, wall, log })
 }

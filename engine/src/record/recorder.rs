@@ -84,7 +84,7 @@ impl<'a> Recorder<'a> {
         let tid = task.tid();
         let mut log = Log::default();
         let image = image::image(&program.path, &tracee::maps(tid)?, registers, &memory, &mut log)?;
-        log.push(&Event::Image(image));
+        log.push(Event::Image(image));
         let mut recorder = Self {
             options,
             area,
@@ -128,7 +128,9 @@ impl<'a> Recorder<'a> {
 
     /// Run the program to its end.
     pub(super) fn run(&mut self) -> Result<Ending, Error> {
-        match self.turns() {
+        let halt = self.turns();
+        self.stats.ticks += self.ran();
+        match halt {
             Err(Halt::Ending(ending)) => Ok(ending),
             Err(Halt::Error(error)) => Err(error),
             Ok(never) => match never {},
@@ -144,7 +146,7 @@ impl<'a> Recorder<'a> {
                 self.idle()?;
                 continue;
             }
-            let ran = self.slice - self.area.countdown().min(self.slice);
+            let ran = self.ran();
             self.stats.ticks += ran;
             let choice = self.strategy.decide(Point { current, why, ran, next }, &runnable);
             if !runnable.contains(&choice.task) || choice.slice == 0 {
@@ -158,11 +160,16 @@ impl<'a> Recorder<'a> {
             }
             self.slice = choice.slice;
             self.area.set_countdown(choice.slice);
-            self.log.push(&Event::Run { task: choice.task, slice: choice.slice });
+            self.log.push(Event::Run { task: choice.task, slice: choice.slice });
             self.woken = false;
             current = Some(choice.task);
             (why, next) = self.turn(choice.task)?;
         }
+    }
+
+    /// Ticks of the present timeslice that are over.
+    fn ran(&self) -> u64 {
+        self.slice - self.area.countdown().min(self.slice)
     }
 
     /// Run one task until the strategy is to be asked.
@@ -201,7 +208,7 @@ impl<'a> Recorder<'a> {
         };
         if !std::mem::replace(&mut call.entered, true) {
             let registers = call.registers;
-            self.log.push(&Event::Entered(self.position(&registers)));
+            self.log.push(Event::Entered(self.position(&registers)));
         }
     }
 
@@ -228,7 +235,7 @@ impl<'a> Recorder<'a> {
         self.send_deferred(id)?;
         match registers.number() as usize {
             SYS_TICK => {
-                self.log.push(&Event::Tick(self.position(&registers)));
+                self.log.push(Event::Tick(self.position(&registers)));
                 self.task(id).hold = Hold::Ready(stopped);
                 let writes = TickKind::from_raw(kind)
                     .is_none_or(|kind| !matches!(kind, TickKind::AtomicLoad | TickKind::Load));

@@ -33,7 +33,7 @@ impl Recorder<'_> {
             let (position, value) = (self.position(&registers), counter());
             registers.finish_counter_read(read, value);
             stopped.set_registers(&registers)?;
-            self.log.push(&Event::Counter(Counter { position, value }));
+            self.log.push(Event::Counter(Counter { position, value }));
             self.task(id).boundary = (registers.ip(), registers.sp());
             self.task(id).hold = Hold::Ready(stopped);
             return Ok(Next::Continue);
@@ -53,7 +53,7 @@ impl Recorder<'_> {
         let position = self.position(&registers);
         let signal = |handler| Event::Signal(Signal { position, number, fault, handler });
         if !says.caught || fault && says.blocked {
-            self.log.push(&signal(None));
+            self.log.push(signal(None));
             self.task(id).hold = Hold::Running;
             let tasks = self.states(Some(id));
             return Err(Halt::Ending(Ending::Killed { signal: number, task: id, tasks }));
@@ -66,7 +66,7 @@ impl Recorder<'_> {
         }
         let registers = stopped.registers()?;
         let frame = self.copy(registers.sp(), self.frame_size(registers.sp())?)?;
-        self.log.push(&signal(Some(Handler { registers, frame })));
+        self.log.push(signal(Some(Handler { registers, frame })));
         self.task(id).boundary = (registers.ip(), registers.sp());
         self.task(id).hold = Hold::Ready(stopped);
         Ok(Next::Continue)

@@ -35,6 +35,8 @@ impl Display for Description<'_> {
             Event::Image(image) => describe_image(image, f),
             Event::Run { task, slice } => write!(f, "run {task} for {slice} ticks"),
             Event::Tick(position) => write!(f, "tick at {position}"),
+            Event::Entered(position) => write!(f, "stops in front of a system call at {position}"),
+            Event::Counter(counter) => write!(f, "reads the time-stamp counter at {}", counter.position),
             Event::Syscall(syscall) => describe_syscall(syscall, self.names, f),
             Event::Signal(signal) => describe_signal(signal, f),
             Event::Ended(ending) => describe_ending(ending, f),

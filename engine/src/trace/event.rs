@@ -40,8 +40,9 @@ impl Event {
     #[must_use]
     pub fn position(&self) -> Option<&Position> {
         match self {
-            Self::Tick(position) => Some(position),
+            Self::Tick(position) | Self::Entered(position) => Some(position),
             Self::Syscall(syscall) => Some(&syscall.position),
+            Self::Counter(counter) => Some(&counter.position),
             Self::Signal(signal) => Some(&signal.position),
             Self::Image(_) | Self::Run { .. } | Self::Ended(_) => None,
         }
@@ -49,8 +50,9 @@ impl Event {
 
     pub(super) fn position_mut(&mut self) -> Option<&mut Position> {
         match self {
-            Self::Tick(position) => Some(position),
+            Self::Tick(position) | Self::Entered(position) => Some(position),
             Self::Syscall(syscall) => Some(&mut syscall.position),
+            Self::Counter(counter) => Some(&mut counter.position),
             Self::Signal(signal) => Some(&mut signal.position),
             Self::Image(_) | Self::Run { .. } | Self::Ended(_) => None,
         }
@@ -67,14 +69,7 @@ pub struct Position {
     /// The stack pointer.
     pub sp: u64,
     /// A digest of the general registers.
-    pub digest: u64,
-}
-
-impl std::fmt::Display for Position {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { left, ip, sp, digest } = self;
-        write!(f, "at {ip:#x}, stack {sp:#x}, {left} ticks left, registers {digest:016x}")
-    }
+    pub digest: u32,
 }
 
 /// A system call with its outcome.

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::event::{
-    Effect, Event, FileId, FileRange, Handler, Image, Mapping, Position, Registers, Signal, Stream, Syscall,
+    Counter, Effect, Event, FileId, FileRange, Handler, Image, Mapping, Position, Registers, Signal, Stream, Syscall,
     Write,
 };
 use crate::ending::{Ending, Frame, TaskState};
@@ -31,11 +31,13 @@ pub(super) fn every_kind() -> Vec<Event> {
         writes: vec![write.clone(), Write { address: 0, bytes: Vec::new() }],
         registers,
     };
-    let signal = |handler| Signal { position: position(5), number: i32::MIN, handler };
+    let signal = |handler| Signal { position: position(5), number: i32::MIN, fault: true, handler };
     let mut events = vec![
         Event::Image(image),
         Event::Run { task: TaskId(u32::MAX), slice: u64::MAX },
         Event::Tick(position(u64::MAX)),
+        Event::Entered(position(3)),
+        Event::Counter(Counter { position: position(4), value: u64::MAX }),
         Event::Signal(signal(None)),
         Event::Signal(signal(Some(Handler { registers, frame: write }))),
         output(7, 100),
@@ -86,7 +88,7 @@ fn syscall(n: u64) -> Syscall {
 }
 
 fn position(left: u64) -> Position {
-    Position { left, ip: 0x5555_5555_1234, sp: 0x7fff_ffff_e000, digest: 0xdead_beef_dead_beef }
+    Position { left, ip: 0x5555_5555_1234, sp: 0x7fff_ffff_e000, digest: 0xdead_beef }
 }
 
 /// Run the body of the test named `test` in a process of its own, where it may set limits that hold for a process.

@@ -113,7 +113,7 @@ impl Registers {
     /// A digest of all that the program can see, but for the registers that the system-call instruction itself
     /// overwrites (rax, rcx, r11).
     #[must_use]
-    pub fn digest(&self) -> u64 {
+    pub fn digest(&self) -> u32 {
         // FNV-1a over whole words: cheap, and any one changed register changes it.
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
         for (i, value) in self.0.iter().enumerate() {
@@ -121,6 +121,6 @@ impl Registers {
                 hash = (hash ^ value).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
             }
         }
-        hash
+        (hash ^ hash >> 32) as u32
     }
 }

@@ -139,12 +139,12 @@ pub(super) fn run(program: &Program, strategy: &mut dyn Strategy) -> Run {
         run,
     };
     simulator.spawn(0);
-    simulator.run.outcome = simulator.to_the_end();
+    simulator.run.outcome = simulator.drive();
     simulator.run
 }
 
 impl Simulator<'_> {
-    fn to_the_end(&mut self) -> Outcome {
+    fn drive(&mut self) -> Outcome {
         let mut point = Point { current: None, why: Why::Start, ran: 0, next: None };
         loop {
             let runnable = self.runnable();

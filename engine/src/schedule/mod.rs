@@ -4,11 +4,17 @@ pub mod deadline;
 mod fair;
 pub mod futex;
 mod newborns;
+mod pct;
+pub mod portfolio;
+#[cfg(test)]
+mod programs;
 mod random;
+#[cfg(test)]
+mod simulator;
 pub mod strategy;
 mod walk;
 
-pub use strategy::{Choice, Operation, Plan, Point, Strategy, StrategyName, Why};
+pub use strategy::{Choice, Operation, Plan, Point, Strategy, StrategyName, UnknownStrategy, Why};
 
 /// A timeslice so long that its end costs nothing, in ticks, yet short enough that the end of a sleep is noticed soon.
 const LONG_SLICE: u64 = 10_000;
@@ -18,6 +24,115 @@ const LONG_SLICE: u64 = 10_000;
 pub fn build(plan: &Plan) -> Box<dyn Strategy> {
     match plan.strategy {
         StrategyName::Fair => Box::new(fair::Fair::default()),
-        StrategyName::Walk | StrategyName::Pct => Box::new(walk::Walk::new(plan)),
+        StrategyName::Walk => Box::new(walk::Walk::new(plan)),
+        StrategyName::Pct => Box::new(pct::Pct::new(plan)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::simulator::{Outcome, Program, Run, run};
+    use super::*;
+
+    /// A strategy that an attempt may have, by its number.
+    type Way = fn(attempt: u64, ticks: u64) -> Plan;
+
+    const WAYS: [(&str, Way); 4] = [
+        ("walk", |attempt, _| portfolio::plan(portfolio::seed(1, attempt, &[StrategyName::Walk], 0), &[])),
+        ("pct", |attempt, _| portfolio::plan(portfolio::seed(2, attempt, &[StrategyName::Pct], 0), &[])),
+        ("pct, k known", |attempt, ticks| {
+            portfolio::plan(portfolio::seed(3, attempt, &[StrategyName::Pct], ticks), &[])
+        }),
+        ("portfolio", |attempt, ticks| portfolio::plan(portfolio::seed(4, attempt, &[], ticks), &[])),
+    ];
+
+    fn fair(program: &Program) -> Run {
+        run(program, &mut *build(&portfolio::plan(0, &[StrategyName::Fair])))
+    }
+
+    fn attempts(program: &Program, way: Way, count: u64) -> Vec<Run> {
+        let ticks = fair(program).ticks;
+        (0..count).map(|attempt| run(program, &mut *build(&way(attempt, ticks)))).collect()
+    }
+
+    fn failures(runs: &[Run]) -> usize {
+        runs.iter().filter(|run| matches!(run.outcome, Outcome::Failed | Outcome::Deadlocked)).count()
+    }
+
+    /// Prints the median number of attempts up to a failure (from the rate: ln 2 / rate), and the decisions an attempt takes.
+    #[test]
+    #[ignore = "a measurement, not a test"]
+    fn compare() {
+        const ATTEMPTS: u64 = 6000;
+        println!(
+            "median attempts up to a failure, decisions of an attempt; {}",
+            WAYS.map(|(name, _)| name).join(", ")
+        );
+        for (name, program) in programs::buggy() {
+            print!("{name:22} {:5} ticks", fair(&program).ticks);
+            for (_, way) in WAYS {
+                let runs = attempts(&program, way, ATTEMPTS);
+                let median = match failures(&runs) {
+                    0 => "never".to_owned(),
+                    count => format!("{:.0}", (ATTEMPTS as f64 / count as f64 * 2_f64.ln()).max(1.0)),
+                };
+                print!(" | {median:>6} {:5}", runs.iter().map(|run| run.decisions).sum::<u64>() / ATTEMPTS);
+            }
+            println!();
+        }
+    }
+
+    #[test]
+    fn no_bug_shows_by_itself() {
+        for (name, program) in programs::buggy() {
+            assert_eq!(fair(&program).outcome, Outcome::Passed, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_portfolio_finds_the_bugs_of_programs_narrow_and_wide() {
+        let found = [
+            "lost update",
+            "lock order",
+            "missed wait",
+            "check then act, wide",
+            "stolen wakeup",
+            "reorder 10",
+        ];
+        for (name, program) in programs::buggy().into_iter().filter(|(name, _)| found.contains(name)) {
+            let runs = attempts(&program, WAYS[3].1, 1000);
+            assert!(failures(&runs) > 0, "{name} never failed");
+        }
+    }
+
+    #[test]
+    fn sound_programs_pass_whoever_schedules_them() {
+        for (name, program) in programs::sound() {
+            assert_eq!(fair(&program).outcome, Outcome::Passed, "{name}, fair");
+            for (way_name, way) in WAYS {
+                for (attempt, run) in attempts(&program, way, 60).iter().enumerate() {
+                    assert_eq!(run.outcome, Outcome::Passed, "{name}, {way_name}, attempt {attempt}");
+                }
+            }
+        }
+    }
+
+    /// The paper's promise: a bug of depth 2 shows with a probability of at least 1 / (n · k).
+    #[test]
+    fn pct_keeps_its_promise() {
+        let program = programs::buggy().swap_remove(0).1;
+        let (tasks, ticks) = (4, fair(&program).ticks);
+        let attempts = 4 * tasks * ticks;
+        let found = failures(&self::attempts(&program, WAYS[2].1, attempts));
+        assert!(found >= 4, "{found} of {attempts}");
+    }
+
+    #[test]
+    fn equal_plans_run_equally() {
+        for (name, program) in programs::buggy() {
+            for (_, way) in WAYS {
+                assert_eq!(attempts(&program, way, 3), attempts(&program, way, 3), "{name}");
+            }
+        }
     }
 }

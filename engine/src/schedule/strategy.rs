@@ -1,5 +1,8 @@
 //! What a strategy is asked and what it answers.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::task::TaskId;
@@ -11,7 +14,7 @@ pub struct Plan {
     pub strategy: StrategyName,
     /// The seed of all its random choices.
     pub seed: u64,
-    /// How many ticks the program is expected to run, from earlier recordings; 0 if unknown.
+    /// How many ticks the program is expected to run, from earlier recordings, roughly; 0 if unknown.
     pub expected_ticks: u64,
     /// How many tasks it is expected to have; 0 if unknown.
     pub expected_tasks: u32,
@@ -28,6 +31,41 @@ pub enum StrategyName {
     /// Priorities with random change points.
     Pct,
 }
+
+impl StrategyName {
+    /// All strategies.
+    pub const ALL: [Self; 3] = [Self::Fair, Self::Walk, Self::Pct];
+
+    /// The name that users type and read.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fair => "fair",
+            Self::Walk => "walk",
+            Self::Pct => "pct",
+        }
+    }
+}
+
+impl fmt::Display for StrategyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for StrategyName {
+    type Err = UnknownStrategy;
+
+    fn from_str(name: &str) -> Result<Self, UnknownStrategy> {
+        let found = Self::ALL.into_iter().find(|strategy| strategy.as_str() == name);
+        found.ok_or_else(|| UnknownStrategy(name.to_owned()))
+    }
+}
+
+/// There is no strategy of this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no strategy is called `{0}`; there are: {known}", known = StrategyName::ALL.map(StrategyName::as_str).join(", "))]
+pub struct UnknownStrategy(pub String);
 
 /// How one recording's tasks share the core.
 ///
@@ -98,4 +136,23 @@ pub struct Choice {
     pub task: TaskId,
     /// Ticks until the next question, at least 1.
     pub slice: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for strategy in StrategyName::ALL {
+            assert_eq!(strategy.to_string().parse(), Ok(strategy));
+            assert_eq!(serde_json::to_value(strategy).unwrap(), strategy.as_str());
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_known_ones() {
+        let error = "random".parse::<StrategyName>().unwrap_err();
+        assert_eq!(error.to_string(), "no strategy is called `random`; there are: fair, walk, pct");
+    }
 }

@@ -11,15 +11,17 @@ use super::random::Random;
 use super::strategy::{Choice, Plan, Point, Strategy, Why};
 use crate::task::TaskId;
 
-/// Chances of a hand-over at a tick, in thousandths, about evenly spread on a logarithmic scale.
-const RATES: [u64; 8] = [300, 150, 72, 35, 17, 8, 4, 2];
+/// A recording hands the core over at one tick in 2, 4, 8, … up to 2 to this power.
+const SLOWEST: u64 = 8;
 
-/// Hands the core over at each tick with a fixed probability, to any of the other tasks with the same probability.
+/// Hands the core over at each tick with a fixed probability, at each wake with one half, to any of the other tasks
+/// alike.
 #[derive(Debug)]
 pub(super) struct Walk {
     order: Random,
     wakes: Random,
-    rate: u64,
+    /// One tick in so many hands the core over.
+    period: u64,
     newborns: Newborns,
     running: Option<TaskId>,
 }
@@ -27,14 +29,14 @@ pub(super) struct Walk {
 impl Walk {
     pub(super) fn new(plan: &Plan) -> Self {
         let [mut order, wakes] = Random::streams(plan.seed);
-        let rate = RATES[order.index(RATES.len())];
-        let newborns = Newborns::new(order.chance(1, 2));
-        Self { order, wakes, rate, newborns, running: None }
+        let period = 2 << order.below(SLOWEST);
+        let newborns = Newborns::new(order.chance(2, 3));
+        Self { order, wakes, period, newborns, running: None }
     }
 
     /// Ticks up to the next hand-over: a geometric distribution, cut off at its far end.
     fn slice(&mut self) -> u64 {
-        (1..LONG_SLICE).find(|_| self.order.chance(self.rate, 1000)).unwrap_or(LONG_SLICE)
+        (1..LONG_SLICE).find(|_| self.order.chance(1, self.period)).unwrap_or(LONG_SLICE)
     }
 }
 
@@ -51,7 +53,7 @@ impl Strategy for Walk {
         let mut candidates = self.newborns.candidates(point, runnable);
         match point.current.filter(|task| candidates.contains(task)) {
             // The walk has no memory: whoever goes on may as well draw a new slice.
-            Some(current) if point.why == Why::Woken => candidates = vec![current],
+            Some(current) if point.why == Why::Woken && self.order.chance(1, 2) => candidates = vec![current],
             Some(current) if candidates.len() > 1 => candidates.retain(|task| *task != current),
             _ => {}
         }
@@ -68,6 +70,8 @@ impl Strategy for Walk {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::schedule::StrategyName;
 
@@ -102,22 +106,21 @@ mod tests {
 
     #[test]
     fn slices_are_geometric_with_the_rate() {
-        for rate in RATES {
+        for power in 1..=SLOWEST {
             let mut walk = walk(1);
-            walk.rate = rate;
+            walk.period = 1 << power;
             let slices: Vec<u64> = (0..4000).map(|_| walk.slice()).collect();
             assert!(slices.iter().all(|slice| *slice >= 1));
-            let mean = slices.iter().sum::<u64>() * rate / slices.len() as u64;
-            assert!((930..1070).contains(&mean), "at rate {rate} the mean is {mean} thousandths of 1/rate");
+            let mean = slices.iter().sum::<u64>() as f64 / slices.len() as f64;
+            let expected = walk.period as f64;
+            assert!((mean / expected - 1.0).abs() < 0.07, "the mean of 1 in {expected} is {mean}");
         }
     }
 
     #[test]
     fn seeds_draw_all_rates() {
-        let mut rates: Vec<u64> = (0..100).map(|seed| walk(seed).rate).collect();
-        rates.sort_unstable();
-        rates.dedup();
-        assert_eq!(rates.len(), RATES.len());
+        let periods: BTreeSet<u64> = (0..100).map(|seed| walk(seed).period).collect();
+        assert_eq!(periods, (1..=SLOWEST).map(|power| 1 << power).collect());
     }
 
     #[test]
@@ -132,11 +135,11 @@ mod tests {
     }
 
     #[test]
-    fn who_wakes_another_goes_on() {
+    fn who_wakes_another_goes_on_every_other_time() {
         let mut walk = walk(4);
-        for _ in 0..100 {
-            assert_eq!(walk.decide(point(TaskId(1), Why::Woken), &ALL).task, TaskId(1));
-        }
+        let stays = |_: &u32| walk.decide(point(TaskId(1), Why::Woken), &ALL).task == TaskId(1);
+        let stays = (0..1000).filter(stays).count();
+        assert!((430..570).contains(&stays), "{stays}");
     }
 
     #[test]

@@ -1,0 +1,321 @@
+//! A simulator of small threaded programs, to test and compare strategies on.
+//!
+//! It asks a strategy what the recorder asks it, and like the recorder stops a task before the operation whose tick
+//! used up the slice.
+
+use std::fmt::Debug;
+
+use super::futex::{ANY, FutexKey, FutexTable};
+use super::strategy::{Point, Strategy, Why};
+use crate::task::TaskId;
+
+/// The shared variables, and the registers of the task at work.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    pub(super) shared: [i64; 4],
+    pub(super) registers: [i64; 4],
+}
+
+/// One step of a thread.
+#[derive(Clone, Copy)]
+pub(super) enum Op {
+    /// So many ticks that concern nobody else.
+    Work(u64),
+    /// One access to memory, one tick.
+    Do(fn(&mut Memory)),
+    /// No tick: if it does not hold, the program has failed.
+    Expect(fn(&Memory) -> bool),
+    /// No tick: if it does not hold, the thread ends.
+    Only(fn(&Memory) -> bool),
+    /// A mutex, as std's: whoever comes first gets it, woken or not.
+    Lock(u64),
+    Unlock(u64),
+    /// A condition variable (its number must differ from those of mutexes) and its mutex.
+    Wait(u64, u64),
+    NotifyOne(u64),
+    /// Thread by index.
+    Spawn(usize),
+    Join(usize),
+    /// A loop with a tick a round, without and with sched_yield(2).
+    SpinUntil(fn(&Memory) -> bool),
+    YieldUntil(fn(&Memory) -> bool),
+}
+
+impl Debug for Op {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Op")
+    }
+}
+
+/// Threads by index; the first one starts. Others run when spawned.
+#[derive(Clone, Debug)]
+pub(super) struct Program(pub(super) Vec<Vec<Op>>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Passed,
+    Failed,
+    Deadlocked,
+    /// Ran for too many ticks.
+    Hung,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) outcome: Outcome,
+    pub(super) ticks: u64,
+    pub(super) decisions: u64,
+}
+
+#[derive(Debug)]
+struct Thread {
+    ops: Vec<Op>,
+    at: usize,
+    /// Rounds of the current [`Op::Work`] done.
+    worked: u64,
+    /// The operation at hand has ticked already.
+    ticked: bool,
+    /// The condition variable has been waited for; the mutex is to be had again.
+    notified: bool,
+    registers: [i64; 4],
+    spawned: bool,
+    ended: bool,
+}
+
+struct Simulator<'a> {
+    threads: Vec<Thread>,
+    /// Thread index of each task, in order of task number.
+    tasks: Vec<usize>,
+    futexes: FutexTable,
+    locked: Vec<u64>,
+    memory: Memory,
+    strategy: &'a mut dyn Strategy,
+    run: Run,
+}
+
+/// Keys of joins, out of the way of mutexes and condition variables.
+const JOIN: u64 = 1 << 32;
+
+const MOST_TICKS: u64 = 2_000_000;
+
+/// What a step of a task led to.
+enum Step {
+    On,
+    Woke,
+    Yielded,
+    Blocked,
+    Ended,
+    Failed,
+}
+
+fn key(address: u64) -> FutexKey {
+    FutexKey { space: 0, address }
+}
+
+/// Run `program` once as `strategy` likes.
+pub(super) fn run(program: &Program, strategy: &mut dyn Strategy) -> Run {
+    let threads = program
+        .0
+        .iter()
+        .map(|ops| Thread {
+            ops: ops.clone(),
+            at: 0,
+            worked: 0,
+            ticked: false,
+            notified: false,
+            registers: [0; 4],
+            spawned: false,
+            ended: false,
+        })
+        .collect();
+    let run = Run { outcome: Outcome::Passed, ticks: 0, decisions: 0 };
+    let mut simulator = Simulator {
+        threads,
+        tasks: Vec::new(),
+        futexes: FutexTable::default(),
+        locked: Vec::new(),
+        memory: Memory::default(),
+        strategy,
+        run,
+    };
+    simulator.spawn(0);
+    simulator.run.outcome = simulator.drive();
+    simulator.run
+}
+
+impl Simulator<'_> {
+    fn drive(&mut self) -> Outcome {
+        let mut point = Point { current: None, why: Why::Start, ran: 0, next: None };
+        loop {
+            let runnable = self.runnable();
+            if runnable.is_empty() {
+                let all_ended = self.tasks.iter().all(|thread| self.threads[*thread].ended);
+                return if all_ended { Outcome::Passed } else { Outcome::Deadlocked };
+            }
+            let choice = self.strategy.decide(point, &runnable);
+            self.run.decisions += 1;
+            assert!(runnable.contains(&choice.task) && choice.slice >= 1, "{choice:?} of {runnable:?}");
+            let mut left = choice.slice;
+            let why = loop {
+                if !self.threads[self.tasks[choice.task.0 as usize]].ticked && self.ticks(choice.task) {
+                    self.thread(choice.task).ticked = true;
+                    self.run.ticks += 1;
+                    left -= 1;
+                    if left == 0 {
+                        break Why::SliceOver;
+                    }
+                }
+                match self.step(choice.task) {
+                    Step::On => {}
+                    Step::Woke => break Why::Woken,
+                    Step::Yielded => break Why::Yielded,
+                    Step::Blocked => break Why::Blocked,
+                    Step::Ended => break Why::Exited,
+                    Step::Failed => return Outcome::Failed,
+                }
+            };
+            if self.run.ticks > MOST_TICKS {
+                return Outcome::Hung;
+            }
+            point = Point { current: Some(choice.task), why, ran: choice.slice - left, next: None };
+        }
+    }
+
+    fn runnable(&self) -> Vec<TaskId> {
+        (0..self.tasks.len())
+            .filter(|task| !self.threads[self.tasks[*task]].ended)
+            .map(|task| TaskId(u32::try_from(task).expect("few tasks")))
+            .filter(|task| self.futexes.waiting(*task).is_none())
+            .collect()
+    }
+
+    fn thread(&mut self, task: TaskId) -> &mut Thread {
+        &mut self.threads[self.tasks[task.0 as usize]]
+    }
+
+    fn ticks(&mut self, task: TaskId) -> bool {
+        let thread = self.thread(task);
+        !matches!(thread.ops.get(thread.at), None | Some(Op::Expect(_) | Op::Only(_)))
+    }
+
+    fn spawn(&mut self, thread: usize) {
+        let task = TaskId(u32::try_from(self.tasks.len()).expect("few tasks"));
+        self.tasks.push(thread);
+        self.threads[thread].spawned = true;
+        self.strategy.spawned(task);
+    }
+
+    fn wake(&mut self, address: u64, count: u32) -> Step {
+        let strategy = &mut self.strategy;
+        let woken = self.futexes.wake(key(address), count, ANY, &mut |waiters| strategy.wake(waiters));
+        if woken.is_empty() { Step::On } else { Step::Woke }
+    }
+
+    fn block(&mut self, task: TaskId, address: u64) -> Step {
+        self.futexes.wait(key(address), task, ANY);
+        Step::Blocked
+    }
+
+    fn look(&mut self, task: TaskId, condition: fn(&Memory) -> bool) -> bool {
+        self.memory.registers = self.thread(task).registers;
+        condition(&self.memory)
+    }
+
+    /// Carry out the operation at hand of `task`.
+    fn step(&mut self, task: TaskId) -> Step {
+        let thread = self.thread(task);
+        thread.ticked = false;
+        let Some(op) = thread.ops.get(thread.at).copied() else {
+            thread.ended = true;
+            let index = self.tasks[task.0 as usize];
+            self.wake(JOIN + index as u64, u32::MAX);
+            self.strategy.exited(task);
+            return Step::Ended;
+        };
+        thread.at += 1;
+        match op {
+            Op::Work(ticks) => {
+                thread.worked += 1;
+                if thread.worked < ticks {
+                    thread.at -= 1;
+                } else {
+                    thread.worked = 0;
+                }
+                Step::On
+            }
+            Op::Do(action) => {
+                self.memory.registers = self.thread(task).registers;
+                action(&mut self.memory);
+                self.thread(task).registers = self.memory.registers;
+                Step::On
+            }
+            Op::Expect(condition) => {
+                if self.look(task, condition) {
+                    Step::On
+                } else {
+                    Step::Failed
+                }
+            }
+            Op::Only(condition) => {
+                if !self.look(task, condition) {
+                    let thread = self.thread(task);
+                    thread.at = thread.ops.len();
+                }
+                Step::On
+            }
+            Op::Lock(mutex) => self.lock(task, mutex),
+            Op::Unlock(mutex) => {
+                self.locked.retain(|locked| *locked != mutex);
+                self.wake(mutex, 1)
+            }
+            Op::Wait(condvar, mutex) => {
+                if self.thread(task).notified {
+                    let step = self.lock(task, mutex);
+                    self.thread(task).notified = matches!(step, Step::Blocked);
+                    return step;
+                }
+                let thread = self.thread(task);
+                thread.notified = true;
+                thread.at -= 1;
+                self.locked.retain(|locked| *locked != mutex);
+                self.wake(mutex, 1);
+                self.block(task, condvar)
+            }
+            Op::NotifyOne(condvar) => self.wake(condvar, 1),
+            Op::Spawn(thread) => {
+                self.spawn(thread);
+                Step::Woke
+            }
+            Op::Join(other) => {
+                assert!(self.threads[other].spawned, "joins a thread never spawned");
+                if self.threads[other].ended {
+                    return Step::On;
+                }
+                self.thread(task).at -= 1;
+                self.block(task, JOIN + other as u64)
+            }
+            Op::SpinUntil(condition) => {
+                if !self.look(task, condition) {
+                    self.thread(task).at -= 1;
+                }
+                Step::On
+            }
+            Op::YieldUntil(condition) => {
+                if self.look(task, condition) {
+                    return Step::On;
+                }
+                self.thread(task).at -= 1;
+                Step::Yielded
+            }
+        }
+    }
+
+    fn lock(&mut self, task: TaskId, mutex: u64) -> Step {
+        if self.locked.contains(&mutex) {
+            self.thread(task).at -= 1;
+            return self.block(task, mutex);
+        }
+        self.locked.push(mutex);
+        Step::On
+    }
+}

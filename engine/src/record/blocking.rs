@@ -48,7 +48,12 @@ fn milliseconds(ms: i32) -> Option<[u8; 16]> {
 
 impl Recorder<'_> {
     /// What a call would have to wait for, if there are others to run meanwhile.
-    pub(super) fn must_wait(&mut self, id: TaskId, description: &Description, call: &Call) -> Flow<Option<Watch>> {
+    pub(super) fn must_wait(
+        &mut self,
+        id: TaskId,
+        description: &Description,
+        call: &Call,
+    ) -> Flow<Option<Watch>> {
         let alone = self.tasks.iter().filter(|t| !matches!(t.hold, Hold::Gone)).count() <= 1;
         if alone || call.wait != Waited::No {
             return Ok(None);
@@ -169,7 +174,8 @@ impl Recorder<'_> {
 
     /// A task that waited in the kernel has stopped.
     pub(super) fn left_kernel(&mut self, tid: nix::unistd::Pid, wait: Wait) -> Flow<()> {
-        let Some(index) = self.tasks.iter().position(|t| t.tid == tid && !matches!(t.hold, Hold::Gone)) else {
+        let Some(index) = self.tasks.iter().position(|t| t.tid == tid && !matches!(t.hold, Hold::Gone))
+        else {
             return Ok(());
         };
         let id = self.tasks[index].id;

@@ -40,7 +40,10 @@ impl Recorder<'_> {
         let position = self.position(&call.registers);
         let before = outputs::before(&self.memory, description, &call.args());
         let (stopped, result) = self.in_kernel(id, stopped, &call, description)?;
-        let timed = matches!(description.block, syscalls::Block::Poll | syscalls::Block::Ppoll | syscalls::Block::Epoll);
+        let timed = matches!(
+            description.block,
+            syscalls::Block::Poll | syscalls::Block::Ppoll | syscalls::Block::Epoll
+        );
         if timed && result == 0 && call.wait == super::tasks::Waited::Ready {
             // Another task was faster: nothing is ready any more, yet the time is not over.
             return self.once_more(id, stopped, call);
@@ -169,7 +172,9 @@ impl Recorder<'_> {
         let [a, b, c, ..] = call.args();
         match call.number() as i64 {
             libc::SYS_close => self.fds.forget(a),
-            libc::SYS_close_range if c & u64::from(libc::CLOSE_RANGE_CLOEXEC) == 0 => self.fds.forget_range(a, b),
+            libc::SYS_close_range if c & u64::from(libc::CLOSE_RANGE_CLOEXEC) == 0 => {
+                self.fds.forget_range(a, b)
+            }
             libc::SYS_dup | libc::SYS_dup2 | libc::SYS_dup3 => self.fds.duplicate(a, value),
             libc::SYS_fcntl if matches!(b as i32, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) => {
                 self.fds.duplicate(a, value);
@@ -207,7 +212,8 @@ impl Recorder<'_> {
                     self.task(id).clear_tid = call.args()[0];
                 }
                 let before = outputs::Before::default();
-                let writes = match outputs::collect(&self.memory, description, &call.args(), &before, result) {
+                let writes = match outputs::collect(&self.memory, description, &call.args(), &before, result)
+                {
                     Ok(writes) => writes,
                     Err(Failure::Undescribed(what)) => return self.unsupported(id, what),
                     Err(Failure::Error(error)) => return Err(Halt::Error(error)),

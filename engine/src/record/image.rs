@@ -57,7 +57,8 @@ fn belongs(line: &Line) -> bool {
 }
 
 fn file(line: &Line, log: &mut Log) -> Result<FileRange, Error> {
-    let open = File::open(&line.path).map_err(os(format!("open `{}`, which the program maps", line.path.display())))?;
+    let open = File::open(&line.path)
+        .map_err(os(format!("open `{}`, which the program maps", line.path.display())))?;
     log.map_file(&line.path, open, line.offset, line.end - line.start)
         .map_err(os(format!("read `{}`, which the program maps", line.path.display())))
 }

@@ -109,7 +109,13 @@ impl<'a> Recorder<'a> {
     }
 
     /// A new task joins; it stands where `registers` say.
-    pub(super) fn adopt(&mut self, task: Stopped, name: String, clear_tid: u64, registers: &Registers) -> TaskId {
+    pub(super) fn adopt(
+        &mut self,
+        task: Stopped,
+        name: String,
+        clear_tid: u64,
+        registers: &Registers,
+    ) -> TaskId {
         let id = TaskId(self.tasks.len() as u32);
         self.tasks.push(Task {
             id,
@@ -141,7 +147,8 @@ impl<'a> Recorder<'a> {
         let (mut current, mut why, mut next) = (None, Why::Start, None);
         loop {
             self.collect_ready()?;
-            let runnable: Vec<TaskId> = self.tasks.iter().filter(|t| t.hold.runnable()).map(|t| t.id).collect();
+            let runnable: Vec<TaskId> =
+                self.tasks.iter().filter(|t| t.hold.runnable()).map(|t| t.id).collect();
             if runnable.is_empty() {
                 self.idle()?;
                 continue;
@@ -155,12 +162,11 @@ impl<'a> Recorder<'a> {
                     source: std::io::Error::other(format!("the strategy answered {choice:?}")),
                 }));
             }
-            if current.is_some_and(|c| c != choice.task && runnable.contains(&c)) {
-                self.stats.preemptions += 1;
-            }
+            let preempts = current.is_some_and(|c| c != choice.task && runnable.contains(&c));
+            self.stats.preemptions += u64::from(preempts);
             self.slice = choice.slice;
             self.area.set_countdown(choice.slice);
-            self.log.push(Event::Run { task: choice.task, slice: choice.slice });
+            self.log.push(Event::Run { task: choice.task, slice: choice.slice, preempts });
             self.woken = false;
             current = Some(choice.task);
             (why, next) = self.turn(choice.task)?;
@@ -201,8 +207,10 @@ impl<'a> Recorder<'a> {
 
     /// A task that loses the core in front of a call must have come just as far in replay.
     fn note_entered(&mut self, id: TaskId) {
-        let (Hold::Calling(_, call) | Hold::Again(_, call) | Hold::Waiting(_, call) | Hold::InKernel(_, call)) =
-            &mut self.task(id).hold
+        let (Hold::Calling(_, call)
+        | Hold::Again(_, call)
+        | Hold::Waiting(_, call)
+        | Hold::InKernel(_, call)) = &mut self.task(id).hold
         else {
             return;
         };
@@ -251,11 +259,12 @@ impl<'a> Recorder<'a> {
             }
             _ => {
                 self.stats.syscalls += 1;
-                let left = self.area.countdown().saturating_sub(1);
-                self.area.set_countdown(left);
                 let number = registers.number();
+                let ticks = crate::syscalls::ticks(number);
+                let left = self.area.countdown().saturating_sub(ticks.into());
+                self.area.set_countdown(left);
                 self.task(id).hold = Hold::Calling(stopped, Call::new(registers));
-                if left == 0 {
+                if ticks && left == 0 {
                     return Ok(Next::Decide(Why::SliceOver, Some(Operation::Syscall(number))));
                 }
                 Ok(Next::Continue)
@@ -324,9 +333,10 @@ impl<'a> Recorder<'a> {
         }
         match running {
             // It may wait, in a loop, for a task that we cannot give the core to.
-            Some((id, true)) if self.tasks.iter().any(|t| t.hold.runnable()) => {
-                self.unsupported(id, "a loop without atomic operations or system calls, while others wait for the core")
-            }
+            Some((id, true)) if self.tasks.iter().any(|t| t.hold.runnable()) => self.unsupported(
+                id,
+                "a loop without atomic operations or system calls, while others wait for the core",
+            ),
             _ => {
                 let states = self.states(running.map(|(id, _)| id));
                 Err(Halt::Ending(Ending::Hung(states)))
@@ -390,12 +400,7 @@ impl<'a> Recorder<'a> {
         living.sort_by_key(|t| (Some(t.id) != first, t.id));
         living
             .into_iter()
-            .map(|t| TaskState {
-                task: t.id,
-                name: t.name.clone(),
-                doing: self.doing(t),
-                frames: Vec::new(),
-            })
+            .map(|t| TaskState { task: t.id, name: t.name.clone(), doing: self.doing(t), frames: Vec::new() })
             .collect()
     }
 
@@ -408,7 +413,9 @@ impl<'a> Recorder<'a> {
                 (None, _) => "sleeps".into(),
             },
             Hold::InKernel(_, c) => format!("waits in {}, {}", call(c), blocking_on(c)),
-            Hold::Calling(_, c) | Hold::Again(_, c) | Hold::Woken(_, c, _) => format!("is about to call {}", call(c)),
+            Hold::Calling(_, c) | Hold::Again(_, c) | Hold::Woken(_, c, _) => {
+                format!("is about to call {}", call(c))
+            }
             Hold::Ready(_) => "can run".into(),
             Hold::Running => "runs".into(),
             Hold::Gone => "has ended".into(),

@@ -95,10 +95,11 @@ impl Recorder<'_> {
         let (pid, tid) = (self.pid(), self.task(id).tid);
         for info in std::mem::take(&mut self.task(id).deferred) {
             // SAFETY: a plain system call; the ids are those of a task that we trace and that is stopped.
-            let sent =
-                unsafe { libc::syscall(libc::SYS_tgkill, pid.as_raw(), tid.as_raw(), info.si_signo) };
+            let sent = unsafe { libc::syscall(libc::SYS_tgkill, pid.as_raw(), tid.as_raw(), info.si_signo) };
             if sent != 0 {
-                return Err(crate::tracee::last_os(format!("send signal {} to thread {tid}", info.si_signo)).into());
+                return Err(
+                    crate::tracee::last_os(format!("send signal {} to thread {tid}", info.si_signo)).into()
+                );
             }
         }
         Ok(())

@@ -20,11 +20,11 @@ impl Replayer<'_> {
     pub(super) fn syscall(&mut self, call: &Syscall) -> Result<(), Error> {
         let (stopped, registers) = self.to_call()?;
         if registers.number() != call.number || registers.args() != call.args {
-            let show = |number, args: [u64; 6]| format!("{}({args:#x?})", syscalls::name(number)).replace('\n', "");
-            return Err(self.differs(
-                show(call.number, call.args),
-                show(registers.number(), registers.args()),
-            ));
+            let show =
+                |number, args: [u64; 6]| format!("{}({args:#x?})", syscalls::name(number)).replace('\n', "");
+            return Err(
+                self.differs(show(call.number, call.args), show(registers.number(), registers.args()))
+            );
         }
         self.check(&call.position, &registers)?;
         let class = describe(call.number).map(|description| description.class);
@@ -57,7 +57,10 @@ impl Replayer<'_> {
     }
 
     fn note_name(&mut self, call: &Syscall) {
-        if call.number == libc::SYS_prctl as u64 && call.args[0] as i32 == libc::PR_SET_NAME && call.result == 0 {
+        if call.number == libc::SYS_prctl as u64
+            && call.args[0] as i32 == libc::PR_SET_NAME
+            && call.result == 0
+        {
             let name = self.memory.available(call.args[1], 15);
             let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
             self.task().name = String::from_utf8_lossy(&name[..end]).into_owned();
@@ -86,7 +89,8 @@ impl Replayer<'_> {
         match performance {
             Performance::Same => self.substitute(stopped, registers, call, call.number, call.args),
             Performance::Map => {
-                let kept = d as i32 & (libc::MAP_SHARED | libc::MAP_PRIVATE | libc::MAP_NORESERVE | libc::MAP_GROWSDOWN);
+                let kept = d as i32
+                    & (libc::MAP_SHARED | libc::MAP_PRIVATE | libc::MAP_NORESERVE | libc::MAP_GROWSDOWN);
                 // A private file mapping becomes anonymous memory with the file's contents.
                 let flags = kept | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
                 let args = [result, b, c, flags as u64, u64::MAX, 0];

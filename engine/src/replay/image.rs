@@ -27,7 +27,8 @@ pub(super) fn fill(process: Launched, image: &Image, trace: &dyn Source) -> Resu
 }
 
 fn map(task: Stopped, memory: &Memory, mapping: &Mapping, trace: &dyn Source) -> Result<Stopped, Error> {
-    let refused = |source| os(format!("map {} bytes at {:#x} in the replay", mapping.len, mapping.start))(source);
+    let refused =
+        |source| os(format!("map {} bytes at {:#x} in the replay", mapping.len, mapping.start))(source);
     let (start, len) = if mapping.grows_down {
         let room = STACK_ROOM.min(mapping.start);
         (mapping.start - room, mapping.len.saturating_add(room))

@@ -13,8 +13,8 @@ use crate::task::TaskId;
 use crate::trace::event::{Counter, Event, Position, Signal};
 use crate::trace::{Source, TraceError};
 use crate::tracee::{
-    Area, Heartbeat, Launched, Leash, Memory, Registers, Resume, Running, Stop, Stopped, Wait, Waited, counter_read,
-    rebuild,
+    Area, Heartbeat, Launched, Leash, Memory, Registers, Resume, Running, Stop, Stopped, Wait, Waited,
+    counter_read, rebuild,
 };
 
 /// A replayed task.
@@ -88,7 +88,7 @@ impl<'a> Replayer<'a> {
         while let Some(event) = self.events.next() {
             self.index += 1;
             match event? {
-                Event::Run { task, slice } => self.switch(task, slice)?,
+                Event::Run { task, slice, preempts } => self.switch(task, slice, preempts)?,
                 Event::Tick(position) => self.tick(&position)?,
                 Event::Counter(counter) => self.counter(&counter)?,
                 Event::Entered(position) => {
@@ -108,15 +108,16 @@ impl<'a> Replayer<'a> {
         Err(misplaced(self.index, "the end of the program", "nothing"))
     }
 
-    fn switch(&mut self, task: TaskId, slice: u64) -> Result<(), Error> {
+    fn switch(&mut self, task: TaskId, slice: u64, preempts: bool) -> Result<(), Error> {
         if task.0 as usize >= self.tasks.len() || slice == 0 {
-            return Err(misplaced(self.index, "a living task and a timeslice", &format!("{task}, {slice} ticks")));
+            return Err(misplaced(
+                self.index,
+                "a living task and a timeslice",
+                &format!("{task}, {slice} ticks"),
+            ));
         }
         self.count_slice();
-        let could_go_on = !matches!(self.hold(), Hold::Gone);
-        if task != self.current && could_go_on {
-            self.stats.preemptions += 1;
-        }
+        self.stats.preemptions += u64::from(preempts);
         self.current = task;
         self.slice = slice;
         self.area.set_countdown(slice);
@@ -125,10 +126,6 @@ impl<'a> Replayer<'a> {
 
     fn count_slice(&mut self) {
         self.stats.ticks += self.slice - self.area.countdown().min(self.slice);
-    }
-
-    fn hold(&self) -> &Hold {
-        &self.tasks[self.current.0 as usize].hold
     }
 
     pub(super) fn task(&mut self) -> &mut Task {
@@ -173,7 +170,8 @@ impl<'a> Replayer<'a> {
         let stopped = self.take_ready()?;
         let (stopped, stop) = self.resume(stopped, Resume::Freely)?;
         let mut registers = stopped.registers()?;
-        let length = counter_read(&self.memory, registers.ip()).filter(|_| stop == Stop::Signal(libc::SIGSEGV));
+        let length =
+            counter_read(&self.memory, registers.ip()).filter(|_| stop == Stop::Signal(libc::SIGSEGV));
         let Some(read) = length else {
             return Err(self.differs("rdtsc".into(), self.found(stop, &registers)));
         };
@@ -198,7 +196,8 @@ impl<'a> Replayer<'a> {
             match (stop, registers.number() as usize) {
                 (Stop::Seccomp, SYS_HELLO) => stopped = self.hello(stopped, registers)?,
                 (Stop::Seccomp, number) if number != SYS_TICK => {
-                    self.area.set_countdown(self.area.countdown().saturating_sub(1));
+                    let tick = crate::syscalls::ticks(number as u64);
+                    self.area.set_countdown(self.area.countdown().saturating_sub(tick.into()));
                     self.stats.syscalls += 1;
                     return Ok((stopped, registers));
                 }

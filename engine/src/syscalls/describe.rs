@@ -12,6 +12,9 @@ pub struct Description {
     pub outs: &'static [Out],
     /// Whether and on what it may block.
     pub block: Block,
+    /// Whether it concerns the calling task alone: no other task could tell before from after. Such a call is no point
+    /// at which another task should get the core, and no tick.
+    pub own: bool,
 }
 
 impl Description {

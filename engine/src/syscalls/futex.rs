@@ -67,11 +67,9 @@ impl FutexCall {
         let (value, third) = (value as u32, third as u32);
         let deadline = |absolute: FutexTimeout| if timeout == 0 { FutexTimeout::Never } else { absolute };
         Some(match op & libc::FUTEX_CMD_MASK {
-            libc::FUTEX_WAIT => Self::Wait {
-                value,
-                bitset: u32::MAX,
-                timeout: deadline(FutexTimeout::After(timeout)),
-            },
+            libc::FUTEX_WAIT => {
+                Self::Wait { value, bitset: u32::MAX, timeout: deadline(FutexTimeout::After(timeout)) }
+            }
             libc::FUTEX_WAIT_BITSET => Self::Wait {
                 value,
                 bitset: third,

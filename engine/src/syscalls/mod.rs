@@ -18,15 +18,22 @@ pub use table::TABLE;
 /// The description of the call of this number, if there is one.
 #[must_use]
 pub fn describe(number: u64) -> Option<&'static Description> {
-    static BY_NUMBER: std::sync::LazyLock<Vec<Option<&'static Description>>> = std::sync::LazyLock::new(|| {
-        let last = TABLE.iter().map(|d| d.number).max().unwrap_or_default();
-        let mut by_number = vec![None; last as usize + 1];
-        for description in TABLE {
-            by_number[description.number as usize] = Some(description);
-        }
-        by_number
-    });
+    static BY_NUMBER: std::sync::LazyLock<Vec<Option<&'static Description>>> =
+        std::sync::LazyLock::new(|| {
+            let last = TABLE.iter().map(|d| d.number).max().unwrap_or_default();
+            let mut by_number = vec![None; last as usize + 1];
+            for description in TABLE {
+                by_number[description.number as usize] = Some(description);
+            }
+            by_number
+        });
     BY_NUMBER.get(usize::try_from(number).ok()?).copied().flatten()
+}
+
+/// Whether a call is a tick: other tasks may see its effect. So may those of a call that is not described.
+#[must_use]
+pub fn ticks(number: u64) -> bool {
+    !describe(number).is_some_and(|description| description.own)
 }
 
 /// The name of a call, whether described or not.

@@ -3,25 +3,27 @@
 use super::describe::{
     Block::{Epoll, Never, Poll, Ppoll, Readable, Writable},
     Class::{Emulated, Logged, Performed, Refused},
-    Description,
-    Emulation as E,
-    Out::{Array, Fixed, Fcntl, Ioctl, Iovec, Items, Message, Prctl, ArchPrctl, Returned, Sized},
+    Description, Emulation as E,
+    Out::{ArchPrctl, Array, Fcntl, Fixed, Ioctl, Iovec, Items, Message, Prctl, Returned, Sized},
     Performance as P,
 };
 
 macro_rules! calls {
-    ($($constant:ident: $class:expr, [$($out:expr),*], $block:expr;)*) => {
+    ($($constant:ident: $class:expr, [$($out:expr),*], $block:expr $(, $own:ident)?;)*) => {
         &[$(Description {
             number: libc::$constant as u64,
             constant: stringify!($constant),
             class: $class,
             outs: &[$($out),*],
             block: $block,
+            own: calls!(@own $($own)?),
         }),*]
     };
+    (@own own) => { true };
+    (@own) => { false };
 }
 
-/// Every call that can be recorded. Structure sizes are those of the kernel's x86-64 ABI.
+/// Every call that can be recorded. `own` marks those that concern the calling task alone. Structure sizes are those of the kernel's x86-64 ABI.
 #[rustfmt::skip]
 pub static TABLE: &[Description] = calls! {
     // Reading and writing.
@@ -157,91 +159,91 @@ pub static TABLE: &[Description] = calls! {
     SYS_recvmsg: Logged, [Message(1)], Readable(0);
 
     // Memory.
-    SYS_mmap: Performed(P::Map), [], Never;
-    SYS_munmap: Performed(P::Same), [], Never;
-    SYS_mprotect: Performed(P::Same), [], Never;
-    SYS_mremap: Performed(P::Remap), [], Never;
-    SYS_brk: Performed(P::Break), [], Never;
-    SYS_madvise: Performed(P::Advise), [], Never;
-    SYS_mincore: Logged, [], Never;
+    SYS_mmap: Performed(P::Map), [], Never, own;
+    SYS_munmap: Performed(P::Same), [], Never, own;
+    SYS_mprotect: Performed(P::Same), [], Never, own;
+    SYS_mremap: Performed(P::Remap), [], Never, own;
+    SYS_brk: Performed(P::Break), [], Never, own;
+    SYS_madvise: Performed(P::Advise), [], Never, own;
+    SYS_mincore: Logged, [], Never, own;
     SYS_msync: Logged, [], Never;
-    SYS_mlock: Logged, [], Never;
-    SYS_mlock2: Logged, [], Never;
-    SYS_munlock: Logged, [], Never;
-    SYS_membarrier: Logged, [], Never;
+    SYS_mlock: Logged, [], Never, own;
+    SYS_mlock2: Logged, [], Never, own;
+    SYS_munlock: Logged, [], Never, own;
+    SYS_membarrier: Logged, [], Never, own;
 
     // Tasks.
     SYS_clone: Performed(P::Clone), [], Never;
     SYS_clone3: Performed(P::Clone), [], Never;
     SYS_exit: Performed(P::Exit), [], Never;
     SYS_exit_group: Performed(P::ExitGroup), [], Never;
-    SYS_set_tid_address: Performed(P::Same), [], Never;
-    SYS_set_robust_list: Performed(P::Same), [], Never;
-    SYS_arch_prctl: Performed(P::Same), [ArchPrctl], Never;
+    SYS_set_tid_address: Performed(P::Same), [], Never, own;
+    SYS_set_robust_list: Performed(P::Same), [], Never, own;
+    SYS_arch_prctl: Performed(P::Same), [ArchPrctl], Never, own;
     SYS_futex: Emulated(E::Futex), [], Never;
     SYS_sched_yield: Emulated(E::Yield), [], Never;
-    SYS_gettid: Logged, [], Never;
-    SYS_getpid: Logged, [], Never;
-    SYS_getppid: Logged, [], Never;
-    SYS_getpgrp: Logged, [], Never;
-    SYS_getpgid: Logged, [], Never;
+    SYS_gettid: Logged, [], Never, own;
+    SYS_getpid: Logged, [], Never, own;
+    SYS_getppid: Logged, [], Never, own;
+    SYS_getpgrp: Logged, [], Never, own;
+    SYS_getpgid: Logged, [], Never, own;
     SYS_setpgid: Logged, [], Never;
-    SYS_getsid: Logged, [], Never;
-    SYS_getuid: Logged, [], Never;
-    SYS_geteuid: Logged, [], Never;
-    SYS_getgid: Logged, [], Never;
-    SYS_getegid: Logged, [], Never;
-    SYS_getresuid: Logged, [Fixed(0, 4), Fixed(1, 4), Fixed(2, 4)], Never;
-    SYS_getresgid: Logged, [Fixed(0, 4), Fixed(1, 4), Fixed(2, 4)], Never;
-    SYS_getgroups: Logged, [Items { at: 1, size: 4 }], Never;
-    SYS_prctl: Logged, [Prctl], Never;
-    SYS_getpriority: Logged, [], Never;
+    SYS_getsid: Logged, [], Never, own;
+    SYS_getuid: Logged, [], Never, own;
+    SYS_geteuid: Logged, [], Never, own;
+    SYS_getgid: Logged, [], Never, own;
+    SYS_getegid: Logged, [], Never, own;
+    SYS_getresuid: Logged, [Fixed(0, 4), Fixed(1, 4), Fixed(2, 4)], Never, own;
+    SYS_getresgid: Logged, [Fixed(0, 4), Fixed(1, 4), Fixed(2, 4)], Never, own;
+    SYS_getgroups: Logged, [Items { at: 1, size: 4 }], Never, own;
+    SYS_prctl: Logged, [Prctl], Never, own;
+    SYS_getpriority: Logged, [], Never, own;
     SYS_setpriority: Logged, [], Never;
-    SYS_sched_getaffinity: Emulated(E::GetAffinity), [], Never;
-    SYS_sched_setaffinity: Emulated(E::Nothing), [], Never;
-    SYS_sched_getscheduler: Logged, [], Never;
-    SYS_sched_getparam: Logged, [Fixed(1, 4)], Never;
-    SYS_sched_get_priority_max: Logged, [], Never;
-    SYS_sched_get_priority_min: Logged, [], Never;
-    SYS_getcpu: Emulated(E::Getcpu), [], Never;
+    SYS_sched_getaffinity: Emulated(E::GetAffinity), [], Never, own;
+    SYS_sched_setaffinity: Emulated(E::Nothing), [], Never, own;
+    SYS_sched_getscheduler: Logged, [], Never, own;
+    SYS_sched_getparam: Logged, [Fixed(1, 4)], Never, own;
+    SYS_sched_get_priority_max: Logged, [], Never, own;
+    SYS_sched_get_priority_min: Logged, [], Never, own;
+    SYS_getcpu: Emulated(E::Getcpu), [], Never, own;
 
     // Signals.
-    SYS_rt_sigaction: Logged, [Fixed(2, 32)], Never;
-    SYS_rt_sigprocmask: Logged, [Fixed(2, 8)], Never;
-    SYS_rt_sigpending: Logged, [Fixed(0, 8)], Never;
-    SYS_rt_sigreturn: Performed(P::SignalReturn), [], Never;
-    SYS_sigaltstack: Logged, [Fixed(1, 24)], Never;
+    SYS_rt_sigaction: Logged, [Fixed(2, 32)], Never, own;
+    SYS_rt_sigprocmask: Logged, [Fixed(2, 8)], Never, own;
+    SYS_rt_sigpending: Logged, [Fixed(0, 8)], Never, own;
+    SYS_rt_sigreturn: Performed(P::SignalReturn), [], Never, own;
+    SYS_sigaltstack: Logged, [Fixed(1, 24)], Never, own;
     SYS_kill: Logged, [], Never;
     SYS_tkill: Logged, [], Never;
     SYS_tgkill: Logged, [], Never;
 
     // Time.
-    SYS_clock_gettime: Emulated(E::ClockGettime), [Fixed(1, 16)], Never;
-    SYS_clock_getres: Logged, [Fixed(1, 16)], Never;
-    SYS_gettimeofday: Emulated(E::Gettimeofday), [], Never;
-    SYS_time: Emulated(E::Time), [], Never;
-    SYS_times: Logged, [Fixed(0, 32)], Never;
+    SYS_clock_gettime: Emulated(E::ClockGettime), [Fixed(1, 16)], Never, own;
+    SYS_clock_getres: Logged, [Fixed(1, 16)], Never, own;
+    SYS_gettimeofday: Emulated(E::Gettimeofday), [], Never, own;
+    SYS_time: Emulated(E::Time), [], Never, own;
+    SYS_times: Logged, [Fixed(0, 32)], Never, own;
     SYS_nanosleep: Emulated(E::Nanosleep), [], Never;
     SYS_clock_nanosleep: Emulated(E::ClockNanosleep), [], Never;
 
     // The system.
-    SYS_uname: Logged, [Fixed(0, 390)], Never;
-    SYS_sysinfo: Logged, [Fixed(0, 112)], Never;
-    SYS_getrusage: Logged, [Fixed(1, 144)], Never;
-    SYS_getrlimit: Logged, [Fixed(1, 16)], Never;
+    SYS_uname: Logged, [Fixed(0, 390)], Never, own;
+    SYS_sysinfo: Logged, [Fixed(0, 112)], Never, own;
+    SYS_getrusage: Logged, [Fixed(1, 144)], Never, own;
+    SYS_getrlimit: Logged, [Fixed(1, 16)], Never, own;
     SYS_setrlimit: Logged, [], Never;
     SYS_prlimit64: Logged, [Fixed(3, 16)], Never;
-    SYS_getrandom: Emulated(E::Getrandom), [], Never;
+    SYS_getrandom: Emulated(E::Getrandom), [], Never, own;
 
     // What cannot be recorded and need not be: programs cope with kernels and sandboxes that lack it.
-    SYS_rseq: Refused(libc::ENOSYS), [], Never;
-    SYS_io_uring_setup: Refused(libc::ENOSYS), [], Never;
+    SYS_rseq: Refused(libc::ENOSYS), [], Never, own;
+    SYS_io_uring_setup: Refused(libc::ENOSYS), [], Never, own;
     SYS_io_uring_enter: Refused(libc::ENOSYS), [], Never;
     SYS_io_uring_register: Refused(libc::ENOSYS), [], Never;
-    SYS_userfaultfd: Refused(libc::ENOSYS), [], Never;
-    SYS_perf_event_open: Refused(libc::EACCES), [], Never;
-    SYS_bpf: Refused(libc::EPERM), [], Never;
-    SYS_seccomp: Refused(libc::EINVAL), [], Never;
+    SYS_userfaultfd: Refused(libc::ENOSYS), [], Never, own;
+    SYS_perf_event_open: Refused(libc::EACCES), [], Never, own;
+    SYS_bpf: Refused(libc::EPERM), [], Never, own;
+    SYS_seccomp: Refused(libc::EINVAL), [], Never, own;
     SYS_ptrace: Refused(libc::EPERM), [], Never;
     SYS_init_module: Refused(libc::EPERM), [], Never;
     SYS_finit_module: Refused(libc::EPERM), [], Never;

@@ -20,6 +20,8 @@ pub enum Event {
         task: TaskId,
         /// The countdown it starts with, in ticks.
         slice: u64,
+        /// Whether the task that had it could have gone on.
+        preempts: bool,
     },
     /// The running task's countdown reached zero at a compiled-in tick.
     Tick(Position),

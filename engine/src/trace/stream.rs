@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn a_loop_repeats_its_bytes() {
         let mut encoder = Encoder::default();
-        encoder.encode(Event::Run { task: TaskId(0), slice: 100 }).unwrap();
+        encoder.encode(Event::Run { task: TaskId(0), slice: 100, preempts: false }).unwrap();
         let mut tick = |left| {
             let position = Position { left, ip: 0x7fff_1234, sp: 0x7fff_5678, digest: 9 };
             encoder.encode(Event::Tick(position)).unwrap().to_vec()

@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use super::event::{
-    Counter, Effect, Event, FileId, FileRange, Handler, Image, Mapping, Position, Registers, Signal, Stream, Syscall,
-    Write,
+    Counter, Effect, Event, FileId, FileRange, Handler, Image, Mapping, Position, Registers, Signal, Stream,
+    Syscall, Write,
 };
 use crate::ending::{Ending, Frame, TaskState};
 use crate::task::TaskId;
@@ -34,7 +34,7 @@ pub(super) fn every_kind() -> Vec<Event> {
     let signal = |handler| Signal { position: position(5), number: i32::MIN, fault: true, handler };
     let mut events = vec![
         Event::Image(image),
-        Event::Run { task: TaskId(u32::MAX), slice: u64::MAX },
+        Event::Run { task: TaskId(u32::MAX), slice: u64::MAX, preempts: true },
         Event::Tick(position(u64::MAX)),
         Event::Entered(position(3)),
         Event::Counter(Counter { position: position(4), value: u64::MAX }),

@@ -166,7 +166,9 @@ fn failure(report: &[u8], then: &Then) -> Error {
     let source = std::io::Error::from_raw_os_error(i32::from_ne_bytes([a, b, c, d]));
     let forbidden = |what: &str| Error::Forbidden {
         what: format!("{what} is not allowed here ({source})"),
-        remedy: "allow it: `docker run --security-opt seccomp=unconfined …`; `cargo rrtest doctor` shows more".into(),
+        remedy:
+            "allow it: `docker run --security-opt seccomp=unconfined …`; `cargo rrtest doctor` shows more"
+                .into(),
     };
     match (step, then) {
         (s, _) if s == Step::NewPrivileges as u8 => forbidden("prctl(PR_SET_NO_NEW_PRIVS)"),
@@ -174,7 +176,9 @@ fn failure(report: &[u8], then: &Then) -> Error {
         (s, Then::Execute(args)) if s == Step::Directory as u8 => {
             Error::Os { what: format!("enter directory `{}`", args.cwd.to_string_lossy()), source }
         }
-        (s, _) if s == Step::MapArea as u8 => Error::Os { what: "map shared memory in the child".into(), source },
+        (s, _) if s == Step::MapArea as u8 => {
+            Error::Os { what: "map shared memory in the child".into(), source }
+        }
         _ => Error::Os { what: "prepare the child's descriptors".into(), source },
     }
 }
@@ -307,4 +311,3 @@ unsafe fn forget_rseq() {
         }
     }
 }
-

@@ -53,7 +53,9 @@ fn executed(task: Stopped, path: &Path) -> Result<Stopped, Error> {
             }
             // The registers are the new program's only at the exit: until then execve would overwrite rax.
             Wait::Stopped(stopped, _) => stopped,
-            Wait::Dead(_) => return Err(refused(std::io::Error::other("it died while it was being executed"))),
+            Wait::Dead(_) => {
+                return Err(refused(std::io::Error::other("it died while it was being executed")));
+            }
         }
     }
 }

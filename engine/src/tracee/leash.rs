@@ -38,7 +38,8 @@ fn wait_any_now_is_empty() -> bool {
     // SAFETY: an all-zero siginfo is a valid place for the result; WNOWAIT leaves everything as it is.
     let result = unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
-        let flags = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL | libc::__WNOTHREAD;
+        let flags =
+            libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL | libc::__WNOTHREAD;
         libc::waitid(libc::P_ALL, 0, &raw mut info, flags)
     };
     result == -1

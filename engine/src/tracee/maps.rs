@@ -59,7 +59,8 @@ mod tests {
 
     #[test]
     fn lines_are_read() {
-        let got = line("7ffff7f0-7ffff7f1 r-xp 00001000 fe:00 1234                       /lib/a b.so").unwrap();
+        let got =
+            line("7ffff7f0-7ffff7f1 r-xp 00001000 fe:00 1234                       /lib/a b.so").unwrap();
         assert_eq!((got.start, got.end, got.offset, got.inode), (0x7fff_f7f0, 0x7fff_f7f1, 0x1000, 1234));
         assert_eq!(got.prot, libc::PROT_READ | libc::PROT_EXEC);
         assert!(!got.shared);

@@ -24,7 +24,8 @@ impl Memory {
     /// If the process is gone or may not be traced.
     pub fn open(pid: Pid) -> Result<Self, Error> {
         let path = format!("/proc/{pid}/mem");
-        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(os(format!("open {path}")))?;
+        let file =
+            OpenOptions::new().read(true).write(true).open(&path).map_err(os(format!("open {path}")))?;
         Ok(Self { file, pid })
     }
 

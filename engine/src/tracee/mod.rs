@@ -13,9 +13,9 @@ mod leash;
 mod maps;
 mod memory;
 mod pin;
+mod rebuild;
 mod registers;
 mod remote;
-mod rebuild;
 mod status;
 mod task;
 
@@ -32,7 +32,6 @@ pub use registers::Registers;
 pub use remote::remote;
 pub use status::{Disposition, State, comm, disposition, state};
 pub use task::{Death, Resume, Running, Stop, Stopped, Wait, Waited, wait_any};
-
 
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;

@@ -13,6 +13,7 @@
 //! syscalls   one table: what each call reads, writes, may block on, and how it replays
 //! trace      the file format: events, memory, files; writer and reader
 //! clock      where in a task's execution are we
+//! symbols    stacks in words, for reports
 //! tracee     safe ptrace: stopped and running are different types
 //! ```
 //!
@@ -28,6 +29,7 @@ pub mod program;
 pub mod record;
 pub mod replay;
 pub mod schedule;
+pub mod symbols;
 pub mod syscalls;
 pub mod task;
 pub mod trace;

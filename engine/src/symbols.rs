@@ -1,0 +1,384 @@
+//! Stacks in words: from registers and memory to functions, files and lines. Used after a failure only.
+//!
+//! Callers are found by the call frame information in `.eh_frame`, which Rust and glibc always carry (x86-64 psABI,
+//! section 3.7), so frame pointers are not needed; names and lines by DWARF's, as far as the program has any.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use addr2line::Loader;
+use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
+use framehop::{FrameAddress, Module, ModuleSectionInfo, Unwinder};
+use object::read::elf::{ElfFile64, ProgramHeader};
+use object::{LittleEndian, Object, ObjectSection, ReadCache, elf};
+
+use crate::ending::Frame;
+
+/// Stacks that are deeper are cut off: they come from endless recursion.
+const MOST_FRAMES: usize = 256;
+
+/// A part of a process's memory that a file is mapped to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// First address.
+    pub start: u64,
+    /// Bytes.
+    pub len: u64,
+    /// The file.
+    pub path: PathBuf,
+    /// Offset of the first byte in the file.
+    pub offset: u64,
+}
+
+/// The registers from which a stack is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StackRegisters {
+    /// The instruction pointer.
+    pub rip: u64,
+    /// The stack pointer.
+    pub rsp: u64,
+    /// The frame pointer, or whatever else is in rbp.
+    pub rbp: u64,
+}
+
+/// What is known of a process's code. Each file is read once, and for names only when a stack passes through it.
+pub struct Symbols {
+    unwinder: UnwinderX86_64<Vec<u8>>,
+    cache: CacheX86_64,
+    code: Vec<Code>,
+    loaders: BTreeMap<PathBuf, Option<Loader>>,
+}
+
+/// Code of a file, in memory.
+struct Code {
+    addresses: Range<u64>,
+    /// What to add to the file's own addresses.
+    bias: u64,
+    path: PathBuf,
+}
+
+impl Symbols {
+    /// Of a process with these mappings, in any order. Files that cannot be read, or are not programs or libraries,
+    /// stay without names.
+    #[must_use]
+    pub fn new(mappings: &[Mapping]) -> Self {
+        let mut symbols = Self {
+            unwinder: UnwinderX86_64::new(),
+            cache: CacheX86_64::new(),
+            code: Vec::new(),
+            loaders: BTreeMap::new(),
+        };
+        let paths: BTreeSet<&Path> = mappings.iter().map(|mapping| mapping.path.as_path()).collect();
+        for path in paths {
+            // What cannot be read is not there.
+            let _ = symbols.add(path, mappings);
+        }
+        symbols
+    }
+
+    /// The stack of a task, innermost frame first, inlined functions as frames of their own.
+    ///
+    /// `read` reads the task's memory, all of the buffer or nothing; the stack ends where it returns false.
+    pub fn backtrace(
+        &mut self,
+        registers: StackRegisters,
+        read: &mut dyn FnMut(u64, &mut [u8]) -> bool,
+    ) -> Vec<Frame> {
+        let StackRegisters { rip, rsp, rbp } = registers;
+        let mut read_word = |address| {
+            let mut word = [0; 8];
+            if read(address, &mut word) { Ok(u64::from_le_bytes(word)) } else { Err(()) }
+        };
+        let registers = UnwindRegsX86_64::new(rip, rsp, rbp);
+        let mut unwound = self.unwinder.iter_frames(rip, registers, &mut self.cache, &mut read_word);
+        let mut addresses = Vec::new();
+        while let Ok(Some(address)) = unwound.next() {
+            addresses.push(address);
+            if addresses.len() == MOST_FRAMES {
+                break;
+            }
+        }
+        addresses.into_iter().flat_map(|address| self.frames(address)).collect()
+    }
+
+    /// Take in the code of a file. None if it has none.
+    fn add(&mut self, path: &Path, mappings: &[Mapping]) -> Option<()> {
+        let file = ReadCache::new(File::open(path).ok()?);
+        let file: ElfFile64<'_, LittleEndian, _> = ElfFile64::parse(&file).ok()?;
+        let endian = LittleEndian;
+        for segment in file.elf_program_headers() {
+            if segment.p_type(endian) != elf::PT_LOAD || segment.p_flags(endian) & elf::PF_X == 0 {
+                continue;
+            }
+            let (offset, address) = (segment.p_offset(endian), segment.p_vaddr(endian));
+            for mapping in mappings.iter().filter(|mapping| mapping.path == path) {
+                let Some(bias) = bias(mapping, offset, address) else { continue };
+                let addresses =
+                    bias + address..bias.saturating_add(address).saturating_add(segment.p_memsz(endian));
+                let module =
+                    Module::new(path.display().to_string(), addresses.clone(), bias, Sections(&file));
+                self.unwinder.add_module(module);
+                self.code.push(Code { addresses, bias, path: path.to_owned() });
+            }
+        }
+        Some(())
+    }
+
+    /// The frames at an address: one, and one more for each function inlined there.
+    fn frames(&mut self, address: FrameAddress) -> Vec<Frame> {
+        let mut frames = self.named(address).unwrap_or_default();
+        if frames.is_empty() {
+            frames.push(Frame { address: address.address(), function: None, location: None });
+        }
+        frames
+    }
+
+    fn named(&mut self, address: FrameAddress) -> Option<Vec<Frame>> {
+        let lookup = address.address_for_lookup();
+        let code = self.code.iter().find(|code| code.addresses.contains(&lookup))?;
+        let loader = self.loaders.entry(code.path.clone()).or_insert_with(|| Loader::new(&code.path).ok());
+        let (loader, own) = (loader.as_ref()?, lookup - code.bias);
+        let mut frames = Vec::new();
+        let mut inlined = loader.find_frames(own).ok()?;
+        while let Ok(Some(frame)) = inlined.next() {
+            let function = frame.function.as_ref().and_then(|name| name.demangle().ok());
+            let location = frame.location.and_then(|at| Some((at.file?.to_owned(), at.line?)));
+            frames.push(Frame {
+                address: address.address(),
+                function: function.map(std::borrow::Cow::into_owned),
+                location,
+            });
+        }
+        let symbol =
+            || loader.find_symbol(own).map(|name| addr2line::demangle_auto(name.into(), None).into_owned());
+        match frames.last_mut() {
+            Some(outermost) if outermost.function.is_none() => outermost.function = symbol(),
+            Some(_) => {}
+            None => frames.push(Frame { address: address.address(), function: symbol(), location: None }),
+        }
+        Some(frames)
+    }
+}
+
+/// What to add to a file's own addresses, if `mapping` maps the segment that begins at `offset` of the file and wants to be
+/// at `address`.
+fn bias(mapping: &Mapping, offset: u64, address: u64) -> Option<u64> {
+    // The loader gives each segment a mapping of its own, which begins with the page in which the segment begins. The
+    // mapping before it may show that page as well: not so its begin.
+    const PAGE: u64 = 4096;
+    let begins = mapping.offset == offset / PAGE * PAGE;
+    mapping.start.checked_add(offset % PAGE)?.checked_sub(address).filter(|_| begins)
+}
+
+/// A file's sections, as the unwinder asks for them.
+struct Sections<'file, F>(&'file F);
+
+impl<'data, F: Object<'data>> ModuleSectionInfo<Vec<u8>> for Sections<'_, F> {
+    fn base_svma(&self) -> u64 {
+        0
+    }
+
+    fn section_svma_range(&mut self, name: &[u8]) -> Option<Range<u64>> {
+        let section = self.0.section_by_name_bytes(name)?;
+        Some(section.address()..section.address().checked_add(section.size())?)
+    }
+
+    fn section_data(&mut self, name: &[u8]) -> Option<Vec<u8>> {
+        Some(self.0.section_by_name_bytes(name)?.data().ok()?.to_vec())
+    }
+}
+
+/// Parts of the paths of code that is not the user's own: std's, as it was built and as `rust-src` has it, and crates
+/// that cargo fetched.
+const FOREIGN_PATHS: [&str; 4] = ["/rustc/", "/rustlib/src/rust/", "/registry/src/", "/git/checkouts/"];
+
+/// The innermost frame that is in the user's own code, if there is one.
+///
+/// What a deadlocked task does there is the frame before it in `frames`: the function of another's that it called.
+#[must_use]
+pub fn interesting(frames: &[Frame]) -> Option<&Frame> {
+    frames.iter().find(|frame| {
+        // The runtime's functions, called at every tick.
+        let runtime = frame.function.as_deref().is_some_and(|name| name.starts_with("__tsan_"));
+        let own = |(path, _): &(String, u32)| !FOREIGN_PATHS.iter().any(|foreign| path.contains(foreign));
+        !runtime && frame.location.as_ref().is_some_and(own)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::arch::asm;
+    use std::fs;
+    use std::io::IoSliceMut;
+
+    use nix::sys::uio::{RemoteIoVec, process_vm_readv};
+    use nix::unistd::Pid;
+
+    use super::*;
+
+    /// This process's own mappings, by proc(5).
+    fn own_mappings() -> Vec<Mapping> {
+        let number = |digits| u64::from_str_radix(digits, 16).unwrap();
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        maps.lines()
+            .filter_map(|line| {
+                let mut fields = line.split_ascii_whitespace();
+                let (start, end) = fields.next()?.split_once('-')?;
+                let offset = number(fields.nth(1)?);
+                let path = fields.nth(2).filter(|path| path.starts_with('/'))?;
+                let (start, end) = (number(start), number(end));
+                Some(Mapping { start, len: end - start, path: path.into(), offset })
+            })
+            .collect()
+    }
+
+    fn read_own(address: u64, buffer: &mut [u8]) -> bool {
+        let len = buffer.len();
+        let remote = RemoteIoVec { base: usize::try_from(address).unwrap(), len };
+        process_vm_readv(Pid::this(), &mut [IoSliceMut::new(buffer)], &[remote]) == Ok(len)
+    }
+
+    /// Calls `look` with the registers of here, while the stack above them stands.
+    #[inline(never)]
+    fn innermost<T>(look: &mut dyn FnMut(StackRegisters) -> T) -> (T, u32) {
+        let mut registers = StackRegisters { rip: 0, rsp: 0, rbp: 0 };
+        // SAFETY: copies registers, touches no memory, stack or flags.
+        unsafe {
+            asm!("lea {}, [rip]", "mov {}, rsp", "mov {}, rbp", out(reg) registers.rip, out(reg) registers.rsp,
+                out(reg) registers.rbp, options(nomem, nostack, preserves_flags));
+        }
+        (look(registers), line!())
+    }
+
+    #[inline(always)]
+    fn inlined<T>(look: &mut dyn FnMut(StackRegisters) -> T) -> (T, u32) {
+        let result = innermost(look);
+        (std::hint::black_box(result.0), line!() - 1)
+    }
+
+    #[inline(never)]
+    fn outer<T>(look: &mut dyn FnMut(StackRegisters) -> T) -> (T, u32) {
+        let result = inlined(look);
+        (std::hint::black_box(result.0), line!() - 1)
+    }
+
+    fn names(frames: &[Frame]) -> Vec<&str> {
+        frames.iter().map(|frame| frame.function.as_deref().unwrap_or("?")).collect()
+    }
+
+    /// The frame of the function of this module that is called `name`.
+    fn find<'a>(frames: &'a [Frame], name: &str) -> (usize, &'a Frame) {
+        let is = |frame: &Frame| {
+            frame.function.as_ref().is_some_and(|it| it.contains(&format!("symbols::tests::{name}")))
+        };
+        let index = frames.iter().position(is);
+        let index = index.unwrap_or_else(|| panic!("no {name} among {:?}", names(frames)));
+        (index, &frames[index])
+    }
+
+    #[test]
+    fn a_stack_has_functions_files_and_lines_up_to_the_threads_start() {
+        let mut symbols = Symbols::new(&own_mappings());
+        let (frames, line) = outer(&mut |registers| symbols.backtrace(registers, &mut read_own));
+        let places = ["innermost", "inlined", "outer"].map(|name| find(&frames, name).0);
+        assert!(places.is_sorted(), "{:?}", names(&frames));
+        assert_eq!(places[0], 0);
+        let (file, found) = find(&frames, "outer").1.location.clone().unwrap();
+        assert!(file.ends_with("src/symbols.rs"), "{file}");
+        assert_eq!(found, line);
+        // A frame of its own, though not of the machine's stack.
+        let [inlined, outer] = [1, 2].map(|place| &frames[places[place]]);
+        assert_eq!(inlined.address, outer.address);
+        assert_ne!(inlined.location, outer.location);
+        // To the thread's start in std, and on into glibc.
+        let start = frames
+            .iter()
+            .position(|frame| frame.function.as_ref().is_some_and(|name| name.contains("thread_start")));
+        assert!(start.is_some_and(|start| start + 1 < frames.len()), "{:?}", names(&frames));
+        assert!(frames.len() < MOST_FRAMES);
+    }
+
+    #[test]
+    fn the_frame_of_interest_is_the_users() {
+        let mut symbols = Symbols::new(&own_mappings());
+        let mut seen = None;
+        let mut look = |registers| seen = Some(symbols.backtrace(registers, &mut read_own));
+        // std's sort calls a comparison of ours.
+        let mut numbers = [2, 1];
+        numbers.sort_by(|a, b| {
+            innermost(&mut look);
+            a.cmp(b)
+        });
+        let frames = seen.unwrap();
+        assert_eq!(interesting(&frames), frames.first());
+        let in_std =
+            |frame: &Frame| frame.location.as_ref().is_some_and(|(path, _)| path.contains("/library/"));
+        let sort = frames.iter().position(in_std).unwrap();
+        let user = interesting(&frames[sort..]).unwrap().function.as_deref().unwrap();
+        assert!(user.ends_with("the_frame_of_interest_is_the_users"), "{user}");
+    }
+
+    fn frame(function: &str, location: &str) -> Frame {
+        Frame { address: 0, function: Some(function.into()), location: Some((location.into(), 40)) }
+    }
+
+    #[test]
+    fn library_code_is_not_of_interest() {
+        let frames = [
+            Frame { address: 0, function: Some("syscall".into()), location: None },
+            frame("__tsan_atomic32_load", "/home/me/runtime.rs"),
+            frame(
+                "futex_wait",
+                "/rustc/59807616e1fa2540724bfbac14d7976d7e4a3860/library/std/src/sys/futex.rs",
+            ),
+            frame(
+                "Mutex<T>::lock",
+                "/home/me/.rustup/toolchains/stable/lib/rustlib/src/rust/library/std/src/mutex.rs",
+            ),
+            frame(
+                "park",
+                "/home/me/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/tokio-1.48.0/src/park.rs",
+            ),
+            frame("transfer", "/home/me/bank/src/lib.rs"),
+            frame("test", "/home/me/bank/tests/it.rs"),
+        ];
+        assert_eq!(interesting(&frames), Some(&frames[5]));
+        assert_eq!(interesting(&frames[..5]), None);
+    }
+
+    #[test]
+    fn what_cannot_be_read_ends_the_stack() {
+        let mut symbols = Symbols::new(&own_mappings());
+        let (frames, _) = outer(&mut |registers| symbols.backtrace(registers, &mut |_, _| false));
+        assert_eq!(find(&frames, "innermost").0, 0);
+        let address = frames[0].address;
+        assert!(frames.iter().all(|frame| frame.address == address), "{frames:?}");
+        let nowhere = StackRegisters { rip: 0, rsp: 1, rbp: u64::MAX };
+        assert!(symbols.backtrace(nowhere, &mut read_own).len() <= 1);
+    }
+
+    #[test]
+    fn files_that_are_no_programs_stay_without_names() {
+        let directory = tempfile::tempdir().unwrap();
+        let own = fs::read(std::env::current_exe().unwrap()).unwrap();
+        let damaged = [b"text".to_vec(), Vec::new(), own[..4096].to_vec(), own[..own.len() / 2].to_vec()];
+        for (number, contents) in damaged.into_iter().enumerate() {
+            let path = directory.path().join(number.to_string());
+            fs::write(&path, contents).unwrap();
+            let mappings = [0, 0x1000, 0x5000, 0x10_0000].map(|offset| Mapping {
+                start: 0x40_0000 + offset,
+                len: 0x100_0000,
+                path: path.clone(),
+                offset,
+            });
+            let registers = StackRegisters { rip: 0x40_2000, rsp: 0x1000, rbp: 0 };
+            let frames = Symbols::new(&mappings).backtrace(registers, &mut |_, _| false);
+            assert_eq!(names(&frames), ["?"], "file {number}");
+        }
+        let missing = Mapping { start: 0, len: 1, path: directory.path().join("none"), offset: u64::MAX };
+        let nowhere = StackRegisters { rip: 0, rsp: 0, rbp: 0 };
+        assert_eq!(names(&Symbols::new(&[missing]).backtrace(nowhere, &mut |_, _| false)), ["?"]);
+    }
+}

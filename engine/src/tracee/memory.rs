@@ -34,11 +34,8 @@ impl Memory {
     /// # Errors
     /// If not all of it is mapped.
     pub fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), Error> {
-        self.file.read_exact_at(buffer, address).map_err(os(format!(
-            "read {} bytes at {address:#x} of process {}",
-            buffer.len(),
-            self.pid
-        )))
+        let len = buffer.len();
+        self.file.read_exact_at(buffer, address).map_err(|source| self.refused("read", address, len, source))
     }
 
     /// `len` bytes from `address` on.
@@ -91,10 +88,10 @@ impl Memory {
     /// # Errors
     /// If not all of it is mapped.
     pub fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Error> {
-        self.file.write_all_at(bytes, address).map_err(os(format!(
-            "write {} bytes at {address:#x} of process {}",
-            bytes.len(),
-            self.pid
-        )))
+        self.file.write_all_at(bytes, address).map_err(|source| self.refused("write", address, bytes.len(), source))
+    }
+
+    fn refused(&self, what: &str, address: u64, len: usize, source: std::io::Error) -> Error {
+        Error::Os { what: format!("{what} {len} bytes at {address:#x} of process {}", self.pid), source }
     }
 }

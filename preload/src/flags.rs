@@ -1,6 +1,11 @@
 //! The flags of rustc that make code call the runtime, and those that compile the runtime itself.
 //!
 //! They are stable flags that hand options to LLVM, whose passes are not stable: a toolchain may refuse them.
+//!
+//! What stays without ticks whatever the flags: the standard library's precompiled code (contended paths, `park`, and, without
+//! optimisation, the few generics that rustc takes from there ready-made, such as `Mutex<Vec<u8>>::lock`), C, and inline
+//! assembly. Under `lto`, precompiled code may be inlined into instrumented functions; it stays as it is. The passes
+//! run once per codegen unit, before link-time optimisation, so that nothing ticks twice.
 
 /// Instruments atomic operations and fences only (`--preempt sync`).
 ///

@@ -8,6 +8,7 @@ mod image;
 mod memory_calls;
 mod outputs;
 mod recorder;
+mod report;
 mod signals;
 mod task_calls;
 mod tasks;

@@ -10,7 +10,7 @@ use rrtest_preload::layout::{Kind as TickKind, SYS_HELLO, SYS_TICK};
 use super::fds::Fds;
 use super::tasks::{Call, Hold, Task};
 use super::{Options, image, time};
-use crate::ending::{Ending, Stats, TaskState};
+use crate::ending::{Ending, Stats};
 use crate::error::Error;
 use crate::program::Program;
 use crate::schedule::deadline::Deadlines;
@@ -314,34 +314,37 @@ impl<'a> Recorder<'a> {
             match waited {
                 Waited::Done(Wait::Stopped(stopped, stop)) => return Ok((stopped, stop)),
                 Waited::Done(Wait::Dead(death)) => return self.died(id, death),
-                Waited::NotYet => {
+                Waited::NotYet if self.over()? => {
                     let spins = since.elapsed() > Duration::from_secs(1) && self.area.countdown() == before;
-                    self.check_limits(Some((id, spins)))?;
+                    return self.ran_too_long(id, running, spins);
                 }
+                Waited::NotYet => {}
             }
         }
     }
 
-    /// Stop if told to, or if the time is over. `running` is the task that has the core and whether it seems to run
-    /// where no tick is compiled in.
-    fn check_limits(&mut self, running: Option<(TaskId, bool)>) -> Flow<()> {
-        if self.options.stop.load(Ordering::Relaxed) {
-            return Err(Halt::Error(Error::Stopped));
-        }
-        if Instant::now() < self.end {
-            return Ok(());
-        }
-        match running {
+    /// Stop if told to; else, whether the time is over.
+    fn over(&self) -> Result<bool, Error> {
+        if self.options.stop.load(Ordering::Relaxed) { Err(Error::Stopped) } else { Ok(Instant::now() >= self.end) }
+    }
+
+    /// The time is over and a task has the core. `spins` if it has not come to a tick for long.
+    fn ran_too_long<T>(&mut self, id: TaskId, running: Running, spins: bool) -> Flow<T> {
+        if spins && self.tasks.iter().any(|t| t.hold.runnable()) {
             // It may wait, in a loop, for a task that we cannot give the core to.
-            Some((id, true)) if self.tasks.iter().any(|t| t.hold.runnable()) => self.unsupported(
-                id,
-                "a loop without atomic operations or system calls, while others wait for the core",
-            ),
-            _ => {
-                let states = self.states(running.map(|(id, _)| id));
-                Err(Halt::Ending(Ending::Hung(states)))
-            }
+            return self
+                .unsupported(id, "a loop without atomic operations or system calls, while others wait for the core");
         }
+        running.interrupt();
+        match running.wait_soon()? {
+            Wait::Stopped(stopped, _) => self.task(id).hold = Hold::Ready(stopped),
+            Wait::Dead(death) => return self.died(id, death),
+        }
+        self.hung(Some(id))
+    }
+
+    fn hung<T>(&mut self, running: Option<TaskId>) -> Flow<T> {
+        Err(Halt::Ending(Ending::Hung(self.states(running))))
     }
 
     /// Nothing can run: wait for the kernel or the clock, or see that nothing will ever happen.
@@ -354,7 +357,7 @@ impl<'a> Recorder<'a> {
             if let Waited::Done((tid, wait)) = tracee::wait_any()? {
                 self.left_kernel(tid, wait)?;
             }
-            return self.check_limits(None);
+            return if self.over()? { self.hung(None) } else { Ok(()) };
         }
         let watchdog = |task: TaskId| self.options.watchdog_main && task == TaskId(0) && self.tasks.len() > 1;
         let Some((at, task)) = earliest else { return self.deadlock() };
@@ -364,7 +367,7 @@ impl<'a> Recorder<'a> {
         let wait = at.saturating_sub(time::now()?).min(self.options.timeout.as_nanos() as u64);
         // Short enough that a request to stop is soon noticed.
         std::thread::sleep(Duration::from_nanos(wait).min(Duration::from_millis(20)));
-        self.check_limits(None)
+        if self.over()? { self.hung(None) } else { Ok(()) }
     }
 
     fn deadlock(&mut self) -> Flow<()> {
@@ -392,40 +395,5 @@ impl<'a> Recorder<'a> {
 
     fn someone_in_kernel(&self) -> bool {
         self.tasks.iter().any(|t| matches!(t.hold, Hold::InKernel(..)))
-    }
-
-    /// What each living task is doing, the one that matters most first.
-    pub(super) fn states(&self, first: Option<TaskId>) -> Vec<TaskState> {
-        let mut living: Vec<&Task> = self.tasks.iter().filter(|t| !matches!(t.hold, Hold::Gone)).collect();
-        living.sort_by_key(|t| (Some(t.id) != first, t.id));
-        living
-            .into_iter()
-            .map(|t| TaskState { task: t.id, name: t.name.clone(), doing: self.doing(t), frames: Vec::new() })
-            .collect()
-    }
-
-    fn doing(&self, task: &Task) -> String {
-        let call = |call: &Call| crate::syscalls::name(call.number());
-        match &task.hold {
-            Hold::Waiting(..) => match (self.futexes.waiting(task.id), self.deadlines.contains(task.id)) {
-                (Some(key), false) => format!("waits on futex {:#x}", key.address),
-                (Some(key), true) => format!("waits on futex {:#x} with a time limit", key.address),
-                (None, _) => "sleeps".into(),
-            },
-            Hold::InKernel(_, c) => format!("waits in {}, {}", call(c), blocking_on(c)),
-            Hold::Calling(_, c) | Hold::Again(_, c) | Hold::Woken(_, c, _) => {
-                format!("is about to call {}", call(c))
-            }
-            Hold::Ready(_) => "can run".into(),
-            Hold::Running => "runs".into(),
-            Hold::Gone => "has ended".into(),
-        }
-    }
-}
-
-fn blocking_on(call: &Call) -> String {
-    match call.number() as i64 {
-        libc::SYS_poll | libc::SYS_ppoll => format!("for {} descriptors", call.args()[1]),
-        _ => format!("on descriptor {}", call.args()[0]),
     }
 }

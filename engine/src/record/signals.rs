@@ -54,7 +54,7 @@ impl Recorder<'_> {
         let signal = |handler| Event::Signal(Signal { position, number, fault, handler });
         if !says.caught || fault && says.blocked {
             self.log.push(signal(None));
-            self.task(id).hold = Hold::Running;
+            self.task(id).hold = Hold::Ready(stopped);
             let tasks = self.states(Some(id));
             return Err(Halt::Ending(Ending::Killed { signal: number, task: id, tasks }));
         }

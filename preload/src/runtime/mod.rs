@@ -2,7 +2,7 @@
 //!
 //! The compiler's `tsan` pass replaces each atomic operation by a call (`__tsan_atomic32_load` …) and, where asked,
 //! precedes each plain access that can be shared by one (`__tsan_read4` …). Here such a call is one *tick*, followed by the
-//! operation itself. Outside the recorder a tick is a load and a branch not taken.
+//! operation itself. Outside the recorder a tick is a load and a branch.
 //!
 //! The object allocates nothing, calls nothing (libc included) and refers to no symbol but its own, so that it links into any
 //! program, whatever its linker, panic strategy, code model or libc. All entry points are hidden: an executable and each
@@ -41,6 +41,9 @@ extern "C" fn rrtest_hello() {
 }
 
 /// One tick: what is about to be done to `address` may have to wait for other tasks.
+///
+/// The recorded way is laid out to fall through, since ticks are dense there: the other layout made recordings of
+/// plain accesses 1.3 (debug) to 1.5 (release) times as slow.
 ///
 /// The trap is inlined too: it is a handful of instructions, needs no registers saved around a call, and leaves no trace of
 /// itself on the stack, nor elsewhere but in caller-saved registers. So it hardly matters to what comes after

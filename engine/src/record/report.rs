@@ -1,0 +1,77 @@
+//! What each task was doing when a program ended in a way that wants explaining.
+
+use super::recorder::Recorder;
+use super::tasks::{Call, Hold, Task};
+use crate::ending::{Frame, TaskState};
+use crate::symbols::{Mapping, StackRegisters, Symbols};
+use crate::task::TaskId;
+use crate::tracee::maps;
+
+impl Recorder<'_> {
+    /// What each living task is doing, the one that matters most first.
+    pub(super) fn states(&self, first: Option<TaskId>) -> Vec<TaskState> {
+        let mappings = maps(self.pid()).unwrap_or_default();
+        let mappings: Vec<Mapping> = mappings
+            .into_iter()
+            .filter(|line| line.inode != 0)
+            .map(|line| Mapping {
+                start: line.start,
+                len: line.end - line.start,
+                path: line.path,
+                offset: line.offset,
+            })
+            .collect();
+        let mut symbols = Symbols::new(&mappings);
+        let mut living: Vec<&Task> = self.tasks.iter().filter(|t| !matches!(t.hold, Hold::Gone)).collect();
+        living.sort_by_key(|t| (Some(t.id) != first, t.id));
+        living
+            .into_iter()
+            .map(|t| TaskState {
+                task: t.id,
+                name: t.name.clone(),
+                doing: self.doing(t),
+                frames: self.frames(t, &mut symbols),
+            })
+            .collect()
+    }
+
+    fn frames(&self, task: &Task, symbols: &mut Symbols) -> Vec<Frame> {
+        let registers = match &task.hold {
+            Hold::Ready(stopped) => stopped.registers().ok(),
+            Hold::Calling(_, call)
+            | Hold::Again(_, call)
+            | Hold::Waiting(_, call)
+            | Hold::Woken(_, call, _)
+            | Hold::InKernel(_, call) => Some(call.registers),
+            Hold::Running | Hold::Gone => None,
+        };
+        let Some(registers) = registers else { return Vec::new() };
+        let registers = StackRegisters { rip: registers.ip(), rsp: registers.sp(), rbp: registers.bp() };
+        symbols.backtrace(registers, &mut |address, buffer| self.memory.read(address, buffer).is_ok())
+    }
+
+    fn doing(&self, task: &Task) -> String {
+        let call = |call: &Call| crate::syscalls::name(call.number());
+        match &task.hold {
+            Hold::Waiting(..) => match (self.futexes.waiting(task.id), self.deadlines.contains(task.id)) {
+                (Some(key), false) => format!("waits on futex {:#x}", key.address),
+                (Some(key), true) => format!("waits on futex {:#x} with a time limit", key.address),
+                (None, _) => "sleeps".into(),
+            },
+            Hold::InKernel(_, c) => format!("waits in {}, {}", call(c), blocking_on(c)),
+            Hold::Calling(_, c) | Hold::Again(_, c) | Hold::Woken(_, c, _) => {
+                format!("is about to call {}", call(c))
+            }
+            Hold::Ready(_) => "can run".into(),
+            Hold::Running => "runs".into(),
+            Hold::Gone => "has ended".into(),
+        }
+    }
+}
+
+fn blocking_on(call: &Call) -> String {
+    match call.number() as i64 {
+        libc::SYS_poll | libc::SYS_ppoll => format!("for {} descriptors", call.args()[1]),
+        _ => format!("on descriptor {}", call.args()[0]),
+    }
+}

@@ -1,0 +1,39 @@
+//! The flags of rustc that make code call the runtime, and those that compile the runtime itself.
+//!
+//! They are stable flags that hand options to LLVM, whose passes are not stable: a toolchain may refuse them.
+//!
+//! What stays without ticks whatever the flags: the standard library's precompiled code (contended paths, `park`, and, without
+//! optimisation, the few generics that rustc takes from there ready-made, such as `Mutex<Vec<u8>>::lock`), C, and inline
+//! assembly. Under `lto`, precompiled code may be inlined into instrumented functions; it stays as it is. The passes
+//! run once per codegen unit, before link-time optimisation, so that nothing ticks twice.
+
+/// Instruments atomic operations and fences only (`--preempt sync`).
+///
+/// The sanitizer's pass leaves out what its ABI has no entry point for (`fetch_max` and `fetch_min`), and instruments
+/// atomic operations whether or not their function asks to be sanitized. So: what it knows, then the rest expanded to
+/// compare-exchange loops, then those. Its module pass would only add a constructor to each object that calls `__tsan_init`.
+pub const SYNC: &[&str] =
+    &["-Cpasses=tsan,atomic-expand,tsan", "-Cllvm-args=-tsan-instrument-func-entry-exit=0"];
+
+/// Instruments plain accesses that can be shared, too (`--preempt memory`).
+///
+/// They are instrumented in functions with the attribute only. The option forces it at the start of LLVM's pipeline;
+/// an unoptimised one has no such step, hence `forceattrs`. A second `tsan` would instrument plain
+/// accesses twice, so that here `fetch_max` and `fetch_min` do not tick.
+pub const MEMORY: &[&str] = &[
+    "-Cpasses=forceattrs,tsan",
+    "-Cllvm-args=-force-attribute=sanitize_thread",
+    "-Cllvm-args=-tsan-instrument-func-entry-exit=0",
+];
+
+/// Compiles this crate's `lib.rs` to the runtime: one object without undefined symbols.
+pub const RUNTIME: &[&str] = &[
+    "--edition=2024",
+    "--crate-type=lib",
+    "--crate-name=rrtest_preload",
+    "--cfg=feature=\"runtime\"",
+    "--emit=obj",
+    "-Cpanic=abort",
+    "-Copt-level=3",
+    "-Ccodegen-units=1",
+];

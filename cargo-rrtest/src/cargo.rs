@@ -1,0 +1,183 @@
+//! What we ask of cargo: where things are, and a build of the tests together with how each would be run.
+
+use std::collections::HashMap;
+use std::env;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use cargo_metadata::{Artifact, Message, Metadata, MetadataCommand};
+
+use crate::config::Config;
+use crate::exit::{Status, Stop};
+use crate::instrument::Level;
+use crate::runner::{self, Capture};
+use crate::selection::Selection;
+use crate::wrapper;
+
+/// The project at hand.
+#[derive(Debug)]
+pub(crate) struct Project {
+    /// What `cargo metadata` tells.
+    pub(crate) metadata: Metadata,
+    /// Cargo's target directory, or the one given on the command line.
+    pub(crate) target_dir: PathBuf,
+}
+
+impl Project {
+    /// Ask cargo about the project that `selection` names.
+    pub(crate) fn find(selection: &Selection) -> Result<Self, Stop> {
+        let metadata = MetadataCommand::new().cargo_path(program()).no_deps().other_options(selection.manifest_args());
+        let metadata = metadata.exec().map_err(|error| match error {
+            cargo_metadata::Error::CargoMetadata { stderr } => {
+                Stop::new(Status::Failed, stderr.trim_end().trim_start_matches("error: "))
+            }
+            error => Stop::new(Status::Failed, format!("cargo metadata: {error}")),
+        })?;
+        let target_dir = match &selection.target_dir {
+            Some(dir) => std::path::absolute(dir).map_err(|error| Stop::os("no working directory", &error))?,
+            None => metadata.target_directory.clone().into_std_path_buf(),
+        };
+        Ok(Self { metadata, target_dir })
+    }
+}
+
+/// The cargo that called us, or the one in `PATH`.
+fn program() -> PathBuf {
+    env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
+}
+
+/// How to build.
+#[derive(Debug)]
+pub(crate) struct Build<'a> {
+    /// What.
+    pub(crate) selection: &'a Selection,
+    /// The target triple.
+    pub(crate) target: &'a str,
+    /// The preemption level.
+    pub(crate) level: Level,
+    /// The directory of builds of this level.
+    pub(crate) build_dir: &'a Path,
+    /// The user's configuration.
+    pub(crate) config: &'a Config,
+    /// `-q` (below 0) or `-v` (above 0), as often as given.
+    pub(crate) verbosity: i16,
+    /// Build, and find no tests.
+    pub(crate) no_run: bool,
+}
+
+/// What cargo built, and how it would run it.
+#[derive(Debug, Default)]
+pub(crate) struct Built {
+    /// Test executables by path.
+    pub(crate) artifacts: HashMap<PathBuf, Artifact>,
+    /// In cargo's order.
+    pub(crate) captures: Vec<Capture>,
+}
+
+impl Build<'_> {
+    /// Build, with cargo's own messages on standard error.
+    ///
+    /// One `cargo test` does all: it names the artifacts on its standard output and then "runs" each with us as its
+    /// target runner, so that environment and working directory come from cargo itself and cannot belong to another
+    /// build than the artifacts.
+    pub(crate) fn run(&self) -> Result<Built, Stop> {
+        let captures = tempfile::tempdir().map_err(|error| Stop::os("no temporary directory", &error))?;
+        let mut child = self.command(captures.path())?.spawn().map_err(|error| {
+            Stop::os(format!("cannot run `{}`", program().display()), &error)
+        })?;
+        let mut artifacts = HashMap::new();
+        let mut finished = false;
+        if let Some(stdout) = child.stdout.take() {
+            for message in Message::parse_stream(BufReader::new(stdout)) {
+                match message {
+                    Ok(Message::CompilerArtifact(artifact)) if artifact.profile.test => {
+                        if let Some(path) = artifact.executable.clone() {
+                            artifacts.insert(path.into_std_path_buf(), artifact);
+                        }
+                    }
+                    Ok(Message::BuildFinished(build)) => finished = build.success,
+                    Ok(_) => {}
+                    Err(error) => return Err(Stop::os("cannot read what cargo says", &error)),
+                }
+            }
+        }
+        let status = child.wait().map_err(|error| Stop::os("cannot wait for cargo", &error))?;
+        if !finished {
+            return Err(Stop::said(Status::Failed));
+        }
+        if !status.success() {
+            return Err(Stop::new(Status::Recorder, "cargo built the tests, but could not list them (see above)"));
+        }
+        let captures = if self.no_run { Vec::new() } else { runner::captures(captures.path())? };
+        Ok(Built { artifacts, captures })
+    }
+
+    fn command(&self, captures: &Path) -> Result<Command, Stop> {
+        let ourselves = env::current_exe().map_err(|error| Stop::os("cannot find our own executable", &error))?;
+        let chain = wrapper::of_user(self.config);
+        let order = wrapper::Order { flags: self.level.flags(self.build_dir)?, chain };
+        let capture = runner::Order { dir: captures.to_owned(), rustc_wrapper: env::var_os("RUSTC_WRAPPER") };
+        let mut command = Command::new(program());
+        command
+            .arg("test")
+            .args(self.selection.build_args())
+            .args(["--target", self.target, "--message-format=json-render-diagnostics"])
+            .arg("--target-dir")
+            .arg(self.build_dir)
+            // Cargo can be told to keep intermediate files elsewhere; there, ours would mix with plain ones.
+            .args(["--config", &format!("build.build-dir={}", toml_string(self.build_dir))])
+            // Not CARGO_TARGET_…_RUNNER: cargo splits that at spaces, and our path may have some.
+            .args(["--config", &runner_setting(self.target, &ourselves)])
+            .args((self.verbosity < 0).then_some("--quiet"))
+            .args((0..self.verbosity).map(|_| "--verbose"))
+            .args(self.no_run.then_some("--no-run"))
+            .env("RUSTC_WRAPPER", &ourselves)
+            .env(wrapper::VARIABLE, serde_json::to_string(&order).unwrap_or_default())
+            .env(runner::VARIABLE, serde_json::to_string(&capture).unwrap_or_default())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        Ok(command)
+    }
+}
+
+fn toml_string(path: &Path) -> String {
+    toml::Value::String(path.display().to_string()).to_string()
+}
+
+fn runner_setting(target: &str, ourselves: &Path) -> String {
+    format!("target.{target}.runner=[{},\"{}\"]", toml_string(ourselves), runner::COMMAND)
+}
+
+/// The runner that the user has set for `target`, in words; it is set aside, because what it starts would be another
+/// program than the one that we built.
+pub(crate) fn runner_of_user(config: &Config, target: &str) -> Option<String> {
+    if let Some((runner, _)) = config.get(&["target", target, "runner"]) {
+        return Some(format!("`{runner}` (of target {target})"));
+    }
+    config.subtables("target").into_iter().find_map(|(name, table)| {
+        let runner = table.get("runner").filter(|_| name.starts_with("cfg("))?;
+        Some(format!("`{}` (of {name})", runner.as_str().map_or_else(|| runner.to_string(), str::to_owned)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runner_is_a_toml_array_whatever_the_path() {
+        let setting = runner_setting("x86_64-unknown-linux-gnu", Path::new("/a b/\"c\"'d'\\e"));
+        let table: toml::Table = setting.parse().expect("toml");
+        let runner = &table["target"]["x86_64-unknown-linux-gnu"]["runner"];
+        assert_eq!(runner[0].as_str(), Some("/a b/\"c\"'d'\\e"));
+        assert_eq!(runner[1].as_str(), Some(runner::COMMAND));
+    }
+
+    #[test]
+    fn runners_of_the_user_are_found() {
+        let arguments = ["target.'cfg(unix)'.runner='sudo -E'".to_owned()];
+        let config = Config::load(Path::new("/"), &arguments);
+        assert_eq!(runner_of_user(&config, "no-such-target").expect("a runner"), "`sudo -E` (of cfg(unix))");
+    }
+}

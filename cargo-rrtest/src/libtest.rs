@@ -1,0 +1,162 @@
+//! The arguments of test binaries that users know from libtest: which of its tests to run, and how.
+
+use crate::exit::Stop;
+
+/// Options of libtest that choose tests or their output, and mean nothing here: each test has a process of its own,
+/// and its output is shown if it fails. The flag tells whether a value follows.
+const WITHOUT_EFFECT: &[(&str, bool)] = &[
+    ("--nocapture", false),
+    ("--no-capture", false),
+    ("--show-output", false),
+    ("--quiet", false),
+    ("-q", false),
+    ("--color", true),
+    ("--format", true),
+    ("--test-threads", true),
+    ("--shuffle", false),
+    ("--shuffle-seed", true),
+];
+
+/// Which tests of a binary to run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Filter {
+    /// Names, or parts of names; any of them will do. Empty means all.
+    pub(crate) names: Vec<String>,
+    /// Names, or parts of names, of tests to leave out.
+    pub(crate) skip: Vec<String>,
+    /// Whether names must be equal and not only contained.
+    pub(crate) exact: bool,
+    /// What to do with tests marked `#[ignore]`.
+    pub(crate) ignored: Ignored,
+}
+
+/// What to do with tests marked `#[ignore]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Ignored {
+    /// Leave them out.
+    #[default]
+    Skip,
+    /// Run them only.
+    Only,
+    /// Run them with the others.
+    Include,
+}
+
+impl Filter {
+    /// From the test name that the command line names, and the arguments after `--`.
+    pub(crate) fn parse(name: Option<&str>, args: &[String]) -> Result<Self, Stop> {
+        let mut filter = Self { names: name.map(str::to_owned).into_iter().collect(), ..Self::default() };
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            let (flag, value) = match arg.split_once('=') {
+                Some((flag, value)) if flag.starts_with("--") => (flag, Some(value.to_owned())),
+                _ => (arg.as_str(), None),
+            };
+            match flag {
+                "--exact" => filter.exact = true,
+                "--ignored" if filter.ignored == Ignored::Skip => filter.ignored = Ignored::Only,
+                "--ignored" => {}
+                "--include-ignored" => filter.ignored = Ignored::Include,
+                "--skip" => {
+                    let value = value.or_else(|| args.next().cloned());
+                    filter.skip.push(value.ok_or_else(|| Stop::usage("`--skip` needs a test name"))?);
+                }
+                _ if !flag.starts_with('-') => filter.names.push(arg.clone()),
+                _ => match WITHOUT_EFFECT.iter().find(|(known, _)| *known == flag) {
+                    Some((_, true)) if value.is_none() => {
+                        args.next().ok_or_else(|| Stop::usage(format!("`{flag}` needs a value")))?;
+                    }
+                    Some(_) => {}
+                    None => return Err(unknown(arg)),
+                },
+            }
+        }
+        Ok(filter)
+    }
+
+    /// Whether a test is among those to run.
+    pub(crate) fn accepts(&self, name: &str, ignored: bool) -> bool {
+        let matches = |pattern: &String| if self.exact { name == pattern } else { name.contains(pattern.as_str()) };
+        let kind = match self.ignored {
+            Ignored::Skip => !ignored,
+            Ignored::Only => ignored,
+            Ignored::Include => true,
+        };
+        kind && (self.names.is_empty() || self.names.iter().any(matches)) && !self.skip.iter().any(matches)
+    }
+}
+
+fn unknown(arg: &str) -> Stop {
+    Stop::usage(format!(
+        "unknown argument `{arg}` after `--`\n  known there: test names, --exact, --skip NAME, --ignored, \
+         --include-ignored, and without effect: {}",
+        WITHOUT_EFFECT.iter().map(|(flag, _)| *flag).collect::<Vec<_>>().join(" ")
+    ))
+}
+
+/// The tests that `BINARY --list --format terse` names; none if this is not an answer of libtest's form.
+pub(crate) fn parse_list(output: &str) -> Option<Vec<String>> {
+    output
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            let (name, kind) = line.rsplit_once(": ")?;
+            matches!(kind, "test" | "benchmark" | "bench").then(|| name.to_owned())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(name: Option<&str>, args: &[&str]) -> Filter {
+        let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        Filter::parse(name, &args).expect("known arguments")
+    }
+
+    #[test]
+    fn parts_of_names_match_unless_exact() {
+        assert!(filter(Some("one"), &[]).accepts("tests::one_more", false));
+        assert!(!filter(Some("one"), &["--exact"]).accepts("tests::one_more", false));
+        assert!(filter(Some("tests::one"), &["--exact"]).accepts("tests::one", false));
+        assert!(filter(None, &["a", "b"]).accepts("b", false));
+        assert!(!filter(None, &["a", "b"]).accepts("c", false));
+    }
+
+    #[test]
+    fn skip_wins() {
+        let filter = filter(None, &["--skip", "slow", "--skip=net"]);
+        assert!(filter.accepts("quick", false));
+        assert!(!filter.accepts("slow_one", false));
+        assert!(!filter.accepts("net_one", false));
+    }
+
+    #[test]
+    fn ignored_tests() {
+        assert!(!filter(None, &[]).accepts("t", true));
+        assert!(filter(None, &["--ignored"]).accepts("t", true));
+        assert!(!filter(None, &["--ignored"]).accepts("t", false));
+        let both = filter(None, &["--ignored", "--include-ignored"]);
+        assert!(both.accepts("t", true) && both.accepts("t", false));
+    }
+
+    #[test]
+    fn what_has_no_effect_is_taken_with_its_value() {
+        assert_eq!(filter(None, &["--nocapture", "--test-threads", "3", "--color=always"]), Filter::default());
+    }
+
+    #[test]
+    fn unknown_arguments_are_named() {
+        let args = ["--bogus".to_owned()];
+        let stop = Filter::parse(None, &args).expect_err("an unknown argument");
+        assert!(stop.message.expect("a message").contains("--bogus"));
+    }
+
+    #[test]
+    fn lists() {
+        assert_eq!(parse_list("a::b: test\nc: benchmark\n").expect("a list"), ["a::b", "c"]);
+        assert_eq!(parse_list("hello world\n"), None);
+        assert_eq!(parse_list("").expect("an empty list"), [""; 0]);
+    }
+}

@@ -1,0 +1,193 @@
+//! The options that mean what they mean to `cargo test`, and their way back onto cargo's command line.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// What to build and test.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Selection {
+    /// Package to test (may be given several times)
+    #[arg(short, long = "package", value_name = "SPEC", help_heading = "Package selection")]
+    packages: Vec<String>,
+    /// Test all packages in the workspace
+    #[arg(long, alias = "all", help_heading = "Package selection")]
+    workspace: bool,
+    /// Leave out packages
+    #[arg(long, value_name = "SPEC", requires = "workspace", help_heading = "Package selection")]
+    exclude: Vec<String>,
+
+    /// Test only this package's library
+    #[arg(long, help_heading = "Target selection")]
+    lib: bool,
+    /// Test all binaries
+    #[arg(long, help_heading = "Target selection")]
+    bins: bool,
+    /// Test only this binary
+    #[arg(long, value_name = "NAME", help_heading = "Target selection")]
+    bin: Vec<String>,
+    /// Test all targets that have tests [default]
+    #[arg(long, help_heading = "Target selection")]
+    tests: bool,
+    /// Test only this integration test
+    #[arg(long, value_name = "NAME", help_heading = "Target selection")]
+    test: Vec<String>,
+    /// Test all examples
+    #[arg(long, help_heading = "Target selection")]
+    examples: bool,
+    /// Test only this example
+    #[arg(long, value_name = "NAME", help_heading = "Target selection")]
+    example: Vec<String>,
+    /// Test all benches
+    #[arg(long, help_heading = "Target selection")]
+    benches: bool,
+    /// Test only this bench
+    #[arg(long, value_name = "NAME", help_heading = "Target selection")]
+    bench: Vec<String>,
+    /// Test all targets (doctests are never recorded)
+    #[arg(long, help_heading = "Target selection")]
+    all_targets: bool,
+
+    /// Features to activate, separated by spaces or commas
+    #[arg(short = 'F', long, help_heading = "Feature selection")]
+    features: Vec<String>,
+    /// Activate all features
+    #[arg(long, help_heading = "Feature selection")]
+    all_features: bool,
+    /// Do not activate the `default` feature
+    #[arg(long, help_heading = "Feature selection")]
+    no_default_features: bool,
+
+    /// Build in release mode, with optimizations
+    #[arg(short, long, conflicts_with = "profile", help_heading = "Compilation")]
+    release: bool,
+    /// Build with this profile
+    #[arg(long, value_name = "NAME", help_heading = "Compilation")]
+    profile: Option<String>,
+    /// Build for this target triple (x86-64 Linux only)
+    #[arg(long, value_name = "TRIPLE", help_heading = "Compilation")]
+    pub(crate) target: Option<String>,
+    /// Directory for all generated artifacts; ours go to `rrtest` in it
+    #[arg(long, value_name = "DIR", help_heading = "Compilation")]
+    pub(crate) target_dir: Option<PathBuf>,
+    /// Number of parallel build jobs (`cargo test -j`)
+    #[arg(long, value_name = "N", help_heading = "Compilation")]
+    build_jobs: Option<String>,
+
+    /// Path to Cargo.toml
+    #[arg(long, value_name = "PATH", help_heading = "Manifest")]
+    pub(crate) manifest_path: Option<PathBuf>,
+    /// Assert that `Cargo.lock` will remain unchanged
+    #[arg(long, help_heading = "Manifest")]
+    locked: bool,
+    /// Run without accessing the network
+    #[arg(long, help_heading = "Manifest")]
+    offline: bool,
+    /// Equivalent to both --locked and --offline
+    #[arg(long, help_heading = "Manifest")]
+    frozen: bool,
+    /// Override a cargo configuration value
+    #[arg(long, value_name = "KEY=VALUE|PATH", help_heading = "Manifest")]
+    pub(crate) config: Vec<String>,
+    /// Unstable (nightly-only) flags to cargo
+    #[arg(short = 'Z', value_name = "FLAG", help_heading = "Manifest")]
+    unstable: Vec<String>,
+}
+
+impl Selection {
+    /// The arguments of `cargo test` that build what is selected. `--target` and `--target-dir` are not among them: the
+    /// caller has its own. Without a target selection, `--tests`: what `cargo test` runs, without doctests, which have
+    /// no executable to record.
+    pub(crate) fn build_args(&self) -> Vec<String> {
+        let mut args = Vec::new();
+        valued(&mut args, "--package", &self.packages);
+        flag(&mut args, "--workspace", self.workspace);
+        valued(&mut args, "--exclude", &self.exclude);
+        let before = args.len();
+        flag(&mut args, "--lib", self.lib);
+        flag(&mut args, "--bins", self.bins);
+        valued(&mut args, "--bin", &self.bin);
+        flag(&mut args, "--tests", self.tests);
+        valued(&mut args, "--test", &self.test);
+        flag(&mut args, "--examples", self.examples);
+        valued(&mut args, "--example", &self.example);
+        flag(&mut args, "--benches", self.benches);
+        valued(&mut args, "--bench", &self.bench);
+        flag(&mut args, "--all-targets", self.all_targets);
+        let default_targets = args.len() == before;
+        flag(&mut args, "--tests", default_targets);
+        valued(&mut args, "--features", &self.features);
+        flag(&mut args, "--all-features", self.all_features);
+        flag(&mut args, "--no-default-features", self.no_default_features);
+        flag(&mut args, "--release", self.release);
+        valued(&mut args, "--profile", &self.profile);
+        valued(&mut args, "--jobs", &self.build_jobs);
+        args.extend(self.manifest_args());
+        args
+    }
+
+    /// The arguments that every cargo command takes: manifest, lock file, network, configuration.
+    pub(crate) fn manifest_args(&self) -> Vec<String> {
+        let mut args = Vec::new();
+        if let Some(path) = &self.manifest_path {
+            args.extend(["--manifest-path".to_owned(), path.display().to_string()]);
+        }
+        flag(&mut args, "--locked", self.locked);
+        flag(&mut args, "--offline", self.offline);
+        flag(&mut args, "--frozen", self.frozen);
+        valued(&mut args, "--config", &self.config);
+        valued(&mut args, "-Z", &self.unstable);
+        args
+    }
+}
+
+fn flag(args: &mut Vec<String>, name: &str, given: bool) {
+    if given {
+        args.push(name.to_owned());
+    }
+}
+
+fn valued<'a>(args: &mut Vec<String>, name: &str, values: impl IntoIterator<Item = &'a String>) {
+    for value in values {
+        args.extend([name.to_owned(), value.clone()]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        selection: Selection,
+    }
+
+    fn build_args(args: &str) -> String {
+        let cli = Cli::try_parse_from(std::iter::once("x").chain(args.split_whitespace()));
+        cli.expect("arguments of cargo test").selection.build_args().join(" ")
+    }
+
+    #[test]
+    fn tests_are_the_default_target_selection() {
+        assert_eq!(build_args(""), "--tests");
+        assert_eq!(build_args("-p a --package b"), "--package a --package b --tests");
+        assert_eq!(build_args("--test it"), "--test it");
+        assert_eq!(build_args("--lib --bin b"), "--lib --bin b");
+    }
+
+    #[test]
+    fn everything_else_is_passed_on() {
+        assert_eq!(
+            build_args("--workspace --exclude x -F a,b --no-default-features -r --build-jobs 3 --locked -Z unstable"),
+            "--workspace --exclude x --tests --features a,b --no-default-features --release --jobs 3 --locked \
+             -Z unstable"
+        );
+    }
+
+    #[test]
+    fn target_and_target_dir_are_the_callers() {
+        assert_eq!(build_args("--target x86_64-unknown-linux-musl --target-dir d --profile p"), "--tests --profile p");
+    }
+}

@@ -1,0 +1,98 @@
+//! The compiler that cargo will use, and whether its LLVM takes the passes of an instrumented build.
+
+use std::env;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::config::Config;
+use crate::exit::{Status, Stop};
+use crate::hash::fnv1a;
+use crate::instrument::Level;
+
+/// A program that every level instruments.
+const SAMPLE: &str = "
+    pub fn sample(counter: &std::sync::atomic::AtomicU32, place: &mut u32) {
+        *place = counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    }";
+
+/// A Rust compiler.
+#[derive(Debug)]
+pub(crate) struct Toolchain {
+    rustc: PathBuf,
+    cwd: PathBuf,
+    verbose_version: String,
+}
+
+impl Toolchain {
+    /// The compiler that cargo would use in `cwd`.
+    pub(crate) fn find(cwd: &Path, config: &Config) -> Result<Self, Stop> {
+        let from_env = env::var_os("RUSTC").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let rustc = from_env.or_else(|| config.program(&["build", "rustc"])).unwrap_or_else(|| "rustc".into());
+        let output = Command::new(&rustc).arg("-vV").current_dir(cwd).output();
+        let output = output.map_err(|error| Stop::os(format!("cannot run `{}`", rustc.display()), &error))?;
+        if !output.status.success() {
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            return Err(Stop::new(Status::Failed, format!("`{} -vV` failed:\n{}", rustc.display(), stderr.trim_end())));
+        }
+        let verbose_version = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok(Self { rustc, cwd: cwd.to_owned(), verbose_version })
+    }
+
+    /// Its name and version, as `rustc -V` prints them.
+    pub(crate) fn version(&self) -> &str {
+        self.verbose_version.lines().next().unwrap_or("rustc, unknown version")
+    }
+
+    /// The triple it compiles for by default.
+    pub(crate) fn host(&self) -> &str {
+        self.verbose_version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or(env!("RRTEST_TARGET"))
+    }
+
+    /// Why this compiler cannot build for a level; none if it can. That it can is remembered in the build directory.
+    pub(crate) fn refusal(&self, level: Level, target: &str, build_dir: &Path) -> Option<String> {
+        let about = format!("{}{target}{}", self.verbose_version, level.codegen_flags().join(" "));
+        let mark = build_dir.join(format!("toolchain-{:016x}", fnv1a(about.as_bytes())));
+        if mark.exists() {
+            return None;
+        }
+        let refusal = self.try_passes(level, target).err();
+        if refusal.is_none() {
+            // Where the answer cannot be kept, it is asked for again.
+            let _kept = std::fs::create_dir_all(build_dir).and_then(|()| std::fs::write(&mark, ""));
+        }
+        refusal
+    }
+
+    /// Compile the sample, and look for the calls in what comes out.
+    pub(crate) fn try_passes(&self, level: Level, target: &str) -> Result<(), String> {
+        let Some(entry_point) = level.entry_point() else { return Ok(()) };
+        let dir = tempfile::tempdir().map_err(|error| format!("no temporary directory: {error}"))?;
+        let object = dir.path().join("sample.o");
+        let mut child = Command::new(&self.rustc)
+            .args(["--crate-name", "sample", "--crate-type", "lib", "--target", target])
+            .args(level.codegen_flags())
+            .arg(format!("--emit=obj={}", object.display()))
+            .arg("-")
+            .current_dir(&self.cwd)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("cannot run `{}`: {error}", self.rustc.display()))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A compiler that does not read says why on its standard error.
+            let _written = stdin.write_all(SAMPLE.as_bytes());
+        }
+        let output = child.wait_with_output().map_err(|error| format!("cannot wait for rustc: {error}"))?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).trim_end().to_owned());
+        }
+        let bytes = std::fs::read(&object).map_err(|error| format!("rustc left no object: {error}"))?;
+        if bytes.windows(entry_point.len()).any(|window| window == entry_point.as_bytes()) {
+            Ok(())
+        } else {
+            Err("it takes the passes, but compiles as if they were not there".to_owned())
+        }
+    }
+}

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use cargo_metadata::{Artifact, Message, Metadata, MetadataCommand};
+use clap::ColorChoice;
 
 use crate::config::Config;
 use crate::exit::{Status, Stop};
@@ -27,15 +28,18 @@ pub(crate) struct Project {
 impl Project {
     /// Ask cargo about the project that `selection` names.
     pub(crate) fn find(selection: &Selection) -> Result<Self, Stop> {
-        let metadata = MetadataCommand::new().cargo_path(program()).no_deps().other_options(selection.manifest_args());
-        let metadata = metadata.exec().map_err(|error| match error {
+        let mut command = MetadataCommand::new();
+        command.cargo_path(program()).no_deps().other_options(selection.manifest_args());
+        let metadata = command.exec().map_err(|error| match error {
             cargo_metadata::Error::CargoMetadata { stderr } => {
                 Stop::new(Status::Failed, stderr.trim_end().trim_start_matches("error: "))
             }
             error => Stop::new(Status::Failed, format!("cargo metadata: {error}")),
         })?;
         let target_dir = match &selection.target_dir {
-            Some(dir) => std::path::absolute(dir).map_err(|error| Stop::os("no working directory", &error))?,
+            Some(dir) => {
+                std::path::absolute(dir).map_err(|error| Stop::os("no working directory", &error))?
+            }
             None => metadata.target_directory.clone().into_std_path_buf(),
         };
         Ok(Self { metadata, target_dir })
@@ -62,6 +66,8 @@ pub(crate) struct Build<'a> {
     pub(crate) config: &'a Config,
     /// `-q` (below 0) or `-v` (above 0), as often as given.
     pub(crate) verbosity: i16,
+    /// `--color`.
+    pub(crate) color: Option<ColorChoice>,
     /// Build, and find no tests.
     pub(crate) no_run: bool,
 }
@@ -83,9 +89,10 @@ impl Build<'_> {
     /// build than the artifacts.
     pub(crate) fn run(&self) -> Result<Built, Stop> {
         let captures = tempfile::tempdir().map_err(|error| Stop::os("no temporary directory", &error))?;
-        let mut child = self.command(captures.path())?.spawn().map_err(|error| {
-            Stop::os(format!("cannot run `{}`", program().display()), &error)
-        })?;
+        let mut child = self
+            .command(captures.path())?
+            .spawn()
+            .map_err(|error| Stop::os(format!("cannot run `{}`", program().display()), &error))?;
         let mut artifacts = HashMap::new();
         let mut finished = false;
         if let Some(stdout) = child.stdout.take() {
@@ -107,14 +114,18 @@ impl Build<'_> {
             return Err(Stop::said(Status::Failed));
         }
         if !status.success() {
-            return Err(Stop::new(Status::Recorder, "cargo built the tests, but could not list them (see above)"));
+            return Err(Stop::new(
+                Status::Recorder,
+                "cargo built the tests, but could not list them (see above)",
+            ));
         }
         let captures = if self.no_run { Vec::new() } else { runner::captures(captures.path())? };
         Ok(Built { artifacts, captures })
     }
 
     fn command(&self, captures: &Path) -> Result<Command, Stop> {
-        let ourselves = env::current_exe().map_err(|error| Stop::os("cannot find our own executable", &error))?;
+        let ourselves =
+            env::current_exe().map_err(|error| Stop::os("cannot find our own executable", &error))?;
         let chain = wrapper::of_user(self.config);
         let order = wrapper::Order { flags: self.level.flags(self.build_dir)?, chain };
         let capture = runner::Order { dir: captures.to_owned(), rustc_wrapper: env::var_os("RUSTC_WRAPPER") };
@@ -131,6 +142,7 @@ impl Build<'_> {
             .args(["--config", &runner_setting(self.target, &ourselves)])
             .args((self.verbosity < 0).then_some("--quiet"))
             .args((0..self.verbosity).map(|_| "--verbose"))
+            .args(self.color.map(|color| format!("--color={color}")))
             .args(self.no_run.then_some("--no-run"))
             .env("RUSTC_WRAPPER", &ourselves)
             .env(wrapper::VARIABLE, serde_json::to_string(&order).unwrap_or_default())

@@ -142,7 +142,10 @@ mod tests {
     #[test]
     fn an_empty_setting_and_a_broken_file_are_nothing() {
         let (_dir, config) = configured(
-            &[("work/space/.cargo/config.toml", "= broken"), ("work/.cargo/config.toml", "rrtest-check.rustc-wrapper = ''")],
+            &[
+                ("work/space/.cargo/config.toml", "= broken"),
+                ("work/.cargo/config.toml", "rrtest-check.rustc-wrapper = ''"),
+            ],
             &[],
         );
         assert_eq!(config.program(KEYS), None);

@@ -38,13 +38,17 @@ impl Test {
 
 /// The tests in what cargo built, filtered, in cargo's order.
 pub(crate) fn tests(project: &Project, built: &Built, filter: &Filter) -> Result<Vec<Test>, Stop> {
-    let packages: HashMap<_, _> = project.metadata.packages.iter().map(|package| (&package.id, package)).collect();
+    let packages: HashMap<_, _> =
+        project.metadata.packages.iter().map(|package| (&package.id, package)).collect();
     let mut tests = Vec::new();
     for capture in &built.captures {
         let Some(artifact) = built.artifacts.get(&capture.program.path) else {
             return Err(Stop::new(
                 Status::Recorder,
-                format!("cargo ran {}, which it did not name among what it built", capture.program.path.display()),
+                format!(
+                    "cargo ran {}, which it did not name among what it built",
+                    capture.program.path.display()
+                ),
             ));
         };
         let package = packages.get(&artifact.package_id).map_or("?", |package| package.name.as_str());
@@ -53,7 +57,12 @@ pub(crate) fn tests(project: &Project, built: &Built, filter: &Filter) -> Result
     Ok(tests)
 }
 
-fn tests_of(package: &str, artifact: &Artifact, capture: &Capture, filter: &Filter) -> Result<Vec<Test>, Stop> {
+fn tests_of(
+    package: &str,
+    artifact: &Artifact,
+    capture: &Capture,
+    filter: &Filter,
+) -> Result<Vec<Test>, Stop> {
     let target = &artifact.target;
     let binary = binary_id(package, &target.name, target.kind.first());
     let test = |name: &str, args: &[&str], harness| {
@@ -76,9 +85,11 @@ fn tests_of(package: &str, artifact: &Artifact, capture: &Capture, filter: &Filt
             }
             Ok(tests)
         }
-        _ if own_harness => {
-            Ok(filter.accepts(&target.name, false).then(|| test(&target.name, &[], false)).into_iter().collect())
-        }
+        _ if own_harness => Ok(filter
+            .accepts(&target.name, false)
+            .then(|| test(&target.name, &[], false))
+            .into_iter()
+            .collect()),
         _ => Err(Stop::new(
             Status::Recorder,
             format!(
@@ -106,7 +117,12 @@ fn binary_id(package: &str, target: &str, kind: Option<&TargetKind>) -> String {
 fn has_own_harness(artifact: &Artifact) -> bool {
     let manifest = std::fs::read_to_string(artifact.manifest_path.as_std_path()).unwrap_or_default();
     let manifest: Table = manifest.parse().unwrap_or_default();
-    says_no_harness(&manifest, artifact.target.kind.first(), &artifact.target.name, artifact.target.src_path.as_std_path())
+    says_no_harness(
+        &manifest,
+        artifact.target.kind.first(),
+        &artifact.target.name,
+        artifact.target.src_path.as_std_path(),
+    )
 }
 
 fn says_no_harness(manifest: &Table, kind: Option<&TargetKind>, name: &str, source: &Path) -> bool {

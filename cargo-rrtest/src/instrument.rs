@@ -68,7 +68,8 @@ impl Level {
     /// All that is added to a unit's rustc command line. Writes the runtime object into `build_dir`.
     pub(crate) fn flags(self, build_dir: &Path) -> Result<Vec<String>, Stop> {
         let object = build_dir.join("runtime.o");
-        write_object(&object).map_err(|error| Stop::os(format!("cannot write {}", object.display()), &error))?;
+        write_object(&object)
+            .map_err(|error| Stop::os(format!("cannot write {}", object.display()), &error))?;
         let mut flags: Vec<_> = self.codegen_flags().iter().map(|flag| (*flag).to_owned()).collect();
         flags.push(format!("-Clink-arg={}", object.display()));
         Ok(flags)

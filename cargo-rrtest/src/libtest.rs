@@ -76,7 +76,8 @@ impl Filter {
 
     /// Whether a test is among those to run.
     pub(crate) fn accepts(&self, name: &str, ignored: bool) -> bool {
-        let matches = |pattern: &String| if self.exact { name == pattern } else { name.contains(pattern.as_str()) };
+        let matches =
+            |pattern: &String| if self.exact { name == pattern } else { name.contains(pattern.as_str()) };
         let kind = match self.ignored {
             Ignored::Skip => !ignored,
             Ignored::Only => ignored,
@@ -143,7 +144,10 @@ mod tests {
 
     #[test]
     fn what_has_no_effect_is_taken_with_its_value() {
-        assert_eq!(filter(None, &["--nocapture", "--test-threads", "3", "--color=always"]), Filter::default());
+        assert_eq!(
+            filter(None, &["--nocapture", "--test-threads", "3", "--color=always"]),
+            Filter::default()
+        );
     }
 
     #[test]

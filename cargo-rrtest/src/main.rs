@@ -1,2 +1,85 @@
 //! `cargo rrtest`: `cargo test` with a recorder.
-fn main() {}
+//!
+//! The subcommand builds the tests with a clock compiled in ([`instrument`], [`wrapper`], [`toolchain`], [`cargo`]),
+//! finds them ([`runner`], [`discover`]), and makes attempts at each ([`campaign`], [`attempt`]) with the engine. What
+//! happens is a stream of [`events`] that [`display`], [`progress`], [`json`] and [`junit`] each read.
+
+mod attempt;
+mod campaign;
+mod cargo;
+mod cli;
+mod config;
+mod describe;
+mod discover;
+mod display;
+mod doctor;
+mod events;
+mod exec;
+mod exit;
+mod fingerprint;
+mod hash;
+mod instrument;
+mod interrupt;
+mod json;
+mod junit;
+mod libtest;
+mod outcome;
+mod progress;
+mod replay;
+mod run;
+mod runner;
+mod seed;
+mod selection;
+mod show;
+mod toolchain;
+mod traces;
+mod wrapper;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use exit::{Status, Stop};
+
+fn main() -> ExitCode {
+    let mut args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some(order) = wrapper::Order::from_env().filter(|_| wrapper::is_wrapper_call(&args)) {
+        return end(Err(order.execute(&args)));
+    }
+    if args.first().is_some_and(|first| first == runner::COMMAND) {
+        return end(runner::capture(&args[1..]).map(|()| Status::Success.into()));
+    }
+    // Cargo passes the subcommand's own name first.
+    if args.first().is_some_and(|first| first == "rrtest") {
+        args.remove(0);
+    }
+    run::choose_colors(None);
+    let cli = Cli::parse_from(std::iter::once("cargo-rrtest".into()).chain(args));
+    // A panic is a failure of ours; unhandled, its exit code would be that of a failed test.
+    end(std::panic::catch_unwind(|| dispatch(cli)).unwrap_or(Err(Stop::said(Status::Recorder))))
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode, Stop> {
+    match cli.command {
+        None => run::run(&cli.run),
+        Some(Command::Run(options)) => run::run(&options),
+        Some(Command::Replay(options)) => replay::run(&options),
+        Some(Command::Ls(place)) => show::ls(&place),
+        Some(Command::Show(options)) => show::show(&options),
+        Some(Command::Rm(options)) => show::rm(&options),
+        Some(Command::Exec(options)) => return exec::run(&options).map(ExitCode::from),
+        Some(Command::Doctor(_)) => doctor::run(),
+    }
+    .map(ExitCode::from)
+}
+
+fn end(result: Result<ExitCode, Stop>) -> ExitCode {
+    result.unwrap_or_else(|stop| {
+        if let Some(message) = &stop.message {
+            display::error(message);
+        }
+        stop.status.into()
+    })
+}

@@ -112,7 +112,8 @@ fn ask(program: &Program, args: &[&str]) -> Result<Answer, Stop> {
     let status = child.wait();
     drop(done);
     let _guard_ended = guard.join();
-    let status = status.map_err(|error| Stop::os(format!("cannot wait for {}", program.path.display()), &error))?;
+    let status =
+        status.map_err(|error| Stop::os(format!("cannot wait for {}", program.path.display()), &error))?;
     Ok(Answer { success: status.success(), stdout, stderr })
 }
 
@@ -130,7 +131,10 @@ fn reader(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8
 /// The captures in a directory, in the order in which cargo ran the binaries.
 pub(crate) fn captures(dir: &Path) -> Result<Vec<Capture>, Stop> {
     let unreadable = |error: &dyn std::fmt::Display| {
-        Stop::new(Status::Recorder, format!("cannot read what cargo was seen to run in {}: {error}", dir.display()))
+        Stop::new(
+            Status::Recorder,
+            format!("cannot read what cargo was seen to run in {}: {error}", dir.display()),
+        )
     };
     let mut files = fs::read_dir(dir)
         .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>())

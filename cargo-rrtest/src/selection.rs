@@ -95,6 +95,11 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
+    /// The project that is meant where nothing is built.
+    pub(crate) fn of_project(manifest_path: Option<PathBuf>, target_dir: Option<PathBuf>) -> Self {
+        Self { manifest_path, target_dir, ..Self::default() }
+    }
+
     /// The arguments of `cargo test` that build what is selected. `--target` and `--target-dir` are not among them: the
     /// caller has its own. Without a target selection, `--tests`: what `cargo test` runs, without doctests, which have
     /// no executable to record.
@@ -180,7 +185,9 @@ mod tests {
     #[test]
     fn everything_else_is_passed_on() {
         assert_eq!(
-            build_args("--workspace --exclude x -F a,b --no-default-features -r --build-jobs 3 --locked -Z unstable"),
+            build_args(
+                "--workspace --exclude x -F a,b --no-default-features -r --build-jobs 3 --locked -Z unstable"
+            ),
             "--workspace --exclude x --tests --features a,b --no-default-features --release --jobs 3 --locked \
              -Z unstable"
         );
@@ -188,6 +195,9 @@ mod tests {
 
     #[test]
     fn target_and_target_dir_are_the_callers() {
-        assert_eq!(build_args("--target x86_64-unknown-linux-musl --target-dir d --profile p"), "--tests --profile p");
+        assert_eq!(
+            build_args("--target x86_64-unknown-linux-musl --target-dir d --profile p"),
+            "--tests --profile p"
+        );
     }
 }

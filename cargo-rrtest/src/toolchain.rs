@@ -28,12 +28,16 @@ impl Toolchain {
     /// The compiler that cargo would use in `cwd`.
     pub(crate) fn find(cwd: &Path, config: &Config) -> Result<Self, Stop> {
         let from_env = env::var_os("RUSTC").filter(|path| !path.is_empty()).map(PathBuf::from);
-        let rustc = from_env.or_else(|| config.program(&["build", "rustc"])).unwrap_or_else(|| "rustc".into());
+        let rustc =
+            from_env.or_else(|| config.program(&["build", "rustc"])).unwrap_or_else(|| "rustc".into());
         let output = Command::new(&rustc).arg("-vV").current_dir(cwd).output();
         let output = output.map_err(|error| Stop::os(format!("cannot run `{}`", rustc.display()), &error))?;
         if !output.status.success() {
             let stderr = String::from_utf8_lossy(&output.stderr);
-            return Err(Stop::new(Status::Failed, format!("`{} -vV` failed:\n{}", rustc.display(), stderr.trim_end())));
+            return Err(Stop::new(
+                Status::Failed,
+                format!("`{} -vV` failed:\n{}", rustc.display(), stderr.trim_end()),
+            ));
         }
         let verbose_version = String::from_utf8_lossy(&output.stdout).into_owned();
         Ok(Self { rustc, cwd: cwd.to_owned(), verbose_version })
@@ -46,7 +50,10 @@ impl Toolchain {
 
     /// The triple it compiles for by default.
     pub(crate) fn host(&self) -> &str {
-        self.verbose_version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or(env!("RRTEST_TARGET"))
+        self.verbose_version
+            .lines()
+            .find_map(|line| line.strip_prefix("host: "))
+            .unwrap_or(env!("RRTEST_TARGET"))
     }
 
     /// Why this compiler cannot build for a level; none if it can. That it can is remembered in the build directory.

@@ -33,7 +33,8 @@ impl Order {
 
     /// Become the compiler. `args` is rustc's path and what follows it. Returns only on failure.
     pub(crate) fn execute(&self, args: &[OsString]) -> Stop {
-        let mut words = self.chain.iter().map(|chain| chain.as_os_str()).chain(args.iter().map(OsString::as_os_str));
+        let mut words =
+            self.chain.iter().map(|chain| chain.as_os_str()).chain(args.iter().map(OsString::as_os_str));
         let Some(program) = words.next() else {
             return Stop::usage("called as a rustc wrapper without a command");
         };
@@ -55,7 +56,8 @@ fn is_for_target(args: &[OsString]) -> bool {
         && args.iter().any(|arg| {
             names_target(arg)
                 || arg.to_str().and_then(|arg| arg.strip_prefix('@')).is_some_and(|file| {
-                    std::fs::read_to_string(file).is_ok_and(|text| text.lines().any(|line| names_target(OsStr::new(line))))
+                    std::fs::read_to_string(file)
+                        .is_ok_and(|text| text.lines().any(|line| names_target(OsStr::new(line))))
                 })
         })
 }
@@ -71,7 +73,8 @@ pub(crate) fn of_user(config: &crate::config::Config) -> Option<PathBuf> {
 
 /// Whether our own status as wrapper makes sense: the first argument is the compiler, not a command of ours.
 pub(crate) fn is_wrapper_call(args: &[OsString]) -> bool {
-    args.first().is_some_and(|first| first != "rrtest" && first != crate::runner::COMMAND && !is_option(first))
+    args.first()
+        .is_some_and(|first| first != "rrtest" && first != crate::runner::COMMAND && !is_option(first))
 }
 
 fn is_option(arg: &OsStr) -> bool {
@@ -98,7 +101,8 @@ mod tests {
     #[test]
     fn arguments_in_a_file() {
         let mut file = tempfile::NamedTempFile::new().expect("a file");
-        std::io::Write::write_all(&mut file, b"--crate-name\na\n--target\nx86_64-unknown-linux-gnu\n").expect("text");
+        std::io::Write::write_all(&mut file, b"--crate-name\na\n--target\nx86_64-unknown-linux-gnu\n")
+            .expect("text");
         assert!(is_for_target(&["rustc".into(), format!("@{}", file.path().display()).into()]));
     }
 }

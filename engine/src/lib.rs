@@ -25,6 +25,7 @@ compile_error!("rrtest records Linux x86-64 programs only");
 pub mod ending;
 pub mod error;
 pub mod keep;
+pub mod probe;
 pub mod program;
 pub mod record;
 pub mod replay;

@@ -1,0 +1,226 @@
+//! One attempt: record a test, judge the outcome, keep the trace if it is worth keeping.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use clap::ValueEnum;
+use rrtest_engine::Error;
+use rrtest_engine::ending::{Ending, Stats};
+use rrtest_engine::keep::{self, Kept};
+use rrtest_engine::program::Program;
+use rrtest_engine::record::{self, Options, Recording};
+use rrtest_engine::schedule::StrategyName;
+use serde_json::{Value, json};
+
+use crate::discover::Test;
+use crate::events;
+use crate::fingerprint::Fingerprint;
+use crate::instrument::Level;
+use crate::outcome::Outcome;
+use crate::seed::{Seed, strategy_name};
+use crate::traces::Store;
+
+/// How many cores recorded programs are told there are. The same everywhere, so that a seed means the same everywhere;
+/// enough for pools that size themselves by it to have several threads.
+pub(crate) const PRETEND_CORES: usize = 4;
+
+/// Which attempts' traces to keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Keep {
+    /// Those of failures, one for each distinct failure
+    OnFailure,
+    /// All
+    Always,
+}
+
+/// What an attempt needs of the engine.
+pub(crate) trait Engine: Sync {
+    /// See [`record::record`].
+    fn record(&self, program: &Program, options: &Options<'_>) -> Result<Recording, Error>;
+    /// See [`keep::keep`].
+    fn keep(
+        &self,
+        recording: &Recording,
+        path: &Path,
+        info: &Value,
+        core: usize,
+        stop: &AtomicBool,
+    ) -> Result<Kept, Error>;
+}
+
+/// The engine itself.
+#[derive(Debug)]
+pub(crate) struct Real;
+
+impl Engine for Real {
+    fn record(&self, program: &Program, options: &Options<'_>) -> Result<Recording, Error> {
+        record::record(program, options)
+    }
+
+    fn keep(
+        &self,
+        recording: &Recording,
+        path: &Path,
+        info: &Value,
+        core: usize,
+        stop: &AtomicBool,
+    ) -> Result<Kept, Error> {
+        keep::keep(recording, path, info, core, stop)
+    }
+}
+
+/// What all attempts of a run have in common.
+pub(crate) struct Setting<'a> {
+    /// Who records.
+    pub(crate) engine: &'a dyn Engine,
+    /// Where traces go.
+    pub(crate) store: &'a Store,
+    /// Which traces to keep.
+    pub(crate) keep: Keep,
+    /// How long an attempt may run.
+    pub(crate) timeout: Duration,
+    /// How the tests were built.
+    pub(crate) level: Level,
+    /// The compiler that built them.
+    pub(crate) rustc: &'a str,
+    /// The failures whose traces are kept.
+    pub(crate) known: Mutex<HashSet<Fingerprint>>,
+}
+
+/// Which attempt to make.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    /// The test.
+    pub(crate) test: Arc<Test>,
+    /// Which attempt of it, from 1.
+    pub(crate) number: u64,
+    /// Its seed.
+    pub(crate) seed: Seed,
+    /// The strategy, if not the seed's own.
+    pub(crate) strategy: Option<StrategyName>,
+}
+
+impl Setting<'_> {
+    /// Make an attempt on `core`. When `stop` becomes true it is given up, which is an error; but a failure that has
+    /// been found by then is kept all the same.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`], and [`Error::Forbidden`], which no further attempt would escape. Other errors are outcomes.
+    pub(crate) fn attempt(&self, job: Job, core: usize, stop: &AtomicBool) -> Result<events::Attempt, Error> {
+        let plan = job.seed.plan(job.strategy);
+        let mut attempt = events::Attempt {
+            test: job.test,
+            number: job.number,
+            seed: job.seed,
+            strategy: plan.strategy,
+            level: self.level,
+            outcome: Outcome::Error,
+            ending: None,
+            output: Vec::new(),
+            stats: Stats::default(),
+            wall: Duration::ZERO,
+            trace: None,
+            repeats: false,
+            message: None,
+        };
+        let options = Options {
+            plan,
+            core,
+            pretend_cores: PRETEND_CORES,
+            timeout: self.timeout,
+            watchdog_main: attempt.test.harness,
+            stop,
+        };
+        match self.engine.record(&attempt.test.program, &options) {
+            Ok(recording) => self.judge(&mut attempt, recording, core),
+            Err(error @ (Error::Stopped | Error::Forbidden { .. })) => return Err(error),
+            Err(error) => attempt.message = Some(error.to_string()),
+        }
+        Ok(attempt)
+    }
+
+    fn judge(&self, attempt: &mut events::Attempt, recording: Recording, core: usize) {
+        attempt.outcome = Outcome::of(&recording.ending);
+        attempt.stats = recording.stats;
+        attempt.wall = recording.wall;
+        if let Ending::Unsupported { what, task, name } = &recording.ending {
+            attempt.message = Some(format!("{what} cannot be recorded yet ({task}, thread `{name}`)"));
+        } else if attempt.outcome.is_failure() {
+            let output: Vec<u8> =
+                recording.output.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect();
+            let test = attempt.test.id();
+            let fingerprint = Fingerprint::of(&test, &recording.ending, &String::from_utf8_lossy(&output));
+            attempt.repeats = !self.known().insert(fingerprint.clone());
+            if self.keep == Keep::Always || !attempt.repeats {
+                self.keep(attempt, &recording, core);
+            }
+            if attempt.outcome == Outcome::Error && !attempt.repeats {
+                // The next failure of this kind may be kept in its place.
+                self.known().remove(&fingerprint);
+            }
+        } else if self.keep == Keep::Always {
+            self.keep(attempt, &recording, core);
+        }
+        attempt.ending = Some(recording.ending);
+        attempt.output = recording.output;
+    }
+
+    /// Keep the trace. If that fails, or the trace does not replay, the outcome is an error of ours.
+    fn keep(&self, attempt: &mut events::Attempt, recording: &Recording, core: usize) {
+        // Not given up on Ctrl-C: a failure that was found is worth the moment. A second Ctrl-C ends the process.
+        let never = AtomicBool::new(false);
+        let kept = self
+            .store
+            .new_path(&attempt.test.binary, &attempt.test.name, attempt.seed)
+            .map_err(|stop| stop.message.unwrap_or_default());
+        let kept = kept.and_then(|path| {
+            let info = info(attempt, self.rustc);
+            let kept =
+                self.engine.keep(recording, &path, &info, core, &never).map_err(|error| error.to_string())?;
+            Ok((path, kept.divergence))
+        });
+        let outcome = attempt.outcome.name();
+        match kept {
+            Ok((path, divergence)) => {
+                attempt.trace = Some(events::Kept { path, verified: divergence.is_none() });
+                attempt.message = divergence.map(|divergence| {
+                    format!(
+                        "the attempt {outcome}, but its trace does not replay: this is a bug of rrtest, please report \
+                         it with the trace\n{divergence}"
+                    )
+                });
+            }
+            Err(message) => {
+                attempt.message =
+                    Some(format!("the attempt {outcome}, but its trace cannot be kept: {message}"));
+            }
+        }
+        if attempt.message.is_some() {
+            attempt.outcome = Outcome::Error;
+        }
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashSet<Fingerprint>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a trace says of itself.
+fn info(attempt: &events::Attempt, rustc: &str) -> Value {
+    json!({
+        "package": attempt.test.package,
+        "binary": attempt.test.binary,
+        "test": attempt.test.name,
+        "attempt": attempt.number,
+        "seed": attempt.seed.to_string(),
+        "strategy": strategy_name(attempt.strategy),
+        "preempt": attempt.level.name(),
+        "outcome": attempt.outcome,
+        "created": humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        "rustc": rustc,
+        "rrtest": env!("CARGO_PKG_VERSION"),
+    })
+}

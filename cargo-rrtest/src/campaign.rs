@@ -1,0 +1,244 @@
+//! The campaign: attempts, round after round over the tests, until a failure, a number or a time.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rrtest_engine::Error;
+use rrtest_engine::schedule::StrategyName;
+
+use crate::attempt::{Job, Setting};
+use crate::discover::Test;
+use crate::events::{Attempt, Event, Reporter, Started, Summary};
+use crate::exit::Stop;
+use crate::interrupt::Interrupt;
+use crate::outcome::Outcome;
+use crate::seed::{Expectation, Seed};
+
+/// After so many errors of ours a test is left out: it would only repeat them.
+const MAX_ERRORS: u32 = 3;
+
+/// What attempts to make.
+#[derive(Clone, Debug)]
+pub(crate) struct Schedule {
+    /// Attempts of each test, if limited.
+    pub(crate) runs: Option<u64>,
+    /// Time in all, if limited.
+    pub(crate) time: Option<Duration>,
+    /// End at the first failure.
+    pub(crate) until_fail: bool,
+    /// Do not, but count failures.
+    pub(crate) keep_going: bool,
+    /// The strategies to rotate over; not empty.
+    pub(crate) strategies: Vec<StrategyName>,
+    /// Whether `strategies` is the user's choice, which wins over the one that the first seed names.
+    pub(crate) chosen: bool,
+    /// The seed of the first attempt of each test, from which those of all others are derived; by default any.
+    pub(crate) seed: Option<Seed>,
+}
+
+/// What is known of a test while the campaign runs.
+#[derive(Debug)]
+struct Progress {
+    test: Arc<Test>,
+    attempts: u64,
+    expected: Expectation,
+    errors: u32,
+    left_out: bool,
+}
+
+/// Which attempt is next. The workers take from it in turn.
+#[derive(Debug)]
+struct Queue {
+    tests: Vec<Progress>,
+    /// The next test's index.
+    next: usize,
+    schedule: Schedule,
+    seed: Seed,
+}
+
+impl Queue {
+    fn new(tests: Vec<Test>, schedule: Schedule) -> Self {
+        let progress = |test| Progress {
+            test: Arc::new(test),
+            attempts: 0,
+            expected: Expectation::default(),
+            errors: 0,
+            left_out: false,
+        };
+        let seed = schedule.seed.unwrap_or_else(|| Seed::arbitrary(schedule.strategies[0]));
+        Self { tests: tests.into_iter().map(progress).collect(), next: 0, schedule, seed }
+    }
+
+    /// The next attempt, with its test's index; none when all have been handed out.
+    fn take(&mut self) -> Option<(usize, Job)> {
+        let count = self.tests.len();
+        let index = (0..count).map(|offset| (self.next + offset) % count).find(|index| {
+            let test = &self.tests[*index];
+            !test.left_out && self.schedule.runs.is_none_or(|runs| test.attempts < runs)
+        })?;
+        self.next = (index + 1) % count;
+        let progress = &mut self.tests[index];
+        progress.attempts += 1;
+        let (number, expected) = (progress.attempts, progress.expected);
+        let test = progress.test.clone();
+        let strategies = &self.schedule.strategies;
+        let strategy = strategies[(number - 1) as usize % strategies.len()];
+        let job = if number == 1 {
+            let strategy = self.schedule.chosen.then_some(strategy);
+            Job { test, number, seed: self.seed, strategy }
+        } else {
+            let seed = self.seed.derive(&test.id(), number, strategy, expected);
+            Job { test, number, seed, strategy: None }
+        };
+        Some((index, job))
+    }
+
+    /// Learn from an attempt of the test of this index.
+    fn learn(&mut self, index: usize, attempt: &Attempt) {
+        let progress = &mut self.tests[index];
+        progress.expected.ticks = progress.expected.ticks.max(attempt.stats.ticks);
+        progress.expected.tasks = progress.expected.tasks.max(attempt.stats.tasks);
+        progress.errors += u32::from(attempt.outcome == Outcome::Error);
+        progress.left_out |= attempt.outcome == Outcome::Unsupported || progress.errors >= MAX_ERRORS;
+    }
+}
+
+/// What a worker tells the dispatcher.
+enum Message {
+    Done(Box<Attempt>),
+    Fatal(Error),
+}
+
+/// Make the attempts, one at a time on each of `cores`, and report them as they end. Sets the interrupt's stop flag when
+/// the campaign is over.
+pub(crate) fn run(
+    tests: Vec<Test>,
+    schedule: Schedule,
+    setting: &Setting<'_>,
+    cores: &[usize],
+    interrupt: &Interrupt,
+    reporters: &mut [Box<dyn Reporter + '_>],
+) -> Result<Summary, Stop> {
+    let start = Instant::now();
+    let deadline = schedule.time.map(|time| start + time);
+    let mut binaries: Vec<_> = tests.iter().map(|test| test.binary.clone()).collect();
+    binaries.dedup();
+    let mut summary = Summary {
+        attempts: 0,
+        tests: tests.len(),
+        passed: 0,
+        failures: 0,
+        errors: 0,
+        failed: Vec::new(),
+        wall: Duration::ZERO,
+        interrupted: false,
+    };
+    let queue = Queue::new(tests, schedule.clone());
+    let started = Started {
+        tests: summary.tests,
+        binaries: binaries.len(),
+        slots: cores.len(),
+        seed: queue.seed,
+        attempts: schedule.runs.map(|runs| runs.saturating_mul(summary.tests as u64)),
+        time: schedule.time,
+        until_fail: schedule.until_fail,
+    };
+    tell(reporters, &Event::Started(started))?;
+    let queue = Mutex::new(queue);
+    let ended = thread::scope(|scope| {
+        let (sender, receiver) = mpsc::channel();
+        for core in cores {
+            let (queue, sender) = (&queue, sender.clone());
+            let stop_at_failure = schedule.until_fail && !schedule.keep_going;
+            scope.spawn(move || work(queue, *core, setting, interrupt, stop_at_failure, &sender));
+        }
+        drop(sender);
+        // Whatever ends this loop early must end the workers too, or the scope would wait for them.
+        let result = dispatch(&receiver, deadline, interrupt, &mut summary, reporters);
+        interrupt.stop.store(true, Ordering::SeqCst);
+        result
+    });
+    ended?;
+    summary.wall = start.elapsed();
+    summary.interrupted = interrupt.by_user();
+    Ok(summary)
+}
+
+/// Read what the workers say until the last of them has ended.
+fn dispatch(
+    receiver: &mpsc::Receiver<Message>,
+    deadline: Option<Instant>,
+    interrupt: &Interrupt,
+    summary: &mut Summary,
+    reporters: &mut [Box<dyn Reporter + '_>],
+) -> Result<(), Stop> {
+    let mut fatal = None;
+    loop {
+        // After the deadline there is nothing to wait for but the workers' end.
+        let wait = deadline.filter(|_| !interrupt.stop.load(Ordering::SeqCst));
+        let message = match wait {
+            Some(deadline) => receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())),
+            None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match message {
+            Ok(Message::Done(attempt)) => {
+                summary.attempts += 1;
+                summary.passed += u64::from(attempt.outcome == Outcome::Passed);
+                summary.failures += u64::from(attempt.outcome.is_failure());
+                summary.errors += u64::from(attempt.outcome.is_ours());
+                let id = attempt.test.id();
+                if attempt.outcome.is_failure() && !summary.failed.contains(&id) {
+                    summary.failed.push(id);
+                }
+                tell(reporters, &Event::Attempt(attempt))?;
+            }
+            Ok(Message::Fatal(error)) => fatal = fatal.or(Some(error)),
+            Err(RecvTimeoutError::Timeout) => interrupt.stop.store(true, Ordering::SeqCst),
+            Err(RecvTimeoutError::Disconnected) => return fatal.map_or(Ok(()), |error| Err(error.into())),
+        }
+    }
+}
+
+/// Make attempts on one core until there are none to make.
+fn work(
+    queue: &Mutex<Queue>,
+    core: usize,
+    setting: &Setting<'_>,
+    interrupt: &Interrupt,
+    stop_at_failure: bool,
+    sender: &Sender<Message>,
+) {
+    let lock = || queue.lock().unwrap_or_else(PoisonError::into_inner);
+    while !interrupt.stop.load(Ordering::SeqCst) {
+        let Some((index, job)) = lock().take() else { return };
+        let message = match setting.attempt(job, core, &interrupt.stop) {
+            Ok(attempt) => {
+                lock().learn(index, &attempt);
+                if stop_at_failure && attempt.outcome.is_failure() {
+                    interrupt.stop.store(true, Ordering::SeqCst);
+                }
+                Message::Done(Box::new(attempt))
+            }
+            Err(Error::Stopped) => return,
+            Err(error) => {
+                interrupt.stop.store(true, Ordering::SeqCst);
+                Message::Fatal(error)
+            }
+        };
+        if sender.send(message).is_err() {
+            return;
+        }
+    }
+}
+
+/// Let all reports see an event.
+pub(crate) fn tell(reporters: &mut [Box<dyn Reporter + '_>], event: &Event) -> Result<(), Stop> {
+    reporters.iter_mut().try_for_each(|reporter| reporter.report(event))
+}
+
+#[cfg(test)]
+#[path = "campaign_tests.rs"]
+mod tests;

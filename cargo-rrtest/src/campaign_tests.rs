@@ -1,0 +1,213 @@
+//! The campaign with an engine that does as it is told.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use rrtest_engine::ending::{Ending, Stats};
+use rrtest_engine::keep::Kept;
+use rrtest_engine::program::Program;
+use rrtest_engine::record::{Options, Recording};
+use rrtest_engine::trace::event::Stream;
+use rrtest_engine::trace::log::Log;
+use serde_json::Value;
+
+use super::*;
+use crate::attempt::{Engine, Keep};
+use crate::instrument::Level;
+use crate::traces::Store;
+
+/// What the fake engine makes of the n-th recording (from 1) of a test.
+type Script = fn(test: &str, number: usize) -> Result<(Ending, &'static str), Error>;
+
+struct Fake {
+    script: Script,
+    recorded: Mutex<Vec<String>>,
+    seeds: Mutex<Vec<u64>>,
+    replays: bool,
+}
+
+impl Engine for Fake {
+    fn record(&self, program: &Program, options: &Options<'_>) -> Result<Recording, Error> {
+        let test = program.path.display().to_string();
+        let number = {
+            let mut recorded = self.recorded.lock().expect("no panic");
+            recorded.push(test.clone());
+            recorded.iter().filter(|other| **other == test).count()
+        };
+        self.seeds.lock().expect("no panic").push(options.plan.seed);
+        let (ending, output) = (self.script)(&test, number)?;
+        Ok(Recording {
+            ending,
+            output: vec![(Stream::Stderr, output.into())],
+            stats: Stats { ticks: 100, preemptions: 1, syscalls: 1, tasks: 2 },
+            wall: Duration::from_millis(1),
+            log: Log::default(),
+        })
+    }
+
+    fn keep(&self, _: &Recording, path: &Path, _: &Value, _: usize, _: &AtomicBool) -> Result<Kept, Error> {
+        let written = std::fs::write(path, "");
+        written.map_err(|source| Error::Os { what: "cannot write".into(), source })?;
+        Ok(Kept { divergence: (!self.replays).then_some(Error::NotYet) })
+    }
+}
+
+struct Seen(std::sync::Arc<Mutex<Vec<(String, Outcome, bool)>>>);
+
+impl Reporter for Seen {
+    fn report(&mut self, event: &Event) -> Result<(), Stop> {
+        if let Event::Attempt(attempt) = event {
+            let seen = (attempt.test.name.clone(), attempt.outcome, attempt.trace.is_some());
+            self.0.lock().expect("no panic").push(seen);
+        }
+        Ok(())
+    }
+}
+
+struct Run {
+    summary: Result<Summary, Stop>,
+    seen: Vec<(String, Outcome, bool)>,
+    seeds: Vec<u64>,
+    traces: usize,
+}
+
+fn schedule() -> Schedule {
+    Schedule {
+        runs: Some(1),
+        time: None,
+        until_fail: false,
+        keep_going: false,
+        strategies: vec![StrategyName::Walk, StrategyName::Pct],
+        chosen: false,
+        seed: Some(Seed(7)),
+    }
+}
+
+fn campaign(tests: &[&str], schedule: Schedule, script: Script, replays: bool) -> Run {
+    let test = |name: &&str| Test {
+        package: "p".into(),
+        binary: "p::it".into(),
+        name: (*name).into(),
+        program: Program { path: PathBuf::from(name), args: vec![], env: vec![], cwd: "/".into() },
+        harness: true,
+    };
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = Store::at(dir.path()).expect("a store");
+    let engine = Fake { script, recorded: Mutex::default(), seeds: Mutex::default(), replays };
+    let setting = Setting {
+        engine: &engine,
+        store: &store,
+        keep: Keep::OnFailure,
+        timeout: Duration::from_secs(60),
+        level: Level::Sync,
+        rustc: "rustc",
+        known: Mutex::new(HashSet::new()),
+    };
+    let seen = Arc::new(Mutex::default());
+    let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(Seen(Arc::clone(&seen)))];
+    let tests = tests.iter().map(test).collect();
+    // One worker, so that the order of attempts is that of the queue.
+    let summary = run(tests, schedule, &setting, &[0], &Interrupt::default(), &mut reporters);
+    let seen = std::mem::take(&mut *seen.lock().expect("no panic"));
+    let seeds = engine.seeds.into_inner().expect("no panic");
+    Run { summary, seen, seeds, traces: store.entries().expect("entries").len() }
+}
+
+const PASS: (Ending, &str) = (Ending::Exited(0), "");
+const FAIL: (Ending, &str) = (Ending::Exited(101), "thread 't' panicked at src/lib.rs:1:1:\n");
+
+#[test]
+fn rounds_go_over_all_tests() {
+    let run = campaign(&["a", "b"], Schedule { runs: Some(2), ..schedule() }, |_, _| Ok(PASS), true);
+    let names: Vec<_> = run.seen.iter().map(|(name, ..)| name.as_str()).collect();
+    assert_eq!(names, ["a", "b", "a", "b"]);
+    let summary = run.summary.expect("a summary");
+    assert_eq!((summary.attempts, summary.passed, summary.failures, run.traces), (4, 4, 0, 0));
+}
+
+#[test]
+fn until_fail_ends_at_the_first_failure() {
+    let script: Script = |test, number| Ok(if test == "b" && number == 3 { FAIL } else { PASS });
+    let run = campaign(&["a", "b"], Schedule { runs: None, until_fail: true, ..schedule() }, script, true);
+    assert_eq!(run.seen.last().expect("attempts"), &("b".into(), Outcome::Failed, true));
+    let summary = run.summary.expect("a summary");
+    assert_eq!((summary.attempts, summary.failed), (6, vec!["p::it b".to_owned()]));
+    assert_eq!(run.traces, 1);
+}
+
+#[test]
+fn without_until_fail_all_attempts_are_made() {
+    let run = campaign(&["a"], Schedule { runs: Some(5), ..schedule() }, |_, _| Ok(FAIL), true);
+    assert_eq!(run.summary.expect("a summary").failures, 5);
+    assert_eq!(run.traces, 1, "the same failure is kept once");
+}
+
+#[test]
+fn keep_going_keeps_one_trace_of_each_distinct_failure() {
+    let script: Script = |_, number| {
+        Ok(match number % 3 {
+            0 => PASS,
+            1 => FAIL,
+            _ => (Ending::Deadlocked(vec![]), ""),
+        })
+    };
+    let schedule = Schedule { runs: Some(9), until_fail: true, keep_going: true, ..schedule() };
+    let run = campaign(&["a"], schedule, script, true);
+    assert_eq!(run.summary.expect("a summary").failures, 6);
+    assert_eq!(run.traces, 2);
+}
+
+#[test]
+fn a_trace_that_does_not_replay_is_our_error_and_the_hunt_goes_on() {
+    let run =
+        campaign(&["a"], Schedule { runs: None, until_fail: true, ..schedule() }, |_, _| Ok(FAIL), false);
+    let summary = run.summary.expect("a summary");
+    assert_eq!((summary.failures, summary.errors), (0, u64::from(MAX_ERRORS)), "until the test is left out");
+    assert!(run.seen.iter().all(|(_, outcome, kept)| *outcome == Outcome::Error && *kept));
+}
+
+#[test]
+fn what_is_unsupported_is_not_tried_again() {
+    let script: Script = |test, _| {
+        let task = rrtest_engine::task::TaskId(0);
+        Ok(if test == "a" {
+            (Ending::Unsupported { what: "x".into(), task, name: "t".into() }, "")
+        } else {
+            PASS
+        })
+    };
+    let run = campaign(&["a", "b"], Schedule { runs: Some(3), ..schedule() }, script, true);
+    let summary = run.summary.expect("a summary");
+    assert_eq!((summary.attempts, summary.errors, summary.passed), (4, 1, 3));
+}
+
+#[test]
+fn a_machine_that_forbids_recording_ends_the_campaign() {
+    let script: Script = |_, _| Err(Error::Forbidden { what: "no ptrace".into(), remedy: "allow it".into() });
+    let stop = campaign(&["a"], schedule(), script, true).summary.expect_err("an error");
+    assert_eq!(stop.status, crate::exit::Status::Recorder);
+    assert!(stop.message.expect("a message").contains("allow it"));
+}
+
+#[test]
+fn the_given_seed_is_the_first_attempts_and_decides_the_others() {
+    let seeds =
+        |seed| campaign(&["a"], Schedule { runs: Some(3), seed, ..schedule() }, |_, _| Ok(PASS), true).seeds;
+    let first = seeds(Some(Seed(7)));
+    assert_eq!(first[0], 7);
+    assert_eq!(first, seeds(Some(Seed(7))));
+    assert_ne!(first[1..], seeds(Some(Seed(8)))[1..]);
+    assert_eq!(Seed(first[1]).plan(None).strategy, StrategyName::Pct);
+    assert_eq!(
+        Seed(first[1]).plan(None).expected_tasks,
+        2,
+        "what the first attempt counted is expected of the next"
+    );
+}
+
+#[test]
+fn a_deadline_ends_a_campaign_without_a_limit() {
+    let schedule = Schedule { runs: None, time: Some(Duration::from_millis(1)), ..schedule() };
+    campaign(&["a"], schedule, |_, _| Ok(PASS), true).summary.expect("a summary");
+}

@@ -1,0 +1,315 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand, ValueEnum};
+use rrtest_engine::schedule::StrategyName;
+
+use crate::attempt::Keep;
+use crate::instrument::Level;
+use crate::seed::{Seed, parse_strategy};
+use crate::selection::Selection;
+
+/// As cargo styles its help.
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::BrightGreen.on_default().bold())
+    .usage(AnsiColor::BrightGreen.on_default().bold())
+    .literal(AnsiColor::BrightCyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const AFTER_HELP: &str = "\
+Arguments after `--` are libtest's: more test names, --exact, --skip NAME,
+--ignored, --include-ignored. Doctests are not recorded: `cargo test --doc`.
+
+Exit codes: 0 nothing failed, 101 a test or the build failed, 4 no test matched,
+2 wrong arguments, 3 a replay diverged, 70 the recorder failed.";
+
+/// Catch flaky tests: `cargo test` with a recorder
+///
+/// Builds the tests, records each in a process of its own under chaos scheduling, and keeps the trace of a failing
+/// attempt, which `cargo rrtest replay` reproduces exactly.
+#[derive(Parser, Debug)]
+#[command(
+    name = "cargo-rrtest",
+    bin_name = "cargo rrtest",
+    version,
+    styles = STYLES,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true,
+    after_help = AFTER_HELP,
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) run: Run,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Build, run and record tests (the default)
+    #[command(after_help = AFTER_HELP)]
+    Run(Box<Run>),
+    /// Reproduce a kept trace: the same output, the same outcome
+    Replay(OneTrace),
+    /// List kept traces, the newest first
+    Ls(Place),
+    /// Show what a trace says of itself
+    Show(OneTrace),
+    /// Delete kept traces
+    Rm(SomeTraces),
+    /// Record one run of any program
+    Exec(Exec),
+    /// Tell what this machine offers, and what follows from it
+    Doctor(Doctor),
+}
+
+/// Options of `run`.
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    /// Only tests with this in their names
+    #[arg(value_name = "TESTNAME")]
+    pub(crate) name: Option<String>,
+
+    /// Repeat until a test fails
+    #[arg(long, help_heading = "Attempts")]
+    pub(crate) until_fail: bool,
+    /// Attempts of each test [default: 1, or no limit with --until-fail or --for]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Attempts")]
+    pub(crate) runs: Option<u64>,
+    /// Time for all attempts, such as 90s or 10m
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration, help_heading = "Attempts")]
+    pub(crate) time: Option<Duration>,
+    /// With --until-fail: go on after a failure, keep one trace of each distinct one
+    #[arg(long, requires = "until_fail", help_heading = "Attempts")]
+    pub(crate) keep_going: bool,
+    /// Attempts side by side, each with its own core [default: all cores]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Attempts")]
+    pub(crate) jobs: Option<u16>,
+
+    /// Where a thread may be preempted
+    #[arg(long, value_enum, default_value = "sync", value_name = "LEVEL", help_heading = "Recording")]
+    pub(crate) preempt: Level,
+    #[command(flatten)]
+    pub(crate) recording: Recording,
+
+    /// Form of the report; json: one object a line on standard output
+    #[arg(long, value_enum, default_value = "human", value_name = "FORMAT", help_heading = "Report")]
+    pub(crate) message_format: MessageFormat,
+    /// Also write a JUnit report to this file
+    #[arg(long, value_name = "PATH", help_heading = "Report")]
+    pub(crate) junit: Option<PathBuf>,
+    /// Say more: passed attempts too; as often as given, cargo's -v
+    #[arg(short, long, action = ArgAction::Count, help_heading = "Report")]
+    pub(crate) verbose: u8,
+    /// Say only what failed
+    #[arg(short, long, conflicts_with = "verbose", help_heading = "Report")]
+    pub(crate) quiet: bool,
+    /// When to use colours
+    #[arg(long, value_enum, value_name = "WHEN", help_heading = "Report", hide_possible_values = true)]
+    pub(crate) color: Option<ColorChoice>,
+
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// Build the tests, and run none
+    #[arg(long, help_heading = "Compilation")]
+    pub(crate) no_run: bool,
+
+    /// Arguments of the test binary
+    #[arg(last = true, value_name = "TEST-BINARY-ARGS")]
+    pub(crate) args: Vec<String>,
+}
+
+/// How to record.
+#[derive(Args, Debug)]
+pub(crate) struct Recording {
+    /// How chaos schedules: walk, pct, fair; several are used in turn [default: a portfolio]
+    #[arg(
+        long,
+        value_name = "NAME[,NAME]",
+        value_delimiter = ',',
+        value_parser = parse_strategy,
+        conflicts_with = "no_chaos",
+        help_heading = "Recording"
+    )]
+    strategy: Vec<StrategyName>,
+    /// Record under a plain fair schedule
+    #[arg(long, help_heading = "Recording")]
+    no_chaos: bool,
+    /// Reproduce an attempt's scheduling decisions: its seed as reports print it. Later attempts derive theirs from it
+    #[arg(long, value_name = "N", help_heading = "Recording")]
+    pub(crate) seed: Option<Seed>,
+    /// What runs longer counts as hung, and its trace is kept
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = parse_duration,
+        default_value = "60s",
+        help_heading = "Recording"
+    )]
+    pub(crate) timeout: Duration,
+    /// Which traces to keep
+    #[arg(long, value_enum, default_value = "on-failure", value_name = "WHICH", help_heading = "Recording")]
+    pub(crate) keep: Keep,
+    /// Keep traces in this directory [default: rrtest/traces in the target directory]
+    #[arg(long, value_name = "DIR", help_heading = "Recording")]
+    pub(crate) trace_dir: Option<PathBuf>,
+}
+
+impl Recording {
+    /// The strategies that the user has chosen; empty if none.
+    pub(crate) fn strategies(&self) -> Vec<StrategyName> {
+        if self.no_chaos { vec![StrategyName::Fair] } else { self.strategy.clone() }
+    }
+}
+
+/// Options of `exec`.
+#[derive(Args, Debug)]
+pub(crate) struct Exec {
+    #[command(flatten)]
+    pub(crate) recording: Recording,
+    /// The program and its arguments
+    #[arg(last = true, required = true, value_name = "PROGRAM [ARGS]")]
+    pub(crate) program: Vec<OsString>,
+}
+
+/// Where traces are.
+#[derive(Args, Debug)]
+pub(crate) struct Place {
+    /// The directory of kept traces [default: rrtest/traces in the target directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) trace_dir: Option<PathBuf>,
+    /// Path to Cargo.toml
+    #[arg(long, value_name = "PATH")]
+    manifest_path: Option<PathBuf>,
+    /// Cargo's target directory
+    #[arg(long, value_name = "DIR")]
+    target_dir: Option<PathBuf>,
+}
+
+impl Place {
+    /// The project that is meant.
+    pub(crate) fn selection(&self) -> Selection {
+        Selection::of_project(self.manifest_path.clone(), self.target_dir.clone())
+    }
+}
+
+/// Options of `replay` and `show`.
+#[derive(Args, Debug)]
+pub(crate) struct OneTrace {
+    /// A path, a unique part of a kept trace's name, or nothing for the newest
+    #[arg(value_name = "TRACE")]
+    pub(crate) trace: Option<String>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// Options of `rm`.
+#[derive(Args, Debug)]
+pub(crate) struct SomeTraces {
+    /// Paths, or unique parts of kept traces' names
+    #[arg(value_name = "TRACE", required_unless_present = "all")]
+    pub(crate) traces: Vec<String>,
+    /// All kept traces
+    #[arg(long, conflicts_with = "traces")]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// Options of `doctor`.
+#[derive(Args, Debug)]
+pub(crate) struct Doctor {}
+
+/// The form of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MessageFormat {
+    /// For people, on standard error
+    Human,
+    /// For programs, on standard output
+    Json,
+}
+
+/// A duration as users write it: `90s`, `10m`, `1h 30m`, or a number of seconds.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let duration = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            humantime::parse_duration(text).map_err(|error| format!("{error}; examples: 90s, 10m, 1h 30m"))?
+        }
+    };
+    if duration.is_zero() { Err("it must be longer than nothing".to_owned()) } else { Ok(duration) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(args: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("cargo-rrtest").chain(args.split_whitespace()))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_fits_into_80_columns() {
+        let help = Cli::command().term_width(80).render_long_help().to_string();
+        for line in help.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
+
+    #[test]
+    fn run_may_be_omitted() {
+        let cli = parse("--until-fail --for 10m some_test -- --exact").expect("arguments");
+        assert!(cli.command.is_none() && cli.run.until_fail);
+        assert_eq!(cli.run.name.as_deref(), Some("some_test"));
+        assert_eq!(cli.run.args, ["--exact"]);
+        let cli = parse("run --runs 3 replay").expect("arguments");
+        let Some(Command::Run(run)) = cli.command else { panic!("{cli:?}") };
+        assert_eq!((run.runs, run.name.as_deref()), (Some(3), Some("replay")));
+    }
+
+    #[test]
+    fn strategies() {
+        let cli = parse("--strategy pct,fair").expect("arguments");
+        assert_eq!(cli.run.recording.strategies(), [StrategyName::Pct, StrategyName::Fair]);
+        assert_eq!(parse("--no-chaos").expect("arguments").run.recording.strategies(), [StrategyName::Fair]);
+        assert!(parse("--strategy luck").is_err());
+        assert!(parse("--no-chaos --strategy walk").is_err());
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for args in [
+            "--runs 0",
+            "--for 0s",
+            "--for soon",
+            "--keep-going",
+            "-j 0",
+            "--seed x",
+            "--bogus",
+            "exec",
+            "rm",
+        ] {
+            assert!(parse(args).is_err(), "{args}");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(parse_duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        assert!(parse_duration("-5s").is_err());
+    }
+}

@@ -1,0 +1,116 @@
+//! Endings in words, as every report of them has them.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use rrtest_engine::ending::{Ending, TaskState};
+
+/// How a program ended: one line, and one for each thread or frame that explains it, indented.
+pub(crate) fn ending(ending: &Ending) -> Vec<String> {
+    match ending {
+        Ending::Exited(code) => vec![format!("exit code {code}")],
+        Ending::Killed { signal, task, tasks } => {
+            let name = tasks.iter().find(|state| state.task == *task).map_or("?", |state| &state.name);
+            with_tasks(format!("killed by {} in thread `{name}`", signal_name(*signal)), tasks)
+        }
+        Ending::Deadlocked(tasks) => with_tasks("deadlock: no thread can ever run again".to_owned(), tasks),
+        Ending::Hung(tasks) => with_tasks("still running when the time limit was over".to_owned(), tasks),
+        Ending::Unsupported { what, task, name } => {
+            vec![format!("{what} cannot be recorded yet ({task}, thread `{name}`)")]
+        }
+    }
+}
+
+fn with_tasks(line: String, tasks: &[TaskState]) -> Vec<String> {
+    let mut lines = vec![line];
+    for task in tasks {
+        lines.push(format!("  {}, thread `{}`: {}", task.task, task.name, task.doing));
+        for frame in &task.frames {
+            let function = frame.function.clone().unwrap_or_else(|| format!("{:#x}", frame.address));
+            let location = frame.location.as_ref().map(|(file, line)| format!(" at {file}:{line}"));
+            lines.push(format!("    {function}{}", location.unwrap_or_default()));
+        }
+    }
+    lines
+}
+
+/// `SIGSEGV (signal 11)`.
+pub(crate) fn signal_name(signal: i32) -> String {
+    match Signal::try_from(signal) {
+        Ok(name) => format!("{} (signal {signal})", name.as_str()),
+        Err(_) => format!("signal {signal}"),
+    }
+}
+
+/// `1 test`, `2 tests`.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Seconds with milliseconds, right-aligned as nextest has them.
+pub(crate) fn seconds(duration: Duration) -> String {
+    format!("[{:>8.3}s]", duration.as_secs_f64())
+}
+
+/// How long ago, in its largest unit.
+pub(crate) fn age(age: Duration) -> String {
+    let seconds = age.as_secs();
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
+    units
+        .iter()
+        .find(|(unit, _)| seconds >= *unit)
+        .map_or_else(|| format!("{seconds}s"), |(unit, name)| format!("{}{name}", seconds / unit))
+}
+
+/// Bytes, in the unit that keeps them short.
+pub(crate) fn size(bytes: u64) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    units.iter().find(|(unit, _)| bytes >= *unit).map_or_else(
+        || format!("{bytes} B"),
+        |(unit, name)| format!("{:.1} {name}", bytes as f64 / *unit as f64),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rrtest_engine::ending::Frame;
+    use rrtest_engine::task::TaskId;
+
+    #[test]
+    fn a_crash_names_signal_thread_and_place() {
+        let frame = |function: Option<&str>| Frame {
+            address: 0x10,
+            function: function.map(str::to_owned),
+            location: function.map(|_| ("src/lib.rs".to_owned(), 7)),
+        };
+        let state = TaskState {
+            task: TaskId(2),
+            name: "worker".into(),
+            doing: "running".into(),
+            frames: vec![frame(Some("p::f")), frame(None)],
+        };
+        let lines = ending(&Ending::Killed { signal: 11, task: TaskId(2), tasks: vec![state] });
+        assert_eq!(
+            lines,
+            [
+                "killed by SIGSEGV (signal 11) in thread `worker`",
+                "  task 2, thread `worker`: running",
+                "    p::f at src/lib.rs:7",
+                "    0x10",
+            ]
+        );
+    }
+
+    #[test]
+    fn quantities() {
+        assert_eq!(size(512), "512 B");
+        assert_eq!(size(1536), "1.5 KiB");
+        assert_eq!(age(Duration::from_secs(59)), "59s");
+        assert_eq!(age(Duration::from_secs(7200)), "2h");
+        assert_eq!(count(1, "test"), "1 test");
+        assert_eq!(count(0, "test"), "0 tests");
+        assert_eq!(signal_name(6), "SIGABRT (signal 6)");
+        assert_eq!(signal_name(99), "signal 99");
+    }
+}

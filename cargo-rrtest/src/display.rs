@@ -1,0 +1,195 @@
+//! The report for people, on standard error, in the manner of cargo and nextest.
+
+use std::env;
+use std::io::{self, Write};
+use std::path::Path;
+
+use anstyle::{AnsiColor, Style};
+use indicatif::ProgressBar;
+
+use crate::describe;
+use crate::events::{Attempt, Event, Reporter, Started, Summary};
+use crate::exit::Stop;
+use crate::outcome::Outcome;
+use crate::seed::strategy_name;
+
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const CAUTION: Style = AnsiColor::Yellow.on_default().bold();
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// How much to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Detail {
+    /// Failures only.
+    Quiet,
+    /// Passed attempts too, unless there are many.
+    Normal,
+    /// Every attempt.
+    Verbose,
+}
+
+/// Writes the report.
+#[derive(Debug)]
+pub(crate) struct Display {
+    detail: Detail,
+    /// Whether each test is run more than once.
+    repeats: bool,
+    /// To be cleared from the terminal while we write.
+    bar: ProgressBar,
+}
+
+impl Display {
+    /// Write around this progress bar.
+    pub(crate) fn new(detail: Detail, bar: ProgressBar) -> Self {
+        Self { detail, repeats: false, bar }
+    }
+
+    fn says_passed(&self) -> bool {
+        self.detail == Detail::Verbose || (self.detail == Detail::Normal && !self.repeats)
+    }
+}
+
+impl Reporter for Display {
+    fn report(&mut self, event: &Event) -> Result<(), Stop> {
+        // All of an event at once, so that what others write does not come in between.
+        let mut text = Vec::new();
+        let written = match event {
+            Event::Started(started) => {
+                self.repeats = started.attempts.is_none_or(|attempts| attempts > started.tests as u64);
+                if self.detail == Detail::Quiet { Ok(()) } else { write_started(&mut text, started) }
+            }
+            Event::Attempt(attempt) if attempt.outcome == Outcome::Passed && !self.says_passed() => Ok(()),
+            Event::Attempt(attempt) => write_attempt(&mut text, attempt, self.repeats),
+            Event::Warning(warning) => writeln!(text, "{CAUTION}warning{CAUTION:#}{BOLD}:{BOLD:#} {warning}"),
+            Event::Summary(summary) => write_summary(&mut text, summary),
+        };
+        let written = written.and_then(|()| self.bar.suspend(|| anstream::stderr().lock().write_all(&text)));
+        written.map_err(|error| Stop::os("cannot write to standard error", &error))
+    }
+}
+
+fn write_started(text: &mut impl Write, started: &Started) -> io::Result<()> {
+    let tests = describe::count(started.tests as u64, "test");
+    let binaries = match started.binaries {
+        1 => "1 binary".to_owned(),
+        number => format!("{number} binaries"),
+    };
+    let mut how = vec![format!("{} side by side", started.slots)];
+    how.extend(started.until_fail.then(|| "until one fails".to_owned()));
+    how.extend(started.time.map(|time| format!("for {}", humantime::format_duration(time))));
+    how.push(format!("seed {}", started.seed));
+    writeln!(text, "{GOOD}   Recording{GOOD:#} {tests} in {binaries}, {}", how.join(", "))
+}
+
+fn label(outcome: Outcome) -> (&'static str, Style) {
+    match outcome {
+        Outcome::Passed => ("PASS", GOOD),
+        Outcome::Failed => ("FAIL", BAD),
+        Outcome::Crashed => ("CRASH", BAD),
+        Outcome::Deadlocked => ("DEADLOCK", BAD),
+        Outcome::Hung => ("HUNG", BAD),
+        Outcome::Unsupported => ("UNSUPPORTED", CAUTION),
+        Outcome::Error => ("ERROR", CAUTION),
+    }
+}
+
+fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io::Result<()> {
+    let (label, style) = label(attempt.outcome);
+    let test = &attempt.test;
+    write!(text, "{style}{label:>12}{style:#} {} ", describe::seconds(attempt.wall))?;
+    write!(text, "{BOLD}{}{BOLD:#} {}", test.binary, test.name)?;
+    if repeats {
+        write!(text, " {DIM}(attempt {}){DIM:#}", attempt.number)?;
+    }
+    writeln!(text)?;
+    if attempt.outcome == Outcome::Passed {
+        return write_trace(text, attempt);
+    }
+    if attempt.repeats {
+        return writeln!(
+            text,
+            "             the same failure as before, its trace is not kept (seed {})",
+            attempt.seed
+        );
+    }
+    write_output(text, attempt)?;
+    for line in attempt.ending.iter().flat_map(describe::ending).filter(|_| attempt.outcome.is_failure()) {
+        writeln!(text, "    {line}")?;
+    }
+    for line in attempt.message.iter().flat_map(|message| message.lines()) {
+        writeln!(text, "    {style}{line}{style:#}")?;
+    }
+    writeln!(
+        text,
+        "     attempt {}, seed {}, strategy {}, preempt {}: {}, {}",
+        attempt.number,
+        attempt.seed,
+        strategy_name(attempt.strategy),
+        attempt.level.name(),
+        describe::count(attempt.stats.ticks, "tick"),
+        describe::count(attempt.stats.preemptions, "preemption"),
+    )?;
+    write_trace(text, attempt)?;
+    writeln!(text)
+}
+
+fn write_output(text: &mut impl Write, attempt: &Attempt) -> io::Result<()> {
+    let bytes: Vec<u8> = attempt.output.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect();
+    let output = String::from_utf8_lossy(&bytes);
+    if output.trim().is_empty() {
+        return Ok(());
+    }
+    writeln!(text, "{DIM}  output ───{DIM:#}")?;
+    for line in output.trim_matches('\n').lines() {
+        writeln!(text, "    {line}")?;
+    }
+    writeln!(text, "{DIM}  ──────────{DIM:#}")
+}
+
+fn write_trace(text: &mut impl Write, attempt: &Attempt) -> io::Result<()> {
+    let Some(kept) = &attempt.trace else { return Ok(()) };
+    let verified = if kept.verified { "verified" } else { "does not replay" };
+    writeln!(text, "       trace {} ({verified})", relative(&kept.path).display())?;
+    if kept.verified {
+        let name = kept.path.file_stem().unwrap_or_default().display();
+        writeln!(text, "      replay {BOLD}cargo rrtest replay {name}{BOLD:#}")?;
+    }
+    Ok(())
+}
+
+/// A path as seen from the working directory, if it is below it.
+pub(crate) fn relative(path: &Path) -> &Path {
+    env::current_dir().ok().and_then(|cwd| path.strip_prefix(cwd).ok()).unwrap_or(path)
+}
+
+fn write_summary(text: &mut impl Write, summary: &Summary) -> io::Result<()> {
+    let style = match summary {
+        Summary { failures: 1.., .. } => BAD,
+        Summary { errors: 1.., .. } | Summary { interrupted: true, .. } => CAUTION,
+        _ => GOOD,
+    };
+    write!(text, "{style}     Summary{style:#} {} ", describe::seconds(summary.wall))?;
+    let attempts = describe::count(summary.attempts, "attempt");
+    write!(text, "{attempts} of {}: ", describe::count(summary.tests as u64, "test"))?;
+    write!(text, "{} passed, {} failed", summary.passed, summary.failures)?;
+    if summary.errors > 0 {
+        write!(text, ", {}", describe::count(summary.errors, "error"))?;
+    }
+    writeln!(text, "{}", if summary.interrupted { " (interrupted)" } else { "" })?;
+    for test in &summary.failed {
+        writeln!(text, "{BAD}      failed{BAD:#} {test}")?;
+    }
+    Ok(())
+}
+
+/// Say why a command ends early.
+pub(crate) fn error(message: &str) {
+    // Nothing can be done if standard error is closed.
+    let _written = writeln!(anstream::stderr(), "{BAD}error{BAD:#}{BOLD}:{BOLD:#} {message}");
+}
+
+#[cfg(test)]
+#[path = "display_tests.rs"]
+mod tests;

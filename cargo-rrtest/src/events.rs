@@ -1,0 +1,117 @@
+//! A run is a stream of events: the campaign makes them, and each report reads them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rrtest_engine::ending::{Ending, Stats};
+use rrtest_engine::schedule::StrategyName;
+use rrtest_engine::trace::event::Stream;
+
+use crate::discover::Test;
+use crate::exit::Stop;
+use crate::instrument::Level;
+use crate::outcome::Outcome;
+use crate::seed::Seed;
+
+/// What happens in a run.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Tests have been found; attempts begin.
+    Started(Started),
+    /// An attempt ended.
+    Attempt(Box<Attempt>),
+    /// The user should know.
+    Warning(String),
+    /// All is done.
+    Summary(Summary),
+}
+
+/// The beginning of a run.
+#[derive(Debug)]
+pub(crate) struct Started {
+    /// Tests to run.
+    pub(crate) tests: usize,
+    /// Binaries they are in.
+    pub(crate) binaries: usize,
+    /// Attempts side by side.
+    pub(crate) slots: usize,
+    /// The campaign's seed.
+    pub(crate) seed: Seed,
+    /// Attempts in all, if limited.
+    pub(crate) attempts: Option<u64>,
+    /// Time in all, if limited.
+    pub(crate) time: Option<Duration>,
+    /// Whether a failure is what we are waiting for.
+    pub(crate) until_fail: bool,
+}
+
+/// An attempt that ended.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    /// The test.
+    pub(crate) test: Arc<Test>,
+    /// Which of its attempts, from 1.
+    pub(crate) number: u64,
+    /// Its seed.
+    pub(crate) seed: Seed,
+    /// Its strategy.
+    pub(crate) strategy: StrategyName,
+    /// Where it could be preempted.
+    pub(crate) level: Level,
+    /// What became of it.
+    pub(crate) outcome: Outcome,
+    /// How the program ended; none if it could not be recorded.
+    pub(crate) ending: Option<Ending>,
+    /// What the program wrote, in order.
+    pub(crate) output: Vec<(Stream, Vec<u8>)>,
+    /// What was counted.
+    pub(crate) stats: Stats,
+    /// How long it ran.
+    pub(crate) wall: Duration,
+    /// Where its trace is kept.
+    pub(crate) trace: Option<Kept>,
+    /// Whether an earlier failure with a trace was the same.
+    pub(crate) repeats: bool,
+    /// What went wrong, for the outcomes that are ours.
+    pub(crate) message: Option<String>,
+}
+
+/// A kept trace.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    /// Absolute.
+    pub(crate) path: PathBuf,
+    /// Whether it has replayed.
+    pub(crate) verified: bool,
+}
+
+/// The end of a run.
+#[derive(Debug)]
+pub(crate) struct Summary {
+    /// Attempts that ended.
+    pub(crate) attempts: u64,
+    /// Tests that were run.
+    pub(crate) tests: usize,
+    /// Attempts that passed.
+    pub(crate) passed: u64,
+    /// Attempts that failed, crashed, deadlocked or hung.
+    pub(crate) failures: u64,
+    /// Attempts that ended for a reason of ours.
+    pub(crate) errors: u64,
+    /// The tests with failures, by [`Test::id`], in order of their first.
+    pub(crate) failed: Vec<String>,
+    /// From the first attempt's start to the last one's end.
+    pub(crate) wall: Duration,
+    /// Whether Ctrl-C ended it.
+    pub(crate) interrupted: bool,
+}
+
+/// A report of a run.
+pub(crate) trait Reporter {
+    /// Take notice of an event.
+    ///
+    /// # Errors
+    /// If the report cannot be written: that ends the run.
+    fn report(&mut self, event: &Event) -> Result<(), Stop>;
+}

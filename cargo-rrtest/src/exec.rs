@@ -1,0 +1,133 @@
+//! `exec`: record one run of any program.
+
+use std::collections::HashSet;
+use std::env;
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use rrtest_engine::ending::Ending;
+use rrtest_engine::program::Program;
+use rrtest_engine::schedule::StrategyName;
+use rrtest_engine::trace::event::Stream;
+
+use crate::attempt::{Job, Real, Setting};
+use crate::cli::Exec;
+use crate::describe;
+use crate::discover::Test;
+use crate::display::{self, relative};
+use crate::events::Attempt;
+use crate::exit::{Status, Stop};
+use crate::instrument::Level;
+use crate::interrupt::Interrupt;
+use crate::outcome::Outcome;
+use crate::run::cores;
+use crate::seed::Seed;
+use crate::selection::Selection;
+use crate::traces::Store;
+
+/// Record the program, and end as it ends: its exit code, 128 and the signal's number, or 101 if it did not end by
+/// itself.
+pub(crate) fn run(options: &Exec) -> Result<u8, Stop> {
+    let interrupt = Interrupt::install()?;
+    let program = program(options)?;
+    let name = program.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let test = Test { package: String::new(), binary: "exec".to_owned(), name, program, harness: false };
+    let store = Store::find(options.recording.trace_dir.as_deref(), &Selection::default())?;
+    let setting = Setting {
+        engine: &Real,
+        store: &store,
+        keep: options.recording.keep,
+        timeout: options.recording.timeout,
+        level: Level::Syscall,
+        rustc: "",
+        known: Mutex::new(HashSet::new()),
+    };
+    let strategies = options.recording.strategies();
+    let strategy = strategies.first().copied();
+    let seed =
+        options.recording.seed.unwrap_or_else(|| Seed::arbitrary(strategy.unwrap_or(StrategyName::Walk)));
+    let job = Job { test: Arc::new(test), number: 1, seed, strategy };
+    let core = cores()?.first().copied().unwrap_or(0);
+    let attempt = setting.attempt(job, core, &interrupt.stop)?;
+    print_output(&attempt).map_err(|error| Stop::os("cannot write the program's output", &error))?;
+    tell(&attempt);
+    Ok(status(&attempt))
+}
+
+fn program(options: &Exec) -> Result<Program, Stop> {
+    let Some((name, args)) = options.program.split_first() else {
+        return Err(Stop::usage("no program to record"));
+    };
+    let cwd = env::current_dir().map_err(|error| Stop::os("no working directory", &error))?;
+    let path = find(name, &cwd, env::var_os("PATH").as_deref())
+        .ok_or_else(|| Stop::usage(format!("no program `{}` is here or in PATH", name.display())))?;
+    Ok(Program { path, args: args.to_vec(), env: env::vars_os().collect(), cwd })
+}
+
+/// The executable file that a shell would take.
+fn find(name: &OsStr, cwd: &Path, search: Option<&OsStr>) -> Option<PathBuf> {
+    let is_program = |path: &PathBuf| {
+        path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+    };
+    if name.as_encoded_bytes().contains(&b'/') {
+        return Some(cwd.join(name)).filter(is_program);
+    }
+    env::split_paths(search?).map(|dir| cwd.join(dir).join(name)).find(is_program)
+}
+
+fn print_output(attempt: &Attempt) -> io::Result<()> {
+    for (stream, bytes) in &attempt.output {
+        match stream {
+            Stream::Stdout => io::stdout().write_all(bytes)?,
+            Stream::Stderr => {
+                io::stdout().flush()?;
+                io::stderr().write_all(bytes)?;
+            }
+        }
+    }
+    io::stdout().flush()
+}
+
+/// What the program's own output does not tell.
+fn tell(attempt: &Attempt) {
+    if let Some(message) = &attempt.message {
+        display::error(message);
+    } else if let Some(ending) = attempt.ending.as_ref().filter(|ending| !matches!(ending, Ending::Exited(_)))
+    {
+        display::error(&describe::ending(ending).join("\n"));
+    }
+    if let Some(kept) = &attempt.trace {
+        let verified = if kept.verified { "verified" } else { "does not replay" };
+        eprintln!("trace {} ({verified})", relative(&kept.path).display());
+    }
+}
+
+fn status(attempt: &Attempt) -> u8 {
+    match (&attempt.outcome, &attempt.ending) {
+        (Outcome::Unsupported | Outcome::Error, _) | (_, None) => Status::Recorder as u8,
+        (_, Some(Ending::Exited(code))) => *code as u8,
+        (_, Some(Ending::Killed { signal, .. })) => 128 + *signal as u8,
+        _ => Status::Failed as u8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_as_a_shell_finds_them() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("tool");
+        std::fs::write(&file, "").expect("a file");
+        let search = Some(dir.path().as_os_str());
+        assert_eq!(find(OsStr::new("tool"), Path::new("/"), search), None, "not executable");
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).expect("permissions");
+        assert_eq!(find(OsStr::new("tool"), Path::new("/"), search), Some(file.clone()));
+        assert_eq!(find(OsStr::new("./tool"), dir.path(), None), Some(dir.path().join("./tool")));
+        assert_eq!(find(OsStr::new("tool"), dir.path(), None), None, "a bare name is looked up in PATH");
+    }
+}

@@ -1,0 +1,156 @@
+//! The report for CI systems: JUnit, in the dialect of Jenkins, one test suite for each binary.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
+use rrtest_engine::trace::event::Stream;
+
+use crate::describe;
+use crate::events::{Attempt, Event, Reporter};
+use crate::exit::Stop;
+use crate::outcome::Outcome;
+
+/// Collects attempts and writes the report at the end.
+#[derive(Debug)]
+pub(crate) struct JUnit {
+    path: PathBuf,
+    /// In order of their first attempt.
+    tests: Vec<Collected>,
+}
+
+/// What was seen of one test.
+#[derive(Debug)]
+struct Collected {
+    binary: String,
+    name: String,
+    attempts: u64,
+    failures: u64,
+    wall: Duration,
+    /// The first attempt that did not pass.
+    worst: Option<NonSuccess>,
+    traces: Vec<PathBuf>,
+}
+
+#[derive(Debug)]
+struct NonSuccess {
+    outcome: Outcome,
+    seed: String,
+    message: String,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+impl JUnit {
+    /// Write to this file.
+    pub(crate) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), tests: Vec::new() }
+    }
+
+    fn collect(&mut self, attempt: &Attempt) {
+        let test = &attempt.test;
+        let known =
+            self.tests.iter().position(|known| known.binary == test.binary && known.name == test.name);
+        let index = known.unwrap_or_else(|| {
+            self.tests.push(Collected {
+                binary: test.binary.clone(),
+                name: test.name.clone(),
+                attempts: 0,
+                failures: 0,
+                wall: Duration::ZERO,
+                worst: None,
+                traces: Vec::new(),
+            });
+            self.tests.len() - 1
+        });
+        let collected = &mut self.tests[index];
+        collected.attempts += 1;
+        collected.failures += u64::from(attempt.outcome.is_failure());
+        collected.wall += attempt.wall;
+        collected.traces.extend(attempt.trace.iter().map(|kept| kept.path.clone()));
+        if attempt.outcome != Outcome::Passed && collected.worst.is_none() {
+            collected.worst = Some(NonSuccess::of(attempt));
+        }
+    }
+
+    fn write(&self) -> std::io::Result<()> {
+        let mut report = Report::new("rrtest");
+        let mut suites: Vec<TestSuite> = Vec::new();
+        for test in &self.tests {
+            let index =
+                suites.iter().position(|suite| suite.name.as_str() == test.binary).unwrap_or_else(|| {
+                    suites.push(TestSuite::new(test.binary.as_str()));
+                    suites.len() - 1
+                });
+            suites[index].add_test_case(test.case());
+        }
+        report.add_test_suites(suites);
+        let dir = self.path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::create_dir_all(dir)?;
+        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        file.write_all(report.to_string().map_err(std::io::Error::other)?.as_bytes())?;
+        file.persist(&self.path)?;
+        Ok(())
+    }
+}
+
+impl NonSuccess {
+    fn of(attempt: &Attempt) -> Self {
+        let stream = |wanted: Stream| {
+            let chunks = attempt.output.iter().filter(|(stream, _)| *stream == wanted);
+            chunks.flat_map(|(_, bytes)| bytes.iter().copied()).collect()
+        };
+        let ending = || attempt.ending.as_ref().map(|ending| describe::ending(ending).join("\n"));
+        Self {
+            outcome: attempt.outcome,
+            seed: attempt.seed.to_string(),
+            message: attempt.message.clone().or_else(ending).unwrap_or_default(),
+            stdout: stream(Stream::Stdout),
+            stderr: stream(Stream::Stderr),
+        }
+    }
+}
+
+impl Collected {
+    fn case(&self) -> TestCase {
+        let status = match &self.worst {
+            None => TestCaseStatus::success(),
+            Some(worst) => {
+                let kind =
+                    if worst.outcome.is_ours() { NonSuccessKind::Error } else { NonSuccessKind::Failure };
+                let mut status = TestCaseStatus::non_success(kind);
+                status
+                    .set_type(worst.outcome.name())
+                    .set_message(worst.message.lines().next().unwrap_or_default());
+                status.set_description(worst.message.as_str());
+                status
+            }
+        };
+        let mut case = TestCase::new(self.name.as_str(), status);
+        case.set_classname(self.binary.as_str()).set_time(self.wall);
+        case.add_property(Property::new("attempts", self.attempts.to_string()));
+        case.add_property(Property::new("failures", self.failures.to_string()));
+        for trace in &self.traces {
+            case.add_property(Property::new("trace", trace.display().to_string()));
+        }
+        if let Some(worst) = &self.worst {
+            case.add_property(Property::new("seed", worst.seed.as_str()));
+            case.set_system_out_lossy(&worst.stdout).set_system_err_lossy(&worst.stderr);
+        }
+        case
+    }
+}
+
+impl Reporter for JUnit {
+    fn report(&mut self, event: &Event) -> Result<(), Stop> {
+        match event {
+            Event::Attempt(attempt) => self.collect(attempt),
+            Event::Summary(_) => self.write().map_err(|error| {
+                Stop::os(format!("cannot write the JUnit report {}", self.path.display()), &error)
+            })?,
+            Event::Started(_) | Event::Warning(_) => {}
+        }
+        Ok(())
+    }
+}

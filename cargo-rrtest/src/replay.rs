@@ -1,0 +1,57 @@
+//! `replay`: reproduce a kept trace.
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+use rrtest_engine::replay::{self, Options};
+use rrtest_engine::trace::event::Stream;
+
+use crate::cli::OneTrace;
+use crate::describe;
+use crate::display::relative;
+use crate::exit::{Status, Stop};
+use crate::interrupt::Interrupt;
+use crate::run::cores;
+use crate::traces::{Store, open};
+
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+
+/// Replay a trace, its output onto ours.
+pub(crate) fn run(options: &OneTrace) -> Result<Status, Stop> {
+    let interrupt = Interrupt::install()?;
+    let path = Store::resolve_option(options)?;
+    let trace = open(&path)?;
+    let core = cores()?.first().copied().unwrap_or(0);
+    let mut unwritten = None;
+    let mut output = |stream: Stream, bytes: &[u8]| {
+        let written = match stream {
+            Stream::Stdout => io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()),
+            Stream::Stderr => io::stderr().write_all(bytes),
+        };
+        // Whether it is faithful does not depend on who listens.
+        unwritten = unwritten.take().or(written.err());
+    };
+    let replayed = replay::replay(&trace, Options { core, stop: &interrupt.stop, output: &mut output })?;
+    let mut text = Vec::new();
+    write_result(&mut text, &path, &replayed)
+        .and_then(|()| anstream::stderr().lock().write_all(&text))
+        .map_err(|error| Stop::os("cannot write to standard error", &error))?;
+    match unwritten {
+        // `cargo rrtest replay | head` is no failure.
+        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Stop::os("cannot write the output", &error))
+        }
+        _ => Ok(Status::Success),
+    }
+}
+
+fn write_result(
+    text: &mut impl Write,
+    path: &std::path::Path,
+    replayed: &replay::Replayed,
+) -> io::Result<()> {
+    let name = relative(path).display();
+    let ticks = describe::count(replayed.stats.ticks, "tick");
+    writeln!(text, "{GOOD}    Replayed{GOOD:#} {name}: as recorded, {ticks}")?;
+    describe::ending(&replayed.ending).iter().try_for_each(|line| writeln!(text, "             {line}"))
+}

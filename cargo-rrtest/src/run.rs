@@ -1,0 +1,198 @@
+//! `run`: build, find the tests, run the campaign, report.
+
+use std::collections::HashSet;
+use std::env;
+use std::sync::Mutex;
+
+use clap::ColorChoice;
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
+use rrtest_engine::schedule::StrategyName;
+
+use crate::attempt::{Real, Setting};
+use crate::campaign::{self, Schedule, tell};
+use crate::cargo::{Build, Project, runner_of_user};
+use crate::cli::{MessageFormat, Run};
+use crate::config::Config;
+use crate::discover;
+use crate::display::{Detail, Display};
+use crate::events::{Event, Reporter, Summary};
+use crate::exit::{Status, Stop};
+use crate::instrument::Level;
+use crate::interrupt::Interrupt;
+use crate::json::Json;
+use crate::junit::JUnit;
+use crate::libtest::Filter;
+use crate::progress::Progress;
+use crate::toolchain::Toolchain;
+use crate::traces::Store;
+
+/// The strategies that attempts rotate over when the user chooses none.
+const PORTFOLIO: &[StrategyName] = &[StrategyName::Walk, StrategyName::Pct];
+
+/// Run the command.
+pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
+    choose_colors(options.color);
+    let filter = Filter::parse(options.name.as_deref(), &options.args)?;
+    let interrupt = Interrupt::install()?;
+    let cores = cores()?;
+    let slots = cores.len().min(options.jobs.map_or(cores.len(), usize::from));
+    let mut warnings = Vec::new();
+    if options.jobs.is_some_and(|jobs| usize::from(jobs) > cores.len()) {
+        warnings.push(format!("each attempt needs its own core, and there are {}: -j {slots}", cores.len()));
+    }
+
+    let cwd = env::current_dir().map_err(|error| Stop::os("no working directory", &error))?;
+    let config = Config::load(&cwd, &options.selection.config);
+    let project = Project::find(&options.selection)?;
+    let toolchain = Toolchain::find(&cwd, &config)?;
+    let target = target(options, &config, &toolchain)?;
+    let level = usable_level(options.preempt, &toolchain, &target, &project, &mut warnings);
+    if let Some(runner) = runner_of_user(&config, &target) {
+        warnings.push(format!("the target runner {runner} is set aside: tests are started by the recorder"));
+    }
+    let build_dir = level.build_dir(&project.target_dir);
+    let build = Build {
+        selection: &options.selection,
+        target: &target,
+        level,
+        build_dir: &build_dir,
+        config: &config,
+        verbosity: if options.quiet { -1 } else { i16::from(options.verbose) },
+        color: options.color,
+        no_run: options.no_run,
+    };
+    let built = build.run();
+    if interrupt.by_user() {
+        return Err(Stop::said(Status::Interrupted));
+    }
+    let built = built?;
+    if options.no_run {
+        return Ok(Status::Success);
+    }
+    let tests = discover::tests(&project, &built, &filter)?;
+    if tests.is_empty() {
+        return Err(Stop::new(
+            Status::NoTests,
+            "no test matched\n  `cargo test -- --list` lists the tests that there are",
+        ));
+    }
+
+    let store = match &options.recording.trace_dir {
+        Some(dir) => Store::at(dir)?,
+        None => Store::of(&project),
+    };
+    let setting = Setting {
+        engine: &Real,
+        store: &store,
+        keep: options.recording.keep,
+        timeout: options.recording.timeout,
+        level,
+        rustc: toolchain.version(),
+        known: Mutex::new(HashSet::new()),
+    };
+    let mut reporters = reporters(options);
+    for warning in warnings {
+        tell(&mut reporters, &Event::Warning(warning))?;
+    }
+    let summary =
+        campaign::run(tests, schedule(options), &setting, &cores[..slots], &interrupt, &mut reporters)?;
+    let status = status(&summary);
+    tell(&mut reporters, &Event::Summary(summary))?;
+    Ok(status)
+}
+
+/// `--color`, else `CARGO_TERM_COLOR`, decide for all that we print; else the terminal and `NO_COLOR` do.
+pub(crate) fn choose_colors(option: Option<ColorChoice>) {
+    let term_color = env::var("CARGO_TERM_COLOR").unwrap_or_default();
+    let choice = match (option, term_color.as_str()) {
+        (Some(ColorChoice::Always), _) | (None, "always") => anstream::ColorChoice::Always,
+        (Some(ColorChoice::Never), _) | (None, "never") => anstream::ColorChoice::Never,
+        _ => anstream::ColorChoice::Auto,
+    };
+    choice.write_global();
+}
+
+/// The cores that we may use.
+pub(crate) fn cores() -> Result<Vec<usize>, Stop> {
+    let set = sched_getaffinity(Pid::from_raw(0))
+        .map_err(|error| Stop::new(Status::Recorder, format!("cannot ask which cores there are: {error}")))?;
+    Ok((0..CpuSet::count()).filter(|core| set.is_set(*core).unwrap_or(false)).collect())
+}
+
+/// The target to build for: what cargo would take, or else the host.
+fn target(options: &Run, config: &Config, toolchain: &Toolchain) -> Result<String, Stop> {
+    let configured = || config.get(&["build", "target"]).map(|(target, _)| target);
+    let target =
+        options.selection.target.clone().or_else(configured).unwrap_or_else(|| toolchain.host().to_owned());
+    if target.starts_with("x86_64-") && target.contains("-linux-") {
+        Ok(target)
+    } else {
+        Err(Stop::usage(format!("cannot record programs for `{target}`: only x86-64 Linux targets")))
+    }
+}
+
+/// The level asked for, or system calls only if the compiler cannot build for it.
+fn usable_level(
+    level: Level,
+    toolchain: &Toolchain,
+    target: &str,
+    project: &Project,
+    warnings: &mut Vec<String>,
+) -> Level {
+    match toolchain.refusal(level, target, &level.build_dir(&project.target_dir)) {
+        None => level,
+        Some(refusal) => {
+            warnings.push(format!(
+                "{} cannot compile the clock into tests, so threads are preempted at system calls only \
+                 (--preempt syscall): most races will not be found. Use another toolchain.\n  it says: {}",
+                toolchain.version(),
+                refusal.replace('\n', "\n  ")
+            ));
+            Level::Syscall
+        }
+    }
+}
+
+fn schedule(options: &Run) -> Schedule {
+    let chosen = options.recording.strategies();
+    let unlimited = options.until_fail || options.time.is_some();
+    Schedule {
+        runs: options.runs.or(if unlimited { None } else { Some(1) }),
+        time: options.time,
+        until_fail: options.until_fail,
+        keep_going: options.keep_going,
+        chosen: !chosen.is_empty(),
+        strategies: if chosen.is_empty() { PORTFOLIO.to_vec() } else { chosen },
+        seed: options.recording.seed,
+    }
+}
+
+fn reporters(options: &Run) -> Vec<Box<dyn Reporter>> {
+    let json = options.message_format == MessageFormat::Json;
+    let detail = match (options.quiet || json, options.verbose) {
+        (true, 0) => Detail::Quiet,
+        (false, 0) => Detail::Normal,
+        _ => Detail::Verbose,
+    };
+    let progress = Progress::new(!options.quiet);
+    let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(Display::new(detail, progress.bar()))];
+    reporters.push(Box::new(progress));
+    if json {
+        reporters.push(Box::new(Json::new(std::io::stdout())));
+    }
+    if let Some(path) = &options.junit {
+        reporters.push(Box::new(JUnit::new(path)));
+    }
+    reporters
+}
+
+/// A failed test is the news, whatever else went wrong; what went wrong on our side is never a success.
+fn status(summary: &Summary) -> Status {
+    match summary {
+        Summary { failures: 1.., .. } => Status::Failed,
+        Summary { errors: 1.., .. } => Status::Recorder,
+        Summary { interrupted: true, .. } => Status::Interrupted,
+        _ => Status::Success,
+    }
+}

@@ -20,7 +20,7 @@ use crate::events;
 use crate::fingerprint::Fingerprint;
 use crate::instrument::Level;
 use crate::outcome::Outcome;
-use crate::seed::{Seed, strategy_name};
+use crate::seed::Seed;
 use crate::traces::Store;
 
 /// How many cores recorded programs are told there are. The same everywhere, so that a seed means the same everywhere;
@@ -82,6 +82,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) keep: Keep,
     /// How long an attempt may run.
     pub(crate) timeout: Duration,
+    /// The strategies that the user has chosen; empty means any.
+    pub(crate) strategies: &'a [StrategyName],
     /// How the tests were built.
     pub(crate) level: Level,
     /// The compiler that built them.
@@ -99,8 +101,6 @@ pub(crate) struct Job {
     pub(crate) number: u64,
     /// Its seed.
     pub(crate) seed: Seed,
-    /// The strategy, if not the seed's own.
-    pub(crate) strategy: Option<StrategyName>,
 }
 
 impl Setting<'_> {
@@ -110,7 +110,7 @@ impl Setting<'_> {
     /// # Errors
     /// [`Error::Stopped`], and [`Error::Forbidden`], which no further attempt would escape. Other errors are outcomes.
     pub(crate) fn attempt(&self, job: Job, core: usize, stop: &AtomicBool) -> Result<events::Attempt, Error> {
-        let plan = job.seed.plan(job.strategy);
+        let plan = job.seed.plan(self.strategies);
         let mut attempt = events::Attempt {
             test: job.test,
             number: job.number,
@@ -216,7 +216,7 @@ fn info(attempt: &events::Attempt, rustc: &str) -> Value {
         "test": attempt.test.name,
         "attempt": attempt.number,
         "seed": attempt.seed.to_string(),
-        "strategy": strategy_name(attempt.strategy),
+        "strategy": attempt.strategy.as_str(),
         "preempt": attempt.level.name(),
         "outcome": attempt.outcome,
         "created": humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),

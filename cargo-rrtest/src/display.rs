@@ -11,7 +11,6 @@ use crate::describe;
 use crate::events::{Attempt, Event, Reporter, Started, Summary};
 use crate::exit::Stop;
 use crate::outcome::Outcome;
-use crate::seed::strategy_name;
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -126,7 +125,7 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io:
         "     attempt {}, seed {}, strategy {}, preempt {}: {}, {}",
         attempt.number,
         attempt.seed,
-        strategy_name(attempt.strategy),
+        attempt.strategy.as_str(),
         attempt.level.name(),
         describe::count(attempt.stats.ticks, "tick"),
         describe::count(attempt.stats.preemptions, "preemption"),

@@ -9,7 +9,6 @@ use serde::Serialize;
 use crate::events::{Attempt, Event, Reporter, Summary};
 use crate::exit::Stop;
 use crate::outcome::Outcome;
-use crate::seed::strategy_name;
 
 /// Writes the report.
 #[derive(Debug)]
@@ -73,7 +72,7 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
             test: &attempt.test.name,
             attempt: attempt.number,
             seed: attempt.seed.to_string(),
-            strategy: strategy_name(attempt.strategy),
+            strategy: attempt.strategy.as_str(),
             outcome: attempt.outcome,
             exit_code,
             signal,

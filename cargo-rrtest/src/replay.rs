@@ -1,6 +1,7 @@
 //! `replay`: reproduce a kept trace.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use rrtest_engine::replay::{self, Options};
@@ -13,6 +14,9 @@ use crate::exit::{Status, Stop};
 use crate::interrupt::Interrupt;
 use crate::run::cores;
 use crate::traces::{Store, open};
+
+/// How long a replay may take from one event to the next: a machine may be much slower than the one that recorded.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 
@@ -31,7 +35,10 @@ pub(crate) fn run(options: &OneTrace) -> Result<Status, Stop> {
         // Whether it is faithful does not depend on who listens.
         unwritten = unwritten.take().or(written.err());
     };
-    let replayed = replay::replay(&trace, Options { core, stop: &interrupt.stop, output: &mut output })?;
+    let replayed = replay::replay(
+        &trace,
+        Options { core, stop: &interrupt.stop, patience: PATIENCE, output: &mut output },
+    )?;
     let mut text = Vec::new();
     write_result(&mut text, &path, &replayed)
         .and_then(|()| anstream::stderr().lock().write_all(&text))

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -137,6 +137,8 @@ impl Setting<'_> {
         match self.engine.record(&attempt.test.program, &options) {
             Ok(recording) => self.judge(&mut attempt, recording, core),
             Err(error @ (Error::Stopped | Error::Forbidden { .. })) => return Err(error),
+            // Ctrl-C goes to all of a terminal's processes, to one that is just being started as well.
+            Err(_) if stop.load(Ordering::SeqCst) => return Err(Error::Stopped),
             Err(error) => attempt.message = Some(error.to_string()),
         }
         Ok(attempt)

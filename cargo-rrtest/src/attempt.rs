@@ -90,6 +90,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) rustc: &'a str,
     /// The failures whose traces are kept.
     pub(crate) known: Mutex<HashSet<Fingerprint>>,
+    /// Held while a failure is being judged, which ends with its replay.
+    pub(crate) judging: Mutex<()>,
 }
 
 /// Which attempt to make.
@@ -144,6 +146,11 @@ impl Setting<'_> {
         Ok(attempt)
     }
 
+    /// Wait until no failure is being judged: it may turn out to be the last attempt.
+    pub(crate) fn wait_for_judgement(&self) {
+        drop(self.judging.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     fn judge(&self, attempt: &mut events::Attempt, recording: Recording, core: usize) {
         attempt.outcome = Outcome::of(&recording.ending);
         attempt.stats = recording.stats;
@@ -151,6 +158,7 @@ impl Setting<'_> {
         if let Ending::Unsupported { what, task, name } = &recording.ending {
             attempt.message = Some(format!("{what} cannot be recorded yet ({task}, thread `{name}`)"));
         } else if attempt.outcome.is_failure() {
+            let _judging = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
             let output: Vec<u8> =
                 recording.output.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect();
             let test = attempt.test.id();

@@ -201,7 +201,13 @@ fn work(
     sender: &Sender<Message>,
 ) {
     let lock = || queue.lock().unwrap_or_else(PoisonError::into_inner);
-    while !interrupt.stop.load(Ordering::SeqCst) {
+    loop {
+        if stop_at_failure {
+            setting.wait_for_judgement();
+        }
+        if interrupt.stop.load(Ordering::SeqCst) {
+            return;
+        }
         let Some((index, job)) = lock().take() else { return };
         let message = match setting.attempt(job, core, &interrupt.stop) {
             Ok(attempt) => {

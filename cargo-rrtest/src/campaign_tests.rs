@@ -1,6 +1,5 @@
 //! The campaign with an engine that does as it is told.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -104,7 +103,8 @@ fn campaign(tests: &[&str], schedule: Schedule, script: Script, replays: bool) -
         strategies: &strategies,
         level: Level::Sync,
         rustc: "rustc",
-        known: Mutex::new(HashSet::new()),
+        known: Mutex::default(),
+        judging: Mutex::default(),
     };
     let seen = Arc::new(Mutex::default());
     let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(Seen(Arc::clone(&seen)))];

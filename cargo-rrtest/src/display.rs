@@ -109,7 +109,7 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io:
     if attempt.repeats {
         return writeln!(
             text,
-            "             the same failure as before, its trace is not kept (seed {})",
+            "             the same failure as in another attempt, whose trace is kept (seed {})",
             attempt.seed
         );
     }
@@ -160,7 +160,8 @@ fn write_trace(text: &mut impl Write, attempt: &Attempt) -> io::Result<()> {
 
 /// A path as seen from the working directory, if it is below it.
 pub(crate) fn relative(path: &Path) -> &Path {
-    env::current_dir().ok().and_then(|cwd| path.strip_prefix(cwd).ok()).unwrap_or(path)
+    let cwd = env::current_dir().ok().filter(|cwd| cwd.parent().is_some());
+    cwd.and_then(|cwd| path.strip_prefix(cwd).ok()).unwrap_or(path)
 }
 
 fn write_summary(text: &mut impl Write, summary: &Summary) -> io::Result<()> {

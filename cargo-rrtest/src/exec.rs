@@ -1,6 +1,5 @@
 //! `exec`: record one run of any program.
 
-use std::collections::HashSet;
 use std::env;
 use std::ffi::OsStr;
 use std::io::{self, Write};
@@ -44,7 +43,8 @@ pub(crate) fn run(options: &Exec) -> Result<u8, Stop> {
         strategies: &strategies,
         level: Level::Syscall,
         rustc: "",
-        known: Mutex::new(HashSet::new()),
+        known: Mutex::default(),
+        judging: Mutex::default(),
     };
     let seed = options.recording.seed.unwrap_or_else(|| Seed::arbitrary(&strategies));
     let job = Job { test: Arc::new(test), number: 1, seed };

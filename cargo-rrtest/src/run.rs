@@ -1,6 +1,5 @@
 //! `run`: build, find the tests, run the campaign, report.
 
-use std::collections::HashSet;
 use std::env;
 use std::sync::Mutex;
 
@@ -92,7 +91,8 @@ pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
         strategies: &strategies,
         level,
         rustc: toolchain.version(),
-        known: Mutex::new(HashSet::new()),
+        known: Mutex::default(),
+        judging: Mutex::default(),
     };
     let summary = campaign::run(tests, schedule, &setting, &cores[..slots], &interrupt, &mut reporters)?;
     let status = status(&summary);

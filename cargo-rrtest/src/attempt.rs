@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -20,7 +20,7 @@ use crate::events;
 use crate::fingerprint::Fingerprint;
 use crate::instrument::Level;
 use crate::outcome::Outcome;
-use crate::seed::{Seed, strategy_name};
+use crate::seed::Seed;
 use crate::traces::Store;
 
 /// How many cores recorded programs are told there are. The same everywhere, so that a seed means the same everywhere;
@@ -82,12 +82,16 @@ pub(crate) struct Setting<'a> {
     pub(crate) keep: Keep,
     /// How long an attempt may run.
     pub(crate) timeout: Duration,
+    /// The strategies that the user has chosen; empty means any.
+    pub(crate) strategies: &'a [StrategyName],
     /// How the tests were built.
     pub(crate) level: Level,
     /// The compiler that built them.
     pub(crate) rustc: &'a str,
     /// The failures whose traces are kept.
     pub(crate) known: Mutex<HashSet<Fingerprint>>,
+    /// Held while a failure is being judged, which ends with its replay.
+    pub(crate) judging: Mutex<()>,
 }
 
 /// Which attempt to make.
@@ -99,8 +103,6 @@ pub(crate) struct Job {
     pub(crate) number: u64,
     /// Its seed.
     pub(crate) seed: Seed,
-    /// The strategy, if not the seed's own.
-    pub(crate) strategy: Option<StrategyName>,
 }
 
 impl Setting<'_> {
@@ -110,7 +112,7 @@ impl Setting<'_> {
     /// # Errors
     /// [`Error::Stopped`], and [`Error::Forbidden`], which no further attempt would escape. Other errors are outcomes.
     pub(crate) fn attempt(&self, job: Job, core: usize, stop: &AtomicBool) -> Result<events::Attempt, Error> {
-        let plan = job.seed.plan(job.strategy);
+        let plan = job.seed.plan(self.strategies);
         let mut attempt = events::Attempt {
             test: job.test,
             number: job.number,
@@ -137,9 +139,16 @@ impl Setting<'_> {
         match self.engine.record(&attempt.test.program, &options) {
             Ok(recording) => self.judge(&mut attempt, recording, core),
             Err(error @ (Error::Stopped | Error::Forbidden { .. })) => return Err(error),
+            // Ctrl-C goes to all of a terminal's processes, to one that is just being started as well.
+            Err(_) if stop.load(Ordering::SeqCst) => return Err(Error::Stopped),
             Err(error) => attempt.message = Some(error.to_string()),
         }
         Ok(attempt)
+    }
+
+    /// Wait until no failure is being judged: it may turn out to be the last attempt.
+    pub(crate) fn wait_for_judgement(&self) {
+        drop(self.judging.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     fn judge(&self, attempt: &mut events::Attempt, recording: Recording, core: usize) {
@@ -149,6 +158,7 @@ impl Setting<'_> {
         if let Ending::Unsupported { what, task, name } = &recording.ending {
             attempt.message = Some(format!("{what} cannot be recorded yet ({task}, thread `{name}`)"));
         } else if attempt.outcome.is_failure() {
+            let _judging = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
             let output: Vec<u8> =
                 recording.output.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect();
             let test = attempt.test.id();
@@ -216,7 +226,7 @@ fn info(attempt: &events::Attempt, rustc: &str) -> Value {
         "test": attempt.test.name,
         "attempt": attempt.number,
         "seed": attempt.seed.to_string(),
-        "strategy": strategy_name(attempt.strategy),
+        "strategy": attempt.strategy.as_str(),
         "preempt": attempt.level.name(),
         "outcome": attempt.outcome,
         "created": humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),

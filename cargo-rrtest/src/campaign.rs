@@ -15,7 +15,7 @@ use crate::events::{Attempt, Event, Reporter, Started, Summary};
 use crate::exit::Stop;
 use crate::interrupt::Interrupt;
 use crate::outcome::Outcome;
-use crate::seed::{Expectation, Seed};
+use crate::seed::Seed;
 
 /// After so many errors of ours a test is left out: it would only repeat them.
 const MAX_ERRORS: u32 = 3;
@@ -31,10 +31,8 @@ pub(crate) struct Schedule {
     pub(crate) until_fail: bool,
     /// Do not, but count failures.
     pub(crate) keep_going: bool,
-    /// The strategies to rotate over; not empty.
+    /// The strategies that the user has chosen; empty means the portfolio.
     pub(crate) strategies: Vec<StrategyName>,
-    /// Whether `strategies` is the user's choice, which wins over the one that the first seed names.
-    pub(crate) chosen: bool,
     /// The seed of the first attempt of each test, from which those of all others are derived; by default any.
     pub(crate) seed: Option<Seed>,
 }
@@ -44,7 +42,8 @@ pub(crate) struct Schedule {
 struct Progress {
     test: Arc<Test>,
     attempts: u64,
-    expected: Expectation,
+    /// The most ticks that an attempt had; 0 if there was none.
+    ticks: u64,
     errors: u32,
     left_out: bool,
 }
@@ -61,14 +60,9 @@ struct Queue {
 
 impl Queue {
     fn new(tests: Vec<Test>, schedule: Schedule) -> Self {
-        let progress = |test| Progress {
-            test: Arc::new(test),
-            attempts: 0,
-            expected: Expectation::default(),
-            errors: 0,
-            left_out: false,
-        };
-        let seed = schedule.seed.unwrap_or_else(|| Seed::arbitrary(schedule.strategies[0]));
+        let progress =
+            |test| Progress { test: Arc::new(test), attempts: 0, ticks: 0, errors: 0, left_out: false };
+        let seed = schedule.seed.unwrap_or_else(|| Seed::arbitrary(&schedule.strategies));
         Self { tests: tests.into_iter().map(progress).collect(), next: 0, schedule, seed }
     }
 
@@ -82,25 +76,20 @@ impl Queue {
         self.next = (index + 1) % count;
         let progress = &mut self.tests[index];
         progress.attempts += 1;
-        let (number, expected) = (progress.attempts, progress.expected);
+        let (number, ticks) = (progress.attempts, progress.ticks);
         let test = progress.test.clone();
-        let strategies = &self.schedule.strategies;
-        let strategy = strategies[(number - 1) as usize % strategies.len()];
-        let job = if number == 1 {
-            let strategy = self.schedule.chosen.then_some(strategy);
-            Job { test, number, seed: self.seed, strategy }
-        } else {
-            let seed = self.seed.derive(&test.id(), number, strategy, expected);
-            Job { test, number, seed, strategy: None }
+        let seed = match number {
+            1 => self.seed,
+            _ => self.seed.derive(&test.id(), number, &self.schedule.strategies, ticks),
         };
+        let job = Job { test, number, seed };
         Some((index, job))
     }
 
     /// Learn from an attempt of the test of this index.
     fn learn(&mut self, index: usize, attempt: &Attempt) {
         let progress = &mut self.tests[index];
-        progress.expected.ticks = progress.expected.ticks.max(attempt.stats.ticks);
-        progress.expected.tasks = progress.expected.tasks.max(attempt.stats.tasks);
+        progress.ticks = progress.ticks.max(attempt.stats.ticks);
         progress.errors += u32::from(attempt.outcome == Outcome::Error);
         progress.left_out |= attempt.outcome == Outcome::Unsupported || progress.errors >= MAX_ERRORS;
     }
@@ -212,7 +201,13 @@ fn work(
     sender: &Sender<Message>,
 ) {
     let lock = || queue.lock().unwrap_or_else(PoisonError::into_inner);
-    while !interrupt.stop.load(Ordering::SeqCst) {
+    loop {
+        if stop_at_failure {
+            setting.wait_for_judgement();
+        }
+        if interrupt.stop.load(Ordering::SeqCst) {
+            return;
+        }
         let Some((index, job)) = lock().take() else { return };
         let message = match setting.attempt(job, core, &interrupt.stop) {
             Ok(attempt) => {

@@ -1,6 +1,5 @@
 //! The campaign with an engine that does as it is told.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -38,6 +37,7 @@ impl Engine for Fake {
         self.seeds.lock().expect("no panic").push(options.plan.seed);
         let (ending, output) = (self.script)(&test, number)?;
         Ok(Recording {
+            program: program.clone(),
             ending,
             output: vec![(Stream::Stderr, output.into())],
             stats: Stats { ticks: 100, preemptions: 1, syscalls: 1, tasks: 2 },
@@ -78,8 +78,7 @@ fn schedule() -> Schedule {
         time: None,
         until_fail: false,
         keep_going: false,
-        strategies: vec![StrategyName::Walk, StrategyName::Pct],
-        chosen: false,
+        strategies: vec![],
         seed: Some(Seed(7)),
     }
 }
@@ -95,14 +94,17 @@ fn campaign(tests: &[&str], schedule: Schedule, script: Script, replays: bool) -
     let dir = tempfile::tempdir().expect("a directory");
     let store = Store::at(dir.path()).expect("a store");
     let engine = Fake { script, recorded: Mutex::default(), seeds: Mutex::default(), replays };
+    let strategies = schedule.strategies.clone();
     let setting = Setting {
         engine: &engine,
         store: &store,
         keep: Keep::OnFailure,
         timeout: Duration::from_secs(60),
+        strategies: &strategies,
         level: Level::Sync,
         rustc: "rustc",
-        known: Mutex::new(HashSet::new()),
+        known: Mutex::default(),
+        judging: Mutex::default(),
     };
     let seen = Arc::new(Mutex::default());
     let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(Seen(Arc::clone(&seen)))];
@@ -198,12 +200,8 @@ fn the_given_seed_is_the_first_attempts_and_decides_the_others() {
     assert_eq!(first[0], 7);
     assert_eq!(first, seeds(Some(Seed(7))));
     assert_ne!(first[1..], seeds(Some(Seed(8)))[1..]);
-    assert_eq!(Seed(first[1]).plan(None).strategy, StrategyName::Pct);
-    assert_eq!(
-        Seed(first[1]).plan(None).expected_tasks,
-        2,
-        "what the first attempt counted is expected of the next"
-    );
+    let plan = Seed(first[1]).plan(&[]);
+    assert_eq!(plan.expected_ticks, 128, "what the first attempt counted is expected of the next");
 }
 
 #[test]

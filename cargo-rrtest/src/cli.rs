@@ -10,7 +10,7 @@ use rrtest_engine::schedule::StrategyName;
 
 use crate::attempt::Keep;
 use crate::instrument::Level;
-use crate::seed::{Seed, parse_strategy};
+use crate::seed::Seed;
 use crate::selection::Selection;
 
 /// As cargo styles its help.
@@ -103,7 +103,7 @@ pub(crate) struct Run {
     /// Also write a JUnit report to this file
     #[arg(long, value_name = "PATH", help_heading = "Report")]
     pub(crate) junit: Option<PathBuf>,
-    /// Say more: passed attempts too; as often as given, cargo's -v
+    /// Show passed attempts too; twice (-vv), also what cargo does
     #[arg(short, long, action = ArgAction::Count, help_heading = "Report")]
     pub(crate) verbose: u8,
     /// Say only what failed
@@ -132,7 +132,6 @@ pub(crate) struct Recording {
         long,
         value_name = "NAME[,NAME]",
         value_delimiter = ',',
-        value_parser = parse_strategy,
         conflicts_with = "no_chaos",
         help_heading = "Recording"
     )]

@@ -11,7 +11,6 @@ use crate::describe;
 use crate::events::{Attempt, Event, Reporter, Started, Summary};
 use crate::exit::Stop;
 use crate::outcome::Outcome;
-use crate::seed::strategy_name;
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -110,7 +109,7 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io:
     if attempt.repeats {
         return writeln!(
             text,
-            "             the same failure as before, its trace is not kept (seed {})",
+            "             the same failure as in another attempt, whose trace is kept (seed {})",
             attempt.seed
         );
     }
@@ -126,7 +125,7 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io:
         "     attempt {}, seed {}, strategy {}, preempt {}: {}, {}",
         attempt.number,
         attempt.seed,
-        strategy_name(attempt.strategy),
+        attempt.strategy.as_str(),
         attempt.level.name(),
         describe::count(attempt.stats.ticks, "tick"),
         describe::count(attempt.stats.preemptions, "preemption"),
@@ -161,7 +160,8 @@ fn write_trace(text: &mut impl Write, attempt: &Attempt) -> io::Result<()> {
 
 /// A path as seen from the working directory, if it is below it.
 pub(crate) fn relative(path: &Path) -> &Path {
-    env::current_dir().ok().and_then(|cwd| path.strip_prefix(cwd).ok()).unwrap_or(path)
+    let cwd = env::current_dir().ok().filter(|cwd| cwd.parent().is_some());
+    cwd.and_then(|cwd| path.strip_prefix(cwd).ok()).unwrap_or(path)
 }
 
 fn write_summary(text: &mut impl Write, summary: &Summary) -> io::Result<()> {

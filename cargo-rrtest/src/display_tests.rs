@@ -1,38 +1,8 @@
 //! What people read.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use rrtest_engine::ending::{Ending, Stats};
-use rrtest_engine::program::Program;
-use rrtest_engine::schedule::StrategyName;
-use rrtest_engine::trace::event::Stream;
-
 use super::*;
-use crate::discover::Test;
 use crate::events::Kept;
-use crate::instrument::Level;
-use crate::seed::Seed;
-
-fn attempt() -> Attempt {
-    let program = Program { path: "/t".into(), args: vec![], env: vec![], cwd: "/".into() };
-    let test = Test { package: "p".into(), binary: "p::it".into(), name: "t".into(), program, harness: true };
-    Attempt {
-        test: Arc::new(test),
-        number: 3,
-        seed: Seed(0xabc),
-        strategy: StrategyName::Walk,
-        level: Level::Sync,
-        outcome: Outcome::Failed,
-        ending: Some(Ending::Exited(101)),
-        output: vec![(Stream::Stdout, b"one\n".into()), (Stream::Stderr, b"two\n".into())],
-        stats: Stats { ticks: 522, preemptions: 1, syscalls: 9, tasks: 3 },
-        wall: Duration::from_millis(4),
-        trace: Some(Kept { path: "/traces/p-it-t-abc.rrtrace".into(), verified: true }),
-        repeats: false,
-        message: None,
-    }
-}
+use crate::events::samples::attempt;
 
 fn written(attempt: &Attempt) -> String {
     let mut text = Vec::new();

@@ -115,3 +115,33 @@ pub(crate) trait Reporter {
     /// If the report cannot be written: that ends the run.
     fn report(&mut self, event: &Event) -> Result<(), Stop>;
 }
+
+/// Events for the tests of reports.
+#[cfg(test)]
+pub(crate) mod samples {
+    use rrtest_engine::program::Program;
+
+    use super::*;
+
+    /// A failed attempt, kept and verified.
+    pub(crate) fn attempt() -> Attempt {
+        let program = Program { path: "/t".into(), args: vec![], env: vec![], cwd: "/".into() };
+        let test =
+            Test { package: "p".into(), binary: "p::it".into(), name: "t".into(), program, harness: true };
+        Attempt {
+            test: Arc::new(test),
+            number: 3,
+            seed: Seed(0xabc),
+            strategy: StrategyName::Walk,
+            level: Level::Sync,
+            outcome: Outcome::Failed,
+            ending: Some(Ending::Exited(101)),
+            output: vec![(Stream::Stdout, b"one\n".into()), (Stream::Stderr, b"two\n".into())],
+            stats: Stats { ticks: 522, preemptions: 1, syscalls: 9, tasks: 3 },
+            wall: Duration::from_millis(4),
+            trace: Some(Kept { path: "/traces/p-it-t-abc.rrtrace".into(), verified: true }),
+            repeats: false,
+            message: None,
+        }
+    }
+}

@@ -1,6 +1,5 @@
 //! `exec`: record one run of any program.
 
-use std::collections::HashSet;
 use std::env;
 use std::ffi::OsStr;
 use std::io::{self, Write};
@@ -10,7 +9,6 @@ use std::sync::{Arc, Mutex};
 
 use rrtest_engine::ending::Ending;
 use rrtest_engine::program::Program;
-use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::trace::event::Stream;
 
 use crate::attempt::{Job, Real, Setting};
@@ -36,20 +34,20 @@ pub(crate) fn run(options: &Exec) -> Result<u8, Stop> {
     let name = program.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let test = Test { package: String::new(), binary: "exec".to_owned(), name, program, harness: false };
     let store = Store::find(options.recording.trace_dir.as_deref(), &Selection::default())?;
+    let strategies = options.recording.strategies();
     let setting = Setting {
         engine: &Real,
         store: &store,
         keep: options.recording.keep,
         timeout: options.recording.timeout,
+        strategies: &strategies,
         level: Level::Syscall,
         rustc: "",
-        known: Mutex::new(HashSet::new()),
+        known: Mutex::default(),
+        judging: Mutex::default(),
     };
-    let strategies = options.recording.strategies();
-    let strategy = strategies.first().copied();
-    let seed =
-        options.recording.seed.unwrap_or_else(|| Seed::arbitrary(strategy.unwrap_or(StrategyName::Walk)));
-    let job = Job { test: Arc::new(test), number: 1, seed, strategy };
+    let seed = options.recording.seed.unwrap_or_else(|| Seed::arbitrary(&strategies));
+    let job = Job { test: Arc::new(test), number: 1, seed };
     let core = cores()?.first().copied().unwrap_or(0);
     let attempt = setting.attempt(job, core, &interrupt.stop)?;
     print_output(&attempt).map_err(|error| Stop::os("cannot write the program's output", &error))?;

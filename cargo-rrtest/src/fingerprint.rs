@@ -41,6 +41,13 @@ fn panic_location(line: &str) -> Option<&str> {
     thread.trim_start().starts_with("thread '").then(|| location.trim_end_matches(':'))
 }
 
+/// Where and why a program panicked first, according to its output: `src/lib.rs:5:9: the first line of the message`.
+pub(crate) fn first_panic(output: &str) -> Option<String> {
+    let mut lines = output.lines();
+    let location = lines.find_map(panic_location)?;
+    Some(format!("{location}: {}", lines.next().unwrap_or_default()))
+}
+
 fn places(tasks: &[TaskState]) -> String {
     let mut places: Vec<_> = tasks.iter().map(place).collect();
     places.sort_unstable();
@@ -87,6 +94,14 @@ mod tests {
             panicked("\nthread 'a' (12) panicked at src/lib.rs:3:5:\nleft: 1\n"),
             panicked("\nthread '<unnamed>' panicked at src/lib.rs:3:5:\nleft: 2\n")
         );
+    }
+
+    #[test]
+    fn the_first_panic_explains_a_failure() {
+        let output =
+            "running 1 test\n\nthread 'a' (12) panicked at src/lib.rs:3:5:\nassertion failed\n  left: 1\n";
+        assert_eq!(first_panic(output).as_deref(), Some("src/lib.rs:3:5: assertion failed"));
+        assert_eq!(first_panic("running 1 test\n"), None);
     }
 
     #[test]

@@ -9,7 +9,6 @@ use serde::Serialize;
 use crate::events::{Attempt, Event, Reporter, Summary};
 use crate::exit::Stop;
 use crate::outcome::Outcome;
-use crate::seed::strategy_name;
 
 /// Writes the report.
 #[derive(Debug)]
@@ -73,7 +72,7 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
             test: &attempt.test.name,
             attempt: attempt.number,
             seed: attempt.seed.to_string(),
-            strategy: strategy_name(attempt.strategy),
+            strategy: attempt.strategy.as_str(),
             outcome: attempt.outcome,
             exit_code,
             signal,
@@ -115,5 +114,57 @@ impl<W: Write> Reporter for Json<W> {
             .and_then(|()| self.out.write_all(b"\n"))
             .and_then(|()| self.out.flush())
             .map_err(|error| Stop::os("cannot write to standard output", &error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::events::samples::attempt;
+
+    fn written(event: &Event) -> String {
+        let mut json = Json::new(Vec::new());
+        json.report(event).expect("memory");
+        String::from_utf8(json.out).expect("text")
+    }
+
+    /// Programs read this: names and order are a promise.
+    #[test]
+    fn lines() {
+        assert_eq!(
+            written(&Event::Attempt(Box::new(attempt()))),
+            concat!(
+                r#"{"event":"attempt","package":"p","binary":"p::it","test":"t","attempt":3,"#,
+                r#""seed":"0x0000000000000abc","strategy":"walk","outcome":"failed","exit_code":101,"signal":null,"#,
+                r#""wall_ms":4.0,"ticks":522,"preemptions":1,"trace":"/traces/p-it-t-abc.rrtrace","verified":true}"#,
+                "\n"
+            )
+        );
+        let summary = Summary {
+            attempts: 120,
+            tests: 4,
+            passed: 119,
+            failures: 1,
+            errors: 0,
+            failed: vec!["p::it t".to_owned()],
+            wall: Duration::from_millis(913),
+            interrupted: false,
+        };
+        assert_eq!(
+            written(&Event::Summary(summary)),
+            "{\"event\":\"summary\",\"attempts\":120,\"tests\":4,\"failed\":[\"p::it t\"],\"wall_ms\":913.0}\n"
+        );
+    }
+
+    #[test]
+    fn a_crash_has_a_signal_and_an_error_a_message() {
+        let ending = Some(Ending::Killed { signal: 11, task: rrtest_engine::task::TaskId(1), tasks: vec![] });
+        let line =
+            written(&Event::Attempt(Box::new(Attempt { ending, message: Some("why".into()), ..attempt() })));
+        let line: serde_json::Value = serde_json::from_str(&line).expect("json");
+        assert_eq!((&line["exit_code"], &line["signal"]), (&serde_json::Value::Null, &11.into()));
+        assert_eq!(line["message"], "why");
     }
 }

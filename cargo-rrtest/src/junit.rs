@@ -10,6 +10,7 @@ use rrtest_engine::trace::event::Stream;
 use crate::describe;
 use crate::events::{Attempt, Event, Reporter};
 use crate::exit::Stop;
+use crate::fingerprint::first_panic;
 use crate::outcome::Outcome;
 
 /// Collects attempts and writes the report at the end.
@@ -101,13 +102,17 @@ impl NonSuccess {
             let chunks = attempt.output.iter().filter(|(stream, _)| *stream == wanted);
             chunks.flat_map(|(_, bytes)| bytes.iter().copied()).collect()
         };
+        let stderr: Vec<u8> = stream(Stream::Stderr);
+        let panic =
+            first_panic(&String::from_utf8_lossy(&stderr)).map(|panic| format!("panicked at {panic}"));
+        let panic = panic.filter(|_| attempt.outcome == Outcome::Failed);
         let ending = || attempt.ending.as_ref().map(|ending| describe::ending(ending).join("\n"));
         Self {
             outcome: attempt.outcome,
             seed: attempt.seed.to_string(),
-            message: attempt.message.clone().or_else(ending).unwrap_or_default(),
+            message: attempt.message.clone().or(panic).or_else(ending).unwrap_or_default(),
             stdout: stream(Stream::Stdout),
-            stderr: stream(Stream::Stderr),
+            stderr,
         }
     }
 }
@@ -152,5 +157,45 @@ impl Reporter for JUnit {
             Event::Started(_) | Event::Warning(_) => {}
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::samples::attempt;
+    use crate::events::{Event, Summary};
+
+    #[test]
+    fn a_test_that_failed_once_is_a_failure() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("new/report.xml");
+        let mut junit = JUnit::new(&path);
+        let passed = Attempt { outcome: Outcome::Passed, trace: None, ..attempt() };
+        let mut failed = attempt();
+        failed.output[1].1 = b"thread 't' panicked at src/lib.rs:1:2:\n<&> is bad\n".into();
+        for attempt in [passed, failed] {
+            junit.report(&Event::Attempt(Box::new(attempt))).expect("nothing to write yet");
+        }
+        let summary = Summary {
+            attempts: 2,
+            tests: 1,
+            passed: 1,
+            failures: 1,
+            errors: 0,
+            failed: vec![],
+            wall: Duration::ZERO,
+            interrupted: false,
+        };
+        junit.report(&Event::Summary(summary)).expect("a report");
+        let text = std::fs::read_to_string(path).expect("the report");
+        for part in [
+            r#"<testcase name="t" classname="p::it" time="0.008">"#,
+            r#"<property name="attempts" value="2"/>"#,
+            r#"<property name="trace" value="/traces/p-it-t-abc.rrtrace"/>"#,
+            r#"message="panicked at src/lib.rs:1:2: &lt;&amp;&gt; is bad""#,
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
     }
 }

@@ -37,7 +37,7 @@ impl Progress {
                 self.bar.set_length(attempts);
                 format!("   Recording [{{bar:25}}] {{pos}}/{{len}} attempts, {elapsed}{{msg}}")
             }
-            None => format!("   Recording {{spinner}} {{pos}} attempts ({{per_sec}}), {elapsed}{{msg}}"),
+            None => format!("   Recording {{spinner}} {{pos}} attempts, {elapsed}{{msg}}"),
         };
         // A template that indicatif refuses leaves its own.
         let style =

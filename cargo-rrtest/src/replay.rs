@@ -15,6 +15,9 @@ use crate::interrupt::Interrupt;
 use crate::run::cores;
 use crate::traces::{Store, open};
 
+/// How long a replay may take from one event to the next: a machine may be much slower than the one that recorded.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 
 /// Replay a trace, its output onto ours.
@@ -34,7 +37,7 @@ pub(crate) fn run(options: &OneTrace) -> Result<Status, Stop> {
     };
     let replayed = replay::replay(
         &trace,
-        Options { core, stop: &interrupt.stop, patience: Duration::MAX, output: &mut output },
+        Options { core, stop: &interrupt.stop, patience: PATIENCE, output: &mut output },
     )?;
     let mut text = Vec::new();
     write_result(&mut text, &path, &replayed)

@@ -1,13 +1,11 @@
 //! `run`: build, find the tests, run the campaign, report.
 
-use std::collections::HashSet;
 use std::env;
 use std::sync::Mutex;
 
 use clap::ColorChoice;
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
-use rrtest_engine::schedule::StrategyName;
 
 use crate::attempt::{Real, Setting};
 use crate::campaign::{self, Schedule, tell};
@@ -26,9 +24,6 @@ use crate::libtest::Filter;
 use crate::progress::Progress;
 use crate::toolchain::Toolchain;
 use crate::traces::Store;
-
-/// The strategies that attempts rotate over when the user chooses none.
-const PORTFOLIO: &[StrategyName] = &[StrategyName::Walk, StrategyName::Pct];
 
 /// Run the command.
 pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
@@ -51,6 +46,10 @@ pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
     if let Some(runner) = runner_of_user(&config, &target) {
         warnings.push(format!("the target runner {runner} is set aside: tests are started by the recorder"));
     }
+    let mut reporters = reporters(options);
+    for warning in warnings {
+        tell(&mut reporters, &Event::Warning(warning))?;
+    }
     let build_dir = level.build_dir(&project.target_dir);
     let build = Build {
         selection: &options.selection,
@@ -58,7 +57,7 @@ pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
         level,
         build_dir: &build_dir,
         config: &config,
-        verbosity: if options.quiet { -1 } else { i16::from(options.verbose) },
+        verbosity: if options.quiet { -1 } else { i16::from(options.verbose.saturating_sub(1)) },
         color: options.color,
         no_run: options.no_run,
     };
@@ -82,21 +81,20 @@ pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
         Some(dir) => Store::at(dir)?,
         None => Store::of(&project),
     };
+    let schedule = schedule(options);
+    let strategies = schedule.strategies.clone();
     let setting = Setting {
         engine: &Real,
         store: &store,
         keep: options.recording.keep,
         timeout: options.recording.timeout,
+        strategies: &strategies,
         level,
         rustc: toolchain.version(),
-        known: Mutex::new(HashSet::new()),
+        known: Mutex::default(),
+        judging: Mutex::default(),
     };
-    let mut reporters = reporters(options);
-    for warning in warnings {
-        tell(&mut reporters, &Event::Warning(warning))?;
-    }
-    let summary =
-        campaign::run(tests, schedule(options), &setting, &cores[..slots], &interrupt, &mut reporters)?;
+    let summary = campaign::run(tests, schedule, &setting, &cores[..slots], &interrupt, &mut reporters)?;
     let status = status(&summary);
     tell(&mut reporters, &Event::Summary(summary))?;
     Ok(status)
@@ -155,15 +153,13 @@ fn usable_level(
 }
 
 fn schedule(options: &Run) -> Schedule {
-    let chosen = options.recording.strategies();
     let unlimited = options.until_fail || options.time.is_some();
     Schedule {
         runs: options.runs.or(if unlimited { None } else { Some(1) }),
         time: options.time,
         until_fail: options.until_fail,
         keep_going: options.keep_going,
-        chosen: !chosen.is_empty(),
-        strategies: if chosen.is_empty() { PORTFOLIO.to_vec() } else { chosen },
+        strategies: options.recording.strategies(),
         seed: options.recording.seed,
     }
 }

@@ -58,7 +58,7 @@ impl Toolchain {
 
     /// Why this compiler cannot build for a level; none if it can. That it can is remembered in the build directory.
     pub(crate) fn refusal(&self, level: Level, target: &str, build_dir: &Path) -> Option<String> {
-        let about = format!("{}{target}{}", self.verbose_version, level.codegen_flags().join(" "));
+        let about = format!("{:?}{target}{:?}{}", self.rustc, level.codegen_flags(), self.verbose_version);
         let mark = build_dir.join(format!("toolchain-{:016x}", fnv1a(about.as_bytes())));
         if mark.exists() {
             return None;

@@ -128,10 +128,8 @@ fn stem(package_or_binary: &str, test: &str, seed: Seed) -> String {
     for c in readable.chars() {
         let c = if c.is_ascii_alphanumeric() || "_.".contains(c) { c } else { '-' };
         // `a::b` reads better as `a-b` than as `a--b`; and no name may look like an option or a hidden file.
-        if !(c == '-' && stem.ends_with('-'))
-            && !(stem.is_empty() && "-.".contains(c))
-            && stem.len() < MAX_STEM
-        {
+        let unwanted = if stem.is_empty() { "-.".contains(c) } else { c == '-' && stem.ends_with('-') };
+        if !unwanted && stem.len() < MAX_STEM {
             stem.push(c);
         }
     }

@@ -1,1 +1,76 @@
-//! Support for the end-to-end tests.
+//! Support for the end-to-end tests: the real `cargo-rrtest`, projects to run it on, and what it reports.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`tool`] | builds `cargo-rrtest`, runs it, keeps what it printed |
+//! | [`report`] | the JSON lines of a run |
+//! | [`project`] | cargo projects written for one test |
+//! | [`session`] | the processes that a run started, and those it left behind |
+//! | [`bell`] | tells when a recorded program has come to some point |
+
+pub mod bell;
+pub mod project;
+pub mod report;
+pub mod session;
+pub mod tool;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use tool::Tool;
+
+/// What all tests share.
+#[derive(Debug)]
+pub struct World {
+    /// The program under test.
+    pub tool: Tool,
+    /// A directory for what tests write, inside the target directory.
+    scratch: PathBuf,
+}
+
+impl World {
+    /// Build the program under test. `scratch` is an existing directory.
+    ///
+    /// # Panics
+    /// If it does not build.
+    #[must_use]
+    pub fn new(scratch: &Path) -> Self {
+        Self { tool: Tool::build(), scratch: scratch.to_owned() }
+    }
+
+    /// A new directory, deleted when dropped. Its path has a space, as users' paths may.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    #[must_use]
+    pub fn dir(&self) -> TempDir {
+        tempfile::Builder::new().prefix("a test ").tempdir_in(&self.scratch).expect("a directory")
+    }
+
+    /// `cargo rrtest` on a package of the fixtures, with JSON and with traces kept in `traces`. What it builds is
+    /// shared by all tests.
+    #[must_use]
+    pub fn fixture(&self, package: &str, traces: &Path) -> Command {
+        let mut command = self.tool.cargo(&fixtures());
+        command.args(["-p", package, "--message-format", "json", "--trace-dir"]).arg(traces);
+        command.arg("--target-dir").arg(self.scratch.join("fixtures"));
+        command
+    }
+}
+
+/// The workspace of fixtures.
+#[must_use]
+pub fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("fixtures")
+}
+
+/// The trace files in a directory; none if there is no directory.
+#[must_use]
+pub fn traces(dir: &Path) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut files: Vec<_> = files.map(|file| file.path()).collect();
+    files.sort();
+    files
+}

@@ -1,0 +1,56 @@
+//! A FIFO that a recorded program writes to when it has come to some point, and holds open while it lives.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::stat::Mode;
+
+/// Within this time a bell rings, or never will.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Listens at the FIFO.
+#[derive(Debug)]
+pub struct Bell {
+    /// Says something for each byte; hangs up with the last writer.
+    heard: Receiver<()>,
+}
+
+impl Bell {
+    /// A bell at `path`, where nothing is.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        nix::unistd::mkfifo(path, Mode::S_IRWXU).expect("a FIFO");
+        let path = path.to_owned();
+        let (sender, heard) = mpsc::channel();
+        thread::spawn(move || {
+            // Waits until a program opens it.
+            let bytes = File::open(path).expect("a FIFO").bytes();
+            bytes.for_each(|byte| drop(byte.is_ok() && sender.send(()).is_ok()));
+        });
+        Self { heard }
+    }
+
+    /// Wait until a program has written a byte.
+    ///
+    /// # Panics
+    /// If none does.
+    pub fn wait(&self) {
+        self.heard.recv_timeout(PATIENCE).expect("the recorded program rings the bell");
+    }
+
+    /// Wait until no process has the FIFO open for writing, after one had.
+    ///
+    /// # Panics
+    /// If that does not come.
+    pub fn wait_for_end(&self) {
+        let end = self.heard.recv_timeout(PATIENCE);
+        assert_eq!(end, Err(mpsc::RecvTimeoutError::Disconnected), "the recorded program is still there");
+    }
+}

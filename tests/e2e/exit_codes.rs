@@ -1,0 +1,197 @@
+//! The exit codes that scripts rely on, with the messages that go with them.
+
+use std::collections::BTreeMap;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigHandler, Signal, signal};
+use rrtest_engine::trace::event::{Effect, Event, FileId, FileRange};
+use rrtest_engine::trace::log::Log;
+use rrtest_engine::trace::unnamed::Unnamed;
+use rrtest_engine::trace::writer::{self, Head};
+use rrtest_engine::trace::{Source, Trace};
+use rrtest_tests::World;
+use rrtest_tests::project::Project;
+use rrtest_tests::report::Report;
+use rrtest_tests::tool::Run;
+
+use crate::replay::elsewhere;
+use crate::{Test, tests};
+
+pub(crate) const TESTS: &[Test] = tests![
+    nothing_failed,
+    no_test_matched,
+    wrong_usage,
+    the_build_failed,
+    no_project,
+    a_replay_diverged,
+    the_trace_directory_cannot_be_made,
+    the_disk_is_full,
+];
+
+const GOOD: &str = "#[test]\nfn good() {}";
+const BAD: &str = "#[test]\nfn bad() { panic!(\"on purpose\") }";
+
+fn nothing_failed(world: &World) {
+    let project = Project::of_test(world, GOOD);
+    let _run = Run::of(&mut project.rrtest(world, &[])).expect(0).says(&["1 passed, 0 failed"]);
+    let _built = Run::of(&mut project.rrtest(world, &["--no-run"])).expect(0);
+    // Cargo calls us with our name first; by hand we are called without.
+    let _by_hand = Run::of(Command::new(&world.tool.path).arg("ls").current_dir(project.path())).expect(0);
+}
+
+fn no_test_matched(world: &World) {
+    let project = Project::of_test(world, GOOD);
+    for args in [&["nothing_like_it"][..], &["goo", "--", "--exact"], &["--", "--ignored"], &["--lib"]] {
+        let _run = Run::of(&mut project.rrtest(world, args)).expect(4).says(&["no test matched"]);
+    }
+}
+
+fn wrong_usage(world: &World) {
+    let project = Project::of_test(world, GOOD);
+    let wrong: [&[&str]; 7] = [
+        &["--bogus"],
+        &["--runs", "0"],
+        &["--strategy", "luck"],
+        &["--for", "soon"],
+        &["--keep-going"],
+        &["--", "--bogus"],
+        &["--target", "aarch64-unknown-linux-gnu"],
+    ];
+    for args in wrong {
+        let run = Run::of(&mut project.rrtest(world, args)).expect(2);
+        assert!(run.stderr.contains("error") && run.stdout.is_empty(), "{run}");
+    }
+    let _exec = Run::of(&mut project.rrtest(world, &["exec", "--", "no-such-program-anywhere"]))
+        .expect(2)
+        .says(&["no-such-program-anywhere"]);
+}
+
+fn the_build_failed(world: &World) {
+    let project = Project::of_test(world, "#[test]\nfn wrong() { let () = 1; }");
+    // In rustc's own words.
+    let _run = Run::of(&mut project.rrtest(world, &[])).expect(101).says(&["error[E0308]", "tests/it.rs:2"]);
+    let json = Run::of(&mut project.rrtest(world, &["--message-format", "json"])).expect(101);
+    assert_eq!(json.text(), "", "{json}");
+    let _run = Run::of(&mut project.rrtest(world, &["-p", "absent"])).expect(101).says(&["absent"]);
+}
+
+fn no_project(world: &World) {
+    // Not below the workspace, where cargo would find one.
+    let dir = tempfile::tempdir().expect("a directory");
+    let _run = Run::of(&mut world.tool.cargo(dir.path())).expect(101).says(&["could not find `Cargo.toml`"]);
+}
+
+/// A copy of a trace with one event altered.
+fn altered(trace: &Path, copy: &Path, alter: impl Fn(&mut Event) -> bool) {
+    let trace = Trace::open(trace).expect("a trace");
+    let mut events: Vec<_> = trace.events().collect::<Result<_, _>>().expect("events");
+    let mut ranges: BTreeMap<FileId, Vec<FileRange>> = BTreeMap::new();
+    for event in &events {
+        let mapped: Vec<_> = match event {
+            Event::Image(image) => image.mappings.iter().filter_map(|mapping| mapping.file).collect(),
+            Event::Syscall(syscall) => match syscall.effect {
+                Effect::MapFile(range) => vec![range],
+                _ => Vec::new(),
+            },
+            _ => Vec::new(),
+        };
+        mapped.into_iter().for_each(|range| ranges.entry(range.file).or_default().push(range));
+    }
+    let mut log = Log::default();
+    for (file, ranges) in ranges {
+        let mut contents = Vec::new();
+        for range in ranges {
+            let bytes = trace.file(range).expect("a file's contents");
+            let (start, end) = (range.offset as usize, range.offset as usize + bytes.len());
+            contents.resize(contents.len().max(end), 0);
+            contents[start..end].copy_from_slice(&bytes);
+        }
+        assert_eq!(log.map_bytes(Path::new("a file"), contents), file);
+    }
+    assert!(events.iter_mut().rev().any(alter), "there is no such event");
+    events.into_iter().for_each(|event| log.push(event));
+    let out = Unnamed::create(copy.parent().expect("a directory")).expect("a file");
+    let head = Head {
+        program: trace.program().clone(),
+        ending: trace.ending().clone(),
+        stats: trace.stats(),
+        info: trace.info().clone(),
+    };
+    writer::write(&log, &head, &out).expect("a trace");
+    out.name(copy).expect("a name");
+}
+
+fn a_replay_diverged(world: &World) {
+    let project = Project::of_test(world, BAD);
+    let trace = project.report(world, &[], 101).traces().remove(0);
+    let copy = trace.with_file_name("copy.rrtrace");
+    altered(&trace, &copy, |_| true);
+    let _same = Run::of(&mut elsewhere(world, &copy)).expect(0).says(&["on purpose"]);
+
+    let copy = trace.with_file_name("registers.rrtrace");
+    altered(&trace, &copy, |event| match event {
+        Event::Syscall(syscall) if matches!(syscall.effect, Effect::Output(_)) => {
+            syscall.position.digest ^= 1;
+            true
+        }
+        _ => false,
+    });
+    let diverged = |copy: &Path| {
+        let says = ["diverged at event", "thread `", "expected:", "found:"];
+        let run = Run::of(&mut elsewhere(world, copy)).expect(3).says(&says);
+        assert!(!run.stderr.contains("panicked at rrtest"), "{run}");
+    };
+    diverged(&copy);
+
+    let copy = trace.with_file_name("call.rrtrace");
+    altered(&trace, &copy, |event| match event {
+        Event::Syscall(syscall) if matches!(syscall.effect, Effect::Output(_)) => {
+            syscall.number += 1;
+            true
+        }
+        _ => false,
+    });
+    diverged(&copy);
+
+    let copy = trace.with_file_name("ending.rrtrace");
+    altered(&trace, &copy, |event| match event {
+        Event::Ended(ending) => {
+            *ending = rrtest_engine::ending::Ending::Exited(7);
+            true
+        }
+        _ => false,
+    });
+    diverged(&copy);
+}
+
+fn the_trace_directory_cannot_be_made(world: &World) {
+    let project = Project::of_test(world, BAD);
+    project.write("a file", "");
+    let args = ["--message-format", "json", "--trace-dir", "a file/traces"];
+    let run = Run::of(&mut project.rrtest(world, &args)).expect(70);
+    let report = Report::of(&run);
+    assert_eq!(report.attempts[0].text("outcome"), "error");
+    let message = report.attempts[0].text("message");
+    assert!(message.contains("a file/traces") && message.contains("Not a directory"), "{message}");
+    assert_eq!(report.summary["failed"], serde_json::json!([]));
+}
+
+/// As good as full: no file may grow beyond 64 KiB, less than any trace.
+fn the_disk_is_full(world: &World) {
+    let (cwd, traces) = (world.dir(), world.dir());
+    let mut command = world.tool.cargo(cwd.path());
+    command.args(["exec", "--keep", "always", "--trace-dir"]).arg(traces.path()).args(["--", "/bin/true"]);
+    // SAFETY: both are async-signal-safe, and nothing else is done between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            signal(Signal::SIGXFSZ, SigHandler::SigIgn)?;
+            setrlimit(Resource::RLIMIT_FSIZE, 1 << 16, 1 << 16).map_err(Into::into)
+        });
+    }
+    let run = Run::of(&mut command).expect(70).says(&["cannot write a trace", "File too large"]);
+    assert!(run.stderr.contains("a test "), "names the directory: {run}");
+    assert_eq!(rrtest_tests::traces(traces.path()), [] as [std::path::PathBuf; 0]);
+}

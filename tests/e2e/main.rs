@@ -1,0 +1,73 @@
+//! End-to-end tests: record → fail → replay, through the real binary.
+//!
+//! Set `RRTEST_SLOW=1` for the long ones too.
+
+mod bad_traces;
+mod discovery;
+mod exit_codes;
+mod json;
+mod limits;
+mod races;
+mod replay;
+mod seeds;
+mod slow;
+mod steady;
+mod unsupported;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+
+use libtest_mimic::{Arguments, Trial};
+use rrtest_tests::World;
+
+/// A test: its name and what it does.
+type Test = (&'static str, fn(&World));
+
+/// Makes the program under test when the first test needs it: listing tests builds nothing.
+#[derive(Default)]
+struct Tests {
+    world: Arc<OnceLock<World>>,
+    trials: Vec<Trial>,
+}
+
+impl Tests {
+    fn add(&mut self, name: String, test: impl FnOnce(&World) + Send + 'static) {
+        let world = self.world.clone();
+        let run = move || {
+            test(world.get_or_init(|| World::new(Path::new(env!("CARGO_TARGET_TMPDIR")))));
+            Ok(())
+        };
+        self.trials.push(Trial::test(name, run));
+    }
+
+    fn topic(&mut self, topic: &str, tests: &[Test]) {
+        for (name, test) in tests {
+            self.add(format!("{topic}::{name}"), *test);
+        }
+    }
+}
+
+/// The tests of a topic, named after their functions.
+macro_rules! tests {
+    ($($test:ident),* $(,)?) => { &[$((stringify!($test), $test)),*] };
+}
+use tests;
+
+fn main() -> ExitCode {
+    let mut tests = Tests::default();
+    races::add(&mut tests);
+    steady::add(&mut tests);
+    tests.topic("replay", replay::TESTS);
+    tests.topic("discovery", discovery::TESTS);
+    tests.topic("exit_codes", exit_codes::TESTS);
+    tests.topic("bad_traces", bad_traces::TESTS);
+    tests.topic("limits", limits::TESTS);
+    tests.topic("unsupported", unsupported::TESTS);
+    tests.topic("seeds", seeds::TESTS);
+    tests.topic("json", json::TESTS);
+    if std::env::var_os("RRTEST_SLOW").is_some_and(|value| value == "1") {
+        slow::add(&mut tests);
+    }
+    libtest_mimic::run(&Arguments::from_args(), tests.trials).exit_code()
+}

@@ -1,0 +1,41 @@
+//! What is right under every schedule never fails.
+
+use rrtest_tests::World;
+use rrtest_tests::report::Report;
+use rrtest_tests::tool::Run;
+
+use crate::Tests;
+
+/// Attempts of each test, unless `RRTEST_STEADY_RUNS` says otherwise.
+const RUNS: &str = "5";
+
+/// How chaos may be asked for.
+const WAYS: &[&[&str]] = &[
+    &["--preempt", "sync", "--strategy", "walk"],
+    &["--preempt", "sync", "--strategy", "pct"],
+    &["--preempt", "sync"],
+    &["--no-chaos"],
+    &["--preempt", "memory"],
+    &["--preempt", "syscall"],
+];
+
+pub(crate) fn add(tests: &mut Tests) {
+    for way in WAYS {
+        let runs = std::env::var("RRTEST_STEADY_RUNS").unwrap_or_else(|_| RUNS.to_owned());
+        tests.add(format!("steady{}", way.concat().replace("--", "::")), move |world| {
+            survives(world, way, &runs)
+        });
+    }
+}
+
+/// `steady` passes all attempts, and leaves no trace.
+pub(crate) fn survives(world: &World, way: &[&str], runs: &str) {
+    let traces = world.dir();
+    let run = Run::of(world.fixture("steady", traces.path()).args(way).args(["--runs", runs])).expect(0);
+    let report = Report::of(&run);
+    let tests = report.tests().len();
+    assert!(tests > 20, "{run}");
+    assert_eq!(report.attempts.len(), tests * runs.parse::<usize>().expect("a number"), "{run}");
+    assert_eq!(report.failing().count(), 0, "{run}");
+    assert_eq!(rrtest_tests::traces(traces.path()), [] as [std::path::PathBuf; 0]);
+}

@@ -1,0 +1,142 @@
+//! The report of a run as JSON lines.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+
+use crate::tool::Run;
+
+/// The fields of an attempt's line.
+const ATTEMPT: &[&str] = &[
+    "event",
+    "package",
+    "binary",
+    "test",
+    "attempt",
+    "seed",
+    "strategy",
+    "outcome",
+    "exit_code",
+    "signal",
+    "wall_ms",
+    "ticks",
+    "preemptions",
+    "trace",
+    "verified",
+];
+
+/// The fields of the last line.
+const SUMMARY: &[&str] = &["event", "attempts", "tests", "failed", "wall_ms"];
+
+/// What a run reported on standard output.
+#[derive(Debug)]
+pub struct Report {
+    /// All attempts, in order.
+    pub attempts: Vec<Attempt>,
+    /// The last line.
+    pub summary: Map<String, Value>,
+}
+
+/// An attempt's line.
+#[derive(Clone, Debug)]
+pub struct Attempt(pub Map<String, Value>);
+
+impl Report {
+    /// Of a run with `--message-format json`. Each line must be an object with the promised fields, and the summary
+    /// must come last.
+    ///
+    /// # Panics
+    /// If that is not so.
+    #[must_use]
+    pub fn of(run: &Run) -> Self {
+        let text = String::from_utf8(run.stdout.clone()).unwrap_or_else(|_| panic!("not UTF-8: {run}"));
+        assert!(text.ends_with('\n'), "no summary, or an unfinished line: {run}");
+        let mut lines: Vec<Map<String, Value>> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}: {run}")))
+            .collect();
+        let summary = lines.pop().expect("a summary");
+        assert_eq!((&summary["event"], keys(&summary)), (&"summary".into(), sorted(SUMMARY)), "{run}");
+        Self { attempts: lines.into_iter().map(Attempt::new).collect(), summary }
+    }
+
+    /// The attempts that did not pass.
+    pub fn failing(&self) -> impl Iterator<Item = &Attempt> {
+        self.attempts.iter().filter(|attempt| attempt.text("outcome") != "passed")
+    }
+
+    /// The traces that were kept.
+    #[must_use]
+    pub fn traces(&self) -> Vec<PathBuf> {
+        self.attempts.iter().filter_map(Attempt::trace).collect()
+    }
+
+    /// The tests that were run, `BINARY TEST`, sorted.
+    #[must_use]
+    pub fn tests(&self) -> Vec<String> {
+        let names = self
+            .attempts
+            .iter()
+            .map(|attempt| format!("{} {}", attempt.text("binary"), attempt.text("test")));
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+impl Attempt {
+    /// A line as an attempt.
+    ///
+    /// # Panics
+    /// If it is not one.
+    #[must_use]
+    pub fn new(mut line: Map<String, Value>) -> Self {
+        let message = line.remove("message");
+        assert_eq!((&line["event"], keys(&line)), (&"attempt".into(), sorted(ATTEMPT)), "{line:?}");
+        let ours = ["unsupported", "error"].contains(&line["outcome"].as_str().expect("an outcome"));
+        assert_eq!(message.is_some(), ours, "{line:?}");
+        line.extend(message.map(|message| ("message".to_owned(), message)));
+        Self(line)
+    }
+
+    /// A field that is a text.
+    ///
+    /// # Panics
+    /// If it is not.
+    #[must_use]
+    pub fn text(&self, field: &str) -> &str {
+        self.0[field].as_str().unwrap_or_else(|| panic!("{field} is no text: {self:?}"))
+    }
+
+    /// A field that is a number.
+    ///
+    /// # Panics
+    /// If it is not.
+    #[must_use]
+    pub fn number(&self, field: &str) -> u64 {
+        self.0[field].as_u64().unwrap_or_else(|| panic!("{field} is no number: {self:?}"))
+    }
+
+    /// The trace, if one was kept.
+    ///
+    /// # Panics
+    /// If it is not there, or not verified.
+    #[must_use]
+    pub fn trace(&self) -> Option<PathBuf> {
+        let trace = PathBuf::from(self.0["trace"].as_str()?);
+        assert!(trace.is_absolute() && trace.is_file(), "{self:?}");
+        assert_eq!(self.0["verified"], true, "{self:?}");
+        Some(trace)
+    }
+}
+
+fn keys(line: &Map<String, Value>) -> Vec<&str> {
+    sorted(&line.keys().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn sorted<'a>(keys: &[&'a str]) -> Vec<&'a str> {
+    let mut keys = keys.to_vec();
+    keys.sort_unstable();
+    keys
+}

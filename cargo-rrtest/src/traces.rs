@@ -138,7 +138,7 @@ fn stem(package_or_binary: &str, test: &str, seed: Seed) -> String {
 
 fn choose(entries: Vec<Entry>, trace: Option<&str>, dir: &Path) -> Result<PathBuf, Stop> {
     let usage = |message: String| Err(Stop::usage(message));
-    let Some(part) = trace else {
+    let Some(wanted) = trace else {
         return match entries.into_iter().next() {
             Some(entry) => Ok(entry.path),
             None => usage(format!(
@@ -148,7 +148,7 @@ fn choose(entries: Vec<Entry>, trace: Option<&str>, dir: &Path) -> Result<PathBu
             )),
         };
     };
-    let part = part.strip_suffix(&format!(".{EXTENSION}")).unwrap_or(part);
+    let part = wanted.strip_suffix(&format!(".{EXTENSION}")).unwrap_or(wanted);
     if let Some(entry) = entries.iter().find(|entry| entry.name == part) {
         return Ok(entry.path.clone());
     }
@@ -156,7 +156,7 @@ fn choose(entries: Vec<Entry>, trace: Option<&str>, dir: &Path) -> Result<PathBu
     match matching[..] {
         [entry] => Ok(entry.path.clone()),
         [] => usage(format!(
-            "no trace file `{part}`, and none in {} has that in its name\n  `cargo rrtest ls` lists them",
+            "no trace file `{wanted}`, and none in {} has that in its name\n  `cargo rrtest ls` lists them",
             dir.display()
         )),
         _ => {

@@ -31,8 +31,8 @@ impl Bell {
         let (sender, heard) = mpsc::channel();
         thread::spawn(move || {
             // Waits until a program opens it.
-            let bytes = File::open(path).expect("a FIFO").bytes();
-            bytes.for_each(|byte| drop(byte.is_ok() && sender.send(()).is_ok()));
+            let mut fifo = File::open(path).expect("a FIFO");
+            while fifo.read_exact(&mut [0]).is_ok() && sender.send(()).is_ok() {}
         });
         Self { heard }
     }

@@ -112,7 +112,7 @@ impl Run {
     pub fn of(command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
-        Self::rest(child, format!("{command:?}"))
+        Self::rest(child, words(command))
     }
 
     /// Wait for the end of a command that runs, and for all processes that hold its output.
@@ -182,6 +182,13 @@ impl std::fmt::Display for Run {
         };
         write!(f, "{command}\n{ending}\n── stdout\n{}\n── stderr\n{stderr}\n──", self.text())
     }
+}
+
+/// A command line for messages.
+fn words(command: &Command) -> String {
+    let words: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).collect();
+    let dir = command.get_current_dir().unwrap_or(Path::new("."));
+    format!("{words:?} in {}", dir.display())
 }
 
 fn read(pipe: Option<impl Read + Send + 'static>, done: mpsc::Sender<()>) -> thread::JoinHandle<Vec<u8>> {

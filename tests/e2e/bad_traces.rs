@@ -46,7 +46,7 @@ fn bounded(world: &World, command: &str, file: &Path) -> Run {
         process.pre_exec(|| setrlimit(Resource::RLIMIT_AS, MEMORY, MEMORY).map_err(Into::into));
     }
     let run = Run::of(&mut process);
-    run.code();
+    let _code = run.code();
     run
 }
 

@@ -68,7 +68,8 @@ fn a_hung_test_is_kept(world: &World) {
         #[test]
         fn sleeping() { while !GO.load(Ordering::Relaxed) { std::thread::sleep(std::time::Duration::from_millis(1)); } }
     ";
-    let report = Project::of_test(world, source).report(world, &["--timeout", "200ms"], 101);
+    let project = Project::of_test(world, source);
+    let report = project.report(world, &["--timeout", "200ms"], 101);
     let mut tests: Vec<_> = report
         .attempts
         .iter()
@@ -105,7 +106,7 @@ fn ctrl_c_between_attempts_ends_cleanly(world: &World) {
 fn endless(world: &World) -> (Project, Session, Bell) {
     let project = Project::of_test(world, ENDLESS);
     let bell = Bell::new(&project.path().join("bell"));
-    let mut command = project.rrtest(world, &["--until-fail", "--timeout", "1h"]);
+    let mut command = project.rrtest(world, &["--until-fail", "--timeout", "1h", "-j1"]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let session = Session::start(&mut command);
     bell.wait();

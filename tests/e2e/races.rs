@@ -16,7 +16,7 @@ pub(crate) struct Race {
     level: &'static str,
     /// How it ends, as JSON has it: outcome, exit code, signal.
     ending: (&'static str, Option<u64>, Option<u64>),
-    /// What the report says of it.
+    /// What the report says of it. Thread names have 15 bytes, as the kernel keeps them.
     says: &'static [&'static str],
 }
 
@@ -40,7 +40,7 @@ pub(crate) const RACES: &[Race] = &[
         package: "lost-wakeup",
         level: "sync",
         ending: DEADLOCKED,
-        says: &["`caller`", "lost_wakeup::Gate::pass", "`everybody_passes`"],
+        says: &["`caller`", "lost_wakeup::Gate::pass", "`everybody_passe`"],
     },
     Race {
         package: "crash",

@@ -9,7 +9,7 @@ pub(crate) const TESTS: &[Test] = tests![a_new_process_is_named, a_call_that_is_
 
 fn ends_unsupported(world: &World, source: &str, says: &[&str]) {
     let project = Project::of_test(world, source);
-    let report = project.report(world, &["--until-fail", "--runs", "5", "--keep", "always"], 70);
+    let report = project.report(world, &["--until-fail", "--runs", "5", "-j1", "--keep", "always"], 70);
     let [attempt] = &report.attempts[..] else {
         panic!("a test that cannot be recorded is tried once: {report:?}")
     };

@@ -325,15 +325,21 @@ impl<'a> Recorder<'a> {
 
     /// Stop if told to; else, whether the time is over.
     fn over(&self) -> Result<bool, Error> {
-        if self.options.stop.load(Ordering::Relaxed) { Err(Error::Stopped) } else { Ok(Instant::now() >= self.end) }
+        if self.options.stop.load(Ordering::Relaxed) {
+            Err(Error::Stopped)
+        } else {
+            Ok(Instant::now() >= self.end)
+        }
     }
 
     /// The time is over and a task has the core. `spins` if it has not come to a tick for long.
     fn ran_too_long<T>(&mut self, id: TaskId, running: Running, spins: bool) -> Flow<T> {
         if spins && self.tasks.iter().any(|t| t.hold.runnable()) {
             // It may wait, in a loop, for a task that we cannot give the core to.
-            return self
-                .unsupported(id, "a loop without atomic operations or system calls, while others wait for the core");
+            return self.unsupported(
+                id,
+                "a loop without atomic operations or system calls, while others wait for the core",
+            );
         }
         running.interrupt();
         match running.wait_soon()? {

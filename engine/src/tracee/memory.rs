@@ -88,7 +88,9 @@ impl Memory {
     /// # Errors
     /// If not all of it is mapped.
     pub fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Error> {
-        self.file.write_all_at(bytes, address).map_err(|source| self.refused("write", address, bytes.len(), source))
+        self.file
+            .write_all_at(bytes, address)
+            .map_err(|source| self.refused("write", address, bytes.len(), source))
     }
 
     fn refused(&self, what: &str, address: u64, len: usize, source: std::io::Error) -> Error {

@@ -115,7 +115,7 @@ impl Recorder<'_> {
         registers.set_number(libc::SYS_ppoll as u64);
         registers.set_args([base + scratch::FDS, watch.count, base + scratch::ZERO, 0, 8, 0]);
         stopped.set_registers(&registers)?;
-        let (stopped, ready) = self.to_exit(id, stopped)?;
+        let (stopped, ready) = self.run_to_exit(id, stopped)?;
         if ready != 0 {
             self.task(id).hold = Hold::Again(stopped, Call { wait: Waited::Ready, ..call });
             return Ok(Next::Continue);

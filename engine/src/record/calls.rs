@@ -70,7 +70,7 @@ impl Recorder<'_> {
         if let Some(registers) = &changed {
             stopped.set_registers(registers)?;
         }
-        let (stopped, result) = self.to_exit(id, stopped)?;
+        let (stopped, result) = self.run_to_exit(id, stopped)?;
         if changed.is_some() {
             let mut registers = stopped.registers()?;
             registers.set_args(call.args());
@@ -80,7 +80,7 @@ impl Recorder<'_> {
     }
 
     /// From a call's entry to its exit.
-    pub(super) fn to_exit(&mut self, id: TaskId, stopped: Stopped) -> Flow<(Stopped, i64)> {
+    pub(super) fn run_to_exit(&mut self, id: TaskId, stopped: Stopped) -> Flow<(Stopped, i64)> {
         let mut stopped = stopped;
         loop {
             let running = stopped.resume(Resume::ToSyscallExit, 0)?;
@@ -207,7 +207,7 @@ impl Recorder<'_> {
             Performance::SignalReturn => self.signal_return(id, stopped, call),
             Performance::Same | Performance::Remap | Performance::Break => {
                 let position = self.position(&call.registers);
-                let (stopped, result) = self.to_exit(id, stopped)?;
+                let (stopped, result) = self.run_to_exit(id, stopped)?;
                 if call.number() == libc::SYS_set_tid_address as u64 {
                     self.task(id).clear_tid = call.args()[0];
                 }

@@ -42,7 +42,7 @@ impl Recorder<'_> {
                 // The clocks that count the program's own time must be read by itself.
                 _ if is_cpu_clock(a as i32) => {
                     let position = self.position(&call.registers);
-                    let (stopped, result) = self.to_exit(id, stopped)?;
+                    let (stopped, result) = self.run_to_exit(id, stopped)?;
                     let writes = if result == 0 && b != 0 { vec![self.copy(b, 16)?] } else { Vec::new() };
                     return self.finish(
                         id,
@@ -160,7 +160,7 @@ impl Recorder<'_> {
         };
         let key = |address| FutexKey { space: 0, address };
         let address = args[0];
-        if address % 4 != 0 {
+        if !address.is_multiple_of(4) {
             return self.skip(id, stopped, &call, fails(libc::EINVAL), Vec::new());
         }
         let mut writes = Vec::new();

@@ -19,7 +19,7 @@ impl Recorder<'_> {
             return self.unsupported(id, "a writable mmap of a file with MAP_SHARED");
         }
         let position = self.position(&call.registers);
-        let (stopped, result) = self.to_exit(id, stopped)?;
+        let (stopped, result) = self.run_to_exit(id, stopped)?;
         let mapped = !(-4095..0).contains(&result);
         let effect = if mapped && !anonymous {
             let path = format!("/proc/{}/fd/{}", self.pid(), fd as i32);
@@ -40,7 +40,7 @@ impl Recorder<'_> {
             libc::MADV_REMOVE => self.unsupported(id, "madvise(MADV_REMOVE)"),
             _ => {
                 let position = self.position(&call.registers);
-                let (stopped, result) = self.to_exit(id, stopped)?;
+                let (stopped, result) = self.run_to_exit(id, stopped)?;
                 self.finish(id, stopped, call, position, result, Vec::new(), Effect::None)
             }
         }

@@ -251,7 +251,7 @@ impl<'a> Recorder<'a> {
             }
             SYS_HELLO => {
                 registers.free_counter(&stopped)?;
-                let (stopped, _) = self.to_exit(id, stopped)?;
+                let (stopped, _) = self.run_to_exit(id, stopped)?;
                 registers.set_result(1);
                 stopped.set_registers(&registers)?;
                 self.task(id).hold = Hold::Ready(stopped);

@@ -108,7 +108,7 @@ impl Recorder<'_> {
     /// rt_sigreturn(2): back from a handler, to where the signal came.
     pub(super) fn signal_return(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let position = self.position(&call.registers);
-        let (stopped, result) = self.to_exit(id, stopped)?;
+        let (stopped, result) = self.run_to_exit(id, stopped)?;
         let registers = stopped.registers()?;
         self.finish(id, stopped, call, position, result, Vec::new(), Effect::None)?;
         self.task(id).boundary = (registers.ip(), registers.sp());

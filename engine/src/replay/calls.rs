@@ -18,7 +18,7 @@ fn page_up(address: u64) -> u64 {
 impl Replayer<'_> {
     /// The running task makes this call, with this outcome.
     pub(super) fn syscall(&mut self, call: &Syscall) -> Result<(), Error> {
-        let (stopped, registers) = self.to_call()?;
+        let (stopped, registers) = self.reach_call()?;
         if registers.number() != call.number || registers.args() != call.args {
             let show =
                 |number, args: [u64; 6]| format!("{}({args:#x?})", syscalls::name(number)).replace('\n', "");
@@ -122,7 +122,7 @@ impl Replayer<'_> {
             }
             Performance::Clone => self.clone_task(stopped, registers, call),
             Performance::SignalReturn => {
-                let (stopped, _) = self.to_exit(stopped)?;
+                let (stopped, _) = self.run_to_exit(stopped)?;
                 self.set(Hold::Ready(stopped));
                 Ok(())
             }
@@ -145,7 +145,7 @@ impl Replayer<'_> {
         changed.set_number(number);
         changed.set_args(args);
         stopped.set_registers(&changed)?;
-        let (stopped, result) = self.to_exit(stopped)?;
+        let (stopped, result) = self.run_to_exit(stopped)?;
         if failed(result) {
             let errno = std::io::Error::from_raw_os_error((-result).try_into().unwrap_or(0));
             let expected = format!("{} returns {:#x}", syscalls::name(call.number), call.result);
@@ -163,7 +163,7 @@ impl Replayer<'_> {
         Ok(())
     }
 
-    pub(super) fn to_exit(&mut self, stopped: Stopped) -> Result<(Stopped, i64), Error> {
+    pub(super) fn run_to_exit(&mut self, stopped: Stopped) -> Result<(Stopped, i64), Error> {
         let mut stopped = stopped;
         loop {
             let stop;

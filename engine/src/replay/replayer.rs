@@ -26,6 +26,10 @@ pub(super) struct Task {
 
 /// Where a replayed task is.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there are as many as threads, and a box would be one more hop"
+)]
 pub(super) enum Hold {
     /// It goes on where it is.
     Ready(Stopped),
@@ -92,7 +96,7 @@ impl<'a> Replayer<'a> {
                 Event::Tick(position) => self.tick(&position)?,
                 Event::Counter(counter) => self.counter(&counter)?,
                 Event::Entered(position) => {
-                    let (stopped, registers) = self.to_call()?;
+                    let (stopped, registers) = self.reach_call()?;
                     self.check(&position, &registers)?;
                     self.set(Hold::Calling(stopped, registers));
                 }
@@ -183,7 +187,7 @@ impl<'a> Replayer<'a> {
     }
 
     /// Bring the running task to its next system call, or find it there.
-    pub(super) fn to_call(&mut self) -> Result<(Stopped, Registers), Error> {
+    pub(super) fn reach_call(&mut self) -> Result<(Stopped, Registers), Error> {
         let mut stopped = match self.take() {
             Hold::Calling(stopped, registers) => return Ok((stopped, registers)),
             Hold::Ready(stopped) => stopped,
@@ -210,7 +214,7 @@ impl<'a> Replayer<'a> {
     /// The runtime says that it is there: from now on the time-stamp counter is free to read.
     fn hello(&mut self, stopped: Stopped, registers: Registers) -> Result<Stopped, Error> {
         registers.free_counter(&stopped)?;
-        let (stopped, _) = self.to_exit(stopped)?;
+        let (stopped, _) = self.run_to_exit(stopped)?;
         let mut after = registers;
         after.set_result(1);
         stopped.set_registers(&after)?;

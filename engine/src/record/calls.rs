@@ -3,7 +3,7 @@
 use super::fds::Kind;
 use super::outputs::{self, Failure};
 use super::recorder::{Flow, Halt, Next, Recorder};
-use super::tasks::{Call, Hold};
+use super::tasks::{Call, Hold, Waited};
 use crate::error::Error;
 use crate::syscalls::{self, Class, Description, Performance, describe};
 use crate::task::TaskId;
@@ -37,6 +37,11 @@ impl Recorder<'_> {
         if let Some(wait) = self.must_wait(id, description, &call)? {
             return self.wait_for_descriptors(id, stopped, call, &wait);
         }
+        if call.wait == Waited::TimedOut
+            && matches!(description.block, syscalls::Block::Readable(_) | syscalls::Block::Writable(_))
+        {
+            return self.skip(id, stopped, &call, -i64::from(libc::EAGAIN), Vec::new());
+        }
         let position = self.position(&call.registers);
         let before = outputs::before(&self.memory, description, &call.args());
         let (stopped, result) = self.in_kernel(id, stopped, &call, description)?;
@@ -44,7 +49,7 @@ impl Recorder<'_> {
             description.block,
             syscalls::Block::Poll | syscalls::Block::Ppoll | syscalls::Block::Epoll
         );
-        if timed && result == 0 && call.wait == super::tasks::Waited::Ready {
+        if timed && result == 0 && call.wait == Waited::Ready {
             // Another task was faster: nothing is ready any more, yet the time is not over.
             return self.once_more(id, stopped, call);
         }

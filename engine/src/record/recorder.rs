@@ -316,7 +316,7 @@ impl<'a> Recorder<'a> {
                 Waited::Done(Wait::Dead(death)) => return self.died(id, death),
                 Waited::NotYet if self.over()? => {
                     let spins = since.elapsed() > Duration::from_secs(1) && self.area.countdown() == before;
-                    return self.ran_too_long(id, running, spins);
+                    return self.ran_too_long(id, running, before, spins);
                 }
                 Waited::NotYet => {}
             }
@@ -332,21 +332,67 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// The time is over and a task has the core. `spins` if it has not come to a tick for long.
-    fn ran_too_long<T>(&mut self, id: TaskId, running: Running, spins: bool) -> Flow<T> {
+    /// The time is over and a task has the core; at the last event the countdown was at `before`. `spins` if it has not
+    /// come to a tick for long.
+    fn ran_too_long<T>(&mut self, id: TaskId, running: Running, before: u64, spins: bool) -> Flow<T> {
         if spins && self.tasks.iter().any(|t| t.hold.runnable()) {
             // It may wait, in a loop, for a task that we cannot give the core to.
+            self.area.set_countdown(before);
             return self.unsupported(
                 id,
                 "a loop without atomic operations or system calls, while others wait for the core",
             );
         }
+        // Have it come to its next tick or call: replay can find that.
+        let (mut stopped, mut stop) = self.interrupt(id, running)?;
+        let left = self.area.countdown();
+        let cut = stop == Stop::Event && !spins;
+        if cut {
+            self.area.set_countdown(1);
+            let running = stopped.resume(Resume::Freely, 0)?;
+            (stopped, stop) = self.interrupt_later(id, running)?;
+        }
+        let registers = stopped.registers()?;
+        if stop == Stop::Seccomp {
+            if cut {
+                self.slice -= left - 1;
+                self.log.push(Event::Cut(before - left + 1));
+            }
+            if registers.number() as usize == SYS_TICK {
+                self.log.push(Event::Tick(self.position(&registers)));
+            } else {
+                let tick = crate::syscalls::ticks(registers.number());
+                self.area.set_countdown(self.area.countdown().saturating_sub(tick.into()));
+                self.log.push(Event::Entered(self.position(&registers)));
+            }
+        } else {
+            // It ends, for replay, at the last event.
+            self.area.set_countdown(before);
+        }
+        self.task(id).hold = Hold::Ready(stopped);
+        self.hung(Some(id))
+    }
+
+    /// Stop a task wherever it is.
+    fn interrupt(&mut self, id: TaskId, running: Running) -> Flow<(Stopped, Stop)> {
         running.interrupt();
         match running.wait_soon()? {
-            Wait::Stopped(stopped, _) => self.task(id).hold = Hold::Ready(stopped),
-            Wait::Dead(death) => return self.died(id, death),
+            Wait::Stopped(stopped, stop) => Ok((stopped, stop)),
+            Wait::Dead(death) => self.died(id, death),
         }
-        self.hung(Some(id))
+    }
+
+    /// Wait for a task's next stop, or stop it after a second.
+    fn interrupt_later(&mut self, id: TaskId, mut running: Running) -> Flow<(Stopped, Stop)> {
+        let since = Instant::now();
+        while since.elapsed() < Duration::from_secs(1) {
+            match running.wait()? {
+                Waited::Done(Wait::Stopped(stopped, stop)) => return Ok((stopped, stop)),
+                Waited::Done(Wait::Dead(death)) => return self.died(id, death),
+                Waited::NotYet => {}
+            }
+        }
+        self.interrupt(id, running)
     }
 
     fn hung<T>(&mut self, running: Option<TaskId>) -> Flow<T> {

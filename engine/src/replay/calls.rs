@@ -89,10 +89,13 @@ impl Replayer<'_> {
         match performance {
             Performance::Same => self.substitute(stopped, registers, call, call.number, call.args),
             Performance::Map => {
-                let kept = d as i32
-                    & (libc::MAP_SHARED | libc::MAP_PRIVATE | libc::MAP_NORESERVE | libc::MAP_GROWSDOWN);
-                // A private file mapping becomes anonymous memory with the file's contents.
-                let flags = kept | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+                let share = match call.effect {
+                    // A file mapping becomes anonymous memory with the file's contents.
+                    Effect::MapFile(_) => libc::MAP_PRIVATE,
+                    _ => d as i32 & libc::MAP_TYPE,
+                };
+                let kept = d as i32 & (libc::MAP_NORESERVE | libc::MAP_GROWSDOWN);
+                let flags = share | kept | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
                 let args = [result, b, c, flags as u64, u64::MAX, 0];
                 self.substitute(stopped, registers, call, libc::SYS_mmap as u64, args)?;
                 if let Effect::MapFile(range) = call.effect {

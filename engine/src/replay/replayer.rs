@@ -93,6 +93,7 @@ impl<'a> Replayer<'a> {
             self.index += 1;
             match event? {
                 Event::Run { task, slice, preempts } => self.switch(task, slice, preempts)?,
+                Event::Cut(ticks) => self.cut(ticks)?,
                 Event::Tick(position) => self.tick(&position)?,
                 Event::Counter(counter) => self.counter(&counter)?,
                 Event::Entered(position) => {
@@ -125,6 +126,16 @@ impl<'a> Replayer<'a> {
         self.current = task;
         self.slice = slice;
         self.area.set_countdown(slice);
+        Ok(())
+    }
+
+    /// The timeslice is shortened: its end is so many ticks away.
+    fn cut(&mut self, ticks: u64) -> Result<(), Error> {
+        let Some(less) = self.area.countdown().checked_sub(ticks).filter(|_| ticks > 0) else {
+            return Err(misplaced(self.index, "a shorter timeslice", &format!("{ticks} ticks")));
+        };
+        self.slice = self.slice.saturating_sub(less);
+        self.area.set_countdown(ticks);
         Ok(())
     }
 

@@ -98,7 +98,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// Leave out the kernel: the call returns `result`, having written `writes`.
+    /// Leave out the kernel: the call returns `result`; `writes` are there already.
     pub(super) fn skip(
         &mut self,
         id: TaskId,
@@ -119,9 +119,6 @@ impl Recorder<'_> {
         writes: Vec<Write>,
         effect: Effect,
     ) -> Flow<Next> {
-        for write in &writes {
-            self.memory.write(write.address, &write.bytes)?;
-        }
         let position = self.position(&call.registers);
         let mut registers = call.registers;
         registers.set_number(u64::MAX);
@@ -205,6 +202,11 @@ impl Recorder<'_> {
     ) -> Flow<Next> {
         match performance {
             Performance::Clone => self.clone_call(id, stopped, call),
+            Performance::Repeat => {
+                // The kernel does it when the task goes on.
+                let position = self.position(&call.registers);
+                self.finish(id, stopped, call, position, 0, Vec::new(), Effect::None)
+            }
             Performance::Exit => self.exit(id, stopped, call),
             Performance::ExitGroup => self.exit_group(call),
             Performance::Map => self.map(id, stopped, call),

@@ -88,6 +88,10 @@ impl Replayer<'_> {
         let result = call.result.cast_unsigned();
         match performance {
             Performance::Same => self.substitute(stopped, registers, call, call.number, call.args),
+            Performance::Repeat => {
+                self.set(Hold::Ready(stopped));
+                Ok(())
+            }
             Performance::Map => {
                 let share = match call.effect {
                     // A file mapping becomes anonymous memory with the file's contents.

@@ -42,7 +42,7 @@ impl Recorder<'_> {
         {
             return self.skip(id, stopped, &call, -i64::from(libc::EAGAIN), Vec::new());
         }
-        let position = self.position(&call.registers);
+        let position = self.clock.position(&call.registers);
         let before = outputs::before(&self.memory, description, &call.args());
         let (stopped, result) = self.in_kernel(id, stopped, &call, description)?;
         let timed = matches!(
@@ -119,7 +119,7 @@ impl Recorder<'_> {
         writes: Vec<Write>,
         effect: Effect,
     ) -> Flow<Next> {
-        let position = self.position(&call.registers);
+        let position = self.clock.position(&call.registers);
         let mut registers = call.registers;
         registers.set_number(u64::MAX);
         registers.set_result(result);
@@ -204,7 +204,7 @@ impl Recorder<'_> {
             Performance::Clone => self.clone_call(id, stopped, call),
             Performance::Repeat => {
                 // The kernel does it when the task goes on.
-                let position = self.position(&call.registers);
+                let position = self.clock.position(&call.registers);
                 self.finish(id, stopped, call, position, 0, Vec::new(), Effect::None)
             }
             Performance::Exit => self.exit(id, stopped, call),
@@ -213,7 +213,7 @@ impl Recorder<'_> {
             Performance::Advise => self.advise(id, stopped, call),
             Performance::SignalReturn => self.signal_return(id, stopped, call),
             Performance::Same | Performance::Remap | Performance::Break => {
-                let position = self.position(&call.registers);
+                let position = self.clock.position(&call.registers);
                 let (stopped, result) = self.run_to_exit(id, stopped)?;
                 if call.number() == libc::SYS_set_tid_address as u64 {
                     self.task(id).clear_tid = call.args()[0];

@@ -46,7 +46,7 @@ impl Recorder<'_> {
             Emulation::ClockGettime => match time::read(a as i32) {
                 // The clocks that count the program's own time must be read by itself.
                 _ if is_cpu_clock(a as i32) => {
-                    let position = self.position(&call.registers);
+                    let position = self.clock.position(&call.registers);
                     let (stopped, result) = self.run_to_exit(id, stopped)?;
                     let writes = if result == 0 && b != 0 { vec![self.copy(b, 16)?] } else { Vec::new() };
                     return self.finish(

@@ -30,7 +30,7 @@ impl Recorder<'_> {
         if number == libc::SIGSEGV
             && let Some(read) = counter_read(&self.memory, registers.ip())
         {
-            let (position, value) = (self.position(&registers), counter());
+            let (position, value) = (self.clock.position(&registers), counter());
             registers.finish_counter_read(read, value);
             stopped.set_registers(&registers)?;
             self.log.push(Event::Counter(Counter { position, value }));
@@ -50,7 +50,7 @@ impl Recorder<'_> {
             self.task(id).hold = Hold::Ready(stopped);
             return Ok(Next::Continue);
         }
-        let position = self.position(&registers);
+        let position = self.clock.position(&registers);
         let signal = |handler| Event::Signal(Signal { position, number, fault, handler });
         if !says.caught || fault && says.blocked {
             self.log.push(signal(None));
@@ -130,7 +130,7 @@ impl Recorder<'_> {
 
     /// rt_sigreturn(2): back from a handler, to where the signal came.
     pub(super) fn signal_return(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
-        let position = self.position(&call.registers);
+        let position = self.clock.position(&call.registers);
         let (stopped, result) = self.run_to_exit(id, stopped)?;
         let registers = stopped.registers()?;
         self.finish(id, stopped, call, position, result, Vec::new(), Effect::None)?;

@@ -18,6 +18,8 @@ pub struct Clock {
     area: Area,
     /// The countdown at the start of the timeslice.
     slice: u64,
+    /// By how much it was cut.
+    cut: u64,
     /// Ticks of the timeslices before.
     earlier: u64,
 }
@@ -28,7 +30,7 @@ impl Clock {
     /// # Errors
     /// If the kernel has no memory for the area.
     pub fn new() -> Result<Self, Error> {
-        Ok(Self { area: Area::new()?, slice: 0, earlier: 0 })
+        Ok(Self { area: Area::new()?, slice: 0, cut: 0, earlier: 0 })
     }
 
     /// The area that the driven process must have mapped.
@@ -41,6 +43,7 @@ impl Clock {
     pub fn start(&mut self, slice: u64) {
         self.earlier = self.total();
         self.slice = slice;
+        self.cut = 0;
         self.area.set_countdown(slice);
     }
 
@@ -75,12 +78,14 @@ impl Clock {
     pub fn cut(&mut self, ticks: u64) -> bool {
         let Some(less) = self.left().checked_sub(ticks).filter(|_| ticks > 0) else { return false };
         self.slice = self.slice.saturating_sub(less);
+        self.cut = less;
         self.area.set_countdown(ticks);
         true
     }
 
-    /// Forget ticks: put the countdown back to what it once was.
+    /// Forget ticks, and a cut: put the countdown back to what it once was.
     pub fn put_back(&mut self, left: u64) {
+        self.slice += std::mem::take(&mut self.cut);
         self.area.set_countdown(left);
     }
 
@@ -104,6 +109,9 @@ mod tests {
         // A call that concerns the task alone is no tick.
         assert!(!clock.call(libc::SYS_gettid as u64));
         assert_eq!(clock.left(), 9);
+        assert!(clock.cut(1));
+        clock.put_back(9);
+        assert_eq!((clock.left(), clock.total()), (9, 1));
         assert!(clock.cut(1));
         assert!(!clock.cut(2));
         assert!(clock.call(libc::SYS_write as u64));

@@ -126,6 +126,10 @@ impl<'a> Replayer<'a> {
         Ok(())
     }
 
+    pub(super) fn signal_is_next(&mut self) -> bool {
+        matches!(self.events.peek(), Some(Ok(Event::Signal(signal))) if !signal.fault)
+    }
+
     /// The timeslice is shortened: its end is so many ticks away.
     fn cut(&mut self, ticks: u64) -> Result<(), Error> {
         if self.clock.cut(ticks) {

@@ -10,11 +10,9 @@ fn main() {
     let object = PathBuf::from(var("OUT_DIR")).join("runtime.o");
     let status = Command::new(var("RUSTC"))
         .arg(source.join("lib.rs"))
-        .args(["--crate-name", "rrtest_preload", "--crate-type", "lib", "--edition", "2024"])
-        .args(["--cfg", "feature=\"runtime\"", "--target", &var("TARGET")])
-        // No unwinding tables to find at link time, and one object file, whatever the profile of this build.
-        .args(["-C", "panic=abort", "-C", "opt-level=3", "-C", "codegen-units=1", "-C", "embed-bitcode=no"])
-        .arg(format!("--emit=obj={}", object.display()))
+        .args(rrtest_preload::flags::RUNTIME)
+        .args(["--target", &var("TARGET"), "-o"])
+        .arg(&object)
         .status()
         .expect("cannot start rustc for the runtime object");
     assert!(status.success(), "the runtime object does not compile");

@@ -5,31 +5,33 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use rrtest_engine::ending::{Ending, TaskState};
 
+use crate::backtrace::{self, Frames};
+
 /// How a program ended: one line, and one for each thread or frame that explains it, indented.
-pub(crate) fn ending(ending: &Ending) -> Vec<String> {
+pub(crate) fn ending(ending: &Ending, frames: Frames) -> Vec<String> {
     match ending {
         Ending::Exited(code) => vec![format!("exit code {code}")],
         Ending::Killed { signal, task, tasks } => {
             let name = tasks.iter().find(|state| state.task == *task).map_or("?", |state| &state.name);
-            with_tasks(format!("killed by {} in thread `{name}`", signal_name(*signal)), tasks)
+            with_tasks(format!("killed by {} in thread `{name}`", signal_name(*signal)), tasks, frames)
         }
-        Ending::Deadlocked(tasks) => with_tasks("deadlock: no thread can ever run again".to_owned(), tasks),
-        Ending::Hung(tasks) => with_tasks("still running when the time limit was over".to_owned(), tasks),
+        Ending::Deadlocked(tasks) => {
+            with_tasks("deadlock: no thread can ever run again".to_owned(), tasks, frames)
+        }
+        Ending::Hung(tasks) => {
+            with_tasks("still running when the time limit was over".to_owned(), tasks, frames)
+        }
         Ending::Unsupported { what, task, name } => {
             vec![format!("{what} cannot be recorded yet ({task}, thread `{name}`)")]
         }
     }
 }
 
-fn with_tasks(line: String, tasks: &[TaskState]) -> Vec<String> {
+fn with_tasks(line: String, tasks: &[TaskState], frames: Frames) -> Vec<String> {
     let mut lines = vec![line];
     for task in tasks {
         lines.push(format!("  {}, thread `{}`: {}", task.task, task.name, task.doing));
-        for frame in &task.frames {
-            let function = frame.function.clone().unwrap_or_else(|| format!("{:#x}", frame.address));
-            let location = frame.location.as_ref().map(|(file, line)| format!(" at {file}:{line}"));
-            lines.push(format!("    {function}{}", location.unwrap_or_default()));
-        }
+        lines.extend(backtrace::lines(&task.frames, frames).iter().map(|line| format!("    {line}")));
     }
     lines
 }
@@ -90,7 +92,8 @@ mod tests {
             doing: "running".into(),
             frames: vec![frame(Some("p::f")), frame(None)],
         };
-        let lines = ending(&Ending::Killed { signal: 11, task: TaskId(2), tasks: vec![state] });
+        let ended = Ending::Killed { signal: 11, task: TaskId(2), tasks: vec![state] };
+        let lines = ending(&ended, Frames::All);
         assert_eq!(
             lines,
             [

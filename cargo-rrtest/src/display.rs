@@ -7,6 +7,7 @@ use std::path::Path;
 use anstyle::{AnsiColor, Style};
 use indicatif::ProgressBar;
 
+use crate::backtrace::Frames;
 use crate::describe;
 use crate::events::{Attempt, Event, Reporter, Started, Summary};
 use crate::exit::Stop;
@@ -114,7 +115,12 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io:
         );
     }
     write_output(text, attempt)?;
-    for line in attempt.ending.iter().flat_map(describe::ending).filter(|_| attempt.outcome.is_failure()) {
+    for line in attempt
+        .ending
+        .iter()
+        .flat_map(|ending| describe::ending(ending, Frames::Own))
+        .filter(|_| attempt.outcome.is_failure())
+    {
         writeln!(text, "    {line}")?;
     }
     for line in attempt.message.iter().flat_map(|message| message.lines()) {

@@ -12,6 +12,7 @@ use rrtest_engine::program::Program;
 use rrtest_engine::trace::event::Stream;
 
 use crate::attempt::{Job, Real, Setting};
+use crate::backtrace::Frames;
 use crate::cli::Exec;
 use crate::describe;
 use crate::discover::Test;
@@ -95,7 +96,7 @@ fn tell(attempt: &Attempt) {
         display::error(message);
     } else if let Some(ending) = attempt.ending.as_ref().filter(|ending| !matches!(ending, Ending::Exited(_)))
     {
-        display::error(&describe::ending(ending).join("\n"));
+        display::error(&describe::ending(ending, Frames::Own).join("\n"));
     }
     if let Some(kept) = &attempt.trace {
         let verified = if kept.verified { "verified" } else { "does not replay" };

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use rrtest_preload::flags;
 use serde::Serialize;
 
 use crate::exit::Stop;
@@ -38,12 +39,8 @@ impl Level {
     /// operation into a call, and in functions with the attribute `sanitize_thread` every plain access too.
     pub(crate) fn codegen_flags(self) -> &'static [&'static str] {
         match self {
-            Self::Sync => &["-Cpasses=tsan-module,tsan", "-Cllvm-args=-tsan-instrument-func-entry-exit=0"],
-            Self::Memory => &[
-                "-Cpasses=forceattrs,tsan-module,tsan",
-                "-Cllvm-args=-force-attribute=sanitize_thread",
-                "-Cllvm-args=-tsan-instrument-func-entry-exit=0",
-            ],
+            Self::Sync => flags::SYNC,
+            Self::Memory => flags::MEMORY,
             Self::Syscall => &[],
         }
     }

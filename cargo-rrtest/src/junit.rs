@@ -7,6 +7,7 @@ use std::time::Duration;
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 use rrtest_engine::trace::event::Stream;
 
+use crate::backtrace::Frames;
 use crate::describe;
 use crate::events::{Attempt, Event, Reporter};
 use crate::exit::Stop;
@@ -106,7 +107,8 @@ impl NonSuccess {
         let panic =
             first_panic(&String::from_utf8_lossy(&stderr)).map(|panic| format!("panicked at {panic}"));
         let panic = panic.filter(|_| attempt.outcome == Outcome::Failed);
-        let ending = || attempt.ending.as_ref().map(|ending| describe::ending(ending).join("\n"));
+        let ending =
+            || attempt.ending.as_ref().map(|ending| describe::ending(ending, Frames::Own).join("\n"));
         Self {
             outcome: attempt.outcome,
             seed: attempt.seed.to_string(),

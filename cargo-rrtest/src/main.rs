@@ -5,6 +5,7 @@
 //! happens is a stream of [`events`] that [`display`], [`progress`], [`json`] and [`junit`] each read.
 
 mod attempt;
+mod backtrace;
 mod campaign;
 mod cargo;
 mod cli;

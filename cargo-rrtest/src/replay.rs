@@ -7,6 +7,7 @@ use anstyle::{AnsiColor, Style};
 use rrtest_engine::replay::{self, Options};
 use rrtest_engine::trace::event::Stream;
 
+use crate::backtrace::Frames;
 use crate::cli::OneTrace;
 use crate::describe;
 use crate::display::relative;
@@ -60,5 +61,7 @@ fn write_result(
     let name = relative(path).display();
     let ticks = describe::count(replayed.stats.ticks, "tick");
     writeln!(text, "{GOOD}    Replayed{GOOD:#} {name}: as recorded, {ticks}")?;
-    describe::ending(&replayed.ending).iter().try_for_each(|line| writeln!(text, "             {line}"))
+    describe::ending(&replayed.ending, Frames::Own)
+        .iter()
+        .try_for_each(|line| writeln!(text, "             {line}"))
 }

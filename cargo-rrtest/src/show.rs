@@ -7,6 +7,7 @@ use anstyle::Style;
 use rrtest_engine::trace::Trace;
 use serde_json::Value;
 
+use crate::backtrace::Frames;
 use crate::cli::{OneTrace, Place, SomeTraces};
 use crate::describe;
 use crate::exit::{Status, Stop};
@@ -91,7 +92,7 @@ pub(crate) fn show(options: &OneTrace) -> Result<Status, Stop> {
         ]
         .join(", "),
     ));
-    lines.push(("ending".to_owned(), describe::ending(trace.ending()).join("\n")));
+    lines.push(("ending".to_owned(), describe::ending(trace.ending(), Frames::All).join("\n")));
     let text: String = lines.iter().map(|(key, value)| fact_line(key, value)).collect();
     print(&text)?;
     Ok(Status::Success)

@@ -10,9 +10,9 @@
 //! keep       write a recording to a file once it has replayed
 //! replay     drives a process from a trace        record     drives a process and writes a trace
 //! schedule   who runs next: futexes, strategies (record only)
+//! clock      where in a task's execution are we
 //! syscalls   one table: what each call reads, writes, may block on, and how it replays
 //! trace      the file format: events, memory, files; writer and reader
-//! clock      where in a task's execution are we
 //! symbols    stacks in words, for reports
 //! tracee     safe ptrace: stopped and running are different types
 //! ```
@@ -22,6 +22,7 @@
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!("rrtest records Linux x86-64 programs only");
 
+pub mod clock;
 pub mod ending;
 pub mod error;
 pub mod keep;

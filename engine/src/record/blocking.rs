@@ -20,6 +20,8 @@ pub(super) struct Watch {
     count: u64,
     /// A timespec in bytes; none waits for ever.
     timeout: Option<[u8; 16]>,
+    /// The socket option that may say so as well.
+    socket_limit: Option<i32>,
 }
 
 /// Offsets in a task's scratch memory.
@@ -59,23 +61,29 @@ impl Recorder<'_> {
             return Ok(None);
         }
         let args = call.args();
-        let one = |fd: u64, events: i16| Watch { fds: pollfd(fd, events), count: 1, timeout: None };
-        let (fd, events) = match description.block {
+        let one = |fd: u64, events: i16, socket_limit| {
+            let fds = pollfd(fd, events);
+            Watch { fds, count: 1, timeout: None, socket_limit }
+        };
+        let (fd, events, option) = match description.block {
             Block::Never => return Ok(None),
-            Block::Readable(fd) => (args[fd], libc::POLLIN),
-            Block::Writable(fd) => (args[fd], libc::POLLOUT),
+            Block::Readable(fd) => (args[fd], libc::POLLIN, libc::SO_RCVTIMEO),
+            Block::Writable(fd) => (args[fd], libc::POLLOUT, libc::SO_SNDTIMEO),
             Block::Epoll => {
                 let timeout = args[3] as i32;
                 if timeout == 0 {
                     return Ok(None);
                 }
-                return Ok(Some(Watch { timeout: milliseconds(timeout), ..one(args[0], libc::POLLIN) }));
+                return Ok(Some(Watch {
+                    timeout: milliseconds(timeout),
+                    ..one(args[0], libc::POLLIN, None)
+                }));
             }
             Block::Poll | Block::Ppoll => return self.poll_watch(id, description, &args),
         };
         let pid = self.pid();
         let waits = self.fds.kind(pid, fd) == Kind::Waitable && !dont_wait(call) && !nonblocking(pid, fd);
-        Ok(waits.then(|| one(fd, events)))
+        Ok(waits.then(|| one(fd, events, Some(option))))
     }
 
     fn poll_watch(&mut self, id: TaskId, description: &Description, args: &[u64; 6]) -> Flow<Option<Watch>> {
@@ -95,7 +103,7 @@ impl Recorder<'_> {
             return self.unsupported(id, "poll of more than 8000 descriptors");
         }
         let Ok(fds) = self.memory.bytes(args[0], args[1] as usize * 8) else { return Ok(None) };
-        Ok(Some(Watch { fds, count: args[1], timeout }))
+        Ok(Some(Watch { fds, count: args[1], timeout, socket_limit: None }))
     }
 
     /// Wait for what a call needs: a look first, then in the kernel.
@@ -115,15 +123,20 @@ impl Recorder<'_> {
         registers.set_number(libc::SYS_ppoll as u64);
         registers.set_args([base + scratch::FDS, watch.count, base + scratch::ZERO, 0, 8, 0]);
         stopped.set_registers(&registers)?;
-        let (stopped, ready) = self.to_exit(id, stopped)?;
+        let (stopped, ready) = self.run_to_exit(id, stopped)?;
         if ready != 0 {
             self.task(id).hold = Hold::Again(stopped, Call { wait: Waited::Ready, ..call });
             return Ok(Next::Continue);
         }
         // Nothing yet: the same with the call's own time limit, in the kernel.
-        let timeout = match &watch.timeout {
+        let (stopped, timeout) = match (&watch.timeout, watch.socket_limit) {
+            (Some(timeout), _) => (stopped, Some(*timeout)),
+            (None, Some(option)) => self.socket_limit(id, stopped, &call, option)?,
+            (None, None) => (stopped, None),
+        };
+        let timeout = match timeout {
             Some(timeout) => {
-                self.memory.write(base + scratch::TIMEOUT, timeout)?;
+                self.memory.write(base + scratch::TIMEOUT, &timeout)?;
                 base + scratch::TIMEOUT
             }
             None => 0,
@@ -133,6 +146,33 @@ impl Recorder<'_> {
         let running = stopped.resume(Resume::ToSyscallExit, 0)?;
         self.task(id).hold = Hold::InKernel(running, call);
         Ok(Next::Decide(Why::Blocked, None))
+    }
+
+    /// The time limit that a socket has for calls that block (socket(7), `SO_RCVTIMEO` and `SO_SNDTIMEO`), as a timespec.
+    fn socket_limit(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: &Call,
+        option: i32,
+    ) -> Flow<(Stopped, Option<[u8; 16]>)> {
+        let Some(base) = Area::scratch(id.0) else { return Ok((stopped, None)) };
+        let (value, len) = (base + scratch::TIMEOUT, base + scratch::ZERO);
+        self.memory.write(len, &16_u32.to_ne_bytes())?;
+        let mut registers = call.registers;
+        registers.set_number(libc::SYS_getsockopt as u64);
+        registers.set_args([call.args()[0], libc::SOL_SOCKET as u64, option as u64, value, len, 0]);
+        let stopped = self.reenter(id, stopped, registers)?;
+        let (stopped, result) = self.run_to_exit(id, stopped)?;
+        let (seconds, microseconds) = (self.memory.u64(value)?, self.memory.u64(value + 8)?);
+        // What is no socket has no limit; nor has a socket with a limit of zero.
+        if result != 0 || (seconds, microseconds) == (0, 0) {
+            return Ok((stopped, None));
+        }
+        let mut timeout = [0; 16];
+        timeout[..8].copy_from_slice(&seconds.to_ne_bytes());
+        timeout[8..].copy_from_slice(&(microseconds * 1000).to_ne_bytes());
+        Ok((stopped, Some(timeout)))
     }
 
     /// From the exit of a call to the entry of the call that `registers` describe, at the same place of the program.

@@ -3,7 +3,7 @@
 use super::fds::Kind;
 use super::outputs::{self, Failure};
 use super::recorder::{Flow, Halt, Next, Recorder};
-use super::tasks::{Call, Hold};
+use super::tasks::{Call, Hold, Waited};
 use crate::error::Error;
 use crate::syscalls::{self, Class, Description, Performance, describe};
 use crate::task::TaskId;
@@ -37,14 +37,19 @@ impl Recorder<'_> {
         if let Some(wait) = self.must_wait(id, description, &call)? {
             return self.wait_for_descriptors(id, stopped, call, &wait);
         }
-        let position = self.position(&call.registers);
+        if call.wait == Waited::TimedOut
+            && matches!(description.block, syscalls::Block::Readable(_) | syscalls::Block::Writable(_))
+        {
+            return self.skip(id, stopped, &call, -i64::from(libc::EAGAIN), Vec::new());
+        }
+        let position = self.clock.position(&call.registers);
         let before = outputs::before(&self.memory, description, &call.args());
         let (stopped, result) = self.in_kernel(id, stopped, &call, description)?;
         let timed = matches!(
             description.block,
             syscalls::Block::Poll | syscalls::Block::Ppoll | syscalls::Block::Epoll
         );
-        if timed && result == 0 && call.wait == super::tasks::Waited::Ready {
+        if timed && result == 0 && call.wait == Waited::Ready {
             // Another task was faster: nothing is ready any more, yet the time is not over.
             return self.once_more(id, stopped, call);
         }
@@ -70,7 +75,7 @@ impl Recorder<'_> {
         if let Some(registers) = &changed {
             stopped.set_registers(registers)?;
         }
-        let (stopped, result) = self.to_exit(id, stopped)?;
+        let (stopped, result) = self.run_to_exit(id, stopped)?;
         if changed.is_some() {
             let mut registers = stopped.registers()?;
             registers.set_args(call.args());
@@ -80,7 +85,7 @@ impl Recorder<'_> {
     }
 
     /// From a call's entry to its exit.
-    pub(super) fn to_exit(&mut self, id: TaskId, stopped: Stopped) -> Flow<(Stopped, i64)> {
+    pub(super) fn run_to_exit(&mut self, id: TaskId, stopped: Stopped) -> Flow<(Stopped, i64)> {
         let mut stopped = stopped;
         loop {
             let running = stopped.resume(Resume::ToSyscallExit, 0)?;
@@ -93,7 +98,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// Leave out the kernel: the call returns `result`, having written `writes`.
+    /// Leave out the kernel: the call returns `result`; `writes` are there already.
     pub(super) fn skip(
         &mut self,
         id: TaskId,
@@ -114,10 +119,7 @@ impl Recorder<'_> {
         writes: Vec<Write>,
         effect: Effect,
     ) -> Flow<Next> {
-        for write in &writes {
-            self.memory.write(write.address, &write.bytes)?;
-        }
-        let position = self.position(&call.registers);
+        let position = self.clock.position(&call.registers);
         let mut registers = call.registers;
         registers.set_number(u64::MAX);
         registers.set_result(result);
@@ -200,14 +202,19 @@ impl Recorder<'_> {
     ) -> Flow<Next> {
         match performance {
             Performance::Clone => self.clone_call(id, stopped, call),
+            Performance::Repeat => {
+                // The kernel does it when the task goes on.
+                let position = self.clock.position(&call.registers);
+                self.finish(id, stopped, call, position, 0, Vec::new(), Effect::None)
+            }
             Performance::Exit => self.exit(id, stopped, call),
             Performance::ExitGroup => self.exit_group(call),
             Performance::Map => self.map(id, stopped, call),
             Performance::Advise => self.advise(id, stopped, call),
             Performance::SignalReturn => self.signal_return(id, stopped, call),
             Performance::Same | Performance::Remap | Performance::Break => {
-                let position = self.position(&call.registers);
-                let (stopped, result) = self.to_exit(id, stopped)?;
+                let position = self.clock.position(&call.registers);
+                let (stopped, result) = self.run_to_exit(id, stopped)?;
                 if call.number() == libc::SYS_set_tid_address as u64 {
                     self.task(id).clear_tid = call.args()[0];
                 }

@@ -38,11 +38,16 @@ impl Recorder<'_> {
                 self.skip(id, stopped, &call, 0, Vec::new())?;
                 return Ok(Next::Decide(Why::Yielded, None));
             }
+            Emulation::Identity if call.number() == libc::SYS_getpid as u64 => {
+                (i64::from(self.pid().as_raw()), Vec::new())
+            }
+            Emulation::Identity => (i64::from(stopped.tid().as_raw()), Vec::new()),
+            Emulation::SignalMask => self.signal_mask(&stopped, args)?,
             Emulation::ClockGettime => match time::read(a as i32) {
                 // The clocks that count the program's own time must be read by itself.
                 _ if is_cpu_clock(a as i32) => {
-                    let position = self.position(&call.registers);
-                    let (stopped, result) = self.to_exit(id, stopped)?;
+                    let position = self.clock.position(&call.registers);
+                    let (stopped, result) = self.run_to_exit(id, stopped)?;
                     let writes = if result == 0 && b != 0 { vec![self.copy(b, 16)?] } else { Vec::new() };
                     return self.finish(
                         id,
@@ -98,7 +103,7 @@ impl Recorder<'_> {
 
     /// Bytes that an emulated call gives out at `address` (nowhere if that is null): the call's result and what it
     /// writes. They are checked to be writable here.
-    fn written(&self, address: u64, bytes: Vec<u8>) -> (i64, Vec<Write>) {
+    pub(super) fn written(&self, address: u64, bytes: Vec<u8>) -> (i64, Vec<Write>) {
         if address == 0 || bytes.is_empty() {
             return (0, Vec::new());
         }
@@ -160,7 +165,7 @@ impl Recorder<'_> {
         };
         let key = |address| FutexKey { space: 0, address };
         let address = args[0];
-        if address % 4 != 0 {
+        if !address.is_multiple_of(4) {
             return self.skip(id, stopped, &call, fails(libc::EINVAL), Vec::new());
         }
         let mut writes = Vec::new();
@@ -186,7 +191,7 @@ impl Recorder<'_> {
                 Ok(word) => match WakeOp::apply(word, operation) {
                     None => fails(libc::ENOSYS),
                     Some(op) => {
-                        writes.push(Write { address: second, bytes: op.new.to_ne_bytes().to_vec() });
+                        writes = self.written(second, op.new.to_ne_bytes().to_vec()).1;
                         let first = self.wake(key(address), wake, u32::MAX);
                         first + if op.wakes { self.wake(key(second), wake_second, u32::MAX) } else { 0 }
                     }

@@ -18,8 +18,8 @@ impl Recorder<'_> {
         if !anonymous && flags & libc::MAP_TYPE != libc::MAP_PRIVATE && prot as i32 & libc::PROT_WRITE != 0 {
             return self.unsupported(id, "a writable mmap of a file with MAP_SHARED");
         }
-        let position = self.position(&call.registers);
-        let (stopped, result) = self.to_exit(id, stopped)?;
+        let position = self.clock.position(&call.registers);
+        let (stopped, result) = self.run_to_exit(id, stopped)?;
         let mapped = !(-4095..0).contains(&result);
         let effect = if mapped && !anonymous {
             let path = format!("/proc/{}/fd/{}", self.pid(), fd as i32);
@@ -39,8 +39,8 @@ impl Recorder<'_> {
             libc::MADV_FREE => self.skip(id, stopped, call, -i64::from(libc::EINVAL), Vec::new()),
             libc::MADV_REMOVE => self.unsupported(id, "madvise(MADV_REMOVE)"),
             _ => {
-                let position = self.position(&call.registers);
-                let (stopped, result) = self.to_exit(id, stopped)?;
+                let position = self.clock.position(&call.registers);
+                let (stopped, result) = self.run_to_exit(id, stopped)?;
                 self.finish(id, stopped, call, position, result, Vec::new(), Effect::None)
             }
         }

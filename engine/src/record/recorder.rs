@@ -10,6 +10,7 @@ use rrtest_preload::layout::{Kind as TickKind, SYS_HELLO, SYS_TICK};
 use super::fds::Fds;
 use super::tasks::{Call, Hold, Task};
 use super::{Options, image, time};
+use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
 use crate::error::Error;
 use crate::program::Program;
@@ -17,16 +18,14 @@ use crate::schedule::deadline::Deadlines;
 use crate::schedule::futex::FutexTable;
 use crate::schedule::{self, Operation, Point, Strategy, Why};
 use crate::task::TaskId;
-use crate::trace::event::{Event, Position, Registers, Stream};
+use crate::trace::event::{Event, Registers, Stream};
 use crate::trace::log::Log;
-use crate::tracee::{
-    self, Area, Heartbeat, Launched, Leash, Memory, Resume, Running, Stop, Stopped, Wait, Waited,
-};
+use crate::tracee::{self, Heartbeat, Launched, Leash, Memory, Resume, Running, Stop, Stopped, Wait, Waited};
 
 /// A recording in the making.
 pub(super) struct Recorder<'a> {
     pub(super) options: &'a Options<'a>,
-    pub(super) area: Area,
+    pub(super) clock: Clock,
     pub(super) memory: Memory,
     pub(super) log: Log,
     pub(super) output: Vec<(Stream, Vec<u8>)>,
@@ -44,8 +43,6 @@ pub(super) struct Recorder<'a> {
     end: Instant,
     /// A task has become able to run since the last decision.
     pub(super) woken: bool,
-    /// The countdown that the last decision set.
-    slice: u64,
 }
 
 /// Why the loop leaves off.
@@ -76,10 +73,10 @@ impl<'a> Recorder<'a> {
     pub(super) fn start(program: &Program, options: &'a Options<'a>) -> Result<Self, Error> {
         tracee::pin(options.core)?;
         let mut random = Xoshiro256PlusPlus::seed_from_u64(options.plan.seed);
-        let area = Area::new()?;
+        let clock = Clock::new()?;
         let mut at_random = [0; 16];
         random.fill_bytes(&mut at_random);
-        let Launched { task, memory, leash } = tracee::launch(program, &area, at_random)?;
+        let Launched { task, memory, leash } = tracee::launch(program, clock.area(), at_random)?;
         let registers = task.registers()?;
         let tid = task.tid();
         let mut log = Log::default();
@@ -87,7 +84,7 @@ impl<'a> Recorder<'a> {
         log.push(Event::Image(image));
         let mut recorder = Self {
             options,
-            area,
+            clock,
             memory,
             log,
             output: Vec::new(),
@@ -102,7 +99,6 @@ impl<'a> Recorder<'a> {
             _leash: leash,
             end: Instant::now() + options.timeout,
             woken: false,
-            slice: 0,
         };
         recorder.adopt(task, tracee::comm(tid), 0, &registers);
         Ok(recorder)
@@ -135,7 +131,7 @@ impl<'a> Recorder<'a> {
     /// Run the program to its end.
     pub(super) fn run(&mut self) -> Result<Ending, Error> {
         let halt = self.turns();
-        self.stats.ticks += self.ran();
+        self.stats.ticks = self.clock.total();
         match halt {
             Err(Halt::Ending(ending)) => Ok(ending),
             Err(Halt::Error(error)) => Err(error),
@@ -153,8 +149,7 @@ impl<'a> Recorder<'a> {
                 self.idle()?;
                 continue;
             }
-            let ran = self.ran();
-            self.stats.ticks += ran;
+            let ran = self.clock.ran();
             let choice = self.strategy.decide(Point { current, why, ran, next }, &runnable);
             if !runnable.contains(&choice.task) || choice.slice == 0 {
                 return Err(Halt::Error(Error::Os {
@@ -164,18 +159,12 @@ impl<'a> Recorder<'a> {
             }
             let preempts = current.is_some_and(|c| c != choice.task && runnable.contains(&c));
             self.stats.preemptions += u64::from(preempts);
-            self.slice = choice.slice;
-            self.area.set_countdown(choice.slice);
+            self.clock.start(choice.slice);
             self.log.push(Event::Run { task: choice.task, slice: choice.slice, preempts });
             self.woken = false;
             current = Some(choice.task);
             (why, next) = self.turn(choice.task)?;
         }
-    }
-
-    /// Ticks of the present timeslice that are over.
-    fn ran(&self) -> u64 {
-        self.slice - self.area.countdown().min(self.slice)
     }
 
     /// Run one task until the strategy is to be asked.
@@ -216,7 +205,7 @@ impl<'a> Recorder<'a> {
         };
         if !std::mem::replace(&mut call.entered, true) {
             let registers = call.registers;
-            self.log.push(Event::Entered(self.position(&registers)));
+            self.log.push(Event::Entered(self.clock.position(&registers)));
         }
     }
 
@@ -243,7 +232,7 @@ impl<'a> Recorder<'a> {
         self.send_deferred(id)?;
         match registers.number() as usize {
             SYS_TICK => {
-                self.log.push(Event::Tick(self.position(&registers)));
+                self.log.push(Event::Tick(self.clock.position(&registers)));
                 self.task(id).hold = Hold::Ready(stopped);
                 let writes = TickKind::from_raw(kind)
                     .is_none_or(|kind| !matches!(kind, TickKind::AtomicLoad | TickKind::Load));
@@ -251,7 +240,7 @@ impl<'a> Recorder<'a> {
             }
             SYS_HELLO => {
                 registers.free_counter(&stopped)?;
-                let (stopped, _) = self.to_exit(id, stopped)?;
+                let (stopped, _) = self.run_to_exit(id, stopped)?;
                 registers.set_result(1);
                 stopped.set_registers(&registers)?;
                 self.task(id).hold = Hold::Ready(stopped);
@@ -260,25 +249,13 @@ impl<'a> Recorder<'a> {
             _ => {
                 self.stats.syscalls += 1;
                 let number = registers.number();
-                let ticks = crate::syscalls::ticks(number);
-                let left = self.area.countdown().saturating_sub(ticks.into());
-                self.area.set_countdown(left);
+                let over = self.clock.call(number);
                 self.task(id).hold = Hold::Calling(stopped, Call::new(registers));
-                if ticks && left == 0 {
+                if over {
                     return Ok(Next::Decide(Why::SliceOver, Some(Operation::Syscall(number))));
                 }
                 Ok(Next::Continue)
             }
-        }
-    }
-
-    /// Where a task is, by the registers at its present stop.
-    pub(super) fn position(&self, registers: &Registers) -> Position {
-        Position {
-            left: self.area.countdown(),
-            ip: registers.ip(),
-            sp: registers.sp(),
-            digest: registers.digest(),
         }
     }
 
@@ -297,7 +274,7 @@ impl<'a> Recorder<'a> {
         let tid = running.tid();
         let mut running = running;
         let since = Instant::now();
-        let before = self.area.countdown();
+        let before = self.clock.left();
         loop {
             let waited = if self.someone_in_kernel() {
                 match tracee::wait_any()? {
@@ -315,8 +292,8 @@ impl<'a> Recorder<'a> {
                 Waited::Done(Wait::Stopped(stopped, stop)) => return Ok((stopped, stop)),
                 Waited::Done(Wait::Dead(death)) => return self.died(id, death),
                 Waited::NotYet if self.over()? => {
-                    let spins = since.elapsed() > Duration::from_secs(1) && self.area.countdown() == before;
-                    return self.ran_too_long(id, running, spins);
+                    let spins = since.elapsed() > Duration::from_secs(1) && self.clock.left() == before;
+                    return self.ran_too_long(id, running, before, spins);
                 }
                 Waited::NotYet => {}
             }
@@ -332,21 +309,64 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// The time is over and a task has the core. `spins` if it has not come to a tick for long.
-    fn ran_too_long<T>(&mut self, id: TaskId, running: Running, spins: bool) -> Flow<T> {
+    /// The time is over and a task has the core; at the last event the countdown was at `before`. `spins` if it has not
+    /// come to a tick for long.
+    fn ran_too_long<T>(&mut self, id: TaskId, running: Running, before: u64, spins: bool) -> Flow<T> {
         if spins && self.tasks.iter().any(|t| t.hold.runnable()) {
             // It may wait, in a loop, for a task that we cannot give the core to.
+            self.clock.put_back(before);
             return self.unsupported(
                 id,
                 "a loop without atomic operations or system calls, while others wait for the core",
             );
         }
+        // Have it come to its next tick or call: replay can find that.
+        let (mut stopped, mut stop) = self.interrupt(id, running)?;
+        let left = self.clock.left();
+        let cut = stop == Stop::Event && !spins && self.clock.cut(1);
+        if cut {
+            let running = stopped.resume(Resume::Freely, 0)?;
+            (stopped, stop) = self.interrupt_later(id, running)?;
+        }
+        let registers = stopped.registers()?;
+        if stop == Stop::Seccomp {
+            if cut {
+                self.log.push(Event::Cut(before - left + 1));
+            }
+            if registers.number() as usize == SYS_TICK {
+                self.log.push(Event::Tick(self.clock.position(&registers)));
+            } else {
+                self.clock.call(registers.number());
+                self.log.push(Event::Entered(self.clock.position(&registers)));
+            }
+        } else {
+            // It ends, for replay, at the last event.
+            self.clock.put_back(before);
+        }
+        self.task(id).hold = Hold::Ready(stopped);
+        self.hung(Some(id))
+    }
+
+    /// Stop a task wherever it is.
+    fn interrupt(&mut self, id: TaskId, running: Running) -> Flow<(Stopped, Stop)> {
         running.interrupt();
         match running.wait_soon()? {
-            Wait::Stopped(stopped, _) => self.task(id).hold = Hold::Ready(stopped),
-            Wait::Dead(death) => return self.died(id, death),
+            Wait::Stopped(stopped, stop) => Ok((stopped, stop)),
+            Wait::Dead(death) => self.died(id, death),
         }
-        self.hung(Some(id))
+    }
+
+    /// Wait for a task's next stop, or stop it after a second.
+    fn interrupt_later(&mut self, id: TaskId, mut running: Running) -> Flow<(Stopped, Stop)> {
+        let since = Instant::now();
+        while since.elapsed() < Duration::from_secs(1) {
+            match running.wait()? {
+                Waited::Done(Wait::Stopped(stopped, stop)) => return Ok((stopped, stop)),
+                Waited::Done(Wait::Dead(death)) => return self.died(id, death),
+                Waited::NotYet => {}
+            }
+        }
+        self.interrupt(id, running)
     }
 
     fn hung<T>(&mut self, running: Option<TaskId>) -> Flow<T> {

@@ -4,7 +4,7 @@ use super::recorder::{Flow, Halt, Next, Recorder};
 use super::tasks::{Call, Hold};
 use crate::ending::Ending;
 use crate::task::TaskId;
-use crate::trace::event::{Counter, Effect, Event, Handler, Signal};
+use crate::trace::event::{Counter, Effect, Event, Handler, Signal, Write};
 use crate::tracee::{Resume, Stop, Stopped, counter, counter_read, disposition};
 
 /// Signals that do nothing to a program that has said nothing about them (signal(7)), and those of job control.
@@ -30,7 +30,7 @@ impl Recorder<'_> {
         if number == libc::SIGSEGV
             && let Some(read) = counter_read(&self.memory, registers.ip())
         {
-            let (position, value) = (self.position(&registers), counter());
+            let (position, value) = (self.clock.position(&registers), counter());
             registers.finish_counter_read(read, value);
             stopped.set_registers(&registers)?;
             self.log.push(Event::Counter(Counter { position, value }));
@@ -50,7 +50,7 @@ impl Recorder<'_> {
             self.task(id).hold = Hold::Ready(stopped);
             return Ok(Next::Continue);
         }
-        let position = self.position(&registers);
+        let position = self.clock.position(&registers);
         let signal = |handler| Event::Signal(Signal { position, number, fault, handler });
         if !says.caught || fault && says.blocked {
             self.log.push(signal(None));
@@ -105,10 +105,33 @@ impl Recorder<'_> {
         Ok(())
     }
 
+    /// rt_sigprocmask(2): its result and what it writes.
+    pub(super) fn signal_mask(&mut self, stopped: &Stopped, args: [u64; 6]) -> Flow<(i64, Vec<Write>)> {
+        /// SIGKILL and SIGSTOP cannot be blocked.
+        const NEVER: u64 = 1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1);
+        let [how, set, old_set, size, ..] = args;
+        let fails = |errno: i32| Ok((-i64::from(errno), Vec::new()));
+        if size != 8 {
+            return fails(libc::EINVAL);
+        }
+        let old = stopped.signal_mask()?;
+        if set != 0 {
+            let Ok(set) = self.memory.u64(set) else { return fails(libc::EFAULT) };
+            let new = match how as i32 {
+                libc::SIG_BLOCK => old | set,
+                libc::SIG_UNBLOCK => old & !set,
+                libc::SIG_SETMASK => set,
+                _ => return fails(libc::EINVAL),
+            };
+            stopped.set_signal_mask(new & !NEVER)?;
+        }
+        Ok(self.written(old_set, old.to_ne_bytes().to_vec()))
+    }
+
     /// rt_sigreturn(2): back from a handler, to where the signal came.
     pub(super) fn signal_return(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
-        let position = self.position(&call.registers);
-        let (stopped, result) = self.to_exit(id, stopped)?;
+        let position = self.clock.position(&call.registers);
+        let (stopped, result) = self.run_to_exit(id, stopped)?;
         let registers = stopped.registers()?;
         self.finish(id, stopped, call, position, result, Vec::new(), Effect::None)?;
         self.task(id).boundary = (registers.ip(), registers.sp());

@@ -40,7 +40,7 @@ impl Recorder<'_> {
         if has(libc::CLONE_PIDFD) || has(libc::CLONE_UNTRACED) || has(libc::CLONE_VFORK) {
             return self.unsupported(id, format!("clone with flags {:#x}", asked.flags));
         }
-        let position = self.position(&call.registers);
+        let position = self.clock.position(&call.registers);
         let mut child = None;
         let mut stopped = stopped;
         let result = loop {
@@ -80,7 +80,7 @@ impl Recorder<'_> {
         if !others {
             return self.exit_group(call);
         }
-        let position = self.position(&call.registers);
+        let position = self.clock.position(&call.registers);
         self.log_call(call, position, 0, Vec::new(), Effect::None);
         let running = stopped.resume(Resume::Freely, 0)?;
         if id == TaskId(0) {
@@ -110,7 +110,7 @@ impl Recorder<'_> {
 
     /// exit_group(2): the program ends. What remains of it is killed.
     pub(super) fn exit_group(&mut self, call: &Call) -> Flow<Next> {
-        let position = self.position(&call.registers);
+        let position = self.clock.position(&call.registers);
         self.log_call(call, position, 0, Vec::new(), Effect::None);
         Err(Halt::Ending(Ending::Exited((call.args()[0] & 0xff) as i32)))
     }

@@ -18,7 +18,7 @@ fn page_up(address: u64) -> u64 {
 impl Replayer<'_> {
     /// The running task makes this call, with this outcome.
     pub(super) fn syscall(&mut self, call: &Syscall) -> Result<(), Error> {
-        let (stopped, registers) = self.to_call()?;
+        let (stopped, registers) = self.reach_call()?;
         if registers.number() != call.number || registers.args() != call.args {
             let show =
                 |number, args: [u64; 6]| format!("{}({args:#x?})", syscalls::name(number)).replace('\n', "");
@@ -88,11 +88,20 @@ impl Replayer<'_> {
         let result = call.result.cast_unsigned();
         match performance {
             Performance::Same => self.substitute(stopped, registers, call, call.number, call.args),
+            Performance::Repeat => {
+                // It happens when the task goes on; before a signal's handler is set up it must have happened.
+                let stopped = if self.signal_is_next() { self.run_to_exit(stopped)?.0 } else { stopped };
+                self.set(Hold::Ready(stopped));
+                Ok(())
+            }
             Performance::Map => {
-                let kept = d as i32
-                    & (libc::MAP_SHARED | libc::MAP_PRIVATE | libc::MAP_NORESERVE | libc::MAP_GROWSDOWN);
-                // A private file mapping becomes anonymous memory with the file's contents.
-                let flags = kept | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+                let share = match call.effect {
+                    // A file mapping becomes anonymous memory with the file's contents.
+                    Effect::MapFile(_) => libc::MAP_PRIVATE,
+                    _ => d as i32 & libc::MAP_TYPE,
+                };
+                let kept = d as i32 & (libc::MAP_NORESERVE | libc::MAP_GROWSDOWN);
+                let flags = share | kept | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
                 let args = [result, b, c, flags as u64, u64::MAX, 0];
                 self.substitute(stopped, registers, call, libc::SYS_mmap as u64, args)?;
                 if let Effect::MapFile(range) = call.effect {
@@ -122,7 +131,7 @@ impl Replayer<'_> {
             }
             Performance::Clone => self.clone_task(stopped, registers, call),
             Performance::SignalReturn => {
-                let (stopped, _) = self.to_exit(stopped)?;
+                let (stopped, _) = self.run_to_exit(stopped)?;
                 self.set(Hold::Ready(stopped));
                 Ok(())
             }
@@ -145,7 +154,7 @@ impl Replayer<'_> {
         changed.set_number(number);
         changed.set_args(args);
         stopped.set_registers(&changed)?;
-        let (stopped, result) = self.to_exit(stopped)?;
+        let (stopped, result) = self.run_to_exit(stopped)?;
         if failed(result) {
             let errno = std::io::Error::from_raw_os_error((-result).try_into().unwrap_or(0));
             let expected = format!("{} returns {:#x}", syscalls::name(call.number), call.result);
@@ -163,7 +172,7 @@ impl Replayer<'_> {
         Ok(())
     }
 
-    pub(super) fn to_exit(&mut self, stopped: Stopped) -> Result<(Stopped, i64), Error> {
+    pub(super) fn run_to_exit(&mut self, stopped: Stopped) -> Result<(Stopped, i64), Error> {
         let mut stopped = stopped;
         loop {
             let stop;

@@ -7,13 +7,14 @@ use std::time::Instant;
 use rrtest_preload::layout::{SYS_HELLO, SYS_TICK};
 
 use super::{Options, Replayed, image};
+use crate::clock::Clock;
 use crate::ending::Stats;
 use crate::error::{Divergence, Error};
 use crate::task::TaskId;
 use crate::trace::event::{Counter, Event, Position, Signal};
 use crate::trace::{Source, TraceError};
 use crate::tracee::{
-    Area, Heartbeat, Launched, Leash, Memory, Registers, Resume, Running, Stop, Stopped, Wait, Waited,
+    Heartbeat, Launched, Leash, Memory, Registers, Resume, Running, Stop, Stopped, Wait, Waited,
     counter_read, rebuild,
 };
 
@@ -26,6 +27,10 @@ pub(super) struct Task {
 
 /// Where a replayed task is.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there are as many as threads, and a box would be one more hop"
+)]
 pub(super) enum Hold {
     /// It goes on where it is.
     Ready(Stopped),
@@ -40,7 +45,7 @@ pub(super) struct Replayer<'a> {
     pub(super) trace: &'a dyn Source,
     events: Peekable<Box<dyn Iterator<Item = Result<Event, TraceError>> + 'a>>,
     pub(super) options: Options<'a>,
-    pub(super) area: Area,
+    pub(super) clock: Clock,
     pub(super) memory: Memory,
     pub(super) tasks: Vec<Task>,
     pub(super) stats: Stats,
@@ -48,9 +53,8 @@ pub(super) struct Replayer<'a> {
     pub(super) brk: Option<u64>,
     /// The number of the event at hand.
     index: u64,
-    /// The task that has the core, and the countdown it got with it.
+    /// The task that has the core.
     current: TaskId,
-    slice: u64,
     _heartbeat: Heartbeat,
     _leash: Leash,
 }
@@ -64,21 +68,20 @@ impl<'a> Replayer<'a> {
             Some(Err(error)) => return Err(error.into()),
             other => return Err(misplaced(0, "the program's image", &format!("{other:?}"))),
         };
-        let area = Area::new()?;
-        let Launched { task, memory, leash } = image::fill(rebuild(&area)?, &image, trace)?;
+        let clock = Clock::new()?;
+        let Launched { task, memory, leash } = image::fill(rebuild(clock.area())?, &image, trace)?;
         let name = program_name(&image.program);
         Ok(Self {
             trace,
             events,
             options,
-            area,
+            clock,
             memory,
             tasks: vec![Task { name, hold: Hold::Ready(task) }],
             stats: Stats { tasks: 1, ..Stats::default() },
             brk: None,
             index: 0,
             current: TaskId(0),
-            slice: 0,
             _heartbeat: Heartbeat::start()?,
             _leash: leash,
         })
@@ -89,17 +92,18 @@ impl<'a> Replayer<'a> {
             self.index += 1;
             match event? {
                 Event::Run { task, slice, preempts } => self.switch(task, slice, preempts)?,
+                Event::Cut(ticks) => self.cut(ticks)?,
                 Event::Tick(position) => self.tick(&position)?,
                 Event::Counter(counter) => self.counter(&counter)?,
                 Event::Entered(position) => {
-                    let (stopped, registers) = self.to_call()?;
+                    let (stopped, registers) = self.reach_call()?;
                     self.check(&position, &registers)?;
                     self.set(Hold::Calling(stopped, registers));
                 }
                 Event::Syscall(call) => self.syscall(&call)?,
                 Event::Signal(signal) => self.signal(&signal)?,
                 Event::Ended(ending) => {
-                    self.count_slice();
+                    self.stats.ticks = self.clock.total();
                     return Ok(Replayed { ending, stats: self.stats });
                 }
                 Event::Image(_) => return Err(misplaced(self.index, "an event", "a second process image")),
@@ -116,16 +120,23 @@ impl<'a> Replayer<'a> {
                 &format!("{task}, {slice} ticks"),
             ));
         }
-        self.count_slice();
         self.stats.preemptions += u64::from(preempts);
         self.current = task;
-        self.slice = slice;
-        self.area.set_countdown(slice);
+        self.clock.start(slice);
         Ok(())
     }
 
-    fn count_slice(&mut self) {
-        self.stats.ticks += self.slice - self.area.countdown().min(self.slice);
+    pub(super) fn signal_is_next(&mut self) -> bool {
+        matches!(self.events.peek(), Some(Ok(Event::Signal(signal))) if !signal.fault)
+    }
+
+    /// The timeslice is shortened: its end is so many ticks away.
+    fn cut(&mut self, ticks: u64) -> Result<(), Error> {
+        if self.clock.cut(ticks) {
+            Ok(())
+        } else {
+            Err(misplaced(self.index, "a shorter timeslice", &format!("{ticks} ticks")))
+        }
     }
 
     pub(super) fn task(&mut self) -> &mut Task {
@@ -183,7 +194,7 @@ impl<'a> Replayer<'a> {
     }
 
     /// Bring the running task to its next system call, or find it there.
-    pub(super) fn to_call(&mut self) -> Result<(Stopped, Registers), Error> {
+    pub(super) fn reach_call(&mut self) -> Result<(Stopped, Registers), Error> {
         let mut stopped = match self.take() {
             Hold::Calling(stopped, registers) => return Ok((stopped, registers)),
             Hold::Ready(stopped) => stopped,
@@ -196,8 +207,7 @@ impl<'a> Replayer<'a> {
             match (stop, registers.number() as usize) {
                 (Stop::Seccomp, SYS_HELLO) => stopped = self.hello(stopped, registers)?,
                 (Stop::Seccomp, number) if number != SYS_TICK => {
-                    let tick = crate::syscalls::ticks(number as u64);
-                    self.area.set_countdown(self.area.countdown().saturating_sub(tick.into()));
+                    self.clock.call(number as u64);
                     self.stats.syscalls += 1;
                     return Ok((stopped, registers));
                 }
@@ -210,7 +220,7 @@ impl<'a> Replayer<'a> {
     /// The runtime says that it is there: from now on the time-stamp counter is free to read.
     fn hello(&mut self, stopped: Stopped, registers: Registers) -> Result<Stopped, Error> {
         registers.free_counter(&stopped)?;
-        let (stopped, _) = self.to_exit(stopped)?;
+        let (stopped, _) = self.run_to_exit(stopped)?;
         let mut after = registers;
         after.set_result(1);
         stopped.set_registers(&after)?;
@@ -265,12 +275,7 @@ impl<'a> Replayer<'a> {
 
     /// A task must be where the recorded one was.
     pub(super) fn check(&self, expected: &Position, registers: &Registers) -> Result<(), Error> {
-        let found = Position {
-            left: self.area.countdown(),
-            ip: registers.ip(),
-            sp: registers.sp(),
-            digest: registers.digest(),
-        };
+        let found = self.clock.position(registers);
         if found == *expected { Ok(()) } else { Err(self.differs(expected.to_string(), found.to_string())) }
     }
 
@@ -281,7 +286,7 @@ impl<'a> Replayer<'a> {
             Stop::Signal(signal) => format!("signal {signal}"),
             other => format!("{other:?}"),
         };
-        format!("{what} at {:#x}, {} ticks left", registers.ip(), self.area.countdown())
+        format!("{what} at {:#x}, {} ticks left", registers.ip(), self.clock.left())
     }
 
     pub(super) fn differs(&self, expected: String, found: String) -> Error {

@@ -49,6 +49,10 @@ pub enum Emulation {
     ClockNanosleep,
     /// sched_yield(2).
     Yield,
+    /// gettid(2), getpid(2).
+    Identity,
+    /// rt_sigprocmask(2): through ptrace(2), which spares a stop.
+    SignalMask,
     /// clock_gettime(2).
     ClockGettime,
     /// gettimeofday(2).
@@ -70,6 +74,8 @@ pub enum Emulation {
 pub enum Performance {
     /// The same call.
     Same,
+    /// The same call, whose outcome follows from the state of the process alone: nobody looks at it.
+    Repeat,
     /// mmap(2): at the recorded address, a file's contents from the trace.
     Map,
     /// mremap(2): to the recorded address.

@@ -160,8 +160,8 @@ pub static TABLE: &[Description] = calls! {
 
     // Memory.
     SYS_mmap: Performed(P::Map), [], Never, own;
-    SYS_munmap: Performed(P::Same), [], Never, own;
-    SYS_mprotect: Performed(P::Same), [], Never, own;
+    SYS_munmap: Performed(P::Repeat), [], Never, own;
+    SYS_mprotect: Performed(P::Repeat), [], Never, own;
     SYS_mremap: Performed(P::Remap), [], Never, own;
     SYS_brk: Performed(P::Break), [], Never, own;
     SYS_madvise: Performed(P::Advise), [], Never, own;
@@ -178,12 +178,12 @@ pub static TABLE: &[Description] = calls! {
     SYS_exit: Performed(P::Exit), [], Never;
     SYS_exit_group: Performed(P::ExitGroup), [], Never;
     SYS_set_tid_address: Performed(P::Same), [], Never, own;
-    SYS_set_robust_list: Performed(P::Same), [], Never, own;
+    SYS_set_robust_list: Performed(P::Repeat), [], Never, own;
     SYS_arch_prctl: Performed(P::Same), [ArchPrctl], Never, own;
     SYS_futex: Emulated(E::Futex), [], Never;
     SYS_sched_yield: Emulated(E::Yield), [], Never;
-    SYS_gettid: Logged, [], Never, own;
-    SYS_getpid: Logged, [], Never, own;
+    SYS_gettid: Emulated(E::Identity), [], Never, own;
+    SYS_getpid: Emulated(E::Identity), [], Never, own;
     SYS_getppid: Logged, [], Never, own;
     SYS_getpgrp: Logged, [], Never, own;
     SYS_getpgid: Logged, [], Never, own;
@@ -209,7 +209,7 @@ pub static TABLE: &[Description] = calls! {
 
     // Signals.
     SYS_rt_sigaction: Logged, [Fixed(2, 32)], Never, own;
-    SYS_rt_sigprocmask: Logged, [Fixed(2, 8)], Never, own;
+    SYS_rt_sigprocmask: Emulated(E::SignalMask), [], Never, own;
     SYS_rt_sigpending: Logged, [Fixed(0, 8)], Never, own;
     SYS_rt_sigreturn: Performed(P::SignalReturn), [], Never, own;
     SYS_sigaltstack: Logged, [Fixed(1, 24)], Never, own;

@@ -34,6 +34,7 @@ impl Display for Description<'_> {
         match self.event {
             Event::Image(image) => describe_image(image, f),
             Event::Run { task, slice, .. } => write!(f, "run {task} for {slice} ticks"),
+            Event::Cut(ticks) => write!(f, "has {ticks} ticks left"),
             Event::Tick(position) => write!(f, "tick at {position}"),
             Event::Entered(position) => write!(f, "stops in front of a system call at {position}"),
             Event::Counter(counter) => write!(f, "reads the time-stamp counter at {}", counter.position),

@@ -23,6 +23,8 @@ pub enum Event {
         /// Whether the task that had it could have gone on.
         preempts: bool,
     },
+    /// The countdown is set anew, to so many ticks from the last event on: the running task has run for too long.
+    Cut(u64),
     /// The running task's countdown reached zero at a compiled-in tick.
     Tick(Position),
     /// The running task came to a system call and lost the core before it was made.
@@ -46,7 +48,7 @@ impl Event {
             Self::Syscall(syscall) => Some(&syscall.position),
             Self::Counter(counter) => Some(&counter.position),
             Self::Signal(signal) => Some(&signal.position),
-            Self::Image(_) | Self::Run { .. } | Self::Ended(_) => None,
+            Self::Image(_) | Self::Run { .. } | Self::Cut(_) | Self::Ended(_) => None,
         }
     }
 
@@ -56,7 +58,7 @@ impl Event {
             Self::Syscall(syscall) => Some(&mut syscall.position),
             Self::Counter(counter) => Some(&mut counter.position),
             Self::Signal(signal) => Some(&mut signal.position),
-            Self::Image(_) | Self::Run { .. } | Self::Ended(_) => None,
+            Self::Image(_) | Self::Run { .. } | Self::Cut(_) | Self::Ended(_) => None,
         }
     }
 }

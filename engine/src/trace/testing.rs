@@ -37,6 +37,7 @@ pub(super) fn every_kind() -> Vec<Event> {
         Event::Run { task: TaskId(u32::MAX), slice: u64::MAX, preempts: true },
         Event::Tick(position(u64::MAX)),
         Event::Entered(position(3)),
+        Event::Cut(u64::MAX),
         Event::Counter(Counter { position: position(4), value: u64::MAX }),
         Event::Signal(signal(None)),
         Event::Signal(signal(Some(Handler { registers, frame: write }))),

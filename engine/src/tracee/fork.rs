@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd};
 
 use libc::{c_char, c_int};
 use nix::sys::ptrace;
+use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::unistd::Pid;
 
 use crate::Error;
@@ -94,8 +95,13 @@ pub(super) fn fork_traced(area: &Area, then: &Then) -> Result<Stopped, Error> {
     let (mut report_read, report_write) = pipe()?;
     let area_fd = area_fd();
     let null = File::options().read(true).write(true).open("/dev/null").map_err(os("open /dev/null"))?;
+    let blocked = block_signals();
     // SAFETY: until it executes another program or stops for good, the child makes async-signal-safe calls only.
     let pid = unsafe { libc::fork() };
+    if pid != 0 {
+        // A mask that was in force is valid.
+        let _ = blocked.thread_set_mask();
+    }
     match pid {
         -1 => return Err(last_os("fork")),
         0 => {
@@ -132,6 +138,11 @@ pub(super) fn fork_traced(area: &Area, then: &Then) -> Result<Stopped, Error> {
             Err(error)
         }
     }
+}
+
+/// Block all signals of the calling thread: the child must not run the recorder's handlers. What was blocked before.
+fn block_signals() -> SigSet {
+    SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK).unwrap_or(SigSet::empty())
 }
 
 fn seize(pid: Pid) -> Result<(), Error> {
@@ -218,8 +229,12 @@ unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
     // SAFETY: async-signal-safe calls only (prctl, seccomp, personality and the rest are plain system calls), with
     // pointers to live locals or to what `then` owns.
     unsafe {
-        // A group of its own: the terminal's Ctrl-C is for the recorder.
+        // A group of its own: the terminal's signals are for the recorder. One that came before is forgotten.
         libc::setpgid(0, 0);
+        for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP, libc::SIGTSTP] {
+            libc::signal(signal, libc::SIG_IGN);
+            libc::signal(signal, libc::SIG_DFL);
+        }
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         for fd in 0..3 {
             if libc::dup2(fds.null, fd) < 0 {

@@ -121,6 +121,39 @@ impl Stopped {
         ptrace::setsiginfo(self.tid, info).map_err(|e| self.refused("set signal information", e))
     }
 
+    /// The signals it blocks, the lowest bit for signal 1.
+    ///
+    /// # Errors
+    /// If the task has been killed.
+    pub fn signal_mask(&self) -> Result<u64, Error> {
+        let mut mask = 0_u64;
+        // SAFETY: PTRACE_GETSIGMASK (ptrace(2)) writes as many bytes to `data` as `addr` says: those of `mask`.
+        let result = unsafe {
+            libc::ptrace(libc::PTRACE_GETSIGMASK, self.tid.as_raw(), size_of::<u64>(), &raw mut mask)
+        };
+        if result == -1 {
+            Err(self.refused("read the signal mask", nix::errno::Errno::last()))
+        } else {
+            Ok(mask)
+        }
+    }
+
+    /// Set the signals it blocks.
+    ///
+    /// # Errors
+    /// If the task has been killed.
+    pub fn set_signal_mask(&self, mask: u64) -> Result<(), Error> {
+        // SAFETY: PTRACE_SETSIGMASK reads as many bytes from `data` as `addr` says: those of `mask`.
+        let result = unsafe {
+            libc::ptrace(libc::PTRACE_SETSIGMASK, self.tid.as_raw(), size_of::<u64>(), &raw const mask)
+        };
+        if result == -1 {
+            Err(self.refused("set the signal mask", nix::errno::Errno::last()))
+        } else {
+            Ok(())
+        }
+    }
+
     /// Let it go on; `signal` (0 for none) is delivered if it is at a signal stop.
     ///
     /// A task killed in the meantime counts as running: waiting for it tells of its death.

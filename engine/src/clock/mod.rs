@@ -1,0 +1,122 @@
+//! Where in a task's execution are we: the clock that record and replay share.
+//!
+//! A position is a number of ticks since the task got the core. Ticks are counted by the program itself, in code that was
+//! compiled in (see [`rrtest_preload`]), and by the system calls that other tasks can see. A program without compiled-in
+//! ticks has the latter only.
+
+use crate::Error;
+use crate::syscalls;
+use crate::trace::event::Position;
+use crate::tracee::{Area, Registers};
+
+/// The clock of a process tree, of which one task runs at a time.
+///
+/// The program counts down in the shared [`Area`]; a timeslice is over when nothing is left. The clock must be read or set
+/// only while no task runs.
+#[derive(Debug)]
+pub struct Clock {
+    area: Area,
+    /// The countdown at the start of the timeslice.
+    slice: u64,
+    /// By how much it was cut.
+    cut: u64,
+    /// Ticks of the timeslices before.
+    earlier: u64,
+}
+
+impl Clock {
+    /// A clock at zero, and the area in which it runs.
+    ///
+    /// # Errors
+    /// If the kernel has no memory for the area.
+    pub fn new() -> Result<Self, Error> {
+        Ok(Self { area: Area::new()?, slice: 0, cut: 0, earlier: 0 })
+    }
+
+    /// The area that the driven process must have mapped.
+    #[must_use]
+    pub fn area(&self) -> &Area {
+        &self.area
+    }
+
+    /// Start a timeslice of so many ticks.
+    pub fn start(&mut self, slice: u64) {
+        self.earlier = self.total();
+        self.slice = slice;
+        self.cut = 0;
+        self.area.set_countdown(slice);
+    }
+
+    /// Ticks that are left of the timeslice.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.area.countdown()
+    }
+
+    /// Ticks since the timeslice began.
+    #[must_use]
+    pub fn ran(&self) -> u64 {
+        self.slice - self.left().min(self.slice)
+    }
+
+    /// Ticks of all tasks so far.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.earlier + self.ran()
+    }
+
+    /// The running task has come to a system call. Whether the timeslice is over by that.
+    pub fn call(&mut self, number: u64) -> bool {
+        let ticks = syscalls::ticks(number);
+        let left = self.left().saturating_sub(ticks.into());
+        self.area.set_countdown(left);
+        ticks && left == 0
+    }
+
+    /// Have the timeslice end after `ticks` more, as if it had been that much shorter from its start. False if less is
+    /// left anyway, or `ticks` is 0.
+    pub fn cut(&mut self, ticks: u64) -> bool {
+        let Some(less) = self.left().checked_sub(ticks).filter(|_| ticks > 0) else { return false };
+        self.slice = self.slice.saturating_sub(less);
+        self.cut = less;
+        self.area.set_countdown(ticks);
+        true
+    }
+
+    /// Forget ticks, and a cut: put the countdown back to what it once was.
+    pub fn put_back(&mut self, left: u64) {
+        self.slice += std::mem::take(&mut self.cut);
+        self.area.set_countdown(left);
+    }
+
+    /// Where a task is that stands at these registers.
+    #[must_use]
+    pub fn position(&self, registers: &Registers) -> Position {
+        Position { left: self.left(), ip: registers.ip(), sp: registers.sp(), digest: registers.digest() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_add_up_over_timeslices_and_cuts() {
+        let mut clock = Clock::new().unwrap();
+        clock.start(10);
+        assert!(!clock.call(libc::SYS_write as u64));
+        assert_eq!((clock.left(), clock.ran(), clock.total()), (9, 1, 1));
+        // A call that concerns the task alone is no tick.
+        assert!(!clock.call(libc::SYS_gettid as u64));
+        assert_eq!(clock.left(), 9);
+        assert!(clock.cut(1));
+        clock.put_back(9);
+        assert_eq!((clock.left(), clock.total()), (9, 1));
+        assert!(clock.cut(1));
+        assert!(!clock.cut(2));
+        assert!(clock.call(libc::SYS_write as u64));
+        assert_eq!(clock.total(), 2);
+        clock.start(5);
+        assert_eq!((clock.left(), clock.ran(), clock.total()), (5, 0, 2));
+    }
+}

@@ -1,0 +1,370 @@
+//! Records the tests of published crates: what passes by itself must pass when it is recorded without chaos, and its
+//! trace must replay.
+//!
+//! ```text
+//! cargo build --release && cargo run --release -p rrtest-tests --bin real-crates [-- [--native-only] [NAME]...]
+//! ```
+//!
+//! The crates and their versions are listed in `real_crates.toml`. Each is downloaded from crates.io and copied out of
+//! cargo's cache as a project of its own. What does not pass or replay is printed under the table, its traces and the
+//! recorder's messages stay where the last line says, and the exit code is 1.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use cargo_metadata::{Artifact, Message, MetadataCommand, TargetKind};
+use clap::Parser;
+use serde::Deserialize;
+
+/// Record the tests of published crates and replay the traces
+#[derive(Parser)]
+struct Options {
+    /// Only these crates [default: all]
+    names: Vec<String>,
+    /// Run the tests by themselves only
+    #[arg(long)]
+    native_only: bool,
+    /// The cargo-rrtest program [default: the one built beside this program]
+    #[arg(long, value_name = "PATH")]
+    tool: Option<PathBuf>,
+    /// Where to download and build
+    #[arg(long, value_name = "PATH", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/real-crates"))]
+    dir: PathBuf,
+}
+
+/// `real_crates.toml`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct List {
+    #[serde(rename = "crate")]
+    crates: Vec<Published>,
+}
+
+/// A version of a crate on crates.io.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Published {
+    name: String,
+    version: String,
+    /// Further arguments of `cargo test`.
+    #[serde(default)]
+    args: Vec<String>,
+}
+
+/// A test: its binary, named as nextest does, and its name.
+type TestId = (String, String);
+
+/// A line of `cargo rrtest --message-format json`.
+#[derive(Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Line {
+    Attempt(Attempt),
+    Summary {},
+}
+
+/// A recorded test.
+#[derive(Deserialize)]
+struct Attempt {
+    binary: String,
+    test: String,
+    outcome: String,
+    message: Option<String>,
+    trace: Option<PathBuf>,
+    verified: Option<bool>,
+}
+
+/// The table's line for one crate, and what lies under the table.
+#[derive(Default)]
+struct Row {
+    tests: usize,
+    native: usize,
+    recorded: usize,
+    replayed: usize,
+    /// What passed by itself but was not recorded and replayed: the test, and what happened.
+    exceptions: Vec<(TestId, String)>,
+    /// Tests that fail by themselves.
+    fail_anyway: Vec<TestId>,
+}
+
+/// Seconds until a test counts as hung, by itself and recorded.
+const TIMEOUT: &str = "120";
+
+fn main() -> Result<ExitCode> {
+    let mut options = Options::parse();
+    fs::create_dir_all(&options.dir).with_context(|| format!("cannot make {}", options.dir.display()))?;
+    options.dir = options.dir.canonicalize()?;
+    let tool = match &options.tool {
+        Some(tool) => tool.canonicalize().with_context(|| format!("no {}", tool.display()))?,
+        None => std::env::current_exe()?.with_file_name("cargo-rrtest"),
+    };
+    ensure!(options.native_only || tool.is_file(), "no {}; `cargo build` makes it", tool.display());
+
+    let list: List = toml::from_str(include_str!("real_crates.toml"))?;
+    let known = |name: &String| list.crates.iter().any(|published| published.name == *name);
+    if let Some(name) = options.names.iter().find(|name| !known(name)) {
+        bail!("{name} is not in real_crates.toml");
+    }
+
+    println!("| crate | tests | passed natively | passed recorded | replayed |");
+    println!("|---|---:|---:|---:|---:|");
+    let mut rows = Vec::new();
+    for published in &list.crates {
+        if !options.names.is_empty() && !options.names.contains(&published.name) {
+            continue;
+        }
+        let title = format!("{} {}", published.name, published.version);
+        match check(published, &options, &tool).with_context(|| title.clone()) {
+            Ok(row) => {
+                let Row { tests, native, recorded, replayed, .. } = row;
+                if options.native_only {
+                    println!("| {title} | {tests} | {native} | | |");
+                } else {
+                    println!("| {title} | {tests} | {native} | {recorded} | {replayed} |");
+                }
+                rows.push((title, row));
+            }
+            Err(error) => {
+                println!("| {title} | {error:#} | | | |");
+                rows.push((
+                    title,
+                    Row { exceptions: vec![(TestId::default(), format!("{error:#}"))], ..Row::default() },
+                ));
+            }
+        }
+    }
+    for (title, row) in &rows {
+        for (binary, test) in &row.fail_anyway {
+            println!("- {title}: `{binary} {test}` fails natively");
+        }
+        for ((binary, test), what) in &row.exceptions {
+            println!("- {title}: `{binary} {test}` {what}");
+        }
+    }
+    println!("{}", options.dir.display());
+    let good = options.native_only || rows.iter().all(|(_, row)| row.exceptions.is_empty());
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Run, record and replay the tests of one crate.
+fn check(published: &Published, options: &Options, tool: &Path) -> Result<Row> {
+    let source = download(published, &options.dir)?;
+    let native = run(published, &source, &options.dir)?;
+    let passes = |id: &TestId| native.get(id).copied().unwrap_or(false);
+    let mut row = Row {
+        tests: native.len(),
+        native: native.values().filter(|passed| **passed).count(),
+        fail_anyway: native.keys().filter(|id| !passes(id)).cloned().collect(),
+        ..Row::default()
+    };
+    if options.native_only {
+        return Ok(row);
+    }
+
+    let mut attempts = record(published, &source, &options.dir, tool)?;
+    for id in native.keys().filter(|id| passes(id)) {
+        let what = match attempts.remove(id) {
+            None => "was not recorded".to_owned(),
+            Some(attempt) => {
+                row.recorded += usize::from(attempt.outcome == "passed");
+                match replay(&attempt, tool)? {
+                    None => {
+                        row.replayed += 1;
+                        continue;
+                    }
+                    Some(what) => what,
+                }
+            }
+        };
+        row.exceptions.push((id.clone(), what));
+    }
+    Ok(row)
+}
+
+/// Replay a test that was to pass. Returns what is wrong with it, if anything. A trace that replays is removed.
+fn replay(attempt: &Attempt, tool: &Path) -> Result<Option<String>> {
+    if attempt.outcome != "passed" {
+        let message = attempt.message.as_deref().unwrap_or_default();
+        return Ok(Some(format!("{} {message}", attempt.outcome)));
+    }
+    let Some(trace) = &attempt.trace else { return Ok(Some("left no trace".to_owned())) };
+    if attempt.verified != Some(true) {
+        return Ok(Some("left a trace that does not replay".to_owned()));
+    }
+    let status = limited(tool)
+        .args(["rrtest", "replay"])
+        .arg(trace)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()?;
+    if !status.success() {
+        return Ok(Some(format!("replayed once, then not: {status}")));
+    }
+    fs::remove_file(trace).with_context(|| format!("cannot remove {}", trace.display()))?;
+    Ok(None)
+}
+
+/// The crate's source as a project of its own.
+fn download(published: &Published, dir: &Path) -> Result<PathBuf> {
+    let Published { name, version, .. } = published;
+    let source = dir.join(format!("{name}-{version}"));
+    if source.join("Cargo.toml").is_file() {
+        return Ok(source);
+    }
+
+    let scratch = dir.join("download");
+    fs::create_dir_all(scratch.join("src"))?;
+    fs::write(scratch.join("src/lib.rs"), "")?;
+    let manifest = format!(
+        "package = {{ name = \"download\", edition = \"2021\" }}\n\
+         dependencies = {{ {name} = {{ version = \"={version}\", default-features = false }} }}\n\
+         workspace = {{}}\n"
+    );
+    fs::write(scratch.join("Cargo.toml"), manifest)?;
+    let metadata = MetadataCommand::new()
+        .manifest_path(scratch.join("Cargo.toml"))
+        .other_options(["--filter-platform".to_owned(), "x86_64-unknown-linux-gnu".to_owned()])
+        .exec()?;
+    let package = metadata.packages.iter().find(|package| package.name.as_str() == name);
+    let cached =
+        package.and_then(|package| package.manifest_path.parent()).context("cargo did not get it")?;
+
+    let partial = dir.join("partial");
+    if partial.exists() {
+        fs::remove_dir_all(&partial)?;
+    }
+    copy(cached.as_std_path(), &partial)?;
+    let manifest = partial.join("Cargo.toml");
+    let mut text = fs::read_to_string(&manifest)?;
+    // Without this, cargo would look for a workspace in the folders above.
+    if !text.contains("\n[workspace]") {
+        text.push_str("\n[workspace]\n");
+        fs::write(&manifest, text)?;
+    }
+    fs::rename(&partial, &source)?;
+    Ok(source)
+}
+
+/// Copy a folder.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir(to).with_context(|| format!("cannot make {}", to.display()))?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &to)?;
+        } else {
+            fs::copy(entry.path(), &to).with_context(|| format!("cannot write {}", to.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Run each test by itself, in a process of its own. Returns which pass.
+fn run(published: &Published, source: &Path, dir: &Path) -> Result<BTreeMap<TestId, bool>> {
+    let output = cargo("cargo", source, dir)
+        .args(["test", "--no-run", "--message-format", "json-render-diagnostics"])
+        .args(&published.args)
+        .stderr(log(published, dir, "build")?)
+        .output()?;
+    let mut tests = BTreeMap::new();
+    for message in Message::parse_stream(&*output.stdout) {
+        match message? {
+            Message::CompilerArtifact(artifact) if artifact.profile.test => {
+                let Some(program) = &artifact.executable else { continue };
+                for name in list(program.as_std_path(), source)? {
+                    let status = limited(program.as_std_path())
+                        .args(["--exact", &name, "--nocapture"])
+                        .current_dir(source)
+                        .env("CARGO_MANIFEST_DIR", source)
+                        .stdin(Stdio::null())
+                        .stdout(Stdio::null())
+                        .stderr(Stdio::null())
+                        .status()?;
+                    tests.insert((binary_id(published, &artifact), name), status.success());
+                }
+            }
+            Message::BuildFinished(finished) => ensure!(finished.success, "does not build"),
+            _ => {}
+        }
+    }
+    ensure!(!tests.is_empty(), "has no tests");
+    Ok(tests)
+}
+
+/// The tests in a binary, without those to be ignored.
+fn list(program: &Path, source: &Path) -> Result<Vec<String>> {
+    let list = |args: &[&str]| -> Result<Vec<String>> {
+        let output = limited(program)
+            .args(["--list", "--format", "terse"])
+            .args(args)
+            .current_dir(source)
+            .output()
+            .with_context(|| format!("cannot run {}", program.display()))?;
+        ensure!(output.status.success(), "{} does not list its tests", program.display());
+        let text = String::from_utf8(output.stdout)?;
+        Ok(text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
+    };
+    let ignored = list(&["--ignored"])?;
+    Ok(list(&[])?.into_iter().filter(|name| !ignored.contains(name)).collect())
+}
+
+fn binary_id(published: &Published, artifact: &Artifact) -> String {
+    let (package, target) = (&published.name, &artifact.target);
+    match target.kind.first() {
+        Some(TargetKind::Test) => format!("{package}::{}", target.name),
+        Some(kind @ (TargetKind::Bin | TargetKind::Example)) => format!("{package}::{kind}/{}", target.name),
+        _ => package.clone(),
+    }
+}
+
+/// Record each test once.
+fn record(
+    published: &Published,
+    source: &Path,
+    dir: &Path,
+    tool: &Path,
+) -> Result<BTreeMap<TestId, Attempt>> {
+    let output = cargo(tool, source, dir)
+        .args(["rrtest", "run", "--no-chaos", "--keep", "always", "--message-format", "json"])
+        .args(["--timeout", &format!("{TIMEOUT}s")])
+        .arg("--trace-dir")
+        .arg(dir.join("traces").join(&published.name))
+        .args(&published.args)
+        .stderr(log(published, dir, "record")?)
+        .output()?;
+    let mut attempts = BTreeMap::new();
+    for line in output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let line = serde_json::from_slice(line)
+            .with_context(|| format!("cargo rrtest printed `{}`", String::from_utf8_lossy(line)))?;
+        if let Line::Attempt(attempt) = line {
+            attempts.insert((attempt.binary.clone(), attempt.test.clone()), attempt);
+        }
+    }
+    ensure!(!attempts.is_empty(), "cargo rrtest recorded nothing: {}", output.status);
+    Ok(attempts)
+}
+
+/// A cargo command on a project. All projects build into one folder, so that they share their dependencies.
+fn cargo(program: impl AsRef<OsStr>, source: &Path, dir: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(source).env("CARGO_TARGET_DIR", dir.join("target")).stdin(Stdio::null());
+    command
+}
+
+/// A command that is killed when it takes too long.
+fn limited(program: &Path) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["--signal", "KILL", TIMEOUT]).arg(program);
+    command
+}
+
+/// A file for the messages of one step.
+fn log(published: &Published, dir: &Path, step: &str) -> Result<File> {
+    let path = dir.join(format!("{}.{step}.log", published.name));
+    File::create(&path).with_context(|| format!("cannot write {}", path.display()))
+}

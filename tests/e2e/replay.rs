@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use rrtest_tests::World;
 use rrtest_tests::project::Project;
 use rrtest_tests::report::Report;
 use rrtest_tests::tool::Run;
+use rrtest_tests::{World, fixtures};
 
 use crate::races::RACES;
 use crate::{Test, tests};
@@ -29,9 +29,12 @@ pub(crate) fn elsewhere(world: &World, trace: &Path) -> Command {
     command
 }
 
-/// All that a replay shows, but for our own line, which has the trace's path in it.
-fn shown(run: &Run) -> (String, Vec<&str>) {
-    (run.text(), run.stderr.lines().filter(|line| !line.contains("Replayed")).collect())
+/// All that a replay shows, but for our own line, which has the trace's path in it. Source files are named relative to
+/// the working directory.
+fn shown(run: &Run) -> (String, Vec<String>) {
+    let root = format!("{}/", fixtures().display());
+    let lines = run.stderr.lines().filter(|line| !line.contains("Replayed"));
+    (run.text(), lines.map(|line| line.replace(&root, "")).collect())
 }
 
 fn of_each_race_is_the_same_every_time(world: &World) {
@@ -47,15 +50,10 @@ fn of_each_race_is_the_same_every_time(world: &World) {
         // What the failing attempt showed, the replay shows.
         let ticks = format!("{} ticks", attempt.number("ticks"));
         let here = here.says(&[&ticks]);
-        let lines = here
-            .text()
-            .lines()
-            .chain(here.stderr.lines())
-            .map(str::trim)
-            .map(str::to_owned)
-            .collect::<Vec<_>>();
-        for line in lines.iter().filter(|line| !line.is_empty() && !line.starts_with("Replayed")) {
-            assert!(found.stderr.contains(line.as_str()), "`{line}` was not shown by {found}");
+        let (stdout, stderr) = shown(&here);
+        let lines: Vec<_> = stdout.lines().chain(stderr.iter().map(String::as_str)).map(str::trim).collect();
+        for line in lines.iter().filter(|line| !line.is_empty()) {
+            assert!(found.stderr.contains(line), "`{line}` was not shown by {found}");
         }
         assert!(lines.len() > 2, "{here}");
     }

@@ -216,6 +216,8 @@ impl Recorder<'_> {
     pub(super) fn left_kernel(&mut self, tid: nix::unistd::Pid, wait: Wait) -> Flow<()> {
         let Some(index) = self.tasks.iter().position(|t| t.tid == tid && !matches!(t.hold, Hold::Gone))
         else {
+            // The kernel may show a new task's first stop before its parent's.
+            self.newborn.push((tid, wait));
             return Ok(());
         };
         let id = self.tasks[index].id;
@@ -228,7 +230,8 @@ impl Recorder<'_> {
         };
         self.tasks[index].hold = if stop == Stop::SyscallExit {
             self.woken = true;
-            let wait = if stopped.registers()?.result() == 0 { Waited::TimedOut } else { Waited::Ready };
+            // What has become ready may be gone when the task has the core: it looks again.
+            let wait = if stopped.registers()?.result() == 0 { Waited::TimedOut } else { Waited::No };
             Hold::Again(stopped, Call { wait, ..call })
         } else {
             if let Stop::Signal(_) = stop {

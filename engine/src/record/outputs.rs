@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::syscalls::{Description, Out, ioctl_output};
 use crate::trace::event::Write;
-use crate::tracee::Memory;
+use crate::tracee::{Memory, PAGE};
 
 /// What must be known before the call to tell what it wrote: the lengths that it overwrites.
 #[derive(Debug, Default)]
@@ -64,10 +64,13 @@ pub(super) fn collect(
     let mut lengths = before.lengths.iter().copied();
     for out in description.outs {
         match *out {
-            Out::Returned(at) => writes.add(args[at], result)?,
+            Out::Returned(at) => writes.add(args[at], result.min(args[at + 1]))?,
             Out::Fixed(at, bytes) => writes.add(args[at], bytes)?,
             Out::Array { at, count, size } => writes.add(args[at], args[count].saturating_mul(size))?,
-            Out::Items { at, size } => writes.add(args[at], result.saturating_mul(size))?,
+            Out::Items { at, count, size } => {
+                writes.add(args[at], result.min(args[count]).saturating_mul(size))?;
+            }
+            Out::PerPage { at, len } => writes.add(args[at], args[len].div_ceil(PAGE))?,
             Out::Sized { at, len } => {
                 let had = lengths.next().unwrap_or(0);
                 if args[at] != 0 && args[len] != 0 {

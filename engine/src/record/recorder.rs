@@ -8,7 +8,7 @@ use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 use rrtest_preload::layout::{Kind as TickKind, SYS_HELLO, SYS_TICK};
 
 use super::fds::Fds;
-use super::tasks::{Call, Hold, Task};
+use super::tasks::{Call, Hold, Task, Waited as CallWait};
 use super::{Options, image, time};
 use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
@@ -41,6 +41,8 @@ pub(super) struct Recorder<'a> {
     _leash: Leash,
     /// The program hangs when it runs past this.
     end: Instant,
+    /// Stops of new tasks that were seen before their parents told of them.
+    pub(super) newborn: Vec<(nix::unistd::Pid, Wait)>,
     /// A task has become able to run since the last decision.
     pub(super) woken: bool,
 }
@@ -98,6 +100,7 @@ impl<'a> Recorder<'a> {
             heartbeat: Heartbeat::start()?,
             _leash: leash,
             end: Instant::now() + options.timeout,
+            newborn: Vec::new(),
             woken: false,
         };
         recorder.adopt(task, tracee::comm(tid), 0, &registers);
@@ -203,6 +206,10 @@ impl<'a> Recorder<'a> {
         else {
             return;
         };
+        if call.wait == CallWait::Ready {
+            // Others may take what it waited for: it has to look again.
+            call.wait = CallWait::No;
+        }
         if !std::mem::replace(&mut call.entered, true) {
             let registers = call.registers;
             self.log.push(Event::Entered(self.clock.position(&registers)));

@@ -55,7 +55,12 @@ impl Recorder<'_> {
         };
         let mut writes = Vec::new();
         let effect = if let Some(child) = child {
-            let Wait::Stopped(new, _) = child.wait_soon()? else {
+            let seen = self.newborn.iter().position(|(tid, _)| *tid == child.tid());
+            let first = match seen {
+                Some(index) => self.newborn.swap_remove(index).1,
+                None => child.wait_soon()?,
+            };
+            let Wait::Stopped(new, _) = first else {
                 return Err(super::calls::unexpected("follow a new thread"));
             };
             if has(libc::CLONE_PARENT_SETTID) {

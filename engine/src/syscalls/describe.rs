@@ -97,8 +97,16 @@ pub enum Performance {
 /// Memory that the kernel writes. Numbers are indices of arguments; a null pointer means none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Out {
-    /// At argument `0`, as many bytes as the call returns.
+    /// At argument `0`, as many bytes as the call returns, but at most as many as the next argument says: some calls
+    /// return how many there would be.
     Returned(usize),
+    /// At `at`, a byte for each page of `len` (an argument) bytes.
+    PerPage {
+        /// Pointer.
+        at: usize,
+        /// Argument with the length.
+        len: usize,
+    },
     /// At argument `.0`, `.1` bytes.
     Fixed(usize, u64),
     /// At `at`, an array of `count` (an argument) items of `size` bytes.
@@ -110,10 +118,12 @@ pub enum Out {
         /// Bytes of an item.
         size: u64,
     },
-    /// At `at`, as many items of `size` bytes as the call returns.
+    /// At `at`, as many items of `size` bytes as the call returns, at most `count` (an argument).
     Items {
         /// Pointer.
         at: usize,
+        /// Argument with the room, in items.
+        count: usize,
         /// Bytes of an item.
         size: u64,
     },

@@ -9,7 +9,7 @@ pub fn gathered(memory: &Memory, number: u64, args: &[u64; 6]) -> Option<Vec<u8>
     const MOST: u64 = 0x7fff_f000;
     let mut bytes = Vec::new();
     let mut add = |address: u64, len: u64| {
-        if bytes.len() as u64 + len > MOST {
+        if len > MOST || bytes.len() as u64 + len > MOST {
             return None;
         }
         let got = memory.available(address, len as usize);

@@ -4,7 +4,7 @@ use super::describe::{
     Block::{Epoll, Never, Poll, Ppoll, Readable, Writable},
     Class::{Emulated, Logged, Performed, Refused},
     Description, Emulation as E,
-    Out::{ArchPrctl, Array, Fcntl, Fixed, Ioctl, Iovec, Items, Message, Prctl, Returned, Sized},
+    Out::{ArchPrctl, Array, Fcntl, Fixed, Ioctl, Iovec, Items, Message, PerPage, Prctl, Returned, Sized},
     Performance as P,
 };
 
@@ -130,8 +130,8 @@ pub static TABLE: &[Description] = calls! {
     SYS_epoll_create: Logged, [], Never;
     SYS_epoll_create1: Logged, [], Never;
     SYS_epoll_ctl: Logged, [], Never;
-    SYS_epoll_wait: Logged, [Items { at: 1, size: 12 }], Epoll;
-    SYS_epoll_pwait: Logged, [Items { at: 1, size: 12 }], Epoll;
+    SYS_epoll_wait: Logged, [Items { at: 1, count: 2, size: 12 }], Epoll;
+    SYS_epoll_pwait: Logged, [Items { at: 1, count: 2, size: 12 }], Epoll;
     SYS_timerfd_create: Logged, [], Never;
     SYS_timerfd_settime: Logged, [Fixed(3, 32)], Never;
     SYS_timerfd_gettime: Logged, [Fixed(1, 32)], Never;
@@ -165,7 +165,7 @@ pub static TABLE: &[Description] = calls! {
     SYS_mremap: Performed(P::Remap), [], Never, own;
     SYS_brk: Performed(P::Break), [], Never, own;
     SYS_madvise: Performed(P::Advise), [], Never, own;
-    SYS_mincore: Logged, [], Never, own;
+    SYS_mincore: Logged, [PerPage { at: 2, len: 1 }], Never, own;
     SYS_msync: Logged, [], Never;
     SYS_mlock: Logged, [], Never, own;
     SYS_mlock2: Logged, [], Never, own;
@@ -195,7 +195,7 @@ pub static TABLE: &[Description] = calls! {
     SYS_getegid: Logged, [], Never, own;
     SYS_getresuid: Logged, [Fixed(0, 4), Fixed(1, 4), Fixed(2, 4)], Never, own;
     SYS_getresgid: Logged, [Fixed(0, 4), Fixed(1, 4), Fixed(2, 4)], Never, own;
-    SYS_getgroups: Logged, [Items { at: 1, size: 4 }], Never, own;
+    SYS_getgroups: Logged, [Items { at: 1, count: 0, size: 4 }], Never, own;
     SYS_prctl: Logged, [Prctl], Never, own;
     SYS_getpriority: Logged, [], Never, own;
     SYS_setpriority: Logged, [], Never;

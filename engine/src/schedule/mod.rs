@@ -23,7 +23,7 @@ const LONG_SLICE: u64 = 10_000;
 #[must_use]
 pub fn build(plan: &Plan) -> Box<dyn Strategy> {
     match plan.strategy {
-        StrategyName::Fair => Box::new(fair::Fair::default()),
+        StrategyName::Fair => Box::new(fair::Fair::new(plan)),
         StrategyName::Walk => Box::new(walk::Walk::new(plan)),
         StrategyName::Pct => Box::new(pct::Pct::new(plan)),
     }

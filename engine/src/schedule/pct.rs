@@ -140,7 +140,7 @@ mod tests {
     const ALL: [TaskId; 3] = [TaskId(0), TaskId(1), TaskId(2)];
 
     fn new(seed: u64, expected_ticks: u64) -> Pct {
-        Pct::new(&Plan { strategy: StrategyName::Pct, seed, expected_ticks, expected_tasks: 0 })
+        Pct::new(&Plan { strategy: StrategyName::Pct, seed, expected_ticks })
     }
 
     /// Three tasks, no change points. Returns the tasks too, highest first.

@@ -67,7 +67,7 @@ pub fn plan(seed: u64, allowed: &[StrategyName]) -> Plan {
         0 => 0,
         log => 1 << (log - 1),
     };
-    Plan { strategy, seed, expected_ticks, expected_tasks: 0 }
+    Plan { strategy, seed, expected_ticks }
 }
 
 /// [`ROTATION`] without the strategies not allowed; those allowed that it does not have come at its end. Not empty.

@@ -16,8 +16,6 @@ pub struct Plan {
     pub seed: u64,
     /// How many ticks the program is expected to run, from earlier recordings, roughly; 0 if unknown.
     pub expected_ticks: u64,
-    /// How many tasks it is expected to have; 0 if unknown.
-    pub expected_tasks: u32,
 }
 
 /// The strategies by name.

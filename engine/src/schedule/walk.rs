@@ -76,7 +76,7 @@ mod tests {
     use crate::schedule::StrategyName;
 
     fn walk(seed: u64) -> Walk {
-        Walk::new(&Plan { strategy: StrategyName::Walk, seed, expected_ticks: 0, expected_tasks: 0 })
+        Walk::new(&Plan { strategy: StrategyName::Walk, seed, expected_ticks: 0 })
     }
 
     fn point(current: TaskId, why: Why) -> Point {

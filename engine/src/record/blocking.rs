@@ -11,7 +11,7 @@ use crate::schedule::Why;
 use crate::syscalls::{Block, Description};
 use crate::task::TaskId;
 use crate::trace::event::Registers;
-use crate::tracee::{Area, Resume, Stop, Stopped, Wait};
+use crate::tracee::{Area, Resume, State, Stop, Stopped, Wait, Waited as Polled, state};
 
 /// What a call waits for.
 pub(super) struct Watch {
@@ -56,8 +56,7 @@ impl Recorder<'_> {
         description: &Description,
         call: &Call,
     ) -> Flow<Option<Watch>> {
-        let alone = self.tasks.iter().filter(|t| !matches!(t.hold, Hold::Gone)).count() <= 1;
-        if alone || call.wait != Waited::No {
+        if self.alone() || call.wait != Waited::No {
             return Ok(None);
         }
         let args = call.args();
@@ -66,7 +65,7 @@ impl Recorder<'_> {
             Watch { fds, count: 1, timeout: None, socket_limit }
         };
         let (fd, events, option) = match description.block {
-            Block::Never => return Ok(None),
+            Block::Never | Block::Inside => return Ok(None),
             Block::Readable(fd) => (args[fd], libc::POLLIN, libc::SO_RCVTIMEO),
             Block::Writable(fd) => (args[fd], libc::POLLOUT, libc::SO_SNDTIMEO),
             Block::Epoll => {
@@ -206,6 +205,61 @@ impl Recorder<'_> {
         Ok(Next::Continue)
     }
 
+    /// Whether no other task lives.
+    fn alone(&self) -> bool {
+        self.tasks.iter().filter(|t| !matches!(t.hold, Hold::Gone)).count() <= 1
+    }
+
+    /// Whether a call may stay in the kernel while others run.
+    pub(super) fn may_stay(&mut self, description: &Description, call: &Call) -> bool {
+        let may = match description.block {
+            Block::Inside => true,
+            // More than there is room for: write(2) blocks in the middle of it.
+            Block::Writable(fd) => {
+                let pid = self.pid();
+                description.outs.is_empty() && self.fds.kind(pid, call.args()[fd]) == Kind::Waitable
+            }
+            _ => false,
+        };
+        may && !self.alone()
+    }
+
+    /// From the entry of a call that may stay in the kernel to its exit, or to where it sleeps.
+    pub(super) fn enter(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: &Call,
+    ) -> Flow<Option<(Stopped, i64)>> {
+        let mut running = stopped.resume(Resume::ToSyscallExit, 0)?;
+        loop {
+            let sleeps = state(running.tid()) == State::Sleeping;
+            match running.poll()? {
+                Polled::Done(Wait::Stopped(stopped, Stop::SyscallExit)) => {
+                    let result = stopped.registers()?.result();
+                    return Ok(Some((stopped, result)));
+                }
+                Polled::Done(Wait::Stopped(stopped, _)) => {
+                    running = stopped.resume(Resume::ToSyscallExit, 0)?;
+                }
+                Polled::Done(Wait::Dead(death)) => return self.died(id, death),
+                Polled::NotYet if sleeps => {
+                    let call = Call { wait: Waited::Inside, ..call.clone() };
+                    self.task(id).hold = Hold::InKernel(running, call);
+                    return Ok(None);
+                }
+                Polled::NotYet => std::thread::yield_now(),
+            }
+        }
+    }
+
+    /// A call that stayed in the kernel while others ran has ended.
+    pub(super) fn returned(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        let position = self.clock.position(&call.registers);
+        let result = stopped.registers()?.result();
+        self.conclude(id, stopped, call, position, result, Vec::new())
+    }
+
     /// A call found nothing although its descriptors had been ready: wait again.
     pub(super) fn once_more(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
         self.task(id).hold = Hold::Again(stopped, Call { wait: Waited::No, ..call });
@@ -228,8 +282,15 @@ impl Recorder<'_> {
         let Hold::InKernel(_, call) = std::mem::replace(&mut self.tasks[index].hold, Hold::Gone) else {
             return Err(super::calls::unexpected("follow a task"));
         };
-        self.tasks[index].hold = if stop == Stop::SyscallExit {
+        self.tasks[index].hold = if stop == Stop::SyscallExit && call.wait == Waited::Inside {
             self.woken = true;
+            Hold::Returned(stopped, call)
+        } else if stop == Stop::SyscallExit {
+            self.woken = true;
+            if interrupted(stopped.registers()?.result()) {
+                let what = format!("a signal that interrupts {}", crate::syscalls::name(call.number()));
+                return self.unsupported(id, what);
+            }
             // What has become ready may be gone when the task has the core: it looks again.
             let wait = if stopped.registers()?.result() == 0 { Waited::TimedOut } else { Waited::No };
             Hold::Again(stopped, Call { wait, ..call })
@@ -262,12 +323,18 @@ impl Recorder<'_> {
                 self.memory.write(base + scratch::ZERO, &[0; 16])?;
                 args[2] = base + scratch::ZERO;
             }
-            Block::Never | Block::Readable(_) | Block::Writable(_) => return Ok(None),
+            Block::Never | Block::Inside | Block::Readable(_) | Block::Writable(_) => return Ok(None),
         }
         let mut registers = call.registers;
         registers.set_args(args);
         Ok(Some(registers))
     }
+}
+
+/// Whether a result says that a signal has interrupted the call: `ERESTARTSYS` to `ERESTART_RESTARTBLOCK`
+/// (linux/errno.h), which programs never see.
+pub(super) fn interrupted(result: i64) -> bool {
+    (-516..=-512).contains(&result)
 }
 
 /// Whether a call says itself that it must not wait (`MSG_DONTWAIT`, `RWF_NOWAIT`).

@@ -5,6 +5,7 @@ use super::outputs::{self, Failure};
 use super::recorder::{Flow, Halt, Next, Recorder};
 use super::tasks::{Call, Hold, Waited};
 use crate::error::Error;
+use crate::schedule::Why;
 use crate::syscalls::{self, Class, Description, Performance, describe};
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Event, Position, Syscall, Write};
@@ -43,6 +44,15 @@ impl Recorder<'_> {
             return self.skip(id, stopped, &call, -i64::from(libc::EAGAIN), Vec::new());
         }
         let position = self.clock.position(&call.registers);
+        if self.may_stay(description, &call) {
+            return match self.enter(id, stopped, &call)? {
+                Some((stopped, result)) => {
+                    let writes = self.outputs(id, description, &call, &outputs::Before::default(), result)?;
+                    self.conclude(id, stopped, &call, position, result, writes)
+                }
+                None => Ok(Next::Decide(Why::Blocked, None)),
+            };
+        }
         let before = outputs::before(&self.memory, description, &call.args());
         let (stopped, result) = self.in_kernel(id, stopped, &call, description)?;
         let timed = matches!(
@@ -53,13 +63,37 @@ impl Recorder<'_> {
             // Another task was faster: nothing is ready any more, yet the time is not over.
             return self.once_more(id, stopped, call);
         }
-        let writes = match outputs::collect(&self.memory, description, &call.args(), &before, result) {
-            Ok(writes) => writes,
-            Err(Failure::Undescribed(what)) => return self.unsupported(id, what),
-            Err(Failure::Error(error)) => return Err(Halt::Error(error)),
-        };
-        self.note(id, &call, result, &writes);
-        self.finish(id, stopped, &call, position, result, writes, Effect::None)
+        let writes = self.outputs(id, description, &call, &before, result)?;
+        self.conclude(id, stopped, &call, position, result, writes)
+    }
+
+    fn outputs(
+        &mut self,
+        id: TaskId,
+        description: &Description,
+        call: &Call,
+        before: &outputs::Before,
+        result: i64,
+    ) -> Flow<Vec<Write>> {
+        match outputs::collect(&self.memory, description, &call.args(), before, result) {
+            Ok(writes) => Ok(writes),
+            Err(Failure::Undescribed(what)) => self.unsupported(id, what),
+            Err(Failure::Error(error)) => Err(Halt::Error(error)),
+        }
+    }
+
+    /// Note and log a call that the kernel has done.
+    pub(super) fn conclude(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: &Call,
+        position: Position,
+        result: i64,
+        writes: Vec<Write>,
+    ) -> Flow<Next> {
+        self.note(id, call, result, &writes);
+        self.finish(id, stopped, call, position, result, writes, Effect::None)
     }
 
     /// Have the kernel make a call, and wait for its end. A call whose descriptors have been waited for must not wait
@@ -219,12 +253,7 @@ impl Recorder<'_> {
                     self.task(id).clear_tid = call.args()[0];
                 }
                 let before = outputs::Before::default();
-                let writes = match outputs::collect(&self.memory, description, &call.args(), &before, result)
-                {
-                    Ok(writes) => writes,
-                    Err(Failure::Undescribed(what)) => return self.unsupported(id, what),
-                    Err(Failure::Error(error)) => return Err(Halt::Error(error)),
-                };
+                let writes = self.outputs(id, description, call, &before, result)?;
                 self.finish(id, stopped, call, position, result, writes, Effect::None)
             }
         }

@@ -178,6 +178,7 @@ impl<'a> Recorder<'a> {
                 Hold::Calling(stopped, call) => self.call(id, stopped, call)?,
                 Hold::Again(stopped, call) => self.again(id, stopped, call)?,
                 Hold::Woken(stopped, call, result) => self.skip(id, stopped, &call, result, Vec::new())?,
+                Hold::Returned(stopped, call) => self.returned(id, stopped, &call)?,
                 hold => {
                     self.task(id).hold = hold;
                     return Ok((Why::Blocked, None));
@@ -202,6 +203,7 @@ impl<'a> Recorder<'a> {
         let (Hold::Calling(_, call)
         | Hold::Again(_, call)
         | Hold::Waiting(_, call)
+        | Hold::Returned(_, call)
         | Hold::InKernel(_, call)) = &mut self.task(id).hold
         else {
             return;

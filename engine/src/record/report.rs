@@ -42,6 +42,7 @@ impl Recorder<'_> {
             | Hold::Again(_, call)
             | Hold::Waiting(_, call)
             | Hold::Woken(_, call, _)
+            | Hold::Returned(_, call)
             | Hold::InKernel(_, call) => Some(call.registers),
             Hold::Running | Hold::Gone => None,
         };
@@ -62,6 +63,7 @@ impl Recorder<'_> {
             Hold::Calling(_, c) | Hold::Again(_, c) | Hold::Woken(_, c, _) => {
                 format!("is about to call {}", call(c))
             }
+            Hold::Returned(_, c) => format!("comes back from {}", call(c)),
             Hold::Ready(_) => "can run".into(),
             Hold::Running => "runs".into(),
             Hold::Gone => "has ended".into(),

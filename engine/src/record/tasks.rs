@@ -37,6 +37,8 @@ pub(super) enum Hold {
     Woken(Stopped, Call, i64),
     /// It waits in the kernel.
     InKernel(Running, Call),
+    /// The call that it made in the kernel, while others ran, has ended.
+    Returned(Stopped, Call),
     /// It has the core.
     Running,
     /// It is no more.
@@ -46,7 +48,10 @@ pub(super) enum Hold {
 impl Hold {
     /// Whether the task could have the core.
     pub(super) fn runnable(&self) -> bool {
-        matches!(self, Self::Ready(_) | Self::Calling(..) | Self::Again(..) | Self::Woken(..))
+        matches!(
+            self,
+            Self::Ready(_) | Self::Calling(..) | Self::Again(..) | Self::Woken(..) | Self::Returned(..)
+        )
     }
 }
 
@@ -70,6 +75,8 @@ pub(super) enum Waited {
     Ready,
     /// The call's own time limit is over.
     TimedOut,
+    /// The call itself is in the kernel.
+    Inside,
 }
 
 impl Call {

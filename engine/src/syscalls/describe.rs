@@ -159,6 +159,8 @@ pub enum Out {
 pub enum Block {
     /// It does not block, or only as long as the disk takes.
     Never,
+    /// On a lock, a peer, a slow device. It writes no memory, so it can stay in the kernel while others run.
+    Inside,
     /// Until this descriptor can be read.
     Readable(usize),
     /// Until this descriptor can be written.

@@ -1,7 +1,7 @@
 //! The table.
 
 use super::describe::{
-    Block::{Epoll, Never, Poll, Ppoll, Readable, Writable},
+    Block::{Epoll, Inside, Never, Poll, Ppoll, Readable, Writable},
     Class::{Emulated, Logged, Performed, Refused},
     Description, Emulation as E,
     Out::{ArchPrctl, Array, Fcntl, Fixed, Ioctl, Iovec, Items, Message, PerPage, Prctl, Returned, Sized},
@@ -42,11 +42,11 @@ pub static TABLE: &[Description] = calls! {
     SYS_lseek: Logged, [], Never;
 
     // Opening and closing.
-    SYS_open: Logged, [], Never;
-    SYS_openat: Logged, [], Never;
-    SYS_openat2: Logged, [], Never;
-    SYS_creat: Logged, [], Never;
-    SYS_close: Logged, [], Never;
+    SYS_open: Logged, [], Inside;
+    SYS_openat: Logged, [], Inside;
+    SYS_openat2: Logged, [], Inside;
+    SYS_creat: Logged, [], Inside;
+    SYS_close: Logged, [], Inside;
     SYS_close_range: Logged, [], Never;
     SYS_dup: Logged, [], Never;
     SYS_dup2: Logged, [], Never;
@@ -56,7 +56,8 @@ pub static TABLE: &[Description] = calls! {
     SYS_eventfd: Logged, [], Never;
     SYS_eventfd2: Logged, [], Never;
     SYS_memfd_create: Logged, [], Never;
-    SYS_fcntl: Logged, [Fcntl], Never;
+    SYS_fcntl: Logged, [Fcntl], Inside;
+    SYS_flock: Logged, [], Inside;
     SYS_ioctl: Logged, [Ioctl], Never;
 
     // Files and directories.
@@ -77,6 +78,8 @@ pub static TABLE: &[Description] = calls! {
     SYS_fchdir: Logged, [], Never;
     SYS_mkdir: Logged, [], Never;
     SYS_mkdirat: Logged, [], Never;
+    SYS_mknod: Logged, [], Never;
+    SYS_mknodat: Logged, [], Never;
     SYS_rmdir: Logged, [], Never;
     SYS_link: Logged, [], Never;
     SYS_linkat: Logged, [], Never;
@@ -147,7 +150,7 @@ pub static TABLE: &[Description] = calls! {
     SYS_listen: Logged, [], Never;
     SYS_accept: Logged, [Sized { at: 1, len: 2 }], Readable(0);
     SYS_accept4: Logged, [Sized { at: 1, len: 2 }], Readable(0);
-    SYS_connect: Logged, [], Never;
+    SYS_connect: Logged, [], Inside;
     SYS_getsockname: Logged, [Sized { at: 1, len: 2 }], Never;
     SYS_getpeername: Logged, [Sized { at: 1, len: 2 }], Never;
     SYS_getsockopt: Logged, [Sized { at: 3, len: 4 }], Never;
@@ -272,9 +275,9 @@ pub(super) fn undescribed(number: u64) -> Option<&'static str> {
         SYS_timer_gettime SYS_timer_delete SYS_timer_getoverrun SYS_signalfd SYS_signalfd4 SYS_rt_sigsuspend
         SYS_rt_sigtimedwait SYS_rt_sigqueueinfo SYS_rt_tgsigqueueinfo SYS_pidfd_open SYS_pidfd_getfd
         SYS_pidfd_send_signal SYS_process_vm_readv SYS_process_vm_writev SYS_process_madvise SYS_recvmmsg SYS_sendmmsg
-        SYS_splice SYS_tee SYS_vmsplice SYS_flock SYS_setsid SYS_setuid SYS_setgid SYS_setreuid SYS_setregid
+        SYS_splice SYS_tee SYS_vmsplice SYS_setsid SYS_setuid SYS_setgid SYS_setreuid SYS_setregid
         SYS_setresuid SYS_setresgid SYS_setgroups SYS_capget SYS_capset SYS_unshare SYS_setns SYS_chroot
-        SYS_pivot_root SYS_mknod SYS_mknodat SYS_mbind SYS_set_mempolicy SYS_get_mempolicy SYS_move_pages
+        SYS_pivot_root SYS_mbind SYS_set_mempolicy SYS_get_mempolicy SYS_move_pages
         SYS_migrate_pages SYS_mlockall SYS_munlockall SYS_remap_file_pages SYS_pkey_mprotect SYS_pkey_alloc
         SYS_pkey_free SYS_get_robust_list SYS_futex_waitv SYS_sched_setscheduler SYS_sched_setparam SYS_sched_setattr
         SYS_sched_getattr SYS_sched_rr_get_interval SYS_fanotify_init SYS_fanotify_mark SYS_name_to_handle_at

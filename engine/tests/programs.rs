@@ -1,0 +1,116 @@
+//! C programs that do what is hard to record: each is recorded under several seeds and replayed from memory.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use rrtest_engine::ending::Ending;
+use rrtest_engine::program::Program;
+use rrtest_engine::record::{self, Recording};
+use rrtest_engine::replay;
+use rrtest_engine::schedule::{StrategyName, portfolio};
+
+const STRATEGIES: [StrategyName; 3] = [StrategyName::Fair, StrategyName::Walk, StrategyName::Pct];
+
+/// The program of this name, compiled; none, with the reason printed, where there is no C compiler.
+fn compile(name: &str, directory: &Path) -> Option<PathBuf> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(format!("{name}.c"));
+    let program = directory.join(name);
+    let status = Command::new("cc")
+        .args(["-O1", "-D_GNU_SOURCE", "-pthread", "-w", "-o"])
+        .args([&program, &source])
+        .status();
+    match status {
+        Ok(status) => {
+            assert!(status.success(), "cc fails on {}", source.display());
+            Some(program)
+        }
+        Err(error) => {
+            eprintln!("skipped: cannot run cc: {error}");
+            None
+        }
+    }
+}
+
+fn record(path: &Path, args: &[&str], directory: &Path, strategy: StrategyName, seed: u64) -> Recording {
+    let program = Program {
+        path: path.to_owned(),
+        args: args.iter().map(Into::into).collect(),
+        env: Vec::new(),
+        cwd: directory.to_owned(),
+    };
+    let options = record::Options {
+        plan: portfolio::plan(portfolio::seed(seed, 0, &[strategy], 100), &[]),
+        core: core(),
+        pretend_cores: 2,
+        timeout: Duration::from_secs(20),
+        watchdog_main: false,
+        stop: &AtomicBool::new(false),
+    };
+    record::record(&program, &options).expect("a recording")
+}
+
+/// The first core that we may use.
+fn core() -> usize {
+    let set = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).expect("our cores");
+    (0..nix::sched::CpuSet::count()).find(|core| set.is_set(*core).unwrap_or(false)).expect("a core")
+}
+
+/// Record and replay the program; each recording must end as said, each replay as its recording.
+fn check(name: &str, args: &[&str], ending: &Ending) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let Some(path) = compile(name, directory.path()) else { return };
+    for strategy in STRATEGIES {
+        for seed in 0..4 {
+            let recording = record(&path, args, directory.path(), strategy, seed);
+            let said: String =
+                recording.output.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes)).collect();
+            assert_eq!(recording.ending, *ending, "{strategy:?} {seed}: {said}");
+            let mut output = Vec::new();
+            let replayed = replay::replay(
+                &recording.log,
+                replay::Options {
+                    core: core(),
+                    stop: &AtomicBool::new(false),
+                    patience: Duration::from_secs(60),
+                    output: &mut |stream, bytes| output.push((stream, bytes.to_vec())),
+                },
+            )
+            .unwrap_or_else(|error| panic!("{strategy:?} {seed}: {error}\n{said}"));
+            assert_eq!((&replayed.ending, replayed.stats), (&recording.ending, recording.stats));
+            assert_eq!(output, recording.output);
+        }
+    }
+}
+
+#[test]
+fn several_threads_read_one_pipe() {
+    check("two_readers", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn a_write_that_a_pipe_has_no_room_for() {
+    check("bigpipe", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn threads_start_while_another_is_in_the_kernel() {
+    check("spawn_while_blocked", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn outputs_are_bounded_by_their_buffers() {
+    check("outs", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn threads_wait_for_file_locks() {
+    check("flocks", &["ofd"], &Ending::Exited(0));
+    check("flocks", &["flock"], &Ending::Exited(0));
+}
+
+#[test]
+fn threads_meet_at_a_fifo() {
+    check("flocks", &["open"], &Ending::Exited(0));
+}

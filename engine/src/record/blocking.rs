@@ -232,8 +232,10 @@ impl Recorder<'_> {
         call: &Call,
     ) -> Flow<Option<(Stopped, i64)>> {
         let mut running = stopped.resume(Resume::ToSyscallExit, 0)?;
+        let mut sleeps = false;
         loop {
-            let sleeps = state(running.tid()) == State::Sleeping;
+            // It runs on our core: it gets there only if we give way.
+            std::thread::yield_now();
             match running.poll()? {
                 Polled::Done(Wait::Stopped(stopped, Stop::SyscallExit)) => {
                     let result = stopped.registers()?.result();
@@ -248,7 +250,8 @@ impl Recorder<'_> {
                     self.task(id).hold = Hold::InKernel(running, call);
                     return Ok(None);
                 }
-                Polled::NotYet => std::thread::yield_now(),
+                // Asleep, unless it stops in this very moment: the next look tells.
+                Polled::NotYet => sleeps = state(running.tid()) == State::Sleeping,
             }
         }
     }

@@ -135,9 +135,12 @@ impl Replayer<'_> {
                 self.set(Hold::Ready(stopped));
                 Ok(())
             }
-            Performance::Exit => self.exit(stopped),
+            Performance::Exit => self.exit(stopped, (a & 0xff) as i32),
             // The trace's end is next; what remains of the process is killed then.
-            Performance::ExitGroup => Ok(()),
+            Performance::ExitGroup => {
+                self.exit_code = Some((a & 0xff) as i32);
+                Ok(())
+            }
         }
     }
 
@@ -240,9 +243,10 @@ impl Replayer<'_> {
     }
 
     /// exit(2) of one task: the kernel clears its word, as it did when recording.
-    fn exit(&mut self, stopped: Stopped) -> Result<(), Error> {
+    fn exit(&mut self, stopped: Stopped, code: i32) -> Result<(), Error> {
         let others = self.tasks.iter().any(|task| !matches!(task.hold, Hold::Gone));
         if !others {
+            self.exit_code = Some(code);
             return Ok(());
         }
         let first = self.task_is_first();

@@ -8,7 +8,7 @@ use rrtest_preload::layout::{SYS_HELLO, SYS_TICK};
 
 use super::{Options, Replayed, image};
 use crate::clock::Clock;
-use crate::ending::Stats;
+use crate::ending::{Ending, Stats};
 use crate::error::{Divergence, Error};
 use crate::task::TaskId;
 use crate::trace::event::{Counter, Event, Position, Signal};
@@ -49,6 +49,10 @@ pub(super) struct Replayer<'a> {
     pub(super) memory: Memory,
     pub(super) tasks: Vec<Task>,
     pub(super) stats: Stats,
+    /// What the program exits with, once it has said so.
+    pub(super) exit_code: Option<i32>,
+    /// The signal that kills the program, once it has come.
+    killed_by: Option<i32>,
     /// The program break, once known.
     pub(super) brk: Option<u64>,
     /// The number of the event at hand.
@@ -79,6 +83,8 @@ impl<'a> Replayer<'a> {
             memory,
             tasks: vec![Task { name, hold: Hold::Ready(task) }],
             stats: Stats { tasks: 1, ..Stats::default() },
+            exit_code: None,
+            killed_by: None,
             brk: None,
             index: 0,
             current: TaskId(0),
@@ -103,6 +109,7 @@ impl<'a> Replayer<'a> {
                 Event::Syscall(call) => self.syscall(&call)?,
                 Event::Signal(signal) => self.signal(&signal)?,
                 Event::Ended(ending) => {
+                    self.check_ending(&ending)?;
                     self.stats.ticks = self.clock.total();
                     return Ok(Replayed { ending, stats: self.stats });
                 }
@@ -124,6 +131,26 @@ impl<'a> Replayer<'a> {
         self.current = task;
         self.clock.start(slice);
         Ok(())
+    }
+
+    /// The program must have ended as the trace says: by its last call or signal, or in the middle of its work.
+    fn check_ending(&self, ending: &Ending) -> Result<(), Error> {
+        let (code, signal) = match ending {
+            Ending::Exited(code) => (Some(*code), None),
+            Ending::Killed { signal, .. } => (None, Some(*signal)),
+            Ending::Deadlocked(_) | Ending::Hung(_) | Ending::Unsupported { .. } => (None, None),
+        };
+        // SIGKILL comes from outside, without an event.
+        let outside = signal == Some(libc::SIGKILL) && self.killed_by.is_none();
+        if code == self.exit_code && (outside || signal == self.killed_by) {
+            return Ok(());
+        }
+        let found = match (self.exit_code, self.killed_by) {
+            (Some(code), _) => format!("exit code {code}"),
+            (None, Some(signal)) => format!("signal {signal}"),
+            (None, None) => "a program that goes on".to_owned(),
+        };
+        Err(self.differs(format!("{ending:?}"), found))
     }
 
     pub(super) fn signal_is_next(&mut self) -> bool {
@@ -239,6 +266,9 @@ impl<'a> Replayer<'a> {
             }
         }
         self.check(&signal.position, &stopped.registers()?)?;
+        if signal.handler.is_none() {
+            self.killed_by = Some(signal.number);
+        }
         if let Some(handler) = &signal.handler {
             self.memory.write(handler.frame.address, &handler.frame.bytes)?;
             let mut registers = handler.registers;

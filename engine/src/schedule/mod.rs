@@ -46,8 +46,15 @@ mod tests {
         ("portfolio", |attempt, ticks| portfolio::plan(portfolio::seed(4, attempt, &[], ticks), &[])),
     ];
 
+    /// How many of 100 fair schedules may fail.
+    const FAIR_FAILURES: usize = 10;
+
     fn fair(program: &Program) -> Run {
-        run(program, &mut *build(&portfolio::plan(0, &[StrategyName::Fair])))
+        fair_with(0, program)
+    }
+
+    fn fair_with(seed: u64, program: &Program) -> Run {
+        run(program, &mut *build(&portfolio::plan(seed, &[StrategyName::Fair])))
     }
 
     fn attempts(program: &Program, way: Way, count: u64) -> Vec<Run> {
@@ -83,9 +90,12 @@ mod tests {
     }
 
     #[test]
-    fn no_bug_shows_by_itself() {
+    fn bugs_hardly_show_by_themselves() {
+        // The fair order is not quite regular, so now and then it is a bad one.
         for (name, program) in programs::buggy() {
-            assert_eq!(fair(&program).outcome, Outcome::Passed, "{name}");
+            let failed =
+                (0..100).filter(|seed| fair_with(*seed, &program).outcome != Outcome::Passed).count();
+            assert!(failed <= FAIR_FAILURES, "{name}: {failed} of 100");
         }
     }
 

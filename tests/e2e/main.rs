@@ -46,15 +46,6 @@ impl Tests {
             self.add(format!("{topic}::{name}"), *test);
         }
     }
-
-    /// Tests that fail today: ignored, so that `--ignored` tells when they do no longer.
-    fn failing(&mut self, topic: &str, tests: &[Test]) {
-        let first = self.trials.len();
-        self.topic(topic, tests);
-        for trial in self.trials.split_off(first) {
-            self.trials.push(trial.with_ignored_flag(true));
-        }
-    }
 }
 
 /// The tests of a topic, named after their functions.
@@ -70,7 +61,6 @@ fn main() -> ExitCode {
     tests.topic("replay", replay::TESTS);
     tests.topic("discovery", discovery::TESTS);
     tests.topic("exit_codes", exit_codes::TESTS);
-    tests.failing("exit_codes", exit_codes::FAILING);
     tests.topic("bad_traces", bad_traces::TESTS);
     tests.topic("limits", limits::TESTS);
     tests.topic("unsupported", unsupported::TESTS);

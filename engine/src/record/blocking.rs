@@ -80,7 +80,7 @@ impl Recorder<'_> {
             }
             Block::Poll | Block::Ppoll => return self.poll_watch(id, description, &args),
         };
-        let pid = self.pid();
+        let pid = self.living();
         let waits = self.fds.kind(pid, fd) == Kind::Waitable && !dont_wait(call) && !nonblocking(pid, fd);
         Ok(waits.then(|| one(fd, events, Some(option))))
     }
@@ -216,7 +216,7 @@ impl Recorder<'_> {
             Block::Inside => true,
             // More than there is room for: write(2) blocks in the middle of it.
             Block::Writable(fd) => {
-                let pid = self.pid();
+                let pid = self.living();
                 description.outs.is_empty() && self.fds.kind(pid, call.args()[fd]) == Kind::Waitable
             }
             _ => false,

@@ -35,6 +35,12 @@ impl Recorder<'_> {
             self.output.push((stream, bytes));
             return self.skip_with(id, stopped, &call, result, Vec::new(), Effect::Output(stream));
         }
+        if call.number() == libc::SYS_sendfile as u64
+            && matches!(self.fds.kind(self.living(), call.args()[0]), Kind::Output(_))
+        {
+            // As for descriptors it does not know how to write to: the program reads and writes instead.
+            return self.skip(id, stopped, &call, -i64::from(libc::EINVAL), Vec::new());
+        }
         if let Some(wait) = self.must_wait(id, description, &call)? {
             return self.wait_for_descriptors(id, stopped, call, &wait);
         }
@@ -196,7 +202,7 @@ impl Recorder<'_> {
         if !matches!(call.number() as i64, libc::SYS_write | libc::SYS_writev) {
             return None;
         }
-        match self.fds.kind(self.tasks[0].tid, call.args()[0]) {
+        match self.fds.kind(self.living(), call.args()[0]) {
             Kind::Output(stream) => Some(stream),
             _ => None,
         }
@@ -257,6 +263,13 @@ impl Recorder<'_> {
                 self.finish(id, stopped, call, position, result, writes, Effect::None)
             }
         }
+    }
+
+    /// A living task's id: `/proc` has nothing to tell of the files and memory of a first task that has ended before the
+    /// others.
+    pub(super) fn living(&self) -> nix::unistd::Pid {
+        let living = self.tasks.iter().find(|t| !matches!(t.hold, Hold::Gone));
+        living.unwrap_or(&self.tasks[0]).tid
     }
 
     /// The program's process id, which is its first task's.

@@ -130,6 +130,9 @@ impl Recorder<'_> {
         if is_cpu_clock(clock) {
             return self.unsupported(id, "clock_nanosleep on a clock of processor time");
         }
+        if time::read(clock).is_err() {
+            return self.skip(id, stopped, &call, fails(libc::EINVAL), Vec::new());
+        }
         let Ok(wanted) = time::timespec_at(&self.memory, request) else {
             return self.skip(id, stopped, &call, fails(libc::EFAULT), Vec::new());
         };

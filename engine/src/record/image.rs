@@ -30,7 +30,7 @@ pub(super) fn image(
             start: line.start,
             len: line.end - line.start,
             prot: line.prot,
-            grows_down: stack,
+            room: if stack { stack_limit().saturating_sub(line.end - line.start) } else { 0 },
             file,
         });
         // The kernel has written: the stack from its pointer on; and zeros behind the file's part of a data segment.
@@ -54,6 +54,14 @@ fn belongs(line: &Line) -> bool {
     let ours = line.start >= AREA as u64 && line.start < (AREA + AREA_LEN) as u64;
     let kernel = line.path.to_str().is_some_and(|path| path.starts_with("[v"));
     !ours && !kernel && line.start < TASK_SIZE
+}
+
+/// How large the stack may grow, in bytes (getrlimit(2), `RLIMIT_STACK`). The program has inherited our limit.
+fn stack_limit() -> u64 {
+    /// Programs without a limit have at least this much free address space there (arch/x86/mm/mmap.c).
+    const GAP: u64 = 128 << 20;
+    nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_STACK)
+        .map_or(8 << 20, |(soft, _)| soft.min(GAP))
 }
 
 fn file(line: &Line, log: &mut Log) -> Result<FileRange, Error> {

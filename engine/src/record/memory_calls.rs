@@ -22,7 +22,7 @@ impl Recorder<'_> {
         let (stopped, result) = self.run_to_exit(id, stopped)?;
         let mapped = !(-4095..0).contains(&result);
         let effect = if mapped && !anonymous {
-            let path = format!("/proc/{}/fd/{}", self.pid(), fd as i32);
+            let path = format!("/proc/{}/fd/{}", stopped.tid(), fd as i32);
             let name = std::fs::read_link(&path).unwrap_or_else(|_| path.clone().into());
             let what = || format!("read `{}`, which the program maps", name.display());
             let file = File::open(&path).map_err(os(what()))?;
@@ -35,8 +35,14 @@ impl Recorder<'_> {
 
     /// madvise(2): advice whose effect on contents is the kernel's whim is refused, as an older kernel would.
     pub(super) fn advise(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        /// linux/mman.h: what older kernels do not have either.
+        const DONTNEED_LOCKED: i32 = 24;
+        const GUARD_INSTALL: i32 = 102;
+        const GUARD_REMOVE: i32 = 103;
         match call.args()[2] as i32 {
-            libc::MADV_FREE => self.skip(id, stopped, call, -i64::from(libc::EINVAL), Vec::new()),
+            libc::MADV_FREE | DONTNEED_LOCKED | GUARD_INSTALL | GUARD_REMOVE => {
+                self.skip(id, stopped, call, -i64::from(libc::EINVAL), Vec::new())
+            }
             libc::MADV_REMOVE => self.unsupported(id, "madvise(MADV_REMOVE)"),
             _ => {
                 let position = self.clock.position(&call.registers);

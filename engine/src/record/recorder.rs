@@ -326,7 +326,7 @@ impl<'a> Recorder<'a> {
             self.clock.put_back(before);
             return self.unsupported(
                 id,
-                "a loop without atomic operations or system calls, while others wait for the core",
+                "a loop without ticks (nothing is compiled in there, and no system call), while others wait for the core",
             );
         }
         // Have it come to its next tick or call: replay can find that.

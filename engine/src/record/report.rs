@@ -10,7 +10,7 @@ use crate::tracee::maps;
 impl Recorder<'_> {
     /// What each living task is doing, the one that matters most first.
     pub(super) fn states(&self, first: Option<TaskId>) -> Vec<TaskState> {
-        let mappings = maps(self.pid()).unwrap_or_default();
+        let mappings = maps(self.living()).unwrap_or_default();
         let mappings: Vec<Mapping> = mappings
             .into_iter()
             .filter(|line| line.inode != 0)

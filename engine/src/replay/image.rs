@@ -7,10 +7,6 @@ use crate::trace::Source;
 use crate::trace::event::{Image, Mapping};
 use crate::tracee::{Launched, Memory, Stopped, TASK_SIZE, os, remote};
 
-/// How far below its recorded start the stack may grow: what Linux allows unless told otherwise (getrlimit(2),
-/// RLIMIT_STACK).
-const STACK_ROOM: u64 = 8 << 20;
-
 /// Give an empty process the memory and registers of `image`.
 pub(super) fn fill(process: Launched, image: &Image, trace: &dyn Source) -> Result<Launched, Error> {
     let Launched { mut task, memory, leash } = process;
@@ -23,18 +19,15 @@ pub(super) fn fill(process: Launched, image: &Image, trace: &dyn Source) -> Resu
     let mut registers = image.registers;
     registers.set_number(u64::MAX);
     task.set_registers(&registers)?;
+    task.reset_vector_state()?;
     Ok(Launched { task, memory, leash })
 }
 
 fn map(task: Stopped, memory: &Memory, mapping: &Mapping, trace: &dyn Source) -> Result<Stopped, Error> {
     let refused =
         |source| os(format!("map {} bytes at {:#x} in the replay", mapping.len, mapping.start))(source);
-    let (start, len) = if mapping.grows_down {
-        let room = STACK_ROOM.min(mapping.start);
-        (mapping.start - room, mapping.len.saturating_add(room))
-    } else {
-        (mapping.start, mapping.len)
-    };
+    let room = mapping.room.min(mapping.start);
+    let (start, len) = (mapping.start - room, mapping.len.saturating_add(room));
     let end = start.checked_add(len).filter(|end| *end <= TASK_SIZE);
     let apart = end.is_some_and(|end| end <= AREA as u64 || start >= (AREA + AREA_LEN) as u64);
     if !apart {

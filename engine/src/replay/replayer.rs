@@ -274,6 +274,7 @@ impl<'a> Replayer<'a> {
             let mut registers = handler.registers;
             registers.set_number(u64::MAX);
             stopped.set_registers(&registers)?;
+            stopped.reset_vector_state()?;
         }
         self.set(Hold::Ready(stopped));
         Ok(())

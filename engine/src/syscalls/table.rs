@@ -243,6 +243,9 @@ pub static TABLE: &[Description] = calls! {
     SYS_io_uring_setup: Refused(libc::ENOSYS), [], Never, own;
     SYS_io_uring_enter: Refused(libc::ENOSYS), [], Never;
     SYS_io_uring_register: Refused(libc::ENOSYS), [], Never;
+    SYS_splice: Refused(libc::EINVAL), [], Never;
+    SYS_tee: Refused(libc::EINVAL), [], Never;
+    SYS_vmsplice: Refused(libc::EINVAL), [], Never;
     SYS_userfaultfd: Refused(libc::ENOSYS), [], Never, own;
     SYS_perf_event_open: Refused(libc::EACCES), [], Never, own;
     SYS_bpf: Refused(libc::EPERM), [], Never, own;
@@ -275,7 +278,7 @@ pub(super) fn undescribed(number: u64) -> Option<&'static str> {
         SYS_timer_gettime SYS_timer_delete SYS_timer_getoverrun SYS_signalfd SYS_signalfd4 SYS_rt_sigsuspend
         SYS_rt_sigtimedwait SYS_rt_sigqueueinfo SYS_rt_tgsigqueueinfo SYS_pidfd_open SYS_pidfd_getfd
         SYS_pidfd_send_signal SYS_process_vm_readv SYS_process_vm_writev SYS_process_madvise SYS_recvmmsg SYS_sendmmsg
-        SYS_splice SYS_tee SYS_vmsplice SYS_setsid SYS_setuid SYS_setgid SYS_setreuid SYS_setregid
+        SYS_setsid SYS_setuid SYS_setgid SYS_setreuid SYS_setregid
         SYS_setresuid SYS_setresgid SYS_setgroups SYS_capget SYS_capset SYS_unshare SYS_setns SYS_chroot
         SYS_pivot_root SYS_mbind SYS_set_mempolicy SYS_get_mempolicy SYS_move_pages
         SYS_migrate_pages SYS_mlockall SYS_munlockall SYS_remap_file_pages SYS_pkey_mprotect SYS_pkey_alloc

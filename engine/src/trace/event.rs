@@ -178,8 +178,8 @@ pub struct Mapping {
     pub len: u64,
     /// `PROT_*` of mmap(2).
     pub prot: i32,
-    /// Whether it grows downwards (the stack).
-    pub grows_down: bool,
+    /// How many bytes it may grow downwards (the stack).
+    pub room: u64,
     /// Its contents; none means zeros.
     pub file: Option<FileRange>,
 }

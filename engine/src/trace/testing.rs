@@ -24,7 +24,7 @@ pub(super) fn every_kind() -> Vec<Event> {
     let registers = Registers(std::array::from_fn(|n| u64::MAX - n as u64));
     let range = FileRange { file: FileId(3), offset: 1 << 40, len: u64::MAX };
     let write = Write { address: u64::MAX, bytes: (0..=255).collect() };
-    let mapping = |file| Mapping { start: 0x7fff_ffff_f000, len: 4096, prot: 7, grows_down: true, file };
+    let mapping = |file| Mapping { start: 0x7fff_ffff_f000, len: 4096, prot: 7, room: u64::MAX, file };
     let image = Image {
         program: "/tmp/ünïcode".to_owned(),
         mappings: vec![mapping(None), mapping(Some(range))],

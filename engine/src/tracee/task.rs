@@ -121,6 +121,42 @@ impl Stopped {
         ptrace::setsiginfo(self.tid, info).map_err(|e| self.refused("set signal information", e))
     }
 
+    /// Bring the floating-point and vector registers to their initial state, as execve(2) and the start of a signal
+    /// handler do.
+    ///
+    /// # Errors
+    /// If the task has been killed, or the processor has no such state to set.
+    pub fn reset_vector_state(&self) -> Result<(), Error> {
+        /// ELF note type of the extended state (linux/elf.h).
+        const NT_X86_XSTATE: usize = 0x202;
+        /// Larger than any processor's state so far (AMX has 11 KiB).
+        const LARGEST: usize = 64 << 10;
+        /// Where the legacy area keeps its control words, and their initial values (Intel SDM, volume 1, 13.6).
+        const CONTROL: [(usize, &[u8]); 2] = [(0, &[0x7f, 0x03]), (24, &[0x80, 0x1f, 0, 0])];
+        /// Where the header says which parts are in use; none is in the initial state but for MXCSR.
+        const IN_USE: std::ops::Range<usize> = 512..520;
+        let mut state = vec![0_u8; LARGEST];
+        let mut area = libc::iovec { iov_base: state.as_mut_ptr().cast(), iov_len: state.len() };
+        let request = |request, area: *mut libc::iovec| {
+            // SAFETY: PTRACE_GETREGSET and PTRACE_SETREGSET (ptrace(2)) use the buffer that `area` describes, which is
+            // `state`, alive and of that length; the kernel shortens `iov_len` to what it used.
+            let result = unsafe { libc::ptrace(request, self.tid.as_raw(), NT_X86_XSTATE, area) };
+            if result == -1 {
+                Err(self.refused("set the vector registers", nix::errno::Errno::last()))
+            } else {
+                Ok(())
+            }
+        };
+        request(libc::PTRACE_GETREGSET, &raw mut area)?;
+        state[..IN_USE.start].fill(0);
+        state[IN_USE].fill(0);
+        for (at, bytes) in CONTROL {
+            state[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        area.iov_base = state.as_mut_ptr().cast();
+        request(libc::PTRACE_SETREGSET, &raw mut area)
+    }
+
     /// The signals it blocks, the lowest bit for signal 1.
     ///
     /// # Errors

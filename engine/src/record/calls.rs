@@ -9,7 +9,7 @@ use crate::schedule::Why;
 use crate::syscalls::{self, Class, Description, Performance, describe};
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Event, Position, Syscall, Write};
-use crate::tracee::{Resume, Stop, Stopped};
+use crate::tracee::{Resume, Stop, Stopped, THREAD_NAME};
 
 impl Recorder<'_> {
     /// Make the call at whose entry a task stands.
@@ -98,7 +98,7 @@ impl Recorder<'_> {
         result: i64,
         writes: Vec<Write>,
     ) -> Flow<Next> {
-        self.note(id, call, result, &writes);
+        self.note(id, call, result);
         self.finish(id, stopped, call, position, result, writes, Effect::None)
     }
 
@@ -209,7 +209,7 @@ impl Recorder<'_> {
     }
 
     /// Note what a call has changed of what the recorder knows.
-    fn note(&mut self, id: TaskId, call: &Call, result: i64, writes: &[Write]) {
+    fn note(&mut self, id: TaskId, call: &Call, result: i64) {
         let Ok(value) = u64::try_from(result) else { return };
         let [a, b, c, ..] = call.args();
         match call.number() as i64 {
@@ -222,13 +222,9 @@ impl Recorder<'_> {
                 self.fds.duplicate(a, value);
             }
             libc::SYS_prctl if a as i32 == libc::PR_SET_NAME => {
-                let name = self.memory.available(b, 15);
-                let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
-                self.task(id).name = String::from_utf8_lossy(&name[..end]).into_owned();
+                self.task(id).name = self.memory.text(b, THREAD_NAME);
             }
-            _ => {
-                debug_assert!(writes.len() < 1 << 20);
-            }
+            _ => {}
         }
     }
 

@@ -5,6 +5,7 @@ mod calls;
 mod emulate;
 mod fds;
 mod image;
+mod limits;
 mod memory_calls;
 mod outputs;
 mod recorder;

@@ -4,7 +4,7 @@ use super::replayer::{Hold, Replayer, Task};
 use crate::error::Error;
 use crate::syscalls::{self, Class, Performance, describe};
 use crate::trace::event::{Effect, Syscall};
-use crate::tracee::{PAGE, Registers, Resume, Running, State, Stop, Stopped, Wait, state};
+use crate::tracee::{PAGE, Registers, Resume, Running, State, Stop, Stopped, THREAD_NAME, Wait, state};
 
 /// Whether a call returned an error (errno values are 1 to 4095: syscall(2)).
 fn failed(result: i64) -> bool {
@@ -61,9 +61,7 @@ impl Replayer<'_> {
             && call.args[0] as i32 == libc::PR_SET_NAME
             && call.result == 0
         {
-            let name = self.memory.available(call.args[1], 15);
-            let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
-            self.task().name = String::from_utf8_lossy(&name[..end]).into_owned();
+            self.task().name = self.memory.text(call.args[1], THREAD_NAME);
         }
     }
 

@@ -14,7 +14,7 @@ use crate::task::TaskId;
 use crate::trace::event::{Counter, Event, Position, Signal};
 use crate::trace::{Source, TraceError};
 use crate::tracee::{
-    Heartbeat, Launched, Leash, Memory, Registers, Resume, Running, Stop, Stopped, Wait, Waited,
+    Heartbeat, Launched, Leash, Memory, Registers, Resume, Running, Stop, Stopped, THREAD_NAME, Wait, Waited,
     counter_read, rebuild,
 };
 
@@ -343,5 +343,5 @@ fn misplaced(event: u64, expected: &str, found: &str) -> Error {
 
 /// A new process's name: the program's file name, cut to what the kernel keeps (proc_pid_comm(5)).
 fn program_name(path: &str) -> String {
-    path.rsplit('/').next().unwrap_or(path).chars().take(15).collect()
+    path.rsplit('/').next().unwrap_or(path).chars().take(THREAD_NAME).collect()
 }

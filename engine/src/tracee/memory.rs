@@ -63,6 +63,14 @@ impl Memory {
         bytes
     }
 
+    /// The text at `address`: up to a NUL byte, at most `most` bytes.
+    #[must_use]
+    pub fn text(&self, address: u64, most: usize) -> String {
+        let bytes = self.available(address, most);
+        let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+        String::from_utf8_lossy(&bytes[..end]).into_owned()
+    }
+
     /// The 32-bit word at `address`.
     ///
     /// # Errors

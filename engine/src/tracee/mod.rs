@@ -36,6 +36,9 @@ pub use task::{Death, Resume, Running, Stop, Stopped, Wait, Waited, wait_any};
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;
 
+/// Bytes that the kernel keeps of a thread's name (prctl(2), `PR_SET_NAME`).
+pub const THREAD_NAME: usize = 15;
+
 /// The end of the address space that a program can use (x86-64 with four-level page tables, less the guard page).
 pub const TASK_SIZE: u64 = 0x7fff_ffff_f000;
 

@@ -32,7 +32,8 @@ impl Recorder<'_> {
         before: u64,
         spins: bool,
     ) -> Flow<T> {
-        if spins && self.tasks.iter().any(|t| t.hold.runnable()) {
+        let watchdog = |task: TaskId| self.options.watchdog_main && task == TaskId(0);
+        if spins && self.tasks.iter().any(|t| t.hold.runnable() && !watchdog(t.id)) {
             // It may wait, in a loop, for a task that we cannot give the core to.
             self.clock.put_back(before);
             return self.unsupported(

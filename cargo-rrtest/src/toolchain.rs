@@ -79,7 +79,10 @@ impl Toolchain {
         let mut child = Command::new(&self.rustc)
             .args(["--crate-name", "sample", "--crate-type", "lib", "--target", target])
             .args(level.codegen_flags())
-            .arg(format!("--emit=obj={}", object.display()))
+            // With an output directory rustc keeps its temporary files there, too: another attempt may be made at the
+            // same time in the same working directory.
+            .args(["-Ccodegen-units=1", "--emit=obj", "--out-dir"])
+            .arg(dir.path())
             .arg("-")
             .current_dir(&self.cwd)
             .stdin(Stdio::piped())

@@ -57,6 +57,7 @@ impl Recorder<'_> {
             if registers.number() as usize == SYS_TICK {
                 self.log.push(Event::Tick(self.clock.position(&registers)));
             } else {
+                self.stats.syscalls += 1;
                 self.clock.call(registers.number());
                 self.log.push(Event::Entered(self.clock.position(&registers)));
             }

@@ -4,9 +4,12 @@
 //! the kernel: its task waits in a ppoll(2) of ours on the same descriptors, which writes to scratch memory only, and
 //! makes its call when it has the core again.
 
+use libc::timespec;
+
 use super::fds::{Kind, nonblocking};
 use super::recorder::{Flow, Next, Recorder};
 use super::tasks::{Call, Hold, Waited};
+use super::time;
 use crate::schedule::Why;
 use crate::syscalls::{Block, Description};
 use crate::task::TaskId;
@@ -41,11 +44,8 @@ fn pollfd(fd: u64, events: i16) -> Vec<u8> {
 }
 
 fn milliseconds(ms: i32) -> Option<[u8; 16]> {
-    let ms = u64::try_from(ms).ok()?;
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&(ms / 1000).to_ne_bytes());
-    bytes[8..].copy_from_slice(&(ms % 1000 * 1_000_000).to_ne_bytes());
-    Some(bytes)
+    let ms = i64::from(ms);
+    (ms >= 0).then(|| time::bytes(&timespec { tv_sec: ms / 1000, tv_nsec: ms % 1000 * 1_000_000 }))
 }
 
 impl Recorder<'_> {
@@ -163,15 +163,14 @@ impl Recorder<'_> {
         registers.set_args([call.args()[0], libc::SOL_SOCKET as u64, option as u64, value, len, 0]);
         let stopped = self.reenter(id, stopped, registers)?;
         let (stopped, result) = self.run_to_exit(id, stopped)?;
-        let (seconds, microseconds) = (self.memory.u64(value)?, self.memory.u64(value + 8)?);
+        // A timeval has the shape of a timespec, in microseconds.
+        let limit = time::timespec_at(&self.memory, value)?;
         // What is no socket has no limit; nor has a socket with a limit of zero.
-        if result != 0 || (seconds, microseconds) == (0, 0) {
+        if result != 0 || (limit.tv_sec, limit.tv_nsec) == (0, 0) {
             return Ok((stopped, None));
         }
-        let mut timeout = [0; 16];
-        timeout[..8].copy_from_slice(&seconds.to_ne_bytes());
-        timeout[8..].copy_from_slice(&(microseconds * 1000).to_ne_bytes());
-        Ok((stopped, Some(timeout)))
+        let timeout = timespec { tv_sec: limit.tv_sec, tv_nsec: limit.tv_nsec * 1000 };
+        Ok((stopped, Some(time::bytes(&timeout))))
     }
 
     /// From the exit of a call to the entry of the call that `registers` describe, at the same place of the program.

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::schedule::Why;
 use crate::syscalls::{self, Class, Description, Performance, describe};
 use crate::task::TaskId;
-use crate::trace::event::{Effect, Event, Position, Syscall, Write};
+use crate::trace::event::{Effect, Event, Position, Stream, Syscall, Write};
 use crate::tracee::{Resume, Stop, Stopped, THREAD_NAME};
 
 impl Recorder<'_> {
@@ -35,9 +35,7 @@ impl Recorder<'_> {
             self.output.push((stream, bytes));
             return self.skip_with(id, stopped, &call, result, Vec::new(), Effect::Output(stream));
         }
-        if call.number() == libc::SYS_sendfile as u64
-            && matches!(self.fds.kind(self.living(), call.args()[0]), Kind::Output(_))
-        {
+        if call.number() == libc::SYS_sendfile as u64 && self.stream(call.args()[0]).is_some() {
             // As for descriptors it does not know how to write to: the program reads and writes instead.
             return self.skip(id, stopped, &call, -i64::from(libc::EINVAL), Vec::new());
         }
@@ -197,14 +195,17 @@ impl Recorder<'_> {
         self.log.push(Event::Syscall(Syscall { position, number, args, result, writes, effect }));
     }
 
-    /// The output stream that a call writes to, if it is one that does.
-    fn output_stream(&mut self, call: &Call) -> Option<crate::trace::event::Stream> {
-        if !matches!(call.number() as i64, libc::SYS_write | libc::SYS_writev) {
-            return None;
-        }
-        match self.fds.kind(self.living(), call.args()[0]) {
+    /// The output stream that a write(2) or writev(2) goes to.
+    fn output_stream(&mut self, call: &Call) -> Option<Stream> {
+        let writes = matches!(call.number() as i64, libc::SYS_write | libc::SYS_writev);
+        if writes { self.stream(call.args()[0]) } else { None }
+    }
+
+    /// The output stream that a descriptor stands for.
+    fn stream(&mut self, fd: u64) -> Option<Stream> {
+        match self.fds.kind(self.living(), fd) {
             Kind::Output(stream) => Some(stream),
-            _ => None,
+            Kind::Ready | Kind::Waitable => None,
         }
     }
 

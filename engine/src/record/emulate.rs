@@ -59,13 +59,13 @@ impl Recorder<'_> {
                         crate::trace::event::Effect::None,
                     );
                 }
-                Ok(now) => self.written(b, time::bytes(&now)),
+                Ok(now) => self.written(b, time::bytes(&now).to_vec()),
                 Err(_) => (fails(libc::EINVAL), Vec::new()),
             },
             Emulation::Gettimeofday => {
                 let now = time::read(libc::CLOCK_REALTIME)?;
                 let now = libc::timespec { tv_sec: now.tv_sec, tv_nsec: now.tv_nsec / 1000 };
-                self.written(a, time::bytes(&now))
+                self.written(a, time::bytes(&now).to_vec())
             }
             Emulation::Time => {
                 let seconds = time::read(libc::CLOCK_REALTIME)?.tv_sec;

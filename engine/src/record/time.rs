@@ -39,8 +39,11 @@ pub(super) fn timespec_at(memory: &Memory, address: u64) -> Result<timespec, Err
 }
 
 /// A timespec as the kernel writes it.
-pub(super) fn bytes(time: &timespec) -> Vec<u8> {
-    [time.tv_sec.to_ne_bytes(), time.tv_nsec.to_ne_bytes()].concat()
+pub(super) fn bytes(time: &timespec) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&time.tv_sec.to_ne_bytes());
+    bytes[8..].copy_from_slice(&time.tv_nsec.to_ne_bytes());
+    bytes
 }
 
 /// A deadline of CLOCK_MONOTONIC from a point in time of another clock.

@@ -80,8 +80,8 @@ impl Recorder<'_> {
             }
             Block::Poll | Block::Ppoll => return self.poll_watch(id, description, &args),
         };
-        let pid = self.living();
-        let waits = self.fds.kind(pid, fd) == Kind::Waitable && !dont_wait(call) && !nonblocking(pid, fd);
+        let tid = self.task(id).tid;
+        let waits = self.fds.kind(tid, fd) == Kind::Waitable && !dont_wait(call) && !nonblocking(tid, fd);
         Ok(waits.then(|| one(fd, events, Some(option))))
     }
 
@@ -92,7 +92,7 @@ impl Recorder<'_> {
             None
         } else {
             // An address that cannot be read: the kernel will say so.
-            let Ok(bytes) = self.memory.bytes(args[2], 16) else { return Ok(None) };
+            let Ok(bytes) = self.space(id).memory.bytes(args[2], 16) else { return Ok(None) };
             bytes.try_into().ok()
         };
         if timeout == Some([0; 16]) {
@@ -101,7 +101,7 @@ impl Recorder<'_> {
         if args[1] > scratch::MOST {
             return self.unsupported(id, "poll of more than 8000 descriptors");
         }
-        let Ok(fds) = self.memory.bytes(args[0], args[1] as usize * 8) else { return Ok(None) };
+        let Ok(fds) = self.space(id).memory.bytes(args[0], args[1] as usize * 8) else { return Ok(None) };
         Ok(Some(Watch { fds, count: args[1], timeout, socket_limit: None }))
     }
 
@@ -116,8 +116,8 @@ impl Recorder<'_> {
         let Some(base) = Area::scratch(id.0) else {
             return self.unsupported(id, "more than 2000 tasks that wait for descriptors");
         };
-        self.memory.write(base + scratch::ZERO, &[0; 16])?;
-        self.memory.write(base + scratch::FDS, &watch.fds)?;
+        self.space(id).memory.write(base + scratch::ZERO, &[0; 16])?;
+        self.space(id).memory.write(base + scratch::FDS, &watch.fds)?;
         let mut registers = call.registers;
         registers.set_number(libc::SYS_ppoll as u64);
         registers.set_args([base + scratch::FDS, watch.count, base + scratch::ZERO, 0, 8, 0]);
@@ -135,7 +135,7 @@ impl Recorder<'_> {
         };
         let timeout = match timeout {
             Some(timeout) => {
-                self.memory.write(base + scratch::TIMEOUT, &timeout)?;
+                self.space(id).memory.write(base + scratch::TIMEOUT, &timeout)?;
                 base + scratch::TIMEOUT
             }
             None => 0,
@@ -157,14 +157,14 @@ impl Recorder<'_> {
     ) -> Flow<(Stopped, Option<[u8; 16]>)> {
         let Some(base) = Area::scratch(id.0) else { return Ok((stopped, None)) };
         let (value, len) = (base + scratch::TIMEOUT, base + scratch::ZERO);
-        self.memory.write(len, &16_u32.to_ne_bytes())?;
+        self.space(id).memory.write(len, &16_u32.to_ne_bytes())?;
         let mut registers = call.registers;
         registers.set_number(libc::SYS_getsockopt as u64);
         registers.set_args([call.args()[0], libc::SOL_SOCKET as u64, option as u64, value, len, 0]);
         let stopped = self.reenter(id, stopped, registers)?;
         let (stopped, result) = self.run_to_exit(id, stopped)?;
         // A timeval has the shape of a timespec, in microseconds.
-        let limit = time::timespec_at(&self.memory, value)?;
+        let limit = time::timespec_at(&self.space(id).memory, value)?;
         // What is no socket has no limit; nor has a socket with a limit of zero.
         if result != 0 || (limit.tv_sec, limit.tv_nsec) == (0, 0) {
             return Ok((stopped, None));
@@ -210,13 +210,13 @@ impl Recorder<'_> {
     }
 
     /// Whether a call may stay in the kernel while others run.
-    pub(super) fn may_stay(&mut self, description: &Description, call: &Call) -> bool {
+    pub(super) fn may_stay(&mut self, id: TaskId, description: &Description, call: &Call) -> bool {
         let may = match description.block {
             Block::Inside => true,
             // More than there is room for: write(2) blocks in the middle of it.
             Block::Writable(fd) => {
-                let pid = self.living();
-                description.outs.is_empty() && self.fds.kind(pid, call.args()[fd]) == Kind::Waitable
+                let tid = self.task(id).tid;
+                description.outs.is_empty() && self.fds.kind(tid, call.args()[fd]) == Kind::Waitable
             }
             _ => false,
         };
@@ -322,7 +322,7 @@ impl Recorder<'_> {
             Block::Epoll => args[3] = 0,
             Block::Ppoll => {
                 let Some(base) = Area::scratch(id.0) else { return Ok(None) };
-                self.memory.write(base + scratch::ZERO, &[0; 16])?;
+                self.space(id).memory.write(base + scratch::ZERO, &[0; 16])?;
                 args[2] = base + scratch::ZERO;
             }
             Block::Never | Block::Inside | Block::Readable(_) | Block::Writable(_) => return Ok(None),

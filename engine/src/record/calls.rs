@@ -28,14 +28,14 @@ impl Recorder<'_> {
 
     /// A call that the kernel does and replay reads from the log.
     fn logged(&mut self, id: TaskId, stopped: Stopped, call: Call, description: &Description) -> Flow<Next> {
-        if let Some(stream) = self.output_stream(&call)
-            && let Some(bytes) = syscalls::gathered(&self.memory, call.number(), &call.args())
+        if let Some(stream) = self.output_stream(id, &call)
+            && let Some(bytes) = syscalls::gathered(&self.space(id).memory, call.number(), &call.args())
         {
             let result = bytes.len() as i64;
             self.output.push((stream, bytes));
             return self.skip_with(id, stopped, &call, result, Vec::new(), Effect::Output(stream));
         }
-        if call.number() == libc::SYS_sendfile as u64 && self.stream(call.args()[0]).is_some() {
+        if call.number() == libc::SYS_sendfile as u64 && self.stream(id, call.args()[0]).is_some() {
             // As for descriptors it does not know how to write to: the program reads and writes instead.
             return self.skip(id, stopped, &call, -i64::from(libc::EINVAL), Vec::new());
         }
@@ -48,7 +48,7 @@ impl Recorder<'_> {
             return self.skip(id, stopped, &call, -i64::from(libc::EAGAIN), Vec::new());
         }
         let position = self.clock.position(&call.registers);
-        if self.may_stay(description, &call) {
+        if self.may_stay(id, description, &call) {
             return match self.enter(id, stopped, &call)? {
                 Some((stopped, result)) => {
                     let writes = self.outputs(id, description, &call, &outputs::Before::default(), result)?;
@@ -57,7 +57,7 @@ impl Recorder<'_> {
                 None => Ok(Next::Decide(Why::Blocked, None)),
             };
         }
-        let before = outputs::before(&self.memory, description, &call.args());
+        let before = outputs::before(&self.space(id).memory, description, &call.args());
         let (stopped, result) = self.in_kernel(id, stopped, &call, description)?;
         let timed = matches!(
             description.block,
@@ -79,7 +79,7 @@ impl Recorder<'_> {
         before: &outputs::Before,
         result: i64,
     ) -> Flow<Vec<Write>> {
-        match outputs::collect(&self.memory, description, &call.args(), before, result) {
+        match outputs::collect(&self.space(id).memory, description, &call.args(), before, result) {
             Ok(writes) => Ok(writes),
             Err(Failure::Undescribed(what)) => self.unsupported(id, what),
             Err(Failure::Error(error)) => Err(Halt::Error(error)),
@@ -196,14 +196,14 @@ impl Recorder<'_> {
     }
 
     /// The output stream that a write(2) or writev(2) goes to.
-    fn output_stream(&mut self, call: &Call) -> Option<Stream> {
+    fn output_stream(&self, id: TaskId, call: &Call) -> Option<Stream> {
         let writes = matches!(call.number() as i64, libc::SYS_write | libc::SYS_writev);
-        if writes { self.stream(call.args()[0]) } else { None }
+        if writes { self.stream(id, call.args()[0]) } else { None }
     }
 
     /// The output stream that a descriptor stands for.
-    fn stream(&mut self, fd: u64) -> Option<Stream> {
-        match self.fds.kind(self.living(), fd) {
+    fn stream(&self, id: TaskId, fd: u64) -> Option<Stream> {
+        match self.fds.kind(self.tasks[id.0 as usize].tid, fd) {
             Kind::Output(stream) => Some(stream),
             Kind::Ready | Kind::Waitable => None,
         }
@@ -211,21 +211,9 @@ impl Recorder<'_> {
 
     /// Note what a call has changed of what the recorder knows.
     fn note(&mut self, id: TaskId, call: &Call, result: i64) {
-        let Ok(value) = u64::try_from(result) else { return };
-        let [a, b, c, ..] = call.args();
-        match call.number() as i64 {
-            libc::SYS_close => self.fds.forget(a),
-            libc::SYS_close_range if c & u64::from(libc::CLOSE_RANGE_CLOEXEC) == 0 => {
-                self.fds.forget_range(a, b)
-            }
-            libc::SYS_dup | libc::SYS_dup2 | libc::SYS_dup3 => self.fds.duplicate(a, value),
-            libc::SYS_fcntl if matches!(b as i32, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) => {
-                self.fds.duplicate(a, value);
-            }
-            libc::SYS_prctl if a as i32 == libc::PR_SET_NAME => {
-                self.task(id).name = self.memory.text(b, THREAD_NAME);
-            }
-            _ => {}
+        let [option, name, ..] = call.args();
+        if call.number() == libc::SYS_prctl as u64 && option as i32 == libc::PR_SET_NAME && result == 0 {
+            self.task(id).name = self.space(id).memory.text(name, THREAD_NAME);
         }
     }
 
@@ -267,11 +255,6 @@ impl Recorder<'_> {
     pub(super) fn living(&self) -> nix::unistd::Pid {
         let living = self.tasks.iter().find(|t| !matches!(t.hold, Hold::Gone));
         living.unwrap_or(&self.tasks[0]).tid
-    }
-
-    /// The program's process id, which is its first task's.
-    pub(super) fn pid(&self) -> nix::unistd::Pid {
-        self.tasks[0].tid
     }
 }
 

@@ -1,13 +1,15 @@
 //! The recorder's loop: pick a task, run it to where another could be picked.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use nix::unistd::Pid;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 use rrtest_preload::layout::{Kind as TickKind, SYS_HELLO, SYS_TICK};
 
 use super::fds::Fds;
-use super::tasks::{Call, Hold, Task, Waited as CallWait};
+use super::tasks::{Call, Hold, Origin, Space, Task, Waited as CallWait};
 use super::{Options, image, time};
 use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
@@ -17,15 +19,14 @@ use crate::schedule::deadline::Deadlines;
 use crate::schedule::futex::FutexTable;
 use crate::schedule::{self, Operation, Point, Strategy, Why};
 use crate::task::TaskId;
-use crate::trace::event::{Event, Registers, Stream};
+use crate::trace::event::{Event, Stream};
 use crate::trace::log::Log;
-use crate::tracee::{self, Heartbeat, Launched, Leash, Memory, Resume, Running, Stop, Stopped, Wait, Waited};
+use crate::tracee::{self, Heartbeat, Launched, Leash, Resume, Running, Stop, Stopped, Wait, Waited};
 
 /// A recording in the making.
 pub(super) struct Recorder<'a> {
     pub(super) options: &'a Options<'a>,
     pub(super) clock: Clock,
-    pub(super) memory: Memory,
     pub(super) log: Log,
     pub(super) output: Vec<(Stream, Vec<u8>)>,
     pub(super) stats: Stats,
@@ -41,7 +42,7 @@ pub(super) struct Recorder<'a> {
     /// The program hangs when it runs past this.
     pub(super) end: Instant,
     /// Stops of new tasks that were seen before their parents told of them.
-    pub(super) newborn: Vec<(nix::unistd::Pid, Wait)>,
+    pub(super) newborn: Vec<(Pid, Wait)>,
     /// A task has become able to run since the last decision.
     pub(super) woken: bool,
 }
@@ -77,7 +78,7 @@ impl<'a> Recorder<'a> {
         let clock = Clock::new()?;
         let mut at_random = [0; 16];
         random.fill_bytes(&mut at_random);
-        let Launched { task, memory, leash } = tracee::launch(program, clock.area(), at_random)?;
+        let (Launched { task, memory, leash }, streams) = tracee::launch(program, clock.area(), at_random)?;
         let registers = task.registers()?;
         let tid = task.tid();
         let mut log = Log::default();
@@ -86,7 +87,6 @@ impl<'a> Recorder<'a> {
         let mut recorder = Self {
             options,
             clock,
-            memory,
             log,
             output: Vec::new(),
             stats: Stats::default(),
@@ -95,29 +95,28 @@ impl<'a> Recorder<'a> {
             tasks: Vec::new(),
             futexes: FutexTable::default(),
             deadlines: Deadlines::default(),
-            fds: Fds::new(),
+            fds: Fds::new(streams)?,
             heartbeat: Heartbeat::start()?,
             _leash: leash,
             end: Instant::now() + options.timeout,
             newborn: Vec::new(),
             woken: false,
         };
-        recorder.adopt(task, tracee::comm(tid), 0, &registers);
+        let space = Rc::new(Space { number: 0, memory });
+        recorder.adopt(task, Origin { pid: tid, space, name: tracee::comm(tid), clear_tid: 0 })?;
         Ok(recorder)
     }
 
-    /// A new task joins; it stands where `registers` say.
-    pub(super) fn adopt(
-        &mut self,
-        task: Stopped,
-        name: String,
-        clear_tid: u64,
-        registers: &Registers,
-    ) -> TaskId {
+    /// A new task joins.
+    pub(super) fn adopt(&mut self, task: Stopped, origin: Origin) -> Result<TaskId, Error> {
+        let Origin { pid, space, name, clear_tid } = origin;
+        let registers = task.registers()?;
         let id = TaskId(self.tasks.len() as u32);
         self.tasks.push(Task {
             id,
             tid: task.tid(),
+            pid,
+            space,
             name,
             hold: Hold::Ready(task),
             clear_tid,
@@ -127,7 +126,7 @@ impl<'a> Recorder<'a> {
         self.stats.tasks += 1;
         self.strategy.spawned(id);
         self.woken = true;
-        id
+        Ok(id)
     }
 
     /// Run the program to its end.
@@ -265,6 +264,11 @@ impl<'a> Recorder<'a> {
                 Ok(Next::Continue)
             }
         }
+    }
+
+    /// A task's address space.
+    pub(super) fn space(&self, id: TaskId) -> Rc<Space> {
+        Rc::clone(&self.tasks[id.0 as usize].space)
     }
 
     pub(super) fn task(&mut self, id: TaskId) -> &mut Task {

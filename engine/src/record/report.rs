@@ -48,7 +48,7 @@ impl Recorder<'_> {
         };
         let Some(registers) = registers else { return Vec::new() };
         let registers = StackRegisters { rip: registers.ip(), rsp: registers.sp(), rbp: registers.bp() };
-        symbols.backtrace(registers, &mut |address, buffer| self.memory.read(address, buffer).is_ok())
+        symbols.backtrace(registers, &mut |address, buffer| task.space.memory.read(address, buffer).is_ok())
     }
 
     fn doing(&self, task: &Task) -> String {

@@ -1,7 +1,9 @@
 //! Calls that make and end tasks.
 
+use std::rc::Rc;
+
 use super::recorder::{Flow, Halt, Next, Recorder};
-use super::tasks::{Call, Hold};
+use super::tasks::{Call, Hold, Origin, Task};
 use crate::ending::Ending;
 use crate::schedule::Why;
 use crate::schedule::futex::FutexKey;
@@ -17,22 +19,22 @@ struct Asked {
 }
 
 impl Recorder<'_> {
-    fn asked(&self, call: &Call) -> Flow<Asked> {
+    fn asked(&self, id: TaskId, call: &Call) -> Flow<Asked> {
         let [first, _, third, fourth, ..] = call.args();
         if call.number() == libc::SYS_clone as u64 {
             return Ok(Asked { flags: first, parent_tid: third, child_tid: fourth });
         }
         // struct clone_args (clone(2)): flags, pidfd, child_tid, parent_tid, …
         Ok(Asked {
-            flags: self.memory.u64(first)?,
-            child_tid: self.memory.u64(first + 16)?,
-            parent_tid: self.memory.u64(first + 24)?,
+            flags: self.space(id).memory.u64(first)?,
+            child_tid: self.space(id).memory.u64(first + 16)?,
+            parent_tid: self.space(id).memory.u64(first + 24)?,
         })
     }
 
     /// clone(2), clone3(2).
     pub(super) fn clone_call(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
-        let asked = self.asked(call)?;
+        let asked = self.asked(id, call)?;
         let has = |flag: i32| asked.flags & flag as u64 != 0;
         if !has(libc::CLONE_THREAD) || !has(libc::CLONE_FS) || !has(libc::CLONE_FILES) {
             return self.unsupported(id, "a new process (fork, vfork, posix_spawn)");
@@ -64,15 +66,15 @@ impl Recorder<'_> {
                 return Err(super::calls::unexpected("follow a new thread"));
             };
             if has(libc::CLONE_PARENT_SETTID) {
-                writes.push(self.copy(asked.parent_tid, 4)?);
+                writes.push(self.copy(id, asked.parent_tid, 4)?);
             }
             if has(libc::CLONE_CHILD_SETTID) {
-                writes.push(self.copy(asked.child_tid, 4)?);
+                writes.push(self.copy(id, asked.child_tid, 4)?);
             }
             let clear_tid = if has(libc::CLONE_CHILD_CLEARTID) { asked.child_tid } else { 0 };
-            let name = self.task(id).name.clone();
-            let registers = new.registers()?;
-            Effect::Spawned(self.adopt(new, name, clear_tid, &registers))
+            let Task { pid, space, name, .. } = &self.tasks[id.0 as usize];
+            let origin = Origin { pid: *pid, space: Rc::clone(space), name: name.clone(), clear_tid };
+            Effect::Spawned(self.adopt(new, origin)?)
         } else {
             Effect::None
         };
@@ -107,9 +109,10 @@ impl Recorder<'_> {
         let task = self.task(id);
         task.hold = Hold::Gone;
         let address = task.clear_tid;
+        let space = task.space.number;
         self.strategy.exited(id);
         if address != 0 {
-            self.wake(FutexKey { space: 0, address }, 1, u32::MAX);
+            self.wake(FutexKey { space, address }, 1, u32::MAX);
         }
     }
 

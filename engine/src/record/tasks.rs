@@ -1,16 +1,38 @@
 //! The recorded tasks and what holds each.
 
+use std::rc::Rc;
+
 use nix::unistd::Pid;
 
 use crate::task::TaskId;
 use crate::trace::event::Registers;
-use crate::tracee::{Running, Stopped};
+use crate::tracee::{Memory, Running, Stopped};
+
+/// An address space, which all tasks have that were made with `CLONE_VM`.
+#[derive(Debug)]
+pub(super) struct Space {
+    /// Its number, in order of creation.
+    pub(super) number: u32,
+    pub(super) memory: Memory,
+}
+
+/// What a new task starts with.
+#[derive(Debug)]
+pub(super) struct Origin {
+    pub(super) pid: Pid,
+    pub(super) space: Rc<Space>,
+    pub(super) name: String,
+    pub(super) clear_tid: u64,
+}
 
 /// A recorded task.
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) id: TaskId,
     pub(super) tid: Pid,
+    /// Its process: the id of its thread group.
+    pub(super) pid: Pid,
+    pub(super) space: Rc<Space>,
     /// Its thread name.
     pub(super) name: String,
     pub(super) hold: Hold,

@@ -1,5 +1,7 @@
 //! Replayed system calls.
 
+use std::rc::Rc;
+
 use super::replayer::{Hold, Replayer, Task};
 use crate::error::Error;
 use crate::syscalls::{self, Class, Performance, describe};
@@ -44,12 +46,12 @@ impl Replayer<'_> {
 
     /// What the kernel wrote.
     fn write(&self, call: &Syscall) -> Result<(), Error> {
-        call.writes.iter().try_for_each(|write| self.memory.write(write.address, &write.bytes))
+        call.writes.iter().try_for_each(|write| self.space().memory.write(write.address, &write.bytes))
     }
 
     fn output(&mut self, call: &Syscall) {
         if let Effect::Output(stream) = call.effect
-            && let Some(mut bytes) = syscalls::gathered(&self.memory, call.number, &call.args)
+            && let Some(mut bytes) = syscalls::gathered(&self.space().memory, call.number, &call.args)
         {
             bytes.truncate(usize::try_from(call.result).unwrap_or(0));
             (self.options.output)(stream, &bytes);
@@ -61,7 +63,7 @@ impl Replayer<'_> {
             && call.args[0] as i32 == libc::PR_SET_NAME
             && call.result == 0
         {
-            self.task().name = self.memory.text(call.args[1], THREAD_NAME);
+            self.task().name = self.space().memory.text(call.args[1], THREAD_NAME);
         }
     }
 
@@ -105,7 +107,7 @@ impl Replayer<'_> {
                 if let Effect::MapFile(range) = call.effect {
                     let mut bytes = self.trace.file(range)?;
                     bytes.truncate(b as usize);
-                    self.memory.write(result, &bytes)?;
+                    self.space().memory.write(result, &bytes)?;
                 }
                 Ok(())
             }
@@ -188,7 +190,7 @@ impl Replayer<'_> {
     /// brk(2): the recorded heap, as anonymous memory.
     fn set_break(&mut self, stopped: Stopped, registers: &Registers, call: &Syscall) -> Result<(), Error> {
         let new = call.result.cast_unsigned();
-        let old = self.brk.replace(new).unwrap_or(new);
+        let old = self.space().brk.replace(Some(new)).unwrap_or(new);
         let (from, to) = (page_up(old), page_up(new));
         if to > from {
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
@@ -233,9 +235,10 @@ impl Replayer<'_> {
         after.set_number(u64::MAX);
         after.set_result(call.result);
         stopped.set_registers(&after)?;
-        let name = self.task().name.clone();
         self.set(Hold::Ready(stopped));
-        self.tasks.push(Task { name, hold: Hold::Ready(child) });
+        let Task { name, pid, space, .. } = self.task();
+        let new = Task { name: name.clone(), pid: *pid, space: Rc::clone(space), hold: Hold::Ready(child) };
+        self.tasks.push(new);
         self.stats.tasks += 1;
         Ok(())
     }

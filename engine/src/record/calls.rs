@@ -48,6 +48,7 @@ impl Recorder<'_> {
             return self.skip(id, stopped, &call, -i64::from(libc::EAGAIN), Vec::new());
         }
         let position = self.clock.position(&call.registers);
+        self.before_change(id, &call);
         if self.may_stay(id, description, &call) {
             return match self.enter(id, stopped, &call)? {
                 Some((stopped, result)) => {
@@ -97,7 +98,8 @@ impl Recorder<'_> {
         writes: Vec<Write>,
     ) -> Flow<Next> {
         self.note(id, call, result);
-        self.finish(id, stopped, call, position, result, writes, Effect::None)
+        let effect = self.after_change(id, call, result)?;
+        self.finish(id, stopped, call, position, result, writes, effect)
     }
 
     /// Have the kernel make a call, and wait for its end. A call whose descriptors have been waited for must not wait

@@ -4,6 +4,7 @@ mod blocking;
 mod calls;
 mod emulate;
 mod fds;
+mod file_changes;
 mod image;
 mod limits;
 mod memory_calls;

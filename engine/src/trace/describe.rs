@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use nix::errno::Errno;
 use nix::sys::signal::Signal as SignalName;
 
-use super::event::{Effect, Event, Image, Position, Signal, Stream, Syscall, Write};
+use super::event::{Backing, Effect, Event, FileChange, Image, Position, Signal, Stream, Syscall, Write};
 use crate::ending::Ending;
 
 /// How many of a system call's writes are described one by one.
@@ -77,9 +77,14 @@ fn describe_syscall(syscall: &Syscall, names: Names, f: &mut Formatter<'_>) -> f
         Effect::None => {}
         Effect::Output(Stream::Stdout) => f.write_str(", to standard output")?,
         Effect::Output(Stream::Stderr) => f.write_str(", to standard error")?,
-        Effect::MapFile(range) => {
-            write!(f, ", maps file {} from {:#x}, {:#x} bytes", range.file.0, range.offset, range.len)?;
+        Effect::MapFile(Backing { inode, offset, len, .. }) => {
+            write!(f, ", maps file {} from {offset:#x}, {len:#x} bytes", inode.0)?;
         }
+        Effect::ChangeFile(FileChange { inode, size, writes }) => {
+            let bytes: usize = writes.iter().map(|write| write.bytes.len()).sum();
+            write!(f, ", changes {bytes} mapped bytes of file {}, which has {size:#x} bytes", inode.0)?;
+        }
+        Effect::Unmap(len) => write!(f, ", unmaps {len:#x} bytes")?,
         Effect::Spawned(task) => write!(f, ", creates {task}")?,
     }
     write!(f, ", at {}", syscall.position)

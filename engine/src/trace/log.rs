@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::event::{Event, FileId, FileRange};
+use super::event::{Backing, Event, FileChange, FileId, FileRange};
+use super::inodes::{Identity, Inodes, Part};
 use super::mapped::MappedFiles;
 use super::stream::{Encoder, Events};
 use super::{Source, TraceError};
@@ -39,6 +41,7 @@ pub struct Log {
     encoder: Encoder,
     count: u64,
     files: MappedFiles,
+    inodes: Inodes,
     failure: Option<Failure>,
 }
 
@@ -83,6 +86,7 @@ impl Log {
             encoder: Encoder::default(),
             count: 0,
             files: MappedFiles::default(),
+            inodes: Inodes::default(),
             failure: None,
         }
     }
@@ -112,7 +116,39 @@ impl Log {
     /// # Errors
     /// If the file is not a regular one, or cannot be read.
     pub fn map_file(&mut self, path: &Path, file: File, offset: u64, len: u64) -> io::Result<FileRange> {
-        self.files.add(path, file, offset, len)
+        self.files.add(path, Arc::new(file), offset, len)
+    }
+
+    /// The program maps part of a file: what replay must know of it, which is nothing of what it knows already. `path`
+    /// serves messages only.
+    ///
+    /// # Errors
+    /// As [`Self::map_file`].
+    pub fn map(&mut self, path: &Path, file: File, part: Part) -> io::Result<Backing> {
+        self.inodes.map(&mut self.files, path, file, part)
+    }
+
+    /// The program is about to change a file: if it is one that has been mapped, its contents so far are kept.
+    pub fn before_change(&mut self, identity: Identity) -> bool {
+        self.inodes.before_change(&mut self.files, identity)
+    }
+
+    /// The program has changed this range of a file: what replay must know of that, if the file has been mapped.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn after_change(
+        &mut self,
+        identity: Identity,
+        range: Range<u64>,
+    ) -> io::Result<Option<FileChange>> {
+        self.inodes.after_change(identity, range)
+    }
+
+    /// A file that has been mapped, open for reading.
+    #[must_use]
+    pub fn mapped(&self, identity: Identity) -> Option<&File> {
+        self.inodes.file(identity)
     }
 
     /// Contents of a mapping that no file on disk will have later. `name` serves messages only.

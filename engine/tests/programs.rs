@@ -114,3 +114,56 @@ fn threads_wait_for_file_locks() {
 fn threads_meet_at_a_fifo() {
     check("flocks", &["open"], &Ending::Exited(0));
 }
+
+#[test]
+fn processes_fork_and_are_waited_for() {
+    check("forks", &["forks"], &Ending::Exited(0));
+    check("forks", &["orphans"], &Ending::Exited(0));
+}
+
+#[test]
+fn processes_borrow_memory_and_execute_programs() {
+    check("forks", &["vforks"], &Ending::Exited(0));
+    check("forks", &["itself"], &Ending::Exited(0));
+}
+
+#[test]
+fn a_program_takes_the_place_of_several_threads() {
+    check("forks", &["exec"], &Ending::Exited(0));
+    check("forks", &["exec-other"], &Ending::Exited(0));
+}
+
+#[test]
+fn processes_are_killed() {
+    check("forks", &["kills"], &Ending::Exited(0));
+}
+
+#[test]
+fn files_are_mapped_shared() {
+    check("shared_file", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn files_are_mapped_past_their_end() {
+    check("past_the_end", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn files_change_while_they_are_mapped_privately() {
+    check("private_file", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn processes_share_memory() {
+    check("shared_fork", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn code_is_written_at_run_time() {
+    check("jit", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn memory_is_shaped() {
+    check("advice", &[], &Ending::Exited(0));
+}

@@ -65,7 +65,7 @@ impl Recorder<'_> {
             Watch { fds, count: 1, timeout: None, socket_limit }
         };
         let (fd, events, option) = match description.block {
-            Block::Never | Block::Inside => return Ok(None),
+            Block::Never | Block::Inside | Block::Children => return Ok(None),
             Block::Readable(fd) => (args[fd], libc::POLLIN, libc::SO_RCVTIMEO),
             Block::Writable(fd) => (args[fd], libc::POLLOUT, libc::SO_SNDTIMEO),
             Block::Epoll => {
@@ -212,7 +212,7 @@ impl Recorder<'_> {
     /// Whether a call may stay in the kernel while others run.
     pub(super) fn may_stay(&mut self, id: TaskId, description: &Description, call: &Call) -> bool {
         let may = match description.block {
-            Block::Inside => true,
+            Block::Inside | Block::Children => true,
             // More than there is room for: write(2) blocks in the middle of it.
             Block::Writable(fd) => {
                 let tid = self.task(id).tid;
@@ -278,8 +278,7 @@ impl Recorder<'_> {
         };
         let id = self.tasks[index].id;
         let Wait::Stopped(stopped, stop) = wait else {
-            let Wait::Dead(death) = wait else { return Ok(()) };
-            return self.died(id, death);
+            return self.died_in_kernel(id);
         };
         let Hold::InKernel(_, call) = std::mem::replace(&mut self.tasks[index].hold, Hold::Gone) else {
             return Err(super::calls::unexpected("follow a task"));
@@ -325,7 +324,9 @@ impl Recorder<'_> {
                 self.space(id).memory.write(base + scratch::ZERO, &[0; 16])?;
                 args[2] = base + scratch::ZERO;
             }
-            Block::Never | Block::Inside | Block::Readable(_) | Block::Writable(_) => return Ok(None),
+            Block::Never | Block::Inside | Block::Children | Block::Readable(_) | Block::Writable(_) => {
+                return Ok(None);
+            }
         }
         let mut registers = call.registers;
         registers.set_args(args);

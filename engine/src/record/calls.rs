@@ -1,6 +1,7 @@
 //! System calls, as the table describes them.
 
 use super::fds::Kind;
+use super::memory_calls::is_ours;
 use super::outputs::{self, Failure};
 use super::recorder::{Flow, Halt, Next, Recorder};
 use super::tasks::{Call, Hold, Waited};
@@ -179,7 +180,7 @@ impl Recorder<'_> {
         writes: Vec<Write>,
         effect: Effect,
     ) -> Flow<Next> {
-        self.log_call(call, position, result, writes, effect);
+        self.log_call(id, call, position, result, writes, effect);
         self.task(id).boundary = (call.registers.ip(), call.registers.sp());
         self.task(id).hold = Hold::Ready(stopped);
         Ok(Next::Continue)
@@ -187,6 +188,7 @@ impl Recorder<'_> {
 
     pub(super) fn log_call(
         &mut self,
+        id: TaskId,
         call: &Call,
         position: Position,
         result: i64,
@@ -194,6 +196,7 @@ impl Recorder<'_> {
         effect: Effect,
     ) {
         let (number, args) = (call.number(), call.args());
+        self.task(id).arrived = None;
         self.log.push(Event::Syscall(Syscall { position, number, args, result, writes, effect }));
     }
 
@@ -229,17 +232,24 @@ impl Recorder<'_> {
     ) -> Flow<Next> {
         match performance {
             Performance::Clone => self.clone_call(id, stopped, call),
+            Performance::Attach => self.attach(id, stopped, call),
+            Performance::Detach => self.detach(id, stopped, call),
+            Performance::Remap => self.remap(id, stopped, call),
+            Performance::Repeat if is_ours(call.args()[0], call.args()[1]) => {
+                self.unsupported(id, format!("{} of the recorder's memory", description.name()))
+            }
             Performance::Repeat => {
                 // The kernel does it when the task goes on.
                 let position = self.clock.position(&call.registers);
                 self.finish(id, stopped, call, position, 0, Vec::new(), Effect::None)
             }
             Performance::Exit => self.exit(id, stopped, call),
-            Performance::ExitGroup => self.exit_group(call),
+            Performance::ExitGroup => self.exit_group(id, stopped, call),
+            Performance::Execute => self.execute(id, stopped, call),
             Performance::Map => self.map(id, stopped, call),
             Performance::Advise => self.advise(id, stopped, call),
             Performance::SignalReturn => self.signal_return(id, stopped, call),
-            Performance::Same | Performance::Remap | Performance::Break => {
+            Performance::Same | Performance::Break => {
                 let position = self.clock.position(&call.registers);
                 let (stopped, result) = self.run_to_exit(id, stopped)?;
                 if call.number() == libc::SYS_set_tid_address as u64 {

@@ -1,17 +1,25 @@
 //! Replayed system calls.
 
-use std::rc::Rc;
-
-use super::replayer::{Hold, Replayer, Task};
+use super::replayer::{Hold, Replayer};
 use crate::error::Error;
 use crate::syscalls::{self, Class, Performance, describe};
 use crate::trace::event::{Effect, Syscall};
-use crate::tracee::{PAGE, Registers, Resume, Running, State, Stop, Stopped, THREAD_NAME, Wait, state};
+use crate::tracee::{PAGE, Registers, Resume, Stop, Stopped, THREAD_NAME};
 
 /// Whether a call returned an error (errno values are 1 to 4095: syscall(2)).
 fn failed(result: i64) -> bool {
     (-4095..0).contains(&result)
 }
+
+/// The advice of madvise(2) that changes what memory contains, now or after a fork.
+const ADVICE: [i32; 6] = [
+    libc::MADV_DONTNEED,
+    libc::MADV_REMOVE,
+    libc::MADV_DONTFORK,
+    libc::MADV_DOFORK,
+    libc::MADV_WIPEONFORK,
+    libc::MADV_KEEPONFORK,
+];
 
 fn page_up(address: u64) -> u64 {
     address.div_ceil(PAGE) * PAGE
@@ -36,6 +44,7 @@ impl Replayer<'_> {
             }
             Some(_) => {
                 self.write(call)?;
+                self.change_file(call)?;
                 self.output(call);
                 self.note_name(call);
                 self.skip(stopped, registers, call.result)
@@ -45,7 +54,7 @@ impl Replayer<'_> {
     }
 
     /// What the kernel wrote.
-    fn write(&self, call: &Syscall) -> Result<(), Error> {
+    pub(super) fn write(&self, call: &Syscall) -> Result<(), Error> {
         call.writes.iter().try_for_each(|write| self.space().memory.write(write.address, &write.bytes))
     }
 
@@ -68,7 +77,7 @@ impl Replayer<'_> {
     }
 
     /// The call does not reach the kernel.
-    fn skip(&mut self, stopped: Stopped, mut registers: Registers, result: i64) -> Result<(), Error> {
+    pub(super) fn skip(&mut self, stopped: Stopped, mut registers: Registers, result: i64) -> Result<(), Error> {
         registers.set_number(u64::MAX);
         registers.set_result(result);
         stopped.set_registers(&registers)?;
@@ -84,8 +93,7 @@ impl Replayer<'_> {
         call: &Syscall,
         performance: Performance,
     ) -> Result<(), Error> {
-        let [a, b, c, d, ..] = call.args;
-        let result = call.result.cast_unsigned();
+        let [a, _, c, ..] = call.args;
         match performance {
             Performance::Same => self.substitute(stopped, registers, call, call.number, call.args),
             Performance::Repeat => {
@@ -94,58 +102,32 @@ impl Replayer<'_> {
                 self.set(Hold::Ready(stopped));
                 Ok(())
             }
-            Performance::Map => {
-                let share = match call.effect {
-                    // A file mapping becomes anonymous memory with the file's contents.
-                    Effect::MapFile(_) => libc::MAP_PRIVATE,
-                    _ => d as i32 & libc::MAP_TYPE,
-                };
-                let kept = d as i32 & (libc::MAP_NORESERVE | libc::MAP_GROWSDOWN);
-                let flags = share | kept | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
-                let args = [result, b, c, flags as u64, u64::MAX, 0];
-                self.substitute(stopped, registers, call, libc::SYS_mmap as u64, args)?;
-                if let Effect::MapFile(range) = call.effect {
-                    let mut bytes = self.trace.file(range)?;
-                    bytes.truncate(b as usize);
-                    self.space().memory.write(result, &bytes)?;
-                }
-                Ok(())
-            }
-            Performance::Remap => {
-                let mut args = call.args;
-                if result == a {
-                    args[3] &= !(libc::MREMAP_MAYMOVE as u64);
-                } else {
-                    args[3] |= (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as u64;
-                    args[4] = result;
-                }
-                self.substitute(stopped, registers, call, libc::SYS_mremap as u64, args)
-            }
+            Performance::Map => self.map(stopped, registers, call),
+            Performance::Remap => self.remap(stopped, registers, call),
+            Performance::Attach => self.attach(stopped, registers, call),
+            Performance::Detach => self.detach(stopped, registers, call),
             Performance::Break => self.set_break(stopped, registers, call),
             Performance::Advise => {
-                if matches!(c as i32, libc::MADV_DONTNEED | libc::MADV_DONTFORK | libc::MADV_DOFORK) {
+                if ADVICE.contains(&(c as i32)) {
                     self.substitute(stopped, registers, call, call.number, call.args)
                 } else {
                     self.skip(stopped, *registers, call.result)
                 }
             }
             Performance::Clone => self.clone_task(stopped, registers, call),
+            Performance::Execute => self.execute(stopped, call),
             Performance::SignalReturn => {
                 let (stopped, _) = self.run_to_exit(stopped)?;
                 self.set(Hold::Ready(stopped));
                 Ok(())
             }
             Performance::Exit => self.exit(stopped, (a & 0xff) as i32),
-            // The trace's end is next; what remains of the process is killed then.
-            Performance::ExitGroup => {
-                self.exit_code = Some((a & 0xff) as i32);
-                Ok(())
-            }
+            Performance::ExitGroup => self.exit_group(stopped, (a & 0xff) as i32),
         }
     }
 
     /// Have the kernel do another call in place of the program's; the program sees the recorded result.
-    fn substitute(
+    pub(super) fn substitute(
         &mut self,
         stopped: Stopped,
         registers: &Registers,
@@ -201,66 +183,6 @@ impl Replayer<'_> {
             self.substitute(stopped, registers, call, libc::SYS_munmap as u64, [to, from - to, 0, 0, 0, 0])
         } else {
             self.skip(stopped, *registers, call.result)
-        }
-    }
-
-    fn clone_task(&mut self, stopped: Stopped, registers: &Registers, call: &Syscall) -> Result<(), Error> {
-        let Effect::Spawned(id) = call.effect else {
-            return Err(self.misplaced("a new task", &format!("{:?}", call.effect)));
-        };
-        if id.0 as usize != self.tasks.len() {
-            return Err(self.misplaced(&format!("task {}", self.tasks.len()), &id.to_string()));
-        }
-        let mut child = None;
-        let mut stopped = stopped;
-        loop {
-            let stop;
-            (stopped, stop) = self.resume(stopped, Resume::ToSyscallExit)?;
-            match stop {
-                Stop::Cloned(tid) => child = Some(Running::of_new(tid)),
-                Stop::SyscallExit => break,
-                _ => {}
-            }
-        }
-        let Some(child) = child else {
-            let result = stopped.registers()?.result();
-            return Err(self.differs("a new task".into(), format!("clone returns {result}")));
-        };
-        let Wait::Stopped(child, _) = self.wait(child)? else {
-            return Err(self.differs("a new task".into(), "one that died".into()));
-        };
-        // The kernel has written its own thread ids; the program is to see the recorded ones.
-        self.write(call)?;
-        let mut after = *registers;
-        after.set_number(u64::MAX);
-        after.set_result(call.result);
-        stopped.set_registers(&after)?;
-        self.set(Hold::Ready(stopped));
-        let Task { name, pid, space, .. } = self.task();
-        let new = Task { name: name.clone(), pid: *pid, space: Rc::clone(space), hold: Hold::Ready(child) };
-        self.tasks.push(new);
-        self.stats.tasks += 1;
-        Ok(())
-    }
-
-    /// exit(2) of one task: the kernel clears its word, as it did when recording.
-    fn exit(&mut self, stopped: Stopped, code: i32) -> Result<(), Error> {
-        let others = self.tasks.iter().any(|task| !matches!(task.hold, Hold::Gone));
-        if !others {
-            self.exit_code = Some(code);
-            return Ok(());
-        }
-        let first = self.task_is_first();
-        let running = stopped.resume(Resume::Freely, 0)?;
-        if first {
-            while state(running.tid()) != State::Dead {
-                std::thread::yield_now();
-            }
-            return Ok(());
-        }
-        match self.wait(running)? {
-            Wait::Dead(_) => Ok(()),
-            Wait::Stopped(_, stop) => Err(self.differs("the end of a task".into(), format!("{stop:?}"))),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! replay makes of it. A call that is not described cannot be recorded.
 
 mod change;
+mod clone;
 mod describe;
 mod futex;
 mod gather;
@@ -11,6 +12,7 @@ mod ioctl;
 mod table;
 
 pub use change::{Change, Changed, Extent, change};
+pub use clone::{CloneCall, NAMESPACES};
 pub use describe::{Block, Class, Description, Emulation, Out, Performance};
 pub use futex::{FutexCall, FutexTimeout};
 pub use gather::gathered;

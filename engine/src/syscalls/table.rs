@@ -1,7 +1,7 @@
 //! The table.
 
 use super::describe::{
-    Block::{Epoll, Inside, Never, Poll, Ppoll, Readable, Writable},
+    Block::{Children, Epoll, Inside, Never, Poll, Ppoll, Readable, Writable},
     Class::{Emulated, Logged, Performed, Refused},
     Description, Emulation as E,
     Out::{ArchPrctl, Array, Fcntl, Fixed, Ioctl, Iovec, Items, Message, PerPage, Prctl, Returned, Sized},
@@ -168,6 +168,12 @@ pub static TABLE: &[Description] = calls! {
     SYS_mremap: Performed(P::Remap), [], Never, own;
     SYS_brk: Performed(P::Break), [], Never, own;
     SYS_madvise: Performed(P::Advise), [], Never, own;
+    SYS_pkey_mprotect: Performed(P::Repeat), [], Never, own;
+    SYS_pkey_alloc: Refused(libc::ENOSPC), [], Never, own;
+    SYS_pkey_free: Refused(libc::EINVAL), [], Never, own;
+    SYS_shmget: Logged, [], Never;
+    SYS_shmat: Performed(P::Attach), [], Never;
+    SYS_shmdt: Performed(P::Detach), [], Never;
     SYS_mincore: Logged, [PerPage { at: 2, len: 1 }], Never, own;
     SYS_msync: Logged, [], Never;
     SYS_mlock: Logged, [], Never, own;
@@ -178,6 +184,12 @@ pub static TABLE: &[Description] = calls! {
     // Tasks.
     SYS_clone: Performed(P::Clone), [], Never;
     SYS_clone3: Performed(P::Clone), [], Never;
+    SYS_fork: Performed(P::Clone), [], Never;
+    SYS_vfork: Performed(P::Clone), [], Never;
+    SYS_execve: Performed(P::Execute), [], Never;
+    SYS_execveat: Performed(P::Execute), [], Never;
+    SYS_wait4: Logged, [Fixed(1, 4), Fixed(3, 144)], Children;
+    SYS_waitid: Logged, [Fixed(2, 128), Fixed(4, 144)], Children;
     SYS_exit: Performed(P::Exit), [], Never;
     SYS_exit_group: Performed(P::ExitGroup), [], Never;
     SYS_set_tid_address: Performed(P::Same), [], Never, own;
@@ -271,8 +283,9 @@ pub(super) fn undescribed(number: u64) -> Option<&'static str> {
         ($($constant:ident)*) => { &[$((libc::$constant as u64, stringify!($constant))),*] };
     }
     const NAMES: &[(u64, &str)] = names! {
-        SYS_fork SYS_vfork SYS_execve SYS_execveat SYS_wait4 SYS_waitid SYS_select SYS_pselect6 SYS_epoll_pwait2
-        SYS_shmget SYS_shmat SYS_shmctl SYS_shmdt SYS_semget SYS_semop SYS_semctl SYS_semtimedop SYS_msgget SYS_msgsnd
+        SYS_select SYS_pselect6 SYS_epoll_pwait2
+       
+        SYS_shmctl SYS_semget SYS_semop SYS_semctl SYS_semtimedop SYS_msgget SYS_msgsnd
         SYS_msgrcv SYS_msgctl SYS_mq_open SYS_mq_unlink SYS_mq_timedsend SYS_mq_timedreceive SYS_mq_notify
         SYS_mq_getsetattr SYS_pause SYS_alarm SYS_getitimer SYS_setitimer SYS_timer_create SYS_timer_settime
         SYS_timer_gettime SYS_timer_delete SYS_timer_getoverrun SYS_signalfd SYS_signalfd4 SYS_rt_sigsuspend
@@ -281,8 +294,7 @@ pub(super) fn undescribed(number: u64) -> Option<&'static str> {
         SYS_setsid SYS_setuid SYS_setgid SYS_setreuid SYS_setregid
         SYS_setresuid SYS_setresgid SYS_setgroups SYS_capget SYS_capset SYS_unshare SYS_setns SYS_chroot
         SYS_pivot_root SYS_mbind SYS_set_mempolicy SYS_get_mempolicy SYS_move_pages
-        SYS_migrate_pages SYS_mlockall SYS_munlockall SYS_remap_file_pages SYS_pkey_mprotect SYS_pkey_alloc
-        SYS_pkey_free SYS_get_robust_list SYS_futex_waitv SYS_sched_setscheduler SYS_sched_setparam SYS_sched_setattr
+        SYS_migrate_pages SYS_mlockall SYS_munlockall SYS_remap_file_pages SYS_get_robust_list SYS_futex_waitv SYS_sched_setscheduler SYS_sched_setparam SYS_sched_setattr
         SYS_sched_getattr SYS_sched_rr_get_interval SYS_fanotify_init SYS_fanotify_mark SYS_name_to_handle_at
         SYS_open_by_handle_at SYS_fsopen SYS_fsmount SYS_open_tree SYS_move_mount SYS_mount_setattr SYS_memfd_secret
         SYS_landlock_create_ruleset SYS_landlock_add_rule SYS_landlock_restrict_self SYS_add_key SYS_request_key

@@ -40,6 +40,7 @@ impl Display for Description<'_> {
             Event::Counter(counter) => write!(f, "reads the time-stamp counter at {}", counter.position),
             Event::Syscall(syscall) => describe_syscall(syscall, self.names, f),
             Event::Signal(signal) => describe_signal(signal, f),
+            Event::Killed(task) => write!(f, "the process of {task} is killed"),
             Event::Ended(ending) => describe_ending(ending, f),
         }
     }
@@ -86,6 +87,10 @@ fn describe_syscall(syscall: &Syscall, names: Names, f: &mut Formatter<'_>) -> f
         }
         Effect::Unmap(len) => write!(f, ", unmaps {len:#x} bytes")?,
         Effect::Spawned(task) => write!(f, ", creates {task}")?,
+        Effect::Executed(image) => {
+            f.write_str(", ")?;
+            describe_image(image, f)?;
+        }
     }
     write!(f, ", at {}", syscall.position)
 }

@@ -39,6 +39,8 @@ pub struct Part {
 #[derive(Debug, Default)]
 pub(super) struct Inodes {
     by_identity: HashMap<Identity, Known>,
+    /// Segments of shared memory.
+    segments: HashMap<Identity, Inode>,
 }
 
 /// What the trace tells of a mapped file.
@@ -69,11 +71,11 @@ impl Inodes {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
         let (stamp, size) = (Stamp::of(&metadata), metadata.len());
-        let number = self.by_identity.len() as u32;
+        let number = self.next();
         let known = match self.by_identity.entry(identity(&metadata)) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => place.insert(Known {
-                inode: Inode(number),
+                inode: number,
                 file: Arc::new(file),
                 stamp,
                 stored: false,
@@ -108,6 +110,31 @@ impl Inodes {
             stored: part.stored,
             loads,
         })
+    }
+
+    fn next(&self) -> Inode {
+        Inode((self.by_identity.len() + self.segments.len()) as u32)
+    }
+
+    /// See [`super::log::Log::map_segment`].
+    pub(super) fn map_segment<E>(
+        &mut self,
+        files: &mut MappedFiles,
+        identity: Identity,
+        len: u64,
+        contents: impl FnOnce() -> Result<Vec<u8>, E>,
+    ) -> Result<Backing, E> {
+        let mut loads = Vec::new();
+        let number = self.next();
+        let inode = match self.segments.entry(identity) {
+            Entry::Occupied(inode) => *inode.get(),
+            Entry::Vacant(place) => {
+                let file = files.capture(Path::new("shared memory"), contents()?);
+                loads.push(Load { at: 0, contents: FileRange { file, offset: 0, len } });
+                *place.insert(number)
+            }
+        };
+        Ok(Backing { inode, size: len, offset: 0, len, stored: true, loads })
     }
 
     /// See [`super::log::Log::before_change`].

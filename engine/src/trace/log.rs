@@ -128,6 +128,20 @@ impl Log {
         self.inodes.map(&mut self.files, path, file, part)
     }
 
+    /// The program attaches a segment of System V shared memory (shmat(2)), whose contents are asked for if replay does not
+    /// know them.
+    ///
+    /// # Errors
+    /// Why `contents` has none.
+    pub fn map_segment<E>(
+        &mut self,
+        identity: Identity,
+        len: u64,
+        contents: impl FnOnce() -> Result<Vec<u8>, E>,
+    ) -> Result<Backing, E> {
+        self.inodes.map_segment(&mut self.files, identity, len, contents)
+    }
+
     /// The program is about to change a file: if it is one that has been mapped, its contents so far are kept.
     pub fn before_change(&mut self, identity: Identity) -> bool {
         self.inodes.before_change(&mut self.files, identity)

@@ -49,7 +49,7 @@ impl Recorder<'_> {
         }
         let position = self.clock.position(&call.registers);
         if self.may_stay(id, description, &call) {
-            return match self.enter(id, stopped, &call)? {
+            return match self.enter(id, stopped, &call, description)? {
                 Some((stopped, result)) => {
                     let writes = self.outputs(id, description, &call, &outputs::Before::default(), result)?;
                     self.conclude(id, stopped, &call, position, result, writes)
@@ -71,7 +71,7 @@ impl Recorder<'_> {
         self.conclude(id, stopped, &call, position, result, writes)
     }
 
-    fn outputs(
+    pub(super) fn outputs(
         &mut self,
         id: TaskId,
         description: &Description,

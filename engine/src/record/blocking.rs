@@ -68,6 +68,7 @@ impl Recorder<'_> {
             Block::Never | Block::Inside => return Ok(None),
             Block::Readable(fd) => (args[fd], libc::POLLIN, libc::SO_RCVTIMEO),
             Block::Writable(fd) => (args[fd], libc::POLLOUT, libc::SO_SNDTIMEO),
+            Block::Either(fd) => (args[fd], libc::POLLIN | libc::POLLOUT, libc::SO_SNDTIMEO),
             Block::Epoll => {
                 let timeout = args[3] as i32;
                 if timeout == 0 {
@@ -78,6 +79,12 @@ impl Recorder<'_> {
                     ..one(args[0], libc::POLLIN, None)
                 }));
             }
+            Block::EpollPwait2 => {
+                let Some(timeout) = self.limit(args[3], 1) else { return Ok(None) };
+                return Ok(Some(Watch { timeout, ..one(args[0], libc::POLLIN, None) }));
+            }
+            Block::Select => return Ok(self.select_watch(&args, self.limit(args[4], 1000))),
+            Block::Pselect => return Ok(self.select_watch(&args, self.limit(args[4], 1))),
             Block::Poll | Block::Ppoll => return self.poll_watch(id, description, &args),
         };
         let pid = self.living();
@@ -103,6 +110,39 @@ impl Recorder<'_> {
         }
         let Ok(fds) = self.memory.bytes(args[0], args[1] as usize * 8) else { return Ok(None) };
         Ok(Some(Watch { fds, count: args[1], timeout, socket_limit: None }))
+    }
+
+    /// The time limit at an address: seconds, and parts of a second in units of so many nanoseconds. The inner is none
+    /// without a limit; the outer if the call does not wait, or is wrong, which the kernel will say.
+    fn limit(&self, address: u64, unit: i64) -> Option<Option<[u8; 16]>> {
+        if address == 0 {
+            return Some(None);
+        }
+        let at = time::timespec_at(&self.memory, address).ok()?;
+        let parts = at.tv_nsec.checked_mul(unit).filter(|parts| *parts >= 0)?;
+        let second = time::SECOND.cast_signed();
+        let limit = timespec { tv_sec: at.tv_sec.checked_add(parts / second)?, tv_nsec: parts % second };
+        (limit.tv_sec >= 0 && (limit.tv_sec, limit.tv_nsec) != (0, 0)).then(|| Some(time::bytes(&limit)))
+    }
+
+    /// What select(2) waits for.
+    fn select_watch(&self, args: &[u64; 6], limit: Option<Option<[u8; 16]>>) -> Option<Watch> {
+        let timeout = limit?;
+        // As poll(2) reports it: that a peer has hung up, it reports always.
+        let sets = [(args[1], libc::POLLIN), (args[2], libc::POLLOUT), (args[3], libc::POLLPRI)];
+        // The kernel looks at no more than there are.
+        let count = usize::try_from(args[0] as i32).ok()?.min(scratch::MOST as usize);
+        let sets = sets.map(|(set, events)| {
+            let bytes = if set == 0 { Vec::new() } else { self.memory.available(set, count.div_ceil(8)) };
+            (bytes, events)
+        });
+        let events = |fd: usize| {
+            let has = |set: &[u8]| set.get(fd / 8).is_some_and(|byte| byte >> (fd % 8) & 1 != 0);
+            sets.iter().filter(|(set, _)| has(set)).fold(0, |all, (_, events)| all | events)
+        };
+        let watched = (0..count).filter(|&fd| events(fd) != 0);
+        let fds: Vec<u8> = watched.flat_map(|fd| pollfd(fd as u64, events(fd))).collect();
+        Some(Watch { count: fds.len() as u64 / 8, fds, timeout, socket_limit: None })
     }
 
     /// Wait for what a call needs: a look first, then in the kernel.
@@ -320,12 +360,27 @@ impl Recorder<'_> {
         match description.block {
             Block::Poll => args[2] = 0,
             Block::Epoll => args[3] = 0,
-            Block::Ppoll => {
+            // The time that is left is told to the program as well.
+            Block::Select | Block::Pselect if call.wait == Waited::TimedOut => {
+                self.memory.write(args[4], &[0; 16])?;
+            }
+            Block::Ppoll | Block::Select | Block::Pselect | Block::EpollPwait2 => {
                 let Some(base) = Area::scratch(id.0) else { return Ok(None) };
                 self.memory.write(base + scratch::ZERO, &[0; 16])?;
-                args[2] = base + scratch::ZERO;
+                let limit = match description.block {
+                    Block::Ppoll => 2,
+                    Block::EpollPwait2 => 3,
+                    _ => 4,
+                };
+                args[limit] = base + scratch::ZERO;
             }
-            Block::Never | Block::Inside | Block::Readable(_) | Block::Writable(_) => return Ok(None),
+            // Those that are there: for more than one it would wait once more.
+            Block::Readable(_) if call.number() == libc::SYS_recvmmsg as u64 => {
+                args[3] |= libc::MSG_WAITFORONE as u64;
+            }
+            Block::Never | Block::Inside | Block::Readable(_) | Block::Writable(_) | Block::Either(_) => {
+                return Ok(None);
+            }
         }
         let mut registers = call.registers;
         registers.set_args(args);
@@ -339,13 +394,20 @@ pub(super) fn interrupted(result: i64) -> bool {
     (-516..=-512).contains(&result)
 }
 
-/// Whether a call says itself that it must not wait (`MSG_DONTWAIT`, `RWF_NOWAIT`).
+/// Whether a call says itself that it must not wait.
 fn dont_wait(call: &Call) -> bool {
+    /// Calls, their arguments with flags, and the flag that says so.
+    const FLAGS: &[(i64, usize, u32)] = &[
+        (libc::SYS_recvfrom, 3, libc::MSG_DONTWAIT as u32),
+        (libc::SYS_sendto, 3, libc::MSG_DONTWAIT as u32),
+        (libc::SYS_recvmsg, 2, libc::MSG_DONTWAIT as u32),
+        (libc::SYS_sendmsg, 2, libc::MSG_DONTWAIT as u32),
+        (libc::SYS_recvmmsg, 3, libc::MSG_DONTWAIT as u32),
+        (libc::SYS_sendmmsg, 3, libc::MSG_DONTWAIT as u32),
+        (libc::SYS_preadv2, 5, libc::RWF_NOWAIT as u32),
+        (libc::SYS_pwritev2, 5, libc::RWF_NOWAIT as u32),
+        (libc::SYS_vmsplice, 3, libc::SPLICE_F_NONBLOCK),
+    ];
     let args = call.args();
-    let flags = match call.number() as i64 {
-        libc::SYS_recvfrom | libc::SYS_sendto => args[3],
-        libc::SYS_recvmsg | libc::SYS_sendmsg => args[2],
-        _ => return false,
-    };
-    flags as i32 & libc::MSG_DONTWAIT != 0
+    FLAGS.iter().any(|(number, at, flag)| *number as u64 == call.number() && args[*at] as u32 & flag != 0)
 }

@@ -1,5 +1,6 @@
 //! What the kernel has written into the program's memory.
 
+use super::blocking;
 use crate::Error;
 use crate::syscalls::{Answer, Description, Out, encoded_size};
 use crate::trace::event::Write;
@@ -97,6 +98,9 @@ struct Writes<'a> {
     list: Vec<Write>,
 }
 
+/// What an interrupted call returns that the kernel does not restart.
+const EINTR: i64 = -(libc::EINTR as i64);
+
 impl Writes<'_> {
     fn all(&mut self, outs: &[Out]) -> Result<(), Failure> {
         outs.iter().try_for_each(|out| match (out, u64::try_from(self.result)) {
@@ -113,6 +117,9 @@ impl Writes<'_> {
                     Err(Failure::Undescribed(format!("{} {command:#x}", commands.what)))
                 }
             },
+            (Out::Array { .. }, Err(_)) if self.result == EINTR || blocking::interrupted(self.result) => {
+                self.one(out, 0)
+            }
             (_, Err(_)) => Ok(()),
             (out, Ok(result)) => self.one(out, result),
         })

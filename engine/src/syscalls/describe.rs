@@ -128,7 +128,7 @@ pub enum Out {
     },
     /// At argument `.0`, `.1` bytes.
     Fixed(usize, u64),
-    /// At `at`, an array of `count` (an argument) items of `size` bytes.
+    /// At `at`, an array of `count` (an argument) items of `size` bytes; even if a signal interrupts the call.
     Array {
         /// Pointer.
         at: usize,

@@ -261,7 +261,7 @@ pub static TABLE: &[Description] = calls! {
     SYS_execve: Unsupported, [], Never;
     SYS_execveat: Unsupported, [], Never;
     SYS_wait4: Logged, [Fixed(1, 4), Fixed(3, 144)], Inside;
-    SYS_waitid: Logged, [Fixed(2, 28), Fixed(4, 144)], Inside;
+    SYS_waitid: Logged, [Always(2, 28), Fixed(4, 144)], Inside;
     SYS_unshare: Logged, [Commands(&UNSHARE)], Never;
     SYS_kcmp: Logged, [], Never;
     SYS_set_tid_address: Performed(P::Same), [], Never, own;

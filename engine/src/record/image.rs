@@ -11,7 +11,7 @@ use crate::Error;
 use crate::trace::event::{Backing, Image, Mapping, Registers, Write};
 use crate::trace::inodes::Part;
 use crate::trace::log::Log;
-use crate::tracee::{Line, Memory, PAGE, TASK_SIZE, os};
+use crate::tracee::{Line, Memory, PAGE, TASK_SIZE, os, stack_limit};
 
 /// The image of a process that has just been executed. Its files go into the log.
 pub(super) fn image(
@@ -34,7 +34,7 @@ pub(super) fn image(
             start: line.start,
             len: line.end - line.start,
             prot: line.prot,
-            room: if stack { stack_limit().saturating_sub(line.end - line.start) } else { 0 },
+            room: if stack { stack_limit(memory.pid())?.saturating_sub(line.end - line.start) } else { 0 },
             file,
         });
         // The kernel has written: the stack from its pointer on; and zeros behind the file's part of a data segment.
@@ -58,14 +58,6 @@ fn belongs(line: &Line) -> bool {
     let ours = line.start >= AREA as u64 && line.start < (AREA + AREA_LEN) as u64;
     let kernel = line.path.to_str().is_some_and(|path| path.starts_with("[v"));
     !ours && !kernel && line.start < TASK_SIZE
-}
-
-/// How large the stack may grow, in bytes (getrlimit(2), `RLIMIT_STACK`). The program has inherited our limit.
-fn stack_limit() -> u64 {
-    /// Programs without a limit have at least this much free address space there (arch/x86/mm/mmap.c).
-    const GAP: u64 = 128 << 20;
-    nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_STACK)
-        .map_or(8 << 20, |(soft, _)| soft.min(GAP))
 }
 
 fn file(line: &Line, pid: Pid, log: &mut Log) -> Result<Backing, Error> {

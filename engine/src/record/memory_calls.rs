@@ -41,7 +41,7 @@ impl Recorder<'_> {
         let shared = flags & libc::MAP_TYPE != libc::MAP_PRIVATE;
         let position = self.clock.position(&call.registers);
         let (stopped, result) = self.run_to_exit(id, stopped)?;
-        self.sharing |= shared;
+        self.sharing.made |= shared;
         let effect = if failed(result) || flags & libc::MAP_ANONYMOUS != 0 {
             Effect::None
         } else {
@@ -108,7 +108,7 @@ impl Recorder<'_> {
             return self.skip(id, stopped, call, -i64::from(libc::EINVAL), Vec::new());
         }
         let (stopped, result) = self.run_to_exit(id, stopped)?;
-        self.sharing = true;
+        self.sharing.made = true;
         let line = if failed(result) { None } else { line_of(stopped.tid(), result.cast_unsigned())? };
         let effect = match line {
             Some(line) => {

@@ -9,6 +9,8 @@ use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 use rrtest_preload::layout::{Kind as TickKind, SYS_HELLO, SYS_TICK};
 
 use super::fds::Fds;
+use super::inherit::Holders;
+use super::sharing::Sharing;
 use super::tasks::{Call, Hold, Origin, Space, Task, Waited as CallWait};
 use super::{Options, image, time};
 use crate::clock::Clock;
@@ -19,7 +21,7 @@ use crate::schedule::deadline::Deadlines;
 use crate::schedule::futex::FutexTable;
 use crate::schedule::{self, Operation, Point, Strategy, Why};
 use crate::task::TaskId;
-use crate::trace::event::{Event, Stream};
+use crate::trace::event::{Event, Stream, Write};
 use crate::trace::log::Log;
 use crate::tracee::{self, Heartbeat, Launched, Leash, Resume, Running, Stop, Stopped, Wait, Waited};
 
@@ -49,8 +51,10 @@ pub(super) struct Recorder<'a> {
     pub(super) current: Option<TaskId>,
     /// Processes that have ended.
     pub(super) ended: Vec<Pid>,
-    /// The program has made a shared mapping.
-    pub(super) sharing: bool,
+    pub(super) sharing: Sharing,
+    pub(super) holders: Holders,
+    /// What ending tasks have left in the memory of others, to be logged behind their ends.
+    pub(super) inherited: Vec<(TaskId, Vec<Write>)>,
     /// A task has become able to run since the last decision.
     pub(super) woken: bool,
 }
@@ -113,7 +117,9 @@ impl<'a> Recorder<'a> {
             spaces: 1,
             current: None,
             ended: Vec::new(),
-            sharing: false,
+            sharing: Sharing::default(),
+            holders: Holders::default(),
+            inherited: Vec::new(),
             woken: false,
         };
         let space = Rc::new(Space { number: 0, memory });
@@ -134,6 +140,7 @@ impl<'a> Recorder<'a> {
             name,
             hold: Hold::Ready(task),
             clear_tid,
+            robust_list: 0,
             boundary: (registers.ip(), registers.sp()),
             deferred: Vec::new(),
             arrived: None,

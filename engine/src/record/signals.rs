@@ -57,6 +57,9 @@ impl Recorder<'_> {
             self.log.push(signal(None));
             let pid = self.task(id).pid;
             if pid != self.root() {
+                let writes = self.robust_exit(&self.members(pid));
+                self.log_written(id, writes);
+                self.log_inherited();
                 stopped.resume(Resume::Freely, number)?;
                 self.process_ended(pid)?;
                 return Ok(Next::Decide(Why::Exited, None));

@@ -38,6 +38,8 @@ pub(super) struct Task {
     pub(super) hold: Hold,
     /// Where the kernel writes a zero, and wakes a waiter, when the task ends (set_tid_address(2)); 0 for nowhere.
     pub(super) clear_tid: u64,
+    /// The head of its robust futexes (set_robust_list(2)); 0 for none.
+    pub(super) robust_list: u64,
     /// Where it was when it was last at a point that replay can find: instruction and stack pointer.
     pub(super) boundary: (u64, u64),
     /// Signals that arrived where replay could not find the place; they are sent again at the next boundary.

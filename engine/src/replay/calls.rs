@@ -37,19 +37,20 @@ impl Replayer<'_> {
             );
         }
         self.check(&call.position, &registers)?;
-        let class = describe(call.number).map(|description| description.class);
+        let class =
+            describe(call.number).map(|description| description.class_for(&self.space().memory, &call.args));
         match class {
             Some(Class::Performed(performance)) if !failed(call.result) => {
                 self.perform(stopped, &registers, call, performance)
             }
-            Some(_) => {
+            _ => {
                 self.write(call)?;
                 self.change_file(call)?;
+                self.limit_stack(&stopped, call)?;
                 self.output(call);
                 self.note_name(call);
                 self.skip(stopped, registers, call.result)
             }
-            None => Err(self.misplaced("a known system call", &syscalls::name(call.number))),
         }
     }
 
@@ -121,8 +122,14 @@ impl Replayer<'_> {
                 self.set(Hold::Ready(stopped));
                 Ok(())
             }
-            Performance::Exit => self.exit(stopped, (a & 0xff) as i32),
-            Performance::ExitGroup => self.exit_group(stopped, (a & 0xff) as i32),
+            Performance::Exit => {
+                self.write(call)?;
+                self.exit(stopped, (a & 0xff) as i32)
+            }
+            Performance::ExitGroup => {
+                self.write(call)?;
+                self.exit_group(stopped, (a & 0xff) as i32)
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use super::files::{Files, Place};
 use crate::Error;
 use crate::trace::Source;
 use crate::trace::event::{Image, Mapping};
-use crate::tracee::{Memory, Stopped};
+use crate::tracee::{Memory, Stopped, set_stack_limit};
 
 /// Give an empty process the memory and registers of `image`.
 pub(super) fn fill(
@@ -35,10 +35,12 @@ fn map(
     files: &mut Files,
     trace: &dyn Source,
 ) -> Result<Stopped, Error> {
-    let room = mapping.room.min(mapping.start);
-    let (start, len) = (mapping.start - room, mapping.len.saturating_add(room));
-    let place = Place { address: start, len, prot: mapping.prot as u64 };
-    let flags = libc::MAP_PRIVATE | libc::MAP_NORESERVE;
+    let place = Place { address: mapping.start, len: mapping.len, prot: mapping.prot as u64 };
+    let mut flags = libc::MAP_PRIVATE | libc::MAP_NORESERVE;
+    if mapping.room > 0 {
+        flags |= libc::MAP_GROWSDOWN;
+        set_stack_limit(task.tid(), mapping.len.saturating_add(mapping.room))?;
+    }
     match &mapping.file {
         Some(backing) => files.map(task, memory, backing, place, flags, trace),
         None => place.map_anonymous(task, flags),

@@ -4,7 +4,7 @@ use super::files::Place;
 use super::replayer::Replayer;
 use crate::error::Error;
 use crate::trace::event::{Effect, Syscall};
-use crate::tracee::{Registers, Stopped};
+use crate::tracee::{Registers, Stopped, set_stack_limit};
 
 impl Replayer<'_> {
     /// mmap(2): at the recorded address.
@@ -91,6 +91,21 @@ impl Replayer<'_> {
             args[4] = result;
         }
         self.substitute(stopped, registers, call, libc::SYS_mremap as u64, args)
+    }
+
+    /// setrlimit(2), prlimit64(2): the stack grows as far as it did.
+    pub(super) fn limit_stack(&self, stopped: &Stopped, call: &Syscall) -> Result<(), Error> {
+        let [first, second, third, ..] = call.args;
+        let (resource, new) = match call.number as i64 {
+            libc::SYS_setrlimit => (first, second),
+            // Of itself: whose limits else it sets is not looked at.
+            libc::SYS_prlimit64 if first == 0 => (second, third),
+            _ => return Ok(()),
+        };
+        if resource != u64::from(libc::RLIMIT_STACK) || new == 0 || call.result != 0 {
+            return Ok(());
+        }
+        set_stack_limit(stopped.tid(), self.space().memory.u64(new)?)
     }
 
     /// What a call changed of files that are mapped.

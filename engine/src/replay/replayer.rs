@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
 use crate::error::{Divergence, Error};
 use crate::task::TaskId;
-use crate::trace::event::{Counter, Event, Position, Signal};
+use crate::trace::event::{Counter, Event, Position, Signal, Written};
 use crate::trace::{Source, TraceError};
 use crate::tracee::{
     Heartbeat, Launched, Leash, Memory, Registers, Resume, Running, Stop, Stopped, THREAD_NAME, Wait, Waited,
@@ -133,6 +133,7 @@ impl<'a> Replayer<'a> {
                 }
                 Event::Syscall(call) => self.syscall(&call)?,
                 Event::Signal(signal) => self.signal(&signal)?,
+                Event::Written(written) => self.written(&written)?,
                 Event::Killed(task) => self.kill(task)?,
                 Event::Ended(ending) => {
                     self.check_ending(&ending)?;
@@ -181,6 +182,14 @@ impl<'a> Replayer<'a> {
 
     pub(super) fn signal_is_next(&mut self) -> bool {
         matches!(self.events.peek(), Some(Ok(Event::Signal(signal))) if !signal.fault)
+    }
+
+    /// The kernel wrote memory.
+    fn written(&self, written: &Written) -> Result<(), Error> {
+        let Some(task) = self.tasks.get(written.task.0 as usize) else {
+            return Err(self.misplaced("a task", &written.task.to_string()));
+        };
+        written.writes.iter().try_for_each(|write| task.space.memory.write(write.address, &write.bytes))
     }
 
     /// The timeslice is shortened: its end is so many ticks away.
@@ -296,6 +305,13 @@ impl<'a> Replayer<'a> {
         if signal.handler.is_none() {
             let pid = self.task().pid;
             if pid != self.tasks[0].pid {
+                // As long as its memory is there.
+                while let Some(Ok(Event::Written(written))) =
+                    self.events.next_if(|event| matches!(event, Ok(Event::Written(_))))
+                {
+                    self.index += 1;
+                    self.written(&written)?;
+                }
                 return self.kill_process(pid, Some(stopped.tid()));
             }
             self.killed_by = Some(signal.number);

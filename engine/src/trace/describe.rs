@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use nix::errno::Errno;
 use nix::sys::signal::Signal as SignalName;
 
-use super::event::{Backing, Effect, Event, FileChange, Image, Position, Signal, Stream, Syscall, Write};
+use super::event::{Backing, Effect, Event, FileChange, Image, Position, Signal, Stream, Syscall, Write, Written};
 use crate::ending::Ending;
 
 /// How many of a system call's writes are described one by one.
@@ -40,6 +40,9 @@ impl Display for Description<'_> {
             Event::Counter(counter) => write!(f, "reads the time-stamp counter at {}", counter.position),
             Event::Syscall(syscall) => describe_syscall(syscall, self.names, f),
             Event::Signal(signal) => describe_signal(signal, f),
+            Event::Written(Written { task, writes }) => {
+                write!(f, "the kernel writes {} times to the memory of {task}", writes.len())
+            }
             Event::Killed(task) => write!(f, "the process of {task} is killed"),
             Event::Ended(ending) => describe_ending(ending, f),
         }

@@ -35,6 +35,8 @@ pub enum Event {
     Counter(Counter),
     /// A signal reached the running task.
     Signal(Signal),
+    /// The kernel wrote memory in the middle of a call, or as a task ended.
+    Written(Written),
     /// The process of this task was killed (SIGKILL), wherever its tasks were.
     Killed(TaskId),
     /// The program ended. The last event.
@@ -50,7 +52,7 @@ impl Event {
             Self::Syscall(syscall) => Some(&syscall.position),
             Self::Counter(counter) => Some(&counter.position),
             Self::Signal(signal) => Some(&signal.position),
-            Self::Image(_) | Self::Run { .. } | Self::Cut(_) | Self::Killed(_) | Self::Ended(_) => None,
+            Self::Image(_) | Self::Run { .. } | Self::Cut(_) | Self::Killed(_) | Self::Written(_) | Self::Ended(_) => None,
         }
     }
 
@@ -60,7 +62,7 @@ impl Event {
             Self::Syscall(syscall) => Some(&mut syscall.position),
             Self::Counter(counter) => Some(&mut counter.position),
             Self::Signal(signal) => Some(&mut signal.position),
-            Self::Image(_) | Self::Run { .. } | Self::Cut(_) | Self::Killed(_) | Self::Ended(_) => None,
+            Self::Image(_) | Self::Run { .. } | Self::Cut(_) | Self::Killed(_) | Self::Written(_) | Self::Ended(_) => None,
         }
     }
 }
@@ -103,6 +105,15 @@ pub struct Write {
     /// What.
     #[serde(with = "bytes")]
     pub bytes: Vec<u8>,
+}
+
+/// What appeared in the memory of a task other than by its own doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// Whose memory.
+    pub task: TaskId,
+    /// What.
+    pub writes: Vec<Write>,
 }
 
 /// What a system call did beyond its result and its writes.
@@ -186,7 +197,7 @@ pub struct Mapping {
     pub len: u64,
     /// `PROT_*` of mmap(2).
     pub prot: i32,
-    /// How many bytes it may grow downwards (the stack).
+    /// How many bytes it may grow downwards (the stack), as far as nothing else is there.
     pub room: u64,
     /// Its contents; none means zeros.
     pub file: Option<Backing>,

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::event::{
     Backing, Counter, Effect, Event, FileChange, FileId, FileRange, Handler, Image, Inode, Load, Mapping,
-    Position, Registers, Signal, Stream, Syscall, Write,
+    Position, Registers, Signal, Stream, Syscall, Write, Written,
 };
 use crate::ending::{Ending, Frame, TaskState};
 use crate::task::TaskId;
@@ -47,6 +47,7 @@ pub(super) fn every_kind() -> Vec<Event> {
         Event::Tick(position(u64::MAX)),
         Event::Entered(position(3)),
         Event::Cut(u64::MAX),
+        Event::Written(Written { task: TaskId(3), writes: vec![write.clone()] }),
         Event::Counter(Counter { position: position(4), value: u64::MAX }),
         Event::Signal(signal(None)),
         Event::Signal(signal(Some(Handler { registers, frame: write }))),

@@ -17,6 +17,7 @@ mod rebuild;
 mod registers;
 mod remote;
 mod settle;
+mod stack;
 mod status;
 mod task;
 
@@ -33,6 +34,7 @@ pub use rebuild::{another, rebuild};
 pub use registers::Registers;
 pub use remote::remote;
 pub use settle::{Settled, settle};
+pub use stack::{set_stack_limit, stack_limit};
 pub use status::{Disposition, State, being_killed, comm, disposition, state};
 pub use task::{Death, Resume, Running, Stop, Stopped, Wait, Waited, wait_any};
 

@@ -29,7 +29,7 @@ static void work(struct shared *at, int me) {
     // Takes turns with the other one.
     for (int i = 0; i < 10; i++) {
         while (__sync_fetch_and_add(&at->turn, 0) % 2 != me)
-            syscall(SYS_futex, &at->turn, FUTEX_WAIT, 2 * i + 1 - me, 0, 0, 0);
+            syscall(SYS_futex, &at->turn, FUTEX_WAIT, 2 * i - 1 + me, 0, 0, 0);
         at->log[at->end++] = 'a' + me;
         __sync_fetch_and_add(&at->turn, 1);
         syscall(SYS_futex, &at->turn, FUTEX_WAKE, 100, 0, 0, 0);
@@ -56,7 +56,7 @@ int main(void) {
     int memory = memfd_create("shared", 0);
     CHECK(ftruncate(memory, PAGE) == 0);
     meet("memory file", mmap(0, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0), memory);
-    int fd = open("meet", O_CREAT | O_RDWR, 0600);
+    int fd = open("meet", O_CREAT | O_TRUNC | O_RDWR, 0600);
     CHECK(ftruncate(fd, PAGE) == 0);
     meet("file", mmap(0, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), fd);
     // The child writes the file that the parent has mapped.

@@ -99,7 +99,11 @@ impl Recorder<'_> {
         writes: Vec<Write>,
     ) -> Flow<Next> {
         self.note(id, call, result);
-        self.finish(id, stopped, call, position, result, writes, Effect::None)
+        let next = self.finish(id, stopped, call, position, result, writes, Effect::None)?;
+        if result == 0 && kills(call) {
+            self.look_for_killed()?;
+        }
+        Ok(next)
     }
 
     /// Have the kernel make a call, and wait for its end. A call whose descriptors have been waited for must not wait
@@ -261,6 +265,17 @@ impl Recorder<'_> {
         let living = self.tasks.iter().find(|t| !matches!(t.hold, Hold::Gone));
         living.unwrap_or(&self.tasks[0]).tid
     }
+}
+
+/// Whether a call sends SIGKILL.
+fn kills(call: &Call) -> bool {
+    let args = call.args();
+    let signal = match call.number() as i64 {
+        libc::SYS_kill | libc::SYS_tkill | libc::SYS_rt_sigqueueinfo | libc::SYS_pidfd_send_signal => args[1],
+        libc::SYS_tgkill | libc::SYS_rt_tgsigqueueinfo => args[2],
+        _ => return false,
+    };
+    signal as i32 == libc::SIGKILL
 }
 
 /// The descriptor that a call fills from another.

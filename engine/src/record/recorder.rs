@@ -21,7 +21,9 @@ use crate::schedule::{self, Operation, Point, Strategy, Why};
 use crate::task::TaskId;
 use crate::trace::event::{Event, Stream};
 use crate::trace::log::Log;
-use crate::tracee::{self, Heartbeat, Launched, Leash, Resume, Running, Stop, Stopped, Wait, Waited};
+use crate::tracee::{
+    self, Death, Heartbeat, Launched, Leash, Resume, Running, State, Stop, Stopped, Wait, Waited, state,
+};
 
 /// A recording in the making.
 pub(super) struct Recorder<'a> {
@@ -342,6 +344,10 @@ impl<'a> Recorder<'a> {
                 Waited::NotYet if self.over()? => {
                     let spins = since.elapsed() > Duration::from_secs(1) && self.clock.left() == before;
                     return self.ran_too_long(id, running, before, spins);
+                }
+                // The kernel keeps back the end of a process's first thread until all are gone.
+                Waited::NotYet if state(tid) == State::Dead => {
+                    return self.died(id, Death::Killed(libc::SIGKILL));
                 }
                 Waited::NotYet => {}
             }

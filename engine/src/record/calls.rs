@@ -258,13 +258,6 @@ impl Recorder<'_> {
             }
         }
     }
-
-    /// A living task's id: `/proc` has nothing to tell of the files and memory of a first task that has ended before the
-    /// others.
-    pub(super) fn living(&self) -> nix::unistd::Pid {
-        let living = self.tasks.iter().find(|t| !matches!(t.hold, Hold::Gone));
-        living.unwrap_or(&self.tasks[0]).tid
-    }
 }
 
 /// Whether a call sends SIGKILL.

@@ -170,3 +170,26 @@ fn a_call_that_cannot_be_recorded_is_named() {
     let recording = record(&path, &[], directory.path(), StrategyName::Fair, 0);
     assert_eq!(recording.ending, Ending::Unsupported { what, task, name });
 }
+
+#[test]
+fn processes_fork_and_are_waited_for() {
+    check("forks", &["forks"], &Ending::Exited(0));
+    check("forks", &["orphans"], &Ending::Exited(0));
+}
+
+#[test]
+fn processes_borrow_memory_and_execute_programs() {
+    check("forks", &["vforks"], &Ending::Exited(0));
+    check("forks", &["itself"], &Ending::Exited(0));
+}
+
+#[test]
+fn a_program_takes_the_place_of_several_threads() {
+    check("forks", &["exec"], &Ending::Exited(0));
+    check("forks", &["exec-other"], &Ending::Exited(0));
+}
+
+#[test]
+fn processes_are_killed() {
+    check("forks", &["kills"], &Ending::Exited(0));
+}

@@ -18,7 +18,7 @@ impl Recorder<'_> {
         let Some(description) = describe(number) else {
             return self.skip(id, stopped, &call, -i64::from(libc::ENOSYS), Vec::new());
         };
-        match description.class_for(&self.memory, &call.args()) {
+        match description.class_for(&self.space(id).memory, &call.args()) {
             Class::Unsupported => self.unsupported(id, description.name()),
             Class::Refused(errno) => self.skip(id, stopped, &call, -i64::from(errno), Vec::new()),
             Class::Emulated(emulation) => self.emulate(id, stopped, call, emulation),
@@ -29,15 +29,15 @@ impl Recorder<'_> {
 
     /// A call that the kernel does and replay reads from the log.
     fn logged(&mut self, id: TaskId, stopped: Stopped, call: Call, description: &Description) -> Flow<Next> {
-        if let Some(stream) = self.output_stream(&call)
-            && let Some(bytes) = syscalls::gathered(&self.memory, call.number(), &call.args())
+        if let Some(stream) = self.output_stream(id, &call)
+            && let Some(bytes) = syscalls::gathered(&self.space(id).memory, call.number(), &call.args())
         {
             let result = bytes.len() as i64;
             self.output.push((stream, bytes));
             return self.skip_with(id, stopped, &call, result, Vec::new(), Effect::Output(stream));
         }
         if let Some(fd) = filled(&call)
-            && self.stream(fd).is_some()
+            && self.stream(id, fd).is_some()
         {
             // As for descriptors it does not know how to write to: the program reads and writes instead.
             return self.skip(id, stopped, &call, -i64::from(libc::EINVAL), Vec::new());
@@ -54,8 +54,8 @@ impl Recorder<'_> {
             return self.skip(id, stopped, &call, -i64::from(libc::EAGAIN), Vec::new());
         }
         let position = self.clock.position(&call.registers);
-        if self.may_stay(description, &call) {
-            return match self.enter(id, stopped, &call)? {
+        if self.may_stay(id, description, &call) {
+            return match self.enter(id, stopped, &call, description)? {
                 Some((stopped, result)) => {
                     let writes = self.outputs(id, description, &call, &outputs::Before::default(), result)?;
                     self.conclude(id, stopped, &call, position, result, writes)
@@ -63,18 +63,18 @@ impl Recorder<'_> {
                 None => Ok(Next::Decide(Why::Blocked, None)),
             };
         }
-        let before = outputs::before(&self.memory, description, &call.args());
+        let before = outputs::before(&self.space(id).memory, description, &call.args());
         let (stopped, result) = self.in_kernel(id, stopped, &call, description)?;
         if description.block.timed() && result == 0 && call.wait == Waited::Ready {
             // Another task was faster: nothing is ready any more, yet the time is not over.
-            before.restore(&self.memory)?;
+            before.restore(&self.space(id).memory)?;
             return self.once_more(id, stopped, call);
         }
         let writes = self.outputs(id, description, &call, &before, result)?;
         self.conclude(id, stopped, &call, position, result, writes)
     }
 
-    fn outputs(
+    pub(super) fn outputs(
         &mut self,
         id: TaskId,
         description: &Description,
@@ -82,7 +82,7 @@ impl Recorder<'_> {
         before: &outputs::Before,
         result: i64,
     ) -> Flow<Vec<Write>> {
-        match outputs::collect(&self.memory, description, &call.args(), before, result) {
+        match outputs::collect(&self.space(id).memory, description, &call.args(), before, result) {
             Ok(writes) => Ok(writes),
             Err(Failure::Undescribed(what)) => self.unsupported(id, what),
             Err(Failure::Error(error)) => Err(Halt::Error(error)),
@@ -180,7 +180,7 @@ impl Recorder<'_> {
         writes: Vec<Write>,
         effect: Effect,
     ) -> Flow<Next> {
-        self.log_call(call, position, result, writes, effect);
+        self.log_call(id, call, position, result, writes, effect);
         self.task(id).boundary = (call.registers.ip(), call.registers.sp());
         self.task(id).hold = Hold::Ready(stopped);
         Ok(Next::Continue)
@@ -188,6 +188,7 @@ impl Recorder<'_> {
 
     pub(super) fn log_call(
         &mut self,
+        id: TaskId,
         call: &Call,
         position: Position,
         result: i64,
@@ -195,18 +196,19 @@ impl Recorder<'_> {
         effect: Effect,
     ) {
         let (number, args) = (call.number(), call.args());
+        self.task(id).arrived = None;
         self.log.push(Event::Syscall(Syscall { position, number, args, result, writes, effect }));
     }
 
     /// The output stream that a write(2) or writev(2) goes to.
-    fn output_stream(&mut self, call: &Call) -> Option<Stream> {
+    fn output_stream(&self, id: TaskId, call: &Call) -> Option<Stream> {
         let writes = matches!(call.number() as i64, libc::SYS_write | libc::SYS_writev);
-        if writes { self.stream(call.args()[0]) } else { None }
+        if writes { self.stream(id, call.args()[0]) } else { None }
     }
 
     /// The output stream that a descriptor stands for.
-    fn stream(&mut self, fd: u64) -> Option<Stream> {
-        match self.fds.kind(self.living(), fd) {
+    fn stream(&self, id: TaskId, fd: u64) -> Option<Stream> {
+        match self.fds.kind(self.tasks[id.0 as usize].tid, fd) {
             Kind::Output(stream) => Some(stream),
             Kind::Ready | Kind::Waitable => None,
         }
@@ -214,21 +216,9 @@ impl Recorder<'_> {
 
     /// Note what a call has changed of what the recorder knows.
     fn note(&mut self, id: TaskId, call: &Call, result: i64) {
-        let Ok(value) = u64::try_from(result) else { return };
-        let [a, b, c, ..] = call.args();
-        match call.number() as i64 {
-            libc::SYS_close => self.fds.forget(a),
-            libc::SYS_close_range if c & u64::from(libc::CLOSE_RANGE_CLOEXEC) == 0 => {
-                self.fds.forget_range(a, b)
-            }
-            libc::SYS_dup | libc::SYS_dup2 | libc::SYS_dup3 => self.fds.duplicate(a, value),
-            libc::SYS_fcntl if matches!(b as i32, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) => {
-                self.fds.duplicate(a, value);
-            }
-            libc::SYS_prctl if a as i32 == libc::PR_SET_NAME => {
-                self.task(id).name = self.memory.text(b, THREAD_NAME);
-            }
-            _ => {}
+        let [option, name, ..] = call.args();
+        if call.number() == libc::SYS_prctl as u64 && option as i32 == libc::PR_SET_NAME && result == 0 {
+            self.task(id).name = self.space(id).memory.text(name, THREAD_NAME);
         }
     }
 
@@ -248,7 +238,8 @@ impl Recorder<'_> {
                 self.finish(id, stopped, call, position, 0, Vec::new(), Effect::None)
             }
             Performance::Exit => self.exit(id, stopped, call),
-            Performance::ExitGroup => self.exit_group(call),
+            Performance::ExitGroup => self.exit_group(id, stopped, call),
+            Performance::Execute => self.execute(id, stopped, call),
             Performance::Map => self.map(id, stopped, call),
             Performance::Advise => self.advise(id, stopped, call),
             Performance::SignalReturn => self.signal_return(id, stopped, call),
@@ -270,11 +261,6 @@ impl Recorder<'_> {
     pub(super) fn living(&self) -> nix::unistd::Pid {
         let living = self.tasks.iter().find(|t| !matches!(t.hold, Hold::Gone));
         living.unwrap_or(&self.tasks[0]).tid
-    }
-
-    /// The program's process id, which is its first task's.
-    pub(super) fn pid(&self) -> nix::unistd::Pid {
-        self.tasks[0].tid
     }
 }
 

@@ -26,6 +26,19 @@ impl Description {
         self.constant.strip_prefix("SYS_").unwrap_or(self.constant)
     }
 
+    /// What the kernel writes with these arguments: what their command says, in place of [`Out::Commands`].
+    #[must_use]
+    pub fn outs_for(&self, memory: &Memory, args: &[u64; 6]) -> Vec<Out> {
+        let of = |out: &Out| match out {
+            Out::Commands(commands) => match commands.answer(memory, args) {
+                Some(Answer::Writes(outs)) => outs.to_vec(),
+                Some(Answer::Refused(_) | Answer::Ignored) | None => Vec::new(),
+            },
+            out => vec![*out],
+        };
+        self.outs.iter().flat_map(of).collect()
+    }
+
     /// Who does the call with these arguments: some commands of ioctl(2) and its like are not the kernel's to do.
     #[must_use]
     pub fn class_for(&self, memory: &Memory, args: &[u64; 6]) -> Class {
@@ -102,8 +115,10 @@ pub enum Performance {
     Break,
     /// madvise(2): the same call where it changes contents.
     Advise,
-    /// clone(2), clone3(2): the same, with the recorded thread ids.
+    /// clone(2), clone3(2), fork(2), vfork(2): a new task, with the recorded ids.
     Clone,
+    /// execve(2), execveat(2): a new process with the recorded image.
+    Execute,
     /// rt_sigreturn(2).
     SignalReturn,
     /// exit(2): of a task.
@@ -283,7 +298,11 @@ pub(super) const fn pair(upper: u64, lower: u64) -> u64 {
 pub enum Block {
     /// It does not block, or only as long as the disk takes.
     Never,
-    /// On a lock, a peer, a child, a signal, a slow device: it can stay in the kernel while others run.
+    /// Until a child process changes its state: the recorded program alone decides. It stays in the kernel, as for
+    /// [`Block::Inside`].
+    Children,
+    /// On a lock, a peer, a signal, a slow device. It stays in the kernel while others run; what it writes goes to scratch memory
+    /// until its task has the core again.
     Inside,
     /// Until this descriptor can be read.
     Readable(usize),

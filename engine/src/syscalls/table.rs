@@ -1,7 +1,9 @@
 //! The table.
 
 use super::describe::{
-    Block::{Either, Epoll, EpollPwait2, Inside, Never, Poll, Ppoll, Pselect, Readable, Select, Writable},
+    Block::{
+        Children, Either, Epoll, EpollPwait2, Inside, Never, Poll, Ppoll, Pselect, Readable, Select, Writable,
+    },
     Class::{Emulated, Logged, Performed, Refused, Unsupported},
     Description, Emulation as E,
     Out::{
@@ -255,14 +257,14 @@ pub static TABLE: &[Description] = calls! {
     // Tasks.
     SYS_clone: Performed(P::Clone), [], Never;
     SYS_clone3: Performed(P::Clone), [], Never;
+    SYS_fork: Performed(P::Clone), [], Never;
+    SYS_vfork: Performed(P::Clone), [], Never;
+    SYS_execve: Performed(P::Execute), [], Never;
+    SYS_execveat: Performed(P::Execute), [], Never;
+    SYS_wait4: Logged, [Fixed(1, 4), Fixed(3, 144)], Children;
+    SYS_waitid: Logged, [Always(2, 28), Fixed(4, 144)], Children;
     SYS_exit: Performed(P::Exit), [], Never;
     SYS_exit_group: Performed(P::ExitGroup), [], Never;
-    SYS_fork: Unsupported, [], Never;
-    SYS_vfork: Unsupported, [], Never;
-    SYS_execve: Unsupported, [], Never;
-    SYS_execveat: Unsupported, [], Never;
-    SYS_wait4: Logged, [Fixed(1, 4), Fixed(3, 144)], Inside;
-    SYS_waitid: Logged, [Always(2, 28), Fixed(4, 144)], Inside;
     SYS_unshare: Logged, [Commands(&UNSHARE)], Never;
     SYS_kcmp: Logged, [], Never;
     SYS_set_tid_address: Performed(P::Same), [], Never, own;

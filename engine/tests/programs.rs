@@ -117,6 +117,29 @@ fn threads_meet_at_a_fifo() {
 }
 
 #[test]
+fn processes_fork_and_are_waited_for() {
+    check("forks", &["forks"], &Ending::Exited(0));
+    check("forks", &["orphans"], &Ending::Exited(0));
+}
+
+#[test]
+fn processes_borrow_memory_and_execute_programs() {
+    check("forks", &["vforks"], &Ending::Exited(0));
+    check("forks", &["itself"], &Ending::Exited(0));
+}
+
+#[test]
+fn a_program_takes_the_place_of_several_threads() {
+    check("forks", &["exec"], &Ending::Exited(0));
+    check("forks", &["exec-other"], &Ending::Exited(0));
+}
+
+#[test]
+fn processes_are_killed() {
+    check("forks", &["kills"], &Ending::Exited(0));
+}
+
+#[test]
 fn select_waits_for_sets_of_descriptors() {
     check("selects", &[], &Ending::Exited(0));
 }
@@ -172,24 +195,6 @@ fn a_call_that_cannot_be_recorded_is_named() {
 }
 
 #[test]
-fn processes_fork_and_are_waited_for() {
-    check("forks", &["forks"], &Ending::Exited(0));
-    check("forks", &["orphans"], &Ending::Exited(0));
-}
-
-#[test]
-fn processes_borrow_memory_and_execute_programs() {
-    check("forks", &["vforks"], &Ending::Exited(0));
-    check("forks", &["itself"], &Ending::Exited(0));
-}
-
-#[test]
-fn a_program_takes_the_place_of_several_threads() {
-    check("forks", &["exec"], &Ending::Exited(0));
-    check("forks", &["exec-other"], &Ending::Exited(0));
-}
-
-#[test]
-fn processes_are_killed() {
-    check("forks", &["kills"], &Ending::Exited(0));
+fn threads_wait_in_the_kernel_for_what_is_written_to_them() {
+    check("inside", &[], &Ending::Exited(0));
 }

@@ -12,7 +12,7 @@ use super::recorder::{Flow, Next, Recorder};
 use super::tasks::{Call, Hold, Waited};
 use super::time;
 use crate::schedule::Why;
-use crate::syscalls::{Block, Description, Out, describe};
+use crate::syscalls::{Answer, Block, Description, Out, describe};
 use crate::task::TaskId;
 use crate::trace::event::Registers;
 use crate::tracee::{Area, Memory, Resume, State, Stop, Stopped, Wait, Waited as Polled, state};
@@ -131,11 +131,11 @@ impl Recorder<'_> {
         let timeout = limit?;
         // As poll(2) reports it: that a peer has hung up, it reports always.
         let sets = [(args[1], libc::POLLIN), (args[2], libc::POLLOUT), (args[3], libc::POLLPRI)];
-        let space = self.space(id);
         // The kernel looks at no more than there are.
         let count = usize::try_from(args[0] as i32).ok()?.min(scratch::MOST as usize);
         let sets = sets.map(|(set, events)| {
-            let bytes = if set == 0 { Vec::new() } else { space.memory.available(set, count.div_ceil(8)) };
+            let bytes =
+                if set == 0 { Vec::new() } else { self.space(id).memory.available(set, count.div_ceil(8)) };
             (bytes, events)
         });
         let events = |fd: usize| {
@@ -262,7 +262,7 @@ impl Recorder<'_> {
             }
             _ => false,
         };
-        may && !self.alone() && redirections(id, &self.space(id).memory, description, &call.args()).is_some()
+        may && !self.alone() && redirections(&self.space(id).memory, id, description, &call.args()).is_some()
     }
 
     /// From the entry of a call that may stay in the kernel to its exit, or to where it sleeps.
@@ -273,13 +273,14 @@ impl Recorder<'_> {
         call: &Call,
         description: &Description,
     ) -> Flow<Option<(Stopped, i64)>> {
-        let space = self.space(id);
-        let redirected = redirections(id, &space.memory, description, &call.args()).unwrap_or_default();
+        let redirected =
+            redirections(&self.space(id).memory, id, description, &call.args()).unwrap_or_default();
         if !redirected.is_empty() {
             let (mut registers, mut args) = (call.registers, call.args());
-            for Redirection { argument, scratch, len, .. } in &redirected {
-                // What the kernel reads there, and what it leaves as it is.
-                space.memory.write(*scratch, &space.memory.available(args[*argument], *len as usize))?;
+            let memory = &self.space(id).memory;
+            for Redirection { argument, scratch, len } in &redirected {
+                // Some calls read first what they overwrite: an offset in a file.
+                memory.write(*scratch, &memory.available(args[*argument], *len as usize))?;
                 args[*argument] = *scratch;
             }
             registers.set_args(args);
@@ -332,15 +333,16 @@ impl Recorder<'_> {
     ) -> Flow<i64> {
         let mut registers = stopped.registers()?;
         let mut result = registers.result();
-        let memory = &self.space(id).memory;
-        let redirected = redirections(id, memory, description, &call.args()).unwrap_or_default();
+        let redirected =
+            redirections(&self.space(id).memory, id, description, &call.args()).unwrap_or_default();
         if redirected.is_empty() {
             return Ok(result);
         }
-        for Redirection { argument, scratch, len, always } in redirected {
+        let memory = &self.space(id).memory;
+        for Redirection { argument, scratch, len } in redirected {
             let bytes = memory.bytes(scratch, len as usize)?;
-            let written = result >= 0 || always;
-            if written && memory.write(call.args()[argument], &bytes).is_err() && result >= 0 {
+            let wanted = result >= 0 || description.outs.iter().any(|out| matches!(out, Out::Always(..)));
+            if wanted && memory.write(call.args()[argument], &bytes).is_err() {
                 result = -i64::from(libc::EFAULT);
             }
         }
@@ -445,30 +447,30 @@ struct Redirection {
     argument: usize,
     scratch: u64,
     len: u64,
-    /// Whether the call writes it even if it fails.
-    always: bool,
 }
 
 /// Where a call's outputs go while others run; none if there is no room for them, or they are not simple enough.
 fn redirections(
-    id: TaskId,
     memory: &Memory,
+    id: TaskId,
     description: &Description,
     args: &[u64; 6],
 ) -> Option<Vec<Redirection>> {
     let mut at = scratch::FDS;
     let mut redirected = Vec::new();
-    for out in description.outs_for(memory, args) {
-        let always = matches!(out, Out::Always(..));
-        let (argument, len) = match out {
+    for out in description.outs {
+        let (argument, len) = match *out {
             Out::Fixed(argument, len) | Out::Always(argument, len) => (argument, len),
-            // A type of message before it.
             Out::Typed(argument) => (argument, args[argument + 1].saturating_add(8)),
             Out::Returned(argument) => (argument, args[argument + 1]),
+            Out::Commands(commands) => match commands.answer(memory, args) {
+                Some(Answer::Writes([]) | Answer::Ignored | Answer::Refused(_)) => continue,
+                _ => return None,
+            },
             _ => return None,
         };
         if args[argument] != 0 && len != 0 {
-            redirected.push(Redirection { argument, scratch: Area::scratch(id.0)? + at, len, always });
+            redirected.push(Redirection { argument, scratch: Area::scratch(id.0)? + at, len });
             at = at.saturating_add(len.next_multiple_of(16));
         }
     }

@@ -27,8 +27,8 @@ impl Replayer<'_> {
             );
         }
         self.check(&call.position, &registers)?;
-        let space = self.space();
-        let class = describe(call.number).map(|description| description.class_for(&space.memory, &call.args));
+        let class =
+            describe(call.number).map(|description| description.class_for(&self.space().memory, &call.args));
         match class {
             Some(Class::Performed(performance)) if !failed(call.result) => {
                 self.perform(stopped, &registers, call, performance)

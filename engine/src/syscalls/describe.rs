@@ -26,19 +26,6 @@ impl Description {
         self.constant.strip_prefix("SYS_").unwrap_or(self.constant)
     }
 
-    /// What the kernel writes with these arguments: what their command says, in place of [`Out::Commands`].
-    #[must_use]
-    pub fn outs_for(&self, memory: &Memory, args: &[u64; 6]) -> Vec<Out> {
-        let of = |out: &Out| match out {
-            Out::Commands(commands) => match commands.answer(memory, args) {
-                Some(Answer::Writes(outs)) => outs.to_vec(),
-                Some(Answer::Refused(_) | Answer::Ignored) | None => Vec::new(),
-            },
-            out => vec![*out],
-        };
-        self.outs.iter().flat_map(of).collect()
-    }
-
     /// Who does the call with these arguments: some commands of ioctl(2) and its like are not the kernel's to do.
     #[must_use]
     pub fn class_for(&self, memory: &Memory, args: &[u64; 6]) -> Class {
@@ -301,7 +288,7 @@ pub enum Block {
     /// Until a child process changes its state: the recorded program alone decides. It stays in the kernel, as for
     /// [`Block::Inside`].
     Children,
-    /// On a lock, a peer, a signal, a slow device. It stays in the kernel while others run; what it writes goes to scratch memory
+    /// On a lock, a peer, a slow device. It stays in the kernel while others run; what it writes goes to scratch memory
     /// until its task has the core again.
     Inside,
     /// Until this descriptor can be read.

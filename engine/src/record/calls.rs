@@ -67,6 +67,7 @@ impl Recorder<'_> {
         let (stopped, result) = self.in_kernel(id, stopped, &call, description)?;
         if description.block.timed() && result == 0 && call.wait == Waited::Ready {
             // Another task was faster: nothing is ready any more, yet the time is not over.
+            before.restore(&self.space(id).memory)?;
             return self.once_more(id, stopped, call);
         }
         let writes = self.outputs(id, description, &call, &before, result)?;

@@ -1,6 +1,7 @@
 //! One attempt: record a test, judge the outcome, keep the trace if it is worth keeping.
 
 use std::collections::HashSet;
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,8 +12,9 @@ use rrtest_engine::Error;
 use rrtest_engine::ending::{Ending, Stats};
 use rrtest_engine::keep::{self, Kept};
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{self, Options, Recording};
+use rrtest_engine::record::{self, Listener, Options, Recording, Stdin};
 use rrtest_engine::schedule::StrategyName;
+use rrtest_engine::trace::event::Stream;
 use serde_json::{Value, json};
 
 use crate::discover::Test;
@@ -82,6 +84,10 @@ pub(crate) struct Setting<'a> {
     pub(crate) keep: Keep,
     /// How long an attempt may run.
     pub(crate) timeout: Duration,
+    /// Where programs' standard input comes from.
+    pub(crate) stdin: Stdin,
+    /// Who gets programs' output as it is written, besides the report.
+    pub(crate) listener: Option<&'a (dyn Fn(Stream, &[u8]) -> io::Result<()> + Sync)>,
     /// The strategies that the user has chosen; empty means any.
     pub(crate) strategies: &'a [StrategyName],
     /// How the tests were built.
@@ -133,6 +139,8 @@ impl Setting<'_> {
             core,
             pretend_cores: PRETEND_CORES,
             timeout: self.timeout,
+            stdin: self.stdin,
+            listener: self.listener.map(|listen| listen as Listener<'_>),
             watchdog_main: attempt.test.harness,
             stop,
         };

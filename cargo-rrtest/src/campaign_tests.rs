@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use rrtest_engine::ending::{Ending, Stats};
 use rrtest_engine::keep::Kept;
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{Options, Recording};
+use rrtest_engine::record::{Options, Recording, Stdin};
 use rrtest_engine::trace::event::Stream;
 use rrtest_engine::trace::log::Log;
 use serde_json::Value;
@@ -100,6 +100,8 @@ fn campaign(tests: &[&str], schedule: Schedule, script: Script, replays: bool) -
         store: &store,
         keep: Keep::OnFailure,
         timeout: Duration::from_secs(60),
+        stdin: Stdin::Null,
+        listener: None,
         strategies: &strategies,
         level: Level::Sync,
         rustc: "rustc",

@@ -190,6 +190,14 @@ fn write_summary(text: &mut impl Write, summary: &Summary) -> io::Result<()> {
     Ok(())
 }
 
+/// Say where an attempt's trace is, if it was kept.
+pub(crate) fn trace(attempt: &Attempt) {
+    let mut text = Vec::new();
+    // Nothing can be done if standard error is closed.
+    let _written =
+        write_trace(&mut text, attempt).and_then(|()| anstream::stderr().lock().write_all(&text));
+}
+
 /// Say why a command ends early.
 pub(crate) fn error(message: &str) {
     // Nothing can be done if standard error is closed.

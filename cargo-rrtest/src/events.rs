@@ -107,6 +107,34 @@ pub(crate) struct Summary {
     pub(crate) interrupted: bool,
 }
 
+impl Summary {
+    /// Of no attempt yet, at this many tests.
+    pub(crate) fn of_none(tests: usize) -> Self {
+        Self {
+            attempts: 0,
+            tests,
+            passed: 0,
+            failures: 0,
+            errors: 0,
+            failed: Vec::new(),
+            wall: Duration::ZERO,
+            interrupted: false,
+        }
+    }
+
+    /// Count an attempt.
+    pub(crate) fn count(&mut self, attempt: &Attempt) {
+        self.attempts += 1;
+        self.passed += u64::from(attempt.outcome == Outcome::Passed);
+        self.failures += u64::from(attempt.outcome.is_failure());
+        self.errors += u64::from(attempt.outcome.is_ours());
+        let id = attempt.test.id();
+        if attempt.outcome.is_failure() && !self.failed.contains(&id) {
+            self.failed.push(id);
+        }
+    }
+}
+
 /// A report of a run.
 pub(crate) trait Reporter {
     /// Take notice of an event.

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use clap::ColorChoice;
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
+use rrtest_engine::record::Stdin;
 
 use crate::attempt::{Real, Setting};
 use crate::campaign::{self, Schedule, tell};
@@ -87,7 +88,9 @@ pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
         engine: &Real,
         store: &store,
         keep: options.recording.keep,
-        timeout: options.recording.timeout,
+        timeout: options.timeout,
+        stdin: Stdin::Null,
+        listener: None,
         strategies: &strategies,
         level,
         rustc: toolchain.version(),
@@ -159,7 +162,7 @@ fn schedule(options: &Run) -> Schedule {
         time: options.time,
         until_fail: options.until_fail,
         keep_going: options.keep_going,
-        strategies: options.recording.strategies(),
+        strategies: options.strategies(),
         seed: options.recording.seed,
     }
 }

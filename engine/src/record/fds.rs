@@ -1,7 +1,7 @@
 //! What the recorder must know of the program's descriptors.
 
 use std::collections::HashMap;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use nix::unistd::Pid;
 
@@ -34,8 +34,9 @@ impl Fds {
         *self.known.entry(fd).or_insert_with(|| {
             let waits = std::fs::metadata(format!("/proc/{pid}/fd/{fd}")).map(|metadata| {
                 let kind = metadata.file_type();
+                let ready = kind.is_char_device() && !is_terminal(metadata.rdev());
                 // Anonymous inodes (epoll, eventfd, timerfd …) are of no type at all.
-                !(kind.is_file() || kind.is_dir() || kind.is_block_device() || kind.is_char_device())
+                !(kind.is_file() || kind.is_dir() || kind.is_block_device() || ready)
             });
             if waits.unwrap_or(false) { Kind::Waitable } else { Kind::Ready }
         })
@@ -58,6 +59,11 @@ impl Fds {
             None => self.known.remove(&copy),
         };
     }
+}
+
+/// Whether a character device is a terminal, by its major number (the kernel's Documentation/admin-guide/devices.txt).
+fn is_terminal(device: u64) -> bool {
+    matches!(nix::sys::stat::major(device), 4 | 5 | 136..=143)
 }
 
 /// Whether a descriptor has O_NONBLOCK set (`/proc/PID/fdinfo/FD`, proc_pid_fdinfo(5)).

@@ -38,8 +38,8 @@ pub(super) struct Recorder<'a> {
     pub(super) heartbeat: Heartbeat,
     /// Last, so that it is dropped last: it kills what is left of the program.
     _leash: Leash,
-    /// The program hangs when it runs past this.
-    pub(super) end: Instant,
+    /// The program hangs when it runs past this; none is never.
+    pub(super) end: Option<Instant>,
     /// Stops of new tasks that were seen before their parents told of them.
     pub(super) newborn: Vec<(nix::unistd::Pid, Wait)>,
     /// A task has become able to run since the last decision.
@@ -77,7 +77,7 @@ impl<'a> Recorder<'a> {
         let clock = Clock::new()?;
         let mut at_random = [0; 16];
         random.fill_bytes(&mut at_random);
-        let Launched { task, memory, leash } = tracee::launch(program, clock.area(), at_random)?;
+        let Launched { task, memory, leash } = tracee::launch(program, options.stdin, clock.area(), at_random)?;
         let registers = task.registers()?;
         let tid = task.tid();
         let mut log = Log::default();
@@ -98,7 +98,7 @@ impl<'a> Recorder<'a> {
             fds: Fds::new(),
             heartbeat: Heartbeat::start()?,
             _leash: leash,
-            end: Instant::now() + options.timeout,
+            end: Instant::now().checked_add(options.timeout),
             newborn: Vec::new(),
             woken: false,
         };
@@ -325,7 +325,7 @@ impl<'a> Recorder<'a> {
         if watchdog(task) && self.deadlines.only(task) && self.futexes.waiting(task).is_some() {
             return self.deadlock();
         }
-        let wait = at.saturating_sub(time::now()?).min(self.options.timeout.as_nanos() as u64);
+        let wait = at.saturating_sub(time::now()?);
         // Short enough that a request to stop is soon noticed.
         std::thread::sleep(Duration::from_nanos(wait).min(Duration::from_millis(20)));
         if self.over()? { self.hung(None) } else { Ok(()) }

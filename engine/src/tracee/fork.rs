@@ -25,6 +25,17 @@ pub(super) fn area_fd() -> c_int {
     1000.min(c_int::try_from(limit).unwrap_or(c_int::MAX) - 1)
 }
 
+/// Where a child's standard input comes from, and with it the signals of the terminal (Ctrl-C).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stdin {
+    /// `/dev/null`. The child has a process group of its own: the terminal's signals are for us.
+    Null,
+    /// Ours. The child is in our process group, without which reading from a terminal would stop it (SIGTTIN, see
+    /// termios(3)); the terminal's signals reach it as well as us, which we must survive. What we ignore it ignores
+    /// (nohup(1)).
+    Inherit,
+}
+
 /// What the child does once it is traced. Its data are ready before the fork: a forked child of a process with several
 /// threads must not allocate (signal-safety(7)).
 pub(super) enum Then {
@@ -90,7 +101,7 @@ enum Step {
 
 /// Fork a child that is traced, has the shared area's descriptor and the filter, and stands in its first system call
 /// under the filter.
-pub(super) fn fork_traced(area: &Area, then: &Then) -> Result<Stopped, Error> {
+pub(super) fn fork_traced(area: &Area, stdin: Stdin, then: &Then) -> Result<Stopped, Error> {
     let (go_read, mut go_write) = pipe()?;
     let (mut report_read, report_write) = pipe()?;
     let area_fd = area_fd();
@@ -113,7 +124,7 @@ pub(super) fn fork_traced(area: &Area, then: &Then) -> Result<Stopped, Error> {
                 report: report_write.as_raw_fd(),
             };
             // SAFETY: we are the child of a fork; `then` was prepared before it.
-            unsafe { child(&fds, then) }
+            unsafe { child(&fds, stdin, then) }
         }
         _ => {}
     }
@@ -216,7 +227,7 @@ struct Descriptors {
 ///
 /// # Safety
 /// To be called only in the child of a fork.
-unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
+unsafe fn child(fds: &Descriptors, stdin: Stdin, then: &Then) -> ! {
     let fail = |step: Step| -> ! {
         // SAFETY: async-signal-safe calls with pointers to live locals.
         unsafe {
@@ -229,14 +240,16 @@ unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
     // SAFETY: async-signal-safe calls only (prctl, seccomp, personality and the rest are plain system calls), with
     // pointers to live locals or to what `then` owns.
     unsafe {
-        // A group of its own: the terminal's signals are for the recorder. One that came before is forgotten.
-        libc::setpgid(0, 0);
-        for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP, libc::SIGTSTP] {
-            libc::signal(signal, libc::SIG_IGN);
-            libc::signal(signal, libc::SIG_DFL);
+        if stdin == Stdin::Null {
+            // A signal that came before is forgotten.
+            libc::setpgid(0, 0);
+            for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP, libc::SIGTSTP] {
+                libc::signal(signal, libc::SIG_IGN);
+                libc::signal(signal, libc::SIG_DFL);
+            }
         }
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        for fd in 0..3 {
+        for fd in c_int::from(stdin == Stdin::Inherit)..3 {
             if libc::dup2(fds.null, fd) < 0 {
                 fail(Step::Descriptors);
             }

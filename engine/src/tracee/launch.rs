@@ -8,7 +8,7 @@ use crate::Error;
 use crate::program::Program;
 use crate::tracee::fork::{Arguments, Then, area_fd, fork_traced};
 use crate::tracee::remote::call;
-use crate::tracee::{Area, Leash, Memory, Resume, Stop, Stopped, Wait};
+use crate::tracee::{Area, Leash, Memory, Resume, Stdin, Stop, Stopped, Wait};
 
 /// A program that stands before its first instruction.
 #[derive(Debug)]
@@ -26,8 +26,8 @@ pub struct Launched {
 ///
 /// # Errors
 /// [`Error::Start`] if it cannot be executed; [`Error::Forbidden`] if tracing is not allowed.
-pub fn launch(program: &Program, area: &Area, random: [u8; 16]) -> Result<Launched, Error> {
-    let task = fork_traced(area, &Then::Execute(Arguments::new(program)?))?;
+pub fn launch(program: &Program, stdin: Stdin, area: &Area, random: [u8; 16]) -> Result<Launched, Error> {
+    let task = fork_traced(area, stdin, &Then::Execute(Arguments::new(program)?))?;
     let leash = Leash::new(task.tid());
     let task = executed(task, &program.path)?;
     let memory = Memory::open(task.tid())?;

@@ -21,6 +21,7 @@ mod task;
 
 pub use area::Area;
 pub use counter::{CounterRead, counter, counter_read};
+pub use fork::Stdin;
 pub use heartbeat::Heartbeat;
 pub use launch::{Launched, launch};
 pub use leash::Leash;

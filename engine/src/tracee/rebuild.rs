@@ -4,7 +4,7 @@ use rrtest_preload::layout::{AREA, AREA_LEN};
 
 use crate::Error;
 use crate::tracee::fork::{Then, fork_traced};
-use crate::tracee::{Area, Launched, Leash, Memory, TASK_SIZE, os, remote};
+use crate::tracee::{Area, Launched, Leash, Memory, Stdin, TASK_SIZE, os, remote};
 
 /// Make a process with nothing in it but the shared area: no memory and no descriptors of ours, no vdso. Its only task
 /// stands at the entry of a call that is not to happen, ready for [`remote`].
@@ -12,7 +12,7 @@ use crate::tracee::{Area, Launched, Leash, Memory, TASK_SIZE, os, remote};
 /// # Errors
 /// If tracing is not allowed, or the kernel refuses something.
 pub fn rebuild(area: &Area) -> Result<Launched, Error> {
-    let mut task = fork_traced(area, &Then::Wait)?;
+    let mut task = fork_traced(area, Stdin::Null, &Then::Wait)?;
     let leash = Leash::new(task.tid());
     let memory = Memory::open(task.tid())?;
     let end = (AREA + AREA_LEN) as u64;

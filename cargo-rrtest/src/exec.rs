@@ -86,13 +86,13 @@ fn program(options: &Exec) -> Result<Program, Stop> {
     Ok(Program { path, args: args.to_vec(), env: env::vars_os().collect(), cwd })
 }
 
-/// The executable file that a shell would take.
+/// The executable file that a shell would take. A path stays as it was typed: scripts see it as their `$0`.
 fn find(name: &OsStr, cwd: &Path, search: Option<&OsStr>) -> Option<PathBuf> {
     let is_program = |path: &PathBuf| {
         path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
     };
     if name.as_encoded_bytes().contains(&b'/') {
-        return Some(cwd.join(name)).filter(is_program);
+        return is_program(&cwd.join(name)).then(|| name.into());
     }
     env::split_paths(search?).map(|dir| cwd.join(dir).join(name)).find(is_program)
 }
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(find(OsStr::new("tool"), Path::new("/"), search), None, "not executable");
         std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).expect("permissions");
         assert_eq!(find(OsStr::new("tool"), Path::new("/"), search), Some(file.clone()));
-        assert_eq!(find(OsStr::new("./tool"), dir.path(), None), Some(dir.path().join("./tool")));
+        assert_eq!(find(OsStr::new("./tool"), dir.path(), None), Some("./tool".into()));
         assert_eq!(find(OsStr::new("tool"), dir.path(), None), None, "a bare name is looked up in PATH");
     }
 }

@@ -115,10 +115,11 @@ pub(crate) fn run(
     let deadline = schedule.time.map(|time| start + time);
     let mut binaries: Vec<_> = tests.iter().map(|test| test.binary.clone()).collect();
     binaries.dedup();
-    let mut summary = Summary::of_none(tests.len());
+    let mut summary = Summary::of_none(tests.len(), tests.iter().any(Test::is_together));
     let queue = Queue::new(tests, schedule.clone());
     let started = Started {
         tests: summary.tests,
+        together: summary.together,
         binaries: binaries.len(),
         slots: cores.len(),
         seed: queue.seed,

@@ -40,7 +40,8 @@ pub(crate) fn run(options: &Exec) -> Result<u8, Stop> {
     let interrupt = Interrupt::install_beside_program()?;
     let program = program(options)?;
     let name = program.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let test = Test { package: String::new(), binary: "exec".to_owned(), name, program, harness: false };
+    let test =
+        Test { package: String::new(), binary: "exec".to_owned(), name: Some(name), program, harness: false };
     let store = Store::find(options.recording.trace_dir.as_deref(), &Selection::default())?;
     let strategies = options.strategies();
     let json = options.message_format == MessageFormat::Json;
@@ -130,7 +131,7 @@ fn tell(attempt: &Attempt) {
 
 /// The lines of JSON, as of a run with one test.
 fn report(attempt: Attempt) -> Result<(), Stop> {
-    let mut summary = Summary::of_none(1);
+    let mut summary = Summary::of_none(1, false);
     summary.count(&attempt);
     summary.wall = attempt.wall;
     let mut json = Json::new(io::stdout());

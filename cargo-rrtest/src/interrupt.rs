@@ -28,9 +28,8 @@ impl Interrupt {
     pub(crate) fn install() -> Result<Self, Stop> {
         let interrupt = Self::default();
         let handler = interrupt.clone();
-        ctrlc::set_handler(move || handler.ask()).map_err(|error| {
-            Stop::new(Status::Recorder, format!("cannot watch for Ctrl-C: {error}"))
-        })?;
+        ctrlc::set_handler(move || handler.ask())
+            .map_err(|error| Stop::new(Status::Recorder, format!("cannot watch for Ctrl-C: {error}")))?;
         Ok(interrupt)
     }
 

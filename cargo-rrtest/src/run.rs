@@ -13,7 +13,7 @@ use crate::campaign::{self, Schedule, tell};
 use crate::cargo::{Build, Project, runner_of_user};
 use crate::cli::{MessageFormat, Run};
 use crate::config::Config;
-use crate::discover;
+use crate::discover::{self, Grouping};
 use crate::display::{Detail, Display};
 use crate::events::{Event, Reporter, Summary};
 use crate::exit::{Status, Stop};
@@ -70,7 +70,9 @@ pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
     if options.no_run {
         return Ok(Status::Success);
     }
-    let tests = discover::tests(&project, &built, &filter)?;
+    let args: Vec<String> = options.name.iter().chain(&options.args).cloned().collect();
+    let grouping = if options.together { Grouping::Together(&args) } else { Grouping::Alone };
+    let tests = discover::tests(&project, &built, &filter, grouping)?;
     if tests.is_empty() {
         return Err(Stop::new(
             Status::NoTests,

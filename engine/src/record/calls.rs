@@ -32,7 +32,9 @@ impl Recorder<'_> {
             && let Some(bytes) = syscalls::gathered(&self.memory, call.number(), &call.args())
         {
             return match self.put_out(stream, bytes) {
-                Ok(written) => self.skip_with(id, stopped, &call, written, Vec::new(), Effect::Output(stream)),
+                Ok(written) => {
+                    self.skip_with(id, stopped, &call, written, Vec::new(), Effect::Output(stream))
+                }
                 Err(errno) => {
                     if errno == libc::EPIPE {
                         self.send(id, libc::SIGPIPE)?;

@@ -77,7 +77,8 @@ impl<'a> Recorder<'a> {
         let clock = Clock::new()?;
         let mut at_random = [0; 16];
         random.fill_bytes(&mut at_random);
-        let Launched { task, memory, leash } = tracee::launch(program, options.stdin, clock.area(), at_random)?;
+        let Launched { task, memory, leash } =
+            tracee::launch(program, options.stdin, clock.area(), at_random)?;
         let registers = task.registers()?;
         let tid = task.tid();
         let mut log = Log::default();

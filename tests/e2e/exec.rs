@@ -37,8 +37,12 @@ pub(crate) const TESTS: &[Test] = tests![
 /// `cargo rrtest exec` in this directory, with traces kept in `traces`. A minute is more than any of these programs
 /// needs.
 fn exec(world: &World, dir: &Path, options: &[&str], program: &[&str]) -> Command {
+    without_limit(world, dir, &[&["--timeout", "1m"], options].concat(), program)
+}
+
+fn without_limit(world: &World, dir: &Path, options: &[&str], program: &[&str]) -> Command {
     let mut command = world.tool.cargo(dir);
-    command.args(["exec", "--trace-dir", "traces", "--timeout", "1m"]).args(options).arg("--").args(program);
+    command.args(["exec", "--trace-dir", "traces"]).args(options).arg("--").args(program);
     command
 }
 
@@ -82,10 +86,12 @@ fn the_exit_status_is_passed_on(world: &World) {
 
 fn a_time_limit_only_if_told(world: &World) {
     let dir = world.dir();
-    let run = Run::of(&mut exec(world, dir.path(), &["--timeout", "100ms"], &["sleep", "1000"]));
-    let _run = run.expect(101).says(&["still running when the time limit was over", "(verified)"]);
-    let mut unlimited = world.tool.cargo(dir.path());
-    let _run = Run::of(unlimited.args(["exec", "--trace-dir", "traces", "--", "sleep", "0.1"])).expect(0);
+    let run = |options: &[&str], duration| {
+        Run::of(&mut without_limit(world, dir.path(), options, &["sleep", duration]))
+    };
+    let hung = run(&["--timeout", "100ms"], "1000").expect(101);
+    let _hung = hung.says(&["still running when the time limit was over", "(verified)"]);
+    let _ends = run(&[], "0.1").expect(0);
 }
 
 fn programs_are_found(world: &World) {
@@ -200,7 +206,7 @@ fn ctrl_c_is_the_programs(world: &World) {
     assert_eq!(status.code(), Some(128 + 2), "{rest}");
     assert!(rest.contains("killed by SIGINT") && rest.contains("(verified)"), "{rest}");
 
-    let script = "trap 'echo caught; exit 6' INT; echo ready; read line";
+    let script = "trap 'echo caught; exit 6' INT; echo ready; while kill -0 $$; do :; done";
     let mut terminal = Terminal::start(&mut exec(world, dir.path(), &[], &["sh", "-c", script]));
     terminal.expect("ready");
     terminal.send(CTRL_C);
@@ -226,9 +232,11 @@ fn ctrl_c_twice_ends_the_recorder(world: &World) {
 
 fn a_termination_signal_ends_the_recorder(world: &World) {
     let dir = world.dir();
-    let mut command = exec(world, dir.path(), &["--keep", "always"], &["sh", "-c", "echo ready; sleep 1000"]);
-    let mut session =
-        Session::start(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()));
+    let mut command = exec(world, dir.path(), &["--keep", "always"], &["sh", "-c", "echo ready; read line"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut session = Session::start(&mut command);
+    // Else waiting for it would close it, and the program might end first.
+    let _stdin = session.child.stdin.take();
     let mut line = String::new();
     BufReader::new(session.child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
     kill(Pid::from_raw(session.child.id().cast_signed()), Signal::SIGTERM).expect("a signal");

@@ -1,7 +1,6 @@
 //! One attempt: record a test, judge the outcome, keep the trace if it is worth keeping.
 
 use std::collections::HashSet;
-use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +13,6 @@ use rrtest_engine::keep::{self, Kept};
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{self, Listener, Options, Recording, Stdin};
 use rrtest_engine::schedule::StrategyName;
-use rrtest_engine::trace::event::Stream;
 use serde_json::{Value, json};
 
 use crate::discover::Test;
@@ -88,7 +86,7 @@ pub(crate) struct Setting<'a> {
     /// Where programs' standard input comes from.
     pub(crate) stdin: Stdin,
     /// Who gets programs' output as it is written, besides the report.
-    pub(crate) listener: Option<&'a (dyn Fn(Stream, &[u8]) -> io::Result<()> + Sync)>,
+    pub(crate) listener: Option<Listener<'a>>,
     /// The strategies that the user has chosen; empty means any.
     pub(crate) strategies: &'a [StrategyName],
     /// How the tests were built.
@@ -142,7 +140,7 @@ impl Setting<'_> {
             pretend_cores: PRETEND_CORES,
             timeout: self.timeout,
             stdin: self.stdin,
-            listener: self.listener.map(|listen| listen as Listener<'_>),
+            listener: self.listener,
             watchdog_main: attempt.test.harness,
             stop,
         };

@@ -29,7 +29,7 @@ use recorder::Recorder;
 
 /// Is told of each piece of the program's output as it is written. With an error, the program's write(2) fails with that
 /// errno.
-pub type Listener<'a> = &'a dyn Fn(Stream, &[u8]) -> std::io::Result<()>;
+pub type Listener<'a> = &'a (dyn Fn(Stream, &[u8]) -> std::io::Result<()> + Sync);
 
 /// How to record.
 pub struct Options<'a> {

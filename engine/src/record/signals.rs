@@ -134,9 +134,10 @@ impl Recorder<'_> {
     /// rt_sigreturn(2): back from a handler, to where the signal came.
     pub(super) fn signal_return(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let position = self.clock.position(&call.registers);
-        let (stopped, result) = self.run_to_exit(id, stopped)?;
+        // What the result register is restored to is no result: were it an errno, replay would leave the call out.
+        let (stopped, _) = self.run_to_exit(id, stopped)?;
         let registers = stopped.registers()?;
-        self.finish(id, stopped, call, position, result, Vec::new(), Effect::None)?;
+        self.finish(id, stopped, call, position, 0, Vec::new(), Effect::None)?;
         self.task(id).boundary = (registers.ip(), registers.sp());
         Ok(Next::Continue)
     }

@@ -1,13 +1,15 @@
 //! The recorder's loop: pick a task, run it to where another could be picked.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use nix::unistd::Pid;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 use rrtest_preload::layout::{Kind as TickKind, SYS_HELLO, SYS_TICK};
 
 use super::fds::Fds;
-use super::tasks::{Call, Hold, Task, Waited as CallWait};
+use super::tasks::{Call, Hold, Origin, Space, Task, Waited as CallWait};
 use super::{Options, image, time};
 use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
@@ -17,15 +19,16 @@ use crate::schedule::deadline::Deadlines;
 use crate::schedule::futex::FutexTable;
 use crate::schedule::{self, Operation, Point, Strategy, Why};
 use crate::task::TaskId;
-use crate::trace::event::{Event, Registers, Stream};
+use crate::trace::event::{Event, Stream};
 use crate::trace::log::Log;
-use crate::tracee::{self, Heartbeat, Launched, Leash, Memory, Resume, Running, Stop, Stopped, Wait, Waited};
+use crate::tracee::{
+    self, Death, Heartbeat, Launched, Leash, Resume, Running, State, Stop, Stopped, Wait, Waited, state,
+};
 
 /// A recording in the making.
 pub(super) struct Recorder<'a> {
     pub(super) options: &'a Options<'a>,
     pub(super) clock: Clock,
-    pub(super) memory: Memory,
     pub(super) log: Log,
     pub(super) output: Vec<(Stream, Vec<u8>)>,
     pub(super) stats: Stats,
@@ -37,11 +40,17 @@ pub(super) struct Recorder<'a> {
     pub(super) fds: Fds,
     pub(super) heartbeat: Heartbeat,
     /// Last, so that it is dropped last: it kills what is left of the program.
-    _leash: Leash,
+    pub(super) leash: Leash,
     /// The program hangs when it runs past this; none is never.
     pub(super) end: Option<Instant>,
     /// Stops of new tasks that were seen before their parents told of them.
-    pub(super) newborn: Vec<(nix::unistd::Pid, Wait)>,
+    pub(super) newborn: Vec<(Pid, Wait)>,
+    /// How many address spaces there have been.
+    pub(super) spaces: u32,
+    /// The task that has the core.
+    pub(super) current: Option<TaskId>,
+    /// Processes that have ended.
+    pub(super) ended: Vec<Pid>,
     /// A task has become able to run since the last decision.
     pub(super) woken: bool,
 }
@@ -50,6 +59,8 @@ pub(super) struct Recorder<'a> {
 pub(super) enum Halt {
     Ending(Ending),
     Error(Error),
+    /// The running task is no more; the others go on.
+    Gone,
 }
 
 impl<E: Into<Error>> From<E> for Halt {
@@ -77,7 +88,7 @@ impl<'a> Recorder<'a> {
         let clock = Clock::new()?;
         let mut at_random = [0; 16];
         random.fill_bytes(&mut at_random);
-        let Launched { task, memory, leash } =
+        let (Launched { task, memory, leash }, streams) =
             tracee::launch(program, options.stdin, clock.area(), at_random)?;
         let registers = task.registers()?;
         let tid = task.tid();
@@ -87,7 +98,6 @@ impl<'a> Recorder<'a> {
         let mut recorder = Self {
             options,
             clock,
-            memory,
             log,
             output: Vec::new(),
             stats: Stats::default(),
@@ -96,56 +106,76 @@ impl<'a> Recorder<'a> {
             tasks: Vec::new(),
             futexes: FutexTable::default(),
             deadlines: Deadlines::default(),
-            fds: Fds::new(),
+            fds: Fds::new(streams)?,
             heartbeat: Heartbeat::start()?,
-            _leash: leash,
+            leash,
             end: Instant::now().checked_add(options.timeout),
             newborn: Vec::new(),
+            spaces: 1,
+            current: None,
+            ended: Vec::new(),
             woken: false,
         };
-        recorder.adopt(task, tracee::comm(tid), 0, &registers);
+        let space = Rc::new(Space { number: 0, memory });
+        recorder.adopt(task, Origin { pid: tid, space, name: tracee::comm(tid), clear_tid: 0 })?;
         Ok(recorder)
     }
 
-    /// A new task joins; it stands where `registers` say.
-    pub(super) fn adopt(
-        &mut self,
-        task: Stopped,
-        name: String,
-        clear_tid: u64,
-        registers: &Registers,
-    ) -> TaskId {
+    /// A new task joins.
+    pub(super) fn adopt(&mut self, task: Stopped, origin: Origin) -> Result<TaskId, Error> {
+        let Origin { pid, space, name, clear_tid } = origin;
+        let registers = task.registers()?;
         let id = TaskId(self.tasks.len() as u32);
         self.tasks.push(Task {
             id,
             tid: task.tid(),
+            pid,
+            space,
             name,
             hold: Hold::Ready(task),
             clear_tid,
             boundary: (registers.ip(), registers.sp()),
             deferred: Vec::new(),
+            arrived: None,
         });
         self.stats.tasks += 1;
         self.strategy.spawned(id);
         self.woken = true;
-        id
+        Ok(id)
     }
 
     /// Run the program to its end.
     pub(super) fn run(&mut self) -> Result<Ending, Error> {
-        let halt = self.turns();
+        let (mut why, mut next) = (Why::Start, None);
+        let halt = loop {
+            match self.step(why, next) {
+                Ok(answer) => (why, next) = answer,
+                Err(Halt::Gone) => (why, next) = (Why::Exited, None),
+                Err(Halt::Error(error)) if error.is_about_the_dead() => match self.look_for_killed() {
+                    Ok(true) => (why, next) = (Why::Exited, None),
+                    Ok(false) => break Halt::Error(error),
+                    Err(halt) => break halt,
+                },
+                Err(halt) => break halt,
+            }
+        };
         self.stats.ticks = self.clock.total();
+        self.bury();
         match halt {
-            Err(Halt::Ending(ending)) => Ok(ending),
-            Err(Halt::Error(error)) => Err(error),
-            Ok(never) => match never {},
+            Halt::Ending(ending) => Ok(ending),
+            Halt::Error(error) => Err(error),
+            Halt::Gone => Err(Error::Os {
+                what: "follow the program".into(),
+                source: std::io::Error::other("it is gone"),
+            }),
         }
     }
 
-    fn turns(&mut self) -> Flow<std::convert::Infallible> {
-        let (mut current, mut why, mut next) = (None, Why::Start, None);
+    /// Pick a task and run it until the strategy is to be asked again.
+    fn step(&mut self, why: Why, next: Option<Operation>) -> Flow<(Why, Option<Operation>)> {
         loop {
             self.collect_ready()?;
+            let current = self.current;
             let runnable: Vec<TaskId> =
                 self.tasks.iter().filter(|t| t.hold.runnable()).map(|t| t.id).collect();
             if runnable.is_empty() {
@@ -165,8 +195,8 @@ impl<'a> Recorder<'a> {
             self.clock.start(choice.slice);
             self.log.push(Event::Run { task: choice.task, slice: choice.slice, preempts });
             self.woken = false;
-            current = Some(choice.task);
-            (why, next) = self.turn(choice.task)?;
+            self.current = Some(choice.task);
+            return self.turn(choice.task);
         }
     }
 
@@ -213,7 +243,13 @@ impl<'a> Recorder<'a> {
             call.wait = CallWait::No;
         }
         if !std::mem::replace(&mut call.entered, true) {
-            let registers = call.registers;
+            self.note_arrival(id);
+        }
+    }
+
+    /// A call that a task has come to counts: the log must tell of it, if it does not yet.
+    pub(super) fn note_arrival(&mut self, id: TaskId) {
+        if let Some(registers) = self.task(id).arrived.take() {
             self.log.push(Event::Entered(self.clock.position(&registers)));
         }
     }
@@ -259,6 +295,7 @@ impl<'a> Recorder<'a> {
                 self.stats.syscalls += 1;
                 let number = registers.number();
                 let over = self.clock.call(number);
+                self.task(id).arrived = Some(registers);
                 self.task(id).hold = Hold::Calling(stopped, Call::new(registers));
                 if over {
                     return Ok(Next::Decide(Why::SliceOver, Some(Operation::Syscall(number))));
@@ -266,6 +303,11 @@ impl<'a> Recorder<'a> {
                 Ok(Next::Continue)
             }
         }
+    }
+
+    /// A task's address space.
+    pub(super) fn space(&self, id: TaskId) -> Rc<Space> {
+        Rc::clone(&self.tasks[id.0 as usize].space)
     }
 
     pub(super) fn task(&mut self, id: TaskId) -> &mut Task {
@@ -303,6 +345,10 @@ impl<'a> Recorder<'a> {
                 Waited::NotYet if self.over()? => {
                     let spins = since.elapsed() > Duration::from_secs(1) && self.clock.left() == before;
                     return self.ran_too_long(id, running, before, spins);
+                }
+                // The kernel keeps back the end of a process's first thread until all are gone.
+                Waited::NotYet if state(tid) == State::Dead => {
+                    return self.died(id, Death::Killed(libc::SIGKILL));
                 }
                 Waited::NotYet => {}
             }

@@ -3,6 +3,7 @@
 use super::recorder::{Flow, Halt, Next, Recorder};
 use super::tasks::{Call, Hold};
 use crate::ending::Ending;
+use crate::schedule::Why;
 use crate::task::TaskId;
 use crate::trace::event::{Counter, Effect, Event, Handler, Signal, Write};
 use crate::tracee::{Resume, Stop, Stopped, counter, counter_read, disposition};
@@ -28,7 +29,7 @@ impl Recorder<'_> {
         let info = stopped.signal_info()?;
         let mut registers = stopped.registers()?;
         if number == libc::SIGSEGV
-            && let Some(read) = counter_read(&self.memory, registers.ip())
+            && let Some(read) = counter_read(&self.space(id).memory, registers.ip())
         {
             let (position, value) = (self.clock.position(&registers), counter());
             registers.finish_counter_read(read, value);
@@ -54,6 +55,12 @@ impl Recorder<'_> {
         let signal = |handler| Event::Signal(Signal { position, number, fault, handler });
         if !says.caught || fault && says.blocked {
             self.log.push(signal(None));
+            let pid = self.task(id).pid;
+            if pid != self.root() {
+                stopped.resume(Resume::Freely, number)?;
+                self.process_ended(pid)?;
+                return Ok(Next::Decide(Why::Exited, None));
+            }
             self.task(id).hold = Hold::Ready(stopped);
             let tasks = self.states(Some(id));
             return Err(Halt::Ending(Ending::Killed { signal: number, task: id, tasks }));
@@ -65,7 +72,7 @@ impl Recorder<'_> {
             return self.unsupported(id, format!("signal {number} at {stop:?}"));
         }
         let registers = stopped.registers()?;
-        let frame = self.copy(registers.sp(), self.frame_size(registers.sp())?)?;
+        let frame = self.copy(id, registers.sp(), self.frame_size(id, registers.sp())?)?;
         self.log.push(signal(Some(Handler { registers, frame })));
         self.task(id).boundary = (registers.ip(), registers.sp());
         self.task(id).hold = Hold::Ready(stopped);
@@ -74,15 +81,15 @@ impl Recorder<'_> {
 
     /// How much the kernel has pushed at `sp`: `struct rt_sigframe` up to the end of the extended processor state
     /// (arch/x86/include/asm/sigframe.h, uapi/asm/sigcontext.h).
-    fn frame_size(&self, sp: u64) -> Flow<usize> {
+    fn frame_size(&self, id: TaskId, sp: u64) -> Flow<usize> {
         const FPSTATE_POINTER: u64 = 8 + 40 + 23 * 8;
         const SW_RESERVED: u64 = 464;
         const MAGIC: u32 = 0x4650_5853;
         const LEGACY: u64 = 512;
         const LARGEST: u64 = 64 << 10;
-        let fpstate = self.memory.u64(sp + FPSTATE_POINTER)?;
-        let extended = if self.memory.u32(fpstate + SW_RESERVED)? == MAGIC {
-            u64::from(self.memory.u32(fpstate + SW_RESERVED + 4)?)
+        let fpstate = self.space(id).memory.u64(sp + FPSTATE_POINTER)?;
+        let extended = if self.space(id).memory.u32(fpstate + SW_RESERVED)? == MAGIC {
+            u64::from(self.space(id).memory.u32(fpstate + SW_RESERVED + 4)?)
         } else {
             LEGACY
         };
@@ -98,7 +105,7 @@ impl Recorder<'_> {
 
     /// Send a signal to a task that stands at a call: it arrives when the call is over.
     pub(super) fn send(&mut self, id: TaskId, signal: i32) -> Flow<()> {
-        let (pid, tid) = (self.pid(), self.task(id).tid);
+        let (pid, tid) = (self.task(id).pid, self.task(id).tid);
         // SAFETY: a plain system call; the ids are those of a task that we trace and that is stopped.
         let sent = unsafe { libc::syscall(libc::SYS_tgkill, pid.as_raw(), tid.as_raw(), signal) };
         if sent == 0 {
@@ -109,7 +116,12 @@ impl Recorder<'_> {
     }
 
     /// rt_sigprocmask(2): its result and what it writes.
-    pub(super) fn signal_mask(&mut self, stopped: &Stopped, args: [u64; 6]) -> Flow<(i64, Vec<Write>)> {
+    pub(super) fn signal_mask(
+        &mut self,
+        id: TaskId,
+        stopped: &Stopped,
+        args: [u64; 6],
+    ) -> Flow<(i64, Vec<Write>)> {
         /// SIGKILL and SIGSTOP cannot be blocked.
         const NEVER: u64 = 1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1);
         let [how, set, old_set, size, ..] = args;
@@ -119,7 +131,7 @@ impl Recorder<'_> {
         }
         let old = stopped.signal_mask()?;
         if set != 0 {
-            let Ok(set) = self.memory.u64(set) else { return fails(libc::EFAULT) };
+            let Ok(set) = self.space(id).memory.u64(set) else { return fails(libc::EFAULT) };
             let new = match how as i32 {
                 libc::SIG_BLOCK => old | set,
                 libc::SIG_UNBLOCK => old & !set,
@@ -128,7 +140,7 @@ impl Recorder<'_> {
             };
             stopped.set_signal_mask(new & !NEVER)?;
         }
-        Ok(self.written(old_set, old.to_ne_bytes().to_vec()))
+        Ok(self.written(id, old_set, old.to_ne_bytes().to_vec()))
     }
 
     /// rt_sigreturn(2): back from a handler, to where the signal came.

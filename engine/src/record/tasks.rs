@@ -1,16 +1,38 @@
 //! The recorded tasks and what holds each.
 
+use std::rc::Rc;
+
 use nix::unistd::Pid;
 
 use crate::task::TaskId;
 use crate::trace::event::Registers;
-use crate::tracee::{Running, Stopped};
+use crate::tracee::{Memory, Running, Stopped};
+
+/// An address space, which all tasks have that were made with `CLONE_VM`.
+#[derive(Debug)]
+pub(super) struct Space {
+    /// Its number, in order of creation.
+    pub(super) number: u32,
+    pub(super) memory: Memory,
+}
+
+/// What a new task starts with.
+#[derive(Debug)]
+pub(super) struct Origin {
+    pub(super) pid: Pid,
+    pub(super) space: Rc<Space>,
+    pub(super) name: String,
+    pub(super) clear_tid: u64,
+}
 
 /// A recorded task.
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) id: TaskId,
     pub(super) tid: Pid,
+    /// Its process: the id of its thread group.
+    pub(super) pid: Pid,
+    pub(super) space: Rc<Space>,
     /// Its thread name.
     pub(super) name: String,
     pub(super) hold: Hold,
@@ -20,6 +42,8 @@ pub(super) struct Task {
     pub(super) boundary: (u64, u64),
     /// Signals that arrived where replay could not find the place; they are sent again at the next boundary.
     pub(super) deferred: Vec<libc::siginfo_t>,
+    /// The call that it has come to, as long as the log does not tell of it.
+    pub(super) arrived: Option<Registers>,
 }
 
 /// What holds a task.
@@ -39,6 +63,8 @@ pub(super) enum Hold {
     InKernel(Running, Call),
     /// The call that it made in the kernel, while others ran, has ended.
     Returned(Stopped, Call),
+    /// It has lent its memory to this new task, and waits until that executes a program or ends (vfork(2)).
+    Lent(Stopped, TaskId),
     /// It has the core.
     Running,
     /// It is no more.

@@ -1,9 +1,12 @@
 //! The replayer's loop: take an event from the trace, bring the process there, check, apply.
 
+use std::cell::Cell;
 use std::iter::Peekable;
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use nix::unistd::Pid;
 use rrtest_preload::layout::{SYS_HELLO, SYS_TICK};
 
 use super::{Options, Replayed, image};
@@ -18,10 +21,27 @@ use crate::tracee::{
     counter_read, rebuild,
 };
 
+/// A replayed address space.
+#[derive(Debug)]
+pub(super) struct Space {
+    pub(super) memory: Memory,
+    /// The program break, once known.
+    pub(super) brk: Cell<Option<u64>>,
+}
+
+impl Space {
+    pub(super) fn new(memory: Memory) -> Self {
+        Self { memory, brk: Cell::new(None) }
+    }
+}
+
 /// A replayed task.
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) name: String,
+    /// Its process.
+    pub(super) pid: Pid,
+    pub(super) space: Rc<Space>,
     pub(super) hold: Hold,
 }
 
@@ -46,21 +66,18 @@ pub(super) struct Replayer<'a> {
     events: Peekable<Box<dyn Iterator<Item = Result<Event, TraceError>> + 'a>>,
     pub(super) options: Options<'a>,
     pub(super) clock: Clock,
-    pub(super) memory: Memory,
     pub(super) tasks: Vec<Task>,
     pub(super) stats: Stats,
     /// What the program exits with, once it has said so.
     pub(super) exit_code: Option<i32>,
     /// The signal that kills the program, once it has come.
     killed_by: Option<i32>,
-    /// The program break, once known.
-    pub(super) brk: Option<u64>,
     /// The number of the event at hand.
     index: u64,
     /// The task that has the core.
-    current: TaskId,
+    pub(super) current: TaskId,
     _heartbeat: Heartbeat,
-    _leash: Leash,
+    pub(super) leash: Leash,
 }
 
 impl<'a> Replayer<'a> {
@@ -73,23 +90,27 @@ impl<'a> Replayer<'a> {
             other => return Err(misplaced(0, "the program's image", &format!("{other:?}"))),
         };
         let clock = Clock::new()?;
-        let Launched { task, memory, leash } = image::fill(rebuild(clock.area())?, &image, trace)?;
+        let Launched { task, memory, leash } = rebuild(clock.area())?;
+        let task = image::fill(task, &memory, &image, trace)?;
         let name = program_name(&image.program);
         Ok(Self {
             trace,
             events,
             options,
             clock,
-            memory,
-            tasks: vec![Task { name, hold: Hold::Ready(task) }],
+            tasks: vec![Task {
+                name,
+                pid: task.tid(),
+                space: Rc::new(Space::new(memory)),
+                hold: Hold::Ready(task),
+            }],
             stats: Stats { tasks: 1, ..Stats::default() },
             exit_code: None,
             killed_by: None,
-            brk: None,
             index: 0,
             current: TaskId(0),
             _heartbeat: Heartbeat::start()?,
-            _leash: leash,
+            leash,
         })
     }
 
@@ -108,6 +129,7 @@ impl<'a> Replayer<'a> {
                 }
                 Event::Syscall(call) => self.syscall(&call)?,
                 Event::Signal(signal) => self.signal(&signal)?,
+                Event::Killed(task) => self.kill(task)?,
                 Event::Ended(ending) => {
                     self.check_ending(&ending)?;
                     self.stats.ticks = self.clock.total();
@@ -171,8 +193,9 @@ impl<'a> Replayer<'a> {
         &mut self.tasks[current.0 as usize]
     }
 
-    pub(super) fn task_is_first(&self) -> bool {
-        self.current == TaskId(0)
+    /// The running task's address space.
+    pub(super) fn space(&self) -> Rc<Space> {
+        Rc::clone(&self.tasks[self.current.0 as usize].space)
     }
 
     pub(super) fn set(&mut self, hold: Hold) {
@@ -208,8 +231,8 @@ impl<'a> Replayer<'a> {
         let stopped = self.take_ready()?;
         let (stopped, stop) = self.resume(stopped, Resume::Freely)?;
         let mut registers = stopped.registers()?;
-        let length =
-            counter_read(&self.memory, registers.ip()).filter(|_| stop == Stop::Signal(libc::SIGSEGV));
+        let length = counter_read(&self.space().memory, registers.ip())
+            .filter(|_| stop == Stop::Signal(libc::SIGSEGV));
         let Some(read) = length else {
             return Err(self.differs("rdtsc".into(), self.found(stop, &registers)));
         };
@@ -267,10 +290,14 @@ impl<'a> Replayer<'a> {
         }
         self.check(&signal.position, &stopped.registers()?)?;
         if signal.handler.is_none() {
+            let pid = self.task().pid;
+            if pid != self.tasks[0].pid {
+                return self.kill_process(pid, Some(stopped.tid()));
+            }
             self.killed_by = Some(signal.number);
         }
         if let Some(handler) = &signal.handler {
-            self.memory.write(handler.frame.address, &handler.frame.bytes)?;
+            self.space().memory.write(handler.frame.address, &handler.frame.bytes)?;
             let mut registers = handler.registers;
             registers.set_number(u64::MAX);
             stopped.set_registers(&registers)?;
@@ -342,6 +369,6 @@ fn misplaced(event: u64, expected: &str, found: &str) -> Error {
 }
 
 /// A new process's name: the program's file name, cut to what the kernel keeps (proc_pid_comm(5)).
-fn program_name(path: &str) -> String {
+pub(super) fn program_name(path: &str) -> String {
     path.rsplit('/').next().unwrap_or(path).chars().take(THREAD_NAME).collect()
 }

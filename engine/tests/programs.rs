@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rrtest_engine::ending::Ending;
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{self, Recording};
+use rrtest_engine::record::{self, Recording, Stdin};
 use rrtest_engine::replay;
 use rrtest_engine::schedule::{StrategyName, portfolio};
 use rrtest_engine::task::TaskId;
@@ -46,6 +46,8 @@ fn record(path: &Path, args: &[&str], directory: &Path, strategy: StrategyName, 
         core: core(),
         pretend_cores: 2,
         timeout: Duration::from_secs(20),
+        stdin: Stdin::Null,
+        listener: None,
         watchdog_main: false,
         stop: &AtomicBool::new(false),
     };

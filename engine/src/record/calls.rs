@@ -32,9 +32,17 @@ impl Recorder<'_> {
         if let Some(stream) = self.output_stream(id, &call)
             && let Some(bytes) = syscalls::gathered(&self.space(id).memory, call.number(), &call.args())
         {
-            let result = bytes.len() as i64;
-            self.output.push((stream, bytes));
-            return self.skip_with(id, stopped, &call, result, Vec::new(), Effect::Output(stream));
+            return match self.put_out(stream, bytes) {
+                Ok(written) => {
+                    self.skip_with(id, stopped, &call, written, Vec::new(), Effect::Output(stream))
+                }
+                Err(errno) => {
+                    if errno == libc::EPIPE {
+                        self.send(id, libc::SIGPIPE)?;
+                    }
+                    self.skip(id, stopped, &call, -i64::from(errno), Vec::new())
+                }
+            };
         }
         if let Some(fd) = filled(&call)
             && self.stream(id, fd).is_some()
@@ -72,6 +80,16 @@ impl Recorder<'_> {
         }
         let writes = self.outputs(id, description, &call, &before, result)?;
         self.conclude(id, stopped, &call, position, result, writes)
+    }
+
+    /// Pass on what the program writes; how much that is, or the errno of whoever should have got it.
+    fn put_out(&mut self, stream: Stream, bytes: Vec<u8>) -> Result<i64, i32> {
+        if let Some(listen) = self.options.listener {
+            listen(stream, &bytes).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
+        }
+        let written = bytes.len() as i64;
+        self.output.push((stream, bytes));
+        Ok(written)
     }
 
     pub(super) fn outputs(

@@ -41,8 +41,8 @@ pub(super) struct Recorder<'a> {
     pub(super) heartbeat: Heartbeat,
     /// Last, so that it is dropped last: it kills what is left of the program.
     pub(super) leash: Leash,
-    /// The program hangs when it runs past this.
-    pub(super) end: Instant,
+    /// The program hangs when it runs past this; none is never.
+    pub(super) end: Option<Instant>,
     /// Stops of new tasks that were seen before their parents told of them.
     pub(super) newborn: Vec<(Pid, Wait)>,
     /// How many address spaces there have been.
@@ -88,7 +88,8 @@ impl<'a> Recorder<'a> {
         let clock = Clock::new()?;
         let mut at_random = [0; 16];
         random.fill_bytes(&mut at_random);
-        let (Launched { task, memory, leash }, streams) = tracee::launch(program, clock.area(), at_random)?;
+        let (Launched { task, memory, leash }, streams) =
+            tracee::launch(program, options.stdin, clock.area(), at_random)?;
         let registers = task.registers()?;
         let tid = task.tid();
         let mut log = Log::default();
@@ -108,7 +109,7 @@ impl<'a> Recorder<'a> {
             fds: Fds::new(streams)?,
             heartbeat: Heartbeat::start()?,
             leash,
-            end: Instant::now() + options.timeout,
+            end: Instant::now().checked_add(options.timeout),
             newborn: Vec::new(),
             spaces: 1,
             current: None,
@@ -371,7 +372,7 @@ impl<'a> Recorder<'a> {
         if watchdog(task) && self.deadlines.only(task) && self.futexes.waiting(task).is_some() {
             return self.deadlock();
         }
-        let wait = at.saturating_sub(time::now()?).min(self.options.timeout.as_nanos() as u64);
+        let wait = at.saturating_sub(time::now()?);
         // Short enough that a request to stop is soon noticed.
         std::thread::sleep(Duration::from_nanos(wait).min(Duration::from_millis(20)));
         if self.over()? { self.hung(None) } else { Ok(()) }

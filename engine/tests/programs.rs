@@ -227,6 +227,11 @@ fn a_call_that_cannot_be_recorded_is_named() {
 }
 
 #[test]
+fn processes_write_each_others_memory() {
+    check("other_memory", &[], &Ending::Exited(0));
+}
+
+#[test]
 fn mutexes_survive_their_holders() {
     check("robust", &[], &Ending::Exited(0));
 }

@@ -65,7 +65,7 @@ impl Recorder<'_> {
         let position = self.clock.position(&call.registers);
         self.before_change(id, &call);
         let ends = self.before_kill(id, &call);
-        self.inherited.extend(ends);
+        self.elsewhere.extend(ends);
         if self.may_stay(id, description, &call) {
             return match self.enter(id, stopped, &call, description)? {
                 Some((stopped, result)) => {
@@ -123,8 +123,11 @@ impl Recorder<'_> {
     ) -> Flow<Next> {
         self.note(id, call, result);
         let effect = self.after_change(id, call, result)?;
+        if call.number() == libc::SYS_process_vm_writev as u64 {
+            self.after_remote_write(id, call, result)?;
+        }
         let next = self.finish(id, stopped, call, position, result, writes, effect)?;
-        self.log_inherited();
+        self.log_elsewhere();
         if result == 0 && kills(call) {
             self.look_for_killed()?;
         }

@@ -81,6 +81,11 @@ pub(super) fn offset(tid: Pid, fd: u64) -> u64 {
     info(tid, fd, "pos:").and_then(|offset| offset.parse().ok()).unwrap_or(0)
 }
 
+/// The process that a pidfd stands for (pidfd_open(2)).
+pub(super) fn pidfd(tid: Pid, fd: u64) -> i32 {
+    info(tid, fd, "Pid:").and_then(|pid| pid.parse().ok()).unwrap_or(0)
+}
+
 /// A line of `/proc/PID/fdinfo/FD` (proc_pid_fdinfo(5)).
 fn info(tid: Pid, fd: u64, key: &str) -> Option<String> {
     let info = std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{}", fd as i32)).ok()?;

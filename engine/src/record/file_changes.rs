@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use super::fds;
 use super::recorder::{Flow, Recorder};
-use super::tasks::Call;
+use super::tasks::{Call, Hold, Task};
 use crate::syscalls::{Change, Changed, Extent, change};
 use crate::task::TaskId;
-use crate::trace::event::Effect;
+use crate::trace::event::{Effect, Write};
 use crate::trace::inodes::identity;
 use crate::tracee::os;
 
@@ -33,9 +33,51 @@ impl Recorder<'_> {
         let Ok(count) = u64::try_from(result) else { return Ok(Effect::None) };
         let Some(metadata) = self.changed(id, call, file) else { return Ok(Effect::None) };
         let range = self.changed_range(id, call, extent, count, metadata.len());
+        if metadata.len() == 0
+            && let Some(pid) = self.memory_of(id, call, file)
+        {
+            self.written_elsewhere(pid, &[range]);
+            return Ok(Effect::None);
+        }
         let changed = self.log.after_change(identity(&metadata), range);
         let changed = changed.map_err(os("read what the program writes to a mapped file"))?;
         Ok(changed.map_or(Effect::None, Effect::ChangeFile))
+    }
+
+    /// process_vm_writev(2): what has been written into the memory of a process of ours.
+    pub(super) fn after_remote_write(&mut self, id: TaskId, call: &Call, result: i64) -> Flow<()> {
+        let [pid, _, _, array, count, _] = call.args();
+        let Ok(mut left) = u64::try_from(result) else { return Ok(()) };
+        let mut ranges = Vec::new();
+        for index in 0..count {
+            let (at, memory) = (array + index * 16, &self.space(id).memory);
+            let (start, len) = (memory.u64(at)?, memory.u64(at + 8)?.min(left));
+            ranges.push(start..start.saturating_add(len));
+            left -= len;
+        }
+        self.written_elsewhere(pid as i32, &ranges);
+        Ok(())
+    }
+
+    /// A call has written into the memory of a process.
+    fn written_elsewhere(&mut self, pid: i32, ranges: &[Range<u64>]) {
+        let of = |task: &&Task| task.pid.as_raw() == pid && !matches!(task.hold, Hold::Gone);
+        let Some(task) = self.tasks.iter().find(of) else { return };
+        let read = |range: &Range<u64>| {
+            let bytes = task.space.memory.available(range.start, (range.end - range.start) as usize);
+            Write { address: range.start, bytes }
+        };
+        let writes = ranges.iter().filter(|range| !range.is_empty()).map(read).collect();
+        self.elsewhere.push((task.id, writes));
+    }
+
+    /// The process whose memory a call writes, through `/proc/PID/mem` (proc_pid_mem(5)).
+    fn memory_of(&self, id: TaskId, call: &Call, file: Changed) -> Option<i32> {
+        let Changed::Descriptor(fd) = file else { return None };
+        let tid = self.tasks[id.0 as usize].tid;
+        let link = std::fs::read_link(format!("/proc/{tid}/fd/{}", call.args()[fd] as i32)).ok()?;
+        let of = link.to_str()?.strip_prefix("/proc/")?.strip_suffix("/mem")?;
+        of.split('/').next()?.parse().ok()
     }
 
     /// The file that a call changes, if there is one.

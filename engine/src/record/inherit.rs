@@ -36,7 +36,8 @@ impl Recorder<'_> {
             let (result, writes) = self.written(id, address, new.to_ne_bytes().to_vec());
             return self.skip(id, stopped, &call, result, writes);
         }
-        let found = self.tasks.iter().find(|t| t.tid.as_raw() as u32 == holder && !matches!(t.hold, Hold::Gone));
+        let found =
+            self.tasks.iter().find(|t| t.tid.as_raw() as u32 == holder && !matches!(t.hold, Hold::Gone));
         let error = match found {
             _ if holder == tid => Some(libc::EDEADLK),
             None => Some(libc::ESRCH),
@@ -92,7 +93,7 @@ impl Recorder<'_> {
             if same {
                 writes.extend(written);
             } else {
-                self.inherited.push((heir, written));
+                self.elsewhere.push((heir, written));
             }
         }
     }

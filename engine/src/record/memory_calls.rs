@@ -51,7 +51,15 @@ impl Recorder<'_> {
     }
 
     /// A task has mapped a file.
-    fn map_file(&mut self, id: TaskId, tid: Pid, fd: u64, offset: u64, len: u64, shared: bool) -> Flow<Effect> {
+    fn map_file(
+        &mut self,
+        id: TaskId,
+        tid: Pid,
+        fd: u64,
+        offset: u64,
+        len: u64,
+        shared: bool,
+    ) -> Flow<Effect> {
         let path = format!("/proc/{tid}/fd/{}", fd as i32);
         let name = std::fs::read_link(&path).unwrap_or_else(|_| path.clone().into());
         let failed = |error: io::Error| format!("mmap of `{}` ({error})", name.display());
@@ -151,9 +159,7 @@ impl Recorder<'_> {
             libc::MADV_FREE | DONTNEED_LOCKED | GUARD_INSTALL | GUARD_REMOVE => {
                 self.skip(id, stopped, call, -i64::from(libc::EINVAL), Vec::new())
             }
-            _ if is_ours(address, len) => {
-                self.skip(id, stopped, call, -i64::from(libc::ENOMEM), Vec::new())
-            }
+            _ if is_ours(address, len) => self.skip(id, stopped, call, -i64::from(libc::ENOMEM), Vec::new()),
             _ => {
                 let position = self.clock.position(&call.registers);
                 let (stopped, result) = self.run_to_exit(id, stopped)?;

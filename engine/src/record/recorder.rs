@@ -55,8 +55,8 @@ pub(super) struct Recorder<'a> {
     pub(super) ended: Vec<Pid>,
     pub(super) sharing: Sharing,
     pub(super) holders: Holders,
-    /// What ending tasks have left in the memory of others, to be logged behind their ends.
-    pub(super) inherited: Vec<(TaskId, Vec<Write>)>,
+    /// What a call has written into the memory of other tasks, to be logged behind it.
+    pub(super) elsewhere: Vec<(TaskId, Vec<Write>)>,
     /// A task has become able to run since the last decision.
     pub(super) woken: bool,
 }
@@ -122,7 +122,7 @@ impl<'a> Recorder<'a> {
             ended: Vec::new(),
             sharing: Sharing::default(),
             holders: Holders::default(),
-            inherited: Vec::new(),
+            elsewhere: Vec::new(),
             woken: false,
         };
         let space = Rc::new(Space { number: 0, memory });

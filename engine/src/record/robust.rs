@@ -3,6 +3,7 @@
 //! The recorder does that itself, just before the end: the waiters are in its queues, and replay must see the same words
 //! change although the ids of its tasks are others.
 
+use super::fds;
 use super::recorder::Recorder;
 use super::tasks::{Call, Hold};
 use crate::task::TaskId;
@@ -79,6 +80,7 @@ impl Recorder<'_> {
         let [target, signal, third, ..] = call.args();
         let (target, signal) = match call.number() as i64 {
             libc::SYS_kill | libc::SYS_tkill | libc::SYS_rt_sigqueueinfo => (target as i32, signal as i32),
+            libc::SYS_pidfd_send_signal => (fds::pidfd(self.task(id).tid, target), signal as i32),
             libc::SYS_tgkill | libc::SYS_rt_tgsigqueueinfo => (target as i32, third as i32),
             _ => return Vec::new(),
         };
@@ -107,7 +109,8 @@ impl Recorder<'_> {
     fn held(&mut self, id: TaskId, list: u64) -> Vec<Held> {
         let space = self.space(id);
         let word = |address: u64| space.memory.u64(address).ok();
-        let (Some(offset), Some(pending)) = (word(list + head::FUTEX_OFFSET), word(list + head::PENDING)) else {
+        let (Some(offset), Some(pending)) = (word(list + head::FUTEX_OFFSET), word(list + head::PENDING))
+        else {
             return Vec::new();
         };
         let held = |entry: u64, pending| Held {
@@ -161,9 +164,9 @@ impl Recorder<'_> {
         }
     }
 
-    /// Log what ending tasks have left in the memory of others.
-    pub(super) fn log_inherited(&mut self) {
-        for (task, writes) in std::mem::take(&mut self.inherited) {
+    /// Log what a call has written into the memory of other tasks.
+    pub(super) fn log_elsewhere(&mut self) {
+        for (task, writes) in std::mem::take(&mut self.elsewhere) {
             self.log_written(task, writes);
         }
     }

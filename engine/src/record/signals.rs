@@ -59,7 +59,7 @@ impl Recorder<'_> {
             if pid != self.root() {
                 let writes = self.robust_exit(&self.members(pid));
                 self.log_written(id, writes);
-                self.log_inherited();
+                self.log_elsewhere();
                 stopped.resume(Resume::Freely, number)?;
                 self.process_ended(pid)?;
                 return Ok(Next::Decide(Why::Exited, None));

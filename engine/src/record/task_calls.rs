@@ -147,7 +147,7 @@ impl Recorder<'_> {
         let position = self.clock.position(&call.registers);
         let writes = self.robust_exit(&[id]);
         self.log_call(id, call, position, 0, writes, Effect::None);
-        self.log_inherited();
+        self.log_elsewhere();
         let running = stopped.resume(Resume::Freely, 0)?;
         if tid == pid {
             // The first thread of a process stays as a zombie until the others have ended; nobody is told.
@@ -182,7 +182,7 @@ impl Recorder<'_> {
         let pid = self.task(id).pid;
         let writes = if pid == self.root() { Vec::new() } else { self.robust_exit(&self.members(pid)) };
         self.log_call(id, call, position, 0, writes, Effect::None);
-        self.log_inherited();
+        self.log_elsewhere();
         if pid == self.root() {
             return Err(Halt::Ending(Ending::Exited((call.args()[0] & 0xff) as i32)));
         }

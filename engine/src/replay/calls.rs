@@ -78,7 +78,12 @@ impl Replayer<'_> {
     }
 
     /// The call does not reach the kernel.
-    pub(super) fn skip(&mut self, stopped: Stopped, mut registers: Registers, result: i64) -> Result<(), Error> {
+    pub(super) fn skip(
+        &mut self,
+        stopped: Stopped,
+        mut registers: Registers,
+        result: i64,
+    ) -> Result<(), Error> {
         registers.set_number(u64::MAX);
         registers.set_result(result);
         stopped.set_registers(&registers)?;

@@ -68,7 +68,9 @@ impl Files {
         let file = self.prepare(backing, trace)?;
         // By its name, since the process has no descriptors, and the file is younger than the process may be.
         let path = format!("/proc/{}/fd/{}\0", std::process::id(), file.as_raw_fd());
-        let Some(text) = Area::scratch(0) else { return Err(place.refused(std::io::ErrorKind::Other.into())) };
+        let Some(text) = Area::scratch(0) else {
+            return Err(place.refused(std::io::ErrorKind::Other.into()));
+        };
         memory.write(text, path.as_bytes())?;
         // A mapping of a file that is open for reading only cannot be made writable.
         let shared = flags & libc::MAP_TYPE == libc::MAP_SHARED;
@@ -100,7 +102,11 @@ impl Files {
     pub(super) fn change(&self, change: &FileChange) -> Result<(), Error> {
         let Some(file) = self.by_inode.get(&change.inode) else { return Ok(()) };
         resize(file, change.size)?;
-        change.writes.iter().try_for_each(|write| file.write_all_at(&write.bytes, write.address)).map_err(failed)
+        change
+            .writes
+            .iter()
+            .try_for_each(|write| file.write_all_at(&write.bytes, write.address))
+            .map_err(failed)
     }
 }
 

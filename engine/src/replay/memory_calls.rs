@@ -19,7 +19,13 @@ impl Replayer<'_> {
         let private = flags & libc::MAP_TYPE == libc::MAP_PRIVATE;
         let share = if private { libc::MAP_PRIVATE } else { libc::MAP_SHARED };
         let flags = share | flags & (libc::MAP_NORESERVE | libc::MAP_GROWSDOWN);
-        self.map_at(stopped, registers, call, Place { address: call.result.cast_unsigned(), len, prot }, flags)
+        self.map_at(
+            stopped,
+            registers,
+            call,
+            Place { address: call.result.cast_unsigned(), len, prot },
+            flags,
+        )
     }
 
     /// shmat(2).

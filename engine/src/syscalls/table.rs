@@ -251,7 +251,7 @@ pub static TABLE: &[Description] = calls! {
     SYS_process_madvise: Logged, [Commands(&PROCESS_MADVISE)], Never;
     SYS_process_mrelease: Logged, [], Never;
     SYS_process_vm_readv: Logged, [Iovec { at: 1, count: 2 }], Never;
-    SYS_process_vm_writev: Unsupported, [], Never;
+    SYS_process_vm_writev: Logged, [], Never;
     SYS_membarrier: Logged, [], Never, own;
 
     // Tasks.

@@ -5,7 +5,9 @@ use std::fmt::{self, Display, Formatter};
 use nix::errno::Errno;
 use nix::sys::signal::Signal as SignalName;
 
-use super::event::{Backing, Effect, Event, FileChange, Image, Position, Signal, Stream, Syscall, Write, Written};
+use super::event::{
+    Backing, Effect, Event, FileChange, Image, Position, Signal, Stream, Syscall, Write, Written,
+};
 use crate::ending::Ending;
 
 /// How many of a system call's writes are described one by one.

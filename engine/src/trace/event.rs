@@ -52,7 +52,12 @@ impl Event {
             Self::Syscall(syscall) => Some(&syscall.position),
             Self::Counter(counter) => Some(&counter.position),
             Self::Signal(signal) => Some(&signal.position),
-            Self::Image(_) | Self::Run { .. } | Self::Cut(_) | Self::Killed(_) | Self::Written(_) | Self::Ended(_) => None,
+            Self::Image(_)
+            | Self::Run { .. }
+            | Self::Cut(_)
+            | Self::Killed(_)
+            | Self::Written(_)
+            | Self::Ended(_) => None,
         }
     }
 
@@ -62,7 +67,12 @@ impl Event {
             Self::Syscall(syscall) => Some(&mut syscall.position),
             Self::Counter(counter) => Some(&mut counter.position),
             Self::Signal(signal) => Some(&mut signal.position),
-            Self::Image(_) | Self::Run { .. } | Self::Cut(_) | Self::Killed(_) | Self::Written(_) | Self::Ended(_) => None,
+            Self::Image(_)
+            | Self::Run { .. }
+            | Self::Cut(_)
+            | Self::Killed(_)
+            | Self::Written(_)
+            | Self::Ended(_) => None,
         }
     }
 }

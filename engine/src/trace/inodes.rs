@@ -206,9 +206,7 @@ fn segment(file: &File, at: u64, end: u64) -> Range<u64> {
         lseek(file, i64::try_from(at).unwrap_or(i64::MAX), whence).map(|at| at.cast_unsigned())
     };
     match seek(at, Whence::SeekData) {
-        Ok(start) if start < end => {
-            start..seek(start, Whence::SeekHole).unwrap_or(end).clamp(start + 1, end)
-        }
+        Ok(start) if start < end => start..seek(start, Whence::SeekHole).unwrap_or(end).clamp(start + 1, end),
         Ok(_) | Err(nix::errno::Errno::ENXIO) => end..end,
         // A file system that does not know holes.
         Err(_) => at..end,

@@ -151,11 +151,7 @@ impl Log {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn after_change(
-        &mut self,
-        identity: Identity,
-        range: Range<u64>,
-    ) -> io::Result<Option<FileChange>> {
+    pub fn after_change(&mut self, identity: Identity, range: Range<u64>) -> io::Result<Option<FileChange>> {
         self.inodes.after_change(identity, range)
     }
 

@@ -80,7 +80,13 @@ impl Stamp {
 
 impl MappedFiles {
     /// See [`super::log::Log::map_file`].
-    pub(super) fn add(&mut self, path: &Path, file: Arc<File>, offset: u64, len: u64) -> io::Result<FileRange> {
+    pub(super) fn add(
+        &mut self,
+        path: &Path,
+        file: Arc<File>,
+        offset: u64,
+        len: u64,
+    ) -> io::Result<FileRange> {
         let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));

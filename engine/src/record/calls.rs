@@ -1,7 +1,6 @@
 //! System calls, as the table describes them.
 
 use super::fds::Kind;
-use super::memory_calls::is_ours;
 use super::outputs::{self, Failure};
 use super::recorder::{Flow, Halt, Next, Recorder};
 use super::tasks::{Call, Hold, Waited};
@@ -10,7 +9,7 @@ use crate::schedule::Why;
 use crate::syscalls::{self, Class, Description, Performance, describe};
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Event, Position, Stream, Syscall, Write};
-use crate::tracee::{Resume, Stop, Stopped, THREAD_NAME};
+use crate::tracee::{Area, Resume, Stop, Stopped, THREAD_NAME};
 
 impl Recorder<'_> {
     /// Make the call at whose entry a task stands.
@@ -29,7 +28,13 @@ impl Recorder<'_> {
     }
 
     /// A call that the kernel does and replay reads from the log.
-    fn logged(&mut self, id: TaskId, stopped: Stopped, call: Call, description: &Description) -> Flow<Next> {
+    fn logged(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        mut call: Call,
+        description: &Description,
+    ) -> Flow<Next> {
         if let Some(stream) = self.output_stream(id, &call)
             && let Some(bytes) = syscalls::gathered(&self.space(id).memory, call.number(), &call.args())
         {
@@ -63,7 +68,7 @@ impl Recorder<'_> {
             return self.skip(id, stopped, &call, -i64::from(libc::EAGAIN), Vec::new());
         }
         let position = self.clock.position(&call.registers);
-        self.before_change(id, &call);
+        self.before_change(id, &mut call);
         let ends = self.before_kill(id, &call);
         self.elsewhere.extend(ends);
         if self.may_stay(id, description, &call) {
@@ -266,8 +271,8 @@ impl Recorder<'_> {
             Performance::Attach => self.attach(id, stopped, call),
             Performance::Detach => self.detach(id, stopped, call),
             Performance::Remap => self.remap(id, stopped, call),
-            Performance::Repeat if is_ours(call.args()[0], call.args()[1]) => {
-                self.unsupported(id, format!("{} of the recorder's memory", description.name()))
+            Performance::Repeat if Area::overlaps(call.args()[0], call.args()[1]) => {
+                self.repeat_around(id, stopped, call)
             }
             Performance::Repeat => {
                 // The kernel does it when the task goes on.

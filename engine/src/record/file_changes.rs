@@ -17,25 +17,25 @@ const PATH: usize = 4096;
 
 impl Recorder<'_> {
     /// A call is about to be made: what is mapped of the file that it changes is kept.
-    pub(super) fn before_change(&mut self, id: TaskId, call: &Call) {
+    pub(super) fn before_change(&mut self, id: TaskId, call: &mut Call) {
+        call.changes = false;
         if let Some(Change { file, .. }) = change(call.number(), &call.args())
             && let Some(metadata) = self.changed(id, call, file)
         {
-            self.log.before_change(identity(&metadata));
+            call.changes = self.log.before_change(identity(&metadata))
+                || metadata.len() == 0 && self.memory_of(id, call, file).is_some();
         }
     }
 
     /// A call has been made: what it changed of a file that is mapped.
     pub(super) fn after_change(&mut self, id: TaskId, call: &Call, result: i64) -> Flow<Effect> {
+        let (true, Ok(count)) = (call.changes, u64::try_from(result)) else { return Ok(Effect::None) };
         let Some(Change { file, extent }) = change(call.number(), &call.args()) else {
             return Ok(Effect::None);
         };
-        let Ok(count) = u64::try_from(result) else { return Ok(Effect::None) };
         let Some(metadata) = self.changed(id, call, file) else { return Ok(Effect::None) };
         let range = self.changed_range(id, call, extent, count, metadata.len());
-        if metadata.len() == 0
-            && let Some(pid) = self.memory_of(id, call, file)
-        {
+        if let Some(pid) = self.memory_of(id, call, file) {
             self.written_elsewhere(pid, &[range]);
             return Ok(Effect::None);
         }

@@ -5,7 +5,6 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use nix::unistd::Pid;
-use rrtest_preload::layout::{AREA, AREA_LEN};
 
 use super::fds;
 use super::recorder::{Flow, Next, Recorder};
@@ -13,16 +12,11 @@ use super::tasks::Call;
 use crate::task::TaskId;
 use crate::trace::event::Effect;
 use crate::trace::inodes::{Part, sealed};
-use crate::tracee::{Line, Stopped, maps, os};
+use crate::tracee::{Area, Line, PAGE, Stopped, maps, os, unmap_around_area};
 
 /// Whether a call failed.
 fn failed(result: i64) -> bool {
     (-4095..0).contains(&result)
-}
-
-/// Whether memory is, in part at least, the recorder's.
-pub(super) fn is_ours(address: u64, len: u64) -> bool {
-    address < (AREA + AREA_LEN) as u64 && address.saturating_add(len) > AREA as u64
 }
 
 impl Recorder<'_> {
@@ -32,7 +26,7 @@ impl Recorder<'_> {
         const MAP_DROPPABLE: i32 = 8;
         let [address, len, _, flags, fd, offset] = call.args();
         let flags = flags as i32;
-        if flags & libc::MAP_FIXED != 0 && is_ours(address, len) {
+        if flags & libc::MAP_FIXED != 0 && Area::overlaps(address, len) {
             return self.skip(id, stopped, call, -i64::from(libc::ENOMEM), Vec::new());
         }
         if flags & libc::MAP_TYPE == MAP_DROPPABLE {
@@ -84,7 +78,7 @@ impl Recorder<'_> {
     pub(super) fn remap(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let [old, old_len, new_len, flags, new, _] = call.args();
         let fixed = flags & libc::MREMAP_FIXED as u64 != 0;
-        if is_ours(old, old_len) || fixed && is_ours(new, new_len) {
+        if Area::overlaps(old, old_len) || fixed && Area::overlaps(new, new_len) {
             return self.skip(id, stopped, call, -i64::from(libc::EFAULT), Vec::new());
         }
         let position = self.clock.position(&call.registers);
@@ -112,7 +106,7 @@ impl Recorder<'_> {
     /// shmat(2).
     pub(super) fn attach(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let position = self.clock.position(&call.registers);
-        if is_ours(call.args()[1], 1) {
+        if Area::overlaps(call.args()[1], 1) {
             return self.skip(id, stopped, call, -i64::from(libc::EINVAL), Vec::new());
         }
         let (stopped, result) = self.run_to_exit(id, stopped)?;
@@ -148,6 +142,16 @@ impl Recorder<'_> {
         self.finish(id, stopped, call, position, result, Vec::new(), Effect::Unmap(end - address))
     }
 
+    /// munmap(2) and mprotect(2) of memory that is the recorder's in part: there is nothing there.
+    pub(super) fn repeat_around(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        let [address, len, ..] = call.args();
+        if call.number() != libc::SYS_munmap as u64 || !address.is_multiple_of(PAGE) {
+            return self.skip(id, stopped, call, -i64::from(libc::ENOMEM), Vec::new());
+        }
+        let stopped = unmap_around_area(stopped, address, len)?;
+        self.skip(id, stopped, call, 0, Vec::new())
+    }
+
     /// madvise(2): advice whose effect on contents is the kernel's whim is refused, as an older kernel would.
     pub(super) fn advise(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         /// linux/mman.h: what older kernels do not have either.
@@ -159,7 +163,9 @@ impl Recorder<'_> {
             libc::MADV_FREE | DONTNEED_LOCKED | GUARD_INSTALL | GUARD_REMOVE => {
                 self.skip(id, stopped, call, -i64::from(libc::EINVAL), Vec::new())
             }
-            _ if is_ours(address, len) => self.skip(id, stopped, call, -i64::from(libc::ENOMEM), Vec::new()),
+            _ if Area::overlaps(address, len) => {
+                self.skip(id, stopped, call, -i64::from(libc::ENOMEM), Vec::new())
+            }
             _ => {
                 let position = self.clock.position(&call.registers);
                 let (stopped, result) = self.run_to_exit(id, stopped)?;

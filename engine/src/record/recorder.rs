@@ -90,6 +90,7 @@ impl<'a> Recorder<'a> {
     /// Start the program; it stands before its first instruction.
     pub(super) fn start(program: &Program, options: &'a Options<'a>) -> Result<Self, Error> {
         tracee::pin(options.core)?;
+        tracee::raise_descriptor_limit();
         let mut random = Xoshiro256PlusPlus::seed_from_u64(options.plan.seed);
         let clock = Clock::new()?;
         let mut at_random = [0; 16];

@@ -90,6 +90,8 @@ pub(super) struct Call {
     pub(super) registers: Registers,
     /// How far waiting for it has come.
     pub(super) wait: Waited,
+    /// Whether it changes a file that is mapped.
+    pub(super) changes: bool,
     /// Whether the log says that the task stands here.
     pub(super) entered: bool,
 }
@@ -109,7 +111,7 @@ pub(super) enum Waited {
 
 impl Call {
     pub(super) fn new(registers: Registers) -> Self {
-        Self { registers, wait: Waited::No, entered: false }
+        Self { registers, wait: Waited::No, changes: false, entered: false }
     }
 
     pub(super) fn number(&self) -> u64 {

@@ -4,7 +4,7 @@ use super::replayer::{Hold, Replayer};
 use crate::error::Error;
 use crate::syscalls::{self, Class, Performance, describe};
 use crate::trace::event::{Effect, Syscall};
-use crate::tracee::{PAGE, Registers, Resume, Stop, Stopped, THREAD_NAME};
+use crate::tracee::{Area, PAGE, Registers, Resume, Stop, Stopped, THREAD_NAME, unmap_around_area};
 
 /// Whether a call returned an error (errno values are 1 to 4095: syscall(2)).
 fn failed(result: i64) -> bool {
@@ -99,9 +99,13 @@ impl Replayer<'_> {
         call: &Syscall,
         performance: Performance,
     ) -> Result<(), Error> {
-        let [a, _, c, ..] = call.args;
+        let [a, b, c, ..] = call.args;
         match performance {
             Performance::Same => self.substitute(stopped, registers, call, call.number, call.args),
+            Performance::Repeat if Area::overlaps(a, b) => {
+                let stopped = unmap_around_area(stopped, a, b)?;
+                self.skip(stopped, *registers, call.result)
+            }
             Performance::Repeat => {
                 // It happens when the task goes on; before a signal's handler is set up it must have happened.
                 let stopped = if self.signal_is_next() { self.run_to_exit(stopped)?.0 } else { stopped };

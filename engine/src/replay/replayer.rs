@@ -85,6 +85,7 @@ pub(super) struct Replayer<'a> {
 impl<'a> Replayer<'a> {
     pub(super) fn start(trace: &'a dyn Source, options: Options<'a>) -> Result<Self, Error> {
         crate::tracee::pin(options.core)?;
+        crate::tracee::raise_descriptor_limit();
         let mut events = trace.events().peekable();
         let image = match events.next() {
             Some(Ok(Event::Image(image))) => image,

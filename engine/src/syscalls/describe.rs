@@ -129,7 +129,7 @@ pub enum Out {
     /// At argument `0`, as many bytes as the call returns, but at most as many as the next argument says: some calls
     /// return how many there would be.
     Returned(usize),
-    /// At `at`, a byte for each page of `len` (an argument) bytes.
+    /// At `at`, a byte for each page of `len` (an argument) bytes; even if the call fails with ENOMEM.
     PerPage {
         /// Pointer.
         at: usize,

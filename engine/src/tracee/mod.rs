@@ -5,6 +5,7 @@
 
 mod area;
 mod counter;
+mod descriptors;
 mod filter;
 mod fork;
 mod heartbeat;
@@ -23,6 +24,7 @@ mod task;
 
 pub use area::Area;
 pub use counter::{CounterRead, counter, counter_read};
+pub use descriptors::raise_descriptor_limit;
 pub use fork::{Stdin, Streams};
 pub use heartbeat::Heartbeat;
 pub use launch::{Launched, launch};
@@ -32,7 +34,7 @@ pub use memory::Memory;
 pub use pin::pin;
 pub use rebuild::{another, rebuild};
 pub use registers::Registers;
-pub use remote::remote;
+pub use remote::{remote, unmap_around_area};
 pub use settle::{Settled, settle};
 pub use stack::{set_stack_limit, stack_limit};
 pub use status::{Disposition, State, being_killed, comm, disposition, state};

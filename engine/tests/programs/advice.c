@@ -56,6 +56,15 @@ int main(void) {
     printf("%d %d\n", taken == MAP_FAILED, errno);
     void *hinted = mmap((void *)0x70000000, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     printf("%d\n", hinted != MAP_FAILED);
+    unsigned char pages[4] = {9, 9, 9, 9};
+    printf("%d", mincore(a + 6 * PAGE, 4 * PAGE, pages));
+    printf(" %d %d %d\n", pages[0], pages[1], pages[2]);
+    printf("%d %d\n", munmap(a, -1UL), munmap(a + 1, PAGE));
+    char *low = mmap((void *)0x60000000, PAGE, 3, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    char *high = mmap((void *)0x90000000, PAGE, 3, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    CHECK(low != MAP_FAILED && high != MAP_FAILED);
+    printf("%d", munmap(low, high + PAGE - low));
+    printf(" %d %d\n", fault(low, 0), fault(high, 0));
 
     // A stack that grows down by itself.
     char *down = mmap((void *)0x200000000, 2 * PAGE, PROT_READ | PROT_WRITE,

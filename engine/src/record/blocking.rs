@@ -165,7 +165,8 @@ impl Recorder<'_> {
         registers.set_args([base + scratch::FDS, watch.count, base + scratch::ZERO, 0, 8, 0]);
         stopped.set_registers(&registers)?;
         let (stopped, ready) = self.run_to_exit(id, stopped)?;
-        if ready != 0 {
+        // A signal that is pending ends the look as well: that says nothing of the descriptors.
+        if ready != 0 && !interrupted(ready) {
             self.task(id).hold = Hold::Again(stopped, Call { wait: Waited::Ready, ..call });
             return Ok(Next::Continue);
         }

@@ -7,6 +7,7 @@ mod area;
 mod counter;
 mod filter;
 mod fork;
+mod hand_over;
 mod heartbeat;
 mod launch;
 mod leash;

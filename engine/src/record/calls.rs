@@ -238,6 +238,10 @@ impl Recorder<'_> {
 
     /// Note what a call has changed of what the recorder knows.
     fn note(&mut self, id: TaskId, call: &Call, result: i64) {
+        if result == 0 {
+            let tid = self.task(id).tid;
+            self.note_wakers(tid, &self.space(id).memory, call);
+        }
         let [option, name, ..] = call.args();
         if call.number() == libc::SYS_prctl as u64 && option as i32 == libc::PR_SET_NAME && result == 0 {
             self.task(id).name = self.space(id).memory.text(name, THREAD_NAME);

@@ -12,6 +12,7 @@ mod processes;
 mod recorder;
 mod report;
 mod signals;
+mod stuck;
 mod task_calls;
 mod tasks;
 mod time;

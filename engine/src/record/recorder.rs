@@ -1,5 +1,6 @@
 //! The recorder's loop: pick a task, run it to where another could be picked.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,10 @@ pub(super) struct Recorder<'a> {
     pub(super) current: Option<TaskId>,
     /// Processes that have ended.
     pub(super) ended: Vec<Pid>,
+    /// Timers may be running that send signals.
+    pub(super) timers: bool,
+    /// The inodes of the program's socket pairs.
+    pub(super) pairs: BTreeSet<u64>,
     /// A task has become able to run since the last decision.
     pub(super) woken: bool,
 }
@@ -114,6 +119,8 @@ impl<'a> Recorder<'a> {
             spaces: 1,
             current: None,
             ended: Vec::new(),
+            timers: false,
+            pairs: BTreeSet::new(),
             woken: false,
         };
         let space = Rc::new(Space { number: 0, memory });
@@ -362,20 +369,27 @@ impl<'a> Recorder<'a> {
             if let Some((at, _)) = earliest {
                 self.heartbeat.next(Duration::from_nanos(at.saturating_sub(time::now()?)));
             }
-            if let Waited::Done((tid, wait)) = tracee::wait_any()? {
-                self.left_kernel(tid, wait)?;
+            match tracee::wait_any()? {
+                Waited::Done((tid, wait)) => self.left_kernel(tid, wait)?,
+                Waited::NotYet if self.nothing_due() && self.stuck() => return self.deadlock(),
+                Waited::NotYet => {}
             }
             return if self.over()? { self.hung(None) } else { Ok(()) };
         }
-        let watchdog = |task: TaskId| self.options.watchdog_main && task == TaskId(0) && self.tasks.len() > 1;
-        let Some((at, task)) = earliest else { return self.deadlock() };
-        if watchdog(task) && self.deadlines.only(task) && self.futexes.waiting(task).is_some() {
+        if self.nothing_due() && !self.timers {
             return self.deadlock();
         }
-        let wait = at.saturating_sub(time::now()?);
+        let wait = earliest.map_or(u64::MAX, |(at, _)| at).saturating_sub(time::now()?);
         // Short enough that a request to stop is soon noticed.
         std::thread::sleep(Duration::from_nanos(wait).min(Duration::from_millis(20)));
         if self.over()? { self.hung(None) } else { Ok(()) }
+    }
+
+    /// Whether no task sleeps until a time; that of a harness which only watches the others does not count.
+    fn nothing_due(&self) -> bool {
+        let watchdog = |task: TaskId| self.options.watchdog_main && task == TaskId(0) && self.tasks.len() > 1;
+        let Some((_, task)) = self.deadlines.earliest() else { return true };
+        watchdog(task) && self.deadlines.only(task) && self.futexes.waiting(task).is_some()
     }
 
     fn deadlock(&mut self) -> Flow<()> {

@@ -195,3 +195,8 @@ fn a_call_that_cannot_be_recorded_is_named() {
     let recording = record(&path, &[], directory.path(), StrategyName::Fair, 0);
     assert_eq!(recording.ending, Ending::Unsupported { what, task, name });
 }
+
+#[test]
+fn threads_wait_in_the_kernel_for_what_is_written_to_them() {
+    check("inside", &[], &Ending::Exited(0));
+}

@@ -75,6 +75,7 @@ impl Recorder<'_> {
         let (stopped, result) = self.in_kernel(id, stopped, &call, description)?;
         if description.block.timed() && result == 0 && call.wait == Waited::Ready {
             // Another task was faster: nothing is ready any more, yet the time is not over.
+            before.restore(&self.space(id).memory)?;
             return self.once_more(id, stopped, call);
         }
         let writes = self.outputs(id, description, &call, &before, result)?;
@@ -275,13 +276,6 @@ impl Recorder<'_> {
                 self.finish(id, stopped, call, position, result, writes, Effect::None)
             }
         }
-    }
-
-    /// A living task's id: `/proc` has nothing to tell of the files and memory of a first task that has ended before the
-    /// others.
-    pub(super) fn living(&self) -> nix::unistd::Pid {
-        let living = self.tasks.iter().find(|t| !matches!(t.hold, Hold::Gone));
-        living.unwrap_or(&self.tasks[0]).tid
     }
 }
 

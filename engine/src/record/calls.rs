@@ -16,9 +16,10 @@ impl Recorder<'_> {
     pub(super) fn call(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
         let number = call.number();
         let Some(description) = describe(number) else {
-            return self.unsupported(id, syscalls::name(number));
+            return self.skip(id, stopped, &call, -i64::from(libc::ENOSYS), Vec::new());
         };
-        match description.class {
+        match description.class_for(&self.space(id).memory, &call.args()) {
+            Class::Unsupported => self.unsupported(id, description.name()),
             Class::Refused(errno) => self.skip(id, stopped, &call, -i64::from(errno), Vec::new()),
             Class::Emulated(emulation) => self.emulate(id, stopped, call, emulation),
             Class::Performed(performance) => self.perform(id, stopped, &call, description, performance),
@@ -35,7 +36,9 @@ impl Recorder<'_> {
             self.output.push((stream, bytes));
             return self.skip_with(id, stopped, &call, result, Vec::new(), Effect::Output(stream));
         }
-        if call.number() == libc::SYS_sendfile as u64 && self.stream(id, call.args()[0]).is_some() {
+        if let Some(fd) = filled(&call)
+            && self.stream(id, fd).is_some()
+        {
             // As for descriptors it does not know how to write to: the program reads and writes instead.
             return self.skip(id, stopped, &call, -i64::from(libc::EINVAL), Vec::new());
         }
@@ -43,7 +46,10 @@ impl Recorder<'_> {
             return self.wait_for_descriptors(id, stopped, call, &wait);
         }
         if call.wait == Waited::TimedOut
-            && matches!(description.block, syscalls::Block::Readable(_) | syscalls::Block::Writable(_))
+            && matches!(
+                description.block,
+                syscalls::Block::Readable(_) | syscalls::Block::Writable(_) | syscalls::Block::Either(_)
+            )
         {
             return self.skip(id, stopped, &call, -i64::from(libc::EAGAIN), Vec::new());
         }
@@ -59,11 +65,7 @@ impl Recorder<'_> {
         }
         let before = outputs::before(&self.space(id).memory, description, &call.args());
         let (stopped, result) = self.in_kernel(id, stopped, &call, description)?;
-        let timed = matches!(
-            description.block,
-            syscalls::Block::Poll | syscalls::Block::Ppoll | syscalls::Block::Epoll
-        );
-        if timed && result == 0 && call.wait == Waited::Ready {
+        if description.block.timed() && result == 0 && call.wait == Waited::Ready {
             // Another task was faster: nothing is ready any more, yet the time is not over.
             return self.once_more(id, stopped, call);
         }
@@ -258,6 +260,17 @@ impl Recorder<'_> {
     pub(super) fn living(&self) -> nix::unistd::Pid {
         let living = self.tasks.iter().find(|t| !matches!(t.hold, Hold::Gone));
         living.unwrap_or(&self.tasks[0]).tid
+    }
+}
+
+/// The descriptor that a call fills from another.
+fn filled(call: &Call) -> Option<u64> {
+    let args = call.args();
+    match call.number() as i64 {
+        libc::SYS_sendfile | libc::SYS_vmsplice => Some(args[0]),
+        libc::SYS_tee => Some(args[1]),
+        libc::SYS_splice | libc::SYS_copy_file_range => Some(args[2]),
+        _ => None,
     }
 }
 

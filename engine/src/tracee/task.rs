@@ -230,17 +230,6 @@ impl Stopped {
         }
     }
 
-    /// Let it go on, but no further than to where it would be in user code: it stops there with [`Stop::Event`], or
-    /// before, for another reason.
-    ///
-    /// # Errors
-    /// As for [`Self::resume`].
-    pub fn nudge(self) -> Result<Running, Error> {
-        // It can fail only if the task is gone; waiting for it tells.
-        let _ = ptrace::interrupt(self.tid);
-        self.resume(Resume::Freely, 0)
-    }
-
     fn refused(&self, what: &str, error: nix::errno::Errno) -> Error {
         Error::Os { what: format!("{what} of thread {}", self.tid), source: error.into() }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rrtest_engine::ending::Ending;
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{self, Recording};
+use rrtest_engine::record::{self, Recording, Stdin};
 use rrtest_engine::replay;
 use rrtest_engine::schedule::{StrategyName, portfolio};
 use rrtest_engine::task::TaskId;
@@ -46,6 +46,8 @@ fn record(path: &Path, args: &[&str], directory: &Path, strategy: StrategyName, 
         core: core(),
         pretend_cores: 2,
         timeout: Duration::from_secs(20),
+        stdin: Stdin::Null,
+        listener: None,
         watchdog_main: false,
         stop: &AtomicBool::new(false),
     };
@@ -247,4 +249,9 @@ fn processes_are_stopped_and_continued() {
 fn signals_kill() {
     check_killed("signals", &["reset"], libc::SIGTERM);
     check_killed("signals", &["pipes"], libc::SIGPIPE);
+}
+
+#[test]
+fn threads_wait_in_the_kernel_for_what_is_written_to_them() {
+    check("inside", &[], &Ending::Exited(0));
 }

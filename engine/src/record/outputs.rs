@@ -6,10 +6,13 @@ use crate::syscalls::{Answer, Description, Out, encoded_size};
 use crate::trace::event::Write;
 use crate::tracee::{Memory, PAGE};
 
-/// What must be known before the call to tell what it wrote: the lengths that it overwrites.
+/// What must be known before the call to tell what it wrote, or to make it again.
 #[derive(Debug, Default)]
 pub(super) struct Before {
+    /// The lengths that it overwrites.
     lengths: Vec<u64>,
+    /// The sets that it overwrites.
+    sets: Vec<Write>,
 }
 
 /// Why the outputs of a call cannot be told.
@@ -54,6 +57,11 @@ pub(super) fn before(memory: &Memory, description: &Description, args: &[u64; 6]
 }
 
 impl Before {
+    /// Undo what a call has done to its sets: it is to be made again.
+    pub(super) fn restore(&self, memory: &Memory) -> Result<(), Error> {
+        self.sets.iter().try_for_each(|set| memory.write(set.address, &set.bytes))
+    }
+
     fn note(&mut self, memory: &Memory, outs: &[Out], args: &[u64; 6]) {
         let word = |address: u64| memory.u32(address).unwrap_or(0).into();
         for out in outs {
@@ -63,6 +71,10 @@ impl Before {
                 Out::Messages { at, count } => {
                     let at = |i| args[at].wrapping_add(i * mmsghdr::SIZE + msghdr::NAME_LEN);
                     self.lengths.extend((0..args[count].min(mmsghdr::MOST)).map(|i| word(at(i))));
+                }
+                Out::Bits { at, count } if args[at] != 0 => {
+                    let bytes = memory.available(args[at], bits(args[count]) as usize);
+                    self.sets.push(Write { address: args[at], bytes });
                 }
                 Out::Commands(commands) => {
                     if let Some(Answer::Writes(outs)) = commands.answer(memory, args) {

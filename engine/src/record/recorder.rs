@@ -22,7 +22,9 @@ use crate::schedule::{self, Operation, Point, Strategy, Why};
 use crate::task::TaskId;
 use crate::trace::event::{Event, Stream};
 use crate::trace::log::Log;
-use crate::tracee::{self, Heartbeat, Launched, Leash, Resume, Running, Stop, Stopped, Wait, Waited};
+use crate::tracee::{
+    self, Death, Heartbeat, Launched, Leash, Resume, Running, State, Stop, Stopped, Wait, Waited, state,
+};
 
 /// A recording in the making.
 pub(super) struct Recorder<'a> {
@@ -43,8 +45,8 @@ pub(super) struct Recorder<'a> {
     look: Instant,
     /// Last, so that it is dropped last: it kills what is left of the program.
     pub(super) leash: Leash,
-    /// The program hangs when it runs past this.
-    pub(super) end: Instant,
+    /// The program hangs when it runs past this; none is never.
+    pub(super) end: Option<Instant>,
     /// Stops of new tasks that were seen before their parents told of them.
     pub(super) newborn: Vec<(Pid, Wait)>,
     /// How many address spaces there have been.
@@ -93,7 +95,8 @@ impl<'a> Recorder<'a> {
         let clock = Clock::new()?;
         let mut at_random = [0; 16];
         random.fill_bytes(&mut at_random);
-        let (Launched { task, memory, leash }, streams) = tracee::launch(program, clock.area(), at_random)?;
+        let (Launched { task, memory, leash }, streams) =
+            tracee::launch(program, options.stdin, clock.area(), at_random)?;
         let registers = task.registers()?;
         let tid = task.tid();
         let mut log = Log::default();
@@ -115,7 +118,7 @@ impl<'a> Recorder<'a> {
             alarms: Alarms::default(),
             look: Instant::now(),
             leash,
-            end: Instant::now() + options.timeout,
+            end: Instant::now().checked_add(options.timeout),
             newborn: Vec::new(),
             spaces: 1,
             current: None,
@@ -367,6 +370,10 @@ impl<'a> Recorder<'a> {
                     let before = self.task(id).boundary.left;
                     return self.ran_too_long(id, running, before, spins);
                 }
+                // The kernel keeps back the end of a process's first thread until all are gone.
+                Waited::NotYet if state(tid) == State::Dead => {
+                    return self.died(id, Death::Killed(libc::SIGKILL));
+                }
                 Waited::NotYet => {}
             }
         }
@@ -400,7 +407,7 @@ impl<'a> Recorder<'a> {
         {
             return self.deadlock();
         }
-        let wait = at.saturating_sub(now).min(self.options.timeout.as_nanos() as u64);
+        let wait = at.saturating_sub(now);
         // Short enough that a request to stop is soon noticed.
         std::thread::sleep(Duration::from_nanos(wait).min(Duration::from_millis(20)));
         if self.over()? { self.hung(None) } else { Ok(()) }

@@ -39,7 +39,8 @@ macro_rules! calls {
     (@own) => { false };
 }
 
-/// Every call that Linux has on x86-64, with its number where libc has no constant. `own` marks those that concern the calling task alone. Structure sizes are those of the kernel's x86-64 ABI.
+/// Every call that Linux has on x86-64, with its number where libc has no constant. `own` marks those that concern the
+/// calling task alone. Structure sizes are those of the kernel's x86-64 ABI.
 #[rustfmt::skip]
 pub static TABLE: &[Description] = calls! {
     // Reading and writing.

@@ -7,6 +7,7 @@ mod area;
 mod counter;
 mod filter;
 mod fork;
+mod hand_over;
 mod heartbeat;
 mod launch;
 mod leash;
@@ -23,7 +24,7 @@ mod task;
 
 pub use area::Area;
 pub use counter::{CounterRead, counter, counter_read};
-pub use fork::Streams;
+pub use fork::{Stdin, Streams};
 pub use heartbeat::Heartbeat;
 pub use launch::{Launched, launch};
 pub use leash::{Leash, bury};

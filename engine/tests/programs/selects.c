@@ -1,5 +1,7 @@
 #include "show.h"
+#include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <time.h>
@@ -13,6 +15,37 @@ void *writer(void *arg)
 	usleep(300);
 	MUST(write(q[1], "y", 1) == 1);
 	return 0;
+}
+
+// What is ready for several is taken by one: the others wait on for what they asked for.
+void *taker(void *arg)
+{
+	fd_set r;
+	char c;
+	for (;;) {
+		FD_ZERO(&r);
+		FD_SET(p[0], &r);
+		MUST(select(p[0] + 1, &r, 0, 0, 0) == 1 && FD_ISSET(p[0], &r));
+		sched_yield();
+		int n = read(p[0], &c, 1);
+		if (n == 1)
+			return 0;
+		MUST(n == -1 && errno == EAGAIN);
+	}
+}
+
+void takers(void)
+{
+	pthread_t t[3];
+	fcntl(p[0], F_SETFL, O_NONBLOCK);
+	for (int i = 0; i < 3; i++)
+		pthread_create(t + i, 0, taker, 0);
+	for (int i = 0; i < 3; i++) {
+		usleep(100);
+		MUST(write(p[1], "x", 1) == 1);
+	}
+	for (int i = 0; i < 3; i++)
+		pthread_join(t[i], 0);
 }
 
 int main(void)
@@ -74,5 +107,7 @@ int main(void)
 	SHOW(select(0, 0, 0, 0, &tv), tv);
 	MUST(tv.tv_usec == 0);
 	pthread_join(t, 0);
+	MUST(read(p[0], &c, 1) == 1);
+	takers();
 	return 0;
 }

@@ -45,7 +45,7 @@ impl Recorder<'_> {
             Emulation::SignalMask => self.signal_mask(id, &stopped, args)?,
             Emulation::ClockGettime => match time::read(a as i32) {
                 // The clocks that count the program's own time must be read by itself.
-                _ if is_cpu_clock(a as i32) => {
+                _ if time::is_cpu_clock(a as i32) => {
                     let position = self.clock.position(&call.registers);
                     let (stopped, result) = self.run_to_exit(id, stopped)?;
                     let writes = if result == 0 && b != 0 { vec![self.copy(id, b, 16)?] } else { Vec::new() };
@@ -127,7 +127,7 @@ impl Recorder<'_> {
         absolute: bool,
         request: u64,
     ) -> Flow<Next> {
-        if is_cpu_clock(clock) {
+        if time::is_cpu_clock(clock) {
             return self.unsupported(id, "clock_nanosleep on a clock of processor time");
         }
         if time::read(clock).is_err() {
@@ -139,10 +139,13 @@ impl Recorder<'_> {
         let Some(wanted) = time::nanoseconds(&wanted) else {
             return self.skip(id, stopped, &call, fails(libc::EINVAL), Vec::new());
         };
-        let deadline =
-            if absolute { time::deadline(clock, wanted)? } else { time::now()?.saturating_add(wanted) };
+        let deadline = match call.deadline {
+            Some(deadline) => deadline,
+            None if absolute => time::deadline(clock, wanted)?,
+            None => time::now()?.saturating_add(wanted),
+        };
         self.deadlines.insert(id, deadline);
-        self.task(id).hold = Hold::Waiting(stopped, call);
+        self.task(id).hold = Hold::Waiting(stopped, Call { deadline: Some(deadline), ..call });
         Ok(Next::Decide(Why::Blocked, None))
     }
 
@@ -216,7 +219,7 @@ impl Recorder<'_> {
         &mut self,
         id: TaskId,
         stopped: Stopped,
-        call: Call,
+        mut call: Call,
         value: u32,
         bitset: u32,
         timeout: FutexTimeout,
@@ -244,11 +247,13 @@ impl Recorder<'_> {
             let Some(wanted) = time::nanoseconds(&wanted) else {
                 return self.skip(id, stopped, &call, fails(libc::EINVAL), Vec::new());
             };
-            let deadline = match clock {
-                None => time::now()?.saturating_add(wanted),
-                Some(clock) => time::deadline(clock, wanted)?,
+            let deadline = match (call.deadline, clock) {
+                (Some(deadline), _) => deadline,
+                (None, None) => time::now()?.saturating_add(wanted),
+                (None, Some(clock)) => time::deadline(clock, wanted)?,
             };
             self.deadlines.insert(id, deadline);
+            call.deadline = Some(deadline);
         }
         let key = self.futex_key(id, address);
         self.futexes.wait(key, id, bitset);
@@ -275,9 +280,4 @@ impl Recorder<'_> {
             self.end_wait(id, 0);
         }
     }
-}
-
-/// Whether a clock counts processor time (of a process or thread, encoded in negative numbers too: clock_getres(2)).
-fn is_cpu_clock(clock: i32) -> bool {
-    clock < 0 || clock == libc::CLOCK_PROCESS_CPUTIME_ID || clock == libc::CLOCK_THREAD_CPUTIME_ID
 }

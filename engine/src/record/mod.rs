@@ -1,10 +1,12 @@
 //! Drives a program and records it.
 
+mod alarms;
 mod blocking;
 mod calls;
 mod emulate;
 mod fds;
 mod image;
+mod job_control;
 mod limits;
 mod memory_calls;
 mod outputs;

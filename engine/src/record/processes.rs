@@ -6,6 +6,7 @@ use std::rc::Rc;
 use nix::unistd::Pid;
 use rand_xoshiro::rand_core::RngCore;
 
+use super::blocking::interrupted;
 use super::image;
 use super::recorder::{Flow, Halt, Next, Recorder};
 use super::tasks::{Call, Hold, Space};
@@ -44,6 +45,9 @@ impl Recorder<'_> {
             self.gone(id);
         }
         self.ended.push(pid);
+        self.alarms.forget(pid, false);
+        // Its parent gets a SIGCHLD.
+        self.look_for_signals()?;
         self.woken = true;
         Ok(())
     }
@@ -101,6 +105,9 @@ impl Recorder<'_> {
             Ok(stopped) => stopped,
             Err(stopped) => {
                 let result = stopped.registers()?.result();
+                if interrupted(result) {
+                    return self.interrupted(id, stopped, call, Vec::new());
+                }
                 return self.finish(id, stopped, call, position, result, Vec::new(), Effect::None);
             }
         };
@@ -129,7 +136,8 @@ impl Recorder<'_> {
         task.name = comm(pid);
         task.clear_tid = 0;
         self.log_call(id, call, position, 0, Vec::new(), Effect::Executed(Box::new(image)));
-        self.task(id).boundary = (registers.ip(), registers.sp());
+        self.mark(id, &registers);
+        self.alarms.forget(pid, true);
         self.task(id).hold = Hold::Ready(stopped);
         self.give_back(id);
         Ok(Next::Continue)

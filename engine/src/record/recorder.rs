@@ -9,6 +9,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 use rrtest_preload::layout::{Kind as TickKind, SYS_HELLO, SYS_TICK};
 
+use super::alarms::Alarms;
 use super::fds::Fds;
 use super::tasks::{Call, Hold, Origin, Space, Task, Waited as CallWait};
 use super::{Options, image, time};
@@ -40,6 +41,9 @@ pub(super) struct Recorder<'a> {
     pub(super) deadlines: Deadlines,
     pub(super) fds: Fds,
     pub(super) heartbeat: Heartbeat,
+    pub(super) alarms: Alarms,
+    /// When to look for signals that nobody has told of.
+    look: Instant,
     /// Last, so that it is dropped last: it kills what is left of the program.
     pub(super) leash: Leash,
     /// The program hangs when it runs past this; none is never.
@@ -52,13 +56,14 @@ pub(super) struct Recorder<'a> {
     pub(super) current: Option<TaskId>,
     /// Processes that have ended.
     pub(super) ended: Vec<Pid>,
-    /// Timers may be running that send signals.
-    pub(super) timers: bool,
     /// The inodes of the program's socket pairs.
     pub(super) pairs: BTreeSet<u64>,
     /// A task has become able to run since the last decision.
     pub(super) woken: bool,
 }
+
+/// How often to look for signals that nobody has told of: those of timers, and of processes that are not recorded.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Why the loop leaves off.
 pub(super) enum Halt {
@@ -113,13 +118,14 @@ impl<'a> Recorder<'a> {
             deadlines: Deadlines::default(),
             fds: Fds::new(streams)?,
             heartbeat: Heartbeat::start()?,
+            alarms: Alarms::default(),
+            look: Instant::now(),
             leash,
             end: Instant::now().checked_add(options.timeout),
             newborn: Vec::new(),
             spaces: 1,
             current: None,
             ended: Vec::new(),
-            timers: false,
             pairs: BTreeSet::new(),
             woken: false,
         };
@@ -141,8 +147,9 @@ impl<'a> Recorder<'a> {
             name,
             hold: Hold::Ready(task),
             clear_tid,
-            boundary: (registers.ip(), registers.sp()),
+            boundary: self.clock.position(&registers),
             deferred: Vec::new(),
+            resent: Vec::new(),
             arrived: None,
         });
         self.stats.tasks += 1;
@@ -200,6 +207,7 @@ impl<'a> Recorder<'a> {
             let preempts = current.is_some_and(|c| c != choice.task && runnable.contains(&c));
             self.stats.preemptions += u64::from(preempts);
             self.clock.start(choice.slice);
+            self.task(choice.task).boundary.left = choice.slice;
             self.log.push(Event::Run { task: choice.task, slice: choice.slice, preempts });
             self.woken = false;
             self.current = Some(choice.task);
@@ -263,12 +271,18 @@ impl<'a> Recorder<'a> {
 
     /// Let a task run user code until it stops.
     fn go(&mut self, id: TaskId, stopped: Stopped) -> Flow<Next> {
-        let running = stopped.resume(Resume::Freely, 0)?;
+        self.go_with(id, stopped, 0)
+    }
+
+    /// The same, with the signal that it is about to get.
+    pub(super) fn go_with(&mut self, id: TaskId, stopped: Stopped, signal: i32) -> Flow<Next> {
+        let running = stopped.resume(Resume::Freely, signal)?;
         let (stopped, stop) = self.wait(id, running)?;
         match stop {
             Stop::Seccomp => self.arrive(id, stopped),
             Stop::Signal(signal) => self.signal(id, stopped, signal),
-            // A group stop or a stray interruption: not the program's doing.
+            Stop::Group(_) => self.stopped_by_signal(id, stopped, None),
+            // A stray interruption: not the program's doing.
             _ => {
                 self.task(id).hold = Hold::Ready(stopped);
                 Ok(Next::Continue)
@@ -280,10 +294,10 @@ impl<'a> Recorder<'a> {
     fn arrive(&mut self, id: TaskId, stopped: Stopped) -> Flow<Next> {
         let mut registers = stopped.registers()?;
         let [address, kind, ..] = registers.args();
-        self.task(id).boundary = (registers.ip(), registers.sp());
-        self.send_deferred(id)?;
         match registers.number() as usize {
             SYS_TICK => {
+                self.mark(id, &registers);
+                self.send_deferred(id)?;
                 self.log.push(Event::Tick(self.clock.position(&registers)));
                 self.task(id).hold = Hold::Ready(stopped);
                 let writes = TickKind::from_raw(kind)
@@ -302,8 +316,14 @@ impl<'a> Recorder<'a> {
                 self.stats.syscalls += 1;
                 let number = registers.number();
                 let over = self.clock.call(number);
+                self.mark(id, &registers);
                 self.task(id).arrived = Some(registers);
-                self.task(id).hold = Hold::Calling(stopped, Call::new(registers));
+                self.task(id).hold = if self.task(id).deferred.is_empty() {
+                    Hold::Calling(stopped, Call::new(registers))
+                } else {
+                    self.send_deferred(id)?;
+                    Hold::Again(stopped, Call::new(registers))
+                };
                 if over {
                     return Ok(Next::Decide(Why::SliceOver, Some(Operation::Syscall(number))));
                 }
@@ -351,6 +371,7 @@ impl<'a> Recorder<'a> {
                 Waited::Done(Wait::Dead(death)) => return self.died(id, death),
                 Waited::NotYet if self.over()? => {
                     let spins = since.elapsed() > Duration::from_secs(1) && self.clock.left() == before;
+                    let before = self.task(id).boundary.left;
                     return self.ran_too_long(id, running, before, spins);
                 }
                 // The kernel keeps back the end of a process's first thread until all are gone.
@@ -364,29 +385,39 @@ impl<'a> Recorder<'a> {
 
     /// Nothing can run: wait for the kernel or the clock, or see that nothing will ever happen.
     fn idle(&mut self) -> Flow<()> {
-        let earliest = self.deadlines.earliest();
+        self.look_for_signals()?;
+        if self.woken {
+            return Ok(());
+        }
+        let now = time::now()?;
+        let (earliest, alarm) = (self.deadlines.earliest(), self.alarms.next(now));
+        let next = earliest.map(|(at, _)| at).into_iter().chain(alarm).min();
         if self.someone_in_kernel() {
-            if let Some((at, _)) = earliest {
-                self.heartbeat.next(Duration::from_nanos(at.saturating_sub(time::now()?)));
+            if let Some(at) = next {
+                self.heartbeat.next(Duration::from_nanos(at.saturating_sub(now)));
             }
             match tracee::wait_any()? {
                 Waited::Done((tid, wait)) => self.left_kernel(tid, wait)?,
-                Waited::NotYet if self.nothing_due() && self.stuck() => return self.deadlock(),
+                Waited::NotYet if self.nothing_due(now) && self.stuck() => return self.deadlock(),
                 Waited::NotYet => {}
             }
             return if self.over()? { self.hung(None) } else { Ok(()) };
         }
-        if self.nothing_due() && !self.timers {
+        if self.nothing_due(now) {
             return self.deadlock();
         }
-        let wait = earliest.map_or(u64::MAX, |(at, _)| at).saturating_sub(time::now()?);
+        let wait = next.unwrap_or(u64::MAX).saturating_sub(now);
         // Short enough that a request to stop is soon noticed.
         std::thread::sleep(Duration::from_nanos(wait).min(Duration::from_millis(20)));
         if self.over()? { self.hung(None) } else { Ok(()) }
     }
 
-    /// Whether no task sleeps until a time; that of a harness which only watches the others does not count.
-    fn nothing_due(&self) -> bool {
+    /// Whether no task sleeps until a time, and no timer will send a signal. The sleep of a harness that only watches the
+    /// others does not count.
+    fn nothing_due(&mut self, now: u64) -> bool {
+        if self.alarms.next(now).is_some() {
+            return false;
+        }
         let watchdog = |task: TaskId| self.options.watchdog_main && task == TaskId(0) && self.tasks.len() > 1;
         let Some((_, task)) = self.deadlines.earliest() else { return true };
         watchdog(task) && self.deadlines.only(task) && self.futexes.waiting(task).is_some()
@@ -404,8 +435,12 @@ impl<'a> Recorder<'a> {
                 self.expire(id);
             }
         }
+        if Instant::now() >= self.look {
+            self.look_for_signals()?;
+            self.look = Instant::now() + LOOK;
+        }
         for index in 0..self.tasks.len() {
-            if let Hold::InKernel(running, _) = &mut self.tasks[index].hold
+            if let Hold::InKernel(running, _) | Hold::Suspended(running, _) = &mut self.tasks[index].hold
                 && let Waited::Done(wait) = running.poll()?
             {
                 let tid = running.tid();
@@ -416,6 +451,6 @@ impl<'a> Recorder<'a> {
     }
 
     fn someone_in_kernel(&self) -> bool {
-        self.tasks.iter().any(|t| matches!(t.hold, Hold::InKernel(..)))
+        self.tasks.iter().any(|t| matches!(t.hold, Hold::InKernel(..) | Hold::Suspended(..)))
     }
 }

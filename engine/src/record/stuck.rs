@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 
 use super::recorder::Recorder;
 use super::tasks::{Call, Hold, Task};
+use crate::task::TaskId;
 use crate::tracee::{State, state};
 
 /// How deep epoll descriptors may watch each other (`EP_MAX_NESTS`, fs/eventpoll.c).
@@ -19,13 +20,12 @@ const NESTS: u32 = 5;
 impl Recorder<'_> {
     /// Whether no task that waits in the kernel can be woken by anybody but another task of the program, which cannot run.
     pub(super) fn stuck(&self) -> bool {
-        !self.timers
-            && self.tasks.iter().all(|task| match &task.hold {
-                Hold::InKernel(running, _) => {
-                    state(running.tid()) == State::Sleeping && self.waits_for_the_program(task)
-                }
-                _ => true,
-            })
+        self.tasks.iter().all(|task| match &task.hold {
+            Hold::InKernel(running, _) => {
+                state(running.tid()) == State::Sleeping && self.waits_for_the_program(task)
+            }
+            _ => true,
+        })
     }
 
     /// Whether what a task waits for in the kernel is up to the program alone.
@@ -62,20 +62,14 @@ impl Recorder<'_> {
         }
     }
 
-    /// Take note of what tells later whether the program can still be woken.
-    pub(super) fn note_wakers(&mut self, tid: Pid, space: &crate::tracee::Memory, call: &Call) {
-        let args = call.args();
-        match call.number() as i64 {
-            libc::SYS_alarm | libc::SYS_setitimer | libc::SYS_timer_create => self.timers = true,
-            libc::SYS_socketpair => {
-                let inodes = [0, 4].into_iter().filter_map(|at| {
-                    let fd = space.u32(args[3] + at).ok()?;
-                    inode(Path::new(&format!("/proc/{tid}/fd/{fd}")))
-                });
-                self.pairs.extend(inodes);
-            }
-            _ => {}
-        }
+    /// Take note of a socketpair(2) that a task has made.
+    pub(super) fn note_pair(&mut self, id: TaskId, call: &Call) {
+        let (tid, space) = (self.task(id).tid, self.space(id));
+        let inodes = [0, 4].into_iter().filter_map(|at| {
+            let fd = space.memory.u32(call.args()[3] + at).ok()?;
+            inode(Path::new(&format!("/proc/{tid}/fd/{fd}")))
+        });
+        self.pairs.extend(inodes);
     }
 }
 

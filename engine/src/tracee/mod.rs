@@ -18,6 +18,7 @@ mod rebuild;
 mod registers;
 mod remote;
 mod settle;
+mod signals;
 mod status;
 mod task;
 
@@ -34,7 +35,8 @@ pub use rebuild::{another, rebuild};
 pub use registers::Registers;
 pub use remote::remote;
 pub use settle::{Settled, settle};
-pub use status::{Disposition, State, being_killed, comm, disposition, state};
+pub use signals::{SignalSet, Signals, is_fault, signals};
+pub use status::{State, being_killed, comm, state};
 pub use task::{Death, Resume, Running, Stop, Stopped, Wait, Waited, wait_any};
 
 /// Bytes of a page.

@@ -62,6 +62,15 @@ fn core() -> usize {
 
 /// Record and replay the program; each recording must end as said, each replay as its recording.
 fn check(name: &str, args: &[&str], ending: &Ending) {
+    check_ending(name, args, &|end| end == ending);
+}
+
+/// The same for a program that a signal kills.
+fn check_killed(name: &str, args: &[&str], number: i32) {
+    check_ending(name, args, &|end| matches!(end, Ending::Killed { signal, .. } if *signal == number));
+}
+
+fn check_ending(name: &str, args: &[&str], is_right: &dyn Fn(&Ending) -> bool) {
     let directory = tempfile::tempdir().expect("a directory");
     let Some(path) = compile(name, directory.path()) else { return };
     for strategy in STRATEGIES {
@@ -69,7 +78,7 @@ fn check(name: &str, args: &[&str], ending: &Ending) {
             let recording = record(&path, args, directory.path(), strategy, seed);
             let said: String =
                 recording.output.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes)).collect();
-            assert_eq!(recording.ending, *ending, "{strategy:?} {seed}: {said}");
+            assert!(is_right(&recording.ending), "{strategy:?} {seed}: {:?} {said}", recording.ending);
             let mut output = Vec::new();
             let replayed = replay::replay(
                 &recording.log,
@@ -242,6 +251,68 @@ fn mutexes_are_handed_over() {
 }
 
 #[test]
+fn signals_interrupt_calls_that_wait() {
+    check("signals", &["waits"], &Ending::Exited(0));
+    check("signals", &["restarts"], &Ending::Exited(0));
+    check("signals", &["masks"], &Ending::Exited(0));
+}
+
+#[test]
+fn signals_keep_their_order_and_values() {
+    check("signals", &["queues"], &Ending::Exited(0));
+    check("signals", &["nests"], &Ending::Exited(0));
+}
+
+#[test]
+fn timers_send_signals() {
+    check("signals", &["alarms"], &Ending::Exited(0));
+    check("signals", &["timers"], &Ending::Exited(0));
+    check("signals", &["vectors"], &Ending::Exited(0));
+}
+
+#[test]
+fn programs_recover_from_faults() {
+    check("signals", &["faults"], &Ending::Exited(0));
+    check("signals", &["no-room"], &Ending::Exited(0));
+}
+
+#[test]
+fn signals_reach_threads_and_processes() {
+    check("signals", &["cancels"], &Ending::Exited(0));
+    check("signals", &["leaves"], &Ending::Exited(0));
+    check("signals", &["processes"], &Ending::Exited(0));
+    check("signals", &["children"], &Ending::Exited(0));
+}
+
+#[test]
+fn processes_are_stopped_and_continued() {
+    check("signals", &["stops"], &Ending::Exited(0));
+    check("signals", &["stops-threads"], &Ending::Exited(0));
+}
+
+#[test]
+fn signals_kill() {
+    check_killed("signals", &["reset"], libc::SIGTERM);
+    check_killed("signals", &["pipes"], libc::SIGPIPE);
+}
+
+#[test]
 fn threads_wait_in_the_kernel_for_what_is_written_to_them() {
     check("inside", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn waiting_in_the_kernel_for_each_other_is_a_deadlock() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let Some(path) = compile("stuck", directory.path()) else { return };
+    for what in ["pipe", "pair", "epoll", "children"] {
+        let recording = record(&path, &[what], directory.path(), StrategyName::Fair, 0);
+        assert!(matches!(recording.ending, Ending::Deadlocked(_)), "{what}: {:?}", recording.ending);
+    }
+    let recording = record(&path, &["alarm"], directory.path(), StrategyName::Fair, 0);
+    assert!(
+        matches!(recording.ending, Ending::Killed { signal: libc::SIGALRM, .. }),
+        "{:?}",
+        recording.ending
+    );
 }

@@ -9,6 +9,7 @@ use libc::timespec;
 use super::fds::{Kind, nonblocking};
 use super::outputs::Before;
 use super::recorder::{Flow, Next, Recorder};
+use super::signals::restart;
 use super::tasks::{Call, Hold, Waited};
 use super::time;
 use crate::schedule::Why;
@@ -26,6 +27,8 @@ pub(super) struct Watch {
     timeout: Option<[u8; 16]>,
     /// The socket option that may say so as well.
     socket_limit: Option<i32>,
+    /// The address and size of the set of signals that it blocks meanwhile; null for those of the task.
+    mask: (u64, u64),
 }
 
 /// Offsets in a task's scratch memory.
@@ -36,6 +39,9 @@ mod scratch {
     /// How many descriptors there is room for.
     pub(super) const MOST: u64 = 8000;
 }
+
+/// [`Watch::mask`] of calls that have none. The size is that of a set of signals.
+const NO_MASK: (u64, u64) = (0, 8);
 
 fn pollfd(fd: u64, events: i16) -> Vec<u8> {
     let mut bytes = (fd as i32).to_ne_bytes().to_vec();
@@ -63,7 +69,7 @@ impl Recorder<'_> {
         let args = call.args();
         let one = |fd: u64, events: i16, socket_limit| {
             let fds = pollfd(fd, events);
-            Watch { fds, count: 1, timeout: None, socket_limit }
+            Watch { fds, count: 1, timeout: None, socket_limit, mask: NO_MASK }
         };
         let (fd, events, option) = match description.block {
             Block::Never | Block::Inside | Block::Children => return Ok(None),
@@ -77,15 +83,33 @@ impl Recorder<'_> {
                 }
                 return Ok(Some(Watch {
                     timeout: milliseconds(timeout),
+                    mask: if call.number() == libc::SYS_epoll_pwait as u64 {
+                        (args[4], args[5])
+                    } else {
+                        NO_MASK
+                    },
                     ..one(args[0], libc::POLLIN, None)
                 }));
             }
             Block::EpollPwait2 => {
                 let Some(timeout) = self.limit(id, args[3], 1) else { return Ok(None) };
-                return Ok(Some(Watch { timeout, ..one(args[0], libc::POLLIN, None) }));
+                return Ok(Some(Watch {
+                    timeout,
+                    mask: (args[4], args[5]),
+                    ..one(args[0], libc::POLLIN, None)
+                }));
             }
             Block::Select => return Ok(self.select_watch(id, &args, self.limit(id, args[4], 1000))),
-            Block::Pselect => return Ok(self.select_watch(id, &args, self.limit(id, args[4], 1))),
+            Block::Pselect => {
+                let watch = self.select_watch(id, &args, self.limit(id, args[4], 1));
+                let memory = &self.space(id).memory;
+                let mask = match (args[5], memory.u64(args[5]), memory.u64(args[5] + 8)) {
+                    (0, ..) => NO_MASK,
+                    (_, Ok(set), Ok(size)) => (set, size),
+                    _ => return Ok(None),
+                };
+                return Ok(watch.map(|watch| Watch { mask, ..watch }));
+            }
             Block::Poll | Block::Ppoll => return self.poll_watch(id, description, &args),
         };
         let tid = self.task(id).tid;
@@ -110,7 +134,8 @@ impl Recorder<'_> {
             return self.unsupported(id, "poll of more than 8000 descriptors");
         }
         let Ok(fds) = self.space(id).memory.bytes(args[0], args[1] as usize * 8) else { return Ok(None) };
-        Ok(Some(Watch { fds, count: args[1], timeout, socket_limit: None }))
+        let mask = if description.block == Block::Ppoll { (args[3], args[4]) } else { NO_MASK };
+        Ok(Some(Watch { fds, count: args[1], timeout, socket_limit: None, mask }))
     }
 
     /// The time limit at an address: seconds, and parts of a second in units of so many nanoseconds. The inner is none
@@ -144,7 +169,7 @@ impl Recorder<'_> {
         };
         let watched = (0..count).filter(|&fd| events(fd) != 0);
         let fds: Vec<u8> = watched.flat_map(|fd| pollfd(fd as u64, events(fd))).collect();
-        Some(Watch { count: fds.len() as u64 / 8, fds, timeout, socket_limit: None })
+        Some(Watch { count: fds.len() as u64 / 8, fds, timeout, socket_limit: None, mask: NO_MASK })
     }
 
     /// Wait for what a call needs: a look first, then in the kernel.
@@ -152,7 +177,7 @@ impl Recorder<'_> {
         &mut self,
         id: TaskId,
         stopped: Stopped,
-        call: Call,
+        mut call: Call,
         watch: &Watch,
     ) -> Flow<Next> {
         let Some(base) = Area::scratch(id.0) else {
@@ -162,9 +187,15 @@ impl Recorder<'_> {
         self.space(id).memory.write(base + scratch::FDS, &watch.fds)?;
         let mut registers = call.registers;
         registers.set_number(libc::SYS_ppoll as u64);
-        registers.set_args([base + scratch::FDS, watch.count, base + scratch::ZERO, 0, 8, 0]);
+        let (set, set_size) = watch.mask;
+        registers.set_args([base + scratch::FDS, watch.count, base + scratch::ZERO, set, set_size, 0]);
         stopped.set_registers(&registers)?;
         let (stopped, ready) = self.run_to_exit(id, stopped)?;
+        call.restart = Some(restart_code(&call, watch.timeout.is_some()));
+        if interrupted(ready) {
+            self.task(id).hold = Hold::Again(stopped, call);
+            return Ok(Next::Continue);
+        }
         if ready != 0 {
             self.task(id).hold = Hold::Again(stopped, Call { wait: Waited::Ready, ..call });
             return Ok(Next::Continue);
@@ -172,18 +203,26 @@ impl Recorder<'_> {
         // Nothing yet: the same with the call's own time limit, in the kernel.
         let (stopped, timeout) = match (&watch.timeout, watch.socket_limit) {
             (Some(timeout), _) => (stopped, Some(*timeout)),
-            (None, Some(option)) => self.socket_limit(id, stopped, &call, option)?,
+            (None, Some(option)) => match self.socket_limit(id, stopped, &call, option)? {
+                Ok(limited) => limited,
+                Err(next) => return Ok(next),
+            },
             (None, None) => (stopped, None),
         };
         let timeout = match timeout {
             Some(timeout) => {
+                call.restart = Some(restart_code(&call, true));
+                let timeout = still(&mut call, timeout)?;
                 self.space(id).memory.write(base + scratch::TIMEOUT, &timeout)?;
                 base + scratch::TIMEOUT
             }
             None => 0,
         };
-        registers.set_args([base + scratch::FDS, watch.count, timeout, 0, 8, 0]);
-        let stopped = self.reenter(id, stopped, registers)?;
+        registers.set_args([base + scratch::FDS, watch.count, timeout, set, set_size, 0]);
+        let stopped = match self.reenter(id, stopped, &call, registers)? {
+            Ok(stopped) => stopped,
+            Err(next) => return Ok(next),
+        };
         let running = stopped.resume(Resume::ToSyscallExit, 0)?;
         self.task(id).hold = Hold::InKernel(running, call);
         Ok(Next::Decide(Why::Blocked, None))
@@ -196,43 +235,56 @@ impl Recorder<'_> {
         stopped: Stopped,
         call: &Call,
         option: i32,
-    ) -> Flow<(Stopped, Option<[u8; 16]>)> {
-        let Some(base) = Area::scratch(id.0) else { return Ok((stopped, None)) };
+    ) -> Flow<Result<Limited, Next>> {
+        let Some(base) = Area::scratch(id.0) else { return Ok(Ok((stopped, None))) };
         let (value, len) = (base + scratch::TIMEOUT, base + scratch::ZERO);
         self.space(id).memory.write(len, &16_u32.to_ne_bytes())?;
         let mut registers = call.registers;
         registers.set_number(libc::SYS_getsockopt as u64);
         registers.set_args([call.args()[0], libc::SOL_SOCKET as u64, option as u64, value, len, 0]);
-        let stopped = self.reenter(id, stopped, registers)?;
+        let stopped = match self.reenter(id, stopped, call, registers)? {
+            Ok(stopped) => stopped,
+            Err(next) => return Ok(Err(next)),
+        };
         let (stopped, result) = self.run_to_exit(id, stopped)?;
         // A timeval has the shape of a timespec, in microseconds.
         let limit = time::timespec_at(&self.space(id).memory, value)?;
         // What is no socket has no limit; nor has a socket with a limit of zero.
         if result != 0 || (limit.tv_sec, limit.tv_nsec) == (0, 0) {
-            return Ok((stopped, None));
+            return Ok(Ok((stopped, None)));
         }
         let timeout = timespec { tv_sec: limit.tv_sec, tv_nsec: limit.tv_nsec * 1000 };
-        Ok((stopped, Some(time::bytes(&timeout))))
+        Ok(Ok((stopped, Some(time::bytes(&timeout)))))
     }
 
-    /// From the exit of a call to the entry of the call that `registers` describe, at the same place of the program.
-    fn reenter(&mut self, id: TaskId, stopped: Stopped, mut registers: Registers) -> Flow<Stopped> {
+    /// From the entry or exit of a call to the entry of the call that `registers` describe, at the same place of the
+    /// program: `call` or one in its place. Unless a signal comes first, which has been seen to then.
+    fn reenter(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: &Call,
+        mut registers: Registers,
+    ) -> Flow<Result<Stopped, Next>> {
         /// Bytes of the `syscall` instruction.
         const SYSCALL: u64 = 2;
         registers.set_result(registers.number().cast_signed());
         registers.set_number(u64::MAX);
         registers.set_ip(registers.ip() - SYSCALL);
         stopped.set_registers(&registers)?;
-        let mut stopped = stopped;
+        let (mut stopped, mut signal) = (stopped, 0);
         loop {
-            let running = stopped.resume(Resume::Freely, 0)?;
+            let running = stopped.resume(Resume::Freely, std::mem::take(&mut signal))?;
             let stop;
             (stopped, stop) = self.wait(id, running)?;
             match stop {
-                Stop::Seccomp => return Ok(stopped),
-                Stop::Signal(_) => {
-                    let info = stopped.signal_info()?;
-                    self.task(id).deferred.push(info);
+                Stop::Seccomp => return Ok(Ok(stopped)),
+                Stop::Signal(number) => match self.signal_in_call(id, stopped, number, call)? {
+                    Ok(let_go) => (stopped, signal) = let_go,
+                    Err(next) => return Ok(Err(next)),
+                },
+                Stop::Group(_) => {
+                    return self.stopped_by_signal(id, stopped, Some(call.clone())).map(Err);
                 }
                 _ => {}
             }
@@ -241,9 +293,13 @@ impl Recorder<'_> {
 
     /// A task waited in the kernel in place of its call: back to the call's entry.
     pub(super) fn again(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
-        let stopped = self.reenter(id, stopped, call.registers)?;
-        self.task(id).hold = Hold::Calling(stopped, call);
-        Ok(Next::Continue)
+        match self.reenter(id, stopped, &call, call.registers)? {
+            Ok(stopped) => {
+                self.task(id).hold = Hold::Calling(stopped, call);
+                Ok(Next::Continue)
+            }
+            Err(next) => Ok(next),
+        }
     }
 
     /// Whether no other task lives.
@@ -319,6 +375,9 @@ impl Recorder<'_> {
         };
         let result = self.bring_back(id, &stopped, call, description)?;
         let writes = self.outputs(id, description, call, &Before::default(), result)?;
+        if interrupted(result) {
+            return self.interrupted(id, stopped, call, writes);
+        }
         self.conclude(id, stopped, call, position, result, writes)
     }
 
@@ -370,26 +429,21 @@ impl Recorder<'_> {
         let Wait::Stopped(stopped, stop) = wait else {
             return self.died_in_kernel(id);
         };
-        let Hold::InKernel(_, call) = std::mem::replace(&mut self.tasks[index].hold, Hold::Gone) else {
-            return Err(super::calls::unexpected("follow a task"));
+        let call = match std::mem::replace(&mut self.tasks[index].hold, Hold::Gone) {
+            Hold::InKernel(_, call) => call,
+            Hold::Suspended(_, call) => return self.left_stop(id, stopped, stop, call),
+            _ => return Err(super::calls::unexpected("follow a task")),
         };
         self.tasks[index].hold = if stop == Stop::SyscallExit && call.wait == Waited::Inside {
             self.woken = true;
             Hold::Returned(stopped, call)
         } else if stop == Stop::SyscallExit {
             self.woken = true;
-            if interrupted(stopped.registers()?.result()) {
-                let what = format!("a signal that interrupts {}", crate::syscalls::name(call.number()));
-                return self.unsupported(id, what);
-            }
             // What has become ready may be gone when the task has the core: it looks again.
             let wait = if stopped.registers()?.result() == 0 { Waited::TimedOut } else { Waited::No };
             Hold::Again(stopped, Call { wait, ..call })
         } else {
-            if let Stop::Signal(_) = stop {
-                let info = stopped.signal_info()?;
-                self.tasks[index].deferred.push(info);
-            }
+            // It gets its signals behind the call only.
             Hold::InKernel(stopped.resume(Resume::ToSyscallExit, 0)?, call)
         };
         Ok(())
@@ -440,6 +494,29 @@ impl Recorder<'_> {
         registers.set_args(args);
         Ok(Some(registers))
     }
+}
+
+/// A stopped task, and a time limit as a timespec.
+type Limited = (Stopped, Option<[u8; 16]>);
+
+/// What is left of a call's time limit, which begins when it is first asked for.
+fn still(call: &mut Call, limit: [u8; 16]) -> Flow<[u8; 16]> {
+    let number = |at: usize| i64::from_ne_bytes(std::array::from_fn(|i| limit[at + i]));
+    let Some(limit) = time::nanoseconds(&timespec { tv_sec: number(0), tv_nsec: number(8) }) else {
+        return Ok(limit);
+    };
+    let now = time::now()?;
+    let deadline = *call.deadline.get_or_insert(now.saturating_add(limit));
+    Ok(time::bytes(&time::timespec_of(deadline.saturating_sub(now))))
+}
+
+/// The code with which the kernel ends this call when a signal comes (signal(7), "Interruption of system calls"): those
+/// with a time limit are not restarted.
+fn restart_code(call: &Call, limited: bool) -> i64 {
+    let block = describe(call.number()).map(|description| description.block);
+    let restarts =
+        matches!(block, Some(Block::Readable(_) | Block::Writable(_) | Block::Either(_))) && !limited;
+    if restarts { restart::RESTARTSYS } else { restart::RESTARTNOHAND }
 }
 
 /// An output of a call that goes to scratch memory, because the call stays in the kernel while others run.

@@ -1,5 +1,6 @@
 //! System calls, as the table describes them.
 
+use super::blocking::interrupted;
 use super::fds::Kind;
 use super::outputs::{self, Failure};
 use super::recorder::{Flow, Halt, Next, Recorder};
@@ -73,6 +74,10 @@ impl Recorder<'_> {
         self.elsewhere.extend(ends);
         if self.may_stay(id, description, &call) {
             return match self.enter(id, stopped, &call, description)? {
+                Some((stopped, result)) if interrupted(result) => {
+                    let left = self.outputs(id, description, &call, &outputs::Before::default(), result)?;
+                    self.interrupted(id, stopped, &call, left)
+                }
                 Some((stopped, result)) => {
                     let writes = self.outputs(id, description, &call, &outputs::Before::default(), result)?;
                     self.conclude(id, stopped, &call, position, result, writes)
@@ -88,6 +93,9 @@ impl Recorder<'_> {
             return self.once_more(id, stopped, call);
         }
         let writes = self.outputs(id, description, &call, &before, result)?;
+        if interrupted(result) {
+            return self.interrupted(id, stopped, &call, writes);
+        }
         self.conclude(id, stopped, &call, position, result, writes)
     }
 
@@ -126,7 +134,7 @@ impl Recorder<'_> {
         result: i64,
         writes: Vec<Write>,
     ) -> Flow<Next> {
-        self.note(id, call, result);
+        self.note(id, call, result)?;
         let effect = self.after_change(id, call, result)?;
         if call.number() == libc::SYS_process_vm_writev as u64 {
             self.after_remote_write(id, call, result)?;
@@ -217,7 +225,7 @@ impl Recorder<'_> {
         effect: Effect,
     ) -> Flow<Next> {
         self.log_call(id, call, position, result, writes, effect);
-        self.task(id).boundary = (call.registers.ip(), call.registers.sp());
+        self.mark(id, &call.registers);
         self.task(id).hold = Hold::Ready(stopped);
         Ok(Next::Continue)
     }
@@ -251,11 +259,28 @@ impl Recorder<'_> {
     }
 
     /// Note what a call has changed of what the recorder knows.
-    fn note(&mut self, id: TaskId, call: &Call, result: i64) {
+    fn note(&mut self, id: TaskId, call: &Call, result: i64) -> Flow<()> {
         let [option, name, ..] = call.args();
-        if call.number() == libc::SYS_prctl as u64 && option as i32 == libc::PR_SET_NAME && result == 0 {
-            self.task(id).name = self.space(id).memory.text(name, THREAD_NAME);
+        match call.number() as i64 {
+            _ if result < 0 => {}
+            libc::SYS_prctl if option as i32 == libc::PR_SET_NAME => {
+                self.task(id).name = self.space(id).memory.text(name, THREAD_NAME);
+            }
+            libc::SYS_socketpair => self.note_pair(id, call),
+            libc::SYS_kill
+            | libc::SYS_tkill
+            | libc::SYS_tgkill
+            | libc::SYS_rt_sigqueueinfo
+            | libc::SYS_rt_tgsigqueueinfo
+            | libc::SYS_pidfd_send_signal => self.look_for_signals()?,
+            libc::SYS_alarm
+            | libc::SYS_setitimer
+            | libc::SYS_timer_create
+            | libc::SYS_timer_settime
+            | libc::SYS_timer_delete => self.note_alarm(id, call)?,
+            _ => {}
         }
+        Ok(())
     }
 
     fn perform(

@@ -47,7 +47,7 @@ impl Recorder<'_> {
             Emulation::SignalMask => self.signal_mask(id, &stopped, args)?,
             Emulation::ClockGettime => match time::read(a as i32) {
                 // The clocks that count the program's own time must be read by itself.
-                _ if is_cpu_clock(a as i32) => {
+                _ if time::is_cpu_clock(a as i32) => {
                     let position = self.clock.position(&call.registers);
                     let (stopped, result) = self.run_to_exit(id, stopped)?;
                     let writes = if result == 0 && b != 0 { vec![self.copy(id, b, 16)?] } else { Vec::new() };
@@ -129,7 +129,7 @@ impl Recorder<'_> {
         absolute: bool,
         request: u64,
     ) -> Flow<Next> {
-        if is_cpu_clock(clock) {
+        if time::is_cpu_clock(clock) {
             return self.unsupported(id, "clock_nanosleep on a clock of processor time");
         }
         if time::read(clock).is_err() {
@@ -141,10 +141,13 @@ impl Recorder<'_> {
         let Some(wanted) = time::nanoseconds(&wanted) else {
             return self.skip(id, stopped, &call, fails(libc::EINVAL), Vec::new());
         };
-        let deadline =
-            if absolute { time::deadline(clock, wanted)? } else { time::now()?.saturating_add(wanted) };
+        let deadline = match call.deadline {
+            Some(deadline) => deadline,
+            None if absolute => time::deadline(clock, wanted)?,
+            None => time::now()?.saturating_add(wanted),
+        };
         self.deadlines.insert(id, deadline);
-        self.task(id).hold = Hold::Waiting(stopped, call);
+        self.task(id).hold = Hold::Waiting(stopped, Call { deadline: Some(deadline), ..call });
         Ok(Next::Decide(Why::Blocked, None))
     }
 
@@ -227,7 +230,7 @@ impl Recorder<'_> {
         &mut self,
         id: TaskId,
         stopped: Stopped,
-        call: Call,
+        mut call: Call,
         value: u32,
         bitset: u32,
         timeout: FutexTimeout,
@@ -242,7 +245,7 @@ impl Recorder<'_> {
         if let Some(errno) = early {
             return self.skip(id, stopped, &call, fails(errno), Vec::new());
         }
-        if let Err(errno) = self.set_deadline(id, timeout)? {
+        if let Err(errno) = self.set_deadline(id, &mut call, timeout)? {
             return self.skip(id, stopped, &call, fails(errno), Vec::new());
         }
         let key = self.futex_key(id, address, call.args()[1] & libc::FUTEX_PRIVATE_FLAG as u64 != 0);
@@ -252,7 +255,12 @@ impl Recorder<'_> {
     }
 
     /// A task is about to wait, until this time at the latest; the errno if that is none.
-    pub(super) fn set_deadline(&mut self, id: TaskId, timeout: FutexTimeout) -> Flow<Result<(), i32>> {
+    pub(super) fn set_deadline(
+        &mut self,
+        id: TaskId,
+        call: &mut Call,
+        timeout: FutexTimeout,
+    ) -> Flow<Result<(), i32>> {
         let (clock, at) = match timeout {
             FutexTimeout::Never => return Ok(Ok(())),
             FutexTimeout::After(at) => (None, at),
@@ -261,11 +269,13 @@ impl Recorder<'_> {
         };
         let Ok(wanted) = time::timespec_at(&self.space(id).memory, at) else { return Ok(Err(libc::EFAULT)) };
         let Some(wanted) = time::nanoseconds(&wanted) else { return Ok(Err(libc::EINVAL)) };
-        let deadline = match clock {
-            None => time::now()?.saturating_add(wanted),
-            Some(clock) => time::deadline(clock, wanted)?,
+        let deadline = match (call.deadline, clock) {
+            (Some(deadline), _) => deadline,
+            (None, None) => time::now()?.saturating_add(wanted),
+            (None, Some(clock)) => time::deadline(clock, wanted)?,
         };
         self.deadlines.insert(id, deadline);
+        call.deadline = Some(deadline);
         Ok(Ok(()))
     }
 
@@ -283,9 +293,4 @@ impl Recorder<'_> {
             self.end_wait(id, 0);
         }
     }
-}
-
-/// Whether a clock counts processor time (of a process or thread, encoded in negative numbers too: clock_getres(2)).
-fn is_cpu_clock(clock: i32) -> bool {
-    clock < 0 || clock == libc::CLOCK_PROCESS_CPUTIME_ID || clock == libc::CLOCK_THREAD_CPUTIME_ID
 }

@@ -22,7 +22,7 @@ impl Recorder<'_> {
         &mut self,
         id: TaskId,
         stopped: Stopped,
-        call: Call,
+        mut call: Call,
         timeout: FutexTimeout,
         waits: bool,
     ) -> Flow<Next> {
@@ -47,7 +47,7 @@ impl Recorder<'_> {
         let (Some(holder), None) = (found.map(|task| task.id), error) else {
             return self.skip(id, stopped, &call, fails(error.unwrap_or(libc::ESRCH)), Vec::new());
         };
-        if let Err(errno) = self.set_deadline(id, timeout)? {
+        if let Err(errno) = self.set_deadline(id, &mut call, timeout)? {
             return self.skip(id, stopped, &call, fails(errno), Vec::new());
         }
         let key = self.futex_key(id, address, call.args()[1] & libc::FUTEX_PRIVATE_FLAG as u64 != 0);

@@ -1,5 +1,6 @@
 //! Drives a program and records it.
 
+mod alarms;
 mod blocking;
 mod calls;
 mod emulate;
@@ -7,6 +8,7 @@ mod fds;
 mod file_changes;
 mod image;
 mod inherit;
+mod job_control;
 mod limits;
 mod memory_calls;
 mod outputs;
@@ -16,6 +18,7 @@ mod report;
 mod robust;
 mod sharing;
 mod signals;
+mod stuck;
 mod task_calls;
 mod tasks;
 mod time;

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use nix::unistd::Pid;
 use rand_xoshiro::rand_core::RngCore;
 
+use super::blocking::interrupted;
 use super::image;
 use super::recorder::{Flow, Halt, Next, Recorder};
 use super::tasks::{Call, Hold, Space};
@@ -44,18 +45,21 @@ impl Recorder<'_> {
             self.gone(id);
         }
         self.ended.push(pid);
+        self.alarms.forget(pid, false);
+        // Its parent gets a SIGCHLD.
+        self.look_for_signals()?;
         self.woken = true;
         Ok(())
     }
 
     /// A process has been killed, by SIGKILL, wherever its tasks were.
     fn process_killed(&mut self, pid: Pid, first: TaskId) -> Flow<()> {
+        for id in self.members(pid) {
+            self.note_arrival(id);
+        }
         if pid == self.root() {
             let tasks = self.states(Some(first));
             return Err(Halt::Ending(Ending::Killed { signal: libc::SIGKILL, task: first, tasks }));
-        }
-        for id in self.members(pid) {
-            self.note_arrival(id);
         }
         self.log.push(Event::Killed(first));
         self.process_ended(pid)
@@ -85,6 +89,7 @@ impl Recorder<'_> {
             self.process_killed(pid, id)?;
             return Err(Halt::Gone);
         }
+        self.note_arrival(id);
         let tasks = self.states(Some(id));
         self.task(id).hold = Hold::Gone;
         Err(Halt::Ending(match death {
@@ -100,6 +105,9 @@ impl Recorder<'_> {
             Ok(stopped) => stopped,
             Err(stopped) => {
                 let result = stopped.registers()?.result();
+                if interrupted(result) {
+                    return self.interrupted(id, stopped, call, Vec::new());
+                }
                 return self.finish(id, stopped, call, position, result, Vec::new(), Effect::None);
             }
         };
@@ -129,7 +137,8 @@ impl Recorder<'_> {
         task.clear_tid = 0;
         task.robust_list = 0;
         self.log_call(id, call, position, 0, Vec::new(), Effect::Executed(Box::new(image)));
-        self.task(id).boundary = (registers.ip(), registers.sp());
+        self.mark(id, &registers);
+        self.alarms.forget(pid, true);
         self.task(id).hold = Hold::Ready(stopped);
         self.give_back(id);
         Ok(Next::Continue)

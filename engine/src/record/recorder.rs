@@ -1,5 +1,6 @@
 //! The recorder's loop: pick a task, run it to where another could be picked.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 use rrtest_preload::layout::{Kind as TickKind, SYS_HELLO, SYS_TICK};
 
+use super::alarms::Alarms;
 use super::fds::Fds;
 use super::inherit::Holders;
 use super::sharing::Sharing;
@@ -41,6 +43,9 @@ pub(super) struct Recorder<'a> {
     pub(super) deadlines: Deadlines,
     pub(super) fds: Fds,
     pub(super) heartbeat: Heartbeat,
+    pub(super) alarms: Alarms,
+    /// When to look for signals that nobody has told of.
+    look: Instant,
     /// Last, so that it is dropped last: it kills what is left of the program.
     pub(super) leash: Leash,
     /// The program hangs when it runs past this; none is never.
@@ -57,9 +62,14 @@ pub(super) struct Recorder<'a> {
     pub(super) holders: Holders,
     /// What a call has written into the memory of other tasks, to be logged behind it.
     pub(super) elsewhere: Vec<(TaskId, Vec<Write>)>,
+    /// The inodes of the program's socket pairs.
+    pub(super) pairs: BTreeSet<u64>,
     /// A task has become able to run since the last decision.
     pub(super) woken: bool,
 }
+
+/// How often to look for signals that nobody has told of: those of timers, and of processes that are not recorded.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Why the loop leaves off.
 pub(super) enum Halt {
@@ -115,6 +125,8 @@ impl<'a> Recorder<'a> {
             deadlines: Deadlines::default(),
             fds: Fds::new(streams)?,
             heartbeat: Heartbeat::start()?,
+            alarms: Alarms::default(),
+            look: Instant::now(),
             leash,
             end: Instant::now().checked_add(options.timeout),
             newborn: Vec::new(),
@@ -124,6 +136,7 @@ impl<'a> Recorder<'a> {
             sharing: Sharing::default(),
             holders: Holders::default(),
             elsewhere: Vec::new(),
+            pairs: BTreeSet::new(),
             woken: false,
         };
         let space = Rc::new(Space { number: 0, memory });
@@ -145,8 +158,9 @@ impl<'a> Recorder<'a> {
             hold: Hold::Ready(task),
             clear_tid,
             robust_list: 0,
-            boundary: (registers.ip(), registers.sp()),
+            boundary: self.clock.position(&registers),
             deferred: Vec::new(),
+            resent: Vec::new(),
             arrived: None,
         });
         self.stats.tasks += 1;
@@ -204,6 +218,7 @@ impl<'a> Recorder<'a> {
             let preempts = current.is_some_and(|c| c != choice.task && runnable.contains(&c));
             self.stats.preemptions += u64::from(preempts);
             self.clock.start(choice.slice);
+            self.task(choice.task).boundary.left = choice.slice;
             self.log.push(Event::Run { task: choice.task, slice: choice.slice, preempts });
             self.woken = false;
             self.current = Some(choice.task);
@@ -267,12 +282,18 @@ impl<'a> Recorder<'a> {
 
     /// Let a task run user code until it stops.
     fn go(&mut self, id: TaskId, stopped: Stopped) -> Flow<Next> {
-        let running = stopped.resume(Resume::Freely, 0)?;
+        self.go_with(id, stopped, 0)
+    }
+
+    /// The same, with the signal that it is about to get.
+    pub(super) fn go_with(&mut self, id: TaskId, stopped: Stopped, signal: i32) -> Flow<Next> {
+        let running = stopped.resume(Resume::Freely, signal)?;
         let (stopped, stop) = self.wait(id, running)?;
         match stop {
             Stop::Seccomp => self.arrive(id, stopped),
             Stop::Signal(signal) => self.signal(id, stopped, signal),
-            // A group stop or a stray interruption: not the program's doing.
+            Stop::Group(_) => self.stopped_by_signal(id, stopped, None),
+            // A stray interruption: not the program's doing.
             _ => {
                 self.task(id).hold = Hold::Ready(stopped);
                 Ok(Next::Continue)
@@ -284,10 +305,10 @@ impl<'a> Recorder<'a> {
     fn arrive(&mut self, id: TaskId, stopped: Stopped) -> Flow<Next> {
         let mut registers = stopped.registers()?;
         let [address, kind, ..] = registers.args();
-        self.task(id).boundary = (registers.ip(), registers.sp());
-        self.send_deferred(id)?;
         match registers.number() as usize {
             SYS_TICK => {
+                self.mark(id, &registers);
+                self.send_deferred(id)?;
                 self.log.push(Event::Tick(self.clock.position(&registers)));
                 self.task(id).hold = Hold::Ready(stopped);
                 let writes = TickKind::from_raw(kind)
@@ -306,8 +327,14 @@ impl<'a> Recorder<'a> {
                 self.stats.syscalls += 1;
                 let number = registers.number();
                 let over = self.clock.call(number);
+                self.mark(id, &registers);
                 self.task(id).arrived = Some(registers);
-                self.task(id).hold = Hold::Calling(stopped, Call::new(registers));
+                self.task(id).hold = if self.task(id).deferred.is_empty() {
+                    Hold::Calling(stopped, Call::new(registers))
+                } else {
+                    self.send_deferred(id)?;
+                    Hold::Again(stopped, Call::new(registers))
+                };
                 if over {
                     return Ok(Next::Decide(Why::SliceOver, Some(Operation::Syscall(number))));
                 }
@@ -355,6 +382,7 @@ impl<'a> Recorder<'a> {
                 Waited::Done(Wait::Dead(death)) => return self.died(id, death),
                 Waited::NotYet if self.over()? => {
                     let spins = since.elapsed() > Duration::from_secs(1) && self.clock.left() == before;
+                    let before = self.task(id).boundary.left;
                     return self.ran_too_long(id, running, before, spins);
                 }
                 // The kernel keeps back the end of a process's first thread until all are gone.
@@ -368,25 +396,42 @@ impl<'a> Recorder<'a> {
 
     /// Nothing can run: wait for the kernel or the clock, or see that nothing will ever happen.
     fn idle(&mut self) -> Flow<()> {
-        let earliest = self.deadlines.earliest();
+        self.look_for_signals()?;
+        if self.woken {
+            return Ok(());
+        }
+        let now = time::now()?;
+        let (earliest, alarm) = (self.deadlines.earliest(), self.alarms.next(now));
+        let next = earliest.map(|(at, _)| at).into_iter().chain(alarm).min();
         if self.someone_in_kernel() {
-            if let Some((at, _)) = earliest {
-                self.heartbeat.next(Duration::from_nanos(at.saturating_sub(time::now()?)));
+            if let Some(at) = next {
+                self.heartbeat.next(Duration::from_nanos(at.saturating_sub(now)));
             }
-            if let Waited::Done((tid, wait)) = tracee::wait_any()? {
-                self.left_kernel(tid, wait)?;
+            match tracee::wait_any()? {
+                Waited::Done((tid, wait)) => self.left_kernel(tid, wait)?,
+                Waited::NotYet if self.nothing_due(now) && self.stuck() => return self.deadlock(),
+                Waited::NotYet => {}
             }
             return if self.over()? { self.hung(None) } else { Ok(()) };
         }
-        let watchdog = |task: TaskId| self.options.watchdog_main && task == TaskId(0) && self.tasks.len() > 1;
-        let Some((at, task)) = earliest else { return self.deadlock() };
-        if watchdog(task) && self.deadlines.only(task) && self.futexes.waiting(task).is_some() {
+        if self.nothing_due(now) {
             return self.deadlock();
         }
-        let wait = at.saturating_sub(time::now()?);
+        let wait = next.unwrap_or(u64::MAX).saturating_sub(now);
         // Short enough that a request to stop is soon noticed.
         std::thread::sleep(Duration::from_nanos(wait).min(Duration::from_millis(20)));
         if self.over()? { self.hung(None) } else { Ok(()) }
+    }
+
+    /// Whether no task sleeps until a time, and no timer will send a signal. The sleep of a harness that only watches the
+    /// others does not count.
+    fn nothing_due(&mut self, now: u64) -> bool {
+        if self.alarms.next(now).is_some() {
+            return false;
+        }
+        let watchdog = |task: TaskId| self.options.watchdog_main && task == TaskId(0) && self.tasks.len() > 1;
+        let Some((_, task)) = self.deadlines.earliest() else { return true };
+        watchdog(task) && self.deadlines.only(task) && self.futexes.waiting(task).is_some()
     }
 
     fn deadlock(&mut self) -> Flow<()> {
@@ -401,8 +446,12 @@ impl<'a> Recorder<'a> {
                 self.expire(id);
             }
         }
+        if Instant::now() >= self.look {
+            self.look_for_signals()?;
+            self.look = Instant::now() + LOOK;
+        }
         for index in 0..self.tasks.len() {
-            if let Hold::InKernel(running, _) = &mut self.tasks[index].hold
+            if let Hold::InKernel(running, _) | Hold::Suspended(running, _) = &mut self.tasks[index].hold
                 && let Waited::Done(wait) = running.poll()?
             {
                 let tid = running.tid();
@@ -413,6 +462,6 @@ impl<'a> Recorder<'a> {
     }
 
     fn someone_in_kernel(&self) -> bool {
-        self.tasks.iter().any(|t| matches!(t.hold, Hold::InKernel(..)))
+        self.tasks.iter().any(|t| matches!(t.hold, Hold::InKernel(..) | Hold::Suspended(..)))
     }
 }

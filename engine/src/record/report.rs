@@ -36,6 +36,7 @@ impl Recorder<'_> {
             | Hold::Returned(_, call)
             | Hold::InKernel(_, call) => Some(call.registers),
             Hold::Lent(stopped, _) => stopped.registers().ok(),
+            Hold::Suspended(_, call) => call.as_ref().map(|call| call.registers),
             Hold::Running | Hold::Gone => None,
         };
         let Some(registers) = registers else { return Vec::new() };
@@ -57,6 +58,7 @@ impl Recorder<'_> {
             }
             Hold::Returned(_, c) => format!("comes back from {}", call(c)),
             Hold::Lent(_, to) => format!("waits until {to} has executed a program"),
+            Hold::Suspended(..) => "is stopped by a signal".into(),
             Hold::Ready(_) => "can run".into(),
             Hold::Running => "runs".into(),
             Hold::Gone => "has ended".into(),

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::blocking::interrupted;
 use super::recorder::{Flow, Halt, Next, Recorder};
 use super::tasks::{Call, Hold, Origin, Space, Task};
 use crate::ending::Ending;
@@ -38,6 +39,9 @@ impl Recorder<'_> {
         let (stopped, child) = self.make_task(id, stopped)?;
         let result = stopped.registers()?.result();
         let Some(child) = child else {
+            if interrupted(result) {
+                return self.interrupted(id, stopped, call, Vec::new());
+            }
             restore_args(&stopped, call)?;
             return self.finish(id, stopped, call, position, result, Vec::new(), Effect::None);
         };

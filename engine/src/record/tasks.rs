@@ -5,7 +5,7 @@ use std::rc::Rc;
 use nix::unistd::Pid;
 
 use crate::task::TaskId;
-use crate::trace::event::Registers;
+use crate::trace::event::{Position, Registers, Write};
 use crate::tracee::{Memory, Running, Stopped};
 
 /// An address space, which all tasks have that were made with `CLONE_VM`.
@@ -40,10 +40,12 @@ pub(super) struct Task {
     pub(super) clear_tid: u64,
     /// The head of its robust futexes (set_robust_list(2)); 0 for none.
     pub(super) robust_list: u64,
-    /// Where it was when it was last at a point that replay can find: instruction and stack pointer.
-    pub(super) boundary: (u64, u64),
+    /// Where it was when it was last at a point that replay can find.
+    pub(super) boundary: Position,
     /// Signals that arrived where replay could not find the place; they are sent again at the next boundary.
     pub(super) deferred: Vec<libc::siginfo_t>,
+    /// Those that have been sent again and have not arrived yet.
+    pub(super) resent: Vec<libc::siginfo_t>,
     /// The call that it has come to, as long as the log does not tell of it.
     pub(super) arrived: Option<Registers>,
 }
@@ -67,6 +69,8 @@ pub(super) enum Hold {
     Returned(Stopped, Call),
     /// It has lent its memory to this new task, and waits until that executes a program or ends (vfork(2)).
     Lent(Stopped, TaskId),
+    /// A signal has stopped its process; after that it goes on, or makes this call.
+    Suspended(Running, Option<Call>),
     /// It has the core.
     Running,
     /// It is no more.
@@ -94,6 +98,12 @@ pub(super) struct Call {
     pub(super) changes: bool,
     /// Whether the log says that the task stands here.
     pub(super) entered: bool,
+    /// When it stops waiting, in ns of CLOCK_MONOTONIC, once it has begun to and if it has a time limit.
+    pub(super) deadline: Option<u64>,
+    /// The kernel's code for a call that a signal interrupts, once it waits: it says what comes after a handler.
+    pub(super) restart: Option<i64>,
+    /// What it leaves in memory if it is interrupted.
+    pub(super) left: Vec<Write>,
 }
 
 /// How far waiting for the descriptors of a call has come.
@@ -111,7 +121,15 @@ pub(super) enum Waited {
 
 impl Call {
     pub(super) fn new(registers: Registers) -> Self {
-        Self { registers, wait: Waited::No, changes: false, entered: false }
+        Self {
+            registers,
+            wait: Waited::No,
+            changes: false,
+            entered: false,
+            deadline: None,
+            restart: None,
+            left: Vec::new(),
+        }
     }
 
     pub(super) fn number(&self) -> u64 {

@@ -107,9 +107,7 @@ impl Replayer<'_> {
                 self.skip(stopped, *registers, call.result)
             }
             Performance::Repeat => {
-                // It happens when the task goes on; before a signal's handler is set up it must have happened.
-                let stopped = if self.signal_is_next() { self.run_to_exit(stopped)?.0 } else { stopped };
-                self.set(Hold::Ready(stopped));
+                self.set(Hold::Repeating(stopped));
                 Ok(())
             }
             Performance::Map => self.map(stopped, registers, call),

@@ -137,7 +137,7 @@ impl Replayer<'_> {
     fn end(&mut self, pid: Pid, taken: Option<Pid>) -> Result<(), Error> {
         let mut tids: Vec<Pid> = taken.into_iter().collect();
         for task in self.tasks.iter_mut().filter(|task| task.pid == pid) {
-            if let Hold::Ready(stopped) | Hold::Calling(stopped, _) =
+            if let Hold::Ready(stopped) | Hold::Calling(stopped, _) | Hold::Repeating(stopped) =
                 std::mem::replace(&mut task.hold, Hold::Gone)
             {
                 tids.push(stopped.tid());

@@ -19,7 +19,7 @@ use crate::trace::event::{Counter, Event, Position, Signal, Written};
 use crate::trace::{Source, TraceError};
 use crate::tracee::{
     Heartbeat, Launched, Leash, Memory, Registers, Resume, Running, Stop, Stopped, THREAD_NAME, Wait, Waited,
-    counter_read, rebuild,
+    counter_read, is_fault, rebuild,
 };
 
 /// A replayed address space.
@@ -57,6 +57,8 @@ pub(super) enum Hold {
     Ready(Stopped),
     /// It stands at the entry of a call, with these registers.
     Calling(Stopped, Registers),
+    /// It stands at the entry of a call that the kernel makes when the task goes on.
+    Repeating(Stopped),
     /// It is being moved, or is no more.
     Gone,
 }
@@ -181,10 +183,6 @@ impl<'a> Replayer<'a> {
         Err(self.differs(format!("{ending:?}"), found))
     }
 
-    pub(super) fn signal_is_next(&mut self) -> bool {
-        matches!(self.events.peek(), Some(Ok(Event::Signal(signal))) if !signal.fault)
-    }
-
     /// The kernel wrote memory.
     fn written(&self, written: &Written) -> Result<(), Error> {
         let Some(task) = self.tasks.get(written.task.0 as usize) else {
@@ -222,7 +220,7 @@ impl<'a> Replayer<'a> {
 
     fn take_ready(&mut self) -> Result<Stopped, Error> {
         match self.take() {
-            Hold::Ready(stopped) => Ok(stopped),
+            Hold::Ready(stopped) | Hold::Repeating(stopped) => Ok(stopped),
             other => Err(misplaced(self.index, "a task that runs", &format!("{other:?}"))),
         }
     }
@@ -261,7 +259,7 @@ impl<'a> Replayer<'a> {
     pub(super) fn reach_call(&mut self) -> Result<(Stopped, Registers), Error> {
         let mut stopped = match self.take() {
             Hold::Calling(stopped, registers) => return Ok((stopped, registers)),
-            Hold::Ready(stopped) => stopped,
+            Hold::Ready(stopped) | Hold::Repeating(stopped) => stopped,
             Hold::Gone => return Err(misplaced(self.index, "a living task", "one that has ended")),
         };
         loop {
@@ -292,7 +290,25 @@ impl<'a> Replayer<'a> {
     }
 
     fn signal(&mut self, signal: &Signal) -> Result<(), Error> {
-        let mut stopped = self.take_ready()?;
+        let (mut stopped, registers) = match self.take() {
+            // The call that it interrupts is not made.
+            Hold::Calling(stopped, registers) => (stopped, registers),
+            Hold::Ready(stopped) => {
+                let registers = stopped.registers()?;
+                (stopped, registers)
+            }
+            Hold::Repeating(stopped) if signal.fault => {
+                let registers = stopped.registers()?;
+                (stopped, registers)
+            }
+            Hold::Repeating(stopped) => {
+                let (stopped, _) = self.run_to_exit(stopped)?;
+                let registers = stopped.registers()?;
+                (stopped, registers)
+            }
+            Hold::Gone => return Err(misplaced(self.index, "a living task", "one that has ended")),
+        };
+        let mut registers = registers;
         if signal.fault {
             let stop;
             (stopped, stop) = self.resume(stopped, Resume::Freely)?;
@@ -301,8 +317,9 @@ impl<'a> Replayer<'a> {
                 let expected = format!("signal {} raised by an instruction", signal.number);
                 return Err(self.differs(expected, self.found(stop, &registers)));
             }
+            registers = stopped.registers()?;
         }
-        self.check(&signal.position, &stopped.registers()?)?;
+        self.check(&signal.position, &registers)?;
         if signal.handler.is_none() {
             let pid = self.task().pid;
             if pid != self.tasks[0].pid {
@@ -318,7 +335,9 @@ impl<'a> Replayer<'a> {
             self.killed_by = Some(signal.number);
         }
         if let Some(handler) = &signal.handler {
-            self.space().memory.write(handler.frame.address, &handler.frame.bytes)?;
+            for write in &handler.writes {
+                self.space().memory.write(write.address, &write.bytes)?;
+            }
             let mut registers = handler.registers;
             registers.set_number(u64::MAX);
             stopped.set_registers(&registers)?;
@@ -328,12 +347,21 @@ impl<'a> Replayer<'a> {
         Ok(())
     }
 
-    /// Resume a task and wait for its next stop.
+    /// Resume a task and wait for its next stop. It gets no signals, but for what its own instructions raise.
     pub(super) fn resume(&mut self, stopped: Stopped, how: Resume) -> Result<(Stopped, Stop), Error> {
-        let running = stopped.resume(how, 0)?;
-        match self.wait(running)? {
-            Wait::Stopped(stopped, stop) => Ok((stopped, stop)),
-            Wait::Dead(death) => Err(self.differs("a task that goes on".into(), format!("{death:?}"))),
+        let mut stopped = stopped;
+        loop {
+            let running = stopped.resume(how, 0)?;
+            let stop;
+            (stopped, stop) = match self.wait(running)? {
+                Wait::Stopped(stopped, stop) => (stopped, stop),
+                Wait::Dead(death) => {
+                    return Err(self.differs("a task that goes on".into(), format!("{death:?}")));
+                }
+            };
+            if !matches!(stop, Stop::Signal(_)) || is_fault(&stopped.signal_info()?) {
+                return Ok((stopped, stop));
+            }
         }
     }
 

@@ -112,13 +112,8 @@ fn describe_result(result: i64, f: &mut Formatter<'_>) -> fmt::Result {
 
 fn describe_signal(signal: &Signal, f: &mut Formatter<'_>) -> fmt::Result {
     name_signal(signal.number, f)?;
-    if let Some(handler) = &signal.handler {
-        write!(
-            f,
-            ", handled with a frame of {} bytes at {:#x}",
-            handler.frame.bytes.len(),
-            handler.frame.address
-        )?;
+    if let Some(frame) = signal.handler.as_ref().and_then(|handler| handler.writes.last()) {
+        write!(f, ", handled with a frame of {} bytes at {:#x}", frame.bytes.len(), frame.address)?;
     }
     write!(f, ", at {}", signal.position)
 }

@@ -172,7 +172,7 @@ pub struct Signal {
     pub number: i32,
     /// Whether the task's own instruction raised it (a bad access, say): it comes again in replay by itself.
     pub fault: bool,
-    /// If a handler ran: the registers at its first instruction and the frame that the kernel pushed.
+    /// If a handler ran: how it began.
     pub handler: Option<Handler>,
 }
 
@@ -181,8 +181,9 @@ pub struct Signal {
 pub struct Handler {
     /// Registers at the handler's first instruction.
     pub registers: Registers,
-    /// The frame on the stack.
-    pub frame: Write,
+    /// What had appeared in memory: the frame on the stack, and before it what a call left that the signal interrupted
+    /// (the remaining time of nanosleep(2)).
+    pub writes: Vec<Write>,
 }
 
 /// A process image.

@@ -50,7 +50,7 @@ pub(super) fn every_kind() -> Vec<Event> {
         Event::Written(Written { task: TaskId(3), writes: vec![write.clone()] }),
         Event::Counter(Counter { position: position(4), value: u64::MAX }),
         Event::Signal(signal(None)),
-        Event::Signal(signal(Some(Handler { registers, frame: write }))),
+        Event::Signal(signal(Some(Handler { registers, writes: vec![write] }))),
         output(7, 100),
     ];
     let effects = [

@@ -8,6 +8,7 @@ mod counter;
 mod descriptors;
 mod filter;
 mod fork;
+mod hand_over;
 mod heartbeat;
 mod launch;
 mod leash;
@@ -18,6 +19,7 @@ mod rebuild;
 mod registers;
 mod remote;
 mod settle;
+mod signals;
 mod stack;
 mod status;
 mod task;
@@ -36,8 +38,9 @@ pub use rebuild::{another, rebuild};
 pub use registers::Registers;
 pub use remote::{remote, unmap_around_area};
 pub use settle::{Settled, settle};
+pub use signals::{SignalSet, Signals, is_fault, signals};
 pub use stack::{set_stack_limit, stack_limit};
-pub use status::{Disposition, State, being_killed, comm, disposition, state};
+pub use status::{State, being_killed, comm, state};
 pub use task::{Death, Resume, Running, Stop, Stopped, Wait, Waited, wait_any};
 
 /// Bytes of a page.

@@ -8,10 +8,15 @@ use super::recorder::{Flow, Next, Recorder};
 use super::tasks::{Call, Hold};
 use crate::schedule::Why;
 use crate::schedule::futex::FutexKey;
-use crate::syscalls::FutexTimeout;
+use crate::syscalls::{FutexCall, FutexTimeout};
 use crate::task::TaskId;
 use crate::trace::event::Write;
 use crate::tracee::Stopped;
+
+/// Whether a call to futex(2) waits for a word to hold.
+pub(super) fn locks(call: &Call) -> bool {
+    matches!(FutexCall::decode(&call.args()), Some(FutexCall::Lock { .. }))
+}
 
 /// Who holds the futexes that others wait for.
 pub(super) type Holders = BTreeMap<FutexKey, TaskId>;

@@ -15,6 +15,7 @@
 //!   its call once more, and it is the same call.
 
 use super::blocking::interrupted;
+use super::inherit::locks;
 use super::recorder::{Flow, Halt, Next, Recorder};
 use super::tasks::{Call, Hold};
 use super::time;
@@ -31,9 +32,10 @@ const HARMLESS: SignalSet = SignalSet::of(&[libc::SIGCHLD, libc::SIGURG, libc::S
 const STOPS: SignalSet = SignalSet::of(&[libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU]);
 
 /// Codes with which the kernel ends calls that are to be restarted (linux/errno.h), unless a handler says otherwise
-/// (`RESTARTSYS`), or is run at all (`RESTART_RESTARTBLOCK`, `RESTARTNOHAND`).
+/// (`RESTARTSYS`), or is run at all (`RESTART_RESTARTBLOCK`, `RESTARTNOHAND`), or in any case (`RESTARTNOINTR`).
 pub(super) mod restart {
     pub(crate) const RESTARTSYS: i64 = -512;
+    pub(crate) const RESTARTNOINTR: i64 = -513;
     pub(crate) const RESTARTNOHAND: i64 = -514;
     pub(crate) const RESTART_RESTARTBLOCK: i64 = -516;
 }
@@ -332,6 +334,7 @@ impl Recorder<'_> {
             Hold::Waiting(stopped, call) => {
                 // As futex(2) and nanosleep(2) do in the kernel.
                 let code = match call.deadline {
+                    _ if futex && locks(&call) => restart::RESTARTNOINTR,
                     None => restart::RESTARTSYS,
                     Some(_) if !futex && sleeps_until(&call) => restart::RESTARTNOHAND,
                     Some(_) => restart::RESTART_RESTARTBLOCK,

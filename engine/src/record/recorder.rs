@@ -58,6 +58,8 @@ pub(super) struct Recorder<'a> {
     pub(super) ended: Vec<Pid>,
     /// The inodes of the program's socket pairs.
     pub(super) pairs: BTreeSet<u64>,
+    /// A call has been made since the tasks in the kernel were last looked at.
+    pub(super) unsettled: bool,
     /// A task has become able to run since the last decision.
     pub(super) woken: bool,
 }
@@ -126,6 +128,7 @@ impl<'a> Recorder<'a> {
             spaces: 1,
             current: None,
             ended: Vec::new(),
+            unsettled: false,
             pairs: BTreeSet::new(),
             woken: false,
         };
@@ -229,6 +232,7 @@ impl<'a> Recorder<'a> {
                     return Ok((Why::Blocked, None));
                 }
             };
+            self.settle()?;
             match next {
                 Next::Continue if self.woken => {
                     self.note_entered(id);
@@ -439,6 +443,11 @@ impl<'a> Recorder<'a> {
             self.look_for_signals()?;
             self.look = Instant::now() + LOOK;
         }
+        self.poll_kernel()
+    }
+
+    /// See who has come back from the kernel.
+    fn poll_kernel(&mut self) -> Flow<()> {
         for index in 0..self.tasks.len() {
             if let Hold::InKernel(running, _) | Hold::Suspended(running, _) = &mut self.tasks[index].hold
                 && let Waited::Done(wait) = running.poll()?
@@ -446,6 +455,29 @@ impl<'a> Recorder<'a> {
                 let tid = running.tid();
                 self.left_kernel(tid, wait)?;
             }
+        }
+        Ok(())
+    }
+
+    /// A call may have woken tasks that wait in the kernel. Let them come to their stops now: if it were left to chance when
+    /// we hear of them, equal schedules would not stay equal.
+    fn settle(&mut self) -> Flow<()> {
+        /// A task that is that long on its way does something else.
+        const MOST: u32 = 1000;
+        if !std::mem::take(&mut self.unsettled) || !self.someone_in_kernel() {
+            return Ok(());
+        }
+        self.poll_kernel()?;
+        for _ in 0..MOST {
+            let awake = self.tasks.iter().any(
+                |t| matches!(&t.hold, Hold::InKernel(running, _) if state(running.tid()) == State::Runnable),
+            );
+            if !awake {
+                break;
+            }
+            // It runs on our core: it gets there only if we give way.
+            std::thread::yield_now();
+            self.poll_kernel()?;
         }
         Ok(())
     }

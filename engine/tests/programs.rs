@@ -151,6 +151,36 @@ fn processes_are_killed() {
 }
 
 #[test]
+fn files_are_mapped_shared() {
+    check("shared_file", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn files_are_mapped_past_their_end() {
+    check("past_the_end", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn files_change_while_they_are_mapped_privately() {
+    check("private_file", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn processes_share_memory() {
+    check("shared_fork", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn code_is_written_at_run_time() {
+    check("jit", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn memory_is_shaped() {
+    check("advice", &[], &Ending::Exited(0));
+}
+
+#[test]
 fn select_waits_for_sets_of_descriptors() {
     check("selects", &[], &Ending::Exited(0));
 }
@@ -203,6 +233,21 @@ fn a_call_that_cannot_be_recorded_is_named() {
     let Some(path) = compile("unsupported", directory.path()) else { return };
     let recording = record(&path, &[], directory.path(), StrategyName::Fair, 0);
     assert_eq!(recording.ending, Ending::Unsupported { what, task, name });
+}
+
+#[test]
+fn processes_write_each_others_memory() {
+    check("other_memory", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn mutexes_survive_their_holders() {
+    check("robust", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn mutexes_are_handed_over() {
+    check("inherit", &[], &Ending::Exited(0));
 }
 
 #[test]

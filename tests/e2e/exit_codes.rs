@@ -7,7 +7,7 @@ use std::process::Command;
 
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, signal};
-use rrtest_engine::trace::event::{Effect, Event, FileId, FileRange};
+use rrtest_engine::trace::event::{Backing, Effect, Event, FileId, FileRange};
 use rrtest_engine::trace::log::Log;
 use rrtest_engine::trace::unnamed::Unnamed;
 use rrtest_engine::trace::writer::{self, Head};
@@ -91,15 +91,18 @@ fn altered(trace: &Path, copy: &Path, alter: impl Fn(&mut Event) -> bool) {
     let mut events: Vec<_> = trace.events().collect::<Result<_, _>>().expect("events");
     let mut ranges: BTreeMap<FileId, Vec<FileRange>> = BTreeMap::new();
     for event in &events {
-        let mapped: Vec<_> = match event {
-            Event::Image(image) => image.mappings.iter().filter_map(|mapping| mapping.file).collect(),
-            Event::Syscall(syscall) => match syscall.effect {
-                Effect::MapFile(range) => vec![range],
+        let mapped: Vec<&Backing> = match event {
+            Event::Image(image) => {
+                image.mappings.iter().filter_map(|mapping| mapping.file.as_ref()).collect()
+            }
+            Event::Syscall(syscall) => match &syscall.effect {
+                Effect::MapFile(backing) => vec![backing],
                 _ => Vec::new(),
             },
             _ => Vec::new(),
         };
-        mapped.into_iter().for_each(|range| ranges.entry(range.file).or_default().push(range));
+        let loads = mapped.into_iter().flat_map(|backing| &backing.loads);
+        loads.for_each(|load| ranges.entry(load.contents.file).or_default().push(load.contents));
     }
     let mut log = Log::default();
     for (file, ranges) in ranges {

@@ -10,7 +10,7 @@ use crate::schedule::Why;
 use crate::syscalls::{self, Class, Description, Performance, describe};
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Event, Position, Stream, Syscall, Write};
-use crate::tracee::{Resume, Stop, Stopped, THREAD_NAME};
+use crate::tracee::{Area, Resume, Stop, Stopped, THREAD_NAME};
 
 impl Recorder<'_> {
     /// Make the call at whose entry a task stands.
@@ -29,7 +29,13 @@ impl Recorder<'_> {
     }
 
     /// A call that the kernel does and replay reads from the log.
-    fn logged(&mut self, id: TaskId, stopped: Stopped, call: Call, description: &Description) -> Flow<Next> {
+    fn logged(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        mut call: Call,
+        description: &Description,
+    ) -> Flow<Next> {
         if let Some(stream) = self.output_stream(id, &call)
             && let Some(bytes) = syscalls::gathered(&self.space(id).memory, call.number(), &call.args())
         {
@@ -63,6 +69,9 @@ impl Recorder<'_> {
             return self.skip(id, stopped, &call, -i64::from(libc::EAGAIN), Vec::new());
         }
         let position = self.clock.position(&call.registers);
+        self.before_change(id, &mut call);
+        let ends = self.before_kill(id, &call);
+        self.elsewhere.extend(ends);
         if self.may_stay(id, description, &call) {
             return match self.enter(id, stopped, &call, description)? {
                 Some((stopped, result)) if interrupted(result) => {
@@ -126,7 +135,12 @@ impl Recorder<'_> {
         writes: Vec<Write>,
     ) -> Flow<Next> {
         self.note(id, call, result)?;
-        let next = self.finish(id, stopped, call, position, result, writes, Effect::None)?;
+        let effect = self.after_change(id, call, result)?;
+        if call.number() == libc::SYS_process_vm_writev as u64 {
+            self.after_remote_write(id, call, result)?;
+        }
+        let next = self.finish(id, stopped, call, position, result, writes, effect)?;
+        self.log_elsewhere();
         if result == 0 && kills(call) {
             self.look_for_killed()?;
         }
@@ -280,6 +294,12 @@ impl Recorder<'_> {
     ) -> Flow<Next> {
         match performance {
             Performance::Clone => self.clone_call(id, stopped, call),
+            Performance::Attach => self.attach(id, stopped, call),
+            Performance::Detach => self.detach(id, stopped, call),
+            Performance::Remap => self.remap(id, stopped, call),
+            Performance::Repeat if Area::overlaps(call.args()[0], call.args()[1]) => {
+                self.repeat_around(id, stopped, call)
+            }
             Performance::Repeat => {
                 // The kernel does it when the task goes on.
                 let position = self.clock.position(&call.registers);
@@ -291,7 +311,7 @@ impl Recorder<'_> {
             Performance::Map => self.map(id, stopped, call),
             Performance::Advise => self.advise(id, stopped, call),
             Performance::SignalReturn => self.signal_return(id, stopped, call),
-            Performance::Same | Performance::Remap | Performance::Break => {
+            Performance::Same | Performance::Break => {
                 let position = self.clock.position(&call.registers);
                 let (stopped, result) = self.run_to_exit(id, stopped)?;
                 if call.number() == libc::SYS_set_tid_address as u64 {

@@ -13,7 +13,7 @@ use crate::trace::event::Write;
 use crate::tracee::Stopped;
 
 /// A result that is an error.
-const fn fails(errno: i32) -> i64 {
+pub(super) const fn fails(errno: i32) -> i64 {
     -(errno as i64)
 }
 
@@ -29,6 +29,8 @@ impl Recorder<'_> {
         let [a, b, c, ..] = args;
         let (result, writes) = match emulation {
             Emulation::Futex => return self.futex(id, stopped, call),
+            Emulation::SetRobustList => (self.set_robust_list(id, a, b), Vec::new()),
+            Emulation::GetRobustList => self.get_robust_list(id, args),
             Emulation::Nanosleep => return self.sleep(id, stopped, call, libc::CLOCK_MONOTONIC, false, a),
             Emulation::ClockNanosleep => {
                 let absolute = b & libc::TIMER_ABSTIME as u64 != 0;
@@ -155,7 +157,7 @@ impl Recorder<'_> {
         self.end_wait(id, result);
     }
 
-    fn end_wait(&mut self, id: TaskId, result: i64) {
+    pub(super) fn end_wait(&mut self, id: TaskId, result: i64) {
         self.deadlines.remove(id);
         let task = self.task(id);
         if let Hold::Waiting(stopped, call) = std::mem::replace(&mut task.hold, Hold::Gone) {
@@ -169,7 +171,8 @@ impl Recorder<'_> {
         let Some(decoded) = FutexCall::decode(&args) else {
             return self.unsupported(id, format!("futex operation {}", args[1]));
         };
-        let key = |this: &Self, address| this.futex_key(id, address);
+        let private = args[1] & libc::FUTEX_PRIVATE_FLAG as u64 != 0;
+        let key = |this: &mut Self, address| this.futex_key(id, address, private);
         let address = args[0];
         if !address.is_multiple_of(4) {
             return self.skip(id, stopped, &call, fails(libc::EINVAL), Vec::new());
@@ -179,7 +182,19 @@ impl Recorder<'_> {
             FutexCall::Wait { value, bitset, timeout } => {
                 return self.futex_wait(id, stopped, call, value, bitset, timeout);
             }
-            FutexCall::Wake { count, bitset } => self.wake(key(self, address), count, bitset),
+            FutexCall::Lock { timeout } => return self.futex_lock(id, stopped, call, timeout, true),
+            FutexCall::TryLock => return self.futex_lock(id, stopped, call, FutexTimeout::Never, false),
+            FutexCall::Unlock => {
+                let result;
+                (result, writes) = self.futex_unlock(id, address, private);
+                result
+            }
+            // As a kernel without them: nobody but glibc before 2.25 uses them.
+            FutexCall::RequeueLock => fails(libc::ENOSYS),
+            FutexCall::Wake { count, bitset } => {
+                let key = key(self, address);
+                self.wake(key, count, bitset)
+            }
             FutexCall::Requeue { wake, requeue, to, value } => match self.space(id).memory.u32(address) {
                 Err(_) => fails(libc::EFAULT),
                 Ok(word) if value.is_some_and(|value| value != word) => fails(libc::EAGAIN),
@@ -200,13 +215,9 @@ impl Recorder<'_> {
                         None => fails(libc::ENOSYS),
                         Some(op) => {
                             writes = self.written(id, second, op.new.to_ne_bytes().to_vec()).1;
-                            let first = self.wake(key(self, address), wake, u32::MAX);
-                            first
-                                + if op.wakes {
-                                    self.wake(key(self, second), wake_second, u32::MAX)
-                                } else {
-                                    0
-                                }
+                            let (first, second) = (key(self, address), key(self, second));
+                            let woken = self.wake(first, wake, u32::MAX);
+                            woken + if op.wakes { self.wake(second, wake_second, u32::MAX) } else { 0 }
                         }
                     },
                 }
@@ -234,36 +245,38 @@ impl Recorder<'_> {
         if let Some(errno) = early {
             return self.skip(id, stopped, &call, fails(errno), Vec::new());
         }
-        let (clock, at) = match timeout {
-            FutexTimeout::Never => (None, 0),
-            FutexTimeout::After(at) => (Some(None), at),
-            FutexTimeout::AtMonotonic(at) => (Some(Some(libc::CLOCK_MONOTONIC)), at),
-            FutexTimeout::AtRealtime(at) => (Some(Some(libc::CLOCK_REALTIME)), at),
-        };
-        if let Some(clock) = clock {
-            let Ok(wanted) = time::timespec_at(&self.space(id).memory, at) else {
-                return self.skip(id, stopped, &call, fails(libc::EFAULT), Vec::new());
-            };
-            let Some(wanted) = time::nanoseconds(&wanted) else {
-                return self.skip(id, stopped, &call, fails(libc::EINVAL), Vec::new());
-            };
-            let deadline = match (call.deadline, clock) {
-                (Some(deadline), _) => deadline,
-                (None, None) => time::now()?.saturating_add(wanted),
-                (None, Some(clock)) => time::deadline(clock, wanted)?,
-            };
-            self.deadlines.insert(id, deadline);
-            call.deadline = Some(deadline);
+        if let Err(errno) = self.set_deadline(id, &mut call, timeout)? {
+            return self.skip(id, stopped, &call, fails(errno), Vec::new());
         }
-        let key = self.futex_key(id, address);
+        let key = self.futex_key(id, address, call.args()[1] & libc::FUTEX_PRIVATE_FLAG as u64 != 0);
         self.futexes.wait(key, id, bitset);
         self.task(id).hold = Hold::Waiting(stopped, call);
         Ok(Next::Decide(Why::Blocked, None))
     }
 
-    /// What a word of a task's memory is to the futex queues.
-    pub(super) fn futex_key(&self, id: TaskId, address: u64) -> FutexKey {
-        FutexKey { space: self.tasks[id.0 as usize].space.number, address }
+    /// A task is about to wait, until this time at the latest; the errno if that is none.
+    pub(super) fn set_deadline(
+        &mut self,
+        id: TaskId,
+        call: &mut Call,
+        timeout: FutexTimeout,
+    ) -> Flow<Result<(), i32>> {
+        let (clock, at) = match timeout {
+            FutexTimeout::Never => return Ok(Ok(())),
+            FutexTimeout::After(at) => (None, at),
+            FutexTimeout::AtMonotonic(at) => (Some(libc::CLOCK_MONOTONIC), at),
+            FutexTimeout::AtRealtime(at) => (Some(libc::CLOCK_REALTIME), at),
+        };
+        let Ok(wanted) = time::timespec_at(&self.space(id).memory, at) else { return Ok(Err(libc::EFAULT)) };
+        let Some(wanted) = time::nanoseconds(&wanted) else { return Ok(Err(libc::EINVAL)) };
+        let deadline = match (call.deadline, clock) {
+            (Some(deadline), _) => deadline,
+            (None, None) => time::now()?.saturating_add(wanted),
+            (None, Some(clock)) => time::deadline(clock, wanted)?,
+        };
+        self.deadlines.insert(id, deadline);
+        call.deadline = Some(deadline);
+        Ok(Ok(()))
     }
 
     /// Wake waiters; how many.

@@ -3,13 +3,13 @@
 //! It keeps no table of them: descriptors come and go in many ways (fork, exec, passing over sockets …), and `/proc` tells
 //! within a fraction of what a stop costs.
 
-use std::fs::Metadata;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use nix::unistd::Pid;
 
 use crate::Error;
 use crate::trace::event::Stream;
+use crate::trace::inodes::{Identity, identity};
 use crate::tracee::{Streams, os};
 
 /// What a descriptor stands for, as far as it matters here.
@@ -22,9 +22,6 @@ pub(super) enum Kind {
     /// Something that may have to be waited for: a pipe, a socket, a terminal, an event.
     Waitable,
 }
-
-/// What tells files apart: device and inode.
-type Identity = (u64, u64);
 
 /// Tells descriptors apart.
 #[derive(Debug)]
@@ -63,21 +60,34 @@ impl Fds {
     }
 }
 
-fn identity(metadata: &Metadata) -> Identity {
-    (metadata.dev(), metadata.ino())
-}
-
 /// Whether devices of this major number are terminals (admin-guide/devices.rst): consoles, ptmx and the like, and the
 /// slaves of pseudo-terminals.
 fn is_terminal(major: u32) -> bool {
     matches!(major, 4 | 5 | 136..=143)
 }
 
-/// Whether a descriptor has O_NONBLOCK set (`/proc/PID/fdinfo/FD`, proc_pid_fdinfo(5)).
+/// Whether a descriptor has O_NONBLOCK set.
 pub(super) fn nonblocking(tid: Pid, fd: u64) -> bool {
-    let info = std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{}", fd as i32)).unwrap_or_default();
-    info.lines()
-        .find_map(|line| line.strip_prefix("flags:"))
-        .and_then(|flags| i32::from_str_radix(flags.trim(), 8).ok())
-        .is_some_and(|flags| flags & libc::O_NONBLOCK != 0)
+    flags(tid, fd) & libc::O_NONBLOCK != 0
+}
+
+/// A descriptor's access mode and status flags (open(2)).
+pub(super) fn flags(tid: Pid, fd: u64) -> i32 {
+    info(tid, fd, "flags:").and_then(|flags| i32::from_str_radix(&flags, 8).ok()).unwrap_or(0)
+}
+
+/// A descriptor's file offset.
+pub(super) fn offset(tid: Pid, fd: u64) -> u64 {
+    info(tid, fd, "pos:").and_then(|offset| offset.parse().ok()).unwrap_or(0)
+}
+
+/// The process that a pidfd stands for (pidfd_open(2)).
+pub(super) fn pidfd(tid: Pid, fd: u64) -> i32 {
+    info(tid, fd, "Pid:").and_then(|pid| pid.parse().ok()).unwrap_or(0)
+}
+
+/// A line of `/proc/PID/fdinfo/FD` (proc_pid_fdinfo(5)).
+fn info(tid: Pid, fd: u64, key: &str) -> Option<String> {
+    let info = std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{}", fd as i32)).ok()?;
+    info.lines().find_map(|line| line.strip_prefix(key)).map(|value| value.trim().to_owned())
 }

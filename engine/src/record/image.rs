@@ -1,14 +1,17 @@
 //! The process image at the start of a recording.
 
 use std::fs::File;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
+use nix::unistd::Pid;
 use rrtest_preload::layout::{AREA, AREA_LEN};
 
 use crate::Error;
-use crate::trace::event::{FileRange, Image, Mapping, Registers, Write};
+use crate::trace::event::{Backing, Image, Mapping, Registers, Write};
+use crate::trace::inodes::Part;
 use crate::trace::log::Log;
-use crate::tracee::{Line, Memory, PAGE, TASK_SIZE, os};
+use crate::tracee::{Line, Memory, PAGE, TASK_SIZE, os, stack_limit};
 
 /// The image of a process that has just been executed. Its files go into the log.
 pub(super) fn image(
@@ -25,18 +28,19 @@ pub(super) fn image(
             continue;
         }
         let stack = line.path == Path::new("[stack]");
-        let file = if line.inode == 0 { None } else { Some(file(line, log)?) };
+        let file = if line.inode == 0 { None } else { Some(file(line, memory.pid(), log)?) };
+        let has_file = file.is_some();
         mappings.push(Mapping {
             start: line.start,
             len: line.end - line.start,
             prot: line.prot,
-            room: if stack { stack_limit().saturating_sub(line.end - line.start) } else { 0 },
+            room: if stack { stack_limit(memory.pid())?.saturating_sub(line.end - line.start) } else { 0 },
             file,
         });
         // The kernel has written: the stack from its pointer on; and zeros behind the file's part of a data segment.
         let written = if stack {
             Some(registers.sp())
-        } else if file.is_some() && line.prot & libc::PROT_WRITE != 0 {
+        } else if has_file && line.prot & libc::PROT_WRITE != 0 {
             Some(line.end - PAGE)
         } else {
             None
@@ -56,17 +60,13 @@ fn belongs(line: &Line) -> bool {
     !ours && !kernel && line.start < TASK_SIZE
 }
 
-/// How large the stack may grow, in bytes (getrlimit(2), `RLIMIT_STACK`). The program has inherited our limit.
-fn stack_limit() -> u64 {
-    /// Programs without a limit have at least this much free address space there (arch/x86/mm/mmap.c).
-    const GAP: u64 = 128 << 20;
-    nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_STACK)
-        .map_or(8 << 20, |(soft, _)| soft.min(GAP))
-}
-
-fn file(line: &Line, log: &mut Log) -> Result<FileRange, Error> {
-    let open = File::open(&line.path)
-        .map_err(os(format!("open `{}`, which the program maps", line.path.display())))?;
-    log.map_file(&line.path, open, line.offset, line.end - line.start)
-        .map_err(os(format!("read `{}`, which the program maps", line.path.display())))
+fn file(line: &Line, pid: Pid, log: &mut Log) -> Result<Backing, Error> {
+    // The program's own file may have no name any more, or never have had one.
+    let exe = PathBuf::from(format!("/proc/{pid}/exe"));
+    let is_exe = std::fs::metadata(&exe).is_ok_and(|metadata| metadata.ino() == line.inode);
+    let path = if is_exe { &exe } else { &line.path };
+    let failed = |what| os(format!("{what} `{}`, which the program maps", line.path.display()));
+    let open = File::open(path).map_err(failed("open"))?;
+    let part = Part { offset: line.offset, len: line.end - line.start, stored: false };
+    log.map(&line.path, open, part).map_err(failed("read"))
 }

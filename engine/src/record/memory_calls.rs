@@ -1,36 +1,155 @@
 //! Calls that shape memory.
 
 use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
+use nix::unistd::Pid;
+
+use super::fds;
 use super::recorder::{Flow, Next, Recorder};
 use super::tasks::Call;
 use crate::task::TaskId;
 use crate::trace::event::Effect;
-use crate::tracee::{Stopped, os};
+use crate::trace::inodes::{Part, sealed};
+use crate::tracee::{Area, Line, PAGE, Stopped, maps, os, unmap_around_area};
+
+/// Whether a call failed.
+fn failed(result: i64) -> bool {
+    (-4095..0).contains(&result)
+}
 
 impl Recorder<'_> {
     /// mmap(2): a file's contents go into the trace.
     pub(super) fn map(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
-        let [_, len, prot, flags, fd, offset] = call.args();
+        /// Memory whose contents the kernel drops when it likes (linux/mman.h); older kernels have none.
+        const MAP_DROPPABLE: i32 = 8;
+        let [address, len, _, flags, fd, offset] = call.args();
         let flags = flags as i32;
-        let anonymous = flags & libc::MAP_ANONYMOUS != 0;
-        // A shared mapping that is only read is as good as a private one: the log notices if the file changes.
-        if !anonymous && flags & libc::MAP_TYPE != libc::MAP_PRIVATE && prot as i32 & libc::PROT_WRITE != 0 {
-            return self.unsupported(id, "a writable mmap of a file with MAP_SHARED");
+        if flags & libc::MAP_FIXED != 0 && Area::overlaps(address, len) {
+            return self.skip(id, stopped, call, -i64::from(libc::ENOMEM), Vec::new());
         }
+        if flags & libc::MAP_TYPE == MAP_DROPPABLE {
+            return self.skip(id, stopped, call, -i64::from(libc::EINVAL), Vec::new());
+        }
+        let shared = flags & libc::MAP_TYPE != libc::MAP_PRIVATE;
         let position = self.clock.position(&call.registers);
         let (stopped, result) = self.run_to_exit(id, stopped)?;
-        let mapped = !(-4095..0).contains(&result);
-        let effect = if mapped && !anonymous {
-            let path = format!("/proc/{}/fd/{}", stopped.tid(), fd as i32);
-            let name = std::fs::read_link(&path).unwrap_or_else(|_| path.clone().into());
-            let what = || format!("read `{}`, which the program maps", name.display());
-            let file = File::open(&path).map_err(os(what()))?;
-            Effect::MapFile(self.log.map_file(&name, file, offset, len).map_err(os(what()))?)
-        } else {
+        self.sharing.made |= shared;
+        let effect = if failed(result) || flags & libc::MAP_ANONYMOUS != 0 {
             Effect::None
+        } else {
+            self.map_file(id, stopped.tid(), fd, offset, len, shared)?
         };
         self.finish(id, stopped, call, position, result, Vec::new(), effect)
+    }
+
+    /// A task has mapped a file.
+    fn map_file(
+        &mut self,
+        id: TaskId,
+        tid: Pid,
+        fd: u64,
+        offset: u64,
+        len: u64,
+        shared: bool,
+    ) -> Flow<Effect> {
+        let path = format!("/proc/{tid}/fd/{}", fd as i32);
+        let name = std::fs::read_link(&path).unwrap_or_else(|_| path.clone().into());
+        let failed = |error: io::Error| format!("mmap of `{}` ({error})", name.display());
+        let metadata = std::fs::metadata(&path).map_err(os(format!("look at `{}`", name.display())))?;
+        if metadata.file_type().is_char_device() && metadata.rdev() == libc::makedev(1, 5) {
+            // /dev/zero (null(4)): anonymous memory.
+            return Ok(Effect::None);
+        }
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) => return self.unsupported(id, failed(error)),
+        };
+        let writable = || fds::flags(tid, fd) & libc::O_ACCMODE == libc::O_RDWR && !sealed(&file);
+        let part = Part { offset, len, stored: shared && writable() };
+        match self.log.map(&name, file, part) {
+            Ok(backing) => Ok(Effect::MapFile(backing)),
+            Err(error) => self.unsupported(id, failed(error)),
+        }
+    }
+
+    /// mremap(2): a mapping that grows shows more of its file.
+    pub(super) fn remap(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        let [old, old_len, new_len, flags, new, _] = call.args();
+        let fixed = flags & libc::MREMAP_FIXED as u64 != 0;
+        if Area::overlaps(old, old_len) || fixed && Area::overlaps(new, new_len) {
+            return self.skip(id, stopped, call, -i64::from(libc::EFAULT), Vec::new());
+        }
+        let position = self.clock.position(&call.registers);
+        let line = if new_len > old_len { line_of(stopped.tid(), old)? } else { None };
+        let (stopped, result) = self.run_to_exit(id, stopped)?;
+        let effect = match line.filter(|line| line.inode != 0 && !failed(result)) {
+            Some(line) => self.map_more(&line, line.offset + (old - line.start), new_len)?,
+            None => Effect::None,
+        };
+        self.finish(id, stopped, call, position, result, Vec::new(), effect)
+    }
+
+    /// More of a file is mapped than was. Shared memory without a file has no contents that replay does not know.
+    fn map_more(&mut self, line: &Line, offset: u64, len: u64) -> Flow<Effect> {
+        let file = match self.log.mapped((line.dev, line.inode)) {
+            Some(file) => file.try_clone(),
+            None => File::open(&line.path),
+        };
+        let Ok(file) = file else { return Ok(Effect::None) };
+        let backing = self.log.map(&line.path, file, Part { offset, len, stored: false });
+        let what = || format!("read `{}`, which the program maps", line.path.display());
+        Ok(Effect::MapFile(backing.map_err(os(what()))?))
+    }
+
+    /// shmat(2).
+    pub(super) fn attach(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        let position = self.clock.position(&call.registers);
+        if Area::overlaps(call.args()[1], 1) {
+            return self.skip(id, stopped, call, -i64::from(libc::EINVAL), Vec::new());
+        }
+        let (stopped, result) = self.run_to_exit(id, stopped)?;
+        self.sharing.made = true;
+        let line = if failed(result) { None } else { line_of(stopped.tid(), result.cast_unsigned())? };
+        let effect = match line {
+            Some(line) => {
+                let len = line.end - line.start;
+                let memory = &self.space(id).memory;
+                let contents = || memory.bytes(line.start, len as usize);
+                Effect::MapFile(self.log.map_segment((line.dev, line.inode), len, contents)?)
+            }
+            None => Effect::None,
+        };
+        self.finish(id, stopped, call, position, result, Vec::new(), effect)
+    }
+
+    /// shmdt(2).
+    pub(super) fn detach(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        let position = self.clock.position(&call.registers);
+        let address = call.args()[0];
+        let lines = maps(stopped.tid())?;
+        let mut end = address;
+        let mut segment = None;
+        for line in lines.iter().skip_while(|line| line.start < address) {
+            let same = *segment.get_or_insert((line.dev, line.inode)) == (line.dev, line.inode);
+            if line.start != end || !same || line.offset != end - address {
+                break;
+            }
+            end = line.end;
+        }
+        let (stopped, result) = self.run_to_exit(id, stopped)?;
+        self.finish(id, stopped, call, position, result, Vec::new(), Effect::Unmap(end - address))
+    }
+
+    /// munmap(2) and mprotect(2) of memory that is the recorder's in part: there is nothing there.
+    pub(super) fn repeat_around(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        let [address, len, ..] = call.args();
+        if call.number() != libc::SYS_munmap as u64 || !address.is_multiple_of(PAGE) {
+            return self.skip(id, stopped, call, -i64::from(libc::ENOMEM), Vec::new());
+        }
+        let stopped = unmap_around_area(stopped, address, len)?;
+        self.skip(id, stopped, call, 0, Vec::new())
     }
 
     /// madvise(2): advice whose effect on contents is the kernel's whim is refused, as an older kernel would.
@@ -39,11 +158,14 @@ impl Recorder<'_> {
         const DONTNEED_LOCKED: i32 = 24;
         const GUARD_INSTALL: i32 = 102;
         const GUARD_REMOVE: i32 = 103;
-        match call.args()[2] as i32 {
+        let [address, len, advice, ..] = call.args();
+        match advice as i32 {
             libc::MADV_FREE | DONTNEED_LOCKED | GUARD_INSTALL | GUARD_REMOVE => {
                 self.skip(id, stopped, call, -i64::from(libc::EINVAL), Vec::new())
             }
-            libc::MADV_REMOVE => self.unsupported(id, "madvise(MADV_REMOVE)"),
+            _ if Area::overlaps(address, len) => {
+                self.skip(id, stopped, call, -i64::from(libc::ENOMEM), Vec::new())
+            }
             _ => {
                 let position = self.clock.position(&call.registers);
                 let (stopped, result) = self.run_to_exit(id, stopped)?;
@@ -51,4 +173,10 @@ impl Recorder<'_> {
             }
         }
     }
+}
+
+/// The mapping in which an address lies.
+fn line_of(tid: Pid, address: u64) -> Flow<Option<Line>> {
+    let lines = maps(tid)?;
+    Ok(lines.into_iter().find(|line| (line.start..line.end).contains(&address)))
 }

@@ -132,6 +132,13 @@ impl Writes<'_> {
             (Out::Array { .. }, Err(_)) if self.result == EINTR || blocking::interrupted(self.result) => {
                 self.one(out, 0)
             }
+            // It tells of the pages in front of the first that is not mapped.
+            (Out::PerPage { at, len }, Err(_)) if self.result == -i64::from(libc::ENOMEM) => {
+                /// More than the pages of any memory that has no gaps.
+                const MOST: u64 = 1 << 20;
+                self.add(self.args[*at], self.args[*len].div_ceil(PAGE).min(MOST));
+                Ok(())
+            }
             (_, Err(_)) => Ok(()),
             (out, Ok(result)) => self.one(out, result),
         })

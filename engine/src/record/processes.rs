@@ -26,7 +26,7 @@ impl Recorder<'_> {
     }
 
     /// The living tasks of a process.
-    fn members(&self, pid: Pid) -> Vec<TaskId> {
+    pub(super) fn members(&self, pid: Pid) -> Vec<TaskId> {
         let alive = self.tasks.iter().filter(|t| t.pid == pid && !matches!(t.hold, Hold::Gone));
         alive.map(|t| t.id).collect()
     }
@@ -135,6 +135,7 @@ impl Recorder<'_> {
         task.space = Rc::new(Space { number, memory });
         task.name = comm(pid);
         task.clear_tid = 0;
+        task.robust_list = 0;
         self.log_call(id, call, position, 0, Vec::new(), Effect::Executed(Box::new(image)));
         self.mark(id, &registers);
         self.alarms.forget(pid, true);

@@ -11,6 +11,8 @@ use rrtest_preload::layout::{Kind as TickKind, SYS_HELLO, SYS_TICK};
 
 use super::alarms::Alarms;
 use super::fds::Fds;
+use super::inherit::Holders;
+use super::sharing::Sharing;
 use super::tasks::{Call, Hold, Origin, Space, Task, Waited as CallWait};
 use super::{Options, image, time};
 use crate::clock::Clock;
@@ -21,7 +23,7 @@ use crate::schedule::deadline::Deadlines;
 use crate::schedule::futex::FutexTable;
 use crate::schedule::{self, Operation, Point, Strategy, Why};
 use crate::task::TaskId;
-use crate::trace::event::{Event, Stream};
+use crate::trace::event::{Event, Stream, Write};
 use crate::trace::log::Log;
 use crate::tracee::{
     self, Death, Heartbeat, Launched, Leash, Resume, Running, State, Stop, Stopped, Wait, Waited, state,
@@ -56,6 +58,10 @@ pub(super) struct Recorder<'a> {
     pub(super) current: Option<TaskId>,
     /// Processes that have ended.
     pub(super) ended: Vec<Pid>,
+    pub(super) sharing: Sharing,
+    pub(super) holders: Holders,
+    /// What a call has written into the memory of other tasks, to be logged behind it.
+    pub(super) elsewhere: Vec<(TaskId, Vec<Write>)>,
     /// The inodes of the program's socket pairs.
     pub(super) pairs: BTreeSet<u64>,
     /// A call has been made since the tasks in the kernel were last looked at.
@@ -96,6 +102,7 @@ impl<'a> Recorder<'a> {
     /// Start the program; it stands before its first instruction.
     pub(super) fn start(program: &Program, options: &'a Options<'a>) -> Result<Self, Error> {
         tracee::pin(options.core)?;
+        tracee::raise_descriptor_limit();
         let mut random = Xoshiro256PlusPlus::seed_from_u64(options.plan.seed);
         let clock = Clock::new()?;
         let mut at_random = [0; 16];
@@ -129,6 +136,9 @@ impl<'a> Recorder<'a> {
             current: None,
             ended: Vec::new(),
             unsettled: false,
+            sharing: Sharing::default(),
+            holders: Holders::default(),
+            elsewhere: Vec::new(),
             pairs: BTreeSet::new(),
             woken: false,
         };
@@ -150,6 +160,7 @@ impl<'a> Recorder<'a> {
             name,
             hold: Hold::Ready(task),
             clear_tid,
+            robust_list: 0,
             boundary: self.clock.position(&registers),
             deferred: Vec::new(),
             resent: Vec::new(),

@@ -177,6 +177,9 @@ impl Recorder<'_> {
         self.log.push(Event::Signal(Signal { position, number, fault, handler: None }));
         let pid = self.task(id).pid;
         if pid != self.root() {
+            let writes = self.robust_exit(&self.members(pid));
+            self.log_written(id, writes);
+            self.log_elsewhere();
             stopped.resume(Resume::Freely, number)?;
             self.process_ended(pid)?;
             return Ok(Next::Decide(Why::Exited, None));

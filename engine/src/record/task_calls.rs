@@ -149,7 +149,9 @@ impl Recorder<'_> {
             return self.exit_group(id, stopped, call);
         }
         let position = self.clock.position(&call.registers);
-        self.log_call(id, call, position, 0, Vec::new(), Effect::None);
+        let writes = self.robust_exit(&[id]);
+        self.log_call(id, call, position, 0, writes, Effect::None);
+        self.log_elsewhere();
         let running = stopped.resume(Resume::Freely, 0)?;
         if tid == pid {
             // The first thread of a process stays as a zombie until the others have ended; nobody is told.
@@ -172,7 +174,7 @@ impl Recorder<'_> {
         let address = std::mem::take(&mut task.clear_tid);
         self.strategy.exited(id);
         if address != 0 {
-            let key = self.futex_key(id, address);
+            let key = self.futex_key(id, address, false);
             self.wake(key, 1, u32::MAX);
         }
         self.give_back(id);
@@ -181,8 +183,10 @@ impl Recorder<'_> {
     /// exit_group(2): a process ends. With the first process the recording ends: what remains is killed.
     pub(super) fn exit_group(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let position = self.clock.position(&call.registers);
-        self.log_call(id, call, position, 0, Vec::new(), Effect::None);
         let pid = self.task(id).pid;
+        let writes = if pid == self.root() { Vec::new() } else { self.robust_exit(&self.members(pid)) };
+        self.log_call(id, call, position, 0, writes, Effect::None);
+        self.log_elsewhere();
         if pid == self.root() {
             return Err(Halt::Ending(Ending::Exited((call.args()[0] & 0xff) as i32)));
         }

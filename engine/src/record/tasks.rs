@@ -38,6 +38,8 @@ pub(super) struct Task {
     pub(super) hold: Hold,
     /// Where the kernel writes a zero, and wakes a waiter, when the task ends (set_tid_address(2)); 0 for nowhere.
     pub(super) clear_tid: u64,
+    /// The head of its robust futexes (set_robust_list(2)); 0 for none.
+    pub(super) robust_list: u64,
     /// Where it was when it was last at a point that replay can find.
     pub(super) boundary: Position,
     /// Signals that arrived where replay could not find the place; they are sent again at the next boundary.
@@ -92,6 +94,8 @@ pub(super) struct Call {
     pub(super) registers: Registers,
     /// How far waiting for it has come.
     pub(super) wait: Waited,
+    /// Whether it changes a file that is mapped.
+    pub(super) changes: bool,
     /// Whether the log says that the task stands here.
     pub(super) entered: bool,
     /// When it stops waiting, in ns of CLOCK_MONOTONIC, once it has begun to and if it has a time limit.
@@ -117,7 +121,15 @@ pub(super) enum Waited {
 
 impl Call {
     pub(super) fn new(registers: Registers) -> Self {
-        Self { registers, wait: Waited::No, entered: false, deadline: None, restart: None, left: Vec::new() }
+        Self {
+            registers,
+            wait: Waited::No,
+            changes: false,
+            entered: false,
+            deadline: None,
+            restart: None,
+            left: Vec::new(),
+        }
     }
 
     pub(super) fn number(&self) -> u64 {

@@ -4,12 +4,22 @@ use super::replayer::{Hold, Replayer};
 use crate::error::Error;
 use crate::syscalls::{self, Class, Performance, describe};
 use crate::trace::event::{Effect, Syscall};
-use crate::tracee::{PAGE, Registers, Resume, Stop, Stopped, THREAD_NAME};
+use crate::tracee::{Area, PAGE, Registers, Resume, Stop, Stopped, THREAD_NAME, unmap_around_area};
 
 /// Whether a call returned an error (errno values are 1 to 4095: syscall(2)).
 fn failed(result: i64) -> bool {
     (-4095..0).contains(&result)
 }
+
+/// The advice of madvise(2) that changes what memory contains, now or after a fork.
+const ADVICE: [i32; 6] = [
+    libc::MADV_DONTNEED,
+    libc::MADV_REMOVE,
+    libc::MADV_DONTFORK,
+    libc::MADV_DOFORK,
+    libc::MADV_WIPEONFORK,
+    libc::MADV_KEEPONFORK,
+];
 
 fn page_up(address: u64) -> u64 {
     address.div_ceil(PAGE) * PAGE
@@ -35,6 +45,8 @@ impl Replayer<'_> {
             }
             _ => {
                 self.write(call)?;
+                self.change_file(call)?;
+                self.limit_stack(&stopped, call)?;
                 self.output(call);
                 self.note_name(call);
                 self.skip(stopped, registers, call.result)
@@ -66,7 +78,12 @@ impl Replayer<'_> {
     }
 
     /// The call does not reach the kernel.
-    fn skip(&mut self, stopped: Stopped, mut registers: Registers, result: i64) -> Result<(), Error> {
+    pub(super) fn skip(
+        &mut self,
+        stopped: Stopped,
+        mut registers: Registers,
+        result: i64,
+    ) -> Result<(), Error> {
         registers.set_number(u64::MAX);
         registers.set_result(result);
         stopped.set_registers(&registers)?;
@@ -82,44 +99,24 @@ impl Replayer<'_> {
         call: &Syscall,
         performance: Performance,
     ) -> Result<(), Error> {
-        let [a, b, c, d, ..] = call.args;
-        let result = call.result.cast_unsigned();
+        let [a, b, c, ..] = call.args;
         match performance {
             Performance::Same => self.substitute(stopped, registers, call, call.number, call.args),
+            Performance::Repeat if Area::overlaps(a, b) => {
+                let stopped = unmap_around_area(stopped, a, b)?;
+                self.skip(stopped, *registers, call.result)
+            }
             Performance::Repeat => {
                 self.set(Hold::Repeating(stopped));
                 Ok(())
             }
-            Performance::Map => {
-                let share = match call.effect {
-                    // A file mapping becomes anonymous memory with the file's contents.
-                    Effect::MapFile(_) => libc::MAP_PRIVATE,
-                    _ => d as i32 & libc::MAP_TYPE,
-                };
-                let kept = d as i32 & (libc::MAP_NORESERVE | libc::MAP_GROWSDOWN);
-                let flags = share | kept | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
-                let args = [result, b, c, flags as u64, u64::MAX, 0];
-                self.substitute(stopped, registers, call, libc::SYS_mmap as u64, args)?;
-                if let Effect::MapFile(range) = call.effect {
-                    let mut bytes = self.trace.file(range)?;
-                    bytes.truncate(b as usize);
-                    self.space().memory.write(result, &bytes)?;
-                }
-                Ok(())
-            }
-            Performance::Remap => {
-                let mut args = call.args;
-                if result == a {
-                    args[3] &= !(libc::MREMAP_MAYMOVE as u64);
-                } else {
-                    args[3] |= (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as u64;
-                    args[4] = result;
-                }
-                self.substitute(stopped, registers, call, libc::SYS_mremap as u64, args)
-            }
+            Performance::Map => self.map(stopped, registers, call),
+            Performance::Remap => self.remap(stopped, registers, call),
+            Performance::Attach => self.attach(stopped, registers, call),
+            Performance::Detach => self.detach(stopped, registers, call),
             Performance::Break => self.set_break(stopped, registers, call),
             Performance::Advise => {
-                if matches!(c as i32, libc::MADV_DONTNEED | libc::MADV_DONTFORK | libc::MADV_DOFORK) {
+                if ADVICE.contains(&(c as i32)) {
                     self.substitute(stopped, registers, call, call.number, call.args)
                 } else {
                     self.skip(stopped, *registers, call.result)
@@ -132,13 +129,19 @@ impl Replayer<'_> {
                 self.set(Hold::Ready(stopped));
                 Ok(())
             }
-            Performance::Exit => self.exit(stopped, (a & 0xff) as i32),
-            Performance::ExitGroup => self.exit_group(stopped, (a & 0xff) as i32),
+            Performance::Exit => {
+                self.write(call)?;
+                self.exit(stopped, (a & 0xff) as i32)
+            }
+            Performance::ExitGroup => {
+                self.write(call)?;
+                self.exit_group(stopped, (a & 0xff) as i32)
+            }
         }
     }
 
     /// Have the kernel do another call in place of the program's; the program sees the recorded result.
-    fn substitute(
+    pub(super) fn substitute(
         &mut self,
         stopped: Stopped,
         registers: &Registers,

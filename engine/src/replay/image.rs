@@ -1,22 +1,22 @@
 //! Filling an empty process from a recorded image.
 
-use rrtest_preload::layout::{AREA, AREA_LEN};
-
+use super::files::{Files, Place};
 use crate::Error;
 use crate::trace::Source;
 use crate::trace::event::{Image, Mapping};
-use crate::tracee::{Memory, Stopped, TASK_SIZE, os, remote};
+use crate::tracee::{Memory, Stopped, set_stack_limit};
 
 /// Give an empty process the memory and registers of `image`.
 pub(super) fn fill(
     task: Stopped,
     memory: &Memory,
     image: &Image,
+    files: &mut Files,
     trace: &dyn Source,
 ) -> Result<Stopped, Error> {
     let mut task = task;
     for mapping in &image.mappings {
-        task = map(task, memory, mapping, trace)?;
+        task = map(task, memory, mapping, files, trace)?;
     }
     for write in &image.writes {
         memory.write(write.address, &write.bytes)?;
@@ -28,26 +28,21 @@ pub(super) fn fill(
     Ok(task)
 }
 
-fn map(task: Stopped, memory: &Memory, mapping: &Mapping, trace: &dyn Source) -> Result<Stopped, Error> {
-    let refused =
-        |source| os(format!("map {} bytes at {:#x} in the replay", mapping.len, mapping.start))(source);
-    let room = mapping.room.min(mapping.start);
-    let (start, len) = (mapping.start - room, mapping.len.saturating_add(room));
-    let end = start.checked_add(len).filter(|end| *end <= TASK_SIZE);
-    let apart = end.is_some_and(|end| end <= AREA as u64 || start >= (AREA + AREA_LEN) as u64);
-    if !apart {
-        return Err(refused(std::io::Error::other("no program has memory there")));
+fn map(
+    task: Stopped,
+    memory: &Memory,
+    mapping: &Mapping,
+    files: &mut Files,
+    trace: &dyn Source,
+) -> Result<Stopped, Error> {
+    let place = Place { address: mapping.start, len: mapping.len, prot: mapping.prot as u64 };
+    let mut flags = libc::MAP_PRIVATE | libc::MAP_NORESERVE;
+    if mapping.room > 0 {
+        flags |= libc::MAP_GROWSDOWN;
+        set_stack_limit(task.tid(), mapping.len.saturating_add(mapping.room))?;
     }
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
-    let args = [start, len, mapping.prot as u64, flags as u64, u64::MAX, 0];
-    let (task, result) = remote(task, libc::SYS_mmap as u64, args)?;
-    if result != start.cast_signed() {
-        return Err(refused(std::io::Error::from_raw_os_error((-result).try_into().unwrap_or(libc::EINVAL))));
+    match &mapping.file {
+        Some(backing) => files.map(task, memory, backing, place, flags, trace),
+        None => place.map_anonymous(task, flags),
     }
-    if let Some(range) = mapping.file {
-        let mut bytes = trace.file(range)?;
-        bytes.truncate(mapping.len as usize);
-        memory.write(mapping.start, &bytes)?;
-    }
-    Ok(task)
 }

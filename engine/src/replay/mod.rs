@@ -4,7 +4,9 @@
 //! and get the recorded outcome; only those that shape its own memory and tasks reach the kernel. Every event is checked.
 
 mod calls;
+mod files;
 mod image;
+mod memory_calls;
 mod processes;
 mod replayer;
 

@@ -160,7 +160,7 @@ impl Replayer<'_> {
         let (pid, first) = (self.task().pid, self.task_pid() == self.tasks[0].pid);
         let (stopped, new) = another(stopped, &self.leash)?;
         let memory = Memory::open(new.tid())?;
-        let new = image::fill(new, &memory, image, self.trace)?;
+        let new = image::fill(new, &memory, image, &mut self.files, self.trace)?;
         self.kill_process(pid, Some(stopped.tid()))?;
         let new_pid = new.tid();
         let task = self.task();

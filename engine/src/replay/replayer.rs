@@ -9,12 +9,13 @@ use std::time::Instant;
 use nix::unistd::Pid;
 use rrtest_preload::layout::{SYS_HELLO, SYS_TICK};
 
+use super::files::Files;
 use super::{Options, Replayed, image};
 use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
 use crate::error::{Divergence, Error};
 use crate::task::TaskId;
-use crate::trace::event::{Counter, Event, Position, Signal};
+use crate::trace::event::{Counter, Event, Position, Signal, Written};
 use crate::trace::{Source, TraceError};
 use crate::tracee::{
     Heartbeat, Launched, Leash, Memory, Registers, Resume, Running, Stop, Stopped, THREAD_NAME, Wait, Waited,
@@ -68,6 +69,7 @@ pub(super) struct Replayer<'a> {
     events: Peekable<Box<dyn Iterator<Item = Result<Event, TraceError>> + 'a>>,
     pub(super) options: Options<'a>,
     pub(super) clock: Clock,
+    pub(super) files: Files,
     pub(super) tasks: Vec<Task>,
     pub(super) stats: Stats,
     /// What the program exits with, once it has said so.
@@ -85,6 +87,7 @@ pub(super) struct Replayer<'a> {
 impl<'a> Replayer<'a> {
     pub(super) fn start(trace: &'a dyn Source, options: Options<'a>) -> Result<Self, Error> {
         crate::tracee::pin(options.core)?;
+        crate::tracee::raise_descriptor_limit();
         let mut events = trace.events().peekable();
         let image = match events.next() {
             Some(Ok(Event::Image(image))) => image,
@@ -93,13 +96,15 @@ impl<'a> Replayer<'a> {
         };
         let clock = Clock::new()?;
         let Launched { task, memory, leash } = rebuild(clock.area())?;
-        let task = image::fill(task, &memory, &image, trace)?;
+        let mut files = Files::default();
+        let task = image::fill(task, &memory, &image, &mut files, trace)?;
         let name = program_name(&image.program);
         Ok(Self {
             trace,
             events,
             options,
             clock,
+            files,
             tasks: vec![Task {
                 name,
                 pid: task.tid(),
@@ -131,6 +136,7 @@ impl<'a> Replayer<'a> {
                 }
                 Event::Syscall(call) => self.syscall(&call)?,
                 Event::Signal(signal) => self.signal(&signal)?,
+                Event::Written(written) => self.written(&written)?,
                 Event::Killed(task) => self.kill(task)?,
                 Event::Ended(ending) => {
                     self.check_ending(&ending)?;
@@ -175,6 +181,14 @@ impl<'a> Replayer<'a> {
             (None, None) => "a program that goes on".to_owned(),
         };
         Err(self.differs(format!("{ending:?}"), found))
+    }
+
+    /// The kernel wrote memory.
+    fn written(&self, written: &Written) -> Result<(), Error> {
+        let Some(task) = self.tasks.get(written.task.0 as usize) else {
+            return Err(self.misplaced("a task", &written.task.to_string()));
+        };
+        written.writes.iter().try_for_each(|write| task.space.memory.write(write.address, &write.bytes))
     }
 
     /// The timeslice is shortened: its end is so many ticks away.
@@ -309,6 +323,13 @@ impl<'a> Replayer<'a> {
         if signal.handler.is_none() {
             let pid = self.task().pid;
             if pid != self.tasks[0].pid {
+                // As long as its memory is there.
+                while let Some(Ok(Event::Written(written))) =
+                    self.events.next_if(|event| matches!(event, Ok(Event::Written(_))))
+                {
+                    self.index += 1;
+                    self.written(&written)?;
+                }
                 return self.kill_process(pid, Some(stopped.tid()));
             }
             self.killed_by = Some(signal.number);

@@ -61,6 +61,10 @@ pub enum Class {
 pub enum Emulation {
     /// futex(2): the scheduler's queues.
     Futex,
+    /// set_robust_list(2): the recorder does for a task that ends what the kernel would.
+    SetRobustList,
+    /// get_robust_list(2).
+    GetRobustList,
     /// nanosleep(2): a deadline of the scheduler.
     Nanosleep,
     /// clock_nanosleep(2).
@@ -98,6 +102,10 @@ pub enum Performance {
     Map,
     /// mremap(2): to the recorded address.
     Remap,
+    /// shmat(2): at the recorded address, a segment with the contents from the trace.
+    Attach,
+    /// shmdt(2).
+    Detach,
     /// brk(2): as anonymous memory.
     Break,
     /// madvise(2): the same call where it changes contents.
@@ -121,7 +129,7 @@ pub enum Out {
     /// At argument `0`, as many bytes as the call returns, but at most as many as the next argument says: some calls
     /// return how many there would be.
     Returned(usize),
-    /// At `at`, a byte for each page of `len` (an argument) bytes.
+    /// At `at`, a byte for each page of `len` (an argument) bytes; even if the call fails with ENOMEM.
     PerPage {
         /// Pointer.
         at: usize,

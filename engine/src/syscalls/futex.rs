@@ -2,6 +2,9 @@
 
 use libc::c_int;
 
+/// linux/futex.h
+const FUTEX_LOCK_PI2: c_int = 13;
+
 /// What a futex call asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FutexCall {
@@ -32,6 +35,18 @@ pub enum FutexCall {
         /// Only if the word has this value.
         value: Option<u32>,
     },
+    /// Hold the word, which says who holds it; wait while another does.
+    Lock {
+        /// How long.
+        timeout: FutexTimeout,
+    },
+    /// Hold the word if nobody does.
+    TryLock,
+    /// Give the word to one who waits for it.
+    Unlock,
+    /// Wait for a wake and then for a word to hold, and the wake for that (`FUTEX_WAIT_REQUEUE_PI`,
+    /// `FUTEX_CMP_REQUEUE_PI`).
+    RequeueLock,
     /// Change a second word, wake waiters of the first, and of the second if its old value compares.
     WakeOp {
         /// Wake at most so many on the first.
@@ -90,6 +105,17 @@ impl FutexCall {
             libc::FUTEX_WAKE_OP => {
                 Self::WakeOp { wake: value, wake_second: timeout as u32, second, operation: third }
             }
+            libc::FUTEX_LOCK_PI => Self::Lock { timeout: deadline(FutexTimeout::AtRealtime(timeout)) },
+            FUTEX_LOCK_PI2 => Self::Lock {
+                timeout: deadline(if op & libc::FUTEX_CLOCK_REALTIME == 0 {
+                    FutexTimeout::AtMonotonic(timeout)
+                } else {
+                    FutexTimeout::AtRealtime(timeout)
+                }),
+            },
+            libc::FUTEX_TRYLOCK_PI => Self::TryLock,
+            libc::FUTEX_UNLOCK_PI => Self::Unlock,
+            libc::FUTEX_WAIT_REQUEUE_PI | libc::FUTEX_CMP_REQUEUE_PI => Self::RequeueLock,
             _ => return None,
         })
     }
@@ -197,7 +223,7 @@ mod tests {
             FutexCall::decode(&[8, op, 3, 64, 0, 5]),
             Some(FutexCall::Wait { value: 3, bitset: 5, timeout: FutexTimeout::AtRealtime(64) })
         );
-        assert_eq!(FutexCall::decode(&[8, libc::FUTEX_LOCK_PI as u64, 0, 0, 0, 0]), None);
+        assert_eq!(FutexCall::decode(&[8, 99, 0, 0, 0, 0]), None);
     }
 
     #[test]

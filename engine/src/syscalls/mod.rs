@@ -3,6 +3,7 @@
 //! A call is described once: whether the kernel does it, what it writes to memory, whether it may block, and what
 //! replay makes of it. Every call is described; a number that is not is one that Linux has not given to a call.
 
+mod change;
 mod clone;
 mod describe;
 mod fcntl;
@@ -15,6 +16,7 @@ mod restricted;
 mod sockopt;
 mod table;
 
+pub use change::{Change, Changed, Extent, change};
 pub use clone::{CloneCall, NAMESPACES};
 pub use describe::{Answer, Block, Class, Commands, Description, Emulation, Key, Out, Performance};
 pub use futex::{FutexCall, FutexTimeout, PiCall, Waiter};

@@ -216,8 +216,8 @@ pub static TABLE: &[Description] = calls! {
     SYS_semtimedop: Logged, [], Inside;
     SYS_shmget: Logged, [], Never;
     SYS_shmctl: Logged, [Commands(&SHMCTL)], Never;
-    SYS_shmat: Unsupported, [], Never;
-    SYS_shmdt: Unsupported, [], Never;
+    SYS_shmat: Performed(P::Attach), [], Never;
+    SYS_shmdt: Performed(P::Detach), [], Never;
     SYS_mq_open: Logged, [], Never;
     SYS_mq_unlink: Logged, [], Never;
     SYS_mq_timedsend: Logged, [], Inside;
@@ -251,7 +251,7 @@ pub static TABLE: &[Description] = calls! {
     SYS_process_madvise: Logged, [Commands(&PROCESS_MADVISE)], Never;
     SYS_process_mrelease: Logged, [], Never;
     SYS_process_vm_readv: Logged, [Iovec { at: 1, count: 2 }], Never;
-    SYS_process_vm_writev: Unsupported, [], Never;
+    SYS_process_vm_writev: Logged, [], Never;
     SYS_membarrier: Logged, [], Never, own;
 
     // Tasks.
@@ -268,8 +268,8 @@ pub static TABLE: &[Description] = calls! {
     SYS_unshare: Logged, [Commands(&UNSHARE)], Never;
     SYS_kcmp: Logged, [], Never;
     SYS_set_tid_address: Performed(P::Same), [], Never, own;
-    SYS_set_robust_list: Performed(P::Repeat), [], Never, own;
-    SYS_get_robust_list: Logged, [Fixed(1, 8), Fixed(2, 8)], Never;
+    SYS_set_robust_list: Emulated(E::SetRobustList), [], Never, own;
+    SYS_get_robust_list: Emulated(E::GetRobustList), [], Never;
     SYS_modify_ldt: Logged, [Commands(&MODIFY_LDT)], Never, own;
     SYS_arch_prctl: Performed(P::Same), [Commands(&ARCH_PRCTL)], Never, own;
     SYS_futex: Emulated(E::Futex), [], Never;

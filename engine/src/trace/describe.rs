@@ -5,7 +5,9 @@ use std::fmt::{self, Display, Formatter};
 use nix::errno::Errno;
 use nix::sys::signal::Signal as SignalName;
 
-use super::event::{Effect, Event, Image, Position, Signal, Stream, Syscall, Write};
+use super::event::{
+    Backing, Effect, Event, FileChange, Image, Position, Signal, Stream, Syscall, Write, Written,
+};
 use crate::ending::Ending;
 
 /// How many of a system call's writes are described one by one.
@@ -40,6 +42,9 @@ impl Display for Description<'_> {
             Event::Counter(counter) => write!(f, "reads the time-stamp counter at {}", counter.position),
             Event::Syscall(syscall) => describe_syscall(syscall, self.names, f),
             Event::Signal(signal) => describe_signal(signal, f),
+            Event::Written(Written { task, writes }) => {
+                write!(f, "the kernel writes {} times to the memory of {task}", writes.len())
+            }
             Event::Killed(task) => write!(f, "the process of {task} is killed"),
             Event::Ended(ending) => describe_ending(ending, f),
         }
@@ -78,9 +83,14 @@ fn describe_syscall(syscall: &Syscall, names: Names, f: &mut Formatter<'_>) -> f
         Effect::None => {}
         Effect::Output(Stream::Stdout) => f.write_str(", to standard output")?,
         Effect::Output(Stream::Stderr) => f.write_str(", to standard error")?,
-        Effect::MapFile(range) => {
-            write!(f, ", maps file {} from {:#x}, {:#x} bytes", range.file.0, range.offset, range.len)?;
+        Effect::MapFile(Backing { inode, offset, len, .. }) => {
+            write!(f, ", maps file {} from {offset:#x}, {len:#x} bytes", inode.0)?;
         }
+        Effect::ChangeFile(FileChange { inode, size, writes }) => {
+            let bytes: usize = writes.iter().map(|write| write.bytes.len()).sum();
+            write!(f, ", changes {bytes} mapped bytes of file {}, which has {size:#x} bytes", inode.0)?;
+        }
+        Effect::Unmap(len) => write!(f, ", unmaps {len:#x} bytes")?,
         Effect::Spawned(task) => write!(f, ", creates {task}")?,
         Effect::Executed(image) => {
             f.write_str(", ")?;

@@ -35,6 +35,8 @@ pub enum Event {
     Counter(Counter),
     /// A signal reached the running task.
     Signal(Signal),
+    /// The kernel wrote memory in the middle of a call, or as a task ended.
+    Written(Written),
     /// The process of this task was killed (SIGKILL), wherever its tasks were.
     Killed(TaskId),
     /// The program ended. The last event.
@@ -50,7 +52,12 @@ impl Event {
             Self::Syscall(syscall) => Some(&syscall.position),
             Self::Counter(counter) => Some(&counter.position),
             Self::Signal(signal) => Some(&signal.position),
-            Self::Image(_) | Self::Run { .. } | Self::Cut(_) | Self::Killed(_) | Self::Ended(_) => None,
+            Self::Image(_)
+            | Self::Run { .. }
+            | Self::Cut(_)
+            | Self::Killed(_)
+            | Self::Written(_)
+            | Self::Ended(_) => None,
         }
     }
 
@@ -60,7 +67,12 @@ impl Event {
             Self::Syscall(syscall) => Some(&mut syscall.position),
             Self::Counter(counter) => Some(&mut counter.position),
             Self::Signal(signal) => Some(&mut signal.position),
-            Self::Image(_) | Self::Run { .. } | Self::Cut(_) | Self::Killed(_) | Self::Ended(_) => None,
+            Self::Image(_)
+            | Self::Run { .. }
+            | Self::Cut(_)
+            | Self::Killed(_)
+            | Self::Written(_)
+            | Self::Ended(_) => None,
         }
     }
 }
@@ -105,6 +117,15 @@ pub struct Write {
     pub bytes: Vec<u8>,
 }
 
+/// What appeared in the memory of a task other than by its own doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// Whose memory.
+    pub task: TaskId,
+    /// What.
+    pub writes: Vec<Write>,
+}
+
 /// What a system call did beyond its result and its writes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
@@ -113,7 +134,11 @@ pub enum Effect {
     /// It wrote to the program's standard output or error: the first `result` bytes its arguments name.
     Output(Stream),
     /// It mapped a file.
-    MapFile(FileRange),
+    MapFile(Backing),
+    /// It changed a file that is mapped.
+    ChangeFile(FileChange),
+    /// It unmapped memory: so many bytes from its first argument on (shmdt(2)).
+    Unmap(u64),
     /// It created this task.
     Spawned(TaskId),
     /// It replaced its process by this image, of which the task is the only one.
@@ -183,13 +208,55 @@ pub struct Mapping {
     pub len: u64,
     /// `PROT_*` of mmap(2).
     pub prot: i32,
-    /// How many bytes it may grow downwards (the stack).
+    /// How many bytes it may grow downwards (the stack), as far as nothing else is there.
     pub room: u64,
     /// Its contents; none means zeros.
-    pub file: Option<FileRange>,
+    pub file: Option<Backing>,
 }
 
-/// A part of a file that was mapped. What lies past the file's end reads as zeros.
+/// A file that the program maps, as the object that all mappings of it show, whatever its names and its contents at a
+/// time. The first is number 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Inode(pub u32);
+
+/// What a mapping of a file shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backing {
+    /// The file.
+    pub inode: Inode,
+    /// Its size when it was mapped. Behind it, the last page reads as zeros; further pages raise SIGBUS.
+    pub size: u64,
+    /// Offset of the first byte.
+    pub offset: u64,
+    /// Bytes.
+    pub len: u64,
+    /// Whether stores can go through the mapping into the file, now or after an mprotect(2).
+    pub stored: bool,
+    /// Contents that no event before this one told of.
+    pub loads: Vec<Load>,
+}
+
+/// Contents of a mapped file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// Offset in the mapped file.
+    pub at: u64,
+    /// Where the trace has them.
+    pub contents: FileRange,
+}
+
+/// What a system call changed of a file that is mapped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileChange {
+    /// The file.
+    pub inode: Inode,
+    /// Its size after the call.
+    pub size: u64,
+    /// New contents of what has been mapped; the addresses are offsets in the file.
+    pub writes: Vec<Write>,
+}
+
+/// A part of a file whose contents the trace carries. What lies past the file's end reads as zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRange {
     /// Which file, an index into the trace's files.

@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::event::{Event, FileId, FileRange};
+use super::event::{Backing, Event, FileChange, FileId, FileRange};
+use super::inodes::{Identity, Inodes, Part};
 use super::mapped::MappedFiles;
 use super::stream::{Encoder, Events};
 use super::{Source, TraceError};
@@ -39,6 +41,7 @@ pub struct Log {
     encoder: Encoder,
     count: u64,
     files: MappedFiles,
+    inodes: Inodes,
     failure: Option<Failure>,
 }
 
@@ -83,6 +86,7 @@ impl Log {
             encoder: Encoder::default(),
             count: 0,
             files: MappedFiles::default(),
+            inodes: Inodes::default(),
             failure: None,
         }
     }
@@ -112,7 +116,49 @@ impl Log {
     /// # Errors
     /// If the file is not a regular one, or cannot be read.
     pub fn map_file(&mut self, path: &Path, file: File, offset: u64, len: u64) -> io::Result<FileRange> {
-        self.files.add(path, file, offset, len)
+        self.files.add(path, Arc::new(file), offset, len)
+    }
+
+    /// The program maps part of a file: what replay must know of it, which is nothing of what it knows already. `path`
+    /// serves messages only.
+    ///
+    /// # Errors
+    /// As [`Self::map_file`].
+    pub fn map(&mut self, path: &Path, file: File, part: Part) -> io::Result<Backing> {
+        self.inodes.map(&mut self.files, path, file, part)
+    }
+
+    /// The program attaches a segment of System V shared memory (shmat(2)), whose contents are asked for if replay does not
+    /// know them.
+    ///
+    /// # Errors
+    /// Why `contents` has none.
+    pub fn map_segment<E>(
+        &mut self,
+        identity: Identity,
+        len: u64,
+        contents: impl FnOnce() -> Result<Vec<u8>, E>,
+    ) -> Result<Backing, E> {
+        self.inodes.map_segment(&mut self.files, identity, len, contents)
+    }
+
+    /// The program is about to change a file: if it is one that has been mapped, its contents so far are kept.
+    pub fn before_change(&mut self, identity: Identity) -> bool {
+        self.inodes.before_change(&mut self.files, identity)
+    }
+
+    /// The program has changed this range of a file: what replay must know of that, if the file has been mapped.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn after_change(&mut self, identity: Identity, range: Range<u64>) -> io::Result<Option<FileChange>> {
+        self.inodes.after_change(identity, range)
+    }
+
+    /// A file that has been mapped, open for reading.
+    #[must_use]
+    pub fn mapped(&self, identity: Identity) -> Option<&File> {
+        self.inodes.file(identity)
     }
 
     /// Contents of a mapping that no file on disk will have later. `name` serves messages only.
@@ -226,6 +272,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
+    use crate::trace::inodes::identity;
     use crate::trace::testing;
 
     fn read(log: &Log) -> Vec<Event> {
@@ -335,6 +382,83 @@ mod tests {
         let range = log.map_file(&path, file, 2, 3).unwrap();
         fs::write(&path, b"----------").unwrap();
         assert_eq!(log.file(range).unwrap(), b"234");
+    }
+
+    fn loads(log: &Log, backing: &Backing) -> Vec<(u64, Vec<u8>)> {
+        backing.loads.iter().map(|load| (load.at, log.file(load.contents).unwrap())).collect()
+    }
+
+    fn part(offset: u64, len: u64, stored: bool) -> Part {
+        Part { offset, len, stored }
+    }
+
+    #[test]
+    fn what_is_mapped_again_is_not_told_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, _) = old_file(directory.path(), &[7; 10_000]);
+        let open = || File::open(&path).unwrap();
+        let mut log = Log::default();
+        let one = log.map(&path, open(), part(4096, 4096, false)).unwrap();
+        assert_eq!(loads(&log, &one), [(4096, vec![7; 4096])]);
+        let two = log.map(&path, open(), part(0, 20_000, false)).unwrap();
+        assert_eq!(loads(&log, &two), [(0, vec![7; 4096]), (8192, vec![7; 10_000 - 8192])]);
+        assert_eq!((two.inode, two.size), (one.inode, 10_000));
+        assert_eq!(log.map(&path, open(), part(0, 10_000, true)).unwrap().loads, []);
+    }
+
+    #[test]
+    fn contents_from_before_a_change_are_kept_and_the_change_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, file) = old_file(directory.path(), &[7; 6000]);
+        let mut log = Log::default();
+        let backing = log.map(&path, File::open(&path).unwrap(), part(4096, 4096, false)).unwrap();
+        let identity = identity(&file.metadata().unwrap());
+        assert!(log.before_change(identity));
+        file.write_all_at(&[8; 3000], 4000).unwrap();
+        let change = log.after_change(identity, 4000..7000).unwrap().unwrap();
+        assert_eq!((change.inode, change.size), (backing.inode, 7000));
+        // Of the first page nothing is mapped.
+        assert_eq!(
+            change.writes,
+            [crate::trace::event::Write { address: 4096, bytes: vec![8; 7000 - 4096] }]
+        );
+        assert_eq!(loads(&log, &backing), [(4096, vec![7; 6000 - 4096])]);
+        let again = log.map(&path, File::open(&path).unwrap(), part(0, 8192, false)).unwrap();
+        assert_eq!(again.loads.iter().map(|load| load.at).collect::<Vec<_>>(), [0]);
+    }
+
+    #[test]
+    fn a_file_that_was_never_mapped_may_change() {
+        let directory = tempfile::tempdir().unwrap();
+        let (_, file) = old_file(directory.path(), b"0123456789");
+        let identity = identity(&file.metadata().unwrap());
+        let mut log = Log::default();
+        assert!(!log.before_change(identity));
+        assert_eq!(log.after_change(identity, 0..10).unwrap(), None);
+    }
+
+    #[test]
+    fn what_somebody_else_changed_is_told_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, _) = old_file(directory.path(), b"0123456789");
+        let mut log = Log::default();
+        log.map(&path, File::open(&path).unwrap(), part(0, 10, false)).unwrap();
+        fs::write(&path, b"9876543210").unwrap();
+        let again = log.map(&path, File::open(&path).unwrap(), part(0, 10, false)).unwrap();
+        assert_eq!(loads(&log, &again), [(0, b"9876543210".to_vec())]);
+    }
+
+    #[test]
+    fn holes_of_a_shared_file_are_left_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, file) = old_file(directory.path(), &[7; 4096]);
+        file.set_len(1 << 40).unwrap();
+        file.write_all_at(b"far", 1 << 39).unwrap();
+        let mut log = Log::default();
+        let backing = log.map(&path, file, part(0, 1 << 40, true)).unwrap();
+        let loads = loads(&log, &backing);
+        assert!(loads.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() < 1 << 22);
+        assert!(loads.iter().any(|(at, bytes)| *at == 1 << 39 && bytes.starts_with(b"far")));
     }
 
     #[test]

@@ -3,16 +3,18 @@
 //! They are referenced, not copied: most recordings are thrown away, and a test binary has many megabytes. Their
 //! contents are read if the recording is replayed or written, provided that the files are still the same by then.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::TraceError;
 use super::block::BLOCK;
 use super::event::{FileId, FileRange};
+use super::inodes::Identity;
 
 /// The kernel stamps files with a clock that stands still for up to this long (a timer interrupt's period, with room
 /// to spare). Within it two modifications can bear the same stamp.
@@ -38,7 +40,9 @@ pub(super) struct MappedFile {
 #[derive(Debug)]
 enum Contents {
     /// In a file that must stay as it is. Being open, its inode number is not given to another.
-    Referenced(File, Stamp),
+    Referenced(Arc<File>, Stamp),
+    /// Of a file of this size, the blocks that are needed, read just before the program changed it.
+    Preserved(u64, BTreeMap<u64, Vec<u8>>),
     /// Captured when the file was mapped.
     Captured(Vec<u8>),
 }
@@ -46,7 +50,7 @@ enum Contents {
 /// What tells that a file is still the same. The time of the last status change (`st_ctime`) is left out: it changes
 /// when a file is renamed or unlinked, which programs do to files they have mapped, and which leaves the contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Stamp {
+pub(super) struct Stamp {
     dev: u64,
     ino: u64,
     size: u64,
@@ -54,7 +58,7 @@ struct Stamp {
 }
 
 impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
+    pub(super) fn of(metadata: &Metadata) -> Self {
         Self {
             dev: metadata.dev(),
             ino: metadata.ino(),
@@ -76,7 +80,13 @@ impl Stamp {
 
 impl MappedFiles {
     /// See [`super::log::Log::map_file`].
-    pub(super) fn add(&mut self, path: &Path, file: File, offset: u64, len: u64) -> io::Result<FileRange> {
+    pub(super) fn add(
+        &mut self,
+        path: &Path,
+        file: Arc<File>,
+        offset: u64,
+        len: u64,
+    ) -> io::Result<FileRange> {
         let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
@@ -107,6 +117,17 @@ impl MappedFiles {
         id
     }
 
+    /// The program is about to change a file: what was mapped of it is read while it is there.
+    pub(super) fn preserve(&mut self, identity: Identity) {
+        self.by_stamp.retain(|stamp, id| {
+            let changes = (stamp.dev, stamp.ino) == identity;
+            if changes {
+                self.files[id.0 as usize].preserve();
+            }
+            !changes
+        });
+    }
+
     fn insert(&mut self, path: &Path, contents: Contents) -> FileId {
         let id = FileId(self.files.len() as u32);
         self.files.push(MappedFile { path: path.to_owned(), contents, blocks: BTreeSet::new() });
@@ -129,6 +150,7 @@ impl MappedFile {
     pub(super) fn size(&self) -> u64 {
         match &self.contents {
             Contents::Referenced(_, stamp) => stamp.size,
+            Contents::Preserved(size, _) => *size,
             Contents::Captured(bytes) => bytes.len() as u64,
         }
     }
@@ -138,10 +160,20 @@ impl MappedFile {
         self.blocks.iter().copied()
     }
 
+    /// Read what is needed of it. What cannot be read, or has been changed by somebody else, stays to be found out later.
+    fn preserve(&mut self) {
+        let size = self.size();
+        let blocks = self.blocks().map(|number| Ok((number, self.read(number * BLOCK, BLOCK)?)));
+        if let Ok(blocks) = blocks.collect::<Result<_, TraceError>>() {
+            self.contents = Contents::Preserved(size, blocks);
+        }
+    }
+
     /// Part of its contents; shorter than asked where the file ends.
     pub(super) fn read(&self, offset: u64, len: u64) -> Result<Vec<u8>, TraceError> {
         let (file, stamp) = match &self.contents {
             Contents::Referenced(file, stamp) => (file, stamp),
+            Contents::Preserved(size, blocks) => return Ok(from_blocks(blocks, *size, offset, len)),
             Contents::Captured(bytes) => {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
                 let end = usize::try_from(offset.saturating_add(len)).unwrap_or(usize::MAX).min(bytes.len());
@@ -158,8 +190,23 @@ impl MappedFile {
     }
 }
 
+/// Part of the contents of a file of `size` bytes of which these blocks are known.
+fn from_blocks(blocks: &BTreeMap<u64, Vec<u8>>, size: u64, offset: u64, len: u64) -> Vec<u8> {
+    let end = offset.saturating_add(len).min(size);
+    let mut bytes = Vec::new();
+    let mut at = offset;
+    while at < end {
+        let (number, skip) = (at / BLOCK, (at % BLOCK) as usize);
+        let until = BLOCK.min(end - number * BLOCK) as usize;
+        let Some(some) = blocks.get(&number).and_then(|block| block.get(skip..until)) else { break };
+        bytes.extend_from_slice(some);
+        at += some.len() as u64;
+    }
+    bytes
+}
+
 /// Part of a file of `size` bytes; shorter than asked where the file ends.
-fn read_range(file: &File, size: u64, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+pub(super) fn read_range(file: &File, size: u64, offset: u64, len: u64) -> io::Result<Vec<u8>> {
     let len = size.saturating_sub(offset).min(len);
     let len = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
     let mut bytes = Vec::new();

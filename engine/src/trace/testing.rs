@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use super::event::{
-    Counter, Effect, Event, FileId, FileRange, Handler, Image, Mapping, Position, Registers, Signal, Stream,
-    Syscall, Write,
+    Backing, Counter, Effect, Event, FileChange, FileId, FileRange, Handler, Image, Inode, Load, Mapping,
+    Position, Registers, Signal, Stream, Syscall, Write, Written,
 };
 use crate::ending::{Ending, Frame, TaskState};
 use crate::task::TaskId;
@@ -24,10 +24,19 @@ pub(super) fn every_kind() -> Vec<Event> {
     let registers = Registers(std::array::from_fn(|n| u64::MAX - n as u64));
     let range = FileRange { file: FileId(3), offset: 1 << 40, len: u64::MAX };
     let write = Write { address: u64::MAX, bytes: (0..=255).collect() };
+    let backing = Backing {
+        inode: Inode(u32::MAX),
+        size: u64::MAX,
+        offset: 4096,
+        len: 1,
+        stored: true,
+        loads: vec![Load { at: 8192, contents: range }],
+    };
+    let change = FileChange { inode: Inode(0), size: 0, writes: vec![write.clone()] };
     let mapping = |file| Mapping { start: 0x7fff_ffff_f000, len: 4096, prot: 7, room: u64::MAX, file };
     let image = Image {
         program: "/tmp/ünïcode".to_owned(),
-        mappings: vec![mapping(None), mapping(Some(range))],
+        mappings: vec![mapping(None), mapping(Some(backing.clone()))],
         writes: vec![write.clone(), Write { address: 0, bytes: Vec::new() }],
         registers,
     };
@@ -38,6 +47,7 @@ pub(super) fn every_kind() -> Vec<Event> {
         Event::Tick(position(u64::MAX)),
         Event::Entered(position(3)),
         Event::Cut(u64::MAX),
+        Event::Written(Written { task: TaskId(3), writes: vec![write.clone()] }),
         Event::Counter(Counter { position: position(4), value: u64::MAX }),
         Event::Signal(signal(None)),
         Event::Signal(signal(Some(Handler { registers, writes: vec![write] }))),
@@ -47,7 +57,9 @@ pub(super) fn every_kind() -> Vec<Event> {
         Effect::None,
         Effect::Output(Stream::Stdout),
         Effect::Output(Stream::Stderr),
-        Effect::MapFile(range),
+        Effect::MapFile(backing),
+        Effect::ChangeFile(change),
+        Effect::Unmap(u64::MAX),
         Effect::Spawned(TaskId(9)),
     ];
     events.extend(effects.map(|effect| Event::Syscall(Syscall { effect, ..syscall(i64::MAX as u64) })));

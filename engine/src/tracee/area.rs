@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rrtest_preload::layout::{AREA, AREA_LEN, SYS_INJECTED, Shared};
 
 use crate::Error;
-use crate::tracee::{PAGE, last_os};
+use crate::tracee::{PAGE, TASK_SIZE, last_os};
 
 /// Bytes of scratch memory for each task.
 const SCRATCH: usize = 64 << 10;
@@ -104,6 +104,14 @@ impl Area {
         // SAFETY: `Shared` lies at the start of the mapping, which is page-aligned, large enough and lives as long as
         // `self`. Another process also writes it, so it is accessed atomically only.
         unsafe { AtomicU64::from_ptr(&raw mut (*self.base.as_ptr().cast::<Shared>()).countdown) }
+    }
+
+    /// Whether part of the area is in this range of a driven process's memory; not for a range that the kernel refuses
+    /// anyway.
+    #[must_use]
+    pub fn overlaps(address: u64, len: u64) -> bool {
+        let end = address.checked_add(len).filter(|end| *end <= TASK_SIZE);
+        len > 0 && address < (AREA + AREA_LEN) as u64 && end.is_some_and(|end| end > AREA as u64)
     }
 
     /// The address, in the driven process, of a task's scratch memory ([`SCRATCH`] bytes); none for a task beyond the

@@ -11,6 +11,7 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::unistd::Pid;
 
 use crate::Error;
+use crate::tracee::descriptors::found;
 use crate::tracee::filter::FILTER;
 use crate::tracee::{Area, Running, Stop, Stopped, Wait, last_os, os};
 
@@ -148,6 +149,7 @@ pub(super) fn fork_traced(area: &Area, then: &Then) -> Result<Stopped, Error> {
                 area: area.file().as_raw_fd(),
                 go: go_read.as_raw_fd(),
                 report: report_write.as_raw_fd(),
+                limit: found(),
             };
             // SAFETY: we are the child of a fork; `then` was prepared before it.
             unsafe { child(&fds, then) }
@@ -245,6 +247,8 @@ struct Descriptors {
     area: c_int,
     go: c_int,
     report: c_int,
+    /// How many the program may have, if that is not what we may have.
+    limit: Option<libc::rlimit>,
 }
 
 /// The child's way from fork to its first system call under the filter.
@@ -281,6 +285,9 @@ unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
         libc::personality((libc::personality(0xffff_ffff) | libc::ADDR_NO_RANDOMIZE) as libc::c_ulong);
         match then {
             Then::Execute(args, streams) => {
+                if let Some(limit) = &fds.limit {
+                    libc::setrlimit(libc::RLIMIT_NOFILE, std::ptr::from_ref(limit));
+                }
                 for (fd, stream) in streams.iter().enumerate() {
                     if libc::dup2(*stream, fd as c_int) < 0 {
                         fail(Step::Descriptors);

@@ -20,6 +20,8 @@ pub struct Line {
     pub shared: bool,
     /// Offset in the file.
     pub offset: u64,
+    /// The device that the file is on, as stat(2) has it.
+    pub dev: u64,
     /// The file's inode; 0 if there is no file.
     pub inode: u64,
     /// The file, or a name in brackets such as `[stack]`; empty for anonymous memory.
@@ -48,7 +50,11 @@ fn line(text: &str) -> Option<Line> {
         prot: bit(0, b'r', libc::PROT_READ) | bit(1, b'w', libc::PROT_WRITE) | bit(2, b'x', libc::PROT_EXEC),
         shared: flags.get(3) == Some(&b's'),
         offset: hex(fields.next()?)?,
-        inode: fields.nth(1)?.parse().ok()?,
+        dev: {
+            let (major, minor) = fields.next()?.split_once(':')?;
+            libc::makedev(hex(major)? as u32, hex(minor)? as u32)
+        },
+        inode: fields.next()?.parse().ok()?,
         path: fields.next().unwrap_or_default().trim_start().into(),
     })
 }
@@ -64,6 +70,7 @@ mod tests {
         assert_eq!((got.start, got.end, got.offset, got.inode), (0x7fff_f7f0, 0x7fff_f7f1, 0x1000, 1234));
         assert_eq!(got.prot, libc::PROT_READ | libc::PROT_EXEC);
         assert!(!got.shared);
+        assert_eq!(got.dev, libc::makedev(0xfe, 0));
         assert_eq!(got.path, PathBuf::from("/lib/a b.so"));
         assert_eq!(line("1000-2000 rw-s 00000000 00:00 0 ").unwrap().path, PathBuf::new());
         assert_eq!(line("nonsense"), None);

@@ -5,6 +5,7 @@
 
 mod area;
 mod counter;
+mod descriptors;
 mod filter;
 mod fork;
 mod hand_over;
@@ -19,11 +20,13 @@ mod registers;
 mod remote;
 mod settle;
 mod signals;
+mod stack;
 mod status;
 mod task;
 
 pub use area::Area;
 pub use counter::{CounterRead, counter, counter_read};
+pub use descriptors::raise_descriptor_limit;
 pub use fork::{Stdin, Streams};
 pub use heartbeat::Heartbeat;
 pub use launch::{Launched, launch};
@@ -33,9 +36,10 @@ pub use memory::Memory;
 pub use pin::pin;
 pub use rebuild::{another, rebuild};
 pub use registers::Registers;
-pub use remote::remote;
+pub use remote::{remote, unmap_around_area};
 pub use settle::{Settled, settle};
 pub use signals::{SignalSet, Signals, is_fault, signals};
+pub use stack::{set_stack_limit, stack_limit};
 pub use status::{State, being_killed, comm, state};
 pub use task::{Death, Resume, Running, Stop, Stopped, Wait, Waited, wait_any};
 

@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::tracee::Registers;
 use crate::tracee::{Area, Resume, Stop, Stopped, Wait};
-use rrtest_preload::layout::SYS_INJECTED;
+use rrtest_preload::layout::{AREA, AREA_LEN, SYS_INJECTED};
 
 /// Have a task make a system call, at the injection code in the shared area. The task must stand at a system-call entry
 /// that is not to happen, and stands at another such entry afterwards; its registers are the caller's to restore.
@@ -16,7 +16,23 @@ pub fn remote(task: Stopped, number: u64, args: [u64; 6]) -> Result<(Stopped, i6
     call(task, registers, number, args)
 }
 
-/// The same with the injection code at the instruction pointer that `registers` say.
+/// Have a task unmap a range of its memory, but for the shared area. The task must stand as for [`remote`].
+///
+/// # Errors
+/// If the task dies.
+pub fn unmap_around_area(task: Stopped, address: u64, len: u64) -> Result<Stopped, Error> {
+    let (end, area_end) = (address.saturating_add(len), (AREA + AREA_LEN) as u64);
+    let mut task = task;
+    for part in [address..end.min(AREA as u64), address.max(area_end)..end] {
+        if !part.is_empty() {
+            let args = [part.start, part.end - part.start, 0, 0, 0, 0];
+            (task, _) = remote(task, libc::SYS_munmap as u64, args)?;
+        }
+    }
+    Ok(task)
+}
+
+/// The same as [`remote`] with the injection code at the instruction pointer that `registers` say.
 pub(super) fn call(
     task: Stopped,
     mut registers: Registers,

@@ -1,0 +1,61 @@
+//! System calls that change the contents of files. It matters where the files are mapped.
+
+/// What a call changes. Numbers are indices of arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Which file.
+    pub file: Changed,
+    /// Which part of it.
+    pub extent: Extent,
+}
+
+/// Which file a call changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// That of the descriptor in this argument.
+    Descriptor(usize),
+    /// That of this name: the descriptor of a directory, if there is one, and the path.
+    Path(Option<usize>, usize),
+}
+
+/// Which part of a file a call changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// As many bytes as it returns, up to the descriptor's offset afterwards.
+    Offset,
+    /// As many bytes as it returns, from this argument on; if that is -1, as [`Extent::Offset`]. A descriptor with
+    /// O_APPEND writes to the end all the same (pwrite(2)).
+    At(usize),
+    /// As many bytes as it returns, up to what the word that this argument points to says afterwards; if it is null, as
+    /// [`Extent::Offset`].
+    Until(usize),
+    /// Its size alone.
+    Size,
+    /// Who knows.
+    Whole,
+}
+
+/// ioctl(2) requests that share the contents of files: FICLONE, FICLONERANGE (ioctl_ficlone(2)).
+const CLONING: [u64; 2] = [0x4004_9409, 0x4020_940d];
+
+/// What a call changes; none for one that does not change a file.
+#[must_use]
+pub fn change(number: u64, args: &[u64; 6]) -> Option<Change> {
+    let descriptor = |fd, extent| Some(Change { file: Changed::Descriptor(fd), extent });
+    let path = |directory, path| Some(Change { file: Changed::Path(directory, path), extent: Extent::Size });
+    let truncates = |flags: u64| flags & libc::O_TRUNC as u64 != 0;
+    match number as i64 {
+        libc::SYS_write | libc::SYS_writev | libc::SYS_sendfile => descriptor(0, Extent::Offset),
+        libc::SYS_pwrite64 | libc::SYS_pwritev | libc::SYS_pwritev2 => descriptor(0, Extent::At(3)),
+        libc::SYS_copy_file_range | libc::SYS_splice => descriptor(2, Extent::Until(3)),
+        libc::SYS_ftruncate => descriptor(0, Extent::Size),
+        libc::SYS_fallocate => descriptor(0, Extent::Whole),
+        libc::SYS_ioctl if CLONING.contains(&args[1]) => descriptor(0, Extent::Whole),
+        libc::SYS_truncate | libc::SYS_creat => path(None, 0),
+        libc::SYS_open if truncates(args[1]) => path(None, 0),
+        libc::SYS_openat if truncates(args[2]) => path(Some(0), 1),
+        // Its flags are in memory; looking at the file does no harm.
+        libc::SYS_openat2 => path(Some(0), 1),
+        _ => None,
+    }
+}

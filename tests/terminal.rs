@@ -73,19 +73,33 @@ impl Terminal {
     /// # Panics
     /// If it does not.
     pub fn expect(&mut self, text: &str) {
-        while !self.more(text) {}
+        assert!(self.shows(text), "`{text}` does not appear: {}", self.seen);
     }
 
-    fn more(&mut self, text: &str) -> bool {
-        if let Some((_, rest)) = self.seen.split_once(text) {
-            self.seen = rest.to_owned();
-            return true;
+    /// Whether this text appears before the command ends. What was before it is forgotten.
+    ///
+    /// # Panics
+    /// If neither comes.
+    pub fn shows(&mut self, text: &str) -> bool {
+        loop {
+            if let Some((_, rest)) = self.seen.split_once(text) {
+                self.seen = rest.to_owned();
+                return true;
+            }
+            if !self.more() {
+                return false;
+            }
         }
+    }
+
+    /// Whether more has appeared; if not, the command has ended.
+    fn more(&mut self) -> bool {
         match self.screen.recv_timeout(PATIENCE) {
             Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
-            Err(error) => panic!("`{text}` does not appear ({error}): {}", self.seen),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return false,
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("hangs: {}", self.seen),
         }
-        false
+        true
     }
 
     /// Type.
@@ -102,13 +116,7 @@ impl Terminal {
     /// If it does not end.
     #[must_use]
     pub fn end(mut self) -> (ExitStatus, String) {
-        loop {
-            match self.screen.recv_timeout(PATIENCE) {
-                Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
-                Err(mpsc::RecvTimeoutError::Disconnected) => break,
-                Err(mpsc::RecvTimeoutError::Timeout) => panic!("hangs: {}", self.seen),
-            }
-        }
+        while self.more() {}
         (self.child.wait().expect("a child"), self.seen)
     }
 }

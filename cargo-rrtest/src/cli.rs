@@ -70,7 +70,7 @@ pub(crate) enum Command {
     /// Delete kept traces
     Rm(SomeTraces),
     /// Record one run of any program
-    #[command(after_help = EXEC_HELP)]
+    #[command(after_help = EXEC_HELP, override_usage = "cargo rrtest exec [OPTIONS] -- PROGRAM [ARGS]")]
     Exec(Exec),
     /// Tell what this machine offers, and what follows from it
     Doctor(Doctor),
@@ -204,7 +204,7 @@ pub(crate) struct Exec {
     #[arg(long, value_enum, default_value = "human", value_name = "FORMAT", help_heading = "Report")]
     pub(crate) message_format: MessageFormat,
     /// The program and its arguments
-    #[arg(last = true, required = true, value_name = "PROGRAM [ARGS]")]
+    #[arg(last = true, required = true, value_name = "PROGRAM")]
     pub(crate) program: Vec<OsString>,
 }
 
@@ -300,9 +300,13 @@ mod tests {
 
     #[test]
     fn help_fits_into_80_columns() {
-        let help = Cli::command().term_width(80).render_long_help().to_string();
-        for line in help.lines() {
-            assert!(line.chars().count() <= 80, "{line}");
+        let mut commands = vec![Cli::command()];
+        commands.extend(Cli::command().get_subcommands().cloned());
+        for command in commands {
+            let help = command.term_width(80).render_long_help().to_string();
+            for line in help.lines() {
+                assert!(line.chars().count() <= 80, "{line}");
+            }
         }
     }
 

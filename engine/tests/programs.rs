@@ -255,3 +255,19 @@ fn signals_kill() {
 fn threads_wait_in_the_kernel_for_what_is_written_to_them() {
     check("inside", &[], &Ending::Exited(0));
 }
+
+#[test]
+fn waiting_in_the_kernel_for_each_other_is_a_deadlock() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let Some(path) = compile("stuck", directory.path()) else { return };
+    for what in ["pipe", "pair", "epoll", "children"] {
+        let recording = record(&path, &[what], directory.path(), StrategyName::Fair, 0);
+        assert!(matches!(recording.ending, Ending::Deadlocked(_)), "{what}: {:?}", recording.ending);
+    }
+    let recording = record(&path, &["alarm"], directory.path(), StrategyName::Fair, 0);
+    assert!(
+        matches!(recording.ending, Ending::Killed { signal: libc::SIGALRM, .. }),
+        "{:?}",
+        recording.ending
+    );
+}

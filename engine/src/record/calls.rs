@@ -252,6 +252,7 @@ impl Recorder<'_> {
             libc::SYS_prctl if option as i32 == libc::PR_SET_NAME => {
                 self.task(id).name = self.space(id).memory.text(name, THREAD_NAME);
             }
+            libc::SYS_socketpair => self.note_pair(id, call),
             libc::SYS_kill
             | libc::SYS_tkill
             | libc::SYS_tgkill

@@ -14,6 +14,7 @@ mod processes;
 mod recorder;
 mod report;
 mod signals;
+mod stuck;
 mod task_calls;
 mod tasks;
 mod time;

@@ -54,12 +54,12 @@ impl Recorder<'_> {
 
     /// A process has been killed, by SIGKILL, wherever its tasks were.
     fn process_killed(&mut self, pid: Pid, first: TaskId) -> Flow<()> {
+        for id in self.members(pid) {
+            self.note_arrival(id);
+        }
         if pid == self.root() {
             let tasks = self.states(Some(first));
             return Err(Halt::Ending(Ending::Killed { signal: libc::SIGKILL, task: first, tasks }));
-        }
-        for id in self.members(pid) {
-            self.note_arrival(id);
         }
         self.log.push(Event::Killed(first));
         self.process_ended(pid)
@@ -89,6 +89,7 @@ impl Recorder<'_> {
             self.process_killed(pid, id)?;
             return Err(Halt::Gone);
         }
+        self.note_arrival(id);
         let tasks = self.states(Some(id));
         self.task(id).hold = Hold::Gone;
         Err(Halt::Ending(match death {

@@ -1,5 +1,6 @@
 //! The recorder's loop: pick a task, run it to where another could be picked.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,8 @@ pub(super) struct Recorder<'a> {
     pub(super) current: Option<TaskId>,
     /// Processes that have ended.
     pub(super) ended: Vec<Pid>,
+    /// The inodes of the program's socket pairs.
+    pub(super) pairs: BTreeSet<u64>,
     /// A task has become able to run since the last decision.
     pub(super) woken: bool,
 }
@@ -123,6 +126,7 @@ impl<'a> Recorder<'a> {
             spaces: 1,
             current: None,
             ended: Vec::new(),
+            pairs: BTreeSet::new(),
             woken: false,
         };
         let space = Rc::new(Space { number: 0, memory });
@@ -392,25 +396,31 @@ impl<'a> Recorder<'a> {
             if let Some(at) = next {
                 self.heartbeat.next(Duration::from_nanos(at.saturating_sub(now)));
             }
-            if let Waited::Done((tid, wait)) = tracee::wait_any()? {
-                self.left_kernel(tid, wait)?;
+            match tracee::wait_any()? {
+                Waited::Done((tid, wait)) => self.left_kernel(tid, wait)?,
+                Waited::NotYet if self.nothing_due(now) && self.stuck() => return self.deadlock(),
+                Waited::NotYet => {}
             }
             return if self.over()? { self.hung(None) } else { Ok(()) };
         }
-        let watchdog = |task: TaskId| self.options.watchdog_main && task == TaskId(0) && self.tasks.len() > 1;
-        let Some(at) = next else { return self.deadlock() };
-        if let Some((_, task)) = earliest
-            && alarm.is_none()
-            && watchdog(task)
-            && self.deadlines.only(task)
-            && self.futexes.waiting(task).is_some()
-        {
+        if self.nothing_due(now) {
             return self.deadlock();
         }
-        let wait = at.saturating_sub(now);
+        let wait = next.unwrap_or(u64::MAX).saturating_sub(now);
         // Short enough that a request to stop is soon noticed.
         std::thread::sleep(Duration::from_nanos(wait).min(Duration::from_millis(20)));
         if self.over()? { self.hung(None) } else { Ok(()) }
+    }
+
+    /// Whether no task sleeps until a time, and no timer will send a signal. The sleep of a harness that only watches the
+    /// others does not count.
+    fn nothing_due(&mut self, now: u64) -> bool {
+        if self.alarms.next(now).is_some() {
+            return false;
+        }
+        let watchdog = |task: TaskId| self.options.watchdog_main && task == TaskId(0) && self.tasks.len() > 1;
+        let Some((_, task)) = self.deadlines.earliest() else { return true };
+        watchdog(task) && self.deadlines.only(task) && self.futexes.waiting(task).is_some()
     }
 
     fn deadlock(&mut self) -> Flow<()> {

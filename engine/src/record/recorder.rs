@@ -401,7 +401,7 @@ impl<'a> Recorder<'a> {
     /// Nothing can run: wait for the kernel or the clock, or see that nothing will ever happen.
     fn idle(&mut self) -> Flow<()> {
         self.look_for_signals()?;
-        if self.woken {
+        if self.tasks.iter().any(|t| t.hold.runnable()) {
             return Ok(());
         }
         let now = time::now()?;

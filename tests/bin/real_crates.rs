@@ -63,6 +63,9 @@ struct Published {
     /// Further arguments of `cargo test`.
     #[serde(default)]
     args: Vec<String>,
+    /// The same for the release sources, which may have more.
+    #[serde(default, rename = "source-args")]
+    source_args: Option<Vec<String>>,
 }
 
 /// A test: its binary, named as nextest does, and its name.
@@ -120,7 +123,12 @@ fn main() -> Result<ExitCode> {
     };
     ensure!(options.native_only || tool.is_file(), "no {}; `cargo build` makes it", tool.display());
 
-    let list: List = toml::from_str(include_str!("real_crates.toml"))?;
+    let mut list: List = toml::from_str(include_str!("../real_crates.toml"))?;
+    for published in &mut list.crates {
+        if let (Some(_), Some(args)) = (options.source(&published.name), published.source_args.take()) {
+            published.args = args;
+        }
+    }
     let known = |name: &String| list.crates.iter().any(|published| published.name == *name);
     if let Some(name) = options.names.iter().find(|name| !known(name)) {
         bail!("{name} is not in real_crates.toml");
@@ -182,7 +190,10 @@ impl Options {
 /// Run, record and replay the tests of one crate.
 fn check(published: &Published, options: &Options, tool: &Path) -> Result<Row> {
     let source = match options.source(&published.name) {
-        Some(dir) => own_copy(dir, &options.dir.join(format!("{}-source", published.name)), &options.dir)?,
+        Some(dir) => {
+            let copy = options.dir.join(format!("{}-source", published.name));
+            own_copy(&published.name, dir, &copy, &options.dir)?
+        }
         None => download(published, &options.dir)?,
     };
     let native = run(published, &source, &options.dir)?;
@@ -318,11 +329,11 @@ fn download(published: &Published, dir: &Path) -> Result<PathBuf> {
     let cached =
         package.and_then(|package| package.manifest_path.parent()).context("cargo did not get it")?;
 
-    own_copy(cached.as_std_path(), &source, dir)
+    own_copy(name, cached.as_std_path(), &source, dir)
 }
 
 /// Copy a package to `source`, made a workspace of its own.
-fn own_copy(from: &Path, source: &Path, dir: &Path) -> Result<PathBuf> {
+fn own_copy(name: &str, from: &Path, source: &Path, dir: &Path) -> Result<PathBuf> {
     let partial = dir.join("partial");
     for old in [&partial, source] {
         if old.exists() {
@@ -335,8 +346,14 @@ fn own_copy(from: &Path, source: &Path, dir: &Path) -> Result<PathBuf> {
     // Without this, cargo would look for a workspace in the folders above.
     if !text.contains("\n[workspace]") {
         text.push_str("\n[workspace]\n");
-        fs::write(&manifest, text)?;
     }
+    // Where what the tests use depends on the crate itself, it is to be this copy and not the one on crates.io.
+    let (package, lock) = (format!("name = \"{name}\"\n"), partial.join("Cargo.lock"));
+    if fs::read_to_string(&lock).is_ok_and(|lock| lock.matches(&package).count() > 1) {
+        text.push_str(&format!("\n[patch.crates-io]\n{name} = {{ path = \".\" }}\n"));
+        fs::remove_file(&lock)?;
+    }
+    fs::write(&manifest, text)?;
     fs::rename(&partial, source)?;
     Ok(source.to_owned())
 }

@@ -67,6 +67,7 @@ fn main() -> Result<ExitCode> {
             continue;
         }
         let (native, verdict) = program.try_out(&tool, &options.way, limit).with_context(|| name.clone())?;
+        good &= matches!(verdict, Verdict::Faithful(..));
         match verdict {
             Verdict::Faithful(record, replay) => {
                 println!("| {name} | {:.2?} | {record:.2?} | {replay:.2?} | faithful |", native.wall);
@@ -76,7 +77,6 @@ fn main() -> Result<ExitCode> {
             }
             Verdict::Wrong(what) => println!("| {name} | {:.2?} | | | wrong: {what} |", native.wall),
         }
-        good &= matches!(verdict, Verdict::Faithful(..));
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -5,8 +5,11 @@
 mod bad_traces;
 mod discovery;
 mod exit_codes;
+mod isolated;
 mod json;
+mod killed;
 mod limits;
+mod programs;
 mod races;
 mod replay;
 mod seeds;
@@ -66,7 +69,11 @@ fn main() -> ExitCode {
     tests.topic("unsupported", unsupported::TESTS);
     tests.topic("seeds", seeds::TESTS);
     tests.topic("json", json::TESTS);
-    if std::env::var_os("RRTEST_SLOW").is_some_and(|value| value == "1") {
+    tests.topic("isolated", isolated::TESTS);
+    tests.topic("killed", killed::TESTS);
+    let slow = std::env::var_os("RRTEST_SLOW").is_some_and(|value| value == "1");
+    programs::add(&mut tests, slow);
+    if slow {
         slow::add(&mut tests);
     }
     libtest_mimic::run(&Arguments::from_args(), tests.trials).exit_code()

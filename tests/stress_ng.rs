@@ -164,12 +164,12 @@ impl Stand {
         for tried in OPS {
             ops = *tried;
             let done = self.native(name, ops)?;
-            if done.code != Some(0) {
-                let note = done.code.map_or("does not end".to_owned(), |code| format!("exit code {code}"));
-                return Ok(Stressor { ops, status: Status::NotHere, note });
-            }
-            if done.wall <= QUICK {
-                break;
+            match done.code {
+                Some(0) if done.wall <= QUICK => break,
+                Some(0) => {}
+                // Fewer operations may come to an end.
+                None if ops > 1 => {}
+                code => return Ok(Stressor { ops, status: Status::NotHere, note: ending(code) }),
             }
         }
         Ok(Stressor { ops, status: Status::Untried, note: String::new() })
@@ -183,8 +183,7 @@ impl Stand {
     pub fn try_out(&mut self, name: &str, ops: u32) -> io::Result<Stressor> {
         let native = self.native(name, ops)?;
         if native.code != Some(0) {
-            let note = native.code.map_or("does not end".to_owned(), |code| format!("exit code {code}"));
-            return Ok(Stressor { ops, status: Status::NotHere, note });
+            return Ok(Stressor { ops, status: Status::NotHere, note: ending(native.code) });
         }
         let (status, note) = match self.lab.try_out("", &words(name, ops), &native, Compare::Status)? {
             Verdict::Faithful(..) => (Status::Ok, String::new()),
@@ -200,6 +199,10 @@ impl Stand {
         self.lab.limit = limit;
         done
     }
+}
+
+fn ending(code: Option<i32>) -> String {
+    code.map_or("does not end".to_owned(), |code| format!("exit code {code}"))
 }
 
 /// The command line of one stressor, which ends by its operations, and by its time where it would do more.

@@ -7,12 +7,18 @@
 //! | [`project`] | cargo projects written for one test |
 //! | [`session`] | the processes that a run started, and those it left behind |
 //! | [`terminal`] | a terminal for a command |
+//! | [`faithful`] | any program by itself, recorded and replayed |
+//! | [`programs`] | the programs of `programs.toml` |
+//! | [`stress_ng`] | the stressors of stress-ng, in `stress_ng.toml` |
 //! | [`bell`] | tells when a recorded program has come to some point |
 
 pub mod bell;
+pub mod faithful;
+pub mod programs;
 pub mod project;
 pub mod report;
 pub mod session;
+pub mod stress_ng;
 pub mod terminal;
 pub mod tool;
 

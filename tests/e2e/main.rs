@@ -6,8 +6,11 @@ mod bad_traces;
 mod discovery;
 mod exec;
 mod exit_codes;
+mod isolated;
 mod json;
+mod killed;
 mod limits;
+mod programs;
 mod races;
 mod replay;
 mod seeds;
@@ -70,7 +73,11 @@ fn main() -> ExitCode {
     tests.topic("json", json::TESTS);
     tests.topic("exec", exec::TESTS);
     tests.topic("together", together::TESTS);
-    if std::env::var_os("RRTEST_SLOW").is_some_and(|value| value == "1") {
+    tests.topic("isolated", isolated::TESTS);
+    tests.topic("killed", killed::TESTS);
+    let slow = std::env::var_os("RRTEST_SLOW").is_some_and(|value| value == "1");
+    programs::add(&mut tests, slow);
+    if slow {
         slow::add(&mut tests);
     }
     libtest_mimic::run(&Arguments::from_args(), tests.trials).exit_code()

@@ -2,18 +2,22 @@
 
 use std::time::{Duration, Instant};
 
+use rrtest_tests::World;
+use rrtest_tests::stress_ng::{self, Stand, Status, Table};
 use rrtest_tests::tool::Run;
 
-use crate::Tests;
 use crate::races::RACES;
 use crate::replay::elsewhere;
 use crate::steady::survives;
+use crate::{Tests, killed};
 
 /// Within this time each race is found on two cores. The only absolute time here: it is what is promised.
 const TIME: Duration = Duration::from_secs(30);
 
 pub(crate) fn add(tests: &mut Tests) {
     tests.add("slow::steady".to_owned(), |world| survives(world, &[], "65"));
+    tests.add("slow::stress_ng".to_owned(), stress_ng);
+    killed::add_slow(tests);
     for race in RACES {
         tests.add(format!("slow::{}", race.package), |world| {
             for seed in 101..106 {
@@ -28,4 +32,38 @@ pub(crate) fn add(tests: &mut Tests) {
             }
         });
     }
+}
+
+/// How much longer than by itself, a second or so, a stressor may take.
+const STRESSOR_LIMIT: Duration = Duration::from_secs(60);
+
+/// Each stressor does as the table says, and nine in ten of those that run here are recorded and replayed.
+fn stress_ng(world: &World) {
+    let table = Table::kept();
+    match stress_ng::version() {
+        None => return println!("skipped: there is no stress-ng, a Debian package"),
+        Some(version) if version != table.version => {
+            println!("stress-ng {version}, the table has {}", table.version)
+        }
+        Some(_) => {}
+    }
+    let mut stand = Stand::new(&world.tool.path, &[], STRESSOR_LIMIT).expect("a place to run in");
+    let (mut ok, mut unsupported, mut surprises) = (0, 0, Vec::new());
+    for (name, expected) in table.stressors.iter().filter(|(_, expected)| expected.status != Status::NotHere)
+    {
+        let found = stand.try_out(name, expected.ops).expect("it can be run");
+        ok += usize::from(found.status == Status::Ok);
+        unsupported += usize::from(found.status == Status::Unsupported);
+        // What does not run on this machine says nothing.
+        if found.status != expected.status && found.status != Status::NotHere {
+            surprises.push(format!(
+                "{name}: {} ({}), not {}",
+                found.status.name(),
+                found.note,
+                expected.status.name()
+            ));
+        }
+    }
+    assert!(surprises.is_empty(), "{}", surprises.join("\n"));
+    assert!(ok * 10 >= (ok + unsupported) * 9, "{ok} are recorded, {unsupported} are not");
 }

@@ -241,6 +241,7 @@ impl Recorder<'_> {
     ) {
         let (number, args) = (call.number(), call.args());
         self.task(id).arrived = None;
+        self.unsettled |= syscalls::ticks(number);
         self.log.push(Event::Syscall(Syscall { position, number, args, result, writes, effect }));
     }
 

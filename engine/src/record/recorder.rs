@@ -64,6 +64,8 @@ pub(super) struct Recorder<'a> {
     pub(super) elsewhere: Vec<(TaskId, Vec<Write>)>,
     /// The inodes of the program's socket pairs.
     pub(super) pairs: BTreeSet<u64>,
+    /// A call has been made since the tasks in the kernel were last looked at.
+    pub(super) unsettled: bool,
     /// A task has become able to run since the last decision.
     pub(super) woken: bool,
 }
@@ -133,6 +135,7 @@ impl<'a> Recorder<'a> {
             spaces: 1,
             current: None,
             ended: Vec::new(),
+            unsettled: false,
             sharing: Sharing::default(),
             holders: Holders::default(),
             elsewhere: Vec::new(),
@@ -240,6 +243,7 @@ impl<'a> Recorder<'a> {
                     return Ok((Why::Blocked, None));
                 }
             };
+            self.settle()?;
             match next {
                 Next::Continue if self.woken => {
                     self.note_entered(id);
@@ -397,7 +401,7 @@ impl<'a> Recorder<'a> {
     /// Nothing can run: wait for the kernel or the clock, or see that nothing will ever happen.
     fn idle(&mut self) -> Flow<()> {
         self.look_for_signals()?;
-        if self.woken {
+        if self.tasks.iter().any(|t| t.hold.runnable()) {
             return Ok(());
         }
         let now = time::now()?;
@@ -450,6 +454,11 @@ impl<'a> Recorder<'a> {
             self.look_for_signals()?;
             self.look = Instant::now() + LOOK;
         }
+        self.poll_kernel()
+    }
+
+    /// See who has come back from the kernel.
+    fn poll_kernel(&mut self) -> Flow<()> {
         for index in 0..self.tasks.len() {
             if let Hold::InKernel(running, _) | Hold::Suspended(running, _) = &mut self.tasks[index].hold
                 && let Waited::Done(wait) = running.poll()?
@@ -457,6 +466,29 @@ impl<'a> Recorder<'a> {
                 let tid = running.tid();
                 self.left_kernel(tid, wait)?;
             }
+        }
+        Ok(())
+    }
+
+    /// A call may have woken tasks that wait in the kernel. Let them come to their stops now: if it were left to chance when
+    /// we hear of them, equal schedules would not stay equal.
+    fn settle(&mut self) -> Flow<()> {
+        /// A task that is that long on its way does something else.
+        const MOST: u32 = 1000;
+        if !std::mem::take(&mut self.unsettled) || !self.someone_in_kernel() {
+            return Ok(());
+        }
+        self.poll_kernel()?;
+        for _ in 0..MOST {
+            let awake = self.tasks.iter().any(
+                |t| matches!(&t.hold, Hold::InKernel(running, _) if state(running.tid()) == State::Runnable),
+            );
+            if !awake {
+                break;
+            }
+            // It runs on our core: it gets there only if we give way.
+            std::thread::yield_now();
+            self.poll_kernel()?;
         }
         Ok(())
     }

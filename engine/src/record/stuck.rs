@@ -24,6 +24,8 @@ impl Recorder<'_> {
             Hold::InKernel(running, _) => {
                 state(running.tid()) == State::Sleeping && self.waits_for_the_program(task)
             }
+            // SIGCONT may come from a terminal.
+            Hold::Suspended(..) => false,
             _ => true,
         })
     }

@@ -8,6 +8,10 @@
 //! The crates and their versions are listed in `real_crates.toml`. Each is downloaded from crates.io and copied out of
 //! cargo's cache as a project of its own. What does not pass or replay is printed under the table, its traces and the
 //! recorder's messages stay where the last line says, and the exit code is 1.
+//!
+//! Tests that fail by themselves, for want of a network say, are left out and named. `--chaos N` makes N attempts of
+//! each test under chaos, and lists what fails with what it said: each is a real bug, an assumption of the test, or a
+//! fault of ours. `--source NAME=DIR` takes the tests of a crate from its release sources.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -31,6 +35,12 @@ struct Options {
     /// The cargo-rrtest program [default: the one built beside this program]
     #[arg(long, value_name = "PATH")]
     tool: Option<PathBuf>,
+    /// Record this many attempts of each test under chaos, and list what fails
+    #[arg(long, value_name = "N", conflicts_with = "native_only")]
+    chaos: Option<u32>,
+    /// Take a crate from this directory, such as its release sources; its version is not looked at
+    #[arg(long = "source", value_name = "NAME=DIR", value_parser = named_dir)]
+    sources: Vec<(String, PathBuf)>,
     /// Where to download and build
     #[arg(long, value_name = "PATH", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/real-crates"))]
     dir: PathBuf,
@@ -53,6 +63,9 @@ struct Published {
     /// Further arguments of `cargo test`.
     #[serde(default)]
     args: Vec<String>,
+    /// The same for the release sources, which may have more.
+    #[serde(default, rename = "source-args")]
+    source_args: Option<Vec<String>>,
 }
 
 /// A test: its binary, named as nextest does, and its name.
@@ -72,6 +85,7 @@ struct Attempt {
     binary: String,
     test: String,
     outcome: String,
+    seed: String,
     message: Option<String>,
     trace: Option<PathBuf>,
     verified: Option<bool>,
@@ -93,6 +107,12 @@ struct Row {
 /// Seconds until a test counts as hung, by itself and recorded.
 const TIMEOUT: &str = "120";
 
+fn named_dir(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, dir) = text.split_once('=').ok_or("not of the form NAME=DIR")?;
+    let dir = Path::new(dir).canonicalize().map_err(|error| format!("{dir}: {error}"))?;
+    Ok((name.to_owned(), dir))
+}
+
 fn main() -> Result<ExitCode> {
     let mut options = Options::parse();
     fs::create_dir_all(&options.dir).with_context(|| format!("cannot make {}", options.dir.display()))?;
@@ -103,20 +123,31 @@ fn main() -> Result<ExitCode> {
     };
     ensure!(options.native_only || tool.is_file(), "no {}; `cargo build` makes it", tool.display());
 
-    let list: List = toml::from_str(include_str!("real_crates.toml"))?;
+    let mut list: List = toml::from_str(include_str!("../real_crates.toml"))?;
+    for published in &mut list.crates {
+        if let (Some(_), Some(args)) = (options.source(&published.name), published.source_args.take()) {
+            published.args = args;
+        }
+    }
     let known = |name: &String| list.crates.iter().any(|published| published.name == *name);
     if let Some(name) = options.names.iter().find(|name| !known(name)) {
         bail!("{name} is not in real_crates.toml");
     }
 
-    println!("| crate | tests | passed natively | passed recorded | replayed |");
+    match options.chaos {
+        Some(_) => println!("| crate | tests | passed natively | passed every attempt | attempts |"),
+        None => println!("| crate | tests | passed natively | passed recorded | replayed |"),
+    }
     println!("|---|---:|---:|---:|---:|");
     let mut rows = Vec::new();
     for published in &list.crates {
         if !options.names.is_empty() && !options.names.contains(&published.name) {
             continue;
         }
-        let title = format!("{} {}", published.name, published.version);
+        let title = match options.source(&published.name) {
+            Some(dir) => format!("{} in {}", published.name, dir.display()),
+            None => format!("{} {}", published.name, published.version),
+        };
         match check(published, &options, &tool).with_context(|| title.clone()) {
             Ok(row) => {
                 let Row { tests, native, recorded, replayed, .. } = row;
@@ -149,9 +180,22 @@ fn main() -> Result<ExitCode> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+impl Options {
+    /// The directory that the user has a crate in.
+    fn source(&self, name: &str) -> Option<&Path> {
+        self.sources.iter().find(|(known, _)| known == name).map(|(_, dir)| dir.as_path())
+    }
+}
+
 /// Run, record and replay the tests of one crate.
 fn check(published: &Published, options: &Options, tool: &Path) -> Result<Row> {
-    let source = download(published, &options.dir)?;
+    let source = match options.source(&published.name) {
+        Some(dir) => {
+            let copy = options.dir.join(format!("{}-source", published.name));
+            own_copy(&published.name, dir, &copy, &options.dir)?
+        }
+        None => download(published, &options.dir)?,
+    };
     let native = run(published, &source, &options.dir)?;
     let passes = |id: &TestId| native.get(id).copied().unwrap_or(false);
     let mut row = Row {
@@ -164,7 +208,13 @@ fn check(published: &Published, options: &Options, tool: &Path) -> Result<Row> {
         return Ok(row);
     }
 
-    let mut attempts = record(published, &source, &options.dir, tool)?;
+    if let Some(runs) = options.chaos {
+        let attempts = record(published, &source, options, tool, &["--runs", &runs.to_string()])?;
+        return under_chaos(row, &attempts, passes, tool);
+    }
+
+    let attempts = record(published, &source, options, tool, &["--no-chaos", "--keep", "always"])?;
+    let mut attempts: BTreeMap<_, _> = attempts.into_iter().map(|attempt| (attempt.id(), attempt)).collect();
     for id in native.keys().filter(|id| passes(id)) {
         let what = match attempts.remove(id) {
             None => "was not recorded".to_owned(),
@@ -182,6 +232,52 @@ fn check(published: &Published, options: &Options, tool: &Path) -> Result<Row> {
         row.exceptions.push((id.clone(), what));
     }
     Ok(row)
+}
+
+impl Attempt {
+    fn id(&self) -> TestId {
+        (self.binary.clone(), self.test.clone())
+    }
+}
+
+/// Count the tests that passed all attempts, and tell of each other one, once for each way in which it failed.
+fn under_chaos(
+    mut row: Row,
+    attempts: &[Attempt],
+    passes: impl Fn(&TestId) -> bool,
+    tool: &Path,
+) -> Result<Row> {
+    let mut tests: BTreeMap<TestId, Vec<&Attempt>> = BTreeMap::new();
+    for attempt in attempts.iter().filter(|attempt| passes(&attempt.id())) {
+        row.replayed += 1;
+        tests.entry(attempt.id()).or_default().push(attempt);
+    }
+    for (id, attempts) in &tests {
+        let mut ways: BTreeMap<String, (usize, &str)> = BTreeMap::new();
+        for attempt in attempts.iter().filter(|attempt| attempt.outcome != "passed") {
+            ways.entry(said(attempt, tool)?).or_insert((0, &attempt.seed)).0 += 1;
+        }
+        row.recorded += usize::from(ways.is_empty());
+        row.exceptions.extend(ways.into_iter().map(|(way, (count, seed))| {
+            (id.clone(), format!("{count} of {}, for one with seed {seed}: {way}", attempts.len()))
+        }));
+    }
+    Ok(row)
+}
+
+/// What a failing attempt said, in a line: the recorder's message, or where the test panicked and why.
+fn said(attempt: &Attempt, tool: &Path) -> Result<String> {
+    let outcome = &attempt.outcome;
+    if let Some(message) = &attempt.message {
+        return Ok(format!("{outcome}: {message}"));
+    }
+    // Only one trace is kept of failures that look alike to the recorder.
+    let Some(trace) = &attempt.trace else { return Ok(format!("{outcome}, as another that is kept")) };
+    let output = limited(tool).args(["rrtest", "replay"]).arg(trace).stdin(Stdio::null()).output()?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let panic = text.lines().skip_while(|line| !line.contains("panicked at")).take(4);
+    let panic = panic.map(str::trim).collect::<Vec<_>>().join(" ");
+    Ok(format!("{outcome}: {panic} [{}]", trace.display()))
 }
 
 /// Replay a test that was to pass. Returns what is wrong with it, if anything. A trace that replays is removed.
@@ -233,20 +329,33 @@ fn download(published: &Published, dir: &Path) -> Result<PathBuf> {
     let cached =
         package.and_then(|package| package.manifest_path.parent()).context("cargo did not get it")?;
 
+    own_copy(name, cached.as_std_path(), &source, dir)
+}
+
+/// Copy a package to `source`, made a workspace of its own.
+fn own_copy(name: &str, from: &Path, source: &Path, dir: &Path) -> Result<PathBuf> {
     let partial = dir.join("partial");
-    if partial.exists() {
-        fs::remove_dir_all(&partial)?;
+    for old in [&partial, source] {
+        if old.exists() {
+            fs::remove_dir_all(old)?;
+        }
     }
-    copy(cached.as_std_path(), &partial)?;
+    copy(from, &partial)?;
     let manifest = partial.join("Cargo.toml");
     let mut text = fs::read_to_string(&manifest)?;
     // Without this, cargo would look for a workspace in the folders above.
     if !text.contains("\n[workspace]") {
         text.push_str("\n[workspace]\n");
-        fs::write(&manifest, text)?;
     }
-    fs::rename(&partial, &source)?;
-    Ok(source)
+    // Where what the tests use depends on the crate itself, it is to be this copy and not the one on crates.io.
+    let (package, lock) = (format!("name = \"{name}\"\n"), partial.join("Cargo.lock"));
+    if fs::read_to_string(&lock).is_ok_and(|lock| lock.matches(&package).count() > 1) {
+        text.push_str(&format!("\n[patch.crates-io]\n{name} = {{ path = \".\" }}\n"));
+        fs::remove_file(&lock)?;
+    }
+    fs::write(&manifest, text)?;
+    fs::rename(&partial, source)?;
+    Ok(source.to_owned())
 }
 
 /// Copy a folder.
@@ -276,16 +385,16 @@ fn run(published: &Published, source: &Path, dir: &Path) -> Result<BTreeMap<Test
         match message? {
             Message::CompilerArtifact(artifact) if artifact.profile.test => {
                 let Some(program) = &artifact.executable else { continue };
-                for name in list(program.as_std_path(), source)? {
-                    let status = limited(program.as_std_path())
-                        .args(["--exact", &name, "--nocapture"])
-                        .current_dir(source)
-                        .env("CARGO_MANIFEST_DIR", source)
-                        .stdin(Stdio::null())
-                        .stdout(Stdio::null())
-                        .stderr(Stdio::null())
-                        .status()?;
-                    tests.insert((binary_id(published, &artifact), name), status.success());
+                let program = program.as_std_path();
+                let binary = binary_id(published, &artifact);
+                if has_own_harness(&artifact, source)? {
+                    let passed = passes(program, &[], source)?;
+                    tests.insert((binary, artifact.target.name), passed);
+                    continue;
+                }
+                for name in list(program, source)? {
+                    let passed = passes(program, &["--exact", &name, "--nocapture"], source)?;
+                    tests.insert((binary.clone(), name), passed);
                 }
             }
             Message::BuildFinished(finished) => ensure!(finished.success, "does not build"),
@@ -294,6 +403,35 @@ fn run(published: &Published, source: &Path, dir: &Path) -> Result<BTreeMap<Test
     }
     ensure!(!tests.is_empty(), "has no tests");
     Ok(tests)
+}
+
+/// Whether a test binary succeeds.
+fn passes(program: &Path, args: &[&str], source: &Path) -> Result<bool> {
+    let status = limited(program)
+        .args(args)
+        .current_dir(source)
+        .env("CARGO_MANIFEST_DIR", source)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()?;
+    Ok(status.success())
+}
+
+/// Whether a binary is no libtest: its manifest says `harness = false`.
+fn has_own_harness(artifact: &Artifact, source: &Path) -> Result<bool> {
+    let manifest: toml::Table = toml::from_str(&fs::read_to_string(source.join("Cargo.toml"))?)?;
+    let tests = manifest.get("test").and_then(toml::Value::as_array);
+    let named = |test: &&toml::Value| {
+        test.get("name").and_then(toml::Value::as_str) == Some(&artifact.target.name)
+            || test
+                .get("path")
+                .and_then(toml::Value::as_str)
+                .is_some_and(|path| artifact.target.src_path.ends_with(path))
+    };
+    let entry = tests.into_iter().flatten().find(named);
+    let harness = entry.and_then(|test| test.get("harness")).and_then(toml::Value::as_bool);
+    Ok(artifact.target.kind.contains(&TargetKind::Test) && harness == Some(false))
 }
 
 /// The tests in a binary, without those to be ignored.
@@ -322,27 +460,30 @@ fn binary_id(published: &Published, artifact: &Artifact) -> String {
     }
 }
 
-/// Record each test once.
+/// Record the tests, in the way that these arguments say.
 fn record(
     published: &Published,
     source: &Path,
-    dir: &Path,
+    options: &Options,
     tool: &Path,
-) -> Result<BTreeMap<TestId, Attempt>> {
+    way: &[&str],
+) -> Result<Vec<Attempt>> {
+    let dir = &options.dir;
     let output = cargo(tool, source, dir)
-        .args(["rrtest", "run", "--no-chaos", "--keep", "always", "--message-format", "json"])
+        .args(["rrtest", "run", "--message-format", "json"])
+        .args(way)
         .args(["--timeout", &format!("{TIMEOUT}s")])
         .arg("--trace-dir")
         .arg(dir.join("traces").join(&published.name))
         .args(&published.args)
         .stderr(log(published, dir, "record")?)
         .output()?;
-    let mut attempts = BTreeMap::new();
+    let mut attempts = Vec::new();
     for line in output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         let line = serde_json::from_slice(line)
             .with_context(|| format!("cargo rrtest printed `{}`", String::from_utf8_lossy(line)))?;
         if let Line::Attempt(attempt) = line {
-            attempts.insert((attempt.binary.clone(), attempt.test.clone()), attempt);
+            attempts.push(attempt);
         }
     }
     ensure!(!attempts.is_empty(), "cargo rrtest recorded nothing: {}", output.status);

@@ -114,3 +114,26 @@ fn threads_wait_for_file_locks() {
 fn threads_meet_at_a_fifo() {
     check("flocks", &["open"], &Ending::Exited(0));
 }
+
+#[test]
+fn processes_fork_and_are_waited_for() {
+    check("forks", &["forks"], &Ending::Exited(0));
+    check("forks", &["orphans"], &Ending::Exited(0));
+}
+
+#[test]
+fn processes_borrow_memory_and_execute_programs() {
+    check("forks", &["vforks"], &Ending::Exited(0));
+    check("forks", &["itself"], &Ending::Exited(0));
+}
+
+#[test]
+fn a_program_takes_the_place_of_several_threads() {
+    check("forks", &["exec"], &Ending::Exited(0));
+    check("forks", &["exec-other"], &Ending::Exited(0));
+}
+
+#[test]
+fn processes_are_killed() {
+    check("forks", &["kills"], &Ending::Exited(0));
+}

@@ -7,11 +7,12 @@
 use libc::timespec;
 
 use super::fds::{Kind, nonblocking};
+use super::outputs::Before;
 use super::recorder::{Flow, Next, Recorder};
 use super::tasks::{Call, Hold, Waited};
 use super::time;
 use crate::schedule::Why;
-use crate::syscalls::{Block, Description};
+use crate::syscalls::{Block, Description, Out, describe};
 use crate::task::TaskId;
 use crate::trace::event::Registers;
 use crate::tracee::{Area, Resume, State, Stop, Stopped, Wait, Waited as Polled, state};
@@ -65,7 +66,7 @@ impl Recorder<'_> {
             Watch { fds, count: 1, timeout: None, socket_limit }
         };
         let (fd, events, option) = match description.block {
-            Block::Never | Block::Inside => return Ok(None),
+            Block::Never | Block::Inside | Block::Children => return Ok(None),
             Block::Readable(fd) => (args[fd], libc::POLLIN, libc::SO_RCVTIMEO),
             Block::Writable(fd) => (args[fd], libc::POLLOUT, libc::SO_SNDTIMEO),
             Block::Epoll => {
@@ -212,15 +213,15 @@ impl Recorder<'_> {
     /// Whether a call may stay in the kernel while others run.
     pub(super) fn may_stay(&mut self, id: TaskId, description: &Description, call: &Call) -> bool {
         let may = match description.block {
-            Block::Inside => true,
+            Block::Inside | Block::Children => true,
             // More than there is room for: write(2) blocks in the middle of it.
             Block::Writable(fd) => {
                 let tid = self.task(id).tid;
-                description.outs.is_empty() && self.fds.kind(tid, call.args()[fd]) == Kind::Waitable
+                self.fds.kind(tid, call.args()[fd]) == Kind::Waitable
             }
             _ => false,
         };
-        may && !self.alone()
+        may && !self.alone() && redirections(id, description, &call.args()).is_some()
     }
 
     /// From the entry of a call that may stay in the kernel to its exit, or to where it sleeps.
@@ -229,7 +230,17 @@ impl Recorder<'_> {
         id: TaskId,
         stopped: Stopped,
         call: &Call,
+        description: &Description,
     ) -> Flow<Option<(Stopped, i64)>> {
+        let redirected = redirections(id, description, &call.args()).unwrap_or_default();
+        if !redirected.is_empty() {
+            let (mut registers, mut args) = (call.registers, call.args());
+            for redirection in &redirected {
+                args[redirection.argument] = redirection.scratch;
+            }
+            registers.set_args(args);
+            stopped.set_registers(&registers)?;
+        }
         let mut running = stopped.resume(Resume::ToSyscallExit, 0)?;
         let mut sleeps = false;
         loop {
@@ -237,7 +248,7 @@ impl Recorder<'_> {
             std::thread::yield_now();
             match running.poll()? {
                 Polled::Done(Wait::Stopped(stopped, Stop::SyscallExit)) => {
-                    let result = stopped.registers()?.result();
+                    let result = self.bring_back(id, &stopped, call, description)?;
                     return Ok(Some((stopped, result)));
                 }
                 Polled::Done(Wait::Stopped(stopped, _)) => {
@@ -258,8 +269,40 @@ impl Recorder<'_> {
     /// A call that stayed in the kernel while others ran has ended.
     pub(super) fn returned(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let position = self.clock.position(&call.registers);
-        let result = stopped.registers()?.result();
-        self.conclude(id, stopped, call, position, result, Vec::new())
+        let Some(description) = describe(call.number()) else {
+            return self.unsupported(id, crate::syscalls::name(call.number()));
+        };
+        let result = self.bring_back(id, &stopped, call, description)?;
+        let writes = self.outputs(id, description, call, &Before::default(), result)?;
+        self.conclude(id, stopped, call, position, result, writes)
+    }
+
+    /// Put what a call wrote to scratch memory to where the program wants it, and the program's own arguments back. The
+    /// call's result.
+    fn bring_back(
+        &mut self,
+        id: TaskId,
+        stopped: &Stopped,
+        call: &Call,
+        description: &Description,
+    ) -> Flow<i64> {
+        let mut registers = stopped.registers()?;
+        let mut result = registers.result();
+        let redirected = redirections(id, description, &call.args()).unwrap_or_default();
+        if redirected.is_empty() {
+            return Ok(result);
+        }
+        let memory = &self.space(id).memory;
+        for Redirection { argument, scratch, len } in redirected {
+            let bytes = memory.bytes(scratch, len as usize)?;
+            if result >= 0 && memory.write(call.args()[argument], &bytes).is_err() {
+                result = -i64::from(libc::EFAULT);
+            }
+        }
+        registers.set_args(call.args());
+        registers.set_result(result);
+        stopped.set_registers(&registers)?;
+        Ok(result)
     }
 
     /// A call found nothing although its descriptors had been ready: wait again.
@@ -278,8 +321,7 @@ impl Recorder<'_> {
         };
         let id = self.tasks[index].id;
         let Wait::Stopped(stopped, stop) = wait else {
-            let Wait::Dead(death) = wait else { return Ok(()) };
-            return self.died(id, death);
+            return self.died_in_kernel(id);
         };
         let Hold::InKernel(_, call) = std::mem::replace(&mut self.tasks[index].hold, Hold::Gone) else {
             return Err(super::calls::unexpected("follow a task"));
@@ -325,12 +367,39 @@ impl Recorder<'_> {
                 self.space(id).memory.write(base + scratch::ZERO, &[0; 16])?;
                 args[2] = base + scratch::ZERO;
             }
-            Block::Never | Block::Inside | Block::Readable(_) | Block::Writable(_) => return Ok(None),
+            Block::Never | Block::Inside | Block::Children | Block::Readable(_) | Block::Writable(_) => {
+                return Ok(None);
+            }
         }
         let mut registers = call.registers;
         registers.set_args(args);
         Ok(Some(registers))
     }
+}
+
+/// An output of a call that goes to scratch memory, because the call stays in the kernel while others run.
+struct Redirection {
+    argument: usize,
+    scratch: u64,
+    len: u64,
+}
+
+/// Where a call's outputs go while others run; none if there is no room for them, or they are not simple enough.
+fn redirections(id: TaskId, description: &Description, args: &[u64; 6]) -> Option<Vec<Redirection>> {
+    let mut at = scratch::FDS;
+    let mut redirected = Vec::new();
+    for out in description.outs {
+        let (argument, len) = match *out {
+            Out::Fixed(argument, len) => (argument, len),
+            Out::Returned(argument) => (argument, args[argument + 1]),
+            _ => return None,
+        };
+        if args[argument] != 0 && len != 0 {
+            redirected.push(Redirection { argument, scratch: Area::scratch(id.0)? + at, len });
+            at = at.saturating_add(len.next_multiple_of(16));
+        }
+    }
+    (at <= scratch::FDS + scratch::MOST * 8).then_some(redirected)
 }
 
 /// Whether a result says that a signal has interrupted the call: `ERESTARTSYS` to `ERESTART_RESTARTBLOCK`

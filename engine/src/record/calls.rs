@@ -49,7 +49,7 @@ impl Recorder<'_> {
         }
         let position = self.clock.position(&call.registers);
         if self.may_stay(id, description, &call) {
-            return match self.enter(id, stopped, &call)? {
+            return match self.enter(id, stopped, &call, description)? {
                 Some((stopped, result)) => {
                     let writes = self.outputs(id, description, &call, &outputs::Before::default(), result)?;
                     self.conclude(id, stopped, &call, position, result, writes)
@@ -71,7 +71,7 @@ impl Recorder<'_> {
         self.conclude(id, stopped, &call, position, result, writes)
     }
 
-    fn outputs(
+    pub(super) fn outputs(
         &mut self,
         id: TaskId,
         description: &Description,
@@ -177,7 +177,7 @@ impl Recorder<'_> {
         writes: Vec<Write>,
         effect: Effect,
     ) -> Flow<Next> {
-        self.log_call(call, position, result, writes, effect);
+        self.log_call(id, call, position, result, writes, effect);
         self.task(id).boundary = (call.registers.ip(), call.registers.sp());
         self.task(id).hold = Hold::Ready(stopped);
         Ok(Next::Continue)
@@ -185,6 +185,7 @@ impl Recorder<'_> {
 
     pub(super) fn log_call(
         &mut self,
+        id: TaskId,
         call: &Call,
         position: Position,
         result: i64,
@@ -192,6 +193,7 @@ impl Recorder<'_> {
         effect: Effect,
     ) {
         let (number, args) = (call.number(), call.args());
+        self.task(id).arrived = None;
         self.log.push(Event::Syscall(Syscall { position, number, args, result, writes, effect }));
     }
 
@@ -233,7 +235,8 @@ impl Recorder<'_> {
                 self.finish(id, stopped, call, position, 0, Vec::new(), Effect::None)
             }
             Performance::Exit => self.exit(id, stopped, call),
-            Performance::ExitGroup => self.exit_group(call),
+            Performance::ExitGroup => self.exit_group(id, stopped, call),
+            Performance::Execute => self.execute(id, stopped, call),
             Performance::Map => self.map(id, stopped, call),
             Performance::Advise => self.advise(id, stopped, call),
             Performance::SignalReturn => self.signal_return(id, stopped, call),

@@ -166,8 +166,7 @@ impl Recorder<'_> {
         let Some(decoded) = FutexCall::decode(&args) else {
             return self.unsupported(id, format!("futex operation {}", args[1]));
         };
-        let space = self.space(id).number;
-        let key = |address| FutexKey { space, address };
+        let key = |this: &Self, address| this.futex_key(id, address);
         let address = args[0];
         if !address.is_multiple_of(4) {
             return self.skip(id, stopped, &call, fails(libc::EINVAL), Vec::new());
@@ -177,14 +176,15 @@ impl Recorder<'_> {
             FutexCall::Wait { value, bitset, timeout } => {
                 return self.futex_wait(id, stopped, call, value, bitset, timeout);
             }
-            FutexCall::Wake { count, bitset } => self.wake(key(address), count, bitset),
+            FutexCall::Wake { count, bitset } => self.wake(key(self, address), count, bitset),
             FutexCall::Requeue { wake, requeue, to, value } => match self.space(id).memory.u32(address) {
                 Err(_) => fails(libc::EFAULT),
                 Ok(word) if value.is_some_and(|value| value != word) => fails(libc::EAGAIN),
                 Ok(_) => {
+                    let (from, to) = (key(self, address), key(self, to));
                     let strategy = &mut self.strategy;
                     let (woken, requeued) =
-                        self.futexes.requeue(key(address), key(to), wake, requeue, &mut |w| strategy.wake(w));
+                        self.futexes.requeue(from, to, wake, requeue, &mut |w| strategy.wake(w));
                     let count = woken.len() + requeued;
                     self.end_waits(woken);
                     count as i64
@@ -197,8 +197,13 @@ impl Recorder<'_> {
                         None => fails(libc::ENOSYS),
                         Some(op) => {
                             writes = self.written(id, second, op.new.to_ne_bytes().to_vec()).1;
-                            let first = self.wake(key(address), wake, u32::MAX);
-                            first + if op.wakes { self.wake(key(second), wake_second, u32::MAX) } else { 0 }
+                            let first = self.wake(key(self, address), wake, u32::MAX);
+                            first
+                                + if op.wakes {
+                                    self.wake(key(self, second), wake_second, u32::MAX)
+                                } else {
+                                    0
+                                }
                         }
                     },
                 }
@@ -245,10 +250,15 @@ impl Recorder<'_> {
             };
             self.deadlines.insert(id, deadline);
         }
-        let space = self.space(id).number;
-        self.futexes.wait(FutexKey { space, address }, id, bitset);
+        let key = self.futex_key(id, address);
+        self.futexes.wait(key, id, bitset);
         self.task(id).hold = Hold::Waiting(stopped, call);
         Ok(Next::Decide(Why::Blocked, None))
+    }
+
+    /// What a word of a task's memory is to the futex queues.
+    pub(super) fn futex_key(&self, id: TaskId, address: u64) -> FutexKey {
+        FutexKey { space: self.tasks[id.0 as usize].space.number, address }
     }
 
     /// Wake waiters; how many.

@@ -8,6 +8,7 @@ mod image;
 mod limits;
 mod memory_calls;
 mod outputs;
+mod processes;
 mod recorder;
 mod report;
 mod signals;

@@ -38,11 +38,17 @@ pub(super) struct Recorder<'a> {
     pub(super) fds: Fds,
     pub(super) heartbeat: Heartbeat,
     /// Last, so that it is dropped last: it kills what is left of the program.
-    _leash: Leash,
+    pub(super) leash: Leash,
     /// The program hangs when it runs past this.
     pub(super) end: Instant,
     /// Stops of new tasks that were seen before their parents told of them.
     pub(super) newborn: Vec<(Pid, Wait)>,
+    /// How many address spaces there have been.
+    pub(super) spaces: u32,
+    /// The task that has the core.
+    pub(super) current: Option<TaskId>,
+    /// Processes that have ended.
+    pub(super) ended: Vec<Pid>,
     /// A task has become able to run since the last decision.
     pub(super) woken: bool,
 }
@@ -51,6 +57,8 @@ pub(super) struct Recorder<'a> {
 pub(super) enum Halt {
     Ending(Ending),
     Error(Error),
+    /// The running task is no more; the others go on.
+    Gone,
 }
 
 impl<E: Into<Error>> From<E> for Halt {
@@ -97,9 +105,12 @@ impl<'a> Recorder<'a> {
             deadlines: Deadlines::default(),
             fds: Fds::new(streams)?,
             heartbeat: Heartbeat::start()?,
-            _leash: leash,
+            leash,
             end: Instant::now() + options.timeout,
             newborn: Vec::new(),
+            spaces: 1,
+            current: None,
+            ended: Vec::new(),
             woken: false,
         };
         let space = Rc::new(Space { number: 0, memory });
@@ -122,6 +133,7 @@ impl<'a> Recorder<'a> {
             clear_tid,
             boundary: (registers.ip(), registers.sp()),
             deferred: Vec::new(),
+            arrived: None,
         });
         self.stats.tasks += 1;
         self.strategy.spawned(id);
@@ -131,19 +143,36 @@ impl<'a> Recorder<'a> {
 
     /// Run the program to its end.
     pub(super) fn run(&mut self) -> Result<Ending, Error> {
-        let halt = self.turns();
+        let (mut why, mut next) = (Why::Start, None);
+        let halt = loop {
+            match self.step(why, next) {
+                Ok(answer) => (why, next) = answer,
+                Err(Halt::Gone) => (why, next) = (Why::Exited, None),
+                Err(Halt::Error(error)) if error.is_about_the_dead() => match self.look_for_killed() {
+                    Ok(true) => (why, next) = (Why::Exited, None),
+                    Ok(false) => break Halt::Error(error),
+                    Err(halt) => break halt,
+                },
+                Err(halt) => break halt,
+            }
+        };
         self.stats.ticks = self.clock.total();
+        self.bury();
         match halt {
-            Err(Halt::Ending(ending)) => Ok(ending),
-            Err(Halt::Error(error)) => Err(error),
-            Ok(never) => match never {},
+            Halt::Ending(ending) => Ok(ending),
+            Halt::Error(error) => Err(error),
+            Halt::Gone => Err(Error::Os {
+                what: "follow the program".into(),
+                source: std::io::Error::other("it is gone"),
+            }),
         }
     }
 
-    fn turns(&mut self) -> Flow<std::convert::Infallible> {
-        let (mut current, mut why, mut next) = (None, Why::Start, None);
+    /// Pick a task and run it until the strategy is to be asked again.
+    fn step(&mut self, why: Why, next: Option<Operation>) -> Flow<(Why, Option<Operation>)> {
         loop {
             self.collect_ready()?;
+            let current = self.current;
             let runnable: Vec<TaskId> =
                 self.tasks.iter().filter(|t| t.hold.runnable()).map(|t| t.id).collect();
             if runnable.is_empty() {
@@ -163,8 +192,8 @@ impl<'a> Recorder<'a> {
             self.clock.start(choice.slice);
             self.log.push(Event::Run { task: choice.task, slice: choice.slice, preempts });
             self.woken = false;
-            current = Some(choice.task);
-            (why, next) = self.turn(choice.task)?;
+            self.current = Some(choice.task);
+            return self.turn(choice.task);
         }
     }
 
@@ -211,7 +240,13 @@ impl<'a> Recorder<'a> {
             call.wait = CallWait::No;
         }
         if !std::mem::replace(&mut call.entered, true) {
-            let registers = call.registers;
+            self.note_arrival(id);
+        }
+    }
+
+    /// A call that a task has come to counts: the log must tell of it, if it does not yet.
+    pub(super) fn note_arrival(&mut self, id: TaskId) {
+        if let Some(registers) = self.task(id).arrived.take() {
             self.log.push(Event::Entered(self.clock.position(&registers)));
         }
     }
@@ -257,6 +292,7 @@ impl<'a> Recorder<'a> {
                 self.stats.syscalls += 1;
                 let number = registers.number();
                 let over = self.clock.call(number);
+                self.task(id).arrived = Some(registers);
                 self.task(id).hold = Hold::Calling(stopped, Call::new(registers));
                 if over {
                     return Ok(Next::Decide(Why::SliceOver, Some(Operation::Syscall(number))));

@@ -44,6 +44,7 @@ impl Recorder<'_> {
             | Hold::Woken(_, call, _)
             | Hold::Returned(_, call)
             | Hold::InKernel(_, call) => Some(call.registers),
+            Hold::Lent(stopped, _) => stopped.registers().ok(),
             Hold::Running | Hold::Gone => None,
         };
         let Some(registers) = registers else { return Vec::new() };
@@ -64,6 +65,7 @@ impl Recorder<'_> {
                 format!("is about to call {}", call(c))
             }
             Hold::Returned(_, c) => format!("comes back from {}", call(c)),
+            Hold::Lent(_, to) => format!("waits until {to} has executed a program"),
             Hold::Ready(_) => "can run".into(),
             Hold::Running => "runs".into(),
             Hold::Gone => "has ended".into(),

@@ -3,6 +3,7 @@
 use super::recorder::{Flow, Halt, Next, Recorder};
 use super::tasks::{Call, Hold};
 use crate::ending::Ending;
+use crate::schedule::Why;
 use crate::task::TaskId;
 use crate::trace::event::{Counter, Effect, Event, Handler, Signal, Write};
 use crate::tracee::{Resume, Stop, Stopped, counter, counter_read, disposition};
@@ -54,6 +55,12 @@ impl Recorder<'_> {
         let signal = |handler| Event::Signal(Signal { position, number, fault, handler });
         if !says.caught || fault && says.blocked {
             self.log.push(signal(None));
+            let pid = self.task(id).pid;
+            if pid != self.root() {
+                stopped.resume(Resume::Freely, number)?;
+                self.process_ended(pid)?;
+                return Ok(Next::Decide(Why::Exited, None));
+            }
             self.task(id).hold = Hold::Ready(stopped);
             let tasks = self.states(Some(id));
             return Err(Halt::Ending(Ending::Killed { signal: number, task: id, tasks }));

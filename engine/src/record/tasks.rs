@@ -42,6 +42,8 @@ pub(super) struct Task {
     pub(super) boundary: (u64, u64),
     /// Signals that arrived where replay could not find the place; they are sent again at the next boundary.
     pub(super) deferred: Vec<libc::siginfo_t>,
+    /// The call that it has come to, as long as the log does not tell of it.
+    pub(super) arrived: Option<Registers>,
 }
 
 /// What holds a task.
@@ -61,6 +63,8 @@ pub(super) enum Hold {
     InKernel(Running, Call),
     /// The call that it made in the kernel, while others ran, has ended.
     Returned(Stopped, Call),
+    /// It has lent its memory to this new task, and waits until that executes a program or ends (vfork(2)).
+    Lent(Stopped, TaskId),
     /// It has the core.
     Running,
     /// It is no more.

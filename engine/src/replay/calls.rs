@@ -1,12 +1,10 @@
 //! Replayed system calls.
 
-use std::rc::Rc;
-
-use super::replayer::{Hold, Replayer, Task};
+use super::replayer::{Hold, Replayer};
 use crate::error::Error;
 use crate::syscalls::{self, Class, Performance, describe};
 use crate::trace::event::{Effect, Syscall};
-use crate::tracee::{PAGE, Registers, Resume, Running, State, Stop, Stopped, THREAD_NAME, Wait, state};
+use crate::tracee::{PAGE, Registers, Resume, Stop, Stopped, THREAD_NAME};
 
 /// Whether a call returned an error (errno values are 1 to 4095: syscall(2)).
 fn failed(result: i64) -> bool {
@@ -45,7 +43,7 @@ impl Replayer<'_> {
     }
 
     /// What the kernel wrote.
-    fn write(&self, call: &Syscall) -> Result<(), Error> {
+    pub(super) fn write(&self, call: &Syscall) -> Result<(), Error> {
         call.writes.iter().try_for_each(|write| self.space().memory.write(write.address, &write.bytes))
     }
 
@@ -130,17 +128,14 @@ impl Replayer<'_> {
                 }
             }
             Performance::Clone => self.clone_task(stopped, registers, call),
+            Performance::Execute => self.execute(stopped, call),
             Performance::SignalReturn => {
                 let (stopped, _) = self.run_to_exit(stopped)?;
                 self.set(Hold::Ready(stopped));
                 Ok(())
             }
             Performance::Exit => self.exit(stopped, (a & 0xff) as i32),
-            // The trace's end is next; what remains of the process is killed then.
-            Performance::ExitGroup => {
-                self.exit_code = Some((a & 0xff) as i32);
-                Ok(())
-            }
+            Performance::ExitGroup => self.exit_group(stopped, (a & 0xff) as i32),
         }
     }
 
@@ -201,66 +196,6 @@ impl Replayer<'_> {
             self.substitute(stopped, registers, call, libc::SYS_munmap as u64, [to, from - to, 0, 0, 0, 0])
         } else {
             self.skip(stopped, *registers, call.result)
-        }
-    }
-
-    fn clone_task(&mut self, stopped: Stopped, registers: &Registers, call: &Syscall) -> Result<(), Error> {
-        let Effect::Spawned(id) = call.effect else {
-            return Err(self.misplaced("a new task", &format!("{:?}", call.effect)));
-        };
-        if id.0 as usize != self.tasks.len() {
-            return Err(self.misplaced(&format!("task {}", self.tasks.len()), &id.to_string()));
-        }
-        let mut child = None;
-        let mut stopped = stopped;
-        loop {
-            let stop;
-            (stopped, stop) = self.resume(stopped, Resume::ToSyscallExit)?;
-            match stop {
-                Stop::Cloned(tid) => child = Some(Running::of_new(tid)),
-                Stop::SyscallExit => break,
-                _ => {}
-            }
-        }
-        let Some(child) = child else {
-            let result = stopped.registers()?.result();
-            return Err(self.differs("a new task".into(), format!("clone returns {result}")));
-        };
-        let Wait::Stopped(child, _) = self.wait(child)? else {
-            return Err(self.differs("a new task".into(), "one that died".into()));
-        };
-        // The kernel has written its own thread ids; the program is to see the recorded ones.
-        self.write(call)?;
-        let mut after = *registers;
-        after.set_number(u64::MAX);
-        after.set_result(call.result);
-        stopped.set_registers(&after)?;
-        self.set(Hold::Ready(stopped));
-        let Task { name, pid, space, .. } = self.task();
-        let new = Task { name: name.clone(), pid: *pid, space: Rc::clone(space), hold: Hold::Ready(child) };
-        self.tasks.push(new);
-        self.stats.tasks += 1;
-        Ok(())
-    }
-
-    /// exit(2) of one task: the kernel clears its word, as it did when recording.
-    fn exit(&mut self, stopped: Stopped, code: i32) -> Result<(), Error> {
-        let others = self.tasks.iter().any(|task| !matches!(task.hold, Hold::Gone));
-        if !others {
-            self.exit_code = Some(code);
-            return Ok(());
-        }
-        let first = self.task_is_first();
-        let running = stopped.resume(Resume::Freely, 0)?;
-        if first {
-            while state(running.tid()) != State::Dead {
-                std::thread::yield_now();
-            }
-            return Ok(());
-        }
-        match self.wait(running)? {
-            Wait::Dead(_) => Ok(()),
-            Wait::Stopped(_, stop) => Err(self.differs("the end of a task".into(), format!("{stop:?}"))),
         }
     }
 }

@@ -75,9 +75,9 @@ pub(super) struct Replayer<'a> {
     /// The number of the event at hand.
     index: u64,
     /// The task that has the core.
-    current: TaskId,
+    pub(super) current: TaskId,
     _heartbeat: Heartbeat,
-    _leash: Leash,
+    pub(super) leash: Leash,
 }
 
 impl<'a> Replayer<'a> {
@@ -90,7 +90,8 @@ impl<'a> Replayer<'a> {
             other => return Err(misplaced(0, "the program's image", &format!("{other:?}"))),
         };
         let clock = Clock::new()?;
-        let Launched { task, memory, leash } = image::fill(rebuild(clock.area())?, &image, trace)?;
+        let Launched { task, memory, leash } = rebuild(clock.area())?;
+        let task = image::fill(task, &memory, &image, trace)?;
         let name = program_name(&image.program);
         Ok(Self {
             trace,
@@ -109,7 +110,7 @@ impl<'a> Replayer<'a> {
             index: 0,
             current: TaskId(0),
             _heartbeat: Heartbeat::start()?,
-            _leash: leash,
+            leash,
         })
     }
 
@@ -128,6 +129,7 @@ impl<'a> Replayer<'a> {
                 }
                 Event::Syscall(call) => self.syscall(&call)?,
                 Event::Signal(signal) => self.signal(&signal)?,
+                Event::Killed(task) => self.kill(task)?,
                 Event::Ended(ending) => {
                     self.check_ending(&ending)?;
                     self.stats.ticks = self.clock.total();
@@ -194,10 +196,6 @@ impl<'a> Replayer<'a> {
     /// The running task's address space.
     pub(super) fn space(&self) -> Rc<Space> {
         Rc::clone(&self.tasks[self.current.0 as usize].space)
-    }
-
-    pub(super) fn task_is_first(&self) -> bool {
-        self.current == TaskId(0)
     }
 
     pub(super) fn set(&mut self, hold: Hold) {
@@ -292,6 +290,10 @@ impl<'a> Replayer<'a> {
         }
         self.check(&signal.position, &stopped.registers()?)?;
         if signal.handler.is_none() {
+            let pid = self.task().pid;
+            if pid != self.tasks[0].pid {
+                return self.kill_process(pid, Some(stopped.tid()));
+            }
             self.killed_by = Some(signal.number);
         }
         if let Some(handler) = &signal.handler {
@@ -367,6 +369,6 @@ fn misplaced(event: u64, expected: &str, found: &str) -> Error {
 }
 
 /// A new process's name: the program's file name, cut to what the kernel keeps (proc_pid_comm(5)).
-fn program_name(path: &str) -> String {
+pub(super) fn program_name(path: &str) -> String {
     path.rsplit('/').next().unwrap_or(path).chars().take(THREAD_NAME).collect()
 }

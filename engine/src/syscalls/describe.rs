@@ -84,8 +84,10 @@ pub enum Performance {
     Break,
     /// madvise(2): the same call where it changes contents.
     Advise,
-    /// clone(2), clone3(2): the same, with the recorded thread ids.
+    /// clone(2), clone3(2), fork(2), vfork(2): a new task, with the recorded ids.
     Clone,
+    /// execve(2), execveat(2): a new process with the recorded image.
+    Execute,
     /// rt_sigreturn(2).
     SignalReturn,
     /// exit(2): of a task.
@@ -159,7 +161,11 @@ pub enum Out {
 pub enum Block {
     /// It does not block, or only as long as the disk takes.
     Never,
-    /// On a lock, a peer, a slow device. It writes no memory, so it can stay in the kernel while others run.
+    /// Until a child process changes its state: the recorded program alone decides. It stays in the kernel, as for
+    /// [`Block::Inside`].
+    Children,
+    /// On a lock, a peer, a slow device. It stays in the kernel while others run; what it writes goes to scratch memory
+    /// until its task has the core again.
     Inside,
     /// Until this descriptor can be read.
     Readable(usize),

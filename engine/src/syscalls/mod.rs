@@ -3,12 +3,14 @@
 //! A call is described once: whether the kernel does it, what it writes to memory, whether it may block, and what
 //! replay makes of it. A call that is not described cannot be recorded.
 
+mod clone;
 mod describe;
 mod futex;
 mod gather;
 mod ioctl;
 mod table;
 
+pub use clone::{CloneCall, NAMESPACES};
 pub use describe::{Block, Class, Description, Emulation, Out, Performance};
 pub use futex::{FutexCall, FutexTimeout};
 pub use gather::gathered;

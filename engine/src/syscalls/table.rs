@@ -1,7 +1,7 @@
 //! The table.
 
 use super::describe::{
-    Block::{Epoll, Inside, Never, Poll, Ppoll, Readable, Writable},
+    Block::{Children, Epoll, Inside, Never, Poll, Ppoll, Readable, Writable},
     Class::{Emulated, Logged, Performed, Refused},
     Description, Emulation as E,
     Out::{ArchPrctl, Array, Fcntl, Fixed, Ioctl, Iovec, Items, Message, PerPage, Prctl, Returned, Sized},
@@ -178,6 +178,12 @@ pub static TABLE: &[Description] = calls! {
     // Tasks.
     SYS_clone: Performed(P::Clone), [], Never;
     SYS_clone3: Performed(P::Clone), [], Never;
+    SYS_fork: Performed(P::Clone), [], Never;
+    SYS_vfork: Performed(P::Clone), [], Never;
+    SYS_execve: Performed(P::Execute), [], Never;
+    SYS_execveat: Performed(P::Execute), [], Never;
+    SYS_wait4: Logged, [Fixed(1, 4), Fixed(3, 144)], Children;
+    SYS_waitid: Logged, [Fixed(2, 128), Fixed(4, 144)], Children;
     SYS_exit: Performed(P::Exit), [], Never;
     SYS_exit_group: Performed(P::ExitGroup), [], Never;
     SYS_set_tid_address: Performed(P::Same), [], Never, own;
@@ -271,7 +277,7 @@ pub(super) fn undescribed(number: u64) -> Option<&'static str> {
         ($($constant:ident)*) => { &[$((libc::$constant as u64, stringify!($constant))),*] };
     }
     const NAMES: &[(u64, &str)] = names! {
-        SYS_fork SYS_vfork SYS_execve SYS_execveat SYS_wait4 SYS_waitid SYS_select SYS_pselect6 SYS_epoll_pwait2
+        SYS_select SYS_pselect6 SYS_epoll_pwait2
         SYS_shmget SYS_shmat SYS_shmctl SYS_shmdt SYS_semget SYS_semop SYS_semctl SYS_semtimedop SYS_msgget SYS_msgsnd
         SYS_msgrcv SYS_msgctl SYS_mq_open SYS_mq_unlink SYS_mq_timedsend SYS_mq_timedreceive SYS_mq_notify
         SYS_mq_getsetattr SYS_pause SYS_alarm SYS_getitimer SYS_setitimer SYS_timer_create SYS_timer_settime

@@ -35,6 +35,8 @@ pub enum Event {
     Counter(Counter),
     /// A signal reached the running task.
     Signal(Signal),
+    /// The process of this task was killed (SIGKILL), wherever its tasks were.
+    Killed(TaskId),
     /// The program ended. The last event.
     Ended(Ending),
 }
@@ -48,7 +50,7 @@ impl Event {
             Self::Syscall(syscall) => Some(&syscall.position),
             Self::Counter(counter) => Some(&counter.position),
             Self::Signal(signal) => Some(&signal.position),
-            Self::Image(_) | Self::Run { .. } | Self::Cut(_) | Self::Ended(_) => None,
+            Self::Image(_) | Self::Run { .. } | Self::Cut(_) | Self::Killed(_) | Self::Ended(_) => None,
         }
     }
 
@@ -58,7 +60,7 @@ impl Event {
             Self::Syscall(syscall) => Some(&mut syscall.position),
             Self::Counter(counter) => Some(&mut counter.position),
             Self::Signal(signal) => Some(&mut signal.position),
-            Self::Image(_) | Self::Run { .. } | Self::Cut(_) | Self::Ended(_) => None,
+            Self::Image(_) | Self::Run { .. } | Self::Cut(_) | Self::Killed(_) | Self::Ended(_) => None,
         }
     }
 }
@@ -114,6 +116,8 @@ pub enum Effect {
     MapFile(FileRange),
     /// It created this task.
     Spawned(TaskId),
+    /// It replaced its process by this image, of which the task is the only one.
+    Executed(Box<Image>),
 }
 
 /// An output stream of the recorded program.

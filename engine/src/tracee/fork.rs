@@ -266,7 +266,6 @@ unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
                 }
             }
             Then::Wait => {
-                libc::prctl(libc::PR_SET_TSC, libc::PR_TSC_SIGSEGV);
                 forget_rseq();
                 let area = libc::mmap(
                     rrtest_preload::layout::AREA as *mut libc::c_void,

@@ -49,6 +49,13 @@ impl Drop for Leash {
     }
 }
 
+/// Take away what is left of a dead process that has become a child of ours, as its parent has ended (we may be the init
+/// process of a container). Anybody else's is left alone.
+pub fn bury(pid: Pid) {
+    // SAFETY: a null status is allowed. Without __WNOTHREAD: the kernel gives orphans to any thread of ours.
+    unsafe { libc::waitpid(pid.as_raw(), std::ptr::null_mut(), libc::WNOHANG | libc::__WALL) };
+}
+
 /// Whether the calling thread has no child or traced task left.
 fn wait_any_now_is_empty() -> bool {
     // SAFETY: an all-zero siginfo is a valid place for the result; WNOWAIT leaves everything as it is.

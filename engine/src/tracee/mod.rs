@@ -25,15 +25,15 @@ pub use counter::{CounterRead, counter, counter_read};
 pub use fork::Streams;
 pub use heartbeat::Heartbeat;
 pub use launch::{Launched, launch};
-pub use leash::Leash;
+pub use leash::{Leash, bury};
 pub use maps::{Line, maps};
 pub use memory::Memory;
 pub use pin::pin;
-pub use rebuild::rebuild;
+pub use rebuild::{another, rebuild};
 pub use registers::Registers;
 pub use remote::remote;
 pub use settle::{Settled, settle};
-pub use status::{Disposition, State, comm, disposition, state};
+pub use status::{Disposition, State, being_killed, comm, disposition, state};
 pub use task::{Death, Resume, Running, Stop, Stopped, Wait, Waited, wait_any};
 
 /// Bytes of a page.

@@ -37,6 +37,16 @@ pub fn state(tid: Pid) -> State {
     }
 }
 
+/// Whether a task is dead or dying of SIGKILL (`/proc/PID/status`).
+#[must_use]
+pub fn being_killed(tid: Pid) -> bool {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{tid}/status")) else { return true };
+    let field =
+        |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+    let pending = u64::from_str_radix(field("SigPnd:"), 16).unwrap_or(0);
+    pending >> (libc::SIGKILL - 1) & 1 == 1 || field("State:").starts_with(['Z', 'X'])
+}
+
 /// A task's name.
 #[must_use]
 pub fn comm(tid: Pid) -> String {

@@ -275,6 +275,22 @@ impl Running {
         }
     }
 
+    /// Wait for the end of a task that is certain to come. One that has been waited for to its end already is fine.
+    ///
+    /// # Errors
+    /// As [`Self::wait`].
+    pub fn reap(mut self) -> Result<(), Error> {
+        loop {
+            match self.wait() {
+                Ok(Waited::Done(Wait::Dead(_))) => return Ok(()),
+                Ok(Waited::Done(Wait::Stopped(stopped, _))) => self = stopped.resume(Resume::Freely, 0)?,
+                Ok(Waited::NotYet) => {}
+                Err(Error::Os { source, .. }) if source.raw_os_error() == Some(libc::ECHILD) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Whether it has stopped or died by now.
     ///
     /// # Errors

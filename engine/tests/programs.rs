@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rrtest_engine::Error;
 use rrtest_engine::ending::Ending;
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{self, Recording};
-use rrtest_engine::replay;
+use rrtest_engine::replay::{self, Replayed};
 use rrtest_engine::schedule::{StrategyName, portfolio};
+use rrtest_engine::trace::Source;
+use rrtest_engine::trace::event::{Event, Stream};
 
 const STRATEGIES: [StrategyName; 3] = [StrategyName::Fair, StrategyName::Walk, StrategyName::Pct];
 
@@ -57,6 +60,20 @@ fn core() -> usize {
     (0..nix::sched::CpuSet::count()).find(|core| set.is_set(*core).unwrap_or(false)).expect("a core")
 }
 
+type Output = Vec<(Stream, Vec<u8>)>;
+
+fn replay_recording(recording: &Recording) -> Result<(Replayed, Output), Error> {
+    let mut output = Vec::new();
+    let options = replay::Options {
+        core: core(),
+        stop: &AtomicBool::new(false),
+        patience: Duration::from_secs(60),
+        output: &mut |stream, bytes| output.push((stream, bytes.to_vec())),
+    };
+    let replayed = replay::replay(&recording.log, options)?;
+    Ok((replayed, output))
+}
+
 /// Record and replay the program; each recording must end as said, each replay as its recording.
 fn check(name: &str, args: &[&str], ending: &Ending) {
     let directory = tempfile::tempdir().expect("a directory");
@@ -67,17 +84,8 @@ fn check(name: &str, args: &[&str], ending: &Ending) {
             let said: String =
                 recording.output.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes)).collect();
             assert_eq!(recording.ending, *ending, "{strategy:?} {seed}: {said}");
-            let mut output = Vec::new();
-            let replayed = replay::replay(
-                &recording.log,
-                replay::Options {
-                    core: core(),
-                    stop: &AtomicBool::new(false),
-                    patience: Duration::from_secs(60),
-                    output: &mut |stream, bytes| output.push((stream, bytes.to_vec())),
-                },
-            )
-            .unwrap_or_else(|error| panic!("{strategy:?} {seed}: {error}\n{said}"));
+            let (replayed, output) = replay_recording(&recording)
+                .unwrap_or_else(|error| panic!("{strategy:?} {seed}: {error}\n{said}"));
             assert_eq!((&replayed.ending, replayed.stats), (&recording.ending, recording.stats));
             assert_eq!(output, recording.output);
         }
@@ -136,4 +144,48 @@ fn a_program_takes_the_place_of_several_threads() {
 #[test]
 fn processes_are_killed() {
     check("forks", &["kills"], &Ending::Exited(0));
+}
+
+/// What tells one moment of a spinning thread from another is different in each.
+const SPINS: [&str; 10] =
+    ["pure", "pause", "tight", "register", "memory", "nested", "calls", "floats", "random", "strings"];
+
+#[test]
+fn a_thread_that_spins_lets_others_run() {
+    for way in SPINS {
+        check("spins", &[way], &Ending::Exited(0));
+    }
+}
+
+/// Prints what pins cost: for each way to spin, the pins and the time of a recording and of its replay.
+#[test]
+#[ignore = "a measurement, not a test"]
+fn what_pins_cost() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let Some(path) = compile("spins", directory.path()) else { return };
+    let only = std::env::var("WAY").ok();
+    for way in SPINS.into_iter().chain(["computes"]).filter(|way| only.as_deref().is_none_or(|it| it == *way)) {
+        for seed in 0..3 {
+            let recording = record(&path, &[way], directory.path(), StrategyName::Fair, seed);
+            let pins = || {
+                recording.log.events().filter_map(|event| match event {
+                    Ok(Event::Pin(pin)) => Some(pin),
+                    _ => None,
+                })
+            };
+            let words: Vec<usize> = pins().map(|pin| pin.words.len()).collect();
+            let start = Instant::now();
+            let replayed = replay_recording(&recording);
+            println!(
+                "{way:10} {seed}: {:?}, pins with {words:?} words, recorded in {:?}, replayed in {:?}: {:?}",
+                recording.ending,
+                recording.wall,
+                start.elapsed(),
+                replayed.map(|it| it.0.ending == recording.ending),
+            );
+            if only.is_some() {
+                pins().for_each(|pin| println!("{pin:x?}"));
+            }
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The recorder's loop: pick a task, run it to where another could be picked.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 use rrtest_preload::layout::{Kind as TickKind, SYS_HELLO, SYS_TICK};
 
 use super::fds::Fds;
+use super::pin::Watched;
 use super::tasks::{Call, Hold, Origin, Space, Task, Waited as CallWait};
 use super::{Options, image, time};
 use crate::clock::Clock;
@@ -39,6 +41,7 @@ pub(super) struct Recorder<'a> {
     pub(super) heartbeat: Heartbeat,
     /// Last, so that it is dropped last: it kills what is left of the program.
     pub(super) leash: Leash,
+    pub(super) patience: BTreeMap<TaskId, Duration>,
     /// The program hangs when it runs past this.
     pub(super) end: Instant,
     /// Stops of new tasks that were seen before their parents told of them.
@@ -106,6 +109,7 @@ impl<'a> Recorder<'a> {
             fds: Fds::new(streams)?,
             heartbeat: Heartbeat::start()?,
             leash,
+            patience: BTreeMap::new(),
             end: Instant::now() + options.timeout,
             newborn: Vec::new(),
             spaces: 1,
@@ -254,7 +258,10 @@ impl<'a> Recorder<'a> {
     /// Let a task run user code until it stops.
     fn go(&mut self, id: TaskId, stopped: Stopped) -> Flow<Next> {
         let running = stopped.resume(Resume::Freely, 0)?;
-        let (stopped, stop) = self.wait(id, running)?;
+        let (stopped, stop) = match self.watch(id, running)? {
+            Watched::Stopped(stopped, stop) => (stopped, stop),
+            Watched::Pinned(stopped) => return self.pinned(id, stopped),
+        };
         match stop {
             Stop::Seccomp => self.arrive(id, stopped),
             Stop::Signal(signal) => self.signal(id, stopped, signal),
@@ -319,10 +326,22 @@ impl<'a> Recorder<'a> {
 
     /// Wait until this task stops, whatever the others that are in the kernel do meanwhile.
     pub(super) fn wait(&mut self, id: TaskId, running: Running) -> Flow<(Stopped, Stop)> {
+        let before = self.clock.left();
+        match self.wait_until(id, running, self.end)? {
+            Ok(stop) => Ok(stop),
+            Err(running) => self.ran_too_long(id, running, before),
+        }
+    }
+
+    /// The same up to a moment, roughly, or the end of all time: then it still runs.
+    pub(super) fn wait_until(
+        &mut self,
+        id: TaskId,
+        running: Running,
+        until: Instant,
+    ) -> Flow<Result<(Stopped, Stop), Running>> {
         let tid = running.tid();
         let mut running = running;
-        let since = Instant::now();
-        let before = self.clock.left();
         loop {
             let waited = if self.someone_in_kernel() {
                 match tracee::wait_any()? {
@@ -337,12 +356,9 @@ impl<'a> Recorder<'a> {
                 running.wait()?
             };
             match waited {
-                Waited::Done(Wait::Stopped(stopped, stop)) => return Ok((stopped, stop)),
+                Waited::Done(Wait::Stopped(stopped, stop)) => return Ok(Ok((stopped, stop))),
                 Waited::Done(Wait::Dead(death)) => return self.died(id, death),
-                Waited::NotYet if self.over()? => {
-                    let spins = since.elapsed() > Duration::from_secs(1) && self.clock.left() == before;
-                    return self.ran_too_long(id, running, before, spins);
-                }
+                Waited::NotYet if self.over()? || Instant::now() >= until => return Ok(Err(running)),
                 Waited::NotYet => {}
             }
         }

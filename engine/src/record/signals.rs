@@ -21,7 +21,7 @@ const HARMLESS: [i32; 8] = [
 ];
 
 /// Signals that an instruction raises.
-const FAULTS: [i32; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP];
+pub(super) const FAULTS: [i32; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP];
 
 impl Recorder<'_> {
     /// A task is about to get a signal.

@@ -5,6 +5,7 @@
 
 mod calls;
 mod image;
+mod pin;
 mod processes;
 mod replayer;
 

@@ -40,6 +40,7 @@ impl Display for Description<'_> {
             Event::Counter(counter) => write!(f, "reads the time-stamp counter at {}", counter.position),
             Event::Syscall(syscall) => describe_syscall(syscall, self.names, f),
             Event::Signal(signal) => describe_signal(signal, f),
+            Event::Pin(pin) => write!(f, "stops in the middle of its work at {}", pin.position),
             Event::Killed(task) => write!(f, "the process of {task} is killed"),
             Event::Ended(ending) => describe_ending(ending, f),
         }

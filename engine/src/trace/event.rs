@@ -35,6 +35,8 @@ pub enum Event {
     Counter(Counter),
     /// A signal reached the running task.
     Signal(Signal),
+    /// The running task was stopped in the middle of user code.
+    Pin(Pin),
     /// The process of this task was killed (SIGKILL), wherever its tasks were.
     Killed(TaskId),
     /// The program ended. The last event.
@@ -50,6 +52,7 @@ impl Event {
             Self::Syscall(syscall) => Some(&syscall.position),
             Self::Counter(counter) => Some(&counter.position),
             Self::Signal(signal) => Some(&signal.position),
+            Self::Pin(pin) => Some(&pin.position),
             Self::Image(_) | Self::Run { .. } | Self::Cut(_) | Self::Killed(_) | Self::Ended(_) => None,
         }
     }
@@ -60,6 +63,7 @@ impl Event {
             Self::Syscall(syscall) => Some(&mut syscall.position),
             Self::Counter(counter) => Some(&mut counter.position),
             Self::Signal(signal) => Some(&mut signal.position),
+            Self::Pin(pin) => Some(&mut pin.position),
             Self::Image(_) | Self::Run { .. } | Self::Cut(_) | Self::Killed(_) | Self::Ended(_) => None,
         }
     }
@@ -136,6 +140,34 @@ pub struct Counter {
     pub position: Position,
     /// What it read.
     pub value: u64,
+}
+
+/// A moment in the middle of user code, where nothing counts: the first since the last event at which all of this holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// The position.
+    pub position: Position,
+    /// The registers.
+    pub registers: Registers,
+    /// The number of a general register that differs most of the time before.
+    pub key: Option<u8>,
+    /// Words of memory that differ when the registers are the same: address and value.
+    pub words: Vec<(u64, u64)>,
+    /// More memory.
+    pub memory: Vec<Extent>,
+    /// A digest of the floating-point and vector registers.
+    pub vector: u32,
+}
+
+/// A part of memory with a digest of its contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extent {
+    /// First address.
+    pub address: u64,
+    /// Bytes.
+    pub len: u64,
+    /// The digest.
+    pub digest: u32,
 }
 
 /// A signal that was delivered.

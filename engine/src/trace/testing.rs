@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::event::{
-    Counter, Effect, Event, FileId, FileRange, Handler, Image, Mapping, Position, Registers, Signal, Stream,
+    Counter, Effect, Event, Extent, FileId, FileRange, Handler, Image, Mapping, Pin, Position, Registers, Signal, Stream,
     Syscall, Write,
 };
 use crate::ending::{Ending, Frame, TaskState};
@@ -38,6 +38,14 @@ pub(super) fn every_kind() -> Vec<Event> {
         Event::Tick(position(u64::MAX)),
         Event::Entered(position(3)),
         Event::Cut(u64::MAX),
+        Event::Pin(Pin {
+            position: position(6),
+            registers,
+            key: Some(255),
+            words: vec![(0x5555_0000, u64::MAX), (0, 0)],
+            memory: vec![Extent { address: u64::MAX, len: 1, digest: 7 }],
+            vector: u32::MAX,
+        }),
         Event::Counter(Counter { position: position(4), value: u64::MAX }),
         Event::Signal(signal(None)),
         Event::Signal(signal(Some(Handler { registers, frame: write }))),

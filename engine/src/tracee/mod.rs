@@ -4,7 +4,9 @@
 //! dies under us is a value ([`Wait::Dead`]), not a surprise. The style is that of reverie's `safeptrace`.
 
 mod area;
+mod breakpoint;
 mod counter;
+mod detour;
 mod filter;
 mod fork;
 mod heartbeat;
@@ -12,6 +14,7 @@ mod launch;
 mod leash;
 mod maps;
 mod memory;
+mod pages;
 mod pin;
 mod rebuild;
 mod registers;
@@ -21,6 +24,7 @@ mod status;
 mod task;
 
 pub use area::Area;
+pub use breakpoint::{Breakpoint, Condition, Placement};
 pub use counter::{CounterRead, counter, counter_read};
 pub use fork::Streams;
 pub use heartbeat::Heartbeat;
@@ -28,12 +32,13 @@ pub use launch::{Launched, launch};
 pub use leash::{Leash, bury};
 pub use maps::{Line, maps};
 pub use memory::Memory;
+pub use pages::present;
 pub use pin::pin;
 pub use rebuild::{another, rebuild};
 pub use registers::Registers;
 pub use remote::remote;
 pub use settle::{Settled, settle};
-pub use status::{Disposition, State, being_killed, comm, disposition, state};
+pub use status::{Disposition, State, being_killed, comm, cpu_time, disposition, state};
 pub use task::{Death, Resume, Running, Stop, Stopped, Wait, Waited, wait_any};
 
 /// Bytes of a page.

@@ -37,6 +37,17 @@ fn compile(name: &str, directory: &Path) -> Option<PathBuf> {
 }
 
 fn record(path: &Path, args: &[&str], directory: &Path, strategy: StrategyName, seed: u64) -> Recording {
+    record_for(Duration::from_secs(20), path, args, directory, strategy, seed)
+}
+
+fn record_for(
+    timeout: Duration,
+    path: &Path,
+    args: &[&str],
+    directory: &Path,
+    strategy: StrategyName,
+    seed: u64,
+) -> Recording {
     let program = Program {
         path: path.to_owned(),
         args: args.iter().map(Into::into).collect(),
@@ -47,7 +58,7 @@ fn record(path: &Path, args: &[&str], directory: &Path, strategy: StrategyName, 
         plan: portfolio::plan(portfolio::seed(seed, 0, &[strategy], 100), &[]),
         core: core(),
         pretend_cores: 2,
-        timeout: Duration::from_secs(20),
+        timeout,
         watchdog_main: false,
         stop: &AtomicBool::new(false),
     };
@@ -157,6 +168,35 @@ fn a_thread_that_spins_lets_others_run() {
     }
 }
 
+#[test]
+fn a_thread_that_spins_gets_its_signals() {
+    for way in ["pure", "register", "calls"] {
+        check("spins", &[way, "by signal"], &Ending::Exited(0));
+    }
+}
+
+/// Whatever a thread does, its recording ends at the time limit, and its replay at the same instruction.
+#[test]
+fn a_thread_that_spins_for_ever_hangs() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let Some(path) = compile("spins", directory.path()) else { return };
+    for seed in 0..4 {
+        let recording = record_for(
+            Duration::from_millis(300),
+            &path,
+            &["forever"],
+            directory.path(),
+            StrategyName::Walk,
+            seed,
+        );
+        assert!(matches!(recording.ending, Ending::Hung(_)), "{:?}", recording.ending);
+        let events: Vec<Event> = recording.log.events().collect::<Result<_, _>>().expect("events");
+        assert!(matches!(events[..], [.., Event::Pin(_), Event::Ended(_)]), "{:?}", events.last());
+        let (replayed, _) = replay_recording(&recording).unwrap_or_else(|error| panic!("{seed}: {error}"));
+        assert_eq!((&replayed.ending, replayed.stats), (&recording.ending, recording.stats));
+    }
+}
+
 /// Prints what pins cost: for each way to spin, the pins and the time of a recording and of its replay.
 #[test]
 #[ignore = "a measurement, not a test"]
@@ -164,7 +204,8 @@ fn what_pins_cost() {
     let directory = tempfile::tempdir().expect("a directory");
     let Some(path) = compile("spins", directory.path()) else { return };
     let only = std::env::var("WAY").ok();
-    for way in SPINS.into_iter().chain(["computes"]).filter(|way| only.as_deref().is_none_or(|it| it == *way)) {
+    for way in SPINS.into_iter().chain(["computes"]).filter(|way| only.as_deref().is_none_or(|it| it == *way))
+    {
         for seed in 0..3 {
             let recording = record(&path, &[way], directory.path(), StrategyName::Fair, seed);
             let pins = || {

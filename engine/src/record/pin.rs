@@ -36,6 +36,7 @@ use crate::task::TaskId;
 use crate::trace::event::{Event, Pin};
 use crate::tracee::{
     Area, Breakpoint, Condition, Placement, Registers, Resume, Running, Stop, Stopped, Wait, cpu_time,
+    end_of_string,
 };
 
 /// How long a task may compute without a tick while something waits for the core: at first, and at most. The time
@@ -152,6 +153,7 @@ impl Recorder<'_> {
             return Ok(Watched::Stopped(stopped, stop));
         }
         let (mut addresses, mut key, mut circles) = (vec![Area::COUNTDOWN], None, false);
+        let mut vectors = stopped.vectors()?;
         let mut memory = Snapshot::take(stopped.tid(), &space.memory, stopped.registers()?.sp())?;
         for _ in 0..ROUNDS {
             let registers = stopped.registers()?.of_user_code();
@@ -159,9 +161,10 @@ impl Recorder<'_> {
                 Trial::Recurred(at) => {
                     stopped = at;
                     let now = Snapshot::take(stopped.tid(), &space.memory, registers.sp())?;
-                    circles = now == memory;
-                    addresses.extend(now.changed_since(&memory, WORDS));
-                    memory = now;
+                    circles = now == memory && stopped.vectors()? == vectors;
+                    // The countdown stays last: it hardly tells anything apart.
+                    addresses.splice(0..0, now.changed_since(&memory, WORDS));
+                    (memory, vectors) = (now, stopped.vectors()?);
                     if circles {
                         break;
                     }
@@ -174,6 +177,7 @@ impl Recorder<'_> {
                     }
                     let now = stopped.registers()?.of_user_code();
                     memory = Snapshot::take(stopped.tid(), &space.memory, now.sp())?;
+                    vectors = stopped.vectors()?;
                     if now.ip() == registers.ip() {
                         key = now.changed_since(&registers);
                         break;
@@ -192,7 +196,7 @@ impl Recorder<'_> {
             key,
             words: self.words(id, &addresses)?,
             memory: memory.digests(),
-            vector: stopped.vector_digest()?,
+            vectors,
         }));
         Ok(Watched::Pinned(stopped))
     }
@@ -208,13 +212,14 @@ impl Recorder<'_> {
         let mut stopped = stopped;
         for step in 0..STEPS {
             let least = if step < BEST_STEPS { Placement::Best } else { Placement::Good };
-            if Placement::at(&space.memory, stopped.registers()?.ip()) >= least {
+            let ip = stopped.registers()?.ip();
+            if Placement::at(&space.memory, ip) >= least {
                 break;
             }
             let stop;
-            (stopped, stop) = match stopped.resume(Resume::Step, 0)?.wait_soon()? {
-                Wait::Stopped(stopped, stop) => (stopped, stop),
-                Wait::Dead(death) => return self.died(id, death),
+            (stopped, stop) = match end_of_string(&space.memory, ip) {
+                Some(end) => self.go_to(id, stopped, end)?,
+                None => self.step_once(id, stopped)?,
             };
             if stop != Stop::Signal(libc::SIGTRAP) {
                 return Ok((stopped, stop));
@@ -223,13 +228,27 @@ impl Recorder<'_> {
         Ok((stopped, Stop::Event))
     }
 
-    /// Have a task come to a place where it has been before, or else to another one where a breakpoint fits; the stop is
-    /// [`Stop::Event`] then.
-    fn come_back(&mut self, id: TaskId, stopped: Stopped, site: u64) -> Flow<(Stopped, Stop)> {
-        stopped.break_at(Some(site))?;
+    /// Let a task make one step.
+    fn step_once(&mut self, id: TaskId, stopped: Stopped) -> Flow<(Stopped, Stop)> {
+        match stopped.resume(Resume::Step, 0)?.wait_soon()? {
+            Wait::Stopped(stopped, stop) => Ok((stopped, stop)),
+            Wait::Dead(death) => self.died(id, death),
+        }
+    }
+
+    /// Let a task go on to an instruction, for a moment. There it stops with SIGTRAP.
+    fn go_to(&mut self, id: TaskId, stopped: Stopped, address: u64) -> Flow<(Stopped, Stop)> {
+        stopped.break_at(Some(address))?;
         let running = stopped.resume(Resume::Freely, 0)?;
         let (stopped, stop) = self.wait_or_interrupt(id, running, Instant::now() + TRIAL)?;
         stopped.break_at(None)?;
+        Ok((stopped, stop))
+    }
+
+    /// Have a task come to a place where it has been before, or else to another one where a breakpoint fits; the stop is
+    /// [`Stop::Event`] then.
+    fn come_back(&mut self, id: TaskId, stopped: Stopped, site: u64) -> Flow<(Stopped, Stop)> {
+        let (stopped, stop) = self.go_to(id, stopped, site)?;
         if stop == Stop::Signal(libc::SIGTRAP) && stopped.registers()?.ip() == site {
             Ok((stopped, Stop::Event))
         } else if stop == Stop::Event {
@@ -249,7 +268,7 @@ impl Recorder<'_> {
     ) -> Flow<Trial> {
         let space = self.space(id);
         let words = self.words(id, addresses)?;
-        let condition = Condition { registers: *registers, words, key: None };
+        let condition = Condition { registers: *registers, vectors: stopped.vectors()?, words, key: None };
         let (mut stopped, breakpoint) = Breakpoint::arm(stopped, &space.memory, &condition)?;
         let until = Instant::now() + TRIAL;
         // It stands there already.

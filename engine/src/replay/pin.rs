@@ -20,7 +20,8 @@ impl Replayer<'_> {
             return Err(self.misplaced("a digest of some memory", &format!("{bytes:?} bytes")));
         }
         let space = self.space();
-        let condition = Condition { registers: pin.registers, words: pin.words.clone(), key: pin.key };
+        let Pin { registers, vectors, ref words, key, .. } = *pin;
+        let condition = Condition { registers, vectors, words: words.clone(), key };
         let (mut stopped, breakpoint) = Breakpoint::arm(self.take_ready()?, &space.memory, &condition)?;
         let since = Instant::now();
         let mut hits = 0_u64;
@@ -60,6 +61,6 @@ fn matches(pin: &Pin, stopped: &Stopped, registers: &Registers, memory: &Memory)
     let extent = |it: &Extent| memory.digest(it.address, it.len) == Some(it.digest);
     Ok(*registers == pin.registers
         && pin.words.iter().all(word)
-        && stopped.vector_digest()? == pin.vector
+        && stopped.vectors()? == pin.vectors
         && pin.memory.iter().all(extent))
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ending::Ending;
 use crate::task::TaskId;
-pub use crate::tracee::Registers;
+pub use crate::tracee::{Registers, Vectors};
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,8 +155,8 @@ pub struct Pin {
     pub words: Vec<(u64, u64)>,
     /// More memory.
     pub memory: Vec<Extent>,
-    /// A digest of the floating-point and vector registers.
-    pub vector: u32,
+    /// The floating-point and vector registers.
+    pub vectors: Vectors,
 }
 
 /// A part of memory with a digest of its contents.

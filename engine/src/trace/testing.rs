@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use super::event::{
-    Counter, Effect, Event, Extent, FileId, FileRange, Handler, Image, Mapping, Pin, Position, Registers, Signal, Stream,
-    Syscall, Write,
+    Counter, Effect, Event, Extent, FileId, FileRange, Handler, Image, Mapping, Pin, Position, Registers,
+    Signal, Stream, Syscall, Vectors, Write,
 };
 use crate::ending::{Ending, Frame, TaskState};
 use crate::task::TaskId;
@@ -44,7 +44,7 @@ pub(super) fn every_kind() -> Vec<Event> {
             key: Some(255),
             words: vec![(0x5555_0000, u64::MAX), (0, 0)],
             memory: vec![Extent { address: u64::MAX, len: 1, digest: 7 }],
-            vector: u32::MAX,
+            vectors: Vectors { low: [u64::MAX; 16], digest: u32::MAX },
         }),
         Event::Counter(Counter { position: position(4), value: u64::MAX }),
         Event::Signal(signal(None)),

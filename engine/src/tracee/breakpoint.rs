@@ -9,15 +9,17 @@
 use std::ops::Range;
 
 use crate::Error;
-use crate::tracee::detour::{Detour, displaceable};
-use crate::tracee::{Line, Memory, PAGE, Registers, Stop, Stopped, maps, remote};
+use crate::tracee::detour::{Detour, displaceable, string_instruction};
+use crate::tracee::{Line, Memory, PAGE, Registers, Stop, Stopped, Vectors, maps, remote};
 
 /// What must hold for a breakpoint to be hit.
 #[derive(Clone, Debug)]
 pub struct Condition {
     /// All general registers and the flags, as [`Registers::of_user_code`] gives them.
     pub registers: Registers,
-    /// Words of memory: address, value.
+    /// The vector registers.
+    pub vectors: Vectors,
+    /// Words of memory: address, value. They are looked at before the other registers.
     pub words: Vec<(u64, u64)>,
     /// The number of a register that differs most of the time: it is looked at first.
     pub key: Option<u8>,
@@ -48,6 +50,12 @@ impl Placement {
     }
 }
 
+/// Where the string instruction at `ip` ends; none if there stands another. It can stop half-way, and takes long.
+#[must_use]
+pub fn end_of_string(memory: &Memory, ip: u64) -> Option<u64> {
+    string_instruction(memory, ip).map(|instruction| instruction.next_ip())
+}
+
 /// An armed breakpoint.
 #[derive(Debug)]
 pub struct Breakpoint {
@@ -73,8 +81,7 @@ impl Breakpoint {
         };
         let Some(instructions) = displaceable(memory, site, false) else { return hardware(task) };
         let Some(base) = hole(&maps(task.tid())?, site) else { return hardware(task) };
-        let Condition { registers, words, key } = condition;
-        let made = Detour::new(memory, site, &instructions, base, registers, words, *key);
+        let made = Detour::new(memory, &instructions, base, condition);
         let Some((detour, constants)) = made else { return hardware(task) };
         let prot = (libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC) as u64;
         let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE) as u64;

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use iced_x86::{Decoder, DecoderOptions, Encoder, FlowControl, Instruction, Mnemonic};
 
-use crate::tracee::{Memory, PAGE, Registers};
+use crate::tracee::{Condition, Memory, PAGE, Registers};
 
 /// Bytes of a jump to anywhere within 2 GiB.
 const JUMP: usize = 5;
@@ -48,7 +48,13 @@ pub(super) struct Detour {
 const RAX_SLOT: u64 = 0;
 const RCX_SLOT: u64 = 8;
 const FLAGS_SLOT: u64 = 16;
-const WORDS: u64 = 24;
+const CONSTANTS: u64 = 24;
+
+/// The number of rcx.
+const RCX: u8 = 1;
+
+/// cmp rax, [rip + …]
+const COMPARE_RAX: &[u8] = &[0x48, 0x3b, 0x05];
 
 fn data(base: u64) -> u64 {
     base + PAGE
@@ -81,6 +87,13 @@ pub(super) fn displaceable(memory: &Memory, ip: u64, alone: bool) -> Option<Vec<
     }
     let within = ip + 1..ip + len as u64;
     (instructions.len() == 1 || !branched_to(memory, ip, &within)).then_some(instructions)
+}
+
+/// The instruction at `ip`, if it is a string instruction.
+pub(super) fn string_instruction(memory: &Memory, ip: u64) -> Option<Instruction> {
+    let bytes = memory.available(ip, 16);
+    let instruction = Decoder::with_ip(64, &bytes, ip, DecoderOptions::NONE).decode();
+    instruction.is_string_instruction().then_some(instruction)
 }
 
 /// Whether an instruction does the same elsewhere.
@@ -160,17 +173,16 @@ impl Assembler {
 }
 
 impl Detour {
-    /// From `site`, where `instructions` ([`displaceable`]) stand, by `base`. Where the program comes by with these
-    /// registers and words of memory, it traps. `key` is the number of a register to look at first.
+    /// From where `instructions` ([`displaceable`]) stand, by `base`, where the code is to be: it traps if the condition
+    /// holds. Also the constants that it compares with.
     pub(super) fn new(
         memory: &Memory,
-        site: u64,
         instructions: &[Instruction],
         base: u64,
-        registers: &Registers,
-        words: &[(u64, u64)],
-        key: Option<u8>,
+        condition: &Condition,
     ) -> Option<(Self, Vec<u8>)> {
+        let Condition { registers, vectors, words, key } = condition;
+        let site = registers.ip();
         let len: usize = instructions.iter().map(Instruction::len).sum();
         let displaced = memory.bytes(site, len).ok()?;
         let mut jump = Assembler { base: site, code: Vec::new() };
@@ -190,7 +202,7 @@ impl Detour {
             moved: Vec::new(),
             plain: Vec::new(),
         };
-        if let Some(key) = key.filter(|key| *key < 16 && *key != 1) {
+        if let Some(key) = key.filter(|key| *key < 16 && *key != RCX) {
             // rcx = key - value, without touching the flags; jump if it is zero.
             asm.relative(&[0x48, 0x89, 0x0d], slot(RCX_SLOT));
             detour.without_rcx.start = asm.code.len();
@@ -211,19 +223,25 @@ impl Detour {
         asm.relative(&[0x48, 0x89, 0x05], slot(FLAGS_SLOT));
         detour.without_flags = asm.code.len();
         let mut unequal = Vec::new();
-        for number in 0..16 {
-            asm.load_rax(registers.general(number));
-            match number as u8 {
-                0 => asm.relative(&[0x48, 0x3b, 0x05], slot(RAX_SLOT)),
-                n => asm.emit(&[0x48 | n >> 3, 0x39, 0xc0 | n & 7]),
-            }
-            unequal.push(asm.jump_unequal());
-        }
         let mut constants = Vec::new();
         for (address, value) in words.iter().take(MOST_WORDS) {
             asm.load_rax(*address);
-            asm.emit(&[0x48, 0x8b, 0x00]);
-            asm.relative(&[0x48, 0x3b, 0x05], slot(WORDS + constants.len() as u64));
+            asm.emit(&[0x48, 0x8b, 0x00]); // mov rax, [rax]
+            asm.relative(COMPARE_RAX, slot(CONSTANTS + constants.len() as u64));
+            unequal.push(asm.jump_unequal());
+            constants.extend(value.to_le_bytes());
+        }
+        for number in 0..16 {
+            asm.load_rax(registers.general(number));
+            match number as u8 {
+                0 => asm.relative(COMPARE_RAX, slot(RAX_SLOT)),
+                n => asm.emit(&[0x48 | n >> 3, 0x39, 0xc0 | n & 7]), // cmp rN, rax
+            }
+            unequal.push(asm.jump_unequal());
+        }
+        for (number, value) in (0_u8..).zip(vectors.low) {
+            asm.emit(&[0x66, 0x48 | number >> 3 << 2, 0x0f, 0x7e, 0xc0 | (number & 7) << 3]); // movq rax, xmmN
+            asm.relative(COMPARE_RAX, slot(CONSTANTS + constants.len() as u64));
             unequal.push(asm.jump_unequal());
             constants.extend(value.to_le_bytes());
         }
@@ -259,7 +277,7 @@ impl Detour {
 
     /// Where the constants belong.
     pub(super) fn constants(&self) -> u64 {
-        data(self.base) + WORDS
+        data(self.base) + CONSTANTS
     }
 
     /// Whether the trap has been hit, if the instruction pointer is here after a SIGTRAP.
@@ -268,8 +286,14 @@ impl Detour {
     }
 
     /// The registers that the program would have without the detour.
-    pub(super) fn registers(&self, memory: &Memory, mut registers: Registers) -> Result<Registers, crate::Error> {
-        let Some(at) = registers.ip().checked_sub(self.base).map(|at| at as usize) else { return Ok(registers) };
+    pub(super) fn registers(
+        &self,
+        memory: &Memory,
+        mut registers: Registers,
+    ) -> Result<Registers, crate::Error> {
+        let Some(at) = registers.ip().checked_sub(self.base).map(|at| at as usize) else {
+            return Ok(registers);
+        };
         if at >= self.code.len() {
             return Ok(registers);
         }
@@ -306,15 +330,15 @@ mod tests {
     #[test]
     fn what_depends_on_its_place_stays() {
         for (code, moves) in [
-            (&[0x48, 0xff, 0xc0][..], true),              // inc rax
-            (&[0xeb, 0xfb], true),                        // jmp
-            (&[0x0f, 0x84, 0, 1, 0, 0], true),            // je
-            (&[0x8b, 0x05, 0x10, 0, 0, 0], true),         // mov eax, [rip+16]
-            (&[0xe8, 0, 0, 0, 0], false),                 // call
-            (&[0xf3, 0x48, 0xa5], false),                 // rep movsq
-            (&[0xe2, 0xfe], false),                       // loop
-            (&[0x0f, 0x05], false),                       // syscall
-            (&[0xcc], false),                             // int3
+            (&[0x48, 0xff, 0xc0][..], true),      // inc rax
+            (&[0xeb, 0xfb], true),                // jmp
+            (&[0x0f, 0x84, 0, 1, 0, 0], true),    // je
+            (&[0x8b, 0x05, 0x10, 0, 0, 0], true), // mov eax, [rip+16]
+            (&[0xe8, 0, 0, 0, 0], false),         // call
+            (&[0xf3, 0x48, 0xa5], false),         // rep movsq
+            (&[0xe2, 0xfe], false),               // loop
+            (&[0x0f, 0x05], false),               // syscall
+            (&[0xcc], false),                     // int3
         ] {
             assert_eq!(movable(&decode(code)[0]), moves, "{code:x?}");
         }

@@ -24,7 +24,7 @@ mod status;
 mod task;
 
 pub use area::Area;
-pub use breakpoint::{Breakpoint, Condition, Placement};
+pub use breakpoint::{Breakpoint, Condition, Placement, end_of_string};
 pub use counter::{CounterRead, counter, counter_read};
 pub use fork::Streams;
 pub use heartbeat::Heartbeat;
@@ -39,7 +39,7 @@ pub use registers::Registers;
 pub use remote::remote;
 pub use settle::{Settled, settle};
 pub use status::{Disposition, State, being_killed, comm, cpu_time, disposition, state};
-pub use task::{Death, Resume, Running, Stop, Stopped, Wait, Waited, wait_any};
+pub use task::{Death, Resume, Running, Stop, Stopped, Vectors, Wait, Waited, wait_any};
 
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;

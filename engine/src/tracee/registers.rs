@@ -27,7 +27,8 @@ mod index {
     pub(super) const SEGMENT_BASES: usize = 21;
 
     /// The general registers, by the numbers that instructions have for them (Intel SDM, volume 2, 3.1.1.3).
-    pub(super) const GENERAL: [usize; 16] = [RAX, RCX, RDX, 5, RSP, RBP, RSI, RDI, R8, R9, R10, R11, 3, 2, 1, 0];
+    pub(super) const GENERAL: [usize; 16] =
+        [RAX, RCX, RDX, 5, RSP, RBP, RSI, RDI, R8, R9, R10, R11, 3, 2, 1, 0];
 
     /// The registers that carry a system call's arguments.
     pub(super) const ARGS: [usize; 6] = [RDI, RSI, RDX, R10, R8, R9];

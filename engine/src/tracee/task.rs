@@ -5,6 +5,7 @@ use std::ops::Range;
 use libc::{c_int, c_long, pid_t};
 use nix::sys::ptrace;
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::tracee::Registers;
@@ -19,6 +20,15 @@ pub struct Stopped {
 #[derive(Debug)]
 pub struct Running {
     tid: Pid,
+}
+
+/// What floating-point and vector registers hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vectors {
+    /// The low halves of xmm0 to xmm15.
+    pub low: [u64; 16],
+    /// A digest of all.
+    pub digest: u32,
 }
 
 /// Why a task stopped.
@@ -167,20 +177,26 @@ impl Stopped {
         }
     }
 
-    /// A digest of the floating-point and vector registers, up to those of AVX, without what tells of the last
-    /// instruction that used them.
+    /// What the floating-point and vector registers hold, up to those of AVX, without what tells of the last instruction
+    /// that used them.
     ///
     /// # Errors
     /// If the task has been killed, or the processor has no such state.
-    pub fn vector_digest(&self) -> Result<u32, Error> {
+    pub fn vectors(&self) -> Result<Vectors, Error> {
         /// Control and status, MXCSR, x87 and SSE registers, upper halves of AVX's (Intel SDM, volume 1, 13.4).
         const PARTS: [Range<usize>; 4] = [0..5, 24..28, 32..416, 576..832];
+        /// Where xmm0 is in the legacy area; the others follow.
+        const XMM: usize = 160;
         let state = self.vector_state()?;
         let mut hash = crc32fast::Hasher::new();
         for part in PARTS {
             hash.update(state.get(part).unwrap_or_default());
         }
-        Ok(hash.finalize())
+        let low = |number| {
+            let at = XMM + 16 * number;
+            state.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes)
+        };
+        Ok(Vectors { low: std::array::from_fn(low), digest: hash.finalize() })
     }
 
     /// Have it stop, with SIGTRAP, when it comes to the instruction at `address` (hardware breakpoint); none: no longer.

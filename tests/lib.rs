@@ -6,12 +6,14 @@
 //! | [`report`] | the JSON lines of a run |
 //! | [`project`] | cargo projects written for one test |
 //! | [`session`] | the processes that a run started, and those it left behind |
+//! | [`terminal`] | a terminal for a command |
 //! | [`bell`] | tells when a recorded program has come to some point |
 
 pub mod bell;
 pub mod project;
 pub mod report;
 pub mod session;
+pub mod terminal;
 pub mod tool;
 
 use std::path::{Path, PathBuf};

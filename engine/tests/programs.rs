@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use rrtest_engine::Error;
 use rrtest_engine::ending::Ending;
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{self, Recording};
+use rrtest_engine::record::{self, Recording, Stdin};
 use rrtest_engine::replay::{self, Replayed};
 use rrtest_engine::schedule::{StrategyName, portfolio};
+use rrtest_engine::task::TaskId;
 use rrtest_engine::trace::Source;
 use rrtest_engine::trace::event::{Event, Stream};
 
@@ -59,6 +60,8 @@ fn record_for(
         core: core(),
         pretend_cores: 2,
         timeout,
+        stdin: Stdin::Null,
+        listener: None,
         watchdog_main: false,
         stop: &AtomicBool::new(false),
     };
@@ -229,4 +232,64 @@ fn what_pins_cost() {
             }
         }
     }
+}
+
+#[test]
+fn select_waits_for_sets_of_descriptors() {
+    check("selects", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn several_messages_at_once() {
+    check("messages", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn timers_and_waited_for_signals() {
+    check("timers", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn attributes_handles_and_mounts_of_files() {
+    check("files", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn terminals_interfaces_and_other_devices() {
+    check("ioctls", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn message_queues_and_semaphores() {
+    check("queues", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn options_and_commands() {
+    check("controls", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn splicing_and_other_processes() {
+    check("pipes", &[], &Ending::Exited(0));
+    check("pipes", &["output"], &Ending::Exited(0));
+}
+
+#[test]
+fn a_thread_splices_pipes_between_others() {
+    check("spliced", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn a_call_that_cannot_be_recorded_is_named() {
+    let (what, task, name) = ("restart_syscall".into(), TaskId(0), "unsupported".into());
+    let directory = tempfile::tempdir().expect("a directory");
+    let Some(path) = compile("unsupported", directory.path()) else { return };
+    let recording = record(&path, &[], directory.path(), StrategyName::Fair, 0);
+    assert_eq!(recording.ending, Ending::Unsupported { what, task, name });
+}
+
+#[test]
+fn threads_wait_in_the_kernel_for_what_is_written_to_them() {
+    check("inside", &[], &Ending::Exited(0));
 }

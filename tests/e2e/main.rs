@@ -4,6 +4,7 @@
 
 mod bad_traces;
 mod discovery;
+mod exec;
 mod exit_codes;
 mod json;
 mod limits;
@@ -12,6 +13,7 @@ mod replay;
 mod seeds;
 mod slow;
 mod steady;
+mod together;
 mod unsupported;
 
 use std::path::Path;
@@ -66,6 +68,8 @@ fn main() -> ExitCode {
     tests.topic("unsupported", unsupported::TESTS);
     tests.topic("seeds", seeds::TESTS);
     tests.topic("json", json::TESTS);
+    tests.topic("exec", exec::TESTS);
+    tests.topic("together", together::TESTS);
     if std::env::var_os("RRTEST_SLOW").is_some_and(|value| value == "1") {
         slow::add(&mut tests);
     }

@@ -12,10 +12,10 @@ use super::recorder::{Flow, Next, Recorder};
 use super::tasks::{Call, Hold, Waited};
 use super::time;
 use crate::schedule::Why;
-use crate::syscalls::{Block, Description, Out, describe};
+use crate::syscalls::{Answer, Block, Description, Out, describe};
 use crate::task::TaskId;
 use crate::trace::event::Registers;
-use crate::tracee::{Area, Resume, State, Stop, Stopped, Wait, Waited as Polled, state};
+use crate::tracee::{Area, Memory, Resume, State, Stop, Stopped, Wait, Waited as Polled, state};
 
 /// What a call waits for.
 pub(super) struct Watch {
@@ -69,6 +69,7 @@ impl Recorder<'_> {
             Block::Never | Block::Inside | Block::Children => return Ok(None),
             Block::Readable(fd) => (args[fd], libc::POLLIN, libc::SO_RCVTIMEO),
             Block::Writable(fd) => (args[fd], libc::POLLOUT, libc::SO_SNDTIMEO),
+            Block::Either(fd) => (args[fd], libc::POLLIN | libc::POLLOUT, libc::SO_SNDTIMEO),
             Block::Epoll => {
                 let timeout = args[3] as i32;
                 if timeout == 0 {
@@ -79,6 +80,12 @@ impl Recorder<'_> {
                     ..one(args[0], libc::POLLIN, None)
                 }));
             }
+            Block::EpollPwait2 => {
+                let Some(timeout) = self.limit(id, args[3], 1) else { return Ok(None) };
+                return Ok(Some(Watch { timeout, ..one(args[0], libc::POLLIN, None) }));
+            }
+            Block::Select => return Ok(self.select_watch(id, &args, self.limit(id, args[4], 1000))),
+            Block::Pselect => return Ok(self.select_watch(id, &args, self.limit(id, args[4], 1))),
             Block::Poll | Block::Ppoll => return self.poll_watch(id, description, &args),
         };
         let tid = self.task(id).tid;
@@ -106,6 +113,40 @@ impl Recorder<'_> {
         Ok(Some(Watch { fds, count: args[1], timeout, socket_limit: None }))
     }
 
+    /// The time limit at an address: seconds, and parts of a second in units of so many nanoseconds. The inner is none
+    /// without a limit; the outer if the call does not wait, or is wrong, which the kernel will say.
+    fn limit(&self, id: TaskId, address: u64, unit: i64) -> Option<Option<[u8; 16]>> {
+        if address == 0 {
+            return Some(None);
+        }
+        let at = time::timespec_at(&self.space(id).memory, address).ok()?;
+        let parts = at.tv_nsec.checked_mul(unit).filter(|parts| *parts >= 0)?;
+        let second = time::SECOND.cast_signed();
+        let limit = timespec { tv_sec: at.tv_sec.checked_add(parts / second)?, tv_nsec: parts % second };
+        (limit.tv_sec >= 0 && (limit.tv_sec, limit.tv_nsec) != (0, 0)).then(|| Some(time::bytes(&limit)))
+    }
+
+    /// What select(2) waits for.
+    fn select_watch(&self, id: TaskId, args: &[u64; 6], limit: Option<Option<[u8; 16]>>) -> Option<Watch> {
+        let timeout = limit?;
+        // As poll(2) reports it: that a peer has hung up, it reports always.
+        let sets = [(args[1], libc::POLLIN), (args[2], libc::POLLOUT), (args[3], libc::POLLPRI)];
+        // The kernel looks at no more than there are.
+        let count = usize::try_from(args[0] as i32).ok()?.min(scratch::MOST as usize);
+        let sets = sets.map(|(set, events)| {
+            let bytes =
+                if set == 0 { Vec::new() } else { self.space(id).memory.available(set, count.div_ceil(8)) };
+            (bytes, events)
+        });
+        let events = |fd: usize| {
+            let has = |set: &[u8]| set.get(fd / 8).is_some_and(|byte| byte >> (fd % 8) & 1 != 0);
+            sets.iter().filter(|(set, _)| has(set)).fold(0, |all, (_, events)| all | events)
+        };
+        let watched = (0..count).filter(|&fd| events(fd) != 0);
+        let fds: Vec<u8> = watched.flat_map(|fd| pollfd(fd as u64, events(fd))).collect();
+        Some(Watch { count: fds.len() as u64 / 8, fds, timeout, socket_limit: None })
+    }
+
     /// Wait for what a call needs: a look first, then in the kernel.
     pub(super) fn wait_for_descriptors(
         &mut self,
@@ -124,7 +165,8 @@ impl Recorder<'_> {
         registers.set_args([base + scratch::FDS, watch.count, base + scratch::ZERO, 0, 8, 0]);
         stopped.set_registers(&registers)?;
         let (stopped, ready) = self.run_to_exit(id, stopped)?;
-        if ready != 0 {
+        // A signal that is pending ends the look as well: that says nothing of the descriptors.
+        if ready != 0 && !interrupted(ready) {
             self.task(id).hold = Hold::Again(stopped, Call { wait: Waited::Ready, ..call });
             return Ok(Next::Continue);
         }
@@ -221,7 +263,7 @@ impl Recorder<'_> {
             }
             _ => false,
         };
-        may && !self.alone() && redirections(id, description, &call.args()).is_some()
+        may && !self.alone() && redirections(&self.space(id).memory, id, description, &call.args()).is_some()
     }
 
     /// From the entry of a call that may stay in the kernel to its exit, or to where it sleeps.
@@ -232,11 +274,15 @@ impl Recorder<'_> {
         call: &Call,
         description: &Description,
     ) -> Flow<Option<(Stopped, i64)>> {
-        let redirected = redirections(id, description, &call.args()).unwrap_or_default();
+        let redirected =
+            redirections(&self.space(id).memory, id, description, &call.args()).unwrap_or_default();
         if !redirected.is_empty() {
             let (mut registers, mut args) = (call.registers, call.args());
-            for redirection in &redirected {
-                args[redirection.argument] = redirection.scratch;
+            let memory = &self.space(id).memory;
+            for Redirection { argument, scratch, len } in &redirected {
+                // Some calls read first what they overwrite: an offset in a file.
+                memory.write(*scratch, &memory.available(args[*argument], *len as usize))?;
+                args[*argument] = *scratch;
             }
             registers.set_args(args);
             stopped.set_registers(&registers)?;
@@ -288,14 +334,16 @@ impl Recorder<'_> {
     ) -> Flow<i64> {
         let mut registers = stopped.registers()?;
         let mut result = registers.result();
-        let redirected = redirections(id, description, &call.args()).unwrap_or_default();
+        let redirected =
+            redirections(&self.space(id).memory, id, description, &call.args()).unwrap_or_default();
         if redirected.is_empty() {
             return Ok(result);
         }
         let memory = &self.space(id).memory;
         for Redirection { argument, scratch, len } in redirected {
             let bytes = memory.bytes(scratch, len as usize)?;
-            if result >= 0 && memory.write(call.args()[argument], &bytes).is_err() {
+            let wanted = result >= 0 || description.outs.iter().any(|out| matches!(out, Out::Always(..)));
+            if wanted && memory.write(call.args()[argument], &bytes).is_err() {
                 result = -i64::from(libc::EFAULT);
             }
         }
@@ -362,12 +410,30 @@ impl Recorder<'_> {
         match description.block {
             Block::Poll => args[2] = 0,
             Block::Epoll => args[3] = 0,
-            Block::Ppoll => {
+            // The time that is left is told to the program as well.
+            Block::Select | Block::Pselect if call.wait == Waited::TimedOut => {
+                self.space(id).memory.write(args[4], &[0; 16])?;
+            }
+            Block::Ppoll | Block::Select | Block::Pselect | Block::EpollPwait2 => {
                 let Some(base) = Area::scratch(id.0) else { return Ok(None) };
                 self.space(id).memory.write(base + scratch::ZERO, &[0; 16])?;
-                args[2] = base + scratch::ZERO;
+                let limit = match description.block {
+                    Block::Ppoll => 2,
+                    Block::EpollPwait2 => 3,
+                    _ => 4,
+                };
+                args[limit] = base + scratch::ZERO;
             }
-            Block::Never | Block::Inside | Block::Children | Block::Readable(_) | Block::Writable(_) => {
+            // Those that are there: for more than one it would wait once more.
+            Block::Readable(_) if call.number() == libc::SYS_recvmmsg as u64 => {
+                args[3] |= libc::MSG_WAITFORONE as u64;
+            }
+            Block::Never
+            | Block::Inside
+            | Block::Children
+            | Block::Readable(_)
+            | Block::Writable(_)
+            | Block::Either(_) => {
                 return Ok(None);
             }
         }
@@ -385,13 +451,23 @@ struct Redirection {
 }
 
 /// Where a call's outputs go while others run; none if there is no room for them, or they are not simple enough.
-fn redirections(id: TaskId, description: &Description, args: &[u64; 6]) -> Option<Vec<Redirection>> {
+fn redirections(
+    memory: &Memory,
+    id: TaskId,
+    description: &Description,
+    args: &[u64; 6],
+) -> Option<Vec<Redirection>> {
     let mut at = scratch::FDS;
     let mut redirected = Vec::new();
     for out in description.outs {
         let (argument, len) = match *out {
-            Out::Fixed(argument, len) => (argument, len),
+            Out::Fixed(argument, len) | Out::Always(argument, len) => (argument, len),
+            Out::Typed(argument) => (argument, args[argument + 1].saturating_add(8)),
             Out::Returned(argument) => (argument, args[argument + 1]),
+            Out::Commands(commands) => match commands.answer(memory, args) {
+                Some(Answer::Writes([]) | Answer::Ignored | Answer::Refused(_)) => continue,
+                _ => return None,
+            },
             _ => return None,
         };
         if args[argument] != 0 && len != 0 {
@@ -408,13 +484,20 @@ pub(super) fn interrupted(result: i64) -> bool {
     (-516..=-512).contains(&result)
 }
 
-/// Whether a call says itself that it must not wait (`MSG_DONTWAIT`, `RWF_NOWAIT`).
+/// Whether a call says itself that it must not wait.
 fn dont_wait(call: &Call) -> bool {
+    /// Calls, their arguments with flags, and the flag that says so.
+    const FLAGS: &[(i64, usize, u32)] = &[
+        (libc::SYS_recvfrom, 3, libc::MSG_DONTWAIT as u32),
+        (libc::SYS_sendto, 3, libc::MSG_DONTWAIT as u32),
+        (libc::SYS_recvmsg, 2, libc::MSG_DONTWAIT as u32),
+        (libc::SYS_sendmsg, 2, libc::MSG_DONTWAIT as u32),
+        (libc::SYS_recvmmsg, 3, libc::MSG_DONTWAIT as u32),
+        (libc::SYS_sendmmsg, 3, libc::MSG_DONTWAIT as u32),
+        (libc::SYS_preadv2, 5, libc::RWF_NOWAIT as u32),
+        (libc::SYS_pwritev2, 5, libc::RWF_NOWAIT as u32),
+        (libc::SYS_vmsplice, 3, libc::SPLICE_F_NONBLOCK),
+    ];
     let args = call.args();
-    let flags = match call.number() as i64 {
-        libc::SYS_recvfrom | libc::SYS_sendto => args[3],
-        libc::SYS_recvmsg | libc::SYS_sendmsg => args[2],
-        _ => return false,
-    };
-    flags as i32 & libc::MSG_DONTWAIT != 0
+    FLAGS.iter().any(|(number, at, flag)| *number as u64 == call.number() && args[*at] as u32 & flag != 0)
 }

@@ -16,9 +16,10 @@ impl Recorder<'_> {
     pub(super) fn call(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
         let number = call.number();
         let Some(description) = describe(number) else {
-            return self.unsupported(id, syscalls::name(number));
+            return self.skip(id, stopped, &call, -i64::from(libc::ENOSYS), Vec::new());
         };
-        match description.class {
+        match description.class_for(&self.space(id).memory, &call.args()) {
+            Class::Unsupported => self.unsupported(id, description.name()),
             Class::Refused(errno) => self.skip(id, stopped, &call, -i64::from(errno), Vec::new()),
             Class::Emulated(emulation) => self.emulate(id, stopped, call, emulation),
             Class::Performed(performance) => self.perform(id, stopped, &call, description, performance),
@@ -31,11 +32,21 @@ impl Recorder<'_> {
         if let Some(stream) = self.output_stream(id, &call)
             && let Some(bytes) = syscalls::gathered(&self.space(id).memory, call.number(), &call.args())
         {
-            let result = bytes.len() as i64;
-            self.output.push((stream, bytes));
-            return self.skip_with(id, stopped, &call, result, Vec::new(), Effect::Output(stream));
+            return match self.put_out(stream, bytes) {
+                Ok(written) => {
+                    self.skip_with(id, stopped, &call, written, Vec::new(), Effect::Output(stream))
+                }
+                Err(errno) => {
+                    if errno == libc::EPIPE {
+                        self.send(id, libc::SIGPIPE)?;
+                    }
+                    self.skip(id, stopped, &call, -i64::from(errno), Vec::new())
+                }
+            };
         }
-        if call.number() == libc::SYS_sendfile as u64 && self.stream(id, call.args()[0]).is_some() {
+        if let Some(fd) = filled(&call)
+            && self.stream(id, fd).is_some()
+        {
             // As for descriptors it does not know how to write to: the program reads and writes instead.
             return self.skip(id, stopped, &call, -i64::from(libc::EINVAL), Vec::new());
         }
@@ -43,7 +54,10 @@ impl Recorder<'_> {
             return self.wait_for_descriptors(id, stopped, call, &wait);
         }
         if call.wait == Waited::TimedOut
-            && matches!(description.block, syscalls::Block::Readable(_) | syscalls::Block::Writable(_))
+            && matches!(
+                description.block,
+                syscalls::Block::Readable(_) | syscalls::Block::Writable(_) | syscalls::Block::Either(_)
+            )
         {
             return self.skip(id, stopped, &call, -i64::from(libc::EAGAIN), Vec::new());
         }
@@ -59,16 +73,23 @@ impl Recorder<'_> {
         }
         let before = outputs::before(&self.space(id).memory, description, &call.args());
         let (stopped, result) = self.in_kernel(id, stopped, &call, description)?;
-        let timed = matches!(
-            description.block,
-            syscalls::Block::Poll | syscalls::Block::Ppoll | syscalls::Block::Epoll
-        );
-        if timed && result == 0 && call.wait == Waited::Ready {
+        if description.block.timed() && result == 0 && call.wait == Waited::Ready {
             // Another task was faster: nothing is ready any more, yet the time is not over.
+            before.restore(&self.space(id).memory)?;
             return self.once_more(id, stopped, call);
         }
         let writes = self.outputs(id, description, &call, &before, result)?;
         self.conclude(id, stopped, &call, position, result, writes)
+    }
+
+    /// Pass on what the program writes; how much that is, or the errno of whoever should have got it.
+    fn put_out(&mut self, stream: Stream, bytes: Vec<u8>) -> Result<i64, i32> {
+        if let Some(listen) = self.options.listener {
+            listen(stream, &bytes).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
+        }
+        let written = bytes.len() as i64;
+        self.output.push((stream, bytes));
+        Ok(written)
     }
 
     pub(super) fn outputs(
@@ -97,7 +118,11 @@ impl Recorder<'_> {
         writes: Vec<Write>,
     ) -> Flow<Next> {
         self.note(id, call, result);
-        self.finish(id, stopped, call, position, result, writes, Effect::None)
+        let next = self.finish(id, stopped, call, position, result, writes, Effect::None)?;
+        if result == 0 && kills(call) {
+            self.look_for_killed()?;
+        }
+        Ok(next)
     }
 
     /// Have the kernel make a call, and wait for its end. A call whose descriptors have been waited for must not wait
@@ -252,12 +277,27 @@ impl Recorder<'_> {
             }
         }
     }
+}
 
-    /// A living task's id: `/proc` has nothing to tell of the files and memory of a first task that has ended before the
-    /// others.
-    pub(super) fn living(&self) -> nix::unistd::Pid {
-        let living = self.tasks.iter().find(|t| !matches!(t.hold, Hold::Gone));
-        living.unwrap_or(&self.tasks[0]).tid
+/// Whether a call sends SIGKILL.
+fn kills(call: &Call) -> bool {
+    let args = call.args();
+    let signal = match call.number() as i64 {
+        libc::SYS_kill | libc::SYS_tkill | libc::SYS_rt_sigqueueinfo | libc::SYS_pidfd_send_signal => args[1],
+        libc::SYS_tgkill | libc::SYS_rt_tgsigqueueinfo => args[2],
+        _ => return false,
+    };
+    signal as i32 == libc::SIGKILL
+}
+
+/// The descriptor that a call fills from another.
+fn filled(call: &Call) -> Option<u64> {
+    let args = call.args();
+    match call.number() as i64 {
+        libc::SYS_sendfile | libc::SYS_vmsplice => Some(args[0]),
+        libc::SYS_tee => Some(args[1]),
+        libc::SYS_splice | libc::SYS_copy_file_range => Some(args[2]),
+        _ => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The end of a program that runs for too long.
 
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rrtest_preload::layout::SYS_TICK;
 
@@ -12,7 +12,7 @@ use crate::ending::Ending;
 use crate::error::Error;
 use crate::task::TaskId;
 use crate::trace::event::Event;
-use crate::tracee::{Registers, Running, Stop, Stopped, Wait};
+use crate::tracee::{Registers, Running, Stop, Stopped, Wait, cpu_time};
 
 impl Recorder<'_> {
     /// Stop if told to; else, whether the time is over.
@@ -20,7 +20,7 @@ impl Recorder<'_> {
         if self.options.stop.load(Ordering::Relaxed) {
             Err(Error::Stopped)
         } else {
-            Ok(Instant::now() >= self.end)
+            Ok(self.end.is_some_and(|end| Instant::now() >= end))
         }
     }
 
@@ -70,18 +70,27 @@ impl Recorder<'_> {
         }
     }
 
-    /// Wait for a task's next stop until then, or stop it.
+    /// Wait for a task's next stop, or stop it when it has had the processor for so long.
     pub(super) fn wait_or_interrupt(
         &mut self,
         id: TaskId,
         running: Running,
-        until: Instant,
+        time: Duration,
     ) -> Flow<(Stopped, Stop)> {
-        self.heartbeat.next(until.saturating_duration_since(Instant::now()));
-        match self.wait_until(id, running, until)? {
-            Ok(stop) => Ok(stop),
-            Err(running) => self.interrupt(id, running),
+        /// A task that does not get the processor is not waited for.
+        const LONGEST: Duration = Duration::from_secs(1);
+        let (pid, since) = (self.task(id).pid, Instant::now());
+        let start = cpu_time(pid)?;
+        let (mut running, mut used) = (running, Duration::ZERO);
+        while used < time && since.elapsed() < LONGEST {
+            self.heartbeat.next(time - used);
+            running = match self.wait_until(id, running, Some(Instant::now()))? {
+                Ok(stop) => return Ok(stop),
+                Err(running) => running,
+            };
+            used = cpu_time(pid)?.saturating_sub(start);
         }
+        self.interrupt(id, running)
     }
 
     pub(super) fn hung<T>(&mut self, running: Option<TaskId>) -> Flow<T> {

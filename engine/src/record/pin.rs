@@ -85,7 +85,7 @@ impl Recorder<'_> {
         let (mut left, mut since) = (before, None);
         loop {
             // Up to the next heartbeat.
-            running = match self.wait_until(id, running, Instant::now())? {
+            running = match self.wait_until(id, running, Some(Instant::now()))? {
                 Ok((stopped, stop)) => return Ok(Watched::Stopped(stopped, stop)),
                 Err(running) => running,
             };
@@ -132,7 +132,7 @@ impl Recorder<'_> {
         let left = self.clock.left();
         if stop == Stop::Event && self.clock.cut(1) {
             let running = stopped.resume(Resume::Freely, 0)?;
-            (stopped, stop) = self.wait_or_interrupt(id, running, Instant::now() + GRACE)?;
+            (stopped, stop) = self.wait_or_interrupt(id, running, GRACE)?;
             if stop == Stop::Seccomp {
                 self.log.push(Event::Cut(before - left + 1));
             } else {
@@ -240,7 +240,7 @@ impl Recorder<'_> {
     fn go_to(&mut self, id: TaskId, stopped: Stopped, address: u64) -> Flow<(Stopped, Stop)> {
         stopped.break_at(Some(address))?;
         let running = stopped.resume(Resume::Freely, 0)?;
-        let (stopped, stop) = self.wait_or_interrupt(id, running, Instant::now() + TRIAL)?;
+        let (stopped, stop) = self.wait_or_interrupt(id, running, TRIAL)?;
         stopped.break_at(None)?;
         Ok((stopped, stop))
     }
@@ -270,13 +270,13 @@ impl Recorder<'_> {
         let words = self.words(id, addresses)?;
         let condition = Condition { registers: *registers, vectors: stopped.vectors()?, words, key: None };
         let (mut stopped, breakpoint) = Breakpoint::arm(stopped, &space.memory, &condition)?;
-        let until = Instant::now() + TRIAL;
+        let until = TRIAL;
         // It stands there already.
         let mut passes = 0;
         loop {
             let running = stopped.resume(Resume::Freely, 0)?;
             let stop;
-            (stopped, stop) = self.wait_or_interrupt(id, running, until)?;
+            (stopped, stop) = self.wait_or_interrupt(id, running, TRIAL)?;
             let hit = breakpoint.hit(stop, &stopped.registers()?);
             if hit {
                 passes += 1;
@@ -284,7 +284,7 @@ impl Recorder<'_> {
                 if same && passes > 1 {
                     return Ok(Trial::Recurred(breakpoint.disarm(stopped, &space.memory)?));
                 }
-                if Instant::now() < until {
+                if since.elapsed() < TRIAL {
                     continue;
                 }
             } else if let Stop::Signal(signal) = stop {

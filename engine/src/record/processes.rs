@@ -96,7 +96,7 @@ impl Recorder<'_> {
     /// execve(2), execveat(2).
     pub(super) fn execute(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let position = self.clock.position(&call.registers);
-        let stopped = match self.into_program(id, stopped)? {
+        let stopped = match self.execute_call(id, stopped)? {
             Ok(stopped) => stopped,
             Err(stopped) => {
                 let result = stopped.registers()?.result();
@@ -138,7 +138,7 @@ impl Recorder<'_> {
     ///
     /// If it succeeds, the other threads of the process die, and the calling one takes over the process's id (ptrace(2),
     /// "execve(2) under ptrace").
-    fn into_program(&mut self, id: TaskId, stopped: Stopped) -> Flow<Result<Stopped, Stopped>> {
+    fn execute_call(&mut self, id: TaskId, stopped: Stopped) -> Flow<Result<Stopped, Stopped>> {
         let pid = self.task(id).pid;
         let mut running = stopped.resume(Resume::ToSyscallExit, 0)?;
         let mut executed = false;

@@ -23,7 +23,9 @@ use crate::schedule::{self, Operation, Point, Strategy, Why};
 use crate::task::TaskId;
 use crate::trace::event::{Event, Stream};
 use crate::trace::log::Log;
-use crate::tracee::{self, Heartbeat, Launched, Leash, Resume, Running, Stop, Stopped, Wait, Waited};
+use crate::tracee::{
+    self, Death, Heartbeat, Launched, Leash, Resume, Running, State, Stop, Stopped, Wait, Waited, state,
+};
 
 /// A recording in the making.
 pub(super) struct Recorder<'a> {
@@ -41,9 +43,10 @@ pub(super) struct Recorder<'a> {
     pub(super) heartbeat: Heartbeat,
     /// Last, so that it is dropped last: it kills what is left of the program.
     pub(super) leash: Leash,
+    /// How long each task may compute without a tick, once that has been looked at.
     pub(super) patience: BTreeMap<TaskId, Duration>,
-    /// The program hangs when it runs past this.
-    pub(super) end: Instant,
+    /// The program hangs when it runs past this; none is never.
+    pub(super) end: Option<Instant>,
     /// Stops of new tasks that were seen before their parents told of them.
     pub(super) newborn: Vec<(Pid, Wait)>,
     /// How many address spaces there have been.
@@ -89,7 +92,8 @@ impl<'a> Recorder<'a> {
         let clock = Clock::new()?;
         let mut at_random = [0; 16];
         random.fill_bytes(&mut at_random);
-        let (Launched { task, memory, leash }, streams) = tracee::launch(program, clock.area(), at_random)?;
+        let (Launched { task, memory, leash }, streams) =
+            tracee::launch(program, options.stdin, clock.area(), at_random)?;
         let registers = task.registers()?;
         let tid = task.tid();
         let mut log = Log::default();
@@ -110,7 +114,7 @@ impl<'a> Recorder<'a> {
             heartbeat: Heartbeat::start()?,
             leash,
             patience: BTreeMap::new(),
-            end: Instant::now() + options.timeout,
+            end: Instant::now().checked_add(options.timeout),
             newborn: Vec::new(),
             spaces: 1,
             current: None,
@@ -327,18 +331,18 @@ impl<'a> Recorder<'a> {
     /// Wait until this task stops, whatever the others that are in the kernel do meanwhile.
     pub(super) fn wait(&mut self, id: TaskId, running: Running) -> Flow<(Stopped, Stop)> {
         let before = self.clock.left();
-        match self.wait_until(id, running, self.end)? {
+        match self.wait_until(id, running, None)? {
             Ok(stop) => Ok(stop),
             Err(running) => self.ran_too_long(id, running, before),
         }
     }
 
-    /// The same up to a moment, roughly, or the end of all time: then it still runs.
+    /// The same up to a moment, roughly, or the time limit: then it still runs.
     pub(super) fn wait_until(
         &mut self,
         id: TaskId,
         running: Running,
-        until: Instant,
+        until: Option<Instant>,
     ) -> Flow<Result<(Stopped, Stop), Running>> {
         let tid = running.tid();
         let mut running = running;
@@ -358,7 +362,13 @@ impl<'a> Recorder<'a> {
             match waited {
                 Waited::Done(Wait::Stopped(stopped, stop)) => return Ok(Ok((stopped, stop))),
                 Waited::Done(Wait::Dead(death)) => return self.died(id, death),
-                Waited::NotYet if self.over()? || Instant::now() >= until => return Ok(Err(running)),
+                // The kernel keeps back the end of a process's first thread until all are gone.
+                Waited::NotYet if state(tid) == State::Dead => {
+                    return self.died(id, Death::Killed(libc::SIGKILL));
+                }
+                Waited::NotYet if self.over()? || until.is_some_and(|until| Instant::now() >= until) => {
+                    return Ok(Err(running));
+                }
                 Waited::NotYet => {}
             }
         }
@@ -381,7 +391,7 @@ impl<'a> Recorder<'a> {
         if watchdog(task) && self.deadlines.only(task) && self.futexes.waiting(task).is_some() {
             return self.deadlock();
         }
-        let wait = at.saturating_sub(time::now()?).min(self.options.timeout.as_nanos() as u64);
+        let wait = at.saturating_sub(time::now()?);
         // Short enough that a request to stop is soon noticed.
         std::thread::sleep(Duration::from_nanos(wait).min(Duration::from_millis(20)));
         if self.over()? { self.hung(None) } else { Ok(()) }

@@ -1,5 +1,7 @@
 //! What each task was doing when a program ended in a way that wants explaining.
 
+use std::collections::BTreeMap;
+
 use super::recorder::Recorder;
 use super::tasks::{Call, Hold, Task};
 use crate::ending::{Frame, TaskState};
@@ -10,27 +12,16 @@ use crate::tracee::maps;
 impl Recorder<'_> {
     /// What each living task is doing, the one that matters most first.
     pub(super) fn states(&self, first: Option<TaskId>) -> Vec<TaskState> {
-        let mappings = maps(self.living()).unwrap_or_default();
-        let mappings: Vec<Mapping> = mappings
-            .into_iter()
-            .filter(|line| line.inode != 0)
-            .map(|line| Mapping {
-                start: line.start,
-                len: line.end - line.start,
-                path: line.path,
-                offset: line.offset,
-            })
-            .collect();
-        let mut symbols = Symbols::new(&mappings);
         let mut living: Vec<&Task> = self.tasks.iter().filter(|t| !matches!(t.hold, Hold::Gone)).collect();
         living.sort_by_key(|t| (Some(t.id) != first, t.id));
+        let mut symbols = BTreeMap::new();
         living
             .into_iter()
             .map(|t| TaskState {
                 task: t.id,
                 name: t.name.clone(),
                 doing: self.doing(t),
-                frames: self.frames(t, &mut symbols),
+                frames: self.frames(t, symbols.entry(t.space.number).or_insert_with(|| symbols_of(t))),
             })
             .collect()
     }
@@ -71,6 +62,21 @@ impl Recorder<'_> {
             Hold::Gone => "has ended".into(),
         }
     }
+}
+
+/// The symbols of what a task's address space has mapped.
+fn symbols_of(task: &Task) -> Symbols {
+    let lines = maps(task.tid).unwrap_or_default();
+    let files = lines.into_iter().filter(|line| line.inode != 0);
+    let mappings: Vec<Mapping> = files
+        .map(|line| Mapping {
+            start: line.start,
+            len: line.end - line.start,
+            path: line.path,
+            offset: line.offset,
+        })
+        .collect();
+    Symbols::new(&mappings)
 }
 
 fn blocking_on(call: &Call) -> String {

@@ -99,17 +99,20 @@ impl Recorder<'_> {
     /// Send again the signals that came where replay could not have found the place. They arrive when the call that the
     /// task stands at is over.
     pub(super) fn send_deferred(&mut self, id: TaskId) -> Flow<()> {
+        let deferred = std::mem::take(&mut self.task(id).deferred);
+        deferred.iter().try_for_each(|info| self.send(id, info.si_signo))
+    }
+
+    /// Send a signal to a task that stands at a call: it arrives when the call is over.
+    pub(super) fn send(&mut self, id: TaskId, signal: i32) -> Flow<()> {
         let (pid, tid) = (self.task(id).pid, self.task(id).tid);
-        for info in std::mem::take(&mut self.task(id).deferred) {
-            // SAFETY: a plain system call; the ids are those of a task that we trace and that is stopped.
-            let sent = unsafe { libc::syscall(libc::SYS_tgkill, pid.as_raw(), tid.as_raw(), info.si_signo) };
-            if sent != 0 {
-                return Err(
-                    crate::tracee::last_os(format!("send signal {} to thread {tid}", info.si_signo)).into()
-                );
-            }
+        // SAFETY: a plain system call; the ids are those of a task that we trace and that is stopped.
+        let sent = unsafe { libc::syscall(libc::SYS_tgkill, pid.as_raw(), tid.as_raw(), signal) };
+        if sent == 0 {
+            Ok(())
+        } else {
+            Err(crate::tracee::last_os(format!("send signal {signal} to thread {tid}")).into())
         }
-        Ok(())
     }
 
     /// rt_sigprocmask(2): its result and what it writes.
@@ -143,9 +146,10 @@ impl Recorder<'_> {
     /// rt_sigreturn(2): back from a handler, to where the signal came.
     pub(super) fn signal_return(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let position = self.clock.position(&call.registers);
-        let (stopped, result) = self.run_to_exit(id, stopped)?;
+        // What the result register is restored to is no result: were it an errno, replay would leave the call out.
+        let (stopped, _) = self.run_to_exit(id, stopped)?;
         let registers = stopped.registers()?;
-        self.finish(id, stopped, call, position, result, Vec::new(), Effect::None)?;
+        self.finish(id, stopped, call, position, 0, Vec::new(), Effect::None)?;
         self.task(id).boundary = (registers.ip(), registers.sp());
         Ok(Next::Continue)
     }

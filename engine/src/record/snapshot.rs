@@ -1,13 +1,14 @@
 //! What memory holds, to see what changes.
 
 use nix::unistd::Pid;
+use rrtest_preload::layout::{AREA, AREA_LEN};
 
 use crate::Error;
 use crate::trace::event::Extent;
 use crate::tracee::{Line, Memory, PAGE, maps, present};
 
 /// Memory is looked at up to so many bytes, the likeliest to change first.
-const MOST_BYTES: u64 = 16 << 20;
+const MOST_BYTES: u64 = 64 << 20;
 
 /// A trace has the digests of so many.
 const MOST_DIGESTED: u64 = 4 << 20;
@@ -15,7 +16,7 @@ const MOST_DIGESTED: u64 = 4 << 20;
 /// Bytes below the stack pointer that a function may use (System V ABI, AMD64 supplement, 3.2.2).
 const RED_ZONE: u64 = 128;
 
-/// The private, writable memory of a process that a task at a certain stack pointer may use, as it is at a moment.
+/// The writable memory of a process that a task at a certain stack pointer may use, as it is at a moment.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Snapshot {
     /// Address and contents: the task's stack, the data of programs and libraries, the rest.
@@ -29,7 +30,8 @@ impl Snapshot {
         let top = sp.saturating_sub(RED_ZONE);
         let own = |line: &Line| (line.start..line.end).contains(&sp);
         let mut lines = maps(tid)?;
-        lines.retain(|line| line.prot & libc::PROT_WRITE != 0 && !line.shared);
+        let ours = AREA as u64..(AREA + AREA_LEN) as u64;
+        lines.retain(|line| line.prot & libc::PROT_WRITE != 0 && !ours.contains(&line.start));
         lines.sort_by_key(|line| (!own(line), line.inode == 0, line.start));
         let mut room = MOST_BYTES;
         let mut parts = Vec::new();

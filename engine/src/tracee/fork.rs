@@ -14,6 +14,17 @@ use crate::Error;
 use crate::tracee::filter::FILTER;
 use crate::tracee::{Area, Running, Stop, Stopped, Wait, last_os, os};
 
+/// Where a child's standard input comes from, and with it the signals of the terminal (Ctrl-C).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stdin {
+    /// `/dev/null`. The child has a process group of its own: the terminal's signals are for us.
+    Null,
+    /// Ours. The child is in our process group, without which reading from a terminal would stop it (SIGTTIN, see
+    /// termios(3)); the terminal's signals reach it as well as us, which we must survive. What we ignore it ignores
+    /// (nohup(1)).
+    Inherit,
+}
+
 /// What the child does once it is traced. Its data are ready before the fork: a forked child of a process with several
 /// threads must not allocate (signal-safety(7)).
 pub(super) enum Then {
@@ -21,6 +32,13 @@ pub(super) enum Then {
     Execute(Arguments, [c_int; 3]),
     /// Stop for good, to be rebuilt from outside.
     Wait,
+}
+
+impl Then {
+    /// Whether it has our standard input: see [`Stdin::Inherit`].
+    fn inherits(&self) -> bool {
+        matches!(self, Self::Execute(_, [libc::STDIN_FILENO, ..]))
+    }
 }
 
 /// The arguments of execve(2), and the directory to start in.
@@ -66,7 +84,7 @@ impl Arguments {
     }
 }
 
-/// The standard streams of a program: nothing to read, and pipes that nothing is ever written into, since the recorder
+/// The standard streams of a program: what it is given to read, and pipes that nothing is ever written into, since the recorder
 /// takes what the program writes before the kernel does. Being objects of their own, they are recognised behind any
 /// descriptor of any process.
 #[derive(Debug)]
@@ -74,13 +92,17 @@ pub struct Streams {
     written: [File; 2],
     /// Their other ends, without which writing would fail.
     _read: [File; 2],
-    null: File,
+    /// What it reads, unless that is ours.
+    null: Option<File>,
 }
 
 impl Streams {
-    pub(super) fn new() -> Result<Self, Error> {
+    pub(super) fn new(stdin: Stdin) -> Result<Self, Error> {
         let (out, err) = (pipe()?, pipe()?);
-        let null = File::open("/dev/null").map_err(os("open /dev/null"))?;
+        let null = match stdin {
+            Stdin::Null => Some(File::open("/dev/null").map_err(os("open /dev/null"))?),
+            Stdin::Inherit => None,
+        };
         Ok(Self { written: [out.1, err.1], _read: [out.0, err.0], null })
     }
 
@@ -91,7 +113,8 @@ impl Streams {
     }
 
     pub(super) fn fds(&self) -> [c_int; 3] {
-        [self.null.as_raw_fd(), self.written[0].as_raw_fd(), self.written[1].as_raw_fd()]
+        let stdin = self.null.as_ref().map_or(libc::STDIN_FILENO, File::as_raw_fd);
+        [stdin, self.written[0].as_raw_fd(), self.written[1].as_raw_fd()]
     }
 }
 
@@ -241,11 +264,13 @@ unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
     // SAFETY: async-signal-safe calls only (prctl, seccomp, personality and the rest are plain system calls), with
     // pointers to live locals or to what `then` owns.
     unsafe {
-        // A group of its own: the terminal's signals are for the recorder. One that came before is forgotten.
-        libc::setpgid(0, 0);
-        for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP, libc::SIGTSTP] {
-            libc::signal(signal, libc::SIG_IGN);
-            libc::signal(signal, libc::SIG_DFL);
+        if !then.inherits() {
+            // A signal that came before is forgotten.
+            libc::setpgid(0, 0);
+            for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP, libc::SIGTSTP] {
+                libc::signal(signal, libc::SIG_IGN);
+                libc::signal(signal, libc::SIG_DFL);
+            }
         }
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         // What the recorder has set for itself must not be inherited through execve(2).

@@ -6,7 +6,7 @@ use crate::Error;
 use crate::program::Program;
 use crate::tracee::fork::{Arguments, Streams, Then, fork_traced};
 use crate::tracee::settle::{Settled, settle};
-use crate::tracee::{Area, Leash, Memory, Resume, Stop, Stopped, Wait};
+use crate::tracee::{Area, Leash, Memory, Resume, Stdin, Stop, Stopped, Wait};
 
 /// A process with a single task.
 #[derive(Debug)]
@@ -24,8 +24,13 @@ pub struct Launched {
 ///
 /// # Errors
 /// [`Error::Start`] if it cannot be executed; [`Error::Forbidden`] if tracing is not allowed.
-pub fn launch(program: &Program, area: &Area, random: [u8; 16]) -> Result<(Launched, Streams), Error> {
-    let streams = Streams::new()?;
+pub fn launch(
+    program: &Program,
+    stdin: Stdin,
+    area: &Area,
+    random: [u8; 16],
+) -> Result<(Launched, Streams), Error> {
+    let streams = Streams::new(stdin)?;
     let task = fork_traced(area, &Then::Execute(Arguments::new(program)?, streams.fds()))?;
     let leash = Leash::new(task.tid());
     let task = executed(task, &program.path)?;

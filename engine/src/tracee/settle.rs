@@ -3,6 +3,7 @@
 use rrtest_preload::layout::{AREA, AREA_LEN};
 
 use crate::Error;
+use crate::tracee::hand_over::{self, hand_over};
 use crate::tracee::remote::call;
 use crate::tracee::{Area, Memory, Stopped};
 
@@ -20,13 +21,14 @@ pub struct Settled {
 /// it in a register). `random` is what the program finds as AT_RANDOM (getauxval(3)).
 ///
 /// # Errors
-/// If the process cannot open the area (it may have changed its user or its root directory), or dies.
+/// If the process can in no way get at the area, or dies.
 pub fn settle(task: Stopped, area: &Area, random: [u8; 16]) -> Result<Settled, Error> {
     let memory = Memory::open(task.tid())?;
     let start = task.registers()?;
     edit_auxv(&memory, start.sp(), random)?;
     // Injection code stands for a moment at the program's first instruction, and the path below its stack.
-    let path = [area.path().as_bytes(), b"\0"].concat();
+    let mut path = [area.path().as_bytes(), b"\0"].concat();
+    path.resize(hand_over::ROOM, 0);
     let text = start.sp() - 512;
     let borrowed = [(start.ip(), Area::INJECTION.to_vec()), (text, path)];
     let mut originals = Vec::new();
@@ -40,6 +42,7 @@ pub fn settle(task: Stopped, area: &Area, random: [u8; 16]) -> Result<Settled, E
     };
     let open = (libc::O_RDWR | libc::O_CLOEXEC) as u64;
     let (task, fd) = call(task, start, libc::SYS_open as u64, [text, open, 0, 0, 0, 0])?;
+    let (task, fd) = if fd < 0 { hand_over(task, &memory, start, text, area.file())? } else { (task, fd) };
     if fd < 0 {
         return Err(failed("open the recorder's memory", fd));
     }

@@ -270,7 +270,7 @@ impl Recorder<'_> {
         let words = self.words(id, addresses)?;
         let condition = Condition { registers: *registers, vectors: stopped.vectors()?, words, key: None };
         let (mut stopped, breakpoint) = Breakpoint::arm(stopped, &space.memory, &condition)?;
-        let until = TRIAL;
+        let since = Instant::now();
         // It stands there already.
         let mut passes = 0;
         loop {

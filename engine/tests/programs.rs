@@ -187,9 +187,9 @@ fn a_thread_that_spins_gets_its_signals() {
 fn a_thread_that_spins_for_ever_hangs() {
     let directory = tempfile::tempdir().expect("a directory");
     let Some(path) = compile("spins", directory.path()) else { return };
-    for seed in 0..4 {
+    for seed in 0..2 {
         let recording = record_for(
-            Duration::from_millis(300),
+            Duration::from_secs(2),
             &path,
             &["forever"],
             directory.path(),
@@ -198,7 +198,8 @@ fn a_thread_that_spins_for_ever_hangs() {
         );
         assert!(matches!(recording.ending, Ending::Hung(_)), "{:?}", recording.ending);
         let events: Vec<Event> = recording.log.events().collect::<Result<_, _>>().expect("events");
-        assert!(matches!(events[..], [.., Event::Pin(_), Event::Ended(_)]), "{:?}", events.last());
+        let last = &events[events.len() - 3..];
+        assert!(matches!(last, [_, Event::Pin(_), Event::Ended(_)]), "{last:?}");
         let (replayed, _) = replay_recording(&recording).unwrap_or_else(|error| panic!("{seed}: {error}"));
         assert_eq!((&replayed.ending, replayed.stats), (&recording.ending, recording.stats));
     }

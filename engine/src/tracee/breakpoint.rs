@@ -80,7 +80,10 @@ impl Breakpoint {
             Ok((task, Self { site, detour: None }))
         };
         let Some(instructions) = displaceable(memory, site, false) else { return hardware(task) };
-        let Some(base) = hole(&maps(task.tid())?, site) else { return hardware(task) };
+        let lines = maps(task.tid())?;
+        // What is written to a shared mapping is seen by others, and may be refused.
+        let private = lines.iter().any(|line| (line.start..line.end).contains(&site) && !line.shared);
+        let Some(base) = hole(&lines, site).filter(|_| private) else { return hardware(task) };
         let made = Detour::new(memory, &instructions, base, condition);
         let Some((detour, constants)) = made else { return hardware(task) };
         let prot = (libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC) as u64;

@@ -3,14 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rrtest_engine::Error;
 use rrtest_engine::ending::Ending;
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{self, Recording, Stdin};
-use rrtest_engine::replay;
+use rrtest_engine::replay::{self, Replayed};
 use rrtest_engine::schedule::{StrategyName, portfolio};
 use rrtest_engine::task::TaskId;
+use rrtest_engine::trace::Source;
+use rrtest_engine::trace::event::{Event, Stream};
 
 const STRATEGIES: [StrategyName; 3] = [StrategyName::Fair, StrategyName::Walk, StrategyName::Pct];
 
@@ -35,6 +38,17 @@ fn compile(name: &str, directory: &Path) -> Option<PathBuf> {
 }
 
 fn record(path: &Path, args: &[&str], directory: &Path, strategy: StrategyName, seed: u64) -> Recording {
+    record_for(Duration::from_secs(20), path, args, directory, strategy, seed)
+}
+
+fn record_for(
+    timeout: Duration,
+    path: &Path,
+    args: &[&str],
+    directory: &Path,
+    strategy: StrategyName,
+    seed: u64,
+) -> Recording {
     let program = Program {
         path: path.to_owned(),
         args: args.iter().map(Into::into).collect(),
@@ -45,7 +59,7 @@ fn record(path: &Path, args: &[&str], directory: &Path, strategy: StrategyName, 
         plan: portfolio::plan(portfolio::seed(seed, 0, &[strategy], 100), &[]),
         core: core(),
         pretend_cores: 2,
-        timeout: Duration::from_secs(20),
+        timeout,
         stdin: Stdin::Null,
         listener: None,
         watchdog_main: false,
@@ -60,36 +74,45 @@ fn core() -> usize {
     (0..nix::sched::CpuSet::count()).find(|core| set.is_set(*core).unwrap_or(false)).expect("a core")
 }
 
+type Output = Vec<(Stream, Vec<u8>)>;
+
+fn replay_recording(recording: &Recording) -> Result<(Replayed, Output), Error> {
+    let mut output = Vec::new();
+    let options = replay::Options {
+        core: core(),
+        stop: &AtomicBool::new(false),
+        patience: Duration::from_secs(60),
+        output: &mut |stream, bytes| output.push((stream, bytes.to_vec())),
+    };
+    let replayed = replay::replay(&recording.log, options)?;
+    Ok((replayed, output))
+}
+
 /// Record and replay the program; each recording must end as said, each replay as its recording.
 fn check(name: &str, args: &[&str], ending: &Ending) {
-    check_ending(name, args, &|end| end == ending);
+    check_seeds(0..4, name, args, ending);
+}
+
+fn check_seeds(seeds: std::ops::Range<u64>, name: &str, args: &[&str], ending: &Ending) {
+    check_ending(seeds, name, args, &|end| end == ending);
 }
 
 /// The same for a program that a signal kills.
 fn check_killed(name: &str, args: &[&str], number: i32) {
-    check_ending(name, args, &|end| matches!(end, Ending::Killed { signal, .. } if *signal == number));
+    check_ending(0..4, name, args, &|end| matches!(end, Ending::Killed { signal, .. } if *signal == number));
 }
 
-fn check_ending(name: &str, args: &[&str], is_right: &dyn Fn(&Ending) -> bool) {
+fn check_ending(seeds: std::ops::Range<u64>, name: &str, args: &[&str], is_right: &dyn Fn(&Ending) -> bool) {
     let directory = tempfile::tempdir().expect("a directory");
     let Some(path) = compile(name, directory.path()) else { return };
     for strategy in STRATEGIES {
-        for seed in 0..4 {
+        for seed in seeds.clone() {
             let recording = record(&path, args, directory.path(), strategy, seed);
             let said: String =
                 recording.output.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes)).collect();
             assert!(is_right(&recording.ending), "{strategy:?} {seed}: {:?} {said}", recording.ending);
-            let mut output = Vec::new();
-            let replayed = replay::replay(
-                &recording.log,
-                replay::Options {
-                    core: core(),
-                    stop: &AtomicBool::new(false),
-                    patience: Duration::from_secs(60),
-                    output: &mut |stream, bytes| output.push((stream, bytes.to_vec())),
-                },
-            )
-            .unwrap_or_else(|error| panic!("{strategy:?} {seed}: {error}\n{said}"));
+            let (replayed, output) = replay_recording(&recording)
+                .unwrap_or_else(|error| panic!("{strategy:?} {seed}: {error}\n{said}"));
             assert_eq!((&replayed.ending, replayed.stats), (&recording.ending, recording.stats));
             assert_eq!(output, recording.output);
         }
@@ -148,6 +171,81 @@ fn a_program_takes_the_place_of_several_threads() {
 #[test]
 fn processes_are_killed() {
     check("forks", &["kills"], &Ending::Exited(0));
+}
+
+/// What tells one moment of a spinning thread from another is different in each.
+const SPINS: [&str; 10] =
+    ["pure", "pause", "tight", "register", "memory", "nested", "calls", "floats", "random", "strings"];
+
+#[test]
+fn a_thread_that_spins_lets_others_run() {
+    for way in SPINS {
+        check_seeds(0..1, "spins", &[way], &Ending::Exited(0));
+    }
+}
+
+#[test]
+fn a_thread_that_spins_gets_its_signals() {
+    for way in ["pure", "register", "calls"] {
+        check_seeds(0..1, "spins", &[way, "by signal"], &Ending::Exited(0));
+    }
+}
+
+/// Whatever a thread does, its recording ends at the time limit, and its replay at the same instruction.
+#[test]
+fn a_thread_that_spins_for_ever_hangs() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let Some(path) = compile("spins", directory.path()) else { return };
+    for seed in 0..2 {
+        let recording = record_for(
+            Duration::from_secs(2),
+            &path,
+            &["forever"],
+            directory.path(),
+            StrategyName::Walk,
+            seed,
+        );
+        assert!(matches!(recording.ending, Ending::Hung(_)), "{:?}", recording.ending);
+        let events: Vec<Event> = recording.log.events().collect::<Result<_, _>>().expect("events");
+        let last = &events[events.len() - 3..];
+        assert!(matches!(last, [_, Event::Pin(_), Event::Ended(_)]), "{last:?}");
+        let (replayed, _) = replay_recording(&recording).unwrap_or_else(|error| panic!("{seed}: {error}"));
+        assert_eq!((&replayed.ending, replayed.stats), (&recording.ending, recording.stats));
+    }
+}
+
+/// Prints what pins cost: for each way to spin, the pins and the time of a recording and of its replay.
+#[test]
+#[ignore = "a measurement, not a test"]
+fn what_pins_cost() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let Some(path) = compile("spins", directory.path()) else { return };
+    let only = std::env::var("WAY").ok();
+    for way in SPINS.into_iter().chain(["computes"]).filter(|way| only.as_deref().is_none_or(|it| it == *way))
+    {
+        for seed in 0..3 {
+            let recording = record(&path, &[way], directory.path(), StrategyName::Fair, seed);
+            let pins = || {
+                recording.log.events().filter_map(|event| match event {
+                    Ok(Event::Pin(pin)) => Some(pin),
+                    _ => None,
+                })
+            };
+            let words: Vec<usize> = pins().map(|pin| pin.words.len()).collect();
+            let start = Instant::now();
+            let replayed = replay_recording(&recording);
+            println!(
+                "{way:10} {seed}: {:?}, pins with {words:?} words, recorded in {:?}, replayed in {:?}: {:?}",
+                recording.ending,
+                recording.wall,
+                start.elapsed(),
+                replayed.map(|it| it.0.ending == recording.ending),
+            );
+            if only.is_some() {
+                pins().for_each(|pin| println!("{pin:x?}"));
+            }
+        }
+    }
 }
 
 #[test]

@@ -16,8 +16,7 @@ const WAYS: &[&[&str]] = &[
     &["--preempt", "sync"],
     &["--no-chaos"],
     &["--preempt", "memory"],
-    // Without the clock, a thread that spins cannot be made to wait for another: no system call, no preemption.
-    &["--preempt", "syscall", "--", "--skip", "spinning_ends"],
+    &["--preempt", "syscall"],
 ];
 
 pub(crate) fn add(tests: &mut Tests) {

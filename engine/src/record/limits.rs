@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use rrtest_preload::layout::SYS_TICK;
 
+use super::pin::Watched;
 use super::recorder::{Flow, Halt, Recorder};
 use super::tasks::Hold;
 use crate::ending::Ending;
 use crate::error::Error;
 use crate::task::TaskId;
 use crate::trace::event::Event;
-use crate::tracee::{Resume, Running, Stop, Stopped, Wait, Waited};
+use crate::tracee::{Registers, Running, Stop, Stopped, Wait, cpu_time};
 
 impl Recorder<'_> {
     /// Stop if told to; else, whether the time is over.
@@ -23,54 +24,45 @@ impl Recorder<'_> {
         }
     }
 
-    /// The time is over and a task has the core; at the last event the countdown was at `before`. `spins` if it has not
-    /// come to a tick for long.
-    pub(super) fn ran_too_long<T>(
-        &mut self,
-        id: TaskId,
-        running: Running,
-        before: u64,
-        spins: bool,
-    ) -> Flow<T> {
-        let watchdog = |task: TaskId| self.options.watchdog_main && task == TaskId(0);
-        if spins && self.tasks.iter().any(|t| t.hold.runnable() && !watchdog(t.id)) {
-            // It may wait, in a loop, for a task that we cannot give the core to.
-            self.clock.put_back(before);
-            return self.unsupported(
-                id,
-                "a loop without ticks (nothing is compiled in there, and no system call), while others wait for the core",
-            );
-        }
-        // Have it come to its next tick or call: replay can find that.
-        let (mut stopped, mut stop) = self.interrupt(id, running)?;
-        let left = self.clock.left();
-        let cut = stop == Stop::Event && !spins && self.clock.cut(1);
-        if cut {
-            let running = stopped.resume(Resume::Freely, 0)?;
-            (stopped, stop) = self.interrupt_later(id, running)?;
-        }
-        let registers = stopped.registers()?;
-        if stop == Stop::Seccomp {
-            if cut {
-                self.log.push(Event::Cut(before - left + 1));
-            }
-            if registers.number() as usize == SYS_TICK {
-                self.log.push(Event::Tick(self.clock.position(&registers)));
-            } else {
-                self.stats.syscalls += 1;
-                self.clock.call(registers.number());
-                self.log.push(Event::Entered(self.clock.position(&registers)));
-            }
-        } else {
-            // It ends, for replay, at the last event.
-            self.clock.put_back(before);
-        }
+    /// The time is over in the middle of a call that a task makes with the core held; at the last event the countdown was
+    /// at `before`. For replay the program ends at that event.
+    pub(super) fn ran_too_long<T>(&mut self, id: TaskId, running: Running, before: u64) -> Flow<T> {
+        let (stopped, _) = self.interrupt(id, running)?;
+        self.clock.put_back(before);
         self.task(id).hold = Hold::Ready(stopped);
         self.hung(Some(id))
     }
 
+    /// The time is over and a task runs user code: the program ends where it can be pinned.
+    pub(super) fn ran_to_the_end<T>(&mut self, id: TaskId, running: Running, before: u64) -> Flow<T> {
+        let stopped = match self.pin(id, running, before)? {
+            Watched::Pinned(stopped) => stopped,
+            Watched::Stopped(stopped, Stop::Seccomp) => {
+                self.note_stop(&stopped.registers()?);
+                stopped
+            }
+            Watched::Stopped(stopped, _) => {
+                self.clock.put_back(before);
+                stopped
+            }
+        };
+        self.task(id).hold = Hold::Ready(stopped);
+        self.hung(Some(id))
+    }
+
+    /// Log that a task has come to a tick or a call.
+    fn note_stop(&mut self, registers: &Registers) {
+        if registers.number() as usize == SYS_TICK {
+            self.log.push(Event::Tick(self.clock.position(registers)));
+        } else {
+            self.stats.syscalls += 1;
+            self.clock.call(registers.number());
+            self.log.push(Event::Entered(self.clock.position(registers)));
+        }
+    }
+
     /// Stop a task wherever it is.
-    fn interrupt(&mut self, id: TaskId, running: Running) -> Flow<(Stopped, Stop)> {
+    pub(super) fn interrupt(&mut self, id: TaskId, running: Running) -> Flow<(Stopped, Stop)> {
         running.interrupt();
         match running.wait_soon()? {
             Wait::Stopped(stopped, stop) => Ok((stopped, stop)),
@@ -78,15 +70,25 @@ impl Recorder<'_> {
         }
     }
 
-    /// Wait for a task's next stop, or stop it after a second.
-    fn interrupt_later(&mut self, id: TaskId, mut running: Running) -> Flow<(Stopped, Stop)> {
-        let since = Instant::now();
-        while since.elapsed() < Duration::from_secs(1) {
-            match running.wait()? {
-                Waited::Done(Wait::Stopped(stopped, stop)) => return Ok((stopped, stop)),
-                Waited::Done(Wait::Dead(death)) => return self.died(id, death),
-                Waited::NotYet => {}
-            }
+    /// Wait for a task's next stop, or stop it when it has had the processor for so long.
+    pub(super) fn wait_or_interrupt(
+        &mut self,
+        id: TaskId,
+        running: Running,
+        time: Duration,
+    ) -> Flow<(Stopped, Stop)> {
+        /// A task that does not get the processor is not waited for.
+        const LONGEST: Duration = Duration::from_secs(1);
+        let (pid, since) = (self.task(id).pid, Instant::now());
+        let start = cpu_time(pid)?;
+        let (mut running, mut used) = (running, Duration::ZERO);
+        while used < time && since.elapsed() < LONGEST {
+            self.heartbeat.next(time - used);
+            running = match self.wait_until(id, running, Some(Instant::now()))? {
+                Ok(stop) => return Ok(stop),
+                Err(running) => running,
+            };
+            used = cpu_time(pid)?.saturating_sub(start);
         }
         self.interrupt(id, running)
     }

@@ -1,6 +1,6 @@
 //! The recorder's loop: pick a task, run it to where another could be picked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use rrtest_preload::layout::{Kind as TickKind, SYS_HELLO, SYS_TICK};
 use super::alarms::Alarms;
 use super::fds::Fds;
 use super::inherit::Holders;
+use super::pin::Watched;
 use super::sharing::Sharing;
 use super::tasks::{Call, Hold, Origin, Space, Task, Waited as CallWait};
 use super::{Options, image, time};
@@ -48,6 +49,8 @@ pub(super) struct Recorder<'a> {
     look: Instant,
     /// Last, so that it is dropped last: it kills what is left of the program.
     pub(super) leash: Leash,
+    /// How long each task may compute without a tick, once that has been looked at.
+    pub(super) patience: BTreeMap<TaskId, Duration>,
     /// The program hangs when it runs past this; none is never.
     pub(super) end: Option<Instant>,
     /// Stops of new tasks that were seen before their parents told of them.
@@ -130,6 +133,7 @@ impl<'a> Recorder<'a> {
             alarms: Alarms::default(),
             look: Instant::now(),
             leash,
+            patience: BTreeMap::new(),
             end: Instant::now().checked_add(options.timeout),
             newborn: Vec::new(),
             spaces: 1,
@@ -292,7 +296,10 @@ impl<'a> Recorder<'a> {
     /// The same, with the signal that it is about to get.
     pub(super) fn go_with(&mut self, id: TaskId, stopped: Stopped, signal: i32) -> Flow<Next> {
         let running = stopped.resume(Resume::Freely, signal)?;
-        let (stopped, stop) = self.wait(id, running)?;
+        let (stopped, stop) = match self.watch(id, running)? {
+            Watched::Stopped(stopped, stop) => (stopped, stop),
+            Watched::Pinned(stopped) => return self.pinned(id, stopped),
+        };
         match stop {
             Stop::Seccomp => self.arrive(id, stopped),
             Stop::Signal(signal) => self.signal(id, stopped, signal),
@@ -364,10 +371,22 @@ impl<'a> Recorder<'a> {
 
     /// Wait until this task stops, whatever the others that are in the kernel do meanwhile.
     pub(super) fn wait(&mut self, id: TaskId, running: Running) -> Flow<(Stopped, Stop)> {
+        let before = self.clock.left();
+        match self.wait_until(id, running, None)? {
+            Ok(stop) => Ok(stop),
+            Err(running) => self.ran_too_long(id, running, before),
+        }
+    }
+
+    /// The same up to a moment, roughly, or the time limit: then it still runs.
+    pub(super) fn wait_until(
+        &mut self,
+        id: TaskId,
+        running: Running,
+        until: Option<Instant>,
+    ) -> Flow<Result<(Stopped, Stop), Running>> {
         let tid = running.tid();
         let mut running = running;
-        let since = Instant::now();
-        let before = self.clock.left();
         loop {
             let waited = if self.someone_in_kernel() {
                 match tracee::wait_any()? {
@@ -382,16 +401,14 @@ impl<'a> Recorder<'a> {
                 running.wait()?
             };
             match waited {
-                Waited::Done(Wait::Stopped(stopped, stop)) => return Ok((stopped, stop)),
+                Waited::Done(Wait::Stopped(stopped, stop)) => return Ok(Ok((stopped, stop))),
                 Waited::Done(Wait::Dead(death)) => return self.died(id, death),
-                Waited::NotYet if self.over()? => {
-                    let spins = since.elapsed() > Duration::from_secs(1) && self.clock.left() == before;
-                    let before = self.task(id).boundary.left;
-                    return self.ran_too_long(id, running, before, spins);
-                }
                 // The kernel keeps back the end of a process's first thread until all are gone.
                 Waited::NotYet if state(tid) == State::Dead => {
                     return self.died(id, Death::Killed(libc::SIGKILL));
+                }
+                Waited::NotYet if self.over()? || until.is_some_and(|until| Instant::now() >= until) => {
+                    return Ok(Err(running));
                 }
                 Waited::NotYet => {}
             }

@@ -7,6 +7,7 @@ mod calls;
 mod files;
 mod image;
 mod memory_calls;
+mod pin;
 mod processes;
 mod replayer;
 

@@ -137,6 +137,7 @@ impl<'a> Replayer<'a> {
                 Event::Syscall(call) => self.syscall(&call)?,
                 Event::Signal(signal) => self.signal(&signal)?,
                 Event::Written(written) => self.written(&written)?,
+                Event::Pin(pin) => self.pin(&pin)?,
                 Event::Killed(task) => self.kill(task)?,
                 Event::Ended(ending) => {
                     self.check_ending(&ending)?;
@@ -218,7 +219,7 @@ impl<'a> Replayer<'a> {
         std::mem::replace(&mut self.task().hold, Hold::Gone)
     }
 
-    fn take_ready(&mut self) -> Result<Stopped, Error> {
+    pub(super) fn take_ready(&mut self) -> Result<Stopped, Error> {
         match self.take() {
             Hold::Ready(stopped) | Hold::Repeating(stopped) => Ok(stopped),
             other => Err(misplaced(self.index, "a task that runs", &format!("{other:?}"))),
@@ -280,7 +281,7 @@ impl<'a> Replayer<'a> {
     }
 
     /// The runtime says that it is there: from now on the time-stamp counter is free to read.
-    fn hello(&mut self, stopped: Stopped, registers: Registers) -> Result<Stopped, Error> {
+    pub(super) fn hello(&mut self, stopped: Stopped, registers: Registers) -> Result<Stopped, Error> {
         registers.free_counter(&stopped)?;
         let (stopped, _) = self.run_to_exit(stopped)?;
         let mut after = registers;
@@ -386,7 +387,7 @@ impl<'a> Replayer<'a> {
         if found == *expected { Ok(()) } else { Err(self.differs(expected.to_string(), found.to_string())) }
     }
 
-    fn found(&self, stop: Stop, registers: &Registers) -> String {
+    pub(super) fn found(&self, stop: Stop, registers: &Registers) -> String {
         let what = match stop {
             Stop::Seccomp if registers.number() == SYS_TICK as u64 => "the end of the timeslice".to_owned(),
             Stop::Seccomp => format!("system call {}", crate::syscalls::name(registers.number())),

@@ -45,6 +45,7 @@ impl Display for Description<'_> {
             Event::Written(Written { task, writes }) => {
                 write!(f, "the kernel writes {} times to the memory of {task}", writes.len())
             }
+            Event::Pin(pin) => write!(f, "stops in the middle of its work at {}", pin.position),
             Event::Killed(task) => write!(f, "the process of {task} is killed"),
             Event::Ended(ending) => describe_ending(ending, f),
         }

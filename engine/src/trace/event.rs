@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ending::Ending;
 use crate::task::TaskId;
-pub use crate::tracee::Registers;
+pub use crate::tracee::{Registers, Vectors};
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,8 @@ pub enum Event {
     Signal(Signal),
     /// The kernel wrote memory in the middle of a call, or as a task ended.
     Written(Written),
+    /// The running task was stopped in the middle of user code.
+    Pin(Pin),
     /// The process of this task was killed (SIGKILL), wherever its tasks were.
     Killed(TaskId),
     /// The program ended. The last event.
@@ -52,6 +54,7 @@ impl Event {
             Self::Syscall(syscall) => Some(&syscall.position),
             Self::Counter(counter) => Some(&counter.position),
             Self::Signal(signal) => Some(&signal.position),
+            Self::Pin(pin) => Some(&pin.position),
             Self::Image(_)
             | Self::Run { .. }
             | Self::Cut(_)
@@ -67,6 +70,7 @@ impl Event {
             Self::Syscall(syscall) => Some(&mut syscall.position),
             Self::Counter(counter) => Some(&mut counter.position),
             Self::Signal(signal) => Some(&mut signal.position),
+            Self::Pin(pin) => Some(&mut pin.position),
             Self::Image(_)
             | Self::Run { .. }
             | Self::Cut(_)
@@ -161,6 +165,34 @@ pub struct Counter {
     pub position: Position,
     /// What it read.
     pub value: u64,
+}
+
+/// A moment in the middle of user code, where nothing counts: the first since the last event at which all of this holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// The position.
+    pub position: Position,
+    /// The registers.
+    pub registers: Registers,
+    /// The number of a general register that differs most of the time before.
+    pub key: Option<u8>,
+    /// Words of memory that differ when the registers are the same: address and value.
+    pub words: Vec<(u64, u64)>,
+    /// More memory.
+    pub memory: Vec<Extent>,
+    /// The floating-point and vector registers.
+    pub vectors: Vectors,
+}
+
+/// A part of memory with a digest of its contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extent {
+    /// First address.
+    pub address: u64,
+    /// Bytes.
+    pub len: u64,
+    /// The digest.
+    pub digest: u32,
 }
 
 /// A signal that was delivered.

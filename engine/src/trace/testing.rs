@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use super::event::{
-    Backing, Counter, Effect, Event, FileChange, FileId, FileRange, Handler, Image, Inode, Load, Mapping,
-    Position, Registers, Signal, Stream, Syscall, Write, Written,
+    Backing, Counter, Effect, Event, Extent, FileChange, FileId, FileRange, Handler, Image, Inode, Load,
+    Mapping, Pin, Position, Registers, Signal, Stream, Syscall, Vectors, Write, Written,
 };
 use crate::ending::{Ending, Frame, TaskState};
 use crate::task::TaskId;
@@ -48,6 +48,14 @@ pub(super) fn every_kind() -> Vec<Event> {
         Event::Entered(position(3)),
         Event::Cut(u64::MAX),
         Event::Written(Written { task: TaskId(3), writes: vec![write.clone()] }),
+        Event::Pin(Pin {
+            position: position(6),
+            registers,
+            key: Some(255),
+            words: vec![(0x5555_0000, u64::MAX), (0, 0)],
+            memory: vec![Extent { address: u64::MAX, len: 1, digest: 7 }],
+            vectors: Vectors { low: [u64::MAX; 16], digest: u32::MAX },
+        }),
         Event::Counter(Counter { position: position(4), value: u64::MAX }),
         Event::Signal(signal(None)),
         Event::Signal(signal(Some(Handler { registers, writes: vec![write] }))),

@@ -33,6 +33,9 @@ impl Area {
     /// The value of the instruction pointer that marks an injected call: the filter lets it through.
     pub const INJECTED_IP: u64 = Self::CODE + 2;
 
+    /// The address of the countdown in the driven process.
+    pub const COUNTDOWN: u64 = AREA as u64 + std::mem::offset_of!(Shared, countdown) as u64;
+
     /// Code that makes one call and then stops with the result in rdi:
     /// `syscall; mov rdi, rax; mov eax, SYS_INJECTED; syscall`.
     pub const INJECTION: [u8; 12] = {

@@ -69,6 +69,22 @@ impl Memory {
         bytes
     }
 
+    /// A digest of `len` bytes from `address` on; none if not all of them are mapped.
+    #[must_use]
+    pub fn digest(&self, address: u64, len: u64) -> Option<u32> {
+        let mut hash = crc32fast::Hasher::new();
+        let mut buffer = vec![0; 64 << 10];
+        let end = address.checked_add(len)?;
+        let mut at = address;
+        while at < end {
+            let part = (end - at).min(buffer.len() as u64) as usize;
+            self.read(at, &mut buffer[..part]).ok()?;
+            hash.update(&buffer[..part]);
+            at += part as u64;
+        }
+        Some(hash.finalize())
+    }
+
     /// The text at `address`: up to a NUL byte, at most `most` bytes.
     #[must_use]
     pub fn text(&self, address: u64, most: usize) -> String {

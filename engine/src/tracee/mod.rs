@@ -4,8 +4,10 @@
 //! dies under us is a value ([`Wait::Dead`]), not a surprise. The style is that of reverie's `safeptrace`.
 
 mod area;
+mod breakpoint;
 mod counter;
 mod descriptors;
+mod detour;
 mod filter;
 mod fork;
 mod hand_over;
@@ -14,6 +16,7 @@ mod launch;
 mod leash;
 mod maps;
 mod memory;
+mod pages;
 mod pin;
 mod rebuild;
 mod registers;
@@ -25,6 +28,7 @@ mod status;
 mod task;
 
 pub use area::Area;
+pub use breakpoint::{Breakpoint, Condition, Placement, end_of_string};
 pub use counter::{CounterRead, counter, counter_read};
 pub use descriptors::raise_descriptor_limit;
 pub use fork::{Stdin, Streams};
@@ -33,6 +37,7 @@ pub use launch::{Launched, launch};
 pub use leash::{Leash, bury};
 pub use maps::{Line, maps};
 pub use memory::Memory;
+pub use pages::present;
 pub use pin::pin;
 pub use rebuild::{another, rebuild};
 pub use registers::Registers;
@@ -40,8 +45,8 @@ pub use remote::{remote, unmap_around_area};
 pub use settle::{Settled, settle};
 pub use signals::{SignalSet, Signals, is_fault, signals};
 pub use stack::{set_stack_limit, stack_limit};
-pub use status::{State, being_killed, comm, state};
-pub use task::{Death, Resume, Running, Stop, Stopped, Wait, Waited, wait_any};
+pub use status::{State, being_killed, comm, cpu_time, state};
+pub use task::{Death, Resume, Running, Stop, Stopped, Vectors, Wait, Waited, wait_any};
 
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;

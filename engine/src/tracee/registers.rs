@@ -14,6 +14,7 @@ mod index {
     pub(super) const R9: usize = 8;
     pub(super) const R8: usize = 9;
     pub(super) const RAX: usize = 10;
+    pub(super) const EFLAGS: usize = 18;
     pub(super) const RCX: usize = 11;
     pub(super) const RDX: usize = 12;
     pub(super) const RSI: usize = 13;
@@ -24,6 +25,10 @@ mod index {
     pub(super) const RSP: usize = 19;
     /// From here on: fs_base, gs_base, ds, es, fs, gs.
     pub(super) const SEGMENT_BASES: usize = 21;
+
+    /// The general registers, by the numbers that instructions have for them (Intel SDM, volume 2, 3.1.1.3).
+    pub(super) const GENERAL: [usize; 16] =
+        [RAX, RCX, RDX, 5, RSP, RBP, RSI, RDI, R8, R9, R10, R11, 3, 2, 1, 0];
 
     /// The registers that carry a system call's arguments.
     pub(super) const ARGS: [usize; 6] = [RDI, RSI, RDX, R10, R8, R9];
@@ -112,6 +117,39 @@ impl Registers {
 
     pub(super) fn set_rcx(&mut self, value: u64) {
         self.0[index::RCX] = value;
+    }
+
+    /// A general register, by the number that instructions have for it.
+    pub(super) fn general(&self, number: usize) -> u64 {
+        self.0[index::GENERAL[number]]
+    }
+
+    pub(super) fn set_general(&mut self, number: usize, value: u64) {
+        self.0[index::GENERAL[number]] = value;
+    }
+
+    pub(super) fn flags(&self) -> u64 {
+        self.0[index::EFLAGS]
+    }
+
+    pub(super) fn set_flags(&mut self, flags: u64) {
+        self.0[index::EFLAGS] = flags;
+    }
+
+    /// The number of a general register, other than rcx, that differs from `other`'s.
+    #[must_use]
+    pub fn changed_since(&self, other: &Self) -> Option<u8> {
+        (0..16_u8).find(|n| *n != 1 && self.general((*n).into()) != other.general((*n).into()))
+    }
+
+    /// The same without what a stop in the middle of user code leaves behind: what remains is the program's.
+    #[must_use]
+    pub fn of_user_code(mut self) -> Self {
+        /// Set by single-stepping, and by the kernel to get past a breakpoint (Intel SDM, volume 3, 2.3).
+        const TRAP_AND_RESUME: u64 = 1 << 8 | 1 << 16;
+        self.set_flags(self.flags() & !TRAP_AND_RESUME);
+        self.set_number(u64::MAX);
+        self
     }
 
     /// Take over the segment registers and bases of `other`.

@@ -1,6 +1,10 @@
 //! What `/proc` says of a task.
 
+use std::time::Duration;
+
 use nix::unistd::Pid;
+
+use crate::Error;
 
 /// What a task does, as the kernel sees it (`/proc/PID/stat`, proc_pid_stat(5)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +46,24 @@ pub fn being_killed(tid: Pid) -> bool {
         |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
     let pending = u64::from_str_radix(field("SigPnd:"), 16).unwrap_or(0);
     pending >> (libc::SIGKILL - 1) & 1 == 1 || field("State:").starts_with(['Z', 'X'])
+}
+
+/// How long the tasks of a process have had a core (clock_getcpuclockid(3)).
+///
+/// # Errors
+/// If the process is gone.
+pub fn cpu_time(pid: Pid) -> Result<Duration, Error> {
+    let mut clock = 0;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: both calls write to the live locals that they are given.
+    let got = unsafe {
+        libc::clock_getcpuclockid(pid.as_raw(), &raw mut clock) == 0
+            && libc::clock_gettime(clock, &raw mut time) == 0
+    };
+    if !got {
+        return Err(crate::tracee::last_os(format!("read the processor time of process {pid}")));
+    }
+    Ok(Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32))
 }
 
 /// A task's name.

@@ -1,8 +1,11 @@
 //! A traced task, stopped or running.
 
+use std::ops::Range;
+
 use libc::{c_int, c_long, pid_t};
 use nix::sys::ptrace;
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::tracee::Registers;
@@ -17,6 +20,15 @@ pub struct Stopped {
 #[derive(Debug)]
 pub struct Running {
     tid: Pid,
+}
+
+/// What floating-point and vector registers hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vectors {
+    /// The low halves of xmm0 to xmm15.
+    pub low: [u64; 16],
+    /// A digest of all.
+    pub digest: u32,
 }
 
 /// Why a task stopped.
@@ -129,34 +141,105 @@ impl Stopped {
     /// # Errors
     /// If the task has been killed, or the processor has no such state to set.
     pub fn reset_vector_state(&self) -> Result<(), Error> {
-        /// ELF note type of the extended state (linux/elf.h).
-        const NT_X86_XSTATE: usize = 0x202;
-        /// Larger than any processor's state so far (AMX has 11 KiB).
-        const LARGEST: usize = 64 << 10;
         /// Where the legacy area keeps its control words, and their initial values (Intel SDM, volume 1, 13.6).
         const CONTROL: [(usize, &[u8]); 2] = [(0, &[0x7f, 0x03]), (24, &[0x80, 0x1f, 0, 0])];
         /// Where the header says which parts are in use; none is in the initial state but for MXCSR.
-        const IN_USE: std::ops::Range<usize> = 512..520;
-        let mut state = vec![0_u8; LARGEST];
-        let mut area = libc::iovec { iov_base: state.as_mut_ptr().cast(), iov_len: state.len() };
-        let request = |request, area: *mut libc::iovec| {
-            // SAFETY: PTRACE_GETREGSET and PTRACE_SETREGSET (ptrace(2)) use the buffer that `area` describes, which is
-            // `state`, alive and of that length; the kernel shortens `iov_len` to what it used.
-            let result = unsafe { libc::ptrace(request, self.tid.as_raw(), NT_X86_XSTATE, area) };
-            if result == -1 {
-                Err(self.refused("set the vector registers", nix::errno::Errno::last()))
-            } else {
-                Ok(())
-            }
-        };
-        request(libc::PTRACE_GETREGSET, &raw mut area)?;
+        const IN_USE: Range<usize> = 512..520;
+        let mut state = self.vector_state()?;
         state[..IN_USE.start].fill(0);
         state[IN_USE].fill(0);
         for (at, bytes) in CONTROL {
             state[at..at + bytes.len()].copy_from_slice(bytes);
         }
-        area.iov_base = state.as_mut_ptr().cast();
-        request(libc::PTRACE_SETREGSET, &raw mut area)
+        let mut area = libc::iovec { iov_base: state.as_mut_ptr().cast(), iov_len: state.len() };
+        self.vector_request(libc::PTRACE_SETREGSET, &mut area)
+    }
+
+    /// The floating-point and vector registers, in the processor's own layout (Intel SDM, volume 1, 13.4).
+    fn vector_state(&self) -> Result<Vec<u8>, Error> {
+        /// Larger than any processor's state so far (AMX has 11 KiB).
+        const LARGEST: usize = 64 << 10;
+        let mut state = vec![0_u8; LARGEST];
+        let mut area = libc::iovec { iov_base: state.as_mut_ptr().cast(), iov_len: state.len() };
+        self.vector_request(libc::PTRACE_GETREGSET, &mut area)?;
+        state.truncate(area.iov_len);
+        Ok(state)
+    }
+
+    fn vector_request(&self, request: libc::c_uint, area: &mut libc::iovec) -> Result<(), Error> {
+        /// ELF note type of the extended state (linux/elf.h).
+        const NT_X86_XSTATE: usize = 0x202;
+        // SAFETY: PTRACE_GETREGSET and PTRACE_SETREGSET (ptrace(2)) use the buffer that `area` describes, which its maker
+        // keeps alive and of that length; the kernel shortens `iov_len` to what it used.
+        let result = unsafe { libc::ptrace(request, self.tid.as_raw(), NT_X86_XSTATE, &raw mut *area) };
+        if result == -1 {
+            Err(self.refused("access the vector registers", nix::errno::Errno::last()))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What the floating-point and vector registers hold, up to those of AVX, without what tells of the last instruction
+    /// that used them.
+    ///
+    /// # Errors
+    /// If the task has been killed, or the processor has no such state.
+    pub fn vectors(&self) -> Result<Vectors, Error> {
+        /// Control and status, MXCSR, x87 and SSE registers, upper halves of AVX's (Intel SDM, volume 1, 13.4).
+        const PARTS: [Range<usize>; 4] = [0..5, 24..28, 32..416, 576..832];
+        /// Where xmm0 is in the legacy area; the others follow.
+        const XMM: usize = 160;
+        let state = self.vector_state()?;
+        let mut hash = crc32fast::Hasher::new();
+        for part in PARTS {
+            hash.update(state.get(part).unwrap_or_default());
+        }
+        let low = |number| {
+            let at = XMM + 16 * number;
+            state.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes)
+        };
+        Ok(Vectors { low: std::array::from_fn(low), digest: hash.finalize() })
+    }
+
+    /// Have it stop, with SIGTRAP, when it comes to the instruction at `address` (hardware breakpoint); none: no longer.
+    ///
+    /// # Errors
+    /// If the processor or what stands for it has no such breakpoints.
+    pub fn break_at(&self, address: Option<u64>) -> Result<(), Error> {
+        /// Debug register 0 holds the address; 7 says that it counts: for execution, in this task (Intel SDM, volume 3,
+        /// 18.2).
+        const ENABLED: u64 = 1;
+        let registers = match address {
+            Some(address) => [(7, 0), (0, address), (7, ENABLED)],
+            None => [(7, 0), (0, 0), (7, 0)],
+        };
+        for (number, value) in registers {
+            let offset = std::mem::offset_of!(libc::user, u_debugreg) + number * size_of::<u64>();
+            // SAFETY: PTRACE_POKEUSER (ptrace(2)) takes an offset into `struct user` and a word; no memory of ours.
+            let result = unsafe { libc::ptrace(libc::PTRACE_POKEUSER, self.tid.as_raw(), offset, value) };
+            if result == -1 {
+                return Err(self.refused("set a breakpoint", nix::errno::Errno::last()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it stands at the entry of a system call, be it one that will not happen.
+    ///
+    /// # Errors
+    /// If the task has been killed, or the kernel is older than Linux 5.3.
+    pub fn at_entry(&self) -> Result<bool, Error> {
+        /// `op` of `struct ptrace_syscall_info`, its first byte.
+        const ENTRIES: [u8; 2] = [libc::PTRACE_SYSCALL_INFO_ENTRY, libc::PTRACE_SYSCALL_INFO_SECCOMP];
+        let mut info = [0_u8; 1];
+        // SAFETY: PTRACE_GET_SYSCALL_INFO (ptrace(2)) writes as many bytes to `data` as `addr` says: those of `info`.
+        let result = unsafe {
+            libc::ptrace(libc::PTRACE_GET_SYSCALL_INFO, self.tid.as_raw(), info.len(), info.as_mut_ptr())
+        };
+        if result == -1 {
+            return Err(self.refused("tell the kind of stop", nix::errno::Errno::last()));
+        }
+        Ok(ENTRIES.contains(&info[0]))
     }
 
     /// The signals it blocks, the lowest bit for signal 1.

@@ -9,6 +9,7 @@
 //! | [`faithful`] | any program by itself, recorded and replayed |
 //! | [`programs`] | the programs of `programs.toml` |
 //! | [`stress_ng`] | the stressors of stress-ng, in `stress_ng.toml` |
+//! | [`terminal`] | a terminal for a command |
 //! | [`bell`] | tells when a recorded program has come to some point |
 
 pub mod bell;
@@ -18,6 +19,7 @@ pub mod project;
 pub mod report;
 pub mod session;
 pub mod stress_ng;
+pub mod terminal;
 pub mod tool;
 
 use std::path::{Path, PathBuf};

@@ -93,10 +93,13 @@ impl Attempt {
     #[must_use]
     pub fn new(mut line: Map<String, Value>) -> Self {
         let message = line.remove("message");
+        let failed_tests = line.remove("failed_tests");
+        assert_eq!(failed_tests.is_some(), line["test"].is_null(), "{line:?}");
         assert_eq!((&line["event"], keys(&line)), (&"attempt".into(), sorted(ATTEMPT)), "{line:?}");
         let ours = ["unsupported", "error"].contains(&line["outcome"].as_str().expect("an outcome"));
         assert_eq!(message.is_some(), ours, "{line:?}");
         line.extend(message.map(|message| ("message".to_owned(), message)));
+        line.extend(failed_tests.map(|tests| ("failed_tests".to_owned(), tests)));
         Self(line)
     }
 

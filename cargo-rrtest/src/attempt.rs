@@ -11,7 +11,7 @@ use rrtest_engine::Error;
 use rrtest_engine::ending::{Ending, Stats};
 use rrtest_engine::keep::{self, Kept};
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{self, Options, Recording};
+use rrtest_engine::record::{self, Listener, Options, Recording, Stdin};
 use rrtest_engine::schedule::StrategyName;
 use serde_json::{Value, json};
 
@@ -19,6 +19,7 @@ use crate::discover::Test;
 use crate::events;
 use crate::fingerprint::Fingerprint;
 use crate::instrument::Level;
+use crate::libtest::failed_tests;
 use crate::outcome::Outcome;
 use crate::seed::Seed;
 use crate::traces::Store;
@@ -82,6 +83,10 @@ pub(crate) struct Setting<'a> {
     pub(crate) keep: Keep,
     /// How long an attempt may run.
     pub(crate) timeout: Duration,
+    /// Where programs' standard input comes from.
+    pub(crate) stdin: Stdin,
+    /// Who gets programs' output as it is written, besides the report.
+    pub(crate) listener: Option<Listener<'a>>,
     /// The strategies that the user has chosen; empty means any.
     pub(crate) strategies: &'a [StrategyName],
     /// How the tests were built.
@@ -122,6 +127,7 @@ impl Setting<'_> {
             outcome: Outcome::Error,
             ending: None,
             output: Vec::new(),
+            failed_tests: Vec::new(),
             stats: Stats::default(),
             wall: Duration::ZERO,
             trace: None,
@@ -133,6 +139,8 @@ impl Setting<'_> {
             core,
             pretend_cores: PRETEND_CORES,
             timeout: self.timeout,
+            stdin: self.stdin,
+            listener: self.listener,
             watchdog_main: attempt.test.harness,
             stop,
         };
@@ -157,12 +165,18 @@ impl Setting<'_> {
         attempt.wall = recording.wall;
         if let Ending::Unsupported { what, task, name } = &recording.ending {
             attempt.message = Some(format!("{what} cannot be recorded yet ({task}, thread `{name}`)"));
+            // Another core may have tried the same test at the same time.
+            attempt.repeats =
+                !self.known().insert(Fingerprint::of(&attempt.test.id(), &recording.ending, ""));
         } else if attempt.outcome.is_failure() {
             let _judging = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
             let output: Vec<u8> =
                 recording.output.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect();
-            let test = attempt.test.id();
-            let fingerprint = Fingerprint::of(&test, &recording.ending, &String::from_utf8_lossy(&output));
+            let output = String::from_utf8_lossy(&output);
+            if attempt.test.is_together() {
+                attempt.failed_tests = failed_tests(&output);
+            }
+            let fingerprint = Fingerprint::of(&attempt.test.id(), &recording.ending, &output);
             attempt.repeats = !self.known().insert(fingerprint.clone());
             if self.keep == Keep::Always || !attempt.repeats {
                 self.keep(attempt, &recording, core);
@@ -184,7 +198,7 @@ impl Setting<'_> {
         let never = AtomicBool::new(false);
         let kept = self
             .store
-            .new_path(&attempt.test.binary, &attempt.test.name, attempt.seed)
+            .new_path(&attempt.test.binary, attempt.test.title(), attempt.seed)
             .map_err(|stop| stop.message.unwrap_or_default());
         let kept = kept.and_then(|path| {
             let info = info(attempt, self.rustc);
@@ -220,10 +234,12 @@ impl Setting<'_> {
 
 /// What a trace says of itself.
 fn info(attempt: &events::Attempt, rustc: &str) -> Value {
+    let failed_tests = attempt.test.is_together().then_some(&attempt.failed_tests);
     json!({
         "package": attempt.test.package,
         "binary": attempt.test.binary,
         "test": attempt.test.name,
+        "failed_tests": failed_tests,
         "attempt": attempt.number,
         "seed": attempt.seed.to_string(),
         "strategy": attempt.strategy.as_str(),

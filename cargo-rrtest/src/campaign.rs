@@ -115,19 +115,11 @@ pub(crate) fn run(
     let deadline = schedule.time.map(|time| start + time);
     let mut binaries: Vec<_> = tests.iter().map(|test| test.binary.clone()).collect();
     binaries.dedup();
-    let mut summary = Summary {
-        attempts: 0,
-        tests: tests.len(),
-        passed: 0,
-        failures: 0,
-        errors: 0,
-        failed: Vec::new(),
-        wall: Duration::ZERO,
-        interrupted: false,
-    };
+    let mut summary = Summary::of_none(tests.len(), tests.iter().any(Test::is_together));
     let queue = Queue::new(tests, schedule.clone());
     let started = Started {
         tests: summary.tests,
+        together: summary.together,
         binaries: binaries.len(),
         slots: cores.len(),
         seed: queue.seed,
@@ -174,14 +166,7 @@ fn dispatch(
         };
         match message {
             Ok(Message::Done(attempt)) => {
-                summary.attempts += 1;
-                summary.passed += u64::from(attempt.outcome == Outcome::Passed);
-                summary.failures += u64::from(attempt.outcome.is_failure());
-                summary.errors += u64::from(attempt.outcome.is_ours());
-                let id = attempt.test.id();
-                if attempt.outcome.is_failure() && !summary.failed.contains(&id) {
-                    summary.failed.push(id);
-                }
+                summary.count(&attempt);
                 tell(reporters, &Event::Attempt(attempt))?;
             }
             Ok(Message::Fatal(error)) => fatal = fatal.or(Some(error)),

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use rrtest_engine::ending::{Ending, Stats};
 use rrtest_engine::keep::Kept;
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{Options, Recording};
+use rrtest_engine::record::{Options, Recording, Stdin};
 use rrtest_engine::trace::event::Stream;
 use rrtest_engine::trace::log::Log;
 use serde_json::Value;
@@ -58,7 +58,7 @@ struct Seen(std::sync::Arc<Mutex<Vec<(String, Outcome, bool)>>>);
 impl Reporter for Seen {
     fn report(&mut self, event: &Event) -> Result<(), Stop> {
         if let Event::Attempt(attempt) = event {
-            let seen = (attempt.test.name.clone(), attempt.outcome, attempt.trace.is_some());
+            let seen = (attempt.test.title().to_owned(), attempt.outcome, attempt.trace.is_some());
             self.0.lock().expect("no panic").push(seen);
         }
         Ok(())
@@ -87,7 +87,7 @@ fn campaign(tests: &[&str], schedule: Schedule, script: Script, replays: bool) -
     let test = |name: &&str| Test {
         package: "p".into(),
         binary: "p::it".into(),
-        name: (*name).into(),
+        name: Some((*name).into()),
         program: Program { path: PathBuf::from(name), args: vec![], env: vec![], cwd: "/".into() },
         harness: true,
     };
@@ -100,6 +100,8 @@ fn campaign(tests: &[&str], schedule: Schedule, script: Script, replays: bool) -
         store: &store,
         keep: Keep::OnFailure,
         timeout: Duration::from_secs(60),
+        stdin: Stdin::Null,
+        listener: None,
         strategies: &strategies,
         level: Level::Sync,
         rustc: "rustc",

@@ -27,6 +27,13 @@ Arguments after `--` are libtest's: more test names, --exact, --skip NAME,
 Exit codes: 0 nothing failed, 101 a test or the build failed, 4 no test matched,
 2 wrong arguments, 3 a replay diverged, 70 the recorder failed.";
 
+const EXEC_HELP: &str = "\
+Standard input is the program's, and so is Ctrl-C: pressed twice within a second
+it ends the recorder, as SIGTERM does, and nothing is kept.
+
+Exit codes: the program's own, 128+N if signal N killed it, 101 if it deadlocked
+or hung, 2 wrong arguments, 70 the recorder failed.";
+
 /// Catch flaky tests: `cargo test` with a recorder
 ///
 /// Builds the tests, records each in a process of its own under chaos scheduling, and keeps the trace of a failing
@@ -63,6 +70,7 @@ pub(crate) enum Command {
     /// Delete kept traces
     Rm(SomeTraces),
     /// Record one run of any program
+    #[command(after_help = EXEC_HELP, override_usage = "cargo rrtest exec [OPTIONS] -- PROGRAM [ARGS]")]
     Exec(Exec),
     /// Tell what this machine offers, and what follows from it
     Doctor(Doctor),
@@ -96,6 +104,30 @@ pub(crate) struct Run {
     pub(crate) preempt: Level,
     #[command(flatten)]
     pub(crate) recording: Recording,
+    /// How chaos schedules: walk, pct, fair; several are used in turn [default: a portfolio]
+    #[arg(
+        long,
+        value_name = "NAME[,NAME]",
+        value_delimiter = ',',
+        conflicts_with = "no_chaos",
+        help_heading = "Recording"
+    )]
+    strategy: Vec<StrategyName>,
+    /// Record under a plain fair schedule
+    #[arg(long, help_heading = "Recording")]
+    no_chaos: bool,
+    /// What runs longer counts as hung, and its trace is kept
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = parse_duration,
+        default_value = "60s",
+        help_heading = "Recording"
+    )]
+    pub(crate) timeout: Duration,
+    /// All tests of a binary in one process, with its threads, as cargo test runs them
+    #[arg(long, help_heading = "Recording")]
+    pub(crate) together: bool,
 
     /// Form of the report; json: one object a line on standard output
     #[arg(long, value_enum, default_value = "human", value_name = "FORMAT", help_heading = "Report")]
@@ -124,33 +156,19 @@ pub(crate) struct Run {
     pub(crate) args: Vec<String>,
 }
 
-/// How to record.
+impl Run {
+    /// The strategies that the user has chosen; empty if none.
+    pub(crate) fn strategies(&self) -> Vec<StrategyName> {
+        if self.no_chaos { vec![StrategyName::Fair] } else { self.strategy.clone() }
+    }
+}
+
+/// How to record, whatever it is.
 #[derive(Args, Debug)]
 pub(crate) struct Recording {
-    /// How chaos schedules: walk, pct, fair; several are used in turn [default: a portfolio]
-    #[arg(
-        long,
-        value_name = "NAME[,NAME]",
-        value_delimiter = ',',
-        conflicts_with = "no_chaos",
-        help_heading = "Recording"
-    )]
-    strategy: Vec<StrategyName>,
-    /// Record under a plain fair schedule
-    #[arg(long, help_heading = "Recording")]
-    no_chaos: bool,
     /// Reproduce an attempt's scheduling decisions: its seed as reports print it. Later attempts derive theirs from it
     #[arg(long, value_name = "N", help_heading = "Recording")]
     pub(crate) seed: Option<Seed>,
-    /// What runs longer counts as hung, and its trace is kept
-    #[arg(
-        long,
-        value_name = "DURATION",
-        value_parser = parse_duration,
-        default_value = "60s",
-        help_heading = "Recording"
-    )]
-    pub(crate) timeout: Duration,
     /// Which traces to keep
     #[arg(long, value_enum, default_value = "on-failure", value_name = "WHICH", help_heading = "Recording")]
     pub(crate) keep: Keep,
@@ -159,21 +177,43 @@ pub(crate) struct Recording {
     pub(crate) trace_dir: Option<PathBuf>,
 }
 
-impl Recording {
-    /// The strategies that the user has chosen; empty if none.
-    pub(crate) fn strategies(&self) -> Vec<StrategyName> {
-        if self.no_chaos { vec![StrategyName::Fair] } else { self.strategy.clone() }
-    }
-}
-
 /// Options of `exec`.
 #[derive(Args, Debug)]
 pub(crate) struct Exec {
     #[command(flatten)]
     pub(crate) recording: Recording,
+    /// Schedule as `run` does, with a portfolio of strategies
+    #[arg(long, conflicts_with_all = ["strategy", "no_chaos"], help_heading = "Recording")]
+    chaos: bool,
+    /// How to schedule: walk, pct, fair [default: fair, or what --seed says]
+    #[arg(
+        long,
+        value_name = "NAME[,NAME]",
+        value_delimiter = ',',
+        conflicts_with = "no_chaos",
+        help_heading = "Recording"
+    )]
+    strategy: Vec<StrategyName>,
+    /// A plain fair schedule, even with the --seed of another one
+    #[arg(long, help_heading = "Recording")]
+    no_chaos: bool,
+    /// What runs longer counts as hung [default: no limit]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Recording")]
+    pub(crate) timeout: Option<Duration>,
+    /// Form of the report; json: one object a line on standard output, the program's output on standard error
+    #[arg(long, value_enum, default_value = "human", value_name = "FORMAT", help_heading = "Report")]
+    pub(crate) message_format: MessageFormat,
     /// The program and its arguments
-    #[arg(last = true, required = true, value_name = "PROGRAM [ARGS]")]
+    #[arg(last = true, required = true, value_name = "PROGRAM")]
     pub(crate) program: Vec<OsString>,
+}
+
+impl Exec {
+    /// The strategies to choose from; empty if any. A seed names its own.
+    pub(crate) fn strategies(&self) -> Vec<StrategyName> {
+        let any = self.chaos || (self.recording.seed.is_some() && !self.no_chaos);
+        if any || !self.strategy.is_empty() { self.strategy.clone() } else { vec![StrategyName::Fair] }
+    }
 }
 
 /// Where traces are.
@@ -260,9 +300,13 @@ mod tests {
 
     #[test]
     fn help_fits_into_80_columns() {
-        let help = Cli::command().term_width(80).render_long_help().to_string();
-        for line in help.lines() {
-            assert!(line.chars().count() <= 80, "{line}");
+        let mut commands = vec![Cli::command()];
+        commands.extend(Cli::command().get_subcommands().cloned());
+        for command in commands {
+            let help = command.term_width(80).render_long_help().to_string();
+            for line in help.lines() {
+                assert!(line.chars().count() <= 80, "{line}");
+            }
         }
     }
 
@@ -280,10 +324,25 @@ mod tests {
     #[test]
     fn strategies() {
         let cli = parse("--strategy pct,fair").expect("arguments");
-        assert_eq!(cli.run.recording.strategies(), [StrategyName::Pct, StrategyName::Fair]);
-        assert_eq!(parse("--no-chaos").expect("arguments").run.recording.strategies(), [StrategyName::Fair]);
+        assert_eq!(cli.run.strategies(), [StrategyName::Pct, StrategyName::Fair]);
+        assert_eq!(parse("--no-chaos").expect("arguments").run.strategies(), [StrategyName::Fair]);
         assert!(parse("--strategy luck").is_err());
         assert!(parse("--no-chaos --strategy walk").is_err());
+    }
+
+    #[test]
+    fn exec_is_fair_unless_told_otherwise() {
+        let strategies = |args: &str| {
+            let cli = parse(&format!("exec {args} -- true")).expect("arguments");
+            let Some(Command::Exec(exec)) = cli.command else { panic!("{cli:?}") };
+            exec.strategies()
+        };
+        assert_eq!(strategies(""), [StrategyName::Fair]);
+        assert_eq!(strategies("--no-chaos --seed 1"), [StrategyName::Fair]);
+        assert_eq!(strategies("--strategy walk,pct"), [StrategyName::Walk, StrategyName::Pct]);
+        assert_eq!(strategies("--chaos"), []);
+        assert_eq!(strategies("--seed 1"), [], "a seed names its strategy");
+        assert!(parse("exec --chaos --no-chaos -- true").is_err());
     }
 
     #[test]

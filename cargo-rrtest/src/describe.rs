@@ -49,6 +49,11 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
+/// `1 binary`, `2 binaries`.
+pub(crate) fn binaries(number: usize) -> String {
+    if number == 1 { "1 binary".to_owned() } else { format!("{number} binaries") }
+}
+
 /// Seconds with milliseconds, right-aligned as nextest has them.
 pub(crate) fn seconds(duration: Duration) -> String {
     format!("[{:>8.3}s]", duration.as_secs_f64())

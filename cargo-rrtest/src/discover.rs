@@ -1,4 +1,4 @@
-//! The tests: of which binary, under which name, how to run each.
+//! The tests: of which binary, under which name, how to run each, or all of a binary together.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -10,10 +10,10 @@ use toml::Table;
 
 use crate::cargo::{Built, Project};
 use crate::exit::{Status, Stop};
-use crate::libtest::{Filter, parse_list};
+use crate::libtest::{Filter, has_one_thread, parse_list};
 use crate::runner::Capture;
 
-/// One test.
+/// What one attempt runs: a test, or all tests of a binary together.
 #[derive(Clone, Debug)]
 pub(crate) struct Test {
     /// The package it belongs to.
@@ -21,9 +21,9 @@ pub(crate) struct Test {
     /// The binary it is in, named as nextest does: `p` the library of package `p`, `p::it` its integration test `it`,
     /// `p::bin/b` its binary `b`.
     pub(crate) binary: String,
-    /// Its name in that binary.
-    pub(crate) name: String,
-    /// How to run it alone.
+    /// Its name in that binary; none for the binary's tests together.
+    pub(crate) name: Option<String>,
+    /// How to run it, and no other.
     pub(crate) program: Program,
     /// Whether a libtest harness runs it, whose main thread only waits.
     pub(crate) harness: bool,
@@ -32,12 +32,39 @@ pub(crate) struct Test {
 impl Test {
     /// The name that is unique in a workspace: binary and test.
     pub(crate) fn id(&self) -> String {
-        format!("{} {}", self.binary, self.name)
+        match &self.name {
+            Some(name) => format!("{} {name}", self.binary),
+            None => self.binary.clone(),
+        }
+    }
+
+    /// The name for people, in a place that names the binary.
+    pub(crate) fn title(&self) -> &str {
+        self.name.as_deref().unwrap_or("together")
+    }
+
+    /// Whether it is all tests of a binary.
+    pub(crate) fn is_together(&self) -> bool {
+        self.name.is_none()
     }
 }
 
+/// How tests are put into processes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Grouping<'a> {
+    /// Each has one of its own.
+    Alone,
+    /// Those of a binary share one, which gets these arguments, as from `cargo test`.
+    Together(&'a [String]),
+}
+
 /// The tests in what cargo built, filtered, in cargo's order.
-pub(crate) fn tests(project: &Project, built: &Built, filter: &Filter) -> Result<Vec<Test>, Stop> {
+pub(crate) fn tests(
+    project: &Project,
+    built: &Built,
+    filter: &Filter,
+    grouping: Grouping<'_>,
+) -> Result<Vec<Test>, Stop> {
     let packages: HashMap<_, _> =
         project.metadata.packages.iter().map(|package| (&package.id, package)).collect();
     let mut tests = Vec::new();
@@ -52,7 +79,7 @@ pub(crate) fn tests(project: &Project, built: &Built, filter: &Filter) -> Result
             ));
         };
         let package = packages.get(&artifact.package_id).map_or("?", |package| package.name.as_str());
-        tests.extend(tests_of(package, artifact, capture, filter)?);
+        tests.extend(tests_of(package, artifact, capture, filter, grouping)?);
     }
     Ok(tests)
 }
@@ -62,12 +89,16 @@ fn tests_of(
     artifact: &Artifact,
     capture: &Capture,
     filter: &Filter,
+    grouping: Grouping<'_>,
 ) -> Result<Vec<Test>, Stop> {
     let target = &artifact.target;
     let binary = binary_id(package, &target.name, target.kind.first());
-    let test = |name: &str, args: &[&str], harness| {
-        let program = Program { args: args.iter().map(OsString::from).collect(), ..capture.program.clone() };
-        Test { package: package.to_owned(), binary: binary.clone(), name: name.to_owned(), program, harness }
+    let test = |name: Option<&str>, args: Vec<OsString>, harness| Test {
+        package: package.to_owned(),
+        binary: binary.clone(),
+        name: name.map(str::to_owned),
+        program: Program { args, ..capture.program.clone() },
+        harness,
     };
     let own_harness = has_own_harness(artifact);
     let names = if capture.all.success { parse_list(&capture.all.stdout) } else { None };
@@ -75,19 +106,29 @@ fn tests_of(
         // Silence is the answer of a libtest without tests, but of a program of another kind too.
         Some(names) if !(own_harness && names.is_empty()) => {
             let ignored = parse_list(&capture.ignored.stdout).unwrap_or_default();
-            let mut tests = Vec::new();
-            for name in &names {
-                let is_ignored = ignored.contains(name);
-                if filter.accepts(name, is_ignored) {
-                    let args: &[&str] = &["--exact", name, "--nocapture", "--ignored"];
-                    tests.push(test(name, if is_ignored { args } else { &args[..3] }, true));
+            let mut accepted = names
+                .iter()
+                .map(|name| (name, ignored.contains(name)))
+                .filter(|(name, is_ignored)| filter.accepts(name, *is_ignored))
+                .peekable();
+            Ok(match grouping {
+                Grouping::Alone => accepted
+                    .map(|(name, is_ignored)| {
+                        let args = ["--exact", name, "--nocapture"].into_iter();
+                        let args = args.chain(is_ignored.then_some("--ignored"));
+                        test(Some(name), args.map(OsString::from).collect(), true)
+                    })
+                    .collect(),
+                Grouping::Together(args) if accepted.peek().is_some() => {
+                    let waits = !has_one_thread(args, &capture.program.env);
+                    vec![test(None, args.iter().map(OsString::from).collect(), waits)]
                 }
-            }
-            Ok(tests)
+                Grouping::Together(_) => Vec::new(),
+            })
         }
         _ if own_harness => Ok(filter
             .accepts(&target.name, false)
-            .then(|| test(&target.name, &[], false))
+            .then(|| test(Some(&target.name), Vec::new(), false))
             .into_iter()
             .collect()),
         _ => Err(Stop::new(

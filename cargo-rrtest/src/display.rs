@@ -61,6 +61,7 @@ impl Reporter for Display {
                 if self.detail == Detail::Quiet { Ok(()) } else { write_started(&mut text, started) }
             }
             Event::Attempt(attempt) if attempt.outcome == Outcome::Passed && !self.says_passed() => Ok(()),
+            Event::Attempt(attempt) if attempt.outcome == Outcome::Unsupported && attempt.repeats => Ok(()),
             Event::Attempt(attempt) => write_attempt(&mut text, attempt, self.repeats),
             Event::Warning(warning) => writeln!(text, "{CAUTION}warning{CAUTION:#}{BOLD}:{BOLD:#} {warning}"),
             Event::Summary(summary) => write_summary(&mut text, summary),
@@ -71,16 +72,16 @@ impl Reporter for Display {
 }
 
 fn write_started(text: &mut impl Write, started: &Started) -> io::Result<()> {
-    let tests = describe::count(started.tests as u64, "test");
-    let binaries = match started.binaries {
-        1 => "1 binary".to_owned(),
-        number => format!("{number} binaries"),
+    let binaries = describe::binaries(started.binaries);
+    let what = match started.together {
+        true => format!("the tests of {binaries} together"),
+        false => format!("{} in {binaries}", describe::count(started.tests as u64, "test")),
     };
     let mut how = vec![format!("{} side by side", started.slots)];
     how.extend(started.until_fail.then(|| "until one fails".to_owned()));
     how.extend(started.time.map(|time| format!("for {}", humantime::format_duration(time))));
     how.push(format!("seed {}", started.seed));
-    writeln!(text, "{GOOD}   Recording{GOOD:#} {tests} in {binaries}, {}", how.join(", "))
+    writeln!(text, "{GOOD}   Recording{GOOD:#} {what}, {}", how.join(", "))
 }
 
 fn label(outcome: Outcome) -> (&'static str, Style) {
@@ -99,7 +100,7 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io:
     let (label, style) = label(attempt.outcome);
     let test = &attempt.test;
     write!(text, "{style}{label:>12}{style:#} {} ", describe::seconds(attempt.wall))?;
-    write!(text, "{BOLD}{}{BOLD:#} {}", test.binary, test.name)?;
+    write!(text, "{BOLD}{}{BOLD:#} {}", test.binary, test.title())?;
     if repeats {
         write!(text, " {DIM}(attempt {}){DIM:#}", attempt.number)?;
     }
@@ -178,7 +179,11 @@ fn write_summary(text: &mut impl Write, summary: &Summary) -> io::Result<()> {
     };
     write!(text, "{style}     Summary{style:#} {} ", describe::seconds(summary.wall))?;
     let attempts = describe::count(summary.attempts, "attempt");
-    write!(text, "{attempts} of {}: ", describe::count(summary.tests as u64, "test"))?;
+    let tests = match summary.together {
+        true => describe::binaries(summary.tests),
+        false => describe::count(summary.tests as u64, "test"),
+    };
+    write!(text, "{attempts} of {tests}: ")?;
     write!(text, "{} passed, {} failed", summary.passed, summary.failures)?;
     if summary.errors > 0 {
         write!(text, ", {}", describe::count(summary.errors, "error"))?;
@@ -188,6 +193,13 @@ fn write_summary(text: &mut impl Write, summary: &Summary) -> io::Result<()> {
         writeln!(text, "{BAD}      failed{BAD:#} {test}")?;
     }
     Ok(())
+}
+
+/// Say where an attempt's trace is, if it was kept.
+pub(crate) fn trace(attempt: &Attempt) {
+    let mut text = Vec::new();
+    // Nothing can be done if standard error is closed.
+    let _written = write_trace(&mut text, attempt).and_then(|()| anstream::stderr().lock().write_all(&text));
 }
 
 /// Say why a command ends early.

@@ -30,8 +30,10 @@ pub(crate) enum Event {
 /// The beginning of a run.
 #[derive(Debug)]
 pub(crate) struct Started {
-    /// Tests to run.
+    /// Tests to run; binaries, if each has its tests together.
     pub(crate) tests: usize,
+    /// Whether they have.
+    pub(crate) together: bool,
     /// Binaries they are in.
     pub(crate) binaries: usize,
     /// Attempts side by side.
@@ -65,6 +67,8 @@ pub(crate) struct Attempt {
     pub(crate) ending: Option<Ending>,
     /// What the program wrote, in order.
     pub(crate) output: Vec<(Stream, Vec<u8>)>,
+    /// The names of those of a binary's tests that failed together, as far as the binary has said so.
+    pub(crate) failed_tests: Vec<String>,
     /// What was counted.
     pub(crate) stats: Stats,
     /// How long it ran.
@@ -91,8 +95,10 @@ pub(crate) struct Kept {
 pub(crate) struct Summary {
     /// Attempts that ended.
     pub(crate) attempts: u64,
-    /// Tests that were run.
+    /// Tests that were run; binaries, if each had its tests together.
     pub(crate) tests: usize,
+    /// Whether they had.
+    pub(crate) together: bool,
     /// Attempts that passed.
     pub(crate) passed: u64,
     /// Attempts that failed, crashed, deadlocked or hung.
@@ -105,6 +111,35 @@ pub(crate) struct Summary {
     pub(crate) wall: Duration,
     /// Whether Ctrl-C ended it.
     pub(crate) interrupted: bool,
+}
+
+impl Summary {
+    /// Of no attempt yet, at this many tests, or binaries with their tests together.
+    pub(crate) fn of_none(tests: usize, together: bool) -> Self {
+        Self {
+            attempts: 0,
+            tests,
+            together,
+            passed: 0,
+            failures: 0,
+            errors: 0,
+            failed: Vec::new(),
+            wall: Duration::ZERO,
+            interrupted: false,
+        }
+    }
+
+    /// Count an attempt.
+    pub(crate) fn count(&mut self, attempt: &Attempt) {
+        self.attempts += 1;
+        self.passed += u64::from(attempt.outcome == Outcome::Passed);
+        self.failures += u64::from(attempt.outcome.is_failure());
+        self.errors += u64::from(attempt.outcome.is_ours());
+        let id = attempt.test.id();
+        if attempt.outcome.is_failure() && !self.failed.contains(&id) {
+            self.failed.push(id);
+        }
+    }
 }
 
 /// A report of a run.
@@ -126,8 +161,13 @@ pub(crate) mod samples {
     /// A failed attempt, kept and verified.
     pub(crate) fn attempt() -> Attempt {
         let program = Program { path: "/t".into(), args: vec![], env: vec![], cwd: "/".into() };
-        let test =
-            Test { package: "p".into(), binary: "p::it".into(), name: "t".into(), program, harness: true };
+        let test = Test {
+            package: "p".into(),
+            binary: "p::it".into(),
+            name: Some("t".into()),
+            program,
+            harness: true,
+        };
         Attempt {
             test: Arc::new(test),
             number: 3,
@@ -137,6 +177,7 @@ pub(crate) mod samples {
             outcome: Outcome::Failed,
             ending: Some(Ending::Exited(101)),
             output: vec![(Stream::Stdout, b"one\n".into()), (Stream::Stderr, b"two\n".into())],
+            failed_tests: vec![],
             stats: Stats { ticks: 522, preemptions: 1, syscalls: 9, tasks: 3 },
             wall: Duration::from_millis(4),
             trace: Some(Kept { path: "/traces/p-it-t-abc.rrtrace".into(), verified: true }),

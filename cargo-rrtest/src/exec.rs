@@ -2,25 +2,32 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::io::{self, Write};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rrtest_engine::ending::Ending;
 use rrtest_engine::program::Program;
+use rrtest_engine::record::Stdin;
 use rrtest_engine::trace::event::Stream;
 
 use crate::attempt::{Job, Real, Setting};
 use crate::backtrace::Frames;
-use crate::cli::Exec;
+use crate::cli::{Exec, MessageFormat};
 use crate::describe;
 use crate::discover::Test;
-use crate::display::{self, relative};
-use crate::events::Attempt;
+use crate::display;
+use crate::events::{Attempt, Event, Reporter, Summary};
 use crate::exit::{Status, Stop};
 use crate::instrument::Level;
 use crate::interrupt::Interrupt;
+use crate::json::Json;
 use crate::outcome::Outcome;
 use crate::run::cores;
 use crate::seed::Seed;
@@ -30,17 +37,28 @@ use crate::traces::Store;
 /// Record the program, and end as it ends: its exit code, 128 and the signal's number, or 101 if it did not end by
 /// itself.
 pub(crate) fn run(options: &Exec) -> Result<u8, Stop> {
-    let interrupt = Interrupt::install()?;
+    let interrupt = Interrupt::install_beside_program()?;
     let program = program(options)?;
     let name = program.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let test = Test { package: String::new(), binary: "exec".to_owned(), name, program, harness: false };
+    let test =
+        Test { package: String::new(), binary: "exec".to_owned(), name: Some(name), program, harness: false };
     let store = Store::find(options.recording.trace_dir.as_deref(), &Selection::default())?;
-    let strategies = options.recording.strategies();
+    let strategies = options.strategies();
+    let json = options.message_format == MessageFormat::Json;
+    let listen = |stream: Stream, bytes: &[u8]| {
+        if stream == Stream::Stdout && !json {
+            pass_on(io::stdout().as_fd(), bytes, &interrupt.stop)
+        } else {
+            pass_on(io::stderr().as_fd(), bytes, &interrupt.stop)
+        }
+    };
     let setting = Setting {
         engine: &Real,
         store: &store,
         keep: options.recording.keep,
-        timeout: options.recording.timeout,
+        timeout: options.timeout.unwrap_or(Duration::MAX),
+        stdin: Stdin::Inherit,
+        listener: Some(&listen),
         strategies: &strategies,
         level: Level::Syscall,
         rustc: "",
@@ -51,9 +69,12 @@ pub(crate) fn run(options: &Exec) -> Result<u8, Stop> {
     let job = Job { test: Arc::new(test), number: 1, seed };
     let core = cores()?.first().copied().unwrap_or(0);
     let attempt = setting.attempt(job, core, &interrupt.stop)?;
-    print_output(&attempt).map_err(|error| Stop::os("cannot write the program's output", &error))?;
     tell(&attempt);
-    Ok(status(&attempt))
+    let status = status(&attempt);
+    if json {
+        report(attempt)?;
+    }
+    Ok(status)
 }
 
 fn program(options: &Exec) -> Result<Program, Stop> {
@@ -66,28 +87,35 @@ fn program(options: &Exec) -> Result<Program, Stop> {
     Ok(Program { path, args: args.to_vec(), env: env::vars_os().collect(), cwd })
 }
 
-/// The executable file that a shell would take.
+/// The executable file that a shell would take. A path stays as it was typed: scripts see it as their `$0`.
 fn find(name: &OsStr, cwd: &Path, search: Option<&OsStr>) -> Option<PathBuf> {
     let is_program = |path: &PathBuf| {
         path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
     };
     if name.as_encoded_bytes().contains(&b'/') {
-        return Some(cwd.join(name)).filter(is_program);
+        return is_program(&cwd.join(name)).then(|| name.into());
     }
     env::split_paths(search?).map(|dir| cwd.join(dir).join(name)).find(is_program)
 }
 
-fn print_output(attempt: &Attempt) -> io::Result<()> {
-    for (stream, bytes) in &attempt.output {
-        match stream {
-            Stream::Stdout => io::stdout().write_all(bytes)?,
-            Stream::Stderr => {
-                io::stdout().flush()?;
-                io::stderr().write_all(bytes)?;
+/// Write all of it, as the program's own write(2) would have done. Past `stop`, do not wait for a reader.
+fn pass_on(to: BorrowedFd<'_>, bytes: &[u8], stop: &AtomicBool) -> io::Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match nix::unistd::write(to, rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => rest = &rest[count..],
+            // By the recorder's heartbeat.
+            Err(Errno::EINTR) if !stop.load(Ordering::SeqCst) => {}
+            // The program may have made its standard input non-blocking, which often is the same terminal.
+            Err(Errno::EAGAIN) if !stop.load(Ordering::SeqCst) => {
+                // Whatever came of it, the next write tells.
+                let _ready = poll(&mut [PollFd::new(to, PollFlags::POLLOUT)], PollTimeout::NONE);
             }
+            Err(errno) => return Err(errno.into()),
         }
     }
-    io::stdout().flush()
+    Ok(())
 }
 
 /// What the program's own output does not tell.
@@ -98,10 +126,17 @@ fn tell(attempt: &Attempt) {
     {
         display::error(&describe::ending(ending, Frames::Own).join("\n"));
     }
-    if let Some(kept) = &attempt.trace {
-        let verified = if kept.verified { "verified" } else { "does not replay" };
-        eprintln!("trace {} ({verified})", relative(&kept.path).display());
-    }
+    display::trace(attempt);
+}
+
+/// The lines of JSON, as of a run with one test.
+fn report(attempt: Attempt) -> Result<(), Stop> {
+    let mut summary = Summary::of_none(1, false);
+    summary.count(&attempt);
+    summary.wall = attempt.wall;
+    let mut json = Json::new(io::stdout());
+    json.report(&Event::Attempt(Box::new(attempt)))?;
+    json.report(&Event::Summary(summary))
 }
 
 fn status(attempt: &Attempt) -> u8 {
@@ -126,7 +161,7 @@ mod tests {
         assert_eq!(find(OsStr::new("tool"), Path::new("/"), search), None, "not executable");
         std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).expect("permissions");
         assert_eq!(find(OsStr::new("tool"), Path::new("/"), search), Some(file.clone()));
-        assert_eq!(find(OsStr::new("./tool"), dir.path(), None), Some(dir.path().join("./tool")));
+        assert_eq!(find(OsStr::new("./tool"), dir.path(), None), Some("./tool".into()));
         assert_eq!(find(OsStr::new("tool"), dir.path(), None), None, "a bare name is looked up in PATH");
     }
 }

@@ -34,7 +34,8 @@ enum Line<'a> {
 struct AttemptLine<'a> {
     package: &'a str,
     binary: &'a str,
-    test: &'a str,
+    /// None for the binary's tests together.
+    test: Option<&'a str>,
     attempt: u64,
     seed: String,
     strategy: &'static str,
@@ -46,6 +47,9 @@ struct AttemptLine<'a> {
     preemptions: u64,
     trace: Option<&'a Path>,
     verified: Option<bool>,
+    /// Only for tests together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed_tests: Option<&'a [String]>,
     /// Only where the outcome is ours.
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
@@ -69,7 +73,7 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
         Self {
             package: &attempt.test.package,
             binary: &attempt.test.binary,
-            test: &attempt.test.name,
+            test: attempt.test.name.as_deref(),
             attempt: attempt.number,
             seed: attempt.seed.to_string(),
             strategy: attempt.strategy.as_str(),
@@ -81,6 +85,7 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
             preemptions: attempt.stats.preemptions,
             trace: attempt.trace.as_ref().map(|kept| kept.path.as_path()),
             verified: attempt.trace.as_ref().map(|kept| kept.verified),
+            failed_tests: attempt.test.is_together().then_some(attempt.failed_tests.as_slice()),
             message: attempt.message.as_deref(),
         }
     }
@@ -145,6 +150,7 @@ mod tests {
         let summary = Summary {
             attempts: 120,
             tests: 4,
+            together: false,
             passed: 119,
             failures: 1,
             errors: 0,

@@ -53,11 +53,11 @@ impl JUnit {
     fn collect(&mut self, attempt: &Attempt) {
         let test = &attempt.test;
         let known =
-            self.tests.iter().position(|known| known.binary == test.binary && known.name == test.name);
+            self.tests.iter().position(|known| known.binary == test.binary && known.name == test.title());
         let index = known.unwrap_or_else(|| {
             self.tests.push(Collected {
                 binary: test.binary.clone(),
-                name: test.name.clone(),
+                name: test.title().to_owned(),
                 attempts: 0,
                 failures: 0,
                 wall: Duration::ZERO,
@@ -103,17 +103,22 @@ impl NonSuccess {
             let chunks = attempt.output.iter().filter(|(stream, _)| *stream == wanted);
             chunks.flat_map(|(_, bytes)| bytes.iter().copied()).collect()
         };
-        let stderr: Vec<u8> = stream(Stream::Stderr);
+        let (stdout, stderr): (Vec<u8>, Vec<u8>) = (stream(Stream::Stdout), stream(Stream::Stderr));
+        // libtest shows what it has captured of several tests on its standard output.
         let panic =
-            first_panic(&String::from_utf8_lossy(&stderr)).map(|panic| format!("panicked at {panic}"));
+            [&stderr, &stdout].into_iter().find_map(|bytes| first_panic(&String::from_utf8_lossy(bytes)));
         let panic = panic.filter(|_| attempt.outcome == Outcome::Failed);
+        let panic = panic.map(|panic| match &attempt.failed_tests[..] {
+            [] => format!("panicked at {panic}"),
+            failed => format!("{} failed: panicked at {panic}", failed.join(", ")),
+        });
         let ending =
             || attempt.ending.as_ref().map(|ending| describe::ending(ending, Frames::Own).join("\n"));
         Self {
             outcome: attempt.outcome,
             seed: attempt.seed.to_string(),
             message: attempt.message.clone().or(panic).or_else(ending).unwrap_or_default(),
-            stdout: stream(Stream::Stdout),
+            stdout,
             stderr,
         }
     }
@@ -182,6 +187,7 @@ mod tests {
         let summary = Summary {
             attempts: 2,
             tests: 1,
+            together: false,
             passed: 1,
             failures: 1,
             errors: 0,

@@ -1,10 +1,12 @@
 //! The arguments of test binaries that users know from libtest: which of its tests to run, and how.
 
+use std::ffi::OsString;
+
 use crate::exit::Stop;
 
-/// Options of libtest that choose tests or their output, and mean nothing here: each test has a process of its own,
-/// and its output is shown if it fails. The flag tells whether a value follows.
-const WITHOUT_EFFECT: &[(&str, bool)] = &[
+/// Options of libtest that choose tests or their output, and mean nothing where each test has a process of its own: its
+/// output is shown if it fails. The flag tells whether a value follows.
+const ONLY_TOGETHER: &[(&str, bool)] = &[
     ("--nocapture", false),
     ("--no-capture", false),
     ("--show-output", false),
@@ -62,7 +64,7 @@ impl Filter {
                     filter.skip.push(value.ok_or_else(|| Stop::usage("`--skip` needs a test name"))?);
                 }
                 _ if !flag.starts_with('-') => filter.names.push(arg.clone()),
-                _ => match WITHOUT_EFFECT.iter().find(|(known, _)| *known == flag) {
+                _ => match ONLY_TOGETHER.iter().find(|(known, _)| *known == flag) {
                     Some((_, true)) if value.is_none() => {
                         args.next().ok_or_else(|| Stop::usage(format!("`{flag}` needs a value")))?;
                     }
@@ -90,8 +92,8 @@ impl Filter {
 fn unknown(arg: &str) -> Stop {
     Stop::usage(format!(
         "unknown argument `{arg}` after `--`\n  known there: test names, --exact, --skip NAME, --ignored, \
-         --include-ignored, and without effect: {}",
-        WITHOUT_EFFECT.iter().map(|(flag, _)| *flag).collect::<Vec<_>>().join(" ")
+         --include-ignored, and, of effect with --together only: {}",
+        ONLY_TOGETHER.iter().map(|(flag, _)| *flag).collect::<Vec<_>>().join(" ")
     ))
 }
 
@@ -105,6 +107,33 @@ pub(crate) fn parse_list(output: &str) -> Option<Vec<String>> {
             matches!(kind, "test" | "benchmark" | "bench").then(|| name.to_owned())
         })
         .collect()
+}
+
+/// Whether a test binary with these arguments and this environment runs its tests one after the other. Some harnesses do
+/// so on their main thread, so that its waits are not a watchdog's but the tests' own.
+pub(crate) fn has_one_thread(args: &[String], env: &[(OsString, OsString)]) -> bool {
+    let option = args.iter().enumerate().find_map(|(index, arg)| match arg.strip_prefix("--test-threads") {
+        Some("") => args.get(index + 1).map(String::as_str),
+        Some(value) => value.strip_prefix('='),
+        None => None,
+    });
+    let variable = || env.iter().find(|(name, _)| name == "RUST_TEST_THREADS")?.1.to_str();
+    option.or_else(variable) == Some("1")
+}
+
+/// The tests that libtest says have failed: the list of names under the last `failures:`, or, had it no time to write one,
+/// what it says of each test as that ends.
+pub(crate) fn failed_tests(output: &str) -> Vec<String> {
+    let listed = output
+        .rsplit_once("\nfailures:\n")
+        .into_iter()
+        .flat_map(|(_, list)| list.lines().map_while(|line| line.strip_prefix("    ")).map(str::to_owned));
+    let listed: Vec<_> = listed.collect();
+    if !listed.is_empty() {
+        return listed;
+    }
+    let each = |line: &str| Some(line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?.to_owned());
+    output.lines().filter_map(each).collect()
 }
 
 #[cfg(test)]
@@ -155,6 +184,26 @@ mod tests {
         let args = ["--bogus".to_owned()];
         let stop = Filter::parse(None, &args).expect_err("an unknown argument");
         assert!(stop.message.expect("a message").contains("--bogus"));
+    }
+
+    #[test]
+    fn one_thread_is_told_by_option_or_variable() {
+        let args = |words: &str| words.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let env = |value: &str| [(OsString::from("RUST_TEST_THREADS"), OsString::from(value))];
+        assert!(has_one_thread(&args("x --test-threads 1"), &[]));
+        assert!(has_one_thread(&args("--test-threads=1"), &env("3")));
+        assert!(has_one_thread(&[], &env("1")));
+        assert!(!has_one_thread(&args("--test-threads 2"), &env("1")));
+        assert!(!has_one_thread(&args("--test-threads"), &[]));
+    }
+
+    #[test]
+    fn failed_tests_are_those_that_libtest_lists() {
+        let output = "test a ... FAILED\ntest b ... ok\n\nfailures:\n\n---- a stdout ----\nno\n\n\nfailures:\n    a\n    \
+                      c::d - should panic\n\ntest result: FAILED. 1 passed\n";
+        assert_eq!(failed_tests(output), ["a", "c::d - should panic"]);
+        assert_eq!(failed_tests("running 2 tests\ntest a ... FAILED\ntest b ... ok\n"), ["a"]);
+        assert_eq!(failed_tests("running 2 tests\n"), [""; 0]);
     }
 
     #[test]

@@ -6,13 +6,14 @@ use std::sync::Mutex;
 use clap::ColorChoice;
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
+use rrtest_engine::record::Stdin;
 
 use crate::attempt::{Real, Setting};
 use crate::campaign::{self, Schedule, tell};
 use crate::cargo::{Build, Project, runner_of_user};
 use crate::cli::{MessageFormat, Run};
 use crate::config::Config;
-use crate::discover;
+use crate::discover::{self, Grouping};
 use crate::display::{Detail, Display};
 use crate::events::{Event, Reporter, Summary};
 use crate::exit::{Status, Stop};
@@ -69,7 +70,9 @@ pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
     if options.no_run {
         return Ok(Status::Success);
     }
-    let tests = discover::tests(&project, &built, &filter)?;
+    let args: Vec<String> = options.name.iter().chain(&options.args).cloned().collect();
+    let grouping = if options.together { Grouping::Together(&args) } else { Grouping::Alone };
+    let tests = discover::tests(&project, &built, &filter, grouping)?;
     if tests.is_empty() {
         return Err(Stop::new(
             Status::NoTests,
@@ -87,7 +90,9 @@ pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
         engine: &Real,
         store: &store,
         keep: options.recording.keep,
-        timeout: options.recording.timeout,
+        timeout: options.timeout,
+        stdin: Stdin::Null,
+        listener: None,
         strategies: &strategies,
         level,
         rustc: toolchain.version(),
@@ -159,7 +164,7 @@ fn schedule(options: &Run) -> Schedule {
         time: options.time,
         until_fail: options.until_fail,
         keep_going: options.keep_going,
-        strategies: options.recording.strategies(),
+        strategies: options.strategies(),
         seed: options.recording.seed,
     }
 }

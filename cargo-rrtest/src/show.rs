@@ -18,7 +18,17 @@ const BOLD: Style = Style::new().bold();
 
 /// The facts of a trace's description that `show` prints first, in this order.
 const FACTS: &[&str] = &[
-    "package", "binary", "test", "outcome", "attempt", "seed", "strategy", "preempt", "created", "rustc",
+    "package",
+    "binary",
+    "test",
+    "failed_tests",
+    "outcome",
+    "attempt",
+    "seed",
+    "strategy",
+    "preempt",
+    "created",
+    "rustc",
     "rrtest",
 ];
 
@@ -39,8 +49,8 @@ pub(crate) fn ls(place: &Place) -> Result<Status, Stop> {
 fn row(entry: &Entry) -> [String; 6] {
     let (test, outcome, verified) = match Trace::open(&entry.path) {
         Ok(trace) => {
-            let test =
-                [fact(trace.info(), "binary"), fact(trace.info(), "test")].map(Option::unwrap_or_default);
+            let facts = ["binary", "test", "failed_tests"];
+            let test: Vec<_> = facts.iter().filter_map(|key| fact(trace.info(), key)).collect();
             let outcome = fact(trace.info(), "outcome");
             let outcome = outcome.unwrap_or_else(|| Outcome::of(trace.ending()).name().to_owned());
             (test.join(" ").trim().to_owned(), outcome, if trace.verified() { "yes" } else { "no" })
@@ -107,6 +117,11 @@ fn fact(info: &Value, key: &str) -> Option<String> {
     match info.get(key)? {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),
+        Value::Array(values) if values.is_empty() => None,
+        Value::Array(values) => {
+            let words = values.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
+            Some(words.collect::<Vec<_>>().join(", "))
+        }
         value => Some(value.to_string()),
     }
 }

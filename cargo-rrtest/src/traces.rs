@@ -155,6 +155,9 @@ fn choose(entries: Vec<Entry>, trace: Option<&str>, dir: &Path) -> Result<PathBu
     let matching: Vec<_> = entries.iter().filter(|entry| entry.name.contains(part)).collect();
     match matching[..] {
         [entry] => Ok(entry.path.clone()),
+        [] if Path::new(wanted).is_dir() => usage(format!(
+            "`{wanted}` is a directory, not a trace\n  --trace-dir {wanted} looks for traces in it"
+        )),
         [] => usage(format!(
             "no trace file `{wanted}`, and none in {} has that in its name\n  `cargo rrtest ls` lists them",
             dir.display()

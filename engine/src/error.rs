@@ -43,6 +43,13 @@ pub enum Error {
     NotYet,
 }
 
+impl Error {
+    /// Whether the operating system says that a task does not exist: it has been killed.
+    pub(crate) fn is_about_the_dead(&self) -> bool {
+        matches!(self, Self::Os { source, .. } if source.raw_os_error() == Some(libc::ESRCH))
+    }
+}
+
 /// The first difference between a replay and its recording.
 #[derive(Debug, thiserror::Error)]
 #[error(

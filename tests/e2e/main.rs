@@ -4,6 +4,7 @@
 
 mod bad_traces;
 mod discovery;
+mod exec;
 mod exit_codes;
 mod isolated;
 mod json;
@@ -15,6 +16,7 @@ mod replay;
 mod seeds;
 mod slow;
 mod steady;
+mod together;
 mod unsupported;
 
 use std::path::Path;
@@ -69,6 +71,8 @@ fn main() -> ExitCode {
     tests.topic("unsupported", unsupported::TESTS);
     tests.topic("seeds", seeds::TESTS);
     tests.topic("json", json::TESTS);
+    tests.topic("exec", exec::TESTS);
+    tests.topic("together", together::TESTS);
     tests.topic("isolated", isolated::TESTS);
     tests.topic("killed", killed::TESTS);
     let slow = std::env::var_os("RRTEST_SLOW").is_some_and(|value| value == "1");

@@ -2,10 +2,11 @@
 
 use rrtest_tests::World;
 use rrtest_tests::project::Project;
+use rrtest_tests::tool::Run;
 
 use crate::{Test, tests};
 
-pub(crate) const TESTS: &[Test] = tests![a_new_process_is_named, a_call_that_is_not_described_is_named];
+pub(crate) const TESTS: &[Test] = tests![a_call_that_is_not_described_is_named, is_said_once];
 
 fn ends_unsupported(world: &World, source: &str, says: &[&str]) {
     let project = Project::of_test(world, source);
@@ -21,27 +22,26 @@ fn ends_unsupported(world: &World, source: &str, says: &[&str]) {
     assert_eq!(project.traces(), [] as [std::path::PathBuf; 0]);
 }
 
-fn a_new_process_is_named(world: &World) {
-    let source = r#"
-        #[test]
-        fn starts_a_program() {
-            let thread = std::thread::Builder::new().name("starter".into());
-            let thread = thread.spawn(|| std::process::Command::new("true").status().unwrap());
-            assert!(thread.unwrap().join().unwrap().success());
-        }
-    "#;
-    ends_unsupported(world, source, &["process", "`starter`"]);
-}
+/// A test whose thread `remapper` makes a call that nobody has needed since Linux 3.16.
+const REMAPS: &str = r#"
+    unsafe extern "C" {
+        fn remap_file_pages(addr: *mut u8, size: usize, prot: i32, offset: usize, flags: i32) -> i32;
+    }
+    #[test]
+    fn remaps() {
+        let thread = std::thread::Builder::new().name("remapper".into());
+        let call = || unsafe { remap_file_pages(std::ptr::null_mut(), 4096, 0, 0, 0) };
+        assert_eq!(thread.spawn(call).unwrap().join().unwrap(), -1);
+    }
+"#;
 
 fn a_call_that_is_not_described_is_named(world: &World) {
-    let source = r#"
-        unsafe extern "C" { fn shmget(key: i32, size: usize, flags: i32) -> i32; }
-        #[test]
-        fn shares() {
-            let thread = std::thread::Builder::new().name("sharer".into());
-            let id = thread.spawn(|| unsafe { shmget(0, 4096, 0) }).unwrap().join().unwrap();
-            assert!(id >= 0);
-        }
-    "#;
-    ends_unsupported(world, source, &["shmget", "`sharer`"]);
+    ends_unsupported(world, REMAPS, &["remap_file_pages", "`remapper`"]);
+}
+
+fn is_said_once(world: &World) {
+    let project = Project::of_test(world, REMAPS);
+    // Each core may try it once.
+    let run = Run::of(&mut project.rrtest(world, &["--runs", "5", "-j2"])).expect(70);
+    assert_eq!(run.stderr.matches("remap_file_pages cannot be recorded").count(), 1, "{run}");
 }

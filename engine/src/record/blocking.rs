@@ -7,14 +7,16 @@
 use libc::timespec;
 
 use super::fds::{Kind, nonblocking};
+use super::outputs::Before;
 use super::recorder::{Flow, Next, Recorder};
+use super::signals::restart;
 use super::tasks::{Call, Hold, Waited};
 use super::time;
 use crate::schedule::Why;
-use crate::syscalls::{Block, Description};
+use crate::syscalls::{Answer, Block, Description, Out, describe};
 use crate::task::TaskId;
 use crate::trace::event::Registers;
-use crate::tracee::{Area, Resume, State, Stop, Stopped, Wait, Waited as Polled, state};
+use crate::tracee::{Area, Memory, Resume, State, Stop, Stopped, Wait, Waited as Polled, state};
 
 /// What a call waits for.
 pub(super) struct Watch {
@@ -25,6 +27,8 @@ pub(super) struct Watch {
     timeout: Option<[u8; 16]>,
     /// The socket option that may say so as well.
     socket_limit: Option<i32>,
+    /// The address and size of the set of signals that it blocks meanwhile; null for those of the task.
+    mask: (u64, u64),
 }
 
 /// Offsets in a task's scratch memory.
@@ -35,6 +39,9 @@ mod scratch {
     /// How many descriptors there is room for.
     pub(super) const MOST: u64 = 8000;
 }
+
+/// [`Watch::mask`] of calls that have none. The size is that of a set of signals.
+const NO_MASK: (u64, u64) = (0, 8);
 
 fn pollfd(fd: u64, events: i16) -> Vec<u8> {
     let mut bytes = (fd as i32).to_ne_bytes().to_vec();
@@ -62,12 +69,13 @@ impl Recorder<'_> {
         let args = call.args();
         let one = |fd: u64, events: i16, socket_limit| {
             let fds = pollfd(fd, events);
-            Watch { fds, count: 1, timeout: None, socket_limit }
+            Watch { fds, count: 1, timeout: None, socket_limit, mask: NO_MASK }
         };
         let (fd, events, option) = match description.block {
-            Block::Never | Block::Inside => return Ok(None),
+            Block::Never | Block::Inside | Block::Children => return Ok(None),
             Block::Readable(fd) => (args[fd], libc::POLLIN, libc::SO_RCVTIMEO),
             Block::Writable(fd) => (args[fd], libc::POLLOUT, libc::SO_SNDTIMEO),
+            Block::Either(fd) => (args[fd], libc::POLLIN | libc::POLLOUT, libc::SO_SNDTIMEO),
             Block::Epoll => {
                 let timeout = args[3] as i32;
                 if timeout == 0 {
@@ -75,13 +83,37 @@ impl Recorder<'_> {
                 }
                 return Ok(Some(Watch {
                     timeout: milliseconds(timeout),
+                    mask: if call.number() == libc::SYS_epoll_pwait as u64 {
+                        (args[4], args[5])
+                    } else {
+                        NO_MASK
+                    },
                     ..one(args[0], libc::POLLIN, None)
                 }));
             }
+            Block::EpollPwait2 => {
+                let Some(timeout) = self.limit(id, args[3], 1) else { return Ok(None) };
+                return Ok(Some(Watch {
+                    timeout,
+                    mask: (args[4], args[5]),
+                    ..one(args[0], libc::POLLIN, None)
+                }));
+            }
+            Block::Select => return Ok(self.select_watch(id, &args, self.limit(id, args[4], 1000))),
+            Block::Pselect => {
+                let watch = self.select_watch(id, &args, self.limit(id, args[4], 1));
+                let memory = &self.space(id).memory;
+                let mask = match (args[5], memory.u64(args[5]), memory.u64(args[5] + 8)) {
+                    (0, ..) => NO_MASK,
+                    (_, Ok(set), Ok(size)) => (set, size),
+                    _ => return Ok(None),
+                };
+                return Ok(watch.map(|watch| Watch { mask, ..watch }));
+            }
             Block::Poll | Block::Ppoll => return self.poll_watch(id, description, &args),
         };
-        let pid = self.living();
-        let waits = self.fds.kind(pid, fd) == Kind::Waitable && !dont_wait(call) && !nonblocking(pid, fd);
+        let tid = self.task(id).tid;
+        let waits = self.fds.kind(tid, fd) == Kind::Waitable && !dont_wait(call) && !nonblocking(tid, fd);
         Ok(waits.then(|| one(fd, events, Some(option))))
     }
 
@@ -92,7 +124,7 @@ impl Recorder<'_> {
             None
         } else {
             // An address that cannot be read: the kernel will say so.
-            let Ok(bytes) = self.memory.bytes(args[2], 16) else { return Ok(None) };
+            let Ok(bytes) = self.space(id).memory.bytes(args[2], 16) else { return Ok(None) };
             bytes.try_into().ok()
         };
         if timeout == Some([0; 16]) {
@@ -101,8 +133,43 @@ impl Recorder<'_> {
         if args[1] > scratch::MOST {
             return self.unsupported(id, "poll of more than 8000 descriptors");
         }
-        let Ok(fds) = self.memory.bytes(args[0], args[1] as usize * 8) else { return Ok(None) };
-        Ok(Some(Watch { fds, count: args[1], timeout, socket_limit: None }))
+        let Ok(fds) = self.space(id).memory.bytes(args[0], args[1] as usize * 8) else { return Ok(None) };
+        let mask = if description.block == Block::Ppoll { (args[3], args[4]) } else { NO_MASK };
+        Ok(Some(Watch { fds, count: args[1], timeout, socket_limit: None, mask }))
+    }
+
+    /// The time limit at an address: seconds, and parts of a second in units of so many nanoseconds. The inner is none
+    /// without a limit; the outer if the call does not wait, or is wrong, which the kernel will say.
+    fn limit(&self, id: TaskId, address: u64, unit: i64) -> Option<Option<[u8; 16]>> {
+        if address == 0 {
+            return Some(None);
+        }
+        let at = time::timespec_at(&self.space(id).memory, address).ok()?;
+        let parts = at.tv_nsec.checked_mul(unit).filter(|parts| *parts >= 0)?;
+        let second = time::SECOND.cast_signed();
+        let limit = timespec { tv_sec: at.tv_sec.checked_add(parts / second)?, tv_nsec: parts % second };
+        (limit.tv_sec >= 0 && (limit.tv_sec, limit.tv_nsec) != (0, 0)).then(|| Some(time::bytes(&limit)))
+    }
+
+    /// What select(2) waits for.
+    fn select_watch(&self, id: TaskId, args: &[u64; 6], limit: Option<Option<[u8; 16]>>) -> Option<Watch> {
+        let timeout = limit?;
+        // As poll(2) reports it: that a peer has hung up, it reports always.
+        let sets = [(args[1], libc::POLLIN), (args[2], libc::POLLOUT), (args[3], libc::POLLPRI)];
+        // The kernel looks at no more than there are.
+        let count = usize::try_from(args[0] as i32).ok()?.min(scratch::MOST as usize);
+        let sets = sets.map(|(set, events)| {
+            let bytes =
+                if set == 0 { Vec::new() } else { self.space(id).memory.available(set, count.div_ceil(8)) };
+            (bytes, events)
+        });
+        let events = |fd: usize| {
+            let has = |set: &[u8]| set.get(fd / 8).is_some_and(|byte| byte >> (fd % 8) & 1 != 0);
+            sets.iter().filter(|(set, _)| has(set)).fold(0, |all, (_, events)| all | events)
+        };
+        let watched = (0..count).filter(|&fd| events(fd) != 0);
+        let fds: Vec<u8> = watched.flat_map(|fd| pollfd(fd as u64, events(fd))).collect();
+        Some(Watch { count: fds.len() as u64 / 8, fds, timeout, socket_limit: None, mask: NO_MASK })
     }
 
     /// Wait for what a call needs: a look first, then in the kernel.
@@ -110,19 +177,25 @@ impl Recorder<'_> {
         &mut self,
         id: TaskId,
         stopped: Stopped,
-        call: Call,
+        mut call: Call,
         watch: &Watch,
     ) -> Flow<Next> {
         let Some(base) = Area::scratch(id.0) else {
             return self.unsupported(id, "more than 2000 tasks that wait for descriptors");
         };
-        self.memory.write(base + scratch::ZERO, &[0; 16])?;
-        self.memory.write(base + scratch::FDS, &watch.fds)?;
+        self.space(id).memory.write(base + scratch::ZERO, &[0; 16])?;
+        self.space(id).memory.write(base + scratch::FDS, &watch.fds)?;
         let mut registers = call.registers;
         registers.set_number(libc::SYS_ppoll as u64);
-        registers.set_args([base + scratch::FDS, watch.count, base + scratch::ZERO, 0, 8, 0]);
+        let (set, set_size) = watch.mask;
+        registers.set_args([base + scratch::FDS, watch.count, base + scratch::ZERO, set, set_size, 0]);
         stopped.set_registers(&registers)?;
         let (stopped, ready) = self.run_to_exit(id, stopped)?;
+        call.restart = Some(restart_code(&call, watch.timeout.is_some()));
+        if interrupted(ready) {
+            self.task(id).hold = Hold::Again(stopped, call);
+            return Ok(Next::Continue);
+        }
         if ready != 0 {
             self.task(id).hold = Hold::Again(stopped, Call { wait: Waited::Ready, ..call });
             return Ok(Next::Continue);
@@ -130,18 +203,26 @@ impl Recorder<'_> {
         // Nothing yet: the same with the call's own time limit, in the kernel.
         let (stopped, timeout) = match (&watch.timeout, watch.socket_limit) {
             (Some(timeout), _) => (stopped, Some(*timeout)),
-            (None, Some(option)) => self.socket_limit(id, stopped, &call, option)?,
+            (None, Some(option)) => match self.socket_limit(id, stopped, &call, option)? {
+                Ok(limited) => limited,
+                Err(next) => return Ok(next),
+            },
             (None, None) => (stopped, None),
         };
         let timeout = match timeout {
             Some(timeout) => {
-                self.memory.write(base + scratch::TIMEOUT, &timeout)?;
+                call.restart = Some(restart_code(&call, true));
+                let timeout = still(&mut call, timeout)?;
+                self.space(id).memory.write(base + scratch::TIMEOUT, &timeout)?;
                 base + scratch::TIMEOUT
             }
             None => 0,
         };
-        registers.set_args([base + scratch::FDS, watch.count, timeout, 0, 8, 0]);
-        let stopped = self.reenter(id, stopped, registers)?;
+        registers.set_args([base + scratch::FDS, watch.count, timeout, set, set_size, 0]);
+        let stopped = match self.reenter(id, stopped, &call, registers)? {
+            Ok(stopped) => stopped,
+            Err(next) => return Ok(next),
+        };
         let running = stopped.resume(Resume::ToSyscallExit, 0)?;
         self.task(id).hold = Hold::InKernel(running, call);
         Ok(Next::Decide(Why::Blocked, None))
@@ -154,43 +235,56 @@ impl Recorder<'_> {
         stopped: Stopped,
         call: &Call,
         option: i32,
-    ) -> Flow<(Stopped, Option<[u8; 16]>)> {
-        let Some(base) = Area::scratch(id.0) else { return Ok((stopped, None)) };
+    ) -> Flow<Result<Limited, Next>> {
+        let Some(base) = Area::scratch(id.0) else { return Ok(Ok((stopped, None))) };
         let (value, len) = (base + scratch::TIMEOUT, base + scratch::ZERO);
-        self.memory.write(len, &16_u32.to_ne_bytes())?;
+        self.space(id).memory.write(len, &16_u32.to_ne_bytes())?;
         let mut registers = call.registers;
         registers.set_number(libc::SYS_getsockopt as u64);
         registers.set_args([call.args()[0], libc::SOL_SOCKET as u64, option as u64, value, len, 0]);
-        let stopped = self.reenter(id, stopped, registers)?;
+        let stopped = match self.reenter(id, stopped, call, registers)? {
+            Ok(stopped) => stopped,
+            Err(next) => return Ok(Err(next)),
+        };
         let (stopped, result) = self.run_to_exit(id, stopped)?;
         // A timeval has the shape of a timespec, in microseconds.
-        let limit = time::timespec_at(&self.memory, value)?;
+        let limit = time::timespec_at(&self.space(id).memory, value)?;
         // What is no socket has no limit; nor has a socket with a limit of zero.
         if result != 0 || (limit.tv_sec, limit.tv_nsec) == (0, 0) {
-            return Ok((stopped, None));
+            return Ok(Ok((stopped, None)));
         }
         let timeout = timespec { tv_sec: limit.tv_sec, tv_nsec: limit.tv_nsec * 1000 };
-        Ok((stopped, Some(time::bytes(&timeout))))
+        Ok(Ok((stopped, Some(time::bytes(&timeout)))))
     }
 
-    /// From the exit of a call to the entry of the call that `registers` describe, at the same place of the program.
-    fn reenter(&mut self, id: TaskId, stopped: Stopped, mut registers: Registers) -> Flow<Stopped> {
+    /// From the entry or exit of a call to the entry of the call that `registers` describe, at the same place of the
+    /// program: `call` or one in its place. Unless a signal comes first, which has been seen to then.
+    fn reenter(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: &Call,
+        mut registers: Registers,
+    ) -> Flow<Result<Stopped, Next>> {
         /// Bytes of the `syscall` instruction.
         const SYSCALL: u64 = 2;
         registers.set_result(registers.number().cast_signed());
         registers.set_number(u64::MAX);
         registers.set_ip(registers.ip() - SYSCALL);
         stopped.set_registers(&registers)?;
-        let mut stopped = stopped;
+        let (mut stopped, mut signal) = (stopped, 0);
         loop {
-            let running = stopped.resume(Resume::Freely, 0)?;
+            let running = stopped.resume(Resume::Freely, std::mem::take(&mut signal))?;
             let stop;
             (stopped, stop) = self.wait(id, running)?;
             match stop {
-                Stop::Seccomp => return Ok(stopped),
-                Stop::Signal(_) => {
-                    let info = stopped.signal_info()?;
-                    self.task(id).deferred.push(info);
+                Stop::Seccomp => return Ok(Ok(stopped)),
+                Stop::Signal(number) => match self.signal_in_call(id, stopped, number, call)? {
+                    Ok(let_go) => (stopped, signal) = let_go,
+                    Err(next) => return Ok(Err(next)),
+                },
+                Stop::Group(_) => {
+                    return self.stopped_by_signal(id, stopped, Some(call.clone())).map(Err);
                 }
                 _ => {}
             }
@@ -199,9 +293,13 @@ impl Recorder<'_> {
 
     /// A task waited in the kernel in place of its call: back to the call's entry.
     pub(super) fn again(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
-        let stopped = self.reenter(id, stopped, call.registers)?;
-        self.task(id).hold = Hold::Calling(stopped, call);
-        Ok(Next::Continue)
+        match self.reenter(id, stopped, &call, call.registers)? {
+            Ok(stopped) => {
+                self.task(id).hold = Hold::Calling(stopped, call);
+                Ok(Next::Continue)
+            }
+            Err(next) => Ok(next),
+        }
     }
 
     /// Whether no other task lives.
@@ -210,17 +308,17 @@ impl Recorder<'_> {
     }
 
     /// Whether a call may stay in the kernel while others run.
-    pub(super) fn may_stay(&mut self, description: &Description, call: &Call) -> bool {
+    pub(super) fn may_stay(&mut self, id: TaskId, description: &Description, call: &Call) -> bool {
         let may = match description.block {
-            Block::Inside => true,
+            Block::Inside | Block::Children => true,
             // More than there is room for: write(2) blocks in the middle of it.
             Block::Writable(fd) => {
-                let pid = self.living();
-                description.outs.is_empty() && self.fds.kind(pid, call.args()[fd]) == Kind::Waitable
+                let tid = self.task(id).tid;
+                self.fds.kind(tid, call.args()[fd]) == Kind::Waitable
             }
             _ => false,
         };
-        may && !self.alone()
+        may && !self.alone() && redirections(&self.space(id).memory, id, description, &call.args()).is_some()
     }
 
     /// From the entry of a call that may stay in the kernel to its exit, or to where it sleeps.
@@ -229,7 +327,21 @@ impl Recorder<'_> {
         id: TaskId,
         stopped: Stopped,
         call: &Call,
+        description: &Description,
     ) -> Flow<Option<(Stopped, i64)>> {
+        let redirected =
+            redirections(&self.space(id).memory, id, description, &call.args()).unwrap_or_default();
+        if !redirected.is_empty() {
+            let (mut registers, mut args) = (call.registers, call.args());
+            let memory = &self.space(id).memory;
+            for Redirection { argument, scratch, len } in &redirected {
+                // Some calls read first what they overwrite: an offset in a file.
+                memory.write(*scratch, &memory.available(args[*argument], *len as usize))?;
+                args[*argument] = *scratch;
+            }
+            registers.set_args(args);
+            stopped.set_registers(&registers)?;
+        }
         let mut running = stopped.resume(Resume::ToSyscallExit, 0)?;
         let mut sleeps = false;
         loop {
@@ -237,7 +349,7 @@ impl Recorder<'_> {
             std::thread::yield_now();
             match running.poll()? {
                 Polled::Done(Wait::Stopped(stopped, Stop::SyscallExit)) => {
-                    let result = stopped.registers()?.result();
+                    let result = self.bring_back(id, &stopped, call, description)?;
                     return Ok(Some((stopped, result)));
                 }
                 Polled::Done(Wait::Stopped(stopped, _)) => {
@@ -258,8 +370,45 @@ impl Recorder<'_> {
     /// A call that stayed in the kernel while others ran has ended.
     pub(super) fn returned(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let position = self.clock.position(&call.registers);
-        let result = stopped.registers()?.result();
-        self.conclude(id, stopped, call, position, result, Vec::new())
+        let Some(description) = describe(call.number()) else {
+            return self.unsupported(id, crate::syscalls::name(call.number()));
+        };
+        let result = self.bring_back(id, &stopped, call, description)?;
+        let writes = self.outputs(id, description, call, &Before::default(), result)?;
+        if interrupted(result) {
+            return self.interrupted(id, stopped, call, writes);
+        }
+        self.conclude(id, stopped, call, position, result, writes)
+    }
+
+    /// Put what a call wrote to scratch memory to where the program wants it, and the program's own arguments back. The
+    /// call's result.
+    fn bring_back(
+        &mut self,
+        id: TaskId,
+        stopped: &Stopped,
+        call: &Call,
+        description: &Description,
+    ) -> Flow<i64> {
+        let mut registers = stopped.registers()?;
+        let mut result = registers.result();
+        let redirected =
+            redirections(&self.space(id).memory, id, description, &call.args()).unwrap_or_default();
+        if redirected.is_empty() {
+            return Ok(result);
+        }
+        let memory = &self.space(id).memory;
+        for Redirection { argument, scratch, len } in redirected {
+            let bytes = memory.bytes(scratch, len as usize)?;
+            let wanted = result >= 0 || description.outs.iter().any(|out| matches!(out, Out::Always(..)));
+            if wanted && memory.write(call.args()[argument], &bytes).is_err() {
+                result = -i64::from(libc::EFAULT);
+            }
+        }
+        registers.set_args(call.args());
+        registers.set_result(result);
+        stopped.set_registers(&registers)?;
+        Ok(result)
     }
 
     /// A call found nothing although its descriptors had been ready: wait again.
@@ -278,29 +427,23 @@ impl Recorder<'_> {
         };
         let id = self.tasks[index].id;
         let Wait::Stopped(stopped, stop) = wait else {
-            let Wait::Dead(death) = wait else { return Ok(()) };
-            return self.died(id, death);
+            return self.died_in_kernel(id);
         };
-        let Hold::InKernel(_, call) = std::mem::replace(&mut self.tasks[index].hold, Hold::Gone) else {
-            return Err(super::calls::unexpected("follow a task"));
+        let call = match std::mem::replace(&mut self.tasks[index].hold, Hold::Gone) {
+            Hold::InKernel(_, call) => call,
+            Hold::Suspended(_, call) => return self.left_stop(id, stopped, stop, call),
+            _ => return Err(super::calls::unexpected("follow a task")),
         };
         self.tasks[index].hold = if stop == Stop::SyscallExit && call.wait == Waited::Inside {
             self.woken = true;
             Hold::Returned(stopped, call)
         } else if stop == Stop::SyscallExit {
             self.woken = true;
-            if interrupted(stopped.registers()?.result()) {
-                let what = format!("a signal that interrupts {}", crate::syscalls::name(call.number()));
-                return self.unsupported(id, what);
-            }
             // What has become ready may be gone when the task has the core: it looks again.
             let wait = if stopped.registers()?.result() == 0 { Waited::TimedOut } else { Waited::No };
             Hold::Again(stopped, Call { wait, ..call })
         } else {
-            if let Stop::Signal(_) = stop {
-                let info = stopped.signal_info()?;
-                self.tasks[index].deferred.push(info);
-            }
+            // It gets its signals behind the call only.
             Hold::InKernel(stopped.resume(Resume::ToSyscallExit, 0)?, call)
         };
         Ok(())
@@ -320,17 +463,95 @@ impl Recorder<'_> {
         match description.block {
             Block::Poll => args[2] = 0,
             Block::Epoll => args[3] = 0,
-            Block::Ppoll => {
-                let Some(base) = Area::scratch(id.0) else { return Ok(None) };
-                self.memory.write(base + scratch::ZERO, &[0; 16])?;
-                args[2] = base + scratch::ZERO;
+            // The time that is left is told to the program as well.
+            Block::Select | Block::Pselect if call.wait == Waited::TimedOut => {
+                self.space(id).memory.write(args[4], &[0; 16])?;
             }
-            Block::Never | Block::Inside | Block::Readable(_) | Block::Writable(_) => return Ok(None),
+            Block::Ppoll | Block::Select | Block::Pselect | Block::EpollPwait2 => {
+                let Some(base) = Area::scratch(id.0) else { return Ok(None) };
+                self.space(id).memory.write(base + scratch::ZERO, &[0; 16])?;
+                let limit = match description.block {
+                    Block::Ppoll => 2,
+                    Block::EpollPwait2 => 3,
+                    _ => 4,
+                };
+                args[limit] = base + scratch::ZERO;
+            }
+            // Those that are there: for more than one it would wait once more.
+            Block::Readable(_) if call.number() == libc::SYS_recvmmsg as u64 => {
+                args[3] |= libc::MSG_WAITFORONE as u64;
+            }
+            Block::Never
+            | Block::Inside
+            | Block::Children
+            | Block::Readable(_)
+            | Block::Writable(_)
+            | Block::Either(_) => {
+                return Ok(None);
+            }
         }
         let mut registers = call.registers;
         registers.set_args(args);
         Ok(Some(registers))
     }
+}
+
+/// A stopped task, and a time limit as a timespec.
+type Limited = (Stopped, Option<[u8; 16]>);
+
+/// What is left of a call's time limit, which begins when it is first asked for.
+fn still(call: &mut Call, limit: [u8; 16]) -> Flow<[u8; 16]> {
+    let number = |at: usize| i64::from_ne_bytes(std::array::from_fn(|i| limit[at + i]));
+    let Some(limit) = time::nanoseconds(&timespec { tv_sec: number(0), tv_nsec: number(8) }) else {
+        return Ok(limit);
+    };
+    let now = time::now()?;
+    let deadline = *call.deadline.get_or_insert(now.saturating_add(limit));
+    Ok(time::bytes(&time::timespec_of(deadline.saturating_sub(now))))
+}
+
+/// The code with which the kernel ends this call when a signal comes (signal(7), "Interruption of system calls"): those
+/// with a time limit are not restarted.
+fn restart_code(call: &Call, limited: bool) -> i64 {
+    let block = describe(call.number()).map(|description| description.block);
+    let restarts =
+        matches!(block, Some(Block::Readable(_) | Block::Writable(_) | Block::Either(_))) && !limited;
+    if restarts { restart::RESTARTSYS } else { restart::RESTARTNOHAND }
+}
+
+/// An output of a call that goes to scratch memory, because the call stays in the kernel while others run.
+struct Redirection {
+    argument: usize,
+    scratch: u64,
+    len: u64,
+}
+
+/// Where a call's outputs go while others run; none if there is no room for them, or they are not simple enough.
+fn redirections(
+    memory: &Memory,
+    id: TaskId,
+    description: &Description,
+    args: &[u64; 6],
+) -> Option<Vec<Redirection>> {
+    let mut at = scratch::FDS;
+    let mut redirected = Vec::new();
+    for out in description.outs {
+        let (argument, len) = match *out {
+            Out::Fixed(argument, len) | Out::Always(argument, len) => (argument, len),
+            Out::Typed(argument) => (argument, args[argument + 1].saturating_add(8)),
+            Out::Returned(argument) => (argument, args[argument + 1]),
+            Out::Commands(commands) => match commands.answer(memory, args) {
+                Some(Answer::Writes([]) | Answer::Ignored | Answer::Refused(_)) => continue,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        if args[argument] != 0 && len != 0 {
+            redirected.push(Redirection { argument, scratch: Area::scratch(id.0)? + at, len });
+            at = at.saturating_add(len.next_multiple_of(16));
+        }
+    }
+    (at <= scratch::FDS + scratch::MOST * 8).then_some(redirected)
 }
 
 /// Whether a result says that a signal has interrupted the call: `ERESTARTSYS` to `ERESTART_RESTARTBLOCK`
@@ -339,13 +560,20 @@ pub(super) fn interrupted(result: i64) -> bool {
     (-516..=-512).contains(&result)
 }
 
-/// Whether a call says itself that it must not wait (`MSG_DONTWAIT`, `RWF_NOWAIT`).
+/// Whether a call says itself that it must not wait.
 fn dont_wait(call: &Call) -> bool {
+    /// Calls, their arguments with flags, and the flag that says so.
+    const FLAGS: &[(i64, usize, u32)] = &[
+        (libc::SYS_recvfrom, 3, libc::MSG_DONTWAIT as u32),
+        (libc::SYS_sendto, 3, libc::MSG_DONTWAIT as u32),
+        (libc::SYS_recvmsg, 2, libc::MSG_DONTWAIT as u32),
+        (libc::SYS_sendmsg, 2, libc::MSG_DONTWAIT as u32),
+        (libc::SYS_recvmmsg, 3, libc::MSG_DONTWAIT as u32),
+        (libc::SYS_sendmmsg, 3, libc::MSG_DONTWAIT as u32),
+        (libc::SYS_preadv2, 5, libc::RWF_NOWAIT as u32),
+        (libc::SYS_pwritev2, 5, libc::RWF_NOWAIT as u32),
+        (libc::SYS_vmsplice, 3, libc::SPLICE_F_NONBLOCK),
+    ];
     let args = call.args();
-    let flags = match call.number() as i64 {
-        libc::SYS_recvfrom | libc::SYS_sendto => args[3],
-        libc::SYS_recvmsg | libc::SYS_sendmsg => args[2],
-        _ => return false,
-    };
-    flags as i32 & libc::MSG_DONTWAIT != 0
+    FLAGS.iter().any(|(number, at, flag)| *number as u64 == call.number() && args[*at] as u32 & flag != 0)
 }

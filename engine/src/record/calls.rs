@@ -1,5 +1,6 @@
 //! System calls, as the table describes them.
 
+use super::blocking::interrupted;
 use super::fds::Kind;
 use super::outputs::{self, Failure};
 use super::recorder::{Flow, Halt, Next, Recorder};
@@ -16,9 +17,10 @@ impl Recorder<'_> {
     pub(super) fn call(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
         let number = call.number();
         let Some(description) = describe(number) else {
-            return self.unsupported(id, syscalls::name(number));
+            return self.skip(id, stopped, &call, -i64::from(libc::ENOSYS), Vec::new());
         };
-        match description.class {
+        match description.class_for(&self.space(id).memory, &call.args()) {
+            Class::Unsupported => self.unsupported(id, description.name()),
             Class::Refused(errno) => self.skip(id, stopped, &call, -i64::from(errno), Vec::new()),
             Class::Emulated(emulation) => self.emulate(id, stopped, call, emulation),
             Class::Performed(performance) => self.perform(id, stopped, &call, description, performance),
@@ -28,14 +30,24 @@ impl Recorder<'_> {
 
     /// A call that the kernel does and replay reads from the log.
     fn logged(&mut self, id: TaskId, stopped: Stopped, call: Call, description: &Description) -> Flow<Next> {
-        if let Some(stream) = self.output_stream(&call)
-            && let Some(bytes) = syscalls::gathered(&self.memory, call.number(), &call.args())
+        if let Some(stream) = self.output_stream(id, &call)
+            && let Some(bytes) = syscalls::gathered(&self.space(id).memory, call.number(), &call.args())
         {
-            let result = bytes.len() as i64;
-            self.output.push((stream, bytes));
-            return self.skip_with(id, stopped, &call, result, Vec::new(), Effect::Output(stream));
+            return match self.put_out(stream, bytes) {
+                Ok(written) => {
+                    self.skip_with(id, stopped, &call, written, Vec::new(), Effect::Output(stream))
+                }
+                Err(errno) => {
+                    if errno == libc::EPIPE {
+                        self.send(id, libc::SIGPIPE)?;
+                    }
+                    self.skip(id, stopped, &call, -i64::from(errno), Vec::new())
+                }
+            };
         }
-        if call.number() == libc::SYS_sendfile as u64 && self.stream(call.args()[0]).is_some() {
+        if let Some(fd) = filled(&call)
+            && self.stream(id, fd).is_some()
+        {
             // As for descriptors it does not know how to write to: the program reads and writes instead.
             return self.skip(id, stopped, &call, -i64::from(libc::EINVAL), Vec::new());
         }
@@ -43,13 +55,20 @@ impl Recorder<'_> {
             return self.wait_for_descriptors(id, stopped, call, &wait);
         }
         if call.wait == Waited::TimedOut
-            && matches!(description.block, syscalls::Block::Readable(_) | syscalls::Block::Writable(_))
+            && matches!(
+                description.block,
+                syscalls::Block::Readable(_) | syscalls::Block::Writable(_) | syscalls::Block::Either(_)
+            )
         {
             return self.skip(id, stopped, &call, -i64::from(libc::EAGAIN), Vec::new());
         }
         let position = self.clock.position(&call.registers);
-        if self.may_stay(description, &call) {
-            return match self.enter(id, stopped, &call)? {
+        if self.may_stay(id, description, &call) {
+            return match self.enter(id, stopped, &call, description)? {
+                Some((stopped, result)) if interrupted(result) => {
+                    let left = self.outputs(id, description, &call, &outputs::Before::default(), result)?;
+                    self.interrupted(id, stopped, &call, left)
+                }
                 Some((stopped, result)) => {
                     let writes = self.outputs(id, description, &call, &outputs::Before::default(), result)?;
                     self.conclude(id, stopped, &call, position, result, writes)
@@ -57,21 +76,31 @@ impl Recorder<'_> {
                 None => Ok(Next::Decide(Why::Blocked, None)),
             };
         }
-        let before = outputs::before(&self.memory, description, &call.args());
+        let before = outputs::before(&self.space(id).memory, description, &call.args());
         let (stopped, result) = self.in_kernel(id, stopped, &call, description)?;
-        let timed = matches!(
-            description.block,
-            syscalls::Block::Poll | syscalls::Block::Ppoll | syscalls::Block::Epoll
-        );
-        if timed && result == 0 && call.wait == Waited::Ready {
+        if description.block.timed() && result == 0 && call.wait == Waited::Ready {
             // Another task was faster: nothing is ready any more, yet the time is not over.
+            before.restore(&self.space(id).memory)?;
             return self.once_more(id, stopped, call);
         }
         let writes = self.outputs(id, description, &call, &before, result)?;
+        if interrupted(result) {
+            return self.interrupted(id, stopped, &call, writes);
+        }
         self.conclude(id, stopped, &call, position, result, writes)
     }
 
-    fn outputs(
+    /// Pass on what the program writes; how much that is, or the errno of whoever should have got it.
+    fn put_out(&mut self, stream: Stream, bytes: Vec<u8>) -> Result<i64, i32> {
+        if let Some(listen) = self.options.listener {
+            listen(stream, &bytes).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
+        }
+        let written = bytes.len() as i64;
+        self.output.push((stream, bytes));
+        Ok(written)
+    }
+
+    pub(super) fn outputs(
         &mut self,
         id: TaskId,
         description: &Description,
@@ -79,7 +108,7 @@ impl Recorder<'_> {
         before: &outputs::Before,
         result: i64,
     ) -> Flow<Vec<Write>> {
-        match outputs::collect(&self.memory, description, &call.args(), before, result) {
+        match outputs::collect(&self.space(id).memory, description, &call.args(), before, result) {
             Ok(writes) => Ok(writes),
             Err(Failure::Undescribed(what)) => self.unsupported(id, what),
             Err(Failure::Error(error)) => Err(Halt::Error(error)),
@@ -96,8 +125,12 @@ impl Recorder<'_> {
         result: i64,
         writes: Vec<Write>,
     ) -> Flow<Next> {
-        self.note(id, call, result);
-        self.finish(id, stopped, call, position, result, writes, Effect::None)
+        self.note(id, call, result)?;
+        let next = self.finish(id, stopped, call, position, result, writes, Effect::None)?;
+        if result == 0 && kills(call) {
+            self.look_for_killed()?;
+        }
+        Ok(next)
     }
 
     /// Have the kernel make a call, and wait for its end. A call whose descriptors have been waited for must not wait
@@ -177,14 +210,15 @@ impl Recorder<'_> {
         writes: Vec<Write>,
         effect: Effect,
     ) -> Flow<Next> {
-        self.log_call(call, position, result, writes, effect);
-        self.task(id).boundary = (call.registers.ip(), call.registers.sp());
+        self.log_call(id, call, position, result, writes, effect);
+        self.mark(id, &call.registers);
         self.task(id).hold = Hold::Ready(stopped);
         Ok(Next::Continue)
     }
 
     pub(super) fn log_call(
         &mut self,
+        id: TaskId,
         call: &Call,
         position: Position,
         result: i64,
@@ -192,41 +226,48 @@ impl Recorder<'_> {
         effect: Effect,
     ) {
         let (number, args) = (call.number(), call.args());
+        self.task(id).arrived = None;
+        self.unsettled |= syscalls::ticks(number);
         self.log.push(Event::Syscall(Syscall { position, number, args, result, writes, effect }));
     }
 
     /// The output stream that a write(2) or writev(2) goes to.
-    fn output_stream(&mut self, call: &Call) -> Option<Stream> {
+    fn output_stream(&self, id: TaskId, call: &Call) -> Option<Stream> {
         let writes = matches!(call.number() as i64, libc::SYS_write | libc::SYS_writev);
-        if writes { self.stream(call.args()[0]) } else { None }
+        if writes { self.stream(id, call.args()[0]) } else { None }
     }
 
     /// The output stream that a descriptor stands for.
-    fn stream(&mut self, fd: u64) -> Option<Stream> {
-        match self.fds.kind(self.living(), fd) {
+    fn stream(&self, id: TaskId, fd: u64) -> Option<Stream> {
+        match self.fds.kind(self.tasks[id.0 as usize].tid, fd) {
             Kind::Output(stream) => Some(stream),
             Kind::Ready | Kind::Waitable => None,
         }
     }
 
     /// Note what a call has changed of what the recorder knows.
-    fn note(&mut self, id: TaskId, call: &Call, result: i64) {
-        let Ok(value) = u64::try_from(result) else { return };
-        let [a, b, c, ..] = call.args();
+    fn note(&mut self, id: TaskId, call: &Call, result: i64) -> Flow<()> {
+        let [option, name, ..] = call.args();
         match call.number() as i64 {
-            libc::SYS_close => self.fds.forget(a),
-            libc::SYS_close_range if c & u64::from(libc::CLOSE_RANGE_CLOEXEC) == 0 => {
-                self.fds.forget_range(a, b)
+            _ if result < 0 => {}
+            libc::SYS_prctl if option as i32 == libc::PR_SET_NAME => {
+                self.task(id).name = self.space(id).memory.text(name, THREAD_NAME);
             }
-            libc::SYS_dup | libc::SYS_dup2 | libc::SYS_dup3 => self.fds.duplicate(a, value),
-            libc::SYS_fcntl if matches!(b as i32, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) => {
-                self.fds.duplicate(a, value);
-            }
-            libc::SYS_prctl if a as i32 == libc::PR_SET_NAME => {
-                self.task(id).name = self.memory.text(b, THREAD_NAME);
-            }
+            libc::SYS_socketpair => self.note_pair(id, call),
+            libc::SYS_kill
+            | libc::SYS_tkill
+            | libc::SYS_tgkill
+            | libc::SYS_rt_sigqueueinfo
+            | libc::SYS_rt_tgsigqueueinfo
+            | libc::SYS_pidfd_send_signal => self.look_for_signals()?,
+            libc::SYS_alarm
+            | libc::SYS_setitimer
+            | libc::SYS_timer_create
+            | libc::SYS_timer_settime
+            | libc::SYS_timer_delete => self.note_alarm(id, call)?,
             _ => {}
         }
+        Ok(())
     }
 
     fn perform(
@@ -245,7 +286,8 @@ impl Recorder<'_> {
                 self.finish(id, stopped, call, position, 0, Vec::new(), Effect::None)
             }
             Performance::Exit => self.exit(id, stopped, call),
-            Performance::ExitGroup => self.exit_group(call),
+            Performance::ExitGroup => self.exit_group(id, stopped, call),
+            Performance::Execute => self.execute(id, stopped, call),
             Performance::Map => self.map(id, stopped, call),
             Performance::Advise => self.advise(id, stopped, call),
             Performance::SignalReturn => self.signal_return(id, stopped, call),
@@ -261,17 +303,27 @@ impl Recorder<'_> {
             }
         }
     }
+}
 
-    /// A living task's id: `/proc` has nothing to tell of the files and memory of a first task that has ended before the
-    /// others.
-    pub(super) fn living(&self) -> nix::unistd::Pid {
-        let living = self.tasks.iter().find(|t| !matches!(t.hold, Hold::Gone));
-        living.unwrap_or(&self.tasks[0]).tid
-    }
+/// Whether a call sends SIGKILL.
+fn kills(call: &Call) -> bool {
+    let args = call.args();
+    let signal = match call.number() as i64 {
+        libc::SYS_kill | libc::SYS_tkill | libc::SYS_rt_sigqueueinfo | libc::SYS_pidfd_send_signal => args[1],
+        libc::SYS_tgkill | libc::SYS_rt_tgsigqueueinfo => args[2],
+        _ => return false,
+    };
+    signal as i32 == libc::SIGKILL
+}
 
-    /// The program's process id, which is its first task's.
-    pub(super) fn pid(&self) -> nix::unistd::Pid {
-        self.tasks[0].tid
+/// The descriptor that a call fills from another.
+fn filled(call: &Call) -> Option<u64> {
+    let args = call.args();
+    match call.number() as i64 {
+        libc::SYS_sendfile | libc::SYS_vmsplice => Some(args[0]),
+        libc::SYS_tee => Some(args[1]),
+        libc::SYS_splice | libc::SYS_copy_file_range => Some(args[2]),
+        _ => None,
     }
 }
 

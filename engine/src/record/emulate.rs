@@ -39,16 +39,16 @@ impl Recorder<'_> {
                 return Ok(Next::Decide(Why::Yielded, None));
             }
             Emulation::Identity if call.number() == libc::SYS_getpid as u64 => {
-                (i64::from(self.pid().as_raw()), Vec::new())
+                (i64::from(self.task(id).pid.as_raw()), Vec::new())
             }
             Emulation::Identity => (i64::from(stopped.tid().as_raw()), Vec::new()),
-            Emulation::SignalMask => self.signal_mask(&stopped, args)?,
+            Emulation::SignalMask => self.signal_mask(id, &stopped, args)?,
             Emulation::ClockGettime => match time::read(a as i32) {
                 // The clocks that count the program's own time must be read by itself.
-                _ if is_cpu_clock(a as i32) => {
+                _ if time::is_cpu_clock(a as i32) => {
                     let position = self.clock.position(&call.registers);
                     let (stopped, result) = self.run_to_exit(id, stopped)?;
-                    let writes = if result == 0 && b != 0 { vec![self.copy(b, 16)?] } else { Vec::new() };
+                    let writes = if result == 0 && b != 0 { vec![self.copy(id, b, 16)?] } else { Vec::new() };
                     return self.finish(
                         id,
                         stopped,
@@ -59,17 +59,17 @@ impl Recorder<'_> {
                         crate::trace::event::Effect::None,
                     );
                 }
-                Ok(now) => self.written(b, time::bytes(&now).to_vec()),
+                Ok(now) => self.written(id, b, time::bytes(&now).to_vec()),
                 Err(_) => (fails(libc::EINVAL), Vec::new()),
             },
             Emulation::Gettimeofday => {
                 let now = time::read(libc::CLOCK_REALTIME)?;
                 let now = libc::timespec { tv_sec: now.tv_sec, tv_nsec: now.tv_nsec / 1000 };
-                self.written(a, time::bytes(&now).to_vec())
+                self.written(id, a, time::bytes(&now).to_vec())
             }
             Emulation::Time => {
                 let seconds = time::read(libc::CLOCK_REALTIME)?.tv_sec;
-                let (result, writes) = self.written(a, seconds.to_ne_bytes().to_vec());
+                let (result, writes) = self.written(id, a, seconds.to_ne_bytes().to_vec());
                 (if result == 0 { seconds } else { result }, writes)
             }
             Emulation::Getrandom => {
@@ -77,13 +77,13 @@ impl Recorder<'_> {
                 let mut bytes = vec![0; b.min(1 << 20) as usize];
                 self.random.fill_bytes(&mut bytes);
                 let len = bytes.len() as i64;
-                let (result, writes) = self.written(a, bytes);
+                let (result, writes) = self.written(id, a, bytes);
                 (if result == 0 { len } else { result }, writes)
             }
             Emulation::Getcpu => {
                 let mut writes = Vec::new();
                 for address in [a, b] {
-                    writes.extend(self.written(address, vec![0; 4]).1);
+                    writes.extend(self.written(id, address, vec![0; 4]).1);
                 }
                 (0, writes)
             }
@@ -92,7 +92,7 @@ impl Recorder<'_> {
                 if b < 8 {
                     (fails(libc::EINVAL), Vec::new())
                 } else {
-                    let (result, writes) = self.written(c, mask.to_ne_bytes().to_vec());
+                    let (result, writes) = self.written(id, c, mask.to_ne_bytes().to_vec());
                     (if result == 0 { 8 } else { result }, writes)
                 }
             }
@@ -103,18 +103,18 @@ impl Recorder<'_> {
 
     /// Bytes that an emulated call gives out at `address` (nowhere if that is null): the call's result and what it
     /// writes. They are checked to be writable here.
-    pub(super) fn written(&self, address: u64, bytes: Vec<u8>) -> (i64, Vec<Write>) {
+    pub(super) fn written(&self, id: TaskId, address: u64, bytes: Vec<u8>) -> (i64, Vec<Write>) {
         if address == 0 || bytes.is_empty() {
             return (0, Vec::new());
         }
-        if self.memory.write(address, &bytes).is_err() {
+        if self.space(id).memory.write(address, &bytes).is_err() {
             return (fails(libc::EFAULT), Vec::new());
         }
         (0, vec![Write { address, bytes }])
     }
 
-    pub(super) fn copy(&self, address: u64, len: usize) -> Flow<Write> {
-        Ok(Write { address, bytes: self.memory.bytes(address, len)? })
+    pub(super) fn copy(&self, id: TaskId, address: u64, len: usize) -> Flow<Write> {
+        Ok(Write { address, bytes: self.space(id).memory.bytes(address, len)? })
     }
 
     /// A task sleeps until the time at `request` is over.
@@ -127,22 +127,25 @@ impl Recorder<'_> {
         absolute: bool,
         request: u64,
     ) -> Flow<Next> {
-        if is_cpu_clock(clock) {
+        if time::is_cpu_clock(clock) {
             return self.unsupported(id, "clock_nanosleep on a clock of processor time");
         }
         if time::read(clock).is_err() {
             return self.skip(id, stopped, &call, fails(libc::EINVAL), Vec::new());
         }
-        let Ok(wanted) = time::timespec_at(&self.memory, request) else {
+        let Ok(wanted) = time::timespec_at(&self.space(id).memory, request) else {
             return self.skip(id, stopped, &call, fails(libc::EFAULT), Vec::new());
         };
         let Some(wanted) = time::nanoseconds(&wanted) else {
             return self.skip(id, stopped, &call, fails(libc::EINVAL), Vec::new());
         };
-        let deadline =
-            if absolute { time::deadline(clock, wanted)? } else { time::now()?.saturating_add(wanted) };
+        let deadline = match call.deadline {
+            Some(deadline) => deadline,
+            None if absolute => time::deadline(clock, wanted)?,
+            None => time::now()?.saturating_add(wanted),
+        };
         self.deadlines.insert(id, deadline);
-        self.task(id).hold = Hold::Waiting(stopped, call);
+        self.task(id).hold = Hold::Waiting(stopped, Call { deadline: Some(deadline), ..call });
         Ok(Next::Decide(Why::Blocked, None))
     }
 
@@ -166,7 +169,7 @@ impl Recorder<'_> {
         let Some(decoded) = FutexCall::decode(&args) else {
             return self.unsupported(id, format!("futex operation {}", args[1]));
         };
-        let key = |address| FutexKey { space: 0, address };
+        let key = |this: &Self, address| this.futex_key(id, address);
         let address = args[0];
         if !address.is_multiple_of(4) {
             return self.skip(id, stopped, &call, fails(libc::EINVAL), Vec::new());
@@ -176,30 +179,38 @@ impl Recorder<'_> {
             FutexCall::Wait { value, bitset, timeout } => {
                 return self.futex_wait(id, stopped, call, value, bitset, timeout);
             }
-            FutexCall::Wake { count, bitset } => self.wake(key(address), count, bitset),
-            FutexCall::Requeue { wake, requeue, to, value } => match self.memory.u32(address) {
+            FutexCall::Wake { count, bitset } => self.wake(key(self, address), count, bitset),
+            FutexCall::Requeue { wake, requeue, to, value } => match self.space(id).memory.u32(address) {
                 Err(_) => fails(libc::EFAULT),
                 Ok(word) if value.is_some_and(|value| value != word) => fails(libc::EAGAIN),
                 Ok(_) => {
+                    let (from, to) = (key(self, address), key(self, to));
                     let strategy = &mut self.strategy;
                     let (woken, requeued) =
-                        self.futexes.requeue(key(address), key(to), wake, requeue, &mut |w| strategy.wake(w));
+                        self.futexes.requeue(from, to, wake, requeue, &mut |w| strategy.wake(w));
                     let count = woken.len() + requeued;
                     self.end_waits(woken);
                     count as i64
                 }
             },
-            FutexCall::WakeOp { wake, wake_second, second, operation } => match self.memory.u32(second) {
-                Err(_) => fails(libc::EFAULT),
-                Ok(word) => match WakeOp::apply(word, operation) {
-                    None => fails(libc::ENOSYS),
-                    Some(op) => {
-                        writes = self.written(second, op.new.to_ne_bytes().to_vec()).1;
-                        let first = self.wake(key(address), wake, u32::MAX);
-                        first + if op.wakes { self.wake(key(second), wake_second, u32::MAX) } else { 0 }
-                    }
-                },
-            },
+            FutexCall::WakeOp { wake, wake_second, second, operation } => {
+                match self.space(id).memory.u32(second) {
+                    Err(_) => fails(libc::EFAULT),
+                    Ok(word) => match WakeOp::apply(word, operation) {
+                        None => fails(libc::ENOSYS),
+                        Some(op) => {
+                            writes = self.written(id, second, op.new.to_ne_bytes().to_vec()).1;
+                            let first = self.wake(key(self, address), wake, u32::MAX);
+                            first
+                                + if op.wakes {
+                                    self.wake(key(self, second), wake_second, u32::MAX)
+                                } else {
+                                    0
+                                }
+                        }
+                    },
+                }
+            }
         };
         self.skip(id, stopped, &call, result, writes)
     }
@@ -208,13 +219,13 @@ impl Recorder<'_> {
         &mut self,
         id: TaskId,
         stopped: Stopped,
-        call: Call,
+        mut call: Call,
         value: u32,
         bitset: u32,
         timeout: FutexTimeout,
     ) -> Flow<Next> {
         let address = call.args()[0];
-        let early = match self.memory.u32(address) {
+        let early = match self.space(id).memory.u32(address) {
             Err(_) => Some(libc::EFAULT),
             Ok(_) if bitset == 0 => Some(libc::EINVAL),
             Ok(word) if word != value => Some(libc::EAGAIN),
@@ -230,21 +241,29 @@ impl Recorder<'_> {
             FutexTimeout::AtRealtime(at) => (Some(Some(libc::CLOCK_REALTIME)), at),
         };
         if let Some(clock) = clock {
-            let Ok(wanted) = time::timespec_at(&self.memory, at) else {
+            let Ok(wanted) = time::timespec_at(&self.space(id).memory, at) else {
                 return self.skip(id, stopped, &call, fails(libc::EFAULT), Vec::new());
             };
             let Some(wanted) = time::nanoseconds(&wanted) else {
                 return self.skip(id, stopped, &call, fails(libc::EINVAL), Vec::new());
             };
-            let deadline = match clock {
-                None => time::now()?.saturating_add(wanted),
-                Some(clock) => time::deadline(clock, wanted)?,
+            let deadline = match (call.deadline, clock) {
+                (Some(deadline), _) => deadline,
+                (None, None) => time::now()?.saturating_add(wanted),
+                (None, Some(clock)) => time::deadline(clock, wanted)?,
             };
             self.deadlines.insert(id, deadline);
+            call.deadline = Some(deadline);
         }
-        self.futexes.wait(FutexKey { space: 0, address }, id, bitset);
+        let key = self.futex_key(id, address);
+        self.futexes.wait(key, id, bitset);
         self.task(id).hold = Hold::Waiting(stopped, call);
         Ok(Next::Decide(Why::Blocked, None))
+    }
+
+    /// What a word of a task's memory is to the futex queues.
+    pub(super) fn futex_key(&self, id: TaskId, address: u64) -> FutexKey {
+        FutexKey { space: self.tasks[id.0 as usize].space.number, address }
     }
 
     /// Wake waiters; how many.
@@ -261,9 +280,4 @@ impl Recorder<'_> {
             self.end_wait(id, 0);
         }
     }
-}
-
-/// Whether a clock counts processor time (of a process or thread, encoded in negative numbers too: clock_getres(2)).
-fn is_cpu_clock(clock: i32) -> bool {
-    clock < 0 || clock == libc::CLOCK_PROCESS_CPUTIME_ID || clock == libc::CLOCK_THREAD_CPUTIME_ID
 }

@@ -1,11 +1,16 @@
 //! What the recorder must know of the program's descriptors.
+//!
+//! It keeps no table of them: descriptors come and go in many ways (fork, exec, passing over sockets …), and `/proc` tells
+//! within a fraction of what a stop costs.
 
-use std::collections::HashMap;
-use std::os::unix::fs::FileTypeExt;
+use std::fs::Metadata;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use nix::unistd::Pid;
 
+use crate::Error;
 use crate::trace::event::Stream;
+use crate::tracee::{Streams, os};
 
 /// What a descriptor stands for, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,55 +19,63 @@ pub(super) enum Kind {
     Output(Stream),
     /// A file, directory or device that is always ready.
     Ready,
-    /// Something that may have to be waited for: a pipe, a socket, an event.
+    /// Something that may have to be waited for: a pipe, a socket, a terminal, an event.
     Waitable,
 }
 
-/// The descriptors of a process, looked up when first needed.
+/// What tells files apart: device and inode.
+type Identity = (u64, u64);
+
+/// Tells descriptors apart.
 #[derive(Debug)]
 pub(super) struct Fds {
-    known: HashMap<u64, Kind>,
+    outputs: [(Identity, Stream); 2],
+    /// Alive as long as the program runs.
+    _streams: Streams,
 }
 
 impl Fds {
-    pub(super) fn new() -> Self {
-        Self { known: HashMap::from([(1, Kind::Output(Stream::Stdout)), (2, Kind::Output(Stream::Stderr))]) }
+    pub(super) fn new(streams: Streams) -> Result<Self, Error> {
+        let [out, err] = streams.written();
+        let identity =
+            |file: &std::fs::File| file.metadata().map(|m| identity(&m)).map_err(os("look at a pipe"));
+        let outputs = [(identity(out)?, Stream::Stdout), (identity(err)?, Stream::Stderr)];
+        Ok(Self { outputs, _streams: streams })
     }
 
-    /// What descriptor `fd` of the process stands for.
-    pub(super) fn kind(&mut self, pid: Pid, fd: u64) -> Kind {
-        *self.known.entry(fd).or_insert_with(|| {
-            let waits = std::fs::metadata(format!("/proc/{pid}/fd/{fd}")).map(|metadata| {
-                let kind = metadata.file_type();
-                // Anonymous inodes (epoll, eventfd, timerfd …) are of no type at all.
-                !(kind.is_file() || kind.is_dir() || kind.is_block_device() || kind.is_char_device())
-            });
-            if waits.unwrap_or(false) { Kind::Waitable } else { Kind::Ready }
-        })
-    }
-
-    /// The descriptor is closed, or stands for something new.
-    pub(super) fn forget(&mut self, fd: u64) {
-        self.known.remove(&fd);
-    }
-
-    /// All descriptors from `first` to `last` are closed.
-    pub(super) fn forget_range(&mut self, first: u64, last: u64) {
-        self.known.retain(|fd, _| !(first..=last).contains(fd));
-    }
-
-    /// `copy` now stands for what `fd` stands for.
-    pub(super) fn duplicate(&mut self, fd: u64, copy: u64) {
-        match self.known.get(&fd) {
-            Some(kind) => self.known.insert(copy, *kind),
-            None => self.known.remove(&copy),
+    /// What descriptor `fd` of the task stands for.
+    pub(super) fn kind(&self, tid: Pid, fd: u64) -> Kind {
+        let Ok(metadata) = std::fs::metadata(format!("/proc/{tid}/fd/{}", fd as i32)) else {
+            return Kind::Ready;
         };
+        let identity = identity(&metadata);
+        if let Some((_, stream)) = self.outputs.iter().find(|(output, _)| *output == identity) {
+            return Kind::Output(*stream);
+        }
+        let kind = metadata.file_type();
+        let waits = if kind.is_char_device() {
+            is_terminal(libc::major(metadata.rdev()))
+        } else {
+            // Anonymous inodes (epoll, eventfd, timerfd …) are of no type at all.
+            !(kind.is_file() || kind.is_dir() || kind.is_block_device())
+        };
+        if waits { Kind::Waitable } else { Kind::Ready }
     }
 }
 
+fn identity(metadata: &Metadata) -> Identity {
+    (metadata.dev(), metadata.ino())
+}
+
+/// Whether devices of this major number are terminals (admin-guide/devices.rst): consoles, ptmx and the like, and the
+/// slaves of pseudo-terminals.
+fn is_terminal(major: u32) -> bool {
+    matches!(major, 4 | 5 | 136..=143)
+}
+
 /// Whether a descriptor has O_NONBLOCK set (`/proc/PID/fdinfo/FD`, proc_pid_fdinfo(5)).
-pub(super) fn nonblocking(pid: Pid, fd: u64) -> bool {
-    let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
+pub(super) fn nonblocking(tid: Pid, fd: u64) -> bool {
+    let info = std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{}", fd as i32)).unwrap_or_default();
     info.lines()
         .find_map(|line| line.strip_prefix("flags:"))
         .and_then(|flags| i32::from_str_radix(flags.trim(), 8).ok())

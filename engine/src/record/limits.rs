@@ -19,7 +19,7 @@ impl Recorder<'_> {
         if self.options.stop.load(Ordering::Relaxed) {
             Err(Error::Stopped)
         } else {
-            Ok(Instant::now() >= self.end)
+            Ok(self.end.is_some_and(|end| Instant::now() >= end))
         }
     }
 

@@ -1,16 +1,20 @@
 //! Drives a program and records it.
 
+mod alarms;
 mod blocking;
 mod calls;
 mod emulate;
 mod fds;
 mod image;
+mod job_control;
 mod limits;
 mod memory_calls;
 mod outputs;
+mod processes;
 mod recorder;
 mod report;
 mod signals;
+mod stuck;
 mod task_calls;
 mod tasks;
 mod time;
@@ -24,10 +28,14 @@ use crate::program::Program;
 use crate::schedule::Plan;
 use crate::trace::event::{Event, Stream};
 use crate::trace::log::Log;
+pub use crate::tracee::Stdin;
 use recorder::Recorder;
 
+/// Is told of each piece of the program's output as it is written. With an error, the program's write(2) fails with that
+/// errno.
+pub type Listener<'a> = &'a (dyn Fn(Stream, &[u8]) -> std::io::Result<()> + Sync);
+
 /// How to record.
-#[derive(Debug)]
 pub struct Options<'a> {
     /// How the schedule is made.
     pub plan: Plan,
@@ -35,8 +43,12 @@ pub struct Options<'a> {
     pub core: usize,
     /// How many cores the program is told there are (`sched_getaffinity(2)`), 1 to 64.
     pub pretend_cores: usize,
-    /// The program counts as hung when it runs longer.
+    /// The program counts as hung when it runs longer; [`Duration::MAX`] is no limit.
     pub timeout: Duration,
+    /// Where its standard input comes from.
+    pub stdin: Stdin,
+    /// Who gets its output as it is written, besides [`Recording::output`].
+    pub listener: Option<Listener<'a>>,
     /// The first task is a test harness, which waits for the others with a time limit only to print warnings: such a
     /// wait does not count when asking whether anything can still happen.
     pub watchdog_main: bool,

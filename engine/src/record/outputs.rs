@@ -1,14 +1,18 @@
 //! What the kernel has written into the program's memory.
 
+use super::blocking;
 use crate::Error;
-use crate::syscalls::{Description, Out, ioctl_output};
+use crate::syscalls::{Answer, Description, Out, encoded_size};
 use crate::trace::event::Write;
 use crate::tracee::{Memory, PAGE};
 
-/// What must be known before the call to tell what it wrote: the lengths that it overwrites.
+/// What must be known before the call to tell what it wrote, or to make it again.
 #[derive(Debug, Default)]
 pub(super) struct Before {
+    /// The lengths that it overwrites.
     lengths: Vec<u64>,
+    /// The sets that it overwrites.
+    sets: Vec<Write>,
 }
 
 /// Why the outputs of a call cannot be told.
@@ -37,18 +41,50 @@ mod msghdr {
     pub(super) const SIZE: usize = 56;
 }
 
+/// The offsets in `struct mmsghdr` (recvmmsg(2)): a msghdr, and how many bytes the message has.
+mod mmsghdr {
+    pub(super) const LEN: u64 = super::msghdr::SIZE as u64;
+    pub(super) const SIZE: u64 = LEN + 8;
+    /// How many the kernel takes at once (`UIO_MAXIOV`).
+    pub(super) const MOST: u64 = 1024;
+}
+
 /// Look at what a call is about to overwrite.
 pub(super) fn before(memory: &Memory, description: &Description, args: &[u64; 6]) -> Before {
-    let lengths = description
-        .outs
-        .iter()
-        .filter_map(|out| match *out {
-            Out::Sized { len, .. } => Some(memory.u32(args[len]).unwrap_or(0).into()),
-            Out::Message(at) => Some(memory.u32(args[at] + msghdr::NAME_LEN).unwrap_or(0).into()),
-            _ => None,
-        })
-        .collect();
-    Before { lengths }
+    let mut before = Before::default();
+    before.note(memory, description.outs, args);
+    before
+}
+
+impl Before {
+    /// Undo what a call has done to its sets: it is to be made again.
+    pub(super) fn restore(&self, memory: &Memory) -> Result<(), Error> {
+        self.sets.iter().try_for_each(|set| memory.write(set.address, &set.bytes))
+    }
+
+    fn note(&mut self, memory: &Memory, outs: &[Out], args: &[u64; 6]) {
+        let word = |address: u64| memory.u32(address).unwrap_or(0).into();
+        for out in outs {
+            match *out {
+                Out::Sized { len, .. } => self.lengths.push(word(args[len])),
+                Out::Message(at) => self.lengths.push(word(args[at].wrapping_add(msghdr::NAME_LEN))),
+                Out::Messages { at, count } => {
+                    let at = |i| args[at].wrapping_add(i * mmsghdr::SIZE + msghdr::NAME_LEN);
+                    self.lengths.extend((0..args[count].min(mmsghdr::MOST)).map(|i| word(at(i))));
+                }
+                Out::Bits { at, count } if args[at] != 0 => {
+                    let bytes = memory.available(args[at], bits(args[count]) as usize);
+                    self.sets.push(Write { address: args[at], bytes });
+                }
+                Out::Commands(commands) => {
+                    if let Some(Answer::Writes(outs)) = commands.answer(memory, args) {
+                        self.note(memory, outs, args);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
 }
 
 /// What a call has written that returned `result`.
@@ -59,104 +95,105 @@ pub(super) fn collect(
     before: &Before,
     result: i64,
 ) -> Result<Vec<Write>, Failure> {
-    let mut writes = Writes { memory, list: Vec::new() };
-    let Ok(result) = u64::try_from(result) else { return Ok(writes.list) };
-    let mut lengths = before.lengths.iter().copied();
-    for out in description.outs {
-        match *out {
-            Out::Returned(at) => writes.add(args[at], result.min(args[at + 1]))?,
-            Out::Fixed(at, bytes) => writes.add(args[at], bytes)?,
-            Out::Array { at, count, size } => writes.add(args[at], args[count].saturating_mul(size))?,
-            Out::Items { at, count, size } => {
-                writes.add(args[at], result.min(args[count]).saturating_mul(size))?;
-            }
-            Out::PerPage { at, len } => writes.add(args[at], args[len].div_ceil(PAGE))?,
-            Out::Sized { at, len } => {
-                let had = lengths.next().unwrap_or(0);
-                if args[at] != 0 && args[len] != 0 {
-                    writes.add(args[at], had.min(memory.u32(args[len])?.into()))?;
-                    writes.add(args[len], 4)?;
-                }
-            }
-            Out::Iovec { at, count } => writes.scattered(args[at], args[count], result)?,
-            Out::Message(at) => {
-                let header = args[at];
-                let had = lengths.next().unwrap_or(0);
-                let name_len = u64::from(memory.u32(header + msghdr::NAME_LEN)?);
-                writes.add(memory.u64(header + msghdr::NAME)?, had.min(name_len))?;
-                let iov = memory.u64(header + msghdr::IOV)?;
-                writes.scattered(iov, memory.u64(header + msghdr::IOV_LEN)?, result)?;
-                let control_len = memory.u64(header + msghdr::CONTROL_LEN)?;
-                writes.add(memory.u64(header + msghdr::CONTROL)?, control_len)?;
-                writes.add(header, msghdr::SIZE as u64)?;
-            }
-            Out::Ioctl => match ioctl_output(args[1]) {
-                Some(bytes) => writes.add(args[2], bytes)?,
-                None => return Err(Failure::Undescribed(format!("ioctl request {:#x}", args[1]))),
-            },
-            Out::Fcntl => match args[1] as i32 {
-                libc::F_GETLK | libc::F_OFD_GETLK => writes.add(args[2], size_of::<libc::flock>() as u64)?,
-                F_GETOWN_EX => writes.add(args[2], 8)?,
-                _ => {}
-            },
-            Out::Prctl => match prctl_output(args[0] as i32) {
-                Some(bytes) => writes.add(args[1], bytes)?,
-                None => return Err(Failure::Undescribed(format!("prctl option {}", args[0]))),
-            },
-            Out::ArchPrctl => match args[0] {
-                ARCH_SET_FS | ARCH_SET_GS => {}
-                ARCH_GET_FS | ARCH_GET_GS => writes.add(args[1], 8)?,
-                code => return Err(Failure::Undescribed(format!("arch_prctl code {code:#x}"))),
-            },
-        }
-    }
+    let mut writes =
+        Writes { memory, args, result, lengths: before.lengths.iter().copied(), list: Vec::new() };
+    writes.all(description.outs)?;
     Ok(writes.list)
-}
-
-/// fcntl(2)
-const F_GETOWN_EX: i32 = 16;
-
-// arch_prctl(2)
-const ARCH_SET_GS: u64 = 0x1001;
-const ARCH_SET_FS: u64 = 0x1002;
-const ARCH_GET_FS: u64 = 0x1003;
-const ARCH_GET_GS: u64 = 0x1004;
-
-/// How many bytes at argument 1 a successful prctl(2) writes; none for an option that is not described.
-fn prctl_output(option: i32) -> Option<u64> {
-    const OPTIONS: &[(i32, u64)] = &[
-        (libc::PR_SET_NAME, 0),
-        (libc::PR_GET_NAME, 16),
-        (libc::PR_SET_PDEATHSIG, 0),
-        (libc::PR_GET_PDEATHSIG, 4),
-        (libc::PR_GET_DUMPABLE, 0),
-        (libc::PR_GET_KEEPCAPS, 0),
-        (libc::PR_SET_TIMERSLACK, 0),
-        (libc::PR_GET_TIMERSLACK, 0),
-        (libc::PR_CAPBSET_READ, 0),
-        (libc::PR_SET_NO_NEW_PRIVS, 0),
-        (libc::PR_GET_NO_NEW_PRIVS, 0),
-        (libc::PR_SET_VMA, 0),
-        (libc::PR_SET_THP_DISABLE, 0),
-        (libc::PR_GET_THP_DISABLE, 0),
-        (libc::PR_SET_CHILD_SUBREAPER, 0),
-        (libc::PR_GET_CHILD_SUBREAPER, 4),
-        (libc::PR_GET_SECCOMP, 0),
-    ];
-    OPTIONS.iter().find(|(o, _)| *o == option).map(|(_, bytes)| *bytes)
 }
 
 struct Writes<'a> {
     memory: &'a Memory,
+    args: &'a [u64; 6],
+    /// What the call returned.
+    result: i64,
+    lengths: std::iter::Copied<std::slice::Iter<'a, u64>>,
     list: Vec<Write>,
 }
 
+/// What an interrupted call returns that the kernel does not restart.
+const EINTR: i64 = -(libc::EINTR as i64);
+
 impl Writes<'_> {
-    fn add(&mut self, address: u64, len: u64) -> Result<(), Error> {
-        if address != 0 && len != 0 {
-            self.list.push(Write { address, bytes: self.memory.bytes(address, len as usize)? });
+    fn all(&mut self, outs: &[Out]) -> Result<(), Failure> {
+        outs.iter().try_for_each(|out| match (out, u64::try_from(self.result)) {
+            (Out::Always(at, bytes), _) => {
+                self.add(self.args[*at], *bytes);
+                Ok(())
+            }
+            (Out::Commands(commands), _) => match commands.answer(self.memory, self.args) {
+                Some(Answer::Writes(outs)) => self.all(outs),
+                Some(Answer::Refused(_) | Answer::Ignored) => Ok(()),
+                None if self.result < 0 => Ok(()),
+                None => {
+                    let command = commands.command(self.memory, self.args).unwrap_or(0);
+                    Err(Failure::Undescribed(format!("{} {command:#x}", commands.what)))
+                }
+            },
+            (Out::Array { .. }, Err(_)) if self.result == EINTR || blocking::interrupted(self.result) => {
+                self.one(out, 0)
+            }
+            (_, Err(_)) => Ok(()),
+            (out, Ok(result)) => self.one(out, result),
+        })
+    }
+
+    /// What a call has written that succeeded.
+    fn one(&mut self, out: &Out, result: u64) -> Result<(), Failure> {
+        let (memory, args) = (self.memory, self.args);
+        match *out {
+            Out::Returned(at) => self.add(args[at], result.min(args[at + 1])),
+            Out::Fixed(at, bytes) => self.add(args[at], bytes),
+            Out::Typed(at) => self.add(args[at], result.saturating_add(8)),
+            Out::Encoded => self.add(args[2], encoded_size(args[1])),
+            Out::Array { at, count, size } => self.add(args[at], args[count].saturating_mul(size)),
+            Out::Bits { at, count } => self.add(args[at], bits(args[count])),
+            Out::Items { at, count, size } => {
+                self.add(args[at], result.min(args[count]).saturating_mul(size));
+            }
+            Out::PerPage { at, len } => self.add(args[at], args[len].div_ceil(PAGE)),
+            Out::Sized { at, len } => {
+                let had = self.lengths.next().unwrap_or(0);
+                if args[at] != 0 && args[len] != 0 {
+                    self.add(args[at], had.min(memory.u32(args[len])?.into()));
+                    self.add(args[len], 4);
+                }
+            }
+            Out::Iovec { at, count } => self.scattered(args[at], args[count], result)?,
+            Out::Message(at) => self.message(args[at], result)?,
+            Out::Messages { at, count } => {
+                for i in 0..result.min(args[count]) {
+                    let header = args[at] + i * mmsghdr::SIZE;
+                    self.message(header, memory.u32(header + mmsghdr::LEN)?.into())?;
+                    self.add(header + mmsghdr::LEN, 4);
+                }
+            }
+            Out::Counted { at, header, count, room, size } => {
+                self.counted(args[at], header, count, room, size)?
+            }
+            Out::Pointed { at, pointer, len } => {
+                let len = memory.u32(args[at] + len)?;
+                self.add(memory.u64(args[at] + pointer)?, len.into());
+            }
+            Out::Semaphores(at) => match semaphores(args[0] as i32) {
+                Some(count) => self.add(args[at], count.saturating_mul(2)),
+                None => return Err(Failure::Undescribed("semctl of a set that is gone".into())),
+            },
+            Out::Always(..) | Out::Commands(_) => {}
         }
         Ok(())
+    }
+
+    /// What is mapped of so many bytes: where nothing is, the kernel has written nothing.
+    fn add(&mut self, address: u64, len: u64) {
+        /// No call transfers more (`MAX_RW_COUNT`).
+        const MOST: u64 = 0x7fff_f000;
+        if address == 0 || len == 0 {
+            return;
+        }
+        let bytes = self.memory.available(address, len.min(MOST) as usize);
+        if !bytes.is_empty() {
+            self.list.push(Write { address, bytes });
+        }
     }
 
     /// The first `left` bytes of the buffers of an iovec array.
@@ -167,9 +204,68 @@ impl Writes<'_> {
             }
             let at = array + i * 16;
             let len = self.memory.u64(at + 8)?.min(left);
-            self.add(self.memory.u64(at)?, len)?;
+            self.add(self.memory.u64(at)?, len);
             left -= len;
         }
         Ok(())
+    }
+
+    /// A message of `len` bytes that a msghdr describes.
+    fn message(&mut self, header: u64, len: u64) -> Result<(), Error> {
+        let memory = self.memory;
+        let had = self.lengths.next().unwrap_or(0);
+        let name_len = u64::from(memory.u32(header + msghdr::NAME_LEN)?);
+        self.add(memory.u64(header + msghdr::NAME)?, had.min(name_len));
+        self.scattered(memory.u64(header + msghdr::IOV)?, memory.u64(header + msghdr::IOV_LEN)?, len)?;
+        let control_len = memory.u64(header + msghdr::CONTROL_LEN)?;
+        self.add(memory.u64(header + msghdr::CONTROL)?, control_len);
+        self.add(header, msghdr::SIZE as u64);
+        Ok(())
+    }
+
+    /// A structure with a number of items behind it.
+    fn counted(
+        &mut self,
+        at: u64,
+        header: u64,
+        count: u64,
+        room: Option<u64>,
+        size: u64,
+    ) -> Result<(), Error> {
+        let mut items = u64::from(self.memory.u32(at + count)?);
+        if let Some(room) = room {
+            items = items.min(self.memory.u32(at + room)?.into());
+        }
+        self.add(at, header + items * size);
+        Ok(())
+    }
+}
+
+/// Bytes of a set of so many bits, as the kernel writes it: in words, and not larger than any table of descriptors.
+fn bits(count: u64) -> u64 {
+    /// The most that `/proc/sys/fs/nr_open` is by default.
+    const MOST: u64 = 1 << 20;
+    count.min(MOST).div_ceil(64) * 8
+}
+
+/// How many semaphores a set has (`/proc/sysvipc/sem`, proc_sysvipc(5)).
+fn semaphores(set: i32) -> Option<u64> {
+    let sets = std::fs::read_to_string("/proc/sysvipc/sem").ok()?;
+    sets.lines().skip(1).find_map(|line| {
+        // key, semid, perms, nsems, …
+        let mut fields = line.split_whitespace().skip(1);
+        let found = fields.next()?.parse::<i32>().ok()? == set;
+        if found { fields.nth(1)?.parse().ok() } else { None }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_are_written_in_words() {
+        assert_eq!([0, 1, 64, 65].map(bits), [0, 8, 8, 16]);
+        assert_eq!(bits(u64::MAX), 1 << 17);
     }
 }

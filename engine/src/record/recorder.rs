@@ -1,13 +1,17 @@
 //! The recorder's loop: pick a task, run it to where another could be picked.
 
+use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use nix::unistd::Pid;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 use rrtest_preload::layout::{Kind as TickKind, SYS_HELLO, SYS_TICK};
 
+use super::alarms::Alarms;
 use super::fds::Fds;
-use super::tasks::{Call, Hold, Task, Waited as CallWait};
+use super::tasks::{Call, Hold, Origin, Space, Task, Waited as CallWait};
 use super::{Options, image, time};
 use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
@@ -17,15 +21,16 @@ use crate::schedule::deadline::Deadlines;
 use crate::schedule::futex::FutexTable;
 use crate::schedule::{self, Operation, Point, Strategy, Why};
 use crate::task::TaskId;
-use crate::trace::event::{Event, Registers, Stream};
+use crate::trace::event::{Event, Stream};
 use crate::trace::log::Log;
-use crate::tracee::{self, Heartbeat, Launched, Leash, Memory, Resume, Running, Stop, Stopped, Wait, Waited};
+use crate::tracee::{
+    self, Death, Heartbeat, Launched, Leash, Resume, Running, State, Stop, Stopped, Wait, Waited, state,
+};
 
 /// A recording in the making.
 pub(super) struct Recorder<'a> {
     pub(super) options: &'a Options<'a>,
     pub(super) clock: Clock,
-    pub(super) memory: Memory,
     pub(super) log: Log,
     pub(super) output: Vec<(Stream, Vec<u8>)>,
     pub(super) stats: Stats,
@@ -36,20 +41,38 @@ pub(super) struct Recorder<'a> {
     pub(super) deadlines: Deadlines,
     pub(super) fds: Fds,
     pub(super) heartbeat: Heartbeat,
+    pub(super) alarms: Alarms,
+    /// When to look for signals that nobody has told of.
+    look: Instant,
     /// Last, so that it is dropped last: it kills what is left of the program.
-    _leash: Leash,
-    /// The program hangs when it runs past this.
-    pub(super) end: Instant,
+    pub(super) leash: Leash,
+    /// The program hangs when it runs past this; none is never.
+    pub(super) end: Option<Instant>,
     /// Stops of new tasks that were seen before their parents told of them.
-    pub(super) newborn: Vec<(nix::unistd::Pid, Wait)>,
+    pub(super) newborn: Vec<(Pid, Wait)>,
+    /// How many address spaces there have been.
+    pub(super) spaces: u32,
+    /// The task that has the core.
+    pub(super) current: Option<TaskId>,
+    /// Processes that have ended.
+    pub(super) ended: Vec<Pid>,
+    /// The inodes of the program's socket pairs.
+    pub(super) pairs: BTreeSet<u64>,
+    /// A call has been made since the tasks in the kernel were last looked at.
+    pub(super) unsettled: bool,
     /// A task has become able to run since the last decision.
     pub(super) woken: bool,
 }
+
+/// How often to look for signals that nobody has told of: those of timers, and of processes that are not recorded.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Why the loop leaves off.
 pub(super) enum Halt {
     Ending(Ending),
     Error(Error),
+    /// The running task is no more; the others go on.
+    Gone,
 }
 
 impl<E: Into<Error>> From<E> for Halt {
@@ -77,7 +100,8 @@ impl<'a> Recorder<'a> {
         let clock = Clock::new()?;
         let mut at_random = [0; 16];
         random.fill_bytes(&mut at_random);
-        let Launched { task, memory, leash } = tracee::launch(program, clock.area(), at_random)?;
+        let (Launched { task, memory, leash }, streams) =
+            tracee::launch(program, options.stdin, clock.area(), at_random)?;
         let registers = task.registers()?;
         let tid = task.tid();
         let mut log = Log::default();
@@ -86,7 +110,6 @@ impl<'a> Recorder<'a> {
         let mut recorder = Self {
             options,
             clock,
-            memory,
             log,
             output: Vec::new(),
             stats: Stats::default(),
@@ -95,56 +118,81 @@ impl<'a> Recorder<'a> {
             tasks: Vec::new(),
             futexes: FutexTable::default(),
             deadlines: Deadlines::default(),
-            fds: Fds::new(),
+            fds: Fds::new(streams)?,
             heartbeat: Heartbeat::start()?,
-            _leash: leash,
-            end: Instant::now() + options.timeout,
+            alarms: Alarms::default(),
+            look: Instant::now(),
+            leash,
+            end: Instant::now().checked_add(options.timeout),
             newborn: Vec::new(),
+            spaces: 1,
+            current: None,
+            ended: Vec::new(),
+            unsettled: false,
+            pairs: BTreeSet::new(),
             woken: false,
         };
-        recorder.adopt(task, tracee::comm(tid), 0, &registers);
+        let space = Rc::new(Space { number: 0, memory });
+        recorder.adopt(task, Origin { pid: tid, space, name: tracee::comm(tid), clear_tid: 0 })?;
         Ok(recorder)
     }
 
-    /// A new task joins; it stands where `registers` say.
-    pub(super) fn adopt(
-        &mut self,
-        task: Stopped,
-        name: String,
-        clear_tid: u64,
-        registers: &Registers,
-    ) -> TaskId {
+    /// A new task joins.
+    pub(super) fn adopt(&mut self, task: Stopped, origin: Origin) -> Result<TaskId, Error> {
+        let Origin { pid, space, name, clear_tid } = origin;
+        let registers = task.registers()?;
         let id = TaskId(self.tasks.len() as u32);
         self.tasks.push(Task {
             id,
             tid: task.tid(),
+            pid,
+            space,
             name,
             hold: Hold::Ready(task),
             clear_tid,
-            boundary: (registers.ip(), registers.sp()),
+            boundary: self.clock.position(&registers),
             deferred: Vec::new(),
+            resent: Vec::new(),
+            arrived: None,
         });
         self.stats.tasks += 1;
         self.strategy.spawned(id);
         self.woken = true;
-        id
+        Ok(id)
     }
 
     /// Run the program to its end.
     pub(super) fn run(&mut self) -> Result<Ending, Error> {
-        let halt = self.turns();
+        let (mut why, mut next) = (Why::Start, None);
+        let halt = loop {
+            match self.step(why, next) {
+                Ok(answer) => (why, next) = answer,
+                Err(Halt::Gone) => (why, next) = (Why::Exited, None),
+                Err(Halt::Error(error)) if error.is_about_the_dead() => match self.look_for_killed() {
+                    Ok(true) => (why, next) = (Why::Exited, None),
+                    Ok(false) => break Halt::Error(error),
+                    Err(halt) => break halt,
+                },
+                Err(halt) => break halt,
+            }
+        };
         self.stats.ticks = self.clock.total();
+        self.bury();
         match halt {
-            Err(Halt::Ending(ending)) => Ok(ending),
-            Err(Halt::Error(error)) => Err(error),
-            Ok(never) => match never {},
+            Halt::Ending(ending) => Ok(ending),
+            Halt::Error(error) => Err(error),
+            Halt::Gone => Err(Error::Os {
+                what: "follow the program".into(),
+                source: std::io::Error::other("it is gone"),
+            }),
         }
     }
 
-    fn turns(&mut self) -> Flow<std::convert::Infallible> {
-        let (mut current, mut why, mut next) = (None, Why::Start, None);
+    /// Pick a task and run it until the strategy is to be asked again.
+    fn step(&mut self, why: Why, next: Option<Operation>) -> Flow<(Why, Option<Operation>)> {
         loop {
             self.collect_ready()?;
+            let current = self.current;
             let runnable: Vec<TaskId> =
                 self.tasks.iter().filter(|t| t.hold.runnable()).map(|t| t.id).collect();
             if runnable.is_empty() {
@@ -162,10 +210,11 @@ impl<'a> Recorder<'a> {
             let preempts = current.is_some_and(|c| c != choice.task && runnable.contains(&c));
             self.stats.preemptions += u64::from(preempts);
             self.clock.start(choice.slice);
+            self.task(choice.task).boundary.left = choice.slice;
             self.log.push(Event::Run { task: choice.task, slice: choice.slice, preempts });
             self.woken = false;
-            current = Some(choice.task);
-            (why, next) = self.turn(choice.task)?;
+            self.current = Some(choice.task);
+            return self.turn(choice.task);
         }
     }
 
@@ -183,6 +232,7 @@ impl<'a> Recorder<'a> {
                     return Ok((Why::Blocked, None));
                 }
             };
+            self.settle()?;
             match next {
                 Next::Continue if self.woken => {
                     self.note_entered(id);
@@ -212,19 +262,31 @@ impl<'a> Recorder<'a> {
             call.wait = CallWait::No;
         }
         if !std::mem::replace(&mut call.entered, true) {
-            let registers = call.registers;
+            self.note_arrival(id);
+        }
+    }
+
+    /// A call that a task has come to counts: the log must tell of it, if it does not yet.
+    pub(super) fn note_arrival(&mut self, id: TaskId) {
+        if let Some(registers) = self.task(id).arrived.take() {
             self.log.push(Event::Entered(self.clock.position(&registers)));
         }
     }
 
     /// Let a task run user code until it stops.
     fn go(&mut self, id: TaskId, stopped: Stopped) -> Flow<Next> {
-        let running = stopped.resume(Resume::Freely, 0)?;
+        self.go_with(id, stopped, 0)
+    }
+
+    /// The same, with the signal that it is about to get.
+    pub(super) fn go_with(&mut self, id: TaskId, stopped: Stopped, signal: i32) -> Flow<Next> {
+        let running = stopped.resume(Resume::Freely, signal)?;
         let (stopped, stop) = self.wait(id, running)?;
         match stop {
             Stop::Seccomp => self.arrive(id, stopped),
             Stop::Signal(signal) => self.signal(id, stopped, signal),
-            // A group stop or a stray interruption: not the program's doing.
+            Stop::Group(_) => self.stopped_by_signal(id, stopped, None),
+            // A stray interruption: not the program's doing.
             _ => {
                 self.task(id).hold = Hold::Ready(stopped);
                 Ok(Next::Continue)
@@ -236,10 +298,10 @@ impl<'a> Recorder<'a> {
     fn arrive(&mut self, id: TaskId, stopped: Stopped) -> Flow<Next> {
         let mut registers = stopped.registers()?;
         let [address, kind, ..] = registers.args();
-        self.task(id).boundary = (registers.ip(), registers.sp());
-        self.send_deferred(id)?;
         match registers.number() as usize {
             SYS_TICK => {
+                self.mark(id, &registers);
+                self.send_deferred(id)?;
                 self.log.push(Event::Tick(self.clock.position(&registers)));
                 self.task(id).hold = Hold::Ready(stopped);
                 let writes = TickKind::from_raw(kind)
@@ -258,13 +320,25 @@ impl<'a> Recorder<'a> {
                 self.stats.syscalls += 1;
                 let number = registers.number();
                 let over = self.clock.call(number);
-                self.task(id).hold = Hold::Calling(stopped, Call::new(registers));
+                self.mark(id, &registers);
+                self.task(id).arrived = Some(registers);
+                self.task(id).hold = if self.task(id).deferred.is_empty() {
+                    Hold::Calling(stopped, Call::new(registers))
+                } else {
+                    self.send_deferred(id)?;
+                    Hold::Again(stopped, Call::new(registers))
+                };
                 if over {
                     return Ok(Next::Decide(Why::SliceOver, Some(Operation::Syscall(number))));
                 }
                 Ok(Next::Continue)
             }
         }
+    }
+
+    /// A task's address space.
+    pub(super) fn space(&self, id: TaskId) -> Rc<Space> {
+        Rc::clone(&self.tasks[id.0 as usize].space)
     }
 
     pub(super) fn task(&mut self, id: TaskId) -> &mut Task {
@@ -301,7 +375,12 @@ impl<'a> Recorder<'a> {
                 Waited::Done(Wait::Dead(death)) => return self.died(id, death),
                 Waited::NotYet if self.over()? => {
                     let spins = since.elapsed() > Duration::from_secs(1) && self.clock.left() == before;
+                    let before = self.task(id).boundary.left;
                     return self.ran_too_long(id, running, before, spins);
+                }
+                // The kernel keeps back the end of a process's first thread until all are gone.
+                Waited::NotYet if state(tid) == State::Dead => {
+                    return self.died(id, Death::Killed(libc::SIGKILL));
                 }
                 Waited::NotYet => {}
             }
@@ -310,25 +389,42 @@ impl<'a> Recorder<'a> {
 
     /// Nothing can run: wait for the kernel or the clock, or see that nothing will ever happen.
     fn idle(&mut self) -> Flow<()> {
-        let earliest = self.deadlines.earliest();
+        self.look_for_signals()?;
+        if self.woken {
+            return Ok(());
+        }
+        let now = time::now()?;
+        let (earliest, alarm) = (self.deadlines.earliest(), self.alarms.next(now));
+        let next = earliest.map(|(at, _)| at).into_iter().chain(alarm).min();
         if self.someone_in_kernel() {
-            if let Some((at, _)) = earliest {
-                self.heartbeat.next(Duration::from_nanos(at.saturating_sub(time::now()?)));
+            if let Some(at) = next {
+                self.heartbeat.next(Duration::from_nanos(at.saturating_sub(now)));
             }
-            if let Waited::Done((tid, wait)) = tracee::wait_any()? {
-                self.left_kernel(tid, wait)?;
+            match tracee::wait_any()? {
+                Waited::Done((tid, wait)) => self.left_kernel(tid, wait)?,
+                Waited::NotYet if self.nothing_due(now) && self.stuck() => return self.deadlock(),
+                Waited::NotYet => {}
             }
             return if self.over()? { self.hung(None) } else { Ok(()) };
         }
-        let watchdog = |task: TaskId| self.options.watchdog_main && task == TaskId(0) && self.tasks.len() > 1;
-        let Some((at, task)) = earliest else { return self.deadlock() };
-        if watchdog(task) && self.deadlines.only(task) && self.futexes.waiting(task).is_some() {
+        if self.nothing_due(now) {
             return self.deadlock();
         }
-        let wait = at.saturating_sub(time::now()?).min(self.options.timeout.as_nanos() as u64);
+        let wait = next.unwrap_or(u64::MAX).saturating_sub(now);
         // Short enough that a request to stop is soon noticed.
         std::thread::sleep(Duration::from_nanos(wait).min(Duration::from_millis(20)));
         if self.over()? { self.hung(None) } else { Ok(()) }
+    }
+
+    /// Whether no task sleeps until a time, and no timer will send a signal. The sleep of a harness that only watches the
+    /// others does not count.
+    fn nothing_due(&mut self, now: u64) -> bool {
+        if self.alarms.next(now).is_some() {
+            return false;
+        }
+        let watchdog = |task: TaskId| self.options.watchdog_main && task == TaskId(0) && self.tasks.len() > 1;
+        let Some((_, task)) = self.deadlines.earliest() else { return true };
+        watchdog(task) && self.deadlines.only(task) && self.futexes.waiting(task).is_some()
     }
 
     fn deadlock(&mut self) -> Flow<()> {
@@ -343,8 +439,17 @@ impl<'a> Recorder<'a> {
                 self.expire(id);
             }
         }
+        if Instant::now() >= self.look {
+            self.look_for_signals()?;
+            self.look = Instant::now() + LOOK;
+        }
+        self.poll_kernel()
+    }
+
+    /// See who has come back from the kernel.
+    fn poll_kernel(&mut self) -> Flow<()> {
         for index in 0..self.tasks.len() {
-            if let Hold::InKernel(running, _) = &mut self.tasks[index].hold
+            if let Hold::InKernel(running, _) | Hold::Suspended(running, _) = &mut self.tasks[index].hold
                 && let Waited::Done(wait) = running.poll()?
             {
                 let tid = running.tid();
@@ -354,7 +459,30 @@ impl<'a> Recorder<'a> {
         Ok(())
     }
 
+    /// A call may have woken tasks that wait in the kernel. Let them come to their stops now: if it were left to chance when
+    /// we hear of them, equal schedules would not stay equal.
+    fn settle(&mut self) -> Flow<()> {
+        /// A task that is that long on its way does something else.
+        const MOST: u32 = 1000;
+        if !std::mem::take(&mut self.unsettled) || !self.someone_in_kernel() {
+            return Ok(());
+        }
+        self.poll_kernel()?;
+        for _ in 0..MOST {
+            let awake = self.tasks.iter().any(
+                |t| matches!(&t.hold, Hold::InKernel(running, _) if state(running.tid()) == State::Runnable),
+            );
+            if !awake {
+                break;
+            }
+            // It runs on our core: it gets there only if we give way.
+            std::thread::yield_now();
+            self.poll_kernel()?;
+        }
+        Ok(())
+    }
+
     fn someone_in_kernel(&self) -> bool {
-        self.tasks.iter().any(|t| matches!(t.hold, Hold::InKernel(..)))
+        self.tasks.iter().any(|t| matches!(t.hold, Hold::InKernel(..) | Hold::Suspended(..)))
     }
 }

@@ -1,5 +1,7 @@
 //! What each task was doing when a program ended in a way that wants explaining.
 
+use std::collections::BTreeMap;
+
 use super::recorder::Recorder;
 use super::tasks::{Call, Hold, Task};
 use crate::ending::{Frame, TaskState};
@@ -10,27 +12,16 @@ use crate::tracee::maps;
 impl Recorder<'_> {
     /// What each living task is doing, the one that matters most first.
     pub(super) fn states(&self, first: Option<TaskId>) -> Vec<TaskState> {
-        let mappings = maps(self.living()).unwrap_or_default();
-        let mappings: Vec<Mapping> = mappings
-            .into_iter()
-            .filter(|line| line.inode != 0)
-            .map(|line| Mapping {
-                start: line.start,
-                len: line.end - line.start,
-                path: line.path,
-                offset: line.offset,
-            })
-            .collect();
-        let mut symbols = Symbols::new(&mappings);
         let mut living: Vec<&Task> = self.tasks.iter().filter(|t| !matches!(t.hold, Hold::Gone)).collect();
         living.sort_by_key(|t| (Some(t.id) != first, t.id));
+        let mut symbols = BTreeMap::new();
         living
             .into_iter()
             .map(|t| TaskState {
                 task: t.id,
                 name: t.name.clone(),
                 doing: self.doing(t),
-                frames: self.frames(t, &mut symbols),
+                frames: self.frames(t, symbols.entry(t.space.number).or_insert_with(|| symbols_of(t))),
             })
             .collect()
     }
@@ -44,11 +35,13 @@ impl Recorder<'_> {
             | Hold::Woken(_, call, _)
             | Hold::Returned(_, call)
             | Hold::InKernel(_, call) => Some(call.registers),
+            Hold::Lent(stopped, _) => stopped.registers().ok(),
+            Hold::Suspended(_, call) => call.as_ref().map(|call| call.registers),
             Hold::Running | Hold::Gone => None,
         };
         let Some(registers) = registers else { return Vec::new() };
         let registers = StackRegisters { rip: registers.ip(), rsp: registers.sp(), rbp: registers.bp() };
-        symbols.backtrace(registers, &mut |address, buffer| self.memory.read(address, buffer).is_ok())
+        symbols.backtrace(registers, &mut |address, buffer| task.space.memory.read(address, buffer).is_ok())
     }
 
     fn doing(&self, task: &Task) -> String {
@@ -64,11 +57,28 @@ impl Recorder<'_> {
                 format!("is about to call {}", call(c))
             }
             Hold::Returned(_, c) => format!("comes back from {}", call(c)),
+            Hold::Lent(_, to) => format!("waits until {to} has executed a program"),
+            Hold::Suspended(..) => "is stopped by a signal".into(),
             Hold::Ready(_) => "can run".into(),
             Hold::Running => "runs".into(),
             Hold::Gone => "has ended".into(),
         }
     }
+}
+
+/// The symbols of what a task's address space has mapped.
+fn symbols_of(task: &Task) -> Symbols {
+    let lines = maps(task.tid).unwrap_or_default();
+    let files = lines.into_iter().filter(|line| line.inode != 0);
+    let mappings: Vec<Mapping> = files
+        .map(|line| Mapping {
+            start: line.start,
+            len: line.end - line.start,
+            path: line.path,
+            offset: line.offset,
+        })
+        .collect();
+    Symbols::new(&mappings)
 }
 
 fn blocking_on(call: &Call) -> String {

@@ -1,132 +1,213 @@
-//! Calls that make and end tasks.
+//! Calls that make and end tasks and processes.
 
+use std::rc::Rc;
+
+use super::blocking::interrupted;
 use super::recorder::{Flow, Halt, Next, Recorder};
-use super::tasks::{Call, Hold};
+use super::tasks::{Call, Hold, Origin, Space, Task};
 use crate::ending::Ending;
 use crate::schedule::Why;
-use crate::schedule::futex::FutexKey;
+use crate::syscalls::{CloneCall, NAMESPACES};
 use crate::task::TaskId;
-use crate::trace::event::Effect;
-use crate::tracee::{Death, Resume, Running, State, Stop, Stopped, Wait, state};
+use crate::trace::event::{Effect, Registers};
+use crate::tracee::{Area, Memory, Resume, Running, State, Stop, Stopped, Wait, state};
 
-/// What a clone call asks for.
-struct Asked {
-    flags: u64,
-    parent_tid: u64,
-    child_tid: u64,
-}
+/// Where `struct clone_args` (clone(2)) is put, with other flags than the program's.
+const CLONE_ARGS: u64 = 64;
+
+/// `CLONE_INTO_CGROUP` (linux/sched.h).
+const INTO_CGROUP: u64 = 1 << 33;
+
+/// The largest `struct clone_args` that is known.
+const CLONE_ARGS_LEN: u64 = 88;
 
 impl Recorder<'_> {
-    fn asked(&self, call: &Call) -> Flow<Asked> {
-        let [first, _, third, fourth, ..] = call.args();
-        if call.number() == libc::SYS_clone as u64 {
-            return Ok(Asked { flags: first, parent_tid: third, child_tid: fourth });
-        }
-        // struct clone_args (clone(2)): flags, pidfd, child_tid, parent_tid, …
-        Ok(Asked {
-            flags: self.memory.u64(first)?,
-            child_tid: self.memory.u64(first + 16)?,
-            parent_tid: self.memory.u64(first + 24)?,
-        })
-    }
-
-    /// clone(2), clone3(2).
+    /// clone(2), clone3(2), fork(2), vfork(2).
     pub(super) fn clone_call(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
-        let asked = self.asked(call)?;
-        let has = |flag: i32| asked.flags & flag as u64 != 0;
-        if !has(libc::CLONE_THREAD) || !has(libc::CLONE_FS) || !has(libc::CLONE_FILES) {
-            return self.unsupported(id, "a new process (fork, vfork, posix_spawn)");
+        let space = self.space(id);
+        let Ok(asked) = CloneCall::decode(&space.memory, call.number(), &call.args()) else {
+            return self.skip(id, stopped, call, -i64::from(libc::EFAULT), Vec::new());
+        };
+        if asked.flags & NAMESPACES != 0 || asked.chooses_tid {
+            return self.skip(id, stopped, call, -i64::from(libc::EPERM), Vec::new());
         }
-        if has(libc::CLONE_PIDFD) || has(libc::CLONE_UNTRACED) || has(libc::CLONE_VFORK) {
+        if asked.has(libc::CLONE_UNTRACED) || asked.flags & INTO_CGROUP != 0 {
             return self.unsupported(id, format!("clone with flags {:#x}", asked.flags));
         }
         let position = self.clock.position(&call.registers);
+        self.let_maker_go_on(id, &stopped, call, &asked)?;
+        let (stopped, child) = self.make_task(id, stopped)?;
+        let result = stopped.registers()?.result();
+        let Some(child) = child else {
+            if interrupted(result) {
+                return self.interrupted(id, stopped, call, Vec::new());
+            }
+            restore_args(&stopped, call)?;
+            return self.finish(id, stopped, call, position, result, Vec::new(), Effect::None);
+        };
+        restore_args(&stopped, call)?;
+        restore_args(&child, call)?;
+        let mut writes = Vec::new();
+        for (flag, address) in
+            [(libc::CLONE_PARENT_SETTID, asked.parent_tid), (libc::CLONE_PIDFD, asked.pidfd)]
+        {
+            if asked.has(flag) {
+                writes.push(self.copy(id, address, 4)?);
+            }
+        }
+        let new = self.adopt_child(id, child, &asked)?;
+        self.finish(id, stopped, call, position, result, writes, Effect::Spawned(new))?;
+        if asked.has(libc::CLONE_VFORK)
+            && let Hold::Ready(stopped) = std::mem::replace(&mut self.task(id).hold, Hold::Gone)
+        {
+            self.task(id).hold = Hold::Lent(stopped, new);
+            return Ok(Next::Decide(Why::Blocked, None));
+        }
+        Ok(Next::Continue)
+    }
+
+    /// The kernel would keep the maker of a task asleep until that has left the memory that it borrows (`CLONE_VFORK`).
+    /// We do that ourselves: a task in the kernel could not tell us of its new task's first steps.
+    fn let_maker_go_on(&mut self, id: TaskId, stopped: &Stopped, call: &Call, asked: &CloneCall) -> Flow<()> {
+        if !asked.has(libc::CLONE_VFORK) {
+            return Ok(());
+        }
+        let vfork = libc::CLONE_VFORK as u64;
+        let mut registers = call.registers;
+        let mut args = call.args();
+        match call.number() as i64 {
+            libc::SYS_vfork => {
+                registers.set_number(libc::SYS_clone as u64);
+                args = [(libc::CLONE_VM | libc::SIGCHLD) as u64, 0, 0, 0, 0, 0];
+            }
+            libc::SYS_clone => args[0] &= !vfork,
+            _ => {
+                let Some(base) = Area::scratch(id.0) else {
+                    return self.unsupported(id, "more than 2000 tasks");
+                };
+                let memory = &self.space(id).memory;
+                let mut copy = memory.bytes(args[0], args[1].min(CLONE_ARGS_LEN) as usize)?;
+                copy[..8].copy_from_slice(&(asked.flags & !vfork).to_ne_bytes());
+                memory.write(base + CLONE_ARGS, &copy)?;
+                args[0] = base + CLONE_ARGS;
+                args[1] = copy.len() as u64;
+            }
+        }
+        registers.set_args(args);
+        Ok(stopped.set_registers(&registers)?)
+    }
+
+    /// From the entry of a call that makes a task to its exit, and to the new task's first stop.
+    fn make_task(&mut self, id: TaskId, stopped: Stopped) -> Flow<(Stopped, Option<Stopped>)> {
         let mut child = None;
         let mut stopped = stopped;
-        let result = loop {
+        loop {
             let running = stopped.resume(Resume::ToSyscallExit, 0)?;
             let stop;
             (stopped, stop) = self.wait(id, running)?;
             match stop {
-                Stop::Cloned(tid) => child = Some(Running::of_new(tid)),
-                Stop::SyscallExit => break stopped.registers()?.result(),
+                Stop::Cloned(tid) | Stop::Forked(tid) => {
+                    self.leash.add(tid);
+                    child = Some(Running::of_new(tid));
+                }
+                Stop::SyscallExit => break,
                 _ => {}
             }
+        }
+        let Some(child) = child else { return Ok((stopped, None)) };
+        let seen = self.newborn.iter().position(|(tid, _)| *tid == child.tid());
+        let first = match seen {
+            Some(index) => self.newborn.swap_remove(index).1,
+            None => child.wait_soon()?,
         };
-        let mut writes = Vec::new();
-        let effect = if let Some(child) = child {
-            let seen = self.newborn.iter().position(|(tid, _)| *tid == child.tid());
-            let first = match seen {
-                Some(index) => self.newborn.swap_remove(index).1,
-                None => child.wait_soon()?,
-            };
-            let Wait::Stopped(new, _) = first else {
-                return Err(super::calls::unexpected("follow a new thread"));
-            };
-            if has(libc::CLONE_PARENT_SETTID) {
-                writes.push(self.copy(asked.parent_tid, 4)?);
-            }
-            if has(libc::CLONE_CHILD_SETTID) {
-                writes.push(self.copy(asked.child_tid, 4)?);
-            }
-            let clear_tid = if has(libc::CLONE_CHILD_CLEARTID) { asked.child_tid } else { 0 };
-            let name = self.task(id).name.clone();
-            let registers = new.registers()?;
-            Effect::Spawned(self.adopt(new, name, clear_tid, &registers))
-        } else {
-            Effect::None
-        };
-        self.finish(id, stopped, call, position, result, writes, effect)
+        match first {
+            Wait::Stopped(new, _) => Ok((stopped, Some(new))),
+            Wait::Dead(_) => Err(super::calls::unexpected("follow a new task")),
+        }
     }
 
-    /// exit(2): one task ends.
+    fn adopt_child(&mut self, id: TaskId, child: Stopped, asked: &CloneCall) -> Flow<TaskId> {
+        let spaces = self.spaces;
+        let Task { pid, space, name, .. } = &self.tasks[id.0 as usize];
+        let pid = if asked.has(libc::CLONE_THREAD) { *pid } else { child.tid() };
+        let (name, clear_tid) =
+            (name.clone(), if asked.has(libc::CLONE_CHILD_CLEARTID) { asked.child_tid } else { 0 });
+        let space = if asked.has(libc::CLONE_VM) {
+            Rc::clone(space)
+        } else {
+            self.spaces += 1;
+            Rc::new(Space { number: spaces, memory: Memory::open(pid)? })
+        };
+        Ok(self.adopt(child, Origin { pid, space, name, clear_tid })?)
+    }
+
+    /// exit(2): one task ends, and its process if it is the last one.
     pub(super) fn exit(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
-        let others = self.tasks.iter().any(|t| t.id != id && !matches!(t.hold, Hold::Gone));
+        let Task { pid, tid, .. } = *self.task(id);
+        let others = self.tasks.iter().any(|t| t.id != id && t.pid == pid && !matches!(t.hold, Hold::Gone));
         if !others {
-            return self.exit_group(call);
+            return self.exit_group(id, stopped, call);
         }
         let position = self.clock.position(&call.registers);
-        self.log_call(call, position, 0, Vec::new(), Effect::None);
+        self.log_call(id, call, position, 0, Vec::new(), Effect::None);
         let running = stopped.resume(Resume::Freely, 0)?;
-        if id == TaskId(0) {
+        if tid == pid {
             // The first thread of a process stays as a zombie until the others have ended; nobody is told.
             while state(running.tid()) != State::Dead {
                 std::thread::yield_now();
             }
         } else {
-            let Wait::Dead(_) = running.wait_soon()? else {
-                return Err(super::calls::unexpected("see a thread exit"));
-            };
+            running.reap()?;
         }
         self.gone(id);
         Ok(Next::Decide(Why::Exited, None))
     }
 
     /// A task has ended: the kernel has cleared its word and woken whoever waits there (set_tid_address(2)).
-    fn gone(&mut self, id: TaskId) {
+    pub(super) fn gone(&mut self, id: TaskId) {
+        self.futexes.remove(id);
+        self.deadlines.remove(id);
         let task = self.task(id);
         task.hold = Hold::Gone;
-        let address = task.clear_tid;
+        let address = std::mem::take(&mut task.clear_tid);
         self.strategy.exited(id);
         if address != 0 {
-            self.wake(FutexKey { space: 0, address }, 1, u32::MAX);
+            let key = self.futex_key(id, address);
+            self.wake(key, 1, u32::MAX);
+        }
+        self.give_back(id);
+    }
+
+    /// exit_group(2): a process ends. With the first process the recording ends: what remains is killed.
+    pub(super) fn exit_group(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        let position = self.clock.position(&call.registers);
+        self.log_call(id, call, position, 0, Vec::new(), Effect::None);
+        let pid = self.task(id).pid;
+        if pid == self.root() {
+            return Err(Halt::Ending(Ending::Exited((call.args()[0] & 0xff) as i32)));
+        }
+        stopped.resume(Resume::Freely, 0)?;
+        self.process_ended(pid)?;
+        Ok(Next::Decide(Why::Exited, None))
+    }
+
+    /// A task no longer uses the memory that its maker has lent it (vfork(2)).
+    pub(super) fn give_back(&mut self, borrower: TaskId) {
+        for task in &mut self.tasks {
+            if matches!(task.hold, Hold::Lent(_, to) if to == borrower)
+                && let Hold::Lent(stopped, _) = std::mem::replace(&mut task.hold, Hold::Gone)
+            {
+                task.hold = Hold::Ready(stopped);
+                self.woken = true;
+            }
         }
     }
+}
 
-    /// exit_group(2): the program ends. What remains of it is killed.
-    pub(super) fn exit_group(&mut self, call: &Call) -> Flow<Next> {
-        let position = self.clock.position(&call.registers);
-        self.log_call(call, position, 0, Vec::new(), Effect::None);
-        Err(Halt::Ending(Ending::Exited((call.args()[0] & 0xff) as i32)))
-    }
-
-    /// A task has died of what nobody here did: somebody else killed the process.
-    pub(super) fn died<T>(&mut self, id: TaskId, death: Death) -> Flow<T> {
-        let tasks = self.states(Some(id));
-        self.task(id).hold = Hold::Gone;
-        Err(Halt::Ending(match death {
-            Death::Exited(code) => Ending::Exited(code),
-            Death::Killed(signal) => Ending::Killed { signal, task: id, tasks },
-        }))
-    }
+/// The program must not see that its call was made with other arguments.
+fn restore_args(stopped: &Stopped, call: &Call) -> Flow<()> {
+    let mut registers: Registers = stopped.registers()?;
+    registers.set_args(call.args());
+    registers.set_number(u64::MAX);
+    Ok(stopped.set_registers(&registers)?)
 }

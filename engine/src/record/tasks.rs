@@ -1,25 +1,51 @@
 //! The recorded tasks and what holds each.
 
+use std::rc::Rc;
+
 use nix::unistd::Pid;
 
 use crate::task::TaskId;
-use crate::trace::event::Registers;
-use crate::tracee::{Running, Stopped};
+use crate::trace::event::{Position, Registers, Write};
+use crate::tracee::{Memory, Running, Stopped};
+
+/// An address space, which all tasks have that were made with `CLONE_VM`.
+#[derive(Debug)]
+pub(super) struct Space {
+    /// Its number, in order of creation.
+    pub(super) number: u32,
+    pub(super) memory: Memory,
+}
+
+/// What a new task starts with.
+#[derive(Debug)]
+pub(super) struct Origin {
+    pub(super) pid: Pid,
+    pub(super) space: Rc<Space>,
+    pub(super) name: String,
+    pub(super) clear_tid: u64,
+}
 
 /// A recorded task.
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) id: TaskId,
     pub(super) tid: Pid,
+    /// Its process: the id of its thread group.
+    pub(super) pid: Pid,
+    pub(super) space: Rc<Space>,
     /// Its thread name.
     pub(super) name: String,
     pub(super) hold: Hold,
     /// Where the kernel writes a zero, and wakes a waiter, when the task ends (set_tid_address(2)); 0 for nowhere.
     pub(super) clear_tid: u64,
-    /// Where it was when it was last at a point that replay can find: instruction and stack pointer.
-    pub(super) boundary: (u64, u64),
+    /// Where it was when it was last at a point that replay can find.
+    pub(super) boundary: Position,
     /// Signals that arrived where replay could not find the place; they are sent again at the next boundary.
     pub(super) deferred: Vec<libc::siginfo_t>,
+    /// Those that have been sent again and have not arrived yet.
+    pub(super) resent: Vec<libc::siginfo_t>,
+    /// The call that it has come to, as long as the log does not tell of it.
+    pub(super) arrived: Option<Registers>,
 }
 
 /// What holds a task.
@@ -39,6 +65,10 @@ pub(super) enum Hold {
     InKernel(Running, Call),
     /// The call that it made in the kernel, while others ran, has ended.
     Returned(Stopped, Call),
+    /// It has lent its memory to this new task, and waits until that executes a program or ends (vfork(2)).
+    Lent(Stopped, TaskId),
+    /// A signal has stopped its process; after that it goes on, or makes this call.
+    Suspended(Running, Option<Call>),
     /// It has the core.
     Running,
     /// It is no more.
@@ -64,6 +94,12 @@ pub(super) struct Call {
     pub(super) wait: Waited,
     /// Whether the log says that the task stands here.
     pub(super) entered: bool,
+    /// When it stops waiting, in ns of CLOCK_MONOTONIC, once it has begun to and if it has a time limit.
+    pub(super) deadline: Option<u64>,
+    /// The kernel's code for a call that a signal interrupts, once it waits: it says what comes after a handler.
+    pub(super) restart: Option<i64>,
+    /// What it leaves in memory if it is interrupted.
+    pub(super) left: Vec<Write>,
 }
 
 /// How far waiting for the descriptors of a call has come.
@@ -81,7 +117,7 @@ pub(super) enum Waited {
 
 impl Call {
     pub(super) fn new(registers: Registers) -> Self {
-        Self { registers, wait: Waited::No, entered: false }
+        Self { registers, wait: Waited::No, entered: false, deadline: None, restart: None, left: Vec::new() }
     }
 
     pub(super) fn number(&self) -> u64 {

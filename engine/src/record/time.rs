@@ -46,6 +46,16 @@ pub(super) fn bytes(time: &timespec) -> [u8; 16] {
     bytes
 }
 
+/// So many nanoseconds as a timespec.
+pub(super) fn timespec_of(nanoseconds: u64) -> timespec {
+    timespec { tv_sec: (nanoseconds / SECOND).cast_signed(), tv_nsec: (nanoseconds % SECOND).cast_signed() }
+}
+
+/// Whether a clock counts processor time (of a process or thread, encoded in negative numbers too: clock_getres(2)).
+pub(super) fn is_cpu_clock(clock: clockid_t) -> bool {
+    clock < 0 || clock == libc::CLOCK_PROCESS_CPUTIME_ID || clock == libc::CLOCK_THREAD_CPUTIME_ID
+}
+
 /// A deadline of CLOCK_MONOTONIC from a point in time of another clock.
 pub(super) fn deadline(clock: clockid_t, at: u64) -> Result<u64, Error> {
     if clock == libc::CLOCK_MONOTONIC {

@@ -1,10 +1,10 @@
 //! Replayed system calls.
 
-use super::replayer::{Hold, Replayer, Task};
+use super::replayer::{Hold, Replayer};
 use crate::error::Error;
 use crate::syscalls::{self, Class, Performance, describe};
 use crate::trace::event::{Effect, Syscall};
-use crate::tracee::{PAGE, Registers, Resume, Running, State, Stop, Stopped, THREAD_NAME, Wait, state};
+use crate::tracee::{PAGE, Registers, Resume, Stop, Stopped, THREAD_NAME};
 
 /// Whether a call returned an error (errno values are 1 to 4095: syscall(2)).
 fn failed(result: i64) -> bool {
@@ -27,29 +27,29 @@ impl Replayer<'_> {
             );
         }
         self.check(&call.position, &registers)?;
-        let class = describe(call.number).map(|description| description.class);
+        let class =
+            describe(call.number).map(|description| description.class_for(&self.space().memory, &call.args));
         match class {
             Some(Class::Performed(performance)) if !failed(call.result) => {
                 self.perform(stopped, &registers, call, performance)
             }
-            Some(_) => {
+            _ => {
                 self.write(call)?;
                 self.output(call);
                 self.note_name(call);
                 self.skip(stopped, registers, call.result)
             }
-            None => Err(self.misplaced("a known system call", &syscalls::name(call.number))),
         }
     }
 
     /// What the kernel wrote.
-    fn write(&self, call: &Syscall) -> Result<(), Error> {
-        call.writes.iter().try_for_each(|write| self.memory.write(write.address, &write.bytes))
+    pub(super) fn write(&self, call: &Syscall) -> Result<(), Error> {
+        call.writes.iter().try_for_each(|write| self.space().memory.write(write.address, &write.bytes))
     }
 
     fn output(&mut self, call: &Syscall) {
         if let Effect::Output(stream) = call.effect
-            && let Some(mut bytes) = syscalls::gathered(&self.memory, call.number, &call.args)
+            && let Some(mut bytes) = syscalls::gathered(&self.space().memory, call.number, &call.args)
         {
             bytes.truncate(usize::try_from(call.result).unwrap_or(0));
             (self.options.output)(stream, &bytes);
@@ -61,7 +61,7 @@ impl Replayer<'_> {
             && call.args[0] as i32 == libc::PR_SET_NAME
             && call.result == 0
         {
-            self.task().name = self.memory.text(call.args[1], THREAD_NAME);
+            self.task().name = self.space().memory.text(call.args[1], THREAD_NAME);
         }
     }
 
@@ -87,9 +87,7 @@ impl Replayer<'_> {
         match performance {
             Performance::Same => self.substitute(stopped, registers, call, call.number, call.args),
             Performance::Repeat => {
-                // It happens when the task goes on; before a signal's handler is set up it must have happened.
-                let stopped = if self.signal_is_next() { self.run_to_exit(stopped)?.0 } else { stopped };
-                self.set(Hold::Ready(stopped));
+                self.set(Hold::Repeating(stopped));
                 Ok(())
             }
             Performance::Map => {
@@ -105,7 +103,7 @@ impl Replayer<'_> {
                 if let Effect::MapFile(range) = call.effect {
                     let mut bytes = self.trace.file(range)?;
                     bytes.truncate(b as usize);
-                    self.memory.write(result, &bytes)?;
+                    self.space().memory.write(result, &bytes)?;
                 }
                 Ok(())
             }
@@ -128,17 +126,14 @@ impl Replayer<'_> {
                 }
             }
             Performance::Clone => self.clone_task(stopped, registers, call),
+            Performance::Execute => self.execute(stopped, call),
             Performance::SignalReturn => {
                 let (stopped, _) = self.run_to_exit(stopped)?;
                 self.set(Hold::Ready(stopped));
                 Ok(())
             }
             Performance::Exit => self.exit(stopped, (a & 0xff) as i32),
-            // The trace's end is next; what remains of the process is killed then.
-            Performance::ExitGroup => {
-                self.exit_code = Some((a & 0xff) as i32);
-                Ok(())
-            }
+            Performance::ExitGroup => self.exit_group(stopped, (a & 0xff) as i32),
         }
     }
 
@@ -188,7 +183,7 @@ impl Replayer<'_> {
     /// brk(2): the recorded heap, as anonymous memory.
     fn set_break(&mut self, stopped: Stopped, registers: &Registers, call: &Syscall) -> Result<(), Error> {
         let new = call.result.cast_unsigned();
-        let old = self.brk.replace(new).unwrap_or(new);
+        let old = self.space().brk.replace(Some(new)).unwrap_or(new);
         let (from, to) = (page_up(old), page_up(new));
         if to > from {
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
@@ -199,65 +194,6 @@ impl Replayer<'_> {
             self.substitute(stopped, registers, call, libc::SYS_munmap as u64, [to, from - to, 0, 0, 0, 0])
         } else {
             self.skip(stopped, *registers, call.result)
-        }
-    }
-
-    fn clone_task(&mut self, stopped: Stopped, registers: &Registers, call: &Syscall) -> Result<(), Error> {
-        let Effect::Spawned(id) = call.effect else {
-            return Err(self.misplaced("a new task", &format!("{:?}", call.effect)));
-        };
-        if id.0 as usize != self.tasks.len() {
-            return Err(self.misplaced(&format!("task {}", self.tasks.len()), &id.to_string()));
-        }
-        let mut child = None;
-        let mut stopped = stopped;
-        loop {
-            let stop;
-            (stopped, stop) = self.resume(stopped, Resume::ToSyscallExit)?;
-            match stop {
-                Stop::Cloned(tid) => child = Some(Running::of_new(tid)),
-                Stop::SyscallExit => break,
-                _ => {}
-            }
-        }
-        let Some(child) = child else {
-            let result = stopped.registers()?.result();
-            return Err(self.differs("a new task".into(), format!("clone returns {result}")));
-        };
-        let Wait::Stopped(child, _) = self.wait(child)? else {
-            return Err(self.differs("a new task".into(), "one that died".into()));
-        };
-        // The kernel has written its own thread ids; the program is to see the recorded ones.
-        self.write(call)?;
-        let mut after = *registers;
-        after.set_number(u64::MAX);
-        after.set_result(call.result);
-        stopped.set_registers(&after)?;
-        let name = self.task().name.clone();
-        self.set(Hold::Ready(stopped));
-        self.tasks.push(Task { name, hold: Hold::Ready(child) });
-        self.stats.tasks += 1;
-        Ok(())
-    }
-
-    /// exit(2) of one task: the kernel clears its word, as it did when recording.
-    fn exit(&mut self, stopped: Stopped, code: i32) -> Result<(), Error> {
-        let others = self.tasks.iter().any(|task| !matches!(task.hold, Hold::Gone));
-        if !others {
-            self.exit_code = Some(code);
-            return Ok(());
-        }
-        let first = self.task_is_first();
-        let running = stopped.resume(Resume::Freely, 0)?;
-        if first {
-            while state(running.tid()) != State::Dead {
-                std::thread::yield_now();
-            }
-            return Ok(());
-        }
-        match self.wait(running)? {
-            Wait::Dead(_) => Ok(()),
-            Wait::Stopped(_, stop) => Err(self.differs("the end of a task".into(), format!("{stop:?}"))),
         }
     }
 }

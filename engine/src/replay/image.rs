@@ -5,13 +5,18 @@ use rrtest_preload::layout::{AREA, AREA_LEN};
 use crate::Error;
 use crate::trace::Source;
 use crate::trace::event::{Image, Mapping};
-use crate::tracee::{Launched, Memory, Stopped, TASK_SIZE, os, remote};
+use crate::tracee::{Memory, Stopped, TASK_SIZE, os, remote};
 
 /// Give an empty process the memory and registers of `image`.
-pub(super) fn fill(process: Launched, image: &Image, trace: &dyn Source) -> Result<Launched, Error> {
-    let Launched { mut task, memory, leash } = process;
+pub(super) fn fill(
+    task: Stopped,
+    memory: &Memory,
+    image: &Image,
+    trace: &dyn Source,
+) -> Result<Stopped, Error> {
+    let mut task = task;
     for mapping in &image.mappings {
-        task = map(task, &memory, mapping, trace)?;
+        task = map(task, memory, mapping, trace)?;
     }
     for write in &image.writes {
         memory.write(write.address, &write.bytes)?;
@@ -20,7 +25,7 @@ pub(super) fn fill(process: Launched, image: &Image, trace: &dyn Source) -> Resu
     registers.set_number(u64::MAX);
     task.set_registers(&registers)?;
     task.reset_vector_state()?;
-    Ok(Launched { task, memory, leash })
+    Ok(task)
 }
 
 fn map(task: Stopped, memory: &Memory, mapping: &Mapping, trace: &dyn Source) -> Result<Stopped, Error> {

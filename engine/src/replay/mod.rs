@@ -5,6 +5,7 @@
 
 mod calls;
 mod image;
+mod processes;
 mod replayer;
 
 use std::sync::atomic::AtomicBool;

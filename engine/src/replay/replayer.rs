@@ -1,9 +1,12 @@
 //! The replayer's loop: take an event from the trace, bring the process there, check, apply.
 
+use std::cell::Cell;
 use std::iter::Peekable;
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use nix::unistd::Pid;
 use rrtest_preload::layout::{SYS_HELLO, SYS_TICK};
 
 use super::{Options, Replayed, image};
@@ -15,13 +18,30 @@ use crate::trace::event::{Counter, Event, Position, Signal};
 use crate::trace::{Source, TraceError};
 use crate::tracee::{
     Heartbeat, Launched, Leash, Memory, Registers, Resume, Running, Stop, Stopped, THREAD_NAME, Wait, Waited,
-    counter_read, rebuild,
+    counter_read, is_fault, rebuild,
 };
+
+/// A replayed address space.
+#[derive(Debug)]
+pub(super) struct Space {
+    pub(super) memory: Memory,
+    /// The program break, once known.
+    pub(super) brk: Cell<Option<u64>>,
+}
+
+impl Space {
+    pub(super) fn new(memory: Memory) -> Self {
+        Self { memory, brk: Cell::new(None) }
+    }
+}
 
 /// A replayed task.
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) name: String,
+    /// Its process.
+    pub(super) pid: Pid,
+    pub(super) space: Rc<Space>,
     pub(super) hold: Hold,
 }
 
@@ -36,6 +56,8 @@ pub(super) enum Hold {
     Ready(Stopped),
     /// It stands at the entry of a call, with these registers.
     Calling(Stopped, Registers),
+    /// It stands at the entry of a call that the kernel makes when the task goes on.
+    Repeating(Stopped),
     /// It is being moved, or is no more.
     Gone,
 }
@@ -46,21 +68,18 @@ pub(super) struct Replayer<'a> {
     events: Peekable<Box<dyn Iterator<Item = Result<Event, TraceError>> + 'a>>,
     pub(super) options: Options<'a>,
     pub(super) clock: Clock,
-    pub(super) memory: Memory,
     pub(super) tasks: Vec<Task>,
     pub(super) stats: Stats,
     /// What the program exits with, once it has said so.
     pub(super) exit_code: Option<i32>,
     /// The signal that kills the program, once it has come.
     killed_by: Option<i32>,
-    /// The program break, once known.
-    pub(super) brk: Option<u64>,
     /// The number of the event at hand.
     index: u64,
     /// The task that has the core.
-    current: TaskId,
+    pub(super) current: TaskId,
     _heartbeat: Heartbeat,
-    _leash: Leash,
+    pub(super) leash: Leash,
 }
 
 impl<'a> Replayer<'a> {
@@ -73,23 +92,27 @@ impl<'a> Replayer<'a> {
             other => return Err(misplaced(0, "the program's image", &format!("{other:?}"))),
         };
         let clock = Clock::new()?;
-        let Launched { task, memory, leash } = image::fill(rebuild(clock.area())?, &image, trace)?;
+        let Launched { task, memory, leash } = rebuild(clock.area())?;
+        let task = image::fill(task, &memory, &image, trace)?;
         let name = program_name(&image.program);
         Ok(Self {
             trace,
             events,
             options,
             clock,
-            memory,
-            tasks: vec![Task { name, hold: Hold::Ready(task) }],
+            tasks: vec![Task {
+                name,
+                pid: task.tid(),
+                space: Rc::new(Space::new(memory)),
+                hold: Hold::Ready(task),
+            }],
             stats: Stats { tasks: 1, ..Stats::default() },
             exit_code: None,
             killed_by: None,
-            brk: None,
             index: 0,
             current: TaskId(0),
             _heartbeat: Heartbeat::start()?,
-            _leash: leash,
+            leash,
         })
     }
 
@@ -108,6 +131,7 @@ impl<'a> Replayer<'a> {
                 }
                 Event::Syscall(call) => self.syscall(&call)?,
                 Event::Signal(signal) => self.signal(&signal)?,
+                Event::Killed(task) => self.kill(task)?,
                 Event::Ended(ending) => {
                     self.check_ending(&ending)?;
                     self.stats.ticks = self.clock.total();
@@ -153,10 +177,6 @@ impl<'a> Replayer<'a> {
         Err(self.differs(format!("{ending:?}"), found))
     }
 
-    pub(super) fn signal_is_next(&mut self) -> bool {
-        matches!(self.events.peek(), Some(Ok(Event::Signal(signal))) if !signal.fault)
-    }
-
     /// The timeslice is shortened: its end is so many ticks away.
     fn cut(&mut self, ticks: u64) -> Result<(), Error> {
         if self.clock.cut(ticks) {
@@ -171,8 +191,9 @@ impl<'a> Replayer<'a> {
         &mut self.tasks[current.0 as usize]
     }
 
-    pub(super) fn task_is_first(&self) -> bool {
-        self.current == TaskId(0)
+    /// The running task's address space.
+    pub(super) fn space(&self) -> Rc<Space> {
+        Rc::clone(&self.tasks[self.current.0 as usize].space)
     }
 
     pub(super) fn set(&mut self, hold: Hold) {
@@ -185,7 +206,7 @@ impl<'a> Replayer<'a> {
 
     fn take_ready(&mut self) -> Result<Stopped, Error> {
         match self.take() {
-            Hold::Ready(stopped) => Ok(stopped),
+            Hold::Ready(stopped) | Hold::Repeating(stopped) => Ok(stopped),
             other => Err(misplaced(self.index, "a task that runs", &format!("{other:?}"))),
         }
     }
@@ -208,8 +229,8 @@ impl<'a> Replayer<'a> {
         let stopped = self.take_ready()?;
         let (stopped, stop) = self.resume(stopped, Resume::Freely)?;
         let mut registers = stopped.registers()?;
-        let length =
-            counter_read(&self.memory, registers.ip()).filter(|_| stop == Stop::Signal(libc::SIGSEGV));
+        let length = counter_read(&self.space().memory, registers.ip())
+            .filter(|_| stop == Stop::Signal(libc::SIGSEGV));
         let Some(read) = length else {
             return Err(self.differs("rdtsc".into(), self.found(stop, &registers)));
         };
@@ -224,7 +245,7 @@ impl<'a> Replayer<'a> {
     pub(super) fn reach_call(&mut self) -> Result<(Stopped, Registers), Error> {
         let mut stopped = match self.take() {
             Hold::Calling(stopped, registers) => return Ok((stopped, registers)),
-            Hold::Ready(stopped) => stopped,
+            Hold::Ready(stopped) | Hold::Repeating(stopped) => stopped,
             Hold::Gone => return Err(misplaced(self.index, "a living task", "one that has ended")),
         };
         loop {
@@ -255,7 +276,25 @@ impl<'a> Replayer<'a> {
     }
 
     fn signal(&mut self, signal: &Signal) -> Result<(), Error> {
-        let mut stopped = self.take_ready()?;
+        let (mut stopped, registers) = match self.take() {
+            // The call that it interrupts is not made.
+            Hold::Calling(stopped, registers) => (stopped, registers),
+            Hold::Ready(stopped) => {
+                let registers = stopped.registers()?;
+                (stopped, registers)
+            }
+            Hold::Repeating(stopped) if signal.fault => {
+                let registers = stopped.registers()?;
+                (stopped, registers)
+            }
+            Hold::Repeating(stopped) => {
+                let (stopped, _) = self.run_to_exit(stopped)?;
+                let registers = stopped.registers()?;
+                (stopped, registers)
+            }
+            Hold::Gone => return Err(misplaced(self.index, "a living task", "one that has ended")),
+        };
+        let mut registers = registers;
         if signal.fault {
             let stop;
             (stopped, stop) = self.resume(stopped, Resume::Freely)?;
@@ -264,13 +303,20 @@ impl<'a> Replayer<'a> {
                 let expected = format!("signal {} raised by an instruction", signal.number);
                 return Err(self.differs(expected, self.found(stop, &registers)));
             }
+            registers = stopped.registers()?;
         }
-        self.check(&signal.position, &stopped.registers()?)?;
+        self.check(&signal.position, &registers)?;
         if signal.handler.is_none() {
+            let pid = self.task().pid;
+            if pid != self.tasks[0].pid {
+                return self.kill_process(pid, Some(stopped.tid()));
+            }
             self.killed_by = Some(signal.number);
         }
         if let Some(handler) = &signal.handler {
-            self.memory.write(handler.frame.address, &handler.frame.bytes)?;
+            for write in &handler.writes {
+                self.space().memory.write(write.address, &write.bytes)?;
+            }
             let mut registers = handler.registers;
             registers.set_number(u64::MAX);
             stopped.set_registers(&registers)?;
@@ -280,12 +326,21 @@ impl<'a> Replayer<'a> {
         Ok(())
     }
 
-    /// Resume a task and wait for its next stop.
+    /// Resume a task and wait for its next stop. It gets no signals, but for what its own instructions raise.
     pub(super) fn resume(&mut self, stopped: Stopped, how: Resume) -> Result<(Stopped, Stop), Error> {
-        let running = stopped.resume(how, 0)?;
-        match self.wait(running)? {
-            Wait::Stopped(stopped, stop) => Ok((stopped, stop)),
-            Wait::Dead(death) => Err(self.differs("a task that goes on".into(), format!("{death:?}"))),
+        let mut stopped = stopped;
+        loop {
+            let running = stopped.resume(how, 0)?;
+            let stop;
+            (stopped, stop) = match self.wait(running)? {
+                Wait::Stopped(stopped, stop) => (stopped, stop),
+                Wait::Dead(death) => {
+                    return Err(self.differs("a task that goes on".into(), format!("{death:?}")));
+                }
+            };
+            if !matches!(stop, Stop::Signal(_)) || is_fault(&stopped.signal_info()?) {
+                return Ok((stopped, stop));
+            }
         }
     }
 
@@ -342,6 +397,6 @@ fn misplaced(event: u64, expected: &str, found: &str) -> Error {
 }
 
 /// A new process's name: the program's file name, cut to what the kernel keeps (proc_pid_comm(5)).
-fn program_name(path: &str) -> String {
+pub(super) fn program_name(path: &str) -> String {
     path.rsplit('/').next().unwrap_or(path).chars().take(THREAD_NAME).collect()
 }

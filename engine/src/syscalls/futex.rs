@@ -95,6 +95,97 @@ impl FutexCall {
     }
 }
 
+/// What a futex call asks for that concerns a lock with priority inheritance (futex(2), "Priority-inheritance futexes").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PiCall {
+    /// Take the lock, or wait for it.
+    Lock {
+        /// How long.
+        timeout: FutexTimeout,
+    },
+    /// Take the lock if nobody has it.
+    TryLock,
+    /// Give the lock to the first who waits for it.
+    Unlock,
+    /// Wait while the word has this value, then for the lock.
+    WaitRequeue {
+        /// The value.
+        value: u32,
+        /// How long.
+        timeout: FutexTimeout,
+        /// The lock's address.
+        lock: u64,
+    },
+    /// Give the lock to one of those that wait at the word, and have others wait for it.
+    Requeue {
+        /// Have so many wait for it at most.
+        requeue: u32,
+        /// The lock's address.
+        lock: u64,
+        /// Only if the word has this value.
+        value: u32,
+    },
+}
+
+impl PiCall {
+    /// Decode the arguments of futex(2); none for an operation of another kind.
+    #[must_use]
+    pub fn decode(args: &[u64; 6]) -> Option<Self> {
+        let [_, op, value, timeout, lock, third] = *args;
+        let op = op as c_int;
+        let at = |realtime: bool| match (timeout, realtime) {
+            (0, _) => FutexTimeout::Never,
+            (at, true) => FutexTimeout::AtRealtime(at),
+            (at, false) => FutexTimeout::AtMonotonic(at),
+        };
+        let realtime = op & libc::FUTEX_CLOCK_REALTIME != 0;
+        Some(match op & libc::FUTEX_CMD_MASK {
+            // It has always been that clock.
+            libc::FUTEX_LOCK_PI => Self::Lock { timeout: at(true) },
+            libc::FUTEX_LOCK_PI2 => Self::Lock { timeout: at(realtime) },
+            libc::FUTEX_TRYLOCK_PI => Self::TryLock,
+            libc::FUTEX_UNLOCK_PI => Self::Unlock,
+            libc::FUTEX_WAIT_REQUEUE_PI => {
+                Self::WaitRequeue { value: value as u32, timeout: at(realtime), lock }
+            }
+            libc::FUTEX_CMP_REQUEUE_PI => {
+                Self::Requeue { requeue: timeout as u32, lock, value: third as u32 }
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// One of the words that futex_waitv(2) waits at (linux/futex.h, `struct futex_waitv`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiter {
+    /// Wait while the word has this value.
+    pub value: u32,
+    /// Its address.
+    pub address: u64,
+    /// Whether it is private to the process (`FUTEX2_PRIVATE`).
+    pub private: bool,
+}
+
+impl Waiter {
+    /// Bytes of one in the array.
+    pub const SIZE: usize = 24;
+
+    /// Decode one; none if its size or its flags are not those of a 32-bit futex (`EINVAL`).
+    #[must_use]
+    pub fn decode(bytes: &[u8; Self::SIZE]) -> Option<Self> {
+        /// `FUTEX2_SIZE_U32`
+        const SIZE_U32: u32 = 2;
+        /// `FUTEX2_PRIVATE`
+        const PRIVATE: u32 = 128;
+        let word = |at: usize| u32::from_ne_bytes(std::array::from_fn(|i| bytes[at + i]));
+        let long = |at: usize| u64::from_ne_bytes(std::array::from_fn(|i| bytes[at + i]));
+        let flags = word(16);
+        let valid = flags & !PRIVATE == SIZE_U32 && word(20) == 0;
+        valid.then(|| Self { value: long(0) as u32, address: long(8), private: flags & PRIVATE != 0 })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,5 +198,32 @@ mod tests {
             Some(FutexCall::Wait { value: 3, bitset: 5, timeout: FutexTimeout::AtRealtime(64) })
         );
         assert_eq!(FutexCall::decode(&[8, libc::FUTEX_LOCK_PI as u64, 0, 0, 0, 0]), None);
+    }
+
+    #[test]
+    fn locks_with_priority_inheritance() {
+        let op = |op: c_int| (op | libc::FUTEX_PRIVATE_FLAG) as u64;
+        assert_eq!(
+            PiCall::decode(&[8, op(libc::FUTEX_LOCK_PI), 0, 64, 0, 0]),
+            Some(PiCall::Lock { timeout: FutexTimeout::AtRealtime(64) })
+        );
+        assert_eq!(
+            PiCall::decode(&[8, op(libc::FUTEX_LOCK_PI2), 0, 64, 0, 0]),
+            Some(PiCall::Lock { timeout: FutexTimeout::AtMonotonic(64) })
+        );
+        assert_eq!(
+            PiCall::decode(&[8, op(libc::FUTEX_CMP_REQUEUE_PI), 1, 7, 16, 3]),
+            Some(PiCall::Requeue { requeue: 7, lock: 16, value: 3 })
+        );
+        assert_eq!(PiCall::decode(&[8, op(libc::FUTEX_WAIT), 0, 0, 0, 0]), None);
+    }
+
+    #[test]
+    fn waiters_are_32_bits_wide() {
+        let mut bytes = [0; Waiter::SIZE];
+        (bytes[0], bytes[8], bytes[16]) = (5, 64, 2 | 128);
+        assert_eq!(Waiter::decode(&bytes), Some(Waiter { value: 5, address: 64, private: true }));
+        bytes[16] = 3;
+        assert_eq!(Waiter::decode(&bytes), None);
     }
 }

@@ -1,17 +1,31 @@
 //! The table.
 
 use super::describe::{
-    Block::{Epoll, Inside, Never, Poll, Ppoll, Readable, Writable},
-    Class::{Emulated, Logged, Performed, Refused},
+    Block::{
+        Children, Either, Epoll, EpollPwait2, Inside, Never, Poll, Ppoll, Pselect, Readable, Select, Writable,
+    },
+    Class::{Emulated, Logged, Performed, Refused, Unsupported},
     Description, Emulation as E,
-    Out::{ArchPrctl, Array, Fcntl, Fixed, Ioctl, Iovec, Items, Message, PerPage, Prctl, Returned, Sized},
+    Out::{
+        Always, Array, Bits, Commands, Counted, Fixed, Iovec, Items, Message, Messages, PerPage, Pointed,
+        Returned, Sized, Typed,
+    },
     Performance as P,
 };
+use super::fcntl::FCNTL;
+use super::ioctl::IOCTL;
+use super::ipc::{MSGCTL, SEMCTL, SHMCTL};
+use super::prctl::{ARCH_PRCTL, PRCTL};
+use super::restricted::{
+    ADJTIMEX, CAPGET, CLOCK_ADJTIME, MODIFY_LDT, PROCESS_MADVISE, SCHED_SETATTR, SCHED_SETSCHEDULER, SYSLOG,
+    UNSHARE,
+};
+use super::sockopt::{GETSOCKOPT, SETSOCKOPT};
 
 macro_rules! calls {
-    ($($constant:ident: $class:expr, [$($out:expr),*], $block:expr $(, $own:ident)?;)*) => {
+    ($($constant:ident $(= $number:literal)?: $class:expr, [$($out:expr),*], $block:expr $(, $own:ident)?;)*) => {
         &[$(Description {
-            number: libc::$constant as u64,
+            number: calls!(@number $constant $($number)?),
             constant: stringify!($constant),
             class: $class,
             outs: &[$($out),*],
@@ -19,11 +33,14 @@ macro_rules! calls {
             own: calls!(@own $($own)?),
         }),*]
     };
+    (@number $constant:ident $number:literal) => { $number };
+    (@number $constant:ident) => { libc::$constant as u64 };
     (@own own) => { true };
     (@own) => { false };
 }
 
-/// Every call that can be recorded. `own` marks those that concern the calling task alone. Structure sizes are those of the kernel's x86-64 ABI.
+/// Every call that Linux has on x86-64, with its number where libc has no constant. `own` marks those that concern the
+/// calling task alone. Structure sizes are those of the kernel's x86-64 ABI.
 #[rustfmt::skip]
 pub static TABLE: &[Description] = calls! {
     // Reading and writing.
@@ -37,7 +54,10 @@ pub static TABLE: &[Description] = calls! {
     SYS_pwritev: Logged, [], Never;
     SYS_preadv2: Logged, [Iovec { at: 1, count: 2 }], Readable(0);
     SYS_pwritev2: Logged, [], Writable(0);
-    SYS_sendfile: Logged, [Fixed(2, 8)], Writable(0);
+    SYS_sendfile: Logged, [Fixed(2, 8)], Inside;
+    SYS_splice: Logged, [Fixed(1, 8), Fixed(3, 8)], Inside;
+    SYS_tee: Logged, [], Inside;
+    SYS_vmsplice: Logged, [Iovec { at: 1, count: 2 }], Either(0);
     SYS_copy_file_range: Logged, [Fixed(1, 8), Fixed(3, 8)], Never;
     SYS_lseek: Logged, [], Never;
 
@@ -56,9 +76,13 @@ pub static TABLE: &[Description] = calls! {
     SYS_eventfd: Logged, [], Never;
     SYS_eventfd2: Logged, [], Never;
     SYS_memfd_create: Logged, [], Never;
-    SYS_fcntl: Logged, [Fcntl], Inside;
+    SYS_signalfd: Logged, [], Never;
+    SYS_signalfd4: Logged, [], Never;
+    SYS_pidfd_open: Logged, [], Never;
+    SYS_pidfd_getfd: Logged, [], Never;
+    SYS_fcntl: Logged, [Commands(&FCNTL)], Inside;
     SYS_flock: Logged, [], Inside;
-    SYS_ioctl: Logged, [Ioctl], Never;
+    SYS_ioctl: Logged, [Commands(&IOCTL)], Never;
 
     // Files and directories.
     SYS_stat: Logged, [Fixed(1, 144)], Never;
@@ -67,6 +91,15 @@ pub static TABLE: &[Description] = calls! {
     SYS_newfstatat: Logged, [Fixed(2, 144)], Never;
     SYS_statx: Logged, [Fixed(4, 256)], Never;
     SYS_statfs: Logged, [Fixed(1, 120)], Never;
+    SYS_ustat: Logged, [Fixed(1, 32)], Never;
+    SYS_cachestat = 451: Logged, [Fixed(2, 40)], Never;
+    SYS_statmount = 457: Logged, [Counted { at: 1, header: 0, count: 0, room: None, size: 1 }], Never;
+    SYS_listmount = 458: Logged, [Items { at: 1, count: 2, size: 8 }], Never;
+    SYS_listns = 470: Logged, [Items { at: 1, count: 2, size: 8 }], Never;
+    SYS_file_getattr = 468: Logged, [Array { at: 2, count: 3, size: 1 }], Never;
+    SYS_file_setattr = 469: Logged, [], Never;
+    SYS_name_to_handle_at: Logged, [Counted { at: 2, header: 8, count: 0, room: None, size: 1 }, Always(2, 8), Always(3, 8)], Never;
+    SYS_open_by_handle_at: Logged, [], Inside;
     SYS_fstatfs: Logged, [Fixed(1, 120)], Never;
     SYS_access: Logged, [], Never;
     SYS_faccessat: Logged, [], Never;
@@ -76,6 +109,7 @@ pub static TABLE: &[Description] = calls! {
     SYS_getcwd: Logged, [Returned(0)], Never;
     SYS_chdir: Logged, [], Never;
     SYS_fchdir: Logged, [], Never;
+    SYS_chroot: Logged, [], Never;
     SYS_mkdir: Logged, [], Never;
     SYS_mkdirat: Logged, [], Never;
     SYS_mknod: Logged, [], Never;
@@ -95,6 +129,7 @@ pub static TABLE: &[Description] = calls! {
     SYS_chmod: Logged, [], Never;
     SYS_fchmod: Logged, [], Never;
     SYS_fchmodat: Logged, [], Never;
+    SYS_fchmodat2: Logged, [], Never;
     SYS_chown: Logged, [], Never;
     SYS_fchown: Logged, [], Never;
     SYS_lchown: Logged, [], Never;
@@ -109,11 +144,11 @@ pub static TABLE: &[Description] = calls! {
     SYS_fallocate: Logged, [], Never;
     SYS_fadvise64: Logged, [], Never;
     SYS_readahead: Logged, [], Never;
-    SYS_sync: Logged, [], Never;
-    SYS_syncfs: Logged, [], Never;
-    SYS_fsync: Logged, [], Never;
-    SYS_fdatasync: Logged, [], Never;
-    SYS_sync_file_range: Logged, [], Never;
+    SYS_sync: Logged, [], Inside;
+    SYS_syncfs: Logged, [], Inside;
+    SYS_fsync: Logged, [], Inside;
+    SYS_fdatasync: Logged, [], Inside;
+    SYS_sync_file_range: Logged, [], Inside;
     SYS_getxattr: Logged, [Returned(2)], Never;
     SYS_lgetxattr: Logged, [Returned(2)], Never;
     SYS_fgetxattr: Logged, [Returned(2)], Never;
@@ -126,15 +161,22 @@ pub static TABLE: &[Description] = calls! {
     SYS_removexattr: Logged, [], Never;
     SYS_lremovexattr: Logged, [], Never;
     SYS_fremovexattr: Logged, [], Never;
+    SYS_setxattrat = 463: Logged, [], Never;
+    SYS_getxattrat = 464: Logged, [Pointed { at: 4, pointer: 0, len: 8 }], Never;
+    SYS_listxattrat = 465: Logged, [Returned(3)], Never;
+    SYS_removexattrat = 466: Logged, [], Never;
 
     // Waiting for descriptors.
     SYS_poll: Logged, [Array { at: 0, count: 1, size: 8 }], Poll;
-    SYS_ppoll: Logged, [Array { at: 0, count: 1, size: 8 }, Fixed(2, 16)], Ppoll;
+    SYS_ppoll: Logged, [Array { at: 0, count: 1, size: 8 }, Always(2, 16)], Ppoll;
+    SYS_select: Logged, [Bits { at: 1, count: 0 }, Bits { at: 2, count: 0 }, Bits { at: 3, count: 0 }, Always(4, 16)], Select;
+    SYS_pselect6: Logged, [Bits { at: 1, count: 0 }, Bits { at: 2, count: 0 }, Bits { at: 3, count: 0 }, Always(4, 16)], Pselect;
     SYS_epoll_create: Logged, [], Never;
     SYS_epoll_create1: Logged, [], Never;
     SYS_epoll_ctl: Logged, [], Never;
     SYS_epoll_wait: Logged, [Items { at: 1, count: 2, size: 12 }], Epoll;
     SYS_epoll_pwait: Logged, [Items { at: 1, count: 2, size: 12 }], Epoll;
+    SYS_epoll_pwait2: Logged, [Items { at: 1, count: 2, size: 12 }], EpollPwait2;
     SYS_timerfd_create: Logged, [], Never;
     SYS_timerfd_settime: Logged, [Fixed(3, 32)], Never;
     SYS_timerfd_gettime: Logged, [Fixed(1, 32)], Never;
@@ -153,13 +195,35 @@ pub static TABLE: &[Description] = calls! {
     SYS_connect: Logged, [], Inside;
     SYS_getsockname: Logged, [Sized { at: 1, len: 2 }], Never;
     SYS_getpeername: Logged, [Sized { at: 1, len: 2 }], Never;
-    SYS_getsockopt: Logged, [Sized { at: 3, len: 4 }], Never;
-    SYS_setsockopt: Logged, [], Never;
+    SYS_getsockopt: Logged, [Commands(&GETSOCKOPT)], Never;
+    SYS_setsockopt: Logged, [Commands(&SETSOCKOPT)], Never;
     SYS_shutdown: Logged, [], Never;
     SYS_sendto: Logged, [], Writable(0);
     SYS_recvfrom: Logged, [Returned(1), Sized { at: 4, len: 5 }], Readable(0);
     SYS_sendmsg: Logged, [], Writable(0);
     SYS_recvmsg: Logged, [Message(1)], Readable(0);
+    SYS_sendmmsg: Logged, [Items { at: 1, count: 2, size: 64 }], Writable(0);
+    SYS_recvmmsg: Logged, [Messages { at: 1, count: 2 }, Fixed(4, 16)], Readable(0);
+
+    // System V and POSIX message queues, semaphores, shared memory.
+    SYS_msgget: Logged, [], Never;
+    SYS_msgctl: Logged, [Commands(&MSGCTL)], Never;
+    SYS_msgsnd: Logged, [], Inside;
+    SYS_msgrcv: Logged, [Typed(1)], Inside;
+    SYS_semget: Logged, [], Never;
+    SYS_semctl: Logged, [Commands(&SEMCTL)], Never;
+    SYS_semop: Logged, [], Inside;
+    SYS_semtimedop: Logged, [], Inside;
+    SYS_shmget: Logged, [], Never;
+    SYS_shmctl: Logged, [Commands(&SHMCTL)], Never;
+    SYS_shmat: Unsupported, [], Never;
+    SYS_shmdt: Unsupported, [], Never;
+    SYS_mq_open: Logged, [], Never;
+    SYS_mq_unlink: Logged, [], Never;
+    SYS_mq_timedsend: Logged, [], Inside;
+    SYS_mq_timedreceive: Logged, [Returned(1), Fixed(3, 4)], Inside;
+    SYS_mq_notify: Logged, [], Never;
+    SYS_mq_getsetattr: Logged, [Fixed(2, 64)], Never;
 
     // Memory.
     SYS_mmap: Performed(P::Map), [], Never, own;
@@ -169,21 +233,47 @@ pub static TABLE: &[Description] = calls! {
     SYS_brk: Performed(P::Break), [], Never, own;
     SYS_madvise: Performed(P::Advise), [], Never, own;
     SYS_mincore: Logged, [PerPage { at: 2, len: 1 }], Never, own;
-    SYS_msync: Logged, [], Never;
+    SYS_msync: Logged, [], Inside;
     SYS_mlock: Logged, [], Never, own;
     SYS_mlock2: Logged, [], Never, own;
     SYS_munlock: Logged, [], Never, own;
+    SYS_mlockall: Logged, [], Never, own;
+    SYS_munlockall: Logged, [], Never, own;
+    SYS_mseal: Performed(P::Repeat), [], Never, own;
+    SYS_pkey_mprotect: Performed(P::Repeat), [], Never, own;
+    SYS_remap_file_pages: Unsupported, [], Never;
+    SYS_mbind: Logged, [], Never, own;
+    SYS_set_mempolicy: Logged, [], Never, own;
+    SYS_set_mempolicy_home_node: Logged, [], Never, own;
+    SYS_get_mempolicy: Logged, [Fixed(0, 4), Bits { at: 1, count: 2 }], Never, own;
+    SYS_migrate_pages: Logged, [], Never, own;
+    SYS_move_pages: Logged, [Array { at: 4, count: 1, size: 4 }], Never, own;
+    SYS_process_madvise: Logged, [Commands(&PROCESS_MADVISE)], Never;
+    SYS_process_mrelease: Logged, [], Never;
+    SYS_process_vm_readv: Logged, [Iovec { at: 1, count: 2 }], Never;
+    SYS_process_vm_writev: Unsupported, [], Never;
     SYS_membarrier: Logged, [], Never, own;
 
     // Tasks.
     SYS_clone: Performed(P::Clone), [], Never;
     SYS_clone3: Performed(P::Clone), [], Never;
+    SYS_fork: Performed(P::Clone), [], Never;
+    SYS_vfork: Performed(P::Clone), [], Never;
+    SYS_execve: Performed(P::Execute), [], Never;
+    SYS_execveat: Performed(P::Execute), [], Never;
+    SYS_wait4: Logged, [Fixed(1, 4), Fixed(3, 144)], Children;
+    SYS_waitid: Logged, [Always(2, 28), Fixed(4, 144)], Children;
     SYS_exit: Performed(P::Exit), [], Never;
     SYS_exit_group: Performed(P::ExitGroup), [], Never;
+    SYS_unshare: Logged, [Commands(&UNSHARE)], Never;
+    SYS_kcmp: Logged, [], Never;
     SYS_set_tid_address: Performed(P::Same), [], Never, own;
     SYS_set_robust_list: Performed(P::Repeat), [], Never, own;
-    SYS_arch_prctl: Performed(P::Same), [ArchPrctl], Never, own;
+    SYS_get_robust_list: Logged, [Fixed(1, 8), Fixed(2, 8)], Never;
+    SYS_modify_ldt: Logged, [Commands(&MODIFY_LDT)], Never, own;
+    SYS_arch_prctl: Performed(P::Same), [Commands(&ARCH_PRCTL)], Never, own;
     SYS_futex: Emulated(E::Futex), [], Never;
+    SYS_futex_waitv: Unsupported, [], Never;
     SYS_sched_yield: Emulated(E::Yield), [], Never;
     SYS_gettid: Emulated(E::Identity), [], Never, own;
     SYS_getpid: Emulated(E::Identity), [], Never, own;
@@ -192,6 +282,7 @@ pub static TABLE: &[Description] = calls! {
     SYS_getpgid: Logged, [], Never, own;
     SYS_setpgid: Logged, [], Never;
     SYS_getsid: Logged, [], Never, own;
+    SYS_setsid: Logged, [], Never;
     SYS_getuid: Logged, [], Never, own;
     SYS_geteuid: Logged, [], Never, own;
     SYS_getgid: Logged, [], Never, own;
@@ -199,13 +290,35 @@ pub static TABLE: &[Description] = calls! {
     SYS_getresuid: Logged, [Fixed(0, 4), Fixed(1, 4), Fixed(2, 4)], Never, own;
     SYS_getresgid: Logged, [Fixed(0, 4), Fixed(1, 4), Fixed(2, 4)], Never, own;
     SYS_getgroups: Logged, [Items { at: 1, count: 0, size: 4 }], Never, own;
-    SYS_prctl: Logged, [Prctl], Never, own;
+    SYS_setuid: Logged, [], Never;
+    SYS_setgid: Logged, [], Never;
+    SYS_setreuid: Logged, [], Never;
+    SYS_setregid: Logged, [], Never;
+    SYS_setresuid: Logged, [], Never;
+    SYS_setresgid: Logged, [], Never;
+    SYS_setfsuid: Logged, [], Never;
+    SYS_setfsgid: Logged, [], Never;
+    SYS_setgroups: Logged, [], Never;
+    SYS_capget: Logged, [Commands(&CAPGET), Always(0, 4)], Never, own;
+    SYS_capset: Logged, [], Never, own;
+    SYS_personality: Logged, [], Never, own;
+    SYS_lsm_get_self_attr = 459: Logged, [Sized { at: 1, len: 2 }, Always(2, 4)], Never, own;
+    SYS_lsm_set_self_attr = 460: Logged, [], Never, own;
+    SYS_lsm_list_modules = 461: Logged, [Sized { at: 0, len: 1 }, Always(1, 4)], Never, own;
+    SYS_prctl: Logged, [Commands(&PRCTL)], Never, own;
     SYS_getpriority: Logged, [], Never, own;
     SYS_setpriority: Logged, [], Never;
     SYS_sched_getaffinity: Emulated(E::GetAffinity), [], Never, own;
     SYS_sched_setaffinity: Emulated(E::Nothing), [], Never, own;
     SYS_sched_getscheduler: Logged, [], Never, own;
     SYS_sched_getparam: Logged, [Fixed(1, 4)], Never, own;
+    SYS_sched_getattr: Logged, [Array { at: 1, count: 2, size: 1 }], Never, own;
+    SYS_sched_setscheduler: Logged, [Commands(&SCHED_SETSCHEDULER)], Never, own;
+    SYS_sched_setparam: Logged, [], Never, own;
+    SYS_sched_setattr: Logged, [Commands(&SCHED_SETATTR), Always(1, 4)], Never, own;
+    SYS_sched_rr_get_interval: Logged, [Fixed(1, 16)], Never, own;
+    SYS_ioprio_get: Logged, [], Never, own;
+    SYS_ioprio_set: Logged, [], Never, own;
     SYS_sched_get_priority_max: Logged, [], Never, own;
     SYS_sched_get_priority_min: Logged, [], Never, own;
     SYS_getcpu: Emulated(E::Getcpu), [], Never, own;
@@ -213,12 +326,19 @@ pub static TABLE: &[Description] = calls! {
     // Signals.
     SYS_rt_sigaction: Logged, [Fixed(2, 32)], Never, own;
     SYS_rt_sigprocmask: Emulated(E::SignalMask), [], Never, own;
-    SYS_rt_sigpending: Logged, [Fixed(0, 8)], Never, own;
+    SYS_rt_sigpending: Logged, [Array { at: 0, count: 1, size: 1 }], Never, own;
     SYS_rt_sigreturn: Performed(P::SignalReturn), [], Never, own;
     SYS_sigaltstack: Logged, [Fixed(1, 24)], Never, own;
     SYS_kill: Logged, [], Never;
     SYS_tkill: Logged, [], Never;
     SYS_tgkill: Logged, [], Never;
+    SYS_rt_sigqueueinfo: Logged, [], Never;
+    SYS_rt_tgsigqueueinfo: Logged, [], Never;
+    SYS_pidfd_send_signal: Logged, [], Never;
+    SYS_rt_sigsuspend: Logged, [], Inside;
+    SYS_rt_sigtimedwait: Logged, [Fixed(1, 128)], Inside;
+    SYS_pause: Logged, [], Inside;
+    SYS_restart_syscall: Unsupported, [], Never;
 
     // Time.
     SYS_clock_gettime: Emulated(E::ClockGettime), [Fixed(1, 16)], Never, own;
@@ -228,6 +348,16 @@ pub static TABLE: &[Description] = calls! {
     SYS_times: Logged, [Fixed(0, 32)], Never, own;
     SYS_nanosleep: Emulated(E::Nanosleep), [], Never;
     SYS_clock_nanosleep: Emulated(E::ClockNanosleep), [], Never;
+    SYS_adjtimex: Logged, [Commands(&ADJTIMEX)], Never;
+    SYS_clock_adjtime: Logged, [Commands(&CLOCK_ADJTIME)], Never;
+    SYS_alarm: Logged, [], Never;
+    SYS_getitimer: Logged, [Fixed(1, 32)], Never;
+    SYS_setitimer: Logged, [Fixed(2, 32)], Never;
+    SYS_timer_create: Logged, [Fixed(2, 4)], Never;
+    SYS_timer_settime: Logged, [Fixed(3, 32)], Never;
+    SYS_timer_gettime: Logged, [Fixed(1, 32)], Never;
+    SYS_timer_getoverrun: Logged, [], Never;
+    SYS_timer_delete: Logged, [], Never;
 
     // The system.
     SYS_uname: Logged, [Fixed(0, 390)], Never, own;
@@ -237,15 +367,13 @@ pub static TABLE: &[Description] = calls! {
     SYS_setrlimit: Logged, [], Never;
     SYS_prlimit64: Logged, [Fixed(3, 16)], Never;
     SYS_getrandom: Emulated(E::Getrandom), [], Never, own;
+    SYS_syslog: Logged, [Commands(&SYSLOG)], Never;
 
     // What cannot be recorded and need not be: programs cope with kernels and sandboxes that lack it.
     SYS_rseq: Refused(libc::ENOSYS), [], Never, own;
     SYS_io_uring_setup: Refused(libc::ENOSYS), [], Never, own;
     SYS_io_uring_enter: Refused(libc::ENOSYS), [], Never;
     SYS_io_uring_register: Refused(libc::ENOSYS), [], Never;
-    SYS_splice: Refused(libc::EINVAL), [], Never;
-    SYS_tee: Refused(libc::EINVAL), [], Never;
-    SYS_vmsplice: Refused(libc::EINVAL), [], Never;
     SYS_userfaultfd: Refused(libc::ENOSYS), [], Never, own;
     SYS_perf_event_open: Refused(libc::EACCES), [], Never, own;
     SYS_bpf: Refused(libc::EPERM), [], Never, own;
@@ -263,33 +391,67 @@ pub static TABLE: &[Description] = calls! {
     SYS_swapoff: Refused(libc::EPERM), [], Never;
     SYS_settimeofday: Refused(libc::EPERM), [], Never;
     SYS_clock_settime: Refused(libc::EPERM), [], Never;
-};
+    SYS_setns: Refused(libc::EPERM), [], Never;
+    SYS_pivot_root: Refused(libc::EPERM), [], Never;
+    SYS_move_mount: Refused(libc::EPERM), [], Never;
+    SYS_mount_setattr: Refused(libc::EPERM), [], Never;
+    SYS_open_tree: Refused(libc::EPERM), [], Never;
+    SYS_open_tree_attr = 467: Refused(libc::EPERM), [], Never;
+    SYS_fsopen: Refused(libc::EPERM), [], Never;
+    SYS_fsconfig: Refused(libc::EPERM), [], Never;
+    SYS_fsmount: Refused(libc::EPERM), [], Never;
+    SYS_fspick: Refused(libc::EPERM), [], Never;
+    SYS_fanotify_init: Refused(libc::EPERM), [], Never;
+    SYS_fanotify_mark: Refused(libc::EPERM), [], Never;
+    SYS_quotactl: Refused(libc::EPERM), [], Never;
+    SYS_quotactl_fd: Refused(libc::EPERM), [], Never;
+    SYS_add_key: Refused(libc::EPERM), [], Never;
+    SYS_request_key: Refused(libc::EPERM), [], Never;
+    SYS_keyctl: Refused(libc::EPERM), [], Never;
+    SYS_acct: Refused(libc::EPERM), [], Never;
+    SYS_sethostname: Refused(libc::EPERM), [], Never;
+    SYS_setdomainname: Refused(libc::EPERM), [], Never;
+    SYS_iopl: Refused(libc::EPERM), [], Never;
+    SYS_ioperm: Refused(libc::EPERM), [], Never;
+    SYS_vhangup: Refused(libc::EPERM), [], Never;
 
-/// Names of calls that programs make but that are not described, for messages.
-pub(super) fn undescribed(number: u64) -> Option<&'static str> {
-    macro_rules! names {
-        ($($constant:ident)*) => { &[$((libc::$constant as u64, stringify!($constant))),*] };
-    }
-    const NAMES: &[(u64, &str)] = names! {
-        SYS_fork SYS_vfork SYS_execve SYS_execveat SYS_wait4 SYS_waitid SYS_select SYS_pselect6 SYS_epoll_pwait2
-        SYS_shmget SYS_shmat SYS_shmctl SYS_shmdt SYS_semget SYS_semop SYS_semctl SYS_semtimedop SYS_msgget SYS_msgsnd
-        SYS_msgrcv SYS_msgctl SYS_mq_open SYS_mq_unlink SYS_mq_timedsend SYS_mq_timedreceive SYS_mq_notify
-        SYS_mq_getsetattr SYS_pause SYS_alarm SYS_getitimer SYS_setitimer SYS_timer_create SYS_timer_settime
-        SYS_timer_gettime SYS_timer_delete SYS_timer_getoverrun SYS_signalfd SYS_signalfd4 SYS_rt_sigsuspend
-        SYS_rt_sigtimedwait SYS_rt_sigqueueinfo SYS_rt_tgsigqueueinfo SYS_pidfd_open SYS_pidfd_getfd
-        SYS_pidfd_send_signal SYS_process_vm_readv SYS_process_vm_writev SYS_process_madvise SYS_recvmmsg SYS_sendmmsg
-        SYS_setsid SYS_setuid SYS_setgid SYS_setreuid SYS_setregid
-        SYS_setresuid SYS_setresgid SYS_setgroups SYS_capget SYS_capset SYS_unshare SYS_setns SYS_chroot
-        SYS_pivot_root SYS_mbind SYS_set_mempolicy SYS_get_mempolicy SYS_move_pages
-        SYS_migrate_pages SYS_mlockall SYS_munlockall SYS_remap_file_pages SYS_pkey_mprotect SYS_pkey_alloc
-        SYS_pkey_free SYS_get_robust_list SYS_futex_waitv SYS_sched_setscheduler SYS_sched_setparam SYS_sched_setattr
-        SYS_sched_getattr SYS_sched_rr_get_interval SYS_fanotify_init SYS_fanotify_mark SYS_name_to_handle_at
-        SYS_open_by_handle_at SYS_fsopen SYS_fsmount SYS_open_tree SYS_move_mount SYS_mount_setattr SYS_memfd_secret
-        SYS_landlock_create_ruleset SYS_landlock_add_rule SYS_landlock_restrict_self SYS_add_key SYS_request_key
-        SYS_keyctl SYS_acct SYS_quotactl SYS_sethostname SYS_setdomainname SYS_iopl SYS_ioperm SYS_modify_ldt
-        SYS_personality SYS_ustat SYS_sysfs SYS_vhangup SYS_syslog SYS_io_setup SYS_io_destroy SYS_io_submit
-        SYS_io_cancel SYS_io_getevents SYS_ioprio_set SYS_ioprio_get SYS_kcmp SYS_restart_syscall SYS_adjtimex
-        SYS_clock_adjtime SYS_lookup_dcookie SYS_process_mrelease SYS_fchmodat2
-    };
-    NAMES.iter().find(|(n, _)| *n == number).and_then(|(_, name)| name.strip_prefix("SYS_"))
-}
+    // Newer than what programs rely on, or of no use to them.
+    SYS_memfd_secret: Refused(libc::ENOSYS), [], Never;
+    SYS_landlock_create_ruleset: Refused(libc::ENOSYS), [], Never;
+    SYS_landlock_add_rule: Refused(libc::ENOSYS), [], Never;
+    SYS_landlock_restrict_self: Refused(libc::ENOSYS), [], Never;
+    SYS_io_setup: Refused(libc::ENOSYS), [], Never;
+    SYS_io_destroy: Refused(libc::ENOSYS), [], Never;
+    SYS_io_submit: Refused(libc::ENOSYS), [], Never;
+    SYS_io_cancel: Refused(libc::ENOSYS), [], Never;
+    SYS_io_getevents: Refused(libc::ENOSYS), [], Never;
+    SYS_io_pgetevents = 333: Refused(libc::ENOSYS), [], Never;
+    SYS_uretprobe = 335: Refused(libc::ENOSYS), [], Never;
+    SYS_uprobe = 336: Refused(libc::ENOSYS), [], Never;
+    SYS_map_shadow_stack = 453: Refused(libc::EOPNOTSUPP), [], Never;
+    SYS_futex_wake = 454: Refused(libc::ENOSYS), [], Never;
+    SYS_futex_wait = 455: Refused(libc::ENOSYS), [], Never;
+    SYS_futex_requeue = 456: Refused(libc::ENOSYS), [], Never;
+    SYS_pkey_alloc: Refused(libc::ENOSPC), [], Never;
+    SYS_pkey_free: Refused(libc::EINVAL), [], Never;
+
+    // What x86-64 kernels no longer do, or never did.
+    SYS_uselib: Refused(libc::ENOSYS), [], Never;
+    SYS_sysfs: Refused(libc::ENOSYS), [], Never;
+    SYS__sysctl: Refused(libc::ENOSYS), [], Never;
+    SYS_create_module = 174: Refused(libc::ENOSYS), [], Never;
+    SYS_get_kernel_syms = 177: Refused(libc::ENOSYS), [], Never;
+    SYS_query_module = 178: Refused(libc::ENOSYS), [], Never;
+    SYS_nfsservctl: Refused(libc::ENOSYS), [], Never;
+    SYS_getpmsg: Refused(libc::ENOSYS), [], Never;
+    SYS_putpmsg: Refused(libc::ENOSYS), [], Never;
+    SYS_afs_syscall: Refused(libc::ENOSYS), [], Never;
+    SYS_tuxcall: Refused(libc::ENOSYS), [], Never;
+    SYS_security: Refused(libc::ENOSYS), [], Never;
+    SYS_set_thread_area: Refused(libc::ENOSYS), [], Never;
+    SYS_get_thread_area: Refused(libc::ENOSYS), [], Never;
+    SYS_lookup_dcookie: Refused(libc::ENOSYS), [], Never;
+    SYS_epoll_ctl_old: Refused(libc::ENOSYS), [], Never;
+    SYS_epoll_wait_old: Refused(libc::ENOSYS), [], Never;
+    SYS_vserver: Refused(libc::ENOSYS), [], Never;
+};

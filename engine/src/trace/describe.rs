@@ -40,6 +40,7 @@ impl Display for Description<'_> {
             Event::Counter(counter) => write!(f, "reads the time-stamp counter at {}", counter.position),
             Event::Syscall(syscall) => describe_syscall(syscall, self.names, f),
             Event::Signal(signal) => describe_signal(signal, f),
+            Event::Killed(task) => write!(f, "the process of {task} is killed"),
             Event::Ended(ending) => describe_ending(ending, f),
         }
     }
@@ -81,6 +82,10 @@ fn describe_syscall(syscall: &Syscall, names: Names, f: &mut Formatter<'_>) -> f
             write!(f, ", maps file {} from {:#x}, {:#x} bytes", range.file.0, range.offset, range.len)?;
         }
         Effect::Spawned(task) => write!(f, ", creates {task}")?,
+        Effect::Executed(image) => {
+            f.write_str(", ")?;
+            describe_image(image, f)?;
+        }
     }
     write!(f, ", at {}", syscall.position)
 }
@@ -97,13 +102,8 @@ fn describe_result(result: i64, f: &mut Formatter<'_>) -> fmt::Result {
 
 fn describe_signal(signal: &Signal, f: &mut Formatter<'_>) -> fmt::Result {
     name_signal(signal.number, f)?;
-    if let Some(handler) = &signal.handler {
-        write!(
-            f,
-            ", handled with a frame of {} bytes at {:#x}",
-            handler.frame.bytes.len(),
-            handler.frame.address
-        )?;
+    if let Some(frame) = signal.handler.as_ref().and_then(|handler| handler.writes.last()) {
+        write!(f, ", handled with a frame of {} bytes at {:#x}", frame.bytes.len(), frame.address)?;
     }
     write!(f, ", at {}", signal.position)
 }

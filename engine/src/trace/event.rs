@@ -35,6 +35,8 @@ pub enum Event {
     Counter(Counter),
     /// A signal reached the running task.
     Signal(Signal),
+    /// The process of this task was killed (SIGKILL), wherever its tasks were.
+    Killed(TaskId),
     /// The program ended. The last event.
     Ended(Ending),
 }
@@ -48,7 +50,7 @@ impl Event {
             Self::Syscall(syscall) => Some(&syscall.position),
             Self::Counter(counter) => Some(&counter.position),
             Self::Signal(signal) => Some(&signal.position),
-            Self::Image(_) | Self::Run { .. } | Self::Cut(_) | Self::Ended(_) => None,
+            Self::Image(_) | Self::Run { .. } | Self::Cut(_) | Self::Killed(_) | Self::Ended(_) => None,
         }
     }
 
@@ -58,7 +60,7 @@ impl Event {
             Self::Syscall(syscall) => Some(&mut syscall.position),
             Self::Counter(counter) => Some(&mut counter.position),
             Self::Signal(signal) => Some(&mut signal.position),
-            Self::Image(_) | Self::Run { .. } | Self::Cut(_) | Self::Ended(_) => None,
+            Self::Image(_) | Self::Run { .. } | Self::Cut(_) | Self::Killed(_) | Self::Ended(_) => None,
         }
     }
 }
@@ -114,6 +116,8 @@ pub enum Effect {
     MapFile(FileRange),
     /// It created this task.
     Spawned(TaskId),
+    /// It replaced its process by this image, of which the task is the only one.
+    Executed(Box<Image>),
 }
 
 /// An output stream of the recorded program.
@@ -143,7 +147,7 @@ pub struct Signal {
     pub number: i32,
     /// Whether the task's own instruction raised it (a bad access, say): it comes again in replay by itself.
     pub fault: bool,
-    /// If a handler ran: the registers at its first instruction and the frame that the kernel pushed.
+    /// If a handler ran: how it began.
     pub handler: Option<Handler>,
 }
 
@@ -152,8 +156,9 @@ pub struct Signal {
 pub struct Handler {
     /// Registers at the handler's first instruction.
     pub registers: Registers,
-    /// The frame on the stack.
-    pub frame: Write,
+    /// What had appeared in memory: the frame on the stack, and before it what a call left that the signal interrupted
+    /// (the remaining time of nanosleep(2)).
+    pub writes: Vec<Write>,
 }
 
 /// A process image.

@@ -535,7 +535,8 @@ mod tests {
             header.tool = "9.8.7".to_owned();
         });
         assert!(matches!(newer, TraceError::Newer { format: 7, .. }));
-        for part in ["flaky.rrtrace", "9.8.7", "format 7", "reads format 1", "cargo install"] {
+        let reads = format!("reads format {FORMAT}");
+        for part in ["flaky.rrtrace", "9.8.7", "format 7", &reads, "cargo install"] {
             assert!(newer.to_string().contains(part), "{newer}");
         }
         let older = with_header(|header| header.format = 0);

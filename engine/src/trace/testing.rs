@@ -40,7 +40,7 @@ pub(super) fn every_kind() -> Vec<Event> {
         Event::Cut(u64::MAX),
         Event::Counter(Counter { position: position(4), value: u64::MAX }),
         Event::Signal(signal(None)),
-        Event::Signal(signal(Some(Handler { registers, frame: write }))),
+        Event::Signal(signal(Some(Handler { registers, writes: vec![write] }))),
         output(7, 100),
     ];
     let effects = [

@@ -82,6 +82,13 @@ impl Area {
         &self.file
     }
 
+    /// A path under which a process that we start can open the area. Inheriting a descriptor would not do: programs close
+    /// all that they do not know.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd())
+    }
+
     /// What is left of the countdown.
     #[must_use]
     pub fn countdown(&self) -> u64 {

@@ -14,24 +14,31 @@ use crate::Error;
 use crate::tracee::filter::FILTER;
 use crate::tracee::{Area, Running, Stop, Stopped, Wait, last_os, os};
 
-/// Where a driven process has the descriptor of the shared area: high, so that it disturbs no numbering.
-pub(super) fn area_fd() -> c_int {
-    // SAFETY: an all-zero rlimit is valid and a live local.
-    let limit = unsafe {
-        let mut limit: libc::rlimit = std::mem::zeroed();
-        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
-        limit.rlim_cur
-    };
-    1000.min(c_int::try_from(limit).unwrap_or(c_int::MAX) - 1)
+/// Where a child's standard input comes from, and with it the signals of the terminal (Ctrl-C).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stdin {
+    /// `/dev/null`. The child has a process group of its own: the terminal's signals are for us.
+    Null,
+    /// Ours. The child is in our process group, without which reading from a terminal would stop it (SIGTTIN, see
+    /// termios(3)); the terminal's signals reach it as well as us, which we must survive. What we ignore it ignores
+    /// (nohup(1)).
+    Inherit,
 }
 
 /// What the child does once it is traced. Its data are ready before the fork: a forked child of a process with several
 /// threads must not allocate (signal-safety(7)).
 pub(super) enum Then {
-    /// Start a program.
-    Execute(Arguments),
+    /// Start a program, with these descriptors as its standard streams.
+    Execute(Arguments, [c_int; 3]),
     /// Stop for good, to be rebuilt from outside.
     Wait,
+}
+
+impl Then {
+    /// Whether it has our standard input: see [`Stdin::Inherit`].
+    fn inherits(&self) -> bool {
+        matches!(self, Self::Execute(_, [libc::STDIN_FILENO, ..]))
+    }
 }
 
 /// The arguments of execve(2), and the directory to start in.
@@ -77,6 +84,40 @@ impl Arguments {
     }
 }
 
+/// The standard streams of a program: what it is given to read, and pipes that nothing is ever written into, since the recorder
+/// takes what the program writes before the kernel does. Being objects of their own, they are recognised behind any
+/// descriptor of any process.
+#[derive(Debug)]
+pub struct Streams {
+    written: [File; 2],
+    /// Their other ends, without which writing would fail.
+    _read: [File; 2],
+    /// What it reads, unless that is ours.
+    null: Option<File>,
+}
+
+impl Streams {
+    pub(super) fn new(stdin: Stdin) -> Result<Self, Error> {
+        let (out, err) = (pipe()?, pipe()?);
+        let null = match stdin {
+            Stdin::Null => Some(File::open("/dev/null").map_err(os("open /dev/null"))?),
+            Stdin::Inherit => None,
+        };
+        Ok(Self { written: [out.1, err.1], _read: [out.0, err.0], null })
+    }
+
+    /// Standard output and standard error, as the program has them.
+    #[must_use]
+    pub fn written(&self) -> &[File; 2] {
+        &self.written
+    }
+
+    pub(super) fn fds(&self) -> [c_int; 3] {
+        let stdin = self.null.as_ref().map_or(libc::STDIN_FILENO, File::as_raw_fd);
+        [stdin, self.written[0].as_raw_fd(), self.written[1].as_raw_fd()]
+    }
+}
+
 /// The steps of the child that can fail, as it reports them to its parent.
 #[repr(u8)]
 #[derive(Clone, Copy)]
@@ -88,13 +129,11 @@ enum Step {
     MapArea,
 }
 
-/// Fork a child that is traced, has the shared area's descriptor and the filter, and stands in its first system call
+/// Fork a child that is traced, has the filter, and stands in its first system call
 /// under the filter.
 pub(super) fn fork_traced(area: &Area, then: &Then) -> Result<Stopped, Error> {
     let (go_read, mut go_write) = pipe()?;
     let (mut report_read, report_write) = pipe()?;
-    let area_fd = area_fd();
-    let null = File::options().read(true).write(true).open("/dev/null").map_err(os("open /dev/null"))?;
     let blocked = block_signals();
     // SAFETY: until it executes another program or stops for good, the child makes async-signal-safe calls only.
     let pid = unsafe { libc::fork() };
@@ -107,8 +146,6 @@ pub(super) fn fork_traced(area: &Area, then: &Then) -> Result<Stopped, Error> {
         0 => {
             let fds = Descriptors {
                 area: area.file().as_raw_fd(),
-                area_copy: area_fd,
-                null: null.as_raw_fd(),
                 go: go_read.as_raw_fd(),
                 report: report_write.as_raw_fd(),
             };
@@ -184,7 +221,7 @@ fn failure(report: &[u8], then: &Then) -> Error {
     match (step, then) {
         (s, _) if s == Step::NewPrivileges as u8 => forbidden("prctl(PR_SET_NO_NEW_PRIVS)"),
         (s, _) if s == Step::Filter as u8 => forbidden("a seccomp filter"),
-        (s, Then::Execute(args)) if s == Step::Directory as u8 => {
+        (s, Then::Execute(args, _)) if s == Step::Directory as u8 => {
             Error::Os { what: format!("enter directory `{}`", args.cwd.to_string_lossy()), source }
         }
         (s, _) if s == Step::MapArea as u8 => {
@@ -206,8 +243,6 @@ fn pipe() -> Result<(File, File), Error> {
 
 struct Descriptors {
     area: c_int,
-    area_copy: c_int,
-    null: c_int,
     go: c_int,
     report: c_int,
 }
@@ -229,31 +264,28 @@ unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
     // SAFETY: async-signal-safe calls only (prctl, seccomp, personality and the rest are plain system calls), with
     // pointers to live locals or to what `then` owns.
     unsafe {
-        // A group of its own: the terminal's signals are for the recorder. One that came before is forgotten.
-        libc::setpgid(0, 0);
-        for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP, libc::SIGTSTP] {
-            libc::signal(signal, libc::SIG_IGN);
-            libc::signal(signal, libc::SIG_DFL);
-        }
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        for fd in 0..3 {
-            if libc::dup2(fds.null, fd) < 0 {
-                fail(Step::Descriptors);
+        if !then.inherits() {
+            // A signal that came before is forgotten.
+            libc::setpgid(0, 0);
+            for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP, libc::SIGTSTP] {
+                libc::signal(signal, libc::SIG_IGN);
+                libc::signal(signal, libc::SIG_DFL);
             }
         }
-        if libc::dup2(fds.area, fds.area_copy) < 0 {
-            fail(Step::Descriptors);
-        }
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         // What the recorder has set for itself must not be inherited through execve(2).
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
         libc::personality((libc::personality(0xffff_ffff) | libc::ADDR_NO_RANDOMIZE) as libc::c_ulong);
-        // Reading the time-stamp counter faults until the runtime says that it is there: ld.so reads it, and keeps it.
-        libc::prctl(libc::PR_SET_TSC, libc::PR_TSC_SIGSEGV);
         match then {
-            Then::Execute(args) => {
+            Then::Execute(args, streams) => {
+                for (fd, stream) in streams.iter().enumerate() {
+                    if libc::dup2(*stream, fd as c_int) < 0 {
+                        fail(Step::Descriptors);
+                    }
+                }
                 if libc::chdir(args.cwd.as_ptr()) != 0 {
                     fail(Step::Directory);
                 }
@@ -285,7 +317,7 @@ unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
             fail(Step::Filter);
         }
         match then {
-            Then::Execute(args) => {
+            Then::Execute(args, _) => {
                 libc::execve(args.path.as_ptr(), args.argv.as_ptr(), args.envp.as_ptr());
             }
             Then::Wait => {

@@ -29,6 +29,12 @@ impl Memory {
         Ok(Self { file, pid })
     }
 
+    /// The process that it was opened for.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
     /// Fill `buffer` from `address` on.
     ///
     /// # Errors

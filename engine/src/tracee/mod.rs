@@ -7,6 +7,7 @@ mod area;
 mod counter;
 mod filter;
 mod fork;
+mod hand_over;
 mod heartbeat;
 mod launch;
 mod leash;
@@ -16,21 +17,26 @@ mod pin;
 mod rebuild;
 mod registers;
 mod remote;
+mod settle;
+mod signals;
 mod status;
 mod task;
 
 pub use area::Area;
 pub use counter::{CounterRead, counter, counter_read};
+pub use fork::{Stdin, Streams};
 pub use heartbeat::Heartbeat;
 pub use launch::{Launched, launch};
-pub use leash::Leash;
+pub use leash::{Leash, bury};
 pub use maps::{Line, maps};
 pub use memory::Memory;
 pub use pin::pin;
-pub use rebuild::rebuild;
+pub use rebuild::{another, rebuild};
 pub use registers::Registers;
 pub use remote::remote;
-pub use status::{Disposition, State, comm, disposition, state};
+pub use settle::{Settled, settle};
+pub use signals::{SignalSet, Signals, is_fault, signals};
+pub use status::{State, being_killed, comm, state};
 pub use task::{Death, Resume, Running, Stop, Stopped, Wait, Waited, wait_any};
 
 /// Bytes of a page.

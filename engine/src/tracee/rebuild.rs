@@ -4,7 +4,11 @@ use rrtest_preload::layout::{AREA, AREA_LEN};
 
 use crate::Error;
 use crate::tracee::fork::{Then, fork_traced};
-use crate::tracee::{Area, Launched, Leash, Memory, TASK_SIZE, os, remote};
+use nix::unistd::Pid;
+
+use crate::tracee::{
+    Area, Launched, Leash, Memory, Resume, Running, Stop, Stopped, TASK_SIZE, Wait, os, remote,
+};
 
 /// Make a process with nothing in it but the shared area: no memory and no descriptors of ours, no vdso. Its only task
 /// stands at the entry of a call that is not to happen, ready for [`remote`].
@@ -12,13 +16,48 @@ use crate::tracee::{Area, Launched, Leash, Memory, TASK_SIZE, os, remote};
 /// # Errors
 /// If tracing is not allowed, or the kernel refuses something.
 pub fn rebuild(area: &Area) -> Result<Launched, Error> {
-    let mut task = fork_traced(area, &Then::Wait)?;
+    let task = fork_traced(area, &Then::Wait)?;
     let leash = Leash::new(task.tid());
     let memory = Memory::open(task.tid())?;
+    Ok(Launched { task: empty(task)?, memory, leash })
+}
+
+/// Make a process of the same kind from a task of another, which stays as it is. It shares nothing with that but the
+/// shared area, and is a child of the caller's.
+///
+/// # Errors
+/// If the kernel refuses something.
+pub fn another(task: Stopped, leash: &Leash) -> Result<(Stopped, Stopped), Error> {
+    let flags = libc::CLONE_PARENT as u64;
+    let (task, result) = remote(task, libc::SYS_clone as u64, [flags, 0, 0, 0, 0, 0])?;
+    let refused =
+        |result: i64| std::io::Error::from_raw_os_error(i32::try_from(-result).unwrap_or(libc::EIO));
+    let Some(pid) = i32::try_from(result).ok().filter(|pid| *pid > 0) else {
+        return Err(os("make a process for the replay")(refused(result)));
+    };
+    let pid = Pid::from_raw(pid);
+    leash.add(pid);
+    let mut new = Running::of_new(pid);
+    loop {
+        match new.wait_soon()? {
+            // At the end of the injected code.
+            Wait::Stopped(stopped, Stop::Seccomp) => return Ok((task, empty(stopped)?)),
+            Wait::Stopped(stopped, _) => new = stopped.resume(Resume::Freely, 0)?,
+            Wait::Dead(death) => {
+                let source = std::io::Error::other(format!("it died: {death:?}"));
+                return Err(os("make a process for the replay")(source));
+            }
+        }
+    }
+}
+
+/// Take away all that a process has but for the shared area.
+fn empty(mut task: Stopped) -> Result<Stopped, Error> {
     let end = (AREA + AREA_LEN) as u64;
     for (number, args) in [
         (libc::SYS_munmap, [0, AREA as u64, 0, 0, 0, 0]),
         (libc::SYS_munmap, [end, TASK_SIZE - end, 0, 0, 0, 0]),
+        (libc::SYS_prctl, [libc::PR_SET_TSC as u64, libc::PR_TSC_SIGSEGV as u64, 0, 0, 0, 0]),
         (libc::SYS_close_range, [0, u64::from(u32::MAX), 0, 0, 0, 0]),
     ] {
         let result;
@@ -28,5 +67,5 @@ pub fn rebuild(area: &Area) -> Result<Launched, Error> {
             return Err(os("empty the replayed process")(source));
         }
     }
-    Ok(Launched { task, memory, leash })
+    Ok(task)
 }

@@ -20,6 +20,7 @@ mod index {
     pub(super) const RDI: usize = 14;
     pub(super) const ORIG_RAX: usize = 15;
     pub(super) const RIP: usize = 16;
+    pub(super) const CS: usize = 17;
     pub(super) const RSP: usize = 19;
     /// From here on: fs_base, gs_base, ds, es, fs, gs.
     pub(super) const SEGMENT_BASES: usize = 21;
@@ -48,6 +49,14 @@ impl Registers {
     /// Set the instruction pointer.
     pub fn set_ip(&mut self, ip: u64) {
         self.0[index::RIP] = ip;
+    }
+
+    /// Whether the task runs 64-bit code.
+    #[must_use]
+    pub fn is_64_bit(&self) -> bool {
+        /// `__USER_CS` (arch/x86/include/asm/segment.h).
+        const USER_CS: u64 = 0x33;
+        self.0[index::CS] == USER_CS
     }
 
     /// The stack pointer.

@@ -2,9 +2,6 @@
 
 use nix::unistd::Pid;
 
-use crate::Error;
-use crate::tracee::os;
-
 /// What a task does, as the kernel sees it (`/proc/PID/stat`, proc_pid_stat(5)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -37,38 +34,20 @@ pub fn state(tid: Pid) -> State {
     }
 }
 
+/// Whether a task is dead or dying of SIGKILL (`/proc/PID/status`).
+#[must_use]
+pub fn being_killed(tid: Pid) -> bool {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{tid}/status")) else { return true };
+    let field =
+        |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+    let pending = u64::from_str_radix(field("SigPnd:"), 16).unwrap_or(0);
+    pending >> (libc::SIGKILL - 1) & 1 == 1 || field("State:").starts_with(['Z', 'X'])
+}
+
 /// A task's name.
 #[must_use]
 pub fn comm(tid: Pid) -> String {
     std::fs::read(format!("/proc/{tid}/comm"))
         .map(|name| String::from_utf8_lossy(&name).trim_end().to_owned())
         .unwrap_or_default()
-}
-
-/// What a task has said about a signal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Disposition {
-    /// It has a handler.
-    pub caught: bool,
-    /// It ignores it.
-    pub ignored: bool,
-    /// It blocks it.
-    pub blocked: bool,
-}
-
-/// What a task has said about a signal (`/proc/PID/status`).
-///
-/// # Errors
-/// If the task is gone.
-pub fn disposition(tid: Pid, signal: i32) -> Result<Disposition, Error> {
-    let path = format!("/proc/{tid}/status");
-    let status = std::fs::read_to_string(&path).map_err(os(format!("read {path}")))?;
-    let has = |field: &str| {
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(field))
-            .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-            .is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
-    };
-    Ok(Disposition { caught: has("SigCgt:"), ignored: has("SigIgn:"), blocked: has("SigBlk:") })
 }

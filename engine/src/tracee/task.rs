@@ -34,7 +34,9 @@ pub enum Stop {
     Forked(Pid),
     /// Inside a successful execve(2).
     Executed,
-    /// A new task's first stop, or one that [`Running::interrupt`] asked for, or a group stop.
+    /// A signal of job control has stopped the process (ptrace(2), "Group-stop").
+    Group(c_int),
+    /// A new task's first stop, or one that [`Running::interrupt`] asked for, or the end of a group stop.
     Event,
 }
 
@@ -215,6 +217,19 @@ impl Stopped {
         Ok(Running { tid: self.tid })
     }
 
+    /// Leave it in a group stop, and be told when that ends.
+    ///
+    /// # Errors
+    /// As for [`Self::resume`].
+    pub fn listen(self) -> Result<Running, Error> {
+        // SAFETY: the request takes no pointer.
+        let result = unsafe { libc::ptrace(libc::PTRACE_LISTEN, self.tid.as_raw(), 0_usize, 0_usize) };
+        match nix::errno::Errno::result(result) {
+            Err(error) if error != nix::errno::Errno::ESRCH => Err(self.refused("leave stopped", error)),
+            _ => Ok(Running { tid: self.tid }),
+        }
+    }
+
     fn refused(&self, what: &str, error: nix::errno::Errno) -> Error {
         Error::Os { what: format!("{what} of thread {}", self.tid), source: error.into() }
     }
@@ -271,6 +286,22 @@ impl Running {
         loop {
             if let Waited::Done(wait) = self.wait()? {
                 return Ok(wait);
+            }
+        }
+    }
+
+    /// Wait for the end of a task that is certain to come. One that has been waited for to its end already is fine.
+    ///
+    /// # Errors
+    /// As [`Self::wait`].
+    pub fn reap(mut self) -> Result<(), Error> {
+        loop {
+            match self.wait() {
+                Ok(Waited::Done(Wait::Dead(_))) => return Ok(()),
+                Ok(Waited::Done(Wait::Stopped(stopped, _))) => self = stopped.resume(Resume::Freely, 0)?,
+                Ok(Waited::NotYet) => {}
+                Err(Error::Os { source, .. }) if source.raw_os_error() == Some(libc::ECHILD) => return Ok(()),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -332,6 +363,7 @@ fn decode(tid: Pid, status: c_int) -> Result<Wait, Error> {
         (libc::PTRACE_EVENT_EXEC, _) => Stop::Executed,
         (0, signal) if signal == libc::SIGTRAP | 0x80 => Stop::SyscallExit,
         (0, signal) => Stop::Signal(signal),
+        (libc::PTRACE_EVENT_STOP, signal) if signal != libc::SIGTRAP => Stop::Group(signal),
         _ => Stop::Event,
     };
     Ok(Wait::Stopped(Stopped::assume(tid), stop))

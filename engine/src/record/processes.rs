@@ -1,0 +1,216 @@
+//! The ends of processes, and new programs in old ones.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use nix::unistd::Pid;
+use rand_xoshiro::rand_core::RngCore;
+
+use super::blocking::interrupted;
+use super::image;
+use super::recorder::{Flow, Halt, Next, Recorder};
+use super::tasks::{Call, Hold, Space};
+use crate::ending::Ending;
+use crate::error::Error;
+use crate::task::TaskId;
+use crate::trace::event::{Effect, Event};
+use crate::tracee::{
+    self, Death, Resume, Running, Settled, State, Stop, Stopped, Wait, Waited, being_killed, comm, state,
+    wait_any,
+};
+
+impl Recorder<'_> {
+    /// The process that the recording began with.
+    pub(super) fn root(&self) -> Pid {
+        self.tasks[0].pid
+    }
+
+    /// The living tasks of a process.
+    fn members(&self, pid: Pid) -> Vec<TaskId> {
+        let alive = self.tasks.iter().filter(|t| t.pid == pid && !matches!(t.hold, Hold::Gone));
+        alive.map(|t| t.id).collect()
+    }
+
+    /// A process ends, all its tasks are dying: wait for that, as the kernel tells its parent only then.
+    pub(super) fn process_ended(&mut self, pid: Pid) -> Flow<()> {
+        let members = self.members(pid);
+        let tids: Vec<Pid> = members.iter().map(|id| self.tasks[id.0 as usize].tid).collect();
+        for tid in tids.into_iter().filter(|tid| *tid != pid) {
+            Running::of_new(tid).reap()?;
+        }
+        // The first thread last: the kernel keeps its end back until the others are gone.
+        Running::of_new(pid).reap()?;
+        self.leash.remove(pid);
+        for id in members {
+            self.gone(id);
+        }
+        self.ended.push(pid);
+        self.alarms.forget(pid, false);
+        // Its parent gets a SIGCHLD.
+        self.look_for_signals()?;
+        self.woken = true;
+        Ok(())
+    }
+
+    /// A process has been killed, by SIGKILL, wherever its tasks were.
+    fn process_killed(&mut self, pid: Pid, first: TaskId) -> Flow<()> {
+        for id in self.members(pid) {
+            self.note_arrival(id);
+        }
+        if pid == self.root() {
+            let tasks = self.states(Some(first));
+            return Err(Halt::Ending(Ending::Killed { signal: libc::SIGKILL, task: first, tasks }));
+        }
+        self.log.push(Event::Killed(first));
+        self.process_ended(pid)
+    }
+
+    /// Processes may have been killed by whoever is allowed to: see which. Whether there are any.
+    pub(super) fn look_for_killed(&mut self) -> Flow<bool> {
+        let mut any = false;
+        for index in 0..self.tasks.len() {
+            let task = &self.tasks[index];
+            let (id, pid, tid) = (task.id, task.pid, task.tid);
+            if matches!(task.hold, Hold::Gone) {
+                continue;
+            }
+            if being_killed(tid) {
+                any = true;
+                self.process_killed(pid, id)?;
+            }
+        }
+        Ok(any)
+    }
+
+    /// A task that should have gone on has died: its process has been killed.
+    pub(super) fn died<T>(&mut self, id: TaskId, death: Death) -> Flow<T> {
+        let pid = self.task(id).pid;
+        if pid != self.root() {
+            self.process_killed(pid, id)?;
+            return Err(Halt::Gone);
+        }
+        self.note_arrival(id);
+        let tasks = self.states(Some(id));
+        self.task(id).hold = Hold::Gone;
+        Err(Halt::Ending(match death {
+            Death::Exited(code) => Ending::Exited(code),
+            Death::Killed(signal) => Ending::Killed { signal, task: id, tasks },
+        }))
+    }
+
+    /// execve(2), execveat(2).
+    pub(super) fn execute(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        let position = self.clock.position(&call.registers);
+        let stopped = match self.execute_call(id, stopped)? {
+            Ok(stopped) => stopped,
+            Err(stopped) => {
+                let result = stopped.registers()?.result();
+                if interrupted(result) {
+                    return self.interrupted(id, stopped, call, Vec::new());
+                }
+                return self.finish(id, stopped, call, position, result, Vec::new(), Effect::None);
+            }
+        };
+        if !stopped.registers()?.is_64_bit() {
+            self.task(id).hold = Hold::Ready(stopped);
+            return self.unsupported(id, "a 32-bit program");
+        }
+        let mut random = [0; 16];
+        self.random.fill_bytes(&mut random);
+        let Settled { task: stopped, memory } = match tracee::settle(stopped, self.clock.area(), random) {
+            Ok(settled) => settled,
+            Err(error @ Error::Os { .. }) => {
+                return self.unsupported(id, format!("execve in changed surroundings ({error})"));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let pid = self.task(id).pid;
+        let registers = stopped.registers()?;
+        let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+        let lines = tracee::maps(pid)?;
+        let image = image::image(Path::new(&program), &lines, registers, &memory, &mut self.log)?;
+        self.spaces += 1;
+        let number = self.spaces - 1;
+        let task = self.task(id);
+        task.space = Rc::new(Space { number, memory });
+        task.name = comm(pid);
+        task.clear_tid = 0;
+        self.log_call(id, call, position, 0, Vec::new(), Effect::Executed(Box::new(image)));
+        self.mark(id, &registers);
+        self.alarms.forget(pid, true);
+        self.task(id).hold = Hold::Ready(stopped);
+        self.give_back(id);
+        Ok(Next::Continue)
+    }
+
+    /// From the entry of execve(2) to its exit: in the new program, or, if it fails, in the old one.
+    ///
+    /// If it succeeds, the other threads of the process die, and the calling one takes over the process's id (ptrace(2),
+    /// "execve(2) under ptrace").
+    fn execute_call(&mut self, id: TaskId, stopped: Stopped) -> Flow<Result<Stopped, Stopped>> {
+        let pid = self.task(id).pid;
+        let mut running = stopped.resume(Resume::ToSyscallExit, 0)?;
+        let mut executed = false;
+        loop {
+            let (tid, wait) = match wait_any()? {
+                Waited::Done(done) => done,
+                Waited::NotYet if self.over()? => return self.hung(None),
+                Waited::NotYet => continue,
+            };
+            let ours = tid == running.tid() || tid == pid && matches!(wait, Wait::Stopped(_, Stop::Executed));
+            if !ours {
+                self.left_kernel(tid, wait)?;
+                continue;
+            }
+            let (stopped, stop) = match wait {
+                Wait::Stopped(stopped, stop) => (stopped, stop),
+                Wait::Dead(death) => return self.died(id, death),
+            };
+            match stop {
+                Stop::Executed => {
+                    executed = true;
+                    for other in self.members(pid).into_iter().filter(|other| *other != id) {
+                        self.execute_ends(other, pid)?;
+                    }
+                    self.task(id).tid = pid;
+                }
+                Stop::SyscallExit => return Ok(if executed { Ok(stopped) } else { Err(stopped) }),
+                _ => {}
+            }
+            running = stopped.resume(Resume::ToSyscallExit, 0)?;
+        }
+    }
+
+    /// A thread ends because another one of its process executes a program.
+    fn execute_ends(&mut self, id: TaskId, pid: Pid) -> Flow<()> {
+        let tid = self.task(id).tid;
+        // The first thread gives its id away; nobody is told of its end.
+        if tid != pid {
+            Running::of_new(tid).reap()?;
+        }
+        self.task(id).clear_tid = 0;
+        self.gone(id);
+        Ok(())
+    }
+
+    /// A task that waited in the kernel is dead: so is its process, or it is on its way.
+    pub(super) fn died_in_kernel(&mut self, id: TaskId) -> Flow<()> {
+        let (pid, current) = (self.task(id).pid, self.current);
+        let with_current = current.is_some_and(|c| self.tasks[c.0 as usize].pid == pid);
+        if with_current {
+            // The running task is about to find out by itself.
+            self.gone(id);
+            return Ok(());
+        }
+        self.process_killed(pid, id)
+    }
+
+    /// Bury the processes whose parents have ended before them, where nobody else does.
+    pub(super) fn bury(&mut self) {
+        for pid in std::mem::take(&mut self.ended) {
+            if state(pid) == State::Dead {
+                tracee::bury(pid);
+            }
+        }
+    }
+}

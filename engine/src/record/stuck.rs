@@ -1,0 +1,118 @@
+//! Whether tasks that wait in the kernel can ever go on.
+//!
+//! A wait for children, or for a pipe that only the program's own processes have, ends only by what one of them does. If
+//! none of them can run, and nobody else could do it, that is a deadlock. What is not certain counts as waiting for the
+//! world: the program then runs into its time limit.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::unistd::Pid;
+
+use super::recorder::Recorder;
+use super::tasks::{Call, Hold, Task};
+use crate::task::TaskId;
+use crate::tracee::{State, state};
+
+/// How deep epoll descriptors may watch each other (`EP_MAX_NESTS`, fs/eventpoll.c).
+const NESTS: u32 = 5;
+
+impl Recorder<'_> {
+    /// Whether no task that waits in the kernel can be woken by anybody but another task of the program, which cannot run.
+    pub(super) fn stuck(&self) -> bool {
+        self.tasks.iter().all(|task| match &task.hold {
+            Hold::InKernel(running, _) => {
+                state(running.tid()) == State::Sleeping && self.waits_for_the_program(task)
+            }
+            _ => true,
+        })
+    }
+
+    /// Whether what a task waits for in the kernel is up to the program alone.
+    fn waits_for_the_program(&self, task: &Task) -> bool {
+        let Some((number, args)) = call_in_progress(task.tid) else { return false };
+        match number {
+            libc::SYS_wait4 | libc::SYS_waitid => true,
+            libc::SYS_ppoll => {
+                let [fds, count, limit, ..] = args;
+                // struct pollfd: descriptor, events, what came.
+                let fds = task.space.memory.available(fds, count as usize * 8);
+                let fds = fds.chunks_exact(8).map(|one| i32::from_ne_bytes([one[0], one[1], one[2], one[3]]));
+                limit == 0 && fds.filter(|fd| *fd >= 0).all(|fd| self.ours(task.tid, fd, NESTS))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether only the program's own tasks can make this descriptor ready.
+    fn ours(&self, tid: Pid, fd: i32, nests: u32) -> bool {
+        let path = format!("/proc/{tid}/fd/{fd}");
+        let Ok(link) = std::fs::read_link(&path) else { return false };
+        let link = link.to_string_lossy();
+        let info = || std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{fd}")).unwrap_or_default();
+        match &*link {
+            "anon_inode:[eventfd]" => true,
+            "anon_inode:[timerfd]" => info().contains("it_value: (0, 0)"),
+            "anon_inode:[eventpoll]" if nests > 0 => watched(&info()).all(|fd| self.ours(tid, fd, nests - 1)),
+            pipe if pipe.starts_with("pipe:") => inode(Path::new(&path)) != inode(Path::new("/dev/stdin")),
+            socket if socket.starts_with("socket:") => {
+                inode(Path::new(&path)).is_some_and(|inode| self.pairs.contains(&inode))
+            }
+            _ => false,
+        }
+    }
+
+    /// Take note of a socketpair(2) that a task has made.
+    pub(super) fn note_pair(&mut self, id: TaskId, call: &Call) {
+        let (tid, space) = (self.task(id).tid, self.space(id));
+        let inodes = [0, 4].into_iter().filter_map(|at| {
+            let fd = space.memory.u32(call.args()[3] + at).ok()?;
+            inode(Path::new(&format!("/proc/{tid}/fd/{fd}")))
+        });
+        self.pairs.extend(inodes);
+    }
+}
+
+fn inode(path: &Path) -> Option<u64> {
+    std::fs::metadata(path).ok().map(|metadata| metadata.ino())
+}
+
+/// The system call that a task sleeps in, with its arguments (`/proc/PID/syscall`, proc_pid_syscall(5)).
+fn call_in_progress(tid: Pid) -> Option<(i64, [u64; 6])> {
+    let text = std::fs::read_to_string(format!("/proc/{tid}/syscall")).ok()?;
+    let mut fields = text.split_whitespace();
+    let number = fields.next()?.parse().ok()?;
+    let mut args = [0; 6];
+    for arg in &mut args {
+        *arg = u64::from_str_radix(fields.next()?.trim_start_matches("0x"), 16).ok()?;
+    }
+    Some((number, args))
+}
+
+/// The descriptors that an epoll descriptor watches, as its `fdinfo` has them (proc_pid_fdinfo(5)).
+fn watched(info: &str) -> impl Iterator<Item = i32> {
+    info.lines()
+        .filter_map(|line| line.strip_prefix("tfd:"))
+        .map(|rest| rest.split_whitespace().next().and_then(|fd| fd.parse().ok()).unwrap_or(-1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn watched_descriptors_are_read() {
+        let info =
+            "pos:\t0\nflags:\t02\ntfd:        5 events: 80000019 data: 0  pos:0 ino:61af sdev:7\ntfd: x\n";
+        assert_eq!(watched(info).collect::<Vec<_>>(), [5, -1]);
+        assert_eq!(watched("pos:\t0\n").count(), 0);
+    }
+
+    #[test]
+    fn a_call_in_progress_is_read() {
+        // SAFETY: gettid has no preconditions.
+        let own = Pid::from_raw(unsafe { libc::gettid() });
+        let Some((number, _)) = call_in_progress(own) else { return };
+        assert_eq!(number, libc::SYS_read);
+    }
+}

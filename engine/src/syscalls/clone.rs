@@ -1,0 +1,104 @@
+//! clone(2), clone3(2), fork(2) and vfork(2): what a new task shares with its maker.
+
+use crate::Error;
+use crate::tracee::Memory;
+
+/// What a call that makes a task asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CloneCall {
+    /// `CLONE_*`, without the exit signal.
+    pub flags: u64,
+    /// The stack pointer of the new task; 0 for the maker's.
+    pub stack: u64,
+    /// Where the maker finds the new task's id (`CLONE_PARENT_SETTID`).
+    pub parent_tid: u64,
+    /// Where the new task finds its id (`CLONE_CHILD_SETTID`), and the kernel clears it at its end
+    /// (`CLONE_CHILD_CLEARTID`).
+    pub child_tid: u64,
+    /// Where the maker finds a descriptor (`CLONE_PIDFD`).
+    pub pidfd: u64,
+    /// Thread-local storage (`CLONE_SETTLS`).
+    pub tls: u64,
+    /// Whether the new task's id is to be one that the caller chooses.
+    pub chooses_tid: bool,
+}
+
+/// The flags that put a new task into namespaces of its own (namespaces(7)).
+pub const NAMESPACES: u64 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET) as u64
+    | NEWTIME;
+
+/// `CLONE_NEWTIME`: clone3(2) only, in clone(2) it is part of the exit signal.
+const NEWTIME: u64 = 0x80;
+
+/// The byte of clone(2)'s flags that is the exit signal.
+const EXIT_SIGNAL: u64 = 0xff;
+
+impl CloneCall {
+    /// Decode the call of this number.
+    ///
+    /// # Errors
+    /// If its arguments cannot be read.
+    pub fn decode(memory: &Memory, number: u64, args: &[u64; 6]) -> Result<Self, Error> {
+        let [flags, stack, parent_tid, child_tid, tls, _] = *args;
+        Ok(match number as i64 {
+            libc::SYS_fork => Self::default(),
+            libc::SYS_vfork => Self { flags: (libc::CLONE_VM | libc::CLONE_VFORK) as u64, ..Self::default() },
+            libc::SYS_clone => Self {
+                flags: flags & !EXIT_SIGNAL & 0xffff_ffff,
+                stack,
+                parent_tid,
+                child_tid,
+                pidfd: parent_tid,
+                tls,
+                chooses_tid: false,
+            },
+            _ => {
+                // struct clone_args (clone(2)); fields that `size` leaves out are zero.
+                let (address, size) = (flags, stack);
+                let field = |index: u64| {
+                    let at = index * 8;
+                    if at + 8 > size { Ok(0) } else { memory.u64(address + at) }
+                };
+                let bottom = field(5)?;
+                Self {
+                    flags: field(0)?,
+                    pidfd: field(1)?,
+                    child_tid: field(2)?,
+                    parent_tid: field(3)?,
+                    stack: if bottom == 0 { 0 } else { bottom.wrapping_add(field(6)?) },
+                    tls: field(7)?,
+                    chooses_tid: field(9)? != 0,
+                }
+            }
+        })
+    }
+
+    /// Whether it has this flag.
+    #[must_use]
+    pub fn has(&self, flag: i32) -> bool {
+        self.flags & u64::from(flag.cast_unsigned()) != 0
+    }
+
+    /// The arguments of the clone(2) call that does the same in a replay: a process becomes the replayer's child, and
+    /// nobody is told of its end.
+    #[must_use]
+    pub fn replayed(&self) -> [u64; 6] {
+        const KEPT: i32 = libc::CLONE_VM
+            | libc::CLONE_FS
+            | libc::CLONE_FILES
+            | libc::CLONE_SIGHAND
+            | libc::CLONE_THREAD
+            | libc::CLONE_SYSVSEM
+            | libc::CLONE_SETTLS
+            | libc::CLONE_CHILD_CLEARTID;
+        let parent = if self.has(libc::CLONE_THREAD) { 0 } else { libc::CLONE_PARENT };
+        let flags = self.flags & u64::from(KEPT.cast_unsigned()) | u64::from(parent.cast_unsigned());
+        [flags, self.stack, 0, self.child_tid, self.tls, 0]
+    }
+}

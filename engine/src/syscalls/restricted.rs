@@ -1,0 +1,101 @@
+//! Calls that only some arguments of are allowed to ordinary users, or that write what a word of their arguments says.
+
+use super::describe::{
+    Answer,
+    Answer::{Refused, Writes},
+    Commands, Key,
+    Out::{Fixed, Returned},
+};
+
+const QUIET: Answer = Writes(&[]);
+const DENIED: Answer = Refused(libc::EPERM);
+
+/// sched_setscheduler(2): the policy in argument 1. A task that is always first would take the recorder's core.
+pub(super) static SCHED_SETSCHEDULER: Commands =
+    Commands { what: "scheduling policy", key: Key::Argument(1), known: POLICIES, others: |_| Some(DENIED) };
+
+/// sched_setattr(2): the policy in the second word of the structure at argument 1.
+pub(super) static SCHED_SETATTR: Commands =
+    Commands { what: "scheduling policy", key: Key::Word(1, 4), known: POLICIES, others: |_| Some(DENIED) };
+
+const POLICIES: &[(u64, Answer)] = &[
+    (libc::SCHED_OTHER as u64, QUIET),
+    (libc::SCHED_BATCH as u64, QUIET),
+    (libc::SCHED_IDLE as u64, QUIET),
+    ((libc::SCHED_OTHER | libc::SCHED_RESET_ON_FORK) as u64, QUIET),
+    ((libc::SCHED_BATCH | libc::SCHED_RESET_ON_FORK) as u64, QUIET),
+    ((libc::SCHED_IDLE | libc::SCHED_RESET_ON_FORK) as u64, QUIET),
+];
+
+/// adjtimex(2): what is to change, in the first word of the structure at argument 0.
+pub(super) static ADJTIMEX: Commands = Commands {
+    what: "clock adjustment",
+    key: Key::Word(0, 0),
+    known: &[(0, Writes(&[Fixed(0, TIMEX)])), (ADJ_OFFSET_SS_READ, Writes(&[Fixed(0, TIMEX)]))],
+    others: |_| Some(DENIED),
+};
+
+/// clock_adjtime(2): the same at argument 1.
+pub(super) static CLOCK_ADJTIME: Commands = Commands {
+    what: "clock adjustment",
+    key: Key::Word(1, 0),
+    known: &[(0, Writes(&[Fixed(1, TIMEX)])), (ADJ_OFFSET_SS_READ, Writes(&[Fixed(1, TIMEX)]))],
+    others: |_| Some(DENIED),
+};
+
+/// Bytes of a timex structure.
+const TIMEX: u64 = 208;
+/// linux/timex.h
+const ADJ_OFFSET_SS_READ: u64 = 0xa001;
+
+/// capget(2): the version in the first word at argument 0. To one that it does not know, the kernel writes there the
+/// version that it would have, whether it calls that a failure or not.
+pub(super) static CAPGET: Commands = Commands {
+    what: "version of capabilities",
+    key: Key::Word(0, 0),
+    known: &[(0x1998_0330, Writes(&[Fixed(1, 12)]))],
+    others: |_| Some(Writes(&[Fixed(1, 24)])),
+};
+
+/// modify_ldt(2): the function in argument 0. What it would change, replay would have to change.
+pub(super) static MODIFY_LDT: Commands = Commands {
+    what: "modify_ldt function",
+    key: Key::Argument(0),
+    known: &[(0, Writes(&[Returned(1)])), (2, Writes(&[Returned(1)]))],
+    others: |_| Some(Refused(libc::ENOSYS)),
+};
+
+/// process_madvise(2): the advice in argument 3. Advice that changes contents is not given this way.
+pub(super) static PROCESS_MADVISE: Commands = Commands {
+    what: "advice",
+    key: Key::Argument(3),
+    known: &[
+        (libc::MADV_WILLNEED as u64, QUIET),
+        (libc::MADV_COLD as u64, QUIET),
+        (libc::MADV_PAGEOUT as u64, QUIET),
+        (libc::MADV_COLLAPSE as u64, QUIET),
+    ],
+    others: |_| Some(Refused(libc::EINVAL)),
+};
+
+/// syslog(2): the action in argument 0. Reading does not wait, and nothing is changed.
+pub(super) static SYSLOG: Commands = Commands {
+    what: "syslog action",
+    key: Key::Argument(0),
+    known: &[(3, Writes(&[Returned(1)])), (9, QUIET), (10, QUIET)],
+    others: |_| Some(DENIED),
+};
+
+/// unshare(2): the flags in argument 0. Namespaces are for those who may mount.
+pub(super) static UNSHARE: Commands = Commands {
+    what: "unshare flags",
+    key: Key::Argument(0),
+    known: &[
+        (0, QUIET),
+        (libc::CLONE_FS as u64, QUIET),
+        (libc::CLONE_FILES as u64, QUIET),
+        ((libc::CLONE_FS | libc::CLONE_FILES) as u64, QUIET),
+        (libc::CLONE_SYSVSEM as u64, QUIET),
+    ],
+    others: |_| Some(DENIED),
+};

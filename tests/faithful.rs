@@ -172,16 +172,21 @@ impl Lab {
         kept: bool,
     ) -> Result<&'a [u8], Verdict> {
         let wrong = |what: String| Err(Verdict::Wrong(what));
-        let last = last_line(&recorded.stderr);
         let Some(code) = recorded.code else {
             return wrong(format!("recording takes more than {:?}", self.limit));
         };
-        if let Some((what, _)) = last.split_once(UNSUPPORTED).filter(|_| code == RECORDER) {
-            let what = what.rsplit("error: ").next().unwrap_or(what);
-            return Err(Verdict::Unsupported(what.to_owned()));
-        }
-        if !kept || !last.ends_with("(verified)") {
-            return wrong(format!("no verified trace, exit code {code}: {last}"));
+        let text = &recorded.stderr;
+        let Some(at) = own_report(text, "trace ").filter(|_| kept) else {
+            let report = own_report(text, "error: ").map_or(String::new(), |at| first_line(&text[at..]));
+            let report = report.trim_start_matches("error: ");
+            return match report.split_once(UNSUPPORTED) {
+                Some((what, _)) if code == RECORDER => Err(Verdict::Unsupported(what.to_owned())),
+                _ => wrong(format!("no trace, exit code {code}: {report}")),
+            };
+        };
+        let report = first_line(&text[at..]);
+        if !report.ends_with("(verified)") {
+            return wrong(format!("exit code {code}, {report}"));
         }
         if Some(code) != native.code {
             return wrong(format!("exit code {code}, by itself {:?}", native.code));
@@ -192,7 +197,7 @@ impl Lab {
                 first_difference(&recorded.stdout, &native.stdout)
             ));
         }
-        Ok(&recorded.stderr[..recorded.stderr.len() - last.len() - 1])
+        Ok(&text[..at])
     }
 
     /// How a replay differs from the recording, whose standard error was `stderr`.
@@ -275,6 +280,23 @@ fn search_path() -> String {
 #[must_use]
 pub fn is_installed(command: &str) -> bool {
     std::env::split_paths(&search_path()).any(|dir| dir.join(command).is_file())
+}
+
+/// Where the report of the tool begins in its standard error, under what the program wrote: with the last line that
+/// starts so.
+fn own_report(stderr: &[u8], start: &str) -> Option<usize> {
+    let begins = |line: &[u8]| line.trim_ascii_start().starts_with(start.as_bytes());
+    let mut at = 0;
+    let lines = stderr.split_inclusive(|byte| *byte == b'\n').map(|line| {
+        at += line.len();
+        (at - line.len(), line)
+    });
+    lines.filter(|(_, line)| begins(line)).last().map(|(at, _)| at)
+}
+
+fn first_line(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.lines().next().unwrap_or_default().trim_start().to_owned()
 }
 
 fn last_line(bytes: &[u8]) -> String {

@@ -344,7 +344,7 @@ fn own_copy(name: &str, from: &Path, source: &Path, dir: &Path) -> Result<PathBu
     let manifest = partial.join("Cargo.toml");
     let mut text = fs::read_to_string(&manifest)?;
     // Without this, cargo would look for a workspace in the folders above.
-    if !text.contains("\n[workspace]") {
+    if !text.lines().any(|line| line.trim() == "[workspace]") {
         text.push_str("\n[workspace]\n");
     }
     // Where what the tests use depends on the crate itself, it is to be this copy and not the one on crates.io.

@@ -16,7 +16,7 @@ use crate::schedule::Why;
 use crate::syscalls::{Answer, Block, Description, Out, describe};
 use crate::task::TaskId;
 use crate::trace::event::Registers;
-use crate::tracee::{Area, Memory, Resume, State, Stop, Stopped, Wait, Waited as Polled, state};
+use crate::tracee::{Memory, Resume, State, Stop, Stopped, Wait, Waited as Polled, state};
 
 /// What a call waits for.
 pub(super) struct Watch {
@@ -180,8 +180,8 @@ impl Recorder<'_> {
         mut call: Call,
         watch: &Watch,
     ) -> Flow<Next> {
-        let Some(base) = Area::scratch(id.0) else {
-            return self.unsupported(id, "more than 2000 tasks that wait for descriptors");
+        let Some(base) = self.task(id).scratch else {
+            return self.unsupported(id, "more than 2000 tasks at once");
         };
         self.space(id).memory.write(base + scratch::ZERO, &[0; 16])?;
         self.space(id).memory.write(base + scratch::FDS, &watch.fds)?;
@@ -236,7 +236,7 @@ impl Recorder<'_> {
         call: &Call,
         option: i32,
     ) -> Flow<Result<Limited, Next>> {
-        let Some(base) = Area::scratch(id.0) else { return Ok(Ok((stopped, None))) };
+        let Some(base) = self.task(id).scratch else { return Ok(Ok((stopped, None))) };
         let (value, len) = (base + scratch::TIMEOUT, base + scratch::ZERO);
         self.space(id).memory.write(len, &16_u32.to_ne_bytes())?;
         let mut registers = call.registers;
@@ -318,7 +318,7 @@ impl Recorder<'_> {
             }
             _ => false,
         };
-        may && !self.alone() && redirections(&self.space(id).memory, id, description, &call.args()).is_some()
+        may && !self.alone() && self.redirections(id, description, call).is_some()
     }
 
     /// From the entry of a call that may stay in the kernel to its exit, or to where it sleeps.
@@ -329,8 +329,7 @@ impl Recorder<'_> {
         call: &Call,
         description: &Description,
     ) -> Flow<Option<(Stopped, i64)>> {
-        let redirected =
-            redirections(&self.space(id).memory, id, description, &call.args()).unwrap_or_default();
+        let redirected = self.redirections(id, description, call).unwrap_or_default();
         if !redirected.is_empty() {
             let (mut registers, mut args) = (call.registers, call.args());
             let memory = &self.space(id).memory;
@@ -367,6 +366,11 @@ impl Recorder<'_> {
         }
     }
 
+    fn redirections(&self, id: TaskId, description: &Description, call: &Call) -> Option<Vec<Redirection>> {
+        let task = &self.tasks[id.0 as usize];
+        redirections(&task.space.memory, task.scratch?, description, &call.args())
+    }
+
     /// A call that stayed in the kernel while others ran has ended.
     pub(super) fn returned(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let position = self.clock.position(&call.registers);
@@ -392,8 +396,7 @@ impl Recorder<'_> {
     ) -> Flow<i64> {
         let mut registers = stopped.registers()?;
         let mut result = registers.result();
-        let redirected =
-            redirections(&self.space(id).memory, id, description, &call.args()).unwrap_or_default();
+        let redirected = self.redirections(id, description, call).unwrap_or_default();
         if redirected.is_empty() {
             return Ok(result);
         }
@@ -468,7 +471,7 @@ impl Recorder<'_> {
                 self.space(id).memory.write(args[4], &[0; 16])?;
             }
             Block::Ppoll | Block::Select | Block::Pselect | Block::EpollPwait2 => {
-                let Some(base) = Area::scratch(id.0) else { return Ok(None) };
+                let Some(base) = self.task(id).scratch else { return Ok(None) };
                 self.space(id).memory.write(base + scratch::ZERO, &[0; 16])?;
                 let limit = match description.block {
                     Block::Ppoll => 2,
@@ -526,10 +529,11 @@ struct Redirection {
     len: u64,
 }
 
-/// Where a call's outputs go while others run; none if there is no room for them, or they are not simple enough.
+/// Where the outputs of a call with these arguments go while others run, from `base` on; none if there is no room for
+/// them, or they are not simple enough.
 fn redirections(
     memory: &Memory,
-    id: TaskId,
+    base: u64,
     description: &Description,
     args: &[u64; 6],
 ) -> Option<Vec<Redirection>> {
@@ -547,7 +551,7 @@ fn redirections(
             _ => return None,
         };
         if args[argument] != 0 && len != 0 {
-            redirected.push(Redirection { argument, scratch: Area::scratch(id.0)? + at, len });
+            redirected.push(Redirection { argument, scratch: base + at, len });
             at = at.saturating_add(len.next_multiple_of(16));
         }
     }

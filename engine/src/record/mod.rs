@@ -19,6 +19,7 @@ mod report;
 mod robust;
 mod sharing;
 mod signals;
+mod slots;
 mod snapshot;
 mod stuck;
 mod task_calls;

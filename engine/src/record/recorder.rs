@@ -14,6 +14,7 @@ use super::fds::Fds;
 use super::inherit::Holders;
 use super::pin::Watched;
 use super::sharing::Sharing;
+use super::slots::Slots;
 use super::tasks::{Call, Hold, Origin, Space, Task, Waited as CallWait};
 use super::{Options, image, time};
 use crate::clock::Clock;
@@ -67,6 +68,7 @@ pub(super) struct Recorder<'a> {
     pub(super) elsewhere: Vec<(TaskId, Vec<Write>)>,
     /// The inodes of the program's socket pairs.
     pub(super) pairs: BTreeSet<u64>,
+    pub(super) slots: Slots,
     /// A call has been made since the tasks in the kernel were last looked at.
     pub(super) unsettled: bool,
     /// A task has become able to run since the last decision.
@@ -139,6 +141,7 @@ impl<'a> Recorder<'a> {
             spaces: 1,
             current: None,
             ended: Vec::new(),
+            slots: Slots::default(),
             unsettled: false,
             sharing: Sharing::default(),
             holders: Holders::default(),
@@ -156,6 +159,7 @@ impl<'a> Recorder<'a> {
         let Origin { pid, space, name, clear_tid } = origin;
         let registers = task.registers()?;
         let id = TaskId(self.tasks.len() as u32);
+        let scratch = self.slots.take();
         self.tasks.push(Task {
             id,
             tid: task.tid(),
@@ -163,6 +167,7 @@ impl<'a> Recorder<'a> {
             space,
             name,
             hold: Hold::Ready(task),
+            scratch,
             clear_tid,
             robust_list: 0,
             boundary: self.clock.position(&registers),

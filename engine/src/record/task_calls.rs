@@ -10,7 +10,7 @@ use crate::schedule::Why;
 use crate::syscalls::{CloneCall, NAMESPACES};
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Registers};
-use crate::tracee::{Area, Memory, Resume, Running, State, Stop, Stopped, Wait, state};
+use crate::tracee::{Memory, Resume, Running, State, Stop, Stopped, Wait, state};
 
 /// Where `struct clone_args` (clone(2)) is put, with other flags than the program's.
 const CLONE_ARGS: u64 = 64;
@@ -82,8 +82,8 @@ impl Recorder<'_> {
             }
             libc::SYS_clone => args[0] &= !vfork,
             _ => {
-                let Some(base) = Area::scratch(id.0) else {
-                    return self.unsupported(id, "more than 2000 tasks");
+                let Some(base) = self.task(id).scratch else {
+                    return self.unsupported(id, "more than 2000 tasks at once");
                 };
                 let memory = &self.space(id).memory;
                 let mut copy = memory.bytes(args[0], args[1].min(CLONE_ARGS_LEN) as usize)?;
@@ -172,6 +172,9 @@ impl Recorder<'_> {
         let task = self.task(id);
         task.hold = Hold::Gone;
         let address = std::mem::take(&mut task.clear_tid);
+        if let Some(scratch) = task.scratch.take() {
+            self.slots.give_back(scratch);
+        }
         self.strategy.exited(id);
         if address != 0 {
             let key = self.futex_key(id, address, false);

@@ -36,6 +36,8 @@ pub(super) struct Task {
     /// Its thread name.
     pub(super) name: String,
     pub(super) hold: Hold,
+    /// Its scratch memory; none if too many tasks live.
+    pub(super) scratch: Option<u64>,
     /// Where the kernel writes a zero, and wakes a waiter, when the task ends (set_tid_address(2)); 0 for nowhere.
     pub(super) clear_tid: u64,
     /// The head of its robust futexes (set_robust_list(2)); 0 for none.

@@ -57,6 +57,8 @@ pub enum Verdict {
     Faithful(Duration, Duration),
     /// The recorder said that this cannot be recorded.
     Unsupported(String),
+    /// The replay did the same, but recorded it ended with this exit code, unlike by itself; its standard error.
+    Otherwise(i32, String),
     /// Anything else.
     Wrong(String),
 }
@@ -157,9 +159,12 @@ impl Lab {
         let trace = trace.unwrap_or_default();
         let replay = [self.tool.as_os_str(), OsStr::new("rrtest"), OsStr::new("replay"), trace.as_os_str()];
         let replayed = self.run(&replay, Path::new("/"))?;
-        Ok(match self.difference(&recorded, shown, &replayed) {
-            None => Verdict::Faithful(recorded.wall, replayed.wall),
-            Some(what) => Verdict::Wrong(what),
+        Ok(match (self.difference(&recorded, shown, &replayed), recorded.code) {
+            (None, Some(code)) if recorded.code != native.code => {
+                Verdict::Otherwise(code, String::from_utf8_lossy(shown).into_owned())
+            }
+            (None, _) => Verdict::Faithful(recorded.wall, replayed.wall),
+            (Some(what), _) => Verdict::Wrong(what),
         })
     }
 
@@ -188,10 +193,8 @@ impl Lab {
         if !report.ends_with("(verified)") {
             return wrong(format!("exit code {code}, {report}"));
         }
-        if Some(code) != native.code {
-            return wrong(format!("exit code {code}, by itself {:?}", native.code));
-        }
-        if compare == Compare::Output && recorded.stdout != native.stdout {
+        let same = Some(code) == native.code;
+        if same && compare == Compare::Output && recorded.stdout != native.stdout {
             return wrong(format!(
                 "by itself it prints other: {}",
                 first_difference(&recorded.stdout, &native.stdout)

@@ -45,6 +45,9 @@ pub enum Status {
     Ok,
     /// The recorder says what it cannot record.
     Unsupported,
+    /// It records and replays, but says itself that it is missing a call: one that the recorder refuses, as a sandbox
+    /// does.
+    Refused,
     /// Something else: a fault of ours.
     Wrong,
     /// It is not known yet.
@@ -85,7 +88,14 @@ impl Table {
         let mut text = String::from(
             "# The stressors of stress-ng, and what comes of recording and replaying each: made by `stress-ng --write`.\n",
         );
-        let counted = [Status::Ok, Status::Unsupported, Status::Wrong, Status::Untried, Status::NotHere];
+        let counted = [
+            Status::Ok,
+            Status::Unsupported,
+            Status::Refused,
+            Status::Wrong,
+            Status::Untried,
+            Status::NotHere,
+        ];
         let counts: Vec<_> = counted
             .into_iter()
             .filter(|status| self.count(*status) > 0)
@@ -111,6 +121,7 @@ impl Status {
         match self {
             Self::Ok => "ok",
             Self::Unsupported => "unsupported",
+            Self::Refused => "refused",
             Self::Wrong => "wrong",
             Self::Untried => "untried",
             Self::NotHere => "not-here",
@@ -188,6 +199,12 @@ impl Stand {
         let (status, note) = match self.lab.try_out("", &words(name, ops), &native, Compare::Status)? {
             Verdict::Faithful(..) => (Status::Ok, String::new()),
             Verdict::Unsupported(what) => (Status::Unsupported, what),
+            Verdict::Otherwise(code, stderr) => {
+                let failure = failure(&stderr);
+                let refused = REFUSALS.iter().any(|refusal| failure.contains(refusal));
+                let status = if refused { Status::Refused } else { Status::Wrong };
+                (status, format!("exit code {code}: {failure}"))
+            }
             Verdict::Wrong(what) => (Status::Wrong, what),
         };
         Ok(Stressor { ops, status, note })
@@ -199,6 +216,15 @@ impl Stand {
         self.lab.limit = limit;
         done
     }
+}
+
+/// The errors of calls that the recorder refuses, as stress-ng prints them.
+const REFUSALS: [&str; 2] = ["errno=1 (", "errno=38 ("];
+
+/// The first failure that stress-ng reports, without its process number.
+fn failure(stderr: &str) -> &str {
+    let line = stderr.lines().find(|line| line.starts_with("stress-ng: fail:")).unwrap_or_default();
+    line.split_once("] ").map_or(line, |(_, what)| what)
 }
 
 fn ending(code: Option<i32>) -> String {

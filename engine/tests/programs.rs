@@ -326,11 +326,13 @@ fn a_thread_splices_pipes_between_others() {
 
 #[test]
 fn a_call_that_cannot_be_recorded_is_named() {
-    let (what, task, name) = ("restart_syscall".into(), TaskId(0), "unsupported".into());
     let directory = tempfile::tempdir().expect("a directory");
     let Some(path) = compile("unsupported", directory.path()) else { return };
-    let recording = record(&path, &[], directory.path(), StrategyName::Fair, 0);
-    assert_eq!(recording.ending, Ending::Unsupported { what, task, name });
+    for call in ["restart_syscall", "ptrace"] {
+        let recording = record(&path, &[call], directory.path(), StrategyName::Fair, 0);
+        let (what, task, name) = (call.into(), TaskId(0), "unsupported".into());
+        assert_eq!(recording.ending, Ending::Unsupported { what, task, name });
+    }
 }
 
 #[test]
@@ -372,6 +374,7 @@ fn timers_send_signals() {
 fn programs_recover_from_faults() {
     check("signals", &["faults"], &Ending::Exited(0));
     check("signals", &["no-room"], &Ending::Exited(0));
+    check("signals", &["no-room-for-faults"], &Ending::Exited(0));
 }
 
 #[test]

@@ -75,6 +75,10 @@ fn main() -> Result<ExitCode> {
             Verdict::Unsupported(what) => {
                 println!("| {name} | {:.2?} | | | unsupported: {what} |", native.wall)
             }
+            Verdict::Otherwise(code, what) => {
+                let last = what.lines().last().unwrap_or_default();
+                println!("| {name} | {:.2?} | | | wrong: exit code {code}: {last} |", native.wall);
+            }
             Verdict::Wrong(what) => println!("| {name} | {:.2?} | | | wrong: {what} |", native.wall),
         }
     }

@@ -69,7 +69,7 @@ fn main() -> Result<ExitCode> {
             std::fs::write(path, table.text())?;
         }
     }
-    let counts = [Status::Ok, Status::Unsupported, Status::Wrong, Status::Untried];
+    let counts = [Status::Ok, Status::Unsupported, Status::Refused, Status::Wrong, Status::Untried];
     let counts = counts.map(|status| format!("{} {}", table.count(status), status.name()));
     println!("{}, {surprises} other than in the table", counts.join(", "));
     let good = options.write || options.measure || surprises == 0;

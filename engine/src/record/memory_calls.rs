@@ -33,6 +33,10 @@ impl Recorder<'_> {
             return self.skip(id, stopped, call, -i64::from(libc::EINVAL), Vec::new());
         }
         let shared = flags & libc::MAP_TYPE != libc::MAP_PRIVATE;
+        if flags & libc::MAP_ANONYMOUS == 0 && is_socket(stopped.tid(), fd) {
+            // As sockets whose kind has no mmap. What others map shows packets as they come (packet(7), tcp(7)).
+            return self.skip(id, stopped, call, -i64::from(libc::ENODEV), Vec::new());
+        }
         let position = self.clock.position(&call.registers);
         let (stopped, result) = self.run_to_exit(id, stopped)?;
         self.sharing.made |= shared;
@@ -173,6 +177,11 @@ impl Recorder<'_> {
             }
         }
     }
+}
+
+fn is_socket(tid: Pid, fd: u64) -> bool {
+    let path = format!("/proc/{tid}/fd/{}", fd as i32);
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
 /// The mapping in which an address lies.

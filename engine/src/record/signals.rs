@@ -222,9 +222,9 @@ impl Recorder<'_> {
             (stopped, stop) = self.wait(id, running)?;
             match stop {
                 Stop::Signal(libc::SIGTRAP) if stopped.signal_info()?.si_code == libc::SIGTRAP => break,
-                // There is no room for the frame.
+                // There is no room for the frame. That is no place of its own: replay finds that of the signal.
                 Stop::Signal(libc::SIGSEGV) => {
-                    signal = Arrived { number: libc::SIGSEGV, fault: false, ..signal };
+                    signal.number = libc::SIGSEGV;
                     if !signals(stopped.tid())?.caught.has(libc::SIGSEGV) {
                         return self.killed(id, stopped, signal);
                     }

@@ -36,6 +36,7 @@ impl Description {
         match commands.and_then(|commands| commands.answer(memory, args)) {
             Some(Answer::Refused(errno)) => Class::Refused(errno),
             Some(Answer::Ignored) => Class::Emulated(Emulation::Nothing),
+            Some(Answer::Unsupported) => Class::Unsupported,
             Some(Answer::Writes(_)) | None => self.class,
         }
     }
@@ -255,6 +256,8 @@ pub enum Answer {
     Refused(i32),
     /// It succeeds with 0, without effect.
     Ignored,
+    /// What it does cannot be recorded, as for [`Class::Unsupported`].
+    Unsupported,
 }
 
 impl Commands {

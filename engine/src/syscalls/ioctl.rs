@@ -143,11 +143,17 @@ const REQUESTS: &[(u64, Answer)] = &[
     (0x4100_9432, QUIET),                    // FS_IOC_SETFSLABEL
     (0x8011_1500, Writes(&[Fixed(2, 17)])),  // FS_IOC_GETFSUUID
     (0x8081_1501, Writes(&[Fixed(2, 129)])), // FS_IOC_GETFSSYSFSPATH
-    (0x0001, INT),                           // FIBMAP
-    (0x0002, INT),                           // FIGETBSZ
-    (0xc004_5877, DENIED),                   // FIFREEZE
-    (0xc004_5878, DENIED),                   // FITHAW
-    (0xc018_5879, Writes(&[Fixed(2, 24)])),  // FITRIM
+    // linux/falloc.h
+    (0x4030_5828, QUIET),                   // FS_IOC_RESVSP
+    (0x4030_5829, QUIET),                   // FS_IOC_UNRESVSP
+    (0x4030_582a, QUIET),                   // FS_IOC_RESVSP64
+    (0x4030_582b, QUIET),                   // FS_IOC_UNRESVSP64
+    (0x4030_5839, QUIET),                   // FS_IOC_ZERO_RANGE
+    (0x0001, INT),                          // FIBMAP
+    (0x0002, INT),                          // FIGETBSZ
+    (0xc004_5877, DENIED),                  // FIFREEZE
+    (0xc004_5878, DENIED),                  // FITHAW
+    (0xc018_5879, Writes(&[Fixed(2, 24)])), // FITRIM
     // Mappings of a process: the query, its name and its build id.
     (
         0xc068_6611,

@@ -2,7 +2,7 @@
 
 use super::describe::{
     Answer,
-    Answer::{Refused, Writes},
+    Answer::{Refused, Unsupported, Writes},
     Commands, Key,
     Out::{Fixed, Returned},
 };
@@ -76,6 +76,19 @@ pub(super) static PROCESS_MADVISE: Commands = Commands {
         (libc::MADV_COLLAPSE as u64, QUIET),
     ],
     others: |_| Some(Refused(libc::EINVAL)),
+};
+
+/// ptrace(2): the request in argument 0. A task has one tracer only, the recorder; without one of its own, every other
+/// request fails.
+pub(super) static PTRACE: Commands = Commands {
+    what: "ptrace request",
+    key: Key::Argument(0),
+    known: &[
+        (libc::PTRACE_TRACEME as u64, Unsupported),
+        (libc::PTRACE_ATTACH as u64, Unsupported),
+        (libc::PTRACE_SEIZE as u64, Unsupported),
+    ],
+    others: |_| Some(Refused(libc::ESRCH)),
 };
 
 /// syslog(2): the action in argument 0. Reading does not wait, and nothing is changed.

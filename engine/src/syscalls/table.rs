@@ -17,8 +17,8 @@ use super::ioctl::IOCTL;
 use super::ipc::{MSGCTL, SEMCTL, SHMCTL};
 use super::prctl::{ARCH_PRCTL, PRCTL};
 use super::restricted::{
-    ADJTIMEX, CAPGET, CLOCK_ADJTIME, MODIFY_LDT, PROCESS_MADVISE, SCHED_SETATTR, SCHED_SETSCHEDULER, SYSLOG,
-    UNSHARE,
+    ADJTIMEX, CAPGET, CLOCK_ADJTIME, MODIFY_LDT, PROCESS_MADVISE, PTRACE, SCHED_SETATTR, SCHED_SETSCHEDULER,
+    SYSLOG, UNSHARE,
 };
 use super::sockopt::{GETSOCKOPT, SETSOCKOPT};
 
@@ -252,6 +252,7 @@ pub static TABLE: &[Description] = calls! {
     SYS_process_mrelease: Logged, [], Never;
     SYS_process_vm_readv: Logged, [Iovec { at: 1, count: 2 }], Never;
     SYS_process_vm_writev: Logged, [], Never;
+    SYS_ptrace: Logged, [Commands(&PTRACE)], Never;
     SYS_membarrier: Logged, [], Never, own;
 
     // Tasks.
@@ -378,7 +379,6 @@ pub static TABLE: &[Description] = calls! {
     SYS_perf_event_open: Refused(libc::EACCES), [], Never, own;
     SYS_bpf: Refused(libc::EPERM), [], Never, own;
     SYS_seccomp: Refused(libc::EINVAL), [], Never, own;
-    SYS_ptrace: Refused(libc::EPERM), [], Never;
     SYS_init_module: Refused(libc::EPERM), [], Never;
     SYS_finit_module: Refused(libc::EPERM), [], Never;
     SYS_delete_module: Refused(libc::EPERM), [], Never;

@@ -1,5 +1,7 @@
 // What else shapes memory: brk, guard pages, advice, locks, growing stacks, holes.
 #include "memory.h"
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 static int deep(int n) {
     volatile char frame[16 << 10];
@@ -51,6 +53,9 @@ int main(void) {
     printf("%d\n", (int)syscall(SYS_pkey_mprotect, a, PAGE, PROT_READ, -1));
     printf("%d\n", fault(a, 1));
     printf("%ld %d\n", syscall(SYS_pkey_alloc, 0, 0), errno);
+    // What a peer would fill.
+    int tcp = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(tcp >= 0 && mmap(0, PAGE, PROT_READ, MAP_SHARED, tcp, 0) == MAP_FAILED && errno == ENODEV);
     // The recorder's memory is nobody's.
     void *taken = mmap((void *)0x70000000, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     printf("%d %d\n", taken == MAP_FAILED, errno);

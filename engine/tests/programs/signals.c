@@ -588,6 +588,30 @@ static void no_room(void) {
     asm volatile("mov $64, %%rsp; syscall; hlt" ::"a"(number), "D"(pid), "S"((long)SIGUSR1) : "rcx", "r11", "memory");
 }
 
+// The same of what instructions raise, in processes that it kills and in one that goes on.
+static void no_room_for_faults(void) {
+    for (int i = 0; i < 4; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            stack_t stack = {.ss_sp = malloc(65536), .ss_size = 65536};
+            handled = 1;
+            if (i > 1) {
+                CHECK(sigaltstack(&stack, 0) == 0);
+                on(SIGSEGV, tight, SA_ONSTACK);
+            } else {
+                on(SIGSEGV, count, 0);
+            }
+            on(SIGILL, count, 0);
+            if (i % 2) asm volatile("mov $64, %%rsp; ud2" ::: "memory");
+            else asm volatile("mov $64, %%rsp; mov %%rax, 8" ::: "memory");
+        }
+        int status;
+        CHECK(waitpid(child, &status, 0) == child);
+        if (i > 1) CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        else CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+    }
+}
+
 // What a handler does to the vector registers is not seen behind it.
 static void calculate(int signal) {
     volatile double x = 3;
@@ -631,6 +655,7 @@ int main(int argc, char **argv) {
     if (!strcmp(what, "stops")) stops(0);
     if (!strcmp(what, "stops-threads")) stops(1);
     if (!strcmp(what, "no-room")) no_room();
+    if (!strcmp(what, "no-room-for-faults")) no_room_for_faults();
     if (!strcmp(what, "vectors")) vectors();
     return 0;
 }

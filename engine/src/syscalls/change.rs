@@ -56,6 +56,10 @@ pub fn change(number: u64, args: &[u64; 6]) -> Option<Change> {
         libc::SYS_openat if truncates(args[2]) => path(Some(0), 1),
         // Its flags are in memory; looking at the file does no harm.
         libc::SYS_openat2 => path(Some(0), 1),
+        // They leave the contents, but not the time by which we would tell that.
+        libc::SYS_utime | libc::SYS_utimes => path(None, 0),
+        libc::SYS_utimensat if args[1] == 0 => descriptor(0, Extent::Size),
+        libc::SYS_utimensat | libc::SYS_futimesat => path(Some(0), 1),
         _ => None,
     }
 }

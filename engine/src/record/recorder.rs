@@ -147,13 +147,14 @@ impl<'a> Recorder<'a> {
             woken: false,
         };
         let space = Rc::new(Space { number: 0, memory });
-        recorder.adopt(task, Origin { pid: tid, space, name: tracee::comm(tid), clear_tid: 0 })?;
+        let affinity = recorder.all_cores();
+        recorder.adopt(task, Origin { pid: tid, space, name: tracee::comm(tid), clear_tid: 0, affinity })?;
         Ok(recorder)
     }
 
     /// A new task joins.
     pub(super) fn adopt(&mut self, task: Stopped, origin: Origin) -> Result<TaskId, Error> {
-        let Origin { pid, space, name, clear_tid } = origin;
+        let Origin { pid, space, name, clear_tid, affinity } = origin;
         let registers = task.registers()?;
         let id = TaskId(self.tasks.len() as u32);
         self.tasks.push(Task {
@@ -165,6 +166,7 @@ impl<'a> Recorder<'a> {
             hold: Hold::Ready(task),
             clear_tid,
             robust_list: 0,
+            affinity,
             boundary: self.clock.position(&registers),
             deferred: Vec::new(),
             resent: Vec::new(),

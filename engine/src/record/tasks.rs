@@ -23,6 +23,7 @@ pub(super) struct Origin {
     pub(super) space: Rc<Space>,
     pub(super) name: String,
     pub(super) clear_tid: u64,
+    pub(super) affinity: u64,
 }
 
 /// A recorded task.
@@ -40,6 +41,8 @@ pub(super) struct Task {
     pub(super) clear_tid: u64,
     /// The head of its robust futexes (set_robust_list(2)); 0 for none.
     pub(super) robust_list: u64,
+    /// The cores that it is told it may use, a bit each.
+    pub(super) affinity: u64,
     /// Where it was when it was last at a point that replay can find.
     pub(super) boundary: Position,
     /// Signals that arrived where replay could not find the place; they are sent again at the next boundary.

@@ -83,11 +83,13 @@ pub enum Emulation {
     Time,
     /// getrandom(2): from the recording's seed.
     Getrandom,
-    /// getcpu(2): always core 0.
+    /// getcpu(2): the first of the cores that the task believes it may use.
     Getcpu,
-    /// sched_getaffinity(2): as many cores as the program is told there are.
+    /// sched_getaffinity(2): as many cores as the program is told there are, or those that it has chosen among them.
     GetAffinity,
-    /// sched_setaffinity(2) and others that succeed without effect.
+    /// sched_setaffinity(2): what the task is told from then on; the core that it really has stays the recorder's.
+    SetAffinity,
+    /// Those that succeed without effect.
     Nothing,
 }
 

@@ -91,6 +91,14 @@ impl Recorder<'_> {
             }
             Emulation::GetAffinity => self.get_affinity(id, args),
             Emulation::SetAffinity => (self.set_affinity(id, args), Vec::new()),
+            Emulation::SetDumpable => match b {
+                0 | 1 => {
+                    self.space(id).dumpable.set(b == 1);
+                    (0, Vec::new())
+                }
+                _ => (fails(libc::EINVAL), Vec::new()),
+            },
+            Emulation::GetDumpable => (i64::from(self.space(id).dumpable.get()), Vec::new()),
             Emulation::Nothing => (0, Vec::new()),
         };
         self.skip(id, stopped, &call, result, writes)

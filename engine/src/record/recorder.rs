@@ -146,7 +146,7 @@ impl<'a> Recorder<'a> {
             pairs: BTreeSet::new(),
             woken: false,
         };
-        let space = Rc::new(Space { number: 0, memory });
+        let space = Rc::new(Space::new(0, memory));
         let affinity = recorder.all_cores();
         recorder.adopt(task, Origin { pid: tid, space, name: tracee::comm(tid), clear_tid: 0, affinity })?;
         Ok(recorder)

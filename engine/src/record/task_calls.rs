@@ -137,7 +137,7 @@ impl Recorder<'_> {
             Rc::clone(space)
         } else {
             self.spaces += 1;
-            Rc::new(Space { number: spaces, memory: Memory::open(pid)? })
+            Rc::new(Space { number: spaces, memory: Memory::open(pid)?, dumpable: space.dumpable.clone() })
         };
         Ok(self.adopt(child, Origin { pid, space, name, clear_tid, affinity })?)
     }

@@ -1,5 +1,6 @@
 //! The recorded tasks and what holds each.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use nix::unistd::Pid;
@@ -14,6 +15,15 @@ pub(super) struct Space {
     /// Its number, in order of creation.
     pub(super) number: u32,
     pub(super) memory: Memory,
+    /// Whether the program is told that it can be dumped (`PR_SET_DUMPABLE`).
+    pub(super) dumpable: Cell<bool>,
+}
+
+impl Space {
+    /// That of a program that is being executed.
+    pub(super) fn new(number: u32, memory: Memory) -> Self {
+        Self { number, memory, dumpable: Cell::new(true) }
+    }
 }
 
 /// What a new task starts with.

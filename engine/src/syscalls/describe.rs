@@ -35,7 +35,7 @@ impl Description {
         });
         match commands.and_then(|commands| commands.answer(memory, args)) {
             Some(Answer::Refused(errno)) => Class::Refused(errno),
-            Some(Answer::Ignored) => Class::Emulated(Emulation::Nothing),
+            Some(Answer::Emulated(emulation)) => Class::Emulated(emulation),
             Some(Answer::Writes(_)) | None => self.class,
         }
     }
@@ -89,6 +89,10 @@ pub enum Emulation {
     GetAffinity,
     /// sched_setaffinity(2): what the task is told from then on; the core that it really has stays the recorder's.
     SetAffinity,
+    /// prctl(2), `PR_SET_DUMPABLE`: what the program is told from then on; the recorder must be able to look at it.
+    SetDumpable,
+    /// prctl(2), `PR_GET_DUMPABLE`.
+    GetDumpable,
     /// Those that succeed without effect.
     Nothing,
 }
@@ -255,8 +259,8 @@ pub enum Answer {
     Writes(&'static [Out]),
     /// It fails with this errno, as in a sandbox.
     Refused(i32),
-    /// It succeeds with 0, without effect.
-    Ignored,
+    /// The recorder carries it out.
+    Emulated(Emulation),
 }
 
 impl Commands {

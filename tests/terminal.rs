@@ -39,10 +39,12 @@ impl Terminal {
         let ends = openpty(None, None).expect("a pseudo-terminal");
         let end = || ends.slave.try_clone().expect("a descriptor");
         command.stdin(end()).stdout(end()).stderr(end());
-        // SAFETY: both calls are async-signal-safe, and nothing else is done between fork and exec.
+        // SAFETY: all three calls are async-signal-safe, and nothing else is done between fork and exec.
         unsafe {
             command.pre_exec(|| {
                 setsid()?;
+                // Shells have the commands that they start in the background ignore it, and so would ours.
+                libc::signal(libc::SIGINT, libc::SIG_DFL);
                 match libc::ioctl(0, libc::TIOCSCTTY, 0) {
                     0 => Ok(()),
                     _ => Err(std::io::Error::last_os_error()),

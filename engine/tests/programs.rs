@@ -417,3 +417,8 @@ fn waiting_in_the_kernel_for_each_other_is_a_deadlock() {
         recording.ending
     );
 }
+
+#[test]
+fn tasks_choose_among_the_cores_that_they_are_told_of() {
+    check("affinity", &[], &Ending::Exited(0));
+}

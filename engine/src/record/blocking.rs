@@ -545,7 +545,7 @@ fn redirections(
             Out::Typed(argument) => (argument, args[argument + 1].saturating_add(8)),
             Out::Returned(argument) => (argument, args[argument + 1]),
             Out::Commands(commands) => match commands.answer(memory, args) {
-                Some(Answer::Writes([]) | Answer::Ignored | Answer::Refused(_)) => continue,
+                Some(Answer::Writes([]) | Answer::Emulated(_) | Answer::Refused(_)) => continue,
                 _ => return None,
             },
             _ => return None,

@@ -84,20 +84,21 @@ impl Recorder<'_> {
             }
             Emulation::Getcpu => {
                 let mut writes = Vec::new();
-                for address in [a, b] {
-                    writes.extend(self.written(id, address, vec![0; 4]).1);
+                for (address, word) in [(a, self.core_of(id)), (b, 0)] {
+                    writes.extend(self.written(id, address, word.to_ne_bytes().to_vec()).1);
                 }
                 (0, writes)
             }
-            Emulation::GetAffinity => {
-                let mask = u64::MAX >> (64 - self.options.pretend_cores.clamp(1, 64));
-                if b < 8 {
-                    (fails(libc::EINVAL), Vec::new())
-                } else {
-                    let (result, writes) = self.written(id, c, mask.to_ne_bytes().to_vec());
-                    (if result == 0 { 8 } else { result }, writes)
+            Emulation::GetAffinity => self.get_affinity(id, args),
+            Emulation::SetAffinity => (self.set_affinity(id, args), Vec::new()),
+            Emulation::SetDumpable => match b {
+                0 | 1 => {
+                    self.space(id).dumpable.set(b == 1);
+                    (0, Vec::new())
                 }
-            }
+                _ => (fails(libc::EINVAL), Vec::new()),
+            },
+            Emulation::GetDumpable => (i64::from(self.space(id).dumpable.get()), Vec::new()),
             Emulation::Nothing => (0, Vec::new()),
         };
         self.skip(id, stopped, &call, result, writes)

@@ -1,5 +1,6 @@
 //! Drives a program and records it.
 
+mod affinity;
 mod alarms;
 mod blocking;
 mod calls;

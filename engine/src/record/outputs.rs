@@ -122,7 +122,7 @@ impl Writes<'_> {
             }
             (Out::Commands(commands), _) => match commands.answer(self.memory, self.args) {
                 Some(Answer::Writes(outs)) => self.all(outs),
-                Some(Answer::Refused(_) | Answer::Ignored | Answer::Unsupported) => Ok(()),
+                Some(Answer::Refused(_) | Answer::Emulated(_) | Answer::Unsupported) => Ok(()),
                 None if self.result < 0 => Ok(()),
                 None => {
                     let command = commands.command(self.memory, self.args).unwrap_or(0);

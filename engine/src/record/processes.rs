@@ -132,7 +132,7 @@ impl Recorder<'_> {
         self.spaces += 1;
         let number = self.spaces - 1;
         let task = self.task(id);
-        task.space = Rc::new(Space { number, memory });
+        task.space = Rc::new(Space::new(number, memory));
         task.name = comm(pid);
         task.clear_tid = 0;
         task.robust_list = 0;

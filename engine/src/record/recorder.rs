@@ -149,14 +149,15 @@ impl<'a> Recorder<'a> {
             pairs: BTreeSet::new(),
             woken: false,
         };
-        let space = Rc::new(Space { number: 0, memory });
-        recorder.adopt(task, Origin { pid: tid, space, name: tracee::comm(tid), clear_tid: 0 })?;
+        let space = Rc::new(Space::new(0, memory));
+        let affinity = recorder.all_cores();
+        recorder.adopt(task, Origin { pid: tid, space, name: tracee::comm(tid), clear_tid: 0, affinity })?;
         Ok(recorder)
     }
 
     /// A new task joins.
     pub(super) fn adopt(&mut self, task: Stopped, origin: Origin) -> Result<TaskId, Error> {
-        let Origin { pid, space, name, clear_tid } = origin;
+        let Origin { pid, space, name, clear_tid, affinity } = origin;
         let registers = task.registers()?;
         let id = TaskId(self.tasks.len() as u32);
         let scratch = self.slots.take();
@@ -170,6 +171,7 @@ impl<'a> Recorder<'a> {
             scratch,
             clear_tid,
             robust_list: 0,
+            affinity,
             boundary: self.clock.position(&registers),
             deferred: Vec::new(),
             resent: Vec::new(),

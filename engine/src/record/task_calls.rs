@@ -128,7 +128,8 @@ impl Recorder<'_> {
 
     fn adopt_child(&mut self, id: TaskId, child: Stopped, asked: &CloneCall) -> Flow<TaskId> {
         let spaces = self.spaces;
-        let Task { pid, space, name, .. } = &self.tasks[id.0 as usize];
+        let Task { pid, space, name, affinity, .. } = &self.tasks[id.0 as usize];
+        let affinity = *affinity;
         let pid = if asked.has(libc::CLONE_THREAD) { *pid } else { child.tid() };
         let (name, clear_tid) =
             (name.clone(), if asked.has(libc::CLONE_CHILD_CLEARTID) { asked.child_tid } else { 0 });
@@ -136,9 +137,9 @@ impl Recorder<'_> {
             Rc::clone(space)
         } else {
             self.spaces += 1;
-            Rc::new(Space { number: spaces, memory: Memory::open(pid)? })
+            Rc::new(Space { number: spaces, memory: Memory::open(pid)?, dumpable: space.dumpable.clone() })
         };
-        Ok(self.adopt(child, Origin { pid, space, name, clear_tid })?)
+        Ok(self.adopt(child, Origin { pid, space, name, clear_tid, affinity })?)
     }
 
     /// exit(2): one task ends, and its process if it is the last one.

@@ -1,5 +1,6 @@
 //! The recorded tasks and what holds each.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use nix::unistd::Pid;
@@ -14,6 +15,15 @@ pub(super) struct Space {
     /// Its number, in order of creation.
     pub(super) number: u32,
     pub(super) memory: Memory,
+    /// Whether the program is told that it can be dumped (`PR_SET_DUMPABLE`).
+    pub(super) dumpable: Cell<bool>,
+}
+
+impl Space {
+    /// That of a program that is being executed.
+    pub(super) fn new(number: u32, memory: Memory) -> Self {
+        Self { number, memory, dumpable: Cell::new(true) }
+    }
 }
 
 /// What a new task starts with.
@@ -23,6 +33,7 @@ pub(super) struct Origin {
     pub(super) space: Rc<Space>,
     pub(super) name: String,
     pub(super) clear_tid: u64,
+    pub(super) affinity: u64,
 }
 
 /// A recorded task.
@@ -42,6 +53,8 @@ pub(super) struct Task {
     pub(super) clear_tid: u64,
     /// The head of its robust futexes (set_robust_list(2)); 0 for none.
     pub(super) robust_list: u64,
+    /// The cores that it is told it may use, a bit each.
+    pub(super) affinity: u64,
     /// Where it was when it was last at a point that replay can find.
     pub(super) boundary: Position,
     /// Signals that arrived where replay could not find the place; they are sent again at the next boundary.

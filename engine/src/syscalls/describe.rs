@@ -35,7 +35,7 @@ impl Description {
         });
         match commands.and_then(|commands| commands.answer(memory, args)) {
             Some(Answer::Refused(errno)) => Class::Refused(errno),
-            Some(Answer::Ignored) => Class::Emulated(Emulation::Nothing),
+            Some(Answer::Emulated(emulation)) => Class::Emulated(emulation),
             Some(Answer::Unsupported) => Class::Unsupported,
             Some(Answer::Writes(_)) | None => self.class,
         }
@@ -84,11 +84,17 @@ pub enum Emulation {
     Time,
     /// getrandom(2): from the recording's seed.
     Getrandom,
-    /// getcpu(2): always core 0.
+    /// getcpu(2): the first of the cores that the task believes it may use.
     Getcpu,
-    /// sched_getaffinity(2): as many cores as the program is told there are.
+    /// sched_getaffinity(2): as many cores as the program is told there are, or those that it has chosen among them.
     GetAffinity,
-    /// sched_setaffinity(2) and others that succeed without effect.
+    /// sched_setaffinity(2): what the task is told from then on; the core that it really has stays the recorder's.
+    SetAffinity,
+    /// prctl(2), `PR_SET_DUMPABLE`: what the program is told from then on; the recorder must be able to look at it.
+    SetDumpable,
+    /// prctl(2), `PR_GET_DUMPABLE`.
+    GetDumpable,
+    /// Those that succeed without effect.
     Nothing,
 }
 
@@ -254,8 +260,8 @@ pub enum Answer {
     Writes(&'static [Out]),
     /// It fails with this errno, as in a sandbox.
     Refused(i32),
-    /// It succeeds with 0, without effect.
-    Ignored,
+    /// The recorder carries it out.
+    Emulated(Emulation),
     /// What it does cannot be recorded, as for [`Class::Unsupported`].
     Unsupported,
 }

@@ -113,7 +113,7 @@ mod tests {
                     .iter()
                     .map(|(_, answer)| match answer {
                         Answer::Writes(outs) => outs.iter().map(highest).max().unwrap_or(0),
-                        Answer::Refused(_) | Answer::Ignored | Answer::Unsupported => 0,
+                        Answer::Refused(_) | Answer::Emulated(_) | Answer::Unsupported => 0,
                     })
                     .max()
                     .unwrap_or(0),

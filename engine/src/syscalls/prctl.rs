@@ -2,12 +2,13 @@
 
 use super::describe::{
     Answer,
-    Answer::{Ignored, Refused, Writes},
-    Commands, Key,
+    Answer::{Emulated, Refused, Writes},
+    Commands, Emulation as E, Key,
     Out::{Fixed, Returned},
 };
 
 const QUIET: Answer = Writes(&[]);
+const IGNORED: Answer = Emulated(E::Nothing);
 
 /// prctl(2): the option in argument 0.
 pub(super) static PRCTL: Commands = Commands {
@@ -16,9 +17,9 @@ pub(super) static PRCTL: Commands = Commands {
     known: &[
         (libc::PR_SET_PDEATHSIG as u64, QUIET),
         (libc::PR_GET_PDEATHSIG as u64, Writes(&[Fixed(1, 4)])),
-        (libc::PR_GET_DUMPABLE as u64, QUIET),
         // A process that cannot be dumped cannot be looked at either, unless by root.
-        (libc::PR_SET_DUMPABLE as u64, Ignored),
+        (libc::PR_GET_DUMPABLE as u64, Emulated(E::GetDumpable)),
+        (libc::PR_SET_DUMPABLE as u64, Emulated(E::SetDumpable)),
         (libc::PR_GET_UNALIGN as u64, Writes(&[Fixed(1, 4)])),
         (libc::PR_SET_UNALIGN as u64, QUIET),
         (libc::PR_GET_KEEPCAPS as u64, QUIET),
@@ -34,7 +35,7 @@ pub(super) static PRCTL: Commands = Commands {
         (libc::PR_GET_ENDIAN as u64, Writes(&[Fixed(1, 4)])),
         (libc::PR_SET_ENDIAN as u64, QUIET),
         // The filter that there is, is ours.
-        (libc::PR_GET_SECCOMP as u64, Ignored),
+        (libc::PR_GET_SECCOMP as u64, IGNORED),
         (libc::PR_SET_SECCOMP as u64, Refused(libc::EINVAL)),
         (libc::PR_CAPBSET_READ as u64, QUIET),
         (libc::PR_CAPBSET_DROP as u64, QUIET),
@@ -45,8 +46,8 @@ pub(super) static PRCTL: Commands = Commands {
         (libc::PR_SET_SECUREBITS as u64, QUIET),
         (libc::PR_SET_TIMERSLACK as u64, QUIET),
         (libc::PR_GET_TIMERSLACK as u64, QUIET),
-        (libc::PR_TASK_PERF_EVENTS_DISABLE as u64, Ignored),
-        (libc::PR_TASK_PERF_EVENTS_ENABLE as u64, Ignored),
+        (libc::PR_TASK_PERF_EVENTS_DISABLE as u64, IGNORED),
+        (libc::PR_TASK_PERF_EVENTS_ENABLE as u64, IGNORED),
         (libc::PR_MCE_KILL as u64, QUIET),
         (libc::PR_MCE_KILL_GET as u64, QUIET),
         // Where the heap and the arguments are.

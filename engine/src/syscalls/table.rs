@@ -310,7 +310,7 @@ pub static TABLE: &[Description] = calls! {
     SYS_getpriority: Logged, [], Never, own;
     SYS_setpriority: Logged, [], Never;
     SYS_sched_getaffinity: Emulated(E::GetAffinity), [], Never, own;
-    SYS_sched_setaffinity: Emulated(E::Nothing), [], Never, own;
+    SYS_sched_setaffinity: Emulated(E::SetAffinity), [], Never, own;
     SYS_sched_getscheduler: Logged, [], Never, own;
     SYS_sched_getparam: Logged, [Fixed(1, 4)], Never, own;
     SYS_sched_getattr: Logged, [Array { at: 1, count: 2, size: 1 }], Never, own;

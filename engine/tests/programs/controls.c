@@ -17,8 +17,9 @@ int main(void)
 	FRESH(ints);
 	SHOW(prctl(PR_GET_PDEATHSIG, ints), ints);
 	SHOW(prctl(PR_GET_CHILD_SUBREAPER, ints), ints);
-	PLAIN(prctl(PR_SET_DUMPABLE, 0));
-	PLAIN(prctl(PR_GET_DUMPABLE));
+	MUST(prctl(PR_GET_DUMPABLE) == 1);
+	MUST(prctl(PR_SET_DUMPABLE, 2) == -1 && errno == EINVAL);
+	MUST(prctl(PR_SET_DUMPABLE, 0) == 0 && prctl(PR_GET_DUMPABLE) == 0);
 	MUST(prctl(PR_GET_SECCOMP) == 0);
 	MUST(prctl(PR_SET_SECCOMP, 1) == -1 && errno == EINVAL);
 	MUST(prctl(PR_SET_MM, 1, 0, 0, 0) == -1 && errno == EPERM);

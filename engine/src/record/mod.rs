@@ -14,6 +14,7 @@ mod memory_calls;
 mod outputs;
 mod pin;
 mod processes;
+mod quiet;
 mod recorder;
 mod report;
 mod robust;

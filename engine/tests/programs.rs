@@ -171,11 +171,23 @@ fn a_program_takes_the_place_of_several_threads() {
 #[test]
 fn processes_are_killed() {
     check("forks", &["kills"], &Ending::Exited(0));
+    check("forks", &["mourns"], &Ending::Exited(0));
 }
 
 /// What tells one moment of a spinning thread from another is different in each.
-const SPINS: [&str; 10] =
-    ["pure", "pause", "tight", "register", "memory", "nested", "calls", "floats", "random", "strings"];
+const SPINS: [&str; 11] = [
+    "pure",
+    "pause",
+    "tight",
+    "register",
+    "memory",
+    "nested",
+    "calls",
+    "system calls",
+    "floats",
+    "random",
+    "strings",
+];
 
 #[test]
 fn a_thread_that_spins_lets_others_run() {

@@ -90,6 +90,7 @@ impl Recorder<'_> {
                 let path = self.space(id).memory.text(args[path], PATH);
                 let directory = directory.map(|fd| args[fd] as i32).filter(|fd| *fd != libc::AT_FDCWD);
                 match directory {
+                    Some(fd) if path.is_empty() => format!("/proc/{tid}/fd/{fd}"),
                     _ if path.starts_with('/') => format!("/proc/{tid}/root{path}"),
                     Some(fd) => format!("/proc/{tid}/fd/{fd}/{path}"),
                     None => format!("/proc/{tid}/cwd/{path}"),

@@ -15,6 +15,7 @@ mod memory_calls;
 mod outputs;
 mod pin;
 mod processes;
+mod quiet;
 mod recorder;
 mod report;
 mod robust;

@@ -104,7 +104,7 @@ impl Recorder<'_> {
     }
 
     /// Whether others could have the core, or a signal is for this task.
-    fn is_waited_for(&self, id: TaskId) -> Flow<bool> {
+    pub(super) fn is_waited_for(&self, id: TaskId) -> Flow<bool> {
         let watchdog = |task: TaskId| self.options.watchdog_main && task == TaskId(0);
         let awake = match self.deadlines.earliest() {
             Some((at, task)) => !watchdog(task) && at <= time::now()?,

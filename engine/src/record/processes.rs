@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 use rand_xoshiro::rand_core::RngCore;
@@ -80,6 +81,21 @@ impl Recorder<'_> {
             }
         }
         Ok(any)
+    }
+
+    /// A task has turned out to be gone: see which. Between the signal that kills it and its end, nothing shows that it is
+    /// on its way.
+    pub(super) fn wait_for_killed(&mut self) -> Flow<bool> {
+        /// Giving up all of its memory is what takes long.
+        const LONGEST: Duration = Duration::from_secs(10);
+        let since = Instant::now();
+        while !self.look_for_killed()? {
+            if since.elapsed() > LONGEST {
+                return Ok(false);
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        Ok(true)
     }
 
     /// A task that should have gone on has died: its process has been killed.

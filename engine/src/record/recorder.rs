@@ -13,6 +13,7 @@ use super::alarms::Alarms;
 use super::fds::Fds;
 use super::inherit::Holders;
 use super::pin::Watched;
+use super::quiet::Quiet;
 use super::sharing::Sharing;
 use super::slots::Slots;
 use super::tasks::{Call, Hold, Origin, Space, Task, Waited as CallWait};
@@ -52,6 +53,7 @@ pub(super) struct Recorder<'a> {
     pub(super) leash: Leash,
     /// How long each task may compute without a tick, once that has been looked at.
     pub(super) patience: BTreeMap<TaskId, Duration>,
+    pub(super) quiet: Quiet,
     /// The program hangs when it runs past this; none is never.
     pub(super) end: Option<Instant>,
     /// Stops of new tasks that were seen before their parents told of them.
@@ -136,6 +138,7 @@ impl<'a> Recorder<'a> {
             look: Instant::now(),
             leash,
             patience: BTreeMap::new(),
+            quiet: Quiet::default(),
             end: Instant::now().checked_add(options.timeout),
             newborn: Vec::new(),
             spaces: 1,
@@ -190,7 +193,7 @@ impl<'a> Recorder<'a> {
             match self.step(why, next) {
                 Ok(answer) => (why, next) = answer,
                 Err(Halt::Gone) => (why, next) = (Why::Exited, None),
-                Err(Halt::Error(error)) if error.is_about_the_dead() => match self.look_for_killed() {
+                Err(Halt::Error(error)) if error.is_about_the_dead() => match self.wait_for_killed() {
                     Ok(true) => (why, next) = (Why::Exited, None),
                     Ok(false) => break Halt::Error(error),
                     Err(halt) => break halt,
@@ -355,6 +358,9 @@ impl<'a> Recorder<'a> {
                 };
                 if over {
                     return Ok(Next::Decide(Why::SliceOver, Some(Operation::Syscall(number))));
+                }
+                if !crate::syscalls::ticks(number) && self.too_quiet(id)? {
+                    return Ok(Next::Decide(Why::Yielded, None));
                 }
                 Ok(Next::Continue)
             }

@@ -1,4 +1,5 @@
-//! System calls that change the contents of files. It matters where the files are mapped.
+//! System calls that change the contents of files, or what tells that they have changed. It matters where the files are
+//! mapped.
 
 /// What a call changes. Numbers are indices of arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +15,8 @@ pub struct Change {
 pub enum Changed {
     /// That of the descriptor in this argument.
     Descriptor(usize),
-    /// That of this name: the descriptor of a directory, if there is one, and the path.
+    /// That of this name: the descriptor of a directory, if there is one, and the path; if that is null, that of the
+    /// descriptor.
     Path(Option<usize>, usize),
 }
 
@@ -29,14 +31,16 @@ pub enum Extent {
     /// As many bytes as it returns, up to what the word that this argument points to says afterwards; if it is null, as
     /// [`Extent::Offset`].
     Until(usize),
-    /// Its size alone.
+    /// Its size and its times alone.
     Size,
     /// Who knows.
     Whole,
 }
 
-/// ioctl(2) requests that share the contents of files: FICLONE, FICLONERANGE (ioctl_ficlone(2)).
-const CLONING: [u64; 2] = [0x4004_9409, 0x4020_940d];
+/// ioctl(2) requests that share the contents of files, or free parts of them: FICLONE, FICLONERANGE (ioctl_ficlone(2));
+/// FS_IOC_RESVSP, FS_IOC_UNRESVSP, the same for 64 bits, FS_IOC_ZERO_RANGE (linux/falloc.h).
+const REQUESTS: [u64; 7] =
+    [0x4004_9409, 0x4020_940d, 0x4030_5828, 0x4030_5829, 0x4030_582a, 0x4030_582b, 0x4030_5839];
 
 /// What a call changes; none for one that does not change a file.
 #[must_use]
@@ -50,8 +54,9 @@ pub fn change(number: u64, args: &[u64; 6]) -> Option<Change> {
         libc::SYS_copy_file_range | libc::SYS_splice => descriptor(2, Extent::Until(3)),
         libc::SYS_ftruncate => descriptor(0, Extent::Size),
         libc::SYS_fallocate => descriptor(0, Extent::Whole),
-        libc::SYS_ioctl if CLONING.contains(&args[1]) => descriptor(0, Extent::Whole),
-        libc::SYS_truncate | libc::SYS_creat => path(None, 0),
+        libc::SYS_ioctl if REQUESTS.contains(&args[1]) => descriptor(0, Extent::Whole),
+        libc::SYS_truncate | libc::SYS_creat | libc::SYS_utime | libc::SYS_utimes => path(None, 0),
+        libc::SYS_utimensat | libc::SYS_futimesat => path(Some(0), 1),
         libc::SYS_open if truncates(args[1]) => path(None, 0),
         libc::SYS_openat if truncates(args[2]) => path(Some(0), 1),
         // Its flags are in memory; looking at the file does no harm.

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -148,6 +150,35 @@ static int kills(void)
     return 0;
 }
 
+// A process is killed by nobody's call, and takes long to give up its memory.
+static int mourns(void)
+{
+    int fds[2];
+    pipe(fds);
+    pid_t pid = fork();
+    if (pid == 0) {
+        int ready[2];
+        pipe(ready);
+        if (fork() == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            size_t size = 256 << 20;
+            char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            for (size_t at = 0; at < size; at += 4096) memory[at] = 1;
+            write(ready[1], "r", 1);
+            for (;;) getppid();
+        }
+        char byte;
+        read(ready[0], &byte, 1);
+        _exit(0);
+    }
+    close(fds[1]);
+    char byte;
+    say("alone", read(fds[0], &byte, 1), 0);
+    int status;
+    say("waited", waitpid(pid, &status, 0) == pid, status);
+    return 0;
+}
+
 // Orphans, sessions, a process that outlives its parent.
 static int orphans(void)
 {
@@ -188,6 +219,7 @@ int main(int argc, char **argv)
     if (!strcmp(what, "exec")) return threads_exec(0);
     if (!strcmp(what, "exec-other")) return threads_exec(1);
     if (!strcmp(what, "kills")) return kills();
+    if (!strcmp(what, "mourns")) return mourns();
     if (!strcmp(what, "orphans")) return orphans();
     if (!strcmp(what, "itself")) return itself(argv[0]);
     return 2;

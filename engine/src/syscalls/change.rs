@@ -55,8 +55,7 @@ pub fn change(number: u64, args: &[u64; 6]) -> Option<Change> {
         libc::SYS_ftruncate => descriptor(0, Extent::Size),
         libc::SYS_fallocate => descriptor(0, Extent::Whole),
         libc::SYS_ioctl if REQUESTS.contains(&args[1]) => descriptor(0, Extent::Whole),
-        libc::SYS_truncate | libc::SYS_creat | libc::SYS_utime | libc::SYS_utimes => path(None, 0),
-        libc::SYS_utimensat | libc::SYS_futimesat => path(Some(0), 1),
+        libc::SYS_truncate | libc::SYS_creat => path(None, 0),
         libc::SYS_open if truncates(args[1]) => path(None, 0),
         libc::SYS_openat if truncates(args[2]) => path(Some(0), 1),
         // Its flags are in memory; looking at the file does no harm.

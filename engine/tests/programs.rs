@@ -419,3 +419,8 @@ fn waiting_in_the_kernel_for_each_other_is_a_deadlock() {
 fn tasks_choose_among_the_cores_that_they_are_told_of() {
     check("affinity", &[], &Ending::Exited(0));
 }
+
+#[test]
+fn calls_wait_for_the_whole_of_what_they_ask_for() {
+    check("whole", &[], &Ending::Exited(0));
+}

@@ -5,6 +5,7 @@ use super::fds::Kind;
 use super::outputs::{self, Failure};
 use super::recorder::{Flow, Halt, Next, Recorder};
 use super::tasks::{Call, Hold, Waited};
+use super::whole::Whole;
 use crate::error::Error;
 use crate::schedule::Why;
 use crate::syscalls::{self, Class, Description, Performance, describe};
@@ -66,7 +67,12 @@ impl Recorder<'_> {
                 syscalls::Block::Readable(_) | syscalls::Block::Writable(_) | syscalls::Block::Either(_)
             )
         {
-            return self.skip(id, stopped, &call, -i64::from(libc::EAGAIN), Vec::new());
+            return self.skip(id, stopped, &call, call.so_far(-i64::from(libc::EAGAIN)), Vec::new());
+        }
+        if (call.wait == Waited::Ready || call.got > 0)
+            && let Some(whole) = Whole::of(&call)
+        {
+            return self.receive_whole(id, stopped, call, description, whole);
         }
         let position = self.clock.position(&call.registers);
         self.before_change(id, &mut call);

@@ -38,7 +38,7 @@ fn compile(name: &str, directory: &Path) -> Option<PathBuf> {
 }
 
 fn record(path: &Path, args: &[&str], directory: &Path, strategy: StrategyName, seed: u64) -> Recording {
-    record_for(Duration::from_secs(20), path, args, directory, strategy, seed)
+    record_for(Duration::from_secs(120), path, args, directory, strategy, seed)
 }
 
 fn record_for(
@@ -433,4 +433,9 @@ fn waiting_in_the_kernel_for_each_other_is_a_deadlock() {
 #[test]
 fn tasks_choose_among_the_cores_that_they_are_told_of() {
     check("affinity", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn calls_wait_for_the_whole_of_what_they_ask_for() {
+    check("whole", &[], &Ending::Exited(0));
 }

@@ -63,7 +63,8 @@ impl Recorder<'_> {
         description: &Description,
         call: &Call,
     ) -> Flow<Option<Watch>> {
-        if self.alone() || call.wait != Waited::No {
+        // What has a part of what it wants is not the kernel's to finish, even if no other is left.
+        if self.alone() && call.got == 0 || call.wait != Waited::No {
             return Ok(None);
         }
         let args = call.args();
@@ -236,6 +237,31 @@ impl Recorder<'_> {
         call: &Call,
         option: i32,
     ) -> Flow<Result<Limited, Next>> {
+        let (stopped, value) = match self.socket_option(id, stopped, call, option)? {
+            Ok((stopped, Some(value))) => (stopped, value),
+            // What is no socket has no limit.
+            Ok((stopped, None)) => return Ok(Ok((stopped, None))),
+            Err(next) => return Ok(Err(next)),
+        };
+        // A timeval has the shape of a timespec, in microseconds.
+        let limit = time::timespec_at(&self.space(id).memory, value)?;
+        // A socket with a limit of zero has none.
+        if (limit.tv_sec, limit.tv_nsec) == (0, 0) {
+            return Ok(Ok((stopped, None)));
+        }
+        let timeout = timespec { tv_sec: limit.tv_sec, tv_nsec: limit.tv_nsec * 1000 };
+        Ok(Ok((stopped, Some(time::bytes(&timeout)))))
+    }
+
+    /// Ask for an option of the socket that a call is about, in place of the call: the address in scratch memory that has
+    /// its value, none if it is no socket. Unless a signal comes first, which has been seen to then.
+    pub(super) fn socket_option(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: &Call,
+        option: i32,
+    ) -> Flow<Result<(Stopped, Option<u64>), Next>> {
         let Some(base) = self.task(id).scratch else { return Ok(Ok((stopped, None))) };
         let (value, len) = (base + scratch::TIMEOUT, base + scratch::ZERO);
         self.space(id).memory.write(len, &16_u32.to_ne_bytes())?;
@@ -247,19 +273,12 @@ impl Recorder<'_> {
             Err(next) => return Ok(Err(next)),
         };
         let (stopped, result) = self.run_to_exit(id, stopped)?;
-        // A timeval has the shape of a timespec, in microseconds.
-        let limit = time::timespec_at(&self.space(id).memory, value)?;
-        // What is no socket has no limit; nor has a socket with a limit of zero.
-        if result != 0 || (limit.tv_sec, limit.tv_nsec) == (0, 0) {
-            return Ok(Ok((stopped, None)));
-        }
-        let timeout = timespec { tv_sec: limit.tv_sec, tv_nsec: limit.tv_nsec * 1000 };
-        Ok(Ok((stopped, Some(time::bytes(&timeout)))))
+        Ok(Ok((stopped, (result == 0).then_some(value))))
     }
 
     /// From the entry or exit of a call to the entry of the call that `registers` describe, at the same place of the
     /// program: `call` or one in its place. Unless a signal comes first, which has been seen to then.
-    fn reenter(
+    pub(super) fn reenter(
         &mut self,
         id: TaskId,
         stopped: Stopped,
@@ -303,7 +322,7 @@ impl Recorder<'_> {
     }
 
     /// Whether no other task lives.
-    fn alone(&self) -> bool {
+    pub(super) fn alone(&self) -> bool {
         self.tasks.iter().filter(|t| !matches!(t.hold, Hold::Gone)).count() <= 1
     }
 
@@ -514,8 +533,11 @@ fn still(call: &mut Call, limit: [u8; 16]) -> Flow<[u8; 16]> {
 }
 
 /// The code with which the kernel ends this call when a signal comes (signal(7), "Interruption of system calls"): those
-/// with a time limit are not restarted.
+/// with a time limit are not restarted. One that has something already returns that.
 fn restart_code(call: &Call, limited: bool) -> i64 {
+    if call.got > 0 {
+        return call.got.cast_signed();
+    }
     let block = describe(call.number()).map(|description| description.block);
     let restarts =
         matches!(block, Some(Block::Readable(_) | Block::Writable(_) | Block::Either(_))) && !limited;

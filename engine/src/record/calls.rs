@@ -5,6 +5,7 @@ use super::fds::Kind;
 use super::outputs::{self, Failure};
 use super::recorder::{Flow, Halt, Next, Recorder};
 use super::tasks::{Call, Hold, Waited};
+use super::whole::Whole;
 use crate::error::Error;
 use crate::schedule::Why;
 use crate::syscalls::{self, Class, Description, Performance, describe};
@@ -57,6 +58,13 @@ impl Recorder<'_> {
             // As for descriptors it does not know how to write to: the program reads and writes instead.
             return self.skip(id, stopped, &call, -i64::from(libc::EINVAL), Vec::new());
         }
+        if call.number() == libc::SYS_recvmsg as u64
+            && call.args()[2] & libc::MSG_WAITALL as u64 != 0
+            && !self.alone()
+        {
+            // It would hold the core while it waits for what another task has to send.
+            return self.unsupported(id, "recvmsg with MSG_WAITALL among several tasks");
+        }
         if let Some(wait) = self.must_wait(id, description, &call)? {
             return self.wait_for_descriptors(id, stopped, call, &wait);
         }
@@ -66,7 +74,12 @@ impl Recorder<'_> {
                 syscalls::Block::Readable(_) | syscalls::Block::Writable(_) | syscalls::Block::Either(_)
             )
         {
-            return self.skip(id, stopped, &call, -i64::from(libc::EAGAIN), Vec::new());
+            return self.skip(id, stopped, &call, call.so_far(-i64::from(libc::EAGAIN)), Vec::new());
+        }
+        if (call.wait == Waited::Ready || call.got > 0)
+            && let Some(whole) = Whole::of(&call)
+        {
+            return self.receive_whole(id, stopped, call, description, whole);
         }
         let position = self.clock.position(&call.registers);
         self.before_change(id, &mut call);

@@ -27,6 +27,7 @@ mod stuck;
 mod task_calls;
 mod tasks;
 mod time;
+mod whole;
 
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};

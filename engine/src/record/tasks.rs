@@ -119,6 +119,8 @@ pub(super) struct Call {
     pub(super) restart: Option<i64>,
     /// What it leaves in memory if it is interrupted.
     pub(super) left: Vec<Write>,
+    /// How much it has of what it waits to have whole, in the unit of its result.
+    pub(super) got: u64,
 }
 
 /// How far waiting for the descriptors of a call has come.
@@ -144,6 +146,7 @@ impl Call {
             deadline: None,
             restart: None,
             left: Vec::new(),
+            got: 0,
         }
     }
 

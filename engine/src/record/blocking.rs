@@ -347,7 +347,7 @@ impl Recorder<'_> {
         stopped: Stopped,
         call: &Call,
         description: &Description,
-    ) -> Flow<Option<(Stopped, i64)>> {
+    ) -> Flow<Option<Stopped>> {
         let redirected = self.redirections(id, description, call).unwrap_or_default();
         if !redirected.is_empty() {
             let (mut registers, mut args) = (call.registers, call.args());
@@ -366,10 +366,7 @@ impl Recorder<'_> {
             // It runs on our core: it gets there only if we give way.
             std::thread::yield_now();
             match running.poll()? {
-                Polled::Done(Wait::Stopped(stopped, Stop::SyscallExit)) => {
-                    let result = self.bring_back(id, &stopped, call, description)?;
-                    return Ok(Some((stopped, result)));
-                }
+                Polled::Done(Wait::Stopped(stopped, Stop::SyscallExit)) => return Ok(Some(stopped)),
                 Polled::Done(Wait::Stopped(stopped, _)) => {
                     running = stopped.resume(Resume::ToSyscallExit, 0)?;
                 }
@@ -390,7 +387,7 @@ impl Recorder<'_> {
         redirections(&task.space.memory, task.scratch?, description, &call.args())
     }
 
-    /// A call that stayed in the kernel while others ran has ended.
+    /// A call that could stay in the kernel while others ran has ended.
     pub(super) fn returned(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let position = self.clock.position(&call.registers);
         let Some(description) = describe(call.number()) else {

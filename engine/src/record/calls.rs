@@ -11,7 +11,7 @@ use crate::schedule::Why;
 use crate::syscalls::{self, Class, Description, Performance, describe};
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Event, Position, Stream, Syscall, Write};
-use crate::tracee::{Area, Resume, Stop, Stopped, THREAD_NAME};
+use crate::tracee::{Area, Resume, Running, Stopped, THREAD_NAME, to_exit};
 
 impl Recorder<'_> {
     /// Make the call at whose entry a task stands.
@@ -87,14 +87,7 @@ impl Recorder<'_> {
         self.elsewhere.extend(ends);
         if self.may_stay(id, description, &call) {
             return match self.enter(id, stopped, &call, description)? {
-                Some((stopped, result)) if interrupted(result) => {
-                    let left = self.outputs(id, description, &call, &outputs::Before::default(), result)?;
-                    self.interrupted(id, stopped, &call, left)
-                }
-                Some((stopped, result)) => {
-                    let writes = self.outputs(id, description, &call, &outputs::Before::default(), result)?;
-                    self.conclude(id, stopped, &call, position, result, writes)
-                }
+                Some(stopped) => self.returned(id, stopped, &call),
                 None => Ok(Next::Decide(Why::Blocked, None)),
             };
         }
@@ -154,7 +147,7 @@ impl Recorder<'_> {
         }
         let next = self.finish(id, stopped, call, position, result, writes, effect)?;
         self.log_elsewhere();
-        if result == 0 && kills(call) {
+        if result == 0 && signal_sent(call) == Some(libc::SIGKILL) {
             self.look_for_killed()?;
         }
         Ok(next)
@@ -184,16 +177,21 @@ impl Recorder<'_> {
 
     /// From a call's entry to its exit.
     pub(super) fn run_to_exit(&mut self, id: TaskId, stopped: Stopped) -> Flow<(Stopped, i64)> {
-        let mut stopped = stopped;
-        loop {
+        let (stopped, _) = self.run_and_follow(id, stopped)?;
+        let result = stopped.registers()?.result();
+        Ok((stopped, result))
+    }
+
+    /// The same, with the task that the call has made, if it has made one.
+    pub(super) fn run_and_follow(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+    ) -> Flow<(Stopped, Option<Running>)> {
+        to_exit(stopped, |stopped| {
             let running = stopped.resume(Resume::ToSyscallExit, 0)?;
-            let stop;
-            (stopped, stop) = self.wait(id, running)?;
-            if stop == Stop::SyscallExit {
-                let result = stopped.registers()?.result();
-                return Ok((stopped, result));
-            }
-        }
+            self.wait(id, running)
+        })
     }
 
     /// Leave out the kernel: the call returns `result`; `writes` are there already.
@@ -277,16 +275,11 @@ impl Recorder<'_> {
         let [option, name, ..] = call.args();
         match call.number() as i64 {
             _ if result < 0 => {}
+            _ if signal_sent(call).is_some() => self.look_for_signals()?,
             libc::SYS_prctl if option as i32 == libc::PR_SET_NAME => {
                 self.task(id).name = self.space(id).memory.text(name, THREAD_NAME);
             }
             libc::SYS_socketpair => self.note_pair(id, call),
-            libc::SYS_kill
-            | libc::SYS_tkill
-            | libc::SYS_tgkill
-            | libc::SYS_rt_sigqueueinfo
-            | libc::SYS_rt_tgsigqueueinfo
-            | libc::SYS_pidfd_send_signal => self.look_for_signals()?,
             libc::SYS_alarm
             | libc::SYS_setitimer
             | libc::SYS_timer_create
@@ -338,15 +331,9 @@ impl Recorder<'_> {
     }
 }
 
-/// Whether a call sends SIGKILL.
-fn kills(call: &Call) -> bool {
-    let args = call.args();
-    let signal = match call.number() as i64 {
-        libc::SYS_kill | libc::SYS_tkill | libc::SYS_rt_sigqueueinfo | libc::SYS_pidfd_send_signal => args[1],
-        libc::SYS_tgkill | libc::SYS_rt_tgsigqueueinfo => args[2],
-        _ => return false,
-    };
-    signal as i32 == libc::SIGKILL
+/// The signal that a call sends.
+pub(super) fn signal_sent(call: &Call) -> Option<i32> {
+    syscalls::signal_sent(call.number(), &call.args())
 }
 
 /// The descriptor that a call fills from another.

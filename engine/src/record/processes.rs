@@ -16,14 +16,20 @@ use crate::error::Error;
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Event};
 use crate::tracee::{
-    self, Death, Resume, Running, Settled, State, Stop, Stopped, Wait, Waited, being_killed, comm, state,
-    wait_any,
+    self, Death, Memory, Resume, Running, Settled, State, Stop, Stopped, Wait, Waited, being_killed, comm,
+    state, wait_any,
 };
 
 impl Recorder<'_> {
     /// The process that the recording began with.
     pub(super) fn root(&self) -> Pid {
         self.tasks[0].pid
+    }
+
+    /// An address space like none before.
+    pub(super) fn new_space(&mut self, memory: Memory) -> Space {
+        self.spaces += 1;
+        Space::new(self.spaces - 1, memory)
     }
 
     /// The living tasks of a process.
@@ -145,10 +151,9 @@ impl Recorder<'_> {
         let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
         let lines = tracee::maps(pid)?;
         let image = image::image(Path::new(&program), &lines, registers, &memory, &mut self.log)?;
-        self.spaces += 1;
-        let number = self.spaces - 1;
+        let space = Rc::new(self.new_space(memory));
         let task = self.task(id);
-        task.space = Rc::new(Space::new(number, memory));
+        task.space = space;
         task.name = comm(pid);
         task.clear_tid = 0;
         task.robust_list = 0;

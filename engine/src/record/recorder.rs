@@ -189,28 +189,28 @@ impl<'a> Recorder<'a> {
     /// Run the program to its end.
     pub(super) fn run(&mut self) -> Result<Ending, Error> {
         let (mut why, mut next) = (Why::Start, None);
-        let halt = loop {
-            match self.step(why, next) {
-                Ok(answer) => (why, next) = answer,
-                Err(Halt::Gone) => (why, next) = (Why::Exited, None),
+        let ending = loop {
+            let halt = match self.step(why, next) {
+                Ok(answer) => {
+                    (why, next) = answer;
+                    continue;
+                }
                 Err(Halt::Error(error)) if error.is_about_the_dead() => match self.wait_for_killed() {
-                    Ok(true) => (why, next) = (Why::Exited, None),
-                    Ok(false) => break Halt::Error(error),
-                    Err(halt) => break halt,
+                    Ok(true) => Halt::Gone,
+                    Ok(false) => Halt::Error(error),
+                    Err(halt) => halt,
                 },
-                Err(halt) => break halt,
+                Err(halt) => halt,
+            };
+            match halt {
+                Halt::Gone => (why, next) = (Why::Exited, None),
+                Halt::Ending(ending) => break Ok(ending),
+                Halt::Error(error) => break Err(error),
             }
         };
         self.stats.ticks = self.clock.total();
         self.bury();
-        match halt {
-            Halt::Ending(ending) => Ok(ending),
-            Halt::Error(error) => Err(error),
-            Halt::Gone => Err(Error::Os {
-                what: "follow the program".into(),
-                source: std::io::Error::other("it is gone"),
-            }),
-        }
+        ending
     }
 
     /// Pick a task and run it until the strategy is to be asked again.

@@ -3,6 +3,7 @@
 //! The recorder does that itself, just before the end: the waiters are in its queues, and replay must see the same words
 //! change although the ids of its tasks are others.
 
+use super::calls::signal_sent;
 use super::fds;
 use super::recorder::Recorder;
 use super::tasks::{Call, Hold};
@@ -77,16 +78,14 @@ impl Recorder<'_> {
     /// A call that kills processes at once (SIGKILL) is about to be made: what the kernel would write as they end. Their
     /// memory is not there any more afterwards.
     pub(super) fn before_kill(&mut self, id: TaskId, call: &Call) -> Vec<(TaskId, Vec<Write>)> {
-        let [target, signal, third, ..] = call.args();
-        let (target, signal) = match call.number() as i64 {
-            libc::SYS_kill | libc::SYS_tkill | libc::SYS_rt_sigqueueinfo => (target as i32, signal as i32),
-            libc::SYS_pidfd_send_signal => (fds::pidfd(self.task(id).tid, target), signal as i32),
-            libc::SYS_tgkill | libc::SYS_rt_tgsigqueueinfo => (target as i32, third as i32),
-            _ => return Vec::new(),
-        };
-        if signal != libc::SIGKILL || !self.tasks.iter().any(|t| t.robust_list != 0) {
+        if signal_sent(call) != Some(libc::SIGKILL) || !self.tasks.iter().any(|t| t.robust_list != 0) {
             return Vec::new();
         }
+        let [target, ..] = call.args();
+        let target = match call.number() as i64 {
+            libc::SYS_pidfd_send_signal => fds::pidfd(self.task(id).tid, target),
+            _ => target as i32,
+        };
         let (me, root) = (self.task(id).pid, self.root());
         let group = |pid| nix::unistd::getpgid(Some(pid)).map_or(0, nix::unistd::Pid::as_raw);
         let mut dying: Vec<TaskId> = Vec::new();

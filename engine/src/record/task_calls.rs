@@ -10,7 +10,7 @@ use crate::schedule::Why;
 use crate::syscalls::{CloneCall, NAMESPACES};
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Registers};
-use crate::tracee::{Memory, Resume, Running, State, Stop, Stopped, Wait, state};
+use crate::tracee::{Memory, Resume, State, Stopped, Wait, state};
 
 /// Where `struct clone_args` (clone(2)) is put, with other flags than the program's.
 const CLONE_ARGS: u64 = 64;
@@ -99,22 +99,9 @@ impl Recorder<'_> {
 
     /// From the entry of a call that makes a task to its exit, and to the new task's first stop.
     fn make_task(&mut self, id: TaskId, stopped: Stopped) -> Flow<(Stopped, Option<Stopped>)> {
-        let mut child = None;
-        let mut stopped = stopped;
-        loop {
-            let running = stopped.resume(Resume::ToSyscallExit, 0)?;
-            let stop;
-            (stopped, stop) = self.wait(id, running)?;
-            match stop {
-                Stop::Cloned(tid) | Stop::Forked(tid) => {
-                    self.leash.add(tid);
-                    child = Some(Running::of_new(tid));
-                }
-                Stop::SyscallExit => break,
-                _ => {}
-            }
-        }
+        let (stopped, child) = self.run_and_follow(id, stopped)?;
         let Some(child) = child else { return Ok((stopped, None)) };
+        self.leash.add(child.tid());
         let seen = self.newborn.iter().position(|(tid, _)| *tid == child.tid());
         let first = match seen {
             Some(index) => self.newborn.swap_remove(index).1,
@@ -127,7 +114,6 @@ impl Recorder<'_> {
     }
 
     fn adopt_child(&mut self, id: TaskId, child: Stopped, asked: &CloneCall) -> Flow<TaskId> {
-        let spaces = self.spaces;
         let Task { pid, space, name, affinity, .. } = &self.tasks[id.0 as usize];
         let affinity = *affinity;
         let pid = if asked.has(libc::CLONE_THREAD) { *pid } else { child.tid() };
@@ -136,8 +122,8 @@ impl Recorder<'_> {
         let space = if asked.has(libc::CLONE_VM) {
             Rc::clone(space)
         } else {
-            self.spaces += 1;
-            Rc::new(Space { number: spaces, memory: Memory::open(pid)?, dumpable: space.dumpable.clone() })
+            let dumpable = space.dumpable.clone();
+            Rc::new(Space { dumpable, ..self.new_space(Memory::open(pid)?) })
         };
         Ok(self.adopt(child, Origin { pid, space, name, clear_tid, affinity })?)
     }

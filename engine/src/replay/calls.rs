@@ -4,7 +4,7 @@ use super::replayer::{Hold, Replayer};
 use crate::error::Error;
 use crate::syscalls::{self, Class, Performance, describe};
 use crate::trace::event::{Effect, Syscall};
-use crate::tracee::{Area, PAGE, Registers, Resume, Stop, Stopped, THREAD_NAME, unmap_around_area};
+use crate::tracee::{Area, PAGE, Registers, Resume, Stopped, THREAD_NAME, to_exit, unmap_around_area};
 
 /// Whether a call returned an error (errno values are 1 to 4095: syscall(2)).
 fn failed(result: i64) -> bool {
@@ -172,15 +172,9 @@ impl Replayer<'_> {
     }
 
     pub(super) fn run_to_exit(&mut self, stopped: Stopped) -> Result<(Stopped, i64), Error> {
-        let mut stopped = stopped;
-        loop {
-            let stop;
-            (stopped, stop) = self.resume(stopped, Resume::ToSyscallExit)?;
-            if stop == Stop::SyscallExit {
-                let result = stopped.registers()?.result();
-                return Ok((stopped, result));
-            }
-        }
+        let (stopped, _) = to_exit(stopped, |stopped| self.resume(stopped, Resume::ToSyscallExit))?;
+        let result = stopped.registers()?.result();
+        Ok((stopped, result))
     }
 
     /// brk(2): the recorded heap, as anonymous memory.

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::syscalls::CloneCall;
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Syscall};
-use crate::tracee::{Memory, Registers, Resume, Running, State, Stop, Stopped, Wait, another, state};
+use crate::tracee::{Memory, Registers, Resume, Running, State, Stopped, Wait, another, state, to_exit};
 
 impl Replayer<'_> {
     /// A call that makes a task: the kernel makes one; the program sees the recorded ids.
@@ -62,24 +62,12 @@ impl Replayer<'_> {
 
     /// From the entry of a clone call to its exit, and to the new task's first stop.
     fn make_task(&mut self, stopped: Stopped) -> Result<(Stopped, Stopped), Error> {
-        let mut child = None;
-        let mut stopped = stopped;
-        loop {
-            let stop;
-            (stopped, stop) = self.resume(stopped, Resume::ToSyscallExit)?;
-            match stop {
-                Stop::Cloned(tid) | Stop::Forked(tid) => {
-                    self.leash.add(tid);
-                    child = Some(Running::of_new(tid));
-                }
-                Stop::SyscallExit => break,
-                _ => {}
-            }
-        }
+        let (stopped, child) = to_exit(stopped, |stopped| self.resume(stopped, Resume::ToSyscallExit))?;
         let Some(child) = child else {
             let result = stopped.registers()?.result();
             return Err(self.differs("a new task".into(), format!("clone returns {result}")));
         };
+        self.leash.add(child.tid());
         match self.wait(child)? {
             Wait::Stopped(child, _) => Ok((stopped, child)),
             Wait::Dead(_) => Err(self.differs("a new task".into(), "one that died".into())),

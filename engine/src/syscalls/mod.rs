@@ -13,6 +13,7 @@ mod ioctl;
 mod ipc;
 mod prctl;
 mod restricted;
+mod send;
 mod sockopt;
 mod table;
 
@@ -22,6 +23,7 @@ pub use describe::{Answer, Block, Class, Commands, Description, Emulation, Key, 
 pub use futex::{FutexCall, FutexTimeout, PiCall, Waiter};
 pub use gather::gathered;
 pub use ioctl::encoded_size;
+pub use send::signal_sent;
 pub use table::TABLE;
 
 /// The description of the call of this number; none if there is no such call (`ENOSYS`).

@@ -26,6 +26,7 @@ mod signals;
 mod stack;
 mod status;
 mod task;
+mod to_exit;
 
 pub use area::Area;
 pub use breakpoint::{Breakpoint, Condition, Placement, end_of_string};
@@ -47,6 +48,7 @@ pub use signals::{SignalSet, Signals, is_fault, signals};
 pub use stack::{set_stack_limit, stack_limit};
 pub use status::{State, being_killed, comm, cpu_time, state};
 pub use task::{Death, Resume, Running, Stop, Stopped, Vectors, Wait, Waited, wait_any};
+pub use to_exit::to_exit;
 
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;

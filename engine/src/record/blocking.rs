@@ -16,7 +16,7 @@ use crate::schedule::Why;
 use crate::syscalls::{Answer, Block, Description, Out, describe};
 use crate::task::TaskId;
 use crate::trace::event::Registers;
-use crate::tracee::{Memory, Resume, State, Stop, Stopped, Wait, Waited as Polled, state};
+use crate::tracee::{Memory, Resume, State, Stop, Stopped, Wait, Waited as Polled, descriptor_room, state};
 
 /// What a call waits for.
 pub(super) struct Watch {
@@ -100,9 +100,13 @@ impl Recorder<'_> {
                     ..one(args[0], libc::POLLIN, None)
                 }));
             }
-            Block::Select => return Ok(self.select_watch(id, &args, self.limit(id, args[4], 1000))),
+            Block::Select => {
+                let limit = self.limit(id, args[4], 1000);
+                return Ok(self.select_watch(id, &args, limit));
+            }
             Block::Pselect => {
-                let watch = self.select_watch(id, &args, self.limit(id, args[4], 1));
+                let limit = self.limit(id, args[4], 1);
+                let watch = self.select_watch(id, &args, limit);
                 let memory = &self.space(id).memory;
                 let mask = match (args[5], memory.u64(args[5]), memory.u64(args[5] + 8)) {
                     (0, ..) => NO_MASK,
@@ -153,12 +157,17 @@ impl Recorder<'_> {
     }
 
     /// What select(2) waits for.
-    fn select_watch(&self, id: TaskId, args: &[u64; 6], limit: Option<Option<[u8; 16]>>) -> Option<Watch> {
+    fn select_watch(
+        &mut self,
+        id: TaskId,
+        args: &[u64; 6],
+        limit: Option<Option<[u8; 16]>>,
+    ) -> Option<Watch> {
         let timeout = limit?;
         // As poll(2) reports it: that a peer has hung up, it reports always.
         let sets = [(args[1], libc::POLLIN), (args[2], libc::POLLOUT), (args[3], libc::POLLPRI)];
-        // The kernel looks at no more than there are.
-        let count = usize::try_from(args[0] as i32).ok()?.min(scratch::MOST as usize);
+        let room = descriptor_room(self.task(id).tid)?.min(scratch::MOST as usize);
+        let count = usize::try_from(args[0] as i32).ok()?.min(room);
         let sets = sets.map(|(set, events)| {
             let bytes =
                 if set == 0 { Vec::new() } else { self.space(id).memory.available(set, count.div_ceil(8)) };

@@ -46,7 +46,7 @@ pub use remote::{remote, unmap_around_area};
 pub use settle::{Settled, settle};
 pub use signals::{SignalSet, Signals, is_fault, signals};
 pub use stack::{set_stack_limit, stack_limit};
-pub use status::{State, being_killed, comm, cpu_time, state};
+pub use status::{State, being_killed, comm, cpu_time, descriptor_room, state};
 pub use task::{Death, Resume, Running, Stop, Stopped, Vectors, Wait, Waited, wait_any};
 pub use to_exit::to_exit;
 

@@ -48,6 +48,13 @@ pub fn being_killed(tid: Pid) -> bool {
     pending >> (libc::SIGKILL - 1) & 1 == 1 || field("State:").starts_with(['Z', 'X'])
 }
 
+/// How many descriptors the kernel's table of a task's process has room for: select(2) looks at no others.
+#[must_use]
+pub fn descriptor_room(tid: Pid) -> Option<usize> {
+    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("FDSize:"))?.trim().parse().ok()
+}
+
 /// How long the tasks of a process have had a core (clock_getcpuclockid(3)).
 ///
 /// # Errors

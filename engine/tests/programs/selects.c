@@ -48,6 +48,19 @@ void takers(void)
 		pthread_join(t[i], 0);
 }
 
+// A descriptor that the kernel's table has no room for.
+int beyond(void)
+{
+	int size = FD_SETSIZE - 1;
+	char line[128];
+	FILE *status = fopen("/proc/self/status", "r");
+	MUST(status);
+	while (fgets(line, sizeof line, status) && sscanf(line, "FDSize: %d", &size) != 1)
+		;
+	fclose(status);
+	return size < FD_SETSIZE ? size : FD_SETSIZE - 1;
+}
+
 int main(void)
 {
 	char c;
@@ -71,6 +84,8 @@ int main(void)
 	FD_SET(p[0], r);
 	MUST(select(p[0] + 1, r, 0, 0, &tv) == 0 && tv.tv_usec == 0);
 	SHOW(0, tv);
+	// The kernel looks at no more descriptors than its table of the process's has room for, and that never shrinks.
+	MUST(dup2(p[0], 200) == 200 && !close(200));
 	FD_SET(200, r);
 	MUST(select(FD_SETSIZE, r, 0, 0, &tv) == -1 && errno == EBADF);
 	FD_CLR(200, r);
@@ -81,7 +96,9 @@ int main(void)
 	pthread_create(&t, 0, writer, 0);
 	FD_SET(p[0], r);
 	FD_SET(q[0], r);
-	MUST(select(q[1] + 1, r, 0, 0, 0) >= 1);
+	FD_SET(beyond(), r);
+	MUST(select(FD_SETSIZE, r, 0, 0, 0) >= 1);
+	FD_CLR(beyond(), r);
 	SHOW(0, r);
 	MUST(FD_ISSET(p[0], r) && read(p[0], &c, 1) == 1);
 	FD_SET(q[0], r);

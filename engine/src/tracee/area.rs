@@ -5,18 +5,19 @@ use std::os::fd::{AsRawFd, FromRawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rrtest_preload::layout::{AREA, AREA_LEN, SYS_INJECTED, Shared};
+use rrtest_preload::layout::{AREA, AREA_LEN, INJECTION, SCRATCH, SYS_INJECTED, Shared};
 
 use crate::Error;
-use crate::tracee::{PAGE, TASK_SIZE, last_os};
+use crate::tracee::{TASK_SIZE, last_os};
 
 /// Bytes of scratch memory for each task.
-const SCRATCH: usize = 64 << 10;
+const SCRATCH_LEN: usize = 64 << 10;
 
 /// The shared area (see [`rrtest_preload::layout`]), as the recorder sees it.
 ///
-/// First page: [`Shared`]. Second page: code with which calls are injected. The rest: scratch memory, into which the
-/// kernel writes what it has for a task that is blocked while others run.
+/// First page: [`Shared`]. Second page: code with which calls are injected. Then what the system-call buffer consists of (see
+/// [`super::buffer`]), and scratch memory, into which the kernel writes what it has for a task that is blocked while others
+/// run.
 #[derive(Debug)]
 pub struct Area {
     file: File,
@@ -28,7 +29,7 @@ unsafe impl Send for Area {}
 
 impl Area {
     /// The address of the injection code in the driven process.
-    pub const CODE: u64 = AREA as u64 + PAGE;
+    pub const CODE: u64 = INJECTION as u64;
 
     /// The value of the instruction pointer that marks an injected call: the filter lets it through.
     pub const INJECTED_IP: u64 = Self::CODE + 2;
@@ -75,7 +76,7 @@ impl Area {
             return Err(last_os("map shared memory"));
         };
         let area = Self { file, base };
-        area.copy_in(PAGE as usize, &Self::INJECTION);
+        area.copy_in(INJECTION, &Self::INJECTION);
         Ok(area)
     }
 
@@ -104,9 +105,15 @@ impl Area {
     }
 
     fn countdown_cell(&self) -> &AtomicU64 {
+        self.word(std::mem::offset_of!(Shared, countdown))
+    }
+
+    /// The word at an offset in [`Shared`].
+    pub(super) fn word(&self, offset: usize) -> &AtomicU64 {
+        assert!(offset.is_multiple_of(8) && offset < size_of::<Shared>());
         // SAFETY: `Shared` lies at the start of the mapping, which is page-aligned, large enough and lives as long as
         // `self`. Another process also writes it, so it is accessed atomically only.
-        unsafe { AtomicU64::from_ptr(&raw mut (*self.base.as_ptr().cast::<Shared>()).countdown) }
+        unsafe { AtomicU64::from_ptr(self.base.as_ptr().add(offset).cast()) }
     }
 
     /// Whether part of the area is in this range of a driven process's memory; not for a range that the kernel refuses
@@ -117,18 +124,33 @@ impl Area {
         len > 0 && address < (AREA + AREA_LEN) as u64 && end.is_some_and(|end| end > AREA as u64)
     }
 
-    /// The address, in the driven process, of a task's scratch memory ([`SCRATCH`] bytes); none for a task beyond the
+    /// The address, in the driven process, of a task's scratch memory ([`SCRATCH_LEN`] bytes); none for a task beyond the
     /// area's end.
     #[must_use]
     pub fn scratch(task: u32) -> Option<u64> {
-        let offset = 2 * PAGE as usize + task as usize * SCRATCH;
-        (offset + SCRATCH <= AREA_LEN).then_some((AREA + offset) as u64)
+        let address = SCRATCH + task as usize * SCRATCH_LEN;
+        (address + SCRATCH_LEN <= AREA + AREA_LEN).then_some(address as u64)
     }
 
-    fn copy_in(&self, offset: usize, bytes: &[u8]) {
-        assert!(offset + bytes.len() <= AREA_LEN);
+    /// Write to the area, at an address in the driven process. The driven task must not be running.
+    pub(super) fn copy_in(&self, address: usize, bytes: &[u8]) {
+        let offset = Self::offset(address, bytes.len());
         // SAFETY: the range lies within the mapping (checked) and nobody holds references into it.
         unsafe { self.base.as_ptr().add(offset).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+    }
+
+    /// Read from the area, at an address in the driven process. The driven task must not be running.
+    pub(super) fn copy_out(&self, address: usize, len: usize) -> Vec<u8> {
+        let offset = Self::offset(address, len);
+        let mut bytes = vec![0; len];
+        // SAFETY: as above.
+        unsafe { bytes.as_mut_ptr().copy_from_nonoverlapping(self.base.as_ptr().add(offset), len) };
+        bytes
+    }
+
+    fn offset(address: usize, len: usize) -> usize {
+        let offset = address.checked_sub(AREA).filter(|offset| offset + len <= AREA_LEN);
+        offset.expect("addresses of the area are constants, lengths are checked")
     }
 }
 

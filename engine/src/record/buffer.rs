@@ -15,13 +15,11 @@ use super::recorder::{Flow, Recorder};
 use super::tasks::{Call, Hold};
 use crate::task::TaskId;
 use crate::trace::event::{Event, Patched, Registers, Stream};
-use crate::tracee::{Area, Patch, Stopped, Window, buffered_calls, maps, plan};
+use crate::tracee::patch::{AROUND, Patch, Window, plan};
+use crate::tracee::{Area, Stopped, buffered_calls, maps};
 
 /// How often a task comes to a call site before it is patched.
 const HITS: u32 = 2;
-
-/// How much code is looked at around a call site.
-const AROUND: u64 = 4096;
 
 /// The length of a `syscall` instruction.
 const SYSCALL_LEN: u64 = 2;

@@ -534,7 +534,7 @@ impl<'a> Recorder<'a> {
         Ok(())
     }
 
-    fn someone_in_kernel(&self) -> bool {
+    pub(super) fn someone_in_kernel(&self) -> bool {
         self.tasks.iter().any(|t| matches!(t.hold, Hold::InKernel(..) | Hold::Suspended(..)))
     }
 }

@@ -207,6 +207,8 @@ impl Recorder<'_> {
         call: Option<&Call>,
     ) -> Flow<Next> {
         let mut writes = Vec::new();
+        self.take_buffered();
+        self.buffer.returns_to(signal.position.ip);
         if let Some(call) = call {
             self.note_arrival(id);
             if let Some(code) = call.restart {

@@ -97,12 +97,14 @@ fn is_wake(args: &[u64; 6]) -> bool {
 
 /// Whether a futex call neither wakes nor waits: nobody is there to be woken, or the word has another value already.
 fn futex(shared: &mut Shared, args: &[u64; 6]) -> bool {
+    const PRIVATE: u64 = 128;
     let [address, _, value, ..] = *args;
     if address % 4 != 0 {
         return false;
     }
     match command(args) {
-        1 | 10 => waiters(address) == 0,
+        // Those that processes share go by other numbers.
+        1 | 10 => args[1] & PRIVATE != 0 && waiters(address) == 0,
         // FUTEX_WAIT, and FUTEX_WAIT_BITSET with a set that is not empty. A time limit that is wrong is the recorder's to tell.
         0 if args[3] == 0 => word(shared, address).is_some_and(|word| word != value as u32),
         9 if args[3] == 0 && args[5] as u32 != 0 => {

@@ -4,6 +4,8 @@
 //! dies under us is a value ([`Wait::Dead`]), not a surprise. The style is that of reverie's `safeptrace`.
 
 mod area;
+mod assembler;
+mod branches;
 mod breakpoint;
 mod counter;
 mod descriptors;
@@ -17,6 +19,7 @@ mod leash;
 mod maps;
 mod memory;
 mod pages;
+pub mod patch;
 mod pin;
 mod rebuild;
 mod registers;

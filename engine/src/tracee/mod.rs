@@ -5,6 +5,8 @@
 
 mod area;
 mod buffer;
+mod assembler;
+mod branches;
 mod breakpoint;
 mod counter;
 mod descriptors;
@@ -18,6 +20,7 @@ mod leash;
 mod maps;
 mod memory;
 mod pages;
+pub mod patch;
 mod pin;
 mod rebuild;
 mod registers;

@@ -16,6 +16,7 @@
 
 use super::blocking::interrupted;
 use super::inherit::locks;
+use super::start_up::StartUp;
 use super::recorder::{Flow, Halt, Next, Recorder};
 use super::tasks::{Call, Hold};
 use super::time;
@@ -129,7 +130,8 @@ impl Recorder<'_> {
         mut registers: Registers,
         finish: impl FnOnce(&mut Registers, u64),
     ) -> Flow<Next> {
-        let (position, value) = (self.clock.position(&registers), counter());
+        let position = self.clock.position(&registers);
+        let value = self.start_up.as_mut().map_or_else(counter, StartUp::counter);
         finish(&mut registers, value);
         stopped.set_registers(&registers)?;
         self.log.push(Event::Counter(Counter { position, value }));

@@ -4,6 +4,7 @@
 //! dies under us is a value ([`Wait::Dead`]), not a surprise. The style is that of reverie's `safeptrace`.
 
 mod area;
+mod branch;
 mod breakpoint;
 mod counter;
 mod descriptors;
@@ -28,7 +29,8 @@ mod status;
 mod task;
 mod to_exit;
 
-pub use area::Area;
+pub use area::{Area, Saved};
+pub use branch::branch;
 pub use breakpoint::{Breakpoint, Condition, Placement, end_of_string};
 pub use counter::{CounterRead, counter, counter_read};
 pub use descriptors::raise_descriptor_limit;

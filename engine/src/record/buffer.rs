@@ -113,8 +113,9 @@ impl Recorder<'_> {
         // Code that the program writes, or that others see, is left alone.
         let lines = maps(stopped.tid())?;
         let private = |prot: i32| prot & libc::PROT_WRITE == 0 && prot & libc::PROT_EXEC != 0;
-        let Some(line) =
-            lines.iter().find(|line| line.start <= site && site < line.end && !line.shared && private(line.prot))
+        let Some(line) = lines
+            .iter()
+            .find(|line| line.start <= site && site < line.end && !line.shared && private(line.prot))
         else {
             return Ok(());
         };

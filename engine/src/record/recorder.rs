@@ -17,6 +17,7 @@ use super::pin::Watched;
 use super::quiet::Quiet;
 use super::sharing::Sharing;
 use super::slots::Slots;
+use super::start_up::StartUp;
 use super::tasks::{Call, Hold, Origin, Space, Task, Waited as CallWait};
 use super::{Options, image, time};
 use crate::clock::Clock;
@@ -42,10 +43,12 @@ pub(super) struct Recorder<'a> {
     pub(super) stats: Stats,
     pub(super) strategy: Box<dyn Strategy>,
     pub(super) random: Xoshiro256PlusPlus,
+    /// As long as the program starts up.
+    pub(super) start_up: Option<StartUp>,
     pub(super) tasks: Vec<Task>,
     pub(super) futexes: FutexTable,
     pub(super) deadlines: Deadlines,
-    pub(super) fds: Fds,
+    pub(super) fds: Rc<Fds>,
     pub(super) heartbeat: Heartbeat,
     pub(super) alarms: Alarms,
     /// When to look for signals that nobody has told of.
@@ -108,16 +111,20 @@ pub(super) enum Next {
 }
 
 impl<'a> Recorder<'a> {
-    /// Start the program; it stands before its first instruction.
-    pub(super) fn start(program: &Program, options: &'a Options<'a>) -> Result<Self, Error> {
+    /// Start the program; it stands before its first instruction. The clock is at zero.
+    pub(super) fn start(
+        program: &Program,
+        options: &'a Options<'a>,
+        clock: Clock,
+        fds: Rc<Fds>,
+    ) -> Result<Self, Error> {
         tracee::pin(options.core)?;
         tracee::raise_descriptor_limit();
-        let mut random = Xoshiro256PlusPlus::seed_from_u64(options.plan.seed);
-        let clock = Clock::new()?;
+        let mut start_up = StartUp::default();
         let mut at_random = [0; 16];
-        random.fill_bytes(&mut at_random);
-        let (Launched { task, memory, leash }, streams) =
-            tracee::launch(program, options.stdin, clock.area(), at_random)?;
+        start_up.random.fill_bytes(&mut at_random);
+        let Launched { task, memory, leash } =
+            tracee::launch(program, fds.streams(), clock.area(), at_random)?;
         let registers = task.registers()?;
         let tid = task.tid();
         let mut log = Log::default();
@@ -125,18 +132,34 @@ impl<'a> Recorder<'a> {
         log.push(Event::Image(image));
         clock.area().load_buffer(rrtest_preload::BUFFER);
         log.push(Event::Buffer(rrtest_preload::BUFFER.to_vec()));
-        let mut recorder = Self {
+        let mut recorder = Self { start_up: Some(start_up), ..Self::new(options, clock, log, fds, leash)? };
+        let space = Rc::new(Space::new(0, memory));
+        let affinity = recorder.all_cores();
+        recorder.adopt(task, Origin { pid: tid, space, name: tracee::comm(tid), clear_tid: 0, affinity })?;
+        Ok(recorder)
+    }
+
+    /// One that has no task yet.
+    pub(super) fn new(
+        options: &'a Options<'a>,
+        clock: Clock,
+        log: Log,
+        fds: Rc<Fds>,
+        leash: Leash,
+    ) -> Result<Self, Error> {
+        Ok(Self {
             options,
             clock,
             log,
             output: Vec::new(),
             stats: Stats::default(),
             strategy: schedule::build(&options.plan),
-            random,
+            random: Xoshiro256PlusPlus::seed_from_u64(options.plan.seed),
+            start_up: None,
             tasks: Vec::new(),
             futexes: FutexTable::default(),
             deadlines: Deadlines::default(),
-            fds: Fds::new(streams)?,
+            fds,
             heartbeat: Heartbeat::start()?,
             alarms: Alarms::default(),
             look: Instant::now(),
@@ -156,11 +179,7 @@ impl<'a> Recorder<'a> {
             elsewhere: Vec::new(),
             pairs: BTreeSet::new(),
             woken: false,
-        };
-        let space = Rc::new(Space::new(0, memory));
-        let affinity = recorder.all_cores();
-        recorder.adopt(task, Origin { pid: tid, space, name: tracee::comm(tid), clear_tid: 0, affinity })?;
-        Ok(recorder)
+        })
     }
 
     /// A new task joins.
@@ -220,18 +239,21 @@ impl<'a> Recorder<'a> {
     }
 
     /// Pick a task and run it until the strategy is to be asked again.
-    fn step(&mut self, why: Why, next: Option<Operation>) -> Flow<(Why, Option<Operation>)> {
+    pub(super) fn step(&mut self, why: Why, next: Option<Operation>) -> Flow<(Why, Option<Operation>)> {
         loop {
             self.collect_ready()?;
-            let current = self.current;
+            let current = self.current.filter(|_| why != Why::Start);
             let runnable: Vec<TaskId> =
                 self.tasks.iter().filter(|t| t.hold.runnable()).map(|t| t.id).collect();
             if runnable.is_empty() {
                 self.idle()?;
                 continue;
             }
-            let ran = self.clock.ran();
-            let choice = self.strategy.decide(Point { current, why, ran, next }, &runnable);
+            let ran = current.map_or(0, |_| self.clock.ran());
+            let choice = match self.start_up {
+                Some(_) => StartUp::CHOICE,
+                None => self.strategy.decide(Point { current, why, ran, next }, &runnable),
+            };
             if !runnable.contains(&choice.task) || choice.slice == 0 {
                 return Err(Halt::Error(Error::Os {
                     what: "choose the next task".into(),
@@ -367,6 +389,9 @@ impl<'a> Recorder<'a> {
                     self.send_deferred(id)?;
                     Hold::Again(stopped, Call::new(registers))
                 };
+                if self.has_started(id, &registers) {
+                    return Ok(Next::Decide(Why::Start, None));
+                }
                 if over {
                     return Ok(Next::Decide(Why::SliceOver, Some(Operation::Syscall(number))));
                 }

@@ -17,6 +17,7 @@
 use super::blocking::interrupted;
 use super::inherit::locks;
 use super::recorder::{Flow, Halt, Next, Recorder};
+use super::start_up::StartUp;
 use super::tasks::{Call, Hold};
 use super::time;
 use crate::ending::Ending;
@@ -97,9 +98,7 @@ impl Recorder<'_> {
                 Ok(Next::Continue)
             }
             Action::Stop => self.go_with(id, stopped, number),
-            Action::Handle | Action::Kill if !fault && elsewhere => {
-                self.put_off(id, stopped, info)
-            }
+            Action::Handle | Action::Kill if !fault && elsewhere => self.put_off(id, stopped, info),
             Action::Handle => self.handle(id, stopped, Arrived { number, fault, position }, None),
             Action::Kill => self.killed(id, stopped, Arrived { number, fault, position }),
         }
@@ -135,7 +134,8 @@ impl Recorder<'_> {
         finish: impl FnOnce(&mut Registers, u64),
     ) -> Flow<Next> {
         self.take_buffered();
-        let (position, value) = (self.clock.position(&registers), counter());
+        let position = self.clock.position(&registers);
+        let value = self.start_up.as_mut().map_or_else(counter, StartUp::counter);
         finish(&mut registers, value);
         stopped.set_registers(&registers)?;
         self.log.push(Event::Counter(Counter { position, value }));

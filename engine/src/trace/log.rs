@@ -30,8 +30,8 @@ const IN_MEMORY: &str = "recording in memory";
 /// reads the log.
 #[derive(Debug)]
 pub struct Log {
-    /// Full chunks, the first of the stream.
-    chunks: Vec<Vec<u8>>,
+    /// The first chunks of the stream: full ones, but where a [`Prefix`] ends.
+    chunks: Vec<Arc<Vec<u8>>>,
     /// How many of them there may be.
     limit: usize,
     /// What follows the full chunks.
@@ -40,9 +40,33 @@ pub struct Log {
     tail: Vec<u8>,
     encoder: Encoder,
     count: u64,
-    files: MappedFiles,
-    inodes: Inodes,
+    /// Shared with the prefix as long as it is the same.
+    files: Arc<MappedFiles>,
+    inodes: Arc<Inodes>,
     failure: Option<Failure>,
+}
+
+/// What several logs begin with. It is held once, however many there are.
+#[derive(Debug)]
+pub struct Prefix(Log);
+
+impl Prefix {
+    /// A log that begins like this.
+    #[must_use]
+    pub fn log(&self) -> Log {
+        let Log { chunks, limit, encoder, count, files, inodes, failure, .. } = &self.0;
+        Log {
+            chunks: chunks.clone(),
+            limit: *limit,
+            spill: None,
+            tail: Vec::new(),
+            encoder: encoder.clone(),
+            count: *count,
+            files: Arc::clone(files),
+            inodes: Arc::clone(inodes),
+            failure: failure.clone(),
+        }
+    }
 }
 
 /// A temporary file with full chunks.
@@ -85,8 +109,8 @@ impl Log {
             tail: Vec::new(),
             encoder: Encoder::default(),
             count: 0,
-            files: MappedFiles::default(),
-            inodes: Inodes::default(),
+            files: Arc::default(),
+            inodes: Arc::default(),
             failure: None,
         }
     }
@@ -107,6 +131,13 @@ impl Log {
         self.encoder = encoder;
     }
 
+    /// What is there so far, to begin other logs with; none if it does not fit into memory.
+    #[must_use]
+    pub fn into_prefix(mut self) -> Option<Prefix> {
+        self.chunks.push(Arc::new(std::mem::take(&mut self.tail)));
+        self.spill.is_none().then_some(Prefix(self))
+    }
+
     /// A range of a file that the program maps. The log holds the file open and reads it only if the recording is
     /// replayed or written; if it has been modified by then, that is [`TraceError::Modified`]. A file that is already
     /// known is not held twice. (One that was modified just now is copied: a further modification might not show.)
@@ -116,7 +147,7 @@ impl Log {
     /// # Errors
     /// If the file is not a regular one, or cannot be read.
     pub fn map_file(&mut self, path: &Path, file: File, offset: u64, len: u64) -> io::Result<FileRange> {
-        self.files.add(path, Arc::new(file), offset, len)
+        Arc::make_mut(&mut self.files).add(path, Arc::new(file), offset, len)
     }
 
     /// The program maps part of a file: what replay must know of it, which is nothing of what it knows already. `path`
@@ -125,7 +156,7 @@ impl Log {
     /// # Errors
     /// As [`Self::map_file`].
     pub fn map(&mut self, path: &Path, file: File, part: Part) -> io::Result<Backing> {
-        self.inodes.map(&mut self.files, path, file, part)
+        Arc::make_mut(&mut self.inodes).map(Arc::make_mut(&mut self.files), path, file, part)
     }
 
     /// The program attaches a segment of System V shared memory (shmat(2)), whose contents are asked for if replay does not
@@ -139,7 +170,7 @@ impl Log {
         len: u64,
         contents: impl FnOnce() -> Result<Vec<u8>, E>,
     ) -> Result<Backing, E> {
-        self.inodes.map_segment(&mut self.files, identity, len, contents)
+        Arc::make_mut(&mut self.inodes).map_segment(Arc::make_mut(&mut self.files), identity, len, contents)
     }
 
     /// The program is about to change a file: if it is one that has been mapped, its contents so far are kept.
@@ -152,7 +183,10 @@ impl Log {
     /// # Errors
     /// If the file cannot be read.
     pub fn after_change(&mut self, identity: Identity, range: Range<u64>) -> io::Result<Option<FileChange>> {
-        self.inodes.after_change(identity, range)
+        if self.inodes.file(identity).is_none() {
+            return Ok(None);
+        }
+        Arc::make_mut(&mut self.inodes).after_change(identity, range)
     }
 
     /// A file that has been mapped, open for reading.
@@ -163,7 +197,7 @@ impl Log {
 
     /// Contents of a mapping that no file on disk will have later. `name` serves messages only.
     pub fn map_bytes(&mut self, name: &Path, bytes: Vec<u8>) -> FileId {
-        self.files.capture(name, bytes)
+        Arc::make_mut(&mut self.files).capture(name, bytes)
     }
 
     /// How many events there are.
@@ -175,8 +209,9 @@ impl Log {
     /// Bytes of the encoded events.
     #[must_use]
     pub fn size(&self) -> u64 {
-        let chunks = self.chunks.len() as u64 + self.spill.as_ref().map_or(0, |spill| spill.chunks);
-        chunks * CHUNK as u64 + self.tail.len() as u64
+        let held: usize = self.chunks.iter().map(|chunk| chunk.len()).sum();
+        let spilled = self.spill.as_ref().map_or(0, |spill| spill.chunks * CHUNK as u64);
+        held as u64 + spilled + self.tail.len() as u64
     }
 
     /// Whether all that was pushed is there.
@@ -208,7 +243,8 @@ impl Log {
     /// Put the full tail where it stays, and start a new one.
     fn retire_tail(&mut self) {
         if self.chunks.len() < self.limit {
-            self.chunks.push(std::mem::replace(&mut self.tail, Vec::with_capacity(CHUNK)));
+            let full = std::mem::replace(&mut self.tail, Vec::with_capacity(CHUNK));
+            self.chunks.push(Arc::new(full));
         } else if let Err(source) = self.spill_tail() {
             self.failure = Some(Failure::Spill { directory: std::env::temp_dir(), source: Arc::new(source) });
         }
@@ -296,6 +332,34 @@ mod tests {
         assert_eq!(read(&log), events);
         assert_eq!(log.count(), events.len() as u64);
         log.check().unwrap();
+    }
+
+    #[test]
+    fn logs_with_a_common_beginning_go_their_own_ways() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, file) = old_file(directory.path(), b"0123456789");
+        let mut first = Log::default();
+        first.push(testing::output(1, 10));
+        first.map_file(&path, file, 0, 4).unwrap();
+        let size = first.size();
+        let prefix = first.into_prefix().unwrap();
+        let ends: Vec<_> = (2..4).map(|n| testing::output(n, 2 * CHUNK)).collect();
+        let logs: Vec<Log> = ends
+            .iter()
+            .map(|end| {
+                let mut log = prefix.log();
+                log.push(end.clone());
+                let mapped = log.map_file(&path, File::open(&path).unwrap(), 4, 2).unwrap();
+                assert_eq!(log.file(mapped).unwrap(), b"45");
+                log
+            })
+            .collect();
+        for (log, end) in logs.iter().zip(&ends) {
+            assert_eq!(read(log), [testing::output(1, 10), end.clone()]);
+            assert_eq!(log.count(), 2);
+        }
+        assert_eq!((prefix.log().size(), prefix.log().count()), (size, 1));
+        assert!(Arc::ptr_eq(&logs[0].chunks[0], &logs[1].chunks[0]), "held once");
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! The memory that the recorder shares with the processes it drives.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::unistd::{Whence, lseek};
 use rrtest_preload::layout::{AREA, AREA_LEN, INJECTION, SCRATCH, SYS_INJECTED, Shared};
 
 use crate::Error;
@@ -132,6 +136,63 @@ impl Area {
         (address + SCRATCH_LEN <= AREA + AREA_LEN).then_some(address as u64)
     }
 
+    /// What is in it now. No driven task must be running.
+    ///
+    /// # Errors
+    /// If the kernel does not tell where that is.
+    pub fn save(&self) -> Result<Saved, Error> {
+        let parts = self.touched()?.into_iter();
+        Ok(Saved(parts.map(|part| (part.start, self.copy_out(AREA + part.start, part.len()))).collect()))
+    }
+
+    /// Have in it what was there once, and nothing else. No driven task must be running.
+    ///
+    /// # Errors
+    /// As [`Self::save`], or if the kernel does not take memory back.
+    pub fn restore(&self, saved: &Saved) -> Result<(), Error> {
+        let kept = saved.0.iter().map(|(start, bytes)| *start..*start + bytes.len());
+        for part in self.touched()? {
+            let mut at = part.start;
+            for kept in kept.clone().filter(|kept| kept.end > part.start && kept.start < part.end) {
+                self.clear(at..kept.start)?;
+                at = at.max(kept.end);
+            }
+            self.clear(at..part.end)?;
+        }
+        for (start, bytes) in &saved.0 {
+            self.copy_in(AREA + *start, bytes);
+        }
+        Ok(())
+    }
+
+    /// The parts that have ever been written, whole pages (lseek(2), `SEEK_DATA`).
+    fn touched(&self) -> Result<Vec<Range<usize>>, Error> {
+        let mut parts = Vec::new();
+        let mut at = 0;
+        loop {
+            at = match lseek(&self.file, at, Whence::SeekData) {
+                Ok(start) => start,
+                Err(Errno::ENXIO) => return Ok(parts),
+                Err(errno) => return Err(super::os("look at shared memory")(errno.into())),
+            };
+            let start = at as usize;
+            at = lseek(&self.file, at, Whence::SeekHole)
+                .map_err(|errno| super::os("look at shared memory")(errno.into()))?;
+            parts.push(start..at as usize);
+        }
+    }
+
+    /// Give a part, whole pages, back to the kernel; it reads as zeros then (fallocate(2)).
+    fn clear(&self, part: Range<usize>) -> Result<(), Error> {
+        if part.is_empty() {
+            return Ok(());
+        }
+        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        let (start, len) = (part.start as i64, part.len() as i64);
+        fallocate(&self.file, flags, start, len)
+            .map_err(|errno| super::os("take back shared memory")(errno.into()))
+    }
+
     /// Write to the area, at an address in the driven process. The driven task must not be running.
     pub(super) fn copy_in(&self, address: usize, bytes: &[u8]) {
         let offset = Self::offset(address, bytes.len());
@@ -154,9 +215,40 @@ impl Area {
     }
 }
 
+/// What was in an [`Area`]: the parts that had been written.
+#[derive(Debug)]
+pub struct Saved(Vec<(usize, Vec<u8>)>);
+
 impl Drop for Area {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours and no reference into it outlives `self`.
         unsafe { libc::munmap(self.base.as_ptr().cast(), AREA_LEN) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tracee::PAGE;
+
+    #[test]
+    fn what_was_saved_is_back_and_nothing_else() {
+        let area = Area::new().unwrap();
+        let page = PAGE as usize;
+        area.set_countdown(5);
+        area.copy_in(AREA + 7 * page + 3, b"kept");
+        let saved = area.save().unwrap();
+        area.set_countdown(1);
+        area.copy_in(AREA + 7 * page, b"overwritten");
+        area.copy_in(AREA + 6 * page, b"before");
+        area.copy_in(AREA + 8 * page, b"behind");
+        area.copy_in(AREA + AREA_LEN - 4, b"last");
+        area.restore(&saved).unwrap();
+        assert_eq!(area.countdown(), 5);
+        let touched = area.touched().unwrap();
+        assert_eq!(touched, [0..2 * page, 7 * page..8 * page]);
+        let mut expected = vec![0; page];
+        expected[3..7].copy_from_slice(b"kept");
+        assert_eq!(area.copy_out(AREA + 7 * page, page), expected);
     }
 }

@@ -5,8 +5,8 @@ use std::mem::offset_of;
 use std::sync::atomic::Ordering::Relaxed;
 
 use rrtest_preload::layout::{
-    BUFFER, BUFFER_LEN, CROWDS, DESCRIPTORS, DESCRIPTORS_LEN, DESCRIPTORS_MOST, Descriptor, Entry, FAULTING_LEN, LOG,
-    LOG_LEN, Mode, STACK, STUB_LEN, STUBS, STUBS_MOST, Shared, WAITERS,
+    BUFFER, BUFFER_LEN, CROWDS, DESCRIPTORS, DESCRIPTORS_LEN, DESCRIPTORS_MOST, Descriptor, Entry,
+    FAULTING_LEN, LOG, LOG_LEN, Mode, STACK, STUB_LEN, STUBS, STUBS_MOST, Shared, WAITERS,
 };
 
 use crate::Error;

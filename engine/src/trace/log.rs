@@ -33,8 +33,8 @@ const IN_MEMORY: &str = "recording in memory";
 /// reads the log.
 #[derive(Debug)]
 pub struct Log {
-    /// Full chunks, the first of the stream.
-    chunks: Vec<Vec<u8>>,
+    /// The first chunks of the stream: full ones, but where a [`Prefix`] ends.
+    chunks: Vec<Arc<Vec<u8>>>,
     /// How much memory is left for further ones.
     room: usize,
     /// What follows the full chunks.
@@ -43,9 +43,33 @@ pub struct Log {
     tail: Vec<u8>,
     encoder: Encoder,
     count: u64,
-    files: MappedFiles,
-    inodes: Inodes,
+    /// Shared with the prefix as long as it is the same.
+    files: Arc<MappedFiles>,
+    inodes: Arc<Inodes>,
     failure: Option<Failure>,
+}
+
+/// What several logs begin with. It is held once, however many there are.
+#[derive(Debug)]
+pub struct Prefix(Log);
+
+impl Prefix {
+    /// A log that begins like this.
+    #[must_use]
+    pub fn log(&self) -> Log {
+        let Log { chunks, room, encoder, count, files, inodes, failure, .. } = &self.0;
+        Log {
+            chunks: chunks.clone(),
+            room: *room,
+            spill: None,
+            tail: Vec::new(),
+            encoder: encoder.clone(),
+            count: *count,
+            files: Arc::clone(files),
+            inodes: Arc::clone(inodes),
+            failure: failure.clone(),
+        }
+    }
 }
 
 /// A temporary file with full chunks.
@@ -89,8 +113,8 @@ impl Log {
             tail: Vec::new(),
             encoder: Encoder::default(),
             count: 0,
-            files: MappedFiles::default(),
-            inodes: Inodes::default(),
+            files: Arc::default(),
+            inodes: Arc::default(),
             failure: None,
         }
     }
@@ -112,6 +136,14 @@ impl Log {
         }
     }
 
+    /// What is there so far, to begin other logs with; none if it does not fit into memory.
+    #[must_use]
+    pub fn into_prefix(mut self) -> Option<Prefix> {
+        self.tail.shrink_to_fit();
+        self.chunks.push(Arc::new(std::mem::take(&mut self.tail)));
+        self.spill.is_none().then_some(Prefix(self))
+    }
+
     /// A range of a file that the program maps. The log holds the file open and reads it only if the recording is
     /// replayed or written; if it has been modified by then, that is [`TraceError::Modified`]. A file that is already
     /// known is not held twice. (One that was modified just now is copied: a further modification might not show.)
@@ -121,7 +153,7 @@ impl Log {
     /// # Errors
     /// If the file is not a regular one, or cannot be read.
     pub fn map_file(&mut self, path: &Path, file: File, offset: u64, len: u64) -> io::Result<FileRange> {
-        self.files.add(path, Arc::new(file), offset, len)
+        Arc::make_mut(&mut self.files).add(path, Arc::new(file), offset, len)
     }
 
     /// The program maps part of a file: what replay must know of it, which is nothing of what it knows already. `path`
@@ -130,7 +162,7 @@ impl Log {
     /// # Errors
     /// As [`Self::map_file`].
     pub fn map(&mut self, path: &Path, file: File, part: Part) -> io::Result<Backing> {
-        self.inodes.map(&mut self.files, path, file, part)
+        Arc::make_mut(&mut self.inodes).map(Arc::make_mut(&mut self.files), path, file, part)
     }
 
     /// The program attaches a segment of System V shared memory (shmat(2)), whose contents are asked for if replay does not
@@ -144,7 +176,7 @@ impl Log {
         len: u64,
         contents: impl FnOnce() -> Result<Vec<u8>, E>,
     ) -> Result<Backing, E> {
-        self.inodes.map_segment(&mut self.files, identity, len, contents)
+        Arc::make_mut(&mut self.inodes).map_segment(Arc::make_mut(&mut self.files), identity, len, contents)
     }
 
     /// The program is about to change a file: if it is one that has been mapped, its contents so far are kept.
@@ -157,7 +189,10 @@ impl Log {
     /// # Errors
     /// If the file cannot be read.
     pub fn after_change(&mut self, identity: Identity, range: Range<u64>) -> io::Result<Option<FileChange>> {
-        self.inodes.after_change(identity, range)
+        if self.inodes.file(identity).is_none() {
+            return Ok(None);
+        }
+        Arc::make_mut(&mut self.inodes).after_change(identity, range)
     }
 
     /// A file that has been mapped, open for reading.
@@ -168,7 +203,7 @@ impl Log {
 
     /// Contents of a mapping that no file on disk will have later. `name` serves messages only.
     pub fn map_bytes(&mut self, name: &Path, bytes: Vec<u8>) -> FileId {
-        self.files.capture(name, bytes)
+        Arc::make_mut(&mut self.files).capture(name, bytes)
     }
 
     /// How many events there are.
@@ -203,7 +238,7 @@ impl Log {
         let held = self.tail.capacity();
         if self.spill.is_none() && held <= self.room {
             self.room -= held;
-            self.chunks.push(std::mem::take(&mut self.tail));
+            self.chunks.push(Arc::new(std::mem::take(&mut self.tail)));
         } else if let Err(source) = self.spill_tail() {
             self.failure = Some(Failure::Spill { directory: std::env::temp_dir(), source: Arc::new(source) });
         }
@@ -300,6 +335,34 @@ mod tests {
     }
 
     #[test]
+    fn logs_with_a_common_beginning_go_their_own_ways() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, file) = old_file(directory.path(), b"0123456789");
+        let mut first = Log::default();
+        first.push(testing::output(1, 10));
+        first.map_file(&path, file, 0, 4).unwrap();
+        let size = first.size();
+        let prefix = first.into_prefix().unwrap();
+        let ends: Vec<_> = (2..4).map(|n| testing::output(n, 2 * CHUNK)).collect();
+        let logs: Vec<Log> = ends
+            .iter()
+            .map(|end| {
+                let mut log = prefix.log();
+                log.push(end.clone());
+                let mapped = log.map_file(&path, File::open(&path).unwrap(), 4, 2).unwrap();
+                assert_eq!(log.file(mapped).unwrap(), b"45");
+                log
+            })
+            .collect();
+        for (log, end) in logs.iter().zip(&ends) {
+            assert_eq!(read(log), [testing::output(1, 10), end.clone()]);
+            assert_eq!(log.count(), 2);
+        }
+        assert_eq!((prefix.log().size(), prefix.log().count()), (size, 1));
+        assert!(Arc::ptr_eq(&logs[0].chunks[0], &logs[1].chunks[0]), "held once");
+    }
+
+    #[test]
     fn an_empty_log_has_no_events() {
         assert_eq!(read(&Log::default()), []);
     }
@@ -312,7 +375,7 @@ mod tests {
         let big = testing::output(900, 3 * CHUNK + 5);
         let events: Vec<_> = events.into_iter().chain([big]).collect();
         events.iter().for_each(|event| log.push(event.clone()));
-        assert!(log.chunks.iter().map(Vec::capacity).sum::<usize>() <= 2 * CHUNK);
+        assert!(log.chunks.iter().map(|chunk| chunk.capacity()).sum::<usize>() <= 2 * CHUNK);
         assert!(!log.chunks.is_empty());
         assert!(log.spill.as_ref().unwrap().ends.len() > 2);
         assert_eq!(log.size(), log.stream().map(|chunk| chunk.unwrap().len() as u64).sum::<u64>());

@@ -15,7 +15,7 @@ use super::event::Event;
 const PREFIX: usize = size_of::<u32>();
 
 /// Encodes events, each with its length.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Encoder {
     countdown: Countdown,
 }
@@ -46,7 +46,7 @@ impl Encoder {
 ///
 /// In the stream, [`Position::left`](super::event::Position::left) is the number of ticks since then. A loop that makes
 /// the same call again and again so yields the same bytes again and again, and zstd all but removes them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Countdown(u64);
 
 impl Countdown {

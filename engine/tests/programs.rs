@@ -115,12 +115,10 @@ fn check_killed(name: &str, args: &[&str], number: i32) {
 fn check_ending(seeds: std::ops::Range<u64>, name: &str, args: &[&str], is_right: &dyn Fn(&Ending) -> bool) {
     let directory = tempfile::tempdir().expect("a directory");
     let Some(path) = compile(name, directory.path()) else { return };
-    let mut template = Template::start(
-        &program(&path, args, directory.path()),
-        &options(PATIENCE, StrategyName::Fair, 0),
-    )
-    .expect("a start")
-    .unwrap_or_else(|reason| panic!("no template: {reason}"));
+    let mut template =
+        Template::start(&program(&path, args, directory.path()), &options(PATIENCE, StrategyName::Fair, 0))
+            .expect("a start")
+            .unwrap_or_else(|reason| panic!("no template: {reason}"));
     for strategy in STRATEGIES {
         for seed in seeds.clone() {
             // Started anew and copied by turns.

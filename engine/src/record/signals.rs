@@ -16,8 +16,8 @@
 
 use super::blocking::interrupted;
 use super::inherit::locks;
-use super::start_up::StartUp;
 use super::recorder::{Flow, Halt, Next, Recorder};
+use super::start_up::StartUp;
 use super::tasks::{Call, Hold};
 use super::time;
 use crate::ending::Ending;

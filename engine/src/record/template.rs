@@ -86,8 +86,16 @@ impl Template {
 
     fn of(program: &Program, recorder: Recorder<'_>, ids: Vec<u64>) -> Result<Self, String> {
         let Recorder { mut tasks, log, output, stats, clock, fds, leash, .. } = recorder;
-        let Some(Task { name, space, hold: Hold::Calling(task, call), clear_tid, robust_list, affinity, boundary, .. }) =
-            tasks.pop()
+        let Some(Task {
+            name,
+            space,
+            hold: Hold::Calling(task, call),
+            clear_tid,
+            robust_list,
+            affinity,
+            boundary,
+            ..
+        }) = tasks.pop()
         else {
             return Err("it has other tasks".into());
         };
@@ -187,7 +195,9 @@ fn start_up<'a>(
     if let Some(ending) = recorder.start_up()? {
         return Ok(Err(format!("it does not start up ({ending:?})")));
     }
-    let Some((task, _)) = standing(&recorder) else { return Ok(Err("it gets signals as it starts up".into())) };
+    let Some((task, _)) = standing(&recorder) else {
+        return Ok(Err("it gets signals as it starts up".into()));
+    };
     let refused = |what: &str| Ok(Err(format!("it has {what} where it has started up")));
     if Some(descriptors(task)?) != inherited {
         return refused("files open");

@@ -23,7 +23,10 @@ const PART: u64 = 1 << 20;
 
 /// The addresses of the words that hold the id of `one`, where `other`, at the same point, has its own; or what else
 /// differs. Both have a single task.
-pub(super) fn ids(one: (&Stopped, &Memory), other: (&Stopped, &Memory)) -> Result<Result<Vec<u64>, String>, Error> {
+pub(super) fn ids(
+    one: (&Stopped, &Memory),
+    other: (&Stopped, &Memory),
+) -> Result<Result<Vec<u64>, String>, Error> {
     let registers = one.0.registers()?;
     if registers != other.0.registers()? || one.0.vectors()? != other.0.vectors()? {
         return Ok(Err("its registers depend on its process id".into()));
@@ -35,7 +38,8 @@ pub(super) fn ids(one: (&Stopped, &Memory), other: (&Stopped, &Memory)) -> Resul
     let mut words = Vec::new();
     for line in lines.iter().filter(|line| !line.shared && line.prot != 0) {
         for part in touched(line, &registers, [one.0, other.0]) {
-            let bytes = [one.1, other.1].map(|memory| memory.available(part.start, (part.end - part.start) as usize));
+            let bytes =
+                [one.1, other.1].map(|memory| memory.available(part.start, (part.end - part.start) as usize));
             let tids = [one.0, other.0].map(|task| task.tid().as_raw().to_ne_bytes());
             let [ours, theirs] = bytes.each_ref().map(|bytes| bytes.chunks(WORD));
             for (index, (our, their)) in ours.zip(theirs).enumerate() {

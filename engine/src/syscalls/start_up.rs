@@ -150,10 +150,14 @@ mod tests {
 
     #[test]
     fn files_of_the_system() {
-        for name in ["", "/etc/ld.so.cache", "/target/debug/deps/libp.so", "/proc/self/maps", "/h/.terminfo/x/xterm"] {
+        for name in
+            ["", "/etc/ld.so.cache", "/target/debug/deps/libp.so", "/proc/self/maps", "/h/.terminfo/x/xterm"]
+        {
             assert!(is_of_system(name), "{name}");
         }
-        for name in ["/proc/self/stat", "/proc/self/mapsx", "/tmp/x", "counter", "/etc/../tmp/x", "/dev/urandom"] {
+        for name in
+            ["/proc/self/stat", "/proc/self/mapsx", "/tmp/x", "counter", "/etc/../tmp/x", "/dev/urandom"]
+        {
             assert!(!is_of_system(name), "{name}");
         }
     }
@@ -163,12 +167,17 @@ mod tests {
         let memory = Memory::open(nix::unistd::Pid::this()).unwrap();
         let maps = c"/proc/self/maps".as_ptr() as u64;
         let own = c"./own".as_ptr() as u64;
-        let belongs = |number: i64, args: [u64; 6], harness| starts_up(&memory, number as u64, &args, harness);
+        let belongs =
+            |number: i64, args: [u64; 6], harness| starts_up(&memory, number as u64, &args, harness);
         let flags = |flags: i32| flags as u64;
         assert!(belongs(libc::SYS_openat, [0, maps, flags(libc::O_CLOEXEC), 0, 0, 0], false));
         assert!(!belongs(libc::SYS_openat, [0, maps, flags(libc::O_RDWR), 0, 0, 0], false));
         assert!(!belongs(libc::SYS_openat, [0, own, 0, 0, 0, 0], false));
-        assert!(belongs(libc::SYS_mmap, [0, 1, 0, flags(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS), 0, 0], false));
+        assert!(belongs(
+            libc::SYS_mmap,
+            [0, 1, 0, flags(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS), 0, 0],
+            false
+        ));
         assert!(!belongs(libc::SYS_mmap, [0, 1, 0, flags(libc::MAP_SHARED), 0, 0], false));
         assert!(belongs(libc::SYS_getrandom, [1, 8, libc::GRND_NONBLOCK.into(), 0, 0, 0], false));
         assert!(belongs(libc::SYS_getrandom, [1, 16, libc::GRND_INSECURE.into(), 0, 0, 0], true));

@@ -45,6 +45,11 @@ impl Fds {
         &self.streams
     }
 
+    /// The file that descriptor `fd` of the task stands for, if it is one.
+    pub(super) fn identity(&self, tid: Pid, fd: u64) -> Option<Identity> {
+        std::fs::metadata(format!("/proc/{tid}/fd/{}", fd as i32)).ok().map(|metadata| identity(&metadata))
+    }
+
     /// What descriptor `fd` of the task stands for.
     pub(super) fn kind(&self, tid: Pid, fd: u64) -> Kind {
         let Ok(metadata) = std::fs::metadata(format!("/proc/{tid}/fd/{}", fd as i32)) else {

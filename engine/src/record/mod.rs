@@ -3,6 +3,7 @@
 mod affinity;
 mod alarms;
 mod blocking;
+mod buffer;
 mod calls;
 mod emulate;
 mod fds;

@@ -10,6 +10,7 @@ use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 use rrtest_preload::layout::{Kind as TickKind, SYS_HELLO, SYS_TICK};
 
 use super::alarms::Alarms;
+use super::buffer::Buffer;
 use super::fds::Fds;
 use super::inherit::Holders;
 use super::pin::Watched;
@@ -74,6 +75,7 @@ pub(super) struct Recorder<'a> {
     /// The inodes of the program's socket pairs.
     pub(super) pairs: BTreeSet<u64>,
     pub(super) slots: Slots,
+    pub(super) buffer: Buffer,
     /// A call has been made since the tasks in the kernel were last looked at.
     pub(super) unsettled: bool,
     /// A task has become able to run since the last decision.
@@ -128,6 +130,8 @@ impl<'a> Recorder<'a> {
         let mut log = Log::default();
         let image = image::image(&program.path, &tracee::maps(tid)?, registers, &memory, &mut log)?;
         log.push(Event::Image(image));
+        clock.area().load_buffer(rrtest_preload::BUFFER);
+        log.push(Event::Buffer(rrtest_preload::BUFFER.to_vec()));
         let mut recorder = Self { start_up: Some(start_up), ..Self::new(options, clock, log, fds, leash)? };
         let space = Rc::new(Space::new(0, memory));
         let affinity = recorder.all_cores();
@@ -168,6 +172,7 @@ impl<'a> Recorder<'a> {
             current: None,
             ended: Vec::new(),
             slots: Slots::default(),
+            buffer: Buffer::default(),
             unsettled: false,
             sharing: Sharing::default(),
             holders: Holders::default(),
@@ -227,6 +232,7 @@ impl<'a> Recorder<'a> {
                 Halt::Error(error) => break Err(error),
             }
         };
+        self.take_buffered();
         self.stats.ticks = self.clock.total();
         self.bury();
         ending
@@ -256,6 +262,7 @@ impl<'a> Recorder<'a> {
             }
             let preempts = current.is_some_and(|c| c != choice.task && runnable.contains(&c));
             self.stats.preemptions += u64::from(preempts);
+            self.take_buffered();
             self.clock.start(choice.slice);
             self.task(choice.task).boundary.left = choice.slice;
             self.log.push(Event::Run { task: choice.task, slice: choice.slice, preempts });
@@ -327,6 +334,7 @@ impl<'a> Recorder<'a> {
 
     /// The same, with the signal that it is about to get.
     pub(super) fn go_with(&mut self, id: TaskId, stopped: Stopped, signal: i32) -> Flow<Next> {
+        self.prepare_buffer(id);
         let running = stopped.resume(Resume::Freely, signal)?;
         let (stopped, stop) = match self.watch(id, running)? {
             Watched::Stopped(stopped, stop) => (stopped, stop),
@@ -346,6 +354,8 @@ impl<'a> Recorder<'a> {
 
     /// A task has come to a system call, or to what the runtime uses one for.
     fn arrive(&mut self, id: TaskId, stopped: Stopped) -> Flow<Next> {
+        self.take_buffered();
+        let hurried = self.was_hurried();
         let mut registers = stopped.registers()?;
         let [address, kind, ..] = registers.args();
         match registers.number() as usize {
@@ -370,6 +380,7 @@ impl<'a> Recorder<'a> {
                 self.stats.syscalls += 1;
                 let number = registers.number();
                 let over = self.clock.call(number);
+                self.patch(id, &stopped, &mut registers)?;
                 self.mark(id, &registers);
                 self.task(id).arrived = Some(registers);
                 self.task(id).hold = if self.task(id).deferred.is_empty() {
@@ -384,7 +395,7 @@ impl<'a> Recorder<'a> {
                 if over {
                     return Ok(Next::Decide(Why::SliceOver, Some(Operation::Syscall(number))));
                 }
-                if !crate::syscalls::ticks(number) && self.too_quiet(id)? {
+                if hurried || !crate::syscalls::ticks(number) && self.too_quiet(id)? {
                     return Ok(Next::Decide(Why::Yielded, None));
                 }
                 Ok(Next::Continue)
@@ -548,7 +559,7 @@ impl<'a> Recorder<'a> {
         Ok(())
     }
 
-    fn someone_in_kernel(&self) -> bool {
+    pub(super) fn someone_in_kernel(&self) -> bool {
         self.tasks.iter().any(|t| matches!(t.hold, Hold::InKernel(..) | Hold::Suspended(..)))
     }
 }

@@ -86,16 +86,19 @@ impl Recorder<'_> {
             });
         }
         let fault = is_fault(&info);
+        if fault && self.clock.area().recover(&stopped, &registers)? {
+            self.task(id).hold = Hold::Ready(stopped);
+            return Ok(Next::Continue);
+        }
         let position = self.clock.position(&registers);
+        let elsewhere = position != self.task(id).boundary || self.clock.area().cursor() > 0;
         match action(number, fault, &signals(stopped.tid())?) {
             Action::Nothing => {
                 self.task(id).hold = Hold::Ready(stopped);
                 Ok(Next::Continue)
             }
             Action::Stop => self.go_with(id, stopped, number),
-            Action::Handle | Action::Kill if !fault && position != self.task(id).boundary => {
-                self.put_off(id, stopped, info)
-            }
+            Action::Handle | Action::Kill if !fault && elsewhere => self.put_off(id, stopped, info),
             Action::Handle => self.handle(id, stopped, Arrived { number, fault, position }, None),
             Action::Kill => self.killed(id, stopped, Arrived { number, fault, position }),
         }
@@ -130,6 +133,7 @@ impl Recorder<'_> {
         mut registers: Registers,
         finish: impl FnOnce(&mut Registers, u64),
     ) -> Flow<Next> {
+        self.take_buffered();
         let position = self.clock.position(&registers);
         let value = self.start_up.as_mut().map_or_else(counter, StartUp::counter);
         finish(&mut registers, value);
@@ -178,6 +182,7 @@ impl Recorder<'_> {
     /// A signal kills its process.
     fn killed(&mut self, id: TaskId, stopped: Stopped, signal: Arrived) -> Flow<Next> {
         let Arrived { number, fault, position } = signal;
+        self.take_buffered();
         self.log.push(Event::Signal(Signal { position, number, fault, handler: None }));
         let pid = self.task(id).pid;
         if pid != self.root() {
@@ -202,6 +207,8 @@ impl Recorder<'_> {
         call: Option<&Call>,
     ) -> Flow<Next> {
         let mut writes = Vec::new();
+        self.take_buffered();
+        self.buffer.returns_to(signal.position.ip);
         if let Some(call) = call {
             self.note_arrival(id);
             if let Some(code) = call.restart {

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use nix::unistd::setpgid;
 
+use super::buffer::Buffer;
 use super::fds::Fds;
 use super::recorder::Recorder;
 use super::tasks::{Call, Hold, Space, Task};
@@ -37,6 +38,7 @@ pub struct Template {
     stats: Stats,
     clock: Clock,
     area: Saved,
+    buffer: Buffer,
     fds: Rc<Fds>,
     _leash: Leash,
 }
@@ -85,7 +87,7 @@ impl Template {
     }
 
     fn of(program: &Program, recorder: Recorder<'_>, ids: Vec<u64>) -> Result<Self, String> {
-        let Recorder { mut tasks, log, output, stats, clock, fds, leash, .. } = recorder;
+        let Recorder { mut tasks, log, output, stats, clock, fds, leash, buffer, .. } = recorder;
         let Some(Task {
             name,
             space,
@@ -113,6 +115,7 @@ impl Template {
             stats,
             clock,
             area,
+            buffer,
             fds,
             _leash: leash,
         })
@@ -157,6 +160,7 @@ impl Template {
         let mut recorder = Recorder::new(options, self.clock.clone(), log, Rc::clone(&self.fds), leash)?;
         recorder.output.clone_from(&self.output);
         recorder.stats = self.stats;
+        recorder.buffer = self.buffer.of_copy();
         let scratch = recorder.slots.take();
         recorder.tasks.push(Task {
             id: TaskId(0),

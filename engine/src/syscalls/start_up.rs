@@ -181,7 +181,7 @@ mod tests {
         let maps = c"/proc/self/maps".as_ptr() as u64;
         let own = c"./own".as_ptr() as u64;
         let belongs =
-            |number: i64, args: [u64; 6], harness| starts_up(&memory, number as u64, &args, harness);
+            |number: i64, args: [u64; 6], starter| starts_up(&memory, number as u64, &args, starter);
         let flags = |flags: i32| flags as u64;
         assert!(belongs(libc::SYS_openat, [0, maps, flags(libc::O_CLOEXEC), 0, 0, 0], Program));
         assert!(!belongs(libc::SYS_openat, [0, maps, flags(libc::O_RDWR), 0, 0, 0], Program));
@@ -190,7 +190,7 @@ mod tests {
         assert!(belongs(
             libc::SYS_mmap,
             [0, 1, 0, flags(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS), 0, 0],
-            false
+            Program
         ));
         assert!(!belongs(libc::SYS_mmap, [0, 1, 0, flags(libc::MAP_SHARED), 0, 0], Program));
         assert!(belongs(libc::SYS_getrandom, [1, 8, libc::GRND_NONBLOCK.into(), 0, 0, 0], Program));

@@ -4,10 +4,14 @@ use std::collections::HashMap;
 use std::env;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc;
+use std::thread;
 
 use cargo_metadata::{Artifact, Message, Metadata, MetadataCommand};
 use clap::ColorChoice;
+use rrtest_engine::program::Program;
 
 use crate::config::Config;
 use crate::exit::{Status, Stop};
@@ -82,53 +86,44 @@ pub(crate) struct Built {
 }
 
 impl Build<'_> {
-    /// Build, with cargo's own messages on standard error.
+    /// Build, with cargo's own messages on standard error, and list the tests.
     ///
     /// One `cargo test` does all: it names the artifacts on its standard output and then "runs" each with us as its
     /// target runner, so that environment and working directory come from cargo itself and cannot belong to another
-    /// build than the artifacts.
-    pub(crate) fn run(&self) -> Result<Built, Stop> {
-        let captures = tempfile::tempdir().map_err(|error| Stop::os("no temporary directory", &error))?;
+    /// build than the artifacts. `cores` binaries at a time list their tests while it does so.
+    pub(crate) fn run(&self, cores: usize, stop: &AtomicBool) -> Result<Built, Stop> {
         let mut child = self
-            .command(captures.path())?
+            .command()?
             .spawn()
             .map_err(|error| Stop::os(format!("cannot run `{}`", program().display()), &error))?;
-        let mut artifacts = HashMap::new();
-        let mut finished = false;
-        if let Some(stdout) = child.stdout.take() {
-            for message in Message::parse_stream(BufReader::new(stdout)) {
-                match message {
-                    Ok(Message::CompilerArtifact(artifact)) if artifact.profile.test => {
-                        if let Some(path) = artifact.executable.clone() {
-                            artifacts.insert(path.into_std_path_buf(), artifact);
-                        }
-                    }
-                    Ok(Message::BuildFinished(build)) => finished = build.success,
-                    Ok(_) => {}
-                    Err(error) => return Err(Stop::os("cannot read what cargo says", &error)),
-                }
-            }
-        }
+        let stdout = child.stdout.take();
+        let (sender, programs) = mpsc::channel();
+        let (told, captures) = thread::scope(|scope| {
+            let captures = scope.spawn(|| runner::ask_all(programs, cores, stop));
+            let told = stdout.map_or_else(|| Ok(Told::default()), |stdout| Told::read(stdout, sender));
+            (told, captures.join())
+        });
         let status = child.wait().map_err(|error| Stop::os("cannot wait for cargo", &error))?;
-        if !finished {
+        let told = told?;
+        if !told.finished {
             return Err(Stop::said(Status::Failed));
         }
         if !status.success() {
             return Err(Stop::new(
                 Status::Recorder,
-                "cargo built the tests, but could not list them (see above)",
+                "cargo built the tests, but could not tell how it runs them (see above)",
             ));
         }
-        let captures = if self.no_run { Vec::new() } else { runner::captures(captures.path())? };
-        Ok(Built { artifacts, captures })
+        let captures = captures.map_err(|_| Stop::said(Status::Recorder))??;
+        Ok(Built { artifacts: told.artifacts, captures })
     }
 
-    fn command(&self, captures: &Path) -> Result<Command, Stop> {
+    fn command(&self) -> Result<Command, Stop> {
         let ourselves =
             env::current_exe().map_err(|error| Stop::os("cannot find our own executable", &error))?;
         let chain = wrapper::of_user(self.config);
         let order = wrapper::Order { flags: self.level.flags(self.build_dir)?, chain };
-        let capture = runner::Order { dir: captures.to_owned(), rustc_wrapper: env::var_os("RUSTC_WRAPPER") };
+        let capture = runner::Order { rustc_wrapper: env::var_os("RUSTC_WRAPPER") };
         let mut command = Command::new(program());
         command
             .arg("test")
@@ -150,6 +145,37 @@ impl Build<'_> {
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         Ok(command)
+    }
+}
+
+/// What cargo says on its standard output.
+#[derive(Debug, Default)]
+struct Told {
+    artifacts: HashMap<PathBuf, Artifact>,
+    finished: bool,
+}
+
+impl Told {
+    /// Read it to the end, and pass on the binaries that cargo would run as they come.
+    fn read(stdout: ChildStdout, programs: mpsc::Sender<Program>) -> Result<Self, Stop> {
+        let mut told = Self::default();
+        for message in Message::parse_stream(BufReader::new(stdout)) {
+            match message {
+                Ok(Message::CompilerArtifact(artifact)) if artifact.profile.test => {
+                    if let Some(path) = artifact.executable.clone() {
+                        told.artifacts.insert(path.into_std_path_buf(), artifact);
+                    }
+                }
+                Ok(Message::BuildFinished(build)) => told.finished = build.success,
+                // Nobody listens only if all listeners have failed, which they tell themselves.
+                Ok(Message::TextLine(line)) => {
+                    drop(runner::told(&line).map(|program| programs.send(program)));
+                }
+                Ok(_) => {}
+                Err(error) => return Err(Stop::os("cannot read what cargo says", &error)),
+            }
+        }
+        Ok(told)
     }
 }
 

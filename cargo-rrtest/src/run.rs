@@ -2,6 +2,7 @@
 
 use std::env;
 use std::sync::Mutex;
+use std::thread;
 
 use clap::ColorChoice;
 use nix::sched::{CpuSet, sched_getaffinity};
@@ -40,8 +41,12 @@ pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
 
     let cwd = env::current_dir().map_err(|error| Stop::os("no working directory", &error))?;
     let config = Config::load(&cwd, &options.selection.config);
-    let project = Project::find(&options.selection)?;
-    let toolchain = Toolchain::find(&cwd, &config)?;
+    // Each takes a moment, and neither needs the other.
+    let (project, toolchain) = thread::scope(|scope| {
+        let toolchain = scope.spawn(|| Toolchain::find(&cwd, &config));
+        (Project::find(&options.selection), toolchain.join())
+    });
+    let (project, toolchain) = (project?, toolchain.map_err(|_| Stop::said(Status::Recorder))??);
     let target = target(options, &config, &toolchain)?;
     let level = usable_level(options.preempt, &toolchain, &target, &project, &mut warnings);
     if let Some(runner) = runner_of_user(&config, &target) {
@@ -62,7 +67,7 @@ pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
         color: options.color,
         no_run: options.no_run,
     };
-    let built = build.run();
+    let built = build.run(cores.len(), &interrupt.stop);
     if interrupt.by_user() {
         return Err(Stop::said(Status::Interrupted));
     }

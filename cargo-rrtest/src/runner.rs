@@ -1,15 +1,17 @@
 //! As target runner: cargo calls us in place of each test binary, with the environment and the working directory that
-//! the binary would have had. We note both, ask the binary for its tests, and run none.
+//! the binary would have had. We pass both on to the process that called cargo, and run nothing. That process asks the
+//! binaries for their tests, several at a time, while cargo goes on.
 
 use std::env;
 use std::ffi::OsString;
-use std::fs;
-use std::io::Read;
+use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rrtest_engine::program::Program;
 use serde::{Deserialize, Serialize};
@@ -23,20 +25,24 @@ pub(crate) const COMMAND: &str = "__capture";
 /// The environment variable that carries an [`Order`] from us to us, through cargo.
 pub(crate) const VARIABLE: &str = "__RRTEST_CAPTURE";
 
+/// What a line begins with that tells of a binary, on the standard output that we share with cargo.
+const MARK: &str = "rrtest-binary ";
+
 /// How long a binary may take to list its tests. One that ignores the question may run anything.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often a wait looks whether it has been given up.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What the runner is to do.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Order {
-    /// Where captures go.
-    pub(crate) dir: PathBuf,
     /// The user's `RUSTC_WRAPPER`, which tests must see in place of ours.
     pub(crate) rustc_wrapper: Option<OsString>,
 }
 
-/// What the runner noted of one test binary.
-#[derive(Debug, Serialize, Deserialize)]
+/// What is known of one test binary.
+#[derive(Debug)]
 pub(crate) struct Capture {
     /// The binary as cargo runs it, without arguments.
     pub(crate) program: Program,
@@ -47,7 +53,7 @@ pub(crate) struct Capture {
 }
 
 /// What a binary answered.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub(crate) struct Answer {
     /// Whether it exited with 0 in time.
     pub(crate) success: bool,
@@ -57,7 +63,7 @@ pub(crate) struct Answer {
     pub(crate) stderr: String,
 }
 
-/// Note one binary. `args` is the binary and the arguments that cargo has for it (none).
+/// Tell of one binary. `args` is the binary and the arguments that cargo has for it (none).
 pub(crate) fn capture(args: &[OsString]) -> Result<(), Stop> {
     let order: Order = env::var(VARIABLE)
         .ok()
@@ -67,14 +73,15 @@ pub(crate) fn capture(args: &[OsString]) -> Result<(), Stop> {
     let cwd = env::current_dir().map_err(|error| Stop::os("no working directory", &error))?;
     let path = cwd.join(binary);
     let program = Program { path, args: Vec::new(), env: environment(order.rustc_wrapper), cwd };
-    let all = ask(&program, &["--list", "--format", "terse"])?;
-    let ignored = ask(&program, &["--list", "--format", "terse", "--ignored"])?;
-    let capture = serde_json::to_vec(&Capture { program, all, ignored })
-        .map_err(|error| Stop::new(Status::Recorder, format!("cannot note a test binary: {error}")))?;
-    // Cargo runs one binary after the other, so the count numbers them in order.
-    let count = fs::read_dir(&order.dir).map_or(0, Iterator::count);
-    let file = order.dir.join(format!("{count:06}.json"));
-    fs::write(&file, capture).map_err(|error| Stop::os(format!("cannot write {}", file.display()), &error))
+    let program = serde_json::to_string(&program)
+        .map_err(|error| Stop::new(Status::Recorder, format!("cannot tell of a test binary: {error}")))?;
+    writeln!(io::stdout(), "{MARK}{program}")
+        .map_err(|error| Stop::os("cannot write to standard output", &error))
+}
+
+/// The binary that a line of cargo's standard output tells of.
+pub(crate) fn told(line: &str) -> Option<Program> {
+    serde_json::from_str(line.strip_prefix(MARK)?).ok()
 }
 
 /// The environment as it would be without us.
@@ -84,9 +91,42 @@ fn environment(rustc_wrapper: Option<OsString>) -> Vec<(OsString, OsString)> {
     env::vars_os().filter(|(name, _)| !ours.iter().any(|our| name == our)).chain(user).collect()
 }
 
-fn ask(program: &Program, args: &[&str]) -> Result<Answer, Stop> {
+/// Ask binaries for their tests as they become known, `workers` of them at a time, and give the answers in the same
+/// order. Past `stop` no answer is waited for.
+pub(crate) fn ask_all(
+    programs: mpsc::Receiver<Program>,
+    workers: usize,
+    stop: &AtomicBool,
+) -> Result<Vec<Capture>, Stop> {
+    let programs = Mutex::new(programs.into_iter().enumerate());
+    let captures = Mutex::new(Vec::new());
+    let work = || {
+        loop {
+            // Who waits for the next binary holds the lock: the others have nothing else to wait for.
+            let next = programs.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((index, program)) = next else { return };
+            let capture = Capture::of(program, stop);
+            captures.lock().unwrap_or_else(PoisonError::into_inner).push((index, capture));
+        }
+    };
+    thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(work))));
+    let mut captures = captures.into_inner().unwrap_or_else(PoisonError::into_inner);
+    captures.sort_by_key(|(index, _)| *index);
+    captures.into_iter().map(|(_, capture)| capture).collect()
+}
+
+impl Capture {
+    fn of(program: Program, stop: &AtomicBool) -> Result<Self, Stop> {
+        let all = ask(&program, &["--list", "--format", "terse"], stop)?;
+        let ignored = ask(&program, &["--list", "--format", "terse", "--ignored"], stop)?;
+        Ok(Self { program, all, ignored })
+    }
+}
+
+fn ask(program: &Program, args: &[&str], stop: &AtomicBool) -> Result<Answer, Stop> {
     let mut child = Command::new(&program.path)
         .args(args)
+        .current_dir(&program.cwd)
         .env_clear()
         .envs(program.env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
@@ -95,54 +135,39 @@ fn ask(program: &Program, args: &[&str]) -> Result<Answer, Stop> {
         .process_group(0)
         .spawn()
         .map_err(|error| Stop::os(format!("cannot run {}", program.path.display()), &error))?;
-    let stdout = reader(child.stdout.take());
-    let stderr = reader(child.stderr.take());
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let group = nix::unistd::Pid::from_raw(child.id().cast_signed());
-    let (done, finished) = std::sync::mpsc::channel::<()>();
-    let guard = thread::spawn(move || {
-        if finished.recv_timeout(LIST_TIMEOUT) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-            let _gone = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
-        }
-    });
+    let (done, finished) = mpsc::channel::<()>();
     // The pipes end with the last process that holds them, so the guard must outlive the reading.
-    let text = |reader: thread::JoinHandle<Vec<u8>>| {
-        String::from_utf8_lossy(&reader.join().unwrap_or_default()).into_owned()
-    };
-    let (stdout, stderr) = (text(stdout), text(stderr));
+    let (stdout, stderr) = thread::scope(|scope| {
+        scope.spawn(move || guard(group, &finished, stop));
+        let stderr = scope.spawn(|| text(stderr));
+        let answers = (text(stdout), stderr.join().unwrap_or_default());
+        drop(done);
+        answers
+    });
     let status = child.wait();
-    drop(done);
-    let _guard_ended = guard.join();
     let status =
         status.map_err(|error| Stop::os(format!("cannot wait for {}", program.path.display()), &error))?;
     Ok(Answer { success: status.success(), stdout, stderr })
 }
 
-fn reader(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut pipe) = pipe {
-            // What has been read until an error is all that there is.
-            let _ends = pipe.read_to_end(&mut bytes);
+/// Kill a process group that takes too long, unless it has finished.
+fn guard(group: nix::unistd::Pid, finished: &mpsc::Receiver<()>, stop: &AtomicBool) {
+    let start = Instant::now();
+    while finished.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+        if start.elapsed() >= LIST_TIMEOUT || stop.load(Ordering::SeqCst) {
+            let _gone = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+            return;
         }
-        bytes
-    })
+    }
 }
 
-/// The captures in a directory, in the order in which cargo ran the binaries.
-pub(crate) fn captures(dir: &Path) -> Result<Vec<Capture>, Stop> {
-    let unreadable = |error: &dyn std::fmt::Display| {
-        Stop::new(
-            Status::Recorder,
-            format!("cannot read what cargo was seen to run in {}: {error}", dir.display()),
-        )
-    };
-    let mut files = fs::read_dir(dir)
-        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>())
-        .map_err(|error| unreadable(&error))?;
-    files.sort();
-    let read = |path: &PathBuf| -> Result<Capture, Stop> {
-        let bytes = fs::read(path).map_err(|error| unreadable(&error))?;
-        serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))
-    };
-    files.iter().map(read).collect()
+/// What a pipe has until its end or an error.
+fn text(pipe: Option<impl Read>) -> String {
+    let mut bytes = Vec::new();
+    if let Some(mut pipe) = pipe {
+        let _ends = pipe.read_to_end(&mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -102,6 +102,23 @@ pub(crate) fn show(options: &OneTrace) -> Result<Status, Stop> {
         ]
         .join(", "),
     ));
+    let files: Vec<_> = trace.files().map(|file| file.stored).collect();
+    lines.push((
+        "holds".to_owned(),
+        [
+            format!(
+                "{} in {}",
+                describe::count(trace.count(), "event"),
+                describe::size(trace.size_of_events())
+            ),
+            format!(
+                "{} in {}",
+                describe::count(files.len() as u64, "mapped file"),
+                describe::size(files.into_iter().fold(0, u64::saturating_add))
+            ),
+        ]
+        .join(", "),
+    ));
     lines.push(("ending".to_owned(), describe::ending(trace.ending(), Frames::All).join("\n")));
     let text: String = lines.iter().map(|(key, value)| fact_line(key, value)).collect();
     print(&text)?;

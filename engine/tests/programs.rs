@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use rrtest_engine::Error;
 use rrtest_engine::ending::Ending;
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{self, Recording, Stdin};
+use rrtest_engine::record::{self, Recording, Stdin, Template};
 use rrtest_engine::replay::{self, Replayed};
 use rrtest_engine::schedule::{StrategyName, portfolio};
 use rrtest_engine::task::TaskId;
 use rrtest_engine::trace::Source;
 use rrtest_engine::trace::event::{Event, Stream};
+
+const PATIENCE: Duration = Duration::from_secs(120);
 
 const STRATEGIES: [StrategyName; 3] = [StrategyName::Fair, StrategyName::Walk, StrategyName::Pct];
 
@@ -38,7 +40,7 @@ fn compile(name: &str, directory: &Path) -> Option<PathBuf> {
 }
 
 fn record(path: &Path, args: &[&str], directory: &Path, strategy: StrategyName, seed: u64) -> Recording {
-    record_for(Duration::from_secs(120), path, args, directory, strategy, seed)
+    record_for(PATIENCE, path, args, directory, strategy, seed)
 }
 
 fn record_for(
@@ -49,13 +51,13 @@ fn record_for(
     strategy: StrategyName,
     seed: u64,
 ) -> Recording {
-    let program = Program {
-        path: path.to_owned(),
-        args: args.iter().map(Into::into).collect(),
-        env: Vec::new(),
-        cwd: directory.to_owned(),
-    };
-    let options = record::Options {
+    let program = program(path, args, directory);
+    record::record(&program, &options(timeout, strategy, seed)).expect("a recording")
+}
+
+fn options(timeout: Duration, strategy: StrategyName, seed: u64) -> record::Options<'static> {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    record::Options {
         plan: portfolio::plan(portfolio::seed(seed, 0, &[strategy], 100), &[]),
         core: core(),
         pretend_cores: 2,
@@ -63,9 +65,17 @@ fn record_for(
         stdin: Stdin::Null,
         listener: None,
         watchdog_main: false,
-        stop: &AtomicBool::new(false),
-    };
-    record::record(&program, &options).expect("a recording")
+        stop: &STOP,
+    }
+}
+
+fn program(path: &Path, args: &[&str], directory: &Path) -> Program {
+    Program {
+        path: path.to_owned(),
+        args: args.iter().map(Into::into).collect(),
+        env: Vec::new(),
+        cwd: directory.to_owned(),
+    }
 }
 
 /// The first core that we may use.
@@ -105,9 +115,17 @@ fn check_killed(name: &str, args: &[&str], number: i32) {
 fn check_ending(seeds: std::ops::Range<u64>, name: &str, args: &[&str], is_right: &dyn Fn(&Ending) -> bool) {
     let directory = tempfile::tempdir().expect("a directory");
     let Some(path) = compile(name, directory.path()) else { return };
+    let mut template =
+        Template::start(&program(&path, args, directory.path()), &options(PATIENCE, StrategyName::Fair, 0))
+            .expect("a start")
+            .unwrap_or_else(|reason| panic!("no template: {reason}"));
     for strategy in STRATEGIES {
         for seed in seeds.clone() {
-            let recording = record(&path, args, directory.path(), strategy, seed);
+            // Started anew and copied by turns.
+            let recording = match seed % 2 {
+                0 => record(&path, args, directory.path(), strategy, seed),
+                _ => template.record(&options(PATIENCE, strategy, seed)).expect("a recording"),
+            };
             let said: String =
                 recording.output.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes)).collect();
             assert!(is_right(&recording.ending), "{strategy:?} {seed}: {:?} {said}", recording.ending);

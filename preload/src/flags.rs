@@ -32,8 +32,28 @@ pub const RUNTIME: &[&str] = &[
     "--crate-type=lib",
     "--crate-name=rrtest_preload",
     "--cfg=feature=\"runtime\"",
+    "--cfg=rrtest_image",
     "--emit=obj",
     "-Cpanic=abort",
     "-Copt-level=3",
     "-Ccodegen-units=1",
+];
+
+/// Compiles this crate's `lib.rs` to the system-call buffer: the bytes of its code, to be put at [`crate::layout::BUFFER`].
+///
+/// The kernel keeps the vector registers, so the code must not use any, which the attribute says. It must be forced, as
+/// the target has them.
+pub const BUFFER: &[&str] = &[
+    "--edition=2024",
+    "--crate-type=bin",
+    "--crate-name=rrtest_buffer",
+    "--cfg=feature=\"buffer\"",
+    "--cfg=rrtest_image",
+    "-Cpanic=abort",
+    "-Copt-level=3",
+    "-Ccodegen-units=1",
+    "-Crelocation-model=static",
+    "-Cpasses=forceattrs",
+    "-Cllvm-args=-force-attribute=noimplicitfloat",
+    "-Clink-args=-nostartfiles -nostdlib -static -no-pie -Wl,--oformat=binary -Wl,--gc-sections -Wl,--build-id=none",
 ];

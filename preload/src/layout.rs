@@ -1,14 +1,82 @@
-//! What the recorder and the runtime inside the recorded process agree on.
+//! What the recorder and the code inside the recorded process agree on.
 //!
 //! The recorder maps one shared area at [`AREA`] into every process it records (`MAP_SHARED`, so forked children see
-//! the same one). Its first page is [`Shared`]. Only one task of the whole process tree runs at a time, so plain
-//! loads and stores suffice.
+//! the same one). Only one task of the whole process tree runs at a time, so plain loads and stores suffice.
 
-/// Address of the shared area. Low, so that neither a position-independent program nor its mappings come near it.
+/// Address of the shared area. Low, so that neither a position-independent program nor its mappings come near it, and below
+/// 2 GiB, so that an instruction can name any address in it.
 pub const AREA: usize = 0x7000_0000;
 
-/// Bytes of the shared area: one page of state, one page of code, then scratch memory.
-pub const AREA_LEN: usize = 128 << 20;
+/// Bytes of the shared area, of which only those are ever backed by memory that are used.
+pub const AREA_LEN: usize = 0x0ff0_0000;
+
+/// Address of the code with which the recorder has calls made.
+pub const INJECTION: usize = AREA + 0x1000;
+
+/// Address of the system-call buffer's code, the same bytes in every process: those of [`crate::BUFFER`].
+pub const BUFFER: usize = AREA + 0x2000;
+
+/// Bytes there are for that code.
+pub const BUFFER_LEN: usize = 0x8000;
+
+/// The address behind the one `syscall` instruction of the buffer's code: the filter lets calls through that come from there.
+pub const UNTRACED: usize = BUFFER + 2;
+
+/// Where patched call sites enter the buffer, with the address of their stub in ecx.
+pub const ENTRY: usize = BUFFER + 0x10;
+
+/// Bytes of the instructions of the buffer's code that access memory of the program's. If one faults, the recorder skips it
+/// and sets [`Shared::faulted`]; the call is then made with a stop, and the kernel says what there is to say.
+pub const FAULTING_LEN: u64 = 2;
+
+/// Bytes of a stub, which a patched call site jumps to.
+pub const STUB_LEN: usize = 128;
+
+/// Address of the stubs.
+pub const STUBS: usize = AREA + 0x1_0000;
+
+/// How many stubs there is room for.
+pub const STUBS_MOST: usize = 8192;
+
+/// Offset in a stub of the `syscall` instruction that stops.
+pub const STUB_TRACED: usize = 22;
+
+/// Offset in a stub of what comes after the call.
+pub const STUB_DONE: usize = 24;
+
+/// Address of the table of how many tasks wait for futexes: [`CROWDS`] numbers of 16 bits, by [`crowd`].
+pub const WAITERS: usize = STUBS + STUBS_MOST * STUB_LEN;
+
+/// How many numbers that table has.
+pub const CROWDS: usize = 4096;
+
+/// Which number of the table at [`WAITERS`] counts the waiters for the futex at `address`, among others.
+#[must_use]
+#[inline]
+pub const fn crowd(address: u64) -> usize {
+    (address >> 2) as usize % CROWDS
+}
+
+/// Address of the tables of what the processes' descriptors stand for.
+pub const DESCRIPTORS: usize = WAITERS + 2 * CROWDS;
+
+/// How many descriptors such a table has, a byte each: a [`Descriptor`].
+pub const DESCRIPTORS_LEN: usize = 1024;
+
+/// How many such tables there are.
+pub const DESCRIPTORS_MOST: usize = 256;
+
+/// Address of the stack on which the buffer's code runs: its end.
+pub const STACK: usize = DESCRIPTORS + DESCRIPTORS_LEN * DESCRIPTORS_MOST + 0x4000;
+
+/// Address of the log that the buffer's code writes when recording and reads when replaying.
+pub const LOG: usize = STACK;
+
+/// Bytes of the log.
+pub const LOG_LEN: usize = 1 << 20;
+
+/// Address of scratch memory, into which the kernel writes what it has for a task that is blocked while others run.
+pub const SCRATCH: usize = LOG + LOG_LEN;
 
 /// The system call number with which the runtime says "the countdown reached zero".
 ///
@@ -29,6 +97,75 @@ pub struct Shared {
     /// Ticks until the running task must ask the scheduler. Each tick decrements it; at zero the runtime issues
     /// [`SYS_TICK`].
     pub countdown: u64,
+    /// The end of the stack of the system-call buffer's code; while that runs, the program's stack pointer.
+    pub parked: u64,
+    /// What the system-call buffer does: a [`Mode`].
+    pub mode: u64,
+    /// The end of the log's entries so far when recording, of those that have been taken when replaying, in bytes.
+    pub cursor: u64,
+    /// When replaying, the end of the log's entries, in bytes.
+    pub end: u64,
+    /// The address of the running process's table of descriptors; 0 if nothing is known of them.
+    pub descriptors: u64,
+    /// Whether no task waits in the kernel, so that no call can wake one.
+    pub quiet: u64,
+    /// Whether an access to the program's memory has failed.
+    pub faulted: u64,
+}
+
+/// What the system-call buffer does.
+#[repr(u64)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Nothing: every call stops.
+    Off = 0,
+    /// It makes calls and logs them.
+    Record = 1,
+    /// It takes the outcomes of calls from the log.
+    Replay = 2,
+}
+
+/// What a descriptor stands for, as far as the system-call buffer cares.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Descriptor {
+    /// Nobody has looked yet, or it is something else.
+    Unknown = 0,
+    /// A file that never blocks and that no process maps.
+    Ready = 1,
+    /// The program's standard output.
+    Stdout = 2,
+    /// Its standard error.
+    Stderr = 3,
+    /// Something that may have to be waited for, with one reader.
+    Waitable = 4,
+}
+
+/// The start of an entry of the log; its payload follows.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Bytes of the payload: what the call wrote to memory, or what the program wrote to an output stream.
+    pub payload: u32,
+    /// The call's number, and in the high bits the output stream that it wrote to (a [`Descriptor`], times
+    /// [`Entry::STREAM`]).
+    pub number: u16,
+    /// A digest of the arguments.
+    pub check: u16,
+    /// What it returned.
+    pub result: i64,
+}
+
+impl Entry {
+    /// By what the stream is multiplied in [`Entry::number`].
+    pub const STREAM: u16 = 1 << 12;
+
+    /// Bytes of an entry with its payload; entries start at multiples of 8.
+    #[must_use]
+    #[inline]
+    pub const fn size(payload: usize) -> usize {
+        size_of::<Self>() + payload.next_multiple_of(8)
+    }
 }
 
 /// What the operation behind a tick does to its address.

@@ -1,14 +1,24 @@
-//! What runs inside a recorded process: the clock that instrumented code ticks.
+//! What runs inside a recorded process: the clock that instrumented code ticks, and the system-call buffer.
 //!
-//! The crate has two faces. As an ordinary library it is constants: [`layout`] is the memory and the calls that the recorder
-//! and the recorded process share, [`flags`] is how both sides of the clock are compiled. With the feature `runtime` it also
+//! The crate has three faces. As an ordinary library it is constants: [`layout`] is the memory and the calls that the recorder
+//! and the recorded process share, [`calls`] is which calls are made without a stop, [`flags`] is how the other two are
+//! compiled, and [`BUFFER`] is the last of them, ready to be put into a process. With the feature `runtime` it
 //! defines the entry points that instrumented code calls; that form is compiled to a single object and linked into
-//! each recorded program.
+//! each recorded program. With the feature `buffer` it is the code of the system-call buffer, which the recorder maps
+//! into every process, instrumented or not, always at the same address.
 #![no_std]
-// The runtime must not call libc: without this, the compiler may turn its loops into calls of memcpy and memset.
-#![cfg_attr(feature = "runtime", no_builtins)]
+// The code inside a program must not call libc: without this, the compiler may turn its loops into calls of memcpy and memset.
+#![cfg_attr(any(feature = "runtime", feature = "buffer"), no_builtins)]
+#![cfg_attr(all(rrtest_image, feature = "buffer"), no_main)]
 
+#[cfg(feature = "buffer")]
+mod buffer;
+pub mod calls;
 pub mod flags;
 pub mod layout;
 #[cfg(feature = "runtime")]
 mod runtime;
+
+/// The system-call buffer's code, for [`layout::BUFFER`].
+#[cfg(not(rrtest_image))]
+pub const BUFFER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/buffer"));

@@ -4,6 +4,8 @@
 //! compiled in (see [`rrtest_preload`]), and by the system calls that other tasks can see. A program without compiled-in
 //! ticks has the latter only.
 
+use std::rc::Rc;
+
 use crate::Error;
 use crate::syscalls;
 use crate::trace::event::Position;
@@ -13,9 +15,11 @@ use crate::tracee::{Area, Registers};
 ///
 /// The program counts down in the shared [`Area`]; a timeslice is over when nothing is left. The clock must be read or set
 /// only while no task runs.
-#[derive(Debug)]
+///
+/// A clone goes on from the same moment, in the same area: only one of them can be in use.
+#[derive(Clone, Debug)]
 pub struct Clock {
-    area: Area,
+    area: Rc<Area>,
     /// The countdown at the start of the timeslice.
     slice: u64,
     /// By how much it was cut.
@@ -30,7 +34,7 @@ impl Clock {
     /// # Errors
     /// If the kernel has no memory for the area.
     pub fn new() -> Result<Self, Error> {
-        Ok(Self { area: Area::new()?, slice: 0, cut: 0, earlier: 0 })
+        Ok(Self { area: Rc::new(Area::new()?), slice: 0, cut: 0, earlier: 0 })
     }
 
     /// The area that the driven process must have mapped.

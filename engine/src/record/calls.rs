@@ -137,6 +137,7 @@ impl Recorder<'_> {
         writes: Vec<Write>,
     ) -> Flow<Next> {
         self.note(id, call, result)?;
+        self.note_descriptors(id, call, result);
         let effect = self.after_change(id, call, result)?;
         if call.number() == libc::SYS_process_vm_writev as u64 {
             self.after_remote_write(id, call, result)?;

@@ -77,7 +77,7 @@ impl Recorder<'_> {
             Emulation::Getrandom => {
                 // A large request may be served in part (getrandom(2)).
                 let mut bytes = vec![0; b.min(1 << 20) as usize];
-                self.random.fill_bytes(&mut bytes);
+                self.randomness().fill_bytes(&mut bytes);
                 let len = bytes.len() as i64;
                 let (result, writes) = self.written(id, a, bytes);
                 (if result == 0 { len } else { result }, writes)

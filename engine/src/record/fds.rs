@@ -28,7 +28,7 @@ pub(super) enum Kind {
 pub(super) struct Fds {
     outputs: [(Identity, Stream); 2],
     /// Alive as long as the program runs.
-    _streams: Streams,
+    streams: Streams,
 }
 
 impl Fds {
@@ -37,7 +37,17 @@ impl Fds {
         let identity =
             |file: &std::fs::File| file.metadata().map(|m| identity(&m)).map_err(os("look at a pipe"));
         let outputs = [(identity(out)?, Stream::Stdout), (identity(err)?, Stream::Stderr)];
-        Ok(Self { outputs, _streams: streams })
+        Ok(Self { outputs, streams })
+    }
+
+    /// The standard streams that the program is started with.
+    pub(super) fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
+    /// The file that descriptor `fd` of the task stands for, if it is one.
+    pub(super) fn identity(&self, tid: Pid, fd: u64) -> Option<Identity> {
+        std::fs::metadata(format!("/proc/{tid}/fd/{}", fd as i32)).ok().map(|metadata| identity(&metadata))
     }
 
     /// What descriptor `fd` of the task stands for.

@@ -54,7 +54,7 @@ pub(super) fn image(
 }
 
 /// Whether a mapping is the program's: not the kernel's (vdso and its data), nor the recorder's.
-fn belongs(line: &Line) -> bool {
+pub(super) fn belongs(line: &Line) -> bool {
     let ours = line.start >= AREA as u64 && line.start < (AREA + AREA_LEN) as u64;
     let kernel = line.path.to_str().is_some_and(|path| path.starts_with("[v"));
     !ours && !kernel && line.start < TASK_SIZE

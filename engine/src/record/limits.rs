@@ -52,6 +52,7 @@ impl Recorder<'_> {
 
     /// Log that a task has come to a tick or a call.
     fn note_stop(&mut self, registers: &Registers) {
+        self.take_buffered();
         if registers.number() as usize == SYS_TICK {
             self.log.push(Event::Tick(self.clock.position(registers)));
         } else {

@@ -72,6 +72,7 @@ impl Recorder<'_> {
         };
         let writable = || fds::flags(tid, fd) & libc::O_ACCMODE == libc::O_RDWR && !sealed(&file);
         let part = Part { offset, len, stored: shared && writable() };
+        self.forget_descriptors();
         match self.log.map(&name, file, part) {
             Ok(backing) => Ok(Effect::MapFile(backing)),
             Err(error) => self.unsupported(id, failed(error)),

@@ -3,6 +3,7 @@
 mod affinity;
 mod alarms;
 mod blocking;
+mod buffer;
 mod calls;
 mod emulate;
 mod fds;
@@ -24,15 +25,20 @@ mod sharing;
 mod signals;
 mod slots;
 mod snapshot;
+mod start_up;
 mod stuck;
 mod task_calls;
 mod tasks;
+mod template;
 mod time;
+mod twins;
 mod whole;
 
+use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
 use crate::error::Error;
 use crate::program::Program;
@@ -40,13 +46,17 @@ use crate::schedule::Plan;
 use crate::trace::event::{Event, Stream};
 use crate::trace::log::Log;
 pub use crate::tracee::Stdin;
+use crate::tracee::Streams;
+use fds::Fds;
 use recorder::Recorder;
+pub use template::Template;
 
 /// Is told of each piece of the program's output as it is written. With an error, the program's write(2) fails with that
 /// errno.
 pub type Listener<'a> = &'a (dyn Fn(Stream, &[u8]) -> std::io::Result<()> + Sync);
 
 /// How to record.
+#[derive(Clone)]
 pub struct Options<'a> {
     /// How the schedule is made.
     pub plan: Plan,
@@ -90,7 +100,13 @@ pub struct Recording {
 /// [`Error::Stopped`] if told to give up; else what kept the recorder from working: never what the program did.
 pub fn record(program: &Program, options: &Options<'_>) -> Result<Recording, Error> {
     let start = Instant::now();
-    let mut recorder = Recorder::start(program, options)?;
+    let fds = Rc::new(Fds::new(Streams::new(options.stdin)?)?);
+    let recorder = Recorder::start(program, options, Clock::new()?, fds)?;
+    finish(recorder, program, start)
+}
+
+/// Record what is left of a run that began at `start`.
+fn finish(mut recorder: Recorder<'_>, program: &Program, start: Instant) -> Result<Recording, Error> {
     let ending = recorder.run()?;
     let wall = start.elapsed();
     let Recorder { mut log, output, stats, .. } = recorder;

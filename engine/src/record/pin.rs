@@ -130,12 +130,15 @@ impl Recorder<'_> {
         let (mut stopped, mut stop) = self.interrupt(id, running)?;
         let left = self.clock.left();
         if stop == Stop::Event && self.clock.cut(1) {
+            // At the next call, too, even if it is one that does not stop otherwise.
+            self.hurry(true);
             let running = stopped.resume(Resume::Freely, 0)?;
             (stopped, stop) = self.wait_or_interrupt(id, running, GRACE)?;
             if stop == Stop::Seccomp {
                 self.log.push(Event::Cut(before - left + 1));
             } else {
                 self.clock.put_back(left);
+                self.hurry(false);
             }
         }
         // A number that is not negative: it is inside a system call.
@@ -148,10 +151,11 @@ impl Recorder<'_> {
     fn pin_here(&mut self, id: TaskId, stopped: Stopped) -> Flow<Watched> {
         let space = self.space(id);
         let (mut stopped, stop) = self.step_to_place(id, stopped)?;
-        if stop != Stop::Event {
+        // What is the buffer's it will soon be through with.
+        if stop != Stop::Event || Area::is_buffer(stopped.registers()?.ip()) {
             return Ok(Watched::Stopped(stopped, stop));
         }
-        let (mut addresses, mut key, mut circles) = (vec![Area::COUNTDOWN], None, false);
+        let (mut addresses, mut key, mut circles) = (vec![Area::CURSOR, Area::COUNTDOWN], None, false);
         let mut vectors = stopped.vectors()?;
         let mut memory = Snapshot::take(stopped.tid(), &space.memory, stopped.registers()?.sp())?;
         for _ in 0..ROUNDS {
@@ -161,7 +165,7 @@ impl Recorder<'_> {
                     stopped = at;
                     let now = Snapshot::take(stopped.tid(), &space.memory, registers.sp())?;
                     circles = now == memory && stopped.vectors()? == vectors;
-                    // The countdown stays last: it hardly tells anything apart.
+                    // The countdown and the cursor stay last: they hardly tell anything apart.
                     addresses.splice(0..0, now.changed_since(&memory, WORDS));
                     (memory, vectors) = (now, stopped.vectors()?);
                     if circles {
@@ -189,11 +193,13 @@ impl Recorder<'_> {
         *patience = if circles { *PATIENCE.start() } else { (*patience * 2).min(*PATIENCE.end()) };
         let registers = stopped.registers()?.of_user_code();
         stopped.set_registers(&registers)?;
+        let words = self.words(id, &addresses)?;
+        self.take_buffered();
         self.log.push(Event::Pin(Pin {
             position: self.clock.position(&registers),
             registers,
             key,
-            words: self.words(id, &addresses)?,
+            words,
             memory: memory.digests(),
             vectors,
         }));

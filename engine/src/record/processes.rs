@@ -51,6 +51,7 @@ impl Recorder<'_> {
             self.gone(id);
         }
         self.ended.push(pid);
+        self.give_back_table(pid);
         self.alarms.forget(pid, false);
         // Its parent gets a SIGCHLD.
         self.look_for_signals()?;
@@ -160,6 +161,8 @@ impl Recorder<'_> {
         self.alarms.forget(pid, true);
         self.tasks.hold(id, Hold::Ready(stopped));
         self.give_back(id);
+        // What was to be closed is, and the program's files are mapped.
+        self.forget_descriptors();
         Ok(Next::Continue)
     }
 

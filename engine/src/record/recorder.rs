@@ -10,12 +10,14 @@ use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 use rrtest_preload::layout::{Kind as TickKind, SYS_HELLO, SYS_TICK};
 
 use super::alarms::Alarms;
+use super::buffer::Buffer;
 use super::fds::Fds;
 use super::inherit::Holders;
 use super::pin::Watched;
 use super::quiet::Quiet;
 use super::sharing::Sharing;
 use super::slots::Slots;
+use super::start_up::StartUp;
 use super::tasks::{Call, Hold, Origin, Space, Task, Tasks, Waited as CallWait};
 use super::{Options, image, time};
 use crate::clock::Clock;
@@ -41,10 +43,12 @@ pub(super) struct Recorder<'a> {
     pub(super) stats: Stats,
     pub(super) strategy: Box<dyn Strategy>,
     pub(super) random: Xoshiro256PlusPlus,
+    /// As long as the program starts up.
+    pub(super) start_up: Option<StartUp>,
     pub(super) tasks: Tasks,
     pub(super) futexes: FutexTable,
     pub(super) deadlines: Deadlines,
-    pub(super) fds: Fds,
+    pub(super) fds: Rc<Fds>,
     pub(super) heartbeat: Heartbeat,
     pub(super) alarms: Alarms,
     /// When to look for signals that nobody has told of.
@@ -71,6 +75,7 @@ pub(super) struct Recorder<'a> {
     /// The inodes of the program's socket pairs.
     pub(super) pairs: BTreeSet<u64>,
     pub(super) slots: Slots,
+    pub(super) buffer: Buffer,
     /// A call has been made since the tasks in the kernel were last looked at.
     pub(super) unsettled: bool,
     /// A task has become able to run since the last decision.
@@ -106,33 +111,55 @@ pub(super) enum Next {
 }
 
 impl<'a> Recorder<'a> {
-    /// Start the program; it stands before its first instruction.
-    pub(super) fn start(program: &Program, options: &'a Options<'a>) -> Result<Self, Error> {
+    /// Start the program; it stands before its first instruction. The clock is at zero.
+    pub(super) fn start(
+        program: &Program,
+        options: &'a Options<'a>,
+        clock: Clock,
+        fds: Rc<Fds>,
+    ) -> Result<Self, Error> {
         tracee::pin(options.core)?;
         tracee::raise_descriptor_limit();
-        let mut random = Xoshiro256PlusPlus::seed_from_u64(options.plan.seed);
-        let clock = Clock::new()?;
+        let mut start_up = StartUp::default();
         let mut at_random = [0; 16];
-        random.fill_bytes(&mut at_random);
-        let (Launched { task, memory, leash }, streams) =
-            tracee::launch(program, options.stdin, clock.area(), at_random)?;
+        start_up.random.fill_bytes(&mut at_random);
+        let Launched { task, memory, leash } =
+            tracee::launch(program, fds.streams(), clock.area(), at_random)?;
         let registers = task.registers()?;
         let tid = task.tid();
         let mut log = Log::default();
         let image = image::image(&program.path, &tracee::maps(tid)?, registers, &memory, &mut log)?;
         log.push(Event::Image(image));
-        let mut recorder = Self {
+        clock.area().load_buffer(rrtest_preload::BUFFER);
+        log.push(Event::Buffer(rrtest_preload::BUFFER.to_vec()));
+        let mut recorder = Self { start_up: Some(start_up), ..Self::new(options, clock, log, fds, leash)? };
+        let space = Rc::new(Space::new(0, memory));
+        let affinity = recorder.all_cores();
+        recorder.adopt(task, Origin { pid: tid, space, name: tracee::comm(tid), clear_tid: 0, affinity })?;
+        Ok(recorder)
+    }
+
+    /// One that has no task yet.
+    pub(super) fn new(
+        options: &'a Options<'a>,
+        clock: Clock,
+        log: Log,
+        fds: Rc<Fds>,
+        leash: Leash,
+    ) -> Result<Self, Error> {
+        Ok(Self {
             options,
             clock,
             log,
             output: Vec::new(),
             stats: Stats::default(),
             strategy: schedule::build(&options.plan),
-            random,
+            random: Xoshiro256PlusPlus::seed_from_u64(options.plan.seed),
+            start_up: None,
             tasks: Tasks::default(),
             futexes: FutexTable::default(),
             deadlines: Deadlines::default(),
-            fds: Fds::new(streams)?,
+            fds,
             heartbeat: Heartbeat::start()?,
             alarms: Alarms::default(),
             look: Instant::now(),
@@ -145,24 +172,22 @@ impl<'a> Recorder<'a> {
             current: None,
             ended: Vec::new(),
             slots: Slots::default(),
+            buffer: Buffer::default(),
             unsettled: false,
             sharing: Sharing::default(),
             holders: Holders::default(),
             elsewhere: Vec::new(),
             pairs: BTreeSet::new(),
             woken: false,
-        };
-        let space = Rc::new(Space::new(0, memory));
-        let affinity = recorder.all_cores();
-        recorder.adopt(task, Origin { pid: tid, space, name: tracee::comm(tid), clear_tid: 0, affinity })?;
-        Ok(recorder)
+        })
     }
 
     /// A new task joins.
     pub(super) fn adopt(&mut self, task: Stopped, origin: Origin) -> Result<TaskId, Error> {
         let boundary = self.clock.position(&task.registers()?);
         let id = self.tasks.next();
-        self.tasks.add(Task::new(id, task, origin, self.slots.take(), boundary));
+        let (tid, hold) = (task.tid(), Hold::Ready(task));
+        self.tasks.add(Task::new(id, tid, hold, origin, self.slots.take(), boundary));
         self.stats.tasks += 1;
         self.strategy.spawned(id);
         self.woken = true;
@@ -191,23 +216,27 @@ impl<'a> Recorder<'a> {
                 Halt::Error(error) => break Err(error),
             }
         };
+        self.take_buffered();
         self.stats.ticks = self.clock.total();
         self.bury();
         ending
     }
 
     /// Pick a task and run it until the strategy is to be asked again.
-    fn step(&mut self, why: Why, next: Option<Operation>) -> Flow<(Why, Option<Operation>)> {
+    pub(super) fn step(&mut self, why: Why, next: Option<Operation>) -> Flow<(Why, Option<Operation>)> {
         loop {
             self.collect_ready()?;
-            let current = self.current;
+            let current = self.current.filter(|_| why != Why::Start);
             let runnable = self.tasks.runnable();
             if runnable.is_empty() {
                 self.idle()?;
                 continue;
             }
-            let ran = self.clock.ran();
-            let choice = self.strategy.decide(Point { current, why, ran, next }, runnable);
+            let ran = current.map_or(0, |_| self.clock.ran());
+            let choice = match self.start_up {
+                Some(_) => StartUp::CHOICE,
+                None => self.strategy.decide(Point { current, why, ran, next }, runnable),
+            };
             if runnable.binary_search(&choice.task).is_err() || choice.slice == 0 {
                 return Err(Halt::Error(Error::Os {
                     what: "choose the next task".into(),
@@ -216,6 +245,7 @@ impl<'a> Recorder<'a> {
             }
             let preempts = current.is_some_and(|c| c != choice.task && runnable.binary_search(&c).is_ok());
             self.stats.preemptions += u64::from(preempts);
+            self.take_buffered();
             self.clock.start(choice.slice);
             self.task(choice.task).boundary.left = choice.slice;
             self.log.push(Event::Run { task: choice.task, slice: choice.slice, preempts });
@@ -280,6 +310,7 @@ impl<'a> Recorder<'a> {
 
     /// The same, with the signal that it is about to get.
     pub(super) fn go_with(&mut self, id: TaskId, stopped: Stopped, signal: i32) -> Flow<Next> {
+        self.prepare_buffer(id);
         let running = stopped.resume(Resume::Freely, signal)?;
         let (stopped, stop) = match self.watch(id, running)? {
             Watched::Stopped(stopped, stop) => (stopped, stop),
@@ -299,6 +330,8 @@ impl<'a> Recorder<'a> {
 
     /// A task has come to a system call, or to what the runtime uses one for.
     fn arrive(&mut self, id: TaskId, stopped: Stopped) -> Flow<Next> {
+        self.take_buffered();
+        let hurried = self.was_hurried();
         let mut registers = stopped.registers()?;
         let [address, kind, ..] = registers.args();
         match registers.number() as usize {
@@ -323,6 +356,7 @@ impl<'a> Recorder<'a> {
                 self.stats.syscalls += 1;
                 let number = registers.number();
                 let over = self.clock.call(number);
+                self.patch(id, &stopped, &mut registers)?;
                 self.mark(id, &registers);
                 self.task(id).arrived = Some(registers);
                 let hold = if self.task(id).deferred.is_empty() {
@@ -332,10 +366,13 @@ impl<'a> Recorder<'a> {
                     Hold::Again(stopped, Call::new(registers))
                 };
                 self.tasks.hold(id, hold);
+                if self.has_started(id, &registers) {
+                    return Ok(Next::Decide(Why::Start, None));
+                }
                 if over {
                     return Ok(Next::Decide(Why::SliceOver, Some(Operation::Syscall(number))));
                 }
-                if !crate::syscalls::ticks(number) && self.too_quiet(id)? {
+                if hurried || !crate::syscalls::ticks(number) && self.too_quiet(id)? {
                     return Ok(Next::Decide(Why::Yielded, None));
                 }
                 Ok(Next::Continue)
@@ -451,7 +488,7 @@ impl<'a> Recorder<'a> {
         self.poll_kernel()
     }
 
-    fn someone_in_kernel(&self) -> bool {
+    pub(super) fn someone_in_kernel(&self) -> bool {
         !self.tasks.in_kernel().is_empty()
     }
 }

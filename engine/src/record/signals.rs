@@ -17,6 +17,7 @@
 use super::blocking::interrupted;
 use super::inherit::locks;
 use super::recorder::{Flow, Halt, Next, Recorder};
+use super::start_up::StartUp;
 use super::tasks::{Call, Hold, Task};
 use super::time;
 use crate::ending::Ending;
@@ -85,16 +86,19 @@ impl Recorder<'_> {
             });
         }
         let fault = is_fault(&info);
+        if fault && self.clock.area().recover(&stopped, &registers)? {
+            self.tasks.hold(id, Hold::Ready(stopped));
+            return Ok(Next::Continue);
+        }
         let position = self.clock.position(&registers);
+        let elsewhere = position != self.task(id).boundary || self.clock.area().cursor() > 0;
         match action(number, fault, &signals(stopped.tid())?) {
             Action::Nothing => {
                 self.tasks.hold(id, Hold::Ready(stopped));
                 Ok(Next::Continue)
             }
             Action::Stop => self.go_with(id, stopped, number),
-            Action::Handle | Action::Kill if !fault && position != self.task(id).boundary => {
-                self.put_off(id, stopped, info)
-            }
+            Action::Handle | Action::Kill if !fault && elsewhere => self.put_off(id, stopped, info),
             Action::Handle => self.handle(id, stopped, Arrived { number, fault, position }, None),
             Action::Kill => self.killed(id, stopped, Arrived { number, fault, position }),
         }
@@ -129,7 +133,9 @@ impl Recorder<'_> {
         mut registers: Registers,
         finish: impl FnOnce(&mut Registers, u64),
     ) -> Flow<Next> {
-        let (position, value) = (self.clock.position(&registers), counter());
+        self.take_buffered();
+        let position = self.clock.position(&registers);
+        let value = self.start_up.as_mut().map_or_else(counter, StartUp::counter);
         finish(&mut registers, value);
         stopped.set_registers(&registers)?;
         self.log.push(Event::Counter(Counter { position, value }));
@@ -176,6 +182,7 @@ impl Recorder<'_> {
     /// A signal kills its process.
     fn killed(&mut self, id: TaskId, stopped: Stopped, signal: Arrived) -> Flow<Next> {
         let Arrived { number, fault, position } = signal;
+        self.take_buffered();
         self.log.push(Event::Signal(Signal { position, number, fault, handler: None }));
         let pid = self.task(id).pid;
         if pid != self.root() {
@@ -200,6 +207,8 @@ impl Recorder<'_> {
         call: Option<&Call>,
     ) -> Flow<Next> {
         let mut writes = Vec::new();
+        self.take_buffered();
+        self.buffer.returns_to(signal.position.ip);
         if let Some(call) = call {
             self.note_arrival(id);
             if let Some(code) = call.restart {

@@ -56,6 +56,10 @@ impl Recorder<'_> {
             }
         }
         let new = self.adopt_child(id, child, &asked)?;
+        if asked.has(libc::CLONE_FILES) && !asked.has(libc::CLONE_THREAD) {
+            let pids = [id, new].map(|task| self.task(task).pid);
+            self.share_descriptors(pids);
+        }
         self.finish(id, stopped, call, position, result, writes, Effect::Spawned(new))?;
         if asked.has(libc::CLONE_VFORK)
             && let Hold::Ready(stopped) = self.tasks.release(id)

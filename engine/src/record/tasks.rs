@@ -70,10 +70,10 @@ pub(super) struct Task {
 }
 
 impl Task {
-    /// A task that stands where it is to start.
     pub(super) fn new(
         id: TaskId,
-        stopped: Stopped,
+        tid: Pid,
+        hold: Hold,
         origin: Origin,
         scratch: Option<u64>,
         boundary: Position,
@@ -81,11 +81,11 @@ impl Task {
         let Origin { pid, space, name, clear_tid, affinity } = origin;
         Self {
             id,
-            tid: stopped.tid(),
+            tid,
             pid,
             space,
             name,
-            hold: Hold::Ready(stopped),
+            hold,
             scratch,
             clear_tid,
             robust_list: 0,
@@ -226,6 +226,11 @@ impl Tasks {
     /// The living one with this thread id.
     pub(super) fn with_tid(&self, tid: Pid) -> Option<&Task> {
         self.tids.get(&tid).map(|id| &self[*id])
+    }
+
+    /// The living one, if there is a single one.
+    pub(super) fn only(&self) -> Option<&Task> {
+        self.living().next().filter(|_| self.count() == 1)
     }
 
     /// The living ones of a process.

@@ -3,6 +3,7 @@
 //! The process is built from the trace and then runs the recorded instructions. Its system calls stop at their entry
 //! and get the recorded outcome; only those that shape its own memory and tasks reach the kernel. Every event is checked.
 
+mod buffer;
 mod calls;
 mod files;
 mod image;

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use nix::unistd::Pid;
-use rrtest_preload::layout::{SYS_HELLO, SYS_TICK};
+use rrtest_preload::layout::{Mode, SYS_HELLO, SYS_TICK};
 
 use super::files::Files;
 use super::{Options, Replayed, image};
@@ -128,6 +128,12 @@ impl<'a> Replayer<'a> {
                 Event::Run { task, slice, preempts } => self.switch(task, slice, preempts)?,
                 Event::Cut(ticks) => self.cut(ticks)?,
                 Event::Tick(position) => self.tick(&position)?,
+                Event::Buffer(code) => {
+                    self.clock.area().load_buffer(&code);
+                    self.clock.area().set_mode(Mode::Replay);
+                }
+                Event::Buffered(log) => self.buffered(&log)?,
+                Event::Patched(patched) => self.patched(&patched)?,
                 Event::Counter(counter) => self.counter(&counter)?,
                 Event::Entered(position) => {
                     let (stopped, registers) = self.reach_call()?;
@@ -383,9 +389,13 @@ impl<'a> Replayer<'a> {
         }
     }
 
-    /// A task must be where the recorded one was.
+    /// A task must be where the recorded one was, and have made the calls that it made.
     pub(super) fn check(&self, expected: &Position, registers: &Registers) -> Result<(), Error> {
         let found = self.clock.position(registers);
+        if !self.clock.area().log_is_taken() {
+            return Err(self.differs("calls that do not stop".into(), found.to_string()));
+        }
+        let _ = self.clock.area().give_log(&[]);
         if found == *expected { Ok(()) } else { Err(self.differs(expected.to_string(), found.to_string())) }
     }
 

@@ -3,7 +3,9 @@
 //! Rests on futex(2). The kernel keeps one queue of waiters per key in order of arrival; this does the same, but asks
 //! whom to wake, since futex(2) promises no order. Comparing the word, timeouts and return values are the caller's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use rrtest_preload::layout::crowd;
 
 use crate::task::TaskId;
 
@@ -32,16 +34,39 @@ struct Waiter {
 /// The queues of all futexes. A task waits in at most one.
 #[derive(Debug, Default)]
 pub struct FutexTable {
+    /// How many tasks wait at addresses that count together, as [`Self::crowds`] last told or not yet told.
+    crowds: BTreeMap<usize, u16>,
+    /// Whose number has changed since then.
+    changed: BTreeSet<usize>,
     /// Waiters in order of arrival. No queue is empty.
     queues: BTreeMap<FutexKey, Vec<Waiter>>,
     waiting: BTreeMap<TaskId, FutexKey>,
 }
 
 impl FutexTable {
+    fn count(&mut self, address: u64, change: i16) {
+        let number = crowd(address);
+        let tasks = self.crowds.entry(number).or_default();
+        *tasks = tasks.saturating_add_signed(change);
+        if *tasks == 0 {
+            self.crowds.remove(&number);
+        }
+        self.changed.insert(number);
+    }
+
+    /// Those numbers of waiters ([`crowd`]) that have changed since this was last asked.
+    pub fn crowds(&mut self) -> impl Iterator<Item = (usize, u16)> {
+        let crowds = &self.crowds;
+        std::mem::take(&mut self.changed)
+            .into_iter()
+            .map(|number| (number, crowds.get(&number).copied().unwrap_or(0)))
+    }
+
     /// `task` waits on `key` for a wake whose bitset has a bit in common with `bitset` ([`ANY`] for the plain
     /// `FUTEX_WAIT`). A task that waited elsewhere waits there no longer.
     pub fn wait(&mut self, key: FutexKey, task: TaskId, bitset: u32) {
         self.remove(task);
+        self.count(key.address, 1);
         self.queues.entry(key).or_default().push(Waiter { task, bitset });
         self.waiting.insert(task, key);
     }
@@ -76,6 +101,8 @@ impl FutexTable {
             self.queues.remove(&from);
         }
         for waiter in &moved {
+            self.count(from.address, -1);
+            self.count(to.address, 1);
             self.waiting.insert(waiter.task, to);
         }
         if !moved.is_empty() {
@@ -87,6 +114,7 @@ impl FutexTable {
     /// `task` waits no longer: it timed out, was interrupted or killed. Returns what it waited on.
     pub fn remove(&mut self, task: TaskId) -> Option<FutexKey> {
         let key = self.waiting.remove(&task)?;
+        self.count(key.address, -1);
         if let Some(queue) = self.queues.get_mut(&key) {
             queue.retain(|waiter| waiter.task != task);
             if queue.is_empty() {

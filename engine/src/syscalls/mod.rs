@@ -15,6 +15,7 @@ mod prctl;
 mod restricted;
 mod send;
 mod sockopt;
+mod start_up;
 mod table;
 
 pub use change::{Change, Changed, Extent, change};
@@ -24,6 +25,7 @@ pub use futex::{FutexCall, FutexTimeout, PiCall, Waiter};
 pub use gather::gathered;
 pub use ioctl::encoded_size;
 pub use send::signal_sent;
+pub use start_up::starts_up;
 pub use table::TABLE;
 
 /// The description of the call of this number; none if there is no such call (`ENOSYS`).

@@ -1,5 +1,6 @@
 //! Events in words, one line each.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
 use nix::errno::Errno;
@@ -9,6 +10,7 @@ use super::event::{
     Backing, Effect, Event, FileChange, Image, Position, Signal, Stream, Syscall, Write, Written,
 };
 use crate::ending::Ending;
+use crate::tracee::buffered_calls;
 
 /// How many of a system call's writes are described one by one.
 const WRITES: usize = 3;
@@ -35,6 +37,11 @@ impl Display for Description<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.event {
             Event::Image(image) => describe_image(image, f),
+            Event::Buffer(code) => write!(f, "the system-call buffer: {} bytes of code", code.len()),
+            Event::Patched(patched) => {
+                write!(f, "from now on the call site at {:#x} leads into the buffer", patched.site)
+            }
+            Event::Buffered(log) => describe_buffered(log, self.names, f),
             Event::Run { task, slice, .. } => write!(f, "run {task} for {slice} ticks"),
             Event::Cut(ticks) => write!(f, "has {ticks} ticks left"),
             Event::Tick(position) => write!(f, "tick at {position}"),
@@ -99,6 +106,19 @@ fn describe_syscall(syscall: &Syscall, names: Names, f: &mut Formatter<'_>) -> f
         }
     }
     write!(f, ", at {}", syscall.position)
+}
+
+/// Calls that were made without a stop: how many of each.
+fn describe_buffered(log: &[u8], names: Names, f: &mut Formatter<'_>) -> fmt::Result {
+    let mut counts = BTreeMap::new();
+    for call in buffered_calls(log) {
+        *counts.entry(call.number).or_insert(0_u64) += 1;
+    }
+    f.write_str("makes calls without a stop:")?;
+    for (index, (number, count)) in counts.into_iter().enumerate() {
+        write!(f, "{} {count} × {}", if index == 0 { "" } else { "," }, names(number).unwrap_or("unknown"))?;
+    }
+    Ok(())
 }
 
 /// As strace(1) prints results.

@@ -14,6 +14,8 @@ pub use crate::tracee::{Registers, Vectors};
 pub enum Event {
     /// The process image, as the kernel left it after execve(2). The first event.
     Image(Image),
+    /// The code of the system-call buffer that all its processes have. The second event.
+    Buffer(#[serde(with = "bytes")] Vec<u8>),
     /// A task gets the core.
     Run {
         /// Which task.
@@ -29,6 +31,11 @@ pub enum Event {
     Tick(Position),
     /// The running task came to a system call and lost the core before it was made.
     Entered(Position),
+    /// The running task came to a system call at a call site that leads into the system-call buffer from then on.
+    Patched(Patched),
+    /// On the way to the next event, the running task made these calls without a stop: the log of the system-call buffer
+    /// ([`buffered_calls`](crate::tracee::buffered_calls)).
+    Buffered(#[serde(with = "bytes")] Vec<u8>),
     /// The running task made a system call.
     Syscall(Syscall),
     /// The running task read the time-stamp counter.
@@ -56,6 +63,9 @@ impl Event {
             Self::Signal(signal) => Some(&signal.position),
             Self::Pin(pin) => Some(&pin.position),
             Self::Image(_)
+            | Self::Buffer(_)
+            | Self::Patched(_)
+            | Self::Buffered(_)
             | Self::Run { .. }
             | Self::Cut(_)
             | Self::Killed(_)
@@ -72,6 +82,9 @@ impl Event {
             Self::Signal(signal) => Some(&mut signal.position),
             Self::Pin(pin) => Some(&mut pin.position),
             Self::Image(_)
+            | Self::Buffer(_)
+            | Self::Patched(_)
+            | Self::Buffered(_)
             | Self::Run { .. }
             | Self::Cut(_)
             | Self::Killed(_)
@@ -92,6 +105,23 @@ pub struct Position {
     pub sp: u64,
     /// A digest of the general registers.
     pub digest: u32,
+}
+
+/// A call site, from whose `syscall` instruction on the code is replaced by a jump to a stub.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Patched {
+    /// The address of the instruction.
+    pub site: u64,
+    /// The new code there.
+    #[serde(with = "bytes")]
+    pub code: Vec<u8>,
+    /// The address of the stub.
+    pub stub: u64,
+    /// Its code, in which the call is made that the task has come to.
+    #[serde(with = "bytes")]
+    pub stub_code: Vec<u8>,
+    /// Where the instruction pointer is when that call stops.
+    pub traced: u64,
 }
 
 /// A system call with its outcome.

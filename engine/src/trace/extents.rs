@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// A set of byte ranges. No two of those it holds touch.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Extents {
     /// The ends, by start.
     ends: BTreeMap<u64, u64>,

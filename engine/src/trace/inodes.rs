@@ -36,7 +36,7 @@ pub struct Part {
 }
 
 /// All mapped files of a recording.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Inodes {
     by_identity: HashMap<Identity, Known>,
     /// Segments of shared memory.
@@ -44,7 +44,7 @@ pub(super) struct Inodes {
 }
 
 /// What the trace tells of a mapped file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Known {
     inode: Inode,
     /// Open, so that its inode number is not given to another.
@@ -138,10 +138,10 @@ impl Inodes {
     }
 
     /// See [`super::log::Log::before_change`].
-    pub(super) fn before_change(&self, files: &mut MappedFiles, identity: Identity) -> bool {
+    pub(super) fn before_change(&self, files: &mut Arc<MappedFiles>, identity: Identity) -> bool {
         let known = self.by_identity.contains_key(&identity);
         if known {
-            files.preserve(identity);
+            Arc::make_mut(files).preserve(identity);
         }
         known
     }

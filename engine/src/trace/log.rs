@@ -14,11 +14,14 @@ use super::mapped::MappedFiles;
 use super::stream::{Encoder, Events};
 use super::{Source, TraceError};
 
-/// Bytes of a chunk of the event stream. Chunks are never moved, so a long recording costs no copying.
+/// Room for a chunk of the event stream. Chunks are not moved once they are full, so a long recording costs no copying.
 const CHUNK: usize = 1 << 20;
 
-/// How much of the event stream is held in memory, unless said otherwise.
-const MEMORY: usize = 256 << 20;
+/// A chunk with less room than this counts as full: most events have fewer bytes, and what does not fit moves the chunk.
+const MARGIN: usize = 4096;
+
+/// How much of the event stream is held in memory, unless said otherwise: dozens of recordings may be made side by side.
+const MEMORY: usize = 32 << 20;
 
 /// Stands for a file name in errors.
 const IN_MEMORY: &str = "recording in memory";
@@ -30,26 +33,51 @@ const IN_MEMORY: &str = "recording in memory";
 /// reads the log.
 #[derive(Debug)]
 pub struct Log {
-    /// Full chunks, the first of the stream.
-    chunks: Vec<Vec<u8>>,
-    /// How many of them there may be.
-    limit: usize,
+    /// The first chunks of the stream: full ones, but where a [`Prefix`] ends.
+    chunks: Vec<Arc<Vec<u8>>>,
+    /// How much memory is left for further ones.
+    room: usize,
     /// What follows the full chunks.
     spill: Option<Spill>,
     /// The end of the stream.
     tail: Vec<u8>,
     encoder: Encoder,
     count: u64,
-    files: MappedFiles,
-    inodes: Inodes,
+    /// Shared with the prefix as long as it is the same.
+    files: Arc<MappedFiles>,
+    inodes: Arc<Inodes>,
     failure: Option<Failure>,
+}
+
+/// What several logs begin with. It is held once, however many there are.
+#[derive(Debug)]
+pub struct Prefix(Log);
+
+impl Prefix {
+    /// A log that begins like this.
+    #[must_use]
+    pub fn log(&self) -> Log {
+        let Log { chunks, room, encoder, count, files, inodes, failure, .. } = &self.0;
+        Log {
+            chunks: chunks.clone(),
+            room: *room,
+            spill: None,
+            tail: Vec::new(),
+            encoder: encoder.clone(),
+            count: *count,
+            files: Arc::clone(files),
+            inodes: Arc::clone(inodes),
+            failure: failure.clone(),
+        }
+    }
 }
 
 /// A temporary file with full chunks.
 #[derive(Debug)]
 struct Spill {
     file: File,
-    chunks: u64,
+    /// Where each chunk ends.
+    ends: Vec<u64>,
 }
 
 /// Why events are missing from a log.
@@ -80,13 +108,13 @@ impl Log {
     pub fn with_memory(memory: usize) -> Self {
         Self {
             chunks: Vec::new(),
-            limit: memory / CHUNK,
+            room: memory,
             spill: None,
             tail: Vec::new(),
             encoder: Encoder::default(),
             count: 0,
-            files: MappedFiles::default(),
-            inodes: Inodes::default(),
+            files: Arc::default(),
+            inodes: Arc::default(),
             failure: None,
         }
     }
@@ -96,15 +124,23 @@ impl Log {
         if self.failure.is_some() {
             return;
         }
-        let mut encoder = std::mem::take(&mut self.encoder);
-        match encoder.encode(event) {
-            Ok(bytes) => {
-                self.append(bytes);
-                self.count += 1;
-            }
+        if self.tail.capacity() == 0 {
+            self.tail.reserve_exact(CHUNK);
+        }
+        match self.encoder.encode(event, &mut self.tail) {
+            Ok(()) => self.count += 1,
             Err(what) => self.failure = Some(Failure::Encode(what)),
         }
-        self.encoder = encoder;
+        if self.tail.len() > CHUNK - MARGIN {
+            self.retire_tail();
+        }
+    }
+
+    /// What is there so far, to begin other logs with; none if it does not fit into memory.
+    #[must_use]
+    pub fn into_prefix(mut self) -> Option<Prefix> {
+        self.chunks.push(Arc::new(std::mem::take(&mut self.tail)));
+        self.spill.is_none().then_some(Prefix(self))
     }
 
     /// A range of a file that the program maps. The log holds the file open and reads it only if the recording is
@@ -116,7 +152,7 @@ impl Log {
     /// # Errors
     /// If the file is not a regular one, or cannot be read.
     pub fn map_file(&mut self, path: &Path, file: File, offset: u64, len: u64) -> io::Result<FileRange> {
-        self.files.add(path, Arc::new(file), offset, len)
+        Arc::make_mut(&mut self.files).add(path, Arc::new(file), offset, len)
     }
 
     /// The program maps part of a file: what replay must know of it, which is nothing of what it knows already. `path`
@@ -125,7 +161,7 @@ impl Log {
     /// # Errors
     /// As [`Self::map_file`].
     pub fn map(&mut self, path: &Path, file: File, part: Part) -> io::Result<Backing> {
-        self.inodes.map(&mut self.files, path, file, part)
+        Arc::make_mut(&mut self.inodes).map(Arc::make_mut(&mut self.files), path, file, part)
     }
 
     /// The program attaches a segment of System V shared memory (shmat(2)), whose contents are asked for if replay does not
@@ -139,7 +175,7 @@ impl Log {
         len: u64,
         contents: impl FnOnce() -> Result<Vec<u8>, E>,
     ) -> Result<Backing, E> {
-        self.inodes.map_segment(&mut self.files, identity, len, contents)
+        Arc::make_mut(&mut self.inodes).map_segment(Arc::make_mut(&mut self.files), identity, len, contents)
     }
 
     /// The program is about to change a file: if it is one that has been mapped, its contents so far are kept.
@@ -152,7 +188,10 @@ impl Log {
     /// # Errors
     /// If the file cannot be read.
     pub fn after_change(&mut self, identity: Identity, range: Range<u64>) -> io::Result<Option<FileChange>> {
-        self.inodes.after_change(identity, range)
+        if self.inodes.file(identity).is_none() {
+            return Ok(None);
+        }
+        Arc::make_mut(&mut self.inodes).after_change(identity, range)
     }
 
     /// A file that has been mapped, open for reading.
@@ -163,7 +202,7 @@ impl Log {
 
     /// Contents of a mapping that no file on disk will have later. `name` serves messages only.
     pub fn map_bytes(&mut self, name: &Path, bytes: Vec<u8>) -> FileId {
-        self.files.capture(name, bytes)
+        Arc::make_mut(&mut self.files).capture(name, bytes)
     }
 
     /// How many events there are.
@@ -175,8 +214,9 @@ impl Log {
     /// Bytes of the encoded events.
     #[must_use]
     pub fn size(&self) -> u64 {
-        let chunks = self.chunks.len() as u64 + self.spill.as_ref().map_or(0, |spill| spill.chunks);
-        chunks * CHUNK as u64 + self.tail.len() as u64
+        let held: u64 = self.chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        let spilled = self.spill.as_ref().map_or(0, Spill::size);
+        held + spilled + self.tail.len() as u64
     }
 
     /// Whether all that was pushed is there.
@@ -192,37 +232,27 @@ impl Log {
         &self.files
     }
 
-    fn append(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() && self.failure.is_none() {
-            if self.tail.len() == CHUNK {
-                self.retire_tail();
-            } else if self.tail.capacity() == 0 {
-                self.tail.reserve_exact(CHUNK);
-            }
-            let (now, later) = bytes.split_at(bytes.len().min(CHUNK - self.tail.len()));
-            self.tail.extend_from_slice(now);
-            bytes = later;
-        }
-    }
-
     /// Put the full tail where it stays, and start a new one.
     fn retire_tail(&mut self) {
-        if self.chunks.len() < self.limit {
-            self.chunks.push(std::mem::replace(&mut self.tail, Vec::with_capacity(CHUNK)));
+        let held = self.tail.capacity();
+        if self.spill.is_none() && held <= self.room {
+            self.room -= held;
+            self.chunks.push(Arc::new(std::mem::take(&mut self.tail)));
         } else if let Err(source) = self.spill_tail() {
             self.failure = Some(Failure::Spill { directory: std::env::temp_dir(), source: Arc::new(source) });
         }
     }
 
     fn spill_tail(&mut self) -> io::Result<()> {
-        let mut spill = match self.spill.take() {
+        let spill = match &mut self.spill {
             Some(spill) => spill,
-            None => Spill { file: tempfile::tempfile()?, chunks: 0 },
+            none => none.insert(Spill { file: tempfile::tempfile()?, ends: Vec::new() }),
         };
         spill.file.write_all(&self.tail)?;
-        spill.chunks += 1;
-        self.spill = Some(spill);
+        spill.ends.push(spill.size() + self.tail.len() as u64);
         self.tail.clear();
+        // One large event must not be paid for to the end.
+        self.tail.shrink_to(CHUNK);
         Ok(())
     }
 
@@ -232,7 +262,7 @@ impl Log {
         let spilled = self
             .spill
             .iter()
-            .flat_map(|spill| (0..spill.chunks).map(|index| spill.read(index).map(Cow::Owned)));
+            .flat_map(|spill| (0..spill.ends.len()).map(|index| spill.read(index).map(Cow::Owned)));
         let tail = std::iter::once_with(|| Ok(Cow::Borrowed(self.tail.as_slice())));
         let failure = self.failure.clone().map(|failure| Err(failure.into()));
         held.chain(spilled).chain(tail).chain(failure)
@@ -240,9 +270,14 @@ impl Log {
 }
 
 impl Spill {
-    fn read(&self, index: u64) -> Result<Vec<u8>, TraceError> {
-        let mut chunk = vec![0; CHUNK];
-        self.file.read_exact_at(&mut chunk, index * CHUNK as u64).map_err(|source| TraceError::Spill {
+    fn size(&self) -> u64 {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    fn read(&self, index: usize) -> Result<Vec<u8>, TraceError> {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        let mut chunk = vec![0; (self.ends[index] - start) as usize];
+        self.file.read_exact_at(&mut chunk, start).map_err(|source| TraceError::Spill {
             directory: std::env::temp_dir(),
             source: Arc::new(source),
         })?;
@@ -299,6 +334,34 @@ mod tests {
     }
 
     #[test]
+    fn logs_with_a_common_beginning_go_their_own_ways() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, file) = old_file(directory.path(), b"0123456789");
+        let mut first = Log::default();
+        first.push(testing::output(1, 10));
+        first.map_file(&path, file, 0, 4).unwrap();
+        let size = first.size();
+        let prefix = first.into_prefix().unwrap();
+        let ends: Vec<_> = (2..4).map(|n| testing::output(n, 2 * CHUNK)).collect();
+        let logs: Vec<Log> = ends
+            .iter()
+            .map(|end| {
+                let mut log = prefix.log();
+                log.push(end.clone());
+                let mapped = log.map_file(&path, File::open(&path).unwrap(), 4, 2).unwrap();
+                assert_eq!(log.file(mapped).unwrap(), b"45");
+                log
+            })
+            .collect();
+        for (log, end) in logs.iter().zip(&ends) {
+            assert_eq!(read(log), [testing::output(1, 10), end.clone()]);
+            assert_eq!(log.count(), 2);
+        }
+        assert_eq!((prefix.log().size(), prefix.log().count()), (size, 1));
+        assert!(Arc::ptr_eq(&logs[0].chunks[0], &logs[1].chunks[0]), "held once");
+    }
+
+    #[test]
     fn an_empty_log_has_no_events() {
         assert_eq!(read(&Log::default()), []);
     }
@@ -306,13 +369,15 @@ mod tests {
     #[test]
     fn spills_what_memory_should_not_hold() {
         let mut log = Log::with_memory(2 * CHUNK);
-        // Sizes that put chunk boundaries into length prefixes, into bodies and across several chunks.
+        // Sizes that fill chunks to various degrees, and one that needs a chunk of its own size.
         let events: Vec<_> = (0..900).map(|n| testing::output(n, n as usize * 13)).collect();
         let big = testing::output(900, 3 * CHUNK + 5);
         let events: Vec<_> = events.into_iter().chain([big]).collect();
         events.iter().for_each(|event| log.push(event.clone()));
-        assert_eq!(log.chunks.len(), 2);
-        assert!(log.spill.as_ref().unwrap().chunks > 2);
+        assert!(log.chunks.iter().map(|chunk| chunk.capacity()).sum::<usize>() <= 2 * CHUNK);
+        assert!(!log.chunks.is_empty());
+        assert!(log.spill.as_ref().unwrap().ends.len() > 2);
+        assert_eq!(log.size(), log.stream().map(|chunk| chunk.unwrap().len() as u64).sum::<u64>());
         assert_eq!(read(&log), events);
         assert_eq!(read(&log), events, "a second reading gives the same");
     }
@@ -322,7 +387,7 @@ mod tests {
         let mut log = Log::with_memory(0);
         log.push(testing::output(1, 10));
         log.spill =
-            Some(Spill { file: OpenOptions::new().write(true).open("/dev/full").unwrap(), chunks: 0 });
+            Some(Spill { file: OpenOptions::new().write(true).open("/dev/full").unwrap(), ends: Vec::new() });
         log.push(testing::output(2, 2 * CHUNK));
         log.push(testing::output(3, 10));
         let error = log.check().unwrap_err().to_string();

@@ -21,14 +21,14 @@ use super::inodes::Identity;
 const STAMP_TICK: Duration = Duration::from_millis(20);
 
 /// All mapped files of a recording.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct MappedFiles {
     files: Vec<MappedFile>,
     by_stamp: HashMap<Stamp, FileId>,
 }
 
 /// One mapped file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct MappedFile {
     /// Its name, as far as known.
     pub(super) path: PathBuf,
@@ -37,7 +37,7 @@ pub(super) struct MappedFile {
     blocks: BTreeSet<u64>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Contents {
     /// In a file that must stay as it is. Being open, its inode number is not given to another.
     Referenced(Arc<File>, Stamp),

@@ -22,7 +22,7 @@ pub mod writer;
 use event::{Event, FileRange};
 
 pub use error::TraceError;
-pub use reader::Trace;
+pub use reader::{CarriedFile, Trace};
 
 /// What replay needs of a recording, be it in memory or in a file.
 pub trait Source {

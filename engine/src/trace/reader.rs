@@ -26,8 +26,20 @@ pub struct Trace {
     len: u64,
     verified: bool,
     tool: String,
+    start_of_index: u64,
     index: Index,
     info: serde_json::Value,
+}
+
+/// A mapped file in a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CarriedFile<'a> {
+    /// Its name.
+    pub path: &'a Path,
+    /// How many bytes of it there are.
+    pub bytes: u64,
+    /// How many bytes of the trace they take.
+    pub stored: u64,
 }
 
 impl Trace {
@@ -62,6 +74,7 @@ impl Trace {
             len: header.len,
             verified: header.mark == VERIFIED,
             tool: header.tool,
+            start_of_index: header.index,
             index,
             info,
         })
@@ -109,15 +122,30 @@ impl Trace {
         self.index.count
     }
 
-    /// The names of the mapped files it carries, with how many bytes of each.
-    pub fn files(&self) -> impl Iterator<Item = (&Path, u64)> {
-        self.index.files.iter().map(|file| {
-            let bytes = file
-                .blocks
-                .keys()
-                .map(|number| BLOCK.min(file.size.saturating_sub(number.saturating_mul(BLOCK))));
-            (Path::new(&file.path), bytes.sum())
+    /// The mapped files that it carries, by their numbers ([`super::event::FileId`]).
+    pub fn files(&self) -> impl Iterator<Item = CarriedFile<'_>> {
+        let blocks = self.index.files.iter().flat_map(|file| file.blocks.values().copied());
+        let mut starts: Vec<_> = blocks.chain([self.start_of_index]).collect();
+        starts.sort_unstable();
+        self.index.files.iter().map(move |file| {
+            let bytes = |number: &u64| BLOCK.min(file.size.saturating_sub(number.saturating_mul(BLOCK)));
+            let stored = |start: &u64| {
+                let next = starts.get(starts.partition_point(|other| other <= start));
+                next.map_or(0, |next| next - start)
+            };
+            CarriedFile {
+                path: Path::new(&file.path),
+                bytes: file.blocks.keys().map(bytes).sum(),
+                // Offsets of a damaged index can be anything.
+                stored: file.blocks.values().map(stored).fold(0, u64::saturating_add),
+            }
         })
+    }
+
+    /// How many bytes of it are the events.
+    #[must_use]
+    pub fn size_of_events(&self) -> u64 {
+        self.index.events.1.saturating_sub(self.index.events.0)
     }
 
     /// The blocks of the event stream.
@@ -364,7 +392,12 @@ mod tests {
             assert_eq!(trace.count(), log.count());
             assert_eq!(trace.tool(), env!("CARGO_PKG_VERSION"));
             let files: Vec<_> = trace.files().collect();
+            let stored: Vec<_> = files.iter().map(|file| file.stored).collect();
+            let files: Vec<_> = files.iter().map(|file| (file.path, file.bytes)).collect();
             assert_eq!(files, [(Path::new("libc.so"), 5000), (Path::new("empty"), 0)]);
+            // After the events come the files, and then the index.
+            let files_start = Header::LEN as u64 + trace.size_of_events();
+            assert_eq!(stored, [trace.start_of_index - files_start, 0]);
 
             writer::mark_verified(&out).unwrap();
             expected.verified = true;
@@ -390,12 +423,15 @@ mod tests {
         assert!(trace.file(FileRange { offset: u64::MAX, ..last }).unwrap().is_empty());
         let between = FileRange { offset: BLOCK / 2, len: BLOCK, ..first };
         assert!(trace.file(between).is_ok());
-        assert_eq!(trace.files().next(), Some((path.as_path(), BLOCK * 5 / 2)));
+        assert_eq!(
+            trace.files().next().map(|file| (file.path, file.bytes)),
+            Some((path.as_path(), BLOCK * 5 / 2))
+        );
 
         let mut log = Log::default();
         let only = log.map_file(&path, File::open(&path).unwrap(), last.offset + 7, 1).unwrap();
         let trace = reopen(&write(&log, &head(Ending::Exited(0)))).unwrap();
-        assert_eq!(trace.files().next(), Some((path.as_path(), BLOCK / 2)));
+        assert_eq!(trace.files().next().map(|file| file.bytes), Some(BLOCK / 2));
         assert!(trace.file(only).is_ok());
         assert!(trace.file(first).is_err(), "what was not mapped is not there");
     }

@@ -3,6 +3,7 @@
 //! The stream comes in chunks, from memory or from a file, and an event may span chunks.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use postcard::ser_flavors::Flavor;
@@ -14,28 +15,30 @@ use super::event::Event;
 const PREFIX: usize = size_of::<u32>();
 
 /// Encodes events, each with its length.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Encoder {
     countdown: Countdown,
-    /// Used again and again.
-    buffer: Vec<u8>,
 }
 
 impl Encoder {
-    /// The bytes that the next event adds to the stream.
+    /// Append the next event to the stream, of which `chunk` is the end. A chunk holds whole events.
     ///
     /// # Errors
-    /// Why it cannot be encoded.
-    pub(super) fn encode(&mut self, mut event: Event) -> Result<&[u8], String> {
+    /// Why it cannot be encoded. Nothing is appended then.
+    pub(super) fn encode(&mut self, mut event: Event, chunk: &mut Vec<u8>) -> Result<(), String> {
         self.countdown.take_out(&mut event);
-        self.buffer.clear();
-        self.buffer.extend_from_slice(&[0; PREFIX]);
-        postcard::serialize_with_flavor(&event, Append(&mut self.buffer))
-            .map_err(|error| error.to_string())?;
-        let len =
-            u32::try_from(self.buffer.len() - PREFIX).map_err(|_| "an event exceeds 4 GiB".to_owned())?;
-        self.buffer[..PREFIX].copy_from_slice(&len.to_le_bytes());
-        Ok(&self.buffer)
+        let start = chunk.len();
+        chunk.extend_from_slice(&[0; PREFIX]);
+        let encoded =
+            postcard::serialize_with_flavor(&event, Append(chunk)).map_err(|error| error.to_string());
+        let len = encoded.and_then(|()| {
+            u32::try_from(chunk.len() - start - PREFIX).map_err(|_| "an event exceeds 4 GiB".to_owned())
+        });
+        match len {
+            Ok(len) => chunk[start..start + PREFIX].copy_from_slice(&len.to_le_bytes()),
+            Err(_) => chunk.truncate(start),
+        }
+        len.map(drop)
     }
 }
 
@@ -43,7 +46,7 @@ impl Encoder {
 ///
 /// In the stream, [`Position::left`](super::event::Position::left) is the number of ticks since then. A loop that makes
 /// the same call again and again so yields the same bytes again and again, and zstd all but removes them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Countdown(u64);
 
 impl Countdown {
@@ -89,13 +92,19 @@ impl Flavor for Append<'_> {
     }
 }
 
+/// Where bytes of the stream are.
+enum Taken {
+    InChunk(Range<usize>),
+    Together,
+}
+
 /// The events of a stream. Ends after the first error.
 pub(super) struct Events<'a, I> {
     chunks: I,
     /// What is left of the current chunk starts at `at`.
     chunk: Cow<'a, [u8]>,
     at: usize,
-    /// The event that is being put together.
+    /// An event that spans chunks, put together.
     record: Vec<u8>,
     countdown: Countdown,
     /// The trace's name, for errors.
@@ -113,39 +122,62 @@ where
         Self { chunks, chunk, at: 0, record, countdown, path, count: 0, over: false }
     }
 
-    /// Put the next `len` bytes into `record`, or as many as there are. It grows with what arrives, never with what is
-    /// announced.
-    fn fill(&mut self, len: usize) -> Result<(), TraceError> {
+    /// Make sure that the current chunk has something left, unless the stream is over.
+    fn next_chunk(&mut self) -> Result<(), TraceError> {
+        while self.at == self.chunk.len() {
+            let Some(chunk) = self.chunks.next() else { return Ok(()) };
+            self.chunk = chunk?;
+            self.at = 0;
+        }
+        Ok(())
+    }
+
+    /// Where the next `len` bytes are: in the chunk, or, if they span several, put together in `record`. Fewer if the
+    /// stream ends before. `record` grows with what arrives, never with what is announced.
+    fn take(&mut self, len: usize) -> Result<Taken, TraceError> {
+        self.next_chunk()?;
+        let start = self.at;
+        if self.chunk.len() - start >= len {
+            self.at += len;
+            return Ok(Taken::InChunk(start..start + len));
+        }
         self.record.clear();
         while self.record.len() < len {
+            self.next_chunk()?;
             let rest = &self.chunk[self.at..];
             if rest.is_empty() {
-                let Some(chunk) = self.chunks.next() else { return Ok(()) };
-                self.chunk = chunk?;
-                self.at = 0;
-                continue;
+                break;
             }
             let some = rest.len().min(len - self.record.len());
             self.record.extend_from_slice(&rest[..some]);
             self.at += some;
         }
-        Ok(())
+        Ok(Taken::Together)
+    }
+
+    fn bytes(&self, taken: Taken) -> &[u8] {
+        match taken {
+            Taken::InChunk(range) => &self.chunk[range],
+            Taken::Together => &self.record,
+        }
     }
 
     fn read(&mut self) -> Result<Option<Event>, TraceError> {
-        self.fill(PREFIX)?;
-        if self.record.is_empty() {
+        let prefix = self.take(PREFIX)?;
+        let prefix = self.bytes(prefix);
+        if prefix.is_empty() {
             return Ok(None);
         }
-        let Ok(prefix) = <[u8; PREFIX]>::try_from(self.record.as_slice()) else {
+        let Ok(prefix) = <[u8; PREFIX]>::try_from(prefix) else {
             return Err(self.damaged("is cut off"));
         };
         let len = u32::from_le_bytes(prefix) as usize;
-        self.fill(len)?;
-        if self.record.len() < len {
+        let record = self.take(len)?;
+        let record = self.bytes(record);
+        if record.len() < len {
             return Err(self.damaged("is cut off"));
         }
-        match postcard::take_from_bytes::<Event>(&self.record) {
+        match postcard::take_from_bytes::<Event>(record) {
             Ok((mut event, [])) => {
                 self.countdown.put_back(&mut event);
                 self.count += 1;
@@ -182,17 +214,34 @@ mod tests {
     use super::*;
     use crate::task::TaskId;
     use crate::trace::event::Position;
+    use crate::trace::testing;
 
     #[test]
     fn a_loop_repeats_its_bytes() {
         let mut encoder = Encoder::default();
-        encoder.encode(Event::Run { task: TaskId(0), slice: 100, preempts: false }).unwrap();
+        encoder.encode(Event::Run { task: TaskId(0), slice: 100, preempts: false }, &mut Vec::new()).unwrap();
         let mut tick = |left| {
             let position = Position { left, ip: 0x7fff_1234, sp: 0x7fff_5678, digest: 9 };
-            encoder.encode(Event::Tick(position)).unwrap().to_vec()
+            let mut bytes = Vec::new();
+            encoder.encode(Event::Tick(position), &mut bytes).unwrap();
+            bytes
         };
         let first = tick(93);
         assert_eq!(tick(86), first);
         assert_ne!(tick(80), first);
+    }
+
+    #[test]
+    fn chunks_may_cut_events_anywhere() {
+        let (mut encoder, mut stream) = (Encoder::default(), Vec::new());
+        let events = testing::every_kind();
+        events.iter().for_each(|event| encoder.encode(event.clone(), &mut stream).unwrap());
+        for len in [1, 3, 64, stream.len()] {
+            // Empty chunks are no end.
+            let chunks =
+                stream.chunks(len).flat_map(|chunk| [chunk, &[]]).map(|chunk| Ok(Cow::Borrowed(chunk)));
+            let read: Result<Vec<_>, _> = Events::new(chunks, PathBuf::new()).collect();
+            assert_eq!(read.unwrap(), events);
+        }
     }
 }

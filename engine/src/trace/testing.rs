@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::event::{
     Backing, Counter, Effect, Event, Extent, FileChange, FileId, FileRange, Handler, Image, Inode, Load,
-    Mapping, Pin, Position, Registers, Signal, Stream, Syscall, Vectors, Write, Written,
+    Mapping, Patched, Pin, Position, Registers, Signal, Stream, Syscall, Vectors, Write, Written,
 };
 use crate::ending::{Ending, Frame, TaskState};
 use crate::task::TaskId;
@@ -46,6 +46,15 @@ pub(super) fn every_kind() -> Vec<Event> {
         Event::Run { task: TaskId(u32::MAX), slice: u64::MAX, preempts: true },
         Event::Tick(position(u64::MAX)),
         Event::Entered(position(3)),
+        Event::Buffer(vec![0; 300]),
+        Event::Patched(Patched {
+            site: 0x1000,
+            code: vec![0xff; 8],
+            stub: 0x2000,
+            stub_code: vec![0x90; 128],
+            traced: 0x2018,
+        }),
+        Event::Buffered(vec![1; 48]),
         Event::Cut(u64::MAX),
         Event::Written(Written { task: TaskId(3), writes: vec![write.clone()] }),
         Event::Pin(Pin {

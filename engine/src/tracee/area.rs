@@ -1,22 +1,27 @@
 //! The memory that the recorder shares with the processes it drives.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rrtest_preload::layout::{AREA, AREA_LEN, SYS_INJECTED, Shared};
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::unistd::{Whence, lseek};
+use rrtest_preload::layout::{AREA, AREA_LEN, INJECTION, SCRATCH, SYS_INJECTED, Shared};
 
 use crate::Error;
-use crate::tracee::{PAGE, TASK_SIZE, last_os};
+use crate::tracee::{TASK_SIZE, last_os};
 
 /// Bytes of scratch memory for each task.
-const SCRATCH: usize = 64 << 10;
+const SCRATCH_LEN: usize = 64 << 10;
 
 /// The shared area (see [`rrtest_preload::layout`]), as the recorder sees it.
 ///
-/// First page: [`Shared`]. Second page: code with which calls are injected. The rest: scratch memory, into which the
-/// kernel writes what it has for a task that is blocked while others run.
+/// First page: [`Shared`]. Second page: code with which calls are injected. Then what the system-call buffer consists of (see
+/// [`super::buffer`]), and scratch memory, into which the kernel writes what it has for a task that is blocked while others
+/// run.
 #[derive(Debug)]
 pub struct Area {
     file: File,
@@ -28,7 +33,7 @@ unsafe impl Send for Area {}
 
 impl Area {
     /// The address of the injection code in the driven process.
-    pub const CODE: u64 = AREA as u64 + PAGE;
+    pub const CODE: u64 = INJECTION as u64;
 
     /// The value of the instruction pointer that marks an injected call: the filter lets it through.
     pub const INJECTED_IP: u64 = Self::CODE + 2;
@@ -75,7 +80,7 @@ impl Area {
             return Err(last_os("map shared memory"));
         };
         let area = Self { file, base };
-        area.copy_in(PAGE as usize, &Self::INJECTION);
+        area.copy_in(INJECTION, &Self::INJECTION);
         Ok(area)
     }
 
@@ -104,9 +109,15 @@ impl Area {
     }
 
     fn countdown_cell(&self) -> &AtomicU64 {
+        self.word(std::mem::offset_of!(Shared, countdown))
+    }
+
+    /// The word at an offset in [`Shared`].
+    pub(super) fn word(&self, offset: usize) -> &AtomicU64 {
+        assert!(offset.is_multiple_of(8) && offset < size_of::<Shared>());
         // SAFETY: `Shared` lies at the start of the mapping, which is page-aligned, large enough and lives as long as
         // `self`. Another process also writes it, so it is accessed atomically only.
-        unsafe { AtomicU64::from_ptr(&raw mut (*self.base.as_ptr().cast::<Shared>()).countdown) }
+        unsafe { AtomicU64::from_ptr(self.base.as_ptr().add(offset).cast()) }
     }
 
     /// Whether part of the area is in this range of a driven process's memory; not for a range that the kernel refuses
@@ -117,24 +128,127 @@ impl Area {
         len > 0 && address < (AREA + AREA_LEN) as u64 && end.is_some_and(|end| end > AREA as u64)
     }
 
-    /// The address, in the driven process, of a task's scratch memory ([`SCRATCH`] bytes); none for a task beyond the
+    /// The address, in the driven process, of a task's scratch memory ([`SCRATCH_LEN`] bytes); none for a task beyond the
     /// area's end.
     #[must_use]
     pub fn scratch(task: u32) -> Option<u64> {
-        let offset = 2 * PAGE as usize + task as usize * SCRATCH;
-        (offset + SCRATCH <= AREA_LEN).then_some((AREA + offset) as u64)
+        let address = SCRATCH + task as usize * SCRATCH_LEN;
+        (address + SCRATCH_LEN <= AREA + AREA_LEN).then_some(address as u64)
     }
 
-    fn copy_in(&self, offset: usize, bytes: &[u8]) {
-        assert!(offset + bytes.len() <= AREA_LEN);
+    /// What is in it now. No driven task must be running.
+    ///
+    /// # Errors
+    /// If the kernel does not tell where that is.
+    pub fn save(&self) -> Result<Saved, Error> {
+        let parts = self.touched()?.into_iter();
+        Ok(Saved(parts.map(|part| (part.start, self.copy_out(AREA + part.start, part.len()))).collect()))
+    }
+
+    /// Have in it what was there once, and nothing else. No driven task must be running.
+    ///
+    /// # Errors
+    /// As [`Self::save`], or if the kernel does not take memory back.
+    pub fn restore(&self, saved: &Saved) -> Result<(), Error> {
+        let kept = saved.0.iter().map(|(start, bytes)| *start..*start + bytes.len());
+        for part in self.touched()? {
+            let mut at = part.start;
+            for kept in kept.clone().filter(|kept| kept.end > part.start && kept.start < part.end) {
+                self.clear(at..kept.start)?;
+                at = at.max(kept.end);
+            }
+            self.clear(at..part.end)?;
+        }
+        for (start, bytes) in &saved.0 {
+            self.copy_in(AREA + *start, bytes);
+        }
+        Ok(())
+    }
+
+    /// The parts that have ever been written, whole pages (lseek(2), `SEEK_DATA`).
+    fn touched(&self) -> Result<Vec<Range<usize>>, Error> {
+        let mut parts = Vec::new();
+        let mut at = 0;
+        loop {
+            at = match lseek(&self.file, at, Whence::SeekData) {
+                Ok(start) => start,
+                Err(Errno::ENXIO) => return Ok(parts),
+                Err(errno) => return Err(super::os("look at shared memory")(errno.into())),
+            };
+            let start = at as usize;
+            at = lseek(&self.file, at, Whence::SeekHole)
+                .map_err(|errno| super::os("look at shared memory")(errno.into()))?;
+            parts.push(start..at as usize);
+        }
+    }
+
+    /// Give a part, whole pages, back to the kernel; it reads as zeros then (fallocate(2)).
+    fn clear(&self, part: Range<usize>) -> Result<(), Error> {
+        if part.is_empty() {
+            return Ok(());
+        }
+        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        let (start, len) = (part.start as i64, part.len() as i64);
+        fallocate(&self.file, flags, start, len)
+            .map_err(|errno| super::os("take back shared memory")(errno.into()))
+    }
+
+    /// Write to the area, at an address in the driven process. The driven task must not be running.
+    pub(super) fn copy_in(&self, address: usize, bytes: &[u8]) {
+        let offset = Self::offset(address, bytes.len());
         // SAFETY: the range lies within the mapping (checked) and nobody holds references into it.
         unsafe { self.base.as_ptr().add(offset).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     }
+
+    /// Read from the area, at an address in the driven process. The driven task must not be running.
+    pub(super) fn copy_out(&self, address: usize, len: usize) -> Vec<u8> {
+        let offset = Self::offset(address, len);
+        let mut bytes = vec![0; len];
+        // SAFETY: as above.
+        unsafe { bytes.as_mut_ptr().copy_from_nonoverlapping(self.base.as_ptr().add(offset), len) };
+        bytes
+    }
+
+    fn offset(address: usize, len: usize) -> usize {
+        let offset = address.checked_sub(AREA).filter(|offset| offset + len <= AREA_LEN);
+        offset.expect("addresses of the area are constants, lengths are checked")
+    }
 }
+
+/// What was in an [`Area`]: the parts that had been written.
+#[derive(Debug)]
+pub struct Saved(Vec<(usize, Vec<u8>)>);
 
 impl Drop for Area {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours and no reference into it outlives `self`.
         unsafe { libc::munmap(self.base.as_ptr().cast(), AREA_LEN) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tracee::PAGE;
+
+    #[test]
+    fn what_was_saved_is_back_and_nothing_else() {
+        let area = Area::new().unwrap();
+        let page = PAGE as usize;
+        area.set_countdown(5);
+        area.copy_in(AREA + 7 * page + 3, b"kept");
+        let saved = area.save().unwrap();
+        area.set_countdown(1);
+        area.copy_in(AREA + 7 * page, b"overwritten");
+        area.copy_in(AREA + 6 * page, b"before");
+        area.copy_in(AREA + 8 * page, b"behind");
+        area.copy_in(AREA + AREA_LEN - 4, b"last");
+        area.restore(&saved).unwrap();
+        assert_eq!(area.countdown(), 5);
+        let touched = area.touched().unwrap();
+        assert_eq!(touched, [0..2 * page, 7 * page..8 * page]);
+        let mut expected = vec![0; page];
+        expected[3..7].copy_from_slice(b"kept");
+        assert_eq!(area.copy_out(AREA + 7 * page, page), expected);
     }
 }

@@ -10,8 +10,10 @@
 
 use std::ops::Range;
 
-use iced_x86::{Decoder, DecoderOptions, Encoder, FlowControl, Instruction, Mnemonic};
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
 
+use crate::tracee::assembler::Assembler;
+use crate::tracee::branches::Code;
 use crate::tracee::{Condition, Memory, PAGE, Registers};
 
 /// Bytes of a jump to anywhere within 2 GiB.
@@ -50,7 +52,8 @@ const RCX_SLOT: u64 = 8;
 const FLAGS_SLOT: u64 = 16;
 const CONSTANTS: u64 = 24;
 
-/// The number of rcx.
+/// The numbers of registers.
+const RAX: u8 = 0;
 const RCX: u8 = 1;
 
 /// cmp rax, [rip + …]
@@ -109,67 +112,16 @@ fn movable(instruction: &Instruction) -> bool {
     }
 }
 
-/// Whether anything around `ip` that could be a branch leads to one of these addresses. Any byte could begin one.
+/// Whether anything around the instruction at `ip` leads to one of these addresses.
 fn branched_to(memory: &Memory, ip: u64, addresses: &Range<u64>) -> bool {
     const AROUND: u64 = 4096;
-    let start = ip.saturating_sub(AROUND);
-    let mut code = memory.available(start, 2 * AROUND as usize);
-    let mut first = start;
-    if code.is_empty() {
-        first = ip;
-        code = memory.available(ip, AROUND as usize);
+    let mut start = ip.saturating_sub(AROUND);
+    let mut bytes = memory.available(start, 2 * AROUND as usize);
+    if bytes.is_empty() {
+        start = ip;
+        bytes = memory.available(ip, AROUND as usize);
     }
-    let target = |at: usize, len: u64, offset: i64| (first + at as u64 + len).wrapping_add_signed(offset);
-    let long = |at: usize| {
-        let offset = i32::from_le_bytes(code.get(at..at + 4)?.try_into().ok()?);
-        Some(target(at, 4, offset.into()))
-    };
-    (0..code.len()).any(|at| {
-        let leads = match (code[at], code.get(at + 1)) {
-            (0xe8 | 0xe9, _) => long(at + 1),
-            (0x0f, Some(0x80..=0x8f)) => long(at + 2),
-            (0x70..=0x7f | 0xeb | 0xe0..=0xe3, Some(offset)) => {
-                Some(target(at, 2, i64::from(offset.cast_signed())))
-            }
-            _ => None,
-        };
-        leads.is_some_and(|to| addresses.contains(&to))
-    })
-}
-
-/// Code in the making.
-struct Assembler {
-    base: u64,
-    code: Vec<u8>,
-}
-
-impl Assembler {
-    fn emit(&mut self, bytes: &[u8]) {
-        self.code.extend_from_slice(bytes);
-    }
-
-    /// An instruction that ends with the distance to `address`.
-    fn relative(&mut self, opcode: &[u8], address: u64) {
-        self.emit(opcode);
-        let next = self.base + self.code.len() as u64 + 4;
-        self.emit(&(address.wrapping_sub(next) as u32).to_le_bytes());
-    }
-
-    /// A jump that is taken unless equal, to a place not known yet: the result is to be given to [`Self::land`].
-    fn jump_unequal(&mut self) -> usize {
-        self.emit(&[0x0f, 0x85, 0, 0, 0, 0]);
-        self.code.len()
-    }
-
-    fn land(&mut self, jump: usize) {
-        let distance = (self.code.len() - jump) as u32;
-        self.code[jump - 4..jump].copy_from_slice(&distance.to_le_bytes());
-    }
-
-    fn load_rax(&mut self, value: u64) {
-        self.emit(&[0x48, 0xb8]);
-        self.emit(&value.to_le_bytes());
-    }
+    Code { bytes: &bytes, start, known: ip }.leads_into(addresses)
 }
 
 impl Detour {
@@ -185,9 +137,9 @@ impl Detour {
         let site = registers.ip();
         let len: usize = instructions.iter().map(Instruction::len).sum();
         let displaced = memory.bytes(site, len).ok()?;
-        let mut jump = Assembler { base: site, code: Vec::new() };
+        let mut jump = Assembler::at(site);
         jump.relative(&[0xe9], base);
-        let mut asm = Assembler { base, code: Vec::new() };
+        let mut asm = Assembler::at(base);
         let slot = |slot| data(base) + slot;
         let mut detour = Self {
             displaced,
@@ -206,8 +158,7 @@ impl Detour {
             // rcx = key - value, without touching the flags; jump if it is zero.
             asm.relative(&[0x48, 0x89, 0x0d], slot(RCX_SLOT));
             detour.without_rcx.start = asm.code.len();
-            asm.emit(&[0x48, 0xb9]);
-            asm.emit(&registers.general(key.into()).wrapping_neg().to_le_bytes());
+            asm.load(RCX, registers.general(key.into()).wrapping_neg());
             asm.emit(&[0x48 | key >> 3, 0x8d, 0x4c, 0x08 | key & 7, 0]);
             asm.emit(&[0xe3, 0]);
             let equal = asm.code.len();
@@ -225,14 +176,14 @@ impl Detour {
         let mut unequal = Vec::new();
         let mut constants = Vec::new();
         for (address, value) in words.iter().take(MOST_WORDS) {
-            asm.load_rax(*address);
+            asm.load(RAX, *address);
             asm.emit(&[0x48, 0x8b, 0x00]); // mov rax, [rax]
             asm.relative(COMPARE_RAX, slot(CONSTANTS + constants.len() as u64));
             unequal.push(asm.jump_unequal());
             constants.extend(value.to_le_bytes());
         }
         for number in 0..16 {
-            asm.load_rax(registers.general(number));
+            asm.load(RAX, registers.general(number));
             match number as u8 {
                 0 => asm.relative(COMPARE_RAX, slot(RAX_SLOT)),
                 n => asm.emit(&[0x48 | n >> 3, 0x39, 0xc0 | n & 7]), // cmp rN, rax
@@ -264,9 +215,7 @@ impl Detour {
             let mut instruction = *instruction;
             self.moved.push((asm.code.len(), instruction.ip()));
             instruction.as_near_branch();
-            let mut encoder = Encoder::new(64);
-            encoder.encode(&instruction, asm.base + asm.code.len() as u64).ok()?;
-            asm.emit(&encoder.take_buffer());
+            asm.encode(&instruction)?;
         }
         let back = instructions.last()?.next_ip();
         self.moved.push((asm.code.len(), back));

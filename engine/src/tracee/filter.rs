@@ -1,9 +1,11 @@
-//! The seccomp filter: every system call stops, but for injected ones.
+//! The seccomp filter: every system call stops, but for injected ones and those of the system-call buffer.
 
 use libc::{
     BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO,
     SECCOMP_RET_TRACE, sock_filter,
 };
+
+use rrtest_preload::layout::UNTRACED;
 
 use crate::tracee::Area;
 
@@ -29,19 +31,27 @@ const fn jump_unless(value: u32, skip: u8) -> sock_filter {
     op(BPF_JMP | BPF_JEQ | BPF_K, 0, skip, value)
 }
 
+const fn jump_if(value: u32, skip: u8) -> sock_filter {
+    op(BPF_JMP | BPF_JEQ | BPF_K, skip, 0, value)
+}
+
 const fn answer(action: u32) -> sock_filter {
     op(BPF_RET | BPF_K, 0, 0, action)
 }
 
 /// The filter program. Calls of another architecture (`int 0x80`) fail with ENOSYS, as on a kernel without them.
-pub(super) const FILTER: [sock_filter; 9] = [
+pub(super) const FILTER: [sock_filter; 10] = [
     load(offset::ARCH),
-    jump_unless(ARCH, 5),
-    load(offset::IP_LOW),
-    jump_unless(Area::INJECTED_IP as u32, 4),
+    jump_unless(ARCH, 6),
     load(offset::IP_HIGH),
-    jump_unless((Area::INJECTED_IP >> 32) as u32, 2),
+    jump_unless(0, 5),
+    load(offset::IP_LOW),
+    jump_if(Area::INJECTED_IP as u32, 1),
+    jump_unless(UNTRACED as u32, 2),
     answer(SECCOMP_RET_ALLOW),
     answer(SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
     answer(SECCOMP_RET_TRACE),
 ];
+
+// Both addresses are compared as numbers of 32 bits.
+const _: () = assert!(Area::INJECTED_IP >> 32 == 0 && UNTRACED >> 32 == 0);

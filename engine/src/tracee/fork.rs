@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd};
 
 use libc::{c_char, c_int};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::ptrace;
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::unistd::Pid;
@@ -98,7 +99,11 @@ pub struct Streams {
 }
 
 impl Streams {
-    pub(super) fn new(stdin: Stdin) -> Result<Self, Error> {
+    /// Make them.
+    ///
+    /// # Errors
+    /// If the kernel has no descriptors for us.
+    pub fn new(stdin: Stdin) -> Result<Self, Error> {
         let (out, err) = (pipe()?, pipe()?);
         let null = match stdin {
             Stdin::Null => Some(File::open("/dev/null").map_err(os("open /dev/null"))?),
@@ -111,6 +116,18 @@ impl Streams {
     #[must_use]
     pub fn written(&self) -> &[File; 2] {
         &self.written
+    }
+
+    /// Take back what the program may have set on them (`F_SETFL` of fcntl(2)).
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn reset(&self) -> Result<(), Error> {
+        for file in self.written.iter().chain(&self.null) {
+            fcntl(file, FcntlArg::F_SETFL(OFlag::empty()))
+                .map_err(|errno| os("reset a standard stream")(errno.into()))?;
+        }
+        Ok(())
     }
 
     pub(super) fn fds(&self) -> [c_int; 3] {

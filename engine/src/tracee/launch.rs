@@ -4,9 +4,9 @@ use std::path::Path;
 
 use crate::Error;
 use crate::program::Program;
-use crate::tracee::fork::{Arguments, Streams, Then, fork_traced};
+use crate::tracee::fork::{Arguments, Then, fork_traced};
 use crate::tracee::settle::{Settled, settle};
-use crate::tracee::{Area, Leash, Memory, Resume, Stdin, Stop, Stopped, Wait};
+use crate::tracee::{Area, Leash, Memory, Resume, Stop, Stopped, Streams, Wait};
 
 /// A process with a single task.
 #[derive(Debug)]
@@ -26,16 +26,15 @@ pub struct Launched {
 /// [`Error::Start`] if it cannot be executed; [`Error::Forbidden`] if tracing is not allowed.
 pub fn launch(
     program: &Program,
-    stdin: Stdin,
+    streams: &Streams,
     area: &Area,
     random: [u8; 16],
-) -> Result<(Launched, Streams), Error> {
-    let streams = Streams::new(stdin)?;
+) -> Result<Launched, Error> {
     let task = fork_traced(area, &Then::Execute(Arguments::new(program)?, streams.fds()))?;
     let leash = Leash::new(task.tid());
     let task = executed(task, &program.path)?;
     let Settled { task, memory } = settle(task, area, random)?;
-    Ok((Launched { task, memory, leash }, streams))
+    Ok(Launched { task, memory, leash })
 }
 
 /// From the entry of execve(2) to its exit.

@@ -1,20 +1,29 @@
 //! Killing what is left of a driven program.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::tracee::{Resume, Wait, Waited, wait_any};
 
-/// Kills all processes of a driven program, and waits until all tasks of the calling thread are gone, when it is dropped.
+thread_local! {
+    /// How many programs the thread drives.
+    static LEASHES: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Kills all processes of a driven program, and waits until they are gone, when it is dropped. The last one of a thread
+/// leaves no task of the thread at all.
 #[derive(Debug)]
 pub struct Leash {
     pids: RefCell<Vec<Pid>>,
 }
 
 impl Leash {
-    pub(super) fn new(pid: Pid) -> Self {
+    /// That of a new program, which so far is this process.
+    #[must_use]
+    pub fn new(pid: Pid) -> Self {
+        LEASHES.set(LEASHES.get() + 1);
         Self { pids: RefCell::new(vec![pid]) }
     }
 
@@ -31,19 +40,24 @@ impl Leash {
 
 impl Drop for Leash {
     fn drop(&mut self) {
-        // What has been waited for to its end is no longer ours: its id is free, but cannot have been given to another
-        // task of ours in the meantime.
-        if wait_any_now_is_empty() {
-            return;
+        LEASHES.set(LEASHES.get() - 1);
+        let last = LEASHES.get() == 0;
+        let mut pids = self.pids.take();
+        // The id of what has been waited for to its end may be somebody else's by now.
+        pids.retain(|pid| has_child(Some(*pid)));
+        for pid in &pids {
+            let _ = kill(*pid, Signal::SIGKILL);
         }
-        for pid in self.pids.take() {
-            let _ = kill(pid, Signal::SIGKILL);
-        }
-        while let Ok(waited) = wait_any() {
-            if let Waited::Done((tid, Wait::Stopped(stopped, _))) = waited {
-                // One that was just being born: it was not known yet.
-                let _ = kill(tid, Signal::SIGKILL);
-                let _ = stopped.resume(Resume::Freely, 0);
+        while !pids.is_empty() || last && has_child(None) {
+            match wait_any() {
+                Ok(Waited::Done((pid, Wait::Dead(_)))) => pids.retain(|known| *known != pid),
+                Ok(Waited::Done((tid, Wait::Stopped(stopped, _)))) => {
+                    // One that was just being born: it was not known yet.
+                    let _ = kill(tid, Signal::SIGKILL);
+                    let _ = stopped.resume(Resume::Freely, 0);
+                }
+                Ok(Waited::NotYet) => {}
+                Err(_) => break,
             }
         }
     }
@@ -56,14 +70,15 @@ pub fn bury(pid: Pid) {
     unsafe { libc::waitpid(pid.as_raw(), std::ptr::null_mut(), libc::WNOHANG | libc::__WALL) };
 }
 
-/// Whether the calling thread has no child or traced task left.
-fn wait_any_now_is_empty() -> bool {
+/// Whether the calling thread has this child or traced task, or any, to be waited for.
+fn has_child(pid: Option<Pid>) -> bool {
+    let (kind, id) = pid.map_or((libc::P_ALL, 0), |pid| (libc::P_PID, pid.as_raw().cast_unsigned()));
     // SAFETY: an all-zero siginfo is a valid place for the result; WNOWAIT leaves everything as it is.
     let result = unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
         let flags =
             libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL | libc::__WNOTHREAD;
-        libc::waitid(libc::P_ALL, 0, &raw mut info, flags)
+        libc::waitid(kind, id, &raw mut info, flags)
     };
-    result == -1
+    result == 0
 }

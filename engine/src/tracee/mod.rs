@@ -4,7 +4,11 @@
 //! dies under us is a value ([`Wait::Dead`]), not a surprise. The style is that of reverie's `safeptrace`.
 
 mod area;
+mod assembler;
+mod branch;
+mod branches;
 mod breakpoint;
+mod buffer;
 mod counter;
 mod descriptors;
 mod detour;
@@ -17,6 +21,7 @@ mod leash;
 mod maps;
 mod memory;
 mod pages;
+pub mod patch;
 mod pin;
 mod rebuild;
 mod registers;
@@ -28,8 +33,10 @@ mod status;
 mod task;
 mod to_exit;
 
-pub use area::Area;
+pub use area::{Area, Saved};
+pub use branch::branch;
 pub use breakpoint::{Breakpoint, Condition, Placement, end_of_string};
+pub use buffer::{BufferedCall, buffered_calls};
 pub use counter::{CounterRead, counter, counter_read};
 pub use descriptors::raise_descriptor_limit;
 pub use fork::{Stdin, Streams};

@@ -3,12 +3,9 @@
 use rrtest_preload::layout::{AREA, AREA_LEN};
 
 use crate::Error;
+use crate::tracee::branch::branch;
 use crate::tracee::fork::{Then, fork_traced};
-use nix::unistd::Pid;
-
-use crate::tracee::{
-    Area, Launched, Leash, Memory, Resume, Running, Stop, Stopped, TASK_SIZE, Wait, os, remote,
-};
+use crate::tracee::{Area, Launched, Leash, Memory, Stopped, TASK_SIZE, os, remote};
 
 /// Make a process with nothing in it but the shared area: no memory and no descriptors of ours, no vdso. Its only task
 /// stands at the entry of a call that is not to happen, ready for [`remote`].
@@ -28,27 +25,9 @@ pub fn rebuild(area: &Area) -> Result<Launched, Error> {
 /// # Errors
 /// If the kernel refuses something.
 pub fn another(task: Stopped, leash: &Leash) -> Result<(Stopped, Stopped), Error> {
-    let flags = libc::CLONE_PARENT as u64;
-    let (task, result) = remote(task, libc::SYS_clone as u64, [flags, 0, 0, 0, 0, 0])?;
-    let refused =
-        |result: i64| std::io::Error::from_raw_os_error(i32::try_from(-result).unwrap_or(libc::EIO));
-    let Some(pid) = i32::try_from(result).ok().filter(|pid| *pid > 0) else {
-        return Err(os("make a process for the replay")(refused(result)));
-    };
-    let pid = Pid::from_raw(pid);
-    leash.add(pid);
-    let mut new = Running::of_new(pid);
-    loop {
-        match new.wait_soon()? {
-            // At the end of the injected code.
-            Wait::Stopped(stopped, Stop::Seccomp) => return Ok((task, empty(stopped)?)),
-            Wait::Stopped(stopped, _) => new = stopped.resume(Resume::Freely, 0)?,
-            Wait::Dead(death) => {
-                let source = std::io::Error::other(format!("it died: {death:?}"));
-                return Err(os("make a process for the replay")(source));
-            }
-        }
-    }
+    let (task, new) = branch(task, 0)?;
+    leash.add(new.tid());
+    Ok((task, empty(new)?))
 }
 
 /// Take away all that a process has but for the shared area.

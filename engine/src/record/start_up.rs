@@ -1,0 +1,71 @@
+//! How a program starts up, the same way each time: up to the first call whose outcome depends on more than the program
+//! (see [`syscalls::starts_up`]).
+//!
+//! Up to there it has a single task, no strategy is asked, and what little it sees of the world is made up. So all
+//! attempts of a test are the same up to there, whatever their seeds, and can be copies of one process ([`super::template`]).
+
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::SeedableRng;
+
+use super::recorder::{Halt, Recorder};
+use crate::ending::Ending;
+use crate::error::Error;
+use crate::schedule::{Choice, Why};
+use crate::syscalls;
+use crate::task::TaskId;
+use crate::tracee::Registers;
+
+/// What a program sees of the world while it starts up.
+#[derive(Debug)]
+pub(super) struct StartUp {
+    pub(super) random: Xoshiro256PlusPlus,
+    /// The time-stamp counter.
+    counter: u64,
+}
+
+impl Default for StartUp {
+    fn default() -> Self {
+        Self { random: Xoshiro256PlusPlus::seed_from_u64(0), counter: 0 }
+    }
+}
+
+impl StartUp {
+    /// Who runs, and for how long: there is nothing to choose.
+    pub(super) const CHOICE: Choice = Choice { task: TaskId(0), slice: 1 << 40 };
+
+    /// Read the time-stamp counter.
+    pub(super) fn counter(&mut self) -> u64 {
+        self.counter += 1000;
+        self.counter
+    }
+}
+
+impl Recorder<'_> {
+    /// Where random bytes come from.
+    pub(super) fn randomness(&mut self) -> &mut Xoshiro256PlusPlus {
+        self.start_up.as_mut().map_or(&mut self.random, |start_up| &mut start_up.random)
+    }
+
+    /// A task has come to a call. Whether the program has started up by that.
+    pub(super) fn has_started(&mut self, id: TaskId, registers: &Registers) -> bool {
+        let harness = self.options.watchdog_main;
+        self.start_up
+            .take_if(|_| {
+                let memory = &self.tasks[id].space.memory;
+                !syscalls::starts_up(memory, registers.number(), &registers.args(), harness)
+            })
+            .is_some()
+    }
+
+    /// Let the program start up. Its ending, if that is as far as it comes.
+    pub(super) fn start_up(&mut self) -> Result<Option<Ending>, Error> {
+        while self.start_up.is_some() {
+            match self.step(Why::Start, None) {
+                Ok(_) | Err(Halt::Gone) => {}
+                Err(Halt::Ending(ending)) => return Ok(Some(ending)),
+                Err(Halt::Error(error)) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,219 @@
+//! A process that has started up, to make others of: what all attempts of a test begin with is done once.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Instant;
+
+use nix::unistd::setpgid;
+
+use super::buffer::Buffer;
+use super::fds::Fds;
+use super::recorder::Recorder;
+use super::tasks::{Call, Hold, Origin, Space, Task};
+use super::{Options, Recording, finish, twins};
+use crate::clock::Clock;
+use crate::ending::Stats;
+use crate::error::Error;
+use crate::program::Program;
+use crate::task::TaskId;
+use crate::trace::event::{Event, Position, Stream, Write, Written};
+use crate::trace::log::Prefix;
+use crate::tracee::{Leash, Memory, Saved, Stdin, Stopped, Streams, branch, maps, os, pin};
+
+/// A process that stands where it has started up (at the entry of the first call whose outcome depends on more than the
+/// program), and what has been recorded of it.
+///
+/// It belongs to the thread that made it, as all that is traced does.
+pub struct Template {
+    program: Program,
+    /// None when it is lost.
+    task: Option<Stopped>,
+    /// The addresses of the words that hold its id.
+    ids: Vec<u64>,
+    started: Started,
+    prefix: Prefix,
+    output: Vec<(Stream, Vec<u8>)>,
+    stats: Stats,
+    clock: Clock,
+    area: Saved,
+    buffer: Buffer,
+    fds: Rc<Fds>,
+    _leash: Leash,
+}
+
+/// What is known of its task.
+struct Started {
+    name: String,
+    call: Call,
+    clear_tid: u64,
+    robust_list: u64,
+    affinity: u64,
+    boundary: Position,
+    dumpable: bool,
+}
+
+impl Template {
+    /// Start a program up. If copies of it would not be what a new start is, that is why.
+    ///
+    /// The options are those of the recordings to come, whose plans alone may be others.
+    ///
+    /// # Errors
+    /// As [`super::record`].
+    pub fn start(program: &Program, options: &Options<'_>) -> Result<Result<Self, String>, Error> {
+        if options.listener.is_some() || options.stdin == Stdin::Inherit {
+            return Ok(Err("it works on our terminal".into()));
+        }
+        let fds = Rc::new(Fds::new(Streams::new(options.stdin)?)?);
+        let clock = Clock::new()?;
+        let blank = clock.area().save()?;
+        let twin = match start_up(program, options, &clock, &fds)? {
+            Ok(twin) => twin,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        clock.area().restore(&blank)?;
+        let recorder = match start_up(program, options, &clock, &fds)? {
+            Ok(recorder) => recorder,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let (Some(one), Some(other)) = (standing(&recorder), standing(&twin)) else {
+            return Ok(Err("it has other tasks".into()));
+        };
+        match twins::ids(one, other)? {
+            Ok(ids) => Ok(Self::of(program, recorder, ids)),
+            Err(reason) => Ok(Err(reason)),
+        }
+    }
+
+    fn of(program: &Program, recorder: Recorder<'_>, ids: Vec<u64>) -> Result<Self, String> {
+        let Recorder { mut tasks, log, output, stats, clock, fds, leash, buffer, .. } = recorder;
+        let id = tasks.only().map(|task| task.id);
+        let (Some(id), Some(Hold::Calling(task, call))) = (id, id.map(|id| tasks.release(id))) else {
+            return Err("it has other tasks".into());
+        };
+        let Task { name, space, clear_tid, robust_list, affinity, boundary, .. } = &tasks[id];
+        let started = Started {
+            name: name.clone(),
+            call,
+            clear_tid: *clear_tid,
+            robust_list: *robust_list,
+            affinity: *affinity,
+            boundary: *boundary,
+            dumpable: space.dumpable.get(),
+        };
+        let area = clock.area().save().map_err(|error| error.to_string())?;
+        let Some(prefix) = log.into_prefix() else { return Err("it takes too long to start up".into()) };
+        Ok(Self {
+            program: program.clone(),
+            task: Some(task),
+            ids,
+            started,
+            prefix,
+            output,
+            stats,
+            clock,
+            area,
+            buffer,
+            fds,
+            _leash: leash,
+        })
+    }
+
+    /// Record one run, which goes on from here, on the same core.
+    ///
+    /// # Errors
+    /// As [`super::record`]. After an error the template may be of no use any more.
+    pub fn record(&mut self, options: &Options<'_>) -> Result<Recording, Error> {
+        let start = Instant::now();
+        pin(options.core)?;
+        let recorder = self.attempt(options)?;
+        finish(recorder, &self.program, start)
+    }
+
+    /// A copy of the process, and a recorder that goes on with it.
+    fn attempt<'a>(&mut self, options: &'a Options<'a>) -> Result<Recorder<'a>, Error> {
+        self.clock.area().restore(&self.area)?;
+        self.fds.streams().reset()?;
+        let lost = || os("fork a process")(std::io::Error::other("it is lost"));
+        let Started { name, call, clear_tid, robust_list, affinity, boundary, dumpable } = &self.started;
+        let (task, copy) = branch(self.task.take().ok_or_else(lost)?, *clear_tid)?;
+        self.task = Some(task);
+        let tid = copy.tid();
+        let leash = Leash::new(tid);
+        // As each program that we start has a process group of its own.
+        setpgid(tid, tid).map_err(|errno| os("set a process group")(errno.into()))?;
+        copy.set_registers(&call.registers)?;
+        let space = Space::new(0, Memory::open(tid)?);
+        space.dumpable.set(*dumpable);
+        let mut writes = Vec::new();
+        for &address in &self.ids {
+            let bytes = tid.as_raw().to_ne_bytes().to_vec();
+            space.memory.write(address, &bytes)?;
+            writes.push(Write { address, bytes });
+        }
+        let mut log = self.prefix.log();
+        if !writes.is_empty() {
+            log.push(Event::Written(Written { task: TaskId(0), writes }));
+        }
+        let mut recorder = Recorder::new(options, self.clock.clone(), log, Rc::clone(&self.fds), leash)?;
+        recorder.output.clone_from(&self.output);
+        recorder.stats = self.stats;
+        recorder.buffer = self.buffer.of_copy();
+        let (clear_tid, affinity) = (*clear_tid, *affinity);
+        let origin = Origin { pid: tid, space: Rc::new(space), name: name.clone(), clear_tid, affinity };
+        let (hold, scratch) = (Hold::Calling(copy, call.clone()), recorder.slots.take());
+        let mut task = Task::new(TaskId(0), tid, hold, origin, scratch, *boundary);
+        task.robust_list = *robust_list;
+        recorder.tasks.add(task);
+        recorder.strategy.spawned(TaskId(0));
+        Ok(recorder)
+    }
+}
+
+/// A recorder whose program has started up; or why it cannot be a template.
+fn start_up<'a>(
+    program: &Program,
+    options: &'a Options<'a>,
+    clock: &Clock,
+    fds: &Rc<Fds>,
+) -> Result<Result<Recorder<'a>, String>, Error> {
+    let mut recorder = Recorder::start(program, options, clock.clone(), Rc::clone(fds))?;
+    let inherited = recorder.tasks.living().find_map(|task| match task.hold() {
+        Hold::Ready(stopped) => Some(descriptors(stopped)),
+        _ => None,
+    });
+    let inherited = inherited.transpose()?;
+    if let Some(ending) = recorder.start_up()? {
+        return Ok(Err(format!("it does not start up ({ending:?})")));
+    }
+    let Some((task, _)) = standing(&recorder) else {
+        return Ok(Err("it gets signals as it starts up".into()));
+    };
+    let refused = |what: &str| Ok(Err(format!("it has {what} where it has started up")));
+    if Some(descriptors(task)?) != inherited {
+        return refused("files open");
+    }
+    if maps(task.tid())?.iter().any(|line| line.shared && super::image::belongs(line)) {
+        return refused("shared memory");
+    }
+    Ok(Ok(recorder))
+}
+
+/// The only task, which stands at the entry of a call, and has got no signals.
+fn standing<'a>(recorder: &'a Recorder<'_>) -> Option<(&'a Stopped, &'a Memory)> {
+    let task = recorder.tasks.only().filter(|task| task.deferred.is_empty() && task.resent.is_empty())?;
+    match task.hold() {
+        Hold::Calling(stopped, _) => Some((stopped, &task.space.memory)),
+        _ => None,
+    }
+}
+
+/// The descriptors of a process: numbers, and what they are of.
+fn descriptors(task: &Stopped) -> Result<BTreeSet<(OsString, PathBuf)>, Error> {
+    let path = format!("/proc/{}/fd", task.tid());
+    let entries = std::fs::read_dir(&path).map_err(os(format!("read {path}")))?.flatten();
+    Ok(entries
+        .map(|entry| (entry.file_name(), std::fs::read_link(entry.path()).unwrap_or_default()))
+        .collect())
+}

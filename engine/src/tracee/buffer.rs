@@ -1,0 +1,177 @@
+//! The system-call buffer inside the driven processes, as the recorder and the replayer see it: see
+//! [`rrtest_preload::calls`] for what it does.
+
+use std::mem::offset_of;
+use std::sync::atomic::Ordering::Relaxed;
+
+use rrtest_preload::layout::{
+    BUFFER, BUFFER_LEN, CROWDS, DESCRIPTORS, DESCRIPTORS_LEN, DESCRIPTORS_MOST, Descriptor, Entry,
+    FAULTING_LEN, LOG, LOG_LEN, Mode, STACK, STUB_LEN, STUBS, STUBS_MOST, Shared, WAITERS,
+};
+
+use crate::Error;
+use crate::tracee::{Area, Registers, Stopped};
+
+impl Area {
+    /// Where, in the driven process, the buffer's code says how far it has come in its log.
+    pub const CURSOR: u64 = (rrtest_preload::layout::AREA + offset_of!(Shared, cursor)) as u64;
+
+    /// Put the buffer's code in place. What is more than there is room for is left out.
+    pub fn load_buffer(&self, code: &[u8]) {
+        self.copy_in(BUFFER, &code[..code.len().min(BUFFER_LEN)]);
+        self.word(offset_of!(Shared, parked)).store(STACK as u64, Relaxed);
+    }
+
+    /// Say what the buffer does.
+    pub fn set_mode(&self, mode: Mode) {
+        self.word(offset_of!(Shared, mode)).store(mode as u64, Relaxed);
+    }
+
+    /// Say whether no task waits in the kernel.
+    pub fn set_quiet(&self, quiet: bool) {
+        self.word(offset_of!(Shared, quiet)).store(quiet.into(), Relaxed);
+    }
+
+    /// Bytes of the log that have been written, or taken.
+    #[must_use]
+    pub fn cursor(&self) -> u64 {
+        self.word(offset_of!(Shared, cursor)).load(Relaxed)
+    }
+
+    /// Take what the buffer has logged.
+    #[must_use]
+    pub fn take_log(&self) -> Vec<u8> {
+        let len = usize::try_from(self.cursor()).unwrap_or(LOG_LEN).min(LOG_LEN);
+        self.word(offset_of!(Shared, cursor)).store(0, Relaxed);
+        self.copy_out(LOG, len)
+    }
+
+    /// Give the buffer a log to replay. False if it is longer than there is room for.
+    #[must_use]
+    pub fn give_log(&self, log: &[u8]) -> bool {
+        if log.len() > LOG_LEN {
+            return false;
+        }
+        self.copy_in(LOG, log);
+        self.word(offset_of!(Shared, cursor)).store(0, Relaxed);
+        self.word(offset_of!(Shared, end)).store(log.len() as u64, Relaxed);
+        true
+    }
+
+    /// Whether the buffer has taken all of its log.
+    #[must_use]
+    pub fn log_is_taken(&self) -> bool {
+        self.cursor() == self.word(offset_of!(Shared, end)).load(Relaxed)
+    }
+
+    /// The address of the stub of this number; none if there are no more.
+    #[must_use]
+    pub fn stub(number: usize) -> Option<u64> {
+        (number < STUBS_MOST).then_some((STUBS + number * STUB_LEN) as u64)
+    }
+
+    /// The number of the stub in which an address is.
+    #[must_use]
+    pub fn stub_at(address: u64) -> Option<usize> {
+        let offset = usize::try_from(address).ok()?.checked_sub(STUBS)?;
+        (offset < STUBS_MOST * STUB_LEN).then_some(offset / STUB_LEN)
+    }
+
+    /// Put a stub in place. False if its address is not that of one, or it is too long.
+    #[must_use]
+    pub fn set_stub(&self, address: u64, code: &[u8]) -> bool {
+        let fits = Self::stub_at(address).and_then(Self::stub) == Some(address) && code.len() <= STUB_LEN;
+        if fits {
+            self.copy_in(address as usize, code);
+        }
+        fits
+    }
+
+    /// Whether an address is in the buffer's code or in a stub.
+    #[must_use]
+    pub fn is_buffer(address: u64) -> bool {
+        (BUFFER as u64..(BUFFER + BUFFER_LEN) as u64).contains(&address) || Self::stub_at(address).is_some()
+    }
+
+    /// If a fault was the buffer's, which has accessed the program's memory: let it know, and go on.
+    ///
+    /// # Errors
+    /// If the task has been killed.
+    pub fn recover(&self, task: &Stopped, registers: &Registers) -> Result<bool, Error> {
+        let ours = (BUFFER as u64..(BUFFER + BUFFER_LEN) as u64).contains(&registers.ip());
+        if ours {
+            self.word(offset_of!(Shared, faulted)).store(1, Relaxed);
+            let mut registers = *registers;
+            registers.set_ip(registers.ip() + FAULTING_LEN);
+            task.set_registers(&registers)?;
+        }
+        Ok(ours)
+    }
+
+    /// Say how many tasks wait for futexes of this number ([`rrtest_preload::layout::crowd`]).
+    pub fn set_crowd(&self, number: usize, tasks: u16) {
+        self.copy_in(WAITERS + 2 * (number % CROWDS), &tasks.to_ne_bytes());
+    }
+
+    /// The running process has this table of descriptors; none if nothing is known of them.
+    pub fn set_table(&self, table: Option<usize>) {
+        let address = table.map_or(0, |table| table_address(table) as u64);
+        self.word(offset_of!(Shared, descriptors)).store(address, Relaxed);
+    }
+
+    /// Say what a descriptor in a table stands for, if the table goes that far.
+    pub fn set_descriptor(&self, table: usize, fd: u64, kind: Descriptor) {
+        if fd < DESCRIPTORS_LEN as u64 {
+            self.copy_in(table_address(table) + fd as usize, &[kind as u8]);
+        }
+    }
+
+    /// Forget what all descriptors in a table stand for.
+    pub fn clear_table(&self, table: usize) {
+        self.copy_in(table_address(table), &[0; DESCRIPTORS_LEN]);
+    }
+
+    /// How many tables of descriptors there are.
+    pub const TABLES: usize = DESCRIPTORS_MOST;
+}
+
+fn table_address(table: usize) -> usize {
+    DESCRIPTORS + table % DESCRIPTORS_MOST * DESCRIPTORS_LEN
+}
+
+/// A call that was made without a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BufferedCall<'a> {
+    /// Its number.
+    pub number: u64,
+    /// What it returned.
+    pub result: i64,
+    /// The output stream that it wrote to, if it did.
+    pub stream: Option<Descriptor>,
+    /// What it wrote to memory, or to the stream.
+    pub payload: &'a [u8],
+}
+
+/// The calls in a log of the buffer. What is not one, in a damaged trace, ends it.
+pub fn buffered_calls(log: &[u8]) -> impl Iterator<Item = BufferedCall<'_>> {
+    let mut rest = log;
+    std::iter::from_fn(move || {
+        let (head, behind) = rest.split_at_checked(size_of::<Entry>())?;
+        let part = |range: std::ops::Range<usize>| head.get(range);
+        let payload = u32::from_ne_bytes(part(0..4)?.try_into().ok()?) as usize;
+        let number = u16::from_ne_bytes(part(4..6)?.try_into().ok()?);
+        let result = i64::from_ne_bytes(part(8..16)?.try_into().ok()?);
+        rest = behind.get(payload.next_multiple_of(8)..)?;
+        let stream = match number / Entry::STREAM {
+            s if s == Descriptor::Stdout as u16 => Some(Descriptor::Stdout),
+            s if s == Descriptor::Stderr as u16 => Some(Descriptor::Stderr),
+            _ => None,
+        };
+        Some(BufferedCall {
+            number: (number % Entry::STREAM).into(),
+            result,
+            stream,
+            payload: &behind[..payload],
+        })
+    })
+}

@@ -1,0 +1,218 @@
+//! The system-call buffer: calls that a program makes without a stop.
+//!
+//! A patched call site jumps to its stub, and that to [`ENTRY`] with the stub's address in ecx. There the task changes to a
+//! stack of ours, so that nothing on its own differs from what a call leaves. If the call is one that can neither wait nor
+//! wake another task, it is made by the one `syscall` instruction that the filter lets through, and its outcome is
+//! appended to the log; else the task goes on at its stub's own `syscall` instruction, which stops.
+//!
+//! In replay the same call sites lead to the same code, which takes the outcomes from the log. While that has entries the
+//! next call is in it; when it has none the call stopped when it was recorded, and stops again.
+//!
+//! Nothing here keeps state but in [`Shared`], and no task loses the core here: one stack serves all.
+
+mod record;
+mod replay;
+
+use core::arch::{asm, global_asm};
+
+use crate::calls::Out;
+use crate::layout::{
+    AREA, AREA_LEN, BUFFER, ENTRY, Entry, LOG, Mode, STACK, STUB_DONE, STUB_TRACED, Shared, UNTRACED,
+};
+
+// Only rcx and r11 are free at a call site: the kernel overwrites them. The flags must not be touched before they are saved.
+global_asm!(
+    ".section .header, \"ax\"",
+    ".globl rrtest_buffer",
+    "rrtest_buffer:",
+    "untraced:",
+    "    syscall",
+    "    ret",
+    ".balign 16, 0xcc",
+    "entry:",
+    "    xchg rsp, qword ptr [{parked}]",
+    "    pushfq",
+    "    cld",
+    "    push rcx",
+    "    push r9",
+    "    push r8",
+    "    push r10",
+    "    push rdx",
+    "    push rsi",
+    "    push rdi",
+    "    push rax",
+    "    sub rsp, 8",
+    "    lea rdi, [rsp + 8]",
+    "    call {hook}",
+    "leave:",
+    "    add rsp, 8",
+    "    pop rax",
+    "    pop rdi",
+    "    pop rsi",
+    "    pop rdx",
+    "    pop r10",
+    "    pop r8",
+    "    pop r9",
+    "    pop rcx",
+    // As the kernel leaves it.
+    "    mov r11, qword ptr [rsp]",
+    "    popfq",
+    "    xchg rsp, qword ptr [{parked}]",
+    "    jmp rcx",
+    parked = const PARKED,
+    hook = sym hook,
+);
+
+const PARKED: usize = AREA + core::mem::offset_of!(Shared, parked);
+
+// The addresses that the recorder knows.
+const _: () = assert!(UNTRACED == BUFFER + 2 && ENTRY == BUFFER + 16);
+const _: () = assert!((STACK - size_of::<Frame>() - 8).is_multiple_of(16));
+
+/// The registers that a call site passes, as they are on our stack.
+#[repr(C)]
+struct Frame {
+    /// The call's number; its result.
+    rax: u64,
+    rdi: u64,
+    rsi: u64,
+    rdx: u64,
+    r10: u64,
+    r8: u64,
+    r9: u64,
+    /// The stub's address; where to go on.
+    target: u64,
+    flags: u64,
+}
+
+impl Frame {
+    fn args(&self) -> [u64; 6] {
+        [self.rdi, self.rsi, self.rdx, self.r10, self.r8, self.r9]
+    }
+
+    /// What tells this call from others of its number. The outcome of some depends on what is at an address, which is not
+    /// looked at.
+    fn check(&self) -> u16 {
+        let mut digest = 0_u64;
+        for argument in [self.rdi, self.rsi, self.rdx] {
+            digest = (digest ^ argument).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+        (digest >> 48) as u16
+    }
+}
+
+extern "C" fn hook(frame: &mut Frame) {
+    let shared = shared();
+    let done = if shared.mode == Mode::Record as u64 {
+        record::call(shared, frame)
+    } else if shared.mode == Mode::Replay as u64 {
+        replay::call(shared, frame)
+    } else {
+        false
+    };
+    frame.target += if done { STUB_DONE } else { STUB_TRACED } as u64;
+}
+
+fn shared() -> &'static mut Shared {
+    // SAFETY: the recorder has mapped the area before anything jumps here, and lets only one task run at a time; nothing
+    // else in this code makes such a reference.
+    unsafe { &mut *core::ptr::with_exposed_provenance_mut::<Shared>(AREA) }
+}
+
+/// Take the tick of a call, unless it is the last of the timeslice: then the scheduler is to be asked.
+///
+/// A signal may stop the task here and shorten the timeslice to one tick, so nothing may come between the look and the
+/// step.
+fn tick(shared: &mut Shared) -> bool {
+    shared.countdown -= 1;
+    let last = shared.countdown == 0;
+    shared.countdown += u64::from(last);
+    !last
+}
+
+/// Make a call that does not stop.
+fn kernel(number: u64, args: [u64; 6]) -> i64 {
+    let result;
+    // SAFETY: the program has asked for this call with these arguments.
+    unsafe {
+        asm!(
+            "call rrtest_buffer",
+            inlateout("rax") number => result,
+            in("rdi") args[0],
+            in("rsi") args[1],
+            in("rdx") args[2],
+            in("r10") args[3],
+            in("r8") args[4],
+            in("r9") args[5],
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
+    }
+    result
+}
+
+/// Copy bytes between the program's memory and the log. False if the program's cannot be accessed.
+fn copy(shared: &mut Shared, from: u64, to: u64, len: usize) -> bool {
+    // SAFETY: one side is in the log, where there is room; the other is memory of the program, which it has passed to a
+    // call. If that faults, the recorder skips the instruction, which is of [`FAULTING_LEN`] bytes.
+    unsafe {
+        asm!("rep movsb", inout("rcx") len => _, inout("rdi") to => _, inout("rsi") from => _,
+            options(nostack, preserves_flags));
+    }
+    !faulted(shared)
+}
+
+/// The word at an address of the program's; none if it cannot be read.
+fn word(shared: &mut Shared, address: u64) -> Option<u32> {
+    let word;
+    // SAFETY: as above.
+    unsafe {
+        asm!("mov eax, dword ptr [rdi]", in("rdi") address, lateout("eax") word, options(nostack, preserves_flags))
+    };
+    (!faulted(shared)).then_some(word)
+}
+
+/// Whether the recorder has skipped an instruction that faulted.
+fn faulted(shared: &mut Shared) -> bool {
+    // The recorder writes it.
+    // SAFETY: it is a field of ours.
+    unsafe {
+        let faulted = (&raw const shared.faulted).read_volatile() != 0;
+        if faulted {
+            shared.faulted = 0;
+        }
+        faulted
+    }
+}
+
+/// Where the kernel writes on success, and how many bytes.
+fn written(out: Out, args: &[u64; 6], result: i64) -> (u64, usize) {
+    let argument = |at: u8| args.get(usize::from(at)).copied().unwrap_or(0);
+    match out {
+        _ if result < 0 => (0, 0),
+        Out::Nothing => (0, 0),
+        Out::Returned(at) => (argument(at), result as usize),
+        Out::Fixed(at, len) => (argument(at), if argument(at) == 0 { 0 } else { usize::from(len) }),
+    }
+}
+
+/// Whether a range of memory and the area have a part in common.
+fn is_ours(address: u64, len: u64) -> bool {
+    address < (AREA + AREA_LEN) as u64 && address.saturating_add(len) > AREA as u64
+}
+
+/// The entry that starts at an offset in the log, and the address of its payload.
+fn entry(at: u64) -> (*mut Entry, u64) {
+    let address = LOG + at as usize;
+    (core::ptr::with_exposed_provenance_mut(address), (address + size_of::<Entry>()) as u64)
+}
+
+#[cfg(rrtest_image)]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // There is no code that panics; this would be a fault in it, of which the recorder tells.
+    loop {
+        // SAFETY: the instruction touches no memory.
+        unsafe { asm!("ud2") };
+    }
+}

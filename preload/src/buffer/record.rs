@@ -1,0 +1,172 @@
+//! Calls while recording.
+
+use super::{Frame, copy, entry, is_ours, kernel, tick, word, written};
+use crate::calls::{self, Call, Out, Way};
+use crate::layout::{CROWDS, DESCRIPTORS_LEN, Descriptor, Entry, LOG_LEN, Shared, WAITERS, crowd};
+
+/// Make a call and log it, if it is one that can be made without a stop.
+pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> bool {
+    let (number, args) = (frame.rax, frame.args());
+    let call = calls::call(number);
+    if !has_room(shared, call, &args) || !may(shared, call, &args) {
+        return false;
+    }
+    if call.way == Way::Write {
+        let stream = descriptor(shared, args[0]);
+        if stream == Descriptor::Stdout as u8 || stream == Descriptor::Stderr as u8 {
+            return put_out(shared, frame, stream);
+        }
+    }
+    if call.ticks && !tick(shared) {
+        return false;
+    }
+    let result = match call.way {
+        Way::Futex if is_wake(&args) => 0,
+        Way::Futex => -EAGAIN,
+        _ => kernel(number, args),
+    };
+    if call.way == Way::Close {
+        forget(shared, args[0]);
+    }
+    let (address, len) = written(call.out, &args, result);
+    let (_, payload) = entry(shared.cursor);
+    copy(shared, address, payload, len);
+    append(shared, frame, frame.rax as u16, len, result);
+    true
+}
+
+/// Whether the log has room for all that a call can write.
+fn has_room(shared: &Shared, call: &Call, args: &[u64; 6]) -> bool {
+    let payload = match (call.way, call.out) {
+        (Way::Stop, _) => return false,
+        (Way::Write, _) => args[2],
+        (_, Out::Nothing) => 0,
+        (_, Out::Fixed(_, len)) => len.into(),
+        // The length is the argument behind the address.
+        (_, Out::Returned(at)) => args.get(usize::from(at) + 1).copied().unwrap_or(u64::MAX),
+    };
+    let left = LOG_LEN as u64 - shared.cursor;
+    payload < left && Entry::size(payload as usize) as u64 <= left
+}
+
+/// Whether a call can be made without a stop.
+fn may(shared: &mut Shared, call: &Call, args: &[u64; 6]) -> bool {
+    /// The clocks that are the same for all processes (linux/time.h): CLOCK_REALTIME, CLOCK_MONOTONIC, their raw and
+    /// coarse kinds, CLOCK_BOOTTIME, CLOCK_TAI.
+    const CLOCKS: u64 = 1 << 0 | 1 << 1 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 11;
+    let kind = descriptor(shared, args[0]);
+    let is_file = kind == Descriptor::Ready as u8;
+    match call.way {
+        Way::Stop => false,
+        Way::Always => true,
+        Way::File => is_file,
+        Way::Write => is_file || kind == Descriptor::Stdout as u8 || kind == Descriptor::Stderr as u8,
+        Way::Read => {
+            is_file || kind == Descriptor::Waitable as u8 && shared.quiet != 0 && is_readable(args[0])
+        }
+        Way::Close => shared.quiet != 0 && is_file,
+        Way::Clock => args[0] < 64 && CLOCKS >> args[0] & 1 == 1,
+        Way::Futex => futex(shared, args),
+        Way::Repeat => !is_ours(args[0], args[1]),
+        Way::Map => is_plain_map(args),
+    }
+}
+
+/// Whether there is something to read now.
+fn is_readable(fd: u64) -> bool {
+    const POLL: u64 = 7;
+    const POLLIN: u64 = 1;
+    // A struct pollfd (poll(2)) in a word: the descriptor, and what it is asked.
+    let mut asked: u64 = fd & 0xffff_ffff | POLLIN << 32;
+    let ready = kernel(POLL, [(&raw mut asked).expose_provenance() as u64, 1, 0, 0, 0, 0]);
+    ready == 1 && asked >> 48 & POLLIN != 0
+}
+
+const EAGAIN: i64 = 11;
+
+/// The command of futex(2), without its flags.
+fn command(args: &[u64; 6]) -> u64 {
+    const FLAGS: u64 = 128 | 256;
+    args[1] & 0xffff_ffff & !FLAGS
+}
+
+fn is_wake(args: &[u64; 6]) -> bool {
+    // FUTEX_WAKE, FUTEX_WAKE_BITSET
+    matches!(command(args), 1 | 10)
+}
+
+/// Whether a futex call neither wakes nor waits: nobody is there to be woken, or the word has another value already.
+fn futex(shared: &mut Shared, args: &[u64; 6]) -> bool {
+    const PRIVATE: u64 = 128;
+    let [address, _, value, ..] = *args;
+    if address % 4 != 0 {
+        return false;
+    }
+    match command(args) {
+        // Those that processes share go by other numbers.
+        1 | 10 => args[1] & PRIVATE != 0 && waiters(address) == 0,
+        // FUTEX_WAIT, and FUTEX_WAIT_BITSET with a set that is not empty. A time limit that is wrong is the recorder's to tell.
+        0 if args[3] == 0 => word(shared, address).is_some_and(|word| word != value as u32),
+        9 if args[3] == 0 && args[5] as u32 != 0 => {
+            word(shared, address).is_some_and(|word| word != value as u32)
+        }
+        _ => false,
+    }
+}
+
+/// How many tasks wait for this futex, or one of those that are counted together with it.
+fn waiters(address: u64) -> u16 {
+    let at = core::ptr::with_exposed_provenance::<[u16; CROWDS]>(WAITERS);
+    // SAFETY: the recorder has mapped the table, which is aligned and nobody writes while the program runs.
+    unsafe { (*at).get(crowd(address)).copied().unwrap_or(1) }
+}
+
+/// Whether a mmap(2) asks for private memory of zeros, wherever there is room.
+fn is_plain_map(args: &[u64; 6]) -> bool {
+    const PRIVATE: u64 = 0x02;
+    const ANONYMOUS: u64 = 0x20;
+    /// Flags that change nothing that matters: MAP_NORESERVE, MAP_STACK, MAP_POPULATE, MAP_DENYWRITE.
+    const HARMLESS: u64 = 0x4000 | 0x2_0000 | 0x8000 | 0x800;
+    args[0] == 0 && args[3] & !HARMLESS == PRIVATE | ANONYMOUS
+}
+
+/// The running process's table of descriptors.
+fn table(shared: &Shared) -> Option<&'static mut [u8; DESCRIPTORS_LEN]> {
+    let at = core::ptr::with_exposed_provenance_mut::<[u8; DESCRIPTORS_LEN]>(shared.descriptors as usize);
+    // SAFETY: where the recorder has given an address, it has mapped a table, and does not use it while the program runs.
+    unsafe { at.as_mut() }
+}
+
+/// What a descriptor stands for: a [`Descriptor`].
+fn descriptor(shared: &Shared, fd: u64) -> u8 {
+    // The kernel looks at the low half.
+    let fd = fd as u32 as usize;
+    table(shared).and_then(|table| table.get(fd).copied()).unwrap_or(Descriptor::Unknown as u8)
+}
+
+/// A descriptor is closed.
+fn forget(shared: &Shared, fd: u64) {
+    if let Some(kind) = table(shared).and_then(|table| table.get_mut(fd as u32 as usize)) {
+        *kind = Descriptor::Unknown as u8;
+    }
+}
+
+/// Log what the program writes to an output stream, which goes nowhere else.
+fn put_out(shared: &mut Shared, frame: &mut Frame, stream: u8) -> bool {
+    let len = frame.rdx;
+    let (_, payload) = entry(shared.cursor);
+    if !copy(shared, frame.rsi, payload, len as usize) || !tick(shared) {
+        return false;
+    }
+    append(shared, frame, frame.rax as u16 + u16::from(stream) * Entry::STREAM, len as usize, len as i64);
+    true
+}
+
+/// The payload is there: complete the entry, and the call.
+fn append(shared: &mut Shared, frame: &mut Frame, number: u16, payload: usize, result: i64) {
+    let (at, _) = entry(shared.cursor);
+    // SAFETY: there is room for an entry: has_room() has seen to that. Entries start at multiples of 8.
+    unsafe { *at = Entry { payload: payload as u32, number, check: frame.check(), result } };
+    shared.cursor += Entry::size(payload) as u64;
+    frame.rax = result as u64;
+}

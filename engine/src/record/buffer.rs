@@ -25,7 +25,7 @@ const HITS: u32 = 2;
 const SYSCALL_LEN: u64 = 2;
 
 /// What the recorder knows of call sites and of what the buffer knows.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Buffer {
     /// How often tasks have come to a call site, by address space and address.
     hits: BTreeMap<(u32, u64), u32>,
@@ -50,6 +50,11 @@ impl Buffer {
         site.map_or(ip, |site| site + SYSCALL_LEN)
     }
 
+    /// What a copy of the program's only process begins with.
+    pub(super) fn of_copy(&self) -> Self {
+        Self { hits: self.hits.clone(), sites: self.sites.clone(), ..Self::default() }
+    }
+
     /// A handler has interrupted something that goes on at `ip` later.
     pub(super) fn returns_to(&mut self, ip: u64) {
         self.returned_to.insert(ip);
@@ -67,7 +72,9 @@ impl Recorder<'_> {
         }
         area.set_quiet(quiet);
         area.set_table(table);
-        area.set_mode(if self.buffer.hurried { Mode::Off } else { Mode::Record });
+        // While it starts up, every call is looked at.
+        let off = self.buffer.hurried || self.start_up.is_some();
+        area.set_mode(if off { Mode::Off } else { Mode::Record });
     }
 
     /// Have the running task stop at its next call, whatever that is.
@@ -143,9 +150,9 @@ impl Recorder<'_> {
     /// Whether a task but this one would go on in the middle of what is overwritten.
     fn someone_stands_in(&self, id: TaskId, patch: &Patch) -> bool {
         let interior: Vec<u64> = patch.interior().collect();
-        let space = self.tasks[id.0 as usize].space.number;
+        let space = self.tasks[id].space.number;
         interior.iter().any(|ip| self.buffer.returned_to.contains(ip))
-            || self.tasks.iter().filter(|t| t.id != id && t.space.number == space).any(|t| match &t.hold {
+            || self.tasks.living().filter(|t| t.id != id && t.space.number == space).any(|t| match t.hold() {
                 Hold::Ready(stopped) | Hold::Lent(stopped, _) => {
                     stopped.registers().is_ok_and(|registers| interior.contains(&registers.ip()))
                 }
@@ -222,7 +229,7 @@ impl Recorder<'_> {
     }
 
     fn descriptor_kind(&self, id: TaskId, fd: u64) -> Descriptor {
-        let tid = self.tasks[id.0 as usize].tid;
+        let tid = self.tasks[id].tid;
         match self.fds.kind(tid, fd) {
             // Whoever listens hears of each piece as it is written.
             Kind::Output(_) if self.options.listener.is_some() => Descriptor::Unknown,

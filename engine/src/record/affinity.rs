@@ -6,7 +6,6 @@ use nix::unistd::Pid;
 
 use super::emulate::fails;
 use super::recorder::Recorder;
-use super::tasks::Hold;
 use crate::task::TaskId;
 use crate::trace::event::Write;
 
@@ -62,7 +61,7 @@ impl Recorder<'_> {
         if tid.as_raw() == 0 {
             return Ok(Some(caller));
         }
-        let known = self.tasks.iter().find(|task| task.tid == tid && !matches!(task.hold, Hold::Gone));
+        let known = self.tasks.with_tid(tid);
         match known {
             Some(task) => Ok(Some(task.id)),
             None if tid.as_raw() < 0 || kill(tid, None) == Err(Errno::ESRCH) => Err(libc::ESRCH),

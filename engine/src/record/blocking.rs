@@ -7,16 +7,15 @@
 use libc::timespec;
 
 use super::fds::{Kind, nonblocking};
-use super::outputs::Before;
 use super::recorder::{Flow, Next, Recorder};
 use super::signals::restart;
 use super::tasks::{Call, Hold, Waited};
 use super::time;
 use crate::schedule::Why;
-use crate::syscalls::{Answer, Block, Description, Out, describe};
+use crate::syscalls::{Block, Description, describe};
 use crate::task::TaskId;
 use crate::trace::event::Registers;
-use crate::tracee::{Memory, Resume, State, Stop, Stopped, Wait, Waited as Polled, descriptor_room, state};
+use crate::tracee::{Resume, Stop, Stopped, descriptor_room};
 
 /// What a call waits for.
 pub(super) struct Watch {
@@ -32,12 +31,12 @@ pub(super) struct Watch {
 }
 
 /// Offsets in a task's scratch memory.
-mod scratch {
-    pub(super) const ZERO: u64 = 0;
-    pub(super) const TIMEOUT: u64 = 16;
-    pub(super) const FDS: u64 = 32;
+pub(super) mod scratch {
+    pub(crate) const ZERO: u64 = 0;
+    pub(crate) const TIMEOUT: u64 = 16;
+    pub(crate) const FDS: u64 = 32;
     /// How many descriptors there is room for.
-    pub(super) const MOST: u64 = 8000;
+    pub(crate) const MOST: u64 = 8000;
 }
 
 /// [`Watch::mask`] of calls that have none. The size is that of a set of signals.
@@ -203,11 +202,11 @@ impl Recorder<'_> {
         let (stopped, ready) = self.run_to_exit(id, stopped)?;
         call.restart = Some(restart_code(&call, watch.timeout.is_some()));
         if interrupted(ready) {
-            self.task(id).hold = Hold::Again(stopped, call);
+            self.tasks.hold(id, Hold::Again(stopped, call));
             return Ok(Next::Continue);
         }
         if ready != 0 {
-            self.task(id).hold = Hold::Again(stopped, Call { wait: Waited::Ready, ..call });
+            self.tasks.hold(id, Hold::Again(stopped, Call { wait: Waited::Ready, ..call }));
             return Ok(Next::Continue);
         }
         // Nothing yet: the same with the call's own time limit, in the kernel.
@@ -234,7 +233,7 @@ impl Recorder<'_> {
             Err(next) => return Ok(next),
         };
         let running = stopped.resume(Resume::ToSyscallExit, 0)?;
-        self.task(id).hold = Hold::InKernel(running, call);
+        self.tasks.hold(id, Hold::InKernel(running, call));
         Ok(Next::Decide(Why::Blocked, None))
     }
 
@@ -323,7 +322,7 @@ impl Recorder<'_> {
     pub(super) fn again(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
         match self.reenter(id, stopped, &call, call.registers)? {
             Ok(stopped) => {
-                self.task(id).hold = Hold::Calling(stopped, call);
+                self.tasks.hold(id, Hold::Calling(stopped, call));
                 Ok(Next::Continue)
             }
             Err(next) => Ok(next),
@@ -332,149 +331,13 @@ impl Recorder<'_> {
 
     /// Whether no other task lives.
     pub(super) fn alone(&self) -> bool {
-        self.tasks.iter().filter(|t| !matches!(t.hold, Hold::Gone)).count() <= 1
-    }
-
-    /// Whether a call may stay in the kernel while others run.
-    pub(super) fn may_stay(&mut self, id: TaskId, description: &Description, call: &Call) -> bool {
-        let may = match description.block {
-            Block::Inside | Block::Children => true,
-            // More than there is room for: write(2) blocks in the middle of it.
-            Block::Writable(fd) => {
-                let tid = self.task(id).tid;
-                self.fds.kind(tid, call.args()[fd]) == Kind::Waitable
-            }
-            _ => false,
-        };
-        may && !self.alone() && self.redirections(id, description, call).is_some()
-    }
-
-    /// From the entry of a call that may stay in the kernel to its exit, or to where it sleeps.
-    pub(super) fn enter(
-        &mut self,
-        id: TaskId,
-        stopped: Stopped,
-        call: &Call,
-        description: &Description,
-    ) -> Flow<Option<Stopped>> {
-        let redirected = self.redirections(id, description, call).unwrap_or_default();
-        if !redirected.is_empty() {
-            let (mut registers, mut args) = (call.registers, call.args());
-            let memory = &self.space(id).memory;
-            for Redirection { argument, scratch, len } in &redirected {
-                // Some calls read first what they overwrite: an offset in a file.
-                memory.write(*scratch, &memory.available(args[*argument], *len as usize))?;
-                args[*argument] = *scratch;
-            }
-            registers.set_args(args);
-            stopped.set_registers(&registers)?;
-        }
-        let mut running = stopped.resume(Resume::ToSyscallExit, 0)?;
-        let mut sleeps = false;
-        loop {
-            // It runs on our core: it gets there only if we give way.
-            std::thread::yield_now();
-            match running.poll()? {
-                Polled::Done(Wait::Stopped(stopped, Stop::SyscallExit)) => return Ok(Some(stopped)),
-                Polled::Done(Wait::Stopped(stopped, _)) => {
-                    running = stopped.resume(Resume::ToSyscallExit, 0)?;
-                }
-                Polled::Done(Wait::Dead(death)) => return self.died(id, death),
-                Polled::NotYet if sleeps => {
-                    let call = Call { wait: Waited::Inside, ..call.clone() };
-                    self.task(id).hold = Hold::InKernel(running, call);
-                    return Ok(None);
-                }
-                // Asleep, unless it stops in this very moment: the next look tells.
-                Polled::NotYet => sleeps = state(running.tid()) == State::Sleeping,
-            }
-        }
-    }
-
-    fn redirections(&self, id: TaskId, description: &Description, call: &Call) -> Option<Vec<Redirection>> {
-        let task = &self.tasks[id.0 as usize];
-        redirections(&task.space.memory, task.scratch?, description, &call.args())
-    }
-
-    /// A call that could stay in the kernel while others ran has ended.
-    pub(super) fn returned(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
-        let position = self.clock.position(&call.registers);
-        let Some(description) = describe(call.number()) else {
-            return self.unsupported(id, crate::syscalls::name(call.number()));
-        };
-        let result = self.bring_back(id, &stopped, call, description)?;
-        let writes = self.outputs(id, description, call, &Before::default(), result)?;
-        if interrupted(result) {
-            return self.interrupted(id, stopped, call, writes);
-        }
-        self.conclude(id, stopped, call, position, result, writes)
-    }
-
-    /// Put what a call wrote to scratch memory to where the program wants it, and the program's own arguments back. The
-    /// call's result.
-    fn bring_back(
-        &mut self,
-        id: TaskId,
-        stopped: &Stopped,
-        call: &Call,
-        description: &Description,
-    ) -> Flow<i64> {
-        let mut registers = stopped.registers()?;
-        let mut result = registers.result();
-        let redirected = self.redirections(id, description, call).unwrap_or_default();
-        if redirected.is_empty() {
-            return Ok(result);
-        }
-        let memory = &self.space(id).memory;
-        for Redirection { argument, scratch, len } in redirected {
-            let bytes = memory.bytes(scratch, len as usize)?;
-            let wanted = result >= 0 || description.outs.iter().any(|out| matches!(out, Out::Always(..)));
-            if wanted && memory.write(call.args()[argument], &bytes).is_err() {
-                result = -i64::from(libc::EFAULT);
-            }
-        }
-        registers.set_args(call.args());
-        registers.set_result(result);
-        stopped.set_registers(&registers)?;
-        Ok(result)
+        self.tasks.count() <= 1
     }
 
     /// A call found nothing although its descriptors had been ready: wait again.
     pub(super) fn once_more(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
-        self.task(id).hold = Hold::Again(stopped, Call { wait: Waited::No, ..call });
+        self.tasks.hold(id, Hold::Again(stopped, Call { wait: Waited::No, ..call }));
         Ok(Next::Continue)
-    }
-
-    /// A task that waited in the kernel has stopped.
-    pub(super) fn left_kernel(&mut self, tid: nix::unistd::Pid, wait: Wait) -> Flow<()> {
-        let Some(index) = self.tasks.iter().position(|t| t.tid == tid && !matches!(t.hold, Hold::Gone))
-        else {
-            // The kernel may show a new task's first stop before its parent's.
-            self.newborn.push((tid, wait));
-            return Ok(());
-        };
-        let id = self.tasks[index].id;
-        let Wait::Stopped(stopped, stop) = wait else {
-            return self.died_in_kernel(id);
-        };
-        let call = match std::mem::replace(&mut self.tasks[index].hold, Hold::Gone) {
-            Hold::InKernel(_, call) => call,
-            Hold::Suspended(_, call) => return self.left_stop(id, stopped, stop, call),
-            _ => return Err(super::calls::unexpected("follow a task")),
-        };
-        self.tasks[index].hold = if stop == Stop::SyscallExit && call.wait == Waited::Inside {
-            self.woken = true;
-            Hold::Returned(stopped, call)
-        } else if stop == Stop::SyscallExit {
-            self.woken = true;
-            // What has become ready may be gone when the task has the core: it looks again.
-            let wait = if stopped.registers()?.result() == 0 { Waited::TimedOut } else { Waited::No };
-            Hold::Again(stopped, Call { wait, ..call })
-        } else {
-            // It gets its signals behind the call only.
-            Hold::InKernel(stopped.resume(Resume::ToSyscallExit, 0)?, call)
-        };
-        Ok(())
     }
 
     /// The registers with which a call that has been waited for is made, so that it does not wait itself.
@@ -548,42 +411,6 @@ fn restart_code(call: &Call, limited: bool) -> i64 {
     let restarts =
         matches!(block, Some(Block::Readable(_) | Block::Writable(_) | Block::Either(_))) && !limited;
     if restarts { restart::RESTARTSYS } else { restart::RESTARTNOHAND }
-}
-
-/// An output of a call that goes to scratch memory, because the call stays in the kernel while others run.
-struct Redirection {
-    argument: usize,
-    scratch: u64,
-    len: u64,
-}
-
-/// Where the outputs of a call with these arguments go while others run, from `base` on; none if there is no room for
-/// them, or they are not simple enough.
-fn redirections(
-    memory: &Memory,
-    base: u64,
-    description: &Description,
-    args: &[u64; 6],
-) -> Option<Vec<Redirection>> {
-    let mut at = scratch::FDS;
-    let mut redirected = Vec::new();
-    for out in description.outs {
-        let (argument, len) = match *out {
-            Out::Fixed(argument, len) | Out::Always(argument, len) => (argument, len),
-            Out::Typed(argument) => (argument, args[argument + 1].saturating_add(8)),
-            Out::Returned(argument) => (argument, args[argument + 1]),
-            Out::Commands(commands) => match commands.answer(memory, args) {
-                Some(Answer::Writes([]) | Answer::Emulated(_) | Answer::Refused(_)) => continue,
-                _ => return None,
-            },
-            _ => return None,
-        };
-        if args[argument] != 0 && len != 0 {
-            redirected.push(Redirection { argument, scratch: base + at, len });
-            at = at.saturating_add(len.next_multiple_of(16));
-        }
-    }
-    (at <= scratch::FDS + scratch::MOST * 8).then_some(redirected)
 }
 
 /// Whether a result says that a signal has interrupted the call: `ERESTARTSYS` to `ERESTART_RESTARTBLOCK`

@@ -150,9 +150,9 @@ impl Recorder<'_> {
     /// Whether a task but this one would go on in the middle of what is overwritten.
     fn someone_stands_in(&self, id: TaskId, patch: &Patch) -> bool {
         let interior: Vec<u64> = patch.interior().collect();
-        let space = self.tasks[id.0 as usize].space.number;
+        let space = self.tasks[id].space.number;
         interior.iter().any(|ip| self.buffer.returned_to.contains(ip))
-            || self.tasks.iter().filter(|t| t.id != id && t.space.number == space).any(|t| match &t.hold {
+            || self.tasks.living().filter(|t| t.id != id && t.space.number == space).any(|t| match t.hold() {
                 Hold::Ready(stopped) | Hold::Lent(stopped, _) => {
                     stopped.registers().is_ok_and(|registers| interior.contains(&registers.ip()))
                 }
@@ -229,7 +229,7 @@ impl Recorder<'_> {
     }
 
     fn descriptor_kind(&self, id: TaskId, fd: u64) -> Descriptor {
-        let tid = self.tasks[id.0 as usize].tid;
+        let tid = self.tasks[id].tid;
         match self.fds.kind(tid, fd) {
             // Whoever listens hears of each piece as it is written.
             Kind::Output(_) if self.options.listener.is_some() => Descriptor::Unknown,

@@ -7,7 +7,6 @@ use super::recorder::{Flow, Halt, Next, Recorder};
 use super::tasks::{Call, Hold, Waited};
 use super::whole::Whole;
 use crate::error::Error;
-use crate::schedule::Why;
 use crate::syscalls::{self, Class, Description, Performance, describe};
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Event, Position, Stream, Syscall, Write};
@@ -85,11 +84,8 @@ impl Recorder<'_> {
         self.before_change(id, &mut call);
         let ends = self.before_kill(id, &call);
         self.elsewhere.extend(ends);
-        if self.may_stay(id, description, &call) {
-            return match self.enter(id, stopped, &call, description)? {
-                Some(stopped) => self.returned(id, stopped, &call),
-                None => Ok(Next::Decide(Why::Blocked, None)),
-            };
+        if let Some(redirected) = self.may_stay(id, description, &call) {
+            return self.stay(id, stopped, Call { redirected, ..call });
         }
         let before = outputs::before(&self.space(id).memory, description, &call.args());
         let (stopped, result) = self.in_kernel(id, stopped, &call, description)?;
@@ -238,7 +234,7 @@ impl Recorder<'_> {
     ) -> Flow<Next> {
         self.log_call(id, call, position, result, writes, effect);
         self.mark(id, &call.registers);
-        self.task(id).hold = Hold::Ready(stopped);
+        self.tasks.hold(id, Hold::Ready(stopped));
         Ok(Next::Continue)
     }
 
@@ -265,7 +261,7 @@ impl Recorder<'_> {
 
     /// The output stream that a descriptor stands for.
     fn stream(&self, id: TaskId, fd: u64) -> Option<Stream> {
-        match self.fds.kind(self.tasks[id.0 as usize].tid, fd) {
+        match self.fds.kind(self.tasks[id].tid, fd) {
             Kind::Output(stream) => Some(stream),
             Kind::Ready | Kind::Waitable => None,
         }

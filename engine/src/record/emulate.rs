@@ -148,7 +148,7 @@ impl Recorder<'_> {
             None => time::now()?.saturating_add(wanted),
         };
         self.deadlines.insert(id, deadline);
-        self.task(id).hold = Hold::Waiting(stopped, Call { deadline: Some(deadline), ..call });
+        self.tasks.hold(id, Hold::Waiting(stopped, Call { deadline: Some(deadline), ..call }));
         Ok(Next::Decide(Why::Blocked, None))
     }
 
@@ -160,9 +160,10 @@ impl Recorder<'_> {
 
     pub(super) fn end_wait(&mut self, id: TaskId, result: i64) {
         self.deadlines.remove(id);
-        let task = self.task(id);
-        if let Hold::Waiting(stopped, call) = std::mem::replace(&mut task.hold, Hold::Gone) {
-            task.hold = Hold::Woken(stopped, call, result);
+        if matches!(self.tasks[id].hold(), Hold::Waiting(..))
+            && let Hold::Waiting(stopped, call) = self.tasks.release(id)
+        {
+            self.tasks.hold(id, Hold::Woken(stopped, call, result));
             self.woken = true;
         }
     }
@@ -251,7 +252,7 @@ impl Recorder<'_> {
         }
         let key = self.futex_key(id, address, call.args()[1] & libc::FUTEX_PRIVATE_FLAG as u64 != 0);
         self.futexes.wait(key, id, bitset);
-        self.task(id).hold = Hold::Waiting(stopped, call);
+        self.tasks.hold(id, Hold::Waiting(stopped, call));
         Ok(Next::Decide(Why::Blocked, None))
     }
 

@@ -3,9 +3,11 @@
 use std::fs::Metadata;
 use std::ops::Range;
 
+use nix::unistd::Pid;
+
 use super::fds;
 use super::recorder::{Flow, Recorder};
-use super::tasks::{Call, Hold, Task};
+use super::tasks::Call;
 use crate::syscalls::{Change, Changed, Extent, change};
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Write};
@@ -61,8 +63,7 @@ impl Recorder<'_> {
 
     /// A call has written into the memory of a process.
     fn written_elsewhere(&mut self, pid: i32, ranges: &[Range<u64>]) {
-        let of = |task: &&Task| task.pid.as_raw() == pid && !matches!(task.hold, Hold::Gone);
-        let Some(task) = self.tasks.iter().find(of) else { return };
+        let Some(task) = self.tasks.of(Pid::from_raw(pid)).next() else { return };
         let read = |range: &Range<u64>| {
             let bytes = task.space.memory.available(range.start, (range.end - range.start) as usize);
             Write { address: range.start, bytes }
@@ -74,7 +75,7 @@ impl Recorder<'_> {
     /// The process whose memory a call writes, through `/proc/PID/mem` (proc_pid_mem(5)).
     fn memory_of(&self, id: TaskId, call: &Call, file: Changed) -> Option<i32> {
         let Changed::Descriptor(fd) = file else { return None };
-        let tid = self.tasks[id.0 as usize].tid;
+        let tid = self.tasks[id].tid;
         let link = std::fs::read_link(format!("/proc/{tid}/fd/{}", call.args()[fd] as i32)).ok()?;
         let of = link.to_str()?.strip_prefix("/proc/")?.strip_suffix("/mem")?;
         of.split('/').next()?.parse().ok()
@@ -82,7 +83,7 @@ impl Recorder<'_> {
 
     /// The file that a call changes, if there is one.
     fn changed(&self, id: TaskId, call: &Call, file: Changed) -> Option<Metadata> {
-        let tid = self.tasks[id.0 as usize].tid;
+        let tid = self.tasks[id].tid;
         let args = call.args();
         let path = match file {
             Changed::Descriptor(fd) => format!("/proc/{tid}/fd/{}", args[fd] as i32),
@@ -102,7 +103,7 @@ impl Recorder<'_> {
 
     fn changed_range(&self, id: TaskId, call: &Call, extent: Extent, count: u64, size: u64) -> Range<u64> {
         let args = call.args();
-        let tid = self.tasks[id.0 as usize].tid;
+        let tid = self.tasks[id].tid;
         let until = |end: u64| end.saturating_sub(count)..end;
         let Some(Change { file: Changed::Descriptor(fd), .. }) = change(call.number(), &args) else {
             return 0..0;

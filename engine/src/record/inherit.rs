@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use nix::unistd::Pid;
+
 use super::emulate::fails;
 use super::recorder::{Flow, Next, Recorder};
 use super::tasks::{Call, Hold};
@@ -41,8 +43,7 @@ impl Recorder<'_> {
             let (result, writes) = self.written(id, address, new.to_ne_bytes().to_vec());
             return self.skip(id, stopped, &call, result, writes);
         }
-        let found =
-            self.tasks.iter().find(|t| t.tid.as_raw() as u32 == holder && !matches!(t.hold, Hold::Gone));
+        let found = self.tasks.with_tid(Pid::from_raw(holder.cast_signed()));
         let error = match found {
             _ if holder == tid => Some(libc::EDEADLK),
             None => Some(libc::ESRCH),
@@ -65,7 +66,7 @@ impl Recorder<'_> {
         }
         self.holders.insert(key, holder);
         self.futexes.wait(key, id, u32::MAX);
-        self.task(id).hold = Hold::Waiting(stopped, call);
+        self.tasks.hold(id, Hold::Waiting(stopped, call));
         Ok(Next::Decide(Why::Blocked, None))
     }
 
@@ -87,7 +88,7 @@ impl Recorder<'_> {
             self.holders.iter().filter(|(_, holder)| **holder == id).map(|(key, _)| *key).collect();
         for key in held {
             let Some((heir, word)) = self.hand_over(key) else { continue };
-            let address = match &self.task(heir).hold {
+            let address = match self.tasks[heir].hold() {
                 Hold::Woken(_, call, _) => call.args()[0],
                 _ => continue,
             };

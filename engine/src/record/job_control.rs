@@ -18,11 +18,11 @@ impl Recorder<'_> {
         stopped: Stopped,
         call: Option<Call>,
     ) -> Flow<Next> {
-        self.task(id).hold = Hold::Suspended(stopped.listen()?, call);
+        self.tasks.hold(id, Hold::Suspended(stopped.listen()?, call));
         // Those that wait for the scheduler do not notice.
         let pid = self.task(id).pid;
         let waits = |hold: &Hold| matches!(hold, Hold::Waiting(..) | Hold::Calling(..));
-        let others = self.tasks.iter().filter(|t| t.pid == pid && waits(&t.hold)).map(|t| t.id);
+        let others = self.tasks.of(pid).filter(|t| waits(t.hold())).map(|t| t.id);
         for other in others.collect::<Vec<_>>() {
             self.interrupt_wait(other)?;
         }
@@ -37,11 +37,12 @@ impl Recorder<'_> {
         stop: Stop,
         call: Option<Call>,
     ) -> Flow<()> {
-        self.task(id).hold = match (stop, call) {
+        let hold = match (stop, call) {
             (Stop::Group(_), call) => Hold::Suspended(stopped.listen()?, call),
             (_, None) => Hold::Ready(stopped),
             (_, Some(call)) => Hold::Again(stopped, call),
         };
+        self.tasks.hold(id, hold);
         self.woken = true;
         Ok(())
     }

@@ -29,7 +29,7 @@ impl Recorder<'_> {
     pub(super) fn ran_too_long<T>(&mut self, id: TaskId, running: Running, before: u64) -> Flow<T> {
         let (stopped, _) = self.interrupt(id, running)?;
         self.clock.put_back(before);
-        self.task(id).hold = Hold::Ready(stopped);
+        self.tasks.hold(id, Hold::Ready(stopped));
         self.hung(Some(id))
     }
 
@@ -46,7 +46,7 @@ impl Recorder<'_> {
                 stopped
             }
         };
-        self.task(id).hold = Hold::Ready(stopped);
+        self.tasks.hold(id, Hold::Ready(stopped));
         self.hung(Some(id))
     }
 

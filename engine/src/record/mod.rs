@@ -10,6 +10,7 @@ mod fds;
 mod file_changes;
 mod image;
 mod inherit;
+mod inside;
 mod job_control;
 mod limits;
 mod memory_calls;

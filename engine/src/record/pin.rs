@@ -110,15 +110,15 @@ impl Recorder<'_> {
             Some((at, task)) => !watchdog(task) && at <= time::now()?,
             None => false,
         };
-        let signalled = self.tasks.iter().any(|t| t.id == id && !t.deferred.is_empty());
-        Ok(awake || signalled || self.tasks.iter().any(|t| t.hold.runnable() && !watchdog(t.id)))
+        let signalled = !self.tasks[id].deferred.is_empty();
+        Ok(awake || signalled || self.tasks.runnable().iter().any(|task| !watchdog(*task)))
     }
 
     /// A task has been pinned: another may have the core, or a signal may come.
     pub(super) fn pinned(&mut self, id: TaskId, stopped: Stopped) -> Flow<Next> {
         let registers = stopped.registers()?;
         self.mark(id, &registers);
-        self.task(id).hold = Hold::Ready(stopped);
+        self.tasks.hold(id, Hold::Ready(stopped));
         self.send_deferred(id)?;
         // It probably waits for another in a loop.
         Ok(Next::Decide(Why::Yielded, None))

@@ -23,7 +23,7 @@ use crate::tracee::{
 impl Recorder<'_> {
     /// The process that the recording began with.
     pub(super) fn root(&self) -> Pid {
-        self.tasks[0].pid
+        self.tasks[TaskId(0)].pid
     }
 
     /// An address space like none before.
@@ -34,14 +34,13 @@ impl Recorder<'_> {
 
     /// The living tasks of a process.
     pub(super) fn members(&self, pid: Pid) -> Vec<TaskId> {
-        let alive = self.tasks.iter().filter(|t| t.pid == pid && !matches!(t.hold, Hold::Gone));
-        alive.map(|t| t.id).collect()
+        self.tasks.of(pid).map(|task| task.id).collect()
     }
 
     /// A process ends, all its tasks are dying: wait for that, as the kernel tells its parent only then.
     pub(super) fn process_ended(&mut self, pid: Pid) -> Flow<()> {
         let members = self.members(pid);
-        let tids: Vec<Pid> = members.iter().map(|id| self.tasks[id.0 as usize].tid).collect();
+        let tids: Vec<Pid> = members.iter().map(|id| self.tasks[*id].tid).collect();
         for tid in tids.into_iter().filter(|tid| *tid != pid) {
             Running::of_new(tid).reap()?;
         }
@@ -76,13 +75,12 @@ impl Recorder<'_> {
     /// Processes may have been killed by whoever is allowed to: see which. Whether there are any.
     pub(super) fn look_for_killed(&mut self) -> Flow<bool> {
         let mut any = false;
-        for index in 0..self.tasks.len() {
-            let task = &self.tasks[index];
-            let (id, pid, tid) = (task.id, task.pid, task.tid);
-            if matches!(task.hold, Hold::Gone) {
-                continue;
-            }
-            if being_killed(tid) {
+        let living: Vec<TaskId> = self.tasks.living().map(|task| task.id).collect();
+        for id in living {
+            let task = &self.tasks[id];
+            // One that was killed may have taken it along.
+            if !matches!(task.hold(), Hold::Gone) && being_killed(task.tid) {
+                let pid = task.pid;
                 any = true;
                 self.process_killed(pid, id)?;
             }
@@ -114,7 +112,7 @@ impl Recorder<'_> {
         }
         self.note_arrival(id);
         let tasks = self.states(Some(id));
-        self.task(id).hold = Hold::Gone;
+        self.tasks.hold(id, Hold::Gone);
         Err(Halt::Ending(match death {
             Death::Exited(code) => Ending::Exited(code),
             Death::Killed(signal) => Ending::Killed { signal, task: id, tasks },
@@ -135,7 +133,7 @@ impl Recorder<'_> {
             }
         };
         if !stopped.registers()?.is_64_bit() {
-            self.task(id).hold = Hold::Ready(stopped);
+            self.tasks.hold(id, Hold::Ready(stopped));
             return self.unsupported(id, "a 32-bit program");
         }
         let mut random = [0; 16];
@@ -161,7 +159,7 @@ impl Recorder<'_> {
         self.log_call(id, call, position, 0, Vec::new(), Effect::Executed(Box::new(image)));
         self.mark(id, &registers);
         self.alarms.forget(pid, true);
-        self.task(id).hold = Hold::Ready(stopped);
+        self.tasks.hold(id, Hold::Ready(stopped));
         self.give_back(id);
         // What was to be closed is, and the program's files are mapped.
         self.forget_descriptors();
@@ -197,7 +195,7 @@ impl Recorder<'_> {
                     for other in self.members(pid).into_iter().filter(|other| *other != id) {
                         self.execute_ends(other, pid)?;
                     }
-                    self.task(id).tid = pid;
+                    self.tasks.take_over(id, pid);
                 }
                 Stop::SyscallExit => return Ok(if executed { Ok(stopped) } else { Err(stopped) }),
                 _ => {}
@@ -221,7 +219,7 @@ impl Recorder<'_> {
     /// A task that waited in the kernel is dead: so is its process, or it is on its way.
     pub(super) fn died_in_kernel(&mut self, id: TaskId) -> Flow<()> {
         let (pid, current) = (self.task(id).pid, self.current);
-        let with_current = current.is_some_and(|c| self.tasks[c.0 as usize].pid == pid);
+        let with_current = current.is_some_and(|c| self.tasks[c].pid == pid);
         if with_current {
             // The running task is about to find out by itself.
             self.gone(id);

@@ -18,7 +18,7 @@ use super::quiet::Quiet;
 use super::sharing::Sharing;
 use super::slots::Slots;
 use super::start_up::StartUp;
-use super::tasks::{Call, Hold, Origin, Space, Task, Waited as CallWait};
+use super::tasks::{Call, Hold, Origin, Space, Task, Tasks, Waited as CallWait};
 use super::{Options, image, time};
 use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
@@ -45,7 +45,7 @@ pub(super) struct Recorder<'a> {
     pub(super) random: Xoshiro256PlusPlus,
     /// As long as the program starts up.
     pub(super) start_up: Option<StartUp>,
-    pub(super) tasks: Vec<Task>,
+    pub(super) tasks: Tasks,
     pub(super) futexes: FutexTable,
     pub(super) deadlines: Deadlines,
     pub(super) fds: Rc<Fds>,
@@ -156,7 +156,7 @@ impl<'a> Recorder<'a> {
             strategy: schedule::build(&options.plan),
             random: Xoshiro256PlusPlus::seed_from_u64(options.plan.seed),
             start_up: None,
-            tasks: Vec::new(),
+            tasks: Tasks::default(),
             futexes: FutexTable::default(),
             deadlines: Deadlines::default(),
             fds,
@@ -184,26 +184,10 @@ impl<'a> Recorder<'a> {
 
     /// A new task joins.
     pub(super) fn adopt(&mut self, task: Stopped, origin: Origin) -> Result<TaskId, Error> {
-        let Origin { pid, space, name, clear_tid, affinity } = origin;
-        let registers = task.registers()?;
-        let id = TaskId(self.tasks.len() as u32);
-        let scratch = self.slots.take();
-        self.tasks.push(Task {
-            id,
-            tid: task.tid(),
-            pid,
-            space,
-            name,
-            hold: Hold::Ready(task),
-            scratch,
-            clear_tid,
-            robust_list: 0,
-            affinity,
-            boundary: self.clock.position(&registers),
-            deferred: Vec::new(),
-            resent: Vec::new(),
-            arrived: None,
-        });
+        let boundary = self.clock.position(&task.registers()?);
+        let id = self.tasks.next();
+        let (tid, hold) = (task.tid(), Hold::Ready(task));
+        self.tasks.add(Task::new(id, tid, hold, origin, self.slots.take(), boundary));
         self.stats.tasks += 1;
         self.strategy.spawned(id);
         self.woken = true;
@@ -243,8 +227,7 @@ impl<'a> Recorder<'a> {
         loop {
             self.collect_ready()?;
             let current = self.current.filter(|_| why != Why::Start);
-            let runnable: Vec<TaskId> =
-                self.tasks.iter().filter(|t| t.hold.runnable()).map(|t| t.id).collect();
+            let runnable = self.tasks.runnable();
             if runnable.is_empty() {
                 self.idle()?;
                 continue;
@@ -252,15 +235,15 @@ impl<'a> Recorder<'a> {
             let ran = current.map_or(0, |_| self.clock.ran());
             let choice = match self.start_up {
                 Some(_) => StartUp::CHOICE,
-                None => self.strategy.decide(Point { current, why, ran, next }, &runnable),
+                None => self.strategy.decide(Point { current, why, ran, next }, runnable),
             };
-            if !runnable.contains(&choice.task) || choice.slice == 0 {
+            if runnable.binary_search(&choice.task).is_err() || choice.slice == 0 {
                 return Err(Halt::Error(Error::Os {
                     what: "choose the next task".into(),
                     source: std::io::Error::other(format!("the strategy answered {choice:?}")),
                 }));
             }
-            let preempts = current.is_some_and(|c| c != choice.task && runnable.contains(&c));
+            let preempts = current.is_some_and(|c| c != choice.task && runnable.binary_search(&c).is_ok());
             self.stats.preemptions += u64::from(preempts);
             self.take_buffered();
             self.clock.start(choice.slice);
@@ -275,14 +258,14 @@ impl<'a> Recorder<'a> {
     /// Run one task until the strategy is to be asked.
     fn turn(&mut self, id: TaskId) -> Flow<(Why, Option<Operation>)> {
         loop {
-            let next = match std::mem::replace(&mut self.task(id).hold, Hold::Running) {
+            let next = match self.tasks.release(id) {
                 Hold::Ready(stopped) => self.go(id, stopped)?,
                 Hold::Calling(stopped, call) => self.call(id, stopped, call)?,
                 Hold::Again(stopped, call) => self.again(id, stopped, call)?,
                 Hold::Woken(stopped, call, result) => self.skip(id, stopped, &call, result, Vec::new())?,
                 Hold::Returned(stopped, call) => self.returned(id, stopped, &call)?,
                 hold => {
-                    self.task(id).hold = hold;
+                    self.tasks.hold(id, hold);
                     return Ok((Why::Blocked, None));
                 }
             };
@@ -303,14 +286,7 @@ impl<'a> Recorder<'a> {
 
     /// A task that loses the core in front of a call must have come just as far in replay.
     fn note_entered(&mut self, id: TaskId) {
-        let (Hold::Calling(_, call)
-        | Hold::Again(_, call)
-        | Hold::Waiting(_, call)
-        | Hold::Returned(_, call)
-        | Hold::InKernel(_, call)) = &mut self.task(id).hold
-        else {
-            return;
-        };
+        let Some(call) = self.task(id).call_mut() else { return };
         if call.wait == CallWait::Ready {
             // Others may take what it waited for: it has to look again.
             call.wait = CallWait::No;
@@ -346,7 +322,7 @@ impl<'a> Recorder<'a> {
             Stop::Group(_) => self.stopped_by_signal(id, stopped, None),
             // A stray interruption: not the program's doing.
             _ => {
-                self.task(id).hold = Hold::Ready(stopped);
+                self.tasks.hold(id, Hold::Ready(stopped));
                 Ok(Next::Continue)
             }
         }
@@ -363,7 +339,7 @@ impl<'a> Recorder<'a> {
                 self.mark(id, &registers);
                 self.send_deferred(id)?;
                 self.log.push(Event::Tick(self.clock.position(&registers)));
-                self.task(id).hold = Hold::Ready(stopped);
+                self.tasks.hold(id, Hold::Ready(stopped));
                 let writes = TickKind::from_raw(kind)
                     .is_none_or(|kind| !matches!(kind, TickKind::AtomicLoad | TickKind::Load));
                 Ok(Next::Decide(Why::SliceOver, Some(Operation::Memory { address, writes })))
@@ -373,7 +349,7 @@ impl<'a> Recorder<'a> {
                 let (stopped, _) = self.run_to_exit(id, stopped)?;
                 registers.set_result(1);
                 stopped.set_registers(&registers)?;
-                self.task(id).hold = Hold::Ready(stopped);
+                self.tasks.hold(id, Hold::Ready(stopped));
                 Ok(Next::Continue)
             }
             _ => {
@@ -383,12 +359,13 @@ impl<'a> Recorder<'a> {
                 self.patch(id, &stopped, &mut registers)?;
                 self.mark(id, &registers);
                 self.task(id).arrived = Some(registers);
-                self.task(id).hold = if self.task(id).deferred.is_empty() {
+                let hold = if self.task(id).deferred.is_empty() {
                     Hold::Calling(stopped, Call::new(registers))
                 } else {
                     self.send_deferred(id)?;
                     Hold::Again(stopped, Call::new(registers))
                 };
+                self.tasks.hold(id, hold);
                 if self.has_started(id, &registers) {
                     return Ok(Next::Decide(Why::Start, None));
                 }
@@ -405,11 +382,11 @@ impl<'a> Recorder<'a> {
 
     /// A task's address space.
     pub(super) fn space(&self, id: TaskId) -> Rc<Space> {
-        Rc::clone(&self.tasks[id.0 as usize].space)
+        Rc::clone(&self.tasks[id].space)
     }
 
     pub(super) fn task(&mut self, id: TaskId) -> &mut Task {
-        &mut self.tasks[id.0 as usize]
+        &mut self.tasks[id]
     }
 
     /// End the recording: the task does what cannot be recorded.
@@ -435,21 +412,8 @@ impl<'a> Recorder<'a> {
         until: Option<Instant>,
     ) -> Flow<Result<(Stopped, Stop), Running>> {
         let tid = running.tid();
-        let mut running = running;
         loop {
-            let waited = if self.someone_in_kernel() {
-                match tracee::wait_any()? {
-                    Waited::Done((got, wait)) if got == tid => Waited::Done(wait),
-                    Waited::Done((got, wait)) => {
-                        self.left_kernel(got, wait)?;
-                        continue;
-                    }
-                    Waited::NotYet => Waited::NotYet,
-                }
-            } else {
-                running.wait()?
-            };
-            match waited {
+            match running.wait()? {
                 Waited::Done(Wait::Stopped(stopped, stop)) => return Ok(Ok((stopped, stop))),
                 Waited::Done(Wait::Dead(death)) => return self.died(id, death),
                 // The kernel keeps back the end of a process's first thread until all are gone.
@@ -459,7 +423,7 @@ impl<'a> Recorder<'a> {
                 Waited::NotYet if self.over()? || until.is_some_and(|until| Instant::now() >= until) => {
                     return Ok(Err(running));
                 }
-                Waited::NotYet => {}
+                Waited::NotYet => self.poll_kernel()?,
             }
         }
     }
@@ -467,7 +431,7 @@ impl<'a> Recorder<'a> {
     /// Nothing can run: wait for the kernel or the clock, or see that nothing will ever happen.
     fn idle(&mut self) -> Flow<()> {
         self.look_for_signals()?;
-        if self.tasks.iter().any(|t| t.hold.runnable()) {
+        if !self.tasks.runnable().is_empty() {
             return Ok(());
         }
         let now = time::now()?;
@@ -499,7 +463,8 @@ impl<'a> Recorder<'a> {
         if self.alarms.next(now).is_some() {
             return false;
         }
-        let watchdog = |task: TaskId| self.options.watchdog_main && task == TaskId(0) && self.tasks.len() > 1;
+        let watchdog =
+            |task: TaskId| self.options.watchdog_main && task == TaskId(0) && self.tasks.next() > TaskId(1);
         let Some((_, task)) = self.deadlines.earliest() else { return true };
         watchdog(task) && self.deadlines.only(task) && self.futexes.waiting(task).is_some()
     }
@@ -523,43 +488,7 @@ impl<'a> Recorder<'a> {
         self.poll_kernel()
     }
 
-    /// See who has come back from the kernel.
-    fn poll_kernel(&mut self) -> Flow<()> {
-        for index in 0..self.tasks.len() {
-            if let Hold::InKernel(running, _) | Hold::Suspended(running, _) = &mut self.tasks[index].hold
-                && let Waited::Done(wait) = running.poll()?
-            {
-                let tid = running.tid();
-                self.left_kernel(tid, wait)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A call may have woken tasks that wait in the kernel. Let them come to their stops now: if it were left to chance when
-    /// we hear of them, equal schedules would not stay equal.
-    fn settle(&mut self) -> Flow<()> {
-        /// A task that is that long on its way does something else.
-        const MOST: u32 = 1000;
-        if !std::mem::take(&mut self.unsettled) || !self.someone_in_kernel() {
-            return Ok(());
-        }
-        self.poll_kernel()?;
-        for _ in 0..MOST {
-            let awake = self.tasks.iter().any(
-                |t| matches!(&t.hold, Hold::InKernel(running, _) if state(running.tid()) == State::Runnable),
-            );
-            if !awake {
-                break;
-            }
-            // It runs on our core: it gets there only if we give way.
-            std::thread::yield_now();
-            self.poll_kernel()?;
-        }
-        Ok(())
-    }
-
     pub(super) fn someone_in_kernel(&self) -> bool {
-        self.tasks.iter().any(|t| matches!(t.hold, Hold::InKernel(..) | Hold::Suspended(..)))
+        !self.tasks.in_kernel().is_empty()
     }
 }

@@ -12,7 +12,7 @@ use crate::tracee::maps;
 impl Recorder<'_> {
     /// What each living task is doing, the one that matters most first.
     pub(super) fn states(&self, first: Option<TaskId>) -> Vec<TaskState> {
-        let mut living: Vec<&Task> = self.tasks.iter().filter(|t| !matches!(t.hold, Hold::Gone)).collect();
+        let mut living: Vec<&Task> = self.tasks.living().collect();
         living.sort_by_key(|t| (Some(t.id) != first, t.id));
         let mut symbols = BTreeMap::new();
         living
@@ -27,7 +27,7 @@ impl Recorder<'_> {
     }
 
     fn frames(&self, task: &Task, symbols: &mut Symbols) -> Vec<Frame> {
-        let registers = match &task.hold {
+        let registers = match task.hold() {
             Hold::Ready(stopped) => stopped.registers().ok(),
             Hold::Calling(_, call)
             | Hold::Again(_, call)
@@ -47,7 +47,7 @@ impl Recorder<'_> {
 
     fn doing(&self, task: &Task) -> String {
         let call = |call: &Call| crate::syscalls::name(call.number());
-        match &task.hold {
+        match task.hold() {
             Hold::Waiting(..) => match (self.futexes.waiting(task.id), self.deadlines.contains(task.id)) {
                 (Some(key), false) => format!("waits on futex {:#x}", key.address),
                 (Some(key), true) => format!("waits on futex {:#x} with a time limit", key.address),

@@ -3,10 +3,12 @@
 //! The recorder does that itself, just before the end: the waiters are in its queues, and replay must see the same words
 //! change although the ids of its tasks are others.
 
+use nix::unistd::Pid;
+
 use super::calls::signal_sent;
 use super::fds;
 use super::recorder::Recorder;
-use super::tasks::{Call, Hold};
+use super::tasks::Call;
 use crate::task::TaskId;
 use crate::trace::event::{Event, Write, Written};
 
@@ -44,8 +46,8 @@ impl Recorder<'_> {
     /// get_robust_list(2).
     pub(super) fn get_robust_list(&mut self, id: TaskId, args: [u64; 6]) -> (i64, Vec<Write>) {
         let [tid, list, len, ..] = args;
-        let of = |t: &&super::tasks::Task| t.tid.as_raw() == tid as i32 && !matches!(t.hold, Hold::Gone);
-        let task = if tid == 0 { Some(&self.tasks[id.0 as usize]) } else { self.tasks.iter().find(of) };
+        let task =
+            if tid == 0 { Some(&self.tasks[id]) } else { self.tasks.with_tid(Pid::from_raw(tid as i32)) };
         let Some(value) = task.map(|task| task.robust_list) else {
             return (-i64::from(libc::ESRCH), Vec::new());
         };
@@ -78,7 +80,7 @@ impl Recorder<'_> {
     /// A call that kills processes at once (SIGKILL) is about to be made: what the kernel would write as they end. Their
     /// memory is not there any more afterwards.
     pub(super) fn before_kill(&mut self, id: TaskId, call: &Call) -> Vec<(TaskId, Vec<Write>)> {
-        if signal_sent(call) != Some(libc::SIGKILL) || !self.tasks.iter().any(|t| t.robust_list != 0) {
+        if signal_sent(call) != Some(libc::SIGKILL) || !self.tasks.living().any(|t| t.robust_list != 0) {
             return Vec::new();
         }
         let [target, ..] = call.args();
@@ -89,7 +91,7 @@ impl Recorder<'_> {
         let (me, root) = (self.task(id).pid, self.root());
         let group = |pid| nix::unistd::getpgid(Some(pid)).map_or(0, nix::unistd::Pid::as_raw);
         let mut dying: Vec<TaskId> = Vec::new();
-        for task in self.tasks.iter().filter(|t| t.pid != root && !matches!(t.hold, Hold::Gone)) {
+        for task in self.tasks.living().filter(|t| t.pid != root) {
             let dies = match target {
                 0 => group(task.pid) == group(me),
                 -1 => task.pid != me,

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use super::recorder::Recorder;
-use super::tasks::Hold;
 use crate::schedule::futex::FutexKey;
 use crate::task::TaskId;
 use crate::trace::inodes::Identity;
@@ -29,11 +28,11 @@ impl Recorder<'_> {
     /// What a word of a task's memory is to the futex queues. A `private` one (`FUTEX_PRIVATE_FLAG`) is the address
     /// space's own wherever it lies.
     pub(super) fn futex_key(&mut self, id: TaskId, address: u64, private: bool) -> FutexKey {
-        let space = self.tasks[id.0 as usize].space.number;
+        let space = self.tasks[id].space.number;
         if private || !self.sharing.made {
             return FutexKey { space, address };
         }
-        let living = self.tasks.iter().find(|t| t.space.number == space && !matches!(t.hold, Hold::Gone));
+        let living = self.tasks.living().find(|t| t.space.number == space);
         let lines = living.and_then(|task| maps(task.tid).ok()).unwrap_or_default();
         match lines.iter().find(|line| line.shared && (line.start..line.end).contains(&address)) {
             Some(line) => FutexKey {

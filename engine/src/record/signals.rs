@@ -18,7 +18,7 @@ use super::blocking::interrupted;
 use super::inherit::locks;
 use super::recorder::{Flow, Halt, Next, Recorder};
 use super::start_up::StartUp;
-use super::tasks::{Call, Hold};
+use super::tasks::{Call, Hold, Task};
 use super::time;
 use crate::ending::Ending;
 use crate::schedule::Why;
@@ -87,14 +87,14 @@ impl Recorder<'_> {
         }
         let fault = is_fault(&info);
         if fault && self.clock.area().recover(&stopped, &registers)? {
-            self.task(id).hold = Hold::Ready(stopped);
+            self.tasks.hold(id, Hold::Ready(stopped));
             return Ok(Next::Continue);
         }
         let position = self.clock.position(&registers);
         let elsewhere = position != self.task(id).boundary || self.clock.area().cursor() > 0;
         match action(number, fault, &signals(stopped.tid())?) {
             Action::Nothing => {
-                self.task(id).hold = Hold::Ready(stopped);
+                self.tasks.hold(id, Hold::Ready(stopped));
                 Ok(Next::Continue)
             }
             Action::Stop => self.go_with(id, stopped, number),
@@ -140,7 +140,7 @@ impl Recorder<'_> {
         stopped.set_registers(&registers)?;
         self.log.push(Event::Counter(Counter { position, value }));
         self.mark(id, &registers);
-        self.task(id).hold = Hold::Ready(stopped);
+        self.tasks.hold(id, Hold::Ready(stopped));
         Ok(Next::Continue)
     }
 
@@ -170,7 +170,7 @@ impl Recorder<'_> {
             self.log.push(Event::Cut(ticks));
             self.task(id).boundary.left = ticks;
         }
-        self.task(id).hold = Hold::Ready(stopped);
+        self.tasks.hold(id, Hold::Ready(stopped));
         Ok(Next::Continue)
     }
 
@@ -193,7 +193,7 @@ impl Recorder<'_> {
             self.process_ended(pid)?;
             return Ok(Next::Decide(Why::Exited, None));
         }
-        self.task(id).hold = Hold::Ready(stopped);
+        self.tasks.hold(id, Hold::Ready(stopped));
         let tasks = self.states(Some(id));
         Err(Halt::Ending(Ending::Killed { signal: number, task: id, tasks }))
     }
@@ -247,7 +247,7 @@ impl Recorder<'_> {
         let handler = Some(Handler { registers, writes });
         self.log.push(Event::Signal(Signal { position, number, fault, handler }));
         self.mark(id, &registers);
-        self.task(id).hold = Hold::Ready(stopped);
+        self.tasks.hold(id, Hold::Ready(stopped));
         Ok(Next::Continue)
     }
 
@@ -300,19 +300,18 @@ impl Recorder<'_> {
         let code = stopped.registers()?.result();
         debug_assert!(interrupted(code));
         let call = Call { wait: super::tasks::Waited::No, restart: Some(code), left, ..call.clone() };
-        self.task(id).hold = Hold::Again(stopped, call);
+        self.tasks.hold(id, Hold::Again(stopped, call));
         Ok(Next::Continue)
     }
 
     /// Signals may have come for tasks that do not notice: those that wait for the scheduler, or are about to. What
     /// was sent to a process is left to one that can run, if it takes it.
     pub(super) fn look_for_signals(&mut self) -> Flow<()> {
-        for index in 0..self.tasks.len() {
-            let task = &self.tasks[index];
-            if !matches!(task.hold, Hold::Waiting(..) | Hold::Calling(..)) {
-                continue;
-            }
-            let (id, pid) = (task.id, task.pid);
+        let unaware = |task: &&Task| matches!(task.hold(), Hold::Waiting(..) | Hold::Calling(..));
+        let unaware: Vec<TaskId> = self.tasks.living().filter(unaware).map(|task| task.id).collect();
+        for id in unaware {
+            let task = &self.tasks[id];
+            let pid = task.pid;
             // One that is gone is noticed elsewhere.
             let Ok(says) = signals(task.tid) else { continue };
             let own = acting(says.pending, &says);
@@ -326,12 +325,11 @@ impl Recorder<'_> {
 
     /// Whether a task of a process is going to take one of these signals by itself.
     fn somebody_takes(&self, set: SignalSet, pid: nix::unistd::Pid) -> bool {
-        self.tasks.iter().any(|task| {
-            let notices = task.hold.runnable() && !matches!(task.hold, Hold::Calling(..))
-                || matches!(task.hold, Hold::Running | Hold::InKernel(..));
-            task.pid == pid
-                && notices
-                && signals(task.tid).is_ok_and(|says| !set.without(says.blocked).is_empty())
+        self.tasks.of(pid).any(|task| {
+            let hold = task.hold();
+            let notices = hold.runnable() && !matches!(hold, Hold::Calling(..))
+                || matches!(hold, Hold::Running | Hold::InKernel(..));
+            notices && signals(task.tid).is_ok_and(|says| !set.without(says.blocked).is_empty())
         })
     }
 
@@ -339,7 +337,7 @@ impl Recorder<'_> {
     pub(super) fn interrupt_wait(&mut self, id: TaskId) -> Flow<()> {
         let futex = self.futexes.remove(id).is_some();
         self.deadlines.remove(id);
-        self.task(id).hold = match std::mem::replace(&mut self.task(id).hold, Hold::Gone) {
+        let hold = match self.tasks.release(id) {
             Hold::Waiting(stopped, call) => {
                 // As futex(2) and nanosleep(2) do in the kernel.
                 let code = match call.deadline {
@@ -354,6 +352,7 @@ impl Recorder<'_> {
             Hold::Calling(stopped, call) => Hold::Again(stopped, call),
             hold => hold,
         };
+        self.tasks.hold(id, hold);
         self.woken = true;
         Ok(())
     }

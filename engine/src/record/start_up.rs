@@ -50,7 +50,7 @@ impl Recorder<'_> {
 
     /// A task has come to a call. Whether the program has started up by that.
     pub(super) fn has_started(&mut self, id: TaskId, registers: &Registers) -> bool {
-        let memory = &self.tasks[id.0 as usize].space.memory;
+        let memory = &self.tasks[id].space.memory;
         let (number, args) = (registers.number(), registers.args());
         let Some(start_up) = &mut self.start_up else { return false };
         // The C library says where to find its own idea of the thread, once all is loaded.

@@ -20,7 +20,7 @@ const NESTS: u32 = 5;
 impl Recorder<'_> {
     /// Whether no task that waits in the kernel can be woken by anybody but another task of the program, which cannot run.
     pub(super) fn stuck(&self) -> bool {
-        self.tasks.iter().all(|task| match &task.hold {
+        self.tasks.living().all(|task| match task.hold() {
             Hold::InKernel(running, _) => {
                 state(running.tid()) == State::Sleeping && self.waits_for_the_program(task)
             }

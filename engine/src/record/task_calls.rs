@@ -62,9 +62,9 @@ impl Recorder<'_> {
         }
         self.finish(id, stopped, call, position, result, writes, Effect::Spawned(new))?;
         if asked.has(libc::CLONE_VFORK)
-            && let Hold::Ready(stopped) = std::mem::replace(&mut self.task(id).hold, Hold::Gone)
+            && let Hold::Ready(stopped) = self.tasks.release(id)
         {
-            self.task(id).hold = Hold::Lent(stopped, new);
+            self.tasks.hold(id, Hold::Lent(stopped, new));
             return Ok(Next::Decide(Why::Blocked, None));
         }
         Ok(Next::Continue)
@@ -118,7 +118,7 @@ impl Recorder<'_> {
     }
 
     fn adopt_child(&mut self, id: TaskId, child: Stopped, asked: &CloneCall) -> Flow<TaskId> {
-        let Task { pid, space, name, affinity, .. } = &self.tasks[id.0 as usize];
+        let Task { pid, space, name, affinity, .. } = &self.tasks[id];
         let affinity = *affinity;
         let pid = if asked.has(libc::CLONE_THREAD) { *pid } else { child.tid() };
         let (name, clear_tid) =
@@ -135,7 +135,7 @@ impl Recorder<'_> {
     /// exit(2): one task ends, and its process if it is the last one.
     pub(super) fn exit(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let Task { pid, tid, .. } = *self.task(id);
-        let others = self.tasks.iter().any(|t| t.id != id && t.pid == pid && !matches!(t.hold, Hold::Gone));
+        let others = self.tasks.of(pid).any(|t| t.id != id);
         if !others {
             return self.exit_group(id, stopped, call);
         }
@@ -160,8 +160,8 @@ impl Recorder<'_> {
     pub(super) fn gone(&mut self, id: TaskId) {
         self.futexes.remove(id);
         self.deadlines.remove(id);
+        self.tasks.hold(id, Hold::Gone);
         let task = self.task(id);
-        task.hold = Hold::Gone;
         let address = std::mem::take(&mut task.clear_tid);
         if let Some(scratch) = task.scratch.take() {
             self.slots.give_back(scratch);
@@ -191,13 +191,13 @@ impl Recorder<'_> {
 
     /// A task no longer uses the memory that its maker has lent it (vfork(2)).
     pub(super) fn give_back(&mut self, borrower: TaskId) {
-        for task in &mut self.tasks {
-            if matches!(task.hold, Hold::Lent(_, to) if to == borrower)
-                && let Hold::Lent(stopped, _) = std::mem::replace(&mut task.hold, Hold::Gone)
-            {
-                task.hold = Hold::Ready(stopped);
-                self.woken = true;
-            }
+        let lender = |task: &&Task| matches!(task.hold(), Hold::Lent(_, to) if *to == borrower);
+        let lender = self.tasks.living().find(lender).map(|task| task.id);
+        if let Some(lender) = lender
+            && let Hold::Lent(stopped, _) = self.tasks.release(lender)
+        {
+            self.tasks.hold(lender, Hold::Ready(stopped));
+            self.woken = true;
         }
     }
 }

@@ -1,10 +1,13 @@
 //! The recorded tasks and what holds each.
 
 use std::cell::Cell;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::{Index, IndexMut};
 use std::rc::Rc;
 
 use nix::unistd::Pid;
 
+use super::inside::Redirection;
 use crate::task::TaskId;
 use crate::trace::event::{Position, Registers, Write};
 use crate::tracee::{Memory, Running, Stopped};
@@ -46,7 +49,8 @@ pub(super) struct Task {
     pub(super) space: Rc<Space>,
     /// Its thread name.
     pub(super) name: String,
-    pub(super) hold: Hold,
+    /// Changed by [`Tasks::hold`] only.
+    hold: Hold,
     /// Its scratch memory; none if too many tasks live.
     pub(super) scratch: Option<u64>,
     /// Where the kernel writes a zero, and wakes a waiter, when the task ends (set_tid_address(2)); 0 for nowhere.
@@ -63,6 +67,208 @@ pub(super) struct Task {
     pub(super) resent: Vec<libc::siginfo_t>,
     /// The call that it has come to, as long as the log does not tell of it.
     pub(super) arrived: Option<Registers>,
+}
+
+impl Task {
+    pub(super) fn new(
+        id: TaskId,
+        tid: Pid,
+        hold: Hold,
+        origin: Origin,
+        scratch: Option<u64>,
+        boundary: Position,
+    ) -> Self {
+        let Origin { pid, space, name, clear_tid, affinity } = origin;
+        Self {
+            id,
+            tid,
+            pid,
+            space,
+            name,
+            hold,
+            scratch,
+            clear_tid,
+            robust_list: 0,
+            affinity,
+            boundary,
+            deferred: Vec::new(),
+            resent: Vec::new(),
+            arrived: None,
+        }
+    }
+
+    /// What holds it.
+    pub(super) fn hold(&self) -> &Hold {
+        &self.hold
+    }
+
+    /// The call that it stands in front of, is in, or comes from.
+    pub(super) fn call_mut(&mut self) -> Option<&mut Call> {
+        match &mut self.hold {
+            Hold::Calling(_, call)
+            | Hold::Again(_, call)
+            | Hold::Waiting(_, call)
+            | Hold::Returned(_, call)
+            | Hold::InKernel(_, call) => Some(call),
+            _ => None,
+        }
+    }
+}
+
+/// All tasks. Those that could have the core, and those that are in the kernel, are known without a look at the others:
+/// the cost of a step must not grow with the number of tasks, least of all those that have ended.
+#[derive(Debug, Default)]
+pub(super) struct Tasks {
+    /// By number.
+    all: Vec<Task>,
+    living: BTreeSet<TaskId>,
+    /// The living by their thread ids.
+    tids: HashMap<Pid, TaskId>,
+    /// Those that could have the core, in order of task number.
+    runnable: Vec<TaskId>,
+    in_kernel: BTreeSet<TaskId>,
+}
+
+impl Tasks {
+    /// The number that the next task gets.
+    pub(super) fn next(&self) -> TaskId {
+        TaskId(self.all.len() as u32)
+    }
+
+    /// A new task, which has the number [`Self::next`].
+    pub(super) fn add(&mut self, task: Task) {
+        let (id, tid) = (task.id, task.tid);
+        debug_assert_eq!(id, self.next());
+        self.living.insert(id);
+        self.tids.insert(tid, id);
+        self.sort_in(id, Place::of(&task.hold));
+        self.all.push(task);
+    }
+
+    /// This holds a task from now on.
+    pub(super) fn hold(&mut self, id: TaskId, hold: Hold) {
+        let place = Place::of(&hold);
+        let gone = matches!(hold, Hold::Gone);
+        let task = &mut self[id];
+        let before = Place::of(&std::mem::replace(&mut task.hold, hold));
+        let tid = task.tid;
+        if before != place {
+            self.sort_out(id, before);
+            self.sort_in(id, place);
+        }
+        if gone && self.living.remove(&id) && self.tids.get(&tid) == Some(&id) {
+            self.tids.remove(&tid);
+        }
+    }
+
+    /// What held a task: it is about to have another hold, as if it had the core until then.
+    pub(super) fn release(&mut self, id: TaskId) -> Hold {
+        let hold = std::mem::replace(&mut self[id].hold, Hold::Running);
+        self.sort_out(id, Place::of(&hold));
+        hold
+    }
+
+    fn sort_in(&mut self, id: TaskId, place: Place) {
+        match place {
+            Place::Runnable => {
+                if let Err(at) = self.runnable.binary_search(&id) {
+                    self.runnable.insert(at, id);
+                }
+            }
+            Place::InKernel => {
+                self.in_kernel.insert(id);
+            }
+            Place::Elsewhere => {}
+        }
+    }
+
+    fn sort_out(&mut self, id: TaskId, place: Place) {
+        match place {
+            Place::Runnable => {
+                if let Ok(at) = self.runnable.binary_search(&id) {
+                    self.runnable.remove(at);
+                }
+            }
+            Place::InKernel => {
+                self.in_kernel.remove(&id);
+            }
+            Place::Elsewhere => {}
+        }
+    }
+
+    /// A task has taken over this thread id: that of the first thread of its process (execve(2)).
+    pub(super) fn take_over(&mut self, id: TaskId, tid: Pid) {
+        let before = std::mem::replace(&mut self[id].tid, tid);
+        self.tids.remove(&before);
+        self.tids.insert(tid, id);
+    }
+
+    /// Those that could have the core, in order of task number.
+    pub(super) fn runnable(&self) -> &[TaskId] {
+        &self.runnable
+    }
+
+    /// Those that wait in the kernel, or are stopped by a signal.
+    pub(super) fn in_kernel(&self) -> &BTreeSet<TaskId> {
+        &self.in_kernel
+    }
+
+    /// Those that have not ended, in order of task number.
+    pub(super) fn living(&self) -> impl Iterator<Item = &Task> {
+        self.living.iter().map(|id| &self[*id])
+    }
+
+    /// How many there are of them.
+    pub(super) fn count(&self) -> usize {
+        self.living.len()
+    }
+
+    /// The living one with this thread id.
+    pub(super) fn with_tid(&self, tid: Pid) -> Option<&Task> {
+        self.tids.get(&tid).map(|id| &self[*id])
+    }
+
+    /// The living one, if there is a single one.
+    pub(super) fn only(&self) -> Option<&Task> {
+        self.living().next().filter(|_| self.count() == 1)
+    }
+
+    /// The living ones of a process.
+    pub(super) fn of(&self, pid: Pid) -> impl Iterator<Item = &Task> {
+        self.living().filter(move |task| task.pid == pid)
+    }
+}
+
+impl Index<TaskId> for Tasks {
+    type Output = Task;
+
+    fn index(&self, id: TaskId) -> &Task {
+        &self.all[id.0 as usize]
+    }
+}
+
+impl IndexMut<TaskId> for Tasks {
+    fn index_mut(&mut self, id: TaskId) -> &mut Task {
+        &mut self.all[id.0 as usize]
+    }
+}
+
+/// Which of the sets of [`Tasks`] a task is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Runnable,
+    InKernel,
+    Elsewhere,
+}
+
+impl Place {
+    fn of(hold: &Hold) -> Self {
+        match hold {
+            Hold::InKernel(..) | Hold::Suspended(..) => Self::InKernel,
+            hold if hold.runnable() => Self::Runnable,
+            _ => Self::Elsewhere,
+        }
+    }
 }
 
 /// What holds a task.
@@ -121,6 +327,8 @@ pub(super) struct Call {
     pub(super) left: Vec<Write>,
     /// How much it has of what it waits to have whole, in the unit of its result.
     pub(super) got: u64,
+    /// Where its outputs go while it stays in the kernel.
+    pub(super) redirected: Vec<Redirection>,
 }
 
 /// How far waiting for the descriptors of a call has come.
@@ -147,6 +355,7 @@ impl Call {
             restart: None,
             left: Vec::new(),
             got: 0,
+            redirected: Vec::new(),
         }
     }
 

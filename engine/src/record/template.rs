@@ -11,7 +11,7 @@ use nix::unistd::setpgid;
 use super::buffer::Buffer;
 use super::fds::Fds;
 use super::recorder::Recorder;
-use super::tasks::{Call, Hold, Space, Task};
+use super::tasks::{Call, Hold, Origin, Space, Task};
 use super::{Options, Recording, finish, twins};
 use crate::clock::Clock;
 use crate::ending::Stats;
@@ -88,21 +88,20 @@ impl Template {
 
     fn of(program: &Program, recorder: Recorder<'_>, ids: Vec<u64>) -> Result<Self, String> {
         let Recorder { mut tasks, log, output, stats, clock, fds, leash, buffer, .. } = recorder;
-        let Some(Task {
-            name,
-            space,
-            hold: Hold::Calling(task, call),
-            clear_tid,
-            robust_list,
-            affinity,
-            boundary,
-            ..
-        }) = tasks.pop()
-        else {
+        let id = tasks.only().map(|task| task.id);
+        let (Some(id), Some(Hold::Calling(task, call))) = (id, id.map(|id| tasks.release(id))) else {
             return Err("it has other tasks".into());
         };
-        let dumpable = space.dumpable.get();
-        let started = Started { name, call, clear_tid, robust_list, affinity, boundary, dumpable };
+        let Task { name, space, clear_tid, robust_list, affinity, boundary, .. } = &tasks[id];
+        let started = Started {
+            name: name.clone(),
+            call,
+            clear_tid: *clear_tid,
+            robust_list: *robust_list,
+            affinity: *affinity,
+            boundary: *boundary,
+            dumpable: space.dumpable.get(),
+        };
         let area = clock.area().save().map_err(|error| error.to_string())?;
         let Some(prefix) = log.into_prefix() else { return Err("it takes too long to start up".into()) };
         Ok(Self {
@@ -161,23 +160,12 @@ impl Template {
         recorder.output.clone_from(&self.output);
         recorder.stats = self.stats;
         recorder.buffer = self.buffer.of_copy();
-        let scratch = recorder.slots.take();
-        recorder.tasks.push(Task {
-            id: TaskId(0),
-            tid,
-            pid: tid,
-            space: Rc::new(space),
-            name: name.clone(),
-            hold: Hold::Calling(copy, call.clone()),
-            scratch,
-            clear_tid: *clear_tid,
-            robust_list: *robust_list,
-            affinity: *affinity,
-            boundary: *boundary,
-            deferred: Vec::new(),
-            resent: Vec::new(),
-            arrived: None,
-        });
+        let (clear_tid, affinity) = (*clear_tid, *affinity);
+        let origin = Origin { pid: tid, space: Rc::new(space), name: name.clone(), clear_tid, affinity };
+        let (hold, scratch) = (Hold::Calling(copy, call.clone()), recorder.slots.take());
+        let mut task = Task::new(TaskId(0), tid, hold, origin, scratch, *boundary);
+        task.robust_list = *robust_list;
+        recorder.tasks.add(task);
         recorder.strategy.spawned(TaskId(0));
         Ok(recorder)
     }
@@ -191,7 +179,7 @@ fn start_up<'a>(
     fds: &Rc<Fds>,
 ) -> Result<Result<Recorder<'a>, String>, Error> {
     let mut recorder = Recorder::start(program, options, clock.clone(), Rc::clone(fds))?;
-    let inherited = recorder.tasks.iter().find_map(|task| match &task.hold {
+    let inherited = recorder.tasks.living().find_map(|task| match task.hold() {
         Hold::Ready(stopped) => Some(descriptors(stopped)),
         _ => None,
     });
@@ -214,12 +202,9 @@ fn start_up<'a>(
 
 /// The only task, which stands at the entry of a call, and has got no signals.
 fn standing<'a>(recorder: &'a Recorder<'_>) -> Option<(&'a Stopped, &'a Memory)> {
-    match recorder.tasks.as_slice() {
-        [Task { hold: Hold::Calling(task, _), deferred, resent, space, .. }]
-            if deferred.is_empty() && resent.is_empty() =>
-        {
-            Some((task, &space.memory))
-        }
+    let task = recorder.tasks.only().filter(|task| task.deferred.is_empty() && task.resent.is_empty())?;
+    match task.hold() {
+        Hold::Calling(stopped, _) => Some((stopped, &task.space.memory)),
         _ => None,
     }
 }

@@ -374,7 +374,7 @@ impl<'a> Replayer<'a> {
         }
     }
 
-    pub(super) fn wait(&mut self, mut running: Running) -> Result<Wait, Error> {
+    pub(super) fn wait(&mut self, running: Running) -> Result<Wait, Error> {
         let since = Instant::now();
         loop {
             match running.wait()? {

@@ -4,9 +4,8 @@
 //! equal timeslices would keep tasks that run in loops in step for ever: of several that race for something again and
 //! again, always the same one would get it. Real schedulers are never that regular.
 
-use std::collections::BTreeMap;
-
 use super::LONG_SLICE;
+use super::per_task::PerTask;
 use super::random::Random;
 use super::strategy::{Choice, Plan, Point, Strategy, Why};
 use crate::task::TaskId;
@@ -19,7 +18,7 @@ const EARLY: u64 = 16;
 pub(super) struct Fair {
     random: Random,
     /// When each task ran last or was created, in decisions.
-    last_ran: BTreeMap<TaskId, u64>,
+    last_ran: PerTask<u64>,
     decisions: u64,
     /// What is left of the current timeslice.
     left: u64,
@@ -28,7 +27,7 @@ pub(super) struct Fair {
 impl Fair {
     pub(super) fn new(plan: &Plan) -> Self {
         let [random] = Random::streams(plan.seed);
-        Self { random, last_ran: BTreeMap::new(), decisions: 0, left: 0 }
+        Self { random, last_ran: PerTask::default(), decisions: 0, left: 0 }
     }
 
     fn next(&mut self, runnable: &[TaskId]) -> TaskId {
@@ -36,7 +35,7 @@ impl Fair {
         let task = if early {
             self.random.pick(runnable)
         } else {
-            runnable.iter().min_by_key(|task| self.last_ran.get(task)).copied()
+            runnable.iter().min_by_key(|task| self.last_ran.get(**task)).copied()
         };
         task.unwrap_or(runnable[0])
     }
@@ -48,12 +47,12 @@ impl Strategy for Fair {
     }
 
     fn exited(&mut self, task: TaskId) {
-        self.last_ran.remove(&task);
+        self.last_ran.remove(task);
     }
 
     fn decide(&mut self, point: Point, runnable: &[TaskId]) -> Choice {
         self.decisions += 1;
-        if let Some(last_ran) = point.current.and_then(|task| self.last_ran.get_mut(&task)) {
+        if let Some(last_ran) = point.current.and_then(|task| self.last_ran.get_mut(task)) {
             *last_ran = self.decisions;
         }
         self.left = self.left.saturating_sub(point.ran);
@@ -150,7 +149,7 @@ mod tests {
         let mut fair = fair(2);
         fair.exited(TaskId(0));
         assert_eq!(fair.decide(point(0, Why::Exited, 1), &[TaskId(1)]).task, TaskId(1));
-        assert_eq!(fair.last_ran.keys().collect::<Vec<_>>(), [&TaskId(1)]);
+        assert_eq!([0, 1].map(|task| fair.last_ran.get(TaskId(task)).is_some()), [false, true]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod fair;
 pub mod futex;
 mod newborns;
 mod pct;
+mod per_task;
 pub mod portfolio;
 #[cfg(test)]
 mod programs;

@@ -4,6 +4,7 @@
 //! long done their work. A bug that needs many of them at the same place is then out of reach of any change of order
 //! later on. Holding them back until their creator waits for them lets them start from one line.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::LONG_SLICE;
@@ -43,7 +44,7 @@ impl Newborns {
     }
 
     /// Those of the runnable that may run. Not empty, as `runnable` is not.
-    pub(super) fn candidates(&mut self, point: Point, runnable: &[TaskId]) -> Vec<TaskId> {
+    pub(super) fn candidates<'a>(&mut self, point: Point, runnable: &'a [TaskId]) -> Cow<'a, [TaskId]> {
         self.ticks += point.ran;
         if self.ticks > LONG_SLICE {
             self.held.clear();
@@ -51,13 +52,16 @@ impl Newborns {
         if matches!(point.why, Why::Blocked | Why::Exited | Why::Yielded) {
             self.held.retain(|_, creator| Some(*creator) != point.current);
         }
+        if self.held.is_empty() {
+            return Cow::Borrowed(runnable);
+        }
         let candidates: Vec<TaskId> =
             runnable.iter().copied().filter(|task| !self.held.contains_key(task)).collect();
         if candidates.is_empty() {
             self.held.clear();
-            return runnable.to_vec();
+            return Cow::Borrowed(runnable);
         }
-        candidates
+        Cow::Owned(candidates)
     }
 }
 
@@ -83,32 +87,32 @@ mod tests {
     fn newborns_wait_until_their_creator_does() {
         for why in [Why::Blocked, Why::Exited, Why::Yielded] {
             let mut newborns = newborns();
-            assert_eq!(newborns.candidates(point(0, Why::Woken, 1), &ALL), ALL[..2]);
-            assert_eq!(newborns.candidates(point(0, Why::SliceOver, 1), &ALL), ALL[..2]);
-            assert_eq!(newborns.candidates(point(1, Why::Blocked, 1), &ALL), ALL[..2]);
-            assert_eq!(newborns.candidates(point(0, why, 1), &ALL), ALL, "{why:?}");
+            assert_eq!(*newborns.candidates(point(0, Why::Woken, 1), &ALL), ALL[..2]);
+            assert_eq!(*newborns.candidates(point(0, Why::SliceOver, 1), &ALL), ALL[..2]);
+            assert_eq!(*newborns.candidates(point(1, Why::Blocked, 1), &ALL), ALL[..2]);
+            assert_eq!(*newborns.candidates(point(0, why, 1), &ALL), ALL, "{why:?}");
         }
     }
 
     #[test]
     fn newborns_start_when_nobody_else_can_run() {
-        assert_eq!(newborns().candidates(point(1, Why::Blocked, 1), &ALL[2..]), ALL[2..]);
+        assert_eq!(*newborns().candidates(point(1, Why::Blocked, 1), &ALL[2..]), ALL[2..]);
     }
 
     #[test]
     fn newborns_do_not_wait_for_ever() {
         let mut newborns = newborns();
-        assert_eq!(newborns.candidates(point(0, Why::SliceOver, LONG_SLICE), &ALL), ALL[..2]);
-        assert_eq!(newborns.candidates(point(0, Why::SliceOver, 1), &ALL), ALL);
+        assert_eq!(*newborns.candidates(point(0, Why::SliceOver, LONG_SLICE), &ALL), ALL[..2]);
+        assert_eq!(*newborns.candidates(point(0, Why::SliceOver, 1), &ALL), ALL);
     }
 
     #[test]
     fn the_first_task_and_those_not_to_be_held_run_at_once() {
         let mut newborns = Newborns::new(true);
         newborns.spawned(TaskId(0), None);
-        assert_eq!(newborns.candidates(point(0, Why::Start, 0), &ALL[..1]), ALL[..1]);
+        assert_eq!(*newborns.candidates(point(0, Why::Start, 0), &ALL[..1]), ALL[..1]);
         let mut newborns = Newborns::new(false);
         newborns.spawned(TaskId(1), Some(TaskId(0)));
-        assert_eq!(newborns.candidates(point(0, Why::Woken, 0), &ALL[..2]), ALL[..2]);
+        assert_eq!(*newborns.candidates(point(0, Why::Woken, 0), &ALL[..2]), ALL[..2]);
     }
 }

@@ -15,10 +15,10 @@
 //!   draw change points evenly among the k ticks, half evenly on a logarithmic scale.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 
 use super::LONG_SLICE;
 use super::newborns::Newborns;
+use super::per_task::PerTask;
 use super::random::Random;
 use super::strategy::{Choice, Plan, Point, Strategy, Why};
 use crate::task::TaskId;
@@ -34,7 +34,7 @@ const LOG_TICKS: std::ops::Range<u64> = 6..16;
 pub(super) struct Pct {
     order: Random,
     wakes: Random,
-    tasks: BTreeMap<TaskId, Standing>,
+    tasks: PerTask<Standing>,
     /// Ticks at which the running task falls, the first one last.
     changes: Vec<u64>,
     /// Ticks so far, not counting those for which no other task could have run.
@@ -72,7 +72,7 @@ impl Pct {
             .collect();
         changes.sort_unstable_by_key(|tick| Reverse(*tick));
         let newborns = Newborns::new(order.chance(2, 3));
-        let tasks = BTreeMap::new();
+        let tasks = PerTask::default();
         Self { order, wakes, tasks, changes, ticks: 0, contended: false, lowest: 0, newborns, running: None }
     }
 
@@ -85,7 +85,7 @@ impl Pct {
     /// What happened to the current task since the last decision.
     fn account(&mut self, current: TaskId, why: Why, ran: u64) {
         self.ticks += ran;
-        let Some(standing) = self.tasks.get_mut(&current) else { return };
+        let Some(standing) = self.tasks.get_mut(current) else { return };
         standing.patience = standing.patience.saturating_sub(ran);
         let mut falls = why == Why::Yielded || standing.patience == 0;
         while self.changes.pop_if(|tick| *tick <= self.ticks).is_some() {
@@ -105,7 +105,7 @@ impl Strategy for Pct {
     }
 
     fn exited(&mut self, task: TaskId) {
-        self.tasks.remove(&task);
+        self.tasks.remove(task);
         self.newborns.exited(task);
     }
 
@@ -114,14 +114,14 @@ impl Strategy for Pct {
             self.account(current, point.why, if self.contended { point.ran } else { 0 });
         }
         let candidates = self.newborns.candidates(point, runnable);
-        let highest = candidates.iter().max_by_key(|task| self.tasks.get(task).map(|it| it.priority));
+        let highest = candidates.iter().max_by_key(|task| self.tasks.get(**task).map(|it| it.priority));
         let task = *highest.unwrap_or(&runnable[0]);
         self.running = Some(task);
         self.contended = runnable.len() > 1;
         if !self.contended {
             return Choice { task, slice: LONG_SLICE };
         }
-        let patience = self.tasks.get(&task).map_or(LONG_SLICE, |it| it.patience);
+        let patience = self.tasks.get(task).map_or(LONG_SLICE, |it| it.patience);
         let to_change = self.changes.last().map_or(LONG_SLICE, |tick| tick.saturating_sub(self.ticks));
         Choice { task, slice: patience.min(to_change).max(1) }
     }
@@ -151,7 +151,7 @@ mod tests {
             pct.spawned(task);
         }
         let mut tasks = ALL.to_vec();
-        tasks.sort_by_key(|task| Reverse(pct.tasks[task].priority));
+        tasks.sort_by_key(|task| Reverse(pct.tasks.get(*task).unwrap().priority));
         pct.decide(Point { current: None, why: Why::Start, ran: 0, next: None }, &ALL);
         (pct, tasks)
     }

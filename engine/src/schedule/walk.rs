@@ -50,14 +50,21 @@ impl Strategy for Walk {
     }
 
     fn decide(&mut self, point: Point, runnable: &[TaskId]) -> Choice {
-        let mut candidates = self.newborns.candidates(point, runnable);
-        match point.current.filter(|task| candidates.contains(task)) {
+        let candidates = self.newborns.candidates(point, runnable);
+        let at = point.current.and_then(|task| candidates.binary_search(&task).ok());
+        let task = match at {
             // The walk has no memory: whoever goes on may as well draw a new slice.
-            Some(current) if point.why == Why::Woken && self.order.chance(1, 2) => candidates = vec![current],
-            Some(current) if candidates.len() > 1 => candidates.retain(|task| *task != current),
-            _ => {}
-        }
-        let task = self.order.pick(&candidates).unwrap_or(runnable[0]);
+            Some(at) if point.why == Why::Woken && self.order.chance(1, 2) => {
+                self.order.pick(&candidates[at..=at])
+            }
+            // Any of the others.
+            Some(at) if candidates.len() > 1 => {
+                let other = self.order.index(candidates.len() - 1);
+                candidates.get(other + usize::from(other >= at)).copied()
+            }
+            _ => self.order.pick(&candidates),
+        };
+        let task = task.unwrap_or(runnable[0]);
         self.running = Some(task);
         let slice = if runnable.len() == 1 { LONG_SLICE } else { self.slice() };
         Choice { task, slice }

@@ -152,7 +152,7 @@ fn name_at(memory: &Memory, address: u64) -> String {
 fn is_of_system(name: &str) -> bool {
     let within = |place: &&str| name == *place || place.ends_with('/') && name.starts_with(*place);
     name.is_empty()
-        || !name.contains("/../") && SYSTEM.iter().any(|place| within(place))
+        || !name.contains("/../") && SYSTEM.iter().any(within)
         || SYSTEM_PARTS.iter().any(|part| name.contains(part))
 }
 

@@ -354,7 +354,7 @@ impl Running {
     ///
     /// # Errors
     /// If the kernel refuses to wait for it.
-    pub fn wait(&mut self) -> Result<Waited<Wait>, Error> {
+    pub fn wait(&self) -> Result<Waited<Wait>, Error> {
         Ok(match wait_pid(self.tid.as_raw(), 0)? {
             Waited::Done((_, wait)) => Waited::Done(wait),
             Waited::NotYet => Waited::NotYet,
@@ -365,7 +365,7 @@ impl Running {
     ///
     /// # Errors
     /// As [`Self::wait`].
-    pub fn wait_soon(mut self) -> Result<Wait, Error> {
+    pub fn wait_soon(self) -> Result<Wait, Error> {
         loop {
             if let Waited::Done(wait) = self.wait()? {
                 return Ok(wait);
@@ -393,7 +393,7 @@ impl Running {
     ///
     /// # Errors
     /// As [`Self::wait`].
-    pub fn poll(&mut self) -> Result<Waited<Wait>, Error> {
+    pub fn poll(&self) -> Result<Waited<Wait>, Error> {
         Ok(match wait_pid(self.tid.as_raw(), libc::WNOHANG)? {
             Waited::Done((_, wait)) => Waited::Done(wait),
             Waited::NotYet => Waited::NotYet,

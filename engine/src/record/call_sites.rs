@@ -51,11 +51,13 @@ impl CallSites {
         self.returned_to.insert(ip);
     }
 
-    /// A task comes to a call site. Whether that is to be patched now.
+    /// A task comes to a call site. Whether that is to be patched now. Where it could not be, it is looked at again after
+    /// twice as many times: two tasks that wait at the same place in turn would else be in each other's way for ever, and
+    /// looking costs more than a call.
     fn comes_to(&mut self, site: Site) -> bool {
         let hits = self.hits.entry(site).or_default();
         *hits = hits.saturating_add(1);
-        *hits == HITS
+        *hits >= HITS && hits.is_power_of_two()
     }
 
     /// How a call site of a process can be patched, if it can.
@@ -119,8 +121,7 @@ impl Recorder<'_> {
         }
         let Some(patch) = self.call_sites.plan(stopped.tid(), &space.memory, site.1)? else { return Ok(()) };
         if self.someone_stands_in(id, &patch) {
-            // Perhaps not the next time.
-            self.call_sites.hits.remove(&site);
+            // Perhaps not another time.
             return Ok(());
         }
         registers.set_ip(patch.traced);

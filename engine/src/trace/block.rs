@@ -12,8 +12,12 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
 
 use zstd::bulk::{Compressor, Decompressor};
+
+use crate::tracee;
 
 /// Bytes of a block before compression (the last one of a section may have fewer).
 pub(super) const BLOCK: u64 = 1 << 20;
@@ -33,27 +37,25 @@ pub(super) enum Fault {
     Damaged(&'static str),
 }
 
-/// Writes blocks one after the other.
+/// Writes blocks one after the other. They can be compressed on other cores, while further ones are filled.
 pub(super) struct BlockWriter<'a> {
     out: &'a File,
-    /// Where the next block goes.
-    at: u64,
-    compressor: Compressor<'static>,
+    /// Where each of the blocks that are written starts, and where the last one ends.
+    bounds: Vec<u64>,
     /// The block that is being filled.
     raw: Vec<u8>,
-    stored: Vec<u8>,
+    /// How many blocks have ended.
+    ended: usize,
+    /// Who compresses the blocks, in turn.
+    helpers: Vec<Helper>,
+    press: Press,
 }
 
 impl<'a> BlockWriter<'a> {
-    /// The first block goes to `at`.
-    pub(super) fn new(out: &'a File, at: u64) -> io::Result<Self> {
-        let compressor = Compressor::new(LEVEL)?;
-        Ok(Self { out, at, compressor, raw: Vec::new(), stored: Vec::new() })
-    }
-
-    /// Where the next block goes. What was appended since the last [`BlockWriter::flush`] may lie before or after it.
-    pub(super) fn at(&self) -> u64 {
-        self.at
+    /// The first block goes to `at`. So many threads compress; if there are none, or none can be started, the caller does.
+    pub(super) fn new(out: &'a File, at: u64, helpers: usize) -> io::Result<Self> {
+        let helpers = (0..helpers).map_while(|_| Helper::start().ok()).collect();
+        Ok(Self { out, bounds: vec![at], raw: Vec::new(), ended: 0, helpers, press: Press::new()? })
     }
 
     /// Append to the current block, and begin new ones as they fill.
@@ -70,22 +72,121 @@ impl<'a> BlockWriter<'a> {
         Ok(())
     }
 
-    /// End the current block, so that the next begins at [`BlockWriter::at`].
-    pub(super) fn flush(&mut self) -> io::Result<()> {
+    /// End the current block. The next one has the number that this returns.
+    pub(super) fn flush(&mut self) -> io::Result<usize> {
         if self.raw.is_empty() {
-            return Ok(());
+            return Ok(self.ended);
         }
-        self.stored.resize(PREFIX + zstd::zstd_safe::compress_bound(self.raw.len()), 0);
-        let len = self.compressor.compress_to_buffer(&self.raw, &mut self.stored[PREFIX..])?;
-        self.stored.truncate(PREFIX + len);
-        self.stored[..4].copy_from_slice(&(len as u32).to_le_bytes());
-        self.stored[4..8].copy_from_slice(&(self.raw.len() as u32).to_le_bytes());
-        let crc = checksum(self.at, &self.stored[..8], &self.stored[PREFIX..]);
-        self.stored[8..PREFIX].copy_from_slice(&crc.to_le_bytes());
-        self.out.write_all_at(&self.stored, self.at)?;
-        self.at += self.stored.len() as u64;
-        self.raw.clear();
+        let raw = std::mem::take(&mut self.raw);
+        if self.helpers.is_empty() {
+            let stored = self.press.compress(&raw)?;
+            self.reuse(raw);
+            self.store(stored)?;
+        } else {
+            self.collect(self.helpers.len() - 1)?;
+            let helper = self.ended % self.helpers.len();
+            self.helpers[helper].give(raw)?;
+        }
+        self.ended += 1;
+        Ok(self.ended)
+    }
+
+    /// End the last block. Returns the bounds of all blocks: number n goes from the n-th to the one after it.
+    pub(super) fn finish(mut self) -> io::Result<Vec<u64>> {
+        self.flush()?;
+        self.collect(0)?;
+        Ok(self.bounds)
+    }
+
+    /// How many bytes are written.
+    pub(super) fn written(&self) -> u64 {
+        self.bounds.last().copied().unwrap_or_default()
+    }
+
+    /// Write what helpers have compressed, until no more than so many blocks are left with them.
+    fn collect(&mut self, left: usize) -> io::Result<()> {
+        while self.bounds.len() - 1 + left < self.ended {
+            let helper = (self.bounds.len() - 1) % self.helpers.len();
+            let (raw, stored) = self.helpers[helper].take()?;
+            self.reuse(raw);
+            self.store(stored)?;
+        }
         Ok(())
+    }
+
+    /// The memory of a block that is done serves the next one.
+    fn reuse(&mut self, mut raw: Vec<u8>) {
+        if self.raw.capacity() == 0 {
+            raw.clear();
+            self.raw = raw;
+        }
+    }
+
+    /// Write a compressed block.
+    fn store(&mut self, mut stored: Vec<u8>) -> io::Result<()> {
+        let at = self.written();
+        let crc = checksum(at, &stored[..8], &stored[PREFIX..]);
+        stored[8..PREFIX].copy_from_slice(&crc.to_le_bytes());
+        self.out.write_all_at(&stored, at)?;
+        self.bounds.push(at + stored.len() as u64);
+        Ok(())
+    }
+}
+
+/// Compresses blocks.
+struct Press(Compressor<'static>);
+
+impl Press {
+    fn new() -> io::Result<Self> {
+        Ok(Self(Compressor::new(LEVEL)?))
+    }
+
+    /// A block as it is stored, but for its checksum.
+    fn compress(&mut self, raw: &[u8]) -> io::Result<Vec<u8>> {
+        let mut stored = vec![0; PREFIX + zstd::zstd_safe::compress_bound(raw.len())];
+        let len = self.0.compress_to_buffer(raw, &mut stored[PREFIX..])?;
+        stored.truncate(PREFIX + len);
+        stored[..4].copy_from_slice(&(len as u32).to_le_bytes());
+        stored[4..8].copy_from_slice(&(raw.len() as u32).to_le_bytes());
+        Ok(stored)
+    }
+}
+
+/// A thread that compresses blocks. It ends with its owner.
+struct Helper {
+    blocks: Sender<Vec<u8>>,
+    done: Receiver<(Vec<u8>, io::Result<Vec<u8>>)>,
+}
+
+impl Helper {
+    fn start() -> io::Result<Self> {
+        let (blocks, todo) = mpsc::channel::<Vec<u8>>();
+        let (sender, done) = mpsc::channel();
+        let mut press = Press::new()?;
+        thread::Builder::new().name("compress".to_owned()).spawn(move || {
+            tracee::unpin();
+            for raw in todo {
+                let stored = press.compress(&raw);
+                if sender.send((raw, stored)).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { blocks, done })
+    }
+
+    fn give(&self, raw: Vec<u8>) -> io::Result<()> {
+        self.blocks.send(raw).map_err(|_| Self::gone())
+    }
+
+    /// The block that it was given first of those that it has, before and after compression.
+    fn take(&self) -> io::Result<(Vec<u8>, Vec<u8>)> {
+        let (raw, stored) = self.done.recv().map_err(|_| Self::gone())?;
+        Ok((raw, stored?))
+    }
+
+    fn gone() -> io::Error {
+        io::Error::other("a thread that compresses has ended")
     }
 }
 
@@ -143,13 +244,12 @@ fn checksum(at: u64, lengths: &[u8], payload: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    fn written(bytes: &[u8]) -> (File, u64) {
+    fn written(bytes: &[u8], helpers: usize) -> (File, u64) {
         let file = tempfile::tempfile().unwrap();
-        let mut writer = BlockWriter::new(&file, 5).unwrap();
+        let mut writer = BlockWriter::new(&file, 5, helpers).unwrap();
         writer.append(bytes).unwrap();
-        writer.flush().unwrap();
-        let end = writer.at();
-        (file, end)
+        let bounds = writer.finish().unwrap();
+        (file, *bounds.last().unwrap())
     }
 
     /// A block with a right checksum around anything.
@@ -165,24 +265,56 @@ mod tests {
 
     #[test]
     fn cuts_a_long_stream_into_blocks() {
-        let bytes: Vec<u8> = (0..BLOCK * 2 + 1).map(|n| ((n * n) >> 7) as u8).collect();
-        let (file, end) = written(&bytes);
-        let mut at = 5;
-        let mut lens = Vec::new();
-        let mut all = Vec::new();
-        while at < end {
-            let (block, next) = read(&file, at, end).unwrap();
-            lens.push(block.len() as u64);
-            all.extend(block);
-            at = next;
+        let bytes: Vec<u8> = (0..BLOCK * 6 + 1).map(|n| ((n * n) >> 7) as u8).collect();
+        for helpers in [0, 1, 2, 3, 9] {
+            let (file, end) = written(&bytes, helpers);
+            let mut at = 5;
+            let mut lens = Vec::new();
+            let mut all = Vec::new();
+            while at < end {
+                let (block, next) = read(&file, at, end).unwrap();
+                lens.push(block.len() as u64);
+                all.extend(block);
+                at = next;
+            }
+            assert_eq!(lens, [BLOCK, BLOCK, BLOCK, BLOCK, BLOCK, BLOCK, 1]);
+            assert!(all == bytes);
         }
-        assert_eq!(lens, [BLOCK, BLOCK, 1]);
-        assert!(all == bytes);
+    }
+
+    #[test]
+    fn numbers_blocks_and_tells_their_bounds() {
+        for helpers in [0, 2] {
+            let file = tempfile::tempfile().unwrap();
+            let mut writer = BlockWriter::new(&file, 7, helpers).unwrap();
+            let numbers = [0, 1, 2, 3, 4_u8].map(|n| {
+                writer.append(&[n; 100]).unwrap();
+                writer.flush().unwrap()
+            });
+            assert_eq!(numbers, [1, 2, 3, 4, 5]);
+            assert_eq!(writer.flush().unwrap(), 5, "nothing to end");
+            let bounds = writer.finish().unwrap();
+            for (n, bounds) in bounds.windows(2).enumerate() {
+                assert_eq!(read(&file, bounds[0], bounds[1]).unwrap(), (vec![n as u8; 100], bounds[1]));
+            }
+            assert_eq!((bounds.len(), bounds[0]), (6, 7));
+        }
+    }
+
+    #[test]
+    fn tells_what_cannot_be_written() {
+        for helpers in [0, 2] {
+            let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+            let mut writer = BlockWriter::new(&full, 0, helpers).unwrap();
+            let written = (0..9).try_for_each(|_| writer.append(&vec![0; BLOCK as usize]));
+            let error = written.and_then(|()| writer.finish().map(drop)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        }
     }
 
     #[test]
     fn does_not_take_a_block_from_a_wrong_place() {
-        let (file, end) = written(b"block");
+        let (file, end) = written(b"block", 0);
         let mut block = vec![0; (end - 5) as usize];
         file.read_exact_at(&mut block, 5).unwrap();
         file.write_all_at(&block, end).unwrap();

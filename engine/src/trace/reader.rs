@@ -594,14 +594,14 @@ mod tests {
     /// A trace with right checksums around any event stream and any index.
     fn forge(stream: &[u8], index: impl FnOnce(u64) -> Vec<u8>) -> Result<Told, TraceError> {
         let out = tempfile::tempfile().unwrap();
-        let mut blocks = BlockWriter::new(&out, Header::LEN as u64).unwrap();
+        let mut blocks = BlockWriter::new(&out, Header::LEN as u64, 0).unwrap();
         blocks.append(stream).unwrap();
-        blocks.flush().unwrap();
-        let at = blocks.at();
+        let at = *blocks.finish().unwrap().last().unwrap();
+        let mut blocks = BlockWriter::new(&out, at, 0).unwrap();
         blocks.append(&index(at)).unwrap();
-        blocks.flush().unwrap();
+        let len = *blocks.finish().unwrap().last().unwrap();
         let (tool, mark) = (String::new(), UNVERIFIED);
-        let header = Header { format: FORMAT, machine: MACHINE, tool, len: blocks.at(), index: at, mark };
+        let header = Header { format: FORMAT, machine: MACHINE, tool, len, index: at, mark };
         out.write_all_at(&header.encode(), 0).unwrap();
         tell(&Trace::from_file(out, Path::new("flaky.rrtrace"))?)
     }

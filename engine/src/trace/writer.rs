@@ -1,6 +1,5 @@
 //! Writes a recording into a file.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::FileExt;
 
@@ -12,6 +11,10 @@ use super::mapped::MappedFile;
 use super::unnamed::Unnamed;
 use crate::ending::{Ending, Stats};
 use crate::program::Program;
+use crate::tracee;
+
+/// The most threads that compress at the same time: this one reads what they compress, which is not much faster.
+const HELPERS: usize = 4;
 
 /// What a trace says about itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,7 +37,7 @@ pub struct Head {
 /// if the recording is incomplete.
 pub fn write(log: &Log, head: &Head, out: &Unnamed) -> Result<(), TraceError> {
     log.check()?;
-    Writer::new(out)?.write(log, head)
+    Writer::new(out).write(log, head)
 }
 
 /// Mark a written trace as one that has replayed.
@@ -47,68 +50,95 @@ pub fn mark_verified(out: &Unnamed) -> Result<(), TraceError> {
 
 struct Writer<'a> {
     out: &'a Unnamed,
-    blocks: BlockWriter<'a>,
+    /// How much of the file is written.
+    at: u64,
 }
 
 impl<'a> Writer<'a> {
-    fn new(out: &'a Unnamed) -> Result<Self, TraceError> {
-        let start = Header::LEN as u64;
-        let blocks = BlockWriter::new(out.file(), start).map_err(|source| refused(out, 0, source))?;
-        Ok(Self { out, blocks })
+    fn new(out: &'a Unnamed) -> Self {
+        Self { out, at: Header::LEN as u64 }
     }
 
     fn write(mut self, log: &Log, head: &Head) -> Result<(), TraceError> {
-        let start = self.blocks.at();
+        let mut blocks = self.blocks(helpers())?;
         for chunk in log.stream() {
-            self.append(&chunk?)?;
+            self.append(&mut blocks, &chunk?)?;
         }
-        let end = self.flush()?;
-        let files = log.files().iter().map(|file| self.file(file)).collect::<Result<_, _>>()?;
+        let end_of_events = self.flush(&mut blocks)?;
+        let numbers: Vec<_> =
+            log.files().iter().map(|file| self.file(&mut blocks, file)).collect::<Result<_, _>>()?;
+        let bounds = self.finish(blocks)?;
+        let files = log.files().iter().zip(numbers).map(|(file, numbers)| StoredFile {
+            path: file.path.clone().into_os_string(),
+            size: file.size(),
+            blocks: numbers.into_iter().map(|(number, block)| (number, bounds[block])).collect(),
+        });
         let index = Index {
             program: head.program.clone(),
             ending: head.ending.clone(),
             stats: head.stats,
             info: head.info.to_string(),
-            events: (start, end),
+            events: (bounds[0], bounds[end_of_events]),
             count: log.count(),
-            files,
+            files: files.collect(),
         };
         let index = postcard::to_stdvec(&index).map_err(|error| TraceError::Unwritable(error.to_string()))?;
-        let at = self.flush()?;
-        self.append(&index)?;
-        let len = self.flush()?;
-        self.header(at, len)
+        let at = self.at;
+        let mut blocks = self.blocks(0)?;
+        self.append(&mut blocks, &index)?;
+        self.finish(blocks)?;
+        self.header(at)
     }
 
-    fn file(&mut self, file: &MappedFile) -> Result<StoredFile, TraceError> {
-        let mut blocks = BTreeMap::new();
+    /// Write the parts of a file that are needed, and tell in which blocks of the trace they are.
+    fn file(&self, blocks: &mut BlockWriter<'_>, file: &MappedFile) -> Result<Vec<(u64, usize)>, TraceError> {
+        let mut numbers = Vec::new();
         for number in file.blocks() {
-            blocks.insert(number, self.blocks.at());
-            self.append(&file.read(number * BLOCK, BLOCK)?)?;
-            self.flush()?;
+            numbers.push((number, self.flush(blocks)?));
+            self.append(blocks, &file.read(number * BLOCK, BLOCK)?)?;
         }
-        Ok(StoredFile { path: file.path.clone().into_os_string(), size: file.size(), blocks })
+        self.flush(blocks)?;
+        Ok(numbers)
     }
 
-    fn header(self, index: u64, len: u64) -> Result<(), TraceError> {
+    fn blocks(&self, helpers: usize) -> Result<BlockWriter<'a>, TraceError> {
+        BlockWriter::new(self.out.file(), self.at, helpers)
+            .map_err(|source| refused(self.out, self.at, source))
+    }
+
+    fn append(&self, blocks: &mut BlockWriter<'_>, bytes: &[u8]) -> Result<(), TraceError> {
+        blocks.append(bytes).map_err(|source| refused(self.out, blocks.written(), source))
+    }
+
+    fn flush(&self, blocks: &mut BlockWriter<'_>) -> Result<usize, TraceError> {
+        blocks.flush().map_err(|source| refused(self.out, blocks.written(), source))
+    }
+
+    fn finish(&mut self, blocks: BlockWriter<'_>) -> Result<Vec<u64>, TraceError> {
+        let written = blocks.written();
+        let bounds = blocks.finish().map_err(|source| refused(self.out, written, source))?;
+        self.at = bounds.last().copied().unwrap_or(self.at);
+        Ok(bounds)
+    }
+
+    fn header(self, index: u64) -> Result<(), TraceError> {
         let header = Header {
             format: FORMAT,
             machine: MACHINE,
             tool: env!("CARGO_PKG_VERSION").to_owned(),
-            len,
+            len: self.at,
             index,
             mark: UNVERIFIED,
         };
-        self.out.file().write_all_at(&header.encode(), 0).map_err(|source| refused(self.out, len, source))
+        self.out.file().write_all_at(&header.encode(), 0).map_err(|source| refused(self.out, self.at, source))
     }
+}
 
-    fn append(&mut self, bytes: &[u8]) -> Result<(), TraceError> {
-        self.blocks.append(bytes).map_err(|source| refused(self.out, self.blocks.at(), source))
-    }
-
-    fn flush(&mut self) -> Result<u64, TraceError> {
-        self.blocks.flush().map_err(|source| refused(self.out, self.blocks.at(), source))?;
-        Ok(self.blocks.at())
+/// How many threads compress: as many as there are cores, if there are others than the one that was recorded on.
+fn helpers() -> usize {
+    match tracee::core_count() {
+        1 => 0,
+        cores => cores.min(HELPERS),
     }
 }
 

@@ -46,7 +46,7 @@ pub use leash::{Leash, bury};
 pub use maps::{Line, maps};
 pub use memory::Memory;
 pub use pages::present;
-pub use pin::pin;
+pub use pin::{core_count, pin, unpin};
 pub use rebuild::{another, rebuild};
 pub use registers::Registers;
 pub use remote::{remote, unmap_around_area};

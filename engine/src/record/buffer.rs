@@ -64,7 +64,7 @@ impl Buffer {
 impl Recorder<'_> {
     /// What the buffer must know before a task goes on.
     pub(super) fn prepare_buffer(&mut self, id: TaskId) {
-        let quiet = !self.someone_in_kernel();
+        let quiet = !self.someone_in_kernel() && self.watches.is_empty();
         let table = self.table(id);
         let area = self.clock.area();
         for (crowd, tasks) in self.futexes.crowds() {

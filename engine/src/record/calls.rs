@@ -254,14 +254,14 @@ impl Recorder<'_> {
     }
 
     /// The output stream that a write(2) or writev(2) goes to.
-    fn output_stream(&self, id: TaskId, call: &Call) -> Option<Stream> {
+    fn output_stream(&mut self, id: TaskId, call: &Call) -> Option<Stream> {
         let writes = matches!(call.number() as i64, libc::SYS_write | libc::SYS_writev);
         if writes { self.stream(id, call.args()[0]) } else { None }
     }
 
     /// The output stream that a descriptor stands for.
-    fn stream(&self, id: TaskId, fd: u64) -> Option<Stream> {
-        match self.fds.kind(self.tasks[id].tid, fd) {
+    fn stream(&mut self, id: TaskId, fd: u64) -> Option<Stream> {
+        match self.kind(id, fd) {
             Kind::Output(stream) => Some(stream),
             Kind::Ready | Kind::Waitable => None,
         }
@@ -277,6 +277,9 @@ impl Recorder<'_> {
                 self.task(id).name = self.space(id).memory.text(name, THREAD_NAME);
             }
             libc::SYS_socketpair => self.note_pair(id, call),
+            libc::SYS_unshare | libc::SYS_close_range | libc::SYS_signalfd | libc::SYS_signalfd4 => {
+                self.note_watches(id, call);
+            }
             libc::SYS_alarm
             | libc::SYS_setitimer
             | libc::SYS_timer_create

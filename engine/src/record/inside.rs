@@ -32,19 +32,19 @@ enum Reached {
 impl Recorder<'_> {
     /// Whether a call may stay in the kernel while others run: then where its outputs go.
     pub(super) fn may_stay(
-        &self,
+        &mut self,
         id: TaskId,
         description: &Description,
         call: &Call,
     ) -> Option<Vec<Redirection>> {
-        let task = &self.tasks[id];
         let may = match description.block {
             _ if self.alone() => false,
             Block::Inside | Block::Children => true,
             // More than there is room for: write(2) blocks in the middle of it.
-            Block::Writable(fd) => self.fds.kind(task.tid, call.args()[fd]) == Kind::Waitable,
+            Block::Writable(fd) => self.kind(id, call.args()[fd]) == Kind::Waitable,
             _ => false,
         };
+        let task = &self.tasks[id];
         let base = task.scratch.filter(|_| may)?;
         redirections(&task.space.memory, base, description, &call.args())
     }
@@ -131,6 +131,7 @@ impl Recorder<'_> {
         if !std::mem::take(&mut self.unsettled) {
             return Ok(());
         }
+        self.poll_watches()?;
         for id in self.tasks.in_kernel().clone() {
             while let Hold::InKernel(running, _) | Hold::Suspended(running, _) = self.tasks[id].hold()
                 && let Reached::Stop(wait) = self.follow(id, running)?

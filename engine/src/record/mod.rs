@@ -32,6 +32,7 @@ mod tasks;
 mod template;
 mod time;
 mod twins;
+mod watches;
 mod whole;
 
 use std::rc::Rc;

@@ -336,17 +336,19 @@ impl Recorder<'_> {
     /// A task that waits for the scheduler, or stands at a call, goes to get its signals.
     pub(super) fn interrupt_wait(&mut self, id: TaskId) -> Flow<()> {
         let futex = self.futexes.remove(id).is_some();
+        let watched = self.watches.remove(id);
         self.deadlines.remove(id);
         let hold = match self.tasks.release(id) {
             Hold::Waiting(stopped, call) => {
                 // As futex(2) and nanosleep(2) do in the kernel.
                 let code = match call.deadline {
+                    _ if watched => call.restart.unwrap_or(restart::RESTARTSYS),
                     _ if futex && locks(&call) => restart::RESTARTNOINTR,
                     None => restart::RESTARTSYS,
                     Some(_) if !futex && sleeps_until(&call) => restart::RESTARTNOHAND,
                     Some(_) => restart::RESTART_RESTARTBLOCK,
                 };
-                let left = if futex { Vec::new() } else { time_left(&call)? };
+                let left = if futex || watched { Vec::new() } else { time_left(&call)? };
                 Hold::Again(stopped, Call { restart: Some(code), left, ..call })
             }
             Hold::Calling(stopped, call) => Hold::Again(stopped, call),

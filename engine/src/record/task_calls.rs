@@ -56,6 +56,9 @@ impl Recorder<'_> {
             }
         }
         let new = self.adopt_child(id, child, &asked)?;
+        if asked.has(libc::CLONE_THREAD) && !asked.has(libc::CLONE_FILES) {
+            self.part_descriptors(id);
+        }
         if asked.has(libc::CLONE_FILES) && !asked.has(libc::CLONE_THREAD) {
             let pids = [id, new].map(|task| self.task(task).pid);
             self.share_descriptors(pids);
@@ -160,6 +163,7 @@ impl Recorder<'_> {
     pub(super) fn gone(&mut self, id: TaskId) {
         self.futexes.remove(id);
         self.deadlines.remove(id);
+        self.watches.remove(id);
         self.tasks.hold(id, Hold::Gone);
         let task = self.task(id);
         let address = std::mem::take(&mut task.clear_tid);

@@ -96,6 +96,9 @@ impl Recorder<'_> {
         let log = self.clock.area().take_log();
         for call in buffered_calls(&log) {
             self.stats.syscalls += 1;
+            if matches!(calls::call(call.number).way, Way::Map | Way::Repeat) {
+                self.sharing.forget();
+            }
             if let Some(stream) = call.stream.and_then(stream) {
                 self.output.push((stream, call.payload.to_vec()));
             }

@@ -16,6 +16,9 @@ impl Recorder<'_> {
     /// Make the call at whose entry a task stands.
     pub(super) fn call(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
         let number = call.number();
+        if call.wait == Waited::No {
+            self.watches.look_again();
+        }
         let Some(description) = describe(number) else {
             return self.skip(id, stopped, &call, -i64::from(libc::ENOSYS), Vec::new());
         };
@@ -217,7 +220,11 @@ impl Recorder<'_> {
         registers.set_number(u64::MAX);
         registers.set_result(result);
         stopped.set_registers(&registers)?;
-        self.finish(id, stopped, call, position, result, writes, effect)
+        // The kernel has done nothing that could wake a task.
+        let unsettled = self.unsettled;
+        let next = self.finish(id, stopped, call, position, result, writes, effect);
+        self.unsettled = unsettled;
+        next
     }
 
     /// Log a call that has been made; its task goes on behind it.
@@ -249,6 +256,7 @@ impl Recorder<'_> {
     ) {
         let (number, args) = (call.number(), call.args());
         self.task(id).arrived = None;
+        self.watches.look_again();
         self.unsettled |= syscalls::ticks(number);
         self.log.push(Event::Syscall(Syscall { position, number, args, result, writes, effect }));
     }
@@ -298,6 +306,9 @@ impl Recorder<'_> {
         description: &Description,
         performance: Performance,
     ) -> Flow<Next> {
+        if performance.maps() {
+            self.sharing.forget();
+        }
         match performance {
             Performance::Clone => self.clone_call(id, stopped, call),
             Performance::Attach => self.attach(id, stopped, call),
@@ -308,6 +319,7 @@ impl Recorder<'_> {
             }
             Performance::Repeat => {
                 // The kernel does it when the task goes on.
+                self.sharing.changes(id);
                 let position = self.clock.position(&call.registers);
                 self.finish(id, stopped, call, position, 0, Vec::new(), Effect::None)
             }

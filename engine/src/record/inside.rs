@@ -10,7 +10,6 @@
 use std::time::{Duration, Instant};
 
 use super::blocking::{interrupted, scratch};
-use super::fds::Kind;
 use super::outputs::Before;
 use super::recorder::{Flow, Next, Recorder};
 use super::tasks::{Call, Hold, Waited};
@@ -41,7 +40,7 @@ impl Recorder<'_> {
             _ if self.alone() => false,
             Block::Inside | Block::Children => true,
             // More than there is room for: write(2) blocks in the middle of it.
-            Block::Writable(fd) => self.kind(id, call.args()[fd]) == Kind::Waitable,
+            Block::Writable(fd) => self.is_waited_on(id, call.args()[fd]) && !self.has_room(id, call),
             _ => false,
         };
         let task = &self.tasks[id];
@@ -51,6 +50,7 @@ impl Recorder<'_> {
 
     /// From the entry of a call that may stay in the kernel to its exit, or to where it sleeps.
     pub(super) fn stay(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
+        self.watches.look_again();
         if !call.redirected.is_empty() {
             let (mut registers, mut args) = (call.registers, call.args());
             let memory = &self.space(id).memory;

@@ -334,6 +334,7 @@ impl<'a> Recorder<'a> {
     /// A task has come to a system call, or to what the runtime uses one for.
     fn arrive(&mut self, id: TaskId, stopped: Stopped) -> Flow<Next> {
         self.take_buffered();
+        self.sharing.has_changed(id);
         let hurried = self.was_hurried();
         let mut registers = stopped.registers()?;
         let [address, kind, ..] = registers.args();
@@ -439,14 +440,17 @@ impl<'a> Recorder<'a> {
         /// Short enough that a request to stop is soon noticed.
         const WHILE: Duration = Duration::from_millis(20);
         const MOMENT: Duration = Duration::from_millis(1);
-        self.look_for_signals()?;
-        if !self.tasks.runnable().is_empty() {
-            return Ok(());
-        }
         let now = time::now()?;
         let (earliest, alarm) = (self.deadlines.earliest(), self.alarms.next(now));
         let next = earliest.map(|(at, _)| at).into_iter().chain(alarm).min();
         let left = Duration::from_nanos(next.unwrap_or(u64::MAX).saturating_sub(now));
+        // It takes some time where there are many tasks.
+        if left > MOMENT {
+            self.look_for_signals()?;
+        }
+        if !self.tasks.runnable().is_empty() {
+            return Ok(());
+        }
         if self.someone_in_kernel() && self.watches.is_empty() {
             self.heartbeat.next(left);
             match tracee::wait_any()? {

@@ -1,6 +1,7 @@
 //! Calls that make and end tasks and processes.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::blocking::interrupted;
 use super::recorder::{Flow, Halt, Next, Recorder};
@@ -150,7 +151,7 @@ impl Recorder<'_> {
         if tid == pid {
             // The first thread of a process stays as a zombie until the others have ended; nobody is told.
             while state(running.tid()) != State::Dead {
-                std::thread::yield_now();
+                std::thread::sleep(Duration::from_micros(50));
             }
         } else {
             running.reap()?;
@@ -164,11 +165,16 @@ impl Recorder<'_> {
         self.futexes.remove(id);
         self.deadlines.remove(id);
         self.watches.remove(id);
+        self.sharing.has_changed(id);
         self.tasks.hold(id, Hold::Gone);
         let task = self.task(id);
+        let (pid, tid) = (task.pid, task.tid);
         let address = std::mem::take(&mut task.clear_tid);
         if let Some(scratch) = task.scratch.take() {
             self.slots.give_back(scratch);
+        }
+        if tid != pid {
+            self.leash.remove(tid);
         }
         self.strategy.exited(id);
         if address != 0 {

@@ -31,6 +31,16 @@ pub(super) struct Copy {
     events: i16,
 }
 
+/// What has been found of a descriptor.
+#[derive(Debug)]
+struct Look {
+    task: TaskId,
+    fd: u64,
+    kind: Kind,
+    /// None if there can be none.
+    copy: Option<File>,
+}
+
 /// The descriptors that tasks wait for.
 #[derive(Debug, Default)]
 pub(super) struct Watches {
@@ -38,6 +48,8 @@ pub(super) struct Watches {
     /// What is waited for, with the tasks' numbers; made when it is needed.
     epoll: Option<Epoll>,
     tasks: HashMap<TaskId, Vec<Copy>>,
+    /// What the task that has the core has looked at for its call.
+    look: Option<Look>,
     /// The program has made descriptors that tell everyone of their own signals only (signalfd(2)).
     signals: bool,
 }
@@ -56,6 +68,12 @@ impl Watches {
     /// Whether no task does.
     pub(super) fn is_empty(&self) -> bool {
         self.tasks.is_empty()
+    }
+
+    /// A call is over, or about to be made: descriptors may not be what they were. A copy must not outlive the call: it
+    /// would keep open what the program closes.
+    pub(super) fn look_again(&mut self) {
+        self.look = None;
     }
 
     fn add(&mut self, id: TaskId, copies: Vec<Copy>) -> nix::Result<()> {
@@ -110,25 +128,41 @@ impl Watches {
 impl Recorder<'_> {
     /// What a descriptor of a task stands for.
     pub(super) fn kind(&mut self, id: TaskId, fd: u64) -> Kind {
-        let task = &self.tasks[id];
-        let copy = self.watches.copies.of(task.pid, fd as i32).map(File::from);
-        match copy.and_then(|copy| copy.metadata().ok()) {
-            Some(metadata) => self.fds.kind_of(&metadata),
-            None => self.fds.kind(task.tid, fd),
-        }
+        self.look(id, fd).kind
     }
 
     /// Whether a descriptor may have to be waited for: that it is of something that is not always ready, and not said to be
     /// asked only (`O_NONBLOCK`).
     pub(super) fn is_waited_on(&mut self, id: TaskId, fd: u64) -> bool {
-        let task = &self.tasks[id];
-        let (pid, tid) = (task.pid, task.tid);
-        let Some(copy) = self.watches.copies.of(pid, fd as i32) else {
-            return self.fds.kind(tid, fd) == Kind::Waitable && !nonblocking(tid, fd);
-        };
-        let copy = File::from(copy);
-        copy.metadata().is_ok_and(|metadata| self.fds.kind_of(&metadata) == Kind::Waitable)
-            && !is_nonblocking(&copy)
+        let tid = self.tasks[id].tid;
+        let look = self.look(id, fd);
+        look.kind == Kind::Waitable
+            && !look.copy.as_ref().map_or_else(|| nonblocking(tid, fd), is_nonblocking)
+    }
+
+    /// Whether a call that has found its descriptor ready writes so little that there is room for it.
+    pub(super) fn has_room(&mut self, id: TaskId, call: &Call) -> bool {
+        /// What pipes take as a whole, and one buffer of a Unix socket holds.
+        const LITTLE: u64 = libc::PIPE_BUF as u64;
+        let [fd, _, len, ..] = call.args();
+        let plain = matches!(call.number() as i64, libc::SYS_write | libc::SYS_sendto);
+        let little = plain && len <= LITTLE && call.wait == Waited::Ready;
+        little && self.look(id, fd).copy.as_ref().is_some_and(takes_whole)
+    }
+
+    /// Look at a descriptor, or remember what it was.
+    fn look(&mut self, id: TaskId, fd: u64) -> &Look {
+        let known = self.watches.look.take().filter(|look| (look.task, look.fd) == (id, fd));
+        let look = known.unwrap_or_else(|| {
+            let (pid, tid) = (self.tasks[id].pid, self.tasks[id].tid);
+            let copy = self.watches.copies.of(pid, fd as i32).map(File::from);
+            let kind = match copy.as_ref().and_then(|copy| copy.metadata().ok()) {
+                Some(metadata) => self.fds.kind_of(&metadata),
+                None => self.fds.kind(tid, fd),
+            };
+            Look { task: id, fd, kind, copy }
+        });
+        self.watches.look.insert(look)
     }
 
     /// Copies of what a call waits for; none if the task must wait by itself.
@@ -141,8 +175,14 @@ impl Recorder<'_> {
             return None;
         }
         let signals = self.watches.signals;
+        let watches = &mut self.watches;
         let copy = |(of, events)| {
-            let fd = self.watches.copies.of(pid, of)?;
+            let known =
+                watches.look.take_if(|look| look.task == id && look.fd as i32 == of && look.copy.is_some());
+            let fd = match known.and_then(|look| look.copy) {
+                Some(copy) => copy.into(),
+                None => watches.copies.of(pid, of)?,
+            };
             (!signals || is_of_bytes(&fd)).then_some(Copy { fd, of, events })
         };
         watched.map(copy).collect()
@@ -230,6 +270,20 @@ pub(super) fn socket_limit(copies: &[Copy], option: i32) -> Option<Duration> {
     let microseconds =
         u64::try_from(limit.tv_sec()).ok()? * 1_000_000 + u64::try_from(limit.tv_usec()).ok()?;
     (microseconds > 0).then(|| Duration::from_micros(microseconds))
+}
+
+/// Whether what is ready to be written to takes a little as a whole: a pipe, or a stream within the machine.
+fn takes_whole(copy: &File) -> bool {
+    use nix::sys::socket::{
+        AddressFamily, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt,
+    };
+    let Ok(kind) = copy.metadata().map(|metadata| metadata.file_type()) else { return false };
+    if !kind.is_socket() {
+        return kind.is_fifo();
+    }
+    getsockopt(copy, sockopt::SockType) == Ok(SockType::Stream)
+        && getsockname::<SockaddrStorage>(copy.as_raw_fd())
+            .is_ok_and(|name| name.family() == Some(AddressFamily::Unix))
 }
 
 fn is_nonblocking(file: &File) -> bool {

@@ -18,6 +18,7 @@ const ATTEMPT: &[&str] = &[
     "outcome",
     "exit_code",
     "signal",
+    "start",
     "wall_ms",
     "ticks",
     "preemptions",
@@ -94,11 +95,13 @@ impl Attempt {
     pub fn new(mut line: Map<String, Value>) -> Self {
         let message = line.remove("message");
         let failed_tests = line.remove("failed_tests");
+        let start_reason = line.remove("start_reason");
         assert_eq!(failed_tests.is_some(), line["test"].is_null(), "{line:?}");
         assert_eq!((&line["event"], keys(&line)), (&"attempt".into(), sorted(ATTEMPT)), "{line:?}");
         let ours = ["unsupported", "error"].contains(&line["outcome"].as_str().expect("an outcome"));
         assert_eq!(message.is_some(), ours, "{line:?}");
         line.extend(message.map(|message| ("message".to_owned(), message)));
+        line.extend(start_reason.map(|reason| ("start_reason".to_owned(), reason)));
         line.extend(failed_tests.map(|tests| ("failed_tests".to_owned(), tests)));
         Self(line)
     }

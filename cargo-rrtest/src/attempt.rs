@@ -11,7 +11,7 @@ use rrtest_engine::Error;
 use rrtest_engine::ending::{Ending, Stats};
 use rrtest_engine::keep::{self, Kept};
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{self, Listener, Options, Recording, Stdin};
+use rrtest_engine::record::{self, Listener, Options, Recording, Stdin, Template};
 use rrtest_engine::schedule::StrategyName;
 use serde_json::{Value, json};
 
@@ -22,6 +22,7 @@ use crate::instrument::Level;
 use crate::libtest::failed_tests;
 use crate::outcome::Outcome;
 use crate::seed::Seed;
+use crate::templates::{Base, Start};
 use crate::traces::Store;
 
 /// How many cores recorded programs are told there are. The same everywhere, so that a seed means the same everywhere;
@@ -41,6 +42,8 @@ pub(crate) enum Keep {
 pub(crate) trait Engine: Sync {
     /// See [`record::record`].
     fn record(&self, program: &Program, options: &Options<'_>) -> Result<Recording, Error>;
+    /// See [`Template::start`].
+    fn template(&self, program: &Program, options: &Options<'_>) -> Result<Result<Template, String>, Error>;
     /// See [`keep::keep`].
     fn keep(
         &self,
@@ -59,6 +62,10 @@ pub(crate) struct Real;
 impl Engine for Real {
     fn record(&self, program: &Program, options: &Options<'_>) -> Result<Recording, Error> {
         record::record(program, options)
+    }
+
+    fn template(&self, program: &Program, options: &Options<'_>) -> Result<Result<Template, String>, Error> {
+        Template::start(program, options)
     }
 
     fn keep(
@@ -111,12 +118,18 @@ pub(crate) struct Job {
 }
 
 impl Setting<'_> {
-    /// Make an attempt on `core`. When `stop` becomes true it is given up, which is an error; but a failure that has
+    /// Make an attempt on `core`, from `base` if there is one: if there will be more of the same test here. When `stop` becomes true it is given up, which is an error; but a failure that has
     /// been found by then is kept all the same.
     ///
     /// # Errors
     /// [`Error::Stopped`], and [`Error::Forbidden`], which no further attempt would escape. Other errors are outcomes.
-    pub(crate) fn attempt(&self, job: Job, core: usize, stop: &AtomicBool) -> Result<events::Attempt, Error> {
+    pub(crate) fn attempt(
+        &self,
+        job: Job,
+        core: usize,
+        base: Option<&mut Base>,
+        stop: &AtomicBool,
+    ) -> Result<events::Attempt, Error> {
         let plan = job.seed.plan(self.strategies);
         let mut attempt = events::Attempt {
             test: job.test,
@@ -130,6 +143,7 @@ impl Setting<'_> {
             failed_tests: Vec::new(),
             stats: Stats::default(),
             wall: Duration::ZERO,
+            start: Start::Full,
             trace: None,
             repeats: false,
             message: None,
@@ -144,8 +158,16 @@ impl Setting<'_> {
             watchdog_main: attempt.test.harness,
             stop,
         };
-        match self.engine.record(&attempt.test.program, &options) {
-            Ok(recording) => self.judge(&mut attempt, recording, core),
+        let program = &attempt.test.program;
+        let recorded = match base {
+            Some(base) => base.record(self.engine, program, &options),
+            None => self.engine.record(program, &options).map(|recording| (recording, Start::Full)),
+        };
+        match recorded {
+            Ok((recording, start)) => {
+                attempt.start = start;
+                self.judge(&mut attempt, recording, core);
+            }
             Err(error @ (Error::Stopped | Error::Forbidden { .. })) => return Err(error),
             // Ctrl-C goes to all of a terminal's processes, to one that is just being started as well.
             Err(_) if stop.load(Ordering::SeqCst) => return Err(Error::Stopped),

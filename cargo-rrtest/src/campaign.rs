@@ -16,9 +16,13 @@ use crate::exit::Stop;
 use crate::interrupt::Interrupt;
 use crate::outcome::Outcome;
 use crate::seed::Seed;
+use crate::templates::Templates;
 
 /// After so many errors of ours a test is left out: it would only repeat them.
 const MAX_ERRORS: u32 = 3;
+
+/// For so many attempts of a test on a core a template is made, which costs two starts.
+const WORTH_A_TEMPLATE: u64 = 3;
 
 /// What attempts to make.
 #[derive(Clone, Debug)]
@@ -69,10 +73,7 @@ impl Queue {
     /// The next attempt, with its test's index; none when all have been handed out.
     fn take(&mut self) -> Option<(usize, Job)> {
         let count = self.tests.len();
-        let index = (0..count).map(|offset| (self.next + offset) % count).find(|index| {
-            let test = &self.tests[*index];
-            !test.left_out && self.schedule.runs.is_none_or(|runs| test.attempts < runs)
-        })?;
+        let index = (0..count).map(|offset| (self.next + offset) % count).find(|index| self.wants(*index))?;
         self.next = (index + 1) % count;
         let progress = &mut self.tests[index];
         progress.attempts += 1;
@@ -84,6 +85,12 @@ impl Queue {
         };
         let job = Job { test, number, seed };
         Some((index, job))
+    }
+
+    /// Whether there will be more attempts of the test of this index.
+    fn wants(&self, index: usize) -> bool {
+        let test = &self.tests[index];
+        !test.left_out && self.schedule.runs.is_none_or(|runs| test.attempts < runs)
     }
 
     /// Learn from an attempt of the test of this index.
@@ -133,8 +140,15 @@ pub(crate) fn run(
         let (sender, receiver) = mpsc::channel();
         for core in cores {
             let (queue, sender) = (&queue, sender.clone());
-            let stop_at_failure = schedule.until_fail && !schedule.keep_going;
-            scope.spawn(move || work(queue, *core, setting, interrupt, stop_at_failure, &sender));
+            let worker = Worker {
+                queue,
+                core: *core,
+                stop_at_failure: schedule.until_fail && !schedule.keep_going,
+                with_templates: schedule
+                    .runs
+                    .is_none_or(|runs| runs.div_ceil(cores.len() as u64) >= WORTH_A_TEMPLATE),
+            };
+            scope.spawn(move || worker.work(setting, interrupt, &sender));
         }
         drop(sender);
         // Whatever ends this loop early must end the workers too, or the scope would wait for them.
@@ -176,40 +190,46 @@ fn dispatch(
     }
 }
 
-/// Make attempts on one core until there are none to make.
-fn work(
-    queue: &Mutex<Queue>,
+/// Makes attempts on one core.
+struct Worker<'a> {
+    queue: &'a Mutex<Queue>,
     core: usize,
-    setting: &Setting<'_>,
-    interrupt: &Interrupt,
     stop_at_failure: bool,
-    sender: &Sender<Message>,
-) {
-    let lock = || queue.lock().unwrap_or_else(PoisonError::into_inner);
-    loop {
-        if stop_at_failure {
-            setting.wait_for_judgement();
-        }
-        if interrupt.stop.load(Ordering::SeqCst) {
-            return;
-        }
-        let Some((index, job)) = lock().take() else { return };
-        let message = match setting.attempt(job, core, &interrupt.stop) {
-            Ok(attempt) => {
-                lock().learn(index, &attempt);
-                if stop_at_failure && attempt.outcome.is_failure() {
-                    interrupt.stop.store(true, Ordering::SeqCst);
+    with_templates: bool,
+}
+
+impl Worker<'_> {
+    /// Make attempts until there are none to make.
+    fn work(&self, setting: &Setting<'_>, interrupt: &Interrupt, sender: &Sender<Message>) {
+        let lock = || self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut templates = Templates::default();
+        loop {
+            if self.stop_at_failure {
+                setting.wait_for_judgement();
+            }
+            if interrupt.stop.load(Ordering::SeqCst) {
+                return;
+            }
+            let Some((index, job)) = lock().take() else { return };
+            let base = if self.with_templates { templates.of(index) } else { None };
+            let message = match setting.attempt(job, self.core, base, &interrupt.stop) {
+                Ok(attempt) => {
+                    lock().learn(index, &attempt);
+                    if self.stop_at_failure && attempt.outcome.is_failure() {
+                        interrupt.stop.store(true, Ordering::SeqCst);
+                    }
+                    Message::Done(Box::new(attempt))
                 }
-                Message::Done(Box::new(attempt))
+                Err(Error::Stopped) => return,
+                Err(error) => {
+                    interrupt.stop.store(true, Ordering::SeqCst);
+                    Message::Fatal(error)
+                }
+            };
+            if sender.send(message).is_err() {
+                return;
             }
-            Err(Error::Stopped) => return,
-            Err(error) => {
-                interrupt.stop.store(true, Ordering::SeqCst);
-                Message::Fatal(error)
-            }
-        };
-        if sender.send(message).is_err() {
-            return;
+            templates.retain(|index| lock().wants(index));
         }
     }
 }

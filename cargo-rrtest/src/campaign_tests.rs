@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use rrtest_engine::ending::{Ending, Stats};
 use rrtest_engine::keep::Kept;
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{Options, Recording, Stdin};
+use rrtest_engine::record::{Options, Recording, Stdin, Template};
 use rrtest_engine::trace::event::Stream;
 use rrtest_engine::trace::log::Log;
 use serde_json::Value;
@@ -44,6 +44,10 @@ impl Engine for Fake {
             wall: Duration::from_millis(1),
             log: Log::default(),
         })
+    }
+
+    fn template(&self, _: &Program, _: &Options<'_>) -> Result<Result<Template, String>, Error> {
+        Ok(Err("nothing is started here".into()))
     }
 
     fn keep(&self, _: &Recording, path: &Path, _: &Value, _: usize, _: &AtomicBool) -> Result<Kept, Error> {

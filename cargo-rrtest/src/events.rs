@@ -13,6 +13,7 @@ use crate::exit::Stop;
 use crate::instrument::Level;
 use crate::outcome::Outcome;
 use crate::seed::Seed;
+use crate::templates::Start;
 
 /// What happens in a run.
 #[derive(Debug)]
@@ -73,6 +74,8 @@ pub(crate) struct Attempt {
     pub(crate) stats: Stats,
     /// How long it ran.
     pub(crate) wall: Duration,
+    /// How it was started.
+    pub(crate) start: Start,
     /// Where its trace is kept.
     pub(crate) trace: Option<Kept>,
     /// Whether an earlier failure with a trace was the same.
@@ -180,6 +183,7 @@ pub(crate) mod samples {
             failed_tests: vec![],
             stats: Stats { ticks: 522, preemptions: 1, syscalls: 9, tasks: 3 },
             wall: Duration::from_millis(4),
+            start: Start::Forked,
             trace: Some(Kept { path: "/traces/p-it-t-abc.rrtrace".into(), verified: true }),
             repeats: false,
             message: None,

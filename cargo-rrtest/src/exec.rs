@@ -68,7 +68,7 @@ pub(crate) fn run(options: &Exec) -> Result<u8, Stop> {
     let seed = options.recording.seed.unwrap_or_else(|| Seed::arbitrary(&strategies));
     let job = Job { test: Arc::new(test), number: 1, seed };
     let core = cores()?.first().copied().unwrap_or(0);
-    let attempt = setting.attempt(job, core, &interrupt.stop)?;
+    let attempt = setting.attempt(job, core, None, &interrupt.stop)?;
     tell(&attempt);
     let status = status(&attempt);
     if json {

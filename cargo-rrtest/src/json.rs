@@ -42,6 +42,10 @@ struct AttemptLine<'a> {
     outcome: Outcome,
     exit_code: Option<i32>,
     signal: Option<i32>,
+    start: &'static str,
+    /// Only where it was to be forked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_reason: Option<&'a str>,
     wall_ms: f64,
     ticks: u64,
     preemptions: u64,
@@ -80,6 +84,8 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
             outcome: attempt.outcome,
             exit_code,
             signal,
+            start: attempt.start.name(),
+            start_reason: attempt.start.reason(),
             wall_ms: milliseconds(attempt.wall),
             ticks: attempt.stats.ticks,
             preemptions: attempt.stats.preemptions,
@@ -128,6 +134,7 @@ mod tests {
 
     use super::*;
     use crate::events::samples::attempt;
+    use crate::templates::Start;
 
     fn written(event: &Event) -> String {
         let mut json = Json::new(Vec::new());
@@ -143,7 +150,7 @@ mod tests {
             concat!(
                 r#"{"event":"attempt","package":"p","binary":"p::it","test":"t","attempt":3,"#,
                 r#""seed":"0x0000000000000abc","strategy":"walk","outcome":"failed","exit_code":101,"signal":null,"#,
-                r#""wall_ms":4.0,"ticks":522,"preemptions":1,"trace":"/traces/p-it-t-abc.rrtrace","verified":true}"#,
+                r#""start":"forked","wall_ms":4.0,"ticks":522,"preemptions":1,"trace":"/traces/p-it-t-abc.rrtrace","verified":true}"#,
                 "\n"
             )
         );
@@ -162,6 +169,14 @@ mod tests {
             written(&Event::Summary(summary)),
             "{\"event\":\"summary\",\"attempts\":120,\"tests\":4,\"failed\":[\"p::it t\"],\"wall_ms\":913.0}\n"
         );
+    }
+
+    #[test]
+    fn an_attempt_that_was_not_forked_says_why() {
+        let fell_back = Attempt { start: Start::FellBack("it has files open".into()), ..attempt() };
+        let line: serde_json::Value =
+            serde_json::from_str(&written(&Event::Attempt(Box::new(fell_back)))).expect("json");
+        assert_eq!((&line["start"], &line["start_reason"]), (&"full".into(), &"it has files open".into()));
     }
 
     #[test]

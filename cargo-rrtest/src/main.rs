@@ -32,6 +32,7 @@ mod runner;
 mod seed;
 mod selection;
 mod show;
+mod templates;
 mod toolchain;
 mod traces;
 mod wrapper;

@@ -117,14 +117,15 @@ fn check_ending(seeds: std::ops::Range<u64>, name: &str, args: &[&str], is_right
     let Some(path) = compile(name, directory.path()) else { return };
     let mut template =
         Template::start(&program(&path, args, directory.path()), &options(PATIENCE, StrategyName::Fair, 0))
-            .expect("a start")
-            .unwrap_or_else(|reason| panic!("no template: {reason}"));
+            .expect("a start");
     for strategy in STRATEGIES {
         for seed in seeds.clone() {
             // Started anew and copied by turns.
-            let recording = match seed % 2 {
-                0 => record(&path, args, directory.path(), strategy, seed),
-                _ => template.record(&options(PATIENCE, strategy, seed)).expect("a recording"),
+            let recording = match &mut template {
+                Ok(template) if seed % 2 == 1 => {
+                    template.record(&options(PATIENCE, strategy, seed)).expect("a recording")
+                }
+                _ => record(&path, args, directory.path(), strategy, seed),
             };
             let said: String =
                 recording.output.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes)).collect();
@@ -133,6 +134,71 @@ fn check_ending(seeds: std::ops::Range<u64>, name: &str, args: &[&str], is_right
                 .unwrap_or_else(|error| panic!("{strategy:?} {seed}: {error}\n{said}"));
             assert_eq!((&replayed.ending, replayed.stats), (&recording.ending, recording.stats));
             assert_eq!(output, recording.output);
+        }
+    }
+}
+
+/// What an early call, or what the program does before it, makes of its start.
+fn start_of(early: &str) -> Option<(Result<Template, String>, Recording)> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = compile("early", directory.path())?;
+    let program = program(&path, &[early], directory.path());
+    let template = Template::start(&program, &options(PATIENCE, StrategyName::Fair, 0)).expect("a start");
+    Some((
+        template,
+        record::record(&program, &options(PATIENCE, StrategyName::Walk, 7)).expect("a recording"),
+    ))
+}
+
+fn text(recording: &Recording) -> String {
+    recording.output.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes)).collect()
+}
+
+#[test]
+fn copies_see_what_new_starts_would() {
+    for early in ["id", "time", "random", "counter", "file", "output", "nothing"] {
+        let Some((template, full)) = start_of(early) else { return };
+        let mut template = template.unwrap_or_else(|reason| panic!("{early}: {reason}"));
+        let mut said = Vec::new();
+        for _ in 0..3 {
+            let copy = template.record(&options(PATIENCE, StrategyName::Walk, 7)).expect("a recording");
+            // The program checks itself that its ids are its own.
+            assert_eq!(copy.ending, Ending::Exited(0), "{early}: {}", text(&copy));
+            assert_eq!(copy.stats, full.stats, "{early}: equal seeds");
+            let (replayed, output) =
+                replay_recording(&copy).unwrap_or_else(|error| panic!("{early}: {error}"));
+            assert_eq!((replayed.ending, replayed.stats), (copy.ending.clone(), copy.stats), "{early}");
+            assert_eq!(output, copy.output, "{early}");
+            said.push(text(&copy));
+        }
+        let alike = said.iter().all(|text| *text == said[0]);
+        match early {
+            "id" | "time" => assert!(!alike, "{early}: {said:?}"),
+            _ => assert!(alike && said[0] == text(&full), "{early}: {said:?}"),
+        }
+    }
+}
+
+#[test]
+fn random_numbers_are_those_of_the_seed() {
+    let Some((Ok(mut template), full)) = start_of("random") else { return };
+    let mut random =
+        |seed| text(&template.record(&options(PATIENCE, StrategyName::Walk, seed)).expect("a recording"));
+    assert_eq!(random(7), text(&full));
+    assert_ne!(random(8), random(9));
+}
+
+#[test]
+fn what_cannot_be_copied_says_why() {
+    for (early, why) in
+        [("text", "different each time"), ("open", "files open"), ("crash", "does not start up")]
+    {
+        let Some((template, full)) = start_of(early) else { return };
+        let reason = template.err().unwrap_or_else(|| panic!("{early}: a template"));
+        assert!(reason.contains(why), "{early}: {reason}");
+        match early {
+            "crash" => assert!(matches!(full.ending, Ending::Killed { signal: libc::SIGSEGV, .. })),
+            _ => assert_eq!(full.ending, Ending::Exited(0), "{early}: {}", text(&full)),
         }
     }
 }

@@ -32,6 +32,12 @@ pub enum Way {
     Futex,
     /// The range of memory in arguments 0 and 1 is not ours. Replay makes the call, too.
     Repeat,
+    /// The same, and it is the advice to drop contents.
+    Advise,
+    /// A file is opened that is a regular one, for reading only.
+    Open,
+    /// No signal waits that could come by it.
+    Mask,
     /// New private memory of zeros. Replay makes the call, too, and has the memory at the same place.
     Map,
 }
@@ -92,9 +98,11 @@ const BUFFERED: &[(usize, Way, Out, bool)] = &[
     (9,   Way::Map,    Out::Nothing,       OWN),  // mmap
     (10,  Way::Repeat, Out::Nothing,       OWN),  // mprotect
     (11,  Way::Repeat, Out::Nothing,       OWN),  // munmap
+    (14,  Way::Mask,   Out::Fixed(2, 8),   OWN),  // rt_sigprocmask
     (17,  Way::File,   Out::Returned(1),   TICK), // pread64
     (18,  Way::File,   Out::Nothing,       TICK), // pwrite64
     (21,  Way::Always, Out::Nothing,       TICK), // access
+    (28,  Way::Advise, Out::Nothing,       OWN),  // madvise
     (39,  Way::Always, Out::Nothing,       OWN),  // getpid
     (79,  Way::Always, Out::Returned(0),   TICK), // getcwd
     (89,  Way::Always, Out::Returned(1),   TICK), // readlink
@@ -106,6 +114,7 @@ const BUFFERED: &[(usize, Way, Out, bool)] = &[
     (186, Way::Always, Out::Nothing,       OWN),  // gettid
     (202, Way::Futex,  Out::Nothing,       TICK), // futex
     (228, Way::Clock,  Out::Fixed(1, 16),  OWN),  // clock_gettime
+    (257, Way::Open,   Out::Nothing,       TICK), // openat
     (262, Way::Always, Out::Fixed(2, 144), TICK), // newfstatat
     (267, Way::Always, Out::Returned(2),   TICK), // readlinkat
     (269, Way::Always, Out::Nothing,       TICK), // faccessat

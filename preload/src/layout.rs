@@ -8,7 +8,7 @@
 pub const AREA: usize = 0x7000_0000;
 
 /// Bytes of the shared area, of which only those are ever backed by memory that are used.
-pub const AREA_LEN: usize = 0x0ff0_0000;
+pub const AREA_LEN: usize = 132 << 20;
 
 /// Address of the code with which the recorder has calls made.
 pub const INJECTION: usize = AREA + 0x1000;

@@ -199,8 +199,8 @@ fn main() {
 ";
 
 /// Bytes that a file may have, which is as good as a full disk. The memory that recorder and program share is a file
-/// too, of 128 MiB.
-const DISK: u64 = 130 << 20;
+/// too, of 132 MiB.
+const DISK: u64 = 134 << 20;
 
 fn the_disk_is_full(world: &World) {
     let project = Project::new(world, &[("src/main.rs", RANDOM)]);

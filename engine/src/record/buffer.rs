@@ -1,38 +1,24 @@
-//! The system-call buffer: which call sites lead into it, what it may do, and what it has logged.
+//! The system-call buffer: what it may do, and what it has logged.
 //!
-//! A call site is patched when a task comes to it for the second time with a call that the buffer can make. What the buffer
-//! logs in the shared area becomes part of our log when the task stops at the next event: before that replay could not
-//! find the place.
+//! What the buffer logs in the shared area becomes part of our log when the task stops at the next event: before that replay
+//! could not find the place. See [`super::call_sites`] for how the program comes to use it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use nix::unistd::Pid;
 use rrtest_preload::calls::{self, Way};
-use rrtest_preload::layout::{Descriptor, ENTRY, Mode};
+use rrtest_preload::layout::{Descriptor, Mode};
 
 use super::fds::Kind;
-use super::recorder::{Flow, Recorder};
-use super::tasks::{Call, Hold};
+use super::recorder::Recorder;
+use super::tasks::Call;
 use crate::task::TaskId;
-use crate::trace::event::{Event, Patched, Registers, Stream};
-use crate::tracee::patch::{AROUND, Patch, Window, plan};
-use crate::tracee::{Area, Stopped, buffered_calls, maps};
+use crate::trace::event::{Event, Stream};
+use crate::tracee::{Area, buffered_calls};
 
-/// How often a task comes to a call site before it is patched.
-const HITS: u32 = 2;
-
-/// The length of a `syscall` instruction.
-const SYSCALL_LEN: u64 = 2;
-
-/// What the recorder knows of call sites and of what the buffer knows.
-#[derive(Clone, Debug, Default)]
+/// What the recorder has told the buffer.
+#[derive(Debug, Default)]
 pub(super) struct Buffer {
-    /// How often tasks have come to a call site, by address space and address.
-    hits: BTreeMap<(u32, u64), u32>,
-    /// The call sites that lead to the stubs.
-    sites: Vec<u64>,
-    /// Where handlers of signals have interrupted something, and return to.
-    returned_to: BTreeSet<u64>,
     /// The processes' tables of descriptors.
     tables: BTreeMap<Pid, usize>,
     /// Those that are not used any more.
@@ -41,24 +27,6 @@ pub(super) struct Buffer {
     sharing: BTreeSet<Pid>,
     /// The next call is to stop, and ends the timeslice.
     hurried: bool,
-}
-
-impl Buffer {
-    /// The address in the program's code that one in a stub stands for, roughly.
-    pub(super) fn original(&self, ip: u64) -> u64 {
-        let site = Area::stub_at(ip).and_then(|stub| self.sites.get(stub));
-        site.map_or(ip, |site| site + SYSCALL_LEN)
-    }
-
-    /// What a copy of the program's only process begins with.
-    pub(super) fn of_copy(&self) -> Self {
-        Self { hits: self.hits.clone(), sites: self.sites.clone(), ..Self::default() }
-    }
-
-    /// A handler has interrupted something that goes on at `ip` later.
-    pub(super) fn returns_to(&mut self, ip: u64) {
-        self.returned_to.insert(ip);
-    }
 }
 
 impl Recorder<'_> {
@@ -72,8 +40,8 @@ impl Recorder<'_> {
         }
         area.set_quiet(quiet);
         area.set_table(table);
-        // While it starts up, every call is looked at.
-        let off = self.buffer.hurried || self.start_up.is_some();
+        // While the program starts up, every call is looked at. What a signal waits for is the next call that stops.
+        let off = self.buffer.hurried || self.start_up.is_some() || !self.tasks[id].deferred.is_empty();
         area.set_mode(if off { Mode::Off } else { Mode::Record });
     }
 
@@ -104,72 +72,6 @@ impl Recorder<'_> {
             }
         }
         self.log.push(Event::Buffered(log));
-    }
-
-    /// A task has come to a call. If its call site can be made to lead into the buffer, it does from now on, and the
-    /// task stands in the stub.
-    pub(super) fn patch(&mut self, id: TaskId, stopped: &Stopped, registers: &mut Registers) -> Flow<()> {
-        if calls::call(registers.number()).way == Way::Stop || Area::is_buffer(registers.ip()) {
-            return Ok(());
-        }
-        let space = self.space(id);
-        let site = registers.ip().wrapping_sub(SYSCALL_LEN);
-        let hits = self.buffer.hits.entry((space.number, site)).or_default();
-        *hits = hits.saturating_add(1);
-        if *hits != HITS {
-            return Ok(());
-        }
-        let Some(stub) = Area::stub(self.buffer.sites.len()) else { return Ok(()) };
-        // Code that the program writes, or that others see, is left alone.
-        let lines = maps(stopped.tid())?;
-        let private = |prot: i32| prot & libc::PROT_WRITE == 0 && prot & libc::PROT_EXEC != 0;
-        let Some(line) = lines
-            .iter()
-            .find(|line| line.start <= site && site < line.end && !line.shared && private(line.prot))
-        else {
-            return Ok(());
-        };
-        let start = line.start.max(site.saturating_sub(AROUND));
-        let code = space.memory.bytes(start, (line.end.min(site + AROUND) - start) as usize)?;
-        let window = Window { address: start, bytes: &code };
-        let Ok(patch) = plan(&window, site, stub, ENTRY as u64) else { return Ok(()) };
-        if self.someone_stands_in(id, &patch) {
-            // Perhaps not the next time.
-            self.buffer.hits.insert((space.number, site), 0);
-            return Ok(());
-        }
-        space.memory.write(site, &patch.new)?;
-        if !self.clock.area().set_stub(stub, &patch.stub) {
-            return Ok(());
-        }
-        self.buffer.sites.push(site);
-        registers.set_ip(patch.traced);
-        stopped.set_registers(registers)?;
-        let Patch { new: code, stub: stub_code, traced, .. } = patch;
-        self.log.push(Event::Patched(Patched { site, code, stub, stub_code, traced }));
-        Ok(())
-    }
-
-    /// Whether a task but this one would go on in the middle of what is overwritten.
-    fn someone_stands_in(&self, id: TaskId, patch: &Patch) -> bool {
-        let interior: Vec<u64> = patch.interior().collect();
-        let space = self.tasks[id].space.number;
-        interior.iter().any(|ip| self.buffer.returned_to.contains(ip))
-            || self.tasks.living().filter(|t| t.id != id && t.space.number == space).any(|t| match t.hold() {
-                Hold::Ready(stopped) | Hold::Lent(stopped, _) => {
-                    stopped.registers().is_ok_and(|registers| interior.contains(&registers.ip()))
-                }
-                Hold::Calling(_, call)
-                | Hold::Again(_, call)
-                | Hold::Waiting(_, call)
-                | Hold::Woken(_, call, _)
-                | Hold::InKernel(_, call)
-                | Hold::Returned(_, call)
-                | Hold::Suspended(_, Some(call)) => interior.contains(&call.registers.ip()),
-                // Where it goes on is not known.
-                Hold::Suspended(_, None) => true,
-                Hold::Running | Hold::Gone => false,
-            })
     }
 
     /// The number of the table of descriptors of a task's process.

@@ -44,6 +44,7 @@ impl Recorder<'_> {
         {
             return match self.put_out(stream, bytes) {
                 Ok(written) => {
+                    self.note_descriptors(id, &call, written);
                     self.skip_with(id, stopped, &call, written, Vec::new(), Effect::Output(stream))
                 }
                 Err(errno) => {

@@ -4,6 +4,7 @@ mod affinity;
 mod alarms;
 mod blocking;
 mod buffer;
+mod call_sites;
 mod calls;
 mod emulate;
 mod fds;
@@ -102,15 +103,16 @@ pub struct Recording {
 pub fn record(program: &Program, options: &Options<'_>) -> Result<Recording, Error> {
     let start = Instant::now();
     let fds = Rc::new(Fds::new(Streams::new(options.stdin)?)?);
-    let recorder = Recorder::start(program, options, Clock::new()?, fds)?;
-    finish(recorder, program, start)
+    let mut recorder = Recorder::start(program, options, Clock::new()?, fds)?;
+    finish(&mut recorder, program, start)
 }
 
 /// Record what is left of a run that began at `start`.
-fn finish(mut recorder: Recorder<'_>, program: &Program, start: Instant) -> Result<Recording, Error> {
+fn finish(recorder: &mut Recorder<'_>, program: &Program, start: Instant) -> Result<Recording, Error> {
     let ending = recorder.run()?;
     let wall = start.elapsed();
-    let Recorder { mut log, output, stats, .. } = recorder;
+    let mut log = std::mem::take(&mut recorder.log);
     log.push(Event::Ended(ending.clone()));
+    let (output, stats) = (std::mem::take(&mut recorder.output), recorder.stats);
     Ok(Recording { program: program.clone(), ending, output, stats, wall, log })
 }

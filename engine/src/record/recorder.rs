@@ -11,6 +11,7 @@ use rrtest_preload::layout::{Kind as TickKind, SYS_HELLO, SYS_TICK};
 
 use super::alarms::Alarms;
 use super::buffer::Buffer;
+use super::call_sites::CallSites;
 use super::fds::Fds;
 use super::inherit::Holders;
 use super::pin::Watched;
@@ -78,6 +79,7 @@ pub(super) struct Recorder<'a> {
     pub(super) pairs: BTreeSet<u64>,
     pub(super) slots: Slots,
     pub(super) buffer: Buffer,
+    pub(super) call_sites: CallSites,
     /// A call has been made since the tasks in the kernel were last looked at.
     pub(super) unsettled: bool,
     /// A task has become able to run since the last decision.
@@ -175,6 +177,7 @@ impl<'a> Recorder<'a> {
             ended: Vec::new(),
             slots: Slots::default(),
             buffer: Buffer::default(),
+            call_sites: CallSites::default(),
             unsettled: false,
             sharing: Sharing::default(),
             watches: Watches::default(),

@@ -40,7 +40,7 @@ impl Recorder<'_> {
             Hold::Running | Hold::Gone => None,
         };
         let Some(registers) = registers else { return Vec::new() };
-        let rip = self.buffer.original(registers.ip());
+        let rip = self.call_sites.original(registers.ip());
         let registers = StackRegisters { rip, rsp: registers.sp(), rbp: registers.bp() };
         symbols.backtrace(registers, &mut |address, buffer| task.space.memory.read(address, buffer).is_ok())
     }

@@ -210,7 +210,7 @@ impl Recorder<'_> {
     ) -> Flow<Next> {
         let mut writes = Vec::new();
         self.take_buffered();
-        self.buffer.returns_to(signal.position.ip);
+        self.call_sites.returns_to(signal.position.ip);
         if let Some(call) = call {
             self.note_arrival(id);
             if let Some(code) = call.restart {

@@ -11,7 +11,7 @@ use super::recorder::{Halt, Recorder};
 use crate::ending::Ending;
 use crate::error::Error;
 use crate::schedule::{Choice, Why};
-use crate::syscalls;
+use crate::syscalls::{self, Starter};
 use crate::task::TaskId;
 use crate::tracee::Registers;
 
@@ -21,11 +21,13 @@ pub(super) struct StartUp {
     pub(super) random: Xoshiro256PlusPlus,
     /// The time-stamp counter.
     counter: u64,
+    /// The dynamic linker still works. With a program that has none it comes to an end at once.
+    linking: bool,
 }
 
 impl Default for StartUp {
     fn default() -> Self {
-        Self { random: Xoshiro256PlusPlus::seed_from_u64(0), counter: 0 }
+        Self { random: Xoshiro256PlusPlus::seed_from_u64(0), counter: 0, linking: true }
     }
 }
 
@@ -48,13 +50,18 @@ impl Recorder<'_> {
 
     /// A task has come to a call. Whether the program has started up by that.
     pub(super) fn has_started(&mut self, id: TaskId, registers: &Registers) -> bool {
-        let harness = self.options.watchdog_main;
-        self.start_up
-            .take_if(|_| {
-                let memory = &self.tasks[id].space.memory;
-                !syscalls::starts_up(memory, registers.number(), &registers.args(), harness)
-            })
-            .is_some()
+        let memory = &self.tasks[id].space.memory;
+        let (number, args) = (registers.number(), registers.args());
+        let Some(start_up) = &mut self.start_up else { return false };
+        // The C library says where to find its own idea of the thread, once all is loaded.
+        start_up.linking &= number != libc::SYS_set_tid_address as u64;
+        let starter = match start_up.linking {
+            true => Starter::Linker,
+            false if self.options.watchdog_main => Starter::Harness,
+            false => Starter::Program,
+        };
+        let over = !syscalls::starts_up(memory, number, &args, starter);
+        self.start_up.take_if(|_| over).is_some()
     }
 
     /// Let the program start up. Its ending, if that is as far as it comes.

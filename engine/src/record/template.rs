@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use nix::unistd::setpgid;
 
-use super::buffer::Buffer;
+use super::call_sites::CallSites;
 use super::fds::Fds;
 use super::recorder::Recorder;
 use super::tasks::{Call, Hold, Origin, Space, Task};
@@ -18,7 +18,7 @@ use crate::ending::Stats;
 use crate::error::Error;
 use crate::program::Program;
 use crate::task::TaskId;
-use crate::trace::event::{Event, Position, Stream, Write, Written};
+use crate::trace::event::{Event, Patched, Position, Stream, Write, Written};
 use crate::trace::log::Prefix;
 use crate::tracee::{Leash, Memory, Saved, Stdin, Stopped, Streams, branch, maps, os, pin};
 
@@ -38,7 +38,10 @@ pub struct Template {
     stats: Stats,
     clock: Clock,
     area: Saved,
-    buffer: Buffer,
+    call_sites: CallSites,
+    /// Those that were patched after it had started up.
+    learned: Vec<Patched>,
+    memory: Memory,
     fds: Rc<Fds>,
     _leash: Leash,
 }
@@ -87,7 +90,7 @@ impl Template {
     }
 
     fn of(program: &Program, recorder: Recorder<'_>, ids: Vec<u64>) -> Result<Self, String> {
-        let Recorder { mut tasks, log, output, stats, clock, fds, leash, buffer, .. } = recorder;
+        let Recorder { mut tasks, log, output, stats, clock, fds, leash, call_sites, .. } = recorder;
         let id = tasks.only().map(|task| task.id);
         let (Some(id), Some(Hold::Calling(task, call))) = (id, id.map(|id| tasks.release(id))) else {
             return Err("it has other tasks".into());
@@ -102,6 +105,7 @@ impl Template {
             boundary: *boundary,
             dumpable: space.dumpable.get(),
         };
+        let memory = Memory::open(task.tid()).map_err(|error| error.to_string())?;
         let area = clock.area().save().map_err(|error| error.to_string())?;
         let Some(prefix) = log.into_prefix() else { return Err("it takes too long to start up".into()) };
         Ok(Self {
@@ -114,7 +118,9 @@ impl Template {
             stats,
             clock,
             area,
-            buffer,
+            call_sites,
+            learned: Vec::new(),
+            memory,
             fds,
             _leash: leash,
         })
@@ -127,8 +133,30 @@ impl Template {
     pub fn record(&mut self, options: &Options<'_>) -> Result<Recording, Error> {
         let start = Instant::now();
         pin(options.core)?;
-        let recorder = self.attempt(options)?;
-        finish(recorder, &self.program, start)
+        let mut recorder = self.attempt(options)?;
+        let recording = finish(&mut recorder, &self.program, start)?;
+        let sites = std::mem::take(&mut recorder.call_sites);
+        drop(recorder);
+        self.learn(&sites)?;
+        Ok(recording)
+    }
+
+    /// Have the call sites lead into the buffer from the start that a copy has come to again and again.
+    fn learn(&mut self, sites: &CallSites) -> Result<(), Error> {
+        let known = self.call_sites.patched().len();
+        let new = sites.patched().iter().skip(known).filter(|(space, _)| *space == 0);
+        let new: Vec<u64> = new.map(|(_, address)| *address).collect();
+        let Some(task) = self.task.as_ref().filter(|_| !new.is_empty()) else { return Ok(()) };
+        let area = self.clock.area();
+        area.restore(&self.area)?;
+        for address in new {
+            let Some(patch) = self.call_sites.plan(task.tid(), &self.memory, address)? else { continue };
+            if patch.interior().all(|ip| ip != self.started.call.registers.ip()) {
+                self.learned.push(self.call_sites.apply(area, &self.memory, 0, patch, false)?);
+            }
+        }
+        self.area = area.save()?;
+        Ok(())
     }
 
     /// A copy of the process, and a recorder that goes on with it.
@@ -159,7 +187,10 @@ impl Template {
         let mut recorder = Recorder::new(options, self.clock.clone(), log, Rc::clone(&self.fds), leash)?;
         recorder.output.clone_from(&self.output);
         recorder.stats = self.stats;
-        recorder.buffer = self.buffer.of_copy();
+        recorder.call_sites = self.call_sites.clone();
+        for patched in &self.learned {
+            recorder.log.push(Event::Patched(patched.clone()));
+        }
         let (clear_tid, affinity) = (*clear_tid, *affinity);
         let origin = Origin { pid: tid, space: Rc::new(space), name: name.clone(), clear_tid, affinity };
         let (hold, scratch) = (Hold::Calling(copy, call.clone()), recorder.slots.take());

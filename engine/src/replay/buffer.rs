@@ -5,7 +5,7 @@ use rrtest_preload::layout::Descriptor;
 use super::replayer::{Hold, Replayer};
 use crate::error::Error;
 use crate::trace::event::{Patched, Stream};
-use crate::tracee::buffered_calls;
+use crate::tracee::{SYSCALL_LEN, buffered_calls};
 
 impl Replayer<'_> {
     /// On the way to its next stop, the running task makes these calls.
@@ -25,21 +25,22 @@ impl Replayer<'_> {
         }
     }
 
-    /// The running task comes to a call site, which leads into the buffer from then on.
+    /// A call site leads into the buffer from now on.
     pub(super) fn patched(&mut self, patched: &Patched) -> Result<(), Error> {
-        let (stopped, mut registers) = self.reach_call()?;
-        let behind = patched.site.wrapping_add(2);
-        if registers.ip() != behind {
-            let found = format!("one that ends at {:#x}", registers.ip());
-            return Err(self.differs(format!("a system call at {:#x}", patched.site), found));
+        let Patched { site, code, stub, stub_code, here } = patched;
+        if let Some(traced) = *here {
+            let (stopped, mut registers) = self.reach_call()?;
+            if registers.ip() != site.wrapping_add(SYSCALL_LEN) {
+                let found = format!("one that ends at {:#x}", registers.ip());
+                return Err(self.differs(format!("a system call at {site:#x}"), found));
+            }
+            registers.set_ip(traced);
+            stopped.set_registers(&registers)?;
+            self.set(Hold::Calling(stopped, registers));
         }
-        if !self.clock.area().set_stub(patched.stub, &patched.stub_code) {
-            return Err(self.misplaced("the address of a stub", &format!("{:#x}", patched.stub)));
+        if !self.clock.area().set_stub(*stub, stub_code) {
+            return Err(self.misplaced("the address of a stub", &format!("{stub:#x}")));
         }
-        self.space().memory.write(patched.site, &patched.code)?;
-        registers.set_ip(patched.traced);
-        stopped.set_registers(&registers)?;
-        self.set(Hold::Calling(stopped, registers));
-        Ok(())
+        self.space().memory.write(*site, code)
     }
 }

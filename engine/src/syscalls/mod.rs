@@ -25,7 +25,7 @@ pub use futex::{FutexCall, FutexTimeout, PiCall, Waiter};
 pub use gather::gathered;
 pub use ioctl::encoded_size;
 pub use send::signal_sent;
-pub use start_up::starts_up;
+pub use start_up::{Starter, starts_up};
 pub use table::TABLE;
 
 /// The description of the call of this number; none if there is no such call (`ENOSYS`).

@@ -106,20 +106,32 @@ const CALLS: &[(i64, When)] = &[
     (libc::SYS_ioctl, When::Is(1, &[libc::TCGETS, libc::TIOCGWINSZ])),
 ];
 
-/// Whether a call belongs to the start-up of a process that has made no other calls so far. `harness` says that its main
-/// thread is a test harness, which runs tests in other threads.
+/// Who makes the calls of a process that starts up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Starter {
+    /// The dynamic linker, which looks for shared libraries, in directories of the program's as well.
+    Linker,
+    /// The program.
+    Program,
+    /// A program whose main thread is a test harness, which runs the tests in other threads.
+    Harness,
+}
+
+/// Whether a call belongs to the start-up of a process that has made no other calls so far.
 #[must_use]
-pub fn starts_up(memory: &Memory, number: u64, args: &[u64; 6], harness: bool) -> bool {
+pub fn starts_up(memory: &Memory, number: u64, args: &[u64; 6], starter: Starter) -> bool {
     let Some((_, when)) = CALLS.iter().find(|(call, _)| *call as u64 == number) else { return false };
     match *when {
         When::Always => true,
         When::Is(at, values) => values.contains(&args[at]),
         When::Not(at, values) => !values.contains(&args[at]),
+        When::Looks(_) if starter == Starter::Linker => true,
         When::Looks(name) => args[name] == 0 || is_of_system(&name_at(memory, args[name])),
         When::Opens(name, flags) => {
             const CHANGES: i32 = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC;
             let name = name_at(memory, args[name]);
-            args[flags] as i32 & CHANGES == libc::O_RDONLY && !name.is_empty() && is_of_system(&name)
+            args[flags] as i32 & CHANGES == libc::O_RDONLY
+                && (starter == Starter::Linker || !name.is_empty() && is_of_system(&name))
         }
         When::Opened(fd) => args[fd] as i32 > libc::STDERR_FILENO,
         When::Output(fd) => [libc::STDOUT_FILENO, libc::STDERR_FILENO].contains(&(args[fd] as i32)),
@@ -127,7 +139,7 @@ pub fn starts_up(memory: &Memory, number: u64, args: &[u64; 6], harness: bool) -
         When::Wake => matches!(FutexCall::decode(args), Some(FutexCall::Wake { .. })),
         When::Random => {
             let flags = args[2] as u32;
-            flags == libc::GRND_NONBLOCK || harness && flags == libc::GRND_INSECURE
+            flags == libc::GRND_NONBLOCK || starter == Starter::Harness && flags == libc::GRND_INSECURE
         }
     }
 }
@@ -140,7 +152,7 @@ fn name_at(memory: &Memory, address: u64) -> String {
 fn is_of_system(name: &str) -> bool {
     let within = |place: &&str| name == *place || place.ends_with('/') && name.starts_with(*place);
     name.is_empty()
-        || !name.contains("/../") && SYSTEM.iter().any(|place| within(place))
+        || !name.contains("/../") && SYSTEM.iter().any(within)
         || SYSTEM_PARTS.iter().any(|part| name.contains(part))
 }
 
@@ -164,29 +176,31 @@ mod tests {
 
     #[test]
     fn arguments_decide() {
+        use Starter::{Harness, Linker, Program};
         let memory = Memory::open(nix::unistd::Pid::this()).unwrap();
         let maps = c"/proc/self/maps".as_ptr() as u64;
         let own = c"./own".as_ptr() as u64;
         let belongs =
-            |number: i64, args: [u64; 6], harness| starts_up(&memory, number as u64, &args, harness);
+            |number: i64, args: [u64; 6], starter| starts_up(&memory, number as u64, &args, starter);
         let flags = |flags: i32| flags as u64;
-        assert!(belongs(libc::SYS_openat, [0, maps, flags(libc::O_CLOEXEC), 0, 0, 0], false));
-        assert!(!belongs(libc::SYS_openat, [0, maps, flags(libc::O_RDWR), 0, 0, 0], false));
-        assert!(!belongs(libc::SYS_openat, [0, own, 0, 0, 0, 0], false));
+        assert!(belongs(libc::SYS_openat, [0, maps, flags(libc::O_CLOEXEC), 0, 0, 0], Program));
+        assert!(!belongs(libc::SYS_openat, [0, maps, flags(libc::O_RDWR), 0, 0, 0], Program));
+        assert!(!belongs(libc::SYS_openat, [0, own, 0, 0, 0, 0], Program));
+        assert!(belongs(libc::SYS_openat, [0, own, 0, 0, 0, 0], Linker));
         assert!(belongs(
             libc::SYS_mmap,
             [0, 1, 0, flags(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS), 0, 0],
-            false
+            Program
         ));
-        assert!(!belongs(libc::SYS_mmap, [0, 1, 0, flags(libc::MAP_SHARED), 0, 0], false));
-        assert!(belongs(libc::SYS_getrandom, [1, 8, libc::GRND_NONBLOCK.into(), 0, 0, 0], false));
-        assert!(belongs(libc::SYS_getrandom, [1, 16, libc::GRND_INSECURE.into(), 0, 0, 0], true));
-        assert!(!belongs(libc::SYS_getrandom, [1, 16, libc::GRND_INSECURE.into(), 0, 0, 0], false));
-        assert!(!belongs(libc::SYS_getrandom, [1, 16, 0, 0, 0, 0], true));
-        assert!(belongs(libc::SYS_futex, [1, flags(libc::FUTEX_WAKE), 1, 0, 0, 0], false));
-        assert!(!belongs(libc::SYS_futex, [1, flags(libc::FUTEX_WAIT), 1, 0, 0, 0], false));
-        assert!(!belongs(libc::SYS_read, [0; 6], false));
-        assert!(!belongs(libc::SYS_clock_gettime, [0; 6], true));
-        assert!(!belongs(libc::SYS_clone3, [0; 6], true));
+        assert!(!belongs(libc::SYS_mmap, [0, 1, 0, flags(libc::MAP_SHARED), 0, 0], Program));
+        assert!(belongs(libc::SYS_getrandom, [1, 8, libc::GRND_NONBLOCK.into(), 0, 0, 0], Program));
+        assert!(belongs(libc::SYS_getrandom, [1, 16, libc::GRND_INSECURE.into(), 0, 0, 0], Harness));
+        assert!(!belongs(libc::SYS_getrandom, [1, 16, libc::GRND_INSECURE.into(), 0, 0, 0], Program));
+        assert!(!belongs(libc::SYS_getrandom, [1, 16, 0, 0, 0, 0], Harness));
+        assert!(belongs(libc::SYS_futex, [1, flags(libc::FUTEX_WAKE), 1, 0, 0, 0], Program));
+        assert!(!belongs(libc::SYS_futex, [1, flags(libc::FUTEX_WAIT), 1, 0, 0, 0], Program));
+        assert!(!belongs(libc::SYS_read, [0; 6], Program));
+        assert!(!belongs(libc::SYS_clock_gettime, [0; 6], Harness));
+        assert!(!belongs(libc::SYS_clone3, [0; 6], Harness));
     }
 }

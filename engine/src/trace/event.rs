@@ -31,7 +31,7 @@ pub enum Event {
     Tick(Position),
     /// The running task came to a system call and lost the core before it was made.
     Entered(Position),
-    /// The running task came to a system call at a call site that leads into the system-call buffer from then on.
+    /// A call site leads into the system-call buffer from now on.
     Patched(Patched),
     /// On the way to the next event, the running task made these calls without a stop: the log of the system-call buffer
     /// ([`buffered_calls`](crate::tracee::buffered_calls)).
@@ -117,11 +117,11 @@ pub struct Patched {
     pub code: Vec<u8>,
     /// The address of the stub.
     pub stub: u64,
-    /// Its code, in which the call is made that the task has come to.
+    /// Its code.
     #[serde(with = "bytes")]
     pub stub_code: Vec<u8>,
-    /// Where the instruction pointer is when that call stops.
-    pub traced: u64,
+    /// If the running task has come to a call there, which it makes in the stub now: where its instruction pointer is then.
+    pub here: Option<u64>,
 }
 
 /// A system call with its outcome.

@@ -139,6 +139,7 @@ impl Log {
     /// What is there so far, to begin other logs with; none if it does not fit into memory.
     #[must_use]
     pub fn into_prefix(mut self) -> Option<Prefix> {
+        self.tail.shrink_to_fit();
         self.chunks.push(Arc::new(std::mem::take(&mut self.tail)));
         self.spill.is_none().then_some(Prefix(self))
     }

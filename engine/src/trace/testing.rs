@@ -52,7 +52,7 @@ pub(super) fn every_kind() -> Vec<Event> {
             code: vec![0xff; 8],
             stub: 0x2000,
             stub_code: vec![0x90; 128],
-            traced: 0x2018,
+            here: Some(0x2018),
         }),
         Event::Buffered(vec![1; 48]),
         Event::Cut(u64::MAX),

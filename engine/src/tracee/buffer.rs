@@ -12,6 +12,9 @@ use rrtest_preload::layout::{
 use crate::Error;
 use crate::tracee::{Area, Registers, Stopped};
 
+/// The length of a `syscall` instruction.
+pub const SYSCALL_LEN: u64 = 2;
+
 impl Area {
     /// Where, in the driven process, the buffer's code says how far it has come in its log.
     pub const CURSOR: u64 = (rrtest_preload::layout::AREA + offset_of!(Shared, cursor)) as u64;

@@ -37,7 +37,7 @@ mod to_exit;
 pub use area::{Area, Saved};
 pub use branch::branch;
 pub use breakpoint::{Breakpoint, Condition, Placement, end_of_string};
-pub use buffer::{BufferedCall, buffered_calls};
+pub use buffer::{BufferedCall, SYSCALL_LEN, buffered_calls};
 pub use copies::Copies;
 pub use counter::{CounterRead, counter, counter_read};
 pub use descriptors::raise_descriptor_limit;

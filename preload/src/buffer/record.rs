@@ -1,5 +1,7 @@
 //! Calls while recording.
 
+use core::mem::MaybeUninit;
+
 use super::{Frame, copy, entry, is_ours, kernel, tick, word, written};
 use crate::calls::{self, Call, Out, Way};
 use crate::layout::{CROWDS, DESCRIPTORS_LEN, Descriptor, Entry, LOG_LEN, Shared, WAITERS, crowd};
@@ -25,8 +27,11 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> bool {
         Way::Futex => -EAGAIN,
         _ => kernel(number, args),
     };
-    if call.way == Way::Close {
-        forget(shared, args[0]);
+    match call.way {
+        Way::Close => set_descriptor(shared, args[0], Descriptor::Unknown),
+        // It cannot be written through it, so it does not matter whether it is mapped.
+        Way::Open if result >= 0 => set_descriptor(shared, result as u64, Descriptor::Ready),
+        _ => {}
     }
     let (address, len) = written(call.out, &args, result);
     let (_, payload) = entry(shared.cursor);
@@ -68,8 +73,48 @@ fn may(shared: &mut Shared, call: &Call, args: &[u64; 6]) -> bool {
         Way::Clock => args[0] < 64 && CLOCKS >> args[0] & 1 == 1,
         Way::Futex => futex(shared, args),
         Way::Repeat => !is_ours(args[0], args[1]),
+        Way::Advise => !is_ours(args[0], args[1]) && args[2] as u32 == DONTNEED,
+        Way::Open => opens_file(args),
+        Way::Mask => args[3] == 8 && !signals_wait(),
         Way::Map => is_plain_map(args),
     }
+}
+
+/// MADV_DONTNEED (madvise(2)).
+const DONTNEED: u32 = 4;
+
+/// Whether an openat(2) opens a regular file for reading, which does not wait.
+fn opens_file(args: &[u64; 6]) -> bool {
+    const NEWFSTATAT: u64 = 262;
+    /// What is asked for beside O_CLOEXEC, O_LARGEFILE, O_NOCTTY, O_NONBLOCK and O_NOFOLLOW.
+    const HARMLESS: u64 = 0x80000 | 0x8000 | 0x100 | 0x800 | 0x20000;
+    const NOFOLLOW: u64 = 0x20000;
+    const SYMLINK_NOFOLLOW: u64 = 0x100;
+    /// A struct stat (stat(2)), and where its st_mode is.
+    const STAT: usize = 144 / 8;
+    const MODE: usize = 24 / 8;
+    const TYPE: u64 = 0o170_000;
+    const REGULAR: u64 = 0o100_000;
+    if args[2] & 0xffff_ffff & !HARMLESS != 0 {
+        return false;
+    }
+    let flags = if args[2] & NOFOLLOW != 0 { SYMLINK_NOFOLLOW } else { 0 };
+    // Zeros would be a call of memset.
+    let mut stat = MaybeUninit::<[u64; STAT]>::uninit();
+    let at = stat.as_mut_ptr().expose_provenance() as u64;
+    if kernel(NEWFSTATAT, [args[0], args[1], at, flags, 0, 0]) != 0 {
+        return false;
+    }
+    // SAFETY: the kernel has filled it.
+    let mode = unsafe { stat.assume_init_ref() }[MODE];
+    mode & TYPE == REGULAR
+}
+
+/// Whether a signal waits to be unblocked.
+fn signals_wait() -> bool {
+    const RT_SIGPENDING: u64 = 127;
+    let mut set = 0_u64;
+    kernel(RT_SIGPENDING, [(&raw mut set).expose_provenance() as u64, 8, 0, 0, 0, 0]) != 0 || set != 0
 }
 
 /// Whether there is something to read now.
@@ -144,10 +189,9 @@ fn descriptor(shared: &Shared, fd: u64) -> u8 {
     table(shared).and_then(|table| table.get(fd).copied()).unwrap_or(Descriptor::Unknown as u8)
 }
 
-/// A descriptor is closed.
-fn forget(shared: &Shared, fd: u64) {
-    if let Some(kind) = table(shared).and_then(|table| table.get_mut(fd as u32 as usize)) {
-        *kind = Descriptor::Unknown as u8;
+fn set_descriptor(shared: &Shared, fd: u64, kind: Descriptor) {
+    if let Some(known) = table(shared).and_then(|table| table.get_mut(fd as u32 as usize)) {
+        *known = kind as u8;
     }
 }
 

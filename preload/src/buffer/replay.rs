@@ -23,7 +23,7 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> bool {
         return false;
     }
     match call.way {
-        Way::Repeat => {
+        Way::Repeat | Way::Advise => {
             kernel(number, args);
         }
         Way::Map if result >= 0 => {

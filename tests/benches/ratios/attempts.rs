@@ -5,8 +5,8 @@ use std::process::Command;
 use rrtest_tests::fixtures;
 use rrtest_tests::tool::{Run, cargo, clean};
 
-use crate::fixture::{Bench, ratios};
-use crate::table::{Goal, Row, Unit, median, seconds};
+use crate::fixture::{Bench, parts, ratios};
+use crate::table::{Goal, Row, Unit};
 
 pub(crate) fn rows(bench: &Bench) -> Vec<Row> {
     let native = bench.native("trivial");
@@ -31,25 +31,24 @@ pub(crate) fn rows(bench: &Bench) -> Vec<Row> {
         samples,
         note,
     };
-    let each = |what: &str, times: &[f64]| format!("{what} {}", seconds(median(times)));
     vec![
         row(
             "an attempt of `trivial`, `-j1`, to a native run",
             Goal::AtMost(0.8),
             Ok(ratios(&one, &alone)),
-            [each("attempt", &one), each("native", &alone)].join(", "),
+            parts((&one, "attempt"), (&alone, "native")),
         ),
         row(
             "attempts a second of `trivial`, `-j2`, to runs by `cargo nextest`",
             Goal::MoreThan(1.0),
             nextest.map(|()| ratios(&peer, &two)),
-            [each("attempt", &two), each("nextest", &peer)].join(", "),
+            if peer.is_empty() { String::new() } else { parts((&peer, "nextest"), (&two, "attempt")) },
         ),
         row(
             "attempts a second of `trivial`, `-j2` to `-j1`",
             Goal::None,
             Ok(ratios(&one, &two)),
-            String::new(),
+            parts((&one, "`-j1`"), (&two, "`-j2`")),
         ),
     ]
 }

@@ -11,6 +11,8 @@ use rrtest_tests::report::Report;
 use rrtest_tests::tool::{Run, cargo, clean};
 use rrtest_tests::{World, fixtures};
 
+use crate::table::{median, seconds};
+
 /// What all benchmarks share.
 pub(crate) struct Bench {
     /// The tool, and where fixtures are built.
@@ -117,6 +119,17 @@ impl Native {
         sched_setaffinity(ourselves, &all).expect("the cores that we had");
         wall
     }
+}
+
+/// What a ratio was made of.
+pub(crate) fn parts((ours, our_name): (&[f64], &str), (theirs, their_name): (&[f64], &str)) -> String {
+    let least = |times: &[f64]| times.iter().copied().fold(f64::INFINITY, f64::min);
+    format!(
+        "{our_name} {}, {their_name} {}; fastest to fastest {:.2}×",
+        seconds(median(ours)),
+        seconds(median(theirs)),
+        least(ours) / least(theirs)
+    )
 }
 
 /// Each of `ours` divided by that of `theirs` in the same round.

@@ -1,7 +1,7 @@
 //! Tests that do a lot of one thing: native, recorded, replayed.
 
-use crate::fixture::{Bench, Native, ratios};
-use crate::table::{Goal, Row, Unit, median, seconds};
+use crate::fixture::{Bench, Native, parts, ratios};
+use crate::table::{Goal, Row, Unit};
 
 /// A test, and what it may cost.
 struct Workload {
@@ -54,12 +54,12 @@ fn measure(bench: &Bench, workload: &Workload) -> [Row; 3] {
         chaos.push(bench.record(package, &["-j1", "--seed", &round.to_string()]));
         replayed.push(bench.replay(&trace));
     }
-    let row = |what: &str, goal, (ours, our_name): (&[f64], _), (theirs, their_name): (&[f64], _)| Row {
+    let row = |what: &str, goal, ours: (&[f64], &str), theirs: (&[f64], &str)| Row {
         work: format!("`{package}` {what}"),
         goal,
         unit: Unit::Ratio,
-        samples: Ok(ratios(ours, theirs)),
-        note: format!("{our_name} {}, {their_name} {}", seconds(median(ours)), seconds(median(theirs))),
+        samples: Ok(ratios(ours.0, theirs.0)),
+        note: parts(ours, theirs),
     };
     [
         row("recorded, plain", workload.plain, (&plain, "recorded"), (&native, *how)),

@@ -1,0 +1,153 @@
+//! Call sites that lead into the system-call buffer.
+//!
+//! One is patched when a task comes to it for the second time with a call that the buffer can make. Those that earlier
+//! attempts of a test have come to are patched before a further one begins ([`super::template`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nix::unistd::Pid;
+use rrtest_preload::calls::{self, Way};
+use rrtest_preload::layout::ENTRY;
+
+use super::recorder::{Flow, Recorder};
+use super::tasks::Hold;
+use crate::error::Error;
+use crate::task::TaskId;
+use crate::trace::event::{Event, Patched, Registers};
+use crate::tracee::patch::{AROUND, Patch, Window, plan};
+use crate::tracee::{Area, Memory, SYSCALL_LEN, Stopped, maps, os};
+
+/// How often a task comes to a call site before it is patched.
+const HITS: u32 = 2;
+
+/// A call site: the number of its address space, and the address of the `syscall` instruction.
+pub(super) type Site = (u32, u64);
+
+/// What is known of call sites.
+#[derive(Clone, Debug, Default)]
+pub(super) struct CallSites {
+    /// How often tasks have come to them.
+    hits: BTreeMap<Site, u32>,
+    /// Those that lead to the stubs, by the stubs' numbers.
+    patched: Vec<Site>,
+    /// Where handlers of signals have interrupted something, and return to.
+    returned_to: BTreeSet<u64>,
+}
+
+impl CallSites {
+    /// Those that have been patched.
+    pub(super) fn patched(&self) -> &[Site] {
+        &self.patched
+    }
+
+    /// The address in the program's code that one in a stub stands for, roughly.
+    pub(super) fn original(&self, ip: u64) -> u64 {
+        let site = Area::stub_at(ip).and_then(|stub| self.patched.get(stub));
+        site.map_or(ip, |(_, address)| address + SYSCALL_LEN)
+    }
+
+    /// A handler has interrupted something that goes on at `ip` later.
+    pub(super) fn returns_to(&mut self, ip: u64) {
+        self.returned_to.insert(ip);
+    }
+
+    /// A task comes to a call site. Whether that is to be patched now.
+    fn comes_to(&mut self, site: Site) -> bool {
+        let hits = self.hits.entry(site).or_default();
+        *hits = hits.saturating_add(1);
+        *hits == HITS
+    }
+
+    /// How a call site of a process can be patched, if it can.
+    ///
+    /// # Errors
+    /// If the process cannot be looked at.
+    pub(super) fn plan(&self, pid: Pid, memory: &Memory, address: u64) -> Result<Option<Patch>, Error> {
+        let Some(stub) = self.next_stub() else { return Ok(None) };
+        // Code that the program writes, or that others see, is left alone.
+        let is_code = |prot: i32| prot & libc::PROT_WRITE == 0 && prot & libc::PROT_EXEC != 0;
+        let lines = maps(pid)?;
+        let line = lines.iter().find(|line| (line.start..line.end).contains(&address));
+        let Some(line) = line.filter(|line| !line.shared && is_code(line.prot)) else { return Ok(None) };
+        let start = line.start.max(address.saturating_sub(AROUND));
+        let end = line.end.min(address.saturating_add(AROUND));
+        let code = memory.bytes(start, (end - start) as usize)?;
+        let window = Window { address: start, bytes: &code };
+        let patch = plan(&window, address, stub, ENTRY as u64).ok();
+        // Where a handler returns to the middle of what is overwritten, it stays.
+        Ok(patch.filter(|patch| !patch.interior().any(|ip| self.returned_to.contains(&ip))))
+    }
+
+    fn next_stub(&self) -> Option<u64> {
+        Area::stub(self.patched.len())
+    }
+
+    /// Patch a call site as was planned last. `here` is whether a task stands there.
+    ///
+    /// # Errors
+    /// If the code cannot be written.
+    pub(super) fn apply(
+        &mut self,
+        area: &Area,
+        memory: &Memory,
+        space: u32,
+        patch: Patch,
+        here: bool,
+    ) -> Result<Patched, Error> {
+        let Patch { site, new: code, stub: stub_code, traced, .. } = patch;
+        let stub = self.next_stub().unwrap_or_default();
+        if !area.set_stub(stub, &stub_code) {
+            return Err(os("place a stub")(std::io::ErrorKind::InvalidInput.into()));
+        }
+        memory.write(site, &code)?;
+        self.patched.push((space, site));
+        Ok(Patched { site, code, stub, stub_code, here: here.then_some(traced) })
+    }
+}
+
+impl Recorder<'_> {
+    /// A task has come to a call. If its call site can be made to lead into the buffer, it does from now on, and the
+    /// task stands in the stub.
+    pub(super) fn patch(&mut self, id: TaskId, stopped: &Stopped, registers: &mut Registers) -> Flow<()> {
+        if calls::call(registers.number()).way == Way::Stop || Area::is_buffer(registers.ip()) {
+            return Ok(());
+        }
+        let space = self.space(id);
+        let site = (space.number, registers.ip().wrapping_sub(SYSCALL_LEN));
+        if !self.call_sites.comes_to(site) {
+            return Ok(());
+        }
+        let Some(patch) = self.call_sites.plan(stopped.tid(), &space.memory, site.1)? else { return Ok(()) };
+        if self.someone_stands_in(id, &patch) {
+            // Perhaps not the next time.
+            self.call_sites.hits.remove(&site);
+            return Ok(());
+        }
+        registers.set_ip(patch.traced);
+        stopped.set_registers(registers)?;
+        let patched = self.call_sites.apply(self.clock.area(), &space.memory, space.number, patch, true)?;
+        self.log.push(Event::Patched(patched));
+        Ok(())
+    }
+
+    /// Whether a task but this one would go on in the middle of what is overwritten.
+    fn someone_stands_in(&self, id: TaskId, patch: &Patch) -> bool {
+        let interior: Vec<u64> = patch.interior().collect();
+        let space = self.tasks[id].space.number;
+        self.tasks.living().filter(|t| t.id != id && t.space.number == space).any(|t| match t.hold() {
+            Hold::Ready(stopped) | Hold::Lent(stopped, _) => {
+                stopped.registers().is_ok_and(|registers| interior.contains(&registers.ip()))
+            }
+            Hold::Calling(_, call)
+            | Hold::Again(_, call)
+            | Hold::Waiting(_, call)
+            | Hold::Woken(_, call, _)
+            | Hold::InKernel(_, call)
+            | Hold::Returned(_, call)
+            | Hold::Suspended(_, Some(call)) => interior.contains(&call.registers.ip()),
+            // Where it goes on is not known.
+            Hold::Suspended(_, None) => true,
+            Hold::Running | Hold::Gone => false,
+        })
+    }
+}

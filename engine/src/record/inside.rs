@@ -132,8 +132,10 @@ impl Recorder<'_> {
             return Ok(());
         }
         self.poll_watches()?;
+        // Those that a signal has stopped.
+        self.poll_kernel()?;
         for id in self.tasks.in_kernel().clone() {
-            while let Hold::InKernel(running, _) | Hold::Suspended(running, _) = self.tasks[id].hold()
+            while let Hold::InKernel(running, _) = self.tasks[id].hold()
                 && let Reached::Stop(wait) = self.follow(id, running)?
             {
                 let tid = running.tid();

@@ -209,6 +209,11 @@ fn several_threads_read_one_pipe() {
 }
 
 #[test]
+fn threads_wait_for_descriptors_that_only_they_have() {
+    check("apart", &[], &Ending::Exited(0));
+}
+
+#[test]
 fn a_write_that_a_pipe_has_no_room_for() {
     check("bigpipe", &[], &Ending::Exited(0));
 }

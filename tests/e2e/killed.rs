@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread;
@@ -15,7 +16,7 @@ use rrtest_tests::tool::{PATIENCE, Run};
 use crate::replay::elsewhere;
 use crate::{Test, Tests, tests};
 
-pub(crate) const TESTS: &[Test] = tests![threads, a_tree];
+pub(crate) const TESTS: &[Test] = tests![threads, a_tree, a_campaign];
 
 /// Kills in a quick test, and in a slow one.
 const FEW: u32 = 6;
@@ -58,6 +59,31 @@ fn threads(world: &World) {
 
 fn a_tree(world: &World) {
     leaves_nothing(world, &Subject::Tree, FEW);
+}
+
+/// Attempts that pass quickly, of two tests, so that some are forked at any moment.
+const PASSING: &str = "
+#[test]
+fn one() { std::thread::spawn(|| ()).join().unwrap() }
+#[test]
+fn other() { std::thread::spawn(|| ()).join().unwrap() }
+";
+
+fn a_campaign(world: &World) {
+    let project = Project::of_test(world, PASSING);
+    for kill in 0..FEW {
+        let place = Place::new(world);
+        let mut command = project.rrtest(world, &["--until-fail", "-j2", "--message-format", "json"]);
+        command.env(MARK, place.tmp.path()).env("TMPDIR", place.tmp.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut recorder = command.spawn().expect("the tool");
+        let lines = BufReader::new(recorder.stdout.take().expect("a pipe")).lines();
+        let attempts: Vec<String> = lines.map_while(Result::ok).take(5 + 10 * kill as usize).collect();
+        recorder.kill().expect("a signal");
+        recorder.wait().expect("a child");
+        assert!(attempts.last().is_some_and(|line| line.contains("\"start\":\"forked\"")), "{attempts:?}");
+        place.assert_clean(world, &format!("kill {kill}"));
+    }
 }
 
 /// The same with many kills.

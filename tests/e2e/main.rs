@@ -15,6 +15,7 @@ mod races;
 mod replay;
 mod seeds;
 mod slow;
+mod starts;
 mod steady;
 mod together;
 mod unsupported;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
     tests.topic("limits", limits::TESTS);
     tests.topic("unsupported", unsupported::TESTS);
     tests.topic("seeds", seeds::TESTS);
+    tests.topic("starts", starts::TESTS);
     tests.topic("json", json::TESTS);
     tests.topic("exec", exec::TESTS);
     tests.topic("together", together::TESTS);

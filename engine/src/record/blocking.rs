@@ -6,11 +6,11 @@
 
 use libc::timespec;
 
-use super::fds::{Kind, nonblocking};
 use super::recorder::{Flow, Next, Recorder};
 use super::signals::restart;
 use super::tasks::{Call, Hold, Waited};
 use super::time;
+use super::watches::{are_ready, socket_limit};
 use crate::schedule::Why;
 use crate::syscalls::{Block, Description, describe};
 use crate::task::TaskId;
@@ -52,6 +52,21 @@ fn pollfd(fd: u64, events: i16) -> Vec<u8> {
 fn milliseconds(ms: i32) -> Option<[u8; 16]> {
     let ms = i64::from(ms);
     (ms >= 0).then(|| time::bytes(&timespec { tv_sec: ms / 1000, tv_nsec: ms % 1000 * 1_000_000 }))
+}
+
+impl Watch {
+    /// The descriptors, and what of each is waited for.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = (i32, i16)> + Clone {
+        self.fds.chunks_exact(8).map(|one| {
+            let fd = i32::from_ne_bytes([one[0], one[1], one[2], one[3]]);
+            (fd, i16::from_ne_bytes([one[4], one[5]]))
+        })
+    }
+
+    /// Whether other signals than the task's are blocked meanwhile.
+    pub(super) fn has_mask(&self) -> bool {
+        self.mask.0 != 0
+    }
 }
 
 impl Recorder<'_> {
@@ -116,8 +131,7 @@ impl Recorder<'_> {
             }
             Block::Poll | Block::Ppoll => return self.poll_watch(id, description, &args),
         };
-        let tid = self.task(id).tid;
-        let waits = self.fds.kind(tid, fd) == Kind::Waitable && !dont_wait(call) && !nonblocking(tid, fd);
+        let waits = !dont_wait(call) && self.is_waited_on(id, fd);
         Ok(waits.then(|| one(fd, events, Some(option))))
     }
 
@@ -181,7 +195,7 @@ impl Recorder<'_> {
         Some(Watch { count: fds.len() as u64 / 8, fds, timeout, socket_limit: None, mask: NO_MASK })
     }
 
-    /// Wait for what a call needs: a look first, then in the kernel.
+    /// Wait for what a call needs: a look first.
     pub(super) fn wait_for_descriptors(
         &mut self,
         id: TaskId,
@@ -189,6 +203,39 @@ impl Recorder<'_> {
         mut call: Call,
         watch: &Watch,
     ) -> Flow<Next> {
+        let Some(copies) = self.copies(id, watch) else {
+            return self.wait_in_kernel(id, stopped, call, watch);
+        };
+        if are_ready(&copies) {
+            self.tasks.hold(id, Hold::Calling(stopped, Call { wait: Waited::Ready, ..call }));
+            return Ok(Next::Continue);
+        }
+        let limit = match (watch.timeout, watch.socket_limit) {
+            (Some(timeout), _) => Some(timeout),
+            (None, Some(option)) => socket_limit(&copies, option).map(|limit| {
+                time::bytes(&timespec {
+                    tv_sec: limit.as_secs().cast_signed(),
+                    tv_nsec: limit.subsec_nanos().into(),
+                })
+            }),
+            (None, None) => None,
+        };
+        if !self.watch_descriptors(id, copies) {
+            return self.wait_in_kernel(id, stopped, call, watch);
+        }
+        call.restart = Some(restart_code(&call, limit.is_some()));
+        if let Some(limit) = limit {
+            still(&mut call, limit)?;
+        }
+        if let Some(deadline) = call.deadline {
+            self.deadlines.insert(id, deadline);
+        }
+        self.tasks.hold(id, Hold::Waiting(stopped, call));
+        Ok(Next::Decide(Why::Blocked, None))
+    }
+
+    /// The same with the task's own means: it asks, and waits in the kernel.
+    fn wait_in_kernel(&mut self, id: TaskId, stopped: Stopped, mut call: Call, watch: &Watch) -> Flow<Next> {
         let Some(base) = self.task(id).scratch else {
             return self.unsupported(id, "more than 2000 tasks at once");
         };

@@ -32,7 +32,7 @@ pub(super) struct Buffer {
 impl Recorder<'_> {
     /// What the buffer must know before a task goes on.
     pub(super) fn prepare_buffer(&mut self, id: TaskId) {
-        let quiet = !self.someone_in_kernel();
+        let quiet = !self.someone_in_kernel() && self.watches.is_empty();
         let table = self.table(id);
         let area = self.clock.area();
         for (crowd, tasks) in self.futexes.crowds() {
@@ -64,6 +64,9 @@ impl Recorder<'_> {
         let log = self.clock.area().take_log();
         for call in buffered_calls(&log) {
             self.stats.syscalls += 1;
+            if matches!(calls::call(call.number).way, Way::Map | Way::Repeat) {
+                self.sharing.forget();
+            }
             if let Some(stream) = call.stream.and_then(stream) {
                 self.output.push((stream, call.payload.to_vec()));
             }

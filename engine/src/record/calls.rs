@@ -16,6 +16,9 @@ impl Recorder<'_> {
     /// Make the call at whose entry a task stands.
     pub(super) fn call(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
         let number = call.number();
+        if call.wait == Waited::No {
+            self.watches.look_again();
+        }
         let Some(description) = describe(number) else {
             return self.skip(id, stopped, &call, -i64::from(libc::ENOSYS), Vec::new());
         };
@@ -218,7 +221,11 @@ impl Recorder<'_> {
         registers.set_number(u64::MAX);
         registers.set_result(result);
         stopped.set_registers(&registers)?;
-        self.finish(id, stopped, call, position, result, writes, effect)
+        // The kernel has done nothing that could wake a task.
+        let unsettled = self.unsettled;
+        let next = self.finish(id, stopped, call, position, result, writes, effect);
+        self.unsettled = unsettled;
+        next
     }
 
     /// Log a call that has been made; its task goes on behind it.
@@ -250,19 +257,20 @@ impl Recorder<'_> {
     ) {
         let (number, args) = (call.number(), call.args());
         self.task(id).arrived = None;
+        self.watches.look_again();
         self.unsettled |= syscalls::ticks(number);
         self.log.push(Event::Syscall(Syscall { position, number, args, result, writes, effect }));
     }
 
     /// The output stream that a write(2) or writev(2) goes to.
-    fn output_stream(&self, id: TaskId, call: &Call) -> Option<Stream> {
+    fn output_stream(&mut self, id: TaskId, call: &Call) -> Option<Stream> {
         let writes = matches!(call.number() as i64, libc::SYS_write | libc::SYS_writev);
         if writes { self.stream(id, call.args()[0]) } else { None }
     }
 
     /// The output stream that a descriptor stands for.
-    fn stream(&self, id: TaskId, fd: u64) -> Option<Stream> {
-        match self.fds.kind(self.tasks[id].tid, fd) {
+    fn stream(&mut self, id: TaskId, fd: u64) -> Option<Stream> {
+        match self.kind(id, fd) {
             Kind::Output(stream) => Some(stream),
             Kind::Ready | Kind::Waitable => None,
         }
@@ -278,6 +286,9 @@ impl Recorder<'_> {
                 self.task(id).name = self.space(id).memory.text(name, THREAD_NAME);
             }
             libc::SYS_socketpair => self.note_pair(id, call),
+            libc::SYS_unshare | libc::SYS_close_range | libc::SYS_signalfd | libc::SYS_signalfd4 => {
+                self.note_watches(id, call);
+            }
             libc::SYS_alarm
             | libc::SYS_setitimer
             | libc::SYS_timer_create
@@ -296,6 +307,9 @@ impl Recorder<'_> {
         description: &Description,
         performance: Performance,
     ) -> Flow<Next> {
+        if performance.maps() {
+            self.sharing.forget();
+        }
         match performance {
             Performance::Clone => self.clone_call(id, stopped, call),
             Performance::Attach => self.attach(id, stopped, call),
@@ -306,6 +320,7 @@ impl Recorder<'_> {
             }
             Performance::Repeat => {
                 // The kernel does it when the task goes on.
+                self.sharing.changes(id);
                 let position = self.clock.position(&call.registers);
                 self.finish(id, stopped, call, position, 0, Vec::new(), Effect::None)
             }

@@ -3,7 +3,7 @@
 use rand_xoshiro::rand_core::RngCore;
 
 use super::recorder::{Flow, Next, Recorder};
-use super::tasks::{Call, Hold};
+use super::tasks::{Call, Hold, Waited};
 use super::time;
 use crate::schedule::Why;
 use crate::schedule::futex::{FutexKey, WakeOp};
@@ -154,6 +154,9 @@ impl Recorder<'_> {
 
     /// A task's time is over: its sleep ends, or its wait has timed out.
     pub(super) fn expire(&mut self, id: TaskId) {
+        if self.stop_watching(id, Waited::TimedOut) {
+            return;
+        }
         let result = if self.futexes.remove(id).is_some() { fails(libc::ETIMEDOUT) } else { 0 };
         self.end_wait(id, result);
     }

@@ -3,6 +3,7 @@
 //! It keeps no table of them: descriptors come and go in many ways (fork, exec, passing over sockets …), and `/proc` tells
 //! within a fraction of what a stop costs.
 
+use std::fs::Metadata;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use nix::unistd::Pid;
@@ -52,10 +53,13 @@ impl Fds {
 
     /// What descriptor `fd` of the task stands for.
     pub(super) fn kind(&self, tid: Pid, fd: u64) -> Kind {
-        let Ok(metadata) = std::fs::metadata(format!("/proc/{tid}/fd/{}", fd as i32)) else {
-            return Kind::Ready;
-        };
-        let identity = identity(&metadata);
+        let metadata = std::fs::metadata(format!("/proc/{tid}/fd/{}", fd as i32));
+        metadata.map_or(Kind::Ready, |metadata| self.kind_of(&metadata))
+    }
+
+    /// The same by what is known of the file.
+    pub(super) fn kind_of(&self, metadata: &Metadata) -> Kind {
+        let identity = identity(metadata);
         if let Some((_, stream)) = self.outputs.iter().find(|(output, _)| *output == identity) {
             return Kind::Output(*stream);
         }

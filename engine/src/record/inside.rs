@@ -10,7 +10,6 @@
 use std::time::{Duration, Instant};
 
 use super::blocking::{interrupted, scratch};
-use super::fds::Kind;
 use super::outputs::Before;
 use super::recorder::{Flow, Next, Recorder};
 use super::tasks::{Call, Hold, Waited};
@@ -32,25 +31,26 @@ enum Reached {
 impl Recorder<'_> {
     /// Whether a call may stay in the kernel while others run: then where its outputs go.
     pub(super) fn may_stay(
-        &self,
+        &mut self,
         id: TaskId,
         description: &Description,
         call: &Call,
     ) -> Option<Vec<Redirection>> {
-        let task = &self.tasks[id];
         let may = match description.block {
             _ if self.alone() => false,
             Block::Inside | Block::Children => true,
             // More than there is room for: write(2) blocks in the middle of it.
-            Block::Writable(fd) => self.fds.kind(task.tid, call.args()[fd]) == Kind::Waitable,
+            Block::Writable(fd) => self.is_waited_on(id, call.args()[fd]) && !self.has_room(id, call),
             _ => false,
         };
+        let task = &self.tasks[id];
         let base = task.scratch.filter(|_| may)?;
         redirections(&task.space.memory, base, description, &call.args())
     }
 
     /// From the entry of a call that may stay in the kernel to its exit, or to where it sleeps.
     pub(super) fn stay(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
+        self.watches.look_again();
         if !call.redirected.is_empty() {
             let (mut registers, mut args) = (call.registers, call.args());
             let memory = &self.space(id).memory;
@@ -131,8 +131,11 @@ impl Recorder<'_> {
         if !std::mem::take(&mut self.unsettled) {
             return Ok(());
         }
+        self.poll_watches()?;
+        // Those that a signal has stopped.
+        self.poll_kernel()?;
         for id in self.tasks.in_kernel().clone() {
-            while let Hold::InKernel(running, _) | Hold::Suspended(running, _) = self.tasks[id].hold()
+            while let Hold::InKernel(running, _) = self.tasks[id].hold()
                 && let Reached::Stop(wait) = self.follow(id, running)?
             {
                 let tid = running.tid();

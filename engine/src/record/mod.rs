@@ -33,6 +33,7 @@ mod tasks;
 mod template;
 mod time;
 mod twins;
+mod watches;
 mod whole;
 
 use std::rc::Rc;

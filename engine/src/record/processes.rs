@@ -53,6 +53,7 @@ impl Recorder<'_> {
         self.ended.push(pid);
         self.give_back_table(pid);
         self.alarms.forget(pid, false);
+        self.forget_copies(pid);
         // Its parent gets a SIGCHLD.
         self.look_for_signals()?;
         self.woken = true;

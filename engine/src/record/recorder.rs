@@ -20,6 +20,7 @@ use super::sharing::Sharing;
 use super::slots::Slots;
 use super::start_up::StartUp;
 use super::tasks::{Call, Hold, Origin, Space, Task, Tasks, Waited as CallWait};
+use super::watches::Watches;
 use super::{Options, image, time};
 use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
@@ -70,6 +71,7 @@ pub(super) struct Recorder<'a> {
     /// Processes that have ended.
     pub(super) ended: Vec<Pid>,
     pub(super) sharing: Sharing,
+    pub(super) watches: Watches,
     pub(super) holders: Holders,
     /// What a call has written into the memory of other tasks, to be logged behind it.
     pub(super) elsewhere: Vec<(TaskId, Vec<Write>)>,
@@ -178,6 +180,7 @@ impl<'a> Recorder<'a> {
             call_sites: CallSites::default(),
             unsettled: false,
             sharing: Sharing::default(),
+            watches: Watches::default(),
             holders: Holders::default(),
             elsewhere: Vec::new(),
             pairs: BTreeSet::new(),
@@ -334,6 +337,7 @@ impl<'a> Recorder<'a> {
     /// A task has come to a system call, or to what the runtime uses one for.
     fn arrive(&mut self, id: TaskId, stopped: Stopped) -> Flow<Next> {
         self.take_buffered();
+        self.sharing.has_changed(id);
         let hurried = self.was_hurried();
         let mut registers = stopped.registers()?;
         let [address, kind, ..] = registers.args();
@@ -426,37 +430,51 @@ impl<'a> Recorder<'a> {
                 Waited::NotYet if self.over()? || until.is_some_and(|until| Instant::now() >= until) => {
                     return Ok(Err(running));
                 }
-                Waited::NotYet => self.poll_kernel()?,
+                Waited::NotYet => {
+                    self.poll_watches()?;
+                    self.poll_kernel()?;
+                }
             }
         }
     }
 
     /// Nothing can run: wait for the kernel or the clock, or see that nothing will ever happen.
     fn idle(&mut self) -> Flow<()> {
-        self.look_for_signals()?;
-        if !self.tasks.runnable().is_empty() {
-            return Ok(());
-        }
+        /// Short enough that a request to stop is soon noticed.
+        const WHILE: Duration = Duration::from_millis(20);
+        const MOMENT: Duration = Duration::from_millis(1);
         let now = time::now()?;
         let (earliest, alarm) = (self.deadlines.earliest(), self.alarms.next(now));
         let next = earliest.map(|(at, _)| at).into_iter().chain(alarm).min();
-        if self.someone_in_kernel() {
-            if let Some(at) = next {
-                self.heartbeat.next(Duration::from_nanos(at.saturating_sub(now)));
-            }
+        let left = Duration::from_nanos(next.unwrap_or(u64::MAX).saturating_sub(now));
+        // It takes some time where there are many tasks.
+        if left > MOMENT {
+            self.look_for_signals()?;
+        }
+        if !self.tasks.runnable().is_empty() {
+            return Ok(());
+        }
+        if self.someone_in_kernel() && self.watches.is_empty() {
+            self.heartbeat.next(left);
             match tracee::wait_any()? {
                 Waited::Done((tid, wait)) => self.left_kernel(tid, wait)?,
                 Waited::NotYet if self.nothing_due(now) && self.stuck() => return self.deadlock(),
                 Waited::NotYet => {}
             }
-            return if self.over()? { self.hung(None) } else { Ok(()) };
-        }
-        if self.nothing_due(now) {
+        } else if self.someone_in_kernel() || !self.watches.is_empty() {
+            // Nothing tells of both.
+            let longest = if self.someone_in_kernel() { MOMENT } else { WHILE };
+            self.watches.wait(left.min(longest));
+            self.poll_watches()?;
+            self.poll_kernel()?;
+            if self.tasks.runnable().is_empty() && self.nothing_due(now) && self.stuck() {
+                return self.deadlock();
+            }
+        } else if self.nothing_due(now) {
             return self.deadlock();
+        } else {
+            std::thread::sleep(left.min(WHILE));
         }
-        let wait = next.unwrap_or(u64::MAX).saturating_sub(now);
-        // Short enough that a request to stop is soon noticed.
-        std::thread::sleep(Duration::from_nanos(wait).min(Duration::from_millis(20)));
         if self.over()? { self.hung(None) } else { Ok(()) }
     }
 
@@ -488,6 +506,7 @@ impl<'a> Recorder<'a> {
             self.look_for_signals()?;
             self.look = Instant::now() + LOOK;
         }
+        self.poll_watches()?;
         self.poll_kernel()
     }
 

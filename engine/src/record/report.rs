@@ -48,12 +48,15 @@ impl Recorder<'_> {
     fn doing(&self, task: &Task) -> String {
         let call = |call: &Call| crate::syscalls::name(call.number());
         match task.hold() {
+            Hold::InKernel(_, c) => format!("waits in {}, {}", call(c), blocking_on(c)),
+            Hold::Waiting(_, c) if self.watches.has(task.id) => {
+                format!("waits in {}, {}", call(c), blocking_on(c))
+            }
             Hold::Waiting(..) => match (self.futexes.waiting(task.id), self.deadlines.contains(task.id)) {
                 (Some(key), false) => format!("waits on futex {:#x}", key.address),
                 (Some(key), true) => format!("waits on futex {:#x} with a time limit", key.address),
                 (None, _) => "sleeps".into(),
             },
-            Hold::InKernel(_, c) => format!("waits in {}, {}", call(c), blocking_on(c)),
             Hold::Calling(_, c) | Hold::Again(_, c) | Hold::Woken(_, c, _) => {
                 format!("is about to call {}", call(c))
             }

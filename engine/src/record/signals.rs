@@ -14,6 +14,8 @@
 //!   and decides by it, and by `SA_RESTART`, what comes after the handler. Where there is no handler, the task comes to
 //!   its call once more, and it is the same call.
 
+use std::collections::BTreeMap;
+
 use super::blocking::interrupted;
 use super::inherit::locks;
 use super::recorder::{Flow, Halt, Next, Recorder};
@@ -307,8 +309,13 @@ impl Recorder<'_> {
     /// Signals may have come for tasks that do not notice: those that wait for the scheduler, or are about to. What
     /// was sent to a process is left to one that can run, if it takes it.
     pub(super) fn look_for_signals(&mut self) -> Flow<()> {
-        let unaware = |task: &&Task| matches!(task.hold(), Hold::Waiting(..) | Hold::Calling(..));
-        let unaware: Vec<TaskId> = self.tasks.living().filter(unaware).map(|task| task.id).collect();
+        let mut processes = BTreeMap::new();
+        let may_have = |task: &&Task| {
+            let (Hold::Waiting(stopped, _) | Hold::Calling(stopped, _)) = task.hold() else { return false };
+            let peek = |shared| stopped.has_signals(shared).unwrap_or(true);
+            peek(false) || *processes.entry(task.pid).or_insert_with(|| peek(true))
+        };
+        let unaware: Vec<TaskId> = self.tasks.living().filter(may_have).map(|task| task.id).collect();
         for id in unaware {
             let task = &self.tasks[id];
             let pid = task.pid;
@@ -336,17 +343,19 @@ impl Recorder<'_> {
     /// A task that waits for the scheduler, or stands at a call, goes to get its signals.
     pub(super) fn interrupt_wait(&mut self, id: TaskId) -> Flow<()> {
         let futex = self.futexes.remove(id).is_some();
+        let watched = self.watches.remove(id);
         self.deadlines.remove(id);
         let hold = match self.tasks.release(id) {
             Hold::Waiting(stopped, call) => {
                 // As futex(2) and nanosleep(2) do in the kernel.
                 let code = match call.deadline {
+                    _ if watched => call.restart.unwrap_or(restart::RESTARTSYS),
                     _ if futex && locks(&call) => restart::RESTARTNOINTR,
                     None => restart::RESTARTSYS,
                     Some(_) if !futex && sleeps_until(&call) => restart::RESTARTNOHAND,
                     Some(_) => restart::RESTART_RESTARTBLOCK,
                 };
-                let left = if futex { Vec::new() } else { time_left(&call)? };
+                let left = if futex || watched { Vec::new() } else { time_left(&call)? };
                 Hold::Again(stopped, Call { restart: Some(code), left, ..call })
             }
             Hold::Calling(stopped, call) => Hold::Again(stopped, call),

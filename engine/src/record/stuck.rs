@@ -18,12 +18,14 @@ use crate::tracee::{State, state};
 const NESTS: u32 = 5;
 
 impl Recorder<'_> {
-    /// Whether no task that waits in the kernel can be woken by anybody but another task of the program, which cannot run.
+    /// Whether no task that waits in the kernel or for descriptors can be woken by anybody but another task of the program,
+    /// which cannot run.
     pub(super) fn stuck(&self) -> bool {
         self.tasks.living().all(|task| match task.hold() {
             Hold::InKernel(running, _) => {
                 state(running.tid()) == State::Sleeping && self.waits_for_the_program(task)
             }
+            Hold::Waiting(..) => self.watches.descriptors(task.id).all(|fd| self.ours(task.tid, fd, NESTS)),
             // SIGCONT may come from a terminal.
             Hold::Suspended(..) => false,
             _ => true,

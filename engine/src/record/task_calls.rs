@@ -1,6 +1,7 @@
 //! Calls that make and end tasks and processes.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::blocking::interrupted;
 use super::recorder::{Flow, Halt, Next, Recorder};
@@ -56,6 +57,9 @@ impl Recorder<'_> {
             }
         }
         let new = self.adopt_child(id, child, &asked)?;
+        if asked.has(libc::CLONE_THREAD) && !asked.has(libc::CLONE_FILES) {
+            self.part_descriptors(id);
+        }
         if asked.has(libc::CLONE_FILES) && !asked.has(libc::CLONE_THREAD) {
             let pids = [id, new].map(|task| self.task(task).pid);
             self.share_descriptors(pids);
@@ -147,7 +151,7 @@ impl Recorder<'_> {
         if tid == pid {
             // The first thread of a process stays as a zombie until the others have ended; nobody is told.
             while state(running.tid()) != State::Dead {
-                std::thread::yield_now();
+                std::thread::sleep(Duration::from_micros(50));
             }
         } else {
             running.reap()?;
@@ -160,11 +164,17 @@ impl Recorder<'_> {
     pub(super) fn gone(&mut self, id: TaskId) {
         self.futexes.remove(id);
         self.deadlines.remove(id);
+        self.watches.remove(id);
+        self.sharing.has_changed(id);
         self.tasks.hold(id, Hold::Gone);
         let task = self.task(id);
+        let (pid, tid) = (task.pid, task.tid);
         let address = std::mem::take(&mut task.clear_tid);
         if let Some(scratch) = task.scratch.take() {
             self.slots.give_back(scratch);
+        }
+        if tid != pid {
+            self.leash.remove(tid);
         }
         self.strategy.exited(id);
         if address != 0 {

@@ -129,6 +129,23 @@ pub enum Performance {
     ExitGroup,
 }
 
+impl Performance {
+    /// Whether the call may change what is mapped where.
+    #[must_use]
+    pub fn maps(self) -> bool {
+        matches!(
+            self,
+            Self::Repeat
+                | Self::Map
+                | Self::Remap
+                | Self::Attach
+                | Self::Detach
+                | Self::Break
+                | Self::Execute
+        )
+    }
+}
+
 /// Memory that the kernel writes. Numbers are indices of arguments; a null pointer means none. Where not all of it is
 /// mapped, it is what is mapped of it.
 #[derive(Clone, Copy, Debug)]

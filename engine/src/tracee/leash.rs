@@ -1,6 +1,7 @@
 //! Killing what is left of a driven program.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -16,7 +17,7 @@ thread_local! {
 /// leaves no task of the thread at all.
 #[derive(Debug)]
 pub struct Leash {
-    pids: RefCell<Vec<Pid>>,
+    pids: RefCell<BTreeSet<Pid>>,
 }
 
 impl Leash {
@@ -24,17 +25,17 @@ impl Leash {
     #[must_use]
     pub fn new(pid: Pid) -> Self {
         LEASHES.set(LEASHES.get() + 1);
-        Self { pids: RefCell::new(vec![pid]) }
+        Self { pids: RefCell::new(BTreeSet::from([pid])) }
     }
 
-    /// A new process of the program.
+    /// A new task of the program.
     pub fn add(&self, pid: Pid) {
-        self.pids.borrow_mut().push(pid);
+        self.pids.borrow_mut().insert(pid);
     }
 
-    /// A process has been waited for to its end.
+    /// A task has been waited for to its end.
     pub fn remove(&self, pid: Pid) {
-        self.pids.borrow_mut().retain(|known| *known != pid);
+        self.pids.borrow_mut().remove(&pid);
     }
 }
 

@@ -242,6 +242,28 @@ impl Stopped {
         Ok(ENTRIES.contains(&info[0]))
     }
 
+    /// Whether a signal waits for it, or (`shared`) for any task of its process.
+    ///
+    /// # Errors
+    /// If the task has been killed.
+    pub fn has_signals(&self, shared: bool) -> Result<bool, Error> {
+        /// `PTRACE_PEEKSIGINFO_SHARED` (linux/ptrace.h).
+        const SHARED: u32 = 1;
+        let flags = if shared { SHARED } else { 0 };
+        let asked = libc::ptrace_peeksiginfo_args { off: 0, flags, nr: 1 };
+        // SAFETY: an all-zero siginfo is valid; PTRACE_PEEKSIGINFO (ptrace(2)) reads `asked`, and writes to `info` the one
+        // that it asks for.
+        let count = unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            libc::ptrace(libc::PTRACE_PEEKSIGINFO, self.tid.as_raw(), &raw const asked, &raw mut info)
+        };
+        if count == -1 {
+            Err(self.refused("look for signals", nix::errno::Errno::last()))
+        } else {
+            Ok(count > 0)
+        }
+    }
+
     /// The signals it blocks, the lowest bit for signal 1.
     ///
     /// # Errors

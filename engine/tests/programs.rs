@@ -14,6 +14,7 @@ use rrtest_engine::schedule::{StrategyName, portfolio};
 use rrtest_engine::task::TaskId;
 use rrtest_engine::trace::Source;
 use rrtest_engine::trace::event::{Event, Stream};
+use rrtest_engine::tracee::buffered_calls;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -21,9 +22,14 @@ const STRATEGIES: [StrategyName; 3] = [StrategyName::Fair, StrategyName::Walk, S
 
 /// The program of this name, compiled; none, with the reason printed, where there is no C compiler.
 fn compile(name: &str, directory: &Path) -> Option<PathBuf> {
+    compile_with(name, directory, &[])
+}
+
+fn compile_with(name: &str, directory: &Path, flags: &[&str]) -> Option<PathBuf> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(format!("{name}.c"));
     let program = directory.join(name);
     let status = Command::new("cc")
+        .args(flags)
         .args(["-O1", "-D_GNU_SOURCE", "-pthread", "-w", "-o"])
         .args([&program, &source])
         .status();
@@ -382,6 +388,31 @@ fn memory_is_shaped() {
 #[test]
 fn select_waits_for_sets_of_descriptors() {
     check("selects", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn calls_that_do_not_stop() {
+    check("buffered", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn calls_that_do_not_stop_are_those_of_static_programs_too() {
+    /// read, write, close, lseek, mmap, rt_sigprocmask, futex, clock_gettime, openat.
+    const NUMBERS: [u64; 9] = [0, 1, 3, 8, 9, 14, 202, 228, 257];
+    let directory = tempfile::tempdir().expect("a directory");
+    let Some(path) = compile_with("buffered", directory.path(), &["-static"]) else { return };
+    let recording = record(&path, &[], directory.path(), StrategyName::Walk, 0);
+    assert_eq!(recording.ending, Ending::Exited(0));
+    let mut made = std::collections::BTreeSet::new();
+    for event in recording.log.events() {
+        if let Event::Buffered(log) = event.expect("an event") {
+            made.extend(buffered_calls(&log).map(|call| call.number));
+        }
+    }
+    assert!(NUMBERS.iter().all(|number| made.contains(number)), "{made:?}");
+    let (replayed, output) = replay_recording(&recording).expect("a replay");
+    assert_eq!((&replayed.ending, replayed.stats), (&recording.ending, recording.stats));
+    assert_eq!(output, recording.output);
 }
 
 #[test]

@@ -70,6 +70,20 @@ mod tests {
     }
 
     #[test]
+    fn calls_that_do_not_stop_are_ticks_as_those_that_do() {
+        use rrtest_preload::calls::{Way, call};
+        let mut buffered = 0;
+        for description in TABLE {
+            let call = call(description.number);
+            if call.way != Way::Stop {
+                assert_eq!(call.ticks, ticks(description.number), "{}", description.name());
+                buffered += 1;
+            }
+        }
+        assert!(buffered > 20);
+    }
+
+    #[test]
     fn calls_are_found_by_number() {
         assert_eq!(describe(0).map(Description::name), Some("read"));
         assert_eq!(describe(u64::MAX).map(Description::name), None);

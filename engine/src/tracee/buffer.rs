@@ -178,3 +178,71 @@ pub fn buffered_calls(log: &[u8]) -> impl Iterator<Item = BufferedCall<'_>> {
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use iced_x86::{Decoder, DecoderOptions, FlowControl, InstructionInfoFactory};
+    use rrtest_preload::layout::ENTRY;
+
+    use super::*;
+
+    /// The kernel keeps the vector registers, and nobody saves them: the code that a patched call runs must not use any.
+    #[test]
+    fn the_code_uses_general_registers_only() {
+        let code = rrtest_preload::BUFFER;
+        let (mut left, mut seen) = (vec![ENTRY as u64], BTreeSet::new());
+        let mut factory = InstructionInfoFactory::new();
+        while let Some(at) = left.pop() {
+            let start = (at as usize).checked_sub(BUFFER).filter(|start| *start < code.len());
+            let start = start.expect("the code stays within itself");
+            for instruction in Decoder::with_ip(64, &code[start..], at, DecoderOptions::NONE).iter() {
+                assert!(!instruction.is_invalid(), "{:#x}", instruction.ip());
+                if !seen.insert(instruction.ip()) {
+                    break;
+                }
+                let info = factory.info(&instruction);
+                assert!(
+                    info.used_registers().iter().all(|used| !used.register().is_vector_register()),
+                    "{:#x}",
+                    instruction.ip()
+                );
+                if instruction.near_branch_target() != 0 {
+                    left.push(instruction.near_branch_target());
+                }
+                if matches!(
+                    instruction.flow_control(),
+                    FlowControl::UnconditionalBranch | FlowControl::IndirectBranch | FlowControl::Return
+                ) {
+                    break;
+                }
+            }
+        }
+        assert!(seen.len() > 200, "{} instructions", seen.len());
+    }
+
+    #[test]
+    fn a_log_is_read_up_to_what_is_damaged() {
+        let mut log = Vec::new();
+        for (payload, number, result) in [(3_u32, 0x2001_u16, 3_i64), (0, 3, -9)] {
+            log.extend(payload.to_ne_bytes());
+            log.extend(number.to_ne_bytes());
+            log.extend([0, 0]);
+            log.extend(result.to_ne_bytes());
+            log.extend(&b"abc\0\0\0\0\0"[..(payload as usize).next_multiple_of(8)]);
+        }
+        let calls: Vec<_> = buffered_calls(&log).collect();
+        let stream = Some(Descriptor::Stdout);
+        let expected = [
+            BufferedCall { number: 1, result: 3, stream, payload: b"abc" },
+            BufferedCall { number: 3, result: -9, stream: None, payload: b"" },
+        ];
+        assert_eq!(calls, expected);
+        for len in 0..log.len() {
+            assert_eq!(buffered_calls(&log[..len]).count(), usize::from(len >= 24), "{len}");
+        }
+        log[0] = 0xff;
+        assert_eq!(buffered_calls(&log).count(), 0);
+    }
+}

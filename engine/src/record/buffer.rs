@@ -40,15 +40,19 @@ impl Recorder<'_> {
         }
         area.set_quiet(quiet);
         area.set_table(table);
-        // While the program starts up, every call is looked at. What a signal waits for is the next call that stops.
+        self.set_mode(id);
+    }
+
+    /// While the program starts up, every call is looked at. What a signal waits for is the next call that stops.
+    fn set_mode(&self, id: TaskId) {
         let off = self.buffer.hurried || self.start_up.is_some() || !self.tasks[id].deferred.is_empty();
-        area.set_mode(if off { Mode::Off } else { Mode::Record });
+        self.clock.area().set_mode(if off { Mode::Off } else { Mode::Record });
     }
 
     /// Have the running task stop at its next call, whatever that is.
-    pub(super) fn hurry(&mut self, hurried: bool) {
+    pub(super) fn hurry(&mut self, id: TaskId, hurried: bool) {
         self.buffer.hurried = hurried;
-        self.clock.area().set_mode(if hurried { Mode::Off } else { Mode::Record });
+        self.set_mode(id);
     }
 
     /// Whether it was to stop at the next call. It has come to that.
@@ -67,7 +71,7 @@ impl Recorder<'_> {
             if matches!(calls::call(call.number).way, Way::Map | Way::Repeat) {
                 self.sharing.forget();
             }
-            if let Some(stream) = call.stream.and_then(stream) {
+            if let Some(stream) = call.stream.and_then(Stream::of) {
                 self.output.push((stream, call.payload.to_vec()));
             }
         }
@@ -133,9 +137,9 @@ impl Recorder<'_> {
         }
     }
 
-    fn descriptor_kind(&self, id: TaskId, fd: u64) -> Descriptor {
+    fn descriptor_kind(&mut self, id: TaskId, fd: u64) -> Descriptor {
         let tid = self.tasks[id].tid;
-        match self.fds.kind(tid, fd) {
+        match self.kind(id, fd) {
             // Whoever listens hears of each piece as it is written.
             Kind::Output(_) if self.options.listener.is_some() => Descriptor::Unknown,
             Kind::Output(Stream::Stdout) => Descriptor::Stdout,
@@ -146,13 +150,5 @@ impl Recorder<'_> {
             Kind::Ready => Descriptor::Unknown,
             Kind::Waitable => Descriptor::Waitable,
         }
-    }
-}
-
-fn stream(descriptor: Descriptor) -> Option<Stream> {
-    match descriptor {
-        Descriptor::Stdout => Some(Stream::Stdout),
-        Descriptor::Stderr => Some(Stream::Stderr),
-        Descriptor::Unknown | Descriptor::Ready | Descriptor::Waitable => None,
     }
 }

@@ -131,14 +131,14 @@ impl Recorder<'_> {
         let left = self.clock.left();
         if stop == Stop::Event && self.clock.cut(1) {
             // At the next call, too, even if it is one that does not stop otherwise.
-            self.hurry(true);
+            self.hurry(id, true);
             let running = stopped.resume(Resume::Freely, 0)?;
             (stopped, stop) = self.wait_or_interrupt(id, running, GRACE)?;
             if stop == Stop::Seccomp {
                 self.log.push(Event::Cut(before - left + 1));
             } else {
                 self.clock.put_back(left);
-                self.hurry(false);
+                self.hurry(id, false);
             }
         }
         // A number that is not negative: it is inside a system call.

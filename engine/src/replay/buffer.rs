@@ -1,7 +1,5 @@
 //! The system-call buffer: the same code as when recording, which takes from the trace what it logged then.
 
-use rrtest_preload::layout::Descriptor;
-
 use super::replayer::{Hold, Replayer};
 use crate::error::Error;
 use crate::trace::event::{Patched, Stream};
@@ -12,10 +10,8 @@ impl Replayer<'_> {
     pub(super) fn buffered(&mut self, log: &[u8]) -> Result<(), Error> {
         for call in buffered_calls(log) {
             self.stats.syscalls += 1;
-            match call.stream {
-                Some(Descriptor::Stdout) => (self.options.output)(Stream::Stdout, call.payload),
-                Some(Descriptor::Stderr) => (self.options.output)(Stream::Stderr, call.payload),
-                _ => {}
+            if let Some(stream) = call.stream.and_then(Stream::of) {
+                (self.options.output)(stream, call.payload);
             }
         }
         if self.clock.area().give_log(log) {

@@ -3,6 +3,7 @@
 //! One task runs at a time, so the events of all tasks form one sequence. [`Event::Run`] hands the core to a task; the
 //! events up to the next `Run` are that task's.
 
+use rrtest_preload::layout::Descriptor;
 use serde::{Deserialize, Serialize};
 
 use crate::ending::Ending;
@@ -186,6 +187,18 @@ pub enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
+}
+
+impl Stream {
+    /// The stream that the system-call buffer's word for a descriptor stands for.
+    #[must_use]
+    pub fn of(descriptor: Descriptor) -> Option<Self> {
+        match descriptor {
+            Descriptor::Stdout => Some(Self::Stdout),
+            Descriptor::Stderr => Some(Self::Stderr),
+            Descriptor::Unknown | Descriptor::Ready | Descriptor::Waitable => None,
+        }
+    }
 }
 
 /// A read of the time-stamp counter (the instructions rdtsc and rdtscp).

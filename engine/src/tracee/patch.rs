@@ -14,11 +14,14 @@ use iced_x86::{
     InstructionInfoFactory, Mnemonic, Register,
 };
 
+use rrtest_preload::layout;
+
+use crate::tracee::SYSCALL_LEN;
 use crate::tracee::assembler::Assembler;
 use crate::tracee::branches::Code;
 
 /// Bytes of a `syscall`.
-const SYSCALL: usize = 2;
+const SYSCALL: usize = SYSCALL_LEN as usize;
 
 /// Bytes of the jump that replaces it: `jmp qword ptr [abs32]`.
 const JUMP: usize = 7;
@@ -36,13 +39,16 @@ const ALIGNED: u64 = 16;
 pub const ENTRY: u64 = 8;
 
 /// Where in a stub its own `syscall` is: the way of the calls that the recorder wants to see.
-pub const TRACED: u64 = 22;
+pub const TRACED: u64 = layout::STUB_TRACED as u64;
 
 /// Where in a stub the program goes on behind the call, whoever has made it.
-pub const DONE: u64 = TRACED + SYSCALL as u64;
+pub const DONE: u64 = layout::STUB_DONE as u64;
+
+// The call ends where what comes after it begins.
+const _: () = assert!(DONE == TRACED + SYSCALL as u64);
 
 /// Bytes of a stub at most.
-pub const STUB_LEN: usize = 128;
+pub const STUB_LEN: usize = layout::STUB_LEN;
 
 /// How far around a site a window should reach: nearly all branches into it come from there.
 pub const AROUND: u64 = 4096;

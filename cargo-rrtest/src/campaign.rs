@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rrtest_engine::Error;
 use rrtest_engine::schedule::StrategyName;
+use rrtest_engine::schedule::portfolio::Measured;
 
 use crate::attempt::{Job, Setting};
 use crate::discover::Test;
@@ -46,8 +47,8 @@ pub(crate) struct Schedule {
 struct Progress {
     test: Arc<Test>,
     attempts: u64,
-    /// The most ticks that an attempt had; 0 if there was none.
-    ticks: u64,
+    /// What its attempts have measured.
+    measured: Measured,
     errors: u32,
     left_out: bool,
 }
@@ -64,9 +65,15 @@ struct Queue {
 
 impl Queue {
     fn new(tests: Vec<Test>, schedule: Schedule) -> Self {
-        let progress =
-            |test| Progress { test: Arc::new(test), attempts: 0, ticks: 0, errors: 0, left_out: false };
-        let seed = schedule.seed.unwrap_or_else(|| Seed::arbitrary(&schedule.strategies));
+        let progress = |test| Progress {
+            test: Arc::new(test),
+            attempts: 0,
+            measured: Measured::default(),
+            errors: 0,
+            left_out: false,
+        };
+        let only = schedule.runs == Some(1);
+        let seed = schedule.seed.unwrap_or_else(|| Seed::arbitrary(&schedule.strategies, only));
         Self { tests: tests.into_iter().map(progress).collect(), next: 0, schedule, seed }
     }
 
@@ -77,13 +84,14 @@ impl Queue {
         self.next = (index + 1) % count;
         let progress = &mut self.tests[index];
         progress.attempts += 1;
-        let (number, ticks) = (progress.attempts, progress.ticks);
+        let number = progress.attempts;
         let test = progress.test.clone();
         let seed = match number {
             1 => self.seed,
-            _ => self.seed.derive(&test.id(), number, &self.schedule.strategies, ticks),
+            _ => self.seed.derive(&test.id(), number, &self.schedule.strategies, &progress.measured),
         };
-        let job = Job { test, number, seed };
+        let measure = number == 1 && self.schedule.runs != Some(1);
+        let job = Job { test, number, seed, measure };
         Some((index, job))
     }
 
@@ -96,7 +104,7 @@ impl Queue {
     /// Learn from an attempt of the test of this index.
     fn learn(&mut self, index: usize, attempt: &Attempt) {
         let progress = &mut self.tests[index];
-        progress.ticks = progress.ticks.max(attempt.stats.ticks);
+        progress.measured.learn(&attempt.measured);
         progress.errors += u32::from(attempt.outcome == Outcome::Error);
         progress.left_out |= attempt.outcome == Outcome::Unsupported || progress.errors >= MAX_ERRORS;
     }

@@ -63,8 +63,10 @@ fn record_for(
 
 fn options(timeout: Duration, strategy: StrategyName, seed: u64) -> record::Options<'static> {
     static STOP: AtomicBool = AtomicBool::new(false);
+    let measured = portfolio::Measured { ticks: 100, ..Default::default() };
     record::Options {
-        plan: portfolio::plan(portfolio::seed(seed, 0, &[strategy], 100), &[]),
+        plan: portfolio::plan(portfolio::seed(seed.into(), 0, &[strategy], &measured), &[]),
+        measure: false,
         core: core(),
         pretend_cores: 2,
         timeout,

@@ -45,6 +45,7 @@ use crate::ending::{Ending, Stats};
 use crate::error::Error;
 use crate::program::Program;
 use crate::schedule::Plan;
+use crate::schedule::portfolio::Measured;
 use crate::trace::event::{Event, Stream};
 use crate::trace::log::Log;
 pub use crate::tracee::Stdin;
@@ -62,6 +63,9 @@ pub type Listener<'a> = &'a (dyn Fn(Stream, &[u8]) -> std::io::Result<()> + Sync
 pub struct Options<'a> {
     /// How the schedule is made.
     pub plan: Plan,
+    /// Whether to count what later recordings can make use of ([`Recording::measured`]); strategies that want to know it
+    /// count anyway.
+    pub measure: bool,
     /// The core that the program and its recorder share.
     pub core: usize,
     /// How many cores the program is told there are (`sched_getaffinity(2)`), 1 to 64.
@@ -90,6 +94,8 @@ pub struct Recording {
     pub output: Vec<(Stream, Vec<u8>)>,
     /// What was counted.
     pub stats: Stats,
+    /// What later recordings of the program can make use of.
+    pub measured: Measured,
     /// From just before the start to the end.
     pub wall: Duration,
     /// The events and files.
@@ -114,5 +120,6 @@ fn finish(recorder: &mut Recorder<'_>, program: &Program, start: Instant) -> Res
     let mut log = std::mem::take(&mut recorder.log);
     log.push(Event::Ended(ending.clone()));
     let (output, stats) = (std::mem::take(&mut recorder.output), recorder.stats);
-    Ok(Recording { program: program.clone(), ending, output, stats, wall, log })
+    let measured = std::mem::take(&mut recorder.measured);
+    Ok(Recording { program: program.clone(), ending, output, stats, measured, wall, log })
 }

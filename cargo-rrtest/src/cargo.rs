@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 use std::thread;
 
-use cargo_metadata::{Artifact, Message, Metadata, MetadataCommand};
+use cargo_metadata::{Artifact, Message, Metadata, MetadataCommand, Target, TargetKind};
 use clap::ColorChoice;
 use rrtest_engine::program::Program;
 
@@ -48,6 +48,12 @@ impl Project {
         };
         Ok(Self { metadata, target_dir })
     }
+
+    /// Whether a package of the workspace has an example.
+    pub(crate) fn has_examples(&self) -> bool {
+        let is_example = |target: &Target| target.kind.contains(&TargetKind::Example);
+        self.metadata.packages.iter().any(|package| package.targets.iter().any(is_example))
+    }
 }
 
 /// The cargo that called us, or the one in `PATH`.
@@ -74,6 +80,8 @@ pub(crate) struct Build<'a> {
     pub(crate) color: Option<ColorChoice>,
     /// Build, and find no tests.
     pub(crate) no_run: bool,
+    /// Whether there are examples in the project.
+    pub(crate) has_examples: bool,
 }
 
 /// What cargo built, and how it would run it.
@@ -93,7 +101,11 @@ impl Build<'_> {
     /// build than the artifacts. `cores` binaries at a time list their tests while it does so.
     pub(crate) fn run(&self, cores: usize, stop: &AtomicBool) -> Result<Built, Stop> {
         let mut child = self
-            .command()?
+            .command(&self.selection.test_args())?
+            .args(["--message-format=json-render-diagnostics"])
+            .args((self.verbosity < 0).then_some("--quiet"))
+            .args((0..self.verbosity).map(|_| "--verbose"))
+            .args(self.no_run.then_some("--no-run"))
             .spawn()
             .map_err(|error| Stop::os(format!("cannot run `{}`", program().display()), &error))?;
         let stdout = child.stdout.take();
@@ -115,10 +127,33 @@ impl Build<'_> {
             ));
         }
         let captures = captures.map_err(|_| Stop::said(Status::Recorder))??;
+        self.examples()?;
         Ok(Built { artifacts: told.artifacts, captures })
     }
 
-    fn command(&self) -> Result<Command, Stop> {
+    /// Build the examples, as `cargo test` does: tests start them. What was built before is found fresh, and has said all
+    /// that there is to say.
+    fn examples(&self) -> Result<(), Stop> {
+        let Some(args) = self.selection.default_build_args().filter(|_| self.has_examples) else {
+            return Ok(());
+        };
+        let output = self
+            .command(&args)?
+            .args(["--message-format=json,json-diagnostic-rendered-ansi", "--quiet"])
+            .stderr(Stdio::inherit())
+            .output()
+            .map_err(|error| Stop::os(format!("cannot run `{}`", program().display()), &error))?;
+        for message in Message::parse_stream(output.stdout.as_slice()).map_while(Result::ok) {
+            if let Message::CompilerMessage(message) = message
+                && message.target.kind.contains(&TargetKind::Example)
+            {
+                anstream::eprint!("{}", message.message.rendered.unwrap_or_default());
+            }
+        }
+        if output.status.success() { Ok(()) } else { Err(Stop::said(Status::Failed)) }
+    }
+
+    fn command(&self, args: &[String]) -> Result<Command, Stop> {
         let ourselves =
             env::current_exe().map_err(|error| Stop::os("cannot find our own executable", &error))?;
         let chain = wrapper::of_user(self.config);
@@ -127,18 +162,15 @@ impl Build<'_> {
         let mut command = Command::new(program());
         command
             .arg("test")
-            .args(self.selection.build_args())
-            .args(["--target", self.target, "--message-format=json-render-diagnostics"])
+            .args(args)
+            .args(["--target", self.target])
             .arg("--target-dir")
             .arg(self.build_dir)
             // Cargo can be told to keep intermediate files elsewhere; there, ours would mix with plain ones.
             .args(["--config", &format!("build.build-dir={}", toml_string(self.build_dir))])
             // Not CARGO_TARGET_…_RUNNER: cargo splits that at spaces, and our path may have some.
             .args(["--config", &runner_setting(self.target, &ourselves)])
-            .args((self.verbosity < 0).then_some("--quiet"))
-            .args((0..self.verbosity).map(|_| "--verbose"))
             .args(self.color.map(|color| format!("--color={color}")))
-            .args(self.no_run.then_some("--no-run"))
             .env("RUSTC_WRAPPER", &ourselves)
             .env(wrapper::VARIABLE, serde_json::to_string(&order).unwrap_or_default())
             .env(runner::VARIABLE, serde_json::to_string(&capture).unwrap_or_default())

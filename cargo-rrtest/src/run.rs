@@ -66,6 +66,7 @@ pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
         verbosity: if options.quiet { -1 } else { i16::from(options.verbose.saturating_sub(1)) },
         color: options.color,
         no_run: options.no_run,
+        has_examples: project.has_examples(),
     };
     let built = build.run(cores.len(), &interrupt.stop);
     if interrupt.by_user() {

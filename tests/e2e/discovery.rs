@@ -19,6 +19,7 @@ pub(crate) const TESTS: &[Test] = tests![
     rustflags_of_the_user_count,
     a_wrapper_of_the_user_is_called,
     tests_see_what_cargo_gives_them,
+    examples_are_there_for_tests_to_start,
     target_directories,
 ];
 
@@ -263,6 +264,26 @@ fn tests_see_what_cargo_gives_them(world: &World) {
     let mut command = project.rrtest(world, &["--test", "it"]);
     // From a directory below: tests run in their package's.
     let _run = Run::of(command.env("MINE", "of the user").current_dir(project.path().join("sub"))).expect(0);
+}
+
+fn examples_are_there_for_tests_to_start(world: &World) {
+    let source = r#"
+        #[test]
+        fn starts() {
+            let ourselves = std::env::current_exe().unwrap();
+            let example = ourselves.ancestors().nth(2).unwrap().join("examples/ex");
+            assert!(std::process::Command::new(example).status().unwrap().success());
+        }
+    "#;
+    let project =
+        Project::new(world, &[("src/lib.rs", ""), ("tests/it.rs", source), ("examples/ex.rs", "fn main() {}")]);
+    let _run = Run::of(&mut project.rrtest(world, &[])).expect(0);
+    // As `cargo test` would.
+    project.write("examples/ex.rs", "fn main() { nothing() }");
+    let run = Run::of(&mut project.rrtest(world, &[])).expect(101);
+    assert!(run.stderr.contains("nothing"), "{run:?}");
+    // Where targets are selected, cargo does not look at the examples.
+    let _run = Run::of(&mut project.rrtest(world, &["--test", "it"])).expect(0);
 }
 
 fn target_directories(world: &World) {

@@ -73,6 +73,10 @@ pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
         return Err(Stop::said(Status::Interrupted));
     }
     let built = built?;
+    if built.without_c {
+        let warning = "C or C++ code does not build with the clock in it, so threads are not preempted there";
+        tell(&mut reporters, &Event::Warning(warning.to_owned()))?;
+    }
     if options.no_run {
         return Ok(Status::Success);
     }

@@ -44,6 +44,18 @@ pub(crate) const RACES: &[Race] = &[
         says: &["`caller`", "lost_wakeup::Gate::pass", "`everybody_passe`"],
     },
     Race {
+        package: "wake-order",
+        level: "sync",
+        ending: DEADLOCKED,
+        says: &["`second`", "`third`", "wake_order::Counter::come"],
+    },
+    Race {
+        package: "join-cycle",
+        level: "sync",
+        ending: DEADLOCKED,
+        says: &["`intake`", "`writer`", "`janitor`", "join_cycle::Archive::write"],
+    },
+    Race {
         package: "crash",
         level: "sync",
         ending: ("crashed", None, Some(11)),

@@ -96,8 +96,6 @@ pub(crate) struct Setting<'a> {
     pub(crate) listener: Option<Listener<'a>>,
     /// The strategies that the user has chosen; empty means any.
     pub(crate) strategies: &'a [StrategyName],
-    /// How the tests were built.
-    pub(crate) level: Level,
     /// The compiler that built them.
     pub(crate) rustc: &'a str,
     /// The failures whose traces are kept.
@@ -111,6 +109,8 @@ pub(crate) struct Setting<'a> {
 pub(crate) struct Job {
     /// The test.
     pub(crate) test: Arc<Test>,
+    /// How it was built.
+    pub(crate) level: Level,
     /// Which attempt of it, from 1.
     pub(crate) number: u64,
     /// Its seed.
@@ -136,7 +136,7 @@ impl Setting<'_> {
             number: job.number,
             seed: job.seed,
             strategy: plan.strategy,
-            level: self.level,
+            level: job.level,
             outcome: Outcome::Error,
             ending: None,
             output: Vec::new(),

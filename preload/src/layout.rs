@@ -111,6 +111,8 @@ pub struct Shared {
     pub quiet: u64,
     /// Whether an access to the program's memory has failed.
     pub faulted: u64,
+    /// By how many nanoseconds the program's clocks are ahead of the machine's.
+    pub ahead: u64,
 }
 
 /// What the system-call buffer does.

@@ -9,7 +9,7 @@ use libc::timespec;
 use super::recorder::{Flow, Next, Recorder};
 use super::signals::restart;
 use super::tasks::{Call, Hold, Waited};
-use super::time;
+use super::time::{self, Time};
 use super::watches::{are_ready, socket_limit};
 use crate::schedule::Why;
 use crate::syscalls::{Block, Description, describe};
@@ -225,7 +225,7 @@ impl Recorder<'_> {
         }
         call.restart = Some(restart_code(&call, limit.is_some()));
         if let Some(limit) = limit {
-            still(&mut call, limit)?;
+            still(&mut call, limit, self.clocks.now()?);
         }
         if let Some(deadline) = call.deadline {
             self.deadlines.insert(id, deadline);
@@ -268,7 +268,7 @@ impl Recorder<'_> {
         let timeout = match timeout {
             Some(timeout) => {
                 call.restart = Some(restart_code(&call, true));
-                let timeout = still(&mut call, timeout)?;
+                let timeout = still(&mut call, timeout, self.clocks.now()?);
                 self.space(id).memory.write(base + scratch::TIMEOUT, &timeout)?;
                 base + scratch::TIMEOUT
             }
@@ -376,9 +376,9 @@ impl Recorder<'_> {
         }
     }
 
-    /// Whether no other task lives.
+    /// Whether no other task lives, so that the kernel may hold the core. In virtual time it must not: it knows no leaps.
     pub(super) fn alone(&self) -> bool {
-        self.tasks.count() <= 1
+        self.tasks.count() <= 1 && self.options.time == Time::Real
     }
 
     /// A call found nothing although its descriptors had been ready: wait again.
@@ -438,14 +438,13 @@ impl Recorder<'_> {
 type Limited = (Stopped, Option<[u8; 16]>);
 
 /// What is left of a call's time limit, which begins when it is first asked for.
-fn still(call: &mut Call, limit: [u8; 16]) -> Flow<[u8; 16]> {
+fn still(call: &mut Call, limit: [u8; 16], now: u64) -> [u8; 16] {
     let number = |at: usize| i64::from_ne_bytes(std::array::from_fn(|i| limit[at + i]));
     let Some(limit) = time::nanoseconds(&timespec { tv_sec: number(0), tv_nsec: number(8) }) else {
-        return Ok(limit);
+        return limit;
     };
-    let now = time::now()?;
     let deadline = *call.deadline.get_or_insert(now.saturating_add(limit));
-    Ok(time::bytes(&time::timespec_of(deadline.saturating_sub(now))))
+    time::bytes(&time::timespec_of(deadline.saturating_sub(now)))
 }
 
 /// The code with which the kernel ends this call when a signal comes (signal(7), "Interruption of system calls"): those

@@ -45,7 +45,7 @@ impl Recorder<'_> {
             }
             Emulation::Identity => (i64::from(stopped.tid().as_raw()), Vec::new()),
             Emulation::SignalMask => self.signal_mask(id, &stopped, args)?,
-            Emulation::ClockGettime => match time::read(a as i32) {
+            Emulation::ClockGettime => match self.clocks.read(a as i32) {
                 // The clocks that count the program's own time must be read by itself.
                 _ if time::is_cpu_clock(a as i32) => {
                     let position = self.clock.position(&call.registers);
@@ -65,12 +65,12 @@ impl Recorder<'_> {
                 Err(_) => (fails(libc::EINVAL), Vec::new()),
             },
             Emulation::Gettimeofday => {
-                let now = time::read(libc::CLOCK_REALTIME)?;
+                let now = self.clocks.read(libc::CLOCK_REALTIME)?;
                 let now = libc::timespec { tv_sec: now.tv_sec, tv_nsec: now.tv_nsec / 1000 };
                 self.written(id, a, time::bytes(&now).to_vec())
             }
             Emulation::Time => {
-                let seconds = time::read(libc::CLOCK_REALTIME)?.tv_sec;
+                let seconds = self.clocks.read(libc::CLOCK_REALTIME)?.tv_sec;
                 let (result, writes) = self.written(id, a, seconds.to_ne_bytes().to_vec());
                 (if result == 0 { seconds } else { result }, writes)
             }
@@ -133,7 +133,7 @@ impl Recorder<'_> {
         if time::is_cpu_clock(clock) {
             return self.unsupported(id, "clock_nanosleep on a clock of processor time");
         }
-        if time::read(clock).is_err() {
+        if self.clocks.read(clock).is_err() {
             return self.skip(id, stopped, &call, fails(libc::EINVAL), Vec::new());
         }
         let Ok(wanted) = time::timespec_at(&self.space(id).memory, request) else {
@@ -144,8 +144,8 @@ impl Recorder<'_> {
         };
         let deadline = match call.deadline {
             Some(deadline) => deadline,
-            None if absolute => time::deadline(clock, wanted)?,
-            None => time::now()?.saturating_add(wanted),
+            None if absolute => self.clocks.deadline(clock, wanted)?,
+            None => self.clocks.now()?.saturating_add(wanted),
         };
         self.deadlines.insert(id, deadline);
         self.tasks.hold(id, Hold::Waiting(stopped, Call { deadline: Some(deadline), ..call }));
@@ -276,8 +276,8 @@ impl Recorder<'_> {
         let Some(wanted) = time::nanoseconds(&wanted) else { return Ok(Err(libc::EINVAL)) };
         let deadline = match (call.deadline, clock) {
             (Some(deadline), _) => deadline,
-            (None, None) => time::now()?.saturating_add(wanted),
-            (None, Some(clock)) => time::deadline(clock, wanted)?,
+            (None, None) => self.clocks.now()?.saturating_add(wanted),
+            (None, Some(clock)) => self.clocks.deadline(clock, wanted)?,
         };
         self.deadlines.insert(id, deadline);
         call.deadline = Some(deadline);

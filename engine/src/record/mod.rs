@@ -13,9 +13,12 @@ mod image;
 mod inherit;
 mod inside;
 mod job_control;
+mod leap;
 mod limits;
 mod memory_calls;
 mod outputs;
+mod own_timers;
+mod peers;
 mod pin;
 mod processes;
 mod quiet;
@@ -32,6 +35,7 @@ mod task_calls;
 mod tasks;
 mod template;
 mod time;
+mod timers;
 mod twins;
 mod watches;
 mod whole;
@@ -52,6 +56,7 @@ use crate::tracee::Streams;
 use fds::Fds;
 use recorder::Recorder;
 pub use template::Template;
+pub use time::Time;
 
 /// Is told of each piece of the program's output as it is written. With an error, the program's write(2) fails with that
 /// errno.
@@ -62,6 +67,8 @@ pub type Listener<'a> = &'a (dyn Fn(Stream, &[u8]) -> std::io::Result<()> + Sync
 pub struct Options<'a> {
     /// How the schedule is made.
     pub plan: Plan,
+    /// How time passes.
+    pub time: Time,
     /// The core that the program and its recorder share.
     pub core: usize,
     /// How many cores the program is told there are (`sched_getaffinity(2)`), 1 to 64.
@@ -90,6 +97,8 @@ pub struct Recording {
     pub output: Vec<(Stream, Vec<u8>)>,
     /// What was counted.
     pub stats: Stats,
+    /// How often virtual time has leapt.
+    pub leaps: u64,
     /// From just before the start to the end.
     pub wall: Duration,
     /// The events and files.
@@ -114,5 +123,5 @@ fn finish(recorder: &mut Recorder<'_>, program: &Program, start: Instant) -> Res
     let mut log = std::mem::take(&mut recorder.log);
     log.push(Event::Ended(ending.clone()));
     let (output, stats) = (std::mem::take(&mut recorder.output), recorder.stats);
-    Ok(Recording { program: program.clone(), ending, output, stats, wall, log })
+    Ok(Recording { program: program.clone(), ending, output, stats, leaps: recorder.leaps, wall, log })
 }

@@ -20,8 +20,9 @@ use super::sharing::Sharing;
 use super::slots::Slots;
 use super::start_up::StartUp;
 use super::tasks::{Call, Hold, Origin, Space, Task, Tasks, Waited as CallWait};
+use super::time::Clocks;
 use super::watches::Watches;
-use super::{Options, image, time};
+use super::{Options, image};
 use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
 use crate::error::Error;
@@ -50,6 +51,11 @@ pub(super) struct Recorder<'a> {
     pub(super) tasks: Tasks,
     pub(super) futexes: FutexTable,
     pub(super) deadlines: Deadlines,
+    pub(super) clocks: Clocks,
+    /// Times that time has leapt.
+    pub(super) leaps: u64,
+    /// The program has made timers that are descriptors.
+    pub(super) timerfds: bool,
     pub(super) fds: Rc<Fds>,
     pub(super) heartbeat: Heartbeat,
     pub(super) alarms: Alarms,
@@ -163,6 +169,9 @@ impl<'a> Recorder<'a> {
             tasks: Tasks::default(),
             futexes: FutexTable::default(),
             deadlines: Deadlines::default(),
+            clocks: Clocks::default(),
+            leaps: 0,
+            timerfds: false,
             fds,
             heartbeat: Heartbeat::start()?,
             alarms: Alarms::default(),
@@ -443,10 +452,13 @@ impl<'a> Recorder<'a> {
         /// Short enough that a request to stop is soon noticed.
         const WHILE: Duration = Duration::from_millis(20);
         const MOMENT: Duration = Duration::from_millis(1);
-        let now = time::now()?;
+        let now = self.clocks.now()?;
         let (earliest, alarm) = (self.deadlines.earliest(), self.alarms.next(now));
         let next = earliest.map(|(at, _)| at).into_iter().chain(alarm).min();
         let left = Duration::from_nanos(next.unwrap_or(u64::MAX).saturating_sub(now));
+        if self.leap_if_idle(next, now)? {
+            return if self.over()? { self.hung(None) } else { Ok(()) };
+        }
         // It takes some time where there are many tasks.
         if left > MOMENT {
             self.look_for_signals()?;
@@ -480,7 +492,7 @@ impl<'a> Recorder<'a> {
 
     /// Whether no task sleeps until a time, and no timer will send a signal. The sleep of a harness that only watches the
     /// others does not count.
-    fn nothing_due(&mut self, now: u64) -> bool {
+    pub(super) fn nothing_due(&mut self, now: u64) -> bool {
         if self.alarms.next(now).is_some() {
             return false;
         }
@@ -498,10 +510,11 @@ impl<'a> Recorder<'a> {
     /// Tasks whose sleep is over, or whose wait in the kernel has ended, can run again.
     fn collect_ready(&mut self) -> Flow<()> {
         if self.deadlines.earliest().is_some() {
-            for id in self.deadlines.expired(time::now()?) {
+            for id in self.deadlines.expired(self.clocks.now()?) {
                 self.expire(id);
             }
         }
+        self.send_alarms()?;
         if Instant::now() >= self.look {
             self.look_for_signals()?;
             self.look = Instant::now() + LOOK;

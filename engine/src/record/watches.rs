@@ -60,6 +60,11 @@ impl Watches {
         self.tasks.contains_key(&id)
     }
 
+    /// A copy of a descriptor of a process, not to be kept.
+    pub(super) fn copy(&mut self, pid: nix::unistd::Pid, fd: i32) -> Option<OwnedFd> {
+        self.copies.of(pid, fd)
+    }
+
     /// The descriptors that a task waits for.
     pub(super) fn descriptors(&self, id: TaskId) -> impl Iterator<Item = i32> {
         self.tasks.get(&id).into_iter().flatten().map(|copy| copy.of)

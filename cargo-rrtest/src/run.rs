@@ -66,12 +66,17 @@ pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
         verbosity: if options.quiet { -1 } else { i16::from(options.verbose.saturating_sub(1)) },
         color: options.color,
         no_run: options.no_run,
+        has_examples: project.has_examples(),
     };
     let built = build.run(cores.len(), &interrupt.stop);
     if interrupt.by_user() {
         return Err(Stop::said(Status::Interrupted));
     }
     let built = built?;
+    if built.without_c {
+        let warning = "C or C++ code does not build with the clock in it, so threads are not preempted there";
+        tell(&mut reporters, &Event::Warning(warning.to_owned()))?;
+    }
     if options.no_run {
         return Ok(Status::Success);
     }

@@ -37,8 +37,8 @@ const LOOK: Duration = Duration::from_millis(50);
 /// What the runner is to do.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Order {
-    /// The user's `RUSTC_WRAPPER`, which tests must see in place of ours.
-    pub(crate) rustc_wrapper: Option<OsString>,
+    /// The variables that we have set for cargo, with the values that the user has given them: tests must see those.
+    pub(crate) users: Vec<(String, Option<OsString>)>,
 }
 
 /// What is known of one test binary.
@@ -72,7 +72,7 @@ pub(crate) fn capture(args: &[OsString]) -> Result<(), Stop> {
     let binary = args.first().ok_or_else(|| Stop::usage("no test binary given"))?;
     let cwd = env::current_dir().map_err(|error| Stop::os("no working directory", &error))?;
     let path = cwd.join(binary);
-    let program = Program { path, args: Vec::new(), env: environment(order.rustc_wrapper), cwd };
+    let program = Program { path, args: Vec::new(), env: environment(order.users), cwd };
     let program = serde_json::to_string(&program)
         .map_err(|error| Stop::new(Status::Recorder, format!("cannot tell of a test binary: {error}")))?;
     writeln!(io::stdout(), "{MARK}{program}")
@@ -85,10 +85,11 @@ pub(crate) fn told(line: &str) -> Option<Program> {
 }
 
 /// The environment as it would be without us.
-fn environment(rustc_wrapper: Option<OsString>) -> Vec<(OsString, OsString)> {
-    let ours = [VARIABLE, wrapper::VARIABLE, "RUSTC_WRAPPER"];
-    let user = rustc_wrapper.map(|wrapper| (OsString::from("RUSTC_WRAPPER"), wrapper));
-    env::vars_os().filter(|(name, _)| !ours.iter().any(|our| name == our)).chain(user).collect()
+fn environment(users: Vec<(String, Option<OsString>)>) -> Vec<(OsString, OsString)> {
+    let ours = users.iter().map(|(name, _)| name.as_str()).chain([VARIABLE, wrapper::VARIABLE]);
+    let ours: Vec<_> = ours.map(OsString::from).collect();
+    let users = users.into_iter().filter_map(|(name, value)| Some((OsString::from(name), value?)));
+    env::vars_os().filter(|(name, _)| !ours.contains(name)).chain(users).collect()
 }
 
 /// Ask binaries for their tests as they become known, `workers` of them at a time, and give the answers in the same

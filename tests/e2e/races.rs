@@ -29,6 +29,7 @@ pub(crate) const RACES: &[Race] = &[
     Race { package: "missed-wait", level: "sync", ending: FAILED, says: &["panicked at"] },
     Race { package: "check-then-act", level: "sync", ending: FAILED, says: &["panicked at"] },
     Race { package: "unsafe-race", level: "memory", ending: FAILED, says: &["panicked at"] },
+    Race { package: "c-race", level: "sync", ending: FAILED, says: &["panicked at"] },
     Race { package: "async-order", level: "sync", ending: FAILED, says: &["panicked at"] },
     Race {
         package: "lock-order",
@@ -41,6 +42,18 @@ pub(crate) const RACES: &[Race] = &[
         level: "sync",
         ending: DEADLOCKED,
         says: &["`caller`", "lost_wakeup::Gate::pass", "`everybody_passe`"],
+    },
+    Race {
+        package: "wake-order",
+        level: "sync",
+        ending: DEADLOCKED,
+        says: &["`second`", "`third`", "wake_order::Counter::come"],
+    },
+    Race {
+        package: "join-cycle",
+        level: "sync",
+        ending: DEADLOCKED,
+        says: &["`intake`", "`writer`", "`janitor`", "join_cycle::Archive::write"],
     },
     Race {
         package: "crash",

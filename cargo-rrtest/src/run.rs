@@ -104,6 +104,8 @@ pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
         stdin: Stdin::Null,
         listener: None,
         strategies: &strategies,
+        time: options.recording.time,
+        surprises: options.recording.surprises,
         level,
         rustc: toolchain.version(),
         known: Mutex::default(),

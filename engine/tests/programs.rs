@@ -10,6 +10,7 @@ use rrtest_engine::ending::Ending;
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{self, Recording, Stdin, Template, Time};
 use rrtest_engine::replay::{self, Replayed};
+use rrtest_engine::schedule::surprise::Surprises;
 use rrtest_engine::schedule::{StrategyName, portfolio};
 use rrtest_engine::task::TaskId;
 use rrtest_engine::trace::Source;
@@ -66,6 +67,7 @@ fn options(timeout: Duration, strategy: StrategyName, seed: u64) -> record::Opti
     record::Options {
         plan: portfolio::plan(portfolio::seed(seed, 0, &[strategy], 100), &[]),
         time: Time::Real,
+        surprises: Surprises::ALL,
         core: core(),
         pretend_cores: 2,
         timeout,

@@ -220,6 +220,10 @@ impl Recorder<'_> {
             }),
             (None, None) => None,
         };
+        if self.is_interrupted(&call) {
+            self.skip(id, stopped, &call, -i64::from(libc::EINTR), Vec::new())?;
+            return Ok(Next::Decide(Why::Yielded, None));
+        }
         if !self.watch_descriptors(id, copies) {
             return self.wait_in_kernel(id, stopped, call, watch);
         }
@@ -228,7 +232,7 @@ impl Recorder<'_> {
             still(&mut call, limit, self.clocks.now()?);
         }
         if let Some(deadline) = call.deadline {
-            self.deadlines.insert(id, deadline);
+            self.limit_wait(id, deadline)?;
         }
         self.tasks.hold(id, Hold::Waiting(stopped, call));
         Ok(Next::Decide(Why::Blocked, None))

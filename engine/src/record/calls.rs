@@ -167,7 +167,7 @@ impl Recorder<'_> {
         description: &Description,
     ) -> Flow<(Stopped, i64)> {
         let changed = match self.without_waiting(id, call, description)? {
-            None => self.at_machine_time(id, call)?,
+            None => self.at_machine_time(id, call)?.or_else(|| self.shortened(id, call)),
             changed => changed,
         };
         if let Some(registers) = &changed {

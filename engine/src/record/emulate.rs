@@ -3,10 +3,12 @@
 use rand_xoshiro::rand_core::RngCore;
 
 use super::recorder::{Flow, Next, Recorder};
+use super::surprises::whom;
 use super::tasks::{Call, Hold, Waited};
 use super::time;
 use crate::schedule::Why;
 use crate::schedule::futex::{FutexKey, WakeOp};
+use crate::schedule::surprise::Surprise;
 use crate::syscalls::{Emulation, FutexCall, FutexTimeout};
 use crate::task::TaskId;
 use crate::trace::event::Write;
@@ -147,8 +149,8 @@ impl Recorder<'_> {
             None if absolute => self.clocks.deadline(clock, wanted)?,
             None => self.clocks.now()?.saturating_add(wanted),
         };
-        self.deadlines.insert(id, deadline);
         self.tasks.hold(id, Hold::Waiting(stopped, Call { deadline: Some(deadline), ..call }));
+        self.limit_wait(id, deadline)?;
         Ok(Next::Decide(Why::Blocked, None))
     }
 
@@ -205,9 +207,10 @@ impl Recorder<'_> {
                 Ok(word) if value.is_some_and(|value| value != word) => fails(libc::EAGAIN),
                 Ok(_) => {
                     let (from, to) = (key(self, address), key(self, to));
-                    let strategy = &mut self.strategy;
-                    let (woken, requeued) =
-                        self.futexes.requeue(from, to, wake, requeue, &mut |w| strategy.wake(w));
+                    let (woken, requeued) = {
+                        let mut whom = whom(&mut *self.strategy, &self.dice);
+                        self.futexes.requeue(from, to, wake, requeue, &mut whom)
+                    };
                     let count = woken.len() + requeued;
                     self.end_waits(woken);
                     count as i64
@@ -253,6 +256,11 @@ impl Recorder<'_> {
         if let Err(errno) = self.set_deadline(id, &mut call, timeout)? {
             return self.skip(id, stopped, &call, fails(errno), Vec::new());
         }
+        if self.strikes(Surprise::Spurious) {
+            self.deadlines.remove(id);
+            self.tasks.hold(id, Hold::Woken(stopped, call, 0));
+            return Ok(Next::Decide(Why::Yielded, None));
+        }
         let key = self.futex_key(id, address, call.args()[1] & libc::FUTEX_PRIVATE_FLAG as u64 != 0);
         self.futexes.wait(key, id, bitset);
         self.tasks.hold(id, Hold::Waiting(stopped, call));
@@ -279,15 +287,14 @@ impl Recorder<'_> {
             (None, None) => self.clocks.now()?.saturating_add(wanted),
             (None, Some(clock)) => self.clocks.deadline(clock, wanted)?,
         };
-        self.deadlines.insert(id, deadline);
         call.deadline = Some(deadline);
+        self.limit_wait(id, deadline)?;
         Ok(Ok(()))
     }
 
     /// Wake waiters; how many.
     pub(super) fn wake(&mut self, key: FutexKey, count: u32, bitset: u32) -> i64 {
-        let strategy = &mut self.strategy;
-        let woken = self.futexes.wake(key, count, bitset, &mut |waiters| strategy.wake(waiters));
+        let woken = self.futexes.wake(key, count, bitset, &mut whom(&mut *self.strategy, &self.dice));
         let number = woken.len() as i64;
         self.end_waits(woken);
         number

@@ -31,6 +31,7 @@ mod slots;
 mod snapshot;
 mod start_up;
 mod stuck;
+mod surprises;
 mod task_calls;
 mod tasks;
 mod template;
@@ -49,6 +50,7 @@ use crate::ending::{Ending, Stats};
 use crate::error::Error;
 use crate::program::Program;
 use crate::schedule::Plan;
+use crate::schedule::surprise::{Struck, Surprises};
 use crate::trace::event::{Event, Stream};
 use crate::trace::log::Log;
 pub use crate::tracee::Stdin;
@@ -69,6 +71,8 @@ pub struct Options<'a> {
     pub plan: Plan,
     /// How time passes.
     pub time: Time,
+    /// What may happen beyond the order of things.
+    pub surprises: Surprises,
     /// The core that the program and its recorder share.
     pub core: usize,
     /// How many cores the program is told there are (`sched_getaffinity(2)`), 1 to 64.
@@ -97,6 +101,8 @@ pub struct Recording {
     pub output: Vec<(Stream, Vec<u8>)>,
     /// What was counted.
     pub stats: Stats,
+    /// How often surprises have struck.
+    pub struck: Struck,
     /// How often virtual time has leapt.
     pub leaps: u64,
     /// From just before the start to the end.
@@ -123,5 +129,14 @@ fn finish(recorder: &mut Recorder<'_>, program: &Program, start: Instant) -> Res
     let mut log = std::mem::take(&mut recorder.log);
     log.push(Event::Ended(ending.clone()));
     let (output, stats) = (std::mem::take(&mut recorder.output), recorder.stats);
-    Ok(Recording { program: program.clone(), ending, output, stats, leaps: recorder.leaps, wall, log })
+    Ok(Recording {
+        program: program.clone(),
+        ending,
+        output,
+        stats,
+        struck: recorder.dice.struck(),
+        leaps: recorder.leaps,
+        wall,
+        log,
+    })
 }

@@ -19,6 +19,7 @@ use super::quiet::Quiet;
 use super::sharing::Sharing;
 use super::slots::Slots;
 use super::start_up::StartUp;
+use super::surprises::Caprice;
 use super::tasks::{Call, Hold, Origin, Space, Task, Tasks, Waited as CallWait};
 use super::time::Clocks;
 use super::watches::Watches;
@@ -29,6 +30,7 @@ use crate::error::Error;
 use crate::program::Program;
 use crate::schedule::deadline::Deadlines;
 use crate::schedule::futex::FutexTable;
+use crate::schedule::surprise::Dice;
 use crate::schedule::{self, Operation, Point, Strategy, Why};
 use crate::task::TaskId;
 use crate::trace::event::{Event, Stream, Write};
@@ -52,6 +54,8 @@ pub(super) struct Recorder<'a> {
     pub(super) futexes: FutexTable,
     pub(super) deadlines: Deadlines,
     pub(super) clocks: Clocks,
+    pub(super) dice: Dice,
+    pub(super) caprice: Caprice,
     /// Times that time has leapt.
     pub(super) leaps: u64,
     /// The program has made timers that are descriptors.
@@ -170,6 +174,8 @@ impl<'a> Recorder<'a> {
             futexes: FutexTable::default(),
             deadlines: Deadlines::default(),
             clocks: Clocks::default(),
+            dice: Dice::new(options.surprises, options.plan.seed),
+            caprice: Caprice::default(),
             leaps: 0,
             timerfds: false,
             fds,
@@ -241,6 +247,9 @@ impl<'a> Recorder<'a> {
     pub(super) fn step(&mut self, why: Why, next: Option<Operation>) -> Flow<(Why, Option<Operation>)> {
         loop {
             self.collect_ready()?;
+            if !self.tasks.runnable().is_empty() {
+                self.let_time_pass()?;
+            }
             let current = self.current.filter(|_| why != Why::Start);
             let runnable = self.tasks.runnable();
             if runnable.is_empty() {
@@ -508,10 +517,13 @@ impl<'a> Recorder<'a> {
     }
 
     /// Tasks whose sleep is over, or whose wait in the kernel has ended, can run again.
-    fn collect_ready(&mut self) -> Flow<()> {
+    pub(super) fn collect_ready(&mut self) -> Flow<()> {
         if self.deadlines.earliest().is_some() {
-            for id in self.deadlines.expired(self.clocks.now()?) {
-                self.expire(id);
+            let now = self.clocks.now()?;
+            for id in self.deadlines.expired(now) {
+                if !self.is_late(id, now) {
+                    self.expire(id);
+                }
             }
         }
         self.send_alarms()?;

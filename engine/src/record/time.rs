@@ -4,6 +4,8 @@
 //! only waited for a time to come (see [`super::leap`]). Those that count processor time are never ahead. The kernel knows
 //! nothing of it: points in time that it is to wait for are translated, and all deadlines here are points in the program's time.
 
+use std::str::FromStr;
+
 use libc::{clockid_t, timespec};
 
 use crate::Error;
@@ -33,6 +35,15 @@ impl Time {
             Self::Real => "real",
             Self::Virtual => "virtual",
         }
+    }
+}
+
+impl FromStr for Time {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|time| time.as_str() == name);
+        found.ok_or_else(|| format!("time is {}, not `{name}`", Self::ALL.map(Self::as_str).join(" or ")))
     }
 }
 

@@ -136,6 +136,11 @@ impl Recorder<'_> {
         self.look(id, fd).kind
     }
 
+    /// A copy of a descriptor of a task, if there can be one.
+    pub(super) fn descriptor(&mut self, id: TaskId, fd: u64) -> Option<&File> {
+        self.look(id, fd).copy.as_ref()
+    }
+
     /// Whether a descriptor may have to be waited for: that it is of something that is not always ready, and not said to be
     /// asked only (`O_NONBLOCK`).
     pub(super) fn is_waited_on(&mut self, id: TaskId, fd: u64) -> bool {

@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicBool;
 use rrtest_engine::ending::{Ending, Stats};
 use rrtest_engine::keep::Kept;
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{Options, Recording, Stdin, Template};
+use rrtest_engine::record::{Options, Recording, Stdin, Template, Time};
+use rrtest_engine::schedule::surprise::Struck;
 use rrtest_engine::trace::event::Stream;
 use rrtest_engine::trace::log::Log;
 use serde_json::Value;
@@ -41,6 +42,8 @@ impl Engine for Fake {
             ending,
             output: vec![(Stream::Stderr, output.into())],
             stats: Stats { ticks: 100, preemptions: 1, syscalls: 1, tasks: 2 },
+            struck: Struck::default(),
+            leaps: 0,
             wall: Duration::from_millis(1),
             log: Log::default(),
         })
@@ -116,6 +119,8 @@ fn campaign_at(subject: Subject<'_>, schedule: Schedule, script: Script, replays
         stdin: Stdin::Null,
         listener: None,
         strategies: &strategies,
+        time: Time::Real,
+        surprises: None,
         rustc: "rustc",
         known: Mutex::default(),
         judging: Mutex::default(),

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand, ValueEnum};
+use rrtest_engine::record::Time;
 use rrtest_engine::schedule::StrategyName;
+use rrtest_engine::schedule::surprise::Surprises;
 
 use crate::attempt::Keep;
 use crate::instrument::Level;
@@ -182,6 +184,13 @@ pub(crate) struct Recording {
     /// Reproduce an attempt's scheduling decisions: its seed as reports print it. Later attempts derive theirs from it
     #[arg(long, value_name = "N", help_heading = "Recording")]
     pub(crate) seed: Option<Seed>,
+    /// How time passes. virtual: when every thread sleeps, the next moment to wake comes at once
+    #[arg(long, value_name = "real|virtual", default_value = Time::default().as_str(), help_heading = "Recording")]
+    pub(crate) time: Time,
+    /// What may surprise the program, all of it legal: order, spurious, interrupt, short, early, late [default: all under
+    /// chaos, else none]
+    #[arg(long, value_name = "all|none|LIST", help_heading = "Recording")]
+    pub(crate) surprises: Option<Surprises>,
     /// Which traces to keep
     #[arg(long, value_enum, default_value = "on-failure", value_name = "WHICH", help_heading = "Recording")]
     pub(crate) keep: Keep,
@@ -301,6 +310,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use rrtest_engine::schedule::surprise::Surprise;
 
     fn parse(args: &str) -> Result<Cli, clap::Error> {
         Cli::try_parse_from(std::iter::once("cargo-rrtest").chain(args.split_whitespace()))
@@ -376,11 +386,23 @@ mod tests {
             "-j 0",
             "--seed x",
             "--bogus",
+            "--surprises luck",
+            "--time flies",
             "exec",
             "rm",
         ] {
             assert!(parse(args).is_err(), "{args}");
         }
+    }
+
+    #[test]
+    fn time_and_surprises() {
+        let recording = |args: &str| parse(args).expect("arguments").run.recording;
+        let default = recording("");
+        assert_eq!((default.time, default.surprises), (Time::Real, None));
+        let given = recording("--time virtual --surprises early,late");
+        let kinds = [Surprise::Early, Surprise::Late].into_iter().collect();
+        assert_eq!((given.time, given.surprises), (Time::Virtual, Some(kinds)));
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub(crate) fn run(options: &Exec) -> Result<u8, Stop> {
         stdin: Stdin::Inherit,
         listener: Some(&listen),
         strategies: &strategies,
+        time: options.recording.time,
+        surprises: options.recording.surprises,
         rustc: "",
         known: Mutex::default(),
         judging: Mutex::default(),

@@ -1,5 +1,6 @@
 //! The report for programs: one JSON object a line on standard output.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
@@ -50,6 +51,9 @@ struct AttemptLine<'a> {
     wall_ms: f64,
     ticks: u64,
     preemptions: u64,
+    /// How often each kind has struck, if any has.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    surprises: BTreeMap<&'static str, u32>,
     trace: Option<&'a Path>,
     verified: Option<bool>,
     /// Only for tests together.
@@ -91,6 +95,7 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
             wall_ms: milliseconds(attempt.wall),
             ticks: attempt.stats.ticks,
             preemptions: attempt.stats.preemptions,
+            surprises: attempt.struck.iter().map(|(kind, count)| (kind.as_str(), count)).collect(),
             trace: attempt.trace.as_ref().map(|kept| kept.path.as_path()),
             verified: attempt.trace.as_ref().map(|kept| kept.verified),
             failed_tests: attempt.test.is_together().then_some(attempt.failed_tests.as_slice()),

@@ -107,6 +107,8 @@ pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
         stdin: Stdin::Null,
         listener: None,
         strategies: &strategies,
+        time: options.recording.time,
+        surprises: options.recording.surprises,
         rustc: toolchain.version(),
         known: Mutex::default(),
         judging: Mutex::default(),

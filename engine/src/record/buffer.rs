@@ -12,6 +12,7 @@ use rrtest_preload::layout::{Descriptor, Mode};
 use super::fds::Kind;
 use super::recorder::Recorder;
 use super::tasks::Call;
+use crate::schedule::surprise::Surprise;
 use crate::task::TaskId;
 use crate::trace::event::{Event, Stream};
 use crate::tracee::{Area, buffered_calls};
@@ -148,6 +149,10 @@ impl Recorder<'_> {
                 Descriptor::Ready
             }
             Kind::Ready => Descriptor::Unknown,
+            // The buffer would read all that is there.
+            Kind::Waitable if self.start_up.is_some() || self.dice.have(Surprise::Short) => {
+                Descriptor::Unknown
+            }
             Kind::Waitable => Descriptor::Waitable,
         }
     }

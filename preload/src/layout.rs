@@ -25,6 +25,11 @@ pub const UNTRACED: usize = BUFFER + 2;
 /// Where patched call sites enter the buffer, with the address of their stub in ecx.
 pub const ENTRY: usize = BUFFER + 0x10;
 
+/// Where the address is to which a tick goes that has used up the countdown: the runtime jumps there with that of its own
+/// `syscall` instruction in rax, and what was in rax in [`Shared::kept`]. The task comes back there, with [`SYS_TICK`] in
+/// rax, or behind it, with all registers as they were.
+pub const TICK: usize = BUFFER + 8;
+
 /// Bytes of the instructions of the buffer's code that access memory of the program's. If one faults, the recorder skips it
 /// and sets [`Shared::faulted`]; the call is then made with a stop, and the kernel says what there is to say.
 pub const FAULTING_LEN: u64 = 2;
@@ -124,8 +129,8 @@ pub const SYS_INJECTED: usize = 21076;
 /// The first page of the shared area.
 #[repr(C)]
 pub struct Shared {
-    /// Ticks until the running task must ask the scheduler. Each tick decrements it; at zero the runtime issues
-    /// [`SYS_TICK`].
+    /// Ticks until the running task must ask the scheduler. Each tick decrements it; at zero the runtime goes to where
+    /// [`TICK`] says.
     pub countdown: u64,
     /// The end of the stack of the system-call buffer's code; while that runs, the program's stack pointer.
     pub parked: u64,
@@ -147,6 +152,12 @@ pub struct Shared {
     pub wakes: u64,
     /// The number of the running task's address space.
     pub space: u64,
+    /// While the buffer's code looks at a tick: the program's rax, its stack pointer, and where it goes on.
+    pub kept: u64,
+    /// See `kept`.
+    pub sp: u64,
+    /// See `kept`.
+    pub back: u64,
 }
 
 /// What the system-call buffer does.

@@ -219,7 +219,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use iced_x86::{Decoder, DecoderOptions, FlowControl, InstructionInfoFactory};
-    use rrtest_preload::layout::ENTRY;
+    use rrtest_preload::layout::{ENTRY, TICK};
 
     use super::*;
 
@@ -227,7 +227,8 @@ mod tests {
     #[test]
     fn the_code_uses_general_registers_only() {
         let code = rrtest_preload::BUFFER;
-        let (mut left, mut seen) = (vec![ENTRY as u64], BTreeSet::new());
+        let tick = u64::from_ne_bytes(code[TICK - BUFFER..][..8].try_into().unwrap());
+        let (mut left, mut seen) = (vec![ENTRY as u64, tick], BTreeSet::new());
         let mut factory = InstructionInfoFactory::new();
         while let Some(at) = left.pop() {
             let start = (at as usize).checked_sub(BUFFER).filter(|start| *start < code.len());

@@ -17,7 +17,8 @@ use core::arch::{asm, global_asm};
 
 use crate::calls::Out;
 use crate::layout::{
-    AREA, AREA_LEN, BUFFER, ENTRY, Entry, LOG, Mode, STACK, STUB_DONE, STUB_TRACED, Shared, UNTRACED,
+    AREA, AREA_LEN, BUFFER, ENTRY, Entry, LOG, Mode, STACK, STUB_DONE, STUB_TRACED, SYS_TICK, Shared, TICK,
+    UNTRACED,
 };
 
 // Only rcx and r11 are free at a call site: the kernel overwrites them. The flags must not be touched before they are saved.
@@ -28,7 +29,8 @@ global_asm!(
     "untraced:",
     "    syscall",
     "    ret",
-    ".balign 16, 0xcc",
+    ".balign 8, 0xcc",
+    "    .quad ticked",
     "entry:",
     "    xchg rsp, qword ptr [{parked}]",
     "    pushfq",
@@ -63,10 +65,52 @@ global_asm!(
     hook = sym hook,
 );
 
+// No flag is wanted at a tick. Where the program goes on without a stop, all must be as if it had not come here.
+global_asm!(
+    ".section .header, \"ax\"",
+    "ticked:",
+    "    mov qword ptr [{sp}], rsp",
+    "    mov esp, {stack}",
+    "    push rax",
+    "    push rcx",
+    "    push rdx",
+    "    push rsi",
+    "    push rdi",
+    "    push r8",
+    "    push r9",
+    "    push r10",
+    "    push r11",
+    "    sub rsp, 8",
+    "    call {hook}",
+    "    add rsp, 8",
+    "    add qword ptr [rsp + 64], rax",
+    "    test rax, rax",
+    "    pop r11",
+    "    pop r10",
+    "    pop r9",
+    "    pop r8",
+    "    pop rdi",
+    "    pop rsi",
+    "    pop rdx",
+    "    pop rcx",
+    "    pop qword ptr [{back}]",
+    "    mov rsp, qword ptr [{sp}]",
+    "    mov eax, {number}",
+    "    jz 2f",
+    "    mov rax, qword ptr [{kept}]",
+    "2:  jmp qword ptr [{back}]",
+    sp = const AREA + core::mem::offset_of!(Shared, sp),
+    back = const AREA + core::mem::offset_of!(Shared, back),
+    kept = const AREA + core::mem::offset_of!(Shared, kept),
+    stack = const STACK,
+    number = const SYS_TICK,
+    hook = sym ticked,
+);
+
 const PARKED: usize = AREA + core::mem::offset_of!(Shared, parked);
 
-// The addresses that the recorder knows.
-const _: () = assert!(UNTRACED == BUFFER + 2 && ENTRY == BUFFER + 16);
+// The addresses that the recorder and the runtime know.
+const _: () = assert!(UNTRACED == BUFFER + 2 && TICK == BUFFER + 8 && ENTRY == BUFFER + 16);
 const _: () = assert!((STACK - size_of::<Frame>() - 8).is_multiple_of(16));
 
 /// The registers that a call site passes, as they are on our stack.
@@ -111,6 +155,12 @@ extern "C" fn hook(frame: &mut Frame) {
         false
     };
     frame.target += if done { STUB_DONE } else { STUB_TRACED } as u64;
+}
+
+/// The countdown has reached zero at a tick, with what the coming operation touches and its kind. How far behind the
+/// runtime's `syscall` instruction the task goes on: nothing if the scheduler is to be asked.
+extern "C" fn ticked(_address: u64, _kind: u64) -> u64 {
+    0
 }
 
 fn shared() -> &'static mut Shared {

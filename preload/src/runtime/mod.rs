@@ -17,7 +17,7 @@ use core::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use crate::layout::{AREA, Kind, SYS_HELLO, SYS_TICK, Shared};
+use crate::layout::{AREA, Kind, SYS_HELLO, Shared, TICK};
 
 /// Whether a recorder answered the constructor, and thus [`Shared`] is mapped. Forked children inherit both.
 static RECORDED: AtomicBool = AtomicBool::new(false);
@@ -46,8 +46,8 @@ extern "C" fn rrtest_hello() {
 /// plain accesses 1.3 (debug) to 1.5 (release) times as slow.
 ///
 /// The trap is inlined too: it is a handful of instructions, needs no registers saved around a call, and leaves no trace of
-/// itself on the stack, nor elsewhere but in caller-saved registers. So it hardly matters to what comes after
-/// whether a tick trapped.
+/// itself on the stack, nor elsewhere but in the registers that a system call overwrites. If the buffer's code finds that the
+/// task may go on, not even there: replay does not trap at such a tick.
 #[inline(always)]
 fn tick<T: ?Sized>(address: *const T, kind: Kind) {
     if !RECORDED.load(Relaxed) {
@@ -63,10 +63,16 @@ fn tick<T: ?Sized>(address: *const T, kind: Kind) {
         // SAFETY: the recorder may run other tasks meanwhile, which change memory as any other thread does.
         unsafe {
             asm!(
+                "mov qword ptr [{kept}], rax",
+                "lea rax, [rip + 2f]",
+                "jmp qword ptr [{tick}]",
+                "2:",
                 "syscall",
-                inlateout("rax") SYS_TICK => _,
+                kept = const AREA + core::mem::offset_of!(Shared, kept),
+                tick = const TICK,
                 in("rdi") address.cast::<()>(),
                 in("rsi") kind as u64,
+                lateout("rax") _,
                 lateout("rcx") _,
                 lateout("r11") _,
                 options(nostack)

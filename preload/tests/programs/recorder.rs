@@ -9,7 +9,7 @@ use std::{
 
 #[path = "../../src/layout.rs"]
 pub mod layout;
-use layout::{AREA, Kind, SYS_HELLO, SYS_TICK, Shared};
+use layout::{AREA, Kind, SYS_HELLO, SYS_TICK, Shared, TICK};
 
 unsafe extern "C" {
     fn mmap(
@@ -83,6 +83,20 @@ extern "C" fn prepare() {
     }
 }
 
+// What stands in for the system-call buffer's code: it lets every tick stop.
+std::arch::global_asm!(
+    "rrtest_stop:",
+    "mov qword ptr [{back}], rax",
+    "mov eax, {number}",
+    "jmp qword ptr [{back}]",
+    back = const AREA + std::mem::offset_of!(Shared, back),
+    number = const SYS_TICK,
+);
+
+unsafe extern "C" {
+    fn rrtest_stop();
+}
+
 fn shared() -> *mut Shared {
     ptr::with_exposed_provenance_mut(AREA)
 }
@@ -95,7 +109,8 @@ extern "C" fn answer(_: c_int, _: *mut c_void, context: *mut Context) {
         if registers[RAX] == SYS_HELLO {
             if HELLOS.fetch_add(1, Relaxed) == 0 {
                 // Readable and writable; shared, anonymous, at this address.
-                assert_eq!(mmap(shared().cast(), 4096, 3, 0x31, -1, 0), shared().cast());
+                assert_eq!(mmap(shared().cast(), 0x3000, 3, 0x31, -1, 0), shared().cast());
+                *ptr::with_exposed_provenance_mut(TICK) = rrtest_stop as *const ();
                 (*shared()).countdown = u64::MAX;
             }
             registers[RAX] = 1;

@@ -13,9 +13,12 @@ mod image;
 mod inherit;
 mod inside;
 mod job_control;
+mod leap;
 mod limits;
 mod memory_calls;
 mod outputs;
+mod own_timers;
+mod peers;
 mod pin;
 mod processes;
 mod quiet;
@@ -28,10 +31,12 @@ mod slots;
 mod snapshot;
 mod start_up;
 mod stuck;
+mod surprises;
 mod task_calls;
 mod tasks;
 mod template;
 mod time;
+mod timers;
 mod twins;
 mod watches;
 mod whole;
@@ -46,6 +51,7 @@ use crate::error::Error;
 use crate::program::Program;
 use crate::schedule::Plan;
 use crate::schedule::portfolio::Measured;
+use crate::schedule::surprise::{Struck, Surprises};
 use crate::trace::event::{Event, Stream};
 use crate::trace::log::Log;
 pub use crate::tracee::Stdin;
@@ -53,6 +59,7 @@ use crate::tracee::Streams;
 use fds::Fds;
 use recorder::Recorder;
 pub use template::Template;
+pub use time::Time;
 
 /// Is told of each piece of the program's output as it is written. With an error, the program's write(2) fails with that
 /// errno.
@@ -66,6 +73,10 @@ pub struct Options<'a> {
     /// Whether to count what later recordings can make use of ([`Recording::measured`]); strategies that want to know it
     /// count anyway.
     pub measure: bool,
+    /// How time passes.
+    pub time: Time,
+    /// What may happen beyond the order of things.
+    pub surprises: Surprises,
     /// The core that the program and its recorder share.
     pub core: usize,
     /// How many cores the program is told there are (`sched_getaffinity(2)`), 1 to 64.
@@ -96,6 +107,10 @@ pub struct Recording {
     pub stats: Stats,
     /// What later recordings of the program can make use of.
     pub measured: Measured,
+    /// How often surprises have struck.
+    pub struck: Struck,
+    /// How often virtual time has leapt.
+    pub leaps: u64,
     /// From just before the start to the end.
     pub wall: Duration,
     /// The events and files.
@@ -121,5 +136,15 @@ fn finish(recorder: &mut Recorder<'_>, program: &Program, start: Instant) -> Res
     log.push(Event::Ended(ending.clone()));
     let (output, stats) = (std::mem::take(&mut recorder.output), recorder.stats);
     let measured = std::mem::take(&mut recorder.measured);
-    Ok(Recording { program: program.clone(), ending, output, stats, measured, wall, log })
+    Ok(Recording {
+        program: program.clone(),
+        ending,
+        output,
+        stats,
+        measured,
+        struck: recorder.dice.struck(),
+        leaps: recorder.leaps,
+        wall,
+        log,
+    })
 }

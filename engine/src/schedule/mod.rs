@@ -15,6 +15,7 @@ mod random;
 mod simulator;
 mod starve;
 pub mod strategy;
+pub mod surprise;
 mod surw;
 mod walk;
 

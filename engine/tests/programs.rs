@@ -67,7 +67,7 @@ fn options(timeout: Duration, strategy: StrategyName, seed: u64) -> record::Opti
     record::Options {
         plan: portfolio::plan(portfolio::seed(seed, 0, &[strategy], 100), &[]),
         time: Time::Real,
-        surprises: Surprises::ALL,
+        surprises: Surprises::USUAL,
         core: core(),
         pretend_cores: 2,
         timeout,

@@ -258,7 +258,9 @@ impl Recorder<'_> {
         }
         if self.strikes(Surprise::Spurious) {
             self.deadlines.remove(id);
-            self.tasks.hold(id, Hold::Woken(stopped, call, 0));
+            // As one that has begun to wait.
+            self.note_arrival(id);
+            self.tasks.hold(id, Hold::Woken(stopped, Call { entered: true, ..call }, 0));
             return Ok(Next::Decide(Why::Yielded, None));
         }
         let key = self.futex_key(id, address, call.args()[1] & libc::FUTEX_PRIVATE_FLAG as u64 != 0);

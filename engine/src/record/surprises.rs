@@ -81,7 +81,7 @@ impl Recorder<'_> {
         }
         // What others wait for may come first, if it is near.
         let next = self.deadlines.earliest().map(|(at, _)| at).filter(|at| *at < now + NEAR);
-        let next = next.filter(|_| self.dice.amount(Surprise::Late, 0, 2) == 1).unwrap_or(now);
+        let next = next.filter(|_| self.dice.amount(Surprise::Late, 1, 4) == 1).unwrap_or(now);
         let until = next + self.dice.amount(Surprise::Late, MOMENT, NEAR);
         if self.options.time == Time::Real && !self.may_keep_waiting(until - now) {
             return false;

@@ -7,13 +7,14 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileTypeExt;
 use std::time::Duration;
 
-use super::recorder::{Flow, Recorder};
+use super::recorder::{Flow, Next, Recorder};
 use super::tasks::{Call, Hold};
 use super::time::Time;
-use crate::schedule::Strategy;
 use crate::schedule::surprise::{Dice, Surprise};
+use crate::schedule::{Strategy, Why};
 use crate::task::TaskId;
 use crate::trace::event::Registers;
+use crate::tracee::Stopped;
 
 /// In ns: how much later than asked a wait may end, and how near a time must be to come early. So long do machines under load
 /// keep programs waiting now and then; who waits for longer may rely on it.
@@ -51,6 +52,18 @@ impl Recorder<'_> {
             self.caprice.early = Some((id, self.dice.amount(Surprise::Early, 1, DECISIONS)));
         }
         Ok(())
+    }
+
+    /// A task that is about to wait on a futex goes on instead, at once or when the others have had their turn.
+    pub(super) fn wake_spuriously(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
+        self.deadlines.remove(id);
+        if self.dice.amount(Surprise::Spurious, 1, 4) == 1 {
+            return self.skip(id, stopped, &call, 0, Vec::new());
+        }
+        // As one that has begun to wait.
+        self.note_arrival(id);
+        self.tasks.hold(id, Hold::Woken(stopped, Call { entered: true, ..call }, 0));
+        Ok(Next::Decide(Why::Yielded, None))
     }
 
     /// A decision is due, among tasks that could run. If a time is to come early, and it is that late, it comes now.

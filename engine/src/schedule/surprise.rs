@@ -167,7 +167,7 @@ impl Dice {
         let mut kinds = Surprise::ALL.into_iter();
         let kinds = streams.map(|mut random| {
             let has = kinds.next().is_some_and(|kind| allowed.has(kind));
-            let (drawn, period) = (random.chance(1, 2), 2 << random.below(3));
+            let (drawn, period) = (random.chance(1, 2), 2 << random.below(2));
             Die { random, period: if has && drawn { period } else { 0 } }
         });
         Self { allowed, kinds, struck: Struck::default() }

@@ -101,8 +101,6 @@ pub(crate) struct Setting<'a> {
     pub(crate) time: Time,
     /// What may surprise them; none: the usual under chaos, else nothing.
     pub(crate) surprises: Option<Surprises>,
-    /// How the tests were built.
-    pub(crate) level: Level,
     /// The compiler that built them.
     pub(crate) rustc: &'a str,
     /// The failures whose traces are kept.
@@ -116,6 +114,8 @@ pub(crate) struct Setting<'a> {
 pub(crate) struct Job {
     /// The test.
     pub(crate) test: Arc<Test>,
+    /// How it was built.
+    pub(crate) level: Level,
     /// Which attempt of it, from 1.
     pub(crate) number: u64,
     /// Its seed.
@@ -141,7 +141,7 @@ impl Setting<'_> {
             number: job.number,
             seed: job.seed,
             strategy: plan.strategy,
-            level: self.level,
+            level: job.level,
             time: self.time,
             struck: Struck::default(),
             outcome: Outcome::Error,

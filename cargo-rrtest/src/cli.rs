@@ -101,9 +101,9 @@ pub(crate) struct Run {
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Attempts")]
     pub(crate) jobs: Option<u16>,
 
-    /// Where a thread may be preempted
-    #[arg(long, value_enum, default_value = "sync", value_name = "LEVEL", help_heading = "Recording")]
-    pub(crate) preempt: Level,
+    /// Where a thread may be preempted [default: sync; memory too where many attempts are coming]
+    #[arg(long, value_enum, value_name = "LEVEL", help_heading = "Recording")]
+    pub(crate) preempt: Option<Level>,
     #[command(flatten)]
     pub(crate) recording: Recording,
     /// How chaos schedules: walk, pct, fair; several are used in turn [default: a portfolio]
@@ -158,7 +158,20 @@ pub(crate) struct Run {
     pub(crate) args: Vec<String>,
 }
 
+/// For so many attempts of each test it is worth while to build the tests once more.
+const MANY: u64 = 50;
+
 impl Run {
+    /// Whether attempts with another preemption level are to join those with the default one: where the user wants chaos,
+    /// much of it, and has not asked for a particular attempt.
+    pub(crate) fn more_levels(&self) -> bool {
+        let many = match self.runs {
+            Some(runs) => runs >= MANY,
+            None => self.until_fail || self.time.is_some(),
+        };
+        many && self.preempt.is_none() && self.recording.seed.is_none() && !self.no_chaos
+    }
+
     /// The strategies that the user has chosen; empty if none.
     pub(crate) fn strategies(&self) -> Vec<StrategyName> {
         if self.no_chaos { vec![StrategyName::Fair] } else { self.strategy.clone() }
@@ -329,6 +342,14 @@ mod tests {
         let cli = parse("run --runs 3 replay").expect("arguments");
         let Some(Command::Run(run)) = cli.command else { panic!("{cli:?}") };
         assert_eq!((run.runs, run.name.as_deref()), (Some(3), Some("replay")));
+    }
+
+    #[test]
+    fn levels() {
+        let more = |args| parse(args).expect("arguments").run.more_levels();
+        assert!(more("--until-fail") && more("--for 1m") && more("--until-fail --runs 500"));
+        assert!(!more("") && !more("--runs 5") && !more("--until-fail --seed 1"));
+        assert!(!more("--until-fail --preempt sync") && !more("--until-fail --no-chaos"));
     }
 
     #[test]

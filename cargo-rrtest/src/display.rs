@@ -62,6 +62,10 @@ impl Reporter for Display {
                 self.repeats = started.attempts.is_none_or(|attempts| attempts > started.tests as u64);
                 if self.detail == Detail::Quiet { Ok(()) } else { write_started(&mut text, started) }
             }
+            Event::Joined(_) if self.detail == Detail::Quiet => Ok(()),
+            Event::Joined(level) => {
+                writeln!(text, "{GOOD}     Joining{GOOD:#} every other attempt: --preempt {}", level.name())
+            }
             Event::Attempt(attempt) if attempt.outcome == Outcome::Passed && !self.says_passed() => Ok(()),
             Event::Attempt(attempt) if attempt.outcome == Outcome::Unsupported && attempt.repeats => Ok(()),
             Event::Attempt(attempt) => write_attempt(&mut text, attempt, self.repeats),

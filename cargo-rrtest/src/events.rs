@@ -22,6 +22,8 @@ use crate::templates::Start;
 pub(crate) enum Event {
     /// Tests have been found; attempts begin.
     Started(Started),
+    /// From now on some attempts are at a build with this preemption level.
+    Joined(Level),
     /// An attempt ended.
     Attempt(Box<Attempt>),
     /// The user should know.

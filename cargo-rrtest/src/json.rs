@@ -40,6 +40,7 @@ struct AttemptLine<'a> {
     attempt: u64,
     seed: String,
     strategy: &'static str,
+    preempt: &'static str,
     outcome: Outcome,
     exit_code: Option<i32>,
     signal: Option<i32>,
@@ -85,6 +86,7 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
             attempt: attempt.number,
             seed: attempt.seed.to_string(),
             strategy: attempt.strategy.as_str(),
+            preempt: attempt.level.name(),
             outcome: attempt.outcome,
             exit_code,
             signal,
@@ -123,7 +125,7 @@ impl<W: Write> Reporter for Json<W> {
         let line = match event {
             Event::Attempt(attempt) => Line::Attempt(attempt.as_ref().into()),
             Event::Summary(summary) => Line::Summary(summary.into()),
-            Event::Started(_) | Event::Warning(_) => return Ok(()),
+            Event::Started(_) | Event::Joined(_) | Event::Warning(_) => return Ok(()),
         };
         serde_json::to_writer(&mut self.out, &line)
             .map_err(std::io::Error::from)
@@ -154,8 +156,8 @@ mod tests {
             written(&Event::Attempt(Box::new(attempt()))),
             concat!(
                 r#"{"event":"attempt","package":"p","binary":"p::it","test":"t","attempt":3,"#,
-                r#""seed":"0x0000000000000abc","strategy":"walk","outcome":"failed","exit_code":101,"signal":null,"#,
-                r#""start":"forked","wall_ms":4.0,"ticks":522,"preemptions":1,"trace":"/traces/p-it-t-abc.rrtrace","verified":true}"#,
+                r#""seed":"0x0000000000000abc","strategy":"walk","preempt":"sync","outcome":"failed","exit_code":101,"#,
+                r#""signal":null,"start":"forked","wall_ms":4.0,"ticks":522,"preemptions":1,"trace":"/traces/p-it-t-abc.rrtrace","verified":true}"#,
                 "\n"
             )
         );

@@ -110,7 +110,8 @@ impl Recorder<'_> {
             None => false,
         };
         let signalled = !self.tasks[id].deferred.is_empty();
-        Ok(awake || signalled || self.tasks.runnable().iter().any(|task| !watchdog(*task)))
+        let woken = self.clock.area().has_wakes();
+        Ok(awake || signalled || woken || self.tasks.runnable().iter().any(|task| !watchdog(*task)))
     }
 
     /// A task has been pinned: another may have the core, or a signal may come.

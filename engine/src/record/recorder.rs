@@ -118,8 +118,10 @@ pub(super) type Flow<T> = Result<T, Halt>;
 
 /// What follows a step of a task.
 pub(super) enum Next {
-    /// The task can go on.
+    /// The task can go on; it stands where replay can find it.
     Continue,
+    /// The task must go on: it stands where replay cannot find it.
+    Stay,
     /// The strategy is to be asked.
     Decide(Why, Option<Operation>),
 }
@@ -245,6 +247,7 @@ impl<'a> Recorder<'a> {
 
     /// Pick a task and run it until the strategy is to be asked again.
     pub(super) fn step(&mut self, why: Why, next: Option<Operation>) -> Flow<(Why, Option<Operation>)> {
+        self.carry_out_wakes();
         loop {
             self.collect_ready()?;
             if !self.tasks.runnable().is_empty() {
@@ -299,7 +302,7 @@ impl<'a> Recorder<'a> {
                     self.note_entered(id);
                     return Ok((Why::Woken, None));
                 }
-                Next::Continue => {}
+                Next::Continue | Next::Stay => {}
                 Next::Decide(why, operation) => {
                     self.note_entered(id);
                     return Ok((why, operation));
@@ -336,7 +339,9 @@ impl<'a> Recorder<'a> {
     pub(super) fn go_with(&mut self, id: TaskId, stopped: Stopped, signal: i32) -> Flow<Next> {
         self.prepare_buffer(id);
         let running = stopped.resume(Resume::Freely, signal)?;
-        let (stopped, stop) = match self.watch(id, running)? {
+        let watched = self.watch(id, running)?;
+        self.take_wakes(id)?;
+        let (stopped, stop) = match watched {
             Watched::Stopped(stopped, stop) => (stopped, stop),
             Watched::Pinned(stopped) => return self.pinned(id, stopped),
         };
@@ -347,7 +352,7 @@ impl<'a> Recorder<'a> {
             // A stray interruption: not the program's doing.
             _ => {
                 self.tasks.hold(id, Hold::Ready(stopped));
-                Ok(Next::Continue)
+                Ok(Next::Stay)
             }
         }
     }

@@ -90,14 +90,14 @@ impl Recorder<'_> {
         let fault = is_fault(&info);
         if fault && self.clock.area().recover(&stopped, &registers)? {
             self.tasks.hold(id, Hold::Ready(stopped));
-            return Ok(Next::Continue);
+            return Ok(Next::Stay);
         }
         let position = self.clock.position(&registers);
         let elsewhere = position != self.task(id).boundary || self.clock.area().cursor() > 0;
         match action(number, fault, &signals(stopped.tid())?) {
             Action::Nothing => {
                 self.tasks.hold(id, Hold::Ready(stopped));
-                Ok(Next::Continue)
+                Ok(Next::Stay)
             }
             Action::Stop => self.go_with(id, stopped, number),
             Action::Handle | Action::Kill if !fault && elsewhere => self.put_off(id, stopped, info),
@@ -173,7 +173,7 @@ impl Recorder<'_> {
             self.task(id).boundary.left = ticks;
         }
         self.tasks.hold(id, Hold::Ready(stopped));
-        Ok(Next::Continue)
+        Ok(Next::Stay)
     }
 
     /// Replay can find a task at these registers: it has executed nothing since the last event.

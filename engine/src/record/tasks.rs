@@ -102,6 +102,16 @@ impl Task {
         &self.hold
     }
 
+    /// The call at whose entry it stands and has to wait, or has waited.
+    pub(super) fn at_entry(&mut self) -> Option<(&Stopped, &mut Call)> {
+        match &mut self.hold {
+            Hold::Calling(stopped, call) | Hold::Waiting(stopped, call) | Hold::Woken(stopped, call, _) => {
+                Some((stopped, call))
+            }
+            _ => None,
+        }
+    }
+
     /// The call that it stands in front of, is in, or comes from.
     pub(super) fn call_mut(&mut self) -> Option<&mut Call> {
         match &mut self.hold {

@@ -99,7 +99,7 @@ pub(crate) struct Setting<'a> {
     pub(crate) strategies: &'a [StrategyName],
     /// How time passes for programs.
     pub(crate) time: Time,
-    /// What may surprise them; none: all under chaos, else nothing.
+    /// What may surprise them; none: the usual under chaos, else nothing.
     pub(crate) surprises: Option<Surprises>,
     /// The compiler that built them.
     pub(crate) rustc: &'a str,
@@ -157,7 +157,7 @@ impl Setting<'_> {
         };
         let by_default = match plan.strategy {
             StrategyName::Fair => Surprises::NONE,
-            _ => Surprises::ALL,
+            _ => Surprises::USUAL,
         };
         let surprises = self.surprises.unwrap_or(by_default);
         let options = Options {

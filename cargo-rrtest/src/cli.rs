@@ -185,10 +185,10 @@ pub(crate) struct Recording {
     #[arg(long, value_name = "N", help_heading = "Recording")]
     pub(crate) seed: Option<Seed>,
     /// How time passes. virtual: when every thread sleeps, the next moment to wake comes at once
-    #[arg(long, value_name = "real|virtual", default_value = Time::default().as_str(), help_heading = "Recording")]
+    #[arg(id = "passing", long = "time", value_name = "real|virtual", default_value = Time::default().as_str(), help_heading = "Recording")]
     pub(crate) time: Time,
-    /// What may surprise the program, all of it legal: order, spurious, interrupt, short, early, late [default: all under
-    /// chaos, else none]
+    /// What may surprise the program, all of it legal: order, spurious, interrupt, short, early, late [default: all but
+    /// interrupt under chaos, else none]
     #[arg(long, value_name = "all|none|LIST", help_heading = "Recording")]
     pub(crate) surprises: Option<Surprises>,
     /// Which traces to keep

@@ -13,7 +13,7 @@ use crate::programs::{Program, duration};
 pub(crate) const PACE: &str = "20";
 
 /// What runs longer hangs: these are tests of milliseconds.
-const TIMEOUT: &str = "2s";
+const TIMEOUT: &str = "1s";
 
 /// How attempts are scheduled: by a strategy, or by the portfolio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

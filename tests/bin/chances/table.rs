@@ -118,7 +118,8 @@ fn costs<'a>(
             ratios.extend((!ratio.is_nan()).then_some(ratio));
             cells.push(if ratio.is_nan() { "–".to_owned() } else { format!("{ratio:.2}×") });
         }
-        row(text, &program.to_string(), &cells, &format!("{:.2}", program.fair));
+        let fair = if program.fair.is_nan() { "–".to_owned() } else { format!("{:.2}", program.fair) };
+        row(text, &program.to_string(), &cells, &fair);
     }
     let medians: Vec<_> = ratios.into_iter().map(|ratios| format!("{:.2}×", median(ratios))).collect();
     row(text, "**median**", &medians, &format!("goal: ≤ {COST_GOAL}×"));

@@ -3,19 +3,23 @@
 use std::collections::{HashMap, HashSet};
 use std::env;
 use std::io::BufReader;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use cargo_metadata::{Artifact, Message, Metadata, MetadataCommand, PackageId, Target, TargetKind};
 use clap::ColorChoice;
+use nix::unistd::Pid;
 use rrtest_engine::program::Program;
 
 use crate::c_code;
 use crate::config::Config;
 use crate::exit::{Status, Stop};
+use crate::group;
 use crate::instrument::{Level, Runtime};
 use crate::runner::{self, Capture};
 use crate::selection::Selection;
@@ -63,7 +67,7 @@ fn program() -> PathBuf {
 }
 
 /// How to build.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Build<'a> {
     /// What.
     pub(crate) selection: &'a Selection,
@@ -83,6 +87,8 @@ pub(crate) struct Build<'a> {
     pub(crate) no_run: bool,
     /// Whether there are examples in the project.
     pub(crate) has_examples: bool,
+    /// Beside the attempts at another build: without a word unless it fails, giving way to them, and given up on a flag.
+    pub(crate) in_background: bool,
 }
 
 /// What cargo built, and how it would run it.
@@ -122,6 +128,9 @@ impl Build<'_> {
     }
 
     fn built(&self, told: Told, variables: &[(String, String)], without_c: bool) -> Result<Built, Stop> {
+        if !told.finished && self.in_background {
+            return Err(Stop::new(Status::Failed, told.stderr.trim_end()));
+        }
         if !told.finished {
             return Err(Stop::said(Status::Failed));
         }
@@ -137,26 +146,39 @@ impl Build<'_> {
 
     /// `cargo test`, as far as it comes. `variables` are for the compilers of C code.
     fn test(&self, variables: &[(String, String)], cores: usize, stop: &AtomicBool) -> Result<Told, Stop> {
-        let mut child = self
-            .command(&self.selection.test_args(), variables)?
-            .args(["--message-format=json-render-diagnostics"])
-            .args((self.verbosity < 0).then_some("--quiet"))
-            .args((0..self.verbosity).map(|_| "--verbose"))
-            .args(self.no_run.then_some("--no-run"))
+        let mut command = self.command(&self.selection.test_args(), variables)?;
+        command.args(["--message-format=json-render-diagnostics"]).args(self.no_run.then_some("--no-run"));
+        if self.in_background {
+            // A group of its own: Ctrl-C in a terminal is for us to pass on.
+            command.arg("--quiet").stderr(Stdio::piped()).process_group(0);
+        } else {
+            command.args((self.verbosity < 0).then_some("--quiet"));
+            command.args((0..self.verbosity).map(|_| "--verbose"));
+        }
+        let mut child = command
             .spawn()
             .map_err(|error| Stop::os(format!("cannot run `{}`", program().display()), &error))?;
-        let stdout = child.stdout.take();
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (sender, programs) = mpsc::channel();
-        let (told, captures) = thread::scope(|scope| {
+        let (done, finished) = mpsc::channel::<()>();
+        let (told, captures, stderr) = thread::scope(|scope| {
             let captures = scope.spawn(|| runner::ask_all(programs, cores, stop));
+            let stderr = scope.spawn(|| runner::text(stderr));
+            if self.in_background {
+                let group = Pid::from_raw(child.id().cast_signed());
+                group::give_way(group);
+                scope.spawn(move || group::guard(group, &finished, stop, Duration::MAX));
+            }
             let told = stdout.map_or_else(|| Ok(Told::default()), |stdout| Told::read(stdout, sender));
-            (told, captures.join())
+            let stderr = stderr.join().unwrap_or_default();
+            drop(done);
+            (told, captures.join(), stderr)
         });
         let status = child.wait().map_err(|error| Stop::os("cannot wait for cargo", &error))?;
         let told = told?;
         let captures = captures.map_err(|_| Stop::said(Status::Recorder));
         let captures = if told.finished && status.success() { captures?? } else { Vec::new() };
-        Ok(Told { success: status.success(), captures, ..told })
+        Ok(Told { success: status.success(), captures, stderr, ..told })
     }
 
     /// Build the examples, as `cargo test` does: tests start them. What was built before is found fresh, and has said all
@@ -224,6 +246,8 @@ struct Told {
     /// Whether all was "run".
     success: bool,
     captures: Vec<Capture>,
+    /// What nobody has seen of cargo's standard error.
+    stderr: String,
 }
 
 impl Told {

@@ -19,6 +19,7 @@ mod events;
 mod exec;
 mod exit;
 mod fingerprint;
+mod group;
 mod hash;
 mod instrument;
 mod interrupt;

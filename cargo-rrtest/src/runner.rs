@@ -7,16 +7,17 @@ use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rrtest_engine::program::Program;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{Status, Stop};
+use crate::group;
 use crate::wrapper;
 
 /// The hidden command that cargo calls.
@@ -30,9 +31,6 @@ const MARK: &str = "rrtest-binary ";
 
 /// How long a binary may take to list its tests. One that ignores the question may run anything.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How often a wait looks whether it has been given up.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// What the runner is to do.
 #[derive(Debug, Serialize, Deserialize)]
@@ -141,7 +139,7 @@ fn ask(program: &Program, args: &[&str], stop: &AtomicBool) -> Result<Answer, St
     let (done, finished) = mpsc::channel::<()>();
     // The pipes end with the last process that holds them, so the guard must outlive the reading.
     let (stdout, stderr) = thread::scope(|scope| {
-        scope.spawn(move || guard(group, &finished, stop));
+        scope.spawn(move || group::guard(group, &finished, stop, LIST_TIMEOUT));
         let stderr = scope.spawn(|| text(stderr));
         let answers = (text(stdout), stderr.join().unwrap_or_default());
         drop(done);
@@ -153,19 +151,8 @@ fn ask(program: &Program, args: &[&str], stop: &AtomicBool) -> Result<Answer, St
     Ok(Answer { success: status.success(), stdout, stderr })
 }
 
-/// Kill a process group that takes too long, unless it has finished.
-fn guard(group: nix::unistd::Pid, finished: &mpsc::Receiver<()>, stop: &AtomicBool) {
-    let start = Instant::now();
-    while finished.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-        if start.elapsed() >= LIST_TIMEOUT || stop.load(Ordering::SeqCst) {
-            let _gone = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
-            return;
-        }
-    }
-}
-
 /// What a pipe has until its end or an error.
-fn text(pipe: Option<impl Read>) -> String {
+pub(crate) fn text(pipe: Option<impl Read>) -> String {
     let mut bytes = Vec::new();
     if let Some(mut pipe) = pipe {
         let _ends = pipe.read_to_end(&mut bytes);

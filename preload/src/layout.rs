@@ -49,13 +49,43 @@ pub const STUB_TRACED: usize = 22;
 /// Offset in a stub of what comes after the call.
 pub const STUB_DONE: usize = 24;
 
-/// Address of the table of how many tasks wait for futexes: [`CROWDS`] numbers of 16 bits, by [`crowd`].
+/// Address of the table of who waits for futexes: [`CROWDS`] of [`Crowd`], by [`crowd`].
 pub const WAITERS: usize = STUBS + STUBS_MOST * STUB_LEN;
 
-/// How many numbers that table has.
+/// How many crowds that table has.
 pub const CROWDS: usize = 4096;
 
-/// Which number of the table at [`WAITERS`] counts the waiters for the futex at `address`, among others.
+/// What is known of the tasks that wait for some futexes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Crowd {
+    /// How many they are.
+    pub tasks: u32,
+    /// The address space of the one private futex that they all wait for, as far as a wake of any bitset would wake them.
+    pub space: u32,
+    /// That futex's address; 0 if there is no such one.
+    pub address: u64,
+}
+
+/// A wake that has been made without a stop: its waiters have yet to become able to run.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wake {
+    /// The futex's address, in the address space of the task that has the core.
+    pub address: u64,
+    /// How many are woken at most.
+    pub count: u64,
+    /// What was left of the countdown then.
+    pub left: u64,
+}
+
+/// Address of the wakes that have been made without a stop.
+pub const WAKES: usize = WAITERS + CROWDS * size_of::<Crowd>();
+
+/// How many of them there is room for.
+pub const WAKES_MOST: usize = 64;
+
+/// Which entry of the table at [`WAITERS`] has the waiters for the futex at `address`, among others.
 #[must_use]
 #[inline]
 pub const fn crowd(address: u64) -> usize {
@@ -63,7 +93,7 @@ pub const fn crowd(address: u64) -> usize {
 }
 
 /// Address of the tables of what the processes' descriptors stand for.
-pub const DESCRIPTORS: usize = WAITERS + 2 * CROWDS;
+pub const DESCRIPTORS: usize = WAKES + WAKES_MOST * 64;
 
 /// How many descriptors such a table has, a byte each: a [`Descriptor`].
 pub const DESCRIPTORS_LEN: usize = 1024;
@@ -116,6 +146,14 @@ pub struct Shared {
     pub quiet: u64,
     /// Whether an access to the program's memory has failed.
     pub faulted: u64,
+    /// By how many nanoseconds the program's clocks are ahead of the machine's.
+    pub ahead: u64,
+    /// Whether a task that wakes others goes on for sure, so that it need not stop for that.
+    pub defers: u64,
+    /// How many wakes there are at [`WAKES`].
+    pub wakes: u64,
+    /// The number of the running task's address space.
+    pub space: u64,
     /// While the buffer's code looks at a tick: the program's rax, its stack pointer, and where it goes on.
     pub kept: u64,
     /// See `kept`.

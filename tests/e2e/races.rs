@@ -85,6 +85,14 @@ impl Race {
 }
 
 pub(crate) fn add(tests: &mut Tests) {
+    tests.add("races::whatever_the_level".to_owned(), |world| {
+        // Nothing says that it takes preemption at plain accesses.
+        let traces = world.dir();
+        let run = Run::of(world.fixture("unsafe-race", traces.path()).arg("--until-fail")).expect(101);
+        let report = Report::of(&run);
+        assert!(report.failing().all(|attempt| attempt.text("preempt") == "memory"), "{run}");
+        assert!(report.attempts.iter().any(|attempt| attempt.text("preempt") == "sync"), "{run}");
+    });
     for race in RACES {
         tests.add(format!("races::{}", race.package), |world| {
             for seed in [1, 2, 0xdead_beef_0000_0003, RandomState::new().hash_one(race.package)] {

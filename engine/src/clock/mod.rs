@@ -51,6 +51,15 @@ impl Clock {
         self.area.set_countdown(slice);
     }
 
+    /// A timeslice was over when the countdown was at `left`, and the task went on with what was left, as a new one. The
+    /// ticks that it had run.
+    pub fn went_on(&mut self, left: u64) -> u64 {
+        let ran = self.slice.saturating_sub(left);
+        self.earlier += ran;
+        self.slice -= ran;
+        ran
+    }
+
     /// Ticks that are left of the timeslice.
     #[must_use]
     pub fn left(&self) -> u64 {
@@ -122,5 +131,8 @@ mod tests {
         assert_eq!(clock.total(), 2);
         clock.start(5);
         assert_eq!((clock.left(), clock.ran(), clock.total()), (5, 0, 2));
+        clock.area().set_countdown(2);
+        assert_eq!(clock.went_on(4), 1);
+        assert_eq!((clock.left(), clock.ran(), clock.total()), (2, 2, 5));
     }
 }

@@ -7,11 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nix::unistd::Pid;
 use rrtest_preload::calls::{self, Way};
-use rrtest_preload::layout::{Descriptor, Mode};
+use rrtest_preload::layout::{Descriptor, Mode, Wake};
 
 use super::fds::Kind;
-use super::recorder::Recorder;
+use super::recorder::{Flow, Halt, Recorder};
 use super::tasks::Call;
+<<<<<<< HEAD
+use crate::schedule::surprise::Surprise;
+=======
+use crate::error::Error;
+use crate::schedule::futex::ANY;
+use crate::schedule::{Choice, Point, Why};
+>>>>>>> refs/heads/switches
 use crate::task::TaskId;
 use crate::trace::event::{Event, Stream};
 use crate::tracee::{Area, buffered_calls};
@@ -35,10 +42,11 @@ impl Recorder<'_> {
         let quiet = !self.someone_in_kernel() && self.watches.is_empty();
         let table = self.table(id);
         let area = self.clock.area();
-        for (crowd, tasks) in self.futexes.crowds() {
-            area.set_crowd(crowd, tasks);
+        for (number, crowd) in self.futexes.crowds() {
+            area.set_crowd(number, crowd);
         }
         area.set_quiet(quiet);
+        area.set_defers(self.tasks[id].space.number, self.strategy.wakers_go_on());
         area.set_table(table);
         self.set_mode(id);
     }
@@ -76,6 +84,44 @@ impl Recorder<'_> {
             }
         }
         self.log.push(Event::Buffered(log));
+    }
+
+    /// The running task has stopped: carry out the wakes that it has made without a stop, and ask the strategy what it
+    /// would have been asked then.
+    pub(super) fn take_wakes(&mut self, id: TaskId) -> Flow<()> {
+        let woken = self.woken;
+        for wake in self.clock.area().take_wakes() {
+            self.carry_out(id, wake);
+            let left = wake.left;
+            let mut runnable = self.tasks.runnable().to_vec();
+            if let Err(at) = runnable.binary_search(&id) {
+                runnable.insert(at, id);
+            }
+            let ran = self.clock.went_on(left);
+            let point = Point { current: Some(id), why: Why::Woken, ran, next: None };
+            let choice = self.strategy.decide(point, &runnable);
+            if choice != (Choice { task: id, slice: left }) {
+                return Err(Halt::Error(Error::Os {
+                    what: "let a task that wakes others go on".into(),
+                    source: std::io::Error::other(format!("the strategy answered {choice:?}")),
+                }));
+            }
+        }
+        self.woken = woken;
+        Ok(())
+    }
+
+    /// The task that has made wakes without a stop is no more, or asks nobody any more: carry them out alone.
+    pub(super) fn carry_out_wakes(&mut self) {
+        let Some(id) = self.current else { return };
+        for wake in self.clock.area().take_wakes() {
+            self.carry_out(id, wake);
+        }
+    }
+
+    fn carry_out(&mut self, id: TaskId, wake: Wake) {
+        let key = self.futex_key(id, wake.address, true);
+        self.wake(key, wake.count as u32, ANY);
     }
 
     /// The number of the table of descriptors of a task's process.
@@ -148,6 +194,10 @@ impl Recorder<'_> {
                 Descriptor::Ready
             }
             Kind::Ready => Descriptor::Unknown,
+            // The buffer would read all that is there.
+            Kind::Waitable if self.start_up.is_some() || self.dice.have(Surprise::Short) => {
+                Descriptor::Unknown
+            }
             Kind::Waitable => Descriptor::Waitable,
         }
     }

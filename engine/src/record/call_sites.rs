@@ -84,7 +84,7 @@ impl CallSites {
         Area::stub(self.patched.len())
     }
 
-    /// Patch a call site as was planned last. `here` is whether a task stands there.
+    /// Patch a call site as was planned last. These tasks stand there.
     ///
     /// # Errors
     /// If the code cannot be written.
@@ -94,7 +94,7 @@ impl CallSites {
         memory: &Memory,
         space: u32,
         patch: Patch,
-        here: bool,
+        here: Vec<TaskId>,
     ) -> Result<Patched, Error> {
         let Patch { site, new: code, stub: stub_code, traced, .. } = patch;
         let stub = self.next_stub().unwrap_or_default();
@@ -103,7 +103,7 @@ impl CallSites {
         }
         memory.write(site, &code)?;
         self.patched.push((space, site));
-        Ok(Patched { site, code, stub, stub_code, here: here.then_some(traced) })
+        Ok(Patched { site, code, stub, stub_code, here, traced })
     }
 }
 
@@ -120,35 +120,62 @@ impl Recorder<'_> {
             return Ok(());
         }
         let Some(patch) = self.call_sites.plan(stopped.tid(), &space.memory, site.1)? else { return Ok(()) };
-        if self.someone_stands_in(id, &patch) {
-            // Perhaps not another time.
-            return Ok(());
-        }
+        // Perhaps nobody is in the way another time.
+        let Some(mut here) = self.waiting_at(id, &patch) else { return Ok(()) };
         registers.set_ip(patch.traced);
         stopped.set_registers(registers)?;
-        let patched = self.call_sites.apply(self.clock.area(), &space.memory, space.number, patch, true)?;
+        for waiting in &here {
+            self.move_to(*waiting, patch.traced)?;
+        }
+        here.insert(0, id);
+        let patched = self.call_sites.apply(self.clock.area(), &space.memory, space.number, patch, here)?;
         self.log.push(Event::Patched(patched));
         Ok(())
     }
 
-    /// Whether a task but this one would go on in the middle of what is overwritten.
-    fn someone_stands_in(&self, id: TaskId, patch: &Patch) -> bool {
+    /// Those but this one that stand at the entry of a call at the site: they can make it in the stub as well. None if
+    /// somebody would go on in the middle of what is overwritten.
+    fn waiting_at(&self, id: TaskId, patch: &Patch) -> Option<Vec<TaskId>> {
         let interior: Vec<u64> = patch.interior().collect();
-        let space = self.tasks[id].space.number;
-        self.tasks.living().filter(|t| t.id != id && t.space.number == space).any(|t| match t.hold() {
-            Hold::Ready(stopped) | Hold::Lent(stopped, _) => {
-                stopped.registers().is_ok_and(|registers| interior.contains(&registers.ip()))
+        let (space, entry) = (self.tasks[id].space.number, patch.site.wrapping_add(SYSCALL_LEN));
+        let mut waiting = Vec::new();
+        for task in self.tasks.living().filter(|t| t.id != id && t.space.number == space) {
+            let free = match task.hold() {
+                Hold::Ready(stopped) | Hold::Lent(stopped, _) => {
+                    stopped.registers().is_ok_and(|registers| !interior.contains(&registers.ip()))
+                }
+                Hold::Calling(_, call) | Hold::Waiting(_, call) | Hold::Woken(_, call, _)
+                    if call.registers.ip() == entry && call.entered =>
+                {
+                    waiting.push(task.id);
+                    true
+                }
+                Hold::Calling(_, call)
+                | Hold::Again(_, call)
+                | Hold::Waiting(_, call)
+                | Hold::Woken(_, call, _)
+                | Hold::InKernel(_, call)
+                | Hold::Returned(_, call)
+                | Hold::Suspended(_, Some(call)) => !interior.contains(&call.registers.ip()),
+                // Where it goes on is not known.
+                Hold::Suspended(_, None) => false,
+                Hold::Running | Hold::Gone => true,
+            };
+            if !free {
+                return None;
             }
-            Hold::Calling(_, call)
-            | Hold::Again(_, call)
-            | Hold::Waiting(_, call)
-            | Hold::Woken(_, call, _)
-            | Hold::InKernel(_, call)
-            | Hold::Returned(_, call)
-            | Hold::Suspended(_, Some(call)) => interior.contains(&call.registers.ip()),
-            // Where it goes on is not known.
-            Hold::Suspended(_, None) => true,
-            Hold::Running | Hold::Gone => false,
-        })
+        }
+        Some(waiting)
+    }
+
+    /// A task that stands at the entry of a call stands at the same one elsewhere.
+    fn move_to(&mut self, id: TaskId, ip: u64) -> Flow<()> {
+        let task = self.task(id);
+        task.boundary.ip = ip;
+        if let Some((stopped, call)) = task.at_entry() {
+            call.registers.set_ip(ip);
+            stopped.set_registers(&call.registers)?;
+        }
+        Ok(())
     }
 }

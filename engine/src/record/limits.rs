@@ -95,6 +95,7 @@ impl Recorder<'_> {
     }
 
     pub(super) fn hung<T>(&mut self, running: Option<TaskId>) -> Flow<T> {
+        self.carry_out_wakes();
         Err(Halt::Ending(Ending::Hung(self.states(running))))
     }
 }

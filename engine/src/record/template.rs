@@ -152,7 +152,7 @@ impl Template {
         for address in new {
             let Some(patch) = self.call_sites.plan(task.tid(), &self.memory, address)? else { continue };
             if patch.interior().all(|ip| ip != self.started.call.registers.ip()) {
-                self.learned.push(self.call_sites.apply(area, &self.memory, 0, patch, false)?);
+                self.learned.push(self.call_sites.apply(area, &self.memory, 0, patch, Vec::new())?);
             }
         }
         self.area = area.save()?;

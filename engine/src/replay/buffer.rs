@@ -2,8 +2,9 @@
 
 use super::replayer::{Hold, Replayer};
 use crate::error::Error;
+use crate::task::TaskId;
 use crate::trace::event::{Patched, Stream};
-use crate::tracee::{SYSCALL_LEN, buffered_calls};
+use crate::tracee::{Registers, SYSCALL_LEN, Stopped, buffered_calls};
 
 impl Replayer<'_> {
     /// On the way to its next stop, the running task makes these calls.
@@ -23,20 +24,33 @@ impl Replayer<'_> {
 
     /// A call site leads into the buffer from now on.
     pub(super) fn patched(&mut self, patched: &Patched) -> Result<(), Error> {
-        let Patched { site, code, stub, stub_code, here } = patched;
-        if let Some(traced) = *here {
-            let (stopped, mut registers) = self.reach_call()?;
+        let Patched { site, code, stub, stub_code, here, traced } = patched;
+        for &task in here {
+            let (stopped, mut registers) = self.at_call(task)?;
             if registers.ip() != site.wrapping_add(SYSCALL_LEN) {
                 let found = format!("one that ends at {:#x}", registers.ip());
                 return Err(self.differs(format!("a system call at {site:#x}"), found));
             }
-            registers.set_ip(traced);
+            registers.set_ip(*traced);
             stopped.set_registers(&registers)?;
-            self.set(Hold::Calling(stopped, registers));
+            self.tasks[task.0 as usize].hold = Hold::Calling(stopped, registers);
         }
         if !self.clock.area().set_stub(*stub, stub_code) {
             return Err(self.misplaced("the address of a stub", &format!("{stub:#x}")));
         }
         self.space().memory.write(*site, code)
+    }
+
+    /// The running task comes to its next call; another one stands at one.
+    fn at_call(&mut self, task: TaskId) -> Result<(Stopped, Registers), Error> {
+        if task == self.current {
+            return self.reach_call();
+        }
+        let hold =
+            self.tasks.get_mut(task.0 as usize).map(|task| std::mem::replace(&mut task.hold, Hold::Gone));
+        match hold {
+            Some(Hold::Calling(stopped, registers)) => Ok((stopped, registers)),
+            other => Err(self.misplaced("a task that waits", &format!("{other:?}"))),
+        }
     }
 }

@@ -68,6 +68,10 @@ impl Strategy for Fair {
     fn wake(&mut self, _waiters: &[TaskId]) -> usize {
         0
     }
+
+    fn wakers_go_on(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

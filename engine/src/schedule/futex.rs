@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rrtest_preload::layout::crowd;
+use rrtest_preload::layout::{Crowd, crowd};
 
 use crate::task::TaskId;
 
@@ -34,8 +34,8 @@ struct Waiter {
 /// The queues of all futexes. A task waits in at most one.
 #[derive(Debug, Default)]
 pub struct FutexTable {
-    /// How many tasks wait at addresses that count together, as [`Self::crowds`] last told or not yet told.
-    crowds: BTreeMap<usize, u16>,
+    /// How many tasks wait for each of the futexes that count together, as [`Self::crowds`] last told or not yet told.
+    crowds: BTreeMap<usize, BTreeMap<FutexKey, u32>>,
     /// Whose number has changed since then.
     changed: BTreeSet<usize>,
     /// Waiters in order of arrival. No queue is empty.
@@ -44,29 +44,40 @@ pub struct FutexTable {
 }
 
 impl FutexTable {
-    fn count(&mut self, address: u64, change: i16) {
-        let number = crowd(address);
-        let tasks = self.crowds.entry(number).or_default();
+    fn count(&mut self, key: FutexKey, change: i32) {
+        let number = crowd(key.address);
+        let keys = self.crowds.entry(number).or_default();
+        let tasks = keys.entry(key).or_default();
         *tasks = tasks.saturating_add_signed(change);
         if *tasks == 0 {
-            self.crowds.remove(&number);
+            keys.remove(&key);
         }
         self.changed.insert(number);
     }
 
-    /// Those numbers of waiters ([`crowd`]) that have changed since this was last asked.
-    pub fn crowds(&mut self) -> impl Iterator<Item = (usize, u16)> {
-        let crowds = &self.crowds;
-        std::mem::take(&mut self.changed)
-            .into_iter()
-            .map(|number| (number, crowds.get(&number).copied().unwrap_or(0)))
+    /// Those crowds of waiters ([`crowd`]) that have changed since this was last asked.
+    pub fn crowds(&mut self) -> impl Iterator<Item = (usize, Crowd)> {
+        let this = &*self;
+        let crowds: Vec<_> = this.changed.iter().map(|number| (*number, this.crowd(*number))).collect();
+        self.changed.clear();
+        crowds.into_iter()
+    }
+
+    fn crowd(&self, number: usize) -> Crowd {
+        let Some(keys) = self.crowds.get(&number) else { return Crowd::default() };
+        let tasks = keys.values().sum();
+        let plain = |key: &FutexKey| self.queues[key].iter().all(|waiter| waiter.bitset == ANY);
+        match keys.keys().next().filter(|key| keys.len() == 1 && plain(key)) {
+            Some(only) => Crowd { tasks, space: only.space, address: only.address },
+            None => Crowd { tasks, ..Crowd::default() },
+        }
     }
 
     /// `task` waits on `key` for a wake whose bitset has a bit in common with `bitset` ([`ANY`] for the plain
     /// `FUTEX_WAIT`). A task that waited elsewhere waits there no longer.
     pub fn wait(&mut self, key: FutexKey, task: TaskId, bitset: u32) {
         self.remove(task);
-        self.count(key.address, 1);
+        self.count(key, 1);
         self.queues.entry(key).or_default().push(Waiter { task, bitset });
         self.waiting.insert(task, key);
     }
@@ -101,8 +112,8 @@ impl FutexTable {
             self.queues.remove(&from);
         }
         for waiter in &moved {
-            self.count(from.address, -1);
-            self.count(to.address, 1);
+            self.count(from, -1);
+            self.count(to, 1);
             self.waiting.insert(waiter.task, to);
         }
         if !moved.is_empty() {
@@ -114,7 +125,7 @@ impl FutexTable {
     /// `task` waits no longer: it timed out, was interrupted or killed. Returns what it waited on.
     pub fn remove(&mut self, task: TaskId) -> Option<FutexKey> {
         let key = self.waiting.remove(&task)?;
-        self.count(key.address, -1);
+        self.count(key, -1);
         if let Some(queue) = self.queues.get_mut(&key) {
             queue.retain(|waiter| waiter.task != task);
             if queue.is_empty() {

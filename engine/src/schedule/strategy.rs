@@ -81,6 +81,12 @@ pub trait Strategy: Send {
 
     /// Which of these waiters, in order of arrival and not empty, the next wake wakes (an index).
     fn wake(&mut self, waiters: &[TaskId]) -> usize;
+
+    /// Whether a task that wakes others always goes on with what is left of its timeslice. Then it need not stop: the
+    /// strategy is asked later, with the same question.
+    fn wakers_go_on(&self) -> bool {
+        false
+    }
 }
 
 /// Why and where a strategy is asked.

@@ -121,8 +121,10 @@ pub struct Patched {
     /// Its code.
     #[serde(with = "bytes")]
     pub stub_code: Vec<u8>,
-    /// If the running task has come to a call there, which it makes in the stub now: where its instruction pointer is then.
-    pub here: Option<u64>,
+    /// Tasks that have come to a call there, which they make in the stub now: the running one, and others that wait.
+    pub here: Vec<TaskId>,
+    /// Where their instruction pointers are then.
+    pub traced: u64,
 }
 
 /// A system call with its outcome.

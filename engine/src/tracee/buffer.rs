@@ -5,8 +5,9 @@ use std::mem::offset_of;
 use std::sync::atomic::Ordering::Relaxed;
 
 use rrtest_preload::layout::{
-    BUFFER, BUFFER_LEN, CROWDS, DESCRIPTORS, DESCRIPTORS_LEN, DESCRIPTORS_MOST, Descriptor, Entry,
-    FAULTING_LEN, LOG, LOG_LEN, Mode, STACK, STUB_LEN, STUBS, STUBS_MOST, Shared, WAITERS,
+    BUFFER, BUFFER_LEN, CROWDS, Crowd, DESCRIPTORS, DESCRIPTORS_LEN, DESCRIPTORS_MOST, Descriptor, Entry,
+    FAULTING_LEN, LOG, LOG_LEN, Mode, STACK, STUB_LEN, STUBS, STUBS_MOST, Shared, WAITERS, WAKES, WAKES_MOST,
+    Wake,
 };
 
 use crate::Error;
@@ -28,6 +29,11 @@ impl Area {
     /// Say what the buffer does.
     pub fn set_mode(&self, mode: Mode) {
         self.word(offset_of!(Shared, mode)).store(mode as u64, Relaxed);
+    }
+
+    /// Say by how many ns the program's clocks are ahead of the machine's.
+    pub fn set_ahead(&self, nanoseconds: u64) {
+        self.word(offset_of!(Shared, ahead)).store(nanoseconds, Relaxed);
     }
 
     /// Say whether no task waits in the kernel.
@@ -111,9 +117,43 @@ impl Area {
         Ok(ours)
     }
 
-    /// Say how many tasks wait for futexes of this number ([`rrtest_preload::layout::crowd`]).
-    pub fn set_crowd(&self, number: usize, tasks: u16) {
-        self.copy_in(WAITERS + 2 * (number % CROWDS), &tasks.to_ne_bytes());
+    /// Say who waits for futexes of this number ([`rrtest_preload::layout::crowd`]).
+    pub fn set_crowd(&self, number: usize, crowd: Crowd) {
+        let Crowd { tasks, space, address } = crowd;
+        let words = [u64::from(tasks) | u64::from(space) << 32, address];
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        self.copy_in(WAITERS + number % CROWDS * size_of::<Crowd>(), &bytes);
+    }
+
+    /// Say in which address space the running task is, and whether it goes on for sure when it wakes others.
+    pub fn set_defers(&self, space: u32, defers: bool) {
+        self.word(offset_of!(Shared, space)).store(space.into(), Relaxed);
+        self.word(offset_of!(Shared, defers)).store(defers.into(), Relaxed);
+    }
+
+    /// Whether wakes have been made without a stop.
+    #[must_use]
+    pub fn has_wakes(&self) -> bool {
+        self.word(offset_of!(Shared, wakes)).load(Relaxed) != 0
+    }
+
+    /// Take the wakes that have been made without a stop.
+    #[must_use]
+    pub fn take_wakes(&self) -> Vec<Wake> {
+        if !self.has_wakes() {
+            return Vec::new();
+        }
+        let count = self.word(offset_of!(Shared, wakes)).swap(0, Relaxed) as usize;
+        let bytes = self.copy_out(WAKES, count.min(WAKES_MOST) * size_of::<Wake>());
+        let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_ne_bytes);
+        bytes
+            .chunks_exact(size_of::<Wake>())
+            .map(|wake| Wake {
+                address: word(&wake[..8]),
+                count: word(&wake[8..16]),
+                left: word(&wake[16..]),
+            })
+            .collect()
     }
 
     /// The running process has this table of descriptors; none if nothing is known of them.

@@ -4,7 +4,10 @@ use core::mem::MaybeUninit;
 
 use super::{Frame, copy, entry, is_ours, kernel, tick, word, written};
 use crate::calls::{self, Call, Out, Way};
-use crate::layout::{CROWDS, DESCRIPTORS_LEN, Descriptor, Entry, LOG_LEN, Shared, WAITERS, crowd};
+use crate::layout::{
+    CROWDS, Crowd, DESCRIPTORS_LEN, Descriptor, Entry, LOG_LEN, Shared, WAITERS, WAKES, WAKES_MOST, Wake,
+    crowd,
+};
 
 /// Make a call and log it, if it is one that can be made without a stop.
 pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> bool {
@@ -23,7 +26,15 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> bool {
         return false;
     }
     let result = match call.way {
+<<<<<<< HEAD
+        Way::Clock if shared.ahead != 0 => match read_clock(shared, args) {
+            Some(result) => result,
+            None => return false,
+        },
         Way::Futex if is_wake(&args) => 0,
+=======
+        Way::Futex if is_wake(&args) => wake(shared, &args),
+>>>>>>> refs/heads/switches
         Way::Futex => -EAGAIN,
         _ => kernel(number, args),
     };
@@ -78,6 +89,20 @@ fn may(shared: &mut Shared, call: &Call, args: &[u64; 6]) -> bool {
         Way::Mask => args[3] == 8 && !signals_wait(),
         Way::Map => is_plain_map(args),
     }
+}
+
+/// Read a clock that is ahead of the machine's: the result, none if there is no memory for the time.
+fn read_clock(shared: &mut Shared, args: [u64; 6]) -> Option<i64> {
+    const CLOCK_GETTIME: u64 = 228;
+    const SECOND: u64 = 1_000_000_000;
+    let mut time = [0_u64; 2];
+    let at = (&raw mut time).expose_provenance() as u64;
+    let result = kernel(CLOCK_GETTIME, [args[0], at, 0, 0, 0, 0]);
+    let [seconds, nanoseconds] = time;
+    let sum = nanoseconds + shared.ahead % SECOND;
+    time = [seconds + shared.ahead / SECOND + sum / SECOND, sum % SECOND];
+    let at = (&raw const time).expose_provenance() as u64;
+    (result != 0 || copy(shared, at, args[1], size_of_val(&time))).then_some(result)
 }
 
 /// MADV_DONTNEED (madvise(2)).
@@ -140,7 +165,8 @@ fn is_wake(args: &[u64; 6]) -> bool {
     matches!(command(args), 1 | 10)
 }
 
-/// Whether a futex call neither wakes nor waits: nobody is there to be woken, or the word has another value already.
+/// Whether a futex call needs no stop: nobody is there to be woken, or who wakes them goes on anyway, or the word has
+/// another value already than the one to wait for.
 fn futex(shared: &mut Shared, args: &[u64; 6]) -> bool {
     const PRIVATE: u64 = 128;
     let [address, _, value, ..] = *args;
@@ -149,7 +175,7 @@ fn futex(shared: &mut Shared, args: &[u64; 6]) -> bool {
     }
     match command(args) {
         // Those that processes share go by other numbers.
-        1 | 10 => args[1] & PRIVATE != 0 && waiters(address) == 0,
+        1 | 10 => args[1] & PRIVATE != 0 && may_wake(shared, args),
         // FUTEX_WAIT, and FUTEX_WAIT_BITSET with a set that is not empty. A time limit that is wrong is the recorder's to tell.
         0 if args[3] == 0 => word(shared, address).is_some_and(|word| word != value as u32),
         9 if args[3] == 0 && args[5] as u32 != 0 => {
@@ -159,11 +185,43 @@ fn futex(shared: &mut Shared, args: &[u64; 6]) -> bool {
     }
 }
 
-/// How many tasks wait for this futex, or one of those that are counted together with it.
-fn waiters(address: u64) -> u16 {
-    let at = core::ptr::with_exposed_provenance::<[u16; CROWDS]>(WAITERS);
-    // SAFETY: the recorder has mapped the table, which is aligned and nobody writes while the program runs.
-    unsafe { (*at).get(crowd(address)).copied().unwrap_or(1) }
+/// Who waits for this futex, or one of those that are counted together with it.
+fn waiters(address: u64) -> &'static mut Crowd {
+    let at = WAITERS + crowd(address) % CROWDS * size_of::<Crowd>();
+    // SAFETY: the recorder has mapped the table, which is aligned, and does not use it while the program runs; only one task
+    // does, and nothing else in this code makes such a reference.
+    unsafe { &mut *core::ptr::with_exposed_provenance_mut::<Crowd>(at) }
+}
+
+/// Whether a wake of a private futex wakes nobody, or those of whom is known what it takes.
+fn may_wake(shared: &Shared, args: &[u64; 6]) -> bool {
+    let [address, _, _, _, _, bitset] = *args;
+    let crowd = waiters(address);
+    let known = crowd.address == address && u64::from(crowd.space) == shared.space;
+    let room = shared.defers != 0 && shared.wakes < WAKES_MOST as u64;
+    crowd.tasks == 0 || known && room && (command(args) == 1 || bitset as u32 != 0)
+}
+
+/// Make a wake that [`may_wake`] allows: how many it wakes. The recorder is told at the next stop.
+fn wake(shared: &mut Shared, args: &[u64; 6]) -> i64 {
+    let [address, _, count, ..] = *args;
+    let crowd = waiters(address);
+    if crowd.tasks == 0 {
+        return 0;
+    }
+    // As in the kernel, a count of 0 wakes one waiter.
+    let count = if count as u32 == 0 { 1 } else { count as u32 };
+    let woken = if count < crowd.tasks { count } else { crowd.tasks };
+    crowd.tasks -= woken;
+    let at = WAKES + shared.wakes as usize * size_of::<Wake>();
+    // SAFETY: there is room for one more: may_wake() has seen to that. They are aligned, and the recorder does not use them
+    // while the program runs.
+    unsafe {
+        *core::ptr::with_exposed_provenance_mut(at) =
+            Wake { address, count: count.into(), left: shared.countdown };
+    }
+    shared.wakes += 1;
+    woken.into()
 }
 
 /// Whether a mmap(2) asks for private memory of zeros, wherever there is room.

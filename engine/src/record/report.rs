@@ -17,13 +17,19 @@ impl Recorder<'_> {
         let mut symbols = BTreeMap::new();
         living
             .into_iter()
-            .map(|t| TaskState {
-                task: t.id,
-                name: t.name.clone(),
-                doing: self.doing(t),
-                frames: self.frames(t, symbols.entry(t.space.number).or_insert_with(|| symbols_of(t))),
+            .map(|t| {
+                let frames = self.frames(t, symbols.entry(t.space.number).or_insert_with(|| symbols_of(t)));
+                let wait = self.wait_of(t, &frames);
+                TaskState { task: t.id, name: t.name.clone(), doing: self.doing(t), wait, frames }
             })
             .collect()
+    }
+
+    /// Take note of a call by any task.
+    pub(super) fn note_call(&mut self, number: u64) {
+        if number != libc::SYS_sched_yield as u64 {
+            self.last_call = self.clock.total();
+        }
     }
 
     fn frames(&self, task: &Task, symbols: &mut Symbols) -> Vec<Frame> {

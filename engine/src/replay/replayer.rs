@@ -175,7 +175,7 @@ impl<'a> Replayer<'a> {
         let (code, signal) = match ending {
             Ending::Exited(code) => (Some(*code), None),
             Ending::Killed { signal, .. } => (None, Some(*signal)),
-            Ending::Deadlocked(_) | Ending::Hung(_) | Ending::Unsupported { .. } => (None, None),
+            Ending::Deadlocked(_) | Ending::Hung { .. } | Ending::Unsupported { .. } => (None, None),
         };
         // SIGKILL comes from outside, without an event.
         let outside = signal == Some(libc::SIGKILL) && self.killed_by.is_none();

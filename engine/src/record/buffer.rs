@@ -12,13 +12,10 @@ use rrtest_preload::layout::{Descriptor, Mode, Wake};
 use super::fds::Kind;
 use super::recorder::{Flow, Halt, Recorder};
 use super::tasks::Call;
-<<<<<<< HEAD
-use crate::schedule::surprise::Surprise;
-=======
 use crate::error::Error;
 use crate::schedule::futex::ANY;
+use crate::schedule::surprise::Surprise;
 use crate::schedule::{Choice, Point, Why};
->>>>>>> refs/heads/switches
 use crate::task::TaskId;
 use crate::trace::event::{Event, Stream};
 use crate::tracee::{Area, buffered_calls};

@@ -26,15 +26,11 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> bool {
         return false;
     }
     let result = match call.way {
-<<<<<<< HEAD
         Way::Clock if shared.ahead != 0 => match read_clock(shared, args) {
             Some(result) => result,
             None => return false,
         },
-        Way::Futex if is_wake(&args) => 0,
-=======
         Way::Futex if is_wake(&args) => wake(shared, &args),
->>>>>>> refs/heads/switches
         Way::Futex => -EAGAIN,
         _ => kernel(number, args),
     };

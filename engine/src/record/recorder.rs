@@ -1,6 +1,6 @@
 //! The recorder's loop: pick a task, run it to where another could be picked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 

@@ -93,7 +93,7 @@ pub(super) fn inode(path: &Path) -> Option<u64> {
 }
 
 /// The system call that a task sleeps in, with its arguments (`/proc/PID/syscall`, proc_pid_syscall(5)).
-pub(super) pub(super) fn call_in_progress(tid: Pid) -> Option<(i64, [u64; 6])> {
+pub(super) fn call_in_progress(tid: Pid) -> Option<(i64, [u64; 6])> {
     let text = std::fs::read_to_string(format!("/proc/{tid}/syscall")).ok()?;
     let mut fields = text.split_whitespace();
     let number = fields.next()?.parse().ok()?;

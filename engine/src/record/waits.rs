@@ -135,12 +135,15 @@ impl Recorder<'_> {
         let mut holds = |other: &Task| {
             *holding.entry(other.pid).or_insert_with(|| {
                 let fds = descriptors(other.tid);
-                fds.into_iter().any(|fd| {
-                    link(other.tid, fd) == link_is && access(other.tid, fd).is_some_and(&wanted)
-                })
+                fds.into_iter()
+                    .any(|fd| link(other.tid, fd) == link_is && access(other.tid, fd).is_some_and(&wanted))
             })
         };
-        self.tasks.living().filter(|other| other.id != task.id && holds(other)).map(|other| other.id).collect()
+        self.tasks
+            .living()
+            .filter(|other| other.id != task.id && holds(other))
+            .map(|other| other.id)
+            .collect()
     }
 }
 
@@ -185,7 +188,10 @@ mod tests {
         let frame = |name: &&str| Frame {
             address: 0,
             function: Some((*name).to_owned()),
-            location: Some((if name.starts_with("own") { "/p/src/lib.rs" } else { "/rustc/0/x.rs" }.to_owned(), 7)),
+            location: Some((
+                if name.starts_with("own") { "/p/src/lib.rs" } else { "/rustc/0/x.rs" }.to_owned(),
+                7,
+            )),
         };
         names.iter().map(frame).collect()
     }
@@ -193,8 +199,12 @@ mod tests {
     #[test]
     fn functions_tell_what_is_waited_for() {
         let of = |names: &[&str]| by_name(&stack(names));
-        let lock = ["<std::sys::sync::mutex::futex::Mutex>::lock_contended", "std::sync::poison::mutex::Mutex<T>::lock"];
-        let wait = ["<std::sys::sync::condvar::futex::Condvar>::wait", "std::sync::poison::condvar::Condvar::wait"];
+        let lock = [
+            "<std::sys::sync::mutex::futex::Mutex>::lock_contended",
+            "std::sync::poison::mutex::Mutex<T>::lock",
+        ];
+        let wait =
+            ["<std::sys::sync::condvar::futex::Condvar>::wait", "std::sync::poison::condvar::Condvar::wait"];
         assert_eq!(of(&lock), Awaited::Mutex);
         assert_eq!(of(&wait), Awaited::Condvar);
         assert_eq!(of(&[lock[0], wait[0], wait[1]]), Awaited::Mutex, "its mutex, once notified");
@@ -211,7 +221,8 @@ mod tests {
         // SAFETY: gettid has no preconditions.
         let own = Pid::from_raw(unsafe { libc::gettid() });
         let (reader, writer) = std::io::pipe().unwrap();
-        let [read, write] = [std::os::fd::AsRawFd::as_raw_fd(&reader), std::os::fd::AsRawFd::as_raw_fd(&writer)];
+        let [read, write] =
+            [std::os::fd::AsRawFd::as_raw_fd(&reader), std::os::fd::AsRawFd::as_raw_fd(&writer)];
         assert_eq!(link(own, read), link(own, write));
         assert!(link(own, read).starts_with("pipe:["));
         assert_eq!(access(own, read), Some(libc::O_RDONLY.cast_unsigned()));

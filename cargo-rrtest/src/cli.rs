@@ -92,7 +92,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Attempts")]
     pub(crate) runs: Option<u64>,
     /// Time for all attempts, such as 90s or 10m
-    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration, help_heading = "Attempts")]
+    #[arg(long = "for", id = "for", value_name = "DURATION", value_parser = parse_duration, help_heading = "Attempts")]
     pub(crate) time: Option<Duration>,
     /// With --until-fail: go on after a failure, keep one trace of each distinct one
     #[arg(long, requires = "until_fail", help_heading = "Attempts")]

@@ -13,7 +13,9 @@ impl Recorder<'_> {
     /// What each living task is doing, the one that matters most first.
     pub(super) fn states(&self, first: Option<TaskId>) -> Vec<TaskState> {
         let mut living: Vec<&Task> = self.tasks.living().collect();
-        living.sort_by_key(|t| (Some(t.id) != first, t.id));
+        // A harness that only waits for the others says least.
+        let harness = |t: &Task| self.options.watchdog_main && t.id == TaskId(0);
+        living.sort_by_key(|t| (Some(t.id) != first, harness(t), t.id));
         let mut symbols = BTreeMap::new();
         living
             .into_iter()

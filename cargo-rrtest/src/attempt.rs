@@ -225,7 +225,7 @@ impl Setting<'_> {
         } else if self.keep == Keep::Always {
             self.keep(attempt, &recording, core);
         }
-        attempt.ending = Some(recording.ending);
+        attempt.ending.get_or_insert(recording.ending);
         attempt.output = recording.output;
     }
 
@@ -241,11 +241,12 @@ impl Setting<'_> {
             let info = info(attempt, self.rustc);
             let kept =
                 self.engine.keep(recording, &path, &info, core, &never).map_err(|error| error.to_string())?;
-            Ok((path, kept.divergence))
+            Ok((path, kept))
         });
         let outcome = attempt.outcome.name();
         match kept {
-            Ok((path, divergence)) => {
+            Ok((path, Kept { divergence, ending })) => {
+                attempt.ending = Some(ending);
                 attempt.trace = Some(events::Kept { path, verified: divergence.is_none() });
                 attempt.message = divergence.map(|divergence| {
                     format!(

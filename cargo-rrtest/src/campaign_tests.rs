@@ -56,7 +56,8 @@ impl Engine for Fake {
     fn keep(&self, _: &Recording, path: &Path, _: &Value, _: usize, _: &AtomicBool) -> Result<Kept, Error> {
         let written = std::fs::write(path, "");
         written.map_err(|source| Error::Os { what: "cannot write".into(), source })?;
-        Ok(Kept { divergence: (!self.replays).then_some(Error::NotYet) })
+        let ending = recording.ending.clone();
+        Ok(Kept { divergence: (!self.replays).then_some(Error::NotYet), ending })
     }
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::events::{Attempt, Event, Reporter, Summary};
 use crate::exit::Stop;
 use crate::outcome::Outcome;
+use crate::waits::{Waiting, waits};
 
 /// Writes the report.
 #[derive(Debug)]
@@ -59,6 +60,9 @@ struct AttemptLine<'a> {
     /// Only for tests together.
     #[serde(skip_serializing_if = "Option::is_none")]
     failed_tests: Option<&'a [String]>,
+    /// Only where threads hang.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits: Option<Vec<Waiting<'a>>>,
     /// Only where the outcome is ours.
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
@@ -99,6 +103,7 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
             trace: attempt.trace.as_ref().map(|kept| kept.path.as_path()),
             verified: attempt.trace.as_ref().map(|kept| kept.verified),
             failed_tests: attempt.test.is_together().then_some(attempt.failed_tests.as_slice()),
+            waits: attempt.ending.as_ref().and_then(waits),
             message: attempt.message.as_deref(),
         }
     }

@@ -98,6 +98,7 @@ type Output = Vec<(Stream, Vec<u8>)>;
 fn replay_recording(recording: &Recording) -> Result<(Replayed, Output), Error> {
     let mut output = Vec::new();
     let options = replay::Options {
+        watch: &[],
         core: core(),
         stop: &AtomicBool::new(false),
         patience: Duration::from_secs(60),

@@ -73,6 +73,7 @@ impl Recorder<'_> {
         let log = self.clock.area().take_log();
         for call in buffered_calls(&log) {
             self.stats.syscalls += 1;
+            self.note_call(call.number);
             if matches!(calls::call(call.number).way, Way::Map | Way::Repeat) {
                 self.sharing.forget();
             }

@@ -38,6 +38,7 @@ mod template;
 mod time;
 mod timers;
 mod twins;
+mod waits;
 mod watches;
 mod whole;
 

@@ -1,6 +1,6 @@
 //! The recorder's loop: pick a task, run it to where another could be picked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -85,8 +85,8 @@ pub(super) struct Recorder<'a> {
     pub(super) holders: Holders,
     /// What a call has written into the memory of other tasks, to be logged behind it.
     pub(super) elsewhere: Vec<(TaskId, Vec<Write>)>,
-    /// The inodes of the program's socket pairs.
-    pub(super) pairs: BTreeSet<u64>,
+    /// The inodes of the program's socket pairs, each with the other one's.
+    pub(super) pairs: BTreeMap<u64, u64>,
     pub(super) slots: Slots,
     pub(super) buffer: Buffer,
     pub(super) call_sites: CallSites,
@@ -94,6 +94,8 @@ pub(super) struct Recorder<'a> {
     pub(super) unsettled: bool,
     /// A task has become able to run since the last decision.
     pub(super) woken: bool,
+    /// Ticks of all tasks when one has last made a call, other than sched_yield(2).
+    pub(super) last_call: u64,
 }
 
 /// How often to look for signals that nobody has told of: those of timers, and of processes that are not recorded.
@@ -200,7 +202,8 @@ impl<'a> Recorder<'a> {
             watches: Watches::default(),
             holders: Holders::default(),
             elsewhere: Vec::new(),
-            pairs: BTreeSet::new(),
+            pairs: BTreeMap::new(),
+            last_call: 0,
             woken: false,
         })
     }
@@ -386,6 +389,7 @@ impl<'a> Recorder<'a> {
                 self.stats.syscalls += 1;
                 let number = registers.number();
                 let over = self.clock.call(number);
+                self.note_call(number);
                 self.patch(id, &stopped, &mut registers)?;
                 self.mark(id, &registers);
                 self.task(id).arrived = Some(registers);

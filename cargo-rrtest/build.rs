@@ -1,7 +1,11 @@
-//! Compiles the runtime that is linked into recorded programs to one object, which the subcommand carries inside it.
+//! Compiles the runtime that is linked into recorded programs to one object, which the subcommand carries inside it: as it
+//! is, and as an archive, from which a linker takes it only where something calls it.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use ar_archive_writer::{ArchiveKind, DEFAULT_OBJECT_READER, NewArchiveMember, write_archive_to_stream};
 
 fn main() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../preload/src");
@@ -16,6 +20,12 @@ fn main() {
         .status()
         .expect("cannot start rustc for the runtime object");
     assert!(status.success(), "the runtime object does not compile");
+    let bytes = std::fs::read(&object).expect("cannot read the runtime object");
+    let member = NewArchiveMember::new(bytes, &DEFAULT_OBJECT_READER, "runtime.o".to_owned());
+    let mut archive =
+        File::create(object.with_extension("a")).expect("cannot make an archive of the runtime object");
+    write_archive_to_stream(&mut archive, &[member], ArchiveKind::Gnu, false, None)
+        .expect("cannot write the archive of the runtime object");
 }
 
 fn var(name: &str) -> String {

@@ -11,8 +11,9 @@ use rrtest_engine::Error;
 use rrtest_engine::ending::{Ending, Stats};
 use rrtest_engine::keep::{self, Kept};
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{self, Listener, Options, Recording, Stdin, Template};
+use rrtest_engine::record::{self, Listener, Options, Recording, Stdin, Template, Time};
 use rrtest_engine::schedule::StrategyName;
+use rrtest_engine::schedule::surprise::{Struck, Surprises};
 use serde_json::{Value, json};
 
 use crate::discover::Test;
@@ -96,8 +97,10 @@ pub(crate) struct Setting<'a> {
     pub(crate) listener: Option<Listener<'a>>,
     /// The strategies that the user has chosen; empty means any.
     pub(crate) strategies: &'a [StrategyName],
-    /// How the tests were built.
-    pub(crate) level: Level,
+    /// How time passes for programs.
+    pub(crate) time: Time,
+    /// What may surprise them; none: all under chaos, else nothing.
+    pub(crate) surprises: Option<Surprises>,
     /// The compiler that built them.
     pub(crate) rustc: &'a str,
     /// The failures whose traces are kept.
@@ -111,6 +114,8 @@ pub(crate) struct Setting<'a> {
 pub(crate) struct Job {
     /// The test.
     pub(crate) test: Arc<Test>,
+    /// How it was built.
+    pub(crate) level: Level,
     /// Which attempt of it, from 1.
     pub(crate) number: u64,
     /// Its seed.
@@ -136,7 +141,9 @@ impl Setting<'_> {
             number: job.number,
             seed: job.seed,
             strategy: plan.strategy,
-            level: self.level,
+            level: job.level,
+            time: self.time,
+            struck: Struck::default(),
             outcome: Outcome::Error,
             ending: None,
             output: Vec::new(),
@@ -148,8 +155,15 @@ impl Setting<'_> {
             repeats: false,
             message: None,
         };
+        let by_default = match plan.strategy {
+            StrategyName::Fair => Surprises::NONE,
+            _ => Surprises::ALL,
+        };
+        let surprises = self.surprises.unwrap_or(by_default);
         let options = Options {
             plan,
+            time: self.time,
+            surprises,
             core,
             pretend_cores: PRETEND_CORES,
             timeout: self.timeout,
@@ -184,6 +198,7 @@ impl Setting<'_> {
     fn judge(&self, attempt: &mut events::Attempt, recording: Recording, core: usize) {
         attempt.outcome = Outcome::of(&recording.ending);
         attempt.stats = recording.stats;
+        attempt.struck = recording.struck;
         attempt.wall = recording.wall;
         if let Ending::Unsupported { what, task, name } = &recording.ending {
             attempt.message = Some(format!("{what} cannot be recorded yet ({task}, thread `{name}`)"));
@@ -266,6 +281,8 @@ fn info(attempt: &events::Attempt, rustc: &str) -> Value {
         "seed": attempt.seed.to_string(),
         "strategy": attempt.strategy.as_str(),
         "preempt": attempt.level.name(),
+        "time": attempt.time.as_str(),
+        "surprises": (!attempt.struck.is_empty()).then(|| attempt.struck.to_string()),
         "outcome": attempt.outcome,
         "created": humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         "rustc": rustc,

@@ -1,6 +1,6 @@
 //! The campaign: attempts, round after round over the tests, until a failure, a number or a time.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -13,6 +13,7 @@ use crate::attempt::{Job, Setting};
 use crate::discover::Test;
 use crate::events::{Attempt, Event, Reporter, Started, Summary};
 use crate::exit::Stop;
+use crate::instrument::Level;
 use crate::interrupt::Interrupt;
 use crate::outcome::Outcome;
 use crate::seed::Seed;
@@ -41,15 +42,59 @@ pub(crate) struct Schedule {
     pub(crate) seed: Option<Seed>,
 }
 
+/// Builds the tests with another preemption level while attempts at the first build are being made. An error is for the
+/// user to know, and no more. It is given up when the flag becomes true.
+pub(crate) type Joining<'a> = &'a (dyn Fn(&AtomicBool) -> Result<Vec<Test>, String> + Sync);
+
+/// What attempts are made at.
+pub(crate) struct Subject<'a> {
+    /// The tests.
+    pub(crate) tests: Vec<Test>,
+    /// How they were built.
+    pub(crate) level: Level,
+    /// Another build of them, if one is to be made.
+    pub(crate) joining: Option<(Level, Joining<'a>)>,
+}
+
 /// What is known of a test while the campaign runs.
 #[derive(Debug)]
 struct Progress {
-    test: Arc<Test>,
+    id: String,
+    /// Its builds; at first there is one.
+    builds: Vec<Build>,
     attempts: u64,
-    /// The most ticks that an attempt had; 0 if there was none.
-    ticks: u64,
     errors: u32,
     left_out: bool,
+}
+
+/// A build of a test.
+#[derive(Debug)]
+struct Build {
+    test: Arc<Test>,
+    level: Level,
+    /// The most ticks that an attempt had; 0 if there was none.
+    ticks: u64,
+    /// Attempts that have begun since there were as many builds as there are, and those of them that have ended.
+    begun: u32,
+    ended: u32,
+    /// How long these took.
+    spent: Duration,
+}
+
+impl Build {
+    fn new(test: Test, level: Level) -> Self {
+        let test = Arc::new(test);
+        Self { test, level, ticks: 0, begun: 0, ended: 0, spent: Duration::ZERO }
+    }
+
+    /// How much time its attempts will have taken, with those under way: each level finds bugs that the other misses, and
+    /// nobody knows which a test has, so that they get equal shares of the time.
+    fn share(&self) -> Duration {
+        match self.ended {
+            0 => Duration::from_nanos(self.begun.into()),
+            ended => self.spent / ended * self.begun,
+        }
+    }
 }
 
 /// Which attempt is next. The workers take from it in turn.
@@ -63,28 +108,47 @@ struct Queue {
 }
 
 impl Queue {
-    fn new(tests: Vec<Test>, schedule: Schedule) -> Self {
-        let progress =
-            |test| Progress { test: Arc::new(test), attempts: 0, ticks: 0, errors: 0, left_out: false };
+    fn new(tests: Vec<Test>, level: Level, schedule: Schedule) -> Self {
+        let progress = |test: Test| Progress {
+            id: test.id(),
+            builds: vec![Build::new(test, level)],
+            attempts: 0,
+            errors: 0,
+            left_out: false,
+        };
         let seed = schedule.seed.unwrap_or_else(|| Seed::arbitrary(&schedule.strategies));
         Self { tests: tests.into_iter().map(progress).collect(), next: 0, schedule, seed }
     }
 
-    /// The next attempt, with its test's index; none when all have been handed out.
-    fn take(&mut self) -> Option<(usize, Job)> {
+    /// Another build of the tests has been made.
+    fn join(&mut self, tests: Vec<Test>, level: Level) {
+        for test in tests {
+            let id = test.id();
+            let Some(progress) = self.tests.iter_mut().find(|progress| progress.id == id) else { continue };
+            progress.builds.push(Build::new(test, level));
+            for build in &mut progress.builds {
+                (build.begun, build.ended, build.spent) = (0, 0, Duration::ZERO);
+            }
+        }
+    }
+
+    /// The next attempt, with the index of its test and that of its build; none when all have been handed out.
+    fn take(&mut self) -> Option<((usize, usize), Job)> {
         let count = self.tests.len();
         let index = (0..count).map(|offset| (self.next + offset) % count).find(|index| self.wants(*index))?;
         self.next = (index + 1) % count;
         let progress = &mut self.tests[index];
         progress.attempts += 1;
-        let (number, ticks) = (progress.attempts, progress.ticks);
-        let test = progress.test.clone();
+        let number = progress.attempts;
+        let shares = progress.builds.iter_mut().enumerate();
+        let (at, build) = shares.min_by_key(|(_, build)| build.share())?;
+        build.begun += 1;
         let seed = match number {
             1 => self.seed,
-            _ => self.seed.derive(&test.id(), number, &self.schedule.strategies, ticks),
+            _ => self.seed.derive(&progress.id, number, &self.schedule.strategies, build.ticks),
         };
-        let job = Job { test, number, seed };
-        Some((index, job))
+        let job = Job { test: Arc::clone(&build.test), level: build.level, number, seed };
+        Some(((index, at), job))
     }
 
     /// Whether there will be more attempts of the test of this index.
@@ -93,37 +157,46 @@ impl Queue {
         !test.left_out && self.schedule.runs.is_none_or(|runs| test.attempts < runs)
     }
 
-    /// Learn from an attempt of the test of this index.
-    fn learn(&mut self, index: usize, attempt: &Attempt) {
+    /// Learn from an attempt of the test and the build of these indices.
+    fn learn(&mut self, (index, build): (usize, usize), attempt: &Attempt) {
         let progress = &mut self.tests[index];
-        progress.ticks = progress.ticks.max(attempt.stats.ticks);
         progress.errors += u32::from(attempt.outcome == Outcome::Error);
         progress.left_out |= attempt.outcome == Outcome::Unsupported || progress.errors >= MAX_ERRORS;
+        let build = &mut progress.builds[build];
+        build.ticks = build.ticks.max(attempt.stats.ticks);
+        // Unless it began before there were as many builds.
+        if build.ended < build.begun {
+            build.ended += 1;
+            build.spent += attempt.wall;
+        }
     }
 }
 
 /// What a worker tells the dispatcher.
 enum Message {
     Done(Box<Attempt>),
+    Joined(Level),
+    Warning(String),
     Fatal(Error),
 }
 
 /// Make the attempts, one at a time on each of `cores`, and report them as they end. Sets the interrupt's stop flag when
 /// the campaign is over.
 pub(crate) fn run(
-    tests: Vec<Test>,
+    subject: Subject<'_>,
     schedule: Schedule,
     setting: &Setting<'_>,
     cores: &[usize],
     interrupt: &Interrupt,
     reporters: &mut [Box<dyn Reporter + '_>],
 ) -> Result<Summary, Stop> {
+    let Subject { tests, level, joining } = subject;
     let start = Instant::now();
     let deadline = schedule.time.map(|time| start + time);
     let mut binaries: Vec<_> = tests.iter().map(|test| test.binary.clone()).collect();
     binaries.dedup();
     let mut summary = Summary::of_none(tests.len(), tests.iter().any(Test::is_together));
-    let queue = Queue::new(tests, schedule.clone());
+    let queue = Queue::new(tests, level, schedule.clone());
     let started = Started {
         tests: summary.tests,
         together: summary.together,
@@ -136,10 +209,11 @@ pub(crate) fn run(
     };
     tell(reporters, &Event::Started(started))?;
     let queue = Mutex::new(queue);
+    let at_work = AtomicUsize::new(cores.len());
     let ended = thread::scope(|scope| {
         let (sender, receiver) = mpsc::channel();
         for core in cores {
-            let (queue, sender) = (&queue, sender.clone());
+            let (queue, sender, at_work) = (&queue, sender.clone(), &at_work);
             let worker = Worker {
                 queue,
                 core: *core,
@@ -148,9 +222,27 @@ pub(crate) fn run(
                     .runs
                     .is_none_or(|runs| runs.div_ceil(cores.len() as u64) >= WORTH_A_TEMPLATE),
             };
-            scope.spawn(move || worker.work(setting, interrupt, &sender));
+            scope.spawn(move || {
+                worker.work(setting, interrupt, &sender);
+                if at_work.fetch_sub(1, Ordering::SeqCst) == 1 {
+                    // No other build is wanted any more.
+                    interrupt.stop.store(true, Ordering::SeqCst);
+                }
+            });
         }
-        drop(sender);
+        if let Some((level, build)) = joining {
+            let queue = &queue;
+            scope.spawn(move || match build(&interrupt.stop) {
+                Ok(tests) => {
+                    queue.lock().unwrap_or_else(PoisonError::into_inner).join(tests, level);
+                    // Nobody listens when the campaign is over.
+                    drop(sender.send(Message::Joined(level)));
+                }
+                Err(warning) => drop(sender.send(Message::Warning(warning))),
+            });
+        } else {
+            drop(sender);
+        }
         // Whatever ends this loop early must end the workers too, or the scope would wait for them.
         let result = dispatch(&receiver, deadline, interrupt, &mut summary, reporters);
         interrupt.stop.store(true, Ordering::SeqCst);
@@ -183,6 +275,8 @@ fn dispatch(
                 summary.count(&attempt);
                 tell(reporters, &Event::Attempt(attempt))?;
             }
+            Ok(Message::Joined(level)) => tell(reporters, &Event::Joined(level))?,
+            Ok(Message::Warning(warning)) => tell(reporters, &Event::Warning(warning))?,
             Ok(Message::Fatal(error)) => fatal = fatal.or(Some(error)),
             Err(RecvTimeoutError::Timeout) => interrupt.stop.store(true, Ordering::SeqCst),
             Err(RecvTimeoutError::Disconnected) => return fatal.map_or(Ok(()), |error| Err(error.into())),
@@ -210,11 +304,11 @@ impl Worker<'_> {
             if interrupt.stop.load(Ordering::SeqCst) {
                 return;
             }
-            let Some((index, job)) = lock().take() else { return };
-            let base = if self.with_templates { templates.of(index) } else { None };
+            let Some((at, job)) = lock().take() else { return };
+            let base = if self.with_templates { templates.of(at) } else { None };
             let message = match setting.attempt(job, self.core, base, &interrupt.stop) {
                 Ok(attempt) => {
-                    lock().learn(index, &attempt);
+                    lock().learn(at, &attempt);
                     if self.stop_at_failure && attempt.outcome.is_failure() {
                         interrupt.stop.store(true, Ordering::SeqCst);
                     }
@@ -229,7 +323,7 @@ impl Worker<'_> {
             if sender.send(message).is_err() {
                 return;
             }
-            templates.retain(|index| lock().wants(index));
+            templates.retain(|(test, _)| lock().wants(test));
         }
     }
 }

@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicBool;
 use rrtest_engine::ending::{Ending, Stats};
 use rrtest_engine::keep::Kept;
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{Options, Recording, Stdin, Template};
+use rrtest_engine::record::{Options, Recording, Stdin, Template, Time};
+use rrtest_engine::schedule::surprise::Struck;
 use rrtest_engine::trace::event::Stream;
 use rrtest_engine::trace::log::Log;
 use serde_json::Value;
@@ -41,6 +42,8 @@ impl Engine for Fake {
             ending,
             output: vec![(Stream::Stderr, output.into())],
             stats: Stats { ticks: 100, preemptions: 1, syscalls: 1, tasks: 2 },
+            struck: Struck::default(),
+            leaps: 0,
             wall: Duration::from_millis(1),
             log: Log::default(),
         })
@@ -87,14 +90,23 @@ fn schedule() -> Schedule {
     }
 }
 
-fn campaign(tests: &[&str], schedule: Schedule, script: Script, replays: bool) -> Run {
-    let test = |name: &&str| Test {
+/// A test whose program is that of this path.
+fn test(name: &str, path: &str) -> Test {
+    Test {
         package: "p".into(),
         binary: "p::it".into(),
-        name: Some((*name).into()),
-        program: Program { path: PathBuf::from(name), args: vec![], env: vec![], cwd: "/".into() },
+        name: Some(name.into()),
+        program: Program { path: PathBuf::from(path), args: vec![], env: vec![], cwd: "/".into() },
         harness: true,
-    };
+    }
+}
+
+fn campaign(tests: &[&str], schedule: Schedule, script: Script, replays: bool) -> Run {
+    let tests = tests.iter().map(|name| test(name, name)).collect();
+    campaign_at(Subject { tests, level: Level::Sync, joining: None }, schedule, script, replays)
+}
+
+fn campaign_at(subject: Subject<'_>, schedule: Schedule, script: Script, replays: bool) -> Run {
     let dir = tempfile::tempdir().expect("a directory");
     let store = Store::at(dir.path()).expect("a store");
     let engine = Fake { script, recorded: Mutex::default(), seeds: Mutex::default(), replays };
@@ -107,16 +119,16 @@ fn campaign(tests: &[&str], schedule: Schedule, script: Script, replays: bool) -
         stdin: Stdin::Null,
         listener: None,
         strategies: &strategies,
-        level: Level::Sync,
+        time: Time::Real,
+        surprises: None,
         rustc: "rustc",
         known: Mutex::default(),
         judging: Mutex::default(),
     };
     let seen = Arc::new(Mutex::default());
     let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(Seen(Arc::clone(&seen)))];
-    let tests = tests.iter().map(test).collect();
     // One worker, so that the order of attempts is that of the queue.
-    let summary = run(tests, schedule, &setting, &[0], &Interrupt::default(), &mut reporters);
+    let summary = run(subject, schedule, &setting, &[0], &Interrupt::default(), &mut reporters);
     let seen = std::mem::take(&mut *seen.lock().expect("no panic"));
     let seeds = engine.seeds.into_inner().expect("no panic");
     Run { summary, seen, seeds, traces: store.entries().expect("entries").len() }
@@ -214,4 +226,32 @@ fn the_given_seed_is_the_first_attempts_and_decides_the_others() {
 fn a_deadline_ends_a_campaign_without_a_limit() {
     let schedule = Schedule { runs: None, time: Some(Duration::from_millis(1)), ..schedule() };
     campaign(&["a"], schedule, |_, _| Ok(PASS), true).summary.expect("a summary");
+}
+
+#[test]
+fn another_build_joins_when_it_is_ready() {
+    let build = |_: &AtomicBool| Ok(vec![test("a", "a, built again"), test("unknown", "unknown")]);
+    let subject = || Subject {
+        tests: vec![test("a", "a")],
+        level: Level::Sync,
+        joining: Some((Level::Memory, &build)),
+    };
+    let script: Script = |test, _| Ok(if test == "a, built again" { FAIL } else { PASS });
+    let schedule = Schedule { runs: None, until_fail: true, ..schedule() };
+    let run = campaign_at(subject(), schedule, script, true);
+    assert_eq!(run.summary.expect("a summary").failed, ["p::it a"]);
+}
+
+#[test]
+fn a_build_that_comes_too_late_is_given_up() {
+    let build = |stop: &AtomicBool| {
+        while !stop.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        Ok(Vec::new())
+    };
+    let joining: Option<(Level, Joining<'_>)> = Some((Level::Memory, &build));
+    let subject = Subject { tests: vec![test("a", "a")], level: Level::Sync, joining };
+    let run = campaign_at(subject, Schedule { runs: Some(3), ..schedule() }, |_, _| Ok(PASS), true);
+    assert_eq!(run.seen.len(), 3);
 }

@@ -1,21 +1,26 @@
 //! What we ask of cargo: where things are, and a build of the tests together with how each would be run.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::env;
 use std::io::BufReader;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
-use cargo_metadata::{Artifact, Message, Metadata, MetadataCommand};
+use cargo_metadata::{Artifact, Message, Metadata, MetadataCommand, PackageId, Target, TargetKind};
 use clap::ColorChoice;
+use nix::unistd::Pid;
 use rrtest_engine::program::Program;
 
+use crate::c_code;
 use crate::config::Config;
 use crate::exit::{Status, Stop};
-use crate::instrument::Level;
+use crate::group;
+use crate::instrument::{Level, Runtime};
 use crate::runner::{self, Capture};
 use crate::selection::Selection;
 use crate::wrapper;
@@ -48,6 +53,12 @@ impl Project {
         };
         Ok(Self { metadata, target_dir })
     }
+
+    /// Whether a package of the workspace has an example.
+    pub(crate) fn has_examples(&self) -> bool {
+        let is_example = |target: &Target| target.kind.contains(&TargetKind::Example);
+        self.metadata.packages.iter().any(|package| package.targets.iter().any(is_example))
+    }
 }
 
 /// The cargo that called us, or the one in `PATH`.
@@ -56,7 +67,7 @@ fn program() -> PathBuf {
 }
 
 /// How to build.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Build<'a> {
     /// What.
     pub(crate) selection: &'a Selection,
@@ -74,6 +85,10 @@ pub(crate) struct Build<'a> {
     pub(crate) color: Option<ColorChoice>,
     /// Build, and find no tests.
     pub(crate) no_run: bool,
+    /// Whether there are examples in the project.
+    pub(crate) has_examples: bool,
+    /// Beside the attempts at another build: without a word unless it fails, giving way to them, and given up on a flag.
+    pub(crate) in_background: bool,
 }
 
 /// What cargo built, and how it would run it.
@@ -83,6 +98,8 @@ pub(crate) struct Built {
     pub(crate) artifacts: HashMap<PathBuf, Artifact>,
     /// In cargo's order.
     pub(crate) captures: Vec<Capture>,
+    /// Whether C code is without the clock, as it did not build with it.
+    pub(crate) without_c: bool,
 }
 
 impl Build<'_> {
@@ -92,53 +109,123 @@ impl Build<'_> {
     /// target runner, so that environment and working directory come from cargo itself and cannot belong to another
     /// build than the artifacts. `cores` binaries at a time list their tests while it does so.
     pub(crate) fn run(&self, cores: usize, stop: &AtomicBool) -> Result<Built, Stop> {
-        let mut child = self
-            .command()?
-            .spawn()
-            .map_err(|error| Stop::os(format!("cannot run `{}`", program().display()), &error))?;
-        let stdout = child.stdout.take();
-        let (sender, programs) = mpsc::channel();
-        let (told, captures) = thread::scope(|scope| {
-            let captures = scope.spawn(|| runner::ask_all(programs, cores, stop));
-            let told = stdout.map_or_else(|| Ok(Told::default()), |stdout| Told::read(stdout, sender));
-            (told, captures.join())
-        });
-        let status = child.wait().map_err(|error| Stop::os("cannot wait for cargo", &error))?;
-        let told = told?;
+        let refused = self.build_dir.join("without-c");
+        let variables = match self.level {
+            Level::Syscall => Vec::new(),
+            _ if refused.exists() => Vec::new(),
+            _ => c_code::variables(self.target, self.build_dir, self.config),
+        };
+        let told = self.test(&variables, cores, stop)?;
+        if told.finished || !told.a_build_script_failed() || variables.is_empty() {
+            return self.built(told, &variables, refused.exists());
+        }
+        // Perhaps the flags for C code are to blame. If so, they will be the next time.
+        let told = self.test(&[], cores, stop)?;
+        if told.finished {
+            let _kept = std::fs::write(&refused, "");
+        }
+        self.built(told, &[], true)
+    }
+
+    fn built(&self, told: Told, variables: &[(String, String)], without_c: bool) -> Result<Built, Stop> {
+        if !told.finished && self.in_background {
+            return Err(Stop::new(Status::Failed, told.stderr.trim_end()));
+        }
         if !told.finished {
             return Err(Stop::said(Status::Failed));
         }
-        if !status.success() {
+        if !told.success {
             return Err(Stop::new(
                 Status::Recorder,
                 "cargo built the tests, but could not tell how it runs them (see above)",
             ));
         }
-        let captures = captures.map_err(|_| Stop::said(Status::Recorder))??;
-        Ok(Built { artifacts: told.artifacts, captures })
+        self.examples(variables)?;
+        Ok(Built { artifacts: told.artifacts, captures: told.captures, without_c })
     }
 
-    fn command(&self) -> Result<Command, Stop> {
+    /// `cargo test`, as far as it comes. `variables` are for the compilers of C code.
+    fn test(&self, variables: &[(String, String)], cores: usize, stop: &AtomicBool) -> Result<Told, Stop> {
+        let mut command = self.command(&self.selection.test_args(), variables)?;
+        command.args(["--message-format=json-render-diagnostics"]).args(self.no_run.then_some("--no-run"));
+        if self.in_background {
+            // A group of its own: Ctrl-C in a terminal is for us to pass on.
+            command.arg("--quiet").stderr(Stdio::piped()).process_group(0);
+        } else {
+            command.args((self.verbosity < 0).then_some("--quiet"));
+            command.args((0..self.verbosity).map(|_| "--verbose"));
+        }
+        let mut child = command
+            .spawn()
+            .map_err(|error| Stop::os(format!("cannot run `{}`", program().display()), &error))?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (sender, programs) = mpsc::channel();
+        let (done, finished) = mpsc::channel::<()>();
+        let (told, captures, stderr) = thread::scope(|scope| {
+            let captures = scope.spawn(|| runner::ask_all(programs, cores, stop));
+            let stderr = scope.spawn(|| runner::text(stderr));
+            if self.in_background {
+                let group = Pid::from_raw(child.id().cast_signed());
+                group::give_way(group);
+                scope.spawn(move || group::guard(group, &finished, stop, Duration::MAX));
+            }
+            let told = stdout.map_or_else(|| Ok(Told::default()), |stdout| Told::read(stdout, sender));
+            let stderr = stderr.join().unwrap_or_default();
+            drop(done);
+            (told, captures.join(), stderr)
+        });
+        let status = child.wait().map_err(|error| Stop::os("cannot wait for cargo", &error))?;
+        let told = told?;
+        let captures = captures.map_err(|_| Stop::said(Status::Recorder));
+        let captures = if told.finished && status.success() { captures?? } else { Vec::new() };
+        Ok(Told { success: status.success(), captures, stderr, ..told })
+    }
+
+    /// Build the examples, as `cargo test` does: tests start them. What was built before is found fresh, and has said all
+    /// that there is to say.
+    fn examples(&self, variables: &[(String, String)]) -> Result<(), Stop> {
+        let Some(args) = self.selection.default_build_args().filter(|_| self.has_examples) else {
+            return Ok(());
+        };
+        let output = self
+            .command(&args, variables)?
+            .args(["--message-format=json,json-diagnostic-rendered-ansi", "--quiet"])
+            .stderr(Stdio::inherit())
+            .output()
+            .map_err(|error| Stop::os(format!("cannot run `{}`", program().display()), &error))?;
+        for message in Message::parse_stream(output.stdout.as_slice()).map_while(Result::ok) {
+            if let Message::CompilerMessage(message) = message
+                && message.target.kind.contains(&TargetKind::Example)
+            {
+                anstream::eprint!("{}", message.message.rendered.unwrap_or_default());
+            }
+        }
+        if output.status.success() { Ok(()) } else { Err(Stop::said(Status::Failed)) }
+    }
+
+    fn command(&self, args: &[String], variables: &[(String, String)]) -> Result<Command, Stop> {
         let ourselves =
             env::current_exe().map_err(|error| Stop::os("cannot find our own executable", &error))?;
         let chain = wrapper::of_user(self.config);
-        let order = wrapper::Order { flags: self.level.flags(self.build_dir)?, chain };
-        let capture = runner::Order { rustc_wrapper: env::var_os("RUSTC_WRAPPER") };
+        let runtime = Runtime::put_into(self.build_dir)?;
+        let host_flags = vec![format!("-Clink-arg={}", runtime.archive.display())];
+        let order = wrapper::Order { flags: self.level.flags(&runtime), host_flags, chain };
+        let ours = variables.iter().map(|(name, _)| name.as_str()).chain(["RUSTC_WRAPPER"]);
+        let capture =
+            runner::Order { users: ours.map(|name| (name.to_owned(), env::var_os(name))).collect() };
         let mut command = Command::new(program());
         command
             .arg("test")
-            .args(self.selection.build_args())
-            .args(["--target", self.target, "--message-format=json-render-diagnostics"])
+            .args(args)
+            .args(["--target", self.target])
             .arg("--target-dir")
             .arg(self.build_dir)
             // Cargo can be told to keep intermediate files elsewhere; there, ours would mix with plain ones.
             .args(["--config", &format!("build.build-dir={}", toml_string(self.build_dir))])
             // Not CARGO_TARGET_…_RUNNER: cargo splits that at spaces, and our path may have some.
             .args(["--config", &runner_setting(self.target, &ourselves)])
-            .args((self.verbosity < 0).then_some("--quiet"))
-            .args((0..self.verbosity).map(|_| "--verbose"))
             .args(self.color.map(|color| format!("--color={color}")))
-            .args(self.no_run.then_some("--no-run"))
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .env("RUSTC_WRAPPER", &ourselves)
             .env(wrapper::VARIABLE, serde_json::to_string(&order).unwrap_or_default())
             .env(runner::VARIABLE, serde_json::to_string(&capture).unwrap_or_default())
@@ -152,10 +239,23 @@ impl Build<'_> {
 #[derive(Debug, Default)]
 struct Told {
     artifacts: HashMap<PathBuf, Artifact>,
+    /// The packages whose build scripts have been built and have not run to their end.
+    scripts: HashSet<PackageId>,
+    /// Whether all was built.
     finished: bool,
+    /// Whether all was "run".
+    success: bool,
+    captures: Vec<Capture>,
+    /// What nobody has seen of cargo's standard error.
+    stderr: String,
 }
 
 impl Told {
+    /// Whether one has, as far as can be seen: cargo starts no further ones when something fails.
+    fn a_build_script_failed(&self) -> bool {
+        !self.scripts.is_empty()
+    }
+
     /// Read it to the end, and pass on the binaries that cargo would run as they come.
     fn read(stdout: ChildStdout, programs: mpsc::Sender<Program>) -> Result<Self, Stop> {
         let mut told = Self::default();
@@ -165,6 +265,14 @@ impl Told {
                     if let Some(path) = artifact.executable.clone() {
                         told.artifacts.insert(path.into_std_path_buf(), artifact);
                     }
+                }
+                Ok(Message::CompilerArtifact(artifact))
+                    if artifact.target.kind.contains(&TargetKind::CustomBuild) =>
+                {
+                    told.scripts.insert(artifact.package_id);
+                }
+                Ok(Message::BuildScriptExecuted(script)) => {
+                    told.scripts.remove(&script.package_id);
                 }
                 Ok(Message::BuildFinished(build)) => told.finished = build.success,
                 // Nobody listens only if all listeners have failed, which they tell themselves.

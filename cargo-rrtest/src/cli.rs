@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand, ValueEnum};
+use rrtest_engine::record::Time;
 use rrtest_engine::schedule::StrategyName;
+use rrtest_engine::schedule::surprise::Surprises;
 
 use crate::attempt::Keep;
 use crate::instrument::Level;
@@ -99,9 +101,9 @@ pub(crate) struct Run {
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Attempts")]
     pub(crate) jobs: Option<u16>,
 
-    /// Where a thread may be preempted
-    #[arg(long, value_enum, default_value = "sync", value_name = "LEVEL", help_heading = "Recording")]
-    pub(crate) preempt: Level,
+    /// Where a thread may be preempted [default: sync; memory too where many attempts are coming]
+    #[arg(long, value_enum, value_name = "LEVEL", help_heading = "Recording")]
+    pub(crate) preempt: Option<Level>,
     #[command(flatten)]
     pub(crate) recording: Recording,
     /// How chaos schedules: walk, pct, fair; several are used in turn [default: a portfolio]
@@ -156,7 +158,20 @@ pub(crate) struct Run {
     pub(crate) args: Vec<String>,
 }
 
+/// For so many attempts of each test it is worth while to build the tests once more.
+const MANY: u64 = 50;
+
 impl Run {
+    /// Whether attempts with another preemption level are to join those with the default one: where the user wants chaos,
+    /// much of it, and has not asked for a particular attempt.
+    pub(crate) fn more_levels(&self) -> bool {
+        let many = match self.runs {
+            Some(runs) => runs >= MANY,
+            None => self.until_fail || self.time.is_some(),
+        };
+        many && self.preempt.is_none() && self.recording.seed.is_none() && !self.no_chaos
+    }
+
     /// The strategies that the user has chosen; empty if none.
     pub(crate) fn strategies(&self) -> Vec<StrategyName> {
         if self.no_chaos { vec![StrategyName::Fair] } else { self.strategy.clone() }
@@ -169,6 +184,13 @@ pub(crate) struct Recording {
     /// Reproduce an attempt's scheduling decisions: its seed as reports print it. Later attempts derive theirs from it
     #[arg(long, value_name = "N", help_heading = "Recording")]
     pub(crate) seed: Option<Seed>,
+    /// How time passes. virtual: when every thread sleeps, the next moment to wake comes at once
+    #[arg(long, value_name = "real|virtual", default_value = Time::default().as_str(), help_heading = "Recording")]
+    pub(crate) time: Time,
+    /// What may surprise the program, all of it legal: order, spurious, interrupt, short, early, late [default: all under
+    /// chaos, else none]
+    #[arg(long, value_name = "all|none|LIST", help_heading = "Recording")]
+    pub(crate) surprises: Option<Surprises>,
     /// Which traces to keep
     #[arg(long, value_enum, default_value = "on-failure", value_name = "WHICH", help_heading = "Recording")]
     pub(crate) keep: Keep,
@@ -288,6 +310,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use rrtest_engine::schedule::surprise::Surprise;
 
     fn parse(args: &str) -> Result<Cli, clap::Error> {
         Cli::try_parse_from(std::iter::once("cargo-rrtest").chain(args.split_whitespace()))
@@ -319,6 +342,14 @@ mod tests {
         let cli = parse("run --runs 3 replay").expect("arguments");
         let Some(Command::Run(run)) = cli.command else { panic!("{cli:?}") };
         assert_eq!((run.runs, run.name.as_deref()), (Some(3), Some("replay")));
+    }
+
+    #[test]
+    fn levels() {
+        let more = |args| parse(args).expect("arguments").run.more_levels();
+        assert!(more("--until-fail") && more("--for 1m") && more("--until-fail --runs 500"));
+        assert!(!more("") && !more("--runs 5") && !more("--until-fail --seed 1"));
+        assert!(!more("--until-fail --preempt sync") && !more("--until-fail --no-chaos"));
     }
 
     #[test]
@@ -355,11 +386,23 @@ mod tests {
             "-j 0",
             "--seed x",
             "--bogus",
+            "--surprises luck",
+            "--time flies",
             "exec",
             "rm",
         ] {
             assert!(parse(args).is_err(), "{args}");
         }
+    }
+
+    #[test]
+    fn time_and_surprises() {
+        let recording = |args: &str| parse(args).expect("arguments").run.recording;
+        let default = recording("");
+        assert_eq!((default.time, default.surprises), (Time::Real, None));
+        let given = recording("--time virtual --surprises early,late");
+        let kinds = [Surprise::Early, Surprise::Late].into_iter().collect();
+        assert_eq!((given.time, given.surprises), (Time::Virtual, Some(kinds)));
     }
 
     #[test]

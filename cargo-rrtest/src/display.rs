@@ -6,6 +6,8 @@ use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use indicatif::ProgressBar;
+use rrtest_engine::record::Time;
+use rrtest_engine::schedule::surprise::Struck;
 
 use crate::backtrace::Frames;
 use crate::describe;
@@ -59,6 +61,10 @@ impl Reporter for Display {
             Event::Started(started) => {
                 self.repeats = started.attempts.is_none_or(|attempts| attempts > started.tests as u64);
                 if self.detail == Detail::Quiet { Ok(()) } else { write_started(&mut text, started) }
+            }
+            Event::Joined(_) if self.detail == Detail::Quiet => Ok(()),
+            Event::Joined(level) => {
+                writeln!(text, "{GOOD}     Joining{GOOD:#} every other attempt: --preempt {}", level.name())
             }
             Event::Attempt(attempt) if attempt.outcome == Outcome::Passed && !self.says_passed() => Ok(()),
             Event::Attempt(attempt) if attempt.outcome == Outcome::Unsupported && attempt.repeats => Ok(()),
@@ -129,16 +135,23 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io:
     }
     writeln!(
         text,
-        "     attempt {}, seed {}, strategy {}, preempt {}: {}, {}",
+        "     attempt {}, seed {}, strategy {}, preempt {}{}: {}, {}{}",
         attempt.number,
         attempt.seed,
         attempt.strategy.as_str(),
         attempt.level.name(),
+        if attempt.time == Time::Virtual { ", time virtual" } else { "" },
         describe::count(attempt.stats.ticks, "tick"),
         describe::count(attempt.stats.preemptions, "preemption"),
+        surprises(attempt.struck),
     )?;
     write_trace(text, attempt)?;
     writeln!(text)
+}
+
+/// What has surprised an attempt, if anything has.
+fn surprises(struck: Struck) -> String {
+    if struck.is_empty() { String::new() } else { format!("; surprises: {struck}") }
 }
 
 fn write_output(text: &mut impl Write, attempt: &Attempt) -> io::Result<()> {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rrtest_engine::ending::{Ending, Stats};
+use rrtest_engine::record::Time;
 use rrtest_engine::schedule::StrategyName;
+use rrtest_engine::schedule::surprise::Struck;
 use rrtest_engine::trace::event::Stream;
 
 use crate::discover::Test;
@@ -20,6 +22,8 @@ use crate::templates::Start;
 pub(crate) enum Event {
     /// Tests have been found; attempts begin.
     Started(Started),
+    /// From now on some attempts are at a build with this preemption level.
+    Joined(Level),
     /// An attempt ended.
     Attempt(Box<Attempt>),
     /// The user should know.
@@ -62,6 +66,10 @@ pub(crate) struct Attempt {
     pub(crate) strategy: StrategyName,
     /// Where it could be preempted.
     pub(crate) level: Level,
+    /// How time passed for it.
+    pub(crate) time: Time,
+    /// The surprises that it had.
+    pub(crate) struck: Struck,
     /// What became of it.
     pub(crate) outcome: Outcome,
     /// How the program ended; none if it could not be recorded.
@@ -177,6 +185,8 @@ pub(crate) mod samples {
             seed: Seed(0xabc),
             strategy: StrategyName::Walk,
             level: Level::Sync,
+            time: Time::Real,
+            struck: Struck::default(),
             outcome: Outcome::Failed,
             ending: Some(Ending::Exited(101)),
             output: vec![(Stream::Stdout, b"one\n".into()), (Stream::Stderr, b"two\n".into())],

@@ -60,13 +60,14 @@ pub(crate) fn run(options: &Exec) -> Result<u8, Stop> {
         stdin: Stdin::Inherit,
         listener: Some(&listen),
         strategies: &strategies,
-        level: Level::Syscall,
+        time: options.recording.time,
+        surprises: options.recording.surprises,
         rustc: "",
         known: Mutex::default(),
         judging: Mutex::default(),
     };
     let seed = options.recording.seed.unwrap_or_else(|| Seed::arbitrary(&strategies));
-    let job = Job { test: Arc::new(test), number: 1, seed };
+    let job = Job { test: Arc::new(test), level: Level::Syscall, number: 1, seed };
     let core = cores()?.first().copied().unwrap_or(0);
     let attempt = setting.attempt(job, core, None, &interrupt.stop)?;
     tell(&attempt);

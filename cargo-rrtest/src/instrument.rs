@@ -13,6 +13,9 @@ use crate::hash::fnv1a;
 /// The object that defines what instrumented code calls.
 const RUNTIME: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/runtime.o"));
 
+/// An archive of it.
+const ARCHIVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/runtime.a"));
+
 /// Where a thread may be preempted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -62,26 +65,45 @@ impl Level {
         target_dir.join("rrtest").join(format!("build-{}-{:08x}", self.name(), fnv1a(&made_of) as u32))
     }
 
-    /// All that is added to a unit's rustc command line. Writes the runtime object into `build_dir`.
-    pub(crate) fn flags(self, build_dir: &Path) -> Result<Vec<String>, Stop> {
-        let object = build_dir.join("runtime.o");
-        write_object(&object)
-            .map_err(|error| Stop::os(format!("cannot write {}", object.display()), &error))?;
+    /// All that is added to the rustc command line of a unit for the target.
+    pub(crate) fn flags(self, runtime: &Runtime) -> Vec<String> {
         let mut flags: Vec<_> = self.codegen_flags().iter().map(|flag| (*flag).to_owned()).collect();
-        flags.push(format!("-Clink-arg={}", object.display()));
-        Ok(flags)
+        flags.push(format!("-Clink-arg={}", runtime.object.display()));
+        flags
     }
 }
 
-/// Another build may be linking the same object: it changes as a whole or not at all.
-fn write_object(path: &Path) -> std::io::Result<()> {
-    if std::fs::read(path).is_ok_and(|bytes| bytes == RUNTIME) {
+/// The runtime as files that linkers can take.
+#[derive(Clone, Debug)]
+pub(crate) struct Runtime {
+    /// The object, for what is recorded.
+    pub(crate) object: PathBuf,
+    /// An archive of it, for what is not, but may have C code inside that calls it.
+    pub(crate) archive: PathBuf,
+}
+
+impl Runtime {
+    /// Write it into `dir`, if it is not there.
+    pub(crate) fn put_into(dir: &Path) -> Result<Self, Stop> {
+        let put = |name: &str, bytes: &[u8]| -> Result<PathBuf, Stop> {
+            let path = dir.join(name);
+            write_whole(&path, bytes)
+                .map_err(|error| Stop::os(format!("cannot write {}", path.display()), &error))?;
+            Ok(path)
+        };
+        Ok(Self { object: put("runtime.o", RUNTIME)?, archive: put("runtime.a", ARCHIVE)? })
+    }
+}
+
+/// Write a file that another build may be reading: it changes as a whole or not at all.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    if std::fs::read(path).is_ok_and(|there| there == bytes) {
         return Ok(());
     }
     let dir = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(dir)?;
     let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    file.write_all(RUNTIME)?;
+    file.write_all(bytes)?;
     file.persist(path)?;
     Ok(())
 }
@@ -101,11 +123,14 @@ mod tests {
     fn the_object_is_written_once() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let build_dir = dir.path().join("with space");
-        let flags = Level::Sync.flags(&build_dir).expect("flags");
-        let object = build_dir.join("runtime.o");
-        assert!(flags.contains(&format!("-Clink-arg={}", object.display())));
-        let written = std::fs::metadata(&object).expect("the object").modified().expect("a time");
-        Level::Sync.flags(&build_dir).expect("flags again");
-        assert_eq!(std::fs::metadata(&object).expect("the object").modified().expect("a time"), written);
+        let runtime = Runtime::put_into(&build_dir).expect("files");
+        assert!(Level::Sync.flags(&runtime).contains(&format!("-Clink-arg={}", runtime.object.display())));
+        let written = || {
+            [&runtime.object, &runtime.archive]
+                .map(|path| std::fs::metadata(path).expect("a file").modified().expect("a time"))
+        };
+        let before = written();
+        Runtime::put_into(&build_dir).expect("files again");
+        assert_eq!(written(), before);
     }
 }

@@ -1,5 +1,6 @@
 //! The report for programs: one JSON object a line on standard output.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
@@ -39,6 +40,7 @@ struct AttemptLine<'a> {
     attempt: u64,
     seed: String,
     strategy: &'static str,
+    preempt: &'static str,
     outcome: Outcome,
     exit_code: Option<i32>,
     signal: Option<i32>,
@@ -49,6 +51,9 @@ struct AttemptLine<'a> {
     wall_ms: f64,
     ticks: u64,
     preemptions: u64,
+    /// How often each kind has struck, if any has.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    surprises: BTreeMap<&'static str, u32>,
     trace: Option<&'a Path>,
     verified: Option<bool>,
     /// Only for tests together.
@@ -81,6 +86,7 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
             attempt: attempt.number,
             seed: attempt.seed.to_string(),
             strategy: attempt.strategy.as_str(),
+            preempt: attempt.level.name(),
             outcome: attempt.outcome,
             exit_code,
             signal,
@@ -89,6 +95,7 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
             wall_ms: milliseconds(attempt.wall),
             ticks: attempt.stats.ticks,
             preemptions: attempt.stats.preemptions,
+            surprises: attempt.struck.iter().map(|(kind, count)| (kind.as_str(), count)).collect(),
             trace: attempt.trace.as_ref().map(|kept| kept.path.as_path()),
             verified: attempt.trace.as_ref().map(|kept| kept.verified),
             failed_tests: attempt.test.is_together().then_some(attempt.failed_tests.as_slice()),
@@ -118,7 +125,7 @@ impl<W: Write> Reporter for Json<W> {
         let line = match event {
             Event::Attempt(attempt) => Line::Attempt(attempt.as_ref().into()),
             Event::Summary(summary) => Line::Summary(summary.into()),
-            Event::Started(_) | Event::Warning(_) => return Ok(()),
+            Event::Started(_) | Event::Joined(_) | Event::Warning(_) => return Ok(()),
         };
         serde_json::to_writer(&mut self.out, &line)
             .map_err(std::io::Error::from)
@@ -149,8 +156,8 @@ mod tests {
             written(&Event::Attempt(Box::new(attempt()))),
             concat!(
                 r#"{"event":"attempt","package":"p","binary":"p::it","test":"t","attempt":3,"#,
-                r#""seed":"0x0000000000000abc","strategy":"walk","outcome":"failed","exit_code":101,"signal":null,"#,
-                r#""start":"forked","wall_ms":4.0,"ticks":522,"preemptions":1,"trace":"/traces/p-it-t-abc.rrtrace","verified":true}"#,
+                r#""seed":"0x0000000000000abc","strategy":"walk","preempt":"sync","outcome":"failed","exit_code":101,"#,
+                r#""signal":null,"start":"forked","wall_ms":4.0,"ticks":522,"preemptions":1,"trace":"/traces/p-it-t-abc.rrtrace","verified":true}"#,
                 "\n"
             )
         );

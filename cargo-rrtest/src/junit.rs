@@ -161,7 +161,7 @@ impl Reporter for JUnit {
             Event::Summary(_) => self.write().map_err(|error| {
                 Stop::os(format!("cannot write the JUnit report {}", self.path.display()), &error)
             })?,
-            Event::Started(_) | Event::Warning(_) => {}
+            Event::Started(_) | Event::Joined(_) | Event::Warning(_) => {}
         }
         Ok(())
     }

@@ -1,11 +1,12 @@
 //! `cargo rrtest`: `cargo test` with a recorder.
 //!
-//! The subcommand builds the tests with a clock compiled in ([`instrument`], [`wrapper`], [`toolchain`], [`cargo`]),
+//! The subcommand builds the tests with a clock compiled in ([`instrument`], [`c_code`], [`wrapper`], [`toolchain`], [`cargo`]),
 //! finds them ([`runner`], [`discover`]), and makes attempts at each ([`campaign`], [`attempt`]) with the engine. What
 //! happens is a stream of [`events`] that [`display`], [`progress`], [`json`] and [`junit`] each read.
 
 mod attempt;
 mod backtrace;
+mod c_code;
 mod campaign;
 mod cargo;
 mod cli;
@@ -18,6 +19,7 @@ mod events;
 mod exec;
 mod exit;
 mod fingerprint;
+mod group;
 mod hash;
 mod instrument;
 mod interrupt;

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use clap::ColorChoice;
@@ -10,7 +11,7 @@ use nix::unistd::Pid;
 use rrtest_engine::record::Stdin;
 
 use crate::attempt::{Real, Setting};
-use crate::campaign::{self, Schedule, tell};
+use crate::campaign::{self, Joining, Schedule, Subject, tell};
 use crate::cargo::{Build, Project, runner_of_user};
 use crate::cli::{MessageFormat, Run};
 use crate::config::Config;
@@ -48,7 +49,8 @@ pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
     });
     let (project, toolchain) = (project?, toolchain.map_err(|_| Stop::said(Status::Recorder))??);
     let target = target(options, &config, &toolchain)?;
-    let level = usable_level(options.preempt, &toolchain, &target, &project, &mut warnings);
+    let level =
+        usable_level(options.preempt.unwrap_or(Level::Sync), &toolchain, &target, &project, &mut warnings);
     if let Some(runner) = runner_of_user(&config, &target) {
         warnings.push(format!("the target runner {runner} is set aside: tests are started by the recorder"));
     }
@@ -66,12 +68,18 @@ pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
         verbosity: if options.quiet { -1 } else { i16::from(options.verbose.saturating_sub(1)) },
         color: options.color,
         no_run: options.no_run,
+        has_examples: project.has_examples(),
+        in_background: false,
     };
     let built = build.run(cores.len(), &interrupt.stop);
     if interrupt.by_user() {
         return Err(Stop::said(Status::Interrupted));
     }
     let built = built?;
+    if built.without_c {
+        let warning = "C or C++ code does not build with the clock in it, so threads are not preempted there";
+        tell(&mut reporters, &Event::Warning(warning.to_owned()))?;
+    }
     if options.no_run {
         return Ok(Status::Success);
     }
@@ -99,12 +107,38 @@ pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
         stdin: Stdin::Null,
         listener: None,
         strategies: &strategies,
-        level,
+        time: options.recording.time,
+        surprises: options.recording.surprises,
         rustc: toolchain.version(),
         known: Mutex::default(),
         judging: Mutex::default(),
     };
-    let summary = campaign::run(tests, schedule, &setting, &cores[..slots], &interrupt, &mut reporters)?;
+    let memory = Level::Memory;
+    let memory_dir = memory.build_dir(&project.target_dir);
+    let join = |stop: &AtomicBool| {
+        if let Some(refusal) = toolchain.refusal(memory, &target, &memory_dir) {
+            return Err(unplain(&refusal));
+        }
+        let build = Build { level: memory, build_dir: &memory_dir, in_background: true, ..build.clone() };
+        let tests = build.run(1, stop).and_then(|built| discover::tests(&project, &built, &filter, grouping));
+        match tests {
+            Ok(tests) => Ok(tests),
+            // Nobody wants it any more.
+            Err(_) if stop.load(Ordering::SeqCst) => Ok(Vec::new()),
+            Err(stop) => Err(unplain(&stop.message.unwrap_or_default())),
+        }
+    };
+    let joining: Option<(Level, Joining<'_>)> =
+        (level == Level::Sync && options.more_levels()).then_some((memory, &join));
+    let cores = &cores[..slots];
+    let summary = campaign::run(
+        Subject { tests, level, joining },
+        schedule,
+        &setting,
+        cores,
+        &interrupt,
+        &mut reporters,
+    )?;
     let status = status(&summary);
     tell(&mut reporters, &Event::Summary(summary))?;
     Ok(status)
@@ -164,6 +198,14 @@ fn usable_level(
             Level::Syscall
         }
     }
+}
+
+/// What to say where the tests cannot be built to be preempted at plain accesses.
+fn unplain(why: &str) -> String {
+    format!(
+        "the tests do not build with --preempt memory, so races on plain memory will not be found:\n  {}",
+        why.replace('\n', "\n  ")
+    )
 }
 
 fn schedule(options: &Run) -> Schedule {

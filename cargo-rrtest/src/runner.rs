@@ -7,16 +7,17 @@ use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rrtest_engine::program::Program;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{Status, Stop};
+use crate::group;
 use crate::wrapper;
 
 /// The hidden command that cargo calls.
@@ -31,14 +32,11 @@ const MARK: &str = "rrtest-binary ";
 /// How long a binary may take to list its tests. One that ignores the question may run anything.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often a wait looks whether it has been given up.
-const LOOK: Duration = Duration::from_millis(50);
-
 /// What the runner is to do.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Order {
-    /// The user's `RUSTC_WRAPPER`, which tests must see in place of ours.
-    pub(crate) rustc_wrapper: Option<OsString>,
+    /// The variables that we have set for cargo, with the values that the user has given them: tests must see those.
+    pub(crate) users: Vec<(String, Option<OsString>)>,
 }
 
 /// What is known of one test binary.
@@ -72,7 +70,7 @@ pub(crate) fn capture(args: &[OsString]) -> Result<(), Stop> {
     let binary = args.first().ok_or_else(|| Stop::usage("no test binary given"))?;
     let cwd = env::current_dir().map_err(|error| Stop::os("no working directory", &error))?;
     let path = cwd.join(binary);
-    let program = Program { path, args: Vec::new(), env: environment(order.rustc_wrapper), cwd };
+    let program = Program { path, args: Vec::new(), env: environment(order.users), cwd };
     let program = serde_json::to_string(&program)
         .map_err(|error| Stop::new(Status::Recorder, format!("cannot tell of a test binary: {error}")))?;
     writeln!(io::stdout(), "{MARK}{program}")
@@ -85,10 +83,11 @@ pub(crate) fn told(line: &str) -> Option<Program> {
 }
 
 /// The environment as it would be without us.
-fn environment(rustc_wrapper: Option<OsString>) -> Vec<(OsString, OsString)> {
-    let ours = [VARIABLE, wrapper::VARIABLE, "RUSTC_WRAPPER"];
-    let user = rustc_wrapper.map(|wrapper| (OsString::from("RUSTC_WRAPPER"), wrapper));
-    env::vars_os().filter(|(name, _)| !ours.iter().any(|our| name == our)).chain(user).collect()
+fn environment(users: Vec<(String, Option<OsString>)>) -> Vec<(OsString, OsString)> {
+    let ours = users.iter().map(|(name, _)| name.as_str()).chain([VARIABLE, wrapper::VARIABLE]);
+    let ours: Vec<_> = ours.map(OsString::from).collect();
+    let users = users.into_iter().filter_map(|(name, value)| Some((OsString::from(name), value?)));
+    env::vars_os().filter(|(name, _)| !ours.contains(name)).chain(users).collect()
 }
 
 /// Ask binaries for their tests as they become known, `workers` of them at a time, and give the answers in the same
@@ -140,7 +139,7 @@ fn ask(program: &Program, args: &[&str], stop: &AtomicBool) -> Result<Answer, St
     let (done, finished) = mpsc::channel::<()>();
     // The pipes end with the last process that holds them, so the guard must outlive the reading.
     let (stdout, stderr) = thread::scope(|scope| {
-        scope.spawn(move || guard(group, &finished, stop));
+        scope.spawn(move || group::guard(group, &finished, stop, LIST_TIMEOUT));
         let stderr = scope.spawn(|| text(stderr));
         let answers = (text(stdout), stderr.join().unwrap_or_default());
         drop(done);
@@ -152,19 +151,8 @@ fn ask(program: &Program, args: &[&str], stop: &AtomicBool) -> Result<Answer, St
     Ok(Answer { success: status.success(), stdout, stderr })
 }
 
-/// Kill a process group that takes too long, unless it has finished.
-fn guard(group: nix::unistd::Pid, finished: &mpsc::Receiver<()>, stop: &AtomicBool) {
-    let start = Instant::now();
-    while finished.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-        if start.elapsed() >= LIST_TIMEOUT || stop.load(Ordering::SeqCst) {
-            let _gone = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
-            return;
-        }
-    }
-}
-
 /// What a pipe has until its end or an error.
-fn text(pipe: Option<impl Read>) -> String {
+pub(crate) fn text(pipe: Option<impl Read>) -> String {
     let mut bytes = Vec::new();
     if let Some(mut pipe) = pipe {
         let _ends = pipe.read_to_end(&mut bytes);

@@ -100,15 +100,31 @@ impl Selection {
         Self { manifest_path, target_dir, ..Self::default() }
     }
 
-    /// The arguments of `cargo test` that build what is selected. `--target` and `--target-dir` are not among them: the
-    /// caller has its own. Without a target selection, `--tests`: what `cargo test` runs, without doctests, which have
-    /// no executable to record.
-    pub(crate) fn build_args(&self) -> Vec<String> {
+    /// The arguments of `cargo test` that build and run what is selected. `--target` and `--target-dir` are not among
+    /// them: the caller has its own. Without a target selection, `--tests`: what `cargo test` runs, without doctests,
+    /// which have no executable to record.
+    pub(crate) fn test_args(&self) -> Vec<String> {
+        let default: &[&str] = if self.names_targets() { &[] } else { &["--tests"] };
+        self.args(default)
+    }
+
+    /// The arguments of `cargo test` that build what a plain `cargo test` builds beyond that, without running it: the
+    /// examples, which tests may start. None if targets are selected.
+    pub(crate) fn default_build_args(&self) -> Option<Vec<String>> {
+        (!self.names_targets()).then(|| self.args(&["--no-run"]))
+    }
+
+    fn names_targets(&self) -> bool {
+        let named = [&self.bin, &self.test, &self.example, &self.bench];
+        let all = [self.lib, self.bins, self.tests, self.examples, self.benches, self.all_targets];
+        named.iter().any(|names| !names.is_empty()) || all.contains(&true)
+    }
+
+    fn args(&self, default_targets: &[&str]) -> Vec<String> {
         let mut args = Vec::new();
         valued(&mut args, "--package", &self.packages);
         flag(&mut args, "--workspace", self.workspace);
         valued(&mut args, "--exclude", &self.exclude);
-        let before = args.len();
         flag(&mut args, "--lib", self.lib);
         flag(&mut args, "--bins", self.bins);
         valued(&mut args, "--bin", &self.bin);
@@ -119,8 +135,7 @@ impl Selection {
         flag(&mut args, "--benches", self.benches);
         valued(&mut args, "--bench", &self.bench);
         flag(&mut args, "--all-targets", self.all_targets);
-        let default_targets = args.len() == before;
-        flag(&mut args, "--tests", default_targets);
+        args.extend(default_targets.iter().map(|arg| (*arg).to_owned()));
         valued(&mut args, "--features", &self.features);
         flag(&mut args, "--all-features", self.all_features);
         flag(&mut args, "--no-default-features", self.no_default_features);
@@ -169,23 +184,35 @@ mod tests {
         selection: Selection,
     }
 
-    fn build_args(args: &str) -> String {
+    fn selection(args: &str) -> Selection {
         let cli = Cli::try_parse_from(std::iter::once("x").chain(args.split_whitespace()));
-        cli.expect("arguments of cargo test").selection.build_args().join(" ")
+        cli.expect("arguments of cargo test").selection
+    }
+
+    fn test_args(args: &str) -> String {
+        selection(args).test_args().join(" ")
     }
 
     #[test]
     fn tests_are_the_default_target_selection() {
-        assert_eq!(build_args(""), "--tests");
-        assert_eq!(build_args("-p a --package b"), "--package a --package b --tests");
-        assert_eq!(build_args("--test it"), "--test it");
-        assert_eq!(build_args("--lib --bin b"), "--lib --bin b");
+        assert_eq!(test_args(""), "--tests");
+        assert_eq!(test_args("-p a --package b"), "--package a --package b --tests");
+        assert_eq!(test_args("--test it"), "--test it");
+        assert_eq!(test_args("--lib --bin b"), "--lib --bin b");
+    }
+
+    #[test]
+    fn examples_are_built_where_no_targets_are_selected() {
+        let args = |args| selection(args).default_build_args().map(|args| args.join(" "));
+        assert_eq!(args("-p a -r").as_deref(), Some("--package a --no-run --release"));
+        assert_eq!(args("--test it"), None);
+        assert_eq!(args("--all-targets"), None);
     }
 
     #[test]
     fn everything_else_is_passed_on() {
         assert_eq!(
-            build_args(
+            test_args(
                 "--workspace --exclude x -F a,b --no-default-features -r --build-jobs 3 --locked -Z unstable"
             ),
             "--workspace --exclude x --tests --features a,b --no-default-features --release --jobs 3 --locked \
@@ -196,7 +223,7 @@ mod tests {
     #[test]
     fn target_and_target_dir_are_the_callers() {
         assert_eq!(
-            build_args("--target x86_64-unknown-linux-musl --target-dir d --profile p"),
+            test_args("--target x86_64-unknown-linux-musl --target-dir d --profile p"),
             "--tests --profile p"
         );
     }

@@ -27,6 +27,8 @@ const FACTS: &[&str] = &[
     "seed",
     "strategy",
     "preempt",
+    "time",
+    "surprises",
     "created",
     "rustc",
     "rrtest",

@@ -86,16 +86,17 @@ fn refusal<T>(error: Error) -> Result<Result<T, String>, Error> {
     }
 }
 
-/// What a worker's attempts start from, by the indices of their tests. A template is a process, so they are not too many.
+/// What a worker's attempts start from, by the indices of their tests and those of the builds of these. A template is a
+/// process, so they are not too many.
 #[derive(Default)]
-pub(crate) struct Templates(BTreeMap<usize, Base>);
+pub(crate) struct Templates(BTreeMap<(usize, usize), Base>);
 
 impl Templates {
     /// How many there may be.
     const MOST: usize = 32;
 
     /// That of a test; none if there are too many.
-    pub(crate) fn of(&mut self, index: usize) -> Option<&mut Base> {
+    pub(crate) fn of(&mut self, index: (usize, usize)) -> Option<&mut Base> {
         if self.0.len() >= Self::MOST && !self.0.contains_key(&index) {
             return None;
         }
@@ -103,7 +104,7 @@ impl Templates {
     }
 
     /// Forget those of tests that are not wanted any more.
-    pub(crate) fn retain(&mut self, wanted: impl Fn(usize) -> bool) {
+    pub(crate) fn retain(&mut self, wanted: impl Fn((usize, usize)) -> bool) {
         self.0.retain(|index, _| wanted(*index));
     }
 }

@@ -21,6 +21,8 @@ pub(crate) const VARIABLE: &str = "__RRTEST_WRAPPER";
 pub(crate) struct Order {
     /// What to add for units that are compiled for the target.
     pub(crate) flags: Vec<String>,
+    /// What to add for others: build scripts and proc-macros.
+    pub(crate) host_flags: Vec<String>,
     /// The wrapper that the user has.
     pub(crate) chain: Option<PathBuf>,
 }
@@ -40,26 +42,44 @@ impl Order {
         };
         let mut command = Command::new(program);
         command.args(words);
-        if is_for_target(args) {
-            command.args(&self.flags);
-        }
+        match unit(args) {
+            Unit::Target => command.args(&self.flags),
+            Unit::Host => command.args(&self.host_flags),
+            Unit::None => &mut command,
+        };
         let error = command.exec();
         Stop::os(format!("cannot run `{}`", program.display()), &error)
     }
 }
 
-/// Whether this command compiles a unit for the target. Cargo puts arguments into a file when they are very long.
-fn is_for_target(args: &[OsString]) -> bool {
+/// What a command compiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    /// A unit for the target.
+    Target,
+    /// One for the machine that builds.
+    Host,
+    /// Nothing: it asks the compiler something.
+    None,
+}
+
+/// What this command compiles. Cargo puts arguments into a file when they are very long.
+fn unit(args: &[OsString]) -> Unit {
     let asks = |arg: &OsStr| arg == "-vV" || arg.as_encoded_bytes().starts_with(b"--print");
     let names_target = |arg: &OsStr| arg == "--target" || arg.as_encoded_bytes().starts_with(b"--target=");
-    !args.iter().any(|arg| asks(arg))
-        && args.iter().any(|arg| {
-            names_target(arg)
-                || arg.to_str().and_then(|arg| arg.strip_prefix('@')).is_some_and(|file| {
-                    std::fs::read_to_string(file)
-                        .is_ok_and(|text| text.lines().any(|line| names_target(OsStr::new(line))))
-                })
+    let names_target_in_file = |arg: &OsStr| {
+        arg.to_str().and_then(|arg| arg.strip_prefix('@')).is_some_and(|file| {
+            std::fs::read_to_string(file)
+                .is_ok_and(|text| text.lines().any(|line| names_target(OsStr::new(line))))
         })
+    };
+    if args.iter().any(|arg| asks(arg)) {
+        Unit::None
+    } else if args.iter().any(|arg| names_target(arg) || names_target_in_file(arg)) {
+        Unit::Target
+    } else {
+        Unit::Host
+    }
 }
 
 /// The wrapper that the user has: `RUSTC_WRAPPER`, or cargo's configuration.
@@ -85,17 +105,18 @@ fn is_option(arg: &OsStr) -> bool {
 mod tests {
     use super::*;
 
-    fn for_target(args: &str) -> bool {
-        is_for_target(&args.split(' ').map(OsString::from).collect::<Vec<_>>())
+    fn unit_of(args: &str) -> Unit {
+        unit(&args.split(' ').map(OsString::from).collect::<Vec<_>>())
     }
 
     #[test]
-    fn only_units_for_the_target() {
-        assert!(for_target("rustc --crate-name a --target x86_64-unknown-linux-gnu a.rs"));
-        assert!(for_target("rustc --target=x86_64-unknown-linux-gnu a.rs"));
-        assert!(!for_target("rustc --crate-name build_script_build build.rs"));
-        assert!(!for_target("rustc - --crate-name ___ --print=file-names --target x86_64-unknown-linux-gnu"));
-        assert!(!for_target("rustc -vV"));
+    fn units_are_told_apart() {
+        assert_eq!(unit_of("rustc --crate-name a --target x86_64-unknown-linux-gnu a.rs"), Unit::Target);
+        assert_eq!(unit_of("rustc --target=x86_64-unknown-linux-gnu a.rs"), Unit::Target);
+        assert_eq!(unit_of("rustc --crate-name build_script_build build.rs"), Unit::Host);
+        let asks = "rustc - --crate-name ___ --print=file-names --target x86_64-unknown-linux-gnu";
+        assert_eq!(unit_of(asks), Unit::None);
+        assert_eq!(unit_of("rustc -vV"), Unit::None);
     }
 
     #[test]
@@ -103,6 +124,6 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().expect("a file");
         std::io::Write::write_all(&mut file, b"--crate-name\na\n--target\nx86_64-unknown-linux-gnu\n")
             .expect("text");
-        assert!(is_for_target(&["rustc".into(), format!("@{}", file.path().display()).into()]));
+        assert_eq!(unit_of(&format!("rustc @{}", file.path().display())), Unit::Target);
     }
 }

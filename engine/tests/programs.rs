@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use rrtest_engine::Error;
 use rrtest_engine::ending::Ending;
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{self, Recording, Stdin, Template};
+use rrtest_engine::record::{self, Recording, Stdin, Template, Time};
 use rrtest_engine::replay::{self, Replayed};
+use rrtest_engine::schedule::surprise::Surprises;
 use rrtest_engine::schedule::{StrategyName, portfolio};
 use rrtest_engine::task::TaskId;
 use rrtest_engine::trace::Source;
@@ -65,6 +66,8 @@ fn options(timeout: Duration, strategy: StrategyName, seed: u64) -> record::Opti
     static STOP: AtomicBool = AtomicBool::new(false);
     record::Options {
         plan: portfolio::plan(portfolio::seed(seed, 0, &[strategy], 100), &[]),
+        time: Time::Real,
+        surprises: Surprises::ALL,
         core: core(),
         pretend_cores: 2,
         timeout,
@@ -416,6 +419,36 @@ fn calls_that_do_not_stop_are_those_of_static_programs_too() {
 }
 
 #[test]
+fn threads_take_turns() {
+    check("turns", &[], &Ending::Exited(0));
+}
+
+/// Threads that wait at a call site do not keep it from being patched, and who wakes them does not stop.
+#[test]
+fn who_wakes_others_under_the_fair_strategy_does_not_stop() {
+    const FUTEX_WAKE: u64 = (libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG) as u64;
+    let directory = tempfile::tempdir().expect("a directory");
+    let Some(path) = compile("turns", directory.path()) else { return };
+    let recording = record(&path, &[], directory.path(), StrategyName::Fair, 0);
+    assert_eq!(recording.ending, Ending::Exited(0));
+    let (mut stopped, mut buffered) = (0, 0);
+    for event in recording.log.events() {
+        match event.expect("an event") {
+            Event::Syscall(call) if call.number == 202 && call.args[1] == FUTEX_WAKE => stopped += 1,
+            Event::Buffered(log) => {
+                buffered += buffered_calls(&log).filter(|call| call.number == 202 && call.result > 0).count();
+            }
+            _ => {}
+        }
+    }
+    // Where a waiter has chosen its wakes, who wakes it stops.
+    assert!(buffered > 500 && stopped < buffered, "{stopped} wakes stopped, {buffered} did not");
+    let (replayed, output) = replay_recording(&recording).expect("a replay");
+    assert_eq!((&replayed.ending, replayed.stats), (&recording.ending, recording.stats));
+    assert_eq!(output, recording.output);
+}
+
+#[test]
 fn several_messages_at_once() {
     check("messages", &[], &Ending::Exited(0));
 }
@@ -558,4 +591,33 @@ fn tasks_choose_among_the_cores_that_they_are_told_of() {
 #[test]
 fn calls_wait_for_the_whole_of_what_they_ask_for() {
     check("whole", &[], &Ending::Exited(0));
+}
+
+/// Record and replay a program in virtual time, under each strategy. It must end well.
+fn check_virtual(name: &str, args: &[&str]) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let Some(path) = compile(name, directory.path()) else { return };
+    let program = program(&path, args, directory.path());
+    for strategy in STRATEGIES {
+        let options =
+            record::Options { time: Time::Virtual, ..options(Duration::from_secs(20), strategy, 1) };
+        let recording = record::record(&program, &options).expect("a recording");
+        assert_eq!(
+            recording.ending,
+            Ending::Exited(0),
+            "{strategy}: {} leaps, {}",
+            recording.leaps,
+            text(&recording)
+        );
+        let (replayed, output) =
+            replay_recording(&recording).unwrap_or_else(|error| panic!("{strategy}: {error}"));
+        assert_eq!((replayed.ending, replayed.stats), (recording.ending, recording.stats), "{strategy}");
+        assert_eq!(output, recording.output, "{strategy}");
+    }
+}
+
+/// It sleeps for many hours in all: in real time it would end as hung.
+#[test]
+fn an_hour_passes_at_once_by_every_kind_of_sleep_and_clock() {
+    check_virtual("clocks", &[]);
 }

@@ -3,7 +3,7 @@
 //! They are stable flags that hand options to LLVM, whose passes are not stable: a toolchain may refuse them.
 //!
 //! What stays without ticks whatever the flags: the standard library's precompiled code (contended paths, `park`, and, without
-//! optimisation, the few generics that rustc takes from there ready-made, such as `Mutex<Vec<u8>>::lock`), C, and inline
+//! optimisation, the few generics that rustc takes from there ready-made, such as `Mutex<Vec<u8>>::lock`), libraries built elsewhere, and inline
 //! assembly. Under `lto`, precompiled code may be inlined into instrumented functions; it stays as it is. The passes
 //! run once per codegen unit, before link-time optimisation, so that nothing ticks twice.
 

@@ -152,6 +152,8 @@ pub struct Shared {
     pub wakes: u64,
     /// The number of the running task's address space.
     pub space: u64,
+    /// By how many nanoseconds the program's clocks are ahead of the machine's.
+    pub ahead: u64,
     /// While the buffer's code looks at a tick: the program's rax, its stack pointer, and where it goes on.
     pub kept: u64,
     /// See `kept`.

@@ -16,9 +16,11 @@ pub(crate) const TESTS: &[Test] = tests![
     packages_of_a_workspace,
     features_and_profiles,
     build_scripts_and_proc_macros,
+    a_build_script_that_refuses_our_flags,
     rustflags_of_the_user_count,
     a_wrapper_of_the_user_is_called,
     tests_see_what_cargo_gives_them,
+    examples_are_there_for_tests_to_start,
     target_directories,
 ];
 
@@ -195,6 +197,27 @@ fn build_scripts_and_proc_macros(world: &World) {
     assert!(report.attempts[0].number("ticks") > 0);
 }
 
+fn a_build_script_that_refuses_our_flags(world: &World) {
+    let script = r#"
+        fn main() {
+            let flags: Vec<_> = std::env::vars().filter(|(name, _)| name.starts_with("CFLAGS")).collect();
+            assert!(flags.iter().all(|(_, flags)| flags == "-DUSERS"), "no: {flags:?}");
+            assert!(!std::path::Path::new("broken").exists());
+        }
+    "#;
+    let source = r#"#[test] fn sees() { assert_eq!(std::env::var("CFLAGS").unwrap(), "-DUSERS"); }"#;
+    let project = Project::new(world, &[("build.rs", script), ("src/lib.rs", ""), ("tests/it.rs", source)]);
+    let run = || Run::of(project.rrtest(world, &[]).env("CFLAGS", "-DUSERS"));
+    for _ in 0..2 {
+        let run = run().expect(0);
+        assert!(run.stderr.contains("C or C++ code does not build with the clock in it"), "{run}");
+    }
+    // One that fails whatever the flags.
+    project.write("broken", "");
+    project.write("build.rs", &format!("{script}//"));
+    let _run = run().expect(101);
+}
+
 fn rustflags_of_the_user_count(world: &World) {
     let source = "#[test]\nfn flagged() { assert!(cfg!(by_user)) }";
     let by_environment = Project::of_test(world, source);
@@ -263,6 +286,28 @@ fn tests_see_what_cargo_gives_them(world: &World) {
     let mut command = project.rrtest(world, &["--test", "it"]);
     // From a directory below: tests run in their package's.
     let _run = Run::of(command.env("MINE", "of the user").current_dir(project.path().join("sub"))).expect(0);
+}
+
+fn examples_are_there_for_tests_to_start(world: &World) {
+    let source = r#"
+        #[test]
+        fn starts() {
+            let ourselves = std::env::current_exe().unwrap();
+            let example = ourselves.ancestors().nth(2).unwrap().join("examples/ex");
+            assert!(std::process::Command::new(example).status().unwrap().success());
+        }
+    "#;
+    let project = Project::new(
+        world,
+        &[("src/lib.rs", ""), ("tests/it.rs", source), ("examples/ex.rs", "fn main() {}")],
+    );
+    let _run = Run::of(&mut project.rrtest(world, &[])).expect(0);
+    // As `cargo test` would.
+    project.write("examples/ex.rs", "fn main() { nothing() }");
+    let run = Run::of(&mut project.rrtest(world, &[])).expect(101);
+    assert!(run.stderr.contains("nothing"), "{run:?}");
+    // Where targets are selected, cargo does not look at the examples.
+    let _run = Run::of(&mut project.rrtest(world, &["--test", "it"])).expect(0);
 }
 
 fn target_directories(world: &World) {

@@ -29,6 +29,7 @@ pub(crate) const RACES: &[Race] = &[
     Race { package: "missed-wait", level: "sync", ending: FAILED, says: &["panicked at"] },
     Race { package: "check-then-act", level: "sync", ending: FAILED, says: &["panicked at"] },
     Race { package: "unsafe-race", level: "memory", ending: FAILED, says: &["panicked at"] },
+    Race { package: "c-race", level: "sync", ending: FAILED, says: &["panicked at"] },
     Race { package: "async-order", level: "sync", ending: FAILED, says: &["panicked at"] },
     Race {
         package: "lock-order",
@@ -41,6 +42,18 @@ pub(crate) const RACES: &[Race] = &[
         level: "sync",
         ending: DEADLOCKED,
         says: &["`caller`", "lost_wakeup::Gate::pass", "`everybody_passe`"],
+    },
+    Race {
+        package: "wake-order",
+        level: "sync",
+        ending: DEADLOCKED,
+        says: &["`second`", "`third`", "wake_order::Counter::come"],
+    },
+    Race {
+        package: "join-cycle",
+        level: "sync",
+        ending: DEADLOCKED,
+        says: &["`intake`", "`writer`", "`janitor`", "join_cycle::Archive::write"],
     },
     Race {
         package: "crash",
@@ -72,6 +85,14 @@ impl Race {
 }
 
 pub(crate) fn add(tests: &mut Tests) {
+    tests.add("races::whatever_the_level".to_owned(), |world| {
+        // Nothing says that it takes preemption at plain accesses.
+        let traces = world.dir();
+        let run = Run::of(world.fixture("unsafe-race", traces.path()).arg("--until-fail")).expect(101);
+        let report = Report::of(&run);
+        assert!(report.failing().all(|attempt| attempt.text("preempt") == "memory"), "{run}");
+        assert!(report.attempts.iter().any(|attempt| attempt.text("preempt") == "sync"), "{run}");
+    });
     for race in RACES {
         tests.add(format!("races::{}", race.package), |world| {
             for seed in [1, 2, 0xdead_beef_0000_0003, RandomState::new().hash_one(race.package)] {

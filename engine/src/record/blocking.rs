@@ -9,7 +9,7 @@ use libc::timespec;
 use super::recorder::{Flow, Next, Recorder};
 use super::signals::restart;
 use super::tasks::{Call, Hold, Waited};
-use super::time;
+use super::time::{self, Time};
 use super::watches::{are_ready, socket_limit};
 use crate::schedule::Why;
 use crate::syscalls::{Block, Description, describe};
@@ -220,15 +220,19 @@ impl Recorder<'_> {
             }),
             (None, None) => None,
         };
+        if self.is_interrupted(&call) {
+            self.skip(id, stopped, &call, -i64::from(libc::EINTR), Vec::new())?;
+            return Ok(Next::Decide(Why::Yielded, None));
+        }
         if !self.watch_descriptors(id, copies) {
             return self.wait_in_kernel(id, stopped, call, watch);
         }
         call.restart = Some(restart_code(&call, limit.is_some()));
         if let Some(limit) = limit {
-            still(&mut call, limit)?;
+            still(&mut call, limit, self.clocks.now()?);
         }
         if let Some(deadline) = call.deadline {
-            self.deadlines.insert(id, deadline);
+            self.limit_wait(id, deadline)?;
         }
         self.tasks.hold(id, Hold::Waiting(stopped, call));
         Ok(Next::Decide(Why::Blocked, None))
@@ -268,7 +272,7 @@ impl Recorder<'_> {
         let timeout = match timeout {
             Some(timeout) => {
                 call.restart = Some(restart_code(&call, true));
-                let timeout = still(&mut call, timeout)?;
+                let timeout = still(&mut call, timeout, self.clocks.now()?);
                 self.space(id).memory.write(base + scratch::TIMEOUT, &timeout)?;
                 base + scratch::TIMEOUT
             }
@@ -376,9 +380,9 @@ impl Recorder<'_> {
         }
     }
 
-    /// Whether no other task lives.
+    /// Whether no other task lives, so that the kernel may hold the core. In virtual time it must not: it knows no leaps.
     pub(super) fn alone(&self) -> bool {
-        self.tasks.count() <= 1
+        self.tasks.count() <= 1 && self.options.time == Time::Real
     }
 
     /// A call found nothing although its descriptors had been ready: wait again.
@@ -438,14 +442,13 @@ impl Recorder<'_> {
 type Limited = (Stopped, Option<[u8; 16]>);
 
 /// What is left of a call's time limit, which begins when it is first asked for.
-fn still(call: &mut Call, limit: [u8; 16]) -> Flow<[u8; 16]> {
+fn still(call: &mut Call, limit: [u8; 16], now: u64) -> [u8; 16] {
     let number = |at: usize| i64::from_ne_bytes(std::array::from_fn(|i| limit[at + i]));
     let Some(limit) = time::nanoseconds(&timespec { tv_sec: number(0), tv_nsec: number(8) }) else {
-        return Ok(limit);
+        return limit;
     };
-    let now = time::now()?;
     let deadline = *call.deadline.get_or_insert(now.saturating_add(limit));
-    Ok(time::bytes(&time::timespec_of(deadline.saturating_sub(now))))
+    time::bytes(&time::timespec_of(deadline.saturating_sub(now)))
 }
 
 /// The code with which the kernel ends this call when a signal comes (signal(7), "Interruption of system calls"): those

@@ -14,6 +14,7 @@ use super::recorder::{Flow, Halt, Recorder};
 use super::tasks::Call;
 use crate::error::Error;
 use crate::schedule::futex::ANY;
+use crate::schedule::surprise::Surprise;
 use crate::schedule::{Choice, Point, Why};
 use crate::task::TaskId;
 use crate::trace::event::{Event, Stream};
@@ -190,6 +191,10 @@ impl Recorder<'_> {
                 Descriptor::Ready
             }
             Kind::Ready => Descriptor::Unknown,
+            // The buffer would read all that is there.
+            Kind::Waitable if self.start_up.is_some() || self.dice.have(Surprise::Short) => {
+                Descriptor::Unknown
+            }
             Kind::Waitable => Descriptor::Waitable,
         }
     }

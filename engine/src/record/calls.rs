@@ -39,6 +39,9 @@ impl Recorder<'_> {
         mut call: Call,
         description: &Description,
     ) -> Flow<Next> {
+        if let Some((result, writes)) = self.own_timer(id, &call)? {
+            return self.skip(id, stopped, &call, result, writes);
+        }
         if let Some(stream) = self.output_stream(id, &call)
             && let Some(bytes) = syscalls::gathered(&self.space(id).memory, call.number(), &call.args())
         {
@@ -63,7 +66,7 @@ impl Recorder<'_> {
         }
         if call.number() == libc::SYS_recvmsg as u64
             && call.args()[2] & libc::MSG_WAITALL as u64 != 0
-            && !self.alone()
+            && self.tasks.count() > 1
         {
             // It would hold the core while it waits for what another task has to send.
             return self.unsupported(id, "recvmsg with MSG_WAITALL among several tasks");
@@ -163,7 +166,10 @@ impl Recorder<'_> {
         call: &Call,
         description: &Description,
     ) -> Flow<(Stopped, i64)> {
-        let changed = self.without_waiting(id, call, description)?;
+        let changed = match self.without_waiting(id, call, description)? {
+            None => self.at_machine_time(id, call)?.or_else(|| self.shortened(id, call)),
+            changed => changed,
+        };
         if let Some(registers) = &changed {
             stopped.set_registers(registers)?;
         }
@@ -286,6 +292,7 @@ impl Recorder<'_> {
                 self.task(id).name = self.space(id).memory.text(name, THREAD_NAME);
             }
             libc::SYS_socketpair => self.note_pair(id, call),
+            libc::SYS_timerfd_create => self.timerfds = true,
             libc::SYS_unshare | libc::SYS_close_range | libc::SYS_signalfd | libc::SYS_signalfd4 => {
                 self.note_watches(id, call);
             }

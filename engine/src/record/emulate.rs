@@ -3,10 +3,12 @@
 use rand_xoshiro::rand_core::RngCore;
 
 use super::recorder::{Flow, Next, Recorder};
+use super::surprises::whom;
 use super::tasks::{Call, Hold, Waited};
 use super::time;
 use crate::schedule::Why;
 use crate::schedule::futex::{FutexKey, WakeOp};
+use crate::schedule::surprise::Surprise;
 use crate::syscalls::{Emulation, FutexCall, FutexTimeout};
 use crate::task::TaskId;
 use crate::trace::event::Write;
@@ -45,7 +47,7 @@ impl Recorder<'_> {
             }
             Emulation::Identity => (i64::from(stopped.tid().as_raw()), Vec::new()),
             Emulation::SignalMask => self.signal_mask(id, &stopped, args)?,
-            Emulation::ClockGettime => match time::read(a as i32) {
+            Emulation::ClockGettime => match self.clocks.read(a as i32) {
                 // The clocks that count the program's own time must be read by itself.
                 _ if time::is_cpu_clock(a as i32) => {
                     let position = self.clock.position(&call.registers);
@@ -65,12 +67,12 @@ impl Recorder<'_> {
                 Err(_) => (fails(libc::EINVAL), Vec::new()),
             },
             Emulation::Gettimeofday => {
-                let now = time::read(libc::CLOCK_REALTIME)?;
+                let now = self.clocks.read(libc::CLOCK_REALTIME)?;
                 let now = libc::timespec { tv_sec: now.tv_sec, tv_nsec: now.tv_nsec / 1000 };
                 self.written(id, a, time::bytes(&now).to_vec())
             }
             Emulation::Time => {
-                let seconds = time::read(libc::CLOCK_REALTIME)?.tv_sec;
+                let seconds = self.clocks.read(libc::CLOCK_REALTIME)?.tv_sec;
                 let (result, writes) = self.written(id, a, seconds.to_ne_bytes().to_vec());
                 (if result == 0 { seconds } else { result }, writes)
             }
@@ -133,7 +135,7 @@ impl Recorder<'_> {
         if time::is_cpu_clock(clock) {
             return self.unsupported(id, "clock_nanosleep on a clock of processor time");
         }
-        if time::read(clock).is_err() {
+        if self.clocks.read(clock).is_err() {
             return self.skip(id, stopped, &call, fails(libc::EINVAL), Vec::new());
         }
         let Ok(wanted) = time::timespec_at(&self.space(id).memory, request) else {
@@ -144,11 +146,11 @@ impl Recorder<'_> {
         };
         let deadline = match call.deadline {
             Some(deadline) => deadline,
-            None if absolute => time::deadline(clock, wanted)?,
-            None => time::now()?.saturating_add(wanted),
+            None if absolute => self.clocks.deadline(clock, wanted)?,
+            None => self.clocks.now()?.saturating_add(wanted),
         };
-        self.deadlines.insert(id, deadline);
         self.tasks.hold(id, Hold::Waiting(stopped, Call { deadline: Some(deadline), ..call }));
+        self.limit_wait(id, deadline)?;
         Ok(Next::Decide(Why::Blocked, None))
     }
 
@@ -205,9 +207,10 @@ impl Recorder<'_> {
                 Ok(word) if value.is_some_and(|value| value != word) => fails(libc::EAGAIN),
                 Ok(_) => {
                     let (from, to) = (key(self, address), key(self, to));
-                    let strategy = &mut self.strategy;
-                    let (woken, requeued) =
-                        self.futexes.requeue(from, to, wake, requeue, &mut |w| strategy.wake(w));
+                    let (woken, requeued) = {
+                        let mut whom = whom(&mut *self.strategy, &self.dice);
+                        self.futexes.requeue(from, to, wake, requeue, &mut whom)
+                    };
                     let count = woken.len() + requeued;
                     self.end_waits(woken);
                     count as i64
@@ -253,6 +256,11 @@ impl Recorder<'_> {
         if let Err(errno) = self.set_deadline(id, &mut call, timeout)? {
             return self.skip(id, stopped, &call, fails(errno), Vec::new());
         }
+        if self.strikes(Surprise::Spurious) {
+            self.deadlines.remove(id);
+            self.tasks.hold(id, Hold::Woken(stopped, call, 0));
+            return Ok(Next::Decide(Why::Yielded, None));
+        }
         let key = self.futex_key(id, address, call.args()[1] & libc::FUTEX_PRIVATE_FLAG as u64 != 0);
         self.futexes.wait(key, id, bitset);
         self.tasks.hold(id, Hold::Waiting(stopped, call));
@@ -276,18 +284,17 @@ impl Recorder<'_> {
         let Some(wanted) = time::nanoseconds(&wanted) else { return Ok(Err(libc::EINVAL)) };
         let deadline = match (call.deadline, clock) {
             (Some(deadline), _) => deadline,
-            (None, None) => time::now()?.saturating_add(wanted),
-            (None, Some(clock)) => time::deadline(clock, wanted)?,
+            (None, None) => self.clocks.now()?.saturating_add(wanted),
+            (None, Some(clock)) => self.clocks.deadline(clock, wanted)?,
         };
-        self.deadlines.insert(id, deadline);
         call.deadline = Some(deadline);
+        self.limit_wait(id, deadline)?;
         Ok(Ok(()))
     }
 
     /// Wake waiters; how many.
     pub(super) fn wake(&mut self, key: FutexKey, count: u32, bitset: u32) -> i64 {
-        let strategy = &mut self.strategy;
-        let woken = self.futexes.wake(key, count, bitset, &mut |waiters| strategy.wake(waiters));
+        let woken = self.futexes.wake(key, count, bitset, &mut whom(&mut *self.strategy, &self.dice));
         let number = woken.len() as i64;
         self.end_waits(woken);
         number

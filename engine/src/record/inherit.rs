@@ -7,6 +7,7 @@ use nix::unistd::Pid;
 
 use super::emulate::fails;
 use super::recorder::{Flow, Next, Recorder};
+use super::surprises::whom;
 use super::tasks::{Call, Hold};
 use crate::schedule::Why;
 use crate::schedule::futex::FutexKey;
@@ -107,8 +108,8 @@ impl Recorder<'_> {
     /// Give a futex to one of its waiters, if there are any: to whom, and the word that says so.
     fn hand_over(&mut self, key: FutexKey) -> Option<(TaskId, u32)> {
         self.holders.remove(&key);
-        let strategy = &mut self.strategy;
-        let heir = self.futexes.wake(key, 1, u32::MAX, &mut |waiters| strategy.wake(waiters)).pop()?;
+        let woken = self.futexes.wake(key, 1, u32::MAX, &mut whom(&mut *self.strategy, &self.dice));
+        let heir = *woken.first()?;
         let more = self.futexes.waiters().any(|(other, _)| other == key);
         if more {
             self.holders.insert(key, heir);

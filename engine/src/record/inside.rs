@@ -51,8 +51,10 @@ impl Recorder<'_> {
     /// From the entry of a call that may stay in the kernel to its exit, or to where it sleeps.
     pub(super) fn stay(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
         self.watches.look_again();
-        if !call.redirected.is_empty() {
-            let (mut registers, mut args) = (call.registers, call.args());
+        let changed = self.at_machine_time(id, &call)?;
+        if !call.redirected.is_empty() || changed.is_some() {
+            let mut registers = changed.unwrap_or(call.registers);
+            let mut args = registers.args();
             let memory = &self.space(id).memory;
             for Redirection { argument, scratch, len } in &call.redirected {
                 // Some calls read first what they overwrite: an offset in a file.
@@ -164,7 +166,7 @@ impl Recorder<'_> {
     fn bring_back(&self, id: TaskId, stopped: &Stopped, call: &Call, description: &Description) -> Flow<i64> {
         let mut registers = stopped.registers()?;
         let mut result = registers.result();
-        if call.redirected.is_empty() {
+        if registers.args() == call.args() {
             return Ok(result);
         }
         let wanted = result >= 0 || description.outs.iter().any(|out| matches!(out, Out::Always(..)));

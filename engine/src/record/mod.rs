@@ -13,9 +13,12 @@ mod image;
 mod inherit;
 mod inside;
 mod job_control;
+mod leap;
 mod limits;
 mod memory_calls;
 mod outputs;
+mod own_timers;
+mod peers;
 mod pin;
 mod processes;
 mod quiet;
@@ -28,10 +31,12 @@ mod slots;
 mod snapshot;
 mod start_up;
 mod stuck;
+mod surprises;
 mod task_calls;
 mod tasks;
 mod template;
 mod time;
+mod timers;
 mod twins;
 mod watches;
 mod whole;
@@ -45,6 +50,7 @@ use crate::ending::{Ending, Stats};
 use crate::error::Error;
 use crate::program::Program;
 use crate::schedule::Plan;
+use crate::schedule::surprise::{Struck, Surprises};
 use crate::trace::event::{Event, Stream};
 use crate::trace::log::Log;
 pub use crate::tracee::Stdin;
@@ -52,6 +58,7 @@ use crate::tracee::Streams;
 use fds::Fds;
 use recorder::Recorder;
 pub use template::Template;
+pub use time::Time;
 
 /// Is told of each piece of the program's output as it is written. With an error, the program's write(2) fails with that
 /// errno.
@@ -62,6 +69,10 @@ pub type Listener<'a> = &'a (dyn Fn(Stream, &[u8]) -> std::io::Result<()> + Sync
 pub struct Options<'a> {
     /// How the schedule is made.
     pub plan: Plan,
+    /// How time passes.
+    pub time: Time,
+    /// What may happen beyond the order of things.
+    pub surprises: Surprises,
     /// The core that the program and its recorder share.
     pub core: usize,
     /// How many cores the program is told there are (`sched_getaffinity(2)`), 1 to 64.
@@ -90,6 +101,10 @@ pub struct Recording {
     pub output: Vec<(Stream, Vec<u8>)>,
     /// What was counted.
     pub stats: Stats,
+    /// How often surprises have struck.
+    pub struck: Struck,
+    /// How often virtual time has leapt.
+    pub leaps: u64,
     /// From just before the start to the end.
     pub wall: Duration,
     /// The events and files.
@@ -114,5 +129,14 @@ fn finish(recorder: &mut Recorder<'_>, program: &Program, start: Instant) -> Res
     let mut log = std::mem::take(&mut recorder.log);
     log.push(Event::Ended(ending.clone()));
     let (output, stats) = (std::mem::take(&mut recorder.output), recorder.stats);
-    Ok(Recording { program: program.clone(), ending, output, stats, wall, log })
+    Ok(Recording {
+        program: program.clone(),
+        ending,
+        output,
+        stats,
+        struck: recorder.dice.struck(),
+        leaps: recorder.leaps,
+        wall,
+        log,
+    })
 }

@@ -29,7 +29,6 @@ use std::time::{Duration, Instant};
 use super::recorder::{Flow, Next, Recorder};
 use super::snapshot::Snapshot;
 use super::tasks::Hold;
-use super::time;
 use crate::schedule::Why;
 use crate::task::TaskId;
 use crate::trace::event::{Event, Pin};
@@ -107,7 +106,7 @@ impl Recorder<'_> {
     pub(super) fn is_waited_for(&self, id: TaskId) -> Flow<bool> {
         let watchdog = |task: TaskId| self.options.watchdog_main && task == TaskId(0);
         let awake = match self.deadlines.earliest() {
-            Some((at, task)) => !watchdog(task) && at <= time::now()?,
+            Some((at, task)) => !watchdog(task) && at <= self.clocks.now()?,
             None => false,
         };
         let signalled = !self.tasks[id].deferred.is_empty();

@@ -19,15 +19,18 @@ use super::quiet::Quiet;
 use super::sharing::Sharing;
 use super::slots::Slots;
 use super::start_up::StartUp;
+use super::surprises::Caprice;
 use super::tasks::{Call, Hold, Origin, Space, Task, Tasks, Waited as CallWait};
+use super::time::Clocks;
 use super::watches::Watches;
-use super::{Options, image, time};
+use super::{Options, image};
 use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
 use crate::error::Error;
 use crate::program::Program;
 use crate::schedule::deadline::Deadlines;
 use crate::schedule::futex::FutexTable;
+use crate::schedule::surprise::Dice;
 use crate::schedule::{self, Operation, Point, Strategy, Why};
 use crate::task::TaskId;
 use crate::trace::event::{Event, Stream, Write};
@@ -50,6 +53,13 @@ pub(super) struct Recorder<'a> {
     pub(super) tasks: Tasks,
     pub(super) futexes: FutexTable,
     pub(super) deadlines: Deadlines,
+    pub(super) clocks: Clocks,
+    pub(super) dice: Dice,
+    pub(super) caprice: Caprice,
+    /// Times that time has leapt.
+    pub(super) leaps: u64,
+    /// The program has made timers that are descriptors.
+    pub(super) timerfds: bool,
     pub(super) fds: Rc<Fds>,
     pub(super) heartbeat: Heartbeat,
     pub(super) alarms: Alarms,
@@ -165,6 +175,11 @@ impl<'a> Recorder<'a> {
             tasks: Tasks::default(),
             futexes: FutexTable::default(),
             deadlines: Deadlines::default(),
+            clocks: Clocks::default(),
+            dice: Dice::new(options.surprises, options.plan.seed),
+            caprice: Caprice::default(),
+            leaps: 0,
+            timerfds: false,
             fds,
             heartbeat: Heartbeat::start()?,
             alarms: Alarms::default(),
@@ -235,6 +250,9 @@ impl<'a> Recorder<'a> {
         self.carry_out_wakes();
         loop {
             self.collect_ready()?;
+            if !self.tasks.runnable().is_empty() {
+                self.let_time_pass()?;
+            }
             let current = self.current.filter(|_| why != Why::Start);
             let runnable = self.tasks.runnable();
             if runnable.is_empty() {
@@ -448,10 +466,13 @@ impl<'a> Recorder<'a> {
         /// Short enough that a request to stop is soon noticed.
         const WHILE: Duration = Duration::from_millis(20);
         const MOMENT: Duration = Duration::from_millis(1);
-        let now = time::now()?;
+        let now = self.clocks.now()?;
         let (earliest, alarm) = (self.deadlines.earliest(), self.alarms.next(now));
         let next = earliest.map(|(at, _)| at).into_iter().chain(alarm).min();
         let left = Duration::from_nanos(next.unwrap_or(u64::MAX).saturating_sub(now));
+        if self.leap_if_idle(next, now)? {
+            return if self.over()? { self.hung(None) } else { Ok(()) };
+        }
         // It takes some time where there are many tasks.
         if left > MOMENT {
             self.look_for_signals()?;
@@ -485,7 +506,7 @@ impl<'a> Recorder<'a> {
 
     /// Whether no task sleeps until a time, and no timer will send a signal. The sleep of a harness that only watches the
     /// others does not count.
-    fn nothing_due(&mut self, now: u64) -> bool {
+    pub(super) fn nothing_due(&mut self, now: u64) -> bool {
         if self.alarms.next(now).is_some() {
             return false;
         }
@@ -501,12 +522,16 @@ impl<'a> Recorder<'a> {
     }
 
     /// Tasks whose sleep is over, or whose wait in the kernel has ended, can run again.
-    fn collect_ready(&mut self) -> Flow<()> {
+    pub(super) fn collect_ready(&mut self) -> Flow<()> {
         if self.deadlines.earliest().is_some() {
-            for id in self.deadlines.expired(time::now()?) {
-                self.expire(id);
+            let now = self.clocks.now()?;
+            for id in self.deadlines.expired(now) {
+                if !self.is_late(id, now) {
+                    self.expire(id);
+                }
             }
         }
+        self.send_alarms()?;
         if Instant::now() >= self.look {
             self.look_for_signals()?;
             self.look = Instant::now() + LOOK;

@@ -355,7 +355,7 @@ impl Recorder<'_> {
                     Some(_) if !futex && sleeps_until(&call) => restart::RESTARTNOHAND,
                     Some(_) => restart::RESTART_RESTARTBLOCK,
                 };
-                let left = if futex || watched { Vec::new() } else { time_left(&call)? };
+                let left = if futex || watched { Vec::new() } else { time_left(&call, self.clocks.now()?) };
                 Hold::Again(stopped, Call { restart: Some(code), left, ..call })
             }
             Hold::Calling(stopped, call) => Hold::Again(stopped, call),
@@ -417,14 +417,14 @@ fn sleeps_until(call: &Call) -> bool {
 }
 
 /// What a sleep that is interrupted says of the time that is left (nanosleep(2)).
-fn time_left(call: &Call) -> Flow<Vec<Write>> {
+fn time_left(call: &Call, now: u64) -> Vec<Write> {
     let args = call.args();
     let address = match call.number() as i64 {
         libc::SYS_nanosleep => args[1],
         libc::SYS_clock_nanosleep if !sleeps_until(call) => args[3],
         _ => 0,
     };
-    let Some(deadline) = call.deadline.filter(|_| address != 0) else { return Ok(Vec::new()) };
-    let left = deadline.saturating_sub(time::now()?);
-    Ok(vec![Write { address, bytes: time::bytes(&time::timespec_of(left)).to_vec() }])
+    let Some(deadline) = call.deadline.filter(|_| address != 0) else { return Vec::new() };
+    let left = deadline.saturating_sub(now);
+    vec![Write { address, bytes: time::bytes(&time::timespec_of(left)).to_vec() }]
 }

@@ -33,7 +33,7 @@ impl Recorder<'_> {
     }
 
     /// Whether what a task waits for in the kernel is up to the program alone.
-    fn waits_for_the_program(&self, task: &Task) -> bool {
+    pub(super) fn waits_for_the_program(&self, task: &Task) -> bool {
         let Some((number, args)) = call_in_progress(task.tid) else { return false };
         match number {
             libc::SYS_wait4 | libc::SYS_waitid => true,
@@ -49,7 +49,7 @@ impl Recorder<'_> {
     }
 
     /// Whether only the program's own tasks can make this descriptor ready.
-    fn ours(&self, tid: Pid, fd: i32, nests: u32) -> bool {
+    pub(super) fn ours(&self, tid: Pid, fd: i32, nests: u32) -> bool {
         let path = format!("/proc/{tid}/fd/{fd}");
         let Ok(link) = std::fs::read_link(&path) else { return false };
         let link = link.to_string_lossy();
@@ -57,7 +57,9 @@ impl Recorder<'_> {
         match &*link {
             "anon_inode:[eventfd]" => true,
             "anon_inode:[timerfd]" => info().contains("it_value: (0, 0)"),
-            "anon_inode:[eventpoll]" if nests > 0 => watched(&info()).all(|fd| self.ours(tid, fd, nests - 1)),
+            "anon_inode:[eventpoll]" if nests > 0 => {
+                of_epoll(&info()).all(|fd| self.ours(tid, fd, nests - 1))
+            }
             pipe if pipe.starts_with("pipe:") => inode(Path::new(&path)) != inode(Path::new("/dev/stdin")),
             socket if socket.starts_with("socket:") => {
                 inode(Path::new(&path)).is_some_and(|inode| self.pairs.contains(&inode))
@@ -82,7 +84,7 @@ fn inode(path: &Path) -> Option<u64> {
 }
 
 /// The system call that a task sleeps in, with its arguments (`/proc/PID/syscall`, proc_pid_syscall(5)).
-fn call_in_progress(tid: Pid) -> Option<(i64, [u64; 6])> {
+pub(super) fn call_in_progress(tid: Pid) -> Option<(i64, [u64; 6])> {
     let text = std::fs::read_to_string(format!("/proc/{tid}/syscall")).ok()?;
     let mut fields = text.split_whitespace();
     let number = fields.next()?.parse().ok()?;
@@ -93,8 +95,14 @@ fn call_in_progress(tid: Pid) -> Option<(i64, [u64; 6])> {
     Some((number, args))
 }
 
+/// The descriptors that an epoll descriptor of a task watches; -1 for what cannot be read.
+pub(super) fn watched(tid: Pid, fd: i32) -> Vec<i32> {
+    let info = std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{fd}")).unwrap_or_default();
+    of_epoll(&info).collect()
+}
+
 /// The descriptors that an epoll descriptor watches, as its `fdinfo` has them (proc_pid_fdinfo(5)).
-fn watched(info: &str) -> impl Iterator<Item = i32> {
+fn of_epoll(info: &str) -> impl Iterator<Item = i32> {
     info.lines()
         .filter_map(|line| line.strip_prefix("tfd:"))
         .map(|rest| rest.split_whitespace().next().and_then(|fd| fd.parse().ok()).unwrap_or(-1))
@@ -108,8 +116,8 @@ mod tests {
     fn watched_descriptors_are_read() {
         let info =
             "pos:\t0\nflags:\t02\ntfd:        5 events: 80000019 data: 0  pos:0 ino:61af sdev:7\ntfd: x\n";
-        assert_eq!(watched(info).collect::<Vec<_>>(), [5, -1]);
-        assert_eq!(watched("pos:\t0\n").count(), 0);
+        assert_eq!(of_epoll(info).collect::<Vec<_>>(), [5, -1]);
+        assert_eq!(of_epoll("pos:\t0\n").count(), 0);
     }
 
     #[test]

@@ -331,6 +331,8 @@ pub(super) struct Call {
     pub(super) entered: bool,
     /// When it stops waiting, in ns of CLOCK_MONOTONIC, once it has begun to and if it has a time limit.
     pub(super) deadline: Option<u64>,
+    /// It goes on waiting beyond that.
+    pub(super) late: bool,
     /// The kernel's code for a call that a signal interrupts, once it waits: it says what comes after a handler.
     pub(super) restart: Option<i64>,
     /// What it leaves in memory if it is interrupted.
@@ -362,6 +364,7 @@ impl Call {
             changes: false,
             entered: false,
             deadline: None,
+            late: false,
             restart: None,
             left: Vec::new(),
             got: 0,

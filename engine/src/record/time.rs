@@ -1,4 +1,10 @@
 //! The clocks of the recorded program.
+//!
+//! They are the machine's. In virtual time they are ahead of those, all by the same: by what has been left out when every task
+//! only waited for a time to come (see [`super::leap`]). Those that count processor time are never ahead. The kernel knows
+//! nothing of it: points in time that it is to wait for are translated, and all deadlines here are points in the program's time.
+
+use std::str::FromStr;
 
 use libc::{clockid_t, timespec};
 
@@ -8,19 +14,86 @@ use crate::tracee::{Memory, last_os};
 /// Nanoseconds in a second.
 pub(super) const SECOND: u64 = 1_000_000_000;
 
-/// What a clock shows.
-pub(super) fn read(clock: clockid_t) -> Result<timespec, Error> {
+/// How time passes for the recorded program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Time {
+    /// As it does for everybody else.
+    #[default]
+    Real,
+    /// The same, but when every task waits for a time to come, it comes at once.
+    Virtual,
+}
+
+impl Time {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Real, Self::Virtual];
+
+    /// The name that users type and read.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Real => "real",
+            Self::Virtual => "virtual",
+        }
+    }
+}
+
+impl FromStr for Time {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|time| time.as_str() == name);
+        found.ok_or_else(|| format!("time is {}, not `{name}`", Self::ALL.map(Self::as_str).join(" or ")))
+    }
+}
+
+/// The program's clocks.
+#[derive(Debug, Default)]
+pub(super) struct Clocks {
+    /// By how many ns they are ahead of the machine's.
+    ahead: u64,
+}
+
+impl Clocks {
+    pub(super) fn ahead(&self) -> u64 {
+        self.ahead
+    }
+
+    /// Time leaps.
+    pub(super) fn leap(&mut self, nanoseconds: u64) {
+        self.ahead = self.ahead.saturating_add(nanoseconds);
+    }
+
+    /// What a clock shows.
+    pub(super) fn read(&self, clock: clockid_t) -> Result<timespec, Error> {
+        let machine = read(clock)?;
+        Ok(if is_cpu_clock(clock) { machine } else { later(&machine, self.ahead) })
+    }
+
+    /// Nanoseconds of CLOCK_MONOTONIC: the clock of all deadlines.
+    pub(super) fn now(&self) -> Result<u64, Error> {
+        read(libc::CLOCK_MONOTONIC)
+            .map(|time| nanoseconds(&time).unwrap_or(u64::MAX).saturating_add(self.ahead))
+    }
+
+    /// A deadline of CLOCK_MONOTONIC from a point in time of another clock.
+    pub(super) fn deadline(&self, clock: clockid_t, at: u64) -> Result<u64, Error> {
+        if clock == libc::CLOCK_MONOTONIC {
+            return Ok(at);
+        }
+        let there = nanoseconds(&self.read(clock)?).unwrap_or(0);
+        Ok(self.now()?.saturating_add(at.saturating_sub(there)))
+    }
+}
+
+/// What a clock of the machine shows.
+fn read(clock: clockid_t) -> Result<timespec, Error> {
     let mut time = timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a live local.
     if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
         return Err(last_os(format!("read clock {clock}")));
     }
     Ok(time)
-}
-
-/// Nanoseconds of CLOCK_MONOTONIC: the clock of all deadlines.
-pub(super) fn now() -> Result<u64, Error> {
-    read(libc::CLOCK_MONOTONIC).map(|time| nanoseconds(&time).unwrap_or(u64::MAX))
 }
 
 /// A timespec in nanoseconds; none if it is not a valid time (`EINVAL`). What exceeds 584 years counts as that.
@@ -56,13 +129,13 @@ pub(super) fn is_cpu_clock(clock: clockid_t) -> bool {
     clock < 0 || clock == libc::CLOCK_PROCESS_CPUTIME_ID || clock == libc::CLOCK_THREAD_CPUTIME_ID
 }
 
-/// A deadline of CLOCK_MONOTONIC from a point in time of another clock.
-pub(super) fn deadline(clock: clockid_t, at: u64) -> Result<u64, Error> {
-    if clock == libc::CLOCK_MONOTONIC {
-        return Ok(at);
+/// A point in time so many nanoseconds later.
+fn later(time: &timespec, nanoseconds: u64) -> timespec {
+    let sum = time.tv_nsec.cast_unsigned() + nanoseconds % SECOND;
+    timespec {
+        tv_sec: time.tv_sec.saturating_add((nanoseconds / SECOND + sum / SECOND).cast_signed()),
+        tv_nsec: (sum % SECOND).cast_signed(),
     }
-    let there = nanoseconds(&read(clock)?).unwrap_or(0);
-    Ok(now()?.saturating_add(at.saturating_sub(there)))
 }
 
 #[cfg(test)]
@@ -76,5 +149,28 @@ mod tests {
         assert_eq!(time(-1, 0), None);
         assert_eq!(time(0, 1_000_000_000), None);
         assert_eq!(time(i64::MAX, 0), Some(u64::MAX));
+    }
+
+    #[test]
+    fn clocks_are_ahead_alike_but_for_those_of_the_processor() {
+        let mut clocks = Clocks::default();
+        clocks.leap(3600 * SECOND + 999_999_999);
+        clocks.leap(1);
+        for clock in [libc::CLOCK_REALTIME, libc::CLOCK_MONOTONIC, libc::CLOCK_BOOTTIME, libc::CLOCK_TAI] {
+            let (machine, program) = (read(clock).unwrap(), clocks.read(clock).unwrap());
+            let ahead = nanoseconds(&program).unwrap() - nanoseconds(&machine).unwrap();
+            assert_eq!(ahead / SECOND, 3601, "clock {clock}");
+        }
+        let cpu = clocks.read(libc::CLOCK_PROCESS_CPUTIME_ID).unwrap();
+        assert!(cpu.tv_sec < 3600);
+        let at = nanoseconds(&clocks.read(libc::CLOCK_REALTIME).unwrap()).unwrap() + 60 * SECOND;
+        let left = clocks.deadline(libc::CLOCK_REALTIME, at).unwrap() - clocks.now().unwrap();
+        assert!((59 * SECOND..=60 * SECOND).contains(&left), "{left}");
+    }
+
+    #[test]
+    fn nanoseconds_carry_over() {
+        let time = later(&timespec { tv_sec: 1, tv_nsec: 600_000_000 }, 2 * SECOND + 500_000_000);
+        assert_eq!((time.tv_sec, time.tv_nsec), (4, 100_000_000));
     }
 }

@@ -60,6 +60,11 @@ impl Watches {
         self.tasks.contains_key(&id)
     }
 
+    /// A copy of a descriptor of a process, not to be kept.
+    pub(super) fn copy(&mut self, pid: nix::unistd::Pid, fd: i32) -> Option<OwnedFd> {
+        self.copies.of(pid, fd)
+    }
+
     /// The descriptors that a task waits for.
     pub(super) fn descriptors(&self, id: TaskId) -> impl Iterator<Item = i32> {
         self.tasks.get(&id).into_iter().flatten().map(|copy| copy.of)
@@ -129,6 +134,11 @@ impl Recorder<'_> {
     /// What a descriptor of a task stands for.
     pub(super) fn kind(&mut self, id: TaskId, fd: u64) -> Kind {
         self.look(id, fd).kind
+    }
+
+    /// A copy of a descriptor of a task, if there can be one.
+    pub(super) fn descriptor(&mut self, id: TaskId, fd: u64) -> Option<&File> {
+        self.look(id, fd).copy.as_ref()
     }
 
     /// Whether a descriptor may have to be waited for: that it is of something that is not always ready, and not said to be

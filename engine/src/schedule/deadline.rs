@@ -26,6 +26,12 @@ impl Deadlines {
         Some(ns)
     }
 
+    /// Until when `task` sleeps.
+    #[must_use]
+    pub fn of(&self, task: TaskId) -> Option<u64> {
+        self.by_task.get(&task).copied()
+    }
+
     /// Whether no task but `task` sleeps.
     #[must_use]
     pub fn only(&self, task: TaskId) -> bool {

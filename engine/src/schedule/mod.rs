@@ -13,6 +13,7 @@ mod random;
 #[cfg(test)]
 mod simulator;
 pub mod strategy;
+pub mod surprise;
 mod walk;
 
 pub use strategy::{Choice, Operation, Plan, Point, Strategy, StrategyName, UnknownStrategy, Why};

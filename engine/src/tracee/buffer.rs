@@ -31,6 +31,11 @@ impl Area {
         self.word(offset_of!(Shared, mode)).store(mode as u64, Relaxed);
     }
 
+    /// Say by how many ns the program's clocks are ahead of the machine's.
+    pub fn set_ahead(&self, nanoseconds: u64) {
+        self.word(offset_of!(Shared, ahead)).store(nanoseconds, Relaxed);
+    }
+
     /// Say whether no task waits in the kernel.
     pub fn set_quiet(&self, quiet: bool) {
         self.word(offset_of!(Shared, quiet)).store(quiet.into(), Relaxed);

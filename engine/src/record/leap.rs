@@ -1,0 +1,112 @@
+//! Virtual time: when every task only waits for a time to come, it comes at once.
+//!
+//! The program's clocks leap ahead of the machine's ([`super::time`]), all alike, and so do the timers that the kernel runs for
+//! it ([`super::timers`]). Between leaps time passes as always: a program that watches the clock in a loop sees it move.
+//!
+//! Time must not leap over what somebody else is about to do. The tasks of the recorded tree are all known to wait; but one that
+//! waits for a descriptor may wait for the world. So time leaps only if everything that is waited for is made by the tree itself
+//! (see [`super::stuck`] and [`super::peers`]), and nothing is under way in the network. In doubt it does not.
+
+use std::collections::BTreeSet;
+
+use nix::unistd::Pid;
+
+use super::peers::{Sockets, inode_of};
+use super::recorder::{Flow, Recorder};
+use super::tasks::{Hold, Task};
+use super::time::Time;
+use crate::tracee::{State, state};
+
+/// How deep epoll descriptors may watch each other (`EP_MAX_NESTS`, fs/eventpoll.c).
+const NESTS: u32 = 5;
+
+impl Recorder<'_> {
+    /// Nothing can run, and this is due next. If nothing else can come before it, it comes now. Whether it did.
+    pub(super) fn leap_if_idle(&mut self, next: Option<u64>, now: u64) -> Flow<bool> {
+        if self.options.time == Time::Real {
+            return Ok(false);
+        }
+        // The sleep of a harness that only watches the others is not worth a leap.
+        let next = next.filter(|_| !self.nothing_due(now));
+        if next.is_none() && !self.timerfds {
+            return Ok(false);
+        }
+        // What has come meanwhile is looked at first.
+        self.look_for_signals()?;
+        if !self.tasks.runnable().is_empty() {
+            return Ok(true);
+        }
+        self.leap(next, now)
+    }
+
+    /// Time leaps to the next of these and of the kernel's timers. False if it must not.
+    pub(super) fn leap(&mut self, next: Option<u64>, now: u64) -> Flow<bool> {
+        if !self.only_time_helps() {
+            return Ok(false);
+        }
+        let Some(timers) = self.descriptor_timers() else { return Ok(false) };
+        let first = timers.iter().map(|timer| now.saturating_add(timer.left)).chain(next).min();
+        let Some(leap) = first.and_then(|at| at.checked_sub(now)) else { return Ok(false) };
+        for timer in timers {
+            timer.bring_forward(leap)?;
+        }
+        self.clocks.leap(leap);
+        self.clock.area().set_ahead(self.clocks.ahead());
+        self.leaps += 1;
+        Ok(true)
+    }
+
+    /// Whether nothing but a time can end the wait of any task that waits.
+    fn only_time_helps(&self) -> bool {
+        let mut sockets = None;
+        self.tasks.living().all(|task| match task.hold() {
+            Hold::InKernel(running, _) => {
+                state(running.tid()) == State::Sleeping
+                    && (self.waits_for_the_program(task) || waits_for_signals(task))
+            }
+            Hold::Waiting(..) => {
+                let mut descriptors = self.watches.descriptors(task.id);
+                descriptors.all(|fd| self.inside(task, fd, NESTS, &mut sockets))
+            }
+            // SIGCONT may come from a terminal.
+            Hold::Suspended(..) => false,
+            _ => true,
+        })
+    }
+
+    /// Whether only the program's own tasks, or a time, can make this descriptor ready.
+    fn inside(&self, task: &Task, fd: i32, nests: u32, sockets: &mut Option<Sockets>) -> bool {
+        let path = format!("/proc/{}/fd/{fd}", task.tid);
+        let Ok(link) = std::fs::read_link(path) else { return false };
+        match &*link.to_string_lossy() {
+            "anon_inode:[timerfd]" | "anon_inode:[pidfd]" | "anon_inode:[signalfd]" => true,
+            "anon_inode:[eventpoll]" => {
+                nests > 0
+                    && super::stuck::watched(task.tid, fd)
+                        .into_iter()
+                        .all(|fd| self.inside(task, fd, nests - 1, sockets))
+            }
+            link => {
+                self.ours(task.tid, fd, nests)
+                    || inode_of(link).is_some_and(|inode| {
+                        let pids = || self.processes();
+                        sockets.get_or_insert_with(|| Sockets::of(task.tid, &pids())).inside(inode)
+                    })
+            }
+        }
+    }
+
+    /// The processes that live.
+    pub(super) fn processes(&self) -> BTreeSet<Pid> {
+        self.tasks.living().map(|task| task.pid).collect()
+    }
+}
+
+/// Whether a task waits for a signal, for as long as it takes. Those of the program's timers are ours to send.
+fn waits_for_signals(task: &Task) -> bool {
+    match super::stuck::call_in_progress(task.tid) {
+        Some((libc::SYS_pause | libc::SYS_rt_sigsuspend, _)) => true,
+        Some((libc::SYS_rt_sigtimedwait, args)) => args[2] == 0,
+        _ => false,
+    }
+}

@@ -1,0 +1,186 @@
+//! Where surprises strike ([`crate::schedule::surprise`] says which there are, and what allows them).
+//!
+//! Nothing of it is new to replay: the calls have the results and outputs that the log says, and time passes as it says.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileTypeExt;
+use std::time::Duration;
+
+use super::recorder::{Flow, Recorder};
+use super::tasks::{Call, Hold};
+use super::time::Time;
+use crate::schedule::Strategy;
+use crate::schedule::surprise::{Dice, Surprise};
+use crate::task::TaskId;
+use crate::trace::event::Registers;
+
+/// In ns: how much later than asked a wait may end, and how near a time must be to come early. So long do machines under load
+/// keep programs waiting now and then; who waits for longer may rely on it.
+const NEAR: u64 = 100_000_000;
+
+/// In ns: by how much at least what is late is late.
+const MOMENT: u64 = 10_000;
+
+/// In ns: how long an attempt may be kept waiting in all, in real time.
+const MOST: u64 = 200_000_000;
+
+/// How many decisions may pass until a time that comes early has come.
+const DECISIONS: u64 = 256;
+
+/// How time plays with the program.
+#[derive(Debug, Default)]
+pub(super) struct Caprice {
+    /// After so many decisions the time limit of this task runs out.
+    early: Option<(TaskId, u64)>,
+    /// For how long it has kept the attempt waiting, in ns.
+    spent: u64,
+}
+
+impl Recorder<'_> {
+    /// Whether a surprise of this kind strikes now. None does while the program starts up, which all attempts have in common.
+    pub(super) fn strikes(&mut self, kind: Surprise) -> bool {
+        self.start_up.is_none() && self.dice.strike(kind)
+    }
+
+    /// A task waits, until this time at the latest.
+    pub(super) fn limit_wait(&mut self, id: TaskId, deadline: u64) -> Flow<()> {
+        self.deadlines.insert(id, deadline);
+        let near = self.dice.have(Surprise::Early) && deadline <= self.clocks.now()?.saturating_add(NEAR);
+        if near && self.caprice.early.is_none() && self.strikes(Surprise::Early) {
+            self.caprice.early = Some((id, self.dice.amount(Surprise::Early, 1, DECISIONS)));
+        }
+        Ok(())
+    }
+
+    /// A decision is due, among tasks that could run. If a time is to come early, and it is that late, it comes now.
+    pub(super) fn let_time_pass(&mut self) -> Flow<()> {
+        let Some((id, decisions)) = self.caprice.early else { return Ok(()) };
+        if let Some(left) = decisions.checked_sub(1).filter(|left| *left > 0) {
+            self.caprice.early = Some((id, left));
+            return Ok(());
+        }
+        self.caprice.early = None;
+        let now = self.clocks.now()?;
+        let Some(wait) = self.deadlines.of(id).and_then(|at| at.checked_sub(now)) else { return Ok(()) };
+        if self.options.time == Time::Virtual {
+            self.leap(Some(now + wait), now)?;
+        } else if self.may_keep_waiting(wait) {
+            std::thread::sleep(Duration::from_nanos(wait));
+        } else {
+            return Ok(());
+        }
+        self.collect_ready()
+    }
+
+    /// A task's time is over. Whether it is late, so that it goes on waiting.
+    pub(super) fn is_late(&mut self, id: TaskId, now: u64) -> bool {
+        let Hold::Waiting(_, call) = self.tasks[id].hold() else { return false };
+        if call.late || !self.strikes(Surprise::Late) {
+            return false;
+        }
+        // What others wait for may come first, if it is near.
+        let next = self.deadlines.earliest().map(|(at, _)| at).filter(|at| *at < now + NEAR);
+        let next = next.filter(|_| self.dice.amount(Surprise::Late, 0, 2) == 1).unwrap_or(now);
+        let until = next + self.dice.amount(Surprise::Late, MOMENT, NEAR);
+        if self.options.time == Time::Real && !self.may_keep_waiting(until - now) {
+            return false;
+        }
+        if let Some(call) = self.task(id).call_mut() {
+            call.late = true;
+        }
+        self.deadlines.insert(id, until);
+        true
+    }
+
+    /// Whether the attempt may be kept waiting for so long; then it counts.
+    fn may_keep_waiting(&mut self, nanoseconds: u64) -> bool {
+        let spent = self.caprice.spent + nanoseconds;
+        let may = spent <= MOST;
+        if may {
+            self.caprice.spent = spent;
+        }
+        may
+    }
+
+    /// The registers with which a call reads or writes less than it asks for, if that strikes.
+    pub(super) fn shortened(&mut self, id: TaskId, call: &Call) -> Option<Registers> {
+        let [fd, _, len, flags, ..] = call.args();
+        let number = call.number() as i64;
+        let reads = matches!(number, libc::SYS_read | libc::SYS_recvfrom);
+        let writes = matches!(number, libc::SYS_write | libc::SYS_sendto);
+        let plain = matches!(number, libc::SYS_read | libc::SYS_write)
+            || flags as i32 & !(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) == 0;
+        if !(reads || writes) || !plain || len < 2 || !self.dice.have(Surprise::Short) {
+            return None;
+        }
+        let dont_wait =
+            !matches!(number, libc::SYS_read | libc::SYS_write) && flags as i32 & libc::MSG_DONTWAIT != 0;
+        let copy = self.descriptor(id, fd)?;
+        // A write that waits is whole, unless a signal interrupts it.
+        if writes && !(dont_wait || is_nonblocking(copy)) {
+            return None;
+        }
+        let least = least(copy)?;
+        // Those who are told only of changes take a short read or write for the end of what there is (epoll(7), "Questions and
+        // answers"): they would never hear of the rest.
+        if least >= len || self.is_in_epoll(id, fd) || !self.strikes(Surprise::Short) {
+            return None;
+        }
+        let mut args = call.args();
+        args[2] = self.dice.amount(Surprise::Short, least, len);
+        let mut registers = call.registers;
+        registers.set_args(args);
+        Some(registers)
+    }
+
+    /// Whether an epoll descriptor of a task's process watches this descriptor.
+    fn is_in_epoll(&self, id: TaskId, fd: u64) -> bool {
+        let tid = self.tasks[id].tid;
+        let Ok(entries) = std::fs::read_dir(format!("/proc/{tid}/fd")) else { return true };
+        entries.flatten().any(|entry| {
+            let epoll = std::fs::read_link(entry.path())
+                .is_ok_and(|link| link.as_os_str() == "anon_inode:[eventpoll]");
+            let number = entry.file_name().to_string_lossy().parse().unwrap_or(-1);
+            epoll && super::stuck::watched(tid, number).contains(&(fd as i32))
+        })
+    }
+
+    /// A task is about to wait with epoll_wait(2). Whether it is interrupted instead.
+    pub(super) fn is_interrupted(&mut self, call: &Call) -> bool {
+        let waits = matches!(
+            call.number() as i64,
+            libc::SYS_epoll_wait | libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2
+        );
+        waits && self.strikes(Surprise::Interrupt)
+    }
+}
+
+/// Which of those who wait a wake wakes: the first to have come, unless any may be.
+pub(super) fn whom<'a>(
+    strategy: &'a mut dyn Strategy,
+    dice: &Dice,
+) -> impl FnMut(&[TaskId]) -> usize + use<'a> {
+    let any = dice.allow(Surprise::Order);
+    move |waiters| if any { strategy.wake(waiters) } else { 0 }
+}
+
+/// How many bytes a short read or write of a descriptor has at least; none if it is no stream of bytes.
+fn least(copy: &File) -> Option<u64> {
+    use nix::sys::socket::{SockType, getsockopt, sockopt};
+    let kind = copy.metadata().ok()?.file_type();
+    if kind.is_socket() {
+        return (getsockopt(copy, sockopt::SockType) == Ok(SockType::Stream)).then_some(1);
+    }
+    // Packets (pipe2(2), O_DIRECT) are whole.
+    (kind.is_fifo() && status(copy) & libc::O_DIRECT == 0).then_some(libc::PIPE_BUF as u64)
+}
+
+fn is_nonblocking(copy: &File) -> bool {
+    status(copy) & libc::O_NONBLOCK != 0
+}
+
+fn status(copy: &File) -> i32 {
+    // SAFETY: F_GETFL takes no argument.
+    unsafe { libc::fcntl(copy.as_raw_fd(), libc::F_GETFL) }
+}

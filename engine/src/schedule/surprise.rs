@@ -1,0 +1,265 @@
+//! Surprises beyond the order of things: what the standards allow to happen, and what hardly ever does.
+//!
+//! Each kind names the rule that allows it. A program that is right by the standards survives them all; one that fails has
+//! relied on luck. Each attempt draws which kinds it has and how often, from streams of its seed of their own: switching one off
+//! does not change when the others strike.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::random::Random;
+
+/// A kind of surprise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Surprise {
+    /// A wake wakes any of those who wait. futex(2): "No guarantee is provided about which waiters are awoken".
+    Order,
+    /// A wait ends though nobody has ended it. futex(2), of `FUTEX_WAIT`: "a wake-up can also be caused by common futex usage
+    /// patterns in unrelated code […]. Therefore, callers should always conservatively assume that a return value of 0 can mean
+    /// a spurious wake-up"; pthread_cond_wait(3p); `std::sync::Condvar`, `std::thread::park`.
+    Spurious,
+    /// epoll_wait(2) is interrupted though no handler runs. signal(7), "Interruption of system calls and library functions by
+    /// stop signals": so it is when a process is stopped and continued, by a terminal or a debugger.
+    Interrupt,
+    /// A read from a stream gets less than is there, as if the rest came later; a write to one that does not wait puts less than
+    /// it was given, as if there were no more room. read(3p), write(3p), recv(3p), send(3p). What was written to a pipe at once
+    /// and is not longer than `PIPE_BUF` (pipe(7)) stays together.
+    Short,
+    /// A time limit that is near runs out although there is something to do: the machine has given the core to others meanwhile.
+    Early,
+    /// A wait goes on beyond its time limit, or a sleep beyond its end. nanosleep(2): "The suspension time may be longer than
+    /// requested".
+    Late,
+}
+
+impl Surprise {
+    /// All kinds.
+    pub const ALL: [Self; 6] =
+        [Self::Order, Self::Spurious, Self::Interrupt, Self::Short, Self::Early, Self::Late];
+
+    /// The name that users type and read.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Order => "order",
+            Self::Spurious => "spurious",
+            Self::Interrupt => "interrupt",
+            Self::Short => "short",
+            Self::Early => "early",
+            Self::Late => "late",
+        }
+    }
+
+    const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+/// Which kinds of surprises there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Surprises(u8);
+
+impl Surprises {
+    /// None of them.
+    pub const NONE: Self = Self(0);
+    /// All of them.
+    pub const ALL: Self = Self((1 << Surprise::ALL.len()) - 1);
+
+    /// Whether this kind is among them.
+    #[must_use]
+    pub fn has(self, kind: Surprise) -> bool {
+        self.0 & kind.bit() != 0
+    }
+}
+
+impl FromIterator<Surprise> for Surprises {
+    fn from_iter<I: IntoIterator<Item = Surprise>>(kinds: I) -> Self {
+        Self(kinds.into_iter().fold(0, |all, kind| all | kind.bit()))
+    }
+}
+
+impl fmt::Display for Surprises {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> =
+            Surprise::ALL.into_iter().filter(|kind| self.has(*kind)).map(Surprise::as_str).collect();
+        match *self {
+            Self::NONE => f.pad("none"),
+            Self::ALL => f.pad("all"),
+            _ => f.pad(&names.join(",")),
+        }
+    }
+}
+
+impl FromStr for Surprises {
+    type Err = UnknownSurprise;
+
+    /// `all`, `none`, or names with commas between them.
+    fn from_str(text: &str) -> Result<Self, UnknownSurprise> {
+        let kind = |name: &str| {
+            let found = Surprise::ALL.into_iter().find(|kind| kind.as_str() == name);
+            found.ok_or_else(|| UnknownSurprise(name.to_owned()))
+        };
+        match text {
+            "all" => Ok(Self::ALL),
+            "none" => Ok(Self::NONE),
+            names => names.split(',').map(|name| kind(name.trim())).collect(),
+        }
+    }
+}
+
+/// There is no surprise of this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no surprise is called `{0}`; there are: {known}, or all, or none", known = Surprise::ALL.map(Surprise::as_str).join(", "))]
+pub struct UnknownSurprise(pub String);
+
+/// How often surprises have struck.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Struck([u32; Surprise::ALL.len()]);
+
+impl Struck {
+    /// Those that have, with how often.
+    pub fn iter(&self) -> impl Iterator<Item = (Surprise, u32)> + '_ {
+        Surprise::ALL.into_iter().zip(self.0).filter(|(_, count)| *count > 0)
+    }
+
+    /// Whether none has.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for Struck {
+    /// As in `2 late, 1 short`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds: Vec<_> = self.iter().map(|(kind, count)| format!("{count} {}", kind.as_str())).collect();
+        f.pad(&kinds.join(", "))
+    }
+}
+
+/// The surprises of an attempt.
+#[derive(Debug)]
+pub struct Dice {
+    allowed: Surprises,
+    kinds: [Die; Surprise::ALL.len()],
+    struck: Struck,
+}
+
+/// One kind.
+#[derive(Debug)]
+struct Die {
+    random: Random,
+    /// It strikes at one occasion in so many; 0 for none.
+    period: u64,
+}
+
+impl Dice {
+    /// Streams that no strategy uses.
+    const SALT: u64 = 0x7375_7270_7269_7365;
+
+    /// Those of the attempt with this seed. Every other attempt has a given kind.
+    #[must_use]
+    pub fn new(allowed: Surprises, seed: u64) -> Self {
+        let streams: [Random; Surprise::ALL.len()] = Random::streams(seed ^ Self::SALT);
+        let mut kinds = Surprise::ALL.into_iter();
+        let kinds = streams.map(|mut random| {
+            let has = kinds.next().is_some_and(|kind| allowed.has(kind));
+            let (drawn, period) = (random.chance(1, 2), 2 << random.below(3));
+            Die { random, period: if has && drawn { period } else { 0 } }
+        });
+        Self { allowed, kinds, struck: Struck::default() }
+    }
+
+    /// Whether this kind is allowed.
+    #[must_use]
+    pub fn allow(&self, kind: Surprise) -> bool {
+        self.allowed.has(kind)
+    }
+
+    /// Whether the attempt has this kind.
+    #[must_use]
+    pub fn have(&self, kind: Surprise) -> bool {
+        self.kinds[kind as usize].period > 0
+    }
+
+    /// There is an occasion. Whether this kind strikes.
+    pub fn strike(&mut self, kind: Surprise) -> bool {
+        let Die { random, period } = &mut self.kinds[kind as usize];
+        let strikes = *period > 0 && random.chance(1, *period);
+        self.struck.0[kind as usize] += u32::from(strikes);
+        strikes
+    }
+
+    /// How much, from `least` to below `end`: each power of two is as likely as the others. `least` if there is no room.
+    pub fn amount(&mut self, kind: Surprise, least: u64, end: u64) -> u64 {
+        let random = &mut self.kinds[kind as usize].random;
+        let room = end.saturating_sub(least);
+        let powers = u64::from(room.checked_ilog2().unwrap_or(0)) + 1;
+        let most = room >> random.below(powers);
+        least + random.below(most)
+    }
+
+    /// How often they have struck.
+    #[must_use]
+    pub fn struck(&self) -> Struck {
+        self.struck
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for kind in Surprise::ALL {
+            let only: Surprises = [kind].into_iter().collect();
+            assert_eq!(only.to_string().parse(), Ok(only));
+        }
+        let two: Surprises = [Surprise::Late, Surprise::Order].into_iter().collect();
+        assert_eq!(("late, order".parse(), "all".parse()), (Ok(two), Ok(Surprises::ALL)));
+        assert_eq!((Surprises::NONE.to_string(), "none".parse()), ("none".into(), Ok(Surprises::NONE)));
+        let error = "bad luck".parse::<Surprises>().unwrap_err().to_string();
+        assert!(error.contains("order, spurious, interrupt, short, early, late"), "{error}");
+    }
+
+    fn strikes(dice: &mut Dice, kind: Surprise) -> Vec<bool> {
+        (0..64).map(|_| dice.strike(kind)).collect()
+    }
+
+    #[test]
+    fn equal_seeds_surprise_equally_whatever_else_is_allowed() {
+        let late: Surprises = [Surprise::Late].into_iter().collect();
+        let mut seen = 0;
+        for seed in 0..50 {
+            let (mut all, mut only) = (Dice::new(Surprises::ALL, seed), Dice::new(late, seed));
+            strikes(&mut all, Surprise::Short);
+            let struck = strikes(&mut only, Surprise::Late);
+            assert_eq!(strikes(&mut all, Surprise::Late), struck);
+            assert_eq!(only.struck().iter().count(), usize::from(struck.contains(&true)));
+            assert!(!strikes(&mut only, Surprise::Short).contains(&true));
+            seen += usize::from(only.have(Surprise::Late));
+        }
+        assert!((15..35).contains(&seen), "{seen} of 50 attempts");
+    }
+
+    #[test]
+    fn what_is_not_allowed_never_strikes() {
+        for seed in 0..20 {
+            let mut dice = Dice::new(Surprises::NONE, seed);
+            assert!(Surprise::ALL.iter().all(|kind| !strikes(&mut dice, *kind).contains(&true)));
+        }
+    }
+
+    #[test]
+    fn amounts_are_of_all_magnitudes_and_within_their_bounds() {
+        let mut dice = Dice::new(Surprises::ALL, 1);
+        let amounts: Vec<u64> = (0..2000).map(|_| dice.amount(Surprise::Late, 10, 1000)).collect();
+        assert!(amounts.iter().all(|amount| (10..1000).contains(amount)));
+        for end in [14, 40, 200, 600] {
+            assert!(amounts.iter().any(|amount| *amount < end), "none below {end}");
+        }
+        assert!(amounts.iter().any(|amount| *amount > 600));
+        assert_eq!([dice.amount(Surprise::Late, 7, 7), dice.amount(Surprise::Late, 7, 3)], [7, 7]);
+    }
+}

@@ -146,14 +146,14 @@ pub struct Shared {
     pub quiet: u64,
     /// Whether an access to the program's memory has failed.
     pub faulted: u64,
+    /// By how many nanoseconds the program's clocks are ahead of the machine's.
+    pub ahead: u64,
     /// Whether a task that wakes others goes on for sure, so that it need not stop for that.
     pub defers: u64,
     /// How many wakes there are at [`WAKES`].
     pub wakes: u64,
     /// The number of the running task's address space.
     pub space: u64,
-    /// By how many nanoseconds the program's clocks are ahead of the machine's.
-    pub ahead: u64,
     /// While the buffer's code looks at a tick: the program's rax, its stack pointer, and where it goes on.
     pub kept: u64,
     /// See `kept`.

@@ -74,6 +74,7 @@ fn options(timeout: Duration, strategy: StrategyName, seed: u64) -> record::Opti
         stdin: Stdin::Null,
         listener: None,
         watchdog_main: false,
+        wakes_stop: false,
         stop: &STOP,
     }
 }
@@ -421,6 +422,42 @@ fn calls_that_do_not_stop_are_those_of_static_programs_too() {
 #[test]
 fn threads_take_turns() {
     check("turns", &[], &Ending::Exited(0));
+}
+
+/// What the tasks do between hand-overs: which task, and where it is at events that are there either way.
+fn schedule(recording: &Recording) -> Vec<(TaskId, Vec<(u64, u64)>)> {
+    let mut turns: Vec<(TaskId, Vec<(u64, u64)>)> = Vec::new();
+    for event in recording.log.events() {
+        match event.expect("an event") {
+            Event::Run { task, .. } if turns.last().is_none_or(|(last, _)| *last != task) => {
+                turns.push((task, Vec::new()));
+            }
+            Event::Tick(position) | Event::Entered(position) => {
+                turns.last_mut().expect("a task").1.push((position.left, position.sp));
+            }
+            _ => {}
+        }
+    }
+    turns
+}
+
+#[test]
+fn the_schedule_is_the_same_whether_wakes_stop_or_not() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let Some(path) = compile("turns", directory.path()) else { return };
+    for seed in 0..8 {
+        let [with, without] = [true, false].map(|wakes_stop| {
+            let options = record::Options {
+                wakes_stop,
+                time: Time::Virtual,
+                ..options(PATIENCE, StrategyName::Fair, seed)
+            };
+            record::record(&program(&path, &[], directory.path()), &options).expect("a recording")
+        });
+        assert_eq!(with.ending, Ending::Exited(0));
+        assert_eq!(schedule(&with), schedule(&without), "seed {seed}");
+        assert_eq!(with.stats, without.stats, "seed {seed}");
+    }
 }
 
 /// Threads that wait at a call site do not keep it from being patched, and who wakes them does not stop.

@@ -2,6 +2,7 @@
  * the one call site of syscall(3), with a lost wake now and then, wakes of several, and waits with a time limit. */
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/syscall.h>
@@ -10,7 +11,7 @@
 
 enum { THREADS = 3, TURNS = 300 };
 
-static atomic_uint turn, words[THREADS], gate;
+static atomic_uint turn, words[THREADS], gate, there;
 
 static long futex(atomic_uint *word, int operation, unsigned value, const struct timespec *limit, unsigned bits) {
 	return syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, limit, 0, bits);
@@ -33,6 +34,7 @@ static void wait_for(unsigned mine, unsigned me) {
 
 static void *play(void *argument) {
 	unsigned me = (unsigned)(long)argument;
+	atomic_fetch_add(&there, 1);
 	while (!atomic_load(&gate))
 		futex(&gate, FUTEX_WAIT, 0, NULL, 0);
 	for (unsigned mine = me; mine < TURNS * THREADS; mine += THREADS) {
@@ -49,7 +51,8 @@ int main(void) {
 	pthread_t threads[THREADS];
 	for (long me = 0; me < THREADS; me++)
 		pthread_create(&threads[me], NULL, play, (void *)me);
-	usleep(1000);
+	while (atomic_load(&there) < THREADS)
+		sched_yield();
 	atomic_store(&gate, 1);
 	long woken = futex(&gate, FUTEX_WAKE, 2, NULL, 0) + futex(&gate, FUTEX_WAKE, 9, NULL, 0);
 	for (int me = 0; me < THREADS; me++)

@@ -170,6 +170,7 @@ impl Setting<'_> {
             stdin: self.stdin,
             listener: self.listener,
             watchdog_main: attempt.test.harness,
+            wakes_stop: false,
             stop,
         };
         let program = &attempt.test.program;

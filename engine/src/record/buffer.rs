@@ -43,7 +43,10 @@ impl Recorder<'_> {
             area.set_crowd(number, crowd);
         }
         area.set_quiet(quiet);
-        area.set_defers(self.tasks[id].space.number, self.strategy.wakers_go_on());
+        area.set_defers(
+            self.tasks[id].space.number,
+            !self.options.wakes_stop && self.strategy.wakers_go_on(),
+        );
         area.set_table(table);
         self.set_mode(id);
     }

@@ -96,6 +96,8 @@ pub(super) struct Recorder<'a> {
     pub(super) woken: bool,
     /// Ticks of all tasks when one has last made a call, other than sched_yield(2).
     pub(super) last_call: u64,
+    /// The futex that the running task has come to wait for, if its word is known to have the value for that.
+    pub(super) waits: u64,
 }
 
 /// How often to look for signals that nobody has told of: those of timers, and of processes that are not recorded.
@@ -205,6 +207,7 @@ impl<'a> Recorder<'a> {
             pairs: BTreeMap::new(),
             last_call: 0,
             woken: false,
+            waits: 0,
         })
     }
 
@@ -251,6 +254,7 @@ impl<'a> Recorder<'a> {
     /// Pick a task and run it until the strategy is to be asked again.
     pub(super) fn step(&mut self, why: Why, next: Option<Operation>) -> Flow<(Why, Option<Operation>)> {
         self.carry_out_wakes();
+        self.waits = 0;
         loop {
             self.collect_ready()?;
             if !self.tasks.runnable().is_empty() {
@@ -363,6 +367,7 @@ impl<'a> Recorder<'a> {
     /// A task has come to a system call, or to what the runtime uses one for.
     fn arrive(&mut self, id: TaskId, stopped: Stopped) -> Flow<Next> {
         self.take_buffered();
+        self.waits = self.clock.area().take_waits();
         self.sharing.has_changed(id);
         let hurried = self.was_hurried();
         let mut registers = stopped.registers()?;

@@ -13,6 +13,7 @@ use rrtest_engine::keep::{self, Kept};
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{self, Listener, Options, Recording, Stdin, Template, Time};
 use rrtest_engine::schedule::StrategyName;
+use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::{Struck, Surprises};
 use serde_json::{Value, json};
 
@@ -120,6 +121,8 @@ pub(crate) struct Job {
     pub(crate) number: u64,
     /// Its seed.
     pub(crate) seed: Seed,
+    /// Whether to count what others can make use of.
+    pub(crate) measure: bool,
 }
 
 impl Setting<'_> {
@@ -149,6 +152,7 @@ impl Setting<'_> {
             output: Vec::new(),
             failed_tests: Vec::new(),
             stats: Stats::default(),
+            measured: Measured::default(),
             wall: Duration::ZERO,
             start: Start::Full,
             trace: None,
@@ -162,6 +166,7 @@ impl Setting<'_> {
         let surprises = self.surprises.unwrap_or(by_default);
         let options = Options {
             plan,
+            measure: job.measure,
             time: self.time,
             surprises,
             core,
@@ -196,7 +201,8 @@ impl Setting<'_> {
         drop(self.judging.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn judge(&self, attempt: &mut events::Attempt, recording: Recording, core: usize) {
+    fn judge(&self, attempt: &mut events::Attempt, mut recording: Recording, core: usize) {
+        attempt.measured = std::mem::take(&mut recording.measured);
         attempt.outcome = Outcome::of(&recording.ending);
         attempt.stats = recording.stats;
         attempt.struck = recording.struck;

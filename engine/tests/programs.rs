@@ -64,8 +64,10 @@ fn record_for(
 
 fn options(timeout: Duration, strategy: StrategyName, seed: u64) -> record::Options<'static> {
     static STOP: AtomicBool = AtomicBool::new(false);
+    let measured = portfolio::Measured { ticks: 100, ..Default::default() };
     record::Options {
-        plan: portfolio::plan(portfolio::seed(seed, 0, &[strategy], 100), &[]),
+        plan: portfolio::plan(portfolio::seed(seed.into(), 0, &[strategy], &measured), &[]),
+        measure: false,
         time: Time::Real,
         surprises: Surprises::USUAL,
         core: core(),

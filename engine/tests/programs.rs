@@ -319,7 +319,7 @@ fn a_thread_that_spins_for_ever_hangs() {
             StrategyName::Walk,
             seed,
         );
-        assert!(matches!(recording.ending, Ending::Hung(_)), "{:?}", recording.ending);
+        assert!(matches!(recording.ending, Ending::Hung { .. }), "{:?}", recording.ending);
         let events: Vec<Event> = recording.log.events().collect::<Result<_, _>>().expect("events");
         let last = &events[events.len() - 3..];
         assert!(matches!(last, [_, Event::Pin(_), Event::Ended(_)]), "{last:?}");

@@ -100,7 +100,7 @@ pub(crate) struct Setting<'a> {
     pub(crate) strategies: &'a [StrategyName],
     /// How time passes for programs.
     pub(crate) time: Time,
-    /// What may surprise them; none: all under chaos, else nothing.
+    /// What may surprise them; none: the usual under chaos, else nothing.
     pub(crate) surprises: Option<Surprises>,
     /// The compiler that built them.
     pub(crate) rustc: &'a str,
@@ -162,7 +162,7 @@ impl Setting<'_> {
         };
         let by_default = match plan.strategy {
             StrategyName::Fair | StrategyName::Systematic => Surprises::NONE,
-            _ => Surprises::ALL,
+            _ => Surprises::USUAL,
         };
         let surprises = self.surprises.unwrap_or(by_default);
         let options = Options {
@@ -176,6 +176,7 @@ impl Setting<'_> {
             stdin: self.stdin,
             listener: self.listener,
             watchdog_main: attempt.test.harness,
+            wakes_stop: false,
             stop,
         };
         let program = &attempt.test.program;
@@ -233,7 +234,7 @@ impl Setting<'_> {
         } else if self.keep == Keep::Always {
             self.keep(attempt, &recording, core);
         }
-        attempt.ending = Some(recording.ending);
+        attempt.ending.get_or_insert(recording.ending);
         attempt.output = recording.output;
     }
 
@@ -249,11 +250,12 @@ impl Setting<'_> {
             let info = info(attempt, self.rustc);
             let kept =
                 self.engine.keep(recording, &path, &info, core, &never).map_err(|error| error.to_string())?;
-            Ok((path, kept.divergence))
+            Ok((path, kept))
         });
         let outcome = attempt.outcome.name();
         match kept {
-            Ok((path, divergence)) => {
+            Ok((path, Kept { divergence, ending })) => {
+                attempt.ending = Some(ending);
                 attempt.trace = Some(events::Kept { path, verified: divergence.is_none() });
                 attempt.message = divergence.map(|divergence| {
                     format!(

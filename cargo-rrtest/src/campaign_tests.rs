@@ -56,10 +56,18 @@ impl Engine for Fake {
         Ok(Err("nothing is started here".into()))
     }
 
-    fn keep(&self, _: &Recording, path: &Path, _: &Value, _: usize, _: &AtomicBool) -> Result<Kept, Error> {
+    fn keep(
+        &self,
+        recording: &Recording,
+        path: &Path,
+        _: &Value,
+        _: usize,
+        _: &AtomicBool,
+    ) -> Result<Kept, Error> {
         let written = std::fs::write(path, "");
         written.map_err(|source| Error::Os { what: "cannot write".into(), source })?;
-        Ok(Kept { divergence: (!self.replays).then_some(Error::NotYet) })
+        let ending = recording.ending.clone();
+        Ok(Kept { divergence: (!self.replays).then_some(Error::NotYet), ending })
     }
 }
 

@@ -162,6 +162,9 @@ pub struct Shared {
     pub wakes: u64,
     /// The number of the running task's address space.
     pub space: u64,
+    /// The futex that the task is about to wait for with a stop: its word has been looked at, and has the value to wait
+    /// with. 0 for none.
+    pub waits: u64,
     /// While the buffer's code looks at a tick: the program's rax, its stack pointer, and where it goes on.
     pub kept: u64,
     /// See `kept`.

@@ -43,7 +43,10 @@ impl Recorder<'_> {
             area.set_crowd(number, crowd);
         }
         area.set_quiet(quiet);
-        area.set_defers(self.tasks[id].space.number, self.strategy.wakers_go_on());
+        area.set_defers(
+            self.tasks[id].space.number,
+            !self.options.wakes_stop && self.strategy.wakers_go_on(),
+        );
         area.set_table(table);
         self.set_mode(id);
     }
@@ -73,6 +76,7 @@ impl Recorder<'_> {
         let log = self.clock.area().take_log();
         for call in buffered_calls(&log) {
             self.stats.syscalls += 1;
+            self.note_call(call.number);
             if matches!(calls::call(call.number).way, Way::Map | Way::Repeat) {
                 self.sharing.forget();
             }

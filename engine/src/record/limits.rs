@@ -96,6 +96,8 @@ impl Recorder<'_> {
 
     pub(super) fn hung<T>(&mut self, running: Option<TaskId>) -> Flow<T> {
         self.carry_out_wakes();
-        Err(Halt::Ending(Ending::Hung(self.states(running))))
+        self.take_buffered();
+        let spun = self.clock.total() - self.last_call;
+        Err(Halt::Ending(Ending::Hung { tasks: self.states(running), spun }))
     }
 }

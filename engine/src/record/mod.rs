@@ -38,6 +38,7 @@ mod template;
 mod time;
 mod timers;
 mod twins;
+mod waits;
 mod watches;
 mod whole;
 
@@ -90,6 +91,8 @@ pub struct Options<'a> {
     /// The first task is a test harness, which waits for the others with a time limit only to print warnings: such a
     /// wait does not count when asking whether anything can still happen.
     pub watchdog_main: bool,
+    /// Have a task that wakes others stop even where it goes on for certain. It makes no difference but in time.
+    pub wakes_stop: bool,
     /// Set to true (by a signal handler, another thread) to give up soon.
     pub stop: &'a AtomicBool,
 }

@@ -1,6 +1,6 @@
 //! The recorder's loop: pick a task, run it to where another could be picked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -87,8 +87,8 @@ pub(super) struct Recorder<'a> {
     pub(super) holders: Holders,
     /// What a call has written into the memory of other tasks, to be logged behind it.
     pub(super) elsewhere: Vec<(TaskId, Vec<Write>)>,
-    /// The inodes of the program's socket pairs.
-    pub(super) pairs: BTreeSet<u64>,
+    /// The inodes of the program's socket pairs, each with the other one's.
+    pub(super) pairs: BTreeMap<u64, u64>,
     pub(super) slots: Slots,
     pub(super) buffer: Buffer,
     pub(super) call_sites: CallSites,
@@ -96,6 +96,10 @@ pub(super) struct Recorder<'a> {
     pub(super) unsettled: bool,
     /// A task has become able to run since the last decision.
     pub(super) woken: bool,
+    /// Ticks of all tasks when one has last made a call, other than sched_yield(2).
+    pub(super) last_call: u64,
+    /// The futex that the running task has come to wait for, if its word is known to have the value for that.
+    pub(super) waits: u64,
     /// What had been counted on the lookout at the last decision.
     events: u64,
     /// What later recordings of the program can make use of.
@@ -206,8 +210,10 @@ impl<'a> Recorder<'a> {
             watches: Watches::default(),
             holders: Holders::default(),
             elsewhere: Vec::new(),
-            pairs: BTreeSet::new(),
+            pairs: BTreeMap::new(),
+            last_call: 0,
             woken: false,
+            waits: 0,
             events: 0,
             measured: Measured::default(),
         })
@@ -257,6 +263,7 @@ impl<'a> Recorder<'a> {
     /// Pick a task and run it until the strategy is to be asked again.
     pub(super) fn step(&mut self, why: Why, next: Option<Operation>) -> Flow<(Why, Option<Operation>)> {
         self.carry_out_wakes();
+        self.waits = 0;
         loop {
             self.collect_ready()?;
             if !self.tasks.runnable().is_empty() {
@@ -400,6 +407,7 @@ impl<'a> Recorder<'a> {
     /// A task has come to a system call, or to what the runtime uses one for.
     fn arrive(&mut self, id: TaskId, stopped: Stopped) -> Flow<Next> {
         self.take_buffered();
+        self.waits = self.clock.area().take_waits();
         self.sharing.has_changed(id);
         let hurried = self.was_hurried();
         let mut registers = stopped.registers()?;
@@ -427,6 +435,7 @@ impl<'a> Recorder<'a> {
                 self.stats.syscalls += 1;
                 let number = registers.number();
                 let over = self.clock.call(number);
+                self.note_call(number);
                 self.patch(id, &stopped, &mut registers)?;
                 self.mark(id, &registers);
                 self.task(id).arrived = Some(registers);

@@ -123,8 +123,7 @@ pub const SCRATCH: usize = TABLE + OBJECTS * 16;
 
 /// The system call number with which the runtime says "the countdown reached zero".
 ///
-/// Arguments: the address that the coming operation touches (0 for a fence), and its [`Kind`]. The result is ignored.
-/// No kernel has a call of this number; the recorder never lets it through.
+/// It has no arguments: what the coming operation touches is in [`Shared::address`]. The result is ignored. No kernel has a call of this number; the recorder never lets it through.
 pub const SYS_TICK: usize = 21074;
 
 /// The system call number with which the runtime says "I am here". Returns 1 under the recorder; `-ENOSYS` from a
@@ -171,6 +170,10 @@ pub struct Shared {
     pub sp: u64,
     /// See `kept`.
     pub back: u64,
+    /// What the operation behind the tick touches; 0 for a fence.
+    pub address: u64,
+    /// Its [`Kind`].
+    pub kind: u64,
     /// Ticks until the running task must ask the scheduler while it is watched; the countdown is 1 at each of them.
     pub left: u64,
     /// How it is watched.
@@ -289,7 +292,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The kind that has this number in [`SYS_TICK`]'s second argument.
+    /// The kind that has this number in [`Shared::kind`].
     #[must_use]
     pub fn from_raw(raw: u64) -> Option<Self> {
         [Self::AtomicLoad, Self::AtomicStore, Self::AtomicUpdate, Self::Fence, Self::Load, Self::Store]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
-use rrtest_preload::layout::{Kind as TickKind, SYS_HELLO, SYS_TICK};
+use rrtest_preload::layout::{SYS_HELLO, SYS_TICK};
 
 use super::alarms::Alarms;
 use super::buffer::Buffer;
@@ -411,7 +411,6 @@ impl<'a> Recorder<'a> {
         self.sharing.has_changed(id);
         let hurried = self.was_hurried();
         let mut registers = stopped.registers()?;
-        let [address, kind, ..] = registers.args();
         match registers.number() as usize {
             SYS_TICK => {
                 let met = self.note_tick(id, &registers);
@@ -419,8 +418,8 @@ impl<'a> Recorder<'a> {
                 self.send_deferred(id)?;
                 self.tasks.hold(id, Hold::Ready(stopped));
                 let why = if met { Why::Met } else { Why::SliceOver };
-                let writes = TickKind::from_raw(kind)
-                    .is_none_or(|kind| !matches!(kind, TickKind::AtomicLoad | TickKind::Load));
+                let (address, kind) = self.clock.area().ticked();
+                let writes = rrtest_preload::objects::writes(kind);
                 Ok(Next::Decide(why, Some(Operation::Memory { address, writes })))
             }
             SYS_HELLO => {

@@ -14,6 +14,7 @@ mod atomic;
 
 use core::{
     arch::{asm, global_asm},
+    mem::offset_of,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
@@ -45,39 +46,40 @@ extern "C" fn rrtest_hello() {
 /// The recorded way is laid out to fall through, since ticks are dense there: the other layout made recordings of
 /// plain accesses 1.3 (debug) to 1.5 (release) times as slow.
 ///
-/// The trap is inlined too: it is a handful of instructions, needs no registers saved around a call, and leaves no trace of
-/// itself on the stack, nor elsewhere but in the registers that a system call overwrites. If the buffer's code finds that the
-/// task may go on, not even there: replay does not trap at such a tick.
+/// The trap is inlined too, and all of it is one piece to the compiler: whether a tick trapped shows in no register but those
+/// that a system call overwrites, not even in one that nobody reads any more. If the buffer's code finds that the task may go
+/// on, not in these either: replay does not trap at such a tick.
 #[inline(always)]
-fn tick<T: ?Sized>(address: *const T, kind: Kind) {
+fn tick<const KIND: u64, T: ?Sized>(address: *const T) {
     if !RECORDED.load(Relaxed) {
         return;
     }
-    let shared = core::ptr::with_exposed_provenance_mut::<Shared>(AREA);
-    // SAFETY: the recorder maps the area before it answers the constructor, and lets only one task run at a time.
-    let left = unsafe {
-        (*shared).countdown = (*shared).countdown.wrapping_sub(1);
-        (*shared).countdown
-    };
-    if left == 0 {
-        // SAFETY: the recorder may run other tasks meanwhile, which change memory as any other thread does.
-        unsafe {
-            asm!(
-                "mov qword ptr [{kept}], rax",
-                "lea rax, [rip + 2f]",
-                "jmp qword ptr [{tick}]",
-                "2:",
-                "syscall",
-                kept = const AREA + core::mem::offset_of!(Shared, kept),
-                tick = const TICK,
-                in("rdi") address.cast::<()>(),
-                in("rsi") kind as u64,
-                lateout("rax") _,
-                lateout("rcx") _,
-                lateout("r11") _,
-                options(nostack)
-            );
-        }
+    // SAFETY: the recorder maps the area before it answers the constructor, and lets only one task run at a time. It may run
+    // other tasks meanwhile, which change memory as any other thread does.
+    unsafe {
+        asm!(
+            "dec qword ptr [{countdown}]",
+            "jne 3f",
+            "mov qword ptr [{kept}], rax",
+            "mov qword ptr [{touched}], {address}",
+            "mov qword ptr [{kinds}], {kind}",
+            "lea rax, [rip + 2f]",
+            "jmp qword ptr [{tick}]",
+            "2:",
+            "syscall",
+            "3:",
+            countdown = const AREA + offset_of!(Shared, countdown),
+            kept = const AREA + offset_of!(Shared, kept),
+            touched = const AREA + offset_of!(Shared, address),
+            kinds = const AREA + offset_of!(Shared, kind),
+            tick = const TICK,
+            address = in(reg) address.cast::<()>(),
+            kind = const KIND,
+            out("rax") _,
+            out("rcx") _,
+            out("r11") _,
+            options(nostack)
+        );
     }
 }
 

@@ -75,10 +75,13 @@ impl Strategy for Systematic {
                 self.mix(value);
             }
             let position = self.decided.len() as u32;
-            if let Some(deviation) = self.deviations.pop_front_if(|next| next.position <= position)
-                && runnable.binary_search(&deviation.task).is_ok()
+            if let Some(deviation) = self.deviations.front().copied()
+                && deviation.position <= position
             {
-                task = deviation.task;
+                self.deviations.pop_front();
+                if runnable.binary_search(&deviation.task).is_ok() {
+                    task = deviation.task;
+                }
             }
             let other = |other: &TaskId| *other != task && !(gives_way && Some(*other) == current);
             let alternatives = runnable.iter().copied().filter(other).collect();

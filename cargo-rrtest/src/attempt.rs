@@ -13,6 +13,7 @@ use rrtest_engine::keep::{self, Kept};
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{self, Listener, Options, Recording, Stdin, Template, Time};
 use rrtest_engine::schedule::StrategyName;
+use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::{Struck, Surprises};
 use serde_json::{Value, json};
 
@@ -99,7 +100,7 @@ pub(crate) struct Setting<'a> {
     pub(crate) strategies: &'a [StrategyName],
     /// How time passes for programs.
     pub(crate) time: Time,
-    /// What may surprise them; none: all under chaos, else nothing.
+    /// What may surprise them; none: the usual under chaos, else nothing.
     pub(crate) surprises: Option<Surprises>,
     /// The compiler that built them.
     pub(crate) rustc: &'a str,
@@ -120,6 +121,8 @@ pub(crate) struct Job {
     pub(crate) number: u64,
     /// Its seed.
     pub(crate) seed: Seed,
+    /// Whether to count what others can make use of.
+    pub(crate) measure: bool,
 }
 
 impl Setting<'_> {
@@ -149,6 +152,7 @@ impl Setting<'_> {
             output: Vec::new(),
             failed_tests: Vec::new(),
             stats: Stats::default(),
+            measured: Measured::default(),
             wall: Duration::ZERO,
             start: Start::Full,
             trace: None,
@@ -157,11 +161,12 @@ impl Setting<'_> {
         };
         let by_default = match plan.strategy {
             StrategyName::Fair => Surprises::NONE,
-            _ => Surprises::ALL,
+            _ => Surprises::USUAL,
         };
         let surprises = self.surprises.unwrap_or(by_default);
         let options = Options {
             plan,
+            measure: job.measure,
             time: self.time,
             surprises,
             core,
@@ -196,7 +201,8 @@ impl Setting<'_> {
         drop(self.judging.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn judge(&self, attempt: &mut events::Attempt, recording: Recording, core: usize) {
+    fn judge(&self, attempt: &mut events::Attempt, mut recording: Recording, core: usize) {
+        attempt.measured = std::mem::take(&mut recording.measured);
         attempt.outcome = Outcome::of(&recording.ending);
         attempt.stats = recording.stats;
         attempt.struck = recording.struck;
@@ -226,7 +232,7 @@ impl Setting<'_> {
         } else if self.keep == Keep::Always {
             self.keep(attempt, &recording, core);
         }
-        attempt.ending = Some(recording.ending);
+        attempt.ending.get_or_insert(recording.ending);
         attempt.output = recording.output;
     }
 
@@ -242,11 +248,12 @@ impl Setting<'_> {
             let info = info(attempt, self.rustc);
             let kept =
                 self.engine.keep(recording, &path, &info, core, &never).map_err(|error| error.to_string())?;
-            Ok((path, kept.divergence))
+            Ok((path, kept))
         });
         let outcome = attempt.outcome.name();
         match kept {
-            Ok((path, divergence)) => {
+            Ok((path, Kept { divergence, ending })) => {
+                attempt.ending = Some(ending);
                 attempt.trace = Some(events::Kept { path, verified: divergence.is_none() });
                 attempt.message = divergence.map(|divergence| {
                     format!(

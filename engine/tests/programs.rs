@@ -10,7 +10,7 @@ use rrtest_engine::ending::Ending;
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{self, Recording, Stdin, Template, Time};
 use rrtest_engine::replay::{self, Replayed};
-use rrtest_engine::schedule::surprise::Surprises;
+use rrtest_engine::schedule::surprise::{Surprise, Surprises};
 use rrtest_engine::schedule::{StrategyName, portfolio};
 use rrtest_engine::task::TaskId;
 use rrtest_engine::trace::Source;
@@ -64,10 +64,12 @@ fn record_for(
 
 fn options(timeout: Duration, strategy: StrategyName, seed: u64) -> record::Options<'static> {
     static STOP: AtomicBool = AtomicBool::new(false);
+    let measured = portfolio::Measured { ticks: 100, ..Default::default() };
     record::Options {
-        plan: portfolio::plan(portfolio::seed(seed, 0, &[strategy], 100), &[]),
+        plan: portfolio::plan(portfolio::seed(seed.into(), 0, &[strategy], &measured), &[]),
+        measure: false,
         time: Time::Real,
-        surprises: Surprises::ALL,
+        surprises: Surprises::USUAL,
         core: core(),
         pretend_cores: 2,
         timeout,
@@ -99,6 +101,7 @@ type Output = Vec<(Stream, Vec<u8>)>;
 fn replay_recording(recording: &Recording) -> Result<(Replayed, Output), Error> {
     let mut output = Vec::new();
     let options = replay::Options {
+        watch: &[],
         core: core(),
         stop: &AtomicBool::new(false),
         patience: Duration::from_secs(60),
@@ -316,7 +319,7 @@ fn a_thread_that_spins_for_ever_hangs() {
             StrategyName::Walk,
             seed,
         );
-        assert!(matches!(recording.ending, Ending::Hung(_)), "{:?}", recording.ending);
+        assert!(matches!(recording.ending, Ending::Hung { .. }), "{:?}", recording.ending);
         let events: Vec<Event> = recording.log.events().collect::<Result<_, _>>().expect("events");
         let last = &events[events.len() - 3..];
         assert!(matches!(last, [_, Event::Pin(_), Event::Ended(_)]), "{last:?}");
@@ -657,4 +660,68 @@ fn check_virtual(name: &str, args: &[&str]) {
 #[test]
 fn an_hour_passes_at_once_by_every_kind_of_sleep_and_clock() {
     check_virtual("clocks", &[]);
+}
+
+/// What has struck, and how often the program says that it has.
+fn surprised(kind: Surprise, allowed: Surprises) -> Option<Vec<(u32, u32)>> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = compile("surprises", directory.path())?;
+    let program = program(&path, &[kind.as_str()], directory.path());
+    let attempt = |seed: u64| {
+        let strategy = STRATEGIES[1 + seed as usize % 2];
+        let options = options(PATIENCE, strategy, seed);
+        let options = record::Options { time: Time::Virtual, surprises: allowed, ..options };
+        let recording = record::record(&program, &options).expect("a recording");
+        let said = text(&recording);
+        assert_eq!(recording.ending, Ending::Exited(0), "{kind:?} {seed}: {said}");
+        let (replayed, output) =
+            replay_recording(&recording).unwrap_or_else(|error| panic!("{kind:?} {seed}: {error}"));
+        assert_eq!((replayed.ending, replayed.stats), (recording.ending, recording.stats), "{kind:?}");
+        assert_eq!(output, recording.output, "{kind:?} {seed}");
+        let struck = recording.struck.iter().find(|(struck, _)| *struck == kind);
+        (struck.map_or(0, |(_, count)| count), said.trim().parse().expect("a number"))
+    };
+    Some((0..16).map(attempt).collect())
+}
+
+fn check_surprise(kind: Surprise, is_right: fn(u32, u32) -> bool) {
+    let Some(counts) = surprised(kind, [kind].into_iter().collect()) else { return };
+    assert!(counts.iter().all(|(struck, said)| is_right(*struck, *said)), "{kind:?}: {counts:?}");
+    assert!(counts.iter().any(|(_, said)| *said > 0), "{kind:?} never: {counts:?}");
+    assert!(counts.iter().any(|(struck, _)| *struck == 0), "{kind:?} always: {counts:?}");
+}
+
+#[test]
+fn waits_end_for_no_reason() {
+    // Others may have been faster than one that was woken so.
+    check_surprise(Surprise::Spurious, |struck, said| said <= struck);
+}
+
+#[test]
+fn epoll_is_interrupted() {
+    check_surprise(Surprise::Interrupt, |struck, said| said == struck);
+}
+
+#[test]
+fn streams_are_read_and_written_in_parts() {
+    check_surprise(Surprise::Short, |struck, said| said <= struck);
+}
+
+/// Loaded as the machine may be, that happens by itself as well.
+#[test]
+fn time_limits_run_out_early() {
+    check_surprise(Surprise::Early, |_, _| true);
+}
+
+#[test]
+fn sleeps_last_longer() {
+    check_surprise(Surprise::Late, |_, _| true);
+}
+
+#[test]
+fn nothing_surprises_who_does_not_want_it() {
+    for kind in [Surprise::Spurious, Surprise::Interrupt, Surprise::Short] {
+        let Some(counts) = surprised(kind, Surprises::NONE) else { return };
+        assert!(counts.iter().all(|counts| *counts == (0, 0)), "{kind:?}: {counts:?}");
+    }
 }

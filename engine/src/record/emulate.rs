@@ -262,9 +262,7 @@ impl Recorder<'_> {
             return self.skip(id, stopped, &call, fails(errno), Vec::new());
         }
         if self.strikes(Surprise::Spurious) {
-            self.deadlines.remove(id);
-            self.tasks.hold(id, Hold::Woken(stopped, call, 0));
-            return Ok(Next::Decide(Why::Yielded, None));
+            return self.wake_spuriously(id, stopped, call);
         }
         let key = self.futex_key(id, address, call.args()[1] & libc::FUTEX_PRIVATE_FLAG as u64 != 0);
         self.futexes.wait(key, id, bitset);

@@ -239,11 +239,11 @@ fn wake(shared: &mut Shared, args: &[u64; 6]) -> i64 {
     let woken = if count < crowd.tasks { count } else { crowd.tasks };
     crowd.tasks -= woken;
     let at = WAKES + shared.wakes as usize * size_of::<Wake>();
+    let left = if shared.watch.on == 0 { shared.countdown } else { shared.left };
     // SAFETY: there is room for one more: may_wake() has seen to that. They are aligned, and the recorder does not use them
     // while the program runs.
     unsafe {
-        *core::ptr::with_exposed_provenance_mut(at) =
-            Wake { address, count: count.into(), left: shared.countdown };
+        *core::ptr::with_exposed_provenance_mut(at) = Wake { address, count: count.into(), left };
     }
     shared.wakes += 1;
     woken.into()

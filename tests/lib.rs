@@ -10,9 +10,11 @@
 //! | [`faithful`] | any program by itself, recorded and replayed |
 //! | [`programs`] | the programs of `programs.toml` |
 //! | [`stress_ng`] | the stressors of stress-ng, in `stress_ng.toml` |
+//! | [`facts`] | where and of what a benchmark's result was measured |
 //! | [`bell`] | tells when a recorded program has come to some point |
 
 pub mod bell;
+pub mod facts;
 pub mod faithful;
 pub mod programs;
 pub mod project;
@@ -45,7 +47,13 @@ impl World {
     /// If it does not build.
     #[must_use]
     pub fn new(scratch: &Path) -> Self {
-        Self { tool: Tool::build(), scratch: scratch.to_owned() }
+        Self::with(Tool::build(), scratch)
+    }
+
+    /// The same with a program that is there.
+    #[must_use]
+    pub fn with(tool: Tool, scratch: &Path) -> Self {
+        Self { tool, scratch: scratch.to_owned() }
     }
 
     /// A new directory, deleted when dropped. Its path has a space, as users' paths may.

@@ -13,6 +13,7 @@ use rrtest_engine::keep::{self, Kept};
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{self, Listener, Options, Recording, Stdin, Template, Time};
 use rrtest_engine::schedule::StrategyName;
+use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::{Struck, Surprises};
 use serde_json::{Value, json};
 
@@ -120,6 +121,8 @@ pub(crate) struct Job {
     pub(crate) number: u64,
     /// Its seed.
     pub(crate) seed: Seed,
+    /// Whether to count what others can make use of.
+    pub(crate) measure: bool,
 }
 
 impl Setting<'_> {
@@ -149,6 +152,7 @@ impl Setting<'_> {
             output: Vec::new(),
             failed_tests: Vec::new(),
             stats: Stats::default(),
+            measured: Measured::default(),
             wall: Duration::ZERO,
             start: Start::Full,
             trace: None,
@@ -162,6 +166,7 @@ impl Setting<'_> {
         let surprises = self.surprises.unwrap_or(by_default);
         let options = Options {
             plan,
+            measure: job.measure,
             time: self.time,
             surprises,
             core,
@@ -170,6 +175,7 @@ impl Setting<'_> {
             stdin: self.stdin,
             listener: self.listener,
             watchdog_main: attempt.test.harness,
+            wakes_stop: false,
             stop,
         };
         let program = &attempt.test.program;
@@ -195,7 +201,8 @@ impl Setting<'_> {
         drop(self.judging.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn judge(&self, attempt: &mut events::Attempt, recording: Recording, core: usize) {
+    fn judge(&self, attempt: &mut events::Attempt, mut recording: Recording, core: usize) {
+        attempt.measured = std::mem::take(&mut recording.measured);
         attempt.outcome = Outcome::of(&recording.ending);
         attempt.stats = recording.stats;
         attempt.struck = recording.struck;
@@ -225,7 +232,7 @@ impl Setting<'_> {
         } else if self.keep == Keep::Always {
             self.keep(attempt, &recording, core);
         }
-        attempt.ending = Some(recording.ending);
+        attempt.ending.get_or_insert(recording.ending);
         attempt.output = recording.output;
     }
 
@@ -241,11 +248,12 @@ impl Setting<'_> {
             let info = info(attempt, self.rustc);
             let kept =
                 self.engine.keep(recording, &path, &info, core, &never).map_err(|error| error.to_string())?;
-            Ok((path, kept.divergence))
+            Ok((path, kept))
         });
         let outcome = attempt.outcome.name();
         match kept {
-            Ok((path, divergence)) => {
+            Ok((path, Kept { divergence, ending })) => {
+                attempt.ending = Some(ending);
                 attempt.trace = Some(events::Kept { path, verified: divergence.is_none() });
                 attempt.message = divergence.map(|divergence| {
                     format!(

@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 use rrtest_engine::ending::{Ending, TaskState};
 
 use crate::backtrace::{self, Frames};
+use crate::waits;
 
 /// How a program ended: one line, and one for each thread or frame that explains it, indented.
 pub(crate) fn ending(ending: &Ending, frames: Frames) -> Vec<String> {
@@ -16,11 +17,11 @@ pub(crate) fn ending(ending: &Ending, frames: Frames) -> Vec<String> {
             with_tasks(format!("killed by {} in thread `{name}`", signal_name(*signal)), tasks, frames)
         }
         Ending::Deadlocked(tasks) => {
-            with_tasks("deadlock: no thread can ever run again".to_owned(), tasks, frames)
+            let mut lines = with_tasks("deadlock: no thread can ever run again".to_owned(), tasks, frames);
+            lines.splice(1..1, waits::in_circle(tasks).map(|circle| format!("  {circle}")));
+            lines
         }
-        Ending::Hung(tasks) => {
-            with_tasks("still running when the time limit was over".to_owned(), tasks, frames)
-        }
+        Ending::Hung { tasks, spun } => with_tasks(waits::still_running(tasks, *spun), tasks, frames),
         Ending::Unsupported { what, task, name } => {
             vec![format!("{what} cannot be recorded yet ({task}, thread `{name}`)")]
         }
@@ -30,7 +31,7 @@ pub(crate) fn ending(ending: &Ending, frames: Frames) -> Vec<String> {
 fn with_tasks(line: String, tasks: &[TaskState], frames: Frames) -> Vec<String> {
     let mut lines = vec![line];
     for task in tasks {
-        lines.push(format!("  {}, thread `{}`: {}", task.task, task.name, task.doing));
+        lines.push(format!("  {}, thread `{}`: {}", task.task, task.name, waits::doing(task, tasks)));
         lines.extend(backtrace::lines(&task.frames, frames).iter().map(|line| format!("    {line}")));
     }
     lines
@@ -94,7 +95,8 @@ mod tests {
         let state = TaskState {
             task: TaskId(2),
             name: "worker".into(),
-            doing: "running".into(),
+            doing: "runs".into(),
+            wait: None,
             frames: vec![frame(Some("p::f")), frame(None)],
         };
         let ended = Ending::Killed { signal: 11, task: TaskId(2), tasks: vec![state] };
@@ -103,7 +105,7 @@ mod tests {
             lines,
             [
                 "killed by SIGSEGV (signal 11) in thread `worker`",
-                "  task 2, thread `worker`: running",
+                "  task 2, thread `worker`: runs, at src/lib.rs:7",
                 "    p::f at src/lib.rs:7",
                 "    0x10",
             ]

@@ -21,7 +21,7 @@ impl Fingerprint {
             }
             Ending::Deadlocked(tasks) => write!(text, "deadlock {}", places(tasks)),
             // Where a thread in an endless loop is caught is chance.
-            Ending::Hung(_) => write!(text, "hung"),
+            Ending::Hung { .. } => write!(text, "hung"),
             Ending::Unsupported { what, .. } => write!(text, "unsupported {what}"),
         };
         let mut panics: Vec<_> = output.lines().filter_map(panic_location).collect();
@@ -82,7 +82,8 @@ mod tests {
         let task = |(number, address): (usize, &u64)| TaskState {
             task: TaskId(number as u32),
             name: format!("worker-{number}"),
-            doing: "futex 0x7000".into(),
+            doing: "waits on a futex".into(),
+            wait: None,
             frames: vec![Frame { address: *address, function: None, location: None }],
         };
         Ending::Deadlocked(places.iter().enumerate().map(task).collect())

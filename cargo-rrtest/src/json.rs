@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::events::{Attempt, Event, Reporter, Summary};
 use crate::exit::Stop;
 use crate::outcome::Outcome;
+use crate::waits::{Waiting, waits};
 
 /// Writes the report.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ impl<W: Write> Json<W> {
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Line<'a> {
-    Attempt(AttemptLine<'a>),
+    Attempt(Box<AttemptLine<'a>>),
     Summary(SummaryLine<'a>),
 }
 
@@ -59,6 +60,9 @@ struct AttemptLine<'a> {
     /// Only for tests together.
     #[serde(skip_serializing_if = "Option::is_none")]
     failed_tests: Option<&'a [String]>,
+    /// Only where threads hang.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits: Option<Vec<Waiting<'a>>>,
     /// Only where the outcome is ours.
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
@@ -99,6 +103,7 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
             trace: attempt.trace.as_ref().map(|kept| kept.path.as_path()),
             verified: attempt.trace.as_ref().map(|kept| kept.verified),
             failed_tests: attempt.test.is_together().then_some(attempt.failed_tests.as_slice()),
+            waits: attempt.ending.as_ref().and_then(waits),
             message: attempt.message.as_deref(),
         }
     }
@@ -123,7 +128,7 @@ fn milliseconds(duration: std::time::Duration) -> f64 {
 impl<W: Write> Reporter for Json<W> {
     fn report(&mut self, event: &Event) -> Result<(), Stop> {
         let line = match event {
-            Event::Attempt(attempt) => Line::Attempt(attempt.as_ref().into()),
+            Event::Attempt(attempt) => Line::Attempt(Box::new(attempt.as_ref().into())),
             Event::Summary(summary) => Line::Summary(summary.into()),
             Event::Started(_) | Event::Joined(_) | Event::Warning(_) => return Ok(()),
         };

@@ -37,6 +37,7 @@ mod show;
 mod templates;
 mod toolchain;
 mod traces;
+mod waits;
 mod wrapper;
 
 use std::ffi::OsString;

@@ -31,7 +31,7 @@ impl Outcome {
             Ending::Exited(_) => Self::Failed,
             Ending::Killed { .. } => Self::Crashed,
             Ending::Deadlocked(_) => Self::Deadlocked,
-            Ending::Hung(_) => Self::Hung,
+            Ending::Hung { .. } => Self::Hung,
             Ending::Unsupported { .. } => Self::Unsupported,
         }
     }
@@ -73,7 +73,7 @@ mod tests {
             (Ending::Exited(101), Outcome::Failed, true),
             (Ending::Killed { signal: 11, task, tasks: vec![] }, Outcome::Crashed, true),
             (Ending::Deadlocked(vec![]), Outcome::Deadlocked, true),
-            (Ending::Hung(vec![]), Outcome::Hung, true),
+            (Ending::Hung { tasks: vec![], spun: 0 }, Outcome::Hung, true),
             (Ending::Unsupported { what: "x".into(), task, name: "t".into() }, Outcome::Unsupported, false),
         ];
         for (ending, outcome, failure) in cases {

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
+use rrtest_engine::ending::Ending;
 use rrtest_engine::replay::{self, Options};
 use rrtest_engine::trace::event::Stream;
 
@@ -38,10 +39,10 @@ pub(crate) fn run(options: &OneTrace) -> Result<Status, Stop> {
     };
     let replayed = replay::replay(
         &trace,
-        Options { core, stop: &interrupt.stop, patience: PATIENCE, output: &mut output },
+        Options { core, stop: &interrupt.stop, patience: PATIENCE, watch: &[], output: &mut output },
     )?;
     let mut text = Vec::new();
-    write_result(&mut text, &path, &replayed)
+    write_result(&mut text, &path, &replayed, trace.ending())
         .and_then(|()| anstream::stderr().lock().write_all(&text))
         .map_err(|error| Stop::os("cannot write to standard error", &error))?;
     match unwritten {
@@ -57,11 +58,10 @@ fn write_result(
     text: &mut impl Write,
     path: &std::path::Path,
     replayed: &replay::Replayed,
+    ending: &Ending,
 ) -> io::Result<()> {
     let name = relative(path).display();
     let ticks = describe::count(replayed.stats.ticks, "tick");
     writeln!(text, "{GOOD}    Replayed{GOOD:#} {name}: as recorded, {ticks}")?;
-    describe::ending(&replayed.ending, Frames::Own)
-        .iter()
-        .try_for_each(|line| writeln!(text, "             {line}"))
+    describe::ending(ending, Frames::Own).iter().try_for_each(|line| writeln!(text, "             {line}"))
 }

@@ -21,7 +21,12 @@ pub enum Ending {
     /// No task can ever run again.
     Deadlocked(Vec<TaskState>),
     /// It ran past the time limit.
-    Hung(Vec<TaskState>),
+    Hung {
+        /// What the tasks were doing; the one that had the core first.
+        tasks: Vec<TaskState>,
+        /// Ticks since the last system call of any task, but for sched_yield(2): many, if they run and get nowhere.
+        spun: u64,
+    },
     /// It did what cannot be recorded faithfully.
     Unsupported {
         /// What: a system call by name, a flag, a feature.
@@ -40,10 +45,82 @@ pub struct TaskState {
     pub task: TaskId,
     /// Its thread name (at most 15 bytes, `prctl(2)` `PR_SET_NAME`).
     pub name: String,
-    /// What it waits for or does, in words: `futex 0x… `, `read`, `running`.
+    /// What it does, in words: `can run`, `waits in read`.
     pub doing: String,
+    /// What it waits for, if it does.
+    pub wait: Option<Wait>,
     /// Return addresses from the innermost frame outwards, as far as they could be found.
     pub frames: Vec<Frame>,
+}
+
+/// What a task waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// What kind of thing.
+    pub on: Awaited,
+    /// The address of its futex word, if it has one.
+    pub futex: Option<u64>,
+    /// Those living tasks of which one must act for the wait to end; empty if they are not known.
+    pub by: Vec<TaskId>,
+    /// Whether it also ends by itself, after some time.
+    pub limited: bool,
+}
+
+/// What kinds of things tasks wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Awaited {
+    /// A mutex, which another task has locked.
+    Mutex,
+    /// A reader-writer lock.
+    RwLock,
+    /// The notification of a condition variable.
+    Condvar,
+    /// The end of an initialisation that another task has begun.
+    Once,
+    /// The others at a barrier.
+    Barrier,
+    /// A message, or room for one, in a channel.
+    Channel,
+    /// The end of a thread.
+    Thread,
+    /// The end of all threads of a scope.
+    Scope,
+    /// To be unparked.
+    Unpark,
+    /// Work of an asynchronous runtime.
+    Runtime,
+    /// A futex that is used in a way we do not know.
+    Futex,
+    /// The other end of a pipe.
+    Pipe,
+    /// The other end of a socket.
+    Socket,
+    /// Another descriptor, or several.
+    Descriptors,
+    /// The end of a child process.
+    Child,
+    /// A time.
+    Time,
+}
+
+/// A circle of tasks, each of which waits for the next alone, and the last one for the first.
+#[must_use]
+pub fn circle(tasks: &[TaskState]) -> Option<Vec<TaskId>> {
+    let next = |id: TaskId| match tasks.iter().find(|state| state.task == id)?.wait.as_ref()? {
+        Wait { by, limited: false, .. } => by.first().copied().filter(|_| by.len() == 1),
+        Wait { limited: true, .. } => None,
+    };
+    tasks.iter().find_map(|state| {
+        let mut way = vec![state.task];
+        // Whoever comes back to where it started does so after no more steps than there are tasks.
+        for _ in tasks {
+            match next(way[way.len() - 1])? {
+                first if first == state.task => return Some(way),
+                id => way.push(id),
+            }
+        }
+        None
+    })
 }
 
 /// One stack frame.
@@ -68,4 +145,35 @@ pub struct Stats {
     pub syscalls: u64,
     /// Tasks that ever lived.
     pub tasks: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(task: u32, by: &[u32], limited: bool) -> TaskState {
+        let by = by.iter().copied().map(TaskId).collect();
+        TaskState {
+            task: TaskId(task),
+            name: String::new(),
+            doing: String::new(),
+            wait: Some(Wait { on: Awaited::Thread, futex: None, by, limited }),
+            frames: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_circle_is_found_behind_those_that_only_wait_for_it() {
+        let tasks = [waiting(0, &[1], false), waiting(1, &[2], false), waiting(2, &[1], false)];
+        assert_eq!(circle(&tasks), Some(vec![TaskId(1), TaskId(2)]));
+        assert_eq!(circle(&[waiting(3, &[3], false)]), Some(vec![TaskId(3)]));
+    }
+
+    #[test]
+    fn who_has_a_choice_or_a_time_limit_is_in_no_circle() {
+        assert_eq!(circle(&[waiting(1, &[2, 3], false), waiting(2, &[1], false)]), None);
+        assert_eq!(circle(&[waiting(1, &[2], false), waiting(2, &[1], true)]), None);
+        assert_eq!(circle(&[waiting(1, &[2], false), waiting(2, &[], false)]), None);
+        assert_eq!(circle(&[waiting(1, &[9], false)]), None);
+    }
 }

@@ -1,12 +1,15 @@
 //! Keeping a recording: into a file, once it has replayed.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use crate::ending::{Awaited, Ending, TaskState};
 use crate::error::{Divergence, Error};
 use crate::record::Recording;
 use crate::replay::{self, replay};
+use crate::task::TaskId;
 use crate::trace::unnamed::Unnamed;
 use crate::trace::writer::{self, Head};
 use crate::trace::{Trace, TraceError};
@@ -16,6 +19,8 @@ use crate::trace::{Trace, TraceError};
 pub struct Kept {
     /// Why the trace did not replay; none means that it is verified. The file is there either way.
     pub divergence: Option<Error>,
+    /// How the program ended: what the recording says, and who holds the locks that threads wait for, as the replay has shown.
+    pub ending: Ending,
 }
 
 /// Write `recording` to a new file at `path`, replay it once on `core`, mark it verified if that was faithful, and only
@@ -35,16 +40,24 @@ pub fn keep(
     let failed = |source| Error::Os { what: format!("write the trace `{}`", path.display()), source };
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(directory).map_err(failed)?;
-    let out = Unnamed::create(directory).map_err(failed)?;
-    let head = Head {
-        program: recording.program.clone(),
-        ending: recording.ending.clone(),
-        stats: recording.stats,
-        info: info.clone(),
+    let write = |ending: &Ending| -> Result<Unnamed, Error> {
+        let out = Unnamed::create(directory).map_err(failed)?;
+        let head = Head {
+            program: recording.program.clone(),
+            ending: ending.clone(),
+            stats: recording.stats,
+            info: info.clone(),
+        };
+        writer::write(&recording.log, &head, &out)?;
+        Ok(out)
     };
-    writer::write(&recording.log, &head, &out)?;
+    let mut ending = recording.ending.clone();
+    let mut out = write(&ending)?;
     let divergence = match verify(recording, &out, path, core, stop) {
         Ok(()) => {
+            if name_owners(recording, &mut ending, core, stop) {
+                out = write(&ending)?;
+            }
             writer::mark_verified(&out)?;
             None
         }
@@ -52,7 +65,54 @@ pub fn keep(
         Err(error) => Some(error),
     };
     out.name(path).map_err(failed)?;
-    Ok(Kept { divergence })
+    Ok(Kept { divergence, ending })
+}
+
+/// Find the owners of the mutexes of std's that tasks wait for, by another replay. Whether some have been found: it is no
+/// mistake if not.
+fn name_owners(recording: &Recording, ending: &mut Ending, core: usize, stop: &AtomicBool) -> bool {
+    /// As many as there are registers for watchpoints.
+    const MOST: usize = 4;
+    let (Ending::Deadlocked(tasks) | Ending::Hung { tasks, .. }) = ending else { return false };
+    let mut words: Vec<u64> = tasks.iter().filter_map(word_of_mutex).collect();
+    words.sort_unstable();
+    words.dedup();
+    words.truncate(MOST);
+    if words.is_empty() {
+        return false;
+    }
+    let options =
+        replay::Options { core, stop, patience: patience(recording), watch: &words, output: &mut |_, _| {} };
+    let Ok(replayed) = replay(&recording.log, options) else { return false };
+    let living: BTreeSet<TaskId> = tasks.iter().map(|state| state.task).collect();
+    let owner_of = |state: &TaskState| {
+        let word = word_of_mutex(state)?;
+        let (_, owner) = replayed.lockers.iter().find(|(address, _)| *address == word)?;
+        living.contains(owner).then_some(*owner)
+    };
+    let mut found = false;
+    for state in tasks {
+        if let (Some(owner), Some(wait)) = (owner_of(state), &mut state.wait) {
+            wait.by = vec![owner];
+            found = true;
+        }
+    }
+    found
+}
+
+/// The word of the mutex of std's that a task waits for, if its owner is not known.
+fn word_of_mutex(state: &TaskState) -> Option<u64> {
+    /// The function that waits for such a mutex. Others' mutexes have other words.
+    const STD: &str = "std::sys::sync::mutex::futex::";
+    let wait = state.wait.as_ref().filter(|wait| wait.on == Awaited::Mutex && wait.by.is_empty())?;
+    let names = state.frames.iter().filter_map(|frame| frame.function.as_ref());
+    wait.futex.filter(|word| word % 4 == 0 && names.clone().any(|name| name.contains(STD)))
+}
+
+/// How long a replay may take from one event to the next: it executes the recorded instructions with fewer stops, and is hardly
+/// slower than the recording.
+fn patience(recording: &Recording) -> Duration {
+    Duration::from_secs(30) + recording.wall * 10
 }
 
 /// Replay what was written, and compare all that a user would see.
@@ -71,8 +131,8 @@ fn verify(
         replay::Options {
             core,
             stop,
-            // A replay executes the recorded instructions with fewer stops: it is hardly slower than the recording.
-            patience: Duration::from_secs(30) + recording.wall * 10,
+            patience: patience(recording),
+            watch: &[],
             output: &mut |stream, bytes| output.push((stream, bytes.to_vec())),
         },
     )?;

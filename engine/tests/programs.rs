@@ -64,8 +64,10 @@ fn record_for(
 
 fn options(timeout: Duration, strategy: StrategyName, seed: u64) -> record::Options<'static> {
     static STOP: AtomicBool = AtomicBool::new(false);
+    let measured = portfolio::Measured { ticks: 100, ..Default::default() };
     record::Options {
-        plan: portfolio::plan(portfolio::seed(seed, 0, &[strategy], 100), &[]),
+        plan: portfolio::plan(portfolio::seed(seed.into(), 0, &[strategy], &measured), &[]),
+        measure: false,
         time: Time::Real,
         surprises: Surprises::USUAL,
         core: core(),
@@ -74,6 +76,7 @@ fn options(timeout: Duration, strategy: StrategyName, seed: u64) -> record::Opti
         stdin: Stdin::Null,
         listener: None,
         watchdog_main: false,
+        wakes_stop: false,
         stop: &STOP,
     }
 }
@@ -98,6 +101,7 @@ type Output = Vec<(Stream, Vec<u8>)>;
 fn replay_recording(recording: &Recording) -> Result<(Replayed, Output), Error> {
     let mut output = Vec::new();
     let options = replay::Options {
+        watch: &[],
         core: core(),
         stop: &AtomicBool::new(false),
         patience: Duration::from_secs(60),
@@ -315,7 +319,7 @@ fn a_thread_that_spins_for_ever_hangs() {
             StrategyName::Walk,
             seed,
         );
-        assert!(matches!(recording.ending, Ending::Hung(_)), "{:?}", recording.ending);
+        assert!(matches!(recording.ending, Ending::Hung { .. }), "{:?}", recording.ending);
         let events: Vec<Event> = recording.log.events().collect::<Result<_, _>>().expect("events");
         let last = &events[events.len() - 3..];
         assert!(matches!(last, [_, Event::Pin(_), Event::Ended(_)]), "{last:?}");
@@ -413,6 +417,72 @@ fn calls_that_do_not_stop_are_those_of_static_programs_too() {
         }
     }
     assert!(NUMBERS.iter().all(|number| made.contains(number)), "{made:?}");
+    let (replayed, output) = replay_recording(&recording).expect("a replay");
+    assert_eq!((&replayed.ending, replayed.stats), (&recording.ending, recording.stats));
+    assert_eq!(output, recording.output);
+}
+
+#[test]
+fn threads_take_turns() {
+    check("turns", &[], &Ending::Exited(0));
+}
+
+/// What the tasks do between hand-overs: which task, and where it is at events that are there either way.
+fn schedule(recording: &Recording) -> Vec<(TaskId, Vec<(u64, u64)>)> {
+    let mut turns: Vec<(TaskId, Vec<(u64, u64)>)> = Vec::new();
+    for event in recording.log.events() {
+        match event.expect("an event") {
+            Event::Run { task, .. } if turns.last().is_none_or(|(last, _)| *last != task) => {
+                turns.push((task, Vec::new()));
+            }
+            Event::Tick(position) | Event::Entered(position) => {
+                turns.last_mut().expect("a task").1.push((position.left, position.sp));
+            }
+            _ => {}
+        }
+    }
+    turns
+}
+
+#[test]
+fn the_schedule_is_the_same_whether_wakes_stop_or_not() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let Some(path) = compile("turns", directory.path()) else { return };
+    for seed in 0..8 {
+        let [with, without] = [true, false].map(|wakes_stop| {
+            let options = record::Options {
+                wakes_stop,
+                time: Time::Virtual,
+                ..options(PATIENCE, StrategyName::Fair, seed)
+            };
+            record::record(&program(&path, &[], directory.path()), &options).expect("a recording")
+        });
+        assert_eq!(with.ending, Ending::Exited(0));
+        assert_eq!(schedule(&with), schedule(&without), "seed {seed}");
+        assert_eq!(with.stats, without.stats, "seed {seed}");
+    }
+}
+
+/// Threads that wait at a call site do not keep it from being patched, and who wakes them does not stop.
+#[test]
+fn who_wakes_others_under_the_fair_strategy_does_not_stop() {
+    const FUTEX_WAKE: u64 = (libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG) as u64;
+    let directory = tempfile::tempdir().expect("a directory");
+    let Some(path) = compile("turns", directory.path()) else { return };
+    let recording = record(&path, &[], directory.path(), StrategyName::Fair, 0);
+    assert_eq!(recording.ending, Ending::Exited(0));
+    let (mut stopped, mut buffered) = (0, 0);
+    for event in recording.log.events() {
+        match event.expect("an event") {
+            Event::Syscall(call) if call.number == 202 && call.args[1] == FUTEX_WAKE => stopped += 1,
+            Event::Buffered(log) => {
+                buffered += buffered_calls(&log).filter(|call| call.number == 202 && call.result > 0).count();
+            }
+            _ => {}
+        }
+    }
+    // Where a waiter has chosen its wakes, who wakes it stops.
+    assert!(buffered > 500 && stopped < buffered, "{stopped} wakes stopped, {buffered} did not");
     let (replayed, output) = replay_recording(&recording).expect("a replay");
     assert_eq!((&replayed.ending, replayed.stats), (&recording.ending, recording.stats));
     assert_eq!(output, recording.output);

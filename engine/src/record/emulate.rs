@@ -244,7 +244,12 @@ impl Recorder<'_> {
         timeout: FutexTimeout,
     ) -> Flow<Next> {
         let address = call.args()[0];
-        let early = match self.space(id).memory.u32(address) {
+        let found = if std::mem::take(&mut self.waits) == address {
+            Ok(value)
+        } else {
+            self.space(id).memory.u32(address)
+        };
+        let early = match found {
             Err(_) => Some(libc::EFAULT),
             Ok(_) if bitset == 0 => Some(libc::EINVAL),
             Ok(word) if word != value => Some(libc::EAGAIN),

@@ -13,17 +13,25 @@ impl Recorder<'_> {
     /// What each living task is doing, the one that matters most first.
     pub(super) fn states(&self, first: Option<TaskId>) -> Vec<TaskState> {
         let mut living: Vec<&Task> = self.tasks.living().collect();
-        living.sort_by_key(|t| (Some(t.id) != first, t.id));
+        // A harness that only waits for the others says least.
+        let harness = |t: &Task| self.options.watchdog_main && t.id == TaskId(0);
+        living.sort_by_key(|t| (Some(t.id) != first, harness(t), t.id));
         let mut symbols = BTreeMap::new();
         living
             .into_iter()
-            .map(|t| TaskState {
-                task: t.id,
-                name: t.name.clone(),
-                doing: self.doing(t),
-                frames: self.frames(t, symbols.entry(t.space.number).or_insert_with(|| symbols_of(t))),
+            .map(|t| {
+                let frames = self.frames(t, symbols.entry(t.space.number).or_insert_with(|| symbols_of(t)));
+                let wait = self.wait_of(t, &frames);
+                TaskState { task: t.id, name: t.name.clone(), doing: self.doing(t), wait, frames }
             })
             .collect()
+    }
+
+    /// Take note of a call by any task.
+    pub(super) fn note_call(&mut self, number: u64) {
+        if number != libc::SYS_sched_yield as u64 {
+            self.last_call = self.clock.total();
+        }
     }
 
     fn frames(&self, task: &Task, symbols: &mut Symbols) -> Vec<Frame> {

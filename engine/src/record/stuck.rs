@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use super::recorder::Recorder;
 use super::tasks::{Call, Hold, Task};
 use crate::task::TaskId;
-use crate::tracee::{State, state};
+use crate::tracee::{Memory, State, state};
 
 /// How deep epoll descriptors may watch each other (`EP_MAX_NESTS`, fs/eventpoll.c).
 pub(super) const NESTS: u32 = 5;
@@ -38,11 +38,9 @@ impl Recorder<'_> {
         match number {
             libc::SYS_wait4 | libc::SYS_waitid => true,
             libc::SYS_ppoll => {
-                let [fds, count, limit, ..] = args;
-                // struct pollfd: descriptor, events, what came.
-                let fds = task.space.memory.available(fds, count as usize * 8);
-                let fds = fds.chunks_exact(8).map(|one| i32::from_ne_bytes([one[0], one[1], one[2], one[3]]));
-                limit == 0 && fds.filter(|fd| *fd >= 0).all(|fd| self.ours(task.tid, fd, NESTS))
+                let [_, _, limit, ..] = args;
+                let mut fds = polled(&task.space.memory, &args).into_iter();
+                limit == 0 && fds.all(|fd| self.ours(task.tid, fd, NESTS))
             }
             _ => false,
         }
@@ -62,7 +60,7 @@ impl Recorder<'_> {
             }
             pipe if pipe.starts_with("pipe:") => inode(Path::new(&path)) != inode(Path::new("/dev/stdin")),
             socket if socket.starts_with("socket:") => {
-                inode(Path::new(&path)).is_some_and(|inode| self.pairs.contains(&inode))
+                inode(Path::new(&path)).is_some_and(|inode| self.pairs.contains_key(&inode))
             }
             _ => false,
         }
@@ -71,15 +69,26 @@ impl Recorder<'_> {
     /// Take note of a socketpair(2) that a task has made.
     pub(super) fn note_pair(&mut self, id: TaskId, call: &Call) {
         let (tid, space) = (self.task(id).tid, self.space(id));
-        let inodes = [0, 4].into_iter().filter_map(|at| {
+        let [one, other] = [0, 4].map(|at| {
             let fd = space.memory.u32(call.args()[3] + at).ok()?;
             inode(Path::new(&format!("/proc/{tid}/fd/{fd}")))
         });
-        self.pairs.extend(inodes);
+        if let (Some(one), Some(other)) = (one, other) {
+            self.pairs.extend([(one, other), (other, one)]);
+        }
     }
 }
 
-fn inode(path: &Path) -> Option<u64> {
+/// The descriptors that a ppoll(2) with these arguments waits for.
+pub(super) fn polled(memory: &Memory, args: &[u64; 6]) -> Vec<i32> {
+    let [fds, count, ..] = *args;
+    // struct pollfd: descriptor, events, what came.
+    let fds = memory.available(fds, count as usize * 8);
+    let fds = fds.chunks_exact(8).map(|one| i32::from_ne_bytes([one[0], one[1], one[2], one[3]]));
+    fds.filter(|fd| *fd >= 0).collect()
+}
+
+pub(super) fn inode(path: &Path) -> Option<u64> {
     std::fs::metadata(path).ok().map(|metadata| metadata.ino())
 }
 

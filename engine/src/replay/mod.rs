@@ -7,6 +7,7 @@ mod buffer;
 mod calls;
 mod files;
 mod image;
+mod lockers;
 mod memory_calls;
 mod pin;
 mod processes;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use crate::ending::{Ending, Stats};
 use crate::error::Error;
+use crate::task::TaskId;
 use crate::trace::Source;
 use crate::trace::event::Stream;
 use replayer::Replayer;
@@ -29,6 +31,9 @@ pub struct Options<'a> {
     pub stop: &'a AtomicBool,
     /// How long the process may run from one event to the next; past it the replay counts as diverged.
     pub patience: Duration,
+    /// Words of the program's memory, at most four, that are 0 or say that somebody has locked something: who that is, is told at
+    /// the end. A replay in which a moment within user code must be found cannot tell.
+    pub watch: &'a [u64],
     /// Gets the program's output as it comes.
     pub output: &'a mut dyn FnMut(Stream, &[u8]),
 }
@@ -40,6 +45,8 @@ pub struct Replayed {
     pub ending: Ending,
     /// What was counted.
     pub stats: Stats,
+    /// Which task has locked which of the words that were watched.
+    pub lockers: Vec<(u64, TaskId)>,
 }
 
 /// Replay a trace. Call it from a thread that the caller can spare: the thread is pinned to the core.

@@ -33,6 +33,7 @@ impl Replayer<'_> {
         changed.set_args(asked.replayed());
         stopped.set_registers(&changed)?;
         let (stopped, child) = self.make_task(stopped)?;
+        self.watch_locks(&child)?;
         let space = if asked.has(libc::CLONE_VM) {
             self.space()
         } else {

@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use rrtest_preload::layout::{Mode, SYS_HELLO, SYS_TICK};
 
 use super::files::Files;
+use super::lockers::Locked;
 use super::{Options, Replayed, image};
 use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
@@ -80,6 +81,8 @@ pub(super) struct Replayer<'a> {
     index: u64,
     /// The task that has the core.
     pub(super) current: TaskId,
+    /// What is known of the words to watch.
+    pub(super) locked: Vec<Locked>,
     _heartbeat: Heartbeat,
     pub(super) leash: Leash,
 }
@@ -99,6 +102,10 @@ impl<'a> Replayer<'a> {
         let mut files = Files::default();
         let task = image::fill(task, &memory, &image, &mut files, trace)?;
         let name = program_name(&image.program);
+        let locked = options.watch.iter().copied().map(Locked::new).collect();
+        if !options.watch.is_empty() {
+            task.watch_writes(options.watch)?;
+        }
         Ok(Self {
             trace,
             events,
@@ -116,6 +123,7 @@ impl<'a> Replayer<'a> {
             killed_by: None,
             index: 0,
             current: TaskId(0),
+            locked,
             _heartbeat: Heartbeat::start()?,
             leash,
         })
@@ -148,7 +156,7 @@ impl<'a> Replayer<'a> {
                 Event::Ended(ending) => {
                     self.check_ending(&ending)?;
                     self.stats.ticks = self.clock.total();
-                    return Ok(Replayed { ending, stats: self.stats });
+                    return Ok(Replayed { ending, stats: self.stats, lockers: self.lockers() });
                 }
                 Event::Image(_) => return Err(misplaced(self.index, "an event", "a second process image")),
             }
@@ -175,7 +183,7 @@ impl<'a> Replayer<'a> {
         let (code, signal) = match ending {
             Ending::Exited(code) => (Some(*code), None),
             Ending::Killed { signal, .. } => (None, Some(*signal)),
-            Ending::Deadlocked(_) | Ending::Hung(_) | Ending::Unsupported { .. } => (None, None),
+            Ending::Deadlocked(_) | Ending::Hung { .. } | Ending::Unsupported { .. } => (None, None),
         };
         // SIGKILL comes from outside, without an event.
         let outside = signal == Some(libc::SIGKILL) && self.killed_by.is_none();
@@ -368,6 +376,9 @@ impl<'a> Replayer<'a> {
                     return Err(self.differs("a task that goes on".into(), format!("{death:?}")));
                 }
             };
+            if self.has_locked(&stopped, stop)? {
+                continue;
+            }
             if !matches!(stop, Stop::Signal(_)) || is_fault(&stopped.signal_info()?) {
                 return Ok((stopped, stop));
             }

@@ -148,7 +148,7 @@ fn describe_ending(ending: &Ending, f: &mut Formatter<'_>) -> fmt::Result {
             write!(f, " in {task}")
         }
         Ending::Deadlocked(tasks) => write!(f, "end: deadlock of {} tasks", tasks.len()),
-        Ending::Hung(_) => f.write_str("end: ran past the time limit"),
+        Ending::Hung { .. } => f.write_str("end: ran past the time limit"),
         Ending::Unsupported { what, task, name } => {
             write!(f, "end: {task} (thread `{name}`) did what cannot be recorded: {what}")
         }

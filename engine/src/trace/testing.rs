@@ -6,7 +6,7 @@ use super::event::{
     Backing, Counter, Effect, Event, Extent, FileChange, FileId, FileRange, Handler, Image, Inode, Load,
     Mapping, Patched, Pin, Position, Registers, Signal, Stream, Syscall, Vectors, Write, Written,
 };
-use crate::ending::{Ending, Frame, TaskState};
+use crate::ending::{Awaited, Ending, Frame, TaskState, Wait};
 use crate::task::TaskId;
 
 /// A write(2) of `len` bytes to standard output, as the `n`th event of its kind.
@@ -95,14 +95,15 @@ pub(super) fn every_ending() -> [Ending; 5] {
     let state = TaskState {
         task: TaskId(1),
         name: "worker".to_owned(),
-        doing: "futex 0x10".to_owned(),
+        doing: "waits on a futex".to_owned(),
+        wait: Some(Wait { on: Awaited::Mutex, futex: Some(0x10), by: vec![TaskId(2)], limited: true }),
         frames: vec![frame(None, None), frame(Some("lock"), Some(("src/lib.rs".to_owned(), 7)))],
     };
     [
         Ending::Exited(-1),
         Ending::Killed { signal: 11, task: TaskId(1), tasks: vec![state.clone()] },
         Ending::Deadlocked(vec![state.clone(), state]),
-        Ending::Hung(Vec::new()),
+        Ending::Hung { tasks: Vec::new(), spun: u64::MAX },
         Ending::Unsupported { what: "bpf".to_owned(), task: TaskId(0), name: "main".to_owned() },
     ]
 }

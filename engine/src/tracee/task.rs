@@ -213,12 +213,36 @@ impl Stopped {
             Some(address) => [(7, 0), (0, address), (7, ENABLED)],
             None => [(7, 0), (0, 0), (7, 0)],
         };
+        self.set_debug_registers(&registers, "set a breakpoint")
+    }
+
+    /// Have it stop, with SIGTRAP, when it has written to one of these words of four bytes, which are aligned; to no more than
+    /// the first four.
+    ///
+    /// # Errors
+    /// If the processor or what stands for it has no such watchpoints.
+    pub fn watch_writes(&self, words: &[u64]) -> Result<(), Error> {
+        /// Bits of debug register 7 (Intel SDM, volume 3, 18.2): that register 0 counts in this task; that it is about
+        /// writes, of four bytes. Those of the others follow.
+        const ENABLED: u64 = 1;
+        const WRITES: u64 = 0b1101 << 16;
+        let mut registers = vec![(7, 0)];
+        let mut control = 0;
+        for (number, word) in words.iter().take(4).enumerate() {
+            registers.push((number, *word));
+            control |= ENABLED << (2 * number) | WRITES << (4 * number);
+        }
+        registers.push((7, control));
+        self.set_debug_registers(&registers, "watch memory")
+    }
+
+    fn set_debug_registers(&self, registers: &[(usize, u64)], what: &str) -> Result<(), Error> {
         for (number, value) in registers {
             let offset = std::mem::offset_of!(libc::user, u_debugreg) + number * size_of::<u64>();
             // SAFETY: PTRACE_POKEUSER (ptrace(2)) takes an offset into `struct user` and a word; no memory of ours.
-            let result = unsafe { libc::ptrace(libc::PTRACE_POKEUSER, self.tid.as_raw(), offset, value) };
+            let result = unsafe { libc::ptrace(libc::PTRACE_POKEUSER, self.tid.as_raw(), offset, *value) };
             if result == -1 {
-                return Err(self.refused("set a breakpoint", nix::errno::Errno::last()));
+                return Err(self.refused(what, nix::errno::Errno::last()));
             }
         }
         Ok(())

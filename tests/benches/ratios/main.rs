@@ -8,7 +8,6 @@
 //! what counts is the median of the rounds' ratios. Benchmarks, each a file here: see [`BENCHES`].
 
 mod attempts;
-mod facts;
 mod fixture;
 mod memory;
 mod overhead;
@@ -21,7 +20,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use rrtest_tests::World;
+use rrtest_tests::{World, facts};
 
 use fixture::Bench;
 use table::Row;
@@ -83,10 +82,7 @@ fn main() -> ExitCode {
     let report = format!("{facts}- {rounds} rounds\n\n{}", table::render(&rows));
     print!("{report}");
     if options.write {
-        let path = facts::result_file();
-        std::fs::write(&path, format!("# What recording costs, {}\n\n{report}", facts::today()))
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        eprintln!("written to {}", path.display());
+        facts::keep("What recording costs", "", &report);
     }
     ExitCode::SUCCESS
 }

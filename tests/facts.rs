@@ -1,11 +1,12 @@
 //! Where and of what a result was measured.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 /// What the machine is, as a list in Markdown.
-pub(crate) fn lines() -> String {
+#[must_use]
+pub fn lines() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let facts = [
@@ -24,14 +25,21 @@ pub(crate) fn lines() -> String {
 }
 
 /// Today, in UTC.
-pub(crate) fn today() -> String {
+#[must_use]
+pub fn today() -> String {
     said("date", &["-u", "+%F"])
 }
 
-/// The file for today's result.
-pub(crate) fn result_file() -> PathBuf {
+/// Keep today's result of what the title says, in a file named after the day, and say where.
+///
+/// # Panics
+/// If it cannot be written.
+pub fn keep(title: &str, suffix: &str, report: &str) {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/results");
-    dir.join(format!("{}.md", today()))
+    let path = dir.join(format!("{}{suffix}.md", today()));
+    std::fs::write(&path, format!("# {title}, {}\n\n{report}", today()))
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    eprintln!("written to {}", path.display());
 }
 
 /// The first value of a field in a file of proc(5).

@@ -1,0 +1,245 @@
+//! What the threads of a hang wait for: in words, and for programs.
+
+use std::path::Path;
+
+use rrtest_engine::ending::{Awaited, Ending, TaskState, Wait, circle};
+use rrtest_engine::symbols::interesting;
+use rrtest_engine::task::TaskId;
+use serde::Serialize;
+
+use crate::describe::count;
+use crate::display::relative;
+
+/// How many threads to name.
+const MOST_NAMES: usize = 5;
+
+/// Kinds of things that are waited for: their name in JSON, in words, and how the words go on to those who could end
+/// the wait.
+const KINDS: &[(Awaited, &str, &str, &str)] = &[
+    (Awaited::Mutex, "mutex", "for a mutex", ", held by"),
+    (Awaited::RwLock, "rwlock", "for a reader-writer lock", ", held by"),
+    (Awaited::Condvar, "condvar", "for the notification of a condition variable", " by"),
+    (Awaited::Once, "once", "for an initialisation", " by"),
+    (Awaited::Barrier, "barrier", "for others at a barrier", ":"),
+    (Awaited::Channel, "channel", "for a channel", " of"),
+    (Awaited::Thread, "thread", "for the end of thread", ""),
+    (Awaited::Scope, "scope", "for the end of a scope's threads", ":"),
+    (Awaited::Unpark, "unpark", "to be unparked", " by"),
+    (Awaited::Runtime, "runtime", "for work in an async runtime", " from"),
+    (Awaited::Futex, "futex", "on a futex", " of"),
+    (Awaited::Pipe, "pipe", "for a pipe", ", whose other end is with"),
+    (Awaited::Socket, "socket", "for a socket", ", whose other end is with"),
+    (Awaited::Descriptors, "descriptors", "for descriptors", " of"),
+    (Awaited::Child, "child", "for a child process", ","),
+    (Awaited::Time, "time", "for a time to come", ""),
+];
+
+/// A thread of a hang, in JSON.
+#[derive(Debug, Serialize)]
+pub(crate) struct Waiting<'a> {
+    task: u32,
+    thread: &'a str,
+    /// A name of [`KINDS`]; null if it could run.
+    waits_for: Option<&'static str>,
+    /// The source line of the program's own that led to it.
+    since: Option<String>,
+    /// Those of which one would have to act, where they are known.
+    woken_by: Vec<Named<'a>>,
+    time_limit: bool,
+}
+
+/// A thread that is referred to.
+#[derive(Debug, Serialize)]
+struct Named<'a> {
+    task: u32,
+    thread: &'a str,
+}
+
+/// The threads of a deadlock, or of a test that ran past its time limit; none for other endings.
+pub(crate) fn waits(ending: &Ending) -> Option<Vec<Waiting<'_>>> {
+    let (Ending::Deadlocked(tasks) | Ending::Hung { tasks, .. }) = ending else { return None };
+    Some(tasks.iter().map(|state| Waiting::of(state, tasks)).collect())
+}
+
+impl<'a> Waiting<'a> {
+    fn of(state: &'a TaskState, tasks: &'a [TaskState]) -> Self {
+        let named = |id: &TaskId| Named { task: id.0, thread: name(*id, tasks) };
+        let wait = state.wait.as_ref();
+        Self {
+            task: state.task.0,
+            thread: &state.name,
+            waits_for: wait.map(|wait| kind(wait.on).1),
+            since: since(state),
+            woken_by: wait.iter().flat_map(|wait| &wait.by).map(named).collect(),
+            time_limit: wait.is_some_and(|wait| wait.limited),
+        }
+    }
+}
+
+/// What a task does, in words: what it waits for, who could end that, and where it does so.
+pub(crate) fn doing(state: &TaskState, tasks: &[TaskState]) -> String {
+    let mut text = match &state.wait {
+        // Where nothing else is known, what is being called says more.
+        Some(Wait { on: Awaited::Descriptors | Awaited::Time, .. }) | None => state.doing.clone(),
+        Some(wait) => in_words(wait, tasks),
+    };
+    if let Some(place) = since(state) {
+        text.push_str(if state.wait.is_some() { ", since " } else { ", at " });
+        text.push_str(&place);
+    }
+    text
+}
+
+fn in_words(wait: &Wait, tasks: &[TaskState]) -> String {
+    let (_, _, words, by) = kind(wait.on);
+    let mut text = format!("waits {words}");
+    if let (Awaited::Mutex | Awaited::RwLock | Awaited::Condvar | Awaited::Futex, Some(futex)) =
+        (wait.on, wait.futex)
+    {
+        text.push_str(&format!(" ({futex:#x})"));
+    }
+    if !wait.by.is_empty() {
+        text.push_str(&format!("{by} {}", names(&wait.by, tasks)));
+    }
+    if wait.limited {
+        text.push_str(", with a time limit");
+    }
+    text
+}
+
+/// `` `a` waits for `b`, which waits for `a` ``, if there is such a circle.
+pub(crate) fn in_circle(tasks: &[TaskState]) -> Option<String> {
+    let way = circle(tasks)?;
+    let (first, others) = way.split_first()?;
+    let name = |id: &TaskId| format!("`{}`", name(*id, tasks));
+    let others = others.iter().map(|id| format!("{}, which waits for ", name(id)));
+    Some(format!("{} waits for {}{}", name(first), others.collect::<String>(), name(first)))
+}
+
+/// How a test ran past its time limit: whether its threads run, or wait.
+pub(crate) fn still_running(tasks: &[TaskState], spun: u64) -> String {
+    let mut text = "still running when the time limit was over: ".to_owned();
+    let run: Vec<_> = tasks.iter().filter(|state| state.wait.is_none()).map(|state| state.task).collect();
+    if run.is_empty() {
+        return text + "all threads wait, but not only for each other";
+    }
+    text.push_str(&format!("{} can run", names(&run, tasks)));
+    if spun > 0 {
+        let ticks = count(spun, "tick");
+        text.push_str(&format!("; {ticks} since the last system call, not counting sched_yield"));
+    }
+    text
+}
+
+fn kind(on: Awaited) -> &'static (Awaited, &'static str, &'static str, &'static str) {
+    KINDS.iter().find(|(kind, ..)| *kind == on).unwrap_or(&KINDS[0])
+}
+
+fn name(id: TaskId, tasks: &[TaskState]) -> &str {
+    tasks.iter().find(|state| state.task == id).map_or("?", |state| &state.name)
+}
+
+fn names(ids: &[TaskId], tasks: &[TaskState]) -> String {
+    let named: Vec<_> = ids.iter().take(MOST_NAMES).map(|id| format!("`{}`", name(*id, tasks))).collect();
+    match ids.len().saturating_sub(MOST_NAMES) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+/// The source line of the program's own in which a task is, or from which it has called what it is in.
+fn since(state: &TaskState) -> Option<String> {
+    let (file, line) = interesting(&state.frames)?.location.as_ref()?;
+    Some(format!("{}:{line}", relative(Path::new(file)).display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rrtest_engine::ending::Frame;
+
+    fn state(task: u32, name: &str, wait: Option<(Awaited, &[u32])>) -> TaskState {
+        let frame = Frame {
+            address: 0x10,
+            function: Some("p::f".to_owned()),
+            location: Some(("src/lib.rs".to_owned(), task)),
+        };
+        TaskState {
+            task: TaskId(task),
+            name: name.to_owned(),
+            doing: "can run".to_owned(),
+            wait: wait.map(|(on, by)| Wait {
+                on,
+                futex: Some(0x20),
+                by: by.iter().copied().map(TaskId).collect(),
+                limited: on == Awaited::Condvar,
+            }),
+            frames: vec![frame],
+        }
+    }
+
+    fn tasks() -> Vec<TaskState> {
+        vec![
+            state(1, "a", Some((Awaited::Thread, &[2]))),
+            state(2, "b", Some((Awaited::Mutex, &[3]))),
+            state(3, "c", Some((Awaited::Thread, &[2]))),
+            state(4, "d", Some((Awaited::Condvar, &[]))),
+            state(5, "e", None),
+        ]
+    }
+
+    #[test]
+    fn every_kind_has_words() {
+        let mut names: Vec<_> = KINDS.iter().map(|(_, name, ..)| *name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), KINDS.len());
+        assert_eq!(kind(Awaited::Time).1, "time");
+    }
+
+    #[test]
+    fn waits_in_words() {
+        let tasks = tasks();
+        let words: Vec<_> = tasks.iter().map(|state| doing(state, &tasks)).collect();
+        assert_eq!(
+            words,
+            [
+                "waits for the end of thread `b`, since src/lib.rs:1",
+                "waits for a mutex (0x20), held by `c`, since src/lib.rs:2",
+                "waits for the end of thread `b`, since src/lib.rs:3",
+                "waits for the notification of a condition variable (0x20), with a time limit, since src/lib.rs:4",
+                "can run, at src/lib.rs:5",
+            ]
+        );
+        assert_eq!(in_circle(&tasks).as_deref(), Some("`b` waits for `c`, which waits for `b`"));
+        assert_eq!(in_circle(&tasks[..2]), None);
+    }
+
+    #[test]
+    fn waits_for_programs() {
+        let ending = Ending::Deadlocked(tasks());
+        let lines = serde_json::to_value(waits(&ending)).expect("json");
+        assert_eq!(lines[4]["waits_for"], serde_json::Value::Null);
+        assert_eq!(
+            lines[1],
+            serde_json::json!({
+                "task": 2, "thread": "b", "waits_for": "mutex", "since": "src/lib.rs:2",
+                "woken_by": [{"task": 3, "thread": "c"}], "time_limit": false,
+            })
+        );
+        assert!(waits(&Ending::Exited(101)).is_none());
+    }
+
+    #[test]
+    fn running_and_waiting_past_the_time_limit_are_told_apart() {
+        let tasks = tasks();
+        assert_eq!(
+            still_running(&tasks, 500),
+            "still running when the time limit was over: `e` can run; 500 ticks since the last system call, not \
+             counting sched_yield"
+        );
+        assert!(still_running(&tasks[..4], 500).ends_with("all threads wait, but not only for each other"));
+        let many: Vec<_> = (0..7).map(TaskId).collect();
+        assert_eq!(names(&many, &tasks), "`?`, `a`, `b`, `c`, `d` and 2 more");
+    }
+}

@@ -1,0 +1,78 @@
+//! The programs: every race of the fixtures, and every program of SCTBench.
+
+use std::fmt;
+
+use rrtest_tests::report::{Attempt, Report};
+use rrtest_tests::tool::Run;
+use rrtest_tests::{World, fixtures};
+use serde::Deserialize;
+
+use crate::campaign::{PACE, median};
+
+/// Fixtures that are no races.
+const SOUND: &[&str] = &["cpu", "messages", "scaling", "steady", "trivial", "writes"];
+
+/// Fixtures whose bug shows at `--preempt memory` only.
+const MEMORY: &[&str] = &["unsafe-race"];
+
+/// A test that can fail.
+pub(crate) struct Program {
+    /// Its package.
+    pub(crate) package: String,
+    /// Its test.
+    pub(crate) test: String,
+    /// Where threads must be preempted.
+    pub(crate) level: &'static str,
+    /// What an attempt takes without chaos, in ms: the median.
+    pub(crate) fair: f64,
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A fixture has one test, SCTBench one package.
+        f.write_str(if self.package == "sctbench" { &self.test } else { &self.package })
+    }
+}
+
+/// Those that are `chosen`, fixtures first. They are built and run a few times under a fair schedule.
+pub(crate) fn all(world: &World, chosen: impl Fn(&Program) -> bool) -> Vec<Program> {
+    /// Of `fixtures/Cargo.toml`.
+    #[derive(Deserialize)]
+    struct Manifest {
+        workspace: Workspace,
+    }
+    #[derive(Deserialize)]
+    struct Workspace {
+        members: Vec<String>,
+    }
+    let manifest = std::fs::read_to_string(fixtures().join("Cargo.toml")).expect("the fixtures' manifest");
+    let manifest: Manifest = toml::from_str(&manifest).expect("a workspace");
+    let mut members = manifest.workspace.members;
+    members.sort_by_key(|name| name == "sctbench");
+    let races = members.iter().filter(|name| !SOUND.contains(&name.as_str()));
+    races.flat_map(|package| of_package(world, package)).filter(chosen).collect()
+}
+
+fn of_package(world: &World, package: &str) -> Vec<Program> {
+    let traces = world.dir();
+    let level = if MEMORY.contains(&package) { "memory" } else { "sync" };
+    let mut command = world.fixture(package, traces.path());
+    let run = Run::of(command.args(["--no-chaos", "--runs", PACE, "-j1", "--preempt", level]));
+    assert!([Some(0), Some(101)].contains(&run.status.code()), "{run}");
+    let report = Report::of(&run);
+    let mut tests: Vec<&str> = report.attempts.iter().map(|attempt| attempt.text("test")).collect();
+    tests.sort_unstable();
+    tests.dedup();
+    let program = |test: &&str| {
+        let own = report.attempts.iter().filter(|attempt| attempt.text("test") == *test);
+        let fair = median(own.filter_map(duration).collect());
+        Program { package: package.to_owned(), test: (*test).to_owned(), level, fair }
+    };
+    tests.iter().map(program).collect()
+}
+
+/// How long a passing attempt took, in ms; nothing for those that did more, or less, than others of its kind.
+pub(crate) fn duration(attempt: &Attempt) -> Option<f64> {
+    let usual = attempt.text("outcome") == "passed" && attempt.text("start") == "forked";
+    attempt.0["wall_ms"].as_f64().filter(|_| usual)
+}

@@ -634,7 +634,7 @@ fn calls_wait_for_the_whole_of_what_they_ask_for() {
 }
 
 /// Record and replay a program in virtual time, under each strategy. It must end well.
-fn check_virtual(name: &str, args: &[&str]) {
+fn check_virtual(name: &str, args: &[&str], leaps: fn(u64) -> bool) {
     let directory = tempfile::tempdir().expect("a directory");
     let Some(path) = compile(name, directory.path()) else { return };
     let program = program(&path, args, directory.path());
@@ -653,13 +653,19 @@ fn check_virtual(name: &str, args: &[&str]) {
             replay_recording(&recording).unwrap_or_else(|error| panic!("{strategy}: {error}"));
         assert_eq!((replayed.ending, replayed.stats), (recording.ending, recording.stats), "{strategy}");
         assert_eq!(output, recording.output, "{strategy}");
+        assert!(leaps(recording.leaps), "{strategy}: {} leaps", recording.leaps);
     }
 }
 
 /// It sleeps for many hours in all: in real time it would end as hung.
 #[test]
 fn an_hour_passes_at_once_by_every_kind_of_sleep_and_clock() {
-    check_virtual("clocks", &[]);
+    check_virtual("clocks", &[], |leaps| leaps > 20);
+}
+
+#[test]
+fn time_does_not_leap_over_what_others_may_do() {
+    check_virtual("clocks", &["others"], |leaps| leaps == 0);
 }
 
 /// What has struck, and how often the program says that it has.

@@ -53,7 +53,14 @@ impl Engine for Fake {
         Ok(Err("nothing is started here".into()))
     }
 
-    fn keep(&self, _: &Recording, path: &Path, _: &Value, _: usize, _: &AtomicBool) -> Result<Kept, Error> {
+    fn keep(
+        &self,
+        recording: &Recording,
+        path: &Path,
+        _: &Value,
+        _: usize,
+        _: &AtomicBool,
+    ) -> Result<Kept, Error> {
         let written = std::fs::write(path, "");
         written.map_err(|source| Error::Os { what: "cannot write".into(), source })?;
         let ending = recording.ending.clone();

@@ -63,7 +63,5 @@ fn write_result(
     let name = relative(path).display();
     let ticks = describe::count(replayed.stats.ticks, "tick");
     writeln!(text, "{GOOD}    Replayed{GOOD:#} {name}: as recorded, {ticks}")?;
-    describe::ending(ending, Frames::Own)
-        .iter()
-        .try_for_each(|line| writeln!(text, "             {line}"))
+    describe::ending(ending, Frames::Own).iter().try_for_each(|line| writeln!(text, "             {line}"))
 }

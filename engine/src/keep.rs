@@ -81,13 +81,8 @@ fn name_owners(recording: &Recording, ending: &mut Ending, core: usize, stop: &A
     if words.is_empty() {
         return false;
     }
-    let options = replay::Options {
-        core,
-        stop,
-        patience: patience(recording),
-        watch: &words,
-        output: &mut |_, _| {},
-    };
+    let options =
+        replay::Options { core, stop, patience: patience(recording), watch: &words, output: &mut |_, _| {} };
     let Ok(replayed) = replay(&recording.log, options) else { return false };
     let living: BTreeSet<TaskId> = tasks.iter().map(|state| state.task).collect();
     let owner_of = |state: &TaskState| {

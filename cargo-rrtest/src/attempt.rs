@@ -13,6 +13,7 @@ use rrtest_engine::keep::{self, Kept};
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{self, Listener, Options, Recording, Stdin, Template, Time};
 use rrtest_engine::schedule::StrategyName;
+use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::{Struck, Surprises};
 use serde_json::{Value, json};
 
@@ -99,7 +100,7 @@ pub(crate) struct Setting<'a> {
     pub(crate) strategies: &'a [StrategyName],
     /// How time passes for programs.
     pub(crate) time: Time,
-    /// What may surprise them; none: all under chaos, else nothing.
+    /// What may surprise them; none: the usual under chaos, else nothing.
     pub(crate) surprises: Option<Surprises>,
     /// The compiler that built them.
     pub(crate) rustc: &'a str,
@@ -120,6 +121,8 @@ pub(crate) struct Job {
     pub(crate) number: u64,
     /// Its seed.
     pub(crate) seed: Seed,
+    /// Whether to count what others can make use of.
+    pub(crate) measure: bool,
 }
 
 impl Setting<'_> {
@@ -149,6 +152,7 @@ impl Setting<'_> {
             output: Vec::new(),
             failed_tests: Vec::new(),
             stats: Stats::default(),
+            measured: Measured::default(),
             wall: Duration::ZERO,
             start: Start::Full,
             trace: None,
@@ -157,11 +161,12 @@ impl Setting<'_> {
         };
         let by_default = match plan.strategy {
             StrategyName::Fair => Surprises::NONE,
-            _ => Surprises::ALL,
+            _ => Surprises::USUAL,
         };
         let surprises = self.surprises.unwrap_or(by_default);
         let options = Options {
             plan,
+            measure: job.measure,
             time: self.time,
             surprises,
             core,
@@ -170,6 +175,7 @@ impl Setting<'_> {
             stdin: self.stdin,
             listener: self.listener,
             watchdog_main: attempt.test.harness,
+            wakes_stop: false,
             stop,
         };
         let program = &attempt.test.program;
@@ -195,7 +201,8 @@ impl Setting<'_> {
         drop(self.judging.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn judge(&self, attempt: &mut events::Attempt, recording: Recording, core: usize) {
+    fn judge(&self, attempt: &mut events::Attempt, mut recording: Recording, core: usize) {
+        attempt.measured = std::mem::take(&mut recording.measured);
         attempt.outcome = Outcome::of(&recording.ending);
         attempt.stats = recording.stats;
         attempt.struck = recording.struck;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rrtest_engine::Error;
 use rrtest_engine::schedule::StrategyName;
+use rrtest_engine::schedule::portfolio::Measured;
 
 use crate::attempt::{Job, Setting};
 use crate::discover::Test;
@@ -72,8 +73,8 @@ struct Progress {
 struct Build {
     test: Arc<Test>,
     level: Level,
-    /// The most ticks that an attempt had; 0 if there was none.
-    ticks: u64,
+    /// What its attempts have measured.
+    measured: Measured,
     /// Attempts that have begun since there were as many builds as there are, and those of them that have ended.
     begun: u32,
     ended: u32,
@@ -84,7 +85,7 @@ struct Build {
 impl Build {
     fn new(test: Test, level: Level) -> Self {
         let test = Arc::new(test);
-        Self { test, level, ticks: 0, begun: 0, ended: 0, spent: Duration::ZERO }
+        Self { test, level, measured: Measured::default(), begun: 0, ended: 0, spent: Duration::ZERO }
     }
 
     /// How much time its attempts will have taken, with those under way: each level finds bugs that the other misses, and
@@ -116,7 +117,8 @@ impl Queue {
             errors: 0,
             left_out: false,
         };
-        let seed = schedule.seed.unwrap_or_else(|| Seed::arbitrary(&schedule.strategies));
+        let only = schedule.runs == Some(1);
+        let seed = schedule.seed.unwrap_or_else(|| Seed::arbitrary(&schedule.strategies, only));
         Self { tests: tests.into_iter().map(progress).collect(), next: 0, schedule, seed }
     }
 
@@ -145,9 +147,10 @@ impl Queue {
         build.begun += 1;
         let seed = match number {
             1 => self.seed,
-            _ => self.seed.derive(&progress.id, number, &self.schedule.strategies, build.ticks),
+            _ => self.seed.derive(&progress.id, number, &self.schedule.strategies, &build.measured),
         };
-        let job = Job { test: Arc::clone(&build.test), level: build.level, number, seed };
+        let measure = number == 1 && self.schedule.runs != Some(1);
+        let job = Job { test: Arc::clone(&build.test), level: build.level, number, seed, measure };
         Some(((index, at), job))
     }
 
@@ -163,7 +166,7 @@ impl Queue {
         progress.errors += u32::from(attempt.outcome == Outcome::Error);
         progress.left_out |= attempt.outcome == Outcome::Unsupported || progress.errors >= MAX_ERRORS;
         let build = &mut progress.builds[build];
-        build.ticks = build.ticks.max(attempt.stats.ticks);
+        build.measured.learn(&attempt.measured);
         // Unless it began before there were as many builds.
         if build.ended < build.begun {
             build.ended += 1;

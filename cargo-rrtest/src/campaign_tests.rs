@@ -7,6 +7,7 @@ use rrtest_engine::ending::{Ending, Stats};
 use rrtest_engine::keep::Kept;
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{Options, Recording, Stdin, Template, Time};
+use rrtest_engine::schedule::Plan;
 use rrtest_engine::schedule::surprise::Struck;
 use rrtest_engine::trace::event::Stream;
 use rrtest_engine::trace::log::Log;
@@ -23,7 +24,7 @@ type Script = fn(test: &str, number: usize) -> Result<(Ending, &'static str), Er
 struct Fake {
     script: Script,
     recorded: Mutex<Vec<String>>,
-    seeds: Mutex<Vec<u64>>,
+    plans: Mutex<Vec<Plan>>,
     replays: bool,
 }
 
@@ -35,13 +36,14 @@ impl Engine for Fake {
             recorded.push(test.clone());
             recorded.iter().filter(|other| **other == test).count()
         };
-        self.seeds.lock().expect("no panic").push(options.plan.seed);
+        self.plans.lock().expect("no panic").push(options.plan.clone());
         let (ending, output) = (self.script)(&test, number)?;
         Ok(Recording {
             program: program.clone(),
             ending,
             output: vec![(Stream::Stderr, output.into())],
             stats: Stats { ticks: 100, preemptions: 1, syscalls: 1, tasks: 2 },
+            measured: Measured { ticks: 100, ..Measured::default() },
             struck: Struck::default(),
             leaps: 0,
             wall: Duration::from_millis(1),
@@ -83,7 +85,7 @@ impl Reporter for Seen {
 struct Run {
     summary: Result<Summary, Stop>,
     seen: Vec<(String, Outcome, bool)>,
-    seeds: Vec<u64>,
+    plans: Vec<Plan>,
     traces: usize,
 }
 
@@ -117,7 +119,7 @@ fn campaign(tests: &[&str], schedule: Schedule, script: Script, replays: bool) -
 fn campaign_at(subject: Subject<'_>, schedule: Schedule, script: Script, replays: bool) -> Run {
     let dir = tempfile::tempdir().expect("a directory");
     let store = Store::at(dir.path()).expect("a store");
-    let engine = Fake { script, recorded: Mutex::default(), seeds: Mutex::default(), replays };
+    let engine = Fake { script, recorded: Mutex::default(), plans: Mutex::default(), replays };
     let strategies = schedule.strategies.clone();
     let setting = Setting {
         engine: &engine,
@@ -138,8 +140,8 @@ fn campaign_at(subject: Subject<'_>, schedule: Schedule, script: Script, replays
     // One worker, so that the order of attempts is that of the queue.
     let summary = run(subject, schedule, &setting, &[0], &Interrupt::default(), &mut reporters);
     let seen = std::mem::take(&mut *seen.lock().expect("no panic"));
-    let seeds = engine.seeds.into_inner().expect("no panic");
-    Run { summary, seen, seeds, traces: store.entries().expect("entries").len() }
+    let plans = engine.plans.into_inner().expect("no panic");
+    Run { summary, seen, plans, traces: store.entries().expect("entries").len() }
 }
 
 const PASS: (Ending, &str) = (Ending::Exited(0), "");
@@ -220,13 +222,13 @@ fn a_machine_that_forbids_recording_ends_the_campaign() {
 
 #[test]
 fn the_given_seed_is_the_first_attempts_and_decides_the_others() {
-    let seeds =
-        |seed| campaign(&["a"], Schedule { runs: Some(3), seed, ..schedule() }, |_, _| Ok(PASS), true).seeds;
-    let first = seeds(Some(Seed(7)));
-    assert_eq!(first[0], 7);
-    assert_eq!(first, seeds(Some(Seed(7))));
-    assert_ne!(first[1..], seeds(Some(Seed(8)))[1..]);
-    let plan = Seed(first[1]).plan(&[]);
+    let plans =
+        |seed| campaign(&["a"], Schedule { runs: Some(3), seed, ..schedule() }, |_, _| Ok(PASS), true).plans;
+    let first = plans(Some(Seed(7)));
+    assert_eq!(first[0], Seed(7).plan(&[]));
+    assert_eq!(first, plans(Some(Seed(7))));
+    assert_ne!(first[1..], plans(Some(Seed(8)))[1..]);
+    let plan = &first[1];
     assert_eq!(plan.expected_ticks, 128, "what the first attempt counted is expected of the next");
 }
 

@@ -92,7 +92,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Attempts")]
     pub(crate) runs: Option<u64>,
     /// Time for all attempts, such as 90s or 10m
-    #[arg(long = "for", id = "for", value_name = "DURATION", value_parser = parse_duration, help_heading = "Attempts")]
+    #[arg(id = "for", long = "for", value_name = "DURATION", value_parser = parse_duration, help_heading = "Attempts")]
     pub(crate) time: Option<Duration>,
     /// With --until-fail: go on after a failure, keep one trace of each distinct one
     #[arg(long, requires = "until_fail", help_heading = "Attempts")]
@@ -185,10 +185,10 @@ pub(crate) struct Recording {
     #[arg(long, value_name = "N", help_heading = "Recording")]
     pub(crate) seed: Option<Seed>,
     /// How time passes. virtual: when every thread sleeps, the next moment to wake comes at once
-    #[arg(long, value_name = "real|virtual", default_value = Time::default().as_str(), help_heading = "Recording")]
+    #[arg(id = "passing", long = "time", value_name = "real|virtual", default_value = Time::default().as_str(), help_heading = "Recording")]
     pub(crate) time: Time,
-    /// What may surprise the program, all of it legal: order, spurious, interrupt, short, early, late [default: all under
-    /// chaos, else none]
+    /// What may surprise the program, all of it legal: order, spurious, interrupt, short, early, late [default: all but
+    /// interrupt under chaos, else none]
     #[arg(long, value_name = "all|none|LIST", help_heading = "Recording")]
     pub(crate) surprises: Option<Surprises>,
     /// Which traces to keep
@@ -207,7 +207,7 @@ pub(crate) struct Exec {
     /// Schedule as `run` does, with a portfolio of strategies
     #[arg(long, conflicts_with_all = ["strategy", "no_chaos"], help_heading = "Recording")]
     chaos: bool,
-    /// How to schedule: walk, pct, fair [default: fair, or what --seed says]
+    /// How to schedule: surw, pos, walk, pct, starve, fair [default: fair, or what --seed says]
     #[arg(
         long,
         value_name = "NAME[,NAME]",

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rrtest_engine::ending::{Ending, Stats};
 use rrtest_engine::record::Time;
 use rrtest_engine::schedule::StrategyName;
+use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::Struck;
 use rrtest_engine::trace::event::Stream;
 
@@ -80,6 +81,8 @@ pub(crate) struct Attempt {
     pub(crate) failed_tests: Vec<String>,
     /// What was counted.
     pub(crate) stats: Stats,
+    /// What later attempts can make use of.
+    pub(crate) measured: Measured,
     /// How long it ran.
     pub(crate) wall: Duration,
     /// How it was started.
@@ -192,6 +195,7 @@ pub(crate) mod samples {
             output: vec![(Stream::Stdout, b"one\n".into()), (Stream::Stderr, b"two\n".into())],
             failed_tests: vec![],
             stats: Stats { ticks: 522, preemptions: 1, syscalls: 9, tasks: 3 },
+            measured: Measured::default(),
             wall: Duration::from_millis(4),
             start: Start::Forked,
             trace: Some(Kept { path: "/traces/p-it-t-abc.rrtrace".into(), verified: true }),

@@ -66,8 +66,8 @@ pub(crate) fn run(options: &Exec) -> Result<u8, Stop> {
         known: Mutex::default(),
         judging: Mutex::default(),
     };
-    let seed = options.recording.seed.unwrap_or_else(|| Seed::arbitrary(&strategies));
-    let job = Job { test: Arc::new(test), level: Level::Syscall, number: 1, seed };
+    let seed = options.recording.seed.unwrap_or_else(|| Seed::arbitrary(&strategies, true));
+    let job = Job { test: Arc::new(test), level: Level::Syscall, number: 1, seed, measure: false };
     let core = cores()?.first().copied().unwrap_or(0);
     let attempt = setting.attempt(job, core, None, &interrupt.stop)?;
     tell(&attempt);

@@ -28,7 +28,7 @@ impl<W: Write> Json<W> {
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Line<'a> {
-    Attempt(AttemptLine<'a>),
+    Attempt(Box<AttemptLine<'a>>),
     Summary(SummaryLine<'a>),
 }
 
@@ -128,7 +128,7 @@ fn milliseconds(duration: std::time::Duration) -> f64 {
 impl<W: Write> Reporter for Json<W> {
     fn report(&mut self, event: &Event) -> Result<(), Stop> {
         let line = match event {
-            Event::Attempt(attempt) => Line::Attempt(attempt.as_ref().into()),
+            Event::Attempt(attempt) => Line::Attempt(Box::new(attempt.as_ref().into())),
             Event::Summary(summary) => Line::Summary(summary.into()),
             Event::Started(_) | Event::Joined(_) | Event::Warning(_) => return Ok(()),
         };

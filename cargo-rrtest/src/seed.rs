@@ -1,26 +1,38 @@
 //! Seeds as users see them. What is in a seed, and that it says all about its attempt, is the business of
 //! [`portfolio`].
 
-use rrtest_engine::schedule::{Plan, StrategyName, portfolio};
+use rrtest_engine::schedule::portfolio::{self, Measured};
+use rrtest_engine::schedule::{Plan, StrategyName};
 
 use crate::hash::fnv1a;
 
 /// A seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Seed(pub(crate) u64);
+pub(crate) struct Seed(pub(crate) u128);
 
 impl Seed {
-    /// A seed that nobody chose, for a first attempt with one of these strategies (empty: any).
-    pub(crate) fn arbitrary(strategies: &[StrategyName]) -> Self {
+    /// A seed that nobody chose, for a first attempt with one of these strategies (empty: any). If it is the only attempt,
+    /// it has no use for what it could measure.
+    pub(crate) fn arbitrary(strategies: &[StrategyName], only: bool) -> Self {
         use std::hash::{BuildHasher, Hasher};
-        Self(portfolio::seed(std::hash::RandomState::new().build_hasher().finish(), 0, strategies, 0))
+        let number = std::hash::RandomState::new().build_hasher().finish();
+        // A number of the rotation.
+        let attempt = if only { number >> 32 | 1 } else { 0 };
+        Self(portfolio::seed(number.into(), attempt, strategies, &Measured::default()))
     }
 
-    /// The seed of attempt `attempt` (from 1) of a test, in the campaign whose seed this is. Ticks are those of an
-    /// earlier attempt, 0 if unknown.
-    pub(crate) fn derive(self, test: &str, attempt: u64, strategies: &[StrategyName], ticks: u64) -> Self {
+    /// The seed of attempt `attempt` (from 1) of a test, in the campaign whose seed this is. `measured` is what earlier
+    /// attempts have.
+    pub(crate) fn derive(
+        self,
+        test: &str,
+        attempt: u64,
+        strategies: &[StrategyName],
+        measured: &Measured,
+    ) -> Self {
         // A campaign of its own for each test, so that tests of one binary are not scheduled alike.
-        Self(portfolio::seed(self.0 ^ fnv1a(test.as_bytes()), attempt - 1, strategies, ticks))
+        let campaign = self.0 ^ u128::from(fnv1a(test.as_bytes()));
+        Self(portfolio::seed(campaign, attempt - 1, strategies, measured))
     }
 
     /// The plan that this seed stands for, with one of these strategies (empty: any).
@@ -45,10 +57,10 @@ impl std::str::FromStr for Seed {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let number = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-            Some(digits) => u64::from_str_radix(digits, 16),
+            Some(digits) => u128::from_str_radix(digits, 16),
             None => text.parse(),
         };
-        number.map(Self).map_err(|error| format!("{error}; a seed is a number up to 2^64-1, decimal or 0x…"))
+        number.map(Self).map_err(|error| format!("{error}; a seed is a number up to 2^128-1, decimal or 0x…"))
     }
 }
 
@@ -58,7 +70,7 @@ mod tests {
 
     #[test]
     fn tests_attempts_and_campaigns_differ() {
-        let seed = |campaign, test, attempt| Seed(campaign).derive(test, attempt, &[], 0);
+        let seed = |campaign, test, attempt| Seed(campaign).derive(test, attempt, &[], &Measured::default());
         let seeds = [seed(1, "a", 1), seed(1, "a", 2), seed(1, "b", 1), seed(2, "a", 1)];
         for (i, one) in seeds.iter().enumerate() {
             assert!(!seeds[..i].contains(one));
@@ -69,10 +81,22 @@ mod tests {
     #[test]
     fn a_printed_seed_is_the_whole_plan() {
         for strategies in [&[][..], &[StrategyName::Pct], &[StrategyName::Fair, StrategyName::Walk]] {
-            for seed in [Seed::arbitrary(strategies), Seed(5).derive("p t", 3, strategies, 522)] {
+            for seed in [
+                Seed::arbitrary(strategies, false),
+                Seed::arbitrary(strategies, true),
+                Seed(5).derive("p t", 3, strategies, &Measured { ticks: 522, events: vec![1, 40] }),
+            ] {
                 let printed: Seed = seed.to_string().parse().expect("a seed");
                 assert_eq!(printed.plan(&[]), seed.plan(strategies));
             }
+        }
+    }
+
+    #[test]
+    fn a_single_attempt_is_not_fair() {
+        for _ in 0..50 {
+            assert_ne!(Seed::arbitrary(&[], true).plan(&[]).strategy, StrategyName::Fair);
+            assert_eq!(Seed::arbitrary(&[], false).plan(&[]).strategy, StrategyName::Fair);
         }
     }
 

@@ -10,7 +10,7 @@ use rrtest_engine::ending::Ending;
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{self, Recording, Stdin, Template, Time};
 use rrtest_engine::replay::{self, Replayed};
-use rrtest_engine::schedule::surprise::Surprises;
+use rrtest_engine::schedule::surprise::{Surprise, Surprises};
 use rrtest_engine::schedule::{StrategyName, portfolio};
 use rrtest_engine::task::TaskId;
 use rrtest_engine::trace::Source;
@@ -64,16 +64,19 @@ fn record_for(
 
 fn options(timeout: Duration, strategy: StrategyName, seed: u64) -> record::Options<'static> {
     static STOP: AtomicBool = AtomicBool::new(false);
+    let measured = portfolio::Measured { ticks: 100, ..Default::default() };
     record::Options {
-        plan: portfolio::plan(portfolio::seed(seed, 0, &[strategy], 100), &[]),
+        plan: portfolio::plan(portfolio::seed(seed.into(), 0, &[strategy], &measured), &[]),
+        measure: false,
         time: Time::Real,
-        surprises: Surprises::ALL,
+        surprises: Surprises::USUAL,
         core: core(),
         pretend_cores: 2,
         timeout,
         stdin: Stdin::Null,
         listener: None,
         watchdog_main: false,
+        wakes_stop: false,
         stop: &STOP,
     }
 }
@@ -316,7 +319,7 @@ fn a_thread_that_spins_for_ever_hangs() {
             StrategyName::Walk,
             seed,
         );
-        assert!(matches!(recording.ending, Ending::Hung(_)), "{:?}", recording.ending);
+        assert!(matches!(recording.ending, Ending::Hung { .. }), "{:?}", recording.ending);
         let events: Vec<Event> = recording.log.events().collect::<Result<_, _>>().expect("events");
         let last = &events[events.len() - 3..];
         assert!(matches!(last, [_, Event::Pin(_), Event::Ended(_)]), "{last:?}");
@@ -414,6 +417,72 @@ fn calls_that_do_not_stop_are_those_of_static_programs_too() {
         }
     }
     assert!(NUMBERS.iter().all(|number| made.contains(number)), "{made:?}");
+    let (replayed, output) = replay_recording(&recording).expect("a replay");
+    assert_eq!((&replayed.ending, replayed.stats), (&recording.ending, recording.stats));
+    assert_eq!(output, recording.output);
+}
+
+#[test]
+fn threads_take_turns() {
+    check("turns", &[], &Ending::Exited(0));
+}
+
+/// What the tasks do between hand-overs: which task, and where it is at events that are there either way.
+fn schedule(recording: &Recording) -> Vec<(TaskId, Vec<(u64, u64)>)> {
+    let mut turns: Vec<(TaskId, Vec<(u64, u64)>)> = Vec::new();
+    for event in recording.log.events() {
+        match event.expect("an event") {
+            Event::Run { task, .. } if turns.last().is_none_or(|(last, _)| *last != task) => {
+                turns.push((task, Vec::new()));
+            }
+            Event::Tick(position) | Event::Entered(position) => {
+                turns.last_mut().expect("a task").1.push((position.left, position.sp));
+            }
+            _ => {}
+        }
+    }
+    turns
+}
+
+#[test]
+fn the_schedule_is_the_same_whether_wakes_stop_or_not() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let Some(path) = compile("turns", directory.path()) else { return };
+    for seed in 0..8 {
+        let [with, without] = [true, false].map(|wakes_stop| {
+            let options = record::Options {
+                wakes_stop,
+                time: Time::Virtual,
+                ..options(PATIENCE, StrategyName::Fair, seed)
+            };
+            record::record(&program(&path, &[], directory.path()), &options).expect("a recording")
+        });
+        assert_eq!(with.ending, Ending::Exited(0));
+        assert_eq!(schedule(&with), schedule(&without), "seed {seed}");
+        assert_eq!(with.stats, without.stats, "seed {seed}");
+    }
+}
+
+/// Threads that wait at a call site do not keep it from being patched, and who wakes them does not stop.
+#[test]
+fn who_wakes_others_under_the_fair_strategy_does_not_stop() {
+    const FUTEX_WAKE: u64 = (libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG) as u64;
+    let directory = tempfile::tempdir().expect("a directory");
+    let Some(path) = compile("turns", directory.path()) else { return };
+    let recording = record(&path, &[], directory.path(), StrategyName::Fair, 0);
+    assert_eq!(recording.ending, Ending::Exited(0));
+    let (mut stopped, mut buffered) = (0, 0);
+    for event in recording.log.events() {
+        match event.expect("an event") {
+            Event::Syscall(call) if call.number == 202 && call.args[1] == FUTEX_WAKE => stopped += 1,
+            Event::Buffered(log) => {
+                buffered += buffered_calls(&log).filter(|call| call.number == 202 && call.result > 0).count();
+            }
+            _ => {}
+        }
+    }
+    // Where a waiter has chosen its wakes, who wakes it stops.
+    assert!(buffered > 500 && stopped < buffered, "{stopped} wakes stopped, {buffered} did not");
     let (replayed, output) = replay_recording(&recording).expect("a replay");
     assert_eq!((&replayed.ending, replayed.stats), (&recording.ending, recording.stats));
     assert_eq!(output, recording.output);
@@ -591,4 +660,68 @@ fn check_virtual(name: &str, args: &[&str]) {
 #[test]
 fn an_hour_passes_at_once_by_every_kind_of_sleep_and_clock() {
     check_virtual("clocks", &[]);
+}
+
+/// What has struck, and how often the program says that it has.
+fn surprised(kind: Surprise, allowed: Surprises) -> Option<Vec<(u32, u32)>> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = compile("surprises", directory.path())?;
+    let program = program(&path, &[kind.as_str()], directory.path());
+    let attempt = |seed: u64| {
+        let strategy = STRATEGIES[1 + seed as usize % 2];
+        let options = options(PATIENCE, strategy, seed);
+        let options = record::Options { time: Time::Virtual, surprises: allowed, ..options };
+        let recording = record::record(&program, &options).expect("a recording");
+        let said = text(&recording);
+        assert_eq!(recording.ending, Ending::Exited(0), "{kind:?} {seed}: {said}");
+        let (replayed, output) =
+            replay_recording(&recording).unwrap_or_else(|error| panic!("{kind:?} {seed}: {error}"));
+        assert_eq!((replayed.ending, replayed.stats), (recording.ending, recording.stats), "{kind:?}");
+        assert_eq!(output, recording.output, "{kind:?} {seed}");
+        let struck = recording.struck.iter().find(|(struck, _)| *struck == kind);
+        (struck.map_or(0, |(_, count)| count), said.trim().parse().expect("a number"))
+    };
+    Some((0..16).map(attempt).collect())
+}
+
+fn check_surprise(kind: Surprise, is_right: fn(u32, u32) -> bool) {
+    let Some(counts) = surprised(kind, [kind].into_iter().collect()) else { return };
+    assert!(counts.iter().all(|(struck, said)| is_right(*struck, *said)), "{kind:?}: {counts:?}");
+    assert!(counts.iter().any(|(_, said)| *said > 0), "{kind:?} never: {counts:?}");
+    assert!(counts.iter().any(|(struck, _)| *struck == 0), "{kind:?} always: {counts:?}");
+}
+
+#[test]
+fn waits_end_for_no_reason() {
+    // Others may have been faster than one that was woken so.
+    check_surprise(Surprise::Spurious, |struck, said| said <= struck);
+}
+
+#[test]
+fn epoll_is_interrupted() {
+    check_surprise(Surprise::Interrupt, |struck, said| said == struck);
+}
+
+#[test]
+fn streams_are_read_and_written_in_parts() {
+    check_surprise(Surprise::Short, |struck, said| said <= struck);
+}
+
+/// Loaded as the machine may be, that happens by itself as well.
+#[test]
+fn time_limits_run_out_early() {
+    check_surprise(Surprise::Early, |_, _| true);
+}
+
+#[test]
+fn sleeps_last_longer() {
+    check_surprise(Surprise::Late, |_, _| true);
+}
+
+#[test]
+fn nothing_surprises_who_does_not_want_it() {
+    for kind in [Surprise::Spurious, Surprise::Interrupt, Surprise::Short] {
+        let Some(counts) = surprised(kind, Surprises::NONE) else { return };
+        assert!(counts.iter().all(|counts| *counts == (0, 0)), "{kind:?}: {counts:?}");
+    }
 }

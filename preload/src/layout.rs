@@ -110,8 +110,16 @@ pub const LOG: usize = STACK;
 /// Bytes of the log.
 pub const LOG_LEN: usize = 1 << 20;
 
+/// Address of the table of objects ([`crate::objects`]).
+pub const TABLE: usize = LOG + LOG_LEN;
+
+/// How many objects it has room for, 16 bytes each.
+pub const OBJECTS: usize = 4096;
+
+const _: () = assert!(size_of::<Object>() == 16);
+
 /// Address of scratch memory, into which the kernel writes what it has for a task that is blocked while others run.
-pub const SCRATCH: usize = LOG + LOG_LEN;
+pub const SCRATCH: usize = TABLE + OBJECTS * 16;
 
 /// The system call number with which the runtime says "the countdown reached zero".
 ///
@@ -154,12 +162,57 @@ pub struct Shared {
     pub wakes: u64,
     /// The number of the running task's address space.
     pub space: u64,
+    /// The futex that the task is about to wait for with a stop: its word has been looked at, and has the value to wait
+    /// with. 0 for none.
+    pub waits: u64,
     /// While the buffer's code looks at a tick: the program's rax, its stack pointer, and where it goes on.
     pub kept: u64,
     /// See `kept`.
     pub sp: u64,
     /// See `kept`.
     pub back: u64,
+    /// Ticks until the running task must ask the scheduler while it is watched; the countdown is 1 at each of them.
+    pub left: u64,
+    /// How it is watched.
+    pub watch: Watch,
+}
+
+/// How a task is watched.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Watch {
+    /// Whether it is.
+    pub on: u64,
+    /// The number of the task.
+    pub task: u64,
+    /// A stream of random numbers; never 0.
+    pub random: u64,
+    /// For each touch that counts a number is drawn. The task stops if it is less than this.
+    pub bar: u64,
+    /// It is shifted down by so many bits where nobody else has touched the object, as far as known.
+    pub alone: u64,
+    /// What other tasks are about to touch, a bit for each ([`crate::objects::mark`]): there the task stops in any case.
+    pub pending: u64,
+    /// After 2 to this power touches that counted, of either sort, ever fewer of them do.
+    pub budget: u64,
+    /// The number drawn last.
+    pub drawn: u64,
+    /// Touches that counted, of all tasks.
+    pub events: u64,
+    /// Those of them of objects that nobody else has touched, as far as known.
+    pub fresh: u64,
+}
+
+/// An object: what is at an address.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Object {
+    /// Where; 0 for none.
+    pub address: u64,
+    /// How often it has been touched.
+    pub touched: u32,
+    /// By whom: a bit each, tasks that have the same number modulo 31 together; and whether somebody has written it.
+    pub by: u32,
 }
 
 /// What the system-call buffer does.

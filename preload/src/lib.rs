@@ -6,7 +6,7 @@
 //! defines the entry points that instrumented code calls; that form is compiled to a single object and linked into
 //! each recorded program. With the feature `buffer` it is the code of the system-call buffer, which the recorder maps
 //! into every process, instrumented or not, always at the same address.
-#![no_std]
+#![cfg_attr(not(test), no_std)]
 // The code inside a program must not call libc: without this, the compiler may turn its loops into calls of memcpy and memset.
 #![cfg_attr(any(feature = "runtime", feature = "buffer"), no_builtins)]
 #![cfg_attr(all(rrtest_image, feature = "buffer"), no_main)]
@@ -16,6 +16,8 @@ mod buffer;
 pub mod calls;
 pub mod flags;
 pub mod layout;
+#[cfg(any(feature = "buffer", not(rrtest_image)))]
+pub mod objects;
 #[cfg(feature = "runtime")]
 mod runtime;
 

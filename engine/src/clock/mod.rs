@@ -6,6 +6,8 @@
 
 use std::rc::Rc;
 
+use rrtest_preload::layout::Watch;
+
 use crate::Error;
 use crate::syscalls;
 use crate::trace::event::Position;
@@ -26,6 +28,8 @@ pub struct Clock {
     cut: u64,
     /// Ticks of the timeslices before.
     earlier: u64,
+    /// Whether the task is looked at tick by tick: what is left stands in another place then.
+    watching: bool,
 }
 
 impl Clock {
@@ -34,7 +38,7 @@ impl Clock {
     /// # Errors
     /// If the kernel has no memory for the area.
     pub fn new() -> Result<Self, Error> {
-        Ok(Self { area: Rc::new(Area::new()?), slice: 0, cut: 0, earlier: 0 })
+        Ok(Self { area: Rc::new(Area::new()?), slice: 0, cut: 0, earlier: 0, watching: false })
     }
 
     /// The area that the driven process must have mapped.
@@ -48,7 +52,49 @@ impl Clock {
         self.earlier = self.total();
         self.slice = slice;
         self.cut = 0;
+        self.watching = false;
+        self.area.watch(None);
         self.area.set_countdown(slice);
+    }
+
+    /// Have each tick of the timeslice looked at. Whoever finds that the task must stop before its end says so by
+    /// [`Self::cut_short`].
+    pub fn watch(&mut self, watch: &Watch) {
+        let left = self.left();
+        self.watching = true;
+        self.area.watch(Some(watch));
+        self.set_left(left);
+        self.area.set_countdown(1);
+    }
+
+    /// Go on by counting down alone. False, and nothing done, if the task is just about to be looked at.
+    pub fn unwatch(&mut self) -> bool {
+        if self.watching {
+            if self.area.countdown() == 0 {
+                return false;
+            }
+            let left = self.left();
+            self.watching = false;
+            self.area.watch(None);
+            self.set_left(left);
+        }
+        true
+    }
+
+    /// The task has stopped at a tick: have the timeslice end there. Whether there was something left of it.
+    pub fn cut_short(&mut self) -> bool {
+        let left = self.left();
+        self.slice -= left.min(self.slice);
+        self.set_left(0);
+        left > 0
+    }
+
+    fn set_left(&self, left: u64) {
+        if self.watching {
+            self.area.set_left(left);
+        } else {
+            self.area.set_countdown(left);
+        }
     }
 
     /// A timeslice was over when the countdown was at `left`, and the task went on with what was left, as a new one. The
@@ -63,7 +109,7 @@ impl Clock {
     /// Ticks that are left of the timeslice.
     #[must_use]
     pub fn left(&self) -> u64 {
-        self.area.countdown()
+        if self.watching { self.area.left() } else { self.area.countdown() }
     }
 
     /// Ticks since the timeslice began.
@@ -82,7 +128,7 @@ impl Clock {
     pub fn call(&mut self, number: u64) -> bool {
         let ticks = syscalls::ticks(number);
         let left = self.left().saturating_sub(ticks.into());
-        self.area.set_countdown(left);
+        self.set_left(left);
         ticks && left == 0
     }
 
@@ -92,14 +138,14 @@ impl Clock {
         let Some(less) = self.left().checked_sub(ticks).filter(|_| ticks > 0) else { return false };
         self.slice = self.slice.saturating_sub(less);
         self.cut = less;
-        self.area.set_countdown(ticks);
+        self.set_left(ticks);
         true
     }
 
     /// Forget ticks, and a cut: put the countdown back to what it once was.
     pub fn put_back(&mut self, left: u64) {
         self.slice += std::mem::take(&mut self.cut);
-        self.area.set_countdown(left);
+        self.set_left(left);
     }
 
     /// Where a task is that stands at these registers.
@@ -112,6 +158,43 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_watched_timeslice_can_end_early_and_replays_by_counting() {
+        let (mut recorded, mut replayed) = (Clock::new().unwrap(), Clock::new().unwrap());
+        recorded.start(10);
+        recorded.watch(&Watch { on: 1, ..Watch::default() });
+        assert!(!recorded.call(libc::SYS_write as u64));
+        assert_eq!((recorded.left(), recorded.ran(), recorded.area().countdown()), (9, 1, 1));
+        // Two ticks later it has seen something.
+        recorded.area().set_left(7);
+        assert!(recorded.cut_short());
+        assert_eq!((recorded.left(), recorded.ran()), (0, 3));
+        replayed.start(10);
+        replayed.call(libc::SYS_write as u64);
+        assert!(replayed.cut(2));
+        assert_eq!(replayed.area().countdown(), 2);
+        replayed.area().set_countdown(0);
+        assert_eq!(replayed.total(), recorded.total());
+        recorded.start(5);
+        assert_eq!((recorded.left(), recorded.area().countdown()), (5, 5));
+        assert!(recorded.unwatch());
+        recorded.area().set_countdown(0);
+        assert!(!recorded.cut_short());
+    }
+
+    #[test]
+    fn watching_can_end_but_not_in_the_middle_of_a_look() {
+        let mut clock = Clock::new().unwrap();
+        clock.start(10);
+        clock.watch(&Watch { on: 1, ..Watch::default() });
+        clock.area().set_left(6);
+        clock.area().set_countdown(0);
+        assert!(!clock.unwatch());
+        clock.area().set_countdown(1);
+        assert!(clock.unwatch());
+        assert_eq!((clock.left(), clock.area().countdown()), (6, 6));
+    }
 
     #[test]
     fn ticks_add_up_over_timeslices_and_cuts() {

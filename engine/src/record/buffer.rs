@@ -15,7 +15,7 @@ use super::tasks::Call;
 use crate::error::Error;
 use crate::schedule::futex::ANY;
 use crate::schedule::surprise::Surprise;
-use crate::schedule::{Choice, Point, Why};
+use crate::schedule::{Choice, Found, Point, Why};
 use crate::task::TaskId;
 use crate::trace::event::{Event, Stream};
 use crate::tracee::{Area, buffered_calls};
@@ -43,7 +43,10 @@ impl Recorder<'_> {
             area.set_crowd(number, crowd);
         }
         area.set_quiet(quiet);
-        area.set_defers(self.tasks[id].space.number, self.strategy.wakers_go_on());
+        area.set_defers(
+            self.tasks[id].space.number,
+            !self.options.wakes_stop && self.strategy.wakers_go_on(),
+        );
         area.set_table(table);
         self.set_mode(id);
     }
@@ -96,9 +99,10 @@ impl Recorder<'_> {
                 runnable.insert(at, id);
             }
             let ran = self.clock.went_on(left);
-            let point = Point { current: Some(id), why: Why::Woken, ran, next: None };
+            let point =
+                Point { current: Some(id), why: Why::Woken, ran, next: None, found: Found::default() };
             let choice = self.strategy.decide(point, &runnable);
-            if choice != (Choice { task: id, slice: left }) {
+            if choice != Choice::plain(id, left) {
                 return Err(Halt::Error(Error::Os {
                     what: "let a task that wakes others go on".into(),
                     source: std::io::Error::other(format!("the strategy answered {choice:?}")),

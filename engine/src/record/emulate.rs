@@ -244,7 +244,12 @@ impl Recorder<'_> {
         timeout: FutexTimeout,
     ) -> Flow<Next> {
         let address = call.args()[0];
-        let early = match self.space(id).memory.u32(address) {
+        let found = if std::mem::take(&mut self.waits) == address {
+            Ok(value)
+        } else {
+            self.space(id).memory.u32(address)
+        };
+        let early = match found {
             Err(_) => Some(libc::EFAULT),
             Ok(_) if bitset == 0 => Some(libc::EINVAL),
             Ok(word) if word != value => Some(libc::EAGAIN),
@@ -257,9 +262,7 @@ impl Recorder<'_> {
             return self.skip(id, stopped, &call, fails(errno), Vec::new());
         }
         if self.strikes(Surprise::Spurious) {
-            self.deadlines.remove(id);
-            self.tasks.hold(id, Hold::Woken(stopped, call, 0));
-            return Ok(Next::Decide(Why::Yielded, None));
+            return self.wake_spuriously(id, stopped, call);
         }
         let key = self.futex_key(id, address, call.args()[1] & libc::FUTEX_PRIVATE_FLAG as u64 != 0);
         self.futexes.wait(key, id, bitset);

@@ -38,7 +38,7 @@ impl Recorder<'_> {
         let stopped = match self.pin(id, running, before)? {
             Watched::Pinned(stopped) => stopped,
             Watched::Stopped(stopped, Stop::Seccomp) => {
-                self.note_stop(&stopped.registers()?);
+                self.note_stop(id, &stopped.registers()?);
                 stopped
             }
             Watched::Stopped(stopped, _) => {
@@ -51,10 +51,10 @@ impl Recorder<'_> {
     }
 
     /// Log that a task has come to a tick or a call.
-    fn note_stop(&mut self, registers: &Registers) {
+    fn note_stop(&mut self, id: TaskId, registers: &Registers) {
         self.take_buffered();
         if registers.number() as usize == SYS_TICK {
-            self.log.push(Event::Tick(self.clock.position(registers)));
+            self.note_tick(id, registers);
         } else {
             self.stats.syscalls += 1;
             self.clock.call(registers.number());

@@ -51,6 +51,7 @@ use crate::ending::{Ending, Stats};
 use crate::error::Error;
 use crate::program::Program;
 use crate::schedule::Plan;
+use crate::schedule::portfolio::Measured;
 use crate::schedule::surprise::{Struck, Surprises};
 use crate::trace::event::{Event, Stream};
 use crate::trace::log::Log;
@@ -70,6 +71,9 @@ pub type Listener<'a> = &'a (dyn Fn(Stream, &[u8]) -> std::io::Result<()> + Sync
 pub struct Options<'a> {
     /// How the schedule is made.
     pub plan: Plan,
+    /// Whether to count what later recordings can make use of ([`Recording::measured`]); strategies that want to know it
+    /// count anyway.
+    pub measure: bool,
     /// How time passes.
     pub time: Time,
     /// What may happen beyond the order of things.
@@ -87,6 +91,8 @@ pub struct Options<'a> {
     /// The first task is a test harness, which waits for the others with a time limit only to print warnings: such a
     /// wait does not count when asking whether anything can still happen.
     pub watchdog_main: bool,
+    /// Have a task that wakes others stop even where it goes on for certain. It makes no difference but in time.
+    pub wakes_stop: bool,
     /// Set to true (by a signal handler, another thread) to give up soon.
     pub stop: &'a AtomicBool,
 }
@@ -102,6 +108,8 @@ pub struct Recording {
     pub output: Vec<(Stream, Vec<u8>)>,
     /// What was counted.
     pub stats: Stats,
+    /// What later recordings of the program can make use of.
+    pub measured: Measured,
     /// How often surprises have struck.
     pub struck: Struck,
     /// How often virtual time has leapt.
@@ -130,11 +138,13 @@ fn finish(recorder: &mut Recorder<'_>, program: &Program, start: Instant) -> Res
     let mut log = std::mem::take(&mut recorder.log);
     log.push(Event::Ended(ending.clone()));
     let (output, stats) = (std::mem::take(&mut recorder.output), recorder.stats);
+    let measured = std::mem::take(&mut recorder.measured);
     Ok(Recording {
         program: program.clone(),
         ending,
         output,
         stats,
+        measured,
         struck: recorder.dice.struck(),
         leaps: recorder.leaps,
         wall,

@@ -136,6 +136,7 @@ impl Recorder<'_> {
             (stopped, stop) = self.wait_or_interrupt(id, running, GRACE)?;
             if stop == Stop::Seccomp {
                 self.log.push(Event::Cut(before - left + 1));
+                self.task(id).boundary.left = before - left + 1;
             } else {
                 self.clock.put_back(left);
                 self.hurry(id, false);
@@ -152,7 +153,7 @@ impl Recorder<'_> {
         let space = self.space(id);
         let (mut stopped, stop) = self.step_to_place(id, stopped)?;
         // What is the buffer's it will soon be through with.
-        if stop != Stop::Event || Area::is_buffer(stopped.registers()?.ip()) {
+        if stop != Stop::Event || Area::is_buffer(stopped.registers()?.ip()) || !self.clock.unwatch() {
             return Ok(Watched::Stopped(stopped, stop));
         }
         let (mut addresses, mut key, mut circles) = (vec![Area::CURSOR, Area::COUNTDOWN], None, false);

@@ -30,13 +30,15 @@ use crate::error::Error;
 use crate::program::Program;
 use crate::schedule::deadline::Deadlines;
 use crate::schedule::futex::FutexTable;
+use crate::schedule::portfolio::Measured;
 use crate::schedule::surprise::Dice;
-use crate::schedule::{self, Operation, Point, Strategy, Why};
+use crate::schedule::{self, Found, Lookout, Operation, Point, Strategy, Why};
 use crate::task::TaskId;
 use crate::trace::event::{Event, Stream, Write};
 use crate::trace::log::Log;
 use crate::tracee::{
-    self, Death, Heartbeat, Launched, Leash, Resume, Running, State, Stop, Stopped, Wait, Waited, state,
+    self, Death, Heartbeat, Launched, Leash, Registers, Resume, Running, State, Stop, Stopped, Wait, Waited,
+    state,
 };
 
 /// A recording in the making.
@@ -96,6 +98,12 @@ pub(super) struct Recorder<'a> {
     pub(super) woken: bool,
     /// Ticks of all tasks when one has last made a call, other than sched_yield(2).
     pub(super) last_call: u64,
+    /// The futex that the running task has come to wait for, if its word is known to have the value for that.
+    pub(super) waits: u64,
+    /// What had been counted on the lookout at the last decision.
+    events: u64,
+    /// What later recordings of the program can make use of.
+    pub(super) measured: Measured,
 }
 
 /// How often to look for signals that nobody has told of: those of timers, and of processes that are not recorded.
@@ -205,6 +213,9 @@ impl<'a> Recorder<'a> {
             pairs: BTreeMap::new(),
             last_call: 0,
             woken: false,
+            waits: 0,
+            events: 0,
+            measured: Measured::default(),
         })
     }
 
@@ -244,6 +255,7 @@ impl<'a> Recorder<'a> {
         };
         self.take_buffered();
         self.stats.ticks = self.clock.total();
+        self.measured.ticks = self.stats.ticks;
         self.bury();
         ending
     }
@@ -251,21 +263,23 @@ impl<'a> Recorder<'a> {
     /// Pick a task and run it until the strategy is to be asked again.
     pub(super) fn step(&mut self, why: Why, next: Option<Operation>) -> Flow<(Why, Option<Operation>)> {
         self.carry_out_wakes();
+        self.waits = 0;
         loop {
             self.collect_ready()?;
             if !self.tasks.runnable().is_empty() {
                 self.let_time_pass()?;
             }
             let current = self.current.filter(|_| why != Why::Start);
-            let runnable = self.tasks.runnable();
-            if runnable.is_empty() {
+            if self.tasks.runnable().is_empty() {
                 self.idle()?;
                 continue;
             }
             let ran = current.map_or(0, |_| self.clock.ran());
+            let found = self.found(why);
+            let runnable = self.tasks.runnable();
             let choice = match self.start_up {
                 Some(_) => StartUp::CHOICE,
-                None => self.strategy.decide(Point { current, why, ran, next }, runnable),
+                None => self.strategy.decide(Point { current, why, ran, next, found }, runnable),
             };
             if runnable.binary_search(&choice.task).is_err() || choice.slice == 0 {
                 return Err(Halt::Error(Error::Os {
@@ -277,6 +291,10 @@ impl<'a> Recorder<'a> {
             self.stats.preemptions += u64::from(preempts);
             self.take_buffered();
             self.clock.start(choice.slice);
+            let measure = Some(Lookout::MEASURE).filter(|_| self.options.measure && self.start_up.is_none());
+            if let Some(lookout) = choice.lookout.or(measure) {
+                self.clock.watch(&lookout.watch(choice.task));
+            }
             self.task(choice.task).boundary.left = choice.slice;
             self.log.push(Event::Run { task: choice.task, slice: choice.slice, preempts });
             self.woken = false;
@@ -333,6 +351,32 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// A task has stopped at a tick: the last of its timeslice, or one that was worth a stop. For replay its timeslice ends
+    /// there in any case. Whether it has stopped early.
+    pub(super) fn note_tick(&mut self, id: TaskId, registers: &Registers) -> bool {
+        let left = self.clock.left();
+        let met = self.clock.cut_short();
+        if met {
+            let before = self.tasks[id].boundary.left;
+            self.log.push(Event::Cut(before.saturating_sub(left)));
+        }
+        self.log.push(Event::Tick(self.clock.position(registers)));
+        met
+    }
+
+    /// What has been found on the lookout since the last decision.
+    fn found(&mut self, why: Why) -> Found {
+        let area = self.clock.area();
+        let events = area.events();
+        let drawn = if why == Why::Met { area.drawn() } else { 0 };
+        let before = std::mem::replace(&mut self.events, events);
+        let events = events.saturating_sub(before);
+        if let Some(current) = self.current {
+            self.measured.count(current, events);
+        }
+        Found { events, drawn }
+    }
+
     /// Let a task run user code until it stops.
     fn go(&mut self, id: TaskId, stopped: Stopped) -> Flow<Next> {
         self.go_with(id, stopped, 0)
@@ -363,19 +407,21 @@ impl<'a> Recorder<'a> {
     /// A task has come to a system call, or to what the runtime uses one for.
     fn arrive(&mut self, id: TaskId, stopped: Stopped) -> Flow<Next> {
         self.take_buffered();
+        self.waits = self.clock.area().take_waits();
         self.sharing.has_changed(id);
         let hurried = self.was_hurried();
         let mut registers = stopped.registers()?;
         let [address, kind, ..] = registers.args();
         match registers.number() as usize {
             SYS_TICK => {
+                let met = self.note_tick(id, &registers);
                 self.mark(id, &registers);
                 self.send_deferred(id)?;
-                self.log.push(Event::Tick(self.clock.position(&registers)));
                 self.tasks.hold(id, Hold::Ready(stopped));
+                let why = if met { Why::Met } else { Why::SliceOver };
                 let writes = TickKind::from_raw(kind)
                     .is_none_or(|kind| !matches!(kind, TickKind::AtomicLoad | TickKind::Load));
-                Ok(Next::Decide(Why::SliceOver, Some(Operation::Memory { address, writes })))
+                Ok(Next::Decide(why, Some(Operation::Memory { address, writes })))
             }
             SYS_HELLO => {
                 registers.free_counter(&stopped)?;

@@ -33,7 +33,7 @@ impl Default for StartUp {
 
 impl StartUp {
     /// Who runs, and for how long: there is nothing to choose.
-    pub(super) const CHOICE: Choice = Choice { task: TaskId(0), slice: 1 << 40 };
+    pub(super) const CHOICE: Choice = Choice { task: TaskId(0), slice: 1 << 40, lookout: None };
 
     /// Read the time-stamp counter.
     pub(super) fn counter(&mut self) -> u64 {

@@ -7,13 +7,14 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileTypeExt;
 use std::time::Duration;
 
-use super::recorder::{Flow, Recorder};
+use super::recorder::{Flow, Next, Recorder};
 use super::tasks::{Call, Hold};
 use super::time::Time;
-use crate::schedule::Strategy;
 use crate::schedule::surprise::{Dice, Surprise};
+use crate::schedule::{Strategy, Why};
 use crate::task::TaskId;
 use crate::trace::event::Registers;
+use crate::tracee::Stopped;
 
 /// In ns: how much later than asked a wait may end, and how near a time must be to come early. So long do machines under load
 /// keep programs waiting now and then; who waits for longer may rely on it.
@@ -53,6 +54,18 @@ impl Recorder<'_> {
         Ok(())
     }
 
+    /// A task that is about to wait on a futex goes on instead, at once or when the others have had their turn.
+    pub(super) fn wake_spuriously(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
+        self.deadlines.remove(id);
+        if self.dice.amount(Surprise::Spurious, 1, 4) == 1 {
+            return self.skip(id, stopped, &call, 0, Vec::new());
+        }
+        // As one that has begun to wait.
+        self.note_arrival(id);
+        self.tasks.hold(id, Hold::Woken(stopped, Call { entered: true, ..call }, 0));
+        Ok(Next::Decide(Why::Yielded, None))
+    }
+
     /// A decision is due, among tasks that could run. If a time is to come early, and it is that late, it comes now.
     pub(super) fn let_time_pass(&mut self) -> Flow<()> {
         let Some((id, decisions)) = self.caprice.early else { return Ok(()) };
@@ -81,7 +94,7 @@ impl Recorder<'_> {
         }
         // What others wait for may come first, if it is near.
         let next = self.deadlines.earliest().map(|(at, _)| at).filter(|at| *at < now + NEAR);
-        let next = next.filter(|_| self.dice.amount(Surprise::Late, 0, 2) == 1).unwrap_or(now);
+        let next = next.filter(|_| self.dice.amount(Surprise::Late, 1, 4) == 1).unwrap_or(now);
         let until = next + self.dice.amount(Surprise::Late, MOMENT, NEAR);
         if self.options.time == Time::Real && !self.may_keep_waiting(until - now) {
             return false;

@@ -118,6 +118,7 @@ impl Task {
             Hold::Calling(_, call)
             | Hold::Again(_, call)
             | Hold::Waiting(_, call)
+            | Hold::Woken(_, call, _)
             | Hold::Returned(_, call)
             | Hold::InKernel(_, call) => Some(call),
             _ => None,

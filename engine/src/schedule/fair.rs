@@ -57,10 +57,10 @@ impl Strategy for Fair {
         }
         self.left = self.left.saturating_sub(point.ran);
         match point.current {
-            Some(task) if point.why == Why::Woken && self.left > 0 => Choice { task, slice: self.left },
+            Some(task) if point.why == Why::Woken && self.left > 0 => Choice::plain(task, self.left),
             _ => {
                 self.left = 1 + self.random.below(LONG_SLICE);
-                Choice { task: self.next(runnable), slice: self.left }
+                Choice::plain(self.next(runnable), self.left)
             }
         }
     }
@@ -81,18 +81,19 @@ mod tests {
     use super::*;
     use crate::schedule::StrategyName;
 
-    const PLAN: Plan = Plan { strategy: StrategyName::Fair, seed: 1, expected_ticks: 0 };
-
     fn point(current: u32, why: Why, ran: u64) -> Point {
-        Point { current: Some(TaskId(current)), why, ran, next: None }
+        Point { current: Some(TaskId(current)), why, ran, next: None, found: Default::default() }
     }
 
     fn fair(tasks: u32) -> Fair {
-        let mut fair = Fair::new(&PLAN);
+        let mut fair = Fair::new(&Plan::new(StrategyName::Fair, 1));
         for task in 0..tasks {
             fair.spawned(TaskId(task));
         }
-        fair.decide(Point { current: None, why: Why::Start, ran: 0, next: None }, &[TaskId(0)]);
+        fair.decide(
+            Point { current: None, why: Why::Start, ran: 0, next: None, found: Default::default() },
+            &[TaskId(0)],
+        );
         fair
     }
 
@@ -143,8 +144,8 @@ mod tests {
     fn who_wakes_another_keeps_the_rest_of_the_slice() {
         let mut fair = fair(2);
         let runnable = [0, 1].map(TaskId);
-        let Choice { task, slice } = fair.decide(point(0, Why::SliceOver, LONG_SLICE), &runnable);
-        let rest = Choice { task, slice: slice - 1 };
+        let Choice { task, slice, .. } = fair.decide(point(0, Why::SliceOver, LONG_SLICE), &runnable);
+        let rest = Choice::plain(task, slice - 1);
         assert_eq!(fair.decide(point(task.0, Why::Woken, 1), &runnable), rest);
     }
 

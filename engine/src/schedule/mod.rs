@@ -7,16 +7,21 @@ mod newborns;
 mod pct;
 mod per_task;
 pub mod portfolio;
+mod pos;
 #[cfg(test)]
 mod programs;
 mod random;
 #[cfg(test)]
 mod simulator;
+mod starve;
 pub mod strategy;
 pub mod surprise;
+mod surw;
 mod walk;
 
-pub use strategy::{Choice, Operation, Plan, Point, Strategy, StrategyName, UnknownStrategy, Why};
+pub use strategy::{
+    Choice, Found, Lookout, Operation, Plan, Point, Strategy, StrategyName, UnknownStrategy, Why,
+};
 
 /// A timeslice so long that its end costs nothing, in ticks, yet short enough that the end of a sleep is noticed soon.
 const LONG_SLICE: u64 = 10_000;
@@ -28,25 +33,37 @@ pub fn build(plan: &Plan) -> Box<dyn Strategy> {
         StrategyName::Fair => Box::new(fair::Fair::new(plan)),
         StrategyName::Walk => Box::new(walk::Walk::new(plan)),
         StrategyName::Pct => Box::new(pct::Pct::new(plan)),
+        StrategyName::Pos => Box::new(pos::Pos::new(plan)),
+        StrategyName::Surw => Box::new(surw::Surw::new(plan)),
+        StrategyName::Starve => Box::new(starve::Starve::new(plan)),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::portfolio::Measured;
     use super::simulator::{Outcome, Program, Run, run};
     use super::*;
 
-    /// A strategy that an attempt may have, by its number.
-    type Way = fn(attempt: u64, ticks: u64) -> Plan;
+    /// A strategy that an attempt may have, by its number and what the first one measured.
+    type Way = fn(attempt: u64, measured: &Measured) -> Plan;
 
-    const WAYS: [(&str, Way); 4] = [
-        ("walk", |attempt, _| portfolio::plan(portfolio::seed(1, attempt, &[StrategyName::Walk], 0), &[])),
-        ("pct", |attempt, _| portfolio::plan(portfolio::seed(2, attempt, &[StrategyName::Pct], 0), &[])),
-        ("pct, k known", |attempt, ticks| {
-            portfolio::plan(portfolio::seed(3, attempt, &[StrategyName::Pct], ticks), &[])
-        }),
-        ("portfolio", |attempt, ticks| portfolio::plan(portfolio::seed(4, attempt, &[], ticks), &[])),
+    const WAYS: [(&str, Way); 6] = [
+        ("walk", |attempt, measured| plan(attempt, &[StrategyName::Walk], measured)),
+        ("pct", |attempt, measured| plan(attempt, &[StrategyName::Pct], measured)),
+        ("pos", |attempt, measured| plan(attempt, &[StrategyName::Pos], measured)),
+        ("surw", |attempt, measured| plan(attempt, &[StrategyName::Surw], measured)),
+        ("starve", |attempt, measured| plan(attempt, &[StrategyName::Starve], measured)),
+        ("portfolio", |attempt, measured| plan(1 + attempt, &[], measured)),
     ];
+
+    fn plan(attempt: u64, allowed: &[StrategyName], measured: &Measured) -> Plan {
+        portfolio::plan(portfolio::seed(allowed.len() as u128, attempt, allowed, measured), &[])
+    }
+
+    /// The number of the portfolio and of PCT among them.
+    const PORTFOLIO: usize = 5;
+    const PCT: usize = 1;
 
     /// How many of 100 fair schedules may fail.
     const FAIR_FAILURES: usize = 10;
@@ -56,12 +73,12 @@ mod tests {
     }
 
     fn fair_with(seed: u64, program: &Program) -> Run {
-        run(program, &mut *build(&portfolio::plan(seed, &[StrategyName::Fair])))
+        run(program, &mut *build(&Plan::new(StrategyName::Fair, seed)))
     }
 
     fn attempts(program: &Program, way: Way, count: u64) -> Vec<Run> {
-        let ticks = fair(program).ticks;
-        (0..count).map(|attempt| run(program, &mut *build(&way(attempt, ticks)))).collect()
+        let measured = fair(program).measured;
+        (0..count).map(|attempt| run(program, &mut *build(&way(attempt, &measured)))).collect()
     }
 
     fn failures(runs: &[Run]) -> usize {
@@ -72,13 +89,13 @@ mod tests {
     #[test]
     #[ignore = "a measurement, not a test"]
     fn compare() {
-        const ATTEMPTS: u64 = 6000;
+        const ATTEMPTS: u64 = 2000;
         println!(
             "median attempts up to a failure, decisions of an attempt; {}",
             WAYS.map(|(name, _)| name).join(", ")
         );
         for (name, program) in programs::buggy() {
-            print!("{name:22} {:5} ticks", fair(&program).ticks);
+            print!("{name:22} {:5} ticks", fair(&program).measured.ticks);
             for (_, way) in WAYS {
                 let runs = attempts(&program, way, ATTEMPTS);
                 let median = match failures(&runs) {
@@ -112,7 +129,7 @@ mod tests {
             "reorder 10",
         ];
         for (name, program) in programs::buggy().into_iter().filter(|(name, _)| found.contains(name)) {
-            let runs = attempts(&program, WAYS[3].1, 1000);
+            let runs = attempts(&program, WAYS[PORTFOLIO].1, 1000);
             assert!(failures(&runs) > 0, "{name} never failed");
         }
     }
@@ -133,9 +150,9 @@ mod tests {
     #[test]
     fn pct_keeps_its_promise() {
         let program = programs::buggy().swap_remove(0).1;
-        let (tasks, ticks) = (4, fair(&program).ticks);
+        let (tasks, ticks) = (4, fair(&program).measured.ticks);
         let attempts = 4 * tasks * ticks;
-        let found = failures(&self::attempts(&program, WAYS[2].1, attempts));
+        let found = failures(&self::attempts(&program, WAYS[PCT].1, attempts));
         assert!(found >= 4, "{found} of {attempts}");
     }
 

@@ -72,7 +72,7 @@ mod tests {
     const ALL: [TaskId; 4] = [TaskId(0), TaskId(1), TaskId(2), TaskId(3)];
 
     fn point(current: u32, why: Why, ran: u64) -> Point {
-        Point { current: Some(TaskId(current)), why, ran, next: None }
+        Point { current: Some(TaskId(current)), why, ran, next: None, found: Default::default() }
     }
 
     /// Task 0 has created tasks 2 and 3; task 1 is older.

@@ -119,11 +119,11 @@ impl Strategy for Pct {
         self.running = Some(task);
         self.contended = runnable.len() > 1;
         if !self.contended {
-            return Choice { task, slice: LONG_SLICE };
+            return Choice::plain(task, LONG_SLICE);
         }
         let patience = self.tasks.get(task).map_or(LONG_SLICE, |it| it.patience);
         let to_change = self.changes.last().map_or(LONG_SLICE, |tick| tick.saturating_sub(self.ticks));
-        Choice { task, slice: patience.min(to_change).max(1) }
+        Choice::plain(task, patience.min(to_change).max(1))
     }
 
     /// Any waiter alike, not the highest: whoever is woken may then find that a higher one has been faster.
@@ -140,7 +140,7 @@ mod tests {
     const ALL: [TaskId; 3] = [TaskId(0), TaskId(1), TaskId(2)];
 
     fn new(seed: u64, expected_ticks: u64) -> Pct {
-        Pct::new(&Plan { strategy: StrategyName::Pct, seed, expected_ticks })
+        Pct::new(&Plan { expected_ticks, ..Plan::new(StrategyName::Pct, seed) })
     }
 
     /// Three tasks, no change points. Returns the tasks too, highest first.
@@ -152,12 +152,15 @@ mod tests {
         }
         let mut tasks = ALL.to_vec();
         tasks.sort_by_key(|task| Reverse(pct.tasks.get(*task).unwrap().priority));
-        pct.decide(Point { current: None, why: Why::Start, ran: 0, next: None }, &ALL);
+        pct.decide(
+            Point { current: None, why: Why::Start, ran: 0, next: None, found: Default::default() },
+            &ALL,
+        );
         (pct, tasks)
     }
 
     fn point(current: TaskId, why: Why, ran: u64) -> Point {
-        Point { current: Some(current), why, ran, next: None }
+        Point { current: Some(current), why, ran, next: None, found: Default::default() }
     }
 
     #[test]
@@ -187,10 +190,7 @@ mod tests {
     fn who_runs_for_long_falls_even_when_it_wakes_others_all_the_while() {
         for why in [Why::SliceOver, Why::Woken] {
             let (mut pct, tasks) = unchanging(3);
-            assert_eq!(
-                pct.decide(point(tasks[0], why, LONG_SLICE - 1), &ALL),
-                Choice { task: tasks[0], slice: 1 }
-            );
+            assert_eq!(pct.decide(point(tasks[0], why, LONG_SLICE - 1), &ALL), Choice::plain(tasks[0], 1));
             assert_eq!(pct.decide(point(tasks[0], why, 1), &ALL).task, tasks[1], "{why:?}");
         }
     }
@@ -213,8 +213,8 @@ mod tests {
         pct.changes = vec![100];
         pct.decide(point(tasks[1], Why::Blocked, 0), &[tasks[0]]);
         let alone = pct.decide(point(tasks[0], Why::SliceOver, 99_999), &[tasks[0]]);
-        assert_eq!(alone, Choice { task: tasks[0], slice: LONG_SLICE });
-        assert_eq!(pct.decide(point(tasks[0], Why::Woken, 300), &ALL), Choice { task: tasks[0], slice: 100 });
+        assert_eq!(alone, Choice::plain(tasks[0], LONG_SLICE));
+        assert_eq!(pct.decide(point(tasks[0], Why::Woken, 300), &ALL), Choice::plain(tasks[0], 100));
     }
 
     #[test]

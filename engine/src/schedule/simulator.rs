@@ -3,17 +3,46 @@
 //! It asks a strategy what the recorder asks it, and like the recorder stops a task before the operation whose tick
 //! used up the slice.
 
+use std::cell::Cell;
 use std::fmt::Debug;
+use std::ops::{Index, IndexMut};
+
+use rrtest_preload::layout::{Kind, OBJECTS, Object, Watch};
+use rrtest_preload::objects::Objects;
 
 use super::futex::{ANY, FutexKey, FutexTable};
-use super::strategy::{Point, Strategy, Why};
+use super::portfolio::Measured;
+use super::strategy::{Found, Lookout, Operation, Point, Strategy, Why};
 use crate::task::TaskId;
 
 /// The shared variables, and the registers of the task at work.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Memory {
-    pub(super) shared: [i64; 4],
+    pub(super) shared: Variables,
     pub(super) registers: [i64; 4],
+}
+
+/// The shared variables, which know the one that was accessed last, and whether to be written.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Variables {
+    values: [i64; 4],
+    accessed: Cell<Option<(usize, bool)>>,
+}
+
+impl Index<usize> for Variables {
+    type Output = i64;
+
+    fn index(&self, index: usize) -> &i64 {
+        self.accessed.set(Some((index, false)));
+        &self.values[index]
+    }
+}
+
+impl IndexMut<usize> for Variables {
+    fn index_mut(&mut self, index: usize) -> &mut i64 {
+        self.accessed.set(Some((index, true)));
+        &mut self.values[index]
+    }
 }
 
 /// One step of a thread.
@@ -60,10 +89,10 @@ pub(super) enum Outcome {
     Hung,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Run {
     pub(super) outcome: Outcome,
-    pub(super) ticks: u64,
+    pub(super) measured: Measured,
     pub(super) decisions: u64,
 }
 
@@ -91,6 +120,8 @@ struct Simulator<'a> {
     memory: Memory,
     strategy: &'a mut dyn Strategy,
     run: Run,
+    objects: Box<Objects>,
+    watch: Watch,
 }
 
 /// Keys of joins, out of the way of mutexes and condition variables.
@@ -128,7 +159,7 @@ pub(super) fn run(program: &Program, strategy: &mut dyn Strategy) -> Run {
             ended: false,
         })
         .collect();
-    let run = Run { outcome: Outcome::Passed, ticks: 0, decisions: 0 };
+    let run = Run { outcome: Outcome::Passed, measured: Measured::default(), decisions: 0 };
     let mut simulator = Simulator {
         threads,
         tasks: Vec::new(),
@@ -137,6 +168,8 @@ pub(super) fn run(program: &Program, strategy: &mut dyn Strategy) -> Run {
         memory: Memory::default(),
         strategy,
         run,
+        objects: vec![Object::default(); OBJECTS].try_into().expect("so many"),
+        watch: Watch::default(),
     };
     simulator.spawn(0);
     simulator.run.outcome = simulator.drive();
@@ -145,7 +178,8 @@ pub(super) fn run(program: &Program, strategy: &mut dyn Strategy) -> Run {
 
 impl Simulator<'_> {
     fn drive(&mut self) -> Outcome {
-        let mut point = Point { current: None, why: Why::Start, ran: 0, next: None };
+        let mut point =
+            Point { current: None, why: Why::Start, ran: 0, next: None, found: Default::default() };
         loop {
             let runnable = self.runnable();
             if runnable.is_empty() {
@@ -156,14 +190,25 @@ impl Simulator<'_> {
             self.run.decisions += 1;
             assert!(runnable.contains(&choice.task) && choice.slice >= 1, "{choice:?} of {runnable:?}");
             let mut left = choice.slice;
+            let (before, mut next) = (self.watch.events, None);
+            let Watch { events, fresh, .. } = self.watch;
+            let watch = choice.lookout.unwrap_or(Lookout::MEASURE).watch(choice.task);
+            self.watch = Watch { events, fresh, ..watch };
             let why = loop {
                 if !self.threads[self.tasks[choice.task.0 as usize]].ticked && self.ticks(choice.task) {
                     self.thread(choice.task).ticked = true;
-                    self.run.ticks += 1;
+                    self.run.measured.ticks += 1;
                     left -= 1;
+                    let (address, kind) = self.coming(choice.task);
+                    let writes = kind != Kind::AtomicLoad;
+                    next = Some(Operation::Memory { address, writes });
                     if left == 0 {
                         break Why::SliceOver;
                     }
+                    if self.watch.on != 0 && self.watch.stops(&mut self.objects, address, kind as u64) {
+                        break Why::Met;
+                    }
+                    next = None;
                 }
                 match self.step(choice.task) {
                     Step::On => {}
@@ -174,10 +219,12 @@ impl Simulator<'_> {
                     Step::Failed => return Outcome::Failed,
                 }
             };
-            if self.run.ticks > MOST_TICKS {
+            if self.run.measured.ticks > MOST_TICKS {
                 return Outcome::Hung;
             }
-            point = Point { current: Some(choice.task), why, ran: choice.slice - left, next: None };
+            self.run.measured.count(choice.task, self.watch.events - before);
+            let found = Found { events: self.watch.events - before, drawn: self.watch.drawn };
+            point = Point { current: Some(choice.task), why, ran: choice.slice - left, next, found };
         }
     }
 
@@ -196,6 +243,41 @@ impl Simulator<'_> {
     fn ticks(&mut self, task: TaskId) -> bool {
         let thread = self.thread(task);
         !matches!(thread.ops.get(thread.at), None | Some(Op::Expect(_) | Op::Only(_)))
+    }
+
+    /// What the operation at hand touches.
+    fn coming(&self, task: TaskId) -> (u64, Kind) {
+        const VARIABLES: u64 = 0x1000;
+        const LOCKS: u64 = 0x2000;
+        const THREADS: u64 = 0x3000;
+        const OWN: u64 = 0x1_0000;
+        let index = self.tasks[task.0 as usize];
+        let thread = &self.threads[index];
+        let end = (THREADS + 8 * index as u64, Kind::AtomicUpdate);
+        let Some(op) = thread.ops.get(thread.at) else { return end };
+        let mut memory = self.memory.clone();
+        memory.registers = thread.registers;
+        memory.shared.accessed.set(None);
+        match *op {
+            Op::Do(action) => action(&mut memory),
+            Op::SpinUntil(condition) | Op::YieldUntil(condition) => {
+                condition(&memory);
+            }
+            Op::Lock(lock) | Op::Unlock(lock) | Op::Wait(_, lock) => {
+                return (LOCKS + 8 * lock, Kind::AtomicUpdate);
+            }
+            Op::NotifyOne(condvar) => return (LOCKS + 8 * condvar, Kind::AtomicUpdate),
+            Op::Spawn(other) => return (THREADS + 8 * other as u64, Kind::AtomicStore),
+            Op::Join(other) => return (THREADS + 8 * other as u64, Kind::AtomicLoad),
+            Op::Work(_) | Op::Expect(_) | Op::Only(_) => {}
+        }
+        match memory.shared.accessed.get() {
+            Some((variable, writes)) => {
+                (VARIABLES + 8 * variable as u64, if writes { Kind::AtomicUpdate } else { Kind::AtomicLoad })
+            }
+            // Objects of its own, some of them new.
+            None => (OWN * (1 + index as u64) + 8 * (thread.worked / 8), Kind::AtomicUpdate),
+        }
     }
 
     fn spawn(&mut self, thread: usize) {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use rrtest_preload::layout::Watch;
 use serde::{Deserialize, Serialize};
 
 use crate::task::TaskId;
@@ -16,6 +17,16 @@ pub struct Plan {
     pub seed: u64,
     /// How many ticks the program is expected to run, from earlier recordings, roughly; 0 if unknown.
     pub expected_ticks: u64,
+    /// How many operations on shared objects each task is expected to do, by task number, as far as known.
+    pub events: Vec<u64>,
+}
+
+impl Plan {
+    /// One that expects nothing.
+    #[must_use]
+    pub fn new(strategy: StrategyName, seed: u64) -> Self {
+        Self { strategy, seed, expected_ticks: 0, events: Vec::new() }
+    }
 }
 
 /// The strategies by name.
@@ -28,11 +39,17 @@ pub enum StrategyName {
     Walk,
     /// Priorities with random change points.
     Pct,
+    /// Random priorities of operations on shared objects.
+    Pos,
+    /// Every order of operations on shared objects alike.
+    Surw,
+    /// Some tasks do not run for a while.
+    Starve,
 }
 
 impl StrategyName {
     /// All strategies.
-    pub const ALL: [Self; 3] = [Self::Fair, Self::Walk, Self::Pct];
+    pub const ALL: [Self; 6] = [Self::Fair, Self::Walk, Self::Pct, Self::Pos, Self::Surw, Self::Starve];
 
     /// The name that users type and read.
     #[must_use]
@@ -41,6 +58,9 @@ impl StrategyName {
             Self::Fair => "fair",
             Self::Walk => "walk",
             Self::Pct => "pct",
+            Self::Pos => "pos",
+            Self::Surw => "surw",
+            Self::Starve => "starve",
         }
     }
 }
@@ -100,6 +120,17 @@ pub struct Point {
     pub ran: u64,
     /// What `current` is about to do, where that is known.
     pub next: Option<Operation>,
+    /// What a [`Lookout`] of `current` has found.
+    pub found: Found,
+}
+
+/// What a lookout has found since the previous decision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Operations on objects that are shared, or could be, as far as they count.
+    pub events: u64,
+    /// The number drawn for the operation that the task has stopped in front of ([`Why::Met`]).
+    pub drawn: u64,
 }
 
 /// Why a strategy is asked.
@@ -109,6 +140,8 @@ pub enum Why {
     Start,
     /// The timeslice is used up.
     SliceOver,
+    /// The current task is about to do something with an object that it shares, and has been on the lookout.
+    Met,
     /// The current task can go on, but other tasks have become able to run since the last decision.
     Woken,
     /// The current task can go on but gives way (`sched_yield(2)`): it probably waits for another in a loop.
@@ -140,6 +173,44 @@ pub struct Choice {
     pub task: TaskId,
     /// Ticks until the next question, at least 1.
     pub slice: u64,
+    /// Whether the task shall stop before that, in front of operations on objects that it shares with others.
+    pub lookout: Option<Lookout>,
+}
+
+impl Choice {
+    /// Run `task` for `slice` ticks.
+    #[must_use]
+    pub fn plain(task: TaskId, slice: u64) -> Self {
+        Self { task, slice, lookout: None }
+    }
+}
+
+/// Which of the operations on objects that tasks share a task stops in front of ([`rrtest_preload::objects`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lookout {
+    /// For each of them a number is drawn; the task stops if it is less.
+    pub bar: u64,
+    /// Where these numbers come from.
+    pub random: u64,
+    /// Marks of the objects that others are about to touch ([`rrtest_preload::objects::mark`]). The task stops at these
+    /// in any case.
+    pub pending: u64,
+    /// The bar is shifted down by so many bits where nobody else has touched the object, as far as known.
+    pub alone: u32,
+    /// After 2 to this power operations ever fewer count.
+    pub budget: u32,
+}
+
+impl Lookout {
+    /// Never stop, but count.
+    pub(crate) const MEASURE: Self = Self { bar: 0, random: 1, pending: 0, alone: 0, budget: 40 };
+
+    /// As the code in the process has it.
+    pub(crate) fn watch(&self, task: TaskId) -> Watch {
+        let Self { bar, random, pending, alone, budget } = *self;
+        let (task, alone, budget) = (task.0.into(), alone.into(), budget.into());
+        Watch { on: 1, task, random: random.max(1), bar, alone, pending, budget, ..Watch::default() }
+    }
 }
 
 #[cfg(test)]
@@ -157,6 +228,9 @@ mod tests {
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {
         let error = "random".parse::<StrategyName>().unwrap_err();
-        assert_eq!(error.to_string(), "no strategy is called `random`; there are: fair, walk, pct");
+        assert_eq!(
+            error.to_string(),
+            "no strategy is called `random`; there are: fair, walk, pct, pos, surw, starve"
+        );
     }
 }

@@ -11,32 +11,89 @@ use super::random::Random;
 use super::strategy::{Choice, Plan, Point, Strategy, Why};
 use crate::task::TaskId;
 
-/// A recording hands the core over at one tick in 2, 4, 8, … up to 2 to this power.
+/// A recording of a short test hands the core over at one tick in 2, 4, 8, … up to 2 to this power; one of a longer test
+/// as often in all.
 const SLOWEST: u64 = 8;
 
+/// The logarithm of the ticks of a short test, to the base 2.
+const LOG_SHORT: u64 = 12;
+
+/// Bursts are 2 to a power of these ticks long, and there are 2 to a power of those in a recording.
+const LOG_BURST: std::ops::Range<u64> = 2..9;
+const LOG_BURSTS: u64 = 7;
+
+/// In a burst one tick in 2 to this power or less hands the core over.
+const SLOWEST_IN_BURST: u64 = 4;
+
 /// Hands the core over at each tick with a fixed probability, at each wake with one half, to any of the other tasks
-/// alike.
+/// alike. In one of three recordings it does so in bursts only.
 #[derive(Debug)]
 pub(super) struct Walk {
     order: Random,
     wakes: Random,
     /// One tick in so many hands the core over.
     period: u64,
+    bursts: Option<Bursts>,
+    /// Ticks until the next hand-over.
+    left: u64,
     newborns: Newborns,
     running: Option<TaskId>,
+}
+
+/// When bursts begin and end.
+#[derive(Debug)]
+struct Bursts {
+    /// Ticks of a burst, and of what is between two, on average.
+    lengths: [u64; 2],
+    /// Whether this is between two.
+    between: bool,
+    /// What is left of it.
+    left: u64,
 }
 
 impl Walk {
     pub(super) fn new(plan: &Plan) -> Self {
         let [mut order, wakes] = Random::streams(plan.seed);
-        let period = 2 << order.below(SLOWEST);
+        let ticks = plan.expected_ticks.clamp(1, 1 << 40).ilog2().into();
+        let bursts = order.chance(1, 3).then(|| {
+            let all = if plan.expected_ticks == 0 { LOG_SHORT } else { ticks };
+            let burst = LOG_BURST.start + order.below(LOG_BURST.end - LOG_BURST.start);
+            let between = all.saturating_sub(order.below(LOG_BURSTS));
+            Bursts { lengths: [1 << burst, 1 << between], between: true, left: order.below(2 << between) }
+        });
+        let period = match bursts {
+            Some(_) => 2 << order.below(SLOWEST_IN_BURST),
+            None => 2 << (order.below(SLOWEST) + ticks.saturating_sub(LOG_SHORT)),
+        };
         let newborns = Newborns::new(order.chance(2, 3));
-        Self { order, wakes, period, newborns, running: None }
+        Self { order, wakes, period, bursts, left: 0, newborns, running: None }
     }
 
-    /// Ticks up to the next hand-over: a geometric distribution, cut off at its far end.
-    fn slice(&mut self) -> u64 {
-        (1..LONG_SLICE).find(|_| self.order.chance(1, self.period)).unwrap_or(LONG_SLICE)
+    /// Ticks up to the next hand-over: a geometric distribution, roughly where the rate is low.
+    fn turn(&mut self) -> u64 {
+        let turn = match 1 << SLOWEST {
+            exact if self.period <= exact => {
+                (1..LONG_SLICE).find(|_| self.order.chance(1, self.period)).unwrap_or(LONG_SLICE)
+            }
+            _ => 1 + self.order.below(2 * self.period),
+        };
+        match &mut self.bursts {
+            Some(Bursts { between: true, left, .. }) => *left,
+            Some(Bursts { left, .. }) => turn.min(*left),
+            None => turn,
+        }
+        .max(1)
+    }
+
+    /// So many ticks have gone by.
+    fn account(&mut self, ran: u64) {
+        self.left = self.left.saturating_sub(ran);
+        let Self { bursts: Some(bursts), order, .. } = self else { return };
+        bursts.left = bursts.left.saturating_sub(ran);
+        if bursts.left == 0 {
+            bursts.between = !bursts.between;
+            bursts.left = 1 + order.below(2 * bursts.lengths[usize::from(bursts.between)]);
+        }
     }
 }
 
@@ -50,6 +107,7 @@ impl Strategy for Walk {
     }
 
     fn decide(&mut self, point: Point, runnable: &[TaskId]) -> Choice {
+        self.account(point.ran);
         let candidates = self.newborns.candidates(point, runnable);
         let at = point.current.and_then(|task| candidates.binary_search(&task).ok());
         let task = match at {
@@ -57,6 +115,8 @@ impl Strategy for Walk {
             Some(at) if point.why == Why::Woken && self.order.chance(1, 2) => {
                 self.order.pick(&candidates[at..=at])
             }
+            // A long turn is not over.
+            Some(at) if point.why == Why::SliceOver && self.left > 0 => self.order.pick(&candidates[at..=at]),
             // Any of the others.
             Some(at) if candidates.len() > 1 => {
                 let other = self.order.index(candidates.len() - 1);
@@ -66,8 +126,14 @@ impl Strategy for Walk {
         };
         let task = task.unwrap_or(runnable[0]);
         self.running = Some(task);
-        let slice = if runnable.len() == 1 { LONG_SLICE } else { self.slice() };
-        Choice { task, slice }
+        if runnable.len() == 1 {
+            self.left = 0;
+            return Choice::plain(task, LONG_SLICE);
+        }
+        if self.left == 0 || point.why != Why::SliceOver {
+            self.left = self.turn();
+        }
+        Choice::plain(task, self.left.min(LONG_SLICE))
     }
 
     fn wake(&mut self, waiters: &[TaskId]) -> usize {
@@ -82,12 +148,14 @@ mod tests {
     use super::*;
     use crate::schedule::StrategyName;
 
+    /// A walk without bursts.
     fn walk(seed: u64) -> Walk {
-        Walk::new(&Plan { strategy: StrategyName::Walk, seed, expected_ticks: 0 })
+        let new = |seed| Walk::new(&Plan::new(StrategyName::Walk, seed));
+        (seed * 100..).map(new).find(|walk| walk.bursts.is_none()).unwrap()
     }
 
     fn point(current: TaskId, why: Why) -> Point {
-        Point { current: Some(current), why, ran: 1, next: None }
+        Point { current: Some(current), why, ran: 1, next: None, found: Default::default() }
     }
 
     const ALL: [TaskId; 3] = [TaskId(0), TaskId(1), TaskId(2)];
@@ -116,7 +184,7 @@ mod tests {
         for power in 1..=SLOWEST {
             let mut walk = walk(1);
             walk.period = 1 << power;
-            let slices: Vec<u64> = (0..4000).map(|_| walk.slice()).collect();
+            let slices: Vec<u64> = (0..4000).map(|_| walk.turn()).collect();
             assert!(slices.iter().all(|slice| *slice >= 1));
             let mean = slices.iter().sum::<u64>() as f64 / slices.len() as f64;
             let expected = walk.period as f64;
@@ -131,11 +199,29 @@ mod tests {
     }
 
     #[test]
+    fn a_long_test_has_no_more_hand_overs_than_a_short_one() {
+        for seed in 0..200 {
+            let plan = Plan { expected_ticks: 1 << 22, ..Plan::new(StrategyName::Walk, seed) };
+            let mut walk = Walk::new(&plan);
+            let (mut current, mut ticks, mut changes) = (ALL[0], 0, 0);
+            let mut ran = 0;
+            while ticks < plan.expected_ticks {
+                let choice = walk.decide(Point { ran, ..point(current, Why::SliceOver) }, &ALL);
+                changes += u64::from(choice.task != current);
+                (current, ran) = (choice.task, choice.slice);
+                ticks += ran;
+            }
+            assert!((1..20_000).contains(&changes), "{walk:?}: {changes}");
+        }
+    }
+
+    #[test]
     fn the_core_goes_to_each_of_the_others_alike() {
         let mut walk = walk(3);
         let mut counts = [0; 3];
         for _ in 0..3000 {
-            counts[walk.decide(point(TaskId(1), Why::SliceOver), &ALL).task.0 as usize] += 1;
+            let point = Point { ran: LONG_SLICE, ..point(TaskId(1), Why::SliceOver) };
+            counts[walk.decide(point, &ALL).task.0 as usize] += 1;
         }
         assert_eq!(counts[1], 0);
         assert!((1350..1650).contains(&counts[0]), "{counts:?}");
@@ -152,7 +238,7 @@ mod tests {
     #[test]
     fn a_task_alone_runs_long() {
         let choice = walk(5).decide(point(TaskId(1), Why::SliceOver), &ALL[1..2]);
-        assert_eq!(choice, Choice { task: TaskId(1), slice: LONG_SLICE });
+        assert_eq!(choice, Choice::plain(TaskId(1), LONG_SLICE));
     }
 
     #[test]

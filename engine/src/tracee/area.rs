@@ -108,6 +108,17 @@ impl Area {
         self.countdown_cell().store(ticks, Ordering::Relaxed);
     }
 
+    /// What is left of a timeslice that is watched.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.word(std::mem::offset_of!(Shared, left)).load(Ordering::Relaxed)
+    }
+
+    /// Set what is left of a timeslice that is watched. The driven task must not be running.
+    pub fn set_left(&self, ticks: u64) {
+        self.word(std::mem::offset_of!(Shared, left)).store(ticks, Ordering::Relaxed);
+    }
+
     fn countdown_cell(&self) -> &AtomicU64 {
         self.word(std::mem::offset_of!(Shared, countdown))
     }

@@ -131,6 +131,15 @@ impl Area {
         self.word(offset_of!(Shared, defers)).store(defers.into(), Relaxed);
     }
 
+    /// The futex whose word the running task has found to have the value with which it comes to wait; 0 for none.
+    #[must_use]
+    pub fn take_waits(&self) -> u64 {
+        let word = self.word(offset_of!(Shared, waits));
+        let address = word.load(Relaxed);
+        word.store(0, Relaxed);
+        address
+    }
+
     /// Whether wakes have been made without a stop.
     #[must_use]
     pub fn has_wakes(&self) -> bool {

@@ -21,6 +21,7 @@ mod launch;
 mod leash;
 mod maps;
 mod memory;
+mod objects;
 mod pages;
 pub mod patch;
 mod pin;

@@ -149,7 +149,7 @@ static void by_epoll(void)
 	int epoll = epoll_create1(0), fd = eventfd(0, 0);
 	struct epoll_event event = { .events = EPOLLIN };
 	MUST(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0);
-	MUST(epoll_wait(epoll, &event, 1, HOUR * 1000) == 0);
+	MUST(UNINTERRUPTED(epoll_wait(epoll, &event, 1, HOUR * 1000)) == 0);
 	close(epoll), close(fd);
 }
 
@@ -159,7 +159,7 @@ static void by_epoll_of_timer(void)
 	struct epoll_event event = { .events = EPOLLIN };
 	MUST(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0);
 	MUST(timerfd_settime(fd, 0, &timer_hour, 0) == 0);
-	MUST(epoll_wait(epoll, &event, 1, -1) == 1);
+	MUST(UNINTERRUPTED(epoll_wait(epoll, &event, 1, -1)) == 1);
 	close(epoll), close(fd);
 }
 

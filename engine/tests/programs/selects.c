@@ -116,9 +116,9 @@ int main(void)
 	struct epoll_event ev = { EPOLLIN, { .u64 = 77 } }, got[3];
 	MUST(!epoll_ctl(e, EPOLL_CTL_ADD, p[0], &ev));
 	FRESH(got);
-	SHOW(syscall(SYS_epoll_pwait2, e, got, 3, &ts, 0, 8), got);
+	SHOW(UNINTERRUPTED(syscall(SYS_epoll_pwait2, e, got, 3, &ts, 0, 8)), got);
 	pthread_create(&t, 0, writer, 0);
-	SHOW(syscall(SYS_epoll_pwait2, e, got, 3, 0, 0, 8), got);
+	SHOW(UNINTERRUPTED(syscall(SYS_epoll_pwait2, e, got, 3, 0, 0, 8)), got);
 	MUST(got[0].data.u64 == 77);
 	tv = (struct timeval){ 0, 500 };
 	SHOW(select(0, 0, 0, 0, &tv), tv);

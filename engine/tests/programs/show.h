@@ -14,6 +14,16 @@ static unsigned long hash(const void *p, size_t n)
 	return h;
 }
 
+// A wait with epoll may be interrupted though no handler runs (signal(7)).
+#define UNINTERRUPTED(call)                                                                       \
+	({                                                                                        \
+		long done_;                                                                       \
+		do                                                                                \
+			done_ = (long)(call);                                                     \
+		while (done_ == -1 && errno == EINTR);                                            \
+		done_;                                                                            \
+	})
+
 // A buffer before a call.
 #define FRESH(buffer) memset(&(buffer), 0x5a, sizeof(buffer))
 // After it.

@@ -17,9 +17,10 @@ use core::arch::{asm, global_asm};
 
 use crate::calls::Out;
 use crate::layout::{
-    AREA, AREA_LEN, BUFFER, ENTRY, Entry, LOG, Mode, STACK, STUB_DONE, STUB_TRACED, SYS_TICK, Shared, TICK,
-    UNTRACED,
+    AREA, AREA_LEN, BUFFER, ENTRY, Entry, LOG, Mode, STACK, STUB_DONE, STUB_TRACED, SYS_TICK, Shared, TABLE,
+    TICK, UNTRACED,
 };
+use crate::objects::Objects;
 
 // Only rcx and r11 are free at a call site: the kernel overwrites them. The flags must not be touched before they are saved.
 global_asm!(
@@ -97,11 +98,17 @@ global_asm!(
     "    mov rsp, qword ptr [{sp}]",
     "    mov eax, {number}",
     "    jz 2f",
+    // The flags that counting down has left in replay, where this is no end of a countdown: `left` is that then.
+    "    mov rax, qword ptr [{left}]",
+    "    test rax, rax",
+    "    inc rax",
+    "    dec rax",
     "    mov rax, qword ptr [{kept}]",
     "2:  jmp qword ptr [{back}]",
     sp = const AREA + core::mem::offset_of!(Shared, sp),
     back = const AREA + core::mem::offset_of!(Shared, back),
     kept = const AREA + core::mem::offset_of!(Shared, kept),
+    left = const AREA + core::mem::offset_of!(Shared, left),
     stack = const STACK,
     number = const SYS_TICK,
     hook = sym ticked,
@@ -158,9 +165,25 @@ extern "C" fn hook(frame: &mut Frame) {
 }
 
 /// The countdown has reached zero at a tick, with what the coming operation touches and its kind. How far behind the
-/// runtime's `syscall` instruction the task goes on: nothing if the scheduler is to be asked.
-extern "C" fn ticked(_address: u64, _kind: u64) -> u64 {
-    0
+/// beginning of the runtime's `syscall` instruction the task goes on: nothing if the scheduler is to be asked.
+extern "C" fn ticked(address: u64, kind: u64) -> u64 {
+    const SYSCALL_LEN: u64 = 2;
+    let shared = shared();
+    if shared.watch.on == 0 {
+        return 0;
+    }
+    // One step, as in `tick`.
+    shared.left -= 1;
+    if shared.left == 0 {
+        return 0;
+    }
+    // SAFETY: the table is there, with numbers in it, and nothing else refers to it while this code runs.
+    let objects = unsafe { &mut *core::ptr::with_exposed_provenance_mut::<Objects>(TABLE) };
+    if shared.watch.stops(objects, address, kind) {
+        return 0;
+    }
+    shared.countdown = 1;
+    SYSCALL_LEN
 }
 
 fn shared() -> &'static mut Shared {
@@ -174,9 +197,10 @@ fn shared() -> &'static mut Shared {
 /// A signal may stop the task here and shorten the timeslice to one tick, so nothing may come between the look and the
 /// step.
 fn tick(shared: &mut Shared) -> bool {
-    shared.countdown -= 1;
-    let last = shared.countdown == 0;
-    shared.countdown += u64::from(last);
+    let left = if shared.watch.on == 0 { &mut shared.countdown } else { &mut shared.left };
+    *left -= 1;
+    let last = *left == 0;
+    *left += u64::from(last);
     !last
 }
 

@@ -173,12 +173,19 @@ fn futex(shared: &mut Shared, args: &[u64; 6]) -> bool {
         // Those that processes share go by other numbers.
         1 | 10 => args[1] & PRIVATE != 0 && may_wake(shared, args),
         // FUTEX_WAIT, and FUTEX_WAIT_BITSET with a set that is not empty. A time limit that is wrong is the recorder's to tell.
-        0 if args[3] == 0 => word(shared, address).is_some_and(|word| word != value as u32),
-        9 if args[3] == 0 && args[5] as u32 != 0 => {
-            word(shared, address).is_some_and(|word| word != value as u32)
-        }
+        0 if args[3] == 0 => differs(shared, address, value as u32),
+        9 if args[3] == 0 && args[5] as u32 != 0 => differs(shared, address, value as u32),
         _ => false,
     }
+}
+
+/// Whether a word has another value than this. If it has this one, the recorder need not look again.
+fn differs(shared: &mut Shared, address: u64, value: u32) -> bool {
+    let word = word(shared, address);
+    if word == Some(value) {
+        shared.waits = address;
+    }
+    word.is_some_and(|word| word != value)
 }
 
 /// Who waits for this futex, or one of those that are counted together with it.
@@ -210,11 +217,11 @@ fn wake(shared: &mut Shared, args: &[u64; 6]) -> i64 {
     let woken = if count < crowd.tasks { count } else { crowd.tasks };
     crowd.tasks -= woken;
     let at = WAKES + shared.wakes as usize * size_of::<Wake>();
+    let left = if shared.watch.on == 0 { shared.countdown } else { shared.left };
     // SAFETY: there is room for one more: may_wake() has seen to that. They are aligned, and the recorder does not use them
     // while the program runs.
     unsafe {
-        *core::ptr::with_exposed_provenance_mut(at) =
-            Wake { address, count: count.into(), left: shared.countdown };
+        *core::ptr::with_exposed_provenance_mut(at) = Wake { address, count: count.into(), left };
     }
     shared.wakes += 1;
     woken.into()

@@ -1,0 +1,207 @@
+//! Random priorities of operations: partial order sampling.
+//!
+//! After Yuan, Yang & Gu, "Partial Order Aware Concurrency Sampling" (CAV 2018): the operation that each task is about to do
+//! has a random priority, the highest is next, and draws a new one for what its task does then. Those that race with it,
+//! because they touch the same object and one of the two writes, draw anew too. Orders that differ in nothing that tasks can
+//! notice are then not tried again and again.
+//!
+//! What is particular here:
+//!
+//! - Operations that count are those on objects that tasks share, as far as that is known ([`rrtest_preload::objects`]). The
+//!   numbers are drawn, and compared with the highest priority of the others, inside the process: a task stops only in front of
+//!   an operation that has to wait, or that others may race with.
+//! - A task whose pending operation is not known, because it has just been created or woken, has a priority all the same.
+//! - A task that yields or runs for long goes behind all others.
+
+use rrtest_preload::objects::mark;
+
+use super::LONG_SLICE;
+use super::newborns::Newborns;
+use super::per_task::PerTask;
+use super::random::Random;
+use super::strategy::{Choice, Lookout, Operation, Plan, Point, Strategy, Why};
+use crate::task::TaskId;
+
+/// A recording lets so many operations count at least and at most, to the base 2, before it takes ever fewer.
+const BUDGET: std::ops::Range<u64> = 6..11;
+
+/// Where nobody else has touched an object yet, a quarter of the recordings stop once in 2, 4, … up to 2 to this power times as
+/// they would otherwise.
+const MOST_ALONE: u64 = 4;
+
+/// Runs the task that is about to do the operation with the highest priority.
+#[derive(Debug)]
+pub(super) struct Pos {
+    order: Random,
+    wakes: Random,
+    pending: PerTask<Pending>,
+    /// The lowest priority given so far: hardly any is drawn from below where it begins.
+    lowest: u64,
+    budget: u32,
+    /// How seldom a task stops where nobody else has touched an object yet, as a power of 2.
+    alone: u32,
+    newborns: Newborns,
+    running: Option<TaskId>,
+}
+
+/// What a task is about to do.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pending {
+    /// None if it is to be drawn.
+    priority: Option<u64>,
+    /// The object's address, and whether it is written.
+    touches: Option<(u64, bool)>,
+}
+
+impl Pending {
+    fn races_with(&self, other: &Self) -> bool {
+        matches!((self.touches, other.touches), (Some((a, wa)), Some((b, wb))) if a == b && (wa || wb))
+    }
+}
+
+impl Pos {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let [mut order, wakes] = Random::streams(plan.seed);
+        let budget = (BUDGET.start + order.below(BUDGET.end - BUDGET.start)) as u32;
+        let alone = if order.chance(3, 4) { 0 } else { 1 + order.below(MOST_ALONE) as u32 };
+        let newborns = Newborns::new(order.chance(2, 3));
+        Self {
+            order,
+            wakes,
+            pending: PerTask::default(),
+            lowest: 1 << 40,
+            budget,
+            alone,
+            newborns,
+            running: None,
+        }
+    }
+
+    /// What `current` has come to.
+    fn arrived(&mut self, point: Point) -> Pending {
+        let touches = match point.next {
+            Some(Operation::Memory { address, writes }) => Some((address, writes)),
+            _ => None,
+        };
+        let priority = match point.why {
+            Why::Met => Some(point.found.drawn),
+            Why::Yielded | Why::SliceOver => {
+                self.lowest = self.lowest.saturating_sub(1);
+                Some(self.lowest)
+            }
+            _ => None,
+        };
+        Pending { priority, touches }
+    }
+
+    fn priority(&mut self, task: TaskId) -> u64 {
+        let Self { order, pending, .. } = self;
+        pending.get_mut(task).map_or(0, |it| *it.priority.get_or_insert_with(|| order.any()))
+    }
+}
+
+impl Strategy for Pos {
+    fn spawned(&mut self, task: TaskId) {
+        self.pending.insert(task, Pending::default());
+        self.newborns.spawned(task, self.running);
+    }
+
+    fn exited(&mut self, task: TaskId) {
+        self.pending.remove(task);
+        self.newborns.exited(task);
+    }
+
+    fn decide(&mut self, point: Point, runnable: &[TaskId]) -> Choice {
+        if let Some(current) = point.current
+            && self.pending.get(current).is_some()
+        {
+            let arrived = self.arrived(point);
+            self.pending.insert(current, arrived);
+        }
+        let candidates = self.newborns.candidates(point, runnable);
+        let highest = candidates.iter().copied().max_by_key(|task| self.priority(*task));
+        let task = highest.unwrap_or(runnable[0]);
+        self.running = Some(task);
+        let done = self.pending.get(task).copied().unwrap_or_default();
+        let (mut bar, mut pending) = (0, 0);
+        for other in candidates.iter().copied().filter(|other| *other != task) {
+            if let Some(it) = self.pending.get_mut(other) {
+                if it.races_with(&done) {
+                    it.priority = None;
+                }
+                pending |= it.touches.map_or(0, |(address, _)| mark(address));
+            }
+            bar = bar.max(self.priority(other));
+        }
+        let lookout =
+            Lookout { bar, random: self.order.any(), pending, alone: self.alone, budget: self.budget };
+        Choice { task, slice: LONG_SLICE, lookout: Some(lookout) }
+    }
+
+    fn wake(&mut self, waiters: &[TaskId]) -> usize {
+        self.wakes.index(waiters.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::{Found, StrategyName};
+
+    const ALL: [TaskId; 3] = [TaskId(0), TaskId(1), TaskId(2)];
+
+    fn pos(seed: u64) -> Pos {
+        let mut pos = Pos::new(&Plan::new(StrategyName::Pos, seed));
+        pos.newborns = Newborns::new(false);
+        ALL.into_iter().for_each(|task| pos.spawned(task));
+        pos
+    }
+
+    fn met(current: TaskId, address: u64, writes: bool, drawn: u64) -> Point {
+        let next = Some(Operation::Memory { address, writes });
+        Point { current: Some(current), why: Why::Met, ran: 1, next, found: Found { events: 1, drawn } }
+    }
+
+    #[test]
+    fn the_highest_operation_is_next_and_the_second_is_the_bar() {
+        let mut pos = pos(1);
+        for (task, priority) in ALL.into_iter().zip([70, 90, 80]) {
+            pos.pending
+                .insert(task, Pending { priority: Some(priority), touches: Some((task.0.into(), true)) });
+        }
+        let choice = pos.decide(met(ALL[0], 8, true, 75), &ALL);
+        let Lookout { bar, pending, .. } = choice.lookout.unwrap();
+        assert_eq!((choice.task, bar), (ALL[1], 80));
+        assert_eq!(pending, mark(8) | mark(2));
+        assert_eq!(pos.decide(met(ALL[1], 24, true, 85), &ALL).task, ALL[1]);
+        assert_eq!(pos.decide(met(ALL[1], 16, true, 79), &ALL).task, ALL[2]);
+    }
+
+    #[test]
+    fn those_that_race_with_an_operation_draw_anew() {
+        for (mine, other, anew) in
+            [(true, true, true), (true, false, true), (false, true, true), (false, false, false)]
+        {
+            let mut pos = pos(2);
+            for (task, address, writes) in [(ALL[1], 8, other), (ALL[2], 16, other)] {
+                pos.pending.insert(task, Pending { priority: Some(5), touches: Some((address, writes)) });
+            }
+            assert_eq!(pos.decide(met(ALL[0], 8, mine, 6), &ALL).task, ALL[0]);
+            let priorities = [1, 2].map(|task| pos.pending.get(ALL[task]).unwrap().priority);
+            assert_eq!(priorities[0] != Some(5), anew);
+            assert_eq!(priorities[1], Some(5));
+        }
+    }
+
+    #[test]
+    fn who_yields_or_runs_for_long_goes_behind_all_others() {
+        for why in [Why::Yielded, Why::SliceOver] {
+            let mut pos = pos(3);
+            let point = |task| Point { why, ..met(task, 0, false, 0) };
+            let next = pos.decide(point(ALL[0]), &ALL).task;
+            assert_ne!(next, ALL[0]);
+            let last = pos.decide(point(next), &ALL).task;
+            assert!(last != ALL[0] && last != next);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Which objects in memory several tasks share: a look at each tick of a task that is watched.
+//!
+//! A scheduler that wants to stop tasks only where they can meet must know what others touch. Nobody tells it beforehand,
+//! and it must not depend on what earlier runs saw: so a table of addresses fills as the program runs. What a task touches for
+//! the first time could be touched by others later, so that counts for some touches, too.
+//!
+//! Busy objects come up again and again, and each stop takes long. Of an object's touches the first ones count, and then ever
+//! fewer of them: as many of the next 64 as of the 128 after those, and so on.
+
+use crate::layout::{Kind, OBJECTS, Object, Watch};
+
+/// The table: an object has one place that it can be in.
+pub type Objects = [Object; OBJECTS];
+
+/// So many touches of an object by one task alone count.
+const ALONE: u32 = 4;
+
+/// 2 to this power touches of an object count, and then ever fewer.
+const BUSY: u32 = 6;
+
+/// The bit of [`Object::by`] which says that somebody has written.
+const WRITTEN: u32 = 1 << 31;
+
+/// What stays of an address: 2 to the power of 6 more than there are places, the more significant bits for those.
+fn digest(address: u64) -> usize {
+    (address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - 6 - OBJECTS.ilog2())) as usize
+}
+
+/// The bit of an address in [`Watch::pending`].
+#[must_use]
+pub fn mark(address: u64) -> u64 {
+    1 << (digest(address) % 64)
+}
+
+/// Whether an operation can change memory.
+#[must_use]
+pub fn writes(kind: u64) -> bool {
+    kind != Kind::AtomicLoad as u64 && kind != Kind::Load as u64
+}
+
+impl Object {
+    /// Whether several tasks have touched it, and one has written it.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        let tasks = self.by & !WRITTEN;
+        self.by & WRITTEN != 0 && tasks & tasks.wrapping_sub(1) != 0
+    }
+}
+
+/// Whether the `count`th of its kind is among the first, or one of the ever fewer that are taken behind them.
+fn counts(count: u64, first: u32, random: u64) -> bool {
+    let doublings = 64 - (count >> (first % 64)).leading_zeros();
+    random & ((1_u64 << (doublings % 64)) - 1) == 0
+}
+
+impl Watch {
+    /// After Marsaglia, "Xorshift RNGs" (Journal of Statistical Software 2003).
+    fn draw(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// The task is about to touch what is at `address`. Whether it is to stop before that.
+    #[inline]
+    pub fn stops(&mut self, objects: &mut Objects, address: u64, kind: u64) -> bool {
+        if address == 0 {
+            return false;
+        }
+        let random = self.draw();
+        let digest = digest(address);
+        let object = &mut objects[digest / 64 % OBJECTS];
+        if object.address != address {
+            // One that is shared is not given up easily.
+            if object.is_shared() && random & 7 != 0 {
+                return false;
+            }
+            *object = Object { address, ..Object::default() };
+        }
+        object.touched = object.touched.saturating_add(1);
+        object.by |= 1 << (self.task % 31) | if writes(kind) { WRITTEN } else { 0 };
+        let pending = self.pending >> (digest % 64) & 1 != 0;
+        let mut bar = self.bar;
+        if object.is_shared() || pending {
+            // Other bits than those that decide behind this.
+            if !counts(object.touched.into(), BUSY, random)
+                || !counts(self.events - self.fresh, self.budget as u32, random.rotate_right(20))
+            {
+                return false;
+            }
+        } else {
+            if object.touched > ALONE || !counts(self.fresh, self.budget as u32, random) {
+                return false;
+            }
+            self.fresh += 1;
+            bar >>= self.alone % 64;
+        }
+        self.events += 1;
+        self.drawn = self.draw();
+        pending || self.drawn < bar
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOAD: u64 = Kind::AtomicLoad as u64;
+    const STORE: u64 = Kind::AtomicStore as u64;
+
+    fn table() -> Box<Objects> {
+        vec![Object::default(); OBJECTS].try_into().unwrap()
+    }
+
+    /// One that stops at all touches that count.
+    fn watch() -> Watch {
+        Watch { on: 1, random: 1, bar: u64::MAX, budget: 40, ..Watch::default() }
+    }
+
+    #[test]
+    fn what_one_task_has_for_itself_soon_stops_it_no_more() {
+        let (mut table, mut watch) = (table(), watch());
+        let stops: Vec<bool> = (0..10).map(|_| watch.stops(&mut table, 0x1000, STORE)).collect();
+        assert_eq!(stops, [vec![true; 4], vec![false; 6]].concat());
+        watch.task = 1;
+        assert!(watch.stops(&mut table, 0x1000, LOAD));
+        // Neither is what all only read.
+        for task in 0..2 {
+            watch.task = task;
+            assert!((0..4).filter(|_| watch.stops(&mut table, 0x2000, LOAD)).count() < 5);
+        }
+        assert!(!watch.stops(&mut table, 0x2000, LOAD));
+        assert!(!watch.stops(&mut table, 0, STORE));
+    }
+
+    #[test]
+    fn a_busy_object_stops_ever_more_rarely() {
+        let (mut table, mut watch) = (table(), watch());
+        watch.stops(&mut table, 0x1000, STORE);
+        watch.task = 1;
+        let mut stops = |times| (0..times).filter(|_| watch.stops(&mut table, 0x1000, STORE)).count();
+        assert_eq!(stops(60), 60);
+        let later = stops(1 << 16);
+        assert!((32 * 8..32 * 13).contains(&later), "{later}");
+    }
+
+    #[test]
+    fn the_budget_bounds_stops_at_many_objects() {
+        let (mut table, mut watch) = (table(), Watch { budget: 5, ..watch() });
+        let mut stops = 0;
+        for address in 1..=1000 {
+            for task in 0..4 {
+                watch.task = task;
+                stops += u32::from(watch.stops(&mut table, address * 8, STORE));
+            }
+        }
+        assert!((100..500).contains(&stops), "{stops}");
+    }
+
+    #[test]
+    fn the_bar_is_a_probability_and_others_in_front_of_the_object_lift_it() {
+        let (mut table, mut watch) = (table(), watch());
+        let mut stops = |bar, pending| {
+            (watch.bar, watch.pending, watch.fresh) = (bar, pending, 0);
+            table.fill(Object::default());
+            let addresses = (1..=200).map(|address| address * 8);
+            addresses.filter(|address| watch.stops(&mut table, *address, STORE)).count()
+        };
+        assert_eq!(stops(0, 0), 0);
+        let half = stops(1 << 63, 0);
+        assert!((70..130).contains(&half), "{half}");
+        assert!((1..20).contains(&stops(0, mark(8))));
+    }
+
+    #[test]
+    fn a_shared_object_is_not_given_up_for_each_newcomer() {
+        let (mut table, mut watch) = (table(), watch());
+        let other = (1..).map(|n| 0x1000 + n * 8).find(|it| digest(*it) / 64 == digest(0x1000) / 64).unwrap();
+        for task in 0..2 {
+            watch.task = task;
+            watch.stops(&mut table, 0x1000, STORE);
+        }
+        let kept = |table: &Objects| table[digest(0x1000) / 64].address == 0x1000;
+        let before = (0..20).take_while(|_| {
+            watch.stops(&mut table, other, STORE);
+            kept(&table)
+        });
+        assert!((1..20).contains(&before.count()));
+    }
+}

@@ -49,7 +49,7 @@ extern "C" fn rrtest_hello() {
 /// itself on the stack, nor elsewhere but in the registers that a system call overwrites. If the buffer's code finds that the
 /// task may go on, not even there: replay does not trap at such a tick.
 #[inline(always)]
-fn tick<T: ?Sized>(address: *const T, kind: Kind) {
+fn tick<const KIND: u64, T>(address: *const T) {
     if !RECORDED.load(Relaxed) {
         return;
     }
@@ -60,18 +60,28 @@ fn tick<T: ?Sized>(address: *const T, kind: Kind) {
         (*shared).countdown
     };
     if left == 0 {
+        // No operand may have to be brought into a register: replay does not come here where the task goes on.
+        // SAFETY: the area is there.
+        unsafe {
+            if KIND == Kind::Fence as u64 {
+                asm!("mov qword ptr [{}], 0", const TOUCHED, options(nostack, preserves_flags));
+            } else {
+                asm!("mov qword ptr [{}], {}", const TOUCHED, in(reg) address, options(nostack, preserves_flags));
+            }
+        }
         // SAFETY: the recorder may run other tasks meanwhile, which change memory as any other thread does.
         unsafe {
             asm!(
+                "mov qword ptr [{kind}], {KIND}",
                 "mov qword ptr [{kept}], rax",
                 "lea rax, [rip + 2f]",
                 "jmp qword ptr [{tick}]",
                 "2:",
                 "syscall",
+                kind = const AREA + core::mem::offset_of!(Shared, kind),
+                KIND = const KIND,
                 kept = const AREA + core::mem::offset_of!(Shared, kept),
                 tick = const TICK,
-                in("rdi") address.cast::<()>(),
-                in("rsi") kind as u64,
                 lateout("rax") _,
                 lateout("rcx") _,
                 lateout("r11") _,
@@ -80,6 +90,8 @@ fn tick<T: ?Sized>(address: *const T, kind: Kind) {
         }
     }
 }
+
+const TOUCHED: usize = AREA + core::mem::offset_of!(Shared, touched);
 
 /// Defines an entry point: a C function of the given name, visible only inside the program or library it is linked into.
 macro_rules! entry {

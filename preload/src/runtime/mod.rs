@@ -14,6 +14,7 @@ mod atomic;
 
 use core::{
     arch::{asm, global_asm},
+    mem::offset_of,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
@@ -47,51 +48,45 @@ extern "C" fn rrtest_hello() {
 ///
 /// The trap is inlined too: it is a handful of instructions, needs no registers saved around a call, and leaves no trace of
 /// itself on the stack, nor elsewhere but in the registers that a system call overwrites. If the buffer's code finds that the
-/// task may go on, not even there: replay does not trap at such a tick.
+/// task may go on, not even there: replay does not trap at such a tick. So nothing may be done on the way to the trap
+/// that is not done at every tick, which is why the compiler sees one block that it cannot look into.
 #[inline(always)]
 fn tick<const KIND: u64, T>(address: *const T) {
     if !RECORDED.load(Relaxed) {
         return;
     }
-    let shared = core::ptr::with_exposed_provenance_mut::<Shared>(AREA);
-    // SAFETY: the recorder maps the area before it answers the constructor, and lets only one task run at a time.
-    let left = unsafe {
-        (*shared).countdown = (*shared).countdown.wrapping_sub(1);
-        (*shared).countdown
-    };
-    if left == 0 {
-        // No operand may have to be brought into a register: replay does not come here where the task goes on.
-        // SAFETY: the area is there.
-        unsafe {
-            if KIND == Kind::Fence as u64 {
-                asm!("mov qword ptr [{}], 0", const TOUCHED, options(nostack, preserves_flags));
-            } else {
-                asm!("mov qword ptr [{}], {}", const TOUCHED, in(reg) address, options(nostack, preserves_flags));
-            }
-        }
-        // SAFETY: the recorder may run other tasks meanwhile, which change memory as any other thread does.
-        unsafe {
-            asm!(
-                "mov qword ptr [{kind}], {KIND}",
-                "mov qword ptr [{kept}], rax",
-                "lea rax, [rip + 2f]",
-                "jmp qword ptr [{tick}]",
-                "2:",
-                "syscall",
-                kind = const AREA + core::mem::offset_of!(Shared, kind),
-                KIND = const KIND,
-                kept = const AREA + core::mem::offset_of!(Shared, kept),
-                tick = const TICK,
-                lateout("rax") _,
-                lateout("rcx") _,
-                lateout("r11") _,
-                options(nostack)
-            );
-        }
+    // SAFETY: the recorder maps the area before it answers the constructor, and lets only one task run at a time. It may run
+    // other tasks meanwhile, which change memory as any other thread does.
+    unsafe {
+        asm!(
+            "dec qword ptr [{countdown}]",
+            "jz 2f",
+            "3:",
+            ".subsection 1",
+            "2:",
+            "mov qword ptr [{touched}], {address}",
+            "mov qword ptr [{kind}], {KIND}",
+            "mov qword ptr [{kept}], rax",
+            "lea rax, [rip + 4f]",
+            "jmp qword ptr [{tick}]",
+            "4:",
+            "syscall",
+            "jmp 3b",
+            ".previous",
+            address = in(reg) address,
+            countdown = const AREA + offset_of!(Shared, countdown),
+            touched = const AREA + offset_of!(Shared, touched),
+            kind = const AREA + offset_of!(Shared, kind),
+            KIND = const KIND,
+            kept = const AREA + offset_of!(Shared, kept),
+            tick = const TICK,
+            lateout("rax") _,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack)
+        );
     }
 }
-
-const TOUCHED: usize = AREA + core::mem::offset_of!(Shared, touched);
 
 /// Defines an entry point: a C function of the given name, visible only inside the program or library it is linked into.
 macro_rules! entry {

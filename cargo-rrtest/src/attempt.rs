@@ -153,6 +153,7 @@ impl Setting<'_> {
             failed_tests: Vec::new(),
             stats: Stats::default(),
             measured: Measured::default(),
+            decided: Vec::new(),
             wall: Duration::ZERO,
             start: Start::Full,
             trace: None,
@@ -160,7 +161,7 @@ impl Setting<'_> {
             message: None,
         };
         let by_default = match plan.strategy {
-            StrategyName::Fair => Surprises::NONE,
+            StrategyName::Fair | StrategyName::Systematic => Surprises::NONE,
             _ => Surprises::USUAL,
         };
         let surprises = self.surprises.unwrap_or(by_default);
@@ -203,6 +204,7 @@ impl Setting<'_> {
 
     fn judge(&self, attempt: &mut events::Attempt, mut recording: Recording, core: usize) {
         attempt.measured = std::mem::take(&mut recording.measured);
+        attempt.decided = std::mem::take(&mut recording.decided);
         attempt.outcome = Outcome::of(&recording.ending);
         attempt.stats = recording.stats;
         attempt.struck = recording.struck;

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use rrtest_engine::Error;
 use rrtest_engine::schedule::StrategyName;
+use rrtest_engine::schedule::explore::{self, Explorer};
 use rrtest_engine::schedule::portfolio::Measured;
 
 use crate::attempt::{Job, Setting};
 use crate::discover::Test;
-use crate::events::{Attempt, Event, Reporter, Started, Summary};
+use crate::events::{Attempt, Event, Explored, Reporter, Started, Summary};
 use crate::exit::Stop;
 use crate::instrument::Level;
 use crate::interrupt::Interrupt;
@@ -25,6 +26,9 @@ const MAX_ERRORS: u32 = 3;
 
 /// For so many attempts of a test on a core a template is made, which costs two starts.
 const WORTH_A_TEMPLATE: u64 = 3;
+
+/// How long a worker waits until it asks again, when all depends on what others are doing.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// What attempts to make.
 #[derive(Clone, Debug)]
@@ -39,6 +43,8 @@ pub(crate) struct Schedule {
     pub(crate) keep_going: bool,
     /// The strategies that the user has chosen; empty means the portfolio.
     pub(crate) strategies: Vec<StrategyName>,
+    /// Go through all schedules with at most so many preemptions instead.
+    pub(crate) bound: Option<usize>,
     /// The seed of the first attempt of each test, from which those of all others are derived; by default any.
     pub(crate) seed: Option<Seed>,
 }
@@ -64,6 +70,8 @@ struct Progress {
     /// Its builds; at first there is one.
     builds: Vec<Build>,
     attempts: u64,
+    /// What schedules there are, if all are to be gone through.
+    explorer: Option<Explorer>,
     errors: u32,
     left_out: bool,
 }
@@ -114,6 +122,7 @@ impl Queue {
             id: test.id(),
             builds: vec![Build::new(test, level)],
             attempts: 0,
+            explorer: schedule.bound.map(Explorer::new),
             errors: 0,
             left_out: false,
         };
@@ -134,38 +143,68 @@ impl Queue {
         }
     }
 
-    /// The next attempt, with the index of its test and that of its build; none when all have been handed out.
-    fn take(&mut self) -> Option<((usize, usize), Job)> {
+    /// The next attempt.
+    fn take(&mut self) -> Take {
         let count = self.tests.len();
-        let index = (0..count).map(|offset| (self.next + offset) % count).find(|index| self.wants(*index))?;
+        let ready = |index: &usize| {
+            let explorer = self.tests[*index].explorer.as_ref();
+            self.wants(*index) && explorer.is_none_or(Explorer::has_next)
+        };
+        let Some(index) = (0..count).map(|offset| (self.next + offset) % count).find(ready) else {
+            return if (0..count).any(|index| self.wants(index)) { Take::Later } else { Take::Nothing };
+        };
         self.next = (index + 1) % count;
         let progress = &mut self.tests[index];
+        let shares = progress.builds.iter_mut().enumerate();
+        let Some((at, build)) = shares.min_by_key(|(_, build)| build.share()) else { return Take::Nothing };
+        build.begun += 1;
         progress.attempts += 1;
         let number = progress.attempts;
-        let shares = progress.builds.iter_mut().enumerate();
-        let (at, build) = shares.min_by_key(|(_, build)| build.share())?;
-        build.begun += 1;
-        let seed = match number {
-            1 => self.seed,
-            _ => self.seed.derive(&progress.id, number, &self.schedule.strategies, &build.measured),
+        let schedule = progress.explorer.as_mut().and_then(Explorer::next);
+        let seed = match (&schedule, number) {
+            (Some(schedule), _) => Seed::systematic(schedule),
+            (None, 1) => self.seed,
+            (None, _) => self.seed.derive(&progress.id, number, &self.schedule.strategies, &build.measured),
         };
-        let measure = number == 1 && self.schedule.runs != Some(1);
+        // A single attempt has nothing to teach.
+        let measure =
+            schedule.is_none() && build.measured == Measured::default() && self.schedule.runs != Some(1);
         let job = Job { test: Arc::clone(&build.test), level: build.level, number, seed, measure };
-        Some(((index, at), job))
+        Take::Job(Box::new(Taken { at: At { test: index, build: at, schedule }, job }))
     }
 
     /// Whether there will be more attempts of the test of this index.
     fn wants(&self, index: usize) -> bool {
         let test = &self.tests[index];
-        !test.left_out && self.schedule.runs.is_none_or(|runs| test.attempts < runs)
+        !test.left_out
+            && self.schedule.runs.is_none_or(|runs| test.attempts < runs)
+            && test.explorer.as_ref().is_none_or(|explorer| !explorer.is_over())
     }
 
-    /// Learn from an attempt of the test and the build of these indices.
-    fn learn(&mut self, (index, build): (usize, usize), attempt: &Attempt) {
-        let progress = &mut self.tests[index];
+    /// How far the schedules of each test have been gone through, if that was to be done.
+    fn explored(&self) -> Vec<Explored> {
+        let explored = |progress: &Progress| {
+            let explorer = progress.explorer.as_ref()?;
+            Some(Explored {
+                test: progress.id.clone(),
+                bound: self.schedule.bound?,
+                schedules: explorer.explored(),
+                strayed: explorer.strayed(),
+                complete: explorer.is_complete(),
+            })
+        };
+        self.tests.iter().filter_map(explored).collect()
+    }
+
+    /// Learn from an attempt.
+    fn learn(&mut self, taken: &At, attempt: &Attempt) {
+        let progress = &mut self.tests[taken.test];
+        if let (Some(explorer), Some(schedule)) = (&mut progress.explorer, &taken.schedule) {
+            explorer.ended(schedule, &attempt.decided);
+        }
         progress.errors += u32::from(attempt.outcome == Outcome::Error);
         progress.left_out |= attempt.outcome == Outcome::Unsupported || progress.errors >= MAX_ERRORS;
-        let build = &mut progress.builds[build];
+        let build = &mut progress.builds[taken.build];
         build.measured.learn(&attempt.measured);
         // Unless it began before there were as many builds.
         if build.ended < build.begun {
@@ -173,6 +212,30 @@ impl Queue {
             build.spent += attempt.wall;
         }
     }
+}
+
+/// What a worker is to do.
+enum Take {
+    Job(Box<Taken>),
+    /// Nothing as long as no attempt under way has ended.
+    Later,
+    /// All has been handed out.
+    Nothing,
+}
+
+/// An attempt that has been handed out.
+struct Taken {
+    at: At,
+    job: Job,
+}
+
+/// What an attempt is one of.
+struct At {
+    /// The indices of its test, and of the build of that.
+    test: usize,
+    build: usize,
+    /// The schedule that it tries, if all are to be gone through.
+    schedule: Option<explore::Schedule>,
 }
 
 /// What a worker tells the dispatcher.
@@ -253,6 +316,7 @@ pub(crate) fn run(
     });
     ended?;
     summary.wall = start.elapsed();
+    summary.explored = queue.into_inner().unwrap_or_else(PoisonError::into_inner).explored();
     summary.interrupted = interrupt.by_user();
     Ok(summary)
 }
@@ -307,11 +371,19 @@ impl Worker<'_> {
             if interrupt.stop.load(Ordering::SeqCst) {
                 return;
             }
-            let Some((at, job)) = lock().take() else { return };
-            let base = if self.with_templates { templates.of(at) } else { None };
+            let taken = lock().take();
+            let Taken { at, job } = match taken {
+                Take::Job(taken) => *taken,
+                Take::Later => {
+                    thread::sleep(MOMENT);
+                    continue;
+                }
+                Take::Nothing => return,
+            };
+            let base = if self.with_templates { templates.of((at.test, at.build)) } else { None };
             let message = match setting.attempt(job, self.core, base, &interrupt.stop) {
                 Ok(attempt) => {
-                    lock().learn(at, &attempt);
+                    lock().learn(&at, &attempt);
                     if self.stop_at_failure && attempt.outcome.is_failure() {
                         interrupt.stop.store(true, Ordering::SeqCst);
                     }

@@ -44,6 +44,7 @@ impl Engine for Fake {
             output: vec![(Stream::Stderr, output.into())],
             stats: Stats { ticks: 100, preemptions: 1, syscalls: 1, tasks: 2 },
             measured: Measured { ticks: 100, ..Measured::default() },
+            decided: Vec::new(),
             struck: Struck::default(),
             leaps: 0,
             wall: Duration::from_millis(1),
@@ -96,6 +97,7 @@ fn schedule() -> Schedule {
         until_fail: false,
         keep_going: false,
         strategies: vec![],
+        bound: None,
         seed: Some(Seed(7)),
     }
 }

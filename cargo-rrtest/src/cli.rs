@@ -106,7 +106,8 @@ pub(crate) struct Run {
     pub(crate) preempt: Option<Level>,
     #[command(flatten)]
     pub(crate) recording: Recording,
-    /// How chaos schedules: walk, pct, fair; several are used in turn [default: a portfolio]
+    /// How chaos schedules: surw, pos, walk, pct, starve, fair; several are used in turn [default: a portfolio]. systematic
+    /// goes through all schedules with few preemptions, until one fails
     #[arg(
         long,
         value_name = "NAME[,NAME]",
@@ -115,6 +116,15 @@ pub(crate) struct Run {
         help_heading = "Recording"
     )]
     strategy: Vec<StrategyName>,
+    /// With --strategy systematic: how many preemptions there are at most, 0 to 4
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 2,
+        value_parser = clap::value_parser!(u8).range(0..=4),
+        help_heading = "Recording"
+    )]
+    bound: u8,
     /// Record under a plain fair schedule
     #[arg(long, help_heading = "Recording")]
     no_chaos: bool,
@@ -169,7 +179,15 @@ impl Run {
             Some(runs) => runs >= MANY,
             None => self.until_fail || self.time.is_some(),
         };
-        many && self.preempt.is_none() && self.recording.seed.is_none() && !self.no_chaos
+        many && self.bound().is_none()
+            && self.preempt.is_none()
+            && self.recording.seed.is_none()
+            && !self.no_chaos
+    }
+
+    /// How many preemptions schedules have at most, if all of those are to be gone through: then it is that alone.
+    pub(crate) fn bound(&self) -> Option<usize> {
+        self.strategy.contains(&StrategyName::Systematic).then_some(self.bound.into())
     }
 
     /// The strategies that the user has chosen; empty if none.

@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 use rrtest_engine::ending::{Ending, TaskState};
 
 use crate::backtrace::{self, Frames};
+use crate::events::Explored;
 use crate::waits;
 
 /// How a program ended: one line, and one for each thread or frame that explains it, indented.
@@ -79,6 +80,28 @@ pub(crate) fn size(bytes: u64) -> String {
     )
 }
 
+/// How far the schedules of a test have been gone through, and whether one fails.
+pub(crate) fn explored(explored: &Explored, fails: bool) -> String {
+    let Explored { bound, schedules, strayed, complete, .. } = explored;
+    let which = if *complete { "all " } else { "" };
+    let what = count(*schedules, "schedule");
+    let preemptions = count(*bound as u64, "preemption");
+    let mut text = format!("{which}{what} with at most {preemptions} explored, ");
+    text += match (fails, complete) {
+        (true, _) => "one fails",
+        (false, true) => "none fails",
+        (false, false) => "none of these fails",
+    };
+    if *strayed > 0 {
+        text += &format!(
+            "; {strayed} more did not come about: the test does not do the same each time, so there may be others"
+        );
+    } else if !complete {
+        text += "; there are more";
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,5 +145,21 @@ mod tests {
         assert_eq!(count(0, "test"), "0 tests");
         assert_eq!(signal_name(6), "SIGABRT (signal 6)");
         assert_eq!(signal_name(99), "signal 99");
+    }
+
+    #[test]
+    fn explorations() {
+        let all = Explored { test: "t".into(), bound: 2, schedules: 812, strayed: 0, complete: true };
+        assert_eq!(
+            explored(&all, false),
+            "all 812 schedules with at most 2 preemptions explored, none fails"
+        );
+        let some = Explored { complete: false, ..all.clone() };
+        assert_eq!(
+            explored(&some, true),
+            "812 schedules with at most 2 preemptions explored, one fails; there are more"
+        );
+        let astray = Explored { strayed: 3, ..some };
+        assert!(explored(&astray, false).contains("none of these fails; 3 more did not come about"));
     }
 }

@@ -205,6 +205,16 @@ fn write_summary(text: &mut impl Write, summary: &Summary) -> io::Result<()> {
     for test in &summary.failed {
         writeln!(text, "{BAD}      failed{BAD:#} {test}")?;
     }
+    for explored in &summary.explored {
+        let style = if explored.complete { GOOD } else { CAUTION };
+        let fails = summary.failed.contains(&explored.test);
+        writeln!(
+            text,
+            "{style}    Explored{style:#} {}: {}",
+            explored.test,
+            describe::explored(explored, fails)
+        )?;
+    }
     Ok(())
 }
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use rrtest_engine::ending::{Ending, Stats};
 use rrtest_engine::record::Time;
-use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::Struck;
+use rrtest_engine::schedule::{Decided, StrategyName};
 use rrtest_engine::trace::event::Stream;
+use serde::Serialize;
 
 use crate::discover::Test;
 use crate::exit::Stop;
@@ -83,6 +84,8 @@ pub(crate) struct Attempt {
     pub(crate) stats: Stats,
     /// What later attempts can make use of.
     pub(crate) measured: Measured,
+    /// The decisions that a systematic schedule took.
+    pub(crate) decided: Vec<Decided>,
     /// How long it ran.
     pub(crate) wall: Duration,
     /// How it was started.
@@ -125,6 +128,23 @@ pub(crate) struct Summary {
     pub(crate) wall: Duration,
     /// Whether Ctrl-C ended it.
     pub(crate) interrupted: bool,
+    /// How far the schedules of each test have been gone through; empty if that was not asked for.
+    pub(crate) explored: Vec<Explored>,
+}
+
+/// How far the schedules of a test have been gone through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Explored {
+    /// The test, by [`Test::id`].
+    pub(crate) test: String,
+    /// How many preemptions there could be.
+    pub(crate) bound: usize,
+    /// How many schedules were tried.
+    pub(crate) schedules: u64,
+    /// How many did not come about, because the test did not do the same as before.
+    pub(crate) strayed: u64,
+    /// Whether these are all.
+    pub(crate) complete: bool,
 }
 
 impl Summary {
@@ -140,6 +160,7 @@ impl Summary {
             failed: Vec::new(),
             wall: Duration::ZERO,
             interrupted: false,
+            explored: Vec::new(),
         }
     }
 
@@ -196,6 +217,7 @@ pub(crate) mod samples {
             failed_tests: vec![],
             stats: Stats { ticks: 522, preemptions: 1, syscalls: 9, tasks: 3 },
             measured: Measured::default(),
+            decided: Vec::new(),
             wall: Duration::from_millis(4),
             start: Start::Forked,
             trace: Some(Kept { path: "/traces/p-it-t-abc.rrtrace".into(), verified: true }),

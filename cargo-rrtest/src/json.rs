@@ -7,7 +7,7 @@ use std::path::Path;
 use rrtest_engine::ending::Ending;
 use serde::Serialize;
 
-use crate::events::{Attempt, Event, Reporter, Summary};
+use crate::events::{Attempt, Event, Explored, Reporter, Summary};
 use crate::exit::Stop;
 use crate::outcome::Outcome;
 use crate::waits::{Waiting, waits};
@@ -74,6 +74,9 @@ struct SummaryLine<'a> {
     tests: usize,
     failed: &'a [String],
     wall_ms: f64,
+    /// Where all schedules were to be gone through.
+    #[serde(skip_serializing_if = "<[Explored]>::is_empty")]
+    explored: &'a [Explored],
 }
 
 impl<'a> From<&'a Attempt> for AttemptLine<'a> {
@@ -115,6 +118,7 @@ impl<'a> From<&'a Summary> for SummaryLine<'a> {
             attempts: summary.attempts,
             tests: summary.tests,
             failed: &summary.failed,
+            explored: &summary.explored,
             wall_ms: milliseconds(summary.wall),
         }
     }
@@ -176,6 +180,7 @@ mod tests {
             failed: vec!["p::it t".to_owned()],
             wall: Duration::from_millis(913),
             interrupted: false,
+            explored: Vec::new(),
         };
         assert_eq!(
             written(&Event::Summary(summary)),

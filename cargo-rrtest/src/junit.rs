@@ -194,6 +194,7 @@ mod tests {
             failed: vec![],
             wall: Duration::ZERO,
             interrupted: false,
+            explored: Vec::new(),
         };
         junit.report(&Event::Summary(summary)).expect("a report");
         let text = std::fs::read_to_string(path).expect("the report");

@@ -32,6 +32,11 @@ use crate::traces::Store;
 pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
     choose_colors(options.color);
     let filter = Filter::parse(options.name.as_deref(), &options.args)?;
+    if options.bound().is_some() && options.strategies().len() > 1 {
+        return Err(Stop::usage(
+            "--strategy systematic goes through schedules of its own: name no other strategy",
+        ));
+    }
     let interrupt = Interrupt::install()?;
     let cores = cores()?;
     let slots = cores.len().min(options.jobs.map_or(cores.len(), usize::from));
@@ -209,13 +214,14 @@ fn unplain(why: &str) -> String {
 }
 
 fn schedule(options: &Run) -> Schedule {
-    let unlimited = options.until_fail || options.time.is_some();
+    let unlimited = options.until_fail || options.time.is_some() || options.bound().is_some();
     Schedule {
         runs: options.runs.or(if unlimited { None } else { Some(1) }),
         time: options.time,
-        until_fail: options.until_fail,
+        until_fail: options.until_fail || options.bound().is_some(),
         keep_going: options.keep_going,
         strategies: options.strategies(),
+        bound: options.bound(),
         seed: options.recording.seed,
     }
 }

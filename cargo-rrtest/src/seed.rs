@@ -1,6 +1,7 @@
 //! Seeds as users see them. What is in a seed, and that it says all about its attempt, is the business of
 //! [`portfolio`].
 
+use rrtest_engine::schedule::explore;
 use rrtest_engine::schedule::portfolio::{self, Measured};
 use rrtest_engine::schedule::{Plan, StrategyName};
 
@@ -33,6 +34,11 @@ impl Seed {
         // A campaign of its own for each test, so that tests of one binary are not scheduled alike.
         let campaign = self.0 ^ u128::from(fnv1a(test.as_bytes()));
         Self(portfolio::seed(campaign, attempt - 1, strategies, measured))
+    }
+
+    /// The seed of a systematic schedule.
+    pub(crate) fn systematic(schedule: &explore::Schedule) -> Self {
+        Self(portfolio::systematic(&schedule.deviations))
     }
 
     /// The plan that this seed stands for, with one of these strategies (empty: any).

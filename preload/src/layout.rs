@@ -162,6 +162,12 @@ pub struct Shared {
     pub wakes: u64,
     /// The number of the running task's address space.
     pub space: u64,
+    /// The thread id of the running task.
+    pub tid: u64,
+    /// The cores that it is told it may use, a bit each.
+    pub affinity: u64,
+    /// The head of its list of robust futexes; 0 for none.
+    pub robust_list: u64,
     /// The futex that the task is about to wait for with a stop: its word has been looked at, and has the value to wait
     /// with. 0 for none.
     pub waits: u64,

@@ -18,6 +18,9 @@ const ALONE: u32 = 4;
 /// 2 to this power touches of an object count, and then ever fewer.
 const BUSY: u32 = 6;
 
+/// The budget with which all touches of shared objects count.
+pub const UNLIMITED: u64 = 63;
+
 /// The bit of [`Object::by`] which says that somebody has written.
 const WRITTEN: u32 = 1 << 31;
 
@@ -83,8 +86,9 @@ impl Watch {
         let pending = self.pending >> (digest % 64) & 1 != 0;
         let mut bar = self.bar;
         if object.is_shared() || pending {
+            let busy = if self.budget == UNLIMITED { UNLIMITED as u32 } else { BUSY };
             // Other bits than those that decide behind this.
-            if !counts(object.touched.into(), BUSY, random)
+            if !counts(object.touched.into(), busy, random)
                 || !counts(self.events - self.fresh, self.budget as u32, random.rotate_right(20))
             {
                 return false;
@@ -98,7 +102,7 @@ impl Watch {
         }
         self.events += 1;
         self.drawn = self.draw();
-        pending || self.drawn < bar
+        pending || bar == u64::MAX || self.drawn < bar
     }
 }
 

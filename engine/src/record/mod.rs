@@ -50,9 +50,9 @@ use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
 use crate::error::Error;
 use crate::program::Program;
-use crate::schedule::Plan;
 use crate::schedule::portfolio::Measured;
 use crate::schedule::surprise::{Struck, Surprises};
+use crate::schedule::{Decided, Plan};
 use crate::trace::event::{Event, Stream};
 use crate::trace::log::Log;
 pub use crate::tracee::Stdin;
@@ -110,6 +110,8 @@ pub struct Recording {
     pub stats: Stats,
     /// What later recordings of the program can make use of.
     pub measured: Measured,
+    /// The decisions that a systematic schedule took.
+    pub decided: Vec<Decided>,
     /// How often surprises have struck.
     pub struck: Struck,
     /// How often virtual time has leapt.
@@ -145,6 +147,7 @@ fn finish(recorder: &mut Recorder<'_>, program: &Program, start: Instant) -> Res
         output,
         stats,
         measured,
+        decided: recorder.strategy.decided(),
         struck: recorder.dice.struck(),
         leaps: recorder.leaps,
         wall,

@@ -387,7 +387,7 @@ impl<'a> Recorder<'a> {
         self.prepare_buffer(id);
         let running = stopped.resume(Resume::Freely, signal)?;
         let watched = self.watch(id, running)?;
-        self.take_wakes(id)?;
+        self.take_notes(id)?;
         let (stopped, stop) = match watched {
             Watched::Stopped(stopped, stop) => (stopped, stop),
             Watched::Pinned(stopped) => return self.pinned(id, stopped),

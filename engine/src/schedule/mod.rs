@@ -1,6 +1,7 @@
 //! Who runs next. Pure: it knows no process, so that every rule here can be tested alone.
 
 pub mod deadline;
+pub mod explore;
 mod fair;
 pub mod futex;
 mod newborns;
@@ -17,10 +18,12 @@ mod starve;
 pub mod strategy;
 pub mod surprise;
 mod surw;
+mod systematic;
 mod walk;
 
 pub use strategy::{
-    Choice, Found, Lookout, Operation, Plan, Point, Strategy, StrategyName, UnknownStrategy, Why,
+    Choice, Decided, Deviation, Found, Lookout, Operation, Plan, Point, Strategy, StrategyName,
+    UnknownStrategy, Why,
 };
 
 /// A timeslice so long that its end costs nothing, in ticks, yet short enough that the end of a sleep is noticed soon.
@@ -35,6 +38,7 @@ pub fn build(plan: &Plan) -> Box<dyn Strategy> {
         StrategyName::Pct => Box::new(pct::Pct::new(plan)),
         StrategyName::Pos => Box::new(pos::Pos::new(plan)),
         StrategyName::Surw => Box::new(surw::Surw::new(plan)),
+        StrategyName::Systematic => Box::new(systematic::Systematic::new(plan)),
         StrategyName::Starve => Box::new(starve::Starve::new(plan)),
     }
 }

@@ -11,10 +11,17 @@
 //! bits  57–0    random
 //! ```
 //!
+//! A systematic schedule has nothing random, and nothing that was measured, but where it deviates from the first one:
+//!
+//! ```text
+//! bits 123–121  how often
+//! bits 111–0    where, 28 bits each: 20 for the number of the decision, 8 for the task
+//! ```
+//!
 //! A small number that somebody makes up is a seed too. Seeds hold for one version of rrtest; a trace holds longer.
 
 use super::random::Random;
-use super::strategy::{Plan, StrategyName};
+use super::strategy::{Deviation, Plan, StrategyName};
 use crate::task::TaskId;
 
 /// The strategies in turn, behind the first attempt.
@@ -33,13 +40,14 @@ pub const ROTATION: [StrategyName; 8] = [
 ];
 
 /// The strategies that have a code, from 1 on. Only ever append.
-const CODES: [StrategyName; 6] = [
+const CODES: [StrategyName; 7] = [
     StrategyName::Fair,
     StrategyName::Walk,
     StrategyName::Pct,
     StrategyName::Pos,
     StrategyName::Surw,
     StrategyName::Starve,
+    StrategyName::Systematic,
 ];
 
 const CODE_SHIFT: u32 = 124;
@@ -50,6 +58,45 @@ const EVENTS_BITS: u32 = 5;
 const EVENTS_MASK: u128 = (1 << EVENTS_BITS) - 1;
 const EVENTS_TASKS: u32 = 12;
 const RANDOM_MASK: u128 = (1 << EVENTS_SHIFT) - 1;
+
+const COUNT_SHIFT: u32 = 121;
+const COUNT_MASK: u128 = 7;
+const DEVIATION_BITS: u32 = 28;
+const TASK_BITS: u32 = 8;
+
+/// So often a systematic schedule can deviate.
+pub const MOST_DEVIATIONS: usize = 4;
+
+impl Deviation {
+    /// Whether a seed has room for it.
+    #[must_use]
+    pub fn fits(self) -> bool {
+        self.position >> (DEVIATION_BITS - TASK_BITS) == 0 && self.task.0 >> TASK_BITS == 0
+    }
+
+    fn packed(self) -> u128 {
+        u128::from(self.position) << TASK_BITS | u128::from(self.task.0)
+    }
+
+    fn unpacked(packed: u128) -> Self {
+        let packed = (packed & ((1 << DEVIATION_BITS) - 1)) as u32;
+        Self { position: packed >> TASK_BITS, task: TaskId(packed & ((1 << TASK_BITS) - 1)) }
+    }
+}
+
+/// The seed of the systematic schedule that deviates like this: at most [`MOST_DEVIATIONS`] times, all of which fit.
+#[must_use]
+pub fn systematic(deviations: &[Deviation]) -> u128 {
+    let packed = (0..).zip(deviations.iter().take(MOST_DEVIATIONS));
+    let deviations = packed.fold((0, 0), |(count, all), (at, deviation)| {
+        (count + 1, all | deviation.packed() << (DEVIATION_BITS * at))
+    });
+    code(StrategyName::Systematic) << CODE_SHIFT | deviations.0 << COUNT_SHIFT | deviations.1
+}
+
+fn code(strategy: StrategyName) -> u128 {
+    1 + CODES.iter().position(|it| *it == strategy).unwrap_or(0) as u128
+}
 
 /// What attempts have measured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,14 +156,16 @@ pub fn seed(campaign: u128, attempt: u64, allowed: &[StrategyName], measured: &M
         Some(later) if allowed.is_empty() => ROTATION[(later % ROTATION.len() as u64) as usize],
         _ => allowed[(attempt % allowed.len() as u64) as usize],
     };
-    let code = 1 + CODES.iter().position(|it| *it == strategy).unwrap_or(0) as u128;
+    if strategy == StrategyName::Systematic {
+        return systematic(&[]);
+    }
     let events = (0..).zip(&measured.events).take(EVENTS_TASKS as usize).fold(0, |all, (task, events)| {
         all | rounded(*events, EVENTS_MASK) << (EVENTS_SHIFT + EVENTS_BITS * task)
     });
     // By way of the generator, so that campaigns 1 and 2 have nothing in common.
     let [mut campaign_stream] = Random::streams(folded(campaign));
     let [mut attempt_stream] = Random::streams(campaign_stream.any().wrapping_add(attempt));
-    code << CODE_SHIFT
+    code(strategy) << CODE_SHIFT
         | rounded(measured.ticks, TICKS_MASK) << TICKS_SHIFT
         | events
         | u128::from(attempt_stream.any()) & RANDOM_MASK
@@ -137,11 +186,19 @@ pub fn plan(seed: u128, allowed: &[StrategyName]) -> Plan {
             let rotation = if allowed.is_empty() { &ROTATION } else { allowed };
             rotation[stream.index(rotation.len())]
         });
+    if strategy == StrategyName::Systematic {
+        let count = if said == Some(strategy) { (seed >> COUNT_SHIFT & COUNT_MASK) as usize } else { 0 };
+        let deviations = (0..count.min(MOST_DEVIATIONS))
+            .map(|at| Deviation::unpacked(seed >> (DEVIATION_BITS * at as u32)))
+            .collect();
+        return Plan { deviations, ..Plan::new(strategy, 0) };
+    }
     let events = (0..EVENTS_TASKS).map(|task| seed >> (EVENTS_SHIFT + EVENTS_BITS * task) & EVENTS_MASK);
     let mut events: Vec<u64> = events.map(number).collect();
     // Nothing is known of tasks behind the last one that has been seen.
     events.truncate(events.iter().rposition(|events| *events > 0).map_or(0, |last| last + 1));
-    Plan { strategy, seed: folded(seed), expected_ticks: number(seed >> TICKS_SHIFT & TICKS_MASK), events }
+    let expected_ticks = number(seed >> TICKS_SHIFT & TICKS_MASK);
+    Plan { strategy, seed: folded(seed), expected_ticks, events, deviations: Vec::new() }
 }
 
 /// A number of 64 bits in which all of a seed shows.
@@ -161,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_seed_says_all_about_its_attempt() {
-        for strategy in StrategyName::ALL {
+        for strategy in StrategyName::ALL.into_iter().filter(|it| *it != StrategyName::Systematic) {
             for (expected, rounded) in [(0, 0), (1, 1), (522, 1024), (1024, 1024), (u64::MAX, 1 << 62)] {
                 let seed = seed(7, 3, &[strategy], &measured(expected, &[0, 5, 1 << 40]));
                 let plan = plan(seed, &[]);
@@ -174,6 +231,19 @@ mod tests {
         let many = plan(seed(7, 3, &[], &measured(1, &[3; 20])), &[]);
         assert_eq!(many.events, [4; 12]);
         assert!(plan(7, &[]).events.is_empty());
+    }
+
+    #[test]
+    fn a_seed_says_where_a_systematic_schedule_deviates() {
+        let all = [(0, 1), (5, 255), ((1 << 20) - 1, 0), (7, 7)];
+        let all = all.map(|(position, task)| Deviation { position, task: TaskId(task) });
+        for count in 0..=MOST_DEVIATIONS {
+            let plan = plan(systematic(&all[..count]), &[]);
+            assert_eq!((plan.strategy, &plan.deviations[..]), (StrategyName::Systematic, &all[..count]));
+        }
+        assert!(all.iter().all(|it| it.fits()));
+        assert!(!Deviation { position: 1 << 20, ..all[0] }.fits());
+        assert!(!Deviation { task: TaskId(256), ..all[0] }.fits());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use rrtest_preload::layout::Watch;
+use rrtest_preload::objects;
 use serde::{Deserialize, Serialize};
 
 use crate::task::TaskId;
@@ -19,13 +20,35 @@ pub struct Plan {
     pub expected_ticks: u64,
     /// How many operations on shared objects each task is expected to do, by task number, as far as known.
     pub events: Vec<u64>,
+    /// Where a systematic schedule deviates from the first one, in order.
+    pub deviations: Vec<Deviation>,
+}
+
+/// At a decision, another task than usual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deviation {
+    /// Which decision, of those with several runnable tasks, from 0.
+    pub position: u32,
+    /// Which task.
+    pub task: TaskId,
+}
+
+/// A decision that a systematic schedule took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// The task that ran.
+    pub chosen: TaskId,
+    /// The others that could have, where that could make a difference.
+    pub alternatives: Vec<TaskId>,
+    /// What tells this decision, and all before it, from others.
+    pub digest: u64,
 }
 
 impl Plan {
     /// One that expects nothing.
     #[must_use]
     pub fn new(strategy: StrategyName, seed: u64) -> Self {
-        Self { strategy, seed, expected_ticks: 0, events: Vec::new() }
+        Self { strategy, seed, expected_ticks: 0, events: Vec::new(), deviations: Vec::new() }
     }
 }
 
@@ -45,11 +68,14 @@ pub enum StrategyName {
     Surw,
     /// Some tasks do not run for a while.
     Starve,
+    /// One after the other, all schedules with few preemptions.
+    Systematic,
 }
 
 impl StrategyName {
     /// All strategies.
-    pub const ALL: [Self; 6] = [Self::Fair, Self::Walk, Self::Pct, Self::Pos, Self::Surw, Self::Starve];
+    pub const ALL: [Self; 7] =
+        [Self::Fair, Self::Walk, Self::Pct, Self::Pos, Self::Surw, Self::Starve, Self::Systematic];
 
     /// The name that users type and read.
     #[must_use]
@@ -61,6 +87,7 @@ impl StrategyName {
             Self::Pos => "pos",
             Self::Surw => "surw",
             Self::Starve => "starve",
+            Self::Systematic => "systematic",
         }
     }
 }
@@ -101,6 +128,11 @@ pub trait Strategy: Send {
 
     /// Which of these waiters, in order of arrival and not empty, the next wake wakes (an index).
     fn wake(&mut self, waiters: &[TaskId]) -> usize;
+
+    /// The decisions so far, if there is something to be learned from them; they are forgotten.
+    fn decided(&mut self) -> Vec<Decided> {
+        Vec::new()
+    }
 
     /// Whether a task that wakes others always goes on with what is left of its timeslice. Then it need not stop: the
     /// strategy is asked later, with the same question.
@@ -202,6 +234,9 @@ pub struct Lookout {
 }
 
 impl Lookout {
+    /// A budget that is never used up, in which busy objects count as often as others.
+    pub(crate) const ALL: u32 = objects::UNLIMITED as u32;
+
     /// Never stop, but count.
     pub(crate) const MEASURE: Self = Self { bar: 0, random: 1, pending: 0, alone: 0, budget: 40 };
 
@@ -230,7 +265,7 @@ mod tests {
         let error = "random".parse::<StrategyName>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "no strategy is called `random`; there are: fair, walk, pct, pos, surw, starve"
+            "no strategy is called `random`; there are: fair, walk, pct, pos, surw, starve, systematic"
         );
     }
 }

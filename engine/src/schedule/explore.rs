@@ -1,0 +1,189 @@
+//! Which schedules there are with few deviations: see [`super::systematic`].
+//!
+//! The tree of schedules is gone through level by level: the one without a deviation, those with one, those with two. A schedule's
+//! children deviate once more, behind its last deviation. That a test does the same each time up to the place where two
+//! schedules part cannot be taken for granted: time and the world outside may be different. Where it does not, the schedule
+//! that should have been is not, and neither are its children.
+
+use std::collections::VecDeque;
+
+use super::portfolio::MOST_DEVIATIONS;
+use super::strategy::{Decided, Deviation};
+use crate::task::TaskId;
+
+/// Schedules that may wait at a time.
+const MOST_PENDING: usize = 1 << 20;
+
+/// A schedule to be tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// Where it deviates.
+    pub deviations: Vec<Deviation>,
+    /// What the decision must be about at which the last deviation is.
+    digest: u64,
+}
+
+/// Goes through the schedules of a test.
+#[derive(Debug)]
+pub struct Explorer {
+    bound: usize,
+    pending: VecDeque<Schedule>,
+    under_way: u64,
+    explored: u64,
+    strayed: u64,
+    /// Some schedules have been left out.
+    cut: bool,
+}
+
+impl Explorer {
+    /// One for the schedules with at most `bound` deviations; no more than [`MOST_DEVIATIONS`].
+    #[must_use]
+    pub fn new(bound: usize) -> Self {
+        let first = Schedule { deviations: Vec::new(), digest: 0 };
+        let pending = VecDeque::from([first]);
+        Self { bound: bound.min(MOST_DEVIATIONS), pending, under_way: 0, explored: 0, strayed: 0, cut: false }
+    }
+
+    /// The next schedule to try. None if there is none at the moment: those under way may lead to more.
+    pub fn next(&mut self) -> Option<Schedule> {
+        let next = self.pending.pop_front()?;
+        self.under_way += 1;
+        Some(next)
+    }
+
+    /// Whether there is one to try now.
+    #[must_use]
+    pub fn has_next(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// A schedule has been tried, with these decisions; none if nothing came of it.
+    pub fn ended(&mut self, schedule: &Schedule, decided: &[Decided]) {
+        self.under_way = self.under_way.saturating_sub(1);
+        let last = schedule.deviations.last();
+        let as_expected = match last {
+            None => !decided.is_empty() || self.explored == 0,
+            Some(last) => decided
+                .get(last.position as usize)
+                .is_some_and(|it| it.digest == schedule.digest && it.chosen == last.task),
+        };
+        if !as_expected {
+            self.strayed += 1;
+            return;
+        }
+        self.explored += 1;
+        if schedule.deviations.len() >= self.bound {
+            return;
+        }
+        let behind = last.map_or(0, |last| last.position as usize + 1);
+        for (position, decision) in decided.iter().enumerate().skip(behind) {
+            for task in &decision.alternatives {
+                self.add(schedule, position, *task, decision.digest);
+            }
+        }
+    }
+
+    fn add(&mut self, parent: &Schedule, position: usize, task: TaskId, digest: u64) {
+        let deviation = u32::try_from(position).ok().map(|position| Deviation { position, task });
+        match deviation.filter(|it| it.fits() && self.pending.len() < MOST_PENDING) {
+            Some(deviation) => {
+                let deviations = parent.deviations.iter().copied().chain([deviation]).collect();
+                self.pending.push_back(Schedule { deviations, digest });
+            }
+            None => self.cut = true,
+        }
+    }
+
+    /// Whether there is nothing left to try.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.pending.is_empty() && self.under_way == 0
+    }
+
+    /// How many schedules have been tried as they should be.
+    #[must_use]
+    pub fn explored(&self) -> u64 {
+        self.explored
+    }
+
+    /// How many did not come about, because the test did something else than before.
+    #[must_use]
+    pub fn strayed(&self) -> u64 {
+        self.strayed
+    }
+
+    /// Whether these are all that there are.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.is_over() && self.strayed == 0 && !self.cut
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A program that decides `decisions` times between two tasks, whatever it has decided before.
+    fn run(schedule: &Schedule, decisions: u32, noise: u64) -> Vec<Decided> {
+        let decide = |position| {
+            let deviates = schedule.deviations.iter().any(|it| it.position == position);
+            let (chosen, other) = if deviates { (1, 0) } else { (0, 1) };
+            Decided {
+                chosen: TaskId(chosen),
+                alternatives: vec![TaskId(other)],
+                digest: noise + u64::from(position),
+            }
+        };
+        (0..decisions).map(decide).collect()
+    }
+
+    #[test]
+    fn all_schedules_are_tried_once_those_with_fewer_deviations_first() {
+        for (bound, all) in [(0, 1), (1, 11), (2, 56), (3, 176)] {
+            let mut explorer = Explorer::new(bound);
+            let mut seen = Vec::new();
+            while let Some(schedule) = explorer.next() {
+                explorer.ended(&schedule, &run(&schedule, 10, 0));
+                seen.push(schedule.deviations);
+            }
+            assert!(explorer.is_complete());
+            assert_eq!((seen.len(), explorer.explored()), (all, all as u64));
+            assert!(seen.is_sorted_by_key(Vec::len));
+            seen.sort_by_key(|it| it.iter().map(|it| it.position).collect::<Vec<_>>());
+            seen.dedup();
+            assert_eq!(seen.len(), all);
+        }
+    }
+
+    #[test]
+    fn it_is_not_over_while_one_is_under_way() {
+        let mut explorer = Explorer::new(1);
+        let first = explorer.next().unwrap();
+        assert!(explorer.next().is_none() && !explorer.is_over());
+        explorer.ended(&first, &run(&first, 1, 0));
+        let second = explorer.next().unwrap();
+        explorer.ended(&second, &run(&second, 1, 0));
+        assert!(explorer.is_complete());
+    }
+
+    #[test]
+    fn a_test_that_does_something_else_each_time_is_noticed_and_comes_to_an_end() {
+        let mut explorer = Explorer::new(2);
+        let mut noise = 0;
+        while let Some(schedule) = explorer.next() {
+            noise += 1;
+            explorer.ended(&schedule, &run(&schedule, 10, noise));
+        }
+        assert_eq!((explorer.explored(), explorer.strayed()), (1, 10));
+        assert!(explorer.is_over() && !explorer.is_complete());
+    }
+
+    #[test]
+    fn what_no_seed_can_say_is_left_out() {
+        let mut explorer = Explorer::new(1);
+        let first = explorer.next().unwrap();
+        explorer
+            .ended(&first, &[Decided { chosen: TaskId(0), alternatives: vec![TaskId(1 << 20)], digest: 0 }]);
+        assert!(explorer.is_over() && !explorer.is_complete());
+    }
+}

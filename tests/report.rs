@@ -21,6 +21,7 @@ const ATTEMPT: &[&str] = &[
     "start",
     "wall_ms",
     "ticks",
+    "preempt",
     "preemptions",
     "trace",
     "verified",
@@ -99,12 +100,14 @@ impl Attempt {
         let failed_tests = line.remove("failed_tests");
         let start_reason = line.remove("start_reason");
         let waits = line.remove("waits");
+        let surprises = line.remove("surprises");
         assert_eq!(failed_tests.is_some(), line["test"].is_null(), "{line:?}");
         assert_eq!((&line["event"], keys(&line)), (&"attempt".into(), sorted(ATTEMPT)), "{line:?}");
         let ours = ["unsupported", "error"].contains(&line["outcome"].as_str().expect("an outcome"));
         assert_eq!(message.is_some(), ours, "{line:?}");
         let hangs = ["deadlocked", "hung"].contains(&line["outcome"].as_str().expect("an outcome"));
         assert!(waits.is_some() == hangs || ours, "{line:?}");
+        line.extend(surprises.map(|surprises| ("surprises".to_owned(), surprises)));
         line.extend(waits.map(|waits| ("waits".to_owned(), waits)));
         line.extend(message.map(|message| ("message".to_owned(), message)));
         line.extend(start_reason.map(|reason| ("start_reason".to_owned(), reason)));

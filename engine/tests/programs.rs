@@ -404,8 +404,8 @@ fn calls_that_do_not_stop() {
 
 #[test]
 fn calls_that_do_not_stop_are_those_of_static_programs_too() {
-    /// read, write, close, lseek, mmap, rt_sigprocmask, futex, clock_gettime, openat.
-    const NUMBERS: [u64; 9] = [0, 1, 3, 8, 9, 14, 202, 228, 257];
+    /// read, write, close, lseek, mmap, rt_sigprocmask, futex, sched_getaffinity, clock_gettime, openat, set_robust_list.
+    const NUMBERS: [u64; 11] = [0, 1, 3, 8, 9, 14, 202, 204, 228, 257, 273];
     let directory = tempfile::tempdir().expect("a directory");
     let Some(path) = compile_with("buffered", directory.path(), &["-static"]) else { return };
     let recording = record(&path, &[], directory.path(), StrategyName::Walk, 0);
@@ -634,7 +634,7 @@ fn calls_wait_for_the_whole_of_what_they_ask_for() {
 }
 
 /// Record and replay a program in virtual time, under each strategy. It must end well.
-fn check_virtual(name: &str, args: &[&str]) {
+fn check_virtual(name: &str, args: &[&str], leaps: fn(u64) -> bool) {
     let directory = tempfile::tempdir().expect("a directory");
     let Some(path) = compile(name, directory.path()) else { return };
     let program = program(&path, args, directory.path());
@@ -653,13 +653,19 @@ fn check_virtual(name: &str, args: &[&str]) {
             replay_recording(&recording).unwrap_or_else(|error| panic!("{strategy}: {error}"));
         assert_eq!((replayed.ending, replayed.stats), (recording.ending, recording.stats), "{strategy}");
         assert_eq!(output, recording.output, "{strategy}");
+        assert!(leaps(recording.leaps), "{strategy}: {} leaps", recording.leaps);
     }
 }
 
 /// It sleeps for many hours in all: in real time it would end as hung.
 #[test]
 fn an_hour_passes_at_once_by_every_kind_of_sleep_and_clock() {
-    check_virtual("clocks", &[]);
+    check_virtual("clocks", &[], |leaps| leaps > 20);
+}
+
+#[test]
+fn time_does_not_leap_over_what_others_may_do() {
+    check_virtual("clocks", &["others"], |leaps| leaps == 0);
 }
 
 /// What has struck, and how often the program says that it has.

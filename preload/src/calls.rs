@@ -28,8 +28,12 @@ pub enum Way {
     Close,
     /// The clock is one that all processes share.
     Clock,
-    /// Nobody is woken, and nobody waits.
+    /// Nobody is woken, or who wakes goes on for certain; and nobody waits.
     Futex,
+    /// It only tells where the list of robust futexes is; the recorder keeps that.
+    RobustList,
+    /// The cores that the calling task is told it may use, which the recorder has told.
+    Affinity,
     /// The range of memory in arguments 0 and 1 is not ours. Replay makes the call, too.
     Repeat,
     /// The same, and it is the advice to drop contents.
@@ -113,10 +117,12 @@ const BUFFERED: &[(usize, Way, Out, bool)] = &[
     (131, Way::Always, Out::Fixed(1, 24),  OWN),  // sigaltstack
     (186, Way::Always, Out::Nothing,       OWN),  // gettid
     (202, Way::Futex,  Out::Nothing,       TICK), // futex
+    (204, Way::Affinity, Out::Fixed(2, 8), OWN),  // sched_getaffinity
     (228, Way::Clock,  Out::Fixed(1, 16),  OWN),  // clock_gettime
     (257, Way::Open,   Out::Nothing,       TICK), // openat
     (262, Way::Always, Out::Fixed(2, 144), TICK), // newfstatat
     (267, Way::Always, Out::Returned(2),   TICK), // readlinkat
     (269, Way::Always, Out::Nothing,       TICK), // faccessat
+    (273, Way::RobustList, Out::Nothing,   OWN),  // set_robust_list
     (332, Way::Always, Out::Fixed(4, 256), TICK), // statx
 ];

@@ -123,7 +123,8 @@ pub const SCRATCH: usize = TABLE + OBJECTS * 16;
 
 /// The system call number with which the runtime says "the countdown reached zero".
 ///
-/// It has no arguments: what the coming operation touches is in [`Shared::address`]. The result is ignored. No kernel has a call of this number; the recorder never lets it through.
+/// What the coming operation touches is in [`Shared::touched`] and [`Shared::kind`]. The result is ignored. No kernel has a
+/// call of this number; the recorder never lets it through.
 pub const SYS_TICK: usize = 21074;
 
 /// The system call number with which the runtime says "I am here". Returns 1 under the recorder; `-ENOSYS` from a
@@ -161,19 +162,25 @@ pub struct Shared {
     pub wakes: u64,
     /// The number of the running task's address space.
     pub space: u64,
+    /// The thread id of the running task.
+    pub tid: u64,
+    /// The cores that it is told it may use, a bit each.
+    pub affinity: u64,
+    /// The head of its list of robust futexes; 0 for none.
+    pub robust_list: u64,
     /// The futex that the task is about to wait for with a stop: its word has been looked at, and has the value to wait
     /// with. 0 for none.
     pub waits: u64,
+    /// What the running task touches after a tick that has used up the countdown (0 for a fence), and its [`Kind`].
+    pub touched: u64,
+    /// See `touched`.
+    pub kind: u64,
     /// While the buffer's code looks at a tick: the program's rax, its stack pointer, and where it goes on.
     pub kept: u64,
     /// See `kept`.
     pub sp: u64,
     /// See `kept`.
     pub back: u64,
-    /// What the operation behind the tick touches; 0 for a fence.
-    pub address: u64,
-    /// Its [`Kind`].
-    pub kind: u64,
     /// Ticks until the running task must ask the scheduler while it is watched; the countdown is 1 at each of them.
     pub left: u64,
     /// How it is watched.
@@ -292,7 +299,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The kind that has this number in [`Shared::kind`].
+    /// The kind that has this number in [`SYS_TICK`]'s second argument.
     #[must_use]
     pub fn from_raw(raw: u64) -> Option<Self> {
         [Self::AtomicLoad, Self::AtomicStore, Self::AtomicUpdate, Self::Fence, Self::Load, Self::Store]

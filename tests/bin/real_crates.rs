@@ -11,7 +11,7 @@
 //!
 //! Tests that fail by themselves, for want of a network say, are left out and named. `--chaos N` makes N attempts of
 //! each test under chaos, and lists what fails with what it said: each is a real bug, an assumption of the test, or a
-//! fault of ours. `--source NAME=DIR` takes the tests of a crate from its release sources.
+//! fault of ours. `--with=--time=virtual` records in virtual time. `--source NAME=DIR` takes the tests of a crate from its release sources.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -38,6 +38,9 @@ struct Options {
     /// Record this many attempts of each test under chaos, and list what fails
     #[arg(long, value_name = "N", conflicts_with = "native_only")]
     chaos: Option<u32>,
+    /// Record with this argument, too, such as --with=--time=virtual
+    #[arg(long, value_name = "ARG", conflicts_with = "native_only", allow_hyphen_values = true)]
+    with: Vec<String>,
     /// Take a crate from this directory, such as its release sources; its version is not looked at
     #[arg(long = "source", value_name = "NAME=DIR", value_parser = named_dir)]
     sources: Vec<(String, PathBuf)>,
@@ -472,6 +475,7 @@ fn record(
     let output = cargo(tool, source, dir)
         .args(["rrtest", "run", "--message-format", "json"])
         .args(way)
+        .args(&options.with)
         .args(["--timeout", &format!("{TIMEOUT}s")])
         .arg("--trace-dir")
         .arg(dir.join("traces").join(&published.name))

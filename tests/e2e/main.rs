@@ -6,6 +6,7 @@ mod bad_traces;
 mod discovery;
 mod exec;
 mod exit_codes;
+mod hangs;
 mod isolated;
 mod json;
 mod killed;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
     tests.topic("exec", exec::TESTS);
     tests.topic("together", together::TESTS);
     tests.topic("isolated", isolated::TESTS);
+    tests.topic("hangs", hangs::TESTS);
     tests.topic("killed", killed::TESTS);
     let slow = std::env::var_os("RRTEST_SLOW").is_some_and(|value| value == "1");
     programs::add(&mut tests, slow);

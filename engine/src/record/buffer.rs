@@ -39,10 +39,10 @@ impl Recorder<'_> {
         let quiet = !self.someone_in_kernel() && self.watches.is_empty();
         let table = self.table(id);
         let area = self.clock.area();
-        for (number, crowd) in self.futexes.crowds() {
-            area.set_crowd(number, crowd);
-        }
+        self.futexes.crowds(|number, crowd| area.set_crowd(number, crowd));
         area.set_quiet(quiet);
+        let task = &self.tasks[id];
+        area.set_task(task.tid, task.affinity, task.robust_list);
         area.set_defers(
             self.tasks[id].space.number,
             !self.options.wakes_stop && self.strategy.wakers_go_on(),
@@ -87,9 +87,10 @@ impl Recorder<'_> {
         self.log.push(Event::Buffered(log));
     }
 
-    /// The running task has stopped: carry out the wakes that it has made without a stop, and ask the strategy what it
+    /// The running task has stopped: take note of what it has done without a stop that concerns us. Carry out the wakes that it has made without a stop, and ask the strategy what it
     /// would have been asked then.
-    pub(super) fn take_wakes(&mut self, id: TaskId) -> Flow<()> {
+    pub(super) fn take_notes(&mut self, id: TaskId) -> Flow<()> {
+        self.task(id).robust_list = self.clock.area().robust_list();
         let woken = self.woken;
         for wake in self.clock.area().take_wakes() {
             self.carry_out(id, wake);

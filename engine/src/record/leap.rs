@@ -13,12 +13,10 @@ use nix::unistd::Pid;
 
 use super::peers::{Sockets, inode_of};
 use super::recorder::{Flow, Recorder};
+use super::stuck::{self, NESTS};
 use super::tasks::{Hold, Task};
 use super::time::Time;
 use crate::tracee::{State, state};
-
-/// How deep epoll descriptors may watch each other (`EP_MAX_NESTS`, fs/eventpoll.c).
-const NESTS: u32 = 5;
 
 impl Recorder<'_> {
     /// Nothing can run, and this is due next. If nothing else can come before it, it comes now. Whether it did.
@@ -82,7 +80,7 @@ impl Recorder<'_> {
             "anon_inode:[timerfd]" | "anon_inode:[pidfd]" | "anon_inode:[signalfd]" => true,
             "anon_inode:[eventpoll]" => {
                 nests > 0
-                    && super::stuck::watched(task.tid, fd)
+                    && stuck::watched(task.tid, fd)
                         .into_iter()
                         .all(|fd| self.inside(task, fd, nests - 1, sockets))
             }
@@ -104,7 +102,7 @@ impl Recorder<'_> {
 
 /// Whether a task waits for a signal, for as long as it takes. Those of the program's timers are ours to send.
 fn waits_for_signals(task: &Task) -> bool {
-    match super::stuck::call_in_progress(task.tid) {
+    match stuck::call_in_progress(task.tid) {
         Some((libc::SYS_pause | libc::SYS_rt_sigsuspend, _)) => true,
         Some((libc::SYS_rt_sigtimedwait, args)) => args[2] == 0,
         _ => false,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
-use rrtest_preload::layout::{SYS_HELLO, SYS_TICK};
+use rrtest_preload::layout::{Kind as TickKind, SYS_HELLO, SYS_TICK};
 
 use super::alarms::Alarms;
 use super::buffer::Buffer;
@@ -387,7 +387,7 @@ impl<'a> Recorder<'a> {
         self.prepare_buffer(id);
         let running = stopped.resume(Resume::Freely, signal)?;
         let watched = self.watch(id, running)?;
-        self.take_wakes(id)?;
+        self.take_notes(id)?;
         let (stopped, stop) = match watched {
             Watched::Stopped(stopped, stop) => (stopped, stop),
             Watched::Pinned(stopped) => return self.pinned(id, stopped),
@@ -418,8 +418,9 @@ impl<'a> Recorder<'a> {
                 self.send_deferred(id)?;
                 self.tasks.hold(id, Hold::Ready(stopped));
                 let why = if met { Why::Met } else { Why::SliceOver };
-                let (address, kind) = self.clock.area().ticked();
-                let writes = rrtest_preload::objects::writes(kind);
+                let (address, kind) = self.clock.area().tick_touches();
+                let writes = TickKind::from_raw(kind)
+                    .is_none_or(|kind| !matches!(kind, TickKind::AtomicLoad | TickKind::Load));
                 Ok(Next::Decide(why, Some(Operation::Memory { address, writes })))
             }
             SYS_HELLO => {

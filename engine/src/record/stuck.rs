@@ -15,7 +15,7 @@ use crate::task::TaskId;
 use crate::tracee::{Memory, State, state};
 
 /// How deep epoll descriptors may watch each other (`EP_MAX_NESTS`, fs/eventpoll.c).
-const NESTS: u32 = 5;
+pub(super) const NESTS: u32 = 5;
 
 impl Recorder<'_> {
     /// Whether no task that waits in the kernel or for descriptors can be woken by anybody but another task of the program,

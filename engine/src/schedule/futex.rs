@@ -3,7 +3,7 @@
 //! Rests on futex(2). The kernel keeps one queue of waiters per key in order of arrival; this does the same, but asks
 //! whom to wake, since futex(2) promises no order. Comparing the word, timeouts and return values are the caller's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 
 use rrtest_preload::layout::{Crowd, crowd};
 
@@ -35,9 +35,9 @@ struct Waiter {
 #[derive(Debug, Default)]
 pub struct FutexTable {
     /// How many tasks wait for each of the futexes that count together, as [`Self::crowds`] last told or not yet told.
-    crowds: BTreeMap<usize, BTreeMap<FutexKey, u32>>,
+    crowds: HashMap<usize, Vec<(FutexKey, u32)>>,
     /// Whose number has changed since then.
-    changed: BTreeSet<usize>,
+    changed: Vec<usize>,
     /// Waiters in order of arrival. No queue is empty.
     queues: BTreeMap<FutexKey, Vec<Waiter>>,
     waiting: BTreeMap<TaskId, FutexKey>,
@@ -46,30 +46,36 @@ pub struct FutexTable {
 impl FutexTable {
     fn count(&mut self, key: FutexKey, change: i32) {
         let number = crowd(key.address);
+        // Emptied ones stay: those that wait come back again and again.
         let keys = self.crowds.entry(number).or_default();
-        let tasks = keys.entry(key).or_default();
-        *tasks = tasks.saturating_add_signed(change);
-        if *tasks == 0 {
-            keys.remove(&key);
+        match keys.iter().position(|(known, _)| *known == key) {
+            Some(at) => {
+                keys[at].1 = keys[at].1.saturating_add_signed(change);
+                if keys[at].1 == 0 {
+                    keys.swap_remove(at);
+                }
+            }
+            None => keys.push((key, change.max(0).cast_unsigned())),
         }
-        self.changed.insert(number);
+        if !self.changed.contains(&number) {
+            self.changed.push(number);
+        }
     }
 
-    /// Those crowds of waiters ([`crowd`]) that have changed since this was last asked.
-    pub fn crowds(&mut self) -> impl Iterator<Item = (usize, Crowd)> {
-        let this = &*self;
-        let crowds: Vec<_> = this.changed.iter().map(|number| (*number, this.crowd(*number))).collect();
-        self.changed.clear();
-        crowds.into_iter()
+    /// Tell of those crowds of waiters ([`crowd`]) that have changed since this was last asked.
+    pub fn crowds(&mut self, mut tell: impl FnMut(usize, Crowd)) {
+        while let Some(number) = self.changed.pop() {
+            tell(number, self.crowd(number));
+        }
     }
 
     fn crowd(&self, number: usize) -> Crowd {
-        let Some(keys) = self.crowds.get(&number) else { return Crowd::default() };
-        let tasks = keys.values().sum();
+        let keys = self.crowds.get(&number).map_or(&[][..], Vec::as_slice);
+        let tasks = keys.iter().map(|(_, tasks)| tasks).sum();
         let plain = |key: &FutexKey| self.queues[key].iter().all(|waiter| waiter.bitset == ANY);
-        match keys.keys().next().filter(|key| keys.len() == 1 && plain(key)) {
-            Some(only) => Crowd { tasks, space: only.space, address: only.address },
-            None => Crowd { tasks, ..Crowd::default() },
+        match keys {
+            [(only, _)] if plain(only) => Crowd { tasks, space: only.space, address: only.address },
+            _ => Crowd { tasks, ..Crowd::default() },
         }
     }
 
@@ -245,6 +251,35 @@ mod tests {
         assert_eq!(table.wake(A, u32::MAX, ANY, &mut first), tasks(&[3]));
         assert_eq!(table.wake(A, 1, ANY, &mut first), []);
         assert_eq!(waiters(&table), []);
+    }
+
+    /// What is told of the crowd of A.
+    fn told(table: &mut FutexTable) -> Option<Crowd> {
+        let mut told = None;
+        table.crowds(|number, crowd| told = (number == crowd_of_a()).then_some(crowd).or(told));
+        told
+    }
+
+    fn crowd_of_a() -> usize {
+        crowd(A.address)
+    }
+
+    #[test]
+    fn a_crowd_has_an_address_where_all_wait_for_one_futex_and_for_any_wake() {
+        let mut table = table(2);
+        let Crowd { tasks, space, address } = told(&mut table).unwrap();
+        assert_eq!((tasks, space, address), (2, A.space, A.address));
+        assert_eq!(told(&mut table), None, "nothing has changed");
+        table.wait(A, TaskId(7), 0b10);
+        assert_eq!(told(&mut table), Some(Crowd { tasks: 3, ..Crowd::default() }));
+        table.remove(TaskId(7));
+        table.wait(FutexKey { space: 5, ..A }, TaskId(8), ANY);
+        assert_eq!(told(&mut table), Some(Crowd { tasks: 3, ..Crowd::default() }));
+        table.wake(FutexKey { space: 5, ..A }, 1, ANY, &mut first);
+        table.requeue(A, B, 1, 0, &mut first);
+        assert_eq!(told(&mut table), Some(Crowd { tasks: 1, space: A.space, address: A.address }));
+        table.wake(A, 1, ANY, &mut first);
+        assert_eq!(told(&mut table), Some(Crowd::default()));
     }
 
     #[test]

@@ -75,13 +75,11 @@ impl Strategy for Systematic {
                 self.mix(value);
             }
             let position = self.decided.len() as u32;
-            if let Some(deviation) = self.deviations.front().copied()
-                && deviation.position <= position
+            if self.deviations.front().is_some_and(|next| next.position <= position)
+                && let Some(deviation) = self.deviations.pop_front()
+                && runnable.binary_search(&deviation.task).is_ok()
             {
-                self.deviations.pop_front();
-                if runnable.binary_search(&deviation.task).is_ok() {
-                    task = deviation.task;
-                }
+                task = deviation.task;
             }
             let other = |other: &TaskId| *other != task && !(gives_way && Some(*other) == current);
             let alternatives = runnable.iter().copied().filter(other).collect();

@@ -10,6 +10,8 @@ use rrtest_preload::layout::{
     Wake,
 };
 
+use nix::unistd::Pid;
+
 use crate::Error;
 use crate::tracee::{Area, Registers, Stopped};
 
@@ -120,15 +122,37 @@ impl Area {
     /// Say who waits for futexes of this number ([`rrtest_preload::layout::crowd`]).
     pub fn set_crowd(&self, number: usize, crowd: Crowd) {
         let Crowd { tasks, space, address } = crowd;
-        let words = [u64::from(tasks) | u64::from(space) << 32, address];
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        self.copy_in(WAITERS + number % CROWDS * size_of::<Crowd>(), &bytes);
+        let at = WAITERS + number % CROWDS * size_of::<Crowd>();
+        self.copy_in(at, &(u64::from(tasks) | u64::from(space) << 32).to_ne_bytes());
+        self.copy_in(at + offset_of!(Crowd, address), &address.to_ne_bytes());
     }
 
     /// Say in which address space the running task is, and whether it goes on for sure when it wakes others.
     pub fn set_defers(&self, space: u32, defers: bool) {
         self.word(offset_of!(Shared, space)).store(space.into(), Relaxed);
         self.word(offset_of!(Shared, defers)).store(defers.into(), Relaxed);
+    }
+
+    /// Say who the running task is, which cores it is told it may use, and where its list of robust futexes is.
+    pub fn set_task(&self, tid: Pid, affinity: u64, robust_list: u64) {
+        self.word(offset_of!(Shared, tid)).store(tid.as_raw() as u64, Relaxed);
+        self.word(offset_of!(Shared, affinity)).store(affinity, Relaxed);
+        self.word(offset_of!(Shared, robust_list)).store(robust_list, Relaxed);
+    }
+
+    /// Where the running task's list of robust futexes is.
+    #[must_use]
+    pub fn robust_list(&self) -> u64 {
+        self.word(offset_of!(Shared, robust_list)).load(Relaxed)
+    }
+
+    /// What the running task touches after the tick at which it has stopped, and the number of the [`Kind`] of that.
+    ///
+    /// [`Kind`]: rrtest_preload::layout::Kind
+    #[must_use]
+    pub fn tick_touches(&self) -> (u64, u64) {
+        let word = |at| self.word(at).load(Relaxed);
+        (word(offset_of!(Shared, touched)), word(offset_of!(Shared, kind)))
     }
 
     /// The futex whose word the running task has found to have the value with which it comes to wait; 0 for none.

@@ -28,14 +28,6 @@ impl Area {
         }
     }
 
-    /// What the operation touches in front of which a task has stopped at a tick, and its
-    /// [`Kind`](rrtest_preload::layout::Kind).
-    #[must_use]
-    pub fn ticked(&self) -> (u64, u64) {
-        let word = |offset| self.word(offset).load(Relaxed);
-        (word(offset_of!(Shared, address)), word(offset_of!(Shared, kind)))
-    }
-
     /// The number that was drawn where a task stopped.
     #[must_use]
     pub fn drawn(&self) -> u64 {

@@ -134,6 +134,29 @@ static void futexes(void)
 		MUST(!pthread_join(t[i], 0));
 }
 
+// What the recorder keeps for each task.
+static void of_the_task_alone(void)
+{
+	unsigned long all = 3, one = 1, cores;
+	OFTEN {
+		MUST(syscall(SYS_sched_getaffinity, i % 2 ? gettid() : 0, 8, &cores) == 8 && cores == all);
+		MUST(syscall(SYS_sched_getaffinity, 0, 8, nowhere) == -1 && errno == EFAULT);
+		MUST(syscall(SYS_sched_getaffinity, 0, 4, &cores) == -1 && errno == EINVAL);
+		MUST(!syscall(SYS_sched_setaffinity, 0, 8, &one));
+		MUST(syscall(SYS_sched_getaffinity, 0, 16, &cores) == 8 && cores == one);
+		MUST(!syscall(SYS_sched_setaffinity, 0, 8, &all));
+	}
+	struct { void *first; long offset; void *pending; } head = { &head, 0, 0 };
+	void *before, *now;
+	size_t size;
+	MUST(!syscall(SYS_get_robust_list, 0, &before, &size) && size == sizeof head);
+	OFTEN {
+		MUST(!syscall(SYS_set_robust_list, i % 2 ? &head : before, sizeof head));
+		MUST(!syscall(SYS_get_robust_list, 0, &now, &size) && now == (i % 2 ? (void *)&head : before));
+		MUST(syscall(SYS_set_robust_list, &head, 1) == -1 && errno == EINVAL);
+	}
+}
+
 // What one process closes stays open for the other.
 static void processes(void)
 {
@@ -158,6 +181,7 @@ int main(void)
 	memory();
 	signals_come();
 	futexes();
+	of_the_task_alone();
 	processes();
 	return 0;
 }

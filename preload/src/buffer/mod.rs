@@ -164,8 +164,8 @@ extern "C" fn hook(frame: &mut Frame) {
     frame.target += if done { STUB_DONE } else { STUB_TRACED } as u64;
 }
 
-/// The countdown has reached zero at a tick. How far behind the beginning of the runtime's `syscall` instruction the task goes
-/// on: nothing if the scheduler is to be asked.
+/// The countdown has reached zero at a tick. How far behind the beginning of the runtime's `syscall` instruction the task
+/// goes on: nothing if the scheduler is to be asked.
 extern "C" fn ticked() -> u64 {
     const SYSCALL_LEN: u64 = 2;
     let shared = shared();
@@ -179,8 +179,7 @@ extern "C" fn ticked() -> u64 {
     }
     // SAFETY: the table is there, with numbers in it, and nothing else refers to it while this code runs.
     let objects = unsafe { &mut *core::ptr::with_exposed_provenance_mut::<Objects>(TABLE) };
-    let (address, kind) = (shared.address, shared.kind);
-    if shared.watch.stops(objects, address, kind) {
+    if shared.watch.stops(objects, shared.touched, shared.kind) {
         return 0;
     }
     shared.countdown = 1;

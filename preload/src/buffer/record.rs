@@ -32,6 +32,17 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> bool {
         },
         Way::Futex if is_wake(&args) => wake(shared, &args),
         Way::Futex => -EAGAIN,
+        Way::RobustList => {
+            shared.robust_list = args[0];
+            0
+        }
+        Way::Affinity => {
+            let known = (&raw const shared.affinity).expose_provenance() as u64;
+            if !copy(shared, known, args[2], SET) {
+                return false;
+            }
+            SET as i64
+        }
         _ => kernel(number, args),
     };
     match call.way {
@@ -79,6 +90,11 @@ fn may(shared: &mut Shared, call: &Call, args: &[u64; 6]) -> bool {
         Way::Close => shared.quiet != 0 && is_file,
         Way::Clock => args[0] < 64 && CLOCKS >> args[0] & 1 == 1,
         Way::Futex => futex(shared, args),
+        Way::RobustList => args[1] == ROBUST_LIST_HEAD,
+        Way::Affinity => {
+            let own = args[0] as u32 == 0 || u64::from(args[0] as u32) == shared.tid;
+            own && args[1] != 0 && args[1].is_multiple_of(SET as u64) && !is_ours(args[2], SET as u64)
+        }
         Way::Repeat => !is_ours(args[0], args[1]),
         Way::Advise => !is_ours(args[0], args[1]) && args[2] as u32 == DONTNEED,
         Way::Open => opens_file(args),
@@ -100,6 +116,12 @@ fn read_clock(shared: &mut Shared, args: [u64; 6]) -> Option<i64> {
     let at = (&raw const time).expose_provenance() as u64;
     (result != 0 || copy(shared, at, args[1], size_of_val(&time))).then_some(result)
 }
+
+/// Bytes of the kernel's set of cores, of which there are 64 at most.
+const SET: usize = 8;
+
+/// `sizeof(struct robust_list_head)` (linux/futex.h).
+const ROBUST_LIST_HEAD: u64 = 24;
 
 /// MADV_DONTNEED (madvise(2)).
 const DONTNEED: u32 = 4;

@@ -18,7 +18,7 @@ use core::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use crate::layout::{AREA, SYS_HELLO, Shared, TICK};
+use crate::layout::{AREA, Kind, SYS_HELLO, Shared, TICK};
 
 /// Whether a recorder answered the constructor, and thus [`Shared`] is mapped. Forked children inherit both.
 static RECORDED: AtomicBool = AtomicBool::new(false);
@@ -46,11 +46,12 @@ extern "C" fn rrtest_hello() {
 /// The recorded way is laid out to fall through, since ticks are dense there: the other layout made recordings of
 /// plain accesses 1.3 (debug) to 1.5 (release) times as slow.
 ///
-/// The trap is inlined too, and all of it is one piece to the compiler: whether a tick trapped shows in no register but those
-/// that a system call overwrites, not even in one that nobody reads any more. If the buffer's code finds that the task may go
-/// on, not in these either: replay does not trap at such a tick.
+/// The trap is inlined too: it is a handful of instructions, needs no registers saved around a call, and leaves no trace of
+/// itself on the stack, nor elsewhere but in the registers that a system call overwrites. If the buffer's code finds that the
+/// task may go on, not even there: replay does not trap at such a tick. So nothing may be done on the way to the trap
+/// that is not done at every tick, which is why the compiler sees one block that it cannot look into.
 #[inline(always)]
-fn tick<const KIND: u64, T: ?Sized>(address: *const T) {
+fn tick<const KIND: u64, T>(address: *const T) {
     if !RECORDED.load(Relaxed) {
         return;
     }
@@ -59,25 +60,29 @@ fn tick<const KIND: u64, T: ?Sized>(address: *const T) {
     unsafe {
         asm!(
             "dec qword ptr [{countdown}]",
-            "jne 3f",
-            "mov qword ptr [{kept}], rax",
-            "mov qword ptr [{touched}], {address}",
-            "mov qword ptr [{kinds}], {kind}",
-            "lea rax, [rip + 2f]",
-            "jmp qword ptr [{tick}]",
-            "2:",
-            "syscall",
+            "jz 2f",
             "3:",
+            ".subsection 1",
+            "2:",
+            "mov qword ptr [{touched}], {address}",
+            "mov qword ptr [{kind}], {KIND}",
+            "mov qword ptr [{kept}], rax",
+            "lea rax, [rip + 4f]",
+            "jmp qword ptr [{tick}]",
+            "4:",
+            "syscall",
+            "jmp 3b",
+            ".previous",
+            address = in(reg) address,
             countdown = const AREA + offset_of!(Shared, countdown),
+            touched = const AREA + offset_of!(Shared, touched),
+            kind = const AREA + offset_of!(Shared, kind),
+            KIND = const KIND,
             kept = const AREA + offset_of!(Shared, kept),
-            touched = const AREA + offset_of!(Shared, address),
-            kinds = const AREA + offset_of!(Shared, kind),
             tick = const TICK,
-            address = in(reg) address.cast::<()>(),
-            kind = const KIND,
-            out("rax") _,
-            out("rcx") _,
-            out("r11") _,
+            lateout("rax") _,
+            lateout("rcx") _,
+            lateout("r11") _,
             options(nostack)
         );
     }

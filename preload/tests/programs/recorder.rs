@@ -114,7 +114,7 @@ extern "C" fn answer(_: c_int, _: *mut c_void, context: *mut Context) {
             registers[RAX] = 1;
         } else {
             let (address, kind) = &LOG[TICKS.fetch_add(1, Relaxed)];
-            address.store((*shared()).address as usize, Relaxed);
+            address.store((*shared()).touched as usize, Relaxed);
             kind.store((*shared()).kind, Relaxed);
             registers[RAX] = 0;
             (*shared()).countdown = INTERVAL.load(Relaxed);

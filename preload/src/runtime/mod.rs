@@ -18,7 +18,7 @@ use core::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use crate::layout::{AREA, Kind, SYS_HELLO, Shared, TICK};
+use crate::layout::{AREA, SYS_HELLO, Shared, TICK};
 
 /// Whether a recorder answered the constructor, and thus [`Shared`] is mapped. Forked children inherit both.
 static RECORDED: AtomicBool = AtomicBool::new(false);

@@ -57,8 +57,11 @@ impl Report {
             .lines()
             .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}: {run}")))
             .collect();
-        let summary = lines.pop().expect("a summary");
+        let mut summary = lines.pop().expect("a summary");
+        // Only of a systematic run.
+        let explored = summary.remove("explored");
         assert_eq!((&summary["event"], keys(&summary)), (&"summary".into(), sorted(SUMMARY)), "{run}");
+        summary.extend(explored.map(|explored| ("explored".to_owned(), explored)));
         Self { attempts: lines.into_iter().map(Attempt::new).collect(), summary }
     }
 

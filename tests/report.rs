@@ -58,7 +58,6 @@ impl Report {
             .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}: {run}")))
             .collect();
         let mut summary = lines.pop().expect("a summary");
-        // Only of a systematic run.
         let explored = summary.remove("explored");
         assert_eq!((&summary["event"], keys(&summary)), (&"summary".into(), sorted(SUMMARY)), "{run}");
         summary.extend(explored.map(|explored| ("explored".to_owned(), explored)));

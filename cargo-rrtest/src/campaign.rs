@@ -160,7 +160,7 @@ impl Queue {
         build.begun += 1;
         progress.attempts += 1;
         let number = progress.attempts;
-        let schedule = progress.explorer.as_mut().and_then(Explorer::next);
+        let schedule = progress.explorer.as_mut().and_then(Explorer::take);
         let seed = match (&schedule, number) {
             (Some(schedule), _) => Seed::systematic(schedule),
             (None, 1) => self.seed,

@@ -123,8 +123,8 @@ pub const SCRATCH: usize = TABLE + OBJECTS * 16;
 
 /// The system call number with which the runtime says "the countdown reached zero".
 ///
-/// Arguments: the address that the coming operation touches (0 for a fence), and its [`Kind`]. The result is ignored.
-/// No kernel has a call of this number; the recorder never lets it through.
+/// What the coming operation touches is in [`Shared::touched`] and [`Shared::kind`]. The result is ignored. No kernel has a
+/// call of this number; the recorder never lets it through.
 pub const SYS_TICK: usize = 21074;
 
 /// The system call number with which the runtime says "I am here". Returns 1 under the recorder; `-ENOSYS` from a
@@ -171,6 +171,10 @@ pub struct Shared {
     /// The futex that the task is about to wait for with a stop: its word has been looked at, and has the value to wait
     /// with. 0 for none.
     pub waits: u64,
+    /// What the running task touches after a tick that has used up the countdown (0 for a fence), and its [`Kind`].
+    pub touched: u64,
+    /// See `touched`.
+    pub kind: u64,
     /// While the buffer's code looks at a tick: the program's rax, its stack pointer, and where it goes on.
     pub kept: u64,
     /// See `kept`.

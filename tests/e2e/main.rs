@@ -18,6 +18,7 @@ mod seeds;
 mod slow;
 mod starts;
 mod steady;
+mod systematic;
 mod together;
 mod unsupported;
 
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
     tests.topic("limits", limits::TESTS);
     tests.topic("unsupported", unsupported::TESTS);
     tests.topic("seeds", seeds::TESTS);
+    tests.topic("systematic", systematic::TESTS);
     tests.topic("starts", starts::TESTS);
     tests.topic("json", json::TESTS);
     tests.topic("exec", exec::TESTS);

@@ -31,6 +31,9 @@ pub(crate) const RACES: &[Race] = &[
     Race { package: "unsafe-race", level: "memory", ending: FAILED, says: &["panicked at"] },
     Race { package: "c-race", level: "sync", ending: FAILED, says: &["panicked at"] },
     Race { package: "async-order", level: "sync", ending: FAILED, says: &["panicked at"] },
+    Race { package: "sleep-order", level: "sync", ending: FAILED, says: &["panicked at", "; surprises: "] },
+    Race { package: "spurious", level: "sync", ending: FAILED, says: &["panicked at", "; surprises: "] },
+    Race { package: "short-read", level: "sync", ending: FAILED, says: &["panicked at", "; surprises: "] },
     Race {
         package: "lock-order",
         level: "sync",

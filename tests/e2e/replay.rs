@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use rrtest_engine::schedule::StrategyName;
 use rrtest_tests::project::Project;
 use rrtest_tests::report::Report;
 use rrtest_tests::tool::Run;
@@ -14,6 +15,7 @@ use crate::{Test, tests};
 
 pub(crate) const TESTS: &[Test] = tests![
     of_each_race_is_the_same_every_time,
+    whatever_the_strategy_and_the_level,
     needs_neither_project_nor_data,
     of_a_hung_test_hangs_no_longer,
     repeats_what_the_program_wrote,
@@ -56,6 +58,21 @@ fn of_each_race_is_the_same_every_time(world: &World) {
             assert!(found.stderr.contains(line), "`{line}` was not shown by {found}");
         }
         assert!(lines.len() > 2, "{here}");
+    }
+}
+
+/// Each trace that is kept has been replayed; one that diverges is an error of ours.
+fn whatever_the_strategy_and_the_level(world: &World) {
+    for strategy in StrategyName::ALL.map(StrategyName::as_str) {
+        for level in ["sync", "memory"] {
+            let traces = world.dir();
+            let mut command = world.fixture("unsafe-race", traces.path());
+            command.args(["--strategy", strategy, "--preempt", level, "--runs", "8", "--keep", "always"]);
+            let run = Run::of(command.args(["--seed", "11"]));
+            let report = Report::of(&run);
+            assert!(report.attempts.iter().all(|attempt| attempt.text("outcome") != "error"), "{run}");
+            assert!(!rrtest_tests::traces(traces.path()).is_empty(), "{run}");
+        }
     }
 }
 

@@ -12,7 +12,8 @@ const RUNS: &str = "5";
 /// How chaos may be asked for.
 const WAYS: &[&[&str]] = &[
     &["--preempt", "sync", "--strategy", "walk"],
-    &["--preempt", "sync", "--strategy", "pct"],
+    &["--preempt", "sync", "--strategy", "pct,starve"],
+    &["--preempt", "sync", "--strategy", "pos,surw"],
     &["--preempt", "sync"],
     &["--no-chaos"],
     &["--preempt", "memory"],

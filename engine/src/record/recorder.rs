@@ -411,7 +411,6 @@ impl<'a> Recorder<'a> {
         self.sharing.has_changed(id);
         let hurried = self.was_hurried();
         let mut registers = stopped.registers()?;
-        let [address, kind, ..] = registers.args();
         match registers.number() as usize {
             SYS_TICK => {
                 let met = self.note_tick(id, &registers);
@@ -419,6 +418,7 @@ impl<'a> Recorder<'a> {
                 self.send_deferred(id)?;
                 self.tasks.hold(id, Hold::Ready(stopped));
                 let why = if met { Why::Met } else { Why::SliceOver };
+                let (address, kind) = self.clock.area().tick_touches();
                 let writes = TickKind::from_raw(kind)
                     .is_none_or(|kind| !matches!(kind, TickKind::AtomicLoad | TickKind::Load));
                 Ok(Next::Decide(why, Some(Operation::Memory { address, writes })))

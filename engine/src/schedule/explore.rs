@@ -45,7 +45,7 @@ impl Explorer {
     }
 
     /// The next schedule to try. None if there is none at the moment: those under way may lead to more.
-    pub fn next(&mut self) -> Option<Schedule> {
+    pub fn take(&mut self) -> Option<Schedule> {
         let next = self.pending.pop_front()?;
         self.under_way += 1;
         Some(next)
@@ -142,7 +142,7 @@ mod tests {
         for (bound, all) in [(0, 1), (1, 11), (2, 56), (3, 176)] {
             let mut explorer = Explorer::new(bound);
             let mut seen = Vec::new();
-            while let Some(schedule) = explorer.next() {
+            while let Some(schedule) = explorer.take() {
                 explorer.ended(&schedule, &run(&schedule, 10, 0));
                 seen.push(schedule.deviations);
             }
@@ -158,10 +158,10 @@ mod tests {
     #[test]
     fn it_is_not_over_while_one_is_under_way() {
         let mut explorer = Explorer::new(1);
-        let first = explorer.next().unwrap();
-        assert!(explorer.next().is_none() && !explorer.is_over());
+        let first = explorer.take().unwrap();
+        assert!(explorer.take().is_none() && !explorer.is_over());
         explorer.ended(&first, &run(&first, 1, 0));
-        let second = explorer.next().unwrap();
+        let second = explorer.take().unwrap();
         explorer.ended(&second, &run(&second, 1, 0));
         assert!(explorer.is_complete());
     }
@@ -170,7 +170,7 @@ mod tests {
     fn a_test_that_does_something_else_each_time_is_noticed_and_comes_to_an_end() {
         let mut explorer = Explorer::new(2);
         let mut noise = 0;
-        while let Some(schedule) = explorer.next() {
+        while let Some(schedule) = explorer.take() {
             noise += 1;
             explorer.ended(&schedule, &run(&schedule, 10, noise));
         }
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn what_no_seed_can_say_is_left_out() {
         let mut explorer = Explorer::new(1);
-        let first = explorer.next().unwrap();
+        let first = explorer.take().unwrap();
         explorer
             .ended(&first, &[Decided { chosen: TaskId(0), alternatives: vec![TaskId(1 << 20)], digest: 0 }]);
         assert!(explorer.is_over() && !explorer.is_complete());

@@ -75,7 +75,8 @@ impl Strategy for Systematic {
                 self.mix(value);
             }
             let position = self.decided.len() as u32;
-            if let Some(deviation) = self.deviations.pop_front_if(|next| next.position <= position)
+            if self.deviations.front().is_some_and(|next| next.position <= position)
+                && let Some(deviation) = self.deviations.pop_front()
                 && runnable.binary_search(&deviation.task).is_ok()
             {
                 task = deviation.task;

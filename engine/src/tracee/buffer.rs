@@ -146,6 +146,15 @@ impl Area {
         self.word(offset_of!(Shared, robust_list)).load(Relaxed)
     }
 
+    /// What the running task touches after the tick at which it has stopped, and the number of the [`Kind`] of that.
+    ///
+    /// [`Kind`]: rrtest_preload::layout::Kind
+    #[must_use]
+    pub fn tick_touches(&self) -> (u64, u64) {
+        let word = |at| self.word(at).load(Relaxed);
+        (word(offset_of!(Shared, touched)), word(offset_of!(Shared, kind)))
+    }
+
     /// The futex whose word the running task has found to have the value with which it comes to wait; 0 for none.
     #[must_use]
     pub fn take_waits(&self) -> u64 {

@@ -164,9 +164,9 @@ extern "C" fn hook(frame: &mut Frame) {
     frame.target += if done { STUB_DONE } else { STUB_TRACED } as u64;
 }
 
-/// The countdown has reached zero at a tick, with what the coming operation touches and its kind. How far behind the
-/// beginning of the runtime's `syscall` instruction the task goes on: nothing if the scheduler is to be asked.
-extern "C" fn ticked(address: u64, kind: u64) -> u64 {
+/// The countdown has reached zero at a tick. How far behind the beginning of the runtime's `syscall` instruction the task
+/// goes on: nothing if the scheduler is to be asked.
+extern "C" fn ticked() -> u64 {
     const SYSCALL_LEN: u64 = 2;
     let shared = shared();
     if shared.watch.on == 0 {
@@ -179,7 +179,7 @@ extern "C" fn ticked(address: u64, kind: u64) -> u64 {
     }
     // SAFETY: the table is there, with numbers in it, and nothing else refers to it while this code runs.
     let objects = unsafe { &mut *core::ptr::with_exposed_provenance_mut::<Objects>(TABLE) };
-    if shared.watch.stops(objects, address, kind) {
+    if shared.watch.stops(objects, shared.touched, shared.kind) {
         return 0;
     }
     shared.countdown = 1;

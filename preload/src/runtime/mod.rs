@@ -14,6 +14,7 @@ mod atomic;
 
 use core::{
     arch::{asm, global_asm},
+    mem::offset_of,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
@@ -50,7 +51,7 @@ extern "C" fn rrtest_hello() {
 /// task may go on, not even there: replay does not trap at such a tick. So nothing may be done on the way to the trap
 /// that is not done at every tick, which is why the compiler sees one block that it cannot look into.
 #[inline(always)]
-fn tick<T: ?Sized>(address: *const T, kind: Kind) {
+fn tick<const KIND: u64, T>(address: *const T) {
     if !RECORDED.load(Relaxed) {
         return;
     }
@@ -58,19 +59,27 @@ fn tick<T: ?Sized>(address: *const T, kind: Kind) {
     // other tasks meanwhile, which change memory as any other thread does.
     unsafe {
         asm!(
-            "sub qword ptr [{countdown}], 1",
-            "jnz 3f",
-            "mov qword ptr [{kept}], rax",
-            "lea rax, [rip + 2f]",
-            "jmp qword ptr [{tick}]",
-            "2:",
-            "syscall",
+            "dec qword ptr [{countdown}]",
+            "jz 2f",
             "3:",
-            countdown = const AREA + core::mem::offset_of!(Shared, countdown),
-            kept = const AREA + core::mem::offset_of!(Shared, kept),
+            ".subsection 1",
+            "2:",
+            "mov qword ptr [{touched}], {address}",
+            "mov qword ptr [{kind}], {KIND}",
+            "mov qword ptr [{kept}], rax",
+            "lea rax, [rip + 4f]",
+            "jmp qword ptr [{tick}]",
+            "4:",
+            "syscall",
+            "jmp 3b",
+            ".previous",
+            address = in(reg) address,
+            countdown = const AREA + offset_of!(Shared, countdown),
+            touched = const AREA + offset_of!(Shared, touched),
+            kind = const AREA + offset_of!(Shared, kind),
+            KIND = const KIND,
+            kept = const AREA + offset_of!(Shared, kept),
             tick = const TICK,
-            in("rdi") address.cast::<()>(),
-            in("rsi") kind as u64,
             lateout("rax") _,
             lateout("rcx") _,
             lateout("r11") _,

@@ -40,9 +40,7 @@ struct Context {
     registers: [usize; 23],
 }
 
-// Indices into `Context::registers`.
-const RDI: usize = 8;
-const RSI: usize = 9;
+// An index into `Context::registers`.
 const RAX: usize = 13;
 
 static HELLOS: AtomicUsize = AtomicUsize::new(0);
@@ -116,8 +114,8 @@ extern "C" fn answer(_: c_int, _: *mut c_void, context: *mut Context) {
             registers[RAX] = 1;
         } else {
             let (address, kind) = &LOG[TICKS.fetch_add(1, Relaxed)];
-            address.store(registers[RDI], Relaxed);
-            kind.store(registers[RSI] as u64, Relaxed);
+            address.store((*shared()).touched as usize, Relaxed);
+            kind.store((*shared()).kind, Relaxed);
             registers[RAX] = 0;
             (*shared()).countdown = INTERVAL.load(Relaxed);
         }

@@ -57,8 +57,9 @@ impl Options {
     fn ways(&self) -> Vec<Way> {
         let chosen = |name: &StrategyName| self.strategy.is_empty() || self.strategy.contains(name);
         // A fair schedule is not meant to find anything.
-        let strategies =
-            StrategyName::ALL.into_iter().filter(|name| *name != StrategyName::Fair && chosen(name));
+        // Nor does one that goes through all schedules make campaigns.
+        let unfit = [StrategyName::Fair, StrategyName::Systematic];
+        let strategies = StrategyName::ALL.into_iter().filter(|name| !unfit.contains(name) && chosen(name));
         strategies.map(Some).chain([None]).map(Way).collect()
     }
 

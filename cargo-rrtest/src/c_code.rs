@@ -87,7 +87,7 @@ impl Language {
         let works = match std::fs::read(&mark) {
             Ok(answer) => answer == b"yes",
             Err(_) => {
-                let works = self.instruments(&compiler, &flags);
+                let works = self.instruments(&compiler, &flags, build_dir);
                 // Where the answer cannot be kept, it is asked for again.
                 let _kept = write_whole(&mark, if works { b"yes" } else { b"no" });
                 works
@@ -97,8 +97,9 @@ impl Language {
     }
 
     /// Whether a program comes out that calls what it is to call.
-    fn instruments(&self, compiler: &str, flags: &str) -> bool {
-        let Ok(dir) = tempfile::tempdir() else { return false };
+    fn instruments(&self, compiler: &str, flags: &str, build_dir: &Path) -> bool {
+        let dir = std::fs::create_dir_all(build_dir).and_then(|()| tempfile::tempdir_in(build_dir));
+        let Ok(dir) = dir else { return false };
         let (source, program) = (dir.path().join("sample.c"), dir.path().join("sample"));
         if std::fs::write(&source, SAMPLE).is_err() {
             return false;

@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::env;
 use std::io::BufReader;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, Stdio};
 use std::sync::atomic::AtomicBool;
@@ -149,8 +148,7 @@ impl Build<'_> {
         let mut command = self.command(&self.selection.test_args(), variables)?;
         command.args(["--message-format=json-render-diagnostics"]).args(self.no_run.then_some("--no-run"));
         if self.in_background {
-            // A group of its own: Ctrl-C in a terminal is for us to pass on.
-            command.arg("--quiet").stderr(Stdio::piped()).process_group(0);
+            command.arg("--quiet").stderr(Stdio::piped());
         } else {
             command.args((self.verbosity < 0).then_some("--quiet"));
             command.args((0..self.verbosity).map(|_| "--verbose"));
@@ -166,7 +164,6 @@ impl Build<'_> {
             let stderr = scope.spawn(|| runner::text(stderr));
             if self.in_background {
                 let group = Pid::from_raw(child.id().cast_signed());
-                group::give_way(group);
                 scope.spawn(move || group::guard(group, &finished, stop, Duration::MAX));
             }
             let told = stdout.map_or_else(|| Ok(Told::default()), |stdout| Told::read(stdout, sender));
@@ -209,11 +206,21 @@ impl Build<'_> {
         let chain = wrapper::of_user(self.config);
         let runtime = Runtime::put_into(self.build_dir)?;
         let host_flags = vec![format!("-Clink-arg={}", runtime.archive.display())];
-        let order = wrapper::Order { flags: self.level.flags(&runtime), host_flags, chain };
+        let order = wrapper::Order {
+            flags: self.level.flags(&runtime),
+            host_flags,
+            chain,
+            in_background: self.in_background,
+        };
         let ours = variables.iter().map(|(name, _)| name.as_str()).chain(["RUSTC_WRAPPER"]);
         let capture =
             runner::Order { users: ours.map(|name| (name.to_owned(), env::var_os(name))).collect() };
-        let mut command = Command::new(program());
+        let cargo = program();
+        let mut command = match self.in_background {
+            true => group::background(&cargo)
+                .map_err(|error| Stop::os("cannot find our own executable", &error))?,
+            false => Command::new(cargo),
+        };
         command
             .arg("test")
             .args(args)

@@ -1,11 +1,17 @@
 //! Process groups: a program that we start, with all that it starts.
 
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+
+use crate::exit::Stop;
 
 /// How often a wait looks whether it has been given up.
 const LOOK: Duration = Duration::from_millis(50);
@@ -21,8 +27,29 @@ pub(crate) fn guard(group: Pid, finished: &Receiver<()>, stop: &AtomicBool, long
     }
 }
 
-/// Have a process, and what it starts from now on, give way to others (setpriority(2)).
-pub(crate) fn give_way(pid: Pid) {
+/// The hidden command that becomes a program in the background.
+pub(crate) const COMMAND: &str = "__background";
+
+/// A program that gives way to others, in a group of its own, so that Ctrl-C in a terminal is for us to pass on, and which
+/// does not outlive us.
+pub(crate) fn background(program: &Path) -> std::io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg(COMMAND).arg(program).process_group(0);
+    Ok(command)
+}
+
+/// As that command: become the program. Returns only on failure.
+pub(crate) fn become_background(args: &[OsString]) -> Stop {
+    let Some((program, args)) = args.split_first() else { return Stop::usage("no program given") };
     // Without it the work is done all the same.
-    let _refused = rustix::process::setpriority_process(rustix::process::Pid::from_raw(pid.as_raw()), 10);
+    let _refused = rustix::process::setpriority_process(None, 10);
+    end_with_parent();
+    let error = Command::new(program).args(args).exec();
+    Stop::os(format!("cannot run `{}`", program.display()), &error)
+}
+
+/// This process, and what it becomes, is killed when the thread that started it ends (PR_SET_PDEATHSIG of prctl(2)).
+pub(crate) fn end_with_parent() {
+    // A valid signal is all that it asks for.
+    let _set = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
 }

@@ -56,6 +56,9 @@ fn main() -> ExitCode {
     if args.first().is_some_and(|first| first == runner::COMMAND) {
         return end(runner::capture(&args[1..]).map(|()| Status::Success.into()));
     }
+    if args.first().is_some_and(|first| first == group::COMMAND) {
+        return end(Err(group::become_background(&args[1..])));
+    }
     // Cargo passes the subcommand's own name first.
     if args.first().is_some_and(|first| first == "rrtest") {
         args.remove(0);

@@ -63,7 +63,8 @@ impl Toolchain {
         if mark.exists() {
             return None;
         }
-        let refusal = self.try_passes(level, target).err();
+        let dir = std::fs::create_dir_all(build_dir).and_then(|()| tempfile::tempdir_in(build_dir));
+        let refusal = self.try_passes_in(dir, level, target).err();
         if refusal.is_none() {
             // Where the answer cannot be kept, it is asked for again.
             let _kept = std::fs::create_dir_all(build_dir).and_then(|()| std::fs::write(&mark, ""));
@@ -73,8 +74,18 @@ impl Toolchain {
 
     /// Compile the sample, and look for the calls in what comes out.
     pub(crate) fn try_passes(&self, level: Level, target: &str) -> Result<(), String> {
+        self.try_passes_in(tempfile::tempdir(), level, target)
+    }
+
+    /// The same in this directory.
+    fn try_passes_in(
+        &self,
+        dir: std::io::Result<tempfile::TempDir>,
+        level: Level,
+        target: &str,
+    ) -> Result<(), String> {
         let Some(entry_point) = level.entry_point() else { return Ok(()) };
-        let dir = tempfile::tempdir().map_err(|error| format!("no temporary directory: {error}"))?;
+        let dir = dir.map_err(|error| format!("no temporary directory: {error}"))?;
         let object = dir.path().join("sample.o");
         let mut child = Command::new(&self.rustc)
             .args(["--crate-name", "sample", "--crate-type", "lib", "--target", target])

@@ -12,6 +12,7 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Stop;
+use crate::group;
 
 /// The environment variable that carries an [`Order`] from us to us, through cargo.
 pub(crate) const VARIABLE: &str = "__RRTEST_WRAPPER";
@@ -25,6 +26,8 @@ pub(crate) struct Order {
     pub(crate) host_flags: Vec<String>,
     /// The wrapper that the user has.
     pub(crate) chain: Option<PathBuf>,
+    /// Whether the compiler is not to outlive the cargo that calls it.
+    pub(crate) in_background: bool,
 }
 
 impl Order {
@@ -47,6 +50,9 @@ impl Order {
             Unit::Host => command.args(&self.host_flags),
             Unit::None => &mut command,
         };
+        if self.in_background {
+            group::end_with_parent();
+        }
         let error = command.exec();
         Stop::os(format!("cannot run `{}`", program.display()), &error)
     }
@@ -93,8 +99,8 @@ pub(crate) fn of_user(config: &crate::config::Config) -> Option<PathBuf> {
 
 /// Whether our own status as wrapper makes sense: the first argument is the compiler, not a command of ours.
 pub(crate) fn is_wrapper_call(args: &[OsString]) -> bool {
-    args.first()
-        .is_some_and(|first| first != "rrtest" && first != crate::runner::COMMAND && !is_option(first))
+    let ours = ["rrtest", crate::runner::COMMAND, group::COMMAND];
+    args.first().is_some_and(|first| !ours.iter().any(|name| first == name) && !is_option(first))
 }
 
 fn is_option(arg: &OsStr) -> bool {

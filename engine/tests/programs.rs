@@ -639,8 +639,11 @@ fn check_virtual(name: &str, args: &[&str], leaps: fn(u64) -> bool) {
     let Some(path) = compile(name, directory.path()) else { return };
     let program = program(&path, args, directory.path());
     for strategy in STRATEGIES {
-        let options =
-            record::Options { time: Time::Virtual, ..options(Duration::from_secs(20), strategy, 1) };
+        let options = record::Options {
+            time: Time::Virtual,
+            surprises: Surprises::NONE,
+            ..options(Duration::from_secs(20), strategy, 1)
+        };
         let recording = record::record(&program, &options).expect("a recording");
         assert_eq!(
             recording.ending,

@@ -159,7 +159,8 @@ mod tests {
                 stops += u32::from(watch.stops(&mut table, address * 8, STORE));
             }
         }
-        assert!((100..500).contains(&stops), "{stops}");
+        // Touches of what is new and of what is shared have a budget each.
+        assert!((100..700).contains(&stops), "{stops}");
     }
 
     #[test]

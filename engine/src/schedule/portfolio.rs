@@ -28,16 +28,17 @@ use crate::task::TaskId;
 ///
 /// On the simulated programs of this room's tests and on most fixtures the selectively uniform walk is the best or not far from
 /// it; where there are many threads random priorities of operations are, where one thread must be late those of threads.
-pub const ROTATION: [StrategyName; 10] = [
+pub const ROTATION: [StrategyName; 11] = [
     StrategyName::Surw,
     StrategyName::Pos,
-    StrategyName::Surw,
     StrategyName::Pct,
+    StrategyName::Pos,
     StrategyName::Surw,
     StrategyName::Walk,
-    StrategyName::Surw,
     StrategyName::Pos,
     StrategyName::Pct,
+    StrategyName::Surw,
+    StrategyName::Pos,
     StrategyName::Starve,
 ];
 
@@ -252,7 +253,7 @@ mod tests {
     fn the_first_attempt_is_fair_and_the_others_rotate() {
         let strategy = |attempt| plan(seed(1, attempt, &[], &Measured::default()), &[]).strategy;
         assert_eq!(strategy(0), StrategyName::Fair);
-        assert_eq!((1..21).map(strategy).collect::<Vec<_>>(), ROTATION.repeat(2));
+        assert_eq!((1..23).map(strategy).collect::<Vec<_>>(), ROTATION.repeat(2));
         let only = [StrategyName::Pct, StrategyName::Fair];
         let strategy = |attempt| plan(seed(1, attempt, &only, &Measured::default()), &only).strategy;
         assert_eq!((0..4).map(strategy).collect::<Vec<_>>(), only.repeat(2));

@@ -63,12 +63,17 @@ fn finds_what_takes_a_preemption(world: &World) {
 }
 
 fn says_when_a_test_is_not_the_same_each_time(world: &World) {
-    let other = "
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        for _ in 0..now.subsec_nanos() % 97 { SUM.load(SeqCst); }
-        SUM.fetch_add(1, SeqCst);";
+    // Every other attempt comes by another object.
+    let other = r#"
+        static OTHER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/count");
+        let count = std::fs::read(path).map_or(0, |bytes| bytes.len());
+        std::fs::write(path, vec![b'.'; count + 1]).unwrap();
+        // Two threads count.
+        if count / 2 % 2 == 1 { OTHER.fetch_add(1, SeqCst); }
+        SUM.fetch_add(1, SeqCst);"#;
     let project = Project::of_test(world, &adding(other));
-    let report = project.report(world, &[SYSTEMATIC, &["1"]].concat(), 0);
+    let report = project.report(world, &[SYSTEMATIC, &["1", "-j1"]].concat(), 0);
     let explored = explored(&report);
     assert_eq!(explored["complete"], false, "{report:?}");
     assert!(explored["strayed"].as_u64() > Some(0), "{report:?}");

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 
 use crate::config::Config;
 use crate::hash::fnv1a;
-use crate::instrument::{Runtime, write_whole};
+use crate::instrument::{Runtime, names, write_whole};
 
 /// What names a language's compiler and flags in the environment.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ const LANGUAGES: [Language; 2] = [
 
 /// A program that is instrumented at one access, and what that calls.
 const SAMPLE: &str = "int place; int main(void) { place++; return 0; }";
-const ENTRY_POINT: &[u8] = b"__tsan_write4";
+const ENTRY_POINT: &str = "__tsan_write4";
 
 /// The environment variables that have C and C++ code for `target` instrumented, with their values: none for a language
 /// whose compiler is not there or cannot do it. What that takes is written into `build_dir`.
@@ -108,8 +108,7 @@ impl Language {
         let args = ["-x", self.name, &source, "-x", "none", "-o", &program];
         let args: Vec<_> = args.into_iter().chain(flags.split(' ')).collect();
         output(compiler, &args).is_some()
-            && std::fs::read(&program)
-                .is_ok_and(|bytes| bytes.windows(ENTRY_POINT.len()).any(|window| window == ENTRY_POINT))
+            && std::fs::read(&program).is_ok_and(|bytes| names(&bytes, ENTRY_POINT))
     }
 }
 

@@ -73,6 +73,11 @@ impl Level {
     }
 }
 
+/// Whether what a compiler has made names this function.
+pub(crate) fn names(bytes: &[u8], function: &str) -> bool {
+    bytes.windows(function.len()).any(|window| window == function.as_bytes())
+}
+
 /// The runtime as files that linkers can take.
 #[derive(Clone, Debug)]
 pub(crate) struct Runtime {

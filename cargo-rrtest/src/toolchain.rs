@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use crate::config::Config;
 use crate::exit::{Status, Stop};
 use crate::hash::fnv1a;
-use crate::instrument::Level;
+use crate::instrument::{self, Level};
 
 /// A program that every level instruments.
 const SAMPLE: &str = "
@@ -110,7 +110,7 @@ impl Toolchain {
             return Err(String::from_utf8_lossy(&output.stderr).trim_end().to_owned());
         }
         let bytes = std::fs::read(&object).map_err(|error| format!("rustc left no object: {error}"))?;
-        if bytes.windows(entry_point.len()).any(|window| window == entry_point.as_bytes()) {
+        if instrument::names(&bytes, entry_point) {
             Ok(())
         } else {
             Err("it takes the passes, but compiles as if they were not there".to_owned())

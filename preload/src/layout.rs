@@ -299,7 +299,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The kind that has this number in [`SYS_TICK`]'s second argument.
+    /// The kind that has this number in [`Shared::kind`].
     #[must_use]
     pub fn from_raw(raw: u64) -> Option<Self> {
         [Self::AtomicLoad, Self::AtomicStore, Self::AtomicUpdate, Self::Fence, Self::Load, Self::Store]

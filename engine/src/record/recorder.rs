@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
-use rrtest_preload::layout::{Kind as TickKind, SYS_HELLO, SYS_TICK};
+use rrtest_preload::layout::{SYS_HELLO, SYS_TICK};
+use rrtest_preload::objects;
 
 use super::alarms::Alarms;
 use super::buffer::Buffer;
@@ -419,8 +420,7 @@ impl<'a> Recorder<'a> {
                 self.tasks.hold(id, Hold::Ready(stopped));
                 let why = if met { Why::Met } else { Why::SliceOver };
                 let (address, kind) = self.clock.area().tick_touches();
-                let writes = TickKind::from_raw(kind)
-                    .is_none_or(|kind| !matches!(kind, TickKind::AtomicLoad | TickKind::Load));
+                let writes = objects::writes(kind);
                 Ok(Next::Decide(why, Some(Operation::Memory { address, writes })))
             }
             SYS_HELLO => {

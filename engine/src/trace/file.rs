@@ -22,7 +22,7 @@ use crate::program::Program;
 
 /// The version of the format. Raise it with every change to the encoding of [`Index`] or of
 /// [`super::event::Event`].
-pub(super) const FORMAT: u32 = 5;
+pub(super) const FORMAT: u32 = 6;
 
 /// The processor, as ELF numbers it: `EM_X86_64` of `elf.h`.
 pub(super) const MACHINE: u16 = 62;
@@ -140,6 +140,15 @@ pub(super) struct StoredFile {
     pub(super) path: OsString,
     /// Its size in bytes.
     pub(super) size: u64,
-    /// The numbers of the blocks that are there, with the offset of each in the trace.
-    pub(super) blocks: BTreeMap<u64, u64>,
+    /// The blocks that are there, by their numbers.
+    pub(super) blocks: BTreeMap<u64, StoredBlock>,
+}
+
+/// A part of a mapped file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StoredBlock {
+    /// Its offset in the trace.
+    pub(super) at: u64,
+    /// XXH3 of its contents, 128 bits.
+    pub(super) digest: u128,
 }

@@ -12,6 +12,7 @@ mod file;
 pub mod inodes;
 pub mod log;
 mod mapped;
+mod originals;
 mod reader;
 mod stream;
 #[cfg(test)]

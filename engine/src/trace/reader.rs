@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::block::{self, BLOCK, Fault};
 use super::event::{Event, FileRange};
-use super::file::{BadHeader, FORMAT, Header, Index, MACHINE, VERIFIED};
+use super::file::{BadHeader, FORMAT, Header, Index, MACHINE, StoredBlock, VERIFIED};
+use super::originals::Originals;
 use super::stream::Events;
 use super::{Source, TraceError};
 use crate::ending::{Ending, Stats};
@@ -29,6 +30,7 @@ pub struct Trace {
     start_of_index: u64,
     index: Index,
     info: serde_json::Value,
+    originals: Originals,
 }
 
 /// A mapped file in a trace.
@@ -77,6 +79,7 @@ impl Trace {
             start_of_index: header.index,
             index,
             info,
+            originals: Originals::default(),
         })
     }
 
@@ -124,14 +127,14 @@ impl Trace {
 
     /// The mapped files that it carries, by their numbers ([`super::event::FileId`]).
     pub fn files(&self) -> impl Iterator<Item = CarriedFile<'_>> {
-        let blocks = self.index.files.iter().flat_map(|file| file.blocks.values().copied());
+        let blocks = self.index.files.iter().flat_map(|file| file.blocks.values().map(|block| block.at));
         let mut starts: Vec<_> = blocks.chain([self.start_of_index]).collect();
         starts.sort_unstable();
         self.index.files.iter().map(move |file| {
             let bytes = |number: &u64| BLOCK.min(file.size.saturating_sub(number.saturating_mul(BLOCK)));
-            let stored = |start: &u64| {
-                let next = starts.get(starts.partition_point(|other| other <= start));
-                next.map_or(0, |next| next - start)
+            let stored = |block: &StoredBlock| {
+                let next = starts.get(starts.partition_point(|other| *other <= block.at));
+                next.map_or(0, |next| next - block.at)
             };
             CarriedFile {
                 path: Path::new(&file.path),
@@ -185,13 +188,17 @@ impl Source for Trace {
         let mut bytes = Vec::new();
         let mut at = range.offset;
         while at < end {
-            let (number, skip) = (at / BLOCK, at % BLOCK);
-            let Some(offset) = file.blocks.get(&number) else {
+            let (block_number, skip) = (at / BLOCK, at % BLOCK);
+            let Some(stored) = file.blocks.get(&block_number) else {
                 return Err(damaged(&self.path, &part(), "a mapped part is not there"));
             };
-            let (block, _) = block::read(&self.file, *offset, self.len)
-                .map_err(|fault| faulty(&self.path, &part(), fault))?;
-            let until = BLOCK.min(end - number * BLOCK);
+            let block = match self.originals.block(number, file, block_number, stored) {
+                Some(block) => block,
+                None => block::read(&self.file, stored.at, self.len)
+                    .map(|(block, _)| block)
+                    .map_err(|fault| faulty(&self.path, &part(), fault))?,
+            };
+            let until = BLOCK.min(end - block_number * BLOCK);
             let Some(some) = block.get(skip as usize..until as usize) else {
                 return Err(damaged(&self.path, &part(), "a block is too short"));
             };
@@ -287,7 +294,6 @@ fn damaged(path: &Path, part: &str, what: &str) -> TraceError {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::ffi::{OsStr, OsString};
     use std::fs;
     use std::os::unix::ffi::OsStrExt;
@@ -638,7 +644,8 @@ mod tests {
             // Files: endless, with blocks that are not there, outside, or those of something else.
             let blocks = [vec![], vec![(0, u64::MAX)], vec![(0, start), (u64::MAX, 0)], vec![(0, 3)]];
             for blocks in blocks {
-                let blocks = BTreeMap::from_iter(blocks);
+                let blocks =
+                    blocks.into_iter().map(|(number, at)| (number, StoredBlock { at, digest: 0 })).collect();
                 let file = StoredFile { path: OsString::new(), size: u64::MAX, blocks };
                 assert!(forge(b"", |end| index((start, end), vec![file])).is_err());
             }

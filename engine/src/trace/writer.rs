@@ -5,9 +5,10 @@ use std::os::unix::fs::FileExt;
 
 use super::TraceError;
 use super::block::{BLOCK, BlockWriter};
-use super::file::{FORMAT, Header, Index, MACHINE, MARK_AT, StoredFile, UNVERIFIED, VERIFIED};
+use super::file::{FORMAT, Header, Index, MACHINE, MARK_AT, StoredBlock, StoredFile, UNVERIFIED, VERIFIED};
 use super::log::Log;
 use super::mapped::MappedFile;
+use super::originals::digest;
 use super::unnamed::Unnamed;
 use crate::ending::{Ending, Stats};
 use crate::program::Program;
@@ -48,6 +49,14 @@ pub fn mark_verified(out: &Unnamed) -> Result<(), TraceError> {
     out.file().write_all_at(&VERIFIED, MARK_AT).map_err(|source| refused(out, Header::LEN as u64, source))
 }
 
+/// A part of a file that has been written.
+struct Part {
+    /// The number of the block of the file, and of the one of the trace.
+    number: u64,
+    block: usize,
+    digest: u128,
+}
+
 struct Writer<'a> {
     out: &'a Unnamed,
     /// How much of the file is written.
@@ -65,13 +74,14 @@ impl<'a> Writer<'a> {
             self.append(&mut blocks, &chunk?)?;
         }
         let end_of_events = self.flush(&mut blocks)?;
-        let numbers: Vec<_> =
+        let parts: Vec<_> =
             log.files().iter().map(|file| self.file(&mut blocks, file)).collect::<Result<_, _>>()?;
         let bounds = self.finish(blocks)?;
-        let files = log.files().iter().zip(numbers).map(|(file, numbers)| StoredFile {
+        let stored = |part: Part| (part.number, StoredBlock { at: bounds[part.block], digest: part.digest });
+        let files = log.files().iter().zip(parts).map(|(file, parts)| StoredFile {
             path: file.path.clone().into_os_string(),
             size: file.size(),
-            blocks: numbers.into_iter().map(|(number, block)| (number, bounds[block])).collect(),
+            blocks: parts.into_iter().map(stored).collect(),
         });
         let index = Index {
             program: head.program.clone(),
@@ -90,15 +100,17 @@ impl<'a> Writer<'a> {
         self.header(at)
     }
 
-    /// Write the parts of a file that are needed, and tell in which blocks of the trace they are.
-    fn file(&self, blocks: &mut BlockWriter<'_>, file: &MappedFile) -> Result<Vec<(u64, usize)>, TraceError> {
-        let mut numbers = Vec::new();
+    /// Write the parts of a file that are needed.
+    fn file(&self, blocks: &mut BlockWriter<'_>, file: &MappedFile) -> Result<Vec<Part>, TraceError> {
+        let mut parts = Vec::new();
         for number in file.blocks() {
-            numbers.push((number, self.flush(blocks)?));
-            self.append(blocks, &file.read(number * BLOCK, BLOCK)?)?;
+            let block = self.flush(blocks)?;
+            let bytes = file.read(number * BLOCK, BLOCK)?;
+            self.append(blocks, &bytes)?;
+            parts.push(Part { number, block, digest: digest(&bytes) });
         }
         self.flush(blocks)?;
-        Ok(numbers)
+        Ok(parts)
     }
 
     fn blocks(&self, helpers: usize) -> Result<BlockWriter<'a>, TraceError> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rrtest_engine::Error;
 use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::schedule::explore::{self, Explorer};
-use rrtest_engine::schedule::portfolio::Measured;
+use rrtest_engine::schedule::portfolio::{self, Measured};
 
 use crate::attempt::{Job, Setting};
 use crate::discover::Test;
@@ -26,6 +26,9 @@ const MAX_ERRORS: u32 = 3;
 
 /// For so many attempts of a test on a core a template is made, which costs two starts.
 const WORTH_A_TEMPLATE: u64 = 3;
+
+/// So many attempts of a build that joins come first.
+const FIRST: u32 = 8;
 
 /// How long a worker waits until it asks again, when all depends on what others are doing.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -49,9 +52,13 @@ pub(crate) struct Schedule {
     pub(crate) seed: Option<Seed>,
 }
 
-/// Builds the tests with another preemption level while attempts at the first build are being made. An error is for the
-/// user to know, and no more. It is given up when the flag becomes true.
-pub(crate) type Joining<'a> = &'a (dyn Fn(&AtomicBool) -> Result<Vec<Test>, String> + Sync);
+/// Another build of the tests. An error is for the user to know, and no more.
+pub(crate) enum Other<'a> {
+    /// It is there.
+    Ready(Result<Vec<Test>, String>),
+    /// This makes it, while attempts at the first build are being made. It is given up when the flag becomes true.
+    Coming(&'a (dyn Fn(&AtomicBool) -> Result<Vec<Test>, String> + Sync)),
+}
 
 /// What attempts are made at.
 pub(crate) struct Subject<'a> {
@@ -59,8 +66,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) tests: Vec<Test>,
     /// How they were built.
     pub(crate) level: Level,
-    /// Another build of them, if one is to be made.
-    pub(crate) joining: Option<(Level, Joining<'a>)>,
+    /// Another build of them with its level, if there is to be one.
+    pub(crate) other: Option<(Level, Other<'a>)>,
 }
 
 /// What is known of a test while the campaign runs.
@@ -83,25 +90,43 @@ struct Build {
     level: Level,
     /// What its attempts have measured.
     measured: Measured,
-    /// Attempts that have begun since there were as many builds as there are, and those of them that have ended.
+    /// Attempts that have begun, and those of them that have ended.
     begun: u32,
     ended: u32,
     /// How long these took.
     spent: Duration,
+    /// Strategies take turns; what the next one's is.
+    turn: u64,
 }
 
 impl Build {
     fn new(test: Test, level: Level) -> Self {
         let test = Arc::new(test);
-        Self { test, level, measured: Measured::default(), begun: 0, ended: 0, spent: Duration::ZERO }
+        Self {
+            test,
+            level,
+            measured: Measured::default(),
+            begun: 0,
+            ended: 0,
+            spent: Duration::ZERO,
+            turn: 0,
+        }
     }
 
-    /// How much time its attempts will have taken, with those under way: each level finds bugs that the other misses, and
-    /// nobody knows which a test has, so that they get equal shares of the time.
+    /// How much time its attempts will have taken, with those under way, as far as that counts.
+    ///
+    /// Each level finds bugs that the other misses, and nobody knows which a test has. At `memory` there are many more places to
+    /// preempt a thread: bugs in plain accesses are shallow, and mostly show in a few attempts, which are therefore made at once;
+    /// but what takes several preemptions at the right places is hard to find among so many, so that `sync` has three quarters of the
+    /// time after that.
     fn share(&self) -> Duration {
+        let (begun, weight) = match self.level {
+            Level::Memory => (self.begun.saturating_sub(FIRST), 3),
+            _ => (self.begun, 1),
+        };
         match self.ended {
-            0 => Duration::from_nanos(self.begun.into()),
-            ended => self.spent / ended * self.begun,
+            0 => Duration::from_nanos(begun.into()),
+            ended => self.spent / ended * begun * weight,
         }
     }
 }
@@ -136,10 +161,8 @@ impl Queue {
         for test in tests {
             let id = test.id();
             let Some(progress) = self.tests.iter_mut().find(|progress| progress.id == id) else { continue };
-            progress.builds.push(Build::new(test, level));
-            for build in &mut progress.builds {
-                (build.begun, build.ended, build.spent) = (0, 0, Duration::ZERO);
-            }
+            // The fair attempt has been made.
+            progress.builds.push(Build { turn: 1, ..Build::new(test, level) });
         }
     }
 
@@ -158,13 +181,15 @@ impl Queue {
         let shares = progress.builds.iter_mut().enumerate();
         let Some((at, build)) = shares.min_by_key(|(_, build)| build.share()) else { return Take::Nothing };
         build.begun += 1;
+        let strategy = portfolio::strategy(build.turn, &self.schedule.strategies);
+        build.turn += 1;
         progress.attempts += 1;
         let number = progress.attempts;
         let schedule = progress.explorer.as_mut().and_then(Explorer::take);
         let seed = match (&schedule, number) {
             (Some(schedule), _) => Seed::systematic(schedule),
             (None, 1) => self.seed,
-            (None, _) => self.seed.derive(&progress.id, number, &self.schedule.strategies, &build.measured),
+            (None, _) => self.seed.derive(&progress.id, number, strategy, &build.measured),
         };
         // A single attempt has nothing to teach.
         let measure =
@@ -206,11 +231,8 @@ impl Queue {
         progress.left_out |= attempt.outcome == Outcome::Unsupported || progress.errors >= MAX_ERRORS;
         let build = &mut progress.builds[taken.build];
         build.measured.learn(&attempt.measured);
-        // Unless it began before there were as many builds.
-        if build.ended < build.begun {
-            build.ended += 1;
-            build.spent += attempt.wall;
-        }
+        build.ended += 1;
+        build.spent += attempt.wall;
     }
 }
 
@@ -256,13 +278,13 @@ pub(crate) fn run(
     interrupt: &Interrupt,
     reporters: &mut [Box<dyn Reporter + '_>],
 ) -> Result<Summary, Stop> {
-    let Subject { tests, level, joining } = subject;
+    let Subject { tests, level, other } = subject;
     let start = Instant::now();
     let deadline = schedule.time.map(|time| start + time);
     let mut binaries: Vec<_> = tests.iter().map(|test| test.binary.clone()).collect();
     binaries.dedup();
     let mut summary = Summary::of_none(tests.len(), tests.iter().any(Test::is_together));
-    let queue = Queue::new(tests, level, schedule.clone());
+    let mut queue = Queue::new(tests, level, schedule.clone());
     let started = Started {
         tests: summary.tests,
         together: summary.together,
@@ -274,6 +296,19 @@ pub(crate) fn run(
         until_fail: schedule.until_fail,
     };
     tell(reporters, &Event::Started(started))?;
+    let coming = match other {
+        Some((level, Other::Ready(Ok(tests)))) => {
+            queue.join(tests, level);
+            tell(reporters, &Event::Joined(level))?;
+            None
+        }
+        Some((_, Other::Ready(Err(warning)))) => {
+            tell(reporters, &Event::Warning(warning))?;
+            None
+        }
+        Some((level, Other::Coming(build))) => Some((level, build)),
+        None => None,
+    };
     let queue = Mutex::new(queue);
     let at_work = AtomicUsize::new(cores.len());
     let ended = thread::scope(|scope| {
@@ -296,7 +331,7 @@ pub(crate) fn run(
                 }
             });
         }
-        if let Some((level, build)) = joining {
+        if let Some((level, build)) = coming {
             let queue = &queue;
             scope.spawn(move || match build(&interrupt.stop) {
                 Ok(tests) => {

@@ -115,7 +115,7 @@ fn test(name: &str, path: &str) -> Test {
 
 fn campaign(tests: &[&str], schedule: Schedule, script: Script, replays: bool) -> Run {
     let tests = tests.iter().map(|name| test(name, name)).collect();
-    campaign_at(Subject { tests, level: Level::Sync, joining: None }, schedule, script, replays)
+    campaign_at(Subject { tests, level: Level::Sync, other: None }, schedule, script, replays)
 }
 
 fn campaign_at(subject: Subject<'_>, schedule: Schedule, script: Script, replays: bool) -> Run {
@@ -243,15 +243,17 @@ fn a_deadline_ends_a_campaign_without_a_limit() {
 #[test]
 fn another_build_joins_when_it_is_ready() {
     let build = |_: &AtomicBool| Ok(vec![test("a", "a, built again"), test("unknown", "unknown")]);
-    let subject = || Subject {
-        tests: vec![test("a", "a")],
-        level: Level::Sync,
-        joining: Some((Level::Memory, &build)),
-    };
     let script: Script = |test, _| Ok(if test == "a, built again" { FAIL } else { PASS });
-    let schedule = Schedule { runs: None, until_fail: true, ..schedule() };
-    let run = campaign_at(subject(), schedule, script, true);
-    assert_eq!(run.summary.expect("a summary").failed, ["p::it a"]);
+    for other in [Other::Coming(&build), Other::Ready(build(&AtomicBool::new(false)))] {
+        let ready = matches!(other, Other::Ready(_));
+        let subject =
+            Subject { tests: vec![test("a", "a")], level: Level::Sync, other: Some((Level::Memory, other)) };
+        let schedule = Schedule { runs: None, until_fail: true, ..schedule() };
+        let run = campaign_at(subject, schedule, script, true);
+        assert_eq!(run.summary.expect("a summary").failed, ["p::it a"]);
+        // The first attempt is at the first build, the next ones are at one that joins.
+        assert!(run.seen.len() == 2 || !ready, "{:?}", run.seen);
+    }
 }
 
 #[test]
@@ -262,8 +264,8 @@ fn a_build_that_comes_too_late_is_given_up() {
         }
         Ok(Vec::new())
     };
-    let joining: Option<(Level, Joining<'_>)> = Some((Level::Memory, &build));
-    let subject = Subject { tests: vec![test("a", "a")], level: Level::Sync, joining };
+    let other = Some((Level::Memory, Other::Coming(&build)));
+    let subject = Subject { tests: vec![test("a", "a")], level: Level::Sync, other };
     let run = campaign_at(subject, Schedule { runs: Some(3), ..schedule() }, |_, _| Ok(PASS), true);
     assert_eq!(run.seen.len(), 3);
 }

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod backtrace;
+mod beside;
 mod c_code;
 mod campaign;
 mod cargo;

@@ -1,8 +1,8 @@
 //! `run`: build, find the tests, run the campaign, report.
 
 use std::env;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use clap::ColorChoice;
@@ -11,7 +11,8 @@ use nix::unistd::Pid;
 use rrtest_engine::record::Stdin;
 
 use crate::attempt::{Real, Setting};
-use crate::campaign::{self, Joining, Schedule, Subject, tell};
+use crate::beside::{Ahead, Beside};
+use crate::campaign::{self, Other, Schedule, Subject, tell};
 use crate::cargo::{Build, Project, runner_of_user};
 use crate::cli::{MessageFormat, Run};
 use crate::config::Config;
@@ -76,77 +77,108 @@ pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
         has_examples: project.has_examples(),
         in_background: false,
     };
-    let built = build.run(cores.len(), &interrupt.stop);
-    if interrupt.by_user() {
-        return Err(Stop::said(Status::Interrupted));
-    }
-    let built = built?;
-    if built.without_c {
-        let warning = "C or C++ code does not build with the clock in it, so threads are not preempted there";
-        tell(&mut reporters, &Event::Warning(warning.to_owned()))?;
-    }
-    if options.no_run {
-        return Ok(Status::Success);
-    }
     let args: Vec<String> = options.name.iter().chain(&options.args).cloned().collect();
     let grouping = if options.together { Grouping::Together(&args) } else { Grouping::Alone };
-    let tests = discover::tests(&project, &built, &filter, grouping)?;
-    if tests.is_empty() {
-        return Err(Stop::new(
-            Status::NoTests,
-            "no test matched\n  `cargo test -- --list` lists the tests that there are",
-        ));
-    }
+    let memory_dir = Level::Memory.build_dir(&project.target_dir);
+    let beside = Beside {
+        project: &project,
+        toolchain: &toolchain,
+        build: Build { level: Level::Memory, build_dir: &memory_dir, in_background: true, ..build.clone() },
+        filter: &filter,
+        grouping,
+    };
+    let beside = Some(&beside).filter(|_| level == Level::Sync && options.more_levels() && !options.no_run);
+    let hunt =
+        Hunt { options, project: &project, toolchain: &toolchain, build: &build, filter: &filter, grouping };
+    thread::scope(|scope| {
+        let ahead = beside.and_then(|beside| beside.ahead(scope, &interrupt.stop));
+        let ended = hunt.run((beside, ahead), &cores[..slots], &interrupt, &mut reporters);
+        // However it has ended, nobody wants another build any more.
+        interrupt.stop.store(true, Ordering::SeqCst);
+        ended
+    })
+}
 
-    let store = match &options.recording.trace_dir {
-        Some(dir) => Store::at(dir)?,
-        None => Store::of(&project),
-    };
-    let schedule = schedule(options);
-    let strategies = schedule.strategies.clone();
-    let setting = Setting {
-        engine: &Real,
-        store: &store,
-        keep: options.recording.keep,
-        timeout: options.timeout,
-        stdin: Stdin::Null,
-        listener: None,
-        strategies: &strategies,
-        time: options.recording.time,
-        surprises: options.recording.surprises,
-        rustc: toolchain.version(),
-        known: Mutex::default(),
-        judging: Mutex::default(),
-    };
-    let memory = Level::Memory;
-    let memory_dir = memory.build_dir(&project.target_dir);
-    let join = |stop: &AtomicBool| {
-        if let Some(refusal) = toolchain.refusal(memory, &target, &memory_dir) {
-            return Err(unplain(&refusal));
+/// What to look for failures in.
+struct Hunt<'a> {
+    options: &'a Run,
+    project: &'a Project,
+    toolchain: &'a Toolchain,
+    build: &'a Build<'a>,
+    filter: &'a Filter,
+    grouping: Grouping<'a>,
+}
+
+impl Hunt<'_> {
+    /// Build the tests, and run the campaign. `beside` is how another build of them is made, and the one that is being made.
+    fn run(
+        &self,
+        beside: (Option<&Beside<'_>>, Option<Ahead>),
+        cores: &[usize],
+        interrupt: &Interrupt,
+        reporters: &mut [Box<dyn Reporter>],
+    ) -> Result<Status, Stop> {
+        let Self { options, project, .. } = self;
+        let built = self.build.run(cores.len(), &interrupt.stop);
+        if interrupt.by_user() {
+            return Err(Stop::said(Status::Interrupted));
         }
-        let build = Build { level: memory, build_dir: &memory_dir, in_background: true, ..build.clone() };
-        let tests = build.run(1, stop).and_then(|built| discover::tests(&project, &built, &filter, grouping));
-        match tests {
-            Ok(tests) => Ok(tests),
-            // Nobody wants it any more.
-            Err(_) if stop.load(Ordering::SeqCst) => Ok(Vec::new()),
-            Err(stop) => Err(unplain(&stop.message.unwrap_or_default())),
+        let built = built?;
+        if built.without_c {
+            let warning =
+                "C or C++ code does not build with the clock in it, so threads are not preempted there";
+            tell(reporters, &Event::Warning(warning.to_owned()))?;
         }
-    };
-    let joining: Option<(Level, Joining<'_>)> =
-        (level == Level::Sync && options.more_levels()).then_some((memory, &join));
-    let cores = &cores[..slots];
-    let summary = campaign::run(
-        Subject { tests, level, joining },
-        schedule,
-        &setting,
-        cores,
-        &interrupt,
-        &mut reporters,
-    )?;
-    let status = status(&summary);
-    tell(&mut reporters, &Event::Summary(summary))?;
-    Ok(status)
+        if options.no_run {
+            return Ok(Status::Success);
+        }
+        let tests = discover::tests(project, &built, self.filter, self.grouping)?;
+        if tests.is_empty() {
+            return Err(Stop::new(
+                Status::NoTests,
+                "no test matched\n  `cargo test -- --list` lists the tests that there are",
+            ));
+        }
+
+        let store = match &options.recording.trace_dir {
+            Some(dir) => Store::at(dir)?,
+            None => Store::of(project),
+        };
+        let schedule = schedule(options);
+        let strategies = schedule.strategies.clone();
+        let setting = Setting {
+            engine: &Real,
+            store: &store,
+            keep: options.recording.keep,
+            timeout: options.timeout,
+            stdin: Stdin::Null,
+            listener: None,
+            strategies: &strategies,
+            time: options.recording.time,
+            surprises: options.recording.surprises,
+            rustc: self.toolchain.version(),
+            known: Mutex::default(),
+            judging: Mutex::default(),
+        };
+        let (beside, ahead) = beside;
+        let (ready, ahead) = match ahead.map(Ahead::soon) {
+            Some(Ok(outcome)) => (Some(outcome), None),
+            Some(Err(ahead)) => (None, Some(Mutex::new(ahead))),
+            None => (None, None),
+        };
+        let make = |stop: &AtomicBool| match (&ahead, beside) {
+            (Some(ahead), _) => ahead.lock().unwrap_or_else(PoisonError::into_inner).wait(),
+            (None, Some(beside)) => beside.tests(stop),
+            (None, None) => Ok(Vec::new()),
+        };
+        let coming = beside.map(|beside| (beside.build.level, Other::Coming(&make)));
+        let other = ready.map(|(level, outcome)| (level, Other::Ready(outcome))).or(coming);
+        let subject = Subject { tests, level: self.build.level, other };
+        let summary = campaign::run(subject, schedule, &setting, cores, interrupt, reporters)?;
+        let status = status(&summary);
+        tell(reporters, &Event::Summary(summary))?;
+        Ok(status)
+    }
 }
 
 /// `--color`, else `CARGO_TERM_COLOR`, decide for all that we print; else the terminal and `NO_COLOR` do.
@@ -203,14 +235,6 @@ fn usable_level(
             Level::Syscall
         }
     }
-}
-
-/// What to say where the tests cannot be built to be preempted at plain accesses.
-fn unplain(why: &str) -> String {
-    format!(
-        "the tests do not build with --preempt memory, so races on plain memory will not be found:\n  {}",
-        why.replace('\n', "\n  ")
-    )
 }
 
 fn schedule(options: &Run) -> Schedule {

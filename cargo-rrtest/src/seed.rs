@@ -17,9 +17,10 @@ impl Seed {
     pub(crate) fn arbitrary(strategies: &[StrategyName], only: bool) -> Self {
         use std::hash::{BuildHasher, Hasher};
         let number = std::hash::RandomState::new().build_hasher().finish();
-        // A number of the rotation.
-        let attempt = if only { number >> 32 | 1 } else { 0 };
-        Self(portfolio::seed(number.into(), attempt, strategies, &Measured::default()))
+        // Any of the rotation.
+        let turn = if only { number >> 32 | 1 } else { 0 };
+        let strategy = portfolio::strategy(turn, strategies);
+        Self(portfolio::seed(number.into(), 0, strategy, &Measured::default()))
     }
 
     /// The seed of attempt `attempt` (from 1) of a test, in the campaign whose seed this is. `measured` is what earlier
@@ -28,12 +29,12 @@ impl Seed {
         self,
         test: &str,
         attempt: u64,
-        strategies: &[StrategyName],
+        strategy: StrategyName,
         measured: &Measured,
     ) -> Self {
         // A campaign of its own for each test, so that tests of one binary are not scheduled alike.
         let campaign = self.0 ^ u128::from(fnv1a(test.as_bytes()));
-        Self(portfolio::seed(campaign, attempt - 1, strategies, measured))
+        Self(portfolio::seed(campaign, attempt - 1, strategy, measured))
     }
 
     /// The seed of a systematic schedule.
@@ -76,7 +77,9 @@ mod tests {
 
     #[test]
     fn tests_attempts_and_campaigns_differ() {
-        let seed = |campaign, test, attempt| Seed(campaign).derive(test, attempt, &[], &Measured::default());
+        let seed = |campaign, test, attempt| {
+            Seed(campaign).derive(test, attempt, StrategyName::Pos, &Measured::default())
+        };
         let seeds = [seed(1, "a", 1), seed(1, "a", 2), seed(1, "b", 1), seed(2, "a", 1)];
         for (i, one) in seeds.iter().enumerate() {
             assert!(!seeds[..i].contains(one));
@@ -90,7 +93,12 @@ mod tests {
             for seed in [
                 Seed::arbitrary(strategies, false),
                 Seed::arbitrary(strategies, true),
-                Seed(5).derive("p t", 3, strategies, &Measured { ticks: 522, events: vec![1, 40] }),
+                Seed(5).derive(
+                    "p t",
+                    3,
+                    portfolio::strategy(2, strategies),
+                    &Measured { ticks: 522, events: vec![1, 40] },
+                ),
             ] {
                 let printed: Seed = seed.to_string().parse().expect("a seed");
                 assert_eq!(printed.plan(&[]), seed.plan(strategies));

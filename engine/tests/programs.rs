@@ -66,7 +66,7 @@ fn options(timeout: Duration, strategy: StrategyName, seed: u64) -> record::Opti
     static STOP: AtomicBool = AtomicBool::new(false);
     let measured = portfolio::Measured { ticks: 100, ..Default::default() };
     record::Options {
-        plan: portfolio::plan(portfolio::seed(seed.into(), 0, &[strategy], &measured), &[]),
+        plan: portfolio::plan(portfolio::seed(seed.into(), 0, strategy, &measured), &[]),
         measure: false,
         time: Time::Real,
         surprises: Surprises::USUAL,

@@ -62,7 +62,8 @@ mod tests {
     ];
 
     fn plan(attempt: u64, allowed: &[StrategyName], measured: &Measured) -> Plan {
-        portfolio::plan(portfolio::seed(allowed.len() as u128, attempt, allowed, measured), &[])
+        let strategy = portfolio::strategy(attempt, allowed);
+        portfolio::plan(portfolio::seed(allowed.len() as u128, attempt, strategy, measured), &[])
     }
 
     /// The number of the portfolio and of PCT among them.

@@ -27,7 +27,7 @@ const MAX_ERRORS: u32 = 3;
 /// For so many attempts of a test on a core a template is made, which costs two starts.
 const WORTH_A_TEMPLATE: u64 = 3;
 
-/// So many attempts of a build that joins come first.
+/// So many attempts at plain accesses are made soon.
 const FIRST: u32 = 8;
 
 /// How long a worker waits until it asks again, when all depends on what others are doing.
@@ -113,20 +113,19 @@ impl Build {
         }
     }
 
-    /// How much time its attempts will have taken, with those under way, as far as that counts.
+    /// How much time its attempts will have taken, with those under way, as far as that counts: the build with the least is next.
     ///
     /// Each level finds bugs that the other misses, and nobody knows which a test has. At `memory` there are many more places to
-    /// preempt a thread: bugs in plain accesses are shallow, and mostly show in a few attempts, which are therefore made at once;
-    /// but what takes several preemptions at the right places is hard to find among so many, so that `sync` has three quarters of the
-    /// time after that.
+    /// preempt a thread. Bugs in plain accesses are shallow, and mostly show in a few attempts: at first it has two of three. But what
+    /// takes several preemptions at the right places is hard to find among so many: after that `sync` has four fifths of the time.
     fn share(&self) -> Duration {
-        let (begun, weight) = match self.level {
-            Level::Memory => (self.begun.saturating_sub(FIRST), 3),
-            _ => (self.begun, 1),
+        let counted = match self.level {
+            Level::Memory => self.begun + 7 * self.begun.saturating_sub(FIRST),
+            _ => 2 * self.begun,
         };
         match self.ended {
-            0 => Duration::from_nanos(begun.into()),
-            ended => self.spent / ended * begun * weight,
+            0 => Duration::from_nanos(counted.into()),
+            ended => self.spent / ended * counted,
         }
     }
 }

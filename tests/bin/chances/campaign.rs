@@ -7,13 +7,10 @@ use rrtest_tests::World;
 use rrtest_tests::report::Report;
 use rrtest_tests::tool::Run;
 
-use crate::programs::{Program, duration};
-
-/// Attempts from which an attempt's usual duration is taken.
-pub(crate) const PACE: &str = "20";
+use crate::programs::Program;
 
 /// What runs longer hangs: these are tests of milliseconds.
-const TIMEOUT: &str = "1s";
+pub(crate) const TIMEOUT: &str = "1s";
 
 /// How attempts are scheduled: by a strategy, or by the portfolio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +37,6 @@ pub(crate) struct Finding {
     /// Attempts up to the first failure, and seconds until its trace was kept; infinite if there was none.
     pub(crate) attempts: f64,
     pub(crate) seconds: f64,
-    /// What a passing attempt took, in ms: the median, NaN if none has passed.
-    pub(crate) pace: f64,
 }
 
 impl Campaign<'_> {
@@ -62,11 +57,10 @@ impl Campaign<'_> {
             _ => panic!("{run}"),
         };
         let report = Report::of(&run);
-        let pace = median(report.attempts.iter().filter_map(duration).collect());
         let seconds = report.summary["wall_ms"].as_f64().expect("a number") / 1e3;
         match found {
-            true => Finding { attempts: report.attempts.len() as f64, seconds, pace },
-            false => Finding { attempts: f64::INFINITY, seconds: f64::INFINITY, pace },
+            true => Finding { attempts: report.attempts.len() as f64, seconds },
+            false => Finding { attempts: f64::INFINITY, seconds: f64::INFINITY },
         }
     }
 }

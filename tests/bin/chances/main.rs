@@ -9,6 +9,7 @@
 //! Where the first twenty find nothing the others are left out.
 
 mod campaign;
+mod cost;
 mod programs;
 mod table;
 
@@ -25,6 +26,7 @@ use rrtest_tests::tool::Tool;
 use rrtest_tests::{World, facts};
 
 use campaign::{Campaign, Finding, Way};
+use cost::Cost;
 use programs::Program;
 
 /// Measure how soon each strategy finds each bug
@@ -33,10 +35,13 @@ struct Options {
     /// Only programs with one of these in their names [default: all]
     names: Vec<String>,
     /// Campaigns of each program under each strategy
-    #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value = "50")]
     campaigns: u32,
+    /// Rounds in which the cost of an attempt is measured
+    #[arg(long, value_name = "N", default_value = "7")]
+    rounds: u32,
     /// Three campaigns of each: to see that it works
-    #[arg(long, conflicts_with = "campaigns")]
+    #[arg(long, conflicts_with_all = ["campaigns", "rounds"])]
     quick: bool,
     /// Attempts after which a campaign gives up
     #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u64).range(1..))]
@@ -88,12 +93,24 @@ fn main() -> Result<()> {
     ensure!(!programs.is_empty(), "no program has such a name");
     let ways = options.ways();
     let campaigns = if options.quick { 3 } else { options.campaigns };
-    let findings = run(&world, &programs, &ways, campaigns, options.max_attempts);
-    let report = format!(
-        "{facts}- {campaigns} campaigns of each program under each strategy, of {} attempts at most\n\n{}",
-        options.max_attempts,
-        table::render(&programs, &ways, &findings, options.max_attempts)
-    );
+    let mut report = facts;
+    if options.campaigns > 0 {
+        let findings = run(&world, &programs, &ways, campaigns, options.max_attempts);
+        let most = options.max_attempts;
+        report += &format!(
+            "- {campaigns} campaigns of each program under each strategy, of {most} attempts at most\n\n{}\n",
+            table::findings(&programs, &ways, &findings, most)
+        );
+    }
+    let rounds = if options.quick { 1 } else { options.rounds };
+    if rounds > 0 {
+        let cost = |program| {
+            eprintln!("cost of {program} …");
+            Cost::of(&world, program, &ways, rounds)
+        };
+        let costs: Vec<_> = programs.iter().map(cost).collect();
+        report += &table::costs(&programs, &ways, &costs);
+    }
     print!("{report}");
     if options.write {
         facts::keep("How soon each strategy finds each bug", "-chances", &report);

@@ -2,12 +2,10 @@
 
 use std::fmt;
 
-use rrtest_tests::report::{Attempt, Report};
+use rrtest_tests::report::Report;
 use rrtest_tests::tool::Run;
 use rrtest_tests::{World, fixtures};
 use serde::Deserialize;
-
-use crate::campaign::{PACE, median};
 
 /// Fixtures that are no races.
 const SOUND: &[&str] = &["cpu", "messages", "scaling", "steady", "trivial", "writes"];
@@ -23,8 +21,6 @@ pub(crate) struct Program {
     pub(crate) test: String,
     /// Where threads must be preempted.
     pub(crate) level: &'static str,
-    /// What an attempt takes without chaos, in ms: the median.
-    pub(crate) fair: f64,
 }
 
 impl fmt::Display for Program {
@@ -34,7 +30,7 @@ impl fmt::Display for Program {
     }
 }
 
-/// Those that are `chosen`, fixtures first. They are built and run a few times under a fair schedule.
+/// Those that are `chosen`, fixtures first. They are built.
 pub(crate) fn all(world: &World, chosen: impl Fn(&Program) -> bool) -> Vec<Program> {
     /// Of `fixtures/Cargo.toml`.
     #[derive(Deserialize)]
@@ -57,22 +53,12 @@ fn of_package(world: &World, package: &str) -> Vec<Program> {
     let traces = world.dir();
     let level = if MEMORY.contains(&package) { "memory" } else { "sync" };
     let mut command = world.fixture(package, traces.path());
-    let run = Run::of(command.args(["--no-chaos", "--runs", PACE, "-j1", "--preempt", level]));
+    let run = Run::of(command.args(["--no-chaos", "--preempt", level]));
     assert!([Some(0), Some(101)].contains(&run.status.code()), "{run}");
     let report = Report::of(&run);
     let mut tests: Vec<&str> = report.attempts.iter().map(|attempt| attempt.text("test")).collect();
     tests.sort_unstable();
     tests.dedup();
-    let program = |test: &&str| {
-        let own = report.attempts.iter().filter(|attempt| attempt.text("test") == *test);
-        let fair = median(own.filter_map(duration).collect());
-        Program { package: package.to_owned(), test: (*test).to_owned(), level, fair }
-    };
-    tests.iter().map(program).collect()
-}
-
-/// How long a passing attempt took, in ms; nothing for those that did more, or less, than others of its kind.
-pub(crate) fn duration(attempt: &Attempt) -> Option<f64> {
-    let usual = attempt.text("outcome") == "passed" && attempt.text("start") == "forked";
-    attempt.0["wall_ms"].as_f64().filter(|_| usual)
+    let program = |test: &str| Program { package: package.to_owned(), test: test.to_owned(), level };
+    tests.into_iter().map(program).collect()
 }

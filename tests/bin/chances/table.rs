@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::Findings;
 use crate::campaign::{Finding, Way, median, quantile};
+use crate::cost::Cost;
 use crate::programs::Program;
 
 /// The portfolio's 90th percentile is to be at most so many times that of the best strategy.
@@ -18,8 +19,8 @@ type Quantity = (&'static str, fn(&Finding) -> f64, fn(f64) -> String);
 const ATTEMPTS: Quantity = ("Attempts", |finding| finding.attempts, |number| format!("{number:.0}"));
 const SECONDS: Quantity = ("Seconds", |finding| finding.seconds, |number| format!("{number:.2}"));
 
-/// All tables. The last of `ways` is the portfolio.
-pub(crate) fn render(programs: &[Program], ways: &[Way], findings: &Findings, most: u64) -> String {
+/// The tables of what was found. The last of `ways` is the portfolio.
+pub(crate) fn findings(programs: &[Program], ways: &[Way], findings: &Findings, most: u64) -> String {
     let of = |program: usize, way: usize| &findings[&(program, way)][..];
     let mut text = String::new();
     for quantity in [ATTEMPTS, SECONDS] {
@@ -41,7 +42,6 @@ pub(crate) fn render(programs: &[Program], ways: &[Way], findings: &Findings, mo
             ),
         );
     }
-    costs(&mut text, programs, ways, &of);
     text
 }
 
@@ -98,29 +98,21 @@ fn times(ratio: f64) -> String {
     }
 }
 
-/// What an attempt costs under each strategy, to a fair one.
-fn costs<'a>(
-    text: &mut String,
-    programs: &[Program],
-    ways: &[Way],
-    of: &impl Fn(usize, usize) -> &'a [Finding],
-) {
-    line(text, "## Cost of a passing attempt, to one under a fair schedule\n");
+/// The table of what an attempt costs under each strategy, to a fair one.
+pub(crate) fn costs(programs: &[Program], ways: &[Way], costs: &[Cost]) -> String {
+    let mut text = String::new();
+    line(&mut text, "## Cost of a passing attempt, to one under a fair schedule\n");
     let names: Vec<_> = ways.iter().map(Way::to_string).collect();
-    row(text, "program", &names, "fair, ms");
-    line(text, &format!("|---|{}---:|", "---:|".repeat(ways.len())));
-    let mut ratios = vec![Vec::new(); ways.len()];
-    for (number, program) in programs.iter().enumerate() {
-        let mut cells = Vec::new();
-        for (way, ratios) in ratios.iter_mut().enumerate() {
-            let paces = of(number, way).iter().map(|finding| finding.pace).filter(|pace| !pace.is_nan());
-            let ratio = median(paces.collect()) / program.fair;
-            ratios.extend((!ratio.is_nan()).then_some(ratio));
-            cells.push(if ratio.is_nan() { "–".to_owned() } else { format!("{ratio:.2}×") });
-        }
-        let fair = if program.fair.is_nan() { "–".to_owned() } else { format!("{:.2}", program.fair) };
-        row(text, &program.to_string(), &cells, &fair);
+    row(&mut text, "program", &names, "fair, ms");
+    line(&mut text, &format!("|---|{}---:|", "---:|".repeat(ways.len())));
+    let or_dash = |number: f64, shown: String| if number.is_nan() { "–".to_owned() } else { shown };
+    for (program, Cost { fair, ratios }) in programs.iter().zip(costs) {
+        let cells: Vec<_> = ratios.iter().map(|ratio| or_dash(*ratio, format!("{ratio:.2}×"))).collect();
+        row(&mut text, &program.to_string(), &cells, &or_dash(*fair, format!("{fair:.2}")));
     }
-    let medians: Vec<_> = ratios.into_iter().map(|ratios| format!("{:.2}×", median(ratios))).collect();
-    row(text, "**median**", &medians, &format!("goal: ≤ {COST_GOAL}×"));
+    let of_way =
+        |way: usize| costs.iter().map(|cost| cost.ratios[way]).filter(|ratio| !ratio.is_nan()).collect();
+    let medians: Vec<_> = (0..ways.len()).map(|way| format!("{:.2}×", median(of_way(way)))).collect();
+    row(&mut text, "**median**", &medians, &format!("goal: ≤ {COST_GOAL}×"));
+    text
 }

@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use rrtest_engine::Error;
 use rrtest_engine::ending::{Ending, Stats};
 use rrtest_engine::keep::{self, Kept};
+use rrtest_engine::output::Output;
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{self, Listener, Options, Recording, Stdin, Template, Time};
 use rrtest_engine::schedule::StrategyName;
@@ -23,6 +24,7 @@ use crate::fingerprint::Fingerprint;
 use crate::instrument::Level;
 use crate::libtest::failed_tests;
 use crate::outcome::Outcome;
+use crate::output;
 use crate::seed::Seed;
 use crate::templates::{Base, Start};
 use crate::traces::Store;
@@ -149,7 +151,7 @@ impl Setting<'_> {
             struck: Struck::default(),
             outcome: Outcome::Error,
             ending: None,
-            output: Vec::new(),
+            output: Output::default(),
             failed_tests: Vec::new(),
             stats: Stats::default(),
             measured: Measured::default(),
@@ -216,9 +218,7 @@ impl Setting<'_> {
                 !self.known().insert(Fingerprint::of(&attempt.test.id(), &recording.ending, ""));
         } else if attempt.outcome.is_failure() {
             let _judging = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
-            let output: Vec<u8> =
-                recording.output.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect();
-            let output = String::from_utf8_lossy(&output);
+            let output = output::both(&recording.output);
             if attempt.test.is_together() {
                 attempt.failed_tests = failed_tests(&output);
             }

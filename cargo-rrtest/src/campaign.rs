@@ -28,7 +28,7 @@ const MAX_ERRORS: u32 = 3;
 const WORTH_A_TEMPLATE: u64 = 3;
 
 /// So many attempts at plain accesses are made soon.
-const FIRST: u32 = 8;
+const FIRST: u32 = 6;
 
 /// How long a worker waits until it asks again, when all depends on what others are doing.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -117,10 +117,10 @@ impl Build {
     ///
     /// Each level finds bugs that the other misses, and nobody knows which a test has. At `memory` there are many more places to
     /// preempt a thread. Bugs in plain accesses are shallow, and mostly show in a few attempts: at first it has two of three. But what
-    /// takes several preemptions at the right places is hard to find among so many: after that `sync` has four fifths of the time.
+    /// takes several preemptions at the right places is hard to find among so many: after that `sync` has seven eighths of the time.
     fn share(&self) -> Duration {
         let counted = match self.level {
-            Level::Memory => self.begun + 7 * self.begun.saturating_sub(FIRST),
+            Level::Memory => self.begun + 13 * self.begun.saturating_sub(FIRST),
             _ => 2 * self.begun,
         };
         match self.ended {

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::attempt::{Engine, Keep};
+use crate::events::samples::written;
 use crate::instrument::Level;
 use crate::traces::Store;
 
@@ -41,7 +42,7 @@ impl Engine for Fake {
         Ok(Recording {
             program: program.clone(),
             ending,
-            output: vec![(Stream::Stderr, output.into())],
+            output: written(&[(Stream::Stderr, output)]),
             stats: Stats { ticks: 100, preemptions: 1, syscalls: 1, tasks: 2 },
             measured: Measured { ticks: 100, ..Measured::default() },
             decided: Vec::new(),

@@ -14,6 +14,7 @@ use crate::describe;
 use crate::events::{Attempt, Event, Reporter, Started, Summary};
 use crate::exit::Stop;
 use crate::outcome::Outcome;
+use crate::output;
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -155,8 +156,7 @@ fn surprises(struck: Struck) -> String {
 }
 
 fn write_output(text: &mut impl Write, attempt: &Attempt) -> io::Result<()> {
-    let bytes: Vec<u8> = attempt.output.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect();
-    let output = String::from_utf8_lossy(&bytes);
+    let output = output::both(&attempt.output);
     if output.trim().is_empty() {
         return Ok(());
     }

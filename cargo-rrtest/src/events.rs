@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rrtest_engine::ending::{Ending, Stats};
+use rrtest_engine::output::Output;
 use rrtest_engine::record::Time;
 use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::Struck;
 use rrtest_engine::schedule::{Decided, StrategyName};
-use rrtest_engine::trace::event::Stream;
 use serde::Serialize;
 
 use crate::discover::Test;
@@ -76,8 +76,8 @@ pub(crate) struct Attempt {
     pub(crate) outcome: Outcome,
     /// How the program ended; none if it could not be recorded.
     pub(crate) ending: Option<Ending>,
-    /// What the program wrote, in order.
-    pub(crate) output: Vec<(Stream, Vec<u8>)>,
+    /// What the program wrote.
+    pub(crate) output: Output,
     /// The names of those of a binary's tests that failed together, as far as the binary has said so.
     pub(crate) failed_tests: Vec<String>,
     /// What was counted.
@@ -191,7 +191,16 @@ pub(crate) trait Reporter {
 pub(crate) mod samples {
     use rrtest_engine::program::Program;
 
+    use rrtest_engine::trace::event::Stream;
+
     use super::*;
+
+    /// What a program wrote.
+    pub(crate) fn written(parts: &[(Stream, &str)]) -> Output {
+        let mut output = Output::default();
+        parts.iter().for_each(|(stream, text)| output.push(*stream, text.as_bytes()));
+        output
+    }
 
     /// A failed attempt, kept and verified.
     pub(crate) fn attempt() -> Attempt {
@@ -213,7 +222,7 @@ pub(crate) mod samples {
             struck: Struck::default(),
             outcome: Outcome::Failed,
             ending: Some(Ending::Exited(101)),
-            output: vec![(Stream::Stdout, b"one\n".into()), (Stream::Stderr, b"two\n".into())],
+            output: written(&[(Stream::Stdout, "one\n"), (Stream::Stderr, "two\n")]),
             failed_tests: vec![],
             stats: Stats { ticks: 522, preemptions: 1, syscalls: 9, tasks: 3 },
             measured: Measured::default(),

@@ -13,6 +13,7 @@ use crate::events::{Attempt, Event, Reporter};
 use crate::exit::Stop;
 use crate::fingerprint::first_panic;
 use crate::outcome::Outcome;
+use crate::output;
 
 /// Collects attempts and writes the report at the end.
 #[derive(Debug)]
@@ -40,8 +41,8 @@ struct NonSuccess {
     outcome: Outcome,
     seed: String,
     message: String,
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
+    stdout: String,
+    stderr: String,
 }
 
 impl JUnit {
@@ -99,14 +100,10 @@ impl JUnit {
 
 impl NonSuccess {
     fn of(attempt: &Attempt) -> Self {
-        let stream = |wanted: Stream| {
-            let chunks = attempt.output.iter().filter(|(stream, _)| *stream == wanted);
-            chunks.flat_map(|(_, bytes)| bytes.iter().copied()).collect()
-        };
-        let (stdout, stderr): (Vec<u8>, Vec<u8>) = (stream(Stream::Stdout), stream(Stream::Stderr));
+        let [stdout, stderr] =
+            [Stream::Stdout, Stream::Stderr].map(|stream| output::text(&attempt.output, &[stream]));
         // libtest shows what it has captured of several tests on its standard output.
-        let panic =
-            [&stderr, &stdout].into_iter().find_map(|bytes| first_panic(&String::from_utf8_lossy(bytes)));
+        let panic = [&stderr, &stdout].into_iter().find_map(|text| first_panic(text));
         let panic = panic.filter(|_| attempt.outcome == Outcome::Failed);
         let panic = panic.map(|panic| match &attempt.failed_tests[..] {
             [] => format!("panicked at {panic}"),
@@ -148,7 +145,7 @@ impl Collected {
         }
         if let Some(worst) = &self.worst {
             case.add_property(Property::new("seed", worst.seed.as_str()));
-            case.set_system_out_lossy(&worst.stdout).set_system_err_lossy(&worst.stderr);
+            case.set_system_out(&worst.stdout).set_system_err(&worst.stderr);
         }
         case
     }
@@ -170,7 +167,7 @@ impl Reporter for JUnit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::samples::attempt;
+    use crate::events::samples::{attempt, written};
     use crate::events::{Event, Summary};
 
     #[test]
@@ -180,7 +177,10 @@ mod tests {
         let mut junit = JUnit::new(&path);
         let passed = Attempt { outcome: Outcome::Passed, trace: None, ..attempt() };
         let mut failed = attempt();
-        failed.output[1].1 = b"thread 't' panicked at src/lib.rs:1:2:\n<&> is bad\n".into();
+        failed.output = written(&[
+            (Stream::Stdout, "one\n"),
+            (Stream::Stderr, "thread 't' panicked at src/lib.rs:1:2:\n<&> is bad\n"),
+        ]);
         for attempt in [passed, failed] {
             junit.report(&Event::Attempt(Box::new(attempt))).expect("nothing to write yet");
         }

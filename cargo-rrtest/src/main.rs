@@ -28,6 +28,7 @@ mod json;
 mod junit;
 mod libtest;
 mod outcome;
+mod output;
 mod progress;
 mod replay;
 mod run;

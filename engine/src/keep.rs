@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::ending::{Awaited, Ending, TaskState};
 use crate::error::{Divergence, Error};
+use crate::output::Output;
 use crate::record::Recording;
 use crate::replay::{self, replay};
 use crate::task::TaskId;
@@ -125,7 +126,7 @@ fn verify(
 ) -> Result<(), Error> {
     let file = out.file().try_clone().map_err(|source| TraceError::Read { path: path.to_owned(), source })?;
     let trace = Trace::from_file(file, path)?;
-    let mut output = Vec::new();
+    let mut output = Output::default();
     let replayed = replay(
         &trace,
         replay::Options {
@@ -133,7 +134,7 @@ fn verify(
             stop,
             patience: patience(recording),
             watch: &[],
-            output: &mut |stream, bytes| output.push((stream, bytes.to_vec())),
+            output: &mut |stream, bytes| output.push(stream, bytes),
         },
     )?;
     let differs = |what: &str, expected: String, found: String| {
@@ -149,8 +150,9 @@ fn verify(
         return differs("counts", format!("{:?}", recording.stats), format!("{:?}", replayed.stats));
     }
     if output != recording.output {
-        let text = |output: &[(_, Vec<u8>)]| {
-            output.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes)).collect::<String>()
+        let text = |output: &Output| {
+            let parts = output.beginning().chain(output.end());
+            parts.map(|(_, bytes)| String::from_utf8_lossy(bytes)).collect::<String>()
         };
         return differs("output", text(&recording.output), text(&output));
     }

@@ -26,6 +26,7 @@ pub mod clock;
 pub mod ending;
 pub mod error;
 pub mod keep;
+pub mod output;
 pub mod probe;
 pub mod program;
 pub mod record;

@@ -279,6 +279,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(not(debug_assertions), ignore = "release builds have no debug information to look at")]
     fn a_stack_has_functions_files_and_lines_up_to_the_threads_start() {
         let mut symbols = Symbols::new(&own_mappings());
         let (frames, line) = outer(&mut |registers| symbols.backtrace(registers, &mut read_own));
@@ -301,6 +302,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(not(debug_assertions), ignore = "release builds have no debug information to look at")]
     fn the_frame_of_interest_is_the_users() {
         let mut symbols = Symbols::new(&own_mappings());
         let mut seen = None;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rrtest_engine::Error;
 use rrtest_engine::ending::Ending;
+use rrtest_engine::output::Output;
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{self, Recording, Stdin, Template, Time};
 use rrtest_engine::replay::{self, Replayed};
@@ -14,7 +15,7 @@ use rrtest_engine::schedule::surprise::{Surprise, Surprises};
 use rrtest_engine::schedule::{StrategyName, portfolio};
 use rrtest_engine::task::TaskId;
 use rrtest_engine::trace::Source;
-use rrtest_engine::trace::event::{Event, Stream};
+use rrtest_engine::trace::event::Event;
 use rrtest_engine::tracee::buffered_calls;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -96,16 +97,14 @@ fn core() -> usize {
     (0..nix::sched::CpuSet::count()).find(|core| set.is_set(*core).unwrap_or(false)).expect("a core")
 }
 
-type Output = Vec<(Stream, Vec<u8>)>;
-
 fn replay_recording(recording: &Recording) -> Result<(Replayed, Output), Error> {
-    let mut output = Vec::new();
+    let mut output = Output::default();
     let options = replay::Options {
         watch: &[],
         core: core(),
         stop: &AtomicBool::new(false),
         patience: Duration::from_secs(60),
-        output: &mut |stream, bytes| output.push((stream, bytes.to_vec())),
+        output: &mut |stream, bytes| output.push(stream, bytes),
     };
     let replayed = replay::replay(&recording.log, options)?;
     Ok((replayed, output))
@@ -141,7 +140,7 @@ fn check_ending(seeds: std::ops::Range<u64>, name: &str, args: &[&str], is_right
                 _ => record(&path, args, directory.path(), strategy, seed),
             };
             let said: String =
-                recording.output.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes)).collect();
+                recording.output.beginning().map(|(_, bytes)| String::from_utf8_lossy(bytes)).collect();
             assert!(is_right(&recording.ending), "{strategy:?} {seed}: {:?} {said}", recording.ending);
             let (replayed, output) = replay_recording(&recording)
                 .unwrap_or_else(|error| panic!("{strategy:?} {seed}: {error}\n{said}"));
@@ -164,7 +163,7 @@ fn start_of(early: &str) -> Option<(Result<Template, String>, Recording)> {
 }
 
 fn text(recording: &Recording) -> String {
-    recording.output.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes)).collect()
+    recording.output.beginning().map(|(_, bytes)| String::from_utf8_lossy(bytes)).collect()
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl Recorder<'_> {
                 self.sharing.forget();
             }
             if let Some(stream) = call.stream.and_then(Stream::of) {
-                self.output.push((stream, call.payload.to_vec()));
+                self.output.push(stream, call.payload);
             }
         }
         self.log.push(Event::Buffered(log));

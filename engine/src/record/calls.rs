@@ -114,7 +114,7 @@ impl Recorder<'_> {
             listen(stream, &bytes).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
         }
         let written = bytes.len() as i64;
-        self.output.push((stream, bytes));
+        self.output.push(stream, &bytes);
         Ok(written)
     }
 

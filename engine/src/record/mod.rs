@@ -49,6 +49,7 @@ use std::time::{Duration, Instant};
 use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
 use crate::error::Error;
+use crate::output::Output;
 use crate::program::Program;
 use crate::schedule::portfolio::Measured;
 use crate::schedule::surprise::{Struck, Surprises};
@@ -104,8 +105,8 @@ pub struct Recording {
     pub program: Program,
     /// How the program ended.
     pub ending: Ending,
-    /// What it wrote to standard output and error, in order.
-    pub output: Vec<(Stream, Vec<u8>)>,
+    /// What it wrote to standard output and error.
+    pub output: Output,
     /// What was counted.
     pub stats: Stats,
     /// What later recordings of the program can make use of.

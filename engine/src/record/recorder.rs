@@ -28,6 +28,7 @@ use super::{Options, image};
 use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
 use crate::error::Error;
+use crate::output::Output;
 use crate::program::Program;
 use crate::schedule::deadline::Deadlines;
 use crate::schedule::futex::FutexTable;
@@ -35,7 +36,7 @@ use crate::schedule::portfolio::Measured;
 use crate::schedule::surprise::Dice;
 use crate::schedule::{self, Found, Lookout, Operation, Point, Strategy, Why};
 use crate::task::TaskId;
-use crate::trace::event::{Event, Stream, Write};
+use crate::trace::event::{Event, Write};
 use crate::trace::log::Log;
 use crate::tracee::{
     self, Death, Heartbeat, Launched, Leash, Registers, Resume, Running, State, Stop, Stopped, Wait, Waited,
@@ -47,7 +48,7 @@ pub(super) struct Recorder<'a> {
     pub(super) options: &'a Options<'a>,
     pub(super) clock: Clock,
     pub(super) log: Log,
-    pub(super) output: Vec<(Stream, Vec<u8>)>,
+    pub(super) output: Output,
     pub(super) stats: Stats,
     pub(super) strategy: Box<dyn Strategy>,
     pub(super) random: Xoshiro256PlusPlus,
@@ -178,7 +179,7 @@ impl<'a> Recorder<'a> {
             options,
             clock,
             log,
-            output: Vec::new(),
+            output: Output::default(),
             stats: Stats::default(),
             strategy: schedule::build(&options.plan),
             random: Xoshiro256PlusPlus::seed_from_u64(options.plan.seed),

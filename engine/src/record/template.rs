@@ -16,9 +16,10 @@ use super::{Options, Recording, finish, twins};
 use crate::clock::Clock;
 use crate::ending::Stats;
 use crate::error::Error;
+use crate::output::Output;
 use crate::program::Program;
 use crate::task::TaskId;
-use crate::trace::event::{Event, Patched, Position, Stream, Write, Written};
+use crate::trace::event::{Event, Patched, Position, Write, Written};
 use crate::trace::log::Prefix;
 use crate::tracee::{Leash, Memory, Saved, Stdin, Stopped, Streams, branch, maps, os, pin};
 
@@ -34,7 +35,7 @@ pub struct Template {
     ids: Vec<u64>,
     started: Started,
     prefix: Prefix,
-    output: Vec<(Stream, Vec<u8>)>,
+    output: Output,
     stats: Stats,
     clock: Clock,
     area: Saved,

@@ -28,19 +28,24 @@ use crate::task::TaskId;
 ///
 /// On the simulated programs of this room's tests and on most fixtures the selectively uniform walk is the best or not far from
 /// it; where there are many threads random priorities of operations are, where one thread must be late those of threads.
-pub const ROTATION: [StrategyName; 13] = [
+pub const ROTATION: [StrategyName; 18] = [
     StrategyName::Surw,
     StrategyName::Pos,
     StrategyName::Surw,
     StrategyName::Pct,
+    StrategyName::Pos,
+    StrategyName::Surw,
     StrategyName::Pos,
     StrategyName::Walk,
-    StrategyName::Pos,
     StrategyName::Surw,
     StrategyName::Pos,
     StrategyName::Pct,
     StrategyName::Pos,
+    StrategyName::Surw,
+    StrategyName::Pos,
     StrategyName::Starve,
+    StrategyName::Surw,
+    StrategyName::Pct,
     StrategyName::Pos,
 ];
 
@@ -257,7 +262,7 @@ mod tests {
     #[test]
     fn the_first_turn_is_fair_and_the_others_rotate() {
         assert_eq!(strategy(0, &[]), StrategyName::Fair);
-        assert_eq!((1..27).map(|turn| strategy(turn, &[])).collect::<Vec<_>>(), ROTATION.repeat(2));
+        assert_eq!((1..37).map(|turn| strategy(turn, &[])).collect::<Vec<_>>(), ROTATION.repeat(2));
         let only = [StrategyName::Pct, StrategyName::Fair];
         assert_eq!((0..4).map(|turn| strategy(turn, &only)).collect::<Vec<_>>(), only.repeat(2));
     }

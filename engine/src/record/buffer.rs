@@ -11,6 +11,7 @@ use rrtest_preload::layout::{Descriptor, Mode, Wake};
 
 use super::fds::Kind;
 use super::recorder::{Flow, Halt, Recorder};
+use super::start_up::StartUp;
 use super::tasks::Call;
 use crate::error::Error;
 use crate::schedule::futex::ANY;
@@ -51,9 +52,10 @@ impl Recorder<'_> {
         self.set_mode(id);
     }
 
-    /// While the program starts up, every call is looked at. What a signal waits for is the next call that stops.
+    /// While the program starts up, its calls are looked at. What a signal waits for is the next call that stops.
     fn set_mode(&self, id: TaskId) {
-        let off = self.buffer.hurried || self.start_up.is_some() || !self.tasks[id].deferred.is_empty();
+        let looked_at = self.start_up.as_ref().is_some_and(StartUp::looks_at_all);
+        let off = self.buffer.hurried || looked_at || !self.tasks[id].deferred.is_empty();
         self.clock.area().set_mode(if off { Mode::Off } else { Mode::Record });
     }
 

@@ -53,6 +53,13 @@ pub(super) fn image(
     Ok(Image { program: program.display().to_string(), mappings, writes, registers })
 }
 
+/// Whether the program begins with a dynamic linker: a file of its own, beside the program's.
+pub(super) fn has_linker(image: &Image) -> bool {
+    let mut files = image.mappings.iter().filter_map(|mapping| mapping.file.as_ref()).map(|file| file.inode);
+    let first = files.next();
+    files.any(|file| Some(file) != first)
+}
+
 /// Whether a mapping is the program's: not the kernel's (vdso and its data), nor the recorder's.
 pub(super) fn belongs(line: &Line) -> bool {
     let ours = line.start >= AREA as u64 && line.start < (AREA + AREA_LEN) as u64;

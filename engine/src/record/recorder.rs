@@ -157,6 +157,7 @@ impl<'a> Recorder<'a> {
         let tid = task.tid();
         let mut log = Log::default();
         let image = image::image(&program.path, &tracee::maps(tid)?, registers, &memory, &mut log)?;
+        start_up.linking = image::has_linker(&image);
         log.push(Event::Image(image));
         clock.area().load_buffer(rrtest_preload::BUFFER);
         log.push(Event::Buffer(rrtest_preload::BUFFER.to_vec()));

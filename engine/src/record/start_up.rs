@@ -21,17 +21,23 @@ pub(super) struct StartUp {
     pub(super) random: Xoshiro256PlusPlus,
     /// The time-stamp counter.
     counter: u64,
-    /// The dynamic linker still works. With a program that has none it comes to an end at once.
-    linking: bool,
+    /// The dynamic linker is at work.
+    pub(super) linking: bool,
 }
 
 impl Default for StartUp {
     fn default() -> Self {
-        Self { random: Xoshiro256PlusPlus::seed_from_u64(0), counter: 0, linking: true }
+        Self { random: Xoshiro256PlusPlus::seed_from_u64(0), counter: 0, linking: false }
     }
 }
 
 impl StartUp {
+    /// Whether every call must be looked at. Not those of the dynamic linker: of those that the buffer makes, it makes none that
+    /// would end the start-up, and it looks for each library in a dozen directories.
+    pub(super) fn looks_at_all(&self) -> bool {
+        !self.linking
+    }
+
     /// Who runs, and for how long: there is nothing to choose.
     pub(super) const CHOICE: Choice = Choice { task: TaskId(0), slice: 1 << 40, lookout: None };
 

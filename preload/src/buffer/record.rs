@@ -126,7 +126,7 @@ const ROBUST_LIST_HEAD: u64 = 24;
 /// MADV_DONTNEED (madvise(2)).
 const DONTNEED: u32 = 4;
 
-/// Whether an openat(2) opens a regular file for reading, which does not wait.
+/// Whether an openat(2) opens a regular file for reading, which does not wait, or none, as there is no file.
 fn opens_file(args: &[u64; 6]) -> bool {
     const NEWFSTATAT: u64 = 262;
     /// What is asked for beside O_CLOEXEC, O_LARGEFILE, O_NOCTTY, O_NONBLOCK and O_NOFOLLOW.
@@ -138,6 +138,7 @@ fn opens_file(args: &[u64; 6]) -> bool {
     const MODE: usize = 24 / 8;
     const TYPE: u64 = 0o170_000;
     const REGULAR: u64 = 0o100_000;
+    const NOT_FOUND: i64 = -2;
     if args[2] & 0xffff_ffff & !HARMLESS != 0 {
         return false;
     }
@@ -145,8 +146,9 @@ fn opens_file(args: &[u64; 6]) -> bool {
     // Zeros would be a call of memset.
     let mut stat = MaybeUninit::<[u64; STAT]>::uninit();
     let at = stat.as_mut_ptr().expose_provenance() as u64;
-    if kernel(NEWFSTATAT, [args[0], args[1], at, flags, 0, 0]) != 0 {
-        return false;
+    match kernel(NEWFSTATAT, [args[0], args[1], at, flags, 0, 0]) {
+        0 => {}
+        result => return result == NOT_FOUND,
     }
     // SAFETY: the kernel has filled it.
     let mode = unsafe { stat.assume_init_ref() }[MODE];

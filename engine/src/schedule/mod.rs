@@ -1,5 +1,6 @@
 //! Who runs next. Pure: it knows no process, so that every rule here can be tested alone.
 
+mod bounded;
 pub mod deadline;
 pub mod explore;
 mod fair;
@@ -32,15 +33,16 @@ const LONG_SLICE: u64 = 10_000;
 /// The strategy that a plan describes, at its start.
 #[must_use]
 pub fn build(plan: &Plan) -> Box<dyn Strategy> {
-    match plan.strategy {
-        StrategyName::Fair => Box::new(fair::Fair::new(plan)),
+    let chaos: Box<dyn Strategy> = match plan.strategy {
+        StrategyName::Fair => return Box::new(fair::Fair::new(plan)),
+        StrategyName::Systematic => return Box::new(systematic::Systematic::new(plan)),
         StrategyName::Walk => Box::new(walk::Walk::new(plan)),
         StrategyName::Pct => Box::new(pct::Pct::new(plan)),
         StrategyName::Pos => Box::new(pos::Pos::new(plan)),
         StrategyName::Surw => Box::new(surw::Surw::new(plan)),
-        StrategyName::Systematic => Box::new(systematic::Systematic::new(plan)),
         StrategyName::Starve => Box::new(starve::Starve::new(plan)),
-    }
+    };
+    Box::new(bounded::Bounded::new(chaos, plan))
 }
 
 #[cfg(test)]

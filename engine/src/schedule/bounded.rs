@@ -1,0 +1,90 @@
+//! Chaos that comes to an end.
+//!
+//! A program may wait in a loop for what others do, and count on it that nobody is left out for ever: fairness that every
+//! scheduler of an operating system grants in the end, and that unfair strategies, or regular ones, need not. A test that
+//! runs many times longer than it should is therefore scheduled fairly from then on. If it still does not end it hangs.
+
+use super::fair::Fair;
+use super::strategy::{Choice, Decided, Plan, Point, Strategy};
+use crate::task::TaskId;
+
+/// A test may run so many times as long as it is expected to.
+const TIMES: u64 = 50;
+
+/// What is expected of a test at least, in ticks: with the above, half a second of computing.
+const LEAST: u64 = 200_000;
+
+/// Has another strategy decide, until the program has run for long.
+pub(super) struct Bounded {
+    chaos: Box<dyn Strategy>,
+    fair: Fair,
+    /// The ticks that are left to the other strategy.
+    left: u64,
+}
+
+impl Bounded {
+    pub(super) fn new(chaos: Box<dyn Strategy>, plan: &Plan) -> Self {
+        let left = plan.expected_ticks.max(LEAST).saturating_mul(TIMES);
+        Self { chaos, fair: Fair::new(plan), left }
+    }
+
+    fn current(&mut self) -> &mut dyn Strategy {
+        if self.left > 0 { &mut *self.chaos } else { &mut self.fair }
+    }
+}
+
+impl Strategy for Bounded {
+    fn spawned(&mut self, task: TaskId) {
+        self.chaos.spawned(task);
+        self.fair.spawned(task);
+    }
+
+    fn exited(&mut self, task: TaskId) {
+        self.chaos.exited(task);
+        self.fair.exited(task);
+    }
+
+    fn decide(&mut self, point: Point, runnable: &[TaskId]) -> Choice {
+        self.left = self.left.saturating_sub(point.ran);
+        self.current().decide(point, runnable)
+    }
+
+    fn wake(&mut self, waiters: &[TaskId]) -> usize {
+        self.current().wake(waiters)
+    }
+
+    fn decided(&mut self) -> Vec<Decided> {
+        self.chaos.decided()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::{LONG_SLICE, StrategyName, Why, build};
+
+    /// How often each of three tasks that wait for each other in loops gets its turn in so many turns.
+    fn turns(strategy: StrategyName, count: usize) -> [usize; 3] {
+        let mut strategy = build(&Plan::new(strategy, 3));
+        let all = [0, 1, 2].map(TaskId);
+        all.into_iter().for_each(|task| strategy.spawned(task));
+        let mut point =
+            Point { current: None, why: Why::Start, ran: 0, next: None, found: Default::default() };
+        let mut turns = [0; 3];
+        for _ in 0..count {
+            let task = strategy.decide(point, &all).task;
+            turns[task.0 as usize] += 1;
+            point = Point { current: Some(task), why: Why::SliceOver, ran: LONG_SLICE, ..point };
+        }
+        turns
+    }
+
+    #[test]
+    fn nobody_is_left_out_for_ever() {
+        for strategy in StrategyName::ALL.into_iter().filter(|it| *it != StrategyName::Systematic) {
+            let (before, after) = (turns(strategy, 1000), turns(strategy, 2000));
+            let later: Vec<_> = before.iter().zip(after).map(|(before, after)| after - before).collect();
+            assert!(later.iter().all(|turns| *turns > 200), "{strategy}: {later:?}");
+        }
+    }
+}

@@ -190,8 +190,33 @@ impl Helper {
     }
 }
 
+/// A block as it is stored, sound.
+struct Stored {
+    payload: Vec<u8>,
+    /// The length of what it decompresses to.
+    raw_len: usize,
+    /// Where it ends.
+    end: u64,
+}
+
 /// Read the block at `at`, which must end at `end` at the latest. Returns its contents and where it ends.
 pub(super) fn read(file: &File, at: u64, end: u64) -> Result<(Vec<u8>, u64), Fault> {
+    let Stored { payload, raw_len, end } = stored(file, at, end)?;
+    let raw = Decompressor::new()
+        .and_then(|mut decompressor| decompressor.decompress(&payload, raw_len))
+        .map_err(|_| Fault::Damaged("a block does not decompress"))?;
+    if raw.len() != raw_len {
+        return Err(Fault::Damaged("a block decompresses to another length"));
+    }
+    Ok((raw, end))
+}
+
+/// Whether the block is as it was written, for one whose contents are not needed.
+pub(super) fn check(file: &File, at: u64, end: u64) -> Result<(), Fault> {
+    stored(file, at, end).map(drop)
+}
+
+fn stored(file: &File, at: u64, end: u64) -> Result<Stored, Fault> {
     let room = end.checked_sub(at).ok_or(Fault::Damaged("a block lies outside"))?;
     if room < PREFIX as u64 {
         return Err(Fault::Damaged("a block is cut off"));
@@ -213,13 +238,7 @@ pub(super) fn read(file: &File, at: u64, end: u64) -> Result<(Vec<u8>, u64), Fau
     if checksum(at, &prefix[..8], &payload) != crc {
         return Err(Fault::Damaged("a checksum does not match"));
     }
-    let raw = Decompressor::new()
-        .and_then(|mut decompressor| decompressor.decompress(&payload, raw_len as usize))
-        .map_err(|_| Fault::Damaged("a block does not decompress"))?;
-    if raw.len() != raw_len as usize {
-        return Err(Fault::Damaged("a block decompresses to another length"));
-    }
-    Ok((raw, at + PREFIX as u64 + u64::from(len)))
+    Ok(Stored { payload, raw_len: raw_len as usize, end: at + PREFIX as u64 + u64::from(len) })
 }
 
 fn read_exact(file: &File, buffer: &mut [u8], at: u64) -> Result<(), Fault> {

@@ -193,11 +193,11 @@ impl Source for Trace {
                 return Err(damaged(&self.path, &part(), "a mapped part is not there"));
             };
             let block = match self.originals.block(number, file, block_number, stored) {
-                Some(block) => block,
-                None => block::read(&self.file, stored.at, self.len)
-                    .map(|(block, _)| block)
-                    .map_err(|fault| faulty(&self.path, &part(), fault))?,
+                // Still a trace that is damaged is told of here, and not on another machine.
+                Some(block) => block::check(&self.file, stored.at, self.len).map(|()| block),
+                None => block::read(&self.file, stored.at, self.len).map(|(block, _)| block),
             };
+            let block = block.map_err(|fault| faulty(&self.path, &part(), fault))?;
             let until = BLOCK.min(end - block_number * BLOCK);
             let Some(some) = block.get(skip as usize..until as usize) else {
                 return Err(damaged(&self.path, &part(), "a block is too short"));

@@ -9,8 +9,11 @@ use crate::{Test, tests};
 
 pub(crate) const TESTS: &[Test] = tests![of_a_failure_reproduces_it];
 
+/// What these do depends on how fast the machine is at the moment, too: their traces reproduce it, their seeds need not.
+const RACES_WITH_TIME: &[&str] = &["sleep-order"];
+
 fn of_a_failure_reproduces_it(world: &World) {
-    for race in RACES {
+    for race in RACES.iter().filter(|race| !RACES_WITH_TIME.contains(&race.package)) {
         let traces = world.dir();
         let (found, _) = race.find(world, 11, traces.path());
         let traces = world.dir();

@@ -1,20 +1,21 @@
 //! The build at another preemption level, made beside the attempts at the first one.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
+use crate::campaign::OtherTests;
 use crate::cargo::{Build, Project};
-use crate::discover::{self, Grouping, Test};
-use crate::instrument::Level;
+use crate::discover::{self, Grouping};
 use crate::libtest::Filter;
 use crate::toolchain::Toolchain;
 
 /// Attempts wait for another build of the tests as long as half of what their own took, and no longer than this.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Another build of the tests, still to be made.
+/// Another build of the tests.
 pub(crate) struct Beside<'a> {
     pub(crate) project: &'a Project,
     pub(crate) toolchain: &'a Toolchain,
@@ -22,21 +23,26 @@ pub(crate) struct Beside<'a> {
     pub(crate) build: Build<'a>,
     pub(crate) filter: &'a Filter,
     pub(crate) grouping: Grouping<'a>,
+    /// If it has been begun before there was anything to try.
+    pub(crate) ahead: OnceLock<Ahead>,
 }
 
-/// The tests of a build, or what the user should know of why there is none.
-pub(crate) type Outcome = Result<Vec<Test>, String>;
-
-/// Another build of the tests that is being made.
+/// A build that is being made.
 pub(crate) struct Ahead {
-    level: Level,
     begun: Instant,
-    outcome: Receiver<Outcome>,
+    tests: Mutex<Receiver<OtherTests>>,
 }
 
 impl Beside<'_> {
-    /// Build and list the tests. Nobody wants them any more when the flag becomes true.
-    pub(crate) fn tests(&self, stop: &AtomicBool) -> Outcome {
+    /// Build and list the tests, or wait for that. Nobody wants them any more when the flag becomes true.
+    pub(crate) fn tests(&self, stop: &AtomicBool) -> OtherTests {
+        match self.ahead.get() {
+            Some(ahead) => ahead.lock().recv().unwrap_or_else(|_| Ok(Vec::new())),
+            None => self.make(stop),
+        }
+    }
+
+    fn make(&self, stop: &AtomicBool) -> OtherTests {
         let Build { level, target, build_dir, .. } = self.build;
         if let Some(refusal) = self.toolchain.refusal(level, target, build_dir) {
             return Err(unplain(&refusal));
@@ -50,33 +56,31 @@ impl Beside<'_> {
         }
     }
 
-    /// Make it before there is anything to try, if it has been made before: then there may be nothing left to do for cargo, and
+    /// Begin it before there is anything to try, if it has been made before: then there may be nothing left to do for cargo, and
     /// the first attempts can be at both builds.
-    pub(crate) fn ahead<'s>(&'s self, scope: &'s Scope<'s, '_>, stop: &'s AtomicBool) -> Option<Ahead> {
+    pub(crate) fn begin<'s>(&'s self, scope: &'s Scope<'s, '_>, stop: &'s AtomicBool) {
         if !self.build.build_dir.is_dir() {
-            return None;
+            return;
         }
-        let (sender, outcome) = mpsc::channel();
+        let (sender, tests) = mpsc::channel();
         let begun = Instant::now();
+        let thread = thread::Builder::new().spawn_scoped(scope, move || drop(sender.send(self.make(stop))));
         // Should there be no thread for it, it is made later.
-        thread::Builder::new().spawn_scoped(scope, move || drop(sender.send(self.tests(stop)))).ok()?;
-        Some(Ahead { level: self.build.level, begun, outcome })
+        if thread.is_ok() {
+            self.ahead.get_or_init(|| Ahead { begun, tests: Mutex::new(tests) });
+        }
+    }
+
+    /// The tests, if they have been begun ahead and are there before long.
+    pub(crate) fn soon(&self) -> Option<OtherTests> {
+        let ahead = self.ahead.get()?;
+        ahead.lock().recv_timeout(PATIENCE.min(ahead.begun.elapsed() / 2)).ok()
     }
 }
 
 impl Ahead {
-    /// The outcome, if it is there before long.
-    pub(crate) fn soon(self) -> Result<(Level, Outcome), Self> {
-        let patience = PATIENCE.min(self.begun.elapsed() / 2);
-        match self.outcome.recv_timeout(patience) {
-            Ok(outcome) => Ok((self.level, outcome)),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Err(self),
-        }
-    }
-
-    /// The outcome, whenever it comes.
-    pub(crate) fn wait(&self) -> Outcome {
-        self.outcome.recv().unwrap_or_else(|_| Ok(Vec::new()))
+    fn lock(&self) -> MutexGuard<'_, Receiver<OtherTests>> {
+        self.tests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

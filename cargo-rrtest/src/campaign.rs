@@ -52,12 +52,15 @@ pub(crate) struct Schedule {
     pub(crate) seed: Option<Seed>,
 }
 
-/// Another build of the tests. An error is for the user to know, and no more.
+/// The tests of another build. An error is for the user to know, and no more.
+pub(crate) type OtherTests = Result<Vec<Test>, String>;
+
+/// Another build of the tests.
 pub(crate) enum Other<'a> {
     /// It is there.
-    Ready(Result<Vec<Test>, String>),
+    Ready(OtherTests),
     /// This makes it, while attempts at the first build are being made. It is given up when the flag becomes true.
-    Coming(&'a (dyn Fn(&AtomicBool) -> Result<Vec<Test>, String> + Sync)),
+    Coming(&'a (dyn Fn(&AtomicBool) -> OtherTests + Sync)),
 }
 
 /// What attempts are made at.
@@ -95,22 +98,12 @@ struct Build {
     ended: u32,
     /// How long these took.
     spent: Duration,
-    /// Strategies take turns; what the next one's is.
-    turn: u64,
 }
 
 impl Build {
     fn new(test: Test, level: Level) -> Self {
         let test = Arc::new(test);
-        Self {
-            test,
-            level,
-            measured: Measured::default(),
-            begun: 0,
-            ended: 0,
-            spent: Duration::ZERO,
-            turn: 0,
-        }
+        Self { test, level, measured: Measured::default(), begun: 0, ended: 0, spent: Duration::ZERO }
     }
 
     /// How much time its attempts will have taken, with those under way, as far as that counts: the build with the least is next.
@@ -120,8 +113,8 @@ impl Build {
     /// takes several preemptions at the right places is hard to find among so many: after that `sync` has seven eighths of the time.
     fn share(&self) -> Duration {
         let counted = match self.level {
-            Level::Memory => self.begun + 13 * self.begun.saturating_sub(FIRST),
-            _ => 2 * self.begun,
+            Level::Memory => self.begun.saturating_add(self.begun.saturating_sub(FIRST).saturating_mul(13)),
+            _ => self.begun.saturating_mul(2),
         };
         match self.ended {
             0 => Duration::from_nanos(counted.into()),
@@ -160,8 +153,7 @@ impl Queue {
         for test in tests {
             let id = test.id();
             let Some(progress) = self.tests.iter_mut().find(|progress| progress.id == id) else { continue };
-            // The fair attempt has been made.
-            progress.builds.push(Build { turn: 1, ..Build::new(test, level) });
+            progress.builds.push(Build::new(test, level));
         }
     }
 
@@ -179,9 +171,10 @@ impl Queue {
         let progress = &mut self.tests[index];
         let shares = progress.builds.iter_mut().enumerate();
         let Some((at, build)) = shares.min_by_key(|(_, build)| build.share()) else { return Take::Nothing };
+        // Each build has its own turns. One that has joined has none that is fair: the first build has had that.
+        let turn = u64::from(build.begun) + u64::from(at > 0);
+        let strategy = portfolio::strategy(turn, &self.schedule.strategies);
         build.begun += 1;
-        let strategy = portfolio::strategy(build.turn, &self.schedule.strategies);
-        build.turn += 1;
         progress.attempts += 1;
         let number = progress.attempts;
         let schedule = progress.explorer.as_mut().and_then(Explorer::take);

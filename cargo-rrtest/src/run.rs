@@ -2,7 +2,7 @@
 
 use std::env;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 
 use clap::ColorChoice;
@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use rrtest_engine::record::Stdin;
 
 use crate::attempt::{Real, Setting};
-use crate::beside::{Ahead, Beside};
+use crate::beside::Beside;
 use crate::campaign::{self, Other, Schedule, Subject, tell};
 use crate::cargo::{Build, Project, runner_of_user};
 use crate::cli::{MessageFormat, Run};
@@ -86,13 +86,16 @@ pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
         build: Build { level: Level::Memory, build_dir: &memory_dir, in_background: true, ..build.clone() },
         filter: &filter,
         grouping,
+        ahead: OnceLock::new(),
     };
     let beside = Some(&beside).filter(|_| level == Level::Sync && options.more_levels() && !options.no_run);
     let hunt =
         Hunt { options, project: &project, toolchain: &toolchain, build: &build, filter: &filter, grouping };
     thread::scope(|scope| {
-        let ahead = beside.and_then(|beside| beside.ahead(scope, &interrupt.stop));
-        let ended = hunt.run((beside, ahead), &cores[..slots], &interrupt, &mut reporters);
+        if let Some(beside) = beside {
+            beside.begin(scope, &interrupt.stop);
+        }
+        let ended = hunt.run(beside, &cores[..slots], &interrupt, &mut reporters);
         // However it has ended, nobody wants another build any more.
         interrupt.stop.store(true, Ordering::SeqCst);
         ended
@@ -110,10 +113,10 @@ struct Hunt<'a> {
 }
 
 impl Hunt<'_> {
-    /// Build the tests, and run the campaign. `beside` is how another build of them is made, and the one that is being made.
+    /// Build the tests, and run the campaign. `beside` is another build of them, if there is to be one.
     fn run(
         &self,
-        beside: (Option<&Beside<'_>>, Option<Ahead>),
+        beside: Option<&Beside<'_>>,
         cores: &[usize],
         interrupt: &Interrupt,
         reporters: &mut [Box<dyn Reporter>],
@@ -160,19 +163,10 @@ impl Hunt<'_> {
             known: Mutex::default(),
             judging: Mutex::default(),
         };
-        let (beside, ahead) = beside;
-        let (ready, ahead) = match ahead.map(Ahead::soon) {
-            Some(Ok(outcome)) => (Some(outcome), None),
-            Some(Err(ahead)) => (None, Some(Mutex::new(ahead))),
-            None => (None, None),
-        };
-        let make = |stop: &AtomicBool| match (&ahead, beside) {
-            (Some(ahead), _) => ahead.lock().unwrap_or_else(PoisonError::into_inner).wait(),
-            (None, Some(beside)) => beside.tests(stop),
-            (None, None) => Ok(Vec::new()),
-        };
-        let coming = beside.map(|beside| (beside.build.level, Other::Coming(&make)));
-        let other = ready.map(|(level, outcome)| (level, Other::Ready(outcome))).or(coming);
+        let make = beside.map(|beside| |stop: &AtomicBool| beside.tests(stop));
+        let other = beside.zip(make.as_ref()).map(|(beside, make)| {
+            (beside.build.level, beside.soon().map_or(Other::Coming(make), Other::Ready))
+        });
         let subject = Subject { tests, level: self.build.level, other };
         let summary = campaign::run(subject, schedule, &setting, cores, interrupt, reporters)?;
         let status = status(&summary);

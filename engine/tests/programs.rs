@@ -139,8 +139,7 @@ fn check_ending(seeds: std::ops::Range<u64>, name: &str, args: &[&str], is_right
                 }
                 _ => record(&path, args, directory.path(), strategy, seed),
             };
-            let said: String =
-                recording.output.beginning().map(|(_, bytes)| String::from_utf8_lossy(bytes)).collect();
+            let said = text(&recording);
             assert!(is_right(&recording.ending), "{strategy:?} {seed}: {:?} {said}", recording.ending);
             let (replayed, output) = replay_recording(&recording)
                 .unwrap_or_else(|error| panic!("{strategy:?} {seed}: {error}\n{said}"));

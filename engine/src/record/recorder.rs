@@ -441,12 +441,17 @@ impl<'a> Recorder<'a> {
                 self.patch(id, &stopped, &mut registers)?;
                 self.mark(id, &registers);
                 self.task(id).arrived = Some(registers);
-                let hold = if self.task(id).deferred.is_empty() {
-                    Hold::Calling(stopped, Call::new(registers))
+                let call = Call::new(registers);
+                let signalled = !self.task(id).deferred.is_empty();
+                self.send_deferred(id)?;
+                let hold = if signalled && !call.may_wait() {
+                    Hold::Again(stopped, call)
                 } else {
-                    self.send_deferred(id)?;
-                    Hold::Again(stopped, Call::new(registers))
+                    Hold::Calling(stopped, call)
                 };
+                if signalled {
+                    self.look_soon();
+                }
                 self.tasks.hold(id, hold);
                 if self.has_started(id, &registers) {
                     return Ok(Next::Decide(Why::Start, None));
@@ -585,11 +590,16 @@ impl<'a> Recorder<'a> {
         }
         self.send_alarms()?;
         if Instant::now() >= self.look {
-            self.look_for_signals()?;
             self.look = Instant::now() + LOOK;
+            self.look_for_signals()?;
         }
         self.poll_watches()?;
         self.poll_kernel()
+    }
+
+    /// A task that is about to make a call has a signal, and must not wait long.
+    pub(super) fn look_soon(&mut self) {
+        self.look = Instant::now();
     }
 
     pub(super) fn someone_in_kernel(&self) -> bool {

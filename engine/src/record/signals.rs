@@ -7,7 +7,8 @@
 //! - **A boundary**: the task has executed nothing since its last event. The signal is delivered.
 //! - **In between**. The signal is kept back, and sent again at the next boundary, which comes with the next tick: the
 //!   timeslice is cut. It keeps its `siginfo`. At a call it is delivered before the call is made: the program may be about
-//!   to block the signal, or to end.
+//!   to block the signal, or to end. A call that may wait notices it by itself: programs look whether a signal has come,
+//!   then wait, and hope that it does not come in between. What is kept back would come just there.
 //! - **In a call that waits.** If it waits in the kernel, the kernel has ended it with one of its codes for a call to
 //!   restart. If it is one that we make, nothing has: whoever may have sent a signal has us look. Either way the task gets
 //!   back the registers of its own call, as they are at its exit, with that code. The kernel then builds the handler's frame
@@ -323,7 +324,12 @@ impl Recorder<'_> {
             let Ok(says) = signals(task.tid) else { continue };
             let own = acting(says.pending, &says);
             let shared = acting(says.shared, &says);
-            if !own.is_empty() || !shared.is_empty() && !self.somebody_takes(shared, pid) {
+            if own.is_empty() && (shared.is_empty() || self.somebody_takes(shared, pid)) {
+                continue;
+            }
+            if matches!(task.hold(), Hold::Calling(_, call) if call.may_wait()) {
+                self.look_soon();
+            } else {
                 self.interrupt_wait(id)?;
             }
         }
@@ -334,7 +340,7 @@ impl Recorder<'_> {
     fn somebody_takes(&self, set: SignalSet, pid: nix::unistd::Pid) -> bool {
         self.tasks.of(pid).any(|task| {
             let hold = task.hold();
-            let notices = hold.runnable() && !matches!(hold, Hold::Calling(..))
+            let notices = hold.runnable() && !matches!(hold, Hold::Calling(_, call) if !call.may_wait())
                 || matches!(hold, Hold::Running | Hold::InKernel(..));
             notices && signals(task.tid).is_ok_and(|says| !set.without(says.blocked).is_empty())
         })

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use nix::unistd::Pid;
 
 use super::inside::Redirection;
+use crate::syscalls::{Description, describe};
 use crate::task::TaskId;
 use crate::trace::event::{Position, Registers, Write};
 use crate::tracee::{Memory, Running, Stopped};
@@ -379,5 +380,10 @@ impl Call {
 
     pub(super) fn args(&self) -> [u64; 6] {
         self.registers.args()
+    }
+
+    /// Whether it may wait, and a signal may end that.
+    pub(super) fn may_wait(&self) -> bool {
+        describe(self.number()).is_some_and(Description::may_wait)
     }
 }

@@ -40,6 +40,14 @@ impl Description {
             Some(Answer::Writes(_)) | None => self.class,
         }
     }
+
+    /// Whether it may wait, and a signal may end that (signal(7), "Interruption of system calls").
+    #[must_use]
+    pub fn may_wait(&self) -> bool {
+        use Emulation::{ClockNanosleep, Futex, Nanosleep};
+        self.block != Block::Never
+            || matches!(self.class, Class::Emulated(Futex | Nanosleep | ClockNanosleep))
+    }
 }
 
 /// Who does a system call.

@@ -1,4 +1,6 @@
-//! The calls that the system-call buffer makes.
+//! The calls that the system-call buffer makes, and whom calls concern.
+
+use crate::layout::{AREA, Kind};
 
 /// How the buffer makes a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,9 +9,46 @@ pub struct Call {
     pub way: Way,
     /// What the kernel writes to memory if it succeeds.
     pub out: Out,
-    /// Whether other tasks may see its effect, so that it is a tick.
-    pub ticks: bool,
+    /// Whom it concerns.
+    pub concern: Concern,
 }
+
+impl Call {
+    /// Whether it is a tick: other tasks may see its effect, or it theirs.
+    #[must_use]
+    #[inline]
+    pub fn ticks(&self) -> bool {
+        self.concern != Concern::Own
+    }
+
+    /// What it does to the object [`KERNEL`], if anything.
+    #[must_use]
+    #[inline]
+    pub fn touches(&self) -> Option<Kind> {
+        match self.concern {
+            Concern::Own | Concern::Others => None,
+            Concern::Reads => Some(Kind::AtomicLoad),
+            Concern::Writes => Some(Kind::AtomicUpdate),
+        }
+    }
+}
+
+/// Whom a call concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concern {
+    /// The calling task alone.
+    Own,
+    /// Others, too, in a way that nobody counts: what a futex is called for has been touched by an instruction before.
+    Others,
+    /// It looks at a file, a directory or a stream: at what others may change through the kernel.
+    Reads,
+    /// It changes one.
+    Writes,
+}
+
+/// The object that all files, directories, pipes, sockets and so on are together: an address in our own area. Which of them
+/// a call touches would take a look at its descriptors and paths, and tasks that meet there are few.
+pub const KERNEL: u64 = AREA as u64;
 
 /// What it takes to make a call without a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +100,7 @@ pub enum Out {
 const NUMBERS: usize = 448;
 
 /// A call that is made with a stop.
-const STOP: Call = Call { way: Way::Stop, out: Out::Nothing, ticks: true };
+const STOP: Call = Call { way: Way::Stop, out: Out::Nothing, concern: Concern::Others };
 
 /// All calls by number.
 static CALLS: [Call; NUMBERS] = calls();
@@ -79,50 +118,96 @@ const fn calls() -> [Call; NUMBERS] {
     let mut calls = [STOP; NUMBERS];
     let mut at = 0;
     while at < BUFFERED.len() {
-        let (number, way, out, ticks) = BUFFERED[at];
-        calls[number] = Call { way, out, ticks };
+        let (number, way, out, concern) = BUFFERED[at];
+        calls[number] = Call { way, out, concern };
+        at += 1;
+    }
+    let mut at = 0;
+    while at < READ.len() {
+        calls[READ[at]].concern = Concern::Reads;
+        at += 1;
+    }
+    let mut at = 0;
+    while at < WRITTEN.len() {
+        calls[WRITTEN[at]].concern = Concern::Writes;
         at += 1;
     }
     calls
 }
 
-/// A call that concerns the calling task alone is no tick.
-const OWN: bool = false;
-const TICK: bool = true;
+/// Calls with a stop that look at a file, a directory or a stream.
+#[rustfmt::skip]
+const READ: &[usize] = &[
+    7, // poll
+    23, // select
+    78, 217, // getdents, getdents64
+    137, 138, // statfs, fstatfs
+    232, 281, 441, // epoll_wait, epoll_pwait, epoll_pwait2
+    270, // pselect6
+    271, // ppoll
+    295, 327, // preadv, preadv2
+    439, // faccessat2
+];
+
+/// Calls with a stop that change one, or may. Reading from a stream takes from it.
+#[rustfmt::skip]
+const WRITTEN: &[usize] = &[
+    2, 85, 437, // open, creat, openat2
+    19, 20, // readv, writev
+    40, // sendfile
+    42, 43, 288, // connect, accept, accept4
+    44, 45, 46, 47, 299, 307, // sendto, recvfrom, sendmsg, recvmsg, recvmmsg, sendmmsg
+    48, // shutdown
+    72, 73, // fcntl, flock
+    76, 77, 285, // truncate, ftruncate, fallocate
+    82, 264, 316, // rename, renameat, renameat2
+    83, 258, 84, // mkdir, mkdirat, rmdir
+    86, 265, 88, 266, // link, linkat, symlink, symlinkat
+    87, 263, // unlink, unlinkat
+    90, 91, 268, // chmod, fchmod, fchmodat
+    132, 235, 280, // utime, utimes, utimensat
+    133, 259, // mknod, mknodat
+    233, // epoll_ctl
+    275, 276, 278, 326, // splice, tee, vmsplice, copy_file_range
+    286, // timerfd_settime
+    296, 328, // pwritev, pwritev2
+];
+
+use Concern::{Others as OTHERS, Own as OWN, Reads as READS, Writes as WRITES};
 
 #[rustfmt::skip]
-const BUFFERED: &[(usize, Way, Out, bool)] = &[
-    (0,   Way::Read,   Out::Returned(1),   TICK), // read
-    (1,   Way::Write,  Out::Nothing,       TICK), // write
-    (3,   Way::Close,  Out::Nothing,       TICK), // close
-    (4,   Way::Always, Out::Fixed(1, 144), TICK), // stat
-    (5,   Way::Always, Out::Fixed(1, 144), TICK), // fstat
-    (6,   Way::Always, Out::Fixed(1, 144), TICK), // lstat
-    (8,   Way::File,   Out::Nothing,       TICK), // lseek
+const BUFFERED: &[(usize, Way, Out, Concern)] = &[
+    (0,   Way::Read,   Out::Returned(1),   WRITES), // read
+    (1,   Way::Write,  Out::Nothing,       WRITES), // write
+    (3,   Way::Close,  Out::Nothing,       WRITES), // close
+    (4,   Way::Always, Out::Fixed(1, 144), READS), // stat
+    (5,   Way::Always, Out::Fixed(1, 144), READS), // fstat
+    (6,   Way::Always, Out::Fixed(1, 144), READS), // lstat
+    (8,   Way::File,   Out::Nothing,       WRITES), // lseek
     (9,   Way::Map,    Out::Nothing,       OWN),  // mmap
     (10,  Way::Repeat, Out::Nothing,       OWN),  // mprotect
     (11,  Way::Repeat, Out::Nothing,       OWN),  // munmap
     (14,  Way::Mask,   Out::Fixed(2, 8),   OWN),  // rt_sigprocmask
-    (17,  Way::File,   Out::Returned(1),   TICK), // pread64
-    (18,  Way::File,   Out::Nothing,       TICK), // pwrite64
-    (21,  Way::Always, Out::Nothing,       TICK), // access
+    (17,  Way::File,   Out::Returned(1),   READS), // pread64
+    (18,  Way::File,   Out::Nothing,       WRITES), // pwrite64
+    (21,  Way::Always, Out::Nothing,       READS), // access
     (28,  Way::Advise, Out::Nothing,       OWN),  // madvise
     (39,  Way::Always, Out::Nothing,       OWN),  // getpid
-    (79,  Way::Always, Out::Returned(0),   TICK), // getcwd
-    (89,  Way::Always, Out::Returned(1),   TICK), // readlink
+    (79,  Way::Always, Out::Returned(0),   OTHERS), // getcwd
+    (89,  Way::Always, Out::Returned(1),   READS), // readlink
     (102, Way::Always, Out::Nothing,       OWN),  // getuid
     (104, Way::Always, Out::Nothing,       OWN),  // getgid
     (107, Way::Always, Out::Nothing,       OWN),  // geteuid
     (108, Way::Always, Out::Nothing,       OWN),  // getegid
     (131, Way::Always, Out::Fixed(1, 24),  OWN),  // sigaltstack
     (186, Way::Always, Out::Nothing,       OWN),  // gettid
-    (202, Way::Futex,  Out::Nothing,       TICK), // futex
+    (202, Way::Futex,  Out::Nothing,       OTHERS), // futex
     (204, Way::Affinity, Out::Fixed(2, 8), OWN),  // sched_getaffinity
     (228, Way::Clock,  Out::Fixed(1, 16),  OWN),  // clock_gettime
-    (257, Way::Open,   Out::Nothing,       TICK), // openat
-    (262, Way::Always, Out::Fixed(2, 144), TICK), // newfstatat
-    (267, Way::Always, Out::Returned(2),   TICK), // readlinkat
-    (269, Way::Always, Out::Nothing,       TICK), // faccessat
+    (257, Way::Open,   Out::Nothing,       READS), // openat
+    (262, Way::Always, Out::Fixed(2, 144), READS), // newfstatat
+    (267, Way::Always, Out::Returned(2),   READS), // readlinkat
+    (269, Way::Always, Out::Nothing,       READS), // faccessat
     (273, Way::RobustList, Out::Nothing,   OWN),  // set_robust_list
-    (332, Way::Always, Out::Fixed(4, 256), TICK), // statx
+    (332, Way::Always, Out::Fixed(4, 256), READS), // statx
 ];

@@ -175,6 +175,8 @@ pub struct Shared {
     pub touched: u64,
     /// See `touched`.
     pub kind: u64,
+    /// Whether a watched task has come to a call in front of which it is to stop.
+    pub met: u64,
     /// While the buffer's code looks at a tick: the program's rax, its stack pointer, and where it goes on.
     pub kept: u64,
     /// See `kept`.

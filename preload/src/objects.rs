@@ -29,6 +29,13 @@ fn digest(address: u64) -> usize {
     (address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - 6 - OBJECTS.ilog2())) as usize
 }
 
+/// Where the table has the object at an address, if it has it.
+#[must_use]
+#[inline]
+pub fn place(address: u64) -> usize {
+    digest(address) / 64 % OBJECTS
+}
+
 /// The bit of an address in [`Watch::pending`].
 #[must_use]
 pub fn mark(address: u64) -> u64 {
@@ -65,15 +72,15 @@ impl Watch {
         self.random.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// The task is about to touch what is at `address`. Whether it is to stop before that.
+    /// The task is about to touch what is at `address`. Whether it is to stop before that. `object` is what the table has
+    /// in that address's [`place`].
     #[inline]
-    pub fn stops(&mut self, objects: &mut Objects, address: u64, kind: u64) -> bool {
+    pub fn stops(&mut self, object: &mut Object, address: u64, kind: u64) -> bool {
         if address == 0 {
             return false;
         }
         let random = self.draw();
         let digest = digest(address);
-        let object = &mut objects[digest / 64 % OBJECTS];
         if object.address != address {
             // One that is shared is not given up easily.
             if object.is_shared() && random & 7 != 0 {
@@ -122,28 +129,32 @@ mod tests {
         Watch { on: 1, random: 1, bar: u64::MAX, budget: 40, ..Watch::default() }
     }
 
+    fn meets(watch: &mut Watch, table: &mut Objects, address: u64, kind: u64) -> bool {
+        watch.stops(&mut table[place(address)], address, kind)
+    }
+
     #[test]
     fn what_one_task_has_for_itself_soon_stops_it_no_more() {
         let (mut table, mut watch) = (table(), watch());
-        let stops: Vec<bool> = (0..10).map(|_| watch.stops(&mut table, 0x1000, STORE)).collect();
+        let stops: Vec<bool> = (0..10).map(|_| meets(&mut watch, &mut table, 0x1000, STORE)).collect();
         assert_eq!(stops, [vec![true; 4], vec![false; 6]].concat());
         watch.task = 1;
-        assert!(watch.stops(&mut table, 0x1000, LOAD));
+        assert!(meets(&mut watch, &mut table, 0x1000, LOAD));
         // Neither is what all only read.
         for task in 0..2 {
             watch.task = task;
-            assert!((0..4).filter(|_| watch.stops(&mut table, 0x2000, LOAD)).count() < 5);
+            assert!((0..4).filter(|_| meets(&mut watch, &mut table, 0x2000, LOAD)).count() < 5);
         }
-        assert!(!watch.stops(&mut table, 0x2000, LOAD));
-        assert!(!watch.stops(&mut table, 0, STORE));
+        assert!(!meets(&mut watch, &mut table, 0x2000, LOAD));
+        assert!(!meets(&mut watch, &mut table, 0, STORE));
     }
 
     #[test]
     fn a_busy_object_stops_ever_more_rarely() {
         let (mut table, mut watch) = (table(), watch());
-        watch.stops(&mut table, 0x1000, STORE);
+        meets(&mut watch, &mut table, 0x1000, STORE);
         watch.task = 1;
-        let mut stops = |times| (0..times).filter(|_| watch.stops(&mut table, 0x1000, STORE)).count();
+        let mut stops = |times| (0..times).filter(|_| meets(&mut watch, &mut table, 0x1000, STORE)).count();
         assert_eq!(stops(60), 60);
         let later = stops(1 << 16);
         assert!((32 * 8..32 * 13).contains(&later), "{later}");
@@ -156,7 +167,7 @@ mod tests {
         for address in 1..=1000 {
             for task in 0..4 {
                 watch.task = task;
-                stops += u32::from(watch.stops(&mut table, address * 8, STORE));
+                stops += u32::from(meets(&mut watch, &mut table, address * 8, STORE));
             }
         }
         // Touches of what is new and of what is shared have a budget each.
@@ -170,7 +181,7 @@ mod tests {
             (watch.bar, watch.pending, watch.fresh) = (bar, pending, 0);
             table.fill(Object::default());
             let addresses = (1..=200).map(|address| address * 8);
-            addresses.filter(|address| watch.stops(&mut table, *address, STORE)).count()
+            addresses.filter(|address| meets(&mut watch, &mut table, *address, STORE)).count()
         };
         assert_eq!(stops(0, 0), 0);
         let half = stops(1 << 63, 0);
@@ -181,14 +192,14 @@ mod tests {
     #[test]
     fn a_shared_object_is_not_given_up_for_each_newcomer() {
         let (mut table, mut watch) = (table(), watch());
-        let other = (1..).map(|n| 0x1000 + n * 8).find(|it| digest(*it) / 64 == digest(0x1000) / 64).unwrap();
+        let other = (1..).map(|n| 0x1000 + n * 8).find(|it| place(*it) == place(0x1000)).unwrap();
         for task in 0..2 {
             watch.task = task;
-            watch.stops(&mut table, 0x1000, STORE);
+            meets(&mut watch, &mut table, 0x1000, STORE);
         }
-        let kept = |table: &Objects| table[digest(0x1000) / 64].address == 0x1000;
+        let kept = |table: &Objects| table[place(0x1000)].address == 0x1000;
         let before = (0..20).take_while(|_| {
-            watch.stops(&mut table, other, STORE);
+            meets(&mut watch, &mut table, other, STORE);
             kept(&table)
         });
         assert!((1..20).contains(&before.count()));

@@ -29,6 +29,7 @@ pub(crate) const RACES: &[Race] = &[
     Race { package: "missed-wait", level: "sync", ending: FAILED, says: &["panicked at"] },
     Race { package: "check-then-act", level: "sync", ending: FAILED, says: &["panicked at"] },
     Race { package: "unsafe-race", level: "memory", ending: FAILED, says: &["panicked at"] },
+    Race { package: "file-race", level: "sync", ending: FAILED, says: &["panicked at"] },
     Race { package: "c-race", level: "sync", ending: FAILED, says: &["panicked at"] },
     Race { package: "async-order", level: "sync", ending: FAILED, says: &["panicked at"] },
     Race { package: "sleep-order", level: "sync", ending: FAILED, says: &["panicked at", "; surprises: "] },

@@ -67,6 +67,12 @@ impl Clock {
         self.area.set_countdown(1);
     }
 
+    /// Whether ticks are looked at.
+    #[must_use]
+    pub fn is_watching(&self) -> bool {
+        self.watching
+    }
+
     /// Go on by counting down alone. False, and nothing done, if the task is just about to be looked at.
     pub fn unwatch(&mut self) -> bool {
         if self.watching {

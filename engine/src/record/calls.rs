@@ -269,7 +269,7 @@ impl Recorder<'_> {
     }
 
     /// The output stream that a write(2) or writev(2) goes to.
-    fn output_stream(&mut self, id: TaskId, call: &Call) -> Option<Stream> {
+    pub(super) fn output_stream(&mut self, id: TaskId, call: &Call) -> Option<Stream> {
         let writes = matches!(call.number() as i64, libc::SYS_write | libc::SYS_writev);
         if writes { self.stream(id, call.args()[0]) } else { None }
     }

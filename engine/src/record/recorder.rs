@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
-use rrtest_preload::layout::{SYS_HELLO, SYS_TICK};
+use rrtest_preload::calls::{self, KERNEL};
+use rrtest_preload::layout::{Kind, SYS_HELLO, SYS_TICK};
 use rrtest_preload::objects;
 
 use super::alarms::Alarms;
@@ -347,6 +348,31 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// A task has come to a call. If it is watched, and is to stop in front of it, then its timeslice ends there: what
+    /// the call does to what the kernel keeps. Output is not the kernel's.
+    fn meets(&mut self, id: TaskId, registers: &Registers) -> Option<Kind> {
+        let looked = self.clock.area().take_met();
+        let kind = calls::call(registers.number()).touches()?;
+        if !self.clock.is_watching() || self.clock.left() == 0 {
+            return None;
+        }
+        let counts = looked
+            || self.output_stream(id, &Call::new(*registers)).is_none()
+                && self.clock.area().look(KERNEL, kind);
+        (counts && self.cut_short(id)).then_some(kind)
+    }
+
+    /// The running task's timeslice ends where it is. Whether there was something left of it.
+    fn cut_short(&mut self, id: TaskId) -> bool {
+        let left = self.clock.left();
+        let short = self.clock.cut_short();
+        if short {
+            let before = self.tasks[id].boundary.left;
+            self.log.push(Event::Cut(before.saturating_sub(left)));
+        }
+        short
+    }
+
     /// A call that a task has come to counts: the log must tell of it, if it does not yet.
     pub(super) fn note_arrival(&mut self, id: TaskId) {
         if let Some(registers) = self.task(id).arrived.take() {
@@ -357,12 +383,7 @@ impl<'a> Recorder<'a> {
     /// A task has stopped at a tick: the last of its timeslice, or one that was worth a stop. For replay its timeslice ends
     /// there in any case. Whether it has stopped early.
     pub(super) fn note_tick(&mut self, id: TaskId, registers: &Registers) -> bool {
-        let left = self.clock.left();
-        let met = self.clock.cut_short();
-        if met {
-            let before = self.tasks[id].boundary.left;
-            self.log.push(Event::Cut(before.saturating_sub(left)));
-        }
+        let met = self.cut_short(id);
         self.log.push(Event::Tick(self.clock.position(registers)));
         met
     }
@@ -437,6 +458,7 @@ impl<'a> Recorder<'a> {
                 self.stats.syscalls += 1;
                 let number = registers.number();
                 let over = self.clock.call(number);
+                let met = self.meets(id, &registers);
                 self.note_call(number);
                 self.patch(id, &stopped, &mut registers)?;
                 self.mark(id, &registers);
@@ -458,6 +480,11 @@ impl<'a> Recorder<'a> {
                 }
                 if over {
                     return Ok(Next::Decide(Why::SliceOver, Some(Operation::Syscall(number))));
+                }
+                if let Some(kind) = met {
+                    let writes = objects::writes(kind as u64);
+                    let touch = Operation::Memory { address: KERNEL, writes };
+                    return Ok(Next::Decide(Why::Met, Some(touch)));
                 }
                 if hurried || !crate::syscalls::ticks(number) && self.too_quiet(id)? {
                     return Ok(Next::Decide(Why::Yielded, None));

@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::ops::{Index, IndexMut};
 
 use rrtest_preload::layout::{Kind, OBJECTS, Object, Watch};
-use rrtest_preload::objects::Objects;
+use rrtest_preload::objects::{Objects, place};
 
 use super::futex::{ANY, FutexKey, FutexTable};
 use super::portfolio::Measured;
@@ -205,7 +205,9 @@ impl Simulator<'_> {
                     if left == 0 {
                         break Why::SliceOver;
                     }
-                    if self.watch.on != 0 && self.watch.stops(&mut self.objects, address, kind as u64) {
+                    if self.watch.on != 0
+                        && self.watch.stops(&mut self.objects[place(address)], address, kind as u64)
+                    {
                         break Why::Met;
                     }
                     next = None;

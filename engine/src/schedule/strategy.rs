@@ -189,7 +189,7 @@ pub enum Why {
 pub enum Operation {
     /// A memory operation that ticked.
     Memory {
-        /// The address it touches; 0 for a fence.
+        /// The address it touches; 0 for a fence. A system call touches [`rrtest_preload::calls::KERNEL`].
         address: u64,
         /// Whether it can change memory.
         writes: bool,

@@ -76,7 +76,7 @@ mod tests {
         for description in TABLE {
             let call = call(description.number);
             if call.way != Way::Stop {
-                assert_eq!(call.ticks, ticks(description.number), "{}", description.name());
+                assert_eq!(call.ticks(), ticks(description.number), "{}", description.name());
                 buffered += 1;
             }
         }

@@ -1,9 +1,11 @@
 //! How the code inside a process looks at ticks, as the recorder sees it: see [`rrtest_preload::objects`].
 
 use std::mem::offset_of;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use rrtest_preload::layout::{OBJECTS, Object, Shared, TABLE, Watch};
+use rrtest_preload::layout::{Kind, OBJECTS, Object, Shared, TABLE, Watch};
+use rrtest_preload::objects::place;
 
 use crate::tracee::Area;
 
@@ -28,6 +30,40 @@ impl Area {
         }
     }
 
+    /// The watched task, which stands at a call, is about to touch something. Whether it is to stop before that.
+    #[must_use]
+    pub fn look(&self, address: u64, kind: Kind) -> bool {
+        let at = TABLE + place(address) * size_of::<Object>();
+        let mut object = object(&self.copy_out(at, size_of::<Object>()));
+        let load = |word: &AtomicU64| word.load(Relaxed);
+        let mut watch = Watch {
+            on: load(word!(self, on)),
+            task: load(word!(self, task)),
+            random: load(word!(self, random)),
+            bar: load(word!(self, bar)),
+            alone: load(word!(self, alone)),
+            pending: load(word!(self, pending)),
+            budget: load(word!(self, budget)),
+            drawn: load(word!(self, drawn)),
+            events: load(word!(self, events)),
+            fresh: load(word!(self, fresh)),
+        };
+        let stops = watch.stops(&mut object, address, kind as u64);
+        word!(self, random).store(watch.random, Relaxed);
+        word!(self, drawn).store(watch.drawn, Relaxed);
+        word!(self, events).store(watch.events, Relaxed);
+        word!(self, fresh).store(watch.fresh, Relaxed);
+        let tail = u64::from(object.touched) | u64::from(object.by) << 32;
+        self.copy_in(at, &[object.address.to_ne_bytes(), tail.to_ne_bytes()].concat());
+        stops
+    }
+
+    /// Whether the code in the process has looked at the call to which the task has come, and wants it to stop.
+    #[must_use]
+    pub fn take_met(&self) -> bool {
+        self.word(offset_of!(Shared, met)).swap(0, Relaxed) != 0
+    }
+
     /// The number that was drawn where a task stopped.
     #[must_use]
     pub fn drawn(&self) -> u64 {
@@ -44,12 +80,13 @@ impl Area {
     #[must_use]
     pub fn shared_objects(&self) -> u64 {
         let table = self.copy_out(TABLE, OBJECTS * size_of::<Object>());
-        let words = |object: &[u8]| -> Option<Object> {
-            let address = u64::from_ne_bytes(object.get(0..8)?.try_into().ok()?);
-            let touched = u32::from_ne_bytes(object.get(8..12)?.try_into().ok()?);
-            let by = u32::from_ne_bytes(object.get(12..16)?.try_into().ok()?);
-            Some(Object { address, touched, by })
-        };
-        table.chunks_exact(size_of::<Object>()).filter_map(words).filter(Object::is_shared).count() as u64
+        table.chunks_exact(size_of::<Object>()).filter(|bytes| object(bytes).is_shared()).count() as u64
     }
+}
+
+/// The object that has these bytes in the table.
+fn object(bytes: &[u8]) -> Object {
+    let word = |at: usize| bytes[at..].first_chunk().map_or(0, |word| u32::from_ne_bytes(*word));
+    let address = u64::from(word(0)) | u64::from(word(4)) << 32;
+    Object { address, touched: word(8), by: word(12) }
 }

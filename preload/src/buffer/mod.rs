@@ -20,7 +20,7 @@ use crate::layout::{
     AREA, AREA_LEN, BUFFER, ENTRY, Entry, LOG, Mode, STACK, STUB_DONE, STUB_TRACED, SYS_TICK, Shared, TABLE,
     TICK, UNTRACED,
 };
-use crate::objects::Objects;
+use crate::objects::{Objects, place};
 
 // Only rcx and r11 are free at a call site: the kernel overwrites them. The flags must not be touched before they are saved.
 global_asm!(
@@ -177,13 +177,18 @@ extern "C" fn ticked() -> u64 {
     if shared.left == 0 {
         return 0;
     }
-    // SAFETY: the table is there, with numbers in it, and nothing else refers to it while this code runs.
-    let objects = unsafe { &mut *core::ptr::with_exposed_provenance_mut::<Objects>(TABLE) };
-    if shared.watch.stops(objects, shared.touched, shared.kind) {
+    if look(shared, shared.touched, shared.kind) {
         return 0;
     }
     shared.countdown = 1;
     SYSCALL_LEN
+}
+
+/// A watched task is about to touch something. Whether it is to stop before that.
+fn look(shared: &mut Shared, address: u64, kind: u64) -> bool {
+    // SAFETY: the table is there, with numbers in it, and nothing else refers to it while this code runs.
+    let objects = unsafe { &mut *core::ptr::with_exposed_provenance_mut::<Objects>(TABLE) };
+    shared.watch.stops(&mut objects[place(address)], address, kind)
 }
 
 fn shared() -> &'static mut Shared {

@@ -2,8 +2,8 @@
 
 use core::mem::MaybeUninit;
 
-use super::{Frame, copy, entry, is_ours, kernel, tick, word, written};
-use crate::calls::{self, Call, Out, Way};
+use super::{Frame, copy, entry, is_ours, kernel, look, tick, word, written};
+use crate::calls::{self, Call, KERNEL, Out, Way};
 use crate::layout::{
     CROWDS, Crowd, DESCRIPTORS_LEN, Descriptor, Entry, LOG_LEN, Shared, WAITERS, WAKES, WAKES_MOST, Wake,
     crowd,
@@ -22,7 +22,7 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> bool {
             return put_out(shared, frame, stream);
         }
     }
-    if call.ticks && !tick(shared) {
+    if meets(shared, call) || call.ticks() && !tick(shared) {
         return false;
     }
     let result = match call.way {
@@ -56,6 +56,15 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> bool {
     copy(shared, address, payload, len);
     append(shared, frame, frame.rax as u16, len, result);
     true
+}
+
+/// Whether a watched task is to stop in front of this call. At the end of its timeslice it does so anyway.
+fn meets(shared: &mut Shared, call: &Call) -> bool {
+    let meets = shared.watch.on != 0
+        && shared.left > 1
+        && call.touches().is_some_and(|kind| look(shared, KERNEL, kind as u64));
+    shared.met = meets.into();
+    meets
 }
 
 /// Whether the log has room for all that a call can write.

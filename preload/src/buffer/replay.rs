@@ -19,7 +19,7 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> bool {
     }
     let (number, args) = (frame.rax, frame.args());
     let call = calls::call(number);
-    if call.ticks && !tick(shared) {
+    if call.ticks() && !tick(shared) {
         return false;
     }
     match call.way {

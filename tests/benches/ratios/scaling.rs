@@ -4,7 +4,7 @@ use rrtest_tests::report::Report;
 use rrtest_tests::tool::Run;
 
 use crate::fixture::Bench;
-use crate::table::{Goal, Row, Unit, seconds};
+use crate::table::{Goal, Row, Unit, median, seconds};
 
 /// Tests of the fixture `scaling`, with how many units each has.
 const UNITS: &[(&str, [(&str, f64); 3])] = &[
@@ -19,15 +19,18 @@ pub(crate) fn rows(bench: &Bench) -> Vec<Row> {
         command.args(["-j1", "--no-chaos", "--runs", &runs.to_string()]).args(args);
         Report::of(&Run::of(&mut command).expect(0)).attempts
     };
-    let mut attempts_of_all = attempts(bench.rounds * 3, &[]);
-    if !bench.quick {
-        attempts_of_all.extend(attempts(bench.rounds.min(3), &["--", "--ignored"]));
+    let mut attempts_of_all = Vec::new();
+    // All in each round: none of them meets a faster or slower machine than the others.
+    for _ in 0..bench.rounds {
+        attempts_of_all.extend(attempts(3, &[]));
+        if !bench.quick {
+            attempts_of_all.extend(attempts(3, &["--", "--ignored"]));
+        }
     }
-    // The shortest: whoever uses the machine meanwhile only adds.
     let wall = |test: &str| {
         let attempts = attempts_of_all.iter().filter(|attempt| attempt.text("test") == test);
         let times = attempts.map(|attempt| attempt.0["wall_ms"].as_f64().expect("a number") / 1e3);
-        times.reduce(f64::min).unwrap_or(f64::NAN)
+        median(&times.collect::<Vec<_>>())
     };
     let start = wall("nothing");
     let row = |(unit, tests): &(&str, [(&str, f64); 3])| {

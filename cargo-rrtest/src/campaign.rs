@@ -310,6 +310,7 @@ pub(crate) fn run(
             let worker = Worker {
                 queue,
                 core: *core,
+                workers: cores.len(),
                 stop_at_failure: schedule.until_fail && !schedule.keep_going,
                 with_templates: schedule
                     .runs
@@ -384,13 +385,15 @@ struct Worker<'a> {
     core: usize,
     stop_at_failure: bool,
     with_templates: bool,
+    /// How many workers there are.
+    workers: usize,
 }
 
 impl Worker<'_> {
     /// Make attempts until there are none to make.
     fn work(&self, setting: &Setting<'_>, interrupt: &Interrupt, sender: &Sender<Message>) {
         let lock = || self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut templates = Templates::default();
+        let mut templates = Templates::new(self.workers);
         loop {
             if self.stop_at_failure {
                 setting.wait_for_judgement();

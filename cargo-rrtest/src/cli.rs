@@ -97,8 +97,8 @@ pub(crate) struct Run {
     /// With --until-fail: go on after a failure, keep one trace of each distinct one
     #[arg(long, requires = "until_fail", help_heading = "Attempts")]
     pub(crate) keep_going: bool,
-    /// Attempts side by side, each with its own core [default: all cores]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Attempts")]
+    /// Attempts side by side, each with its own core while there are enough [default: all cores]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Attempts")]
     pub(crate) jobs: Option<u16>,
 
     /// Where a thread may be preempted [default: sync; memory too where many attempts are coming]

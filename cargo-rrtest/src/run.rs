@@ -40,11 +40,10 @@ pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
     }
     let interrupt = Interrupt::install()?;
     let cores = cores()?;
-    let slots = cores.len().min(options.jobs.map_or(cores.len(), usize::from));
+    let slots = options.jobs.map_or(cores.len(), usize::from);
+    // Who wants more side by side has tests that mostly wait: they share cores.
+    let cores: Vec<usize> = cores.into_iter().cycle().take(slots).collect();
     let mut warnings = Vec::new();
-    if options.jobs.is_some_and(|jobs| usize::from(jobs) > cores.len()) {
-        warnings.push(format!("each attempt needs its own core, and there are {}: -j {slots}", cores.len()));
-    }
 
     let cwd = env::current_dir().map_err(|error| Stop::os("no working directory", &error))?;
     let config = Config::load(&cwd, &options.selection.config);
@@ -95,7 +94,7 @@ pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
         if let Some(beside) = beside {
             beside.begin(scope, &interrupt.stop);
         }
-        let ended = hunt.run(beside, &cores[..slots], &interrupt, &mut reporters);
+        let ended = hunt.run(beside, &cores, &interrupt, &mut reporters);
         // However it has ended, nobody wants another build any more.
         interrupt.stop.store(true, Ordering::SeqCst);
         ended

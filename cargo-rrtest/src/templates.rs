@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use nix::sys::resource::{Resource, getrlimit};
 use rrtest_engine::Error;
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{Options, Recording, Template};
@@ -86,25 +87,33 @@ fn refusal<T>(error: Error) -> Result<Result<T, String>, Error> {
     }
 }
 
-/// What a worker's attempts start from, by the indices of their tests and those of the builds of these. A template is a
-/// process, so they are not too many.
-#[derive(Default)]
-pub(crate) struct Templates(BTreeMap<(usize, usize), Base>);
+/// What a worker's attempts start from, by the indices of their tests and those of the builds of these.
+pub(crate) struct Templates {
+    bases: BTreeMap<(usize, usize), Base>,
+    most: usize,
+}
 
 impl Templates {
-    /// How many there may be.
-    const MOST: usize = 32;
+    /// None yet, for one of so many workers. A template is a process, so they are not too many, and has some descriptors of
+    /// ours: all together take no more than half of what we may have, without a limit being known a few.
+    pub(crate) fn new(workers: usize) -> Self {
+        const MOST: u64 = 32;
+        const DESCRIPTORS: u64 = 20;
+        let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(_, hard)| hard);
+        let share = limit / 2 / DESCRIPTORS / workers.max(1) as u64;
+        Self { bases: BTreeMap::new(), most: share.min(MOST) as usize }
+    }
 
     /// That of a test; none if there are too many.
     pub(crate) fn of(&mut self, index: (usize, usize)) -> Option<&mut Base> {
-        if self.0.len() >= Self::MOST && !self.0.contains_key(&index) {
+        if self.bases.len() >= self.most && !self.bases.contains_key(&index) {
             return None;
         }
-        Some(self.0.entry(index).or_insert(Base::Unknown))
+        Some(self.bases.entry(index).or_insert(Base::Unknown))
     }
 
     /// Forget those of tests that are not wanted any more.
     pub(crate) fn retain(&mut self, wanted: impl Fn((usize, usize)) -> bool) {
-        self.0.retain(|index, _| wanted(*index));
+        self.bases.retain(|index, _| wanted(*index));
     }
 }

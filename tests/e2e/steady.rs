@@ -18,6 +18,8 @@ const WAYS: &[&[&str]] = &[
     &["--no-chaos"],
     &["--preempt", "memory"],
     &["--preempt", "syscall"],
+    // While so many programs are started, each for a moment has what the recorder has, pipes among it.
+    &["--preempt", "sync", "-j16"],
 ];
 
 pub(crate) fn add(tests: &mut Tests) {

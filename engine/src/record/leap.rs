@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 
 use super::peers::{Sockets, inode_of};
 use super::recorder::{Flow, Recorder};
-use super::stuck::{self, NESTS};
+use super::stuck::{self, NESTS, Outside};
 use super::tasks::{Hold, Task};
 use super::time::Time;
 use crate::tracee::{State, state};
@@ -60,7 +60,7 @@ impl Recorder<'_> {
         self.tasks.living().all(|task| match task.hold() {
             Hold::InKernel(running, _) => {
                 state(running.tid()) == State::Sleeping
-                    && (self.waits_for_the_program(task) || waits_for_signals(task))
+                    && (self.waits_for_the_program(task, &Outside::default()) || waits_for_signals(task))
             }
             Hold::Waiting(..) => {
                 let mut descriptors = self.watches.descriptors(task.id);
@@ -85,7 +85,7 @@ impl Recorder<'_> {
                         .all(|fd| self.inside(task, fd, nests - 1, sockets))
             }
             link => {
-                self.ours(task.tid, fd, nests)
+                self.ours(task.tid, fd, nests, &Outside::default())
                     || inode_of(link).is_some_and(|inode| {
                         let pids = || self.processes();
                         sockets.get_or_insert_with(|| Sockets::of(task.tid, &pids())).inside(inode)

@@ -568,7 +568,7 @@ impl<'a> Recorder<'a> {
             self.heartbeat.next(left);
             match tracee::wait_any()? {
                 Waited::Done((tid, wait)) => self.left_kernel(tid, wait)?,
-                Waited::NotYet if self.nothing_due(now) && self.stuck() => return self.deadlock(),
+                Waited::NotYet if self.nothing_due(now) && self.stuck()? => return self.deadlock(),
                 Waited::NotYet => {}
             }
         } else if self.someone_in_kernel() || !self.watches.is_empty() {
@@ -577,7 +577,7 @@ impl<'a> Recorder<'a> {
             self.watches.wait(left.min(longest));
             self.poll_watches()?;
             self.poll_kernel()?;
-            if self.tasks.runnable().is_empty() && self.nothing_due(now) && self.stuck() {
+            if self.tasks.runnable().is_empty() && self.nothing_due(now) && self.stuck()? {
                 return self.deadlock();
             }
         } else if self.nothing_due(now) {

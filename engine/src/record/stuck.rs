@@ -4,12 +4,13 @@
 //! none of them can run, and nobody else could do it, that is a deadlock. What is not certain counts as waiting for the
 //! world: the program then runs into its time limit.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::unistd::Pid;
 
-use super::recorder::Recorder;
+use super::recorder::{Flow, Recorder};
 use super::tasks::{Call, Hold, Task};
 use crate::task::TaskId;
 use crate::tracee::{Memory, State, state};
@@ -20,12 +21,25 @@ pub(super) const NESTS: u32 = 5;
 impl Recorder<'_> {
     /// Whether no task that waits in the kernel or for descriptors can be woken by anybody but another task of the program,
     /// which cannot run.
-    pub(super) fn stuck(&self) -> bool {
+    pub(super) fn stuck(&mut self) -> Flow<bool> {
+        if !self.waits_for_itself(&Outside::default()) {
+            return Ok(false);
+        }
+        // Others may have let go of it just before this look, so that it is ready now.
+        let outside = self.outside();
+        self.poll_watches()?;
+        self.poll_kernel()?;
+        Ok(self.tasks.runnable().is_empty() && self.waits_for_itself(&outside))
+    }
+
+    fn waits_for_itself(&self, outside: &Outside) -> bool {
         self.tasks.living().all(|task| match task.hold() {
             Hold::InKernel(running, _) => {
-                state(running.tid()) == State::Sleeping && self.waits_for_the_program(task)
+                state(running.tid()) == State::Sleeping && self.waits_for_the_program(task, outside)
             }
-            Hold::Waiting(..) => self.watches.descriptors(task.id).all(|fd| self.ours(task.tid, fd, NESTS)),
+            Hold::Waiting(..) => {
+                self.watches.descriptors(task.id).all(|fd| self.ours(task.tid, fd, NESTS, outside))
+            }
             // SIGCONT may come from a terminal.
             Hold::Suspended(..) => false,
             _ => true,
@@ -33,21 +47,21 @@ impl Recorder<'_> {
     }
 
     /// Whether what a task waits for in the kernel is up to the program alone.
-    pub(super) fn waits_for_the_program(&self, task: &Task) -> bool {
+    pub(super) fn waits_for_the_program(&self, task: &Task, outside: &Outside) -> bool {
         let Some((number, args)) = call_in_progress(task.tid) else { return false };
         match number {
             libc::SYS_wait4 | libc::SYS_waitid => true,
             libc::SYS_ppoll => {
                 let [_, _, limit, ..] = args;
                 let mut fds = polled(&task.space.memory, &args).into_iter();
-                limit == 0 && fds.all(|fd| self.ours(task.tid, fd, NESTS))
+                limit == 0 && fds.all(|fd| self.ours(task.tid, fd, NESTS, outside))
             }
             _ => false,
         }
     }
 
     /// Whether only the program's own tasks can make this descriptor ready.
-    pub(super) fn ours(&self, tid: Pid, fd: i32, nests: u32) -> bool {
+    pub(super) fn ours(&self, tid: Pid, fd: i32, nests: u32, outside: &Outside) -> bool {
         let path = format!("/proc/{tid}/fd/{fd}");
         let Ok(link) = std::fs::read_link(&path) else { return false };
         let link = link.to_string_lossy();
@@ -56,14 +70,27 @@ impl Recorder<'_> {
             "anon_inode:[eventfd]" => true,
             "anon_inode:[timerfd]" => info().contains("it_value: (0, 0)"),
             "anon_inode:[eventpoll]" if nests > 0 => {
-                of_epoll(&info()).all(|fd| self.ours(tid, fd, nests - 1))
+                of_epoll(&info()).all(|fd| self.ours(tid, fd, nests - 1, outside))
             }
-            pipe if pipe.starts_with("pipe:") => inode(Path::new(&path)) != inode(Path::new("/dev/stdin")),
+            pipe if pipe.starts_with("pipe:") => {
+                inode(Path::new(&path)) != inode(Path::new("/dev/stdin")) && !outside.has(pipe)
+            }
             socket if socket.starts_with("socket:") => {
-                inode(Path::new(&path)).is_some_and(|inode| self.pairs.contains_key(&inode))
+                let peer = inode(Path::new(&path)).and_then(|inode| self.pairs.get(&inode));
+                peer.is_some_and(|peer| !outside.has(&format!("socket:[{peer}]")))
             }
             _ => false,
         }
+    }
+
+    /// What others than the program and its recorder have. That may be for a moment only: a child of the recorder's that
+    /// another recording is about to start has all that the recorder had.
+    fn outside(&self) -> Outside {
+        let own: BTreeSet<Pid> = self.tasks.living().map(|task| task.pid).chain([Pid::this()]).collect();
+        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw));
+        let fds = pids.filter(|pid| !own.contains(pid)).flat_map(links);
+        Outside(fds.filter(|link| link.starts_with("pipe:") || link.starts_with("socket:")).collect())
     }
 
     /// Take note of a socketpair(2) that a task has made.
@@ -77,6 +104,22 @@ impl Recorder<'_> {
             self.pairs.extend([(one, other), (other, one)]);
         }
     }
+}
+
+/// The pipes and sockets that somebody outside the program has, as links in `/proc/PID/fd` name them (proc_pid_fd(5)).
+#[derive(Debug, Default)]
+pub(super) struct Outside(BTreeSet<String>);
+
+impl Outside {
+    fn has(&self, link: &str) -> bool {
+        self.0.contains(link)
+    }
+}
+
+/// What the descriptors of a process stand for, as far as we may know.
+fn links(pid: Pid) -> impl Iterator<Item = String> {
+    let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    fds.filter_map(|fd| Some(std::fs::read_link(fd.path()).ok()?.to_string_lossy().into_owned()))
 }
 
 /// The descriptors that a ppoll(2) with these arguments waits for.

@@ -21,11 +21,18 @@ pub enum State {
     Dead,
 }
 
-/// The state of a task; a task that cannot be found is dead.
+/// Whether `/proc` has failed because there is no such task (any more): not for want of a descriptor, say.
+fn is_gone(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
+}
+
+/// The state of a task; a task that is not there is dead, and one of which nothing can be known is taken to run.
 #[must_use]
 pub fn state(tid: Pid) -> State {
-    let Ok(stat) = std::fs::read(format!("/proc/{tid}/stat")) else {
-        return State::Dead;
+    let stat = match std::fs::read(format!("/proc/{tid}/stat")) {
+        Ok(stat) => stat,
+        Err(error) if is_gone(&error) => return State::Dead,
+        Err(_) => return State::Runnable,
     };
     // The name, in parentheses, may contain anything: the state follows the last one.
     let letter = stat.iter().rposition(|&b| b == b')').and_then(|at| stat.get(at + 2));
@@ -41,7 +48,10 @@ pub fn state(tid: Pid) -> State {
 /// Whether a task is dead or dying of SIGKILL (`/proc/PID/status`).
 #[must_use]
 pub fn being_killed(tid: Pid) -> bool {
-    let Ok(status) = std::fs::read_to_string(format!("/proc/{tid}/status")) else { return true };
+    let status = match std::fs::read_to_string(format!("/proc/{tid}/status")) {
+        Ok(status) => status,
+        Err(error) => return is_gone(&error),
+    };
     let field =
         |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
     let pending = u64::from_str_radix(field("SigPnd:"), 16).unwrap_or(0);

@@ -19,7 +19,7 @@ const WAYS: &[&[&str]] = &[
     &["--preempt", "memory"],
     &["--preempt", "syscall"],
     // While so many programs are started, each for a moment has what the recorder has, pipes among it.
-    &["--preempt", "sync", "-j16"],
+    &["--preempt", "sync", "-j64"],
 ];
 
 pub(crate) fn add(tests: &mut Tests) {

@@ -21,14 +21,34 @@ impl Call {
         self.concern != Concern::Own
     }
 
-    /// What it does to the object [`KERNEL`], if anything.
+    /// What it does to the object [`KERNEL`], if anything, with these arguments. `is_file` tells whether the descriptor in
+    /// argument 0 is of a file, not of a stream.
     #[must_use]
     #[inline]
-    pub fn touches(&self) -> Option<Kind> {
+    pub fn touches(&self, args: &[u64; 6], is_file: impl FnOnce() -> bool) -> Option<Kind> {
+        /// O_CREAT and O_TRUNC (open(2)).
+        const CHANGES: u64 = 0x40 | 0x200;
+        let (reads, writes) = (Some(Kind::AtomicLoad), Some(Kind::AtomicUpdate));
         match self.concern {
             Concern::Own | Concern::Others => None,
-            Concern::Reads => Some(Kind::AtomicLoad),
-            Concern::Writes => Some(Kind::AtomicUpdate),
+            Concern::Reads => reads,
+            Concern::Writes => writes,
+            Concern::Takes => {
+                if is_file() {
+                    reads
+                } else {
+                    writes
+                }
+            }
+            Concern::Ends => {
+                if is_file() {
+                    None
+                } else {
+                    writes
+                }
+            }
+            Concern::Opens if args[2] & CHANGES == 0 => reads,
+            Concern::Opens => writes,
         }
     }
 }
@@ -44,6 +64,12 @@ pub enum Concern {
     Reads,
     /// It changes one.
     Writes,
+    /// It reads a file, or takes from a stream, which then has less.
+    Takes,
+    /// It closes one. For a file that is nobody else's business; at the other end of a stream it is noticed.
+    Ends,
+    /// It looks for a file, and with some flags in argument 2 makes or empties it.
+    Opens,
 }
 
 /// The object that all files, directories, pipes, sockets and so on are together: an address in our own area. Which of them
@@ -139,6 +165,7 @@ const fn calls() -> [Call; NUMBERS] {
 #[rustfmt::skip]
 const READ: &[usize] = &[
     7, // poll
+    19, // readv
     23, // select
     78, 217, // getdents, getdents64
     137, 138, // statfs, fstatfs
@@ -149,11 +176,11 @@ const READ: &[usize] = &[
     439, // faccessat2
 ];
 
-/// Calls with a stop that change one, or may. Reading from a stream takes from it.
+/// Calls with a stop that change one, or may.
 #[rustfmt::skip]
 const WRITTEN: &[usize] = &[
     2, 85, 437, // open, creat, openat2
-    19, 20, // readv, writev
+    20, // writev
     40, // sendfile
     42, 43, 288, // connect, accept, accept4
     44, 45, 46, 47, 299, 307, // sendto, recvfrom, sendmsg, recvmsg, recvmmsg, sendmmsg
@@ -173,17 +200,20 @@ const WRITTEN: &[usize] = &[
     296, 328, // pwritev, pwritev2
 ];
 
-use Concern::{Others as OTHERS, Own as OWN, Reads as READS, Writes as WRITES};
+use Concern::{
+    Ends as ENDS, Opens as OPENS, Others as OTHERS, Own as OWN, Reads as READS, Takes as TAKES,
+    Writes as WRITES,
+};
 
 #[rustfmt::skip]
 const BUFFERED: &[(usize, Way, Out, Concern)] = &[
-    (0,   Way::Read,   Out::Returned(1),   WRITES), // read
+    (0,   Way::Read,   Out::Returned(1),   TAKES), // read
     (1,   Way::Write,  Out::Nothing,       WRITES), // write
-    (3,   Way::Close,  Out::Nothing,       WRITES), // close
+    (3,   Way::Close,  Out::Nothing,       ENDS), // close
     (4,   Way::Always, Out::Fixed(1, 144), READS), // stat
     (5,   Way::Always, Out::Fixed(1, 144), READS), // fstat
     (6,   Way::Always, Out::Fixed(1, 144), READS), // lstat
-    (8,   Way::File,   Out::Nothing,       WRITES), // lseek
+    (8,   Way::File,   Out::Nothing,       OTHERS), // lseek
     (9,   Way::Map,    Out::Nothing,       OWN),  // mmap
     (10,  Way::Repeat, Out::Nothing,       OWN),  // mprotect
     (11,  Way::Repeat, Out::Nothing,       OWN),  // munmap
@@ -204,7 +234,7 @@ const BUFFERED: &[(usize, Way, Out, Concern)] = &[
     (202, Way::Futex,  Out::Nothing,       OTHERS), // futex
     (204, Way::Affinity, Out::Fixed(2, 8), OWN),  // sched_getaffinity
     (228, Way::Clock,  Out::Fixed(1, 16),  OWN),  // clock_gettime
-    (257, Way::Open,   Out::Nothing,       READS), // openat
+    (257, Way::Open,   Out::Nothing,       OPENS), // openat
     (262, Way::Always, Out::Fixed(2, 144), READS), // newfstatat
     (267, Way::Always, Out::Returned(2),   READS), // readlinkat
     (269, Way::Always, Out::Nothing,       READS), // faccessat

@@ -14,7 +14,7 @@ use rrtest_preload::objects;
 use super::alarms::Alarms;
 use super::buffer::Buffer;
 use super::call_sites::CallSites;
-use super::fds::Fds;
+use super::fds::{Fds, Kind as Descriptor};
 use super::inherit::Holders;
 use super::pin::Watched;
 use super::quiet::Quiet;
@@ -352,10 +352,12 @@ impl<'a> Recorder<'a> {
     /// the call does to what the kernel keeps. Output is not the kernel's.
     fn meets(&mut self, id: TaskId, registers: &Registers) -> Option<Kind> {
         let looked = self.clock.area().take_met();
-        let kind = calls::call(registers.number()).touches()?;
         if !self.clock.is_watching() || self.clock.left() == 0 {
             return None;
         }
+        let args = registers.args();
+        let is_file = || self.kind(id, args[0]) == Descriptor::Ready;
+        let kind = calls::call(registers.number()).touches(&args, is_file)?;
         let counts = looked
             || self.output_stream(id, &Call::new(*registers)).is_none()
                 && self.clock.area().look(KERNEL, kind);

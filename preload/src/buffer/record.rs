@@ -22,7 +22,7 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> bool {
             return put_out(shared, frame, stream);
         }
     }
-    if meets(shared, call) || call.ticks() && !tick(shared) {
+    if meets(shared, call, &args) || call.ticks() && !tick(shared) {
         return false;
     }
     let result = match call.way {
@@ -59,10 +59,11 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> bool {
 }
 
 /// Whether a watched task is to stop in front of this call. At the end of its timeslice it does so anyway.
-fn meets(shared: &mut Shared, call: &Call) -> bool {
+fn meets(shared: &mut Shared, call: &Call, args: &[u64; 6]) -> bool {
+    let is_file = || descriptor(shared, args[0]) == Descriptor::Ready as u8;
     let meets = shared.watch.on != 0
         && shared.left > 1
-        && call.touches().is_some_and(|kind| look(shared, KERNEL, kind as u64));
+        && call.touches(args, is_file).is_some_and(|kind| look(shared, KERNEL, kind as u64));
     shared.met = meets.into();
     meets
 }

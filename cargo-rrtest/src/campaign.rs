@@ -305,16 +305,15 @@ pub(crate) fn run(
     let at_work = AtomicUsize::new(cores.len());
     let ended = thread::scope(|scope| {
         let (sender, receiver) = mpsc::channel();
+        let few = |runs: u64| runs.div_ceil(cores.len() as u64) < WORTH_A_TEMPLATE;
+        let templates = if schedule.runs.is_some_and(few) { 0 } else { Templates::share(cores.len()) };
         for core in cores {
             let (queue, sender, at_work) = (&queue, sender.clone(), &at_work);
             let worker = Worker {
                 queue,
                 core: *core,
-                workers: cores.len(),
                 stop_at_failure: schedule.until_fail && !schedule.keep_going,
-                with_templates: schedule
-                    .runs
-                    .is_none_or(|runs| runs.div_ceil(cores.len() as u64) >= WORTH_A_TEMPLATE),
+                templates,
             };
             scope.spawn(move || {
                 worker.work(setting, interrupt, &sender);
@@ -384,16 +383,15 @@ struct Worker<'a> {
     queue: &'a Mutex<Queue>,
     core: usize,
     stop_at_failure: bool,
-    with_templates: bool,
-    /// How many workers there are.
-    workers: usize,
+    /// How many templates it may have.
+    templates: usize,
 }
 
 impl Worker<'_> {
     /// Make attempts until there are none to make.
     fn work(&self, setting: &Setting<'_>, interrupt: &Interrupt, sender: &Sender<Message>) {
         let lock = || self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut templates = Templates::new(self.workers);
+        let mut templates = Templates::new(self.templates);
         loop {
             if self.stop_at_failure {
                 setting.wait_for_judgement();
@@ -410,7 +408,7 @@ impl Worker<'_> {
                 }
                 Take::Nothing => return,
             };
-            let base = if self.with_templates { templates.of((at.test, at.build)) } else { None };
+            let base = templates.of((at.test, at.build));
             let message = match setting.attempt(job, self.core, base, &interrupt.stop) {
                 Ok(attempt) => {
                     lock().learn(&at, &attempt);

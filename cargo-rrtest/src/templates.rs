@@ -94,14 +94,19 @@ pub(crate) struct Templates {
 }
 
 impl Templates {
-    /// None yet, for one of so many workers. A template is a process, so they are not too many, and has some descriptors of
-    /// ours: all together take no more than half of what we may have, without a limit being known a few.
-    pub(crate) fn new(workers: usize) -> Self {
+    /// None yet, and no more than so many.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { bases: BTreeMap::new(), most }
+    }
+
+    /// How many each of so many workers may have. A template is a process, so they are not too many, and has some
+    /// descriptors of ours: all together take no more than half of what we may have, without a limit being known a few.
+    pub(crate) fn share(workers: usize) -> usize {
         const MOST: u64 = 32;
         const DESCRIPTORS: u64 = 20;
         let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(_, hard)| hard);
         let share = limit / 2 / DESCRIPTORS / workers.max(1) as u64;
-        Self { bases: BTreeMap::new(), most: share.min(MOST) as usize }
+        share.min(MOST) as usize
     }
 
     /// That of a test; none if there are too many.

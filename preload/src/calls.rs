@@ -148,14 +148,13 @@ const fn calls() -> [Call; NUMBERS] {
         calls[number] = Call { way, out, concern };
         at += 1;
     }
+    concern(concern(calls, READ, Concern::Reads), WRITTEN, Concern::Writes)
+}
+
+const fn concern(mut calls: [Call; NUMBERS], numbers: &[usize], concern: Concern) -> [Call; NUMBERS] {
     let mut at = 0;
-    while at < READ.len() {
-        calls[READ[at]].concern = Concern::Reads;
-        at += 1;
-    }
-    let mut at = 0;
-    while at < WRITTEN.len() {
-        calls[WRITTEN[at]].concern = Concern::Writes;
+    while at < numbers.len() {
+        calls[numbers[at]].concern = concern;
         at += 1;
     }
     calls

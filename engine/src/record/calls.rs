@@ -9,7 +9,7 @@ use super::whole::Whole;
 use crate::error::Error;
 use crate::syscalls::{self, Class, Description, Performance, describe};
 use crate::task::TaskId;
-use crate::trace::event::{Effect, Event, Position, Stream, Syscall, Write};
+use crate::trace::event::{Effect, Event, Position, Registers, Stream, Syscall, Write};
 use crate::tracee::{Area, Resume, Running, Stopped, THREAD_NAME, to_exit};
 
 impl Recorder<'_> {
@@ -42,7 +42,7 @@ impl Recorder<'_> {
         if let Some((result, writes)) = self.own_timer(id, &call)? {
             return self.skip(id, stopped, &call, result, writes);
         }
-        if let Some(stream) = self.output_stream(id, &call)
+        if let Some(stream) = self.output_stream(id, &call.registers)
             && let Some(bytes) = syscalls::gathered(&self.space(id).memory, call.number(), &call.args())
         {
             return match self.put_out(stream, bytes) {
@@ -269,9 +269,9 @@ impl Recorder<'_> {
     }
 
     /// The output stream that a write(2) or writev(2) goes to.
-    pub(super) fn output_stream(&mut self, id: TaskId, call: &Call) -> Option<Stream> {
-        let writes = matches!(call.number() as i64, libc::SYS_write | libc::SYS_writev);
-        if writes { self.stream(id, call.args()[0]) } else { None }
+    pub(super) fn output_stream(&mut self, id: TaskId, registers: &Registers) -> Option<Stream> {
+        let writes = matches!(registers.number() as i64, libc::SYS_write | libc::SYS_writev);
+        if writes { self.stream(id, registers.args()[0]) } else { None }
     }
 
     /// The output stream that a descriptor stands for.

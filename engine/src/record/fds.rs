@@ -74,6 +74,15 @@ impl Fds {
     }
 }
 
+/// The descriptors of a process, each with what it stands for, as far as we may know (proc_pid_fd(5)).
+pub(super) fn links(pid: Pid) -> impl Iterator<Item = (i32, String)> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| {
+        let link = std::fs::read_link(entry.path()).ok()?;
+        Some((entry.file_name().to_str()?.parse().ok()?, link.to_string_lossy().into_owned()))
+    })
+}
+
 /// Whether devices of this major number are terminals (admin-guide/devices.rst): consoles, ptmx and the like, and the
 /// slaves of pseudo-terminals.
 fn is_terminal(major: u32) -> bool {

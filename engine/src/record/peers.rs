@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nix::unistd::Pid;
 
+use super::fds::links;
+
 /// `TCP_SYN_SENT`, `TCP_SYN_RECV`, `TCP_LISTEN` (net/tcp_states.h).
 const CONNECTING: [u8; 2] = [2, 3];
 const LISTENS: u8 = 10;
@@ -44,7 +46,8 @@ impl Sockets {
         let [tcp, tcp6, udp, udp6] = ["tcp", "tcp6", "udp", "udp6"].map(read);
         let streams = tcp.lines().chain(tcp6.lines()).filter_map(|line| socket(line, false));
         let datagrams = udp.lines().chain(udp6.lines()).filter_map(|line| socket(line, true));
-        let tree = processes.iter().flat_map(|pid| sockets_of(*pid)).collect();
+        let tree =
+            processes.iter().flat_map(|pid| links(*pid)).filter_map(|(_, link)| inode_of(&link)).collect();
         Self::new(streams.chain(datagrams).collect(), tree)
     }
 
@@ -86,14 +89,6 @@ impl Sockets {
 /// The inode in a link of `/proc/PID/fd` to a socket.
 pub(super) fn inode_of(link: &str) -> Option<u64> {
     link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
-}
-
-fn sockets_of(pid: Pid) -> Vec<u64> {
-    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| std::fs::read_link(entry.path()).ok())
-        .filter_map(|link| inode_of(&link.to_string_lossy()))
-        .collect()
 }
 
 fn socket(line: &str, datagrams: bool) -> Option<Socket> {

@@ -14,7 +14,7 @@ use rrtest_preload::objects;
 use super::alarms::Alarms;
 use super::buffer::Buffer;
 use super::call_sites::CallSites;
-use super::fds::{Fds, Kind as Descriptor};
+use super::fds::{self, Fds};
 use super::inherit::Holders;
 use super::pin::Watched;
 use super::quiet::Quiet;
@@ -356,11 +356,10 @@ impl<'a> Recorder<'a> {
             return None;
         }
         let args = registers.args();
-        let is_file = || self.kind(id, args[0]) == Descriptor::Ready;
+        let is_file = || self.kind(id, args[0]) == fds::Kind::Ready;
         let kind = calls::call(registers.number()).touches(&args, is_file)?;
-        let counts = looked
-            || self.output_stream(id, &Call::new(*registers)).is_none()
-                && self.clock.area().look(KERNEL, kind);
+        let counts =
+            looked || self.output_stream(id, registers).is_none() && self.clock.area().look(KERNEL, kind);
         (counts && self.cut_short(id)).then_some(kind)
     }
 
@@ -465,17 +464,7 @@ impl<'a> Recorder<'a> {
                 self.patch(id, &stopped, &mut registers)?;
                 self.mark(id, &registers);
                 self.task(id).arrived = Some(registers);
-                let call = Call::new(registers);
-                let signalled = !self.task(id).deferred.is_empty();
-                self.send_deferred(id)?;
-                let hold = if signalled && !call.may_wait() {
-                    Hold::Again(stopped, call)
-                } else {
-                    Hold::Calling(stopped, call)
-                };
-                if signalled {
-                    self.look_soon();
-                }
+                let hold = self.in_front_of(id, stopped, Call::new(registers))?;
                 self.tasks.hold(id, hold);
                 if self.has_started(id, &registers) {
                     return Ok(Next::Decide(Why::Start, None));

@@ -280,6 +280,19 @@ impl Recorder<'_> {
         Ok(())
     }
 
+    /// A task has come to a call: what has been kept back comes before that, or ends its wait.
+    pub(super) fn in_front_of(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Hold> {
+        if self.task(id).deferred.is_empty() {
+            return Ok(Hold::Calling(stopped, call));
+        }
+        self.send_deferred(id)?;
+        if !call.may_wait() {
+            return Ok(Hold::Again(stopped, call));
+        }
+        self.look_soon();
+        Ok(Hold::Calling(stopped, call))
+    }
+
     /// Send a signal to a task that stands at a call: it arrives when the call is over.
     pub(super) fn send(&mut self, id: TaskId, signal: i32) -> Flow<()> {
         let (pid, tid) = (self.task(id).pid, self.task(id).tid);

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use nix::unistd::Pid;
 
+use super::fds::links;
 use super::recorder::{Flow, Recorder};
 use super::tasks::{Call, Hold, Task};
 use crate::task::TaskId;
@@ -86,11 +87,12 @@ impl Recorder<'_> {
     /// What others than the program and its recorder have. That may be for a moment only: a child of the recorder's that
     /// another recording is about to start has all that the recorder had.
     fn outside(&self) -> Outside {
-        let own: BTreeSet<Pid> = self.tasks.living().map(|task| task.pid).chain([Pid::this()]).collect();
+        let mut own = self.processes();
+        own.insert(Pid::this());
         let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw));
-        let fds = pids.filter(|pid| !own.contains(pid)).flat_map(links);
-        Outside(fds.filter(|link| link.starts_with("pipe:") || link.starts_with("socket:")).collect())
+        let links = pids.filter(|pid| !own.contains(pid)).flat_map(links).map(|(_, link)| link);
+        Outside(links.filter(|link| link.starts_with("pipe:") || link.starts_with("socket:")).collect())
     }
 
     /// Take note of a socketpair(2) that a task has made.
@@ -114,12 +116,6 @@ impl Outside {
     fn has(&self, link: &str) -> bool {
         self.0.contains(link)
     }
-}
-
-/// What the descriptors of a process stand for, as far as we may know.
-fn links(pid: Pid) -> impl Iterator<Item = String> {
-    let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    fds.filter_map(|fd| Some(std::fs::read_link(fd.path()).ok()?.to_string_lossy().into_owned()))
 }
 
 /// The descriptors that a ppoll(2) with these arguments waits for.

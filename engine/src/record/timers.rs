@@ -9,6 +9,7 @@ use libc::{itimerspec, timespec};
 use nix::unistd::Pid;
 
 use super::blocking::scratch;
+use super::fds::links;
 use super::recorder::{Flow, Recorder};
 use super::tasks::Call;
 use super::time::{self, nanoseconds, timespec_of};
@@ -85,13 +86,9 @@ impl Recorder<'_> {
 
 /// The descriptors of a process that are timers and set: with what is left of each, and its interval, in ns.
 fn set_timers(pid: Pid) -> Vec<(i32, u64, u64)> {
-    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    let timers = entries.filter(|entry| {
-        std::fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == "anon_inode:[timerfd]")
-    });
-    timers
-        .filter_map(|entry| {
-            let number = entry.file_name().to_string_lossy().parse().ok()?;
+    links(pid)
+        .filter(|(_, link)| link == "anon_inode:[timerfd]")
+        .filter_map(|(number, _)| {
             let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()?;
             let (left, interval) = (field(&info, "it_value:")?, field(&info, "it_interval:")?);
             (left > 0).then_some((number, left, interval))

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use nix::unistd::Pid;
 
+use super::fds::links;
 use super::recorder::Recorder;
 use super::stuck::{call_in_progress, inode, polled};
 use super::tasks::{Call, Hold, Task};
@@ -134,9 +135,8 @@ impl Recorder<'_> {
         let mut holding = std::collections::BTreeMap::new();
         let mut holds = |other: &Task| {
             *holding.entry(other.pid).or_insert_with(|| {
-                let fds = descriptors(other.tid);
-                fds.into_iter()
-                    .any(|fd| link(other.tid, fd) == link_is && access(other.tid, fd).is_some_and(&wanted))
+                links(other.tid)
+                    .any(|(fd, link)| link == link_is && access(other.tid, fd).is_some_and(&wanted))
             })
         };
         self.tasks
@@ -157,13 +157,6 @@ fn path(tid: Pid, fd: i32) -> PathBuf {
 /// What a descriptor stands for (proc_pid_fd(5)).
 fn link(tid: Pid, fd: i32) -> String {
     std::fs::read_link(path(tid, fd)).map(|link| link.to_string_lossy().into_owned()).unwrap_or_default()
-}
-
-/// All descriptors of a process.
-fn descriptors(tid: Pid) -> Vec<i32> {
-    let entries = std::fs::read_dir(format!("/proc/{tid}/fd"));
-    let names = entries.into_iter().flatten().flatten().map(|entry| entry.file_name());
-    names.filter_map(|name| name.to_str()?.parse().ok()).collect()
 }
 
 /// What a descriptor is open for: `O_RDONLY`, `O_WRONLY` or `O_RDWR` (proc_pid_fdinfo(5)).
@@ -227,7 +220,8 @@ mod tests {
         assert!(link(own, read).starts_with("pipe:["));
         assert_eq!(access(own, read), Some(libc::O_RDONLY.cast_unsigned()));
         assert_eq!(access(own, write), Some(libc::O_WRONLY.cast_unsigned()));
-        assert!(descriptors(own).contains(&read) && descriptors(own).contains(&write));
+        let descriptors: Vec<i32> = links(own).map(|(fd, _)| fd).collect();
+        assert!(descriptors.contains(&read) && descriptors.contains(&write));
         assert_eq!(access(own, 1 << 20), None);
     }
 

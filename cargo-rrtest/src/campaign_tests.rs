@@ -48,7 +48,7 @@ impl Engine for Fake {
             decided: Vec::new(),
             struck: Struck::default(),
             leaps: 0,
-            wall: Duration::from_millis(1),
+            wall: Duration::from_millis(if test == "slow" { 100 } else { 1 }),
             log: Log::default(),
         })
     }
@@ -157,6 +157,16 @@ fn rounds_go_over_all_tests() {
     assert_eq!(names, ["a", "b", "a", "b"]);
     let summary = run.summary.expect("a summary");
     assert_eq!((summary.attempts, summary.passed, summary.failures, run.traces), (4, 4, 0, 0));
+}
+
+#[test]
+fn a_test_that_takes_a_hundred_times_as_long_has_a_tenth_of_the_attempts() {
+    let script: Script = |test, number| Ok(if test == "quick" && number == 100 { FAIL } else { PASS });
+    let run =
+        campaign(&["slow", "quick"], Schedule { runs: None, until_fail: true, ..schedule() }, script, true);
+    assert_eq!(run.seen.iter().filter(|(name, ..)| name == "slow").count(), 10);
+    let limited = campaign(&["slow", "quick"], Schedule { runs: Some(9), ..schedule() }, script, true);
+    assert_eq!(limited.seen.iter().filter(|(name, ..)| name == "slow").count(), 9);
 }
 
 #[test]

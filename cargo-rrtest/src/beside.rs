@@ -12,7 +12,8 @@ use crate::discover::{self, Grouping};
 use crate::libtest::Filter;
 use crate::toolchain::Toolchain;
 
-/// Attempts wait for another build of the tests as long as half of what their own took, and no longer than this.
+/// Attempts wait for another build of the tests as long as their own took, and no longer than this: more is due only if there is
+/// something to compile.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Another build of the tests.
@@ -74,7 +75,7 @@ impl Beside<'_> {
     /// The tests, if they have been begun ahead and are there before long.
     pub(crate) fn soon(&self) -> Option<OtherTests> {
         let ahead = self.ahead.get()?;
-        ahead.lock().recv_timeout(PATIENCE.min(ahead.begun.elapsed() / 2)).ok()
+        ahead.lock().recv_timeout(PATIENCE.min(ahead.begun.elapsed())).ok()
     }
 }
 

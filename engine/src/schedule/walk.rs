@@ -3,7 +3,8 @@
 //! In the study of Thomson, Donaldson & Betts, "Concurrency Testing Using Controlled Schedulers: An Empirical Study"
 //! (ACM TOPC 2016), a plain random scheduler did about as well as systematic search. How often the core should change
 //! hands depends on the bug: some want two threads to interleave tick by tick, others want one to be left standing
-//! while another does much. So each recording draws its own rate.
+//! while another does much. So each recording draws its own rate. A test that turns out longer than was expected is walked
+//! through as slowly, from then on, as one of that length would have been: however long it is, it costs little more.
 
 use super::LONG_SLICE;
 use super::newborns::Newborns;
@@ -36,6 +37,9 @@ pub(super) struct Walk {
     bursts: Option<Bursts>,
     /// Ticks until the next hand-over.
     left: u64,
+    /// Ticks of all tasks so far, and the length for which this is the rate.
+    ticks: u64,
+    length: u64,
     newborns: Newborns,
     running: Option<TaskId>,
 }
@@ -66,7 +70,8 @@ impl Walk {
             None => 2 << (order.below(SLOWEST) + ticks.saturating_sub(LOG_SHORT)),
         };
         let newborns = Newborns::new(order.chance(2, 3));
-        Self { order, wakes, period, bursts, left: 0, newborns, running: None }
+        let length = 1 << ticks.max(LOG_SHORT);
+        Self { order, wakes, period, bursts, left: 0, ticks: 0, length, newborns, running: None }
     }
 
     /// Ticks up to the next hand-over: a geometric distribution, roughly where the rate is low.
@@ -88,6 +93,14 @@ impl Walk {
     /// So many ticks have gone by.
     fn account(&mut self, ran: u64) {
         self.left = self.left.saturating_sub(ran);
+        self.ticks = self.ticks.saturating_add(ran);
+        while self.ticks / 2 >= self.length {
+            self.length *= 2;
+            self.period = self.period.saturating_mul(2);
+            if let Some(Bursts { lengths: [_, between], .. }) = &mut self.bursts {
+                *between = between.saturating_mul(2);
+            }
+        }
         let Self { bursts: Some(bursts), order, .. } = self else { return };
         bursts.left = bursts.left.saturating_sub(ran);
         if bursts.left == 0 {
@@ -160,6 +173,23 @@ mod tests {
 
     const ALL: [TaskId; 3] = [TaskId(0), TaskId(1), TaskId(2)];
 
+    #[test]
+    fn a_long_test_is_not_preempted_much_more_often_than_a_short_one() {
+        for seed in 0..30 {
+            let mut walk = Walk::new(&Plan::new(StrategyName::Walk, seed));
+            let (mut point, mut ticks, mut decisions) = (point(TaskId(0), Why::SliceOver), 0_u64, [0_u64; 2]);
+            while ticks < 1 << 24 {
+                let choice = walk.decide(point, &ALL);
+                decisions[usize::from(ticks > 1 << LOG_SHORT)] += 1;
+                ticks += choice.slice;
+                point = Point { current: Some(choice.task), ran: choice.slice, ..point };
+            }
+            // Four thousand times as many ticks, and no more than so many in each of twelve doublings, but for long turns.
+            let [short, long] = decisions;
+            assert!(long <= 40 * short.max(50) + (1 << 24) / LONG_SLICE, "{seed}: {short}, {long}");
+        }
+    }
+
     /// The first 200 choices of a seed.
     fn choices(seed: u64) -> Vec<Choice> {
         let mut walk = walk(seed);
@@ -219,9 +249,9 @@ mod tests {
     fn the_core_goes_to_each_of_the_others_alike() {
         let mut walk = walk(3);
         let mut counts = [0; 3];
-        for _ in 0..3000 {
-            let point = Point { ran: LONG_SLICE, ..point(TaskId(1), Why::SliceOver) };
-            counts[walk.decide(point, &ALL).task.0 as usize] += 1;
+        for seed in 0..3000 {
+            let choice = walk(seed).decide(point(TaskId(1), Why::SliceOver), &ALL);
+            counts[choice.task.0 as usize] += 1;
         }
         assert_eq!(counts[1], 0);
         assert!((1350..1650).contains(&counts[0]), "{counts:?}");

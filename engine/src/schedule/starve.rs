@@ -14,7 +14,8 @@ use crate::task::TaskId;
 /// If nothing is known of the test's length, this is the logarithm of the longest interval, to the base 2.
 const LOG_LONGEST: u64 = 13;
 
-/// A recording has no more intervals than about 2 to this power.
+/// A recording has no more intervals than about 2 to this power while it is as long as was expected, and as many again each time
+/// it turns out twice as long.
 const LOG_MOST: u64 = 10;
 
 /// A recording keeps one task in 2, 4, … up to 2 to this power away in an interval.
@@ -27,6 +28,9 @@ pub(super) struct Starve {
     wakes: Random,
     /// Intervals are of 2 to a power between these ticks.
     log_lengths: std::ops::RangeInclusive<u64>,
+    /// Ticks of all tasks so far, and the logarithm of the length of test for which these are the intervals.
+    ticks: u64,
+    log_length: u64,
     /// One task in so many is kept away.
     rarity: u64,
     /// What is left of the interval.
@@ -54,7 +58,28 @@ impl Starve {
         };
         let rarity = 2 << order.below(RAREST);
         let newborns = Newborns::new(order.chance(1, 2));
-        Self { order, wakes, log_lengths, rarity, left: 0, salt: 0, newborns, running: None }
+        Self {
+            order,
+            wakes,
+            log_lengths,
+            ticks: 0,
+            log_length: longest,
+            rarity,
+            left: 0,
+            salt: 0,
+            newborns,
+            running: None,
+        }
+    }
+
+    /// So many ticks have gone by.
+    fn account(&mut self, ran: u64) {
+        self.left = self.left.saturating_sub(ran);
+        self.ticks = self.ticks.saturating_add(ran);
+        while self.log_length < 62 && self.ticks >> (self.log_length + 1) > 0 {
+            self.log_length += 1;
+            self.log_lengths = self.log_lengths.start() + 1..=self.log_lengths.end() + 1;
+        }
     }
 
     fn begin(&mut self) {
@@ -81,7 +106,7 @@ impl Strategy for Starve {
     }
 
     fn decide(&mut self, point: Point, runnable: &[TaskId]) -> Choice {
-        self.left = self.left.saturating_sub(point.ran);
+        self.account(point.ran);
         let spins = point.why == Why::Yielded || point.why == Why::SliceOver && point.ran >= LONG_SLICE;
         // Who waits in a loop for a task that is kept away must not wait for long.
         if self.left == 0 || spins && self.order.chance(1, 4) {
@@ -151,6 +176,23 @@ mod tests {
                 starve.begin();
                 assert!((1..=longest).contains(&starve.left), "{ticks}: {}", starve.left);
             }
+        }
+    }
+
+    #[test]
+    fn a_long_test_does_not_have_many_more_intervals_than_a_short_one() {
+        for seed in 0..30 {
+            let mut starve = starve(seed, 0);
+            let (mut point, mut ticks, mut intervals) =
+                (point(ALL[0], Why::SliceOver, 0), 0_u64, BTreeSet::new());
+            while ticks < 1 << 24 {
+                let choice = starve.decide(point, &ALL);
+                // Who runs is not to wait for others, but to go on.
+                point = Point { current: Some(choice.task), why: Why::Woken, ran: choice.slice, ..point };
+                ticks += choice.slice;
+                intervals.insert(starve.salt);
+            }
+            assert!(intervals.len() < 12 << LOG_MOST, "{seed}: {}", intervals.len());
         }
     }
 

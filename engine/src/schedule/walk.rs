@@ -247,7 +247,6 @@ mod tests {
 
     #[test]
     fn the_core_goes_to_each_of_the_others_alike() {
-        let mut walk = walk(3);
         let mut counts = [0; 3];
         for seed in 0..3000 {
             let choice = walk(seed).decide(point(TaskId(1), Why::SliceOver), &ALL);

@@ -15,14 +15,8 @@ use crate::trace::event::{Event, Write, Written};
 /// The list's length at most (linux/futex.h, `ROBUST_LIST_LIMIT`).
 const LIMIT: usize = 2048;
 
-/// `sizeof(struct robust_list_head)`.
+/// `sizeof(struct robust_list_head)`: the first entry, the offset of the futex in each, and one that is pending.
 const HEAD: u64 = 24;
-
-/// Offsets in `struct robust_list_head`.
-mod head {
-    pub(super) const FUTEX_OFFSET: u64 = 8;
-    pub(super) const PENDING: u64 = 16;
-}
 
 /// A futex that a task may hold when it ends.
 struct Held {
@@ -110,17 +104,14 @@ impl Recorder<'_> {
     fn held(&mut self, id: TaskId, list: u64) -> Vec<Held> {
         let space = self.space(id);
         let word = |address: u64| space.memory.u64(address).ok();
-        let (Some(offset), Some(pending)) = (word(list + head::FUTEX_OFFSET), word(list + head::PENDING))
-        else {
-            return Vec::new();
-        };
+        let Ok([first, offset, pending]) = space.memory.words(list, HEAD) else { return Vec::new() };
         let held = |entry: u64, pending| Held {
             address: (entry & !1).wrapping_add(offset),
             inherits: entry & 1 != 0,
             pending,
         };
         let mut all = Vec::new();
-        let mut entry = word(list);
+        let mut entry = Some(first);
         while let Some(at) = entry.filter(|at| at & !1 != list)
             && all.len() < LIMIT
         {

@@ -21,7 +21,7 @@ use crate::program::Program;
 use crate::task::TaskId;
 use crate::trace::event::{Event, Patched, Position, Write, Written};
 use crate::trace::log::Prefix;
-use crate::tracee::{Leash, Memory, Saved, Stdin, Stopped, Streams, branch, maps, os, pin};
+use crate::tracee::{Leash, Memory, SYSCALL_LEN, Saved, Stdin, Stopped, Streams, branch, maps, os, pin};
 
 /// A process that stands where it has started up (at the entry of the first call whose outcome depends on more than the
 /// program), and what has been recorded of it.
@@ -40,8 +40,9 @@ pub struct Template {
     clock: Clock,
     area: Saved,
     call_sites: CallSites,
-    /// Those that were patched after it had started up.
+    /// Those that were patched after it had started up, and all that were looked at for that.
     learned: Vec<Patched>,
+    looked_at: BTreeSet<u64>,
     memory: Memory,
     fds: Rc<Fds>,
     _leash: Leash,
@@ -121,6 +122,7 @@ impl Template {
             area,
             call_sites,
             learned: Vec::new(),
+            looked_at: BTreeSet::new(),
             memory,
             fds,
             _leash: leash,
@@ -146,15 +148,24 @@ impl Template {
     fn learn(&mut self, sites: &CallSites) -> Result<(), Error> {
         let known = self.call_sites.patched().len();
         let new = sites.patched().iter().skip(known).filter(|(space, _)| *space == 0);
-        let new: Vec<u64> = new.map(|(_, address)| *address).collect();
+        let new = new.map(|(_, address)| *address).filter(|address| self.looked_at.insert(*address));
+        let new: Vec<u64> = new.collect();
         let Some(task) = self.task.as_ref().filter(|_| !new.is_empty()) else { return Ok(()) };
         let area = self.clock.area();
         area.restore(&self.area)?;
         for address in new {
             let Some(patch) = self.call_sites.plan(task.tid(), &self.memory, address)? else { continue };
-            if patch.interior().all(|ip| ip != self.started.call.registers.ip()) {
-                self.learned.push(self.call_sites.apply(area, &self.memory, 0, patch, Vec::new())?);
+            let stands = self.started.call.registers.ip();
+            let mut here = Vec::new();
+            if stands == address.wrapping_add(SYSCALL_LEN) {
+                // Copies make the call that it stands at in the stub.
+                self.started.call.registers.set_ip(patch.traced);
+                self.started.boundary.ip = patch.traced;
+                here.push(TaskId(0));
+            } else if patch.interior().any(|ip| ip == stands) {
+                continue;
             }
+            self.learned.push(self.call_sites.apply(area, &self.memory, 0, patch, here)?);
         }
         self.area = area.save()?;
         Ok(())

@@ -59,22 +59,12 @@ impl CloneCall {
                 chooses_tid: false,
             },
             _ => {
-                // struct clone_args (clone(2)); fields that `size` leaves out are zero.
+                // struct clone_args (clone(2)) up to `set_tid_size`; fields that `size` leaves out are zero.
                 let (address, size) = (flags, stack);
-                let field = |index: u64| {
-                    let at = index * 8;
-                    if at + 8 > size { Ok(0) } else { memory.u64(address + at) }
-                };
-                let bottom = field(5)?;
-                Self {
-                    flags: field(0)?,
-                    pidfd: field(1)?,
-                    child_tid: field(2)?,
-                    parent_tid: field(3)?,
-                    stack: if bottom == 0 { 0 } else { bottom.wrapping_add(field(6)?) },
-                    tls: field(7)?,
-                    chooses_tid: field(9)? != 0,
-                }
+                let [flags, pidfd, child_tid, parent_tid, _, bottom, len, tls, _, tids] =
+                    memory.words(address, size)?;
+                let stack = if bottom == 0 { 0 } else { bottom.wrapping_add(len) };
+                Self { flags, pidfd, child_tid, parent_tid, stack, tls, chooses_tid: tids != 0 }
             }
         })
     }

@@ -113,6 +113,17 @@ impl Memory {
         Ok(u64::from_ne_bytes(word))
     }
 
+    /// As many of `N` 64-bit words from `address` on as fit into `len` bytes; the others are 0.
+    ///
+    /// # Errors
+    /// If they are not all mapped.
+    pub fn words<const N: usize>(&self, address: u64, len: u64) -> Result<[u64; N], Error> {
+        let mut words = [[0; 8]; N];
+        let fit = words.len().min(usize::try_from(len / 8).unwrap_or(usize::MAX));
+        self.read(address, words[..fit].as_flattened_mut())?;
+        Ok(words.map(u64::from_ne_bytes))
+    }
+
     /// Write `bytes` to `address` on, whatever the protection there.
     ///
     /// # Errors

@@ -92,8 +92,14 @@ impl Files {
         };
         resize(file, backing.size)?;
         for load in &backing.loads {
-            let bytes = trace.file(load.contents)?;
-            file.write_all_at(&bytes, load.at).map_err(failed)?;
+            for piece in load.contents.pieces() {
+                let bytes = trace.file(piece)?;
+                let at = load.at.saturating_add(piece.offset - load.contents.offset);
+                file.write_all_at(&bytes, at).map_err(failed)?;
+                if (bytes.len() as u64) < piece.len {
+                    break;
+                }
+            }
         }
         Ok(file)
     }

@@ -3,9 +3,12 @@
 //! One task runs at a time, so the events of all tasks form one sequence. [`Event::Run`] hands the core to a task; the
 //! events up to the next `Run` are that task's.
 
+use std::iter;
+
 use rrtest_preload::layout::Descriptor;
 use serde::{Deserialize, Serialize};
 
+use super::block::BLOCK;
 use crate::ending::Ending;
 use crate::task::TaskId;
 pub use crate::tracee::{Registers, Vectors};
@@ -344,6 +347,17 @@ pub struct FileRange {
     pub len: u64,
 }
 
+impl FileRange {
+    /// Its parts in turn, each in one block of the trace, so that none needs more memory than that.
+    pub fn pieces(self) -> impl Iterator<Item = Self> {
+        let end = self.offset.saturating_add(self.len);
+        let next = move |from: u64| (from / BLOCK + 1).saturating_mul(BLOCK).min(end);
+        let starts = iter::successors(Some(self.offset), move |from| Some(next(*from)));
+        let piece = move |from| Self { offset: from, len: next(from) - from, ..self };
+        starts.take_while(move |from| *from < end).map(piece)
+    }
+}
+
 /// A mapped file whose contents the trace carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FileId(pub u32);
@@ -379,5 +393,23 @@ mod bytes {
             }
         }
         deserializer.deserialize_byte_buf(Bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_of_one_block_each_and_all_there_is() {
+        let pieces = |offset, len| -> Vec<(u64, u64)> {
+            let range = FileRange { file: FileId(3), offset, len };
+            range.pieces().take(4).map(|piece| (piece.offset, piece.len)).collect()
+        };
+        assert_eq!(pieces(10, 0), []);
+        assert_eq!(pieces(0, BLOCK), [(0, BLOCK)]);
+        assert_eq!(pieces(10, 5), [(10, 5)]);
+        assert_eq!(pieces(BLOCK - 1, BLOCK + 2), [(BLOCK - 1, 1), (BLOCK, BLOCK), (2 * BLOCK, 1)]);
+        assert_eq!(pieces(u64::MAX - 1, 9), [(u64::MAX - 1, 1)]);
     }
 }

@@ -199,6 +199,9 @@ impl Source for Trace {
             };
             let block = block.map_err(|fault| faulty(&self.path, &part(), fault))?;
             let until = BLOCK.min(end - block_number * BLOCK);
+            if (range.offset, block.len() as u64) == (block_number * BLOCK, end - range.offset) {
+                return Ok(block);
+            }
             let Some(some) = block.get(skip as usize..until as usize) else {
                 return Err(damaged(&self.path, &part(), "a block is too short"));
             };

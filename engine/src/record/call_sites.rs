@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::task::TaskId;
 use crate::trace::event::{Event, Patched, Registers};
 use crate::tracee::patch::{AROUND, Patch, Window, plan};
-use crate::tracee::{Area, Memory, SYSCALL_LEN, Stopped, maps, os};
+use crate::tracee::{Area, Memory, SYSCALL_LEN, Stopped, code_around, os};
 
 /// How often a task comes to a call site before it is patched.
 const HITS: u32 = 2;
@@ -67,12 +67,9 @@ impl CallSites {
     pub(super) fn plan(&self, pid: Pid, memory: &Memory, address: u64) -> Result<Option<Patch>, Error> {
         let Some(stub) = self.next_stub() else { return Ok(None) };
         // Code that the program writes, or that others see, is left alone.
-        let is_code = |prot: i32| prot & libc::PROT_WRITE == 0 && prot & libc::PROT_EXEC != 0;
-        let lines = maps(pid)?;
-        let line = lines.iter().find(|line| (line.start..line.end).contains(&address));
-        let Some(line) = line.filter(|line| !line.shared && is_code(line.prot)) else { return Ok(None) };
-        let start = line.start.max(address.saturating_sub(AROUND));
-        let end = line.end.min(address.saturating_add(AROUND));
+        let Some(mapped) = code_around(pid, address)? else { return Ok(None) };
+        let start = mapped.start.max(address.saturating_sub(AROUND));
+        let end = mapped.end.min(address.saturating_add(AROUND));
         let code = memory.bytes(start, (end - start) as usize)?;
         let window = Window { address: start, bytes: &code };
         let patch = plan(&window, address, stub, ENTRY as u64).ok();

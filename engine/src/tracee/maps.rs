@@ -1,7 +1,11 @@
 //! `/proc/PID/maps` (proc_pid_maps(5)).
 
+use std::fs::File;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
+use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use crate::Error;
@@ -38,6 +42,65 @@ pub fn maps(pid: Pid) -> Result<Vec<Line>, Error> {
     Ok(String::from_utf8_lossy(&text).lines().filter_map(line).collect())
 }
 
+/// The part of a process's code around an address, if it is code that the process does not write, and that it has for itself.
+///
+/// # Errors
+/// If the process is gone.
+pub fn code_around(pid: Pid, address: u64) -> Result<Option<Range<u64>>, Error> {
+    let path = format!("/proc/{pid}/maps");
+    let file = File::open(&path).map_err(os(format!("read {path}")))?;
+    let mut query = Query { size: size_of::<Query>() as u64, address, ..Query::default() };
+    // SAFETY: the structure is as long as it says, and the kernel writes to no other memory: it is given no buffer for names.
+    match unsafe { procmap_query(file.as_raw_fd(), &raw mut query) } {
+        Ok(_) => Ok((query.flags & Query::ALL == Query::CODE).then_some(query.start..query.end)),
+        Err(Errno::ENOENT) => Ok(None),
+        // Kernels before 6.11 do not know it.
+        Err(_) => Ok(code_in(&maps(pid)?, address)),
+    }
+}
+
+fn code_in(lines: &[Line], address: u64) -> Option<Range<u64>> {
+    let line = lines.iter().find(|line| (line.start..line.end).contains(&address))?;
+    let is_code = line.prot & (libc::PROT_WRITE | libc::PROT_EXEC) == libc::PROT_EXEC;
+    (is_code && !line.shared).then_some(line.start..line.end)
+}
+
+/// `struct procmap_query` (linux/fs.h): one mapping is told of, without all others being written as text.
+#[repr(C)]
+#[derive(Debug, Default)]
+struct Query {
+    size: u64,
+    /// 0: the mapping must contain the address.
+    which: u64,
+    address: u64,
+    start: u64,
+    end: u64,
+    flags: u64,
+    page_size: u64,
+    offset: u64,
+    inode: u64,
+    dev: [u32; 2],
+    name_size: u32,
+    build_id_size: u32,
+    name_address: u64,
+    build_id_address: u64,
+}
+
+impl Query {
+    const WRITABLE: u64 = 2;
+    const CODE: u64 = 4;
+    const SHARED: u64 = 8;
+    const ALL: u64 = Self::WRITABLE | Self::CODE | Self::SHARED;
+}
+
+nix::ioctl_readwrite!(
+    /// `PROCMAP_QUERY` (linux/fs.h).
+    procmap_query,
+    b'f',
+    17,
+    Query
+);
+
 fn line(text: &str) -> Option<Line> {
     let mut fields = text.splitn(6, ' ');
     let (start, end) = fields.next()?.split_once('-')?;
@@ -62,6 +125,22 @@ fn line(text: &str) -> Option<Line> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn code_is_told_from_other_memory() {
+        let me = Pid::this();
+        let here = code_is_told_from_other_memory as fn() as usize as u64;
+        let local = 0_u8;
+        for (address, is_code) in [(here, true), ((&raw const local) as u64, false), (16, false)] {
+            let range = code_around(me, address).unwrap();
+            assert_eq!(range.is_some_and(|range| range.contains(&address)), is_code);
+            assert_eq!(
+                code_around(me, address).unwrap(),
+                code_in(&maps(me).unwrap(), address),
+                "on any kernel"
+            );
+        }
+    }
 
     #[test]
     fn lines_are_read() {

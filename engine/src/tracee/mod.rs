@@ -46,7 +46,7 @@ pub use fork::{Stdin, Streams};
 pub use heartbeat::Heartbeat;
 pub use launch::{Launched, launch};
 pub use leash::{Leash, bury};
-pub use maps::{Line, maps};
+pub use maps::{Line, code_around, maps};
 pub use memory::Memory;
 pub use pages::present;
 pub use pin::{core_count, pin, unpin};

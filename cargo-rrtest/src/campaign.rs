@@ -28,7 +28,7 @@ const MAX_ERRORS: u32 = 3;
 const WORTH_A_TEMPLATE: u64 = 3;
 
 /// So many attempts at plain accesses are made soon.
-const FIRST: u32 = 6;
+const FIRST: u32 = 5;
 
 /// How long a worker waits until it asks again, when all depends on what others are doing.
 const MOMENT: Duration = Duration::from_millis(1);

@@ -35,9 +35,8 @@ pub const ROTATION: [StrategyName; 18] = [
     StrategyName::Surw,
     StrategyName::Surw,
     StrategyName::Pos,
-    StrategyName::Pct,
-    StrategyName::Pos,
     StrategyName::Surw,
+    StrategyName::Pct,
     StrategyName::Pos,
     StrategyName::Walk,
     StrategyName::Surw,
@@ -45,10 +44,11 @@ pub const ROTATION: [StrategyName; 18] = [
     StrategyName::Pct,
     StrategyName::Pos,
     StrategyName::Surw,
-    StrategyName::Starve,
     StrategyName::Pos,
+    StrategyName::Starve,
     StrategyName::Surw,
     StrategyName::Pct,
+    StrategyName::Pos,
 ];
 
 /// The strategies that have a code, from 1 on. Only ever append.

@@ -12,7 +12,7 @@ use super::event::{Backing, Event, FileChange, FileId, FileRange};
 use super::inodes::{Identity, Inodes, Part};
 use super::mapped::MappedFiles;
 use super::stream::{Encoder, Events};
-use super::{Source, TraceError};
+use super::{Bytes, Source, TraceError};
 
 /// Room for a chunk of the event stream. Chunks are not moved once they are full, so a long recording costs no copying.
 const CHUNK: usize = 1 << 20;
@@ -291,9 +291,9 @@ impl Source for Log {
         Box::new(Events::new(self.stream(), PathBuf::from(IN_MEMORY)))
     }
 
-    fn file(&self, range: FileRange) -> Result<Vec<u8>, TraceError> {
+    fn file(&self, range: FileRange) -> Result<Bytes, TraceError> {
         match self.files.get(range.file) {
-            Some(file) => file.read(range.offset, range.len),
+            Some(file) => file.read(range.offset, range.len).map(Bytes::from),
             None => Err(TraceError::Damaged {
                 path: PathBuf::from(IN_MEMORY),
                 what: format!("it refers to a file number {} that it does not have", range.file.0),
@@ -350,7 +350,7 @@ mod tests {
                 let mut log = prefix.log();
                 log.push(end.clone());
                 let mapped = log.map_file(&path, File::open(&path).unwrap(), 4, 2).unwrap();
-                assert_eq!(log.file(mapped).unwrap(), b"45");
+                assert_eq!(*log.file(mapped).unwrap(), *b"45");
                 log
             })
             .collect();
@@ -405,10 +405,10 @@ mod tests {
         let one = log.map_file(&path, first, 0, 4).unwrap();
         let two = log.map_file(&path, File::open(&path).unwrap(), 4, 4096).unwrap();
         assert_eq!(one.file, two.file);
-        assert_eq!(log.file(one).unwrap(), b"0123");
-        assert_eq!(log.file(two).unwrap(), b"456789", "shorter where the file ends");
+        assert_eq!(*log.file(one).unwrap(), *b"0123");
+        assert_eq!(*log.file(two).unwrap(), *b"456789", "shorter where the file ends");
         let past = FileRange { offset: 11, ..two };
-        assert_eq!(log.file(past).unwrap(), b"");
+        assert_eq!(*log.file(past).unwrap(), *b"");
     }
 
     #[test]
@@ -432,8 +432,8 @@ mod tests {
         fs::remove_file(&path).unwrap();
         let (path, file) = old_file(directory.path(), b"other");
         let after = log.map_file(&path, file, 0, 10).unwrap();
-        assert_eq!(log.file(before).unwrap(), b"0123456789");
-        assert_eq!(log.file(after).unwrap(), b"other");
+        assert_eq!(*log.file(before).unwrap(), *b"0123456789");
+        assert_eq!(*log.file(after).unwrap(), *b"other");
     }
 
     #[test]
@@ -447,11 +447,11 @@ mod tests {
         let mut log = Log::default();
         let range = log.map_file(&path, file, 2, 3).unwrap();
         fs::write(&path, b"----------").unwrap();
-        assert_eq!(log.file(range).unwrap(), b"234");
+        assert_eq!(*log.file(range).unwrap(), *b"234");
     }
 
     fn loads(log: &Log, backing: &Backing) -> Vec<(u64, Vec<u8>)> {
-        backing.loads.iter().map(|load| (load.at, log.file(load.contents).unwrap())).collect()
+        backing.loads.iter().map(|load| (load.at, log.file(load.contents).unwrap().to_vec())).collect()
     }
 
     fn part(offset: u64, len: u64, stored: bool) -> Part {
@@ -537,7 +537,7 @@ mod tests {
     fn captured_bytes_and_unknown_files() {
         let mut log = Log::default();
         let file = log.map_bytes(Path::new("memfd"), b"abc".to_vec());
-        assert_eq!(log.file(FileRange { file, offset: 1, len: u64::MAX }).unwrap(), b"bc");
+        assert_eq!(*log.file(FileRange { file, offset: 1, len: u64::MAX }).unwrap(), *b"bc");
         assert!(log.file(FileRange { file: FileId(7), offset: 0, len: 1 }).is_err());
     }
 }

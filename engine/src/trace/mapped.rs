@@ -207,11 +207,22 @@ fn from_blocks(blocks: &BTreeMap<u64, Vec<u8>>, size: u64, offset: u64, len: u64
 
 /// Part of a file of `size` bytes; shorter than asked where the file ends.
 pub(super) fn read_range(file: &File, size: u64, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    read_range_into(&mut bytes, file, size, offset, len)?;
+    Ok(bytes)
+}
+
+/// As [`read_range`], into the memory of what had been read before.
+pub(super) fn read_range_into(
+    bytes: &mut Vec<u8>,
+    file: &File,
+    size: u64,
+    offset: u64,
+    len: u64,
+) -> io::Result<()> {
     let len = size.saturating_sub(offset).min(len);
     let len = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(len)?;
+    bytes.try_reserve_exact(len.saturating_sub(bytes.len()))?;
     bytes.resize(len, 0);
-    file.read_exact_at(&mut bytes, offset)?;
-    Ok(bytes)
+    file.read_exact_at(bytes, offset)
 }

@@ -20,6 +20,9 @@ mod testing;
 pub mod unnamed;
 pub mod writer;
 
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
 use event::{Event, FileRange};
 
 pub use error::TraceError;
@@ -34,5 +37,26 @@ pub trait Source {
     ///
     /// # Errors
     /// If the trace is damaged, or the file of a recording in memory has been modified.
-    fn file(&self, range: FileRange) -> Result<Vec<u8>, TraceError>;
+    fn file(&self, range: FileRange) -> Result<Bytes, TraceError>;
+}
+
+/// Bytes of a file's contents. Its source can go on sharing the block in which it lies.
+#[derive(Clone, Debug)]
+pub struct Bytes {
+    block: Arc<Vec<u8>>,
+    range: Range<usize>,
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { range: 0..bytes.len(), block: Arc::new(bytes) }
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.block.get(self.range.clone()).unwrap_or_default()
+    }
 }

@@ -13,7 +13,7 @@ use twox_hash::XxHash3_128;
 
 use super::block::BLOCK;
 use super::file::{StoredBlock, StoredFile};
-use super::mapped::read_range;
+use super::mapped::read_range_into;
 
 /// What tells whether a block of a file is still the same.
 pub(super) fn digest(bytes: &[u8]) -> u128 {
@@ -27,21 +27,23 @@ pub(super) struct Originals {
 }
 
 impl Originals {
-    /// The contents of block `number` of a file, if they are there.
-    pub(super) fn block(
+    /// Read block `number` of a file, and tell whether it is there.
+    pub(super) fn read(
         &self,
+        bytes: &mut Vec<u8>,
         id: u32,
         file: &StoredFile,
         number: u64,
         block: &StoredBlock,
-    ) -> Option<Vec<u8>> {
+    ) -> bool {
         let mut open = self.open.borrow_mut();
-        let original = open.entry(id).or_insert_with(|| original(file));
-        let offset = number.checked_mul(BLOCK)?;
-        let bytes = read_range(original.as_ref()?, file.size, offset, BLOCK).ok();
-        let same = bytes.filter(|bytes| digest(bytes) == block.digest);
-        if same.is_none() {
-            *original = None;
+        let place = open.entry(id).or_insert_with(|| original(file));
+        let Some(original) = place else { return false };
+        let offset = number.saturating_mul(BLOCK);
+        let read = read_range_into(bytes, original, file.size, offset, BLOCK);
+        let same = read.is_ok() && digest(bytes) == block.digest;
+        if !same {
+            *place = None;
         }
         same
     }
@@ -69,13 +71,17 @@ mod tests {
         let bytes: Vec<u8> = (0..BLOCK + 5).map(|at| at as u8).collect();
         let file = StoredFile { path: path.clone().into(), size: BLOCK + 5, blocks: [].into() };
         let block = StoredBlock { at: 0, digest: digest(&bytes[BLOCK as usize..]) };
-        let read = || Originals::default().block(0, &file, 1, &block);
+        let try_read = |block| {
+            let mut bytes = vec![1; 9];
+            Originals::default().read(&mut bytes, 0, &file, 1, block).then_some(bytes)
+        };
+        let read = || try_read(&block);
 
         assert_eq!(read(), None);
         fs::write(&path, &bytes).unwrap();
         assert_eq!(read().as_deref(), Some(&bytes[BLOCK as usize..]));
         let other = StoredBlock { digest: block.digest ^ 1, ..block };
-        assert_eq!(Originals::default().block(0, &file, 1, &other), None);
+        assert_eq!(try_read(&other), None);
         fs::write(&path, &bytes[1..]).unwrap();
         assert_eq!(read(), None);
         fs::remove_file(&path).unwrap();

@@ -1,17 +1,19 @@
 //! Reads a trace file.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::block::{self, BLOCK, Fault};
 use super::event::{Event, FileRange};
-use super::file::{BadHeader, FORMAT, Header, Index, MACHINE, StoredBlock, VERIFIED};
+use super::file::{BadHeader, FORMAT, Header, Index, MACHINE, StoredBlock, StoredFile, VERIFIED};
 use super::originals::Originals;
 use super::stream::Events;
-use super::{Source, TraceError};
+use super::{Bytes, Source, TraceError};
 use crate::ending::{Ending, Stats};
 use crate::program::Program;
 
@@ -31,6 +33,16 @@ pub struct Trace {
     index: Index,
     info: serde_json::Value,
     originals: Originals,
+    last_block: RefCell<LastBlock>,
+}
+
+/// The block of a file that was read last. What a program maps of a file is often in one block, several times.
+#[derive(Debug, Default)]
+struct LastBlock {
+    /// The file's number and the block's, once it is read.
+    of: Option<(u32, u64)>,
+    /// Its memory serves the next one.
+    bytes: Arc<Vec<u8>>,
 }
 
 /// A mapped file in a trace.
@@ -80,6 +92,7 @@ impl Trace {
             index,
             info,
             originals: Originals::default(),
+            last_block: RefCell::default(),
         })
     }
 
@@ -178,38 +191,60 @@ impl Source for Trace {
         Box::new(Events::new(self.stream(), self.path.clone()))
     }
 
-    fn file(&self, range: FileRange) -> Result<Vec<u8>, TraceError> {
+    fn file(&self, range: FileRange) -> Result<Bytes, TraceError> {
         let number = range.file.0;
         let Some(file) = self.index.files.get(number as usize) else {
             return Err(damaged(&self.path, "events", &format!("there is no file number {number}")));
         };
-        let part = || format!("contents of `{}`", Path::new(&file.path).display());
         let end = range.offset.saturating_add(range.len).min(file.size);
         let mut bytes = Vec::new();
         let mut at = range.offset;
         while at < end {
             let (block_number, skip) = (at / BLOCK, at % BLOCK);
-            let Some(stored) = file.blocks.get(&block_number) else {
-                return Err(damaged(&self.path, &part(), "a mapped part is not there"));
-            };
-            let block = match self.originals.block(number, file, block_number, stored) {
-                // Still a trace that is damaged is told of here, and not on another machine.
-                Some(block) => block::check(&self.file, stored.at, self.len).map(|()| block),
-                None => block::read(&self.file, stored.at, self.len).map(|(block, _)| block),
-            };
-            let block = block.map_err(|fault| faulty(&self.path, &part(), fault))?;
+            let block = self.block(number, file, block_number)?;
             let until = BLOCK.min(end - block_number * BLOCK);
-            if (range.offset, block.len() as u64) == (block_number * BLOCK, end - range.offset) {
-                return Ok(block);
-            }
-            let Some(some) = block.get(skip as usize..until as usize) else {
-                return Err(damaged(&self.path, &part(), "a block is too short"));
+            let inside = skip as usize..until as usize;
+            let Some(some) = block.get(inside.clone()) else {
+                return Err(damaged(&self.path, &contents_of(file), "a block is too short"));
             };
+            if some.len() as u64 == end - range.offset {
+                return Ok(Bytes { block, range: inside });
+            }
             bytes.extend_from_slice(some);
             at += some.len() as u64;
         }
-        Ok(bytes)
+        Ok(bytes.into())
     }
+}
+
+impl Trace {
+    /// A block of a file's contents: the one that was read last, if it is that.
+    fn block(&self, id: u32, file: &StoredFile, number: u64) -> Result<Arc<Vec<u8>>, TraceError> {
+        let mut last = self.last_block.borrow_mut();
+        if last.of != Some((id, number)) {
+            let Some(stored) = file.blocks.get(&number) else {
+                return Err(damaged(&self.path, &contents_of(file), "a mapped part is not there"));
+            };
+            last.of = None;
+            if Arc::get_mut(&mut last.bytes).is_none() {
+                last.bytes = Arc::default();
+            }
+            let bytes = Arc::make_mut(&mut last.bytes);
+            let read = if self.originals.read(bytes, id, file, number, stored) {
+                // Still a trace that is damaged is told of here, and not on another machine.
+                block::check(&self.file, stored.at, self.len)
+            } else {
+                block::read(&self.file, stored.at, self.len).map(|(block, _)| *bytes = block)
+            };
+            read.map_err(|fault| faulty(&self.path, &contents_of(file), fault))?;
+            last.of = Some((id, number));
+        }
+        Ok(Arc::clone(&last.bytes))
+    }
+}
+
+fn contents_of(file: &StoredFile) -> String {
+    format!("contents of `{}`", Path::new(&file.path).display())
 }
 
 fn read_header(file: &File, len: u64, path: &Path) -> Result<Header, TraceError> {
@@ -307,7 +342,7 @@ mod tests {
     use super::*;
     use crate::trace::block::BlockWriter;
     use crate::trace::event::FileId;
-    use crate::trace::file::{MARK_AT, StoredFile, UNVERIFIED};
+    use crate::trace::file::{MARK_AT, UNVERIFIED};
     use crate::trace::log::Log;
     use crate::trace::testing::{self, in_own_process};
     use crate::trace::unnamed::Unnamed;
@@ -323,7 +358,10 @@ mod tests {
     }
 
     fn tell(trace: &Trace) -> Result<Told, TraceError> {
-        let whole = |number| trace.file(FileRange { file: FileId(number as u32), offset: 0, len: u64::MAX });
+        let whole = |number| {
+            let range = FileRange { file: FileId(number as u32), offset: 0, len: u64::MAX };
+            trace.file(range).map(|bytes| bytes.to_vec())
+        };
         Ok(Told {
             verified: trace.verified(),
             head: Head {
@@ -427,9 +465,16 @@ mod tests {
         let last = FileRange { offset: BLOCK * 2 - 7, len: BLOCK * 9, ..first };
         log.map_file(&path, File::open(&path).unwrap(), last.offset, last.len).unwrap();
         let trace = reopen(&write(&log, &head(Ending::Exited(0)))).unwrap();
-        assert!(trace.file(first).unwrap() == bytes[10..110]);
-        assert!(trace.file(last).unwrap() == bytes[BLOCK as usize * 2 - 7..], "it ends where the file ends");
+        assert!(*trace.file(first).unwrap() == bytes[10..110]);
+        assert!(*trace.file(last).unwrap() == bytes[BLOCK as usize * 2 - 7..], "it ends where the file ends");
         assert!(trace.file(FileRange { offset: u64::MAX, ..last }).unwrap().is_empty());
+        // What somebody still has of a block stays when another one is read.
+        let held = trace.file(first).unwrap();
+        assert!(
+            *trace.file(FileRange { offset: BLOCK, len: 9, ..first }).unwrap()
+                == bytes[BLOCK as usize..][..9]
+        );
+        assert!(*held == bytes[10..110]);
         let between = FileRange { offset: BLOCK / 2, len: BLOCK, ..first };
         assert!(trace.file(between).is_ok());
         assert_eq!(

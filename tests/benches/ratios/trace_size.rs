@@ -23,7 +23,7 @@ fn measure(bench: &Bench, package: &str, most: f64) -> Row {
     let size = path.metadata().expect("a file").len();
     let is_binary = |number: usize| {
         let start = FileRange { file: FileId(number as u32), offset: 0, len: ELF.len() as u64 };
-        trace.file(start).is_ok_and(|bytes| bytes == ELF)
+        trace.file(start).is_ok_and(|bytes| *bytes == *ELF)
     };
     let binaries: u64 =
         trace.files().enumerate().filter(|(number, _)| is_binary(*number)).map(|(_, file)| file.stored).sum();

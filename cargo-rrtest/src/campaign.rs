@@ -347,13 +347,18 @@ pub(crate) fn run(
         }
         if let Some((level, build)) = coming {
             let queue = &queue;
-            scope.spawn(move || match build(&interrupt.stop) {
-                Ok(tests) => {
-                    queue.lock().unwrap_or_else(PoisonError::into_inner).join(tests, level);
-                    // Nobody listens when the campaign is over.
-                    drop(sender.send(Message::Joined(level)));
-                }
-                Err(warning) => drop(sender.send(Message::Warning(warning))),
+            scope.spawn(move || {
+                let message = match build(&interrupt.stop) {
+                    // There is no attempt that it could have.
+                    _ if interrupt.stop.load(Ordering::SeqCst) => return,
+                    Ok(tests) => {
+                        queue.lock().unwrap_or_else(PoisonError::into_inner).join(tests, level);
+                        Message::Joined(level)
+                    }
+                    Err(warning) => Message::Warning(warning),
+                };
+                // Nobody listens when the campaign is over.
+                drop(sender.send(message));
             });
         } else {
             drop(sender);

@@ -135,9 +135,11 @@ impl Build {
             Level::Memory => self.begun.saturating_add(self.begun.saturating_sub(FIRST).saturating_mul(13)),
             _ => self.begun.saturating_mul(2),
         };
-        match self.ended {
-            0 => Duration::from_nanos(counted.into()),
-            ended => self.spent / ended * counted,
+        match (self.begun, self.ended) {
+            (0, _) => Duration::ZERO,
+            // The second has to know what the first one measures: another build goes first, if there is one.
+            (_, 0) => Duration::MAX,
+            (_, ended) => self.spent / ended * counted,
         }
     }
 }
@@ -350,7 +352,7 @@ pub(crate) fn run(
             scope.spawn(move || {
                 let message = match build(&interrupt.stop) {
                     // There is no attempt that it could have.
-                    _ if interrupt.stop.load(Ordering::SeqCst) => return,
+                    Ok(_) if interrupt.stop.load(Ordering::SeqCst) => return,
                     Ok(tests) => {
                         queue.lock().unwrap_or_else(PoisonError::into_inner).join(tests, level);
                         Message::Joined(level)

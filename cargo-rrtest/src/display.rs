@@ -65,7 +65,7 @@ impl Reporter for Display {
             }
             Event::Joined(_) if self.detail == Detail::Quiet => Ok(()),
             Event::Joined(level) => {
-                writeln!(text, "{GOOD}     Joining{GOOD:#} every other attempt: --preempt {}", level.name())
+                writeln!(text, "{GOOD}     Joining{GOOD:#} the attempts: --preempt {}", level.name())
             }
             Event::Attempt(attempt) if attempt.outcome == Outcome::Passed && !self.says_passed() => Ok(()),
             Event::Attempt(attempt) if attempt.outcome == Outcome::Unsupported && attempt.repeats => Ok(()),

@@ -27,7 +27,7 @@ pub(crate) fn guard(group: Pid, finished: &Receiver<()>, stop: &AtomicBool, long
     }
 }
 
-/// A third of the weight of what gives it nothing (sched(7)): attempts take all cores, and at 10, a tenth, a build that takes a
+/// How much nicer it is than we are, which gives it a third of our weight (sched(7)): attempts take all cores, and at 10, a tenth, a build that takes a
 /// minute by itself would take ten beside them.
 const NICENESS: i32 = 5;
 
@@ -46,7 +46,9 @@ pub(crate) fn background(program: &Path) -> std::io::Result<Command> {
 pub(crate) fn become_background(args: &[OsString]) -> Stop {
     let Some((program, args)) = args.split_first() else { return Stop::usage("no program given") };
     // Without it the work is done all the same.
-    let _refused = rustix::process::setpriority_process(None, NICENESS);
+    if let Ok(now) = rustix::process::getpriority_process(None) {
+        let _refused = rustix::process::setpriority_process(None, now.saturating_add(NICENESS));
+    }
     end_with_parent();
     let error = Command::new(program).args(args).exec();
     Stop::os(format!("cannot run `{}`", program.display()), &error)

@@ -172,6 +172,8 @@ impl Recorder<'_> {
         if let Some((stopped, call)) = task.at_entry() {
             call.registers.set_ip(ip);
             stopped.set_registers(&call.registers)?;
+            let digest = call.registers.digest();
+            task.boundary.digest = digest;
         }
         Ok(())
     }

@@ -161,6 +161,7 @@ impl Template {
                 // Copies make the call that it stands at in the stub.
                 self.started.call.registers.set_ip(patch.traced);
                 self.started.boundary.ip = patch.traced;
+                self.started.boundary.digest = self.started.call.registers.digest();
                 here.push(TaskId(0));
             } else if patch.interior().any(|ip| ip == stands) {
                 continue;

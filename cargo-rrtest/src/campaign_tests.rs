@@ -280,3 +280,22 @@ fn a_build_that_comes_too_late_is_given_up() {
     let run = campaign_at(subject, Schedule { runs: Some(3), ..schedule() }, |_, _| Ok(PASS), true);
     assert_eq!(run.seen.len(), 3);
 }
+
+#[test]
+fn a_build_that_joins_is_measured_before_it_has_a_second_attempt() {
+    let mut queue = Queue::new(vec![test("a", "a")], Level::Sync, Schedule { runs: None, ..schedule() });
+    let next = |queue: &mut Queue| match queue.take() {
+        Take::Job(taken) => taken.job.level,
+        _ => panic!("there is no end to them"),
+    };
+    let ends = |queue: &mut Queue, build: usize| {
+        let build = &mut queue.tests[0].builds[build];
+        (build.ended, build.spent) = (1, Duration::from_millis(1));
+    };
+    assert_eq!(next(&mut queue), Level::Sync);
+    ends(&mut queue, 0);
+    queue.join(vec![test("a", "a")], Level::Memory);
+    assert_eq!([(); 4].map(|()| next(&mut queue)), [Level::Memory, Level::Sync, Level::Sync, Level::Sync]);
+    ends(&mut queue, 1);
+    assert_eq!([(); 3].map(|()| next(&mut queue)), [Level::Memory; 3]);
+}

@@ -47,8 +47,9 @@ fn measure(bench: &Bench, workload: &Workload) -> [Row; 3] {
     let dir = bench.world.dir();
     let trace = bench.trace(package, &["--no-chaos"], dir.path());
     let [mut native, mut plain, mut chaos, mut replayed] = [const { Vec::new() }; 4];
-    // What is over in a moment is measured more often, each time beside the others.
-    let often = if bench.quick { 1.0 } else { (0.2 / run(&binary, test)).clamp(1.0, 8.0) };
+    // What is over in a moment is measured more often, each time beside the others. A second is not long, either, on a machine
+    // whose speed changes by a third from one to the next.
+    let often = if bench.quick { 1.0 } else { (2.4 / run(&binary, test)).clamp(1.0, 8.0) };
     for round in 1..=bench.rounds * often as u32 {
         native.push(run(&binary, test));
         plain.push(bench.record(package, &["-j1", "--no-chaos"]));

@@ -34,6 +34,11 @@ pub(crate) fn findings(programs: &[Program], ways: &[Way], findings: &Findings, 
             let cells: Vec<_> = cells.iter().map(|cell| cell.show(quantity, most)).collect();
             row(&mut text, &program.to_string(), &cells, &times(ratio));
         }
+        // By itself the portfolio is compared with nothing.
+        if ways.len() == 1 {
+            text.push('\n');
+            continue;
+        }
         line(
             &mut text,
             &format!(
@@ -82,9 +87,9 @@ impl Cell {
     }
 }
 
-/// The portfolio's 90th percentile to the best of the strategies; NaN if none of them has one.
+/// The portfolio's 90th percentile to the best of the strategies; NaN if none of them has one, or none was tried.
 fn ratio(cells: &[Cell]) -> f64 {
-    let Some((portfolio, strategies)) = cells.split_last() else { return f64::NAN };
+    let Some((portfolio, strategies @ [_, ..])) = cells.split_last() else { return f64::NAN };
     let best = strategies.iter().map(|cell| cell.most).fold(f64::INFINITY, f64::min);
     if best.is_finite() || portfolio.most.is_finite() { portfolio.most / best } else { f64::NAN }
 }

@@ -27,8 +27,8 @@ pub(crate) fn guard(group: Pid, finished: &Receiver<()>, stop: &AtomicBool, long
     }
 }
 
-/// How much nicer it is than we are, which gives it a third of our weight (sched(7)): attempts take all cores, and at 10, a tenth, a build that takes a
-/// minute by itself would take ten beside them.
+/// How much nicer it is than we are, which gives it a third of our weight (sched(7)): attempts take all cores, and at 10,
+/// a tenth, a build that takes a minute by itself would take ten beside them.
 const NICENESS: i32 = 5;
 
 /// The hidden command that becomes a program in the background.

@@ -82,7 +82,10 @@ fn a_campaign(world: &World) {
         recorder.kill().expect("a signal");
         recorder.wait().expect("a child");
         assert!(attempts.last().is_some_and(|line| line.contains("\"start\":\"forked\"")), "{attempts:?}");
-        place.assert_clean(world, &format!("kill {kill}"));
+        let at = format!("kill {kill}");
+        place.assert_dead(&at);
+        place.remove_of_compilers();
+        place.assert_clean(world, &at);
     }
 }
 
@@ -155,21 +158,30 @@ impl Place {
         status.code().map(|_| start.elapsed())
     }
 
-    /// Nothing lives, and there are no files but whole traces and what the program itself wrote.
-    fn assert_clean(&self, world: &World, at: &str) {
+    /// Nothing lives.
+    fn assert_dead(&self, at: &str) {
         let start = Instant::now();
         // The kernel kills what a dead tracer traced; that may take a moment.
         while let Some(living) = self.living().first() {
             assert!(start.elapsed() < PATIENCE, "{at}: lives on: {living}");
             thread::sleep(Duration::from_millis(5));
         }
-        // A compiler that is killed, for the build beside the attempts, leaves what it had: rustc's directory, gcc's files.
-        let mut left = files(self.tmp.path());
-        left.retain(|path| {
-            let name = path.strip_prefix(self.tmp.path()).unwrap_or(path).to_string_lossy();
-            !name.starts_with("rustc") && !name.starts_with("cc")
-        });
-        assert_eq!(left, [] as [PathBuf; 0], "{at}");
+    }
+
+    /// Remove what compilers leave that are killed, for the build beside the attempts: rustc's directory, gcc's files.
+    fn remove_of_compilers(&self) {
+        for file in files(self.tmp.path()) {
+            let name = file.strip_prefix(self.tmp.path()).unwrap_or(&file).to_string_lossy();
+            if name.starts_with("rustc") || name.starts_with("cc") {
+                fs::remove_file(&file).expect("a file to remove");
+            }
+        }
+    }
+
+    /// Nothing lives, and there are no files but whole traces and what the program itself wrote.
+    fn assert_clean(&self, world: &World, at: &str) {
+        self.assert_dead(at);
+        assert_eq!(files(self.tmp.path()), [] as [PathBuf; 0], "{at}");
         for file in files(&self.cwd.path().join("target")) {
             assert!(
                 file.extension().is_some_and(|extension| extension == "rrtrace"),

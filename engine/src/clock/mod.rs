@@ -157,7 +157,7 @@ impl Clock {
     /// Where a task is that stands at these registers.
     #[must_use]
     pub fn position(&self, registers: &Registers) -> Position {
-        Position { left: self.left(), ip: registers.ip(), sp: registers.sp(), digest: registers.digest() }
+        Position::of(self.left(), registers)
     }
 }
 

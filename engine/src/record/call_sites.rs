@@ -13,7 +13,7 @@ use super::recorder::{Flow, Recorder};
 use super::tasks::Hold;
 use crate::error::Error;
 use crate::task::TaskId;
-use crate::trace::event::{Event, Patched, Registers};
+use crate::trace::event::{Event, Patched, Position, Registers};
 use crate::tracee::patch::{AROUND, Patch, Window, plan};
 use crate::tracee::{Area, Memory, SYSCALL_LEN, Stopped, code_around, os};
 
@@ -168,12 +168,11 @@ impl Recorder<'_> {
     /// A task that stands at the entry of a call stands at the same one elsewhere.
     fn move_to(&mut self, id: TaskId, ip: u64) -> Flow<()> {
         let task = self.task(id);
-        task.boundary.ip = ip;
+        let left = task.boundary.left;
         if let Some((stopped, call)) = task.at_entry() {
             call.registers.set_ip(ip);
             stopped.set_registers(&call.registers)?;
-            let digest = call.registers.digest();
-            task.boundary.digest = digest;
+            task.boundary = Position::of(left, &call.registers);
         }
         Ok(())
     }

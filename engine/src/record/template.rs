@@ -159,9 +159,9 @@ impl Template {
             let mut here = Vec::new();
             if stands == address.wrapping_add(SYSCALL_LEN) {
                 // Copies make the call that it stands at in the stub.
-                self.started.call.registers.set_ip(patch.traced);
-                self.started.boundary.ip = patch.traced;
-                self.started.boundary.digest = self.started.call.registers.digest();
+                let Started { call, boundary, .. } = &mut self.started;
+                call.registers.set_ip(patch.traced);
+                *boundary = Position::of(boundary.left, &call.registers);
                 here.push(TaskId(0));
             } else if patch.interior().any(|ip| ip == stands) {
                 continue;

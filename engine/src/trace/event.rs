@@ -111,6 +111,14 @@ pub struct Position {
     pub digest: u32,
 }
 
+impl Position {
+    /// Where a task is that stands at these registers with so much left of the countdown.
+    #[must_use]
+    pub fn of(left: u64, registers: &Registers) -> Self {
+        Self { left, ip: registers.ip(), sp: registers.sp(), digest: registers.digest() }
+    }
+}
+
 /// A call site, from whose `syscall` instruction on the code is replaced by a jump to a stub.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Patched {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::mem;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -225,19 +226,15 @@ impl Trace {
             let Some(stored) = file.blocks.get(&number) else {
                 return Err(damaged(&self.path, &contents_of(file), "a mapped part is not there"));
             };
-            last.of = None;
-            if Arc::get_mut(&mut last.bytes).is_none() {
-                last.bytes = Arc::default();
-            }
-            let bytes = Arc::make_mut(&mut last.bytes);
-            let read = if self.originals.read(bytes, id, file, number, stored) {
+            let mut bytes = Arc::try_unwrap(mem::take(&mut *last).bytes).unwrap_or_default();
+            let read = if self.originals.read(&mut bytes, id, file, number, stored) {
                 // Still a trace that is damaged is told of here, and not on another machine.
                 block::check(&self.file, stored.at, self.len)
             } else {
-                block::read(&self.file, stored.at, self.len).map(|(block, _)| *bytes = block)
+                block::read(&self.file, stored.at, self.len).map(|(block, _)| bytes = block)
             };
             read.map_err(|fault| faulty(&self.path, &contents_of(file), fault))?;
-            last.of = Some((id, number));
+            *last = LastBlock { of: Some((id, number)), bytes: Arc::new(bytes) };
         }
         Ok(Arc::clone(&last.bytes))
     }

@@ -5,7 +5,7 @@ use std::env;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, Stdio};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -172,6 +172,9 @@ impl Build<'_> {
             (told, captures.join(), stderr)
         });
         let status = child.wait().map_err(|error| Stop::os("cannot wait for cargo", &error))?;
+        if self.in_background && stop.load(Ordering::SeqCst) {
+            group::wait_for_end(Pid::from_raw(child.id().cast_signed()));
+        }
         let told = told?;
         let captures = captures.map_err(|_| Stop::said(Status::Recorder));
         let captures = if told.finished && status.success() { captures?? } else { Vec::new() };

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
@@ -26,6 +27,18 @@ pub(crate) fn guard(group: Pid, finished: &Receiver<()>, stop: &AtomicBool, long
         }
     }
 }
+
+/// Wait until nobody is left of a process group that has been killed. Its leader's orphans die when they come to run, which,
+/// being nice, may be after it; who is stuck in the kernel is not waited for.
+pub(crate) fn wait_for_end(group: Pid) {
+    let start = Instant::now();
+    while start.elapsed() < STUCK && killpg(group, None).is_ok() {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// So long after it was killed a process is taken to be stuck.
+const STUCK: Duration = Duration::from_secs(1);
 
 /// How much nicer it is than we are, which gives it a third of our weight (sched(7)): attempts take all cores, and at 10,
 /// a tenth, a build that takes a minute by itself would take ten beside them.

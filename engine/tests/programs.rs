@@ -66,11 +66,13 @@ fn record_for(
 fn options(timeout: Duration, strategy: StrategyName, seed: u64) -> record::Options<'static> {
     static STOP: AtomicBool = AtomicBool::new(false);
     let measured = portfolio::Measured { ticks: 100, ..Default::default() };
+    // A fair schedule usually has none.
+    let surprised = strategy != StrategyName::Fair || seed % 4 > 1;
     record::Options {
         plan: portfolio::plan(portfolio::seed(seed.into(), 0, strategy, &measured), &[]),
         measure: false,
         time: Time::Real,
-        surprises: Surprises::USUAL,
+        surprises: if surprised { Surprises::USUAL } else { Surprises::NONE },
         core: core(),
         pretend_cores: 2,
         timeout,
@@ -426,15 +428,24 @@ fn threads_take_turns() {
 }
 
 /// What the tasks do between hand-overs: which task, and where it is at events that are there either way.
-fn schedule(recording: &Recording) -> Vec<(TaskId, Vec<(u64, u64)>)> {
-    let mut turns: Vec<(TaskId, Vec<(u64, u64)>)> = Vec::new();
+fn schedule(recording: &Recording) -> Vec<(TaskId, Vec<(u64, u32)>)> {
+    let mut turns: Vec<(TaskId, Vec<(u64, u32)>)> = Vec::new();
+    let has_core = |turns: &mut Vec<(TaskId, Vec<(u64, u32)>)>, task| {
+        if turns.last().is_none_or(|(last, _)| *last != task) {
+            turns.push((task, Vec::new()));
+        }
+    };
     for event in recording.log.events() {
         match event.expect("an event") {
-            Event::Run { task, .. } if turns.last().is_none_or(|(last, _)| *last != task) => {
-                turns.push((task, Vec::new()));
+            Event::Run { task, .. } => has_core(&mut turns, task),
+            Event::Buffered(log) => {
+                for handed in buffered_calls(&log).filter_map(|call| call.handed) {
+                    turns.last_mut().expect("a task").1.push((handed.left.into(), handed.sp));
+                    has_core(&mut turns, TaskId(handed.task));
+                }
             }
             Event::Tick(position) | Event::Entered(position) => {
-                turns.last_mut().expect("a task").1.push((position.left, position.sp));
+                turns.last_mut().expect("a task").1.push((position.left, position.sp as u32));
             }
             _ => {}
         }
@@ -444,21 +455,60 @@ fn schedule(recording: &Recording) -> Vec<(TaskId, Vec<(u64, u64)>)> {
 
 #[test]
 fn the_schedule_is_the_same_whether_wakes_stop_or_not() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let Some(path) = compile("turns", directory.path()) else { return };
-    for seed in 0..8 {
-        let [with, without] = [true, false].map(|wakes_stop| {
-            let options = record::Options {
-                wakes_stop,
-                time: Time::Virtual,
-                ..options(PATIENCE, StrategyName::Fair, seed)
-            };
-            record::record(&program(&path, &[], directory.path()), &options).expect("a recording")
-        });
-        assert_eq!(with.ending, Ending::Exited(0));
-        assert_eq!(schedule(&with), schedule(&without), "seed {seed}");
-        assert_eq!(with.stats, without.stats, "seed {seed}");
+    for (name, args) in [("turns", &[][..]), ("relay", &["limits"])] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let Some(path) = compile(name, directory.path()) else { return };
+        for seed in 0..8 {
+            let [with, without] = [true, false].map(|wakes_stop| {
+                let options = record::Options {
+                    wakes_stop,
+                    time: Time::Virtual,
+                    ..options(PATIENCE, StrategyName::Fair, seed)
+                };
+                record::record(&program(&path, args, directory.path()), &options).expect("a recording")
+            });
+            assert_eq!(with.ending, Ending::Exited(0));
+            assert_eq!(schedule(&with), schedule(&without), "{name}, seed {seed}");
+            assert_eq!(with.stats, without.stats, "{name}, seed {seed}");
+        }
     }
+}
+
+/// Threads that only wait for each other hand the core over without a stop.
+#[test]
+fn who_waits_under_the_fair_strategy_hands_the_core_over() {
+    const HAND_OVERS: usize = 4 * 400;
+    let directory = tempfile::tempdir().expect("a directory");
+    let Some(path) = compile("relay", directory.path()) else { return };
+    let recording = record(&path, &[], directory.path(), StrategyName::Fair, 0);
+    assert_eq!(recording.ending, Ending::Exited(0));
+    let mut handed = 0;
+    let mut events = 0;
+    for event in recording.log.events() {
+        events += 1;
+        if let Event::Buffered(log) = event.expect("an event") {
+            handed += buffered_calls(&log).filter(|call| call.handed.is_some()).count();
+        }
+    }
+    assert!(handed > HAND_OVERS * 9 / 10 && events < HAND_OVERS, "{handed} hand-overs, {events} events");
+    let (replayed, output) = replay_recording(&recording).expect("a replay");
+    assert_eq!((&replayed.ending, replayed.stats), (&recording.ending, recording.stats));
+    assert_eq!(output, recording.output);
+}
+
+#[test]
+fn hand_overs_and_what_comes_in_between() {
+    for what in ["plain", "limits", "signals", "threads", "forks", "sleeps"] {
+        check("relay", &[what], &Ending::Exited(0));
+    }
+    check("relay", &["ends"], &Ending::Exited(3));
+    check_killed("relay", &["crashes"], libc::SIGSEGV);
+    check_ending(0..4, "relay", &["deadlocks"], &|end| matches!(end, Ending::Deadlocked(_)));
+}
+
+#[test]
+fn one_that_got_the_core_from_another_can_be_pinned() {
+    check_seeds(0..2, "relay", &["spins"], &Ending::Exited(0));
 }
 
 /// Threads that wait at a call site do not keep it from being patched, and who wakes them does not stop.

@@ -8,7 +8,7 @@
 pub const AREA: usize = 0x7000_0000;
 
 /// Bytes of the shared area, of which only those are ever backed by memory that are used.
-pub const AREA_LEN: usize = 132 << 20;
+pub const AREA_LEN: usize = 133 << 20;
 
 /// Address of the code with which the recorder has calls made.
 pub const INJECTION: usize = AREA + 0x1000;
@@ -23,12 +23,16 @@ pub const BUFFER_LEN: usize = 0x8000;
 pub const UNTRACED: usize = BUFFER + 2;
 
 /// Where patched call sites enter the buffer, with the address of their stub in ecx.
-pub const ENTRY: usize = BUFFER + 0x10;
+pub const ENTRY: usize = BUFFER + 0x18;
 
 /// Where the address is to which a tick goes that has used up the countdown: the runtime jumps there with that of its own
 /// `syscall` instruction in rax, and what was in rax in [`Shared::kept`]. The task comes back there, with [`SYS_TICK`] in
 /// rax, or behind it, with all registers as they were.
 pub const TICK: usize = BUFFER + 8;
+
+/// Where the address is at which a parked task waits for the core, with the address of its [`Slot`] in rbx and the stack pointer
+/// at the end of [`Slot::stack`].
+pub const PARKED: usize = BUFFER + 0x10;
 
 /// Bytes of the instructions of the buffer's code that access memory of the program's. If one faults, the recorder skips it
 /// and sets [`Shared::faulted`]; the call is then made with a stop, and the kernel says what there is to say.
@@ -65,25 +69,37 @@ pub struct Crowd {
     pub space: u32,
     /// That futex's address; 0 if there is no such one.
     pub address: u64,
+    /// The [`Slot`] of the one that has waited longest, by its number and one; 0 if not all have one. The others follow by
+    /// [`Slot::behind`].
+    pub first: u32,
+    /// That of the one that has come last.
+    pub last: u32,
 }
 
-/// A wake that has been made without a stop: its waiters have yet to become able to run.
+/// What tasks have done without a stop that the recorder has to carry out: a wake, or a task has begun to wait for a futex and
+/// handed the core over to another.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wake {
+pub struct Note {
     /// The futex's address, in the address space of the task that has the core.
     pub address: u64,
-    /// How many are woken at most.
-    pub count: u64,
+    /// For a wake, how many are woken at most.
+    pub count: u32,
+    /// For a wait, the number of the task that gets the core, and one. 0 for a wake.
+    pub to: u32,
     /// What was left of the countdown then.
     pub left: u64,
+    /// For a wait, the other task's timeslice.
+    pub slice: u64,
+    /// For a wait, [`Watch::events`] then.
+    pub events: u64,
 }
 
-/// Address of the wakes that have been made without a stop.
-pub const WAKES: usize = WAITERS + CROWDS * size_of::<Crowd>();
+/// Address of these notes.
+pub const NOTES: usize = WAITERS + CROWDS * size_of::<Crowd>();
 
 /// How many of them there is room for.
-pub const WAKES_MOST: usize = 64;
+pub const NOTES_MOST: usize = 1024;
 
 /// Which entry of the table at [`WAITERS`] has the waiters for the futex at `address`, among others.
 #[must_use]
@@ -93,7 +109,7 @@ pub const fn crowd(address: u64) -> usize {
 }
 
 /// Address of the tables of what the processes' descriptors stand for.
-pub const DESCRIPTORS: usize = WAKES + WAKES_MOST * 64;
+pub const DESCRIPTORS: usize = NOTES + NOTES_MOST * size_of::<Note>();
 
 /// How many descriptors such a table has, a byte each: a [`Descriptor`].
 pub const DESCRIPTORS_LEN: usize = 1024;
@@ -118,8 +134,68 @@ pub const OBJECTS: usize = 4096;
 
 const _: () = assert!(size_of::<Object>() == 16);
 
+/// Address of the tasks' [`Slot`]s, by the number of their scratch memory.
+pub const SLOTS: usize = (TABLE + OBJECTS * 16).next_multiple_of(size_of::<Slot>());
+
+/// How many slots there are.
+pub const SLOTS_MOST: usize = 2048;
+
+/// Address of when the tasks ran last ([`Turns::decisions`]), by the numbers of their slots.
+pub const LAST_RAN: usize = SLOTS + SLOTS_MOST * size_of::<Slot>();
+
+/// Address of the tasks that could have the core, [`runnable`] of each, in order of task number.
+pub const RUNNABLE: usize = LAST_RAN + SLOTS_MOST * 8;
+
+/// A task that could have the core: its number, and that of its slot.
+#[must_use]
+#[inline]
+pub const fn runnable(task: u32, slot: u32) -> u64 {
+    (task as u64) << 32 | slot as u64
+}
+
 /// Address of scratch memory, into which the kernel writes what it has for a task that is blocked while others run.
-pub const SCRATCH: usize = TABLE + OBJECTS * 16;
+pub const SCRATCH: usize = RUNNABLE + SLOTS_MOST * 8;
+
+/// What there is of a task for those that hand the core over to it without a stop.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Slot {
+    /// A futex: 1 if the task is to go on.
+    pub turn: u32,
+    /// Whether it is parked: it waits for `turn`, or is about to.
+    pub parked: u32,
+    /// The number of the slot of the next one that waits for the same futex, and one; 0 for none.
+    pub behind: u32,
+    /// Its process.
+    pub pid: u32,
+    /// Its number.
+    pub task: u64,
+    /// Its thread id.
+    pub tid: u64,
+    /// As [`Shared::affinity`].
+    pub affinity: u64,
+    /// As [`Shared::robust_list`].
+    pub robust_list: u64,
+    /// With what it goes on: the general registers by the numbers that instructions have for them (Intel SDM, volume 2,
+    /// 3.1.1.3). As after a system call, rcx and r11 have the instruction pointer and the flags.
+    pub registers: [u64; 16],
+    /// On which a parked task makes its calls.
+    pub stack: [u64; 4],
+    /// To be large enough for whole cache lines.
+    pub unused: [u64; 6],
+}
+
+const _: () = assert!(size_of::<Slot>() == 256);
+
+/// What the next turn of the fair strategy depends on, beside when each task ran last (see `turns`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turns {
+    /// A stream of random numbers; never 0.
+    pub random: u64,
+    /// How many decisions there have been.
+    pub decisions: u64,
+}
 
 /// The system call number with which the runtime says "the countdown reached zero".
 ///
@@ -156,10 +232,25 @@ pub struct Shared {
     pub faulted: u64,
     /// By how many nanoseconds the program's clocks are ahead of the machine's.
     pub ahead: u64,
-    /// Whether a task that wakes others goes on for sure, so that it need not stop for that.
-    pub defers: u64,
-    /// How many wakes there are at [`WAKES`].
-    pub wakes: u64,
+    /// Whether it is decided in the process who runs: a task that wakes others goes on, and one that begins to wait hands the
+    /// core over, to whom [`Shared::turns`] says.
+    pub decides: u64,
+    /// How many notes there are at [`NOTES`].
+    pub notes: u64,
+    /// What decides.
+    pub turns: Turns,
+    /// How many tasks there are at [`RUNNABLE`]. That which has the core is not among them.
+    pub runnable: u64,
+    /// The number of the running task's slot.
+    pub slot: u64,
+    /// Behind which byte of the log the entry is with which the running task has got the core; 0 if there is none.
+    pub handed: u64,
+    /// The number of the slot of the task that hands the core over, and the address of that which gets it.
+    pub hands: u64,
+    /// See `hands`.
+    pub next: u64,
+    /// The running task's process.
+    pub pid: u64,
     /// The number of the running task's address space.
     pub space: u64,
     /// The thread id of the running task.
@@ -270,7 +361,28 @@ pub struct Entry {
     pub result: i64,
 }
 
+/// The payload of an entry of a task that has handed the core over to another.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HandOver {
+    /// The other's timeslice.
+    pub slice: u64,
+    /// The number of the other.
+    pub task: u32,
+    /// That of its slot.
+    pub to: u16,
+    /// That of the slot of the task that waits.
+    pub from: u16,
+    /// What was left of the countdown, the low half.
+    pub left: u32,
+    /// The stack pointer, the low half.
+    pub sp: u32,
+}
+
 impl Entry {
+    /// The stream of an entry that has a [`HandOver`].
+    pub const HANDS_OVER: u16 = 8;
+
     /// By what the stream is multiplied in [`Entry::number`].
     pub const STREAM: u16 = 1 << 12;
 

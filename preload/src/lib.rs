@@ -18,8 +18,12 @@ pub mod flags;
 pub mod layout;
 #[cfg(any(feature = "buffer", not(rrtest_image)))]
 pub mod objects;
+#[cfg(any(feature = "buffer", not(rrtest_image)))]
+pub mod random;
 #[cfg(feature = "runtime")]
 mod runtime;
+#[cfg(any(feature = "buffer", not(rrtest_image)))]
+pub mod turns;
 
 /// The system-call buffer's code, for [`layout::BUFFER`].
 #[cfg(not(rrtest_image))]

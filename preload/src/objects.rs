@@ -9,6 +9,7 @@
 
 use crate::calls::KERNEL;
 use crate::layout::{Kind, OBJECTS, Object, Watch};
+use crate::random::draw;
 
 /// The table: an object has one place that it can be in.
 pub type Objects = [Object; OBJECTS];
@@ -65,12 +66,8 @@ fn counts(count: u64, first: u32, random: u64) -> bool {
 }
 
 impl Watch {
-    /// After Marsaglia, "Xorshift RNGs" (Journal of Statistical Software 2003).
     fn draw(&mut self) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random.wrapping_mul(0x2545_f491_4f6c_dd1d)
+        draw(&mut self.random)
     }
 
     /// The task is about to touch what is at `address`. Whether it is to stop before that. `object` is what the table has

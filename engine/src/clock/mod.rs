@@ -112,6 +112,14 @@ impl Clock {
         ran
     }
 
+    /// A task handed the core over when the countdown was at `left`, and the other got a timeslice of `slice` ticks, which the
+    /// process has begun. The ticks that the first had run.
+    pub fn handed_over(&mut self, left: u64, slice: u64) -> u64 {
+        let ran = self.went_on(left);
+        (self.slice, self.cut) = (slice, 0);
+        ran
+    }
+
     /// Ticks that are left of the timeslice.
     #[must_use]
     pub fn left(&self) -> u64 {

@@ -50,6 +50,9 @@ impl Recorder<'_> {
             (Ok(Some(_)), 0) => fails(libc::EINVAL),
             (Ok(Some(whose)), set) => {
                 self.task(whose).affinity = set;
+                if let Some(slot) = self.tasks[whose].slot() {
+                    self.clock.area().set_affinity(slot, set);
+                }
                 0
             }
         }

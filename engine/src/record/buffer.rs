@@ -7,16 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nix::unistd::Pid;
 use rrtest_preload::calls::{self, Way};
-use rrtest_preload::layout::{Descriptor, Mode, Wake};
+use rrtest_preload::layout::{Descriptor, Mode};
 
 use super::fds::Kind;
-use super::recorder::{Flow, Halt, Recorder};
+use super::recorder::Recorder;
 use super::start_up::StartUp;
 use super::tasks::Call;
-use crate::error::Error;
-use crate::schedule::futex::ANY;
 use crate::schedule::surprise::Surprise;
-use crate::schedule::{Choice, Found, Point, Why};
 use crate::task::TaskId;
 use crate::trace::event::{Event, Stream};
 use crate::tracee::{Area, buffered_calls};
@@ -39,15 +36,9 @@ impl Recorder<'_> {
     pub(super) fn prepare_buffer(&mut self, id: TaskId) {
         let quiet = !self.someone_in_kernel() && self.watches.is_empty();
         let table = self.table(id);
+        self.prepare_hand_over(id);
         let area = self.clock.area();
-        self.futexes.crowds(|number, crowd| area.set_crowd(number, crowd));
         area.set_quiet(quiet);
-        let task = &self.tasks[id];
-        area.set_task(task.tid, task.affinity, task.robust_list);
-        area.set_defers(
-            self.tasks[id].space.number,
-            !self.options.wakes_stop && self.strategy.wakers_go_on(),
-        );
         area.set_table(table);
         self.set_mode(id);
     }
@@ -87,46 +78,6 @@ impl Recorder<'_> {
             }
         }
         self.log.push(Event::Buffered(log));
-    }
-
-    /// The running task has stopped: take note of what it has done without a stop that concerns us. Carry out the wakes that it has made without a stop, and ask the strategy what it
-    /// would have been asked then.
-    pub(super) fn take_notes(&mut self, id: TaskId) -> Flow<()> {
-        self.task(id).robust_list = self.clock.area().robust_list();
-        let woken = self.woken;
-        for wake in self.clock.area().take_wakes() {
-            self.carry_out(id, wake);
-            let left = wake.left;
-            let mut runnable = self.tasks.runnable().to_vec();
-            if let Err(at) = runnable.binary_search(&id) {
-                runnable.insert(at, id);
-            }
-            let ran = self.clock.went_on(left);
-            let point =
-                Point { current: Some(id), why: Why::Woken, ran, next: None, found: Found::default() };
-            let choice = self.strategy.decide(point, &runnable);
-            if choice != Choice::plain(id, left) {
-                return Err(Halt::Error(Error::Os {
-                    what: "let a task that wakes others go on".into(),
-                    source: std::io::Error::other(format!("the strategy answered {choice:?}")),
-                }));
-            }
-        }
-        self.woken = woken;
-        Ok(())
-    }
-
-    /// The task that has made wakes without a stop is no more, or asks nobody any more: carry them out alone.
-    pub(super) fn carry_out_wakes(&mut self) {
-        let Some(id) = self.current else { return };
-        for wake in self.clock.area().take_wakes() {
-            self.carry_out(id, wake);
-        }
-    }
-
-    fn carry_out(&mut self, id: TaskId, wake: Wake) {
-        let key = self.futex_key(id, wake.address, true);
-        self.wake(key, wake.count as u32, ANY);
     }
 
     /// The number of the table of descriptors of a task's process.

@@ -156,6 +156,8 @@ impl Recorder<'_> {
                 | Hold::Suspended(_, Some(call)) => !interior.contains(&call.registers.ip()),
                 // Where it goes on is not known.
                 Hold::Suspended(_, None) => false,
+                // Where it goes on is in a stub.
+                Hold::Parked(_) | Hold::Unparked(_) => true,
                 Hold::Running | Hold::Gone => true,
             };
             if !free {

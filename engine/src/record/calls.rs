@@ -287,7 +287,10 @@ impl Recorder<'_> {
         let [option, name, ..] = call.args();
         match call.number() as i64 {
             _ if result < 0 => {}
-            _ if signal_sent(call).is_some() => self.look_for_signals()?,
+            _ if signal_sent(call).is_some() => {
+                self.look_for_roused(true)?;
+                self.look_for_signals()?;
+            }
             libc::SYS_prctl if option as i32 == libc::PR_SET_NAME => {
                 self.task(id).name = self.space(id).memory.text(name, THREAD_NAME);
             }

@@ -165,12 +165,16 @@ impl Recorder<'_> {
 
     pub(super) fn end_wait(&mut self, id: TaskId, result: i64) {
         self.deadlines.remove(id);
-        if matches!(self.tasks[id].hold(), Hold::Waiting(..))
-            && let Hold::Waiting(stopped, call) = self.tasks.release(id)
-        {
-            self.tasks.hold(id, Hold::Woken(stopped, call, result));
-            self.woken = true;
+        if !matches!(self.tasks[id].hold(), Hold::Waiting(..) | Hold::Parked(_)) {
+            return;
         }
+        let hold = match self.tasks.release(id) {
+            Hold::Waiting(stopped, call) => Hold::Woken(stopped, call, result),
+            Hold::Parked(running) => Hold::Unparked(running),
+            hold => hold,
+        };
+        self.tasks.hold(id, hold);
+        self.woken = true;
     }
 
     fn futex(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
@@ -266,8 +270,7 @@ impl Recorder<'_> {
         }
         let key = self.futex_key(id, address, call.args()[1] & libc::FUTEX_PRIVATE_FLAG as u64 != 0);
         self.futexes.wait(key, id, bitset);
-        self.tasks.hold(id, Hold::Waiting(stopped, call));
-        Ok(Next::Decide(Why::Blocked, None))
+        self.wait_parked(id, stopped, call)
     }
 
     /// A task is about to wait, until this time at the latest; the errno if that is none.

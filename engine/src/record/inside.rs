@@ -66,7 +66,7 @@ impl Recorder<'_> {
         }
         let mut running = stopped.resume(Resume::ToSyscallExit, 0)?;
         loop {
-            match self.follow(id, &running)? {
+            match self.follow_into_kernel(id, &running)? {
                 Reached::Stop(Wait::Stopped(stopped, Stop::SyscallExit)) => {
                     return self.returned(id, stopped, &call);
                 }
@@ -85,7 +85,7 @@ impl Recorder<'_> {
     }
 
     /// Wait until a task in the kernel has come to a stop or sleeps.
-    fn follow(&self, id: TaskId, running: &Running) -> Flow<Reached> {
+    fn follow_into_kernel(&self, id: TaskId, running: &Running) -> Flow<Reached> {
         /// How long to wait at first and at most until looking whether it sleeps: nobody tells us of that.
         const PAUSE: std::ops::RangeInclusive<Duration> =
             Duration::from_micros(20)..=Duration::from_millis(1);
@@ -114,6 +114,14 @@ impl Recorder<'_> {
         }
     }
 
+    /// Wait until a task that sleeps, or is about to, has noticed what has been sent to it: its stop, if it has come to one.
+    pub(super) fn reached_stop(&self, id: TaskId, running: &Running) -> Flow<Option<Wait>> {
+        match self.follow_into_kernel(id, running)? {
+            Reached::Stop(wait) => Ok(Some(wait)),
+            Reached::Sleep | Reached::Nothing => Ok(None),
+        }
+    }
+
     /// See who has come back from the kernel.
     pub(super) fn poll_kernel(&mut self) -> Flow<()> {
         for id in self.tasks.in_kernel().clone() {
@@ -138,7 +146,7 @@ impl Recorder<'_> {
         self.poll_kernel()?;
         for id in self.tasks.in_kernel().clone() {
             while let Hold::InKernel(running, _) = self.tasks[id].hold()
-                && let Reached::Stop(wait) = self.follow(id, running)?
+                && let Reached::Stop(wait) = self.follow_into_kernel(id, running)?
             {
                 let tid = running.tid();
                 self.left_kernel(tid, wait)?;
@@ -193,6 +201,10 @@ impl Recorder<'_> {
         let Wait::Stopped(stopped, stop) = wait else {
             return self.died_in_kernel(id);
         };
+        if self.tasks[id].hold().parked() {
+            self.early.push((tid, Wait::Stopped(stopped, stop)));
+            return Ok(());
+        }
         let call = match self.tasks.release(id) {
             Hold::InKernel(_, call) => call,
             Hold::Suspended(_, call) => return self.left_stop(id, stopped, stop, call),

@@ -34,8 +34,10 @@ impl Recorder<'_> {
     }
 
     /// The time is over and a task runs user code: the program ends where it can be pinned.
-    pub(super) fn ran_to_the_end<T>(&mut self, id: TaskId, running: Running, before: u64) -> Flow<T> {
-        let stopped = match self.pin(id, running, before)? {
+    pub(super) fn ran_to_the_end<T>(&mut self, id: TaskId, running: Running) -> Flow<T> {
+        let (id, watched) = self.pin(id, running)?;
+        let before = self.task(id).boundary.left;
+        let stopped = match watched {
             Watched::Pinned(stopped) => stopped,
             Watched::Stopped(stopped, Stop::Seccomp) => {
                 self.note_stop(id, &stopped.registers()?);
@@ -95,7 +97,7 @@ impl Recorder<'_> {
     }
 
     pub(super) fn hung<T>(&mut self, running: Option<TaskId>) -> Flow<T> {
-        self.carry_out_wakes();
+        self.follow()?;
         self.take_buffered();
         let spun = self.clock.total() - self.last_call;
         Err(Halt::Ending(Ending::Hung { tasks: self.states(running), spun }))

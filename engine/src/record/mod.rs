@@ -9,6 +9,7 @@ mod calls;
 mod emulate;
 mod fds;
 mod file_changes;
+mod hand_over;
 mod image;
 mod inherit;
 mod inside;

@@ -78,17 +78,19 @@ enum Trial {
 
 impl Recorder<'_> {
     /// Wait for the next stop of a task that runs user code, or pin it when it has been running for too long.
-    pub(super) fn watch(&mut self, id: TaskId, running: Running) -> Flow<Watched> {
-        let (mut running, before) = (running, self.task(id).boundary.left);
+    /// It may hand the core over to another meanwhile, which that is about then.
+    pub(super) fn watch(&mut self, id: TaskId, running: Running) -> Flow<(TaskId, Watched)> {
+        let mut running = running;
         let (mut left, mut since) = (self.clock.left(), None);
+        self.beat_in_time()?;
         loop {
             // Up to the next heartbeat.
-            running = match self.wait_until(id, running, Some(Instant::now()))? {
-                Ok((stopped, stop)) => return Ok(Watched::Stopped(stopped, stop)),
+            running = match self.next_stop(id, running)? {
+                Ok((id, stopped, stop)) => return Ok((id, Watched::Stopped(stopped, stop))),
                 Err(running) => running,
             };
             if self.over()? {
-                return self.ran_to_the_end(id, running, before);
+                return self.ran_to_the_end(id, running);
             }
             let Ok(now) = cpu_time(self.task(id).pid) else { continue };
             let ticks = std::mem::replace(&mut left, self.clock.left()) != self.clock.left();
@@ -97,9 +99,26 @@ impl Recorder<'_> {
             }
             let patience = self.patience.get(&id).copied().unwrap_or(FIRST_PATIENCE);
             if now.saturating_sub(*since.get_or_insert(now)) >= patience {
-                return self.pin(id, running, before);
+                return self.pin(id, running);
             }
         }
+    }
+
+    /// The next stop of the task that runs user code, unless a heartbeat comes first.
+    fn next_stop(&mut self, id: TaskId, running: Running) -> Flow<Result<(TaskId, Stopped, Stop), Running>> {
+        if self.decides {
+            return Ok(self.wait_for_running()?.ok_or(running));
+        }
+        let stop = self.wait_until(id, running, Some(Instant::now()))?;
+        Ok(stop.map(|(stopped, stop)| (id, stopped, stop)))
+    }
+
+    /// Tasks that hand the core over among themselves ask nobody whether somebody's sleep is over: have a heartbeat come by then.
+    fn beat_in_time(&self) -> Flow<()> {
+        if let Some((at, _)) = self.deadlines.earliest().filter(|_| self.decides) {
+            self.heartbeat.next(Duration::from_nanos(at.saturating_sub(self.clocks.now()?)));
+        }
+        Ok(())
     }
 
     /// Whether others could have the core, or a signal is for this task.
@@ -110,7 +129,7 @@ impl Recorder<'_> {
             None => false,
         };
         let signalled = !self.tasks[id].deferred.is_empty();
-        let woken = self.clock.area().has_wakes();
+        let woken = self.clock.area().has_notes();
         Ok(awake || signalled || woken || self.tasks.runnable().iter().any(|task| !watchdog(*task)))
     }
 
@@ -124,18 +143,23 @@ impl Recorder<'_> {
         Ok(Next::Decide(Why::Yielded, None))
     }
 
-    /// Stop a task that runs user code at its next tick, if that comes soon, or else where it is. At the last event the
-    /// countdown was at `before`.
-    pub(super) fn pin(&mut self, id: TaskId, running: Running, before: u64) -> Flow<Watched> {
-        let (mut stopped, mut stop) = self.interrupt(id, running)?;
-        let left = self.clock.left();
+    /// Stop a task that runs user code at its next tick, if that comes soon, or else where it is. It may be another one by
+    /// then.
+    pub(super) fn pin(&mut self, id: TaskId, running: Running) -> Flow<(TaskId, Watched)> {
+        let (id, stopped, stop) = self.stop_running(id, running)?;
+        Ok((id, self.pin_stopped(id, stopped, stop)?))
+    }
+
+    fn pin_stopped(&mut self, id: TaskId, stopped: Stopped, stop: Stop) -> Flow<Watched> {
+        let (mut stopped, mut stop) = (stopped, stop);
+        let (left, before) = (self.clock.left(), self.task(id).boundary.left);
         if stop == Stop::Event && self.clock.cut(1) {
             // At the next call, too, even if it is one that does not stop otherwise.
             self.hurry(id, true);
             let running = stopped.resume(Resume::Freely, 0)?;
             (stopped, stop) = self.wait_or_interrupt(id, running, GRACE)?;
             if stop == Stop::Seccomp {
-                self.log.push(Event::Cut(before - left + 1));
+                self.log_cut(before - left + 1);
                 self.task(id).boundary.left = before - left + 1;
             } else {
                 self.clock.put_back(left);

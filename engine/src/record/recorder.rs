@@ -95,6 +95,12 @@ pub(super) struct Recorder<'a> {
     pub(super) slots: Slots,
     pub(super) buffer: Buffer,
     pub(super) call_sites: CallSites,
+    /// Whether it is decided in the process who runs.
+    pub(super) decides: bool,
+    /// There has been a task without a slot: the process does not know all that it would take to decide.
+    pub(super) crowded: bool,
+    /// Stops and ends of tasks that did not have the core, which are to be looked at.
+    pub(super) early: Vec<(Pid, Wait)>,
     /// A call has been made since the tasks in the kernel were last looked at.
     pub(super) unsettled: bool,
     /// A task has become able to run since the last decision.
@@ -210,6 +216,9 @@ impl<'a> Recorder<'a> {
             buffer: Buffer::default(),
             call_sites: CallSites::default(),
             unsettled: false,
+            decides: false,
+            crowded: false,
+            early: Vec::new(),
             sharing: Sharing::default(),
             watches: Watches::default(),
             holders: Holders::default(),
@@ -228,11 +237,23 @@ impl<'a> Recorder<'a> {
         let boundary = self.clock.position(&task.registers()?);
         let id = self.tasks.next();
         let (tid, hold) = (task.tid(), Hold::Ready(task));
-        self.tasks.add(Task::new(id, tid, hold, origin, self.slots.take(), boundary));
+        let scratch = self.slots.take();
+        self.join(Task::new(id, tid, hold, origin, scratch, boundary));
         self.stats.tasks += 1;
-        self.strategy.spawned(id);
         self.woken = true;
         Ok(id)
+    }
+
+    /// A new task is one of ours.
+    pub(super) fn join(&mut self, task: Task) {
+        let id = task.id;
+        match task.slot() {
+            Some(slot) => self.clock.area().clear_slot(slot),
+            None => self.crowded = true,
+        }
+        self.tasks.add(task);
+        self.strategy.spawned(id);
+        self.note_turn(id);
     }
 
     /// Run the program to its end.
@@ -266,10 +287,14 @@ impl<'a> Recorder<'a> {
 
     /// Pick a task and run it until the strategy is to be asked again.
     pub(super) fn step(&mut self, why: Why, next: Option<Operation>) -> Flow<(Why, Option<Operation>)> {
-        self.carry_out_wakes();
+        self.follow()?;
         self.waits = 0;
         loop {
+            self.take_early()?;
             self.collect_ready()?;
+            if !self.early.is_empty() {
+                continue;
+            }
             if !self.tasks.runnable().is_empty() {
                 self.let_time_pass()?;
             }
@@ -285,6 +310,9 @@ impl<'a> Recorder<'a> {
                 Some(_) => StartUp::CHOICE,
                 None => self.strategy.decide(Point { current, why, ran, next, found }, runnable),
             };
+            if let Some(current) = current {
+                self.note_turn(current);
+            }
             if runnable.binary_search(&choice.task).is_err() || choice.slice == 0 {
                 return Err(Halt::Error(Error::Os {
                     what: "choose the next task".into(),
@@ -307,23 +335,25 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// Run one task until the strategy is to be asked.
-    fn turn(&mut self, id: TaskId) -> Flow<(Why, Option<Operation>)> {
+    /// Run one task until the strategy is to be asked, or the one to which it has handed the core over.
+    fn turn(&mut self, mut id: TaskId) -> Flow<(Why, Option<Operation>)> {
         loop {
             let next = match self.tasks.release(id) {
                 Hold::Ready(stopped) => self.go(id, stopped)?,
                 Hold::Calling(stopped, call) => self.call(id, stopped, call)?,
                 Hold::Again(stopped, call) => self.again(id, stopped, call)?,
                 Hold::Woken(stopped, call, result) => self.skip(id, stopped, &call, result, Vec::new())?,
+                Hold::Unparked(running) => self.go_unparked(id, running)?,
                 Hold::Returned(stopped, call) => self.returned(id, stopped, &call)?,
                 hold => {
                     self.tasks.hold(id, hold);
                     return Ok((Why::Blocked, None));
                 }
             };
+            id = self.current.unwrap_or(id);
             self.settle()?;
             match next {
-                Next::Continue if self.woken => {
+                Next::Continue if self.woken || !self.early.is_empty() => {
                     self.note_entered(id);
                     return Ok((Why::Woken, None));
                 }
@@ -369,7 +399,7 @@ impl<'a> Recorder<'a> {
         let short = self.clock.cut_short();
         if short {
             let before = self.tasks[id].boundary.left;
-            self.log.push(Event::Cut(before.saturating_sub(left)));
+            self.log_cut(before.saturating_sub(left));
         }
         short
     }
@@ -392,8 +422,12 @@ impl<'a> Recorder<'a> {
     /// What has been found on the lookout since the last decision.
     fn found(&mut self, why: Why) -> Found {
         let area = self.clock.area();
-        let events = area.events();
         let drawn = if why == Why::Met { area.drawn() } else { 0 };
+        self.found_up_to(area.events(), drawn)
+    }
+
+    /// The same, when so many operations had been counted.
+    pub(super) fn found_up_to(&mut self, events: u64, drawn: u64) -> Found {
         let before = std::mem::replace(&mut self.events, events);
         let events = events.saturating_sub(before);
         if let Some(current) = self.current {
@@ -411,8 +445,14 @@ impl<'a> Recorder<'a> {
     pub(super) fn go_with(&mut self, id: TaskId, stopped: Stopped, signal: i32) -> Flow<Next> {
         self.prepare_buffer(id);
         let running = stopped.resume(Resume::Freely, signal)?;
-        let watched = self.watch(id, running)?;
-        self.take_notes(id)?;
+        self.goes(id, running)
+    }
+
+    /// A task runs user code: up to its next stop, or that of the task to which it hands the core over.
+    pub(super) fn goes(&mut self, id: TaskId, running: Running) -> Flow<Next> {
+        let (id, watched) = self.watch(id, running)?;
+        self.follow()?;
+        self.task(id).robust_list = self.clock.area().robust_list();
         let (stopped, stop) = match watched {
             Watched::Stopped(stopped, stop) => (stopped, stop),
             Watched::Pinned(stopped) => return self.pinned(id, stopped),

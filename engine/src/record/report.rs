@@ -45,11 +45,14 @@ impl Recorder<'_> {
             | Hold::InKernel(_, call) => Some(call.registers),
             Hold::Lent(stopped, _) => stopped.registers().ok(),
             Hold::Suspended(_, call) => call.as_ref().map(|call| call.registers),
-            Hold::Running | Hold::Gone => None,
+            Hold::Parked(_) | Hold::Unparked(_) | Hold::Running | Hold::Gone => None,
         };
-        let Some(registers) = registers else { return Vec::new() };
-        let rip = self.call_sites.original(registers.ip());
-        let registers = StackRegisters { rip, rsp: registers.sp(), rbp: registers.bp() };
+        let frame = match (task.hold(), task.slot()) {
+            (Hold::Parked(_) | Hold::Unparked(_), Some(slot)) => Some(self.clock.area().parked_frame(slot)),
+            _ => registers.map(|registers| [registers.ip(), registers.sp(), registers.bp()]),
+        };
+        let Some([rip, rsp, rbp]) = frame else { return Vec::new() };
+        let registers = StackRegisters { rip: self.call_sites.original(rip), rsp, rbp };
         symbols.backtrace(registers, &mut |address, buffer| task.space.memory.read(address, buffer).is_ok())
     }
 
@@ -60,15 +63,18 @@ impl Recorder<'_> {
             Hold::Waiting(_, c) if self.watches.has(task.id) => {
                 format!("waits in {}, {}", call(c), blocking_on(c))
             }
-            Hold::Waiting(..) => match (self.futexes.waiting(task.id), self.deadlines.contains(task.id)) {
-                (Some(key), false) => format!("waits on futex {:#x}", key.address),
-                (Some(key), true) => format!("waits on futex {:#x} with a time limit", key.address),
-                (None, _) => "sleeps".into(),
-            },
+            Hold::Waiting(..) | Hold::Parked(_) => {
+                match (self.futexes.waiting(task.id), self.deadlines.contains(task.id)) {
+                    (Some(key), false) => format!("waits on futex {:#x}", key.address),
+                    (Some(key), true) => format!("waits on futex {:#x} with a time limit", key.address),
+                    (None, _) => "sleeps".into(),
+                }
+            }
             Hold::Calling(_, c) | Hold::Again(_, c) | Hold::Woken(_, c, _) => {
                 format!("is about to call {}", call(c))
             }
             Hold::Returned(_, c) => format!("comes back from {}", call(c)),
+            Hold::Unparked(_) => format!("comes back from {}", crate::syscalls::name(libc::SYS_futex as u64)),
             Hold::Lent(_, to) => format!("waits until {to} has executed a program"),
             Hold::Suspended(..) => "is stopped by a signal".into(),
             Hold::Ready(_) => "can run".into(),

@@ -129,6 +129,11 @@ impl Recorder<'_> {
         }
     }
 
+    /// Whether a signal that a task is about to get does nothing.
+    pub(super) fn does_nothing(&self, stopped: &Stopped, number: i32) -> Flow<bool> {
+        Ok(action(number, false, &signals(stopped.tid())?) == Action::Nothing)
+    }
+
     fn read_counter(
         &mut self,
         id: TaskId,
@@ -149,7 +154,7 @@ impl Recorder<'_> {
 
     /// What is known of the signal that a task is about to get. One that was put off and sent again gets back what was
     /// known of it first.
-    fn signal_info(&mut self, id: TaskId, stopped: &Stopped) -> Flow<libc::siginfo_t> {
+    pub(super) fn signal_info(&mut self, id: TaskId, stopped: &Stopped) -> Flow<libc::siginfo_t> {
         let info = stopped.signal_info()?;
         // SAFETY: `si_pid` is there for the code that tgkill(2) sends with.
         let ours =
@@ -170,7 +175,7 @@ impl Recorder<'_> {
         if let Some(ticks) = (before + 1).checked_sub(left).filter(|_| left > 1)
             && self.clock.cut(1)
         {
-            self.log.push(Event::Cut(ticks));
+            self.log_cut(ticks);
             self.task(id).boundary.left = ticks;
         }
         self.tasks.hold(id, Hold::Ready(stopped));
@@ -323,6 +328,7 @@ impl Recorder<'_> {
     /// Signals may have come for tasks that do not notice: those that wait for the scheduler, or are about to. What
     /// was sent to a process is left to one that can run, if it takes it.
     pub(super) fn look_for_signals(&mut self) -> Flow<()> {
+        self.look_for_roused(false)?;
         let mut processes = BTreeMap::new();
         let may_have = |task: &&Task| {
             let (Hold::Waiting(stopped, _) | Hold::Calling(stopped, _)) = task.hold() else { return false };
@@ -354,7 +360,7 @@ impl Recorder<'_> {
         self.tasks.of(pid).any(|task| {
             let hold = task.hold();
             let notices = hold.runnable() && !matches!(hold, Hold::Calling(_, call) if !call.may_wait())
-                || matches!(hold, Hold::Running | Hold::InKernel(..));
+                || matches!(hold, Hold::Running | Hold::Parked(_) | Hold::InKernel(..));
             notices && signals(task.tid).is_ok_and(|says| !set.without(says.blocked).is_empty())
         })
     }

@@ -11,7 +11,7 @@ use super::inside::Redirection;
 use crate::syscalls::{Description, describe};
 use crate::task::TaskId;
 use crate::trace::event::{Position, Registers, Write};
-use crate::tracee::{Memory, Running, Stopped};
+use crate::tracee::{Area, Memory, Running, Stopped};
 
 /// An address space, which all tasks have that were made with `CLONE_VM`.
 #[derive(Debug)]
@@ -96,6 +96,11 @@ impl Task {
             resent: Vec::new(),
             arrived: None,
         }
+    }
+
+    /// The number of its slot in the shared area, if it has one.
+    pub(super) fn slot(&self) -> Option<u32> {
+        self.scratch.map(Area::slot)
     }
 
     /// What holds it.
@@ -296,6 +301,10 @@ pub(super) enum Hold {
     Waiting(Stopped, Call),
     /// Its wait is over, with this result.
     Woken(Stopped, Call, i64),
+    /// It waits for a futex, parked: another task can let it go on without a stop.
+    Parked(Running),
+    /// That wait is over.
+    Unparked(Running),
     /// It waits in the kernel.
     InKernel(Running, Call),
     /// The call that it made in the kernel, while others ran, has ended.
@@ -311,11 +320,21 @@ pub(super) enum Hold {
 }
 
 impl Hold {
+    /// Whether the task is parked.
+    pub(super) fn parked(&self) -> bool {
+        matches!(self, Self::Parked(_) | Self::Unparked(_))
+    }
+
     /// Whether the task could have the core.
     pub(super) fn runnable(&self) -> bool {
         matches!(
             self,
-            Self::Ready(_) | Self::Calling(..) | Self::Again(..) | Self::Woken(..) | Self::Returned(..)
+            Self::Ready(_)
+                | Self::Calling(..)
+                | Self::Again(..)
+                | Self::Woken(..)
+                | Self::Unparked(_)
+                | Self::Returned(..)
         )
     }
 }

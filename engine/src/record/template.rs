@@ -209,8 +209,7 @@ impl Template {
         let (hold, scratch) = (Hold::Calling(copy, call.clone()), recorder.slots.take());
         let mut task = Task::new(TaskId(0), tid, hold, origin, scratch, *boundary);
         task.robust_list = *robust_list;
-        recorder.tasks.add(task);
-        recorder.strategy.spawned(TaskId(0));
+        recorder.join(task);
         Ok(recorder)
     }
 }

@@ -62,7 +62,7 @@ impl Recorder<'_> {
             Hold::Waiting(..) if self.watches.has(task.id) => {
                 self.wait_for_descriptors_of(task, &self.watches.descriptors(task.id).collect::<Vec<_>>())
             }
-            Hold::Waiting(..) => match self.futexes.waiting(task.id) {
+            Hold::Waiting(..) | Hold::Parked(_) => match self.futexes.waiting(task.id) {
                 Some(key) => self.wait_on_futex(task, key.address, frames),
                 None => (Awaited::Time, None, Vec::new()),
             },

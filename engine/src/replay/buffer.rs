@@ -9,6 +9,7 @@ use crate::tracee::{Registers, SYSCALL_LEN, Stopped, buffered_calls};
 impl Replayer<'_> {
     /// On the way to its next stop, the running task makes these calls.
     pub(super) fn buffered(&mut self, log: &[u8]) -> Result<(), Error> {
+        self.note_hand_overs(log)?;
         for call in buffered_calls(log) {
             self.stats.syscalls += 1;
             if let Some(stream) = call.stream.and_then(Stream::of) {
@@ -25,8 +26,12 @@ impl Replayer<'_> {
     /// A call site leads into the buffer from now on.
     pub(super) fn patched(&mut self, patched: &Patched) -> Result<(), Error> {
         let Patched { site, code, stub, stub_code, here, traced } = patched;
-        for &task in here {
-            let (stopped, mut registers) = self.at_call(task)?;
+        for (at, &task) in here.iter().enumerate() {
+            // The first is the running one.
+            let (stopped, mut registers) = if at == 0 { self.reach_call()? } else { self.at_call(task)? };
+            if at == 0 && task != self.current {
+                return Err(self.misplaced("the running task", &task.to_string()));
+            }
             if registers.ip() != site.wrapping_add(SYSCALL_LEN) {
                 let found = format!("one that ends at {:#x}", registers.ip());
                 return Err(self.differs(format!("a system call at {site:#x}"), found));
@@ -41,11 +46,8 @@ impl Replayer<'_> {
         self.space().memory.write(*site, code)
     }
 
-    /// The running task comes to its next call; another one stands at one.
+    /// A task that waits stands at a call.
     fn at_call(&mut self, task: TaskId) -> Result<(Stopped, Registers), Error> {
-        if task == self.current {
-            return self.reach_call();
-        }
         let hold =
             self.tasks.get_mut(task.0 as usize).map(|task| std::mem::replace(&mut task.hold, Hold::Gone));
         match hold {

@@ -6,6 +6,7 @@
 mod buffer;
 mod calls;
 mod files;
+mod hand_over;
 mod image;
 mod lockers;
 mod memory_calls;

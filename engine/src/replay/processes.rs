@@ -55,8 +55,8 @@ impl Replayer<'_> {
         stopped.set_registers(&after)?;
         self.set(Hold::Ready(stopped));
         let pid = if asked.has(libc::CLONE_THREAD) { self.task().pid } else { child.tid() };
-        let name = self.task().name.clone();
-        self.tasks.push(Task { name, pid, space, hold: Hold::Ready(child) });
+        let (name, tid) = (self.task().name.clone(), child.tid());
+        self.tasks.push(Task { name, tid, pid, space, hold: Hold::Ready(child) });
         self.stats.tasks += 1;
         Ok(())
     }
@@ -126,10 +126,8 @@ impl Replayer<'_> {
     fn end(&mut self, pid: Pid, taken: Option<Pid>) -> Result<(), Error> {
         let mut tids: Vec<Pid> = taken.into_iter().collect();
         for task in self.tasks.iter_mut().filter(|task| task.pid == pid) {
-            if let Hold::Ready(stopped) | Hold::Calling(stopped, _) | Hold::Repeating(stopped) =
-                std::mem::replace(&mut task.hold, Hold::Gone)
-            {
-                tids.push(stopped.tid());
+            if !matches!(std::mem::replace(&mut task.hold, Hold::Gone), Hold::Gone) {
+                tids.push(task.tid);
             }
         }
         for tid in tids.into_iter().filter(|tid| *tid != pid) {
@@ -154,7 +152,7 @@ impl Replayer<'_> {
         let new_pid = new.tid();
         let task = self.task();
         task.name = program_name(&image.program);
-        task.pid = new_pid;
+        (task.tid, task.pid) = (new_pid, new_pid);
         task.space = Rc::new(Space::new(memory));
         task.hold = Hold::Ready(new);
         if first {

@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use rrtest_preload::layout::{Mode, SYS_HELLO, SYS_TICK};
 
 use super::files::Files;
+use super::hand_over::HandOvers;
 use super::lockers::Locked;
 use super::{Options, Replayed, image};
 use crate::clock::Clock;
@@ -41,6 +42,7 @@ impl Space {
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) name: String,
+    pub(super) tid: Pid,
     /// Its process.
     pub(super) pid: Pid,
     pub(super) space: Rc<Space>,
@@ -60,6 +62,8 @@ pub(super) enum Hold {
     Calling(Stopped, Registers),
     /// It stands at the entry of a call that the kernel makes when the task goes on.
     Repeating(Stopped),
+    /// It waits for its turn in the slot of this number.
+    Parked(Running, u32),
     /// It is being moved, or is no more.
     Gone,
 }
@@ -81,6 +85,8 @@ pub(super) struct Replayer<'a> {
     index: u64,
     /// The task that has the core.
     pub(super) current: TaskId,
+    /// What tasks are going to do without a stop.
+    pub(super) to_come: HandOvers,
     /// What is known of the words to watch.
     pub(super) locked: Vec<Locked>,
     _heartbeat: Heartbeat,
@@ -114,6 +120,7 @@ impl<'a> Replayer<'a> {
             files,
             tasks: vec![Task {
                 name,
+                tid: task.tid(),
                 pid: task.tid(),
                 space: Rc::new(Space::new(memory)),
                 hold: Hold::Ready(task),
@@ -123,6 +130,7 @@ impl<'a> Replayer<'a> {
             killed_by: None,
             index: 0,
             current: TaskId(0),
+            to_come: HandOvers::default(),
             locked,
             _heartbeat: Heartbeat::start()?,
             leash,
@@ -152,6 +160,8 @@ impl<'a> Replayer<'a> {
                 Event::Signal(signal) => self.signal(&signal)?,
                 Event::Written(written) => self.written(&written)?,
                 Event::Pin(pin) => self.pin(&pin)?,
+                Event::Parked(parked) => self.park(parked)?,
+                Event::Unparked(task) => self.unpark(task)?,
                 Event::Killed(task) => self.kill(task)?,
                 Event::Ended(ending) => {
                     self.check_ending(&ending)?;
@@ -175,7 +185,7 @@ impl<'a> Replayer<'a> {
         self.stats.preemptions += u64::from(preempts);
         self.current = task;
         self.clock.start(slice);
-        Ok(())
+        self.give_turn()
     }
 
     /// The program must have ended as the trace says: by its last call or signal, or in the middle of its work.
@@ -275,7 +285,9 @@ impl<'a> Replayer<'a> {
         let mut stopped = match self.take() {
             Hold::Calling(stopped, registers) => return Ok((stopped, registers)),
             Hold::Ready(stopped) | Hold::Repeating(stopped) => stopped,
-            Hold::Gone => return Err(misplaced(self.index, "a living task", "one that has ended")),
+            Hold::Parked(..) | Hold::Gone => {
+                return Err(misplaced(self.index, "a living task", "one that has ended"));
+            }
         };
         loop {
             let stop;
@@ -321,7 +333,9 @@ impl<'a> Replayer<'a> {
                 let registers = stopped.registers()?;
                 (stopped, registers)
             }
-            Hold::Gone => return Err(misplaced(self.index, "a living task", "one that has ended")),
+            Hold::Parked(..) | Hold::Gone => {
+                return Err(misplaced(self.index, "a living task", "one that has ended"));
+            }
         };
         let mut registers = registers;
         if signal.fault {
@@ -370,7 +384,7 @@ impl<'a> Replayer<'a> {
         loop {
             let running = stopped.resume(how, 0)?;
             let stop;
-            (stopped, stop) = match self.wait(running)? {
+            (stopped, stop) = match self.wait_for_running(running)? {
                 Wait::Stopped(stopped, stop) => (stopped, stop),
                 Wait::Dead(death) => {
                     return Err(self.differs("a task that goes on".into(), format!("{death:?}")));
@@ -390,14 +404,21 @@ impl<'a> Replayer<'a> {
         loop {
             match running.wait()? {
                 Waited::Done(wait) => return Ok(wait),
-                Waited::NotYet if self.options.stop.load(Ordering::Relaxed) => return Err(Error::Stopped),
-                Waited::NotYet if since.elapsed() > self.options.patience => {
-                    let found = format!("none within {:?}", self.options.patience);
-                    return Err(self.differs("a next event".into(), found));
-                }
-                Waited::NotYet => {}
+                Waited::NotYet => self.check_patience(since)?,
             }
         }
+    }
+
+    /// Nothing has happened `since` then: whether to go on waiting.
+    pub(super) fn check_patience(&self, since: Instant) -> Result<(), Error> {
+        if self.options.stop.load(Ordering::Relaxed) {
+            return Err(Error::Stopped);
+        }
+        if since.elapsed() > self.options.patience {
+            let found = format!("none within {:?}", self.options.patience);
+            return Err(self.differs("a next event".into(), found));
+        }
+        Ok(())
     }
 
     /// A task must be where the recorded one was, and have made the calls that it made.

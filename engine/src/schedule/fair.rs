@@ -4,46 +4,34 @@
 //! equal timeslices would keep tasks that run in loops in step for ever: of several that race for something again and
 //! again, always the same one would get it. Real schedulers are never that regular.
 
-use super::LONG_SLICE;
+use rrtest_preload::layout::Turns;
+
 use super::per_task::PerTask;
 use super::random::Random;
 use super::strategy::{Choice, Plan, Point, Strategy, Why};
 use crate::task::TaskId;
 
-/// One turn in so many goes to any task.
-const EARLY: u64 = 16;
-
 /// Runs the runnable task that has not run for longest. A wake wakes the first waiter, and the waker goes on.
 #[derive(Debug)]
 pub(super) struct Fair {
-    random: Random,
+    turns: Turns,
     /// When each task ran last or was created, in decisions.
     last_ran: PerTask<u64>,
-    decisions: u64,
     /// What is left of the current timeslice.
     left: u64,
 }
 
 impl Fair {
     pub(super) fn new(plan: &Plan) -> Self {
-        let [random] = Random::streams(plan.seed);
-        Self { random, last_ran: PerTask::default(), decisions: 0, left: 0 }
-    }
-
-    fn next(&mut self, runnable: &[TaskId]) -> TaskId {
-        let early = self.random.chance(1, EARLY);
-        let task = if early {
-            self.random.pick(runnable)
-        } else {
-            runnable.iter().min_by_key(|task| self.last_ran.get(**task)).copied()
-        };
-        task.unwrap_or(runnable[0])
+        let [mut random] = Random::streams(plan.seed);
+        let turns = Turns { random: random.any().max(1), decisions: 0 };
+        Self { turns, last_ran: PerTask::default(), left: 0 }
     }
 }
 
 impl Strategy for Fair {
     fn spawned(&mut self, task: TaskId) {
-        self.last_ran.insert(task, self.decisions);
+        self.last_ran.insert(task, self.turns.decisions);
     }
 
     fn exited(&mut self, task: TaskId) {
@@ -51,16 +39,19 @@ impl Strategy for Fair {
     }
 
     fn decide(&mut self, point: Point, runnable: &[TaskId]) -> Choice {
-        self.decisions += 1;
+        let now = self.turns.decision();
         if let Some(last_ran) = point.current.and_then(|task| self.last_ran.get_mut(task)) {
-            *last_ran = self.decisions;
+            *last_ran = now;
         }
         self.left = self.left.saturating_sub(point.ran);
         match point.current {
             Some(task) if point.why == Why::Woken && self.left > 0 => Choice::plain(task, self.left),
             _ => {
-                self.left = 1 + self.random.below(LONG_SLICE);
-                Choice::plain(self.next(runnable), self.left)
+                let Self { turns, last_ran, .. } = self;
+                let ran = |at: usize| last_ran.get(runnable[at]).copied().unwrap_or(0);
+                let turn = turns.next(runnable.len(), ran);
+                self.left = turn.slice;
+                Choice::plain(runnable[turn.index], turn.slice)
             }
         }
     }
@@ -69,8 +60,12 @@ impl Strategy for Fair {
         0
     }
 
-    fn wakers_go_on(&self) -> bool {
-        true
+    fn turns(&self) -> Option<Turns> {
+        Some(self.turns)
+    }
+
+    fn last_ran(&self, task: TaskId) -> u64 {
+        self.last_ran.get(task).copied().unwrap_or(0)
     }
 }
 
@@ -78,6 +73,7 @@ impl Strategy for Fair {
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::super::LONG_SLICE;
     use super::*;
     use crate::schedule::StrategyName;
 

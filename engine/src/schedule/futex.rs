@@ -62,20 +62,26 @@ impl FutexTable {
         }
     }
 
-    /// Tell of those crowds of waiters ([`crowd`]) that have changed since this was last asked.
-    pub fn crowds(&mut self, mut tell: impl FnMut(usize, Crowd)) {
+    /// Tell of those crowds of waiters ([`crowd`]) that have changed since this was last asked, with the waiters in order of
+    /// arrival where they all wait for the futex that is told.
+    pub fn crowds(&mut self, mut tell: impl FnMut(usize, Crowd, &mut dyn Iterator<Item = TaskId>)) {
         while let Some(number) = self.changed.pop() {
-            tell(number, self.crowd(number));
+            let (crowd, key) = self.crowd(number);
+            let queue = key.and_then(|key| self.queues.get(&key)).map_or(&[][..], Vec::as_slice);
+            tell(number, crowd, &mut queue.iter().map(|waiter| waiter.task));
         }
     }
 
-    fn crowd(&self, number: usize) -> Crowd {
+    fn crowd(&self, number: usize) -> (Crowd, Option<FutexKey>) {
         let keys = self.crowds.get(&number).map_or(&[][..], Vec::as_slice);
         let tasks = keys.iter().map(|(_, tasks)| tasks).sum();
+        let all = Crowd { tasks, ..Crowd::default() };
         let plain = |key: &FutexKey| self.queues[key].iter().all(|waiter| waiter.bitset == ANY);
         match keys {
-            [(only, _)] if plain(only) => Crowd { tasks, space: only.space, address: only.address },
-            _ => Crowd { tasks, ..Crowd::default() },
+            [(only, _)] if plain(only) => {
+                (Crowd { space: only.space, address: only.address, ..all }, Some(*only))
+            }
+            _ => (all, None),
         }
     }
 
@@ -256,7 +262,7 @@ mod tests {
     /// What is told of the crowd of A.
     fn told(table: &mut FutexTable) -> Option<Crowd> {
         let mut told = None;
-        table.crowds(|number, crowd| told = (number == crowd_of_a()).then_some(crowd).or(told));
+        table.crowds(|number, crowd, _| told = (number == crowd_of_a()).then_some(crowd).or(told));
         told
     }
 
@@ -267,7 +273,7 @@ mod tests {
     #[test]
     fn a_crowd_has_an_address_where_all_wait_for_one_futex_and_for_any_wake() {
         let mut table = table(2);
-        let Crowd { tasks, space, address } = told(&mut table).unwrap();
+        let Crowd { tasks, space, address, .. } = told(&mut table).unwrap();
         assert_eq!((tasks, space, address), (2, A.space, A.address));
         assert_eq!(told(&mut table), None, "nothing has changed");
         table.wait(A, TaskId(7), 0b10);
@@ -277,7 +283,10 @@ mod tests {
         assert_eq!(told(&mut table), Some(Crowd { tasks: 3, ..Crowd::default() }));
         table.wake(FutexKey { space: 5, ..A }, 1, ANY, &mut first);
         table.requeue(A, B, 1, 0, &mut first);
-        assert_eq!(told(&mut table), Some(Crowd { tasks: 1, space: A.space, address: A.address }));
+        assert_eq!(
+            told(&mut table),
+            Some(Crowd { tasks: 1, space: A.space, address: A.address, ..Crowd::default() })
+        );
         table.wake(A, 1, ANY, &mut first);
         assert_eq!(told(&mut table), Some(Crowd::default()));
     }

@@ -27,8 +27,7 @@ pub use strategy::{
     UnknownStrategy, Why,
 };
 
-/// A timeslice so long that its end costs nothing, in ticks, yet short enough that the end of a sleep is noticed soon.
-const LONG_SLICE: u64 = 10_000;
+use rrtest_preload::turns::LONG_SLICE;
 
 /// The strategy that a plan describes, at its start.
 #[must_use]

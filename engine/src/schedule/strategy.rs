@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use rrtest_preload::layout::Watch;
+use rrtest_preload::layout::{Turns, Watch};
 use rrtest_preload::objects;
 use serde::{Deserialize, Serialize};
 
@@ -134,10 +134,16 @@ pub trait Strategy: Send {
         Vec::new()
     }
 
-    /// Whether a task that wakes others always goes on with what is left of its timeslice. Then it need not stop: the
-    /// strategy is asked later, with the same question.
-    fn wakers_go_on(&self) -> bool {
-        false
+    /// What decides whose turn it is, if that can be told without asking: then a task that wakes others goes on with what is
+    /// left of its timeslice, and behind one that begins to wait comes who [`Turns::next`] says. Neither need stop for it: the
+    /// strategy is asked later, with the same questions, and gives the same answers.
+    fn turns(&self) -> Option<Turns> {
+        None
+    }
+
+    /// When a task has run last, as far as [`Self::turns`] depends on it.
+    fn last_ran(&self, _task: TaskId) -> u64 {
+        0
     }
 }
 

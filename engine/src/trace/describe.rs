@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal as SignalName;
 
 use super::event::{
-    Backing, Effect, Event, FileChange, Image, Position, Signal, Stream, Syscall, Write, Written,
+    Backing, Effect, Event, FileChange, Image, Parked, Position, Signal, Stream, Syscall, Write, Written,
 };
 use crate::ending::Ending;
 use crate::tracee::buffered_calls;
@@ -54,6 +54,8 @@ impl Display for Description<'_> {
             }
             Event::Pin(pin) => write!(f, "stops in the middle of its work at {}", pin.position),
             Event::Killed(task) => write!(f, "the process of {task} is killed"),
+            Event::Parked(Parked { task, slot }) => write!(f, "{task} waits for its turn in slot {slot}"),
+            Event::Unparked(task) => write!(f, "{task} waits at its call again"),
             Event::Ended(ending) => describe_ending(ending, f),
         }
     }

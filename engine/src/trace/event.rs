@@ -52,6 +52,10 @@ pub enum Event {
     Pin(Pin),
     /// The process of this task was killed (SIGKILL), wherever its tasks were.
     Killed(TaskId),
+    /// A task that has come to a call is parked: others can let it go on without a stop.
+    Parked(Parked),
+    /// A parked task stands at its call again.
+    Unparked(TaskId),
     /// The program ended. The last event.
     Ended(Ending),
 }
@@ -74,6 +78,8 @@ impl Event {
             | Self::Cut(_)
             | Self::Killed(_)
             | Self::Written(_)
+            | Self::Parked(_)
+            | Self::Unparked(_)
             | Self::Ended(_) => None,
         }
     }
@@ -93,6 +99,8 @@ impl Event {
             | Self::Cut(_)
             | Self::Killed(_)
             | Self::Written(_)
+            | Self::Parked(_)
+            | Self::Unparked(_)
             | Self::Ended(_) => None,
         }
     }
@@ -132,10 +140,19 @@ pub struct Patched {
     /// Its code.
     #[serde(with = "bytes")]
     pub stub_code: Vec<u8>,
-    /// Tasks that have come to a call there, which they make in the stub now: the running one, and others that wait.
+    /// Tasks that have come to a call there, which they make in the stub now: the running one first, then others that wait.
     pub here: Vec<TaskId>,
     /// Where their instruction pointers are then.
     pub traced: u64,
+}
+
+/// A task that is parked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parked {
+    /// Which task.
+    pub task: TaskId,
+    /// The number of its slot, which others say to let it go on.
+    pub slot: u32,
 }
 
 /// A system call with its outcome.

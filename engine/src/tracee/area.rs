@@ -15,7 +15,7 @@ use crate::Error;
 use crate::tracee::{TASK_SIZE, last_os};
 
 /// Bytes of scratch memory for each task.
-const SCRATCH_LEN: usize = 64 << 10;
+pub(super) const SCRATCH_LEN: usize = 64 << 10;
 
 /// The shared area (see [`rrtest_preload::layout`]), as the recorder sees it.
 ///
@@ -206,18 +206,22 @@ impl Area {
 
     /// Write to the area, at an address in the driven process. The driven task must not be running.
     pub(super) fn copy_in(&self, address: usize, bytes: &[u8]) {
-        let offset = Self::offset(address, bytes.len());
-        // SAFETY: the range lies within the mapping (checked) and nobody holds references into it.
-        unsafe { self.base.as_ptr().add(offset).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        // SAFETY: the range lies within the mapping and nobody holds references into it.
+        unsafe { self.pointer(address, bytes.len()).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     }
 
     /// Read from the area, at an address in the driven process. The driven task must not be running.
     pub(super) fn copy_out(&self, address: usize, len: usize) -> Vec<u8> {
-        let offset = Self::offset(address, len);
         let mut bytes = vec![0; len];
         // SAFETY: as above.
-        unsafe { bytes.as_mut_ptr().copy_from_nonoverlapping(self.base.as_ptr().add(offset), len) };
+        unsafe { bytes.as_mut_ptr().copy_from_nonoverlapping(self.pointer(address, len), len) };
         bytes
+    }
+
+    /// Where in our own memory an address in the driven process is.
+    pub(super) fn pointer(&self, address: usize, len: usize) -> *mut u8 {
+        // SAFETY: the range lies within the mapping (checked).
+        unsafe { self.base.as_ptr().add(Self::offset(address, len)) }
     }
 
     fn offset(address: usize, len: usize) -> usize {

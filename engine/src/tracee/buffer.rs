@@ -5,14 +5,12 @@ use std::mem::offset_of;
 use std::sync::atomic::Ordering::Relaxed;
 
 use rrtest_preload::layout::{
-    BUFFER, BUFFER_LEN, CROWDS, Crowd, DESCRIPTORS, DESCRIPTORS_LEN, DESCRIPTORS_MOST, Descriptor, Entry,
-    FAULTING_LEN, LOG, LOG_LEN, Mode, STACK, STUB_LEN, STUBS, STUBS_MOST, Shared, WAITERS, WAKES, WAKES_MOST,
-    Wake,
+    BUFFER, BUFFER_LEN, DESCRIPTORS, DESCRIPTORS_LEN, DESCRIPTORS_MOST, Descriptor, Entry, FAULTING_LEN,
+    HandOver, LOG, LOG_LEN, Mode, STACK, STUB_LEN, STUBS, STUBS_MOST, Shared,
 };
 
-use nix::unistd::Pid;
-
 use crate::Error;
+use crate::tracee::parked::handed;
 use crate::tracee::{Area, Registers, Stopped};
 
 /// The length of a `syscall` instruction.
@@ -54,6 +52,7 @@ impl Area {
     pub fn take_log(&self) -> Vec<u8> {
         let len = usize::try_from(self.cursor()).unwrap_or(LOG_LEN).min(LOG_LEN);
         self.word(offset_of!(Shared, cursor)).store(0, Relaxed);
+        self.word(offset_of!(Shared, handed)).store(0, Relaxed);
         self.copy_out(LOG, len)
     }
 
@@ -119,27 +118,6 @@ impl Area {
         Ok(ours)
     }
 
-    /// Say who waits for futexes of this number ([`rrtest_preload::layout::crowd`]).
-    pub fn set_crowd(&self, number: usize, crowd: Crowd) {
-        let Crowd { tasks, space, address } = crowd;
-        let at = WAITERS + number % CROWDS * size_of::<Crowd>();
-        self.copy_in(at, &(u64::from(tasks) | u64::from(space) << 32).to_ne_bytes());
-        self.copy_in(at + offset_of!(Crowd, address), &address.to_ne_bytes());
-    }
-
-    /// Say in which address space the running task is, and whether it goes on for sure when it wakes others.
-    pub fn set_defers(&self, space: u32, defers: bool) {
-        self.word(offset_of!(Shared, space)).store(space.into(), Relaxed);
-        self.word(offset_of!(Shared, defers)).store(defers.into(), Relaxed);
-    }
-
-    /// Say who the running task is, which cores it is told it may use, and where its list of robust futexes is.
-    pub fn set_task(&self, tid: Pid, affinity: u64, robust_list: u64) {
-        self.word(offset_of!(Shared, tid)).store(tid.as_raw() as u64, Relaxed);
-        self.word(offset_of!(Shared, affinity)).store(affinity, Relaxed);
-        self.word(offset_of!(Shared, robust_list)).store(robust_list, Relaxed);
-    }
-
     /// Where the running task's list of robust futexes is.
     #[must_use]
     pub fn robust_list(&self) -> u64 {
@@ -162,31 +140,6 @@ impl Area {
         let address = word.load(Relaxed);
         word.store(0, Relaxed);
         address
-    }
-
-    /// Whether wakes have been made without a stop.
-    #[must_use]
-    pub fn has_wakes(&self) -> bool {
-        self.word(offset_of!(Shared, wakes)).load(Relaxed) != 0
-    }
-
-    /// Take the wakes that have been made without a stop.
-    #[must_use]
-    pub fn take_wakes(&self) -> Vec<Wake> {
-        if !self.has_wakes() {
-            return Vec::new();
-        }
-        let count = self.word(offset_of!(Shared, wakes)).swap(0, Relaxed) as usize;
-        let bytes = self.copy_out(WAKES, count.min(WAKES_MOST) * size_of::<Wake>());
-        let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_ne_bytes);
-        bytes
-            .chunks_exact(size_of::<Wake>())
-            .map(|wake| Wake {
-                address: word(&wake[..8]),
-                count: word(&wake[8..16]),
-                left: word(&wake[16..]),
-            })
-            .collect()
     }
 
     /// The running process has this table of descriptors; none if nothing is known of them.
@@ -224,6 +177,8 @@ pub struct BufferedCall<'a> {
     pub result: i64,
     /// The output stream that it wrote to, if it did.
     pub stream: Option<Descriptor>,
+    /// To whom it handed the core over, if it did.
+    pub handed: Option<HandOver>,
     /// What it wrote to memory, or to the stream.
     pub payload: &'a [u8],
 }
@@ -238,17 +193,14 @@ pub fn buffered_calls(log: &[u8]) -> impl Iterator<Item = BufferedCall<'_>> {
         let number = u16::from_ne_bytes(part(4..6)?.try_into().ok()?);
         let result = i64::from_ne_bytes(part(8..16)?.try_into().ok()?);
         rest = behind.get(payload.next_multiple_of(8)..)?;
+        let payload = &behind[..payload];
+        let handed = (number / Entry::STREAM == Entry::HANDS_OVER).then(|| handed(payload)).flatten();
         let stream = match number / Entry::STREAM {
             s if s == Descriptor::Stdout as u16 => Some(Descriptor::Stdout),
             s if s == Descriptor::Stderr as u16 => Some(Descriptor::Stderr),
             _ => None,
         };
-        Some(BufferedCall {
-            number: (number % Entry::STREAM).into(),
-            result,
-            stream,
-            payload: &behind[..payload],
-        })
+        Some(BufferedCall { number: (number % Entry::STREAM).into(), result, stream, handed, payload })
     })
 }
 
@@ -257,7 +209,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use iced_x86::{Decoder, DecoderOptions, FlowControl, InstructionInfoFactory};
-    use rrtest_preload::layout::{ENTRY, TICK};
+    use rrtest_preload::layout::{ENTRY, PARKED, TICK};
 
     use super::*;
 
@@ -265,8 +217,8 @@ mod tests {
     #[test]
     fn the_code_uses_general_registers_only() {
         let code = rrtest_preload::BUFFER;
-        let tick = u64::from_ne_bytes(code[TICK - BUFFER..][..8].try_into().unwrap());
-        let (mut left, mut seen) = (vec![ENTRY as u64, tick], BTreeSet::new());
+        let address = |at: usize| u64::from_ne_bytes(code[at - BUFFER..][..8].try_into().unwrap());
+        let (mut left, mut seen) = (vec![ENTRY as u64, address(TICK), address(PARKED)], BTreeSet::new());
         let mut factory = InstructionInfoFactory::new();
         while let Some(at) = left.pop() {
             let start = (at as usize).checked_sub(BUFFER).filter(|start| *start < code.len());
@@ -309,8 +261,8 @@ mod tests {
         let calls: Vec<_> = buffered_calls(&log).collect();
         let stream = Some(Descriptor::Stdout);
         let expected = [
-            BufferedCall { number: 1, result: 3, stream, payload: b"abc" },
-            BufferedCall { number: 3, result: -9, stream: None, payload: b"" },
+            BufferedCall { number: 1, result: 3, stream, handed: None, payload: b"abc" },
+            BufferedCall { number: 3, result: -9, stream: None, handed: None, payload: b"" },
         ];
         assert_eq!(calls, expected);
         for len in 0..log.len() {

@@ -8,8 +8,10 @@
 //! In replay the same call sites lead to the same code, which takes the outcomes from the log. While that has entries the
 //! next call is in it; when it has none the call stopped when it was recorded, and stops again.
 //!
-//! Nothing here keeps state but in [`Shared`], and no task loses the core here: one stack serves all.
+//! Nothing here keeps state but in the shared area. A task that hands the core over to another ([`hand_over`]) leaves the stack
+//! before that: one serves all.
 
+mod hand_over;
 mod record;
 mod replay;
 
@@ -17,8 +19,8 @@ use core::arch::{asm, global_asm};
 
 use crate::calls::Out;
 use crate::layout::{
-    AREA, AREA_LEN, BUFFER, ENTRY, Entry, LOG, Mode, STACK, STUB_DONE, STUB_TRACED, SYS_TICK, Shared, TABLE,
-    TICK, UNTRACED,
+    AREA, AREA_LEN, BUFFER, ENTRY, Entry, LOG, Mode, PARKED, STACK, STUB_DONE, STUB_TRACED, SYS_TICK, Shared,
+    TABLE, TICK, UNTRACED,
 };
 use crate::objects::{Objects, place};
 
@@ -32,6 +34,7 @@ global_asm!(
     "    ret",
     ".balign 8, 0xcc",
     "    .quad ticked",
+    "    .quad parked",
     "entry:",
     "    xchg rsp, qword ptr [{parked}]",
     "    pushfq",
@@ -47,7 +50,8 @@ global_asm!(
     "    sub rsp, 8",
     "    lea rdi, [rsp + 8]",
     "    call {hook}",
-    "leave:",
+    "    test rax, rax",
+    "    jnz park",
     "    add rsp, 8",
     "    pop rax",
     "    pop rdi",
@@ -62,7 +66,7 @@ global_asm!(
     "    popfq",
     "    xchg rsp, qword ptr [{parked}]",
     "    jmp rcx",
-    parked = const PARKED,
+    parked = const SP,
     hook = sym hook,
 );
 
@@ -114,10 +118,12 @@ global_asm!(
     hook = sym ticked,
 );
 
-const PARKED: usize = AREA + core::mem::offset_of!(Shared, parked);
+/// Where the program's stack pointer is, while this code runs.
+const SP: usize = AREA + core::mem::offset_of!(Shared, parked);
 
 // The addresses that the recorder and the runtime know.
-const _: () = assert!(UNTRACED == BUFFER + 2 && TICK == BUFFER + 8 && ENTRY == BUFFER + 16);
+const _: () =
+    assert!(UNTRACED == BUFFER + 2 && TICK == BUFFER + 8 && PARKED == TICK + 8 && ENTRY == PARKED + 8);
 const _: () = assert!((STACK - size_of::<Frame>() - 8).is_multiple_of(16));
 
 /// The registers that a call site passes, as they are on our stack.
@@ -152,16 +158,34 @@ impl Frame {
     }
 }
 
-extern "C" fn hook(frame: &mut Frame) {
+/// What became of a call.
+enum Made {
+    /// It is to be made with a stop.
+    No,
+    /// It has been made.
+    Yes,
+    /// It waits: the core is handed over.
+    Waits,
+}
+
+impl Made {
+    fn if_so(made: bool) -> Self {
+        if made { Self::Yes } else { Self::No }
+    }
+}
+
+/// A task has come to a call. The address of its slot, if it is to hand the core over; or 0.
+extern "C" fn hook(frame: &mut Frame) -> u64 {
     let shared = shared();
-    let done = if shared.mode == Mode::Record as u64 {
+    let made = if shared.mode == Mode::Record as u64 {
         record::call(shared, frame)
     } else if shared.mode == Mode::Replay as u64 {
         replay::call(shared, frame)
     } else {
-        false
+        Made::No
     };
-    frame.target += if done { STUB_DONE } else { STUB_TRACED } as u64;
+    frame.target += if let Made::No = made { STUB_TRACED } else { STUB_DONE } as u64;
+    if let Made::Waits = made { hand_over::park(shared, frame) } else { 0 }
 }
 
 /// The countdown has reached zero at a tick. How far behind the beginning of the runtime's `syscall` instruction the task

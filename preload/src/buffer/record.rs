@@ -2,33 +2,34 @@
 
 use core::mem::MaybeUninit;
 
-use super::{Frame, copy, entry, is_ours, kernel, look, tick, word, written};
+use super::hand_over::{self, waiters};
+use super::{Frame, Made, copy, entry, is_ours, kernel, look, tick, word, written};
 use crate::calls::{self, Call, KERNEL, Out, Way};
-use crate::layout::{
-    CROWDS, Crowd, DESCRIPTORS_LEN, Descriptor, Entry, LOG_LEN, Shared, WAITERS, WAKES, WAKES_MOST, Wake,
-    crowd,
-};
+use crate::layout::{DESCRIPTORS_LEN, Descriptor, Entry, LOG_LEN, Note, Shared};
 
 /// Make a call and log it, if it is one that can be made without a stop.
-pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> bool {
+pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> Made {
     let (number, args) = (frame.rax, frame.args());
     let call = calls::call(number);
+    if call.way == Way::Futex && shared.decides != 0 && hand_over::wait(shared, frame) {
+        return Made::Waits;
+    }
     if !has_room(shared, call, &args) || !may(shared, call, &args) {
-        return false;
+        return Made::No;
     }
     if call.way == Way::Write {
         let stream = descriptor(shared, args[0]);
         if stream == Descriptor::Stdout as u8 || stream == Descriptor::Stderr as u8 {
-            return put_out(shared, frame, stream);
+            return Made::if_so(put_out(shared, frame, stream));
         }
     }
     if meets(shared, call, &args) || call.ticks() && !tick(shared) {
-        return false;
+        return Made::No;
     }
     let result = match call.way {
         Way::Clock if shared.ahead != 0 => match read_clock(shared, args) {
             Some(result) => result,
-            None => return false,
+            None => return Made::No,
         },
         Way::Futex if is_wake(&args) => wake(shared, &args),
         Way::Futex => -EAGAIN,
@@ -39,7 +40,7 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> bool {
         Way::Affinity => {
             let known = (&raw const shared.affinity).expose_provenance() as u64;
             if !copy(shared, known, args[2], SET) {
-                return false;
+                return Made::No;
             }
             SET as i64
         }
@@ -55,7 +56,7 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> bool {
     let (_, payload) = entry(shared.cursor);
     copy(shared, address, payload, len);
     append(shared, frame, frame.rax as u16, len, result);
-    true
+    Made::Yes
 }
 
 /// Whether a watched task is to stop in front of this call. At the end of its timeslice it does so anyway.
@@ -185,7 +186,7 @@ fn is_readable(fd: u64) -> bool {
 const EAGAIN: i64 = 11;
 
 /// The command of futex(2), without its flags.
-fn command(args: &[u64; 6]) -> u64 {
+pub(super) fn command(args: &[u64; 6]) -> u64 {
     const FLAGS: u64 = 128 | 256;
     args[1] & 0xffff_ffff & !FLAGS
 }
@@ -222,21 +223,13 @@ fn differs(shared: &mut Shared, address: u64, value: u32) -> bool {
     word.is_some_and(|word| word != value)
 }
 
-/// Who waits for this futex, or one of those that are counted together with it.
-fn waiters(address: u64) -> &'static mut Crowd {
-    let at = WAITERS + crowd(address) % CROWDS * size_of::<Crowd>();
-    // SAFETY: the recorder has mapped the table, which is aligned, and does not use it while the program runs; only one task
-    // does, and nothing else in this code makes such a reference.
-    unsafe { &mut *core::ptr::with_exposed_provenance_mut::<Crowd>(at) }
-}
-
 /// Whether a wake of a private futex wakes nobody, or those of whom is known what it takes.
 fn may_wake(shared: &Shared, args: &[u64; 6]) -> bool {
     let [address, _, _, _, _, bitset] = *args;
     let crowd = waiters(address);
-    let known = crowd.address == address && u64::from(crowd.space) == shared.space;
-    let room = shared.defers != 0 && shared.wakes < WAKES_MOST as u64;
-    crowd.tasks == 0 || known && room && (command(args) == 1 || bitset as u32 != 0)
+    let known = crowd.first != 0 && crowd.address == address && u64::from(crowd.space) == shared.space;
+    let decides = shared.decides != 0 && hand_over::has_room(shared);
+    crowd.tasks == 0 || known && decides && (command(args) == 1 || bitset as u32 != 0)
 }
 
 /// Make a wake that [`may_wake`] allows: how many it wakes. The recorder is told at the next stop.
@@ -249,15 +242,9 @@ fn wake(shared: &mut Shared, args: &[u64; 6]) -> i64 {
     // As in the kernel, a count of 0 wakes one waiter.
     let count = if count as u32 == 0 { 1 } else { count as u32 };
     let woken = if count < crowd.tasks { count } else { crowd.tasks };
-    crowd.tasks -= woken;
-    let at = WAKES + shared.wakes as usize * size_of::<Wake>();
-    let left = if shared.watch.on == 0 { shared.countdown } else { shared.left };
-    // SAFETY: there is room for one more: may_wake() has seen to that. They are aligned, and the recorder does not use them
-    // while the program runs.
-    unsafe {
-        *core::ptr::with_exposed_provenance_mut(at) = Wake { address, count: count.into(), left };
-    }
-    shared.wakes += 1;
+    hand_over::wake(shared, crowd, woken);
+    let left = hand_over::left(shared);
+    hand_over::note(shared, Note { address, count, left, ..Note::default() });
     woken.into()
 }
 
@@ -302,7 +289,7 @@ fn put_out(shared: &mut Shared, frame: &mut Frame, stream: u8) -> bool {
 }
 
 /// The payload is there: complete the entry, and the call.
-fn append(shared: &mut Shared, frame: &mut Frame, number: u16, payload: usize, result: i64) {
+pub(super) fn append(shared: &mut Shared, frame: &mut Frame, number: u16, payload: usize, result: i64) {
     let (at, _) = entry(shared.cursor);
     // SAFETY: there is room for an entry: has_room() has seen to that. Entries start at multiples of 8.
     unsafe { *at = Entry { payload: payload as u32, number, check: frame.check(), result } };

@@ -1,13 +1,13 @@
 //! Calls while replaying.
 
-use super::{Frame, copy, entry, kernel, tick, written};
+use super::{Frame, Made, copy, entry, hand_over, kernel, tick, written};
 use crate::calls::{self, Way};
 use crate::layout::{Entry, Shared};
 
 /// Take the outcome of a call from the log, if it has been made without a stop.
-pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> bool {
+pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> Made {
     if shared.cursor >= shared.end {
-        return false;
+        return Made::No;
     }
     let (at, payload) = entry(shared.cursor);
     // SAFETY: the replayer has put entries there, up to the end.
@@ -15,12 +15,19 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> bool {
     let stream = number / Entry::STREAM;
     if u64::from(number % Entry::STREAM) != frame.rax || check != frame.check() {
         // The replayer sees that entries are left, and which.
-        return false;
+        return Made::No;
     }
     let (number, args) = (frame.rax, frame.args());
     let call = calls::call(number);
     if call.ticks() && !tick(shared) {
-        return false;
+        return Made::No;
+    }
+    if stream == Entry::HANDS_OVER {
+        if !hand_over::again(shared, payload, len as usize) {
+            return Made::No;
+        }
+        shared.cursor += Entry::size(len as usize) as u64;
+        return Made::Waits;
     }
     match call.way {
         Way::Repeat | Way::Advise => {
@@ -37,5 +44,5 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> bool {
     }
     shared.cursor += Entry::size(len as usize) as u64;
     frame.rax = result as u64;
-    true
+    Made::Yes
 }

@@ -1,0 +1,293 @@
+//! Tasks that hand the core over among themselves, without a stop.
+//!
+//! Under a strategy whose decisions can be told beforehand ([`Strategy::turns`](crate::schedule::Strategy::turns)) a task that
+//! begins to wait for a futex leaves the core to the next one itself, in the system-call buffer, if that is *parked* there,
+//! too. The recorder sleeps meanwhile. When some task stops, it follows what they have noted: it carries out their waits and
+//! wakes, and asks the strategy what it would have been asked, which answers as they have decided.
+//!
+//! Whoever comes to a wait with a stop is parked behind it, so that others need not stop for it. A parked task does not notice
+//! what happens in the kernel, but for signals: for those it comes back to its call, and stands there as any other that
+//! waits.
+
+use nix::unistd::Pid;
+use rrtest_preload::layout::{Note, runnable};
+
+use super::recorder::{Flow, Halt, Next, Recorder};
+use super::tasks::{Call, Hold};
+use crate::error::Error;
+use crate::schedule::futex::ANY;
+use crate::schedule::surprise::Surprise;
+use crate::schedule::{Choice, Found, Point, Why};
+use crate::syscalls::FutexCall;
+use crate::syscalls::FutexTimeout;
+use crate::task::TaskId;
+use crate::trace::event::{Event, Parked};
+use crate::tracee::{Area, Member, Resume, Running, Stop, Stopped, Wait, Waited, state, wait_any};
+
+impl Recorder<'_> {
+    /// What the process must know to decide who runs, once this task goes on. Whether it does decide.
+    pub(super) fn prepare_hand_over(&mut self, id: TaskId) {
+        let turns = self.strategy.turns().filter(|_| self.may_decide(id));
+        self.decides = turns.is_some();
+        let task = &self.tasks[id];
+        let area = self.clock.area();
+        let slot = |id: TaskId| self.tasks[id].slot();
+        self.futexes.crowds(|number, crowd, waiters| area.set_crowd(number, crowd, &mut waiters.map(slot)));
+        area.set_running(Member {
+            task: id.0,
+            slot: task.slot(),
+            pid: task.pid,
+            tid: task.tid,
+            affinity: task.affinity,
+            robust_list: task.robust_list,
+        });
+        area.set_turns(task.space.number, turns);
+        if self.decides {
+            let keys = self.tasks.runnable().iter().map(|id| runnable(id.0, slot(*id).unwrap_or(0)));
+            area.set_runnable(&keys.collect::<Vec<_>>());
+        }
+    }
+
+    fn may_decide(&self, id: TaskId) -> bool {
+        let surprised = self.dice.have(Surprise::Spurious) || self.dice.have(Surprise::Order);
+        !self.options.wakes_stop
+            && !surprised
+            && !self.crowded
+            && self.start_up.is_none()
+            && self.tasks[id].deferred.is_empty()
+    }
+
+    /// The strategy has decided, or knows a new task: when this one ran last is for the process to know, too.
+    pub(super) fn note_turn(&self, id: TaskId) {
+        if let Some(slot) = self.tasks[id].slot() {
+            self.clock.area().set_last_ran(slot, self.strategy.last_ran(id));
+        }
+    }
+
+    /// Carry out what tasks have done without a stop, up to now.
+    pub(super) fn follow(&mut self) -> Flow<()> {
+        for note in self.clock.area().take_notes() {
+            match note.to.checked_sub(1) {
+                None => self.follow_wake(note)?,
+                Some(to) => self.follow_wait(TaskId(to), note)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The running task has woken others, and gone on.
+    fn follow_wake(&mut self, note: Note) -> Flow<()> {
+        let Some(id) = self.current else { return Ok(()) };
+        let woken = self.woken;
+        let key = self.futex_key(id, note.address, true);
+        self.wake(key, note.count, ANY);
+        self.woken = woken;
+        let mut runnable = self.tasks.runnable().to_vec();
+        if let Err(at) = runnable.binary_search(&id) {
+            runnable.insert(at, id);
+        }
+        let ran = self.clock.went_on(note.left);
+        let point = Point { current: Some(id), why: Why::Woken, ran, next: None, found: Found::default() };
+        let choice = self.strategy.decide(point, &runnable);
+        same(choice, Choice::plain(id, note.left))
+    }
+
+    /// The running task has begun to wait, and this one has got the core.
+    fn follow_wait(&mut self, to: TaskId, note: Note) -> Flow<()> {
+        let Some(id) = self.current else { return Ok(()) };
+        let key = self.futex_key(id, note.address, true);
+        self.futexes.wait(key, id, ANY);
+        if let Some(slot) = self.tasks[id].slot() {
+            self.task(id).robust_list = self.clock.area().parked_robust_list(slot);
+        }
+        let running = Running::of_new(self.tasks[id].tid);
+        self.tasks.hold(id, Hold::Parked(running));
+        let ran = self.clock.handed_over(note.left, note.slice);
+        let found = self.found_up_to(note.events, 0);
+        let point = Point { current: Some(id), why: Why::Blocked, ran, next: None, found };
+        let choice = self.strategy.decide(point, self.tasks.runnable());
+        same(choice, Choice::plain(to, note.slice))?;
+        self.woken = false;
+        self.current = Some(to);
+        let _parked = self.tasks.release(to);
+        self.task(to).boundary.left = note.slice;
+        Ok(())
+    }
+
+    /// Wait until the task that has the core stops, whoever that is by then. None if a signal (the heartbeat) has come first.
+    pub(super) fn wait_for_running(&mut self) -> Flow<Option<(TaskId, Stopped, Stop)>> {
+        let area = self.clock.area();
+        let has_core = |this: &Self, tid: Pid| {
+            let task = this.tasks.with_tid(tid);
+            task.is_some_and(|task| task.id.0 == this.clock.area().running())
+        };
+        // One that was stopped as it got the core.
+        let tids: Vec<Pid> = self.early.iter().map(|(tid, _)| *tid).collect();
+        let (tid, wait) = match tids.into_iter().position(|tid| has_core(self, tid)) {
+            Some(at) => self.early.swap_remove(at),
+            None => match wait_any()? {
+                Waited::Done((tid, wait)) if has_core(self, tid) => (tid, wait),
+                Waited::Done(other) => {
+                    self.early.push(other);
+                    self.clock.area().decide_no_more();
+                    return Ok(None);
+                }
+                Waited::NotYet => {
+                    // There may be something to do: a time has come, or somebody outside has something to say.
+                    area.decide_no_more();
+                    let id = TaskId(area.running());
+                    if state(self.tasks[id].tid) == crate::tracee::State::Dead {
+                        self.follow()?;
+                        return self.died(id, crate::tracee::Death::Killed(libc::SIGKILL));
+                    }
+                    return Ok(None);
+                }
+            },
+        };
+        self.follow()?;
+        let id = self.tasks.with_tid(tid).map(|task| task.id);
+        match (id, wait) {
+            (Some(id), Wait::Stopped(stopped, stop)) => Ok(Some((id, stopped, stop))),
+            (Some(id), Wait::Dead(death)) => self.died(id, death),
+            (None, _) => Err(super::calls::unexpected("follow the running thread")),
+        }
+    }
+
+    /// Stop the task that runs user code, whoever that is by then.
+    pub(super) fn stop_running(&mut self, id: TaskId, running: Running) -> Flow<(TaskId, Stopped, Stop)> {
+        if !self.decides {
+            let (stopped, stop) = self.interrupt(id, running)?;
+            return Ok((id, stopped, stop));
+        }
+        self.clock.area().decide_no_more();
+        loop {
+            let id = TaskId(self.clock.area().running());
+            Running::of_new(self.tasks[id].tid).interrupt();
+            if let Some(stop) = self.wait_for_running()? {
+                self.decides = false;
+                return Ok(stop);
+            }
+        }
+    }
+
+    /// A decision is due. Tasks that did not have the core may have stopped or ended meanwhile.
+    pub(super) fn take_early(&mut self) -> Flow<()> {
+        for (tid, wait) in std::mem::take(&mut self.early) {
+            let parked = self.tasks.with_tid(tid).filter(|task| task.hold().parked()).map(|task| task.id);
+            match (parked, wait) {
+                (Some(id), Wait::Stopped(stopped, stop)) => self.roused(id, stopped, stop)?,
+                (_, wait) => self.left_kernel(tid, wait)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// See whether parked tasks have got signals. If one has been sent just now they are given the time to notice.
+    pub(super) fn look_for_roused(&mut self, sent: bool) -> Flow<()> {
+        for task in self.tasks.living() {
+            let (Hold::Parked(running) | Hold::Unparked(running)) = task.hold() else { continue };
+            let wait = match running.poll()? {
+                Waited::Done(wait) => Some(wait),
+                Waited::NotYet if sent => self.reached_stop(task.id, running)?,
+                Waited::NotYet => None,
+            };
+            self.early.extend(wait.map(|wait| (task.tid, wait)));
+        }
+        Ok(())
+    }
+
+    /// A parked task has stopped.
+    fn roused(&mut self, id: TaskId, stopped: Stopped, stop: Stop) -> Flow<()> {
+        let Stop::Signal(number) = stop else {
+            // What stops all of its process stops those that run.
+            stopped.resume(Resume::Freely, 0)?;
+            return Ok(());
+        };
+        let info = self.signal_info(id, &stopped)?;
+        if self.does_nothing(&stopped, number)? {
+            stopped.resume(Resume::Freely, 0)?;
+            return Ok(());
+        }
+        self.task(id).deferred.push(info);
+        self.unpark(id, stopped)?;
+        self.send_deferred(id)?;
+        self.look_soon();
+        Ok(())
+    }
+
+    /// A parked task comes back to its call.
+    fn unpark(&mut self, id: TaskId, stopped: Stopped) -> Flow<()> {
+        let Some(slot) = self.tasks[id].slot() else { return Ok(()) };
+        self.clock.area().unpark(&stopped, slot)?;
+        let mut running = stopped.resume(Resume::Freely, 0)?;
+        let stopped = loop {
+            match self.wait(id, running)? {
+                (stopped, Stop::Seccomp) => break stopped,
+                (stopped, Stop::Signal(_)) => {
+                    let info = stopped.signal_info()?;
+                    self.task(id).deferred.push(info);
+                    running = stopped.resume(Resume::Freely, 0)?;
+                }
+                (stopped, _) => running = stopped.resume(Resume::Freely, 0)?,
+            }
+        };
+        let call = Call { entered: true, ..Call::new(stopped.registers()?) };
+        self.log.push(Event::Unparked(id));
+        let hold = match self.tasks.release(id) {
+            Hold::Unparked(_) => Hold::Woken(stopped, call, 0),
+            _ => Hold::Waiting(stopped, call),
+        };
+        self.tasks.hold(id, hold);
+        Ok(())
+    }
+
+    /// A task waits for a futex from now on, at whose call it stands. It is parked if others can let it go on without a stop.
+    pub(super) fn wait_parked(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
+        let plain = matches!(
+            FutexCall::decode(&call.args()),
+            Some(FutexCall::Wait { bitset: ANY, timeout: FutexTimeout::Never, .. })
+        );
+        let private = call.args()[1] & libc::FUTEX_PRIVATE_FLAG as u64 != 0;
+        let in_stub = Area::stub_at(call.registers.ip()).is_some();
+        let may = plain && private && in_stub && self.strategy.turns().is_some() && self.may_decide(id);
+        let Some(slot) = self.tasks[id].slot().filter(|_| may) else {
+            self.tasks.hold(id, Hold::Waiting(stopped, call));
+            return Ok(Next::Decide(Why::Blocked, None));
+        };
+        if !call.entered {
+            self.note_arrival(id);
+        }
+        self.log.push(Event::Parked(Parked { task: id, slot }));
+        let running = self.clock.area().park(stopped, &call.registers, slot)?;
+        self.tasks.hold(id, Hold::Parked(running));
+        Ok(Next::Decide(Why::Blocked, None))
+    }
+
+    /// A parked task has the core.
+    pub(super) fn go_unparked(&mut self, id: TaskId, running: Running) -> Flow<Next> {
+        self.prepare_buffer(id);
+        if let Some(slot) = self.tasks[id].slot() {
+            self.clock.area().give_turn(slot)?;
+        }
+        self.goes(id, running)
+    }
+
+    /// The running task's timeslice has been made shorter: it is one of so many ticks from the last event on.
+    pub(super) fn log_cut(&mut self, ticks: u64) {
+        // If it has got the core from another since then, replay comes to know it as that happens.
+        if !self.clock.area().shorten_handed(ticks) {
+            self.log.push(Event::Cut(ticks));
+        }
+    }
+}
+
+/// The strategy must answer as the process has decided.
+fn same(choice: Choice, decided: Choice) -> Flow<()> {
+    if choice == decided {
+        return Ok(());
+    }
+    Err(Halt::Error(Error::Os {
+        what: "follow what the program has decided".into(),
+        source: std::io::Error::other(format!("the strategy answered {choice:?}, not {decided:?}")),
+    }))
+}

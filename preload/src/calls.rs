@@ -93,7 +93,7 @@ pub enum Way {
     Close,
     /// The clock is one that all processes share.
     Clock,
-    /// Nobody is woken, or who wakes goes on for certain; and nobody waits.
+    /// It is decided in the process who runs, or nobody is woken and nobody waits.
     Futex,
     /// It only tells where the list of robust futexes is; the recorder keeps that.
     RobustList,

@@ -235,6 +235,9 @@ pub struct Shared {
     /// Whether it is decided in the process who runs: a task that wakes others goes on, and one that begins to wait hands the
     /// core over, to whom [`Shared::turns`] says.
     pub decides: u64,
+    /// Whether the running task is about to decide. What is stopped then has not come to an end: it may still hand the core over,
+    /// whatever `decides` is by now.
+    pub deciding: u64,
     /// How many notes there are at [`NOTES`].
     pub notes: u64,
     /// What decides.

@@ -9,6 +9,8 @@
 //! what happens in the kernel, but for signals: for those it comes back to its call, and stands there as any other that
 //! waits.
 
+use std::time::Duration;
+
 use nix::unistd::Pid;
 use rrtest_preload::layout::{Note, runnable};
 
@@ -102,6 +104,7 @@ impl Recorder<'_> {
         }
         let running = Running::of_new(self.tasks[id].tid);
         self.tasks.hold(id, Hold::Parked(running));
+        self.restless |= !self.tasks[id].deferred.is_empty();
         let ran = self.clock.handed_over(note.left, note.slice);
         let found = self.found_up_to(note.events, 0);
         let point = Point { current: Some(id), why: Why::Blocked, ran, next: None, found };
@@ -159,19 +162,36 @@ impl Recorder<'_> {
             let (stopped, stop) = self.interrupt(id, running)?;
             return Ok((id, stopped, stop));
         }
-        self.clock.area().decide_no_more();
+        /// A task that is about to hand the core over has so long until the next look.
+        const MOMENT: Duration = Duration::from_micros(100);
         loop {
+            self.clock.area().decide_no_more();
             let id = TaskId(self.clock.area().running());
             Running::of_new(self.tasks[id].tid).interrupt();
-            if let Some(stop) = self.wait_for_running()? {
-                self.decides = false;
-                return Ok(stop);
+            match self.wait_for_running()? {
+                Some((_, stopped, Stop::Event)) if self.clock.area().is_deciding() => {
+                    self.heartbeat.next(MOMENT);
+                    stopped.resume(Resume::Freely, 0)?;
+                }
+                Some(stop) => {
+                    self.decides = false;
+                    return Ok(stop);
+                }
+                None => {}
             }
         }
     }
 
-    /// A decision is due. Tasks that did not have the core may have stopped or ended meanwhile.
+    /// A decision is due. Tasks that did not have the core may have stopped or ended meanwhile, and one may have begun to wait
+    /// with a signal that was kept back.
     pub(super) fn take_early(&mut self) -> Flow<()> {
+        if std::mem::take(&mut self.restless) {
+            let restless =
+                self.tasks.living().filter(|task| task.hold().parked() && !task.deferred.is_empty());
+            for id in restless.map(|task| task.id).collect::<Vec<_>>() {
+                self.rouse(id, Running::of_new(self.tasks[id].tid))?;
+            }
+        }
         for (tid, wait) in std::mem::take(&mut self.early) {
             let parked = self.tasks.with_tid(tid).filter(|task| task.hold().parked()).map(|task| task.id);
             match (parked, wait) {
@@ -209,26 +229,48 @@ impl Recorder<'_> {
             return Ok(());
         }
         self.task(id).deferred.push(info);
-        self.unpark(id, stopped)?;
+        let running = stopped.resume(Resume::Freely, 0)?;
+        self.rouse(id, running)
+    }
+
+    /// There are signals for a parked task.
+    fn rouse(&mut self, id: TaskId, running: Running) -> Flow<()> {
+        // It may be on its way to where it waits, and have registers to put into its slot.
+        let mut running = running;
+        while let Some(Wait::Stopped(stopped, stop)) = self.reached_stop(id, &running)? {
+            self.keep_signal(id, &stopped, stop)?;
+            running = stopped.resume(Resume::Freely, 0)?;
+        }
+        self.unpark(id, running)?;
         self.send_deferred(id)?;
         self.look_soon();
         Ok(())
     }
 
+    /// A task that does not have the core has stopped: if it is for a signal, that is kept for later.
+    fn keep_signal(&mut self, id: TaskId, stopped: &Stopped, stop: Stop) -> Flow<()> {
+        if let Stop::Signal(_) = stop {
+            let info = stopped.signal_info()?;
+            self.task(id).deferred.push(info);
+        }
+        Ok(())
+    }
+
     /// A parked task comes back to its call.
-    fn unpark(&mut self, id: TaskId, stopped: Stopped) -> Flow<()> {
+    fn unpark(&mut self, id: TaskId, running: Running) -> Flow<()> {
         let Some(slot) = self.tasks[id].slot() else { return Ok(()) };
+        running.interrupt();
+        let (stopped, stop) = self.wait(id, running)?;
+        self.keep_signal(id, &stopped, stop)?;
         self.clock.area().unpark(&stopped, slot)?;
         let mut running = stopped.resume(Resume::Freely, 0)?;
         let stopped = loop {
             match self.wait(id, running)? {
                 (stopped, Stop::Seccomp) => break stopped,
-                (stopped, Stop::Signal(_)) => {
-                    let info = stopped.signal_info()?;
-                    self.task(id).deferred.push(info);
+                (stopped, stop) => {
+                    self.keep_signal(id, &stopped, stop)?;
                     running = stopped.resume(Resume::Freely, 0)?;
                 }
-                (stopped, _) => running = stopped.resume(Resume::Freely, 0)?,
             }
         };
         let call = Call { entered: true, ..Call::new(stopped.registers()?) };

@@ -99,6 +99,8 @@ pub(super) struct Recorder<'a> {
     pub(super) decides: bool,
     /// There has been a task without a slot: the process does not know all that it would take to decide.
     pub(super) crowded: bool,
+    /// A task that is parked has signals that were kept back.
+    pub(super) restless: bool,
     /// Stops and ends of tasks that did not have the core, which are to be looked at.
     pub(super) early: Vec<(Pid, Wait)>,
     /// A call has been made since the tasks in the kernel were last looked at.
@@ -218,6 +220,7 @@ impl<'a> Recorder<'a> {
             unsettled: false,
             decides: false,
             crowded: false,
+            restless: false,
             early: Vec::new(),
             sharing: Sharing::default(),
             watches: Watches::default(),
@@ -353,7 +356,7 @@ impl<'a> Recorder<'a> {
             id = self.current.unwrap_or(id);
             self.settle()?;
             match next {
-                Next::Continue if self.woken || !self.early.is_empty() => {
+                Next::Continue if self.woken || self.restless || !self.early.is_empty() => {
                     self.note_entered(id);
                     return Ok((Why::Woken, None));
                 }

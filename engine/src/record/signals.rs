@@ -172,7 +172,9 @@ impl Recorder<'_> {
     fn put_off(&mut self, id: TaskId, stopped: Stopped, info: libc::siginfo_t) -> Flow<Next> {
         let (left, before) = (self.clock.left(), self.task(id).boundary.left);
         self.task(id).deferred.push(info);
-        if let Some(ticks) = (before + 1).checked_sub(left).filter(|_| left > 1)
+        // One that is about to hand the core over does not come to another tick.
+        if !self.clock.area().is_deciding()
+            && let Some(ticks) = (before + 1).checked_sub(left).filter(|_| left > 1)
             && self.clock.cut(1)
         {
             self.log_cut(ticks);

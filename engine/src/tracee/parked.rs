@@ -67,7 +67,10 @@ impl Area {
             self.copy_in(at + offset_of!(Slot, pid), &pid.to_ne_bytes());
             self.copy_in(at + offset_of!(Slot, task), &bytes(&[task.into(), tid, affinity]));
             set(offset_of!(Shared, pid), pid as u64);
-            set(offset_of!(Shared, slot), slot.into());
+            if self.word(offset_of!(Shared, slot)).swap(slot.into(), Relaxed) != u64::from(slot) {
+                // One that was about to hand the core over is no more.
+                set(offset_of!(Shared, deciding), 0);
+            }
         }
     }
 
@@ -97,6 +100,12 @@ impl Area {
     /// Have the running task stop where it would decide whose turn it is. It may be running.
     pub fn decide_no_more(&self) {
         self.word(offset_of!(Shared, decides)).store(0, Relaxed);
+    }
+
+    /// Whether the running task, which has been stopped in between, may be about to hand the core over.
+    #[must_use]
+    pub fn is_deciding(&self) -> bool {
+        self.word(offset_of!(Shared, deciding)).load(Relaxed) != 0
     }
 
     /// Say when a task ran last.

@@ -9,6 +9,7 @@
 
 use core::arch::global_asm;
 use core::mem::offset_of;
+use core::sync::atomic::{Ordering::SeqCst, compiler_fence};
 
 use super::record::{append, command};
 use super::{Frame, copy, entry, tick, word};
@@ -92,6 +93,24 @@ const _: () = assert!(offset_of!(Slot, turn) == 0);
 
 /// Begin to wait for a futex and hand the core over, if that can be done without a stop.
 pub(super) fn wait(shared: &mut Shared, frame: &mut Frame) -> bool {
+    set_deciding(shared, true);
+    let waits = decide(shared, frame);
+    set_deciding(shared, false);
+    waits
+}
+
+/// The recorder may stop the task at any time, and looks whether it is in between.
+fn set_deciding(shared: &mut Shared, deciding: bool) {
+    compiler_fence(SeqCst);
+    // SAFETY: it is a field of ours.
+    unsafe { (&raw mut shared.deciding).write_volatile(deciding.into()) };
+    compiler_fence(SeqCst);
+}
+
+fn decide(shared: &mut Shared, frame: &mut Frame) -> bool {
+    if shared.decides == 0 {
+        return false;
+    }
     let args = frame.args();
     let [address, _, value, ..] = args;
     if !is_plain(&args) || !has_room(shared) || word(shared, address) != Some(value as u32) {

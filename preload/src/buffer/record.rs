@@ -11,7 +11,7 @@ use crate::layout::{DESCRIPTORS_LEN, Descriptor, Entry, LOG_LEN, Note, Shared};
 pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> Made {
     let (number, args) = (frame.rax, frame.args());
     let call = calls::call(number);
-    if call.way == Way::Futex && shared.decides != 0 && hand_over::wait(shared, frame) {
+    if call.way == Way::Futex && hand_over::wait(shared, frame) {
         return Made::Waits;
     }
     if !has_room(shared, call, &args) || !may(shared, call, &args) {

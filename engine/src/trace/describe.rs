@@ -10,6 +10,7 @@ use super::event::{
     Backing, Effect, Event, FileChange, Image, Parked, Position, Signal, Stream, Syscall, Write, Written,
 };
 use crate::ending::Ending;
+use crate::task::TaskId;
 use crate::tracee::buffered_calls;
 
 /// How many of a system call's writes are described one by one.
@@ -119,6 +120,11 @@ fn describe_buffered(log: &[u8], names: Names, f: &mut Formatter<'_>) -> fmt::Re
     f.write_str("makes calls without a stop:")?;
     for (index, (number, count)) in counts.into_iter().enumerate() {
         write!(f, "{} {count} × {}", if index == 0 { "" } else { "," }, names(number).unwrap_or("unknown"))?;
+    }
+    let mut handed = buffered_calls(log).filter_map(|call| call.handed);
+    if let Some(first) = handed.next() {
+        let (count, last) = handed.fold((1, first), |(count, _), next| (count + 1, next));
+        write!(f, ", and {count} times hands the core over, in the end to {}", TaskId(last.task))?;
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! The events of a recording, in the order in which they happened.
 //!
 //! One task runs at a time, so the events of all tasks form one sequence. [`Event::Run`] hands the core to a task; the
-//! events up to the next `Run` are that task's.
+//! events up to the next `Run` are that task's, or those of the task to which it hands the core over itself on the way
+//! ([`Event::Buffered`]).
 
 use std::iter;
 
@@ -37,8 +38,8 @@ pub enum Event {
     Entered(Position),
     /// A call site leads into the system-call buffer from now on.
     Patched(Patched),
-    /// On the way to the next event, the running task made these calls without a stop: the log of the system-call buffer
-    /// ([`buffered_calls`](crate::tracee::buffered_calls)).
+    /// On the way to the next event, the running task made these calls without a stop, and so did those to which the core was
+    /// handed over by some of them: the log of the system-call buffer ([`buffered_calls`](crate::tracee::buffered_calls)).
     Buffered(#[serde(with = "bytes")] Vec<u8>),
     /// The running task made a system call.
     Syscall(Syscall),

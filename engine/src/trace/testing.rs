@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::event::{
     Backing, Counter, Effect, Event, Extent, FileChange, FileId, FileRange, Handler, Image, Inode, Load,
-    Mapping, Patched, Pin, Position, Registers, Signal, Stream, Syscall, Vectors, Write, Written,
+    Mapping, Parked, Patched, Pin, Position, Registers, Signal, Stream, Syscall, Vectors, Write, Written,
 };
 use crate::ending::{Awaited, Ending, Frame, TaskState, Wait};
 use crate::task::TaskId;
@@ -57,6 +57,8 @@ pub(super) fn every_kind() -> Vec<Event> {
         }),
         Event::Buffered(vec![1; 48]),
         Event::Cut(u64::MAX),
+        Event::Parked(Parked { task: TaskId(1), slot: u32::MAX }),
+        Event::Unparked(TaskId(1)),
         Event::Written(Written { task: TaskId(3), writes: vec![write.clone()] }),
         Event::Pin(Pin {
             position: position(6),

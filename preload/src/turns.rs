@@ -49,3 +49,37 @@ impl Turns {
         Turn { index, slice }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many turns among tasks that ran last at these decisions.
+    fn turns(ran: &[u64], count: usize) -> Vec<Turn> {
+        let mut turns = Turns { random: 1, decisions: 0 };
+        (0..count).map(|_| turns.next(ran.len(), |at| ran[at])).collect()
+    }
+
+    #[test]
+    fn who_has_not_run_for_longest_is_next_but_now_and_then_any() {
+        let turns = turns(&[7, 3, 3, 9], 4000);
+        let share = |index| turns.iter().filter(|turn| turn.index == index).count();
+        assert!(share(1) > 3700, "the first of those");
+        assert!([0, 2, 3].map(share).iter().all(|count| (30..100).contains(count)));
+        assert!(turns.iter().all(|turn| (1..=LONG_SLICE).contains(&turn.slice)));
+    }
+
+    #[test]
+    fn equal_numbers_give_equal_turns() {
+        assert_eq!(turns(&[1, 2], 100), turns(&[1, 2], 100));
+        let mut other = Turns { random: 2, decisions: 0 };
+        let others: Vec<Turn> = (0..100).map(|_| other.next(2, |at| at as u64)).collect();
+        assert_ne!(turns(&[1, 2], 100), others);
+    }
+
+    #[test]
+    fn decisions_are_counted() {
+        let mut turns = Turns { random: 1, decisions: 4 };
+        assert_eq!([turns.decision(), turns.decision()], [5, 6]);
+    }
+}

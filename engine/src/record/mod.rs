@@ -93,7 +93,8 @@ pub struct Options<'a> {
     /// The first task is a test harness, which waits for the others with a time limit only to print warnings: such a
     /// wait does not count when asking whether anything can still happen.
     pub watchdog_main: bool,
-    /// Have a task that wakes others stop even where it goes on for certain. It makes no difference but in time.
+    /// Have tasks that wake others, or begin to wait, stop even where it could be decided in the process who runs. It makes no
+    /// difference but in time.
     pub wakes_stop: bool,
     /// Set to true (by a signal handler, another thread) to give up soon.
     pub stop: &'a AtomicBool,

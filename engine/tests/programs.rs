@@ -498,7 +498,7 @@ fn who_waits_under_the_fair_strategy_hands_the_core_over() {
 
 #[test]
 fn hand_overs_and_what_comes_in_between() {
-    for what in ["plain", "limits", "signals", "threads", "forks", "sleeps"] {
+    for what in ["plain", "limits", "signals", "alarms", "threads", "forks", "sleeps"] {
         check("relay", &[what], &Ending::Exited(0));
     }
     check("relay", &["ends"], &Ending::Exited(3));

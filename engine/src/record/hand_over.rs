@@ -91,7 +91,8 @@ impl Recorder<'_> {
         let ran = self.clock.went_on(note.left);
         let point = Point { current: Some(id), why: Why::Woken, ran, next: None, found: Found::default() };
         let choice = self.strategy.decide(point, &runnable);
-        same(choice, Choice::plain(id, note.left))
+        // What is left may be less than the strategy knows: a signal cuts a timeslice short.
+        same(choice, Choice { task: id, ..choice })
     }
 
     /// The running task has begun to wait, and this one has got the core.
@@ -189,7 +190,11 @@ impl Recorder<'_> {
             let restless =
                 self.tasks.living().filter(|task| task.hold().parked() && !task.deferred.is_empty());
             for id in restless.map(|task| task.id).collect::<Vec<_>>() {
-                self.rouse(id, Running::of_new(self.tasks[id].tid))?;
+                let running = Running::of_new(self.tasks[id].tid);
+                running.interrupt();
+                let (stopped, stop) = self.wait(id, running)?;
+                self.keep_signal(id, &stopped, stop)?;
+                self.rouse(id, stopped)?;
             }
         }
         for (tid, wait) in std::mem::take(&mut self.early) {
@@ -229,19 +234,12 @@ impl Recorder<'_> {
             return Ok(());
         }
         self.task(id).deferred.push(info);
-        let running = stopped.resume(Resume::Freely, 0)?;
-        self.rouse(id, running)
+        self.rouse(id, stopped)
     }
 
-    /// There are signals for a parked task.
-    fn rouse(&mut self, id: TaskId, running: Running) -> Flow<()> {
-        // It may be on its way to where it waits, and have registers to put into its slot.
-        let mut running = running;
-        while let Some(Wait::Stopped(stopped, stop)) = self.reached_stop(id, &running)? {
-            self.keep_signal(id, &stopped, stop)?;
-            running = stopped.resume(Resume::Freely, 0)?;
-        }
-        self.unpark(id, running)?;
+    /// There are signals for a parked task, which has been stopped.
+    fn rouse(&mut self, id: TaskId, stopped: Stopped) -> Flow<()> {
+        self.unpark(id, stopped)?;
         self.send_deferred(id)?;
         self.look_soon();
         Ok(())
@@ -257,11 +255,18 @@ impl Recorder<'_> {
     }
 
     /// A parked task comes back to its call.
-    fn unpark(&mut self, id: TaskId, running: Running) -> Flow<()> {
+    fn unpark(&mut self, id: TaskId, stopped: Stopped) -> Flow<()> {
         let Some(slot) = self.tasks[id].slot() else { return Ok(()) };
-        running.interrupt();
-        let (stopped, stop) = self.wait(id, running)?;
-        self.keep_signal(id, &stopped, stop)?;
+        let mut stopped = stopped;
+        // It may have registers to put into its slot first.
+        while !Area::is_parked(slot, &stopped.registers()?) {
+            let running = stopped.resume(Resume::Step, 0)?;
+            let stop;
+            (stopped, stop) = self.wait(id, running)?;
+            if stop != Stop::Signal(libc::SIGTRAP) {
+                self.keep_signal(id, &stopped, stop)?;
+            }
+        }
         self.clock.area().unpark(&stopped, slot)?;
         let mut running = stopped.resume(Resume::Freely, 0)?;
         let stopped = loop {

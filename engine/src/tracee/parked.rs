@@ -224,6 +224,13 @@ impl Area {
         stopped.resume(Resume::Freely, 0)
     }
 
+    /// Whether a task that is about to park in this slot, and has been stopped, has left its registers there.
+    #[must_use]
+    pub fn is_parked(slot: u32, registers: &Registers) -> bool {
+        let stack = slot_at(slot) + offset_of!(Slot, stack);
+        (stack..=stack + size_of::<[u64; 4]>()).contains(&(registers.sp() as usize))
+    }
+
     /// Have a task that was parked, and has been stopped, come to the entry of its call when it goes on.
     ///
     /// # Errors

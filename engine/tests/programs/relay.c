@@ -1,5 +1,5 @@
 /* Threads that hand the core over to each other again and again, and what may come in between: a wait with a time limit, a
- * signal for one that waits, a thread that ends, a new one, a process that is forked, one that spins, one that never comes
+ * signal for one that waits or runs, a thread that ends, a new one, a process that is forked, one that spins, one that never comes
  * back. The argument says what. */
 #include <errno.h>
 #include <linux/futex.h>
@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -111,6 +112,12 @@ int main(int count, char **arguments) {
 	sigaction(SIGUSR1, &action, NULL);
 	action.sa_flags = SA_RESTART;
 	sigaction(SIGUSR2, &action, NULL);
+	if (is("alarms")) {
+		/* For whoever runs, most of the time. */
+		const struct itimerval often = { { .tv_usec = 500 }, { .tv_usec = 500 } };
+		signal(SIGALRM, on_signal);
+		setitimer(ITIMER_REAL, &often, NULL);
+	}
 	for (long me = 0; me < RUNNERS; me++)
 		pthread_create(&threads[me], NULL, run, (void *)me);
 	if (is("sleeps") || is("spins"))

@@ -115,7 +115,7 @@ impl Replayer<'_> {
     }
 
     /// What a call changed of files that are mapped.
-    pub(super) fn change_file(&self, call: &Syscall) -> Result<(), Error> {
+    pub(super) fn change_file(&mut self, call: &Syscall) -> Result<(), Error> {
         match &call.effect {
             Effect::ChangeFile(change) => self.files.change(change),
             _ => Ok(()),

@@ -89,6 +89,7 @@ pub(super) struct Replayer<'a> {
 
 impl<'a> Replayer<'a> {
     pub(super) fn start(trace: &'a dyn Source, options: Options<'a>) -> Result<Self, Error> {
+        trace.begin();
         crate::tracee::pin(options.core)?;
         crate::tracee::raise_descriptor_limit();
         let mut events = trace.events().peekable();

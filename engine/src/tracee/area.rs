@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,7 +12,7 @@ use nix::unistd::{Whence, lseek};
 use rrtest_preload::layout::{AREA, AREA_LEN, INJECTION, SCRATCH, SYS_INJECTED, Shared};
 
 use crate::Error;
-use crate::tracee::{TASK_SIZE, last_os};
+use crate::tracee::{TASK_SIZE, last_os, memory_file};
 
 /// Bytes of scratch memory for each task.
 const SCRATCH_LEN: usize = 64 << 10;
@@ -53,14 +53,7 @@ impl Area {
     /// # Errors
     /// If the kernel has no memory or descriptor for it.
     pub fn new() -> Result<Self, Error> {
-        // SAFETY: the name is a valid C string; the descriptor is new and ours.
-        let file = unsafe {
-            let fd = libc::memfd_create(c"rrtest".as_ptr(), libc::MFD_CLOEXEC);
-            if fd < 0 {
-                return Err(last_os("create shared memory"));
-            }
-            File::from_raw_fd(fd)
-        };
+        let file = memory_file(c"rrtest")?;
         file.set_len(AREA_LEN as u64).map_err(super::os("size shared memory"))?;
         // SAFETY: a fresh mapping at an address of the kernel's choice overlaps nothing.
         let base = unsafe {

@@ -8,6 +8,7 @@ mod calls;
 mod files;
 mod image;
 mod lockers;
+mod mapper;
 mod memory_calls;
 mod pin;
 mod processes;

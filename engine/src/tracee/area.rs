@@ -12,10 +12,7 @@ use nix::unistd::{Whence, lseek};
 use rrtest_preload::layout::{AREA, AREA_LEN, INJECTION, SCRATCH, SYS_INJECTED, Shared};
 
 use crate::Error;
-use crate::tracee::{TASK_SIZE, last_os, memory_file};
-
-/// Bytes of scratch memory for each task.
-const SCRATCH_LEN: usize = 64 << 10;
+use crate::tracee::{TASK_SIZE, batch, last_os, memory_file};
 
 /// The shared area (see [`rrtest_preload::layout`]), as the recorder sees it.
 ///
@@ -37,6 +34,18 @@ impl Area {
 
     /// The value of the instruction pointer that marks an injected call: the filter lets it through.
     pub const INJECTED_IP: u64 = Self::CODE + 2;
+
+    /// The address of the code that makes the calls of a [`super::Batch`].
+    pub(super) const BATCH: u64 = Self::CODE + 16;
+
+    /// The instruction pointer of those calls: the filter lets them through.
+    pub(super) const BATCH_IP: u64 = Self::BATCH + batch::CALLED;
+
+    /// Where a [`super::Batch`] has its calls: in scratch memory, which replay does not need, nor does a task that makes them.
+    pub(super) const LIST: u64 = SCRATCH as u64;
+
+    /// Bytes of scratch memory for each task.
+    pub const SCRATCH_LEN: usize = 64 << 10;
 
     /// The address of the countdown in the driven process.
     pub const COUNTDOWN: u64 = AREA as u64 + std::mem::offset_of!(Shared, countdown) as u64;
@@ -74,6 +83,7 @@ impl Area {
         };
         let area = Self { file, base };
         area.copy_in(INJECTION, &Self::INJECTION);
+        area.copy_in(Self::BATCH as usize, &batch::CODE);
         Ok(area)
     }
 
@@ -132,12 +142,12 @@ impl Area {
         len > 0 && address < (AREA + AREA_LEN) as u64 && end.is_some_and(|end| end > AREA as u64)
     }
 
-    /// The address, in the driven process, of a task's scratch memory ([`SCRATCH_LEN`] bytes); none for a task beyond the
+    /// The address, in the driven process, of a task's scratch memory ([`Area::SCRATCH_LEN`] bytes); none for a task beyond the
     /// area's end.
     #[must_use]
     pub fn scratch(task: u32) -> Option<u64> {
-        let address = SCRATCH + task as usize * SCRATCH_LEN;
-        (address + SCRATCH_LEN <= AREA + AREA_LEN).then_some(address as u64)
+        let address = SCRATCH + task as usize * Self::SCRATCH_LEN;
+        (address + Self::SCRATCH_LEN <= AREA + AREA_LEN).then_some(address as u64)
     }
 
     /// What is in it now. No driven task must be running.

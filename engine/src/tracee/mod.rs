@@ -5,6 +5,7 @@
 
 mod area;
 mod assembler;
+mod batch;
 mod branch;
 mod branches;
 mod breakpoint;
@@ -37,6 +38,7 @@ mod task;
 mod to_exit;
 
 pub use area::{Area, Saved};
+pub use batch::{Arg, Batch};
 pub use branch::branch;
 pub use breakpoint::{Breakpoint, Condition, Placement, end_of_string};
 pub use buffer::{BufferedCall, SYSCALL_LEN, buffered_calls};

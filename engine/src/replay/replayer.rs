@@ -156,6 +156,7 @@ impl<'a> Replayer<'a> {
                 Event::Killed(task) => self.kill(task)?,
                 Event::Ended(ending) => {
                     self.check_ending(&ending)?;
+                    self.trace.end()?;
                     self.stats.ticks = self.clock.total();
                     return Ok(Replayed { ending, stats: self.stats, lockers: self.lockers() });
                 }

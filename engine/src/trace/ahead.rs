@@ -5,9 +5,12 @@
 
 use std::cell::Cell;
 use std::fs::File;
+use std::iter;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
@@ -54,60 +57,89 @@ impl Parts {
     }
 }
 
-/// What the thread that makes the files has to say of one: nothing if it could not be made.
+/// A file, or why there is none: nothing if it could not be made.
 type Made = Result<Option<File>, TraceError>;
 
 /// The files that are being made, in the order of their numbers.
 #[derive(Debug)]
 pub(super) struct Ahead {
-    index: Arc<Index>,
-    made: Receiver<Made>,
-    /// The number of the file that comes next.
+    maker: Arc<Maker>,
+    made: Receiver<(u32, Made)>,
+    /// Whether all that is stored of the files is sound.
+    checked: Receiver<Result<(), TraceError>>,
+    /// What has a lower number has been asked for, or passed over.
     next: Cell<u32>,
 }
 
 impl Ahead {
-    /// Begin; not at all if there can be no thread.
-    pub(super) fn start(maker: Maker) -> Option<Self> {
-        let index = Arc::clone(&maker.index);
+    /// Begin.
+    pub(super) fn start(maker: Maker) -> Self {
+        let maker = Arc::new(maker);
         let (sender, made) = sync_channel(AHEAD);
+        let (said, checked) = sync_channel(1);
+        let ahead = Self { maker: Arc::clone(&maker), made, checked, next: Cell::new(0) };
         let make = move || {
             unpin();
             let mut buffer = vec![0; PART];
-            let mut all = maker.index.files.iter().map(|file| maker.make(file, &mut buffer));
+            let numbers = iter::from_fn(|| Some(maker.claimed.fetch_add(1, Relaxed)));
+            let mut all = numbers.map_while(|number| Some((number, maker.make(number, &mut buffer)?)));
             // Until nobody wants any more.
             while all.next().is_some_and(|made| sender.send(made).is_ok()) {}
+            let _ = said.send(maker.check(&mut buffer));
         };
-        thread::Builder::new().name("ahead".to_owned()).spawn(make).ok()?;
-        Some(Self { index, made, next: Cell::new(0) })
+        // If there can be no thread, nothing is made that is not asked for.
+        let _ = thread::Builder::new().name("ahead".to_owned()).spawn(make);
+        ahead
     }
 
-    /// This file, unless it could not be made or was passed over: programs map files in the order of their numbers, but for few.
+    /// This file, unless it was passed over: programs map files in the order of their numbers, but for few. What the thread has
+    /// not come to yet is made here.
     pub(super) fn take(&self, id: FileId) -> Result<Option<Ready>, TraceError> {
-        while self.next.get() <= id.0 {
-            let Ok(made) = self.made.recv() else { return Ok(None) };
-            let number = self.next.replace(self.next.get() + 1);
-            if number == id.0 {
-                let parts = Parts { index: Arc::clone(&self.index), id };
-                return Ok(made?.map(|file| Ready { file, parts }));
-            }
+        if id.0 < self.next.get() || id.0 as usize >= self.maker.index.files.len() {
+            return Ok(None);
         }
-        Ok(None)
+        self.next.set(id.0 + 1);
+        let made = if self.maker.claimed.fetch_max(id.0 + 1, Relaxed) <= id.0 {
+            self.maker.make(id.0, &mut vec![0; PART])
+        } else {
+            self.made.iter().find_map(|(number, made)| (number == id.0).then_some(made))
+        };
+        let file = made.unwrap_or(Ok(None))?;
+        let parts = Parts { index: Arc::clone(&self.maker.index), id };
+        Ok(file.map(|file| Ready { file, parts }))
+    }
+
+    /// Nobody will ask for a file any more. Whether all is sound, also what has been read elsewhere: a trace that is damaged is
+    /// told of here, and not on another machine.
+    pub(super) fn end(self) -> Result<(), TraceError> {
+        drop(self.made);
+        self.checked.recv().unwrap_or_else(|_| self.maker.check(&mut vec![0; PART]))
     }
 }
 
 /// Makes the files.
 #[derive(Debug)]
 pub(super) struct Maker {
-    pub(super) index: Arc<Index>,
+    index: Arc<Index>,
     /// The trace, of this length and name.
-    pub(super) trace: File,
-    pub(super) len: u64,
-    pub(super) path: PathBuf,
+    trace: File,
+    len: u64,
+    path: PathBuf,
+    /// How many files have been made, or are being made, or are not to be made: who raises it makes the file.
+    claimed: AtomicU32,
 }
 
 impl Maker {
-    fn make(&self, file: &StoredFile, buffer: &mut [u8]) -> Made {
+    pub(super) fn new(index: Arc<Index>, trace: File, len: u64, path: PathBuf) -> Self {
+        Self { index, trace, len, path, claimed: AtomicU32::new(0) }
+    }
+
+    /// Make the file of this number, unless there is no such one.
+    fn make(&self, number: u32, buffer: &mut [u8]) -> Option<Made> {
+        self.index.files.get(number as usize).map(|file| self.fill(file, buffer))
+    }
+
+    fn fill(&self, file: &StoredFile, buffer: &mut [u8]) -> Made {
         let Ok(memory) = memory_file(c"rrtest-file") else { return Ok(None) };
         if memory.set_len(file.size).is_err() {
             return Ok(None);
@@ -117,11 +149,7 @@ impl Maker {
             let start = number.saturating_mul(BLOCK);
             let range = start..start.saturating_add(BLOCK).min(file.size);
             let copied = original.as_ref().map(|original| original.copy(range.clone(), &memory, buffer));
-            let same = copied.is_some_and(|digest| digest.is_ok_and(|digest| digest == stored.digest));
-            if range.is_empty() || same {
-                // Still a trace that is damaged is told of here, and not on another machine.
-                block::check(&self.trace, stored.at, self.len, buffer)
-                    .map_err(|fault| self.faulty(file, fault))?;
+            if range.is_empty() || copied.is_some_and(|digest| digest.is_ok_and(|it| it == stored.digest)) {
                 continue;
             }
             original = None;
@@ -134,6 +162,14 @@ impl Maker {
             }
         }
         Ok(Some(memory))
+    }
+
+    fn check(&self, buffer: &mut [u8]) -> Result<(), TraceError> {
+        let mut blocks =
+            self.index.files.iter().flat_map(|file| file.blocks.values().map(move |it| (file, it)));
+        blocks.try_for_each(|(file, stored)| {
+            block::check(&self.trace, stored.at, self.len, buffer).map_err(|fault| self.faulty(file, fault))
+        })
     }
 
     fn decompressed(&self, file: &StoredFile, stored: &StoredBlock) -> Result<Vec<u8>, TraceError> {

@@ -51,6 +51,14 @@ pub trait Source {
     fn ready(&self, _file: FileId) -> Result<Option<Ready>, TraceError> {
         Ok(None)
     }
+
+    /// A replay has ended.
+    ///
+    /// # Errors
+    /// If anything is damaged that it has not needed.
+    fn end(&self) -> Result<(), TraceError> {
+        Ok(())
+    }
 }
 
 /// Bytes of a file's contents. Its source can go on sharing the block in which it lies.

@@ -216,9 +216,8 @@ impl Source for Trace {
     }
 
     fn begin(&self) {
-        let maker =
-            |trace| Maker { index: Arc::clone(&self.index), trace, len: self.len, path: self.path.clone() };
-        *self.ahead.borrow_mut() = self.file.try_clone().ok().map(maker).and_then(Ahead::start);
+        let maker = |trace| Maker::new(Arc::clone(&self.index), trace, self.len, self.path.clone());
+        *self.ahead.borrow_mut() = self.file.try_clone().ok().map(maker).map(Ahead::start);
     }
 
     fn ready(&self, file: FileId) -> Result<Option<Ready>, TraceError> {
@@ -226,6 +225,10 @@ impl Source for Trace {
             Some(ahead) => ahead.take(file),
             None => Ok(None),
         }
+    }
+
+    fn end(&self) -> Result<(), TraceError> {
+        self.ahead.take().map_or(Ok(()), Ahead::end)
     }
 }
 
@@ -537,6 +540,7 @@ mod tests {
                 ready(captured).is_some_and(|ready| ready.parts.have(&Load { at: 0, contents: captured }))
             );
             assert!(ready(FileRange { file: FileId(9), ..captured }).is_none());
+            trace.end().unwrap();
             fs::write(&path, "").unwrap();
         }
         trace.begin();
@@ -548,15 +552,25 @@ mod tests {
     #[test]
     fn damage_shows_where_a_file_is_got_ready_from_its_own_place() {
         let directory = tempfile::tempdir().unwrap();
-        let (out, [first, _, captured]) = with_a_file(&directory.path().join("big"), &[7; 3 << 20]);
+        let path = directory.path().join("big");
+        let (out, [first, _, captured]) = with_a_file(&path, &[7; 3 << 20]);
         let trace = reopen(&out).unwrap();
         let (_, block) = trace.index.files[0].blocks.first_key_value().unwrap();
         let mut byte = [0];
         out.file().read_exact_at(&mut byte, block.at + 20).unwrap();
         out.file().write_all_at(&[byte[0] ^ 1], block.at + 20).unwrap();
+        let error = |result: Result<(), TraceError>| {
+            let error = result.unwrap_err().to_string();
+            assert!(error.contains("big`: a checksum does not match"), "{error}");
+        };
         trace.begin();
-        let error = trace.ready(first.file).unwrap_err().to_string();
-        assert!(error.contains("big`: a checksum does not match"), "{error}");
+        error(trace.end());
+        trace.begin();
+        assert!(trace.ready(first.file).unwrap().is_some(), "it is there without the trace");
+        error(trace.end());
+        fs::remove_file(&path).unwrap();
+        trace.begin();
+        error(trace.ready(first.file).map(drop));
         assert!(trace.ready(captured.file).unwrap().is_some(), "another file is sound");
     }
 

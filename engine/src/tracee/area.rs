@@ -14,6 +14,9 @@ use rrtest_preload::layout::{AREA, AREA_LEN, INJECTION, SCRATCH, SYS_INJECTED, S
 use crate::Error;
 use crate::tracee::{TASK_SIZE, batch, last_os, memory_file};
 
+/// Bytes of scratch memory for each task.
+pub(super) const SCRATCH_LEN: usize = 64 << 10;
+
 /// The shared area (see [`rrtest_preload::layout`]), as the recorder sees it.
 ///
 /// First page: [`Shared`]. Second page: code with which calls are injected. Then what the system-call buffer consists of (see
@@ -43,9 +46,6 @@ impl Area {
 
     /// Where a [`super::Batch`] has its calls: in scratch memory, which replay does not need, nor does a task that makes them.
     pub(super) const LIST: u64 = SCRATCH as u64;
-
-    /// Bytes of scratch memory for each task.
-    pub const SCRATCH_LEN: usize = 64 << 10;
 
     /// The address of the countdown in the driven process.
     pub const COUNTDOWN: u64 = AREA as u64 + std::mem::offset_of!(Shared, countdown) as u64;
@@ -142,12 +142,12 @@ impl Area {
         len > 0 && address < (AREA + AREA_LEN) as u64 && end.is_some_and(|end| end > AREA as u64)
     }
 
-    /// The address, in the driven process, of a task's scratch memory ([`Area::SCRATCH_LEN`] bytes); none for a task beyond the
+    /// The address, in the driven process, of a task's scratch memory ([`SCRATCH_LEN`] bytes); none for a task beyond the
     /// area's end.
     #[must_use]
     pub fn scratch(task: u32) -> Option<u64> {
-        let address = SCRATCH + task as usize * Self::SCRATCH_LEN;
-        (address + Self::SCRATCH_LEN <= AREA + AREA_LEN).then_some(address as u64)
+        let address = SCRATCH + task as usize * SCRATCH_LEN;
+        (address + SCRATCH_LEN <= AREA + AREA_LEN).then_some(address as u64)
     }
 
     /// What is in it now. No driven task must be running.

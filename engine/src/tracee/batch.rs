@@ -3,6 +3,7 @@
 use rrtest_preload::layout::SYS_INJECTED;
 
 use crate::Error;
+use crate::tracee::area::SCRATCH_LEN;
 use crate::tracee::remote::finish;
 use crate::tracee::{Area, Memory, Stopped, os};
 
@@ -68,7 +69,7 @@ impl Batch {
     /// How many more calls there is room for.
     #[must_use]
     pub fn room(&self) -> usize {
-        Area::SCRATCH_LEN / CALL - self.0.len()
+        SCRATCH_LEN / CALL - self.0.len()
     }
 
     /// Add a call. Its number in the batch.

@@ -47,8 +47,9 @@ pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
 
     let cwd = env::current_dir().map_err(|error| Stop::os("no working directory", &error))?;
     let config = Config::load(&cwd, &options.selection.config);
-    // Each takes a moment, and neither needs the other.
+    // Each takes a moment, and none needs the others.
     let (project, toolchain) = thread::scope(|scope| {
+        scope.spawn(rrtest_engine::record::get_ready);
         let toolchain = scope.spawn(|| Toolchain::find(&cwd, &config));
         (Project::find(&options.selection), toolchain.join())
     });

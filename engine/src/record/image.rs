@@ -68,12 +68,16 @@ pub(super) fn belongs(line: &Line) -> bool {
 }
 
 fn file(line: &Line, pid: Pid, log: &mut Log) -> Result<Backing, Error> {
+    let failed = |what| os(format!("{what} `{}`, which the program maps", line.path.display()));
+    let part = Part { offset: line.offset, len: line.end - line.start, stored: false };
+    // A program's file is mapped several times.
+    if let Some(Ok(known)) = log.mapped((line.dev, line.inode)).map(File::try_clone) {
+        return log.map(&line.path, known, part).map_err(failed("read"));
+    }
     // The program's own file may have no name any more, or never have had one.
     let exe = PathBuf::from(format!("/proc/{pid}/exe"));
     let is_exe = std::fs::metadata(&exe).is_ok_and(|metadata| metadata.ino() == line.inode);
     let path = if is_exe { &exe } else { &line.path };
-    let failed = |what| os(format!("{what} `{}`, which the program maps", line.path.display()));
     let open = File::open(path).map_err(failed("open"))?;
-    let part = Part { offset: line.offset, len: line.end - line.start, stored: false };
     log.map(&line.path, open, part).map_err(failed("read"))
 }

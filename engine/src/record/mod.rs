@@ -58,7 +58,7 @@ use crate::schedule::{Decided, Plan};
 use crate::trace::event::{Event, Stream};
 use crate::trace::log::Log;
 pub use crate::tracee::Stdin;
-use crate::tracee::Streams;
+use crate::tracee::{self, Streams};
 use fds::Fds;
 use recorder::Recorder;
 pub use template::Template;
@@ -123,6 +123,11 @@ pub struct Recording {
     pub wall: Duration,
     /// The events and files.
     pub log: Log,
+}
+
+/// Do what the first recording of a process would else have to do: where there is another core, and something to wait for.
+pub fn get_ready() {
+    tracee::patch::get_ready();
 }
 
 /// Record one run of a program. Call it from a thread that the caller can spare: the thread is pinned to the core.

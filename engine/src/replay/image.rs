@@ -1,6 +1,7 @@
 //! Filling an empty process from a recorded image.
 
-use super::files::{Files, Place};
+use super::files::Files;
+use super::mapper::{Mapper, Place};
 use crate::Error;
 use crate::trace::Source;
 use crate::trace::event::{Image, Mapping};
@@ -15,9 +16,14 @@ pub(super) fn fill(
     trace: &dyn Source,
 ) -> Result<Stopped, Error> {
     let mut task = task;
+    let mut mapper = Mapper::default();
     for mapping in &image.mappings {
-        task = map(task, memory, mapping, files, trace)?;
+        map(&mut mapper, &task, mapping, files, trace)?;
+        if mapper.is_full() {
+            task = mapper.run(task, memory)?;
+        }
     }
+    task = mapper.run(task, memory)?;
     for write in &image.writes {
         memory.write(write.address, &write.bytes)?;
     }
@@ -29,12 +35,12 @@ pub(super) fn fill(
 }
 
 fn map(
-    task: Stopped,
-    memory: &Memory,
+    mapper: &mut Mapper,
+    task: &Stopped,
     mapping: &Mapping,
     files: &mut Files,
     trace: &dyn Source,
-) -> Result<Stopped, Error> {
+) -> Result<(), Error> {
     let place = Place { address: mapping.start, len: mapping.len, prot: mapping.prot as u64 };
     let mut flags = libc::MAP_PRIVATE | libc::MAP_NORESERVE;
     if mapping.room > 0 {
@@ -42,7 +48,7 @@ fn map(
         set_stack_limit(task.tid(), mapping.len.saturating_add(mapping.room))?;
     }
     match &mapping.file {
-        Some(backing) => files.map(task, memory, backing, place, flags, trace),
-        None => place.map_anonymous(task, flags),
+        Some(backing) => files.map(mapper, backing, place, flags, trace),
+        None => mapper.anonymous(place, flags),
     }
 }

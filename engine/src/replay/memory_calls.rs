@@ -1,6 +1,6 @@
 //! Replayed calls that shape memory.
 
-use super::files::Place;
+use super::mapper::{Mapper, Place};
 use super::replayer::Replayer;
 use crate::error::Error;
 use crate::trace::event::{Effect, Syscall};
@@ -68,13 +68,12 @@ impl Replayer<'_> {
         place: Place,
         flags: i32,
     ) -> Result<(), Error> {
-        let stopped = match &call.effect {
-            Effect::MapFile(backing) => {
-                let space = self.space();
-                self.files.map(stopped, &space.memory, backing, place, flags, self.trace)?
-            }
-            _ => place.map_anonymous(stopped, flags)?,
-        };
+        let mut mapper = Mapper::default();
+        match &call.effect {
+            Effect::MapFile(backing) => self.files.map(&mut mapper, backing, place, flags, self.trace)?,
+            _ => mapper.anonymous(place, flags)?,
+        }
+        let stopped = mapper.run(stopped, &self.space().memory)?;
         self.skip(stopped, *registers, call.result)
     }
 
@@ -115,7 +114,7 @@ impl Replayer<'_> {
     }
 
     /// What a call changed of files that are mapped.
-    pub(super) fn change_file(&self, call: &Syscall) -> Result<(), Error> {
+    pub(super) fn change_file(&mut self, call: &Syscall) -> Result<(), Error> {
         match &call.effect {
             Effect::ChangeFile(change) => self.files.change(change),
             _ => Ok(()),

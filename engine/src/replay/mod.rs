@@ -9,6 +9,7 @@ mod files;
 mod hand_over;
 mod image;
 mod lockers;
+mod mapper;
 mod memory_calls;
 mod pin;
 mod processes;

@@ -95,6 +95,7 @@ pub(super) struct Replayer<'a> {
 
 impl<'a> Replayer<'a> {
     pub(super) fn start(trace: &'a dyn Source, options: Options<'a>) -> Result<Self, Error> {
+        trace.begin();
         crate::tracee::pin(options.core)?;
         crate::tracee::raise_descriptor_limit();
         let mut events = trace.events().peekable();
@@ -165,6 +166,7 @@ impl<'a> Replayer<'a> {
                 Event::Killed(task) => self.kill(task)?,
                 Event::Ended(ending) => {
                     self.check_ending(&ending)?;
+                    self.trace.end()?;
                     self.stats.ticks = self.clock.total();
                     return Ok(Replayed { ending, stats: self.stats, lockers: self.lockers() });
                 }

@@ -125,7 +125,9 @@ impl<'a> BlockWriter<'a> {
     /// Write a compressed block.
     fn store(&mut self, mut stored: Vec<u8>) -> io::Result<()> {
         let at = self.written();
-        let crc = checksum(at, &stored[..8], &stored[PREFIX..]);
+        let mut hasher = checksum(at, &stored[..8]);
+        hasher.update(&stored[PREFIX..]);
+        let crc = hasher.finalize();
         stored[8..PREFIX].copy_from_slice(&crc.to_le_bytes());
         self.out.write_all_at(&stored, at)?;
         self.bounds.push(at + stored.len() as u64);
@@ -190,33 +192,36 @@ impl Helper {
     }
 }
 
-/// A block as it is stored, sound.
-struct Stored {
-    payload: Vec<u8>,
+/// What a block says of itself before its payload, all of it possible.
+struct Start {
+    prefix: [u8; PREFIX],
+    /// The length of the payload.
+    len: usize,
     /// The length of what it decompresses to.
     raw_len: usize,
-    /// Where it ends.
-    end: u64,
+    crc: u32,
 }
 
 /// Read the block at `at`, which must end at `end` at the latest. Returns its contents and where it ends.
 pub(super) fn read(file: &File, at: u64, end: u64) -> Result<(Vec<u8>, u64), Fault> {
-    let Stored { payload, raw_len, end } = stored(file, at, end)?;
+    let start = start(file, at, end)?;
+    let mut payload = vec![0; start.len];
+    verify(file, at, &start, &mut payload)?;
     let raw = Decompressor::new()
-        .and_then(|mut decompressor| decompressor.decompress(&payload, raw_len))
+        .and_then(|mut decompressor| decompressor.decompress(&payload, start.raw_len))
         .map_err(|_| Fault::Damaged("a block does not decompress"))?;
-    if raw.len() != raw_len {
+    if raw.len() != start.raw_len {
         return Err(Fault::Damaged("a block decompresses to another length"));
     }
-    Ok((raw, end))
+    Ok((raw, at + (PREFIX + start.len) as u64))
 }
 
-/// Whether the block is as it was written, for one whose contents are not needed.
-pub(super) fn check(file: &File, at: u64, end: u64) -> Result<(), Fault> {
-    stored(file, at, end).map(drop)
+/// Whether the block is as it was written, for one whose contents are not needed; it is read a buffer at a time.
+pub(super) fn check(file: &File, at: u64, end: u64, buffer: &mut [u8]) -> Result<(), Fault> {
+    verify(file, at, &start(file, at, end)?, buffer)
 }
 
-fn stored(file: &File, at: u64, end: u64) -> Result<Stored, Fault> {
+fn start(file: &File, at: u64, end: u64) -> Result<Start, Fault> {
     let room = end.checked_sub(at).ok_or(Fault::Damaged("a block lies outside"))?;
     if room < PREFIX as u64 {
         return Err(Fault::Damaged("a block is cut off"));
@@ -233,12 +238,20 @@ fn stored(file: &File, at: u64, end: u64) -> Result<Stored, Fault> {
     if u64::from(len) > room - PREFIX as u64 {
         return Err(Fault::Damaged("a block is cut off"));
     }
-    let mut payload = vec![0; len as usize];
-    read_exact(file, &mut payload, at + PREFIX as u64)?;
-    if checksum(at, &prefix[..8], &payload) != crc {
-        return Err(Fault::Damaged("a checksum does not match"));
+    Ok(Start { prefix, len: len as usize, raw_len: raw_len as usize, crc })
+}
+
+/// Read a block's payload, a buffer at a time, and compare its checksum.
+fn verify(file: &File, at: u64, start: &Start, buffer: &mut [u8]) -> Result<(), Fault> {
+    let mut hasher = checksum(at, &start.prefix[..8]);
+    let mut done = 0;
+    while done < start.len {
+        let part = (start.len - done).min(buffer.len());
+        read_exact(file, &mut buffer[..part], at + (PREFIX + done) as u64)?;
+        hasher.update(&buffer[..part]);
+        done += part;
     }
-    Ok(Stored { payload, raw_len: raw_len as usize, end: at + PREFIX as u64 + u64::from(len) })
+    if hasher.finalize() == start.crc { Ok(()) } else { Err(Fault::Damaged("a checksum does not match")) }
 }
 
 fn read_exact(file: &File, buffer: &mut [u8], at: u64) -> Result<(), Fault> {
@@ -250,13 +263,13 @@ pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     bytes[at..].iter().take(4).rev().fold(0, |number, byte| number << 8 | u32::from(*byte))
 }
 
-/// The offset is part of it, so that a block in a wrong place does not pass.
-fn checksum(at: u64, lengths: &[u8], payload: &[u8]) -> u32 {
+/// The start of a block's checksum; its payload is to follow. The offset is part of it, so that a block in a wrong place does
+/// not pass.
+fn checksum(at: u64, lengths: &[u8]) -> crc32fast::Hasher {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&at.to_le_bytes());
     hasher.update(lengths);
-    hasher.update(payload);
-    hasher.finalize()
+    hasher
 }
 
 #[cfg(test)]
@@ -274,8 +287,9 @@ mod tests {
     /// A block with a right checksum around anything.
     fn forged(len: u32, raw_len: u32, payload: &[u8]) -> Fault {
         let mut block = [len.to_le_bytes(), raw_len.to_le_bytes()].concat();
-        let crc = checksum(0, &block, payload);
-        block.extend_from_slice(&crc.to_le_bytes());
+        let mut hasher = checksum(0, &block);
+        hasher.update(payload);
+        block.extend_from_slice(&hasher.finalize().to_le_bytes());
         block.extend_from_slice(payload);
         let file = tempfile::tempfile().unwrap();
         file.write_all_at(&block, 0).unwrap();
@@ -338,6 +352,11 @@ mod tests {
         file.read_exact_at(&mut block, 5).unwrap();
         file.write_all_at(&block, end).unwrap();
         assert!(read(&file, 5, end).is_ok());
+        for len in [1, 3, 64] {
+            assert!(check(&file, 5, end, &mut vec![0; len]).is_ok());
+            let elsewhere = check(&file, end, 2 * end - 5, &mut vec![0; len]);
+            assert!(matches!(elsewhere, Err(Fault::Damaged("a checksum does not match"))));
+        }
         assert!(matches!(read(&file, end, 2 * end - 5), Err(Fault::Damaged("a checksum does not match"))));
     }
 

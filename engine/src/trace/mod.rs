@@ -3,6 +3,7 @@
 //! A recording is a [`log::Log`] while it is made. [`writer::write`] puts it into a file, which [`Trace`] reads. Both
 //! are a [`Source`] for replay.
 
+mod ahead;
 mod block;
 pub mod describe;
 mod error;
@@ -23,8 +24,9 @@ pub mod writer;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-use event::{Event, FileRange};
+use event::{Event, FileId, FileRange};
 
+pub use ahead::{Parts, Ready};
 pub use error::TraceError;
 pub use reader::{CarriedFile, Trace};
 
@@ -38,6 +40,25 @@ pub trait Source {
     /// # Errors
     /// If the trace is damaged, or the file of a recording in memory has been modified.
     fn file(&self, range: FileRange) -> Result<Bytes, TraceError>;
+
+    /// A replay begins: what takes long can be got ready beside it.
+    fn begin(&self) {}
+
+    /// A mapped file that has been got ready, for the caller alone; none if there is no such one (any more).
+    ///
+    /// # Errors
+    /// If the trace is damaged.
+    fn ready(&self, _file: FileId) -> Result<Option<Ready>, TraceError> {
+        Ok(None)
+    }
+
+    /// A replay has ended.
+    ///
+    /// # Errors
+    /// If anything is damaged that it has not needed.
+    fn end(&self) -> Result<(), TraceError> {
+        Ok(())
+    }
 }
 
 /// Bytes of a file's contents. Its source can go on sharing the block in which it lies.

@@ -3,59 +3,49 @@
 //! To read a block of a file and take its digest is several times as fast as to decompress it, and a debug build has many
 //! megabytes of them. What does not have the digest that the trace tells is not used, so that the file may have become anything.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use twox_hash::XxHash3_128;
 
-use super::block::BLOCK;
-use super::file::{StoredBlock, StoredFile};
-use super::mapped::read_range_into;
+use super::file::StoredFile;
 
 /// What tells whether a block of a file is still the same.
 pub(super) fn digest(bytes: &[u8]) -> u128 {
     XxHash3_128::oneshot(bytes)
 }
 
-/// The files by their numbers, as they are needed; none for one that is not as it was.
-#[derive(Debug, Default)]
-pub(super) struct Originals {
-    open: RefCell<HashMap<u32, Option<File>>>,
-}
+/// The file of which a trace carries parts, if what has its name now can be it.
+#[derive(Debug)]
+pub(super) struct Original(File);
 
-impl Originals {
-    /// Read block `number` of a file, and tell whether it is there.
-    pub(super) fn read(
-        &self,
-        bytes: &mut Vec<u8>,
-        id: u32,
-        file: &StoredFile,
-        number: u64,
-        block: &StoredBlock,
-    ) -> bool {
-        let mut open = self.open.borrow_mut();
-        let place = open.entry(id).or_insert_with(|| original(file));
-        let Some(original) = place else { return false };
-        let offset = number.saturating_mul(BLOCK);
-        let read = read_range_into(bytes, original, file.size, offset, BLOCK);
-        let same = read.is_ok() && digest(bytes) == block.digest;
-        if !same {
-            *place = None;
-        }
-        same
+impl Original {
+    pub(super) fn find(file: &StoredFile) -> Option<Self> {
+        // Not to wait for a writer, should it be a FIFO by now.
+        let original =
+            OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(Path::new(&file.path)).ok()?;
+        let metadata = original.metadata().ok()?;
+        let same = metadata.is_file() && metadata.len() == file.size;
+        same.then_some(Self(original))
     }
-}
 
-/// The file of this name, if it can be the one.
-fn original(file: &StoredFile) -> Option<File> {
-    // Not to wait for a writer, should it be a FIFO by now.
-    let original =
-        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(Path::new(&file.path)).ok()?;
-    let metadata = original.metadata().ok()?;
-    (metadata.is_file() && metadata.len() == file.size).then_some(original)
+    /// Copy a range to the same place in another file, a buffer at a time, and give its digest.
+    pub(super) fn copy(&self, range: Range<u64>, to: &File, buffer: &mut [u8]) -> io::Result<u128> {
+        let mut hasher = XxHash3_128::new();
+        let mut at = range.start;
+        while at < range.end {
+            let len = (range.end - at).min(buffer.len() as u64);
+            let part = &mut buffer[..len as usize];
+            self.0.read_exact_at(part, at)?;
+            hasher.write(part);
+            to.write_all_at(part, at)?;
+            at += len;
+        }
+        Ok(hasher.finish_128())
+    }
 }
 
 #[cfg(test)]
@@ -64,28 +54,31 @@ mod tests {
 
     use super::*;
 
+    const PART: usize = 4096;
+
     #[test]
-    fn a_file_is_used_only_as_long_as_it_is_the_same() {
+    fn what_is_copied_is_what_the_digest_is_of() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("mapped");
-        let bytes: Vec<u8> = (0..BLOCK + 5).map(|at| at as u8).collect();
-        let file = StoredFile { path: path.clone().into(), size: BLOCK + 5, blocks: [].into() };
-        let block = StoredBlock { at: 0, digest: digest(&bytes[BLOCK as usize..]) };
-        let try_read = |block| {
-            let mut bytes = vec![1; 9];
-            Originals::default().read(&mut bytes, 0, &file, 1, block).then_some(bytes)
-        };
-        let read = || try_read(&block);
+        let bytes: Vec<u8> = (0..3 * PART + 5).map(|at| (at >> 3) as u8).collect();
+        let stored = StoredFile { path: path.clone().into(), size: bytes.len() as u64, blocks: [].into() };
+        let find = || Original::find(&stored);
 
-        assert_eq!(read(), None);
+        assert!(find().is_none());
         fs::write(&path, &bytes).unwrap();
-        assert_eq!(read().as_deref(), Some(&bytes[BLOCK as usize..]));
-        let other = StoredBlock { digest: block.digest ^ 1, ..block };
-        assert_eq!(try_read(&other), None);
+        for range in [0..bytes.len(), 7..PART + 9, PART..2 * PART, 9..9] {
+            let copy = tempfile::tempfile().unwrap();
+            let found =
+                find().unwrap().copy(range.start as u64..range.end as u64, &copy, &mut [0; PART]).unwrap();
+            assert_eq!(found, digest(&bytes[range.clone()]));
+            let mut copied = vec![0; range.len()];
+            copy.read_exact_at(&mut copied, range.start as u64).unwrap();
+            assert!(copied == bytes[range]);
+        }
         fs::write(&path, &bytes[1..]).unwrap();
-        assert_eq!(read(), None);
+        assert!(find().is_none());
         fs::remove_file(&path).unwrap();
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert_eq!(read(), None);
+        assert!(find().is_none());
     }
 }

@@ -4,15 +4,14 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::mem;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::ahead::{Ahead, Maker, Ready};
 use super::block::{self, BLOCK, Fault};
-use super::event::{Event, FileRange};
+use super::event::{Event, FileId, FileRange};
 use super::file::{BadHeader, FORMAT, Header, Index, MACHINE, StoredBlock, StoredFile, VERIFIED};
-use super::originals::Originals;
 use super::stream::Events;
 use super::{Bytes, Source, TraceError};
 use crate::ending::{Ending, Stats};
@@ -31,9 +30,9 @@ pub struct Trace {
     verified: bool,
     tool: String,
     start_of_index: u64,
-    index: Index,
+    index: Arc<Index>,
     info: serde_json::Value,
-    originals: Originals,
+    ahead: RefCell<Option<Ahead>>,
     last_block: RefCell<LastBlock>,
 }
 
@@ -42,7 +41,6 @@ pub struct Trace {
 struct LastBlock {
     /// The file's number and the block's, once it is read.
     of: Option<(u32, u64)>,
-    /// Its memory serves the next one.
     bytes: Arc<Vec<u8>>,
 }
 
@@ -90,9 +88,9 @@ impl Trace {
             verified: header.mark == VERIFIED,
             tool: header.tool,
             start_of_index: header.index,
-            index,
+            index: Arc::new(index),
             info,
-            originals: Originals::default(),
+            ahead: RefCell::default(),
             last_block: RefCell::default(),
         })
     }
@@ -216,6 +214,22 @@ impl Source for Trace {
         }
         Ok(bytes.into())
     }
+
+    fn begin(&self) {
+        let maker = |trace| Maker::new(Arc::clone(&self.index), trace, self.len, self.path.clone());
+        *self.ahead.borrow_mut() = self.file.try_clone().ok().map(maker).map(Ahead::start);
+    }
+
+    fn ready(&self, file: FileId) -> Result<Option<Ready>, TraceError> {
+        match &*self.ahead.borrow() {
+            Some(ahead) => ahead.take(file),
+            None => Ok(None),
+        }
+    }
+
+    fn end(&self) -> Result<(), TraceError> {
+        self.ahead.take().map_or(Ok(()), Ahead::end)
+    }
 }
 
 impl Trace {
@@ -226,21 +240,15 @@ impl Trace {
             let Some(stored) = file.blocks.get(&number) else {
                 return Err(damaged(&self.path, &contents_of(file), "a mapped part is not there"));
             };
-            let mut bytes = Arc::try_unwrap(mem::take(&mut *last).bytes).unwrap_or_default();
-            let read = if self.originals.read(&mut bytes, id, file, number, stored) {
-                // Still a trace that is damaged is told of here, and not on another machine.
-                block::check(&self.file, stored.at, self.len)
-            } else {
-                block::read(&self.file, stored.at, self.len).map(|(block, _)| bytes = block)
-            };
-            read.map_err(|fault| faulty(&self.path, &contents_of(file), fault))?;
+            let (bytes, _) = block::read(&self.file, stored.at, self.len)
+                .map_err(|fault| faulty(&self.path, &contents_of(file), fault))?;
             *last = LastBlock { of: Some((id, number)), bytes: Arc::new(bytes) };
         }
         Ok(Arc::clone(&last.bytes))
     }
 }
 
-fn contents_of(file: &StoredFile) -> String {
+pub(super) fn contents_of(file: &StoredFile) -> String {
     format!("contents of `{}`", Path::new(&file.path).display())
 }
 
@@ -312,7 +320,7 @@ fn read_index(file: &File, header: &Header, path: &Path) -> Result<Index, TraceE
     }
 }
 
-fn faulty(path: &Path, part: &str, fault: Fault) -> TraceError {
+pub(super) fn faulty(path: &Path, part: &str, fault: Fault) -> TraceError {
     match fault {
         // The file was as long as it should be when it was opened.
         Fault::Read(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
@@ -323,7 +331,7 @@ fn faulty(path: &Path, part: &str, fault: Fault) -> TraceError {
     }
 }
 
-fn damaged(path: &Path, part: &str, what: &str) -> TraceError {
+pub(super) fn damaged(path: &Path, part: &str, what: &str) -> TraceError {
     TraceError::Damaged { path: path.to_owned(), what: format!("{part}: {what}") }
 }
 
@@ -338,7 +346,7 @@ mod tests {
 
     use super::*;
     use crate::trace::block::BlockWriter;
-    use crate::trace::event::FileId;
+    use crate::trace::event::{FileId, Load};
     use crate::trace::file::{MARK_AT, UNVERIFIED};
     use crate::trace::log::Log;
     use crate::trace::testing::{self, in_own_process};
@@ -485,6 +493,85 @@ mod tests {
         assert_eq!(trace.files().next().map(|file| file.bytes), Some(BLOCK / 2));
         assert!(trace.file(only).is_ok());
         assert!(trace.file(first).is_err(), "what was not mapped is not there");
+    }
+
+    /// A trace of a file of which two parts in different blocks are mapped, and of bytes that are no file's.
+    fn with_a_file(path: &Path, bytes: &[u8]) -> (Unnamed, [FileRange; 3]) {
+        fs::write(path, bytes).unwrap();
+        let open = || File::open(path).unwrap();
+        open().set_modified(std::time::UNIX_EPOCH).unwrap();
+        let mut log = Log::default();
+        let first = log.map_file(path, open(), 10, 100).unwrap();
+        let last = log.map_file(path, open(), BLOCK * 2, BLOCK * 9).unwrap();
+        let captured = log.map_bytes(Path::new("captured"), b"bytes".to_vec());
+        let captured = FileRange { file: captured, offset: 0, len: 5 };
+        (write(&log, &head(Ending::Exited(0))), [first, last, captured])
+    }
+
+    #[test]
+    fn files_are_got_ready_as_they_were() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("big");
+        let bytes: Vec<u8> = (0..BLOCK * 5 / 2).map(|n| ((n * n) >> 9) as u8).collect();
+        let (out, [first, last, captured]) = with_a_file(&path, &bytes);
+        let trace = reopen(&out).unwrap();
+        let ready = |range: FileRange| trace.ready(range.file).unwrap();
+        assert!(ready(first).is_none(), "no replay has begun");
+        let other: Vec<u8> = bytes.iter().map(|byte| !byte).collect();
+        for now in [Some(&bytes), Some(&other), None] {
+            fs::remove_file(&path).unwrap();
+            now.inspect(|now| fs::write(&path, now).unwrap());
+            trace.begin();
+            let Ready { file, parts } = ready(first).unwrap();
+            let mut made = vec![0; bytes.len()];
+            file.read_exact_at(&mut made, 0).unwrap();
+            assert!(made[10..110] == bytes[10..110]);
+            assert!(made[BLOCK as usize * 2..] == bytes[BLOCK as usize * 2..]);
+            assert_eq!(file.metadata().unwrap().len(), bytes.len() as u64);
+
+            let have = |at, contents| parts.have(&Load { at, contents });
+            assert!(have(10, first) && have(BLOCK * 2, last));
+            assert!(!have(11, first), "it goes elsewhere");
+            assert!(!have(BLOCK, FileRange { offset: BLOCK, ..first }), "this was not mapped");
+            assert!(!have(0, captured), "this is another file's");
+
+            assert!(ready(first).is_none(), "it was given away");
+            assert!(
+                ready(captured).is_some_and(|ready| ready.parts.have(&Load { at: 0, contents: captured }))
+            );
+            assert!(ready(FileRange { file: FileId(9), ..captured }).is_none());
+            trace.end().unwrap();
+            fs::write(&path, "").unwrap();
+        }
+        trace.begin();
+        assert!(ready(captured).is_some());
+        assert!(ready(first).is_none(), "it was passed over");
+        assert!(trace.file(first).is_ok());
+    }
+
+    #[test]
+    fn damage_shows_where_a_file_is_got_ready_from_its_own_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("big");
+        let (out, [first, _, captured]) = with_a_file(&path, &[7; 3 << 20]);
+        let trace = reopen(&out).unwrap();
+        let (_, block) = trace.index.files[0].blocks.first_key_value().unwrap();
+        let mut byte = [0];
+        out.file().read_exact_at(&mut byte, block.at + 20).unwrap();
+        out.file().write_all_at(&[byte[0] ^ 1], block.at + 20).unwrap();
+        let error = |result: Result<(), TraceError>| {
+            let error = result.unwrap_err().to_string();
+            assert!(error.contains("big`: a checksum does not match"), "{error}");
+        };
+        trace.begin();
+        error(trace.end());
+        trace.begin();
+        assert!(trace.ready(first.file).unwrap().is_some(), "it is there without the trace");
+        error(trace.end());
+        fs::remove_file(&path).unwrap();
+        trace.begin();
+        error(trace.ready(first.file).map(drop));
+        assert!(trace.ready(captured.file).unwrap().is_some(), "another file is sound");
     }
 
     #[test]

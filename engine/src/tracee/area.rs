@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,7 +12,7 @@ use nix::unistd::{Whence, lseek};
 use rrtest_preload::layout::{AREA, AREA_LEN, INJECTION, SCRATCH, SYS_INJECTED, Shared};
 
 use crate::Error;
-use crate::tracee::{TASK_SIZE, last_os};
+use crate::tracee::{TASK_SIZE, batch, last_os, memory_file};
 
 /// Bytes of scratch memory for each task.
 pub(super) const SCRATCH_LEN: usize = 64 << 10;
@@ -38,6 +38,15 @@ impl Area {
     /// The value of the instruction pointer that marks an injected call: the filter lets it through.
     pub const INJECTED_IP: u64 = Self::CODE + 2;
 
+    /// The address of the code that makes the calls of a [`super::Batch`].
+    pub(super) const BATCH: u64 = Self::CODE + 16;
+
+    /// The instruction pointer of those calls: the filter lets them through.
+    pub(super) const BATCH_IP: u64 = Self::BATCH + batch::CALLED;
+
+    /// Where a [`super::Batch`] has its calls: in scratch memory, which replay does not need, nor does a task that makes them.
+    pub(super) const LIST: u64 = SCRATCH as u64;
+
     /// The address of the countdown in the driven process.
     pub const COUNTDOWN: u64 = AREA as u64 + std::mem::offset_of!(Shared, countdown) as u64;
 
@@ -53,14 +62,7 @@ impl Area {
     /// # Errors
     /// If the kernel has no memory or descriptor for it.
     pub fn new() -> Result<Self, Error> {
-        // SAFETY: the name is a valid C string; the descriptor is new and ours.
-        let file = unsafe {
-            let fd = libc::memfd_create(c"rrtest".as_ptr(), libc::MFD_CLOEXEC);
-            if fd < 0 {
-                return Err(last_os("create shared memory"));
-            }
-            File::from_raw_fd(fd)
-        };
+        let file = memory_file(c"rrtest")?;
         file.set_len(AREA_LEN as u64).map_err(super::os("size shared memory"))?;
         // SAFETY: a fresh mapping at an address of the kernel's choice overlaps nothing.
         let base = unsafe {
@@ -81,6 +83,7 @@ impl Area {
         };
         let area = Self { file, base };
         area.copy_in(INJECTION, &Self::INJECTION);
+        area.copy_in(Self::BATCH as usize, &batch::CODE);
         Ok(area)
     }
 

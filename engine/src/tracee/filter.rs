@@ -40,18 +40,19 @@ const fn answer(action: u32) -> sock_filter {
 }
 
 /// The filter program. Calls of another architecture (`int 0x80`) fail with ENOSYS, as on a kernel without them.
-pub(super) const FILTER: [sock_filter; 10] = [
+pub(super) const FILTER: [sock_filter; 11] = [
     load(offset::ARCH),
-    jump_unless(ARCH, 6),
+    jump_unless(ARCH, 7),
     load(offset::IP_HIGH),
-    jump_unless(0, 5),
+    jump_unless(0, 6),
     load(offset::IP_LOW),
-    jump_if(Area::INJECTED_IP as u32, 1),
+    jump_if(Area::INJECTED_IP as u32, 2),
+    jump_if(Area::BATCH_IP as u32, 1),
     jump_unless(UNTRACED as u32, 2),
     answer(SECCOMP_RET_ALLOW),
     answer(SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
     answer(SECCOMP_RET_TRACE),
 ];
 
-// Both addresses are compared as numbers of 32 bits.
-const _: () = assert!(Area::INJECTED_IP >> 32 == 0 && UNTRACED >> 32 == 0);
+// The addresses are compared as numbers of 32 bits.
+const _: () = assert!((Area::INJECTED_IP | Area::BATCH_IP | UNTRACED as u64) >> 32 == 0);

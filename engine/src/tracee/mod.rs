@@ -5,6 +5,7 @@
 
 mod area;
 mod assembler;
+mod batch;
 mod branch;
 mod branches;
 mod breakpoint;
@@ -21,6 +22,7 @@ mod launch;
 mod leash;
 mod maps;
 mod memory;
+mod memory_file;
 mod objects;
 mod pages;
 mod parked;
@@ -37,6 +39,7 @@ mod task;
 mod to_exit;
 
 pub use area::{Area, Saved};
+pub use batch::{Arg, Batch};
 pub use branch::branch;
 pub use breakpoint::{Breakpoint, Condition, Placement, end_of_string};
 pub use buffer::{BufferedCall, SYSCALL_LEN, buffered_calls};
@@ -49,6 +52,7 @@ pub use launch::{Launched, launch};
 pub use leash::{Leash, bury};
 pub use maps::{Line, code_around, maps};
 pub use memory::Memory;
+pub use memory_file::memory_file;
 pub use pages::present;
 pub use parked::Member;
 pub use pin::{core_count, pin, unpin};

@@ -62,6 +62,14 @@ pub struct Window<'a> {
     pub bytes: &'a [u8],
 }
 
+impl Window<'_> {
+    /// The bytes of an instruction that was decoded from it.
+    fn of(&self, instruction: &Instruction) -> &[u8] {
+        let offset = (instruction.ip() - self.address) as usize;
+        &self.bytes[offset..offset + instruction.len()]
+    }
+}
+
 /// Why a system call cannot be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Refused {
@@ -136,6 +144,11 @@ impl Patch {
     }
 }
 
+/// Make the tables of the decoder. That takes half a millisecond, once in a process: when the first plan is made, if not before.
+pub fn get_ready() {
+    let _ = Decoder::new(64, &[TRAP], DecoderOptions::NONE).decode();
+}
+
 /// Plan the replacement of the `syscall` at `site` by a jump to a stub at `stub` (a multiple of 8), whose code begins by a jump to
 /// `hook`, with the stub's address in rcx. The hook comes back to the stub's [`TRACED`] or [`DONE`], with all registers
 /// and flags as at the site, but for rcx, r11 and, at [`DONE`], the call's result in rax.
@@ -152,7 +165,7 @@ pub fn plan(window: &Window, site: u64, stub: u64, hook: u64) -> Result<Patch, R
     let mut writer = Writer::begin(site, stub, hook)?;
     let scratch = scratch(&moved);
     for instruction in &moved {
-        writer.relocate(instruction, scratch)?;
+        writer.relocate(instruction, window.of(instruction), scratch)?;
     }
     if moved.last().is_none_or(|last| !ends(last)) {
         writer.jump(end);
@@ -304,9 +317,15 @@ impl Writer {
         self.places.push((self.asm.here(), original));
     }
 
-    /// Do what an instruction of the program does.
-    fn relocate(&mut self, instruction: &Instruction, scratch: Option<Register>) -> Result<(), Refused> {
+    /// Do what an instruction of the program does, which has these bytes.
+    fn relocate(
+        &mut self,
+        instruction: &Instruction,
+        bytes: &[u8],
+        scratch: Option<Register>,
+    ) -> Result<(), Refused> {
         self.place(instruction.ip());
+        let moves = !instruction.is_ip_rel_memory_operand();
         let instruction = self.reach(instruction, scratch)?;
         match instruction.flow_control() {
             FlowControl::UnconditionalBranch => self.jump(instruction.near_branch_target()),
@@ -327,6 +346,8 @@ impl Writer {
                 jump.set_code(Opcode::Jmp_rm64);
                 self.encode(&jump)?;
             }
+            // Most are the same anywhere. To encode one takes tables that take half a millisecond to make.
+            _ if moves => self.asm.emit(bytes),
             _ => self.encode(&instruction)?,
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::tracee::Registers;
-use crate::tracee::{Area, Resume, Stop, Stopped, Wait};
+use crate::tracee::{Area, Resume, Stop, Stopped, Wait, os};
 use rrtest_preload::layout::{AREA, AREA_LEN, SYS_INJECTED};
 
 /// Have a task make a system call, at the injection code in the shared area. The task must stand at a system-call entry
@@ -43,6 +43,14 @@ pub(super) fn call(
     registers.set_result(number.cast_signed());
     registers.set_args(args);
     task.set_registers(&registers)?;
+    finish(task, os(format!("make system call {number} in a driven process")))
+}
+
+/// Run the injection code to its end. What is in rdi then; `died` is the error if it does not get there.
+pub(super) fn finish(
+    task: Stopped,
+    died: impl FnOnce(std::io::Error) -> Error,
+) -> Result<(Stopped, i64), Error> {
     let mut task = task;
     loop {
         match task.resume(Resume::Freely, 0)?.wait_soon()? {
@@ -54,12 +62,7 @@ pub(super) fn call(
                 task = stopped;
             }
             Wait::Stopped(stopped, _) => task = stopped,
-            Wait::Dead(death) => {
-                return Err(Error::Os {
-                    what: format!("make system call {number} in a driven process"),
-                    source: std::io::Error::other(format!("it died: {death:?}")),
-                });
-            }
+            Wait::Dead(death) => return Err(died(std::io::Error::other(format!("it died: {death:?}")))),
         }
     }
 }

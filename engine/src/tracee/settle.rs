@@ -5,7 +5,7 @@ use rrtest_preload::layout::{AREA, AREA_LEN};
 use crate::Error;
 use crate::tracee::hand_over::{self, hand_over};
 use crate::tracee::remote::call;
-use crate::tracee::{Area, Memory, Stopped};
+use crate::tracee::{Area, Memory, PAGE, Stopped};
 
 /// A process that has been executed and is ready to be recorded.
 #[derive(Debug)]
@@ -71,20 +71,39 @@ pub fn settle(task: Stopped, area: &Area, random: [u8; 16]) -> Result<Settled, E
 /// The layout above the stack pointer is that of the System V ABI, AMD64 supplement, 3.4.1.
 fn edit_auxv(memory: &Memory, sp: u64, random: [u8; 16]) -> Result<(), Error> {
     const WORD: u64 = 8;
-    let argc = memory.u64(sp)?;
-    let mut at = sp + (1 + argc + 1) * WORD;
-    while memory.u64(at)? != 0 {
-        at += WORD;
+    let stack = Stack { memory, sp, bytes: memory.available(sp, PAGE as usize) };
+    let argc = stack.word(0)?;
+    let mut at = 1 + argc + 1;
+    while stack.word(at)? != 0 {
+        at += 1;
     }
-    at += WORD;
+    at += 1;
     loop {
-        let (key, value) = (memory.u64(at)?, memory.u64(at + WORD)?);
+        let (key, value) = (stack.word(at)?, stack.word(at + 1)?);
         match key {
             libc::AT_NULL => return Ok(()),
-            libc::AT_SYSINFO_EHDR => memory.write(at, &libc::AT_IGNORE.to_ne_bytes())?,
+            libc::AT_SYSINFO_EHDR => memory.write(sp + at * WORD, &libc::AT_IGNORE.to_ne_bytes())?,
             libc::AT_RANDOM => memory.write(value, &random)?,
             _ => {}
         }
-        at += 2 * WORD;
+        at += 2;
+    }
+}
+
+/// The initial stack.
+struct Stack<'a> {
+    memory: &'a Memory,
+    sp: u64,
+    /// Its start, which has all that is asked for unless there are very many arguments and variables.
+    bytes: Vec<u8>,
+}
+
+impl Stack<'_> {
+    fn word(&self, number: u64) -> Result<u64, Error> {
+        let at = usize::try_from(number).unwrap_or(usize::MAX).saturating_mul(size_of::<u64>());
+        match self.bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+            Some(word) => Ok(u64::from_ne_bytes(*word)),
+            None => self.memory.u64(self.sp.saturating_add(at as u64)),
+        }
     }
 }

@@ -33,9 +33,17 @@ impl Bench {
 
     /// Record, and give the seconds that the campaign took for each attempt, from its start to its end.
     pub(crate) fn record(&self, package: &str, options: &[&str]) -> f64 {
-        let report = Report::of(&Run::of(self.rrtest(package).args(options)).expect(0));
+        self.record_command(package, options).0
+    }
+
+    /// The same, and the seconds that the whole command took.
+    pub(crate) fn record_command(&self, package: &str, options: &[&str]) -> (f64, f64) {
+        let start = Instant::now();
+        let run = Run::of(self.rrtest(package).args(options)).expect(0);
+        let command = start.elapsed().as_secs_f64();
+        let report = Report::of(&run);
         let wall = report.summary["wall_ms"].as_f64().expect("a number");
-        wall / 1e3 / report.attempts.len() as f64
+        (wall / 1e3 / report.attempts.len() as f64, command)
     }
 
     /// Record a test and keep the trace, in this directory.

@@ -41,18 +41,20 @@ pub(crate) fn rows(bench: &Bench) -> Vec<Row> {
     WORKLOADS.iter().flat_map(|workload| measure(bench, workload)).collect()
 }
 
-fn measure(bench: &Bench, workload: &Workload) -> [Row; 3] {
+fn measure(bench: &Bench, workload: &Workload) -> [Row; 4] {
     let Workload { package, test, native: (how, run), .. } = workload;
     let binary = bench.native(package);
     let dir = bench.world.dir();
     let trace = bench.trace(package, &["--no-chaos"], dir.path());
-    let [mut native, mut plain, mut chaos, mut replayed] = [const { Vec::new() }; 4];
+    let [mut native, mut plain, mut command, mut chaos, mut replayed] = [const { Vec::new() }; 5];
     // What is over in a moment is measured more often, each time beside the others. A second is not long, either, on a machine
     // whose speed changes by a third from one to the next.
     let often = if bench.quick { 1.0 } else { (2.4 / run(&binary, test)).clamp(1.0, 8.0) };
     for round in 1..=bench.rounds * often as u32 {
         native.push(run(&binary, test));
-        plain.push(bench.record(package, &["-j1", "--no-chaos"]));
+        let (attempt, whole) = bench.record_command(package, &["-j1", "--no-chaos"]);
+        plain.push(attempt);
+        command.push(whole);
         // The same schedules in every run, and strategies in turn.
         chaos.push(bench.record(package, &["-j1", "--seed", &round.to_string()]));
         replayed.push(bench.replay(&trace));
@@ -68,5 +70,12 @@ fn measure(bench: &Bench, workload: &Workload) -> [Row; 3] {
         row("recorded, plain", workload.plain, (&plain, "recorded"), (&native, *how)),
         row("recorded, chaos", workload.chaos, (&chaos, "recorded"), (&native, *how)),
         row("replayed", Goal::AtMost(1.0), (&replayed, "replayed"), (&plain, "recorded")),
+        // The row above has the start and the end of `cargo rrtest` on one side only.
+        row(
+            "replayed, command to command",
+            Goal::AtMost(1.0),
+            (&replayed, "replay"),
+            (&command, "recording command"),
+        ),
     ]
 }

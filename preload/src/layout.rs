@@ -232,8 +232,7 @@ pub struct Shared {
     pub faulted: u64,
     /// By how many nanoseconds the program's clocks are ahead of the machine's.
     pub ahead: u64,
-    /// Whether it is decided in the process who runs: a task that wakes others goes on, and one that begins to wait hands the
-    /// core over, to whom [`Shared::turns`] says.
+    /// What is decided in the process: a [`Decides`].
     pub decides: u64,
     /// Whether the running task is about to decide. What is stopped then has not come to an end: it may still hand the core over,
     /// whatever `decides` is by now.
@@ -319,6 +318,18 @@ pub struct Object {
     pub touched: u32,
     /// By whom: a bit each, tasks that have the same number modulo 31 together; and whether somebody has written it.
     pub by: u32,
+}
+
+/// What is decided in the process, without a stop.
+#[repr(u64)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Decides {
+    /// Nothing.
+    Nothing = 0,
+    /// A task that wakes others goes on.
+    Wakes = 1,
+    /// And one that begins to wait hands the core over, to whom [`Shared::turns`] says.
+    All = 2,
 }
 
 /// What the system-call buffer does.

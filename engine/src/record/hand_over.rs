@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use nix::unistd::Pid;
-use rrtest_preload::layout::{Note, runnable};
+use rrtest_preload::layout::{Decides, Note};
 
 use super::recorder::{Flow, Halt, Next, Recorder};
 use super::tasks::{Call, Hold};
@@ -27,14 +27,20 @@ use crate::trace::event::{Event, Parked};
 use crate::tracee::{Area, Member, Resume, Running, Stop, Stopped, Wait, Waited, state, wait_any};
 
 impl Recorder<'_> {
-    /// What the process must know to decide who runs, once this task goes on. Whether it does decide.
+    /// What the process must know to decide who runs, once this task goes on.
     pub(super) fn prepare_hand_over(&mut self, id: TaskId) {
         let turns = self.strategy.turns().filter(|_| self.may_decide(id));
-        self.decides = turns.is_some();
+        self.decides = match turns {
+            None => Decides::Nothing,
+            Some(_) if self.is_worth_it() => Decides::All,
+            Some(_) => Decides::Wakes,
+        };
         let task = &self.tasks[id];
         let area = self.clock.area();
         let slot = |id: TaskId| self.tasks[id].slot();
-        self.futexes.crowds(|number, crowd, waiters| area.set_crowd(number, crowd, &mut waiters.map(slot)));
+        self.futexes.crowds(|number, crowd, waiters| {
+            area.set_crowd(number, crowd, waiters.len(), |at| slot(waiters[at].task));
+        });
         area.set_running(Member {
             task: id.0,
             slot: task.slot(),
@@ -43,11 +49,26 @@ impl Recorder<'_> {
             affinity: task.affinity,
             robust_list: task.robust_list,
         });
-        area.set_turns(task.space.number, turns);
-        if self.decides {
-            let keys = self.tasks.runnable().iter().map(|id| runnable(id.0, slot(*id).unwrap_or(0)));
-            area.set_runnable(&keys.collect::<Vec<_>>());
+        area.set_turns(task.space.number, self.decides, turns);
+        if self.decides > Decides::Nothing
+            && let Some(turns) = self.tasks.changed_turns()
+        {
+            self.clock.area().set_runnable(turns);
         }
+    }
+
+    /// Who can hand the core over is waited for with all others, which takes the kernel the longer the more they are: where
+    /// they are many they must do it often enough.
+    fn is_worth_it(&mut self) -> bool {
+        /// For so few it always is.
+        const FEW: usize = 32;
+        /// One hand-over is worth so many waits for all. Without any, one of so many is for all, to see.
+        const WORTH: u32 = 8;
+        if self.tasks.count() <= FEW {
+            return true;
+        }
+        self.since_handed = self.since_handed.saturating_add(1);
+        self.since_handed < WORTH || self.since_handed.is_multiple_of(WORTH)
     }
 
     fn may_decide(&self, id: TaskId) -> bool {
@@ -112,6 +133,7 @@ impl Recorder<'_> {
         let choice = self.strategy.decide(point, self.tasks.runnable());
         same(choice, Choice::plain(to, note.slice))?;
         self.woken = false;
+        self.since_handed = 0;
         self.current = Some(to);
         let _parked = self.tasks.release(to);
         self.task(to).boundary.left = note.slice;
@@ -159,7 +181,7 @@ impl Recorder<'_> {
 
     /// Stop the task that runs user code, whoever that is by then.
     pub(super) fn stop_running(&mut self, id: TaskId, running: Running) -> Flow<(TaskId, Stopped, Stop)> {
-        if !self.decides {
+        if self.decides < Decides::All {
             let (stopped, stop) = self.interrupt(id, running)?;
             return Ok((id, stopped, stop));
         }
@@ -175,7 +197,7 @@ impl Recorder<'_> {
                     stopped.resume(Resume::Freely, 0)?;
                 }
                 Some(stop) => {
-                    self.decides = false;
+                    self.decides = Decides::Nothing;
                     return Ok(stop);
                 }
                 None => {}

@@ -26,6 +26,8 @@
 
 use std::time::{Duration, Instant};
 
+use rrtest_preload::layout::Decides;
+
 use super::recorder::{Flow, Next, Recorder};
 use super::snapshot::Snapshot;
 use super::tasks::Hold;
@@ -106,7 +108,7 @@ impl Recorder<'_> {
 
     /// The next stop of the task that runs user code, unless a heartbeat comes first.
     fn next_stop(&mut self, id: TaskId, running: Running) -> Flow<Result<(TaskId, Stopped, Stop), Running>> {
-        if self.decides {
+        if self.decides == Decides::All {
             return Ok(self.wait_for_running()?.ok_or(running));
         }
         let stop = self.wait_until(id, running, Some(Instant::now()))?;
@@ -115,7 +117,7 @@ impl Recorder<'_> {
 
     /// Tasks that hand the core over among themselves ask nobody whether somebody's sleep is over: have a heartbeat come by then.
     fn beat_in_time(&self) -> Flow<()> {
-        if let Some((at, _)) = self.deadlines.earliest().filter(|_| self.decides) {
+        if let Some((at, _)) = self.deadlines.earliest().filter(|_| self.decides == Decides::All) {
             self.heartbeat.next(Duration::from_nanos(at.saturating_sub(self.clocks.now()?)));
         }
         Ok(())

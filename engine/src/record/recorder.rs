@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 use rrtest_preload::calls::{self, KERNEL};
-use rrtest_preload::layout::{Kind, SYS_HELLO, SYS_TICK};
+use rrtest_preload::layout::{Decides, Kind, SYS_HELLO, SYS_TICK};
 use rrtest_preload::objects;
 
 use super::alarms::Alarms;
@@ -95,8 +95,10 @@ pub(super) struct Recorder<'a> {
     pub(super) slots: Slots,
     pub(super) buffer: Buffer,
     pub(super) call_sites: CallSites,
-    /// Whether it is decided in the process who runs.
-    pub(super) decides: bool,
+    /// What is decided in the process.
+    pub(super) decides: Decides,
+    /// How often a task has gone on since one has handed the core over to another, where there are many.
+    pub(super) since_handed: u32,
     /// There has been a task without a slot: the process does not know all that it would take to decide.
     pub(super) crowded: bool,
     /// A task that is parked has signals that were kept back.
@@ -218,7 +220,8 @@ impl<'a> Recorder<'a> {
             buffer: Buffer::default(),
             call_sites: CallSites::default(),
             unsettled: false,
-            decides: false,
+            decides: Decides::Nothing,
+            since_handed: 0,
             crowded: false,
             restless: false,
             early: Vec::new(),

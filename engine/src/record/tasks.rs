@@ -6,6 +6,7 @@ use std::ops::{Index, IndexMut};
 use std::rc::Rc;
 
 use nix::unistd::Pid;
+use rrtest_preload::layout::runnable;
 
 use super::inside::Redirection;
 use crate::syscalls::{Description, describe};
@@ -143,6 +144,10 @@ pub(super) struct Tasks {
     tids: HashMap<Pid, TaskId>,
     /// Those that could have the core, in order of task number.
     runnable: Vec<TaskId>,
+    /// The same with their slots, as the process has it ([`rrtest_preload::layout::runnable`]).
+    turns: Vec<u64>,
+    /// Whether that has changed since it was last taken.
+    changed: bool,
     in_kernel: BTreeSet<TaskId>,
 }
 
@@ -158,8 +163,9 @@ impl Tasks {
         debug_assert_eq!(id, self.next());
         self.living.insert(id);
         self.tids.insert(tid, id);
-        self.sort_in(id, Place::of(&task.hold));
+        let place = Place::of(&task.hold);
         self.all.push(task);
+        self.sort_in(id, place);
     }
 
     /// This holds a task from now on.
@@ -190,6 +196,9 @@ impl Tasks {
             Place::Runnable => {
                 if let Err(at) = self.runnable.binary_search(&id) {
                     self.runnable.insert(at, id);
+                    let slot = self.all.get(id.0 as usize).and_then(Task::slot);
+                    self.turns.insert(at, runnable(id.0, slot.unwrap_or(0)));
+                    self.changed = true;
                 }
             }
             Place::InKernel => {
@@ -204,6 +213,8 @@ impl Tasks {
             Place::Runnable => {
                 if let Ok(at) = self.runnable.binary_search(&id) {
                     self.runnable.remove(at);
+                    self.turns.remove(at);
+                    self.changed = true;
                 }
             }
             Place::InKernel => {
@@ -223,6 +234,11 @@ impl Tasks {
     /// Those that could have the core, in order of task number.
     pub(super) fn runnable(&self) -> &[TaskId] {
         &self.runnable
+    }
+
+    /// The same with their slots, if they are others than when this was last asked.
+    pub(super) fn changed_turns(&mut self) -> Option<&[u64]> {
+        std::mem::take(&mut self.changed).then_some(&self.turns)
     }
 
     /// Those that wait in the kernel, or are stopped by a signal.

@@ -25,9 +25,11 @@ pub const ANY: u32 = u32::MAX;
 /// stands for the last).
 pub type Choose<'a> = &'a mut dyn FnMut(&[TaskId]) -> usize;
 
+/// A task that waits.
 #[derive(Clone, Copy, Debug)]
-struct Waiter {
-    task: TaskId,
+pub struct Waiter {
+    /// Which task.
+    pub task: TaskId,
     bitset: u32,
 }
 
@@ -64,11 +66,11 @@ impl FutexTable {
 
     /// Tell of those crowds of waiters ([`crowd`]) that have changed since this was last asked, with the waiters in order of
     /// arrival where they all wait for the futex that is told.
-    pub fn crowds(&mut self, mut tell: impl FnMut(usize, Crowd, &mut dyn Iterator<Item = TaskId>)) {
+    pub fn crowds(&mut self, mut tell: impl FnMut(usize, Crowd, &[Waiter])) {
         while let Some(number) = self.changed.pop() {
             let (crowd, key) = self.crowd(number);
             let queue = key.and_then(|key| self.queues.get(&key)).map_or(&[][..], Vec::as_slice);
-            tell(number, crowd, &mut queue.iter().map(|waiter| waiter.task));
+            tell(number, crowd, queue);
         }
     }
 

@@ -213,6 +213,13 @@ impl Area {
         unsafe { self.pointer(address, bytes.len()).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     }
 
+    /// Write words to the area, at an address in the driven process. The driven task must not be running.
+    pub(super) fn copy_in_words(&self, address: usize, words: &[u64]) {
+        let len = size_of_val(words);
+        // SAFETY: as above; any words are bytes.
+        unsafe { self.pointer(address, len).copy_from_nonoverlapping(words.as_ptr().cast(), len) };
+    }
+
     /// Read from the area, at an address in the driven process. The driven task must not be running.
     pub(super) fn copy_out(&self, address: usize, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];

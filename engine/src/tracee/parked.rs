@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use nix::unistd::Pid;
 use rrtest_preload::layout::{
-    BUFFER, CROWDS, Crowd, Entry, HandOver, LAST_RAN, LOG, NOTES, NOTES_MOST, Note, PARKED, RUNNABLE,
-    SCRATCH, SLOTS, SLOTS_MOST, Shared, Slot, Turns, WAITERS,
+    BUFFER, CROWDS, Crowd, Decides, Entry, HandOver, LAST_RAN, LOG, NOTES, NOTES_MOST, Note, PARKED,
+    RUNNABLE, SCRATCH, SLOTS, SLOTS_MOST, Shared, Slot, Turns, WAITERS,
 };
 
 use super::area::SCRATCH_LEN;
@@ -86,10 +86,10 @@ impl Area {
         self.slot_word(slot, offset_of!(Slot, task)) as u32
     }
 
-    /// Say in which address space the running task is, and whether it is decided there whose turn it is; then how.
-    pub fn set_turns(&self, space: u32, turns: Option<Turns>) {
+    /// Say in which address space the running task is, and what is decided there; then how.
+    pub fn set_turns(&self, space: u32, decides: Decides, turns: Option<Turns>) {
         self.word(offset_of!(Shared, space)).store(space.into(), Relaxed);
-        self.word(offset_of!(Shared, decides)).store(turns.is_some().into(), Relaxed);
+        self.word(offset_of!(Shared, decides)).store(decides as u64, Relaxed);
         if let Some(Turns { random, decisions }) = turns {
             let at = offset_of!(Shared, turns);
             self.word(at + offset_of!(Turns, random)).store(random, Relaxed);
@@ -117,22 +117,28 @@ impl Area {
     /// task number.
     pub fn set_runnable(&self, runnable: &[u64]) {
         let runnable = &runnable[..runnable.len().min(SLOTS_MOST)];
-        self.copy_in(RUNNABLE, &bytes(runnable));
+        self.copy_in_words(RUNNABLE, runnable);
         self.word(offset_of!(Shared, runnable)).store(runnable.len() as u64, Relaxed);
     }
 
-    /// Say who waits for some futexes: `crowd` with the slots of `waiters`, in order of arrival, if all have one.
-    pub fn set_crowd(&self, number: usize, crowd: Crowd, waiters: &mut dyn Iterator<Item = Option<u32>>) {
-        let slots: Option<Vec<u32>> = waiters.collect();
-        let slots = slots.unwrap_or_default();
-        for (at, slot) in slots.iter().enumerate() {
-            let behind = slots.get(at + 1).map_or(0, |next| next + 1);
-            self.copy_in(slot_at(*slot) + offset_of!(Slot, behind), &behind.to_ne_bytes());
+    /// Say who waits for some futexes: `crowd`, of which `count` waiters are known by their slots, in order of arrival.
+    pub fn set_crowd(&self, number: usize, crowd: Crowd, count: usize, slot: impl Fn(usize) -> Option<u32>) {
+        let at = WAITERS + number % CROWDS * size_of::<Crowd>();
+        let link = |at: usize| at.checked_sub(1).and_then(&slot).map_or(0, |slot| slot + 1);
+        let (first, last) = (link(count.min(1)), link(count));
+        // As a rule one has come behind those that are there already.
+        let known = self.copy_out(at, size_of::<Crowd>());
+        let joined = count > 1
+            && word_at(&known, 0) as u32 as usize == count - 1
+            && word_at(&known, offset_of!(Crowd, first)) == pair(first, link(count - 1));
+        for place in if joined { count - 1 } else { 1 }..=count {
+            if let Some(slot) = place.checked_sub(1).and_then(&slot) {
+                let behind = if place < count { link(place + 1) } else { 0 };
+                self.copy_in(slot_at(slot) + offset_of!(Slot, behind), &behind.to_ne_bytes());
+            }
         }
-        let [first, last] = [slots.first(), slots.last()].map(|slot| slot.map_or(0, |slot| slot + 1));
         let Crowd { tasks, space, address, .. } = crowd;
-        let words = [pair(tasks, space), address, pair(first, last)];
-        self.copy_in(WAITERS + number % CROWDS * size_of::<Crowd>(), &bytes(&words));
+        self.copy_in_words(at, &[pair(tasks, space), address, pair(first, last)]);
     }
 
     /// Whether there are notes of what tasks have done without a stop.
@@ -277,6 +283,7 @@ impl Area {
     }
 }
 
+const _: () = assert!(offset_of!(Crowd, last) == offset_of!(Crowd, first) + 4);
 const _: () = assert!(offset_of!(Slot, parked) == offset_of!(Slot, turn) + 4 && PARKED > BUFFER);
 
 fn index(slot: u32) -> usize {

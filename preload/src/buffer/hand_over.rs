@@ -14,8 +14,8 @@ use core::sync::atomic::{Ordering::SeqCst, compiler_fence};
 use super::record::{append, command};
 use super::{Frame, copy, entry, tick, word};
 use crate::layout::{
-    self, AREA, CROWDS, Crowd, Entry, HandOver, LAST_RAN, LOG_LEN, NOTES, NOTES_MOST, Note, RUNNABLE, SLOTS,
-    SLOTS_MOST, STACK, Shared, Slot, WAITERS, crowd,
+    self, AREA, CROWDS, Crowd, Decides, Entry, HandOver, LAST_RAN, LOG_LEN, NOTES, NOTES_MOST, Note,
+    RUNNABLE, SLOTS, SLOTS_MOST, STACK, Shared, Slot, WAITERS, crowd,
 };
 
 /// Numbers of registers in [`Slot::registers`].
@@ -108,7 +108,7 @@ fn set_deciding(shared: &mut Shared, deciding: bool) {
 }
 
 fn decide(shared: &mut Shared, frame: &mut Frame) -> bool {
-    if shared.decides == 0 {
+    if shared.decides != Decides::All as u64 {
         return false;
     }
     let args = frame.args();

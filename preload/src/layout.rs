@@ -156,6 +156,23 @@ pub const fn runnable(task: u32, slot: u32) -> u64 {
 /// Address of scratch memory, into which the kernel writes what it has for a task that is blocked while others run.
 pub const SCRATCH: usize = RUNNABLE + SLOTS_MOST * 8;
 
+/// Numbers of general registers in [`Slot::registers`].
+pub mod register {
+    #![allow(missing_docs, reason = "the names say it")]
+    pub const RAX: usize = 0;
+    pub const RCX: usize = 1;
+    pub const RDX: usize = 2;
+    pub const RBX: usize = 3;
+    pub const RSP: usize = 4;
+    pub const RBP: usize = 5;
+    pub const RSI: usize = 6;
+    pub const RDI: usize = 7;
+    pub const R8: usize = 8;
+    pub const R9: usize = 9;
+    pub const R10: usize = 10;
+    pub const R11: usize = 11;
+}
+
 /// What there is of a task for those that hand the core over to it without a stop.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use super::surprises::whom;
 use super::tasks::{Call, Hold, Waited};
 use super::time;
 use crate::schedule::Why;
-use crate::schedule::futex::{FutexKey, WakeOp};
+use crate::schedule::futex::{ANY, FutexKey, WakeOp};
 use crate::schedule::surprise::Surprise;
 use crate::syscalls::{Emulation, FutexCall, FutexTimeout};
 use crate::task::TaskId;
@@ -268,9 +268,11 @@ impl Recorder<'_> {
         if self.strikes(Surprise::Spurious) {
             return self.wake_spuriously(id, stopped, call);
         }
-        let key = self.futex_key(id, address, call.args()[1] & libc::FUTEX_PRIVATE_FLAG as u64 != 0);
+        let private = call.args()[1] & libc::FUTEX_PRIVATE_FLAG as u64 != 0;
+        let key = self.futex_key(id, address, private);
         self.futexes.wait(key, id, bitset);
-        self.wait_parked(id, stopped, call)
+        let plain = private && bitset == ANY && matches!(timeout, FutexTimeout::Never);
+        self.wait_parked(id, stopped, call, plain)
     }
 
     /// A task is about to wait, until this time at the latest; the errno if that is none.

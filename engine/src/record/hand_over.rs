@@ -20,11 +20,11 @@ use crate::error::Error;
 use crate::schedule::futex::ANY;
 use crate::schedule::surprise::Surprise;
 use crate::schedule::{Choice, Found, Point, Why};
-use crate::syscalls::FutexCall;
-use crate::syscalls::FutexTimeout;
 use crate::task::TaskId;
 use crate::trace::event::{Event, Parked};
-use crate::tracee::{Area, Member, Resume, Running, Stop, Stopped, Wait, Waited, state, wait_any};
+use crate::tracee::{
+    Area, Death, Member, Resume, Running, State, Stop, Stopped, Wait, Waited, state, wait_any,
+};
 
 impl Recorder<'_> {
     /// What the process must know to decide who runs, once this task goes on.
@@ -142,14 +142,12 @@ impl Recorder<'_> {
 
     /// Wait until the task that has the core stops, whoever that is by then. None if a signal (the heartbeat) has come first.
     pub(super) fn wait_for_running(&mut self) -> Flow<Option<(TaskId, Stopped, Stop)>> {
-        let area = self.clock.area();
         let has_core = |this: &Self, tid: Pid| {
             let task = this.tasks.with_tid(tid);
             task.is_some_and(|task| task.id.0 == this.clock.area().running())
         };
         // One that was stopped as it got the core.
-        let tids: Vec<Pid> = self.early.iter().map(|(tid, _)| *tid).collect();
-        let (tid, wait) = match tids.into_iter().position(|tid| has_core(self, tid)) {
+        let (tid, wait) = match self.early.iter().position(|(tid, _)| has_core(self, *tid)) {
             Some(at) => self.early.swap_remove(at),
             None => match wait_any()? {
                 Waited::Done((tid, wait)) if has_core(self, tid) => (tid, wait),
@@ -160,11 +158,12 @@ impl Recorder<'_> {
                 }
                 Waited::NotYet => {
                     // There may be something to do: a time has come, or somebody outside has something to say.
+                    let area = self.clock.area();
                     area.decide_no_more();
                     let id = TaskId(area.running());
-                    if state(self.tasks[id].tid) == crate::tracee::State::Dead {
+                    if state(self.tasks[id].tid) == State::Dead {
                         self.follow()?;
-                        return self.died(id, crate::tracee::Death::Killed(libc::SIGKILL));
+                        return self.died(id, Death::Killed(libc::SIGKILL));
                     }
                     return Ok(None);
                 }
@@ -233,6 +232,10 @@ impl Recorder<'_> {
     pub(super) fn look_for_roused(&mut self, sent: bool) -> Flow<()> {
         for task in self.tasks.living() {
             let (Hold::Parked(running) | Hold::Unparked(running)) = task.hold() else { continue };
+            // Of one whose stop is known already there is nothing to wait for.
+            if self.early.iter().any(|(tid, _)| *tid == task.tid) {
+                continue;
+            }
             let wait = match running.poll()? {
                 Waited::Done(wait) => Some(wait),
                 Waited::NotYet if sent => self.reached_stop(task.id, running)?,
@@ -270,7 +273,7 @@ impl Recorder<'_> {
     /// A task that does not have the core has stopped: if it is for a signal, that is kept for later.
     fn keep_signal(&mut self, id: TaskId, stopped: &Stopped, stop: Stop) -> Flow<()> {
         if let Stop::Signal(_) = stop {
-            let info = stopped.signal_info()?;
+            let info = self.signal_info(id, stopped)?;
             self.task(id).deferred.push(info);
         }
         Ok(())
@@ -310,15 +313,17 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    /// A task waits for a futex from now on, at whose call it stands. It is parked if others can let it go on without a stop.
-    pub(super) fn wait_parked(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
-        let plain = matches!(
-            FutexCall::decode(&call.args()),
-            Some(FutexCall::Wait { bitset: ANY, timeout: FutexTimeout::Never, .. })
-        );
-        let private = call.args()[1] & libc::FUTEX_PRIVATE_FLAG as u64 != 0;
+    /// A task waits for a futex from now on, at whose call it stands. It is parked if others can let it go on without a stop; the
+    /// wait must be `plain`: for a private futex, without a time limit, and any wake ends it.
+    pub(super) fn wait_parked(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: Call,
+        plain: bool,
+    ) -> Flow<Next> {
         let in_stub = Area::stub_at(call.registers.ip()).is_some();
-        let may = plain && private && in_stub && self.strategy.turns().is_some() && self.may_decide(id);
+        let may = plain && in_stub && self.strategy.turns().is_some() && self.may_decide(id);
         let Some(slot) = self.tasks[id].slot().filter(|_| may) else {
             self.tasks.hold(id, Hold::Waiting(stopped, call));
             return Ok(Next::Decide(Why::Blocked, None));

@@ -11,19 +11,13 @@ use nix::unistd::Pid;
 use rrtest_preload::layout::{
     BUFFER, CROWDS, Crowd, Decides, Entry, HandOver, LAST_RAN, LOG, NOTES, NOTES_MOST, Note, PARKED,
     RUNNABLE, SCRATCH, SLOTS, SLOTS_MOST, Shared, Slot, Turns, WAITERS,
+    register::{R11, RAX, RBP, RBX, RCX, RSP},
 };
 
 use super::area::SCRATCH_LEN;
 use super::buffer::SYSCALL_LEN;
 use crate::Error;
 use crate::tracee::{Area, Registers, Resume, Running, Stopped, last_os};
-
-/// General registers by the numbers that instructions have for them (Intel SDM, volume 2, 3.1.1.3).
-const RAX: usize = 0;
-const RCX: usize = 1;
-const RBX: usize = 3;
-const RSP: usize = 4;
-const R11: usize = 11;
 
 /// A task that runs or can run in the process: its place among those that can.
 #[derive(Clone, Copy, Debug)]
@@ -157,7 +151,7 @@ impl Area {
         let notes = self.copy_out(NOTES, count.min(NOTES_MOST) * size_of::<Note>());
         let note = |bytes: &[u8]| {
             let word = |at| word_at(bytes, at);
-            let half = |at: usize| (word(at / 8 * 8) >> (at % 8 * 8)) as u32;
+            let half = |at| half_at(bytes, at);
             Note {
                 address: word(offset_of!(Note, address)),
                 count: half(offset_of!(Note, count)),
@@ -198,7 +192,6 @@ impl Area {
     /// Where a parked task goes on, its stack pointer and its frame pointer.
     #[must_use]
     pub fn parked_frame(&self, slot: u32) -> [u64; 3] {
-        const RBP: usize = 5;
         [RCX, RSP, RBP].map(|number| self.slot_word(slot, offset_of!(Slot, registers) + number * 8))
     }
 
@@ -306,12 +299,17 @@ fn word_at(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |word| u64::from_ne_bytes(*word))
 }
 
+/// The four bytes at `at`.
+fn half_at(bytes: &[u8], at: usize) -> u32 {
+    (word_at(bytes, at / 8 * 8) >> (at % 8 * 8)) as u32
+}
+
 /// What an entry's payload says of a task that has handed the core over.
 pub(super) fn handed(payload: &[u8]) -> Option<HandOver> {
     if payload.len() != size_of::<HandOver>() {
         return None;
     }
-    let half = |at: usize| (word_at(payload, at / 8 * 8) >> (at % 8 * 8)) as u32;
+    let half = |at| half_at(payload, at);
     Some(HandOver {
         slice: word_at(payload, offset_of!(HandOver, slice)),
         task: half(offset_of!(HandOver, task)),

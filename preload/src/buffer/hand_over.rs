@@ -12,25 +12,11 @@ use core::mem::offset_of;
 use core::sync::atomic::{Ordering::SeqCst, compiler_fence};
 
 use super::record::{append, command};
-use super::{Frame, copy, entry, tick, word};
+use super::{Frame, copy, countdown, entry, tick, word};
 use crate::layout::{
     self, AREA, CROWDS, Crowd, Decides, Entry, HandOver, LAST_RAN, LOG_LEN, NOTES, NOTES_MOST, Note,
-    RUNNABLE, SLOTS, SLOTS_MOST, STACK, Shared, Slot, WAITERS, crowd,
+    RUNNABLE, SLOTS, SLOTS_MOST, STACK, Shared, Slot, WAITERS, crowd, register,
 };
-
-/// Numbers of registers in [`Slot::registers`].
-mod number {
-    pub(super) const RAX: usize = 0;
-    pub(super) const RCX: usize = 1;
-    pub(super) const RDX: usize = 2;
-    pub(super) const RSP: usize = 4;
-    pub(super) const RSI: usize = 6;
-    pub(super) const RDI: usize = 7;
-    pub(super) const R8: usize = 8;
-    pub(super) const R9: usize = 9;
-    pub(super) const R10: usize = 10;
-    pub(super) const R11: usize = 11;
-}
 
 // In rax is the task's slot, which has all registers but those that calls of functions keep.
 global_asm!(
@@ -200,16 +186,16 @@ fn hand(shared: &mut Shared, handed: &HandOver) {
 /// Put what a parked task goes on with into its slot, of which this is the address.
 pub(super) fn park(shared: &mut Shared, frame: &Frame) -> u64 {
     let own = slot(shared.hands);
-    own.registers[number::RAX] = 0;
-    own.registers[number::RCX] = frame.target;
-    own.registers[number::RDX] = frame.rdx;
-    own.registers[number::RSP] = shared.parked;
-    own.registers[number::RSI] = frame.rsi;
-    own.registers[number::RDI] = frame.rdi;
-    own.registers[number::R8] = frame.r8;
-    own.registers[number::R9] = frame.r9;
-    own.registers[number::R10] = frame.r10;
-    own.registers[number::R11] = frame.flags;
+    own.registers[register::RAX] = 0;
+    own.registers[register::RCX] = frame.target;
+    own.registers[register::RDX] = frame.rdx;
+    own.registers[register::RSP] = shared.parked;
+    own.registers[register::RSI] = frame.rsi;
+    own.registers[register::RDI] = frame.rdi;
+    own.registers[register::R8] = frame.r8;
+    own.registers[register::R9] = frame.r9;
+    own.registers[register::R10] = frame.r10;
+    own.registers[register::R11] = frame.flags;
     shared.parked = STACK as u64;
     (&raw const *own).expose_provenance() as u64
 }
@@ -282,12 +268,7 @@ pub(super) fn waiters(address: u64) -> &'static mut Crowd {
     unsafe { &mut *core::ptr::with_exposed_provenance_mut::<Crowd>(at) }
 }
 
-/// The running task's countdown.
-fn countdown(shared: &mut Shared) -> &mut u64 {
-    if shared.watch.on == 0 { &mut shared.countdown } else { &mut shared.left }
-}
-
-/// What is left of it.
+/// What is left of the running task's countdown.
 pub(super) fn left(shared: &mut Shared) -> u64 {
     *countdown(shared)
 }

@@ -226,11 +226,16 @@ fn shared() -> &'static mut Shared {
 /// A signal may stop the task here and shorten the timeslice to one tick, so nothing may come between the look and the
 /// step.
 fn tick(shared: &mut Shared) -> bool {
-    let left = if shared.watch.on == 0 { &mut shared.countdown } else { &mut shared.left };
+    let left = countdown(shared);
     *left -= 1;
     let last = *left == 0;
     *left += u64::from(last);
     !last
+}
+
+/// The running task's countdown.
+fn countdown(shared: &mut Shared) -> &mut u64 {
+    if shared.watch.on == 0 { &mut shared.countdown } else { &mut shared.left }
 }
 
 /// Make a call that does not stop.

@@ -29,6 +29,7 @@ mod junit;
 mod libtest;
 mod outcome;
 mod output;
+mod overdue;
 mod progress;
 mod replay;
 mod run;

@@ -46,3 +46,28 @@ fn rounded(duration: Duration) -> String {
     let rounded = Duration::from_nanos(u64::try_from(units * unit.as_nanos()).unwrap_or(u64::MAX));
     humantime::format_duration(rounded).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_rounded() {
+        for (microseconds, text) in [
+            (640, "600us"),
+            (4_210, "4ms 200us"),
+            (64_210, "64ms"),
+            (1_064_210, "1s"),
+            (3_599_964_210, "59m 59s"),
+        ] {
+            assert_eq!(rounded(Duration::from_micros(microseconds)), text);
+        }
+    }
+
+    #[test]
+    fn why_an_attempt_is_given_up() {
+        let (took, usual) = (Duration::from_millis(1234), Duration::from_millis(5));
+        let text = why(Overdue::Unusual { took, usual });
+        assert_eq!(text, "still running after 1s 200ms, where it usually takes 5ms: ");
+    }
+}

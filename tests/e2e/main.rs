@@ -11,6 +11,7 @@ mod isolated;
 mod json;
 mod killed;
 mod limits;
+mod overdue;
 mod programs;
 mod races;
 mod replay;
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
     tests.topic("together", together::TESTS);
     tests.topic("isolated", isolated::TESTS);
     tests.topic("hangs", hangs::TESTS);
+    tests.topic("overdue", overdue::TESTS);
     tests.topic("killed", killed::TESTS);
     let slow = std::env::var_os("RRTEST_SLOW").is_some_and(|value| value == "1");
     programs::add(&mut tests, slow);

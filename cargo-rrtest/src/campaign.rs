@@ -213,13 +213,16 @@ impl Queue {
         let (deadline, time) = (self.deadline?, self.schedule.time?);
         let others_wait =
             || (0..self.tests.len()).any(|index| self.tests[index].attempts == 0 && self.wants(index));
-        if self.tests[index].judged == 0 && others_wait() {
-            let now = Instant::now();
-            let (part, of) = FIRST_SHARE;
-            Some(now + deadline.saturating_duration_since(now) / of * part)
-        } else {
-            Some(deadline + time / ABOUT_TO_END)
-        }
+        Some(match self.tests[index].judged {
+            0 if others_wait() => {
+                let now = Instant::now();
+                let (part, of) = FIRST_SHARE;
+                now + deadline.saturating_duration_since(now) / of * part
+            }
+            // What its threads do takes some time to say.
+            0 => deadline,
+            _ => deadline + time / ABOUT_TO_END,
+        })
     }
 
     /// The tests of which nothing is known.

@@ -15,7 +15,11 @@ pub(crate) fn why(why: Overdue) -> String {
             format!("nothing can happen before the time limit, and then not for {}: ", rounded(next))
         }
         Overdue::Unusual { took, usual } => {
-            format!("still running after {}, where it usually takes {}: ", rounded(took), rounded(usual))
+            format!(
+                "still running after {} of its own time, where it usually takes {}: ",
+                rounded(took),
+                rounded(usual)
+            )
         }
         Overdue::CutOff(took) => {
             format!("cut off after {}, when there was no time left for more: ", rounded(took))
@@ -68,6 +72,6 @@ mod tests {
     fn why_an_attempt_is_given_up() {
         let (took, usual) = (Duration::from_millis(1234), Duration::from_millis(5));
         let text = why(Overdue::Unusual { took, usual });
-        assert_eq!(text, "still running after 1s 200ms, where it usually takes 5ms: ");
+        assert_eq!(text, "still running after 1s 200ms of its own time, where it usually takes 5ms: ");
     }
 }

@@ -143,7 +143,7 @@ impl Recorder<'_> {
         if at_last && trial.conduct.judge_at_last(computed, due) == Verdict::Hung {
             return Ok(unusual);
         }
-        Ok((now >= until).then_some(Overdue::CutOff(took)))
+        Ok((now >= until).then_some(Overdue::CutOff(trial.start.elapsed())))
     }
 
     /// The processor time that the program has taken, and its recorder for it.

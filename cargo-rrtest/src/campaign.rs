@@ -322,7 +322,10 @@ impl Queue {
         progress.errors += u32::from(attempt.outcome == Outcome::Error);
         progress.left_out |= attempt.outcome == Outcome::Unsupported || progress.errors >= MAX_ERRORS;
         let build = &mut progress.builds[taken.build];
-        build.measured.learn(&attempt.measured);
+        // What hangs makes more ticks than any other attempt should be expected to.
+        if attempt.outcome != Outcome::Hung {
+            build.measured.learn(&attempt.measured);
+        }
         if attempt.outcome.is_end() {
             build.usual.learn(attempt.effort);
         }

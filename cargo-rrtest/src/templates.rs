@@ -122,3 +122,14 @@ impl Templates {
         self.bases.retain(|index, _| wanted(*index));
     }
 }
+
+impl Drop for Templates {
+    /// On a busy machine the end of each takes a while: they end side by side.
+    fn drop(&mut self) {
+        for base in self.bases.values() {
+            if let Base::Template(template) = base {
+                template.kill();
+            }
+        }
+    }
+}

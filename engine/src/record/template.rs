@@ -45,7 +45,7 @@ pub struct Template {
     looked_at: BTreeSet<u64>,
     memory: Memory,
     fds: Rc<Fds>,
-    _leash: Leash,
+    leash: Leash,
 }
 
 /// What is known of its task.
@@ -125,7 +125,7 @@ impl Template {
             looked_at: BTreeSet::new(),
             memory,
             fds,
-            _leash: leash,
+            leash,
         })
     }
 
@@ -142,6 +142,11 @@ impl Template {
         drop(recorder);
         self.learn(&sites)?;
         Ok(recording)
+    }
+
+    /// Kill the process, for whose end is waited when this is dropped.
+    pub fn kill(&self) {
+        self.leash.kill();
     }
 
     /// Have the call sites lead into the buffer from the start that a copy has come to again and again.

@@ -156,8 +156,12 @@ fn describe_ending(ending: &Ending, f: &mut Formatter<'_>) -> fmt::Result {
             write!(f, " in {task}")
         }
         Ending::Deadlocked(tasks) => write!(f, "end: deadlock of {} tasks", tasks.len()),
-        Ending::Hung { why: Overdue::CutOff(_), .. } => f.write_str("end: cut off"),
-        Ending::Hung { .. } => f.write_str("end: hung"),
+        Ending::Hung { why, .. } => f.write_str(match why {
+            Overdue::Limit => "end: ran past the time limit",
+            Overdue::NothingDue(_) => "end: nothing could happen before the time limit",
+            Overdue::Unusual { .. } => "end: took much longer than usual",
+            Overdue::CutOff(_) => "end: cut off",
+        }),
         Ending::Unsupported { what, task, name } => {
             write!(f, "end: {task} (thread `{name}`) did what cannot be recorded: {what}")
         }

@@ -33,6 +33,15 @@ impl Leash {
         self.pids.borrow_mut().insert(pid);
     }
 
+    /// Kill the program's processes without waiting until they are gone. Who has many programs to end has them end at the same
+    /// time so, where each would have to wait for a processor.
+    pub fn kill(&self) {
+        // The id of what has been waited for to its end may be somebody else's by now.
+        for pid in self.pids.borrow().iter().filter(|pid| has_child(Some(**pid))) {
+            let _ = kill(*pid, Signal::SIGKILL);
+        }
+    }
+
     /// A task has been waited for to its end.
     pub fn remove(&self, pid: Pid) {
         self.pids.borrow_mut().remove(&pid);
@@ -43,12 +52,9 @@ impl Drop for Leash {
     fn drop(&mut self) {
         LEASHES.set(LEASHES.get() - 1);
         let last = LEASHES.get() == 0;
+        self.kill();
         let mut pids = self.pids.take();
-        // The id of what has been waited for to its end may be somebody else's by now.
         pids.retain(|pid| has_child(Some(*pid)));
-        for pid in &pids {
-            let _ = kill(*pid, Signal::SIGKILL);
-        }
         while !pids.is_empty() || last && has_child(None) {
             match wait_any() {
                 Ok(Waited::Done((pid, Wait::Dead(_)))) => pids.retain(|known| *known != pid),

@@ -99,11 +99,21 @@ fn core() -> usize {
     (0..nix::sched::CpuSet::count()).find(|core| set.is_set(*core).unwrap_or(false)).expect("a core")
 }
 
+/// All that we may use.
+fn cores() -> Vec<usize> {
+    let set = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).expect("our cores");
+    (0..nix::sched::CpuSet::count()).filter(|core| set.is_set(*core).unwrap_or(false)).collect()
+}
+
 fn replay_recording(recording: &Recording) -> Result<(Replayed, Output), Error> {
+    replay_on(core(), recording)
+}
+
+fn replay_on(core: usize, recording: &Recording) -> Result<(Replayed, Output), Error> {
     let mut output = Output::default();
     let options = replay::Options {
         watch: &[],
-        core: core(),
+        core,
         stop: &AtomicBool::new(false),
         patience: Duration::from_secs(60),
         output: &mut |stream, bytes| output.push(stream, bytes),
@@ -385,6 +395,54 @@ fn processes_share_memory() {
 #[test]
 fn code_is_written_at_run_time() {
     check("jit", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn clocks_and_random_numbers_are_read_by_instructions() {
+    check("reads", &[], &Ending::Exited(0));
+}
+
+/// The dynamic linker keeps what cpuid says, and that names the core.
+#[test]
+fn the_core_on_which_a_replay_runs_does_not_show() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let Some(path) = compile("reads", directory.path()) else { return };
+    let program = program(&path, &["again"], directory.path());
+    let cores = cores();
+    let (first, last) = (cores[0], cores[cores.len() - 1]);
+    let options = |core| record::Options { core, ..options(PATIENCE, StrategyName::Fair, 0) };
+    let recorded = |core| record::record(&program, &options(core)).expect("a recording");
+    let (here, there) = (recorded(first), recorded(last));
+    for (recording, core) in [(&here, last), (&there, first)] {
+        let (_, output) = replay_on(core, recording).expect("a faithful replay");
+        assert_eq!(output, recording.output);
+    }
+    let of_processor = |recording: &Recording| {
+        text(recording).lines().filter(|line| line.contains("APIC")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(of_processor(&here), of_processor(&there));
+    assert_eq!(of_processor(&here).len(), 2);
+}
+
+/// Equal seeds, equal random numbers, whatever instruction or call they come from.
+#[test]
+fn random_instructions_give_those_of_the_seed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let Some(path) = compile("reads", directory.path()) else { return };
+    let program = program(&path, &["again"], directory.path());
+    let random = |seed| {
+        let recording =
+            record::record(&program, &options(PATIENCE, StrategyName::Walk, seed)).expect("a recording");
+        text(&recording)
+            .lines()
+            .filter(|line| line.starts_with("random"))
+            .map(str::to_owned)
+            .collect::<String>()
+    };
+    let has = std::arch::is_x86_feature_detected!("rdrand");
+    assert_eq!(random(7).is_empty(), !has);
+    assert_eq!(random(7), random(7));
+    assert!(!has || random(7) != random(8));
 }
 
 #[test]

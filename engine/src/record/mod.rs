@@ -23,6 +23,7 @@ mod peers;
 mod pin;
 mod processes;
 mod quiet;
+mod reads;
 mod recorder;
 mod report;
 mod robust;

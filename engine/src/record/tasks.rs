@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 use rrtest_preload::layout::runnable;
 
 use super::inside::Redirection;
+use super::reads::Deaf;
 use crate::syscalls::{Description, describe};
 use crate::task::TaskId;
 use crate::trace::event::{Position, Registers, Write};
@@ -61,6 +62,8 @@ pub(super) struct Task {
     pub(super) robust_list: u64,
     /// The cores that it is told it may use, a bit each.
     pub(super) affinity: u64,
+    /// What it says about the signal of traps, where there are any.
+    pub(super) deaf: Deaf,
     /// Where it was when it was last at a point that replay can find.
     pub(super) boundary: Position,
     /// Signals that arrived where replay could not find the place; they are sent again at the next boundary.
@@ -92,6 +95,7 @@ impl Task {
             clear_tid,
             robust_list: 0,
             affinity,
+            deaf: Deaf::default(),
             boundary,
             deferred: Vec::new(),
             resent: Vec::new(),

@@ -14,8 +14,9 @@ use rrtest_engine::replay::{self, Replayed};
 use rrtest_engine::schedule::surprise::{Surprise, Surprises};
 use rrtest_engine::schedule::{StrategyName, portfolio};
 use rrtest_engine::task::TaskId;
-use rrtest_engine::trace::Source;
-use rrtest_engine::trace::event::Event;
+use rrtest_engine::trace::event::{Event, FileRange};
+use rrtest_engine::trace::log::Log;
+use rrtest_engine::trace::{Bytes, Source, TraceError};
 use rrtest_engine::tracee::buffered_calls;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -393,11 +394,92 @@ fn clocks_and_random_numbers_are_read_by_instructions() {
     check("reads", &[], &Ending::Exited(0));
 }
 
+/// A recording in which the program has got other random bytes.
+struct OtherRandom<'a>(&'a Log);
+
+impl Source for OtherRandom<'_> {
+    fn events(&self) -> Box<dyn Iterator<Item = Result<Event, TraceError>> + '_> {
+        Box::new(self.0.events().map(|event| {
+            let mut event = event?;
+            if let Event::Syscall(call) = &mut event
+                && call.number == libc::SYS_getrandom as u64
+                && call.args[1] == 5
+            {
+                call.writes[0].bytes[2] ^= 1;
+            }
+            Ok(event)
+        }))
+    }
+
+    fn file(&self, range: FileRange) -> Result<Bytes, TraceError> {
+        self.0.file(range)
+    }
+}
+
+#[test]
+fn a_replay_that_writes_something_else_is_none() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = compile("written", directory.path());
+    for (way, says) in [
+        ("output", "to standard output: `"),
+        ("warm output", "to standard output: `"),
+        ("error pieces", "10 bytes to standard error: `plain"),
+        ("file", "write to descriptor 3 of 5 bytes"),
+        ("warm file", "write"),
+        ("place", "pwrite64 to descriptor 3 of 5 bytes"),
+        ("pieces", "writev to descriptor 3 of 10 bytes"),
+        ("sent", "sendto to descriptor 4 of 5 bytes"),
+        ("message", "sendmsg to descriptor 4 of 10 bytes"),
+    ] {
+        let recording = record(&path, &[way], directory.path(), StrategyName::Fair, 0);
+        assert_eq!(recording.ending, Ending::Exited(0), "{way}");
+        replay_recording(&recording).unwrap_or_else(|error| panic!("{way}: {error}"));
+        let options = replay::Options {
+            watch: &[],
+            core: core(),
+            stop: &AtomicBool::new(false),
+            patience: PATIENCE,
+            output: &mut |_, _| {},
+        };
+        match replay::replay(&OtherRandom(&recording.log), options) {
+            Err(Error::Diverged(it)) => {
+                assert!(it.expected.contains(says) && it.found.contains(says), "{way}: {it}");
+                assert_ne!(it.expected, it.found, "{way}");
+            }
+            other => panic!("{way}: {other:?}"),
+        }
+    }
+}
+
+/// In virtual time the counter leaps with the clocks. The program has one instruction that cannot be moved.
+#[test]
+fn what_instructions_read_agrees_with_the_clocks_and_leaves_signals_alone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = compile("reads", directory.path());
+    let program = program(&path, &[], directory.path());
+    for time in Time::ALL {
+        let options = record::Options { time, ..options(PATIENCE, StrategyName::Fair, 0) };
+        let recording = record::record(&program, &options).expect("a recording");
+        let said = text(&recording);
+        let count = |line: &str| said.lines().filter(|it| it.contains(line)).count();
+        assert_eq!(recording.ending, Ending::Exited(0), "{said}");
+        assert_eq!((count("rates agree"), count("went back")), (2, 0), "{time:?} {said}");
+        // Three signals, before execve(2) and behind it.
+        assert_eq!((count("blocked 0 ignored 0"), count("blocked 1 ignored 1")), (6, 6), "{said}");
+        let (_, output) = replay_recording(&recording).expect("a faithful replay");
+        assert_eq!(output, recording.output);
+        let trapped =
+            recording.log.events().filter(|event| matches!(event, Ok(Event::TrappedRead(_)))).count();
+        assert!(trapped >= 2, "one in each of two programs: {trapped}");
+        assert_eq!(recording.leaps > 0, time == Time::Virtual);
+    }
+}
+
 /// The dynamic linker keeps what cpuid says, and that names the core.
 #[test]
 fn the_core_on_which_a_replay_runs_does_not_show() {
     let directory = tempfile::tempdir().expect("a directory");
-    let Some(path) = compile("reads", directory.path()) else { return };
+    let path = compile("reads", directory.path());
     let program = program(&path, &["again"], directory.path());
     let cores = cores();
     let (first, last) = (cores[0], cores[cores.len() - 1]);
@@ -419,7 +501,7 @@ fn the_core_on_which_a_replay_runs_does_not_show() {
 #[test]
 fn random_instructions_give_those_of_the_seed() {
     let directory = tempfile::tempdir().expect("a directory");
-    let Some(path) = compile("reads", directory.path()) else { return };
+    let path = compile("reads", directory.path());
     let program = program(&path, &["again"], directory.path());
     let random = |seed| {
         let recording =

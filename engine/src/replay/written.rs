@@ -92,7 +92,12 @@ fn text(bytes: &[u8], at: usize) -> String {
     let part = &bytes[from..bytes.len().min(from + SHOWN)];
     let (before, behind) =
         (if from > 0 { "…" } else { "" }, if from + SHOWN < bytes.len() { "…" } else { "" });
-    format!("{before}{}{behind}", String::from_utf8_lossy(part).escape_debug())
+    let mut text = before.to_owned();
+    for chunk in part.utf8_chunks() {
+        text.extend(chunk.valid().escape_debug());
+        text.extend(chunk.invalid().escape_ascii().map(char::from));
+    }
+    text + behind
 }
 
 #[cfg(test)]
@@ -107,5 +112,7 @@ mod tests {
         assert!(text(&long, 0).ends_with('…') && !text(&long, 0).starts_with('…'));
         assert_eq!(text(&long, 1000), "…");
         assert_eq!(text(b"", 0), "");
+        assert_eq!(text("a\u{e4}".as_bytes(), 0), "a\u{e4}");
+        assert_eq!(text(b"\xfe1\n", 0), "\\xfe1\\n");
     }
 }

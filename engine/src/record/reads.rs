@@ -10,9 +10,10 @@
 //! when the trace is verified.
 
 use std::arch::x86_64::__cpuid_count;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use nix::unistd::Pid;
 use rrtest_preload::reads::{Read, What, same_on_all_cores};
@@ -25,7 +26,7 @@ use crate::schedule::Why;
 use crate::task::TaskId;
 use crate::trace::event::{Event, MovedRead, MovedReads, Registers, TrappedRead};
 use crate::tracee::patch::{AROUND, Window};
-use crate::tracee::reads::plan_read;
+use crate::tracee::reads::{MovedRead as Plan, plan_read};
 use crate::tracee::{Line, Memory, ReadSite, SignalSet, Stopped, ignore_again, read_sites, signals};
 
 /// What is known of such instructions.
@@ -53,8 +54,12 @@ pub(super) struct Deaf {
     ignores: bool,
 }
 
+/// Plans by the stubs that they are for. The next recording of a program needs the same, and to plan takes as long as some calls do;
+/// none for what cannot be moved.
+static PLANS: LazyLock<Mutex<HashMap<(u64, Place), Option<Plan>>>> = LazyLock::new(Mutex::default);
+
 /// Where such an instruction stands, with the code around it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Place {
     site: u64,
     what: u32,
@@ -132,12 +137,23 @@ impl Recorder<'_> {
             // Its stub is in place.
             return Ok(MovedRead { stub_code: Vec::new(), ..moved.clone() });
         }
-        let (start, bytes) = code(AROUND.max(found.at - found.function), AROUND)?;
-        let window = Window { address: start, bytes: &bytes };
         let stub = self.call_sites.next_stub().unwrap_or_default();
-        let moved = match plan_read(&window, address(found.function), site, what, stub) {
-            Ok(planned) if self.call_sites.add_stub(self.clock.area(), &planned) => {
-                MovedRead { site: planned.site, code: planned.new, stub, stub_code: planned.stub }
+        let plans = || PLANS.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (stub, place.clone());
+        let known = plans().get(&key).cloned();
+        let plan = match known {
+            Some(plan) => plan,
+            None => {
+                let (start, bytes) = code(AROUND.max(found.at - found.function), AROUND)?;
+                let window = Window { address: start, bytes: &bytes };
+                let plan = plan_read(&window, address(found.function), site, what, stub).ok();
+                plans().insert(key, plan.clone());
+                plan
+            }
+        };
+        let moved = match plan {
+            Some(plan) if self.call_sites.add_stub(self.clock.area(), &plan) => {
+                MovedRead { site: plan.site, code: plan.new, stub, stub_code: plan.stub }
             }
             _ => {
                 self.reads.traps.insert(site, Trapped { what, len: found.len });

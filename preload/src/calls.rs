@@ -53,6 +53,13 @@ impl Call {
     }
 }
 
+/// Whether a call writes bytes of the program's memory: as many as it returns, from the address in argument 1 on.
+#[must_use]
+#[inline]
+pub const fn gives(number: u64) -> bool {
+    matches!(number, 1 | 18) // write, pwrite64
+}
+
 /// Whom a call concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Concern {

@@ -45,10 +45,10 @@ impl Recorder<'_> {
         if let Some(stream) = self.output_stream(id, &call.registers)
             && let Some(bytes) = syscalls::gathered(&self.space(id).memory, call.number(), &call.args())
         {
-            return match self.put_out(stream, bytes) {
+            return match self.put_out(stream, &bytes) {
                 Ok(written) => {
                     self.note_descriptors(id, &call, written);
-                    self.skip_with(id, stopped, &call, written, Vec::new(), Effect::Output(stream))
+                    self.skip_with(id, stopped, &call, written, Vec::new(), Effect::Output(stream, bytes))
                 }
                 Err(errno) => {
                     if errno == libc::EPIPE {
@@ -109,12 +109,12 @@ impl Recorder<'_> {
     }
 
     /// Pass on what the program writes; how much that is, or the errno of whoever should have got it.
-    fn put_out(&mut self, stream: Stream, bytes: Vec<u8>) -> Result<i64, i32> {
+    fn put_out(&mut self, stream: Stream, bytes: &[u8]) -> Result<i64, i32> {
         if let Some(listen) = self.options.listener {
-            listen(stream, &bytes).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
+            listen(stream, bytes).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
         }
         let written = bytes.len() as i64;
-        self.output.push(stream, &bytes);
+        self.output.push(stream, bytes);
         Ok(written)
     }
 
@@ -265,7 +265,8 @@ impl Recorder<'_> {
         self.task(id).arrived = None;
         self.watches.look_again();
         self.unsettled |= syscalls::ticks(number);
-        self.log.push(Event::Syscall(Syscall { position, number, args, result, writes, effect }));
+        let given = syscalls::given(&self.tasks[id].space.memory, number, &args, result);
+        self.log.push(Event::Syscall(Syscall { position, number, args, result, writes, given, effect }));
     }
 
     /// The output stream that a write(2) or writev(2) goes to.

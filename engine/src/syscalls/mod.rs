@@ -22,7 +22,7 @@ pub use change::{Change, Changed, Extent, change};
 pub use clone::{CloneCall, NAMESPACES};
 pub use describe::{Answer, Block, Class, Commands, Description, Emulation, Key, Out, Performance};
 pub use futex::{FutexCall, FutexTimeout, PiCall, Waiter};
-pub use gather::gathered;
+pub use gather::{gathered, given};
 pub use ioctl::encoded_size;
 pub use send::signal_sent;
 pub use start_up::{Starter, starts_up};

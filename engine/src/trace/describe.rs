@@ -92,8 +92,8 @@ fn describe_syscall(syscall: &Syscall, names: Names, f: &mut Formatter<'_>) -> f
     }
     match &syscall.effect {
         Effect::None => {}
-        Effect::Output(Stream::Stdout) => f.write_str(", to standard output")?,
-        Effect::Output(Stream::Stderr) => f.write_str(", to standard error")?,
+        Effect::Output(Stream::Stdout, _) => f.write_str(", to standard output")?,
+        Effect::Output(Stream::Stderr, _) => f.write_str(", to standard error")?,
         Effect::MapFile(Backing { inode, offset, len, .. }) => {
             write!(f, ", maps file {} from {offset:#x}, {len:#x} bytes", inode.0)?;
         }
@@ -183,7 +183,8 @@ mod tests {
         let position = Position { left: 37, ip: 0x1000, sp: 0x2000, digest: 0xabc };
         let args = [3, 0x5000, 16, 0, 0, 0];
         let (writes, effect) = (Vec::new(), Effect::None);
-        Event::Syscall(Syscall { position, number, args, result, writes, effect }).describe(names).to_string()
+        let syscall = Syscall { position, number, args, result, writes, given: 0, effect };
+        Event::Syscall(syscall).describe(names).to_string()
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(super) fn output(n: u64, len: usize) -> Event {
     let bytes = (0..len).map(|at| (at as u64 * n) as u8).collect();
     Event::Syscall(Syscall {
         writes: vec![Write { address: 0x5555_0000 + n, bytes }],
-        effect: Effect::Output(Stream::Stdout),
+        effect: Effect::Output(Stream::Stdout, b"some text".to_vec()),
         ..syscall(n)
     })
 }
@@ -75,8 +75,8 @@ pub(super) fn every_kind() -> Vec<Event> {
     ];
     let effects = [
         Effect::None,
-        Effect::Output(Stream::Stdout),
-        Effect::Output(Stream::Stderr),
+        Effect::Output(Stream::Stdout, Vec::new()),
+        Effect::Output(Stream::Stderr, vec![0, 0xff]),
         Effect::MapFile(backing),
         Effect::ChangeFile(change),
         Effect::Unmap(u64::MAX),
@@ -117,6 +117,7 @@ fn syscall(n: u64) -> Syscall {
         args: [n, 0, 1, u64::MAX, 127, 128],
         result: -(n as i64),
         writes: Vec::new(),
+        given: u32::MAX,
         effect: Effect::None,
     }
 }

@@ -68,6 +68,14 @@ impl Area {
         true
     }
 
+    /// What the buffer has not taken of its log yet.
+    #[must_use]
+    pub fn log_left(&self) -> Vec<u8> {
+        let end = self.word(offset_of!(Shared, end)).load(Relaxed).min(LOG_LEN as u64);
+        let start = self.cursor().min(end);
+        self.copy_out(LOG + start as usize, (end - start) as usize)
+    }
+
     /// Whether the buffer has taken all of its log.
     #[must_use]
     pub fn log_is_taken(&self) -> bool {

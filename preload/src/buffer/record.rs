@@ -291,8 +291,9 @@ fn put_out(shared: &mut Shared, frame: &mut Frame, stream: u8) -> bool {
 /// The payload is there: complete the entry, and the call.
 pub(super) fn append(shared: &mut Shared, frame: &mut Frame, number: u16, payload: usize, result: i64) {
     let (at, _) = entry(shared.cursor);
+    let check = if number < Entry::STREAM { frame.check(result) } else { frame.check_arguments() };
     // SAFETY: there is room for an entry: has_room() has seen to that. Entries start at multiples of 8.
-    unsafe { *at = Entry { payload: payload as u32, number, check: frame.check(), result } };
+    unsafe { *at = Entry { payload: payload as u32, number, check, result } };
     shared.cursor += Entry::size(payload) as u64;
     frame.rax = result as u64;
 }

@@ -11,13 +11,16 @@ mod isolated;
 mod json;
 mod killed;
 mod limits;
+mod natively;
 mod programs;
 mod races;
 mod replay;
+mod reports;
 mod seeds;
 mod slow;
 mod starts;
 mod steady;
+mod surroundings;
 mod systematic;
 mod together;
 mod unsupported;
@@ -81,6 +84,9 @@ fn main() -> ExitCode {
     tests.topic("isolated", isolated::TESTS);
     tests.topic("hangs", hangs::TESTS);
     tests.topic("killed", killed::TESTS);
+    tests.topic("natively", natively::TESTS);
+    tests.topic("reports", reports::TESTS);
+    tests.topic("surroundings", surroundings::TESTS);
     let slow = std::env::var_os("RRTEST_SLOW").is_some_and(|value| value == "1");
     programs::add(&mut tests, slow);
     if slow {

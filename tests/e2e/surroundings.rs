@@ -49,7 +49,10 @@ fn a_disk_that_is_full(world: &World) {
     let (project, traces) = (Project::of_test(world, BAD), world.dir());
     let allowed = Run::of(&mut on_a_small_disk(traces.path(), Command::new("true").current_dir("/")));
     if !allowed.status.success() {
-        println!("skipped: no namespaces of one's own here: {allowed}");
+        world.skip(
+            "surroundings::a_disk_that_is_full",
+            &format!("no disk of one's own here: {}", allowed.stderr),
+        );
         return;
     }
     let mut command =

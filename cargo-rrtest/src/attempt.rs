@@ -1,6 +1,6 @@
 //! One attempt: record a test, judge the outcome, keep the trace if it is worth keeping.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +18,7 @@ use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::{Struck, Surprises};
 use serde_json::{Value, json};
 
+use crate::describe;
 use crate::discover::Test;
 use crate::events;
 use crate::fingerprint::Fingerprint;
@@ -106,8 +107,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) surprises: Option<Surprises>,
     /// The compiler that built them.
     pub(crate) rustc: &'a str,
-    /// The failures whose traces are kept.
-    pub(crate) known: Mutex<HashSet<Fingerprint>>,
+    /// The failures that are known, and whether a trace of each is kept.
+    pub(crate) known: Mutex<HashMap<Fingerprint, bool>>,
     /// Held while a failure is being judged, which ends with its replay.
     pub(crate) judging: Mutex<()>,
 }
@@ -212,10 +213,10 @@ impl Setting<'_> {
         attempt.struck = recording.struck;
         attempt.wall = recording.wall;
         if let Ending::Unsupported { what, task, name } = &recording.ending {
-            attempt.message = Some(format!("{what} cannot be recorded yet ({task}, thread `{name}`)"));
+            attempt.message = Some(describe::unsupported(what, *task, name));
             // Another core may have tried the same test at the same time.
-            attempt.repeats =
-                !self.known().insert(Fingerprint::of(&attempt.test.id(), &recording.ending, ""));
+            let fingerprint = Fingerprint::of(&attempt.test.id(), &recording.ending, "");
+            attempt.repeats = self.known().insert(fingerprint, false).is_some();
         } else if attempt.outcome.is_failure() {
             let _judging = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
             let output = output::both(&recording.output);
@@ -223,13 +224,17 @@ impl Setting<'_> {
                 attempt.failed_tests = failed_tests(&output);
             }
             let fingerprint = Fingerprint::of(&attempt.test.id(), &recording.ending, &output);
-            attempt.repeats = !self.known().insert(fingerprint.clone());
-            if self.keep == Keep::Always || !attempt.repeats {
+            let known = self.known().get(&fingerprint).copied();
+            let is_kept = known == Some(true);
+            if self.keep == Keep::Always || !is_kept {
                 self.keep(attempt, &recording, core);
             }
-            if attempt.outcome == Outcome::Error && !attempt.repeats {
-                // The next failure of this kind may be kept in its place.
-                self.known().remove(&fingerprint);
+            // One that does not replay is not known: the next failure of this kind may be kept in its place.
+            if attempt.outcome != Outcome::Error {
+                let kept_now = attempt.trace.is_some();
+                self.known().insert(fingerprint, is_kept || kept_now);
+                // What could not be kept before, and now is, is told as if it were new.
+                attempt.repeats = is_kept || (known.is_some() && !kept_now);
             }
         } else if self.keep == Keep::Always {
             self.keep(attempt, &recording, core);
@@ -238,7 +243,8 @@ impl Setting<'_> {
         attempt.output = recording.output;
     }
 
-    /// Keep the trace. If that fails, or the trace does not replay, the outcome is an error of ours.
+    /// Keep the trace. If it does not replay, the outcome is an error of ours. If it cannot be kept, a failure stays one: it
+    /// has been found, and its seed may find it again.
     fn keep(&self, attempt: &mut events::Attempt, recording: &Recording, core: usize) {
         // Not given up on Ctrl-C: a failure that was found is worth the moment. A second Ctrl-C ends the process.
         let never = AtomicBool::new(false);
@@ -256,7 +262,9 @@ impl Setting<'_> {
         match kept {
             Ok((path, Kept { divergence, ending })) => {
                 attempt.ending = Some(ending);
-                attempt.trace = Some(events::Kept { path, verified: divergence.is_none() });
+                attempt.trace =
+                    Some(events::Kept { path, verified: divergence.is_none(), by_name: self.store.usual });
+                attempt.outcome = if divergence.is_some() { Outcome::Error } else { attempt.outcome };
                 attempt.message = divergence.map(|divergence| {
                     format!(
                         "the attempt {outcome}, but its trace does not replay: this is a bug of rrtest, please report \
@@ -267,14 +275,14 @@ impl Setting<'_> {
             Err(message) => {
                 attempt.message =
                     Some(format!("the attempt {outcome}, but its trace cannot be kept: {message}"));
+                if !attempt.outcome.is_failure() {
+                    attempt.outcome = Outcome::Error;
+                }
             }
-        }
-        if attempt.message.is_some() {
-            attempt.outcome = Outcome::Error;
         }
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashSet<Fingerprint>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<Fingerprint, bool>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

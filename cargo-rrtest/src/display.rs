@@ -15,6 +15,7 @@ use crate::events::{Attempt, Event, Reporter, Started, Summary};
 use crate::exit::Stop;
 use crate::outcome::Outcome;
 use crate::output;
+use crate::show::shell_word;
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -74,7 +75,7 @@ impl Reporter for Display {
             Event::Summary(summary) => write_summary(&mut text, summary),
         };
         let written = written.and_then(|()| self.bar.suspend(|| anstream::stderr().lock().write_all(&text)));
-        written.map_err(|error| Stop::os("cannot write to standard error", &error))
+        written.map_err(|error| Stop::unwritten("cannot write to standard error", &error))
     }
 }
 
@@ -116,9 +117,10 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io:
         return write_trace(text, attempt);
     }
     if attempt.repeats {
+        let trace = if attempt.message.is_none() { "is kept" } else { "cannot be kept either" };
         return writeln!(
             text,
-            "             the same failure as in another attempt, whose trace is kept (seed {})",
+            "             the same failure as in another attempt, whose trace {trace} (seed {})",
             attempt.seed
         );
     }
@@ -172,7 +174,11 @@ fn write_trace(text: &mut impl Write, attempt: &Attempt) -> io::Result<()> {
     let verified = if kept.verified { "verified" } else { "does not replay" };
     writeln!(text, "       trace {} ({verified})", relative(&kept.path).display())?;
     if kept.verified {
-        let name = kept.path.file_stem().unwrap_or_default().display();
+        let name = match kept.path.file_stem().filter(|_| kept.by_name) {
+            Some(name) => name.to_string_lossy(),
+            None => relative(&kept.path).to_string_lossy(),
+        };
+        let name = shell_word(&name);
         writeln!(text, "      replay {BOLD}cargo rrtest replay {name}{BOLD:#}")?;
     }
     Ok(())

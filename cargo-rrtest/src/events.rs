@@ -105,6 +105,8 @@ pub(crate) struct Kept {
     pub(crate) path: PathBuf,
     /// Whether it has replayed.
     pub(crate) verified: bool,
+    /// Whether its name is enough to find it.
+    pub(crate) by_name: bool,
 }
 
 /// The end of a run.
@@ -229,7 +231,7 @@ pub(crate) mod samples {
             decided: Vec::new(),
             wall: Duration::from_millis(4),
             start: Start::Forked,
-            trace: Some(Kept { path: "/traces/p-it-t-abc.rrtrace".into(), verified: true }),
+            trace: Some(Kept { path: "/traces/p-it-t-abc.rrtrace".into(), verified: true, by_name: true }),
             repeats: false,
             message: None,
         }

@@ -121,11 +121,13 @@ fn pass_on(to: BorrowedFd<'_>, bytes: &[u8], stop: &AtomicBool) -> io::Result<()
 
 /// What the program's own output does not tell.
 fn tell(attempt: &Attempt) {
+    let by_itself = |ending: &&Ending| matches!(ending, Ending::Exited(_));
+    let ending = attempt.ending.as_ref().filter(|ending| !attempt.outcome.is_ours() && !by_itself(ending));
+    if let Some(ending) = ending {
+        display::error(&describe::ending(ending, Frames::Own).join("\n"));
+    }
     if let Some(message) = &attempt.message {
         display::error(message);
-    } else if let Some(ending) = attempt.ending.as_ref().filter(|ending| !matches!(ending, Ending::Exited(_)))
-    {
-        display::error(&describe::ending(ending, Frames::Own).join("\n"));
     }
     display::trace(attempt);
 }

@@ -63,7 +63,7 @@ struct AttemptLine<'a> {
     /// Only where threads hang.
     #[serde(skip_serializing_if = "Option::is_none")]
     waits: Option<Vec<Waiting<'a>>>,
-    /// Only where the outcome is ours.
+    /// Only where the outcome is ours, or the trace cannot be kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
 }
@@ -140,7 +140,7 @@ impl<W: Write> Reporter for Json<W> {
             .map_err(std::io::Error::from)
             .and_then(|()| self.out.write_all(b"\n"))
             .and_then(|()| self.out.flush())
-            .map_err(|error| Stop::os("cannot write to standard output", &error))
+            .map_err(|error| Stop::unwritten("cannot write to standard output", &error))
     }
 }
 

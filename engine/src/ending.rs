@@ -49,6 +49,8 @@ pub struct TaskState {
     pub doing: String,
     /// What it waits for, if it does.
     pub wait: Option<Wait>,
+    /// The source file and line of the program's own from which it was spawned: only where another has the same name.
+    pub spawned: Option<(String, u32)>,
     /// Return addresses from the innermost frame outwards, as far as they could be found.
     pub frames: Vec<Frame>,
 }
@@ -62,6 +64,8 @@ pub struct Wait {
     pub futex: Option<u64>,
     /// Those living tasks of which one must act for the wait to end; empty if they are not known.
     pub by: Vec<TaskId>,
+    /// Who alone could have ended it and has ended itself, with its thread name: it will never act.
+    pub gone: Option<(TaskId, String)>,
     /// Whether it also ends by itself, after some time.
     pub limited: bool,
 }
@@ -157,7 +161,8 @@ mod tests {
             task: TaskId(task),
             name: String::new(),
             doing: String::new(),
-            wait: Some(Wait { on: Awaited::Thread, futex: None, by, limited }),
+            wait: Some(Wait { on: Awaited::Thread, futex: None, by, gone: None, limited }),
+            spawned: None,
             frames: Vec::new(),
         }
     }

@@ -42,6 +42,9 @@ impl Recorder<'_> {
         if let Some((result, writes)) = self.own_timer(id, &call)? {
             return self.skip(id, stopped, &call, result, writes);
         }
+        if let Some(shown) = self.shown(id, &call) {
+            return self.show(id, stopped, &call, shown);
+        }
         if let Some(stream) = self.output_stream(id, &call.registers)
             && let Some(bytes) = syscalls::gathered(&self.space(id).memory, call.number(), &call.args())
         {
@@ -294,6 +297,9 @@ impl Recorder<'_> {
             }
             libc::SYS_prctl if option as i32 == libc::PR_SET_NAME => {
                 self.task(id).name = self.space(id).memory.text(name, THREAD_NAME);
+            }
+            libc::SYS_prctl if option as i32 == libc::PR_SET_NO_NEW_PRIVS => {
+                self.task(id).natively.no_new_privileges = true;
             }
             libc::SYS_socketpair => self.note_pair(id, call),
             libc::SYS_timerfd_create => self.timerfds = true,

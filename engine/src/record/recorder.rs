@@ -16,6 +16,7 @@ use super::buffer::Buffer;
 use super::call_sites::CallSites;
 use super::fds::{self, Fds};
 use super::inherit::Holders;
+use super::natively::Natively;
 use super::pin::Watched;
 use super::quiet::Quiet;
 use super::sharing::Sharing;
@@ -175,7 +176,8 @@ impl<'a> Recorder<'a> {
         let mut recorder = Self { start_up: Some(start_up), ..Self::new(options, clock, log, fds, leash)? };
         let space = Rc::new(Space::new(0, memory));
         let affinity = recorder.all_cores();
-        recorder.adopt(task, Origin { pid: tid, space, name: tracee::comm(tid), clear_tid: 0, affinity })?;
+        let (name, natively) = (tracee::comm(tid), Natively::started());
+        recorder.adopt(task, Origin { pid: tid, space, name, clear_tid: 0, affinity, natively })?;
         Ok(recorder)
     }
 

@@ -147,6 +147,7 @@ fn opens_file(args: &[u64; 6]) -> bool {
     /// A struct stat (stat(2)), and where its st_mode is.
     const STAT: usize = 144 / 8;
     const MODE: usize = 24 / 8;
+    const SIZE: usize = 48 / 8;
     const TYPE: u64 = 0o170_000;
     const REGULAR: u64 = 0o100_000;
     const NOT_FOUND: i64 = -2;
@@ -162,8 +163,10 @@ fn opens_file(args: &[u64; 6]) -> bool {
         result => return result == NOT_FOUND,
     }
     // SAFETY: the kernel has filled it.
-    let mode = unsafe { stat.assume_init_ref() }[MODE];
-    mode & TYPE == REGULAR
+    let stat = unsafe { stat.assume_init_ref() };
+    // A file that has no size, on no device, may be one of /proc: what it tells is the recorder's to change.
+    let may_tell = stat[SIZE] == 0 && stat[0] >> 8 & 0xfff == 0;
+    stat[MODE] & TYPE == REGULAR && !may_tell
 }
 
 /// Whether a signal waits to be unblocked.

@@ -147,6 +147,8 @@ pub(crate) struct Explored {
     pub(crate) strayed: u64,
     /// Whether these are all.
     pub(crate) complete: bool,
+    /// How often in a row sched_yield(2) has returned at once at most, if a thread has called it more often.
+    pub(crate) at_once: Option<u32>,
 }
 
 impl Summary {

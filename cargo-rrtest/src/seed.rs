@@ -39,7 +39,7 @@ impl Seed {
 
     /// The seed of a systematic schedule.
     pub(crate) fn systematic(schedule: &explore::Schedule) -> Self {
-        Self(portfolio::systematic(&schedule.deviations))
+        Self(portfolio::systematic(&schedule.deviations, schedule.at_once))
     }
 
     /// The plan that this seed stands for, with one of these strategies (empty: any).

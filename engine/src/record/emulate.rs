@@ -40,7 +40,7 @@ impl Recorder<'_> {
             }
             Emulation::Yield => {
                 self.skip(id, stopped, &call, 0, Vec::new())?;
-                return Ok(Next::Decide(Why::Yielded, None));
+                return Ok(self.gives_way(id));
             }
             Emulation::Identity if call.number() == libc::SYS_getpid as u64 => {
                 (i64::from(self.task(id).pid.as_raw()), Vec::new())
@@ -153,6 +153,11 @@ impl Recorder<'_> {
             None if absolute => self.clocks.deadline(clock, wanted)?,
             None => self.clocks.now()?.saturating_add(wanted),
         };
+        if call.deadline.is_none() && deadline <= self.clocks.now()? {
+            // It gives way, and that is all.
+            self.skip(id, stopped, &call, 0, Vec::new())?;
+            return Ok(self.gives_way(id));
+        }
         self.tasks.hold(id, Hold::Waiting(stopped, Call { deadline: Some(deadline), ..call }));
         self.limit_wait(id, deadline)?;
         Ok(Next::Decide(Why::Blocked, None))

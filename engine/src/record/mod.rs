@@ -44,6 +44,7 @@ mod twins;
 mod waits;
 mod watches;
 mod whole;
+mod yields;
 
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;

@@ -26,6 +26,7 @@ use super::surprises::Caprice;
 use super::tasks::{Call, Hold, Origin, Space, Task, Tasks, Waited as CallWait};
 use super::time::Clocks;
 use super::watches::Watches;
+use super::yields::Spells;
 use super::{Options, image};
 use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
@@ -62,6 +63,7 @@ pub(super) struct Recorder<'a> {
     pub(super) clocks: Clocks,
     pub(super) dice: Dice,
     pub(super) caprice: Caprice,
+    pub(super) spells: Spells,
     /// Times that time has leapt.
     pub(super) leaps: u64,
     /// The program has made timers that are descriptors.
@@ -204,6 +206,7 @@ impl<'a> Recorder<'a> {
             clocks: Clocks::default(),
             dice: Dice::new(options.surprises, options.plan.seed),
             caprice: Caprice::default(),
+            spells: Spells::default(),
             leaps: 0,
             timerfds: false,
             fds,

@@ -15,6 +15,7 @@
 //!
 //! ```text
 //! bits 123–121  how often
+//! bit  120      whether sched_yield(2) returns at once
 //! bits 111–0    where, 28 bits each: 20 for the number of the decision, 8 for the task
 //! ```
 //!
@@ -73,6 +74,7 @@ const RANDOM_MASK: u128 = (1 << EVENTS_SHIFT) - 1;
 
 const COUNT_SHIFT: u32 = 121;
 const COUNT_MASK: u128 = 7;
+const AT_ONCE: u128 = 1 << 120;
 const DEVIATION_BITS: u32 = 28;
 const TASK_BITS: u32 = 8;
 
@@ -96,14 +98,16 @@ impl Deviation {
     }
 }
 
-/// The seed of the systematic schedule that deviates like this: at most [`MOST_DEVIATIONS`] times, all of which fit.
+/// The seed of the systematic schedule that deviates like this: at most [`MOST_DEVIATIONS`] times, all of which fit. In it
+/// sched_yield(2) returns at once or does not.
 #[must_use]
-pub fn systematic(deviations: &[Deviation]) -> u128 {
+pub fn systematic(deviations: &[Deviation], at_once: bool) -> u128 {
     let packed = (0..).zip(deviations.iter().take(MOST_DEVIATIONS));
     let deviations = packed.fold((0, 0), |(count, all), (at, deviation)| {
         (count + 1, all | deviation.packed() << (DEVIATION_BITS * at))
     });
-    code(StrategyName::Systematic) << CODE_SHIFT | deviations.0 << COUNT_SHIFT | deviations.1
+    let at_once = if at_once { AT_ONCE } else { 0 };
+    code(StrategyName::Systematic) << CODE_SHIFT | deviations.0 << COUNT_SHIFT | at_once | deviations.1
 }
 
 fn code(strategy: StrategyName) -> u128 {
@@ -172,7 +176,7 @@ pub fn strategy(turn: u64, allowed: &[StrategyName]) -> StrategyName {
 #[must_use]
 pub fn seed(campaign: u128, attempt: u64, strategy: StrategyName, measured: &Measured) -> u128 {
     if strategy == StrategyName::Systematic {
-        return systematic(&[]);
+        return systematic(&[], false);
     }
     let events = (0..).zip(&measured.events).take(EVENTS_TASKS as usize).fold(0, |all, (task, events)| {
         all | rounded(*events, EVENTS_MASK) << (EVENTS_SHIFT + EVENTS_BITS * task)
@@ -206,14 +210,15 @@ pub fn plan(seed: u128, allowed: &[StrategyName]) -> Plan {
         let deviations = (0..count.min(MOST_DEVIATIONS))
             .map(|at| Deviation::unpacked(seed >> (DEVIATION_BITS * at as u32)))
             .collect();
-        return Plan { deviations, ..Plan::new(strategy, 0) };
+        let at_once = said == Some(strategy) && seed & AT_ONCE != 0;
+        return Plan { deviations, at_once, ..Plan::new(strategy, 0) };
     }
     let events = (0..EVENTS_TASKS).map(|task| seed >> (EVENTS_SHIFT + EVENTS_BITS * task) & EVENTS_MASK);
     let mut events: Vec<u64> = events.map(number).collect();
     // Nothing is known of tasks behind the last one that has been seen.
     events.truncate(events.iter().rposition(|events| *events > 0).map_or(0, |last| last + 1));
     let expected_ticks = number(seed >> TICKS_SHIFT & TICKS_MASK);
-    Plan { strategy, seed: folded(seed), expected_ticks, events, deviations: Vec::new() }
+    Plan { expected_ticks, events, ..Plan::new(strategy, folded(seed)) }
 }
 
 /// A number of 64 bits in which all of a seed shows.
@@ -253,8 +258,11 @@ mod tests {
         let all = [(0, 1), (5, 255), ((1 << 20) - 1, 0), (7, 7)];
         let all = all.map(|(position, task)| Deviation { position, task: TaskId(task) });
         for count in 0..=MOST_DEVIATIONS {
-            let plan = plan(systematic(&all[..count]), &[]);
-            assert_eq!((plan.strategy, &plan.deviations[..]), (StrategyName::Systematic, &all[..count]));
+            for at_once in [false, true] {
+                let plan = plan(systematic(&all[..count], at_once), &[]);
+                assert_eq!((plan.strategy, &plan.deviations[..]), (StrategyName::Systematic, &all[..count]));
+                assert_eq!(plan.at_once, at_once);
+            }
         }
         assert!(all.iter().all(|it| it.fits()));
         assert!(!Deviation { position: 1 << 20, ..all[0] }.fits());

@@ -31,12 +31,15 @@ pub enum Surprise {
     /// A wait goes on beyond its time limit, or a sleep beyond its end. nanosleep(2): "The suspension time may be longer than
     /// requested".
     Late,
+    /// A task that gives way goes on at once, again and again. sched_yield(2): "If the calling thread is the only thread in the
+    /// highest priority list at that time, it will continue to run after a call": as each thread does that has a core of its own.
+    Yield,
 }
 
 impl Surprise {
     /// All kinds.
-    pub const ALL: [Self; 6] =
-        [Self::Order, Self::Spurious, Self::Interrupt, Self::Short, Self::Early, Self::Late];
+    pub const ALL: [Self; 7] =
+        [Self::Order, Self::Spurious, Self::Interrupt, Self::Short, Self::Early, Self::Late, Self::Yield];
 
     /// The name that users type and read.
     #[must_use]
@@ -48,6 +51,7 @@ impl Surprise {
             Self::Short => "short",
             Self::Early => "early",
             Self::Late => "late",
+            Self::Yield => "yield",
         }
     }
 
@@ -222,7 +226,7 @@ mod tests {
         assert_eq!(("late, order".parse(), "all".parse()), (Ok(two), Ok(Surprises::ALL)));
         assert_eq!((Surprises::NONE.to_string(), "none".parse()), ("none".into(), Ok(Surprises::NONE)));
         let error = "bad luck".parse::<Surprises>().unwrap_err().to_string();
-        assert!(error.contains("order, spurious, interrupt, short, early, late"), "{error}");
+        assert!(error.contains("order, spurious, interrupt, short, early, late, yield"), "{error}");
     }
 
     fn strikes(dice: &mut Dice, kind: Surprise) -> Vec<bool> {

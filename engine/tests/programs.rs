@@ -384,6 +384,16 @@ fn memory_is_shaped() {
 }
 
 #[test]
+fn calls_fail_half_way() {
+    check("partial", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn files_are_larger_than_memory() {
+    check("sparse", &[], &Ending::Exited(0));
+}
+
+#[test]
 fn select_waits_for_sets_of_descriptors() {
     check("selects", &[], &Ending::Exited(0));
 }

@@ -18,7 +18,7 @@ mod sockopt;
 mod start_up;
 mod table;
 
-pub use change::{Change, Changed, Extent, change};
+pub use change::{Change, Changed, Extent, change, changes_contents};
 pub use clone::{CloneCall, NAMESPACES};
 pub use describe::{Answer, Block, Class, Commands, Description, Emulation, Key, Out, Performance};
 pub use futex::{FutexCall, FutexTimeout, PiCall, Waiter};

@@ -97,11 +97,16 @@ fn describe_syscall(syscall: &Syscall, names: Names, f: &mut Formatter<'_>) -> f
         Effect::MapFile(Backing { inode, offset, len, .. }) => {
             write!(f, ", maps file {} from {offset:#x}, {len:#x} bytes", inode.0)?;
         }
-        Effect::ChangeFile(FileChange { inode, size, writes }) => {
-            let bytes: usize = writes.iter().map(|write| write.bytes.len()).sum();
+        Effect::ChangeFile(FileChange { inode, size, writes, holes }) => {
+            let written: u64 = writes.iter().map(|write| write.bytes.len() as u64).sum();
+            let bytes = holes.iter().fold(written, |all, (_, len)| all.saturating_add(*len));
             write!(f, ", changes {bytes} mapped bytes of file {}, which has {size:#x} bytes", inode.0)?;
         }
-        Effect::Unmap(len) => write!(f, ", unmaps {len:#x} bytes")?,
+        Effect::Unmap(parts) => {
+            let bytes = parts.iter().fold(0_u64, |all, (_, len)| all.saturating_add(*len));
+            write!(f, ", unmaps {bytes:#x} bytes")?;
+        }
+        Effect::Advised(len) => write!(f, ", after {len:#x} bytes")?,
         Effect::Spawned(task) => write!(f, ", creates {task}")?,
         Effect::Executed(image) => {
             f.write_str(", ")?;

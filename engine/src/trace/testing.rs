@@ -32,7 +32,8 @@ pub(super) fn every_kind() -> Vec<Event> {
         stored: true,
         loads: vec![Load { at: 8192, contents: range }],
     };
-    let change = FileChange { inode: Inode(0), size: 0, writes: vec![write.clone()] };
+    let change =
+        FileChange { inode: Inode(0), size: 0, writes: vec![write.clone()], holes: vec![(1, u64::MAX)] };
     let mapping = |file| Mapping { start: 0x7fff_ffff_f000, len: 4096, prot: 7, room: u64::MAX, file };
     let image = Image {
         program: "/tmp/ünïcode".to_owned(),
@@ -79,7 +80,8 @@ pub(super) fn every_kind() -> Vec<Event> {
         Effect::Output(Stream::Stderr, vec![0, 0xff]),
         Effect::MapFile(backing),
         Effect::ChangeFile(change),
-        Effect::Unmap(u64::MAX),
+        Effect::Unmap(vec![(u64::MAX, 1), (0, u64::MAX)]),
+        Effect::Advised(u64::MAX),
         Effect::Spawned(TaskId(9)),
     ];
     events.extend(effects.map(|effect| Event::Syscall(Syscall { effect, ..syscall(i64::MAX as u64) })));

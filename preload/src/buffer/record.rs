@@ -46,6 +46,10 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> Made {
         }
         _ => kernel(number, args),
     };
+    if call.way == Way::Advise && result < 0 {
+        // How far it has got, the recorder must see: it is made once more, which changes nothing.
+        return Made::No;
+    }
     match call.way {
         Way::Close => set_descriptor(shared, args[0], Descriptor::Unknown),
         // It cannot be written through it, so it does not matter whether it is mapped.

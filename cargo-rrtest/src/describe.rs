@@ -8,6 +8,7 @@ use rrtest_engine::task::TaskId;
 
 use crate::backtrace::{self, Frames};
 use crate::events::Explored;
+use crate::overdue;
 use crate::waits;
 
 /// How a program ended: one line, and one for each thread or frame that explains it, indented.
@@ -23,7 +24,9 @@ pub(crate) fn ending(ending: &Ending, frames: Frames) -> Vec<String> {
             lines.splice(1..1, waits::in_circle(tasks).map(|circle| format!("  {circle}")));
             lines
         }
-        Ending::Hung { tasks, spun } => with_tasks(waits::still_running(tasks, *spun), tasks, frames),
+        Ending::Hung { why, tasks, spun } => {
+            with_tasks(format!("{}{}", overdue::why(*why), waits::still_running(tasks, *spun)), tasks, frames)
+        }
         Ending::Unsupported { what, task, name } => {
             unsupported(what, *task, name).lines().map(str::to_owned).collect()
         }

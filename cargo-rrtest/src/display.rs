@@ -15,6 +15,7 @@ use crate::events::{Attempt, Event, Reporter, Started, Summary};
 use crate::exit::Stop;
 use crate::outcome::Outcome;
 use crate::output;
+use crate::overdue;
 use crate::show::shell_word;
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -99,6 +100,7 @@ fn label(outcome: Outcome) -> (&'static str, Style) {
         Outcome::Crashed => ("CRASH", BAD),
         Outcome::Deadlocked => ("DEADLOCK", BAD),
         Outcome::Hung => ("HUNG", BAD),
+        Outcome::Unfinished => ("UNFINISHED", CAUTION),
         Outcome::Unsupported => ("UNSUPPORTED", CAUTION),
         Outcome::Error => ("ERROR", CAUTION),
     }
@@ -129,7 +131,7 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io:
         .ending
         .iter()
         .flat_map(|ending| describe::ending(ending, Frames::Own))
-        .filter(|_| attempt.outcome.is_failure())
+        .filter(|_| attempt.outcome.is_failure() || attempt.outcome == Outcome::Unfinished)
     {
         writeln!(text, "    {line}")?;
     }
@@ -193,6 +195,7 @@ pub(crate) fn relative(path: &Path) -> &Path {
 fn write_summary(text: &mut impl Write, summary: &Summary) -> io::Result<()> {
     let style = match summary {
         Summary { failures: 1.., .. } => BAD,
+        Summary { never_ended, .. } if !never_ended.is_empty() => BAD,
         Summary { errors: 1.., .. } | Summary { interrupted: true, .. } => CAUTION,
         _ => GOOD,
     };
@@ -210,6 +213,10 @@ fn write_summary(text: &mut impl Write, summary: &Summary) -> io::Result<()> {
     writeln!(text, "{}", if summary.interrupted { " (interrupted)" } else { "" })?;
     for test in &summary.failed {
         writeln!(text, "{BAD}      failed{BAD:#} {test}")?;
+    }
+    for never in &summary.never_ended {
+        let (what, why) = overdue::never_ended(never);
+        writeln!(text, "{BAD}{what:>12}{BAD:#} {}: {why}", never.test.id())?;
     }
     for explored in &summary.explored {
         let style = if explored.complete { GOOD } else { CAUTION };

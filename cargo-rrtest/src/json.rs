@@ -73,6 +73,9 @@ struct SummaryLine<'a> {
     attempts: u64,
     tests: usize,
     failed: &'a [String],
+    /// Only where the time was over before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    never_ended: Vec<String>,
     wall_ms: f64,
     /// Where all schedules were to be gone through.
     #[serde(skip_serializing_if = "<[Explored]>::is_empty")]
@@ -118,6 +121,7 @@ impl<'a> From<&'a Summary> for SummaryLine<'a> {
             attempts: summary.attempts,
             tests: summary.tests,
             failed: &summary.failed,
+            never_ended: summary.never_ended.iter().map(|never| never.test.id()).collect(),
             explored: &summary.explored,
             wall_ms: milliseconds(summary.wall),
         }
@@ -178,6 +182,7 @@ mod tests {
             failures: 1,
             errors: 0,
             failed: vec!["p::it t".to_owned()],
+            never_ended: Vec::new(),
             wall: Duration::from_millis(913),
             interrupted: false,
             explored: Vec::new(),

@@ -30,6 +30,7 @@ mod libtest;
 mod listing;
 mod outcome;
 mod output;
+mod overdue;
 mod progress;
 mod replay;
 mod run;

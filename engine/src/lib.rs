@@ -27,6 +27,7 @@ pub mod ending;
 pub mod error;
 pub mod keep;
 pub mod output;
+pub mod patience;
 pub mod probe;
 pub mod program;
 pub mod record;

@@ -69,6 +69,8 @@ fn options(timeout: Duration, strategy: StrategyName, seed: u64) -> record::Opti
         core: core(),
         pretend_cores: 2,
         timeout,
+        patience: None,
+        until: None,
         stdin: Stdin::Null,
         listener: None,
         watchdog_main: false,

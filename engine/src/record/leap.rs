@@ -55,7 +55,7 @@ impl Recorder<'_> {
     }
 
     /// Whether nothing but a time can end the wait of any task that waits.
-    fn only_time_helps(&self) -> bool {
+    pub(super) fn only_time_helps(&self) -> bool {
         let mut sockets = None;
         self.tasks.living().all(|task| match task.hold() {
             Hold::InKernel(running, _) => {

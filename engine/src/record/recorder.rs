@@ -17,6 +17,7 @@ use super::call_sites::CallSites;
 use super::fds::{self, Fds};
 use super::inherit::Holders;
 use super::natively::Natively;
+use super::overdue::Trial;
 use super::pin::Watched;
 use super::quiet::Quiet;
 use super::sharing::Sharing;
@@ -73,13 +74,14 @@ pub(super) struct Recorder<'a> {
     pub(super) alarms: Alarms,
     /// When to look for signals that nobody has told of.
     look: Instant,
+    /// And whether the time is over: between two tasks' turns there may be no wait that asks.
+    look_again: bool,
     /// Last, so that it is dropped last: it kills what is left of the program.
     pub(super) leash: Leash,
     /// How long each task may compute without a tick, once that has been looked at.
     pub(super) patience: BTreeMap<TaskId, Duration>,
     pub(super) quiet: Quiet,
-    /// The program hangs when it runs past this; none is never.
-    pub(super) end: Option<Instant>,
+    pub(super) trial: Trial,
     /// Stops of new tasks that were seen before their parents told of them.
     pub(super) newborn: Vec<(Pid, Wait)>,
     /// How many address spaces there have been.
@@ -124,6 +126,9 @@ pub(super) struct Recorder<'a> {
 
 /// How often to look for signals that nobody has told of: those of timers, and of processes that are not recorded.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// How long to wait at a time: short enough that a request to stop is soon noticed.
+const WHILE: Duration = Duration::from_millis(20);
 
 /// Why the loop leaves off.
 pub(super) enum Halt {
@@ -213,10 +218,11 @@ impl<'a> Recorder<'a> {
             heartbeat: Heartbeat::start()?,
             alarms: Alarms::default(),
             look: Instant::now(),
+            look_again: false,
             leash,
             patience: BTreeMap::new(),
             quiet: Quiet::default(),
-            end: Instant::now().checked_add(options.timeout),
+            trial: Trial::new(options),
             newborn: Vec::new(),
             spaces: 1,
             current: None,
@@ -306,6 +312,9 @@ impl<'a> Recorder<'a> {
             if !self.early.is_empty() {
                 continue;
             }
+            if std::mem::take(&mut self.look_again) && self.over()? {
+                return self.hung(self.current);
+            }
             if !self.tasks.runnable().is_empty() {
                 self.let_time_pass()?;
             }
@@ -314,6 +323,7 @@ impl<'a> Recorder<'a> {
                 self.idle()?;
                 continue;
             }
+            self.trial.goes_on();
             let ran = current.map_or(0, |_| self.clock.ran());
             let found = self.found(why);
             let runnable = self.tasks.runnable();
@@ -589,8 +599,17 @@ impl<'a> Recorder<'a> {
 
     /// Nothing can run: wait for the kernel or the clock, or see that nothing will ever happen.
     fn idle(&mut self) -> Flow<()> {
-        /// Short enough that a request to stop is soon noticed.
-        const WHILE: Duration = Duration::from_millis(20);
+        let since = Instant::now();
+        self.wait_a_while()?;
+        // Whatever exceeds this is not the program's time.
+        self.trial.stands_still(since.elapsed().min(WHILE + WHILE / 4));
+        if !self.tasks.runnable().is_empty() {
+            return Ok(());
+        }
+        if self.over()? || self.nothing_can_happen_in_time()? { self.hung(None) } else { Ok(()) }
+    }
+
+    fn wait_a_while(&mut self) -> Flow<()> {
         const MOMENT: Duration = Duration::from_millis(1);
         let now = self.clocks.now()?;
         let (earliest, alarm) = (self.deadlines.earliest(), self.alarms.next(now));
@@ -627,7 +646,7 @@ impl<'a> Recorder<'a> {
         } else {
             std::thread::sleep(left.min(WHILE));
         }
-        if self.over()? { self.hung(None) } else { Ok(()) }
+        Ok(())
     }
 
     /// Whether no task sleeps until a time, and no timer will send a signal. The sleep of a harness that only watches the
@@ -660,6 +679,7 @@ impl<'a> Recorder<'a> {
         self.send_alarms()?;
         if Instant::now() >= self.look {
             self.look = Instant::now() + LOOK;
+            self.look_again = true;
             self.look_for_signals()?;
         }
         self.poll_watches()?;

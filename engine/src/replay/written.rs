@@ -75,7 +75,8 @@ fn in_words(call: &BufferedCall<'_>) -> String {
 fn text(bytes: &[u8], at: usize) -> String {
     let from = at.saturating_sub(BEFORE).min(bytes.len());
     let part = &bytes[from..bytes.len().min(from + SHOWN)];
-    let (before, behind) = (if from > 0 { "…" } else { "" }, if from + SHOWN < bytes.len() { "…" } else { "" });
+    let (before, behind) =
+        (if from > 0 { "…" } else { "" }, if from + SHOWN < bytes.len() { "…" } else { "" });
     format!("{before}{}{behind}", String::from_utf8_lossy(part).escape_debug())
 }
 

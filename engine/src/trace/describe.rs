@@ -9,7 +9,7 @@ use nix::sys::signal::Signal as SignalName;
 use super::event::{
     Backing, Effect, Event, FileChange, Image, Parked, Position, Signal, Stream, Syscall, Write, Written,
 };
-use crate::ending::Ending;
+use crate::ending::{Ending, Overdue};
 use crate::task::TaskId;
 use crate::tracee::buffered_calls;
 
@@ -161,7 +161,8 @@ fn describe_ending(ending: &Ending, f: &mut Formatter<'_>) -> fmt::Result {
             write!(f, " in {task}")
         }
         Ending::Deadlocked(tasks) => write!(f, "end: deadlock of {} tasks", tasks.len()),
-        Ending::Hung { .. } => f.write_str("end: ran past the time limit"),
+        Ending::Hung { why: Overdue::CutOff(_), .. } => f.write_str("end: cut off"),
+        Ending::Hung { .. } => f.write_str("end: hung"),
         Ending::Unsupported { what, task, name } => {
             write!(f, "end: {task} (thread `{name}`) did what cannot be recorded: {what}")
         }

@@ -1,12 +1,13 @@
 //! What the tests of this room share.
 
 use std::process::Command;
+use std::time::Duration;
 
 use super::event::{
     Backing, Counter, Effect, Event, Extent, FileChange, FileId, FileRange, Handler, Image, Inode, Load,
     Mapping, Parked, Patched, Pin, Position, Registers, Signal, Stream, Syscall, Vectors, Write, Written,
 };
-use crate::ending::{Awaited, Ending, Frame, TaskState, Wait};
+use crate::ending::{Awaited, Ending, Frame, Overdue, TaskState, Wait};
 use crate::task::TaskId;
 
 /// A write(2) of `len` bytes to standard output, as the `n`th event of its kind.
@@ -90,7 +91,7 @@ pub(super) fn every_kind() -> Vec<Event> {
 }
 
 /// Every way to end.
-pub(super) fn every_ending() -> [Ending; 5] {
+pub(super) fn every_ending() -> [Ending; 8] {
     let frame = |function: Option<&str>, line| Frame {
         address: 0x1234,
         function: function.map(str::to_owned),
@@ -114,7 +115,14 @@ pub(super) fn every_ending() -> [Ending; 5] {
         Ending::Exited(-1),
         Ending::Killed { signal: 11, task: TaskId(1), tasks: vec![state.clone()] },
         Ending::Deadlocked(vec![state.clone(), state]),
-        Ending::Hung { tasks: Vec::new(), spun: u64::MAX },
+        Ending::Hung { why: Overdue::Limit, tasks: Vec::new(), spun: u64::MAX },
+        Ending::Hung { why: Overdue::NothingDue(Duration::MAX), tasks: Vec::new(), spun: 0 },
+        Ending::Hung {
+            why: Overdue::Unusual { took: Duration::new(1, 2), usual: Duration::ZERO },
+            tasks: Vec::new(),
+            spun: 0,
+        },
+        Ending::Hung { why: Overdue::CutOff(Duration::ZERO), tasks: Vec::new(), spun: 0 },
         Ending::Unsupported { what: "bpf".to_owned(), task: TaskId(0), name: "main".to_owned() },
     ]
 }

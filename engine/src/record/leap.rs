@@ -48,8 +48,9 @@ impl Recorder<'_> {
         for timer in timers {
             timer.bring_forward(leap)?;
         }
-        self.clocks.leap(leap);
+        self.clocks.leap(leap)?;
         self.clock.area().set_ahead(self.clocks.ahead());
+        self.stamps_are_stale()?;
         self.leaps += 1;
         Ok(true)
     }

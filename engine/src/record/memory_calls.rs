@@ -40,6 +40,9 @@ impl Recorder<'_> {
         let position = self.clock.position(&call.registers);
         let (stopped, result) = self.run_to_exit(id, stopped)?;
         self.sharing.made |= shared;
+        if shared && flags & libc::MAP_ANONYMOUS == 0 {
+            self.note_shared_file()?;
+        }
         let effect = if failed(result) || flags & libc::MAP_ANONYMOUS != 0 {
             Effect::None
         } else {
@@ -116,6 +119,9 @@ impl Recorder<'_> {
         }
         let (stopped, result) = self.run_to_exit(id, stopped)?;
         self.sharing.made = true;
+        if !failed(result) {
+            self.note_ipc(call, result)?;
+        }
         let line = if failed(result) { None } else { line_of(stopped.tid(), result.cast_unsigned())? };
         let effect = match line {
             Some(line) => {
@@ -144,6 +150,10 @@ impl Recorder<'_> {
             end = line.end;
         }
         let (stopped, result) = self.run_to_exit(id, stopped)?;
+        if let Some((_, inode)) = segment.filter(|_| !failed(result)) {
+            // Its id (`newseg`, ipc/shm.c).
+            self.note_detached(inode)?;
+        }
         self.finish(id, stopped, call, position, result, Vec::new(), Effect::Unmap(end - address))
     }
 

@@ -15,7 +15,9 @@ use super::alarms::Alarms;
 use super::buffer::Buffer;
 use super::call_sites::CallSites;
 use super::fds::{self, Fds};
+use super::file_times::Stamped;
 use super::inherit::Holders;
+use super::ipc_times::IpcTimes;
 use super::pin::Watched;
 use super::quiet::Quiet;
 use super::sharing::Sharing;
@@ -59,6 +61,8 @@ pub(super) struct Recorder<'a> {
     pub(super) futexes: FutexTable,
     pub(super) deadlines: Deadlines,
     pub(super) clocks: Clocks,
+    pub(super) stamped: Stamped,
+    pub(super) ipc_times: IpcTimes,
     pub(super) dice: Dice,
     pub(super) caprice: Caprice,
     /// Times that time has leapt.
@@ -200,6 +204,8 @@ impl<'a> Recorder<'a> {
             futexes: FutexTable::default(),
             deadlines: Deadlines::default(),
             clocks: Clocks::default(),
+            stamped: Stamped::default(),
+            ipc_times: IpcTimes::default(),
             dice: Dice::new(options.surprises, options.plan.seed),
             caprice: Caprice::default(),
             leaps: 0,

@@ -90,9 +90,13 @@ fn may(shared: &mut Shared, call: &Call, args: &[u64; 6]) -> bool {
     const CLOCKS: u64 = 1 << 0 | 1 << 1 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 11;
     let kind = descriptor(shared, args[0]);
     let is_file = kind == Descriptor::Ready as u8;
+    if shared.stale != 0 && is_file && matches!(call.way, Way::File | Way::Write | Way::Read) {
+        return false;
+    }
     match call.way {
         Way::Stop => false,
         Way::Always => true,
+        Way::Times => shared.ahead == 0,
         Way::File => is_file,
         Way::Write => is_file || kind == Descriptor::Stdout as u8 || kind == Descriptor::Stderr as u8,
         Way::Read => {

@@ -733,6 +733,11 @@ fn time_does_not_leap_over_what_others_may_do() {
     check_virtual("clocks", &["others"], |leaps| leaps == 0);
 }
 
+#[test]
+fn time_does_not_leap_while_a_server_is_looked_for() {
+    check_virtual("clocks", &["server"], |leaps| leaps == 2);
+}
+
 /// What has struck, and how often the program says that it has.
 fn surprised(kind: Surprise, allowed: Surprises) -> Option<Vec<(u32, u32)>> {
     let directory = tempfile::tempdir().expect("a directory");

@@ -43,6 +43,9 @@ impl Recorder<'_> {
         if let Some((result, writes)) = self.own_timer(id, &call)? {
             return self.skip(id, stopped, &call, result, writes);
         }
+        if let Some((result, writes)) = self.read_times(id, &call)? {
+            return self.skip(id, stopped, &call, result, writes);
+        }
         if let Some(stream) = self.output_stream(id, &call.registers)
             && let Some(bytes) = syscalls::gathered(&self.space(id).memory, call.number(), &call.args())
         {
@@ -145,6 +148,7 @@ impl Recorder<'_> {
         result: i64,
         writes: Vec<Write>,
     ) -> Flow<Next> {
+        self.note_reach(id, call, result)?;
         self.note(id, call, result)?;
         self.note_descriptors(id, call, result);
         let effect = self.after_change(id, call, result)?;

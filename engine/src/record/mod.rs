@@ -1,5 +1,6 @@
 //! Drives a program and records it.
 
+mod abroad;
 mod affinity;
 mod alarms;
 mod blocking;
@@ -24,6 +25,7 @@ mod own_timers;
 mod past;
 mod peers;
 mod pin;
+mod proc_times;
 mod processes;
 mod quiet;
 mod recorder;

@@ -11,6 +11,7 @@ use rrtest_preload::calls::{self, KERNEL};
 use rrtest_preload::layout::{Decides, Kind, SYS_HELLO, SYS_TICK};
 use rrtest_preload::objects;
 
+use super::abroad::Abroad;
 use super::alarms::Alarms;
 use super::buffer::Buffer;
 use super::call_sites::CallSites;
@@ -19,6 +20,7 @@ use super::file_times::Stamped;
 use super::inherit::Holders;
 use super::ipc_times::IpcTimes;
 use super::pin::Watched;
+use super::proc_times::ProcTimes;
 use super::quiet::Quiet;
 use super::sharing::Sharing;
 use super::slots::Slots;
@@ -63,6 +65,8 @@ pub(super) struct Recorder<'a> {
     pub(super) clocks: Clocks,
     pub(super) stamped: Stamped,
     pub(super) ipc_times: IpcTimes,
+    pub(super) proc_times: ProcTimes,
+    pub(super) abroad: Abroad,
     pub(super) dice: Dice,
     pub(super) caprice: Caprice,
     /// Times that time has leapt.
@@ -206,6 +210,8 @@ impl<'a> Recorder<'a> {
             clocks: Clocks::default(),
             stamped: Stamped::default(),
             ipc_times: IpcTimes::default(),
+            proc_times: ProcTimes::default(),
+            abroad: Abroad::default(),
             dice: Dice::new(options.surprises, options.plan.seed),
             caprice: Caprice::default(),
             leaps: 0,
@@ -252,6 +258,7 @@ impl<'a> Recorder<'a> {
         let scratch = self.slots.take();
         self.join(Task::new(id, tid, hold, origin, scratch, boundary));
         self.stats.tasks += 1;
+        self.note_birth(tid);
         self.woken = true;
         Ok(id)
     }

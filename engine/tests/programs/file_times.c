@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/msg.h>
@@ -170,6 +171,7 @@ static void check_calls(void)
 {
 	struct stat s[3];
 	struct statx x;
+	unlink("t");
 	put("t", "t");
 	int fd = open("t", O_RDONLY);
 	double made = now();
@@ -285,6 +287,60 @@ static void check_system(void)
 	}
 }
 
+// The rest of a text is that of the same text.
+static void read_text(const char *path, char *text, size_t piece)
+{
+	int fd = open(path, O_RDONLY), len = 0, got;
+	MUST(fd >= 0);
+	while ((got = read(fd, text + len, piece)) > 0)
+		len += got;
+	MUST(got == 0 && lseek(fd, 0, SEEK_CUR) == len);
+	text[len] = 0;
+	char again[1024];
+	int all = pread(fd, again, sizeof again, 0);
+	MUST(lseek(fd, 0, SEEK_SET) == 0 && read(fd, text + len + 1, 1) == 1 && close(fd) == 0);
+	MUST(all > 0);
+}
+
+static double uptime(void)
+{
+	char text[1024];
+	read_text("/proc/uptime", text, 3);
+	return atof(text);
+}
+
+// When a process was started, in seconds since the machine was.
+static double started(int pid)
+{
+	char path[64], text[2048];
+	snprintf(path, sizeof path, "/proc/%d/stat", pid);
+	read_text(path, text, 7);
+	char *field = strrchr(text, ')') + 2;
+	for (int i = 3; i < 22; i++)
+		field = strchr(field, ' ') + 1;
+	return atof(field) / 100;
+}
+
+static void check_proc(void)
+{
+	struct timespec up;
+	double own = started(getpid());
+	pass();
+	MUST(clock_gettime(CLOCK_BOOTTIME, &up) == 0);
+	MUST(uptime() - seconds(up) > -TICK && uptime() - seconds(up) < SLACK);
+	int child = fork(), status;
+	if (child == 0) {
+		pause();
+		_exit(0);
+	}
+	MUST(started(getpid()) == own);
+	double start = started(child);
+	MUST(start >= seconds(up) - TICK && start <= uptime() + TICK);
+	pass();
+	MUST(started(child) == start && uptime() - start >= SLEEP - 2 * TICK);
+	MUST(kill(child, SIGKILL) == 0 && waitpid(child, &status, 0) == child);
+}
+
 static void check_ipc(void)
 {
 	struct shmid_ds shm;
@@ -333,11 +389,13 @@ static void check_packets(void)
 	char byte, control[128];
 	struct iovec iov = { &byte, 1 };
 	struct msghdr header = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+	double look = now();
 	MUST(recvmsg(fd, &header, 0) == 1);
 	struct cmsghdr *first = CMSG_FIRSTHDR(&header);
 	MUST(first && first->cmsg_type == SCM_TIMESTAMPNS);
 	double came = seconds(*(struct timespec *)CMSG_DATA(first));
-	MUST(came >= start && came <= end);
+	// Stamping may begin only now (SO_TIMESTAMP has just been asked for): then it is the time of the look.
+	MUST(came >= start && came <= end || came >= look && came <= now());
 	close(fd);
 }
 
@@ -352,6 +410,7 @@ int main(void)
 	check_calls();
 	check_set();
 	check_system();
+	check_proc();
 	check_ipc();
 	check_packets();
 	write_again();

@@ -148,9 +148,10 @@ fn opens_file(args: &[u64; 6]) -> bool {
     const HARMLESS: u64 = 0x80000 | 0x8000 | 0x100 | 0x800 | 0x20000;
     const NOFOLLOW: u64 = 0x20000;
     const SYMLINK_NOFOLLOW: u64 = 0x100;
-    /// A struct stat (stat(2)), and where its st_mode is.
+    /// A struct stat (stat(2)), and where its st_mode and st_size are.
     const STAT: usize = 144 / 8;
     const MODE: usize = 24 / 8;
+    const SIZE: usize = 48 / 8;
     const TYPE: u64 = 0o170_000;
     const REGULAR: u64 = 0o100_000;
     const NOT_FOUND: i64 = -2;
@@ -166,8 +167,9 @@ fn opens_file(args: &[u64; 6]) -> bool {
         result => return result == NOT_FOUND,
     }
     // SAFETY: the kernel has filled it.
-    let mode = unsafe { stat.assume_init_ref() }[MODE];
-    mode & TYPE == REGULAR
+    let stat = unsafe { stat.assume_init_ref() };
+    // What the kernel makes up as it is read, in /proc, has no size: the recorder looks at it.
+    stat[MODE] & TYPE == REGULAR && stat[SIZE] != 0
 }
 
 /// Whether a signal waits to be unblocked.

@@ -22,29 +22,22 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 const STRATEGIES: [StrategyName; 3] = [StrategyName::Fair, StrategyName::Walk, StrategyName::Pct];
 
-/// The program of this name, compiled; none, with the reason printed, where there is no C compiler.
-fn compile(name: &str, directory: &Path) -> Option<PathBuf> {
+/// The program of this name, compiled by the C compiler that rustc links with, too.
+fn compile(name: &str, directory: &Path) -> PathBuf {
     compile_with(name, directory, &[])
 }
 
-fn compile_with(name: &str, directory: &Path, flags: &[&str]) -> Option<PathBuf> {
+fn compile_with(name: &str, directory: &Path, flags: &[&str]) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(format!("{name}.c"));
     let program = directory.join(name);
     let status = Command::new("cc")
         .args(flags)
         .args(["-O1", "-D_GNU_SOURCE", "-pthread", "-w", "-o"])
         .args([&program, &source])
-        .status();
-    match status {
-        Ok(status) => {
-            assert!(status.success(), "cc fails on {}", source.display());
-            Some(program)
-        }
-        Err(error) => {
-            eprintln!("skipped: cannot run cc: {error}");
-            None
-        }
-    }
+        .status()
+        .expect("a C compiler, `cc`");
+    assert!(status.success(), "cc fails on {}", source.display());
+    program
 }
 
 fn record(path: &Path, args: &[&str], directory: &Path, strategy: StrategyName, seed: u64) -> Recording {
@@ -128,7 +121,7 @@ fn check_killed(name: &str, args: &[&str], number: i32) {
 
 fn check_ending(seeds: std::ops::Range<u64>, name: &str, args: &[&str], is_right: &dyn Fn(&Ending) -> bool) {
     let directory = tempfile::tempdir().expect("a directory");
-    let Some(path) = compile(name, directory.path()) else { return };
+    let path = compile(name, directory.path());
     let mut template =
         Template::start(&program(&path, args, directory.path()), &options(PATIENCE, StrategyName::Fair, 0))
             .expect("a start");
@@ -152,15 +145,12 @@ fn check_ending(seeds: std::ops::Range<u64>, name: &str, args: &[&str], is_right
 }
 
 /// What an early call, or what the program does before it, makes of its start.
-fn start_of(early: &str) -> Option<(Result<Template, String>, Recording)> {
+fn start_of(early: &str) -> (Result<Template, String>, Recording) {
     let directory = tempfile::tempdir().expect("a directory");
-    let path = compile("early", directory.path())?;
+    let path = compile("early", directory.path());
     let program = program(&path, &[early], directory.path());
     let template = Template::start(&program, &options(PATIENCE, StrategyName::Fair, 0)).expect("a start");
-    Some((
-        template,
-        record::record(&program, &options(PATIENCE, StrategyName::Walk, 7)).expect("a recording"),
-    ))
+    (template, record::record(&program, &options(PATIENCE, StrategyName::Walk, 7)).expect("a recording"))
 }
 
 fn text(recording: &Recording) -> String {
@@ -170,7 +160,7 @@ fn text(recording: &Recording) -> String {
 #[test]
 fn copies_see_what_new_starts_would() {
     for early in ["id", "time", "random", "counter", "file", "output", "nothing"] {
-        let Some((template, full)) = start_of(early) else { return };
+        let (template, full) = start_of(early);
         let mut template = template.unwrap_or_else(|reason| panic!("{early}: {reason}"));
         let mut said = Vec::new();
         for _ in 0..3 {
@@ -194,7 +184,8 @@ fn copies_see_what_new_starts_would() {
 
 #[test]
 fn random_numbers_are_those_of_the_seed() {
-    let Some((Ok(mut template), full)) = start_of("random") else { return };
+    let (template, full) = start_of("random");
+    let mut template = template.unwrap_or_else(|reason| panic!("{reason}"));
     let mut random =
         |seed| text(&template.record(&options(PATIENCE, StrategyName::Walk, seed)).expect("a recording"));
     assert_eq!(random(7), text(&full));
@@ -206,7 +197,7 @@ fn what_cannot_be_copied_says_why() {
     for (early, why) in
         [("text", "different each time"), ("open", "files open"), ("crash", "does not start up")]
     {
-        let Some((template, full)) = start_of(early) else { return };
+        let (template, full) = start_of(early);
         let reason = template.err().unwrap_or_else(|| panic!("{early}: a template"));
         assert!(reason.contains(why), "{early}: {reason}");
         match early {
@@ -309,7 +300,7 @@ fn a_thread_that_spins_gets_its_signals() {
 #[test]
 fn a_thread_that_spins_for_ever_hangs() {
     let directory = tempfile::tempdir().expect("a directory");
-    let Some(path) = compile("spins", directory.path()) else { return };
+    let path = compile("spins", directory.path());
     for seed in 0..2 {
         let recording = record_for(
             Duration::from_secs(2),
@@ -333,7 +324,7 @@ fn a_thread_that_spins_for_ever_hangs() {
 #[ignore = "a measurement, not a test"]
 fn what_pins_cost() {
     let directory = tempfile::tempdir().expect("a directory");
-    let Some(path) = compile("spins", directory.path()) else { return };
+    let path = compile("spins", directory.path());
     let only = std::env::var("WAY").ok();
     for way in SPINS.into_iter().chain(["computes"]).filter(|way| only.as_deref().is_none_or(|it| it == *way))
     {
@@ -407,7 +398,7 @@ fn calls_that_do_not_stop_are_those_of_static_programs_too() {
     /// read, write, close, lseek, mmap, rt_sigprocmask, futex, sched_getaffinity, clock_gettime, openat, set_robust_list.
     const NUMBERS: [u64; 11] = [0, 1, 3, 8, 9, 14, 202, 204, 228, 257, 273];
     let directory = tempfile::tempdir().expect("a directory");
-    let Some(path) = compile_with("buffered", directory.path(), &["-static"]) else { return };
+    let path = compile_with("buffered", directory.path(), &["-static"]);
     let recording = record(&path, &[], directory.path(), StrategyName::Walk, 0);
     assert_eq!(recording.ending, Ending::Exited(0));
     let mut made = std::collections::BTreeSet::new();
@@ -457,7 +448,7 @@ fn schedule(recording: &Recording) -> Vec<(TaskId, Vec<(u64, u32)>)> {
 fn the_schedule_is_the_same_whether_wakes_stop_or_not() {
     for (name, args) in [("turns", &[][..]), ("relay", &["limits"])] {
         let directory = tempfile::tempdir().expect("a directory");
-        let Some(path) = compile(name, directory.path()) else { return };
+        let path = compile(name, directory.path());
         for seed in 0..8 {
             let [with, without] = [true, false].map(|wakes_stop| {
                 let options = record::Options {
@@ -479,7 +470,7 @@ fn the_schedule_is_the_same_whether_wakes_stop_or_not() {
 fn who_waits_under_the_fair_strategy_hands_the_core_over() {
     const HAND_OVERS: usize = 4 * 400;
     let directory = tempfile::tempdir().expect("a directory");
-    let Some(path) = compile("relay", directory.path()) else { return };
+    let path = compile("relay", directory.path());
     let recording = record(&path, &[], directory.path(), StrategyName::Fair, 0);
     assert_eq!(recording.ending, Ending::Exited(0));
     let mut handed = 0;
@@ -509,7 +500,7 @@ fn hand_overs_and_what_comes_in_between() {
 #[test]
 fn one_that_got_the_core_from_another_can_be_pinned() {
     let directory = tempfile::tempdir().expect("a directory");
-    let Some(path) = compile("relay", directory.path()) else { return };
+    let path = compile("relay", directory.path());
     let recording = record(&path, &["spins"], directory.path(), StrategyName::Fair, 0);
     assert_eq!(recording.ending, Ending::Exited(0));
     let pins = recording.log.events().filter(|event| matches!(event, Ok(Event::Pin(_)))).count();
@@ -524,7 +515,7 @@ fn one_that_got_the_core_from_another_can_be_pinned() {
 fn who_wakes_others_under_the_fair_strategy_does_not_stop() {
     const FUTEX_WAKE: u64 = (libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG) as u64;
     let directory = tempfile::tempdir().expect("a directory");
-    let Some(path) = compile("turns", directory.path()) else { return };
+    let path = compile("turns", directory.path());
     let recording = record(&path, &[], directory.path(), StrategyName::Fair, 0);
     assert_eq!(recording.ending, Ending::Exited(0));
     let (mut stopped, mut buffered) = (0, 0);
@@ -588,7 +579,7 @@ fn a_thread_splices_pipes_between_others() {
 #[test]
 fn a_call_that_cannot_be_recorded_is_named() {
     let directory = tempfile::tempdir().expect("a directory");
-    let Some(path) = compile("unsupported", directory.path()) else { return };
+    let path = compile("unsupported", directory.path());
     for call in ["restart_syscall", "ptrace"] {
         let recording = record(&path, &[call], directory.path(), StrategyName::Fair, 0);
         let (what, task, name) = (call.into(), TaskId(0), "unsupported".into());
@@ -666,7 +657,7 @@ fn threads_wait_in_the_kernel_for_what_is_written_to_them() {
 #[test]
 fn waiting_in_the_kernel_for_each_other_is_a_deadlock() {
     let directory = tempfile::tempdir().expect("a directory");
-    let Some(path) = compile("stuck", directory.path()) else { return };
+    let path = compile("stuck", directory.path());
     for what in ["pipe", "pair", "epoll", "children"] {
         let recording = record(&path, &[what], directory.path(), StrategyName::Fair, 0);
         assert!(matches!(recording.ending, Ending::Deadlocked(_)), "{what}: {:?}", recording.ending);
@@ -692,7 +683,7 @@ fn calls_wait_for_the_whole_of_what_they_ask_for() {
 /// Record and replay a program in virtual time, under each strategy. It must end well.
 fn check_virtual(name: &str, args: &[&str], leaps: fn(u64) -> bool) {
     let directory = tempfile::tempdir().expect("a directory");
-    let Some(path) = compile(name, directory.path()) else { return };
+    let path = compile(name, directory.path());
     let program = program(&path, args, directory.path());
     for strategy in STRATEGIES {
         let options = record::Options {
@@ -739,9 +730,9 @@ fn time_does_not_leap_while_a_server_is_looked_for() {
 }
 
 /// What has struck, and how often the program says that it has.
-fn surprised(kind: Surprise, allowed: Surprises) -> Option<Vec<(u32, u32)>> {
+fn surprised(kind: Surprise, allowed: Surprises) -> Vec<(u32, u32)> {
     let directory = tempfile::tempdir().expect("a directory");
-    let path = compile("surprises", directory.path())?;
+    let path = compile("surprises", directory.path());
     let program = program(&path, &[kind.as_str()], directory.path());
     let attempt = |seed: u64| {
         let strategy = STRATEGIES[1 + seed as usize % 2];
@@ -757,11 +748,11 @@ fn surprised(kind: Surprise, allowed: Surprises) -> Option<Vec<(u32, u32)>> {
         let struck = recording.struck.iter().find(|(struck, _)| *struck == kind);
         (struck.map_or(0, |(_, count)| count), said.trim().parse().expect("a number"))
     };
-    Some((0..16).map(attempt).collect())
+    (0..16).map(attempt).collect()
 }
 
 fn check_surprise(kind: Surprise, is_right: fn(u32, u32) -> bool) {
-    let Some(counts) = surprised(kind, [kind].into_iter().collect()) else { return };
+    let counts = surprised(kind, [kind].into_iter().collect());
     assert!(counts.iter().all(|(struck, said)| is_right(*struck, *said)), "{kind:?}: {counts:?}");
     assert!(counts.iter().any(|(_, said)| *said > 0), "{kind:?} never: {counts:?}");
     assert!(counts.iter().any(|(struck, _)| *struck == 0), "{kind:?} always: {counts:?}");
@@ -797,7 +788,7 @@ fn sleeps_last_longer() {
 #[test]
 fn nothing_surprises_who_does_not_want_it() {
     for kind in [Surprise::Spurious, Surprise::Interrupt, Surprise::Short] {
-        let Some(counts) = surprised(kind, Surprises::NONE) else { return };
+        let counts = surprised(kind, Surprises::NONE);
         assert!(counts.iter().all(|counts| *counts == (0, 0)), "{kind:?}: {counts:?}");
     }
 }

@@ -133,7 +133,11 @@ pub(super) fn inode(path: &Path) -> Option<u64> {
 
 /// The system call that a task sleeps in, with its arguments (`/proc/PID/syscall`, proc_pid_syscall(5)).
 pub(super) fn call_in_progress(tid: Pid) -> Option<(i64, [u64; 6])> {
-    let text = std::fs::read_to_string(format!("/proc/{tid}/syscall")).ok()?;
+    call_of(&std::fs::read_to_string(format!("/proc/{tid}/syscall")).ok()?)
+}
+
+/// The call that `/proc/PID/syscall` tells of; none for a task that runs.
+fn call_of(text: &str) -> Option<(i64, [u64; 6])> {
     let mut fields = text.split_whitespace();
     let number = fields.next()?.parse().ok()?;
     let mut args = [0; 6];
@@ -170,9 +174,10 @@ mod tests {
 
     #[test]
     fn a_call_in_progress_is_read() {
-        // SAFETY: gettid has no preconditions.
-        let own = Pid::from_raw(unsafe { libc::gettid() });
-        let Some((number, _)) = call_in_progress(own) else { return };
-        assert_eq!(number, libc::SYS_read);
+        let read = "0 0x3 0x7ffe18 0x400 0x0 0x0 0x7fff 0x7ffe08 0x7f12\n";
+        assert_eq!(call_of(read), Some((libc::SYS_read, [3, 0x7f_fe18, 0x400, 0, 0, 0x7fff])));
+        for none in ["running\n", "-1 0x7ffe08 0x7f12\n", ""] {
+            assert_eq!(call_of(none), None, "{none:?}");
+        }
     }
 }

@@ -54,6 +54,7 @@ static void pass_on(unsigned me, unsigned round) {
 }
 
 static volatile unsigned long steps;
+static atomic_uint awakenings;
 
 static void *run(void *argument) {
 	unsigned me = (unsigned)(long)argument;
@@ -81,8 +82,8 @@ static void *run(void *argument) {
 				abort();
 		}
 		if (is("spins") && round == 200 && me == 2)
-			/* Longer than a task is left alone while others sleep. */
-			for (unsigned long i = 0; i < 200000000UL; i++)
+			/* Until the sleeper has had the core, which nobody hands to it. */
+			for (unsigned seen = atomic_load(&awakenings); atomic_load(&awakenings) == seen;)
 				steps++;
 		if (is("ends") && round == ROUNDS / 2 && me == 2)
 			exit(3);
@@ -100,8 +101,10 @@ static void *run(void *argument) {
 /* Wakes now and then, while the others run. */
 static void *sleeper(void *argument) {
 	const struct timespec moment = { .tv_nsec = 2000000 };
-	while (atomic_load(&done) < RUNNERS)
+	while (atomic_load(&done) < RUNNERS) {
 		nanosleep(&moment, NULL);
+		atomic_fetch_add(&awakenings, 1);
+	}
 	return NULL;
 }
 

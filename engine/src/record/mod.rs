@@ -1,5 +1,6 @@
 //! Drives a program and records it.
 
+mod abroad;
 mod affinity;
 mod alarms;
 mod blocking;
@@ -9,10 +10,12 @@ mod calls;
 mod emulate;
 mod fds;
 mod file_changes;
+mod file_times;
 mod hand_over;
 mod image;
 mod inherit;
 mod inside;
+mod ipc_times;
 mod job_control;
 mod leap;
 mod limits;
@@ -21,8 +24,10 @@ mod natively;
 mod outputs;
 mod overdue;
 mod own_timers;
+mod past;
 mod peers;
 mod pin;
+mod proc_times;
 mod processes;
 mod quiet;
 mod recorder;
@@ -41,6 +46,7 @@ mod tasks;
 mod template;
 mod time;
 mod timers;
+mod told;
 mod twins;
 mod waits;
 mod watches;

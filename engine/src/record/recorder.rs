@@ -11,14 +11,18 @@ use rrtest_preload::calls::{self, KERNEL};
 use rrtest_preload::layout::{Decides, Kind, SYS_HELLO, SYS_TICK};
 use rrtest_preload::objects;
 
+use super::abroad::Abroad;
 use super::alarms::Alarms;
 use super::buffer::Buffer;
 use super::call_sites::CallSites;
 use super::fds::{self, Fds};
+use super::file_times::Stamped;
 use super::inherit::Holders;
+use super::ipc_times::IpcTimes;
 use super::natively::Natively;
 use super::overdue::Trial;
 use super::pin::Watched;
+use super::proc_times::ProcTimes;
 use super::quiet::Quiet;
 use super::sharing::Sharing;
 use super::slots::Slots;
@@ -62,6 +66,10 @@ pub(super) struct Recorder<'a> {
     pub(super) futexes: FutexTable,
     pub(super) deadlines: Deadlines,
     pub(super) clocks: Clocks,
+    pub(super) stamped: Stamped,
+    pub(super) ipc_times: IpcTimes,
+    pub(super) proc_times: ProcTimes,
+    pub(super) abroad: Abroad,
     pub(super) dice: Dice,
     pub(super) caprice: Caprice,
     pub(super) spells: Spells,
@@ -209,6 +217,10 @@ impl<'a> Recorder<'a> {
             futexes: FutexTable::default(),
             deadlines: Deadlines::default(),
             clocks: Clocks::default(),
+            stamped: Stamped::default(),
+            ipc_times: IpcTimes::default(),
+            proc_times: ProcTimes::default(),
+            abroad: Abroad::default(),
             dice: Dice::new(options.surprises, options.plan.seed),
             caprice: Caprice::default(),
             spells: Spells::default(),
@@ -257,6 +269,7 @@ impl<'a> Recorder<'a> {
         let scratch = self.slots.take();
         self.join(Task::new(id, tid, hold, origin, scratch, boundary));
         self.stats.tasks += 1;
+        self.note_birth(tid);
         self.woken = true;
         Ok(id)
     }

@@ -15,6 +15,7 @@ mod prctl;
 mod restricted;
 mod send;
 mod sockopt;
+mod stamps;
 mod start_up;
 mod table;
 
@@ -25,6 +26,7 @@ pub use futex::{FutexCall, FutexTimeout, PiCall, Waiter};
 pub use gather::{gathered, given};
 pub use ioctl::encoded_size;
 pub use send::signal_sent;
+pub use stamps::{FileTimes, Stamps, Units, file_times, set_times, stamps};
 pub use start_up::{Starter, starts_up};
 pub use table::TABLE;
 

@@ -36,6 +36,11 @@ impl Area {
         self.word(offset_of!(Shared, ahead)).store(nanoseconds, Relaxed);
     }
 
+    /// Say whether the kernel may stamp files as of before the last leap.
+    pub fn set_stale(&self, stale: bool) {
+        self.word(offset_of!(Shared, stale)).store(stale.into(), Relaxed);
+    }
+
     /// Say whether no task waits in the kernel.
     pub fn set_quiet(&self, quiet: bool) {
         self.word(offset_of!(Shared, quiet)).store(quiet.into(), Relaxed);

@@ -94,9 +94,13 @@ fn may(shared: &mut Shared, call: &Call, args: &[u64; 6]) -> bool {
     const CLOCKS: u64 = 1 << 0 | 1 << 1 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 11;
     let kind = descriptor(shared, args[0]);
     let is_file = kind == Descriptor::Ready as u8;
+    if shared.stale != 0 && is_file && matches!(call.way, Way::File | Way::Write | Way::Read) {
+        return false;
+    }
     match call.way {
         Way::Stop => false,
         Way::Always => true,
+        Way::Times => shared.ahead == 0,
         Way::File => is_file,
         Way::Write => is_file || kind == Descriptor::Stdout as u8 || kind == Descriptor::Stderr as u8,
         Way::Read => {
@@ -148,7 +152,7 @@ fn opens_file(args: &[u64; 6]) -> bool {
     const HARMLESS: u64 = 0x80000 | 0x8000 | 0x100 | 0x800 | 0x20000;
     const NOFOLLOW: u64 = 0x20000;
     const SYMLINK_NOFOLLOW: u64 = 0x100;
-    /// A struct stat (stat(2)), and where its st_mode is.
+    /// A struct stat (stat(2)), and where its st_mode and st_size are.
     const STAT: usize = 144 / 8;
     const MODE: usize = 24 / 8;
     const SIZE: usize = 48 / 8;

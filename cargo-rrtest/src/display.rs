@@ -15,6 +15,7 @@ use crate::events::{Attempt, Event, Reporter, Started, Summary};
 use crate::exit::Stop;
 use crate::outcome::Outcome;
 use crate::output;
+use crate::strikes;
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -146,6 +147,14 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io:
         describe::count(attempt.stats.preemptions, "preemption"),
         surprises(attempt.struck),
     )?;
+    if attempt.outcome.is_failure() {
+        for sentence in strikes::sentences(&attempt.strikes) {
+            writeln!(text, "             {sentence}")?;
+        }
+        if let Some(advice) = strikes::advice(&attempt.strikes) {
+            writeln!(text, "             {DIM}{advice}{DIM:#}")?;
+        }
+    }
     write_trace(text, attempt)?;
     writeln!(text)
 }

@@ -36,6 +36,7 @@ mod runner;
 mod seed;
 mod selection;
 mod show;
+mod strikes;
 mod templates;
 mod toolchain;
 mod traces;

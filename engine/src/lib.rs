@@ -32,6 +32,7 @@ pub mod program;
 pub mod record;
 pub mod replay;
 pub mod schedule;
+pub mod strike;
 pub mod symbols;
 pub mod syscalls;
 pub mod task;

@@ -19,6 +19,7 @@ mod slow;
 mod starts;
 mod steady;
 mod systematic;
+mod times;
 mod together;
 mod unsupported;
 
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
     let mut tests = Tests::default();
     races::add(&mut tests);
     steady::add(&mut tests);
+    times::add(&mut tests);
     tests.topic("replay", replay::TESTS);
     tests.topic("discovery", discovery::TESTS);
     tests.topic("exit_codes", exit_codes::TESTS);

@@ -6,6 +6,7 @@ mod blocking;
 mod buffer;
 mod call_sites;
 mod calls;
+mod delays;
 mod emulate;
 mod fds;
 mod file_changes;
@@ -31,6 +32,7 @@ mod signals;
 mod slots;
 mod snapshot;
 mod start_up;
+mod strikes;
 mod stuck;
 mod surprises;
 mod task_calls;
@@ -56,6 +58,7 @@ use crate::program::Program;
 use crate::schedule::portfolio::Measured;
 use crate::schedule::surprise::{Struck, Surprises};
 use crate::schedule::{Decided, Plan};
+use crate::strike::Strike;
 use crate::trace::event::{Event, Stream};
 use crate::trace::log::Log;
 pub use crate::tracee::Stdin;
@@ -118,6 +121,8 @@ pub struct Recording {
     pub decided: Vec<Decided>,
     /// How often surprises have struck.
     pub struck: Struck,
+    /// What those in time have done, and where, if the program has failed: the first of them.
+    pub strikes: Vec<Strike>,
     /// How often virtual time has leapt.
     pub leaps: u64,
     /// From just before the start to the end.
@@ -158,6 +163,7 @@ fn finish(recorder: &mut Recorder<'_>, program: &Program, start: Instant) -> Res
         measured,
         decided: recorder.strategy.decided(),
         struck: recorder.dice.struck(),
+        strikes: recorder.strikes.take(),
         leaps: recorder.leaps,
         wall,
         log,

@@ -25,7 +25,7 @@ use crate::task::TaskId;
 const EVERYWHERE: Lookout = Lookout { bar: u64::MAX, random: 1, pending: 0, alone: 0, budget: Lookout::ALL };
 
 /// So often in a row sched_yield(2) returns at once, where it does.
-pub const AT_ONCE: u32 = 40;
+pub(super) const AT_ONCE: u32 = 40;
 
 /// Runs the tasks in order, but for some deviations.
 #[derive(Debug)]

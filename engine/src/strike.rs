@@ -1,0 +1,40 @@
+//! What surprises have done to a program's time, and where.
+//!
+//! Only of those that have to do with time: of the others the program's own assertion says enough.
+
+use crate::ending::Frame;
+use crate::schedule::surprise::Surprise;
+
+/// A surprise that has struck.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Strike {
+    /// Its kind.
+    pub kind: Surprise,
+    /// The name of the thread that it struck.
+    pub thread: String,
+    /// What that thread did.
+    pub doing: Doing,
+    /// How long the wait was to last in ns: 0 where it did not wait for a time.
+    pub asked: u64,
+    /// By how much longer something lasted than it would have, in ns.
+    pub more: u64,
+    /// How often something happened meanwhile.
+    pub times: u64,
+    /// The names of the threads that could have run, and did not.
+    pub others: Vec<String>,
+    /// Where the thread was: return addresses from the innermost frame outwards.
+    pub frames: Vec<Frame>,
+}
+
+/// What a thread did when a surprise struck it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// It slept.
+    Sleeps,
+    /// It waited for something, with a time limit.
+    Waits,
+    /// It gave way to others.
+    GivesWay,
+    /// Something else.
+    Runs,
+}

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use rrtest_engine::ending::{Ending, Stats};
 use rrtest_engine::keep::Kept;
+use rrtest_engine::patience::Effort;
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{Options, Recording, Stdin, Template, Time};
 use rrtest_engine::schedule::Plan;
@@ -50,6 +51,7 @@ impl Engine for Fake {
             strikes: Vec::new(),
             leaps: 0,
             wall: Duration::from_millis(if test == "slow" { 100 } else { 1 }),
+            effort: Effort { computed: Duration::from_millis(1), idled: Duration::ZERO },
             log: Log::default(),
         })
     }
@@ -130,6 +132,7 @@ fn campaign_at(subject: Subject<'_>, schedule: Schedule, script: Script, replays
         store: &store,
         keep: Keep::OnFailure,
         timeout: Duration::from_secs(60),
+        judges: true,
         stdin: Stdin::Null,
         listener: None,
         strategies: &strategies,

@@ -155,15 +155,9 @@ pub(crate) struct Run {
     /// Record under a plain fair schedule
     #[arg(long, help_heading = "Recording")]
     no_chaos: bool,
-    /// What runs longer counts as hung, and its trace is kept
-    #[arg(
-        long,
-        value_name = "DURATION",
-        value_parser = parse_duration,
-        default_value = "60s",
-        help_heading = "Recording"
-    )]
-    pub(crate) timeout: Duration,
+    /// What runs longer counts as hung, and its trace is kept [default: 60s, or what is far beyond the test's usual]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Recording")]
+    pub(crate) timeout: Option<Duration>,
     /// All tests of a binary in one process, with its threads, as cargo test runs them
     #[arg(long, help_heading = "Recording")]
     pub(crate) together: bool,

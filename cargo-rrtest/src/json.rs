@@ -67,7 +67,7 @@ struct AttemptLine<'a> {
     /// Only where threads hang.
     #[serde(skip_serializing_if = "Option::is_none")]
     waits: Option<Vec<Waiting<'a>>>,
-    /// Only where the outcome is ours.
+    /// Only where the outcome is ours, or the trace cannot be kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
 }
@@ -77,6 +77,9 @@ struct SummaryLine<'a> {
     attempts: u64,
     tests: usize,
     failed: &'a [String],
+    /// Only where the time was over before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    never_ended: Vec<String>,
     wall_ms: f64,
     /// Where all schedules were to be gone through.
     #[serde(skip_serializing_if = "<[Explored]>::is_empty")]
@@ -127,6 +130,7 @@ impl<'a> From<&'a Summary> for SummaryLine<'a> {
             attempts: summary.attempts,
             tests: summary.tests,
             failed: &summary.failed,
+            never_ended: summary.never_ended.iter().map(|never| never.test.id()).collect(),
             explored: &summary.explored,
             wall_ms: milliseconds(summary.wall),
         }
@@ -149,7 +153,7 @@ impl<W: Write> Reporter for Json<W> {
             .map_err(std::io::Error::from)
             .and_then(|()| self.out.write_all(b"\n"))
             .and_then(|()| self.out.flush())
-            .map_err(|error| Stop::os("cannot write to standard output", &error))
+            .map_err(|error| Stop::unwritten("cannot write to standard output", &error))
     }
 }
 
@@ -187,6 +191,7 @@ mod tests {
             failures: 1,
             errors: 0,
             failed: vec!["p::it t".to_owned()],
+            never_ended: Vec::new(),
             wall: Duration::from_millis(913),
             interrupted: false,
             explored: Vec::new(),

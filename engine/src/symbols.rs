@@ -15,6 +15,7 @@ use object::read::elf::{ElfFile64, ProgramHeader};
 use object::{LittleEndian, Object, ObjectSection, ReadCache, elf};
 
 use crate::ending::Frame;
+use crate::shared_code::{self, Functions, source_line};
 
 /// Stacks that are deeper are cut off: they come from endless recursion.
 const MOST_FRAMES: usize = 256;
@@ -49,6 +50,7 @@ pub struct Symbols {
     cache: CacheX86_64,
     code: Vec<Code>,
     loaders: BTreeMap<PathBuf, Option<Loader>>,
+    functions: BTreeMap<PathBuf, Functions>,
 }
 
 /// Code of a file, in memory.
@@ -69,6 +71,7 @@ impl Symbols {
             cache: CacheX86_64::new(),
             code: Vec::new(),
             loaders: BTreeMap::new(),
+            functions: BTreeMap::new(),
         };
         let paths: BTreeSet<&Path> = mappings.iter().map(|mapping| mapping.path.as_path()).collect();
         for path in paths {
@@ -100,7 +103,28 @@ impl Symbols {
                 break;
             }
         }
-        addresses.into_iter().flat_map(|address| self.frames(address)).collect()
+        let mut frames = Vec::new();
+        let mut shared = Vec::new();
+        for address in addresses {
+            frames.extend(self.frames(address));
+            if let Some(names) = self.names_at(address.address_for_lookup()) {
+                shared.push((frames.len() - 1, names));
+            }
+        }
+        for (index, names) in shared {
+            let line =
+                frames.get(index + 1).and_then(|caller: &Frame| source_line(caller.location.as_ref()?));
+            frames[index].function = Some(shared_code::name(&names, line.as_deref()));
+        }
+        frames
+    }
+
+    /// The names of the function at an address, if it has several.
+    fn names_at(&mut self, address: u64) -> Option<Vec<String>> {
+        let code = self.code.iter().find(|code| code.addresses.contains(&address))?;
+        let functions = self.functions.entry(code.path.clone());
+        let functions = functions.or_insert_with(|| Functions::read(&code.path).unwrap_or_default());
+        functions.at(address - code.bias).map(<[String]>::to_vec)
     }
 
     /// Take in the code of a file. None if it has none.
@@ -190,21 +214,62 @@ impl<'data, F: Object<'data>> ModuleSectionInfo<Vec<u8>> for Sections<'_, F> {
     }
 }
 
-/// Parts of the paths of code that is not the user's own: std's, as it was built and as `rust-src` has it, and crates
-/// that cargo fetched.
-const FOREIGN_PATHS: [&str; 4] = ["/rustc/", "/rustlib/src/rust/", "/registry/src/", "/git/checkouts/"];
+/// Whose code a frame is in, as far as its source file tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The user's own.
+    Own,
+    /// Of the runtime that is called at every tick.
+    Runtime,
+    /// Of std, as it was built or as `rust-src` has it.
+    Std,
+    /// Of a crate that cargo fetched: its name, and its version if that is known.
+    Crate(String),
+    /// Not known: there is no source file.
+    Unknown,
+}
+
+impl Origin {
+    /// That of a frame.
+    #[must_use]
+    pub fn of(frame: &Frame) -> Self {
+        if frame.function.as_deref().is_some_and(|name| name.starts_with("__tsan_")) {
+            return Self::Runtime;
+        }
+        let Some((path, _)) = &frame.location else { return Self::Unknown };
+        if path.contains("/rustc/") || path.contains("/rustlib/src/rust/") {
+            Self::Std
+        } else if let Some((_, rest)) = path.split_once("/registry/src/") {
+            // INDEX/NAME-VERSION/src/…
+            Self::Crate(rest.split('/').nth(1).map_or_else(String::new, named))
+        } else if let Some((_, rest)) = path.split_once("/git/checkouts/") {
+            // NAME-HASH/COMMIT/…
+            let name = rest.split('/').next().unwrap_or_default();
+            Self::Crate(name.rsplit_once('-').map_or(name, |(name, _)| name).to_owned())
+        } else {
+            Self::Own
+        }
+    }
+}
+
+/// `NAME-VERSION` in words.
+fn named(directory: &str) -> String {
+    // MAJOR.MINOR.PATCH, behind which more may follow.
+    let version = |at: &usize| {
+        let rest = &directory[at + 1..];
+        let numbers = rest.split(['-', '+']).next().unwrap_or_default();
+        numbers.starts_with(|c: char| c.is_ascii_digit()) && numbers.matches('.').count() == 2
+    };
+    let at = directory.match_indices('-').map(|(at, _)| at).find(version);
+    at.map_or_else(|| directory.to_owned(), |at| format!("{} {}", &directory[..at], &directory[at + 1..]))
+}
 
 /// The innermost frame that is in the user's own code, if there is one.
 ///
 /// What a deadlocked task does there is the frame before it in `frames`: the function of another's that it called.
 #[must_use]
 pub fn interesting(frames: &[Frame]) -> Option<&Frame> {
-    frames.iter().find(|frame| {
-        // The runtime's functions, called at every tick.
-        let runtime = frame.function.as_deref().is_some_and(|name| name.starts_with("__tsan_"));
-        let own = |(path, _): &(String, u32)| !FOREIGN_PATHS.iter().any(|foreign| path.contains(foreign));
-        !runtime && frame.location.as_ref().is_some_and(own)
-    })
+    frames.iter().find(|frame| Origin::of(frame) == Origin::Own)
 }
 
 #[cfg(test)]
@@ -348,6 +413,17 @@ mod tests {
         ];
         assert_eq!(interesting(&frames), Some(&frames[5]));
         assert_eq!(interesting(&frames[..5]), None);
+        let own = Origin::Own;
+        let tokio = Origin::Crate("tokio 1.48.0".to_owned());
+        assert_eq!(
+            frames.each_ref().map(Origin::of),
+            [Origin::Unknown, Origin::Runtime, Origin::Std, Origin::Std, tokio, own.clone(), own]
+        );
+        let of_git = frame("f", "/home/me/.cargo/git/checkouts/a-crate-0123456789abcdef/7654321/src/lib.rs");
+        assert_eq!(Origin::of(&of_git), Origin::Crate("a-crate".to_owned()));
+        assert_eq!(named("crossbeam-epoch-0.9.18"), "crossbeam-epoch 0.9.18");
+        assert_eq!(named("x-1.0.0-rc-2"), "x 1.0.0-rc-2");
+        assert_eq!(named("sha-1-0.10.1"), "sha-1 0.10.1");
     }
 
     #[test]

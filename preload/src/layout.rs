@@ -299,6 +299,8 @@ pub struct Shared {
     pub left: u64,
     /// How it is watched.
     pub watch: Watch,
+    /// Whether time has leapt, and the kernel may still stamp files as of before that.
+    pub stale: u64,
 }
 
 /// How a task is watched.

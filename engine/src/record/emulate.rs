@@ -105,6 +105,10 @@ impl Recorder<'_> {
                 _ => (fails(libc::EINVAL), Vec::new()),
             },
             Emulation::GetDumpable => (i64::from(self.space(id).dumpable.get()), Vec::new()),
+            Emulation::GetNoNewPrivileges => {
+                (i64::from(self.task(id).natively.no_new_privileges), Vec::new())
+            }
+            Emulation::Personality => return self.personality(id, stopped, &call),
             Emulation::Nothing => (0, Vec::new()),
         };
         self.skip(id, stopped, &call, result, writes)

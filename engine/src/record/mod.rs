@@ -1,5 +1,6 @@
 //! Drives a program and records it.
 
+mod abroad;
 mod affinity;
 mod alarms;
 mod blocking;
@@ -10,18 +11,24 @@ mod delays;
 mod emulate;
 mod fds;
 mod file_changes;
+mod file_times;
 mod hand_over;
 mod image;
 mod inherit;
 mod inside;
+mod ipc_times;
 mod job_control;
 mod leap;
 mod limits;
 mod memory_calls;
+mod natively;
 mod outputs;
+mod overdue;
 mod own_timers;
+mod past;
 mod peers;
 mod pin;
+mod proc_times;
 mod processes;
 mod quiet;
 mod recorder;
@@ -31,6 +38,7 @@ mod sharing;
 mod signals;
 mod slots;
 mod snapshot;
+mod spawned;
 mod start_up;
 mod strikes;
 mod stuck;
@@ -40,6 +48,7 @@ mod tasks;
 mod template;
 mod time;
 mod timers;
+mod told;
 mod twins;
 mod waits;
 mod watches;
@@ -54,6 +63,7 @@ use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
 use crate::error::Error;
 use crate::output::Output;
+use crate::patience::{Effort, Patience};
 use crate::program::Program;
 use crate::schedule::portfolio::Measured;
 use crate::schedule::surprise::{Struck, Surprises};
@@ -88,8 +98,12 @@ pub struct Options<'a> {
     pub core: usize,
     /// How many cores the program is told there are (`sched_getaffinity(2)`), 1 to 64.
     pub pretend_cores: usize,
-    /// The program counts as hung when it runs longer; [`Duration::MAX`] is no limit.
+    /// The program counts as hung when it runs longer, or would have to; [`Duration::MAX`] is no limit.
     pub timeout: Duration,
+    /// What its runs usually take: it counts as hung when it takes far longer.
+    pub patience: Option<Patience>,
+    /// It is cut off when it runs past this.
+    pub until: Option<Instant>,
     /// Where its standard input comes from.
     pub stdin: Stdin,
     /// Who gets its output as it is written, besides [`Recording::output`].
@@ -127,6 +141,8 @@ pub struct Recording {
     pub leaps: u64,
     /// From just before the start to the end.
     pub wall: Duration,
+    /// What it took of that time.
+    pub effort: Effort,
     /// The events and files.
     pub log: Log,
 }
@@ -150,7 +166,7 @@ pub fn record(program: &Program, options: &Options<'_>) -> Result<Recording, Err
 /// Record what is left of a run that began at `start`.
 fn finish(recorder: &mut Recorder<'_>, program: &Program, start: Instant) -> Result<Recording, Error> {
     let ending = recorder.run()?;
-    let wall = start.elapsed();
+    let (wall, effort) = (start.elapsed(), recorder.trial.effort());
     let mut log = std::mem::take(&mut recorder.log);
     log.push(Event::Ended(ending.clone()));
     let (output, stats) = (std::mem::take(&mut recorder.output), recorder.stats);
@@ -166,6 +182,7 @@ fn finish(recorder: &mut Recorder<'_>, program: &Program, start: Instant) -> Res
         strikes: recorder.strikes.take(),
         leaps: recorder.leaps,
         wall,
+        effort,
         log,
     })
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::recorder::Recorder;
+use super::spawned::{shared_names, spawned};
 use super::tasks::{Call, Hold, Task};
 use crate::ending::{Frame, TaskState};
 use crate::symbols::{Mapping, StackRegisters, Symbols};
@@ -17,13 +18,16 @@ impl Recorder<'_> {
         // A harness that only waits for the others says least.
         let harness = |t: &Task| self.options.watchdog_main && t.id == TaskId(0);
         living.sort_by_key(|t| (Some(t.id) != first, harness(t), t.id));
+        let shared = shared_names(&living);
         let mut symbols = BTreeMap::new();
         living
             .into_iter()
             .map(|t| {
-                let frames = self.frames(t, symbols.entry(t.space.number).or_insert_with(|| symbols_of(t)));
+                let symbols = symbols.entry(t.space.number).or_insert_with(|| symbols_of(t));
+                let frames = self.frames(t, symbols);
                 let wait = self.wait_of(t, &frames);
-                TaskState { task: t.id, name: t.name.clone(), doing: self.doing(t), wait, frames }
+                let spawned = spawned(t, &shared, symbols);
+                TaskState { task: t.id, name: t.name.clone(), doing: self.doing(t), wait, spawned, frames }
             })
             .collect()
     }

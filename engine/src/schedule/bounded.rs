@@ -53,6 +53,10 @@ impl Strategy for Bounded {
         self.current().wake(waiters)
     }
 
+    fn be_fair(&mut self) {
+        self.left = 0;
+    }
+
     fn decided(&mut self) -> Vec<Decided> {
         self.chaos.decided()
     }
@@ -77,6 +81,21 @@ mod tests {
             point = Point { current: Some(task), why: Why::SliceOver, ran: LONG_SLICE, ..point };
         }
         turns
+    }
+
+    #[test]
+    fn nobody_is_left_out_by_one_that_is_to_be_fair() {
+        let mut starve = build(&Plan::new(StrategyName::Starve, 3));
+        let all = [0, 1].map(TaskId);
+        all.into_iter().for_each(|task| starve.spawned(task));
+        starve.be_fair();
+        let mut point =
+            Point { current: None, why: Why::Start, ran: 0, next: None, found: Default::default() };
+        for _ in 0..10 {
+            let task = starve.decide(point, &all).task;
+            assert_ne!(Some(task), point.current);
+            point = Point { current: Some(task), why: Why::SliceOver, ran: LONG_SLICE, ..point };
+        }
     }
 
     #[test]

@@ -143,6 +143,9 @@ pub trait Strategy: Send {
     /// Which of these waiters, in order of arrival and not empty, the next wake wakes (an index).
     fn wake(&mut self, waiters: &[TaskId]) -> usize;
 
+    /// The program seems to get nowhere: nobody is to be left out from now on.
+    fn be_fair(&mut self) {}
+
     /// The decisions so far, if there is something to be learned from them; they are forgotten.
     fn decided(&mut self) -> Vec<Decided> {
         Vec::new()

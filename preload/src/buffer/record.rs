@@ -46,6 +46,10 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> Made {
         }
         _ => kernel(number, args),
     };
+    if call.way == Way::Advise && result < 0 {
+        // How far it has got, the recorder must see: it is made once more, which changes nothing.
+        return Made::No;
+    }
     match call.way {
         Way::Close => set_descriptor(shared, args[0], Descriptor::Unknown),
         // It cannot be written through it, so it does not matter whether it is mapped.
@@ -90,9 +94,13 @@ fn may(shared: &mut Shared, call: &Call, args: &[u64; 6]) -> bool {
     const CLOCKS: u64 = 1 << 0 | 1 << 1 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 11;
     let kind = descriptor(shared, args[0]);
     let is_file = kind == Descriptor::Ready as u8;
+    if shared.stale != 0 && is_file && matches!(call.way, Way::File | Way::Write | Way::Read) {
+        return false;
+    }
     match call.way {
         Way::Stop => false,
         Way::Always => true,
+        Way::Times => shared.ahead == 0,
         Way::File => is_file,
         Way::Write => is_file || kind == Descriptor::Stdout as u8 || kind == Descriptor::Stderr as u8,
         Way::Read => {
@@ -153,9 +161,10 @@ fn opens_file(args: &[u64; 6]) -> bool {
     const HARMLESS: u64 = 0x80000 | 0x8000 | 0x100 | 0x800 | 0x20000;
     const NOFOLLOW: u64 = 0x20000;
     const SYMLINK_NOFOLLOW: u64 = 0x100;
-    /// A struct stat (stat(2)), and where its st_mode is.
+    /// A struct stat (stat(2)), and where its st_mode and st_size are.
     const STAT: usize = 144 / 8;
     const MODE: usize = 24 / 8;
+    const SIZE: usize = 48 / 8;
     const TYPE: u64 = 0o170_000;
     const REGULAR: u64 = 0o100_000;
     const NOT_FOUND: i64 = -2;
@@ -171,8 +180,10 @@ fn opens_file(args: &[u64; 6]) -> bool {
         result => return result == NOT_FOUND,
     }
     // SAFETY: the kernel has filled it.
-    let mode = unsafe { stat.assume_init_ref() }[MODE];
-    mode & TYPE == REGULAR
+    let stat = unsafe { stat.assume_init_ref() };
+    // A file that has no size, on no device, may be one of /proc: what it tells is the recorder's to change.
+    let may_tell = stat[SIZE] == 0 && stat[0] >> 8 & 0xfff == 0;
+    stat[MODE] & TYPE == REGULAR && !may_tell
 }
 
 /// Whether a signal waits to be unblocked.
@@ -300,8 +311,9 @@ fn put_out(shared: &mut Shared, frame: &mut Frame, stream: u8) -> bool {
 /// The payload is there: complete the entry, and the call.
 pub(super) fn append(shared: &mut Shared, frame: &mut Frame, number: u16, payload: usize, result: i64) {
     let (at, _) = entry(shared.cursor);
+    let check = if number < Entry::STREAM { frame.check(result) } else { frame.check_arguments() };
     // SAFETY: there is room for an entry: has_room() has seen to that. Entries start at multiples of 8.
-    unsafe { *at = Entry { payload: payload as u32, number, check: frame.check(), result } };
+    unsafe { *at = Entry { payload: payload as u32, number, check, result } };
     shared.cursor += Entry::size(payload) as u64;
     frame.rax = result as u64;
 }

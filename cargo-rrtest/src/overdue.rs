@@ -1,0 +1,48 @@
+//! Attempts that did not end, in words.
+
+use std::time::Duration;
+
+use rrtest_engine::ending::Overdue;
+
+use crate::describe::count;
+use crate::events::NeverEnded;
+
+/// Why an attempt was not waited for any longer, up to what its threads do.
+pub(crate) fn why(why: Overdue) -> String {
+    match why {
+        Overdue::Limit => "still running when the time limit was over: ".to_owned(),
+        Overdue::NothingDue(next) => {
+            format!("nothing can happen before the time limit, and then not for {}: ", rounded(next))
+        }
+        Overdue::Unusual { took, usual } => {
+            format!("still running after {}, where it usually takes {}: ", rounded(took), rounded(usual))
+        }
+        Overdue::CutOff(took) => {
+            format!("cut off after {}, when there was no time left for more: ", rounded(took))
+        }
+    }
+}
+
+/// What is said of a test of which nothing is known: in short, and why.
+pub(crate) fn never_ended(never: &NeverEnded) -> (&'static str, String) {
+    match never.attempts {
+        0 => ("never ran", "the time was over before its turn came".to_owned()),
+        attempts => (
+            "never ended",
+            format!("none of {} had ended when the time was over", count(attempts, "attempt")),
+        ),
+    }
+}
+
+/// A duration in its larger units.
+fn rounded(duration: Duration) -> String {
+    let unit = match duration.as_secs() {
+        0 if duration.as_millis() < 10 => Duration::from_micros(100),
+        0 => Duration::from_millis(1),
+        1..60 => Duration::from_millis(100),
+        _ => Duration::from_secs(1),
+    };
+    let units = duration.as_nanos() / unit.as_nanos();
+    let rounded = Duration::from_nanos(u64::try_from(units * unit.as_nanos()).unwrap_or(u64::MAX));
+    humantime::format_duration(rounded).to_string()
+}

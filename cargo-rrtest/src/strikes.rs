@@ -48,26 +48,26 @@ fn sentence(strike: &Strike) -> String {
     let at = place(frames).map(|place| format!(" at {place}")).unwrap_or_default();
     let others = match &others[..] {
         [] => "nobody else".to_owned(),
-        others => others.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+        others => others.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     };
     let what = match (kind, doing) {
         (Surprise::Early, Doing::Sleeps) => {
-            format!("the sleep of {asked}{at} (`{thread}`) ended while {others} had not run")
+            format!("the sleep of {asked}{at} ({thread}) ended while {others} had not run")
         }
         (Surprise::Early, _) => {
-            format!("the time limit of {asked}{at} (`{thread}`) ran out while {others} had not run")
+            format!("the time limit of {asked}{at} ({thread}) ran out while {others} had not run")
         }
-        (Surprise::Late, Doing::Sleeps) => format!("the sleep{at} (`{thread}`) lasted {more} longer"),
-        (Surprise::Late, _) => format!("the wait{at} (`{thread}`) went on for {more} beyond its time limit"),
+        (Surprise::Late, Doing::Sleeps) => format!("the sleep{at} ({thread}) lasted {more} longer"),
+        (Surprise::Late, _) => format!("the wait{at} ({thread}) went on for {more} beyond its time limit"),
         (Surprise::Stall, _) => {
             let waits = if *times == 1 { "a wait".to_owned() } else { format!("{times} waits") };
-            format!("`{thread}`, which could run{at}, did not for {more}: {waits} of others ended meanwhile")
+            format!("{thread}, which could run{at}, did not for {more}: {waits} of others ended meanwhile")
         }
         (Surprise::Yield, _) => {
             let times = if *times == 1 { "once".to_owned() } else { format!("up to {times} times in a row") };
-            format!("giving way{at} (`{thread}`) let nobody else run, {times}")
+            format!("giving way{at} ({thread}) let nobody else run, {times}")
         }
-        _ => format!("{more} went by before the clock was read{at} (`{thread}`)"),
+        _ => format!("{more} went by before the clock was read{at} ({thread})"),
     };
     format!("`{kind}`: {what}", kind = kind.as_str())
 }
@@ -97,19 +97,26 @@ fn duration(nanoseconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rrtest_engine::strike::Thread;
+    use rrtest_engine::task::TaskId;
+
     use super::*;
+
+    fn thread(name: &str, ambiguous: bool) -> Thread {
+        Thread { task: TaskId(3), name: name.to_owned(), ambiguous }
+    }
 
     fn strike(kind: Surprise, doing: Doing) -> Strike {
         let frame =
             |file: &str, line| Frame { address: 0, function: None, location: Some((file.to_owned(), line)) };
         Strike {
             kind,
-            thread: "w".into(),
+            thread: thread("w", false),
             doing,
             asked: 60_000_000,
             more: 2_340_000_000,
             times: 8,
-            others: vec!["server".into()],
+            others: vec![thread("server", false), thread("w", true)],
             frames: vec![
                 frame("/rustc/0/library/std/src/thread.rs", 1),
                 frame("/home/u/.cargo/registry/src/index/tokio-1.0.0/src/time.rs", 2),
@@ -121,8 +128,7 @@ mod tests {
     #[test]
     fn strikes_are_told_with_kind_wait_place_and_who_did_not_run() {
         let early = strike(Surprise::Early, Doing::Sleeps);
-        let told =
-            "`early`: the sleep of 60 ms at /elsewhere/tests/it.rs:14 (`w`) ended while `server` had not run";
+        let told = "`early`: the sleep of 60 ms at /elsewhere/tests/it.rs:14 (`w`) ended while `server`, `w` (task 3) had not run";
         assert_eq!(sentences(std::slice::from_ref(&early)), [told]);
         assert_eq!(sentences(&[early.clone(), early]), [format!("{told} (2 times)")]);
         for (kind, doing, part) in [

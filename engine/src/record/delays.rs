@@ -137,24 +137,34 @@ impl Recorder<'_> {
     /// A task waits in this call, until this time at the latest.
     pub(super) fn limit_wait(&mut self, id: TaskId, call: &Call, deadline: u64) -> Flow<()> {
         self.deadlines.insert(id, deadline);
-        if !self.dice.have(Surprise::Early) && !self.dice.have(Surprise::Stall) {
+        let dear = self.options.time == Time::Real && self.options.plan.usual_wait >= NEAR;
+        if self.start_up.is_some()
+            || !dear && !self.dice.have(Surprise::Early) && !self.dice.have(Surprise::Stall)
+        {
             return Ok(());
         }
         let asked = deadline.saturating_sub(self.clocks.now()?);
         let doing = doing(call);
+        // A wait that the attempt sits out in any case may as well be used.
+        let dear = dear && (NEAR..=self.options.plan.usual_wait).contains(&asked);
         let sits_out = doing == Doing::Sleeps
             && self.options.time == Time::Virtual
             && asked <= self.options.plan.usual_wait;
         if asked > self.reach() && !sits_out {
             return Ok(());
         }
-        if self.caprice.early.is_none() && self.strikes(Surprise::Early) {
-            let left = self.dice.amount(Surprise::Early, 1, DECISIONS);
+        let mut strikes = |kind| if dear { self.dice.strike_rather(kind) } else { self.dice.strike(kind) };
+        let (early, stall) = (
+            self.caprice.early.is_none() && strikes(Surprise::Early),
+            self.caprice.stall.is_none() && strikes(Surprise::Stall),
+        );
+        if early {
+            let left = if dear { 1 } else { self.dice.amount(Surprise::Early, 1, DECISIONS) };
             let place = self.notes_strikes().then(|| self.place(id, &call.registers));
             let note = Note { asked, place, ..Note::new(Surprise::Early, id, doing) };
             self.caprice.early = Some(Early { task: id, left, note });
         }
-        if self.caprice.stall.is_none() && self.strikes(Surprise::Stall) {
+        if stall {
             self.begin_stall(id);
         }
         Ok(())

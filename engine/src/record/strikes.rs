@@ -9,7 +9,7 @@ use super::recorder::Recorder;
 use super::report::symbols_of;
 use super::tasks::{Hold, Task};
 use crate::schedule::surprise::Surprise;
-use crate::strike::{Doing, Strike};
+use crate::strike::{Doing, Strike, Thread};
 use crate::symbols::StackRegisters;
 use crate::task::TaskId;
 use crate::tracee::Registers;
@@ -112,6 +112,12 @@ impl Recorder<'_> {
         self.strikes.notes.len() < MOST
     }
 
+    fn thread(&self, task: TaskId) -> Thread {
+        let name = self.tasks[task].name.clone();
+        let ambiguous = self.tasks.living().any(|other| other.id != task && other.name == name);
+        Thread { task, name, ambiguous }
+    }
+
     /// The program ends as it should not: find out where surprises have struck, as long as it is there.
     pub(super) fn explain_strikes(&mut self) {
         self.end_stall();
@@ -124,17 +130,17 @@ impl Recorder<'_> {
                 let symbols = symbols.entry(place.space).or_insert_with(|| symbols_of(task));
                 symbols.backtrace(place.registers, &mut |address, buffer| place.read(address, buffer))
             });
-            let name = |id: TaskId| self.tasks[id].name.clone();
-            self.strikes.explained.push(Strike {
+            let strike = Strike {
                 kind,
-                thread: name(task),
+                thread: self.thread(task),
                 doing,
                 asked,
                 more,
                 times,
-                others: others.into_iter().map(name).collect(),
+                others: others.into_iter().map(|other| self.thread(other)).collect(),
                 frames: frames.unwrap_or_default(),
-            });
+            };
+            self.strikes.explained.push(strike);
         }
     }
 }

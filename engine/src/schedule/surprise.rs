@@ -244,6 +244,14 @@ impl Dice {
         self.kinds[kind as usize].random.below(bound)
     }
 
+    /// There is an occasion that does not come often. If this kind is allowed it strikes every other time, whether the attempt has
+    /// it or not.
+    pub fn strike_rather(&mut self, kind: Surprise) -> bool {
+        let strikes = self.allow(kind) && self.kinds[kind as usize].random.chance(1, 2);
+        self.struck.0[kind as usize] += u32::from(strikes);
+        strikes
+    }
+
     /// How much, from `least` (not 0) to below `end`: each power of two is as likely as the others. `least` if there is no room.
     pub fn amount(&mut self, kind: Surprise, least: u64, end: u64) -> u64 {
         let random = &mut self.kinds[kind as usize].random;

@@ -28,6 +28,7 @@ use crate::libtest::failed_tests;
 use crate::outcome::Outcome;
 use crate::output;
 use crate::seed::Seed;
+use crate::strikes;
 use crate::templates::{Base, Start};
 use crate::traces::Store;
 
@@ -161,6 +162,7 @@ impl Setting<'_> {
             level: job.level,
             time: self.time,
             struck: Struck::default(),
+            strikes: Vec::new(),
             outcome: Outcome::Error,
             ending: None,
             output: Output::default(),
@@ -226,6 +228,7 @@ impl Setting<'_> {
         attempt.outcome = Outcome::of(&recording.ending);
         attempt.stats = recording.stats;
         attempt.struck = recording.struck;
+        attempt.strikes = std::mem::take(&mut recording.strikes);
         (attempt.wall, attempt.effort) = (recording.wall, recording.effort);
         // If nothing else is known of the test, this is worth the moment that it takes to keep it; but not more.
         let last = attempt.outcome == Outcome::Unfinished && first && attempt.effort.computed < MOMENT;
@@ -318,6 +321,7 @@ fn info(attempt: &events::Attempt, rustc: &str) -> Value {
         "preempt": attempt.level.name(),
         "time": attempt.time.as_str(),
         "surprises": (!attempt.struck.is_empty()).then(|| attempt.struck.to_string()),
+        "struck": if attempt.outcome.is_failure() { strikes::sentences(&attempt.strikes) } else { Vec::new() },
         "outcome": attempt.outcome,
         "created": humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         "rustc": rustc,

@@ -17,6 +17,7 @@ use crate::outcome::Outcome;
 use crate::output;
 use crate::overdue;
 use crate::show::shell_word;
+use crate::strikes;
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -150,6 +151,14 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io:
         describe::count(attempt.stats.preemptions, "preemption"),
         surprises(attempt.struck),
     )?;
+    if attempt.outcome.is_failure() {
+        for sentence in strikes::sentences(&attempt.strikes) {
+            writeln!(text, "             {sentence}")?;
+        }
+        if let Some(advice) = strikes::advice(&attempt.strikes) {
+            writeln!(text, "             {DIM}{advice}{DIM:#}")?;
+        }
+    }
     write_trace(text, attempt)?;
     writeln!(text)
 }

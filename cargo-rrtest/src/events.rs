@@ -11,6 +11,7 @@ use rrtest_engine::record::Time;
 use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::Struck;
 use rrtest_engine::schedule::{Decided, StrategyName};
+use rrtest_engine::strike::Strike;
 use serde::Serialize;
 
 use crate::discover::Test;
@@ -73,6 +74,8 @@ pub(crate) struct Attempt {
     pub(crate) time: Time,
     /// The surprises that it had.
     pub(crate) struck: Struck,
+    /// What those in time have done.
+    pub(crate) strikes: Vec<Strike>,
     /// What became of it.
     pub(crate) outcome: Outcome,
     /// How the program ended; none if it could not be recorded.
@@ -239,6 +242,7 @@ pub(crate) mod samples {
             level: Level::Sync,
             time: Time::Real,
             struck: Struck::default(),
+            strikes: Vec::new(),
             outcome: Outcome::Failed,
             ending: Some(Ending::Exited(101)),
             output: written(&[(Stream::Stdout, "one\n"), (Stream::Stderr, "two\n")]),

@@ -38,6 +38,7 @@ mod runner;
 mod seed;
 mod selection;
 mod show;
+mod strikes;
 mod templates;
 mod toolchain;
 mod traces;

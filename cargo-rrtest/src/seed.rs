@@ -97,7 +97,7 @@ mod tests {
                     "p t",
                     3,
                     portfolio::strategy(2, strategies),
-                    &Measured { ticks: 522, events: vec![1, 40] },
+                    &Measured { ticks: 522, events: vec![1, 40], ..Measured::default() },
                 ),
             ] {
                 let printed: Seed = seed.to_string().parse().expect("a seed");

@@ -34,6 +34,7 @@ pub mod record;
 pub mod replay;
 pub mod schedule;
 mod shared_code;
+pub mod strike;
 pub mod symbols;
 pub mod syscalls;
 pub mod task;

@@ -22,6 +22,7 @@ mod starts;
 mod steady;
 mod surroundings;
 mod systematic;
+mod times;
 mod together;
 mod unsupported;
 
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
     let mut tests = Tests::default();
     races::add(&mut tests);
     steady::add(&mut tests);
+    times::add(&mut tests);
     tests.topic("replay", replay::TESTS);
     tests.topic("discovery", discovery::TESTS);
     tests.topic("exit_codes", exit_codes::TESTS);

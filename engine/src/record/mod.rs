@@ -7,6 +7,7 @@ mod blocking;
 mod buffer;
 mod call_sites;
 mod calls;
+mod delays;
 mod emulate;
 mod fds;
 mod file_changes;
@@ -39,6 +40,7 @@ mod slots;
 mod snapshot;
 mod spawned;
 mod start_up;
+mod strikes;
 mod stuck;
 mod surprises;
 mod task_calls;
@@ -66,6 +68,7 @@ use crate::program::Program;
 use crate::schedule::portfolio::Measured;
 use crate::schedule::surprise::{Struck, Surprises};
 use crate::schedule::{Decided, Plan};
+use crate::strike::Strike;
 use crate::trace::event::{Event, Stream};
 use crate::trace::log::Log;
 pub use crate::tracee::Stdin;
@@ -132,6 +135,8 @@ pub struct Recording {
     pub decided: Vec<Decided>,
     /// How often surprises have struck.
     pub struck: Struck,
+    /// What those in time have done, and where, if the program has failed: the first of them.
+    pub strikes: Vec<Strike>,
     /// How often virtual time has leapt.
     pub leaps: u64,
     /// From just before the start to the end.
@@ -174,6 +179,7 @@ fn finish(recorder: &mut Recorder<'_>, program: &Program, start: Instant) -> Res
         measured,
         decided: recorder.strategy.decided(),
         struck: recorder.dice.struck(),
+        strikes: recorder.strikes.take(),
         leaps: recorder.leaps,
         wall,
         effort,

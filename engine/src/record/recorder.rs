@@ -15,6 +15,7 @@ use super::abroad::Abroad;
 use super::alarms::Alarms;
 use super::buffer::Buffer;
 use super::call_sites::CallSites;
+use super::delays::Caprice;
 use super::fds::{self, Fds};
 use super::file_times::Stamped;
 use super::inherit::Holders;
@@ -27,7 +28,7 @@ use super::quiet::Quiet;
 use super::sharing::Sharing;
 use super::slots::Slots;
 use super::start_up::StartUp;
-use super::surprises::Caprice;
+use super::strikes::Strikes;
 use super::tasks::{Call, Hold, Origin, Space, Task, Tasks, Waited as CallWait};
 use super::time::Clocks;
 use super::watches::Watches;
@@ -73,6 +74,7 @@ pub(super) struct Recorder<'a> {
     pub(super) dice: Dice,
     pub(super) caprice: Caprice,
     pub(super) spells: Spells,
+    pub(super) strikes: Strikes,
     /// Times that time has leapt.
     pub(super) leaps: u64,
     /// The program has made timers that are descriptors.
@@ -224,6 +226,7 @@ impl<'a> Recorder<'a> {
             dice: Dice::new(options.surprises, options.plan.seed),
             caprice: Caprice::default(),
             spells: Spells::default(),
+            strikes: Strikes::default(),
             leaps: 0,
             timerfds: false,
             fds,
@@ -289,6 +292,7 @@ impl<'a> Recorder<'a> {
     /// Run the program to its end.
     pub(super) fn run(&mut self) -> Result<Ending, Error> {
         let (mut why, mut next) = (Why::Start, None);
+        self.look_at_reads();
         let ending = loop {
             let halt = match self.step(why, next) {
                 Ok(answer) => {
@@ -336,24 +340,28 @@ impl<'a> Recorder<'a> {
                 self.idle()?;
                 continue;
             }
+            if self.is_stalled()? {
+                continue;
+            }
             self.trial.goes_on();
             let ran = current.map_or(0, |_| self.clock.ran());
             let found = self.found(why);
-            let runnable = self.tasks.runnable();
+            let runnable = self.caprice.awake(self.tasks.runnable());
             let choice = match self.start_up {
                 Some(_) => StartUp::CHOICE,
-                None => self.strategy.decide(Point { current, why, ran, next, found }, runnable),
+                None => self.strategy.decide(Point { current, why, ran, next, found }, &runnable),
             };
+            let can_run = runnable.binary_search(&choice.task).is_ok();
+            let preempts = current.is_some_and(|c| c != choice.task && runnable.binary_search(&c).is_ok());
             if let Some(current) = current {
                 self.note_turn(current);
             }
-            if runnable.binary_search(&choice.task).is_err() || choice.slice == 0 {
+            if !can_run || choice.slice == 0 {
                 return Err(Halt::Error(Error::Os {
                     what: "choose the next task".into(),
                     source: std::io::Error::other(format!("the strategy answered {choice:?}")),
                 }));
             }
-            let preempts = current.is_some_and(|c| c != choice.task && runnable.binary_search(&c).is_ok());
             self.stats.preemptions += u64::from(preempts);
             self.take_buffered();
             self.clock.start(choice.slice);
@@ -612,8 +620,11 @@ impl<'a> Recorder<'a> {
 
     /// Nothing can run: wait for the kernel or the clock, or see that nothing will ever happen.
     fn idle(&mut self) -> Flow<()> {
-        let since = Instant::now();
+        let (since, before) = (Instant::now(), self.clocks.now()?);
         self.wait_a_while()?;
+        if !self.caprices() {
+            self.measured.waited += self.clocks.now()?.saturating_sub(before);
+        }
         // Whatever exceeds this is not the program's time.
         self.trial.stands_still(since.elapsed().min(WHILE + WHILE / 4));
         if !self.tasks.runnable().is_empty() {

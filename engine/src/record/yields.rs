@@ -9,8 +9,11 @@
 use std::collections::BTreeMap;
 
 use super::recorder::{Next, Recorder};
+use super::strikes::Note;
+use super::tasks::Call;
 use crate::schedule::surprise::Surprise;
 use crate::schedule::{Operation, Why};
+use crate::strike::Doing;
 use crate::task::TaskId;
 
 /// A spell is of fewer calls than this.
@@ -30,20 +33,31 @@ pub(super) struct Spells {
 
 impl Recorder<'_> {
     /// A task gives way: what comes next.
-    pub(super) fn gives_way(&mut self, id: TaskId) -> Next {
-        if self.keeps_core(id) {
+    pub(super) fn gives_way(&mut self, id: TaskId, call: &Call) -> Next {
+        if self.keeps_core(id, call) {
             return Next::Continue;
         }
         Next::Decide(Why::Yielded, Some(Operation::Syscall(libc::SYS_sched_yield as u64)))
     }
 
-    fn keeps_core(&mut self, id: TaskId) -> bool {
+    fn keeps_core(&mut self, id: TaskId, call: &Call) -> bool {
         if !self.dice.have(Surprise::Yield) || self.spells.spent >= MOST {
             return false;
         }
         let left = match self.spells.left.remove(&id) {
             Some(left) => left,
-            None if self.strikes(Surprise::Yield) => self.dice.amount(Surprise::Yield, 1, LONGEST),
+            None if self.strikes(Surprise::Yield) => {
+                let times = self.dice.amount(Surprise::Yield, 1, LONGEST);
+                if self.notes_strikes() {
+                    let place = Some(self.place(id, &call.registers));
+                    self.note_strike(Note {
+                        times,
+                        place,
+                        ..Note::new(Surprise::Yield, id, Doing::GivesWay)
+                    });
+                }
+                times
+            }
             None => 0,
         };
         let Some(left) = left.checked_sub(1) else { return false };

@@ -7,7 +7,8 @@
 //! ```text
 //! bits 127–124  strategy: its place in the list of codes, from 1 on; else not said: the other bits choose from the rotation
 //! bits 123–118  1 + the logarithm of the expected ticks to the base 2, rounded up; 0 unknown
-//! bits 117–58   the same of the operations on shared objects of each of the first twelve tasks, 5 bits each
+//! bits 117–113  the same of the milliseconds for which it is expected to wait
+//! bits 112–58   the same of the operations on shared objects of each of the first eleven tasks, 5 bits each
 //! bits  57–0    random
 //! ```
 //!
@@ -69,7 +70,9 @@ const TICKS_MASK: u128 = 0x3f;
 const EVENTS_SHIFT: u32 = 58;
 const EVENTS_BITS: u32 = 5;
 const EVENTS_MASK: u128 = (1 << EVENTS_BITS) - 1;
-const EVENTS_TASKS: u32 = 12;
+const EVENTS_TASKS: u32 = 11;
+const WAITED_SHIFT: u32 = EVENTS_SHIFT + EVENTS_BITS * EVENTS_TASKS;
+const MILLISECOND: u64 = 1_000_000;
 const RANDOM_MASK: u128 = (1 << EVENTS_SHIFT) - 1;
 
 const COUNT_SHIFT: u32 = 121;
@@ -121,6 +124,8 @@ pub struct Measured {
     pub ticks: u64,
     /// Operations on shared objects, by task number; empty if unknown.
     pub events: Vec<u64>,
+    /// For how many ns all tasks have only waited; 0 if unknown.
+    pub waited: u64,
 }
 
 impl Measured {
@@ -138,6 +143,7 @@ impl Measured {
     /// Learn from another attempt: each number is the largest that was seen.
     pub fn learn(&mut self, other: &Self) {
         self.ticks = self.ticks.max(other.ticks);
+        self.waited = self.waited.max(other.waited);
         self.events.resize(self.events.len().max(other.events.len()), 0);
         for (mine, other) in self.events.iter_mut().zip(&other.events) {
             *mine = (*mine).max(*other);
@@ -186,6 +192,7 @@ pub fn seed(campaign: u128, attempt: u64, strategy: StrategyName, measured: &Mea
     let [mut attempt_stream] = Random::streams(campaign_stream.any().wrapping_add(attempt));
     code(strategy) << CODE_SHIFT
         | rounded(measured.ticks, TICKS_MASK) << TICKS_SHIFT
+        | rounded(measured.waited / MILLISECOND, EVENTS_MASK) << WAITED_SHIFT
         | events
         | u128::from(attempt_stream.any()) & RANDOM_MASK
 }
@@ -218,7 +225,8 @@ pub fn plan(seed: u128, allowed: &[StrategyName]) -> Plan {
     // Nothing is known of tasks behind the last one that has been seen.
     events.truncate(events.iter().rposition(|events| *events > 0).map_or(0, |last| last + 1));
     let expected_ticks = number(seed >> TICKS_SHIFT & TICKS_MASK);
-    Plan { expected_ticks, events, ..Plan::new(strategy, folded(seed)) }
+    let usual_wait = number(seed >> WAITED_SHIFT & EVENTS_MASK).saturating_mul(MILLISECOND);
+    Plan { expected_ticks, events, usual_wait, ..Plan::new(strategy, folded(seed)) }
 }
 
 /// A number of 64 bits in which all of a seed shows.
@@ -233,7 +241,7 @@ mod tests {
     use super::*;
 
     fn measured(ticks: u64, events: &[u64]) -> Measured {
-        Measured { ticks, events: events.to_vec() }
+        Measured { ticks, events: events.to_vec(), waited: 0 }
     }
 
     #[test]
@@ -249,8 +257,13 @@ mod tests {
             }
         }
         let many = plan(seed(7, 3, StrategyName::Pct, &measured(1, &[3; 20])), &[]);
-        assert_eq!(many.events, [4; 12]);
+        assert_eq!(many.events, [4; 11]);
         assert!(plan(7, &[]).events.is_empty());
+        for (waited, usual) in [(0, 0), (999_999, 0), (1_000_000, 1_000_000), (2_100_000_000, 4_096_000_000)]
+        {
+            let seed = seed(7, 3, StrategyName::Pos, &Measured { waited, ..Measured::default() });
+            assert_eq!(plan(seed, &[]).usual_wait, usual);
+        }
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct Plan {
     pub events: Vec<u64>,
     /// Where a systematic schedule deviates from the first one, in order.
     pub deviations: Vec<Deviation>,
+    /// For how long all tasks are expected to wait for times to come, in ns, from earlier recordings, roughly; 0 if unknown.
+    pub usual_wait: u64,
     /// Whether sched_yield(2) returns at once in a systematic schedule, as with a core for each thread.
     pub at_once: bool,
 }
@@ -52,7 +54,15 @@ impl Plan {
     /// One that expects nothing.
     #[must_use]
     pub fn new(strategy: StrategyName, seed: u64) -> Self {
-        Self { strategy, seed, expected_ticks: 0, events: Vec::new(), deviations: Vec::new(), at_once: false }
+        Self {
+            strategy,
+            seed,
+            expected_ticks: 0,
+            events: Vec::new(),
+            deviations: Vec::new(),
+            usual_wait: 0,
+            at_once: false,
+        }
     }
 }
 

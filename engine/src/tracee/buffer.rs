@@ -36,6 +36,11 @@ impl Area {
         self.word(offset_of!(Shared, ahead)).store(nanoseconds, Relaxed);
     }
 
+    /// Say which of the reads of a clock to come is to stop, from 1; 0 for none.
+    pub fn set_reads(&self, next: u64) {
+        self.word(offset_of!(Shared, reads)).store(next, Relaxed);
+    }
+
     /// Say whether the kernel may stamp files as of before the last leap.
     pub fn set_stale(&self, stale: bool) {
         self.word(offset_of!(Shared, stale)).store(stale.into(), Relaxed);

@@ -107,7 +107,7 @@ fn may(shared: &mut Shared, call: &Call, args: &[u64; 6]) -> bool {
             is_file || kind == Descriptor::Waitable as u8 && shared.quiet != 0 && is_readable(args[0])
         }
         Way::Close => shared.quiet != 0 && is_file,
-        Way::Clock => args[0] < 64 && CLOCKS >> args[0] & 1 == 1,
+        Way::Clock => args[0] < 64 && CLOCKS >> args[0] & 1 == 1 && !is_to_stop(shared),
         Way::Futex => futex(shared, args),
         Way::RobustList => args[1] == ROBUST_LIST_HEAD,
         Way::Affinity => {
@@ -120,6 +120,15 @@ fn may(shared: &mut Shared, call: &Call, args: &[u64; 6]) -> bool {
         Way::Mask => args[3] == 8 && !signals_wait(),
         Way::Map => is_plain_map(args),
     }
+}
+
+/// Whether a read of a clock is the one that is to stop.
+fn is_to_stop(shared: &mut Shared) -> bool {
+    if shared.reads > 1 {
+        shared.reads -= 1;
+        return false;
+    }
+    shared.reads == 1
 }
 
 /// Read a clock that is ahead of the machine's: the result, none if there is no memory for the time.

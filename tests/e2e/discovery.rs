@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use rrtest_tests::World;
 use rrtest_tests::project::{MANIFEST, Project};
+use rrtest_tests::report::Report;
 use rrtest_tests::tool::Run;
 
 use crate::{Test, tests};

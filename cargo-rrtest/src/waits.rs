@@ -297,7 +297,7 @@ mod tests {
         let tasks = tasks();
         assert_eq!(
             still_running(&tasks, 500),
-            "still running when the time limit was over: `e` can run; 500 ticks since the last system call, not \
+            "`e` can run; 500 ticks since the last system call, not \
              counting sched_yield"
         );
         assert!(still_running(&tasks[..4], 500).ends_with("all threads wait, but not only for each other"));

@@ -56,7 +56,7 @@ pub enum Overdue {
         /// What they do.
         usual: Duration,
     },
-    /// The time was over for all runs. That says nothing about this one, which took so much.
+    /// The time was over for all runs. That says nothing about this one, which had run for so long.
     CutOff(Duration),
 }
 

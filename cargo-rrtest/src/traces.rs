@@ -24,6 +24,8 @@ const MAX_STEM: usize = 180;
 pub(crate) struct Store {
     /// Absolute.
     pub(crate) dir: PathBuf,
+    /// Whether it is the one that commands here look into if no options tell them to look elsewhere.
+    pub(crate) usual: bool,
 }
 
 /// A trace in the store.
@@ -43,12 +45,13 @@ impl Store {
     /// The store in this directory.
     pub(crate) fn at(dir: &Path) -> Result<Self, Stop> {
         let dir = std::path::absolute(dir).map_err(|error| Stop::os("no working directory", &error))?;
-        Ok(Self { dir })
+        Ok(Self { dir, usual: false })
     }
 
-    /// The store of a project.
-    pub(crate) fn of(project: &Project) -> Self {
-        Self { dir: in_target_dir(&project.target_dir) }
+    /// The store of a project, which is the one that `selection` names.
+    pub(crate) fn of(project: &Project, selection: &Selection) -> Self {
+        let usual = selection.manifest_path.is_none() && selection.target_dir.is_none();
+        Self { dir: in_target_dir(&project.target_dir), usual }
     }
 
     /// The store that is meant by these options: the directory given, the project's, or, outside of any project, the
@@ -56,9 +59,11 @@ impl Store {
     pub(crate) fn find(dir: Option<&Path>, selection: &Selection) -> Result<Self, Stop> {
         match (dir, Project::find(selection)) {
             (Some(dir), _) => Self::at(dir),
-            (None, Ok(project)) => Ok(Self::of(&project)),
+            (None, Ok(project)) => Ok(Self::of(&project, selection)),
             (None, Err(_)) if selection.manifest_path.is_none() => {
-                Self::at(&in_target_dir(selection.target_dir.as_deref().unwrap_or(Path::new("target"))))
+                let store =
+                    Self::at(&in_target_dir(selection.target_dir.as_deref().unwrap_or(Path::new("target"))))?;
+                Ok(Self { usual: selection.target_dir.is_none(), ..store })
             }
             (None, Err(stop)) => Err(stop),
         }

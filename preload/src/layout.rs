@@ -257,6 +257,8 @@ pub struct Shared {
     pub faulted: u64,
     /// By how many nanoseconds the program's clocks are ahead of the machine's.
     pub ahead: u64,
+    /// Which of the reads of a clock to come is to stop, from 1; 0 for none.
+    pub reads: u64,
     /// What is decided in the process: a [`Decides`].
     pub decides: u64,
     /// Whether the running task is about to decide. What is stopped then has not come to an end: it may still hand the core over,
@@ -320,6 +322,8 @@ pub struct Shared {
     pub random: u64,
     /// Whether the recorder must know what signals are blocked: calls that change that are made with a stop.
     pub masked: u64,
+    /// Whether time has leapt, and the kernel may still stamp files as of before that.
+    pub stale: u64,
 }
 
 /// How a task is watched.

@@ -27,6 +27,7 @@ impl Recorder<'_> {
         let Some(description) = describe(number) else {
             return self.skip(id, stopped, &call, -i64::from(libc::ENOSYS), Vec::new());
         };
+        self.before_stamp(id, &call)?;
         match description.class_for(&self.space(id).memory, &call.args()) {
             Class::Unsupported => self.unsupported(id, description.name()),
             Class::Refused(errno) => self.skip(id, stopped, &call, -i64::from(errno), Vec::new()),
@@ -45,6 +46,12 @@ impl Recorder<'_> {
         description: &Description,
     ) -> Flow<Next> {
         if let Some((result, writes)) = self.own_timer(id, &call)? {
+            return self.skip(id, stopped, &call, result, writes);
+        }
+        if let Some(shown) = self.shown(id, &call) {
+            return self.show(id, stopped, &call, shown);
+        }
+        if let Some((result, writes)) = self.read_times(id, &call)? {
             return self.skip(id, stopped, &call, result, writes);
         }
         if let Some(stream) = self.output_stream(id, &call.registers)
@@ -106,6 +113,7 @@ impl Recorder<'_> {
             before.restore(&self.space(id).memory)?;
             return self.once_more(id, stopped, call);
         }
+        let (stopped, result) = self.tell_times(id, stopped, &call, result)?;
         let writes = self.outputs(id, description, &call, &before, result)?;
         if interrupted(result) {
             return self.interrupted(id, stopped, &call, writes);
@@ -148,6 +156,7 @@ impl Recorder<'_> {
         result: i64,
         writes: Vec<Write>,
     ) -> Flow<Next> {
+        self.note_reach(id, call, result)?;
         self.note(id, call, result)?;
         self.note_descriptors(id, call, result);
         let effect = self.after_change(id, call, result)?;
@@ -300,8 +309,24 @@ impl Recorder<'_> {
             libc::SYS_prctl if option as i32 == libc::PR_SET_NAME => {
                 self.task(id).name = self.space(id).memory.text(name, THREAD_NAME);
             }
+            libc::SYS_prctl if option as i32 == libc::PR_SET_NO_NEW_PRIVS => {
+                self.task(id).natively.no_new_privileges = true;
+            }
             libc::SYS_socketpair => self.note_pair(id, call),
+            libc::SYS_shmget
+            | libc::SYS_msgget
+            | libc::SYS_semget
+            | libc::SYS_msgsnd
+            | libc::SYS_msgrcv
+            | libc::SYS_semop
+            | libc::SYS_semtimedop
+            | libc::SYS_shmctl
+            | libc::SYS_msgctl
+            | libc::SYS_semctl => self.note_ipc(call, result)?,
             libc::SYS_timerfd_create => self.timerfds = true,
+            libc::SYS_utime | libc::SYS_utimes | libc::SYS_futimesat | libc::SYS_utimensat => {
+                self.note_set_times(id, call);
+            }
             libc::SYS_unshare | libc::SYS_close_range | libc::SYS_signalfd | libc::SYS_signalfd4 => {
                 self.note_watches(id, call);
             }

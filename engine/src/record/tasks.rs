@@ -9,7 +9,9 @@ use nix::unistd::Pid;
 use rrtest_preload::layout::runnable;
 
 use super::inside::Redirection;
+use super::natively::Natively;
 use super::reads::Deaf;
+use super::spawned::Maker;
 use crate::syscalls::{Description, describe};
 use crate::task::TaskId;
 use crate::trace::event::{Position, Registers, Write};
@@ -40,6 +42,7 @@ pub(super) struct Origin {
     pub(super) name: String,
     pub(super) clear_tid: u64,
     pub(super) affinity: u64,
+    pub(super) natively: Natively,
 }
 
 /// A recorded task.
@@ -64,6 +67,8 @@ pub(super) struct Task {
     pub(super) affinity: u64,
     /// What it says about the signal of traps, where there are any.
     pub(super) deaf: Deaf,
+    /// What it is told that our recording changes.
+    pub(super) natively: Natively,
     /// Where it was when it was last at a point that replay can find.
     pub(super) boundary: Position,
     /// Signals that arrived where replay could not find the place; they are sent again at the next boundary.
@@ -72,6 +77,8 @@ pub(super) struct Task {
     pub(super) resent: Vec<libc::siginfo_t>,
     /// The call that it has come to, as long as the log does not tell of it.
     pub(super) arrived: Option<Registers>,
+    /// The stack of the task that made it, if it is a thread.
+    pub(super) maker: Option<Box<Maker>>,
 }
 
 impl Task {
@@ -83,7 +90,7 @@ impl Task {
         scratch: Option<u64>,
         boundary: Position,
     ) -> Self {
-        let Origin { pid, space, name, clear_tid, affinity } = origin;
+        let Origin { pid, space, name, clear_tid, affinity, natively } = origin;
         Self {
             id,
             tid,
@@ -96,10 +103,12 @@ impl Task {
             robust_list: 0,
             affinity,
             deaf: Deaf::default(),
+            natively,
             boundary,
             deferred: Vec::new(),
             resent: Vec::new(),
             arrived: None,
+            maker: None,
         }
     }
 

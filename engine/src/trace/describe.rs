@@ -11,7 +11,7 @@ use super::event::{
     Backing, Effect, Event, FileChange, Image, MovedReads, Parked, Position, Signal, Stream, Syscall, Write,
     Written,
 };
-use crate::ending::Ending;
+use crate::ending::{Ending, Overdue};
 use crate::task::TaskId;
 use crate::tracee::buffered_calls;
 
@@ -107,11 +107,16 @@ fn describe_syscall(syscall: &Syscall, names: Names, f: &mut Formatter<'_>) -> f
         Effect::MapFile(Backing { inode, offset, len, .. }) => {
             write!(f, ", maps file {} from {offset:#x}, {len:#x} bytes", inode.0)?;
         }
-        Effect::ChangeFile(FileChange { inode, size, writes }) => {
-            let bytes: usize = writes.iter().map(|write| write.bytes.len()).sum();
+        Effect::ChangeFile(FileChange { inode, size, writes, holes }) => {
+            let written: u64 = writes.iter().map(|write| write.bytes.len() as u64).sum();
+            let bytes = holes.iter().fold(written, |all, (_, len)| all.saturating_add(*len));
             write!(f, ", changes {bytes} mapped bytes of file {}, which has {size:#x} bytes", inode.0)?;
         }
-        Effect::Unmap(len) => write!(f, ", unmaps {len:#x} bytes")?,
+        Effect::Unmap(parts) => {
+            let bytes = parts.iter().fold(0_u64, |all, (_, len)| all.saturating_add(*len));
+            write!(f, ", unmaps {bytes:#x} bytes")?;
+        }
+        Effect::Advised(len) => write!(f, ", after {len:#x} bytes")?,
         Effect::Spawned(task) => write!(f, ", creates {task}")?,
         Effect::Executed(image) => {
             f.write_str(", ")?;
@@ -167,7 +172,8 @@ fn describe_ending(ending: &Ending, f: &mut Formatter<'_>) -> fmt::Result {
             write!(f, " in {task}")
         }
         Ending::Deadlocked(tasks) => write!(f, "end: deadlock of {} tasks", tasks.len()),
-        Ending::Hung { .. } => f.write_str("end: ran past the time limit"),
+        Ending::Hung { why: Overdue::CutOff(_), .. } => f.write_str("end: cut off"),
+        Ending::Hung { .. } => f.write_str("end: hung"),
         Ending::Unsupported { what, task, name } => {
             write!(f, "end: {task} (thread `{name}`) did what cannot be recorded: {what}")
         }

@@ -212,8 +212,11 @@ pub enum Effect {
     MapFile(Backing),
     /// It changed a file that is mapped.
     ChangeFile(FileChange),
-    /// It unmapped memory: so many bytes from its first argument on (shmdt(2)).
-    Unmap(u64),
+    /// It unmapped these parts of memory, each with its address and its length: shmdt(2), and calls that fail after they have
+    /// made room.
+    Unmap(Vec<(u64, u64)>),
+    /// Its advice took effect on so many bytes from its first argument on, though it failed (madvise(2)).
+    Advised(u64),
     /// It created this task.
     Spawned(TaskId),
     /// It replaced its process by this image, of which the task is the only one.
@@ -399,6 +402,8 @@ pub struct FileChange {
     pub size: u64,
     /// New contents of what has been mapped; the addresses are offsets in the file.
     pub writes: Vec<Write>,
+    /// What has been mapped and is zeros now, without there being any: offsets and lengths.
+    pub holes: Vec<(u64, u64)>,
 }
 
 /// A part of a file whose contents the trace carries. What lies past the file's end reads as zeros.

@@ -76,6 +76,16 @@ impl Area {
         self.word(offset_of!(Shared, random)).store(state.max(1), Relaxed);
     }
 
+    /// Say which of the reads of a clock to come is to stop, from 1; 0 for none.
+    pub fn set_reads(&self, next: u64) {
+        self.word(offset_of!(Shared, reads)).store(next, Relaxed);
+    }
+
+    /// Say whether the kernel may stamp files as of before the last leap.
+    pub fn set_stale(&self, stale: bool) {
+        self.word(offset_of!(Shared, stale)).store(stale.into(), Relaxed);
+    }
+
     /// Say whether no task waits in the kernel.
     pub fn set_quiet(&self, quiet: bool) {
         self.word(offset_of!(Shared, quiet)).store(quiet.into(), Relaxed);

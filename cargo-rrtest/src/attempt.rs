@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::ValueEnum;
 use rrtest_engine::Error;
 use rrtest_engine::ending::{Ending, Stats};
 use rrtest_engine::keep::{self, Kept};
 use rrtest_engine::output::Output;
+use rrtest_engine::patience::{Effort, Patience};
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{self, Listener, Options, Recording, Stdin, Template, Time};
 use rrtest_engine::schedule::StrategyName;
@@ -27,12 +28,16 @@ use crate::libtest::failed_tests;
 use crate::outcome::Outcome;
 use crate::output;
 use crate::seed::Seed;
+use crate::strikes;
 use crate::templates::{Base, Start};
 use crate::traces::Store;
 
 /// How many cores recorded programs are told there are. The same everywhere, so that a seed means the same everywhere;
 /// enough for pools that size themselves by it to have several threads.
 pub(crate) const PRETEND_CORES: usize = 4;
+
+/// What computes no longer than this is replayed in no time.
+const MOMENT: Duration = Duration::from_millis(300);
 
 /// Which attempts' traces to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -95,6 +100,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) keep: Keep,
     /// How long an attempt may run.
     pub(crate) timeout: Duration,
+    /// Whether it may be called hung before that, for what the test usually takes.
+    pub(crate) judges: bool,
     /// Where programs' standard input comes from.
     pub(crate) stdin: Stdin,
     /// Who gets programs' output as it is written, besides the report.
@@ -126,6 +133,10 @@ pub(crate) struct Job {
     pub(crate) seed: Seed,
     /// Whether to count what others can make use of.
     pub(crate) measure: bool,
+    /// What its attempts usually take; none if none has ended.
+    pub(crate) patience: Option<Patience>,
+    /// It is cut off when it runs past this.
+    pub(crate) until: Option<Instant>,
 }
 
 impl Setting<'_> {
@@ -142,6 +153,7 @@ impl Setting<'_> {
         stop: &AtomicBool,
     ) -> Result<events::Attempt, Error> {
         let plan = job.seed.plan(self.strategies);
+        let first = job.patience.is_none();
         let mut attempt = events::Attempt {
             test: job.test,
             number: job.number,
@@ -150,6 +162,7 @@ impl Setting<'_> {
             level: job.level,
             time: self.time,
             struck: Struck::default(),
+            strikes: Vec::new(),
             outcome: Outcome::Error,
             ending: None,
             output: Output::default(),
@@ -158,6 +171,7 @@ impl Setting<'_> {
             measured: Measured::default(),
             decided: Vec::new(),
             wall: Duration::ZERO,
+            effort: Effort::default(),
             start: Start::Full,
             trace: None,
             repeats: false,
@@ -176,6 +190,8 @@ impl Setting<'_> {
             core,
             pretend_cores: PRETEND_CORES,
             timeout: self.timeout,
+            patience: job.patience.filter(|_| self.judges),
+            until: job.until,
             stdin: self.stdin,
             listener: self.listener,
             watchdog_main: attempt.test.harness,
@@ -190,7 +206,7 @@ impl Setting<'_> {
         match recorded {
             Ok((recording, start)) => {
                 attempt.start = start;
-                self.judge(&mut attempt, recording, core);
+                self.judge(&mut attempt, recording, core, first);
             }
             Err(error @ (Error::Stopped | Error::Forbidden { .. })) => return Err(error),
             // Ctrl-C goes to all of a terminal's processes, to one that is just being started as well.
@@ -205,19 +221,23 @@ impl Setting<'_> {
         drop(self.judging.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn judge(&self, attempt: &mut events::Attempt, mut recording: Recording, core: usize) {
+    /// See what has become of an attempt, the test's `first` that ends if none has ended yet, and keep its trace if that is to be.
+    fn judge(&self, attempt: &mut events::Attempt, mut recording: Recording, core: usize, first: bool) {
         attempt.measured = std::mem::take(&mut recording.measured);
         attempt.decided = std::mem::take(&mut recording.decided);
         attempt.outcome = Outcome::of(&recording.ending);
         attempt.stats = recording.stats;
         attempt.struck = recording.struck;
-        attempt.wall = recording.wall;
+        attempt.strikes = std::mem::take(&mut recording.strikes);
+        (attempt.wall, attempt.effort) = (recording.wall, recording.effort);
+        // If nothing else is known of the test, this is worth the moment that it takes to keep it; but not more.
+        let last = attempt.outcome == Outcome::Unfinished && first && attempt.effort.computed < MOMENT;
         if let Ending::Unsupported { what, task, name } = &recording.ending {
             attempt.message = Some(describe::unsupported(what, *task, name));
             // Another core may have tried the same test at the same time.
             let fingerprint = Fingerprint::of(&attempt.test.id(), &recording.ending, "");
             attempt.repeats = self.known().insert(fingerprint, false).is_some();
-        } else if attempt.outcome.is_failure() {
+        } else if attempt.outcome.is_failure() || last {
             let _judging = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
             let output = output::both(&recording.output);
             if attempt.test.is_together() {
@@ -301,6 +321,7 @@ fn info(attempt: &events::Attempt, rustc: &str) -> Value {
         "preempt": attempt.level.name(),
         "time": attempt.time.as_str(),
         "surprises": (!attempt.struck.is_empty()).then(|| attempt.struck.to_string()),
+        "struck": if attempt.outcome.is_failure() { strikes::sentences(&attempt.strikes) } else { Vec::new() },
         "outcome": attempt.outcome,
         "created": humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         "rustc": rustc,

@@ -8,6 +8,7 @@ use rrtest_engine::task::TaskId;
 
 use crate::backtrace::{self, Frames};
 use crate::events::Explored;
+use crate::overdue;
 use crate::waits;
 
 /// How a program ended: one line, and one for each thread or frame that explains it, indented.
@@ -23,7 +24,9 @@ pub(crate) fn ending(ending: &Ending, frames: Frames) -> Vec<String> {
             lines.splice(1..1, waits::in_circle(tasks).map(|circle| format!("  {circle}")));
             lines
         }
-        Ending::Hung { tasks, spun } => with_tasks(waits::still_running(tasks, *spun), tasks, frames),
+        Ending::Hung { why, tasks, spun } => {
+            with_tasks(format!("{}{}", overdue::why(*why), waits::still_running(tasks, *spun)), tasks, frames)
+        }
         Ending::Unsupported { what, task, name } => {
             unsupported(what, *task, name).lines().map(str::to_owned).collect()
         }
@@ -101,11 +104,15 @@ pub(crate) fn size(bytes: u64) -> String {
 
 /// How far the schedules of a test have been gone through, and whether one fails.
 pub(crate) fn explored(explored: &Explored, fails: bool) -> String {
-    let Explored { bound, schedules, strayed, complete, .. } = explored;
+    let Explored { bound, schedules, strayed, complete, at_once, .. } = explored;
     let which = if *complete { "all " } else { "" };
     let what = count(*schedules, "schedule");
     let preemptions = count(*bound as u64, "preemption");
-    let mut text = format!("{which}{what} with at most {preemptions} explored, ");
+    let mut text = format!("{which}{what} with at most {preemptions}");
+    if let Some(times) = at_once {
+        text += &format!(" (and sched_yield returning at once at most {times} times in a row)");
+    }
+    text += " explored, ";
     text += match (fails, complete) {
         (true, _) => "one fails",
         (false, true) => "none fails",
@@ -178,10 +185,21 @@ mod tests {
 
     #[test]
     fn explorations() {
-        let all = Explored { test: "t".into(), bound: 2, schedules: 812, strayed: 0, complete: true };
+        let all = Explored {
+            test: "t".into(),
+            bound: 2,
+            schedules: 812,
+            strayed: 0,
+            complete: true,
+            at_once: None,
+        };
         assert_eq!(
             explored(&all, false),
             "all 812 schedules with at most 2 preemptions explored, none fails"
+        );
+        let spinning = explored(&Explored { at_once: Some(40), ..all.clone() }, false);
+        assert!(
+            spinning.contains("(and sched_yield returning at once at most 40 times in a row) explored, none")
         );
         let some = Explored { complete: false, ..all.clone() };
         assert_eq!(

@@ -15,11 +15,13 @@ use crate::events::{Attempt, Event, Reporter, Started, Summary};
 use crate::exit::Stop;
 use crate::outcome::Outcome;
 use crate::output;
+use crate::overdue;
 use crate::show::shell_word;
+use crate::strikes;
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
-const CAUTION: Style = AnsiColor::Yellow.on_default().bold();
+pub(crate) const CAUTION: Style = AnsiColor::Yellow.on_default().bold();
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
@@ -99,6 +101,7 @@ fn label(outcome: Outcome) -> (&'static str, Style) {
         Outcome::Crashed => ("CRASH", BAD),
         Outcome::Deadlocked => ("DEADLOCK", BAD),
         Outcome::Hung => ("HUNG", BAD),
+        Outcome::Unfinished => ("UNFINISHED", CAUTION),
         Outcome::Unsupported => ("UNSUPPORTED", CAUTION),
         Outcome::Error => ("ERROR", CAUTION),
     }
@@ -129,7 +132,7 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io:
         .ending
         .iter()
         .flat_map(|ending| describe::ending(ending, Frames::Own))
-        .filter(|_| attempt.outcome.is_failure())
+        .filter(|_| attempt.outcome.is_failure() || attempt.outcome == Outcome::Unfinished)
     {
         writeln!(text, "    {line}")?;
     }
@@ -148,6 +151,14 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io:
         describe::count(attempt.stats.preemptions, "preemption"),
         surprises(attempt.struck),
     )?;
+    if attempt.outcome.is_failure() {
+        for sentence in strikes::sentences(&attempt.strikes) {
+            writeln!(text, "             {sentence}")?;
+        }
+        if let Some(advice) = strikes::advice(&attempt.strikes) {
+            writeln!(text, "             {DIM}{advice}{DIM:#}")?;
+        }
+    }
     write_trace(text, attempt)?;
     writeln!(text)
 }
@@ -193,6 +204,7 @@ pub(crate) fn relative(path: &Path) -> &Path {
 fn write_summary(text: &mut impl Write, summary: &Summary) -> io::Result<()> {
     let style = match summary {
         Summary { failures: 1.., .. } => BAD,
+        Summary { never_ended, .. } if !never_ended.is_empty() => BAD,
         Summary { errors: 1.., .. } | Summary { interrupted: true, .. } => CAUTION,
         _ => GOOD,
     };
@@ -210,6 +222,10 @@ fn write_summary(text: &mut impl Write, summary: &Summary) -> io::Result<()> {
     writeln!(text, "{}", if summary.interrupted { " (interrupted)" } else { "" })?;
     for test in &summary.failed {
         writeln!(text, "{BAD}      failed{BAD:#} {test}")?;
+    }
+    for never in &summary.never_ended {
+        let (what, why) = overdue::never_ended(never);
+        writeln!(text, "{BAD}{what:>12}{BAD:#} {}: {why}", never.test.id())?;
     }
     for explored in &summary.explored {
         let style = if explored.complete { GOOD } else { CAUTION };

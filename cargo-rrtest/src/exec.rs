@@ -57,6 +57,7 @@ pub(crate) fn run(options: &Exec) -> Result<u8, Stop> {
         store: &store,
         keep: options.recording.keep,
         timeout: options.timeout.unwrap_or(Duration::MAX),
+        judges: false,
         stdin: Stdin::Inherit,
         listener: Some(&listen),
         strategies: &strategies,
@@ -67,7 +68,15 @@ pub(crate) fn run(options: &Exec) -> Result<u8, Stop> {
         judging: Mutex::default(),
     };
     let seed = options.recording.seed.unwrap_or_else(|| Seed::arbitrary(&strategies, true));
-    let job = Job { test: Arc::new(test), level: Level::Syscall, number: 1, seed, measure: false };
+    let job = Job {
+        test: Arc::new(test),
+        level: Level::Syscall,
+        number: 1,
+        seed,
+        measure: false,
+        patience: None,
+        until: None,
+    };
     let core = cores()?.first().copied().unwrap_or(0);
     let attempt = setting.attempt(job, core, None, &interrupt.stop)?;
     tell(&attempt);

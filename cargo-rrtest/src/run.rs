@@ -4,6 +4,7 @@ use std::env;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::thread;
+use std::time::Duration;
 
 use clap::ColorChoice;
 use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu};
@@ -28,6 +29,9 @@ use crate::libtest::Filter;
 use crate::progress::Progress;
 use crate::toolchain::{Refusal, Toolchain};
 use crate::traces::Store;
+
+/// How long an attempt may run, unless the user has said it.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Run the command. Cargo is told when to use colours, too.
 pub(crate) fn run(options: &Run, color: Option<ColorChoice>) -> Result<Status, Stop> {
@@ -156,7 +160,8 @@ impl Hunt<'_> {
             engine: &Real,
             store: &store,
             keep: options.recording.keep,
-            timeout: options.timeout,
+            timeout: options.timeout.unwrap_or(TIMEOUT),
+            judges: options.timeout.is_none(),
             stdin: Stdin::Null,
             listener: None,
             strategies: &strategies,
@@ -270,10 +275,12 @@ fn reporters(options: &Run) -> Vec<Box<dyn Reporter>> {
     reporters
 }
 
-/// A failed test is the news, whatever else went wrong; what went wrong on our side is never a success.
+/// A failed test is the news, whatever else went wrong; what went wrong on our side is never a success, nor is a test of which
+/// nothing is known.
 fn status(summary: &Summary) -> Status {
     match summary {
         Summary { failures: 1.., .. } => Status::Failed,
+        Summary { never_ended, .. } if !never_ended.is_empty() => Status::Failed,
         Summary { errors: 1.., .. } => Status::Recorder,
         Summary { interrupted: true, .. } => Status::Interrupted,
         _ => Status::Success,

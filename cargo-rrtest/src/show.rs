@@ -29,6 +29,7 @@ const FACTS: &[&str] = &[
     "preempt",
     "time",
     "surprises",
+    "struck",
     "created",
     "rustc",
     "rrtest",

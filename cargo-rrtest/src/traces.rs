@@ -8,6 +8,7 @@ use rrtest_engine::trace::Trace;
 
 use crate::cargo::Project;
 use crate::cli::OneTrace;
+use crate::display::{CAUTION, relative};
 use crate::exit::{Status, Stop};
 use crate::seed::Seed;
 use crate::selection::Selection;
@@ -174,9 +175,17 @@ fn choose(entries: Vec<Entry>, trace: Option<&str>, dir: &Path) -> Result<PathBu
     }
 }
 
-/// Open a trace file.
+/// Open a trace file to work with it. One that did not replay when it was kept says so at once.
 pub(crate) fn open(path: &Path) -> Result<Trace, Stop> {
-    Trace::open(path).map_err(|error| Stop::new(Status::Recorder, error))
+    let trace = Trace::open(path).map_err(|error| Stop::new(Status::Recorder, error))?;
+    if !trace.verified() {
+        anstream::eprintln!(
+            "{CAUTION}warning{CAUTION:#}: {} is not verified: it did not replay when it was recorded\n  \
+             what it shows may not be what happened; recorded again, it may be better",
+            relative(path).display()
+        );
+    }
+    Ok(trace)
 }
 
 #[cfg(test)]

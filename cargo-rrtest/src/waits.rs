@@ -134,12 +134,12 @@ pub(crate) fn in_circle(tasks: &[TaskState]) -> Option<String> {
     Some(format!("{} waits for {}{}", name(first), others.collect::<String>(), name(first)))
 }
 
-/// How a test ran past its time limit: whether its threads run, or wait.
+/// What a test that has not ended does: whether its threads run, or wait.
 pub(crate) fn still_running(tasks: &[TaskState], spun: u64) -> String {
-    let mut text = "still running when the time limit was over: ".to_owned();
+    let mut text = String::new();
     let run: Vec<_> = tasks.iter().filter(|state| state.wait.is_none()).map(|state| state.task).collect();
     if run.is_empty() {
-        return text + "all threads wait, but not only for each other";
+        return "all threads wait, but not only for each other".to_owned();
     }
     text.push_str(&format!("{} can run", names(&run, tasks)));
     if spun > 0 {
@@ -297,7 +297,7 @@ mod tests {
         let tasks = tasks();
         assert_eq!(
             still_running(&tasks, 500),
-            "still running when the time limit was over: `e` can run; 500 ticks since the last system call, not \
+            "`e` can run; 500 ticks since the last system call, not \
              counting sched_yield"
         );
         assert!(still_running(&tasks[..4], 500).ends_with("all threads wait, but not only for each other"));

@@ -1,5 +1,7 @@
 //! How a recording ended.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::task::TaskId;
@@ -20,8 +22,10 @@ pub enum Ending {
     },
     /// No task can ever run again.
     Deadlocked(Vec<TaskState>),
-    /// It ran past the time limit.
+    /// It did not end.
     Hung {
+        /// Why it was not waited for any longer.
+        why: Overdue,
         /// What the tasks were doing; the one that had the core first.
         tasks: Vec<TaskState>,
         /// Ticks since the last system call of any task, but for sched_yield(2): many, if they run and get nowhere.
@@ -36,6 +40,24 @@ pub enum Ending {
         /// That task's thread name.
         name: String,
     },
+}
+
+/// Why a program that had not ended was not waited for any longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Overdue {
+    /// It ran past the time limit.
+    Limit,
+    /// Nothing could happen before the time limit: its tasks waited for times, and the first to come was as far away as this.
+    NothingDue(Duration),
+    /// It took much longer than its runs usually do ([`crate::patience`]).
+    Unusual {
+        /// What it took of its own time.
+        took: Duration,
+        /// What they do.
+        usual: Duration,
+    },
+    /// The time was over for all runs. That says nothing about this one, which had run for so long.
+    CutOff(Duration),
 }
 
 /// What one task was doing when the program ended.

@@ -12,6 +12,7 @@ mod json;
 mod killed;
 mod limits;
 mod natively;
+mod overdue;
 mod programs;
 mod races;
 mod replay;
@@ -22,6 +23,7 @@ mod starts;
 mod steady;
 mod surroundings;
 mod systematic;
+mod times;
 mod together;
 mod unsupported;
 
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
     let mut tests = Tests::default();
     races::add(&mut tests);
     steady::add(&mut tests);
+    times::add(&mut tests);
     tests.topic("replay", replay::TESTS);
     tests.topic("discovery", discovery::TESTS);
     tests.topic("exit_codes", exit_codes::TESTS);
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
     tests.topic("together", together::TESTS);
     tests.topic("isolated", isolated::TESTS);
     tests.topic("hangs", hangs::TESTS);
+    tests.topic("overdue", overdue::TESTS);
     tests.topic("killed", killed::TESTS);
     tests.topic("natively", natively::TESTS);
     tests.topic("reports", reports::TESTS);

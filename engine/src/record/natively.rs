@@ -147,7 +147,7 @@ impl Recorder<'_> {
         let text = || std::fs::read_to_string(path).ok();
         match &**name {
             "status" => Some(status(&text()?, task, task.id == reader)),
-            "stat" => Some(stat(&text()?, state(task, task.id == reader))),
+            "stat" => Some(stat(&self.at_its_time(path, text()?), state(task, task.id == reader))),
             "personality" => Some(format!("{:08x}\n", task.natively.persona)),
             _ => None,
         }

@@ -12,7 +12,8 @@ use crate::tracee::maps;
 
 impl Recorder<'_> {
     /// What each living task is doing, the one that matters most first.
-    pub(super) fn states(&self, first: Option<TaskId>) -> Vec<TaskState> {
+    pub(super) fn states(&mut self, first: Option<TaskId>) -> Vec<TaskState> {
+        self.explain_strikes();
         let mut living: Vec<&Task> = self.tasks.living().collect();
         // A harness that only waits for the others says least.
         let harness = |t: &Task| self.options.watchdog_main && t.id == TaskId(0);
@@ -112,7 +113,7 @@ impl Recorder<'_> {
 }
 
 /// The symbols of what a task's address space has mapped.
-fn symbols_of(task: &Task) -> Symbols {
+pub(super) fn symbols_of(task: &Task) -> Symbols {
     let lines = maps(task.tid).unwrap_or_default();
     let files = lines.into_iter().filter(|line| line.inode != 0);
     let mappings: Vec<Mapping> = files

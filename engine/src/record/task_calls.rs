@@ -198,7 +198,11 @@ impl Recorder<'_> {
         self.log_call(id, call, position, 0, writes, Effect::None);
         self.log_elsewhere();
         if pid == self.root() {
-            return Err(Halt::Ending(Ending::Exited((call.args()[0] & 0xff) as i32)));
+            let code = (call.args()[0] & 0xff) as i32;
+            if code != 0 {
+                self.explain_strikes();
+            }
+            return Err(Halt::Ending(Ending::Exited(code)));
         }
         stopped.resume(Resume::Freely, 0)?;
         self.process_ended(pid)?;

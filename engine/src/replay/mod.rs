@@ -14,6 +14,7 @@ mod memory_calls;
 mod pin;
 mod processes;
 mod replayer;
+mod written;
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;

@@ -52,7 +52,7 @@ pub use fork::{Stdin, Streams};
 pub use heartbeat::Heartbeat;
 pub use launch::{Launched, launch};
 pub use leash::{Leash, bury};
-pub use maps::{Line, code_around, maps};
+pub use maps::{Line, code_around, locked, maps};
 pub use memory::Memory;
 pub use memory_file::memory_file;
 pub use pages::present;

@@ -181,9 +181,45 @@ fn opens_file(args: &[u64; 6]) -> bool {
     }
     // SAFETY: the kernel has filled it.
     let stat = unsafe { stat.assume_init_ref() };
-    // A file that has no size, on no device, may be one of /proc: what it tells is the recorder's to change.
-    let may_tell = stat[SIZE] == 0 && stat[0] >> 8 & 0xfff == 0;
-    stat[MODE] & TYPE == REGULAR && !may_tell
+    // A file that has no size, on no device, may be one of /proc.
+    let may_be_of_proc = stat[SIZE] == 0 && stat[0] >> 8 & 0xfff == 0;
+    stat[MODE] & TYPE == REGULAR && !(may_be_of_proc && tells(args[1]))
+}
+
+/// Whether a path ends with the name of a file of /proc that tells of how a process is run, or of the time: what it says is the
+/// recorder's to change. The kernel has just read the path.
+fn tells(path: u64) -> bool {
+    const LONGEST: usize = 4096;
+    const NAMES: [u64; 4] = [hash(b"status"), hash(b"stat"), hash(b"personality"), hash(b"uptime")];
+    let path = core::ptr::with_exposed_provenance::<u8>(path as usize);
+    let mut name = HASH_OF_NOTHING;
+    let mut at = 0;
+    while at < LONGEST {
+        // SAFETY: the bytes in front of it are of the path, and not its end. Volatile, as this is not to become a call of strlen.
+        name = match unsafe { path.add(at).read_volatile() } {
+            0 => break,
+            b'/' => HASH_OF_NOTHING,
+            byte => hashed(name, byte),
+        };
+        at += 1;
+    }
+    name == NAMES[0] || name == NAMES[1] || name == NAMES[2] || name == NAMES[3]
+}
+
+/// FNV-1a.
+const HASH_OF_NOTHING: u64 = 0xcbf2_9ce4_8422_2325;
+
+const fn hashed(hash: u64, byte: u8) -> u64 {
+    (hash ^ byte as u64).wrapping_mul(0x0000_0100_0000_01b3)
+}
+
+const fn hash(name: &[u8]) -> u64 {
+    let (mut hash, mut at) = (HASH_OF_NOTHING, 0);
+    while at < name.len() {
+        hash = hashed(hash, name[at]);
+        at += 1;
+    }
+    hash
 }
 
 /// Whether a signal waits to be unblocked.

@@ -32,8 +32,11 @@ pub(super) enum Spare {
 pub(super) struct Writer {
     pub(super) asm: Assembler,
     /// See [`Self::finish`].
-    places: Vec<(u64, u64)>,
+    places: Places,
 }
+
+/// Places in a stub, each with the place in the program's code that it stands for.
+pub(super) type Places = Vec<(u64, u64)>;
 
 impl Writer {
     /// One that is to stand at `stub`, and whose code may refer to `hook`.
@@ -45,8 +48,8 @@ impl Writer {
         Ok(Self { asm: Assembler::at(stub), places: Vec::new() })
     }
 
-    /// Its code, and the places in it with the places in the program's code that they stand for.
-    pub(super) fn finish(self) -> Result<(Vec<u8>, Vec<(u64, u64)>), Refused> {
+    /// Its code, and the places in it.
+    pub(super) fn finish(self) -> Result<(Vec<u8>, Places), Refused> {
         if self.asm.code.len() > STUB_LEN { Err(Refused::TooLong) } else { Ok((self.asm.code, self.places)) }
     }
 

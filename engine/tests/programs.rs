@@ -72,6 +72,7 @@ fn options(timeout: Duration, strategy: StrategyName, seed: u64) -> record::Opti
         stdin: Stdin::Null,
         listener: None,
         watchdog_main: false,
+        end: None,
         wakes_stop: false,
         stop: &STOP,
     }

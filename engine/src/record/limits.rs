@@ -20,7 +20,8 @@ impl Recorder<'_> {
         if self.options.stop.load(Ordering::Relaxed) {
             Err(Error::Stopped)
         } else {
-            Ok(self.end.is_some_and(|end| Instant::now() >= end))
+            let asked = self.options.end.is_some_and(|end| end.load(Ordering::Relaxed));
+            Ok(asked || self.end.is_some_and(|end| Instant::now() >= end))
         }
     }
 
@@ -29,6 +30,8 @@ impl Recorder<'_> {
     pub(super) fn ran_too_long<T>(&mut self, id: TaskId, running: Running, before: u64) -> Flow<T> {
         let (stopped, _) = self.interrupt(id, running)?;
         self.clock.put_back(before);
+        // It has come to the call, which counts.
+        self.note_arrival(id);
         self.tasks.hold(id, Hold::Ready(stopped));
         self.hung(Some(id))
     }

@@ -83,6 +83,8 @@ pub enum Way {
     Stop,
     /// Nothing: it never waits, and no other task is woken by it.
     Always,
+    /// Nothing either: it makes another descriptor of the one in argument 0.
+    Copy,
     /// The descriptor in argument 0 is a file that never blocks.
     File,
     /// The same, or an output stream, whose bytes are logged instead.
@@ -227,7 +229,7 @@ const BUFFERED: &[(usize, Way, Out, Concern)] = &[
     (21,  Way::Always, Out::Nothing,       READS), // access
     (13,  Way::Always, Out::Fixed(2, 32),  OWN),  // rt_sigaction
     (28,  Way::Advise, Out::Nothing,       OWN),  // madvise
-    (32,  Way::Always, Out::Nothing,       OTHERS), // dup
+    (32,  Way::Copy,   Out::Nothing,       OTHERS), // dup
     (39,  Way::Always, Out::Nothing,       OWN),  // getpid
     (63,  Way::Always, Out::Fixed(0, 390), OWN),  // uname
     (72,  Way::Flags,  Out::Nothing,       WRITES), // fcntl

@@ -56,6 +56,11 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> Made {
     }
     match call.way {
         Way::Close => set_descriptor(shared, args[0], Descriptor::Unknown),
+        // Another descriptor of the same.
+        Way::Copy => copy_descriptor(shared, args[0], result),
+        Way::Flags if matches!(args[1] as u32, DUPFD | DUPFD_CLOEXEC) => {
+            copy_descriptor(shared, args[0], result)
+        }
         // It cannot be written through it, so it does not matter whether it is mapped.
         Way::Open if result >= 0 => set_descriptor(shared, result as u64, Descriptor::Ready),
         _ => {}
@@ -99,6 +104,10 @@ fn meets(shared: &mut Shared, call: &Call, args: &[u64; 6]) -> bool {
     meets
 }
 
+/// F_DUPFD and F_DUPFD_CLOEXEC (linux/fcntl.h).
+const DUPFD: u32 = 0;
+const DUPFD_CLOEXEC: u32 = 1030;
+
 /// Whether the log has room for all that a call can write.
 fn has_room(shared: &Shared, call: &Call, args: &[u64; 6]) -> bool {
     let payload = match (call.way, call.out) {
@@ -122,7 +131,7 @@ fn may(shared: &mut Shared, number: u64, call: &Call, args: &[u64; 6]) -> bool {
     let is_file = kind == Descriptor::Ready as u8;
     match call.way {
         Way::Stop => false,
-        Way::Always => true,
+        Way::Always | Way::Copy => true,
         // Where there is no descriptor of that number, the call says so.
         Way::File | Way::Write | Way::Read | Way::Close | Way::Flags
             if kind == Descriptor::Unknown as u8 && is_none(args[0]) =>
@@ -137,8 +146,8 @@ fn may(shared: &mut Shared, number: u64, call: &Call, args: &[u64; 6]) -> bool {
         Way::Close => shared.quiet != 0 && is_file,
         Way::Time => args[1] == 0 || number == TIME,
         Way::Limits => args[2] == 0,
-        // F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC (linux/fcntl.h).
-        Way::Flags => matches!(args[1] as u32, 0..=3 | 1030),
+        // F_GETFD, F_SETFD, F_GETFL.
+        Way::Flags => matches!(args[1] as u32, 1..=3 | DUPFD | DUPFD_CLOEXEC),
         Way::Clock => args[0] < 64 && CLOCKS >> args[0] & 1 == 1,
         Way::Futex => futex(shared, args),
         Way::RobustList => args[1] == ROBUST_LIST_HEAD,
@@ -359,6 +368,16 @@ fn descriptor(shared: &Shared, fd: u64) -> u8 {
 fn set_descriptor(shared: &Shared, fd: u64, kind: Descriptor) {
     if let Some(known) = table(shared).and_then(|table| table.get_mut(fd as u32 as usize)) {
         *known = kind as u8;
+    }
+}
+
+/// What a call has made of a descriptor, if it has, stands for the same.
+fn copy_descriptor(shared: &Shared, fd: u64, made: i64) {
+    if made >= 0 {
+        let kind = descriptor(shared, fd);
+        if let Some(known) = table(shared).and_then(|table| table.get_mut(made as u32 as usize)) {
+            *known = kind;
+        }
     }
 }
 

@@ -5,12 +5,10 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
-use std::time::Duration;
 
 use nix::sys::stat::Mode;
 
-/// Within this time a bell rings, or never will.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::tool::PATIENCE;
 
 /// Listens at the FIFO.
 #[derive(Debug)]

@@ -26,6 +26,7 @@ pub mod tool;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
 
@@ -38,6 +39,8 @@ pub struct World {
     pub tool: Tool,
     /// A directory for what tests write, inside the target directory.
     scratch: PathBuf,
+    /// What could not be tested here, each with the reason.
+    skipped: Mutex<Vec<String>>,
 }
 
 impl World {
@@ -53,7 +56,21 @@ impl World {
     /// The same with a program that is there.
     #[must_use]
     pub fn with(tool: Tool, scratch: &Path) -> Self {
-        Self { tool, scratch: scratch.to_owned() }
+        Self { tool, scratch: scratch.to_owned(), skipped: Mutex::default() }
+    }
+
+    /// Notes that something cannot be tested on this machine, and why.
+    pub fn skip(&self, what: &str, why: &str) {
+        let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        skipped.push(format!("{what}: {}", why.trim_end()));
+    }
+
+    /// What was not tested, each with the reason, in the order of the alphabet.
+    #[must_use]
+    pub fn skipped(&self) -> Vec<String> {
+        let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        skipped.sort();
+        skipped
     }
 
     /// A new directory, deleted when dropped. Its path has a space, as users' paths may.

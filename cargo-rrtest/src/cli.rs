@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
 use rrtest_engine::record::Time;
 use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::schedule::surprise::Surprises;
@@ -55,6 +55,33 @@ pub(crate) struct Cli {
     pub(crate) command: Option<Command>,
     #[command(flatten)]
     pub(crate) run: Run,
+    /// When to use colours: auto, always, never
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        help_heading = "Report",
+        hide_possible_values = true
+    )]
+    pub(crate) color: Option<ColorChoice>,
+}
+
+impl Cli {
+    /// Reads the arguments that follow our name. The global option may also stand in front of a command, where clap takes it
+    /// for one of `run`, and the command for the name of a test: it is moved behind the command.
+    pub(crate) fn read(mut args: Vec<OsString>) -> Result<Self, clap::Error> {
+        let words = match args.first().and_then(|first| first.to_str()) {
+            Some("--color") => 2,
+            Some(first) if first.starts_with("--color=") => 1,
+            _ => 0,
+        };
+        let is_command = |word: &OsString| Self::command().find_subcommand(word).is_some();
+        if words > 0 && args.get(words).is_some_and(is_command) {
+            args[..=words].rotate_right(1);
+        }
+        Self::try_parse_from(std::iter::once("cargo-rrtest".into()).chain(args))
+    }
 }
 
 /// What to do.
@@ -153,9 +180,6 @@ pub(crate) struct Run {
     /// Say only what failed
     #[arg(short, long, conflicts_with = "verbose", help_heading = "Report")]
     pub(crate) quiet: bool,
-    /// When to use colours
-    #[arg(long, value_enum, value_name = "WHEN", help_heading = "Report", hide_possible_values = true)]
-    pub(crate) color: Option<ColorChoice>,
 
     #[command(flatten)]
     pub(crate) selection: Selection,
@@ -327,11 +351,10 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
     use rrtest_engine::schedule::surprise::Surprise;
 
     fn parse(args: &str) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(std::iter::once("cargo-rrtest").chain(args.split_whitespace()))
+        Cli::read(args.split_whitespace().map(Into::into).collect())
     }
 
     #[test]
@@ -360,6 +383,25 @@ mod tests {
         let cli = parse("run --runs 3 replay").expect("arguments");
         let Some(Command::Run(run)) = cli.command else { panic!("{cli:?}") };
         assert_eq!((run.runs, run.name.as_deref()), (Some(3), Some("replay")));
+    }
+
+    #[test]
+    fn every_command_takes_the_global_options() {
+        for args in [
+            "--color never",
+            "--color never run",
+            "run --color never",
+            "replay --color never some",
+            "--color never replay some",
+            "ls --color never",
+            "show --color never",
+            "rm --all --color never",
+            "exec --color never -- true",
+            "doctor --color never",
+        ] {
+            let cli = parse(args).unwrap_or_else(|error| panic!("{args}: {error}"));
+            assert_eq!(cli.color, Some(ColorChoice::Never), "{args}");
+        }
     }
 
     #[test]

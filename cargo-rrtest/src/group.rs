@@ -1,6 +1,7 @@
 //! Process groups: a program that we start, with all that it starts.
 
 use std::ffi::OsString;
+use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -15,7 +16,7 @@ use nix::unistd::Pid;
 use crate::exit::Stop;
 
 /// How often a wait looks whether it has been given up.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Kill a process group when it has taken so long, or when it is to stop, unless `finished` is closed before.
 pub(crate) fn guard(group: Pid, finished: &Receiver<()>, stop: &AtomicBool, longest: Duration) {
@@ -28,13 +29,41 @@ pub(crate) fn guard(group: Pid, finished: &Receiver<()>, stop: &AtomicBool, long
     }
 }
 
-/// Wait until nobody is left of a process group that has been killed. Its leader's orphans die when they come to run, which,
-/// being nice, may be after it; who is stuck in the kernel is not waited for.
-pub(crate) fn wait_for_end(group: Pid) {
+/// Waits until nobody lives of a process group that has been killed, and tells whether that has come. Its leader's orphans
+/// die when they come to run, which, being nice, may be after it; who is stuck in the kernel is not waited for.
+pub(crate) fn wait_for_end(group: Pid) -> bool {
     let start = Instant::now();
-    while start.elapsed() < STUCK && killpg(group, None).is_ok() {
+    while lives(group) {
+        if start.elapsed() >= STUCK {
+            return false;
+        }
         thread::sleep(Duration::from_millis(1));
     }
+    true
+}
+
+/// Whether a process of this group lives. A dead one whose parent has not asked for it is still of the group, and orphans
+/// have process 1 for a parent, which in a container may never ask.
+fn lives(group: Pid) -> bool {
+    if killpg(group, None).is_err() {
+        return false;
+    }
+    // Without /proc there is but the group itself to go by.
+    let Ok(processes) = fs::read_dir("/proc") else { return true };
+    processes.flatten().any(|process| {
+        fs::read_to_string(process.path().join("stat")).is_ok_and(|stat| is_alive_in(&stat, group))
+    })
+}
+
+/// Whether `/proc/PID/stat` (proc_pid_stat(5)) is that of a living process of this group.
+fn is_alive_in(stat: &str, group: Pid) -> bool {
+    // The name, in parentheses, may contain anything; state, parent and group follow it, and the number of threads as the
+    // eighteenth. One thread may be dead and others not.
+    let Some((_, rest)) = stat.rsplit_once(") ") else { return false };
+    let fields: Vec<&str> = rest.split(' ').collect();
+    let [state, _, of, ..] = fields[..] else { return false };
+    let threads = fields.get(17).and_then(|threads| threads.parse().ok()).unwrap_or(1);
+    of.parse() == Ok(group.as_raw()) && (!matches!(state, "Z" | "X") || threads > 1)
 }
 
 /// So long after it was killed a process is taken to be stuck.
@@ -71,4 +100,39 @@ pub(crate) fn become_background(args: &[OsString]) -> Stop {
 pub(crate) fn end_with_parent() {
     // A valid signal is all that it asks for.
     let _set = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::process::Stdio;
+
+    use super::*;
+
+    /// A shell, and a child of its that has become ours and that nobody waits for: as with a process 1 that never reaps.
+    #[test]
+    fn the_dead_are_not_waited_for() {
+        nix::sys::prctl::set_child_subreaper(true).expect("the prctl(2)");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "sleep 1000 & echo; wait"]).process_group(0).stdout(Stdio::piped());
+        let mut shell = shell.spawn().expect("a shell");
+        shell.stdout.as_mut().expect("a pipe").read_exact(&mut [0]).expect("its child has been started");
+        let group = Pid::from_raw(shell.id().cast_signed());
+        assert!(lives(group));
+        killpg(group, Signal::SIGKILL).expect("a group");
+        shell.wait().expect("a child");
+        assert!(wait_for_end(group));
+        assert_eq!(killpg(group, None), Ok(()), "the shell's child is still to be waited for");
+    }
+
+    #[test]
+    fn processes_are_told_by_their_state_and_threads() {
+        let stat = |state: &str, threads: u32| {
+            format!("7 (a) (b) {state} 1 5 5 0 -1 0 0 0 0 0 0 0 0 0 20 0 {threads} 0 99")
+        };
+        let five = Pid::from_raw(5);
+        assert!(is_alive_in(&stat("R", 1), five) && is_alive_in(&stat("Z", 2), five));
+        assert!(!is_alive_in(&stat("Z", 1), five) && !is_alive_in(&stat("X", 1), five));
+        assert!(!is_alive_in(&stat("R", 1), Pid::from_raw(1)) && !is_alive_in("", five));
+    }
 }

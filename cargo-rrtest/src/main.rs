@@ -45,8 +45,6 @@ mod wrapper;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use cli::{Cli, Command};
 use exit::{Status, Stop};
 
@@ -66,15 +64,16 @@ fn main() -> ExitCode {
         args.remove(0);
     }
     run::choose_colors(None);
-    let cli = Cli::parse_from(std::iter::once("cargo-rrtest".into()).chain(args));
+    let cli = Cli::read(args).unwrap_or_else(|error| error.exit());
     // A panic is a failure of ours; unhandled, its exit code would be that of a failed test.
     end(std::panic::catch_unwind(|| dispatch(cli)).unwrap_or(Err(Stop::said(Status::Recorder))))
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode, Stop> {
+    run::choose_colors(cli.color);
     match cli.command {
-        None => run::run(&cli.run),
-        Some(Command::Run(options)) => run::run(&options),
+        None => run::run(&cli.run, cli.color),
+        Some(Command::Run(options)) => run::run(&options, cli.color),
         Some(Command::Replay(options)) => replay::run(&options),
         Some(Command::Ls(place)) => show::ls(&place),
         Some(Command::Show(options)) => show::show(&options),

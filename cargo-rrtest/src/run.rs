@@ -29,9 +29,8 @@ use crate::progress::Progress;
 use crate::toolchain::Toolchain;
 use crate::traces::Store;
 
-/// Run the command.
-pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
-    choose_colors(options.color);
+/// Run the command. Cargo is told when to use colours, too.
+pub(crate) fn run(options: &Run, color: Option<ColorChoice>) -> Result<Status, Stop> {
     let filter = Filter::parse(options.name.as_deref(), &options.args)?;
     if options.bound().is_some() && options.strategies().len() > 1 {
         return Err(Stop::usage(
@@ -72,7 +71,7 @@ pub(crate) fn run(options: &Run) -> Result<Status, Stop> {
         build_dir: &build_dir,
         config: &config,
         verbosity: if options.quiet { -1 } else { i16::from(options.verbose.saturating_sub(1)) },
-        color: options.color,
+        color,
         no_run: options.no_run,
         has_examples: project.has_examples(),
         in_background: false,

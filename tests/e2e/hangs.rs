@@ -157,7 +157,7 @@ fn channels_and_barriers(world: &World) {
             drop((written, sender));
         }
     ";
-    let (attempt, run) = of_test(world, source, &["--timeout", "1s", "--time", "real"]);
+    let (attempt, run) = of_test(world, source, &["--timeout", "5s", "--time", "real"]);
     assert_eq!(attempt.text("outcome"), "hung", "a time limit ends it: {run}");
     for (thread, kind) in [
         ("receives", "channel"),
@@ -192,7 +192,7 @@ fn a_child_that_waits_for_the_end_of_its_input(world: &World) {
 
 fn threads_that_run_and_get_nowhere(world: &World) {
     let traces = world.dir();
-    let (attempt, run) = of_fixture(world, "livelock", traces.path(), &["--timeout", "1s"]);
+    let (attempt, run) = of_fixture(world, "livelock", traces.path(), &["--timeout", "5s"]);
     assert_eq!(attempt.text("outcome"), "hung", "{run}");
     for side in ["east", "west"] {
         assert_eq!(kind_and_wakers(&attempt, side), ("nothing", vec![]), "{run}");
@@ -209,7 +209,7 @@ fn a_wait_for_the_world_is_no_livelock(world: &World) {
             drop(listener.accept());
         }
     ";
-    let (attempt, run) = of_test(world, source, &["--timeout", "1s"]);
+    let (attempt, run) = of_test(world, source, &["--timeout", "5s"]);
     assert_eq!(attempt.text("outcome"), "hung", "{run}");
     let _said = run.says(&["all threads wait, but not only for each other"]);
 }

@@ -1,15 +1,18 @@
-//! The recorder is killed (SIGKILL) at random moments: nothing that it recorded lives on, and there is no half trace,
-//! and no other file of its.
+//! The recorder is killed (SIGKILL), when what it records has come to some point and at random moments: nothing that it
+//! recorded lives on, and there is no half trace, and no other file of its.
 
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use rrtest_tests::World;
+use rrtest_tests::bell::Bell;
 use rrtest_tests::project::Project;
 use rrtest_tests::tool::{PATIENCE, Run};
 
@@ -18,40 +21,52 @@ use crate::{Test, Tests, tests};
 
 pub(crate) const TESTS: &[Test] = tests![threads, a_tree, a_campaign];
 
-/// Kills in a quick test, and in a slow one.
-const FEW: u32 = 6;
-const MANY: u32 = 100;
+/// Kills of each kind in a quick test, and in a slow one.
+const FEW: u32 = 3;
+const MANY: u32 = 50;
 
 /// Says which processes are of a test: they inherit it.
 const MARK: &str = "RRTEST_TEST_MARK";
 
-/// Threads that write to files, and one that ends the program after a while.
+/// Threads that write to files, and one that ends the program after a while. With the path of a bell they ring it after
+/// each file, and do not end.
 const THREADS: &str = r#"
+use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
 static COUNT: AtomicU32 = AtomicU32::new(0);
 fn main() {
-    let threads: Vec<_> = (0..4).map(|n| std::thread::spawn(move || {
-        for i in 0..100 {
+    let bell = std::env::args().nth(1).map(|path| std::fs::OpenOptions::new().write(true).open(path).unwrap());
+    let rounds = if bell.is_some() { u32::MAX } else { 100 };
+    let bell = &bell;
+    std::thread::scope(|threads| for n in 0..4 {
+        threads.spawn(move || for i in 0..rounds {
             std::fs::write(format!("file{n}"), format!("{i}")).unwrap();
             COUNT.fetch_add(1, Ordering::Relaxed);
-        }
-    })).collect();
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+            if let Some(mut bell) = bell.as_ref() { bell.write_all(b"!").unwrap() }
+        });
+    });
     println!("{}", COUNT.load(Ordering::Relaxed));
 }
 "#;
 
 /// Pipelines, children that nobody waits for, daemons in sessions of their own. All end at last: whether a recorder
-/// waits for those whose parent is gone is not the question here.
-const TREE: &str = "
-    for n in 1 2 3; do (seq 500 | sort -r | cat > sorted$n) & done
+/// waits for those whose parent is gone is not the question here. With the path of a bell it is rung after each step, and
+/// does not end.
+const TREE: &str = r#"
+    ring() { :; }
+    if [ "$1" ]; then exec 3> "$1"; ring() { printf '!' >&3; }; fi
+    ring
+    for n in 1 2 3; do (seq 500 | sort -r | cat > sorted$n) & ring; done
     (setsid sleep 1 &)
+    ring
     setsid sh -c 'sleep 1 & sleep 1 & exec sleep 1' &
     (trap '' HUP TERM; sleep 1) &
+    ring
     wait %1 %2 %3
     echo sorted
+    while [ "$1" ]; do ring; sleep 0.01; done
     sleep 0.2
-";
+"#;
 
 fn threads(world: &World) {
     leaves_nothing(world, &Subject::Threads, FEW);
@@ -71,7 +86,7 @@ fn other() { std::thread::spawn(|| ()).join().unwrap() }
 
 fn a_campaign(world: &World) {
     let project = Project::of_test(world, PASSING);
-    for kill in 0..FEW {
+    for kill in 0..2 * FEW {
         let place = Place::new(world);
         let mut command = project.rrtest(world, &["--until-fail", "-j2", "--message-format", "json"]);
         command.env(MARK, place.tmp.path()).env("TMPDIR", place.tmp.path());
@@ -101,30 +116,34 @@ enum Subject {
     Tree,
 }
 
-/// Kill the recorder this often, at moments spread at random over the time that it takes, and look around each time.
+/// When the recorder is killed.
+#[derive(Clone, Copy, Debug)]
+enum Kill {
+    Never,
+    /// When the program, which does not end by itself, has rung so often.
+    AtRing(u32),
+    /// After this time, at which it may have ended, or be about to replay or write what it has recorded.
+    After(Duration),
+}
+
+/// Kill the recorder so often when the program has come to some point, and at moments spread at random over the time
+/// that recording takes; look around each time.
 fn leaves_nothing(world: &World, subject: &Subject, kills: u32) {
     let project = Project::new(world, &[("src/main.rs", THREADS)]);
     let program = match subject {
         Subject::Threads => vec![project.program("p").into_os_string()],
-        Subject::Tree => ["bash", "-c", TREE].map(Into::into).to_vec(),
+        Subject::Tree => ["bash", "-c", TREE, "bash"].map(Into::into).to_vec(),
     };
     let seed = std::env::var("RRTEST_KILL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     let mut random = Random(seed);
-    let mut whole = None;
-    let mut cut_off = 0;
-    for kill in 0..kills {
-        // What the first takes, unharmed, the others are killed within.
-        let moment = whole.map(|whole: Duration| whole.mul_f64(random.next()));
+    let whole = Place::new(world).record(world, &program, Kill::Never);
+    let points = (0..kills).map(|kill| Kill::AtRing(1 + 3 * kill));
+    let moments = (0..kills).map(|_| Kill::After(whole.mul_f64(random.next())));
+    for kill in points.chain(moments) {
         let place = Place::new(world);
-        let took = place.record(world, &program, moment);
-        let at = format!("seed {seed}, kill {kill} after {moment:?} of {whole:?}");
-        cut_off += u32::from(took.is_none());
-        if whole.is_none() {
-            whole = Some(took.expect("nothing killed it"));
-        }
-        place.assert_clean(world, &at);
+        place.record(world, &program, kill);
+        place.assert_clean(world, &format!("seed {seed}, {kill:?} of {whole:?}"));
     }
-    assert!(cut_off >= kills / 4, "only {cut_off} of {kills} came before the end");
 }
 
 /// Where one recording takes place.
@@ -139,23 +158,32 @@ impl Place {
         Self { cwd: world.dir(), tmp: world.dir() }
     }
 
-    /// Record, and kill the recorder at this moment. Returns how long it took, if it came to its end.
-    fn record(&self, world: &World, program: &[OsString], moment: Option<Duration>) -> Option<Duration> {
+    /// Record, and kill the recorder. Returns how long that took.
+    fn record(&self, world: &World, program: &[OsString], kill: Kill) -> Duration {
         let mut command = world.tool.cargo(self.cwd.path());
         command.args(["exec", "--keep", "always", "--"]).args(program);
         command.env(MARK, self.tmp.path()).env("TMPDIR", self.tmp.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let path = self.cwd.path().join("bell");
+        let bell = matches!(kill, Kill::AtRing(_)).then(|| Bell::new(&path));
+        command.args(bell.as_ref().map(|_| &path));
         let start = Instant::now();
         let mut recorder = command.spawn().expect("the tool");
-        if let Some(moment) = moment {
-            thread::sleep(moment);
+        match kill {
+            Kill::Never => {}
+            Kill::AtRing(rings) => (0..rings).for_each(|_| bell.as_ref().expect("a bell").wait()),
+            Kill::After(moment) => thread::sleep(moment),
+        }
+        if !matches!(kill, Kill::Never) {
             recorder.kill().expect("a signal");
         }
         let status = recorder.wait().expect("a child");
-        if moment.is_none() {
-            assert_eq!(status.code(), Some(0), "{}", Run::of(&mut command));
+        match kill {
+            Kill::Never => assert_eq!(status.code(), Some(0), "{}", Run::of(&mut command)),
+            Kill::AtRing(_) => assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "ended by itself"),
+            Kill::After(_) => {}
         }
-        status.code().map(|_| start.elapsed())
+        start.elapsed()
     }
 
     /// Nothing lives.

@@ -50,7 +50,7 @@ fn runs_are_counted(world: &World) {
 }
 
 fn time_ends_a_campaign(world: &World) {
-    let report = Project::of_test(world, GOOD).report(world, &["--for", "1s", "--until-fail"], 0);
+    let report = Project::of_test(world, GOOD).report(world, &["--for", "5s", "--until-fail"], 0);
     assert!(report.attempts.len() > 2, "no limit but the time: {report:?}");
     assert_eq!(report.failing().count(), 0, "what the deadline cuts off is no failure: {report:?}");
 }

@@ -1,6 +1,6 @@
 //! End-to-end tests: record → fail → replay, through the real binary.
 //!
-//! Set `RRTEST_SLOW=1` for the long ones too.
+//! Set `RRTEST_SLOW=1` for the long ones too. What cannot be tested on a machine is named at the end.
 
 mod bad_traces;
 mod discovery;
@@ -83,8 +83,27 @@ fn main() -> ExitCode {
     tests.topic("killed", killed::TESTS);
     let slow = std::env::var_os("RRTEST_SLOW").is_some_and(|value| value == "1");
     programs::add(&mut tests, slow);
+    let mut long = Tests { world: tests.world.clone(), ..Tests::default() };
+    slow::add(&mut long);
+    let left_out = if slow { 0 } else { long.trials.len() };
     if slow {
-        slow::add(&mut tests);
+        tests.trials.append(&mut long.trials);
     }
-    libtest_mimic::run(&Arguments::from_args(), tests.trials).exit_code()
+    let arguments = Arguments::from_args();
+    let conclusion = libtest_mimic::run(&arguments, tests.trials);
+    if !arguments.list {
+        say_what_was_not_tested(&tests.world, left_out);
+    }
+    conclusion.exit_code()
+}
+
+/// Says at the end what a green result does not stand for.
+fn say_what_was_not_tested(world: &OnceLock<World>, left_out: usize) {
+    let skipped = world.get().map(World::skipped).unwrap_or_default();
+    for what in &skipped {
+        println!("skipped: {what}");
+    }
+    if left_out > 0 {
+        println!("not run: {left_out} long tests; RRTEST_SLOW=1 runs them, too");
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rrtest_tests::World;
 use rrtest_tests::faithful::Verdict;
 use rrtest_tests::programs::{self, Program};
 
@@ -12,16 +13,15 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) fn add(tests: &mut Tests, slow: bool) {
     for program in programs::all().into_iter().filter(|program| slow || !program.slow) {
-        tests
-            .add(format!("programs::{}", program.name), move |world| is_faithful(&world.tool.path, &program));
+        tests.add(format!("programs::{}", program.name), move |world| is_faithful(world, &program));
     }
 }
 
-fn is_faithful(tool: &std::path::Path, program: &Program) {
+fn is_faithful(world: &World, program: &Program) {
     if let Some(missing) = program.missing() {
-        println!("skipped: {missing}");
+        world.skip(&format!("programs::{}", program.name), &missing);
         return;
     }
-    let (_, verdict) = program.try_out(tool, &[], LIMIT).expect("it runs by itself");
+    let (_, verdict) = program.try_out(&world.tool.path, &[], LIMIT).expect("it runs by itself");
     assert!(matches!(verdict, Verdict::Faithful(..)), "{}: {verdict:?}", program.name);
 }

@@ -108,7 +108,7 @@ fn of_a_hung_test_hangs_no_longer(world: &World) {
             loop { std::hint::black_box(()); }
         }",
     );
-    let report = project.report(world, &["--timeout", "300ms"], 101);
+    let report = project.report(world, &["--timeout", "5s"], 101);
     assert_eq!(report.attempts[0].text("outcome"), "hung");
     let run = Run::of(&mut elsewhere(world, &report.traces()[0])).expect(0);
     assert!(run.text().contains("spinning"), "{run}");

@@ -133,7 +133,7 @@ fn may(shared: &mut Shared, number: u64, call: &Call, args: &[u64; 6]) -> bool {
         Way::Stop => false,
         Way::Always | Way::Copy => true,
         // Where there is no descriptor of that number, the call says so.
-        Way::File | Way::Write | Way::Read | Way::Close | Way::Flags
+        Way::File | Way::Write | Way::Read | Way::Close
             if kind == Descriptor::Unknown as u8 && is_none(args[0]) =>
         {
             true

@@ -53,6 +53,13 @@ impl Call {
     }
 }
 
+/// Whether a call writes bytes of the program's memory: as many as it returns, from the address in argument 1 on.
+#[must_use]
+#[inline]
+pub const fn gives(number: u64) -> bool {
+    matches!(number, 1 | 18) // write, pwrite64
+}
+
 /// Whom a call concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Concern {
@@ -85,6 +92,8 @@ pub enum Way {
     Always,
     /// Nothing either: it makes another descriptor of the one in argument 0.
     Copy,
+    /// The program's clocks are the machine's: it tells when something was by those.
+    Times,
     /// The descriptor in argument 0 is a file that never blocks.
     File,
     /// The same, or an output stream, whose bytes are logged instead.
@@ -216,9 +225,9 @@ const BUFFERED: &[(usize, Way, Out, Concern)] = &[
     (0,   Way::Read,   Out::Returned(1),   TAKES), // read
     (1,   Way::Write,  Out::Nothing,       WRITES), // write
     (3,   Way::Close,  Out::Nothing,       ENDS), // close
-    (4,   Way::Always, Out::Fixed(1, 144), READS), // stat
-    (5,   Way::Always, Out::Fixed(1, 144), READS), // fstat
-    (6,   Way::Always, Out::Fixed(1, 144), READS), // lstat
+    (4,   Way::Times,  Out::Fixed(1, 144), READS), // stat
+    (5,   Way::Times,  Out::Fixed(1, 144), READS), // fstat
+    (6,   Way::Times,  Out::Fixed(1, 144), READS), // lstat
     (8,   Way::File,   Out::Nothing,       OTHERS), // lseek
     (9,   Way::Map,    Out::Nothing,       OWN),  // mmap
     (10,  Way::Repeat, Out::Nothing,       OWN),  // mprotect
@@ -239,8 +248,8 @@ const BUFFERED: &[(usize, Way, Out, Concern)] = &[
     (96,  Way::Time,   Out::Fixed(0, 16),  OWN),  // gettimeofday
     (97,  Way::Always, Out::Fixed(1, 16),  OWN),  // getrlimit
     (98,  Way::Always, Out::Fixed(1, 144), OWN),  // getrusage
-    (99,  Way::Always, Out::Fixed(0, 112), OWN),  // sysinfo
-    (100, Way::Always, Out::Fixed(0, 32),  OWN),  // times
+    (99,  Way::Times,  Out::Fixed(0, 112), OWN),  // sysinfo
+    (100, Way::Times,  Out::Fixed(0, 32),  OWN),  // times
     (102, Way::Always, Out::Nothing,       OWN),  // getuid
     (104, Way::Always, Out::Nothing,       OWN),  // getgid
     (107, Way::Always, Out::Nothing,       OWN),  // geteuid
@@ -264,10 +273,10 @@ const BUFFERED: &[(usize, Way, Out, Concern)] = &[
     (228, Way::Clock,  Out::Fixed(1, 16),  OWN),  // clock_gettime
     (229, Way::Always, Out::Fixed(1, 16),  OWN),  // clock_getres
     (257, Way::Open,   Out::Nothing,       OPENS), // openat
-    (262, Way::Always, Out::Fixed(2, 144), READS), // newfstatat
+    (262, Way::Times,  Out::Fixed(2, 144), READS), // newfstatat
     (267, Way::Always, Out::Returned(2),   READS), // readlinkat
     (269, Way::Always, Out::Nothing,       READS), // faccessat
     (273, Way::RobustList, Out::Nothing,   OWN),  // set_robust_list
     (302, Way::Limits, Out::Fixed(3, 16),  OTHERS), // prlimit64
-    (332, Way::Always, Out::Fixed(4, 256), READS), // statx
+    (332, Way::Times,  Out::Fixed(4, 256), READS), // statx
 ];

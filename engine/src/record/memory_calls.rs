@@ -41,6 +41,9 @@ impl Recorder<'_> {
         let position = self.clock.position(&call.registers);
         let (stopped, result) = self.run_to_exit(id, stopped)?;
         self.sharing.made |= shared;
+        if shared && flags & libc::MAP_ANONYMOUS == 0 {
+            self.note_shared_file()?;
+        }
         let effect = if failed(result) && flags & libc::MAP_FIXED != 0 {
             room_made(stopped.tid(), &[(address, len)])?
         } else if failed(result) || flags & libc::MAP_ANONYMOUS != 0 {
@@ -120,6 +123,9 @@ impl Recorder<'_> {
         }
         let (stopped, result) = self.run_to_exit(id, stopped)?;
         self.sharing.made = true;
+        if !failed(result) {
+            self.note_ipc(call, result)?;
+        }
         let line = if failed(result) { None } else { line_of(stopped.tid(), result.cast_unsigned())? };
         let effect = match line {
             Some(line) => {
@@ -138,13 +144,17 @@ impl Recorder<'_> {
         let position = self.clock.position(&call.registers);
         let before = maps(stopped.tid())?;
         let (stopped, result) = self.run_to_exit(id, stopped)?;
-        let effect = if failed(result) {
-            Effect::None
-        } else {
-            // Parts of it may have been unmapped before, and others mapped there.
-            Effect::Unmap(gone(&before, &maps(stopped.tid())?))
-        };
-        self.finish(id, stopped, call, position, result, Vec::new(), effect)
+        if failed(result) {
+            return self.finish(id, stopped, call, position, result, Vec::new(), Effect::None);
+        }
+        // Parts of it may have been unmapped before, and others mapped there.
+        let gone = gone(&before, &maps(stopped.tid())?);
+        let segment = before.iter().find(|line| gone.first().is_some_and(|(start, _)| line.start == *start));
+        if let Some(segment) = segment {
+            // Its id (`newseg`, ipc/shm.c).
+            self.note_detached(segment.inode)?;
+        }
+        self.finish(id, stopped, call, position, result, Vec::new(), Effect::Unmap(gone))
     }
 
     /// munmap(2) and mprotect(2) of memory that is the recorder's in part: there is nothing there.

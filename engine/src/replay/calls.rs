@@ -29,6 +29,7 @@ impl Replayer<'_> {
             );
         }
         self.check(&call.position, &registers)?;
+        self.check_given(call)?;
         let class =
             describe(call.number).map(|description| description.class_for(&self.space().memory, &call.args));
         match class {
@@ -55,11 +56,8 @@ impl Replayer<'_> {
     }
 
     fn output(&mut self, call: &Syscall) {
-        if let Effect::Output(stream) = call.effect
-            && let Some(mut bytes) = syscalls::gathered(&self.space().memory, call.number, &call.args)
-        {
-            bytes.truncate(usize::try_from(call.result).unwrap_or(0));
-            (self.options.output)(stream, &bytes);
+        if let Effect::Output(stream, bytes) = &call.effect {
+            (self.options.output)(*stream, bytes);
         }
     }
 

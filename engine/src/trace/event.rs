@@ -169,6 +169,9 @@ pub struct Syscall {
     pub result: i64,
     /// What the kernel wrote into the program's memory.
     pub writes: Vec<Write>,
+    /// A digest of the bytes that it took from the program's memory to write or send them
+    /// ([`given`](crate::syscalls::given)); 0 if it took none.
+    pub given: u32,
     /// What else it did, for the calls that replay carries out.
     pub effect: Effect,
 }
@@ -197,8 +200,8 @@ pub struct Written {
 pub enum Effect {
     /// Nothing.
     None,
-    /// It wrote to the program's standard output or error: the first `result` bytes its arguments name.
-    Output(Stream),
+    /// It wrote this to the program's standard output or error.
+    Output(Stream, #[serde(with = "bytes")] Vec<u8>),
     /// It mapped a file.
     MapFile(Backing),
     /// It changed a file that is mapped.

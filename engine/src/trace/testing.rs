@@ -1,12 +1,13 @@
 //! What the tests of this room share.
 
 use std::process::Command;
+use std::time::Duration;
 
 use super::event::{
     Backing, Counter, Effect, Event, Extent, FileChange, FileId, FileRange, Handler, Image, Inode, Load,
     Mapping, Parked, Patched, Pin, Position, Registers, Signal, Stream, Syscall, Vectors, Write, Written,
 };
-use crate::ending::{Awaited, Ending, Frame, TaskState, Wait};
+use crate::ending::{Awaited, Ending, Frame, Overdue, TaskState, Wait};
 use crate::task::TaskId;
 
 /// A write(2) of `len` bytes to standard output, as the `n`th event of its kind.
@@ -14,7 +15,7 @@ pub(super) fn output(n: u64, len: usize) -> Event {
     let bytes = (0..len).map(|at| (at as u64 * n) as u8).collect();
     Event::Syscall(Syscall {
         writes: vec![Write { address: 0x5555_0000 + n, bytes }],
-        effect: Effect::Output(Stream::Stdout),
+        effect: Effect::Output(Stream::Stdout, b"some text".to_vec()),
         ..syscall(n)
     })
 }
@@ -76,8 +77,8 @@ pub(super) fn every_kind() -> Vec<Event> {
     ];
     let effects = [
         Effect::None,
-        Effect::Output(Stream::Stdout),
-        Effect::Output(Stream::Stderr),
+        Effect::Output(Stream::Stdout, Vec::new()),
+        Effect::Output(Stream::Stderr, vec![0, 0xff]),
         Effect::MapFile(backing),
         Effect::ChangeFile(change),
         Effect::Unmap(vec![(u64::MAX, 1), (0, u64::MAX)]),
@@ -90,7 +91,7 @@ pub(super) fn every_kind() -> Vec<Event> {
 }
 
 /// Every way to end.
-pub(super) fn every_ending() -> [Ending; 5] {
+pub(super) fn every_ending() -> [Ending; 8] {
     let frame = |function: Option<&str>, line| Frame {
         address: 0x1234,
         function: function.map(str::to_owned),
@@ -100,14 +101,29 @@ pub(super) fn every_ending() -> [Ending; 5] {
         task: TaskId(1),
         name: "worker".to_owned(),
         doing: "waits on a futex".to_owned(),
-        wait: Some(Wait { on: Awaited::Mutex, futex: Some(0x10), by: vec![TaskId(2)], limited: true }),
+        wait: Some(Wait {
+            on: Awaited::Mutex,
+            futex: Some(0x10),
+            by: vec![TaskId(2)],
+            gone: Some((TaskId(3), "gone".to_owned())),
+            limited: true,
+        }),
+        spawned: Some(("src/lib.rs".to_owned(), 3)),
+        awaits: vec![frame(Some("a::Future"), None)],
         frames: vec![frame(None, None), frame(Some("lock"), Some(("src/lib.rs".to_owned(), 7)))],
     };
     [
         Ending::Exited(-1),
         Ending::Killed { signal: 11, task: TaskId(1), tasks: vec![state.clone()] },
         Ending::Deadlocked(vec![state.clone(), state]),
-        Ending::Hung { tasks: Vec::new(), spun: u64::MAX },
+        Ending::Hung { why: Overdue::Limit, tasks: Vec::new(), spun: u64::MAX },
+        Ending::Hung { why: Overdue::NothingDue(Duration::MAX), tasks: Vec::new(), spun: 0 },
+        Ending::Hung {
+            why: Overdue::Unusual { took: Duration::new(1, 2), usual: Duration::ZERO },
+            tasks: Vec::new(),
+            spun: 0,
+        },
+        Ending::Hung { why: Overdue::CutOff(Duration::ZERO), tasks: Vec::new(), spun: 0 },
         Ending::Unsupported { what: "bpf".to_owned(), task: TaskId(0), name: "main".to_owned() },
     ]
 }
@@ -119,6 +135,7 @@ fn syscall(n: u64) -> Syscall {
         args: [n, 0, 1, u64::MAX, 127, 128],
         result: -(n as i64),
         writes: Vec::new(),
+        given: u32::MAX,
         effect: Effect::None,
     }
 }

@@ -129,9 +129,13 @@ fn may(shared: &mut Shared, number: u64, call: &Call, args: &[u64; 6]) -> bool {
     const CLOCKS: u64 = 1 << 0 | 1 << 1 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 11;
     let kind = descriptor(shared, args[0]);
     let is_file = kind == Descriptor::Ready as u8;
+    if shared.stale != 0 && is_file && matches!(call.way, Way::File | Way::Write | Way::Read) {
+        return false;
+    }
     match call.way {
         Way::Stop => false,
         Way::Always | Way::Copy => true,
+        Way::Times => shared.ahead == 0,
         // Where there is no descriptor of that number, the call says so.
         Way::File | Way::Write | Way::Read | Way::Close
             if kind == Descriptor::Unknown as u8 && is_none(args[0]) =>
@@ -144,11 +148,11 @@ fn may(shared: &mut Shared, number: u64, call: &Call, args: &[u64; 6]) -> bool {
             is_file || kind == Descriptor::Waitable as u8 && shared.quiet != 0 && is_readable(args[0])
         }
         Way::Close => shared.quiet != 0 && is_file,
-        Way::Time => args[1] == 0 || number == TIME,
+        Way::Time => (args[1] == 0 || number == TIME) && !is_to_stop(shared),
         Way::Limits => args[2] == 0,
         // F_GETFD, F_SETFD, F_GETFL.
         Way::Flags => matches!(args[1] as u32, 1..=3 | DUPFD | DUPFD_CLOEXEC),
-        Way::Clock => args[0] < 64 && CLOCKS >> args[0] & 1 == 1,
+        Way::Clock => args[0] < 64 && CLOCKS >> args[0] & 1 == 1 && !is_to_stop(shared),
         Way::Futex => futex(shared, args),
         Way::RobustList => args[1] == ROBUST_LIST_HEAD,
         Way::Affinity => {
@@ -165,6 +169,15 @@ fn may(shared: &mut Shared, number: u64, call: &Call, args: &[u64; 6]) -> bool {
 
 /// The number of time(2).
 const TIME: u64 = 201;
+
+/// Whether a read of a clock is the one that is to stop.
+fn is_to_stop(shared: &mut Shared) -> bool {
+    if shared.reads > 1 {
+        shared.reads -= 1;
+        return false;
+    }
+    shared.reads == 1
+}
 
 /// What a clock shows, in seconds and nanoseconds.
 fn clock(shared: &Shared, clock: u64) -> Result<[u64; 2], i64> {
@@ -218,9 +231,10 @@ fn opens_file(args: &[u64; 6]) -> bool {
     const HARMLESS: u64 = 0x80000 | 0x8000 | 0x100 | 0x800 | 0x20000;
     const NOFOLLOW: u64 = 0x20000;
     const SYMLINK_NOFOLLOW: u64 = 0x100;
-    /// A struct stat (stat(2)), and where its st_mode is.
+    /// A struct stat (stat(2)), and where its st_mode and st_size are.
     const STAT: usize = 144 / 8;
     const MODE: usize = 24 / 8;
+    const SIZE: usize = 48 / 8;
     const TYPE: u64 = 0o170_000;
     const REGULAR: u64 = 0o100_000;
     const CHARACTERS: u64 = 0o020_000;
@@ -240,10 +254,14 @@ fn opens_file(args: &[u64; 6]) -> bool {
         result => return result == NOT_FOUND,
     }
     // SAFETY: the kernel has filled it.
-    let mode = unsafe { stat.assume_init_ref() }[MODE];
-    // SAFETY: as above.
-    let device = unsafe { stat.assume_init_ref() }[DEVICE];
-    mode & TYPE == REGULAR || mode & TYPE == CHARACTERS && device >> 8 == MEMORY
+    let stat = unsafe { stat.assume_init_ref() };
+    // A file that has no size, on no device, may be one of /proc: what it tells is the recorder's to change.
+    let may_tell = stat[SIZE] == 0 && stat[0] >> 8 & 0xfff == 0;
+    match stat[MODE] & TYPE {
+        REGULAR => !may_tell,
+        CHARACTERS => stat[DEVICE] >> 8 == MEMORY,
+        _ => false,
+    }
 }
 
 /// Whether a signal waits to be unblocked.
@@ -395,8 +413,9 @@ fn put_out(shared: &mut Shared, frame: &mut Frame, stream: u8) -> bool {
 /// The payload is there: complete the entry, and the call.
 pub(super) fn append(shared: &mut Shared, frame: &mut Frame, number: u16, payload: usize, result: i64) {
     let (at, _) = entry(shared.cursor);
+    let check = if number < Entry::STREAM { frame.check(result) } else { frame.check_arguments() };
     // SAFETY: there is room for an entry: has_room() has seen to that. Entries start at multiples of 8.
-    unsafe { *at = Entry { payload: payload as u32, number, check: frame.check(), result } };
+    unsafe { *at = Entry { payload: payload as u32, number, check, result } };
     shared.cursor += Entry::size(payload) as u64;
     frame.rax = result as u64;
 }

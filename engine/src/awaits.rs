@@ -89,6 +89,7 @@ impl Futures {
     }
 }
 
+#[expect(clippy::ptr_arg, reason = "sections are borrowed as they are owned")]
 fn reader(section: &Vec<u8>) -> Reader<'_> {
     EndianSlice::new(section, LittleEndian)
 }

@@ -67,7 +67,7 @@ impl Recorder<'_> {
             return;
         }
         let log = self.clock.area().take_log();
-        for call in buffered_calls(&log) {
+        for call in buffered_calls(&log).filter(|call| !call.is_read()) {
             self.stats.syscalls += 1;
             self.note_call(call.number);
             if matches!(calls::call(call.number).way, Way::Map | Way::Repeat) {

@@ -32,6 +32,7 @@ mod pin;
 mod proc_times;
 mod processes;
 mod quiet;
+mod reads;
 mod recorder;
 mod report;
 mod robust;

@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 use rrtest_preload::calls::{self, KERNEL};
-use rrtest_preload::layout::{Decides, Kind, SYS_HELLO, SYS_TICK};
+use rrtest_preload::layout::{Decides, Kind, SYS_HELLO, SYS_READ, SYS_TICK};
 use rrtest_preload::objects;
 
 use super::abroad::Abroad;
@@ -26,6 +26,7 @@ use super::overdue::Trial;
 use super::pin::Watched;
 use super::proc_times::ProcTimes;
 use super::quiet::Quiet;
+use super::reads::Reads;
 use super::sharing::Sharing;
 use super::slots::Slots;
 use super::start_up::StartUp;
@@ -112,6 +113,7 @@ pub(super) struct Recorder<'a> {
     pub(super) slots: Slots,
     pub(super) buffer: Buffer,
     pub(super) call_sites: CallSites,
+    pub(super) reads: Reads,
     /// What is decided in the process.
     pub(super) decides: Decides,
     /// How often a task has gone on since one has handed the core over to another, where there are many.
@@ -187,7 +189,8 @@ impl<'a> Recorder<'a> {
         let registers = task.registers()?;
         let tid = task.tid();
         let mut log = Log::default();
-        let image = image::image(&program.path, &tracee::maps(tid)?, registers, &memory, &mut log)?;
+        let lines = tracee::maps(tid)?;
+        let image = image::image(&program.path, &lines, registers, &memory, &mut log)?;
         start_up.linking = image::has_linker(&image);
         log.push(Event::Image(image));
         clock.area().load_buffer(rrtest_preload::BUFFER);
@@ -196,8 +199,11 @@ impl<'a> Recorder<'a> {
         let space = Rc::new(Space::new(0, memory));
         let affinity = recorder.all_cores();
         let (name, natively) = (tracee::comm(tid), Natively::started());
-        recorder.adopt(task, Origin { pid: tid, space, name, clear_tid: 0, affinity, natively })?;
-        Ok(recorder)
+        let id = recorder.adopt(task, Origin { pid: tid, space, name, clear_tid: 0, affinity, natively })?;
+        match recorder.move_reads_of_image(id, tid, &lines) {
+            Err(Halt::Error(error)) => Err(error),
+            _ => Ok(recorder),
+        }
     }
 
     /// One that has no task yet.
@@ -208,6 +214,8 @@ impl<'a> Recorder<'a> {
         fds: Rc<Fds>,
         leash: Leash,
     ) -> Result<Self, Error> {
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(options.plan.seed);
+        clock.area().set_random(random.next_u64());
         Ok(Self {
             options,
             clock,
@@ -215,7 +223,7 @@ impl<'a> Recorder<'a> {
             output: Output::default(),
             stats: Stats::default(),
             strategy: schedule::build(&options.plan),
-            random: Xoshiro256PlusPlus::seed_from_u64(options.plan.seed),
+            random,
             start_up: None,
             tasks: Tasks::default(),
             futexes: FutexTable::default(),
@@ -247,6 +255,7 @@ impl<'a> Recorder<'a> {
             slots: Slots::default(),
             buffer: Buffer::default(),
             call_sites: CallSites::default(),
+            reads: Reads::default(),
             unsettled: false,
             decides: Decides::Nothing,
             since_handed: 0,
@@ -489,6 +498,7 @@ impl<'a> Recorder<'a> {
     /// The same, with the signal that it is about to get.
     pub(super) fn go_with(&mut self, id: TaskId, stopped: Stopped, signal: i32) -> Flow<Next> {
         self.prepare_buffer(id);
+        self.prepare_reads(id)?;
         let running = stopped.resume(Resume::Freely, signal)?;
         self.goes(id, running)
     }
@@ -516,11 +526,23 @@ impl<'a> Recorder<'a> {
 
     /// A task has come to a system call, or to what the runtime uses one for.
     fn arrive(&mut self, id: TaskId, stopped: Stopped) -> Flow<Next> {
+        let mut registers = stopped.registers()?;
+        match registers.number() as usize {
+            SYS_READ => return self.drain(id, stopped, registers),
+            // It is no event: the log goes on.
+            SYS_HELLO => {
+                registers.set_number(u64::MAX);
+                registers.set_result(1);
+                stopped.set_registers(&registers)?;
+                self.tasks.hold(id, Hold::Ready(stopped));
+                return Ok(Next::Stay);
+            }
+            _ => {}
+        }
         self.take_buffered();
         self.waits = self.clock.area().take_waits();
         self.sharing.has_changed(id);
         let hurried = self.was_hurried();
-        let mut registers = stopped.registers()?;
         match registers.number() as usize {
             SYS_TICK => {
                 let met = self.note_tick(id, &registers);
@@ -531,14 +553,6 @@ impl<'a> Recorder<'a> {
                 let (address, kind) = self.clock.area().tick_touches();
                 let writes = objects::writes(kind);
                 Ok(Next::Decide(why, Some(Operation::Memory { address, writes })))
-            }
-            SYS_HELLO => {
-                registers.free_counter(&stopped)?;
-                let (stopped, _) = self.run_to_exit(id, stopped)?;
-                registers.set_result(1);
-                stopped.set_registers(&registers)?;
-                self.tasks.hold(id, Hold::Ready(stopped));
-                Ok(Next::Continue)
             }
             _ => {
                 self.stats.syscalls += 1;

@@ -20,14 +20,13 @@ use std::collections::BTreeMap;
 use super::blocking::interrupted;
 use super::inherit::locks;
 use super::recorder::{Flow, Halt, Next, Recorder};
-use super::start_up::StartUp;
 use super::tasks::{Call, Hold, Task};
 use super::time;
 use crate::ending::Ending;
 use crate::schedule::Why;
 use crate::task::TaskId;
-use crate::trace::event::{Counter, Effect, Event, Handler, Position, Registers, Signal, Write};
-use crate::tracee::{Resume, SignalSet, Signals, Stop, Stopped, counter, counter_read, is_fault, signals};
+use crate::trace::event::{Effect, Event, Handler, Position, Registers, Signal, Write};
+use crate::tracee::{Resume, SignalSet, Signals, Stop, Stopped, is_fault, signals};
 
 /// Signals that do nothing to a program that has said nothing about them (signal(7)).
 const HARMLESS: SignalSet = SignalSet::of(&[libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH, libc::SIGCONT]);
@@ -46,6 +45,9 @@ pub(super) mod restart {
 
 /// The code of a SIGSYS that a filter of calls has raised: `SYS_SECCOMP` (asm-generic/siginfo.h).
 const FILTERED: i32 = 1;
+
+/// The code of a signal that int3 raises (asm-generic/siginfo.h).
+const SI_KERNEL: i32 = 0x80;
 
 /// What a signal does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,17 +86,18 @@ impl Recorder<'_> {
     pub(super) fn signal(&mut self, id: TaskId, stopped: Stopped, number: i32) -> Flow<Next> {
         let info = self.signal_info(id, &stopped)?;
         let registers = stopped.registers()?;
-        if number == libc::SIGSEGV
-            && let Some(read) = counter_read(&self.space(id).memory, registers.ip())
-        {
-            return self.read_counter(id, stopped, registers, |registers, value| {
-                registers.finish_counter_read(read, value);
-            });
-        }
         if number == libc::SIGSYS && info.si_code == FILTERED {
             self.tasks.hold(id, Hold::Ready(stopped));
             return self.unsupported(id, "a 32-bit system call (`int $0x80`)");
         }
+        let stopped = if number == libc::SIGTRAP && info.si_code == SI_KERNEL {
+            match self.trapped_read(id, stopped, registers)? {
+                Ok(next) => return Ok(next),
+                Err(stopped) => stopped,
+            }
+        } else {
+            stopped
+        };
         let fault = is_fault(&info);
         if fault && self.clock.area().recover(&stopped, &registers)? {
             self.tasks.hold(id, Hold::Ready(stopped));
@@ -139,24 +142,6 @@ impl Recorder<'_> {
     /// Whether a signal that a task is about to get does nothing.
     pub(super) fn does_nothing(&self, stopped: &Stopped, number: i32) -> Flow<bool> {
         Ok(action(number, false, &signals(stopped.tid())?) == Action::Nothing)
-    }
-
-    fn read_counter(
-        &mut self,
-        id: TaskId,
-        stopped: Stopped,
-        mut registers: Registers,
-        finish: impl FnOnce(&mut Registers, u64),
-    ) -> Flow<Next> {
-        self.take_buffered();
-        let position = self.clock.position(&registers);
-        let value = self.start_up.as_mut().map_or_else(counter, StartUp::counter);
-        finish(&mut registers, value);
-        stopped.set_registers(&registers)?;
-        self.log.push(Event::Counter(Counter { position, value }));
-        self.mark(id, &registers);
-        self.tasks.hold(id, Hold::Ready(stopped));
-        Ok(Next::Continue)
     }
 
     /// What is known of the signal that a task is about to get. One that was put off and sent again gets back what was

@@ -12,6 +12,7 @@
 //! before that: one serves all.
 
 mod hand_over;
+mod reads;
 mod record;
 mod replay;
 
@@ -19,8 +20,8 @@ use core::arch::{asm, global_asm};
 
 use crate::calls::{Out, gives};
 use crate::layout::{
-    AREA, AREA_LEN, BUFFER, ENTRY, Entry, LOG, Mode, PARKED, STACK, STUB_DONE, STUB_TRACED, SYS_TICK, Shared,
-    TABLE, TICK, UNTRACED,
+    AREA, AREA_LEN, BUFFER, ENTRY, Entry, LOG, Mode, PARKED, READ, STACK, STUB_DONE, STUB_TRACED, SYS_TICK,
+    Shared, TABLE, TICK, UNTRACED,
 };
 use crate::objects::{Objects, place};
 
@@ -35,6 +36,7 @@ global_asm!(
     ".balign 8, 0xcc",
     "    .quad ticked",
     "    .quad parked",
+    "    .quad rrtest_read",
     "entry:",
     "    xchg rsp, qword ptr [{parked}]",
     "    pushfq",
@@ -122,8 +124,8 @@ global_asm!(
 const SP: usize = AREA + core::mem::offset_of!(Shared, parked);
 
 // The addresses that the recorder and the runtime know.
-const _: () =
-    assert!(UNTRACED == BUFFER + 2 && TICK == BUFFER + 8 && PARKED == TICK + 8 && ENTRY == PARKED + 8);
+const _: () = assert!(UNTRACED == BUFFER + 2 && TICK == BUFFER + 8 && PARKED == TICK + 8);
+const _: () = assert!(READ == PARKED + 8 && ENTRY == READ + 8);
 const _: () = assert!((STACK - size_of::<Frame>() - 8).is_multiple_of(16));
 
 /// The registers that a call site passes, as they are on our stack.

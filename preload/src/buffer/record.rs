@@ -162,7 +162,7 @@ fn may(shared: &mut Shared, number: u64, call: &Call, args: &[u64; 6]) -> bool {
         Way::Repeat => !is_ours(args[0], args[1]),
         Way::Advise => !is_ours(args[0], args[1]) && args[2] as u32 == DONTNEED,
         Way::Open => opens_file(args),
-        Way::Mask => args[3] == 8 && !signals_wait(),
+        Way::Mask => shared.masked == 0 && args[3] == 8 && !signals_wait(),
         Way::Map => is_plain_map(args),
     }
 }

@@ -75,6 +75,7 @@ fn options(timeout: Duration, strategy: StrategyName, seed: u64) -> record::Opti
         stdin: Stdin::Null,
         listener: None,
         watchdog_main: false,
+        end: None,
         wakes_stop: false,
         stop: &STOP,
     }
@@ -531,6 +532,34 @@ fn calls_fail_half_way() {
 }
 
 #[test]
+fn corners_of_calls() {
+    check("corners", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn terminals_stop_who_is_in_the_background() {
+    check("terminals", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn signals_to_groups() {
+    check_killed("groups", &[], libc::SIGABRT);
+}
+
+#[test]
+fn programs_end_in_the_middle_of_calls() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = compile("unsupported", directory.path());
+    for seed in 0..8 {
+        let time = Duration::from_millis(100);
+        let recording = record_for(time, &path, &["for ever"], directory.path(), StrategyName::Fair, seed);
+        assert!(matches!(recording.ending, Ending::Hung { .. }), "{:?}", recording.ending);
+        let (replayed, _) = replay_recording(&recording).expect("a replay");
+        assert_eq!(replayed.stats, recording.stats);
+    }
+}
+
+#[test]
 fn files_are_larger_than_memory() {
     check("sparse", &[], &Ending::Exited(0));
 }
@@ -732,7 +761,7 @@ fn a_thread_splices_pipes_between_others() {
 fn a_call_that_cannot_be_recorded_is_named() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = compile("unsupported", directory.path());
-    for call in ["restart_syscall", "ptrace"] {
+    for call in ["restart_syscall", "ptrace", "a 32-bit system call (`int $0x80`)"] {
         let recording = record(&path, &[call], directory.path(), StrategyName::Fair, 0);
         let (what, task, name) = (call.into(), TaskId(0), "unsupported".into());
         assert_eq!(recording.ending, Ending::Unsupported { what, task, name });

@@ -103,6 +103,9 @@ impl Recorder<'_> {
         self.before_change(id, &mut call);
         let ends = self.before_kill(id, &call);
         self.elsewhere.extend(ends);
+        if let Some(group) = self.group_with_us(id, &call) {
+            return self.signal_group(id, stopped, &call, position, &group);
+        }
         if let Some(redirected) = self.may_stay(id, description, &call) {
             return self.stay(id, stopped, Call { redirected, ..call });
         }
@@ -112,6 +115,9 @@ impl Recorder<'_> {
             // Another task was faster: nothing is ready any more, yet the time is not over.
             before.restore(&self.space(id).memory)?;
             return self.once_more(id, stopped, call);
+        }
+        if call.wait != Waited::No && !interrupted(result) {
+            self.rest(id, &call)?;
         }
         let (stopped, result) = self.tell_times(id, stopped, &call, result)?;
         let writes = self.outputs(id, description, &call, &before, result)?;

@@ -18,6 +18,7 @@ use super::call_sites::CallSites;
 use super::delays::Caprice;
 use super::fds::{self, Fds};
 use super::file_times::Stamped;
+use super::groups::Sent;
 use super::inherit::Holders;
 use super::ipc_times::IpcTimes;
 use super::natively::Natively;
@@ -106,6 +107,7 @@ pub(super) struct Recorder<'a> {
     pub(super) holders: Holders,
     /// What a call has written into the memory of other tasks, to be logged behind it.
     pub(super) elsewhere: Vec<(TaskId, Vec<Write>)>,
+    pub(super) sent: Sent,
     /// The inodes of the program's socket pairs, each with the other one's.
     pub(super) pairs: BTreeMap<u64, u64>,
     pub(super) slots: Slots,
@@ -264,6 +266,7 @@ impl<'a> Recorder<'a> {
             watches: Watches::default(),
             holders: Holders::default(),
             elsewhere: Vec::new(),
+            sent: Sent::default(),
             pairs: BTreeMap::new(),
             last_call: 0,
             woken: false,

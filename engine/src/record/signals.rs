@@ -43,6 +43,9 @@ pub(super) mod restart {
     pub(crate) const RESTART_RESTARTBLOCK: i64 = -516;
 }
 
+/// The code of a SIGSYS that a filter of calls has raised: `SYS_SECCOMP` (asm-generic/siginfo.h).
+const FILTERED: i32 = 1;
+
 /// The code of a signal that int3 raises (asm-generic/siginfo.h).
 const SI_KERNEL: i32 = 0x80;
 
@@ -83,6 +86,10 @@ impl Recorder<'_> {
     pub(super) fn signal(&mut self, id: TaskId, stopped: Stopped, number: i32) -> Flow<Next> {
         let info = self.signal_info(id, &stopped)?;
         let registers = stopped.registers()?;
+        if number == libc::SIGSYS && info.si_code == FILTERED {
+            self.tasks.hold(id, Hold::Ready(stopped));
+            return self.unsupported(id, "a 32-bit system call (`int $0x80`)");
+        }
         let stopped = if number == libc::SIGTRAP && info.si_code == SI_KERNEL {
             match self.trapped_read(id, stopped, registers)? {
                 Ok(next) => return Ok(next),
@@ -140,7 +147,8 @@ impl Recorder<'_> {
     /// What is known of the signal that a task is about to get. One that was put off and sent again gets back what was
     /// known of it first.
     pub(super) fn signal_info(&mut self, id: TaskId, stopped: &Stopped) -> Flow<libc::siginfo_t> {
-        let info = stopped.signal_info()?;
+        let mut info = stopped.signal_info()?;
+        self.name_sender(id, stopped, &mut info)?;
         // SAFETY: `si_pid` is there for the code that tgkill(2) sends with.
         let ours =
             info.si_code == libc::SI_TKILL && unsafe { info.si_pid() }.cast_unsigned() == std::process::id();
@@ -211,7 +219,8 @@ impl Recorder<'_> {
                 registers.set_result(code);
                 stopped.set_registers(&registers)?;
             }
-            for write in &call.left {
+            let rest = self.rest(id, call)?;
+            for write in call.left.iter().chain(&rest) {
                 // Where nobody can write, the kernel has not done so either.
                 if self.space(id).memory.write(write.address, &write.bytes).is_ok() {
                     writes.push(write.clone());

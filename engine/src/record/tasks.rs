@@ -140,7 +140,8 @@ impl Task {
             | Hold::Waiting(_, call)
             | Hold::Woken(_, call, _)
             | Hold::Returned(_, call)
-            | Hold::InKernel(_, call) => Some(call),
+            | Hold::InKernel(_, call)
+            | Hold::Suspended(_, Some(call)) => Some(call),
             _ => None,
         }
     }

@@ -141,6 +141,9 @@ impl<'a> Replayer<'a> {
     pub(super) fn run(mut self) -> Result<Replayed, Error> {
         while let Some(event) = self.events.next() {
             self.index += 1;
+            if self.options.stop.load(Ordering::Relaxed) {
+                return Err(Error::Stopped);
+            }
             match event? {
                 Event::Run { task, slice, preempts } => self.switch(task, slice, preempts)?,
                 Event::Cut(ticks) => self.cut(ticks)?,

@@ -316,6 +316,13 @@ fn word(shared: &mut Shared, address: u64) -> Option<u32> {
     (!faulted(shared)).then_some(word)
 }
 
+/// Whether the program's memory at an address can be written.
+fn is_writable(shared: &mut Shared, address: u64) -> bool {
+    // SAFETY: as above. What is there stays as it is, and nobody else runs.
+    unsafe { asm!("or byte ptr [rdi], al", in("rdi") address, in("al") 0_u8, options(nostack)) };
+    !faulted(shared)
+}
+
 /// Whether the recorder has skipped an instruction that faulted.
 fn faulted(shared: &mut Shared) -> bool {
     // The recorder writes it.
@@ -329,12 +336,16 @@ fn faulted(shared: &mut Shared) -> bool {
     }
 }
 
-/// Where the kernel writes on success, and how many bytes.
+/// What a call returns that cannot write all that it has to.
+const EFAULT: i64 = 14;
+
+/// Where the kernel writes, and how many bytes: on success, or at most, if it cannot write all.
 fn written(out: Out, args: &[u64; 6], result: i64) -> (u64, usize) {
     let argument = |at: u8| args.get(usize::from(at)).copied().unwrap_or(0);
     match out {
-        _ if result < 0 => (0, 0),
         Out::Nothing => (0, 0),
+        Out::Returned(at) if result == -EFAULT => (argument(at), argument(at + 1) as usize),
+        _ if result < 0 && result != -EFAULT => (0, 0),
         Out::Returned(at) => (argument(at), result as usize),
         Out::Fixed(at, len) => (argument(at), if argument(at) == 0 { 0 } else { usize::from(len) }),
     }

@@ -56,7 +56,10 @@ pub(super) struct Deaf {
 
 /// Plans by the stubs that they are for. The next recording of a program needs the same, and to plan takes as long as some calls do;
 /// none for what cannot be moved.
-static PLANS: LazyLock<Mutex<HashMap<(u64, Place), Option<Plan>>>> = LazyLock::new(Mutex::default);
+static PLANS: LazyLock<Mutex<Plans>> = LazyLock::new(Mutex::default);
+
+/// See [`PLANS`].
+type Plans = HashMap<(u64, Place), Option<Plan>>;
 
 /// Where such an instruction stands, with the code around it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -67,7 +67,7 @@ impl Area {
     #[must_use]
     pub fn counter(&self) -> u64 {
         let word = |at| u128::from(self.word(at).load(Relaxed));
-        let ahead = word(offset_of!(Shared, ahead)) * word(offset_of!(Shared, rate)) >> 32;
+        let ahead = (word(offset_of!(Shared, ahead)) * word(offset_of!(Shared, rate))) >> 32;
         machine_counter().wrapping_add(ahead as u64)
     }
 

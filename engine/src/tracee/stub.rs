@@ -28,11 +28,14 @@ pub(super) enum Spare {
     Memory,
 }
 
+/// Places in a stub, with the places in the program's code that they stand for.
+type Places = Vec<(u64, u64)>;
+
 /// A stub in the making.
 pub(super) struct Writer {
     pub(super) asm: Assembler,
     /// See [`Self::finish`].
-    places: Vec<(u64, u64)>,
+    places: Places,
 }
 
 impl Writer {
@@ -46,7 +49,7 @@ impl Writer {
     }
 
     /// Its code, and the places in it with the places in the program's code that they stand for.
-    pub(super) fn finish(self) -> Result<(Vec<u8>, Vec<(u64, u64)>), Refused> {
+    pub(super) fn finish(self) -> Result<(Vec<u8>, Places), Refused> {
         if self.asm.code.len() > STUB_LEN { Err(Refused::TooLong) } else { Ok((self.asm.code, self.places)) }
     }
 

@@ -155,7 +155,7 @@ fn read(shared: &mut Shared, frame: &Frame, what: What) -> Outcome {
 fn counter(shared: &Shared) -> u64 {
     // SAFETY: every x86-64 processor has the instruction.
     let machine = unsafe { _rdtsc() };
-    let ahead = u128::from(shared.ahead) * u128::from(shared.rate) >> 32;
+    let ahead = (u128::from(shared.ahead) * u128::from(shared.rate)) >> 32;
     machine.wrapping_add(ahead as u64)
 }
 

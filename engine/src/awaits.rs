@@ -89,12 +89,7 @@ impl Futures {
     }
 }
 
-<<<<<<< HEAD
 fn reader(section: &[u8]) -> Reader<'_> {
-=======
-#[expect(clippy::ptr_arg, reason = "sections are borrowed as they are owned")]
-fn reader(section: &Vec<u8>) -> Reader<'_> {
->>>>>>> calls
     EndianSlice::new(section, LittleEndian)
 }
 

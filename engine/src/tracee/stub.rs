@@ -28,6 +28,9 @@ pub(super) enum Spare {
     Memory,
 }
 
+/// Places in a stub, with the places in the program's code that they stand for.
+type Places = Vec<(u64, u64)>;
+
 /// A stub in the making.
 pub(super) struct Writer {
     pub(super) asm: Assembler,

@@ -255,17 +255,21 @@ fn opens_file(args: &[u64; 6]) -> bool {
     }
     // SAFETY: the kernel has filled it.
     let stat = unsafe { stat.assume_init_ref() };
-<<<<<<< HEAD
     // A file that has no size, on no device, may be one of /proc.
     let may_be_of_proc = stat[SIZE] == 0 && stat[0] >> 8 & 0xfff == 0;
-    stat[MODE] & TYPE == REGULAR && !(may_be_of_proc && tells(args[1]))
+    match stat[MODE] & TYPE {
+        REGULAR => !(may_be_of_proc && is_recorders(args[1])),
+        CHARACTERS => stat[DEVICE] >> 8 == MEMORY,
+        _ => false,
+    }
 }
 
-/// Whether a path ends with the name of a file of /proc that tells of how a process is run, or of the time: what it says is the
-/// recorder's to change. The kernel has just read the path.
-fn tells(path: u64) -> bool {
+/// Whether a path ends with the name of a file of /proc that is the recorder's to look at: it tells of how a process is run, or of the
+/// time, or is a process's memory. The kernel has just read the path.
+fn is_recorders(path: u64) -> bool {
     const LONGEST: usize = 4096;
-    const NAMES: [u64; 4] = [hash(b"status"), hash(b"stat"), hash(b"personality"), hash(b"uptime")];
+    const NAMES: [u64; 5] =
+        [hash(b"status"), hash(b"stat"), hash(b"personality"), hash(b"uptime"), hash(b"mem")];
     let path = core::ptr::with_exposed_provenance::<u8>(path as usize);
     let mut name = HASH_OF_NOTHING;
     let mut at = 0;
@@ -278,7 +282,7 @@ fn tells(path: u64) -> bool {
         };
         at += 1;
     }
-    name == NAMES[0] || name == NAMES[1] || name == NAMES[2] || name == NAMES[3]
+    name == NAMES[0] || name == NAMES[1] || name == NAMES[2] || name == NAMES[3] || name == NAMES[4]
 }
 
 /// FNV-1a.
@@ -295,15 +299,6 @@ const fn hash(name: &[u8]) -> u64 {
         at += 1;
     }
     hash
-=======
-    // A file that has no size, on no device, may be one of /proc: what it tells is the recorder's to change.
-    let may_tell = stat[SIZE] == 0 && stat[0] >> 8 & 0xfff == 0;
-    match stat[MODE] & TYPE {
-        REGULAR => !may_tell,
-        CHARACTERS => stat[DEVICE] >> 8 == MEMORY,
-        _ => false,
-    }
->>>>>>> calls
 }
 
 /// Whether a signal waits to be unblocked.

@@ -32,6 +32,15 @@ pub(crate) fn lines(frames: &[Frame], which: Frames) -> Vec<String> {
     }
 }
 
+/// What a future awaits in the end, and the async functions that lead to it, one line each.
+pub(crate) fn awaits(frames: &[Frame]) -> Vec<String> {
+    let line_of = |(index, frame): (usize, &Frame)| match (index, &frame.location) {
+        (0, None) => format!("awaits {}", short(frame)),
+        _ => format!("async {}", line(frame)),
+    };
+    frames.iter().enumerate().map(line_of).collect()
+}
+
 fn own(frames: &[Frame]) -> Vec<String> {
     let begin =
         frames.iter().position(|frame| frame.function.as_ref().is_some_and(|name| name.contains(BEGIN)));

@@ -213,13 +213,16 @@ impl Queue {
         let (deadline, time) = (self.deadline?, self.schedule.time?);
         let others_wait =
             || (0..self.tests.len()).any(|index| self.tests[index].attempts == 0 && self.wants(index));
-        if self.tests[index].judged == 0 && others_wait() {
-            let now = Instant::now();
-            let (part, of) = FIRST_SHARE;
-            Some(now + deadline.saturating_duration_since(now) / of * part)
-        } else {
-            Some(deadline + time / ABOUT_TO_END)
-        }
+        Some(match self.tests[index].judged {
+            0 if others_wait() => {
+                let now = Instant::now();
+                let (part, of) = FIRST_SHARE;
+                now + deadline.saturating_duration_since(now) / of * part
+            }
+            // What its threads do takes some time to say.
+            0 => deadline,
+            _ => deadline + time / ABOUT_TO_END,
+        })
     }
 
     /// The tests of which nothing is known.
@@ -320,7 +323,10 @@ impl Queue {
         progress.errors += u32::from(attempt.outcome == Outcome::Error);
         progress.left_out |= attempt.outcome == Outcome::Unsupported || progress.errors >= MAX_ERRORS;
         let build = &mut progress.builds[taken.build];
-        build.measured.learn(&attempt.measured);
+        // What hangs makes more ticks than any other attempt should be expected to.
+        if attempt.outcome != Outcome::Hung {
+            build.measured.learn(&attempt.measured);
+        }
         if attempt.outcome.is_end() {
             build.usual.learn(attempt.effort);
         }

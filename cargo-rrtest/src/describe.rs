@@ -54,6 +54,7 @@ fn with_tasks(line: String, tasks: &[TaskState], frames: Frames) -> Vec<String> 
         let spawned = spawned.map(|place| format!(" (spawned at {place})")).unwrap_or_default();
         let doing = waits::doing(task, tasks);
         lines.push(format!("  {}, thread `{}`{spawned}: {doing}", task.task, task.name));
+        lines.extend(backtrace::awaits(&task.awaits).iter().map(|line| format!("    {line}")));
         lines.extend(backtrace::lines(&task.frames, frames).iter().map(|line| format!("    {line}")));
     }
     lines
@@ -145,6 +146,7 @@ mod tests {
             doing: "runs".into(),
             wait: None,
             spawned: None,
+            awaits: Vec::new(),
             frames: vec![frame(Some("p::f")), frame(None)],
         };
         let ended = Ending::Killed { signal: 11, task: TaskId(2), tasks: vec![state] };

@@ -85,6 +85,7 @@ mod tests {
             doing: "waits on a futex".into(),
             wait: None,
             spawned: None,
+            awaits: Vec::new(),
             frames: vec![Frame { address: *address, function: None, location: None }],
         };
         Ending::Deadlocked(places.iter().enumerate().map(task).collect())

@@ -162,6 +162,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::events::NeverEnded;
     use crate::events::samples::attempt;
     use crate::templates::Start;
 
@@ -200,6 +201,14 @@ mod tests {
             written(&Event::Summary(summary)),
             "{\"event\":\"summary\",\"attempts\":120,\"tests\":4,\"failed\":[\"p::it t\"],\"wall_ms\":913.0}\n"
         );
+    }
+
+    #[test]
+    fn tests_that_never_ended_are_named() {
+        let never = NeverEnded { test: attempt().test, attempts: 1 };
+        let summary = Summary { never_ended: vec![never], ..Summary::of_none(1, false) };
+        let line: serde_json::Value = serde_json::from_str(&written(&Event::Summary(summary))).expect("json");
+        assert_eq!(line["never_ended"], serde_json::json!(["p::it t"]));
     }
 
     #[test]

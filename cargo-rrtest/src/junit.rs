@@ -245,4 +245,27 @@ mod tests {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
     }
+    #[test]
+    fn a_test_that_never_ended_is_a_failure() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("report.xml");
+        let mut junit = JUnit::new(&path);
+        let unfinished = Attempt { outcome: Outcome::Unfinished, ..attempt() };
+        let never = |name: &str, attempts| {
+            let test = Test { name: Some(name.into()), ..(*unfinished.test).clone() };
+            NeverEnded { test: std::sync::Arc::new(test), attempts }
+        };
+        let never_ended = vec![never("t", 1), never("u", 0)];
+        junit.report(&Event::Attempt(Box::new(unfinished))).expect("nothing to write yet");
+        let summary = Summary { never_ended, ..Summary::of_none(2, false) };
+        junit.report(&Event::Summary(summary)).expect("a report");
+        let text = std::fs::read_to_string(path).expect("the report");
+        for part in [
+            r#"tests="2" failures="2""#,
+            r#"message="never ended: none of 1 attempt had ended when the time was over" type="unfinished""#,
+            r#"message="never ran: the time was over before its turn came" type="unfinished""#,
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use rrtest_engine::symbols::interesting;
 use rrtest_engine::task::TaskId;
 use serde::Serialize;
 
+use crate::backtrace;
 use crate::describe::count;
 use crate::display::relative;
 
@@ -51,6 +52,9 @@ pub(crate) struct Waiting<'a> {
     /// The source line of the program's own that spawned it, where others have the same name.
     #[serde(skip_serializing_if = "Option::is_none")]
     spawned: Option<String>,
+    /// What its future awaits, and the async functions that lead to it, where that is known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    awaits: Vec<String>,
     time_limit: bool,
 }
 
@@ -81,6 +85,7 @@ impl<'a> Waiting<'a> {
                 .and_then(|wait| wait.gone.as_ref())
                 .map(|(task, thread)| Named { task: task.0, thread }),
             spawned: state.spawned.as_ref().map(place),
+            awaits: backtrace::awaits(&state.awaits),
             time_limit: wait.is_some_and(|wait| wait.limited),
         }
     }
@@ -202,6 +207,7 @@ mod tests {
                 limited: on == Awaited::Condvar,
             }),
             spawned: None,
+            awaits: Vec::new(),
             frames: vec![frame],
         }
     }
@@ -291,7 +297,7 @@ mod tests {
         let tasks = tasks();
         assert_eq!(
             still_running(&tasks, 500),
-            "still running when the time limit was over: `e` can run; 500 ticks since the last system call, not \
+            "`e` can run; 500 ticks since the last system call, not \
              counting sched_yield"
         );
         assert!(still_running(&tasks[..4], 500).ends_with("all threads wait, but not only for each other"));

@@ -56,7 +56,7 @@ pub enum Overdue {
         /// What they do.
         usual: Duration,
     },
-    /// The time was over for all runs. That says nothing about this one, which took so much.
+    /// The time was over for all runs. That says nothing about this one, which had run for so long.
     CutOff(Duration),
 }
 
@@ -73,6 +73,9 @@ pub struct TaskState {
     pub wait: Option<Wait>,
     /// The source file and line of the program's own from which it was spawned: only where another has the same name.
     pub spawned: Option<(String, u32)>,
+    /// If it drives a future: what that awaits in the end, by its type, and the async functions that lead to it, innermost first,
+    /// each where it is suspended; the addresses are theirs. Empty if that is not known.
+    pub awaits: Vec<Frame>,
     /// Return addresses from the innermost frame outwards, as far as they could be found.
     pub frames: Vec<Frame>,
 }
@@ -185,6 +188,7 @@ mod tests {
             doing: String::new(),
             wait: Some(Wait { on: Awaited::Thread, futex: None, by, gone: None, limited }),
             spawned: None,
+            awaits: Vec::new(),
             frames: Vec::new(),
         }
     }

@@ -22,6 +22,7 @@
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!("rrtest records Linux x86-64 programs only");
 
+mod awaits;
 pub mod clock;
 pub mod ending;
 pub mod error;

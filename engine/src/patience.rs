@@ -11,7 +11,7 @@
 //! |---|---|
 //! | computes (spins, yields, goes round and round) | processor time |
 //! | stands still, until the world does something | how long it has stood still, if no time is known at which it will go on |
-//! | comes to life now and then, and waits again | what it has waited in all, in which a single wait counts for little |
+//! | comes to life now and then, and waits again | both in all, in which a single wait counts for little |
 //!
 //! A sound run that once waits for long, for a time that will come, is none of these.
 
@@ -195,7 +195,7 @@ impl Conduct {
         let computing = patience.limit(COMPUTING / closing);
         let waiting = patience.limit(WAITING / closing);
         let stands_still = due == Due::Unknown && self.still >= waiting;
-        if computed >= computing || self.waited >= waiting || stands_still {
+        if computed >= computing || computed + self.waited >= waiting || stands_still {
             Verdict::Hung
         } else if computed >= computing / 2 {
             Verdict::Suspect

@@ -14,6 +14,7 @@ use framehop::{FrameAddress, Module, ModuleSectionInfo, Unwinder};
 use object::read::elf::{ElfFile64, ProgramHeader};
 use object::{LittleEndian, Object, ObjectSection, ReadCache, elf};
 
+use crate::awaits::{Futures, Place};
 use crate::ending::Frame;
 use crate::shared_code::{self, Functions, source_line};
 
@@ -51,6 +52,7 @@ pub struct Symbols {
     code: Vec<Code>,
     loaders: BTreeMap<PathBuf, Option<Loader>>,
     functions: BTreeMap<PathBuf, Functions>,
+    futures: BTreeMap<PathBuf, Option<Futures>>,
 }
 
 /// Code of a file, in memory.
@@ -72,6 +74,7 @@ impl Symbols {
             code: Vec::new(),
             loaders: BTreeMap::new(),
             functions: BTreeMap::new(),
+            futures: BTreeMap::new(),
         };
         let paths: BTreeSet<&Path> = mappings.iter().map(|mapping| mapping.path.as_path()).collect();
         for path in paths {
@@ -89,23 +92,9 @@ impl Symbols {
         registers: StackRegisters,
         read: &mut dyn FnMut(u64, &mut [u8]) -> bool,
     ) -> Vec<Frame> {
-        let StackRegisters { rip, rsp, rbp } = registers;
-        let mut read_word = |address| {
-            let mut word = [0; 8];
-            if read(address, &mut word) { Ok(u64::from_le_bytes(word)) } else { Err(()) }
-        };
-        let registers = UnwindRegsX86_64::new(rip, rsp, rbp);
-        let mut unwound = self.unwinder.iter_frames(rip, registers, &mut self.cache, &mut read_word);
-        let mut addresses = Vec::new();
-        while let Ok(Some(address)) = unwound.next() {
-            addresses.push(address);
-            if addresses.len() == MOST_FRAMES {
-                break;
-            }
-        }
         let mut frames = Vec::new();
         let mut shared = Vec::new();
-        for address in addresses {
+        for (address, _) in self.unwind(registers, read) {
             frames.extend(self.frames(address));
             if let Some(names) = self.names_at(address.address_for_lookup()) {
                 shared.push((frames.len() - 1, names));
@@ -115,6 +104,58 @@ impl Symbols {
             let line =
                 frames.get(index + 1).and_then(|caller: &Frame| source_line(caller.location.as_ref()?));
             frames[index].function = Some(shared_code::name(&names, line.as_deref()));
+        }
+        frames
+    }
+
+    /// What the future waits for that the innermost function of the user's, or one that it has called, drives: the future that is
+    /// awaited in the end, and the async functions that lead to it, innermost first. Empty if there is none, or that is not certain.
+    pub fn awaited(
+        &mut self,
+        registers: StackRegisters,
+        read: &mut dyn FnMut(u64, &mut [u8]) -> bool,
+    ) -> Vec<Frame> {
+        for (address, StackRegisters { rsp, rbp, .. }) in self.unwind(registers, read) {
+            let lookup = address.address_for_lookup();
+            let code = self.code.iter().find(|code| code.addresses.contains(&lookup));
+            if let Some(code) = code {
+                let place = Place { address: lookup - code.bias, rsp, rbp };
+                let futures = self.futures.entry(code.path.clone());
+                let futures = futures.or_insert_with(|| Futures::read(&code.path));
+                if let Some(frames) = futures.as_ref().and_then(|futures| futures.awaited(place, read)) {
+                    return frames;
+                }
+            }
+            // Below a function of the user's that runs nobody waits: what is suspended there is being polled.
+            if self.frames(address).iter().any(|frame| Origin::of(frame) == Origin::Own) {
+                break;
+            }
+        }
+        Vec::new()
+    }
+
+    /// The machine's frames, innermost first, each with the registers that it has.
+    fn unwind(
+        &mut self,
+        registers: StackRegisters,
+        read: &mut dyn FnMut(u64, &mut [u8]) -> bool,
+    ) -> Vec<(FrameAddress, StackRegisters)> {
+        let mut read_word = |address| {
+            let mut word = [0; 8];
+            if read(address, &mut word) { Ok(u64::from_le_bytes(word)) } else { Err(()) }
+        };
+        let StackRegisters { rip, rsp, rbp } = registers;
+        let mut unwound = UnwindRegsX86_64::new(rip, rsp, rbp);
+        let mut address = FrameAddress::from_instruction_pointer(rip);
+        let mut frames = vec![(address, registers)];
+        while frames.len() < MOST_FRAMES
+            && let Ok(Some(caller)) =
+                self.unwinder.unwind_frame(address, &mut unwound, &mut self.cache, &mut read_word)
+            && let Some(next) = FrameAddress::from_return_address(caller)
+        {
+            address = next;
+            let registers = StackRegisters { rip: caller, rsp: unwound.sp(), rbp: unwound.bp() };
+            frames.push((address, registers));
         }
         frames
     }

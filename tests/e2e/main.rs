@@ -12,6 +12,7 @@ mod json;
 mod killed;
 mod limits;
 mod natively;
+mod overdue;
 mod programs;
 mod races;
 mod replay;
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
     tests.topic("together", together::TESTS);
     tests.topic("isolated", isolated::TESTS);
     tests.topic("hangs", hangs::TESTS);
+    tests.topic("overdue", overdue::TESTS);
     tests.topic("killed", killed::TESTS);
     tests.topic("natively", natively::TESTS);
     tests.topic("reports", reports::TESTS);

@@ -13,6 +13,7 @@ pub(crate) const TESTS: &[Test] = tests![
     threads_of_the_same_name,
     library_code_is_folded,
     functions_that_share_their_code,
+    what_an_async_function_awaits,
 ];
 
 /// A plain run of a project's tests, which fail.
@@ -191,4 +192,45 @@ fn functions_that_share_their_code(world: &World) {
     let run =
         run.says(&["<std::net::tcp::TcpStream as std::io::Read>::read\n", "it::reads at tests/it.rs:8"]);
     assert!(!run.stderr.contains("UdpSocket"), "{run}");
+}
+
+fn what_an_async_function_awaits(world: &World) {
+    let source = r#"
+        use std::pin::pin;
+        use std::task::{Context, Waker};
+        fn block_on<F: Future>(future: F) -> F::Output {
+            let mut future = pin!(future);
+            loop {
+                let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                let std::task::Poll::Ready(output) = polled else { std::thread::park(); continue };
+                return output;
+            }
+        }
+        async fn inner(ready: bool) -> u32 {
+            if ready { 1 } else { std::future::pending().await }
+        }
+        async fn outer() -> u32 {
+            let first = inner(true).await;
+            let second = Box::pin(inner(false));
+            first + second.await
+        }
+        #[test] fn waits() {
+            block_on(async { assert_eq!(outer().await, 2) });
+        }
+    "#;
+    let run = run(world, &Project::of_test(world, source), &[]);
+    let attempt = attempt(&run, "waits");
+    let waits = attempt.0["waits"].as_array().expect("threads");
+    let wait = waits.iter().find(|wait| wait["thread"] == "waits").expect("the thread");
+    assert_eq!(
+        wait["awaits"],
+        serde_json::json!([
+            "awaits core::future::pending::Pending<u32>",
+            "async it::inner at tests/it.rs:13",
+            "async it::outer at tests/it.rs:18",
+            "async it::waits::{async block} at tests/it.rs:21",
+        ]),
+        "{run}"
+    );
+    let _said = run.says(&["    awaits core::future::pending::Pending<u32>\n"]);
 }

@@ -27,6 +27,10 @@ const LOOK: Duration = Duration::from_millis(100);
 const STILL: Duration = Duration::from_millis(50);
 const LATER: u32 = 4;
 
+/// How much longer than its recording a replay may take, and how much longer than on a machine of its own both.
+const REPLAY: f64 = 1.25;
+const MOST_BUSY: f64 = 20.0;
+
 /// How a program spends its time, and what follows.
 #[derive(Debug)]
 pub(super) struct Trial {
@@ -132,12 +136,14 @@ impl Recorder<'_> {
             return Ok(unusual);
         }
         let Some(until) = trial.until else { return Ok(None) };
-        // A hang has to be replayed before the time is over.
-        let at_last = now + computed + computed / 4 >= until;
+        // A hang has to be replayed before the time is over, on a machine that is as busy as it has been.
+        let busy = trial.start.elapsed().as_secs_f64() / took.as_secs_f64().max(f64::EPSILON);
+        let replay = computed.mul_f64(busy.clamp(1.0, MOST_BUSY) * REPLAY);
+        let at_last = now + replay >= until;
         if at_last && trial.conduct.judge_at_last(computed, due) == Verdict::Hung {
             return Ok(unusual);
         }
-        Ok((now >= until).then_some(Overdue::CutOff(took)))
+        Ok((now >= until).then_some(Overdue::CutOff(trial.start.elapsed())))
     }
 
     /// The processor time that the program has taken, and its recorder for it.

@@ -25,9 +25,22 @@ impl Recorder<'_> {
             .map(|t| {
                 let symbols = symbols.entry(t.space.number).or_insert_with(|| symbols_of(t));
                 let frames = self.frames(t, symbols);
+                let drives = |name: &String| name.contains("block_on");
+                let awaits = match frames.iter().filter_map(|frame| frame.function.as_ref()).any(drives) {
+                    true => self.awaits(t, symbols),
+                    false => Vec::new(),
+                };
                 let wait = self.wait_of(t, &frames);
                 let spawned = spawned(t, &shared, symbols);
-                TaskState { task: t.id, name: t.name.clone(), doing: self.doing(t), wait, spawned, frames }
+                TaskState {
+                    task: t.id,
+                    name: t.name.clone(),
+                    doing: self.doing(t),
+                    wait,
+                    spawned,
+                    awaits,
+                    frames,
+                }
             })
             .collect()
     }
@@ -40,6 +53,17 @@ impl Recorder<'_> {
     }
 
     fn frames(&self, task: &Task, symbols: &mut Symbols) -> Vec<Frame> {
+        let Some(registers) = self.stack(task) else { return Vec::new() };
+        symbols.backtrace(registers, &mut |address, buffer| task.space.memory.read(address, buffer).is_ok())
+    }
+
+    fn awaits(&self, task: &Task, symbols: &mut Symbols) -> Vec<Frame> {
+        let Some(registers) = self.stack(task) else { return Vec::new() };
+        symbols.awaited(registers, &mut |address, buffer| task.space.memory.read(address, buffer).is_ok())
+    }
+
+    /// Where a task's stack begins.
+    fn stack(&self, task: &Task) -> Option<StackRegisters> {
         let registers = match task.hold() {
             Hold::Ready(stopped) => stopped.registers().ok(),
             Hold::Calling(_, call)
@@ -56,9 +80,8 @@ impl Recorder<'_> {
             (Hold::Parked(_) | Hold::Unparked(_), Some(slot)) => Some(self.clock.area().parked_frame(slot)),
             _ => registers.map(|registers| [registers.ip(), registers.sp(), registers.bp()]),
         };
-        let Some([rip, rsp, rbp]) = frame else { return Vec::new() };
-        let registers = StackRegisters { rip: self.call_sites.original(rip), rsp, rbp };
-        symbols.backtrace(registers, &mut |address, buffer| task.space.memory.read(address, buffer).is_ok())
+        let [rip, rsp, rbp] = frame?;
+        Some(StackRegisters { rip: self.call_sites.original(rip), rsp, rbp })
     }
 
     fn doing(&self, task: &Task) -> String {

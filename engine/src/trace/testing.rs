@@ -109,6 +109,7 @@ pub(super) fn every_ending() -> [Ending; 8] {
             limited: true,
         }),
         spawned: Some(("src/lib.rs".to_owned(), 3)),
+        awaits: vec![frame(Some("a::Future"), None)],
         frames: vec![frame(None, None), frame(Some("lock"), Some(("src/lib.rs".to_owned(), 7)))],
     };
     [

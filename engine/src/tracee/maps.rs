@@ -169,7 +169,7 @@ mod tests {
     fn locked_memory_is_found() {
         let smaps = "1000-2000 rw-p 00000000 00:00 0 \nRss:                   4 kB\nVmFlags: rd wr mr mw me lo ac sd \n\
                      3000-4000 rw-p 00000000 00:00 0 \nVmFlags: rd wr mr mw me ac sd \n";
-        assert_eq!(locked_in(smaps), [0x1000..0x2000]);
+        assert_eq!(locked_in(smaps), vec![0x1000..0x2000]);
     }
 
     #[test]

@@ -327,6 +327,9 @@ impl<'a> Recorder<'a> {
         self.take_buffered();
         self.stats.ticks = self.clock.total();
         self.measured.ticks = self.stats.ticks;
+        if self.has_lost_time() {
+            self.measured.waited = 0;
+        }
         self.bury();
         ending
     }
@@ -639,9 +642,7 @@ impl<'a> Recorder<'a> {
     fn idle(&mut self) -> Flow<()> {
         let (since, before) = (Instant::now(), self.clocks.now()?);
         self.wait_a_while()?;
-        if !self.caprices() {
-            self.measured.waited += self.clocks.now()?.saturating_sub(before);
-        }
+        self.measured.waited += self.clocks.now()?.saturating_sub(before);
         // Whatever exceeds this is not the program's time.
         self.trial.stands_still(since.elapsed().min(WHILE + WHILE / 4));
         if !self.tasks.runnable().is_empty() {

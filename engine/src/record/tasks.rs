@@ -260,6 +260,11 @@ impl Tasks {
         &self.in_kernel
     }
 
+    /// All that there have been, in order of task number.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Task> {
+        self.all.iter()
+    }
+
     /// Those that have not ended, in order of task number.
     pub(super) fn living(&self) -> impl Iterator<Item = &Task> {
         self.living.iter().map(|id| &self[*id])

@@ -29,7 +29,7 @@ pub(super) enum Spare {
 }
 
 /// Places in a stub, with the places in the program's code that they stand for.
-type Places = Vec<(u64, u64)>;
+pub(super) type Places = Vec<(u64, u64)>;
 
 /// A stub in the making.
 pub(super) struct Writer {
@@ -37,9 +37,6 @@ pub(super) struct Writer {
     /// See [`Self::finish`].
     places: Places,
 }
-
-/// Places in a stub, each with the place in the program's code that it stands for.
-pub(super) type Places = Vec<(u64, u64)>;
 
 impl Writer {
     /// One that is to stand at `stub`, and whose code may refer to `hook`.

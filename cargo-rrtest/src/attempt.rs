@@ -1,6 +1,6 @@
 //! One attempt: record a test, judge the outcome, keep the trace if it is worth keeping.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +19,7 @@ use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::{Struck, Surprises};
 use serde_json::{Value, json};
 
+use crate::describe;
 use crate::discover::Test;
 use crate::events;
 use crate::fingerprint::Fingerprint;
@@ -27,6 +28,7 @@ use crate::libtest::failed_tests;
 use crate::outcome::Outcome;
 use crate::output;
 use crate::seed::Seed;
+use crate::strikes;
 use crate::templates::{Base, Start};
 use crate::traces::Store;
 
@@ -106,14 +108,16 @@ pub(crate) struct Setting<'a> {
     pub(crate) listener: Option<Listener<'a>>,
     /// The strategies that the user has chosen; empty means any.
     pub(crate) strategies: &'a [StrategyName],
+    /// When it becomes true, recordings end where they are, and none is verified any more.
+    pub(crate) end: Option<&'a AtomicBool>,
     /// How time passes for programs.
     pub(crate) time: Time,
     /// What may surprise them; none: the usual under chaos, else nothing.
     pub(crate) surprises: Option<Surprises>,
     /// The compiler that built them.
     pub(crate) rustc: &'a str,
-    /// The failures whose traces are kept.
-    pub(crate) known: Mutex<HashSet<Fingerprint>>,
+    /// The failures that are known, and whether a trace of each is kept.
+    pub(crate) known: Mutex<HashMap<Fingerprint, bool>>,
     /// Held while a failure is being judged, which ends with its replay.
     pub(crate) judging: Mutex<()>,
 }
@@ -160,6 +164,7 @@ impl Setting<'_> {
             level: job.level,
             time: self.time,
             struck: Struck::default(),
+            strikes: Vec::new(),
             outcome: Outcome::Error,
             ending: None,
             output: Output::default(),
@@ -193,6 +198,7 @@ impl Setting<'_> {
             listener: self.listener,
             watchdog_main: attempt.test.harness,
             wakes_stop: false,
+            end: self.end,
             stop,
         };
         let program = &attempt.test.program;
@@ -225,14 +231,15 @@ impl Setting<'_> {
         attempt.outcome = Outcome::of(&recording.ending);
         attempt.stats = recording.stats;
         attempt.struck = recording.struck;
+        attempt.strikes = std::mem::take(&mut recording.strikes);
         (attempt.wall, attempt.effort) = (recording.wall, recording.effort);
         // If nothing else is known of the test, this is worth the moment that it takes to keep it; but not more.
         let last = attempt.outcome == Outcome::Unfinished && first && attempt.effort.computed < MOMENT;
         if let Ending::Unsupported { what, task, name } = &recording.ending {
-            attempt.message = Some(format!("{what} cannot be recorded yet ({task}, thread `{name}`)"));
+            attempt.message = Some(describe::unsupported(what, *task, name));
             // Another core may have tried the same test at the same time.
-            attempt.repeats =
-                !self.known().insert(Fingerprint::of(&attempt.test.id(), &recording.ending, ""));
+            let fingerprint = Fingerprint::of(&attempt.test.id(), &recording.ending, "");
+            attempt.repeats = self.known().insert(fingerprint, false).is_some();
         } else if attempt.outcome.is_failure() || last {
             let _judging = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
             let output = output::both(&recording.output);
@@ -240,13 +247,17 @@ impl Setting<'_> {
                 attempt.failed_tests = failed_tests(&output);
             }
             let fingerprint = Fingerprint::of(&attempt.test.id(), &recording.ending, &output);
-            attempt.repeats = !self.known().insert(fingerprint.clone());
-            if self.keep == Keep::Always || !attempt.repeats {
+            let known = self.known().get(&fingerprint).copied();
+            let is_kept = known == Some(true);
+            if self.keep == Keep::Always || !is_kept {
                 self.keep(attempt, &recording, core);
             }
-            if attempt.outcome == Outcome::Error && !attempt.repeats {
-                // The next failure of this kind may be kept in its place.
-                self.known().remove(&fingerprint);
+            // One that does not replay is not known: the next failure of this kind may be kept in its place.
+            if attempt.outcome != Outcome::Error {
+                let kept_now = attempt.trace.is_some();
+                self.known().insert(fingerprint, is_kept || kept_now);
+                // What could not be kept before, and now is, is told as if it were new.
+                attempt.repeats = is_kept || (known.is_some() && !kept_now);
             }
         } else if self.keep == Keep::Always {
             self.keep(attempt, &recording, core);
@@ -255,7 +266,8 @@ impl Setting<'_> {
         attempt.output = recording.output;
     }
 
-    /// Keep the trace. If that fails, or the trace does not replay, the outcome is an error of ours.
+    /// Keep the trace. If it does not replay, the outcome is an error of ours. If it cannot be kept, a failure stays one: it
+    /// has been found, and its seed may find it again.
     fn keep(&self, attempt: &mut events::Attempt, recording: &Recording, core: usize) {
         // Not given up on Ctrl-C: a failure that was found is worth the moment. A second Ctrl-C ends the process.
         let never = AtomicBool::new(false);
@@ -265,15 +277,19 @@ impl Setting<'_> {
             .map_err(|stop| stop.message.unwrap_or_default());
         let kept = kept.and_then(|path| {
             let info = info(attempt, self.rustc);
+            let stop = self.end.unwrap_or(&never);
             let kept =
-                self.engine.keep(recording, &path, &info, core, &never).map_err(|error| error.to_string())?;
+                self.engine.keep(recording, &path, &info, core, stop).map_err(|error| error.to_string())?;
             Ok((path, kept))
         });
         let outcome = attempt.outcome.name();
         match kept {
             Ok((path, Kept { divergence, ending })) => {
                 attempt.ending = Some(ending);
-                attempt.trace = Some(events::Kept { path, verified: divergence.is_none() });
+                attempt.trace =
+                    Some(events::Kept { path, verified: divergence.is_none(), by_name: self.store.usual });
+                let divergence = divergence.filter(|why| !matches!(why, Error::Stopped));
+                attempt.outcome = if divergence.is_some() { Outcome::Error } else { attempt.outcome };
                 attempt.message = divergence.map(|divergence| {
                     format!(
                         "the attempt {outcome}, but its trace does not replay: this is a bug of rrtest, please report \
@@ -284,14 +300,14 @@ impl Setting<'_> {
             Err(message) => {
                 attempt.message =
                     Some(format!("the attempt {outcome}, but its trace cannot be kept: {message}"));
+                if !attempt.outcome.is_failure() {
+                    attempt.outcome = Outcome::Error;
+                }
             }
-        }
-        if attempt.message.is_some() {
-            attempt.outcome = Outcome::Error;
         }
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashSet<Fingerprint>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<Fingerprint, bool>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -310,6 +326,7 @@ fn info(attempt: &events::Attempt, rustc: &str) -> Value {
         "preempt": attempt.level.name(),
         "time": attempt.time.as_str(),
         "surprises": (!attempt.struck.is_empty()).then(|| attempt.struck.to_string()),
+        "struck": if attempt.outcome.is_failure() { strikes::sentences(&attempt.strikes) } else { Vec::new() },
         "outcome": attempt.outcome,
         "created": humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         "rustc": rustc,

@@ -304,6 +304,7 @@ impl Queue {
                 schedules: explorer.explored(),
                 strayed: explorer.strayed(),
                 complete: explorer.is_complete(),
+                at_once: explorer.at_once(),
             })
         };
         self.tests.iter().filter_map(explored).collect()

@@ -48,6 +48,7 @@ impl Engine for Fake {
             measured: Measured { ticks: 100, ..Measured::default() },
             decided: Vec::new(),
             struck: Struck::default(),
+            strikes: Vec::new(),
             leaps: 0,
             wall: Duration::from_millis(if test == "slow" { 100 } else { 1 }),
             effort: Effort { computed: Duration::from_millis(1), idled: Duration::ZERO },
@@ -139,6 +140,7 @@ fn campaign_at(subject: Subject<'_>, schedule: Schedule, script: Script, replays
         surprises: None,
         rustc: "rustc",
         known: Mutex::default(),
+        end: None,
         judging: Mutex::default(),
     };
     let seen = Arc::new(Mutex::default());

@@ -223,8 +223,8 @@ pub(crate) struct Recording {
     /// How time passes. virtual: when every thread sleeps, the next moment to wake comes at once
     #[arg(id = "passing", long = "time", value_name = "real|virtual", default_value = Time::default().as_str(), help_heading = "Recording")]
     pub(crate) time: Time,
-    /// What may surprise the program, all of it legal: order, spurious, interrupt, short, early, late [default: all but
-    /// interrupt under chaos, else none]
+    /// What may surprise the program, all of it legal: order, spurious, interrupt, short, yield, early, late, stall, slow; no-early
+    /// leaves one out of the usual [default: all but interrupt under chaos, else none]
     #[arg(long, value_name = "all|none|LIST", help_heading = "Recording")]
     pub(crate) surprises: Option<Surprises>,
     /// Which traces to keep

@@ -16,10 +16,12 @@ use crate::exit::Stop;
 use crate::outcome::Outcome;
 use crate::output;
 use crate::overdue;
+use crate::show::shell_word;
+use crate::strikes;
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
-const CAUTION: Style = AnsiColor::Yellow.on_default().bold();
+pub(crate) const CAUTION: Style = AnsiColor::Yellow.on_default().bold();
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
@@ -75,7 +77,7 @@ impl Reporter for Display {
             Event::Summary(summary) => write_summary(&mut text, summary),
         };
         let written = written.and_then(|()| self.bar.suspend(|| anstream::stderr().lock().write_all(&text)));
-        written.map_err(|error| Stop::os("cannot write to standard error", &error))
+        written.map_err(|error| Stop::unwritten("cannot write to standard error", &error))
     }
 }
 
@@ -118,9 +120,10 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io:
         return write_trace(text, attempt);
     }
     if attempt.repeats {
+        let trace = if attempt.message.is_none() { "is kept" } else { "cannot be kept either" };
         return writeln!(
             text,
-            "             the same failure as in another attempt, whose trace is kept (seed {})",
+            "             the same failure as in another attempt, whose trace {trace} (seed {})",
             attempt.seed
         );
     }
@@ -148,6 +151,14 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io:
         describe::count(attempt.stats.preemptions, "preemption"),
         surprises(attempt.struck),
     )?;
+    if attempt.outcome.is_failure() {
+        for sentence in strikes::sentences(&attempt.strikes) {
+            writeln!(text, "             {sentence}")?;
+        }
+        if let Some(advice) = strikes::advice(&attempt.strikes) {
+            writeln!(text, "             {DIM}{advice}{DIM:#}")?;
+        }
+    }
     write_trace(text, attempt)?;
     writeln!(text)
 }
@@ -171,10 +182,19 @@ fn write_output(text: &mut impl Write, attempt: &Attempt) -> io::Result<()> {
 
 fn write_trace(text: &mut impl Write, attempt: &Attempt) -> io::Result<()> {
     let Some(kept) = &attempt.trace else { return Ok(()) };
-    let verified = if kept.verified { "verified" } else { "does not replay" };
+    // Whatever is wrong has been said, unless it has not been found out.
+    let verified = match (kept.verified, &attempt.message) {
+        (true, _) => "verified",
+        (false, Some(_)) => "does not replay",
+        (false, None) => "not verified",
+    };
     writeln!(text, "       trace {} ({verified})", relative(&kept.path).display())?;
     if kept.verified {
-        let name = kept.path.file_stem().unwrap_or_default().display();
+        let name = match kept.path.file_stem().filter(|_| kept.by_name) {
+            Some(name) => name.to_string_lossy(),
+            None => relative(&kept.path).to_string_lossy(),
+        };
+        let name = shell_word(&name);
         writeln!(text, "      replay {BOLD}cargo rrtest replay {name}{BOLD:#}")?;
     }
     Ok(())

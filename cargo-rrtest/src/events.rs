@@ -11,6 +11,7 @@ use rrtest_engine::record::Time;
 use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::Struck;
 use rrtest_engine::schedule::{Decided, StrategyName};
+use rrtest_engine::strike::Strike;
 use serde::Serialize;
 
 use crate::discover::Test;
@@ -73,6 +74,8 @@ pub(crate) struct Attempt {
     pub(crate) time: Time,
     /// The surprises that it had.
     pub(crate) struck: Struck,
+    /// What those in time have done.
+    pub(crate) strikes: Vec<Strike>,
     /// What became of it.
     pub(crate) outcome: Outcome,
     /// How the program ended; none if it could not be recorded.
@@ -108,6 +111,8 @@ pub(crate) struct Kept {
     pub(crate) path: PathBuf,
     /// Whether it has replayed.
     pub(crate) verified: bool,
+    /// Whether its name is enough to find it.
+    pub(crate) by_name: bool,
 }
 
 /// The end of a run.
@@ -159,6 +164,8 @@ pub(crate) struct Explored {
     pub(crate) strayed: u64,
     /// Whether these are all.
     pub(crate) complete: bool,
+    /// How often in a row sched_yield(2) has returned at once at most, if a thread has called it more often.
+    pub(crate) at_once: Option<u32>,
 }
 
 impl Summary {
@@ -235,6 +242,7 @@ pub(crate) mod samples {
             level: Level::Sync,
             time: Time::Real,
             struck: Struck::default(),
+            strikes: Vec::new(),
             outcome: Outcome::Failed,
             ending: Some(Ending::Exited(101)),
             output: written(&[(Stream::Stdout, "one\n"), (Stream::Stderr, "two\n")]),
@@ -245,7 +253,7 @@ pub(crate) mod samples {
             wall: Duration::from_millis(4),
             effort: Effort { computed: Duration::from_millis(4), idled: Duration::ZERO },
             start: Start::Forked,
-            trace: Some(Kept { path: "/traces/p-it-t-abc.rrtrace".into(), verified: true }),
+            trace: Some(Kept { path: "/traces/p-it-t-abc.rrtrace".into(), verified: true, by_name: true }),
             repeats: false,
             message: None,
         }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::events::{Attempt, Event, Explored, Reporter, Summary};
 use crate::exit::Stop;
 use crate::outcome::Outcome;
+use crate::strikes;
 use crate::waits::{Waiting, waits};
 
 /// Writes the report.
@@ -55,6 +56,9 @@ struct AttemptLine<'a> {
     /// How often each kind has struck, if any has.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     surprises: BTreeMap<&'static str, u32>,
+    /// What those in time have done, a sentence each, where the attempt failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    struck: Vec<String>,
     trace: Option<&'a Path>,
     verified: Option<bool>,
     /// Only for tests together.
@@ -63,7 +67,7 @@ struct AttemptLine<'a> {
     /// Only where threads hang.
     #[serde(skip_serializing_if = "Option::is_none")]
     waits: Option<Vec<Waiting<'a>>>,
-    /// Only where the outcome is ours.
+    /// Only where the outcome is ours, or the trace cannot be kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
 }
@@ -106,6 +110,11 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
             ticks: attempt.stats.ticks,
             preemptions: attempt.stats.preemptions,
             surprises: attempt.struck.iter().map(|(kind, count)| (kind.as_str(), count)).collect(),
+            struck: if attempt.outcome.is_failure() {
+                strikes::sentences(&attempt.strikes)
+            } else {
+                Vec::new()
+            },
             trace: attempt.trace.as_ref().map(|kept| kept.path.as_path()),
             verified: attempt.trace.as_ref().map(|kept| kept.verified),
             failed_tests: attempt.test.is_together().then_some(attempt.failed_tests.as_slice()),
@@ -144,7 +153,7 @@ impl<W: Write> Reporter for Json<W> {
             .map_err(std::io::Error::from)
             .and_then(|()| self.out.write_all(b"\n"))
             .and_then(|()| self.out.flush())
-            .map_err(|error| Stop::os("cannot write to standard output", &error))
+            .map_err(|error| Stop::unwritten("cannot write to standard output", &error))
     }
 }
 

@@ -141,10 +141,12 @@ impl NonSuccess {
         });
         let ending =
             || attempt.ending.as_ref().map(|ending| describe::ending(ending, Frames::Own).join("\n"));
+        let what = panic.or_else(ending).filter(|_| !attempt.outcome.is_ours());
+        let message: Vec<_> = what.into_iter().chain(attempt.message.clone()).collect();
         Self {
             outcome: attempt.outcome,
             seed: Some(attempt.seed.to_string()),
-            message: attempt.message.clone().or(panic).or_else(ending).unwrap_or_default(),
+            message: message.join("\n"),
             stdout,
             stderr,
         }

@@ -71,6 +71,11 @@ pub struct TaskState {
     pub doing: String,
     /// What it waits for, if it does.
     pub wait: Option<Wait>,
+    /// The source file and line of the program's own from which it was spawned: only where another has the same name.
+    pub spawned: Option<(String, u32)>,
+    /// If it drives a future: what that awaits in the end, by its type, and the async functions that lead to it, innermost first,
+    /// each where it is suspended; the addresses are theirs. Empty if that is not known.
+    pub awaits: Vec<Frame>,
     /// Return addresses from the innermost frame outwards, as far as they could be found.
     pub frames: Vec<Frame>,
 }
@@ -84,6 +89,8 @@ pub struct Wait {
     pub futex: Option<u64>,
     /// Those living tasks of which one must act for the wait to end; empty if they are not known.
     pub by: Vec<TaskId>,
+    /// Who alone could have ended it and has ended itself, with its thread name: it will never act.
+    pub gone: Option<(TaskId, String)>,
     /// Whether it also ends by itself, after some time.
     pub limited: bool,
 }
@@ -179,7 +186,9 @@ mod tests {
             task: TaskId(task),
             name: String::new(),
             doing: String::new(),
-            wait: Some(Wait { on: Awaited::Thread, futex: None, by, limited }),
+            wait: Some(Wait { on: Awaited::Thread, futex: None, by, gone: None, limited }),
+            spawned: None,
+            awaits: Vec::new(),
             frames: Vec::new(),
         }
     }

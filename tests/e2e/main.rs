@@ -11,15 +11,19 @@ mod isolated;
 mod json;
 mod killed;
 mod limits;
+mod natively;
 mod overdue;
 mod programs;
 mod races;
 mod replay;
+mod reports;
 mod seeds;
 mod slow;
 mod starts;
 mod steady;
+mod surroundings;
 mod systematic;
+mod times;
 mod together;
 mod unsupported;
 
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
     let mut tests = Tests::default();
     races::add(&mut tests);
     steady::add(&mut tests);
+    times::add(&mut tests);
     tests.topic("replay", replay::TESTS);
     tests.topic("discovery", discovery::TESTS);
     tests.topic("exit_codes", exit_codes::TESTS);
@@ -83,6 +88,9 @@ fn main() -> ExitCode {
     tests.topic("hangs", hangs::TESTS);
     tests.topic("overdue", overdue::TESTS);
     tests.topic("killed", killed::TESTS);
+    tests.topic("natively", natively::TESTS);
+    tests.topic("reports", reports::TESTS);
+    tests.topic("surroundings", surroundings::TESTS);
     let slow = std::env::var_os("RRTEST_SLOW").is_some_and(|value| value == "1");
     programs::add(&mut tests, slow);
     let mut long = Tests { world: tests.world.clone(), ..Tests::default() };

@@ -1,5 +1,7 @@
 //! System calls, as the table describes them.
 
+use rrtest_preload::layout::SYS_READ;
+
 use super::blocking::interrupted;
 use super::fds::Kind;
 use super::outputs::{self, Failure};
@@ -16,12 +18,16 @@ impl Recorder<'_> {
     /// Make the call at whose entry a task stands.
     pub(super) fn call(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
         let number = call.number();
+        if number == SYS_READ as u64 {
+            return self.drain(id, stopped, call.registers);
+        }
         if call.wait == Waited::No {
             self.watches.look_again();
         }
         let Some(description) = describe(number) else {
             return self.skip(id, stopped, &call, -i64::from(libc::ENOSYS), Vec::new());
         };
+        self.before_stamp(id, &call)?;
         match description.class_for(&self.space(id).memory, &call.args()) {
             Class::Unsupported => self.unsupported(id, description.name()),
             Class::Refused(errno) => self.skip(id, stopped, &call, -i64::from(errno), Vec::new()),
@@ -42,13 +48,19 @@ impl Recorder<'_> {
         if let Some((result, writes)) = self.own_timer(id, &call)? {
             return self.skip(id, stopped, &call, result, writes);
         }
+        if let Some(shown) = self.shown(id, &call) {
+            return self.show(id, stopped, &call, shown);
+        }
+        if let Some((result, writes)) = self.read_times(id, &call)? {
+            return self.skip(id, stopped, &call, result, writes);
+        }
         if let Some(stream) = self.output_stream(id, &call.registers)
             && let Some(bytes) = syscalls::gathered(&self.space(id).memory, call.number(), &call.args())
         {
-            return match self.put_out(stream, bytes) {
+            return match self.put_out(stream, &bytes) {
                 Ok(written) => {
                     self.note_descriptors(id, &call, written);
-                    self.skip_with(id, stopped, &call, written, Vec::new(), Effect::Output(stream))
+                    self.skip_with(id, stopped, &call, written, Vec::new(), Effect::Output(stream, bytes))
                 }
                 Err(errno) => {
                     if errno == libc::EPIPE {
@@ -91,6 +103,9 @@ impl Recorder<'_> {
         self.before_change(id, &mut call);
         let ends = self.before_kill(id, &call);
         self.elsewhere.extend(ends);
+        if let Some(group) = self.group_with_us(id, &call) {
+            return self.signal_group(id, stopped, &call, position, &group);
+        }
         if let Some(redirected) = self.may_stay(id, description, &call) {
             return self.stay(id, stopped, Call { redirected, ..call });
         }
@@ -101,6 +116,10 @@ impl Recorder<'_> {
             before.restore(&self.space(id).memory)?;
             return self.once_more(id, stopped, call);
         }
+        if call.wait != Waited::No && !interrupted(result) {
+            self.rest(id, &call)?;
+        }
+        let (stopped, result) = self.tell_times(id, stopped, &call, result)?;
         let writes = self.outputs(id, description, &call, &before, result)?;
         if interrupted(result) {
             return self.interrupted(id, stopped, &call, writes);
@@ -109,12 +128,12 @@ impl Recorder<'_> {
     }
 
     /// Pass on what the program writes; how much that is, or the errno of whoever should have got it.
-    fn put_out(&mut self, stream: Stream, bytes: Vec<u8>) -> Result<i64, i32> {
+    fn put_out(&mut self, stream: Stream, bytes: &[u8]) -> Result<i64, i32> {
         if let Some(listen) = self.options.listener {
-            listen(stream, &bytes).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
+            listen(stream, bytes).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
         }
         let written = bytes.len() as i64;
-        self.output.push(stream, &bytes);
+        self.output.push(stream, bytes);
         Ok(written)
     }
 
@@ -143,6 +162,7 @@ impl Recorder<'_> {
         result: i64,
         writes: Vec<Write>,
     ) -> Flow<Next> {
+        self.note_reach(id, call, result)?;
         self.note(id, call, result)?;
         self.note_descriptors(id, call, result);
         let effect = self.after_change(id, call, result)?;
@@ -265,7 +285,8 @@ impl Recorder<'_> {
         self.task(id).arrived = None;
         self.watches.look_again();
         self.unsettled |= syscalls::ticks(number);
-        self.log.push(Event::Syscall(Syscall { position, number, args, result, writes, effect }));
+        let given = syscalls::given(&self.tasks[id].space.memory, number, &args, result);
+        self.log.push(Event::Syscall(Syscall { position, number, args, result, writes, given, effect }));
     }
 
     /// The output stream that a write(2) or writev(2) goes to.
@@ -294,8 +315,24 @@ impl Recorder<'_> {
             libc::SYS_prctl if option as i32 == libc::PR_SET_NAME => {
                 self.task(id).name = self.space(id).memory.text(name, THREAD_NAME);
             }
+            libc::SYS_prctl if option as i32 == libc::PR_SET_NO_NEW_PRIVS => {
+                self.task(id).natively.no_new_privileges = true;
+            }
             libc::SYS_socketpair => self.note_pair(id, call),
+            libc::SYS_shmget
+            | libc::SYS_msgget
+            | libc::SYS_semget
+            | libc::SYS_msgsnd
+            | libc::SYS_msgrcv
+            | libc::SYS_semop
+            | libc::SYS_semtimedop
+            | libc::SYS_shmctl
+            | libc::SYS_msgctl
+            | libc::SYS_semctl => self.note_ipc(call, result)?,
             libc::SYS_timerfd_create => self.timerfds = true,
+            libc::SYS_utime | libc::SYS_utimes | libc::SYS_futimesat | libc::SYS_utimensat => {
+                self.note_set_times(id, call);
+            }
             libc::SYS_unshare | libc::SYS_close_range | libc::SYS_signalfd | libc::SYS_signalfd4 => {
                 self.note_watches(id, call);
             }

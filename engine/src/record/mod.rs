@@ -1,29 +1,38 @@
 //! Drives a program and records it.
 
+mod abroad;
 mod affinity;
 mod alarms;
 mod blocking;
 mod buffer;
 mod call_sites;
 mod calls;
+mod delays;
 mod emulate;
 mod fds;
 mod file_changes;
+mod file_times;
+mod groups;
 mod hand_over;
 mod image;
 mod inherit;
 mod inside;
+mod ipc_times;
 mod job_control;
 mod leap;
 mod limits;
 mod memory_calls;
+mod natively;
 mod outputs;
 mod overdue;
 mod own_timers;
+mod past;
 mod peers;
 mod pin;
+mod proc_times;
 mod processes;
 mod quiet;
+mod reads;
 mod recorder;
 mod report;
 mod robust;
@@ -31,7 +40,9 @@ mod sharing;
 mod signals;
 mod slots;
 mod snapshot;
+mod spawned;
 mod start_up;
+mod strikes;
 mod stuck;
 mod surprises;
 mod task_calls;
@@ -39,10 +50,12 @@ mod tasks;
 mod template;
 mod time;
 mod timers;
+mod told;
 mod twins;
 mod waits;
 mod watches;
 mod whole;
+mod yields;
 
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
@@ -57,6 +70,7 @@ use crate::program::Program;
 use crate::schedule::portfolio::Measured;
 use crate::schedule::surprise::{Struck, Surprises};
 use crate::schedule::{Decided, Plan};
+use crate::strike::Strike;
 use crate::trace::event::{Event, Stream};
 use crate::trace::log::Log;
 pub use crate::tracee::Stdin;
@@ -102,6 +116,8 @@ pub struct Options<'a> {
     /// Have tasks that wake others, or begin to wait, stop even where it could be decided in the process who runs. It makes no
     /// difference but in time.
     pub wakes_stop: bool,
+    /// Set to true to end the recording soon where it is, as if its time were over.
+    pub end: Option<&'a AtomicBool>,
     /// Set to true (by a signal handler, another thread) to give up soon.
     pub stop: &'a AtomicBool,
 }
@@ -123,6 +139,8 @@ pub struct Recording {
     pub decided: Vec<Decided>,
     /// How often surprises have struck.
     pub struck: Struck,
+    /// What those in time have done, and where, if the program has failed: the first of them.
+    pub strikes: Vec<Strike>,
     /// How often virtual time has leapt.
     pub leaps: u64,
     /// From just before the start to the end.
@@ -165,6 +183,7 @@ fn finish(recorder: &mut Recorder<'_>, program: &Program, start: Instant) -> Res
         measured,
         decided: recorder.strategy.decided(),
         struck: recorder.dice.struck(),
+        strikes: recorder.strikes.take(),
         leaps: recorder.leaps,
         wall,
         effort,

@@ -62,6 +62,14 @@ impl Sockets {
         self.is_quiet() && self.is_inside(socket)
     }
 
+    /// Whether a recorded process listens at a port, or takes datagrams there, on whatever address.
+    pub(super) fn has_port(&self, port: u16) -> bool {
+        let takes = |socket: &Socket| socket.state == LISTENS || socket.datagrams;
+        self.all
+            .iter()
+            .any(|socket| socket.local.1 == port && takes(socket) && self.tree.contains(&socket.inode))
+    }
+
     fn is_inside(&self, socket: &Socket) -> bool {
         if socket.remote.1 == 0 {
             // It listens, or takes datagrams from anybody.

@@ -8,24 +8,33 @@ use nix::unistd::Pid;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 use rrtest_preload::calls::{self, KERNEL};
-use rrtest_preload::layout::{Decides, Kind, SYS_HELLO, SYS_TICK};
+use rrtest_preload::layout::{Decides, Kind, SYS_HELLO, SYS_READ, SYS_TICK};
 use rrtest_preload::objects;
 
+use super::abroad::Abroad;
 use super::alarms::Alarms;
 use super::buffer::Buffer;
 use super::call_sites::CallSites;
+use super::delays::Caprice;
 use super::fds::{self, Fds};
+use super::file_times::Stamped;
+use super::groups::Sent;
 use super::inherit::Holders;
+use super::ipc_times::IpcTimes;
+use super::natively::Natively;
 use super::overdue::Trial;
 use super::pin::Watched;
+use super::proc_times::ProcTimes;
 use super::quiet::Quiet;
+use super::reads::Reads;
 use super::sharing::Sharing;
 use super::slots::Slots;
 use super::start_up::StartUp;
-use super::surprises::Caprice;
+use super::strikes::Strikes;
 use super::tasks::{Call, Hold, Origin, Space, Task, Tasks, Waited as CallWait};
 use super::time::Clocks;
 use super::watches::Watches;
+use super::yields::Spells;
 use super::{Options, image};
 use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
@@ -60,8 +69,14 @@ pub(super) struct Recorder<'a> {
     pub(super) futexes: FutexTable,
     pub(super) deadlines: Deadlines,
     pub(super) clocks: Clocks,
+    pub(super) stamped: Stamped,
+    pub(super) ipc_times: IpcTimes,
+    pub(super) proc_times: ProcTimes,
+    pub(super) abroad: Abroad,
     pub(super) dice: Dice,
     pub(super) caprice: Caprice,
+    pub(super) spells: Spells,
+    pub(super) strikes: Strikes,
     /// Times that time has leapt.
     pub(super) leaps: u64,
     /// The program has made timers that are descriptors.
@@ -92,11 +107,13 @@ pub(super) struct Recorder<'a> {
     pub(super) holders: Holders,
     /// What a call has written into the memory of other tasks, to be logged behind it.
     pub(super) elsewhere: Vec<(TaskId, Vec<Write>)>,
+    pub(super) sent: Sent,
     /// The inodes of the program's socket pairs, each with the other one's.
     pub(super) pairs: BTreeMap<u64, u64>,
     pub(super) slots: Slots,
     pub(super) buffer: Buffer,
     pub(super) call_sites: CallSites,
+    pub(super) reads: Reads,
     /// What is decided in the process.
     pub(super) decides: Decides,
     /// How often a task has gone on since one has handed the core over to another, where there are many.
@@ -172,7 +189,8 @@ impl<'a> Recorder<'a> {
         let registers = task.registers()?;
         let tid = task.tid();
         let mut log = Log::default();
-        let image = image::image(&program.path, &tracee::maps(tid)?, registers, &memory, &mut log)?;
+        let lines = tracee::maps(tid)?;
+        let image = image::image(&program.path, &lines, registers, &memory, &mut log)?;
         start_up.linking = image::has_linker(&image);
         log.push(Event::Image(image));
         clock.area().load_buffer(rrtest_preload::BUFFER);
@@ -180,8 +198,12 @@ impl<'a> Recorder<'a> {
         let mut recorder = Self { start_up: Some(start_up), ..Self::new(options, clock, log, fds, leash)? };
         let space = Rc::new(Space::new(0, memory));
         let affinity = recorder.all_cores();
-        recorder.adopt(task, Origin { pid: tid, space, name: tracee::comm(tid), clear_tid: 0, affinity })?;
-        Ok(recorder)
+        let (name, natively) = (tracee::comm(tid), Natively::started());
+        let id = recorder.adopt(task, Origin { pid: tid, space, name, clear_tid: 0, affinity, natively })?;
+        match recorder.move_reads_of_image(id, tid, &lines) {
+            Err(Halt::Error(error)) => Err(error),
+            _ => Ok(recorder),
+        }
     }
 
     /// One that has no task yet.
@@ -192,6 +214,8 @@ impl<'a> Recorder<'a> {
         fds: Rc<Fds>,
         leash: Leash,
     ) -> Result<Self, Error> {
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(options.plan.seed);
+        clock.area().set_random(random.next_u64());
         Ok(Self {
             options,
             clock,
@@ -199,14 +223,20 @@ impl<'a> Recorder<'a> {
             output: Output::default(),
             stats: Stats::default(),
             strategy: schedule::build(&options.plan),
-            random: Xoshiro256PlusPlus::seed_from_u64(options.plan.seed),
+            random,
             start_up: None,
             tasks: Tasks::default(),
             futexes: FutexTable::default(),
             deadlines: Deadlines::default(),
             clocks: Clocks::default(),
+            stamped: Stamped::default(),
+            ipc_times: IpcTimes::default(),
+            proc_times: ProcTimes::default(),
+            abroad: Abroad::default(),
             dice: Dice::new(options.surprises, options.plan.seed),
             caprice: Caprice::default(),
+            spells: Spells::default(),
+            strikes: Strikes::default(),
             leaps: 0,
             timerfds: false,
             fds,
@@ -225,6 +255,7 @@ impl<'a> Recorder<'a> {
             slots: Slots::default(),
             buffer: Buffer::default(),
             call_sites: CallSites::default(),
+            reads: Reads::default(),
             unsettled: false,
             decides: Decides::Nothing,
             since_handed: 0,
@@ -235,6 +266,7 @@ impl<'a> Recorder<'a> {
             watches: Watches::default(),
             holders: Holders::default(),
             elsewhere: Vec::new(),
+            sent: Sent::default(),
             pairs: BTreeMap::new(),
             last_call: 0,
             woken: false,
@@ -252,6 +284,7 @@ impl<'a> Recorder<'a> {
         let scratch = self.slots.take();
         self.join(Task::new(id, tid, hold, origin, scratch, boundary));
         self.stats.tasks += 1;
+        self.note_birth(tid);
         self.woken = true;
         Ok(id)
     }
@@ -271,6 +304,7 @@ impl<'a> Recorder<'a> {
     /// Run the program to its end.
     pub(super) fn run(&mut self) -> Result<Ending, Error> {
         let (mut why, mut next) = (Why::Start, None);
+        self.look_at_reads();
         let ending = loop {
             let halt = match self.step(why, next) {
                 Ok(answer) => {
@@ -293,6 +327,9 @@ impl<'a> Recorder<'a> {
         self.take_buffered();
         self.stats.ticks = self.clock.total();
         self.measured.ticks = self.stats.ticks;
+        if self.has_lost_time() {
+            self.measured.waited = 0;
+        }
         self.bury();
         ending
     }
@@ -318,24 +355,28 @@ impl<'a> Recorder<'a> {
                 self.idle()?;
                 continue;
             }
+            if self.is_stalled()? {
+                continue;
+            }
             self.trial.goes_on();
             let ran = current.map_or(0, |_| self.clock.ran());
             let found = self.found(why);
-            let runnable = self.tasks.runnable();
+            let runnable = self.caprice.awake(self.tasks.runnable());
             let choice = match self.start_up {
                 Some(_) => StartUp::CHOICE,
-                None => self.strategy.decide(Point { current, why, ran, next, found }, runnable),
+                None => self.strategy.decide(Point { current, why, ran, next, found }, &runnable),
             };
+            let can_run = runnable.binary_search(&choice.task).is_ok();
+            let preempts = current.is_some_and(|c| c != choice.task && runnable.binary_search(&c).is_ok());
             if let Some(current) = current {
                 self.note_turn(current);
             }
-            if runnable.binary_search(&choice.task).is_err() || choice.slice == 0 {
+            if !can_run || choice.slice == 0 {
                 return Err(Halt::Error(Error::Os {
                     what: "choose the next task".into(),
                     source: std::io::Error::other(format!("the strategy answered {choice:?}")),
                 }));
             }
-            let preempts = current.is_some_and(|c| c != choice.task && runnable.binary_search(&c).is_ok());
             self.stats.preemptions += u64::from(preempts);
             self.take_buffered();
             self.clock.start(choice.slice);
@@ -460,6 +501,7 @@ impl<'a> Recorder<'a> {
     /// The same, with the signal that it is about to get.
     pub(super) fn go_with(&mut self, id: TaskId, stopped: Stopped, signal: i32) -> Flow<Next> {
         self.prepare_buffer(id);
+        self.prepare_reads(id)?;
         let running = stopped.resume(Resume::Freely, signal)?;
         self.goes(id, running)
     }
@@ -487,11 +529,23 @@ impl<'a> Recorder<'a> {
 
     /// A task has come to a system call, or to what the runtime uses one for.
     fn arrive(&mut self, id: TaskId, stopped: Stopped) -> Flow<Next> {
+        let mut registers = stopped.registers()?;
+        match registers.number() as usize {
+            SYS_READ => return self.drain(id, stopped, registers),
+            // It is no event: the log goes on.
+            SYS_HELLO => {
+                registers.set_number(u64::MAX);
+                registers.set_result(1);
+                stopped.set_registers(&registers)?;
+                self.tasks.hold(id, Hold::Ready(stopped));
+                return Ok(Next::Stay);
+            }
+            _ => {}
+        }
         self.take_buffered();
         self.waits = self.clock.area().take_waits();
         self.sharing.has_changed(id);
         let hurried = self.was_hurried();
-        let mut registers = stopped.registers()?;
         match registers.number() as usize {
             SYS_TICK => {
                 let met = self.note_tick(id, &registers);
@@ -502,14 +556,6 @@ impl<'a> Recorder<'a> {
                 let (address, kind) = self.clock.area().tick_touches();
                 let writes = objects::writes(kind);
                 Ok(Next::Decide(why, Some(Operation::Memory { address, writes })))
-            }
-            SYS_HELLO => {
-                registers.free_counter(&stopped)?;
-                let (stopped, _) = self.run_to_exit(id, stopped)?;
-                registers.set_result(1);
-                stopped.set_registers(&registers)?;
-                self.tasks.hold(id, Hold::Ready(stopped));
-                Ok(Next::Continue)
             }
             _ => {
                 self.stats.syscalls += 1;
@@ -594,8 +640,9 @@ impl<'a> Recorder<'a> {
 
     /// Nothing can run: wait for the kernel or the clock, or see that nothing will ever happen.
     fn idle(&mut self) -> Flow<()> {
-        let since = Instant::now();
+        let (since, before) = (Instant::now(), self.clocks.now()?);
         self.wait_a_while()?;
+        self.measured.waited += self.clocks.now()?.saturating_sub(before);
         // Whatever exceeds this is not the program's time.
         self.trial.stands_still(since.elapsed().min(WHILE + WHILE / 4));
         if !self.tasks.runnable().is_empty() {

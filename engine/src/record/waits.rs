@@ -69,7 +69,7 @@ impl Recorder<'_> {
             Hold::Lent(_, to) => (Awaited::Child, None, vec![*to]),
             _ => return None,
         };
-        Some(Wait { on, futex, by, limited })
+        Some(Wait { on, futex, by, gone: None, limited })
     }
 
     fn wait_on_futex(&self, task: &Task, address: u64, frames: &[Frame]) -> Found {

@@ -88,6 +88,8 @@ pub enum Emulation {
     ClockGettime,
     /// gettimeofday(2).
     Gettimeofday,
+    /// clock_settime(2), settimeofday(2): not allowed.
+    SetClock,
     /// time(2).
     Time,
     /// getrandom(2): from the recording's seed.
@@ -102,6 +104,10 @@ pub enum Emulation {
     SetDumpable,
     /// prctl(2), `PR_GET_DUMPABLE`.
     GetDumpable,
+    /// prctl(2), `PR_GET_NO_NEW_PRIVS`: whether the program has set it; our filter wants it set.
+    GetNoNewPrivileges,
+    /// personality(2): addresses stay fixed, whatever the program is told.
+    Personality,
     /// Those that succeed without effect.
     Nothing,
 }

@@ -43,8 +43,12 @@ pub enum Event {
     Buffered(#[serde(with = "bytes")] Vec<u8>),
     /// The running task made a system call.
     Syscall(Syscall),
-    /// The running task read the time-stamp counter.
-    Counter(Counter),
+    /// Code that a task has mapped reads what the program cannot know: it leads into the buffer from now on.
+    MovedReads(MovedReads),
+    /// The running task came to an instruction that does, and the buffer's log was taken before that was logged.
+    Drained(Position),
+    /// The running task came to one in place of which is a trap.
+    TrappedRead(TrappedRead),
     /// A signal reached the running task.
     Signal(Signal),
     /// The kernel wrote memory in the middle of a call, or as a task ended.
@@ -66,14 +70,15 @@ impl Event {
     #[must_use]
     pub fn position(&self) -> Option<&Position> {
         match self {
-            Self::Tick(position) | Self::Entered(position) => Some(position),
+            Self::Tick(position) | Self::Entered(position) | Self::Drained(position) => Some(position),
             Self::Syscall(syscall) => Some(&syscall.position),
-            Self::Counter(counter) => Some(&counter.position),
+            Self::TrappedRead(read) => Some(&read.position),
             Self::Signal(signal) => Some(&signal.position),
             Self::Pin(pin) => Some(&pin.position),
             Self::Image(_)
             | Self::Buffer(_)
             | Self::Patched(_)
+            | Self::MovedReads(_)
             | Self::Buffered(_)
             | Self::Run { .. }
             | Self::Cut(_)
@@ -87,14 +92,15 @@ impl Event {
 
     pub(super) fn position_mut(&mut self) -> Option<&mut Position> {
         match self {
-            Self::Tick(position) | Self::Entered(position) => Some(position),
+            Self::Tick(position) | Self::Entered(position) | Self::Drained(position) => Some(position),
             Self::Syscall(syscall) => Some(&mut syscall.position),
-            Self::Counter(counter) => Some(&mut counter.position),
+            Self::TrappedRead(read) => Some(&mut read.position),
             Self::Signal(signal) => Some(&mut signal.position),
             Self::Pin(pin) => Some(&mut pin.position),
             Self::Image(_)
             | Self::Buffer(_)
             | Self::Patched(_)
+            | Self::MovedReads(_)
             | Self::Buffered(_)
             | Self::Run { .. }
             | Self::Cut(_)
@@ -169,6 +175,9 @@ pub struct Syscall {
     pub result: i64,
     /// What the kernel wrote into the program's memory.
     pub writes: Vec<Write>,
+    /// A digest of the bytes that it took from the program's memory to write or send them
+    /// ([`given`](crate::syscalls::given)); 0 if it took none.
+    pub given: u32,
     /// What else it did, for the calls that replay carries out.
     pub effect: Effect,
 }
@@ -197,14 +206,17 @@ pub struct Written {
 pub enum Effect {
     /// Nothing.
     None,
-    /// It wrote to the program's standard output or error: the first `result` bytes its arguments name.
-    Output(Stream),
+    /// It wrote this to the program's standard output or error.
+    Output(Stream, #[serde(with = "bytes")] Vec<u8>),
     /// It mapped a file.
     MapFile(Backing),
     /// It changed a file that is mapped.
     ChangeFile(FileChange),
-    /// It unmapped memory: so many bytes from its first argument on (shmdt(2)).
-    Unmap(u64),
+    /// It unmapped these parts of memory, each with its address and its length: shmdt(2), and calls that fail after they have
+    /// made room.
+    Unmap(Vec<(u64, u64)>),
+    /// Its advice took effect on so many bytes from its first argument on, though it failed (madvise(2)).
+    Advised(u64),
     /// It created this task.
     Spawned(TaskId),
     /// It replaced its process by this image, of which the task is the only one.
@@ -232,13 +244,43 @@ impl Stream {
     }
 }
 
-/// A read of the time-stamp counter (the instructions rdtsc and rdtscp).
+/// Instructions that read what the program cannot know, in code that a task has mapped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovedReads {
+    /// Which task.
+    pub task: TaskId,
+    /// The instructions.
+    pub moved: Vec<MovedRead>,
+}
+
+/// One of them, in place of which, and of what stands beside it, is a jump to a stub; or a trap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovedRead {
+    /// Where that begins.
+    pub site: u64,
+    /// The new code there.
+    #[serde(with = "bytes")]
+    pub code: Vec<u8>,
+    /// The address of the stub.
+    pub stub: u64,
+    /// Its code; empty if it is there already, or none is needed.
+    #[serde(with = "bytes")]
+    pub stub_code: Vec<u8>,
+}
+
+/// An instruction that reads what the program cannot know, and stands where it cannot be moved from: a trap is in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counter {
-    /// The position of the instruction.
+pub struct TrappedRead {
+    /// The position, behind the trap.
     pub position: Position,
+    /// Which instruction it is: the word of a [`What`](rrtest_preload::reads::What).
+    pub what: u32,
+    /// Its length.
+    pub len: u8,
     /// What it read.
     pub value: u64,
+    /// What cpuid wrote to its registers, or the core's number.
+    pub more: [u32; 4],
 }
 
 /// A moment in the middle of user code, where nothing counts: the first since the last event at which all of this holds.
@@ -360,6 +402,8 @@ pub struct FileChange {
     pub size: u64,
     /// New contents of what has been mapped; the addresses are offsets in the file.
     pub writes: Vec<Write>,
+    /// What has been mapped and is zeros now, without there being any: offsets and lengths.
+    pub holes: Vec<(u64, u64)>,
 }
 
 /// A part of a file whose contents the trace carries. What lies past the file's end reads as zeros.

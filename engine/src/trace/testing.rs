@@ -4,8 +4,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::event::{
-    Backing, Counter, Effect, Event, Extent, FileChange, FileId, FileRange, Handler, Image, Inode, Load,
-    Mapping, Parked, Patched, Pin, Position, Registers, Signal, Stream, Syscall, Vectors, Write, Written,
+    Backing, Effect, Event, Extent, FileChange, FileId, FileRange, Handler, Image, Inode, Load, Mapping,
+    MovedRead, MovedReads, Parked, Patched, Pin, Position, Registers, Signal, Stream, Syscall, TrappedRead,
+    Vectors, Write, Written,
 };
 use crate::ending::{Awaited, Ending, Frame, Overdue, TaskState, Wait};
 use crate::task::TaskId;
@@ -15,7 +16,7 @@ pub(super) fn output(n: u64, len: usize) -> Event {
     let bytes = (0..len).map(|at| (at as u64 * n) as u8).collect();
     Event::Syscall(Syscall {
         writes: vec![Write { address: 0x5555_0000 + n, bytes }],
-        effect: Effect::Output(Stream::Stdout),
+        effect: Effect::Output(Stream::Stdout, b"some text".to_vec()),
         ..syscall(n)
     })
 }
@@ -33,7 +34,8 @@ pub(super) fn every_kind() -> Vec<Event> {
         stored: true,
         loads: vec![Load { at: 8192, contents: range }],
     };
-    let change = FileChange { inode: Inode(0), size: 0, writes: vec![write.clone()] };
+    let change =
+        FileChange { inode: Inode(0), size: 0, writes: vec![write.clone()], holes: vec![(1, u64::MAX)] };
     let mapping = |file| Mapping { start: 0x7fff_ffff_f000, len: 4096, prot: 7, room: u64::MAX, file };
     let image = Image {
         program: "/tmp/ünïcode".to_owned(),
@@ -69,18 +71,30 @@ pub(super) fn every_kind() -> Vec<Event> {
             memory: vec![Extent { address: u64::MAX, len: 1, digest: 7 }],
             vectors: Vectors { low: [u64::MAX; 16], digest: u32::MAX },
         }),
-        Event::Counter(Counter { position: position(4), value: u64::MAX }),
+        Event::MovedReads(MovedReads {
+            task: TaskId(2),
+            moved: vec![MovedRead { site: u64::MAX, code: vec![0xcc], stub: 1, stub_code: Vec::new() }],
+        }),
+        Event::Drained(position(4)),
+        Event::TrappedRead(TrappedRead {
+            position: position(5),
+            what: u32::MAX,
+            len: 15,
+            value: u64::MAX,
+            more: [u32::MAX; 4],
+        }),
         Event::Signal(signal(None)),
         Event::Signal(signal(Some(Handler { registers, writes: vec![write] }))),
         output(7, 100),
     ];
     let effects = [
         Effect::None,
-        Effect::Output(Stream::Stdout),
-        Effect::Output(Stream::Stderr),
+        Effect::Output(Stream::Stdout, Vec::new()),
+        Effect::Output(Stream::Stderr, vec![0, 0xff]),
         Effect::MapFile(backing),
         Effect::ChangeFile(change),
-        Effect::Unmap(u64::MAX),
+        Effect::Unmap(vec![(u64::MAX, 1), (0, u64::MAX)]),
+        Effect::Advised(u64::MAX),
         Effect::Spawned(TaskId(9)),
     ];
     events.extend(effects.map(|effect| Event::Syscall(Syscall { effect, ..syscall(i64::MAX as u64) })));
@@ -99,7 +113,15 @@ pub(super) fn every_ending() -> [Ending; 8] {
         task: TaskId(1),
         name: "worker".to_owned(),
         doing: "waits on a futex".to_owned(),
-        wait: Some(Wait { on: Awaited::Mutex, futex: Some(0x10), by: vec![TaskId(2)], limited: true }),
+        wait: Some(Wait {
+            on: Awaited::Mutex,
+            futex: Some(0x10),
+            by: vec![TaskId(2)],
+            gone: Some((TaskId(3), "gone".to_owned())),
+            limited: true,
+        }),
+        spawned: Some(("src/lib.rs".to_owned(), 3)),
+        awaits: vec![frame(Some("a::Future"), None)],
         frames: vec![frame(None, None), frame(Some("lock"), Some(("src/lib.rs".to_owned(), 7)))],
     };
     [
@@ -125,6 +147,7 @@ fn syscall(n: u64) -> Syscall {
         args: [n, 0, 1, u64::MAX, 127, 128],
         result: -(n as i64),
         writes: Vec::new(),
+        given: u32::MAX,
         effect: Effect::None,
     }
 }

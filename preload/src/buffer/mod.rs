@@ -12,15 +12,16 @@
 //! before that: one serves all.
 
 mod hand_over;
+mod reads;
 mod record;
 mod replay;
 
 use core::arch::{asm, global_asm};
 
-use crate::calls::Out;
+use crate::calls::{Out, gives};
 use crate::layout::{
-    AREA, AREA_LEN, BUFFER, ENTRY, Entry, LOG, Mode, PARKED, STACK, STUB_DONE, STUB_TRACED, SYS_TICK, Shared,
-    TABLE, TICK, UNTRACED,
+    AREA, AREA_LEN, BUFFER, ENTRY, Entry, LOG, Mode, PARKED, READ, STACK, STUB_DONE, STUB_TRACED, SYS_TICK,
+    Shared, TABLE, TICK, UNTRACED,
 };
 use crate::objects::{Objects, place};
 
@@ -35,6 +36,7 @@ global_asm!(
     ".balign 8, 0xcc",
     "    .quad ticked",
     "    .quad parked",
+    "    .quad rrtest_read",
     "entry:",
     "    xchg rsp, qword ptr [{parked}]",
     "    pushfq",
@@ -122,8 +124,8 @@ global_asm!(
 const SP: usize = AREA + core::mem::offset_of!(Shared, parked);
 
 // The addresses that the recorder and the runtime know.
-const _: () =
-    assert!(UNTRACED == BUFFER + 2 && TICK == BUFFER + 8 && PARKED == TICK + 8 && ENTRY == PARKED + 8);
+const _: () = assert!(UNTRACED == BUFFER + 2 && TICK == BUFFER + 8 && PARKED == TICK + 8);
+const _: () = assert!(READ == PARKED + 8 && ENTRY == READ + 8);
 const _: () = assert!((STACK - size_of::<Frame>() - 8).is_multiple_of(16));
 
 /// The registers that a call site passes, as they are on our stack.
@@ -149,14 +151,32 @@ impl Frame {
 
     /// What tells this call from others of its number. The outcome of some depends on what is at an address, which is not
     /// looked at.
-    fn check(&self) -> u16 {
-        let mut digest = 0_u64;
-        for argument in [self.rdi, self.rsi, self.rdx] {
-            digest = (digest ^ argument).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    fn check_arguments(&self) -> u16 {
+        (self.digest() >> 48) as u16
+    }
+
+    /// The same with the bytes that the call has written: `result` of them.
+    fn check(&self, result: i64) -> u16 {
+        let mut digest = self.digest();
+        if gives(self.rax) && result > 0 {
+            for word in words(self.rsi, result as usize) {
+                digest = (digest ^ word).wrapping_mul(MULTIPLIER).rotate_left(29);
+            }
         }
         (digest >> 48) as u16
     }
+
+    fn digest(&self) -> u64 {
+        let mut digest = 0_u64;
+        for argument in [self.rdi, self.rsi, self.rdx] {
+            digest = (digest ^ argument).wrapping_mul(MULTIPLIER);
+        }
+        digest
+    }
 }
+
+/// The golden ratio in 64 bits: every bit of what it multiplies reaches the high ones.
+const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// What became of a call.
 enum Made {
@@ -270,6 +290,22 @@ fn copy(shared: &mut Shared, from: u64, to: u64, len: usize) -> bool {
     !faulted(shared)
 }
 
+/// The words of so many bytes at an address, the last one filled up with zeros. It must be possible to read them.
+fn words(address: u64, len: usize) -> impl Iterator<Item = u64> {
+    const WORD: usize = size_of::<u64>();
+    let at = core::ptr::with_exposed_provenance::<u8>(address as usize);
+    (0..len).step_by(WORD).map(move |offset| {
+        // SAFETY: the bytes can be read: that is the caller's to know.
+        unsafe {
+            if len - offset >= WORD {
+                at.add(offset).cast::<u64>().read_unaligned()
+            } else {
+                (offset..len).rev().fold(0, |word, byte| word << 8 | u64::from(at.add(byte).read()))
+            }
+        }
+    })
+}
+
 /// The word at an address of the program's; none if it cannot be read.
 fn word(shared: &mut Shared, address: u64) -> Option<u32> {
     let word;
@@ -278,6 +314,13 @@ fn word(shared: &mut Shared, address: u64) -> Option<u32> {
         asm!("mov eax, dword ptr [rdi]", in("rdi") address, lateout("eax") word, options(nostack, preserves_flags))
     };
     (!faulted(shared)).then_some(word)
+}
+
+/// Whether the program's memory at an address can be written.
+fn is_writable(shared: &mut Shared, address: u64) -> bool {
+    // SAFETY: as above. What is there stays as it is, and nobody else runs.
+    unsafe { asm!("or byte ptr [rdi], al", in("rdi") address, in("al") 0_u8, options(nostack)) };
+    !faulted(shared)
 }
 
 /// Whether the recorder has skipped an instruction that faulted.
@@ -293,12 +336,16 @@ fn faulted(shared: &mut Shared) -> bool {
     }
 }
 
-/// Where the kernel writes on success, and how many bytes.
+/// What a call returns that cannot write all that it has to.
+const EFAULT: i64 = 14;
+
+/// Where the kernel writes, and how many bytes: on success, or at most, if it cannot write all.
 fn written(out: Out, args: &[u64; 6], result: i64) -> (u64, usize) {
     let argument = |at: u8| args.get(usize::from(at)).copied().unwrap_or(0);
     match out {
-        _ if result < 0 => (0, 0),
         Out::Nothing => (0, 0),
+        Out::Returned(at) if result == -EFAULT => (argument(at), argument(at + 1) as usize),
+        _ if result < 0 && result != -EFAULT => (0, 0),
         Out::Returned(at) => (argument(at), result as usize),
         Out::Fixed(at, len) => (argument(at), if argument(at) == 0 { 0 } else { usize::from(len) }),
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use rrtest_engine::ending::{Ending, Stats};
 use rrtest_engine::keep::Kept;
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{Options, Recording, Stdin, Template, Time};
+use rrtest_engine::record::{Options, Outsiders, Recording, Stdin, Template, Time};
 use rrtest_engine::schedule::Plan;
 use rrtest_engine::schedule::surprise::Struck;
 use rrtest_engine::trace::event::Stream;
@@ -130,6 +130,7 @@ fn campaign_at(subject: Subject<'_>, schedule: Schedule, script: Script, replays
         keep: Keep::OnFailure,
         timeout: Duration::from_secs(60),
         stdin: Stdin::Null,
+        outsiders: Outsiders::StayAway,
         listener: None,
         strategies: &strategies,
         time: Time::Real,

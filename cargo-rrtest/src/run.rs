@@ -8,7 +8,7 @@ use std::thread;
 use clap::ColorChoice;
 use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu};
 use nix::unistd::Pid;
-use rrtest_engine::record::Stdin;
+use rrtest_engine::record::{Outsiders, Stdin};
 
 use crate::attempt::{Real, Setting};
 use crate::beside::Beside;
@@ -154,6 +154,7 @@ impl Hunt<'_> {
             keep: options.recording.keep,
             timeout: options.timeout,
             stdin: Stdin::Null,
+            outsiders: Outsiders::StayAway,
             listener: None,
             strategies: &strategies,
             time: options.recording.time,

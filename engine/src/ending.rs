@@ -60,6 +60,8 @@ pub struct Wait {
     pub on: Awaited,
     /// The address of its futex word, if it has one.
     pub futex: Option<u64>,
+    /// Which one, where it has a name: a connection, a file, a queue.
+    pub what: Option<String>,
     /// Those living tasks of which one must act for the wait to end; empty if they are not known.
     pub by: Vec<TaskId>,
     /// Whether it also ends by itself, after some time.
@@ -95,6 +97,18 @@ pub enum Awaited {
     Pipe,
     /// The other end of a socket.
     Socket,
+    /// Somebody to connect to a socket.
+    Connection,
+    /// The other side of a terminal.
+    Terminal,
+    /// A lock on a file.
+    FileLock,
+    /// A message, or room for one, in a queue.
+    Queue,
+    /// A semaphore of System V.
+    Semaphore,
+    /// A change of a file that is watched.
+    Change,
     /// Another descriptor, or several.
     Descriptors,
     /// The end of a child process.
@@ -157,7 +171,7 @@ mod tests {
             task: TaskId(task),
             name: String::new(),
             doing: String::new(),
-            wait: Some(Wait { on: Awaited::Thread, futex: None, by, limited }),
+            wait: Some(Wait { on: Awaited::Thread, futex: None, what: None, by, limited }),
             frames: Vec::new(),
         }
     }

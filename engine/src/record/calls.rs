@@ -286,6 +286,7 @@ impl Recorder<'_> {
     fn note(&mut self, id: TaskId, call: &Call, result: i64) -> Flow<()> {
         let [option, name, ..] = call.args();
         match call.number() as i64 {
+            libc::SYS_connect if result == -i64::from(libc::EINPROGRESS) => self.note_reach(id, call, result),
             _ if result < 0 => {}
             _ if signal_sent(call).is_some() => {
                 self.look_for_roused(true)?;
@@ -294,6 +295,18 @@ impl Recorder<'_> {
             libc::SYS_prctl if option as i32 == libc::PR_SET_NAME => {
                 self.task(id).name = self.space(id).memory.text(name, THREAD_NAME);
             }
+            libc::SYS_bind
+            | libc::SYS_connect
+            | libc::SYS_accept
+            | libc::SYS_accept4
+            | libc::SYS_sendto
+            | libc::SYS_sendmsg
+            | libc::SYS_sendmmsg
+            | libc::SYS_msgget
+            | libc::SYS_semget
+            | libc::SYS_mq_open
+            | libc::SYS_inotify_add_watch => self.note_reach(id, call, result),
+            libc::SYS_flock | libc::SYS_fcntl => self.note_lock(id, call),
             libc::SYS_socketpair => self.note_pair(id, call),
             libc::SYS_timerfd_create => self.timerfds = true,
             libc::SYS_unshare | libc::SYS_close_range | libc::SYS_signalfd | libc::SYS_signalfd4 => {

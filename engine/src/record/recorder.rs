@@ -16,11 +16,14 @@ use super::buffer::Buffer;
 use super::call_sites::CallSites;
 use super::fds::{self, Fds};
 use super::inherit::Holders;
+use super::locks::Takers;
 use super::pin::Watched;
 use super::quiet::Quiet;
+use super::reach::Reach;
 use super::sharing::Sharing;
 use super::slots::Slots;
 use super::start_up::StartUp;
+use super::stuck::Pace;
 use super::surprises::Caprice;
 use super::tasks::{Call, Hold, Origin, Space, Task, Tasks, Waited as CallWait};
 use super::time::Clocks;
@@ -92,6 +95,9 @@ pub(super) struct Recorder<'a> {
     pub(super) elsewhere: Vec<(TaskId, Vec<Write>)>,
     /// The inodes of the program's socket pairs, each with the other one's.
     pub(super) pairs: BTreeMap<u64, u64>,
+    pub(super) reach: Reach,
+    pub(super) takers: Takers,
+    pub(super) pace: Pace,
     pub(super) slots: Slots,
     pub(super) buffer: Buffer,
     pub(super) call_sites: CallSites,
@@ -230,6 +236,9 @@ impl<'a> Recorder<'a> {
             holders: Holders::default(),
             elsewhere: Vec::new(),
             pairs: BTreeMap::new(),
+            reach: Reach::default(),
+            takers: Takers::default(),
+            pace: Pace::default(),
             last_call: 0,
             woken: false,
             waits: 0,

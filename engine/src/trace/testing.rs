@@ -98,7 +98,13 @@ pub(super) fn every_ending() -> [Ending; 5] {
         task: TaskId(1),
         name: "worker".to_owned(),
         doing: "waits on a futex".to_owned(),
-        wait: Some(Wait { on: Awaited::Mutex, futex: Some(0x10), by: vec![TaskId(2)], limited: true }),
+        wait: Some(Wait {
+            on: Awaited::Mutex,
+            futex: Some(0x10),
+            what: None,
+            by: vec![TaskId(2)],
+            limited: true,
+        }),
         frames: vec![frame(None, None), frame(Some("lock"), Some(("src/lib.rs".to_owned(), 7)))],
     };
     [

@@ -59,8 +59,10 @@ impl Report {
             .collect();
         let mut summary = lines.pop().expect("a summary");
         let explored = summary.remove("explored");
+        let never_ended = summary.remove("never_ended");
         assert_eq!((&summary["event"], keys(&summary)), (&"summary".into(), sorted(SUMMARY)), "{run}");
         summary.extend(explored.map(|explored| ("explored".to_owned(), explored)));
+        summary.extend(never_ended.map(|tests| ("never_ended".to_owned(), tests)));
         Self { attempts: lines.into_iter().map(Attempt::new).collect(), summary }
     }
 
@@ -101,13 +103,17 @@ impl Attempt {
         let start_reason = line.remove("start_reason");
         let waits = line.remove("waits");
         let surprises = line.remove("surprises");
+        let struck = line.remove("struck");
         assert_eq!(failed_tests.is_some(), line["test"].is_null(), "{line:?}");
         assert_eq!((&line["event"], keys(&line)), (&"attempt".into(), sorted(ATTEMPT)), "{line:?}");
         let ours = ["unsupported", "error"].contains(&line["outcome"].as_str().expect("an outcome"));
-        assert_eq!(message.is_some(), ours, "{line:?}");
-        let hangs = ["deadlocked", "hung"].contains(&line["outcome"].as_str().expect("an outcome"));
+        // Besides, a failure may tell why its trace cannot be kept.
+        assert!(message.is_some() == ours || message.is_some() && line["trace"].is_null(), "{line:?}");
+        let hangs =
+            ["deadlocked", "hung", "unfinished"].contains(&line["outcome"].as_str().expect("an outcome"));
         assert!(waits.is_some() == hangs || ours, "{line:?}");
         line.extend(surprises.map(|surprises| ("surprises".to_owned(), surprises)));
+        line.extend(struck.map(|struck| ("struck".to_owned(), struck)));
         line.extend(waits.map(|waits| ("waits".to_owned(), waits)));
         line.extend(message.map(|message| ("message".to_owned(), message)));
         line.extend(start_reason.map(|reason| ("start_reason".to_owned(), reason)));

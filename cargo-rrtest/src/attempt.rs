@@ -1,16 +1,17 @@
 //! One attempt: record a test, judge the outcome, keep the trace if it is worth keeping.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::ValueEnum;
 use rrtest_engine::Error;
 use rrtest_engine::ending::{Ending, Stats};
 use rrtest_engine::keep::{self, Kept};
 use rrtest_engine::output::Output;
+use rrtest_engine::patience::{Effort, Patience};
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{self, Listener, Options, Outsiders, Recording, Stdin, Template, Time};
 use rrtest_engine::schedule::StrategyName;
@@ -18,6 +19,7 @@ use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::{Struck, Surprises};
 use serde_json::{Value, json};
 
+use crate::describe;
 use crate::discover::Test;
 use crate::events;
 use crate::fingerprint::Fingerprint;
@@ -26,12 +28,16 @@ use crate::libtest::failed_tests;
 use crate::outcome::Outcome;
 use crate::output;
 use crate::seed::Seed;
+use crate::strikes;
 use crate::templates::{Base, Start};
 use crate::traces::Store;
 
 /// How many cores recorded programs are told there are. The same everywhere, so that a seed means the same everywhere;
 /// enough for pools that size themselves by it to have several threads.
 pub(crate) const PRETEND_CORES: usize = 4;
+
+/// What computes no longer than this is replayed in no time.
+const MOMENT: Duration = Duration::from_millis(300);
 
 /// Which attempts' traces to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -94,6 +100,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) keep: Keep,
     /// How long an attempt may run.
     pub(crate) timeout: Duration,
+    /// Whether it may be called hung before that, for what the test usually takes.
+    pub(crate) judges: bool,
     /// Where programs' standard input comes from.
     pub(crate) stdin: Stdin,
     /// Whether processes outside come to what programs have made under a name.
@@ -108,8 +116,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) surprises: Option<Surprises>,
     /// The compiler that built them.
     pub(crate) rustc: &'a str,
-    /// The failures whose traces are kept.
-    pub(crate) known: Mutex<HashSet<Fingerprint>>,
+    /// The failures that are known, and whether a trace of each is kept.
+    pub(crate) known: Mutex<HashMap<Fingerprint, bool>>,
     /// Held while a failure is being judged, which ends with its replay.
     pub(crate) judging: Mutex<()>,
 }
@@ -127,6 +135,10 @@ pub(crate) struct Job {
     pub(crate) seed: Seed,
     /// Whether to count what others can make use of.
     pub(crate) measure: bool,
+    /// What its attempts usually take; none if none has ended.
+    pub(crate) patience: Option<Patience>,
+    /// It is cut off when it runs past this.
+    pub(crate) until: Option<Instant>,
 }
 
 impl Setting<'_> {
@@ -143,6 +155,7 @@ impl Setting<'_> {
         stop: &AtomicBool,
     ) -> Result<events::Attempt, Error> {
         let plan = job.seed.plan(self.strategies);
+        let first = job.patience.is_none();
         let mut attempt = events::Attempt {
             test: job.test,
             number: job.number,
@@ -151,6 +164,7 @@ impl Setting<'_> {
             level: job.level,
             time: self.time,
             struck: Struck::default(),
+            strikes: Vec::new(),
             outcome: Outcome::Error,
             ending: None,
             output: Output::default(),
@@ -159,6 +173,7 @@ impl Setting<'_> {
             measured: Measured::default(),
             decided: Vec::new(),
             wall: Duration::ZERO,
+            effort: Effort::default(),
             start: Start::Full,
             trace: None,
             repeats: false,
@@ -177,6 +192,8 @@ impl Setting<'_> {
             core,
             pretend_cores: PRETEND_CORES,
             timeout: self.timeout,
+            patience: job.patience.filter(|_| self.judges),
+            until: job.until,
             stdin: self.stdin,
             listener: self.listener,
             watchdog_main: attempt.test.harness,
@@ -192,7 +209,7 @@ impl Setting<'_> {
         match recorded {
             Ok((recording, start)) => {
                 attempt.start = start;
-                self.judge(&mut attempt, recording, core);
+                self.judge(&mut attempt, recording, core, first);
             }
             Err(error @ (Error::Stopped | Error::Forbidden { .. })) => return Err(error),
             // Ctrl-C goes to all of a terminal's processes, to one that is just being started as well.
@@ -207,32 +224,40 @@ impl Setting<'_> {
         drop(self.judging.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn judge(&self, attempt: &mut events::Attempt, mut recording: Recording, core: usize) {
+    /// See what has become of an attempt, the test's `first` that ends if none has ended yet, and keep its trace if that is to be.
+    fn judge(&self, attempt: &mut events::Attempt, mut recording: Recording, core: usize, first: bool) {
         attempt.measured = std::mem::take(&mut recording.measured);
         attempt.decided = std::mem::take(&mut recording.decided);
         attempt.outcome = Outcome::of(&recording.ending);
         attempt.stats = recording.stats;
         attempt.struck = recording.struck;
-        attempt.wall = recording.wall;
+        attempt.strikes = std::mem::take(&mut recording.strikes);
+        (attempt.wall, attempt.effort) = (recording.wall, recording.effort);
+        // If nothing else is known of the test, this is worth the moment that it takes to keep it; but not more.
+        let last = attempt.outcome == Outcome::Unfinished && first && attempt.effort.computed < MOMENT;
         if let Ending::Unsupported { what, task, name } = &recording.ending {
-            attempt.message = Some(format!("{what} cannot be recorded yet ({task}, thread `{name}`)"));
+            attempt.message = Some(describe::unsupported(what, *task, name));
             // Another core may have tried the same test at the same time.
-            attempt.repeats =
-                !self.known().insert(Fingerprint::of(&attempt.test.id(), &recording.ending, ""));
-        } else if attempt.outcome.is_failure() {
+            let fingerprint = Fingerprint::of(&attempt.test.id(), &recording.ending, "");
+            attempt.repeats = self.known().insert(fingerprint, false).is_some();
+        } else if attempt.outcome.is_failure() || last {
             let _judging = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
             let output = output::both(&recording.output);
             if attempt.test.is_together() {
                 attempt.failed_tests = failed_tests(&output);
             }
             let fingerprint = Fingerprint::of(&attempt.test.id(), &recording.ending, &output);
-            attempt.repeats = !self.known().insert(fingerprint.clone());
-            if self.keep == Keep::Always || !attempt.repeats {
+            let known = self.known().get(&fingerprint).copied();
+            let is_kept = known == Some(true);
+            if self.keep == Keep::Always || !is_kept {
                 self.keep(attempt, &recording, core);
             }
-            if attempt.outcome == Outcome::Error && !attempt.repeats {
-                // The next failure of this kind may be kept in its place.
-                self.known().remove(&fingerprint);
+            // One that does not replay is not known: the next failure of this kind may be kept in its place.
+            if attempt.outcome != Outcome::Error {
+                let kept_now = attempt.trace.is_some();
+                self.known().insert(fingerprint, is_kept || kept_now);
+                // What could not be kept before, and now is, is told as if it were new.
+                attempt.repeats = is_kept || (known.is_some() && !kept_now);
             }
         } else if self.keep == Keep::Always {
             self.keep(attempt, &recording, core);
@@ -241,7 +266,8 @@ impl Setting<'_> {
         attempt.output = recording.output;
     }
 
-    /// Keep the trace. If that fails, or the trace does not replay, the outcome is an error of ours.
+    /// Keep the trace. If it does not replay, the outcome is an error of ours. If it cannot be kept, a failure stays one: it
+    /// has been found, and its seed may find it again.
     fn keep(&self, attempt: &mut events::Attempt, recording: &Recording, core: usize) {
         // Not given up on Ctrl-C: a failure that was found is worth the moment. A second Ctrl-C ends the process.
         let never = AtomicBool::new(false);
@@ -259,7 +285,9 @@ impl Setting<'_> {
         match kept {
             Ok((path, Kept { divergence, ending })) => {
                 attempt.ending = Some(ending);
-                attempt.trace = Some(events::Kept { path, verified: divergence.is_none() });
+                attempt.trace =
+                    Some(events::Kept { path, verified: divergence.is_none(), by_name: self.store.usual });
+                attempt.outcome = if divergence.is_some() { Outcome::Error } else { attempt.outcome };
                 attempt.message = divergence.map(|divergence| {
                     format!(
                         "the attempt {outcome}, but its trace does not replay: this is a bug of rrtest, please report \
@@ -270,14 +298,14 @@ impl Setting<'_> {
             Err(message) => {
                 attempt.message =
                     Some(format!("the attempt {outcome}, but its trace cannot be kept: {message}"));
+                if !attempt.outcome.is_failure() {
+                    attempt.outcome = Outcome::Error;
+                }
             }
-        }
-        if attempt.message.is_some() {
-            attempt.outcome = Outcome::Error;
         }
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashSet<Fingerprint>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<Fingerprint, bool>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -296,6 +324,7 @@ fn info(attempt: &events::Attempt, rustc: &str) -> Value {
         "preempt": attempt.level.name(),
         "time": attempt.time.as_str(),
         "surprises": (!attempt.struck.is_empty()).then(|| attempt.struck.to_string()),
+        "struck": if attempt.outcome.is_failure() { strikes::sentences(&attempt.strikes) } else { Vec::new() },
         "outcome": attempt.outcome,
         "created": humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         "rustc": rustc,

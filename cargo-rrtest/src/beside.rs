@@ -10,7 +10,7 @@ use crate::campaign::OtherTests;
 use crate::cargo::{Build, Project};
 use crate::discover::{self, Grouping};
 use crate::libtest::Filter;
-use crate::toolchain::Toolchain;
+use crate::toolchain::{Refusal, Toolchain};
 
 /// Attempts wait for another build of the tests as long as their own took, and no longer than this: more is due only if there is
 /// something to compile.
@@ -46,12 +46,16 @@ impl Beside<'_> {
     fn make(&self, stop: &AtomicBool) -> OtherTests {
         let Build { level, target, build_dir, .. } = self.build;
         if let Some(refusal) = self.toolchain.refusal(level, target, build_dir) {
-            return Err(unplain(&refusal));
+            return Err(unplain(&match refusal {
+                Refusal::Passes(words) => words,
+                Refusal::Place(stop) => stop.message.unwrap_or_default(),
+            }));
         }
         let built = self.build.run(1, stop);
         let tests = built.and_then(|built| discover::tests(self.project, &built, self.filter, self.grouping));
         match tests {
-            Ok(tests) => Ok(tests),
+            // Of what was strange about them the first build has told.
+            Ok(found) => Ok(found.tests),
             Err(_) if stop.load(Ordering::SeqCst) => Ok(Vec::new()),
             Err(stop) => Err(unplain(&stop.message.unwrap_or_default())),
         }

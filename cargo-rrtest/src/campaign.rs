@@ -7,13 +7,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rrtest_engine::Error;
+use rrtest_engine::patience::{Patience, Usual};
 use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::schedule::explore::{self, Explorer};
 use rrtest_engine::schedule::portfolio::{self, Measured};
 
 use crate::attempt::{Job, Setting};
 use crate::discover::Test;
-use crate::events::{Attempt, Event, Explored, Reporter, Started, Summary};
+use crate::events::{Attempt, Event, Explored, NeverEnded, Reporter, Started, Summary};
 use crate::exit::Stop;
 use crate::instrument::Level;
 use crate::interrupt::Interrupt;
@@ -32,6 +33,16 @@ const FIRST: u32 = 5;
 
 /// How long a worker waits until it asks again, when all depends on what others are doing.
 const MOMENT: Duration = Duration::from_millis(1);
+
+/// An attempt at a build of which none has ended may take so many times as long as at another one.
+const OTHER_BUILD: u32 = 10;
+
+/// Of the time that is left, a test of which no attempt has ended gets so much for one as long as others wait for their first.
+const FIRST_SHARE: (u32, u32) = (3, 4);
+
+/// By how much the time of a campaign may be exceeded, as one part in so many: for an attempt that is about to end; and for all.
+const ABOUT_TO_END: u32 = 50;
+const EXCEEDED: u32 = 20;
 
 /// What attempts to make.
 #[derive(Clone, Debug)]
@@ -80,6 +91,8 @@ struct Progress {
     /// Its builds; at first there is one.
     builds: Vec<Build>,
     attempts: u64,
+    /// Those of them of which something is known.
+    judged: u64,
     /// What schedules there are, if all are to be gone through.
     explorer: Option<Explorer>,
     errors: u32,
@@ -87,6 +100,13 @@ struct Progress {
 }
 
 impl Progress {
+    /// What attempts at the build of this index usually take; none if none has ended.
+    fn patience(&self, build: usize) -> Option<Patience> {
+        let others =
+            || self.builds.iter().filter_map(|build| build.usual.patience()).max_by_key(|it| it.usual);
+        self.builds[build].usual.patience().or_else(|| Some(others()?.times(OTHER_BUILD)))
+    }
+
     /// How much it has had, in a measure by which the test with the least is next.
     ///
     /// Nobody knows which test has a bug. If each is as likely to, and each attempt as likely to show it, the expected time until it
@@ -112,6 +132,8 @@ struct Build {
     level: Level,
     /// What its attempts have measured.
     measured: Measured,
+    /// What those took that ended by themselves.
+    usual: Usual,
     /// Attempts that have begun, and those of them that have ended.
     begun: u32,
     ended: u32,
@@ -122,7 +144,15 @@ struct Build {
 impl Build {
     fn new(test: Test, level: Level) -> Self {
         let test = Arc::new(test);
-        Self { test, level, measured: Measured::default(), begun: 0, ended: 0, spent: Duration::ZERO }
+        Self {
+            test,
+            level,
+            measured: Measured::default(),
+            usual: Usual::default(),
+            begun: 0,
+            ended: 0,
+            spent: Duration::ZERO,
+        }
     }
 
     /// How much time its attempts will have taken, with those under way, as far as that counts: the build with the least is next.
@@ -152,21 +182,58 @@ struct Queue {
     next: usize,
     schedule: Schedule,
     seed: Seed,
+    /// When the time is over, if it is limited.
+    deadline: Option<Instant>,
 }
 
 impl Queue {
+    /// All begins now.
     fn new(tests: Vec<Test>, level: Level, schedule: Schedule) -> Self {
         let progress = |test: Test| Progress {
             id: test.id(),
             builds: vec![Build::new(test, level)],
             attempts: 0,
+            judged: 0,
             explorer: schedule.bound.map(Explorer::new),
             errors: 0,
             left_out: false,
         };
         let only = schedule.runs == Some(1);
         let seed = schedule.seed.unwrap_or_else(|| Seed::arbitrary(&schedule.strategies, only));
-        Self { tests: tests.into_iter().map(progress).collect(), next: 0, schedule, seed }
+        let deadline = schedule.time.and_then(|time| Instant::now().checked_add(time));
+        Self { tests: tests.into_iter().map(progress).collect(), next: 0, schedule, seed, deadline }
+    }
+
+    fn is_over(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// When to cut off an attempt at a test that begins now.
+    fn until(&self, index: usize) -> Option<Instant> {
+        let (deadline, time) = (self.deadline?, self.schedule.time?);
+        let others_wait =
+            || (0..self.tests.len()).any(|index| self.tests[index].attempts == 0 && self.wants(index));
+        Some(match self.tests[index].judged {
+            0 if others_wait() => {
+                let now = Instant::now();
+                let (part, of) = FIRST_SHARE;
+                now + deadline.saturating_duration_since(now) / of * part
+            }
+            // What its threads do takes some time to say.
+            0 => deadline,
+            _ => deadline + time / ABOUT_TO_END,
+        })
+    }
+
+    /// The tests of which nothing is known.
+    fn never_ended(&self) -> Vec<NeverEnded> {
+        let unknown = self.tests.iter().filter(|progress| progress.judged == 0);
+        unknown
+            .map(|progress| NeverEnded {
+                test: Arc::clone(&progress.builds[0].test),
+                attempts: progress.attempts,
+            })
+            .collect()
     }
 
     /// Another build of the tests has been made.
@@ -180,6 +247,9 @@ impl Queue {
 
     /// The next attempt.
     fn take(&mut self) -> Take {
+        if self.is_over() {
+            return Take::Nothing;
+        }
         let count = self.tests.len();
         let ready = |index: &usize| {
             let explorer = self.tests[*index].explorer.as_ref();
@@ -210,7 +280,9 @@ impl Queue {
         // A single attempt has nothing to teach.
         let measure =
             schedule.is_none() && build.measured == Measured::default() && self.schedule.runs != Some(1);
-        let job = Job { test: Arc::clone(&build.test), level: build.level, number, seed, measure };
+        let (test, level) = (Arc::clone(&build.test), build.level);
+        let patience = progress.patience(at);
+        let job = Job { test, level, number, seed, measure, patience, until: self.until(index) };
         Take::Job(Box::new(Taken { at: At { test: index, build: at, schedule }, job }))
     }
 
@@ -232,6 +304,7 @@ impl Queue {
                 schedules: explorer.explored(),
                 strayed: explorer.strayed(),
                 complete: explorer.is_complete(),
+                at_once: explorer.at_once(),
             })
         };
         self.tests.iter().filter_map(explored).collect()
@@ -240,13 +313,23 @@ impl Queue {
     /// Learn from an attempt.
     fn learn(&mut self, taken: &At, attempt: &Attempt) {
         let progress = &mut self.tests[taken.test];
+        if attempt.outcome == Outcome::Unfinished {
+            return;
+        }
+        progress.judged += 1;
         if let (Some(explorer), Some(schedule)) = (&mut progress.explorer, &taken.schedule) {
             explorer.ended(schedule, &attempt.decided);
         }
         progress.errors += u32::from(attempt.outcome == Outcome::Error);
         progress.left_out |= attempt.outcome == Outcome::Unsupported || progress.errors >= MAX_ERRORS;
         let build = &mut progress.builds[taken.build];
-        build.measured.learn(&attempt.measured);
+        // What hangs makes more ticks than any other attempt should be expected to.
+        if attempt.outcome != Outcome::Hung {
+            build.measured.learn(&attempt.measured);
+        }
+        if attempt.outcome.is_end() {
+            build.usual.learn(attempt.effort);
+        }
         build.ended += 1;
         build.spent += attempt.wall;
     }
@@ -296,7 +379,8 @@ pub(crate) fn run(
 ) -> Result<Summary, Stop> {
     let Subject { tests, level, other } = subject;
     let start = Instant::now();
-    let deadline = schedule.time.map(|time| start + time);
+    let longest = schedule.time.map(|time| time + time / EXCEEDED);
+    let last = longest.and_then(|longest| start.checked_add(longest));
     let mut binaries: Vec<_> = tests.iter().map(|test| test.binary.clone()).collect();
     binaries.dedup();
     let mut summary = Summary::of_none(tests.len(), tests.iter().any(Test::is_together));
@@ -366,31 +450,35 @@ pub(crate) fn run(
             drop(sender);
         }
         // Whatever ends this loop early must end the workers too, or the scope would wait for them.
-        let result = dispatch(&receiver, deadline, interrupt, &mut summary, reporters);
+        let result = dispatch(&receiver, last, interrupt, &mut summary, reporters);
         interrupt.stop.store(true, Ordering::SeqCst);
         result
     });
     ended?;
     summary.wall = start.elapsed();
-    summary.explored = queue.into_inner().unwrap_or_else(PoisonError::into_inner).explored();
     summary.interrupted = interrupt.by_user();
+    let queue = queue.into_inner().unwrap_or_else(PoisonError::into_inner);
+    summary.explored = queue.explored();
+    if queue.is_over() && !summary.interrupted {
+        summary.never_ended = queue.never_ended();
+    }
     Ok(summary)
 }
 
-/// Read what the workers say until the last of them has ended.
+/// Read what the workers say until the last of them has ended. What still goes on at the moment `last` is given up.
 fn dispatch(
     receiver: &mpsc::Receiver<Message>,
-    deadline: Option<Instant>,
+    last: Option<Instant>,
     interrupt: &Interrupt,
     summary: &mut Summary,
     reporters: &mut [Box<dyn Reporter + '_>],
 ) -> Result<(), Stop> {
     let mut fatal = None;
     loop {
-        // After the deadline there is nothing to wait for but the workers' end.
-        let wait = deadline.filter(|_| !interrupt.stop.load(Ordering::SeqCst));
+        // After that there is nothing to wait for but the workers' end.
+        let wait = last.filter(|_| !interrupt.stop.load(Ordering::SeqCst));
         let message = match wait {
-            Some(deadline) => receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())),
+            Some(last) => receiver.recv_timeout(last.saturating_duration_since(Instant::now())),
             None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match message {
@@ -438,7 +526,10 @@ impl Worker<'_> {
                 Take::Nothing => return,
             };
             let base = templates.of((at.test, at.build));
+            let usual = job.patience;
             let message = match setting.attempt(job, self.core, base, &interrupt.stop) {
+                // It took no more than others: there was no time left for it.
+                Ok(attempt) if is_as_usual(&attempt, usual) => continue,
                 Ok(attempt) => {
                     lock().learn(&at, &attempt);
                     if self.stop_at_failure && attempt.outcome.is_failure() {
@@ -458,6 +549,12 @@ impl Worker<'_> {
             templates.retain(|(test, _)| lock().wants(test));
         }
     }
+}
+
+/// Whether an attempt that was cut off had taken no longer by then than one that has ended.
+fn is_as_usual(attempt: &Attempt, usual: Option<Patience>) -> bool {
+    let longest = usual.map(|usual| usual.longest);
+    attempt.outcome == Outcome::Unfinished && longest.is_some_and(|longest| attempt.effort.total() <= longest)
 }
 
 /// Let all reports see an event.

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use rrtest_engine::ending::{Ending, Stats};
+use rrtest_engine::ending::{Ending, Overdue, Stats};
 use rrtest_engine::keep::Kept;
+use rrtest_engine::patience::Effort;
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{Options, Outsiders, Recording, Stdin, Template, Time};
 use rrtest_engine::schedule::Plan;
@@ -47,8 +48,10 @@ impl Engine for Fake {
             measured: Measured { ticks: 100, ..Measured::default() },
             decided: Vec::new(),
             struck: Struck::default(),
+            strikes: Vec::new(),
             leaps: 0,
             wall: Duration::from_millis(if test == "slow" { 100 } else { 1 }),
+            effort: Effort { computed: Duration::from_millis(1), idled: Duration::ZERO },
             log: Log::default(),
         })
     }
@@ -129,6 +132,7 @@ fn campaign_at(subject: Subject<'_>, schedule: Schedule, script: Script, replays
         store: &store,
         keep: Keep::OnFailure,
         timeout: Duration::from_secs(60),
+        judges: true,
         stdin: Stdin::Null,
         outsiders: Outsiders::StayAway,
         listener: None,
@@ -250,6 +254,70 @@ fn the_given_seed_is_the_first_attempts_and_decides_the_others() {
 fn a_deadline_ends_a_campaign_without_a_limit() {
     let schedule = Schedule { runs: None, time: Some(Duration::from_millis(1)), ..schedule() };
     campaign(&["a"], schedule, |_, _| Ok(PASS), true).summary.expect("a summary");
+}
+
+/// As the engine does when its time is over.
+fn cut_off() -> (Ending, &'static str) {
+    (Ending::Hung { why: Overdue::CutOff(Duration::from_secs(9)), tasks: vec![], spun: 0 }, "")
+}
+
+#[test]
+fn a_test_of_which_no_attempt_ends_has_not_passed() {
+    let schedule = Schedule { runs: None, time: Some(Duration::from_millis(20)), ..schedule() };
+    let script: Script = |test, _| Ok(if test == "a" { cut_off() } else { PASS });
+    let run = campaign(&["a", "b"], schedule, script, true);
+    let summary = run.summary.expect("a summary");
+    let never: Vec<_> = summary.never_ended.iter().map(|never| never.test.title()).collect();
+    // On a machine that is slow enough, b never ran.
+    assert!(never.contains(&"a"), "{never:?}");
+    assert_eq!((summary.failures, summary.attempts), (0, summary.passed));
+    let unfinished = run.seen.iter().filter(|(_, outcome, _)| *outcome == Outcome::Unfinished);
+    assert!(unfinished.clone().all(|(name, ..)| name == "a"));
+    assert_eq!(unfinished.filter(|(.., kept)| *kept).count(), run.traces, "where it was is worth a trace");
+}
+
+#[test]
+fn a_test_whose_turn_never_comes_has_not_passed() {
+    let schedule = Schedule { runs: None, time: Some(Duration::from_millis(1)), ..schedule() };
+    let script: Script = |_, _| {
+        std::thread::sleep(Duration::from_millis(2));
+        Ok(PASS)
+    };
+    let summary = campaign(&["a", "b"], schedule, script, true).summary.expect("a summary");
+    let last = summary.never_ended.last().expect("b never ran");
+    assert_eq!((last.test.title(), last.attempts), ("b", 0));
+}
+
+#[test]
+fn what_is_cut_off_as_soon_as_others_ended_is_not_told() {
+    let passed = Attempt { outcome: Outcome::Passed, ..crate::events::samples::attempt() };
+    let unfinished = |ms| Attempt {
+        outcome: Outcome::Unfinished,
+        effort: Effort { computed: Duration::from_millis(ms), idled: Duration::ZERO },
+        ..crate::events::samples::attempt()
+    };
+    let mut queue = Queue::new(vec![test("a", "a")], Level::Sync, Schedule { runs: None, ..schedule() });
+    assert!(!is_as_usual(&unfinished(1), queue.tests[0].patience(0)), "nothing is known");
+    queue.learn(&At { test: 0, build: 0, schedule: None }, &passed);
+    assert!(is_as_usual(&unfinished(4), queue.tests[0].patience(0)));
+    assert!(!is_as_usual(&unfinished(5), queue.tests[0].patience(0)));
+    assert!(!is_as_usual(&passed, queue.tests[0].patience(0)));
+    queue.join(vec![test("a", "a")], Level::Memory);
+    assert!(is_as_usual(&unfinished(40), queue.tests[0].patience(1)), "another build may be slower");
+}
+
+#[test]
+fn a_first_attempt_leaves_time_for_others() {
+    let time = Duration::from_secs(1000);
+    let limited = Schedule { runs: None, time: Some(time), ..schedule() };
+    let mut queue = Queue::new(vec![test("a", "a"), test("b", "b")], Level::Sync, limited);
+    let deadline = queue.deadline.expect("a limit");
+    let mut until = || match queue.take() {
+        Take::Job(taken) => taken.job.until.expect("a limit"),
+        _ => panic!("there is time"),
+    };
+    assert!(until() < deadline - time / 5, "b has not had an attempt");
+    assert_eq!(until(), deadline, "now it has");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::env;
-use std::io::BufReader;
+use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,6 +63,13 @@ impl Project {
 /// The cargo that called us, or the one in `PATH`.
 fn program() -> PathBuf {
     env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
+}
+
+/// Let cargo list its unstable flags.
+pub(crate) fn list_unstable_flags() -> Result<Status, Stop> {
+    let status = Command::new(program()).args(["-Z", "help"]).status();
+    let status = status.map_err(|error| Stop::os(format!("cannot run `{}`", program().display()), &error))?;
+    if status.success() { Ok(Status::Success) } else { Err(Stop::said(Status::Failed)) }
 }
 
 /// How to build.
@@ -197,7 +204,8 @@ impl Build<'_> {
             if let Message::CompilerMessage(message) = message
                 && message.target.kind.contains(&TargetKind::Example)
             {
-                anstream::eprint!("{}", message.message.rendered.unwrap_or_default());
+                // Nothing can be done if standard error is closed.
+                let _written = write!(anstream::stderr(), "{}", message.message.rendered.unwrap_or_default());
             }
         }
         if output.status.success() { Ok(()) } else { Err(Stop::said(Status::Failed)) }

@@ -155,15 +155,9 @@ pub(crate) struct Run {
     /// Record under a plain fair schedule
     #[arg(long, help_heading = "Recording")]
     no_chaos: bool,
-    /// What runs longer counts as hung, and its trace is kept
-    #[arg(
-        long,
-        value_name = "DURATION",
-        value_parser = parse_duration,
-        default_value = "60s",
-        help_heading = "Recording"
-    )]
-    pub(crate) timeout: Duration,
+    /// What runs longer counts as hung, and its trace is kept [default: 60s, or what is far beyond the test's usual]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Recording")]
+    pub(crate) timeout: Option<Duration>,
     /// All tests of a binary in one process, with its threads, as cargo test runs them
     #[arg(long, help_heading = "Recording")]
     pub(crate) together: bool,
@@ -229,8 +223,8 @@ pub(crate) struct Recording {
     /// How time passes. virtual: when every thread sleeps, the next moment to wake comes at once
     #[arg(id = "passing", long = "time", value_name = "real|virtual", default_value = Time::default().as_str(), help_heading = "Recording")]
     pub(crate) time: Time,
-    /// What may surprise the program, all of it legal: order, spurious, interrupt, short, early, late [default: all but
-    /// interrupt under chaos, else none]
+    /// What may surprise the program, all of it legal: order, spurious, interrupt, short, yield, early, late, stall, slow; no-early
+    /// leaves one out of the usual [default: all but interrupt under chaos, else none]
     #[arg(long, value_name = "all|none|LIST", help_heading = "Recording")]
     pub(crate) surprises: Option<Surprises>,
     /// Which traces to keep

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use rrtest_engine::ending::{Ending, TaskState};
+use rrtest_engine::task::TaskId;
 
 use crate::backtrace::{self, Frames};
 use crate::events::Explored;
+use crate::overdue;
 use crate::waits;
 
 /// How a program ended: one line, and one for each thread or frame that explains it, indented.
@@ -14,25 +16,45 @@ pub(crate) fn ending(ending: &Ending, frames: Frames) -> Vec<String> {
     match ending {
         Ending::Exited(code) => vec![format!("exit code {code}")],
         Ending::Killed { signal, task, tasks } => {
-            let name = tasks.iter().find(|state| state.task == *task).map_or("?", |state| &state.name);
-            with_tasks(format!("killed by {} in thread `{name}`", signal_name(*signal)), tasks, frames)
+            let name = waits::quoted(*task, tasks);
+            with_tasks(format!("killed by {} in thread {name}", signal_name(*signal)), tasks, frames)
         }
         Ending::Deadlocked(tasks) => {
             let mut lines = with_tasks("deadlock: no thread can ever run again".to_owned(), tasks, frames);
             lines.splice(1..1, waits::in_circle(tasks).map(|circle| format!("  {circle}")));
             lines
         }
-        Ending::Hung { tasks, spun } => with_tasks(waits::still_running(tasks, *spun), tasks, frames),
+        Ending::Hung { why, tasks, spun } => {
+            with_tasks(format!("{}{}", overdue::why(*why), waits::still_running(tasks, *spun)), tasks, frames)
+        }
         Ending::Unsupported { what, task, name } => {
-            vec![format!("{what} cannot be recorded yet ({task}, thread `{name}`)")]
+            unsupported(what, *task, name).lines().map(str::to_owned).collect()
         }
     }
+}
+
+/// What the user can do where something cannot be recorded, by what that is.
+const REMEDIES: &[(&str, &str)] = &[("ptrace", LEAK_CHECK), ("clone with CLONE_UNTRACED", LEAK_CHECK)];
+
+/// How to do without the tracer that LeakSanitizer starts (sanitizer_stop_the_world_linux_libcdep.cpp).
+const LEAK_CHECK: &str =
+    "AddressSanitizer's leak check does this: ASAN_OPTIONS=detect_leaks=0 switches it off";
+
+/// What cannot be recorded, who did it, and what the user can do, if there is anything.
+pub(crate) fn unsupported(what: &str, task: TaskId, name: &str) -> String {
+    let remedy = REMEDIES.iter().find(|(known, _)| *known == what);
+    let remedy = remedy.map(|(_, remedy)| format!("\n  {remedy}")).unwrap_or_default();
+    format!("{what} cannot be recorded yet ({task}, thread `{name}`){remedy}")
 }
 
 fn with_tasks(line: String, tasks: &[TaskState], frames: Frames) -> Vec<String> {
     let mut lines = vec![line];
     for task in tasks {
-        lines.push(format!("  {}, thread `{}`: {}", task.task, task.name, waits::doing(task, tasks)));
+        let spawned = task.spawned.as_ref().map(waits::place);
+        let spawned = spawned.map(|place| format!(" (spawned at {place})")).unwrap_or_default();
+        let doing = waits::doing(task, tasks);
+        lines.push(format!("  {}, thread `{}`{spawned}: {doing}", task.task, task.name));
+        lines.extend(backtrace::awaits(&task.awaits).iter().map(|line| format!("    {line}")));
         lines.extend(backtrace::lines(&task.frames, frames).iter().map(|line| format!("    {line}")));
     }
     lines
@@ -82,11 +104,15 @@ pub(crate) fn size(bytes: u64) -> String {
 
 /// How far the schedules of a test have been gone through, and whether one fails.
 pub(crate) fn explored(explored: &Explored, fails: bool) -> String {
-    let Explored { bound, schedules, strayed, complete, .. } = explored;
+    let Explored { bound, schedules, strayed, complete, at_once, .. } = explored;
     let which = if *complete { "all " } else { "" };
     let what = count(*schedules, "schedule");
     let preemptions = count(*bound as u64, "preemption");
-    let mut text = format!("{which}{what} with at most {preemptions} explored, ");
+    let mut text = format!("{which}{what} with at most {preemptions}");
+    if let Some(times) = at_once {
+        text += &format!(" (and sched_yield returning at once at most {times} times in a row)");
+    }
+    text += " explored, ";
     text += match (fails, complete) {
         (true, _) => "one fails",
         (false, true) => "none fails",
@@ -106,7 +132,6 @@ pub(crate) fn explored(explored: &Explored, fails: bool) -> String {
 mod tests {
     use super::*;
     use rrtest_engine::ending::Frame;
-    use rrtest_engine::task::TaskId;
 
     #[test]
     fn a_crash_names_signal_thread_and_place() {
@@ -120,6 +145,8 @@ mod tests {
             name: "worker".into(),
             doing: "runs".into(),
             wait: None,
+            spawned: None,
+            awaits: Vec::new(),
             frames: vec![frame(Some("p::f")), frame(None)],
         };
         let ended = Ending::Killed { signal: 11, task: TaskId(2), tasks: vec![state] };
@@ -136,6 +163,15 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_recorded_may_have_a_remedy() {
+        let ended = |what: &str| Ending::Unsupported { what: what.into(), task: TaskId(3), name: "t".into() };
+        let lines = ending(&ended("ptrace"), Frames::Own);
+        assert_eq!(lines[0], "ptrace cannot be recorded yet (task 3, thread `t`)");
+        assert!(lines[1].contains("detect_leaks=0"), "{lines:?}");
+        assert_eq!(ending(&ended("bpf"), Frames::Own).len(), 1);
+    }
+
+    #[test]
     fn quantities() {
         assert_eq!(size(512), "512 B");
         assert_eq!(size(1536), "1.5 KiB");
@@ -149,10 +185,21 @@ mod tests {
 
     #[test]
     fn explorations() {
-        let all = Explored { test: "t".into(), bound: 2, schedules: 812, strayed: 0, complete: true };
+        let all = Explored {
+            test: "t".into(),
+            bound: 2,
+            schedules: 812,
+            strayed: 0,
+            complete: true,
+            at_once: None,
+        };
         assert_eq!(
             explored(&all, false),
             "all 812 schedules with at most 2 preemptions explored, none fails"
+        );
+        let spinning = explored(&Explored { at_once: Some(40), ..all.clone() }, false);
+        assert!(
+            spinning.contains("(and sched_yield returning at once at most 40 times in a row) explored, none")
         );
         let some = Explored { complete: false, ..all.clone() };
         assert_eq!(

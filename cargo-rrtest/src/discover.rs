@@ -10,7 +10,8 @@ use toml::Table;
 
 use crate::cargo::{Built, Project};
 use crate::exit::{Status, Stop};
-use crate::libtest::{Filter, has_one_thread, parse_list};
+use crate::libtest::{Filter, has_one_thread};
+use crate::listing::Listing;
 use crate::runner::Capture;
 
 /// What one attempt runs: a test, or all tests of a binary together.
@@ -51,23 +52,32 @@ impl Test {
 
 /// How tests are put into processes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Grouping<'a> {
-    /// Each has one of its own.
-    Alone,
-    /// Those of a binary share one, which gets these arguments, as from `cargo test`.
-    Together(&'a [String]),
+pub(crate) struct Grouping<'a> {
+    /// Whether those of a binary share one, or each has one of its own.
+    pub(crate) together: bool,
+    /// The arguments that a process for several tests gets, as from `cargo test`.
+    pub(crate) args: &'a [String],
 }
 
-/// The tests in what cargo built, filtered, in cargo's order.
+/// What was found.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// The tests, in cargo's order.
+    pub(crate) tests: Vec<Test>,
+    /// What the user should know of how they were found.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// The tests in what cargo built, filtered.
 pub(crate) fn tests(
     project: &Project,
     built: &Built,
     filter: &Filter,
     grouping: Grouping<'_>,
-) -> Result<Vec<Test>, Stop> {
+) -> Result<Found, Stop> {
     let packages: HashMap<_, _> =
         project.metadata.packages.iter().map(|package| (&package.id, package)).collect();
-    let mut tests = Vec::new();
+    let mut found = Found::default();
     for capture in &built.captures {
         let Some(artifact) = built.artifacts.get(&capture.program.path) else {
             return Err(Stop::new(
@@ -79,68 +89,77 @@ pub(crate) fn tests(
             ));
         };
         let package = packages.get(&artifact.package_id).map_or("?", |package| package.name.as_str());
-        tests.extend(tests_of(package, artifact, capture, filter, grouping)?);
+        found.add(package, artifact, capture, filter, grouping);
     }
-    Ok(tests)
+    Ok(found)
 }
 
-fn tests_of(
-    package: &str,
-    artifact: &Artifact,
-    capture: &Capture,
-    filter: &Filter,
-    grouping: Grouping<'_>,
-) -> Result<Vec<Test>, Stop> {
-    let target = &artifact.target;
-    let binary = binary_id(package, &target.name, target.kind.first());
-    let test = |name: Option<&str>, args: Vec<OsString>, harness| Test {
-        package: package.to_owned(),
-        binary: binary.clone(),
-        name: name.map(str::to_owned),
-        program: Program { args, ..capture.program.clone() },
-        harness,
-    };
-    let own_harness = has_own_harness(artifact);
-    let names = if capture.all.success { parse_list(&capture.all.stdout) } else { None };
-    match names {
-        // Silence is the answer of a libtest without tests, but of a program of another kind too.
-        Some(names) if !(own_harness && names.is_empty()) => {
-            let ignored = parse_list(&capture.ignored.stdout).unwrap_or_default();
-            let mut accepted = names
-                .iter()
-                .map(|name| (name, ignored.contains(name)))
-                .filter(|(name, is_ignored)| filter.accepts(name, *is_ignored))
-                .peekable();
-            Ok(match grouping {
-                Grouping::Alone => accepted
-                    .map(|(name, is_ignored)| {
+impl Found {
+    /// Add the tests of a binary.
+    fn add(
+        &mut self,
+        package: &str,
+        artifact: &Artifact,
+        capture: &Capture,
+        filter: &Filter,
+        grouping: Grouping<'_>,
+    ) {
+        let target = &artifact.target;
+        let binary = binary_id(package, &target.name, target.kind.first());
+        let test = |name: Option<&str>, args: Vec<OsString>, harness| Test {
+            package: package.to_owned(),
+            binary: binary.clone(),
+            name: name.map(str::to_owned),
+            program: Program { args, ..capture.program.clone() },
+            harness,
+        };
+        let together = || {
+            let waits = !has_one_thread(grouping.args, &capture.program.env);
+            (grouping.args.iter().map(OsString::from).collect(), waits)
+        };
+        let own_harness = has_own_harness(artifact);
+        match &capture.listing {
+            // Silence is the answer of a libtest without tests, but of a program of another kind too.
+            Listing::Tests { tests, noise } if !(own_harness && tests.is_empty()) => {
+                self.warnings.extend(noise.as_ref().map(|line| noisy(&binary, line)));
+                let mut accepted =
+                    tests.iter().filter(|(name, ignored)| filter.accepts(name, *ignored)).peekable();
+                if !grouping.together {
+                    self.tests.extend(accepted.map(|(name, ignored)| {
                         let args = ["--exact", name, "--nocapture"].into_iter();
-                        let args = args.chain(is_ignored.then_some("--ignored"));
+                        let args = args.chain(ignored.then_some("--ignored"));
                         test(Some(name), args.map(OsString::from).collect(), true)
-                    })
-                    .collect(),
-                Grouping::Together(args) if accepted.peek().is_some() => {
-                    let waits = !has_one_thread(args, &capture.program.env);
-                    vec![test(None, args.iter().map(OsString::from).collect(), waits)]
+                    }));
+                } else if accepted.peek().is_some() {
+                    let (args, waits) = together();
+                    self.tests.push(test(None, args, waits));
                 }
-                Grouping::Together(_) => Vec::new(),
-            })
+            }
+            _ if own_harness => {
+                let accepted = filter.accepts(&target.name, false);
+                self.tests.extend(accepted.then(|| test(Some(&target.name), Vec::new(), false)));
+            }
+            Listing::Tests { .. } => {}
+            Listing::Unknown(why) => {
+                self.warnings.push(unlisted(&binary, &capture.program.path, why));
+                let (args, waits) = together();
+                let name = Some(&*target.name).filter(|_| !grouping.together);
+                self.tests.push(test(name, args, waits));
+            }
         }
-        _ if own_harness => Ok(filter
-            .accepts(&target.name, false)
-            .then(|| test(Some(&target.name), Vec::new(), false))
-            .into_iter()
-            .collect()),
-        _ => Err(Stop::new(
-            Status::Recorder,
-            format!(
-                "{binary} does not list its tests: `{} --list --format terse` {}\n{}",
-                capture.program.path.display(),
-                if capture.all.success { "answers in another form than libtest's" } else { "fails" },
-                capture.all.stderr.trim_end()
-            ),
-        )),
     }
+}
+
+fn noisy(binary: &str, line: &str) -> String {
+    format!("{binary} prints among the names of its tests, which are taken as they are:\n  {line}")
+}
+
+fn unlisted(binary: &str, path: &Path, why: &str) -> String {
+    format!(
+        "{binary} does not list its tests, so they are run all together, as one: {} {}",
+        path.display(),
+        why.replace('\n', "\n  ")
+    )
 }
 
 /// The binary's name in reports.

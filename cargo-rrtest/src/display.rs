@@ -15,10 +15,13 @@ use crate::events::{Attempt, Event, Reporter, Started, Summary};
 use crate::exit::Stop;
 use crate::outcome::Outcome;
 use crate::output;
+use crate::overdue;
+use crate::show::shell_word;
+use crate::strikes;
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
-const CAUTION: Style = AnsiColor::Yellow.on_default().bold();
+pub(crate) const CAUTION: Style = AnsiColor::Yellow.on_default().bold();
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
@@ -74,7 +77,7 @@ impl Reporter for Display {
             Event::Summary(summary) => write_summary(&mut text, summary),
         };
         let written = written.and_then(|()| self.bar.suspend(|| anstream::stderr().lock().write_all(&text)));
-        written.map_err(|error| Stop::os("cannot write to standard error", &error))
+        written.map_err(|error| Stop::unwritten("cannot write to standard error", &error))
     }
 }
 
@@ -98,6 +101,7 @@ fn label(outcome: Outcome) -> (&'static str, Style) {
         Outcome::Crashed => ("CRASH", BAD),
         Outcome::Deadlocked => ("DEADLOCK", BAD),
         Outcome::Hung => ("HUNG", BAD),
+        Outcome::Unfinished => ("UNFINISHED", CAUTION),
         Outcome::Unsupported => ("UNSUPPORTED", CAUTION),
         Outcome::Error => ("ERROR", CAUTION),
     }
@@ -116,9 +120,10 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io:
         return write_trace(text, attempt);
     }
     if attempt.repeats {
+        let trace = if attempt.message.is_none() { "is kept" } else { "cannot be kept either" };
         return writeln!(
             text,
-            "             the same failure as in another attempt, whose trace is kept (seed {})",
+            "             the same failure as in another attempt, whose trace {trace} (seed {})",
             attempt.seed
         );
     }
@@ -127,7 +132,7 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io:
         .ending
         .iter()
         .flat_map(|ending| describe::ending(ending, Frames::Own))
-        .filter(|_| attempt.outcome.is_failure())
+        .filter(|_| attempt.outcome.is_failure() || attempt.outcome == Outcome::Unfinished)
     {
         writeln!(text, "    {line}")?;
     }
@@ -146,6 +151,14 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io:
         describe::count(attempt.stats.preemptions, "preemption"),
         surprises(attempt.struck),
     )?;
+    if attempt.outcome.is_failure() {
+        for sentence in strikes::sentences(&attempt.strikes) {
+            writeln!(text, "             {sentence}")?;
+        }
+        if let Some(advice) = strikes::advice(&attempt.strikes) {
+            writeln!(text, "             {DIM}{advice}{DIM:#}")?;
+        }
+    }
     write_trace(text, attempt)?;
     writeln!(text)
 }
@@ -172,7 +185,11 @@ fn write_trace(text: &mut impl Write, attempt: &Attempt) -> io::Result<()> {
     let verified = if kept.verified { "verified" } else { "does not replay" };
     writeln!(text, "       trace {} ({verified})", relative(&kept.path).display())?;
     if kept.verified {
-        let name = kept.path.file_stem().unwrap_or_default().display();
+        let name = match kept.path.file_stem().filter(|_| kept.by_name) {
+            Some(name) => name.to_string_lossy(),
+            None => relative(&kept.path).to_string_lossy(),
+        };
+        let name = shell_word(&name);
         writeln!(text, "      replay {BOLD}cargo rrtest replay {name}{BOLD:#}")?;
     }
     Ok(())
@@ -187,6 +204,7 @@ pub(crate) fn relative(path: &Path) -> &Path {
 fn write_summary(text: &mut impl Write, summary: &Summary) -> io::Result<()> {
     let style = match summary {
         Summary { failures: 1.., .. } => BAD,
+        Summary { never_ended, .. } if !never_ended.is_empty() => BAD,
         Summary { errors: 1.., .. } | Summary { interrupted: true, .. } => CAUTION,
         _ => GOOD,
     };
@@ -204,6 +222,10 @@ fn write_summary(text: &mut impl Write, summary: &Summary) -> io::Result<()> {
     writeln!(text, "{}", if summary.interrupted { " (interrupted)" } else { "" })?;
     for test in &summary.failed {
         writeln!(text, "{BAD}      failed{BAD:#} {test}")?;
+    }
+    for never in &summary.never_ended {
+        let (what, why) = overdue::never_ended(never);
+        writeln!(text, "{BAD}{what:>12}{BAD:#} {}: {why}", never.test.id())?;
     }
     for explored in &summary.explored {
         let style = if explored.complete { GOOD } else { CAUTION };

@@ -29,10 +29,17 @@ fn a_failure_says_all_that_is_needed_to_go_on() {
 }
 
 #[test]
+fn a_trace_elsewhere_is_replayed_by_its_path() {
+    let kept = Kept { path: "/some traces/x.rrtrace".into(), verified: true, by_name: false };
+    let text = written(&Attempt { trace: Some(kept), ..attempt() });
+    assert!(text.contains("cargo rrtest replay '/some traces/x.rrtrace'\n"), "{text}");
+}
+
+#[test]
 fn a_trace_that_does_not_replay_is_not_offered_for_replay() {
     let text = written(&Attempt {
         outcome: Outcome::Error,
-        trace: Some(Kept { path: "/traces/x.rrtrace".into(), verified: false }),
+        trace: Some(Kept { path: "/traces/x.rrtrace".into(), verified: false, by_name: true }),
         message: Some("its trace does not replay".into()),
         ..attempt()
     });

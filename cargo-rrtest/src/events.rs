@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use rrtest_engine::ending::{Ending, Stats};
 use rrtest_engine::output::Output;
+use rrtest_engine::patience::Effort;
 use rrtest_engine::record::Time;
 use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::Struck;
 use rrtest_engine::schedule::{Decided, StrategyName};
+use rrtest_engine::strike::Strike;
 use serde::Serialize;
 
 use crate::discover::Test;
@@ -72,6 +74,8 @@ pub(crate) struct Attempt {
     pub(crate) time: Time,
     /// The surprises that it had.
     pub(crate) struck: Struck,
+    /// What those in time have done.
+    pub(crate) strikes: Vec<Strike>,
     /// What became of it.
     pub(crate) outcome: Outcome,
     /// How the program ended; none if it could not be recorded.
@@ -88,6 +92,8 @@ pub(crate) struct Attempt {
     pub(crate) decided: Vec<Decided>,
     /// How long it ran.
     pub(crate) wall: Duration,
+    /// What it took of that for itself.
+    pub(crate) effort: Effort,
     /// How it was started.
     pub(crate) start: Start,
     /// Where its trace is kept.
@@ -105,6 +111,8 @@ pub(crate) struct Kept {
     pub(crate) path: PathBuf,
     /// Whether it has replayed.
     pub(crate) verified: bool,
+    /// Whether its name is enough to find it.
+    pub(crate) by_name: bool,
 }
 
 /// The end of a run.
@@ -124,12 +132,23 @@ pub(crate) struct Summary {
     pub(crate) errors: u64,
     /// The tests with failures, by [`Test::id`], in order of their first.
     pub(crate) failed: Vec<String>,
+    /// The tests of which no attempt has ended, though the time is over.
+    pub(crate) never_ended: Vec<NeverEnded>,
     /// From the first attempt's start to the last one's end.
     pub(crate) wall: Duration,
     /// Whether Ctrl-C ended it.
     pub(crate) interrupted: bool,
     /// How far the schedules of each test have been gone through; empty if that was not asked for.
     pub(crate) explored: Vec<Explored>,
+}
+
+/// A test of which no attempt has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct NeverEnded {
+    /// The test.
+    pub(crate) test: Arc<Test>,
+    /// Attempts that have begun.
+    pub(crate) attempts: u64,
 }
 
 /// How far the schedules of a test have been gone through.
@@ -145,6 +164,8 @@ pub(crate) struct Explored {
     pub(crate) strayed: u64,
     /// Whether these are all.
     pub(crate) complete: bool,
+    /// How often in a row sched_yield(2) has returned at once at most, if a thread has called it more often.
+    pub(crate) at_once: Option<u32>,
 }
 
 impl Summary {
@@ -158,15 +179,16 @@ impl Summary {
             failures: 0,
             errors: 0,
             failed: Vec::new(),
+            never_ended: Vec::new(),
             wall: Duration::ZERO,
             interrupted: false,
             explored: Vec::new(),
         }
     }
 
-    /// Count an attempt.
+    /// Count an attempt, if it has ended.
     pub(crate) fn count(&mut self, attempt: &Attempt) {
-        self.attempts += 1;
+        self.attempts += u64::from(attempt.outcome != Outcome::Unfinished);
         self.passed += u64::from(attempt.outcome == Outcome::Passed);
         self.failures += u64::from(attempt.outcome.is_failure());
         self.errors += u64::from(attempt.outcome.is_ours());
@@ -220,6 +242,7 @@ pub(crate) mod samples {
             level: Level::Sync,
             time: Time::Real,
             struck: Struck::default(),
+            strikes: Vec::new(),
             outcome: Outcome::Failed,
             ending: Some(Ending::Exited(101)),
             output: written(&[(Stream::Stdout, "one\n"), (Stream::Stderr, "two\n")]),
@@ -228,8 +251,9 @@ pub(crate) mod samples {
             measured: Measured::default(),
             decided: Vec::new(),
             wall: Duration::from_millis(4),
+            effort: Effort { computed: Duration::from_millis(4), idled: Duration::ZERO },
             start: Start::Forked,
-            trace: Some(Kept { path: "/traces/p-it-t-abc.rrtrace".into(), verified: true }),
+            trace: Some(Kept { path: "/traces/p-it-t-abc.rrtrace".into(), verified: true, by_name: true }),
             repeats: false,
             message: None,
         }

@@ -57,6 +57,7 @@ pub(crate) fn run(options: &Exec) -> Result<u8, Stop> {
         store: &store,
         keep: options.recording.keep,
         timeout: options.timeout.unwrap_or(Duration::MAX),
+        judges: false,
         stdin: Stdin::Inherit,
         // Whoever runs it may be about to connect to it.
         outsiders: Outsiders::MayCome,
@@ -69,7 +70,15 @@ pub(crate) fn run(options: &Exec) -> Result<u8, Stop> {
         judging: Mutex::default(),
     };
     let seed = options.recording.seed.unwrap_or_else(|| Seed::arbitrary(&strategies, true));
-    let job = Job { test: Arc::new(test), level: Level::Syscall, number: 1, seed, measure: false };
+    let job = Job {
+        test: Arc::new(test),
+        level: Level::Syscall,
+        number: 1,
+        seed,
+        measure: false,
+        patience: None,
+        until: None,
+    };
     let core = cores()?.first().copied().unwrap_or(0);
     let attempt = setting.attempt(job, core, None, &interrupt.stop)?;
     tell(&attempt);
@@ -123,11 +132,13 @@ fn pass_on(to: BorrowedFd<'_>, bytes: &[u8], stop: &AtomicBool) -> io::Result<()
 
 /// What the program's own output does not tell.
 fn tell(attempt: &Attempt) {
+    let by_itself = |ending: &&Ending| matches!(ending, Ending::Exited(_));
+    let ending = attempt.ending.as_ref().filter(|ending| !attempt.outcome.is_ours() && !by_itself(ending));
+    if let Some(ending) = ending {
+        display::error(&describe::ending(ending, Frames::Own).join("\n"));
+    }
     if let Some(message) = &attempt.message {
         display::error(message);
-    } else if let Some(ending) = attempt.ending.as_ref().filter(|ending| !matches!(ending, Ending::Exited(_)))
-    {
-        display::error(&describe::ending(ending, Frames::Own).join("\n"));
     }
     display::trace(attempt);
 }

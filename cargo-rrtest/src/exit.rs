@@ -1,6 +1,7 @@
 //! How the subcommand itself ends: exit codes, and errors that end it.
 
 use std::fmt::Display;
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use rrtest_engine::Error;
@@ -22,6 +23,8 @@ pub(crate) enum Status {
     Failed = 101,
     /// Ctrl-C: 128 and the signal's number, as shells have it.
     Interrupted = 130,
+    /// Nobody reads what we print any more (`| head`): what a shell says of a program that SIGPIPE ends.
+    Unread = 141,
 }
 
 impl From<Status> for ExitCode {
@@ -58,6 +61,14 @@ impl Stop {
     /// The operating system refused `what`.
     pub(crate) fn os(what: impl Display, error: &std::io::Error) -> Self {
         Self::new(Status::Recorder, format!("{what}: {error}"))
+    }
+
+    /// What is printed cannot be written. Where nobody reads it there is nothing to say, and nobody to hear it.
+    pub(crate) fn unwritten(what: impl Display, error: &std::io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::BrokenPipe => Self::said(Status::Unread),
+            _ => Self::os(what, error),
+        }
     }
 }
 

@@ -84,6 +84,8 @@ mod tests {
             name: format!("worker-{number}"),
             doing: "waits on a futex".into(),
             wait: None,
+            spawned: None,
+            awaits: Vec::new(),
             frames: vec![Frame { address: *address, function: None, location: None }],
         };
         Ending::Deadlocked(places.iter().enumerate().map(task).collect())

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 use crate::exit::{Status, Stop};
 
@@ -74,6 +74,18 @@ impl Interrupt {
     /// Whether the user asked for an end.
     pub(crate) fn by_user(&self) -> bool {
         self.by_user.load(Ordering::SeqCst)
+    }
+}
+
+/// Let writes beyond the file size limit (`ulimit -f`) fail, instead of ending us without a word. Programs that we start see
+/// nothing of it: their signal has its default action again (execve(2)).
+pub(crate) fn survive_file_size_limit() {
+    extern "C" fn nothing(_: i32) {}
+    let ignored = ignored_signals().unwrap_or(0) & (1 << (Signal::SIGXFSZ as i32 - 1)) != 0;
+    let handler = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
+    if !ignored {
+        // SAFETY: the handler does nothing.
+        let _set = unsafe { sigaction(Signal::SIGXFSZ, &handler) };
     }
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::events::{Attempt, Event, Explored, Reporter, Summary};
 use crate::exit::Stop;
 use crate::outcome::Outcome;
+use crate::strikes;
 use crate::waits::{Waiting, waits};
 
 /// Writes the report.
@@ -55,6 +56,9 @@ struct AttemptLine<'a> {
     /// How often each kind has struck, if any has.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     surprises: BTreeMap<&'static str, u32>,
+    /// What those in time have done, a sentence each, where the attempt failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    struck: Vec<String>,
     trace: Option<&'a Path>,
     verified: Option<bool>,
     /// Only for tests together.
@@ -63,7 +67,7 @@ struct AttemptLine<'a> {
     /// Only where threads hang.
     #[serde(skip_serializing_if = "Option::is_none")]
     waits: Option<Vec<Waiting<'a>>>,
-    /// Only where the outcome is ours.
+    /// Only where the outcome is ours, or the trace cannot be kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
 }
@@ -73,6 +77,9 @@ struct SummaryLine<'a> {
     attempts: u64,
     tests: usize,
     failed: &'a [String],
+    /// Only where the time was over before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    never_ended: Vec<String>,
     wall_ms: f64,
     /// Where all schedules were to be gone through.
     #[serde(skip_serializing_if = "<[Explored]>::is_empty")]
@@ -103,6 +110,11 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
             ticks: attempt.stats.ticks,
             preemptions: attempt.stats.preemptions,
             surprises: attempt.struck.iter().map(|(kind, count)| (kind.as_str(), count)).collect(),
+            struck: if attempt.outcome.is_failure() {
+                strikes::sentences(&attempt.strikes)
+            } else {
+                Vec::new()
+            },
             trace: attempt.trace.as_ref().map(|kept| kept.path.as_path()),
             verified: attempt.trace.as_ref().map(|kept| kept.verified),
             failed_tests: attempt.test.is_together().then_some(attempt.failed_tests.as_slice()),
@@ -118,6 +130,7 @@ impl<'a> From<&'a Summary> for SummaryLine<'a> {
             attempts: summary.attempts,
             tests: summary.tests,
             failed: &summary.failed,
+            never_ended: summary.never_ended.iter().map(|never| never.test.id()).collect(),
             explored: &summary.explored,
             wall_ms: milliseconds(summary.wall),
         }
@@ -140,7 +153,7 @@ impl<W: Write> Reporter for Json<W> {
             .map_err(std::io::Error::from)
             .and_then(|()| self.out.write_all(b"\n"))
             .and_then(|()| self.out.flush())
-            .map_err(|error| Stop::os("cannot write to standard output", &error))
+            .map_err(|error| Stop::unwritten("cannot write to standard output", &error))
     }
 }
 
@@ -149,6 +162,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::events::NeverEnded;
     use crate::events::samples::attempt;
     use crate::templates::Start;
 
@@ -178,6 +192,7 @@ mod tests {
             failures: 1,
             errors: 0,
             failed: vec!["p::it t".to_owned()],
+            never_ended: Vec::new(),
             wall: Duration::from_millis(913),
             interrupted: false,
             explored: Vec::new(),
@@ -186,6 +201,14 @@ mod tests {
             written(&Event::Summary(summary)),
             "{\"event\":\"summary\",\"attempts\":120,\"tests\":4,\"failed\":[\"p::it t\"],\"wall_ms\":913.0}\n"
         );
+    }
+
+    #[test]
+    fn tests_that_never_ended_are_named() {
+        let never = NeverEnded { test: attempt().test, attempts: 1 };
+        let summary = Summary { never_ended: vec![never], ..Summary::of_none(1, false) };
+        let line: serde_json::Value = serde_json::from_str(&written(&Event::Summary(summary))).expect("json");
+        assert_eq!(line["never_ended"], serde_json::json!(["p::it t"]));
     }
 
     #[test]

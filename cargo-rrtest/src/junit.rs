@@ -9,11 +9,13 @@ use rrtest_engine::trace::event::Stream;
 
 use crate::backtrace::Frames;
 use crate::describe;
-use crate::events::{Attempt, Event, Reporter};
+use crate::discover::Test;
+use crate::events::{Attempt, Event, NeverEnded, Reporter};
 use crate::exit::Stop;
 use crate::fingerprint::first_panic;
 use crate::outcome::Outcome;
 use crate::output;
+use crate::overdue;
 
 /// Collects attempts and writes the report at the end.
 #[derive(Debug)]
@@ -33,13 +35,15 @@ struct Collected {
     wall: Duration,
     /// The first attempt that did not pass.
     worst: Option<NonSuccess>,
+    /// The first that did not end.
+    unfinished: Option<NonSuccess>,
     traces: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
 struct NonSuccess {
     outcome: Outcome,
-    seed: String,
+    seed: Option<String>,
     message: String,
     stdout: String,
     stderr: String,
@@ -51,8 +55,8 @@ impl JUnit {
         Self { path: path.to_owned(), tests: Vec::new() }
     }
 
-    fn collect(&mut self, attempt: &Attempt) {
-        let test = &attempt.test;
+    /// What has been seen of a test.
+    fn of(&mut self, test: &Test) -> &mut Collected {
         let known =
             self.tests.iter().position(|known| known.binary == test.binary && known.name == test.title());
         let index = known.unwrap_or_else(|| {
@@ -63,11 +67,22 @@ impl JUnit {
                 failures: 0,
                 wall: Duration::ZERO,
                 worst: None,
+                unfinished: None,
                 traces: Vec::new(),
             });
             self.tests.len() - 1
         });
-        let collected = &mut self.tests[index];
+        &mut self.tests[index]
+    }
+
+    fn collect(&mut self, attempt: &Attempt) {
+        let collected = self.of(&attempt.test);
+        if attempt.outcome == Outcome::Unfinished {
+            // It says nothing if others have ended.
+            collected.unfinished.get_or_insert_with(|| NonSuccess::of(attempt));
+            collected.traces.extend(attempt.trace.iter().map(|kept| kept.path.clone()));
+            return;
+        }
         collected.attempts += 1;
         collected.failures += u64::from(attempt.outcome.is_failure());
         collected.wall += attempt.wall;
@@ -75,6 +90,21 @@ impl JUnit {
         if attempt.outcome != Outcome::Passed && collected.worst.is_none() {
             collected.worst = Some(NonSuccess::of(attempt));
         }
+    }
+
+    /// Of this test nothing is known: it does not count as passed.
+    fn never_ended(&mut self, never: &NeverEnded) {
+        let (what, why) = overdue::never_ended(never);
+        let collected = self.of(&never.test);
+        let unfinished = collected.unfinished.take().unwrap_or_else(|| NonSuccess {
+            outcome: Outcome::Unfinished,
+            seed: None,
+            message: String::new(),
+            stdout: String::new(),
+            stderr: String::new(),
+        });
+        let message = format!("{what}: {why}\n{}", unfinished.message);
+        collected.worst = Some(NonSuccess { message: message.trim_end().to_owned(), ..unfinished });
     }
 
     fn write(&self) -> std::io::Result<()> {
@@ -111,10 +141,12 @@ impl NonSuccess {
         });
         let ending =
             || attempt.ending.as_ref().map(|ending| describe::ending(ending, Frames::Own).join("\n"));
+        let what = panic.or_else(ending).filter(|_| !attempt.outcome.is_ours());
+        let message: Vec<_> = what.into_iter().chain(attempt.message.clone()).collect();
         Self {
             outcome: attempt.outcome,
-            seed: attempt.seed.to_string(),
-            message: attempt.message.clone().or(panic).or_else(ending).unwrap_or_default(),
+            seed: Some(attempt.seed.to_string()),
+            message: message.join("\n"),
             stdout,
             stderr,
         }
@@ -144,7 +176,9 @@ impl Collected {
             case.add_property(Property::new("trace", trace.display().to_string()));
         }
         if let Some(worst) = &self.worst {
-            case.add_property(Property::new("seed", worst.seed.as_str()));
+            if let Some(seed) = &worst.seed {
+                case.add_property(Property::new("seed", seed.as_str()));
+            }
             case.set_system_out(&worst.stdout).set_system_err(&worst.stderr);
         }
         case
@@ -155,9 +189,12 @@ impl Reporter for JUnit {
     fn report(&mut self, event: &Event) -> Result<(), Stop> {
         match event {
             Event::Attempt(attempt) => self.collect(attempt),
-            Event::Summary(_) => self.write().map_err(|error| {
-                Stop::os(format!("cannot write the JUnit report {}", self.path.display()), &error)
-            })?,
+            Event::Summary(summary) => {
+                summary.never_ended.iter().for_each(|never| self.never_ended(never));
+                self.write().map_err(|error| {
+                    Stop::os(format!("cannot write the JUnit report {}", self.path.display()), &error)
+                })?;
+            }
             Event::Started(_) | Event::Joined(_) | Event::Warning(_) => {}
         }
         Ok(())
@@ -192,6 +229,7 @@ mod tests {
             failures: 1,
             errors: 0,
             failed: vec![],
+            never_ended: vec![],
             wall: Duration::ZERO,
             interrupted: false,
             explored: Vec::new(),
@@ -203,6 +241,29 @@ mod tests {
             r#"<property name="attempts" value="2"/>"#,
             r#"<property name="trace" value="/traces/p-it-t-abc.rrtrace"/>"#,
             r#"message="panicked at src/lib.rs:1:2: &lt;&amp;&gt; is bad""#,
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+    }
+    #[test]
+    fn a_test_that_never_ended_is_a_failure() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("report.xml");
+        let mut junit = JUnit::new(&path);
+        let unfinished = Attempt { outcome: Outcome::Unfinished, ..attempt() };
+        let never = |name: &str, attempts| {
+            let test = Test { name: Some(name.into()), ..(*unfinished.test).clone() };
+            NeverEnded { test: std::sync::Arc::new(test), attempts }
+        };
+        let never_ended = vec![never("t", 1), never("u", 0)];
+        junit.report(&Event::Attempt(Box::new(unfinished))).expect("nothing to write yet");
+        let summary = Summary { never_ended, ..Summary::of_none(2, false) };
+        junit.report(&Event::Summary(summary)).expect("a report");
+        let text = std::fs::read_to_string(path).expect("the report");
+        for part in [
+            r#"tests="2" failures="2""#,
+            r#"message="never ended: none of 1 attempt had ended when the time was over" type="unfinished""#,
+            r#"message="never ran: the time was over before its turn came" type="unfinished""#,
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }

@@ -27,8 +27,10 @@ mod interrupt;
 mod json;
 mod junit;
 mod libtest;
+mod listing;
 mod outcome;
 mod output;
+mod overdue;
 mod progress;
 mod replay;
 mod run;
@@ -36,6 +38,7 @@ mod runner;
 mod seed;
 mod selection;
 mod show;
+mod strikes;
 mod templates;
 mod toolchain;
 mod traces;
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
     if args.first().is_some_and(|first| first == "rrtest") {
         args.remove(0);
     }
+    interrupt::survive_file_size_limit();
     run::choose_colors(None);
     let cli = Cli::read(args).unwrap_or_else(|error| error.exit());
     // A panic is a failure of ours; unhandled, its exit code would be that of a failed test.

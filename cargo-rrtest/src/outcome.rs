@@ -1,6 +1,6 @@
 //! What became of an attempt, in the words that reports use.
 
-use rrtest_engine::ending::Ending;
+use rrtest_engine::ending::{Ending, Overdue};
 use serde::{Deserialize, Serialize};
 
 /// The outcome of an attempt.
@@ -15,8 +15,10 @@ pub(crate) enum Outcome {
     Crashed,
     /// No thread of it could ever run again.
     Deadlocked,
-    /// It ran past the time limit.
+    /// It did not end: it ran past the time limit, or is taken never to end.
     Hung,
+    /// It had not ended when the time was over for all.
+    Unfinished,
     /// It did what cannot be recorded faithfully.
     Unsupported,
     /// The recorder failed.
@@ -31,6 +33,7 @@ impl Outcome {
             Ending::Exited(_) => Self::Failed,
             Ending::Killed { .. } => Self::Crashed,
             Ending::Deadlocked(_) => Self::Deadlocked,
+            Ending::Hung { why: Overdue::CutOff(_), .. } => Self::Unfinished,
             Ending::Hung { .. } => Self::Hung,
             Ending::Unsupported { .. } => Self::Unsupported,
         }
@@ -39,6 +42,11 @@ impl Outcome {
     /// Whether the test is to blame: such an attempt's trace is kept, and ends `--until-fail`.
     pub(crate) fn is_failure(self) -> bool {
         matches!(self, Self::Failed | Self::Crashed | Self::Deadlocked | Self::Hung)
+    }
+
+    /// Whether the program came to an end by itself.
+    pub(crate) fn is_end(self) -> bool {
+        matches!(self, Self::Passed | Self::Failed | Self::Crashed)
     }
 
     /// Whether we are to blame.
@@ -54,6 +62,7 @@ impl Outcome {
             Self::Crashed => "crashed",
             Self::Deadlocked => "deadlocked",
             Self::Hung => "hung",
+            Self::Unfinished => "unfinished",
             Self::Unsupported => "unsupported",
             Self::Error => "error",
         }
@@ -62,18 +71,22 @@ impl Outcome {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use rrtest_engine::task::TaskId;
 
     #[test]
     fn endings_and_outcomes() {
         let task = TaskId(1);
+        let hung = |why| Ending::Hung { why, tasks: vec![], spun: 0 };
         let cases = [
             (Ending::Exited(0), Outcome::Passed, false),
             (Ending::Exited(101), Outcome::Failed, true),
             (Ending::Killed { signal: 11, task, tasks: vec![] }, Outcome::Crashed, true),
             (Ending::Deadlocked(vec![]), Outcome::Deadlocked, true),
-            (Ending::Hung { tasks: vec![], spun: 0 }, Outcome::Hung, true),
+            (hung(Overdue::Limit), Outcome::Hung, true),
+            (hung(Overdue::CutOff(Duration::ZERO)), Outcome::Unfinished, false),
             (Ending::Unsupported { what: "x".into(), task, name: "t".into() }, Outcome::Unsupported, false),
         ];
         for (ending, outcome, failure) in cases {

@@ -42,15 +42,12 @@ pub(crate) fn run(options: &OneTrace) -> Result<Status, Stop> {
         Options { core, stop: &interrupt.stop, patience: PATIENCE, watch: &[], output: &mut output },
     )?;
     let mut text = Vec::new();
-    write_result(&mut text, &path, &replayed, trace.ending())
-        .and_then(|()| anstream::stderr().lock().write_all(&text))
-        .map_err(|error| Stop::os("cannot write to standard error", &error))?;
-    match unwritten {
-        // `cargo rrtest replay | head` is no failure.
-        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Stop::os("cannot write the output", &error))
-        }
-        _ => Ok(Status::Success),
+    let told = write_result(&mut text, &path, &replayed, trace.ending())
+        .and_then(|()| anstream::stderr().lock().write_all(&text));
+    // `cargo rrtest replay | head` is no failure.
+    match unwritten.or(told.err()).filter(|error| error.kind() != io::ErrorKind::BrokenPipe) {
+        Some(error) => Err(Stop::os("cannot write the output", &error)),
+        None => Ok(Status::Success),
     }
 }
 

@@ -4,6 +4,7 @@ use std::env;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::thread;
+use std::time::Duration;
 
 use clap::ColorChoice;
 use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu};
@@ -13,10 +14,10 @@ use rrtest_engine::record::{Outsiders, Stdin};
 use crate::attempt::{Real, Setting};
 use crate::beside::Beside;
 use crate::campaign::{self, Other, Schedule, Subject, tell};
-use crate::cargo::{Build, Project, runner_of_user};
+use crate::cargo::{self, Build, Project, runner_of_user};
 use crate::cli::{MessageFormat, Run};
 use crate::config::Config;
-use crate::discover::{self, Grouping};
+use crate::discover::{self, Found, Grouping};
 use crate::display::{Detail, Display};
 use crate::events::{Event, Reporter, Summary};
 use crate::exit::{Status, Stop};
@@ -26,11 +27,17 @@ use crate::json::Json;
 use crate::junit::JUnit;
 use crate::libtest::Filter;
 use crate::progress::Progress;
-use crate::toolchain::Toolchain;
+use crate::toolchain::{Refusal, Toolchain};
 use crate::traces::Store;
+
+/// How long an attempt may run, unless the user has said it.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Run the command. Cargo is told when to use colours, too.
 pub(crate) fn run(options: &Run, color: Option<ColorChoice>) -> Result<Status, Stop> {
+    if options.selection.asks_for_unstable_flags() {
+        return cargo::list_unstable_flags();
+    }
     let filter = Filter::parse(options.name.as_deref(), &options.args)?;
     if options.bound().is_some() && options.strategies().len() > 1 {
         return Err(Stop::usage(
@@ -55,7 +62,7 @@ pub(crate) fn run(options: &Run, color: Option<ColorChoice>) -> Result<Status, S
     let (project, toolchain) = (project?, toolchain.map_err(|_| Stop::said(Status::Recorder))??);
     let target = target(options, &config, &toolchain)?;
     let level =
-        usable_level(options.preempt.unwrap_or(Level::Sync), &toolchain, &target, &project, &mut warnings);
+        usable_level(options.preempt.unwrap_or(Level::Sync), &toolchain, &target, &project, &mut warnings)?;
     if let Some(runner) = runner_of_user(&config, &target) {
         warnings.push(format!("the target runner {runner} is set aside: tests are started by the recorder"));
     }
@@ -77,7 +84,7 @@ pub(crate) fn run(options: &Run, color: Option<ColorChoice>) -> Result<Status, S
         in_background: false,
     };
     let args: Vec<String> = options.name.iter().chain(&options.args).cloned().collect();
-    let grouping = if options.together { Grouping::Together(&args) } else { Grouping::Alone };
+    let grouping = Grouping { together: options.together, args: &args };
     let memory_dir = Level::Memory.build_dir(&project.target_dir);
     let beside = Beside {
         project: &project,
@@ -134,7 +141,8 @@ impl Hunt<'_> {
         if options.no_run {
             return Ok(Status::Success);
         }
-        let tests = discover::tests(project, &built, self.filter, self.grouping)?;
+        let Found { tests, warnings } = discover::tests(project, &built, self.filter, self.grouping)?;
+        warnings.into_iter().try_for_each(|warning| tell(reporters, &Event::Warning(warning)))?;
         if tests.is_empty() {
             return Err(Stop::new(
                 Status::NoTests,
@@ -144,7 +152,7 @@ impl Hunt<'_> {
 
         let store = match &options.recording.trace_dir {
             Some(dir) => Store::at(dir)?,
-            None => Store::of(project),
+            None => Store::of(project, &options.selection),
         };
         let schedule = schedule(options);
         let strategies = schedule.strategies.clone();
@@ -152,7 +160,8 @@ impl Hunt<'_> {
             engine: &Real,
             store: &store,
             keep: options.recording.keep,
-            timeout: options.timeout,
+            timeout: options.timeout.unwrap_or(TIMEOUT),
+            judges: options.timeout.is_none(),
             stdin: Stdin::Null,
             outsiders: Outsiders::StayAway,
             listener: None,
@@ -170,8 +179,11 @@ impl Hunt<'_> {
         let subject = Subject { tests, level: self.build.level, other };
         let summary = campaign::run(subject, schedule, &setting, cores, interrupt, reporters)?;
         let status = status(&summary);
-        tell(reporters, &Event::Summary(summary))?;
-        Ok(status)
+        match tell(reporters, &Event::Summary(summary)) {
+            // It has been found, whether or not a report of it can be written.
+            Err(stop) if status == Status::Failed => Err(Stop { status, ..stop }),
+            told => told.map(|()| status),
+        }
     }
 }
 
@@ -216,17 +228,18 @@ fn usable_level(
     target: &str,
     project: &Project,
     warnings: &mut Vec<String>,
-) -> Level {
+) -> Result<Level, Stop> {
     match toolchain.refusal(level, target, &level.build_dir(&project.target_dir)) {
-        None => level,
-        Some(refusal) => {
+        None => Ok(level),
+        Some(Refusal::Place(stop)) => Err(stop),
+        Some(Refusal::Passes(refusal)) => {
             warnings.push(format!(
                 "{} cannot compile the clock into tests, so threads are preempted at system calls only \
                  (--preempt syscall): most races will not be found. Use another toolchain.\n  it says: {}",
                 toolchain.version(),
                 refusal.replace('\n', "\n  ")
             ));
-            Level::Syscall
+            Ok(Level::Syscall)
         }
     }
 }
@@ -263,10 +276,12 @@ fn reporters(options: &Run) -> Vec<Box<dyn Reporter>> {
     reporters
 }
 
-/// A failed test is the news, whatever else went wrong; what went wrong on our side is never a success.
+/// A failed test is the news, whatever else went wrong; what went wrong on our side is never a success, nor is a test of which
+/// nothing is known.
 fn status(summary: &Summary) -> Status {
     match summary {
         Summary { failures: 1.., .. } => Status::Failed,
+        Summary { never_ended, .. } if !never_ended.is_empty() => Status::Failed,
         Summary { errors: 1.., .. } => Status::Recorder,
         Summary { interrupted: true, .. } => Status::Interrupted,
         _ => Status::Success,

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::{Status, Stop};
 use crate::group;
+use crate::listing::{Answer, Listing};
 use crate::wrapper;
 
 /// The hidden command that cargo calls.
@@ -44,21 +45,8 @@ pub(crate) struct Order {
 pub(crate) struct Capture {
     /// The binary as cargo runs it, without arguments.
     pub(crate) program: Program,
-    /// What it answers to `--list --format terse`: all tests.
-    pub(crate) all: Answer,
-    /// With `--ignored` in addition: the ignored tests.
-    pub(crate) ignored: Answer,
-}
-
-/// What a binary answered.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    /// Whether it exited with 0 in time.
-    pub(crate) success: bool,
-    /// Its standard output.
-    pub(crate) stdout: String,
-    /// Its standard error.
-    pub(crate) stderr: String,
+    /// What it says of its tests.
+    pub(crate) listing: Listing,
 }
 
 /// Tell of one binary. `args` is the binary and the arguments that cargo has for it (none).
@@ -116,14 +104,13 @@ pub(crate) fn ask_all(
 
 impl Capture {
     fn of(program: Program, stop: &AtomicBool) -> Result<Self, Stop> {
-        let all = ask(&program, &["--list", "--format", "terse"], stop)?;
-        let ignored = ask(&program, &["--list", "--format", "terse", "--ignored"], stop)?;
-        Ok(Self { program, all, ignored })
+        let listing = Listing::of(|args| ask(&program, args, stop))?;
+        Ok(Self { program, listing })
     }
 }
 
 fn ask(program: &Program, args: &[&str], stop: &AtomicBool) -> Result<Answer, Stop> {
-    let mut child = Command::new(&program.path)
+    let child = Command::new(&program.path)
         .args(args)
         .current_dir(&program.cwd)
         .env_clear()
@@ -132,8 +119,12 @@ fn ask(program: &Program, args: &[&str], stop: &AtomicBool) -> Result<Answer, St
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
-        .spawn()
-        .map_err(|error| Stop::os(format!("cannot run {}", program.path.display()), &error))?;
+        .spawn();
+    let mut child = match child {
+        Ok(child) => child,
+        // The others can be asked all the same.
+        Err(error) => return Ok(Answer { stderr: error.to_string(), ..Answer::default() }),
+    };
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let group = nix::unistd::Pid::from_raw(child.id().cast_signed());
     let (done, finished) = mpsc::channel::<()>();

@@ -39,7 +39,7 @@ impl Seed {
 
     /// The seed of a systematic schedule.
     pub(crate) fn systematic(schedule: &explore::Schedule) -> Self {
-        Self(portfolio::systematic(&schedule.deviations))
+        Self(portfolio::systematic(&schedule.deviations, schedule.at_once))
     }
 
     /// The plan that this seed stands for, with one of these strategies (empty: any).
@@ -97,7 +97,7 @@ mod tests {
                     "p t",
                     3,
                     portfolio::strategy(2, strategies),
-                    &Measured { ticks: 522, events: vec![1, 40] },
+                    &Measured { ticks: 522, events: vec![1, 40], ..Measured::default() },
                 ),
             ] {
                 let printed: Seed = seed.to_string().parse().expect("a seed");

@@ -114,6 +114,11 @@ impl Selection {
         (!self.names_targets()).then(|| self.args(&["--no-run"]))
     }
 
+    /// Whether `-Z help` is given: cargo then lists the flags that it has, whatever the command.
+    pub(crate) fn asks_for_unstable_flags(&self) -> bool {
+        self.unstable.iter().any(|flag| flag == "help")
+    }
+
     fn names_targets(&self) -> bool {
         let named = [&self.bin, &self.test, &self.example, &self.bench];
         let all = [self.lib, self.bins, self.tests, self.examples, self.benches, self.all_targets];

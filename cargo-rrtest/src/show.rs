@@ -29,6 +29,7 @@ const FACTS: &[&str] = &[
     "preempt",
     "time",
     "surprises",
+    "struck",
     "created",
     "rustc",
     "rrtest",
@@ -146,7 +147,7 @@ fn fact(info: &Value, key: &str) -> Option<String> {
 }
 
 /// A word as a shell reads it.
-fn shell_word(word: &str) -> String {
+pub(crate) fn shell_word(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

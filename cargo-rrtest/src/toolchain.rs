@@ -16,6 +16,15 @@ const SAMPLE: &str = "
         *place = counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
     }";
 
+/// Why the clock cannot be compiled into tests.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The compiler does not take the passes: in its words.
+    Passes(String),
+    /// Nothing can be compiled there, whatever it is.
+    Place(Stop),
+}
+
 /// A Rust compiler.
 #[derive(Debug)]
 pub(crate) struct Toolchain {
@@ -57,43 +66,65 @@ impl Toolchain {
     }
 
     /// Why this compiler cannot build for a level; none if it can. That it can is remembered in the build directory.
-    pub(crate) fn refusal(&self, level: Level, target: &str, build_dir: &Path) -> Option<String> {
+    pub(crate) fn refusal(&self, level: Level, target: &str, build_dir: &Path) -> Option<Refusal> {
         let about = format!("{:?}{target}{:?}{}", self.rustc, level.codegen_flags(), self.verbose_version);
         let mark = build_dir.join(format!("toolchain-{:016x}", fnv1a(about.as_bytes())));
         if mark.exists() {
             return None;
         }
+        let unusable = |error: &std::io::Error| {
+            let what = format!("cannot build in the target directory: {}", build_dir.display());
+            Refusal::Place(Stop { status: Status::Failed, ..Stop::os(what, error) })
+        };
         let dir = std::fs::create_dir_all(build_dir).and_then(|()| tempfile::tempdir_in(build_dir));
-        let refusal = self.try_passes_in(dir, level, target).err();
-        if refusal.is_none() {
-            // Where the answer cannot be kept, it is asked for again.
-            let _kept = std::fs::create_dir_all(build_dir).and_then(|()| std::fs::write(&mark, ""));
+        let dir = match dir {
+            Ok(dir) => dir,
+            Err(error) => return Some(unusable(&error)),
+        };
+        match self.try_passes_in(dir.path(), level, target) {
+            Ok(()) => {
+                // Where the answer cannot be kept, it is asked for again.
+                let _kept = std::fs::write(&mark, "");
+                None
+            }
+            // Is it the passes, or would it refuse anything (on a full disk, without the target's std)?
+            Err(words) => Some(match self.compile(dir.path(), &[], target) {
+                Ok(_) => Refusal::Passes(words),
+                Err(words) => Refusal::Place(Stop::new(
+                    Status::Failed,
+                    format!("{} cannot compile in {}:\n{words}", self.version(), build_dir.display()),
+                )),
+            }),
         }
-        refusal
     }
 
     /// Compile the sample, and look for the calls in what comes out.
     pub(crate) fn try_passes(&self, level: Level, target: &str) -> Result<(), String> {
-        self.try_passes_in(tempfile::tempdir(), level, target)
+        let dir = tempfile::tempdir().map_err(|error| format!("no temporary directory: {error}"))?;
+        self.try_passes_in(dir.path(), level, target)
     }
 
     /// The same in this directory.
-    fn try_passes_in(
-        &self,
-        dir: std::io::Result<tempfile::TempDir>,
-        level: Level,
-        target: &str,
-    ) -> Result<(), String> {
+    fn try_passes_in(&self, dir: &Path, level: Level, target: &str) -> Result<(), String> {
         let Some(entry_point) = level.entry_point() else { return Ok(()) };
-        let dir = dir.map_err(|error| format!("no temporary directory: {error}"))?;
-        let object = dir.path().join("sample.o");
+        let bytes = self.compile(dir, level.codegen_flags(), target)?;
+        if instrument::names(&bytes, entry_point) {
+            Ok(())
+        } else {
+            Err("it takes the passes, but compiles as if they were not there".to_owned())
+        }
+    }
+
+    /// What becomes of the sample with these flags; or what the compiler says.
+    fn compile(&self, dir: &Path, flags: &[&str], target: &str) -> Result<Vec<u8>, String> {
+        let object = dir.join("sample.o");
         let mut child = Command::new(&self.rustc)
             .args(["--crate-name", "sample", "--crate-type", "lib", "--target", target])
-            .args(level.codegen_flags())
+            .args(flags)
             // With an output directory rustc keeps its temporary files there, too: another attempt may be made at the
             // same time in the same working directory.
             .args(["-Ccodegen-units=1", "--emit=obj", "--out-dir"])
-            .arg(dir.path())
+            .arg(dir)
             .arg("-")
             .current_dir(&self.cwd)
             .stdin(Stdio::piped())
@@ -109,11 +140,6 @@ impl Toolchain {
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).trim_end().to_owned());
         }
-        let bytes = std::fs::read(&object).map_err(|error| format!("rustc left no object: {error}"))?;
-        if instrument::names(&bytes, entry_point) {
-            Ok(())
-        } else {
-            Err("it takes the passes, but compiles as if they were not there".to_owned())
-        }
+        std::fs::read(&object).map_err(|error| format!("rustc left no object: {error}"))
     }
 }

@@ -8,6 +8,7 @@ use rrtest_engine::trace::Trace;
 
 use crate::cargo::Project;
 use crate::cli::OneTrace;
+use crate::display::{CAUTION, relative};
 use crate::exit::{Status, Stop};
 use crate::seed::Seed;
 use crate::selection::Selection;
@@ -23,6 +24,8 @@ const MAX_STEM: usize = 180;
 pub(crate) struct Store {
     /// Absolute.
     pub(crate) dir: PathBuf,
+    /// Whether it is the one that commands here look into if no options tell them to look elsewhere.
+    pub(crate) usual: bool,
 }
 
 /// A trace in the store.
@@ -42,12 +45,13 @@ impl Store {
     /// The store in this directory.
     pub(crate) fn at(dir: &Path) -> Result<Self, Stop> {
         let dir = std::path::absolute(dir).map_err(|error| Stop::os("no working directory", &error))?;
-        Ok(Self { dir })
+        Ok(Self { dir, usual: false })
     }
 
-    /// The store of a project.
-    pub(crate) fn of(project: &Project) -> Self {
-        Self { dir: in_target_dir(&project.target_dir) }
+    /// The store of a project, which is the one that `selection` names.
+    pub(crate) fn of(project: &Project, selection: &Selection) -> Self {
+        let usual = selection.manifest_path.is_none() && selection.target_dir.is_none();
+        Self { dir: in_target_dir(&project.target_dir), usual }
     }
 
     /// The store that is meant by these options: the directory given, the project's, or, outside of any project, the
@@ -55,9 +59,11 @@ impl Store {
     pub(crate) fn find(dir: Option<&Path>, selection: &Selection) -> Result<Self, Stop> {
         match (dir, Project::find(selection)) {
             (Some(dir), _) => Self::at(dir),
-            (None, Ok(project)) => Ok(Self::of(&project)),
+            (None, Ok(project)) => Ok(Self::of(&project, selection)),
             (None, Err(_)) if selection.manifest_path.is_none() => {
-                Self::at(&in_target_dir(selection.target_dir.as_deref().unwrap_or(Path::new("target"))))
+                let store =
+                    Self::at(&in_target_dir(selection.target_dir.as_deref().unwrap_or(Path::new("target"))))?;
+                Ok(Self { usual: selection.target_dir.is_none(), ..store })
             }
             (None, Err(stop)) => Err(stop),
         }
@@ -169,9 +175,17 @@ fn choose(entries: Vec<Entry>, trace: Option<&str>, dir: &Path) -> Result<PathBu
     }
 }
 
-/// Open a trace file.
+/// Open a trace file to work with it. One that did not replay when it was kept says so at once.
 pub(crate) fn open(path: &Path) -> Result<Trace, Stop> {
-    Trace::open(path).map_err(|error| Stop::new(Status::Recorder, error))
+    let trace = Trace::open(path).map_err(|error| Stop::new(Status::Recorder, error))?;
+    if !trace.verified() {
+        anstream::eprintln!(
+            "{CAUTION}warning{CAUTION:#}: {} is not verified: it did not replay when it was recorded\n  \
+             what it shows may not be what happened; recorded again, it may be better",
+            relative(path).display()
+        );
+    }
+    Ok(trace)
 }
 
 #[cfg(test)]

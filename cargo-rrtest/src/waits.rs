@@ -7,6 +7,7 @@ use rrtest_engine::symbols::interesting;
 use rrtest_engine::task::TaskId;
 use serde::Serialize;
 
+use crate::backtrace;
 use crate::describe::count;
 use crate::display::relative;
 
@@ -53,6 +54,15 @@ pub(crate) struct Waiting<'a> {
     since: Option<String>,
     /// Those of which one would have to act, where they are known.
     woken_by: Vec<Named<'a>>,
+    /// Who alone could have acted, and has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_by_ended: Option<Named<'a>>,
+    /// The source line of the program's own that spawned it, where others have the same name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spawned: Option<String>,
+    /// What its future awaits, and the async functions that lead to it, where that is known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    awaits: Vec<String>,
     time_limit: bool,
 }
 
@@ -80,6 +90,11 @@ impl<'a> Waiting<'a> {
             what: wait.and_then(|wait| wait.what.as_deref()),
             since: since(state),
             woken_by: wait.iter().flat_map(|wait| &wait.by).map(named).collect(),
+            held_by_ended: wait
+                .and_then(|wait| wait.gone.as_ref())
+                .map(|(task, thread)| Named { task: task.0, thread }),
+            spawned: state.spawned.as_ref().map(place),
+            awaits: backtrace::awaits(&state.awaits),
             time_limit: wait.is_some_and(|wait| wait.limited),
         }
     }
@@ -113,6 +128,9 @@ fn in_words(wait: &Wait, tasks: &[TaskState]) -> String {
     if !wait.by.is_empty() {
         text.push_str(&format!("{by} {}", names(&wait.by, tasks)));
     }
+    if let Some((task, name)) = &wait.gone {
+        text.push_str(&format!("{by} `{name}` ({task}), which has ended"));
+    }
     if wait.limited {
         text.push_str(", with a time limit");
     }
@@ -123,17 +141,17 @@ fn in_words(wait: &Wait, tasks: &[TaskState]) -> String {
 pub(crate) fn in_circle(tasks: &[TaskState]) -> Option<String> {
     let way = circle(tasks)?;
     let (first, others) = way.split_first()?;
-    let name = |id: &TaskId| format!("`{}`", name(*id, tasks));
+    let name = |id: &TaskId| quoted(*id, tasks);
     let others = others.iter().map(|id| format!("{}, which waits for ", name(id)));
     Some(format!("{} waits for {}{}", name(first), others.collect::<String>(), name(first)))
 }
 
-/// How a test ran past its time limit: whether its threads run, or wait.
+/// What a test that has not ended does: whether its threads run, or wait.
 pub(crate) fn still_running(tasks: &[TaskState], spun: u64) -> String {
-    let mut text = "still running when the time limit was over: ".to_owned();
+    let mut text = String::new();
     let run: Vec<_> = tasks.iter().filter(|state| state.wait.is_none()).map(|state| state.task).collect();
     if run.is_empty() {
-        return text + "all threads wait, but not only for each other";
+        return "all threads wait, but not only for each other".to_owned();
     }
     text.push_str(&format!("{} can run", names(&run, tasks)));
     if spun > 0 {
@@ -151,8 +169,17 @@ fn name(id: TaskId, tasks: &[TaskState]) -> &str {
     tasks.iter().find(|state| state.task == id).map_or("?", |state| &state.name)
 }
 
+/// A task's name in quotes, with its number where others have the same name.
+pub(crate) fn quoted(id: TaskId, tasks: &[TaskState]) -> String {
+    let name = name(id, tasks);
+    match tasks.iter().filter(|state| state.name == name).count() {
+        0 | 1 => format!("`{name}`"),
+        _ => format!("`{name}` ({id})"),
+    }
+}
+
 fn names(ids: &[TaskId], tasks: &[TaskState]) -> String {
-    let named: Vec<_> = ids.iter().take(MOST_NAMES).map(|id| format!("`{}`", name(*id, tasks))).collect();
+    let named: Vec<_> = ids.iter().take(MOST_NAMES).map(|id| quoted(*id, tasks)).collect();
     match ids.len().saturating_sub(MOST_NAMES) {
         0 => named.join(", "),
         more => format!("{} and {more} more", named.join(", ")),
@@ -161,8 +188,12 @@ fn names(ids: &[TaskId], tasks: &[TaskState]) -> String {
 
 /// The source line of the program's own in which a task is, or from which it has called what it is in.
 fn since(state: &TaskState) -> Option<String> {
-    let (file, line) = interesting(&state.frames)?.location.as_ref()?;
-    Some(format!("{}:{line}", relative(Path::new(file)).display()))
+    interesting(&state.frames)?.location.as_ref().map(place)
+}
+
+/// A source line.
+pub(crate) fn place((file, line): &(String, u32)) -> String {
+    format!("{}:{line}", relative(Path::new(file)).display())
 }
 
 #[cfg(test)]
@@ -185,8 +216,11 @@ mod tests {
                 futex: Some(0x20),
                 what: None,
                 by: by.iter().copied().map(TaskId).collect(),
+                gone: None,
                 limited: on == Awaited::Condvar,
             }),
+            spawned: None,
+            awaits: Vec::new(),
             frames: vec![frame],
         }
     }
@@ -229,6 +263,34 @@ mod tests {
     }
 
     #[test]
+    fn threads_of_the_same_name_are_told_apart() {
+        let mut tasks = vec![
+            state(1, "w", Some((Awaited::Mutex, &[2]))),
+            state(2, "w", Some((Awaited::Mutex, &[1]))),
+            state(3, "other", Some((Awaited::Thread, &[1]))),
+        ];
+        let circle = "`w` (task 1) waits for `w` (task 2), which waits for `w` (task 1)";
+        assert_eq!(in_circle(&tasks).as_deref(), Some(circle));
+        assert_eq!(doing(&tasks[2], &tasks), "waits for the end of thread `w` (task 1), since src/lib.rs:3");
+        tasks[0].spawned = Some(("src/lib.rs".to_owned(), 9));
+        let line = serde_json::to_value(Waiting::of(&tasks[0], &tasks)).expect("json");
+        assert_eq!(line["spawned"], "src/lib.rs:9");
+    }
+
+    #[test]
+    fn who_has_ended_will_never_unlock() {
+        let mut waiting = state(1, "a", Some((Awaited::Mutex, &[])));
+        waiting.wait.as_mut().expect("a wait").gone = Some((TaskId(2), "leaker".to_owned()));
+        let tasks = [waiting];
+        assert_eq!(
+            doing(&tasks[0], &tasks),
+            "waits for a mutex (0x20), held by `leaker` (task 2), which has ended, since src/lib.rs:1"
+        );
+        let line = serde_json::to_value(Waiting::of(&tasks[0], &tasks)).expect("json");
+        assert_eq!(line["held_by_ended"], serde_json::json!({"task": 2, "thread": "leaker"}));
+    }
+
+    #[test]
     fn waits_for_programs() {
         let ending = Ending::Deadlocked(tasks());
         let lines = serde_json::to_value(waits(&ending)).expect("json");
@@ -248,7 +310,7 @@ mod tests {
         let tasks = tasks();
         assert_eq!(
             still_running(&tasks, 500),
-            "still running when the time limit was over: `e` can run; 500 ticks since the last system call, not \
+            "`e` can run; 500 ticks since the last system call, not \
              counting sched_yield"
         );
         assert!(still_running(&tasks[..4], 500).ends_with("all threads wait, but not only for each other"));

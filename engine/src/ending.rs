@@ -1,5 +1,7 @@
 //! How a recording ended.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::task::TaskId;
@@ -20,8 +22,10 @@ pub enum Ending {
     },
     /// No task can ever run again.
     Deadlocked(Vec<TaskState>),
-    /// It ran past the time limit.
+    /// It did not end.
     Hung {
+        /// Why it was not waited for any longer.
+        why: Overdue,
         /// What the tasks were doing; the one that had the core first.
         tasks: Vec<TaskState>,
         /// Ticks since the last system call of any task, but for sched_yield(2): many, if they run and get nowhere.
@@ -38,6 +42,24 @@ pub enum Ending {
     },
 }
 
+/// Why a program that had not ended was not waited for any longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Overdue {
+    /// It ran past the time limit.
+    Limit,
+    /// Nothing could happen before the time limit: its tasks waited for times, and the first to come was as far away as this.
+    NothingDue(Duration),
+    /// It took much longer than its runs usually do ([`crate::patience`]).
+    Unusual {
+        /// What it took of its own time.
+        took: Duration,
+        /// What they do.
+        usual: Duration,
+    },
+    /// The time was over for all runs. That says nothing about this one, which had run for so long.
+    CutOff(Duration),
+}
+
 /// What one task was doing when the program ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskState {
@@ -49,6 +71,11 @@ pub struct TaskState {
     pub doing: String,
     /// What it waits for, if it does.
     pub wait: Option<Wait>,
+    /// The source file and line of the program's own from which it was spawned: only where another has the same name.
+    pub spawned: Option<(String, u32)>,
+    /// If it drives a future: what that awaits in the end, by its type, and the async functions that lead to it, innermost first,
+    /// each where it is suspended; the addresses are theirs. Empty if that is not known.
+    pub awaits: Vec<Frame>,
     /// Return addresses from the innermost frame outwards, as far as they could be found.
     pub frames: Vec<Frame>,
 }
@@ -64,6 +91,8 @@ pub struct Wait {
     pub what: Option<String>,
     /// Those living tasks of which one must act for the wait to end; empty if they are not known.
     pub by: Vec<TaskId>,
+    /// Who alone could have ended it and has ended itself, with its thread name: it will never act.
+    pub gone: Option<(TaskId, String)>,
     /// Whether it also ends by itself, after some time.
     pub limited: bool,
 }
@@ -171,7 +200,9 @@ mod tests {
             task: TaskId(task),
             name: String::new(),
             doing: String::new(),
-            wait: Some(Wait { on: Awaited::Thread, futex: None, what: None, by, limited }),
+            wait: Some(Wait { on: Awaited::Thread, futex: None, what: None, by, gone: None, limited }),
+            spawned: None,
+            awaits: Vec::new(),
             frames: Vec::new(),
         }
     }

@@ -9,7 +9,7 @@ pub enum Error {
     #[error("interrupted")]
     Stopped,
     /// The operating system refused something.
-    #[error("{what}: {source}")]
+    #[error("{what}: {source}{}", remedy(source))]
     Os {
         /// What was tried, on what.
         what: String,
@@ -47,6 +47,17 @@ impl Error {
     /// Whether the operating system says that a task does not exist: it has been killed.
     pub(crate) fn is_about_the_dead(&self) -> bool {
         matches!(self, Self::Os { source, .. } if source.raw_os_error() == Some(libc::ESRCH))
+    }
+}
+
+/// What the user can do about a refusal of the operating system's, if that is known.
+fn remedy(source: &std::io::Error) -> &'static str {
+    match source.raw_os_error() {
+        Some(libc::EFBIG) => {
+            "\n  the limit on the size of files (`ulimit -f`) is too low for the recorder: the memory that it shares with a \
+             program, some 130 MiB, counts as a file"
+        }
+        _ => "",
     }
 }
 

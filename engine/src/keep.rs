@@ -88,13 +88,17 @@ fn name_owners(recording: &Recording, ending: &mut Ending, core: usize, stop: &A
     let living: BTreeSet<TaskId> = tasks.iter().map(|state| state.task).collect();
     let owner_of = |state: &TaskState| {
         let word = word_of_mutex(state)?;
-        let (_, owner) = replayed.lockers.iter().find(|(address, _)| *address == word)?;
-        living.contains(owner).then_some(*owner)
+        let (_, owner, name) = replayed.lockers.iter().find(|(address, ..)| *address == word)?;
+        Some((*owner, name.clone()))
     };
     let mut found = false;
     for state in tasks {
-        if let (Some(owner), Some(wait)) = (owner_of(state), &mut state.wait) {
-            wait.by = vec![owner];
+        if let (Some((owner, name)), Some(wait)) = (owner_of(state), &mut state.wait) {
+            if living.contains(&owner) {
+                wait.by = vec![owner];
+            } else {
+                wait.gone = Some((owner, name));
+            }
             found = true;
         }
     }

@@ -22,16 +22,20 @@
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!("rrtest records Linux x86-64 programs only");
 
+mod awaits;
 pub mod clock;
 pub mod ending;
 pub mod error;
 pub mod keep;
 pub mod output;
+pub mod patience;
 pub mod probe;
 pub mod program;
 pub mod record;
 pub mod replay;
 pub mod schedule;
+mod shared_code;
+pub mod strike;
 pub mod symbols;
 pub mod syscalls;
 pub mod task;

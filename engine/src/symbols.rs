@@ -14,7 +14,9 @@ use framehop::{FrameAddress, Module, ModuleSectionInfo, Unwinder};
 use object::read::elf::{ElfFile64, ProgramHeader};
 use object::{LittleEndian, Object, ObjectSection, ReadCache, elf};
 
+use crate::awaits::{Futures, Place};
 use crate::ending::Frame;
+use crate::shared_code::{self, Functions, source_line};
 
 /// Stacks that are deeper are cut off: they come from endless recursion.
 const MOST_FRAMES: usize = 256;
@@ -49,6 +51,8 @@ pub struct Symbols {
     cache: CacheX86_64,
     code: Vec<Code>,
     loaders: BTreeMap<PathBuf, Option<Loader>>,
+    functions: BTreeMap<PathBuf, Functions>,
+    futures: BTreeMap<PathBuf, Option<Futures>>,
 }
 
 /// Code of a file, in memory.
@@ -69,6 +73,8 @@ impl Symbols {
             cache: CacheX86_64::new(),
             code: Vec::new(),
             loaders: BTreeMap::new(),
+            functions: BTreeMap::new(),
+            futures: BTreeMap::new(),
         };
         let paths: BTreeSet<&Path> = mappings.iter().map(|mapping| mapping.path.as_path()).collect();
         for path in paths {
@@ -86,21 +92,80 @@ impl Symbols {
         registers: StackRegisters,
         read: &mut dyn FnMut(u64, &mut [u8]) -> bool,
     ) -> Vec<Frame> {
-        let StackRegisters { rip, rsp, rbp } = registers;
+        let mut frames = Vec::new();
+        let mut shared = Vec::new();
+        for (address, _) in self.unwind(registers, read) {
+            frames.extend(self.frames(address));
+            if let Some(names) = self.names_at(address.address_for_lookup()) {
+                shared.push((frames.len() - 1, names));
+            }
+        }
+        for (index, names) in shared {
+            let line =
+                frames.get(index + 1).and_then(|caller: &Frame| source_line(caller.location.as_ref()?));
+            frames[index].function = Some(shared_code::name(&names, line.as_deref()));
+        }
+        frames
+    }
+
+    /// What the future waits for that the innermost function of the user's, or one that it has called, drives: the future that is
+    /// awaited in the end, and the async functions that lead to it, innermost first. Empty if there is none, or that is not certain.
+    pub fn awaited(
+        &mut self,
+        registers: StackRegisters,
+        read: &mut dyn FnMut(u64, &mut [u8]) -> bool,
+    ) -> Vec<Frame> {
+        for (address, StackRegisters { rsp, rbp, .. }) in self.unwind(registers, read) {
+            let lookup = address.address_for_lookup();
+            let code = self.code.iter().find(|code| code.addresses.contains(&lookup));
+            if let Some(code) = code {
+                let place = Place { address: lookup - code.bias, rsp, rbp };
+                let futures = self.futures.entry(code.path.clone());
+                let futures = futures.or_insert_with(|| Futures::read(&code.path));
+                if let Some(frames) = futures.as_ref().and_then(|futures| futures.awaited(place, read)) {
+                    return frames;
+                }
+            }
+            // Below a function of the user's that runs nobody waits: what is suspended there is being polled.
+            if self.frames(address).iter().any(|frame| Origin::of(frame) == Origin::Own) {
+                break;
+            }
+        }
+        Vec::new()
+    }
+
+    /// The machine's frames, innermost first, each with the registers that it has.
+    fn unwind(
+        &mut self,
+        registers: StackRegisters,
+        read: &mut dyn FnMut(u64, &mut [u8]) -> bool,
+    ) -> Vec<(FrameAddress, StackRegisters)> {
         let mut read_word = |address| {
             let mut word = [0; 8];
             if read(address, &mut word) { Ok(u64::from_le_bytes(word)) } else { Err(()) }
         };
-        let registers = UnwindRegsX86_64::new(rip, rsp, rbp);
-        let mut unwound = self.unwinder.iter_frames(rip, registers, &mut self.cache, &mut read_word);
-        let mut addresses = Vec::new();
-        while let Ok(Some(address)) = unwound.next() {
-            addresses.push(address);
-            if addresses.len() == MOST_FRAMES {
-                break;
-            }
+        let StackRegisters { rip, rsp, rbp } = registers;
+        let mut unwound = UnwindRegsX86_64::new(rip, rsp, rbp);
+        let mut address = FrameAddress::from_instruction_pointer(rip);
+        let mut frames = vec![(address, registers)];
+        while frames.len() < MOST_FRAMES
+            && let Ok(Some(caller)) =
+                self.unwinder.unwind_frame(address, &mut unwound, &mut self.cache, &mut read_word)
+            && let Some(next) = FrameAddress::from_return_address(caller)
+        {
+            address = next;
+            let registers = StackRegisters { rip: caller, rsp: unwound.sp(), rbp: unwound.bp() };
+            frames.push((address, registers));
         }
-        addresses.into_iter().flat_map(|address| self.frames(address)).collect()
+        frames
+    }
+
+    /// The names of the function at an address, if it has several.
+    fn names_at(&mut self, address: u64) -> Option<Vec<String>> {
+        let code = self.code.iter().find(|code| code.addresses.contains(&address))?;
+        let functions = self.functions.entry(code.path.clone());
+        let functions = functions.or_insert_with(|| Functions::read(&code.path).unwrap_or_default());
+        functions.at(address - code.bias).map(<[String]>::to_vec)
     }
 
     /// Take in the code of a file. None if it has none.
@@ -190,21 +255,62 @@ impl<'data, F: Object<'data>> ModuleSectionInfo<Vec<u8>> for Sections<'_, F> {
     }
 }
 
-/// Parts of the paths of code that is not the user's own: std's, as it was built and as `rust-src` has it, and crates
-/// that cargo fetched.
-const FOREIGN_PATHS: [&str; 4] = ["/rustc/", "/rustlib/src/rust/", "/registry/src/", "/git/checkouts/"];
+/// Whose code a frame is in, as far as its source file tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The user's own.
+    Own,
+    /// Of the runtime that is called at every tick.
+    Runtime,
+    /// Of std, as it was built or as `rust-src` has it.
+    Std,
+    /// Of a crate that cargo fetched: its name, and its version if that is known.
+    Crate(String),
+    /// Not known: there is no source file.
+    Unknown,
+}
+
+impl Origin {
+    /// That of a frame.
+    #[must_use]
+    pub fn of(frame: &Frame) -> Self {
+        if frame.function.as_deref().is_some_and(|name| name.starts_with("__tsan_")) {
+            return Self::Runtime;
+        }
+        let Some((path, _)) = &frame.location else { return Self::Unknown };
+        if path.contains("/rustc/") || path.contains("/rustlib/src/rust/") {
+            Self::Std
+        } else if let Some((_, rest)) = path.split_once("/registry/src/") {
+            // INDEX/NAME-VERSION/src/…
+            Self::Crate(rest.split('/').nth(1).map_or_else(String::new, named))
+        } else if let Some((_, rest)) = path.split_once("/git/checkouts/") {
+            // NAME-HASH/COMMIT/…
+            let name = rest.split('/').next().unwrap_or_default();
+            Self::Crate(name.rsplit_once('-').map_or(name, |(name, _)| name).to_owned())
+        } else {
+            Self::Own
+        }
+    }
+}
+
+/// `NAME-VERSION` in words.
+fn named(directory: &str) -> String {
+    // MAJOR.MINOR.PATCH, behind which more may follow.
+    let version = |at: &usize| {
+        let rest = &directory[at + 1..];
+        let numbers = rest.split(['-', '+']).next().unwrap_or_default();
+        numbers.starts_with(|c: char| c.is_ascii_digit()) && numbers.matches('.').count() == 2
+    };
+    let at = directory.match_indices('-').map(|(at, _)| at).find(version);
+    at.map_or_else(|| directory.to_owned(), |at| format!("{} {}", &directory[..at], &directory[at + 1..]))
+}
 
 /// The innermost frame that is in the user's own code, if there is one.
 ///
 /// What a deadlocked task does there is the frame before it in `frames`: the function of another's that it called.
 #[must_use]
 pub fn interesting(frames: &[Frame]) -> Option<&Frame> {
-    frames.iter().find(|frame| {
-        // The runtime's functions, called at every tick.
-        let runtime = frame.function.as_deref().is_some_and(|name| name.starts_with("__tsan_"));
-        let own = |(path, _): &(String, u32)| !FOREIGN_PATHS.iter().any(|foreign| path.contains(foreign));
-        !runtime && frame.location.as_ref().is_some_and(own)
-    })
+    frames.iter().find(|frame| Origin::of(frame) == Origin::Own)
 }
 
 #[cfg(test)]
@@ -348,6 +454,17 @@ mod tests {
         ];
         assert_eq!(interesting(&frames), Some(&frames[5]));
         assert_eq!(interesting(&frames[..5]), None);
+        let own = Origin::Own;
+        let tokio = Origin::Crate("tokio 1.48.0".to_owned());
+        assert_eq!(
+            frames.each_ref().map(Origin::of),
+            [Origin::Unknown, Origin::Runtime, Origin::Std, Origin::Std, tokio, own.clone(), own]
+        );
+        let of_git = frame("f", "/home/me/.cargo/git/checkouts/a-crate-0123456789abcdef/7654321/src/lib.rs");
+        assert_eq!(Origin::of(&of_git), Origin::Crate("a-crate".to_owned()));
+        assert_eq!(named("crossbeam-epoch-0.9.18"), "crossbeam-epoch 0.9.18");
+        assert_eq!(named("x-1.0.0-rc-2"), "x 1.0.0-rc-2");
+        assert_eq!(named("sha-1-0.10.1"), "sha-1 0.10.1");
     }
 
     #[test]

@@ -72,6 +72,8 @@ fn options(timeout: Duration, strategy: StrategyName, seed: u64) -> record::Opti
         core: core(),
         pretend_cores: 2,
         timeout,
+        patience: None,
+        until: None,
         stdin: Stdin::Null,
         listener: None,
         watchdog_main: false,
@@ -385,6 +387,16 @@ fn code_is_written_at_run_time() {
 #[test]
 fn memory_is_shaped() {
     check("advice", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn calls_fail_half_way() {
+    check("partial", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn files_are_larger_than_memory() {
+    check("sparse", &[], &Ending::Exited(0));
 }
 
 #[test]
@@ -717,9 +729,20 @@ fn an_hour_passes_at_once_by_every_kind_of_sleep_and_clock() {
     check_virtual("clocks", &[], |leaps| leaps > 20);
 }
 
+/// Of files, of System V objects, of packets, of the system.
+#[test]
+fn times_that_the_kernel_tells_agree_with_the_clocks() {
+    check_virtual("file_times", &[], |leaps| leaps > 100);
+}
+
 #[test]
 fn time_does_not_leap_over_what_others_may_do() {
     check_virtual("clocks", &["others"], |leaps| leaps == 0);
+}
+
+#[test]
+fn time_does_not_leap_while_a_server_is_looked_for() {
+    check_virtual("clocks", &["server"], |leaps| leaps == 2);
 }
 
 /// What has struck, and how often the program says that it has.

@@ -53,6 +53,13 @@ impl Call {
     }
 }
 
+/// Whether a call writes bytes of the program's memory: as many as it returns, from the address in argument 1 on.
+#[must_use]
+#[inline]
+pub const fn gives(number: u64) -> bool {
+    matches!(number, 1 | 18) // write, pwrite64
+}
+
 /// Whom a call concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Concern {
@@ -83,6 +90,8 @@ pub enum Way {
     Stop,
     /// Nothing: it never waits, and no other task is woken by it.
     Always,
+    /// The program's clocks are the machine's: it tells when something was by those.
+    Times,
     /// The descriptor in argument 0 is a file that never blocks.
     File,
     /// The same, or an output stream, whose bytes are logged instead.
@@ -209,9 +218,9 @@ const BUFFERED: &[(usize, Way, Out, Concern)] = &[
     (0,   Way::Read,   Out::Returned(1),   TAKES), // read
     (1,   Way::Write,  Out::Nothing,       WRITES), // write
     (3,   Way::Close,  Out::Nothing,       ENDS), // close
-    (4,   Way::Always, Out::Fixed(1, 144), READS), // stat
-    (5,   Way::Always, Out::Fixed(1, 144), READS), // fstat
-    (6,   Way::Always, Out::Fixed(1, 144), READS), // lstat
+    (4,   Way::Times,  Out::Fixed(1, 144), READS), // stat
+    (5,   Way::Times,  Out::Fixed(1, 144), READS), // fstat
+    (6,   Way::Times,  Out::Fixed(1, 144), READS), // lstat
     (8,   Way::File,   Out::Nothing,       OTHERS), // lseek
     (9,   Way::Map,    Out::Nothing,       OWN),  // mmap
     (10,  Way::Repeat, Out::Nothing,       OWN),  // mprotect
@@ -234,9 +243,9 @@ const BUFFERED: &[(usize, Way, Out, Concern)] = &[
     (204, Way::Affinity, Out::Fixed(2, 8), OWN),  // sched_getaffinity
     (228, Way::Clock,  Out::Fixed(1, 16),  OWN),  // clock_gettime
     (257, Way::Open,   Out::Nothing,       OPENS), // openat
-    (262, Way::Always, Out::Fixed(2, 144), READS), // newfstatat
+    (262, Way::Times,  Out::Fixed(2, 144), READS), // newfstatat
     (267, Way::Always, Out::Returned(2),   READS), // readlinkat
     (269, Way::Always, Out::Nothing,       READS), // faccessat
     (273, Way::RobustList, Out::Nothing,   OWN),  // set_robust_list
-    (332, Way::Always, Out::Fixed(4, 256), READS), // statx
+    (332, Way::Times,  Out::Fixed(4, 256), READS), // statx
 ];

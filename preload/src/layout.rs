@@ -249,6 +249,8 @@ pub struct Shared {
     pub faulted: u64,
     /// By how many nanoseconds the program's clocks are ahead of the machine's.
     pub ahead: u64,
+    /// Which of the reads of a clock to come is to stop, from 1; 0 for none.
+    pub reads: u64,
     /// What is decided in the process: a [`Decides`].
     pub decides: u64,
     /// Whether the running task is about to decide. What is stopped then has not come to an end: it may still hand the core over,
@@ -297,6 +299,8 @@ pub struct Shared {
     pub left: u64,
     /// How it is watched.
     pub watch: Watch,
+    /// Whether time has leapt, and the kernel may still stamp files as of before that.
+    pub stale: u64,
 }
 
 /// How a task is watched.

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use rrtest_tests::World;
 use rrtest_tests::project::{MANIFEST, Project};
+use rrtest_tests::report::Report;
 use rrtest_tests::tool::Run;
 
 use crate::{Test, tests};
@@ -12,6 +13,7 @@ use crate::{Test, tests};
 pub(crate) const TESTS: &[Test] = tests![
     all_kinds_of_targets,
     own_harnesses,
+    a_noisy_binary_does_not_end_the_run,
     ignored_tests_and_filters,
     packages_of_a_workspace,
     features_and_profiles,
@@ -90,6 +92,47 @@ fn own_harnesses(world: &World) {
     let failing: Vec<_> =
         report.failing().map(|attempt| (attempt.text("test"), attempt.number("exit_code"))).collect();
     assert_eq!(failing, [("failing", 3)]);
+}
+
+fn a_noisy_binary_does_not_end_the_run(world: &World) {
+    const BEFORE_MAIN: &str = "
+        #[used] #[unsafe(link_section = \".init_array\")]
+        static BEFORE_MAIN: extern \"C\" fn() = { extern \"C\" fn f() { print!(NOISE); } f };
+        #[test] fn one() {}
+        #[test] fn two() { panic!() }
+        #[test] #[ignore] fn slow() {}
+    ";
+    let noisy = |noise: &str| BEFORE_MAIN.replace("NOISE", noise);
+    let project = Project::new(
+        world,
+        &[
+            ("tests/a_lines.rs", &noisy("\"plugins loaded\\nplugins: 3\\n\"")),
+            ("tests/b_no_end_of_line.rs", &noisy("\"loading: \"")),
+            ("tests/c_looks_like_a_test.rs", &noisy("\"self: test\\n\"")),
+            ("tests/d_fails.rs", &noisy("\"{}\", std::process::exit(3)")),
+            ("tests/quiet.rs", "#[test] fn fine() {}"),
+        ],
+    );
+    let mut command = project.rrtest(world, &["--message-format", "json"]);
+    let run = Run::of(&mut command).expect(101);
+    let report = Report::of(&run);
+    assert_eq!(
+        report.tests(),
+        [
+            "p::a_lines one",
+            "p::a_lines two",
+            "p::b_no_end_of_line b_no_end_of_line",
+            // That one is taken for an ignored one: it is in both lists.
+            "p::c_looks_like_a_test one",
+            "p::c_looks_like_a_test two",
+            "p::d_fails d_fails",
+            "p::quiet fine",
+        ],
+        "{run}"
+    );
+    let failing: Vec<_> = report.failing().map(|attempt| attempt.text("test")).collect();
+    assert_eq!(failing.len(), 4, "{failing:?}");
+    let _said = run.says(&["  plugins loaded", "  loading: ", "run all together"]);
 }
 
 fn ignored_tests_and_filters(world: &World) {

@@ -12,7 +12,7 @@ use crate::steady::survives;
 use crate::{Tests, killed};
 
 pub(crate) fn add(tests: &mut Tests) {
-    tests.add("slow::steady".to_owned(), |world| survives(world, &[], "65"));
+    tests.add("slow::steady".to_owned(), |world| survives(world, "steady", &[], "65"));
     tests.add("slow::stress_ng".to_owned(), stress_ng);
     killed::add_slow(tests);
     for race in RACES {

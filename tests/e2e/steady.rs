@@ -1,4 +1,4 @@
-//! What is right under every schedule never fails.
+//! What is right under every schedule, and however time passes, never fails.
 
 use rrtest_tests::World;
 use rrtest_tests::report::Report;
@@ -22,22 +22,31 @@ const WAYS: &[&[&str]] = &[
     &["--preempt", "sync", "-j64"],
 ];
 
+/// The same for `timestamps`.
+const PASSING: &[&[&str]] = &[
+    &["--time", "virtual", "--surprises", "all"],
+    &["--time", "virtual", "--no-chaos"],
+    &["--time", "virtual", "--preempt", "memory"],
+];
+
 pub(crate) fn add(tests: &mut Tests) {
-    for way in WAYS {
-        let runs = std::env::var("RRTEST_STEADY_RUNS").unwrap_or_else(|_| RUNS.to_owned());
-        tests.add(format!("steady::{}", way.join("-").replace("--", "")), move |world| {
-            survives(world, way, &runs)
-        });
+    for (fixture, ways) in [("steady", WAYS), ("timestamps", PASSING)] {
+        for way in ways {
+            let runs = std::env::var("RRTEST_STEADY_RUNS").unwrap_or_else(|_| RUNS.to_owned());
+            tests.add(format!("{fixture}::{}", way.join("-").replace("--", "")), move |world| {
+                survives(world, fixture, way, &runs)
+            });
+        }
     }
 }
 
-/// `steady` passes all attempts, and leaves no trace.
-pub(crate) fn survives(world: &World, way: &[&str], runs: &str) {
+/// A fixture passes all attempts, and leaves no trace.
+pub(crate) fn survives(world: &World, fixture: &str, way: &[&str], runs: &str) {
     let traces = world.dir();
-    let run = Run::of(world.fixture("steady", traces.path()).args(["--runs", runs]).args(way)).expect(0);
+    let run = Run::of(world.fixture(fixture, traces.path()).args(["--runs", runs]).args(way)).expect(0);
     let report = Report::of(&run);
     let tests = report.tests().len();
-    assert!(tests > 20, "{run}");
+    assert!(tests >= 9, "{run}");
     assert_eq!(report.attempts.len(), tests * runs.parse::<usize>().expect("a number"), "{run}");
     assert_eq!(report.failing().count(), 0, "{run}");
     assert_eq!(rrtest_tests::traces(traces.path()), [] as [std::path::PathBuf; 0]);

@@ -232,7 +232,7 @@ impl Recorder<'_> {
             still(&mut call, limit, self.clocks.now()?);
         }
         if let Some(deadline) = call.deadline {
-            self.limit_wait(id, deadline)?;
+            self.limit_wait(id, &call, deadline)?;
         }
         self.tasks.hold(id, Hold::Waiting(stopped, call));
         Ok(Next::Decide(Why::Blocked, None))

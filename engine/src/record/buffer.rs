@@ -146,6 +146,9 @@ impl Recorder<'_> {
             Kind::Output(_) if self.options.listener.is_some() => Descriptor::Unknown,
             Kind::Output(Stream::Stdout) => Descriptor::Stdout,
             Kind::Output(Stream::Stderr) => Descriptor::Stderr,
+            // What it tells may have to be changed.
+            Kind::Ready if self.is_of_proc(id, fd) => Descriptor::Unknown,
+            Kind::Ready if self.has_times(tid, fd as i32) => Descriptor::Unknown,
             Kind::Ready if self.fds.identity(tid, fd).is_some_and(|it| self.log.mapped(it).is_none()) => {
                 Descriptor::Ready
             }

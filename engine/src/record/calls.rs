@@ -22,6 +22,7 @@ impl Recorder<'_> {
         let Some(description) = describe(number) else {
             return self.skip(id, stopped, &call, -i64::from(libc::ENOSYS), Vec::new());
         };
+        self.before_stamp(id, &call)?;
         match description.class_for(&self.space(id).memory, &call.args()) {
             Class::Unsupported => self.unsupported(id, description.name()),
             Class::Refused(errno) => self.skip(id, stopped, &call, -i64::from(errno), Vec::new()),
@@ -42,13 +43,19 @@ impl Recorder<'_> {
         if let Some((result, writes)) = self.own_timer(id, &call)? {
             return self.skip(id, stopped, &call, result, writes);
         }
+        if let Some(shown) = self.shown(id, &call) {
+            return self.show(id, stopped, &call, shown);
+        }
+        if let Some((result, writes)) = self.read_times(id, &call)? {
+            return self.skip(id, stopped, &call, result, writes);
+        }
         if let Some(stream) = self.output_stream(id, &call.registers)
             && let Some(bytes) = syscalls::gathered(&self.space(id).memory, call.number(), &call.args())
         {
-            return match self.put_out(stream, bytes) {
+            return match self.put_out(stream, &bytes) {
                 Ok(written) => {
                     self.note_descriptors(id, &call, written);
-                    self.skip_with(id, stopped, &call, written, Vec::new(), Effect::Output(stream))
+                    self.skip_with(id, stopped, &call, written, Vec::new(), Effect::Output(stream, bytes))
                 }
                 Err(errno) => {
                     if errno == libc::EPIPE {
@@ -101,6 +108,7 @@ impl Recorder<'_> {
             before.restore(&self.space(id).memory)?;
             return self.once_more(id, stopped, call);
         }
+        let (stopped, result) = self.tell_times(id, stopped, &call, result)?;
         let writes = self.outputs(id, description, &call, &before, result)?;
         if interrupted(result) {
             return self.interrupted(id, stopped, &call, writes);
@@ -109,12 +117,12 @@ impl Recorder<'_> {
     }
 
     /// Pass on what the program writes; how much that is, or the errno of whoever should have got it.
-    fn put_out(&mut self, stream: Stream, bytes: Vec<u8>) -> Result<i64, i32> {
+    fn put_out(&mut self, stream: Stream, bytes: &[u8]) -> Result<i64, i32> {
         if let Some(listen) = self.options.listener {
-            listen(stream, &bytes).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
+            listen(stream, bytes).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
         }
         let written = bytes.len() as i64;
-        self.output.push(stream, &bytes);
+        self.output.push(stream, bytes);
         Ok(written)
     }
 
@@ -143,6 +151,7 @@ impl Recorder<'_> {
         result: i64,
         writes: Vec<Write>,
     ) -> Flow<Next> {
+        self.note_reach(id, call, result)?;
         self.note(id, call, result)?;
         self.note_descriptors(id, call, result);
         let effect = self.after_change(id, call, result)?;
@@ -265,7 +274,8 @@ impl Recorder<'_> {
         self.task(id).arrived = None;
         self.watches.look_again();
         self.unsettled |= syscalls::ticks(number);
-        self.log.push(Event::Syscall(Syscall { position, number, args, result, writes, effect }));
+        let given = syscalls::given(&self.tasks[id].space.memory, number, &args, result);
+        self.log.push(Event::Syscall(Syscall { position, number, args, result, writes, given, effect }));
     }
 
     /// The output stream that a write(2) or writev(2) goes to.
@@ -286,7 +296,9 @@ impl Recorder<'_> {
     fn note(&mut self, id: TaskId, call: &Call, result: i64) -> Flow<()> {
         let [option, name, ..] = call.args();
         match call.number() as i64 {
-            libc::SYS_connect if result == -i64::from(libc::EINPROGRESS) => self.note_reach(id, call, result),
+            libc::SYS_connect if result == -i64::from(libc::EINPROGRESS) => {
+                self.note_contact(id, call, result)
+            }
             _ if result < 0 => {}
             _ if signal_sent(call).is_some() => {
                 self.look_for_roused(true)?;
@@ -295,6 +307,9 @@ impl Recorder<'_> {
             libc::SYS_prctl if option as i32 == libc::PR_SET_NAME => {
                 self.task(id).name = self.space(id).memory.text(name, THREAD_NAME);
             }
+            libc::SYS_prctl if option as i32 == libc::PR_SET_NO_NEW_PRIVS => {
+                self.task(id).natively.no_new_privileges = true;
+            }
             libc::SYS_bind
             | libc::SYS_connect
             | libc::SYS_accept
@@ -302,13 +317,27 @@ impl Recorder<'_> {
             | libc::SYS_sendto
             | libc::SYS_sendmsg
             | libc::SYS_sendmmsg
+            | libc::SYS_mq_open
+            | libc::SYS_inotify_add_watch => self.note_contact(id, call, result),
+            libc::SYS_flock | libc::SYS_fcntl => self.note_taken(id, call),
+            libc::SYS_socketpair => self.note_pair(id, call),
+            libc::SYS_shmget
             | libc::SYS_msgget
             | libc::SYS_semget
-            | libc::SYS_mq_open
-            | libc::SYS_inotify_add_watch => self.note_reach(id, call, result),
-            libc::SYS_flock | libc::SYS_fcntl => self.note_lock(id, call),
-            libc::SYS_socketpair => self.note_pair(id, call),
+            | libc::SYS_msgsnd
+            | libc::SYS_msgrcv
+            | libc::SYS_semop
+            | libc::SYS_semtimedop
+            | libc::SYS_shmctl
+            | libc::SYS_msgctl
+            | libc::SYS_semctl => {
+                self.note_contact(id, call, result);
+                self.note_ipc(call, result)?;
+            }
             libc::SYS_timerfd_create => self.timerfds = true,
+            libc::SYS_utime | libc::SYS_utimes | libc::SYS_futimesat | libc::SYS_utimensat => {
+                self.note_set_times(id, call);
+            }
             libc::SYS_unshare | libc::SYS_close_range | libc::SYS_signalfd | libc::SYS_signalfd4 => {
                 self.note_watches(id, call);
             }

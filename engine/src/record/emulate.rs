@@ -29,6 +29,9 @@ impl Recorder<'_> {
     ) -> Flow<Next> {
         let args = call.args();
         let [a, b, c, ..] = args;
+        if matches!(emulation, Emulation::ClockGettime | Emulation::Gettimeofday | Emulation::Time) {
+            self.reads_slowly(id, &call)?;
+        }
         let (result, writes) = match emulation {
             Emulation::Futex => return self.futex(id, stopped, call),
             Emulation::SetRobustList => (self.set_robust_list(id, a, b), Vec::new()),
@@ -39,8 +42,9 @@ impl Recorder<'_> {
                 return self.sleep(id, stopped, call, a as i32, absolute, c);
             }
             Emulation::Yield => {
+                let next = self.gives_way(id, &call);
                 self.skip(id, stopped, &call, 0, Vec::new())?;
-                return Ok(Next::Decide(Why::Yielded, None));
+                return Ok(next);
             }
             Emulation::Identity if call.number() == libc::SYS_getpid as u64 => {
                 (i64::from(self.task(id).pid.as_raw()), Vec::new())
@@ -101,6 +105,10 @@ impl Recorder<'_> {
                 _ => (fails(libc::EINVAL), Vec::new()),
             },
             Emulation::GetDumpable => (i64::from(self.space(id).dumpable.get()), Vec::new()),
+            Emulation::GetNoNewPrivileges => {
+                (i64::from(self.task(id).natively.no_new_privileges), Vec::new())
+            }
+            Emulation::Personality => return self.personality(id, stopped, &call),
             Emulation::Nothing => (0, Vec::new()),
         };
         self.skip(id, stopped, &call, result, writes)
@@ -149,8 +157,14 @@ impl Recorder<'_> {
             None if absolute => self.clocks.deadline(clock, wanted)?,
             None => self.clocks.now()?.saturating_add(wanted),
         };
+        if call.deadline.is_none() && deadline <= self.clocks.now()? {
+            // It gives way, and that is all.
+            let next = self.gives_way(id, &call);
+            self.skip(id, stopped, &call, 0, Vec::new())?;
+            return Ok(next);
+        }
+        self.limit_wait(id, &call, deadline)?;
         self.tasks.hold(id, Hold::Waiting(stopped, Call { deadline: Some(deadline), ..call }));
-        self.limit_wait(id, deadline)?;
         Ok(Next::Decide(Why::Blocked, None))
     }
 
@@ -296,7 +310,7 @@ impl Recorder<'_> {
             (None, Some(clock)) => self.clocks.deadline(clock, wanted)?,
         };
         call.deadline = Some(deadline);
-        self.limit_wait(id, deadline)?;
+        self.limit_wait(id, call, deadline)?;
         Ok(Ok(()))
     }
 

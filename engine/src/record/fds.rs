@@ -28,6 +28,8 @@ pub(super) enum Kind {
 #[derive(Debug)]
 pub(super) struct Fds {
     outputs: [(Identity, Stream); 2],
+    /// The device that /proc is.
+    proc: Option<u64>,
     /// Alive as long as the program runs.
     streams: Streams,
 }
@@ -38,7 +40,8 @@ impl Fds {
         let identity =
             |file: &std::fs::File| file.metadata().map(|m| identity(&m)).map_err(os("look at a pipe"));
         let outputs = [(identity(out)?, Stream::Stdout), (identity(err)?, Stream::Stderr)];
-        Ok(Self { outputs, streams })
+        let proc = std::fs::metadata("/proc").ok().map(|metadata| metadata.dev());
+        Ok(Self { outputs, proc, streams })
     }
 
     /// The standard streams that the program is started with.
@@ -51,13 +54,17 @@ impl Fds {
         std::fs::metadata(format!("/proc/{tid}/fd/{}", fd as i32)).ok().map(|metadata| identity(&metadata))
     }
 
-    /// What descriptor `fd` of the task stands for.
-    pub(super) fn kind(&self, tid: Pid, fd: u64) -> Kind {
-        let metadata = std::fs::metadata(format!("/proc/{tid}/fd/{}", fd as i32));
-        metadata.map_or(Kind::Ready, |metadata| self.kind_of(&metadata))
+    /// What is known of the file that descriptor `fd` of the task stands for.
+    pub(super) fn metadata(tid: Pid, fd: u64) -> Option<Metadata> {
+        std::fs::metadata(format!("/proc/{tid}/fd/{}", fd as i32)).ok()
     }
 
-    /// The same by what is known of the file.
+    /// Whether it is a file in /proc.
+    pub(super) fn is_of_proc(&self, metadata: &Metadata) -> bool {
+        self.proc == Some(metadata.dev()) && metadata.is_file()
+    }
+
+    /// What descriptors of a file stand for.
     pub(super) fn kind_of(&self, metadata: &Metadata) -> Kind {
         let identity = identity(metadata);
         if let Some((_, stream)) = self.outputs.iter().find(|(output, _)| *output == identity) {

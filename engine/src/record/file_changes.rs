@@ -112,6 +112,8 @@ impl Recorder<'_> {
         match extent {
             Extent::Size => 0..0,
             Extent::Whole => 0..u64::MAX,
+            Extent::From(at) => args[at]..u64::MAX,
+            Extent::Told(at) => args[at]..args[at].saturating_add(args[at + 1]),
             Extent::At(at) if args[at] != u64::MAX && appends() => until(size),
             Extent::At(at) if args[at] != u64::MAX => args[at]..args[at].saturating_add(count),
             Extent::Until(at) if args[at] != 0 => until(self.space(id).memory.u64(args[at]).unwrap_or(0)),

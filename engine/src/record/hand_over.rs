@@ -72,7 +72,8 @@ impl Recorder<'_> {
     }
 
     fn may_decide(&self, id: TaskId) -> bool {
-        let surprised = self.dice.have(Surprise::Spurious) || self.dice.have(Surprise::Order);
+        let surprises = [Surprise::Spurious, Surprise::Order, Surprise::Stall];
+        let surprised = surprises.iter().any(|kind| self.dice.have(*kind));
         !self.options.wakes_stop
             && !surprised
             && !self.crowded

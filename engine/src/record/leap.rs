@@ -5,7 +5,8 @@
 //!
 //! Time must not leap over what somebody else is about to do. The tasks of the recorded tree are all known to wait; but one that
 //! waits for a descriptor may wait for the world. So time leaps only if everything that is waited for is made by the tree itself
-//! (see [`super::stuck`] and [`super::peers`]), and nothing is under way in the network. In doubt it does not.
+//! (see [`super::stuck`] and [`super::peers`]), nothing is under way in the network, and the program is not known to look for
+//! somebody else ([`super::abroad`]). In doubt it does not.
 
 use std::collections::BTreeSet;
 
@@ -39,7 +40,7 @@ impl Recorder<'_> {
 
     /// Time leaps to the next of these and of the kernel's timers. False if it must not.
     pub(super) fn leap(&mut self, next: Option<u64>, now: u64) -> Flow<bool> {
-        if !self.only_time_helps() {
+        if self.abroad.is_sought() || !self.only_time_helps() {
             return Ok(false);
         }
         let Some(timers) = self.descriptor_timers() else { return Ok(false) };
@@ -48,14 +49,16 @@ impl Recorder<'_> {
         for timer in timers {
             timer.bring_forward(leap)?;
         }
-        self.clocks.leap(leap);
+        self.clocks.leap(leap)?;
         self.clock.area().set_ahead(self.clocks.ahead());
+        self.stamps_are_stale()?;
         self.leaps += 1;
         Ok(true)
     }
 
     /// Whether nothing but a time can end the wait of any task that waits.
-    fn only_time_helps(&self) -> bool {
+    pub(super) fn only_time_helps(&self) -> bool {
+        // Whoever could come by a name may come in time.
         let view = View::default();
         self.tasks.living().all(|task| match task.hold() {
             Hold::InKernel(running, _) => {

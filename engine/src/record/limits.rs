@@ -15,13 +15,9 @@ use crate::trace::event::Event;
 use crate::tracee::{Registers, Running, Stop, Stopped, Wait, cpu_time};
 
 impl Recorder<'_> {
-    /// Stop if told to; else, whether the time is over.
-    pub(super) fn over(&self) -> Result<bool, Error> {
-        if self.options.stop.load(Ordering::Relaxed) {
-            Err(Error::Stopped)
-        } else {
-            Ok(self.end.is_some_and(|end| Instant::now() >= end))
-        }
+    /// Stop if told to; else, whether the program is not to be waited for any longer.
+    pub(super) fn over(&mut self) -> Result<bool, Error> {
+        if self.options.stop.load(Ordering::Relaxed) { Err(Error::Stopped) } else { self.is_overdue() }
     }
 
     /// The time is over in the middle of a call that a task makes with the core held; at the last event the countdown was
@@ -100,6 +96,7 @@ impl Recorder<'_> {
         self.follow()?;
         self.take_buffered();
         let spun = self.clock.total() - self.last_call;
-        Err(Halt::Ending(Ending::Hung { tasks: self.states(running), spun }))
+        let why = self.trial.verdict();
+        Err(Halt::Ending(Ending::Hung { why, tasks: self.states(running), spun }))
     }
 }

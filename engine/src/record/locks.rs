@@ -139,7 +139,7 @@ impl Takers {
 
 impl Recorder<'_> {
     /// Take note of a call that has taken a lock.
-    pub(super) fn note_lock(&mut self, id: TaskId, call: &Call) {
+    pub(super) fn note_taken(&mut self, id: TaskId, call: &Call) {
         let [fd, what, at, ..] = call.args();
         let what = what as i32;
         let kind = match call.number() as i64 {

@@ -9,10 +9,11 @@ use nix::unistd::Pid;
 use super::fds;
 use super::recorder::{Flow, Next, Recorder};
 use super::tasks::Call;
+use crate::syscalls::changes_contents;
 use crate::task::TaskId;
 use crate::trace::event::Effect;
 use crate::trace::inodes::{Part, sealed};
-use crate::tracee::{Area, Line, PAGE, Stopped, maps, os, unmap_around_area};
+use crate::tracee::{Area, Line, PAGE, Stopped, TASK_SIZE, locked, maps, os, unmap_around_area};
 
 /// Whether a call failed.
 fn failed(result: i64) -> bool {
@@ -40,7 +41,12 @@ impl Recorder<'_> {
         let position = self.clock.position(&call.registers);
         let (stopped, result) = self.run_to_exit(id, stopped)?;
         self.sharing.made |= shared;
-        let effect = if failed(result) || flags & libc::MAP_ANONYMOUS != 0 {
+        if shared && flags & libc::MAP_ANONYMOUS == 0 {
+            self.note_shared_file()?;
+        }
+        let effect = if failed(result) && flags & libc::MAP_FIXED != 0 {
+            room_made(stopped.tid(), &[(address, len)])?
+        } else if failed(result) || flags & libc::MAP_ANONYMOUS != 0 {
             Effect::None
         } else {
             self.map_file(id, stopped.tid(), fd, offset, len, shared)?
@@ -91,6 +97,7 @@ impl Recorder<'_> {
         let (stopped, result) = self.run_to_exit(id, stopped)?;
         let effect = match line.filter(|line| line.inode != 0 && !failed(result)) {
             Some(line) => self.map_more(&line, line.offset + (old - line.start), new_len)?,
+            None if failed(result) && fixed => room_made(stopped.tid(), &[(old, old_len), (new, new_len)])?,
             None => Effect::None,
         };
         self.finish(id, stopped, call, position, result, Vec::new(), effect)
@@ -116,6 +123,9 @@ impl Recorder<'_> {
         }
         let (stopped, result) = self.run_to_exit(id, stopped)?;
         self.sharing.made = true;
+        if !failed(result) {
+            self.note_ipc(call, result)?;
+        }
         let line = if failed(result) { None } else { line_of(stopped.tid(), result.cast_unsigned())? };
         let effect = match line {
             Some(line) => {
@@ -132,19 +142,19 @@ impl Recorder<'_> {
     /// shmdt(2).
     pub(super) fn detach(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let position = self.clock.position(&call.registers);
-        let address = call.args()[0];
-        let lines = maps(stopped.tid())?;
-        let mut end = address;
-        let mut segment = None;
-        for line in lines.iter().skip_while(|line| line.start < address) {
-            let same = *segment.get_or_insert((line.dev, line.inode)) == (line.dev, line.inode);
-            if line.start != end || !same || line.offset != end - address {
-                break;
-            }
-            end = line.end;
-        }
+        let before = maps(stopped.tid())?;
         let (stopped, result) = self.run_to_exit(id, stopped)?;
-        self.finish(id, stopped, call, position, result, Vec::new(), Effect::Unmap(end - address))
+        if failed(result) {
+            return self.finish(id, stopped, call, position, result, Vec::new(), Effect::None);
+        }
+        // Parts of it may have been unmapped before, and others mapped there.
+        let gone = gone(&before, &maps(stopped.tid())?);
+        let segment = before.iter().find(|line| gone.first().is_some_and(|(start, _)| line.start == *start));
+        if let Some(segment) = segment {
+            // Its id (`newseg`, ipc/shm.c).
+            self.note_detached(segment.inode)?;
+        }
+        self.finish(id, stopped, call, position, result, Vec::new(), Effect::Unmap(gone))
     }
 
     /// munmap(2) and mprotect(2) of memory that is the recorder's in part: there is nothing there.
@@ -174,10 +184,50 @@ impl Recorder<'_> {
             _ => {
                 let position = self.clock.position(&call.registers);
                 let (stopped, result) = self.run_to_exit(id, stopped)?;
-                self.finish(id, stopped, call, position, result, Vec::new(), Effect::None)
+                let effect = if failed(result) && changes_contents(advice) {
+                    Effect::Advised(advised(stopped.tid(), address, len, result)?)
+                } else {
+                    Effect::None
+                };
+                self.finish(id, stopped, call, position, result, Vec::new(), effect)
             }
         }
     }
+}
+
+/// How far advice has got that failed (madvise(2)). It goes from mapping to mapping, over holes, of which `ENOMEM` tells in the
+/// end, and up to the first mapping that does not take it. Those that do not because they are locked take it in replay, where
+/// nothing is.
+fn advised(tid: Pid, address: u64, len: u64, result: i64) -> Flow<u64> {
+    if result != -i64::from(libc::EINVAL) {
+        return Ok(len);
+    }
+    let end = address.saturating_add(len);
+    let locked = locked(tid)?.into_iter().find(|range| range.start < end && address < range.end);
+    Ok(locked.map_or(len, |range| range.start.saturating_sub(address)))
+}
+
+/// A call has failed that may have made room first: what of these parts of memory is not mapped now.
+fn room_made(tid: Pid, parts: &[(u64, u64)]) -> Flow<Effect> {
+    let mapped = maps(tid)?;
+    let mut holes = Vec::new();
+    for &(start, len) in parts {
+        let (mut at, end) = (start, start.saturating_add(len).min(TASK_SIZE));
+        for line in mapped.iter().filter(|line| start < line.end && line.start < end) {
+            holes.push((at, line.start.saturating_sub(at)));
+            at = line.end;
+        }
+        holes.push((at, end.saturating_sub(at)));
+    }
+    holes.retain(|(_, len)| *len > 0);
+    Ok(if holes.is_empty() { Effect::None } else { Effect::Unmap(holes) })
+}
+
+/// What was mapped and is no more.
+fn gone(before: &[Line], after: &[Line]) -> Vec<(u64, u64)> {
+    let is_there =
+        |line: &&Line| !after.iter().any(|other| other.start <= line.start && line.end <= other.end);
+    before.iter().filter(is_there).map(|line| (line.start, line.end - line.start)).collect()
 }
 
 fn is_socket(tid: Pid, fd: u64) -> bool {

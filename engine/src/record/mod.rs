@@ -1,29 +1,37 @@
 //! Drives a program and records it.
 
+mod abroad;
 mod affinity;
 mod alarms;
 mod blocking;
 mod buffer;
 mod call_sites;
 mod calls;
+mod delays;
 mod emulate;
 mod fds;
 mod file_changes;
+mod file_times;
 mod hand_over;
 mod image;
 mod inherit;
 mod inside;
 mod ipc;
+mod ipc_times;
 mod job_control;
 mod leap;
 mod limits;
 mod locks;
 mod memory_calls;
+mod natively;
 mod objects;
 mod outputs;
+mod overdue;
 mod own_timers;
+mod past;
 mod peers;
 mod pin;
+mod proc_times;
 mod processes;
 mod quiet;
 mod reach;
@@ -34,7 +42,9 @@ mod sharing;
 mod signals;
 mod slots;
 mod snapshot;
+mod spawned;
 mod start_up;
+mod strikes;
 mod stuck;
 mod surprises;
 mod task_calls;
@@ -43,11 +53,13 @@ mod template;
 mod terminals;
 mod time;
 mod timers;
+mod told;
 mod twins;
 mod unix_sockets;
 mod waits;
 mod watches;
 mod whole;
+mod yields;
 
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
@@ -57,10 +69,12 @@ use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
 use crate::error::Error;
 use crate::output::Output;
+use crate::patience::{Effort, Patience};
 use crate::program::Program;
 use crate::schedule::portfolio::Measured;
 use crate::schedule::surprise::{Struck, Surprises};
 use crate::schedule::{Decided, Plan};
+use crate::strike::Strike;
 use crate::trace::event::{Event, Stream};
 use crate::trace::log::Log;
 pub use crate::tracee::Stdin;
@@ -91,8 +105,12 @@ pub struct Options<'a> {
     pub core: usize,
     /// How many cores the program is told there are (`sched_getaffinity(2)`), 1 to 64.
     pub pretend_cores: usize,
-    /// The program counts as hung when it runs longer; [`Duration::MAX`] is no limit.
+    /// The program counts as hung when it runs longer, or would have to; [`Duration::MAX`] is no limit.
     pub timeout: Duration,
+    /// What its runs usually take: it counts as hung when it takes far longer.
+    pub patience: Option<Patience>,
+    /// It is cut off when it runs past this.
+    pub until: Option<Instant>,
     /// Where its standard input comes from.
     pub stdin: Stdin,
     /// Who gets its output as it is written, besides [`Recording::output`].
@@ -126,10 +144,14 @@ pub struct Recording {
     pub decided: Vec<Decided>,
     /// How often surprises have struck.
     pub struck: Struck,
+    /// What those in time have done, and where, if the program has failed: the first of them.
+    pub strikes: Vec<Strike>,
     /// How often virtual time has leapt.
     pub leaps: u64,
     /// From just before the start to the end.
     pub wall: Duration,
+    /// What it took of that time.
+    pub effort: Effort,
     /// The events and files.
     pub log: Log,
 }
@@ -153,7 +175,7 @@ pub fn record(program: &Program, options: &Options<'_>) -> Result<Recording, Err
 /// Record what is left of a run that began at `start`.
 fn finish(recorder: &mut Recorder<'_>, program: &Program, start: Instant) -> Result<Recording, Error> {
     let ending = recorder.run()?;
-    let wall = start.elapsed();
+    let (wall, effort) = (start.elapsed(), recorder.trial.effort());
     let mut log = std::mem::take(&mut recorder.log);
     log.push(Event::Ended(ending.clone()));
     let (output, stats) = (std::mem::take(&mut recorder.output), recorder.stats);
@@ -166,8 +188,10 @@ fn finish(recorder: &mut Recorder<'_>, program: &Program, start: Instant) -> Res
         measured,
         decided: recorder.strategy.decided(),
         struck: recorder.dice.struck(),
+        strikes: recorder.strikes.take(),
         leaps: recorder.leaps,
         wall,
+        effort,
         log,
     })
 }

@@ -82,6 +82,14 @@ impl Sockets {
         self.is_quiet() && (self.is_local(socket) || self.is_inside(socket))
     }
 
+    /// Whether a recorded process listens at a port, or takes datagrams there, on whatever address.
+    pub(super) fn has_port(&self, port: u16) -> bool {
+        let takes = |socket: &Socket| socket.state == LISTENS || socket.datagrams;
+        self.all
+            .iter()
+            .any(|socket| socket.local.1 == port && takes(socket) && self.tree.contains_key(&socket.inode))
+    }
+
     /// The inodes of what has the other end of a connection, if those are the recorded processes' and nothing is under way to
     /// any of theirs: a socket, or those at which it waits to be accepted.
     pub(super) fn other_end(&self, inode: u64) -> Option<Vec<u64>> {

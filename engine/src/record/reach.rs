@@ -127,7 +127,7 @@ impl Recorder<'_> {
     }
 
     /// Take note of a call that makes something with a name, or that is in touch with somebody who could be outside.
-    pub(super) fn note_reach(&mut self, id: TaskId, call: &Call, result: i64) {
+    pub(super) fn note_contact(&mut self, id: TaskId, call: &Call, result: i64) {
         if !self.is_left_alone() {
             return;
         }

@@ -11,23 +11,31 @@ use rrtest_preload::calls::{self, KERNEL};
 use rrtest_preload::layout::{Decides, Kind, SYS_HELLO, SYS_TICK};
 use rrtest_preload::objects;
 
+use super::abroad::Abroad;
 use super::alarms::Alarms;
 use super::buffer::Buffer;
 use super::call_sites::CallSites;
+use super::delays::Caprice;
 use super::fds::{self, Fds};
+use super::file_times::Stamped;
 use super::inherit::Holders;
+use super::ipc_times::IpcTimes;
 use super::locks::Takers;
+use super::natively::Natively;
+use super::overdue::Trial;
 use super::pin::Watched;
+use super::proc_times::ProcTimes;
 use super::quiet::Quiet;
 use super::reach::Reach;
 use super::sharing::Sharing;
 use super::slots::Slots;
 use super::start_up::StartUp;
+use super::strikes::Strikes;
 use super::stuck::Pace;
-use super::surprises::Caprice;
 use super::tasks::{Call, Hold, Origin, Space, Task, Tasks, Waited as CallWait};
 use super::time::Clocks;
 use super::watches::Watches;
+use super::yields::Spells;
 use super::{Options, image};
 use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
@@ -62,8 +70,14 @@ pub(super) struct Recorder<'a> {
     pub(super) futexes: FutexTable,
     pub(super) deadlines: Deadlines,
     pub(super) clocks: Clocks,
+    pub(super) stamped: Stamped,
+    pub(super) ipc_times: IpcTimes,
+    pub(super) proc_times: ProcTimes,
+    pub(super) abroad: Abroad,
     pub(super) dice: Dice,
     pub(super) caprice: Caprice,
+    pub(super) spells: Spells,
+    pub(super) strikes: Strikes,
     /// Times that time has leapt.
     pub(super) leaps: u64,
     /// The program has made timers that are descriptors.
@@ -73,13 +87,14 @@ pub(super) struct Recorder<'a> {
     pub(super) alarms: Alarms,
     /// When to look for signals that nobody has told of.
     look: Instant,
+    /// And whether the time is over: between two tasks' turns there may be no wait that asks.
+    look_again: bool,
     /// Last, so that it is dropped last: it kills what is left of the program.
     pub(super) leash: Leash,
     /// How long each task may compute without a tick, once that has been looked at.
     pub(super) patience: BTreeMap<TaskId, Duration>,
     pub(super) quiet: Quiet,
-    /// The program hangs when it runs past this; none is never.
-    pub(super) end: Option<Instant>,
+    pub(super) trial: Trial,
     /// Stops of new tasks that were seen before their parents told of them.
     pub(super) newborn: Vec<(Pid, Wait)>,
     /// How many address spaces there have been.
@@ -127,6 +142,9 @@ pub(super) struct Recorder<'a> {
 
 /// How often to look for signals that nobody has told of: those of timers, and of processes that are not recorded.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// How long to wait at a time: short enough that a request to stop is soon noticed.
+const WHILE: Duration = Duration::from_millis(20);
 
 /// Why the loop leaves off.
 pub(super) enum Halt {
@@ -181,7 +199,8 @@ impl<'a> Recorder<'a> {
         let mut recorder = Self { start_up: Some(start_up), ..Self::new(options, clock, log, fds, leash)? };
         let space = Rc::new(Space::new(0, memory));
         let affinity = recorder.all_cores();
-        recorder.adopt(task, Origin { pid: tid, space, name: tracee::comm(tid), clear_tid: 0, affinity })?;
+        let (name, natively) = (tracee::comm(tid), Natively::started());
+        recorder.adopt(task, Origin { pid: tid, space, name, clear_tid: 0, affinity, natively })?;
         Ok(recorder)
     }
 
@@ -206,18 +225,25 @@ impl<'a> Recorder<'a> {
             futexes: FutexTable::default(),
             deadlines: Deadlines::default(),
             clocks: Clocks::default(),
+            stamped: Stamped::default(),
+            ipc_times: IpcTimes::default(),
+            proc_times: ProcTimes::default(),
+            abroad: Abroad::default(),
             dice: Dice::new(options.surprises, options.plan.seed),
             caprice: Caprice::default(),
+            spells: Spells::default(),
+            strikes: Strikes::default(),
             leaps: 0,
             timerfds: false,
             fds,
             heartbeat: Heartbeat::start()?,
             alarms: Alarms::default(),
             look: Instant::now(),
+            look_again: false,
             leash,
             patience: BTreeMap::new(),
             quiet: Quiet::default(),
-            end: Instant::now().checked_add(options.timeout),
+            trial: Trial::new(options),
             newborn: Vec::new(),
             spaces: 1,
             current: None,
@@ -255,6 +281,7 @@ impl<'a> Recorder<'a> {
         let scratch = self.slots.take();
         self.join(Task::new(id, tid, hold, origin, scratch, boundary));
         self.stats.tasks += 1;
+        self.note_birth(tid);
         self.woken = true;
         Ok(id)
     }
@@ -274,6 +301,7 @@ impl<'a> Recorder<'a> {
     /// Run the program to its end.
     pub(super) fn run(&mut self) -> Result<Ending, Error> {
         let (mut why, mut next) = (Why::Start, None);
+        self.look_at_reads();
         let ending = loop {
             let halt = match self.step(why, next) {
                 Ok(answer) => {
@@ -310,6 +338,9 @@ impl<'a> Recorder<'a> {
             if !self.early.is_empty() {
                 continue;
             }
+            if std::mem::take(&mut self.look_again) && self.over()? {
+                return self.hung(self.current);
+            }
             if !self.tasks.runnable().is_empty() {
                 self.let_time_pass()?;
             }
@@ -318,23 +349,28 @@ impl<'a> Recorder<'a> {
                 self.idle()?;
                 continue;
             }
+            if self.is_stalled()? {
+                continue;
+            }
+            self.trial.goes_on();
             let ran = current.map_or(0, |_| self.clock.ran());
             let found = self.found(why);
-            let runnable = self.tasks.runnable();
+            let runnable = self.caprice.awake(self.tasks.runnable());
             let choice = match self.start_up {
                 Some(_) => StartUp::CHOICE,
-                None => self.strategy.decide(Point { current, why, ran, next, found }, runnable),
+                None => self.strategy.decide(Point { current, why, ran, next, found }, &runnable),
             };
+            let can_run = runnable.binary_search(&choice.task).is_ok();
+            let preempts = current.is_some_and(|c| c != choice.task && runnable.binary_search(&c).is_ok());
             if let Some(current) = current {
                 self.note_turn(current);
             }
-            if runnable.binary_search(&choice.task).is_err() || choice.slice == 0 {
+            if !can_run || choice.slice == 0 {
                 return Err(Halt::Error(Error::Os {
                     what: "choose the next task".into(),
                     source: std::io::Error::other(format!("the strategy answered {choice:?}")),
                 }));
             }
-            let preempts = current.is_some_and(|c| c != choice.task && runnable.binary_search(&c).is_ok());
             self.stats.preemptions += u64::from(preempts);
             self.take_buffered();
             self.clock.start(choice.slice);
@@ -593,8 +629,20 @@ impl<'a> Recorder<'a> {
 
     /// Nothing can run: wait for the kernel or the clock, or see that nothing will ever happen.
     fn idle(&mut self) -> Flow<()> {
-        /// Short enough that a request to stop is soon noticed.
-        const WHILE: Duration = Duration::from_millis(20);
+        let (since, before) = (Instant::now(), self.clocks.now()?);
+        self.wait_a_while()?;
+        if !self.caprices() {
+            self.measured.waited += self.clocks.now()?.saturating_sub(before);
+        }
+        // Whatever exceeds this is not the program's time.
+        self.trial.stands_still(since.elapsed().min(WHILE + WHILE / 4));
+        if !self.tasks.runnable().is_empty() {
+            return Ok(());
+        }
+        if self.over()? || self.nothing_can_happen_in_time()? { self.hung(None) } else { Ok(()) }
+    }
+
+    fn wait_a_while(&mut self) -> Flow<()> {
         const MOMENT: Duration = Duration::from_millis(1);
         let now = self.clocks.now()?;
         let (earliest, alarm) = (self.deadlines.earliest(), self.alarms.next(now));
@@ -631,7 +679,7 @@ impl<'a> Recorder<'a> {
         } else {
             std::thread::sleep(left.min(WHILE));
         }
-        if self.over()? { self.hung(None) } else { Ok(()) }
+        Ok(())
     }
 
     /// Whether no task sleeps until a time, and no timer will send a signal. The sleep of a harness that only watches the
@@ -664,6 +712,7 @@ impl<'a> Recorder<'a> {
         self.send_alarms()?;
         if Instant::now() >= self.look {
             self.look = Instant::now() + LOOK;
+            self.look_again = true;
             self.look_for_signals()?;
         }
         self.poll_watches()?;

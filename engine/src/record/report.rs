@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::recorder::Recorder;
+use super::spawned::{shared_names, spawned};
 use super::tasks::{Call, Hold, Task};
 use crate::ending::{Frame, TaskState};
 use crate::symbols::{Mapping, StackRegisters, Symbols};
@@ -11,18 +12,35 @@ use crate::tracee::maps;
 
 impl Recorder<'_> {
     /// What each living task is doing, the one that matters most first.
-    pub(super) fn states(&self, first: Option<TaskId>) -> Vec<TaskState> {
+    pub(super) fn states(&mut self, first: Option<TaskId>) -> Vec<TaskState> {
+        self.explain_strikes();
         let mut living: Vec<&Task> = self.tasks.living().collect();
         // A harness that only waits for the others says least.
         let harness = |t: &Task| self.options.watchdog_main && t.id == TaskId(0);
         living.sort_by_key(|t| (Some(t.id) != first, harness(t), t.id));
+        let shared = shared_names(&living);
         let mut symbols = BTreeMap::new();
         living
             .into_iter()
             .map(|t| {
-                let frames = self.frames(t, symbols.entry(t.space.number).or_insert_with(|| symbols_of(t)));
+                let symbols = symbols.entry(t.space.number).or_insert_with(|| symbols_of(t));
+                let frames = self.frames(t, symbols);
+                let drives = |name: &String| name.contains("block_on");
+                let awaits = match frames.iter().filter_map(|frame| frame.function.as_ref()).any(drives) {
+                    true => self.awaits(t, symbols),
+                    false => Vec::new(),
+                };
                 let wait = self.wait_of(t, &frames);
-                TaskState { task: t.id, name: t.name.clone(), doing: self.doing(t), wait, frames }
+                let spawned = spawned(t, &shared, symbols);
+                TaskState {
+                    task: t.id,
+                    name: t.name.clone(),
+                    doing: self.doing(t),
+                    wait,
+                    spawned,
+                    awaits,
+                    frames,
+                }
             })
             .collect()
     }
@@ -35,6 +53,17 @@ impl Recorder<'_> {
     }
 
     fn frames(&self, task: &Task, symbols: &mut Symbols) -> Vec<Frame> {
+        let Some(registers) = self.stack(task) else { return Vec::new() };
+        symbols.backtrace(registers, &mut |address, buffer| task.space.memory.read(address, buffer).is_ok())
+    }
+
+    fn awaits(&self, task: &Task, symbols: &mut Symbols) -> Vec<Frame> {
+        let Some(registers) = self.stack(task) else { return Vec::new() };
+        symbols.awaited(registers, &mut |address, buffer| task.space.memory.read(address, buffer).is_ok())
+    }
+
+    /// Where a task's stack begins.
+    fn stack(&self, task: &Task) -> Option<StackRegisters> {
         let registers = match task.hold() {
             Hold::Ready(stopped) => stopped.registers().ok(),
             Hold::Calling(_, call)
@@ -51,9 +80,8 @@ impl Recorder<'_> {
             (Hold::Parked(_) | Hold::Unparked(_), Some(slot)) => Some(self.clock.area().parked_frame(slot)),
             _ => registers.map(|registers| [registers.ip(), registers.sp(), registers.bp()]),
         };
-        let Some([rip, rsp, rbp]) = frame else { return Vec::new() };
-        let registers = StackRegisters { rip: self.call_sites.original(rip), rsp, rbp };
-        symbols.backtrace(registers, &mut |address, buffer| task.space.memory.read(address, buffer).is_ok())
+        let [rip, rsp, rbp] = frame?;
+        Some(StackRegisters { rip: self.call_sites.original(rip), rsp, rbp })
     }
 
     fn doing(&self, task: &Task) -> String {
@@ -85,7 +113,7 @@ impl Recorder<'_> {
 }
 
 /// The symbols of what a task's address space has mapped.
-fn symbols_of(task: &Task) -> Symbols {
+pub(super) fn symbols_of(task: &Task) -> Symbols {
     let lines = maps(task.tid).unwrap_or_default();
     let files = lines.into_iter().filter(|line| line.inode != 0);
     let mappings: Vec<Mapping> = files

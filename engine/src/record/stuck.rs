@@ -61,7 +61,7 @@ impl Recorder<'_> {
             return Ok(false);
         }
         let began = Instant::now();
-        let stuck = self.waits_for_itself(&View::default()) && {
+        let stuck = self.waits_for_itself(&View { names: true, ..View::default() }) && {
             let view = View::beyond(self.processes());
             let stuck = self.waits_for_itself(&view);
             // What has come before that look is there by now, and what has not, comes no more.
@@ -71,6 +71,10 @@ impl Recorder<'_> {
         };
         self.pace.took(began.elapsed());
         Ok(stuck)
+    }
+
+    fn is_left_alone_in(&self, view: &View) -> bool {
+        view.names && self.is_left_alone()
     }
 
     fn all_sleep(&self) -> bool {
@@ -143,14 +147,15 @@ impl Recorder<'_> {
                 let pid = Pid::from_raw(fds::pidfd(tid, fd as u64));
                 self.tasks.living().any(|task| task.pid == pid)
             }
-            "anon_inode:inotify" => self.is_left_alone() && self.changes_are_ours(&info(), view),
+            "anon_inode:inotify" => self.is_left_alone_in(view) && self.changes_are_ours(&info(), view),
             "anon_inode:[eventpoll]" if nests > 0 => {
                 of_epoll(&info()).all(|fd| self.ours(tid, fd, nests - 1, view))
             }
             pipe if pipe.starts_with("pipe:") => {
                 // The recorder has the other ends of the program's standard streams.
                 inode(Path::new(&path)) != inode(Path::new("/dev/stdin"))
-                    && !matches!(self.fds.kind(tid, fd as u64), Kind::Output(_))
+                    && std::fs::metadata(&path)
+                        .is_ok_and(|pipe| !matches!(self.fds.kind_of(&pipe), Kind::Output(_)))
                     && !view.has(pipe)
             }
             socket if socket.starts_with("socket:") => {
@@ -180,7 +185,7 @@ impl Recorder<'_> {
             Some(ends) => ends.iter().all(alone),
             None => {
                 let chosen = sockets.open_port(inode).is_some_and(|port| self.reach.has_chosen(port));
-                chosen && self.is_left_alone() && alone(&inode)
+                chosen && self.is_left_alone_in(view) && alone(&inode)
             }
         }
     }
@@ -202,7 +207,7 @@ impl Recorder<'_> {
             Some(_) => Vec::new(),
             None => {
                 let bound = socket.name.is_some_and(|name| self.reach.has_bound(&bytes_of(&name)));
-                if bound && self.is_left_alone() { vec![inode] } else { Vec::new() }
+                if bound && self.is_left_alone_in(view) { vec![inode] } else { Vec::new() }
             }
         })
     }
@@ -220,7 +225,7 @@ impl Recorder<'_> {
         }
         // What has no name any more is out of reach.
         let made = metadata.nlink() == 0
-            || self.is_left_alone()
+            || self.is_left_alone_in(view)
                 && (self.reach.is_new(&metadata) || queue && self.reach.has_opened(&metadata));
         made && !view.has_file(&metadata)
     }
@@ -232,7 +237,7 @@ impl Recorder<'_> {
         let Some(other) = self.processes().into_iter().find_map(|pid| side.other(pid)) else { return false };
         let (certain, sides) = match side {
             // What a slave gets may come back to the master as an echo.
-            Side::Master(_) => (self.is_left_alone(), [other, (pid, fd)]),
+            Side::Master(_) => (self.is_left_alone_in(view), [other, (pid, fd)]),
             Side::Slave(_) => (terminals::waits_for_ever(pid, fd), [(pid, fd), other]),
         };
         certain
@@ -258,13 +263,15 @@ impl Recorder<'_> {
     /// Whether a FIFO that a task waits to open has been made by the program, and nobody else has it.
     fn opens_own_fifo(&self, task: &Task, (directory, path): &(String, String), view: &View) -> bool {
         let fifo = found_at(task.tid, directory, path).filter(|file| file.file_type().is_fifo());
-        fifo.is_some_and(|fifo| self.is_left_alone() && self.reach.is_new(&fifo) && !view.has_file(&fifo))
+        fifo.is_some_and(|fifo| {
+            self.is_left_alone_in(view) && self.reach.is_new(&fifo) && !view.has_file(&fifo)
+        })
     }
 
     fn ipc_is_ours(&self, task: &Task, kind: Ipc, id: u64, view: &View) -> bool {
         let id = id as i32;
         let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/ipc")).ok();
-        self.is_left_alone()
+        self.is_left_alone_in(view)
             && self.reach.made.contains(&(kind, id))
             && namespace(&task.tid.to_string()) == namespace("self")
             && ipc::is_unknown_to(kind, id, &view.outside)
@@ -294,6 +301,8 @@ impl Recorder<'_> {
 /// What the machine shows at one moment of who has what.
 #[derive(Debug, Default)]
 pub(super) struct View {
+    /// Whether nobody outside is expected to come by a name, where that may be taken for granted ([`super::reach`]).
+    names: bool,
     /// The processes that are neither recorded nor their recorder. None if they are left out of account.
     outside: BTreeSet<Pid>,
     /// The pipes and sockets that they have, as links in `/proc/PID/fd` name them (proc_pid_fd(5)). That may be for a moment
@@ -312,7 +321,7 @@ impl View {
         let outside: BTreeSet<Pid> = pids.filter(|pid| !own.contains(pid)).collect();
         let links = outside.iter().flat_map(|pid| links(*pid)).map(|(_, link)| link);
         let links = links.filter(|link| link.starts_with("pipe:") || link.starts_with("socket:")).collect();
-        Self { outside, links, ..Self::default() }
+        Self { names: true, outside, links, ..Self::default() }
     }
 
     fn has(&self, link: &str) -> bool {

@@ -1,57 +1,24 @@
-//! Where surprises strike ([`crate::schedule::surprise`] says which there are, and what allows them).
+//! Where surprises strike ([`crate::schedule::surprise`] says which there are, and what allows them). Those in time are in
+//! [`super::delays`], those of tasks that give way in [`super::yields`].
 //!
 //! Nothing of it is new to replay: the calls have the results and outputs that the log says, and time passes as it says.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileTypeExt;
-use std::time::Duration;
 
 use super::recorder::{Flow, Next, Recorder};
 use super::tasks::{Call, Hold};
-use super::time::Time;
 use crate::schedule::surprise::{Dice, Surprise};
 use crate::schedule::{Strategy, Why};
 use crate::task::TaskId;
 use crate::trace::event::Registers;
 use crate::tracee::Stopped;
 
-/// In ns: how much later than asked a wait may end, and how near a time must be to come early. So long do machines under load
-/// keep programs waiting now and then; who waits for longer may rely on it.
-const NEAR: u64 = 100_000_000;
-
-/// In ns: by how much at least what is late is late.
-const MOMENT: u64 = 10_000;
-
-/// In ns: how long an attempt may be kept waiting in all, in real time.
-const MOST: u64 = 200_000_000;
-
-/// How many decisions may pass until a time that comes early has come.
-const DECISIONS: u64 = 256;
-
-/// How time plays with the program.
-#[derive(Debug, Default)]
-pub(super) struct Caprice {
-    /// After so many decisions the time limit of this task runs out.
-    early: Option<(TaskId, u64)>,
-    /// For how long it has kept the attempt waiting, in ns.
-    spent: u64,
-}
-
 impl Recorder<'_> {
     /// Whether a surprise of this kind strikes now. None does while the program starts up, which all attempts have in common.
     pub(super) fn strikes(&mut self, kind: Surprise) -> bool {
         self.start_up.is_none() && self.dice.strike(kind)
-    }
-
-    /// A task waits, until this time at the latest.
-    pub(super) fn limit_wait(&mut self, id: TaskId, deadline: u64) -> Flow<()> {
-        self.deadlines.insert(id, deadline);
-        let near = self.dice.have(Surprise::Early) && deadline <= self.clocks.now()?.saturating_add(NEAR);
-        if near && self.caprice.early.is_none() && self.strikes(Surprise::Early) {
-            self.caprice.early = Some((id, self.dice.amount(Surprise::Early, 1, DECISIONS)));
-        }
-        Ok(())
     }
 
     /// A task that is about to wait on a futex goes on instead, at once or when the others have had their turn.
@@ -64,56 +31,6 @@ impl Recorder<'_> {
         self.note_arrival(id);
         self.tasks.hold(id, Hold::Woken(stopped, Call { entered: true, ..call }, 0));
         Ok(Next::Decide(Why::Yielded, None))
-    }
-
-    /// A decision is due, among tasks that could run. If a time is to come early, and it is that late, it comes now.
-    pub(super) fn let_time_pass(&mut self) -> Flow<()> {
-        let Some((id, decisions)) = self.caprice.early else { return Ok(()) };
-        if let Some(left) = decisions.checked_sub(1).filter(|left| *left > 0) {
-            self.caprice.early = Some((id, left));
-            return Ok(());
-        }
-        self.caprice.early = None;
-        let now = self.clocks.now()?;
-        let Some(wait) = self.deadlines.of(id).and_then(|at| at.checked_sub(now)) else { return Ok(()) };
-        if self.options.time == Time::Virtual {
-            self.leap(Some(now + wait), now)?;
-        } else if self.may_keep_waiting(wait) {
-            std::thread::sleep(Duration::from_nanos(wait));
-        } else {
-            return Ok(());
-        }
-        self.collect_ready()
-    }
-
-    /// A task's time is over. Whether it is late, so that it goes on waiting.
-    pub(super) fn is_late(&mut self, id: TaskId, now: u64) -> bool {
-        let Hold::Waiting(_, call) = self.tasks[id].hold() else { return false };
-        if call.late || !self.strikes(Surprise::Late) {
-            return false;
-        }
-        // What others wait for may come first, if it is near.
-        let next = self.deadlines.earliest().map(|(at, _)| at).filter(|at| *at < now + NEAR);
-        let next = next.filter(|_| self.dice.amount(Surprise::Late, 1, 4) == 1).unwrap_or(now);
-        let until = next + self.dice.amount(Surprise::Late, MOMENT, NEAR);
-        if self.options.time == Time::Real && !self.may_keep_waiting(until - now) {
-            return false;
-        }
-        if let Some(call) = self.task(id).call_mut() {
-            call.late = true;
-        }
-        self.deadlines.insert(id, until);
-        true
-    }
-
-    /// Whether the attempt may be kept waiting for so long; then it counts.
-    fn may_keep_waiting(&mut self, nanoseconds: u64) -> bool {
-        let spent = self.caprice.spent + nanoseconds;
-        let may = spent <= MOST;
-        if may {
-            self.caprice.spent = spent;
-        }
-        may
     }
 
     /// The registers with which a call reads or writes less than it asks for, if that strikes.

@@ -32,10 +32,14 @@ impl Recorder<'_> {
         if asked.flags & NAMESPACES != 0 || asked.chooses_tid {
             return self.skip(id, stopped, call, -i64::from(libc::EPERM), Vec::new());
         }
-        if asked.has(libc::CLONE_UNTRACED) || asked.flags & INTO_CGROUP != 0 {
+        if asked.has(libc::CLONE_UNTRACED) {
+            return self.unsupported(id, "clone with CLONE_UNTRACED");
+        }
+        if asked.flags & INTO_CGROUP != 0 {
             return self.unsupported(id, format!("clone with flags {:#x}", asked.flags));
         }
         let position = self.clock.position(&call.registers);
+        let maker = asked.has(libc::CLONE_THREAD).then(|| self.maker(id, call));
         self.let_maker_go_on(id, &stopped, call, &asked)?;
         let (stopped, child) = self.make_task(id, stopped)?;
         let result = stopped.registers()?.result();
@@ -57,6 +61,7 @@ impl Recorder<'_> {
             }
         }
         let new = self.adopt_child(id, child, &asked)?;
+        self.task(new).maker = maker;
         if asked.has(libc::CLONE_THREAD) && !asked.has(libc::CLONE_FILES) {
             self.part_descriptors(id);
         }
@@ -122,8 +127,8 @@ impl Recorder<'_> {
     }
 
     fn adopt_child(&mut self, id: TaskId, child: Stopped, asked: &CloneCall) -> Flow<TaskId> {
-        let Task { pid, space, name, affinity, .. } = &self.tasks[id];
-        let affinity = *affinity;
+        let Task { pid, space, name, affinity, natively, .. } = &self.tasks[id];
+        let (affinity, natively) = (*affinity, *natively);
         let pid = if asked.has(libc::CLONE_THREAD) { *pid } else { child.tid() };
         let (name, clear_tid) =
             (name.clone(), if asked.has(libc::CLONE_CHILD_CLEARTID) { asked.child_tid } else { 0 });
@@ -133,7 +138,7 @@ impl Recorder<'_> {
             let dumpable = space.dumpable.clone();
             Rc::new(Space { dumpable, ..self.new_space(Memory::open(pid)?) })
         };
-        Ok(self.adopt(child, Origin { pid, space, name, clear_tid, affinity })?)
+        Ok(self.adopt(child, Origin { pid, space, name, clear_tid, affinity, natively })?)
     }
 
     /// exit(2): one task ends, and its process if it is the last one.
@@ -170,6 +175,7 @@ impl Recorder<'_> {
         let task = self.task(id);
         let (pid, tid) = (task.pid, task.tid);
         let address = std::mem::take(&mut task.clear_tid);
+        task.maker = None;
         if let Some(scratch) = task.scratch.take() {
             self.slots.give_back(scratch);
         }
@@ -192,7 +198,11 @@ impl Recorder<'_> {
         self.log_call(id, call, position, 0, writes, Effect::None);
         self.log_elsewhere();
         if pid == self.root() {
-            return Err(Halt::Ending(Ending::Exited((call.args()[0] & 0xff) as i32)));
+            let code = (call.args()[0] & 0xff) as i32;
+            if code != 0 {
+                self.explain_strikes();
+            }
+            return Err(Halt::Ending(Ending::Exited(code)));
         }
         stopped.resume(Resume::Freely, 0)?;
         self.process_ended(pid)?;

@@ -9,6 +9,8 @@ use nix::unistd::Pid;
 use rrtest_preload::layout::runnable;
 
 use super::inside::Redirection;
+use super::natively::Natively;
+use super::spawned::Maker;
 use crate::syscalls::{Description, describe};
 use crate::task::TaskId;
 use crate::trace::event::{Position, Registers, Write};
@@ -39,6 +41,7 @@ pub(super) struct Origin {
     pub(super) name: String,
     pub(super) clear_tid: u64,
     pub(super) affinity: u64,
+    pub(super) natively: Natively,
 }
 
 /// A recorded task.
@@ -61,6 +64,8 @@ pub(super) struct Task {
     pub(super) robust_list: u64,
     /// The cores that it is told it may use, a bit each.
     pub(super) affinity: u64,
+    /// What it is told that our recording changes.
+    pub(super) natively: Natively,
     /// Where it was when it was last at a point that replay can find.
     pub(super) boundary: Position,
     /// Signals that arrived where replay could not find the place; they are sent again at the next boundary.
@@ -69,6 +74,8 @@ pub(super) struct Task {
     pub(super) resent: Vec<libc::siginfo_t>,
     /// The call that it has come to, as long as the log does not tell of it.
     pub(super) arrived: Option<Registers>,
+    /// The stack of the task that made it, if it is a thread.
+    pub(super) maker: Option<Box<Maker>>,
 }
 
 impl Task {
@@ -80,7 +87,7 @@ impl Task {
         scratch: Option<u64>,
         boundary: Position,
     ) -> Self {
-        let Origin { pid, space, name, clear_tid, affinity } = origin;
+        let Origin { pid, space, name, clear_tid, affinity, natively } = origin;
         Self {
             id,
             tid,
@@ -92,10 +99,12 @@ impl Task {
             clear_tid,
             robust_list: 0,
             affinity,
+            natively,
             boundary,
             deferred: Vec::new(),
             resent: Vec::new(),
             arrived: None,
+            maker: None,
         }
     }
 

@@ -10,6 +10,7 @@ use nix::unistd::setpgid;
 
 use super::call_sites::CallSites;
 use super::fds::Fds;
+use super::natively::Natively;
 use super::recorder::Recorder;
 use super::tasks::{Call, Hold, Origin, Space, Task};
 use super::{Options, Recording, finish, twins};
@@ -55,6 +56,7 @@ struct Started {
     clear_tid: u64,
     robust_list: u64,
     affinity: u64,
+    natively: Natively,
     boundary: Position,
     dumpable: bool,
 }
@@ -97,13 +99,14 @@ impl Template {
         let (Some(id), Some(Hold::Calling(task, call))) = (id, id.map(|id| tasks.release(id))) else {
             return Err("it has other tasks".into());
         };
-        let Task { name, space, clear_tid, robust_list, affinity, boundary, .. } = &tasks[id];
+        let Task { name, space, clear_tid, robust_list, affinity, natively, boundary, .. } = &tasks[id];
         let started = Started {
             name: name.clone(),
             call,
             clear_tid: *clear_tid,
             robust_list: *robust_list,
             affinity: *affinity,
+            natively: *natively,
             boundary: *boundary,
             dumpable: space.dumpable.get(),
         };
@@ -177,7 +180,8 @@ impl Template {
         self.clock.area().restore(&self.area)?;
         self.fds.streams().reset()?;
         let lost = || os("fork a process")(std::io::Error::other("it is lost"));
-        let Started { name, call, clear_tid, robust_list, affinity, boundary, dumpable } = &self.started;
+        let Started { name, call, clear_tid, robust_list, affinity, natively, boundary, dumpable } =
+            &self.started;
         let (task, copy) = branch(self.task.take().ok_or_else(lost)?, *clear_tid)?;
         self.task = Some(task);
         let tid = copy.tid();
@@ -204,8 +208,8 @@ impl Template {
         for patched in &self.learned {
             recorder.log.push(Event::Patched(patched.clone()));
         }
-        let (clear_tid, affinity) = (*clear_tid, *affinity);
-        let origin = Origin { pid: tid, space: Rc::new(space), name: name.clone(), clear_tid, affinity };
+        let (name, clear_tid, affinity, natively) = (name.clone(), *clear_tid, *affinity, *natively);
+        let origin = Origin { pid: tid, space: Rc::new(space), name, clear_tid, affinity, natively };
         let (hold, scratch) = (Hold::Calling(copy, call.clone()), recorder.slots.take());
         let mut task = Task::new(TaskId(0), tid, hold, origin, scratch, *boundary);
         task.robust_list = *robust_list;

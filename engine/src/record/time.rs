@@ -8,6 +8,8 @@ use std::str::FromStr;
 
 use libc::{clockid_t, timespec};
 
+use super::file_times::machine_now;
+use super::past::Past;
 use crate::Error;
 use crate::tracee::{Memory, last_os};
 
@@ -52,6 +54,8 @@ impl FromStr for Time {
 pub(super) struct Clocks {
     /// By how many ns they are ahead of the machine's.
     ahead: u64,
+    /// When they came to be.
+    past: Past,
 }
 
 impl Clocks {
@@ -60,8 +64,15 @@ impl Clocks {
     }
 
     /// Time leaps.
-    pub(super) fn leap(&mut self, nanoseconds: u64) {
+    pub(super) fn leap(&mut self, nanoseconds: u64) -> Result<(), Error> {
         self.ahead = self.ahead.saturating_add(nanoseconds);
+        self.past.leap(machine_now()?, self.ahead);
+        Ok(())
+    }
+
+    /// When time has leapt.
+    pub(super) fn past(&self) -> &Past {
+        &self.past
     }
 
     /// What a clock shows.
@@ -87,7 +98,7 @@ impl Clocks {
 }
 
 /// What a clock of the machine shows.
-fn read(clock: clockid_t) -> Result<timespec, Error> {
+pub(super) fn read(clock: clockid_t) -> Result<timespec, Error> {
     let mut time = timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a live local.
     if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
@@ -130,7 +141,7 @@ pub(super) fn is_cpu_clock(clock: clockid_t) -> bool {
 }
 
 /// A point in time so many nanoseconds later.
-fn later(time: &timespec, nanoseconds: u64) -> timespec {
+pub(super) fn later(time: &timespec, nanoseconds: u64) -> timespec {
     let sum = time.tv_nsec.cast_unsigned() + nanoseconds % SECOND;
     timespec {
         tv_sec: time.tv_sec.saturating_add((nanoseconds / SECOND + sum / SECOND).cast_signed()),
@@ -154,8 +165,8 @@ mod tests {
     #[test]
     fn clocks_are_ahead_alike_but_for_those_of_the_processor() {
         let mut clocks = Clocks::default();
-        clocks.leap(3600 * SECOND + 999_999_999);
-        clocks.leap(1);
+        clocks.leap(3600 * SECOND + 999_999_999).unwrap();
+        clocks.leap(1).unwrap();
         for clock in [libc::CLOCK_REALTIME, libc::CLOCK_MONOTONIC, libc::CLOCK_BOOTTIME, libc::CLOCK_TAI] {
             let (machine, program) = (read(clock).unwrap(), clocks.read(clock).unwrap());
             let ahead = nanoseconds(&program).unwrap() - nanoseconds(&machine).unwrap();

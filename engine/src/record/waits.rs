@@ -67,7 +67,7 @@ impl Recorder<'_> {
             _ => return None,
         };
         let Found { on, futex, what, by } = found;
-        Some(Wait { on, futex, what, by, limited })
+        Some(Wait { on, futex, what, by, gone: None, limited })
     }
 
     fn wait_on_futex(&self, task: &Task, address: u64, frames: &[Frame]) -> Found {

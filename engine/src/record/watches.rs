@@ -15,7 +15,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::time::{TimeSpec, TimeVal};
 
 use super::blocking::Watch;
-use super::fds::{Kind, nonblocking};
+use super::fds::{Fds, Kind, nonblocking};
 use super::recorder::{Flow, Recorder};
 use super::tasks::{Call, Hold, Waited};
 use crate::error::Error;
@@ -37,6 +37,8 @@ struct Look {
     task: TaskId,
     fd: u64,
     kind: Kind,
+    /// Whether it is of a file in /proc.
+    of_proc: bool,
     /// None if there can be none.
     copy: Option<File>,
 }
@@ -136,6 +138,11 @@ impl Recorder<'_> {
         self.look(id, fd).kind
     }
 
+    /// Whether a descriptor of a task is of a file in /proc.
+    pub(super) fn is_of_proc(&mut self, id: TaskId, fd: u64) -> bool {
+        self.look(id, fd).of_proc
+    }
+
     /// A copy of a descriptor of a task, if there can be one.
     pub(super) fn descriptor(&mut self, id: TaskId, fd: u64) -> Option<&File> {
         self.look(id, fd).copy.as_ref()
@@ -166,11 +173,11 @@ impl Recorder<'_> {
         let look = known.unwrap_or_else(|| {
             let (pid, tid) = (self.tasks[id].pid, self.tasks[id].tid);
             let copy = self.watches.copies.of(pid, fd as i32).map(File::from);
-            let kind = match copy.as_ref().and_then(|copy| copy.metadata().ok()) {
-                Some(metadata) => self.fds.kind_of(&metadata),
-                None => self.fds.kind(tid, fd),
-            };
-            Look { task: id, fd, kind, copy }
+            let metadata = copy.as_ref().and_then(|copy| copy.metadata().ok());
+            let metadata = metadata.or_else(|| Fds::metadata(tid, fd));
+            let kind = metadata.as_ref().map_or(Kind::Ready, |metadata| self.fds.kind_of(metadata));
+            let of_proc = metadata.is_some_and(|metadata| self.fds.is_of_proc(&metadata));
+            Look { task: id, fd, kind, of_proc, copy }
         });
         self.watches.look.insert(look)
     }

@@ -4,22 +4,14 @@ use super::replayer::{Hold, Replayer};
 use crate::error::Error;
 use crate::syscalls::{self, Class, Performance, describe};
 use crate::trace::event::{Effect, Syscall};
-use crate::tracee::{Area, PAGE, Registers, Resume, Stopped, THREAD_NAME, to_exit, unmap_around_area};
+use crate::tracee::{
+    Area, PAGE, Registers, Resume, Stopped, THREAD_NAME, remote, to_exit, unmap_around_area,
+};
 
 /// Whether a call returned an error (errno values are 1 to 4095: syscall(2)).
-fn failed(result: i64) -> bool {
+pub(super) fn failed(result: i64) -> bool {
     (-4095..0).contains(&result)
 }
-
-/// The advice of madvise(2) that changes what memory contains, now or after a fork.
-const ADVICE: [i32; 6] = [
-    libc::MADV_DONTNEED,
-    libc::MADV_REMOVE,
-    libc::MADV_DONTFORK,
-    libc::MADV_DOFORK,
-    libc::MADV_WIPEONFORK,
-    libc::MADV_KEEPONFORK,
-];
 
 fn page_up(address: u64) -> u64 {
     address.div_ceil(PAGE) * PAGE
@@ -37,11 +29,15 @@ impl Replayer<'_> {
             );
         }
         self.check(&call.position, &registers)?;
+        self.check_given(call)?;
         let class =
             describe(call.number).map(|description| description.class_for(&self.space().memory, &call.args));
         match class {
             Some(Class::Performed(performance)) if !failed(call.result) => {
                 self.perform(stopped, &registers, call, performance)
+            }
+            Some(Class::Performed(_)) if !matches!(call.effect, Effect::None) => {
+                self.fail(stopped, registers, call)
             }
             _ => {
                 self.write(call)?;
@@ -60,11 +56,8 @@ impl Replayer<'_> {
     }
 
     fn output(&mut self, call: &Syscall) {
-        if let Effect::Output(stream) = call.effect
-            && let Some(mut bytes) = syscalls::gathered(&self.space().memory, call.number, &call.args)
-        {
-            bytes.truncate(usize::try_from(call.result).unwrap_or(0));
-            (self.options.output)(stream, &bytes);
+        if let Effect::Output(stream, bytes) = &call.effect {
+            (self.options.output)(*stream, bytes);
         }
     }
 
@@ -116,7 +109,7 @@ impl Replayer<'_> {
             Performance::Detach => self.detach(stopped, registers, call),
             Performance::Break => self.set_break(stopped, registers, call),
             Performance::Advise => {
-                if ADVICE.contains(&(c as i32)) {
+                if syscalls::changes_contents(c) {
                     self.substitute(stopped, registers, call, call.number, call.args)
                 } else {
                     self.skip(stopped, *registers, call.result)
@@ -138,6 +131,20 @@ impl Replayer<'_> {
                 self.exit_group(stopped, (a & 0xff) as i32)
             }
         }
+    }
+
+    /// The call fails, but not without an effect.
+    fn fail(&mut self, stopped: Stopped, registers: Registers, call: &Syscall) -> Result<(), Error> {
+        let [address, _, advice, ..] = call.args;
+        let stopped = match &call.effect {
+            Effect::Unmap(parts) => self.unmap(stopped, parts)?,
+            Effect::Advised(len) if syscalls::changes_contents(advice) => {
+                // It fails here as it did there.
+                remote(stopped, libc::SYS_madvise as u64, [address, *len, advice, 0, 0, 0])?.0
+            }
+            other => return Err(self.misplaced("an effect of a call that fails", &format!("{other:?}"))),
+        };
+        self.skip(stopped, registers, call.result)
     }
 
     /// Have the kernel do another call in place of the program's; the program sees the recorded result.

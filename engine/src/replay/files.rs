@@ -8,6 +8,8 @@ use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use nix::fcntl::{FallocateFlags, fallocate};
+
 use super::mapper::{Mapper, Place};
 use crate::Error;
 use crate::trace::event::{Backing, FileChange, Inode, Load};
@@ -58,6 +60,7 @@ impl Files {
     pub(super) fn change(&mut self, change: &FileChange) -> Result<(), Error> {
         let Some(stand_in) = self.by_inode.get_mut(&change.inode) else { return Ok(()) };
         stand_in.resize(change.size)?;
+        change.holes.iter().try_for_each(|(at, len)| stand_in.clear(*at, *len))?;
         change.writes.iter().try_for_each(|write| stand_in.write(&write.bytes, write.address))
     }
 }
@@ -95,6 +98,14 @@ impl StandIn {
             }
         }
         Ok(())
+    }
+
+    /// Make part of it zeros, without there being any.
+    fn clear(&mut self, at: u64, len: u64) -> Result<(), Error> {
+        self.parts = None;
+        let hole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        let [at, len] = [at, len].map(|number| i64::try_from(number).unwrap_or(i64::MAX));
+        fallocate(&self.file, hole, at, len).map_err(|errno| failed(errno.into()))
     }
 
     fn write(&mut self, bytes: &[u8], at: u64) -> Result<(), Error> {

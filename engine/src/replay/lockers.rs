@@ -1,16 +1,24 @@
 //! Who has locked the mutexes that a deadlock is about.
 //!
-//! A mutex of std's is one word, 0 as long as nobody has it, and says nothing of who has. So its writes are watched: who last made
-//! it other than 0 is the owner.
+//! A mutex of std's is one word, 0 as long as nobody has it, 1 if somebody has, 2 if others wait for it besides; it says nothing of
+//! who has it. So its writes are watched. It is locked by a locked instruction that finds a 0 and leaves one of the others
+//! (std::sys::sync::mutex::futex): whoever executes that is the owner, until somebody writes a 0. Whatever else is written to the
+//! word, by a plain store or by the kernel, which is seen afterwards, is not a mutex's doing: memory that was freed and is used for
+//! something else has no owner, whoever locked what was there before.
 
 use std::rc::Rc;
 
 use super::replayer::Replayer;
 use crate::error::Error;
 use crate::task::TaskId;
-use crate::tracee::{Stop, Stopped};
+use crate::tracee::{Stop, Stopped, exchanged};
 
-/// A word, what was last seen there, and who has last made it other than 0.
+/// What nobody has, what somebody has, and what others wait for.
+const UNLOCKED: u32 = 0;
+const LOCKED: u32 = 1;
+const CONTENDED: u32 = 2;
+
+/// A word, what was last seen there, and who has it locked, if that is certain.
 #[derive(Debug)]
 pub(super) struct Locked {
     address: u64,
@@ -21,7 +29,19 @@ pub(super) struct Locked {
 impl Locked {
     /// At an address, where nothing has been seen yet.
     pub(super) fn new(address: u64) -> Self {
-        Self { address, value: 0, by: None }
+        Self { address, value: UNLOCKED, by: None }
+    }
+
+    /// A task has written this value. `found` is what was there before, if the instruction was a locked one that tells.
+    fn written(&mut self, value: u32, found: Option<u32>, by: TaskId) {
+        let is_as_seen = found == Some(self.value);
+        self.by = match (found, value) {
+            (Some(UNLOCKED), LOCKED | CONTENDED) => Some(by),
+            // Who waits says so, or looks again. If it was changed in between, it was not by a task.
+            (Some(_), LOCKED | CONTENDED) if is_as_seen => self.by,
+            _ => None,
+        };
+        self.value = value;
     }
 }
 
@@ -44,23 +64,59 @@ impl Replayer<'_> {
         {
             return Ok(false);
         }
+        let registers = task.registers()?;
         let (space, current) = (self.space(), self.current);
         for word in &mut self.locked {
-            let value = space.memory.u32(word.address).unwrap_or(0);
-            if word.value == 0 && value != 0 {
-                word.by = Some(current);
+            let value = space.memory.u32(word.address).unwrap_or(UNLOCKED);
+            let found = exchanged(&space.memory, &registers, word.address);
+            if found.is_some() || value != word.value {
+                word.written(value, found, current);
             }
-            word.value = value;
         }
         Ok(true)
     }
 
-    /// The owners of those words that have one; none where an address means several things.
-    pub(super) fn lockers(&self) -> Vec<(u64, TaskId)> {
-        if self.tasks.iter().any(|task| !Rc::ptr_eq(&task.space, &self.tasks[0].space)) {
+    /// The owners of those words that others wait for, where they are certain; none where an address means several things.
+    pub(super) fn lockers(&self) -> Vec<(u64, TaskId, String)> {
+        let Some(first) = self.tasks.first() else { return Vec::new() };
+        if self.tasks.iter().any(|task| !Rc::ptr_eq(&task.space, &first.space)) {
             return Vec::new();
         }
-        let held = self.locked.iter().filter(|word| word.value != 0);
-        held.filter_map(|word| Some((word.address, word.by?))).collect()
+        let held = self.locked.iter().filter(|word| {
+            word.value == CONTENDED && first.space.memory.u32(word.address).ok() == Some(CONTENDED)
+        });
+        held.filter_map(|word| {
+            let by = word.by?;
+            Some((word.address, by, self.tasks.get(by.0 as usize)?.name.clone()))
+        })
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who has the word after these writes: the value, what a locked instruction found, and by whom.
+    fn after(writes: &[(u32, Option<u32>, u32)]) -> Option<TaskId> {
+        let mut word = Locked::new(0x10);
+        writes.iter().for_each(|(value, found, by)| word.written(*value, *found, TaskId(*by)));
+        word.by
+    }
+
+    #[test]
+    fn who_found_it_unlocked_has_it() {
+        assert_eq!(after(&[(1, Some(0), 7), (2, Some(1), 8), (2, Some(2), 9)]), Some(TaskId(7)));
+        assert_eq!(after(&[(1, Some(0), 7), (0, Some(1), 7), (2, Some(0), 8)]), Some(TaskId(8)));
+        assert_eq!(after(&[(1, Some(0), 7), (0, None, 7)]), None);
+    }
+
+    #[test]
+    fn what_no_mutex_writes_has_no_owner() {
+        let unlocked = [(1, Some(0), 7), (0, Some(1), 7)];
+        let waits = (2, Some(0xdddd_dddd), 8);
+        assert_eq!(after(&[&unlocked[..], &[(0xdddd_dddd, None, 7), waits]].concat()), None);
+        assert_eq!(after(&[&unlocked[..], &[(1, None, 7), (2, Some(1), 8)]].concat()), None, "a plain store");
+        assert_eq!(after(&[&unlocked[..], &[(2, Some(1), 8)]].concat()), None, "the kernel has written a 1");
     }
 }

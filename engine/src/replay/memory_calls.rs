@@ -1,10 +1,13 @@
 //! Replayed calls that shape memory.
 
+use std::ops::Range;
+
+use super::calls::failed;
 use super::mapper::{Mapper, Place};
 use super::replayer::Replayer;
 use crate::error::Error;
 use crate::trace::event::{Effect, Syscall};
-use crate::tracee::{Registers, Stopped, set_stack_limit};
+use crate::tracee::{PAGE, Registers, Stopped, maps, remote, set_stack_limit, unmap_around_area};
 
 impl Replayer<'_> {
     /// mmap(2): at the recorded address.
@@ -53,11 +56,16 @@ impl Replayer<'_> {
         registers: &Registers,
         call: &Syscall,
     ) -> Result<(), Error> {
-        let Effect::Unmap(len) = call.effect else {
-            return Err(self.misplaced("the length of a segment", &format!("{:?}", call.effect)));
+        let Effect::Unmap(parts) = &call.effect else {
+            return Err(self.misplaced("the parts of a segment", &format!("{:?}", call.effect)));
         };
-        let args = [call.args[0], len, 0, 0, 0, 0];
-        self.substitute(stopped, registers, call, libc::SYS_munmap as u64, args)
+        let stopped = self.unmap(stopped, parts)?;
+        self.skip(stopped, *registers, call.result)
+    }
+
+    /// Unmap parts of memory. The task stands at a call that is not to happen.
+    pub(super) fn unmap(&self, stopped: Stopped, parts: &[(u64, u64)]) -> Result<Stopped, Error> {
+        parts.iter().try_fold(stopped, |stopped, (address, len)| unmap_around_area(stopped, *address, *len))
     }
 
     fn map_at(
@@ -87,15 +95,57 @@ impl Replayer<'_> {
         if let Effect::MapFile(backing) = &call.effect {
             self.files.prepare(backing, self.trace)?;
         }
-        let mut args = call.args;
+        let [old, old_len, new_len, flags, ..] = call.args;
         let result = call.result.cast_unsigned();
-        if result == args[0] {
-            args[3] &= !(libc::MREMAP_MAYMOVE as u64);
+        let flags = if result == old {
+            flags & !(libc::MREMAP_MAYMOVE as u64)
         } else {
-            args[3] |= (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as u64;
-            args[4] = result;
+            flags | (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as u64
+        };
+        let new = if result == old { call.args[4] } else { result };
+        let args = [old, old_len, new_len, flags, new, 0];
+        let (stopped, outcome) = remote(stopped, libc::SYS_mremap as u64, args)?;
+        let stopped = if failed(outcome) { self.remap_parts(stopped, call, outcome)? } else { stopped };
+        self.skip(stopped, *registers, call.result)
+    }
+
+    /// mremap(2) of what was one mapping and is several here: mappings of a file, as each is of another opened one; and kernels
+    /// before 6.17 move a single one only.
+    fn remap_parts(&self, stopped: Stopped, call: &Syscall, outcome: i64) -> Result<Stopped, Error> {
+        let [old, old_len, new_len, flags, ..] = call.args;
+        let old_end = old.saturating_add(old_len.next_multiple_of(PAGE));
+        let lines = maps(stopped.tid())?;
+        let here = lines.iter().filter(|line| line.start < old_end && old < line.end);
+        let parts: Vec<Range<u64>> = here.map(|line| line.start.max(old)..line.end.min(old_end)).collect();
+        let refused = |outcome: i64| {
+            let errno = std::io::Error::from_raw_os_error(i32::try_from(-outcome).unwrap_or(0));
+            self.differs(format!("mremap returns {:#x}", call.result), errno.to_string())
+        };
+        if parts.len() < 2 {
+            return Err(refused(outcome));
         }
-        self.substitute(stopped, registers, call, libc::SYS_mremap as u64, args)
+        let (result, new_len) = (call.result.cast_unsigned(), new_len.next_multiple_of(PAGE));
+        let moves = flags | (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as u64;
+        let mut stopped = stopped;
+        for (at, part) in parts.iter().enumerate() {
+            let (offset, len) = (part.start - old, part.end - part.start);
+            // The last one grows; what lies behind the new end goes.
+            let end = if at + 1 == parts.len() { new_len } else { new_len.min(offset + len) };
+            let new_len = end.saturating_sub(offset);
+            let (number, args) = if new_len == 0 {
+                (libc::SYS_munmap, [part.start, len, 0, 0, 0, 0])
+            } else if result == old {
+                (libc::SYS_mremap, [part.start, len, new_len, 0, 0, 0])
+            } else {
+                (libc::SYS_mremap, [part.start, len, new_len, moves, result + offset, 0])
+            };
+            let outcome;
+            (stopped, outcome) = remote(stopped, number as u64, args)?;
+            if failed(outcome) {
+                return Err(refused(outcome));
+            }
+        }
+        Ok(stopped)
     }
 
     /// setrlimit(2), prlimit64(2): the stack grows as far as it did.

@@ -14,6 +14,7 @@ mod memory_calls;
 mod pin;
 mod processes;
 mod replayer;
+mod written;
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -47,8 +48,8 @@ pub struct Replayed {
     pub ending: Ending,
     /// What was counted.
     pub stats: Stats,
-    /// Which task has locked which of the words that were watched.
-    pub lockers: Vec<(u64, TaskId)>,
+    /// Which task has locked which of the words that were watched, with its thread name.
+    pub lockers: Vec<(u64, TaskId, String)>,
 }
 
 /// Replay a trace. Call it from a thread that the caller can spare: the thread is pinned to the core.

@@ -395,6 +395,12 @@ impl<'a> Replayer<'a> {
             if self.has_locked(&stopped, stop)? {
                 continue;
             }
+            if stop == Stop::Seccomp && !self.clock.area().log_is_taken() {
+                let registers = stopped.registers()?;
+                if !matches!(registers.number() as usize, SYS_TICK | SYS_HELLO) {
+                    return Err(self.unlogged(&registers));
+                }
+            }
             if !matches!(stop, Stop::Signal(_)) || is_fault(&stopped.signal_info()?) {
                 return Ok((stopped, stop));
             }

@@ -53,6 +53,10 @@ impl Strategy for Bounded {
         self.current().wake(waiters)
     }
 
+    fn be_fair(&mut self) {
+        self.left = 0;
+    }
+
     fn decided(&mut self) -> Vec<Decided> {
         self.chaos.decided()
     }
@@ -65,7 +69,10 @@ mod tests {
 
     /// How often each of three tasks that wait for each other in loops gets its turn in so many turns.
     fn turns(strategy: StrategyName, count: usize) -> [usize; 3] {
-        let mut strategy = build(&Plan::new(strategy, 3));
+        turns_of(&mut *build(&Plan::new(strategy, 3)), count)
+    }
+
+    fn turns_of(strategy: &mut dyn Strategy, count: usize) -> [usize; 3] {
         let all = [0, 1, 2].map(TaskId);
         all.into_iter().for_each(|task| strategy.spawned(task));
         let mut point =
@@ -77,6 +84,16 @@ mod tests {
             point = Point { current: Some(task), why: Why::SliceOver, ran: LONG_SLICE, ..point };
         }
         turns
+    }
+
+    #[test]
+    fn nobody_is_left_out_by_one_that_is_to_be_fair() {
+        for strategy in StrategyName::ALL.into_iter().filter(|it| *it != StrategyName::Systematic) {
+            let mut strategy = build(&Plan::new(strategy, 3));
+            strategy.be_fair();
+            let turns = turns_of(&mut *strategy, 300);
+            assert!(turns.iter().all(|turns| *turns > 60), "{turns:?}");
+        }
     }
 
     #[test]

@@ -50,6 +50,11 @@ impl Deadlines {
         self.by_time.first().copied()
     }
 
+    /// All deadlines, the earliest first.
+    pub fn all(&self) -> impl Iterator<Item = (u64, TaskId)> {
+        self.by_time.iter().copied()
+    }
+
     /// Takes out the tasks whose deadline is `now` or earlier: earliest first, equal ones in order of task number.
     pub fn expired(&mut self, now: u64) -> Vec<TaskId> {
         let mut expired = Vec::new();
@@ -72,6 +77,7 @@ mod tests {
             deadlines.insert(TaskId(task), ns);
         }
         assert_eq!(deadlines.earliest(), Some((10, TaskId(4))));
+        assert_eq!(deadlines.all().map(|(_, task)| task.0).collect::<Vec<_>>(), [4, 2, 3, 1]);
         assert_eq!(deadlines.expired(9), []);
         assert_eq!(deadlines.expired(20), [4, 2, 3].map(TaskId));
         assert_eq!(deadlines.expired(20), []);

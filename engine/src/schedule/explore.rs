@@ -4,11 +4,14 @@
 //! children deviate once more, behind its last deviation. That a test does the same each time up to the place where two
 //! schedules part cannot be taken for granted: time and the world outside may be different. Where it does not, the schedule
 //! that should have been is not, and neither are its children.
+//!
+//! Where a task gives way (sched_yield(2)) there is a second tree: that of the schedules in which the call returns at once.
 
 use std::collections::VecDeque;
 
 use super::portfolio::MOST_DEVIATIONS;
 use super::strategy::{Decided, Deviation};
+use super::systematic::AT_ONCE;
 use crate::task::TaskId;
 
 /// Schedules that may wait at a time.
@@ -19,8 +22,17 @@ const MOST_PENDING: usize = 1 << 20;
 pub struct Schedule {
     /// Where it deviates.
     pub deviations: Vec<Deviation>,
+    /// Whether sched_yield(2) returns at once.
+    pub at_once: bool,
     /// What the decision must be about at which the last deviation is.
     digest: u64,
+}
+
+impl Schedule {
+    /// The one without a deviation.
+    fn first(at_once: bool) -> Self {
+        Self { deviations: Vec::new(), at_once, digest: 0 }
+    }
 }
 
 /// Goes through the schedules of a test.
@@ -33,15 +45,26 @@ pub struct Explorer {
     strayed: u64,
     /// Some schedules have been left out.
     cut: bool,
+    /// A task has given way, so that the schedules are gone through in which the call returns at once.
+    gave_way: bool,
+    /// In one of those a task has given way all the same, because it did so again and again.
+    gave_up: bool,
 }
 
 impl Explorer {
     /// One for the schedules with at most `bound` deviations; no more than [`MOST_DEVIATIONS`].
     #[must_use]
     pub fn new(bound: usize) -> Self {
-        let first = Schedule { deviations: Vec::new(), digest: 0 };
-        let pending = VecDeque::from([first]);
-        Self { bound: bound.min(MOST_DEVIATIONS), pending, under_way: 0, explored: 0, strayed: 0, cut: false }
+        Self {
+            bound: bound.min(MOST_DEVIATIONS),
+            pending: VecDeque::from([Schedule::first(false)]),
+            under_way: 0,
+            explored: 0,
+            strayed: 0,
+            cut: false,
+            gave_way: false,
+            gave_up: false,
+        }
     }
 
     /// The next schedule to try. None if there is none at the moment: those under way may lead to more.
@@ -62,7 +85,7 @@ impl Explorer {
         self.under_way = self.under_way.saturating_sub(1);
         let last = schedule.deviations.last();
         let as_expected = match last {
-            None => !decided.is_empty() || self.explored == 0,
+            None => !decided.is_empty() || schedule.at_once || self.explored == 0,
             Some(last) => decided
                 .get(last.position as usize)
                 .is_some_and(|it| it.digest == schedule.digest && it.chosen == last.task),
@@ -72,6 +95,12 @@ impl Explorer {
             return;
         }
         self.explored += 1;
+        if decided.iter().any(|decision| decision.gave_way) {
+            self.gave_up |= schedule.at_once;
+            if !std::mem::replace(&mut self.gave_way, true) {
+                self.pending.push_back(Schedule::first(true));
+            }
+        }
         if schedule.deviations.len() >= self.bound {
             return;
         }
@@ -88,7 +117,7 @@ impl Explorer {
         match deviation.filter(|it| it.fits() && self.pending.len() < MOST_PENDING) {
             Some(deviation) => {
                 let deviations = parent.deviations.iter().copied().chain([deviation]).collect();
-                self.pending.push_back(Schedule { deviations, digest });
+                self.pending.push_back(Schedule { deviations, digest, ..*parent });
             }
             None => self.cut = true,
         }
@@ -112,6 +141,12 @@ impl Explorer {
         self.strayed
     }
 
+    /// How often in a row sched_yield(2) has returned at once at most, if a task has called it more often.
+    #[must_use]
+    pub fn at_once(&self) -> Option<u32> {
+        self.gave_up.then_some(AT_ONCE)
+    }
+
     /// Whether these are all that there are.
     #[must_use]
     pub fn is_complete(&self) -> bool {
@@ -132,6 +167,7 @@ mod tests {
                 chosen: TaskId(chosen),
                 alternatives: vec![TaskId(other)],
                 digest: noise + u64::from(position),
+                gave_way: false,
             }
         };
         (0..decisions).map(decide).collect()
@@ -152,6 +188,24 @@ mod tests {
             seen.sort_by_key(|it| it.iter().map(|it| it.position).collect::<Vec<_>>());
             seen.dedup();
             assert_eq!(seen.len(), all);
+        }
+    }
+
+    #[test]
+    fn where_a_task_gives_way_the_schedules_are_gone_through_in_which_it_does_not_either() {
+        // The first decision is about one that gives way; in the second tree it does so after all, or does not.
+        for gives_up in [false, true] {
+            let mut explorer = Explorer::new(1);
+            let mut seen = [0, 0];
+            while let Some(schedule) = explorer.take() {
+                let mut decided = run(&schedule, 3, 0);
+                decided[0].gave_way = !schedule.at_once || gives_up;
+                explorer.ended(&schedule, &decided);
+                seen[usize::from(schedule.at_once)] += 1;
+            }
+            assert_eq!(seen, [4, 4]);
+            assert!(explorer.is_complete());
+            assert_eq!(explorer.at_once(), gives_up.then_some(AT_ONCE));
         }
     }
 
@@ -182,8 +236,9 @@ mod tests {
     fn what_no_seed_can_say_is_left_out() {
         let mut explorer = Explorer::new(1);
         let first = explorer.take().unwrap();
-        explorer
-            .ended(&first, &[Decided { chosen: TaskId(0), alternatives: vec![TaskId(1 << 20)], digest: 0 }]);
+        let decided =
+            Decided { chosen: TaskId(0), alternatives: vec![TaskId(1 << 20)], digest: 0, gave_way: false };
+        explorer.ended(&first, &[decided]);
         assert!(explorer.is_over() && !explorer.is_complete());
     }
 }

@@ -7,7 +7,8 @@
 //! ```text
 //! bits 127–124  strategy: its place in the list of codes, from 1 on; else not said: the other bits choose from the rotation
 //! bits 123–118  1 + the logarithm of the expected ticks to the base 2, rounded up; 0 unknown
-//! bits 117–58   the same of the operations on shared objects of each of the first twelve tasks, 5 bits each
+//! bits 117–113  the same of the milliseconds for which it is expected to wait
+//! bits 112–58   the same of the operations on shared objects of each of the first eleven tasks, 5 bits each
 //! bits  57–0    random
 //! ```
 //!
@@ -15,6 +16,7 @@
 //!
 //! ```text
 //! bits 123–121  how often
+//! bit  120      whether sched_yield(2) returns at once
 //! bits 111–0    where, 28 bits each: 20 for the number of the decision, 8 for the task
 //! ```
 //!
@@ -68,11 +70,14 @@ const TICKS_MASK: u128 = 0x3f;
 const EVENTS_SHIFT: u32 = 58;
 const EVENTS_BITS: u32 = 5;
 const EVENTS_MASK: u128 = (1 << EVENTS_BITS) - 1;
-const EVENTS_TASKS: u32 = 12;
+const EVENTS_TASKS: u32 = 11;
+const WAITED_SHIFT: u32 = EVENTS_SHIFT + EVENTS_BITS * EVENTS_TASKS;
+const MILLISECOND: u64 = 1_000_000;
 const RANDOM_MASK: u128 = (1 << EVENTS_SHIFT) - 1;
 
 const COUNT_SHIFT: u32 = 121;
 const COUNT_MASK: u128 = 7;
+const AT_ONCE: u128 = 1 << 120;
 const DEVIATION_BITS: u32 = 28;
 const TASK_BITS: u32 = 8;
 
@@ -96,14 +101,16 @@ impl Deviation {
     }
 }
 
-/// The seed of the systematic schedule that deviates like this: at most [`MOST_DEVIATIONS`] times, all of which fit.
+/// The seed of the systematic schedule that deviates like this: at most [`MOST_DEVIATIONS`] times, all of which fit. In it
+/// sched_yield(2) returns at once or does not.
 #[must_use]
-pub fn systematic(deviations: &[Deviation]) -> u128 {
+pub fn systematic(deviations: &[Deviation], at_once: bool) -> u128 {
     let packed = (0..).zip(deviations.iter().take(MOST_DEVIATIONS));
     let deviations = packed.fold((0, 0), |(count, all), (at, deviation)| {
         (count + 1, all | deviation.packed() << (DEVIATION_BITS * at))
     });
-    code(StrategyName::Systematic) << CODE_SHIFT | deviations.0 << COUNT_SHIFT | deviations.1
+    let at_once = if at_once { AT_ONCE } else { 0 };
+    code(StrategyName::Systematic) << CODE_SHIFT | deviations.0 << COUNT_SHIFT | at_once | deviations.1
 }
 
 fn code(strategy: StrategyName) -> u128 {
@@ -117,6 +124,8 @@ pub struct Measured {
     pub ticks: u64,
     /// Operations on shared objects, by task number; empty if unknown.
     pub events: Vec<u64>,
+    /// For how many ns all tasks have only waited; 0 if unknown.
+    pub waited: u64,
 }
 
 impl Measured {
@@ -134,6 +143,7 @@ impl Measured {
     /// Learn from another attempt: each number is the largest that was seen.
     pub fn learn(&mut self, other: &Self) {
         self.ticks = self.ticks.max(other.ticks);
+        self.waited = self.waited.max(other.waited);
         self.events.resize(self.events.len().max(other.events.len()), 0);
         for (mine, other) in self.events.iter_mut().zip(&other.events) {
             *mine = (*mine).max(*other);
@@ -172,7 +182,7 @@ pub fn strategy(turn: u64, allowed: &[StrategyName]) -> StrategyName {
 #[must_use]
 pub fn seed(campaign: u128, attempt: u64, strategy: StrategyName, measured: &Measured) -> u128 {
     if strategy == StrategyName::Systematic {
-        return systematic(&[]);
+        return systematic(&[], false);
     }
     let events = (0..).zip(&measured.events).take(EVENTS_TASKS as usize).fold(0, |all, (task, events)| {
         all | rounded(*events, EVENTS_MASK) << (EVENTS_SHIFT + EVENTS_BITS * task)
@@ -182,6 +192,7 @@ pub fn seed(campaign: u128, attempt: u64, strategy: StrategyName, measured: &Mea
     let [mut attempt_stream] = Random::streams(campaign_stream.any().wrapping_add(attempt));
     code(strategy) << CODE_SHIFT
         | rounded(measured.ticks, TICKS_MASK) << TICKS_SHIFT
+        | rounded(measured.waited / MILLISECOND, EVENTS_MASK) << WAITED_SHIFT
         | events
         | u128::from(attempt_stream.any()) & RANDOM_MASK
 }
@@ -206,14 +217,16 @@ pub fn plan(seed: u128, allowed: &[StrategyName]) -> Plan {
         let deviations = (0..count.min(MOST_DEVIATIONS))
             .map(|at| Deviation::unpacked(seed >> (DEVIATION_BITS * at as u32)))
             .collect();
-        return Plan { deviations, ..Plan::new(strategy, 0) };
+        let at_once = said == Some(strategy) && seed & AT_ONCE != 0;
+        return Plan { deviations, at_once, ..Plan::new(strategy, 0) };
     }
     let events = (0..EVENTS_TASKS).map(|task| seed >> (EVENTS_SHIFT + EVENTS_BITS * task) & EVENTS_MASK);
     let mut events: Vec<u64> = events.map(number).collect();
     // Nothing is known of tasks behind the last one that has been seen.
     events.truncate(events.iter().rposition(|events| *events > 0).map_or(0, |last| last + 1));
     let expected_ticks = number(seed >> TICKS_SHIFT & TICKS_MASK);
-    Plan { strategy, seed: folded(seed), expected_ticks, events, deviations: Vec::new() }
+    let usual_wait = number(seed >> WAITED_SHIFT & EVENTS_MASK).saturating_mul(MILLISECOND);
+    Plan { expected_ticks, events, usual_wait, ..Plan::new(strategy, folded(seed)) }
 }
 
 /// A number of 64 bits in which all of a seed shows.
@@ -228,7 +241,7 @@ mod tests {
     use super::*;
 
     fn measured(ticks: u64, events: &[u64]) -> Measured {
-        Measured { ticks, events: events.to_vec() }
+        Measured { ticks, events: events.to_vec(), waited: 0 }
     }
 
     #[test]
@@ -244,8 +257,13 @@ mod tests {
             }
         }
         let many = plan(seed(7, 3, StrategyName::Pct, &measured(1, &[3; 20])), &[]);
-        assert_eq!(many.events, [4; 12]);
+        assert_eq!(many.events, [4; 11]);
         assert!(plan(7, &[]).events.is_empty());
+        for (waited, usual) in [(0, 0), (999_999, 0), (1_000_000, 1_000_000), (2_100_000_000, 4_096_000_000)]
+        {
+            let seed = seed(7, 3, StrategyName::Pos, &Measured { waited, ..Measured::default() });
+            assert_eq!(plan(seed, &[]).usual_wait, usual);
+        }
     }
 
     #[test]
@@ -253,8 +271,11 @@ mod tests {
         let all = [(0, 1), (5, 255), ((1 << 20) - 1, 0), (7, 7)];
         let all = all.map(|(position, task)| Deviation { position, task: TaskId(task) });
         for count in 0..=MOST_DEVIATIONS {
-            let plan = plan(systematic(&all[..count]), &[]);
-            assert_eq!((plan.strategy, &plan.deviations[..]), (StrategyName::Systematic, &all[..count]));
+            for at_once in [false, true] {
+                let plan = plan(systematic(&all[..count], at_once), &[]);
+                assert_eq!((plan.strategy, &plan.deviations[..]), (StrategyName::Systematic, &all[..count]));
+                assert_eq!(plan.at_once, at_once);
+            }
         }
         assert!(all.iter().all(|it| it.fits()));
         assert!(!Deviation { position: 1 << 20, ..all[0] }.fits());

@@ -22,6 +22,10 @@ pub struct Plan {
     pub events: Vec<u64>,
     /// Where a systematic schedule deviates from the first one, in order.
     pub deviations: Vec<Deviation>,
+    /// For how long all tasks are expected to wait for times to come, in ns, from earlier recordings, roughly; 0 if unknown.
+    pub usual_wait: u64,
+    /// Whether sched_yield(2) returns at once in a systematic schedule, as with a core for each thread.
+    pub at_once: bool,
 }
 
 /// At a decision, another task than usual.
@@ -42,13 +46,23 @@ pub struct Decided {
     pub alternatives: Vec<TaskId>,
     /// What tells this decision, and all before it, from others.
     pub digest: u64,
+    /// Whether the task that had the core gave way (sched_yield(2)).
+    pub gave_way: bool,
 }
 
 impl Plan {
     /// One that expects nothing.
     #[must_use]
     pub fn new(strategy: StrategyName, seed: u64) -> Self {
-        Self { strategy, seed, expected_ticks: 0, events: Vec::new(), deviations: Vec::new() }
+        Self {
+            strategy,
+            seed,
+            expected_ticks: 0,
+            events: Vec::new(),
+            deviations: Vec::new(),
+            usual_wait: 0,
+            at_once: false,
+        }
     }
 }
 
@@ -129,6 +143,9 @@ pub trait Strategy: Send {
     /// Which of these waiters, in order of arrival and not empty, the next wake wakes (an index).
     fn wake(&mut self, waiters: &[TaskId]) -> usize;
 
+    /// The program seems to get nowhere: nobody is to be left out from now on.
+    fn be_fair(&mut self) {}
+
     /// The decisions so far, if there is something to be learned from them; they are forgotten.
     fn decided(&mut self) -> Vec<Decided> {
         Vec::new()
@@ -182,7 +199,8 @@ pub enum Why {
     Met,
     /// The current task can go on, but other tasks have become able to run since the last decision.
     Woken,
-    /// The current task can go on but gives way (`sched_yield(2)`): it probably waits for another in a loop.
+    /// The current task can go on but gives way: it probably waits for another in a loop. Where it says so itself, `next` is
+    /// `sched_yield(2)`.
     Yielded,
     /// The current task cannot go on until something happens.
     Blocked,

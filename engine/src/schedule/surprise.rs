@@ -31,12 +31,29 @@ pub enum Surprise {
     /// A wait goes on beyond its time limit, or a sleep beyond its end. nanosleep(2): "The suspension time may be longer than
     /// requested".
     Late,
+    /// A task that gives way goes on at once, again and again. sched_yield(2): "If the calling thread is the only thread in the
+    /// highest priority list at that time, it will continue to run after a call": as each thread does that has a core of its own.
+    Yield,
+    /// A task does not get the core while others wait for times to come again and again. No standard says when a task that can
+    /// run does.
+    Stall,
+    /// Time passes before a clock is read: between two reads there may be more of it than the program has computed for.
+    Slow,
 }
 
 impl Surprise {
     /// All kinds.
-    pub const ALL: [Self; 6] =
-        [Self::Order, Self::Spurious, Self::Interrupt, Self::Short, Self::Early, Self::Late];
+    pub const ALL: [Self; 9] = [
+        Self::Order,
+        Self::Spurious,
+        Self::Interrupt,
+        Self::Short,
+        Self::Early,
+        Self::Late,
+        Self::Yield,
+        Self::Stall,
+        Self::Slow,
+    ];
 
     /// The name that users type and read.
     #[must_use]
@@ -48,17 +65,20 @@ impl Surprise {
             Self::Short => "short",
             Self::Early => "early",
             Self::Late => "late",
+            Self::Yield => "yield",
+            Self::Stall => "stall",
+            Self::Slow => "slow",
         }
     }
 
-    const fn bit(self) -> u8 {
+    const fn bit(self) -> u16 {
         1 << self as u8
     }
 }
 
 /// Which kinds of surprises there may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Surprises(u8);
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Surprises(u16);
 
 impl Surprises {
     /// None of them.
@@ -96,7 +116,8 @@ impl fmt::Display for Surprises {
 impl FromStr for Surprises {
     type Err = UnknownSurprise;
 
-    /// `all`, `none`, or names with commas between them.
+    /// `all`, `none`, or names with commas between them; `no-` in front of a name takes the kind out of those before it, or out of
+    /// the usual ones.
     fn from_str(text: &str) -> Result<Self, UnknownSurprise> {
         let kind = |name: &str| {
             let found = Surprise::ALL.into_iter().find(|kind| kind.as_str() == name);
@@ -105,14 +126,23 @@ impl FromStr for Surprises {
         match text {
             "all" => Ok(Self::ALL),
             "none" => Ok(Self::NONE),
-            names => names.split(',').map(|name| kind(name.trim())).collect(),
+            names => names
+                .split(',')
+                .map(str::trim)
+                .try_fold(None, |all: Option<Self>, name| {
+                    Ok(Some(match name.strip_prefix("no-") {
+                        Some(name) => Self(all.unwrap_or(Self::USUAL).0 & !kind(name)?.bit()),
+                        None => Self(all.unwrap_or(Self::NONE).0 | kind(name)?.bit()),
+                    }))
+                })
+                .map(Option::unwrap_or_default),
         }
     }
 }
 
 /// There is no surprise of this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no surprise is called `{0}`; there are: {known}, or all, or none", known = Surprise::ALL.map(Surprise::as_str).join(", "))]
+#[error("no surprise is called `{0}`; there are: {known}, or all, or none, and no- in front of one", known = Surprise::ALL.map(Surprise::as_str).join(", "))]
 pub struct UnknownSurprise(pub String);
 
 /// How often surprises have struck.
@@ -146,6 +176,7 @@ pub struct Dice {
     allowed: Surprises,
     kinds: [Die; Surprise::ALL.len()],
     struck: Struck,
+    patience: u32,
 }
 
 /// One kind.
@@ -160,6 +191,10 @@ impl Dice {
     /// Streams that no strategy uses.
     const SALT: u64 = 0x7375_7270_7269_7365;
 
+    /// One attempt in so many has any patience, half of those more than a little, and so on up to this.
+    const IMPATIENT: u64 = 128;
+    const MOST_PATIENT: u32 = 5;
+
     /// Those of the attempt with this seed. Every other attempt has a given kind.
     #[must_use]
     pub fn new(allowed: Surprises, seed: u64) -> Self {
@@ -170,7 +205,12 @@ impl Dice {
             let (drawn, period) = (random.chance(1, 2), 2 << random.below(2));
             Die { random, period: if has && drawn { period } else { 0 } }
         });
-        Self { allowed, kinds, struck: Struck::default() }
+        let [mut random] = Random::streams(seed ^ !Self::SALT);
+        let mut patience = u32::from(random.chance(1, Self::IMPATIENT));
+        while (1..Self::MOST_PATIENT).contains(&patience) && random.chance(1, 2) {
+            patience += 1;
+        }
+        Self { allowed, kinds, struck: Struck::default(), patience }
     }
 
     /// Whether this kind is allowed.
@@ -189,6 +229,25 @@ impl Dice {
     pub fn strike(&mut self, kind: Surprise) -> bool {
         let Die { random, period } = &mut self.kinds[kind as usize];
         let strikes = *period > 0 && random.chance(1, *period);
+        self.struck.0[kind as usize] += u32::from(strikes);
+        strikes
+    }
+
+    /// How patient the attempt is with what takes real time, as a power of 2: mostly 0, and each further one half as often.
+    #[must_use]
+    pub fn patience(&self) -> u32 {
+        self.patience
+    }
+
+    /// Any number below `bound`; 0 if that is 0.
+    pub fn below(&mut self, kind: Surprise, bound: u64) -> u64 {
+        self.kinds[kind as usize].random.below(bound)
+    }
+
+    /// There is an occasion that does not come often. If this kind is allowed it strikes every other time, whether the attempt has
+    /// it or not.
+    pub fn strike_rather(&mut self, kind: Surprise) -> bool {
+        let strikes = self.allow(kind) && self.kinds[kind as usize].random.chance(1, 2);
         self.struck.0[kind as usize] += u32::from(strikes);
         strikes
     }
@@ -221,8 +280,15 @@ mod tests {
         let two: Surprises = [Surprise::Late, Surprise::Order].into_iter().collect();
         assert_eq!(("late, order".parse(), "all".parse()), (Ok(two), Ok(Surprises::ALL)));
         assert_eq!((Surprises::NONE.to_string(), "none".parse()), ("none".into(), Ok(Surprises::NONE)));
+        let but = |kind: Surprise| Surprises(Surprises::USUAL.0 & !kind.bit());
+        assert_eq!("no-late".parse(), Ok(but(Surprise::Late)));
+        assert_eq!("late,order,no-late".parse(), Ok([Surprise::Order].into_iter().collect::<Surprises>()));
+        assert!("no-luck".parse::<Surprises>().is_err());
         let error = "bad luck".parse::<Surprises>().unwrap_err().to_string();
-        assert!(error.contains("order, spurious, interrupt, short, early, late"), "{error}");
+        assert!(
+            error.contains("order, spurious, interrupt, short, early, late, yield, stall, slow"),
+            "{error}"
+        );
     }
 
     fn strikes(dice: &mut Dice, kind: Surprise) -> Vec<bool> {
@@ -250,6 +316,18 @@ mod tests {
         for seed in 0..20 {
             let mut dice = Dice::new(Surprises::NONE, seed);
             assert!(Surprise::ALL.iter().all(|kind| !strikes(&mut dice, *kind).contains(&true)));
+        }
+    }
+
+    #[test]
+    fn patience_is_rare() {
+        let mut counts = [0; 6];
+        for seed in 0..64_000 {
+            counts[Dice::new(Surprises::ALL, seed).patience() as usize] += 1;
+        }
+        for (power, expected) in [250, 125, 62, 31, 31].into_iter().enumerate() {
+            let count = counts[power + 1];
+            assert!((expected / 2..expected * 2).contains(&count), "{counts:?}");
         }
     }
 

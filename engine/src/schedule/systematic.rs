@@ -9,15 +9,23 @@
 //! ([`rrtest_preload::objects`]), when a task blocks, ends, yields or wakes another. As in Emmi, Qadeer & Rakamarić,
 //! "Delay-Bounded Scheduling" (POPL 2011), it counts as a deviation, too, when a task cannot go on and another than the next in
 //! order takes over.
+//!
+//! A task that gives way (sched_yield(2)) does so in some schedules; in others ([`Plan::at_once`]) the call returns at once, as with a
+//! core for each thread, so that a loop that gives way in each of its rounds takes no preemptions to be gone through. Up to
+//! [`AT_ONCE`] times in a row: then the task waits for another.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::LONG_SLICE;
+use super::per_task::PerTask;
 use super::strategy::{Choice, Decided, Deviation, Lookout, Operation, Plan, Point, Strategy, Why};
 use crate::task::TaskId;
 
 /// Stop in front of every operation on a shared object.
 const EVERYWHERE: Lookout = Lookout { bar: u64::MAX, random: 1, pending: 0, alone: 0, budget: Lookout::ALL };
+
+/// So often in a row sched_yield(2) returns at once, where it does.
+pub(super) const AT_ONCE: u32 = 40;
 
 /// Runs the tasks in order, but for some deviations.
 #[derive(Debug)]
@@ -29,6 +37,9 @@ pub(super) struct Systematic {
     /// Which tasks have touched an object, a bit each, and whether one has written it.
     objects: BTreeMap<u64, (u64, bool)>,
     digest: u64,
+    /// Whether sched_yield(2) returns at once, and how often each task's has in a row.
+    at_once: bool,
+    rounds: PerTask<u32>,
 }
 
 impl Systematic {
@@ -39,7 +50,20 @@ impl Systematic {
             about: Vec::new(),
             objects: BTreeMap::new(),
             digest: 0,
+            at_once: plan.at_once,
+            rounds: PerTask::default(),
         }
+    }
+
+    /// Whether a call of sched_yield(2) by this task returns at once.
+    fn stays(&mut self, task: TaskId) -> bool {
+        if !self.at_once {
+            return false;
+        }
+        let rounds = self.rounds.get(task).copied().unwrap_or(0);
+        let stays = rounds < AT_ONCE;
+        self.rounds.insert(task, if stays { rounds + 1 } else { 0 });
+        stays
     }
 
     /// The task that `current` touches an object.
@@ -65,6 +89,12 @@ impl Strategy for Systematic {
         let Point { current, why, next, .. } = point;
         let address = self.note(current, next);
         let here = current.filter(|task| runnable.binary_search(task).is_ok());
+        let gave_way = next == Some(Operation::Syscall(libc::SYS_sched_yield as u64)) && why == Why::Yielded;
+        if let Some(task) = here.filter(|_| gave_way)
+            && self.stays(task)
+        {
+            return Choice { task, slice: LONG_SLICE, lookout: Some(EVERYWHERE) };
+        }
         // A task that runs for long waits for another in a loop.
         let gives_way = matches!(why, Why::Yielded | Why::SliceOver);
         let behind = current.map_or(0, |task| runnable.partition_point(|other| *other <= task));
@@ -83,7 +113,7 @@ impl Strategy for Systematic {
             }
             let other = |other: &TaskId| *other != task && !(gives_way && Some(*other) == current);
             let alternatives = runnable.iter().copied().filter(other).collect();
-            self.decided.push(Decided { chosen: task, alternatives, digest: self.digest });
+            self.decided.push(Decided { chosen: task, alternatives, digest: self.digest, gave_way });
             self.about.push(address.filter(|_| why == Why::Met));
         }
         Choice { task, slice: LONG_SLICE, lookout: Some(EVERYWHERE) }
@@ -146,6 +176,23 @@ mod tests {
         assert_eq!(decided[0].alternatives, [], "nobody else has touched it");
         assert_eq!(decided[1].alternatives, [ALL[0], ALL[1]]);
         assert_eq!(decided[2].chosen, ALL[1]);
+    }
+
+    #[test]
+    fn who_gives_way_goes_on_at_once_where_that_is_the_schedule() {
+        let plan = Plan { at_once: true, ..Plan::new(StrategyName::Systematic, 0) };
+        let mut it = Systematic::new(&plan);
+        let next = Some(Operation::Syscall(libc::SYS_sched_yield as u64));
+        let gives_way = Point { next, ..point(0, Why::Yielded, 0) };
+        for _ in 0..2 {
+            for _ in 0..AT_ONCE {
+                assert_eq!(it.decide(gives_way, &ALL).task, ALL[0]);
+            }
+            assert_eq!(it.decide(gives_way, &ALL).task, ALL[1], "it waits for another");
+        }
+        assert_eq!(it.decided.iter().filter(|decided| decided.gave_way).count(), 2);
+        // Who is seen to wait in a loop does not go on.
+        assert_eq!(it.decide(point(0, Why::Yielded, 0), &ALL).task, ALL[1]);
     }
 
     #[test]

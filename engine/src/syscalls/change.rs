@@ -31,6 +31,10 @@ pub enum Extent {
     /// As many bytes as it returns, up to what the word that this argument points to says afterwards; if it is null, as
     /// [`Extent::Offset`].
     Until(usize),
+    /// From what this argument says, as many bytes as the next one says.
+    Told(usize),
+    /// From what this argument says to the end.
+    From(usize),
     /// Its size and its times alone.
     Size,
     /// Who knows.
@@ -41,6 +45,22 @@ pub enum Extent {
 /// FS_IOC_RESVSP, FS_IOC_UNRESVSP, the same for 64 bits, FS_IOC_ZERO_RANGE (linux/falloc.h).
 const REQUESTS: [u64; 7] =
     [0x4004_9409, 0x4020_940d, 0x4030_5828, 0x4030_5829, 0x4030_582a, 0x4030_582b, 0x4030_5839];
+
+/// The advice of madvise(2) that changes what memory contains, now or after a fork.
+const ADVICE: [i32; 6] = [
+    libc::MADV_DONTNEED,
+    libc::MADV_REMOVE,
+    libc::MADV_DONTFORK,
+    libc::MADV_DOFORK,
+    libc::MADV_WIPEONFORK,
+    libc::MADV_KEEPONFORK,
+];
+
+/// Whether advice changes what memory contains.
+#[must_use]
+pub fn changes_contents(advice: u64) -> bool {
+    ADVICE.contains(&(advice as i32))
+}
 
 /// What a call changes; none for one that does not change a file.
 #[must_use]
@@ -53,7 +73,7 @@ pub fn change(number: u64, args: &[u64; 6]) -> Option<Change> {
         libc::SYS_pwrite64 | libc::SYS_pwritev | libc::SYS_pwritev2 => descriptor(0, Extent::At(3)),
         libc::SYS_copy_file_range | libc::SYS_splice => descriptor(2, Extent::Until(3)),
         libc::SYS_ftruncate => descriptor(0, Extent::Size),
-        libc::SYS_fallocate => descriptor(0, Extent::Whole),
+        libc::SYS_fallocate => descriptor(0, allocated(args[1] as i32)),
         libc::SYS_ioctl if REQUESTS.contains(&args[1]) => descriptor(0, Extent::Whole),
         libc::SYS_truncate | libc::SYS_creat => path(None, 0),
         libc::SYS_open if truncates(args[1]) => path(None, 0),
@@ -65,5 +85,40 @@ pub fn change(number: u64, args: &[u64; 6]) -> Option<Change> {
         libc::SYS_utimensat if args[1] == 0 => descriptor(0, Extent::Size),
         libc::SYS_utimensat | libc::SYS_futimesat => path(Some(0), 1),
         _ => None,
+    }
+}
+
+/// What fallocate(2) changes in this mode. That there is room for what reads as zeros changes nothing.
+fn allocated(mode: i32) -> Extent {
+    const MOVES: i32 = libc::FALLOC_FL_COLLAPSE_RANGE | libc::FALLOC_FL_INSERT_RANGE;
+    const CLEARS: i32 = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_ZERO_RANGE;
+    const REST: i32 = libc::FALLOC_FL_KEEP_SIZE | libc::FALLOC_FL_UNSHARE_RANGE;
+    if mode & MOVES != 0 {
+        Extent::From(2)
+    } else if mode & CLEARS != 0 {
+        Extent::Told(2)
+    } else if mode & !REST == 0 {
+        Extent::Size
+    } else {
+        Extent::Whole
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_for_zeros_is_no_change() {
+        let extent = |mode: i32| {
+            let args = [3, mode as u64, 4096, 8192, 0, 0];
+            change(libc::SYS_fallocate as u64, &args).map(|change| change.extent)
+        };
+        assert_eq!(extent(0), Some(Extent::Size));
+        assert_eq!(extent(libc::FALLOC_FL_KEEP_SIZE), Some(Extent::Size));
+        let punch = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+        assert_eq!(extent(punch), Some(Extent::Told(2)));
+        assert_eq!(extent(libc::FALLOC_FL_INSERT_RANGE), Some(Extent::From(2)));
+        assert_eq!(extent(1 << 20), Some(Extent::Whole));
     }
 }

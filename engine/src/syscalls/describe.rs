@@ -102,6 +102,10 @@ pub enum Emulation {
     SetDumpable,
     /// prctl(2), `PR_GET_DUMPABLE`.
     GetDumpable,
+    /// prctl(2), `PR_GET_NO_NEW_PRIVS`: whether the program has set it; our filter wants it set.
+    GetNoNewPrivileges,
+    /// personality(2): addresses stay fixed, whatever the program is told.
+    Personality,
     /// Those that succeed without effect.
     Nothing,
 }

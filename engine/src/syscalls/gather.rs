@@ -1,29 +1,101 @@
-//! What a call is to write out.
+//! What a call takes from the program's memory to write it or to send it.
 
 use crate::tracee::Memory;
 
-/// The bytes that write(2) or writev(2) is to write, if all can be read.
+/// Where a call has the bytes that it is to write. Numbers are indices of arguments.
+#[derive(Clone, Copy, Debug)]
+enum Bytes {
+    /// At an address; the number is in the argument behind that.
+    Plain(usize),
+    /// In the pieces of an iovec array (readv(2)); how many they are is in the argument behind its address.
+    Pieces(usize),
+    /// In the pieces that a msghdr names (sendmsg(2)).
+    Message(usize),
+}
+
+/// The calls that write bytes of the program's memory to where others can see them.
+const CALLS: &[(i64, Bytes)] = &[
+    (libc::SYS_write, Bytes::Plain(1)),
+    (libc::SYS_pwrite64, Bytes::Plain(1)),
+    (libc::SYS_sendto, Bytes::Plain(1)),
+    (libc::SYS_mq_timedsend, Bytes::Plain(1)),
+    (libc::SYS_writev, Bytes::Pieces(1)),
+    (libc::SYS_pwritev, Bytes::Pieces(1)),
+    (libc::SYS_pwritev2, Bytes::Pieces(1)),
+    (libc::SYS_sendmsg, Bytes::Message(1)),
+];
+
+/// More than this is left to the kernel, which takes less than all (write(2)).
+const MOST: u64 = 0x7fff_f000;
+
+/// Bytes of a struct iovec.
+const IOVEC: u64 = 16;
+
+/// The bytes that write(2) or a call like it is to write, if all can be read. None for other calls.
 #[must_use]
 pub fn gathered(memory: &Memory, number: u64, args: &[u64; 6]) -> Option<Vec<u8>> {
-    /// More than this is left to the kernel, which takes less than all.
-    const MOST: u64 = 0x7fff_f000;
     let mut bytes = Vec::new();
-    let mut add = |address: u64, len: u64| {
+    for (address, len) in pieces(memory, number, args)? {
         if len > MOST || bytes.len() as u64 + len > MOST {
             return None;
         }
         let got = memory.available(address, len as usize);
         let whole = got.len() as u64 == len;
         bytes.extend(got);
-        whole.then_some(())
-    };
-    if number == libc::SYS_write as u64 {
-        add(args[1], args[2])?;
-    } else {
-        for i in 0..args[2] {
-            let at = args[1] + i * 16;
-            add(memory.u64(at).ok()?, memory.u64(at + 8).ok()?)?;
+        if !whole {
+            return None;
         }
     }
     Some(bytes)
+}
+
+/// A digest of the bytes that a call has written that returned `result`; 0 for one that writes none. It is made a part at a time.
+#[must_use]
+pub fn given(memory: &Memory, number: u64, args: &[u64; 6], result: i64) -> u32 {
+    const PART: u64 = 1 << 20;
+    let mut left = u64::try_from(result).unwrap_or(0).min(MOST);
+    if number == libc::SYS_mq_timedsend as u64 && result == 0 {
+        left = args[2];
+    }
+    if left == 0 || !CALLS.iter().any(|(call, _)| *call as u64 == number) {
+        return 0;
+    }
+    let mut hash = crc32fast::Hasher::new();
+    for (mut address, len) in pieces(memory, number, args).unwrap_or_default() {
+        let mut len = len.min(left);
+        left -= len;
+        while len > 0 {
+            let part = len.min(PART);
+            hash.update(&memory.available(address, part as usize));
+            address = address.wrapping_add(part);
+            len -= part;
+        }
+    }
+    // 0 says that there is nothing to compare.
+    hash.finalize().max(1)
+}
+
+/// Address and length of each piece of what a call is to write. None for a call that writes nothing, and where it cannot be told.
+fn pieces(memory: &Memory, number: u64, args: &[u64; 6]) -> Option<Vec<(u64, u64)>> {
+    /// Offsets in a struct msghdr (sendmsg(2)).
+    const IOV: u64 = 16;
+    const IOV_LEN: u64 = 24;
+    /// More than the kernel takes (`UIO_MAXIOV`).
+    const PIECES: u64 = 1024;
+    let (_, bytes) = CALLS.iter().find(|(call, _)| *call as u64 == number)?;
+    let (array, count) = match *bytes {
+        Bytes::Plain(at) => return Some(vec![(args[at], args[at + 1])]),
+        Bytes::Pieces(at) => (args[at], args[at + 1]),
+        Bytes::Message(at) => {
+            (memory.u64(args[at].wrapping_add(IOV)).ok()?, memory.u64(args[at].wrapping_add(IOV_LEN)).ok()?)
+        }
+    };
+    if count > PIECES {
+        return None;
+    }
+    let piece = |i: u64| {
+        let at = array.wrapping_add(i * IOVEC);
+        Some((memory.u64(at).ok()?, memory.u64(at.wrapping_add(8)).ok()?))
+    };
+    (0..count).map(piece).collect()
 }

@@ -15,16 +15,18 @@ mod prctl;
 mod restricted;
 mod send;
 mod sockopt;
+mod stamps;
 mod start_up;
 mod table;
 
-pub use change::{Change, Changed, Extent, change};
+pub use change::{Change, Changed, Extent, change, changes_contents};
 pub use clone::{CloneCall, NAMESPACES};
 pub use describe::{Answer, Block, Class, Commands, Description, Emulation, Key, Out, Performance};
 pub use futex::{FutexCall, FutexTimeout, PiCall, Waiter};
-pub use gather::gathered;
+pub use gather::{gathered, given};
 pub use ioctl::encoded_size;
 pub use send::signal_sent;
+pub use stamps::{FileTimes, Stamps, Units, file_times, set_times, stamps};
 pub use start_up::{Starter, starts_up};
 pub use table::TABLE;
 

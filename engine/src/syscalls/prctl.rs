@@ -55,7 +55,7 @@ pub(super) static PRCTL: Commands = Commands {
         (libc::PR_SET_CHILD_SUBREAPER as u64, QUIET),
         (libc::PR_GET_CHILD_SUBREAPER as u64, Writes(&[Fixed(1, 4)])),
         (libc::PR_SET_NO_NEW_PRIVS as u64, QUIET),
-        (libc::PR_GET_NO_NEW_PRIVS as u64, QUIET),
+        (libc::PR_GET_NO_NEW_PRIVS as u64, Emulated(E::GetNoNewPrivileges)),
         (libc::PR_GET_TID_ADDRESS as u64, Writes(&[Fixed(1, 8)])),
         (libc::PR_SET_THP_DISABLE as u64, QUIET),
         (libc::PR_GET_THP_DISABLE as u64, QUIET),

@@ -302,7 +302,7 @@ pub static TABLE: &[Description] = calls! {
     SYS_setgroups: Logged, [], Never;
     SYS_capget: Logged, [Commands(&CAPGET), Always(0, 4)], Never, own;
     SYS_capset: Logged, [], Never, own;
-    SYS_personality: Logged, [], Never, own;
+    SYS_personality: Emulated(E::Personality), [], Never, own;
     SYS_lsm_get_self_attr = 459: Logged, [Sized { at: 1, len: 2 }, Always(2, 4)], Never, own;
     SYS_lsm_set_self_attr = 460: Logged, [], Never, own;
     SYS_lsm_list_modules = 461: Logged, [Sized { at: 0, len: 1 }, Always(1, 4)], Never, own;

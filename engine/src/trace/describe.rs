@@ -9,7 +9,7 @@ use nix::sys::signal::Signal as SignalName;
 use super::event::{
     Backing, Effect, Event, FileChange, Image, Parked, Position, Signal, Stream, Syscall, Write, Written,
 };
-use crate::ending::Ending;
+use crate::ending::{Ending, Overdue};
 use crate::task::TaskId;
 use crate::tracee::buffered_calls;
 
@@ -92,16 +92,21 @@ fn describe_syscall(syscall: &Syscall, names: Names, f: &mut Formatter<'_>) -> f
     }
     match &syscall.effect {
         Effect::None => {}
-        Effect::Output(Stream::Stdout) => f.write_str(", to standard output")?,
-        Effect::Output(Stream::Stderr) => f.write_str(", to standard error")?,
+        Effect::Output(Stream::Stdout, _) => f.write_str(", to standard output")?,
+        Effect::Output(Stream::Stderr, _) => f.write_str(", to standard error")?,
         Effect::MapFile(Backing { inode, offset, len, .. }) => {
             write!(f, ", maps file {} from {offset:#x}, {len:#x} bytes", inode.0)?;
         }
-        Effect::ChangeFile(FileChange { inode, size, writes }) => {
-            let bytes: usize = writes.iter().map(|write| write.bytes.len()).sum();
+        Effect::ChangeFile(FileChange { inode, size, writes, holes }) => {
+            let written: u64 = writes.iter().map(|write| write.bytes.len() as u64).sum();
+            let bytes = holes.iter().fold(written, |all, (_, len)| all.saturating_add(*len));
             write!(f, ", changes {bytes} mapped bytes of file {}, which has {size:#x} bytes", inode.0)?;
         }
-        Effect::Unmap(len) => write!(f, ", unmaps {len:#x} bytes")?,
+        Effect::Unmap(parts) => {
+            let bytes = parts.iter().fold(0_u64, |all, (_, len)| all.saturating_add(*len));
+            write!(f, ", unmaps {bytes:#x} bytes")?;
+        }
+        Effect::Advised(len) => write!(f, ", after {len:#x} bytes")?,
         Effect::Spawned(task) => write!(f, ", creates {task}")?,
         Effect::Executed(image) => {
             f.write_str(", ")?;
@@ -156,7 +161,8 @@ fn describe_ending(ending: &Ending, f: &mut Formatter<'_>) -> fmt::Result {
             write!(f, " in {task}")
         }
         Ending::Deadlocked(tasks) => write!(f, "end: deadlock of {} tasks", tasks.len()),
-        Ending::Hung { .. } => f.write_str("end: ran past the time limit"),
+        Ending::Hung { why: Overdue::CutOff(_), .. } => f.write_str("end: cut off"),
+        Ending::Hung { .. } => f.write_str("end: hung"),
         Ending::Unsupported { what, task, name } => {
             write!(f, "end: {task} (thread `{name}`) did what cannot be recorded: {what}")
         }
@@ -183,7 +189,8 @@ mod tests {
         let position = Position { left: 37, ip: 0x1000, sp: 0x2000, digest: 0xabc };
         let args = [3, 0x5000, 16, 0, 0, 0];
         let (writes, effect) = (Vec::new(), Effect::None);
-        Event::Syscall(Syscall { position, number, args, result, writes, effect }).describe(names).to_string()
+        let syscall = Syscall { position, number, args, result, writes, given: 0, effect };
+        Event::Syscall(syscall).describe(names).to_string()
     }
 
     #[test]

@@ -169,6 +169,9 @@ pub struct Syscall {
     pub result: i64,
     /// What the kernel wrote into the program's memory.
     pub writes: Vec<Write>,
+    /// A digest of the bytes that it took from the program's memory to write or send them
+    /// ([`given`](crate::syscalls::given)); 0 if it took none.
+    pub given: u32,
     /// What else it did, for the calls that replay carries out.
     pub effect: Effect,
 }
@@ -197,14 +200,17 @@ pub struct Written {
 pub enum Effect {
     /// Nothing.
     None,
-    /// It wrote to the program's standard output or error: the first `result` bytes its arguments name.
-    Output(Stream),
+    /// It wrote this to the program's standard output or error.
+    Output(Stream, #[serde(with = "bytes")] Vec<u8>),
     /// It mapped a file.
     MapFile(Backing),
     /// It changed a file that is mapped.
     ChangeFile(FileChange),
-    /// It unmapped memory: so many bytes from its first argument on (shmdt(2)).
-    Unmap(u64),
+    /// It unmapped these parts of memory, each with its address and its length: shmdt(2), and calls that fail after they have
+    /// made room.
+    Unmap(Vec<(u64, u64)>),
+    /// Its advice took effect on so many bytes from its first argument on, though it failed (madvise(2)).
+    Advised(u64),
     /// It created this task.
     Spawned(TaskId),
     /// It replaced its process by this image, of which the task is the only one.
@@ -360,6 +366,8 @@ pub struct FileChange {
     pub size: u64,
     /// New contents of what has been mapped; the addresses are offsets in the file.
     pub writes: Vec<Write>,
+    /// What has been mapped and is zeros now, without there being any: offsets and lengths.
+    pub holes: Vec<(u64, u64)>,
 }
 
 /// A part of a file whose contents the trace carries. What lies past the file's end reads as zeros.

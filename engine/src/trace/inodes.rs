@@ -10,7 +10,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -94,12 +94,16 @@ impl Inodes {
         let end = part.offset.saturating_add(part.len);
         let mut loads = Vec::new();
         for gap in known.extents.insert(part.offset / PAGE * PAGE..end.div_ceil(PAGE).saturating_mul(PAGE)) {
-            let gap = gap.start..gap.end.min(size);
-            if known.stored {
-                capture(files, path, &known.file, gap, &mut loads)?;
-            } else if !gap.is_empty() {
-                let range = files.add(path, Arc::clone(&known.file), gap.start, gap.end - gap.start)?;
-                loads.push(Load { at: gap.start, contents: range });
+            // Not of its holes: a database may be a sparse file larger than any memory.
+            for data in segments(&known.file, gap.start..gap.end.min(size)) {
+                let len = data.end - data.start;
+                let contents = if known.stored {
+                    let bytes = read_range(&known.file, size, data.start, len)?;
+                    FileRange { file: files.capture(path, bytes), offset: 0, len }
+                } else {
+                    files.add(path, Arc::clone(&known.file), data.start, len)?
+                };
+                loads.push(Load { at: data.start, contents });
             }
         }
         Ok(Backing {
@@ -155,13 +159,20 @@ impl Inodes {
         let Some(known) = self.by_identity.get_mut(&identity) else { return Ok(None) };
         let metadata = known.file.metadata()?;
         let size = metadata.len();
-        let mut writes = Vec::new();
+        let (mut writes, mut holes) = (Vec::new(), Vec::new());
         for part in known.extents.intersect(range.start..range.end.min(size)) {
-            let bytes = read_range(&known.file, size, part.start, part.end - part.start)?;
-            writes.push(Write { address: part.start, bytes });
+            let mut at = part.start;
+            for data in segments(&known.file, part.clone()) {
+                holes.push((at, data.start - at));
+                let bytes = read_range(&known.file, size, data.start, data.end - data.start)?;
+                writes.push(Write { address: data.start, bytes });
+                at = data.end;
+            }
+            holes.push((at, part.end - at));
         }
+        holes.retain(|(_, len)| *len > 0);
         known.stamp = Stamp::of(&metadata);
-        Ok(Some(FileChange { inode: known.inode, size, writes }))
+        Ok(Some(FileChange { inode: known.inode, size, writes, holes }))
     }
 
     /// The open file of an identity, if it has been mapped.
@@ -176,28 +187,11 @@ pub fn identity(metadata: &Metadata) -> Identity {
     (metadata.dev(), metadata.ino())
 }
 
-/// Copy part of a file, but for its holes: a database may be a sparse file larger than any memory.
-fn capture(
-    files: &mut MappedFiles,
-    path: &Path,
-    file: &File,
-    part: Range<u64>,
-    loads: &mut Vec<Load>,
-) -> io::Result<()> {
-    let mut at = part.start;
-    while at < part.end {
-        let data = segment(file, at, part.end);
-        if data.is_empty() {
-            break;
-        }
-        let mut bytes = vec![0; (data.end - data.start) as usize];
-        file.read_exact_at(&mut bytes, data.start)?;
-        let len = bytes.len() as u64;
-        let contents = FileRange { file: files.capture(path, bytes), offset: 0, len };
-        loads.push(Load { at: data.start, contents });
-        at = data.end;
-    }
-    Ok(())
+/// The parts of a part of a file that are no holes, ascending.
+fn segments(file: &File, part: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let end = part.end;
+    let next = move |at: u64| Some(segment(file, at, end)).filter(|data| !data.is_empty());
+    std::iter::successors(next(part.start), move |data| next(data.end))
 }
 
 /// The next part of a file from `at` on, up to `end`, that is no hole (lseek(2)); empty if there is none.
@@ -205,6 +199,9 @@ fn segment(file: &File, at: u64, end: u64) -> Range<u64> {
     let seek = |at: u64, whence| {
         lseek(file, i64::try_from(at).unwrap_or(i64::MAX), whence).map(|at| at.cast_unsigned())
     };
+    if at >= end {
+        return end..end;
+    }
     match seek(at, Whence::SeekData) {
         Ok(start) if start < end => start..seek(start, Whence::SeekHole).unwrap_or(end).clamp(start + 1, end),
         Ok(_) | Err(nix::errno::Errno::ENXIO) => end..end,

@@ -1,12 +1,13 @@
 //! What the tests of this room share.
 
 use std::process::Command;
+use std::time::Duration;
 
 use super::event::{
     Backing, Counter, Effect, Event, Extent, FileChange, FileId, FileRange, Handler, Image, Inode, Load,
     Mapping, Parked, Patched, Pin, Position, Registers, Signal, Stream, Syscall, Vectors, Write, Written,
 };
-use crate::ending::{Awaited, Ending, Frame, TaskState, Wait};
+use crate::ending::{Awaited, Ending, Frame, Overdue, TaskState, Wait};
 use crate::task::TaskId;
 
 /// A write(2) of `len` bytes to standard output, as the `n`th event of its kind.
@@ -14,7 +15,7 @@ pub(super) fn output(n: u64, len: usize) -> Event {
     let bytes = (0..len).map(|at| (at as u64 * n) as u8).collect();
     Event::Syscall(Syscall {
         writes: vec![Write { address: 0x5555_0000 + n, bytes }],
-        effect: Effect::Output(Stream::Stdout),
+        effect: Effect::Output(Stream::Stdout, b"some text".to_vec()),
         ..syscall(n)
     })
 }
@@ -32,7 +33,8 @@ pub(super) fn every_kind() -> Vec<Event> {
         stored: true,
         loads: vec![Load { at: 8192, contents: range }],
     };
-    let change = FileChange { inode: Inode(0), size: 0, writes: vec![write.clone()] };
+    let change =
+        FileChange { inode: Inode(0), size: 0, writes: vec![write.clone()], holes: vec![(1, u64::MAX)] };
     let mapping = |file| Mapping { start: 0x7fff_ffff_f000, len: 4096, prot: 7, room: u64::MAX, file };
     let image = Image {
         program: "/tmp/ünïcode".to_owned(),
@@ -75,11 +77,12 @@ pub(super) fn every_kind() -> Vec<Event> {
     ];
     let effects = [
         Effect::None,
-        Effect::Output(Stream::Stdout),
-        Effect::Output(Stream::Stderr),
+        Effect::Output(Stream::Stdout, Vec::new()),
+        Effect::Output(Stream::Stderr, vec![0, 0xff]),
         Effect::MapFile(backing),
         Effect::ChangeFile(change),
-        Effect::Unmap(u64::MAX),
+        Effect::Unmap(vec![(u64::MAX, 1), (0, u64::MAX)]),
+        Effect::Advised(u64::MAX),
         Effect::Spawned(TaskId(9)),
     ];
     events.extend(effects.map(|effect| Event::Syscall(Syscall { effect, ..syscall(i64::MAX as u64) })));
@@ -88,7 +91,7 @@ pub(super) fn every_kind() -> Vec<Event> {
 }
 
 /// Every way to end.
-pub(super) fn every_ending() -> [Ending; 5] {
+pub(super) fn every_ending() -> [Ending; 8] {
     let frame = |function: Option<&str>, line| Frame {
         address: 0x1234,
         function: function.map(str::to_owned),
@@ -103,15 +106,25 @@ pub(super) fn every_ending() -> [Ending; 5] {
             futex: Some(0x10),
             what: None,
             by: vec![TaskId(2)],
+            gone: Some((TaskId(3), "gone".to_owned())),
             limited: true,
         }),
+        spawned: Some(("src/lib.rs".to_owned(), 3)),
+        awaits: vec![frame(Some("a::Future"), None)],
         frames: vec![frame(None, None), frame(Some("lock"), Some(("src/lib.rs".to_owned(), 7)))],
     };
     [
         Ending::Exited(-1),
         Ending::Killed { signal: 11, task: TaskId(1), tasks: vec![state.clone()] },
         Ending::Deadlocked(vec![state.clone(), state]),
-        Ending::Hung { tasks: Vec::new(), spun: u64::MAX },
+        Ending::Hung { why: Overdue::Limit, tasks: Vec::new(), spun: u64::MAX },
+        Ending::Hung { why: Overdue::NothingDue(Duration::MAX), tasks: Vec::new(), spun: 0 },
+        Ending::Hung {
+            why: Overdue::Unusual { took: Duration::new(1, 2), usual: Duration::ZERO },
+            tasks: Vec::new(),
+            spun: 0,
+        },
+        Ending::Hung { why: Overdue::CutOff(Duration::ZERO), tasks: Vec::new(), spun: 0 },
         Ending::Unsupported { what: "bpf".to_owned(), task: TaskId(0), name: "main".to_owned() },
     ]
 }
@@ -123,6 +136,7 @@ fn syscall(n: u64) -> Syscall {
         args: [n, 0, 1, u64::MAX, 127, 128],
         result: -(n as i64),
         writes: Vec::new(),
+        given: u32::MAX,
         effect: Effect::None,
     }
 }

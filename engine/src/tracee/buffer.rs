@@ -36,6 +36,16 @@ impl Area {
         self.word(offset_of!(Shared, ahead)).store(nanoseconds, Relaxed);
     }
 
+    /// Say which of the reads of a clock to come is to stop, from 1; 0 for none.
+    pub fn set_reads(&self, next: u64) {
+        self.word(offset_of!(Shared, reads)).store(next, Relaxed);
+    }
+
+    /// Say whether the kernel may stamp files as of before the last leap.
+    pub fn set_stale(&self, stale: bool) {
+        self.word(offset_of!(Shared, stale)).store(stale.into(), Relaxed);
+    }
+
     /// Say whether no task waits in the kernel.
     pub fn set_quiet(&self, quiet: bool) {
         self.word(offset_of!(Shared, quiet)).store(quiet.into(), Relaxed);
@@ -66,6 +76,14 @@ impl Area {
         self.word(offset_of!(Shared, cursor)).store(0, Relaxed);
         self.word(offset_of!(Shared, end)).store(log.len() as u64, Relaxed);
         true
+    }
+
+    /// What the buffer has not taken of its log yet.
+    #[must_use]
+    pub fn log_left(&self) -> Vec<u8> {
+        let end = self.word(offset_of!(Shared, end)).load(Relaxed).min(LOG_LEN as u64);
+        let start = self.cursor().min(end);
+        self.copy_out(LOG + start as usize, (end - start) as usize)
     }
 
     /// Whether the buffer has taken all of its log.

@@ -42,6 +42,29 @@ pub fn maps(pid: Pid) -> Result<Vec<Line>, Error> {
     Ok(String::from_utf8_lossy(&text).lines().filter_map(line).collect())
 }
 
+/// The parts of a process's memory that are locked (mlock(2)), by address: `lo` in proc_pid_smaps(5).
+///
+/// # Errors
+/// If the process is gone.
+pub fn locked(pid: Pid) -> Result<Vec<Range<u64>>, Error> {
+    let path = format!("/proc/{pid}/smaps");
+    let text = std::fs::read(&path).map_err(os(format!("read {path}")))?;
+    Ok(locked_in(&String::from_utf8_lossy(&text)))
+}
+
+fn locked_in(smaps: &str) -> Vec<Range<u64>> {
+    let mut last = None;
+    let mut locked = Vec::new();
+    for text in smaps.lines() {
+        if let Some(flags) = text.strip_prefix("VmFlags:") {
+            locked.extend(last.take().filter(|_| flags.split_whitespace().any(|flag| flag == "lo")));
+        } else if let Some(line) = line(text) {
+            last = Some(line.start..line.end);
+        }
+    }
+    locked
+}
+
 /// The part of a process's code around an address, if it is code that the process does not write, and that it has for itself.
 ///
 /// # Errors
@@ -140,6 +163,13 @@ mod tests {
                 "on any kernel"
             );
         }
+    }
+
+    #[test]
+    fn locked_memory_is_found() {
+        let smaps = "1000-2000 rw-p 00000000 00:00 0 \nRss:                   4 kB\nVmFlags: rd wr mr mw me lo ac sd \n\
+                     3000-4000 rw-p 00000000 00:00 0 \nVmFlags: rd wr mr mw me ac sd \n";
+        assert_eq!(locked_in(smaps), vec![0x1000..0x2000]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod replay;
 
 use core::arch::{asm, global_asm};
 
-use crate::calls::Out;
+use crate::calls::{Out, gives};
 use crate::layout::{
     AREA, AREA_LEN, BUFFER, ENTRY, Entry, LOG, Mode, PARKED, STACK, STUB_DONE, STUB_TRACED, SYS_TICK, Shared,
     TABLE, TICK, UNTRACED,
@@ -149,14 +149,32 @@ impl Frame {
 
     /// What tells this call from others of its number. The outcome of some depends on what is at an address, which is not
     /// looked at.
-    fn check(&self) -> u16 {
-        let mut digest = 0_u64;
-        for argument in [self.rdi, self.rsi, self.rdx] {
-            digest = (digest ^ argument).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    fn check_arguments(&self) -> u16 {
+        (self.digest() >> 48) as u16
+    }
+
+    /// The same with the bytes that the call has written: `result` of them.
+    fn check(&self, result: i64) -> u16 {
+        let mut digest = self.digest();
+        if gives(self.rax) && result > 0 {
+            for word in words(self.rsi, result as usize) {
+                digest = (digest ^ word).wrapping_mul(MULTIPLIER).rotate_left(29);
+            }
         }
         (digest >> 48) as u16
     }
+
+    fn digest(&self) -> u64 {
+        let mut digest = 0_u64;
+        for argument in [self.rdi, self.rsi, self.rdx] {
+            digest = (digest ^ argument).wrapping_mul(MULTIPLIER);
+        }
+        digest
+    }
 }
+
+/// The golden ratio in 64 bits: every bit of what it multiplies reaches the high ones.
+const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// What became of a call.
 enum Made {
@@ -268,6 +286,22 @@ fn copy(shared: &mut Shared, from: u64, to: u64, len: usize) -> bool {
             options(nostack, preserves_flags));
     }
     !faulted(shared)
+}
+
+/// The words of so many bytes at an address, the last one filled up with zeros. It must be possible to read them.
+fn words(address: u64, len: usize) -> impl Iterator<Item = u64> {
+    const WORD: usize = size_of::<u64>();
+    let at = core::ptr::with_exposed_provenance::<u8>(address as usize);
+    (0..len).step_by(WORD).map(move |offset| {
+        // SAFETY: the bytes can be read: that is the caller's to know.
+        unsafe {
+            if len - offset >= WORD {
+                at.add(offset).cast::<u64>().read_unaligned()
+            } else {
+                (offset..len).rev().fold(0, |word, byte| word << 8 | u64::from(at.add(byte).read()))
+            }
+        }
+    })
 }
 
 /// The word at an address of the program's; none if it cannot be read.

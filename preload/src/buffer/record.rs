@@ -46,6 +46,10 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> Made {
         }
         _ => kernel(number, args),
     };
+    if call.way == Way::Advise && result < 0 {
+        // How far it has got, the recorder must see: it is made once more, which changes nothing.
+        return Made::No;
+    }
     match call.way {
         Way::Close => set_descriptor(shared, args[0], Descriptor::Unknown),
         // It cannot be written through it, so it does not matter whether it is mapped.
@@ -90,16 +94,20 @@ fn may(shared: &mut Shared, call: &Call, args: &[u64; 6]) -> bool {
     const CLOCKS: u64 = 1 << 0 | 1 << 1 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 11;
     let kind = descriptor(shared, args[0]);
     let is_file = kind == Descriptor::Ready as u8;
+    if shared.stale != 0 && is_file && matches!(call.way, Way::File | Way::Write | Way::Read) {
+        return false;
+    }
     match call.way {
         Way::Stop => false,
         Way::Always => true,
+        Way::Times => shared.ahead == 0,
         Way::File => is_file,
         Way::Write => is_file || kind == Descriptor::Stdout as u8 || kind == Descriptor::Stderr as u8,
         Way::Read => {
             is_file || kind == Descriptor::Waitable as u8 && shared.quiet != 0 && is_readable(args[0])
         }
         Way::Close => shared.quiet != 0 && is_file,
-        Way::Clock => args[0] < 64 && CLOCKS >> args[0] & 1 == 1,
+        Way::Clock => args[0] < 64 && CLOCKS >> args[0] & 1 == 1 && !is_to_stop(shared),
         Way::Futex => futex(shared, args),
         Way::RobustList => args[1] == ROBUST_LIST_HEAD,
         Way::Affinity => {
@@ -112,6 +120,15 @@ fn may(shared: &mut Shared, call: &Call, args: &[u64; 6]) -> bool {
         Way::Mask => args[3] == 8 && !signals_wait(),
         Way::Map => is_plain_map(args),
     }
+}
+
+/// Whether a read of a clock is the one that is to stop.
+fn is_to_stop(shared: &mut Shared) -> bool {
+    if shared.reads > 1 {
+        shared.reads -= 1;
+        return false;
+    }
+    shared.reads == 1
 }
 
 /// Read a clock that is ahead of the machine's: the result, none if there is no memory for the time.
@@ -144,9 +161,10 @@ fn opens_file(args: &[u64; 6]) -> bool {
     const HARMLESS: u64 = 0x80000 | 0x8000 | 0x100 | 0x800 | 0x20000;
     const NOFOLLOW: u64 = 0x20000;
     const SYMLINK_NOFOLLOW: u64 = 0x100;
-    /// A struct stat (stat(2)), and where its st_mode is.
+    /// A struct stat (stat(2)), and where its st_mode and st_size are.
     const STAT: usize = 144 / 8;
     const MODE: usize = 24 / 8;
+    const SIZE: usize = 48 / 8;
     const TYPE: u64 = 0o170_000;
     const REGULAR: u64 = 0o100_000;
     const NOT_FOUND: i64 = -2;
@@ -162,8 +180,10 @@ fn opens_file(args: &[u64; 6]) -> bool {
         result => return result == NOT_FOUND,
     }
     // SAFETY: the kernel has filled it.
-    let mode = unsafe { stat.assume_init_ref() }[MODE];
-    mode & TYPE == REGULAR
+    let stat = unsafe { stat.assume_init_ref() };
+    // A file that has no size, on no device, may be one of /proc: what it tells is the recorder's to change.
+    let may_tell = stat[SIZE] == 0 && stat[0] >> 8 & 0xfff == 0;
+    stat[MODE] & TYPE == REGULAR && !may_tell
 }
 
 /// Whether a signal waits to be unblocked.
@@ -291,8 +311,9 @@ fn put_out(shared: &mut Shared, frame: &mut Frame, stream: u8) -> bool {
 /// The payload is there: complete the entry, and the call.
 pub(super) fn append(shared: &mut Shared, frame: &mut Frame, number: u16, payload: usize, result: i64) {
     let (at, _) = entry(shared.cursor);
+    let check = if number < Entry::STREAM { frame.check(result) } else { frame.check_arguments() };
     // SAFETY: there is room for an entry: has_room() has seen to that. Entries start at multiples of 8.
-    unsafe { *at = Entry { payload: payload as u32, number, check: frame.check(), result } };
+    unsafe { *at = Entry { payload: payload as u32, number, check, result } };
     shared.cursor += Entry::size(payload) as u64;
     frame.rax = result as u64;
 }

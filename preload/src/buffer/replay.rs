@@ -1,6 +1,6 @@
 //! Calls while replaying.
 
-use super::{Frame, Made, copy, entry, hand_over, kernel, tick, written};
+use super::{Frame, Made, copy, entry, hand_over, kernel, tick, words, written};
 use crate::calls::{self, Way};
 use crate::layout::{Entry, Shared};
 
@@ -13,12 +13,18 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> Made {
     // SAFETY: the replayer has put entries there, up to the end.
     let Entry { payload: len, number, check, result } = unsafe { *at };
     let stream = number / Entry::STREAM;
-    if u64::from(number % Entry::STREAM) != frame.rax || check != frame.check() {
+    if u64::from(number % Entry::STREAM) != frame.rax || stream != 0 && check != frame.check_arguments() {
         // The replayer sees that entries are left, and which.
         return Made::No;
     }
     let (number, args) = (frame.rax, frame.args());
     let call = calls::call(number);
+    // What the program writes must be what it wrote: the replayer sees and says what differs.
+    if stream != 0 && stream != Entry::HANDS_OVER && !same(frame.rsi, payload, frame.rdx, len as usize)
+        || stream == 0 && check != frame.check(result)
+    {
+        return Made::No;
+    }
     if call.ticks() && !tick(shared) {
         return Made::No;
     }
@@ -45,4 +51,9 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> Made {
     shared.cursor += Entry::size(len as usize) as u64;
     frame.rax = result as u64;
     Made::Yes
+}
+
+/// Whether the program's memory holds what the log does. All that the program wrote could be read when it was recorded.
+fn same(program: u64, log: u64, len: u64, logged: usize) -> bool {
+    len == logged as u64 && words(program, logged).zip(words(log, logged)).all(|(a, b)| a == b)
 }

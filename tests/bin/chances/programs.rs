@@ -8,7 +8,7 @@ use rrtest_tests::{World, fixtures};
 use serde::Deserialize;
 
 /// Fixtures that are no races.
-const SOUND: &[&str] = &["cpu", "messages", "scaling", "steady", "trivial", "writes"];
+const SOUND: &[&str] = &["cpu", "messages", "scaling", "steady", "timestamps", "trivial", "writes"];
 
 /// Fixtures whose bug shows at `--preempt memory` only.
 const MEMORY: &[&str] = &["unsafe-race"];

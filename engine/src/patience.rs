@@ -1,0 +1,332 @@
+//! When a run that does not end counts as hung: judged by what the program's runs usually take.
+//!
+//! A fixed time limit must be longer than the slowest sound run on the slowest machine, so it is far too long for all others.
+//! But runs of a test are many and alike: one that takes fifty times what they usually take has most likely got stuck. What
+//! counts is a run's own time. That is the time for which it had a processor, and that for which none of its tasks
+//! could run; how long it had to wait for a processor on a busy machine says nothing about it.
+//!
+//! There are three ways to get nowhere, and a measure for each:
+//!
+//! | it | measure |
+//! |---|---|
+//! | computes (spins, yields, goes round and round) | processor time |
+//! | stands still, until the world does something | how long it has stood still, if no time is known at which it will go on |
+//! | comes to life now and then, and waits again | both in all, in which a single wait counts for little |
+//!
+//! A sound run that once waits for long, for a time that will come, is none of these.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// A run may take so many times as long as usual: sound ones take forty times as long now and then.
+const TIMES: u32 = 45;
+
+/// What a run may compute in any case. A replay, which a hang has to pass before it is reported, takes as long again.
+const COMPUTING: Duration = Duration::from_secs(1);
+
+/// What it may wait in any case. Waiting for others' answers varies more, and takes a replay no time.
+const WAITING: Duration = Duration::from_secs(3);
+
+/// A single wait counts for no more than one part in so many of what a run may wait.
+const WAITS: u32 = 8;
+
+/// When the time is over for all runs, what they may take in any case is so many times less.
+const CLOSING: u32 = 4;
+
+/// Of how many runs what they took is remembered.
+const RUNS: usize = 64;
+
+/// What a run took of its own time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effort {
+    /// How long it computed.
+    pub computed: Duration,
+    /// How long it stood still.
+    pub idled: Duration,
+}
+
+impl Effort {
+    /// Both.
+    #[must_use]
+    pub fn total(self) -> Duration {
+        self.computed + self.idled
+    }
+}
+
+/// What runs of a program that ended by themselves took.
+#[derive(Clone, Debug, Default)]
+pub struct Usual {
+    /// The last ones.
+    recent: VecDeque<Duration>,
+    longest: Duration,
+}
+
+impl Usual {
+    /// Another run has ended by itself.
+    pub fn learn(&mut self, effort: Effort) {
+        let took = effort.total();
+        if self.recent.len() == RUNS {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(took);
+        self.longest = self.longest.max(took);
+    }
+
+    /// How long to bear with the next run; none if nothing is known.
+    #[must_use]
+    pub fn patience(&self) -> Option<Patience> {
+        let mut sorted: Vec<Duration> = self.recent.iter().copied().collect();
+        sorted.sort_unstable();
+        // Three of four take no longer. The few that are slow, though sound, do not count.
+        let usual = *sorted.get(sorted.len().checked_sub(1)? * 3 / 4)?;
+        Some(Patience { usual, longest: self.longest })
+    }
+}
+
+/// How long to bear with a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// What runs usually take.
+    pub usual: Duration,
+    /// What the longest that ended by itself took.
+    pub longest: Duration,
+}
+
+impl Patience {
+    /// The patience with runs that take so many times as long.
+    #[must_use]
+    pub fn times(self, times: u32) -> Self {
+        Self { usual: self.usual.saturating_mul(times), longest: self.longest.saturating_mul(times) }
+    }
+
+    /// How long, but not less than `least`.
+    fn limit(&self, least: Duration) -> Duration {
+        // Whatever took longer has still ended.
+        let longest = self.longest.saturating_mul(3) / 2;
+        self.usual.saturating_mul(TIMES).max(longest).max(least)
+    }
+}
+
+/// What is known of when a run that stands still goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// It does not stand still, or a time will come at which it goes on.
+    InSight,
+    /// When the world does something.
+    Unknown,
+}
+
+/// What a run's conduct shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Nothing.
+    Sound,
+    /// It has computed for so long that a schedule without chaos should have it end.
+    Suspect,
+    /// It hangs.
+    Hung,
+}
+
+/// What one run does with its time.
+#[derive(Debug, Default)]
+pub struct Conduct {
+    patience: Option<Patience>,
+    /// How long it has stood still.
+    still: Duration,
+    /// How long it has waited before, as far as that counts.
+    waited: Duration,
+    /// How long it has stood still in all.
+    idled: Duration,
+}
+
+impl Conduct {
+    /// Of a run that has just begun. Without patience nothing is ever shown.
+    #[must_use]
+    pub fn new(patience: Option<Patience>) -> Self {
+        Self { patience, ..Self::default() }
+    }
+
+    /// None of its tasks could run for so long.
+    pub fn stands_still(&mut self, time: Duration) {
+        self.still += time;
+        self.idled += time;
+    }
+
+    /// One of them goes on.
+    pub fn goes_on(&mut self) {
+        if !self.still.is_zero() {
+            let most = self.patience.map_or(Duration::MAX, |patience| patience.limit(WAITING) / WAITS);
+            self.waited += std::mem::take(&mut self.still).min(most);
+        }
+    }
+
+    /// What runs of the program usually take, if that is known.
+    #[must_use]
+    pub fn usual(&self) -> Option<Duration> {
+        self.patience.map(|patience| patience.usual)
+    }
+
+    /// How long it has stood still now.
+    #[must_use]
+    pub fn still(&self) -> Duration {
+        self.still
+    }
+
+    /// How long it has stood still in all.
+    #[must_use]
+    pub fn idled(&self) -> Duration {
+        self.idled
+    }
+
+    /// What it shows, if it has computed for so long.
+    #[must_use]
+    pub fn judge(&self, computed: Duration, due: Due) -> Verdict {
+        self.judged(computed, due, 1)
+    }
+
+    /// The same when the time is over for all runs: there is none left to wait for certainty.
+    #[must_use]
+    pub fn judge_at_last(&self, computed: Duration, due: Due) -> Verdict {
+        self.judged(computed, due, CLOSING)
+    }
+
+    fn judged(&self, computed: Duration, due: Due, closing: u32) -> Verdict {
+        let Some(patience) = self.patience else { return Verdict::Sound };
+        let computing = patience.limit(COMPUTING / closing);
+        let waiting = patience.limit(WAITING / closing);
+        let stands_still = due == Due::Unknown && self.still >= waiting;
+        if computed >= computing || computed + self.waited >= waiting || stands_still {
+            Verdict::Hung
+        } else if computed >= computing / 2 {
+            Verdict::Suspect
+        } else {
+            Verdict::Sound
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// The patience after runs of so many ms.
+    fn after(runs: impl IntoIterator<Item = u32>) -> Option<Patience> {
+        let mut usual = Usual::default();
+        runs.into_iter().for_each(|ms| usual.learn(Effort { computed: MS * ms, idled: Duration::ZERO }));
+        usual.patience()
+    }
+
+    /// The first time, in ms, at which a run shows that it hangs; none within a minute. Each ms it does what `does` says.
+    fn hangs_at(patience: Option<Patience>, mut does: impl FnMut(u32) -> Does) -> Option<u32> {
+        let (mut conduct, mut computed) = (Conduct::new(patience), Duration::ZERO);
+        (0..60_000).find(|&now| {
+            let mut due = Due::InSight;
+            match does(now) {
+                Does::Compute => {
+                    conduct.goes_on();
+                    computed += MS;
+                }
+                Does::Sleep => conduct.stands_still(MS),
+                Does::WaitForTheWorld => {
+                    conduct.stands_still(MS);
+                    due = Due::Unknown;
+                }
+            }
+            conduct.judge(computed, due) == Verdict::Hung
+        })
+    }
+
+    enum Does {
+        Compute,
+        Sleep,
+        WaitForTheWorld,
+    }
+    use Does::{Compute, Sleep, WaitForTheWorld};
+
+    /// Polls with so many ms in between.
+    fn polls(every: u32) -> impl FnMut(u32) -> Does {
+        move |now| if now % (every + 1) == 0 { Compute } else { Sleep }
+    }
+
+    #[test]
+    fn what_usually_takes_less_than_a_tenth_of_a_second_hangs_within_five() {
+        for usual in [1, 5, 20, 60, 100] {
+            let patience = after([usual; 10]);
+            for at in [
+                hangs_at(patience, |_| Compute),
+                hangs_at(patience, |_| WaitForTheWorld),
+                hangs_at(patience, polls(1)),
+                hangs_at(patience, polls(100)),
+            ] {
+                assert!(at.is_some_and(|at| at < 5000), "{usual} ms: {at:?}");
+            }
+        }
+        assert!(hangs_at(after([5; 10]), |_| Compute).is_some_and(|at| at < 1500), "a replay comes on top");
+    }
+
+    /// One run in a hundred takes forty times as long. It may have come already, once, often, or first of all.
+    #[test]
+    fn a_run_that_takes_forty_times_as_long_once_in_a_hundred_is_sound() {
+        for usual in [1, 5, 20, 100, 1000] {
+            for slow_at in [0, 1, 7, 50, 99] {
+                for runs in [1, 2, 10, 99, 250] {
+                    let patience =
+                        after((0..runs).map(|run| if run % 100 == slow_at { 40 * usual } else { usual }));
+                    let slow = 40 * usual;
+                    for does in [|_| Compute, |_| WaitForTheWorld, |_| Sleep] {
+                        let at = hangs_at(patience, does);
+                        assert!(at.is_none_or(|at| at > slow), "{usual} ms, {slow_at} of {runs}: {at:?}");
+                    }
+                    let at = hangs_at(patience, polls(1));
+                    assert!(at.is_none_or(|at| at > slow), "{usual} ms, {slow_at} of {runs}: {at:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn slow_runs_do_not_count_as_usual() {
+        let patience = after((0..100).map(|run| if run % 50 == 0 { 4000 } else { 100 }));
+        assert_eq!(patience.map(|patience| patience.usual), Some(100 * MS));
+        assert!(hangs_at(patience, |_| Compute).is_some_and(|at| at > 4000 && at < 10_000));
+    }
+
+    #[test]
+    fn a_long_wait_for_a_time_is_none() {
+        let patience = after([5; 10]);
+        assert_eq!(hangs_at(patience, |_| Sleep), None);
+        // Wherever it waits after that.
+        let does = |now| {
+            if now < 10_000 {
+                Sleep
+            } else if now % 10 == 0 {
+                Compute
+            } else {
+                WaitForTheWorld
+            }
+        };
+        assert!(hangs_at(patience, does).is_some_and(|at| at > 12_000));
+    }
+
+    #[test]
+    fn nothing_is_judged_by_nothing() {
+        assert_eq!(after([]), None);
+        assert_eq!(hangs_at(None, |_| Compute), None);
+    }
+
+    #[test]
+    fn at_last_it_is_judged_by_less_but_not_by_fewer_times() {
+        let mut conduct = Conduct::new(after([5; 10]));
+        let judge = |conduct: &Conduct, ms| conduct.judge_at_last(MS * ms, Due::InSight);
+        assert_eq!(
+            [200, 249, 250].map(|ms| judge(&conduct, ms)),
+            [Verdict::Suspect, Verdict::Suspect, Verdict::Hung]
+        );
+        conduct.stands_still(800 * MS);
+        assert_eq!(conduct.judge_at_last(MS, Due::Unknown), Verdict::Hung);
+        assert_eq!(conduct.judge(MS, Due::Unknown), Verdict::Sound);
+        assert_eq!(Conduct::new(after([50; 10])).judge_at_last(2000 * MS, Due::InSight), Verdict::Suspect);
+    }
+}

@@ -1,0 +1,96 @@
+//! What the program writes out must be what it wrote when it was recorded: at each write, byte for byte.
+//!
+//! What goes to standard output and error is in the trace; of what else a call has taken from memory there is a digest. The calls
+//! of the system-call buffer are compared in the process, where that takes what they did from its log
+//! (`rrtest_preload::buffer`): one that differs stops, which it did not when it was recorded.
+
+use super::replayer::Replayer;
+use crate::error::Error;
+use crate::syscalls::{self, given};
+use crate::trace::event::{Effect, Stream, Syscall};
+use crate::tracee::{BufferedCall, Registers, buffered_calls};
+
+/// How much of what was written a message shows, from just before the first byte that differs.
+const SHOWN: usize = 60;
+const BEFORE: usize = 20;
+
+impl Replayer<'_> {
+    /// The running task makes this call: what it is about to write must be what it wrote.
+    pub(super) fn check_given(&self, call: &Syscall) -> Result<(), Error> {
+        let memory = &self.space().memory;
+        if let Effect::Output(stream, bytes) = &call.effect {
+            let found = syscalls::gathered(memory, call.number, &call.args).unwrap_or_default();
+            return if found == *bytes { Ok(()) } else { Err(self.writes_otherwise(*stream, bytes, &found)) };
+        }
+        let found = if call.given == 0 { 0 } else { given(memory, call.number, &call.args, call.result) };
+        if found == call.given {
+            return Ok(());
+        }
+        let words = |digest: u32| {
+            let (name, count) = (syscalls::name(call.number), call.result);
+            format!("{name} to descriptor {} of {count} bytes with digest {digest:#x}", call.args[0] as i32)
+        };
+        Err(self.differs(words(call.given), words(found)))
+    }
+
+    /// A call has stopped that the recorded program did not make, or for which the buffer had another one in its log.
+    pub(super) fn unlogged(&self, registers: &Registers) -> Error {
+        let (number, args) = (registers.number(), registers.args());
+        let log = self.clock.area().log_left();
+        let Some(logged) = buffered_calls(&log).next() else {
+            return self.differs("a call that does not stop".into(), syscalls::name(number));
+        };
+        let found = syscalls::gathered(&self.space().memory, number, &args);
+        if let (Some(stream), Some(found)) = (logged.stream.and_then(Stream::of), &found)
+            && logged.number == number
+        {
+            return self.writes_otherwise(stream, logged.payload, found);
+        }
+        let expected = in_words(&logged);
+        let (name, at) = (syscalls::name(number), registers.ip());
+        let found = match found {
+            Some(bytes) if logged.number == number => format!("{name} of `{}` at {at:#x}", text(&bytes, 0)),
+            _ => format!("{name} with other arguments at {at:#x}"),
+        };
+        self.differs(expected, found)
+    }
+
+    fn writes_otherwise(&self, stream: Stream, expected: &[u8], found: &[u8]) -> Error {
+        let to = match stream {
+            Stream::Stdout => "standard output",
+            Stream::Stderr => "standard error",
+        };
+        let same = expected.iter().zip(found).take_while(|(a, b)| a == b).count();
+        let words = |bytes: &[u8]| format!("{} bytes to {to}: `{}`", bytes.len(), text(bytes, same));
+        self.differs(words(expected), words(found))
+    }
+}
+
+/// A call of the buffer's log.
+fn in_words(call: &BufferedCall<'_>) -> String {
+    format!("{} = {}, made without a stop", syscalls::name(call.number), call.result)
+}
+
+/// Bytes around the place `at`, as a person reads them.
+fn text(bytes: &[u8], at: usize) -> String {
+    let from = at.saturating_sub(BEFORE).min(bytes.len());
+    let part = &bytes[from..bytes.len().min(from + SHOWN)];
+    let (before, behind) =
+        (if from > 0 { "…" } else { "" }, if from + SHOWN < bytes.len() { "…" } else { "" });
+    format!("{before}{}{behind}", String::from_utf8_lossy(part).escape_debug())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_that_differs_is_shown() {
+        assert_eq!(text(b"one\ntwo", 3), "one\\ntwo");
+        let long: Vec<u8> = (0..200).map(|at| b'a' + at % 26).collect();
+        assert_eq!(text(&long, 100).chars().count(), SHOWN + 2);
+        assert!(text(&long, 0).ends_with('…') && !text(&long, 0).starts_with('…'));
+        assert_eq!(text(&long, 1000), "…");
+        assert_eq!(text(b"", 0), "");
+    }
+}

@@ -110,6 +110,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) listener: Option<Listener<'a>>,
     /// The strategies that the user has chosen; empty means any.
     pub(crate) strategies: &'a [StrategyName],
+    /// When it becomes true, recordings end where they are, and none is verified any more.
+    pub(crate) end: Option<&'a AtomicBool>,
     /// How time passes for programs.
     pub(crate) time: Time,
     /// What may surprise them; none: the usual under chaos, else nothing.
@@ -199,6 +201,7 @@ impl Setting<'_> {
             watchdog_main: attempt.test.harness,
             outsiders: self.outsiders,
             wakes_stop: false,
+            end: self.end,
             stop,
         };
         let program = &attempt.test.program;
@@ -277,8 +280,9 @@ impl Setting<'_> {
             .map_err(|stop| stop.message.unwrap_or_default());
         let kept = kept.and_then(|path| {
             let info = info(attempt, self.rustc);
+            let stop = self.end.unwrap_or(&never);
             let kept =
-                self.engine.keep(recording, &path, &info, core, &never).map_err(|error| error.to_string())?;
+                self.engine.keep(recording, &path, &info, core, stop).map_err(|error| error.to_string())?;
             Ok((path, kept))
         });
         let outcome = attempt.outcome.name();
@@ -287,6 +291,7 @@ impl Setting<'_> {
                 attempt.ending = Some(ending);
                 attempt.trace =
                     Some(events::Kept { path, verified: divergence.is_none(), by_name: self.store.usual });
+                let divergence = divergence.filter(|why| !matches!(why, Error::Stopped));
                 attempt.outcome = if divergence.is_some() { Outcome::Error } else { attempt.outcome };
                 attempt.message = divergence.map(|divergence| {
                     format!(

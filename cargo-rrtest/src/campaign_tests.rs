@@ -141,6 +141,7 @@ fn campaign_at(subject: Subject<'_>, schedule: Schedule, script: Script, replays
         surprises: None,
         rustc: "rustc",
         known: Mutex::default(),
+        end: None,
         judging: Mutex::default(),
     };
     let seen = Arc::new(Mutex::default());

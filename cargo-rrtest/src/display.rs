@@ -182,7 +182,12 @@ fn write_output(text: &mut impl Write, attempt: &Attempt) -> io::Result<()> {
 
 fn write_trace(text: &mut impl Write, attempt: &Attempt) -> io::Result<()> {
     let Some(kept) = &attempt.trace else { return Ok(()) };
-    let verified = if kept.verified { "verified" } else { "does not replay" };
+    // Whatever is wrong has been said, unless it has not been found out.
+    let verified = match (kept.verified, &attempt.message) {
+        (true, _) => "verified",
+        (false, Some(_)) => "does not replay",
+        (false, None) => "not verified",
+    };
     writeln!(text, "       trace {} ({verified})", relative(&kept.path).display())?;
     if kept.verified {
         let name = match kept.path.file_stem().filter(|_| kept.by_name) {

@@ -68,6 +68,8 @@ pub(crate) fn run(options: &Exec) -> Result<u8, Stop> {
         rustc: "",
         known: Mutex::default(),
         judging: Mutex::default(),
+        // What has been recorded until then is worth keeping.
+        end: Some(&interrupt.stop),
     };
     let seed = options.recording.seed.unwrap_or_else(|| Seed::arbitrary(&strategies, true));
     let job = Job {
@@ -80,9 +82,10 @@ pub(crate) fn run(options: &Exec) -> Result<u8, Stop> {
         until: None,
     };
     let core = cores()?.first().copied().unwrap_or(0);
-    let attempt = setting.attempt(job, core, None, &interrupt.stop)?;
-    tell(&attempt);
-    let status = status(&attempt);
+    let never = AtomicBool::new(false);
+    let attempt = setting.attempt(job, core, None, &never)?;
+    tell(&attempt, interrupt.by_user());
+    let status = if interrupt.by_user() { Status::Interrupted as u8 } else { status(&attempt) };
     if json {
         report(attempt)?;
     }
@@ -131,10 +134,15 @@ fn pass_on(to: BorrowedFd<'_>, bytes: &[u8], stop: &AtomicBool) -> io::Result<()
 }
 
 /// What the program's own output does not tell.
-fn tell(attempt: &Attempt) {
+fn tell(attempt: &Attempt, stopped: bool) {
     let by_itself = |ending: &&Ending| matches!(ending, Ending::Exited(_));
     let ending = attempt.ending.as_ref().filter(|ending| !attempt.outcome.is_ours() && !by_itself(ending));
-    if let Some(ending) = ending {
+    if stopped && attempt.message.is_none() {
+        display::error(match attempt.trace {
+            Some(_) => "told to end: the trace has what was recorded until then",
+            None => "told to end",
+        });
+    } else if let Some(ending) = ending {
         display::error(&describe::ending(ending, Frames::Own).join("\n"));
     }
     if let Some(message) = &attempt.message {

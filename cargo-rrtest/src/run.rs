@@ -170,6 +170,7 @@ impl Hunt<'_> {
             surprises: options.recording.surprises,
             rustc: self.toolchain.version(),
             known: Mutex::default(),
+            end: None,
             judging: Mutex::default(),
         };
         let make = beside.map(|beside| |stop: &AtomicBool| beside.tests(stop));

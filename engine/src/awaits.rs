@@ -56,7 +56,7 @@ impl Futures {
             Ok(data.unwrap_or_default().to_vec())
         };
         let sections = DwarfSections::load(section).ok()?;
-        let dwarf = sections.borrow(reader);
+        let dwarf = sections.borrow(|section| reader(section));
         let mut headers = dwarf.units();
         let mut units = Vec::new();
         while let Ok(Some(header)) = headers.next() {
@@ -79,7 +79,7 @@ impl Futures {
     pub(crate) fn awaited(&self, place: Place, read: Read<'_>) -> Option<Vec<Frame>> {
         let within = |range: &gimli::Range| (range.begin..range.end).contains(&place.address);
         let (offset, _) = self.units.iter().find(|(_, ranges)| ranges.iter().any(within))?;
-        let dwarf = self.sections.borrow(reader);
+        let dwarf = self.sections.borrow(|section| reader(section));
         let unit = dwarf.unit(dwarf.debug_info.header_from_offset(*offset).ok()?).ok()?;
         let look = Look { dwarf: &dwarf, unit: &unit };
         look.pinned(place, read).into_iter().find_map(|(at, kind)| {
@@ -89,7 +89,7 @@ impl Futures {
     }
 }
 
-fn reader(section: &Vec<u8>) -> Reader<'_> {
+fn reader(section: &[u8]) -> Reader<'_> {
     EndianSlice::new(section, LittleEndian)
 }
 

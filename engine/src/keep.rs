@@ -18,14 +18,15 @@ use crate::trace::{Trace, TraceError};
 /// What became of a recording that was to be kept.
 #[derive(Debug)]
 pub struct Kept {
-    /// Why the trace did not replay; none means that it is verified. The file is there either way.
+    /// Why the trace did not replay; none means that it is verified. The file is there either way. [`Error::Stopped`]: that has
+    /// not been found out.
     pub divergence: Option<Error>,
     /// How the program ended: what the recording says, and who holds the locks that threads wait for, as the replay has shown.
     pub ending: Ending,
 }
 
 /// Write `recording` to a new file at `path`, replay it once on `core`, mark it verified if that was faithful, and only
-/// then let the name appear. `info` is the caller's own description, given back by [`Trace::info`]. The calling thread
+/// then let the name appear. When `stop` becomes true it is not replayed to the end, and not verified. `info` is the caller's own description, given back by [`Trace::info`]. The calling thread
 /// is pinned to the core.
 ///
 /// # Errors
@@ -62,7 +63,6 @@ pub fn keep(
             writer::mark_verified(&out)?;
             None
         }
-        Err(Error::Stopped) => return Err(Error::Stopped),
         Err(error) => Some(error),
     };
     out.name(path).map_err(failed)?;

@@ -8,6 +8,8 @@ use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Register
 use object::read::elf::ElfFile64;
 use object::{Object, ObjectSection, SectionKind};
 use rrtest_engine::tracee::patch::{AROUND, DONE, ENTRY, Patch, Refused, STUB_LEN, TRACED, Window, plan};
+use rrtest_engine::tracee::read_sites;
+use rrtest_engine::tracee::reads::plan_read;
 
 const STUB: u64 = 0x7012_3480;
 const HOOK: u64 = 0x7000_2000;
@@ -44,6 +46,30 @@ fn system_calls_of_libc_are_replaced() {
     assert!(patched * 10 >= all * 9, "{patched} of {all}: {refused:?}");
 }
 
+#[test]
+fn reads_of_the_time_and_the_processor_are_moved() {
+    let (mut moved, mut refused) = (0, Vec::new());
+    for path in libraries() {
+        let file = std::fs::File::open(&path).unwrap();
+        let texts = texts(&path);
+        for site in read_sites(&file).unwrap().iter() {
+            let text = texts.iter().find(|text| text.offsets().contains(&site.at)).expect("it is code");
+            let address = |offset: u64| text.address + offset - text.offset;
+            let window = Window { address: text.address, bytes: &text.bytes };
+            match plan_read(&window, address(site.function), address(site.at), site.what, STUB) {
+                Ok(patch) => {
+                    assert!(patch.new.len() >= 7 && patch.stub.len() <= STUB_LEN);
+                    assert!((patch.site..patch.site + patch.new.len() as u64).contains(&address(site.at)));
+                    moved += 1;
+                }
+                Err(reason) => refused.push((path.clone(), *site, reason)),
+            }
+        }
+    }
+    eprintln!("{moved} moved; refused: {refused:?}");
+    assert!(moved > 20 && moved > 9 * refused.len(), "{moved}, refused: {refused:?}");
+}
+
 /// The C library and the dynamic linker that this test runs with.
 fn libraries() -> BTreeSet<PathBuf> {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
@@ -59,6 +85,8 @@ fn libraries() -> BTreeSet<PathBuf> {
 /// A section of code.
 struct Text {
     address: u64,
+    /// In the file.
+    offset: u64,
     bytes: Vec<u8>,
 }
 
@@ -66,10 +94,22 @@ fn texts(file: &PathBuf) -> Vec<Text> {
     let data = std::fs::read(file).unwrap();
     let elf = ElfFile64::<object::LittleEndian>::parse(&*data).unwrap();
     let texts = elf.sections().filter(|section| section.kind() == SectionKind::Text);
-    texts.map(|it| Text { address: BASE + it.address(), bytes: it.data().unwrap().to_vec() }).collect()
+    let offset =
+        |it: &object::read::elf::ElfSection64<'_, '_, object::LittleEndian>| it.file_range().unwrap().0;
+    texts
+        .map(|it| Text {
+            address: BASE + it.address(),
+            offset: offset(&it),
+            bytes: it.data().unwrap().to_vec(),
+        })
+        .collect()
 }
 
 impl Text {
+    fn offsets(&self) -> std::ops::Range<u64> {
+        self.offset..self.offset + self.bytes.len() as u64
+    }
+
     fn sites(&self) -> Vec<u64> {
         let decoded = Decoder::with_ip(64, &self.bytes, self.address, DecoderOptions::NONE);
         let calls = decoded.into_iter().filter(|it| it.code() == Code::Syscall);

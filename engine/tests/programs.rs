@@ -17,8 +17,9 @@ use rrtest_engine::replay::{self, Replayed};
 use rrtest_engine::schedule::surprise::{Surprise, Surprises};
 use rrtest_engine::schedule::{StrategyName, portfolio};
 use rrtest_engine::task::TaskId;
-use rrtest_engine::trace::Source;
-use rrtest_engine::trace::event::Event;
+use rrtest_engine::trace::event::{Event, FileRange};
+use rrtest_engine::trace::log::Log;
+use rrtest_engine::trace::{Bytes, Source, TraceError};
 use rrtest_engine::tracee::buffered_calls;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -78,6 +79,7 @@ fn options(timeout: Duration, strategy: StrategyName, seed: u64) -> record::Opti
         listener: None,
         watchdog_main: false,
         outsiders: Outsiders::StayAway,
+        end: None,
         wakes_stop: false,
         stop: &STOP,
     }
@@ -98,11 +100,21 @@ fn core() -> usize {
     (0..nix::sched::CpuSet::count()).find(|core| set.is_set(*core).unwrap_or(false)).expect("a core")
 }
 
+/// All that we may use.
+fn cores() -> Vec<usize> {
+    let set = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).expect("our cores");
+    (0..nix::sched::CpuSet::count()).filter(|core| set.is_set(*core).unwrap_or(false)).collect()
+}
+
 fn replay_recording(recording: &Recording) -> Result<(Replayed, Output), Error> {
+    replay_on(core(), recording)
+}
+
+fn replay_on(core: usize, recording: &Recording) -> Result<(Replayed, Output), Error> {
     let mut output = Output::default();
     let options = replay::Options {
         watch: &[],
-        core: core(),
+        core,
         stop: &AtomicBool::new(false),
         patience: Duration::from_secs(60),
         output: &mut |stream, bytes| output.push(stream, bytes),
@@ -385,6 +397,135 @@ fn code_is_written_at_run_time() {
 }
 
 #[test]
+fn clocks_and_random_numbers_are_read_by_instructions() {
+    check("reads", &[], &Ending::Exited(0));
+}
+
+/// A recording in which the program has got other random bytes.
+struct OtherRandom<'a>(&'a Log);
+
+impl Source for OtherRandom<'_> {
+    fn events(&self) -> Box<dyn Iterator<Item = Result<Event, TraceError>> + '_> {
+        Box::new(self.0.events().map(|event| {
+            let mut event = event?;
+            if let Event::Syscall(call) = &mut event
+                && call.number == libc::SYS_getrandom as u64
+                && call.args[1] == 5
+            {
+                call.writes[0].bytes[2] ^= 1;
+            }
+            Ok(event)
+        }))
+    }
+
+    fn file(&self, range: FileRange) -> Result<Bytes, TraceError> {
+        self.0.file(range)
+    }
+}
+
+#[test]
+fn a_replay_that_writes_something_else_is_none() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = compile("written", directory.path());
+    for (way, says) in [
+        ("output", "to standard output: `"),
+        ("warm output", "to standard output: `"),
+        ("error pieces", "10 bytes to standard error: `plain"),
+        ("file", "write to descriptor 3 of 5 bytes"),
+        ("warm file", "write"),
+        ("place", "pwrite64 to descriptor 3 of 5 bytes"),
+        ("pieces", "writev to descriptor 3 of 10 bytes"),
+        ("sent", "sendto to descriptor 4 of 5 bytes"),
+        ("message", "sendmsg to descriptor 4 of 10 bytes"),
+    ] {
+        let recording = record(&path, &[way], directory.path(), StrategyName::Fair, 0);
+        assert_eq!(recording.ending, Ending::Exited(0), "{way}");
+        replay_recording(&recording).unwrap_or_else(|error| panic!("{way}: {error}"));
+        let options = replay::Options {
+            watch: &[],
+            core: core(),
+            stop: &AtomicBool::new(false),
+            patience: PATIENCE,
+            output: &mut |_, _| {},
+        };
+        match replay::replay(&OtherRandom(&recording.log), options) {
+            Err(Error::Diverged(it)) => {
+                assert!(it.expected.contains(says) && it.found.contains(says), "{way}: {it}");
+                assert_ne!(it.expected, it.found, "{way}");
+            }
+            other => panic!("{way}: {other:?}"),
+        }
+    }
+}
+
+/// In virtual time the counter leaps with the clocks. The program has one instruction that cannot be moved.
+#[test]
+fn what_instructions_read_agrees_with_the_clocks_and_leaves_signals_alone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = compile("reads", directory.path());
+    let program = program(&path, &[], directory.path());
+    for time in Time::ALL {
+        let options = record::Options { time, ..options(PATIENCE, StrategyName::Fair, 0) };
+        let recording = record::record(&program, &options).expect("a recording");
+        let said = text(&recording);
+        let count = |line: &str| said.lines().filter(|it| it.contains(line)).count();
+        assert_eq!(recording.ending, Ending::Exited(0), "{said}");
+        assert_eq!((count("rates agree"), count("went back")), (2, 0), "{time:?} {said}");
+        // Three signals, before execve(2) and behind it.
+        assert_eq!((count("blocked 0 ignored 0"), count("blocked 1 ignored 1")), (6, 6), "{said}");
+        let (_, output) = replay_recording(&recording).expect("a faithful replay");
+        assert_eq!(output, recording.output);
+        let trapped =
+            recording.log.events().filter(|event| matches!(event, Ok(Event::TrappedRead(_)))).count();
+        assert!(trapped >= 2, "one in each of two programs: {trapped}");
+        assert_eq!(recording.leaps > 0, time == Time::Virtual);
+    }
+}
+
+/// The dynamic linker keeps what cpuid says, and that names the core.
+#[test]
+fn the_core_on_which_a_replay_runs_does_not_show() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = compile("reads", directory.path());
+    let program = program(&path, &["again"], directory.path());
+    let cores = cores();
+    let (first, last) = (cores[0], cores[cores.len() - 1]);
+    let options = |core| record::Options { core, ..options(PATIENCE, StrategyName::Fair, 0) };
+    let recorded = |core| record::record(&program, &options(core)).expect("a recording");
+    let (here, there) = (recorded(first), recorded(last));
+    for (recording, core) in [(&here, last), (&there, first)] {
+        let (_, output) = replay_on(core, recording).expect("a faithful replay");
+        assert_eq!(output, recording.output);
+    }
+    let of_processor = |recording: &Recording| {
+        text(recording).lines().filter(|line| line.contains("APIC")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(of_processor(&here), of_processor(&there));
+    assert_eq!(of_processor(&here).len(), 2);
+}
+
+/// Equal seeds, equal random numbers, whatever instruction or call they come from.
+#[test]
+fn random_instructions_give_those_of_the_seed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = compile("reads", directory.path());
+    let program = program(&path, &["again"], directory.path());
+    let random = |seed| {
+        let recording =
+            record::record(&program, &options(PATIENCE, StrategyName::Walk, seed)).expect("a recording");
+        text(&recording)
+            .lines()
+            .filter(|line| line.starts_with("random"))
+            .map(str::to_owned)
+            .collect::<String>()
+    };
+    let has = std::arch::is_x86_feature_detected!("rdrand");
+    assert_eq!(random(7).is_empty(), !has);
+    assert_eq!(random(7), random(7));
+    assert!(!has || random(7) != random(8));
+}
+
+#[test]
 fn memory_is_shaped() {
     check("advice", &[], &Ending::Exited(0));
 }
@@ -392,6 +533,34 @@ fn memory_is_shaped() {
 #[test]
 fn calls_fail_half_way() {
     check("partial", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn corners_of_calls() {
+    check("corners", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn terminals_stop_who_is_in_the_background() {
+    check("terminals", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn signals_to_groups() {
+    check_killed("groups", &[], libc::SIGABRT);
+}
+
+#[test]
+fn programs_end_in_the_middle_of_calls() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = compile("unsupported", directory.path());
+    for seed in 0..8 {
+        let time = Duration::from_millis(100);
+        let recording = record_for(time, &path, &["for ever"], directory.path(), StrategyName::Fair, seed);
+        assert!(matches!(recording.ending, Ending::Hung { .. }), "{:?}", recording.ending);
+        let (replayed, _) = replay_recording(&recording).expect("a replay");
+        assert_eq!(replayed.stats, recording.stats);
+    }
 }
 
 #[test]
@@ -596,7 +765,7 @@ fn a_thread_splices_pipes_between_others() {
 fn a_call_that_cannot_be_recorded_is_named() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = compile("unsupported", directory.path());
-    for call in ["restart_syscall", "ptrace"] {
+    for call in ["restart_syscall", "ptrace", "a 32-bit system call (`int $0x80`)"] {
         let recording = record(&path, &[call], directory.path(), StrategyName::Fair, 0);
         let (what, task, name) = (call.into(), TaskId(0), "unsupported".into());
         assert_eq!(recording.ending, Ending::Unsupported { what, task, name });

@@ -90,6 +90,8 @@ pub enum Way {
     Stop,
     /// Nothing: it never waits, and no other task is woken by it.
     Always,
+    /// Nothing either: it makes another descriptor of the one in argument 0.
+    Copy,
     /// The program's clocks are the machine's: it tells when something was by those.
     Times,
     /// The descriptor in argument 0 is a file that never blocks.
@@ -102,6 +104,12 @@ pub enum Way {
     Close,
     /// The clock is one that all processes share.
     Clock,
+    /// It tells the time, and nothing else is asked for.
+    Time,
+    /// It tells limits, and sets none.
+    Limits,
+    /// It tells or sets the flags of a descriptor, or tells those of the file, or makes another descriptor of it.
+    Flags,
     /// It is decided in the process who runs, or nobody is woken and nobody waits.
     Futex,
     /// It only tells where the list of robust futexes is; the recorder keeps that.
@@ -112,7 +120,7 @@ pub enum Way {
     Repeat,
     /// The same, and it is the advice to drop contents.
     Advise,
-    /// A file is opened that is a regular one, for reading only.
+    /// A file is opened that is a regular one, or never blocks either, for reading only.
     Open,
     /// No signal waits that could come by it.
     Mask,
@@ -175,7 +183,6 @@ const READ: &[usize] = &[
     7, // poll
     19, // readv
     23, // select
-    78, 217, // getdents, getdents64
     137, 138, // statfs, fstatfs
     232, 281, 441, // epoll_wait, epoll_pwait, epoll_pwait2
     270, // pselect6
@@ -193,7 +200,7 @@ const WRITTEN: &[usize] = &[
     42, 43, 288, // connect, accept, accept4
     44, 45, 46, 47, 299, 307, // sendto, recvfrom, sendmsg, recvmsg, recvmmsg, sendmmsg
     48, // shutdown
-    72, 73, // fcntl, flock
+    73, // flock
     76, 77, 285, // truncate, ftruncate, fallocate
     82, 264, 316, // rename, renameat, renameat2
     83, 258, 84, // mkdir, mkdirat, rmdir
@@ -229,23 +236,47 @@ const BUFFERED: &[(usize, Way, Out, Concern)] = &[
     (17,  Way::File,   Out::Returned(1),   READS), // pread64
     (18,  Way::File,   Out::Nothing,       WRITES), // pwrite64
     (21,  Way::Always, Out::Nothing,       READS), // access
+    (13,  Way::Always, Out::Fixed(2, 32),  OWN),  // rt_sigaction
     (28,  Way::Advise, Out::Nothing,       OWN),  // madvise
+    (32,  Way::Copy,   Out::Nothing,       OTHERS), // dup
     (39,  Way::Always, Out::Nothing,       OWN),  // getpid
+    (63,  Way::Always, Out::Fixed(0, 390), OWN),  // uname
+    (72,  Way::Flags,  Out::Nothing,       WRITES), // fcntl
+    (78,  Way::Always, Out::Returned(1),   READS), // getdents
     (79,  Way::Always, Out::Returned(0),   OTHERS), // getcwd
     (89,  Way::Always, Out::Returned(1),   READS), // readlink
+    (96,  Way::Time,   Out::Fixed(0, 16),  OWN),  // gettimeofday
+    (97,  Way::Always, Out::Fixed(1, 16),  OWN),  // getrlimit
+    (98,  Way::Always, Out::Fixed(1, 144), OWN),  // getrusage
+    (99,  Way::Times,  Out::Fixed(0, 112), OWN),  // sysinfo
+    (100, Way::Times,  Out::Fixed(0, 32),  OWN),  // times
     (102, Way::Always, Out::Nothing,       OWN),  // getuid
     (104, Way::Always, Out::Nothing,       OWN),  // getgid
     (107, Way::Always, Out::Nothing,       OWN),  // geteuid
     (108, Way::Always, Out::Nothing,       OWN),  // getegid
+    (110, Way::Always, Out::Nothing,       OWN),  // getppid
+    (111, Way::Always, Out::Nothing,       OWN),  // getpgrp
+    (121, Way::Always, Out::Nothing,       OWN),  // getpgid
+    (124, Way::Always, Out::Nothing,       OWN),  // getsid
     (131, Way::Always, Out::Fixed(1, 24),  OWN),  // sigaltstack
+    (140, Way::Always, Out::Nothing,       OWN),  // getpriority
+    (143, Way::Always, Out::Fixed(1, 4),   OWN),  // sched_getparam
+    (145, Way::Always, Out::Nothing,       OWN),  // sched_getscheduler
+    (146, Way::Always, Out::Nothing,       OWN),  // sched_get_priority_max
+    (147, Way::Always, Out::Nothing,       OWN),  // sched_get_priority_min
+    (148, Way::Always, Out::Fixed(1, 16),  OWN),  // sched_rr_get_interval
     (186, Way::Always, Out::Nothing,       OWN),  // gettid
+    (201, Way::Time,   Out::Fixed(0, 8),   OWN),  // time
     (202, Way::Futex,  Out::Nothing,       OTHERS), // futex
     (204, Way::Affinity, Out::Fixed(2, 8), OWN),  // sched_getaffinity
+    (217, Way::Always, Out::Returned(1),   READS), // getdents64
     (228, Way::Clock,  Out::Fixed(1, 16),  OWN),  // clock_gettime
+    (229, Way::Always, Out::Fixed(1, 16),  OWN),  // clock_getres
     (257, Way::Open,   Out::Nothing,       OPENS), // openat
     (262, Way::Times,  Out::Fixed(2, 144), READS), // newfstatat
     (267, Way::Always, Out::Returned(2),   READS), // readlinkat
     (269, Way::Always, Out::Nothing,       READS), // faccessat
     (273, Way::RobustList, Out::Nothing,   OWN),  // set_robust_list
+    (302, Way::Limits, Out::Fixed(3, 16),  OTHERS), // prlimit64
     (332, Way::Times,  Out::Fixed(4, 256), READS), // statx
 ];

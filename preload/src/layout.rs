@@ -23,7 +23,7 @@ pub const BUFFER_LEN: usize = 0x8000;
 pub const UNTRACED: usize = BUFFER + 2;
 
 /// Where patched call sites enter the buffer, with the address of their stub in ecx.
-pub const ENTRY: usize = BUFFER + 0x18;
+pub const ENTRY: usize = BUFFER + 0x20;
 
 /// Where the address is to which a tick goes that has used up the countdown: the runtime jumps there with that of its own
 /// `syscall` instruction in rax, and what was in rax in [`Shared::kept`]. The task comes back there, with [`SYS_TICK`] in
@@ -33,6 +33,10 @@ pub const TICK: usize = BUFFER + 8;
 /// Where the address is at which a parked task waits for the core, with the address of its [`Slot`] in rbx and the stack pointer
 /// at the end of [`Slot::stack`].
 pub const PARKED: usize = BUFFER + 0x10;
+
+/// Where the address is at which a stub has an instruction done that reads what the program cannot know ([`crate::reads`]): called
+/// with the word for that on our stack, the program's stack pointer in [`Shared::reader`].
+pub const READ: usize = BUFFER + 0x18;
 
 /// Bytes of the instructions of the buffer's code that access memory of the program's. If one faults, the recorder skips it
 /// and sets [`Shared::faulted`]; the call is then made with a stop, and the kernel says what there is to say.
@@ -227,6 +231,10 @@ pub const SYS_HELLO: usize = 21075;
 /// The system call number that ends code injected by the recorder.
 pub const SYS_INJECTED: usize = 21076;
 
+/// The system call number with which the buffer says that an instruction cannot be done now: its log is full, or
+/// [`Shared::starting`] is set. It looks again then.
+pub const SYS_READ: usize = 21077;
+
 /// The first page of the shared area.
 #[repr(C)]
 pub struct Shared {
@@ -299,6 +307,21 @@ pub struct Shared {
     pub left: u64,
     /// How it is watched.
     pub watch: Watch,
+    /// The program's stack pointer while an instruction is done in its place.
+    pub reader: u64,
+    /// What a moved instruction keeps here that needs a register more than it has, while it is done.
+    pub spare: u64,
+    /// Whether the program starts up: the recorder is to know before it reads what differs from run to run.
+    pub starting: u64,
+    /// How many cycles of the time-stamp counter there are to a nanosecond, times 2 to the power of 32. Only needed where `ahead`
+    /// is not 0.
+    pub rate: u64,
+    /// What the dynamic linker has been told of the time-stamp counter.
+    pub linked: u64,
+    /// A stream of random numbers for the program; never 0.
+    pub random: u64,
+    /// Whether the recorder must know what signals are blocked: calls that change that are made with a stop.
+    pub masked: u64,
     /// Whether time has leapt, and the kernel may still stamp files as of before that.
     pub stale: u64,
 }

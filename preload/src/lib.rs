@@ -20,6 +20,8 @@ pub mod layout;
 pub mod objects;
 #[cfg(any(feature = "buffer", not(rrtest_image)))]
 pub mod random;
+#[cfg(any(feature = "buffer", not(rrtest_image)))]
+pub mod reads;
 #[cfg(feature = "runtime")]
 mod runtime;
 #[cfg(any(feature = "buffer", not(rrtest_image)))]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -33,6 +34,7 @@ pub(crate) const TESTS: &[Test] = tests![
     ctrl_c_twice_ends_the_recorder,
     signals_are_not_kept_back_until_a_wait,
     a_termination_signal_ends_the_recorder,
+    signals_to_the_group_are_for_the_program,
 ];
 
 /// `cargo rrtest exec` in this directory, with traces kept in `traces`. A minute is more than any of these programs
@@ -230,7 +232,6 @@ fn ctrl_c_twice_ends_the_recorder(world: &World) {
     assert!(keys.is_some_and(|keys| keys > 1), "one ends it, or none");
     let (status, rest) = terminal.end();
     assert_eq!(status.code(), Some(130), "{rest}");
-    assert_eq!(rrtest_tests::traces(&dir.path().join("traces")), [] as [std::path::PathBuf; 0]);
 }
 
 /// A shell looks whether a signal has come, then reads: one that comes in between is lost, but it takes bad luck.
@@ -265,5 +266,20 @@ fn a_termination_signal_ends_the_recorder(world: &World) {
     kill(Pid::from_raw(session.child.id().cast_signed()), Signal::SIGTERM).expect("a signal");
     assert_eq!(session.child.wait().expect("a child").code(), Some(130));
     assert_eq!(living(session.id()), [] as [String; 0]);
-    assert_eq!(rrtest_tests::traces(&dir.path().join("traces")), [] as [std::path::PathBuf; 0]);
+    // What was recorded until then is kept.
+    let trace = rrtest_tests::traces(&dir.path().join("traces")).pop().expect("a trace");
+    let replay = Run::of(&mut elsewhere(world, &trace)).expect(0);
+    assert_eq!(replay.text(), "ready\n", "{replay}");
+}
+
+/// The recorder is in the program's process group: what the program sends to that is not for the recorder.
+fn signals_to_the_group_are_for_the_program(world: &World) {
+    let dir = world.dir();
+    for script in ["kill -ABRT 0", "kill -ABRT -$(ps -o pgid= -p $$ | tr -d ' ')", "kill -KILL 0"] {
+        let mut command = exec(world, dir.path(), &["--keep", "always"], &["sh", "-c", script]);
+        // Else a recorder that passes it on would take us along.
+        command.process_group(0);
+        let signal = if script.contains("KILL") { 9 } else { 6 };
+        let _killed = Run::of(&mut command).expect(128 + signal).says(&["(verified)"]);
+    }
 }

@@ -139,7 +139,7 @@ fn a_replay_diverged(world: &World) {
     let trace = project.report(world, &[], 101).traces().remove(0);
     let copy = trace.with_file_name("copy.rrtrace");
     altered(&trace, &copy, |_| true);
-    let _same = Run::of(&mut elsewhere(world, &copy)).expect(0).says(&["on purpose"]);
+    let _same = Run::of(&mut elsewhere(world, &copy)).expect(0).says(&["on purpose", "is not verified"]);
 
     let copy = trace.with_file_name("registers.rrtrace");
     altered(&trace, &copy, |event| match event {
@@ -147,6 +147,19 @@ fn a_replay_diverged(world: &World) {
             syscall.position.digest ^= 1;
             true
         }
+        _ => false,
+    });
+    diverged(world, &copy);
+
+    let copy = trace.with_file_name("output.rrtrace");
+    altered(&trace, &copy, |event| match event {
+        Event::Syscall(syscall) => match &mut syscall.effect {
+            Effect::Output(_, bytes) => {
+                bytes[0] ^= 1;
+                true
+            }
+            _ => false,
+        },
         _ => false,
     });
     diverged(world, &copy);

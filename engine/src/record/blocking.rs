@@ -6,6 +6,7 @@
 
 use libc::timespec;
 
+use super::fds;
 use super::recorder::{Flow, Next, Recorder};
 use super::signals::restart;
 use super::tasks::{Call, Hold, Waited};
@@ -14,7 +15,7 @@ use super::watches::{are_ready, socket_limit};
 use crate::schedule::Why;
 use crate::syscalls::{Block, Description, describe};
 use crate::task::TaskId;
-use crate::trace::event::Registers;
+use crate::trace::event::{Registers, Write};
 use crate::tracee::{Resume, Stop, Stopped, descriptor_room};
 
 /// What a call waits for.
@@ -77,8 +78,10 @@ impl Recorder<'_> {
         description: &Description,
         call: &Call,
     ) -> Flow<Option<Watch>> {
-        // What has a part of what it wants is not the kernel's to finish, even if no other is left.
-        if self.alone() && call.got == 0 || call.wait != Waited::No {
+        // What has a part of what it wants, or has waited for a part of its time, is not the kernel's to finish, even if no other
+        // is left.
+        let begun = call.got > 0 || call.deadline.is_some();
+        if self.alone() && !begun || call.wait != Waited::No {
             return Ok(None);
         }
         let args = call.args();
@@ -131,7 +134,8 @@ impl Recorder<'_> {
             }
             Block::Poll | Block::Ppoll => return self.poll_watch(id, description, &args),
         };
-        let waits = !dont_wait(call) && self.is_waited_on(id, fd);
+        let waits =
+            !dont_wait(call) && self.is_waited_on(id, fd) && !fds::is_in_background(self.tasks[id].tid, fd);
         Ok(waits.then(|| one(fd, events, Some(option))))
     }
 
@@ -405,10 +409,6 @@ impl Recorder<'_> {
         match description.block {
             Block::Poll => args[2] = 0,
             Block::Epoll => args[3] = 0,
-            // The time that is left is told to the program as well.
-            Block::Select | Block::Pselect if call.wait == Waited::TimedOut => {
-                self.space(id).memory.write(args[4], &[0; 16])?;
-            }
             Block::Ppoll | Block::Select | Block::Pselect | Block::EpollPwait2 => {
                 let Some(base) = self.task(id).scratch else { return Ok(None) };
                 self.space(id).memory.write(base + scratch::ZERO, &[0; 16])?;
@@ -435,6 +435,26 @@ impl Recorder<'_> {
         let mut registers = call.registers;
         registers.set_args(args);
         Ok(Some(registers))
+    }
+}
+
+impl Recorder<'_> {
+    /// What a call that has waited for descriptors says of the time that is left (select(2), "The self-modifying timeout").
+    pub(super) fn rest(&self, id: TaskId, call: &Call) -> Flow<Option<Write>> {
+        let (at, unit) = match describe(call.number()).map(|description| description.block) {
+            Some(Block::Select) => (4, 1000),
+            Some(Block::Pselect) => (4, 1),
+            Some(Block::Ppoll) => (2, 1),
+            _ => return Ok(None),
+        };
+        let address = call.args()[at];
+        let Some(deadline) = call.deadline.filter(|_| address != 0) else { return Ok(None) };
+        let left = time::timespec_of(deadline.saturating_sub(self.clocks.now()?));
+        let left = timespec { tv_nsec: left.tv_nsec / unit, ..left };
+        // Where the program cannot write, nothing is said.
+        let bytes = time::bytes(&left).to_vec();
+        let said = self.space(id).memory.put(self.tasks[id].tid, address, &bytes).is_ok();
+        Ok(said.then_some(Write { address, bytes }))
     }
 }
 

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use rrtest_preload::calls::{self, Way};
 use rrtest_preload::layout::{Descriptor, Mode};
 
-use super::fds::Kind;
+use super::fds::{self, Kind};
 use super::recorder::Recorder;
 use super::start_up::StartUp;
 use super::tasks::Call;
@@ -67,7 +67,7 @@ impl Recorder<'_> {
             return;
         }
         let log = self.clock.area().take_log();
-        for call in buffered_calls(&log) {
+        for call in buffered_calls(&log).filter(|call| !call.is_read()) {
             self.stats.syscalls += 1;
             self.note_call(call.number);
             if matches!(calls::call(call.number).way, Way::Map | Way::Repeat) {
@@ -131,6 +131,10 @@ impl Recorder<'_> {
                 area.clear_table(table);
             }
             _ if result < 0 => {}
+            libc::SYS_open | libc::SYS_openat | libc::SYS_openat2 | libc::SYS_creat => {
+                let kind = self.descriptor_kind(id, result.cast_unsigned());
+                self.clock.area().set_descriptor(table, result.cast_unsigned(), kind);
+            }
             _ if matches!(calls::call(call.number()).way, Way::File | Way::Write | Way::Read) => {
                 let kind = self.descriptor_kind(id, fd);
                 self.clock.area().set_descriptor(table, fd & 0xffff_ffff, kind);
@@ -146,13 +150,17 @@ impl Recorder<'_> {
             Kind::Output(_) if self.options.listener.is_some() => Descriptor::Unknown,
             Kind::Output(Stream::Stdout) => Descriptor::Stdout,
             Kind::Output(Stream::Stderr) => Descriptor::Stderr,
+            // What is written there changes a process's memory.
+            Kind::Ready if fds::is_memory(tid, fd) => Descriptor::Unknown,
             // What it tells may have to be changed.
-            Kind::Ready if self.is_of_proc(id, fd) => Descriptor::Unknown,
+            Kind::Ready if self.tells(id, fd).is_some() => Descriptor::Unknown,
             Kind::Ready if self.has_times(tid, fd as i32) => Descriptor::Unknown,
             Kind::Ready if self.fds.identity(tid, fd).is_some_and(|it| self.log.mapped(it).is_none()) => {
                 Descriptor::Ready
             }
             Kind::Ready => Descriptor::Unknown,
+            // Reading in the background stops the process (termios(3), "Job control").
+            Kind::Waitable if fds::is_terminal(tid, fd) => Descriptor::Unknown,
             // The buffer would read all that is there.
             Kind::Waitable if self.start_up.is_some() || self.dice.have(Surprise::Short) => {
                 Descriptor::Unknown

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::task::TaskId;
 use crate::trace::event::{Event, Patched, Position, Registers};
 use crate::tracee::patch::{AROUND, Patch, Window, plan};
+use crate::tracee::reads::MovedRead;
 use crate::tracee::{Area, Memory, SYSCALL_LEN, Stopped, code_around, os};
 
 /// How often a task comes to a call site before it is patched.
@@ -22,6 +23,9 @@ const HITS: u32 = 2;
 
 /// A call site: the number of its address space, and the address of the `syscall` instruction.
 pub(super) type Site = (u32, u64);
+
+/// In place of the number of an address space: it is no call site.
+const NO_CALL: u32 = u32::MAX;
 
 /// What is known of call sites.
 #[derive(Clone, Debug, Default)]
@@ -77,8 +81,17 @@ impl CallSites {
         Ok(patch.filter(|patch| !patch.interior().any(|ip| self.returned_to.contains(&ip))))
     }
 
-    fn next_stub(&self) -> Option<u64> {
+    pub(super) fn next_stub(&self) -> Option<u64> {
         Area::stub(self.patched.len())
+    }
+
+    /// The next stub is that of an instruction of another kind. False if there is no room for it.
+    pub(super) fn add_stub(&mut self, area: &Area, moved: &MovedRead) -> bool {
+        let placed = self.next_stub().is_some_and(|stub| area.set_stub(stub, &moved.stub));
+        if placed {
+            self.patched.push((NO_CALL, moved.site));
+        }
+        placed
     }
 
     /// Patch a call site as was planned last. These tasks stand there.

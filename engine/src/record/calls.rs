@@ -1,5 +1,7 @@
 //! System calls, as the table describes them.
 
+use rrtest_preload::layout::SYS_READ;
+
 use super::blocking::interrupted;
 use super::fds::Kind;
 use super::outputs::{self, Failure};
@@ -16,6 +18,9 @@ impl Recorder<'_> {
     /// Make the call at whose entry a task stands.
     pub(super) fn call(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
         let number = call.number();
+        if number == SYS_READ as u64 {
+            return self.drain(id, stopped, call.registers);
+        }
         if call.wait == Waited::No {
             self.watches.look_again();
         }
@@ -98,6 +103,9 @@ impl Recorder<'_> {
         self.before_change(id, &mut call);
         let ends = self.before_kill(id, &call);
         self.elsewhere.extend(ends);
+        if let Some(group) = self.group_with_us(id, &call) {
+            return self.signal_group(id, stopped, &call, position, &group);
+        }
         if let Some(redirected) = self.may_stay(id, description, &call) {
             return self.stay(id, stopped, Call { redirected, ..call });
         }
@@ -107,6 +115,9 @@ impl Recorder<'_> {
             // Another task was faster: nothing is ready any more, yet the time is not over.
             before.restore(&self.space(id).memory)?;
             return self.once_more(id, stopped, call);
+        }
+        if call.wait != Waited::No && !interrupted(result) {
+            self.rest(id, &call)?;
         }
         let (stopped, result) = self.tell_times(id, stopped, &call, result)?;
         let writes = self.outputs(id, description, &call, &before, result)?;

@@ -282,11 +282,9 @@ impl Recorder<'_> {
         true
     }
 
-    /// Whether time plays with the program.
-    pub(super) fn caprices(&self) -> bool {
-        [Surprise::Early, Surprise::Late, Surprise::Stall, Surprise::Slow]
-            .iter()
-            .any(|kind| self.dice.have(*kind))
+    /// Whether the program has waited for longer than it would have by itself.
+    pub(super) fn has_lost_time(&self) -> bool {
+        self.caprice.spent > 0
     }
 
     /// From now on reads of clocks may be slow.

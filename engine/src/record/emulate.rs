@@ -73,8 +73,15 @@ impl Recorder<'_> {
             Emulation::Gettimeofday => {
                 let now = self.clocks.read(libc::CLOCK_REALTIME)?;
                 let now = libc::timespec { tv_sec: now.tv_sec, tv_nsec: now.tv_nsec / 1000 };
-                self.written(id, a, time::bytes(&now).to_vec())
+                let (mut result, mut writes) = self.written(id, a, time::bytes(&now).to_vec());
+                if result == 0 {
+                    let zone;
+                    (result, zone) = self.written(id, b, time::zone().to_vec());
+                    writes.extend(zone);
+                }
+                (result, writes)
             }
+            Emulation::SetClock => (self.set_clock(id, &call), Vec::new()),
             Emulation::Time => {
                 let seconds = self.clocks.read(libc::CLOCK_REALTIME)?.tv_sec;
                 let (result, writes) = self.written(id, a, seconds.to_ne_bytes().to_vec());
@@ -120,10 +127,34 @@ impl Recorder<'_> {
         if address == 0 || bytes.is_empty() {
             return (0, Vec::new());
         }
-        if self.space(id).memory.write(address, &bytes).is_err() {
+        if self.space(id).memory.put(self.tasks[id].tid, address, &bytes).is_err() {
             return (fails(libc::EFAULT), Vec::new());
         }
         (0, vec![Write { address, bytes }])
+    }
+
+    /// clock_settime(2), settimeofday(2): what is wrong is told before that it is not allowed.
+    fn set_clock(&self, id: TaskId, call: &Call) -> i64 {
+        let [a, b, ..] = call.args();
+        let memory = &self.space(id).memory;
+        let (address, unit) = match call.number() as i64 {
+            libc::SYS_settimeofday if a == 0 && b == 0 => return fails(libc::EPERM),
+            libc::SYS_settimeofday => (a, 1000),
+            _ if a as i32 != libc::CLOCK_REALTIME => return fails(libc::EINVAL),
+            _ => (b, 1),
+        };
+        let zone = call.number() as i64 == libc::SYS_settimeofday && b != 0;
+        if zone && memory.u64(b).is_err() {
+            return fails(libc::EFAULT);
+        }
+        if zone && address == 0 {
+            return fails(libc::EPERM);
+        }
+        let Ok(wanted) = time::timespec_at(memory, address) else { return fails(libc::EFAULT) };
+        let parts = wanted.tv_nsec.checked_mul(unit);
+        let valid =
+            parts.is_some_and(|tv_nsec| time::nanoseconds(&libc::timespec { tv_nsec, ..wanted }).is_some());
+        fails(if valid { libc::EPERM } else { libc::EINVAL })
     }
 
     pub(super) fn copy(&self, id: TaskId, address: u64, len: usize) -> Flow<Write> {
@@ -194,7 +225,7 @@ impl Recorder<'_> {
     fn futex(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
         let args = call.args();
         let Some(decoded) = FutexCall::decode(&args) else {
-            return self.unsupported(id, format!("futex operation {}", args[1]));
+            return self.skip(id, stopped, &call, fails(libc::ENOSYS), Vec::new());
         };
         let private = args[1] & libc::FUTEX_PRIVATE_FLAG as u64 != 0;
         let key = |this: &mut Self, address| this.futex_key(id, address, private);

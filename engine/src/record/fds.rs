@@ -72,7 +72,7 @@ impl Fds {
         }
         let kind = metadata.file_type();
         let waits = if kind.is_char_device() {
-            is_terminal(libc::major(metadata.rdev()))
+            is_terminals(libc::major(metadata.rdev()))
         } else {
             // Anonymous inodes (epoll, eventfd, timerfd …) are of no type at all.
             !(kind.is_file() || kind.is_dir() || kind.is_block_device())
@@ -92,8 +92,46 @@ pub(super) fn links(pid: Pid) -> impl Iterator<Item = (i32, String)> {
 
 /// Whether devices of this major number are terminals (admin-guide/devices.rst): consoles, ptmx and the like, and the
 /// slaves of pseudo-terminals.
-fn is_terminal(major: u32) -> bool {
+fn is_terminals(major: u32) -> bool {
     matches!(major, 4 | 5 | 136..=143)
+}
+
+/// Whether a descriptor is of a terminal.
+pub(super) fn is_terminal(tid: Pid, fd: u64) -> bool {
+    terminal(tid, fd).is_some()
+}
+
+/// The number of the terminal that a descriptor is of.
+fn terminal(tid: Pid, fd: u64) -> Option<u64> {
+    let metadata = std::fs::metadata(format!("/proc/{tid}/fd/{}", fd as i32)).ok()?;
+    let is_one = metadata.file_type().is_char_device() && is_terminals(libc::major(metadata.rdev()));
+    is_one.then(|| metadata.rdev())
+}
+
+/// Whether a descriptor is of the terminal that controls a task's session, whose foreground is another process group's:
+/// reading from it is not a matter of waiting (termios(3), "Job control").
+pub(super) fn is_in_background(tid: Pid, fd: u64) -> bool {
+    /// `/dev/tty`, whichever terminal that is.
+    const TTY: u64 = libc::makedev(5, 0);
+    let Some(terminal) = terminal(tid, fd) else { return false };
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{tid}/stat")) else { return false };
+    // proc_pid_stat(5): behind the name come state, parent, group, session, terminal, and the group in its foreground.
+    let fields: Vec<i64> = stat
+        .rsplit_once(')')
+        .map_or("", |(_, fields)| fields)
+        .split_whitespace()
+        .skip(2)
+        .take(4)
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    let &[group, _, number, foreground] = &fields[..] else { return false };
+    let controls = number != 0 && (terminal == TTY || device(number as u32) == terminal);
+    controls && group != foreground
+}
+
+/// A device as stat(2) has it, from the number that the kernel has for it (linux/kdev_t.h, `new_encode_dev`).
+fn device(number: u32) -> u64 {
+    libc::makedev(number >> 8 & 0xfff, number & 0xff | number >> 12 & 0xf_ff00)
 }
 
 /// Whether a descriptor has O_NONBLOCK set.
@@ -109,6 +147,18 @@ pub(super) fn flags(tid: Pid, fd: u64) -> i32 {
 /// A descriptor's file offset.
 pub(super) fn offset(tid: Pid, fd: u64) -> u64 {
     info(tid, fd, "pos:").and_then(|offset| offset.parse().ok()).unwrap_or(0)
+}
+
+/// Whether a descriptor is of the memory of a process (proc_pid_mem(5)).
+pub(super) fn is_memory(tid: Pid, fd: u64) -> bool {
+    memory_of(tid, fd).is_some()
+}
+
+/// The process whose memory a descriptor is of.
+pub(super) fn memory_of(tid: Pid, fd: u64) -> Option<i32> {
+    let link = std::fs::read_link(format!("/proc/{tid}/fd/{}", fd as i32)).ok()?;
+    let of = link.to_str()?.strip_prefix("/proc/")?.strip_suffix("/mem")?;
+    of.split('/').next()?.parse().ok()
 }
 
 /// The process that a pidfd stands for (pidfd_open(2)).

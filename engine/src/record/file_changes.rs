@@ -75,10 +75,7 @@ impl Recorder<'_> {
     /// The process whose memory a call writes, through `/proc/PID/mem` (proc_pid_mem(5)).
     fn memory_of(&self, id: TaskId, call: &Call, file: Changed) -> Option<i32> {
         let Changed::Descriptor(fd) = file else { return None };
-        let tid = self.tasks[id].tid;
-        let link = std::fs::read_link(format!("/proc/{tid}/fd/{}", call.args()[fd] as i32)).ok()?;
-        let of = link.to_str()?.strip_prefix("/proc/")?.strip_suffix("/mem")?;
-        of.split('/').next()?.parse().ok()
+        fds::memory_of(self.tasks[id].tid, call.args()[fd])
     }
 
     /// The file that a call changes, if there is one.

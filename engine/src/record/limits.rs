@@ -17,7 +17,11 @@ use crate::tracee::{Registers, Running, Stop, Stopped, Wait, cpu_time};
 impl Recorder<'_> {
     /// Stop if told to; else, whether the program is not to be waited for any longer.
     pub(super) fn over(&mut self) -> Result<bool, Error> {
-        if self.options.stop.load(Ordering::Relaxed) { Err(Error::Stopped) } else { self.is_overdue() }
+        if self.options.stop.load(Ordering::Relaxed) {
+            return Err(Error::Stopped);
+        }
+        let asked = self.options.end.is_some_and(|end| end.load(Ordering::Relaxed));
+        Ok(asked || self.is_overdue()?)
     }
 
     /// The time is over in the middle of a call that a task makes with the core held; at the last event the countdown was
@@ -25,6 +29,8 @@ impl Recorder<'_> {
     pub(super) fn ran_too_long<T>(&mut self, id: TaskId, running: Running, before: u64) -> Flow<T> {
         let (stopped, _) = self.interrupt(id, running)?;
         self.clock.put_back(before);
+        // It has come to the call, which counts.
+        self.note_arrival(id);
         self.tasks.hold(id, Hold::Ready(stopped));
         self.hung(Some(id))
     }

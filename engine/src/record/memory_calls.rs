@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use nix::unistd::Pid;
 
 use super::fds;
+use super::reads::Mapped;
 use super::recorder::{Flow, Next, Recorder};
 use super::tasks::Call;
 use crate::syscalls::changes_contents;
@@ -25,7 +26,7 @@ impl Recorder<'_> {
     pub(super) fn map(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         /// Memory whose contents the kernel drops when it likes (linux/mman.h); older kernels have none.
         const MAP_DROPPABLE: i32 = 8;
-        let [address, len, _, flags, fd, offset] = call.args();
+        let [address, len, prot, flags, fd, offset] = call.args();
         let flags = flags as i32;
         if flags & libc::MAP_FIXED != 0 && Area::overlaps(address, len) {
             return self.skip(id, stopped, call, -i64::from(libc::ENOMEM), Vec::new());
@@ -51,7 +52,17 @@ impl Recorder<'_> {
         } else {
             self.map_file(id, stopped.tid(), fd, offset, len, shared)?
         };
-        self.finish(id, stopped, call, position, result, Vec::new(), effect)
+        let is_code = prot as i32 & (libc::PROT_WRITE | libc::PROT_EXEC) == libc::PROT_EXEC && !shared;
+        let code = (is_code && matches!(effect, Effect::MapFile(_))).then(|| {
+            let path = format!("/proc/{}/fd/{}", stopped.tid(), fd as i32);
+            File::open(path)
+        });
+        let next = self.finish(id, stopped, call, position, result, Vec::new(), effect)?;
+        if let Some(Ok(file)) = code {
+            let (start, file) = (result.cast_unsigned(), &file);
+            self.move_reads(id, &Mapped { start, len, offset, file, linker: false })?;
+        }
+        Ok(next)
     }
 
     /// A task has mapped a file.

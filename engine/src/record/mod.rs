@@ -12,6 +12,7 @@ mod emulate;
 mod fds;
 mod file_changes;
 mod file_times;
+mod groups;
 mod hand_over;
 mod image;
 mod inherit;
@@ -35,6 +36,7 @@ mod proc_times;
 mod processes;
 mod quiet;
 mod reach;
+mod reads;
 mod recorder;
 mod report;
 mod robust;
@@ -123,6 +125,8 @@ pub struct Options<'a> {
     /// Have tasks that wake others, or begin to wait, stop even where it could be decided in the process who runs. It makes no
     /// difference but in time.
     pub wakes_stop: bool,
+    /// Set to true to end the recording soon where it is, as if its time were over.
+    pub end: Option<&'a AtomicBool>,
     /// Set to true (by a signal handler, another thread) to give up soon.
     pub stop: &'a AtomicBool,
 }

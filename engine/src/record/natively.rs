@@ -7,7 +7,7 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use nix::unistd::Pid;
@@ -37,6 +37,9 @@ struct Ours {
 
 /// Lines of `/proc/PID/status` that are as they are because of our filter.
 const FILTERS: [&str; 3] = ["NoNewPrivs", "Seccomp", "Seccomp_filters"];
+
+/// The files of `/proc/PID` that are shown otherwise than they are. The buffer (`tells` of its `record.rs`) leaves them to us.
+const FILES: [&str; 3] = ["status", "stat", "personality"];
 
 static OURS: LazyLock<Ours> = LazyLock::new(|| {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
@@ -95,16 +98,25 @@ impl Recorder<'_> {
     pub(super) fn shown(&mut self, id: TaskId, call: &Call) -> Option<Shown> {
         let [fd, _, len, at, ..] = call.args();
         let reads = call.number() as i64 == libc::SYS_read;
-        if !(reads || call.number() as i64 == libc::SYS_pread64) || !self.is_of_proc(id, fd) {
+        if !(reads || call.number() as i64 == libc::SYS_pread64) {
             return None;
         }
+        let path = self.tells(id, fd)?;
         let tid = self.tasks[id].tid;
-        let path = std::fs::read_link(format!("/proc/{tid}/fd/{}", fd as i32)).ok()?;
         let text = self.text_of(id, &path)?;
         let at = if reads { fds::offset(tid, fd) } else { at };
         let start = usize::try_from(at).unwrap_or(usize::MAX).min(text.len());
         let end = start.saturating_add(usize::try_from(len).unwrap_or(usize::MAX)).min(text.len());
         Some(Shown { bytes: text.as_bytes()[start..end].to_vec(), next: reads.then_some(end as u64) })
+    }
+
+    /// The path of a descriptor's file, if that is one that tells of how a process is run.
+    pub(super) fn tells(&mut self, id: TaskId, fd: u64) -> Option<PathBuf> {
+        if !self.is_of_proc(id, fd) {
+            return None;
+        }
+        let path = std::fs::read_link(format!("/proc/{}/fd/{}", self.tasks[id].tid, fd as i32)).ok()?;
+        path.file_name().is_some_and(|name| FILES.iter().any(|file| name == *file)).then_some(path)
     }
 
     /// Show it, in the place of a call.
@@ -135,7 +147,7 @@ impl Recorder<'_> {
         let text = || std::fs::read_to_string(path).ok();
         match &**name {
             "status" => Some(status(&text()?, task, task.id == reader)),
-            "stat" => Some(stat(&text()?, state(task, task.id == reader))),
+            "stat" => Some(stat(&self.at_its_time(path, text()?), state(task, task.id == reader))),
             "personality" => Some(format!("{:08x}\n", task.natively.persona)),
             _ => None,
         }

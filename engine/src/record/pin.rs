@@ -216,8 +216,11 @@ impl Recorder<'_> {
                 Trial::Left(at, stop) => return Ok(Watched::Stopped(at, stop)),
             }
         }
+        // One that a signal is for may wait for it.
+        let signalled = !self.task(id).deferred.is_empty();
         let patience = self.patience.entry(id).or_insert(FIRST_PATIENCE);
-        *patience = if circles { *PATIENCE.start() } else { (*patience * 2).min(*PATIENCE.end()) };
+        *patience =
+            if circles || signalled { *PATIENCE.start() } else { (*patience * 2).min(*PATIENCE.end()) };
         let registers = stopped.registers()?.of_user_code();
         stopped.set_registers(&registers)?;
         let words = self.words(id, &addresses)?;

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::io::{Seek, SeekFrom};
+use std::path::Path;
 
 use nix::unistd::Pid;
 
@@ -60,6 +61,15 @@ impl Recorder<'_> {
     /// Whether a descriptor is of a text whose times are not the program's.
     pub(super) fn has_times(&self, tid: Pid, fd: i32) -> bool {
         self.options.time == Time::Virtual && text_of(tid, fd).is_some()
+    }
+
+    /// The text of a path, with the program's times if it has any.
+    pub(super) fn at_its_time(&self, path: &Path, text: String) -> String {
+        let known = path.to_str().and_then(Text::at).filter(|_| self.clocks.ahead() != 0);
+        match known.map(|known| self.with_times(known, text.as_bytes())) {
+            Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            None => text,
+        }
     }
 
     /// The outcome of a call that reads a text with times; none if it does not.

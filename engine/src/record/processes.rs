@@ -158,6 +158,7 @@ impl Recorder<'_> {
         task.clear_tid = 0;
         task.robust_list = 0;
         self.log_call(id, call, position, 0, Vec::new(), Effect::Executed(Box::new(image)));
+        self.move_reads_of_image(id, pid, &lines)?;
         self.mark(id, &registers);
         self.alarms.forget(pid, true);
         self.tasks.hold(id, Hold::Ready(stopped));

@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 use rrtest_preload::calls::{self, KERNEL};
-use rrtest_preload::layout::{Decides, Kind, SYS_HELLO, SYS_TICK};
+use rrtest_preload::layout::{Decides, Kind, SYS_HELLO, SYS_READ, SYS_TICK};
 use rrtest_preload::objects;
 
 use super::abroad::Abroad;
@@ -18,6 +18,7 @@ use super::call_sites::CallSites;
 use super::delays::Caprice;
 use super::fds::{self, Fds};
 use super::file_times::Stamped;
+use super::groups::Sent;
 use super::inherit::Holders;
 use super::ipc_times::IpcTimes;
 use super::locks::Takers;
@@ -27,6 +28,7 @@ use super::pin::Watched;
 use super::proc_times::ProcTimes;
 use super::quiet::Quiet;
 use super::reach::Reach;
+use super::reads::Reads;
 use super::sharing::Sharing;
 use super::slots::Slots;
 use super::start_up::StartUp;
@@ -108,6 +110,7 @@ pub(super) struct Recorder<'a> {
     pub(super) holders: Holders,
     /// What a call has written into the memory of other tasks, to be logged behind it.
     pub(super) elsewhere: Vec<(TaskId, Vec<Write>)>,
+    pub(super) sent: Sent,
     /// The inodes of the program's socket pairs, each with the other one's.
     pub(super) pairs: BTreeMap<u64, u64>,
     pub(super) reach: Reach,
@@ -116,6 +119,7 @@ pub(super) struct Recorder<'a> {
     pub(super) slots: Slots,
     pub(super) buffer: Buffer,
     pub(super) call_sites: CallSites,
+    pub(super) reads: Reads,
     /// What is decided in the process.
     pub(super) decides: Decides,
     /// How often a task has gone on since one has handed the core over to another, where there are many.
@@ -191,7 +195,8 @@ impl<'a> Recorder<'a> {
         let registers = task.registers()?;
         let tid = task.tid();
         let mut log = Log::default();
-        let image = image::image(&program.path, &tracee::maps(tid)?, registers, &memory, &mut log)?;
+        let lines = tracee::maps(tid)?;
+        let image = image::image(&program.path, &lines, registers, &memory, &mut log)?;
         start_up.linking = image::has_linker(&image);
         log.push(Event::Image(image));
         clock.area().load_buffer(rrtest_preload::BUFFER);
@@ -200,8 +205,11 @@ impl<'a> Recorder<'a> {
         let space = Rc::new(Space::new(0, memory));
         let affinity = recorder.all_cores();
         let (name, natively) = (tracee::comm(tid), Natively::started());
-        recorder.adopt(task, Origin { pid: tid, space, name, clear_tid: 0, affinity, natively })?;
-        Ok(recorder)
+        let id = recorder.adopt(task, Origin { pid: tid, space, name, clear_tid: 0, affinity, natively })?;
+        match recorder.move_reads_of_image(id, tid, &lines) {
+            Err(Halt::Error(error)) => Err(error),
+            _ => Ok(recorder),
+        }
     }
 
     /// One that has no task yet.
@@ -212,6 +220,8 @@ impl<'a> Recorder<'a> {
         fds: Rc<Fds>,
         leash: Leash,
     ) -> Result<Self, Error> {
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(options.plan.seed);
+        clock.area().set_random(random.next_u64());
         Ok(Self {
             options,
             clock,
@@ -219,7 +229,7 @@ impl<'a> Recorder<'a> {
             output: Output::default(),
             stats: Stats::default(),
             strategy: schedule::build(&options.plan),
-            random: Xoshiro256PlusPlus::seed_from_u64(options.plan.seed),
+            random,
             start_up: None,
             tasks: Tasks::default(),
             futexes: FutexTable::default(),
@@ -251,6 +261,7 @@ impl<'a> Recorder<'a> {
             slots: Slots::default(),
             buffer: Buffer::default(),
             call_sites: CallSites::default(),
+            reads: Reads::default(),
             unsettled: false,
             decides: Decides::Nothing,
             since_handed: 0,
@@ -261,6 +272,7 @@ impl<'a> Recorder<'a> {
             watches: Watches::default(),
             holders: Holders::default(),
             elsewhere: Vec::new(),
+            sent: Sent::default(),
             pairs: BTreeMap::new(),
             reach: Reach::default(),
             takers: Takers::default(),
@@ -324,6 +336,9 @@ impl<'a> Recorder<'a> {
         self.take_buffered();
         self.stats.ticks = self.clock.total();
         self.measured.ticks = self.stats.ticks;
+        if self.has_lost_time() {
+            self.measured.waited = 0;
+        }
         self.bury();
         ending
     }
@@ -495,6 +510,7 @@ impl<'a> Recorder<'a> {
     /// The same, with the signal that it is about to get.
     pub(super) fn go_with(&mut self, id: TaskId, stopped: Stopped, signal: i32) -> Flow<Next> {
         self.prepare_buffer(id);
+        self.prepare_reads(id)?;
         let running = stopped.resume(Resume::Freely, signal)?;
         self.goes(id, running)
     }
@@ -522,11 +538,23 @@ impl<'a> Recorder<'a> {
 
     /// A task has come to a system call, or to what the runtime uses one for.
     fn arrive(&mut self, id: TaskId, stopped: Stopped) -> Flow<Next> {
+        let mut registers = stopped.registers()?;
+        match registers.number() as usize {
+            SYS_READ => return self.drain(id, stopped, registers),
+            // It is no event: the log goes on.
+            SYS_HELLO => {
+                registers.set_number(u64::MAX);
+                registers.set_result(1);
+                stopped.set_registers(&registers)?;
+                self.tasks.hold(id, Hold::Ready(stopped));
+                return Ok(Next::Stay);
+            }
+            _ => {}
+        }
         self.take_buffered();
         self.waits = self.clock.area().take_waits();
         self.sharing.has_changed(id);
         let hurried = self.was_hurried();
-        let mut registers = stopped.registers()?;
         match registers.number() as usize {
             SYS_TICK => {
                 let met = self.note_tick(id, &registers);
@@ -537,14 +565,6 @@ impl<'a> Recorder<'a> {
                 let (address, kind) = self.clock.area().tick_touches();
                 let writes = objects::writes(kind);
                 Ok(Next::Decide(why, Some(Operation::Memory { address, writes })))
-            }
-            SYS_HELLO => {
-                registers.free_counter(&stopped)?;
-                let (stopped, _) = self.run_to_exit(id, stopped)?;
-                registers.set_result(1);
-                stopped.set_registers(&registers)?;
-                self.tasks.hold(id, Hold::Ready(stopped));
-                Ok(Next::Continue)
             }
             _ => {
                 self.stats.syscalls += 1;
@@ -631,9 +651,7 @@ impl<'a> Recorder<'a> {
     fn idle(&mut self) -> Flow<()> {
         let (since, before) = (Instant::now(), self.clocks.now()?);
         self.wait_a_while()?;
-        if !self.caprices() {
-            self.measured.waited += self.clocks.now()?.saturating_sub(before);
-        }
+        self.measured.waited += self.clocks.now()?.saturating_sub(before);
         // Whatever exceeds this is not the program's time.
         self.trial.stands_still(since.elapsed().min(WHILE + WHILE / 4));
         if !self.tasks.runnable().is_empty() {

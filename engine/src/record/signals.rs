@@ -20,14 +20,13 @@ use std::collections::BTreeMap;
 use super::blocking::interrupted;
 use super::inherit::locks;
 use super::recorder::{Flow, Halt, Next, Recorder};
-use super::start_up::StartUp;
 use super::tasks::{Call, Hold, Task};
 use super::time;
 use crate::ending::Ending;
 use crate::schedule::Why;
 use crate::task::TaskId;
-use crate::trace::event::{Counter, Effect, Event, Handler, Position, Registers, Signal, Write};
-use crate::tracee::{Resume, SignalSet, Signals, Stop, Stopped, counter, counter_read, is_fault, signals};
+use crate::trace::event::{Effect, Event, Handler, Position, Registers, Signal, Write};
+use crate::tracee::{Resume, SignalSet, Signals, Stop, Stopped, is_fault, signals};
 
 /// Signals that do nothing to a program that has said nothing about them (signal(7)).
 const HARMLESS: SignalSet = SignalSet::of(&[libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH, libc::SIGCONT]);
@@ -43,6 +42,12 @@ pub(super) mod restart {
     pub(crate) const RESTARTNOHAND: i64 = -514;
     pub(crate) const RESTART_RESTARTBLOCK: i64 = -516;
 }
+
+/// The code of a SIGSYS that a filter of calls has raised: `SYS_SECCOMP` (asm-generic/siginfo.h).
+const FILTERED: i32 = 1;
+
+/// The code of a signal that int3 raises (asm-generic/siginfo.h).
+const SI_KERNEL: i32 = 0x80;
 
 /// What a signal does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,13 +86,18 @@ impl Recorder<'_> {
     pub(super) fn signal(&mut self, id: TaskId, stopped: Stopped, number: i32) -> Flow<Next> {
         let info = self.signal_info(id, &stopped)?;
         let registers = stopped.registers()?;
-        if number == libc::SIGSEGV
-            && let Some(read) = counter_read(&self.space(id).memory, registers.ip())
-        {
-            return self.read_counter(id, stopped, registers, |registers, value| {
-                registers.finish_counter_read(read, value);
-            });
+        if number == libc::SIGSYS && info.si_code == FILTERED {
+            self.tasks.hold(id, Hold::Ready(stopped));
+            return self.unsupported(id, "a 32-bit system call (`int $0x80`)");
         }
+        let stopped = if number == libc::SIGTRAP && info.si_code == SI_KERNEL {
+            match self.trapped_read(id, stopped, registers)? {
+                Ok(next) => return Ok(next),
+                Err(stopped) => stopped,
+            }
+        } else {
+            stopped
+        };
         let fault = is_fault(&info);
         if fault && self.clock.area().recover(&stopped, &registers)? {
             self.tasks.hold(id, Hold::Ready(stopped));
@@ -134,28 +144,11 @@ impl Recorder<'_> {
         Ok(action(number, false, &signals(stopped.tid())?) == Action::Nothing)
     }
 
-    fn read_counter(
-        &mut self,
-        id: TaskId,
-        stopped: Stopped,
-        mut registers: Registers,
-        finish: impl FnOnce(&mut Registers, u64),
-    ) -> Flow<Next> {
-        self.take_buffered();
-        let position = self.clock.position(&registers);
-        let value = self.start_up.as_mut().map_or_else(counter, StartUp::counter);
-        finish(&mut registers, value);
-        stopped.set_registers(&registers)?;
-        self.log.push(Event::Counter(Counter { position, value }));
-        self.mark(id, &registers);
-        self.tasks.hold(id, Hold::Ready(stopped));
-        Ok(Next::Continue)
-    }
-
     /// What is known of the signal that a task is about to get. One that was put off and sent again gets back what was
     /// known of it first.
     pub(super) fn signal_info(&mut self, id: TaskId, stopped: &Stopped) -> Flow<libc::siginfo_t> {
-        let info = stopped.signal_info()?;
+        let mut info = stopped.signal_info()?;
+        self.name_sender(id, stopped, &mut info)?;
         // SAFETY: `si_pid` is there for the code that tgkill(2) sends with.
         let ours =
             info.si_code == libc::SI_TKILL && unsafe { info.si_pid() }.cast_unsigned() == std::process::id();
@@ -226,7 +219,8 @@ impl Recorder<'_> {
                 registers.set_result(code);
                 stopped.set_registers(&registers)?;
             }
-            for write in &call.left {
+            let rest = self.rest(id, call)?;
+            for write in call.left.iter().chain(&rest) {
                 // Where nobody can write, the kernel has not done so either.
                 if self.space(id).memory.write(write.address, &write.bytes).is_ok() {
                     writes.push(write.clone());

@@ -19,15 +19,13 @@ use crate::tracee::Registers;
 #[derive(Debug)]
 pub(super) struct StartUp {
     pub(super) random: Xoshiro256PlusPlus,
-    /// The time-stamp counter.
-    counter: u64,
     /// The dynamic linker is at work.
     pub(super) linking: bool,
 }
 
 impl Default for StartUp {
     fn default() -> Self {
-        Self { random: Xoshiro256PlusPlus::seed_from_u64(0), counter: 0, linking: false }
+        Self { random: Xoshiro256PlusPlus::seed_from_u64(0), linking: false }
     }
 }
 
@@ -40,12 +38,6 @@ impl StartUp {
 
     /// Who runs, and for how long: there is nothing to choose.
     pub(super) const CHOICE: Choice = Choice { task: TaskId(0), slice: 1 << 40, lookout: None };
-
-    /// Read the time-stamp counter.
-    pub(super) fn counter(&mut self) -> u64 {
-        self.counter += 1000;
-        self.counter
-    }
 }
 
 impl Recorder<'_> {

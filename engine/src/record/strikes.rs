@@ -114,7 +114,7 @@ impl Recorder<'_> {
 
     fn thread(&self, task: TaskId) -> Thread {
         let name = self.tasks[task].name.clone();
-        let ambiguous = self.tasks.living().any(|other| other.id != task && other.name == name);
+        let ambiguous = self.tasks.iter().any(|other| other.id != task && other.name == name);
         Thread { task, name, ambiguous }
     }
 

@@ -10,6 +10,7 @@ use rrtest_preload::layout::runnable;
 
 use super::inside::Redirection;
 use super::natively::Natively;
+use super::reads::Deaf;
 use super::spawned::Maker;
 use crate::syscalls::{Description, describe};
 use crate::task::TaskId;
@@ -64,6 +65,8 @@ pub(super) struct Task {
     pub(super) robust_list: u64,
     /// The cores that it is told it may use, a bit each.
     pub(super) affinity: u64,
+    /// What it says about the signal of traps, where there are any.
+    pub(super) deaf: Deaf,
     /// What it is told that our recording changes.
     pub(super) natively: Natively,
     /// Where it was when it was last at a point that replay can find.
@@ -99,6 +102,7 @@ impl Task {
             clear_tid,
             robust_list: 0,
             affinity,
+            deaf: Deaf::default(),
             natively,
             boundary,
             deferred: Vec::new(),
@@ -136,7 +140,8 @@ impl Task {
             | Hold::Waiting(_, call)
             | Hold::Woken(_, call, _)
             | Hold::Returned(_, call)
-            | Hold::InKernel(_, call) => Some(call),
+            | Hold::InKernel(_, call)
+            | Hold::Suspended(_, Some(call)) => Some(call),
             _ => None,
         }
     }
@@ -253,6 +258,11 @@ impl Tasks {
     /// Those that wait in the kernel, or are stopped by a signal.
     pub(super) fn in_kernel(&self) -> &BTreeSet<TaskId> {
         &self.in_kernel
+    }
+
+    /// All that there have been, in order of task number.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Task> {
+        self.all.iter()
     }
 
     /// Those that have not ended, in order of task number.

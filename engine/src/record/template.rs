@@ -11,6 +11,7 @@ use nix::unistd::setpgid;
 use super::call_sites::CallSites;
 use super::fds::Fds;
 use super::natively::Natively;
+use super::reads::Reads;
 use super::recorder::Recorder;
 use super::tasks::{Call, Hold, Origin, Space, Task};
 use super::{Options, Recording, finish, twins};
@@ -41,6 +42,7 @@ pub struct Template {
     clock: Clock,
     area: Saved,
     call_sites: CallSites,
+    reads: Reads,
     /// Those that were patched after it had started up, and all that were looked at for that.
     learned: Vec<Patched>,
     looked_at: BTreeSet<u64>,
@@ -94,7 +96,7 @@ impl Template {
     }
 
     fn of(program: &Program, recorder: Recorder<'_>, ids: Vec<u64>) -> Result<Self, String> {
-        let Recorder { mut tasks, log, output, stats, clock, fds, leash, call_sites, .. } = recorder;
+        let Recorder { mut tasks, log, output, stats, clock, fds, leash, call_sites, reads, .. } = recorder;
         let id = tasks.only().map(|task| task.id);
         let (Some(id), Some(Hold::Calling(task, call))) = (id, id.map(|id| tasks.release(id))) else {
             return Err("it has other tasks".into());
@@ -124,6 +126,7 @@ impl Template {
             clock,
             area,
             call_sites,
+            reads,
             learned: Vec::new(),
             looked_at: BTreeSet::new(),
             memory,
@@ -205,6 +208,7 @@ impl Template {
         recorder.output.clone_from(&self.output);
         recorder.stats = self.stats;
         recorder.call_sites = self.call_sites.clone();
+        recorder.reads = self.reads.clone();
         for patched in &self.learned {
             recorder.log.push(Event::Patched(patched.clone()));
         }

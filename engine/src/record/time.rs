@@ -107,6 +107,14 @@ pub(super) fn read(clock: clockid_t) -> Result<timespec, Error> {
     Ok(time)
 }
 
+/// The kernel's `struct timezone` (gettimeofday(2)), which C libraries do not ask for.
+pub(super) fn zone() -> [u8; 8] {
+    let mut zone = [0; 8];
+    // SAFETY: it is given null for the time, and a live local of the size of what it writes.
+    unsafe { libc::syscall(libc::SYS_gettimeofday, std::ptr::null_mut::<u8>(), zone.as_mut_ptr()) };
+    zone
+}
+
 /// A timespec in nanoseconds; none if it is not a valid time (`EINVAL`). What exceeds 584 years counts as that.
 pub(super) fn nanoseconds(time: &timespec) -> Option<u64> {
     let seconds = u64::try_from(time.tv_sec).ok()?;

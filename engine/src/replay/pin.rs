@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use rrtest_preload::layout::SYS_HELLO;
 
-use super::replayer::{Hold, Replayer};
+use super::replayer::{Hold, Replayer, hello};
 use crate::error::Error;
 use crate::trace::event::{Extent, Pin};
 use crate::tracee::{Breakpoint, Condition, Memory, Registers, Resume, Stop, Stopped};
@@ -41,7 +41,7 @@ impl Replayer<'_> {
                         return Err(self.differs(pin.position.to_string(), found));
                     }
                 }
-                (Stop::Seccomp, SYS_HELLO) => stopped = self.hello(stopped, registers)?,
+                (Stop::Seccomp, SYS_HELLO) => hello(&stopped, registers)?,
                 (Stop::Event, _) => {}
                 _ => return Err(self.differs(pin.position.to_string(), self.found(stop, &registers))),
             }

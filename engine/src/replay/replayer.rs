@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use nix::unistd::Pid;
-use rrtest_preload::layout::{Mode, SYS_HELLO, SYS_TICK};
+use rrtest_preload::layout::{Mode, SYS_HELLO, SYS_READ, SYS_TICK};
 
 use super::files::Files;
 use super::hand_over::HandOvers;
@@ -17,11 +17,11 @@ use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
 use crate::error::{Divergence, Error};
 use crate::task::TaskId;
-use crate::trace::event::{Counter, Event, Position, Signal, Written};
+use crate::trace::event::{Event, Position, Signal, Written};
 use crate::trace::{Source, TraceError};
 use crate::tracee::{
     Heartbeat, Launched, Leash, Memory, Registers, Resume, Running, Stop, Stopped, THREAD_NAME, Wait, Waited,
-    counter_read, is_fault, rebuild,
+    is_fault, rebuild,
 };
 
 /// A replayed address space.
@@ -141,6 +141,9 @@ impl<'a> Replayer<'a> {
     pub(super) fn run(mut self) -> Result<Replayed, Error> {
         while let Some(event) = self.events.next() {
             self.index += 1;
+            if self.options.stop.load(Ordering::Relaxed) {
+                return Err(Error::Stopped);
+            }
             match event? {
                 Event::Run { task, slice, preempts } => self.switch(task, slice, preempts)?,
                 Event::Cut(ticks) => self.cut(ticks)?,
@@ -151,7 +154,9 @@ impl<'a> Replayer<'a> {
                 }
                 Event::Buffered(log) => self.buffered(&log)?,
                 Event::Patched(patched) => self.patched(&patched)?,
-                Event::Counter(counter) => self.counter(&counter)?,
+                Event::MovedReads(reads) => self.moved_reads(&reads)?,
+                Event::Drained(position) => self.drained(&position)?,
+                Event::TrappedRead(read) => self.trapped_read(&read)?,
                 Event::Entered(position) => {
                     let (stopped, registers) = self.reach_call()?;
                     self.check(&position, &registers)?;
@@ -265,23 +270,6 @@ impl<'a> Replayer<'a> {
         Ok(())
     }
 
-    /// The running task's next stop must be at an instruction that reads the time-stamp counter.
-    fn counter(&mut self, counter: &Counter) -> Result<(), Error> {
-        let stopped = self.take_ready()?;
-        let (stopped, stop) = self.resume(stopped, Resume::Freely)?;
-        let mut registers = stopped.registers()?;
-        let length = counter_read(&self.space().memory, registers.ip())
-            .filter(|_| stop == Stop::Signal(libc::SIGSEGV));
-        let Some(read) = length else {
-            return Err(self.differs("rdtsc".into(), self.found(stop, &registers)));
-        };
-        self.check(&counter.position, &registers)?;
-        registers.finish_counter_read(read, counter.value);
-        stopped.set_registers(&registers)?;
-        self.set(Hold::Ready(stopped));
-        Ok(())
-    }
-
     /// Bring the running task to its next system call, or find it there.
     pub(super) fn reach_call(&mut self) -> Result<(Stopped, Registers), Error> {
         let mut stopped = match self.take() {
@@ -296,7 +284,7 @@ impl<'a> Replayer<'a> {
             (stopped, stop) = self.resume(stopped, Resume::Freely)?;
             let registers = stopped.registers()?;
             match (stop, registers.number() as usize) {
-                (Stop::Seccomp, SYS_HELLO) => stopped = self.hello(stopped, registers)?,
+                (Stop::Seccomp, SYS_HELLO) => hello(&stopped, registers)?,
                 (Stop::Seccomp, number) if number != SYS_TICK => {
                     self.clock.call(number as u64);
                     self.stats.syscalls += 1;
@@ -306,16 +294,6 @@ impl<'a> Replayer<'a> {
                 _ => return Err(self.differs("a system call".into(), self.found(stop, &registers))),
             }
         }
-    }
-
-    /// The runtime says that it is there: from now on the time-stamp counter is free to read.
-    pub(super) fn hello(&mut self, stopped: Stopped, registers: Registers) -> Result<Stopped, Error> {
-        registers.free_counter(&stopped)?;
-        let (stopped, _) = self.run_to_exit(stopped)?;
-        let mut after = registers;
-        after.set_result(1);
-        stopped.set_registers(&after)?;
-        Ok(stopped)
     }
 
     fn signal(&mut self, signal: &Signal) -> Result<(), Error> {
@@ -442,6 +420,7 @@ impl<'a> Replayer<'a> {
     pub(super) fn found(&self, stop: Stop, registers: &Registers) -> String {
         let what = match stop {
             Stop::Seccomp if registers.number() == SYS_TICK as u64 => "the end of the timeslice".to_owned(),
+            Stop::Seccomp if registers.number() == SYS_READ as u64 => self.unlogged_read(registers),
             Stop::Seccomp => format!("system call {}", crate::syscalls::name(registers.number())),
             Stop::Signal(signal) => format!("signal {signal}"),
             other => format!("{other:?}"),
@@ -458,6 +437,13 @@ impl<'a> Replayer<'a> {
     pub(super) fn misplaced(&self, expected: &str, found: &str) -> Error {
         misplaced(self.index, expected, found)
     }
+}
+
+/// The runtime says that it is there.
+pub(super) fn hello(stopped: &Stopped, mut registers: Registers) -> Result<(), Error> {
+    registers.set_number(u64::MAX);
+    registers.set_result(1);
+    stopped.set_registers(&registers)
 }
 
 fn misplaced(event: u64, expected: &str, found: &str) -> Error {

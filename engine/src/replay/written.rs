@@ -4,6 +4,9 @@
 //! of the system-call buffer are compared in the process, where that takes what they did from its log
 //! (`rrtest_preload::buffer`): one that differs stops, which it did not when it was recorded.
 
+use rrtest_preload::layout::SYS_READ;
+use rrtest_preload::reads::{Read, What};
+
 use super::replayer::Replayer;
 use crate::error::Error;
 use crate::syscalls::{self, given};
@@ -47,12 +50,21 @@ impl Replayer<'_> {
             return self.writes_otherwise(stream, logged.payload, found);
         }
         let expected = in_words(&logged);
+        if number == SYS_READ as u64 {
+            return self.differs(expected, self.unlogged_read(registers));
+        }
         let (name, at) = (syscalls::name(number), registers.ip());
         let found = match found {
             Some(bytes) if logged.number == number => format!("{name} of `{}` at {at:#x}", text(&bytes, 0)),
             _ => format!("{name} with other arguments at {at:#x}"),
         };
         self.differs(expected, found)
+    }
+
+    /// A task has stopped at an instruction of which the log does not tell: which one.
+    pub(super) fn unlogged_read(&self, registers: &Registers) -> String {
+        let word = self.space().memory.u64(registers.sp() + 8).unwrap_or_default();
+        format!("{}, of which nothing was recorded", What::of_word(word).read.name())
     }
 
     fn writes_otherwise(&self, stream: Stream, expected: &[u8], found: &[u8]) -> Error {
@@ -68,7 +80,10 @@ impl Replayer<'_> {
 
 /// A call of the buffer's log.
 fn in_words(call: &BufferedCall<'_>) -> String {
-    format!("{} = {}, made without a stop", syscalls::name(call.number), call.result)
+    match Read::of_number(call.number) {
+        Some(read) => format!("{} that reads {:#x}", read.name(), call.result),
+        None => format!("{} = {}, made without a stop", syscalls::name(call.number), call.result),
+    }
 }
 
 /// Bytes around the place `at`, as a person reads them.
@@ -77,7 +92,12 @@ fn text(bytes: &[u8], at: usize) -> String {
     let part = &bytes[from..bytes.len().min(from + SHOWN)];
     let (before, behind) =
         (if from > 0 { "…" } else { "" }, if from + SHOWN < bytes.len() { "…" } else { "" });
-    format!("{before}{}{behind}", String::from_utf8_lossy(part).escape_debug())
+    let mut text = before.to_owned();
+    for chunk in part.utf8_chunks() {
+        text.extend(chunk.valid().escape_debug());
+        text.extend(chunk.invalid().escape_ascii().map(char::from));
+    }
+    text + behind
 }
 
 #[cfg(test)]
@@ -92,5 +112,7 @@ mod tests {
         assert!(text(&long, 0).ends_with('…') && !text(&long, 0).starts_with('…'));
         assert_eq!(text(&long, 1000), "…");
         assert_eq!(text(b"", 0), "");
+        assert_eq!(text("a\u{e4}".as_bytes(), 0), "a\u{e4}");
+        assert_eq!(text(b"\xfe1\n", 0), "\\xfe1\\n");
     }
 }

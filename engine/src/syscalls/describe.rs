@@ -88,6 +88,8 @@ pub enum Emulation {
     ClockGettime,
     /// gettimeofday(2).
     Gettimeofday,
+    /// clock_settime(2), settimeofday(2): not allowed.
+    SetClock,
     /// time(2).
     Time,
     /// getrandom(2): from the recording's seed.

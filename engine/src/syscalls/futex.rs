@@ -74,13 +74,16 @@ pub enum FutexTimeout {
 }
 
 impl FutexCall {
-    /// Decode the arguments of futex(2); none for an operation that is not described.
+    /// Decode the arguments of futex(2); none for an operation that the kernel does not know (`ENOSYS`).
     #[must_use]
     pub fn decode(args: &[u64; 6]) -> Option<Self> {
         let [_, op, value, timeout, second, third] = *args;
         let op = op as c_int;
         let (value, third) = (value as u32, third as u32);
         let deadline = |absolute: FutexTimeout| if timeout == 0 { FutexTimeout::Never } else { absolute };
+        if op & libc::FUTEX_CLOCK_REALTIME != 0 && !takes_clock(op & libc::FUTEX_CMD_MASK) {
+            return None;
+        }
         Some(match op & libc::FUTEX_CMD_MASK {
             libc::FUTEX_WAIT => {
                 Self::Wait { value, bitset: u32::MAX, timeout: deadline(FutexTimeout::After(timeout)) }
@@ -119,6 +122,11 @@ impl FutexCall {
             _ => return None,
         })
     }
+}
+
+/// Whether an operation may say by which clock its limit goes; others with the flag are none (`ENOSYS`).
+fn takes_clock(operation: c_int) -> bool {
+    matches!(operation, libc::FUTEX_WAIT_BITSET | libc::FUTEX_WAIT_REQUEUE_PI | FUTEX_LOCK_PI2)
 }
 
 /// What a futex call asks for that concerns a lock with priority inheritance (futex(2), "Priority-inheritance futexes").
@@ -224,6 +232,8 @@ mod tests {
             Some(FutexCall::Wait { value: 3, bitset: 5, timeout: FutexTimeout::AtRealtime(64) })
         );
         assert_eq!(FutexCall::decode(&[8, 99, 0, 0, 0, 0]), None);
+        let wait = (libc::FUTEX_WAIT | libc::FUTEX_CLOCK_REALTIME) as u64;
+        assert_eq!(FutexCall::decode(&[8, wait, 0, 0, 0, 0]), None);
     }
 
     #[test]

@@ -5,9 +5,11 @@ use std::fmt::{self, Display, Formatter};
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal as SignalName;
+use rrtest_preload::reads::{Read, What};
 
 use super::event::{
-    Backing, Effect, Event, FileChange, Image, Parked, Position, Signal, Stream, Syscall, Write, Written,
+    Backing, Effect, Event, FileChange, Image, MovedReads, Parked, Position, Signal, Stream, Syscall, Write,
+    Written,
 };
 use crate::ending::{Ending, Overdue};
 use crate::task::TaskId;
@@ -47,7 +49,15 @@ impl Display for Description<'_> {
             Event::Cut(ticks) => write!(f, "has {ticks} ticks left"),
             Event::Tick(position) => write!(f, "tick at {position}"),
             Event::Entered(position) => write!(f, "stops in front of a system call at {position}"),
-            Event::Counter(counter) => write!(f, "reads the time-stamp counter at {}", counter.position),
+            Event::MovedReads(MovedReads { task, moved }) => {
+                let count = moved.len();
+                write!(f, "{count} instructions of {task} that read clocks and the like lead into the buffer")
+            }
+            Event::TrappedRead(read) => {
+                let name = What::of_word(read.what.into()).read.name();
+                write!(f, "{name} reads {:#x}, at {}", read.value, read.position)
+            }
+            Event::Drained(position) => write!(f, "is about to read a clock or the like at {position}"),
             Event::Syscall(syscall) => describe_syscall(syscall, self.names, f),
             Event::Signal(signal) => describe_signal(signal, f),
             Event::Written(Written { task, writes }) => {
@@ -124,7 +134,8 @@ fn describe_buffered(log: &[u8], names: Names, f: &mut Formatter<'_>) -> fmt::Re
     }
     f.write_str("makes calls without a stop:")?;
     for (index, (number, count)) in counts.into_iter().enumerate() {
-        write!(f, "{} {count} × {}", if index == 0 { "" } else { "," }, names(number).unwrap_or("unknown"))?;
+        let name = Read::of_number(number).map(Read::name).or_else(|| names(number)).unwrap_or("unknown");
+        write!(f, "{} {count} × {name}", if index == 0 { "" } else { "," })?;
     }
     let mut handed = buffered_calls(log).filter_map(|call| call.handed);
     if let Some(first) = handed.next() {

@@ -43,8 +43,12 @@ pub enum Event {
     Buffered(#[serde(with = "bytes")] Vec<u8>),
     /// The running task made a system call.
     Syscall(Syscall),
-    /// The running task read the time-stamp counter.
-    Counter(Counter),
+    /// Code that a task has mapped reads what the program cannot know: it leads into the buffer from now on.
+    MovedReads(MovedReads),
+    /// The running task came to an instruction that does, and the buffer's log was taken before that was logged.
+    Drained(Position),
+    /// The running task came to one in place of which is a trap.
+    TrappedRead(TrappedRead),
     /// A signal reached the running task.
     Signal(Signal),
     /// The kernel wrote memory in the middle of a call, or as a task ended.
@@ -66,14 +70,15 @@ impl Event {
     #[must_use]
     pub fn position(&self) -> Option<&Position> {
         match self {
-            Self::Tick(position) | Self::Entered(position) => Some(position),
+            Self::Tick(position) | Self::Entered(position) | Self::Drained(position) => Some(position),
             Self::Syscall(syscall) => Some(&syscall.position),
-            Self::Counter(counter) => Some(&counter.position),
+            Self::TrappedRead(read) => Some(&read.position),
             Self::Signal(signal) => Some(&signal.position),
             Self::Pin(pin) => Some(&pin.position),
             Self::Image(_)
             | Self::Buffer(_)
             | Self::Patched(_)
+            | Self::MovedReads(_)
             | Self::Buffered(_)
             | Self::Run { .. }
             | Self::Cut(_)
@@ -87,14 +92,15 @@ impl Event {
 
     pub(super) fn position_mut(&mut self) -> Option<&mut Position> {
         match self {
-            Self::Tick(position) | Self::Entered(position) => Some(position),
+            Self::Tick(position) | Self::Entered(position) | Self::Drained(position) => Some(position),
             Self::Syscall(syscall) => Some(&mut syscall.position),
-            Self::Counter(counter) => Some(&mut counter.position),
+            Self::TrappedRead(read) => Some(&mut read.position),
             Self::Signal(signal) => Some(&mut signal.position),
             Self::Pin(pin) => Some(&mut pin.position),
             Self::Image(_)
             | Self::Buffer(_)
             | Self::Patched(_)
+            | Self::MovedReads(_)
             | Self::Buffered(_)
             | Self::Run { .. }
             | Self::Cut(_)
@@ -238,13 +244,43 @@ impl Stream {
     }
 }
 
-/// A read of the time-stamp counter (the instructions rdtsc and rdtscp).
+/// Instructions that read what the program cannot know, in code that a task has mapped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovedReads {
+    /// Which task.
+    pub task: TaskId,
+    /// The instructions.
+    pub moved: Vec<MovedRead>,
+}
+
+/// One of them, in place of which, and of what stands beside it, is a jump to a stub; or a trap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovedRead {
+    /// Where that begins.
+    pub site: u64,
+    /// The new code there.
+    #[serde(with = "bytes")]
+    pub code: Vec<u8>,
+    /// The address of the stub.
+    pub stub: u64,
+    /// Its code; empty if it is there already, or none is needed.
+    #[serde(with = "bytes")]
+    pub stub_code: Vec<u8>,
+}
+
+/// An instruction that reads what the program cannot know, and stands where it cannot be moved from: a trap is in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counter {
-    /// The position of the instruction.
+pub struct TrappedRead {
+    /// The position, behind the trap.
     pub position: Position,
+    /// Which instruction it is: the word of a [`What`](rrtest_preload::reads::What).
+    pub what: u32,
+    /// Its length.
+    pub len: u8,
     /// What it read.
     pub value: u64,
+    /// What cpuid wrote to its registers, or the core's number.
+    pub more: [u32; 4],
 }
 
 /// A moment in the middle of user code, where nothing counts: the first since the last event at which all of this holds.

@@ -4,8 +4,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::event::{
-    Backing, Counter, Effect, Event, Extent, FileChange, FileId, FileRange, Handler, Image, Inode, Load,
-    Mapping, Parked, Patched, Pin, Position, Registers, Signal, Stream, Syscall, Vectors, Write, Written,
+    Backing, Effect, Event, Extent, FileChange, FileId, FileRange, Handler, Image, Inode, Load, Mapping,
+    MovedRead, MovedReads, Parked, Patched, Pin, Position, Registers, Signal, Stream, Syscall, TrappedRead,
+    Vectors, Write, Written,
 };
 use crate::ending::{Awaited, Ending, Frame, Overdue, TaskState, Wait};
 use crate::task::TaskId;
@@ -70,7 +71,18 @@ pub(super) fn every_kind() -> Vec<Event> {
             memory: vec![Extent { address: u64::MAX, len: 1, digest: 7 }],
             vectors: Vectors { low: [u64::MAX; 16], digest: u32::MAX },
         }),
-        Event::Counter(Counter { position: position(4), value: u64::MAX }),
+        Event::MovedReads(MovedReads {
+            task: TaskId(2),
+            moved: vec![MovedRead { site: u64::MAX, code: vec![0xcc], stub: 1, stub_code: Vec::new() }],
+        }),
+        Event::Drained(position(4)),
+        Event::TrappedRead(TrappedRead {
+            position: position(5),
+            what: u32::MAX,
+            len: 15,
+            value: u64::MAX,
+            more: [u32::MAX; 4],
+        }),
         Event::Signal(signal(None)),
         Event::Signal(signal(Some(Handler { registers, writes: vec![write] }))),
         output(7, 100),

@@ -62,6 +62,7 @@ impl Area {
     /// # Errors
     /// If the kernel has no memory or descriptor for it.
     pub fn new() -> Result<Self, Error> {
+        super::counter::watch_counter();
         let file = memory_file(c"rrtest")?;
         file.set_len(AREA_LEN as u64).map_err(super::os("size shared memory"))?;
         // SAFETY: a fresh mapping at an address of the kernel's choice overlaps nothing.

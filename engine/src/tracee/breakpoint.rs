@@ -142,7 +142,7 @@ impl Breakpoint {
 /// Have a task make a system call on the side: it stands where it stood afterwards, and signals stay pending.
 ///
 /// If that is the entry of a call, it makes that call when it goes on, as it would have.
-fn apart(task: Stopped, number: u64, args: [u64; 6]) -> Result<(Stopped, i64), Error> {
+pub(super) fn apart(task: Stopped, number: u64, args: [u64; 6]) -> Result<(Stopped, i64), Error> {
     let mut registers = task.registers()?;
     if !task.at_entry()? {
         registers.set_number(u64::MAX);

@@ -9,7 +9,11 @@ use rrtest_preload::layout::{
     HandOver, LOG, LOG_LEN, Mode, STACK, STUB_LEN, STUBS, STUBS_MOST, Shared,
 };
 
+use rrtest_preload::random;
+use rrtest_preload::reads::Read;
+
 use crate::Error;
+use crate::tracee::counter::{counter_rate, machine_counter};
 use crate::tracee::parked::handed;
 use crate::tracee::{Area, Registers, Stopped};
 
@@ -33,7 +37,43 @@ impl Area {
 
     /// Say by how many ns the program's clocks are ahead of the machine's.
     pub fn set_ahead(&self, nanoseconds: u64) {
+        if nanoseconds > 0 {
+            self.word(offset_of!(Shared, rate)).store(counter_rate(), Relaxed);
+        }
         self.word(offset_of!(Shared, ahead)).store(nanoseconds, Relaxed);
+    }
+
+    /// Say whether the program starts up: what differs from run to run is not read then without a stop.
+    pub fn set_starting(&self, starting: bool) {
+        self.word(offset_of!(Shared, starting)).store(starting.into(), Relaxed);
+    }
+
+    /// Say whether calls that change what signals are blocked stop.
+    pub fn set_masked(&self, masked: bool) {
+        self.word(offset_of!(Shared, masked)).store(masked.into(), Relaxed);
+    }
+
+    /// The next random number for the program.
+    #[must_use]
+    pub fn draw_random(&self) -> u64 {
+        let word = self.word(offset_of!(Shared, random));
+        let mut state = word.load(Relaxed);
+        let drawn = random::draw(&mut state);
+        word.store(state, Relaxed);
+        drawn
+    }
+
+    /// The program's time-stamp counter.
+    #[must_use]
+    pub fn counter(&self) -> u64 {
+        let word = |at| u128::from(self.word(at).load(Relaxed));
+        let ahead = (word(offset_of!(Shared, ahead)) * word(offset_of!(Shared, rate))) >> 32;
+        machine_counter().wrapping_add(ahead as u64)
+    }
+
+    /// From which number on the program gets random ones.
+    pub fn set_random(&self, state: u64) {
+        self.word(offset_of!(Shared, random)).store(state.max(1), Relaxed);
     }
 
     /// Say which of the reads of a clock to come is to stop, from 1; 0 for none.
@@ -201,6 +241,14 @@ pub struct BufferedCall<'a> {
     pub payload: &'a [u8],
 }
 
+impl BufferedCall<'_> {
+    /// Whether it is no call, but an instruction that reads what the program cannot know ([`Read`]).
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        Read::of_number(self.number).is_some()
+    }
+}
+
 /// The calls in a log of the buffer. What is not one, in a damaged trace, ends it.
 pub fn buffered_calls(log: &[u8]) -> impl Iterator<Item = BufferedCall<'_>> {
     let mut rest = log;
@@ -227,7 +275,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use iced_x86::{Decoder, DecoderOptions, FlowControl, InstructionInfoFactory};
-    use rrtest_preload::layout::{ENTRY, PARKED, TICK};
+    use rrtest_preload::layout::{ENTRY, PARKED, READ, TICK};
 
     use super::*;
 
@@ -236,7 +284,8 @@ mod tests {
     fn the_code_uses_general_registers_only() {
         let code = rrtest_preload::BUFFER;
         let address = |at: usize| u64::from_ne_bytes(code[at - BUFFER..][..8].try_into().unwrap());
-        let (mut left, mut seen) = (vec![ENTRY as u64, address(TICK), address(PARKED)], BTreeSet::new());
+        let starts = vec![ENTRY as u64, address(TICK), address(PARKED), address(READ)];
+        let (mut left, mut seen) = (starts, BTreeSet::new());
         let mut factory = InstructionInfoFactory::new();
         while let Some(at) = left.pop() {
             let start = (at as usize).checked_sub(BUFFER).filter(|start| *start < code.len());

@@ -1,58 +1,63 @@
-//! Reads of the time-stamp counter, which fault while the program may not read it (prctl(2), `PR_SET_TSC`).
+//! How fast the machine's time-stamp counter counts.
 
-use crate::Error;
-use crate::tracee::{Memory, Registers, Stopped};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
-/// An instruction that reads the counter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CounterRead {
-    /// rdtsc
-    Rdtsc,
-    /// rdtscp, which also gives the core's number
-    Rdtscp,
+/// The counter and the clock at one moment.
+#[derive(Clone, Copy)]
+struct Moment {
+    counter: u64,
+    time: Instant,
 }
 
-/// The instruction at `ip`, if it is one that reads the counter.
-#[must_use]
-pub fn counter_read(memory: &Memory, ip: u64) -> Option<CounterRead> {
-    match memory.available(ip, 3)[..] {
-        [0x0f, 0x31, ..] => Some(CounterRead::Rdtsc),
-        [0x0f, 0x01, 0xf9] => Some(CounterRead::Rdtscp),
-        _ => None,
+impl Moment {
+    fn now() -> Self {
+        Self { time: Instant::now(), counter: machine_counter() }
     }
 }
 
 /// The counter.
-#[must_use]
-pub fn counter() -> u64 {
-    // SAFETY: every x86-64 processor has the instruction, and the recorder may execute it.
+pub(super) fn machine_counter() -> u64 {
+    // SAFETY: every x86-64 processor has the instruction, and nobody keeps us from executing it.
     unsafe { std::arch::x86_64::_rdtsc() }
 }
 
-impl Registers {
-    /// What the registers are after the instruction has read `value`.
-    pub fn finish_counter_read(&mut self, read: CounterRead, value: u64) {
-        self.set_result((value & 0xffff_ffff).cast_signed());
-        self.set_rdx(value >> 32);
-        let length = match read {
-            CounterRead::Rdtsc => 2,
-            CounterRead::Rdtscp => {
-                self.set_rcx(0);
-                3
-            }
-        };
-        self.set_ip(self.ip() + length);
-    }
+/// When [`watch_counter`] was first called.
+static FIRST: OnceLock<Moment> = OnceLock::new();
 
-    /// Turn the call at whose entry a task stands into one that lets it read the counter. The registers are to be
-    /// restored at the call's exit.
-    ///
-    /// # Errors
-    /// If the task has been killed.
-    pub fn free_counter(&self, task: &Stopped) -> Result<(), Error> {
-        let mut registers = *self;
-        registers.set_number(libc::SYS_prctl as u64);
-        registers.set_args([libc::PR_SET_TSC as u64, libc::PR_TSC_ENABLE as u64, 0, 0, 0, 0]);
-        task.set_registers(&registers)
+/// Begin to measure: the longer it takes until the rate is asked for, the better that is known.
+pub(super) fn watch_counter() {
+    FIRST.get_or_init(Moment::now);
+}
+
+/// How many cycles there are to a nanosecond of CLOCK_MONOTONIC, times 2 to the power of 32. Always the same: a program's
+/// counter that is computed with it must not go back.
+pub(super) fn counter_rate() -> u64 {
+    /// Reading the clock takes some 50 ns more or less: a hundred thousandth of this.
+    const LEAST: Duration = Duration::from_millis(5);
+    static RATE: OnceLock<u64> = OnceLock::new();
+    *RATE.get_or_init(|| {
+        let first = *FIRST.get_or_init(Moment::now);
+        if let Some(left) = LEAST.checked_sub(first.time.elapsed()) {
+            std::thread::sleep(left);
+        }
+        let now = Moment::now();
+        let cycles = u128::from(now.counter.saturating_sub(first.counter));
+        let rate = (cycles << 32) / (now.time - first.time).as_nanos().max(1);
+        u64::try_from(rate).unwrap_or(u64::MAX)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_that_of_a_processor_and_stays() {
+        watch_counter();
+        let rate = counter_rate();
+        let megahertz = (u128::from(rate) * 1000) >> 32;
+        assert!((200..20_000).contains(&megahertz), "{megahertz} MHz");
+        assert_eq!(counter_rate(), rate);
     }
 }

@@ -1,8 +1,8 @@
 //! The seccomp filter: every system call stops, but for injected ones and those of the system-call buffer.
 
 use libc::{
-    BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO,
-    SECCOMP_RET_TRACE, sock_filter,
+    BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, SECCOMP_RET_ALLOW, SECCOMP_RET_TRACE,
+    SECCOMP_RET_TRAP, sock_filter,
 };
 
 use rrtest_preload::layout::UNTRACED;
@@ -39,7 +39,7 @@ const fn answer(action: u32) -> sock_filter {
     op(BPF_RET | BPF_K, 0, 0, action)
 }
 
-/// The filter program. Calls of another architecture (`int 0x80`) fail with ENOSYS, as on a kernel without them.
+/// The filter program. Calls of another architecture (`int 0x80`) raise SIGSYS, by which the recorder knows them.
 pub(super) const FILTER: [sock_filter; 11] = [
     load(offset::ARCH),
     jump_unless(ARCH, 7),
@@ -50,7 +50,7 @@ pub(super) const FILTER: [sock_filter; 11] = [
     jump_if(Area::BATCH_IP as u32, 1),
     jump_unless(UNTRACED as u32, 2),
     answer(SECCOMP_RET_ALLOW),
-    answer(SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
+    answer(SECCOMP_RET_TRAP),
     answer(SECCOMP_RET_TRACE),
 ];
 

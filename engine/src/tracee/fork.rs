@@ -333,6 +333,8 @@ unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
         if libc::read(fds.go, (&raw mut byte).cast(), 1) != 1 {
             libc::_exit(127);
         }
+        // From now on it is the tracer's end that kills it; the program's own parent signal is none, as always.
+        libc::prctl(libc::PR_SET_PDEATHSIG, 0);
         if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {
             fail(Step::NewPrivileges);
         }

@@ -1,8 +1,11 @@
 //! A traced process's memory.
 
 use std::fs::{File, OpenOptions};
+use std::io::IoSlice;
 use std::os::unix::fs::FileExt;
 
+use nix::errno::Errno;
+use nix::sys::uio::{RemoteIoVec, process_vm_writev};
 use nix::unistd::Pid;
 
 use crate::Error;
@@ -132,6 +135,23 @@ impl Memory {
         self.file
             .write_all_at(bytes, address)
             .map_err(|source| self.refused("write", address, bytes.len(), source))
+    }
+
+    /// Write `bytes` to `address` on, as a task of the process itself could, and the kernel for it.
+    ///
+    /// # Errors
+    /// If not all of it is mapped and may be written.
+    pub fn put(&self, task: Pid, address: u64, bytes: &[u8]) -> Result<(), Error> {
+        let local = [IoSlice::new(bytes)];
+        let remote = [RemoteIoVec { base: address as usize, len: bytes.len() }];
+        match process_vm_writev(task, &local, &remote) {
+            Ok(count) if count == bytes.len() => Ok(()),
+            Ok(_) | Err(Errno::EFAULT) => {
+                Err(self.refused("write", address, bytes.len(), Errno::EFAULT.into()))
+            }
+            // It has another user's rights.
+            Err(_) => self.write(address, bytes),
+        }
     }
 
     fn refused(&self, what: &str, address: u64, len: usize, source: std::io::Error) -> Error {

@@ -10,30 +10,27 @@
 //! Everything here is planning: nothing is written, and no process is needed.
 
 use iced_x86::{
-    Code as Opcode, ConditionCode, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction,
-    InstructionInfoFactory, Mnemonic, Register,
+    Code as Opcode, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory,
+    Mnemonic, Register,
 };
 
 use rrtest_preload::layout;
 
 use crate::tracee::SYSCALL_LEN;
-use crate::tracee::assembler::Assembler;
 use crate::tracee::branches::Code;
+use crate::tracee::stub::{Spare, Writer};
 
 /// Bytes of a `syscall`.
 const SYSCALL: usize = SYSCALL_LEN as usize;
 
 /// Bytes of the jump that replaces it: `jmp qword ptr [abs32]`.
-const JUMP: usize = 7;
-
-/// Bytes of a jump to anywhere, from the stub.
-const FAR_JUMP: u8 = 14;
+pub(super) const JUMP: usize = 7;
 
 /// What fills the rest of the last instruction overwritten.
-const TRAP: u8 = 0xcc;
+pub(super) const TRAP: u8 = 0xcc;
 
 /// Where padding ends: compilers align functions and loops so.
-const ALIGNED: u64 = 16;
+pub(super) const ALIGNED: u64 = 16;
 
 /// Where in a stub its code begins, with the stub's address in rcx. Before it is the address of that place, for the jump.
 pub const ENTRY: u64 = 8;
@@ -64,7 +61,7 @@ pub struct Window<'a> {
 
 impl Window<'_> {
     /// The bytes of an instruction that was decoded from it.
-    fn of(&self, instruction: &Instruction) -> &[u8] {
+    pub(super) fn of(&self, instruction: &Instruction) -> &[u8] {
         let offset = (instruction.ip() - self.address) as usize;
         &self.bytes[offset..offset + instruction.len()]
     }
@@ -76,6 +73,9 @@ pub enum Refused {
     /// Something else stands there.
     #[error("there is no system call")]
     NoSyscall,
+    /// Something else stands there.
+    #[error("there is no such instruction")]
+    NoRead,
     /// It ends before the instructions that must be overwritten.
     #[error("the window ends too soon")]
     WindowEnds,
@@ -162,31 +162,48 @@ pub fn plan(window: &Window, site: u64, stub: u64, hook: u64) -> Result<Patch, R
     if code.leads_into(&(site + 1..end)) {
         return Err(Refused::BranchedTo);
     }
-    let mut writer = Writer::begin(site, stub, hook)?;
-    let scratch = scratch(&moved);
+    let mut writer = begin(site, stub, hook)?;
+    let spare = scratch(&moved).map_or(Spare::None, Spare::Register);
     for instruction in &moved {
-        writer.relocate(instruction, window.of(instruction), scratch)?;
+        writer.relocate(instruction, window.of(instruction), spare)?;
     }
     if moved.last().is_none_or(|last| !ends(last)) {
         writer.jump(end);
     }
-    let Writer { asm, places } = writer;
-    if asm.code.len() > STUB_LEN {
-        return Err(Refused::TooLong);
-    }
-    let mut new = vec![0xff, 0x24, 0x25];
-    new.extend((stub as u32).to_le_bytes());
-    new.resize(len, TRAP);
+    let (code, places) = writer.finish()?;
     let offset = (site - window.address) as usize;
     Ok(Patch {
         site,
         old: window.bytes[offset..offset + len].to_vec(),
-        new,
-        stub: asm.code,
+        new: jump_to(stub, len),
+        stub: code,
         traced: stub + DONE,
         interior: moved.iter().map(Instruction::ip).chain(padding).collect(),
         places,
     })
+}
+
+/// The jump to a stub, over so many bytes.
+pub(super) fn jump_to(stub: u64, len: usize) -> Vec<u8> {
+    let mut jump = vec![0xff, 0x24, 0x25];
+    jump.extend((stub as u32).to_le_bytes());
+    jump.resize(len, TRAP);
+    jump
+}
+
+/// A stub up to [`DONE`].
+fn begin(site: u64, stub: u64, hook: u64) -> Result<Writer, Refused> {
+    let mut writer = Writer::at(stub, hook)?;
+    writer.asm.emit(&(stub + ENTRY).to_le_bytes());
+    writer.place(site);
+    writer.asm.emit(&[0xb9]); // mov ecx, …
+    writer.asm.emit(&(stub as u32).to_le_bytes());
+    writer.place(site);
+    writer.asm.relative(&[0xe9], hook);
+    writer.asm.code.resize(TRACED as usize, TRAP);
+    writer.place(site);
+    writer.asm.emit(&[0x0f, 0x05]);
+    Ok(writer)
 }
 
 /// What a jump would overwrite.
@@ -239,7 +256,7 @@ impl Displaced {
     }
 }
 
-fn decode(decoder: &mut Decoder<'_>) -> Result<Instruction, Refused> {
+pub(super) fn decode(decoder: &mut Decoder<'_>) -> Result<Instruction, Refused> {
     let instruction = decoder.decode();
     match decoder.last_error() {
         DecoderError::None => Ok(instruction),
@@ -249,14 +266,14 @@ fn decode(decoder: &mut Decoder<'_>) -> Result<Instruction, Refused> {
 }
 
 /// Whether nothing goes on behind an instruction.
-fn ends(instruction: &Instruction) -> bool {
+pub(super) fn ends(instruction: &Instruction) -> bool {
     use FlowControl::{IndirectBranch, Return, UnconditionalBranch};
     matches!(instruction.flow_control(), Return | UnconditionalBranch | IndirectBranch)
 }
 
 /// Whether we can make an instruction do the same elsewhere. A call only if it is the `last` one overwritten: it returns behind
 /// itself.
-fn movable(instruction: &Instruction, last: bool) -> bool {
+pub(super) fn movable(instruction: &Instruction, last: bool) -> bool {
     if instruction.memory_base() == Register::EIP {
         return false;
     }
@@ -283,112 +300,6 @@ fn scratch(instructions: &[Instruction]) -> Option<Register> {
             used.iter().any(|used| used.register().full_register() == *free)
         })
     })
-}
-
-/// A stub in the making.
-struct Writer {
-    asm: Assembler,
-    /// See [`Patch::places`].
-    places: Vec<(u64, u64)>,
-}
-
-impl Writer {
-    /// Up to [`DONE`].
-    fn begin(site: u64, stub: u64, hook: u64) -> Result<Self, Refused> {
-        const REACH: u64 = i32::MAX as u64 - STUB_LEN as u64;
-        if stub > REACH || hook.abs_diff(stub) > REACH {
-            return Err(Refused::OutOfReach);
-        }
-        let mut asm = Assembler::at(stub);
-        asm.emit(&(stub + ENTRY).to_le_bytes());
-        let mut places = vec![(asm.here(), site)];
-        asm.emit(&[0xb9]); // mov ecx, …
-        asm.emit(&(stub as u32).to_le_bytes());
-        places.push((asm.here(), site));
-        asm.relative(&[0xe9], hook);
-        asm.code.resize(TRACED as usize, TRAP);
-        places.push((asm.here(), site));
-        asm.emit(&[0x0f, 0x05]);
-        Ok(Self { asm, places })
-    }
-
-    /// The next instruction stands for what is, in the program's code, at `original`.
-    fn place(&mut self, original: u64) {
-        self.places.push((self.asm.here(), original));
-    }
-
-    /// Do what an instruction of the program does, which has these bytes.
-    fn relocate(
-        &mut self,
-        instruction: &Instruction,
-        bytes: &[u8],
-        scratch: Option<Register>,
-    ) -> Result<(), Refused> {
-        self.place(instruction.ip());
-        let moves = !instruction.is_ip_rel_memory_operand();
-        let instruction = self.reach(instruction, scratch)?;
-        match instruction.flow_control() {
-            FlowControl::UnconditionalBranch => self.jump(instruction.near_branch_target()),
-            FlowControl::ConditionalBranch => {
-                // Past the jump unless the condition holds.
-                let condition = instruction.condition_code() as u8 - ConditionCode::o as u8;
-                let unless = 0x70 | condition ^ 1;
-                self.asm.emit(&[unless, FAR_JUMP]);
-                self.jump(instruction.near_branch_target());
-            }
-            FlowControl::Call => {
-                self.push(instruction.next_ip());
-                self.jump(instruction.near_branch_target());
-            }
-            FlowControl::IndirectCall => {
-                self.push(instruction.next_ip());
-                let mut jump = instruction;
-                jump.set_code(Opcode::Jmp_rm64);
-                self.encode(&jump)?;
-            }
-            // Most are the same anywhere. To encode one takes tables that take half a millisecond to make.
-            _ if moves => self.asm.emit(bytes),
-            _ => self.encode(&instruction)?,
-        }
-        Ok(())
-    }
-
-    fn encode(&mut self, instruction: &Instruction) -> Result<(), Refused> {
-        self.asm.encode(instruction).ok_or(Refused::Immovable)
-    }
-
-    /// Have an instruction address by a register what it addresses relative to itself: from here that is too far.
-    fn reach(
-        &mut self,
-        instruction: &Instruction,
-        scratch: Option<Register>,
-    ) -> Result<Instruction, Refused> {
-        let mut instruction = *instruction;
-        if instruction.is_ip_rel_memory_operand() {
-            let scratch = scratch.ok_or(Refused::NoRegister)?;
-            self.asm.load(scratch.number() as u8, instruction.ip_rel_memory_address());
-            self.place(instruction.ip());
-            instruction.set_memory_base(scratch);
-            instruction.set_memory_displacement64(0);
-            instruction.set_memory_displ_size(0);
-        }
-        Ok(instruction)
-    }
-
-    /// A jump to anywhere.
-    fn jump(&mut self, target: u64) {
-        self.place(target);
-        self.asm.emit(&[0xff, 0x25, 0, 0, 0, 0]); // jmp [rip]
-        self.asm.emit(&target.to_le_bytes());
-    }
-
-    /// Push an address as a call does.
-    fn push(&mut self, address: u64) {
-        self.asm.emit(&[0x68]); // push …, which sign-extends
-        self.asm.emit(&(address as u32).to_le_bytes());
-        self.asm.emit(&[0xc7, 0x44, 0x24, 0x04]); // mov dword ptr [rsp+4], …
-        self.asm.emit(&((address >> 32) as u32).to_le_bytes());
-    }
 }
 
 #[cfg(test)]

@@ -36,7 +36,6 @@ fn empty(mut task: Stopped) -> Result<Stopped, Error> {
     for (number, args) in [
         (libc::SYS_munmap, [0, AREA as u64, 0, 0, 0, 0]),
         (libc::SYS_munmap, [end, TASK_SIZE - end, 0, 0, 0, 0]),
-        (libc::SYS_prctl, [libc::PR_SET_TSC as u64, libc::PR_TSC_SIGSEGV as u64, 0, 0, 0, 0]),
         (libc::SYS_close_range, [0, u64::from(u32::MAX), 0, 0, 0, 0]),
     ] {
         let result;

@@ -1,5 +1,6 @@
 //! The general registers, by what they are for.
 
+use rrtest_preload::reads::What;
 use serde::{Deserialize, Serialize};
 
 /// The general registers, in the order of `struct user_regs_struct` (`sys/user.h`).
@@ -111,12 +112,10 @@ impl Registers {
         self.0[index::RAX] = result.cast_unsigned();
     }
 
-    pub(super) fn set_rdx(&mut self, value: u64) {
-        self.0[index::RDX] = value;
-    }
-
-    pub(super) fn set_rcx(&mut self, value: u64) {
-        self.0[index::RCX] = value;
+    /// rcx.
+    #[must_use]
+    pub fn rcx(&self) -> u64 {
+        self.0[index::RCX]
     }
 
     /// A general register, by the number that instructions have for it.
@@ -134,6 +133,17 @@ impl Registers {
 
     pub(super) fn set_flags(&mut self, flags: u64) {
         self.0[index::EFLAGS] = flags;
+    }
+
+    /// Do what an instruction of `len` bytes does that reads this, in place of whose first byte a trap has been executed.
+    pub fn finish_read(&mut self, what: What, len: u8, value: u64, more: [u32; 4]) {
+        let mut registers = std::array::from_fn(|number| self.general(number));
+        let flags = what.finish(&mut registers, self.flags(), value, more);
+        for (number, register) in registers.into_iter().enumerate() {
+            self.set_general(number, register);
+        }
+        self.set_flags(flags);
+        self.set_ip(self.ip() - 1 + u64::from(len));
     }
 
     /// The number of a general register, other than rcx, that differs from `other`'s.

@@ -17,8 +17,7 @@ pub struct Settled {
 }
 
 /// Prepare a process that stands at the exit of execve(2): the shared area is mapped, the initial stack is the same
-/// everywhere, reading the time-stamp counter faults until the runtime says that it is there (ld.so reads it, and keeps
-/// it in a register). `random` is what the program finds as AT_RANDOM (getauxval(3)).
+/// everywhere. `random` is what the program finds as AT_RANDOM (getauxval(3)).
 ///
 /// # Errors
 /// If the process can in no way get at the area, or dies.
@@ -51,8 +50,6 @@ pub fn settle(task: Stopped, area: &Area, random: [u8; 16]) -> Result<Settled, E
     let args = [AREA as u64, AREA_LEN as u64, prot, flags, fd as u64, 0];
     let (task, mapped) = call(task, start, libc::SYS_mmap as u64, args)?;
     let (task, _) = call(task, start, libc::SYS_close as u64, [fd as u64, 0, 0, 0, 0, 0])?;
-    let fault = [libc::PR_SET_TSC as u64, libc::PR_TSC_SIGSEGV as u64, 0, 0, 0, 0];
-    let (task, _) = call(task, start, libc::SYS_prctl as u64, fault)?;
     for (address, bytes) in &originals {
         memory.write(*address, bytes)?;
     }

@@ -3,7 +3,9 @@
 use nix::unistd::Pid;
 
 use crate::Error;
-use crate::tracee::os;
+use crate::tracee::breakpoint::apart;
+use crate::tracee::{Memory, Stopped, os};
+use rrtest_preload::layout::{DESCRIPTORS, DESCRIPTORS_LEN, DESCRIPTORS_MOST};
 
 /// A set of signals, the lowest bit for signal 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,4 +91,21 @@ pub fn is_fault(info: &libc::siginfo_t) -> bool {
     const FAULTS: SignalSet =
         SignalSet::of(&[libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP]);
     FAULTS.has(info.si_signo) && info.si_code > 0
+}
+
+/// Have a task's process ignore a signal again that it has ignored until an instruction raised it: the kernel has reset that. Its
+/// other flags stay. The task may stand anywhere.
+///
+/// # Errors
+/// If the task dies.
+pub fn ignore_again(task: Stopped, memory: &Memory, signal: i32) -> Result<Stopped, Error> {
+    /// The far end of the stack of the buffer's code, which never comes that far.
+    const PLACE: u64 = (DESCRIPTORS + DESCRIPTORS_LEN * DESCRIPTORS_MOST) as u64;
+    /// Bytes of the kernel's set of signals.
+    const SET: u64 = 8;
+    let call =
+        |task, new, old| apart(task, libc::SYS_rt_sigaction as u64, [signal as u64, new, old, SET, 0, 0]);
+    let (task, _) = call(task, 0, PLACE)?;
+    memory.write(PLACE, &(libc::SIG_IGN as u64).to_ne_bytes())?;
+    Ok(call(task, PLACE, 0)?.0)
 }

@@ -10,7 +10,8 @@ use crate::tracee::last_os;
 /// # Errors
 /// If the process is gone.
 pub fn stack_limit(pid: Pid) -> Result<u64, Error> {
-    Ok(limit(pid, None)?.rlim_cur)
+    // One with another user's rights does not tell us otherwise.
+    limit(pid, None).map_or_else(|error| told(pid).ok_or(error), |limit| Ok(limit.rlim_cur))
 }
 
 /// Set the limit of a process, at most to what it may set itself.
@@ -23,12 +24,33 @@ pub fn set_stack_limit(pid: Pid, bytes: u64) -> Result<(), Error> {
     Ok(())
 }
 
+/// The same from `/proc/PID/limits` (proc_pid_limits(5)).
+fn told(pid: Pid) -> Option<u64> {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max stack size"))?;
+    match line.split_whitespace().next()? {
+        "unlimited" => Some(libc::RLIM_INFINITY),
+        bytes => bytes.parse().ok(),
+    }
+}
+
 fn limit(pid: Pid, new: Option<libc::rlimit>) -> Result<libc::rlimit, Error> {
     let mut old = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     let new = new.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: prlimit(2) reads the new limit, if the pointer is not null, and writes the old one; both live.
     if unsafe { libc::prlimit(pid.as_raw(), libc::RLIMIT_STACK, new, &raw mut old) } != 0 {
-        return Err(last_os(format!("set the stack limit of process {pid}")));
+        return Err(last_os(format!("look at the stack limit of process {pid}, or set it")));
     }
     Ok(old)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_told_alike() {
+        let me = Pid::this();
+        assert_eq!(told(me), Some(stack_limit(me).unwrap()));
+    }
 }

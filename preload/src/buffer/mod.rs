@@ -12,6 +12,7 @@
 //! before that: one serves all.
 
 mod hand_over;
+mod reads;
 mod record;
 mod replay;
 
@@ -19,8 +20,8 @@ use core::arch::{asm, global_asm};
 
 use crate::calls::{Out, gives};
 use crate::layout::{
-    AREA, AREA_LEN, BUFFER, ENTRY, Entry, LOG, Mode, PARKED, STACK, STUB_DONE, STUB_TRACED, SYS_TICK, Shared,
-    TABLE, TICK, UNTRACED,
+    AREA, AREA_LEN, BUFFER, ENTRY, Entry, LOG, Mode, PARKED, READ, STACK, STUB_DONE, STUB_TRACED, SYS_TICK,
+    Shared, TABLE, TICK, UNTRACED,
 };
 use crate::objects::{Objects, place};
 
@@ -35,6 +36,7 @@ global_asm!(
     ".balign 8, 0xcc",
     "    .quad ticked",
     "    .quad parked",
+    "    .quad rrtest_read",
     "entry:",
     "    xchg rsp, qword ptr [{parked}]",
     "    pushfq",
@@ -122,8 +124,8 @@ global_asm!(
 const SP: usize = AREA + core::mem::offset_of!(Shared, parked);
 
 // The addresses that the recorder and the runtime know.
-const _: () =
-    assert!(UNTRACED == BUFFER + 2 && TICK == BUFFER + 8 && PARKED == TICK + 8 && ENTRY == PARKED + 8);
+const _: () = assert!(UNTRACED == BUFFER + 2 && TICK == BUFFER + 8 && PARKED == TICK + 8);
+const _: () = assert!(READ == PARKED + 8 && ENTRY == READ + 8);
 const _: () = assert!((STACK - size_of::<Frame>() - 8).is_multiple_of(16));
 
 /// The registers that a call site passes, as they are on our stack.
@@ -314,6 +316,13 @@ fn word(shared: &mut Shared, address: u64) -> Option<u32> {
     (!faulted(shared)).then_some(word)
 }
 
+/// Whether the program's memory at an address can be written.
+fn is_writable(shared: &mut Shared, address: u64) -> bool {
+    // SAFETY: as above. What is there stays as it is, and nobody else runs.
+    unsafe { asm!("or byte ptr [rdi], al", in("rdi") address, in("al") 0_u8, options(nostack)) };
+    !faulted(shared)
+}
+
 /// Whether the recorder has skipped an instruction that faulted.
 fn faulted(shared: &mut Shared) -> bool {
     // The recorder writes it.
@@ -327,12 +336,16 @@ fn faulted(shared: &mut Shared) -> bool {
     }
 }
 
-/// Where the kernel writes on success, and how many bytes.
+/// What a call returns that cannot write all that it has to.
+const EFAULT: i64 = 14;
+
+/// Where the kernel writes, and how many bytes: on success, or at most, if it cannot write all.
 fn written(out: Out, args: &[u64; 6], result: i64) -> (u64, usize) {
     let argument = |at: u8| args.get(usize::from(at)).copied().unwrap_or(0);
     match out {
-        _ if result < 0 => (0, 0),
         Out::Nothing => (0, 0),
+        Out::Returned(at) if result == -EFAULT => (argument(at), argument(at + 1) as usize),
+        _ if result < 0 && result != -EFAULT => (0, 0),
         Out::Returned(at) => (argument(at), result as usize),
         Out::Fixed(at, len) => (argument(at), if argument(at) == 0 { 0 } else { usize::from(len) }),
     }

@@ -1,0 +1,175 @@
+//! Instructions that read what the program cannot know: the time-stamp counter, random numbers, the processor's identity and that
+//! of the core.
+//!
+//! Each stands, moved, in a stub, which has the buffer's code do it and log what came of it. How a stub says which instruction
+//! it is, and how such a read looks in the log, is here. The instructions are those of the Intel SDM, volume 2.
+
+use crate::layout::{Entry, register};
+
+/// What an instruction reads.
+#[repr(u16)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// rdtsc: the time-stamp counter.
+    Counter = 0,
+    /// rdtscp: the same, and the core's number.
+    CounterAndCore = 1,
+    /// rdrand, rdseed: a random number.
+    Random = 2,
+    /// rdpid: the core's number.
+    Core = 3,
+    /// cpuid.
+    Processor = 4,
+}
+
+impl Read {
+    /// All of them, by number.
+    pub const ALL: [Self; 5] =
+        [Self::Counter, Self::CounterAndCore, Self::Random, Self::Core, Self::Processor];
+
+    /// The numbers of entries of the log from here on are not of calls, but of reads.
+    pub const NUMBERS: u16 = Entry::STREAM - 64;
+
+    /// That of such an entry.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        Self::NUMBERS + self as u16
+    }
+
+    /// The read whose entries have this number.
+    #[must_use]
+    pub fn of_number(number: u64) -> Option<Self> {
+        let number = u16::try_from(number).ok()?.checked_sub(Self::NUMBERS)?;
+        Self::ALL.get(usize::from(number)).copied()
+    }
+
+    /// The instruction's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "rdtsc",
+            Self::CounterAndCore => "rdtscp",
+            Self::Random => "rdrand",
+            Self::Core => "rdpid",
+            Self::Processor => "cpuid",
+        }
+    }
+
+    /// Whether it tells what differs between two runs of the same program on the same machine.
+    #[must_use]
+    pub const fn varies(self) -> bool {
+        matches!(self, Self::Counter | Self::CounterAndCore | Self::Random)
+    }
+}
+
+/// An instruction in a word, as its stub passes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct What {
+    /// What it reads.
+    pub read: Read,
+    /// The number of the register that gets it, where there is a choice.
+    pub register: u8,
+    /// Bytes that are written of that: 2, 4 or 8.
+    pub bytes: u8,
+    /// It is the dynamic linker's, which measures itself, before the program's first instruction and for nobody.
+    pub linker: bool,
+}
+
+impl What {
+    /// Do to the general registers, by their numbers, what the instruction does that reads this: a word, and what cpuid writes to its
+    /// registers, or the core's number. The flags behind it.
+    #[must_use]
+    #[inline]
+    pub fn finish(self, registers: &mut [u64; 16], flags: u64, value: u64, more: [u32; 4]) -> u64 {
+        const LOW: u64 = 0xffff_ffff;
+        /// Carry says that there was a random number; the others of the status flags are cleared.
+        const CARRY: u64 = 1;
+        const STATUS: u64 = 1 | 1 << 2 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 11;
+        match self.read {
+            Read::Counter | Read::CounterAndCore => {
+                registers[register::RAX] = value & LOW;
+                registers[register::RDX] = value >> 32;
+                if let Read::CounterAndCore = self.read {
+                    registers[register::RCX] = more[0].into();
+                }
+            }
+            Read::Processor => {
+                let [eax, ebx, ecx, edx] = more;
+                registers[register::RAX] = eax.into();
+                registers[register::RBX] = ebx.into();
+                registers[register::RCX] = ecx.into();
+                registers[register::RDX] = edx.into();
+            }
+            Read::Core | Read::Random => {
+                let register = &mut registers[usize::from(self.register & 0xf)];
+                *register = match self.bytes {
+                    2 => *register & !0xffff | value & 0xffff,
+                    4 => value & LOW,
+                    _ => value,
+                };
+            }
+        }
+        if let Read::Random = self.read { flags & !STATUS | CARRY } else { flags }
+    }
+
+    /// The word.
+    #[must_use]
+    pub const fn word(self) -> u32 {
+        self.read as u32 | (self.register as u32) << 4 | (self.bytes as u32) << 8 | (self.linker as u32) << 12
+    }
+
+    /// From the word; a number that no stub has is taken for a counter's.
+    #[must_use]
+    #[inline]
+    pub fn of_word(word: u64) -> Self {
+        let read = match word & 0xf {
+            1 => Read::CounterAndCore,
+            2 => Read::Random,
+            3 => Read::Core,
+            4 => Read::Processor,
+            _ => Read::Counter,
+        };
+        let (register, bytes) = ((word >> 4 & 0xf) as u8, (word >> 8 & 0xf) as u8);
+        Self { read, register, bytes, linker: word >> 12 & 1 == 1 }
+    }
+}
+
+/// What cpuid says of the core on which it is executed, made the same on all: eax, ebx, ecx, edx.
+#[must_use]
+#[inline]
+pub const fn same_on_all_cores(leaf: u32, [eax, ebx, ecx, edx]: [u32; 4]) -> [u32; 4] {
+    match leaf {
+        // The initial APIC id.
+        1 => [eax, ebx & 0x00ff_ffff, ecx, edx],
+        // The x2APIC id.
+        0xb | 0x1f | 0x8000_0026 => [eax, ebx, ecx, 0],
+        // AMD: the extended APIC id, the ids of compute unit and node.
+        0x8000_001e => [0, ebx & !0xff, ecx & !0xff, edx],
+        _ => [eax, ebx, ecx, edx],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_numbers_are_unique() {
+        for read in Read::ALL {
+            for (register, bytes, linker) in [(0, 8, false), (15, 2, true), (9, 4, false)] {
+                let what = What { read, register, bytes, linker };
+                assert_eq!(What::of_word(what.word().into()), what);
+            }
+            assert_eq!(Read::of_number(read.number().into()), Some(read));
+            assert!(read.number() < Entry::STREAM);
+        }
+        assert_eq!(Read::of_number(0), None);
+        assert_eq!(Read::of_number(u64::MAX), None);
+    }
+
+    #[test]
+    fn cores_look_alike() {
+        assert_eq!(same_on_all_cores(1, [1, 0x0702_0800, 3, 4]), [1, 0x0002_0800, 3, 4]);
+        assert_eq!(same_on_all_cores(7, [1, 2, 3, 4]), [1, 2, 3, 4]);
+    }
+}

@@ -13,7 +13,7 @@ use rrtest_engine::keep::{self, Kept};
 use rrtest_engine::output::Output;
 use rrtest_engine::patience::{Effort, Patience};
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{self, Listener, Options, Recording, Stdin, Template, Time};
+use rrtest_engine::record::{self, Listener, Options, Outsiders, Recording, Stdin, Template, Time};
 use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::{Struck, Surprises};
@@ -104,6 +104,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) judges: bool,
     /// Where programs' standard input comes from.
     pub(crate) stdin: Stdin,
+    /// Whether processes outside come to what programs have made under a name.
+    pub(crate) outsiders: Outsiders,
     /// Who gets programs' output as it is written, besides the report.
     pub(crate) listener: Option<Listener<'a>>,
     /// The strategies that the user has chosen; empty means any.
@@ -197,6 +199,7 @@ impl Setting<'_> {
             stdin: self.stdin,
             listener: self.listener,
             watchdog_main: attempt.test.harness,
+            outsiders: self.outsiders,
             wakes_stop: false,
             end: self.end,
             stop,

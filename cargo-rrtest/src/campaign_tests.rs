@@ -7,7 +7,7 @@ use rrtest_engine::ending::{Ending, Overdue, Stats};
 use rrtest_engine::keep::Kept;
 use rrtest_engine::patience::Effort;
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{Options, Recording, Stdin, Template, Time};
+use rrtest_engine::record::{Options, Outsiders, Recording, Stdin, Template, Time};
 use rrtest_engine::schedule::Plan;
 use rrtest_engine::schedule::surprise::Struck;
 use rrtest_engine::trace::event::Stream;
@@ -134,6 +134,7 @@ fn campaign_at(subject: Subject<'_>, schedule: Schedule, script: Script, replays
         timeout: Duration::from_secs(60),
         judges: true,
         stdin: Stdin::Null,
+        outsiders: Outsiders::StayAway,
         listener: None,
         strategies: &strategies,
         time: Time::Real,

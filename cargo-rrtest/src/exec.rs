@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rrtest_engine::ending::Ending;
 use rrtest_engine::program::Program;
-use rrtest_engine::record::Stdin;
+use rrtest_engine::record::{Outsiders, Stdin};
 use rrtest_engine::trace::event::Stream;
 
 use crate::attempt::{Job, Real, Setting};
@@ -59,6 +59,8 @@ pub(crate) fn run(options: &Exec) -> Result<u8, Stop> {
         timeout: options.timeout.unwrap_or(Duration::MAX),
         judges: false,
         stdin: Stdin::Inherit,
+        // Whoever runs it may be about to connect to it.
+        outsiders: Outsiders::MayCome,
         listener: Some(&listen),
         strategies: &strategies,
         time: options.recording.time,

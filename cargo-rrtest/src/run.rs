@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::ColorChoice;
 use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu};
 use nix::unistd::Pid;
-use rrtest_engine::record::Stdin;
+use rrtest_engine::record::{Outsiders, Stdin};
 
 use crate::attempt::{Real, Setting};
 use crate::beside::Beside;
@@ -163,6 +163,7 @@ impl Hunt<'_> {
             timeout: options.timeout.unwrap_or(TIMEOUT),
             judges: options.timeout.is_none(),
             stdin: Stdin::Null,
+            outsiders: Outsiders::StayAway,
             listener: None,
             strategies: &strategies,
             time: options.recording.time,

@@ -30,6 +30,12 @@ const KINDS: &[(Awaited, &str, &str, &str)] = &[
     (Awaited::Futex, "futex", "on a futex", " of"),
     (Awaited::Pipe, "pipe", "for a pipe", ", whose other end is with"),
     (Awaited::Socket, "socket", "for a socket", ", whose other end is with"),
+    (Awaited::Connection, "connection", "for a connection", " from"),
+    (Awaited::Terminal, "terminal", "for a terminal", ", whose other side is with"),
+    (Awaited::FileLock, "file lock", "for a lock on a file", ", held by"),
+    (Awaited::Queue, "queue", "for a message queue", " of"),
+    (Awaited::Semaphore, "semaphore", "for a semaphore", " of"),
+    (Awaited::Change, "change", "for a change of a file", " by"),
     (Awaited::Descriptors, "descriptors", "for descriptors", " of"),
     (Awaited::Child, "child", "for a child process", ","),
     (Awaited::Time, "time", "for a time to come", ""),
@@ -42,6 +48,8 @@ pub(crate) struct Waiting<'a> {
     thread: &'a str,
     /// A name of [`KINDS`]; null if it could run.
     waits_for: Option<&'static str>,
+    /// Which one, where it has a name: a connection, a file, a queue.
+    what: Option<&'a str>,
     /// The source line of the program's own that led to it.
     since: Option<String>,
     /// Those of which one would have to act, where they are known.
@@ -79,6 +87,7 @@ impl<'a> Waiting<'a> {
             task: state.task.0,
             thread: &state.name,
             waits_for: wait.map(|wait| kind(wait.on).1),
+            what: wait.and_then(|wait| wait.what.as_deref()),
             since: since(state),
             woken_by: wait.iter().flat_map(|wait| &wait.by).map(named).collect(),
             held_by_ended: wait
@@ -107,7 +116,10 @@ pub(crate) fn doing(state: &TaskState, tasks: &[TaskState]) -> String {
 
 fn in_words(wait: &Wait, tasks: &[TaskState]) -> String {
     let (_, _, words, by) = kind(wait.on);
-    let mut text = format!("waits {words}");
+    let mut text = match &wait.what {
+        Some(what) => format!("waits for {what}"),
+        None => format!("waits {words}"),
+    };
     if let (Awaited::Mutex | Awaited::RwLock | Awaited::Condvar | Awaited::Futex, Some(futex)) =
         (wait.on, wait.futex)
     {
@@ -202,6 +214,7 @@ mod tests {
             wait: wait.map(|(on, by)| Wait {
                 on,
                 futex: Some(0x20),
+                what: None,
                 by: by.iter().copied().map(TaskId).collect(),
                 gone: None,
                 limited: on == Awaited::Condvar,
@@ -285,7 +298,7 @@ mod tests {
         assert_eq!(
             lines[1],
             serde_json::json!({
-                "task": 2, "thread": "b", "waits_for": "mutex", "since": "src/lib.rs:2",
+                "task": 2, "thread": "b", "waits_for": "mutex", "what": null, "since": "src/lib.rs:2",
                 "woken_by": [{"task": 3, "thread": "c"}], "time_limit": false,
             })
         );

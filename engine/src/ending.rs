@@ -87,6 +87,8 @@ pub struct Wait {
     pub on: Awaited,
     /// The address of its futex word, if it has one.
     pub futex: Option<u64>,
+    /// Which one, where it has a name: a connection, a file, a queue.
+    pub what: Option<String>,
     /// Those living tasks of which one must act for the wait to end; empty if they are not known.
     pub by: Vec<TaskId>,
     /// Who alone could have ended it and has ended itself, with its thread name: it will never act.
@@ -124,6 +126,18 @@ pub enum Awaited {
     Pipe,
     /// The other end of a socket.
     Socket,
+    /// Somebody to connect to a socket.
+    Connection,
+    /// The other side of a terminal.
+    Terminal,
+    /// A lock on a file.
+    FileLock,
+    /// A message, or room for one, in a queue.
+    Queue,
+    /// A semaphore of System V.
+    Semaphore,
+    /// A change of a file that is watched.
+    Change,
     /// Another descriptor, or several.
     Descriptors,
     /// The end of a child process.
@@ -186,7 +200,7 @@ mod tests {
             task: TaskId(task),
             name: String::new(),
             doing: String::new(),
-            wait: Some(Wait { on: Awaited::Thread, futex: None, by, gone: None, limited }),
+            wait: Some(Wait { on: Awaited::Thread, futex: None, what: None, by, gone: None, limited }),
             spawned: None,
             awaits: Vec::new(),
             frames: Vec::new(),

@@ -1,5 +1,8 @@
 //! C programs that do what is hard to record: each is recorded under several seeds and replayed from memory.
 
+#[path = "programs/peers.rs"]
+mod peers;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
@@ -9,7 +12,7 @@ use rrtest_engine::Error;
 use rrtest_engine::ending::Ending;
 use rrtest_engine::output::Output;
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{self, Recording, Stdin, Template, Time};
+use rrtest_engine::record::{self, Outsiders, Recording, Stdin, Template, Time};
 use rrtest_engine::replay::{self, Replayed};
 use rrtest_engine::schedule::surprise::{Surprise, Surprises};
 use rrtest_engine::schedule::{StrategyName, portfolio};
@@ -75,6 +78,7 @@ fn options(timeout: Duration, strategy: StrategyName, seed: u64) -> record::Opti
         stdin: Stdin::Null,
         listener: None,
         watchdog_main: false,
+        outsiders: Outsiders::StayAway,
         end: None,
         wakes_stop: false,
         stop: &STOP,

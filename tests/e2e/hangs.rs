@@ -18,6 +18,9 @@ pub(crate) const TESTS: &[Test] = tests![
     a_notification_of_the_wrong_thread,
     channels_and_barriers,
     a_child_that_waits_for_the_end_of_its_input,
+    a_connection_within_a_process,
+    a_lock_on_a_file,
+    nobody_who_could_connect,
     threads_that_run_and_get_nowhere,
     a_wait_for_the_world_is_no_livelock,
 ];
@@ -190,6 +193,73 @@ fn a_child_that_waits_for_the_end_of_its_input(world: &World) {
     assert!(holders.contains(&"kept_open") && !holders.contains(&"cat"), "{run}");
 }
 
+/// A deadlock whose trace has been replayed, and what the report says of a thread: what it waits for and which one.
+fn of_deadlock<'a>(attempt: &'a Attempt, run: &Run, thread: &str) -> &'a str {
+    assert_eq!(attempt.text("outcome"), "deadlocked", "{run}");
+    assert_eq!(attempt.0["verified"], json!(true), "{run}");
+    wait_of(attempt, thread)["what"].as_str().unwrap_or_else(|| panic!("nothing of {thread}: {run}"))
+}
+
+fn a_connection_within_a_process(world: &World) {
+    let source = "
+        use std::io::{Read, Write};
+        use std::net::{TcpListener, TcpStream};
+        #[test] fn echo() {
+            let listener = TcpListener::bind((\"127.0.0.1\", 0)).unwrap();
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (mut served, _) = listener.accept().unwrap();
+            let answers = move || {
+                let mut all = String::new();
+                served.read_to_string(&mut all).unwrap();
+                served.write_all(all.as_bytes()).unwrap();
+            };
+            let server = std::thread::Builder::new().name(\"server\".into()).spawn(answers).unwrap();
+            client.write_all(b\"ping\").unwrap();
+            client.read_exact(&mut [0; 4]).unwrap();
+            server.join().unwrap();
+        }
+    ";
+    let (attempt, run) = of_test(world, source, &[]);
+    for (thread, other) in [("echo", "server"), ("server", "echo")] {
+        assert_eq!(kind_and_wakers(&attempt, thread), ("socket", vec![other]), "{run}");
+        let what = of_deadlock(&attempt, &run, thread);
+        assert!(what.starts_with("data on the TCP connection 127.0.0.1:"), "{what}");
+    }
+    let _said = run.says(&["waits for data on the TCP connection 127.0.0.1:", "other end is with `server`"]);
+}
+
+fn a_lock_on_a_file(world: &World) {
+    let source = "
+        use std::fs::File;
+        #[test] fn kept_locked() {
+            let path = concat!(env!(\"CARGO_TARGET_TMPDIR\"), \"/locked\");
+            let first = File::create(path).unwrap();
+            first.lock().unwrap();
+            let second = move || File::open(path).unwrap().lock_shared().unwrap();
+            std::thread::Builder::new().name(\"second\".into()).spawn(second).unwrap().join().unwrap();
+            drop(first);
+        }
+    ";
+    let (attempt, run) = of_test(world, source, &[]);
+    assert_eq!(kind_and_wakers(&attempt, "second"), ("file lock", vec!["kept_locked"]), "{run}");
+    let what = of_deadlock(&attempt, &run, "second");
+    assert!(what.starts_with("a lock (flock) on /") && what.ends_with("/locked"), "{what}");
+    let _said = run.says(&["waits for a lock (flock) on /", "/locked, held by `kept_locked`"]);
+}
+
+fn nobody_who_could_connect(world: &World) {
+    let source = "
+        #[test] fn listens() {
+            let listener = std::net::TcpListener::bind((\"127.0.0.1\", 0)).unwrap();
+            drop(listener.accept());
+        }
+    ";
+    let (attempt, run) = of_test(world, source, &[]);
+    assert_eq!(kind_and_wakers(&attempt, "listens"), ("connection", vec![]), "{run}");
+    let what = of_deadlock(&attempt, &run, "listens");
+    assert!(what.starts_with("a connection to 127.0.0.1:"), "{what}");
+}
+
 fn threads_that_run_and_get_nowhere(world: &World) {
     let traces = world.dir();
     let (attempt, run) = of_fixture(world, "livelock", traces.path(), &["--timeout", "5s"]);
@@ -205,7 +275,8 @@ fn threads_that_run_and_get_nowhere(world: &World) {
 fn a_wait_for_the_world_is_no_livelock(world: &World) {
     let source = "
         #[test] fn listens() {
-            let listener = std::net::TcpListener::bind((\"127.0.0.1\", 0)).unwrap();
+            // Where others than this machine can come to it.
+            let listener = std::net::TcpListener::bind((\"0.0.0.0\", 0)).unwrap();
             drop(listener.accept());
         }
     ";

@@ -49,7 +49,7 @@ const KINDS: &[(&str, &str, &str)] = &[
     ("yields", "while !NEVER.load(Ordering::SeqCst) { std::thread::yield_now() }", USUAL),
     ("computes", "loop { std::hint::black_box(()) }", USUAL),
     ("polls", "while !NEVER.load(Ordering::SeqCst) { std::thread::sleep(Duration::from_millis(1)) }", USUAL),
-    ("listens", "drop(std::net::TcpListener::bind((\"127.0.0.1\", 0)).unwrap().accept())", USUAL),
+    ("listens", "drop(std::net::TcpListener::bind((\"0.0.0.0\", 0)).unwrap().accept())", USUAL),
     (
         "child_spins",
         "{ std::process::Command::new(\"sh\").args([\"-c\", \"while :; do :; done\"]).status().unwrap(); }",
@@ -132,7 +132,7 @@ fn a_sleep_beyond_the_limit_hangs_at_once(world: &World) {
 
 fn a_test_that_never_ends_is_not_green(world: &World) {
     let source = "
-        #[test] fn listens() { drop(std::net::TcpListener::bind((\"127.0.0.1\", 0)).unwrap().accept()) }
+        #[test] fn listens() { drop(std::net::TcpListener::bind((\"0.0.0.0\", 0)).unwrap().accept()) }
     ";
     let project = Project::of_test(world, source);
     let options = ["--message-format", "json", "--until-fail", "--for", "1s", "--junit", "report.xml"];

@@ -120,7 +120,7 @@ impl Recorder<'_> {
             return Ok(());
         };
         let own = match place {
-            Place::Port(port) => Sockets::of(self.tasks[id].tid, &self.processes()).has_port(port),
+            Place::Port(port) => Sockets::of(self.tasks[id].tid, self.processes()).has_port(port),
             Place::Name => result >= 0 && self.is_peer_recorded(id, fd),
         };
         if own {

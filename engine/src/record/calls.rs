@@ -307,6 +307,9 @@ impl Recorder<'_> {
     fn note(&mut self, id: TaskId, call: &Call, result: i64) -> Flow<()> {
         let [option, name, ..] = call.args();
         match call.number() as i64 {
+            libc::SYS_connect if result == -i64::from(libc::EINPROGRESS) => {
+                self.note_contact(id, call, result)
+            }
             _ if result < 0 => {}
             _ if signal_sent(call).is_some() => {
                 self.look_for_roused(true)?;
@@ -318,6 +321,16 @@ impl Recorder<'_> {
             libc::SYS_prctl if option as i32 == libc::PR_SET_NO_NEW_PRIVS => {
                 self.task(id).natively.no_new_privileges = true;
             }
+            libc::SYS_bind
+            | libc::SYS_connect
+            | libc::SYS_accept
+            | libc::SYS_accept4
+            | libc::SYS_sendto
+            | libc::SYS_sendmsg
+            | libc::SYS_sendmmsg
+            | libc::SYS_mq_open
+            | libc::SYS_inotify_add_watch => self.note_contact(id, call, result),
+            libc::SYS_flock | libc::SYS_fcntl => self.note_taken(id, call),
             libc::SYS_socketpair => self.note_pair(id, call),
             libc::SYS_shmget
             | libc::SYS_msgget
@@ -328,7 +341,10 @@ impl Recorder<'_> {
             | libc::SYS_semtimedop
             | libc::SYS_shmctl
             | libc::SYS_msgctl
-            | libc::SYS_semctl => self.note_ipc(call, result)?,
+            | libc::SYS_semctl => {
+                self.note_contact(id, call, result);
+                self.note_ipc(call, result)?;
+            }
             libc::SYS_timerfd_create => self.timerfds = true,
             libc::SYS_utime | libc::SYS_utimes | libc::SYS_futimesat | libc::SYS_utimensat => {
                 self.note_set_times(id, call);

@@ -167,7 +167,7 @@ pub(super) fn pidfd(tid: Pid, fd: u64) -> i32 {
 }
 
 /// A line of `/proc/PID/fdinfo/FD` (proc_pid_fdinfo(5)).
-fn info(tid: Pid, fd: u64, key: &str) -> Option<String> {
+pub(super) fn info(tid: Pid, fd: u64, key: &str) -> Option<String> {
     let info = std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{}", fd as i32)).ok()?;
     info.lines().find_map(|line| line.strip_prefix(key)).map(|value| value.trim().to_owned())
 }

@@ -12,9 +12,9 @@ use std::collections::BTreeSet;
 
 use nix::unistd::Pid;
 
-use super::peers::{Sockets, inode_of};
+use super::peers::inode_of;
 use super::recorder::{Flow, Recorder};
-use super::stuck::{self, NESTS, Outside};
+use super::stuck::{self, NESTS, View};
 use super::tasks::{Hold, Task};
 use super::time::Time;
 use crate::tracee::{State, state};
@@ -58,15 +58,16 @@ impl Recorder<'_> {
 
     /// Whether nothing but a time can end the wait of any task that waits.
     pub(super) fn only_time_helps(&self) -> bool {
-        let mut sockets = None;
+        // Whoever could come by a name may come in time.
+        let view = View::default();
         self.tasks.living().all(|task| match task.hold() {
             Hold::InKernel(running, _) => {
                 state(running.tid()) == State::Sleeping
-                    && (self.waits_for_the_program(task, &Outside::default()) || waits_for_signals(task))
+                    && (self.waits_for_the_program(task, &view) || waits_for_signals(task))
             }
             Hold::Waiting(..) => {
                 let mut descriptors = self.watches.descriptors(task.id);
-                descriptors.all(|fd| self.inside(task, fd, NESTS, &mut sockets))
+                descriptors.all(|fd| self.inside(task, fd, NESTS, &view))
             }
             // SIGCONT may come from a terminal.
             Hold::Suspended(..) => false,
@@ -75,7 +76,7 @@ impl Recorder<'_> {
     }
 
     /// Whether only the program's own tasks, or a time, can make this descriptor ready.
-    fn inside(&self, task: &Task, fd: i32, nests: u32, sockets: &mut Option<Sockets>) -> bool {
+    fn inside(&self, task: &Task, fd: i32, nests: u32, view: &View) -> bool {
         let path = format!("/proc/{}/fd/{fd}", task.tid);
         let Ok(link) = std::fs::read_link(path) else { return false };
         match &*link.to_string_lossy() {
@@ -84,14 +85,12 @@ impl Recorder<'_> {
                 nests > 0
                     && stuck::watched(task.tid, fd)
                         .into_iter()
-                        .all(|fd| self.inside(task, fd, nests - 1, sockets))
+                        .all(|fd| self.inside(task, fd, nests - 1, view))
             }
             link => {
-                self.ours(task.tid, fd, nests, &Outside::default())
-                    || inode_of(link).is_some_and(|inode| {
-                        let pids = || self.processes();
-                        sockets.get_or_insert_with(|| Sockets::of(task.tid, &pids())).inside(inode)
-                    })
+                self.ours(task.tid, fd, nests, view)
+                    || inode_of(link)
+                        .is_some_and(|inode| view.sockets(task.tid, self.processes()).inside(inode))
             }
         }
     }

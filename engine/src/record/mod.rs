@@ -17,12 +17,15 @@ mod hand_over;
 mod image;
 mod inherit;
 mod inside;
+mod ipc;
 mod ipc_times;
 mod job_control;
 mod leap;
 mod limits;
+mod locks;
 mod memory_calls;
 mod natively;
+mod objects;
 mod outputs;
 mod overdue;
 mod own_timers;
@@ -32,6 +35,7 @@ mod pin;
 mod proc_times;
 mod processes;
 mod quiet;
+mod reach;
 mod reads;
 mod recorder;
 mod report;
@@ -48,10 +52,12 @@ mod surprises;
 mod task_calls;
 mod tasks;
 mod template;
+mod terminals;
 mod time;
 mod timers;
 mod told;
 mod twins;
+mod unix_sockets;
 mod waits;
 mod watches;
 mod whole;
@@ -76,6 +82,7 @@ use crate::trace::log::Log;
 pub use crate::tracee::Stdin;
 use crate::tracee::{self, Streams};
 use fds::Fds;
+pub use reach::Outsiders;
 use recorder::Recorder;
 pub use template::Template;
 pub use time::Time;
@@ -113,6 +120,8 @@ pub struct Options<'a> {
     /// The first task is a test harness, which waits for the others with a time limit only to print warnings: such a
     /// wait does not count when asking whether anything can still happen.
     pub watchdog_main: bool,
+    /// What others than the program do of their own accord.
+    pub outsiders: Outsiders,
     /// Have tasks that wake others, or begin to wait, stop even where it could be decided in the process who runs. It makes no
     /// difference but in time.
     pub wakes_stop: bool,

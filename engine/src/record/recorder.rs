@@ -21,16 +21,19 @@ use super::file_times::Stamped;
 use super::groups::Sent;
 use super::inherit::Holders;
 use super::ipc_times::IpcTimes;
+use super::locks::Takers;
 use super::natively::Natively;
 use super::overdue::Trial;
 use super::pin::Watched;
 use super::proc_times::ProcTimes;
 use super::quiet::Quiet;
+use super::reach::Reach;
 use super::reads::Reads;
 use super::sharing::Sharing;
 use super::slots::Slots;
 use super::start_up::StartUp;
 use super::strikes::Strikes;
+use super::stuck::Pace;
 use super::tasks::{Call, Hold, Origin, Space, Task, Tasks, Waited as CallWait};
 use super::time::Clocks;
 use super::watches::Watches;
@@ -110,6 +113,9 @@ pub(super) struct Recorder<'a> {
     pub(super) sent: Sent,
     /// The inodes of the program's socket pairs, each with the other one's.
     pub(super) pairs: BTreeMap<u64, u64>,
+    pub(super) reach: Reach,
+    pub(super) takers: Takers,
+    pub(super) pace: Pace,
     pub(super) slots: Slots,
     pub(super) buffer: Buffer,
     pub(super) call_sites: CallSites,
@@ -268,6 +274,9 @@ impl<'a> Recorder<'a> {
             elsewhere: Vec::new(),
             sent: Sent::default(),
             pairs: BTreeMap::new(),
+            reach: Reach::default(),
+            takers: Takers::default(),
+            pace: Pace::default(),
             last_call: 0,
             woken: false,
             waits: 0,

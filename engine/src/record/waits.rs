@@ -3,15 +3,10 @@
 //! The futex of a wait says little. The functions that lead to it say what it is part of; the memory behind it and the
 //! descriptors of the other processes say who is needed. What is not certain is left out.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
-
 use nix::unistd::Pid;
 
-use super::fds::links;
 use super::recorder::Recorder;
-use super::stuck::{call_in_progress, inode, polled};
-use super::tasks::{Call, Hold, Task};
+use super::tasks::{Hold, Task};
 use crate::ending::{Awaited, Frame, Wait};
 use crate::symbols::interesting;
 use crate::task::TaskId;
@@ -57,26 +52,30 @@ impl Recorder<'_> {
     /// What a task with this stack waits for; none if it does not wait.
     pub(super) fn wait_of(&self, task: &Task, frames: &[Frame]) -> Option<Wait> {
         let limited = self.deadlines.contains(task.id);
-        let (on, futex, by) = match task.hold() {
+        let found = match task.hold() {
             Hold::InKernel(running, call) => self.wait_in_kernel_of(task, running.tid(), call),
-            Hold::Waiting(..) if self.watches.has(task.id) => {
-                self.wait_for_descriptors_of(task, &self.watches.descriptors(task.id).collect::<Vec<_>>())
-            }
+            Hold::Waiting(_, call) if self.watches.has(task.id) => self.wait_for_descriptors_of(
+                task,
+                call,
+                &self.watches.descriptors(task.id).collect::<Vec<_>>(),
+            ),
             Hold::Waiting(..) | Hold::Parked(_) => match self.futexes.waiting(task.id) {
                 Some(key) => self.wait_on_futex(task, key.address, frames),
-                None => (Awaited::Time, None, Vec::new()),
+                None => Found::new(Awaited::Time),
             },
-            Hold::Lent(_, to) => (Awaited::Child, None, vec![*to]),
+            Hold::Lent(_, to) => Found { by: vec![*to], ..Found::new(Awaited::Child) },
             _ => return None,
         };
-        Some(Wait { on, futex, by, gone: None, limited })
+        let Found { on, futex, what, by } = found;
+        Some(Wait { on, futex, what, by, gone: None, limited })
     }
 
     fn wait_on_futex(&self, task: &Task, address: u64, frames: &[Frame]) -> Found {
         // The kernel clears this word, and wakes who waits there, when the thread ends (set_tid_address(2)).
         let ending = self.tasks.of(task.pid).find(|other| other.clear_tid == address);
         if let Some(ending) = ending {
-            return (Awaited::Thread, Some(address), vec![ending.id]);
+            let by = vec![ending.id];
+            return Found { futex: Some(address), by, ..Found::new(Awaited::Thread) };
         }
         let on = by_name(frames);
         let owner = match on {
@@ -84,7 +83,7 @@ impl Recorder<'_> {
             _ => None,
         };
         let on = if owner.is_some() { Awaited::Mutex } else { on };
-        (on, Some(address), owner.into_iter().collect())
+        Found { futex: Some(address), by: owner.into_iter().collect(), ..Found::new(on) }
     }
 
     /// The owner of the `pthread_mutex_t` at an address, if there may be one: `__lock`, `__count` and `__owner` (glibc's
@@ -95,82 +94,23 @@ impl Recorder<'_> {
         let owner = self.tasks.with_tid(Pid::from_raw(owner.cast_signed()))?;
         (lock == 2 && owner.pid == task.pid && owner.id != task.id).then_some(owner.id)
     }
-
-    fn wait_in_kernel_of(&self, task: &Task, tid: Pid, call: &Call) -> Found {
-        if matches!(call.number() as i64, libc::SYS_wait4 | libc::SYS_waitid) {
-            return (Awaited::Child, None, self.children(task.pid));
-        }
-        match call_in_progress(tid) {
-            Some((libc::SYS_ppoll, args)) => {
-                self.wait_for_descriptors_of(task, &polled(&task.space.memory, &args))
-            }
-            _ => (Awaited::Descriptors, None, Vec::new()),
-        }
-    }
-
-    /// The first tasks of the processes that a process has started.
-    fn children(&self, pid: Pid) -> Vec<TaskId> {
-        let mut seen = BTreeSet::new();
-        let others = self.tasks.living().filter(|other| other.pid != pid && seen.insert(other.pid));
-        others.filter(|other| parent(other.pid) == Some(pid)).map(|other| other.id).collect()
-    }
-
-    fn wait_for_descriptors_of(&self, task: &Task, fds: &[i32]) -> Found {
-        let [fd] = fds[..] else { return (Awaited::Descriptors, None, Vec::new()) };
-        let link = link(task.tid, fd);
-        if link.starts_with("pipe:") {
-            let by = self.holders_of(task, &link, |mode| access(task.tid, fd).is_none_or(|own| own != mode));
-            return (Awaited::Pipe, None, by);
-        }
-        if link.starts_with("socket:") {
-            let peer = inode(&path(task.tid, fd)).and_then(|inode| self.pairs.get(&inode));
-            let by = peer.map(|peer| self.holders_of(task, &format!("socket:[{peer}]"), |_| true));
-            return (Awaited::Socket, None, by.unwrap_or_default());
-        }
-        (Awaited::Descriptors, None, Vec::new())
-    }
-
-    /// The tasks, besides this one, whose processes have a descriptor that `link` describes, opened for what `wanted` says.
-    fn holders_of(&self, task: &Task, link_is: &str, wanted: impl Fn(u32) -> bool) -> Vec<TaskId> {
-        let mut holding = std::collections::BTreeMap::new();
-        let mut holds = |other: &Task| {
-            *holding.entry(other.pid).or_insert_with(|| {
-                links(other.tid)
-                    .any(|(fd, link)| link == link_is && access(other.tid, fd).is_some_and(&wanted))
-            })
-        };
-        self.tasks
-            .living()
-            .filter(|other| other.id != task.id && holds(other))
-            .map(|other| other.id)
-            .collect()
-    }
 }
 
-/// What is waited for, its futex word, and who could end that.
-type Found = (Awaited, Option<u64>, Vec<TaskId>);
-
-fn path(tid: Pid, fd: i32) -> PathBuf {
-    format!("/proc/{tid}/fd/{fd}").into()
+/// What is waited for, and who could end that.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) on: Awaited,
+    /// Its futex word.
+    pub(super) futex: Option<u64>,
+    pub(super) what: Option<String>,
+    pub(super) by: Vec<TaskId>,
 }
 
-/// What a descriptor stands for (proc_pid_fd(5)).
-fn link(tid: Pid, fd: i32) -> String {
-    std::fs::read_link(path(tid, fd)).map(|link| link.to_string_lossy().into_owned()).unwrap_or_default()
-}
-
-/// What a descriptor is open for: `O_RDONLY`, `O_WRONLY` or `O_RDWR` (proc_pid_fdinfo(5)).
-fn access(tid: Pid, fd: i32) -> Option<u32> {
-    let info = std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{fd}")).ok()?;
-    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
-    Some(u32::from_str_radix(flags.trim(), 8).ok()? & libc::O_ACCMODE.cast_unsigned())
-}
-
-/// Who has started a process (proc_pid_stat(5)).
-fn parent(pid: Pid) -> Option<Pid> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may contain anything: state and parent follow the last one.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok().map(Pid::from_raw)
+impl Found {
+    /// Nothing else is known of it.
+    pub(super) fn new(on: Awaited) -> Self {
+        Self { on, futex: None, what: None, by: Vec::new() }
+    }
 }
 
 #[cfg(test)]
@@ -207,26 +147,5 @@ mod tests {
         assert_eq!(of(&[park, "own::f"]), Awaited::Unpark);
         assert_eq!(of(&["syscall", "own::rwlock::f"]), Awaited::Futex, "one's own functions do not count");
         assert_eq!(of(&[]), Awaited::Futex);
-    }
-
-    #[test]
-    fn descriptors_tell_what_they_are_open_for() {
-        // SAFETY: gettid has no preconditions.
-        let own = Pid::from_raw(unsafe { libc::gettid() });
-        let (reader, writer) = std::io::pipe().unwrap();
-        let [read, write] =
-            [std::os::fd::AsRawFd::as_raw_fd(&reader), std::os::fd::AsRawFd::as_raw_fd(&writer)];
-        assert_eq!(link(own, read), link(own, write));
-        assert!(link(own, read).starts_with("pipe:["));
-        assert_eq!(access(own, read), Some(libc::O_RDONLY.cast_unsigned()));
-        assert_eq!(access(own, write), Some(libc::O_WRONLY.cast_unsigned()));
-        let descriptors: Vec<i32> = links(own).map(|(fd, _)| fd).collect();
-        assert!(descriptors.contains(&read) && descriptors.contains(&write));
-        assert_eq!(access(own, 1 << 20), None);
-    }
-
-    #[test]
-    fn a_process_has_a_parent() {
-        assert_eq!(parent(Pid::this()), Some(Pid::parent()));
     }
 }

@@ -116,6 +116,7 @@ pub(super) fn every_ending() -> [Ending; 8] {
         wait: Some(Wait {
             on: Awaited::Mutex,
             futex: Some(0x10),
+            what: None,
             by: vec![TaskId(2)],
             gone: Some((TaskId(3), "gone".to_owned())),
             limited: true,

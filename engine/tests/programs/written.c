@@ -19,7 +19,7 @@ static void put(int fd, int warm)
 int main(int argc, char **argv)
 {
 	const char *way = argv[1];
-	int pair[2], file = open("written", O_RDWR | O_CREAT | O_TRUNC, 0600);
+	int pair[2], file = open("file", O_RDWR | O_CREAT | O_TRUNC, 0600);
 	struct iovec pieces[] = {{plain, 5}, {random_bytes, 5}};
 	struct msghdr message = {.msg_iov = pieces, .msg_iovlen = 2};
 	socketpair(AF_UNIX, SOCK_DGRAM, 0, pair);

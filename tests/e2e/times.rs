@@ -1,7 +1,5 @@
 //! Surprises in time: each kind finds what it alone can find, and says what it has done, where.
 
-use std::hash::{BuildHasher, RandomState};
-
 use rrtest_tests::World;
 use rrtest_tests::report::{Attempt, Report};
 use rrtest_tests::tool::Run;
@@ -24,7 +22,9 @@ const WRONG: &[Wrong] = &[
         kind: "early",
         says: &[
             "`early`: the sleep of 150 ms at long-sleep/tests/it.rs:",
-            "ended while `server` had not run",
+            "ended while ",
+            "`server`",
+            " had not run",
         ],
     },
     Wrong {
@@ -33,14 +33,21 @@ const WRONG: &[Wrong] = &[
         kind: "early",
         says: &[
             "`early`: the sleep of 300 ms at long-sleep/tests/it.rs:",
-            "ended while `server` had not run",
+            "ended while ",
+            "`server`",
+            " had not run",
         ],
     },
     Wrong {
         package: "long-sleep",
         test: "sleeps_2_s",
         kind: "early",
-        says: &["`early`: the sleep of 2 s at long-sleep/tests/it.rs:", "ended while `server` had not run"],
+        says: &[
+            "`early`: the sleep of 2 s at long-sleep/tests/it.rs:",
+            "ended while ",
+            "`server`",
+            " had not run",
+        ],
     },
     Wrong {
         package: "time-limit",
@@ -92,7 +99,7 @@ impl Wrong {
 pub(crate) fn add(tests: &mut Tests) {
     for wrong in WRONG {
         tests.add(format!("times::{}", wrong.test), |world| {
-            for seed in [1, 2, RandomState::new().hash_one(wrong.test)] {
+            for seed in [1, 2, 3] {
                 let seed = seed.to_string();
                 let (attempt, run) =
                     wrong.find(world, &["--time", "virtual", "--runs", ATTEMPTS, "--seed", &seed]);

@@ -547,11 +547,12 @@ static void children(void) {
 }
 
 static void stops(int threads) {
+    // The child may be stopped and continued before it has done anything.
+    on(SIGCONT, count, 0);
     for (int i = 0; i < 2; i++) {
         pid_t child = fork();
         CHECK(child >= 0);
         if (child == 0) {
-            on(SIGCONT, count, 0);
             CHECK(pipe(ends) == 0);
             if (threads) {
                 start(reads);

@@ -329,7 +329,11 @@ impl Recorder<'_> {
             | libc::SYS_sendmsg
             | libc::SYS_sendmmsg
             | libc::SYS_mq_open
-            | libc::SYS_inotify_add_watch => self.note_contact(id, call, result),
+            | libc::SYS_inotify_add_watch
+            | libc::SYS_mkdir
+            | libc::SYS_mkdirat
+            | libc::SYS_mknod
+            | libc::SYS_mknodat => self.note_contact(id, call, result),
             libc::SYS_flock | libc::SYS_fcntl => self.note_taken(id, call),
             libc::SYS_socketpair => self.note_pair(id, call),
             libc::SYS_shmget

@@ -11,10 +11,8 @@ use std::fs::Metadata;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::time::{Duration, SystemTime};
 
 use nix::sys::socket::{SockType, SockaddrStorage, getpeername, getsockname, getsockopt, sockopt};
-use nix::time::{ClockId, clock_gettime};
 
 use super::ipc::Ipc;
 use super::recorder::Recorder;
@@ -32,9 +30,10 @@ pub enum Outsiders {
 }
 
 /// What the program has made, and whether it has been in touch with outsiders.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Reach {
-    began: SystemTime,
+    /// Files that it has made, by device and inode. Times would not tell: those of file systems are of the last tick of the clock.
+    files: BTreeSet<(u64, u64)>,
     /// Whether it has been in touch with anybody outside.
     met: bool,
     /// What it has bound sockets to, or the kernel has bound them to, and whether the kernel chose the port.
@@ -49,24 +48,10 @@ pub(super) struct Reach {
     pub(super) watched: BTreeMap<u64, (u64, bool)>,
 }
 
-impl Default for Reach {
-    fn default() -> Self {
-        Self {
-            began: coarse_now(),
-            met: false,
-            ports: BTreeMap::new(),
-            names: BTreeSet::new(),
-            made: BTreeSet::new(),
-            queues: BTreeSet::new(),
-            watched: BTreeMap::new(),
-        }
-    }
-}
-
 impl Reach {
-    /// Whether this has been made since the program began, as far as its file system tells.
-    pub(super) fn is_new(&self, metadata: &Metadata) -> bool {
-        metadata.created().is_ok_and(|created| created >= self.began)
+    /// Whether the program has made this file.
+    pub(super) fn has_made(&self, metadata: &Metadata) -> bool {
+        self.files.contains(&(metadata.dev(), metadata.ino()))
     }
 
     /// Whether the kernel has chosen a port of the program's.
@@ -114,12 +99,6 @@ struct Port {
     address: SocketAddr,
 }
 
-/// The time as file systems take it, which lags behind (`CLOCK_REALTIME_COARSE`, clock_gettime(2)).
-fn coarse_now() -> SystemTime {
-    let now = clock_gettime(ClockId::CLOCK_REALTIME_COARSE).map(Duration::from);
-    now.ok().and_then(|now| SystemTime::UNIX_EPOCH.checked_add(now)).unwrap_or_else(SystemTime::now)
-}
-
 impl Recorder<'_> {
     /// Whether nobody outside comes to what the program has made under a name.
     pub(super) fn is_left_alone(&self) -> bool {
@@ -155,6 +134,8 @@ impl Recorder<'_> {
             libc::SYS_semget => self.note_made(Ipc::Semaphores, args[0], args[2], result),
             libc::SYS_mq_open => self.note_queue(id, args[1], result as i32),
             libc::SYS_inotify_add_watch => self.note_watched(id, args[1]),
+            libc::SYS_mkdir | libc::SYS_mknod => self.note_file(id, libc::AT_FDCWD, args[0]),
+            libc::SYS_mkdirat | libc::SYS_mknodat => self.note_file(id, args[0] as i32, args[1]),
             _ => {}
         }
     }
@@ -243,12 +224,25 @@ impl Recorder<'_> {
         }
     }
 
-    fn note_watched(&mut self, id: TaskId, at: u64) {
+    /// The program has made a file that is no regular one at this path, from this directory on.
+    fn note_file(&mut self, id: TaskId, directory: i32, path: u64) {
+        if let Some(metadata) = self.file_at(id, directory, path) {
+            self.reach.files.insert((metadata.dev(), metadata.ino()));
+        }
+    }
+
+    fn file_at(&self, id: TaskId, directory: i32, path: u64) -> Option<Metadata> {
         /// Longest path (PATH_MAX).
         const PATH: usize = 4096;
-        let path = self.space(id).memory.text(at, PATH);
-        if let Some(metadata) = super::stuck::found_at(self.tasks[id].tid, "cwd", &path) {
-            let new = self.reach.is_new(&metadata);
+        let path = self.tasks[id].space.memory.text(path, PATH);
+        let directory =
+            if directory == libc::AT_FDCWD { "cwd".to_owned() } else { format!("fd/{directory}") };
+        super::stuck::found_at(self.tasks[id].tid, &directory, &path)
+    }
+
+    fn note_watched(&mut self, id: TaskId, path: u64) {
+        if let Some(metadata) = self.file_at(id, libc::AT_FDCWD, path) {
+            let new = self.reach.has_made(&metadata);
             let known = self.reach.watched.entry(metadata.ino()).or_insert((metadata.dev(), new));
             *known = (metadata.dev(), known.1 && new);
         }

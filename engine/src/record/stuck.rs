@@ -226,7 +226,7 @@ impl Recorder<'_> {
         // What has no name any more is out of reach.
         let made = metadata.nlink() == 0
             || self.is_left_alone_in(view)
-                && (self.reach.is_new(&metadata) || queue && self.reach.has_opened(&metadata));
+                && (self.reach.has_made(&metadata) || queue && self.reach.has_opened(&metadata));
         made && !view.has_file(&metadata)
     }
 
@@ -264,7 +264,7 @@ impl Recorder<'_> {
     fn opens_own_fifo(&self, task: &Task, (directory, path): &(String, String), view: &View) -> bool {
         let fifo = found_at(task.tid, directory, path).filter(|file| file.file_type().is_fifo());
         fifo.is_some_and(|fifo| {
-            self.is_left_alone_in(view) && self.reach.is_new(&fifo) && !view.has_file(&fifo)
+            self.is_left_alone_in(view) && self.reach.has_made(&fifo) && !view.has_file(&fifo)
         })
     }
 

@@ -217,8 +217,7 @@ extern "C" fn ticked() -> u64 {
         return 0;
     }
     // One step, as in `tick`.
-    shared.left -= 1;
-    if shared.left == 0 {
+    if count_down(&mut shared.left) {
         return 0;
     }
     if look(shared, shared.touched, shared.kind) {
@@ -242,15 +241,26 @@ fn shared() -> &'static mut Shared {
 }
 
 /// Take the tick of a call, unless it is the last of the timeslice: then the scheduler is to be asked.
-///
-/// A signal may stop the task here and shorten the timeslice to one tick, so nothing may come between the look and the
-/// step.
 fn tick(shared: &mut Shared) -> bool {
     let left = countdown(shared);
-    *left -= 1;
-    let last = *left == 0;
-    *left += u64::from(last);
+    let last = count_down(left);
+    if last {
+        *left = 1;
+    }
     !last
+}
+
+/// Count one tick down. Whether it was the last.
+///
+/// A signal may stop the task anywhere, and the recorder then sets the countdown to one: what it sets would be lost between a
+/// look and a step, so it is one instruction. A countdown of zero the recorder leaves alone.
+fn count_down(left: &mut u64) -> bool {
+    let last: u8;
+    // SAFETY: it changes that number only, which nobody else in this process refers to.
+    unsafe {
+        asm!("dec qword ptr [{left}]", "setz {last}", left = in(reg) left, last = out(reg_byte) last, options(nostack));
+    }
+    last != 0
 }
 
 /// The running task's countdown.

@@ -150,11 +150,7 @@ impl Recorder<'_> {
             Kind::Output(_) if self.options.listener.is_some() => Descriptor::Unknown,
             Kind::Output(Stream::Stdout) => Descriptor::Stdout,
             Kind::Output(Stream::Stderr) => Descriptor::Stderr,
-            // What is written there changes a process's memory.
-            Kind::Ready if fds::is_memory(tid, fd) => Descriptor::Unknown,
-            // What it tells may have to be changed.
-            Kind::Ready if self.tells(id, fd).is_some() => Descriptor::Unknown,
-            Kind::Ready if self.has_times(tid, fd as i32) => Descriptor::Unknown,
+            Kind::Ready if self.is_recorders(id, fd) => Descriptor::Unknown,
             Kind::Ready if self.fds.identity(tid, fd).is_some_and(|it| self.log.mapped(it).is_none()) => {
                 Descriptor::Ready
             }

@@ -48,11 +48,8 @@ impl Recorder<'_> {
         if let Some((result, writes)) = self.own_timer(id, &call)? {
             return self.skip(id, stopped, &call, result, writes);
         }
-        if let Some(shown) = self.shown(id, &call) {
+        if let Some(shown) = self.shown(id, &call).or_else(|| self.read_times(id, &call)) {
             return self.show(id, stopped, &call, shown);
-        }
-        if let Some((result, writes)) = self.read_times(id, &call)? {
-            return self.skip(id, stopped, &call, result, writes);
         }
         if let Some(stream) = self.output_stream(id, &call.registers)
             && let Some(bytes) = syscalls::gathered(&self.space(id).memory, call.number(), &call.args())

@@ -70,18 +70,16 @@ impl Recorder<'_> {
                 self.sent.insert((*pid, signal), me);
             }
         }
-        let mut registers = call.registers;
         if group.contains(&me) {
-            registers.set_number(libc::SYS_kill as u64);
-            registers.set_args([me.as_raw() as u64, signal as u64, 0, 0, 0, 0]);
-            stopped.set_registers(&registers)?;
-            let (stopped, result) = self.run_to_exit(id, stopped)?;
+            let args = [me.as_raw() as u64, signal as u64, 0, 0, 0, 0];
+            let (stopped, result) = self.make_other(id, stopped, call, libc::SYS_kill, args)?;
             let mut registers = stopped.registers()?;
             registers.set_args(call.args());
             stopped.set_registers(&registers)?;
             return self.conclude(id, stopped, call, position, result, Vec::new());
         }
         let result = if group.is_empty() { fails(libc::ESRCH) } else { 0 };
+        let mut registers = call.registers;
         registers.set_number(u64::MAX);
         registers.set_result(result);
         stopped.set_registers(&registers)?;

@@ -38,7 +38,7 @@ struct Ours {
 /// Lines of `/proc/PID/status` that are as they are because of our filter.
 const FILTERS: [&str; 3] = ["NoNewPrivs", "Seccomp", "Seccomp_filters"];
 
-/// The files of `/proc/PID` that are shown otherwise than they are. The buffer (`tells` of its `record.rs`) leaves them to us.
+/// The files of `/proc/PID` that are shown otherwise than they are. The buffer (`is_recorders` of its `record.rs`) leaves them to us.
 const FILES: [&str; 3] = ["status", "stat", "personality"];
 
 static OURS: LazyLock<Ours> = LazyLock::new(|| {
@@ -70,6 +70,15 @@ pub(super) struct Shown {
     bytes: Vec<u8>,
     /// Where the next read(2) goes on; none for pread(2), which leaves that.
     next: Option<u64>,
+}
+
+impl Shown {
+    /// What a read of so many bytes at an offset gets of a text, and whether that moves the offset on.
+    pub(super) fn part(text: &[u8], at: u64, len: u64, moves: bool) -> Self {
+        let start = usize::try_from(at).unwrap_or(usize::MAX).min(text.len());
+        let end = start.saturating_add(usize::try_from(len).unwrap_or(usize::MAX)).min(text.len());
+        Self { bytes: text[start..end].to_vec(), next: moves.then_some(end as u64) }
+    }
 }
 
 impl Recorder<'_> {
@@ -105,9 +114,15 @@ impl Recorder<'_> {
         let tid = self.tasks[id].tid;
         let text = self.text_of(id, &path)?;
         let at = if reads { fds::offset(tid, fd) } else { at };
-        let start = usize::try_from(at).unwrap_or(usize::MAX).min(text.len());
-        let end = start.saturating_add(usize::try_from(len).unwrap_or(usize::MAX)).min(text.len());
-        Some(Shown { bytes: text.as_bytes()[start..end].to_vec(), next: reads.then_some(end as u64) })
+        Some(Shown::part(text.as_bytes(), at, len, reads))
+    }
+
+    /// Whether a descriptor is of a file in /proc that is ours to look at: what it tells may have to be changed, or what is
+    /// written there changes a process's memory.
+    pub(super) fn is_recorders(&mut self, id: TaskId, fd: u64) -> bool {
+        let tid = self.tasks[id].tid;
+        self.is_of_proc(id, fd)
+            && (fds::is_memory(tid, fd) || self.tells(id, fd).is_some() || self.has_times(tid, fd as i32))
     }
 
     /// The path of a descriptor's file, if that is one that tells of how a process is run.
@@ -154,7 +169,7 @@ impl Recorder<'_> {
     }
 
     /// Have the kernel make another call in the place of this one, and wait for its end.
-    fn make_other(
+    pub(super) fn make_other(
         &mut self,
         id: TaskId,
         stopped: Stopped,

@@ -5,19 +5,17 @@
 //! anew, and gives out of that what the program asks for: a reader that goes on behind the start of a text gets the rest of the same.
 
 use std::collections::HashMap;
-use std::io::{Seek, SeekFrom};
 use std::path::Path;
 
 use nix::unistd::Pid;
 
 use super::fds;
-use super::recorder::{Flow, Recorder};
+use super::natively::Shown;
+use super::recorder::Recorder;
 use super::tasks::Call;
 use super::time::{SECOND, Time};
 use super::told::CLOCK_TICK;
 use crate::task::TaskId;
-use crate::trace::event::Write;
-use crate::tracee::os;
 
 /// What is known of such texts.
 #[derive(Debug, Default)]
@@ -72,38 +70,26 @@ impl Recorder<'_> {
         }
     }
 
-    /// The outcome of a call that reads a text with times; none if it does not.
-    pub(super) fn read_times(&mut self, id: TaskId, call: &Call) -> Flow<Option<(i64, Vec<Write>)>> {
+    /// What a call that reads a text with times is to be shown; none if it reads none.
+    pub(super) fn read_times(&mut self, id: TaskId, call: &Call) -> Option<Shown> {
         let reads = matches!(call.number() as i64, libc::SYS_read | libc::SYS_pread64);
         if self.clocks.ahead() == 0 || !reads {
-            return Ok(None);
+            return None;
         }
-        let [fd, address, count, at, ..] = call.args();
+        let [fd, _, count, at, ..] = call.args();
         let (pid, tid, fd) = (self.tasks[id].pid, self.tasks[id].tid, fd as i32);
-        let Some((path, text)) = text_of(tid, fd) else { return Ok(None) };
+        let (path, text) = text_of(tid, fd)?;
         let moves = call.number() == libc::SYS_read as u64;
         let offset = if moves { fds::offset(tid, fd as u64) } else { at };
         let known = self.proc_times.texts.remove(&(pid, fd)).filter(|_| offset > 0);
         let bytes = match known {
             Some(bytes) => bytes,
-            None => match std::fs::read(&path) {
-                Ok(bytes) => self.with_times(text, &bytes),
-                // The kernel tells why.
-                Err(_) => return Ok(None),
-            },
+            // If it cannot be read, the kernel tells why.
+            None => self.with_times(text, &std::fs::read(&path).ok()?),
         };
-        let rest = bytes.get(usize::try_from(offset).unwrap_or(usize::MAX)..).unwrap_or_default();
-        let rest = rest[..rest.len().min(count as usize)].to_vec();
-        let len = rest.len();
+        let shown = Shown::part(&bytes, offset, count, moves);
         self.proc_times.texts.insert((pid, fd), bytes);
-        let (result, writes) = self.written(id, address, rest);
-        if result < 0 {
-            return Ok(Some((result, writes)));
-        }
-        if moves && let Some(mut file) = self.descriptor(id, fd as u64) {
-            file.seek(SeekFrom::Start(offset + len as u64)).map_err(os(format!("move about in {path}")))?;
-        }
-        Ok(Some((len as i64, writes)))
+        Some(shown)
     }
 
     fn with_times(&self, text: Text, bytes: &[u8]) -> Vec<u8> {

@@ -163,6 +163,7 @@ pub struct Recording {
 /// Do what the first recording of a process would else have to do: where there is another core, and something to wait for.
 pub fn get_ready() {
     tracee::patch::get_ready();
+    tracee::read_sites::get_ready();
 }
 
 /// Record one run of a program. Call it from a thread that the caller can spare: the thread is pinned to the core.

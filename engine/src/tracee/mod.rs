@@ -29,7 +29,7 @@ mod pages;
 mod parked;
 pub mod patch;
 mod pin;
-mod read_sites;
+pub mod read_sites;
 pub mod reads;
 mod rebuild;
 mod registers;

@@ -11,9 +11,12 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use addr2line::gimli::{BaseAddresses, EhFrame, EhFrameHdr, EndianSlice, LittleEndian, UnwindSection};
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic};
+use nix::unistd::Pid;
 use object::elf::{PF_X, PT_GNU_EH_FRAME, PT_LOAD};
 use object::read::elf::{FileHeader, ProgramHeader};
 use rrtest_preload::reads::{Read, What};
+
+use super::maps::{Line, maps};
 
 /// Such an instruction in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +59,17 @@ pub fn read_sites(file: &File) -> std::io::Result<Arc<[ReadSite]>> {
     let sites: Arc<[ReadSite]> = look(file)?.into();
     known().insert(key, Arc::clone(&sites));
     Ok(sites)
+}
+
+/// Look through the libraries that this process runs: nearly every other runs the same. That takes some milliseconds.
+pub fn get_ready() {
+    let this = std::env::current_exe().unwrap_or_default();
+    let lines = maps(Pid::this()).unwrap_or_default();
+    let is_library = |line: &&Line| line.prot & libc::PROT_EXEC != 0 && line.inode != 0 && line.path != this;
+    for library in lines.iter().filter(is_library) {
+        // One that cannot be read now is looked at when it is needed.
+        let _ = File::open(&library.path).and_then(|file| read_sites(&file));
+    }
 }
 
 /// A part of a file that is mapped.

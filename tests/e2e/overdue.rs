@@ -135,7 +135,7 @@ fn a_test_that_never_ends_is_not_green(world: &World) {
         #[test] fn listens() { drop(std::net::TcpListener::bind((\"0.0.0.0\", 0)).unwrap().accept()) }
     ";
     let project = Project::of_test(world, source);
-    let options = ["--message-format", "json", "--until-fail", "--for", "1s", "--junit", "report.xml"];
+    let options = ["--message-format", "json", "--until-fail", "--for", "4s", "--junit", "report.xml"];
     let run = Run::of(&mut project.rrtest(world, &options))
         .expect(101)
         .says(&["never ended", "p::it listens: none of "]);

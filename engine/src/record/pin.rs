@@ -24,6 +24,7 @@
 //! While the breakpoint is armed the code differs from the program's by a jump, which a program that reads its own code
 //! there would see.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rrtest_preload::layout::Decides;
@@ -35,8 +36,8 @@ use crate::schedule::Why;
 use crate::task::TaskId;
 use crate::trace::event::{Event, Pin};
 use crate::tracee::{
-    Area, Breakpoint, Condition, Placement, Registers, Resume, Running, Stop, Stopped, Wait, cpu_time,
-    end_of_string, is_fault,
+    Area, Breakpoint, Condition, Placement, Registers, Resume, Running, SignalSet, Stop, Stopped, Wait,
+    cpu_time, end_of_string, is_fault,
 };
 
 /// How long a task may compute without a tick while something waits for the core: at first, and at most. The time
@@ -55,9 +56,52 @@ const TRIAL: Duration = Duration::from_millis(10);
 const ROUNDS: usize = 6;
 const WORDS: usize = 4;
 
+/// Signals that instructions raise. While one is blocked the kernel would not let a handler have it (`force_sig`).
+const FAULTS: SignalSet =
+    SignalSet::of(&[libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS]);
+
 /// How many steps a task is moved on at most, for a place where a breakpoint fits; how many for the best such place.
 const STEPS: usize = 128;
 const BEST_STEPS: usize = 32;
+
+/// What is known of tasks that compute without a tick.
+#[derive(Debug, Default)]
+pub(super) struct Pins {
+    /// For how long each may, once one has been pinned.
+    patience: BTreeMap<TaskId, Duration>,
+    /// The one that does while something waits for the core, and its process's processor time when that began.
+    since: Option<(At, Duration)>,
+}
+
+/// A place that a task leaves with its next tick or event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct At {
+    task: TaskId,
+    /// Events in the log.
+    events: u64,
+    /// Ticks that are left of the timeslice.
+    left: u64,
+}
+
+impl Pins {
+    /// At this processor time a task is `at` a place and something waits for the core, if it is given. Whether it has been there for too
+    /// long.
+    fn has_no_patience(&mut self, at: Option<At>, now: Duration) -> bool {
+        let Some(at) = at else {
+            self.since = None;
+            return false;
+        };
+        let (_, since) =
+            *self.since.insert(self.since.filter(|(known, _)| *known == at).unwrap_or((at, now)));
+        now.saturating_sub(since) >= self.patience.get(&at.task).copied().unwrap_or(FIRST_PATIENCE)
+    }
+
+    /// A task has been pinned, one that goes round in a circle or is `waiting` for a signal, or one that computes.
+    fn pinned(&mut self, task: TaskId, waiting: bool) {
+        let patience = self.patience.entry(task).or_insert(FIRST_PATIENCE);
+        *patience = if waiting { *PATIENCE.start() } else { (*patience * 2).min(*PATIENCE.end()) };
+    }
+}
 
 /// Where a task in user code has stopped.
 #[derive(Debug)]
@@ -83,9 +127,12 @@ impl Recorder<'_> {
     /// It may hand the core over to another meanwhile, which that is about then.
     pub(super) fn watch(&mut self, id: TaskId, running: Running) -> Flow<(TaskId, Watched)> {
         let mut running = running;
-        let (mut left, mut since) = (self.clock.left(), None);
         self.beat_in_time()?;
         loop {
+            // Signals may come more often than heartbeats.
+            if !self.tasks[id].deferred.is_empty() && self.has_no_patience(id)? {
+                return self.pin(id, running);
+            }
             // Up to the next heartbeat.
             running = match self.next_stop(id, running)? {
                 Ok((id, stopped, stop)) => return Ok((id, Watched::Stopped(stopped, stop))),
@@ -94,16 +141,18 @@ impl Recorder<'_> {
             if self.over()? {
                 return self.ran_to_the_end(id, running);
             }
-            let Ok(now) = cpu_time(self.task(id).pid) else { continue };
-            let ticks = std::mem::replace(&mut left, self.clock.left()) != self.clock.left();
-            if ticks || !self.is_waited_for(id)? {
-                since = None;
-            }
-            let patience = self.patience.get(&id).copied().unwrap_or(FIRST_PATIENCE);
-            if now.saturating_sub(*since.get_or_insert(now)) >= patience {
+            if self.has_no_patience(id)? {
                 return self.pin(id, running);
             }
         }
+    }
+
+    /// Whether a task has computed without a tick for as long as it may while something waits for the core.
+    fn has_no_patience(&mut self, id: TaskId) -> Flow<bool> {
+        let Ok(now) = cpu_time(self.tasks[id].pid) else { return Ok(false) };
+        let waited_for = self.is_waited_for(id)?;
+        let at = At { task: id, events: self.log.count(), left: self.clock.left() };
+        Ok(self.pins.has_no_patience(waited_for.then_some(at), now))
     }
 
     /// The next stop of the task that runs user code, unless a heartbeat comes first.
@@ -152,7 +201,23 @@ impl Recorder<'_> {
         Ok((id, self.pin_stopped(id, stopped, stop)?))
     }
 
+    /// No signal breaks that off: the kernel keeps them until it is done.
     fn pin_stopped(&mut self, id: TaskId, stopped: Stopped, stop: Stop) -> Flow<Watched> {
+        // Inside a call the mask may be the call's own (sigsuspend(2)), and the kernel would forget the task's.
+        if stop != Stop::Event || stopped.registers()?.number().cast_signed() >= 0 {
+            return self.pin_undisturbed(id, stopped, stop);
+        }
+        let mask = stopped.signal_mask()?;
+        stopped.set_signal_mask(mask | !FAULTS.0)?;
+        // The program itself changes it with a stop only.
+        self.clock.area().set_masked(true);
+        let watched = self.pin_undisturbed(id, stopped, stop)?;
+        let (Watched::Stopped(stopped, _) | Watched::Pinned(stopped)) = &watched;
+        stopped.set_signal_mask(mask)?;
+        Ok(watched)
+    }
+
+    fn pin_undisturbed(&mut self, id: TaskId, stopped: Stopped, stop: Stop) -> Flow<Watched> {
         let (mut stopped, mut stop) = (stopped, stop);
         let (left, before) = (self.clock.left(), self.task(id).boundary.left);
         if stop == Stop::Event && self.clock.cut(1) {
@@ -218,9 +283,7 @@ impl Recorder<'_> {
         }
         // One that a signal is for may wait for it.
         let signalled = !self.task(id).deferred.is_empty();
-        let patience = self.patience.entry(id).or_insert(FIRST_PATIENCE);
-        *patience =
-            if circles || signalled { *PATIENCE.start() } else { (*patience * 2).min(*PATIENCE.end()) };
+        self.pins.pinned(id, circles || signalled);
         let registers = stopped.registers()?.of_user_code();
         stopped.set_registers(&registers)?;
         let words = self.words(id, &addresses)?;
@@ -340,5 +403,35 @@ impl Recorder<'_> {
                 _ => Trial::Elsewhere(stopped),
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_ends_for_one_that_stays_where_it_is_while_something_waits() {
+        let mut pins = Pins::default();
+        let at = At { task: TaskId(1), events: 7, left: 1 };
+        let other = At { left: 2, ..at };
+        let mut tell = |at, ms| pins.has_no_patience(at, Duration::from_millis(ms));
+        assert!(!tell(Some(at), 0) && !tell(Some(at), 49) && tell(Some(at), 50));
+        assert!(!tell(Some(other), 60) && !tell(Some(at), 120) && !tell(Some(at), 169));
+        assert!(!tell(None, 170) && !tell(Some(at), 171) && tell(Some(at), 221));
+        pins.pinned(at.task, true);
+        assert!(!pins.has_no_patience(Some(other), Duration::from_millis(300)));
+        assert!(pins.has_no_patience(Some(other), Duration::from_millis(320)));
+    }
+
+    #[test]
+    fn one_that_computes_is_left_alone_for_longer_each_time() {
+        let mut pins = Pins::default();
+        for _ in 0..10 {
+            pins.pinned(TaskId(0), false);
+        }
+        assert_eq!(pins.patience[&TaskId(0)], *PATIENCE.end());
+        pins.pinned(TaskId(0), true);
+        assert_eq!(pins.patience[&TaskId(0)], *PATIENCE.start());
     }
 }

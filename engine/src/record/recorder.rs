@@ -24,7 +24,7 @@ use super::ipc_times::IpcTimes;
 use super::locks::Takers;
 use super::natively::Natively;
 use super::overdue::Trial;
-use super::pin::Watched;
+use super::pin::{Pins, Watched};
 use super::proc_times::ProcTimes;
 use super::quiet::Quiet;
 use super::reach::Reach;
@@ -93,8 +93,7 @@ pub(super) struct Recorder<'a> {
     look_again: bool,
     /// Last, so that it is dropped last: it kills what is left of the program.
     pub(super) leash: Leash,
-    /// How long each task may compute without a tick, once that has been looked at.
-    pub(super) patience: BTreeMap<TaskId, Duration>,
+    pub(super) pins: Pins,
     pub(super) quiet: Quiet,
     pub(super) trial: Trial,
     /// Stops of new tasks that were seen before their parents told of them.
@@ -251,7 +250,7 @@ impl<'a> Recorder<'a> {
             look: Instant::now(),
             look_again: false,
             leash,
-            patience: BTreeMap::new(),
+            pins: Pins::default(),
             quiet: Quiet::default(),
             trial: Trial::new(options),
             newborn: Vec::new(),

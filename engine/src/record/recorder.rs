@@ -422,6 +422,10 @@ impl<'a> Recorder<'a> {
                     self.note_entered(id);
                     return Ok((Why::Woken, None));
                 }
+                Next::Continue if self.over()? => {
+                    self.note_entered(id);
+                    return self.hung(Some(id));
+                }
                 Next::Continue | Next::Stay => {}
                 Next::Decide(why, operation) => {
                     self.note_entered(id);

@@ -205,7 +205,10 @@ impl Setting<'_> {
             Ok((recording, start)) => {
                 attempt.start = start;
                 self.judge(&mut attempt, job.order, recording, core, first);
-                attempt.passes_together = needy::passes_together(self, &attempt, core, stop);
+                // Once a test: of failures side by side one is told, and later ones come after others have ended.
+                if first && !attempt.repeats {
+                    attempt.passes_together = needy::passes_together(self, &attempt, core, stop);
+                }
             }
             Err(error @ (Error::Stopped | Error::Forbidden { .. })) => return Err(error),
             // Ctrl-C goes to all of a terminal's processes, to one that is just being started as well.

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(crate) const SENTENCE: &str = "it passes where all tests of its binary run in one process, as `cargo test` runs them: it may need \
                                    what another test does before it (--together runs them so)";
 
-/// Whether a test whose first attempt has failed passes where all tests of its binary run in one process, under a plain schedule. If not
+/// Whether a test of which an attempt has failed passes where all tests of its binary run in one process, under a plain schedule. If not
 /// even a plain schedule makes it fail, it does not depend on that, and it is false; so it is where that cannot be told.
 pub(crate) fn passes_together(
     setting: &Setting<'_>,
@@ -35,7 +35,7 @@ pub(crate) fn passes_together(
     let test = &attempt.test;
     let Some(name) = &test.name else { return false };
     let has_mates = test.mates.iter().any(|mate| mate != name);
-    if attempt.number != 1 || !attempt.outcome.is_failure() || !has_mates {
+    if !attempt.outcome.is_failure() || !has_mates {
         return false;
     }
     let until = Instant::now() + PATIENCE;

@@ -204,11 +204,7 @@ impl Setting<'_> {
         match recorded {
             Ok((recording, start)) => {
                 attempt.start = start;
-                self.judge(&mut attempt, job.order, recording, core, first);
-                // Once a test: of failures side by side one is told, and later ones come after others have ended.
-                if first && !attempt.repeats {
-                    attempt.passes_together = needy::passes_together(self, &attempt, core, stop);
-                }
+                self.judge(&mut attempt, job.order, recording, core, first, stop);
             }
             Err(error @ (Error::Stopped | Error::Forbidden { .. })) => return Err(error),
             // Ctrl-C goes to all of a terminal's processes, to one that is just being started as well.
@@ -257,6 +253,7 @@ impl Setting<'_> {
         mut recording: Recording,
         core: usize,
         first: bool,
+        stop: &AtomicBool,
     ) {
         attempt.measured = std::mem::take(&mut recording.measured);
         attempt.decided = std::mem::take(&mut recording.decided);
@@ -291,6 +288,10 @@ impl Setting<'_> {
                 self.known().insert(fingerprint, is_kept || kept_now);
                 // What could not be kept before, and now is, is told as if it were new.
                 attempt.repeats = is_kept || (known.is_some() && !kept_now);
+            }
+            // Once a test: of failures side by side one is told, and later ones come after others have ended.
+            if first && !attempt.repeats {
+                attempt.passes_together = needy::passes_together(self, attempt, core, stop);
             }
         } else if self.keep == Keep::Always {
             self.keep(attempt, &recording, core);

@@ -229,7 +229,7 @@ mod tests {
         let given =
             args("one --exact --test-threads 3 --skip two --skip=three --ignored --color=never -q four");
         assert_eq!(without_names(&given), args("--test-threads 3 --ignored --color=never -q"));
-        assert_eq!(without_names(&args("--skip")), [OsString::new(); 0]);
+        assert!(without_names(&args("--skip")).is_empty());
     }
 
     #[test]

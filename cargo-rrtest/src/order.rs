@@ -1,10 +1,10 @@
 //! Which of a binary's tests an attempt runs together, and how many at a time.
 //!
 //! libtest starts tests in the order of their names, as many at a time as it is told. So of two tests that are far apart the first has
-//! ended long before the second begins, and no other order is ever tried; nor is a test ever run without those before it.
-//! libtest can be told which tests to run, but not in which order, unless it is a nightly one. But if it may run all at a time, it starts
-//! them all before it waits for any: whose turn it is then, and for how long, is up to the recorder's strategy. That makes any order
-//! possible, one after the other or interleaved.
+//! usually ended long before the second begins: for another order, chaos must keep one thread waiting through all that is between. Nor is a
+//! test ever run without those before it. libtest can be told which tests to run, but not in which order, unless it is a nightly
+//! one. But if it may run all at a time, it starts them all before it waits for any: whose turn it is then, and for how long, is up to the
+//! recorder's strategy. That makes any order as easy as another, one after the other or interleaved.
 //!
 //! Half of the attempts at tests together are the usual way, a quarter all at a time, and a quarter at some of them.
 
@@ -73,7 +73,7 @@ impl Order {
     }
 
     /// The tests that it runs.
-    pub(crate) fn tests<'a>(self, seed: Seed, test: &'a Test) -> Vec<&'a str> {
+    pub(crate) fn tests(self, seed: Seed, test: &Test) -> Vec<&str> {
         let mut tests: Vec<_> = test.mates.iter().map(String::as_str).collect();
         if let Self::Some(count) = self {
             tests.sort_by_cached_key(|name| number(seed, name));
@@ -193,7 +193,7 @@ mod tests {
 
     /// Seeds of chaos, with such an order.
     fn seeds(order: u128) -> impl Iterator<Item = Seed> {
-        (0..200).map(move |random| Seed(4 << 124 | order | random * 0x1_0001_0001))
+        (0..200).map(move |random| Seed((4 << 124) | order | (random * 0x1_0001_0001)))
     }
 
     fn args(order: Order, seed: Seed, test: &Test) -> Vec<String> {
@@ -204,8 +204,8 @@ mod tests {
     #[test]
     fn the_usual_way_changes_nothing() {
         let test = together(5, &["--skip", "x"]);
-        let varied = Seed(4 << 124 | VARIED | SOME);
-        for seed in [Seed(1), usual(varied), Seed(1 << 124 | VARIED), Seed(7 << 124 | VARIED)] {
+        let varied = Seed((4 << 124) | VARIED | SOME);
+        for seed in [Seed(1), usual(varied), Seed((1 << 124) | VARIED), Seed((7 << 124) | VARIED)] {
             let order = Order::of(seed, ANY, &test);
             assert_eq!(
                 (order, args(order, seed, &test)),
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn all_at_a_time_have_a_thread_each_unless_the_user_has_chosen() {
-        let seed = Seed(4 << 124 | VARIED);
+        let seed = Seed((4 << 124) | VARIED);
         let order_and_args = |test: &Test| {
             let order = Order::of(seed, ANY, test);
             (order, args(order, seed, test).join(" "))

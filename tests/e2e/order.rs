@@ -34,27 +34,29 @@ fn texts(value: &serde_json::Value) -> Vec<&str> {
     value.as_array().expect("a list").iter().map(|text| text.as_str().expect("text")).collect()
 }
 
-/// The order that fails is found with any seed, is told, and comes again with the attempt's seed and in a replay.
+/// With any seed an order that fails is found, which comes again with its attempt's seed, is told, and replays. Chaos finds one in the
+/// usual way, too, if rarely: that is not what is looked for.
 fn find(world: &World, binary: &str, failing: &str, check: impl Fn(&Attempt, &[&str])) {
-    for seed in ["1", "2", "3"] {
+    for seed in ["1", "2"] {
         let traces = world.dir();
-        let args = ["--until-fail", "--runs", ATTEMPTS, "--seed", seed];
+        let args = ["--until-fail", "--keep-going", "--runs", ATTEMPTS, "--seed", seed];
         let run = Run::of(&mut together(world, traces.path(), binary, &args)).expect(101);
-        let run = run.says(&[" order ", "ended in this order: ", "cargo test -p test-order --test "]);
-        let found = Report::of(&run).failing().next().cloned().expect("a failure");
+        let report = Report::of(&run);
+        let found = report.failing().find(|attempt| attempt.0.contains_key("order")).expect("another order");
         assert_eq!(texts(&found.0["failed_tests"]), [failing], "{run}");
         let order = &found.0["order"];
         assert_eq!(order["of"], 42, "{run}");
-        check(&found, &texts(&order["ended"]));
+        check(found, &texts(&order["ended"]));
 
         let again = ["--runs", "1", "--seed", found.text("seed")];
         let other_traces = world.dir();
         let again = Run::of(&mut together(world, other_traces.path(), binary, &again)).expect(101);
+        let again = again.says(&[" order ", "ended in this order: ", "cargo test -p test-order --test "]);
         let repeated = &Report::of(&again).attempts[0];
         for field in ["seed", "strategy", "outcome", "failed_tests", "order", "ticks", "preemptions"] {
             assert_eq!(repeated.0[field], found.0[field], "{field}: {run}\n{again}");
         }
-        let replay = Run::of(&mut elsewhere(world, &found.trace().expect("a trace"))).expect(0);
+        let replay = Run::of(&mut elsewhere(world, &repeated.trace().expect("a trace"))).expect(0);
         assert!(replay.text().contains(&format!("test {failing} ... FAILED")), "{replay}");
     }
 }
@@ -75,8 +77,13 @@ fn what_a_distant_test_does_first_is_missed(world: &World) {
 fn a_plain_schedule_has_the_usual_order(world: &World) {
     for binary in ["leaves_behind", "needs"] {
         let traces = world.dir();
-        let run =
-            Run::of(&mut together(world, traces.path(), binary, &["--no-chaos", "--runs", "40"])).expect(0);
+        let run = Run::of(&mut together(
+            world,
+            traces.path(),
+            binary,
+            &["--no-chaos", "--runs", "40", "--seed", "1"],
+        ))
+        .expect(0);
         let report = Report::of(&run);
         assert_eq!((report.attempts.len(), report.failing().count()), (40, 0), "{run}");
     }
@@ -99,9 +106,8 @@ fn a_needy_test_is_told(world: &World) {
         let run = Run::of(&mut command).expect(101).says(&[SENTENCE]);
         assert_eq!(run.stderr.matches(SENTENCE).count(), 1, "{run}");
         let report = Report::of(&run);
-        let mut told = report.failing().map(|attempt| attempt.0.get("passes_together") == Some(&true.into()));
-        assert_eq!(told.next(), Some(true), "{run}");
-        assert!(!told.any(|told| told), "once a test: {run}");
+        let told = report.failing().filter(|attempt| attempt.0.get("passes_together") == Some(&true.into()));
+        assert_eq!(told.count(), 1, "once a test: {run}");
         let junit = std::fs::read_to_string(junit).expect("a report");
         assert!(junit.contains(SENTENCE), "{junit}");
     }

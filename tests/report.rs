@@ -104,6 +104,8 @@ impl Attempt {
         let waits = line.remove("waits");
         let surprises = line.remove("surprises");
         let struck = line.remove("struck");
+        let order = line.remove("order");
+        let passes_together = line.remove("passes_together");
         assert_eq!(failed_tests.is_some(), line["test"].is_null(), "{line:?}");
         assert_eq!((&line["event"], keys(&line)), (&"attempt".into(), sorted(ATTEMPT)), "{line:?}");
         let ours = ["unsupported", "error"].contains(&line["outcome"].as_str().expect("an outcome"));
@@ -112,8 +114,12 @@ impl Attempt {
         let hangs =
             ["deadlocked", "hung", "unfinished"].contains(&line["outcome"].as_str().expect("an outcome"));
         assert!(waits.is_some() == hangs || ours, "{line:?}");
+        assert!(order.is_none() || failed_tests.is_some(), "{line:?}");
+        assert!(passes_together.is_none() || failed_tests.is_none(), "{line:?}");
         line.extend(surprises.map(|surprises| ("surprises".to_owned(), surprises)));
         line.extend(struck.map(|struck| ("struck".to_owned(), struck)));
+        line.extend(order.map(|order| ("order".to_owned(), order)));
+        line.extend(passes_together.map(|passes| ("passes_together".to_owned(), passes)));
         line.extend(waits.map(|waits| ("waits".to_owned(), waits)));
         line.extend(message.map(|message| ("message".to_owned(), message)));
         line.extend(start_reason.map(|reason| ("start_reason".to_owned(), reason)));

@@ -14,9 +14,9 @@ use rrtest_engine::output::Output;
 use rrtest_engine::patience::{Effort, Patience};
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{self, Listener, Options, Outsiders, Recording, Stdin, Template, Time};
-use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::{Struck, Surprises};
+use rrtest_engine::schedule::{Plan, StrategyName};
 use serde_json::{Value, json};
 
 use crate::describe;
@@ -25,6 +25,8 @@ use crate::events;
 use crate::fingerprint::Fingerprint;
 use crate::instrument::Level;
 use crate::libtest::failed_tests;
+use crate::needy;
+use crate::order::{Order, Ran};
 use crate::outcome::Outcome;
 use crate::output;
 use crate::seed::Seed;
@@ -135,6 +137,8 @@ pub(crate) struct Job {
     pub(crate) number: u64,
     /// Its seed.
     pub(crate) seed: Seed,
+    /// Which tests it runs, of several together.
+    pub(crate) order: Order,
     /// Whether to count what others can make use of.
     pub(crate) measure: bool,
     /// What its attempts usually take; none if none has ended.
@@ -171,6 +175,8 @@ impl Setting<'_> {
             ending: None,
             output: Output::default(),
             failed_tests: Vec::new(),
+            ran: None,
+            passes_together: false,
             stats: Stats::default(),
             measured: Measured::default(),
             decided: Vec::new(),
@@ -181,38 +187,24 @@ impl Setting<'_> {
             repeats: false,
             message: None,
         };
-        let by_default = match plan.strategy {
-            StrategyName::Fair | StrategyName::Systematic => Surprises::NONE,
-            _ => Surprises::USUAL,
-        };
-        let surprises = self.surprises.unwrap_or(by_default);
         let options = Options {
-            plan,
             measure: job.measure,
-            time: self.time,
-            surprises,
-            core,
-            pretend_cores: PRETEND_CORES,
-            timeout: self.timeout,
             patience: job.patience.filter(|_| self.judges),
             until: job.until,
-            stdin: self.stdin,
             listener: self.listener,
             watchdog_main: attempt.test.harness,
-            outsiders: self.outsiders,
-            wakes_stop: false,
-            end: self.end,
-            stop,
+            ..self.options(plan, core, stop)
         };
-        let program = &attempt.test.program;
+        let test = Arc::clone(&attempt.test);
+        let program = job.order.program(job.seed, &test);
         let recorded = match base {
-            Some(base) => base.record(self.engine, program, &options),
-            None => self.engine.record(program, &options).map(|recording| (recording, Start::Full)),
+            Some(base) => base.record(self.engine, &program, &options),
+            None => self.engine.record(&program, &options).map(|recording| (recording, Start::Full)),
         };
         match recorded {
             Ok((recording, start)) => {
                 attempt.start = start;
-                self.judge(&mut attempt, recording, core, first);
+                self.judge(&mut attempt, job.order, recording, core, first, stop);
             }
             Err(error @ (Error::Stopped | Error::Forbidden { .. })) => return Err(error),
             // Ctrl-C goes to all of a terminal's processes, to one that is just being started as well.
@@ -222,13 +214,47 @@ impl Setting<'_> {
         Ok(attempt)
     }
 
+    /// How programs are recorded under a plan, if there is nothing special about them.
+    pub(crate) fn options<'o>(&'o self, plan: Plan, core: usize, stop: &'o AtomicBool) -> Options<'o> {
+        let by_default = match plan.strategy {
+            StrategyName::Fair | StrategyName::Systematic => Surprises::NONE,
+            _ => Surprises::USUAL,
+        };
+        Options {
+            plan,
+            measure: false,
+            time: self.time,
+            surprises: self.surprises.unwrap_or(by_default),
+            core,
+            pretend_cores: PRETEND_CORES,
+            timeout: self.timeout,
+            patience: None,
+            until: None,
+            stdin: self.stdin,
+            listener: None,
+            watchdog_main: false,
+            outsiders: self.outsiders,
+            wakes_stop: false,
+            end: self.end,
+            stop,
+        }
+    }
+
     /// Wait until no failure is being judged: it may turn out to be the last attempt.
     pub(crate) fn wait_for_judgement(&self) {
         drop(self.judging.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// See what has become of an attempt, the test's `first` that ends if none has ended yet, and keep its trace if that is to be.
-    fn judge(&self, attempt: &mut events::Attempt, mut recording: Recording, core: usize, first: bool) {
+    fn judge(
+        &self,
+        attempt: &mut events::Attempt,
+        order: Order,
+        mut recording: Recording,
+        core: usize,
+        first: bool,
+        stop: &AtomicBool,
+    ) {
         attempt.measured = std::mem::take(&mut recording.measured);
         attempt.decided = std::mem::take(&mut recording.decided);
         attempt.outcome = Outcome::of(&recording.ending);
@@ -248,6 +274,7 @@ impl Setting<'_> {
             let output = output::both(&recording.output);
             if attempt.test.is_together() {
                 attempt.failed_tests = failed_tests(&output);
+                attempt.ran = Ran::of(order, attempt.seed, &attempt.test, &output);
             }
             let fingerprint = Fingerprint::of(&attempt.test.id(), &recording.ending, &output);
             let known = self.known().get(&fingerprint).copied();
@@ -261,6 +288,10 @@ impl Setting<'_> {
                 self.known().insert(fingerprint, is_kept || kept_now);
                 // What could not be kept before, and now is, is told as if it were new.
                 attempt.repeats = is_kept || (known.is_some() && !kept_now);
+            }
+            // Once a test: of failures side by side one is told, and later ones come after others have ended.
+            if first && !attempt.repeats {
+                attempt.passes_together = needy::passes_together(self, attempt, core, stop);
             }
         } else if self.keep == Keep::Always {
             self.keep(attempt, &recording, core);
@@ -323,6 +354,7 @@ fn info(attempt: &events::Attempt, rustc: &str) -> Value {
         "binary": attempt.test.binary,
         "test": attempt.test.name,
         "failed_tests": failed_tests,
+        "order": attempt.ran.as_ref().map(|ran| ran.lines().join("\n")),
         "attempt": attempt.number,
         "seed": attempt.seed.to_string(),
         "strategy": attempt.strategy.as_str(),

@@ -18,6 +18,7 @@ use crate::events::{Attempt, Event, Explored, NeverEnded, Reporter, Started, Sum
 use crate::exit::Stop;
 use crate::instrument::Level;
 use crate::interrupt::Interrupt;
+use crate::order::{self, Order};
 use crate::outcome::Outcome;
 use crate::seed::Seed;
 use crate::templates::Templates;
@@ -272,17 +273,20 @@ impl Queue {
         progress.attempts += 1;
         let number = progress.attempts;
         let schedule = progress.explorer.as_mut().and_then(Explorer::take);
+        // A single attempt has nothing to teach.
+        let measure =
+            schedule.is_none() && build.measured == Measured::default() && self.schedule.runs != Some(1);
         let seed = match (&schedule, number) {
             (Some(schedule), _) => Seed::systematic(schedule),
             (None, 1) => self.seed,
             (None, _) => self.seed.derive(&progress.id, number, strategy, &build.measured),
         };
-        // A single attempt has nothing to teach.
-        let measure =
-            schedule.is_none() && build.measured == Measured::default() && self.schedule.runs != Some(1);
+        // What is measured is to hold for most others, too.
+        let seed = if measure && number > 1 { order::usual(seed) } else { seed };
         let (test, level) = (Arc::clone(&build.test), build.level);
         let patience = progress.patience(at);
-        let job = Job { test, level, number, seed, measure, patience, until: self.until(index) };
+        let order = Order::of(seed, &self.schedule.strategies, &test);
+        let job = Job { test, level, number, seed, order, measure, patience, until: self.until(index) };
         Take::Job(Box::new(Taken { at: At { test: index, build: at, schedule }, job }))
     }
 
@@ -525,7 +529,7 @@ impl Worker<'_> {
                 }
                 Take::Nothing => return,
             };
-            let base = templates.of((at.test, at.build));
+            let base = templates.of((at.test, at.build, job.order));
             let usual = job.patience;
             let message = match setting.attempt(job, self.core, base, &interrupt.stop) {
                 // It took no more than others: there was no time left for it.
@@ -546,7 +550,7 @@ impl Worker<'_> {
             if sender.send(message).is_err() {
                 return;
             }
-            templates.retain(|(test, _)| lock().wants(test));
+            templates.retain(|(test, ..)| lock().wants(test));
         }
     }
 }

@@ -114,6 +114,7 @@ fn test(name: &str, path: &str) -> Test {
         name: Some(name.into()),
         program: Program { path: PathBuf::from(path), args: vec![], env: vec![], cwd: "/".into() },
         harness: true,
+        mates: Arc::default(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::Arc;
 
 use cargo_metadata::{Artifact, TargetKind};
 use rrtest_engine::program::Program;
@@ -10,7 +11,7 @@ use toml::Table;
 
 use crate::cargo::{Built, Project};
 use crate::exit::{Status, Stop};
-use crate::libtest::{Filter, has_one_thread};
+use crate::libtest::{Filter, threads};
 use crate::listing::Listing;
 use crate::runner::Capture;
 
@@ -28,6 +29,8 @@ pub(crate) struct Test {
     pub(crate) program: Program,
     /// Whether a libtest harness runs it, whose main thread only waits.
     pub(crate) harness: bool,
+    /// The names of the tests that run in a process for all tests of its binary, as far as they are known.
+    pub(crate) mates: Arc<[String]>,
 }
 
 impl Test {
@@ -106,45 +109,51 @@ impl Found {
     ) {
         let target = &artifact.target;
         let binary = binary_id(package, &target.name, target.kind.first());
-        let test = |name: Option<&str>, args: Vec<OsString>, harness| Test {
+        let nobody: Arc<[String]> = Arc::default();
+        let test = |name: Option<&str>, args: Vec<OsString>, harness, mates: &Arc<[String]>| Test {
             package: package.to_owned(),
             binary: binary.clone(),
             name: name.map(str::to_owned),
             program: Program { args, ..capture.program.clone() },
             harness,
+            mates: Arc::clone(mates),
         };
         let together = || {
-            let waits = !has_one_thread(grouping.args, &capture.program.env);
-            (grouping.args.iter().map(OsString::from).collect(), waits)
+            let args: Vec<_> = grouping.args.iter().map(OsString::from).collect();
+            // Some harnesses run tests one after the other on their main thread: its waits are not a watchdog's then.
+            let waits = threads(&args, &capture.program.env) != Some("1");
+            (args, waits)
         };
         let own_harness = has_own_harness(artifact);
         match &capture.listing {
             // Silence is the answer of a libtest without tests, but of a program of another kind too.
             Listing::Tests { tests, noise } if !(own_harness && tests.is_empty()) => {
                 self.warnings.extend(noise.as_ref().map(|line| noisy(&binary, line)));
-                let mut accepted =
-                    tests.iter().filter(|(name, ignored)| filter.accepts(name, *ignored)).peekable();
+                let accepted = || tests.iter().filter(|(name, ignored)| filter.accepts(name, *ignored));
                 if !grouping.together {
-                    self.tests.extend(accepted.map(|(name, ignored)| {
+                    let mates =
+                        tests.iter().filter(|(_, ignored)| !ignored).map(|(name, _)| name.clone()).collect();
+                    self.tests.extend(accepted().map(|(name, ignored)| {
                         let args = ["--exact", name, "--nocapture"].into_iter();
                         let args = args.chain(ignored.then_some("--ignored"));
-                        test(Some(name), args.map(OsString::from).collect(), true)
+                        test(Some(name), args.map(OsString::from).collect(), true, &mates)
                     }));
-                } else if accepted.peek().is_some() {
+                } else if accepted().next().is_some() {
                     let (args, waits) = together();
-                    self.tests.push(test(None, args, waits));
+                    let mates = accepted().map(|(name, _)| name.clone()).collect();
+                    self.tests.push(test(None, args, waits, &mates));
                 }
             }
             _ if own_harness => {
                 let accepted = filter.accepts(&target.name, false);
-                self.tests.extend(accepted.then(|| test(Some(&target.name), Vec::new(), false)));
+                self.tests.extend(accepted.then(|| test(Some(&target.name), Vec::new(), false, &nobody)));
             }
             Listing::Tests { .. } => {}
             Listing::Unknown(why) => {
                 self.warnings.push(unlisted(&binary, &capture.program.path, why));
                 let (args, waits) = together();
                 let name = Some(&*target.name).filter(|_| !grouping.together);
-                self.tests.push(test(name, args, waits));
+                self.tests.push(test(name, args, waits, &nobody));
             }
         }
     }

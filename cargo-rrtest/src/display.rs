@@ -13,6 +13,8 @@ use crate::backtrace::Frames;
 use crate::describe;
 use crate::events::{Attempt, Event, Reporter, Started, Summary};
 use crate::exit::Stop;
+use crate::needy;
+use crate::order::Ran;
 use crate::outcome::Outcome;
 use crate::output;
 use crate::overdue;
@@ -151,6 +153,13 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io:
         describe::count(attempt.stats.preemptions, "preemption"),
         surprises(attempt.struck),
     )?;
+    for (index, line) in attempt.ran.iter().flat_map(Ran::lines).enumerate() {
+        let label = if index == 0 { "order" } else { "" };
+        writeln!(text, "{label:>12} {line}")?;
+    }
+    if attempt.passes_together {
+        writeln!(text, "             {}", needy::SENTENCE)?;
+    }
     if attempt.outcome.is_failure() {
         for sentence in strikes::sentences(&attempt.strikes) {
             writeln!(text, "             {sentence}")?;

@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::discover::Test;
 use crate::exit::Stop;
 use crate::instrument::Level;
+use crate::order::Ran;
 use crate::outcome::Outcome;
 use crate::seed::Seed;
 use crate::templates::Start;
@@ -84,6 +85,10 @@ pub(crate) struct Attempt {
     pub(crate) output: Output,
     /// The names of those of a binary's tests that failed together, as far as the binary has said so.
     pub(crate) failed_tests: Vec<String>,
+    /// How a binary's tests were run, if not in the usual way, and they failed.
+    pub(crate) ran: Option<Ran>,
+    /// Whether it failed, but passes where all tests of its binary run in one process.
+    pub(crate) passes_together: bool,
     /// What was counted.
     pub(crate) stats: Stats,
     /// What later attempts can make use of.
@@ -233,6 +238,7 @@ pub(crate) mod samples {
             name: Some("t".into()),
             program,
             harness: true,
+            mates: Arc::default(),
         };
         Attempt {
             test: Arc::new(test),
@@ -247,6 +253,8 @@ pub(crate) mod samples {
             ending: Some(Ending::Exited(101)),
             output: written(&[(Stream::Stdout, "one\n"), (Stream::Stderr, "two\n")]),
             failed_tests: vec![],
+            ran: None,
+            passes_together: false,
             stats: Stats { ticks: 522, preemptions: 1, syscalls: 9, tasks: 3 },
             measured: Measured::default(),
             decided: Vec::new(),

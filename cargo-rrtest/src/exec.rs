@@ -28,6 +28,7 @@ use crate::exit::{Status, Stop};
 use crate::instrument::Level;
 use crate::interrupt::Interrupt;
 use crate::json::Json;
+use crate::order::Order;
 use crate::outcome::Outcome;
 use crate::run::cores;
 use crate::seed::Seed;
@@ -40,8 +41,14 @@ pub(crate) fn run(options: &Exec) -> Result<u8, Stop> {
     let interrupt = Interrupt::install_beside_program()?;
     let program = program(options)?;
     let name = program.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let test =
-        Test { package: String::new(), binary: "exec".to_owned(), name: Some(name), program, harness: false };
+    let test = Test {
+        package: String::new(),
+        binary: "exec".to_owned(),
+        name: Some(name),
+        program,
+        harness: false,
+        mates: Arc::default(),
+    };
     let store = Store::find(options.recording.trace_dir.as_deref(), &Selection::default())?;
     let strategies = options.strategies();
     let json = options.message_format == MessageFormat::Json;
@@ -77,6 +84,7 @@ pub(crate) fn run(options: &Exec) -> Result<u8, Stop> {
         level: Level::Syscall,
         number: 1,
         seed,
+        order: Order::Usual,
         measure: false,
         patience: None,
         until: None,

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::events::{Attempt, Event, Explored, Reporter, Summary};
 use crate::exit::Stop;
+use crate::order::Ran;
 use crate::outcome::Outcome;
 use crate::strikes;
 use crate::waits::{Waiting, waits};
@@ -64,6 +65,12 @@ struct AttemptLine<'a> {
     /// Only for tests together.
     #[serde(skip_serializing_if = "Option::is_none")]
     failed_tests: Option<&'a [String]>,
+    /// Only where those were not run in the usual way, and failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<&'a Ran>,
+    /// Only where it is so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    passes_together: bool,
     /// Only where threads hang.
     #[serde(skip_serializing_if = "Option::is_none")]
     waits: Option<Vec<Waiting<'a>>>,
@@ -118,6 +125,8 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
             trace: attempt.trace.as_ref().map(|kept| kept.path.as_path()),
             verified: attempt.trace.as_ref().map(|kept| kept.verified),
             failed_tests: attempt.test.is_together().then_some(attempt.failed_tests.as_slice()),
+            order: attempt.ran.as_ref(),
+            passes_together: attempt.passes_together,
             waits: attempt.ending.as_ref().and_then(waits),
             message: attempt.message.as_deref(),
         }

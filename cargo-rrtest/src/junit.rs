@@ -13,6 +13,8 @@ use crate::discover::Test;
 use crate::events::{Attempt, Event, NeverEnded, Reporter};
 use crate::exit::Stop;
 use crate::fingerprint::first_panic;
+use crate::needy;
+use crate::order::Ran;
 use crate::outcome::Outcome;
 use crate::output;
 use crate::overdue;
@@ -142,7 +144,10 @@ impl NonSuccess {
         let ending =
             || attempt.ending.as_ref().map(|ending| describe::ending(ending, Frames::Own).join("\n"));
         let what = panic.or_else(ending).filter(|_| !attempt.outcome.is_ours());
-        let message: Vec<_> = what.into_iter().chain(attempt.message.clone()).collect();
+        let order = attempt.ran.iter().flat_map(Ran::lines);
+        let needy = attempt.passes_together.then(|| needy::SENTENCE.to_owned());
+        let message: Vec<_> =
+            what.into_iter().chain(attempt.message.clone()).chain(order).chain(needy).collect();
         Self {
             outcome: attempt.outcome,
             seed: Some(attempt.seed.to_string()),

@@ -103,16 +103,49 @@ pub(crate) fn listed(line: &str) -> Option<&str> {
     matches!(kind, "test" | "benchmark" | "bench").then_some(name)
 }
 
-/// Whether a test binary with these arguments and this environment runs its tests one after the other. Some harnesses do
-/// so on their main thread, so that its waits are not a watchdog's but the tests' own.
-pub(crate) fn has_one_thread(args: &[String], env: &[(OsString, OsString)]) -> bool {
-    let option = args.iter().enumerate().find_map(|(index, arg)| match arg.strip_prefix("--test-threads") {
-        Some("") => args.get(index + 1).map(String::as_str),
+/// How many tests at a time a test binary is told to run by these arguments and this environment, if it is.
+pub(crate) fn threads<'a>(args: &'a [OsString], env: &'a [(OsString, OsString)]) -> Option<&'a str> {
+    let texts = || args.iter().map(|arg| arg.to_str().unwrap_or_default());
+    let option = texts().enumerate().find_map(|(index, arg)| match arg.strip_prefix("--test-threads") {
+        Some("") => texts().nth(index + 1),
         Some(value) => value.strip_prefix('='),
         None => None,
     });
     let variable = || env.iter().find(|(name, _)| name == "RUST_TEST_THREADS")?.1.to_str();
-    option.or_else(variable) == Some("1")
+    option.or_else(variable)
+}
+
+/// These arguments without those that choose tests by their names.
+pub(crate) fn without_names(args: &[OsString]) -> Vec<OsString> {
+    let mut args = args.iter();
+    let mut others = Vec::new();
+    while let Some(arg) = args.next() {
+        let text = arg.to_str().unwrap_or_default();
+        let takes_value = ONLY_TOGETHER.iter().any(|(flag, takes_value)| *flag == text && *takes_value);
+        match text {
+            "--skip" => drop(args.next()),
+            "--exact" => {}
+            _ if text.starts_with("--skip=") || !text.starts_with('-') => {}
+            _ => {
+                others.push(arg.clone());
+                others.extend(takes_value.then(|| args.next().cloned()).flatten());
+            }
+        }
+    }
+    others
+}
+
+/// The tests that libtest says have ended, in that order, each with whether it has passed. Those that it ignores are not among them.
+pub(crate) fn ended_tests(output: &str) -> Vec<(&str, bool)> {
+    output.lines().filter_map(ended_test).collect()
+}
+
+fn ended_test(line: &str) -> Option<(&str, bool)> {
+    let (name, result) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
+    let passed = result == "ok";
+    // What is expected of a test is told behind its name.
+    let name = name.strip_suffix(" - should panic").unwrap_or(name);
+    (passed || result == "FAILED").then_some((name, passed))
 }
 
 /// The tests that libtest says have failed: the list of names under the last `failures:`, or, had it no time to write one,
@@ -126,8 +159,7 @@ pub(crate) fn failed_tests(output: &str) -> Vec<String> {
     if !listed.is_empty() {
         return listed;
     }
-    let each = |line: &str| Some(line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?.to_owned());
-    output.lines().filter_map(each).collect()
+    ended_tests(output).into_iter().filter(|(_, passed)| !passed).map(|(name, _)| name.to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -181,14 +213,29 @@ mod tests {
     }
 
     #[test]
-    fn one_thread_is_told_by_option_or_variable() {
-        let args = |words: &str| words.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    fn threads_are_told_by_option_or_variable() {
+        let args = |words: &str| words.split_whitespace().map(OsString::from).collect::<Vec<_>>();
         let env = |value: &str| [(OsString::from("RUST_TEST_THREADS"), OsString::from(value))];
-        assert!(has_one_thread(&args("x --test-threads 1"), &[]));
-        assert!(has_one_thread(&args("--test-threads=1"), &env("3")));
-        assert!(has_one_thread(&[], &env("1")));
-        assert!(!has_one_thread(&args("--test-threads 2"), &env("1")));
-        assert!(!has_one_thread(&args("--test-threads"), &[]));
+        assert_eq!(threads(&args("x --test-threads 1"), &[]), Some("1"));
+        assert_eq!(threads(&args("--test-threads=1"), &env("3")), Some("1"));
+        assert_eq!(threads(&[], &env("1")), Some("1"));
+        assert_eq!(threads(&args("--test-threads 2"), &env("1")), Some("2"));
+        assert_eq!(threads(&args("--test-threads"), &[]), None);
+    }
+
+    #[test]
+    fn arguments_that_choose_by_name_are_left_out() {
+        let args = |words: &str| words.split_whitespace().map(OsString::from).collect::<Vec<_>>();
+        let given =
+            args("one --exact --test-threads 3 --skip two --skip=three --ignored --color=never -q four");
+        assert_eq!(without_names(&given), args("--test-threads 3 --ignored --color=never -q"));
+        assert!(without_names(&args("--skip")).is_empty());
+    }
+
+    #[test]
+    fn ended_tests_are_in_the_order_of_their_ends() {
+        let output = "running 4 tests\ntest b ... ok\ntest c - should panic ... ok\ntest i ... ignored\ntest a ... FAILED\n";
+        assert_eq!(ended_tests(output), [("b", true), ("c", true), ("a", false)]);
     }
 
     #[test]

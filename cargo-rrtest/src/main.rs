@@ -28,6 +28,8 @@ mod json;
 mod junit;
 mod libtest;
 mod listing;
+mod needy;
+mod order;
 mod outcome;
 mod output;
 mod overdue;

@@ -6,6 +6,7 @@ use rrtest_engine::schedule::portfolio::{self, Measured};
 use rrtest_engine::schedule::{Plan, StrategyName};
 
 use crate::hash::fnv1a;
+use crate::order;
 
 /// A seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,14 +14,14 @@ pub(crate) struct Seed(pub(crate) u128);
 
 impl Seed {
     /// A seed that nobody chose, for a first attempt with one of these strategies (empty: any). If it is the only attempt,
-    /// it has no use for what it could measure.
+    /// it has no use for what it could measure. Tests that are run together are run in the usual way.
     pub(crate) fn arbitrary(strategies: &[StrategyName], only: bool) -> Self {
         use std::hash::{BuildHasher, Hasher};
         let number = std::hash::RandomState::new().build_hasher().finish();
         // Any of the rotation.
         let turn = if only { number >> 32 | 1 } else { 0 };
         let strategy = portfolio::strategy(turn, strategies);
-        Self(portfolio::seed(number.into(), 0, strategy, &Measured::default()))
+        order::usual(Self(portfolio::seed(number.into(), 0, strategy, &Measured::default())))
     }
 
     /// The seed of attempt `attempt` (from 1) of a test, in the campaign whose seed this is. `measured` is what earlier

@@ -22,6 +22,7 @@ const FACTS: &[&str] = &[
     "binary",
     "test",
     "failed_tests",
+    "order",
     "outcome",
     "attempt",
     "seed",

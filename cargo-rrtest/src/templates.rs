@@ -8,6 +8,7 @@ use rrtest_engine::program::Program;
 use rrtest_engine::record::{Options, Recording, Template};
 
 use crate::attempt::Engine;
+use crate::order::Order;
 
 /// How an attempt was started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,9 +88,12 @@ fn refusal<T>(error: Error) -> Result<Result<T, String>, Error> {
     }
 }
 
-/// What a worker's attempts start from, by the indices of their tests and those of the builds of these.
+/// The program that an attempt is made of: the indices of its test and of the build of that, and which tests it runs together.
+pub(crate) type Index = (usize, usize, Order);
+
+/// What a worker's attempts start from.
 pub(crate) struct Templates {
-    bases: BTreeMap<(usize, usize), Base>,
+    bases: BTreeMap<Index, Base>,
     most: usize,
 }
 
@@ -109,8 +113,11 @@ impl Templates {
         share.min(MOST) as usize
     }
 
-    /// That of a test; none if there are too many.
-    pub(crate) fn of(&mut self, index: (usize, usize)) -> Option<&mut Base> {
+    /// That of a program; none if there are too many, or if the program will not come again.
+    pub(crate) fn of(&mut self, index: Index) -> Option<&mut Base> {
+        if !index.2.is_lasting() {
+            return None;
+        }
         if self.bases.len() >= self.most && !self.bases.contains_key(&index) {
             return None;
         }
@@ -118,7 +125,7 @@ impl Templates {
     }
 
     /// Forget those of tests that are not wanted any more.
-    pub(crate) fn retain(&mut self, wanted: impl Fn((usize, usize)) -> bool) {
+    pub(crate) fn retain(&mut self, wanted: impl Fn(Index) -> bool) {
         self.bases.retain(|index, _| wanted(*index));
     }
 }

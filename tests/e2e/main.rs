@@ -12,6 +12,7 @@ mod json;
 mod killed;
 mod limits;
 mod natively;
+mod order;
 mod overdue;
 mod programs;
 mod races;
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
     tests.topic("json", json::TESTS);
     tests.topic("exec", exec::TESTS);
     tests.topic("together", together::TESTS);
+    tests.topic("order", order::TESTS);
     tests.topic("isolated", isolated::TESTS);
     tests.topic("hangs", hangs::TESTS);
     tests.topic("overdue", overdue::TESTS);

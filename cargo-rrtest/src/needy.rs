@@ -18,7 +18,7 @@ use crate::outcome::Outcome;
 use crate::output;
 
 /// A report waits no longer than this for the answer.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a report says of such a test.
 pub(crate) const SENTENCE: &str = "it passes where all tests of its binary run in one process, as `cargo test` runs them: it may need \

@@ -1,6 +1,7 @@
 //! The campaign with an engine that does as it is told.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use rrtest_engine::ending::{Ending, Overdue, Stats};
@@ -9,11 +10,13 @@ use rrtest_engine::patience::Effort;
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{Options, Outsiders, Recording, Stdin, Template, Time};
 use rrtest_engine::schedule::Plan;
+use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::Struck;
 use rrtest_engine::trace::event::Stream;
 use rrtest_engine::trace::log::Log;
 use serde_json::Value;
 
+use super::queue::MAX_ERRORS;
 use super::*;
 use crate::attempt::{Engine, Keep};
 use crate::events::samples::written;

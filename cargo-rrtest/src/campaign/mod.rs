@@ -1,7 +1,11 @@
 //! The campaign: attempts at the tests in turn, at those that take long less often, until a failure, a number or a time.
 
+mod doubt;
+mod ledger;
 mod queue;
+mod registry;
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Mutex, PoisonError};
@@ -14,14 +18,16 @@ use rrtest_engine::schedule::StrategyName;
 
 use crate::attempt::Setting;
 use crate::discover::Test;
-use crate::events::{Attempt, Event, Reporter, Started, Summary};
+use crate::events::{Attempt, Event, Interference, Reporter, Started, Summary};
 use crate::exit::Stop;
 use crate::instrument::Level;
 use crate::interrupt::Interrupt;
 use crate::outcome::Outcome;
 use crate::seed::Seed;
 use crate::templates::Templates;
-use queue::{At, Queue, Take, Taken};
+use doubt::Place;
+use queue::{Queue, Take, Taken};
+use registry::Registry;
 
 /// For so many attempts of a test on a core a template is made, which costs two starts.
 const WORTH_A_TEMPLATE: u64 = 3;
@@ -75,6 +81,7 @@ pub(crate) struct Subject<'a> {
 /// What a worker tells the dispatcher.
 enum Message {
     Done(Box<Attempt>),
+    Interference(Interference),
     Joined(Level),
     Warning(String),
     Fatal(Error),
@@ -97,7 +104,8 @@ pub(crate) fn run(
     let mut binaries: Vec<_> = tests.iter().map(|test| test.binary.clone()).collect();
     binaries.dedup();
     let mut summary = Summary::of_none(tests.len(), tests.iter().any(Test::is_together));
-    let mut queue = Queue::new(tests, level, schedule.clone());
+    let registry = Registry::open(setting.in_use.as_deref());
+    let mut queue = Queue::new(tests, level, schedule.clone(), registry);
     let started = Started {
         tests: summary.tests,
         together: summary.together,
@@ -199,6 +207,7 @@ fn dispatch(
                 summary.count(&attempt);
                 tell(reporters, &Event::Attempt(attempt))?;
             }
+            Ok(Message::Interference(interference)) => tell(reporters, &Event::Interference(interference))?,
             Ok(Message::Joined(level)) => tell(reporters, &Event::Joined(level))?,
             Ok(Message::Warning(warning)) => tell(reporters, &Event::Warning(warning))?,
             Ok(Message::Fatal(error)) => fatal = fatal.or(Some(error)),
@@ -230,7 +239,7 @@ impl Worker<'_> {
                 return;
             }
             let taken = lock().take();
-            let Taken { at, job } = match taken {
+            let Taken { at, ticket, job } = match taken {
                 Take::Job(taken) => *taken,
                 Take::Later => {
                     thread::sleep(MOMENT);
@@ -240,18 +249,44 @@ impl Worker<'_> {
             };
             let base = templates.of((at.test, at.build));
             let usual = job.patience;
-            let message = match setting.attempt(job, self.core, base, &interrupt.stop) {
+            let mut base = base;
+            let made = setting.record(job.clone(), self.core, base.as_deref_mut(), &interrupt.stop);
+            let message = match made {
                 // It took no more than others: there was no time left for it.
-                Ok(attempt) if is_as_usual(&attempt, usual) => continue,
-                Ok(attempt) => {
-                    lock().learn(&at, &attempt);
+                Ok(made) if is_as_usual(made.attempt(), usual) => {
+                    lock().ledger.forget(ticket);
+                    continue;
+                }
+                Ok(made) => {
+                    let place = Place { queue: self.queue, setting, core: self.core, stop: &interrupt.stop };
+                    let (made, interference) = place.settle(made, job, &at, ticket, base);
+                    if let Some(interference) = interference
+                        && sender.send(Message::Interference(interference)).is_err()
+                    {
+                        return;
+                    }
+                    let attempt = setting.judge(made, self.core);
+                    let warning = {
+                        let mut queue = lock();
+                        queue.learn(&at, &attempt);
+                        queue.ledger.registry.warning()
+                    };
+                    if let Some(warning) = warning
+                        && sender.send(Message::Warning(warning)).is_err()
+                    {
+                        return;
+                    }
                     if self.stop_at_failure && attempt.outcome.is_failure() {
                         interrupt.stop.store(true, Ordering::SeqCst);
                     }
                     Message::Done(Box::new(attempt))
                 }
-                Err(Error::Stopped) => return,
+                Err(Error::Stopped) => {
+                    lock().ledger.forget(ticket);
+                    return;
+                }
                 Err(error) => {
+                    lock().ledger.forget(ticket);
                     interrupt.stop.store(true, Ordering::SeqCst);
                     Message::Fatal(error)
                 }
@@ -268,6 +303,11 @@ impl Worker<'_> {
 fn is_as_usual(attempt: &Attempt, usual: Option<Patience>) -> bool {
     let longest = usual.map(|usual| usual.longest);
     attempt.outcome == Outcome::Unfinished && longest.is_some_and(|longest| attempt.effort.total() <= longest)
+}
+
+/// The file in which all `cargo rrtest` on the machine see what the others' attempts use.
+pub(crate) fn in_use() -> PathBuf {
+    Registry::place()
 }
 
 /// Let all reports see an event.

@@ -8,6 +8,8 @@ use rrtest_engine::schedule::explore::{self, Explorer};
 use rrtest_engine::schedule::portfolio::{self, Measured};
 
 use super::Schedule;
+use super::ledger::{Ledger, Ticket, Who};
+use super::registry::Registry;
 use crate::attempt::Job;
 use crate::discover::Test;
 use crate::events::{Attempt, Explored, NeverEnded};
@@ -130,11 +132,14 @@ pub(super) struct Queue {
     pub(super) seed: Seed,
     /// When the time is over, if it is limited.
     pub(super) deadline: Option<Instant>,
+    /// What attempts use.
+    pub(super) ledger: Ledger,
 }
 
 impl Queue {
     /// All begins now.
-    pub(super) fn new(tests: Vec<Test>, level: Level, schedule: Schedule) -> Self {
+    pub(super) fn new(tests: Vec<Test>, level: Level, schedule: Schedule, registry: Registry) -> Self {
+        let ledger = Ledger::new(tests.len(), registry);
         let progress = |test: Test| Progress {
             id: test.id(),
             builds: vec![Build::new(test, level)],
@@ -147,7 +152,7 @@ impl Queue {
         let only = schedule.runs == Some(1);
         let seed = schedule.seed.unwrap_or_else(|| Seed::arbitrary(&schedule.strategies, only));
         let deadline = schedule.time.and_then(|time| Instant::now().checked_add(time));
-        Self { tests: tests.into_iter().map(progress).collect(), next: 0, schedule, seed, deadline }
+        Self { tests: tests.into_iter().map(progress).collect(), next: 0, schedule, seed, deadline, ledger }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -155,7 +160,7 @@ impl Queue {
     }
 
     /// When to cut off an attempt at a test that begins now.
-    fn until(&self, index: usize) -> Option<Instant> {
+    pub(super) fn until(&self, index: usize) -> Option<Instant> {
         let (deadline, time) = (self.deadline?, self.schedule.time?);
         let others_wait =
             || (0..self.tests.len()).any(|index| self.tests[index].attempts == 0 && self.wants(index));
@@ -197,14 +202,7 @@ impl Queue {
             return Take::Nothing;
         }
         let count = self.tests.len();
-        let ready = |index: &usize| {
-            let explorer = self.tests[*index].explorer.as_ref();
-            self.wants(*index) && explorer.is_none_or(Explorer::has_next)
-        };
-        // Of those that have had as much, in turn.
-        let in_turn = (0..count).map(|offset| (self.next + offset) % count);
-        let next = in_turn.filter(ready).min_by_key(|index| self.tests[*index].share());
-        let Some(index) = next else {
+        let Some((index, ticket)) = self.choose() else {
             return if (0..count).any(|index| self.wants(index)) { Take::Later } else { Take::Nothing };
         };
         self.next = (index + 1) % count;
@@ -229,7 +227,29 @@ impl Queue {
         let (test, level) = (Arc::clone(&build.test), build.level);
         let patience = progress.patience(at);
         let job = Job { test, level, number, seed, measure, patience, until: self.until(index) };
-        Take::Job(Box::new(Taken { at: At { test: index, build: at, schedule }, job }))
+        Take::Job(Box::new(Taken { at: At { test: index, build: at, schedule }, ticket, job }))
+    }
+
+    /// The test that is next, of those that go together with what is under way; its attempt has begun.
+    fn choose(&mut self) -> Option<(usize, Ticket)> {
+        let count = self.tests.len();
+        let is_ready = |index: &usize| {
+            let explorer = self.tests[*index].explorer.as_ref();
+            self.wants(*index) && explorer.is_none_or(Explorer::has_next) && self.ledger.is_free(*index)
+        };
+        // Of those that have had as much, in turn.
+        let in_turn = (0..count).map(|offset| (self.next + offset) % count);
+        let mut ready: Vec<_> = in_turn.filter(is_ready).collect();
+        while let Some(at) = (0..ready.len()).min_by_key(|at| self.tests[ready[*at]].share()) {
+            let index = ready[at];
+            let progress = &self.tests[index];
+            let who = Who { test: Arc::clone(&progress.builds[0].test), number: progress.attempts + 1 };
+            if let Ok(ticket) = self.ledger.begin(index, who) {
+                return Some((index, ticket));
+            }
+            ready.remove(at);
+        }
+        None
     }
 
     /// Whether there will be more attempts of the test of this index.
@@ -293,6 +313,7 @@ pub(super) enum Take {
 /// An attempt that has been handed out.
 pub(super) struct Taken {
     pub(super) at: At,
+    pub(super) ticket: Ticket,
     pub(super) job: Job,
 }
 

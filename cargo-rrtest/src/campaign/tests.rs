@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use rrtest_engine::claims::Claims;
 use rrtest_engine::ending::{Ending, Overdue, Stats};
 use rrtest_engine::keep::Kept;
 use rrtest_engine::patience::Effort;
@@ -16,7 +17,7 @@ use rrtest_engine::trace::event::Stream;
 use rrtest_engine::trace::log::Log;
 use serde_json::Value;
 
-use super::queue::MAX_ERRORS;
+use super::queue::{At, MAX_ERRORS};
 use super::*;
 use crate::attempt::{Engine, Keep};
 use crate::events::samples::written;
@@ -52,6 +53,7 @@ impl Engine for Fake {
             decided: Vec::new(),
             struck: Struck::default(),
             strikes: Vec::new(),
+            claims: Claims::default(),
             leaps: 0,
             wall: Duration::from_millis(if test == "slow" { 100 } else { 1 }),
             effort: Effort { computed: Duration::from_millis(1), idled: Duration::ZERO },
@@ -145,6 +147,7 @@ fn campaign_at(subject: Subject<'_>, schedule: Schedule, script: Script, replays
         rustc: "rustc",
         known: Mutex::default(),
         end: None,
+        in_use: None,
         judging: Mutex::default(),
     };
     let seen = Arc::new(Mutex::default());
@@ -300,7 +303,12 @@ fn what_is_cut_off_as_soon_as_others_ended_is_not_told() {
         effort: Effort { computed: Duration::from_millis(ms), idled: Duration::ZERO },
         ..crate::events::samples::attempt()
     };
-    let mut queue = Queue::new(vec![test("a", "a")], Level::Sync, Schedule { runs: None, ..schedule() });
+    let mut queue = Queue::new(
+        vec![test("a", "a")],
+        Level::Sync,
+        Schedule { runs: None, ..schedule() },
+        Registry::default(),
+    );
     assert!(!is_as_usual(&unfinished(1), queue.tests[0].patience(0)), "nothing is known");
     queue.learn(&At { test: 0, build: 0, schedule: None }, &passed);
     assert!(is_as_usual(&unfinished(4), queue.tests[0].patience(0)));
@@ -314,7 +322,8 @@ fn what_is_cut_off_as_soon_as_others_ended_is_not_told() {
 fn a_first_attempt_leaves_time_for_others() {
     let time = Duration::from_secs(1000);
     let limited = Schedule { runs: None, time: Some(time), ..schedule() };
-    let mut queue = Queue::new(vec![test("a", "a"), test("b", "b")], Level::Sync, limited);
+    let mut queue =
+        Queue::new(vec![test("a", "a"), test("b", "b")], Level::Sync, limited, Registry::default());
     let deadline = queue.deadline.expect("a limit");
     let mut until = || match queue.take() {
         Take::Job(taken) => taken.job.until.expect("a limit"),
@@ -356,7 +365,12 @@ fn a_build_that_comes_too_late_is_given_up() {
 
 #[test]
 fn a_build_that_joins_is_measured_before_it_has_a_second_attempt() {
-    let mut queue = Queue::new(vec![test("a", "a")], Level::Sync, Schedule { runs: None, ..schedule() });
+    let mut queue = Queue::new(
+        vec![test("a", "a")],
+        Level::Sync,
+        Schedule { runs: None, ..schedule() },
+        Registry::default(),
+    );
     let next = |queue: &mut Queue| match queue.take() {
         Take::Job(taken) => taken.job.level,
         _ => panic!("there is no end to them"),

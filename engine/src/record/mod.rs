@@ -7,6 +7,7 @@ mod blocking;
 mod buffer;
 mod call_sites;
 mod calls;
+mod claims;
 mod delays;
 mod emulate;
 mod fds;
@@ -67,6 +68,7 @@ use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use crate::claims::Claims;
 use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
 use crate::error::Error;
@@ -150,6 +152,8 @@ pub struct Recording {
     pub struck: Struck,
     /// What those in time have done, and where, if the program has failed: the first of them.
     pub strikes: Vec<Strike>,
+    /// What it has used that others could use, too.
+    pub claims: Claims,
     /// How often virtual time has leapt.
     pub leaps: u64,
     /// From just before the start to the end.
@@ -193,6 +197,7 @@ fn finish(recorder: &mut Recorder<'_>, program: &Program, start: Instant) -> Res
         decided: recorder.strategy.decided(),
         struck: recorder.dice.struck(),
         strikes: recorder.strikes.take(),
+        claims: std::mem::take(&mut recorder.claimed.claims),
         leaps: recorder.leaps,
         wall,
         effort,

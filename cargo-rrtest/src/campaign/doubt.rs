@@ -1,0 +1,130 @@
+//! Whether a failure is one: if another attempt had a part in it, it is made again alone before it is called so.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::MOMENT;
+use super::ledger::{Disturber, Ticket};
+use super::queue::{At, Queue};
+use crate::attempt::{Job, Made, Setting};
+use crate::events::Interference;
+use crate::outcome::Outcome;
+use crate::templates::Base;
+
+/// Another campaign's attempts of which nothing is known yet are waited for as long as the failed one took, but at least so long.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What it takes to make an attempt.
+pub(super) struct Place<'a> {
+    pub(super) queue: &'a Mutex<Queue>,
+    pub(super) setting: &'a Setting<'a>,
+    pub(super) core: usize,
+    pub(super) stop: &'a AtomicBool,
+}
+
+/// What became of an attempt, and by whom it was disturbed before, if it was.
+pub(super) type Settled = (Made, Option<Interference>);
+
+impl Place<'_> {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An attempt has ended. If it may have failed for another one, make it again alone; what came of that counts, if anything did.
+    pub(super) fn settle(
+        &self,
+        made: Made,
+        job: Job,
+        at: &At,
+        ticket: Ticket,
+        base: Option<&mut Base>,
+    ) -> Settled {
+        let in_doubt = {
+            let mut queue = self.lock();
+            queue.ledger.end(ticket, at.test, &made.claims());
+            made.outcome().is_failure() && queue.ledger.may_be_disturbed(ticket)
+        };
+        let settled =
+            if in_doubt { self.again_if_disturbed(made, job, at, ticket, base) } else { (made, None) };
+        self.lock().ledger.forget(ticket);
+        settled
+    }
+
+    fn again_if_disturbed(
+        &self,
+        made: Made,
+        job: Job,
+        at: &At,
+        ticket: Ticket,
+        base: Option<&mut Base>,
+    ) -> Settled {
+        let Some(_alone) = self.alone() else { return (made, None) };
+        let patience = Instant::now() + PATIENCE.max(made.attempt().wall);
+        self.wait_until(|queue| !queue.ledger.registry.others_are_unknown() || Instant::now() >= patience);
+        let Some(disturber) = self.lock().ledger.disturber(ticket) else { return (made, None) };
+        let claims = made.claims();
+        if !self.wait_until(|queue| queue.ledger.registry.lock(Some(&claims)).is_ok()) {
+            return (made, None);
+        }
+        let until = self.lock().until(at.test);
+        let again = self.setting.record(Job { until, ..job }, self.core, base, self.stop);
+        self.lock().ledger.registry.unlock(Some(&claims));
+        let Ok(again) = again else { return (made, None) };
+        self.lock().ledger.learn(at.test, &again.claims());
+        match again.outcome() {
+            Outcome::Passed => {
+                let interference = interference(&made, disturber);
+                (again, Some(interference))
+            }
+            outcome if outcome.is_failure() => (again, None),
+            // Nothing came of it.
+            _ => (made, None),
+        }
+    }
+
+    /// Wait until no other attempt is under way, and let none begin. None if the campaign ends before.
+    fn alone(&self) -> Option<Alone<'_>> {
+        // One after the other.
+        if !self.wait_until(|queue| !std::mem::replace(&mut queue.ledger.alone, true)) {
+            return None;
+        }
+        let alone = Alone(self.queue);
+        self.wait_until(|queue| queue.ledger.is_quiet()).then_some(alone)
+    }
+
+    /// Whether it came to that before the campaign ended.
+    fn wait_until(&self, mut is_so: impl FnMut(&mut Queue) -> bool) -> bool {
+        while !self.stop.load(Ordering::SeqCst) {
+            if is_so(&mut self.lock()) {
+                return true;
+            }
+            thread::sleep(MOMENT);
+        }
+        false
+    }
+}
+
+/// No attempt begins as long as there is this.
+struct Alone<'a>(&'a Mutex<Queue>);
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).ledger.alone = false;
+    }
+}
+
+fn interference(made: &Made, disturber: Disturber) -> Interference {
+    let Disturber { thing, who } = disturber;
+    let attempt = made.attempt();
+    Interference {
+        test: Arc::clone(&attempt.test),
+        number: attempt.number,
+        seed: attempt.seed,
+        outcome: attempt.outcome,
+        wall: attempt.wall,
+        thing,
+        with: who.map(|who| (who.test, who.number)),
+    }
+}

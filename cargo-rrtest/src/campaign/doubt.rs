@@ -43,7 +43,7 @@ impl Place<'_> {
     ) -> Settled {
         let in_doubt = {
             let mut queue = self.lock();
-            queue.ledger.end(ticket, at.test, &made.claims());
+            queue.ledger.end(ticket, &made.claims());
             made.outcome().is_failure() && queue.ledger.may_be_disturbed(ticket)
         };
         let settled =

@@ -51,6 +51,7 @@ impl Known {
 #[derive(Debug)]
 struct Entry {
     who: Who,
+    test: usize,
     /// What it is expected to use, which is locked while it runs.
     wants: Option<Arc<Claims>>,
     /// What it has used, once it has ended; and the first ticket that did not have it beside it.
@@ -91,7 +92,13 @@ impl Ledger {
     /// Whether an attempt at a test goes together with those of ours that are under way.
     pub(super) fn is_free(&self, test: usize) -> bool {
         let Some(wants) = &self.tests[test].wants else { return !self.alone };
-        !self.alone && self.running().all(|entry| entry.conflict(wants).is_none())
+        !self.alone && !self.running().any(|entry| self.conflict(entry, wants))
+    }
+
+    /// Whether these do not go with what an attempt is expected to use: when it began, or by now.
+    fn conflict(&self, entry: &Entry, claims: &Claims) -> bool {
+        let expected = [&entry.wants, &self.tests[entry.test].wants];
+        expected.into_iter().flatten().any(|wants| wants.conflict(claims).is_some())
     }
 
     fn running(&self) -> impl Iterator<Item = &Entry> {
@@ -108,20 +115,20 @@ impl Ledger {
         let wants = self.tests[test].wants.clone();
         self.registry.lock(wants.as_deref())?;
         let others_unknown = self.registry.others_are_unknown();
-        let entry = Entry { who, wants, ended: None, beside: Vec::new(), others_unknown };
+        let entry = Entry { who, test, wants, ended: None, beside: Vec::new(), others_unknown };
         self.next += 1;
         self.attempts.insert(self.next, entry);
         Ok(self.next)
     }
 
     /// It has ended.
-    pub(super) fn end(&mut self, ticket: Ticket, test: usize, claims: &Arc<Claims>) {
-        self.learn(test, claims);
+    pub(super) fn end(&mut self, ticket: Ticket, claims: &Arc<Claims>) {
         let until = self.next + 1;
         let Some(entry) = self.attempts.get_mut(&ticket) else { return };
         self.registry.unlock(entry.wants.as_deref());
         entry.ended = Some((Arc::clone(claims), until));
-        let who = entry.who.clone();
+        let (who, test) = (entry.who.clone(), entry.test);
+        self.learn(test, claims);
         if claims.is_empty() {
             return;
         }
@@ -154,7 +161,8 @@ impl Ledger {
         if claims.is_empty() {
             return false;
         }
-        let others = self.running().any(|other| other.wants.is_none() || other.conflict(claims).is_some());
+        let is_unknown = |entry: &Entry| self.tests[entry.test].wants.is_none();
+        let others = self.running().any(|other| is_unknown(other) || self.conflict(other, claims));
         others || self.others_are_unknown(ticket) || self.disturber(ticket).is_some()
     }
 
@@ -185,12 +193,6 @@ impl Ledger {
     }
 }
 
-impl Entry {
-    fn conflict<'a>(&'a self, wants: &'a Claims) -> Option<&'a Thing> {
-        self.wants.as_ref().and_then(|own| own.conflict(wants))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use rrtest_engine::claims::Use;
@@ -218,13 +220,22 @@ mod tests {
         let mut ledger = ledger();
         for test in [0, 1] {
             let ticket = begin(&mut ledger, test);
-            ledger.end(ticket, test, &port(80));
+            ledger.end(ticket, &port(80));
             ledger.forget(ticket);
         }
         let ticket = begin(&mut ledger, 0);
         assert!(!ledger.is_free(0) && !ledger.is_free(1));
-        ledger.end(ticket, 0, &port(80));
+        ledger.end(ticket, &port(80));
         assert!(ledger.is_free(0) && ledger.is_free(1));
+    }
+
+    #[test]
+    fn what_an_attempt_uses_of_which_nothing_was_known_is_known_from_the_next() {
+        let mut ledger = ledger();
+        let [_slow, quick] = [(); 2].map(|()| begin(&mut ledger, 0));
+        assert!(ledger.is_free(0), "nothing is known yet");
+        ledger.end(quick, &port(80));
+        assert!(!ledger.is_free(0), "the slow one will use it, too");
     }
 
     #[test]
@@ -244,10 +255,10 @@ mod tests {
     fn a_disturber_is_found_whichever_of_both_ends_first() {
         let mut ledger = ledger();
         let (one, other) = (begin(&mut ledger, 0), begin(&mut ledger, 1));
-        ledger.end(one, 0, &port(80));
+        ledger.end(one, &port(80));
         assert!(ledger.may_be_disturbed(one), "nothing is known of the other one");
         assert!(ledger.disturber(one).is_none());
-        ledger.end(other, 1, &port(80));
+        ledger.end(other, &port(80));
         for ticket in [one, other] {
             assert!(ledger.may_be_disturbed(ticket));
             assert_eq!(ledger.disturber(ticket).expect("the other one").thing, "TCP port 80");
@@ -258,15 +269,15 @@ mod tests {
     fn who_began_later_or_used_something_else_has_disturbed_nobody() {
         let mut ledger = ledger();
         let (one, other) = (begin(&mut ledger, 0), begin(&mut ledger, 1));
-        ledger.end(other, 1, &port(81));
-        ledger.end(one, 0, &port(80));
+        ledger.end(other, &port(81));
+        ledger.end(one, &port(80));
         assert!(!ledger.may_be_disturbed(one));
         let later = begin(&mut ledger, 1);
         assert!(!ledger.may_be_disturbed(one), "it is known to use another port");
-        ledger.end(later, 1, &port(80));
+        ledger.end(later, &port(80));
         assert!(ledger.disturber(one).is_none());
         let nothing = begin(&mut ledger, 0);
-        ledger.end(nothing, 0, &Arc::default());
+        ledger.end(nothing, &Arc::default());
         assert!(!ledger.may_be_disturbed(nothing));
     }
 }

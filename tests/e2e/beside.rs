@@ -1,0 +1,144 @@
+//! Attempts side by side, and `cargo rrtest` side by side, that use what there is only one of.
+
+use std::process::Stdio;
+
+use rrtest_tests::World;
+use rrtest_tests::project::Project;
+use rrtest_tests::report::Report;
+use rrtest_tests::tool::Run;
+
+use crate::{Test, tests};
+
+pub(crate) const TESTS: &[Test] = tests![
+    attempts_that_use_the_same_do_not_disturb_each_other,
+    neither_do_those_of_two_campaigns,
+    a_failure_in_which_another_attempt_had_a_part_is_none,
+    a_failure_in_which_another_campaign_had_a_part_is_none,
+    one_that_comes_again_alone_is_one,
+    a_bug_beside_a_port_is_found,
+];
+
+/// Of each of the six tests so many attempts are made.
+const RUNS: &str = "50";
+
+fn survives(run: &Run) {
+    let report = Report::of(run);
+    assert_eq!((report.attempts.len(), report.failing().count()), (300, 0), "{run}");
+    for line in report.interferences.iter().filter(|line| !line["with"].is_null()) {
+        // When later ones began something was known of their test.
+        let late = ["attempt", "with_attempt"].map(|number| line[number].as_u64() > Some(2));
+        assert_ne!(late, [true; 2], "{line:?}: {run}");
+    }
+}
+
+fn attempts_that_use_the_same_do_not_disturb_each_other(world: &World) {
+    let traces = world.dir();
+    let mut command = world.fixture("fixed-names", traces.path());
+    survives(&Run::of(command.args(["-j2", "--runs", RUNS])).expect(0));
+}
+
+fn neither_do_those_of_two_campaigns(world: &World) {
+    let traces = world.dir();
+    let start = |_| {
+        let mut command = world.fixture("fixed-names", traces.path());
+        command.args(["-j2", "--runs", RUNS]).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a child")
+    };
+    for child in [0, 1].map(start) {
+        survives(&Run::rest(child, "one of two campaigns".to_owned()).expect(0));
+    }
+}
+
+/// `holds` has a file until `comes`, which wants it for itself, has found it there. Another attempt at `comes` only looks whether it
+/// is there still.
+fn meeting(dir: &std::path::Path, then: &str) -> [String; 2] {
+    let prelude = format!(
+        "use std::fs::{{self, File}};
+        use std::path::PathBuf;
+        fn place(name: &str) -> PathBuf {{ PathBuf::from({dir:?}).join(name) }}
+        fn wait_for(name: &str) {{
+            while !place(name).exists() {{ std::thread::sleep(std::time::Duration::from_millis(1)); }}
+        }}
+        fn make(name: &str) -> bool {{ File::create_new(place(name)).is_ok() }}\n"
+    );
+    let holds = "#[test] fn holds() { assert!(make(\"file\")); wait_for(\"seen\"); fs::remove_file(place(\"file\")).unwrap(); }";
+    let comes = format!(
+        "#[test] fn comes() {{
+            let again = place(\"seen\").exists();
+            if !again {{ wait_for(\"file\"); }}
+            let made = make(\"file\");
+            make(if again {{ \"again\" }} else {{ \"seen\" }});
+            assert!({then});
+        }}"
+    );
+    [format!("{prelude}{holds}\n"), format!("{prelude}{comes}\n")]
+}
+
+/// Both in one file.
+fn together([holds, comes]: [String; 2]) -> String {
+    format!("mod one {{ {holds} }}\nmod other {{ {comes} }}")
+}
+
+fn a_failure_in_which_another_attempt_had_a_part_is_none(world: &World) {
+    let dir = world.dir();
+    let project = Project::of_test(world, &together(meeting(dir.path(), "made")));
+    let options = ["--message-format", "json", "-v", "-j2", "--preempt", "sync", "--junit", "report.xml"];
+    let run = Run::of(&mut project.rrtest(world, &options)).expect(0).says(&[
+        "DISTURBED",
+        "p::it other::comes (attempt 1): failed beside p::it one::holds (attempt 1), which uses ",
+        "/file, too; alone it passes",
+    ]);
+    let report = Report::of(&run);
+    let [line] = &report.interferences[..] else { panic!("{run}") };
+    assert_eq!(
+        (&line["test"], &line["outcome"], &line["with"]),
+        (&"other::comes".into(), &"failed".into(), &"p::it one::holds".into())
+    );
+    assert_eq!(line["thing"], dir.path().join("file").to_str().expect("text"));
+    assert_eq!((report.attempts.len(), report.failing().count(), report.traces().len()), (2, 0, 0), "{run}");
+    let junit = std::fs::read_to_string(project.path().join("report.xml")).expect("a report");
+    assert!(junit.contains("failures=\"0\"") && !junit.contains("<failure"), "{junit}");
+}
+
+fn a_failure_in_which_another_campaign_had_a_part_is_none(world: &World) {
+    let dir = world.dir();
+    let [holds, comes] = meeting(dir.path(), "made");
+    // The other campaign goes on until all is over.
+    let stays = "#[test] fn stays() { wait_for(\"again\") }";
+    let other = Project::of_test(world, &(holds + stays));
+    let mut command = other.rrtest(world, &["-j1", "--preempt", "sync"]);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let project = Project::of_test(world, &comes);
+    let run = Run::of(&mut project.rrtest(world, &["-j1", "--preempt", "sync"])).expect(0).says(&[
+        "p::it comes (attempt 1): failed beside another `cargo rrtest`, which uses ",
+        "/file, too; alone it passes",
+        "1 attempt of 1 test: 1 passed, 0 failed",
+    ]);
+    let _other = Run::rest(child.expect("a child"), run.to_string()).expect(0);
+}
+
+fn one_that_comes_again_alone_is_one(world: &World) {
+    let dir = world.dir();
+    let project = Project::of_test(world, &together(meeting(dir.path(), "made && false")));
+    let report = project.report(world, &["-j2", "--preempt", "sync"], 101);
+    assert!(dir.path().join("again").exists(), "it has been made again");
+    let failing: Vec<_> = report.failing().collect();
+    assert!(failing.len() == 1 && failing[0].trace().is_some(), "{report:?}");
+    assert_eq!((report.attempts.len(), report.interferences.len()), (2, 0), "{report:?}");
+}
+
+fn a_bug_beside_a_port_is_found(world: &World) {
+    let source = "
+        use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+        static SUM: AtomicU32 = AtomicU32::new(0);
+        #[test] fn counts() {
+            let _port = std::net::TcpListener::bind((\"127.0.0.1\", 47_814)).unwrap();
+            let add = || { let sum = SUM.load(SeqCst); SUM.store(sum + 1, SeqCst); };
+            std::thread::scope(|scope| { scope.spawn(add); scope.spawn(add); });
+            assert_eq!(SUM.load(SeqCst), 2, \"an addition is lost\");
+        }";
+    let project = Project::of_test(world, source);
+    let options = ["--message-format", "json", "-j2", "--until-fail", "--runs", "3000", "--preempt", "sync"];
+    let run = Run::of(&mut project.rrtest(world, &options)).expect(101).says(&["an addition is lost"]);
+    assert!(Report::of(&run).failing().all(|attempt| attempt.trace().is_some()), "{run}");
+}

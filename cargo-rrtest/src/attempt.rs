@@ -144,6 +144,8 @@ pub(crate) struct Job {
     pub(crate) patience: Option<Patience>,
     /// It is cut off when it runs past this.
     pub(crate) until: Option<Instant>,
+    /// Whether to see what it only looks at, too, which takes longer.
+    pub(crate) watched: bool,
 }
 
 /// An attempt that has been made, but not judged.
@@ -231,6 +233,7 @@ impl Setting<'_> {
             watchdog_main: attempt.test.harness,
             outsiders: self.outsiders,
             wakes_stop: false,
+            calls_stop: job.watched,
             end: self.end,
             stop,
         };

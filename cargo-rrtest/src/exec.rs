@@ -81,6 +81,7 @@ pub(crate) fn run(options: &Exec) -> Result<u8, Stop> {
         measure: false,
         patience: None,
         until: None,
+        watched: false,
     };
     let core = cores()?.first().copied().unwrap_or(0);
     let never = AtomicBool::new(false);

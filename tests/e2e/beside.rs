@@ -1,5 +1,6 @@
 //! Attempts side by side, and `cargo rrtest` side by side, that use what there is only one of.
 
+use std::path::Path;
 use std::process::Stdio;
 
 use rrtest_tests::World;
@@ -14,6 +15,7 @@ pub(crate) const TESTS: &[Test] = tests![
     neither_do_those_of_two_campaigns,
     a_failure_in_which_another_attempt_had_a_part_is_none,
     a_failure_in_which_another_campaign_had_a_part_is_none,
+    nor_is_that_of_who_only_read_what_another_writes,
     one_that_comes_again_alone_is_one,
     a_bug_beside_a_port_is_found,
 ];
@@ -49,29 +51,34 @@ fn neither_do_those_of_two_campaigns(world: &World) {
     }
 }
 
-/// `holds` has a file until `comes`, which wants it for itself, has found it there. Another attempt at `comes` only looks whether it
-/// is there still.
-fn meeting(dir: &std::path::Path, then: &str) -> [String; 2] {
+/// Two tests: what `holds` `begins`, it `ends` when `comes`, which had waited for the file, has tried what it is to do, and seen whether
+/// that was good. Another attempt at `comes` waits for nothing.
+fn meeting(dir: &Path, begins: &str, ends: &str, tries: &str) -> [String; 2] {
     let prelude = format!(
         "use std::fs::{{self, File}};
-        use std::path::PathBuf;
-        fn place(name: &str) -> PathBuf {{ PathBuf::from({dir:?}).join(name) }}
+        fn file() -> std::path::PathBuf {{ place(\"file\") }}
+        fn place(name: &str) -> std::path::PathBuf {{ std::path::Path::new({dir:?}).join(name) }}
+        fn make(name: &str) -> bool {{ File::create_new(place(name)).is_ok() }}
         fn wait_for(name: &str) {{
             while !place(name).exists() {{ std::thread::sleep(std::time::Duration::from_millis(1)); }}
-        }}
-        fn make(name: &str) -> bool {{ File::create_new(place(name)).is_ok() }}\n"
+        }}"
     );
-    let holds = "#[test] fn holds() { assert!(make(\"file\")); wait_for(\"seen\"); fs::remove_file(place(\"file\")).unwrap(); }";
+    let holds = format!("#[test] fn holds() {{ {begins}; wait_for(\"seen\"); {ends}; }}");
     let comes = format!(
         "#[test] fn comes() {{
             let again = place(\"seen\").exists();
             if !again {{ wait_for(\"file\"); }}
-            let made = make(\"file\");
+            let good = {tries};
             make(if again {{ \"again\" }} else {{ \"seen\" }});
-            assert!({then});
+            assert!(good);
         }}"
     );
-    [format!("{prelude}{holds}\n"), format!("{prelude}{comes}\n")]
+    [holds, comes].map(|test| format!("{prelude}\n{test}\n"))
+}
+
+/// Both want the file for themselves.
+fn a_file_for_one(dir: &Path) -> [String; 2] {
+    meeting(dir, "assert!(make(\"file\"))", "fs::remove_file(file()).unwrap()", "make(\"file\")")
 }
 
 /// Both in one file.
@@ -81,7 +88,7 @@ fn together([holds, comes]: [String; 2]) -> String {
 
 fn a_failure_in_which_another_attempt_had_a_part_is_none(world: &World) {
     let dir = world.dir();
-    let project = Project::of_test(world, &together(meeting(dir.path(), "made")));
+    let project = Project::of_test(world, &together(a_file_for_one(dir.path())));
     let options = ["--message-format", "json", "-v", "-j2", "--preempt", "sync", "--junit", "report.xml"];
     let run = Run::of(&mut project.rrtest(world, &options)).expect(0).says(&[
         "DISTURBED",
@@ -102,7 +109,7 @@ fn a_failure_in_which_another_attempt_had_a_part_is_none(world: &World) {
 
 fn a_failure_in_which_another_campaign_had_a_part_is_none(world: &World) {
     let dir = world.dir();
-    let [holds, comes] = meeting(dir.path(), "made");
+    let [holds, comes] = a_file_for_one(dir.path());
     // The other campaign goes on until all is over.
     let stays = "#[test] fn stays() { wait_for(\"again\") }";
     let other = Project::of_test(world, &(holds + stays));
@@ -117,9 +124,23 @@ fn a_failure_in_which_another_campaign_had_a_part_is_none(world: &World) {
     let _other = Run::rest(child.expect("a child"), run.to_string()).expect(0);
 }
 
+fn nor_is_that_of_who_only_read_what_another_writes(world: &World) {
+    let dir = world.dir();
+    let writes = |text| format!("fs::write(file(), {text:?}).unwrap()");
+    let reads = "fs::read(file()).unwrap() == b\"whole\"";
+    let source = together(meeting(dir.path(), &writes("half"), &writes("whole"), reads));
+    let project = Project::of_test(world, &source);
+    let report = project.report(world, &["-j2", "--preempt", "sync"], 0);
+    let [line] = &report.interferences[..] else { panic!("{report:?}") };
+    assert_eq!((&line["test"], &line["with"]), (&"other::comes".into(), &"p::it one::holds".into()));
+    assert_eq!(line["thing"], dir.path().join("file").to_str().expect("text"));
+}
+
 fn one_that_comes_again_alone_is_one(world: &World) {
     let dir = world.dir();
-    let project = Project::of_test(world, &together(meeting(dir.path(), "made && false")));
+    let source =
+        a_file_for_one(dir.path()).map(|test| test.replace("assert!(good)", "assert!(good && false)"));
+    let project = Project::of_test(world, &together(source));
     let report = project.report(world, &["-j2", "--preempt", "sync"], 101);
     assert!(dir.path().join("again").exists(), "it has been made again");
     let failing: Vec<_> = report.failing().collect();

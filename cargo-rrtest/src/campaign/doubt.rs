@@ -63,22 +63,33 @@ impl Place<'_> {
         let Some(_alone) = self.alone() else { return (made, None) };
         let patience = Instant::now() + PATIENCE.max(made.attempt().wall);
         self.wait_until(|queue| !queue.ledger.registry.others_are_unknown() || Instant::now() >= patience);
-        let Some(disturber) = self.lock().ledger.disturber(ticket) else { return (made, None) };
         let claims = made.claims();
+        let (disturber, may_have_looked) = {
+            let ledger = &mut self.lock().ledger;
+            (ledger.disturber(ticket, &claims), ledger.may_have_looked(ticket))
+        };
+        // If it was disturbed, then by what it only looked at: that has to be seen.
+        let watched = disturber.is_none();
+        if watched && !may_have_looked {
+            return (made, None);
+        }
         if !self.wait_until(|queue| queue.ledger.registry.lock(Some(&claims)).is_ok()) {
             return (made, None);
         }
         let until = self.lock().until(at.test);
-        let again = self.setting.record(Job { until, ..job }, self.core, base, self.stop);
+        let again = self.setting.record(Job { until, watched, ..job }, self.core, base, self.stop);
         self.lock().ledger.registry.unlock(Some(&claims));
         let Ok(again) = again else { return (made, None) };
-        self.lock().ledger.learn(at.test, &again.claims());
-        match again.outcome() {
-            Outcome::Passed => {
+        let ledger = &mut self.lock().ledger;
+        let disturber = disturber.or_else(|| ledger.disturber(ticket, &again.claims()));
+        ledger.learn(at.test, &again.claims());
+        match (again.outcome(), disturber) {
+            (Outcome::Passed, Some(disturber)) => {
+                ledger.remember(at.test, &disturber);
                 let interference = interference(&made, disturber);
                 (again, Some(interference))
             }
-            outcome if outcome.is_failure() => (again, None),
+            (outcome, _) if outcome.is_failure() => (again, None),
             // Nothing came of it.
             _ => (made, None),
         }
@@ -124,7 +135,7 @@ fn interference(made: &Made, disturber: Disturber) -> Interference {
         seed: attempt.seed,
         outcome: attempt.outcome,
         wall: attempt.wall,
-        thing,
+        thing: thing.to_string(),
         with: who.map(|who| (who.test, who.number)),
     }
 }

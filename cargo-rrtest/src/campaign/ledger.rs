@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use rrtest_engine::claims::{Claims, Thing};
+use rrtest_engine::claims::{Claims, Thing, Use};
 
 use super::registry::{Registry, Taken};
 use crate::discover::Test;
@@ -21,6 +21,8 @@ pub(super) type Ticket = u64;
 /// Which attempt it is.
 #[derive(Clone, Debug)]
 pub(super) struct Who {
+    /// The index of its test.
+    pub(super) index: usize,
     pub(super) test: Arc<Test>,
     pub(super) number: u64,
 }
@@ -29,6 +31,8 @@ pub(super) struct Who {
 #[derive(Debug, Default)]
 struct Known {
     recent: VecDeque<Arc<Claims>>,
+    /// By what attempts at it were disturbed, or have disturbed others.
+    met: Claims,
     /// None as long as no attempt has ended.
     wants: Option<Arc<Claims>>,
 }
@@ -43,7 +47,9 @@ impl Known {
         self.recent.iter().for_each(|claims| all.extend(claims));
         let uses = |thing: &Thing| self.recent.iter().filter(|claims| claims.of(thing).is_some()).count();
         let only = self.recent.len() == 1;
-        self.wants = Some(Arc::new(all.filtered(|thing| only || uses(thing) > 1)));
+        let mut wants = all.filtered(|thing| only || uses(thing) > 1);
+        wants.extend(&self.met);
+        self.wants = Some(Arc::new(wants));
     }
 }
 
@@ -51,7 +57,6 @@ impl Known {
 #[derive(Debug)]
 struct Entry {
     who: Who,
-    test: usize,
     /// What it is expected to use, which is locked while it runs.
     wants: Option<Arc<Claims>>,
     /// What it has used, once it has ended; and the first ticket that did not have it beside it.
@@ -65,7 +70,7 @@ struct Entry {
 /// Who may have disturbed an attempt, and by what.
 #[derive(Debug)]
 pub(super) struct Disturber {
-    pub(super) thing: String,
+    pub(super) thing: Thing,
     /// None: an attempt of another campaign.
     pub(super) who: Option<Who>,
 }
@@ -97,7 +102,7 @@ impl Ledger {
 
     /// Whether these do not go with what an attempt is expected to use: when it began, or by now.
     fn conflict(&self, entry: &Entry, claims: &Claims) -> bool {
-        let expected = [&entry.wants, &self.tests[entry.test].wants];
+        let expected = [&entry.wants, &self.tests[entry.who.index].wants];
         expected.into_iter().flatten().any(|wants| wants.conflict(claims).is_some())
     }
 
@@ -111,11 +116,11 @@ impl Ledger {
     }
 
     /// An attempt at a test begins, unless one of another campaign has what it wants.
-    pub(super) fn begin(&mut self, test: usize, who: Who) -> Result<Ticket, Taken> {
-        let wants = self.tests[test].wants.clone();
+    pub(super) fn begin(&mut self, who: Who) -> Result<Ticket, Taken> {
+        let wants = self.tests[who.index].wants.clone();
         self.registry.lock(wants.as_deref())?;
         let others_unknown = self.registry.others_are_unknown();
-        let entry = Entry { who, test, wants, ended: None, beside: Vec::new(), others_unknown };
+        let entry = Entry { who, wants, ended: None, beside: Vec::new(), others_unknown };
         self.next += 1;
         self.attempts.insert(self.next, entry);
         Ok(self.next)
@@ -127,8 +132,8 @@ impl Ledger {
         let Some(entry) = self.attempts.get_mut(&ticket) else { return };
         self.registry.unlock(entry.wants.as_deref());
         entry.ended = Some((Arc::clone(claims), until));
-        let (who, test) = (entry.who.clone(), entry.test);
-        self.learn(test, claims);
+        let who = entry.who.clone();
+        self.learn(who.index, claims);
         if claims.is_empty() {
             return;
         }
@@ -158,28 +163,42 @@ impl Ledger {
     /// Whether an attempt that has ended may have been disturbed: by one that was under way, as far as is known by now.
     pub(super) fn may_be_disturbed(&mut self, ticket: Ticket) -> bool {
         let Some(Entry { ended: Some((claims, _)), .. }) = self.attempts.get(&ticket) else { return false };
-        if claims.is_empty() {
-            return false;
-        }
-        let is_unknown = |entry: &Entry| self.tests[entry.test].wants.is_none();
-        let others = self.running().any(|other| is_unknown(other) || self.conflict(other, claims));
-        others || self.others_are_unknown(ticket) || self.disturber(ticket).is_some()
+        let claims = Arc::clone(claims);
+        let is_unknown = |entry: &Entry| self.tests[entry.who.index].wants.is_none();
+        let others = self.running().any(|other| is_unknown(other) || self.conflict(other, &claims));
+        others
+            || self.may_have_looked(ticket)
+            || !claims.is_empty() && self.others_are_unknown(ticket)
+            || self.disturber(ticket, &claims).is_some()
+    }
+
+    /// Whether attempts at other tests beside this one have changed files that have the same name each time. Nobody sees who only
+    /// looks at them.
+    pub(super) fn may_have_looked(&self, ticket: Ticket) -> bool {
+        let Some(entry) = self.attempts.get(&ticket) else { return false };
+        let changes = |index: usize| {
+            let wants = self.tests[index].wants.iter().filter(|_| index != entry.who.index);
+            wants
+                .flat_map(|wants| wants.iter())
+                .any(|(thing, how)| how == Use::Changes && matches!(thing, Thing::Path(_)))
+        };
+        entry.beside.iter().any(|(who, _)| changes(who.index))
+            || self.running().any(|other| changes(other.who.index))
     }
 
     /// Whether nothing was known of attempts of another campaign, when it began or now.
-    pub(super) fn others_are_unknown(&mut self, ticket: Ticket) -> bool {
+    fn others_are_unknown(&mut self, ticket: Ticket) -> bool {
         self.registry.others_are_unknown()
             || self.attempts.get(&ticket).is_some_and(|entry| entry.others_unknown)
     }
 
-    /// Who has disturbed it, as far as is known by now.
-    pub(super) fn disturber(&mut self, ticket: Ticket) -> Option<Disturber> {
+    /// Who has disturbed it if it has used this, as far as is known by now.
+    pub(super) fn disturber(&mut self, ticket: Ticket, claims: &Claims) -> Option<Disturber> {
         let unknown = self.others_are_unknown(ticket);
         let entry = self.attempts.get(&ticket)?;
-        let (claims, _) = entry.ended.as_ref()?;
         for (who, theirs) in &entry.beside {
             if let Some(thing) = claims.conflict(theirs) {
-                return Some(Disturber { thing: thing.to_string(), who: Some(who.clone()) });
+                return Some(Disturber { thing: thing.clone(), who: Some(who.clone()) });
             }
         }
         // What it had locked was its own, but for those who did not know that they would use it.
@@ -188,15 +207,21 @@ impl Ledger {
             !unknown && wants >= claims.of(thing)
         };
         let open = claims.filtered(|thing| !locked(thing));
-        let thing = self.registry.marked_by_others(&open)?;
-        Some(Disturber { thing: thing.to_string(), who: None })
+        let thing = self.registry.marked_by_others(&open)?.clone();
+        Some(Disturber { thing, who: None })
+    }
+
+    /// An attempt at a test has been disturbed: none is again, nor does one disturb others by the same thing.
+    pub(super) fn remember(&mut self, test: usize, disturber: &Disturber) {
+        for index in [Some(test), disturber.who.as_ref().map(|who| who.index)].into_iter().flatten() {
+            let how = self.tests[index].recent.iter().filter_map(|claims| claims.of(&disturber.thing)).max();
+            self.tests[index].met.add(disturber.thing.clone(), how.unwrap_or(Use::Looks));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use rrtest_engine::claims::Use;
-
     use super::*;
     use crate::events::samples;
 
@@ -205,8 +230,8 @@ mod tests {
     }
 
     fn begin(ledger: &mut Ledger, test: usize) -> Ticket {
-        let who = Who { test: samples::attempt().test, number: 1 };
-        ledger.begin(test, who).expect("nobody else is there")
+        let who = Who { index: test, test: samples::attempt().test, number: 1 };
+        ledger.begin(who).expect("nobody else is there")
     }
 
     fn port(port: u16) -> Arc<Claims> {
@@ -257,12 +282,36 @@ mod tests {
         let (one, other) = (begin(&mut ledger, 0), begin(&mut ledger, 1));
         ledger.end(one, &port(80));
         assert!(ledger.may_be_disturbed(one), "nothing is known of the other one");
-        assert!(ledger.disturber(one).is_none());
+        assert!(ledger.disturber(one, &port(80)).is_none());
         ledger.end(other, &port(80));
         for ticket in [one, other] {
             assert!(ledger.may_be_disturbed(ticket));
-            assert_eq!(ledger.disturber(ticket).expect("the other one").thing, "TCP port 80");
+            let disturber = ledger.disturber(ticket, &port(80)).expect("the other one");
+            assert_eq!(disturber.thing, Thing::Tcp(80));
         }
+    }
+
+    #[test]
+    fn who_only_looked_at_a_file_is_disturbed_once() {
+        let file = |how| {
+            let mut claims = Claims::default();
+            claims.add(Thing::Path("/tmp/a".into()), how);
+            Arc::new(claims)
+        };
+        let mut ledger = ledger();
+        let (reader, writer) = (begin(&mut ledger, 0), begin(&mut ledger, 1));
+        ledger.end(writer, &file(Use::Changes));
+        ledger.end(reader, &Arc::default());
+        assert!(ledger.may_be_disturbed(reader) && ledger.disturber(reader, &Claims::default()).is_none());
+        let again = file(Use::Looks);
+        let disturber = ledger.disturber(reader, &again).expect("the writer");
+        ledger.remember(0, &disturber);
+        ledger.learn(0, &again);
+        (0..RECENT).for_each(|_| ledger.learn(0, &Arc::default()));
+        ledger.forget(writer);
+        ledger.forget(reader);
+        begin(&mut ledger, 1);
+        assert!(!ledger.is_free(0));
     }
 
     #[test]
@@ -275,7 +324,7 @@ mod tests {
         let later = begin(&mut ledger, 1);
         assert!(!ledger.may_be_disturbed(one), "it is known to use another port");
         ledger.end(later, &port(80));
-        assert!(ledger.disturber(one).is_none());
+        assert!(ledger.disturber(one, &port(80)).is_none());
         let nothing = begin(&mut ledger, 0);
         ledger.end(nothing, &Arc::default());
         assert!(!ledger.may_be_disturbed(nothing));

@@ -226,7 +226,8 @@ impl Queue {
             schedule.is_none() && build.measured == Measured::default() && self.schedule.runs != Some(1);
         let (test, level) = (Arc::clone(&build.test), build.level);
         let patience = progress.patience(at);
-        let job = Job { test, level, number, seed, measure, patience, until: self.until(index) };
+        let until = self.until(index);
+        let job = Job { test, level, number, seed, measure, patience, until, watched: false };
         Take::Job(Box::new(Taken { at: At { test: index, build: at, schedule }, ticket, job }))
     }
 
@@ -243,8 +244,9 @@ impl Queue {
         while let Some(at) = (0..ready.len()).min_by_key(|at| self.tests[ready[*at]].share()) {
             let index = ready[at];
             let progress = &self.tests[index];
-            let who = Who { test: Arc::clone(&progress.builds[0].test), number: progress.attempts + 1 };
-            if let Ok(ticket) = self.ledger.begin(index, who) {
+            let who =
+                Who { index, test: Arc::clone(&progress.builds[0].test), number: progress.attempts + 1 };
+            if let Ok(ticket) = self.ledger.begin(who) {
                 return Some((index, ticket));
             }
             ready.remove(at);

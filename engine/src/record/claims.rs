@@ -1,6 +1,6 @@
 //! What the program shares with others by name, as its calls tell: those that stop, at their entry.
 //!
-//! What is opened to be read only is not seen here: mostly that does not stop (`rrtest_preload::calls`).
+//! What is only looked at mostly does not stop (`rrtest_preload::calls`), and is a claim only where all calls do.
 //!
 //! A directory that the program has made itself stands for all that is in it.
 
@@ -43,6 +43,19 @@ const CHANGED: &[(i64, Option<usize>, usize)] = &[
     (libc::SYS_chown, None, 0),
     (libc::SYS_lchown, None, 0),
     (libc::SYS_fchownat, Some(0), 1),
+];
+
+/// The paths that calls look at, in the same way.
+const LOOKED_AT: &[(i64, Option<usize>, usize)] = &[
+    (libc::SYS_stat, None, 0),
+    (libc::SYS_lstat, None, 0),
+    (libc::SYS_newfstatat, Some(0), 1),
+    (libc::SYS_statx, Some(0), 1),
+    (libc::SYS_access, None, 0),
+    (libc::SYS_faccessat, Some(0), 1),
+    (libc::SYS_faccessat2, Some(0), 1),
+    (libc::SYS_readlink, None, 0),
+    (libc::SYS_readlinkat, Some(0), 1),
 ];
 
 /// Where there are no files but views of the kernel's, and devices.
@@ -104,11 +117,19 @@ impl Recorder<'_> {
                 self.claimed.claims.add(Thing::Queue(name), Use::Changes);
             }
             _ => {
-                for (_, directory, path) in CHANGED.iter().filter(|(changes, ..)| *changes == number) {
-                    if let Some(path) = self.path(id, directory.map(|at| args[at]), args[*path]) {
-                        self.claimed.path(path, Use::Changes);
-                    }
+                self.claim_paths(id, CHANGED, call, Use::Changes);
+                if self.options.calls_stop {
+                    self.claim_paths(id, LOOKED_AT, call, Use::Looks);
                 }
+            }
+        }
+    }
+
+    fn claim_paths(&mut self, id: TaskId, table: &[(i64, Option<usize>, usize)], call: &Call, how: Use) {
+        let (number, args) = (call.number() as i64, call.args());
+        for (_, directory, path) in table.iter().filter(|(its, ..)| *its == number) {
+            if let Some(path) = self.path(id, directory.map(|at| args[at]), args[*path]) {
+                self.claimed.path(path, how);
             }
         }
     }
@@ -117,11 +138,11 @@ impl Recorder<'_> {
         let flags = flags as i32;
         let writes = flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_CREAT != 0;
         let named = flags & libc::O_TMPFILE != libc::O_TMPFILE && flags & libc::O_PATH == 0;
-        if writes
-            && named
+        if named
+            && (writes || self.options.calls_stop)
             && let Some(path) = self.path(id, directory, path)
         {
-            self.claimed.path(path, Use::Changes);
+            self.claimed.path(path, if writes { Use::Changes } else { Use::Looks });
         }
     }
 

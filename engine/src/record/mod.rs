@@ -127,6 +127,8 @@ pub struct Options<'a> {
     /// Have tasks that wake others, or begin to wait, stop even where it could be decided in the process who runs. It makes no
     /// difference but in time.
     pub wakes_stop: bool,
+    /// Have all calls stop, so that what the program only looks at is among its claims. It makes no difference but in time.
+    pub calls_stop: bool,
     /// Set to true to end the recording soon where it is, as if its time were over.
     pub end: Option<&'a AtomicBool>,
     /// Set to true (by a signal handler, another thread) to give up soon.

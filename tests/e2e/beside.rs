@@ -1,12 +1,15 @@
 //! Attempts side by side, and `cargo rrtest` side by side, that use what there is only one of.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rrtest_tests::World;
 use rrtest_tests::project::Project;
 use rrtest_tests::report::Report;
-use rrtest_tests::tool::Run;
+use rrtest_tests::tool::{PATIENCE, Run};
 
 use crate::{Test, tests};
 
@@ -16,6 +19,7 @@ pub(crate) const TESTS: &[Test] = tests![
     a_failure_in_which_another_attempt_had_a_part_is_none,
     a_failure_in_which_another_campaign_had_a_part_is_none,
     nor_is_that_of_who_only_read_what_another_writes,
+    who_waits_for_another_campaign_says_so,
     one_that_comes_again_alone_is_one,
     a_bug_beside_a_port_is_found,
 ];
@@ -134,6 +138,44 @@ fn nor_is_that_of_who_only_read_what_another_writes(world: &World) {
     let [line] = &report.interferences[..] else { panic!("{report:?}") };
     assert_eq!((&line["test"], &line["with"]), (&"other::comes".into(), &"p::it one::holds".into()));
     assert_eq!(line["thing"], dir.path().join("file").to_str().expect("text"));
+}
+
+fn who_waits_for_another_campaign_says_so(world: &World) {
+    let dir = world.dir();
+    let at = |name: &str| dir.path().join(name);
+    // The second attempt is known to use the file, and has it as long as it is not told to end.
+    let holds = format!(
+        "use std::{{fs, path::Path}};
+        #[test] fn holds() {{
+            let dir = Path::new({:?});
+            fs::write(dir.join(\"file\"), \"\").unwrap();
+            if !dir.join(\"second\").exists() {{ return fs::write(dir.join(\"second\"), \"\").unwrap(); }}
+            fs::write(dir.join(\"held\"), \"\").unwrap();
+            while !dir.join(\"told\").exists() {{ std::thread::sleep(std::time::Duration::from_millis(1)); }}
+        }}",
+        dir.path()
+    );
+    let wants = format!("#[test] fn wants() {{ std::fs::write({:?}, \"\").unwrap(); }}", at("file"));
+    let [one, other] = [holds, wants].map(|source| Project::of_test(world, &source));
+    let start = |project: &Project| {
+        let mut command = project.rrtest(world, &["-j1", "--preempt", "sync", "--runs", "2"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("a child")
+    };
+    let holder = start(&one);
+    let begun = Instant::now();
+    while !at("held").exists() {
+        assert!(begun.elapsed() < PATIENCE, "the file is never held");
+        thread::sleep(Duration::from_millis(5));
+    }
+    let mut waiter = start(&other);
+    let mut lines = BufReader::new(waiter.stderr.take().expect("a pipe")).lines();
+    let told = lines.any(|line| line.expect("text").contains("waiting for another `cargo rrtest`"));
+    std::fs::write(at("told"), "").expect("a file");
+    lines.for_each(|line| drop(line));
+    assert!(told, "it does not say that it waits");
+    assert_eq!(waiter.wait().expect("a child").code(), Some(0));
+    let _held = Run::rest(holder, "the one that has the file".to_owned()).expect(0);
 }
 
 fn one_that_comes_again_alone_is_one(world: &World) {

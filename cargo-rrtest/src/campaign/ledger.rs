@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rrtest_engine::claims::{Claims, Thing, Use};
 
@@ -14,6 +15,9 @@ use crate::discover::Test;
 
 /// So many attempts of each test count.
 const RECENT: usize = 8;
+
+/// For so long all attempts may be kept waiting by another campaign before the user is told.
+const LONG: Duration = Duration::from_secs(2);
 
 /// An attempt that has begun. Later ones are greater.
 pub(super) type Ticket = u64;
@@ -84,6 +88,9 @@ pub(super) struct Ledger {
     next: Ticket,
     /// An attempt is to be made alone.
     pub(super) alone: bool,
+    /// Since when attempts have been kept waiting by another campaign, while none has begun.
+    kept: Option<Instant>,
+    told: bool,
     pub(super) registry: Registry,
 }
 
@@ -91,7 +98,7 @@ impl Ledger {
     /// Nothing is known of so many tests.
     pub(super) fn new(tests: usize, registry: Registry) -> Self {
         let tests = std::iter::repeat_with(Known::default).take(tests).collect();
-        Self { tests, attempts: BTreeMap::new(), next: 0, alone: false, registry }
+        Self { tests, attempts: BTreeMap::new(), next: 0, alone: false, kept: None, told: false, registry }
     }
 
     /// Whether an attempt at a test goes together with those of ours that are under way.
@@ -118,7 +125,14 @@ impl Ledger {
     /// An attempt at a test begins, unless one of another campaign has what it wants.
     pub(super) fn begin(&mut self, who: Who) -> Result<Ticket, Taken> {
         let wants = self.tests[who.index].wants.clone();
-        self.registry.lock(wants.as_deref())?;
+        if let Err(taken) = self.registry.lock(wants.as_deref()) {
+            let since = *self.kept.get_or_insert_with(Instant::now);
+            if since.elapsed() > LONG && !std::mem::replace(&mut self.told, true) {
+                self.registry.tell_of_wait();
+            }
+            return Err(taken);
+        }
+        self.kept = None;
         let others_unknown = self.registry.others_are_unknown();
         let entry = Entry { who, wants, ended: None, beside: Vec::new(), others_unknown };
         self.next += 1;

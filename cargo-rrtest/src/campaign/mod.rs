@@ -242,6 +242,10 @@ impl Worker<'_> {
             let Taken { at, ticket, job } = match taken {
                 Take::Job(taken) => *taken,
                 Take::Later => {
+                    let warning = lock().ledger.registry.warning();
+                    if warning.is_some_and(|warning| sender.send(Message::Warning(warning)).is_err()) {
+                        return;
+                    }
                     thread::sleep(MOMENT);
                     continue;
                 }
@@ -271,9 +275,7 @@ impl Worker<'_> {
                         queue.learn(&at, &attempt);
                         queue.ledger.registry.warning()
                     };
-                    if let Some(warning) = warning
-                        && sender.send(Message::Warning(warning)).is_err()
-                    {
+                    if warning.is_some_and(|warning| sender.send(Message::Warning(warning)).is_err()) {
                         return;
                     }
                     if self.stop_at_failure && attempt.outcome.is_failure() {

@@ -46,7 +46,7 @@ pub(super) struct Registry {
     warning: Option<String>,
 }
 
-/// Somebody else has the lock.
+/// Another campaign uses what is wanted.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Taken;
 
@@ -85,6 +85,11 @@ impl Registry {
             done.push(byte);
         }
         Ok(())
+    }
+
+    /// Tell that there is nothing to do until another campaign has no use for what tests want.
+    pub(super) fn tell_of_wait(&mut self) {
+        self.warning = Some(WAITS.to_owned());
     }
 
     /// The attempt that these were locked for has ended.
@@ -156,6 +161,9 @@ impl Registry {
         self.warning = Some(without(&errno.to_string()));
     }
 }
+
+/// What to say when nothing can be done for a while.
+const WAITS: &str = "waiting for another `cargo rrtest` on this machine, which uses what these tests use";
 
 fn without(why: &str) -> String {
     format!("attempts cannot be kept apart from those of another `cargo rrtest` on this machine\n  {why}")

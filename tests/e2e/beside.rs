@@ -113,11 +113,12 @@ fn a_failure_in_which_another_attempt_had_a_part_is_none(world: &World) {
 
 fn a_failure_in_which_another_campaign_had_a_part_is_none(world: &World) {
     let dir = world.dir();
-    let [holds, comes] = a_file_for_one(dir.path());
-    // The other campaign goes on until all is over.
-    let stays = "#[test] fn stays() { wait_for(\"again\") }";
+    let [_, comes] = a_file_for_one(dir.path());
+    // The other campaign goes on until all is over, by an attempt of which is known that it does not use the file.
+    let [holds, _] = meeting(dir.path(), "make(\"file\")", "drop(fs::remove_file(file()))", "");
+    let stays = "#[test] fn stays() { if !make(\"stayed\") { wait_for(\"again\"); } }";
     let other = Project::of_test(world, &(holds + stays));
-    let mut command = other.rrtest(world, &["-j1", "--preempt", "sync"]);
+    let mut command = other.rrtest(world, &["-j1", "--preempt", "sync", "--runs", "2"]);
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let project = Project::of_test(world, &comes);
     let run = Run::of(&mut project.rrtest(world, &["-j1", "--preempt", "sync"])).expect(0).says(&[

@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use super::MOMENT;
 use super::ledger::{Disturber, Ticket};
@@ -12,9 +11,6 @@ use crate::attempt::{Job, Made, Setting};
 use crate::events::Interference;
 use crate::outcome::Outcome;
 use crate::templates::Base;
-
-/// Another campaign's attempts of which nothing is known yet are waited for as long as the failed one took, but at least so long.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What it takes to make an attempt.
 pub(super) struct Place<'a> {
@@ -61,8 +57,6 @@ impl Place<'_> {
         base: Option<&mut Base>,
     ) -> Settled {
         let Some(_alone) = self.alone() else { return (made, None) };
-        let patience = Instant::now() + PATIENCE.max(made.attempt().wall);
-        self.wait_until(|queue| !queue.ledger.registry.others_are_unknown() || Instant::now() >= patience);
         let claims = made.claims();
         let (disturber, may_have_looked) = {
             let ledger = &mut self.lock().ledger;
@@ -95,14 +89,18 @@ impl Place<'_> {
         }
     }
 
-    /// Wait until no other attempt is under way, and let none begin. None if the campaign ends before.
+    /// Wait until no other attempt is under way, nor one of another campaign of which that does not know what it uses; and let none
+    /// begin. None if the campaign ends before.
     fn alone(&self) -> Option<Alone<'_>> {
         // One after the other.
         if !self.wait_until(|queue| !std::mem::replace(&mut queue.ledger.alone, true)) {
             return None;
         }
         let alone = Alone(self.queue);
-        self.wait_until(|queue| queue.ledger.is_quiet()).then_some(alone)
+        let quiet = self.wait_until(|queue| queue.ledger.is_quiet())
+            && self.wait_until(|queue| queue.ledger.registry.shut_gate())
+            && self.wait_until(|queue| !queue.ledger.registry.others_are_unknown());
+        quiet.then_some(alone)
     }
 
     /// Whether it came to that before the campaign ended.
@@ -122,7 +120,9 @@ struct Alone<'a>(&'a Mutex<Queue>);
 
 impl Drop for Alone<'_> {
     fn drop(&mut self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).ledger.alone = false;
+        let ledger = &mut self.0.lock().unwrap_or_else(PoisonError::into_inner).ledger;
+        ledger.registry.open_gate();
+        ledger.alone = false;
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rrtest_engine::claims::{Claims, Thing, Use};
 
@@ -67,8 +67,9 @@ struct Entry {
     ended: Option<(Arc<Claims>, Ticket)>,
     /// Those that ended since it began, and what they had used.
     beside: Vec<(Who, Arc<Claims>)>,
-    /// Whether nothing was known of attempts of another campaign when it began.
+    /// Whether nothing was known of attempts of another campaign when it began, and when the last of those had begun.
     others_unknown: bool,
+    time: Option<SystemTime>,
 }
 
 /// Who may have disturbed an attempt, and by what.
@@ -133,8 +134,8 @@ impl Ledger {
             return Err(taken);
         }
         self.kept = None;
-        let others_unknown = self.registry.others_are_unknown();
-        let entry = Entry { who, wants, ended: None, beside: Vec::new(), others_unknown };
+        let (others_unknown, time) = (self.registry.others_are_unknown(), self.registry.time());
+        let entry = Entry { who, wants, ended: None, beside: Vec::new(), others_unknown, time };
         self.next += 1;
         self.attempts.insert(self.next, entry);
         Ok(self.next)
@@ -144,10 +145,11 @@ impl Ledger {
     pub(super) fn end(&mut self, ticket: Ticket, claims: &Arc<Claims>) {
         let until = self.next + 1;
         let Some(entry) = self.attempts.get_mut(&ticket) else { return };
-        self.registry.unlock(entry.wants.as_deref());
         entry.ended = Some((Arc::clone(claims), until));
-        let who = entry.who.clone();
+        let (who, wants) = (entry.who.clone(), entry.wants.clone());
+        // Whoever finds nothing unknown any more can see what it was.
         self.learn(who.index, claims);
+        self.registry.unlock(wants.as_deref());
         if claims.is_empty() {
             return;
         }
@@ -200,10 +202,11 @@ impl Ledger {
             || self.running().any(|other| changes(other.who.index))
     }
 
-    /// Whether nothing was known of attempts of another campaign, when it began or now.
+    /// Whether there have been attempts beside it of which another campaign did not know what they use; or some of ours.
     fn others_are_unknown(&mut self, ticket: Ticket) -> bool {
+        let time = self.registry.time();
         self.registry.others_are_unknown()
-            || self.attempts.get(&ticket).is_some_and(|entry| entry.others_unknown)
+            || self.attempts.get(&ticket).is_some_and(|entry| entry.others_unknown || entry.time != time)
     }
 
     /// Who has disturbed it if it has used this, as far as is known by now.

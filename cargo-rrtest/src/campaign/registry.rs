@@ -4,6 +4,9 @@
 //! changes the thing: whoever cannot have that makes another attempt meanwhile. On the others a campaign has one from when it
 //! knows that it uses the thing up to its end, so that whoever was disturbed by it can see that.
 //!
+//! An attempt of which it is not known what it will use has a lock on a byte of its own, and sets the file's time when it begins. None
+//! begins while another campaign has shut the gate, to make an attempt that nobody disturbs.
+//!
 //! The locks are the campaign's, by its open file description (fcntl(2), "Open file description locks"): the kernel gives
 //! them back when it dies. Nothing is ever written.
 
@@ -12,16 +15,22 @@ use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use nix::sys::stat::futimens;
+use nix::sys::time::TimeSpec;
 use rrtest_engine::claims::{Claims, Thing, Use};
 
 use crate::hash::fnv1a;
 
 /// The byte on which a campaign has a lock while it makes attempts of which it does not know what they use.
 const UNKNOWN: i64 = 0;
+
+/// The byte that whoever shuts the gate has for himself.
+const GATE: i64 = 1;
 
 /// What a thing's bytes are for.
 #[derive(Clone, Copy)]
@@ -84,7 +93,38 @@ impl Registry {
             self.locked.insert(byte, count + 1);
             done.push(byte);
         }
+        if claims.is_none() {
+            // Whoever shuts the gate looks at the other byte after that.
+            if self.is_others(GATE) {
+                done.into_iter().for_each(|byte| self.give_back(byte));
+                return Err(Taken);
+            }
+            self.set_time();
+        }
         Ok(())
+    }
+
+    /// Let no attempt of another campaign begin of which it does not know what it uses. Whether that could be had.
+    pub(super) fn shut_gate(&mut self) -> bool {
+        self.set(GATE, libc::F_WRLCK)
+    }
+
+    /// Let them begin again.
+    pub(super) fn open_gate(&mut self) {
+        self.set(GATE, libc::F_UNLCK);
+    }
+
+    /// When the last attempt began of which it was not known what it uses; none if nobody tells.
+    pub(super) fn time(&self) -> Option<SystemTime> {
+        self.file.as_ref()?.metadata().ok()?.modified().ok()
+    }
+
+    fn set_time(&mut self) {
+        let Some(file) = &self.file else { return };
+        // Of a file of others, only this can be set.
+        if let Err(errno) = futimens(file, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW) {
+            self.fails(errno);
+        }
     }
 
     /// Tell that there is nothing to do until another campaign has no use for what tests want.
@@ -267,6 +307,11 @@ mod tests {
         assert!(other.others_are_unknown() && !one.others_are_unknown());
         one.unlock(None);
         assert!(!other.others_are_unknown());
+        assert!(other.shut_gate() && !one.shut_gate());
+        assert_eq!(one.lock(None), Err(Taken));
+        assert!(!other.others_are_unknown(), "it has not begun");
+        other.open_gate();
+        assert_eq!(one.lock(None), Ok(()));
     }
 
     #[test]

@@ -173,7 +173,7 @@ fn who_waits_for_another_campaign_says_so(world: &World) {
     let mut lines = BufReader::new(waiter.stderr.take().expect("a pipe")).lines();
     let told = lines.any(|line| line.expect("text").contains("waiting for another `cargo rrtest`"));
     std::fs::write(at("told"), "").expect("a file");
-    lines.for_each(|line| drop(line));
+    lines.for_each(drop);
     assert!(told, "it does not say that it waits");
     assert_eq!(waiter.wait().expect("a child").code(), Some(0));
     let _held = Run::rest(holder, "the one that has the file".to_owned()).expect(0);

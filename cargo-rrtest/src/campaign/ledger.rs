@@ -180,7 +180,8 @@ impl Ledger {
     pub(super) fn may_be_disturbed(&mut self, ticket: Ticket) -> bool {
         let Some(Entry { ended: Some((claims, _)), .. }) = self.attempts.get(&ticket) else { return false };
         let claims = Arc::clone(claims);
-        let is_unknown = |entry: &Entry| self.tests[entry.who.index].wants.is_none();
+        // Who has used nothing is not kept from failing by those of whom nothing is known.
+        let is_unknown = |entry: &Entry| !claims.is_empty() && self.tests[entry.who.index].wants.is_none();
         let others = self.running().any(|other| is_unknown(other) || self.conflict(other, &claims));
         others
             || self.may_have_looked(ticket)

@@ -30,11 +30,17 @@ const ATTEMPT: &[&str] = &[
 /// The fields of the last line.
 const SUMMARY: &[&str] = &["event", "attempts", "tests", "failed", "wall_ms"];
 
+/// The fields of the line of an attempt that another one disturbed.
+const INTERFERENCE: &[&str] =
+    &["event", "package", "binary", "test", "attempt", "seed", "outcome", "thing", "with", "with_attempt"];
+
 /// What a run reported on standard output.
 #[derive(Debug)]
 pub struct Report {
     /// All attempts, in order.
     pub attempts: Vec<Attempt>,
+    /// Those that another one disturbed, each made again alone.
+    pub interferences: Vec<Map<String, Value>>,
     /// The last line.
     pub summary: Map<String, Value>,
 }
@@ -63,7 +69,10 @@ impl Report {
         assert_eq!((&summary["event"], keys(&summary)), (&"summary".into(), sorted(SUMMARY)), "{run}");
         summary.extend(explored.map(|explored| ("explored".to_owned(), explored)));
         summary.extend(never_ended.map(|tests| ("never_ended".to_owned(), tests)));
-        Self { attempts: lines.into_iter().map(Attempt::new).collect(), summary }
+        let (interferences, attempts): (Vec<_>, Vec<_>) =
+            lines.into_iter().partition(|line| line["event"] == "interference");
+        interferences.iter().for_each(|line| assert_eq!(keys(line), sorted(INTERFERENCE), "{run}"));
+        Self { attempts: attempts.into_iter().map(Attempt::new).collect(), interferences, summary }
     }
 
     /// The attempts that did not pass.

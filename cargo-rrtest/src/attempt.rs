@@ -1,13 +1,14 @@
 //! One attempt: record a test, judge the outcome, keep the trace if it is worth keeping.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::ValueEnum;
 use rrtest_engine::Error;
+use rrtest_engine::claims::Claims;
 use rrtest_engine::ending::{Ending, Stats};
 use rrtest_engine::keep::{self, Kept};
 use rrtest_engine::output::Output;
@@ -122,6 +123,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) rustc: &'a str,
     /// The failures that are known, and whether a trace of each is kept.
     pub(crate) known: Mutex<HashMap<Fingerprint, bool>>,
+    /// Where all `cargo rrtest` on the machine see what the others' attempts use; none: this is the only one.
+    pub(crate) in_use: Option<PathBuf>,
     /// Held while a failure is being judged, which ends with its replay.
     pub(crate) judging: Mutex<()>,
 }
@@ -145,21 +148,51 @@ pub(crate) struct Job {
     pub(crate) patience: Option<Patience>,
     /// It is cut off when it runs past this.
     pub(crate) until: Option<Instant>,
+    /// Whether to see what it only looks at, too, which takes longer.
+    pub(crate) watched: bool,
+}
+
+/// An attempt that has been made, but not judged.
+pub(crate) struct Made {
+    attempt: events::Attempt,
+    order: Order,
+    /// None if the recorder has failed.
+    recording: Option<Recording>,
+    claims: Arc<Claims>,
+    /// Whether no attempt at the test had ended before.
+    first: bool,
+}
+
+impl Made {
+    /// What is known of it.
+    pub(crate) fn attempt(&self) -> &events::Attempt {
+        &self.attempt
+    }
+
+    /// What it has come to.
+    pub(crate) fn outcome(&self) -> Outcome {
+        self.attempt.outcome
+    }
+
+    /// What it has used that others could use, too.
+    pub(crate) fn claims(&self) -> Arc<Claims> {
+        Arc::clone(&self.claims)
+    }
 }
 
 impl Setting<'_> {
-    /// Make an attempt on `core`, from `base` if there is one: if there will be more of the same test here. When `stop` becomes true it is given up, which is an error; but a failure that has
-    /// been found by then is kept all the same.
+    /// Make an attempt on `core`, from `base` if there is one: if there will be more of the same test here. When `stop` becomes true
+    /// it is given up, which is an error.
     ///
     /// # Errors
     /// [`Error::Stopped`], and [`Error::Forbidden`], which no further attempt would escape. Other errors are outcomes.
-    pub(crate) fn attempt(
+    pub(crate) fn record(
         &self,
         job: Job,
         core: usize,
         base: Option<&mut Base>,
         stop: &AtomicBool,
-    ) -> Result<events::Attempt, Error> {
+    ) -> Result<Made, Error> {
         let plan = job.seed.plan(self.strategies);
         let first = job.patience.is_none();
         let mut attempt = events::Attempt {
@@ -193,6 +226,7 @@ impl Setting<'_> {
             until: job.until,
             listener: self.listener,
             watchdog_main: attempt.test.harness,
+            calls_stop: job.watched,
             ..self.options(plan, core, stop)
         };
         let test = Arc::clone(&attempt.test);
@@ -201,17 +235,29 @@ impl Setting<'_> {
             Some(base) => base.record(self.engine, &program, &options),
             None => self.engine.record(&program, &options).map(|recording| (recording, Start::Full)),
         };
-        match recorded {
-            Ok((recording, start)) => {
+        let mut claims = Claims::default();
+        let recording = match recorded {
+            Ok((mut recording, start)) => {
                 attempt.start = start;
-                self.judge(&mut attempt, job.order, recording, core, first, stop);
+                attempt.outcome = Outcome::of(&recording.ending);
+                attempt.measured = std::mem::take(&mut recording.measured);
+                attempt.decided = std::mem::take(&mut recording.decided);
+                attempt.stats = recording.stats;
+                attempt.struck = recording.struck;
+                attempt.strikes = std::mem::take(&mut recording.strikes);
+                (attempt.wall, attempt.effort) = (recording.wall, recording.effort);
+                claims = std::mem::take(&mut recording.claims);
+                Some(recording)
             }
             Err(error @ (Error::Stopped | Error::Forbidden { .. })) => return Err(error),
             // Ctrl-C goes to all of a terminal's processes, to one that is just being started as well.
             Err(_) if stop.load(Ordering::SeqCst) => return Err(Error::Stopped),
-            Err(error) => attempt.message = Some(error.to_string()),
-        }
-        Ok(attempt)
+            Err(error) => {
+                attempt.message = Some(error.to_string());
+                None
+            }
+        };
+        Ok(Made { attempt, order: job.order, recording, claims: Arc::new(claims), first })
     }
 
     /// How programs are recorded under a plan, if there is nothing special about them.
@@ -235,6 +281,7 @@ impl Setting<'_> {
             watchdog_main: false,
             outsiders: self.outsiders,
             wakes_stop: false,
+            calls_stop: false,
             end: self.end,
             stop,
         }
@@ -245,23 +292,11 @@ impl Setting<'_> {
         drop(self.judging.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// See what has become of an attempt, the test's `first` that ends if none has ended yet, and keep its trace if that is to be.
-    fn judge(
-        &self,
-        attempt: &mut events::Attempt,
-        order: Order,
-        mut recording: Recording,
-        core: usize,
-        first: bool,
-        stop: &AtomicBool,
-    ) {
-        attempt.measured = std::mem::take(&mut recording.measured);
-        attempt.decided = std::mem::take(&mut recording.decided);
-        attempt.outcome = Outcome::of(&recording.ending);
-        attempt.stats = recording.stats;
-        attempt.struck = recording.struck;
-        attempt.strikes = std::mem::take(&mut recording.strikes);
-        (attempt.wall, attempt.effort) = (recording.wall, recording.effort);
+    /// See what has become of an attempt, and keep its trace if that is to be: a failure that has been found is kept whatever else
+    /// ends meanwhile.
+    pub(crate) fn judge(&self, made: Made, core: usize, stop: &AtomicBool) -> events::Attempt {
+        let Made { mut attempt, order, recording, first, .. } = made;
+        let Some(recording) = recording else { return attempt };
         // If nothing else is known of the test, this is worth the moment that it takes to keep it; but not more.
         let last = attempt.outcome == Outcome::Unfinished && first && attempt.effort.computed < MOMENT;
         if let Ending::Unsupported { what, task, name } = &recording.ending {
@@ -280,7 +315,7 @@ impl Setting<'_> {
             let known = self.known().get(&fingerprint).copied();
             let is_kept = known == Some(true);
             if self.keep == Keep::Always || !is_kept {
-                self.keep(attempt, &recording, core);
+                self.keep(&mut attempt, &recording, core);
             }
             // One that does not replay is not known: the next failure of this kind may be kept in its place.
             if attempt.outcome != Outcome::Error {
@@ -291,13 +326,14 @@ impl Setting<'_> {
             }
             // Once a test: of failures side by side one is told, and later ones come after others have ended.
             if first && !attempt.repeats {
-                attempt.passes_together = needy::passes_together(self, attempt, core, stop);
+                attempt.passes_together = needy::passes_together(self, &attempt, core, stop);
             }
         } else if self.keep == Keep::Always {
-            self.keep(attempt, &recording, core);
+            self.keep(&mut attempt, &recording, core);
         }
         attempt.ending.get_or_insert(recording.ending);
         attempt.output = recording.output;
+        attempt
     }
 
     /// Keep the trace. If it does not replay, the outcome is an error of ours. If it cannot be kept, a failure stays one: it

@@ -11,7 +11,7 @@ use rrtest_engine::schedule::surprise::Struck;
 
 use crate::backtrace::Frames;
 use crate::describe;
-use crate::events::{Attempt, Event, Reporter, Started, Summary};
+use crate::events::{Attempt, Event, Interference, Reporter, Started, Summary};
 use crate::exit::Stop;
 use crate::needy;
 use crate::order::Ran;
@@ -75,6 +75,8 @@ impl Reporter for Display {
             Event::Attempt(attempt) if attempt.outcome == Outcome::Passed && !self.says_passed() => Ok(()),
             Event::Attempt(attempt) if attempt.outcome == Outcome::Unsupported && attempt.repeats => Ok(()),
             Event::Attempt(attempt) => write_attempt(&mut text, attempt, self.repeats),
+            Event::Interference(_) if self.detail == Detail::Quiet => Ok(()),
+            Event::Interference(interference) => write_interference(&mut text, interference),
             Event::Warning(warning) => writeln!(text, "{CAUTION}warning{CAUTION:#}{BOLD}:{BOLD:#} {warning}"),
             Event::Summary(summary) => write_summary(&mut text, summary),
         };
@@ -170,6 +172,18 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io:
     }
     write_trace(text, attempt)?;
     writeln!(text)
+}
+
+fn write_interference(text: &mut impl Write, interference: &Interference) -> io::Result<()> {
+    let Interference { test, number, outcome, wall, thing, with, .. } = interference;
+    write!(text, "{CAUTION}   DISTURBED{CAUTION:#} {} ", describe::seconds(*wall))?;
+    write!(text, "{BOLD}{}{BOLD:#} {} {DIM}(attempt {number}){DIM:#}: ", test.binary, test.title())?;
+    write!(text, "{} beside ", outcome.name())?;
+    match with {
+        Some((test, number)) => write!(text, "{} (attempt {number})", test.id())?,
+        None => write!(text, "another `cargo rrtest`")?,
+    }
+    writeln!(text, ", which uses {thing}, too; alone it passes")
 }
 
 /// What has surprised an attempt, if anything has.

@@ -29,6 +29,8 @@ pub(crate) enum Event {
     Started(Started),
     /// From now on some attempts are at a build with this preemption level.
     Joined(Level),
+    /// An attempt failed because another one was under way: alone it passes. That is the next event.
+    Interference(Interference),
     /// An attempt ended.
     Attempt(Box<Attempt>),
     /// The user should know.
@@ -107,6 +109,25 @@ pub(crate) struct Attempt {
     pub(crate) repeats: bool,
     /// What went wrong, for the outcomes that are ours.
     pub(crate) message: Option<String>,
+}
+
+/// A failure that is not the test's.
+#[derive(Debug)]
+pub(crate) struct Interference {
+    /// The test.
+    pub(crate) test: Arc<Test>,
+    /// Which of its attempts.
+    pub(crate) number: u64,
+    /// Its seed.
+    pub(crate) seed: Seed,
+    /// What became of it beside the other one.
+    pub(crate) outcome: Outcome,
+    /// How long it ran.
+    pub(crate) wall: Duration,
+    /// What both used.
+    pub(crate) thing: String,
+    /// The other test, and which of its attempts; none if it was that of another `cargo rrtest`.
+    pub(crate) with: Option<(Arc<Test>, u64)>,
 }
 
 /// A kept trace.

@@ -74,6 +74,7 @@ pub(crate) fn run(options: &Exec) -> Result<u8, Stop> {
         surprises: options.recording.surprises,
         rustc: "",
         known: Mutex::default(),
+        in_use: None,
         judging: Mutex::default(),
         // What has been recorded until then is worth keeping.
         end: Some(&interrupt.stop),
@@ -88,10 +89,11 @@ pub(crate) fn run(options: &Exec) -> Result<u8, Stop> {
         measure: false,
         patience: None,
         until: None,
+        watched: false,
     };
     let core = cores()?.first().copied().unwrap_or(0);
     let never = AtomicBool::new(false);
-    let attempt = setting.attempt(job, core, None, &never)?;
+    let attempt = setting.judge(setting.record(job, core, None, &never)?, core, &never);
     tell(&attempt, interrupt.by_user());
     let status = if interrupt.by_user() { Status::Interrupted as u8 } else { status(&attempt) };
     if json {

@@ -7,7 +7,7 @@ use std::path::Path;
 use rrtest_engine::ending::Ending;
 use serde::Serialize;
 
-use crate::events::{Attempt, Event, Explored, Reporter, Summary};
+use crate::events::{Attempt, Event, Explored, Interference, Reporter, Summary};
 use crate::exit::Stop;
 use crate::order::Ran;
 use crate::outcome::Outcome;
@@ -31,6 +31,7 @@ impl<W: Write> Json<W> {
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Line<'a> {
     Attempt(Box<AttemptLine<'a>>),
+    Interference(InterferenceLine<'a>),
     Summary(SummaryLine<'a>),
 }
 
@@ -77,6 +78,22 @@ struct AttemptLine<'a> {
     /// Only where the outcome is ours, or the trace cannot be kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct InterferenceLine<'a> {
+    package: &'a str,
+    binary: &'a str,
+    /// None for the binary's tests together.
+    test: Option<&'a str>,
+    attempt: u64,
+    seed: String,
+    outcome: Outcome,
+    /// What both used.
+    thing: &'a str,
+    /// The test of the other attempt, and its number; none for one of another `cargo rrtest`.
+    with: Option<String>,
+    with_attempt: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -133,6 +150,23 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
     }
 }
 
+impl<'a> From<&'a Interference> for InterferenceLine<'a> {
+    fn from(interference: &'a Interference) -> Self {
+        let Interference { test, number, seed, outcome, thing, with, .. } = interference;
+        Self {
+            package: &test.package,
+            binary: &test.binary,
+            test: test.name.as_deref(),
+            attempt: *number,
+            seed: seed.to_string(),
+            outcome: *outcome,
+            thing,
+            with: with.as_ref().map(|(test, _)| test.id()),
+            with_attempt: with.as_ref().map(|(_, number)| *number),
+        }
+    }
+}
+
 impl<'a> From<&'a Summary> for SummaryLine<'a> {
     fn from(summary: &'a Summary) -> Self {
         Self {
@@ -154,6 +188,7 @@ fn milliseconds(duration: std::time::Duration) -> f64 {
 impl<W: Write> Reporter for Json<W> {
     fn report(&mut self, event: &Event) -> Result<(), Stop> {
         let line = match event {
+            Event::Interference(interference) => Line::Interference(interference.into()),
             Event::Attempt(attempt) => Line::Attempt(Box::new(attempt.as_ref().into())),
             Event::Summary(summary) => Line::Summary(summary.into()),
             Event::Started(_) | Event::Joined(_) | Event::Warning(_) => return Ok(()),

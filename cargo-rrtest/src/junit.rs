@@ -200,7 +200,7 @@ impl Reporter for JUnit {
                     Stop::os(format!("cannot write the JUnit report {}", self.path.display()), &error)
                 })?;
             }
-            Event::Started(_) | Event::Joined(_) | Event::Warning(_) => {}
+            Event::Started(_) | Event::Joined(_) | Event::Interference(_) | Event::Warning(_) => {}
         }
         Ok(())
     }

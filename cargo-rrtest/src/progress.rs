@@ -64,7 +64,7 @@ impl Reporter for Progress {
                 self.bar.set_message(of(self.failures, "failed") + &of(self.errors, "errors"));
                 self.bar.inc(1);
             }
-            Event::Joined(_) | Event::Warning(_) => {}
+            Event::Joined(_) | Event::Interference(_) | Event::Warning(_) => {}
             Event::Summary(_) => self.bar.finish_and_clear(),
         }
         Ok(())

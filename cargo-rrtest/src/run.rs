@@ -171,6 +171,7 @@ impl Hunt<'_> {
             rustc: self.toolchain.version(),
             known: Mutex::default(),
             end: None,
+            in_use: Some(campaign::in_use()),
             judging: Mutex::default(),
         };
         let make = beside.map(|beside| |stop: &AtomicBool| beside.tests(stop));

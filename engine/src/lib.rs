@@ -13,6 +13,7 @@
 //! clock      where in a task's execution are we
 //! syscalls   one table: what each call reads, writes, may block on, and how it replays
 //! trace      the file format: events, memory, files; writer and reader
+//! claims     what a program shares with others by name
 //! symbols    stacks in words, for reports
 //! tracee     safe ptrace: stopped and running are different types
 //! ```
@@ -23,6 +24,7 @@
 compile_error!("rrtest records Linux x86-64 programs only");
 
 mod awaits;
+pub mod claims;
 pub mod clock;
 pub mod ending;
 pub mod error;

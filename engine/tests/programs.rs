@@ -81,6 +81,7 @@ fn options(timeout: Duration, strategy: StrategyName, seed: u64) -> record::Opti
         outsiders: Outsiders::StayAway,
         end: None,
         wakes_stop: false,
+        calls_stop: false,
         stop: &STOP,
     }
 }
@@ -630,22 +631,26 @@ fn schedule(recording: &Recording) -> Vec<(TaskId, Vec<(u64, u32)>)> {
 }
 
 #[test]
-fn the_schedule_is_the_same_whether_wakes_stop_or_not() {
+fn the_schedule_is_the_same_whether_wakes_and_calls_stop_or_not() {
     for (name, args) in [("turns", &[][..]), ("relay", &["limits"])] {
         let directory = tempfile::tempdir().expect("a directory");
         let path = compile(name, directory.path());
         for seed in 0..8 {
-            let [with, without] = [true, false].map(|wakes_stop| {
-                let options = record::Options {
-                    wakes_stop,
-                    time: Time::Virtual,
-                    ..options(PATIENCE, StrategyName::Fair, seed)
-                };
-                record::record(&program(&path, args, directory.path()), &options).expect("a recording")
-            });
-            assert_eq!(with.ending, Ending::Exited(0));
-            assert_eq!(schedule(&with), schedule(&without), "{name}, seed {seed}");
-            assert_eq!(with.stats, without.stats, "{name}, seed {seed}");
+            let [neither, wakes, calls] =
+                [(false, false), (true, false), (false, true)].map(|(wakes_stop, calls_stop)| {
+                    let options = record::Options {
+                        wakes_stop,
+                        calls_stop,
+                        time: Time::Virtual,
+                        ..options(PATIENCE, StrategyName::Fair, seed)
+                    };
+                    record::record(&program(&path, args, directory.path()), &options).expect("a recording")
+                });
+            assert_eq!(neither.ending, Ending::Exited(0));
+            for other in [wakes, calls] {
+                assert_eq!(schedule(&other), schedule(&neither), "{name}, seed {seed}");
+                assert_eq!(other.stats, neither.stats, "{name}, seed {seed}");
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Set `RRTEST_SLOW=1` for the long ones too. What cannot be tested on a machine is named at the end.
 
 mod bad_traces;
+mod beside;
 mod discovery;
 mod exec;
 mod exit_codes;
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
     tests.topic("discovery", discovery::TESTS);
     tests.topic("exit_codes", exit_codes::TESTS);
     tests.topic("bad_traces", bad_traces::TESTS);
+    tests.topic("beside", beside::TESTS);
     tests.topic("limits", limits::TESTS);
     tests.topic("unsupported", unsupported::TESTS);
     tests.topic("seeds", seeds::TESTS);

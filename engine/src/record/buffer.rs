@@ -46,7 +46,8 @@ impl Recorder<'_> {
     /// While the program starts up, its calls are looked at. What a signal waits for is the next call that stops.
     fn set_mode(&self, id: TaskId) {
         let looked_at = self.start_up.as_ref().is_some_and(StartUp::looks_at_all);
-        let off = self.buffer.hurried || looked_at || !self.tasks[id].deferred.is_empty();
+        let stops = self.buffer.hurried || self.options.calls_stop;
+        let off = stops || looked_at || !self.tasks[id].deferred.is_empty();
         self.clock.area().set_mode(if off { Mode::Off } else { Mode::Record });
     }
 

@@ -45,6 +45,7 @@ impl Recorder<'_> {
         mut call: Call,
         description: &Description,
     ) -> Flow<Next> {
+        self.claim(id, &call);
         if let Some((result, writes)) = self.own_timer(id, &call)? {
             return self.skip(id, stopped, &call, result, writes);
         }

@@ -7,6 +7,7 @@ mod blocking;
 mod buffer;
 mod call_sites;
 mod calls;
+mod claims;
 mod delays;
 mod emulate;
 mod fds;
@@ -67,6 +68,7 @@ use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use crate::claims::Claims;
 use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
 use crate::error::Error;
@@ -125,6 +127,8 @@ pub struct Options<'a> {
     /// Have tasks that wake others, or begin to wait, stop even where it could be decided in the process who runs. It makes no
     /// difference but in time.
     pub wakes_stop: bool,
+    /// Have all calls stop, so that what the program only looks at is among its claims. It makes no difference but in time.
+    pub calls_stop: bool,
     /// Set to true to end the recording soon where it is, as if its time were over.
     pub end: Option<&'a AtomicBool>,
     /// Set to true (by a signal handler, another thread) to give up soon.
@@ -150,6 +154,8 @@ pub struct Recording {
     pub struck: Struck,
     /// What those in time have done, and where, if the program has failed: the first of them.
     pub strikes: Vec<Strike>,
+    /// What it has used that others could use, too.
+    pub claims: Claims,
     /// How often virtual time has leapt.
     pub leaps: u64,
     /// From just before the start to the end.
@@ -194,6 +200,7 @@ fn finish(recorder: &mut Recorder<'_>, program: &Program, start: Instant) -> Res
         decided: recorder.strategy.decided(),
         struck: recorder.dice.struck(),
         strikes: recorder.strikes.take(),
+        claims: std::mem::take(&mut recorder.claimed.claims),
         leaps: recorder.leaps,
         wall,
         effort,

@@ -158,7 +158,7 @@ impl Recorder<'_> {
     }
 
     /// The address of a socket in the memory of a task.
-    fn address(&self, id: TaskId, at: u64, len: u64) -> Address {
+    pub(super) fn address(&self, id: TaskId, at: u64, len: u64) -> Address {
         /// Bytes of a `struct sockaddr_storage`.
         const LONGEST: u64 = 128;
         Address::decode(&self.tasks[id].space.memory.available(at, len.min(LONGEST) as usize))
@@ -251,7 +251,7 @@ impl Recorder<'_> {
 
 /// An address of a socket, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Address {
+pub(super) enum Address {
     Port(SocketAddr),
     /// `sun_path`.
     Name(Vec<u8>),
@@ -291,7 +291,7 @@ fn socket_address(name: &SockaddrStorage) -> Option<SocketAddr> {
     v4.or_else(|| name.as_sockaddr_in6().map(|name| (name.ip().to_canonical(), name.port()).into()))
 }
 
-fn has_datagrams(socket: &OwnedFd) -> bool {
+pub(super) fn has_datagrams(socket: &OwnedFd) -> bool {
     getsockopt(socket, sockopt::SockType) == Ok(SockType::Datagram)
 }
 

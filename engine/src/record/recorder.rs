@@ -15,6 +15,7 @@ use super::abroad::Abroad;
 use super::alarms::Alarms;
 use super::buffer::Buffer;
 use super::call_sites::CallSites;
+use super::claims::Claimed;
 use super::delays::Caprice;
 use super::fds::{self, Fds};
 use super::file_times::Stamped;
@@ -76,6 +77,7 @@ pub(super) struct Recorder<'a> {
     pub(super) ipc_times: IpcTimes,
     pub(super) proc_times: ProcTimes,
     pub(super) abroad: Abroad,
+    pub(super) claimed: Claimed,
     pub(super) dice: Dice,
     pub(super) caprice: Caprice,
     pub(super) spells: Spells,
@@ -238,6 +240,7 @@ impl<'a> Recorder<'a> {
             ipc_times: IpcTimes::default(),
             proc_times: ProcTimes::default(),
             abroad: Abroad::default(),
+            claimed: Claimed::default(),
             dice: Dice::new(options.surprises, options.plan.seed),
             caprice: Caprice::default(),
             spells: Spells::default(),

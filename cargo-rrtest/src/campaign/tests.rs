@@ -1,19 +1,23 @@
 //! The campaign with an engine that does as it is told.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use rrtest_engine::claims::Claims;
 use rrtest_engine::ending::{Ending, Overdue, Stats};
 use rrtest_engine::keep::Kept;
 use rrtest_engine::patience::Effort;
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{Options, Outsiders, Recording, Stdin, Template, Time};
 use rrtest_engine::schedule::Plan;
+use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::Struck;
 use rrtest_engine::trace::event::Stream;
 use rrtest_engine::trace::log::Log;
 use serde_json::Value;
 
+use super::queue::{At, MAX_ERRORS};
 use super::*;
 use crate::attempt::{Engine, Keep};
 use crate::events::samples::written;
@@ -49,6 +53,7 @@ impl Engine for Fake {
             decided: Vec::new(),
             struck: Struck::default(),
             strikes: Vec::new(),
+            claims: Claims::default(),
             leaps: 0,
             wall: Duration::from_millis(if test == "slow" { 100 } else { 1 }),
             effort: Effort { computed: Duration::from_millis(1), idled: Duration::ZERO },
@@ -143,6 +148,7 @@ fn campaign_at(subject: Subject<'_>, schedule: Schedule, script: Script, replays
         rustc: "rustc",
         known: Mutex::default(),
         end: None,
+        in_use: None,
         judging: Mutex::default(),
     };
     let seen = Arc::new(Mutex::default());
@@ -298,7 +304,12 @@ fn what_is_cut_off_as_soon_as_others_ended_is_not_told() {
         effort: Effort { computed: Duration::from_millis(ms), idled: Duration::ZERO },
         ..crate::events::samples::attempt()
     };
-    let mut queue = Queue::new(vec![test("a", "a")], Level::Sync, Schedule { runs: None, ..schedule() });
+    let mut queue = Queue::new(
+        vec![test("a", "a")],
+        Level::Sync,
+        Schedule { runs: None, ..schedule() },
+        Registry::default(),
+    );
     assert!(!is_as_usual(&unfinished(1), queue.tests[0].patience(0)), "nothing is known");
     queue.learn(&At { test: 0, build: 0, schedule: None }, &passed);
     assert!(is_as_usual(&unfinished(4), queue.tests[0].patience(0)));
@@ -312,7 +323,8 @@ fn what_is_cut_off_as_soon_as_others_ended_is_not_told() {
 fn a_first_attempt_leaves_time_for_others() {
     let time = Duration::from_secs(1000);
     let limited = Schedule { runs: None, time: Some(time), ..schedule() };
-    let mut queue = Queue::new(vec![test("a", "a"), test("b", "b")], Level::Sync, limited);
+    let mut queue =
+        Queue::new(vec![test("a", "a"), test("b", "b")], Level::Sync, limited, Registry::default());
     let deadline = queue.deadline.expect("a limit");
     let mut until = || match queue.take() {
         Take::Job(taken) => taken.job.until.expect("a limit"),
@@ -354,7 +366,12 @@ fn a_build_that_comes_too_late_is_given_up() {
 
 #[test]
 fn a_build_that_joins_is_measured_before_it_has_a_second_attempt() {
-    let mut queue = Queue::new(vec![test("a", "a")], Level::Sync, Schedule { runs: None, ..schedule() });
+    let mut queue = Queue::new(
+        vec![test("a", "a")],
+        Level::Sync,
+        Schedule { runs: None, ..schedule() },
+        Registry::default(),
+    );
     let next = |queue: &mut Queue| match queue.take() {
         Take::Job(taken) => taken.job.level,
         _ => panic!("there is no end to them"),

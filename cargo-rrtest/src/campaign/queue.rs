@@ -1,0 +1,333 @@
+//! Which attempt is next: that of the test that has had the least, in the build that has had the least.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rrtest_engine::patience::{Patience, Usual};
+use rrtest_engine::schedule::explore::{self, Explorer};
+use rrtest_engine::schedule::portfolio::{self, Measured};
+
+use super::Schedule;
+use super::ledger::{Ledger, Ticket, Who};
+use super::registry::Registry;
+use crate::attempt::Job;
+use crate::discover::Test;
+use crate::events::{Attempt, Explored, NeverEnded};
+use crate::instrument::Level;
+use crate::order::{self, Order};
+use crate::outcome::Outcome;
+use crate::seed::Seed;
+
+/// After so many errors of ours a test is left out: it would only repeat them.
+pub(super) const MAX_ERRORS: u32 = 3;
+
+/// So many attempts at plain accesses are made soon.
+const FIRST: u32 = 5;
+
+/// An attempt at a build of which none has ended may take so many times as long as at another one.
+const OTHER_BUILD: u32 = 10;
+
+/// Of the time that is left, a test of which no attempt has ended gets so much for one as long as others wait for their first.
+const FIRST_SHARE: (u32, u32) = (3, 4);
+
+/// By how much an attempt that is about to end may exceed the time of a campaign, as one part in so many.
+const ABOUT_TO_END: u32 = 50;
+
+/// What is known of a test while the campaign runs.
+#[derive(Debug)]
+pub(super) struct Progress {
+    id: String,
+    /// Its builds; at first there is one.
+    pub(super) builds: Vec<Build>,
+    attempts: u64,
+    /// Those of them of which something is known.
+    judged: u64,
+    /// What schedules there are, if all are to be gone through.
+    explorer: Option<Explorer>,
+    errors: u32,
+    left_out: bool,
+}
+
+impl Progress {
+    /// What attempts at the build of this index usually take; none if none has ended.
+    pub(super) fn patience(&self, build: usize) -> Option<Patience> {
+        let others =
+            || self.builds.iter().filter_map(|build| build.usual.patience()).max_by_key(|it| it.usual);
+        self.builds[build].usual.patience().or_else(|| Some(others()?.times(OTHER_BUILD)))
+    }
+
+    /// How much it has had, in a measure by which the test with the least is next.
+    ///
+    /// Nobody knows which test has a bug. If each is as likely to, and each attempt as likely to show it, the expected time until it
+    /// shows is least where time is shared in the ratio of the roots of what an attempt takes: a test whose attempts take a hundred times as
+    /// long has a tenth of the attempts. This is the square of the attempts divided by such a share.
+    fn share(&self) -> u128 {
+        let (ended, spent) = self.builds.iter().fold((0, Duration::ZERO), |(ended, spent), build| {
+            (ended + u128::from(build.ended), spent + build.spent)
+        });
+        match (self.attempts, ended) {
+            (0, _) => 0,
+            // It may take for ever.
+            (_, 0) => u128::MAX,
+            (attempts, ended) => u128::from(attempts).pow(2).saturating_mul(spent.as_nanos() / ended),
+        }
+    }
+}
+
+/// A build of a test.
+#[derive(Debug)]
+pub(super) struct Build {
+    test: Arc<Test>,
+    level: Level,
+    /// What its attempts have measured.
+    measured: Measured,
+    /// What those took that ended by themselves.
+    usual: Usual,
+    /// Attempts that have begun, and those of them that have ended.
+    begun: u32,
+    pub(super) ended: u32,
+    /// How long these took.
+    pub(super) spent: Duration,
+}
+
+impl Build {
+    fn new(test: Test, level: Level) -> Self {
+        let test = Arc::new(test);
+        Self {
+            test,
+            level,
+            measured: Measured::default(),
+            usual: Usual::default(),
+            begun: 0,
+            ended: 0,
+            spent: Duration::ZERO,
+        }
+    }
+
+    /// How much time its attempts will have taken, with those under way, as far as that counts: the build with the least is next.
+    ///
+    /// Each level finds bugs that the other misses, and nobody knows which a test has. At `memory` there are many more places to
+    /// preempt a thread. Bugs in plain accesses are shallow, and mostly show in a few attempts: at first it has two of three. But what
+    /// takes several preemptions at the right places is hard to find among so many: after that `sync` has seven eighths of the time.
+    fn share(&self) -> Duration {
+        let counted = match self.level {
+            Level::Memory => self.begun.saturating_add(self.begun.saturating_sub(FIRST).saturating_mul(13)),
+            _ => self.begun.saturating_mul(2),
+        };
+        match (self.begun, self.ended) {
+            (0, _) => Duration::ZERO,
+            // The second has to know what the first one measures: another build goes first, if there is one.
+            (_, 0) => Duration::MAX,
+            (_, ended) => self.spent / ended * counted,
+        }
+    }
+}
+
+/// Which attempt is next. The workers take from it in turn.
+#[derive(Debug)]
+pub(super) struct Queue {
+    pub(super) tests: Vec<Progress>,
+    /// The next test's index.
+    next: usize,
+    schedule: Schedule,
+    pub(super) seed: Seed,
+    /// When the time is over, if it is limited.
+    pub(super) deadline: Option<Instant>,
+    /// What attempts use.
+    pub(super) ledger: Ledger,
+}
+
+impl Queue {
+    /// All begins now.
+    pub(super) fn new(tests: Vec<Test>, level: Level, schedule: Schedule, registry: Registry) -> Self {
+        let ledger = Ledger::new(tests.len(), registry);
+        let progress = |test: Test| Progress {
+            id: test.id(),
+            builds: vec![Build::new(test, level)],
+            attempts: 0,
+            judged: 0,
+            explorer: schedule.bound.map(Explorer::new),
+            errors: 0,
+            left_out: false,
+        };
+        let only = schedule.runs == Some(1);
+        let seed = schedule.seed.unwrap_or_else(|| Seed::arbitrary(&schedule.strategies, only));
+        let deadline = schedule.time.and_then(|time| Instant::now().checked_add(time));
+        Self { tests: tests.into_iter().map(progress).collect(), next: 0, schedule, seed, deadline, ledger }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// When to cut off an attempt at a test that begins now.
+    pub(super) fn until(&self, index: usize) -> Option<Instant> {
+        let (deadline, time) = (self.deadline?, self.schedule.time?);
+        let others_wait =
+            || (0..self.tests.len()).any(|index| self.tests[index].attempts == 0 && self.wants(index));
+        Some(match self.tests[index].judged {
+            0 if others_wait() => {
+                let now = Instant::now();
+                let (part, of) = FIRST_SHARE;
+                now + deadline.saturating_duration_since(now) / of * part
+            }
+            // What its threads do takes some time to say.
+            0 => deadline,
+            _ => deadline + time / ABOUT_TO_END,
+        })
+    }
+
+    /// The tests of which nothing is known.
+    pub(super) fn never_ended(&self) -> Vec<NeverEnded> {
+        let unknown = self.tests.iter().filter(|progress| progress.judged == 0);
+        unknown
+            .map(|progress| NeverEnded {
+                test: Arc::clone(&progress.builds[0].test),
+                attempts: progress.attempts,
+            })
+            .collect()
+    }
+
+    /// Another build of the tests has been made.
+    pub(super) fn join(&mut self, tests: Vec<Test>, level: Level) {
+        for test in tests {
+            let id = test.id();
+            let Some(progress) = self.tests.iter_mut().find(|progress| progress.id == id) else { continue };
+            progress.builds.push(Build::new(test, level));
+        }
+    }
+
+    /// The next attempt.
+    pub(super) fn take(&mut self) -> Take {
+        if self.is_over() {
+            return Take::Nothing;
+        }
+        let count = self.tests.len();
+        let Some((index, ticket)) = self.choose() else {
+            return if (0..count).any(|index| self.wants(index)) { Take::Later } else { Take::Nothing };
+        };
+        self.next = (index + 1) % count;
+        let progress = &mut self.tests[index];
+        let shares = progress.builds.iter_mut().enumerate();
+        let Some((at, build)) = shares.min_by_key(|(_, build)| build.share()) else { return Take::Nothing };
+        // Each build has its own turns. One that has joined has none that is fair: the first build has had that.
+        let turn = u64::from(build.begun) + u64::from(at > 0);
+        let strategy = portfolio::strategy(turn, &self.schedule.strategies);
+        build.begun += 1;
+        progress.attempts += 1;
+        let number = progress.attempts;
+        let schedule = progress.explorer.as_mut().and_then(Explorer::take);
+        // A single attempt has nothing to teach.
+        let measure =
+            schedule.is_none() && build.measured == Measured::default() && self.schedule.runs != Some(1);
+        let seed = match (&schedule, number) {
+            (Some(schedule), _) => Seed::systematic(schedule),
+            (None, 1) => self.seed,
+            (None, _) => self.seed.derive(&progress.id, number, strategy, &build.measured),
+        };
+        // What is measured is to hold for most others, too.
+        let seed = if measure && number > 1 { order::usual(seed) } else { seed };
+        let (test, level) = (Arc::clone(&build.test), build.level);
+        let patience = progress.patience(at);
+        let until = self.until(index);
+        let order = Order::of(seed, &self.schedule.strategies, &test);
+        let job = Job { test, level, number, seed, order, measure, patience, until, watched: false };
+        Take::Job(Box::new(Taken { at: At { test: index, build: at, schedule }, ticket, job }))
+    }
+
+    /// The test that is next, of those that go together with what is under way; its attempt has begun.
+    fn choose(&mut self) -> Option<(usize, Ticket)> {
+        let count = self.tests.len();
+        let is_ready = |index: &usize| {
+            let explorer = self.tests[*index].explorer.as_ref();
+            self.wants(*index) && explorer.is_none_or(Explorer::has_next) && self.ledger.is_free(*index)
+        };
+        // Of those that have had as much, in turn.
+        let in_turn = (0..count).map(|offset| (self.next + offset) % count);
+        let mut ready: Vec<_> = in_turn.filter(is_ready).collect();
+        while let Some(at) = (0..ready.len()).min_by_key(|at| self.tests[ready[*at]].share()) {
+            let index = ready[at];
+            let progress = &self.tests[index];
+            let who =
+                Who { index, test: Arc::clone(&progress.builds[0].test), number: progress.attempts + 1 };
+            if let Ok(ticket) = self.ledger.begin(who) {
+                return Some((index, ticket));
+            }
+            ready.remove(at);
+        }
+        None
+    }
+
+    /// Whether there will be more attempts of the test of this index.
+    pub(super) fn wants(&self, index: usize) -> bool {
+        let test = &self.tests[index];
+        !test.left_out
+            && self.schedule.runs.is_none_or(|runs| test.attempts < runs)
+            && test.explorer.as_ref().is_none_or(|explorer| !explorer.is_over())
+    }
+
+    /// How far the schedules of each test have been gone through, if that was to be done.
+    pub(super) fn explored(&self) -> Vec<Explored> {
+        let explored = |progress: &Progress| {
+            let explorer = progress.explorer.as_ref()?;
+            Some(Explored {
+                test: progress.id.clone(),
+                bound: self.schedule.bound?,
+                schedules: explorer.explored(),
+                strayed: explorer.strayed(),
+                complete: explorer.is_complete(),
+                at_once: explorer.at_once(),
+            })
+        };
+        self.tests.iter().filter_map(explored).collect()
+    }
+
+    /// Learn from an attempt.
+    pub(super) fn learn(&mut self, taken: &At, attempt: &Attempt) {
+        let progress = &mut self.tests[taken.test];
+        if attempt.outcome == Outcome::Unfinished {
+            return;
+        }
+        progress.judged += 1;
+        if let (Some(explorer), Some(schedule)) = (&mut progress.explorer, &taken.schedule) {
+            explorer.ended(schedule, &attempt.decided);
+        }
+        progress.errors += u32::from(attempt.outcome == Outcome::Error);
+        progress.left_out |= attempt.outcome == Outcome::Unsupported || progress.errors >= MAX_ERRORS;
+        let build = &mut progress.builds[taken.build];
+        // What hangs makes more ticks than any other attempt should be expected to.
+        if attempt.outcome != Outcome::Hung {
+            build.measured.learn(&attempt.measured);
+        }
+        if attempt.outcome.is_end() {
+            build.usual.learn(attempt.effort);
+        }
+        build.ended += 1;
+        build.spent += attempt.wall;
+    }
+}
+
+/// What a worker is to do.
+pub(super) enum Take {
+    Job(Box<Taken>),
+    /// Nothing as long as no attempt under way has ended.
+    Later,
+    /// All has been handed out.
+    Nothing,
+}
+
+/// An attempt that has been handed out.
+pub(super) struct Taken {
+    pub(super) at: At,
+    pub(super) ticket: Ticket,
+    pub(super) job: Job,
+}
+
+/// What an attempt is one of.
+pub(super) struct At {
+    /// The indices of its test, and of the build of that.
+    pub(super) test: usize,
+    pub(super) build: usize,
+    /// The schedule that it tries, if all are to be gone through.
+    pub(super) schedule: Option<explore::Schedule>,
+}

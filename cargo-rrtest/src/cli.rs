@@ -26,12 +26,14 @@ const AFTER_HELP: &str = "\
 Arguments after `--` are libtest's: more test names, --exact, --skip NAME,
 --ignored, --include-ignored. Doctests are not recorded: `cargo test --doc`.
 
-Exit codes: 0 nothing failed, 101 a test or the build failed, 4 no test matched,
-2 wrong arguments, 3 a replay diverged, 70 the recorder failed.";
+Exit codes: 0 nothing failed, 101 a test failed or never ended or the build
+failed, 4 no test matched, 2 wrong arguments, 3 a replay diverged, 70 the
+recorder failed.";
 
 const EXEC_HELP: &str = "\
-Standard input is the program's, and so is Ctrl-C: pressed twice within a second
-it ends the recorder, as SIGTERM does, and nothing is kept.
+The program gets standard input and Ctrl-C. Ctrl-C twice within a second ends
+the recorder, as SIGTERM does: the trace then holds what was recorded so far,
+not verified.
 
 Exit codes: the program's own, 128+N if signal N killed it, 101 if it deadlocked
 or hung, 2 wrong arguments, 70 the recorder failed.";
@@ -94,21 +96,21 @@ pub(crate) enum Command {
     Replay(OneTrace),
     /// List kept traces, the newest first
     Ls(Place),
-    /// Show what a trace says of itself
+    /// Describe a trace: test, outcome, seed, program, counts, ending
     Show(OneTrace),
     /// Delete kept traces
     Rm(SomeTraces),
     /// Record one run of any program
     #[command(after_help = EXEC_HELP, override_usage = "cargo rrtest exec [OPTIONS] -- PROGRAM [ARGS]")]
     Exec(Exec),
-    /// Tell what this machine offers, and what follows from it
+    /// Check what this machine offers, and what follows from it
     Doctor(Doctor),
 }
 
 /// Options of `run`.
 #[derive(Args, Debug)]
 pub(crate) struct Run {
-    /// Only tests with this in their names
+    /// Run only tests with this in their names
     #[arg(value_name = "TESTNAME")]
     pub(crate) name: Option<String>,
 
@@ -121,7 +123,7 @@ pub(crate) struct Run {
     /// Time for all attempts, such as 90s or 10m
     #[arg(id = "for", long = "for", value_name = "DURATION", value_parser = parse_duration, help_heading = "Attempts")]
     pub(crate) time: Option<Duration>,
-    /// With --until-fail: go on after a failure, keep one trace of each distinct one
+    /// With --until-fail: go on after a failure, and keep one trace of each distinct failure
     #[arg(long, requires = "until_fail", help_heading = "Attempts")]
     pub(crate) keep_going: bool,
     /// Attempts side by side, each with its own core while there are enough [default: all cores]
@@ -133,8 +135,8 @@ pub(crate) struct Run {
     pub(crate) preempt: Option<Level>,
     #[command(flatten)]
     pub(crate) recording: Recording,
-    /// How chaos schedules: surw, pos, walk, pct, starve, fair; several are used in turn [default: a portfolio]. systematic
-    /// goes through all schedules with few preemptions, until one fails
+    /// How chaos schedules: surw, pos, walk, pct, starve, fair; several take turns [default: a portfolio]. systematic
+    /// tries all schedules with few preemptions until one fails
     #[arg(
         long,
         value_name = "NAME[,NAME]",
@@ -143,7 +145,7 @@ pub(crate) struct Run {
         help_heading = "Recording"
     )]
     strategy: Vec<StrategyName>,
-    /// With --strategy systematic: how many preemptions there are at most, 0 to 4
+    /// With --strategy systematic: the most preemptions in a schedule, 0 to 4
     #[arg(
         long,
         value_name = "N",
@@ -155,10 +157,11 @@ pub(crate) struct Run {
     /// Record under a plain fair schedule
     #[arg(long, help_heading = "Recording")]
     no_chaos: bool,
-    /// What runs longer counts as hung, and its trace is kept [default: 60s, or what is far beyond the test's usual]
+    /// An attempt that runs longer counts as hung, and its trace is kept [default: far beyond the test's usual time; 60s
+    /// while that is unknown]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Recording")]
     pub(crate) timeout: Option<Duration>,
-    /// All tests of a binary in one process, with its threads, as cargo test runs them
+    /// Run all tests of a binary in one process, with its threads, as cargo test does
     #[arg(long, help_heading = "Recording")]
     pub(crate) together: bool,
 
@@ -168,16 +171,16 @@ pub(crate) struct Run {
     /// Also write a JUnit report to this file
     #[arg(long, value_name = "PATH", help_heading = "Report")]
     pub(crate) junit: Option<PathBuf>,
-    /// Show passed attempts too; twice (-vv), also what cargo does
+    /// Show passed attempts too; twice (-vv), also cargo's output
     #[arg(short, long, action = ArgAction::Count, help_heading = "Report")]
     pub(crate) verbose: u8,
-    /// Say only what failed
+    /// Report failures only
     #[arg(short, long, conflicts_with = "verbose", help_heading = "Report")]
     pub(crate) quiet: bool,
 
     #[command(flatten)]
     pub(crate) selection: Selection,
-    /// Build the tests, and run none
+    /// Build the tests but run none
     #[arg(long, help_heading = "Compilation")]
     pub(crate) no_run: bool,
 
@@ -217,14 +220,14 @@ impl Run {
 /// How to record, whatever it is.
 #[derive(Args, Debug)]
 pub(crate) struct Recording {
-    /// Reproduce an attempt's scheduling decisions: its seed as reports print it. Later attempts derive theirs from it
+    /// Reproduce an attempt's schedule from the seed that its report prints. Later attempts derive their seeds from it
     #[arg(long, value_name = "N", help_heading = "Recording")]
     pub(crate) seed: Option<Seed>,
-    /// How time passes. virtual: when every thread sleeps, the next moment to wake comes at once
+    /// How time passes. virtual: when every thread only waits for a time to come, time leaps to the next such time
     #[arg(id = "passing", long = "time", value_name = "real|virtual", default_value = Time::default().as_str(), help_heading = "Recording")]
     pub(crate) time: Time,
-    /// What may surprise the program, all of it legal: order, spurious, interrupt, short, yield, early, late, stall, slow; no-early
-    /// leaves one out of the usual [default: all but interrupt under chaos, else none]
+    /// Legal events that may surprise the program: order, spurious, interrupt, short, yield, early, late, stall, slow; no-early
+    /// leaves that one out of the usual kinds [default: all but interrupt under chaos, else none]
     #[arg(long, value_name = "all|none|LIST", help_heading = "Recording")]
     pub(crate) surprises: Option<Surprises>,
     /// Which traces to keep
@@ -252,10 +255,10 @@ pub(crate) struct Exec {
         help_heading = "Recording"
     )]
     strategy: Vec<StrategyName>,
-    /// A plain fair schedule, even with the --seed of another one
+    /// Use a plain fair schedule, even with the --seed of another one
     #[arg(long, help_heading = "Recording")]
     no_chaos: bool,
-    /// What runs longer counts as hung [default: no limit]
+    /// A run that takes longer counts as hung [default: no limit]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Recording")]
     pub(crate) timeout: Option<Duration>,
     /// Form of the report; json: one object a line on standard output, the program's output on standard error

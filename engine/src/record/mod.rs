@@ -5,18 +5,18 @@
 //!
 //! ```text
 //! waiting      calls that have to wait, and who can go on
-//! calls        a system call from its entry to the log
-//! in_process   what the program's own processes do in the recorder's place, without a stop
 //! preempt      tasks that compute, and programs that do not end
+//! calls        a system call from its entry to the log
+//! timers       timers of all kinds
 //! signals      signals, and the stops of job control
+//! in_process   what the program's own processes do in the recorder's place, without a stop
 //! futex        futexes, which the recorder has in the kernel's place
 //! surprises    what may happen beyond the order of things, and where it has
-//! timers       timers of all kinds
 //! time         the program's clocks, and whatever tells the time
 //! deadlock     who waits for whom, and whether that can ever end
+//! start        what a program begins with
 //! outside      what others than the program could come to
 //! tree         the tasks and processes, and the call that each makes
-//! start        what a program begins with
 //! kernel       what the kernel tells of descriptors, sockets and queues
 //! step         what comes of a step of the loop
 //! ```

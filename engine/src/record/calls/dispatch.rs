@@ -8,11 +8,10 @@ use crate::record::kernel::fds::Kind;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Halt, Next};
 use crate::record::tree::call::{Call, Waited, interrupted, signal_sent};
-use crate::record::tree::tasks::Hold;
 use crate::syscalls::{self, Class, Description, Performance, describe};
 use crate::task::TaskId;
-use crate::trace::event::{Effect, Event, Position, Registers, Stream, Syscall, Write};
-use crate::tracee::{Area, Resume, Running, Stopped, THREAD_NAME, to_exit};
+use crate::trace::event::{Effect, Position, Registers, Stream, Write};
+use crate::tracee::{Area, Stopped, THREAD_NAME};
 
 impl Recorder<'_> {
     /// Make the call at whose entry a task stands.
@@ -198,93 +197,6 @@ impl Recorder<'_> {
             stopped.set_registers(&registers)?;
         }
         Ok((stopped, result))
-    }
-
-    /// From a call's entry to its exit.
-    pub(in crate::record) fn run_to_exit(&mut self, id: TaskId, stopped: Stopped) -> Flow<(Stopped, i64)> {
-        let (stopped, _) = self.run_and_follow(id, stopped)?;
-        let result = stopped.registers()?.result();
-        Ok((stopped, result))
-    }
-
-    /// The same, with the task that the call has made, if it has made one.
-    pub(in crate::record) fn run_and_follow(
-        &mut self,
-        id: TaskId,
-        stopped: Stopped,
-    ) -> Flow<(Stopped, Option<Running>)> {
-        to_exit(stopped, |stopped| {
-            let running = stopped.resume(Resume::ToSyscallExit, 0)?;
-            self.wait(id, running)
-        })
-    }
-
-    /// Leave out the kernel: the call returns `result`; `writes` are there already.
-    pub(in crate::record) fn skip(
-        &mut self,
-        id: TaskId,
-        stopped: Stopped,
-        call: &Call,
-        result: i64,
-        writes: Vec<Write>,
-    ) -> Flow<Next> {
-        self.skip_with(id, stopped, call, result, writes, Effect::None)
-    }
-
-    fn skip_with(
-        &mut self,
-        id: TaskId,
-        stopped: Stopped,
-        call: &Call,
-        result: i64,
-        writes: Vec<Write>,
-        effect: Effect,
-    ) -> Flow<Next> {
-        let position = self.clock.position(&call.registers);
-        let mut registers = call.registers;
-        registers.set_number(u64::MAX);
-        registers.set_result(result);
-        stopped.set_registers(&registers)?;
-        // The kernel has done nothing that could wake a task.
-        let unsettled = self.unsettled;
-        let next = self.finish(id, stopped, call, position, result, writes, effect);
-        self.unsettled = unsettled;
-        next
-    }
-
-    /// Log a call that has been made; its task goes on behind it.
-    #[expect(clippy::too_many_arguments, reason = "they are the event's fields")]
-    pub(in crate::record) fn finish(
-        &mut self,
-        id: TaskId,
-        stopped: Stopped,
-        call: &Call,
-        position: Position,
-        result: i64,
-        writes: Vec<Write>,
-        effect: Effect,
-    ) -> Flow<Next> {
-        self.log_call(id, call, position, result, writes, effect);
-        self.mark(id, &call.registers);
-        self.tasks.hold(id, Hold::Ready(stopped));
-        Ok(Next::Continue)
-    }
-
-    pub(in crate::record) fn log_call(
-        &mut self,
-        id: TaskId,
-        call: &Call,
-        position: Position,
-        result: i64,
-        writes: Vec<Write>,
-        effect: Effect,
-    ) {
-        let (number, args) = (call.number(), call.args());
-        self.task(id).arrived = None;
-        self.watches.look_again();
-        self.unsettled |= syscalls::ticks(number);
-        let given = syscalls::given(&self.tasks[id].space.memory, number, &args, result);
-        self.log.push(Event::Syscall(Syscall { position, number, args, result, writes, given, effect }));
     }
 
     /// The output stream that a write(2) or writev(2) goes to.

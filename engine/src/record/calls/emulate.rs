@@ -10,7 +10,6 @@ use crate::record::tree::tasks::Hold;
 use crate::schedule::Why;
 use crate::syscalls::Emulation;
 use crate::task::TaskId;
-use crate::trace::event::Write;
 use crate::tracee::Stopped;
 
 impl Recorder<'_> {
@@ -115,18 +114,6 @@ impl Recorder<'_> {
         self.skip(id, stopped, &call, result, writes)
     }
 
-    /// Bytes that an emulated call gives out at `address` (nowhere if that is null): the call's result and what it
-    /// writes. They are checked to be writable here.
-    pub(in crate::record) fn written(&self, id: TaskId, address: u64, bytes: Vec<u8>) -> (i64, Vec<Write>) {
-        if address == 0 || bytes.is_empty() {
-            return (0, Vec::new());
-        }
-        if self.space(id).memory.put(self.tasks[id].tid, address, &bytes).is_err() {
-            return (fails(libc::EFAULT), Vec::new());
-        }
-        (0, vec![Write { address, bytes }])
-    }
-
     /// clock_settime(2), settimeofday(2): what is wrong is told before that it is not allowed.
     fn set_clock(&self, id: TaskId, call: &Call) -> i64 {
         let [a, b, ..] = call.args();
@@ -149,10 +136,6 @@ impl Recorder<'_> {
         let valid =
             parts.is_some_and(|tv_nsec| clocks::nanoseconds(&libc::timespec { tv_nsec, ..wanted }).is_some());
         fails(if valid { libc::EPERM } else { libc::EINVAL })
-    }
-
-    pub(in crate::record) fn copy(&self, id: TaskId, address: u64, len: usize) -> Flow<Write> {
-        Ok(Write { address, bytes: self.space(id).memory.bytes(address, len)? })
     }
 
     /// A task sleeps until the time at `request` is over.
@@ -200,19 +183,5 @@ impl Recorder<'_> {
         }
         let result = if self.futexes.remove(id).is_some() { fails(libc::ETIMEDOUT) } else { 0 };
         self.end_wait(id, result);
-    }
-
-    pub(in crate::record) fn end_wait(&mut self, id: TaskId, result: i64) {
-        self.deadlines.remove(id);
-        if !matches!(self.tasks[id].hold(), Hold::Waiting(..) | Hold::Parked(_)) {
-            return;
-        }
-        let hold = match self.tasks.release(id) {
-            Hold::Waiting(stopped, call) => Hold::Woken(stopped, call, result),
-            Hold::Parked(running) => Hold::Unparked(running),
-            hold => hold,
-        };
-        self.tasks.hold(id, hold);
-        self.woken = true;
     }
 }

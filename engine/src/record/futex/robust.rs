@@ -9,7 +9,7 @@ use crate::record::kernel::fds;
 use crate::record::recorder::Recorder;
 use crate::record::tree::call::{Call, signal_sent};
 use crate::task::TaskId;
-use crate::trace::event::{Event, Write, Written};
+use crate::trace::event::Write;
 
 /// The list's length at most (linux/futex.h, `ROBUST_LIST_LIMIT`).
 const LIMIT: usize = 2048;
@@ -146,19 +146,5 @@ impl Recorder<'_> {
             }
         }
         write
-    }
-
-    /// Log what the kernel writes in the middle of a call, or as a task ends.
-    pub(in crate::record) fn log_written(&mut self, task: TaskId, writes: Vec<Write>) {
-        if !writes.is_empty() {
-            self.log.push(Event::Written(Written { task, writes }));
-        }
-    }
-
-    /// Log what a call has written into the memory of other tasks.
-    pub(in crate::record) fn log_elsewhere(&mut self) {
-        for (task, writes) in std::mem::take(&mut self.elsewhere) {
-            self.log_written(task, writes);
-        }
     }
 }

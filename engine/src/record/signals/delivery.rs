@@ -26,7 +26,7 @@ use crate::record::tree::call::{Call, interrupted, restart};
 use crate::record::tree::tasks::{Hold, Task};
 use crate::schedule::Why;
 use crate::task::TaskId;
-use crate::trace::event::{Effect, Event, Handler, Position, Registers, Signal, Write};
+use crate::trace::event::{Effect, Event, Handler, Position, Signal, Write};
 use crate::tracee::{Resume, SignalSet, Signals, Stop, Stopped, is_fault, signals};
 
 /// Signals that do nothing to a program that has said nothing about them (signal(7)).
@@ -167,11 +167,6 @@ impl Recorder<'_> {
         }
         self.tasks.hold(id, Hold::Ready(stopped));
         Ok(Next::Stay)
-    }
-
-    /// Replay can find a task at these registers: it has executed nothing since the last event.
-    pub(in crate::record) fn mark(&mut self, id: TaskId, registers: &Registers) {
-        self.task(id).boundary = self.clock.position(registers);
     }
 
     /// A signal kills its process.

@@ -8,10 +8,6 @@
 //! itself (see [`crate::record::deadlock::stuck`] and [`crate::record::kernel::peers`]), nothing is under way in the network,
 //! and the program is not known to look for somebody else ([`super::abroad`]). In doubt it does not.
 
-use std::collections::BTreeSet;
-
-use nix::unistd::Pid;
-
 use super::clocks::Time;
 use crate::record::deadlock::stuck::{NESTS, View};
 use crate::record::kernel::call_in_progress::{call_in_progress, watched};
@@ -93,11 +89,6 @@ impl Recorder<'_> {
                         .is_some_and(|inode| view.sockets(task.tid, self.processes()).inside(inode))
             }
         }
-    }
-
-    /// The processes that live.
-    pub(in crate::record) fn processes(&self) -> BTreeSet<Pid> {
-        self.tasks.living().map(|task| task.pid).collect()
     }
 }
 

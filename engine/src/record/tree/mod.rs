@@ -1,13 +1,13 @@
 //! The tree of processes: the tasks, the address spaces that they share, and the call that each makes.
 //!
-//! [`tasks`] says what holds each task, and so who could have the core. The other files are how tasks come and go, and what
-//! a process is told of itself and its cores. The room stands on [`kernel`](super::kernel) and [`start`](super::start).
+//! [`tasks`] says what holds each task, and so who could have the core; [`returns`] is how a call ends and gets into the
+//! log. The other files are what a task is told of itself and its cores, and where it comes from. The room stands on
+//! [`kernel`](super::kernel).
 
 mod affinity;
 pub(super) mod call;
 pub(super) mod natively;
-mod processes;
+mod returns;
 pub(super) mod slots;
 pub(super) mod spawned;
-mod task_calls;
 pub(super) mod tasks;

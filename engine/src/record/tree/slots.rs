@@ -24,7 +24,7 @@ impl Slots {
     }
 
     /// The part at `address` is not used any more.
-    pub(super) fn give_back(&mut self, address: u64) {
+    pub(in crate::record) fn give_back(&mut self, address: u64) {
         self.free.extend((0..self.used).find(|slot| Area::scratch(*slot) == Some(address)));
     }
 }

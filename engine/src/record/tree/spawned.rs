@@ -16,7 +16,7 @@ const DEPTH: usize = 12 << 10;
 
 /// The stack of a task that makes a thread.
 #[derive(Debug)]
-pub(super) struct Maker {
+pub(in crate::record) struct Maker {
     registers: StackRegisters,
     /// What is on the stack, from where the stack pointer points to.
     stack: Vec<u8>,
@@ -39,7 +39,7 @@ impl Maker {
 
 impl Recorder<'_> {
     /// The stack of a task that is about to make a thread.
-    pub(super) fn maker(&self, id: TaskId, call: &Call) -> Box<Maker> {
+    pub(in crate::record) fn maker(&self, id: TaskId, call: &Call) -> Box<Maker> {
         let registers = &call.registers;
         let [rip, rsp, rbp] = [self.call_sites.original(registers.ip()), registers.sp(), registers.bp()];
         let stack = self.tasks[id].space.memory.available(rsp, DEPTH);

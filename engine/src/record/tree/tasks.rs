@@ -11,6 +11,7 @@ use rrtest_preload::layout::runnable;
 use super::call::Call;
 use super::natively::Natively;
 use super::spawned::Maker;
+use crate::record::recorder::Recorder;
 use crate::task::TaskId;
 use crate::trace::event::{Position, Registers};
 use crate::tracee::{Area, Memory, Running, Stopped};
@@ -84,7 +85,7 @@ pub(in crate::record) struct Task {
     /// The call that it has come to, as long as the log does not tell of it.
     pub(in crate::record) arrived: Option<Registers>,
     /// The stack of the task that made it, if it is a thread.
-    pub(super) maker: Option<Box<Maker>>,
+    pub(in crate::record) maker: Option<Box<Maker>>,
 }
 
 impl Task {
@@ -245,7 +246,7 @@ impl Tasks {
     }
 
     /// A task has taken over this thread id: that of the first thread of its process (execve(2)).
-    pub(super) fn take_over(&mut self, id: TaskId, tid: Pid) {
+    pub(in crate::record) fn take_over(&mut self, id: TaskId, tid: Pid) {
         let before = std::mem::replace(&mut self[id].tid, tid);
         self.tids.remove(&before);
         self.tids.insert(tid, id);
@@ -377,5 +378,37 @@ impl Hold {
                 | Self::Unparked(_)
                 | Self::Returned(..)
         )
+    }
+}
+
+impl Recorder<'_> {
+    /// The process that the recording began with.
+    pub(in crate::record) fn root(&self) -> Pid {
+        self.tasks[TaskId(0)].pid
+    }
+
+    /// The living tasks of a process.
+    pub(in crate::record) fn members(&self, pid: Pid) -> Vec<TaskId> {
+        self.tasks.of(pid).map(|task| task.id).collect()
+    }
+
+    /// The processes that live.
+    pub(in crate::record) fn processes(&self) -> BTreeSet<Pid> {
+        self.tasks.living().map(|task| task.pid).collect()
+    }
+
+    /// A wait in the recorder is over: this is what the call returns, once its task has the core.
+    pub(in crate::record) fn end_wait(&mut self, id: TaskId, result: i64) {
+        self.deadlines.remove(id);
+        if !matches!(self.tasks[id].hold(), Hold::Waiting(..) | Hold::Parked(_)) {
+            return;
+        }
+        let hold = match self.tasks.release(id) {
+            Hold::Waiting(stopped, call) => Hold::Woken(stopped, call, result),
+            Hold::Parked(running) => Hold::Unparked(running),
+            hold => hold,
+        };
+        self.tasks.hold(id, hold);
+        self.woken = true;
     }
 }

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 use rand_xoshiro::rand_core::RngCore;
 
-use super::call::{Call, interrupted};
-use super::tasks::{Hold, Space};
 use crate::ending::Ending;
 use crate::error::Error;
 use crate::record::recorder::Recorder;
 use crate::record::start::image;
 use crate::record::step::{Flow, Halt, Next};
+use crate::record::tree::call::{Call, interrupted};
+use crate::record::tree::tasks::{Hold, Space};
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Event};
 use crate::tracee::{
@@ -22,20 +22,10 @@ use crate::tracee::{
 };
 
 impl Recorder<'_> {
-    /// The process that the recording began with.
-    pub(in crate::record) fn root(&self) -> Pid {
-        self.tasks[TaskId(0)].pid
-    }
-
     /// An address space like none before.
     pub(super) fn new_space(&mut self, memory: Memory) -> Space {
         self.spaces += 1;
         Space::new(self.spaces - 1, memory)
-    }
-
-    /// The living tasks of a process.
-    pub(in crate::record) fn members(&self, pid: Pid) -> Vec<TaskId> {
-        self.tasks.of(pid).map(|task| task.id).collect()
     }
 
     /// A process ends, all its tasks are dying: wait for that, as the kernel tells its parent only then.
@@ -75,7 +65,7 @@ impl Recorder<'_> {
     }
 
     /// Processes may have been killed by whoever is allowed to: see which. Whether there are any.
-    pub(in crate::record) fn look_for_killed(&mut self) -> Flow<bool> {
+    pub(super) fn look_for_killed(&mut self) -> Flow<bool> {
         let mut any = false;
         let living: Vec<TaskId> = self.tasks.living().map(|task| task.id).collect();
         for id in living {
@@ -122,7 +112,7 @@ impl Recorder<'_> {
     }
 
     /// execve(2), execveat(2).
-    pub(in crate::record) fn execute(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+    pub(super) fn execute(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let position = self.clock.position(&call.registers);
         let stopped = match self.execute_call(id, stopped)? {
             Ok(stopped) => stopped,

@@ -3,11 +3,11 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::call::{Call, interrupted};
-use super::tasks::{Hold, Origin, Space, Task};
 use crate::ending::Ending;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Halt, Next};
+use crate::record::tree::call::{Call, interrupted};
+use crate::record::tree::tasks::{Hold, Origin, Space, Task};
 use crate::schedule::Why;
 use crate::syscalls::{CloneCall, NAMESPACES};
 use crate::task::TaskId;
@@ -25,7 +25,7 @@ const CLONE_ARGS_LEN: u64 = 88;
 
 impl Recorder<'_> {
     /// clone(2), clone3(2), fork(2), vfork(2).
-    pub(in crate::record) fn clone_call(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+    pub(super) fn clone_call(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let space = self.space(id);
         let Ok(asked) = CloneCall::decode(&space.memory, call.number(), &call.args()) else {
             return self.skip(id, stopped, call, -i64::from(libc::EFAULT), Vec::new());
@@ -143,7 +143,7 @@ impl Recorder<'_> {
     }
 
     /// exit(2): one task ends, and its process if it is the last one.
-    pub(in crate::record) fn exit(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+    pub(super) fn exit(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let Task { pid, tid, .. } = *self.task(id);
         let others = self.tasks.of(pid).any(|t| t.id != id);
         if !others {
@@ -192,7 +192,7 @@ impl Recorder<'_> {
     }
 
     /// exit_group(2): a process ends. With the first process the recording ends: what remains is killed.
-    pub(in crate::record) fn exit_group(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+    pub(super) fn exit_group(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let position = self.clock.position(&call.registers);
         let pid = self.task(id).pid;
         let writes = if pid == self.root() { Vec::new() } else { self.robust_exit(&self.members(pid)) };
@@ -211,7 +211,7 @@ impl Recorder<'_> {
     }
 
     /// A task no longer uses the memory that its maker has lent it (vfork(2)).
-    pub(super) fn give_back(&mut self, borrower: TaskId) {
+    pub(in crate::record) fn give_back(&mut self, borrower: TaskId) {
         let lender = |task: &&Task| matches!(task.hold(), Hold::Lent(_, to) if *to == borrower);
         let lender = self.tasks.living().find(lender).map(|task| task.id);
         if let Some(lender) = lender

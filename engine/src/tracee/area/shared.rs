@@ -21,8 +21,8 @@ pub(in crate::tracee) const SCRATCH_LEN: usize = 64 << 10;
 
 /// The shared area (see [`rrtest_preload::layout`]), as the recorder sees it.
 ///
-/// First page: [`Shared`]. Second page: code with which calls are injected. Then what the system-call buffer consists of (see
-/// [`super::buffer`]), and scratch memory, into which the kernel writes what it has for a task that is blocked while others
+/// First page: [`Shared`]. Second page: code with which calls are injected. Then what the system-call buffer consists of
+/// (see `buffer`), and scratch memory, into which the kernel writes what it has for a task that is blocked while others
 /// run.
 #[derive(Debug)]
 pub struct Area {
@@ -145,7 +145,7 @@ impl Area {
         len > 0 && address < (AREA + AREA_LEN) as u64 && end.is_some_and(|end| end > AREA as u64)
     }
 
-    /// The address, in the driven process, of a task's scratch memory ([`SCRATCH_LEN`] bytes); none for a task beyond the
+    /// The address, in the driven process, of a task's scratch memory (`SCRATCH_LEN` bytes); none for a task beyond the
     /// area's end.
     #[must_use]
     pub fn scratch(task: u32) -> Option<u64> {

@@ -8,7 +8,7 @@ use crate::tracee::ptrace::{Resume, Running, Stop, Stopped, Wait};
 use crate::tracee::system::os;
 
 /// Make a copy of a process that has a single task (fork(2)): traced, and a child of the caller's. Both tasks stand ready
-/// for [`remote`] afterwards, as the first one must before. `clear_tid` is where the kernel writes a zero when the new
+/// for [`remote()`] afterwards, as the first one must before. `clear_tid` is where the kernel writes a zero when the new
 /// task ends (set_tid_address(2)); 0 for nowhere.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use libc::rlimit;
 /// What the limit was before we raised it; none if we could not.
 static FOUND: OnceLock<Option<rlimit>> = OnceLock::new();
 
-/// Raise our limit as far as it goes. The programs that we start get the one that we found ([`found`]).
+/// Raise our limit as far as it goes. The programs that we start get the one that we found (`found`).
 pub fn raise_descriptor_limit() {
     FOUND.get_or_init(|| {
         let mut limit = rlimit { rlim_cur: 0, rlim_max: 0 };

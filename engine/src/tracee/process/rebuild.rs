@@ -14,7 +14,7 @@ use crate::tracee::ptrace::Stopped;
 use crate::tracee::system::{TASK_SIZE, os};
 
 /// Make a process with nothing in it but the shared area: no memory and no descriptors of ours, no vdso. Its only task
-/// stands at the entry of a call that is not to happen, ready for [`remote`].
+/// stands at the entry of a call that is not to happen, ready for [`remote()`].
 ///
 /// # Errors
 /// If tracing is not allowed, or the kernel refuses something.

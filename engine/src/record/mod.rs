@@ -1,71 +1,50 @@
 //! Drives a program and records it.
+//!
+//! `recorder` has the loop: it picks a task, and runs it to where another could be picked. What it meets on the way is dealt
+//! with in the rooms. Each has use for the types and functions of those below it only:
+//!
+//! ```text
+//! waiting      calls that have to wait, and who can go on
+//! preempt      tasks that compute, and programs that do not end
+//! calls        a system call from its entry to the log
+//! timers       timers of all kinds
+//! signals      signals, and the stops of job control
+//! in_process   what the program's own processes do in the recorder's place, without a stop
+//! futex        futexes, which the recorder has in the kernel's place
+//! surprises    what may happen beyond the order of things, and where it has
+//! time         the program's clocks, and whatever tells the time
+//! deadlock     who waits for whom, and whether that can ever end
+//! start        what a program begins with
+//! outside      what others than the program could come to
+//! tree         the tasks and processes, and the call that each makes
+//! kernel       what the kernel tells of descriptors, sockets and queues
+//! step         what comes of a step of the loop
+//! ```
+//!
+//! The state of a recording is still a single object, `recorder::Recorder`: it has the state that belongs to each room, and most
+//! of what a room does are methods of it, which are called from everywhere. `template` stands above all: it makes recorders of
+//! processes that have started up.
 
-mod abroad;
-mod affinity;
-mod alarms;
-mod blocking;
-mod buffer;
-mod call_sites;
 mod calls;
-mod claims;
-mod delays;
-mod emulate;
-mod fds;
-mod file_changes;
-mod file_times;
-mod groups;
-mod hand_over;
-mod image;
-mod inherit;
-mod inside;
-mod ipc;
-mod ipc_times;
-mod job_control;
-mod leap;
-mod limits;
-mod locks;
-mod memory_calls;
-mod natively;
-mod objects;
-mod outputs;
-mod overdue;
-mod own_timers;
-mod past;
-mod peers;
-mod pin;
-mod proc_times;
-mod processes;
-mod quiet;
-mod reach;
-mod reads;
+mod deadlock;
+mod futex;
+mod in_process;
+mod kernel;
+mod options;
+mod outside;
+mod preempt;
 mod recorder;
-mod report;
-mod robust;
-mod sharing;
 mod signals;
-mod slots;
-mod snapshot;
-mod spawned;
-mod start_up;
-mod strikes;
-mod stuck;
+mod start;
+mod step;
 mod surprises;
-mod task_calls;
-mod tasks;
 mod template;
-mod terminals;
 mod time;
 mod timers;
-mod told;
-mod twins;
-mod unix_sockets;
-mod waits;
-mod watches;
-mod whole;
-mod yields;
+mod tree;
+mod waiting;
 
 use std::rc::Rc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crate::claims::Claims;
@@ -73,67 +52,22 @@ use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
 use crate::error::Error;
 use crate::output::Output;
-use crate::patience::{Effort, Patience};
+use crate::patience::Effort;
 use crate::program::Program;
+use crate::schedule::Decided;
 use crate::schedule::portfolio::Measured;
-use crate::schedule::surprise::{Struck, Surprises};
-use crate::schedule::{Decided, Plan};
+use crate::schedule::surprise::Struck;
 use crate::strike::Strike;
-use crate::trace::event::{Event, Stream};
+use crate::trace::event::Event;
 use crate::trace::log::Log;
 pub use crate::tracee::Stdin;
 use crate::tracee::{self, Streams};
-use fds::Fds;
-pub use reach::Outsiders;
+use kernel::fds::Fds;
+pub use options::{Listener, Options};
+pub use outside::reach::Outsiders;
 use recorder::Recorder;
 pub use template::Template;
-pub use time::Time;
-
-/// Is told of each piece of the program's output as it is written. With an error, the program's write(2) fails with that
-/// errno.
-pub type Listener<'a> = &'a (dyn Fn(Stream, &[u8]) -> std::io::Result<()> + Sync);
-
-/// How to record.
-#[derive(Clone)]
-pub struct Options<'a> {
-    /// How the schedule is made.
-    pub plan: Plan,
-    /// Whether to count what later recordings can make use of ([`Recording::measured`]); strategies that want to know it
-    /// count anyway.
-    pub measure: bool,
-    /// How time passes.
-    pub time: Time,
-    /// What may happen beyond the order of things.
-    pub surprises: Surprises,
-    /// The core that the program and its recorder share.
-    pub core: usize,
-    /// How many cores the program is told there are (`sched_getaffinity(2)`), 1 to 64.
-    pub pretend_cores: usize,
-    /// The program counts as hung when it runs longer, or would have to; [`Duration::MAX`] is no limit.
-    pub timeout: Duration,
-    /// What its runs usually take: it counts as hung when it takes far longer.
-    pub patience: Option<Patience>,
-    /// It is cut off when it runs past this.
-    pub until: Option<Instant>,
-    /// Where its standard input comes from.
-    pub stdin: Stdin,
-    /// Who gets its output as it is written, besides [`Recording::output`].
-    pub listener: Option<Listener<'a>>,
-    /// The first task is a test harness, which waits for the others with a time limit only to print warnings: such a
-    /// wait does not count when asking whether anything can still happen.
-    pub watchdog_main: bool,
-    /// What others than the program do of their own accord.
-    pub outsiders: Outsiders,
-    /// Have tasks that wake others, or begin to wait, stop even where it could be decided in the process who runs. It makes no
-    /// difference but in time.
-    pub wakes_stop: bool,
-    /// Have all calls stop, so that what the program only looks at is among its claims. It makes no difference but in time.
-    pub calls_stop: bool,
-    /// Set to true to end the recording soon where it is, as if its time were over.
-    pub end: Option<&'a AtomicBool>,
-    /// Set to true (by a signal handler, another thread) to give up soon.
-    pub stop: &'a AtomicBool,
-}
+pub use time::clocks::Time;
 
 /// A recording, in memory.
 #[derive(Debug)]

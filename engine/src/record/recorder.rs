@@ -11,35 +11,38 @@ use rrtest_preload::calls::{self, KERNEL};
 use rrtest_preload::layout::{Decides, Kind, SYS_HELLO, SYS_READ, SYS_TICK};
 use rrtest_preload::objects;
 
-use super::abroad::Abroad;
-use super::alarms::Alarms;
-use super::buffer::Buffer;
-use super::call_sites::CallSites;
-use super::claims::Claimed;
-use super::delays::Caprice;
-use super::fds::{self, Fds};
-use super::file_times::Stamped;
-use super::groups::Sent;
-use super::inherit::Holders;
-use super::ipc_times::IpcTimes;
-use super::locks::Takers;
-use super::natively::Natively;
-use super::overdue::Trial;
-use super::pin::{Pins, Watched};
-use super::proc_times::ProcTimes;
-use super::quiet::Quiet;
-use super::reach::Reach;
-use super::reads::Reads;
-use super::sharing::Sharing;
-use super::slots::Slots;
-use super::start_up::StartUp;
-use super::strikes::Strikes;
-use super::stuck::Pace;
-use super::tasks::{Call, Hold, Origin, Space, Task, Tasks, Waited as CallWait};
-use super::time::Clocks;
-use super::watches::Watches;
-use super::yields::Spells;
-use super::{Options, image};
+use super::deadlock::locks::Takers;
+use super::deadlock::stuck::Pace;
+use super::futex::inherit::Holders;
+use super::futex::sharing::Sharing;
+use super::in_process::buffer::Buffer;
+use super::in_process::call_sites::CallSites;
+use super::in_process::reads::Reads;
+use super::kernel::fds::{self, Fds};
+use super::options::Options;
+use super::outside::claims::Claimed;
+use super::outside::reach::Reach;
+use super::preempt::overdue::Trial;
+use super::preempt::pin::{Pins, Watched};
+use super::preempt::quiet::Quiet;
+use super::signals::groups::Sent;
+use super::start::image;
+use super::start::start_up::StartUp;
+use super::step::{Flow, Halt, Next};
+use super::surprises::delays::Caprice;
+use super::surprises::strikes::Strikes;
+use super::surprises::yields::Spells;
+use super::time::abroad::Abroad;
+use super::time::clocks::Clocks;
+use super::time::files::Stamped;
+use super::time::ipc::IpcTimes;
+use super::time::proc::ProcTimes;
+use super::timers::alarms::Alarms;
+use super::tree::call::{Call, Waited as CallWait};
+use super::tree::natively::Natively;
+use super::tree::slots::Slots;
+use super::tree::tasks::{Hold, Origin, Space, Task, Tasks};
+use super::waiting::watches::Watches;
 use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
 use crate::error::Error;
@@ -150,33 +153,6 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// How long to wait at a time: short enough that a request to stop is soon noticed.
 const WHILE: Duration = Duration::from_millis(20);
-
-/// Why the loop leaves off.
-pub(super) enum Halt {
-    Ending(Ending),
-    Error(Error),
-    /// The running task is no more; the others go on.
-    Gone,
-}
-
-impl<E: Into<Error>> From<E> for Halt {
-    fn from(error: E) -> Self {
-        Self::Error(error.into())
-    }
-}
-
-/// The result of a step of the loop.
-pub(super) type Flow<T> = Result<T, Halt>;
-
-/// What follows a step of a task.
-pub(super) enum Next {
-    /// The task can go on; it stands where replay can find it.
-    Continue,
-    /// The task must go on: it stands where replay cannot find it.
-    Stay,
-    /// The strategy is to be asked.
-    Decide(Why, Option<Operation>),
-}
 
 impl<'a> Recorder<'a> {
     /// Start the program; it stands before its first instruction. The clock is at zero.

@@ -8,13 +8,16 @@ use std::time::Instant;
 
 use nix::unistd::setpgid;
 
-use super::call_sites::CallSites;
-use super::fds::Fds;
-use super::natively::Natively;
-use super::reads::Reads;
+use super::in_process::call_sites::CallSites;
+use super::in_process::reads::Reads;
+use super::kernel::fds::Fds;
+use super::options::Options;
 use super::recorder::Recorder;
-use super::tasks::{Call, Hold, Origin, Space, Task};
-use super::{Options, Recording, finish, twins};
+use super::start::twins;
+use super::tree::call::Call;
+use super::tree::natively::Natively;
+use super::tree::tasks::{Hold, Origin, Space, Task};
+use super::{Recording, finish};
 use crate::clock::Clock;
 use crate::ending::Stats;
 use crate::error::Error;
@@ -250,7 +253,7 @@ fn start_up<'a>(
     if Some(descriptors(task)?) != inherited {
         return refused("files open");
     }
-    if maps(task.tid())?.iter().any(|line| line.shared && super::image::belongs(line)) {
+    if maps(task.tid())?.iter().any(|line| line.shared && super::start::image::belongs(line)) {
         return refused("shared memory");
     }
     Ok(Ok(recorder))

@@ -1,4 +1,4 @@
-//! Finding a moment in the middle of user code (see [`crate::record::pin`] for how it was chosen).
+//! Finding a moment in the middle of user code (see `record::preempt::pin` for how it was chosen).
 
 use std::time::Instant;
 

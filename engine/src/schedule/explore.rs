@@ -1,4 +1,4 @@
-//! Which schedules there are with few deviations: see [`super::systematic`].
+//! Which schedules there are with few deviations: see `systematic`.
 //!
 //! The tree of schedules is gone through level by level: the one without a deviation, those with one, those with two. A schedule's
 //! children deviate once more, behind its last deviation. That a test does the same each time up to the place where two

@@ -1,0 +1,254 @@
+//! Calls that shape memory.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+use nix::unistd::Pid;
+
+use crate::record::in_process::reads::Mapped;
+use crate::record::kernel::fds;
+use crate::record::recorder::Recorder;
+use crate::record::step::{Flow, Next};
+use crate::record::tree::call::Call;
+use crate::syscalls::changes_contents;
+use crate::task::TaskId;
+use crate::trace::event::Effect;
+use crate::trace::inodes::{Part, sealed};
+use crate::tracee::{Area, Line, PAGE, Stopped, TASK_SIZE, locked, maps, os, unmap_around_area};
+
+/// Whether a call failed.
+fn failed(result: i64) -> bool {
+    (-4095..0).contains(&result)
+}
+
+impl Recorder<'_> {
+    /// mmap(2): a file's contents go into the trace.
+    pub(in crate::record) fn map(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        /// Memory whose contents the kernel drops when it likes (linux/mman.h); older kernels have none.
+        const MAP_DROPPABLE: i32 = 8;
+        let [address, len, prot, flags, fd, offset] = call.args();
+        let flags = flags as i32;
+        if flags & libc::MAP_FIXED != 0 && Area::overlaps(address, len) {
+            return self.skip(id, stopped, call, -i64::from(libc::ENOMEM), Vec::new());
+        }
+        if flags & libc::MAP_TYPE == MAP_DROPPABLE {
+            return self.skip(id, stopped, call, -i64::from(libc::EINVAL), Vec::new());
+        }
+        let shared = flags & libc::MAP_TYPE != libc::MAP_PRIVATE;
+        if flags & libc::MAP_ANONYMOUS == 0 && is_socket(stopped.tid(), fd) {
+            // As sockets whose kind has no mmap. What others map shows packets as they come (packet(7), tcp(7)).
+            return self.skip(id, stopped, call, -i64::from(libc::ENODEV), Vec::new());
+        }
+        let position = self.clock.position(&call.registers);
+        let (stopped, result) = self.run_to_exit(id, stopped)?;
+        self.sharing.made |= shared;
+        if shared && flags & libc::MAP_ANONYMOUS == 0 {
+            self.note_shared_file()?;
+        }
+        let effect = if failed(result) && flags & libc::MAP_FIXED != 0 {
+            room_made(stopped.tid(), &[(address, len)])?
+        } else if failed(result) || flags & libc::MAP_ANONYMOUS != 0 {
+            Effect::None
+        } else {
+            self.map_file(id, stopped.tid(), fd, offset, len, shared)?
+        };
+        let is_code = prot as i32 & (libc::PROT_WRITE | libc::PROT_EXEC) == libc::PROT_EXEC && !shared;
+        let code = (is_code && matches!(effect, Effect::MapFile(_))).then(|| {
+            let path = format!("/proc/{}/fd/{}", stopped.tid(), fd as i32);
+            File::open(path)
+        });
+        let next = self.finish(id, stopped, call, position, result, Vec::new(), effect)?;
+        if let Some(Ok(file)) = code {
+            let (start, file) = (result.cast_unsigned(), &file);
+            self.move_reads(id, &Mapped { start, len, offset, file, linker: false })?;
+        }
+        Ok(next)
+    }
+
+    /// A task has mapped a file.
+    fn map_file(
+        &mut self,
+        id: TaskId,
+        tid: Pid,
+        fd: u64,
+        offset: u64,
+        len: u64,
+        shared: bool,
+    ) -> Flow<Effect> {
+        let path = format!("/proc/{tid}/fd/{}", fd as i32);
+        let name = std::fs::read_link(&path).unwrap_or_else(|_| path.clone().into());
+        let failed = |error: io::Error| format!("mmap of `{}` ({error})", name.display());
+        let metadata = std::fs::metadata(&path).map_err(os(format!("look at `{}`", name.display())))?;
+        if metadata.file_type().is_char_device() && metadata.rdev() == libc::makedev(1, 5) {
+            // /dev/zero (null(4)): anonymous memory.
+            return Ok(Effect::None);
+        }
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) => return self.unsupported(id, failed(error)),
+        };
+        let writable = || fds::flags(tid, fd) & libc::O_ACCMODE == libc::O_RDWR && !sealed(&file);
+        let part = Part { offset, len, stored: shared && writable() };
+        self.forget_descriptors();
+        match self.log.map(&name, file, part) {
+            Ok(backing) => Ok(Effect::MapFile(backing)),
+            Err(error) => self.unsupported(id, failed(error)),
+        }
+    }
+
+    /// mremap(2): a mapping that grows shows more of its file.
+    pub(super) fn remap(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        let [old, old_len, new_len, flags, new, _] = call.args();
+        let fixed = flags & libc::MREMAP_FIXED as u64 != 0;
+        if Area::overlaps(old, old_len) || fixed && Area::overlaps(new, new_len) {
+            return self.skip(id, stopped, call, -i64::from(libc::EFAULT), Vec::new());
+        }
+        let position = self.clock.position(&call.registers);
+        let line = if new_len > old_len { line_of(stopped.tid(), old)? } else { None };
+        let (stopped, result) = self.run_to_exit(id, stopped)?;
+        let effect = match line.filter(|line| line.inode != 0 && !failed(result)) {
+            Some(line) => self.map_more(&line, line.offset + (old - line.start), new_len)?,
+            None if failed(result) && fixed => room_made(stopped.tid(), &[(old, old_len), (new, new_len)])?,
+            None => Effect::None,
+        };
+        self.finish(id, stopped, call, position, result, Vec::new(), effect)
+    }
+
+    /// More of a file is mapped than was. Shared memory without a file has no contents that replay does not know.
+    fn map_more(&mut self, line: &Line, offset: u64, len: u64) -> Flow<Effect> {
+        let file = match self.log.mapped((line.dev, line.inode)) {
+            Some(file) => file.try_clone(),
+            None => File::open(&line.path),
+        };
+        let Ok(file) = file else { return Ok(Effect::None) };
+        let backing = self.log.map(&line.path, file, Part { offset, len, stored: false });
+        let what = || format!("read `{}`, which the program maps", line.path.display());
+        Ok(Effect::MapFile(backing.map_err(os(what()))?))
+    }
+
+    /// shmat(2).
+    pub(super) fn attach(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        let position = self.clock.position(&call.registers);
+        if Area::overlaps(call.args()[1], 1) {
+            return self.skip(id, stopped, call, -i64::from(libc::EINVAL), Vec::new());
+        }
+        let (stopped, result) = self.run_to_exit(id, stopped)?;
+        self.sharing.made = true;
+        if !failed(result) {
+            self.note_ipc(call, result)?;
+        }
+        let line = if failed(result) { None } else { line_of(stopped.tid(), result.cast_unsigned())? };
+        let effect = match line {
+            Some(line) => {
+                let len = line.end - line.start;
+                let memory = &self.space(id).memory;
+                let contents = || memory.bytes(line.start, len as usize);
+                Effect::MapFile(self.log.map_segment((line.dev, line.inode), len, contents)?)
+            }
+            None => Effect::None,
+        };
+        self.finish(id, stopped, call, position, result, Vec::new(), effect)
+    }
+
+    /// shmdt(2).
+    pub(super) fn detach(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        let position = self.clock.position(&call.registers);
+        let before = maps(stopped.tid())?;
+        let (stopped, result) = self.run_to_exit(id, stopped)?;
+        if failed(result) {
+            return self.finish(id, stopped, call, position, result, Vec::new(), Effect::None);
+        }
+        // Parts of it may have been unmapped before, and others mapped there.
+        let gone = gone(&before, &maps(stopped.tid())?);
+        let segment = before.iter().find(|line| gone.first().is_some_and(|(start, _)| line.start == *start));
+        if let Some(segment) = segment {
+            // Its id (`newseg`, ipc/shm.c).
+            self.note_detached(segment.inode)?;
+        }
+        self.finish(id, stopped, call, position, result, Vec::new(), Effect::Unmap(gone))
+    }
+
+    /// munmap(2) and mprotect(2) of memory that is the recorder's in part: there is nothing there.
+    pub(super) fn repeat_around(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        let [address, len, ..] = call.args();
+        if call.number() != libc::SYS_munmap as u64 || !address.is_multiple_of(PAGE) {
+            return self.skip(id, stopped, call, -i64::from(libc::ENOMEM), Vec::new());
+        }
+        let stopped = unmap_around_area(stopped, address, len)?;
+        self.skip(id, stopped, call, 0, Vec::new())
+    }
+
+    /// madvise(2): advice whose effect on contents is the kernel's whim is refused, as an older kernel would.
+    pub(super) fn advise(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        /// linux/mman.h: what older kernels do not have either.
+        const DONTNEED_LOCKED: i32 = 24;
+        const GUARD_INSTALL: i32 = 102;
+        const GUARD_REMOVE: i32 = 103;
+        let [address, len, advice, ..] = call.args();
+        match advice as i32 {
+            libc::MADV_FREE | DONTNEED_LOCKED | GUARD_INSTALL | GUARD_REMOVE => {
+                self.skip(id, stopped, call, -i64::from(libc::EINVAL), Vec::new())
+            }
+            _ if Area::overlaps(address, len) => {
+                self.skip(id, stopped, call, -i64::from(libc::ENOMEM), Vec::new())
+            }
+            _ => {
+                let position = self.clock.position(&call.registers);
+                let (stopped, result) = self.run_to_exit(id, stopped)?;
+                let effect = if failed(result) && changes_contents(advice) {
+                    Effect::Advised(advised(stopped.tid(), address, len, result)?)
+                } else {
+                    Effect::None
+                };
+                self.finish(id, stopped, call, position, result, Vec::new(), effect)
+            }
+        }
+    }
+}
+
+/// How far advice has got that failed (madvise(2)). It goes from mapping to mapping, over holes, of which `ENOMEM` tells in the
+/// end, and up to the first mapping that does not take it. Those that do not because they are locked take it in replay, where
+/// nothing is.
+fn advised(tid: Pid, address: u64, len: u64, result: i64) -> Flow<u64> {
+    if result != -i64::from(libc::EINVAL) {
+        return Ok(len);
+    }
+    let end = address.saturating_add(len);
+    let locked = locked(tid)?.into_iter().find(|range| range.start < end && address < range.end);
+    Ok(locked.map_or(len, |range| range.start.saturating_sub(address)))
+}
+
+/// A call has failed that may have made room first: what of these parts of memory is not mapped now.
+fn room_made(tid: Pid, parts: &[(u64, u64)]) -> Flow<Effect> {
+    let mapped = maps(tid)?;
+    let mut holes = Vec::new();
+    for &(start, len) in parts {
+        let (mut at, end) = (start, start.saturating_add(len).min(TASK_SIZE));
+        for line in mapped.iter().filter(|line| start < line.end && line.start < end) {
+            holes.push((at, line.start.saturating_sub(at)));
+            at = line.end;
+        }
+        holes.push((at, end.saturating_sub(at)));
+    }
+    holes.retain(|(_, len)| *len > 0);
+    Ok(if holes.is_empty() { Effect::None } else { Effect::Unmap(holes) })
+}
+
+/// What was mapped and is no more.
+fn gone(before: &[Line], after: &[Line]) -> Vec<(u64, u64)> {
+    let is_there =
+        |line: &&Line| !after.iter().any(|other| other.start <= line.start && line.end <= other.end);
+    before.iter().filter(is_there).map(|line| (line.start, line.end - line.start)).collect()
+}
+
+fn is_socket(tid: Pid, fd: u64) -> bool {
+    let path = format!("/proc/{tid}/fd/{}", fd as i32);
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
+}
+
+/// The mapping in which an address lies.
+fn line_of(tid: Pid, address: u64) -> Flow<Option<Line>> {
+    let lines = maps(tid)?;
+    Ok(lines.into_iter().find(|line| (line.start..line.end).contains(&address)))
+}

@@ -1,0 +1,232 @@
+//! The ends of processes, and new programs in old ones.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use nix::unistd::Pid;
+use rand_xoshiro::rand_core::RngCore;
+
+use crate::ending::Ending;
+use crate::error::Error;
+use crate::record::recorder::Recorder;
+use crate::record::start::image;
+use crate::record::step::{Flow, Halt, Next};
+use crate::record::tree::call::{Call, interrupted};
+use crate::record::tree::tasks::{Hold, Space};
+use crate::task::TaskId;
+use crate::trace::event::{Effect, Event};
+use crate::tracee::{
+    self, Death, Memory, Resume, Running, Settled, State, Stop, Stopped, Wait, Waited, being_killed, comm,
+    state, wait_any,
+};
+
+impl Recorder<'_> {
+    /// An address space like none before.
+    pub(super) fn new_space(&mut self, memory: Memory) -> Space {
+        self.spaces += 1;
+        Space::new(self.spaces - 1, memory)
+    }
+
+    /// A process ends, all its tasks are dying: wait for that, as the kernel tells its parent only then.
+    pub(in crate::record) fn process_ended(&mut self, pid: Pid) -> Flow<()> {
+        let members = self.members(pid);
+        let tids: Vec<Pid> = members.iter().map(|id| self.tasks[*id].tid).collect();
+        for tid in tids.into_iter().filter(|tid| *tid != pid) {
+            Running::of_new(tid).reap()?;
+        }
+        // The first thread last: the kernel keeps its end back until the others are gone.
+        Running::of_new(pid).reap()?;
+        self.leash.remove(pid);
+        for id in members {
+            self.gone(id);
+        }
+        self.ended.push(pid);
+        self.give_back_table(pid);
+        self.alarms.forget(pid, false);
+        self.forget_copies(pid);
+        // Its parent gets a SIGCHLD.
+        self.look_for_signals()?;
+        self.woken = true;
+        Ok(())
+    }
+
+    /// A process has been killed, by SIGKILL, wherever its tasks were.
+    fn process_killed(&mut self, pid: Pid, first: TaskId) -> Flow<()> {
+        for id in self.members(pid) {
+            self.note_arrival(id);
+        }
+        if pid == self.root() {
+            let tasks = self.states(Some(first));
+            return Err(Halt::Ending(Ending::Killed { signal: libc::SIGKILL, task: first, tasks }));
+        }
+        self.log.push(Event::Killed(first));
+        self.process_ended(pid)
+    }
+
+    /// Processes may have been killed by whoever is allowed to: see which. Whether there are any.
+    pub(super) fn look_for_killed(&mut self) -> Flow<bool> {
+        let mut any = false;
+        let living: Vec<TaskId> = self.tasks.living().map(|task| task.id).collect();
+        for id in living {
+            let task = &self.tasks[id];
+            // One that was killed may have taken it along.
+            if !matches!(task.hold(), Hold::Gone) && being_killed(task.tid) {
+                let pid = task.pid;
+                any = true;
+                self.process_killed(pid, id)?;
+            }
+        }
+        Ok(any)
+    }
+
+    /// A task has turned out to be gone: see which. Between the signal that kills it and its end, nothing shows that it is
+    /// on its way.
+    pub(in crate::record) fn wait_for_killed(&mut self) -> Flow<bool> {
+        /// Giving up all of its memory is what takes long.
+        const LONGEST: Duration = Duration::from_secs(10);
+        let since = Instant::now();
+        while !self.look_for_killed()? {
+            if since.elapsed() > LONGEST {
+                return Ok(false);
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        Ok(true)
+    }
+
+    /// A task that should have gone on has died: its process has been killed.
+    pub(in crate::record) fn died<T>(&mut self, id: TaskId, death: Death) -> Flow<T> {
+        let pid = self.task(id).pid;
+        if pid != self.root() {
+            self.process_killed(pid, id)?;
+            return Err(Halt::Gone);
+        }
+        self.note_arrival(id);
+        let tasks = self.states(Some(id));
+        self.tasks.hold(id, Hold::Gone);
+        Err(Halt::Ending(match death {
+            Death::Exited(code) => Ending::Exited(code),
+            Death::Killed(signal) => Ending::Killed { signal, task: id, tasks },
+        }))
+    }
+
+    /// execve(2), execveat(2).
+    pub(super) fn execute(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        let position = self.clock.position(&call.registers);
+        let stopped = match self.execute_call(id, stopped)? {
+            Ok(stopped) => stopped,
+            Err(stopped) => {
+                let result = stopped.registers()?.result();
+                if interrupted(result) {
+                    return self.interrupted(id, stopped, call, Vec::new());
+                }
+                return self.finish(id, stopped, call, position, result, Vec::new(), Effect::None);
+            }
+        };
+        if !stopped.registers()?.is_64_bit() {
+            self.tasks.hold(id, Hold::Ready(stopped));
+            return self.unsupported(id, "a 32-bit program");
+        }
+        let mut random = [0; 16];
+        self.random.fill_bytes(&mut random);
+        let Settled { task: stopped, memory } = match tracee::settle(stopped, self.clock.area(), random) {
+            Ok(settled) => settled,
+            Err(error @ Error::Os { .. }) => {
+                return self.unsupported(id, format!("execve in changed surroundings ({error})"));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let pid = self.task(id).pid;
+        let registers = stopped.registers()?;
+        let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+        let lines = tracee::maps(pid)?;
+        let image = image::image(Path::new(&program), &lines, registers, &memory, &mut self.log)?;
+        let space = Rc::new(self.new_space(memory));
+        let task = self.task(id);
+        task.space = space;
+        task.name = comm(pid);
+        task.clear_tid = 0;
+        task.robust_list = 0;
+        self.log_call(id, call, position, 0, Vec::new(), Effect::Executed(Box::new(image)));
+        self.move_reads_of_image(id, pid, &lines)?;
+        self.mark(id, &registers);
+        self.alarms.forget(pid, true);
+        self.tasks.hold(id, Hold::Ready(stopped));
+        self.give_back(id);
+        // What was to be closed is, and the program's files are mapped.
+        self.forget_descriptors();
+        Ok(Next::Continue)
+    }
+
+    /// From the entry of execve(2) to its exit: in the new program, or, if it fails, in the old one.
+    ///
+    /// If it succeeds, the other threads of the process die, and the calling one takes over the process's id (ptrace(2),
+    /// "execve(2) under ptrace").
+    fn execute_call(&mut self, id: TaskId, stopped: Stopped) -> Flow<Result<Stopped, Stopped>> {
+        let pid = self.task(id).pid;
+        let mut running = stopped.resume(Resume::ToSyscallExit, 0)?;
+        let mut executed = false;
+        loop {
+            let (tid, wait) = match wait_any()? {
+                Waited::Done(done) => done,
+                Waited::NotYet if self.over()? => return self.hung(None),
+                Waited::NotYet => continue,
+            };
+            let ours = tid == running.tid() || tid == pid && matches!(wait, Wait::Stopped(_, Stop::Executed));
+            if !ours {
+                self.left_kernel(tid, wait)?;
+                continue;
+            }
+            let (stopped, stop) = match wait {
+                Wait::Stopped(stopped, stop) => (stopped, stop),
+                Wait::Dead(death) => return self.died(id, death),
+            };
+            match stop {
+                Stop::Executed => {
+                    executed = true;
+                    for other in self.members(pid).into_iter().filter(|other| *other != id) {
+                        self.execute_ends(other, pid)?;
+                    }
+                    self.tasks.take_over(id, pid);
+                }
+                Stop::SyscallExit => return Ok(if executed { Ok(stopped) } else { Err(stopped) }),
+                _ => {}
+            }
+            running = stopped.resume(Resume::ToSyscallExit, 0)?;
+        }
+    }
+
+    /// A thread ends because another one of its process executes a program.
+    fn execute_ends(&mut self, id: TaskId, pid: Pid) -> Flow<()> {
+        let tid = self.task(id).tid;
+        // The first thread gives its id away; nobody is told of its end.
+        if tid != pid {
+            Running::of_new(tid).reap()?;
+        }
+        self.task(id).clear_tid = 0;
+        self.gone(id);
+        Ok(())
+    }
+
+    /// A task that waited in the kernel is dead: so is its process, or it is on its way.
+    pub(in crate::record) fn died_in_kernel(&mut self, id: TaskId) -> Flow<()> {
+        let (pid, current) = (self.task(id).pid, self.current);
+        let with_current = current.is_some_and(|c| self.tasks[c].pid == pid);
+        if with_current {
+            // The running task is about to find out by itself.
+            self.gone(id);
+            return Ok(());
+        }
+        self.process_killed(pid, id)
+    }
+
+    /// Bury the processes whose parents have ended before them, where nobody else does.
+    pub(in crate::record) fn bury(&mut self) {
+        for pid in std::mem::take(&mut self.ended) {
+            if state(pid) == State::Dead {
+                tracee::bury(pid);
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Calls that make and end tasks and processes.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::ending::Ending;
+use crate::record::recorder::Recorder;
+use crate::record::step::{Flow, Halt, Next};
+use crate::record::tree::call::{Call, interrupted};
+use crate::record::tree::tasks::{Hold, Origin, Space, Task};
+use crate::schedule::Why;
+use crate::syscalls::{CloneCall, NAMESPACES};
+use crate::task::TaskId;
+use crate::trace::event::{Effect, Registers};
+use crate::tracee::{Memory, Resume, State, Stopped, Wait, state};
+
+/// Where `struct clone_args` (clone(2)) is put, with other flags than the program's.
+const CLONE_ARGS: u64 = 64;
+
+/// `CLONE_INTO_CGROUP` (linux/sched.h).
+const INTO_CGROUP: u64 = 1 << 33;
+
+/// The largest `struct clone_args` that is known.
+const CLONE_ARGS_LEN: u64 = 88;
+
+impl Recorder<'_> {
+    /// clone(2), clone3(2), fork(2), vfork(2).
+    pub(super) fn clone_call(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        let space = self.space(id);
+        let Ok(asked) = CloneCall::decode(&space.memory, call.number(), &call.args()) else {
+            return self.skip(id, stopped, call, -i64::from(libc::EFAULT), Vec::new());
+        };
+        if asked.flags & NAMESPACES != 0 || asked.chooses_tid {
+            return self.skip(id, stopped, call, -i64::from(libc::EPERM), Vec::new());
+        }
+        if asked.has(libc::CLONE_UNTRACED) {
+            return self.unsupported(id, "clone with CLONE_UNTRACED");
+        }
+        if asked.flags & INTO_CGROUP != 0 {
+            return self.unsupported(id, format!("clone with flags {:#x}", asked.flags));
+        }
+        let position = self.clock.position(&call.registers);
+        let maker = asked.has(libc::CLONE_THREAD).then(|| self.maker(id, call));
+        self.let_maker_go_on(id, &stopped, call, &asked)?;
+        let (stopped, child) = self.make_task(id, stopped)?;
+        let result = stopped.registers()?.result();
+        let Some(child) = child else {
+            if interrupted(result) {
+                return self.interrupted(id, stopped, call, Vec::new());
+            }
+            restore_args(&stopped, call)?;
+            return self.finish(id, stopped, call, position, result, Vec::new(), Effect::None);
+        };
+        restore_args(&stopped, call)?;
+        restore_args(&child, call)?;
+        let mut writes = Vec::new();
+        for (flag, address) in
+            [(libc::CLONE_PARENT_SETTID, asked.parent_tid), (libc::CLONE_PIDFD, asked.pidfd)]
+        {
+            if asked.has(flag) {
+                writes.push(self.copy(id, address, 4)?);
+            }
+        }
+        let new = self.adopt_child(id, child, &asked)?;
+        self.task(new).maker = maker;
+        if asked.has(libc::CLONE_THREAD) && !asked.has(libc::CLONE_FILES) {
+            self.part_descriptors(id);
+        }
+        if asked.has(libc::CLONE_FILES) && !asked.has(libc::CLONE_THREAD) {
+            let pids = [id, new].map(|task| self.task(task).pid);
+            self.share_descriptors(pids);
+        }
+        self.finish(id, stopped, call, position, result, writes, Effect::Spawned(new))?;
+        if asked.has(libc::CLONE_VFORK)
+            && let Hold::Ready(stopped) = self.tasks.release(id)
+        {
+            self.tasks.hold(id, Hold::Lent(stopped, new));
+            return Ok(Next::Decide(Why::Blocked, None));
+        }
+        Ok(Next::Continue)
+    }
+
+    /// The kernel would keep the maker of a task asleep until that has left the memory that it borrows (`CLONE_VFORK`).
+    /// We do that ourselves: a task in the kernel could not tell us of its new task's first steps.
+    fn let_maker_go_on(&mut self, id: TaskId, stopped: &Stopped, call: &Call, asked: &CloneCall) -> Flow<()> {
+        if !asked.has(libc::CLONE_VFORK) {
+            return Ok(());
+        }
+        let vfork = libc::CLONE_VFORK as u64;
+        let mut registers = call.registers;
+        let mut args = call.args();
+        match call.number() as i64 {
+            libc::SYS_vfork => {
+                registers.set_number(libc::SYS_clone as u64);
+                args = [(libc::CLONE_VM | libc::SIGCHLD) as u64, 0, 0, 0, 0, 0];
+            }
+            libc::SYS_clone => args[0] &= !vfork,
+            _ => {
+                let Some(base) = self.task(id).scratch else {
+                    return self.unsupported(id, "more than 2000 tasks at once");
+                };
+                let memory = &self.space(id).memory;
+                let mut copy = memory.bytes(args[0], args[1].min(CLONE_ARGS_LEN) as usize)?;
+                copy[..8].copy_from_slice(&(asked.flags & !vfork).to_ne_bytes());
+                memory.write(base + CLONE_ARGS, &copy)?;
+                args[0] = base + CLONE_ARGS;
+                args[1] = copy.len() as u64;
+            }
+        }
+        registers.set_args(args);
+        Ok(stopped.set_registers(&registers)?)
+    }
+
+    /// From the entry of a call that makes a task to its exit, and to the new task's first stop.
+    fn make_task(&mut self, id: TaskId, stopped: Stopped) -> Flow<(Stopped, Option<Stopped>)> {
+        let (stopped, child) = self.run_and_follow(id, stopped)?;
+        let Some(child) = child else { return Ok((stopped, None)) };
+        self.leash.add(child.tid());
+        let seen = self.newborn.iter().position(|(tid, _)| *tid == child.tid());
+        let first = match seen {
+            Some(index) => self.newborn.swap_remove(index).1,
+            None => child.wait_soon()?,
+        };
+        match first {
+            Wait::Stopped(new, _) => Ok((stopped, Some(new))),
+            Wait::Dead(_) => Err(crate::record::step::unexpected("follow a new task")),
+        }
+    }
+
+    fn adopt_child(&mut self, id: TaskId, child: Stopped, asked: &CloneCall) -> Flow<TaskId> {
+        let Task { pid, space, name, affinity, natively, .. } = &self.tasks[id];
+        let (affinity, natively) = (*affinity, *natively);
+        let pid = if asked.has(libc::CLONE_THREAD) { *pid } else { child.tid() };
+        let (name, clear_tid) =
+            (name.clone(), if asked.has(libc::CLONE_CHILD_CLEARTID) { asked.child_tid } else { 0 });
+        let space = if asked.has(libc::CLONE_VM) {
+            Rc::clone(space)
+        } else {
+            let dumpable = space.dumpable.clone();
+            Rc::new(Space { dumpable, ..self.new_space(Memory::open(pid)?) })
+        };
+        Ok(self.adopt(child, Origin { pid, space, name, clear_tid, affinity, natively })?)
+    }
+
+    /// exit(2): one task ends, and its process if it is the last one.
+    pub(super) fn exit(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        let Task { pid, tid, .. } = *self.task(id);
+        let others = self.tasks.of(pid).any(|t| t.id != id);
+        if !others {
+            return self.exit_group(id, stopped, call);
+        }
+        let position = self.clock.position(&call.registers);
+        let writes = self.robust_exit(&[id]);
+        self.log_call(id, call, position, 0, writes, Effect::None);
+        self.log_elsewhere();
+        let running = stopped.resume(Resume::Freely, 0)?;
+        if tid == pid {
+            // The first thread of a process stays as a zombie until the others have ended; nobody is told.
+            while state(running.tid()) != State::Dead {
+                std::thread::sleep(Duration::from_micros(50));
+            }
+        } else {
+            running.reap()?;
+        }
+        self.gone(id);
+        Ok(Next::Decide(Why::Exited, None))
+    }
+
+    /// A task has ended: the kernel has cleared its word and woken whoever waits there (set_tid_address(2)).
+    pub(in crate::record) fn gone(&mut self, id: TaskId) {
+        self.futexes.remove(id);
+        self.deadlines.remove(id);
+        self.watches.remove(id);
+        self.sharing.has_changed(id);
+        self.tasks.hold(id, Hold::Gone);
+        let task = self.task(id);
+        let (pid, tid) = (task.pid, task.tid);
+        let address = std::mem::take(&mut task.clear_tid);
+        task.maker = None;
+        if let Some(scratch) = task.scratch.take() {
+            self.slots.give_back(scratch);
+        }
+        if tid != pid {
+            self.leash.remove(tid);
+        }
+        self.strategy.exited(id);
+        if address != 0 {
+            let key = self.futex_key(id, address, false);
+            self.wake(key, 1, u32::MAX);
+        }
+        self.give_back(id);
+    }
+
+    /// exit_group(2): a process ends. With the first process the recording ends: what remains is killed.
+    pub(super) fn exit_group(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        let position = self.clock.position(&call.registers);
+        let pid = self.task(id).pid;
+        let writes = if pid == self.root() { Vec::new() } else { self.robust_exit(&self.members(pid)) };
+        self.log_call(id, call, position, 0, writes, Effect::None);
+        self.log_elsewhere();
+        if pid == self.root() {
+            let code = (call.args()[0] & 0xff) as i32;
+            if code != 0 {
+                self.explain_strikes();
+            }
+            return Err(Halt::Ending(Ending::Exited(code)));
+        }
+        stopped.resume(Resume::Freely, 0)?;
+        self.process_ended(pid)?;
+        Ok(Next::Decide(Why::Exited, None))
+    }
+
+    /// A task no longer uses the memory that its maker has lent it (vfork(2)).
+    pub(in crate::record) fn give_back(&mut self, borrower: TaskId) {
+        let lender = |task: &&Task| matches!(task.hold(), Hold::Lent(_, to) if *to == borrower);
+        let lender = self.tasks.living().find(lender).map(|task| task.id);
+        if let Some(lender) = lender
+            && let Hold::Lent(stopped, _) = self.tasks.release(lender)
+        {
+            self.tasks.hold(lender, Hold::Ready(stopped));
+            self.woken = true;
+        }
+    }
+}
+
+/// The program must not see that its call was made with other arguments.
+fn restore_args(stopped: &Stopped, call: &Call) -> Flow<()> {
+    let mut registers: Registers = stopped.registers()?;
+    registers.set_args(call.args());
+    registers.set_number(u64::MAX);
+    Ok(stopped.set_registers(&registers)?)
+}

@@ -1,0 +1,245 @@
+//! What a task waits for in the kernel, by name, and who has the other end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use nix::unistd::Pid;
+
+use super::locks;
+use super::stuck::View;
+use super::waits::Found;
+use crate::ending::Awaited;
+use crate::record::kernel::call_in_progress::{call_in_progress, is_queue, opened, polled, watched};
+use crate::record::kernel::fds::links;
+use crate::record::kernel::peers::{Name, inode_of};
+use crate::record::kernel::terminals::Side;
+use crate::record::kernel::unix_sockets::UnixSocket;
+use crate::record::recorder::Recorder;
+use crate::record::tree::call::Call;
+use crate::record::tree::tasks::{Hold, Task};
+use crate::syscalls::{Block, describe};
+use crate::task::TaskId;
+
+impl Recorder<'_> {
+    pub(super) fn wait_in_kernel_of(&self, task: &Task, tid: Pid, call: &Call) -> Found {
+        let Some((number, args)) = call_in_progress(tid) else { return Found::new(Awaited::Descriptors) };
+        let queue = |what: &str, id: u64| Found {
+            what: Some(format!("{what} the System V message queue {}", id as i32)),
+            ..Found::new(Awaited::Queue)
+        };
+        match number {
+            libc::SYS_wait4 | libc::SYS_waitid => {
+                Found { by: self.children(task.pid), ..Found::new(Awaited::Child) }
+            }
+            libc::SYS_ppoll => self.wait_for_descriptors_of(task, call, &polled(&task.space.memory, &args)),
+            libc::SYS_flock | libc::SYS_fcntl => self.wait_for_lock_of(task, number, &args),
+            libc::SYS_open | libc::SYS_creat | libc::SYS_openat => {
+                let (_, path) = opened(number, &args, &task.space.memory);
+                Found { what: Some(format!("the other end of {path}")), ..Found::new(Awaited::Pipe) }
+            }
+            libc::SYS_msgrcv => queue("a message in", args[0]),
+            libc::SYS_msgsnd => queue("room in", args[0]),
+            libc::SYS_semop | libc::SYS_semtimedop => Found {
+                what: Some(format!("System V semaphores {}", args[0] as i32)),
+                ..Found::new(Awaited::Semaphore)
+            },
+            _ => self.wait_for_descriptors_of(task, call, &[args[0] as i32]),
+        }
+    }
+
+    /// The first tasks of the processes that a process has started.
+    fn children(&self, pid: Pid) -> Vec<TaskId> {
+        let mut seen = BTreeSet::new();
+        let others = self.tasks.living().filter(|other| other.pid != pid && seen.insert(other.pid));
+        others.filter(|other| parent(other.pid) == Some(pid)).map(|other| other.id).collect()
+    }
+
+    pub(super) fn wait_for_descriptors_of(&self, task: &Task, call: &Call, fds: &[i32]) -> Found {
+        let [fd] = fds[..] else { return Found::new(Awaited::Descriptors) };
+        let link = link(task.tid, fd);
+        if link.starts_with("pipe:") {
+            return Found { by: self.opposite(task, fd, &link), ..Found::new(Awaited::Pipe) };
+        }
+        if let Some(inode) = inode_of(&link) {
+            return self.wait_for_socket_of(task, call, inode);
+        }
+        let what = |what: String| Some(format!("{} {what}", wanted(call)));
+        if link == "anon_inode:inotify" {
+            let what = Some("a change of a file that is watched".to_owned());
+            return Found { what, ..Found::new(Awaited::Change) };
+        }
+        if is_queue(&path(task.tid, fd).to_string_lossy()) {
+            return Found { what: what(format!("the message queue {link}")), ..Found::new(Awaited::Queue) };
+        }
+        if let Some(by) = self.other_side(task, fd, &link) {
+            return Found { what: what(format!("the terminal {link}")), by, ..Found::new(Awaited::Terminal) };
+        }
+        if link.starts_with('/') {
+            let by = self.opposite(task, fd, &link);
+            return Found { what: what(format!("the FIFO {link}")), by, ..Found::new(Awaited::Pipe) };
+        }
+        Found::new(Awaited::Descriptors)
+    }
+
+    fn wait_for_socket_of(&self, task: &Task, call: &Call, inode: u64) -> Found {
+        if let Some(peer) = self.pairs.get(&inode) {
+            return Found { by: self.at_sockets(task, &[*peer]), ..Found::new(Awaited::Socket) };
+        }
+        if let Some(socket) = UnixSocket::of(inode) {
+            let peer = socket.peer.unwrap_or(0);
+            let of_peer = || UnixSocket::of(peer).and_then(|peer| peer.name);
+            let name = socket.name.or_else(of_peer);
+            let on = if socket.listens { Awaited::Connection } else { Awaited::Socket };
+            let wanted = if socket.listens { "a connection to" } else { wanted(call) };
+            let what = name.map(|name| format!("{wanted} the Unix socket {name}"));
+            return Found { what, by: self.at_sockets(task, &[peer]), ..Found::new(on) };
+        }
+        let view = View::default();
+        let sockets = view.sockets(task.tid, self.processes());
+        let (on, what) = match sockets.name(inode) {
+            None => (Awaited::Socket, None),
+            Some(Name { protocol: "TCP", local, remote: None }) => {
+                (Awaited::Connection, Some(format!("a connection to {local}")))
+            }
+            Some(Name { protocol, local, remote: None }) => {
+                (Awaited::Socket, Some(format!("{} the {protocol} socket {local}", wanted(call))))
+            }
+            Some(Name { protocol, local, remote: Some(remote) }) => {
+                let what = format!("{} the {protocol} connection {local} → {remote}", wanted(call));
+                (Awaited::Socket, Some(what))
+            }
+        };
+        Found { what, by: self.at_sockets(task, &sockets.ends_of(inode)), ..Found::new(on) }
+    }
+
+    /// The tasks that wait at one of these sockets, and so are those who use it; if there are none, those that have it.
+    fn at_sockets(&self, task: &Task, inodes: &[u64]) -> Vec<TaskId> {
+        let links: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
+        let is_one = |tid: Pid, fd: i32| links.contains(&link(tid, fd));
+        let waits_there = |other: &&Task| {
+            let fds = self.waits_at(other);
+            let inside = fds.iter().flat_map(|fd| watched(other.tid, *fd));
+            fds.iter().copied().chain(inside).any(|fd| is_one(other.tid, fd))
+        };
+        let others = self.tasks.living().filter(|other| other.id != task.id);
+        let waiting: Vec<TaskId> = others.filter(waits_there).map(|other| other.id).collect();
+        if waiting.is_empty() { self.holders_of(task, |other, fd, _| is_one(other.tid, fd)) } else { waiting }
+    }
+
+    /// The descriptors that a task waits for.
+    fn waits_at(&self, task: &Task) -> Vec<i32> {
+        match task.hold() {
+            Hold::Waiting(..) => self.watches.descriptors(task.id).collect(),
+            Hold::InKernel(running, _) => match call_in_progress(running.tid()) {
+                Some((libc::SYS_ppoll, args)) => polled(&task.space.memory, &args),
+                Some((_, args)) => vec![args[0] as i32],
+                None => Vec::new(),
+            },
+            _ => Vec::new(),
+        }
+    }
+
+    /// The tasks, besides this one, that have the other end of a pipe.
+    fn opposite(&self, task: &Task, fd: i32, link: &str) -> Vec<TaskId> {
+        let own = access(task.tid, fd);
+        self.holders_of(task, |other, fd, its| {
+            its == link && access(other.tid, fd).is_some_and(|mode| own.is_none_or(|own| own != mode))
+        })
+    }
+
+    /// The tasks, besides this one, that have the other side of a terminal; none if it is no terminal.
+    fn other_side(&self, task: &Task, fd: i32, link: &str) -> Option<Vec<TaskId>> {
+        let side = Side::of(task.pid, fd, link)?;
+        let faces = |other: &Task, fd, link: &str| {
+            Side::of(other.pid, fd, link).is_some_and(|other| side.faces(&other))
+        };
+        Some(self.holders_of(task, faces))
+    }
+
+    /// The tasks, besides this one, whose processes have a descriptor for which this is true.
+    fn holders_of(&self, task: &Task, is: impl Fn(&Task, i32, &str) -> bool) -> Vec<TaskId> {
+        let mut holding = BTreeMap::new();
+        let mut holds = |other: &Task| {
+            *holding
+                .entry(other.pid)
+                .or_insert_with(|| links(other.tid).any(|(fd, link)| is(other, fd, &link)))
+        };
+        self.tasks
+            .living()
+            .filter(|other| other.id != task.id && holds(other))
+            .map(|other| other.id)
+            .collect()
+    }
+
+    fn wait_for_lock_of(&self, task: &Task, number: i64, args: &[u64; 6]) -> Found {
+        let found = Found::new(Awaited::FileLock);
+        let Some(kind) = locks::kind(number, args) else { return Found::new(Awaited::Descriptors) };
+        let path = link(task.tid, args[0] as i32);
+        let call = if kind == locks::FLOCK { "flock" } else { "fcntl" };
+        let what = Some(format!("a lock ({call}) on {path}"));
+        let found_locks = locks::waited_for(task.tid, task.pid, args[0], kind);
+        let [lock] = &found_locks[..] else { return Found { what, ..found } };
+        let by = self.taker_of(task.tid, args[0], lock).filter(|by| *by != task.id);
+        Found { what, by: by.into_iter().collect(), ..found }
+    }
+}
+
+/// What of a thing a call waits for.
+fn wanted(call: &Call) -> &'static str {
+    match describe(call.number()).map(|description| description.block) {
+        Some(Block::Readable(_)) => "data on",
+        Some(Block::Writable(_)) => "room on",
+        _ if matches!(call.number() as i64, libc::SYS_mq_timedreceive) => "a message in",
+        _ if matches!(call.number() as i64, libc::SYS_mq_timedsend) => "room in",
+        _ => "something on",
+    }
+}
+
+fn path(tid: Pid, fd: i32) -> PathBuf {
+    format!("/proc/{tid}/fd/{fd}").into()
+}
+
+/// What a descriptor stands for (proc_pid_fd(5)).
+fn link(tid: Pid, fd: i32) -> String {
+    std::fs::read_link(path(tid, fd)).map(|link| link.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// What a descriptor is open for: `O_RDONLY`, `O_WRONLY` or `O_RDWR` (proc_pid_fdinfo(5)).
+fn access(tid: Pid, fd: i32) -> Option<u32> {
+    let info = std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{fd}")).ok()?;
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+    Some(u32::from_str_radix(flags.trim(), 8).ok()? & libc::O_ACCMODE.cast_unsigned())
+}
+
+/// Who has started a process (proc_pid_stat(5)).
+fn parent(pid: Pid) -> Option<Pid> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may contain anything: state and parent follow the last one.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok().map(Pid::from_raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_tell_what_they_are_open_for() {
+        // SAFETY: gettid has no preconditions.
+        let own = Pid::from_raw(unsafe { libc::gettid() });
+        let (reader, writer) = std::io::pipe().unwrap();
+        let [read, write] =
+            [std::os::fd::AsRawFd::as_raw_fd(&reader), std::os::fd::AsRawFd::as_raw_fd(&writer)];
+        assert_eq!(link(own, read), link(own, write));
+        assert!(link(own, read).starts_with("pipe:["));
+        assert_eq!(access(own, read), Some(libc::O_RDONLY.cast_unsigned()));
+        assert_eq!(access(own, write), Some(libc::O_WRONLY.cast_unsigned()));
+        let descriptors: Vec<i32> = links(own).map(|(fd, _)| fd).collect();
+        assert!(descriptors.contains(&read) && descriptors.contains(&write));
+        assert_eq!(access(own, 1 << 20), None);
+    }
+
+    #[test]
+    fn a_process_has_a_parent() {
+        assert_eq!(parent(Pid::this()), Some(Pid::parent()));
+    }
+}

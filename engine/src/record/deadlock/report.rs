@@ -1,0 +1,136 @@
+//! What each task was doing when a program ended in a way that wants explaining.
+
+use std::collections::BTreeMap;
+
+use crate::ending::{Frame, TaskState};
+use crate::record::recorder::Recorder;
+use crate::record::tree::call::Call;
+use crate::record::tree::spawned::{shared_names, spawned};
+use crate::record::tree::tasks::{Hold, Task};
+use crate::symbols::{Mapping, StackRegisters, Symbols};
+use crate::task::TaskId;
+use crate::tracee::maps;
+
+impl Recorder<'_> {
+    /// What each living task is doing, the one that matters most first.
+    pub(in crate::record) fn states(&mut self, first: Option<TaskId>) -> Vec<TaskState> {
+        self.explain_strikes();
+        let mut living: Vec<&Task> = self.tasks.living().collect();
+        // A harness that only waits for the others says least.
+        let harness = |t: &Task| self.options.watchdog_main && t.id == TaskId(0);
+        living.sort_by_key(|t| (Some(t.id) != first, harness(t), t.id));
+        let shared = shared_names(&living);
+        let mut symbols = BTreeMap::new();
+        living
+            .into_iter()
+            .map(|t| {
+                let symbols = symbols.entry(t.space.number).or_insert_with(|| symbols_of(t));
+                let frames = self.frames(t, symbols);
+                let drives = |name: &String| name.contains("block_on");
+                let awaits = match frames.iter().filter_map(|frame| frame.function.as_ref()).any(drives) {
+                    true => self.awaits(t, symbols),
+                    false => Vec::new(),
+                };
+                let wait = self.wait_of(t, &frames);
+                let spawned = spawned(t, &shared, symbols);
+                TaskState {
+                    task: t.id,
+                    name: t.name.clone(),
+                    doing: self.doing(t),
+                    wait,
+                    spawned,
+                    awaits,
+                    frames,
+                }
+            })
+            .collect()
+    }
+
+    /// Take note of a call by any task.
+    pub(in crate::record) fn note_call(&mut self, number: u64) {
+        if number != libc::SYS_sched_yield as u64 {
+            self.last_call = self.clock.total();
+        }
+    }
+
+    fn frames(&self, task: &Task, symbols: &mut Symbols) -> Vec<Frame> {
+        let Some(registers) = self.stack(task) else { return Vec::new() };
+        symbols.backtrace(registers, &mut |address, buffer| task.space.memory.read(address, buffer).is_ok())
+    }
+
+    fn awaits(&self, task: &Task, symbols: &mut Symbols) -> Vec<Frame> {
+        let Some(registers) = self.stack(task) else { return Vec::new() };
+        symbols.awaited(registers, &mut |address, buffer| task.space.memory.read(address, buffer).is_ok())
+    }
+
+    /// Where a task's stack begins.
+    fn stack(&self, task: &Task) -> Option<StackRegisters> {
+        let registers = match task.hold() {
+            Hold::Ready(stopped) => stopped.registers().ok(),
+            Hold::Calling(_, call)
+            | Hold::Again(_, call)
+            | Hold::Waiting(_, call)
+            | Hold::Woken(_, call, _)
+            | Hold::Returned(_, call)
+            | Hold::InKernel(_, call) => Some(call.registers),
+            Hold::Lent(stopped, _) => stopped.registers().ok(),
+            Hold::Suspended(_, call) => call.as_ref().map(|call| call.registers),
+            Hold::Parked(_) | Hold::Unparked(_) | Hold::Running | Hold::Gone => None,
+        };
+        let frame = match (task.hold(), task.slot()) {
+            (Hold::Parked(_) | Hold::Unparked(_), Some(slot)) => Some(self.clock.area().parked_frame(slot)),
+            _ => registers.map(|registers| [registers.ip(), registers.sp(), registers.bp()]),
+        };
+        let [rip, rsp, rbp] = frame?;
+        Some(StackRegisters { rip: self.call_sites.original(rip), rsp, rbp })
+    }
+
+    fn doing(&self, task: &Task) -> String {
+        let call = |call: &Call| crate::syscalls::name(call.number());
+        match task.hold() {
+            Hold::InKernel(_, c) => format!("waits in {}, {}", call(c), blocking_on(c)),
+            Hold::Waiting(_, c) if self.watches.has(task.id) => {
+                format!("waits in {}, {}", call(c), blocking_on(c))
+            }
+            Hold::Waiting(..) | Hold::Parked(_) => {
+                match (self.futexes.waiting(task.id), self.deadlines.contains(task.id)) {
+                    (Some(key), false) => format!("waits on futex {:#x}", key.address),
+                    (Some(key), true) => format!("waits on futex {:#x} with a time limit", key.address),
+                    (None, _) => "sleeps".into(),
+                }
+            }
+            Hold::Calling(_, c) | Hold::Again(_, c) | Hold::Woken(_, c, _) => {
+                format!("is about to call {}", call(c))
+            }
+            Hold::Returned(_, c) => format!("comes back from {}", call(c)),
+            Hold::Unparked(_) => format!("comes back from {}", crate::syscalls::name(libc::SYS_futex as u64)),
+            Hold::Lent(_, to) => format!("waits until {to} has executed a program"),
+            Hold::Suspended(..) => "is stopped by a signal".into(),
+            Hold::Ready(_) => "can run".into(),
+            Hold::Running => "runs".into(),
+            Hold::Gone => "has ended".into(),
+        }
+    }
+}
+
+/// The symbols of what a task's address space has mapped.
+pub(in crate::record) fn symbols_of(task: &Task) -> Symbols {
+    let lines = maps(task.tid).unwrap_or_default();
+    let files = lines.into_iter().filter(|line| line.inode != 0);
+    let mappings: Vec<Mapping> = files
+        .map(|line| Mapping {
+            start: line.start,
+            len: line.end - line.start,
+            path: line.path,
+            offset: line.offset,
+        })
+        .collect();
+    Symbols::new(&mappings)
+}
+
+fn blocking_on(call: &Call) -> String {
+    match call.number() as i64 {
+        libc::SYS_poll | libc::SYS_ppoll => format!("for {} descriptors", call.args()[1]),
+        _ => format!("on descriptor {}", call.args()[0]),
+    }
+}

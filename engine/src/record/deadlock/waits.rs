@@ -1,0 +1,151 @@
+//! What a task waits for, and who could end that.
+//!
+//! The futex of a wait says little. The functions that lead to it say what it is part of; the memory behind it and the
+//! descriptors of the other processes say who is needed. What is not certain is left out.
+
+use nix::unistd::Pid;
+
+use crate::ending::{Awaited, Frame, Wait};
+use crate::record::recorder::Recorder;
+use crate::record::tree::tasks::{Hold, Task};
+use crate::symbols::interesting;
+use crate::task::TaskId;
+
+/// What is built upon other means of waiting: whoever is in a function with such a name waits for this, whatever that one
+/// calls.
+const BUILT: &[(&str, Awaited)] = &[
+    ("std::sync::mpsc::", Awaited::Channel),
+    ("std::sync::mpmc::", Awaited::Channel),
+    ("crossbeam_channel::", Awaited::Channel),
+    ("tokio::runtime::", Awaited::Runtime),
+    ("std::sync::barrier::", Awaited::Barrier),
+    ("std::thread::scoped::", Awaited::Scope),
+];
+
+/// What waits by itself: the innermost one counts, since waiting for a condition variable ends with its mutex.
+const PLAIN: &[(&str, Awaited)] = &[
+    ("::mutex::", Awaited::Mutex),
+    ("::raw_mutex::", Awaited::Mutex),
+    ("pthread_mutex_", Awaited::Mutex),
+    ("::rwlock::", Awaited::RwLock),
+    ("::raw_rwlock::", Awaited::RwLock),
+    ("pthread_rwlock_", Awaited::RwLock),
+    ("::condvar::", Awaited::Condvar),
+    ("pthread_cond_", Awaited::Condvar),
+    ("::once::", Awaited::Once),
+    ("::thread_parking::", Awaited::Unpark),
+];
+
+/// What a task with this stack waits for on a futex, as far as the names of functions tell.
+fn by_name(frames: &[Frame]) -> Awaited {
+    // What the program's own functions are called says nothing.
+    let own = interesting(frames).and_then(|own| frames.iter().position(|frame| frame == own));
+    let names = || frames[..own.unwrap_or(frames.len())].iter().filter_map(|frame| frame.function.as_deref());
+    let has = |name: &str, kinds: &[(&str, Awaited)]| {
+        kinds.iter().find(|(part, _)| name.contains(part)).map(|(_, kind)| *kind)
+    };
+    let built = BUILT.iter().find(|(part, _)| names().any(|name| name.contains(part))).map(|(_, kind)| *kind);
+    built.or_else(|| names().find_map(|name| has(name, PLAIN))).unwrap_or(Awaited::Futex)
+}
+
+impl Recorder<'_> {
+    /// What a task with this stack waits for; none if it does not wait.
+    pub(super) fn wait_of(&self, task: &Task, frames: &[Frame]) -> Option<Wait> {
+        let limited = self.deadlines.contains(task.id);
+        let found = match task.hold() {
+            Hold::InKernel(running, call) => self.wait_in_kernel_of(task, running.tid(), call),
+            Hold::Waiting(_, call) if self.watches.has(task.id) => self.wait_for_descriptors_of(
+                task,
+                call,
+                &self.watches.descriptors(task.id).collect::<Vec<_>>(),
+            ),
+            Hold::Waiting(..) | Hold::Parked(_) => match self.futexes.waiting(task.id) {
+                Some(key) => self.wait_on_futex(task, key.address, frames),
+                None => Found::new(Awaited::Time),
+            },
+            Hold::Lent(_, to) => Found { by: vec![*to], ..Found::new(Awaited::Child) },
+            _ => return None,
+        };
+        let Found { on, futex, what, by } = found;
+        Some(Wait { on, futex, what, by, gone: None, limited })
+    }
+
+    fn wait_on_futex(&self, task: &Task, address: u64, frames: &[Frame]) -> Found {
+        // The kernel clears this word, and wakes who waits there, when the thread ends (set_tid_address(2)).
+        let ending = self.tasks.of(task.pid).find(|other| other.clear_tid == address);
+        if let Some(ending) = ending {
+            let by = vec![ending.id];
+            return Found { futex: Some(address), by, ..Found::new(Awaited::Thread) };
+        }
+        let on = by_name(frames);
+        let owner = match on {
+            Awaited::Mutex | Awaited::Futex => self.owner(task, address),
+            _ => None,
+        };
+        let on = if owner.is_some() { Awaited::Mutex } else { on };
+        Found { futex: Some(address), by: owner.into_iter().collect(), ..Found::new(on) }
+    }
+
+    /// The owner of the `pthread_mutex_t` at an address, if there may be one: `__lock`, `__count` and `__owner` (glibc's
+    /// `struct __pthread_mutex_s`), of which a waiter has set the first to 2.
+    fn owner(&self, task: &Task, address: u64) -> Option<TaskId> {
+        let memory = &task.space.memory;
+        let [lock, owner] = [0, 8].map(|at| memory.u32(address.wrapping_add(at)).unwrap_or(0));
+        let owner = self.tasks.with_tid(Pid::from_raw(owner.cast_signed()))?;
+        (lock == 2 && owner.pid == task.pid && owner.id != task.id).then_some(owner.id)
+    }
+}
+
+/// What is waited for, and who could end that.
+#[derive(Debug)]
+pub(in crate::record) struct Found {
+    pub(in crate::record) on: Awaited,
+    /// Its futex word.
+    pub(in crate::record) futex: Option<u64>,
+    pub(in crate::record) what: Option<String>,
+    pub(in crate::record) by: Vec<TaskId>,
+}
+
+impl Found {
+    /// Nothing else is known of it.
+    pub(in crate::record) fn new(on: Awaited) -> Self {
+        Self { on, futex: None, what: None, by: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stack(names: &[&str]) -> Vec<Frame> {
+        let frame = |name: &&str| Frame {
+            address: 0,
+            function: Some((*name).to_owned()),
+            location: Some((
+                if name.starts_with("own") { "/p/src/lib.rs" } else { "/rustc/0/x.rs" }.to_owned(),
+                7,
+            )),
+        };
+        names.iter().map(frame).collect()
+    }
+
+    #[test]
+    fn functions_tell_what_is_waited_for() {
+        let of = |names: &[&str]| by_name(&stack(names));
+        let lock = [
+            "<std::sys::sync::mutex::futex::Mutex>::lock_contended",
+            "std::sync::poison::mutex::Mutex<T>::lock",
+        ];
+        let wait =
+            ["<std::sys::sync::condvar::futex::Condvar>::wait", "std::sync::poison::condvar::Condvar::wait"];
+        assert_eq!(of(&lock), Awaited::Mutex);
+        assert_eq!(of(&wait), Awaited::Condvar);
+        assert_eq!(of(&[lock[0], wait[0], wait[1]]), Awaited::Mutex, "its mutex, once notified");
+        assert_eq!(of(&[wait[0], "std::sync::barrier::Barrier::wait"]), Awaited::Barrier);
+        let park = "<std::sys::sync::thread_parking::futex::Parker>::park";
+        assert_eq!(of(&[park, "<std::sync::mpmc::list::Channel<()>>::recv"]), Awaited::Channel);
+        assert_eq!(of(&[park, "own::f"]), Awaited::Unpark);
+        assert_eq!(of(&["syscall", "own::rwlock::f"]), Awaited::Futex, "one's own functions do not count");
+        assert_eq!(of(&[]), Awaited::Futex);
+    }
+}

@@ -1,0 +1,91 @@
+//! Futexes in memory that processes share: they meet there, whatever its address in each (futex(2)).
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
+
+use crate::record::recorder::Recorder;
+use crate::schedule::futex::FutexKey;
+use crate::task::TaskId;
+use crate::trace::inodes::Identity;
+use crate::tracee::maps;
+
+/// What the recorder knows of shared memory.
+#[derive(Debug, Default)]
+pub(in crate::record) struct Sharing {
+    /// Whether the program has made any: else nobody need look.
+    pub(in crate::record) made: bool,
+    /// What numbers stand for objects in futex keys, from the largest down.
+    numbers: HashMap<Identity, u32>,
+    /// The shared mappings of address spaces, as long as no mapping changes.
+    mappings: HashMap<u32, Vec<Mapping>>,
+    /// Tasks that change mappings when they go on.
+    changing: BTreeSet<TaskId>,
+}
+
+/// A shared mapping: of what, and what part of it.
+#[derive(Debug)]
+struct Mapping {
+    range: Range<u64>,
+    object: Identity,
+    offset: u64,
+}
+
+impl Sharing {
+    fn number(&mut self, object: Identity) -> u32 {
+        let next = u32::MAX - self.numbers.len() as u32;
+        *self.numbers.entry(object).or_insert(next)
+    }
+
+    /// A mapping has changed.
+    pub(in crate::record) fn forget(&mut self) {
+        self.mappings.clear();
+    }
+
+    /// A task is going to change a mapping, before it comes to its next stop.
+    pub(in crate::record) fn changes(&mut self, id: TaskId) {
+        self.changing.insert(id);
+    }
+
+    /// A task has come to a stop, or to its end.
+    pub(in crate::record) fn has_changed(&mut self, id: TaskId) {
+        if self.changing.remove(&id) {
+            self.forget();
+        }
+    }
+}
+
+impl Recorder<'_> {
+    /// What a word of a task's memory is to the futex queues. A `private` one (`FUTEX_PRIVATE_FLAG`) is the address
+    /// space's own wherever it lies.
+    pub(in crate::record) fn futex_key(&mut self, id: TaskId, address: u64, private: bool) -> FutexKey {
+        let space = self.tasks[id].space.number;
+        if private || !self.sharing.made {
+            return FutexKey { space, address };
+        }
+        if !self.sharing.changing.is_empty() {
+            self.sharing.forget();
+        }
+        if !self.sharing.mappings.contains_key(&space) {
+            let mappings = self.shared_mappings(space);
+            self.sharing.mappings.insert(space, mappings);
+        }
+        let found = self.sharing.mappings[&space].iter().find(|mapping| mapping.range.contains(&address));
+        match found.map(|mapping| (mapping.object, mapping.offset + (address - mapping.range.start))) {
+            Some((object, address)) => FutexKey { space: self.sharing.number(object), address },
+            None => FutexKey { space, address },
+        }
+    }
+
+    fn shared_mappings(&self, space: u32) -> Vec<Mapping> {
+        let living = self.tasks.living().find(|task| task.space.number == space);
+        let lines = living.and_then(|task| maps(task.tid).ok()).unwrap_or_default();
+        let shared = lines.into_iter().filter(|line| line.shared);
+        shared
+            .map(|line| Mapping {
+                range: line.start..line.end,
+                object: (line.dev, line.inode),
+                offset: line.offset,
+            })
+            .collect()
+    }
+}

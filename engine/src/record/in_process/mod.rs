@@ -1,0 +1,10 @@
+//! What the program's own processes do in the recorder's place, without a stop.
+//!
+//! Calls are made in the system-call buffer once their instructions are patched; tasks hand the core over among themselves;
+//! the time-stamp counter and its like are read by stubs. The recorder says what may be done so, and takes over what was.
+//! The room stands on [`tree`](super::tree) and [`start`](super::start); the other side is in `rrtest_preload`.
+
+pub(super) mod buffer;
+pub(super) mod call_sites;
+mod hand_over;
+pub(super) mod reads;

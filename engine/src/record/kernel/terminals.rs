@@ -1,0 +1,81 @@
+//! The two sides of a pseudo-terminal (pty(7)). The slave has a name, `/dev/pts/N`; the master tells its number in
+//! `/proc/PID/fdinfo` (`tty-index`, drivers/tty/pty.c).
+
+use std::os::fd::AsFd;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::termios::{LocalFlags, SpecialCharacterIndices, tcgetattr};
+use nix::unistd::Pid;
+
+use super::fds::{info, links};
+use crate::tracee::Copies;
+
+/// A side, with the number of the terminal.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::record) enum Side {
+    Master(String),
+    Slave(String),
+}
+
+impl Side {
+    /// That which a descriptor is of, whose link in `/proc/PID/fd` this is.
+    pub(in crate::record) fn of(pid: Pid, fd: i32, link: &str) -> Option<Self> {
+        if link.ends_with("/ptmx") {
+            return info(pid, fd as u64, "tty-index:").map(Self::Master);
+        }
+        link.strip_prefix("/dev/pts/").map(|index| Self::Slave(index.to_owned()))
+    }
+
+    /// Whether this is the other side of the same terminal.
+    pub(in crate::record) fn faces(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Master(one), Self::Slave(other)) | (Self::Slave(one), Self::Master(other)) => one == other,
+            _ => false,
+        }
+    }
+
+    /// A descriptor of a process's that is of the other side.
+    pub(in crate::record) fn other(&self, pid: Pid) -> Option<(Pid, i32)> {
+        let faces =
+            |(fd, link): &(i32, String)| Self::of(pid, *fd, link).is_some_and(|side| self.faces(&side));
+        links(pid).find(faces).map(|(fd, _)| (pid, fd))
+    }
+}
+
+/// Whether a read waits until something comes, not for a time (termios(3), `VTIME`).
+pub(in crate::record) fn waits_for_ever(pid: Pid, fd: i32) -> bool {
+    let settings = Copies::default().of(pid, fd).and_then(|copy| tcgetattr(copy).ok());
+    settings.is_some_and(|settings| {
+        settings.local_flags.contains(LocalFlags::ICANON)
+            || settings.control_chars[SpecialCharacterIndices::VTIME as usize] == 0
+    })
+}
+
+/// Have what is under way to a side arrive. A worker of the kernel's takes it there; whoever polls sees to that first
+/// (`tty_buffer_flush_work`, drivers/tty/n_tty.c). Whether it has.
+pub(in crate::record) fn is_flushed(pid: Pid, fd: i32) -> bool {
+    let Some(copy) = Copies::default().of(pid, fd) else { return false };
+    poll(&mut [PollFd::new(copy.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn the_other_side_is_found() {
+        let pair = nix::pty::openpty(None, None).unwrap();
+        let own = Pid::this();
+        let [master, slave] = [pair.master.as_raw_fd(), pair.slave.as_raw_fd()];
+        let side = |fd: i32| {
+            let link = std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap();
+            Side::of(own, fd, &link.to_string_lossy()).unwrap()
+        };
+        assert_eq!(side(master).other(own), Some((own, slave)));
+        assert_eq!(side(slave).other(own), Some((own, master)));
+        assert!(waits_for_ever(own, slave) && is_flushed(own, slave) && is_flushed(own, master));
+        assert_eq!(Side::of(own, slave, "/dev/null"), None);
+    }
+}

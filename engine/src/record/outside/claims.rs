@@ -1,0 +1,291 @@
+//! What the program shares with others by name, as its calls tell: those that stop, at their entry.
+//!
+//! What is only looked at mostly does not stop (`rrtest_preload::calls`), and is a claim only where all calls do.
+//!
+//! A directory that the program has made itself stands for all that is in it.
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+
+use super::reach::{Address, has_datagrams};
+use crate::claims::{Claims, Kind, Thing, Use};
+use crate::record::kernel::fds::Fds;
+use crate::record::recorder::Recorder;
+use crate::record::tree::call::Call;
+use crate::task::TaskId;
+
+/// Longest path (PATH_MAX).
+const PATH: usize = 4096;
+
+/// The paths that calls change: the argument with the descriptor of the directory to start from, if there is one, and that with the
+/// path. open(2) and its kin depend on their flags, mkdir(2) on what is there.
+const CHANGED: &[(i64, Option<usize>, usize)] = &[
+    (libc::SYS_creat, None, 0),
+    (libc::SYS_mknod, None, 0),
+    (libc::SYS_mknodat, Some(0), 1),
+    (libc::SYS_rmdir, None, 0),
+    (libc::SYS_unlink, None, 0),
+    (libc::SYS_unlinkat, Some(0), 1),
+    (libc::SYS_link, None, 1),
+    (libc::SYS_linkat, Some(2), 3),
+    (libc::SYS_symlink, None, 1),
+    (libc::SYS_symlinkat, Some(1), 2),
+    (libc::SYS_rename, None, 0),
+    (libc::SYS_rename, None, 1),
+    (libc::SYS_renameat, Some(0), 1),
+    (libc::SYS_renameat, Some(2), 3),
+    (libc::SYS_renameat2, Some(0), 1),
+    (libc::SYS_renameat2, Some(2), 3),
+    (libc::SYS_truncate, None, 0),
+    (libc::SYS_chmod, None, 0),
+    (libc::SYS_fchmodat, Some(0), 1),
+    (libc::SYS_fchmodat2, Some(0), 1),
+    (libc::SYS_chown, None, 0),
+    (libc::SYS_lchown, None, 0),
+    (libc::SYS_fchownat, Some(0), 1),
+];
+
+/// The paths that calls look at, in the same way.
+const LOOKED_AT: &[(i64, Option<usize>, usize)] = &[
+    (libc::SYS_stat, None, 0),
+    (libc::SYS_lstat, None, 0),
+    (libc::SYS_newfstatat, Some(0), 1),
+    (libc::SYS_statx, Some(0), 1),
+    (libc::SYS_access, None, 0),
+    (libc::SYS_faccessat, Some(0), 1),
+    (libc::SYS_faccessat2, Some(0), 1),
+    (libc::SYS_readlink, None, 0),
+    (libc::SYS_readlinkat, Some(0), 1),
+];
+
+/// Where there are no files but views of the kernel's, and devices.
+const VIEWS: [&str; 3] = ["/proc", "/sys", "/dev"];
+
+/// The file systems among those whose files are like others.
+const FILES: [&str; 1] = ["/dev/shm"];
+
+/// What the program has claimed.
+#[derive(Debug, Default)]
+pub(in crate::record) struct Claimed {
+    pub(in crate::record) claims: Claims,
+    /// Directories that it has made.
+    made: BTreeSet<PathBuf>,
+}
+
+impl Claimed {
+    fn path(&mut self, path: PathBuf, how: Use) {
+        let view = VIEWS.iter().any(|view| path.starts_with(view));
+        let file = FILES.iter().any(|files| path.starts_with(files));
+        let own = !self.made.is_empty() && path.ancestors().any(|above| self.made.contains(above));
+        if !own && (file || !view) {
+            self.claims.add(Thing::Path(path), how);
+        }
+    }
+
+    fn directory(&mut self, path: PathBuf) {
+        if path.symlink_metadata().is_ok() {
+            return self.path(path, Use::Looks);
+        }
+        self.path(path.clone(), Use::Changes);
+        self.made.insert(path);
+    }
+}
+
+impl Recorder<'_> {
+    /// A task is about to make a call.
+    pub(in crate::record) fn claim(&mut self, id: TaskId, call: &Call) {
+        let args = call.args();
+        let number = call.number() as i64;
+        match number {
+            libc::SYS_open => self.claim_opened(id, None, args[0], args[1]),
+            libc::SYS_openat => self.claim_opened(id, Some(args[0]), args[1], args[2]),
+            libc::SYS_openat2 => {
+                // struct open_how begins with the flags.
+                let flags = self.space(id).memory.u64(args[2]).unwrap_or(0);
+                self.claim_opened(id, Some(args[0]), args[1], flags);
+            }
+            libc::SYS_mkdir => self.claim_directory(id, None, args[0]),
+            libc::SYS_mkdirat => self.claim_directory(id, Some(args[0]), args[1]),
+            libc::SYS_flock | libc::SYS_fcntl => self.claim_locked(id, number, &args),
+            libc::SYS_bind => self.claim_address(id, args[0] as i32, args[1], args[2], Use::Changes),
+            libc::SYS_connect => self.claim_address(id, args[0] as i32, args[1], args[2], Use::Looks),
+            libc::SYS_shmget => self.claim_key(Kind::Memory, args[0]),
+            libc::SYS_msgget => self.claim_key(Kind::Messages, args[0]),
+            libc::SYS_semget => self.claim_key(Kind::Semaphores, args[0]),
+            libc::SYS_mq_open | libc::SYS_mq_unlink => {
+                let name = self.space(id).memory.text(args[0], PATH);
+                self.claimed.claims.add(Thing::Queue(name), Use::Changes);
+            }
+            _ => {
+                self.claim_paths(id, CHANGED, call, Use::Changes);
+                if self.options.calls_stop {
+                    self.claim_paths(id, LOOKED_AT, call, Use::Looks);
+                }
+            }
+        }
+    }
+
+    fn claim_paths(&mut self, id: TaskId, table: &[(i64, Option<usize>, usize)], call: &Call, how: Use) {
+        let (number, args) = (call.number() as i64, call.args());
+        for (_, directory, path) in table.iter().filter(|(its, ..)| *its == number) {
+            if let Some(path) = self.path(id, directory.map(|at| args[at]), args[*path]) {
+                self.claimed.path(path, how);
+            }
+        }
+    }
+
+    fn claim_opened(&mut self, id: TaskId, directory: Option<u64>, path: u64, flags: u64) {
+        let flags = flags as i32;
+        let writes = flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_CREAT != 0;
+        let named = flags & libc::O_TMPFILE != libc::O_TMPFILE && flags & libc::O_PATH == 0;
+        if named
+            && (writes || self.options.calls_stop)
+            && let Some(path) = self.path(id, directory, path)
+        {
+            self.claimed.path(path, if writes { Use::Changes } else { Use::Looks });
+        }
+    }
+
+    fn claim_directory(&mut self, id: TaskId, directory: Option<u64>, path: u64) {
+        if let Some(path) = self.path(id, directory, path) {
+            self.claimed.directory(path);
+        }
+    }
+
+    fn claim_locked(&mut self, id: TaskId, number: i64, args: &[u64; 6]) {
+        const LOCKS: [i32; 4] = [libc::F_SETLK, libc::F_SETLKW, libc::F_OFD_SETLK, libc::F_OFD_SETLKW];
+        let [fd, what, at, ..] = *args;
+        // struct flock begins with the kind of lock, a short.
+        let kind = || self.space(id).memory.u32(at).map_or(libc::F_UNLCK, |word| i32::from(word as i16));
+        let how = match (number, what as i32 & !libc::LOCK_NB) {
+            (libc::SYS_flock, libc::LOCK_SH) => Use::Looks,
+            (libc::SYS_flock, libc::LOCK_EX) => Use::Changes,
+            (libc::SYS_fcntl, _) if LOCKS.contains(&(what as i32)) => match kind() {
+                libc::F_RDLCK => Use::Looks,
+                libc::F_WRLCK => Use::Changes,
+                _ => return,
+            },
+            _ => return,
+        };
+        let tid = self.tasks[id].tid;
+        let path = std::fs::read_link(format!("/proc/{tid}/fd/{}", fd as i32));
+        // One that has no name any more is nobody else's.
+        let path = path.ok().filter(|_| Fds::metadata(tid, fd).is_some_and(|file| is_named(&file)));
+        if let Some(path) = path {
+            self.claimed.path(path, how);
+        }
+    }
+
+    fn claim_address(&mut self, id: TaskId, fd: i32, at: u64, len: u64, how: Use) {
+        let thing = match self.address(id, at, len) {
+            Address::Port(address) if address.port() == 0 || self.reach.has_chosen(address.port()) => return,
+            Address::Port(address) if how == Use::Looks && !address.ip().is_loopback() => return,
+            Address::Port(address) => {
+                let pid = self.tasks[id].pid;
+                let datagrams = self.watches.copy(pid, fd).is_some_and(|copy| has_datagrams(&copy));
+                if datagrams { Thing::Udp(address.port()) } else { Thing::Tcp(address.port()) }
+            }
+            Address::Name(name) => match name.split_first() {
+                None => return,
+                Some((0, name)) => Thing::Socket(name.to_vec()),
+                Some(_) => {
+                    let path = String::from_utf8_lossy(&name).into_owned();
+                    let Some(path) = self.resolved(id, None, &path) else { return };
+                    return self.claimed.path(path, how);
+                }
+            },
+            Address::Kernel | Address::Other => return,
+        };
+        self.claimed.claims.add(thing, how);
+    }
+
+    fn claim_key(&mut self, kind: Kind, key: u64) {
+        let key = key as i32;
+        if key != libc::IPC_PRIVATE {
+            self.claimed.claims.add(Thing::Key(kind, key), Use::Changes);
+        }
+    }
+
+    /// The path in a task's memory, from this directory on.
+    fn path(&self, id: TaskId, directory: Option<u64>, path: u64) -> Option<PathBuf> {
+        let path = self.space(id).memory.text(path, PATH);
+        self.resolved(id, directory, &path)
+    }
+
+    fn resolved(&self, id: TaskId, directory: Option<u64>, path: &str) -> Option<PathBuf> {
+        if path.is_empty() {
+            return None;
+        }
+        let path = Path::new(path);
+        if path.is_absolute() {
+            return Some(plain(path));
+        }
+        let tid = self.tasks[id].tid;
+        let from = match directory.map(|fd| fd as i32).filter(|fd| *fd != libc::AT_FDCWD) {
+            Some(fd) => format!("/proc/{tid}/fd/{fd}"),
+            None => format!("/proc/{tid}/cwd"),
+        };
+        Some(plain(&std::fs::read_link(from).ok()?.join(path)))
+    }
+}
+
+/// Whether a file has a name, and may be somebody else's.
+fn is_named(file: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    file.nlink() > 0 && (file.is_file() || file.is_dir())
+}
+
+/// A path without `.` and `..`, as if no directory were a symbolic link.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            Component::CurDir => {}
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_a_directory_of_its_own_is_no_claim_of_its_own() {
+        let home = tempfile::tempdir().unwrap();
+        let made = home.path().join("made");
+        let mut claimed = Claimed::default();
+        claimed.directory(made.clone());
+        claimed.path(made.join("file"), Use::Changes);
+        claimed.directory(home.path().to_owned());
+        claimed.path(home.path().join("file"), Use::Changes);
+        let all: Vec<_> = claimed.claims.iter().collect();
+        let path = |path: &Path| Thing::Path(path.to_owned());
+        assert_eq!(
+            all,
+            [
+                (&path(home.path()), Use::Looks),
+                (&path(&home.path().join("file")), Use::Changes),
+                (&path(&made), Use::Changes)
+            ]
+        );
+    }
+
+    #[test]
+    fn devices_and_views_of_the_kernel_are_no_files() {
+        let mut claimed = Claimed::default();
+        for path in ["/dev/null", "/proc/self/comm", "/sys/a", "/dev/shm/a", "/device"] {
+            claimed.path(path.into(), Use::Changes);
+        }
+        let all: Vec<_> = claimed.claims.iter().map(|(thing, _)| thing.to_string()).collect();
+        assert_eq!(all, ["/dev/shm/a", "/device"]);
+    }
+
+    #[test]
+    fn paths_without_detours() {
+        assert_eq!(plain(Path::new("/a/./b/../c")), Path::new("/a/c"));
+        assert_eq!(plain(Path::new("/../a")), Path::new("/a"));
+    }
+}

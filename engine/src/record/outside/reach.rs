@@ -1,0 +1,348 @@
+//! What processes outside of the recorded tree could come to without having it yet: whatever has a name.
+//!
+//! A port, the path of a socket or a FIFO, the key of a queue can be used by anybody who knows it. Nobody can rule out that an
+//! outsider does ([`Outsiders::MayCome`]). Of a test it may be taken for granted ([`Outsiders::StayAway`]) that nobody looks for
+//! what it has made itself and has told nobody of: a port that the kernel has chosen on a loopback address, or what it has made
+//! under a name since it began. Once the program has been in touch with anybody outside, nothing is taken for granted any
+//! more: it might have told. That is seen of sockets; nobody is taken to read of it in a file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Metadata;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+
+use nix::sys::socket::{SockType, SockaddrStorage, getpeername, getsockname, getsockopt, sockopt};
+
+use crate::record::kernel::ipc::Ipc;
+use crate::record::recorder::Recorder;
+use crate::record::tree::call::Call;
+use crate::task::TaskId;
+
+/// What processes outside of the recorded tree do of their own accord.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outsiders {
+    /// They may come to whatever has a name that they could know.
+    #[default]
+    MayCome,
+    /// They leave alone what the program has made since it began, as long as it has been in touch with none of them.
+    StayAway,
+}
+
+/// What the program has made, and whether it has been in touch with outsiders.
+#[derive(Debug, Default)]
+pub(in crate::record) struct Reach {
+    /// Files that it has made, by device and inode. Times would not tell: those of file systems are of the last tick of the clock.
+    files: BTreeSet<(u64, u64)>,
+    /// Whether it has been in touch with anybody outside.
+    met: bool,
+    /// What it has bound sockets to, or the kernel has bound them to, and whether the kernel chose the port.
+    ports: BTreeMap<Port, bool>,
+    /// The addresses of its Unix sockets, as bytes of `sun_path`.
+    names: BTreeSet<Vec<u8>>,
+    /// System V queues and semaphores that it has made.
+    pub(in crate::record) made: BTreeSet<(Ipc, i32)>,
+    /// The inodes of POSIX message queues that it has made.
+    queues: BTreeSet<u64>,
+    /// Inodes that it watches by inotify(7), with their devices, and whether it has made them.
+    pub(in crate::record) watched: BTreeMap<u64, (u64, bool)>,
+}
+
+impl Reach {
+    /// Whether the program has made this file.
+    pub(in crate::record) fn has_made(&self, metadata: &Metadata) -> bool {
+        self.files.contains(&(metadata.dev(), metadata.ino()))
+    }
+
+    /// Whether the kernel has chosen a port of the program's.
+    pub(in crate::record) fn has_chosen(&self, port: u16) -> bool {
+        let mut all = self.ports.iter().filter(|(bound, _)| bound.address.port() == port).peekable();
+        all.peek().is_some() && all.all(|(_, chosen)| *chosen)
+    }
+
+    /// Whether the program has bound a Unix socket to this.
+    pub(in crate::record) fn has_bound(&self, name: &[u8]) -> bool {
+        self.names.contains(name)
+    }
+
+    /// Whether the program has made a POSIX message queue.
+    pub(in crate::record) fn has_opened(&self, queue: &Metadata) -> bool {
+        self.queues.contains(&queue.ino())
+    }
+
+    /// The program talks to this address. Whether it is one of its own.
+    fn is_own(&self, address: &Address, datagrams: bool) -> bool {
+        match address {
+            Address::Kernel => true,
+            Address::Port(address) => {
+                let any: IpAddr = match address.ip() {
+                    IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+                    IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+                };
+                // A socket that is bound to any address of IPv6's may take what comes to those of IPv4's.
+                let at = [address.ip(), any, Ipv6Addr::UNSPECIFIED.into()];
+                let bound =
+                    |ip| self.ports.contains_key(&Port { datagrams, address: (ip, address.port()).into() });
+                address.ip().is_loopback() && at.into_iter().any(bound)
+            }
+            // A path that begins elsewhere may be another one's.
+            Address::Name(name) => matches!(name.first(), Some(0 | b'/')) && self.names.contains(name),
+            Address::Other => false,
+        }
+    }
+}
+
+/// What a socket is bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Port {
+    datagrams: bool,
+    address: SocketAddr,
+}
+
+impl Recorder<'_> {
+    /// Whether nobody outside comes to what the program has made under a name.
+    pub(in crate::record) fn is_left_alone(&self) -> bool {
+        self.options.outsiders == Outsiders::StayAway && !self.reach.met
+    }
+
+    /// Take note of a call that makes something with a name, or that is in touch with somebody who could be outside.
+    pub(in crate::record) fn note_contact(&mut self, id: TaskId, call: &Call, result: i64) {
+        if !self.is_left_alone() {
+            return;
+        }
+        let args = call.args();
+        match call.number() as i64 {
+            libc::SYS_bind => {
+                let address = self.address(id, args[1], args[2]);
+                self.note_bound(id, args[0] as i32, address);
+            }
+            libc::SYS_connect => {
+                self.note_connected(id, args[0] as i32, args[1], args[2]);
+                self.note_bound(id, args[0] as i32, Address::Kernel);
+            }
+            libc::SYS_sendto => self.note_sent(id, args[4], args[5]),
+            libc::SYS_sendmsg => self.note_message(id, args[1]),
+            libc::SYS_sendmmsg => {
+                /// Bytes of a struct mmsghdr.
+                const MESSAGE: u64 = 64;
+                for at in 0..result.cast_unsigned() {
+                    self.note_message(id, args[1] + at * MESSAGE);
+                }
+            }
+            libc::SYS_accept | libc::SYS_accept4 => self.note_accepted(id, result as i32),
+            libc::SYS_msgget => self.note_made(Ipc::Queue, args[0], args[1], result),
+            libc::SYS_semget => self.note_made(Ipc::Semaphores, args[0], args[2], result),
+            libc::SYS_mq_open => self.note_queue(id, args[1], result as i32),
+            libc::SYS_inotify_add_watch => self.note_watched(id, args[1]),
+            libc::SYS_mkdir | libc::SYS_mknod => self.note_file(id, libc::AT_FDCWD, args[0]),
+            libc::SYS_mkdirat | libc::SYS_mknodat => self.note_file(id, args[0] as i32, args[1]),
+            _ => {}
+        }
+    }
+
+    /// A socket has been bound, to an address that the program gives or the kernel chooses.
+    fn note_bound(&mut self, id: TaskId, fd: i32, given: Address) {
+        if let Address::Name(name) = given {
+            self.reach.names.insert(name);
+            return;
+        }
+        let pid = self.tasks[id].pid;
+        let Some(copy) = self.watches.copy(pid, fd) else { return };
+        let name = getsockname::<SockaddrStorage>(copy.as_raw_fd()).ok();
+        let Some(address) = name.as_ref().and_then(socket_address) else { return };
+        let chosen = !matches!(&given, Address::Port(given) if given.port() != 0);
+        let bound = Port { datagrams: has_datagrams(&copy), address };
+        // It had been bound already if it connects now.
+        let known = self.reach.ports.entry(bound).or_insert(chosen);
+        *known &= chosen || given == Address::Kernel;
+    }
+
+    /// The address of a socket in the memory of a task.
+    pub(in crate::record) fn address(&self, id: TaskId, at: u64, len: u64) -> Address {
+        /// Bytes of a `struct sockaddr_storage`.
+        const LONGEST: u64 = 128;
+        Address::decode(&self.tasks[id].space.memory.available(at, len.min(LONGEST) as usize))
+    }
+
+    /// The program has connected a socket to an address.
+    fn note_connected(&mut self, id: TaskId, fd: i32, at: u64, len: u64) {
+        let address = self.address(id, at, len);
+        let pid = self.tasks[id].pid;
+        let copy = self.watches.copy(pid, fd);
+        let own = copy.is_some_and(|copy| match address {
+            Address::Name(_) => self.has_as_peer(&copy) || self.reach.is_own(&address, true),
+            _ => self.reach.is_own(&address, has_datagrams(&copy)),
+        });
+        self.reach.met |= !own;
+    }
+
+    /// The program has sent a datagram to an address; to that of a connected socket if it is null.
+    fn note_sent(&mut self, id: TaskId, at: u64, len: u64) {
+        if at != 0 && len != 0 {
+            let address = self.address(id, at, len);
+            self.reach.met |= !self.reach.is_own(&address, true);
+        }
+    }
+
+    /// The program has sent what a `struct msghdr` describes: it begins with the address, and its length.
+    fn note_message(&mut self, id: TaskId, at: u64) {
+        let memory = &self.space(id).memory;
+        if let (Ok(address), Ok(len)) = (memory.u64(at), memory.u32(at + 8)) {
+            self.note_sent(id, address, len.into());
+        }
+    }
+
+    fn note_accepted(&mut self, id: TaskId, fd: i32) {
+        let pid = self.tasks[id].pid;
+        let own = self.watches.copy(pid, fd).is_some_and(|copy| {
+            let name = getpeername::<SockaddrStorage>(copy.as_raw_fd());
+            match name.as_ref().ok().and_then(socket_address) {
+                Some(address) => self.reach.is_own(&Address::Port(address), false),
+                None => self.has_as_peer(&copy),
+            }
+        });
+        self.reach.met |= !own;
+    }
+
+    /// Whether one of the program's own processes has the other end of a Unix socket, or listens there.
+    fn has_as_peer(&self, socket: &OwnedFd) -> bool {
+        getsockopt(socket, sockopt::PeerCredentials)
+            .is_ok_and(|peer| self.tasks.living().any(|task| task.pid.as_raw() == peer.pid()))
+    }
+
+    fn note_made(&mut self, kind: Ipc, key: u64, flags: u64, result: i64) {
+        if key as i32 == libc::IPC_PRIVATE || has_all(flags, libc::IPC_CREAT | libc::IPC_EXCL) {
+            self.reach.made.insert((kind, result as i32));
+        }
+    }
+
+    fn note_queue(&mut self, id: TaskId, flags: u64, fd: i32) {
+        if has_all(flags, libc::O_CREAT | libc::O_EXCL)
+            && let Ok(queue) = std::fs::metadata(format!("/proc/{}/fd/{fd}", self.tasks[id].tid))
+        {
+            self.reach.queues.insert(queue.ino());
+        }
+    }
+
+    /// The program has made a file that is no regular one at this path, from this directory on.
+    fn note_file(&mut self, id: TaskId, directory: i32, path: u64) {
+        if let Some(metadata) = self.file_at(id, directory, path) {
+            self.reach.files.insert((metadata.dev(), metadata.ino()));
+        }
+    }
+
+    fn file_at(&self, id: TaskId, directory: i32, path: u64) -> Option<Metadata> {
+        /// Longest path (PATH_MAX).
+        const PATH: usize = 4096;
+        let path = self.tasks[id].space.memory.text(path, PATH);
+        let directory =
+            if directory == libc::AT_FDCWD { "cwd".to_owned() } else { format!("fd/{directory}") };
+        crate::record::kernel::call_in_progress::found_at(self.tasks[id].tid, &directory, &path)
+    }
+
+    fn note_watched(&mut self, id: TaskId, path: u64) {
+        if let Some(metadata) = self.file_at(id, libc::AT_FDCWD, path) {
+            let new = self.reach.has_made(&metadata);
+            let known = self.reach.watched.entry(metadata.ino()).or_insert((metadata.dev(), new));
+            *known = (metadata.dev(), known.1 && new);
+        }
+    }
+}
+
+/// An address of a socket, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::record) enum Address {
+    Port(SocketAddr),
+    /// `sun_path`.
+    Name(Vec<u8>),
+    /// Whom the kernel itself answers, or who gets nothing (netlink(7), `AF_UNSPEC`).
+    Kernel,
+    Other,
+}
+
+impl Address {
+    /// From a `struct sockaddr`.
+    fn decode(bytes: &[u8]) -> Self {
+        let family = bytes.first_chunk().map(|family| i32::from(u16::from_ne_bytes(*family)));
+        match (family, bytes) {
+            (Some(libc::AF_INET), [_, _, high, low, a, b, c, d, ..]) => {
+                Self::Port((Ipv4Addr::new(*a, *b, *c, *d), u16::from_be_bytes([*high, *low])).into())
+            }
+            (Some(libc::AF_INET6), [_, _, high, low, _, _, _, _, address @ ..]) if address.len() >= 16 => {
+                let address: [u8; 16] = std::array::from_fn(|at| address[at]);
+                let address = Ipv6Addr::from(address).to_canonical();
+                Self::Port((address, u16::from_be_bytes([*high, *low])).into())
+            }
+            (Some(libc::AF_NETLINK | libc::AF_UNSPEC), _) => Self::Kernel,
+            (Some(libc::AF_UNIX), [_, _, path @ ..]) => Self::Name(trimmed(path).to_vec()),
+            _ => Self::Other,
+        }
+    }
+}
+
+/// What counts of `sun_path`: up to the end of a path, or all of an abstract name (unix(7)).
+fn trimmed(path: &[u8]) -> &[u8] {
+    let end = path.iter().position(|byte| *byte == 0).filter(|end| *end > 0);
+    &path[..end.unwrap_or(path.len())]
+}
+
+fn socket_address(name: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = name.as_sockaddr_in().map(|name| (name.ip(), name.port()).into());
+    v4.or_else(|| name.as_sockaddr_in6().map(|name| (name.ip().to_canonical(), name.port()).into()))
+}
+
+pub(super) fn has_datagrams(socket: &OwnedFd) -> bool {
+    getsockopt(socket, sockopt::SockType) == Ok(SockType::Datagram)
+}
+
+fn has_all(flags: u64, wanted: i32) -> bool {
+    flags as i32 & wanted == wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_decoded() {
+        let v4 = [2, 0, 0x1f, 0x90, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(Address::decode(&v4), Address::Port(([127, 0, 0, 1], 8080).into()));
+        let mut v6 = vec![10, 0, 0x1f, 0x90, 0, 0, 0, 0];
+        v6.extend([0; 15]);
+        v6.extend([1, 0, 0, 0, 0]);
+        assert_eq!(Address::decode(&v6), Address::Port((Ipv6Addr::LOCALHOST, 8080).into()));
+        assert_eq!(Address::decode(b"\x01\0/tmp/s\0\0\0"), Address::Name(b"/tmp/s".to_vec()));
+        assert_eq!(Address::decode(b"\x01\0\0name"), Address::Name(b"\0name".to_vec()));
+        assert_eq!((Address::decode(&[]), Address::decode(&[2, 0])), (Address::Other, Address::Other));
+        assert_eq!(Address::decode(&[16, 0, 0, 0]), Address::Kernel);
+    }
+
+    #[test]
+    fn what_the_program_has_bound_is_its_own() {
+        let at = |text: &str| Address::Port(text.parse().unwrap());
+        let mut reach = Reach::default();
+        let mut bind = |datagrams, text: &str, chosen| {
+            reach.ports.insert(Port { datagrams, address: text.parse().unwrap() }, chosen)
+        };
+        bind(false, "127.0.0.1:7", true);
+        bind(true, "0.0.0.0:8", false);
+        bind(false, "[::]:9", true);
+        for (text, datagrams, own) in [
+            ("127.0.0.1:7", false, true),
+            ("127.0.0.1:7", true, false),
+            ("127.0.0.2:7", false, false),
+            ("127.0.0.2:8", true, true),
+            ("10.0.0.1:8", true, false),
+            ("127.0.0.1:9", false, true),
+            ("[::1]:9", false, true),
+            ("127.0.0.1:10", false, false),
+        ] {
+            assert_eq!(reach.is_own(&at(text), datagrams), own, "{text}");
+        }
+        assert_eq!([7, 8, 9, 10].map(|port| reach.has_chosen(port)), [true, false, true, false]);
+        reach.names.extend([b"/tmp/s".to_vec(), b"s".to_vec()]);
+        assert!(reach.is_own(&Address::Name(b"/tmp/s".to_vec()), false));
+        assert!(!reach.is_own(&Address::Name(b"s".to_vec()), false), "it may be another directory's");
+        assert!(reach.is_own(&Address::Kernel, false) && !reach.is_own(&Address::Other, false));
+    }
+}

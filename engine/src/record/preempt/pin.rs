@@ -1,0 +1,438 @@
+//! Stopping a task in the middle of user code, where nothing counts its steps.
+//!
+//! A task that spins or computes where no tick is compiled in must lose the core all the same: it may wait for another,
+//! a signal may be for it, and the time limit holds for it too. A short time without a tick and it is to stop at its next
+//! one ([`Event::Cut`]); if none comes it is *pinned*: stopped where it is, and the log tells by which registers and which
+//! memory replay knows the place. The steps up to there are not counted, so replay compares at every pass, with a
+//! breakpoint whose condition is evaluated in the process itself ([`Breakpoint`]).
+//!
+//! The first moment since the last event at which *everything* is the same is always a right one: between two equal
+//! states of a task that alone runs and gets no input the execution is a circle, and whether it goes round once more
+//! changes nothing. But not everything is compared. Compared are the general registers, flags, vector registers up to
+//! AVX's, the countdown, and memory:
+//!
+//! - Before a place is taken, the task goes on for a moment with the breakpoint armed. If it comes by again with equal
+//!   registers, memory is compared with what it was: words that have changed tell the passes apart and become part of the
+//!   condition; if none has, the task goes round in a circle, and its first pass in replay is as good as this one.
+//! - When replay finds the condition true, it also compares digests of the task's stack, the data of the program and its
+//!   libraries, and other private memory, [`Snapshot`] says how much.
+//!
+//! What remains is a state that comes again after longer than that moment, in which all that is equal and yet memory beyond
+//! the digests' bounds, or the registers of AVX-512 and later, differ. Replay would stop too early, and the next event
+//! would tell. As a trace is replayed before it counts as verified, it would not be.
+//!
+//! While the breakpoint is armed the code differs from the program's by a jump, which a program that reads its own code
+//! there would see.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rrtest_preload::layout::Decides;
+
+use super::snapshot::Snapshot;
+use crate::record::recorder::Recorder;
+use crate::record::step::{Flow, Next};
+use crate::record::tree::tasks::Hold;
+use crate::schedule::Why;
+use crate::task::TaskId;
+use crate::trace::event::{Event, Pin};
+use crate::tracee::{
+    Area, Breakpoint, Condition, Placement, Registers, Resume, Running, SignalSet, Stop, Stopped, Wait,
+    cpu_time, end_of_string, is_fault,
+};
+
+/// How long a task may compute without a tick while something waits for the core: at first, and at most. The time
+/// doubles with each pin, so that a task that only computes is not held up; one that goes round in a circle gets the
+/// shortest.
+const PATIENCE: std::ops::RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_millis(1600);
+const FIRST_PATIENCE: Duration = Duration::from_millis(50);
+
+/// How long a task has to come to a tick before it is pinned.
+const GRACE: Duration = Duration::from_millis(5);
+
+/// How long a task goes on to see whether it comes to the same place in the same state.
+const TRIAL: Duration = Duration::from_millis(10);
+
+/// How often memory that differs is added to what is compared, and how many words each time.
+const ROUNDS: usize = 6;
+const WORDS: usize = 4;
+
+/// Signals that instructions raise. While one is blocked the kernel would not let a handler have it (`force_sig`).
+const FAULTS: SignalSet =
+    SignalSet::of(&[libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS]);
+
+/// How many steps a task is moved on at most, for a place where a breakpoint fits; how many for the best such place.
+const STEPS: usize = 128;
+const BEST_STEPS: usize = 32;
+
+/// What is known of tasks that compute without a tick.
+#[derive(Debug, Default)]
+pub(in crate::record) struct Pins {
+    /// For how long each may, once one has been pinned.
+    patience: BTreeMap<TaskId, Duration>,
+    /// The one that does while something waits for the core, and its process's processor time when that began.
+    since: Option<(At, Duration)>,
+}
+
+/// A place that a task leaves with its next tick or event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct At {
+    task: TaskId,
+    /// Events in the log.
+    events: u64,
+    /// Ticks that are left of the timeslice.
+    left: u64,
+}
+
+impl Pins {
+    /// At this processor time a task is `at` a place and something waits for the core, if it is given. Whether it has been there for too
+    /// long.
+    fn has_no_patience(&mut self, at: Option<At>, now: Duration) -> bool {
+        let Some(at) = at else {
+            self.since = None;
+            return false;
+        };
+        let (_, since) =
+            *self.since.insert(self.since.filter(|(known, _)| *known == at).unwrap_or((at, now)));
+        now.saturating_sub(since) >= self.patience.get(&at.task).copied().unwrap_or(FIRST_PATIENCE)
+    }
+
+    /// A task has been pinned, one that goes round in a circle or is `waiting` for a signal, or one that computes.
+    fn pinned(&mut self, task: TaskId, waiting: bool) {
+        let patience = self.patience.entry(task).or_insert(FIRST_PATIENCE);
+        *patience = if waiting { *PATIENCE.start() } else { (*patience * 2).min(*PATIENCE.end()) };
+    }
+}
+
+/// Where a task in user code has stopped.
+#[derive(Debug)]
+pub(in crate::record) enum Watched {
+    /// By itself, for this reason.
+    Stopped(Stopped, Stop),
+    /// Pinned: the log tells where.
+    Pinned(Stopped),
+}
+
+/// What came of letting a task go on for a moment.
+enum Trial {
+    /// It came to the same place with the same registers.
+    Recurred(Stopped),
+    /// It did not, so far.
+    Elsewhere(Stopped),
+    /// It stopped for another reason.
+    Left(Stopped, Stop),
+}
+
+impl Recorder<'_> {
+    /// Wait for the next stop of a task that runs user code, or pin it when it has been running for too long.
+    /// It may hand the core over to another meanwhile, which that is about then.
+    pub(in crate::record) fn watch(&mut self, id: TaskId, running: Running) -> Flow<(TaskId, Watched)> {
+        let mut running = running;
+        self.beat_in_time()?;
+        loop {
+            // Signals may come more often than heartbeats.
+            if !self.tasks[id].deferred.is_empty() && self.has_no_patience(id)? {
+                return self.pin(id, running);
+            }
+            // Up to the next heartbeat.
+            running = match self.next_stop(id, running)? {
+                Ok((id, stopped, stop)) => return Ok((id, Watched::Stopped(stopped, stop))),
+                Err(running) => running,
+            };
+            if self.over()? {
+                return self.ran_to_the_end(id, running);
+            }
+            if self.has_no_patience(id)? {
+                return self.pin(id, running);
+            }
+        }
+    }
+
+    /// Whether a task has computed without a tick for as long as it may while something waits for the core.
+    fn has_no_patience(&mut self, id: TaskId) -> Flow<bool> {
+        let Ok(now) = cpu_time(self.tasks[id].pid) else { return Ok(false) };
+        let waited_for = self.is_waited_for(id)?;
+        let at = At { task: id, events: self.log.count(), left: self.clock.left() };
+        Ok(self.pins.has_no_patience(waited_for.then_some(at), now))
+    }
+
+    /// The next stop of the task that runs user code, unless a heartbeat comes first.
+    fn next_stop(&mut self, id: TaskId, running: Running) -> Flow<Result<(TaskId, Stopped, Stop), Running>> {
+        if self.decides == Decides::All {
+            return Ok(self.wait_for_running()?.ok_or(running));
+        }
+        let stop = self.wait_until(id, running, Some(Instant::now()))?;
+        Ok(stop.map(|(stopped, stop)| (id, stopped, stop)))
+    }
+
+    /// Tasks that hand the core over among themselves ask nobody whether somebody's sleep is over: have a heartbeat come by then.
+    fn beat_in_time(&self) -> Flow<()> {
+        if let Some((at, _)) = self.deadlines.earliest().filter(|_| self.decides == Decides::All) {
+            self.heartbeat.next(Duration::from_nanos(at.saturating_sub(self.clocks.now()?)));
+        }
+        Ok(())
+    }
+
+    /// Whether others could have the core, or a signal is for this task.
+    pub(super) fn is_waited_for(&self, id: TaskId) -> Flow<bool> {
+        let watchdog = |task: TaskId| self.options.watchdog_main && task == TaskId(0);
+        let awake = match self.deadlines.earliest() {
+            Some((at, task)) => !watchdog(task) && at <= self.clocks.now()?,
+            None => false,
+        };
+        let signalled = !self.tasks[id].deferred.is_empty();
+        let woken = self.clock.area().has_notes();
+        Ok(awake || signalled || woken || self.tasks.runnable().iter().any(|task| !watchdog(*task)))
+    }
+
+    /// A task has been pinned: another may have the core, or a signal may come.
+    pub(in crate::record) fn pinned(&mut self, id: TaskId, stopped: Stopped) -> Flow<Next> {
+        let registers = stopped.registers()?;
+        self.mark(id, &registers);
+        self.tasks.hold(id, Hold::Ready(stopped));
+        self.send_deferred(id)?;
+        // It probably waits for another in a loop.
+        Ok(Next::Decide(Why::Yielded, None))
+    }
+
+    /// Stop a task that runs user code at its next tick, if that comes soon, or else where it is. It may be another one by
+    /// then.
+    pub(in crate::record) fn pin(&mut self, id: TaskId, running: Running) -> Flow<(TaskId, Watched)> {
+        let (id, stopped, stop) = self.stop_running(id, running)?;
+        Ok((id, self.pin_stopped(id, stopped, stop)?))
+    }
+
+    /// No signal breaks that off: the kernel keeps them until it is done.
+    fn pin_stopped(&mut self, id: TaskId, stopped: Stopped, stop: Stop) -> Flow<Watched> {
+        // Inside a call the mask may be the call's own (sigsuspend(2)), and the kernel would forget the task's.
+        if stop != Stop::Event || stopped.registers()?.number().cast_signed() >= 0 {
+            return self.pin_undisturbed(id, stopped, stop);
+        }
+        let mask = stopped.signal_mask()?;
+        stopped.set_signal_mask(mask | !FAULTS.0)?;
+        // The program itself changes it with a stop only.
+        self.clock.area().set_masked(true);
+        let watched = self.pin_undisturbed(id, stopped, stop)?;
+        let (Watched::Stopped(stopped, _) | Watched::Pinned(stopped)) = &watched;
+        stopped.set_signal_mask(mask)?;
+        Ok(watched)
+    }
+
+    fn pin_undisturbed(&mut self, id: TaskId, stopped: Stopped, stop: Stop) -> Flow<Watched> {
+        let (mut stopped, mut stop) = (stopped, stop);
+        let (left, before) = (self.clock.left(), self.task(id).boundary.left);
+        if stop == Stop::Event && self.clock.cut(1) {
+            // At the next call, too, even if it is one that does not stop otherwise.
+            self.hurry(id, true);
+            let running = stopped.resume(Resume::Freely, 0)?;
+            (stopped, stop) = self.wait_or_interrupt(id, running, GRACE)?;
+            if stop == Stop::Seccomp {
+                self.log_cut(before - left + 1);
+                self.task(id).boundary.left = before - left + 1;
+            } else {
+                self.clock.put_back(left);
+                self.hurry(id, false);
+            }
+        }
+        // A number that is not negative: it is inside a system call.
+        if stop != Stop::Event || stopped.registers()?.number().cast_signed() >= 0 {
+            return Ok(Watched::Stopped(stopped, stop));
+        }
+        self.pin_here(id, stopped)
+    }
+
+    fn pin_here(&mut self, id: TaskId, stopped: Stopped) -> Flow<Watched> {
+        let space = self.space(id);
+        let (mut stopped, stop) = self.step_to_place(id, stopped)?;
+        // What is the buffer's it will soon be through with.
+        if stop != Stop::Event || Area::is_buffer(stopped.registers()?.ip()) || !self.clock.unwatch() {
+            return Ok(Watched::Stopped(stopped, stop));
+        }
+        let (mut addresses, mut key, mut circles) = (vec![Area::CURSOR, Area::COUNTDOWN], None, false);
+        let mut vectors = stopped.vectors()?;
+        let mut memory = Snapshot::take(stopped.tid(), &space.memory, stopped.registers()?.sp())?;
+        for _ in 0..ROUNDS {
+            let registers = stopped.registers()?.of_user_code();
+            match self.try_place(id, stopped, &registers, &addresses)? {
+                Trial::Recurred(at) => {
+                    stopped = at;
+                    let now = Snapshot::take(stopped.tid(), &space.memory, registers.sp())?;
+                    circles = now == memory && stopped.vectors()? == vectors;
+                    // The countdown and the cursor stay last: they hardly tell anything apart.
+                    addresses.splice(0..0, now.changed_since(&memory, WORDS));
+                    (memory, vectors) = (now, stopped.vectors()?);
+                    if circles {
+                        break;
+                    }
+                }
+                Trial::Elsewhere(at) => {
+                    let stop;
+                    (stopped, stop) = self.come_back(id, at, registers.ip())?;
+                    if stop != Stop::Event {
+                        return Ok(Watched::Stopped(stopped, stop));
+                    }
+                    let now = stopped.registers()?.of_user_code();
+                    memory = Snapshot::take(stopped.tid(), &space.memory, now.sp())?;
+                    vectors = stopped.vectors()?;
+                    if now.ip() == registers.ip() {
+                        key = now.changed_since(&registers);
+                        break;
+                    }
+                }
+                Trial::Left(at, stop) => return Ok(Watched::Stopped(at, stop)),
+            }
+        }
+        // One that a signal is for may wait for it.
+        let signalled = !self.task(id).deferred.is_empty();
+        self.pins.pinned(id, circles || signalled);
+        let registers = stopped.registers()?.of_user_code();
+        stopped.set_registers(&registers)?;
+        let words = self.words(id, &addresses)?;
+        self.take_buffered();
+        self.log.push(Event::Pin(Pin {
+            position: self.clock.position(&registers),
+            registers,
+            key,
+            words,
+            memory: memory.digests(),
+            vectors,
+        }));
+        Ok(Watched::Pinned(stopped))
+    }
+
+    fn words(&self, id: TaskId, addresses: &[u64]) -> Flow<Vec<(u64, u64)>> {
+        let space = self.space(id);
+        addresses.iter().map(|&address| Ok((address, space.memory.u64(address)?))).collect()
+    }
+
+    /// Move a task on to an instruction where a breakpoint fits, if there is one near; the stop is [`Stop::Event`] then.
+    fn step_to_place(&mut self, id: TaskId, stopped: Stopped) -> Flow<(Stopped, Stop)> {
+        let space = self.space(id);
+        let mut stopped = stopped;
+        for step in 0..STEPS {
+            let least = if step < BEST_STEPS { Placement::Best } else { Placement::Good };
+            let ip = stopped.registers()?.ip();
+            if Placement::at(&space.memory, ip) >= least {
+                break;
+            }
+            let stop;
+            (stopped, stop) = match end_of_string(&space.memory, ip) {
+                Some(end) => self.go_to(id, stopped, end)?,
+                None => self.step_once(id, stopped)?,
+            };
+            if stop != Stop::Signal(libc::SIGTRAP) {
+                return Ok((stopped, stop));
+            }
+        }
+        Ok((stopped, Stop::Event))
+    }
+
+    /// Let a task make one step.
+    fn step_once(&mut self, id: TaskId, stopped: Stopped) -> Flow<(Stopped, Stop)> {
+        match stopped.resume(Resume::Step, 0)?.wait_soon()? {
+            Wait::Stopped(stopped, stop) => Ok((stopped, stop)),
+            Wait::Dead(death) => self.died(id, death),
+        }
+    }
+
+    /// Let a task go on to an instruction, for a moment. There it stops with SIGTRAP.
+    fn go_to(&mut self, id: TaskId, stopped: Stopped, address: u64) -> Flow<(Stopped, Stop)> {
+        stopped.break_at(Some(address))?;
+        let running = stopped.resume(Resume::Freely, 0)?;
+        let (stopped, stop) = self.wait_or_interrupt(id, running, TRIAL)?;
+        stopped.break_at(None)?;
+        Ok((stopped, stop))
+    }
+
+    /// Have a task come to a place where it has been before, or else to another one where a breakpoint fits; the stop is
+    /// [`Stop::Event`] then.
+    fn come_back(&mut self, id: TaskId, stopped: Stopped, site: u64) -> Flow<(Stopped, Stop)> {
+        let (stopped, stop) = self.go_to(id, stopped, site)?;
+        if stop == Stop::Signal(libc::SIGTRAP) && stopped.registers()?.ip() == site {
+            Ok((stopped, Stop::Event))
+        } else if stop == Stop::Event {
+            self.step_to_place(id, stopped)
+        } else {
+            Ok((stopped, stop))
+        }
+    }
+
+    /// Let a task go on for a moment from a place where it has these registers.
+    fn try_place(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        registers: &Registers,
+        addresses: &[u64],
+    ) -> Flow<Trial> {
+        let space = self.space(id);
+        let words = self.words(id, addresses)?;
+        let condition = Condition { registers: *registers, vectors: stopped.vectors()?, words, key: None };
+        let (mut stopped, breakpoint) = Breakpoint::arm(stopped, &space.memory, &condition)?;
+        let since = Instant::now();
+        // It stands there already.
+        let mut passes = 0;
+        loop {
+            let running = stopped.resume(Resume::Freely, 0)?;
+            let stop;
+            (stopped, stop) = self.wait_or_interrupt(id, running, TRIAL)?;
+            let hit = breakpoint.hit(stop, &stopped.registers()?);
+            if hit {
+                passes += 1;
+                let same = breakpoint.registers(&stopped, &space.memory)?.of_user_code() == *registers;
+                if same && passes > 1 {
+                    return Ok(Trial::Recurred(breakpoint.disarm(stopped, &space.memory)?));
+                }
+                if since.elapsed() < TRIAL {
+                    continue;
+                }
+            } else if let Stop::Signal(_) = stop {
+                let info = stopped.signal_info()?;
+                if !is_fault(&info) {
+                    self.task(id).deferred.push(info);
+                    continue;
+                }
+            }
+            let stopped = breakpoint.disarm(stopped, &space.memory)?;
+            return Ok(match stop {
+                Stop::Seccomp => Trial::Left(stopped, stop),
+                Stop::Signal(libc::SIGTRAP) if !hit => {
+                    return self.unsupported(id, "a trap of its own while it was watched");
+                }
+                // A fault comes again when the task goes on.
+                Stop::Signal(_) if !hit => Trial::Left(stopped, Stop::Event),
+                _ => Trial::Elsewhere(stopped),
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_ends_for_one_that_stays_where_it_is_while_something_waits() {
+        let mut pins = Pins::default();
+        let at = At { task: TaskId(1), events: 7, left: 1 };
+        let other = At { left: 2, ..at };
+        let mut tell = |at, ms| pins.has_no_patience(at, Duration::from_millis(ms));
+        assert!(!tell(Some(at), 0) && !tell(Some(at), 49) && tell(Some(at), 50));
+        assert!(!tell(Some(other), 60) && !tell(Some(at), 120) && !tell(Some(at), 169));
+        assert!(!tell(None, 170) && !tell(Some(at), 171) && tell(Some(at), 221));
+        pins.pinned(at.task, true);
+        assert!(!pins.has_no_patience(Some(other), Duration::from_millis(300)));
+        assert!(pins.has_no_patience(Some(other), Duration::from_millis(320)));
+    }
+
+    #[test]
+    fn one_that_computes_is_left_alone_for_longer_each_time() {
+        let mut pins = Pins::default();
+        for _ in 0..10 {
+            pins.pinned(TaskId(0), false);
+        }
+        assert_eq!(pins.patience[&TaskId(0)], *PATIENCE.end());
+        pins.pinned(TaskId(0), true);
+        assert_eq!(pins.patience[&TaskId(0)], *PATIENCE.start());
+    }
+}

@@ -1,0 +1,444 @@
+//! Signals: delivered where replay can find the place.
+//!
+//! The kernel keeps, queues and routes the recorded program's signals as always; a ptrace stop shows each before it
+//! reaches its task. Replay has no real signals: it takes the handler's registers and frame from the log. So it must be
+//! able to find the place, and there are three kinds.
+//!
+//! - **A boundary**: the task has executed nothing since its last event. The signal is delivered.
+//! - **In between**. The signal is kept back, and sent again at the next boundary, which comes with the next tick: the
+//!   timeslice is cut. It keeps its `siginfo`. At a call it is delivered before the call is made: the program may be about
+//!   to block the signal, or to end. A call that may wait notices it by itself: programs look whether a signal has come,
+//!   then wait, and hope that it does not come in between. What is kept back would come just there.
+//! - **In a call that waits.** If it waits in the kernel, the kernel has ended it with one of its codes for a call to
+//!   restart. If it is one that we make, nothing has: whoever may have sent a signal has us look. Either way the task gets
+//!   back the registers of its own call, as they are at its exit, with that code. The kernel then builds the handler's frame
+//!   and decides by it, and by `SA_RESTART`, what comes after the handler. Where there is no handler, the task comes to
+//!   its call once more, and it is the same call.
+
+use std::collections::BTreeMap;
+
+use crate::ending::Ending;
+use crate::record::futex::inherit::locks;
+use crate::record::recorder::Recorder;
+use crate::record::step::{Flow, Halt, Next};
+use crate::record::time::clocks;
+use crate::record::tree::call::{Call, interrupted, restart};
+use crate::record::tree::tasks::{Hold, Task};
+use crate::schedule::Why;
+use crate::task::TaskId;
+use crate::trace::event::{Effect, Event, Handler, Position, Signal, Write};
+use crate::tracee::{Resume, SignalSet, Signals, Stop, Stopped, is_fault, signals};
+
+/// Signals that do nothing to a program that has said nothing about them (signal(7)).
+const HARMLESS: SignalSet = SignalSet::of(&[libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH, libc::SIGCONT]);
+
+/// Signals that stop a program that has said nothing about them.
+const STOPS: SignalSet = SignalSet::of(&[libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU]);
+
+/// The code of a SIGSYS that a filter of calls has raised: `SYS_SECCOMP` (asm-generic/siginfo.h).
+const FILTERED: i32 = 1;
+
+/// The code of a signal that int3 raises (asm-generic/siginfo.h).
+const SI_KERNEL: i32 = 0x80;
+
+/// What a signal does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Handle,
+    Kill,
+    Stop,
+    Nothing,
+}
+
+fn action(number: i32, fault: bool, says: &Signals) -> Action {
+    // What an instruction raises cannot be put off or ignored: it kills (sigprocmask(2)).
+    if fault && (says.blocked.has(number) || says.ignored.has(number)) {
+        Action::Kill
+    } else if says.caught.has(number) {
+        Action::Handle
+    } else if !fault && (says.ignored.has(number) || HARMLESS.has(number)) {
+        Action::Nothing
+    } else if STOPS.has(number) {
+        Action::Stop
+    } else {
+        Action::Kill
+    }
+}
+
+/// A signal that has found its task.
+struct Arrived {
+    number: i32,
+    /// Whether an instruction has raised it.
+    fault: bool,
+    position: Position,
+}
+
+impl Recorder<'_> {
+    /// A task that runs is about to get a signal.
+    pub(in crate::record) fn signal(&mut self, id: TaskId, stopped: Stopped, number: i32) -> Flow<Next> {
+        let info = self.signal_info(id, &stopped)?;
+        let registers = stopped.registers()?;
+        if number == libc::SIGSYS && info.si_code == FILTERED {
+            self.tasks.hold(id, Hold::Ready(stopped));
+            return self.unsupported(id, "a 32-bit system call (`int $0x80`)");
+        }
+        let stopped = if number == libc::SIGTRAP && info.si_code == SI_KERNEL {
+            match self.trapped_read(id, stopped, registers)? {
+                Ok(next) => return Ok(next),
+                Err(stopped) => stopped,
+            }
+        } else {
+            stopped
+        };
+        let fault = is_fault(&info);
+        if fault && self.clock.area().recover(&stopped, &registers)? {
+            self.tasks.hold(id, Hold::Ready(stopped));
+            return Ok(Next::Stay);
+        }
+        let position = self.clock.position(&registers);
+        let elsewhere = position != self.task(id).boundary || self.clock.area().cursor() > 0;
+        match action(number, fault, &signals(stopped.tid())?) {
+            Action::Nothing => {
+                self.tasks.hold(id, Hold::Ready(stopped));
+                Ok(Next::Stay)
+            }
+            Action::Stop => self.go_with(id, stopped, number),
+            Action::Handle | Action::Kill if !fault && elsewhere => self.put_off(id, stopped, info),
+            Action::Handle => self.handle(id, stopped, Arrived { number, fault, position }, None),
+            Action::Kill => self.killed(id, stopped, Arrived { number, fault, position }),
+        }
+    }
+
+    /// A task is about to get a signal on the way back to a call that it has come to. If no handler runs and nothing ends,
+    /// the task with the signal to let it go on with.
+    pub(in crate::record) fn signal_in_call(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        number: i32,
+        call: &Call,
+    ) -> Flow<Result<(Stopped, i32), Next>> {
+        self.signal_info(id, &stopped)?;
+        let arrived = Arrived { number, fault: false, position: self.clock.position(&call.registers) };
+        match action(number, false, &signals(stopped.tid())?) {
+            Action::Nothing => Ok(Ok((stopped, 0))),
+            Action::Stop => Ok(Ok((stopped, number))),
+            Action::Handle => self.handle(id, stopped, arrived, Some(call)).map(Err),
+            Action::Kill => {
+                self.note_arrival(id);
+                self.killed(id, stopped, arrived).map(Err)
+            }
+        }
+    }
+
+    /// Whether a signal that a task is about to get does nothing.
+    pub(in crate::record) fn does_nothing(&self, stopped: &Stopped, number: i32) -> Flow<bool> {
+        Ok(action(number, false, &signals(stopped.tid())?) == Action::Nothing)
+    }
+
+    /// What is known of the signal that a task is about to get. One that was put off and sent again gets back what was
+    /// known of it first.
+    pub(in crate::record) fn signal_info(&mut self, id: TaskId, stopped: &Stopped) -> Flow<libc::siginfo_t> {
+        let mut info = stopped.signal_info()?;
+        self.name_sender(id, stopped, &mut info)?;
+        // SAFETY: `si_pid` is there for the code that tgkill(2) sends with.
+        let ours =
+            info.si_code == libc::SI_TKILL && unsafe { info.si_pid() }.cast_unsigned() == std::process::id();
+        let resent = &mut self.task(id).resent;
+        let Some(first) = resent.iter().position(|first| ours && first.si_signo == info.si_signo) else {
+            return Ok(info);
+        };
+        let first = resent.remove(first);
+        stopped.set_signal_info(&first)?;
+        Ok(first)
+    }
+
+    /// A signal has come where replay could not find the place: keep it back until the next tick or call.
+    fn put_off(&mut self, id: TaskId, stopped: Stopped, info: libc::siginfo_t) -> Flow<Next> {
+        let (left, before) = (self.clock.left(), self.task(id).boundary.left);
+        self.task(id).deferred.push(info);
+        // One that is about to hand the core over does not come to another tick.
+        if !self.clock.area().is_deciding()
+            && let Some(ticks) = (before + 1).checked_sub(left).filter(|_| left > 1)
+            && self.clock.cut(1)
+        {
+            self.log_cut(ticks);
+            self.task(id).boundary.left = ticks;
+        }
+        self.tasks.hold(id, Hold::Ready(stopped));
+        Ok(Next::Stay)
+    }
+
+    /// A signal kills its process.
+    fn killed(&mut self, id: TaskId, stopped: Stopped, signal: Arrived) -> Flow<Next> {
+        let Arrived { number, fault, position } = signal;
+        self.take_buffered();
+        self.log.push(Event::Signal(Signal { position, number, fault, handler: None }));
+        let pid = self.task(id).pid;
+        if pid != self.root() {
+            let writes = self.robust_exit(&self.members(pid));
+            self.log_written(id, writes);
+            self.log_elsewhere();
+            stopped.resume(Resume::Freely, number)?;
+            self.process_ended(pid)?;
+            return Ok(Next::Decide(Why::Exited, None));
+        }
+        self.tasks.hold(id, Hold::Ready(stopped));
+        let tasks = self.states(Some(id));
+        Err(Halt::Ending(Ending::Killed { signal: number, task: id, tasks }))
+    }
+
+    /// A signal's handler starts, in the middle of the call if there is one.
+    fn handle(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        mut signal: Arrived,
+        call: Option<&Call>,
+    ) -> Flow<Next> {
+        let mut writes = Vec::new();
+        self.take_buffered();
+        self.call_sites.returns_to(signal.position.ip);
+        if let Some(call) = call {
+            self.note_arrival(id);
+            if let Some(code) = call.restart {
+                let mut registers = call.registers;
+                registers.set_result(code);
+                stopped.set_registers(&registers)?;
+            }
+            let rest = self.rest(id, call)?;
+            for write in call.left.iter().chain(&rest) {
+                // Where nobody can write, the kernel has not done so either.
+                if self.space(id).memory.write(write.address, &write.bytes).is_ok() {
+                    writes.push(write.clone());
+                }
+            }
+        }
+        let mut stopped = stopped;
+        loop {
+            // With a signal, a step ends at the handler's first instruction, its frame pushed.
+            let running = stopped.resume(Resume::Step, signal.number)?;
+            let stop;
+            (stopped, stop) = self.wait(id, running)?;
+            match stop {
+                Stop::Signal(libc::SIGTRAP) if stopped.signal_info()?.si_code == libc::SIGTRAP => break,
+                // There is no room for the frame. That is no place of its own: replay finds that of the signal.
+                Stop::Signal(libc::SIGSEGV) => {
+                    signal.number = libc::SIGSEGV;
+                    if !signals(stopped.tid())?.caught.has(libc::SIGSEGV) {
+                        return self.killed(id, stopped, signal);
+                    }
+                }
+                _ => return self.unsupported(id, format!("signal {} at {stop:?}", signal.number)),
+            }
+        }
+        let registers = stopped.registers()?;
+        writes.push(self.copy(id, registers.sp(), self.frame_size(id, registers.sp())?)?);
+        let Arrived { number, fault, position } = signal;
+        let handler = Some(Handler { registers, writes });
+        self.log.push(Event::Signal(Signal { position, number, fault, handler }));
+        self.mark(id, &registers);
+        self.tasks.hold(id, Hold::Ready(stopped));
+        Ok(Next::Continue)
+    }
+
+    /// How much the kernel has pushed at `sp`: `struct rt_sigframe` up to the end of the extended processor state
+    /// (arch/x86/include/asm/sigframe.h, uapi/asm/sigcontext.h).
+    fn frame_size(&self, id: TaskId, sp: u64) -> Flow<usize> {
+        const FPSTATE_POINTER: u64 = 8 + 40 + 23 * 8;
+        const SW_RESERVED: u64 = 464;
+        const MAGIC: u32 = 0x4650_5853;
+        const LEGACY: u64 = 512;
+        const LARGEST: u64 = 64 << 10;
+        let fpstate = self.space(id).memory.u64(sp + FPSTATE_POINTER)?;
+        let extended = if self.space(id).memory.u32(fpstate + SW_RESERVED)? == MAGIC {
+            u64::from(self.space(id).memory.u32(fpstate + SW_RESERVED + 4)?)
+        } else {
+            LEGACY
+        };
+        Ok((fpstate + extended).saturating_sub(sp).min(LARGEST) as usize)
+    }
+
+    /// Send again the signals that came where replay could not have found the place. They arrive when the task goes on.
+    pub(in crate::record) fn send_deferred(&mut self, id: TaskId) -> Flow<()> {
+        for info in std::mem::take(&mut self.task(id).deferred) {
+            self.send(id, info.si_signo)?;
+            self.task(id).resent.push(info);
+        }
+        Ok(())
+    }
+
+    /// A task has come to a call: what has been kept back comes before that, or ends its wait.
+    pub(in crate::record) fn in_front_of(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Hold> {
+        if self.task(id).deferred.is_empty() {
+            return Ok(Hold::Calling(stopped, call));
+        }
+        self.send_deferred(id)?;
+        if !call.may_wait() {
+            return Ok(Hold::Again(stopped, call));
+        }
+        self.look_soon();
+        Ok(Hold::Calling(stopped, call))
+    }
+
+    /// Send a signal to a task that stands at a call: it arrives when the call is over.
+    pub(in crate::record) fn send(&mut self, id: TaskId, signal: i32) -> Flow<()> {
+        let (pid, tid) = (self.task(id).pid, self.task(id).tid);
+        // SAFETY: a plain system call; the ids are those of a task that we trace and that is stopped.
+        let sent = unsafe { libc::syscall(libc::SYS_tgkill, pid.as_raw(), tid.as_raw(), signal) };
+        if sent == 0 {
+            Ok(())
+        } else {
+            Err(crate::tracee::last_os(format!("send signal {signal} to thread {tid}")).into())
+        }
+    }
+
+    /// A call that the kernel has made was interrupted by a signal, with one of the codes of [`restart`].
+    pub(in crate::record) fn interrupted(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: &Call,
+        left: Vec<Write>,
+    ) -> Flow<Next> {
+        let code = stopped.registers()?.result();
+        debug_assert!(interrupted(code));
+        let call =
+            Call { wait: crate::record::tree::call::Waited::No, restart: Some(code), left, ..call.clone() };
+        self.tasks.hold(id, Hold::Again(stopped, call));
+        Ok(Next::Continue)
+    }
+
+    /// Signals may have come for tasks that do not notice: those that wait for the scheduler, or are about to. What
+    /// was sent to a process is left to one that can run, if it takes it.
+    pub(in crate::record) fn look_for_signals(&mut self) -> Flow<()> {
+        self.look_for_roused(false)?;
+        let mut processes = BTreeMap::new();
+        let may_have = |task: &&Task| {
+            let (Hold::Waiting(stopped, _) | Hold::Calling(stopped, _)) = task.hold() else { return false };
+            let peek = |shared| stopped.has_signals(shared).unwrap_or(true);
+            peek(false) || *processes.entry(task.pid).or_insert_with(|| peek(true))
+        };
+        let unaware: Vec<TaskId> = self.tasks.living().filter(may_have).map(|task| task.id).collect();
+        for id in unaware {
+            let task = &self.tasks[id];
+            let pid = task.pid;
+            // One that is gone is noticed elsewhere.
+            let Ok(says) = signals(task.tid) else { continue };
+            let own = acting(says.pending, &says);
+            let shared = acting(says.shared, &says);
+            if own.is_empty() && (shared.is_empty() || self.somebody_takes(shared, pid)) {
+                continue;
+            }
+            if matches!(task.hold(), Hold::Calling(_, call) if call.may_wait()) {
+                self.look_soon();
+            } else {
+                self.interrupt_wait(id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a task of a process is going to take one of these signals by itself.
+    fn somebody_takes(&self, set: SignalSet, pid: nix::unistd::Pid) -> bool {
+        self.tasks.of(pid).any(|task| {
+            let hold = task.hold();
+            let notices = hold.runnable() && !matches!(hold, Hold::Calling(_, call) if !call.may_wait())
+                || matches!(hold, Hold::Running | Hold::Parked(_) | Hold::InKernel(..));
+            notices && signals(task.tid).is_ok_and(|says| !set.without(says.blocked).is_empty())
+        })
+    }
+
+    /// A task that waits for the scheduler, or stands at a call, goes to get its signals.
+    pub(super) fn interrupt_wait(&mut self, id: TaskId) -> Flow<()> {
+        let futex = self.futexes.remove(id).is_some();
+        let watched = self.watches.remove(id);
+        self.deadlines.remove(id);
+        let hold = match self.tasks.release(id) {
+            Hold::Waiting(stopped, call) => {
+                // As futex(2) and nanosleep(2) do in the kernel.
+                let code = match call.deadline {
+                    _ if watched => call.restart.unwrap_or(restart::RESTARTSYS),
+                    _ if futex && locks(&call) => restart::RESTARTNOINTR,
+                    None => restart::RESTARTSYS,
+                    Some(_) if !futex && sleeps_until(&call) => restart::RESTARTNOHAND,
+                    Some(_) => restart::RESTART_RESTARTBLOCK,
+                };
+                let left = if futex || watched { Vec::new() } else { time_left(&call, self.clocks.now()?) };
+                Hold::Again(stopped, Call { restart: Some(code), left, ..call })
+            }
+            Hold::Calling(stopped, call) => Hold::Again(stopped, call),
+            hold => hold,
+        };
+        self.tasks.hold(id, hold);
+        self.woken = true;
+        Ok(())
+    }
+
+    /// rt_sigprocmask(2): its result and what it writes.
+    pub(in crate::record) fn signal_mask(
+        &mut self,
+        id: TaskId,
+        stopped: &Stopped,
+        args: [u64; 6],
+    ) -> Flow<(i64, Vec<Write>)> {
+        /// SIGKILL and SIGSTOP cannot be blocked.
+        const NEVER: u64 = SignalSet::of(&[libc::SIGKILL, libc::SIGSTOP]).0;
+        let [how, set, old_set, size, ..] = args;
+        let fails = |errno: i32| Ok((-i64::from(errno), Vec::new()));
+        if size != 8 {
+            return fails(libc::EINVAL);
+        }
+        let old = stopped.signal_mask()?;
+        if set != 0 {
+            let Ok(set) = self.space(id).memory.u64(set) else { return fails(libc::EFAULT) };
+            let new = match how as i32 {
+                libc::SIG_BLOCK => old | set,
+                libc::SIG_UNBLOCK => old & !set,
+                libc::SIG_SETMASK => set,
+                _ => return fails(libc::EINVAL),
+            };
+            stopped.set_signal_mask(new & !NEVER)?;
+        }
+        Ok(self.written(id, old_set, old.to_ne_bytes().to_vec()))
+    }
+
+    /// rt_sigreturn(2): back from a handler, to where the signal came.
+    pub(in crate::record) fn signal_return(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: &Call,
+    ) -> Flow<Next> {
+        let position = self.clock.position(&call.registers);
+        // What the result register is restored to is no result: were it an errno, replay would leave the call out.
+        let (stopped, _) = self.run_to_exit(id, stopped)?;
+        let registers = stopped.registers()?;
+        self.finish(id, stopped, call, position, 0, Vec::new(), Effect::None)?;
+        self.mark(id, &registers);
+        Ok(Next::Continue)
+    }
+}
+
+/// Which of these signals would do something to their task.
+fn acting(set: SignalSet, says: &Signals) -> SignalSet {
+    set.without(says.blocked).without(says.ignored).without(HARMLESS.without(says.caught))
+}
+
+/// Whether a call sleeps until a point in time.
+fn sleeps_until(call: &Call) -> bool {
+    call.number() == libc::SYS_clock_nanosleep as u64 && call.args()[1] & libc::TIMER_ABSTIME as u64 != 0
+}
+
+/// What a sleep that is interrupted says of the time that is left (nanosleep(2)).
+fn time_left(call: &Call, now: u64) -> Vec<Write> {
+    let args = call.args();
+    let address = match call.number() as i64 {
+        libc::SYS_nanosleep => args[1],
+        libc::SYS_clock_nanosleep if !sleeps_until(call) => args[3],
+        _ => 0,
+    };
+    let Some(deadline) = call.deadline.filter(|_| address != 0) else { return Vec::new() };
+    let left = deadline.saturating_sub(now);
+    vec![Write { address, bytes: clocks::bytes(&clocks::timespec_of(left)).to_vec() }]
+}

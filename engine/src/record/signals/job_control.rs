@@ -1,0 +1,51 @@
+//! Job control: signals that stop a process, and SIGCONT, which ends that.
+//!
+//! The stop is real, so that the process's parent gets its SIGCHLD and its wait(2) returns. A process is stopped when each of
+//! its tasks is; each gets there the next time it has the core, before it executes anything. Replay knows nothing of it
+//! all: a stopped task does not run.
+
+use crate::record::recorder::Recorder;
+use crate::record::step::{Flow, Next};
+use crate::record::tree::call::Call;
+use crate::record::tree::tasks::Hold;
+use crate::schedule::Why;
+use crate::task::TaskId;
+use crate::tracee::{Stop, Stopped};
+
+impl Recorder<'_> {
+    /// A task has come to a group stop, on the way to this call if there is one.
+    pub(in crate::record) fn stopped_by_signal(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: Option<Call>,
+    ) -> Flow<Next> {
+        self.tasks.hold(id, Hold::Suspended(stopped.listen()?, call));
+        // Those that wait for the scheduler do not notice.
+        let pid = self.task(id).pid;
+        let waits = |hold: &Hold| matches!(hold, Hold::Waiting(..) | Hold::Calling(..));
+        let others = self.tasks.of(pid).filter(|t| waits(t.hold())).map(|t| t.id);
+        for other in others.collect::<Vec<_>>() {
+            self.interrupt_wait(other)?;
+        }
+        Ok(Next::Decide(Why::Blocked, None))
+    }
+
+    /// A stopped task has been told something: that its stop is over, or has become another one.
+    pub(in crate::record) fn left_stop(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        stop: Stop,
+        call: Option<Call>,
+    ) -> Flow<()> {
+        let hold = match (stop, call) {
+            (Stop::Group(_), call) => Hold::Suspended(stopped.listen()?, call),
+            (_, None) => Hold::Ready(stopped),
+            (_, Some(call)) => Hold::Again(stopped, call),
+        };
+        self.tasks.hold(id, hold);
+        self.woken = true;
+        Ok(())
+    }
+}

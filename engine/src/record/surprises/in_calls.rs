@@ -1,0 +1,123 @@
+//! Where surprises strike ([`crate::schedule::surprise`] says which there are, and what allows them). Those in time are in
+//! [`super::delays`], those of tasks that give way in [`super::yields`].
+//!
+//! Nothing of it is new to replay: the calls have the results and outputs that the log says, and time passes as it says.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileTypeExt;
+
+use crate::record::recorder::Recorder;
+use crate::record::step::{Flow, Next};
+use crate::record::tree::call::Call;
+use crate::record::tree::tasks::Hold;
+use crate::schedule::surprise::{Dice, Surprise};
+use crate::schedule::{Strategy, Why};
+use crate::task::TaskId;
+use crate::trace::event::Registers;
+use crate::tracee::Stopped;
+
+impl Recorder<'_> {
+    /// Whether a surprise of this kind strikes now. None does while the program starts up, which all attempts have in common.
+    pub(in crate::record) fn strikes(&mut self, kind: Surprise) -> bool {
+        self.start_up.is_none() && self.dice.strike(kind)
+    }
+
+    /// A task that is about to wait on a futex goes on instead, at once or when the others have had their turn.
+    pub(in crate::record) fn wake_spuriously(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: Call,
+    ) -> Flow<Next> {
+        self.deadlines.remove(id);
+        if self.dice.amount(Surprise::Spurious, 1, 4) == 1 {
+            return self.skip(id, stopped, &call, 0, Vec::new());
+        }
+        // As one that has begun to wait.
+        self.note_arrival(id);
+        self.tasks.hold(id, Hold::Woken(stopped, Call { entered: true, ..call }, 0));
+        Ok(Next::Decide(Why::Yielded, None))
+    }
+
+    /// The registers with which a call reads or writes less than it asks for, if that strikes.
+    pub(in crate::record) fn shortened(&mut self, id: TaskId, call: &Call) -> Option<Registers> {
+        let [fd, _, len, flags, ..] = call.args();
+        let number = call.number() as i64;
+        let reads = matches!(number, libc::SYS_read | libc::SYS_recvfrom);
+        let writes = matches!(number, libc::SYS_write | libc::SYS_sendto);
+        let plain = matches!(number, libc::SYS_read | libc::SYS_write)
+            || flags as i32 & !(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) == 0;
+        if !(reads || writes) || !plain || len < 2 || !self.dice.have(Surprise::Short) {
+            return None;
+        }
+        let dont_wait =
+            !matches!(number, libc::SYS_read | libc::SYS_write) && flags as i32 & libc::MSG_DONTWAIT != 0;
+        let copy = self.descriptor(id, fd)?;
+        // A write that waits is whole, unless a signal interrupts it.
+        if writes && !(dont_wait || is_nonblocking(copy)) {
+            return None;
+        }
+        let least = least(copy)?;
+        // Those who are told only of changes take a short read or write for the end of what there is (epoll(7), "Questions and
+        // answers"): they would never hear of the rest.
+        if least >= len || self.is_in_epoll(id, fd) || !self.strikes(Surprise::Short) {
+            return None;
+        }
+        let mut args = call.args();
+        args[2] = self.dice.amount(Surprise::Short, least, len);
+        let mut registers = call.registers;
+        registers.set_args(args);
+        Some(registers)
+    }
+
+    /// Whether an epoll descriptor of a task's process watches this descriptor.
+    fn is_in_epoll(&self, id: TaskId, fd: u64) -> bool {
+        let tid = self.tasks[id].tid;
+        let Ok(entries) = std::fs::read_dir(format!("/proc/{tid}/fd")) else { return true };
+        entries.flatten().any(|entry| {
+            let epoll = std::fs::read_link(entry.path())
+                .is_ok_and(|link| link.as_os_str() == "anon_inode:[eventpoll]");
+            let number = entry.file_name().to_string_lossy().parse().unwrap_or(-1);
+            epoll && crate::record::kernel::call_in_progress::watched(tid, number).contains(&(fd as i32))
+        })
+    }
+
+    /// A task is about to wait with epoll_wait(2). Whether it is interrupted instead.
+    pub(in crate::record) fn is_interrupted(&mut self, call: &Call) -> bool {
+        let waits = matches!(
+            call.number() as i64,
+            libc::SYS_epoll_wait | libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2
+        );
+        waits && self.strikes(Surprise::Interrupt)
+    }
+}
+
+/// Which of those who wait a wake wakes: the first to have come, unless any may be.
+pub(in crate::record) fn whom<'a>(
+    strategy: &'a mut dyn Strategy,
+    dice: &Dice,
+) -> impl FnMut(&[TaskId]) -> usize + use<'a> {
+    let any = dice.allow(Surprise::Order);
+    move |waiters| if any { strategy.wake(waiters) } else { 0 }
+}
+
+/// How many bytes a short read or write of a descriptor has at least; none if it is no stream of bytes.
+fn least(copy: &File) -> Option<u64> {
+    use nix::sys::socket::{SockType, getsockopt, sockopt};
+    let kind = copy.metadata().ok()?.file_type();
+    if kind.is_socket() {
+        return (getsockopt(copy, sockopt::SockType) == Ok(SockType::Stream)).then_some(1);
+    }
+    // Packets (pipe2(2), O_DIRECT) are whole.
+    (kind.is_fifo() && status(copy) & libc::O_DIRECT == 0).then_some(libc::PIPE_BUF as u64)
+}
+
+fn is_nonblocking(copy: &File) -> bool {
+    status(copy) & libc::O_NONBLOCK != 0
+}
+
+fn status(copy: &File) -> i32 {
+    // SAFETY: F_GETFL takes no argument.
+    unsafe { libc::fcntl(copy.as_raw_fd(), libc::F_GETFL) }
+}

@@ -1,0 +1,163 @@
+//! Notes on where surprises have struck: what is needed to tell a reader, if the program fails.
+//!
+//! A note has a copy of the top of the thread's stack; it is turned into functions and lines when the program is about to end as
+//! it should not, while its mappings can still be looked at. An attempt that passes pays for the copies alone.
+
+use std::collections::BTreeMap;
+
+use crate::record::deadlock::report::symbols_of;
+use crate::record::recorder::Recorder;
+use crate::record::tree::tasks::{Hold, Task};
+use crate::schedule::surprise::Surprise;
+use crate::strike::{Doing, Strike, Thread};
+use crate::symbols::StackRegisters;
+use crate::task::TaskId;
+use crate::tracee::Registers;
+
+/// Bytes of a stack that are kept: some thirty frames of unoptimised code.
+const STACK: usize = 1 << 14;
+
+/// So many notes are kept of an attempt.
+const MOST: usize = 32;
+
+/// Where a thread was.
+#[derive(Clone, Debug)]
+pub(in crate::record) struct Place {
+    space: u32,
+    registers: StackRegisters,
+    stack: Vec<u8>,
+}
+
+impl Place {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> bool {
+        let from = address.checked_sub(self.registers.rsp).and_then(|from| usize::try_from(from).ok());
+        let bytes = from.and_then(|from| self.stack.get(from..from.checked_add(buffer.len())?));
+        bytes.is_some_and(|bytes| {
+            buffer.copy_from_slice(bytes);
+            true
+        })
+    }
+}
+
+/// A strike, as long as nobody has asked what it was.
+#[derive(Debug)]
+pub(in crate::record) struct Note {
+    pub(in crate::record) kind: Surprise,
+    pub(in crate::record) task: TaskId,
+    pub(in crate::record) doing: Doing,
+    /// As in [`Strike`].
+    pub(in crate::record) asked: u64,
+    pub(in crate::record) more: u64,
+    pub(in crate::record) times: u64,
+    /// Those who could have run. Many get their names later on.
+    pub(in crate::record) others: Vec<TaskId>,
+    pub(in crate::record) place: Option<Place>,
+}
+
+impl Note {
+    /// Of a strike of which nothing more is known yet.
+    pub(in crate::record) fn new(kind: Surprise, task: TaskId, doing: Doing) -> Self {
+        Self { kind, task, doing, asked: 0, more: 0, times: 1, others: Vec::new(), place: None }
+    }
+}
+
+/// The notes of an attempt, and what has come of them.
+#[derive(Debug, Default)]
+pub(in crate::record) struct Strikes {
+    notes: Vec<Note>,
+    explained: Vec<Strike>,
+}
+
+impl Strikes {
+    /// What has been explained.
+    pub(in crate::record) fn take(&mut self) -> Vec<Strike> {
+        std::mem::take(&mut self.explained)
+    }
+}
+
+impl Recorder<'_> {
+    /// Where a task is that has come to a call with these registers.
+    pub(in crate::record) fn place(&self, id: TaskId, registers: &Registers) -> Place {
+        let space = &self.tasks[id].space;
+        let registers = StackRegisters {
+            rip: self.call_sites.original(registers.ip()),
+            rsp: registers.sp(),
+            rbp: registers.bp(),
+        };
+        Place { space: space.number, registers, stack: space.memory.available(registers.rsp, STACK) }
+    }
+
+    /// Where a task is that does not run.
+    pub(super) fn place_of(&self, id: TaskId) -> Option<Place> {
+        let registers = match self.tasks[id].hold() {
+            Hold::Ready(stopped) => stopped.registers().ok()?,
+            Hold::Calling(_, call)
+            | Hold::Again(_, call)
+            | Hold::Woken(_, call, _)
+            | Hold::Returned(_, call) => call.registers,
+            _ => return None,
+        };
+        Some(self.place(id, &registers))
+    }
+
+    /// Take note of a strike.
+    pub(super) fn note_strike(&mut self, note: Note) {
+        if self.notes_strikes() {
+            self.strikes.notes.push(note);
+        }
+    }
+
+    /// Whether there is room for another note.
+    pub(super) fn notes_strikes(&self) -> bool {
+        self.strikes.notes.len() < MOST
+    }
+
+    fn thread(&self, task: TaskId) -> Thread {
+        let name = self.tasks[task].name.clone();
+        let ambiguous = self.tasks.iter().any(|other| other.id != task && other.name == name);
+        Thread { task, name, ambiguous }
+    }
+
+    /// The program ends as it should not: find out where surprises have struck, as long as it is there.
+    pub(in crate::record) fn explain_strikes(&mut self) {
+        self.end_stall();
+        let notes = std::mem::take(&mut self.strikes.notes);
+        let mut symbols = BTreeMap::new();
+        for Note { kind, task, doing, asked, more, times, others, place } in notes {
+            let frames = place.map(|place| {
+                let in_space = |task: &&Task| task.space.number == place.space;
+                let Some(task) = self.tasks.living().find(in_space) else { return Vec::new() };
+                let symbols = symbols.entry(place.space).or_insert_with(|| symbols_of(task));
+                symbols.backtrace(place.registers, &mut |address, buffer| place.read(address, buffer))
+            });
+            let strike = Strike {
+                kind,
+                thread: self.thread(task),
+                doing,
+                asked,
+                more,
+                times,
+                others: others.into_iter().map(|other| self.thread(other)).collect(),
+                frames: frames.unwrap_or_default(),
+            };
+            self.strikes.explained.push(strike);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_has_what_was_on_the_stack() {
+        let registers = StackRegisters { rip: 1, rsp: 100, rbp: 0 };
+        let place = Place { space: 0, registers, stack: vec![1, 2, 3, 4] };
+        let mut two = [0; 2];
+        assert!(place.read(101, &mut two));
+        assert_eq!(two, [2, 3]);
+        for address in [0, 99, 103, u64::MAX] {
+            assert!(!place.read(address, &mut two), "{address}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Whether the program looks for somebody outside, in virtual time: then its sleeps are for them, and must last.
+//!
+//! Who waits for a server to come up, or for a lock that another process has, often does not wait in a call. He tries, sleeps, and
+//! tries again, for so long and no longer. While he sleeps nothing shows that it is not the program itself that he waits for: only
+//! the attempts do. So time leaps no more once the program has asked for an address that none of its own sockets has, or for a lock
+//! that somebody else holds, until it gets there after all: the server of a test may only not have started yet.
+//!
+//! What cannot be seen is left out: somebody outside of whom the program waits for a file, or a process, to come or go.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+
+use super::clocks::Time;
+use crate::record::kernel::peers::Sockets;
+use crate::record::recorder::Recorder;
+use crate::record::step::Flow;
+use crate::record::tree::call::Call;
+use crate::task::TaskId;
+use crate::trace::inodes::Identity;
+
+/// What the program has asked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Sought {
+    /// A socket's address (struct sockaddr).
+    Address(Vec<u8>),
+    /// The lock of a file.
+    Lock(Identity),
+}
+
+/// What the program looks for outside.
+#[derive(Debug, Default)]
+pub(in crate::record) struct Abroad {
+    sought: BTreeSet<Sought>,
+    /// Addresses that are the program's own.
+    own: BTreeSet<Vec<u8>>,
+}
+
+impl Abroad {
+    /// Whether it looks for anything.
+    pub(super) fn is_sought(&self) -> bool {
+        !self.sought.is_empty()
+    }
+}
+
+/// An address that a call asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    /// A port of some machine.
+    Port(u16),
+    /// A Unix socket's name.
+    Name,
+}
+
+impl Place {
+    /// That of a struct sockaddr; none for what is no other process's, such as the kernel's (netlink(7)).
+    fn of(address: &[u8]) -> Option<Self> {
+        /// The daemon that C libraries ask for names of users and hosts, if there is one (nscd(8)).
+        const NAMES: &[u8] = b"/var/run/nscd/socket";
+        let family = i32::from(u16::from_ne_bytes(address.get(..2)?.try_into().ok()?));
+        match family {
+            libc::AF_INET | libc::AF_INET6 => {
+                Some(Self::Port(u16::from_be_bytes(address.get(2..4)?.try_into().ok()?)))
+            }
+            libc::AF_UNIX if address[2..].starts_with(NAMES) => None,
+            libc::AF_UNIX => Some(Self::Name),
+            _ => None,
+        }
+    }
+}
+
+impl Recorder<'_> {
+    /// A call has been made: whether the program looks for somebody outside, or has found its own.
+    pub(in crate::record) fn note_reach(&mut self, id: TaskId, call: &Call, result: i64) -> Flow<()> {
+        if self.options.time == Time::Real {
+            return Ok(());
+        }
+        let args = call.args();
+        match call.number() as i64 {
+            libc::SYS_connect => self.note_address(id, args[0], args[1], args[2], result),
+            libc::SYS_sendto if args[4] != 0 => self.note_address(id, args[0], args[4], args[5], result),
+            libc::SYS_sendmsg => {
+                // struct msghdr: the name and its length.
+                let memory = &self.space(id).memory;
+                match (memory.u64(args[1]), memory.u32(args[1] + 8)) {
+                    (Ok(name), Ok(len)) if name != 0 => {
+                        self.note_address(id, args[0], name, len.into(), result)
+                    }
+                    _ => Ok(()),
+                }
+            }
+            libc::SYS_flock => {
+                self.note_lock(id, args[0], result);
+                Ok(())
+            }
+            libc::SYS_fcntl if matches!(args[1] as i32, libc::F_SETLK | libc::F_OFD_SETLK) => {
+                self.note_lock(id, args[0], result);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn note_address(&mut self, id: TaskId, fd: u64, address: u64, len: u64, result: i64) -> Flow<()> {
+        /// The largest (`struct sockaddr_storage`).
+        const MOST: u64 = 128;
+        /// What says that the address was no good, or the socket: whether somebody is there is not the question.
+        const WRONG: [i32; 8] = [
+            libc::EBADF,
+            libc::ENOTSOCK,
+            libc::EINVAL,
+            libc::EFAULT,
+            libc::EISCONN,
+            libc::EAFNOSUPPORT,
+            libc::EPROTOTYPE,
+            libc::EPIPE,
+        ];
+        let Ok(address) = self.space(id).memory.bytes(address, len.min(MOST) as usize) else { return Ok(()) };
+        let wrong = WRONG.iter().any(|errno| result == -i64::from(*errno));
+        let Some(place) = Place::of(&address).filter(|_| !wrong && !self.abroad.own.contains(&address))
+        else {
+            return Ok(());
+        };
+        let own = match place {
+            Place::Port(port) => Sockets::of(self.tasks[id].tid, self.processes()).has_port(port),
+            Place::Name => result >= 0 && self.is_peer_recorded(id, fd),
+        };
+        if own {
+            self.abroad.sought.remove(&Sought::Address(address.clone()));
+            self.abroad.own.insert(address);
+        } else {
+            self.abroad.sought.insert(Sought::Address(address));
+        }
+        Ok(())
+    }
+
+    /// Whether the process that listens at the other end of a Unix socket is one of ours (unix(7), `SO_PEERCRED`). Those that
+    /// have no connection do not tell.
+    fn is_peer_recorded(&mut self, id: TaskId, fd: u64) -> bool {
+        use nix::sys::socket::{getsockopt, sockopt};
+        let peer =
+            self.descriptor(id, fd).and_then(|socket| getsockopt(socket, sockopt::PeerCredentials).ok());
+        peer.is_some_and(|peer| self.tasks.living().any(|task| task.pid.as_raw() == peer.pid()))
+    }
+
+    fn note_lock(&mut self, id: TaskId, fd: u64, result: i64) {
+        let Ok(metadata) = std::fs::metadata(format!("/proc/{}/fd/{}", self.tasks[id].tid, fd as i32)) else {
+            return;
+        };
+        let lock = Sought::Lock(crate::trace::inodes::identity(&metadata));
+        if result >= 0 {
+            self.abroad.sought.remove(&lock);
+        } else if [libc::EAGAIN, libc::EACCES].iter().any(|errno| result == -i64::from(*errno)) {
+            let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+            let ours = |pid: i32| self.tasks.living().any(|task| task.pid.as_raw() == pid);
+            if !holders(&locks, metadata.ino()).all(ours) {
+                self.abroad.sought.insert(lock);
+            }
+        }
+    }
+}
+
+/// Who holds locks of a file of this inode (proc_locks(5)); -1 for those that belong to no process.
+fn holders(locks: &str, inode: u64) -> impl Iterator<Item = i32> {
+    // 1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE START END, with -> behind the number for those who wait.
+    locks.lines().filter_map(move |line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let [_, kind, _, _, pid, file, ..] = fields[..] else { return None };
+        if kind == "->" {
+            return None;
+        }
+        let of = file.rsplit(':').next()?.parse::<u64>().ok()?;
+        (of == inode).then(|| pid.parse().unwrap_or(-1))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_those_of_processes() {
+        let address = |family: i32, rest: &[u8]| [&(family as u16).to_ne_bytes()[..], rest].concat();
+        assert_eq!(Place::of(&address(libc::AF_INET, &[0x1f, 0x90, 127, 0, 0, 1])), Some(Place::Port(8080)));
+        assert_eq!(Place::of(&address(libc::AF_UNIX, b"/run/docker.sock")), Some(Place::Name));
+        assert_eq!(Place::of(&address(libc::AF_UNIX, b"/var/run/nscd/socket\0")), None);
+        assert_eq!(Place::of(&address(libc::AF_NETLINK, &[0; 10])), None);
+        assert_eq!(Place::of(&address(libc::AF_UNSPEC, &[0; 10])), None);
+        assert_eq!(Place::of(&[1]), None);
+    }
+
+    #[test]
+    fn holders_of_locks_are_read() {
+        let locks = "1: FLOCK  ADVISORY  WRITE 63 fe:00:58 0 EOF\n1: -> FLOCK  ADVISORY  WRITE 58 fe:00:58 0 EOF\n\
+                     2: OFDLCK ADVISORY  READ -1 fe:00:59 0 EOF\n";
+        assert_eq!(holders(locks, 58).collect::<Vec<_>>(), [63]);
+        assert_eq!(holders(locks, 59).collect::<Vec<_>>(), [-1]);
+        assert_eq!(holders(locks, 5).count(), 0);
+    }
+}

@@ -1,0 +1,195 @@
+//! The clocks of the recorded program.
+//!
+//! They are the machine's. In virtual time they are ahead of those, all by the same: by what has been left out when every task
+//! only waited for a time to come (see [`super::leap`]). Those that count processor time are never ahead. The kernel knows
+//! nothing of it: points in time that it is to wait for are translated, and all deadlines here are points in the program's time.
+
+use std::str::FromStr;
+
+use libc::{clockid_t, timespec};
+
+use super::files::machine_now;
+use super::past::Past;
+use crate::Error;
+use crate::tracee::{Memory, last_os};
+
+/// Nanoseconds in a second.
+pub(in crate::record) const SECOND: u64 = 1_000_000_000;
+
+/// How time passes for the recorded program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Time {
+    /// As it does for everybody else.
+    #[default]
+    Real,
+    /// The same, but when every task waits for a time to come, it comes at once.
+    Virtual,
+}
+
+impl Time {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Real, Self::Virtual];
+
+    /// The name that users type and read.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Real => "real",
+            Self::Virtual => "virtual",
+        }
+    }
+}
+
+impl FromStr for Time {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|time| time.as_str() == name);
+        found.ok_or_else(|| format!("time is {}, not `{name}`", Self::ALL.map(Self::as_str).join(" or ")))
+    }
+}
+
+/// The program's clocks.
+#[derive(Debug, Default)]
+pub(in crate::record) struct Clocks {
+    /// By how many ns they are ahead of the machine's.
+    ahead: u64,
+    /// When they came to be.
+    past: Past,
+}
+
+impl Clocks {
+    pub(in crate::record) fn ahead(&self) -> u64 {
+        self.ahead
+    }
+
+    /// Time leaps.
+    pub(in crate::record) fn leap(&mut self, nanoseconds: u64) -> Result<(), Error> {
+        self.ahead = self.ahead.saturating_add(nanoseconds);
+        self.past.leap(machine_now()?, self.ahead);
+        Ok(())
+    }
+
+    /// When time has leapt.
+    pub(super) fn past(&self) -> &Past {
+        &self.past
+    }
+
+    /// What a clock shows.
+    pub(in crate::record) fn read(&self, clock: clockid_t) -> Result<timespec, Error> {
+        let machine = read(clock)?;
+        Ok(if is_cpu_clock(clock) { machine } else { later(&machine, self.ahead) })
+    }
+
+    /// Nanoseconds of CLOCK_MONOTONIC: the clock of all deadlines.
+    pub(in crate::record) fn now(&self) -> Result<u64, Error> {
+        read(libc::CLOCK_MONOTONIC)
+            .map(|time| nanoseconds(&time).unwrap_or(u64::MAX).saturating_add(self.ahead))
+    }
+
+    /// A deadline of CLOCK_MONOTONIC from a point in time of another clock.
+    pub(in crate::record) fn deadline(&self, clock: clockid_t, at: u64) -> Result<u64, Error> {
+        if clock == libc::CLOCK_MONOTONIC {
+            return Ok(at);
+        }
+        let there = nanoseconds(&self.read(clock)?).unwrap_or(0);
+        Ok(self.now()?.saturating_add(at.saturating_sub(there)))
+    }
+}
+
+/// What a clock of the machine shows.
+pub(in crate::record) fn read(clock: clockid_t) -> Result<timespec, Error> {
+    let mut time = timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a live local.
+    if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
+        return Err(last_os(format!("read clock {clock}")));
+    }
+    Ok(time)
+}
+
+/// The kernel's `struct timezone` (gettimeofday(2)), which C libraries do not ask for.
+pub(in crate::record) fn zone() -> [u8; 8] {
+    let mut zone = [0; 8];
+    // SAFETY: it is given null for the time, and a live local of the size of what it writes.
+    unsafe { libc::syscall(libc::SYS_gettimeofday, std::ptr::null_mut::<u8>(), zone.as_mut_ptr()) };
+    zone
+}
+
+/// A timespec in nanoseconds; none if it is not a valid time (`EINVAL`). What exceeds 584 years counts as that.
+pub(in crate::record) fn nanoseconds(time: &timespec) -> Option<u64> {
+    let seconds = u64::try_from(time.tv_sec).ok()?;
+    let nanoseconds = u64::try_from(time.tv_nsec).ok().filter(|n| *n < SECOND)?;
+    Some(seconds.saturating_mul(SECOND).saturating_add(nanoseconds))
+}
+
+/// The timespec at an address of the program.
+pub(in crate::record) fn timespec_at(memory: &Memory, address: u64) -> Result<timespec, Error> {
+    Ok(timespec {
+        tv_sec: memory.u64(address)?.cast_signed(),
+        tv_nsec: memory.u64(address + 8)?.cast_signed(),
+    })
+}
+
+/// A timespec as the kernel writes it.
+pub(in crate::record) fn bytes(time: &timespec) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&time.tv_sec.to_ne_bytes());
+    bytes[8..].copy_from_slice(&time.tv_nsec.to_ne_bytes());
+    bytes
+}
+
+/// So many nanoseconds as a timespec.
+pub(in crate::record) fn timespec_of(nanoseconds: u64) -> timespec {
+    timespec { tv_sec: (nanoseconds / SECOND).cast_signed(), tv_nsec: (nanoseconds % SECOND).cast_signed() }
+}
+
+/// Whether a clock counts processor time (of a process or thread, encoded in negative numbers too: clock_getres(2)).
+pub(in crate::record) fn is_cpu_clock(clock: clockid_t) -> bool {
+    clock < 0 || clock == libc::CLOCK_PROCESS_CPUTIME_ID || clock == libc::CLOCK_THREAD_CPUTIME_ID
+}
+
+/// A point in time so many nanoseconds later.
+pub(super) fn later(time: &timespec, nanoseconds: u64) -> timespec {
+    let sum = time.tv_nsec.cast_unsigned() + nanoseconds % SECOND;
+    timespec {
+        tv_sec: time.tv_sec.saturating_add((nanoseconds / SECOND + sum / SECOND).cast_signed()),
+        tv_nsec: (sum % SECOND).cast_signed(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_checked() {
+        let time = |tv_sec, tv_nsec| nanoseconds(&timespec { tv_sec, tv_nsec });
+        assert_eq!(time(1, 5), Some(SECOND + 5));
+        assert_eq!(time(-1, 0), None);
+        assert_eq!(time(0, 1_000_000_000), None);
+        assert_eq!(time(i64::MAX, 0), Some(u64::MAX));
+    }
+
+    #[test]
+    fn clocks_are_ahead_alike_but_for_those_of_the_processor() {
+        let mut clocks = Clocks::default();
+        clocks.leap(3600 * SECOND + 999_999_999).unwrap();
+        clocks.leap(1).unwrap();
+        for clock in [libc::CLOCK_REALTIME, libc::CLOCK_MONOTONIC, libc::CLOCK_BOOTTIME, libc::CLOCK_TAI] {
+            let (machine, program) = (read(clock).unwrap(), clocks.read(clock).unwrap());
+            let ahead = nanoseconds(&program).unwrap() - nanoseconds(&machine).unwrap();
+            assert_eq!(ahead / SECOND, 3601, "clock {clock}");
+        }
+        let cpu = clocks.read(libc::CLOCK_PROCESS_CPUTIME_ID).unwrap();
+        assert!(cpu.tv_sec < 3600);
+        let at = nanoseconds(&clocks.read(libc::CLOCK_REALTIME).unwrap()).unwrap() + 60 * SECOND;
+        let left = clocks.deadline(libc::CLOCK_REALTIME, at).unwrap() - clocks.now().unwrap();
+        assert!((59 * SECOND..=60 * SECOND).contains(&left), "{left}");
+    }
+
+    #[test]
+    fn nanoseconds_carry_over() {
+        let time = later(&timespec { tv_sec: 1, tv_nsec: 600_000_000 }, 2 * SECOND + 500_000_000);
+        assert_eq!((time.tv_sec, time.tv_nsec), (4, 100_000_000));
+    }
+}

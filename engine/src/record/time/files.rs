@@ -1,0 +1,171 @@
+//! The times of files, in virtual time.
+//!
+//! The kernel stamps files by the machine's clock (inode(7)). What it tells of them is translated to when that was by the program's
+//! clocks ([`super::past`]), so that files that the program writes on both sides of a leap are as far apart as its clocks say.
+//!
+//! Two things stand between that and the truth. A time that a program has set itself (utimensat(2)) is the time that it meant: those
+//! are remembered, and told as they are. And the kernel stamps by a clock that moves a few hundred times a second only, or, since
+//! Linux 6.13, when somebody has looked at a stamp (Documentation/filesystems/multigrain-ts.rst): what is written just behind a leap
+//! would be stamped as of before it. So after a leap whatever may stamp a file waits until that clock has moved on, which is asked
+//! of a file of our own: at once where looking is enough, else a few ms at the most.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
+use libc::timespec;
+
+use super::clocks::{self, SECOND, Time};
+use super::past::Stamp;
+use crate::error::Error;
+use crate::record::kernel::fds::Kind;
+use crate::record::recorder::Recorder;
+use crate::record::step::Flow;
+use crate::record::tree::call::Call;
+use crate::syscalls::{FileTimes, Stamps, Units, file_times, set_times, stamps};
+use crate::task::TaskId;
+use crate::tracee::{last_os, os};
+
+/// What is known of the times of files.
+#[derive(Debug, Default)]
+pub(in crate::record) struct Stamped {
+    /// Times that the program has set, in seconds and ns.
+    set: HashSet<(i64, i64)>,
+    /// What is stamped now may be stamped as of before the last leap.
+    stale: bool,
+    /// Files may be stamped without a call: they are mapped, and shared.
+    mapped: bool,
+    /// A file of our own.
+    probe: Option<File>,
+}
+
+impl Stamped {
+    /// When the kernel stamps a file now.
+    fn now(&mut self) -> Result<Stamp, Error> {
+        let probe = match &mut self.probe {
+            Some(probe) => probe,
+            none => none.insert(memory_file()?),
+        };
+        // SAFETY: null stands for the present time.
+        if unsafe { libc::futimens(probe.as_raw_fd(), std::ptr::null()) } != 0 {
+            return Err(last_os("set the times of a file in memory"));
+        }
+        let metadata = probe.metadata().map_err(os("look at a file in memory"))?;
+        Ok(stamp(metadata.ctime(), metadata.ctime_nsec()))
+    }
+}
+
+impl Recorder<'_> {
+    /// Time has leapt.
+    pub(super) fn stamps_are_stale(&mut self) -> Result<(), Error> {
+        self.stamped.stale = true;
+        self.clock.area().set_stale(true);
+        if self.stamped.mapped { self.refresh_stamps() } else { Ok(()) }
+    }
+
+    /// A task has mapped a file that is shared.
+    pub(in crate::record) fn note_shared_file(&mut self) -> Result<(), Error> {
+        self.stamped.mapped = true;
+        if self.stamped.stale { self.refresh_stamps() } else { Ok(()) }
+    }
+
+    /// A task is about to make a call. If that stamps a file, it must not do so as of before the last leap.
+    pub(in crate::record) fn before_stamp(&mut self, id: TaskId, call: &Call) -> Flow<()> {
+        let stamps = self.stamped.stale
+            && match stamps(call.number()) {
+                None => false,
+                Some(Stamps::Somewhere) => true,
+                Some(Stamps::File(fd)) => self.kind(id, call.args()[fd]) == Kind::Ready,
+            };
+        if stamps {
+            self.refresh_stamps()?;
+        }
+        Ok(())
+    }
+
+    /// Wait until the kernel stamps files as of after the last leap.
+    fn refresh_stamps(&mut self) -> Result<(), Error> {
+        /// How often it is worth asking at once.
+        const AT_ONCE: u32 = 3;
+        /// How often in all: the clock moves at least a hundred times a second.
+        const MOST: u32 = 400;
+        const PAUSE: Duration = Duration::from_micros(250);
+        let leapt = self.clocks.past().last_leap();
+        for tried in 0..MOST {
+            if leapt.is_none_or(|leapt| self.stamped.now().is_ok_and(|now| now > leapt)) {
+                break;
+            }
+            if tried >= AT_ONCE {
+                std::thread::sleep(PAUSE);
+            }
+        }
+        self.stamped.stale = false;
+        self.clock.area().set_stale(false);
+        Ok(())
+    }
+
+    /// The program has set times of a file.
+    pub(in crate::record) fn note_set_times(&mut self, id: TaskId, call: &Call) {
+        let Some((at, units)) = set_times(call.number()).filter(|_| self.options.time == Time::Virtual)
+        else {
+            return;
+        };
+        let address = call.args()[at];
+        let Ok(bytes) = self.space(id).memory.bytes(address, units.pair()) else { return };
+        let number = |at: usize| i64::from_ne_bytes(std::array::from_fn(|i| bytes[at + i]));
+        for at in [0, units.pair() / 2] {
+            let (seconds, parts) = match units {
+                Units::Seconds => (number(at), 0),
+                Units::Microseconds => (number(at), number(at + 8) * 1000),
+                Units::Nanoseconds => (number(at), number(at + 8)),
+            };
+            if !matches!(parts, libc::UTIME_NOW | libc::UTIME_OMIT) {
+                self.stamped.set.insert((seconds, parts));
+            }
+        }
+    }
+
+    /// A call has told times of a file: tell when that was by the program's clocks.
+    pub(super) fn tell_file_times(&self, id: TaskId, call: &Call) -> Flow<()> {
+        let Some(FileTimes { at, offsets }) = file_times(call.number()) else { return Ok(()) };
+        let memory = &self.space(id).memory;
+        for offset in *offsets {
+            let at = call.args()[*at].wrapping_add(*offset);
+            let Ok(told) = memory.bytes(at, 12) else { continue };
+            let seconds = i64::from_ne_bytes(std::array::from_fn(|i| told[i]));
+            let parts = i32::from_ne_bytes(std::array::from_fn(|i| told[8 + i]));
+            let stamped = stamp(seconds, parts.into());
+            let ahead = self.ahead_at(stamped)?;
+            if ahead != 0 && !self.stamped.set.contains(&(seconds, parts.into())) {
+                let time = timespec { tv_sec: seconds, tv_nsec: parts.into() };
+                let bytes = clocks::bytes(&clocks::later(&time, ahead));
+                // In statx(2) the nanoseconds have 4 bytes.
+                memory.write(at, &bytes[..12])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A point in time.
+pub(super) fn stamp(seconds: i64, nanoseconds: i64) -> Stamp {
+    Stamp::from(seconds) * Stamp::from(SECOND) + Stamp::from(nanoseconds)
+}
+
+/// The machine's CLOCK_REALTIME.
+pub(super) fn machine_now() -> Result<Stamp, Error> {
+    clocks::read(libc::CLOCK_REALTIME).map(|now| stamp(now.tv_sec, now.tv_nsec))
+}
+
+/// A file that nobody else has.
+fn memory_file() -> Result<File, Error> {
+    // SAFETY: the name is a constant that ends in a null byte.
+    let fd = unsafe { libc::memfd_create(c"stamps".as_ptr(), libc::MFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(last_os("make a file in memory"));
+    }
+    // SAFETY: the kernel has just opened it for us.
+    Ok(unsafe { File::from_raw_fd(fd) })
+}

@@ -1,0 +1,144 @@
+//! The times of System V queues, semaphores and shared memory (sysvipc(7)), in virtual time.
+//!
+//! The kernel has them in seconds. Time leaps much faster than those pass, so that one of the machine's seconds does not tell before
+//! or after which leap something was. So the recorder remembers when the program has done what stamps them; for what others have
+//! done the machine's second has to do.
+
+use std::collections::BTreeMap;
+
+use super::clocks::{SECOND, Time};
+use super::files::{machine_now, stamp};
+use crate::record::recorder::Recorder;
+use crate::record::step::Flow;
+use crate::record::tree::call::Call;
+use crate::task::TaskId;
+
+/// Where in a structure a time is: the calls that tell it are named by what they tell of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Field {
+    /// shmctl(2), msgctl(2) or semctl(2).
+    control: i64,
+    offset: u64,
+}
+
+const fn field(control: i64, offset: u64) -> Field {
+    Field { control, offset }
+}
+
+// sys/shm.h, sys/msg.h, sys/sem.h
+const SHM_ATIME: Field = field(libc::SYS_shmctl, 56);
+const SHM_DTIME: Field = field(libc::SYS_shmctl, 64);
+const SHM_CTIME: Field = field(libc::SYS_shmctl, 72);
+const MSG_STIME: Field = field(libc::SYS_msgctl, 48);
+const MSG_RTIME: Field = field(libc::SYS_msgctl, 56);
+const MSG_CTIME: Field = field(libc::SYS_msgctl, 64);
+const SEM_OTIME: Field = field(libc::SYS_semctl, 48);
+const SEM_CTIME: Field = field(libc::SYS_semctl, 64);
+
+const FIELDS: [Field; 8] =
+    [SHM_ATIME, SHM_DTIME, SHM_CTIME, MSG_STIME, MSG_RTIME, MSG_CTIME, SEM_OTIME, SEM_CTIME];
+
+/// Times in seconds: of the machine's clock, and of the program's.
+#[derive(Clone, Copy, Debug)]
+struct When {
+    machine: i64,
+    program: i64,
+}
+
+/// When the program has done something to queues, semaphores and shared memory, by their ids.
+#[derive(Debug, Default)]
+pub(in crate::record) struct IpcTimes(BTreeMap<(Field, i32), When>);
+
+/// What a call stamps that returned this.
+fn stamped(call: &Call, result: i64) -> Option<(Field, i32)> {
+    let [id, command, third, ..] = call.args();
+    let (made, id) = (result as i32, id as i32);
+    Some(match call.number() as i64 {
+        libc::SYS_shmget => (SHM_CTIME, made),
+        libc::SYS_msgget => (MSG_CTIME, made),
+        libc::SYS_semget => (SEM_CTIME, made),
+        libc::SYS_shmat => (SHM_ATIME, id),
+        libc::SYS_msgsnd => (MSG_STIME, id),
+        libc::SYS_msgrcv => (MSG_RTIME, id),
+        libc::SYS_semop | libc::SYS_semtimedop => (SEM_OTIME, id),
+        libc::SYS_shmctl if command as i32 == libc::IPC_SET => (SHM_CTIME, id),
+        libc::SYS_msgctl if command as i32 == libc::IPC_SET => (MSG_CTIME, id),
+        libc::SYS_semctl if matches!(third as i32, libc::IPC_SET | libc::SETVAL | libc::SETALL) => {
+            (SEM_CTIME, id)
+        }
+        _ => return None,
+    })
+}
+
+impl Recorder<'_> {
+    /// A call has succeeded that may have to do with a queue, a semaphore or shared memory.
+    pub(in crate::record) fn note_ipc(&mut self, call: &Call, result: i64) -> Flow<()> {
+        if self.options.time == Time::Virtual
+            && let Some(key) = stamped(call, result)
+        {
+            let made = [libc::SYS_shmget, libc::SYS_msgget, libc::SYS_semget];
+            // One that was there already has the time that it had.
+            if !made.contains(&(call.number() as i64)) || !self.ipc_times.0.contains_key(&key) {
+                self.note_ipc_time(key)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// shmdt(2) has succeeded for this segment.
+    pub(in crate::record) fn note_detached(&mut self, segment: u64) -> Flow<()> {
+        if self.options.time == Time::Virtual {
+            self.note_ipc_time((SHM_DTIME, segment as i32))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn note_ipc_time(&mut self, key: (Field, i32)) -> Flow<()> {
+        let machine = machine_now()?.div_euclid(SECOND.into()) as i64;
+        let program = self.clocks.read(libc::CLOCK_REALTIME)?.tv_sec;
+        self.ipc_times.0.insert(key, When { machine, program });
+        Ok(())
+    }
+
+    /// A call has told of a queue, a semaphore or shared memory: tell when that was by the program's clocks.
+    pub(super) fn tell_ipc_times(&self, id: TaskId, call: &Call, result: i64) -> Flow<()> {
+        let [object, command, third, fourth, ..] = call.args();
+        let (number, command) = (call.number() as i64, command as i32);
+        let (command, at) =
+            if number == libc::SYS_semctl { (third as i32, fourth) } else { (command, third) };
+        let object = match (number, command) {
+            (_, libc::IPC_STAT) => object as i32,
+            // By its index: what is returned is its id.
+            (libc::SYS_shmctl, SHM_STAT | SHM_STAT_ANY)
+            | (libc::SYS_msgctl, MSG_STAT | MSG_STAT_ANY)
+            | (libc::SYS_semctl, SEM_STAT | SEM_STAT_ANY) => result as i32,
+            _ => return Ok(()),
+        };
+        let memory = &self.space(id).memory;
+        for field in FIELDS.into_iter().filter(|field| field.control == number) {
+            let told = memory.u64(at + field.offset)?.cast_signed();
+            let known = self.ipc_times.0.get(&(field, object));
+            // The kernel's clock may be a tick behind.
+            let known = known.filter(|when| (when.machine - 1..=when.machine).contains(&told));
+            let program = match known {
+                Some(when) => when.program,
+                None if told == 0 => continue,
+                None => {
+                    let end = (stamp(told, 0) + i128::from(SECOND) - 1).min(machine_now()?);
+                    told + (self.ahead_at(end)? / SECOND).cast_signed()
+                }
+            };
+            memory.write(at + field.offset, &program.to_ne_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+// linux/shm.h, linux/sem.h, linux/msg.h
+const MSG_STAT: i32 = 11;
+const MSG_STAT_ANY: i32 = 13;
+const SHM_STAT: i32 = 13;
+const SHM_STAT_ANY: i32 = 15;
+const SEM_STAT: i32 = 18;
+const SEM_STAT_ANY: i32 = 20;

@@ -1,0 +1,154 @@
+//! What `/proc` tells of the time, in virtual time: how long the machine has been up (proc_uptime(5)), and when a process was
+//! started, counted from then (proc_pid_stat(5)). When the machine was started (proc_stat(5)) is the same by all clocks.
+//!
+//! These are texts, and the kernel makes them as they are read. The recorder reads them in the program's place, writes the times
+//! anew, and gives out of that what the program asks for: a reader that goes on behind the start of a text gets the rest of the same.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use nix::unistd::Pid;
+
+use super::clocks::{SECOND, Time};
+use super::told::CLOCK_TICK;
+use crate::record::kernel::fds;
+use crate::record::recorder::Recorder;
+use crate::record::tree::call::Call;
+use crate::record::tree::natively::Shown;
+use crate::task::TaskId;
+
+/// What is known of such texts.
+#[derive(Debug, Default)]
+pub(in crate::record) struct ProcTimes {
+    /// By how many ns the program's clocks were ahead when a task was made, for those that were made behind a leap.
+    born: HashMap<i32, u64>,
+    /// The texts that descriptors of processes have begun to read.
+    texts: HashMap<(Pid, i32), Vec<u8>>,
+}
+
+/// A text with times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Text {
+    Uptime,
+    /// That of this process or thread.
+    Stat(i32),
+}
+
+impl Text {
+    /// What is at a path; none if it has no times.
+    fn at(path: &str) -> Option<Self> {
+        let rest = path.strip_prefix("/proc/")?;
+        if rest == "uptime" {
+            return Some(Self::Uptime);
+        }
+        let process = rest.strip_suffix("/stat")?;
+        // PID, or PID/task/TID.
+        let thread = process.split_once("/task/").map_or(process, |(_, thread)| thread);
+        thread.parse().ok().map(Self::Stat)
+    }
+}
+
+impl Recorder<'_> {
+    /// A new task.
+    pub(in crate::record) fn note_birth(&mut self, tid: Pid) {
+        if self.clocks.ahead() != 0 {
+            self.proc_times.born.insert(tid.as_raw(), self.clocks.ahead());
+        }
+    }
+
+    /// Whether a descriptor is of a text whose times are not the program's.
+    pub(in crate::record) fn has_times(&self, tid: Pid, fd: i32) -> bool {
+        self.options.time == Time::Virtual && text_of(tid, fd).is_some()
+    }
+
+    /// The text of a path, with the program's times if it has any.
+    pub(in crate::record) fn at_its_time(&self, path: &Path, text: String) -> String {
+        let known = path.to_str().and_then(Text::at).filter(|_| self.clocks.ahead() != 0);
+        match known.map(|known| self.with_times(known, text.as_bytes())) {
+            Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            None => text,
+        }
+    }
+
+    /// What a call that reads a text with times is to be shown; none if it reads none.
+    pub(in crate::record) fn read_times(&mut self, id: TaskId, call: &Call) -> Option<Shown> {
+        let reads = matches!(call.number() as i64, libc::SYS_read | libc::SYS_pread64);
+        if self.clocks.ahead() == 0 || !reads {
+            return None;
+        }
+        let [fd, _, count, at, ..] = call.args();
+        let (pid, tid, fd) = (self.tasks[id].pid, self.tasks[id].tid, fd as i32);
+        let (path, text) = text_of(tid, fd)?;
+        let moves = call.number() == libc::SYS_read as u64;
+        let offset = if moves { fds::offset(tid, fd as u64) } else { at };
+        let known = self.proc_times.texts.remove(&(pid, fd)).filter(|_| offset > 0);
+        let bytes = match known {
+            Some(bytes) => bytes,
+            // If it cannot be read, the kernel tells why.
+            None => self.with_times(text, &std::fs::read(&path).ok()?),
+        };
+        let shown = Shown::part(&bytes, offset, count, moves);
+        self.proc_times.texts.insert((pid, fd), bytes);
+        Some(shown)
+    }
+
+    fn with_times(&self, text: Text, bytes: &[u8]) -> Vec<u8> {
+        let told = std::str::from_utf8(bytes).ok().and_then(|told| match text {
+            Text::Uptime => uptime(told, self.clocks.ahead()),
+            Text::Stat(task) => started(told, *self.proc_times.born.get(&task)?),
+        });
+        told.map_or_else(|| bytes.to_vec(), String::into_bytes)
+    }
+}
+
+/// The path and kind of the text that a descriptor is of.
+fn text_of(tid: Pid, fd: i32) -> Option<(String, Text)> {
+    let path =
+        std::fs::read_link(format!("/proc/{tid}/fd/{fd}")).ok()?.into_os_string().into_string().ok()?;
+    Text::at(&path).map(|text| (path, text))
+}
+
+/// `SECONDS.HUNDREDTHS IDLE`, so many ns later.
+fn uptime(text: &str, ahead: u64) -> Option<String> {
+    let (up, rest) = text.split_once(' ')?;
+    let (seconds, hundredths) = up.split_once('.')?;
+    let hundredths = seconds.parse::<u64>().ok()? * 100 + hundredths.parse::<u64>().ok()?;
+    let hundredths = hundredths + ahead / (SECOND / 100);
+    Some(format!("{}.{:02} {rest}", hundredths / 100, hundredths % 100))
+}
+
+/// `PID (NAME) STATE …` with the start in the 22nd field, so many ns later.
+fn started(text: &str, ahead: u64) -> Option<String> {
+    /// Behind the name.
+    const FIELD: usize = 22 - 3;
+    let (name, rest) = text.rsplit_once(") ")?;
+    let mut fields: Vec<_> = rest.split(' ').map(str::to_owned).collect();
+    let start = fields.get_mut(FIELD)?;
+    *start = (start.parse::<u64>().ok()? + ahead / CLOCK_TICK).to_string();
+    Some(format!("{name}) {}", fields.join(" ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_with_times_are_known_by_their_paths() {
+        assert_eq!(Text::at("/proc/uptime"), Some(Text::Uptime));
+        assert_eq!(Text::at("/proc/12/stat"), Some(Text::Stat(12)));
+        assert_eq!(Text::at("/proc/12/task/13/stat"), Some(Text::Stat(13)));
+        for other in ["/proc/stat", "/proc/12/status", "/proc/12/net/stat", "/etc/uptime", "uptime"] {
+            assert_eq!(Text::at(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn times_are_written_anew() {
+        assert_eq!(uptime("99.95 7.00\n", 3_600_070_000_000).as_deref(), Some("3700.02 7.00\n"));
+        let fields: Vec<_> = (3..=52).map(|field| field.to_string()).collect();
+        let text = format!("7 (a ) b) {}\n", fields.join(" "));
+        let later = started(&text, 5 * SECOND).expect("a text");
+        assert_eq!(later, text.replace(" 22 ", " 522 "));
+        assert_eq!(started("7 (a) R 1", 1), None);
+    }
+}

@@ -1,0 +1,165 @@
+//! Calls that tell when something was, or how long ago, in virtual time: the kernel does not know that time has leapt.
+//!
+//! It writes what it knows, by the machine's clocks; before that is logged, it is translated to the program's. What tells how much
+//! processor time was used (getrusage(2), wait4(2)) needs nothing: that does not leap.
+
+use super::clocks::{SECOND, nanoseconds};
+use super::files::{machine_now, stamp};
+use super::past::Stamp;
+use crate::record::recorder::Recorder;
+use crate::record::step::Flow;
+use crate::record::tree::call::Call;
+use crate::task::TaskId;
+use crate::tracee::{Memory, Stopped};
+
+/// Nanoseconds of a clock tick as times(2) counts them (`USER_HZ`).
+pub(super) const CLOCK_TICK: u64 = SECOND / 100;
+
+/// The units of the second word of a point in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Parts {
+    /// `struct timeval`.
+    Micro,
+    /// `struct timespec`.
+    Nano,
+}
+
+impl Recorder<'_> {
+    /// A call has been made: translate the points in time that it tells, and its result.
+    pub(in crate::record) fn tell_times(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: &Call,
+        result: i64,
+    ) -> Flow<(Stopped, i64)> {
+        if self.clocks.ahead() == 0 || result < 0 {
+            return Ok((stopped, result));
+        }
+        let args = call.args();
+        match call.number() as i64 {
+            libc::SYS_times => {
+                let result = result + (self.clocks.ahead() / CLOCK_TICK).cast_signed();
+                let mut registers = stopped.registers()?;
+                registers.set_result(result);
+                stopped.set_registers(&registers)?;
+                return Ok((stopped, result));
+            }
+            libc::SYS_sysinfo => self.tell_uptime(id, args[0])?,
+            libc::SYS_adjtimex => self.tell_adjusted(id, args[0])?,
+            libc::SYS_clock_adjtime => self.tell_adjusted(id, args[1])?,
+            libc::SYS_ioctl => match args[1] as u32 {
+                SIOCGSTAMP | SIOCGSTAMP_NEW => self.tell(id, args[2], Parts::Micro)?,
+                SIOCGSTAMPNS | SIOCGSTAMPNS_NEW => self.tell(id, args[2], Parts::Nano)?,
+                _ => {}
+            },
+            libc::SYS_recvmsg => self.tell_arrival(id, args[1])?,
+            libc::SYS_recvmmsg => {
+                for message in 0..result.cast_unsigned() {
+                    self.tell_arrival(id, args[1] + message * MMSGHDR)?;
+                }
+            }
+            libc::SYS_shmctl | libc::SYS_msgctl | libc::SYS_semctl => {
+                self.tell_ipc_times(id, call, result)?
+            }
+            _ => self.tell_file_times(id, call)?,
+        }
+        Ok((stopped, result))
+    }
+
+    /// By how many ns the program's clocks were ahead of the machine's at a time of those; 0 if that is still to come, so that
+    /// nothing has been stamped with it.
+    pub(super) fn ahead_at(&self, stamp: Stamp) -> Flow<u64> {
+        Ok(if stamp > machine_now()? { 0 } else { self.clocks.past().ahead_at(stamp) })
+    }
+
+    /// Translate a point in time at an address.
+    fn tell(&self, id: TaskId, address: u64, parts: Parts) -> Flow<()> {
+        let memory = &self.space(id).memory;
+        let (Ok(seconds), Ok(second)) = (memory.u64(address), memory.u64(address + 8)) else {
+            return Ok(());
+        };
+        let unit = if parts == Parts::Micro { 1000 } else { 1 };
+        let told = stamp(seconds.cast_signed(), second.cast_signed().saturating_mul(unit));
+        let told = told + Stamp::from(self.ahead_at(told)?);
+        let (seconds, rest) = (told.div_euclid(SECOND.into()) as i64, told.rem_euclid(SECOND.into()) as i64);
+        memory.write(address, &[seconds.to_ne_bytes(), (rest / unit).to_ne_bytes()].concat())?;
+        Ok(())
+    }
+
+    /// sysinfo(2): the seconds since the machine was started, in the first word.
+    fn tell_uptime(&self, id: TaskId, address: u64) -> Flow<()> {
+        let up = nanoseconds(&self.clocks.read(libc::CLOCK_BOOTTIME)?).unwrap_or(0);
+        self.space(id).memory.write(address, &up.div_ceil(SECOND).to_ne_bytes())?;
+        Ok(())
+    }
+
+    /// adjtimex(2): the present time.
+    fn tell_adjusted(&self, id: TaskId, address: u64) -> Flow<()> {
+        /// In `struct timex`: the status and the time.
+        const STATUS: u64 = 40;
+        const TIME: u64 = 72;
+        let status = self.space(id).memory.u32(address + STATUS)?;
+        let nano = status & libc::STA_NANO as u32 != 0;
+        self.tell(id, address + TIME, if nano { Parts::Nano } else { Parts::Micro })
+    }
+
+    /// recvmsg(2): when a packet came (socket(7), `SO_TIMESTAMP`), among the control messages.
+    fn tell_arrival(&self, id: TaskId, header: u64) -> Flow<()> {
+        let memory = &self.space(id).memory;
+        for (at, kind) in control_messages(memory, header) {
+            match kind {
+                SCM_TIMESTAMP | SCM_TIMESTAMP_NEW => self.tell(id, at, Parts::Micro)?,
+                SCM_TIMESTAMPNS | SCM_TIMESTAMPNS_NEW => self.tell(id, at, Parts::Nano)?,
+                // The first of three is of the system's clock.
+                SCM_TIMESTAMPING | SCM_TIMESTAMPING_NEW => self.tell(id, at, Parts::Nano)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+// linux/sockios.h: of struct timeval and timespec, as x86-64 has always had them, and as all have them.
+const SIOCGSTAMP: u32 = 0x8906;
+const SIOCGSTAMPNS: u32 = 0x8907;
+const SIOCGSTAMP_NEW: u32 = 0x8010_8906;
+const SIOCGSTAMPNS_NEW: u32 = 0x8010_8907;
+
+// asm-generic/socket.h, the same.
+const SCM_TIMESTAMP: i32 = 29;
+const SCM_TIMESTAMPNS: i32 = 35;
+const SCM_TIMESTAMPING: i32 = 37;
+const SCM_TIMESTAMP_NEW: i32 = 63;
+const SCM_TIMESTAMPNS_NEW: i32 = 64;
+const SCM_TIMESTAMPING_NEW: i32 = 65;
+
+/// Bytes of a `struct mmsghdr`.
+const MMSGHDR: u64 = 64;
+
+/// The control messages of a msghdr that are the sockets' own (cmsg(3)): where what each says is, and of what type it is.
+fn control_messages(memory: &Memory, header: u64) -> Vec<(u64, i32)> {
+    const CONTROL: u64 = 32;
+    const CONTROL_LEN: u64 = 40;
+    /// Of `struct cmsghdr`: its length with what follows, level, type.
+    const HEADER: u64 = 16;
+    let mut found = Vec::new();
+    let (Ok(start), Ok(len)) = (memory.u64(header + CONTROL), memory.u64(header + CONTROL_LEN)) else {
+        return found;
+    };
+    let mut at = start;
+    let end = start.saturating_add(len);
+    while start != 0 && at.saturating_add(HEADER) <= end {
+        let (Ok(len), Ok(level), Ok(kind)) = (memory.u64(at), memory.u32(at + 8), memory.u32(at + 12)) else {
+            break;
+        };
+        if len < HEADER || len > end - at {
+            break;
+        }
+        if level as i32 == libc::SOL_SOCKET {
+            found.push((at + HEADER, kind as i32));
+        }
+        at += len.next_multiple_of(8);
+    }
+    found
+}

@@ -1,0 +1,213 @@
+//! Timers that send signals: what they are set to.
+//!
+//! The kernel runs them, or in virtual time the recorder ([`super::own`]). Either way the recorder notes when they are due,
+//! to look for their signals then, and not to take a program for deadlocked that one of them is going to wake.
+
+use std::collections::BTreeMap;
+
+use nix::unistd::Pid;
+
+use super::own::Notice;
+use crate::error::Error;
+use crate::record::recorder::Recorder;
+use crate::record::step::Flow;
+use crate::record::time::clocks;
+use crate::record::tree::call::Call;
+use crate::task::TaskId;
+
+/// How late a timer may be, in ns.
+const LATE: u64 = 100_000_000;
+
+/// When to look again for one that is late, in ns.
+const SOON: u64 = 1_000_000;
+
+/// A timer of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// That of alarm(2) and setitimer(2).
+    Real,
+    /// One that timer_create(2) made, with this number.
+    Made(i32),
+}
+
+/// What a timer is set to, in ns of CLOCK_MONOTONIC.
+#[derive(Clone, Copy, Debug)]
+struct Alarm {
+    due: u64,
+    interval: u64,
+}
+
+/// The timers of all processes that are set.
+#[derive(Debug, Default)]
+pub(in crate::record) struct Alarms {
+    set: BTreeMap<(Pid, Timer), Alarm>,
+    /// The clocks of those that timer_create(2) made, and what they send.
+    made: BTreeMap<(Pid, i32), (i32, Notice)>,
+}
+
+/// A timer that is due, and what it sends.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::record) struct Due {
+    pub(in crate::record) pid: Pid,
+    pub(super) timer: Timer,
+    pub(super) notice: Notice,
+}
+
+impl Alarms {
+    /// When the next timer is due; none if none is set.
+    pub(in crate::record) fn next(&mut self, now: u64) -> Option<u64> {
+        self.set.retain(|_, alarm| alarm.interval != 0 || alarm.due.saturating_add(LATE) > now);
+        self.set.values().map(|alarm| next_due(alarm, now)).min()
+    }
+
+    /// The timers of a process are no more, but for the one that execve(2) keeps.
+    pub(in crate::record) fn forget(&mut self, pid: Pid, executes: bool) {
+        self.set.retain(|(owner, timer), _| *owner != pid || executes && *timer == Timer::Real);
+        self.made.retain(|(owner, _), _| *owner != pid);
+    }
+
+    pub(in crate::record) fn is_empty(&self) -> bool {
+        self.set.is_empty()
+    }
+
+    /// The clock of a timer that timer_create(2) made.
+    pub(in crate::record) fn clock(&self, pid: Pid, timer: i32) -> i32 {
+        self.made.get(&(pid, timer)).map_or(libc::CLOCK_MONOTONIC, |(clock, _)| *clock)
+    }
+
+    /// Whether it has made this one, and not to count processor time.
+    pub(in crate::record) fn is_ours(&self, pid: Pid, timer: i32) -> bool {
+        self.made.get(&(pid, timer)).is_some_and(|(clock, _)| !clocks::is_cpu_clock(*clock))
+    }
+
+    /// The interval of a timer, and what is left until it is due; zeros if it is not set.
+    pub(super) fn left(&self, pid: Pid, timer: Timer, now: u64) -> (u64, u64) {
+        // What is late is not unset.
+        let left = |alarm: &Alarm| (alarm.interval, alarm.due.saturating_sub(now).max(1));
+        self.set.get(&(pid, timer)).map_or((0, 0), left)
+    }
+
+    /// Take out those that are due; what has an interval is due again later.
+    pub(super) fn take_due(&mut self, now: u64) -> Vec<Due> {
+        let made = &self.made;
+        let notice = |pid: Pid, timer: Timer| match timer {
+            Timer::Real => Some(Notice::ALARM),
+            Timer::Made(number) => made.get(&(pid, number)).map(|(_, notice)| *notice),
+        };
+        let is_due = |(_, alarm): &(&(Pid, Timer), &mut Alarm)| alarm.due <= now;
+        let due = self.set.iter_mut().filter(is_due).filter_map(|(&(pid, timer), alarm)| {
+            if alarm.interval != 0 {
+                alarm.due = next_due(alarm, now);
+            }
+            notice(pid, timer).map(|notice| Due { pid, timer, notice })
+        });
+        let due = due.collect();
+        self.set.retain(|_, alarm| alarm.due > now);
+        due
+    }
+
+    pub(super) fn set(&mut self, pid: Pid, timer: Timer, now: u64, first: u64, interval: u64) {
+        if first == 0 {
+            self.set.remove(&(pid, timer));
+        } else {
+            self.set.insert((pid, timer), Alarm { due: now.saturating_add(first), interval });
+        }
+    }
+}
+
+/// When a timer goes off next. One that is late may yet go off.
+fn next_due(alarm: &Alarm, now: u64) -> u64 {
+    if alarm.due > now {
+        return alarm.due;
+    }
+    if alarm.interval == 0 {
+        return now + SOON;
+    }
+    let missed = (now - alarm.due) / alarm.interval + 1;
+    alarm.due.saturating_add(missed.saturating_mul(alarm.interval))
+}
+
+impl Recorder<'_> {
+    /// Note what a call has done to the timers of its process.
+    pub(in crate::record) fn note_alarm(&mut self, id: TaskId, call: &Call) -> Flow<()> {
+        let (pid, now) = (self.task(id).pid, self.clocks.now()?);
+        let [a, b, c, ..] = call.args();
+        let space = self.space(id);
+        let at = |address: u64, unit: u64| -> Result<u64, Error> {
+            let time = clocks::timespec_at(&space.memory, address)?;
+            let (seconds, parts) = (time.tv_sec.cast_unsigned(), time.tv_nsec.cast_unsigned());
+            Ok(seconds.saturating_mul(clocks::SECOND).saturating_add(parts.saturating_mul(unit)))
+        };
+        match call.number() as i64 {
+            libc::SYS_alarm => {
+                let seconds = u64::from(a as u32);
+                self.alarms.set(pid, Timer::Real, now, seconds.saturating_mul(clocks::SECOND), 0);
+            }
+            // The other two count what the program itself uses of the processor.
+            libc::SYS_setitimer if a as i32 == libc::ITIMER_REAL => {
+                let (first, interval) = if b == 0 { (0, 0) } else { (at(b + 16, 1000)?, at(b, 1000)?) };
+                self.alarms.set(pid, Timer::Real, now, first, interval);
+            }
+            libc::SYS_timer_create => {
+                let timer = space.memory.u32(c)?.cast_signed();
+                let event = if b == 0 { None } else { Some(space.memory.bytes(b, 20)?) };
+                let event: Option<[u8; 20]> = event.and_then(|bytes| bytes.try_into().ok());
+                let by_default = Notice { value: u64::from(timer.cast_unsigned()), ..Notice::ALARM };
+                let notice = event.map_or(by_default, |event| Notice::decode(&event));
+                self.alarms.made.insert((pid, timer), (a as i32, notice));
+            }
+            libc::SYS_timer_settime => {
+                let clock = self.alarms.clock(pid, a as i32);
+                let (mut first, interval) = (at(c + 16, 1)?, at(c, 1)?);
+                if first != 0 && b & libc::TIMER_ABSTIME as u64 != 0 {
+                    first = self.clocks.deadline(clock, first).unwrap_or(now).saturating_sub(now).max(1);
+                }
+                if clocks::is_cpu_clock(clock) {
+                    first = 0;
+                }
+                self.alarms.set(pid, Timer::Made(a as i32), now, first, interval);
+            }
+            libc::SYS_timer_delete => {
+                self.alarms.set(pid, Timer::Made(a as i32), now, 0, 0);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alarms_are_due_once_or_again_and_again() {
+        let mut alarms = Alarms::default();
+        let pid = Pid::from_raw(1);
+        assert_eq!(alarms.next(0), None);
+        alarms.set(pid, Timer::Real, 100, 50, 0);
+        assert_eq!(alarms.next(120), Some(150));
+        assert_eq!(alarms.next(160), Some(160 + SOON));
+        assert_eq!(alarms.next(151 + LATE), None);
+        alarms.set(pid, Timer::Made(0), 100, 50, 20);
+        assert_eq!(alarms.next(120), Some(150));
+        assert_eq!(alarms.next(155), Some(170));
+        alarms.set(pid, Timer::Real, 100, 1000, 0);
+        alarms.forget(pid, true);
+        assert_eq!(alarms.next(200), Some(1100));
+        alarms.forget(pid, false);
+        assert_eq!(alarms.next(200), None);
+    }
+
+    #[test]
+    fn due_timers_are_taken_once_or_every_interval() {
+        let (mut alarms, pid) = (Alarms::default(), Pid::from_raw(1));
+        alarms.set(pid, Timer::Real, 100, 50, 0);
+        assert_eq!((alarms.take_due(149), alarms.left(pid, Timer::Real, 149)), (vec![], (0, 1)));
+        let alarm = Due { pid, timer: Timer::Real, notice: Notice::ALARM };
+        assert_eq!(alarms.take_due(150), [alarm]);
+        assert_eq!((alarms.take_due(500), alarms.left(pid, Timer::Real, 500)), (vec![], (0, 0)));
+        alarms.set(pid, Timer::Real, 100, 50, 20);
+        assert_eq!((alarms.take_due(185).len(), alarms.left(pid, Timer::Real, 185)), (1, (20, 5)));
+    }
+}

@@ -1,0 +1,8 @@
+//! Timers: those that send signals, and those that are descriptors.
+//!
+//! In real time the kernel runs them. In virtual time it cannot, for it does not know that time has leapt: the recorder
+//! sends the signals, and brings the descriptors forward. The room stands on [`time`](super::time).
+
+pub(super) mod alarms;
+mod own;
+mod timerfds;

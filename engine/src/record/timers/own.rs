@@ -1,0 +1,194 @@
+//! Timers that send signals, in virtual time: the recorder runs them.
+//!
+//! Those of setitimer(2), alarm(2) and timer_create(2) cannot be told from outside of their process that time has leapt. So the
+//! kernel does not hear of them: the recorder keeps what they are set to ([`super::alarms`]) and sends the signals. It may not say
+//! that the kernel sends them, so a `SIGALRM` has the code `SI_TIMER` here. A signal that still waits is not sent twice, and no
+//! overrun is counted.
+
+use libc::{siginfo_t, timespec};
+
+use super::alarms::{Due, Timer};
+use crate::record::recorder::Recorder;
+use crate::record::step::Flow;
+use crate::record::time::clocks::{self, SECOND, Time, nanoseconds, timespec_of};
+use crate::record::tree::call::{Call, fails};
+use crate::task::TaskId;
+use crate::trace::event::Write;
+use crate::tracee::signals;
+
+/// What a timer sends, and to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Notice {
+    /// None for `SIGEV_NONE`.
+    pub(super) signal: Option<i32>,
+    pub(super) value: u64,
+    /// The thread that gets it; none for the process.
+    pub(super) thread: Option<i32>,
+}
+
+impl Notice {
+    /// That of the timer that setitimer(2) and alarm(2) set.
+    pub(super) const ALARM: Self = Self { signal: Some(libc::SIGALRM), value: 0, thread: None };
+
+    /// What a `struct sigevent` asks for (sigevent(3type)): value, signal, way, thread.
+    pub(super) fn decode(event: &[u8; 20]) -> Self {
+        let word = |at: usize| i32::from_ne_bytes(std::array::from_fn(|i| event[at + i]));
+        let value = u64::from_ne_bytes(std::array::from_fn(|i| event[i]));
+        let way = word(12);
+        Self {
+            signal: (way != libc::SIGEV_NONE).then(|| word(8)),
+            value,
+            thread: (way == libc::SIGEV_THREAD_ID).then(|| word(16)),
+        }
+    }
+}
+
+/// What a call that is about a timer says, and its units in a second.
+#[derive(Clone, Copy)]
+struct Units(i64);
+
+/// Of `struct itimerval` and `struct itimerspec`.
+const MICROSECONDS: Units = Units(1_000_000);
+const NANOSECONDS: Units = Units(1_000_000_000);
+
+impl Units {
+    /// An interval and a first time in ns; none if it is not valid.
+    fn decode(self, bytes: &[u8]) -> Option<(u64, u64)> {
+        let number = |at: usize| i64::from_ne_bytes(std::array::from_fn(|i| bytes[at + i]));
+        let time = |at: usize| {
+            let parts = Some(number(at + 8)).filter(|parts| (0..self.0).contains(parts))?;
+            nanoseconds(&timespec { tv_sec: number(at), tv_nsec: parts * (NANOSECONDS.0 / self.0) })
+        };
+        Some((time(0)?, time(16)?))
+    }
+
+    fn encode(self, interval: u64, left: u64) -> Vec<u8> {
+        [interval, left]
+            .iter()
+            .flat_map(|ns| {
+                let time = timespec_of(*ns);
+                clocks::bytes(&timespec { tv_nsec: time.tv_nsec / (NANOSECONDS.0 / self.0), ..time })
+            })
+            .collect()
+    }
+}
+
+impl Recorder<'_> {
+    /// In virtual time, the outcome of a call that is about a timer that sends signals; none if it is none, or the kernel's.
+    pub(in crate::record) fn own_timer(
+        &mut self,
+        id: TaskId,
+        call: &Call,
+    ) -> Flow<Option<(i64, Vec<Write>)>> {
+        if self.options.time == Time::Real {
+            return Ok(None);
+        }
+        let pid = self.tasks[id].pid;
+        let [a, b, c, d, ..] = call.args();
+        let real = a as i32 == libc::ITIMER_REAL;
+        let made = Timer::Made(a as i32);
+        let (timer, units, absolute, new, old) = match call.number() as i64 {
+            libc::SYS_alarm => return self.alarm(id, a as u32).map(Some),
+            libc::SYS_setitimer if real => (Timer::Real, MICROSECONDS, false, Some(b), c),
+            libc::SYS_getitimer if real => (Timer::Real, MICROSECONDS, false, None, b),
+            libc::SYS_timer_settime if self.alarms.is_ours(pid, a as i32) => {
+                (made, NANOSECONDS, b & libc::TIMER_ABSTIME as u64 != 0, Some(c), d)
+            }
+            libc::SYS_timer_gettime if self.alarms.is_ours(pid, a as i32) => {
+                (made, NANOSECONDS, false, None, b)
+            }
+            _ => return Ok(None),
+        };
+        let now = self.clocks.now()?;
+        let (interval, left) = self.alarms.left(pid, timer, now);
+        if let Some(new) = new {
+            // setitimer(2) takes null for zeros.
+            let bytes = if new == 0 && timer == Timer::Real {
+                vec![0; 32]
+            } else {
+                match self.space(id).memory.bytes(new, 32) {
+                    Ok(bytes) => bytes,
+                    Err(_) => return Ok(Some((fails(libc::EFAULT), Vec::new()))),
+                }
+            };
+            let Some((interval, mut first)) = units.decode(&bytes) else {
+                return Ok(Some((fails(libc::EINVAL), Vec::new())));
+            };
+            if absolute && first != 0 {
+                let clock = self.alarms.clock(pid, a as i32);
+                first = self.clocks.deadline(clock, first)?.saturating_sub(now).max(1);
+            }
+            self.alarms.set(pid, timer, now, first, interval);
+        }
+        let old_bytes = if old == 0 { Vec::new() } else { units.encode(interval, left) };
+        Ok(Some(self.written(id, old, old_bytes)))
+    }
+
+    /// alarm(2): the seconds that were left, rounded, but not to 0.
+    fn alarm(&mut self, id: TaskId, seconds: u32) -> Flow<(i64, Vec<Write>)> {
+        let (pid, now) = (self.tasks[id].pid, self.clocks.now()?);
+        let (_, left) = self.alarms.left(pid, Timer::Real, now);
+        self.alarms.set(pid, Timer::Real, now, u64::from(seconds) * SECOND, 0);
+        let rounded = ((left + SECOND / 2) / SECOND).max(u64::from(left > 0));
+        Ok((rounded.cast_signed(), Vec::new()))
+    }
+
+    /// Send the signals of the timers that are due.
+    pub(in crate::record) fn send_alarms(&mut self) -> Flow<()> {
+        if self.options.time == Time::Real || self.alarms.is_empty() {
+            return Ok(());
+        }
+        let due = self.alarms.take_due(self.clocks.now()?);
+        for Due { pid, timer, notice } in &due {
+            let Some(signal) = notice.signal else { continue };
+            let waits = |says: &crate::tracee::Signals| says.pending.has(signal) || says.shared.has(signal);
+            if self.tasks.of(*pid).any(|task| signals(task.tid).is_ok_and(|says| waits(&says))) {
+                continue;
+            }
+            let number = if let Timer::Made(number) = timer { *number } else { 0 };
+            queue(pid.as_raw(), notice.thread, signal, number, notice.value);
+        }
+        if due.is_empty() { Ok(()) } else { self.look_for_signals() }
+    }
+}
+
+/// Send a timer's signal to a process, or to one thread of it. One that is gone gets none.
+fn queue(pid: i32, thread: Option<i32>, signal: i32, timer: i32, value: u64) {
+    let mut info = [0_u8; size_of::<siginfo_t>()];
+    let mut put = |at: usize, bytes: &[u8]| info[at..at + bytes.len()].copy_from_slice(bytes);
+    // asm-generic/siginfo.h: si_signo, si_errno, si_code; si_tid, si_overrun, si_value.
+    put(0, &signal.to_ne_bytes());
+    put(8, &libc::SI_TIMER.to_ne_bytes());
+    put(16, &timer.to_ne_bytes());
+    put(24, &value.to_ne_bytes());
+    // SAFETY: `info` is a live local of the size that the kernel reads.
+    unsafe {
+        match thread {
+            Some(tid) => libc::syscall(libc::SYS_rt_tgsigqueueinfo, pid, tid, signal, info.as_ptr()),
+            None => libc::syscall(libc::SYS_rt_sigqueueinfo, pid, signal, info.as_ptr()),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_both_units() {
+        let bytes = MICROSECONDS.encode(2 * SECOND + 5000, 7 * SECOND);
+        assert_eq!(MICROSECONDS.decode(&bytes), Some((2 * SECOND + 5000, 7 * SECOND)));
+        let bytes = NANOSECONDS.encode(3, 999_999_999);
+        assert_eq!(NANOSECONDS.decode(&bytes), Some((3, 999_999_999)));
+        assert_eq!(MICROSECONDS.decode(&bytes), None, "more microseconds than there are in a second");
+    }
+
+    #[test]
+    fn events_are_decoded() {
+        let mut event = [0; 20];
+        (event[0], event[8], event[12], event[16]) = (42, 34, 4, 9);
+        assert_eq!(Notice::decode(&event), Notice { signal: Some(34), value: 42, thread: Some(9) });
+        event[12] = 1;
+        assert_eq!(Notice::decode(&event).signal, None);
+    }
+}

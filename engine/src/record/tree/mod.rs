@@ -1,0 +1,13 @@
+//! The tree of processes: the tasks, the address spaces that they share, and the call that each makes.
+//!
+//! [`tasks`] says what holds each task, and so who could have the core; [`returns`] is how a call ends and gets into the
+//! log. The other files are what a task is told of itself and its cores, and where it comes from. The room stands on
+//! [`kernel`](super::kernel).
+
+mod affinity;
+pub(super) mod call;
+pub(super) mod natively;
+mod returns;
+pub(super) mod slots;
+pub(super) mod spawned;
+pub(super) mod tasks;

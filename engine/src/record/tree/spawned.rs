@@ -1,0 +1,64 @@
+//! Where threads were spawned.
+//!
+//! That is wanted only where a report has threads of the same name. So of each thread's maker no more is kept than registers and
+//! the end of its stack, as they are when it makes the thread: unwound they are if need be.
+
+use std::collections::BTreeSet;
+
+use super::call::Call;
+use super::tasks::Task;
+use crate::record::recorder::Recorder;
+use crate::symbols::{StackRegisters, Symbols, interesting};
+use crate::task::TaskId;
+
+/// So much of the stack leads from clone(2) to whoever wanted a thread, in the unoptimised code of most libraries.
+const DEPTH: usize = 12 << 10;
+
+/// The stack of a task that makes a thread.
+#[derive(Debug)]
+pub(in crate::record) struct Maker {
+    registers: StackRegisters,
+    /// What is on the stack, from where the stack pointer points to.
+    stack: Vec<u8>,
+}
+
+impl Maker {
+    /// The source file and line of the program's own that led to the thread, if they are found.
+    fn place(&self, symbols: &mut Symbols) -> Option<(String, u32)> {
+        let frames = symbols.backtrace(self.registers, &mut |address, buffer| {
+            let at = address.checked_sub(self.registers.rsp).and_then(|at| usize::try_from(at).ok());
+            let found = at.and_then(|at| self.stack.get(at..at.checked_add(buffer.len())?));
+            found.is_some_and(|found| {
+                buffer.copy_from_slice(found);
+                true
+            })
+        });
+        interesting(&frames)?.location.clone()
+    }
+}
+
+impl Recorder<'_> {
+    /// The stack of a task that is about to make a thread.
+    pub(in crate::record) fn maker(&self, id: TaskId, call: &Call) -> Box<Maker> {
+        let registers = &call.registers;
+        let [rip, rsp, rbp] = [self.call_sites.original(registers.ip()), registers.sp(), registers.bp()];
+        let stack = self.tasks[id].space.memory.available(rsp, DEPTH);
+        Box::new(Maker { registers: StackRegisters { rip, rsp, rbp }, stack })
+    }
+}
+
+/// Where a task was spawned, if another has the same name.
+pub(in crate::record) fn spawned(
+    task: &Task,
+    shared: &BTreeSet<&str>,
+    symbols: &mut Symbols,
+) -> Option<(String, u32)> {
+    let maker = task.maker.as_ref().filter(|_| shared.contains(&*task.name))?;
+    maker.place(symbols)
+}
+
+/// The names that several of these tasks have.
+pub(in crate::record) fn shared_names<'a>(tasks: &[&'a Task]) -> BTreeSet<&'a str> {
+    let mut seen = BTreeSet::new();
+    tasks.iter().map(|task| &*task.name).filter(|name| !seen.insert(*name)).collect()
+}

@@ -1,0 +1,414 @@
+//! The recorded tasks and what holds each.
+
+use std::cell::Cell;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::{Index, IndexMut};
+use std::rc::Rc;
+
+use nix::unistd::Pid;
+use rrtest_preload::layout::runnable;
+
+use super::call::Call;
+use super::natively::Natively;
+use super::spawned::Maker;
+use crate::record::recorder::Recorder;
+use crate::task::TaskId;
+use crate::trace::event::{Position, Registers};
+use crate::tracee::{Area, Memory, Running, Stopped};
+
+/// An address space, which all tasks have that were made with `CLONE_VM`.
+#[derive(Debug)]
+pub(in crate::record) struct Space {
+    /// Its number, in order of creation.
+    pub(in crate::record) number: u32,
+    pub(in crate::record) memory: Memory,
+    /// Whether the program is told that it can be dumped (`PR_SET_DUMPABLE`).
+    pub(in crate::record) dumpable: Cell<bool>,
+}
+
+impl Space {
+    /// That of a program that is being executed.
+    pub(in crate::record) fn new(number: u32, memory: Memory) -> Self {
+        Self { number, memory, dumpable: Cell::new(true) }
+    }
+}
+
+/// What a new task starts with.
+#[derive(Debug)]
+pub(in crate::record) struct Origin {
+    pub(in crate::record) pid: Pid,
+    pub(in crate::record) space: Rc<Space>,
+    pub(in crate::record) name: String,
+    pub(in crate::record) clear_tid: u64,
+    pub(in crate::record) affinity: u64,
+    pub(in crate::record) natively: Natively,
+}
+
+/// What a task says about the trap's signal. Where it blocks or ignores that, the kernel forgets about it as it raises the signal
+/// (`force_sig`), and has to be told again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::record) struct Deaf {
+    pub(in crate::record) blocks: bool,
+    pub(in crate::record) ignores: bool,
+}
+
+/// A recorded task.
+#[derive(Debug)]
+pub(in crate::record) struct Task {
+    pub(in crate::record) id: TaskId,
+    pub(in crate::record) tid: Pid,
+    /// Its process: the id of its thread group.
+    pub(in crate::record) pid: Pid,
+    pub(in crate::record) space: Rc<Space>,
+    /// Its thread name.
+    pub(in crate::record) name: String,
+    /// Changed by [`Tasks::hold`] only.
+    hold: Hold,
+    /// Its scratch memory; none if too many tasks live.
+    pub(in crate::record) scratch: Option<u64>,
+    /// Where the kernel writes a zero, and wakes a waiter, when the task ends (set_tid_address(2)); 0 for nowhere.
+    pub(in crate::record) clear_tid: u64,
+    /// The head of its robust futexes (set_robust_list(2)); 0 for none.
+    pub(in crate::record) robust_list: u64,
+    /// The cores that it is told it may use, a bit each.
+    pub(in crate::record) affinity: u64,
+    /// What it says about the signal of traps, where there are any.
+    pub(in crate::record) deaf: Deaf,
+    /// What it is told that our recording changes.
+    pub(in crate::record) natively: Natively,
+    /// Where it was when it was last at a point that replay can find.
+    pub(in crate::record) boundary: Position,
+    /// Signals that arrived where replay could not find the place; they are sent again at the next boundary.
+    pub(in crate::record) deferred: Vec<libc::siginfo_t>,
+    /// Those that have been sent again and have not arrived yet.
+    pub(in crate::record) resent: Vec<libc::siginfo_t>,
+    /// The call that it has come to, as long as the log does not tell of it.
+    pub(in crate::record) arrived: Option<Registers>,
+    /// The stack of the task that made it, if it is a thread.
+    pub(in crate::record) maker: Option<Box<Maker>>,
+}
+
+impl Task {
+    pub(in crate::record) fn new(
+        id: TaskId,
+        tid: Pid,
+        hold: Hold,
+        origin: Origin,
+        scratch: Option<u64>,
+        boundary: Position,
+    ) -> Self {
+        let Origin { pid, space, name, clear_tid, affinity, natively } = origin;
+        Self {
+            id,
+            tid,
+            pid,
+            space,
+            name,
+            hold,
+            scratch,
+            clear_tid,
+            robust_list: 0,
+            affinity,
+            deaf: Deaf::default(),
+            natively,
+            boundary,
+            deferred: Vec::new(),
+            resent: Vec::new(),
+            arrived: None,
+            maker: None,
+        }
+    }
+
+    /// The number of its slot in the shared area, if it has one.
+    pub(in crate::record) fn slot(&self) -> Option<u32> {
+        self.scratch.map(Area::slot)
+    }
+
+    /// What holds it.
+    pub(in crate::record) fn hold(&self) -> &Hold {
+        &self.hold
+    }
+
+    /// The call at whose entry it stands and has to wait, or has waited.
+    pub(in crate::record) fn at_entry(&mut self) -> Option<(&Stopped, &mut Call)> {
+        match &mut self.hold {
+            Hold::Calling(stopped, call) | Hold::Waiting(stopped, call) | Hold::Woken(stopped, call, _) => {
+                Some((stopped, call))
+            }
+            _ => None,
+        }
+    }
+
+    /// The call that it stands in front of, is in, or comes from.
+    pub(in crate::record) fn call_mut(&mut self) -> Option<&mut Call> {
+        match &mut self.hold {
+            Hold::Calling(_, call)
+            | Hold::Again(_, call)
+            | Hold::Waiting(_, call)
+            | Hold::Woken(_, call, _)
+            | Hold::Returned(_, call)
+            | Hold::InKernel(_, call)
+            | Hold::Suspended(_, Some(call)) => Some(call),
+            _ => None,
+        }
+    }
+}
+
+/// All tasks. Those that could have the core, and those that are in the kernel, are known without a look at the others:
+/// the cost of a step must not grow with the number of tasks, least of all those that have ended.
+#[derive(Debug, Default)]
+pub(in crate::record) struct Tasks {
+    /// By number.
+    all: Vec<Task>,
+    living: BTreeSet<TaskId>,
+    /// The living by their thread ids.
+    tids: HashMap<Pid, TaskId>,
+    /// Those that could have the core, in order of task number.
+    runnable: Vec<TaskId>,
+    /// The same with their slots, as the process has it ([`rrtest_preload::layout::runnable`]).
+    turns: Vec<u64>,
+    /// Whether that has changed since it was last taken.
+    changed: bool,
+    in_kernel: BTreeSet<TaskId>,
+}
+
+impl Tasks {
+    /// The number that the next task gets.
+    pub(in crate::record) fn next(&self) -> TaskId {
+        TaskId(self.all.len() as u32)
+    }
+
+    /// A new task, which has the number [`Self::next`].
+    pub(in crate::record) fn add(&mut self, task: Task) {
+        let (id, tid) = (task.id, task.tid);
+        debug_assert_eq!(id, self.next());
+        self.living.insert(id);
+        self.tids.insert(tid, id);
+        let place = Place::of(&task.hold);
+        self.all.push(task);
+        self.sort_in(id, place);
+    }
+
+    /// This holds a task from now on.
+    pub(in crate::record) fn hold(&mut self, id: TaskId, hold: Hold) {
+        let place = Place::of(&hold);
+        let gone = matches!(hold, Hold::Gone);
+        let task = &mut self[id];
+        let before = Place::of(&std::mem::replace(&mut task.hold, hold));
+        let tid = task.tid;
+        if before != place {
+            self.sort_out(id, before);
+            self.sort_in(id, place);
+        }
+        if gone && self.living.remove(&id) && self.tids.get(&tid) == Some(&id) {
+            self.tids.remove(&tid);
+        }
+    }
+
+    /// What held a task: it is about to have another hold, as if it had the core until then.
+    pub(in crate::record) fn release(&mut self, id: TaskId) -> Hold {
+        let hold = std::mem::replace(&mut self[id].hold, Hold::Running);
+        self.sort_out(id, Place::of(&hold));
+        hold
+    }
+
+    fn sort_in(&mut self, id: TaskId, place: Place) {
+        match place {
+            Place::Runnable => {
+                if let Err(at) = self.runnable.binary_search(&id) {
+                    self.runnable.insert(at, id);
+                    let slot = self.all.get(id.0 as usize).and_then(Task::slot);
+                    self.turns.insert(at, runnable(id.0, slot.unwrap_or(0)));
+                    self.changed = true;
+                }
+            }
+            Place::InKernel => {
+                self.in_kernel.insert(id);
+            }
+            Place::Elsewhere => {}
+        }
+    }
+
+    fn sort_out(&mut self, id: TaskId, place: Place) {
+        match place {
+            Place::Runnable => {
+                if let Ok(at) = self.runnable.binary_search(&id) {
+                    self.runnable.remove(at);
+                    self.turns.remove(at);
+                    self.changed = true;
+                }
+            }
+            Place::InKernel => {
+                self.in_kernel.remove(&id);
+            }
+            Place::Elsewhere => {}
+        }
+    }
+
+    /// A task has taken over this thread id: that of the first thread of its process (execve(2)).
+    pub(in crate::record) fn take_over(&mut self, id: TaskId, tid: Pid) {
+        let before = std::mem::replace(&mut self[id].tid, tid);
+        self.tids.remove(&before);
+        self.tids.insert(tid, id);
+    }
+
+    /// Those that could have the core, in order of task number.
+    pub(in crate::record) fn runnable(&self) -> &[TaskId] {
+        &self.runnable
+    }
+
+    /// The same with their slots, if they are others than when this was last asked.
+    pub(in crate::record) fn changed_turns(&mut self) -> Option<&[u64]> {
+        std::mem::take(&mut self.changed).then_some(&self.turns)
+    }
+
+    /// Those that wait in the kernel, or are stopped by a signal.
+    pub(in crate::record) fn in_kernel(&self) -> &BTreeSet<TaskId> {
+        &self.in_kernel
+    }
+
+    /// All that there have been, in order of task number.
+    pub(in crate::record) fn iter(&self) -> impl Iterator<Item = &Task> {
+        self.all.iter()
+    }
+
+    /// Those that have not ended, in order of task number.
+    pub(in crate::record) fn living(&self) -> impl Iterator<Item = &Task> {
+        self.living.iter().map(|id| &self[*id])
+    }
+
+    /// How many there are of them.
+    pub(in crate::record) fn count(&self) -> usize {
+        self.living.len()
+    }
+
+    /// The living one with this thread id.
+    pub(in crate::record) fn with_tid(&self, tid: Pid) -> Option<&Task> {
+        self.tids.get(&tid).map(|id| &self[*id])
+    }
+
+    /// The living one, if there is a single one.
+    pub(in crate::record) fn only(&self) -> Option<&Task> {
+        self.living().next().filter(|_| self.count() == 1)
+    }
+
+    /// The living ones of a process.
+    pub(in crate::record) fn of(&self, pid: Pid) -> impl Iterator<Item = &Task> {
+        self.living().filter(move |task| task.pid == pid)
+    }
+}
+
+impl Index<TaskId> for Tasks {
+    type Output = Task;
+
+    fn index(&self, id: TaskId) -> &Task {
+        &self.all[id.0 as usize]
+    }
+}
+
+impl IndexMut<TaskId> for Tasks {
+    fn index_mut(&mut self, id: TaskId) -> &mut Task {
+        &mut self.all[id.0 as usize]
+    }
+}
+
+/// Which of the sets of [`Tasks`] a task is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Runnable,
+    InKernel,
+    Elsewhere,
+}
+
+impl Place {
+    fn of(hold: &Hold) -> Self {
+        match hold {
+            Hold::InKernel(..) | Hold::Suspended(..) => Self::InKernel,
+            hold if hold.runnable() => Self::Runnable,
+            _ => Self::Elsewhere,
+        }
+    }
+}
+
+/// What holds a task.
+#[derive(Debug)]
+pub(in crate::record) enum Hold {
+    /// Nothing: it goes on where it is.
+    Ready(Stopped),
+    /// It stands at the entry of a call that is still to be made.
+    Calling(Stopped, Call),
+    /// A stand-in for its call has ended: the call is to be made again.
+    Again(Stopped, Call),
+    /// It waits for the scheduler, at the entry of an emulated call.
+    Waiting(Stopped, Call),
+    /// Its wait is over, with this result.
+    Woken(Stopped, Call, i64),
+    /// It waits for a futex, parked: another task can let it go on without a stop.
+    Parked(Running),
+    /// That wait is over.
+    Unparked(Running),
+    /// It waits in the kernel.
+    InKernel(Running, Call),
+    /// The call that it made in the kernel, while others ran, has ended.
+    Returned(Stopped, Call),
+    /// It has lent its memory to this new task, and waits until that executes a program or ends (vfork(2)).
+    Lent(Stopped, TaskId),
+    /// A signal has stopped its process; after that it goes on, or makes this call.
+    Suspended(Running, Option<Call>),
+    /// It has the core.
+    Running,
+    /// It is no more.
+    Gone,
+}
+
+impl Hold {
+    /// Whether the task is parked.
+    pub(in crate::record) fn parked(&self) -> bool {
+        matches!(self, Self::Parked(_) | Self::Unparked(_))
+    }
+
+    /// Whether the task could have the core.
+    pub(in crate::record) fn runnable(&self) -> bool {
+        matches!(
+            self,
+            Self::Ready(_)
+                | Self::Calling(..)
+                | Self::Again(..)
+                | Self::Woken(..)
+                | Self::Unparked(_)
+                | Self::Returned(..)
+        )
+    }
+}
+
+impl Recorder<'_> {
+    /// The process that the recording began with.
+    pub(in crate::record) fn root(&self) -> Pid {
+        self.tasks[TaskId(0)].pid
+    }
+
+    /// The living tasks of a process.
+    pub(in crate::record) fn members(&self, pid: Pid) -> Vec<TaskId> {
+        self.tasks.of(pid).map(|task| task.id).collect()
+    }
+
+    /// The processes that live.
+    pub(in crate::record) fn processes(&self) -> BTreeSet<Pid> {
+        self.tasks.living().map(|task| task.pid).collect()
+    }
+
+    /// A wait in the recorder is over: this is what the call returns, once its task has the core.
+    pub(in crate::record) fn end_wait(&mut self, id: TaskId, result: i64) {
+        self.deadlines.remove(id);
+        if !matches!(self.tasks[id].hold(), Hold::Waiting(..) | Hold::Parked(_)) {
+            return;
+        }
+        let hold = match self.tasks.release(id) {
+            Hold::Waiting(stopped, call) => Hold::Woken(stopped, call, result),
+            Hold::Parked(running) => Hold::Unparked(running),
+            hold => hold,
+        };
+        self.tasks.hold(id, hold);
+        self.woken = true;
+    }
+}

@@ -1,0 +1,342 @@
+//! The system-call buffer inside the driven processes, as the recorder and the replayer see it: see
+//! [`rrtest_preload::calls`] for what it does.
+
+use std::mem::offset_of;
+use std::sync::atomic::Ordering::Relaxed;
+
+use rrtest_preload::layout::{
+    BUFFER, BUFFER_LEN, DESCRIPTORS, DESCRIPTORS_LEN, DESCRIPTORS_MOST, Descriptor, Entry, FAULTING_LEN,
+    HandOver, LOG, LOG_LEN, Mode, STACK, STUB_LEN, STUBS, STUBS_MOST, Shared,
+};
+
+use rrtest_preload::random;
+use rrtest_preload::reads::Read;
+
+use super::counter::{counter_rate, machine_counter};
+use super::parked::handed;
+use super::shared::Area;
+use crate::Error;
+use crate::tracee::ptrace::{Registers, Stopped};
+
+/// The length of a `syscall` instruction.
+pub const SYSCALL_LEN: u64 = 2;
+
+impl Area {
+    /// Where, in the driven process, the buffer's code says how far it has come in its log.
+    pub const CURSOR: u64 = (rrtest_preload::layout::AREA + offset_of!(Shared, cursor)) as u64;
+
+    /// Put the buffer's code in place. What is more than there is room for is left out.
+    pub fn load_buffer(&self, code: &[u8]) {
+        self.copy_in(BUFFER, &code[..code.len().min(BUFFER_LEN)]);
+        self.word(offset_of!(Shared, parked)).store(STACK as u64, Relaxed);
+    }
+
+    /// Say what the buffer does.
+    pub fn set_mode(&self, mode: Mode) {
+        self.word(offset_of!(Shared, mode)).store(mode as u64, Relaxed);
+    }
+
+    /// Say by how many ns the program's clocks are ahead of the machine's.
+    pub fn set_ahead(&self, nanoseconds: u64) {
+        if nanoseconds > 0 {
+            self.word(offset_of!(Shared, rate)).store(counter_rate(), Relaxed);
+        }
+        self.word(offset_of!(Shared, ahead)).store(nanoseconds, Relaxed);
+    }
+
+    /// Say whether the program starts up: what differs from run to run is not read then without a stop.
+    pub fn set_starting(&self, starting: bool) {
+        self.word(offset_of!(Shared, starting)).store(starting.into(), Relaxed);
+    }
+
+    /// Say whether calls that change what signals are blocked stop.
+    pub fn set_masked(&self, masked: bool) {
+        self.word(offset_of!(Shared, masked)).store(masked.into(), Relaxed);
+    }
+
+    /// The next random number for the program.
+    #[must_use]
+    pub fn draw_random(&self) -> u64 {
+        let word = self.word(offset_of!(Shared, random));
+        let mut state = word.load(Relaxed);
+        let drawn = random::draw(&mut state);
+        word.store(state, Relaxed);
+        drawn
+    }
+
+    /// The program's time-stamp counter.
+    #[must_use]
+    pub fn counter(&self) -> u64 {
+        let word = |at| u128::from(self.word(at).load(Relaxed));
+        let ahead = (word(offset_of!(Shared, ahead)) * word(offset_of!(Shared, rate))) >> 32;
+        machine_counter().wrapping_add(ahead as u64)
+    }
+
+    /// From which number on the program gets random ones.
+    pub fn set_random(&self, state: u64) {
+        self.word(offset_of!(Shared, random)).store(state.max(1), Relaxed);
+    }
+
+    /// Say which of the reads of a clock to come is to stop, from 1; 0 for none.
+    pub fn set_reads(&self, next: u64) {
+        self.word(offset_of!(Shared, reads)).store(next, Relaxed);
+    }
+
+    /// Say whether the kernel may stamp files as of before the last leap.
+    pub fn set_stale(&self, stale: bool) {
+        self.word(offset_of!(Shared, stale)).store(stale.into(), Relaxed);
+    }
+
+    /// Say whether no task waits in the kernel.
+    pub fn set_quiet(&self, quiet: bool) {
+        self.word(offset_of!(Shared, quiet)).store(quiet.into(), Relaxed);
+    }
+
+    /// Bytes of the log that have been written, or taken.
+    #[must_use]
+    pub fn cursor(&self) -> u64 {
+        self.word(offset_of!(Shared, cursor)).load(Relaxed)
+    }
+
+    /// Take what the buffer has logged.
+    #[must_use]
+    pub fn take_log(&self) -> Vec<u8> {
+        let len = usize::try_from(self.cursor()).unwrap_or(LOG_LEN).min(LOG_LEN);
+        self.word(offset_of!(Shared, cursor)).store(0, Relaxed);
+        self.word(offset_of!(Shared, handed)).store(0, Relaxed);
+        self.copy_out(LOG, len)
+    }
+
+    /// Give the buffer a log to replay. False if it is longer than there is room for.
+    #[must_use]
+    pub fn give_log(&self, log: &[u8]) -> bool {
+        if log.len() > LOG_LEN {
+            return false;
+        }
+        self.copy_in(LOG, log);
+        self.word(offset_of!(Shared, cursor)).store(0, Relaxed);
+        self.word(offset_of!(Shared, end)).store(log.len() as u64, Relaxed);
+        true
+    }
+
+    /// What the buffer has not taken of its log yet.
+    #[must_use]
+    pub fn log_left(&self) -> Vec<u8> {
+        let end = self.word(offset_of!(Shared, end)).load(Relaxed).min(LOG_LEN as u64);
+        let start = self.cursor().min(end);
+        self.copy_out(LOG + start as usize, (end - start) as usize)
+    }
+
+    /// Whether the buffer has taken all of its log.
+    #[must_use]
+    pub fn log_is_taken(&self) -> bool {
+        self.cursor() == self.word(offset_of!(Shared, end)).load(Relaxed)
+    }
+
+    /// The address of the stub of this number; none if there are no more.
+    #[must_use]
+    pub fn stub(number: usize) -> Option<u64> {
+        (number < STUBS_MOST).then_some((STUBS + number * STUB_LEN) as u64)
+    }
+
+    /// The number of the stub in which an address is.
+    #[must_use]
+    pub fn stub_at(address: u64) -> Option<usize> {
+        let offset = usize::try_from(address).ok()?.checked_sub(STUBS)?;
+        (offset < STUBS_MOST * STUB_LEN).then_some(offset / STUB_LEN)
+    }
+
+    /// Put a stub in place. False if its address is not that of one, or it is too long.
+    #[must_use]
+    pub fn set_stub(&self, address: u64, code: &[u8]) -> bool {
+        let fits = Self::stub_at(address).and_then(Self::stub) == Some(address) && code.len() <= STUB_LEN;
+        if fits {
+            self.copy_in(address as usize, code);
+        }
+        fits
+    }
+
+    /// Whether an address is in the buffer's code or in a stub.
+    #[must_use]
+    pub fn is_buffer(address: u64) -> bool {
+        (BUFFER as u64..(BUFFER + BUFFER_LEN) as u64).contains(&address) || Self::stub_at(address).is_some()
+    }
+
+    /// If a fault was the buffer's, which has accessed the program's memory: let it know, and go on.
+    ///
+    /// # Errors
+    /// If the task has been killed.
+    pub fn recover(&self, task: &Stopped, registers: &Registers) -> Result<bool, Error> {
+        let ours = (BUFFER as u64..(BUFFER + BUFFER_LEN) as u64).contains(&registers.ip());
+        if ours {
+            self.word(offset_of!(Shared, faulted)).store(1, Relaxed);
+            let mut registers = *registers;
+            registers.set_ip(registers.ip() + FAULTING_LEN);
+            task.set_registers(&registers)?;
+        }
+        Ok(ours)
+    }
+
+    /// Where the running task's list of robust futexes is.
+    #[must_use]
+    pub fn robust_list(&self) -> u64 {
+        self.word(offset_of!(Shared, robust_list)).load(Relaxed)
+    }
+
+    /// What the running task touches after the tick at which it has stopped, and the number of the [`Kind`] of that.
+    ///
+    /// [`Kind`]: rrtest_preload::layout::Kind
+    #[must_use]
+    pub fn tick_touches(&self) -> (u64, u64) {
+        let word = |at| self.word(at).load(Relaxed);
+        (word(offset_of!(Shared, touched)), word(offset_of!(Shared, kind)))
+    }
+
+    /// The futex whose word the running task has found to have the value with which it comes to wait; 0 for none.
+    #[must_use]
+    pub fn take_waits(&self) -> u64 {
+        let word = self.word(offset_of!(Shared, waits));
+        let address = word.load(Relaxed);
+        word.store(0, Relaxed);
+        address
+    }
+
+    /// The running process has this table of descriptors; none if nothing is known of them.
+    pub fn set_table(&self, table: Option<usize>) {
+        let address = table.map_or(0, |table| table_address(table) as u64);
+        self.word(offset_of!(Shared, descriptors)).store(address, Relaxed);
+    }
+
+    /// Say what a descriptor in a table stands for, if the table goes that far.
+    pub fn set_descriptor(&self, table: usize, fd: u64, kind: Descriptor) {
+        if fd < DESCRIPTORS_LEN as u64 {
+            self.copy_in(table_address(table) + fd as usize, &[kind as u8]);
+        }
+    }
+
+    /// Forget what all descriptors in a table stand for.
+    pub fn clear_table(&self, table: usize) {
+        self.copy_in(table_address(table), &[0; DESCRIPTORS_LEN]);
+    }
+
+    /// How many tables of descriptors there are.
+    pub const TABLES: usize = DESCRIPTORS_MOST;
+}
+
+fn table_address(table: usize) -> usize {
+    DESCRIPTORS + table % DESCRIPTORS_MOST * DESCRIPTORS_LEN
+}
+
+/// A call that was made without a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BufferedCall<'a> {
+    /// Its number.
+    pub number: u64,
+    /// What it returned.
+    pub result: i64,
+    /// The output stream that it wrote to, if it did.
+    pub stream: Option<Descriptor>,
+    /// To whom it handed the core over, if it did.
+    pub handed: Option<HandOver>,
+    /// What it wrote to memory, or to the stream.
+    pub payload: &'a [u8],
+}
+
+impl BufferedCall<'_> {
+    /// Whether it is no call, but an instruction that reads what the program cannot know ([`Read`]).
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        Read::of_number(self.number).is_some()
+    }
+}
+
+/// The calls in a log of the buffer. What is not one, in a damaged trace, ends it.
+pub fn buffered_calls(log: &[u8]) -> impl Iterator<Item = BufferedCall<'_>> {
+    let mut rest = log;
+    std::iter::from_fn(move || {
+        let (head, behind) = rest.split_at_checked(size_of::<Entry>())?;
+        let part = |range: std::ops::Range<usize>| head.get(range);
+        let payload = u32::from_ne_bytes(part(0..4)?.try_into().ok()?) as usize;
+        let number = u16::from_ne_bytes(part(4..6)?.try_into().ok()?);
+        let result = i64::from_ne_bytes(part(8..16)?.try_into().ok()?);
+        rest = behind.get(payload.next_multiple_of(8)..)?;
+        let payload = &behind[..payload];
+        let handed = (number / Entry::STREAM == Entry::HANDS_OVER).then(|| handed(payload)).flatten();
+        let stream = match number / Entry::STREAM {
+            s if s == Descriptor::Stdout as u16 => Some(Descriptor::Stdout),
+            s if s == Descriptor::Stderr as u16 => Some(Descriptor::Stderr),
+            _ => None,
+        };
+        Some(BufferedCall { number: (number % Entry::STREAM).into(), result, stream, handed, payload })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use iced_x86::{Decoder, DecoderOptions, FlowControl, InstructionInfoFactory};
+    use rrtest_preload::layout::{ENTRY, PARKED, READ, TICK};
+
+    use super::*;
+
+    /// The kernel keeps the vector registers, and nobody saves them: the code that a patched call runs must not use any.
+    #[test]
+    fn the_code_uses_general_registers_only() {
+        let code = rrtest_preload::BUFFER;
+        let address = |at: usize| u64::from_ne_bytes(code[at - BUFFER..][..8].try_into().unwrap());
+        let starts = vec![ENTRY as u64, address(TICK), address(PARKED), address(READ)];
+        let (mut left, mut seen) = (starts, BTreeSet::new());
+        let mut factory = InstructionInfoFactory::new();
+        while let Some(at) = left.pop() {
+            let start = (at as usize).checked_sub(BUFFER).filter(|start| *start < code.len());
+            let start = start.expect("the code stays within itself");
+            for instruction in Decoder::with_ip(64, &code[start..], at, DecoderOptions::NONE).iter() {
+                assert!(!instruction.is_invalid(), "{:#x}", instruction.ip());
+                if !seen.insert(instruction.ip()) {
+                    break;
+                }
+                let info = factory.info(&instruction);
+                assert!(
+                    info.used_registers().iter().all(|used| !used.register().is_vector_register()),
+                    "{:#x}",
+                    instruction.ip()
+                );
+                if instruction.near_branch_target() != 0 {
+                    left.push(instruction.near_branch_target());
+                }
+                if matches!(
+                    instruction.flow_control(),
+                    FlowControl::UnconditionalBranch | FlowControl::IndirectBranch | FlowControl::Return
+                ) {
+                    break;
+                }
+            }
+        }
+        assert!(seen.len() > 200, "{} instructions", seen.len());
+    }
+
+    #[test]
+    fn a_log_is_read_up_to_what_is_damaged() {
+        let mut log = Vec::new();
+        for (payload, number, result) in [(3_u32, 0x2001_u16, 3_i64), (0, 3, -9)] {
+            log.extend(payload.to_ne_bytes());
+            log.extend(number.to_ne_bytes());
+            log.extend([0, 0]);
+            log.extend(result.to_ne_bytes());
+            log.extend(&b"abc\0\0\0\0\0"[..(payload as usize).next_multiple_of(8)]);
+        }
+        let calls: Vec<_> = buffered_calls(&log).collect();
+        let stream = Some(Descriptor::Stdout);
+        let expected = [
+            BufferedCall { number: 1, result: 3, stream, handed: None, payload: b"abc" },
+            BufferedCall { number: 3, result: -9, stream: None, handed: None, payload: b"" },
+        ];
+        assert_eq!(calls, expected);
+        for len in 0..log.len() {
+            assert_eq!(buffered_calls(&log[..len]).count(), usize::from(len >= 24), "{len}");
+        }
+        log[0] = 0xff;
+        assert_eq!(buffered_calls(&log).count(), 0);
+    }
+}

@@ -1,0 +1,18 @@
+//! The memory that we share with the processes we drive, and what the two sides tell each other there.
+//!
+//! [`shared`] maps it; each of the other files is one part of it as we see it: the system-call buffer, the places of parked tasks,
+//! the clock's objects, the list of calls to make. The other side of each is in `rrtest_preload`. The room stands on
+//! [`ptrace`](super::ptrace).
+
+mod buffer;
+mod counter;
+pub(super) mod list;
+mod memory_file;
+mod objects;
+mod parked;
+pub(super) mod shared;
+
+pub use buffer::{BufferedCall, SYSCALL_LEN, buffered_calls};
+pub use memory_file::memory_file;
+pub use parked::Member;
+pub use shared::{Area, Saved};

@@ -1,0 +1,162 @@
+//! Breakpoints with a condition: stop where the program comes by with these registers and this memory.
+//!
+//! The condition is evaluated in the program's own process (see [`super::detour`]) where its code allows it. Elsewhere a
+//! hardware breakpoint stops each time, some 30 µs, and the tracer compares.
+//!
+//! The code of the process is changed as long as a breakpoint is armed, and two pages are mapped. Nothing of that may be
+//! left when the process does anything that others see, so disarm it at the next stop that is not its own.
+
+use std::ops::Range;
+
+use super::detour::{Detour, displaceable, string_instruction};
+use crate::Error;
+use crate::tracee::inject::apart::apart;
+use crate::tracee::proc::{Line, Memory, maps};
+use crate::tracee::ptrace::{Registers, Stop, Stopped, Vectors};
+use crate::tracee::system::PAGE;
+
+/// What must hold for a breakpoint to be hit.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    /// All general registers and the flags, as [`Registers::of_user_code`] gives them.
+    pub registers: Registers,
+    /// The vector registers.
+    pub vectors: Vectors,
+    /// Words of memory: address, value. They are looked at before the other registers.
+    pub words: Vec<(u64, u64)>,
+    /// The number of a register that differs most of the time: it is looked at first.
+    pub key: Option<u8>,
+}
+
+/// How well a breakpoint with a condition could stand at an instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Placement {
+    /// The condition would be evaluated by the tracer.
+    Poor,
+    /// In the process, displacing several instructions.
+    Good,
+    /// In the process, displacing this one.
+    Best,
+}
+
+impl Placement {
+    /// At `ip`.
+    #[must_use]
+    pub fn at(memory: &Memory, ip: u64) -> Self {
+        if displaceable(memory, ip, true).is_some() {
+            Self::Best
+        } else if displaceable(memory, ip, false).is_some() {
+            Self::Good
+        } else {
+            Self::Poor
+        }
+    }
+}
+
+/// Where the string instruction at `ip` ends; none if there stands another. It can stop half-way, and takes long.
+#[must_use]
+pub fn end_of_string(memory: &Memory, ip: u64) -> Option<u64> {
+    string_instruction(memory, ip).map(|instruction| instruction.next_ip())
+}
+
+/// An armed breakpoint.
+#[derive(Debug)]
+pub struct Breakpoint {
+    site: u64,
+    /// None for a hardware breakpoint.
+    detour: Option<(Detour, u64)>,
+}
+
+/// Bytes of memory that a detour needs: code and data.
+const ROOM: u64 = 2 * PAGE;
+
+impl Breakpoint {
+    /// Arm one. The task may stand in user code, or at either end of a system call; it stands there afterwards, but a signal
+    /// that it was about to get is lost.
+    ///
+    /// # Errors
+    /// If the task dies, or its memory or breakpoint registers cannot be set.
+    pub fn arm(task: Stopped, memory: &Memory, condition: &Condition) -> Result<(Stopped, Self), Error> {
+        let site = condition.registers.ip();
+        let hardware = |task: Stopped| {
+            task.break_at(Some(site))?;
+            Ok((task, Self { site, detour: None }))
+        };
+        let Some(instructions) = displaceable(memory, site, false) else { return hardware(task) };
+        let lines = maps(task.tid())?;
+        // What is written to a shared mapping is seen by others, and may be refused.
+        let private = lines.iter().any(|line| (line.start..line.end).contains(&site) && !line.shared);
+        let Some(base) = hole(&lines, site).filter(|_| private) else { return hardware(task) };
+        let made = Detour::new(memory, &instructions, base, condition);
+        let Some((detour, constants)) = made else { return hardware(task) };
+        let prot = (libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC) as u64;
+        let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE) as u64;
+        let args = [base, ROOM, prot, flags, u64::MAX, 0];
+        let (task, mapped) = apart(task, libc::SYS_mmap as u64, args)?;
+        if mapped != base.cast_signed() {
+            return hardware(task);
+        }
+        memory.write(base, &detour.code)?;
+        memory.write(detour.constants(), &constants)?;
+        memory.write(site, &detour.jump)?;
+        Ok((task, Self { site, detour: Some((detour, base)) }))
+    }
+
+    /// Whether this is what a task stopped for: then the condition holds, but for what a hardware breakpoint leaves to the
+    /// caller to compare.
+    #[must_use]
+    pub fn hit(&self, stop: Stop, registers: &Registers) -> bool {
+        stop == Stop::Signal(libc::SIGTRAP)
+            && match &self.detour {
+                Some((detour, _)) => detour.trapped(registers.ip()),
+                None => registers.ip() == self.site,
+            }
+    }
+
+    /// The registers of a stopped task as they would be without the breakpoint.
+    ///
+    /// # Errors
+    /// If the task has been killed.
+    pub fn registers(&self, task: &Stopped, memory: &Memory) -> Result<Registers, Error> {
+        let registers = task.registers()?;
+        match &self.detour {
+            Some((detour, _)) => detour.registers(memory, registers),
+            None => Ok(registers),
+        }
+    }
+
+    /// Take it away. The task goes on as if it had not been there, from wherever it stands. A signal that it was about to get
+    /// is lost.
+    ///
+    /// # Errors
+    /// If the task dies, or its memory cannot be set.
+    pub fn disarm(self, task: Stopped, memory: &Memory) -> Result<Stopped, Error> {
+        let Some((detour, base)) = &self.detour else {
+            task.break_at(None)?;
+            return Ok(task);
+        };
+        let registers = self.registers(&task, memory)?;
+        memory.write(self.site, &detour.displaced)?;
+        task.set_registers(&registers)?;
+        Ok(apart(task, libc::SYS_munmap as u64, [*base, ROOM, 0, 0, 0, 0])?.0)
+    }
+}
+
+/// A free place for a detour, as near to `site` as a jump reaches, and away from what grows.
+fn hole(lines: &[Line], site: u64) -> Option<u64> {
+    const REACH: u64 = (2 << 30) - (1 << 20);
+    /// Smaller gaps are left alone.
+    const LEAST: u64 = 1 << 20;
+    const LOWEST: u64 = 1 << 16;
+    let mut gaps: Vec<Range<u64>> = Vec::new();
+    let mut end = LOWEST;
+    for line in lines {
+        let stack = line.path.as_os_str() == "[stack]";
+        if !stack && line.start.saturating_sub(end) > LEAST {
+            gaps.push(end..line.start);
+        }
+        end = end.max(line.end);
+    }
+    let places = gaps.into_iter().map(|gap| gap.end - LEAST / 2 - ROOM);
+    places.filter(|place| place.abs_diff(site) < REACH).min_by_key(|place| place.abs_diff(site))
+}

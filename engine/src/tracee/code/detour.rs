@@ -1,0 +1,298 @@
+//! Code that compares, inside the program, where it is with where it should be.
+//!
+//! A breakpoint that stops a hundred million times before it stops at the right moment takes half an hour; a comparison
+//! in the process itself takes a nanosecond each time. So an instruction is replaced by a jump to code of ours near it,
+//! which compares registers and memory, traps if all are equal, and else does what the jump has displaced and goes back.
+//!
+//! A jump takes five bytes. If the instruction is shorter, those behind it are displaced too, provided that no branch
+//! around leads between them. What cannot be moved is left alone: calls (they push where they are), traps, string
+//! instructions (they can be interrupted half-way), `loop` and `jrcxz` (their reach is short).
+
+use std::ops::Range;
+
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
+
+use super::assembler::Assembler;
+use super::branches::Code;
+use super::breakpoint::Condition;
+use crate::tracee::proc::Memory;
+use crate::tracee::ptrace::Registers;
+use crate::tracee::system::PAGE;
+
+/// Bytes of a jump to anywhere within 2 GiB.
+const JUMP: usize = 5;
+
+/// Words beyond this many are not compared: the code must fit its page.
+const MOST_WORDS: usize = 32;
+
+/// A displacing jump, and the code that it leads to.
+#[derive(Debug)]
+pub(super) struct Detour {
+    /// What stands at the site otherwise.
+    pub(super) displaced: Vec<u8>,
+    /// What is written over it: the jump.
+    pub(super) jump: Vec<u8>,
+    /// The code, to stand at the base that it was made for.
+    pub(super) code: Vec<u8>,
+    site: u64,
+    base: u64,
+    /// From here to here rcx is not the program's (offsets in the code).
+    without_rcx: Range<usize>,
+    /// The same for rax, and from where on for the flags.
+    without_rax: Range<usize>,
+    without_flags: usize,
+    /// Just behind the trap.
+    trapped: usize,
+    /// Where the displaced instructions begin now, with their original addresses.
+    moved: Vec<(usize, u64)>,
+    /// The code of the displaced instructions: all registers are the program's.
+    plain: Vec<Range<usize>>,
+}
+
+/// Where the code keeps registers, from [`data`] on. Not on its own page, which must stay as the processor has read it.
+const RAX_SLOT: u64 = 0;
+const RCX_SLOT: u64 = 8;
+const FLAGS_SLOT: u64 = 16;
+const CONSTANTS: u64 = 24;
+
+/// The numbers of registers.
+const RAX: u8 = 0;
+const RCX: u8 = 1;
+
+/// cmp rax, [rip + …]
+const COMPARE_RAX: &[u8] = &[0x48, 0x3b, 0x05];
+
+fn data(base: u64) -> u64 {
+    base + PAGE
+}
+
+/// The instructions at `ip` that a jump could stand for, with their bytes. If `alone`, it must be one.
+pub(super) fn displaceable(memory: &Memory, ip: u64, alone: bool) -> Option<Vec<Instruction>> {
+    let bytes = memory.available(ip, 64);
+    let mut decoder = Decoder::with_ip(64, &bytes, ip, DecoderOptions::NONE);
+    let mut instructions = Vec::new();
+    let mut len = 0;
+    let mut passed = true;
+    while len < JUMP {
+        let instruction = decoder.decode();
+        if !passed {
+            // Nothing comes here, unless it is code of its own.
+            let padding = matches!(instruction.mnemonic(), Mnemonic::Nop | Mnemonic::Int3);
+            if !padding {
+                return None;
+            }
+        } else if !movable(&instruction) {
+            return None;
+        }
+        passed &= matches!(instruction.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch);
+        len += instruction.len();
+        instructions.push(instruction);
+        if alone && len < JUMP {
+            return None;
+        }
+    }
+    let within = ip + 1..ip + len as u64;
+    (instructions.len() == 1 || !branched_to(memory, ip, &within)).then_some(instructions)
+}
+
+/// The instruction at `ip`, if it is a string instruction.
+pub(super) fn string_instruction(memory: &Memory, ip: u64) -> Option<Instruction> {
+    let bytes = memory.available(ip, 16);
+    let instruction = Decoder::with_ip(64, &bytes, ip, DecoderOptions::NONE).decode();
+    instruction.is_string_instruction().then_some(instruction)
+}
+
+/// Whether an instruction does the same elsewhere.
+fn movable(instruction: &Instruction) -> bool {
+    if instruction.is_invalid() || instruction.is_string_instruction() {
+        return false;
+    }
+    match instruction.flow_control() {
+        FlowControl::Next | FlowControl::Return | FlowControl::IndirectBranch => true,
+        FlowControl::ConditionalBranch => instruction.is_jcc_short_or_near(),
+        FlowControl::UnconditionalBranch => instruction.is_jmp_short_or_near(),
+        _ => false,
+    }
+}
+
+/// Whether anything around the instruction at `ip` leads to one of these addresses.
+fn branched_to(memory: &Memory, ip: u64, addresses: &Range<u64>) -> bool {
+    const AROUND: u64 = 4096;
+    let mut start = ip.saturating_sub(AROUND);
+    let mut bytes = memory.available(start, 2 * AROUND as usize);
+    if bytes.is_empty() {
+        start = ip;
+        bytes = memory.available(ip, AROUND as usize);
+    }
+    Code { bytes: &bytes, start, known: ip }.leads_into(addresses)
+}
+
+impl Detour {
+    /// From where `instructions` ([`displaceable`]) stand, by `base`, where the code is to be: it traps if the condition
+    /// holds. Also the constants that it compares with.
+    pub(super) fn new(
+        memory: &Memory,
+        instructions: &[Instruction],
+        base: u64,
+        condition: &Condition,
+    ) -> Option<(Self, Vec<u8>)> {
+        let Condition { registers, vectors, words, key } = condition;
+        let site = registers.ip();
+        let len: usize = instructions.iter().map(Instruction::len).sum();
+        let displaced = memory.bytes(site, len).ok()?;
+        let mut jump = Assembler::at(site);
+        jump.relative(&[0xe9], base);
+        let mut asm = Assembler::at(base);
+        let slot = |slot| data(base) + slot;
+        let mut detour = Self {
+            displaced,
+            jump: jump.code,
+            code: Vec::new(),
+            site,
+            base,
+            without_rcx: 0..0,
+            without_rax: 0..0,
+            without_flags: 0,
+            trapped: 0,
+            moved: Vec::new(),
+            plain: Vec::new(),
+        };
+        if let Some(key) = key.filter(|key| *key < 16 && *key != RCX) {
+            // rcx = key - value, without touching the flags; jump if it is zero.
+            asm.relative(&[0x48, 0x89, 0x0d], slot(RCX_SLOT));
+            detour.without_rcx.start = asm.code.len();
+            asm.load(RCX, registers.general(key.into()).wrapping_neg());
+            asm.emit(&[0x48 | key >> 3, 0x8d, 0x4c, 0x08 | key & 7, 0]);
+            asm.emit(&[0xe3, 0]);
+            let equal = asm.code.len();
+            asm.relative(&[0x48, 0x8b, 0x0d], slot(RCX_SLOT));
+            detour.displace(&mut asm, instructions)?;
+            asm.code[equal - 1] = u8::try_from(asm.code.len() - equal).ok().filter(|it| *it < 128)?;
+            asm.relative(&[0x48, 0x8b, 0x0d], slot(RCX_SLOT));
+            detour.without_rcx.end = asm.code.len();
+        }
+        asm.relative(&[0x48, 0x89, 0x05], slot(RAX_SLOT));
+        detour.without_rax.start = asm.code.len();
+        asm.emit(&[0x9f, 0x0f, 0x90, 0xc0]); // lahf; seto al
+        asm.relative(&[0x48, 0x89, 0x05], slot(FLAGS_SLOT));
+        detour.without_flags = asm.code.len();
+        let mut unequal = Vec::new();
+        let mut constants = Vec::new();
+        for (address, value) in words.iter().take(MOST_WORDS) {
+            asm.load(RAX, *address);
+            asm.emit(&[0x48, 0x8b, 0x00]); // mov rax, [rax]
+            asm.relative(COMPARE_RAX, slot(CONSTANTS + constants.len() as u64));
+            unequal.push(asm.jump_unequal());
+            constants.extend(value.to_le_bytes());
+        }
+        for number in 0..16 {
+            asm.load(RAX, registers.general(number));
+            match number as u8 {
+                0 => asm.relative(COMPARE_RAX, slot(RAX_SLOT)),
+                n => asm.emit(&[0x48 | n >> 3, 0x39, 0xc0 | n & 7]), // cmp rN, rax
+            }
+            unequal.push(asm.jump_unequal());
+        }
+        for (number, value) in (0_u8..).zip(vectors.low) {
+            asm.emit(&[0x66, 0x48 | number >> 3 << 2, 0x0f, 0x7e, 0xc0 | (number & 7) << 3]); // movq rax, xmmN
+            asm.relative(COMPARE_RAX, slot(CONSTANTS + constants.len() as u64));
+            unequal.push(asm.jump_unequal());
+            constants.extend(value.to_le_bytes());
+        }
+        asm.emit(&[0xcc]);
+        detour.trapped = asm.code.len();
+        unequal.into_iter().for_each(|jump| asm.land(jump));
+        asm.relative(&[0x48, 0x8b, 0x05], slot(FLAGS_SLOT));
+        asm.emit(&[0x04, 0x7f, 0x9e]); // add al, 127; sahf
+        asm.relative(&[0x48, 0x8b, 0x05], slot(RAX_SLOT));
+        detour.without_rax.end = asm.code.len();
+        detour.displace(&mut asm, instructions)?;
+        detour.code = asm.code;
+        (detour.code.len() <= PAGE as usize).then_some((detour, constants))
+    }
+
+    /// The displaced instructions, here, and back.
+    fn displace(&mut self, asm: &mut Assembler, instructions: &[Instruction]) -> Option<()> {
+        let start = asm.code.len();
+        for instruction in instructions {
+            let mut instruction = *instruction;
+            self.moved.push((asm.code.len(), instruction.ip()));
+            instruction.as_near_branch();
+            asm.encode(&instruction)?;
+        }
+        let back = instructions.last()?.next_ip();
+        self.moved.push((asm.code.len(), back));
+        asm.relative(&[0xe9], back);
+        self.plain.push(start..asm.code.len());
+        Some(())
+    }
+
+    /// Where the constants belong.
+    pub(super) fn constants(&self) -> u64 {
+        data(self.base) + CONSTANTS
+    }
+
+    /// Whether the trap has been hit, if the instruction pointer is here after a SIGTRAP.
+    pub(super) fn trapped(&self, ip: u64) -> bool {
+        ip == self.base + self.trapped as u64
+    }
+
+    /// The registers that the program would have without the detour.
+    pub(super) fn registers(
+        &self,
+        memory: &Memory,
+        mut registers: Registers,
+    ) -> Result<Registers, crate::Error> {
+        let Some(at) = registers.ip().checked_sub(self.base).map(|at| at as usize) else {
+            return Ok(registers);
+        };
+        if at >= self.code.len() {
+            return Ok(registers);
+        }
+        let slot = |slot| memory.u64(data(self.base) + slot);
+        let plain = self.plain.iter().any(|range| range.contains(&at));
+        if !plain && self.without_rcx.contains(&at) {
+            registers.set_general(1, slot(RCX_SLOT)?);
+        }
+        if !plain && self.without_rax.contains(&at) {
+            registers.set_general(0, slot(RAX_SLOT)?);
+            if at >= self.without_flags {
+                /// The flags that lahf stores in ah: they have the same places in the flags register's low byte.
+                const LOW: u64 = 0b1101_0101;
+                const OVERFLOW: u64 = 1 << 11;
+                let saved = slot(FLAGS_SLOT)?;
+                let flags = registers.flags() & !(LOW | OVERFLOW) | saved >> 8 & LOW | (saved & 1) << 11;
+                registers.set_flags(flags);
+            }
+        }
+        let original = self.moved.iter().find(|(moved, _)| *moved == at).map(|(_, original)| *original);
+        registers.set_ip(original.unwrap_or(self.site));
+        Ok(registers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(code: &[u8]) -> Vec<Instruction> {
+        Decoder::with_ip(64, code, 0x1000, DecoderOptions::NONE).iter().collect()
+    }
+
+    #[test]
+    fn what_depends_on_its_place_stays() {
+        for (code, moves) in [
+            (&[0x48, 0xff, 0xc0][..], true),      // inc rax
+            (&[0xeb, 0xfb], true),                // jmp
+            (&[0x0f, 0x84, 0, 1, 0, 0], true),    // je
+            (&[0x8b, 0x05, 0x10, 0, 0, 0], true), // mov eax, [rip+16]
+            (&[0xe8, 0, 0, 0, 0], false),         // call
+            (&[0xf3, 0x48, 0xa5], false),         // rep movsq
+            (&[0xe2, 0xfe], false),               // loop
+            (&[0x0f, 0x05], false),               // syscall
+            (&[0xcc], false),                     // int3
+        ] {
+            assert_eq!(movable(&decode(code)[0]), moves, "{code:x?}");
+        }
+    }
+}

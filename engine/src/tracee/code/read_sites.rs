@@ -1,0 +1,247 @@
+//! Where in a file's code instructions stand that read what the program cannot know.
+//!
+//! Bytes like those of such an instruction are found all over: in the middle of others, and in tables. So where they are found, the
+//! function is decoded in which they are, from its beginning, which is known from the call frame information (LSB core
+//! specification, 10.6: `.eh_frame_hdr` has a sorted table for that). What is in no function is left alone.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::{Arc, LazyLock, Mutex};
+
+use addr2line::gimli::{BaseAddresses, EhFrame, EhFrameHdr, EndianSlice, LittleEndian, UnwindSection};
+use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic};
+use nix::unistd::Pid;
+use object::elf::{PF_X, PT_GNU_EH_FRAME, PT_LOAD};
+use object::read::elf::{FileHeader, ProgramHeader};
+use rrtest_preload::reads::{Read, What};
+
+use crate::tracee::proc::{Line, maps};
+
+/// Such an instruction in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadSite {
+    /// Its offset in the file.
+    pub at: u64,
+    /// That of the function that it is in.
+    pub function: u64,
+    /// Its length.
+    pub len: u8,
+    /// What it does.
+    pub what: What,
+}
+
+/// A file as it is now.
+type Key = [i64; 7];
+
+/// What has been found in files so far: each is looked at once.
+static KNOWN: LazyLock<Mutex<HashMap<Key, Arc<[ReadSite]>>>> = LazyLock::new(Mutex::default);
+
+/// All such instructions in a file; none if it is not one of 64-bit code with call frame information.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn read_sites(file: &File) -> std::io::Result<Arc<[ReadSite]>> {
+    let it = file.metadata()?;
+    let key = [
+        it.dev().cast_signed(),
+        it.ino().cast_signed(),
+        it.size().cast_signed(),
+        it.mtime(),
+        it.mtime_nsec(),
+        it.ctime(),
+        it.ctime_nsec(),
+    ];
+    let known = || KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(sites) = known().get(&key) {
+        return Ok(Arc::clone(sites));
+    }
+    let sites: Arc<[ReadSite]> = look(file)?.into();
+    known().insert(key, Arc::clone(&sites));
+    Ok(sites)
+}
+
+/// Look through the libraries that this process runs: nearly every other runs the same. That takes some milliseconds.
+pub fn get_ready() {
+    let this = std::env::current_exe().unwrap_or_default();
+    let lines = maps(Pid::this()).unwrap_or_default();
+    let is_library = |line: &&Line| line.prot & libc::PROT_EXEC != 0 && line.inode != 0 && line.path != this;
+    for library in lines.iter().filter(is_library) {
+        // One that cannot be read now is looked at when it is needed.
+        let _ = File::open(&library.path).and_then(|file| read_sites(&file));
+    }
+}
+
+/// A part of a file that is mapped.
+struct Segment {
+    address: u64,
+    offset: u64,
+    len: u64,
+    code: bool,
+}
+
+impl Segment {
+    fn holds(&self, address: u64) -> bool {
+        (self.address..self.address + self.len).contains(&address)
+    }
+}
+
+fn look(file: &File) -> std::io::Result<Vec<ReadSite>> {
+    const HEADER: usize = size_of::<object::elf::FileHeader64<object::LittleEndian>>();
+    let nothing = Ok(Vec::new());
+    let header = read(file, 0, HEADER as u64)?;
+    let Ok(header) = object::elf::FileHeader64::<object::LittleEndian>::parse(&*header) else {
+        return nothing;
+    };
+    let endian = object::LittleEndian;
+    if header.e_machine.get(endian) != object::elf::EM_X86_64 {
+        return nothing;
+    }
+    let count = u64::from(header.e_phnum.get(endian));
+    let table = header.e_phoff.get(endian);
+    let size = size_of::<object::elf::ProgramHeader64<object::LittleEndian>>() as u64;
+    let table = read(file, table, count * size)?;
+    let Ok((headers, _)) = object::pod::slice_from_bytes::<object::elf::ProgramHeader64<object::LittleEndian>>(
+        &table,
+        count as usize,
+    ) else {
+        return nothing;
+    };
+    let part = |it: &object::elf::ProgramHeader64<object::LittleEndian>| Segment {
+        address: it.p_vaddr(endian),
+        offset: it.p_offset(endian),
+        len: it.p_filesz(endian),
+        code: it.p_flags(endian) & PF_X != 0,
+    };
+    let of_type = |kind: u32| headers.iter().filter(move |it| it.p_type(endian) == kind).map(part);
+    let segments: Vec<Segment> = of_type(PT_LOAD).collect();
+    let Some(frames) = of_type(PT_GNU_EH_FRAME).next() else { return nothing };
+    let index = read(file, frames.offset, frames.len)?;
+    let bases = BaseAddresses::default().set_eh_frame_hdr(frames.address);
+    let Ok(index) = EhFrameHdr::new(&index, LittleEndian).parse(&bases, 8) else { return nothing };
+    let (addr2line::gimli::Pointer::Direct(address), Some(table)) = (index.eh_frame_ptr(), index.table())
+    else {
+        return nothing;
+    };
+    let Some(segment) = segments.iter().find(|segment| segment.holds(address)) else { return nothing };
+    let ahead = address - segment.address;
+    let frames = read(file, segment.offset + ahead, segment.len - ahead)?;
+    let frames = EhFrame::from(EndianSlice::new(&frames, LittleEndian));
+    let bases = bases.set_eh_frame(address);
+    let mut sites = Vec::new();
+    for segment in segments.iter().filter(|segment| segment.code) {
+        let code = read(file, segment.offset, segment.len)?;
+        for at in candidates(&code) {
+            let address = segment.address + at as u64;
+            let Ok(fde) = table.fde_for_address(&frames, &bases, address, EhFrame::cie_from_offset) else {
+                continue;
+            };
+            let Some(start) = fde.initial_address().checked_sub(segment.address).map(|it| it as usize) else {
+                continue;
+            };
+            let Some(function) = code.get(start..) else { continue };
+            if let Some((instruction, what)) = instruction_at(function, at - start) {
+                sites.push(ReadSite {
+                    at: segment.offset + (start as u64 + instruction.ip()),
+                    function: segment.offset + start as u64,
+                    len: instruction.len() as u8,
+                    what,
+                });
+            }
+        }
+    }
+    Ok(sites)
+}
+
+fn read(file: &File, offset: u64, len: u64) -> std::io::Result<Vec<u8>> {
+    /// More than any program has: a number that is larger is not one.
+    const MOST: u64 = 4 << 30;
+    if len > MOST {
+        return Err(std::io::ErrorKind::InvalidData.into());
+    }
+    let mut bytes = vec![0; len as usize];
+    file.read_exact_at(&mut bytes, offset)?;
+    Ok(bytes)
+}
+
+/// Where the byte 0x0f is that begins the opcode of such an instruction, or looks as if it did.
+fn candidates(code: &[u8]) -> impl Iterator<Item = usize> {
+    memchr::memchr_iter(0x0f, code).filter(|at| match code.get(at + 1..) {
+        Some([0x31 | 0xa2, ..] | [0x01, 0xf9, ..]) => true,
+        // Groups 9's registers: rdrand /6, rdseed and rdpid /7.
+        Some([0xc7, modrm, ..]) => *modrm >= 0xf0,
+        _ => false,
+    })
+}
+
+/// The instruction of a function that has its opcode at an offset, if it is such a one; its address is its offset.
+fn instruction_at(function: &[u8], at: usize) -> Option<(Instruction, What)> {
+    let mut decoder = Decoder::with_ip(64, function, 0, DecoderOptions::NONE);
+    let mut instruction = Instruction::default();
+    while decoder.position() <= at {
+        decoder.decode_out(&mut instruction);
+        if instruction.is_invalid() {
+            return None;
+        }
+    }
+    what(&instruction).map(|what| (instruction, what))
+}
+
+/// What an instruction reads, if it is one of those.
+pub(super) fn what(instruction: &Instruction) -> Option<What> {
+    let read = match instruction.mnemonic() {
+        Mnemonic::Rdtsc => Read::Counter,
+        Mnemonic::Rdtscp => Read::CounterAndCore,
+        Mnemonic::Rdrand | Mnemonic::Rdseed => Read::Random,
+        Mnemonic::Rdpid => Read::Core,
+        Mnemonic::Cpuid => Read::Processor,
+        _ => return None,
+    };
+    let register = instruction.op0_register();
+    let (number, bytes) = match read {
+        Read::Random | Read::Core => (register.number() as u8, register.size() as u8),
+        Read::Counter | Read::CounterAndCore | Read::Processor => (0, 8),
+    };
+    Some(What { read, register: number, bytes, linker: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instructions_are_told_from_bytes_like_theirs() {
+        // mov eax, 0x310f; rdtsc; rdrand rdx; rdpid rcx; rdseed r9w; cmpxchg8b [rdi]; cpuid; rdtscp
+        let code = [
+            0xb8, 0x0f, 0x31, 0, 0, 0x0f, 0x31, 0x48, 0x0f, 0xc7, 0xf2, 0xf3, 0x0f, 0xc7, 0xf9, 0x66, 0x41,
+            0x0f, 0xc7, 0xf9, 0x0f, 0xc7, 0x0f, 0x0f, 0xa2, 0x0f, 0x01, 0xf9,
+        ];
+        let found: Vec<_> = candidates(&code)
+            .filter_map(|at| instruction_at(&code, at))
+            .map(|(instruction, what)| (instruction.ip(), what.read, what.register, what.bytes))
+            .collect();
+        let expected = [
+            (5, Read::Counter, 0, 8),
+            (7, Read::Random, 2, 8),
+            (11, Read::Core, 1, 8),
+            (15, Read::Random, 9, 2),
+            (23, Read::Processor, 0, 8),
+            (25, Read::CounterAndCore, 0, 8),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn the_dynamic_linker_asks_for_the_processor_and_the_time() {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let path =
+            maps.lines().filter_map(|line| line.split_whitespace().nth(5)).find(|path| path.contains("/ld-"));
+        let file = File::open(path.unwrap()).unwrap();
+        let sites = read_sites(&file).unwrap();
+        let count = |read| sites.iter().filter(|site| site.what.read == read).count();
+        assert!(count(Read::Processor) >= 10 && count(Read::Counter) >= 1, "{sites:?}");
+        assert!(sites.windows(2).all(|pair| pair[0].at < pair[1].at));
+        assert!(sites.iter().all(|site| site.function <= site.at));
+        assert!(Arc::ptr_eq(&sites, &read_sites(&file).unwrap()));
+    }
+}

@@ -1,0 +1,164 @@
+//! Writing stubs: what instructions of the program do, done elsewhere.
+//!
+//! A stub is far from the code whose instructions it has: what they address relative to themselves is addressed by a register there.
+
+use std::mem::offset_of;
+
+use iced_x86::{Code as Opcode, ConditionCode, FlowControl, Instruction, InstructionInfoFactory, Register};
+use rrtest_preload::layout::{AREA, Shared};
+
+use super::assembler::Assembler;
+use super::patch::{Refused, STUB_LEN};
+
+/// Bytes of a jump to anywhere.
+const FAR_JUMP: u8 = 14;
+
+/// The address of [`Shared::spare`].
+const SPARE: u32 = (AREA + offset_of!(Shared, spare)) as u32;
+
+/// The register with which an instruction can address what it has addressed relative to itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spare {
+    /// There is none.
+    None,
+    /// This one is free.
+    Register(Register),
+    /// None is free: one is kept in memory meanwhile. Only one task runs at a time, and none is stopped for another within a
+    /// stub, so that one place serves all.
+    Memory,
+}
+
+/// Places in a stub, with the places in the program's code that they stand for.
+pub(super) type Places = Vec<(u64, u64)>;
+
+/// A stub in the making.
+pub(super) struct Writer {
+    pub(super) asm: Assembler,
+    /// See [`Self::finish`].
+    places: Places,
+}
+
+impl Writer {
+    /// One that is to stand at `stub`, and whose code may refer to `hook`.
+    pub(super) fn at(stub: u64, hook: u64) -> Result<Self, Refused> {
+        const REACH: u64 = i32::MAX as u64 - STUB_LEN as u64;
+        if stub > REACH || hook.abs_diff(stub) > REACH {
+            return Err(Refused::OutOfReach);
+        }
+        Ok(Self { asm: Assembler::at(stub), places: Vec::new() })
+    }
+
+    /// Its code, and the places in it.
+    pub(super) fn finish(self) -> Result<(Vec<u8>, Places), Refused> {
+        if self.asm.code.len() > STUB_LEN { Err(Refused::TooLong) } else { Ok((self.asm.code, self.places)) }
+    }
+
+    /// The next instruction stands for what is, in the program's code, at `original`.
+    pub(super) fn place(&mut self, original: u64) {
+        self.places.push((self.asm.here(), original));
+    }
+
+    /// Do what an instruction of the program does, which has these bytes.
+    pub(super) fn relocate(
+        &mut self,
+        instruction: &Instruction,
+        bytes: &[u8],
+        spare: Spare,
+    ) -> Result<(), Refused> {
+        self.place(instruction.ip());
+        let moves = !instruction.is_ip_rel_memory_operand();
+        let (instruction, kept) = self.reach(instruction, spare)?;
+        match instruction.flow_control() {
+            FlowControl::UnconditionalBranch => self.jump(instruction.near_branch_target()),
+            FlowControl::ConditionalBranch => {
+                // Past the jump unless the condition holds.
+                let condition = instruction.condition_code() as u8 - ConditionCode::o as u8;
+                let unless = 0x70 | condition ^ 1;
+                self.asm.emit(&[unless, FAR_JUMP]);
+                self.jump(instruction.near_branch_target());
+            }
+            FlowControl::Call => {
+                self.push(instruction.next_ip());
+                self.jump(instruction.near_branch_target());
+            }
+            FlowControl::IndirectCall => {
+                self.push(instruction.next_ip());
+                let mut jump = instruction;
+                jump.set_code(Opcode::Jmp_rm64);
+                self.encode(&jump)?;
+            }
+            // Most are the same anywhere. To encode one takes tables that take half a millisecond to make.
+            _ if moves => self.asm.emit(bytes),
+            _ => self.encode(&instruction)?,
+        }
+        if let Some(register) = kept {
+            self.access(0x8b, register);
+        }
+        Ok(())
+    }
+
+    fn encode(&mut self, instruction: &Instruction) -> Result<(), Refused> {
+        self.asm.encode(instruction).ok_or(Refused::Immovable)
+    }
+
+    /// Have an instruction address by a register what it addresses relative to itself: from here that is too far. Also the
+    /// register that must get back what it had, behind it.
+    fn reach(
+        &mut self,
+        instruction: &Instruction,
+        spare: Spare,
+    ) -> Result<(Instruction, Option<Register>), Refused> {
+        let mut instruction = *instruction;
+        if !instruction.is_ip_rel_memory_operand() {
+            return Ok((instruction, None));
+        }
+        let (register, kept) = match spare {
+            Spare::Register(register) => (register, None),
+            Spare::Memory if instruction.flow_control() == FlowControl::Next => {
+                let register = unused(&instruction).ok_or(Refused::NoRegister)?;
+                self.access(0x89, register);
+                (register, Some(register))
+            }
+            Spare::Memory | Spare::None => return Err(Refused::NoRegister),
+        };
+        self.asm.load(register.number() as u8, instruction.ip_rel_memory_address());
+        if kept.is_none() {
+            self.place(instruction.ip());
+        }
+        instruction.set_memory_base(register);
+        instruction.set_memory_displacement64(0);
+        instruction.set_memory_displ_size(0);
+        Ok((instruction, kept))
+    }
+
+    /// mov between a register and [`Shared::spare`].
+    fn access(&mut self, opcode: u8, register: Register) {
+        let number = register.number() as u8;
+        self.asm.emit(&[0x48 | number >> 3 << 2, opcode, 0x04 | (number & 7) << 3, 0x25]);
+        self.asm.emit(&SPARE.to_le_bytes());
+    }
+
+    /// A jump to anywhere.
+    pub(super) fn jump(&mut self, target: u64) {
+        self.place(target);
+        self.asm.emit(&[0xff, 0x25, 0, 0, 0, 0]); // jmp [rip]
+        self.asm.emit(&target.to_le_bytes());
+    }
+
+    /// Push an address as a call does.
+    fn push(&mut self, address: u64) {
+        self.asm.emit(&[0x68]); // push …, which sign-extends
+        self.asm.emit(&(address as u32).to_le_bytes());
+        self.asm.emit(&[0xc7, 0x44, 0x24, 0x04]); // mov dword ptr [rsp+4], …
+        self.asm.emit(&((address >> 32) as u32).to_le_bytes());
+    }
+}
+
+/// A register that an instruction does not use.
+fn unused(instruction: &Instruction) -> Option<Register> {
+    let mut info = InstructionInfoFactory::new();
+    let used = info.info(instruction).used_registers();
+    [Register::RAX, Register::RCX, Register::RDX, Register::RSI, Register::RDI, Register::R11]
+        .into_iter()
+        .find(|free| !used.iter().any(|used| used.register().full_register() == *free))
+}

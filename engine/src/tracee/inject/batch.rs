@@ -1,0 +1,95 @@
+//! Several system calls made by a driven process on our behalf, in a single stop.
+
+use super::remote::finish;
+use crate::Error;
+use crate::tracee::area::Area;
+use crate::tracee::area::list::{ARGS, CALL, COPIES, WORDS};
+use crate::tracee::area::shared::SCRATCH_LEN;
+use crate::tracee::proc::Memory;
+use crate::tracee::ptrace::Stopped;
+use crate::tracee::system::os;
+
+/// An argument of a call.
+#[derive(Clone, Copy, Debug)]
+pub enum Arg<'a> {
+    /// This.
+    Value(u64),
+    /// What the call of this number has returned. At most two can have the same one's.
+    ResultOf(usize),
+    /// The address of a short text, which a NUL byte will end.
+    Text(&'a str),
+}
+
+/// Calls to be made one after the other, whatever becomes of those before.
+#[derive(Debug, Default)]
+pub struct Batch(Vec<[u8; CALL]>);
+
+impl Batch {
+    /// How many more calls there is room for.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        SCRATCH_LEN / CALL - self.0.len()
+    }
+
+    /// Add a call. Its number in the batch.
+    ///
+    /// # Panics
+    /// If there is no room left, or a text is too long.
+    pub fn push(&mut self, number: i64, args: [Arg<'_>; 6]) -> usize {
+        let this = self.0.len();
+        assert!(self.room() > 0, "the batch is full");
+        self.0.push([0; CALL]);
+        self.set(this, 0, number.cast_unsigned());
+        for (at, arg) in (ARGS..).zip(args) {
+            match arg {
+                Arg::Value(value) => self.set(this, at, value),
+                Arg::ResultOf(other) => self.copy_result(other, Self::address(this, at)),
+                Arg::Text(text) => {
+                    self.0[this][WORDS * 8..][..text.len()].copy_from_slice(text.as_bytes());
+                    self.set(this, at, Self::address(this, WORDS));
+                }
+            }
+        }
+        for copy in COPIES {
+            self.set(this, copy, Self::address(this, 0));
+        }
+        this
+    }
+
+    /// Have them made, and give their results. The task must stand as for [`remote`](super::remote::remote()), and stands like that
+    /// afterwards.
+    ///
+    /// # Errors
+    /// If the task dies; calls that fail are ordinary results (`-errno`).
+    pub fn run(&self, task: Stopped, memory: &Memory) -> Result<(Stopped, Vec<i64>), Error> {
+        if self.0.is_empty() {
+            return Ok((task, Vec::new()));
+        }
+        memory.write(Area::LIST, self.0.as_flattened())?;
+        let mut registers = task.registers()?;
+        registers.set_ip(Area::BATCH);
+        registers.set_general(12, Area::LIST);
+        registers.set_general(13, self.0.len() as u64);
+        registers.set_number(u64::MAX);
+        task.set_registers(&registers)?;
+        let (task, _) = finish(task, os("make system calls in a driven process"))?;
+        let done = memory.bytes(Area::LIST, self.0.len() * CALL)?;
+        let result = |call: &[u8]| call.first_chunk().map_or(0, |word| i64::from_ne_bytes(*word));
+        Ok((task, done.chunks_exact(CALL).map(result).collect()))
+    }
+
+    fn copy_result(&mut self, of: usize, to: u64) {
+        let own = Self::address(of, 0).to_ne_bytes();
+        let free = COPIES.into_iter().find(|copy| self.0[of][copy * 8..][..8] == own);
+        self.set(of, free.expect("a result goes to two at most"), to);
+    }
+
+    fn set(&mut self, call: usize, word: usize, value: u64) {
+        self.0[call][word * 8..][..8].copy_from_slice(&value.to_ne_bytes());
+    }
+
+    /// Where a word of a call is, in the driven process.
+    fn address(call: usize, word: usize) -> u64 {
+        Area::LIST + (call * CALL + word * 8) as u64
+    }
+}

@@ -1,0 +1,13 @@
+//! System calls that a driven process makes on our behalf: one, a list of them, one on the side.
+//!
+//! The code that makes them is in the shared area, so the room stands on [`area`](super::area), and on
+//! [`ptrace`](super::ptrace) to run it.
+
+pub(super) mod apart;
+mod batch;
+pub(super) mod hand_over;
+pub(super) mod remote;
+
+pub use apart::ignore_again;
+pub use batch::{Arg, Batch};
+pub use remote::{remote, unmap_around_area};

@@ -1,0 +1,69 @@
+//! System calls made by a driven process on our behalf.
+
+use crate::Error;
+use crate::tracee::area::Area;
+use crate::tracee::ptrace::{Registers, Resume, Stop, Stopped, Wait};
+use crate::tracee::system::os;
+use rrtest_preload::layout::{AREA, AREA_LEN, SYS_INJECTED};
+
+/// Have a task make a system call, at the injection code in the shared area. The task must stand at a system-call entry
+/// that is not to happen, and stands at another such entry afterwards; its registers are the caller's to restore.
+///
+/// # Errors
+/// If the task dies; a call that fails is an ordinary result (`-errno`).
+pub fn remote(task: Stopped, number: u64, args: [u64; 6]) -> Result<(Stopped, i64), Error> {
+    let mut registers = task.registers()?;
+    registers.set_ip(Area::CODE);
+    call(task, registers, number, args)
+}
+
+/// Have a task unmap a range of its memory, but for the shared area. The task must stand as for [`remote`].
+///
+/// # Errors
+/// If the task dies.
+pub fn unmap_around_area(task: Stopped, address: u64, len: u64) -> Result<Stopped, Error> {
+    let (end, area_end) = (address.saturating_add(len), (AREA + AREA_LEN) as u64);
+    let mut task = task;
+    for part in [address..end.min(AREA as u64), address.max(area_end)..end] {
+        if !part.is_empty() {
+            let args = [part.start, part.end - part.start, 0, 0, 0, 0];
+            (task, _) = remote(task, libc::SYS_munmap as u64, args)?;
+        }
+    }
+    Ok(task)
+}
+
+/// The same as [`remote`] with the injection code at the instruction pointer that `registers` say.
+pub(in crate::tracee) fn call(
+    task: Stopped,
+    mut registers: Registers,
+    number: u64,
+    args: [u64; 6],
+) -> Result<(Stopped, i64), Error> {
+    registers.set_number(u64::MAX);
+    registers.set_result(number.cast_signed());
+    registers.set_args(args);
+    task.set_registers(&registers)?;
+    finish(task, os(format!("make system call {number} in a driven process")))
+}
+
+/// Run the injection code to its end. What is in rdi then; `died` is the error if it does not get there.
+pub(in crate::tracee) fn finish(
+    task: Stopped,
+    died: impl FnOnce(std::io::Error) -> Error,
+) -> Result<(Stopped, i64), Error> {
+    let mut task = task;
+    loop {
+        match task.resume(Resume::Freely, 0)?.wait_soon()? {
+            Wait::Stopped(stopped, Stop::Seccomp) => {
+                let registers = stopped.registers()?;
+                if registers.number() == SYS_INJECTED as u64 {
+                    return Ok((stopped, registers.args()[0].cast_signed()));
+                }
+                task = stopped;
+            }
+            Wait::Stopped(stopped, _) => task = stopped,
+            Wait::Dead(death) => return Err(died(std::io::Error::other(format!("it died: {death:?}")))),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! A traced process's memory.
+
+use std::fs::{File, OpenOptions};
+use std::io::IoSlice;
+use std::os::unix::fs::FileExt;
+
+use nix::errno::Errno;
+use nix::sys::uio::{RemoteIoVec, process_vm_writev};
+use nix::unistd::Pid;
+
+use crate::Error;
+use crate::tracee::system::os;
+
+/// A traced process's memory, through `/proc/PID/mem`: as a tracer we may write also where the process may not.
+///
+/// The file stands for the address space the process had when it was opened: open it anew after execve(2).
+#[derive(Debug)]
+pub struct Memory {
+    file: File,
+    pid: Pid,
+}
+
+impl Memory {
+    /// Open the memory of a stopped process.
+    ///
+    /// # Errors
+    /// If the process is gone or may not be traced.
+    pub fn open(pid: Pid) -> Result<Self, Error> {
+        let path = format!("/proc/{pid}/mem");
+        let file =
+            OpenOptions::new().read(true).write(true).open(&path).map_err(os(format!("open {path}")))?;
+        Ok(Self { file, pid })
+    }
+
+    /// The process that it was opened for.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Fill `buffer` from `address` on.
+    ///
+    /// # Errors
+    /// If not all of it is mapped.
+    pub fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        let len = buffer.len();
+        self.file.read_exact_at(buffer, address).map_err(|source| self.refused("read", address, len, source))
+    }
+
+    /// `len` bytes from `address` on.
+    ///
+    /// # Errors
+    /// If not all of them are mapped.
+    pub fn bytes(&self, address: u64, len: usize) -> Result<Vec<u8>, Error> {
+        let mut bytes = vec![0; len];
+        self.read(address, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// As many of `len` bytes from `address` on as are mapped.
+    #[must_use]
+    pub fn available(&self, address: u64, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        let mut got = 0;
+        while got < len {
+            match self.file.read_at(&mut bytes[got..], address + got as u64) {
+                Ok(n) if n > 0 => got += n,
+                _ => break,
+            }
+        }
+        bytes.truncate(got);
+        bytes
+    }
+
+    /// A digest of `len` bytes from `address` on; none if not all of them are mapped.
+    #[must_use]
+    pub fn digest(&self, address: u64, len: u64) -> Option<u32> {
+        let mut hash = crc32fast::Hasher::new();
+        let mut buffer = vec![0; 64 << 10];
+        let end = address.checked_add(len)?;
+        let mut at = address;
+        while at < end {
+            let part = (end - at).min(buffer.len() as u64) as usize;
+            self.read(at, &mut buffer[..part]).ok()?;
+            hash.update(&buffer[..part]);
+            at += part as u64;
+        }
+        Some(hash.finalize())
+    }
+
+    /// The text at `address`: up to a NUL byte, at most `most` bytes.
+    #[must_use]
+    pub fn text(&self, address: u64, most: usize) -> String {
+        let bytes = self.available(address, most);
+        let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+        String::from_utf8_lossy(&bytes[..end]).into_owned()
+    }
+
+    /// The 32-bit word at `address`.
+    ///
+    /// # Errors
+    /// If it is not mapped.
+    pub fn u32(&self, address: u64) -> Result<u32, Error> {
+        let mut word = [0; 4];
+        self.read(address, &mut word)?;
+        Ok(u32::from_ne_bytes(word))
+    }
+
+    /// The 64-bit word at `address`.
+    ///
+    /// # Errors
+    /// If it is not mapped.
+    pub fn u64(&self, address: u64) -> Result<u64, Error> {
+        let mut word = [0; 8];
+        self.read(address, &mut word)?;
+        Ok(u64::from_ne_bytes(word))
+    }
+
+    /// As many of `N` 64-bit words from `address` on as fit into `len` bytes; the others are 0.
+    ///
+    /// # Errors
+    /// If they are not all mapped.
+    pub fn words<const N: usize>(&self, address: u64, len: u64) -> Result<[u64; N], Error> {
+        let mut words = [[0; 8]; N];
+        let fit = words.len().min(usize::try_from(len / 8).unwrap_or(usize::MAX));
+        self.read(address, words[..fit].as_flattened_mut())?;
+        Ok(words.map(u64::from_ne_bytes))
+    }
+
+    /// Write `bytes` to `address` on, whatever the protection there.
+    ///
+    /// # Errors
+    /// If not all of it is mapped.
+    pub fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Error> {
+        self.file
+            .write_all_at(bytes, address)
+            .map_err(|source| self.refused("write", address, bytes.len(), source))
+    }
+
+    /// Write `bytes` to `address` on, as a task of the process itself could, and the kernel for it.
+    ///
+    /// # Errors
+    /// If not all of it is mapped and may be written.
+    pub fn put(&self, task: Pid, address: u64, bytes: &[u8]) -> Result<(), Error> {
+        let local = [IoSlice::new(bytes)];
+        let remote = [RemoteIoVec { base: address as usize, len: bytes.len() }];
+        match process_vm_writev(task, &local, &remote) {
+            Ok(count) if count == bytes.len() => Ok(()),
+            Ok(_) | Err(Errno::EFAULT) => {
+                Err(self.refused("write", address, bytes.len(), Errno::EFAULT.into()))
+            }
+            // It has another user's rights.
+            Err(_) => self.write(address, bytes),
+        }
+    }
+
+    fn refused(&self, what: &str, address: u64, len: usize, source: std::io::Error) -> Error {
+        Error::Os { what: format!("{what} {len} bytes at {address:#x} of process {}", self.pid), source }
+    }
+}

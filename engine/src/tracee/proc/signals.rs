@@ -1,0 +1,92 @@
+//! What a task has said about signals, and which ones wait for it.
+
+use nix::unistd::Pid;
+
+use crate::Error;
+use crate::tracee::system::os;
+
+/// A set of signals, the lowest bit for signal 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SignalSet(pub u64);
+
+impl SignalSet {
+    /// Whether a signal is in it.
+    #[must_use]
+    pub fn has(self, signal: i32) -> bool {
+        self.0 >> (signal - 1) & 1 == 1
+    }
+
+    /// What is in both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// What is in `self` only.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The set of these signals.
+    #[must_use]
+    pub const fn of(signals: &[i32]) -> Self {
+        let (mut set, mut i) = (0, 0);
+        while i < signals.len() {
+            set |= 1 << (signals[i] - 1);
+            i += 1;
+        }
+        Self(set)
+    }
+}
+
+/// A task's signals (`/proc/PID/status`, proc_pid_status(5)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signals {
+    /// Sent to the task.
+    pub pending: SignalSet,
+    /// Sent to its process.
+    pub shared: SignalSet,
+    /// Blocked.
+    pub blocked: SignalSet,
+    /// Ignored.
+    pub ignored: SignalSet,
+    /// Caught: they have handlers.
+    pub caught: SignalSet,
+}
+
+/// A task's signals.
+///
+/// # Errors
+/// If the task is gone.
+pub fn signals(tid: Pid) -> Result<Signals, Error> {
+    let path = format!("/proc/{tid}/status");
+    let status = std::fs::read_to_string(&path).map_err(os(format!("read {path}")))?;
+    let set = |field: &str| {
+        let mask = status.lines().find_map(|line| line.strip_prefix(field)).map(str::trim);
+        SignalSet(mask.and_then(|mask| u64::from_str_radix(mask, 16).ok()).unwrap_or(0))
+    };
+    Ok(Signals {
+        pending: set("SigPnd:"),
+        shared: set("ShdPnd:"),
+        blocked: set("SigBlk:"),
+        ignored: set("SigIgn:"),
+        caught: set("SigCgt:"),
+    })
+}
+
+/// Whether an instruction of the task itself has raised a signal.
+///
+/// The kernel raises faults with a positive code; kill(2) and its like send with one that is not (sigaction(2)).
+#[must_use]
+pub fn is_fault(info: &libc::siginfo_t) -> bool {
+    const FAULTS: SignalSet =
+        SignalSet::of(&[libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP]);
+    FAULTS.has(info.si_signo) && info.si_code > 0
+}

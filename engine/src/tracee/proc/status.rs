@@ -1,0 +1,93 @@
+//! What `/proc` says of a task.
+
+use std::time::Duration;
+
+use nix::unistd::Pid;
+
+use crate::Error;
+use crate::tracee::system::last_os;
+
+/// What a task does, as the kernel sees it (`/proc/PID/stat`, proc_pid_stat(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// On a core or waiting for one.
+    Runnable,
+    /// Asleep until an event that may never come.
+    Sleeping,
+    /// In a short wait, for the disk say.
+    DiskSleep,
+    /// In a ptrace stop.
+    Stopped,
+    /// Dead, or as good as.
+    Dead,
+}
+
+/// Whether `/proc` has failed because there is no such task (any more): not for want of a descriptor, say.
+fn is_gone(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
+}
+
+/// The state of a task; a task that is not there is dead, and one of which nothing can be known is taken to run.
+#[must_use]
+pub fn state(tid: Pid) -> State {
+    let stat = match std::fs::read(format!("/proc/{tid}/stat")) {
+        Ok(stat) => stat,
+        Err(error) if is_gone(&error) => return State::Dead,
+        Err(_) => return State::Runnable,
+    };
+    // The name, in parentheses, may contain anything: the state follows the last one.
+    let letter = stat.iter().rposition(|&b| b == b')').and_then(|at| stat.get(at + 2));
+    match letter {
+        Some(b'R') => State::Runnable,
+        Some(b'S') => State::Sleeping,
+        Some(b't' | b'T') => State::Stopped,
+        Some(b'D') => State::DiskSleep,
+        _ => State::Dead,
+    }
+}
+
+/// Whether a task is dead or dying of SIGKILL (`/proc/PID/status`).
+#[must_use]
+pub fn being_killed(tid: Pid) -> bool {
+    let status = match std::fs::read_to_string(format!("/proc/{tid}/status")) {
+        Ok(status) => status,
+        Err(error) => return is_gone(&error),
+    };
+    let field =
+        |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+    let pending = u64::from_str_radix(field("SigPnd:"), 16).unwrap_or(0);
+    pending >> (libc::SIGKILL - 1) & 1 == 1 || field("State:").starts_with(['Z', 'X'])
+}
+
+/// How many descriptors the kernel's table of a task's process has room for: select(2) looks at no others.
+#[must_use]
+pub fn descriptor_room(tid: Pid) -> Option<usize> {
+    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("FDSize:"))?.trim().parse().ok()
+}
+
+/// How long the tasks of a process have had a core (clock_getcpuclockid(3)).
+///
+/// # Errors
+/// If the process is gone.
+pub fn cpu_time(pid: Pid) -> Result<Duration, Error> {
+    let mut clock = 0;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: both calls write to the live locals that they are given.
+    let got = unsafe {
+        libc::clock_getcpuclockid(pid.as_raw(), &raw mut clock) == 0
+            && libc::clock_gettime(clock, &raw mut time) == 0
+    };
+    if !got {
+        return Err(last_os(format!("read the processor time of process {pid}")));
+    }
+    Ok(Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32))
+}
+
+/// A task's name.
+#[must_use]
+pub fn comm(tid: Pid) -> String {
+    std::fs::read(format!("/proc/{tid}/comm"))
+        .map(|name| String::from_utf8_lossy(&name).trim_end().to_owned())
+        .unwrap_or_default()
+}

@@ -1,0 +1,36 @@
+//! A process that goes on from where another stands.
+
+use nix::unistd::Pid;
+
+use crate::Error;
+use crate::tracee::inject::remote;
+use crate::tracee::ptrace::{Resume, Running, Stop, Stopped, Wait};
+use crate::tracee::system::os;
+
+/// Make a copy of a process that has a single task (fork(2)): traced, and a child of the caller's. Both tasks stand ready
+/// for [`remote()`] afterwards, as the first one must before. `clear_tid` is where the kernel writes a zero when the new
+/// task ends (set_tid_address(2)); 0 for nowhere.
+///
+/// # Errors
+/// If the kernel refuses it, or one of them dies.
+pub fn branch(task: Stopped, clear_tid: u64) -> Result<(Stopped, Stopped), Error> {
+    let clear = if clear_tid == 0 { 0 } else { libc::CLONE_CHILD_CLEARTID };
+    let flags = (libc::CLONE_PARENT | clear) as u64;
+    let (task, result) = remote(task, libc::SYS_clone as u64, [flags, 0, 0, clear_tid, 0, 0])?;
+    let failed = os(format!("fork process {}", task.tid()));
+    let Some(pid) = i32::try_from(result).ok().filter(|pid| *pid > 0) else {
+        let errno = i32::try_from(-result).unwrap_or(libc::EIO);
+        return Err(failed(std::io::Error::from_raw_os_error(errno)));
+    };
+    let mut new = Running::of_new(Pid::from_raw(pid));
+    loop {
+        match new.wait_soon()? {
+            // At the end of the injected code.
+            Wait::Stopped(stopped, Stop::Seccomp) => return Ok((task, stopped)),
+            Wait::Stopped(stopped, _) => new = stopped.resume(Resume::Freely, 0)?,
+            Wait::Dead(death) => {
+                return Err(failed(std::io::Error::other(format!("its copy died: {death:?}"))));
+            }
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! Starting a traced child process.
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd};
+
+use libc::{c_char, c_int};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::ptrace;
+use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::unistd::Pid;
+
+use super::descriptors::found;
+use super::filter::FILTER;
+use crate::Error;
+use crate::tracee::area::Area;
+use crate::tracee::ptrace::{Running, Stop, Stopped, Wait};
+use crate::tracee::system::{last_os, os};
+
+/// Where a child's standard input comes from, and with it the signals of the terminal (Ctrl-C).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stdin {
+    /// `/dev/null`. The child has a process group of its own: the terminal's signals are for us.
+    Null,
+    /// Ours. The child is in our process group, without which reading from a terminal would stop it (SIGTTIN, see
+    /// termios(3)); the terminal's signals reach it as well as us, which we must survive. What we ignore it ignores
+    /// (nohup(1)).
+    Inherit,
+}
+
+/// What the child does once it is traced. Its data are ready before the fork: a forked child of a process with several
+/// threads must not allocate (signal-safety(7)).
+pub(super) enum Then {
+    /// Start a program, with these descriptors as its standard streams.
+    Execute(Arguments, [c_int; 3]),
+    /// Stop for good, to be rebuilt from outside.
+    Wait,
+}
+
+impl Then {
+    /// Whether it has our standard input: see [`Stdin::Inherit`].
+    fn inherits(&self) -> bool {
+        matches!(self, Self::Execute(_, [libc::STDIN_FILENO, ..]))
+    }
+}
+
+/// The arguments of execve(2), and the directory to start in.
+pub(super) struct Arguments {
+    path: CString,
+    cwd: CString,
+    argv: Vec<*const c_char>,
+    envp: Vec<*const c_char>,
+    // What the pointers above point into.
+    _strings: Vec<CString>,
+}
+
+impl Arguments {
+    pub(super) fn new(program: &crate::program::Program) -> Result<Self, Error> {
+        use std::os::unix::ffi::OsStrExt;
+        let string = |bytes: &[u8]| {
+            CString::new(bytes).map_err(|_| Error::Start {
+                program: program.path.display().to_string(),
+                source: std::io::Error::new(
+                    std::io::ErrorKind::InvalidInput,
+                    "an argument or environment variable contains a NUL byte",
+                ),
+            })
+        };
+        let path = string(program.path.as_os_str().as_bytes())?;
+        let cwd = string(program.cwd.as_os_str().as_bytes())?;
+        let mut strings = Vec::new();
+        let mut argv = vec![path.as_ptr()];
+        for arg in &program.args {
+            let arg = string(arg.as_bytes())?;
+            argv.push(arg.as_ptr());
+            strings.push(arg);
+        }
+        argv.push(std::ptr::null());
+        let mut envp = Vec::new();
+        for (name, value) in &program.env {
+            let pair = string(&[name.as_bytes(), b"=", value.as_bytes()].concat())?;
+            envp.push(pair.as_ptr());
+            strings.push(pair);
+        }
+        envp.push(std::ptr::null());
+        Ok(Self { path, cwd, argv, envp, _strings: strings })
+    }
+}
+
+/// The standard streams of a program: what it is given to read, and pipes that nothing is ever written into, since the recorder
+/// takes what the program writes before the kernel does. Being objects of their own, they are recognised behind any
+/// descriptor of any process.
+#[derive(Debug)]
+pub struct Streams {
+    written: [File; 2],
+    /// Their other ends, without which writing would fail.
+    _read: [File; 2],
+    /// What it reads, unless that is ours.
+    null: Option<File>,
+}
+
+impl Streams {
+    /// Make them.
+    ///
+    /// # Errors
+    /// If the kernel has no descriptors for us.
+    pub fn new(stdin: Stdin) -> Result<Self, Error> {
+        let (out, err) = (pipe()?, pipe()?);
+        let null = match stdin {
+            Stdin::Null => Some(File::open("/dev/null").map_err(os("open /dev/null"))?),
+            Stdin::Inherit => None,
+        };
+        Ok(Self { written: [out.1, err.1], _read: [out.0, err.0], null })
+    }
+
+    /// Standard output and standard error, as the program has them.
+    #[must_use]
+    pub fn written(&self) -> &[File; 2] {
+        &self.written
+    }
+
+    /// Take back what the program may have set on them (`F_SETFL` of fcntl(2)).
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn reset(&self) -> Result<(), Error> {
+        for file in self.written.iter().chain(&self.null) {
+            fcntl(file, FcntlArg::F_SETFL(OFlag::empty()))
+                .map_err(|errno| os("reset a standard stream")(errno.into()))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn fds(&self) -> [c_int; 3] {
+        let stdin = self.null.as_ref().map_or(libc::STDIN_FILENO, File::as_raw_fd);
+        [stdin, self.written[0].as_raw_fd(), self.written[1].as_raw_fd()]
+    }
+}
+
+/// The steps of the child that can fail, as it reports them to its parent.
+#[repr(u8)]
+#[derive(Clone, Copy)]
+enum Step {
+    Descriptors = 1,
+    Directory,
+    NewPrivileges,
+    Filter,
+    MapArea,
+}
+
+/// Fork a child that is traced, has the filter, and stands in its first system call
+/// under the filter.
+pub(super) fn fork_traced(area: &Area, then: &Then) -> Result<Stopped, Error> {
+    let (go_read, mut go_write) = pipe()?;
+    let (mut report_read, report_write) = pipe()?;
+    let blocked = block_signals();
+    // SAFETY: until it executes another program or stops for good, the child makes async-signal-safe calls only.
+    let pid = unsafe { libc::fork() };
+    if pid != 0 {
+        // A mask that was in force is valid.
+        let _ = blocked.thread_set_mask();
+    }
+    match pid {
+        -1 => return Err(last_os("fork")),
+        0 => {
+            let fds = Descriptors {
+                area: area.file().as_raw_fd(),
+                go: go_read.as_raw_fd(),
+                report: report_write.as_raw_fd(),
+                limit: found(),
+            };
+            // SAFETY: we are the child of a fork; `then` was prepared before it.
+            unsafe { child(&fds, then) }
+        }
+        _ => {}
+    }
+    drop((go_read, report_write));
+    let pid = Pid::from_raw(pid);
+    let traced = seize(pid).and_then(|()| {
+        go_write.write_all(b"!").map_err(os("start the child"))?;
+        Running::assume(pid).wait_soon()
+    });
+    match traced {
+        Ok(Wait::Stopped(stopped, Stop::Seccomp)) => Ok(stopped),
+        Ok(_) => {
+            let mut report = Vec::new();
+            kill(pid);
+            // The child's end is closed, by its death at the latest.
+            let _ = report_read.read_to_end(&mut report);
+            Err(failure(&report, then))
+        }
+        Err(error) => {
+            kill(pid);
+            let _ = Running::assume(pid).wait_soon();
+            Err(error)
+        }
+    }
+}
+
+/// Block all signals of the calling thread: the child must not run the recorder's handlers. What was blocked before.
+fn block_signals() -> SigSet {
+    SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK).unwrap_or(SigSet::empty())
+}
+
+fn seize(pid: Pid) -> Result<(), Error> {
+    use ptrace::Options as O;
+    let options = O::PTRACE_O_EXITKILL
+        | O::PTRACE_O_TRACESYSGOOD
+        | O::PTRACE_O_TRACESECCOMP
+        | O::PTRACE_O_TRACECLONE
+        | O::PTRACE_O_TRACEFORK
+        | O::PTRACE_O_TRACEVFORK
+        | O::PTRACE_O_TRACEEXEC;
+    ptrace::seize(pid, options).map_err(|errno| Error::Forbidden {
+        what: format!("ptrace of a child process is not allowed here ({errno})"),
+        remedy: "allow it: `docker run --cap-add=SYS_PTRACE --security-opt seccomp=unconfined …`, or lower \
+                 /proc/sys/kernel/yama/ptrace_scope to 1; `cargo rrtest doctor` shows more"
+            .into(),
+    })
+}
+
+fn kill(pid: Pid) {
+    // It is our child and has not been waited for to its end, so the id is still its own.
+    let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+}
+
+fn failure(report: &[u8], then: &Then) -> Error {
+    let &[step, a, b, c, d] = report else {
+        return Error::Os {
+            what: "start a traced child".into(),
+            source: std::io::Error::other("it died before it could start"),
+        };
+    };
+    let source = std::io::Error::from_raw_os_error(i32::from_ne_bytes([a, b, c, d]));
+    let forbidden = |what: &str| Error::Forbidden {
+        what: format!("{what} is not allowed here ({source})"),
+        remedy:
+            "allow it: `docker run --security-opt seccomp=unconfined …`; `cargo rrtest doctor` shows more"
+                .into(),
+    };
+    match (step, then) {
+        (s, _) if s == Step::NewPrivileges as u8 => forbidden("prctl(PR_SET_NO_NEW_PRIVS)"),
+        (s, _) if s == Step::Filter as u8 => forbidden("a seccomp filter"),
+        (s, Then::Execute(args, _)) if s == Step::Directory as u8 => {
+            Error::Os { what: format!("enter directory `{}`", args.cwd.to_string_lossy()), source }
+        }
+        (s, _) if s == Step::MapArea as u8 => {
+            Error::Os { what: "map shared memory in the child".into(), source }
+        }
+        _ => Error::Os { what: "prepare the child's descriptors".into(), source },
+    }
+}
+
+fn pipe() -> Result<(File, File), Error> {
+    let mut fds = [0; 2];
+    // SAFETY: `fds` has place for two descriptors.
+    if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
+        return Err(last_os("make a pipe"));
+    }
+    // SAFETY: both descriptors are new and ours.
+    Ok(unsafe { (File::from_raw_fd(fds[0]), File::from_raw_fd(fds[1])) })
+}
+
+struct Descriptors {
+    area: c_int,
+    go: c_int,
+    report: c_int,
+    /// How many the program may have, if that is not what we may have.
+    limit: Option<libc::rlimit>,
+}
+
+/// The child's way from fork to its first system call under the filter.
+///
+/// # Safety
+/// To be called only in the child of a fork.
+unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
+    let fail = |step: Step| -> ! {
+        // SAFETY: async-signal-safe calls with pointers to live locals.
+        unsafe {
+            let errno = (*libc::__errno_location()).to_ne_bytes();
+            let report = [step as u8, errno[0], errno[1], errno[2], errno[3]];
+            libc::write(fds.report, report.as_ptr().cast(), report.len());
+            libc::_exit(127)
+        }
+    };
+    // SAFETY: async-signal-safe calls only (prctl, seccomp, personality and the rest are plain system calls), with
+    // pointers to live locals or to what `then` owns.
+    unsafe {
+        if !then.inherits() {
+            // A signal that came before is forgotten.
+            libc::setpgid(0, 0);
+            for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP, libc::SIGTSTP] {
+                libc::signal(signal, libc::SIG_IGN);
+                libc::signal(signal, libc::SIG_DFL);
+            }
+        }
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        // What the recorder has set for itself must not be inherited through execve(2).
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        libc::personality((libc::personality(0xffff_ffff) | libc::ADDR_NO_RANDOMIZE) as libc::c_ulong);
+        match then {
+            Then::Execute(args, streams) => {
+                if let Some(limit) = &fds.limit {
+                    libc::setrlimit(libc::RLIMIT_NOFILE, std::ptr::from_ref(limit));
+                }
+                for (fd, stream) in streams.iter().enumerate() {
+                    if libc::dup2(*stream, fd as c_int) < 0 {
+                        fail(Step::Descriptors);
+                    }
+                }
+                if libc::chdir(args.cwd.as_ptr()) != 0 {
+                    fail(Step::Directory);
+                }
+            }
+            Then::Wait => {
+                forget_rseq();
+                let area = libc::mmap(
+                    rrtest_preload::layout::AREA as *mut libc::c_void,
+                    rrtest_preload::layout::AREA_LEN,
+                    libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC,
+                    libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE,
+                    fds.area,
+                    0,
+                );
+                if area == libc::MAP_FAILED {
+                    fail(Step::MapArea);
+                }
+            }
+        }
+        let mut byte = 0_u8;
+        if libc::read(fds.go, (&raw mut byte).cast(), 1) != 1 {
+            libc::_exit(127);
+        }
+        // From now on it is the tracer's end that kills it; the program's own parent signal is none, as always.
+        libc::prctl(libc::PR_SET_PDEATHSIG, 0);
+        if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {
+            fail(Step::NewPrivileges);
+        }
+        let filter = libc::sock_fprog { len: FILTER.len() as u16, filter: FILTER.as_ptr().cast_mut() };
+        if libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const filter) != 0 {
+            fail(Step::Filter);
+        }
+        match then {
+            Then::Execute(args, _) => {
+                libc::execve(args.path.as_ptr(), args.argv.as_ptr(), args.envp.as_ptr());
+            }
+            Then::Wait => {
+                libc::syscall(rrtest_preload::layout::SYS_INJECTED as libc::c_long);
+            }
+        }
+        libc::_exit(127)
+    }
+}
+
+/// Take back the rseq(2) area that glibc has registered for this thread: the kernel writes to it, and kills a process
+/// that has unmapped it. C libraries without `__rseq_size` have registered none.
+///
+/// # Safety
+/// The thread must not use restartable sequences any more.
+unsafe fn forget_rseq() {
+    const UNREGISTER: c_int = 1;
+    /// glibc's `RSEQ_SIG` on x86.
+    const SIGNATURE: u32 = 0x5305_3053;
+    let symbol = |name: &CStr| {
+        // SAFETY: a lookup by a valid C string.
+        unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }
+    };
+    let offset = symbol(c"__rseq_offset").cast::<isize>();
+    let size = symbol(c"__rseq_size").cast::<u32>();
+    if offset.is_null() || size.is_null() {
+        return;
+    }
+    // SAFETY: glibc defines both symbols with these types (rseq in its manual); the thread pointer is the first word
+    // of the thread control block it points to (x86-64 TLS ABI). A wrong length is refused with EINVAL.
+    unsafe {
+        let thread_pointer: usize;
+        std::arch::asm!("mov {}, fs:0", out(reg) thread_pointer, options(nostack, readonly));
+        let area = thread_pointer.wrapping_add_signed(*offset);
+        // Registered with at least 32 bytes, whatever smaller size is in use.
+        for len in [(*size).max(32), *size] {
+            libc::syscall(libc::SYS_rseq, area, len, UNREGISTER, SIGNATURE);
+        }
+    }
+}

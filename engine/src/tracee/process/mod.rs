@@ -1,0 +1,23 @@
+//! Processes to drive: how they are started, copied, made from nothing, kept on a core, and got rid of.
+//!
+//! A new process gets a filter that has its calls stop, and the shared area; until then it is not one that can be driven. The room
+//! stands on [`inject`](super::inject), and so on the area and on ptrace.
+
+mod branch;
+mod cores;
+mod descriptors;
+mod filter;
+mod fork;
+mod launch;
+mod leash;
+mod rebuild;
+mod settle;
+
+pub use branch::branch;
+pub use cores::{core_count, pin, unpin};
+pub use descriptors::raise_descriptor_limit;
+pub use fork::{Stdin, Streams};
+pub use launch::{Launched, launch};
+pub use leash::{Leash, bury};
+pub use rebuild::{another, rebuild};
+pub use settle::{Settled, settle};

@@ -1,0 +1,55 @@
+//! A process made from nothing, to be filled from a trace.
+
+use rrtest_preload::layout::{AREA, AREA_LEN};
+
+use super::branch::branch;
+use super::fork::{Then, fork_traced};
+use super::launch::Launched;
+use super::leash::Leash;
+use crate::Error;
+use crate::tracee::area::Area;
+use crate::tracee::inject::remote;
+use crate::tracee::proc::Memory;
+use crate::tracee::ptrace::Stopped;
+use crate::tracee::system::{TASK_SIZE, os};
+
+/// Make a process with nothing in it but the shared area: no memory and no descriptors of ours, no vdso. Its only task
+/// stands at the entry of a call that is not to happen, ready for [`remote()`].
+///
+/// # Errors
+/// If tracing is not allowed, or the kernel refuses something.
+pub fn rebuild(area: &Area) -> Result<Launched, Error> {
+    let task = fork_traced(area, &Then::Wait)?;
+    let leash = Leash::new(task.tid());
+    let memory = Memory::open(task.tid())?;
+    Ok(Launched { task: empty(task)?, memory, leash })
+}
+
+/// Make a process of the same kind from a task of another, which stays as it is. It shares nothing with that but the
+/// shared area, and is a child of the caller's.
+///
+/// # Errors
+/// If the kernel refuses something.
+pub fn another(task: Stopped, leash: &Leash) -> Result<(Stopped, Stopped), Error> {
+    let (task, new) = branch(task, 0)?;
+    leash.add(new.tid());
+    Ok((task, empty(new)?))
+}
+
+/// Take away all that a process has but for the shared area.
+fn empty(mut task: Stopped) -> Result<Stopped, Error> {
+    let end = (AREA + AREA_LEN) as u64;
+    for (number, args) in [
+        (libc::SYS_munmap, [0, AREA as u64, 0, 0, 0, 0]),
+        (libc::SYS_munmap, [end, TASK_SIZE - end, 0, 0, 0, 0]),
+        (libc::SYS_close_range, [0, u64::from(u32::MAX), 0, 0, 0, 0]),
+    ] {
+        let result;
+        (task, result) = remote(task, number as u64, args)?;
+        if result != 0 {
+            let source = std::io::Error::from_raw_os_error(i32::try_from(-result).unwrap_or(libc::EIO));
+            return Err(os("empty the replayed process")(source));
+        }
+    }
+    Ok(task)
+}

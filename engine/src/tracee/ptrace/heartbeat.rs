@@ -1,0 +1,72 @@
+//! A timer that interrupts waits.
+
+use std::sync::Once;
+use std::time::Duration;
+
+use crate::Error;
+use crate::tracee::system::last_os;
+
+/// How often a wait is interrupted at most, so that a time limit or a request to stop is soon noticed.
+const BEAT: Duration = Duration::from_millis(20);
+
+/// Interrupts the system calls of the thread that made it, time and again: waitpid(2) has no time limit of its own.
+///
+/// It uses SIGURG, which nothing notices by default, with a handler that does nothing.
+#[derive(Debug)]
+pub struct Heartbeat {
+    timer: libc::timer_t,
+}
+
+impl Heartbeat {
+    /// Start it for the calling thread.
+    ///
+    /// # Errors
+    /// If the kernel has no timer left for us.
+    pub fn start() -> Result<Self, Error> {
+        static HANDLER: Once = Once::new();
+        extern "C" fn nothing(_: libc::c_int) {}
+        HANDLER.call_once(|| {
+            // SAFETY: the handler does nothing, so it is async-signal-safe; without SA_RESTART it makes calls return
+            // EINTR, which std and we handle. An all-zero sigaction is valid.
+            unsafe {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
+                libc::sigaction(libc::SIGURG, &raw const action, std::ptr::null_mut());
+            }
+        });
+        // SAFETY: an all-zero sigevent is valid; the pointers are to live locals.
+        let timer = unsafe {
+            let mut event: libc::sigevent = std::mem::zeroed();
+            event.sigev_notify = libc::SIGEV_THREAD_ID;
+            event.sigev_signo = libc::SIGURG;
+            event.sigev_notify_thread_id = libc::gettid();
+            let mut timer = std::mem::zeroed();
+            if libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) != 0 {
+                return Err(last_os("create a timer"));
+            }
+            timer
+        };
+        let heartbeat = Self { timer };
+        heartbeat.next(BEAT);
+        Ok(heartbeat)
+    }
+
+    /// Have the next interruption come after `wait` (or sooner).
+    pub fn next(&self, wait: Duration) {
+        let spec = |d: Duration| libc::timespec {
+            tv_sec: d.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+            tv_nsec: d.subsec_nanos().into(),
+        };
+        let first = wait.clamp(Duration::from_nanos(1), BEAT);
+        let times = libc::itimerspec { it_interval: spec(BEAT), it_value: spec(first) };
+        // SAFETY: the timer is ours and lives; `times` is a live local. Valid times cannot be refused.
+        unsafe { libc::timer_settime(self.timer, 0, &raw const times, std::ptr::null_mut()) };
+    }
+}
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        // SAFETY: the timer is ours and is not used again.
+        unsafe { libc::timer_delete(self.timer) };
+    }
+}

@@ -1,0 +1,183 @@
+//! The general registers, by what they are for.
+
+use rrtest_preload::reads::What;
+use serde::{Deserialize, Serialize};
+
+/// The general registers, in the order of `struct user_regs_struct` (`sys/user.h`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registers(pub [u64; 27]);
+
+/// Indices into [`Registers`].
+mod index {
+    pub(super) const RBP: usize = 4;
+    pub(super) const R11: usize = 6;
+    pub(super) const R10: usize = 7;
+    pub(super) const R9: usize = 8;
+    pub(super) const R8: usize = 9;
+    pub(super) const RAX: usize = 10;
+    pub(super) const EFLAGS: usize = 18;
+    pub(super) const RCX: usize = 11;
+    pub(super) const RDX: usize = 12;
+    pub(super) const RSI: usize = 13;
+    pub(super) const RDI: usize = 14;
+    pub(super) const ORIG_RAX: usize = 15;
+    pub(super) const RIP: usize = 16;
+    pub(super) const CS: usize = 17;
+    pub(super) const RSP: usize = 19;
+    /// From here on: fs_base, gs_base, ds, es, fs, gs.
+    pub(super) const SEGMENT_BASES: usize = 21;
+
+    /// The general registers, by the numbers that instructions have for them (Intel SDM, volume 2, 3.1.1.3).
+    pub(super) const GENERAL: [usize; 16] =
+        [RAX, RCX, RDX, 5, RSP, RBP, RSI, RDI, R8, R9, R10, R11, 3, 2, 1, 0];
+
+    /// The registers that carry a system call's arguments.
+    pub(super) const ARGS: [usize; 6] = [RDI, RSI, RDX, R10, R8, R9];
+}
+
+impl Registers {
+    pub(super) fn from_kernel(regs: libc::user_regs_struct) -> Self {
+        // SAFETY: `user_regs_struct` is 27 `u64` in sequence (sys/user.h), so both types have the same layout.
+        Self(unsafe { std::mem::transmute::<libc::user_regs_struct, [u64; 27]>(regs) })
+    }
+
+    pub(super) fn to_kernel(self) -> libc::user_regs_struct {
+        // SAFETY: as above; every bit pattern is valid.
+        unsafe { std::mem::transmute::<[u64; 27], libc::user_regs_struct>(self.0) }
+    }
+
+    /// The instruction pointer.
+    #[must_use]
+    pub fn ip(&self) -> u64 {
+        self.0[index::RIP]
+    }
+
+    /// Set the instruction pointer.
+    pub fn set_ip(&mut self, ip: u64) {
+        self.0[index::RIP] = ip;
+    }
+
+    /// Whether the task runs 64-bit code.
+    #[must_use]
+    pub fn is_64_bit(&self) -> bool {
+        /// `__USER_CS` (arch/x86/include/asm/segment.h).
+        const USER_CS: u64 = 0x33;
+        self.0[index::CS] == USER_CS
+    }
+
+    /// The stack pointer.
+    #[must_use]
+    pub fn sp(&self) -> u64 {
+        self.0[index::RSP]
+    }
+
+    /// The frame pointer, if the code keeps one.
+    #[must_use]
+    pub fn bp(&self) -> u64 {
+        self.0[index::RBP]
+    }
+
+    /// At a system-call stop: the call's number.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.0[index::ORIG_RAX]
+    }
+
+    /// At a system-call stop: have another call made; `u64::MAX` (-1) for none.
+    pub fn set_number(&mut self, number: u64) {
+        self.0[index::ORIG_RAX] = number;
+    }
+
+    /// The arguments of a system call.
+    #[must_use]
+    pub fn args(&self) -> [u64; 6] {
+        index::ARGS.map(|i| self.0[i])
+    }
+
+    /// Set the arguments of a system call.
+    pub fn set_args(&mut self, args: [u64; 6]) {
+        for (i, arg) in index::ARGS.into_iter().zip(args) {
+            self.0[i] = arg;
+        }
+    }
+
+    /// The result register.
+    #[must_use]
+    pub fn result(&self) -> i64 {
+        self.0[index::RAX].cast_signed()
+    }
+
+    /// Set the result register.
+    pub fn set_result(&mut self, result: i64) {
+        self.0[index::RAX] = result.cast_unsigned();
+    }
+
+    /// rcx.
+    #[must_use]
+    pub fn rcx(&self) -> u64 {
+        self.0[index::RCX]
+    }
+
+    /// A general register, by the number that instructions have for it.
+    pub(in crate::tracee) fn general(&self, number: usize) -> u64 {
+        self.0[index::GENERAL[number]]
+    }
+
+    pub(in crate::tracee) fn set_general(&mut self, number: usize, value: u64) {
+        self.0[index::GENERAL[number]] = value;
+    }
+
+    pub(in crate::tracee) fn flags(&self) -> u64 {
+        self.0[index::EFLAGS]
+    }
+
+    pub(in crate::tracee) fn set_flags(&mut self, flags: u64) {
+        self.0[index::EFLAGS] = flags;
+    }
+
+    /// Do what an instruction of `len` bytes does that reads this, in place of whose first byte a trap has been executed.
+    pub fn finish_read(&mut self, what: What, len: u8, value: u64, more: [u32; 4]) {
+        let mut registers = std::array::from_fn(|number| self.general(number));
+        let flags = what.finish(&mut registers, self.flags(), value, more);
+        for (number, register) in registers.into_iter().enumerate() {
+            self.set_general(number, register);
+        }
+        self.set_flags(flags);
+        self.set_ip(self.ip() - 1 + u64::from(len));
+    }
+
+    /// The number of a general register, other than rcx, that differs from `other`'s.
+    #[must_use]
+    pub fn changed_since(&self, other: &Self) -> Option<u8> {
+        (0..16_u8).find(|n| *n != 1 && self.general((*n).into()) != other.general((*n).into()))
+    }
+
+    /// The same without what a stop in the middle of user code leaves behind: what remains is the program's.
+    #[must_use]
+    pub fn of_user_code(mut self) -> Self {
+        /// Set by single-stepping, and by the kernel to get past a breakpoint (Intel SDM, volume 3, 2.3).
+        const TRAP_AND_RESUME: u64 = 1 << 8 | 1 << 16;
+        self.set_flags(self.flags() & !TRAP_AND_RESUME);
+        self.set_number(u64::MAX);
+        self
+    }
+
+    /// Take over the segment registers and bases of `other`.
+    pub fn copy_segments(&mut self, other: &Self) {
+        self.0[index::SEGMENT_BASES..].copy_from_slice(&other.0[index::SEGMENT_BASES..]);
+    }
+
+    /// A digest of all that the program can see, but for the registers that the system-call instruction itself
+    /// overwrites (rax, rcx, r11).
+    #[must_use]
+    pub fn digest(&self) -> u32 {
+        // FNV-1a over whole words: cheap, and any one changed register changes it.
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        for (i, value) in self.0.iter().enumerate() {
+            if !matches!(i, index::RAX | index::RCX | index::R11 | index::ORIG_RAX) {
+                hash = (hash ^ value).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
+            }
+        }
+        (hash ^ hash >> 32) as u32
+    }
+}

@@ -1,0 +1,499 @@
+//! A traced task, stopped or running.
+
+use std::ops::Range;
+
+use libc::{c_int, c_long, pid_t};
+use nix::sys::ptrace;
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+use super::registers::Registers;
+use crate::Error;
+
+/// A traced task in a ptrace stop. It stays there until it is resumed or dies of SIGKILL.
+#[derive(Debug)]
+pub struct Stopped {
+    tid: Pid,
+}
+
+/// A traced task that runs, or sleeps in the kernel.
+#[derive(Debug)]
+pub struct Running {
+    tid: Pid,
+}
+
+/// What floating-point and vector registers hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vectors {
+    /// The low halves of xmm0 to xmm15.
+    pub low: [u64; 16],
+    /// A digest of all.
+    pub digest: u32,
+}
+
+/// Why a task stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The seccomp filter: at the entry of a system call, which has not happened yet.
+    Seccomp,
+    /// At the end of a system call that was resumed with [`Resume::ToSyscallExit`].
+    SyscallExit,
+    /// About to get this signal.
+    Signal(c_int),
+    /// Inside a clone call, having created the task of this thread id.
+    Cloned(Pid),
+    /// Inside a fork or vfork, having created this process.
+    Forked(Pid),
+    /// Inside a successful execve(2).
+    Executed,
+    /// A signal of job control has stopped the process (ptrace(2), "Group-stop").
+    Group(c_int),
+    /// A new task's first stop, or one that [`Running::interrupt`] asked for, or the end of a group stop.
+    Event,
+}
+
+/// How a task ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// It exited with this code.
+    Exited(c_int),
+    /// This signal killed it.
+    Killed(c_int),
+}
+
+/// What a task did next.
+#[derive(Debug)]
+pub enum Wait {
+    /// It stopped.
+    Stopped(Stopped, Stop),
+    /// It is gone.
+    Dead(Death),
+}
+
+/// How to resume a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// Until something happens; system calls stop if the filter says so.
+    Freely,
+    /// Until the system call it is in ends (or something happens before).
+    ToSyscallExit,
+    /// One instruction.
+    Step,
+}
+
+impl Resume {
+    fn request(self) -> libc::c_uint {
+        match self {
+            Self::Freely => libc::PTRACE_CONT,
+            Self::ToSyscallExit => libc::PTRACE_SYSCALL,
+            Self::Step => libc::PTRACE_SINGLESTEP,
+        }
+    }
+}
+
+impl Stopped {
+    /// Take charge of a task known to be in a stop that has been waited for.
+    pub(in crate::tracee) fn assume(tid: Pid) -> Self {
+        Self { tid }
+    }
+
+    /// Its thread id.
+    #[must_use]
+    pub fn tid(&self) -> Pid {
+        self.tid
+    }
+
+    /// Its general registers.
+    ///
+    /// # Errors
+    /// If the task has been killed.
+    pub fn registers(&self) -> Result<Registers, Error> {
+        ptrace::getregs(self.tid).map(Registers::from_kernel).map_err(|e| self.refused("read registers", e))
+    }
+
+    /// Set its general registers.
+    ///
+    /// # Errors
+    /// If the task has been killed.
+    pub fn set_registers(&self, registers: &Registers) -> Result<(), Error> {
+        ptrace::setregs(self.tid, (*registers).to_kernel()).map_err(|e| self.refused("set registers", e))
+    }
+
+    /// What is known of the signal it is about to get.
+    ///
+    /// # Errors
+    /// If it is not at a signal stop, or has been killed.
+    pub fn signal_info(&self) -> Result<libc::siginfo_t, Error> {
+        ptrace::getsiginfo(self.tid).map_err(|e| self.refused("read signal information", e))
+    }
+
+    /// Replace what is known of the signal it is about to get.
+    ///
+    /// # Errors
+    /// As for [`Self::signal_info`].
+    pub fn set_signal_info(&self, info: &libc::siginfo_t) -> Result<(), Error> {
+        ptrace::setsiginfo(self.tid, info).map_err(|e| self.refused("set signal information", e))
+    }
+
+    /// Bring the floating-point and vector registers to their initial state, as execve(2) and the start of a signal
+    /// handler do.
+    ///
+    /// # Errors
+    /// If the task has been killed, or the processor has no such state to set.
+    pub fn reset_vector_state(&self) -> Result<(), Error> {
+        /// Where the legacy area keeps its control words, and their initial values (Intel SDM, volume 1, 13.6).
+        const CONTROL: [(usize, &[u8]); 2] = [(0, &[0x7f, 0x03]), (24, &[0x80, 0x1f, 0, 0])];
+        /// Where the header says which parts are in use; none is in the initial state but for MXCSR.
+        const IN_USE: Range<usize> = 512..520;
+        let mut state = self.vector_state()?;
+        state[..IN_USE.start].fill(0);
+        state[IN_USE].fill(0);
+        for (at, bytes) in CONTROL {
+            state[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        let mut area = libc::iovec { iov_base: state.as_mut_ptr().cast(), iov_len: state.len() };
+        self.vector_request(libc::PTRACE_SETREGSET, &mut area)
+    }
+
+    /// The floating-point and vector registers, in the processor's own layout (Intel SDM, volume 1, 13.4).
+    fn vector_state(&self) -> Result<Vec<u8>, Error> {
+        /// Larger than any processor's state so far (AMX has 11 KiB).
+        const LARGEST: usize = 64 << 10;
+        let mut state = vec![0_u8; LARGEST];
+        let mut area = libc::iovec { iov_base: state.as_mut_ptr().cast(), iov_len: state.len() };
+        self.vector_request(libc::PTRACE_GETREGSET, &mut area)?;
+        state.truncate(area.iov_len);
+        Ok(state)
+    }
+
+    fn vector_request(&self, request: libc::c_uint, area: &mut libc::iovec) -> Result<(), Error> {
+        /// ELF note type of the extended state (linux/elf.h).
+        const NT_X86_XSTATE: usize = 0x202;
+        // SAFETY: PTRACE_GETREGSET and PTRACE_SETREGSET (ptrace(2)) use the buffer that `area` describes, which its maker
+        // keeps alive and of that length; the kernel shortens `iov_len` to what it used.
+        let result = unsafe { libc::ptrace(request, self.tid.as_raw(), NT_X86_XSTATE, &raw mut *area) };
+        if result == -1 {
+            Err(self.refused("access the vector registers", nix::errno::Errno::last()))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What the floating-point and vector registers hold, up to those of AVX, without what tells of the last instruction
+    /// that used them.
+    ///
+    /// # Errors
+    /// If the task has been killed, or the processor has no such state.
+    pub fn vectors(&self) -> Result<Vectors, Error> {
+        /// Control and status, MXCSR, x87 and SSE registers, upper halves of AVX's (Intel SDM, volume 1, 13.4).
+        const PARTS: [Range<usize>; 4] = [0..5, 24..28, 32..416, 576..832];
+        /// Where xmm0 is in the legacy area; the others follow.
+        const XMM: usize = 160;
+        let state = self.vector_state()?;
+        let mut hash = crc32fast::Hasher::new();
+        for part in PARTS {
+            hash.update(state.get(part).unwrap_or_default());
+        }
+        let low = |number| {
+            let at = XMM + 16 * number;
+            state.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes)
+        };
+        Ok(Vectors { low: std::array::from_fn(low), digest: hash.finalize() })
+    }
+
+    /// Have it stop, with SIGTRAP, when it comes to the instruction at `address` (hardware breakpoint); none: no longer.
+    ///
+    /// # Errors
+    /// If the processor or what stands for it has no such breakpoints.
+    pub fn break_at(&self, address: Option<u64>) -> Result<(), Error> {
+        /// Debug register 0 holds the address; 7 says that it counts: for execution, in this task (Intel SDM, volume 3,
+        /// 18.2).
+        const ENABLED: u64 = 1;
+        let registers = match address {
+            Some(address) => [(7, 0), (0, address), (7, ENABLED)],
+            None => [(7, 0), (0, 0), (7, 0)],
+        };
+        self.set_debug_registers(&registers, "set a breakpoint")
+    }
+
+    /// Have it stop, with SIGTRAP, when it has written to one of these words of four bytes, which are aligned; to no more than
+    /// the first four.
+    ///
+    /// # Errors
+    /// If the processor or what stands for it has no such watchpoints.
+    pub fn watch_writes(&self, words: &[u64]) -> Result<(), Error> {
+        /// Bits of debug register 7 (Intel SDM, volume 3, 18.2): that register 0 counts in this task; that it is about
+        /// writes, of four bytes. Those of the others follow.
+        const ENABLED: u64 = 1;
+        const WRITES: u64 = 0b1101 << 16;
+        let mut registers = vec![(7, 0)];
+        let mut control = 0;
+        for (number, word) in words.iter().take(4).enumerate() {
+            registers.push((number, *word));
+            control |= ENABLED << (2 * number) | WRITES << (4 * number);
+        }
+        registers.push((7, control));
+        self.set_debug_registers(&registers, "watch memory")
+    }
+
+    fn set_debug_registers(&self, registers: &[(usize, u64)], what: &str) -> Result<(), Error> {
+        for (number, value) in registers {
+            let offset = std::mem::offset_of!(libc::user, u_debugreg) + number * size_of::<u64>();
+            // SAFETY: PTRACE_POKEUSER (ptrace(2)) takes an offset into `struct user` and a word; no memory of ours.
+            let result = unsafe { libc::ptrace(libc::PTRACE_POKEUSER, self.tid.as_raw(), offset, *value) };
+            if result == -1 {
+                return Err(self.refused(what, nix::errno::Errno::last()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it stands at the entry of a system call, be it one that will not happen.
+    ///
+    /// # Errors
+    /// If the task has been killed, or the kernel is older than Linux 5.3.
+    pub fn at_entry(&self) -> Result<bool, Error> {
+        /// `op` of `struct ptrace_syscall_info`, its first byte.
+        const ENTRIES: [u8; 2] = [libc::PTRACE_SYSCALL_INFO_ENTRY, libc::PTRACE_SYSCALL_INFO_SECCOMP];
+        let mut info = [0_u8; 1];
+        // SAFETY: PTRACE_GET_SYSCALL_INFO (ptrace(2)) writes as many bytes to `data` as `addr` says: those of `info`.
+        let result = unsafe {
+            libc::ptrace(libc::PTRACE_GET_SYSCALL_INFO, self.tid.as_raw(), info.len(), info.as_mut_ptr())
+        };
+        if result == -1 {
+            return Err(self.refused("tell the kind of stop", nix::errno::Errno::last()));
+        }
+        Ok(ENTRIES.contains(&info[0]))
+    }
+
+    /// Whether a signal waits for it, or (`shared`) for any task of its process.
+    ///
+    /// # Errors
+    /// If the task has been killed.
+    pub fn has_signals(&self, shared: bool) -> Result<bool, Error> {
+        /// `PTRACE_PEEKSIGINFO_SHARED` (linux/ptrace.h).
+        const SHARED: u32 = 1;
+        let flags = if shared { SHARED } else { 0 };
+        let asked = libc::ptrace_peeksiginfo_args { off: 0, flags, nr: 1 };
+        // SAFETY: an all-zero siginfo is valid; PTRACE_PEEKSIGINFO (ptrace(2)) reads `asked`, and writes to `info` the one
+        // that it asks for.
+        let count = unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            libc::ptrace(libc::PTRACE_PEEKSIGINFO, self.tid.as_raw(), &raw const asked, &raw mut info)
+        };
+        if count == -1 {
+            Err(self.refused("look for signals", nix::errno::Errno::last()))
+        } else {
+            Ok(count > 0)
+        }
+    }
+
+    /// The signals it blocks, the lowest bit for signal 1.
+    ///
+    /// # Errors
+    /// If the task has been killed.
+    pub fn signal_mask(&self) -> Result<u64, Error> {
+        let mut mask = 0_u64;
+        // SAFETY: PTRACE_GETSIGMASK (ptrace(2)) writes as many bytes to `data` as `addr` says: those of `mask`.
+        let result = unsafe {
+            libc::ptrace(libc::PTRACE_GETSIGMASK, self.tid.as_raw(), size_of::<u64>(), &raw mut mask)
+        };
+        if result == -1 {
+            Err(self.refused("read the signal mask", nix::errno::Errno::last()))
+        } else {
+            Ok(mask)
+        }
+    }
+
+    /// Set the signals it blocks.
+    ///
+    /// # Errors
+    /// If the task has been killed.
+    pub fn set_signal_mask(&self, mask: u64) -> Result<(), Error> {
+        // SAFETY: PTRACE_SETSIGMASK reads as many bytes from `data` as `addr` says: those of `mask`.
+        let result = unsafe {
+            libc::ptrace(libc::PTRACE_SETSIGMASK, self.tid.as_raw(), size_of::<u64>(), &raw const mask)
+        };
+        if result == -1 {
+            Err(self.refused("set the signal mask", nix::errno::Errno::last()))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Let it go on; `signal` (0 for none) is delivered if it is at a signal stop.
+    ///
+    /// A task killed in the meantime counts as running: waiting for it tells of its death.
+    ///
+    /// # Errors
+    /// If the kernel refuses for another reason.
+    pub fn resume(self, how: Resume, signal: c_int) -> Result<Running, Error> {
+        // SAFETY: these requests take no pointer; the data argument is the signal's number.
+        let result = unsafe {
+            libc::ptrace(
+                how.request(),
+                self.tid.as_raw(),
+                std::ptr::null_mut::<libc::c_void>(),
+                c_long::from(signal) as *mut libc::c_void,
+            )
+        };
+        if result == -1 {
+            let error = nix::errno::Errno::last();
+            if error != nix::errno::Errno::ESRCH {
+                return Err(self.refused("resume", error));
+            }
+        }
+        Ok(Running { tid: self.tid })
+    }
+
+    /// Leave it in a group stop, and be told when that ends.
+    ///
+    /// # Errors
+    /// As for [`Self::resume`].
+    pub fn listen(self) -> Result<Running, Error> {
+        // SAFETY: the request takes no pointer.
+        let result = unsafe { libc::ptrace(libc::PTRACE_LISTEN, self.tid.as_raw(), 0_usize, 0_usize) };
+        match nix::errno::Errno::result(result) {
+            Err(error) if error != nix::errno::Errno::ESRCH => Err(self.refused("leave stopped", error)),
+            _ => Ok(Running { tid: self.tid }),
+        }
+    }
+
+    fn refused(&self, what: &str, error: nix::errno::Errno) -> Error {
+        Error::Os { what: format!("{what} of thread {}", self.tid), source: error.into() }
+    }
+}
+
+/// What waiting came to.
+#[derive(Debug)]
+pub enum Waited<T> {
+    /// Something happened.
+    Done(T),
+    /// A signal (the heartbeat) interrupted the wait, or nothing has happened yet.
+    NotYet,
+}
+
+impl Running {
+    pub(in crate::tracee) fn assume(tid: Pid) -> Self {
+        Self { tid }
+    }
+
+    /// A task that [`Stop::Cloned`] or [`Stop::Forked`] told of: it runs into its first stop.
+    #[must_use]
+    pub fn of_new(tid: Pid) -> Self {
+        Self::assume(tid)
+    }
+
+    /// Its thread id.
+    #[must_use]
+    pub fn tid(&self) -> Pid {
+        self.tid
+    }
+
+    /// Ask it to stop soon, with [`Stop::Event`]. Nothing happens if it is about to stop anyway, or dead.
+    pub fn interrupt(&self) {
+        // It can fail only if the task is gone or already stopping; the next wait tells.
+        let _ = ptrace::interrupt(self.tid);
+    }
+
+    /// Wait until it stops or dies; the heartbeat interrupts.
+    ///
+    /// # Errors
+    /// If the kernel refuses to wait for it.
+    pub fn wait(&self) -> Result<Waited<Wait>, Error> {
+        Ok(match wait_pid(self.tid.as_raw(), 0)? {
+            Waited::Done((_, wait)) => Waited::Done(wait),
+            Waited::NotYet => Waited::NotYet,
+        })
+    }
+
+    /// Wait, going on after interruptions: for stops that are certain to come at once.
+    ///
+    /// # Errors
+    /// As [`Self::wait`].
+    pub fn wait_soon(self) -> Result<Wait, Error> {
+        loop {
+            if let Waited::Done(wait) = self.wait()? {
+                return Ok(wait);
+            }
+        }
+    }
+
+    /// Wait for the end of a task that is certain to come. One that has been waited for to its end already is fine.
+    ///
+    /// # Errors
+    /// As [`Self::wait`].
+    pub fn reap(mut self) -> Result<(), Error> {
+        loop {
+            match self.wait() {
+                Ok(Waited::Done(Wait::Dead(_))) => return Ok(()),
+                Ok(Waited::Done(Wait::Stopped(stopped, _))) => self = stopped.resume(Resume::Freely, 0)?,
+                Ok(Waited::NotYet) => {}
+                Err(Error::Os { source, .. }) if source.raw_os_error() == Some(libc::ECHILD) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether it has stopped or died by now.
+    ///
+    /// # Errors
+    /// As [`Self::wait`].
+    pub fn poll(&self) -> Result<Waited<Wait>, Error> {
+        Ok(match wait_pid(self.tid.as_raw(), libc::WNOHANG)? {
+            Waited::Done((_, wait)) => Waited::Done(wait),
+            Waited::NotYet => Waited::NotYet,
+        })
+    }
+}
+
+/// Wait until any task of the calling thread stops or dies.
+///
+/// # Errors
+/// If there is none.
+pub fn wait_any() -> Result<Waited<(Pid, Wait)>, Error> {
+    wait_pid(-1, 0)
+}
+
+fn wait_pid(pid: pid_t, flags: c_int) -> Result<Waited<(Pid, Wait)>, Error> {
+    let mut status = 0;
+    // __WNOTHREAD: several threads of the recorder may each have their own tasks.
+    // SAFETY: `status` is a valid place for an int.
+    let got = unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL | libc::__WNOTHREAD | flags) };
+    match got {
+        0 => Ok(Waited::NotYet),
+        -1 => match std::io::Error::last_os_error() {
+            e if e.raw_os_error() == Some(libc::EINTR) => Ok(Waited::NotYet),
+            source => Err(Error::Os { what: format!("wait for thread {pid}"), source }),
+        },
+        tid => {
+            let tid = Pid::from_raw(tid);
+            Ok(Waited::Done((tid, decode(tid, status)?)))
+        }
+    }
+}
+
+fn decode(tid: Pid, status: c_int) -> Result<Wait, Error> {
+    if libc::WIFEXITED(status) {
+        return Ok(Wait::Dead(Death::Exited(libc::WEXITSTATUS(status))));
+    }
+    if libc::WIFSIGNALED(status) {
+        return Ok(Wait::Dead(Death::Killed(libc::WTERMSIG(status))));
+    }
+    let message = || {
+        ptrace::getevent(tid)
+            .map(|raw| Pid::from_raw(raw as pid_t))
+            .map_err(|e| Error::Os { what: format!("read the event of thread {tid}"), source: e.into() })
+    };
+    let stop = match (status >> 16, libc::WSTOPSIG(status)) {
+        (libc::PTRACE_EVENT_SECCOMP, _) => Stop::Seccomp,
+        (libc::PTRACE_EVENT_CLONE, _) => Stop::Cloned(message()?),
+        (libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK, _) => Stop::Forked(message()?),
+        (libc::PTRACE_EVENT_EXEC, _) => Stop::Executed,
+        (0, signal) if signal == libc::SIGTRAP | 0x80 => Stop::SyscallExit,
+        (0, signal) => Stop::Signal(signal),
+        (libc::PTRACE_EVENT_STOP, signal) if signal != libc::SIGTRAP => Stop::Group(signal),
+        _ => Stop::Event,
+    };
+    Ok(Wait::Stopped(Stopped::assume(tid), stop))
+}

@@ -1,0 +1,25 @@
+//! From the entry of a system call to its exit.
+
+use super::task::{Running, Stop, Stopped};
+
+/// Run a task that stands at the entry of a call to the call's exit. `resume` has it go on with
+/// [`Resume::ToSyscallExit`](super::task::Resume::ToSyscallExit) and waits for its next stop. The task that the call has
+/// made, if it has made one, comes along.
+///
+/// # Errors
+/// Those of `resume`.
+pub fn to_exit<E>(
+    mut stopped: Stopped,
+    mut resume: impl FnMut(Stopped) -> Result<(Stopped, Stop), E>,
+) -> Result<(Stopped, Option<Running>), E> {
+    let mut made = None;
+    loop {
+        let stop;
+        (stopped, stop) = resume(stopped)?;
+        match stop {
+            Stop::Cloned(tid) | Stop::Forked(tid) => made = Some(Running::of_new(tid)),
+            Stop::SyscallExit => return Ok((stopped, made)),
+            _ => {}
+        }
+    }
+}

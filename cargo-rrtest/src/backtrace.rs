@@ -6,8 +6,7 @@ use std::path::Path;
 use rrtest_engine::ending::Frame;
 use rrtest_engine::symbols::Origin;
 
-use crate::describe::count;
-use crate::display::relative;
+use crate::words::{count, relative};
 
 /// The frame below which a thread belongs to the runtime.
 const BEGIN: &str = "__rust_begin_short_backtrace";

@@ -1,13 +1,10 @@
 //! Endings in words, as every report of them has them.
 
-use std::time::Duration;
-
 use nix::sys::signal::Signal;
 use rrtest_engine::ending::{Ending, TaskState};
 use rrtest_engine::task::TaskId;
 
 use crate::backtrace::{self, Frames};
-use crate::events::Explored;
 use crate::overdue;
 use crate::waits;
 
@@ -68,66 +65,6 @@ pub(crate) fn signal_name(signal: i32) -> String {
     }
 }
 
-/// `1 test`, `2 tests`.
-pub(crate) fn count(number: u64, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
-/// `1 binary`, `2 binaries`.
-pub(crate) fn binaries(number: usize) -> String {
-    if number == 1 { "1 binary".to_owned() } else { format!("{number} binaries") }
-}
-
-/// Seconds with milliseconds, right-aligned as nextest has them.
-pub(crate) fn seconds(duration: Duration) -> String {
-    format!("[{:>8.3}s]", duration.as_secs_f64())
-}
-
-/// How long ago, in its largest unit.
-pub(crate) fn age(age: Duration) -> String {
-    let seconds = age.as_secs();
-    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
-    units
-        .iter()
-        .find(|(unit, _)| seconds >= *unit)
-        .map_or_else(|| format!("{seconds}s"), |(unit, name)| format!("{}{name}", seconds / unit))
-}
-
-/// Bytes, in the unit that keeps them short.
-pub(crate) fn size(bytes: u64) -> String {
-    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    units.iter().find(|(unit, _)| bytes >= *unit).map_or_else(
-        || format!("{bytes} B"),
-        |(unit, name)| format!("{:.1} {name}", bytes as f64 / *unit as f64),
-    )
-}
-
-/// How far the schedules of a test have been gone through, and whether one fails.
-pub(crate) fn explored(explored: &Explored, fails: bool) -> String {
-    let Explored { bound, schedules, strayed, complete, at_once, .. } = explored;
-    let which = if *complete { "all " } else { "" };
-    let what = count(*schedules, "schedule");
-    let preemptions = count(*bound as u64, "preemption");
-    let mut text = format!("{which}{what} with at most {preemptions}");
-    if let Some(times) = at_once {
-        text += &format!(" (and sched_yield returning at once at most {times} times in a row)");
-    }
-    text += " explored, ";
-    text += match (fails, complete) {
-        (true, _) => "one fails",
-        (false, true) => "none fails",
-        (false, false) => "none of these fails",
-    };
-    if *strayed > 0 {
-        text += &format!(
-            "; {strayed} more did not come about: the test does not do the same each time, so there may be others"
-        );
-    } else if !complete {
-        text += "; there are more";
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,41 +109,8 @@ mod tests {
     }
 
     #[test]
-    fn quantities() {
-        assert_eq!(size(512), "512 B");
-        assert_eq!(size(1536), "1.5 KiB");
-        assert_eq!(age(Duration::from_secs(59)), "59s");
-        assert_eq!(age(Duration::from_secs(7200)), "2h");
-        assert_eq!(count(1, "test"), "1 test");
-        assert_eq!(count(0, "test"), "0 tests");
+    fn signals_have_names() {
         assert_eq!(signal_name(6), "SIGABRT (signal 6)");
         assert_eq!(signal_name(99), "signal 99");
-    }
-
-    #[test]
-    fn explorations() {
-        let all = Explored {
-            test: "t".into(),
-            bound: 2,
-            schedules: 812,
-            strayed: 0,
-            complete: true,
-            at_once: None,
-        };
-        assert_eq!(
-            explored(&all, false),
-            "all 812 schedules with at most 2 preemptions explored, none fails"
-        );
-        let spinning = explored(&Explored { at_once: Some(40), ..all.clone() }, false);
-        assert!(
-            spinning.contains("(and sched_yield returning at once at most 40 times in a row) explored, none")
-        );
-        let some = Explored { complete: false, ..all.clone() };
-        assert_eq!(
-            explored(&some, true),
-            "812 schedules with at most 2 preemptions explored, one fails; there are more"
-        );
-        let astray = Explored { strayed: 3, ..some };
-        assert!(explored(&astray, false).contains("none of these fails; 3 more did not come about"));
     }
 }

@@ -1,10 +1,8 @@
 //! The report for people, on standard error, in the manner of cargo and nextest.
 
-use std::env;
 use std::io::{self, Write};
-use std::path::Path;
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 use indicatif::ProgressBar;
 use rrtest_engine::record::Time;
 use rrtest_engine::schedule::surprise::Struck;
@@ -17,15 +15,10 @@ use crate::needy;
 use crate::order::Ran;
 use crate::outcome::Outcome;
 use crate::output;
-use crate::overdue;
-use crate::show::shell_word;
 use crate::strikes;
-
-const GOOD: Style = AnsiColor::Green.on_default().bold();
-const BAD: Style = AnsiColor::Red.on_default().bold();
-pub(crate) const CAUTION: Style = AnsiColor::Yellow.on_default().bold();
-const BOLD: Style = Style::new().bold();
-const DIM: Style = Style::new().dimmed();
+use crate::summary;
+use crate::terminal::{BAD, BOLD, CAUTION, DIM, GOOD};
+use crate::words::{self, relative, shell_word};
 
 /// How much to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,10 +79,10 @@ impl Reporter for Display {
 }
 
 fn write_started(text: &mut impl Write, started: &Started) -> io::Result<()> {
-    let binaries = describe::binaries(started.binaries);
+    let binaries = words::binaries(started.binaries);
     let what = match started.together {
         true => format!("the tests of {binaries} together"),
-        false => format!("{} in {binaries}", describe::count(started.tests as u64, "test")),
+        false => format!("{} in {binaries}", words::count(started.tests as u64, "test")),
     };
     let mut how = vec![format!("{} side by side", started.slots)];
     how.extend(started.until_fail.then(|| "until one fails".to_owned()));
@@ -114,7 +107,7 @@ fn label(outcome: Outcome) -> (&'static str, Style) {
 fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io::Result<()> {
     let (label, style) = label(attempt.outcome);
     let test = &attempt.test;
-    write!(text, "{style}{label:>12}{style:#} {} ", describe::seconds(attempt.wall))?;
+    write!(text, "{style}{label:>12}{style:#} {} ", words::seconds(attempt.wall))?;
     write!(text, "{BOLD}{}{BOLD:#} {}", test.binary, test.title())?;
     if repeats {
         write!(text, " {DIM}(attempt {}){DIM:#}", attempt.number)?;
@@ -151,8 +144,8 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io:
         attempt.strategy.as_str(),
         attempt.level.name(),
         if attempt.time == Time::Virtual { ", time virtual" } else { "" },
-        describe::count(attempt.stats.ticks, "tick"),
-        describe::count(attempt.stats.preemptions, "preemption"),
+        words::count(attempt.stats.ticks, "tick"),
+        words::count(attempt.stats.preemptions, "preemption"),
         surprises(attempt.struck),
     )?;
     for (index, line) in attempt.ran.iter().flat_map(Ran::lines).enumerate() {
@@ -176,7 +169,7 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io:
 
 fn write_interference(text: &mut impl Write, interference: &Interference) -> io::Result<()> {
     let Interference { test, number, outcome, wall, thing, with, .. } = interference;
-    write!(text, "{CAUTION}   DISTURBED{CAUTION:#} {} ", describe::seconds(*wall))?;
+    write!(text, "{CAUTION}   DISTURBED{CAUTION:#} {} ", words::seconds(*wall))?;
     write!(text, "{BOLD}{}{BOLD:#} {} {DIM}(attempt {number}){DIM:#}: ", test.binary, test.title())?;
     write!(text, "{} beside ", outcome.name())?;
     match with {
@@ -223,12 +216,6 @@ fn write_trace(text: &mut impl Write, attempt: &Attempt) -> io::Result<()> {
     Ok(())
 }
 
-/// A path as seen from the working directory, if it is below it.
-pub(crate) fn relative(path: &Path) -> &Path {
-    let cwd = env::current_dir().ok().filter(|cwd| cwd.parent().is_some());
-    cwd.and_then(|cwd| path.strip_prefix(cwd).ok()).unwrap_or(path)
-}
-
 fn write_summary(text: &mut impl Write, summary: &Summary) -> io::Result<()> {
     let style = match summary {
         Summary { failures: 1.., .. } => BAD,
@@ -236,23 +223,23 @@ fn write_summary(text: &mut impl Write, summary: &Summary) -> io::Result<()> {
         Summary { errors: 1.., .. } | Summary { interrupted: true, .. } => CAUTION,
         _ => GOOD,
     };
-    write!(text, "{style}     Summary{style:#} {} ", describe::seconds(summary.wall))?;
-    let attempts = describe::count(summary.attempts, "attempt");
+    write!(text, "{style}     Summary{style:#} {} ", words::seconds(summary.wall))?;
+    let attempts = words::count(summary.attempts, "attempt");
     let tests = match summary.together {
-        true => describe::binaries(summary.tests),
-        false => describe::count(summary.tests as u64, "test"),
+        true => words::binaries(summary.tests),
+        false => words::count(summary.tests as u64, "test"),
     };
     write!(text, "{attempts} of {tests}: ")?;
     write!(text, "{} passed, {} failed", summary.passed, summary.failures)?;
     if summary.errors > 0 {
-        write!(text, ", {}", describe::count(summary.errors, "error"))?;
+        write!(text, ", {}", words::count(summary.errors, "error"))?;
     }
     writeln!(text, "{}", if summary.interrupted { " (interrupted)" } else { "" })?;
     for test in &summary.failed {
         writeln!(text, "{BAD}      failed{BAD:#} {test}")?;
     }
     for never in &summary.never_ended {
-        let (what, why) = overdue::never_ended(never);
+        let (what, why) = summary::never_ended(never);
         writeln!(text, "{BAD}{what:>12}{BAD:#} {}: {why}", never.test.id())?;
     }
     for explored in &summary.explored {
@@ -262,7 +249,7 @@ fn write_summary(text: &mut impl Write, summary: &Summary) -> io::Result<()> {
             text,
             "{style}    Explored{style:#} {}: {}",
             explored.test,
-            describe::explored(explored, fails)
+            summary::explored(explored, fails)
         )?;
     }
     Ok(())
@@ -273,12 +260,6 @@ pub(crate) fn trace(attempt: &Attempt) {
     let mut text = Vec::new();
     // Nothing can be done if standard error is closed.
     let _written = write_trace(&mut text, attempt).and_then(|()| anstream::stderr().lock().write_all(&text));
-}
-
-/// Say why a command ends early.
-pub(crate) fn error(message: &str) {
-    // Nothing can be done if standard error is closed.
-    let _written = writeln!(anstream::stderr(), "{BAD}error{BAD:#}{BOLD}:{BOLD:#} {message}");
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use anstyle::{AnsiColor, Style};
 use rrtest_engine::probe::{Machine, machine};
 
 use crate::config::Config;
+use crate::cores::cores;
 use crate::exit::{Status, Stop};
 use crate::instrument::Level;
-use crate::run::cores;
-use crate::show::print;
+use crate::terminal::print;
 use crate::toolchain::Toolchain;
 
 /// How to allow what containers forbid by default.

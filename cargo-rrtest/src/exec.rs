@@ -20,6 +20,7 @@ use rrtest_engine::trace::event::Stream;
 use crate::attempt::{Job, Real, Setting};
 use crate::backtrace::Frames;
 use crate::cli::{Exec, MessageFormat};
+use crate::cores::cores;
 use crate::describe;
 use crate::discover::Test;
 use crate::display;
@@ -30,9 +31,9 @@ use crate::interrupt::Interrupt;
 use crate::json::Json;
 use crate::order::Order;
 use crate::outcome::Outcome;
-use crate::run::cores;
 use crate::seed::Seed;
 use crate::selection::Selection;
+use crate::terminal;
 use crate::traces::Store;
 
 /// Record the program, and end as it ends: its exit code, 128 and the signal's number, or 101 if it did not end by
@@ -148,15 +149,15 @@ fn tell(attempt: &Attempt, stopped: bool) {
     let by_itself = |ending: &&Ending| matches!(ending, Ending::Exited(_));
     let ending = attempt.ending.as_ref().filter(|ending| !attempt.outcome.is_ours() && !by_itself(ending));
     if stopped && attempt.message.is_none() {
-        display::error(match attempt.trace {
+        terminal::error(match attempt.trace {
             Some(_) => "told to end: the trace has what was recorded until then",
             None => "told to end",
         });
     } else if let Some(ending) = ending {
-        display::error(&describe::ending(ending, Frames::Own).join("\n"));
+        terminal::error(&describe::ending(ending, Frames::Own).join("\n"));
     }
     if let Some(message) = &attempt.message {
-        display::error(message);
+        terminal::error(message);
     }
     display::trace(attempt);
 }

@@ -17,7 +17,7 @@ use crate::needy;
 use crate::order::Ran;
 use crate::outcome::Outcome;
 use crate::output;
-use crate::overdue;
+use crate::summary;
 
 /// Collects attempts and writes the report at the end.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ impl JUnit {
 
     /// Of this test nothing is known: it does not count as passed.
     fn never_ended(&mut self, never: &NeverEnded) {
-        let (what, why) = overdue::never_ended(never);
+        let (what, why) = summary::never_ended(never);
         let collected = self.of(&never.test);
         let unfinished = collected.unfinished.take().unwrap_or_else(|| NonSuccess {
             outcome: Outcome::Unfinished,

@@ -12,6 +12,7 @@ mod campaign;
 mod cargo;
 mod cli;
 mod config;
+mod cores;
 mod describe;
 mod discover;
 mod display;
@@ -41,10 +42,13 @@ mod seed;
 mod selection;
 mod show;
 mod strikes;
+mod summary;
 mod templates;
+mod terminal;
 mod toolchain;
 mod traces;
 mod waits;
+mod words;
 mod wrapper;
 
 use std::ffi::OsString;
@@ -69,14 +73,14 @@ fn main() -> ExitCode {
         args.remove(0);
     }
     interrupt::survive_file_size_limit();
-    run::choose_colors(None);
+    terminal::choose_colors(None);
     let cli = Cli::read(args).unwrap_or_else(|error| error.exit());
     // A panic is a failure of ours; unhandled, its exit code would be that of a failed test.
     end(std::panic::catch_unwind(|| dispatch(cli)).unwrap_or(Err(Stop::said(Status::Recorder))))
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode, Stop> {
-    run::choose_colors(cli.color);
+    terminal::choose_colors(cli.color);
     match cli.command {
         None => run::run(&cli.run, cli.color),
         Some(Command::Run(options)) => run::run(&options, cli.color),
@@ -93,7 +97,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Stop> {
 fn end(result: Result<ExitCode, Stop>) -> ExitCode {
     result.unwrap_or_else(|stop| {
         if let Some(message) = &stop.message {
-            display::error(message);
+            terminal::error(message);
         }
         stop.status.into()
     })

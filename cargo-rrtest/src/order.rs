@@ -15,12 +15,11 @@ use rrtest_engine::program::Program;
 use rrtest_engine::schedule::StrategyName;
 use serde::Serialize;
 
-use crate::describe;
 use crate::discover::Test;
 use crate::hash::fnv1a;
 use crate::libtest::{ended_tests, threads, without_names};
 use crate::seed::Seed;
-use crate::show::shell_word;
+use crate::words::{self, shell_word};
 
 /// So many tests are run at a time at most. Of more there are always some only.
 const MOST: usize = 64;
@@ -146,7 +145,7 @@ impl Ran {
 
     /// In words, a line each.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let count = describe::count(self.of as u64, "test");
+        let count = words::count(self.of as u64, "test");
         let what = if self.tests.len() == self.of {
             format!("all {count}")
         } else {

@@ -4,9 +4,6 @@ use std::time::Duration;
 
 use rrtest_engine::ending::Overdue;
 
-use crate::describe::count;
-use crate::events::NeverEnded;
-
 /// Why an attempt was not waited for any longer, up to what its threads do.
 pub(crate) fn why(why: Overdue) -> String {
     match why {
@@ -24,17 +21,6 @@ pub(crate) fn why(why: Overdue) -> String {
         Overdue::CutOff(took) => {
             format!("cut off after {}, when there was no time left for more: ", rounded(took))
         }
-    }
-}
-
-/// What is said of a test of which nothing is known: in short, and why.
-pub(crate) fn never_ended(never: &NeverEnded) -> (&'static str, String) {
-    match never.attempts {
-        0 => ("never ran", "the time was over before its turn came".to_owned()),
-        attempts => (
-            "never ended",
-            format!("none of {} had ended when the time was over", count(attempts, "attempt")),
-        ),
     }
 }
 

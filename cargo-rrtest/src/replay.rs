@@ -3,24 +3,22 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use anstyle::{AnsiColor, Style};
 use rrtest_engine::ending::Ending;
 use rrtest_engine::replay::{self, Options};
 use rrtest_engine::trace::event::Stream;
 
 use crate::backtrace::Frames;
 use crate::cli::OneTrace;
+use crate::cores::cores;
 use crate::describe;
-use crate::display::relative;
 use crate::exit::{Status, Stop};
 use crate::interrupt::Interrupt;
-use crate::run::cores;
+use crate::terminal::GOOD;
 use crate::traces::{Store, open};
+use crate::words::{self, relative};
 
 /// How long a replay may take from one event to the next: a machine may be much slower than the one that recorded.
 const PATIENCE: Duration = Duration::from_secs(600);
-
-const GOOD: Style = AnsiColor::Green.on_default().bold();
 
 /// Replay a trace, its output onto ours.
 pub(crate) fn run(options: &OneTrace) -> Result<Status, Stop> {
@@ -58,7 +56,7 @@ fn write_result(
     ending: &Ending,
 ) -> io::Result<()> {
     let name = relative(path).display();
-    let ticks = describe::count(replayed.stats.ticks, "tick");
+    let ticks = words::count(replayed.stats.ticks, "tick");
     writeln!(text, "{GOOD}    Replayed{GOOD:#} {name}: as recorded, {ticks}")?;
     describe::ending(ending, Frames::Own).iter().try_for_each(|line| writeln!(text, "             {line}"))
 }

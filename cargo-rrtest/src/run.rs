@@ -7,8 +7,6 @@ use std::thread;
 use std::time::Duration;
 
 use clap::ColorChoice;
-use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu};
-use nix::unistd::Pid;
 use rrtest_engine::record::{Outsiders, Stdin};
 
 use crate::attempt::{Real, Setting};
@@ -17,6 +15,7 @@ use crate::campaign::{self, Other, Schedule, Subject, tell};
 use crate::cargo::{self, Build, Project, runner_of_user};
 use crate::cli::{MessageFormat, Run};
 use crate::config::Config;
+use crate::cores::cores;
 use crate::discover::{self, Found, Grouping};
 use crate::display::{Detail, Display};
 use crate::events::{Event, Reporter, Summary};
@@ -187,28 +186,6 @@ impl Hunt<'_> {
             told => told.map(|()| status),
         }
     }
-}
-
-/// `--color`, else `CARGO_TERM_COLOR`, decide for all that we print; else the terminal and `NO_COLOR` do.
-pub(crate) fn choose_colors(option: Option<ColorChoice>) {
-    let term_color = env::var("CARGO_TERM_COLOR").unwrap_or_default();
-    let choice = match (option, term_color.as_str()) {
-        (Some(ColorChoice::Always), _) | (None, "always") => anstream::ColorChoice::Always,
-        (Some(ColorChoice::Never), _) | (None, "never") => anstream::ColorChoice::Never,
-        _ => anstream::ColorChoice::Auto,
-    };
-    choice.write_global();
-}
-
-/// The cores that we may use, beginning with the one that we are on: if it is not all of them that we use, it should not
-/// be the same that all others use.
-pub(crate) fn cores() -> Result<Vec<usize>, Stop> {
-    let set = sched_getaffinity(Pid::from_raw(0))
-        .map_err(|error| Stop::new(Status::Recorder, format!("cannot ask which cores there are: {error}")))?;
-    let mut cores: Vec<_> = (0..CpuSet::count()).filter(|core| set.is_set(*core).unwrap_or(false)).collect();
-    let here = sched_getcpu().ok().and_then(|here| cores.iter().position(|core| *core == here));
-    cores.rotate_left(here.unwrap_or(0));
-    Ok(cores)
 }
 
 /// The target to build for: what cargo would take, or else the host.

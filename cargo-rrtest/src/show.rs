@@ -1,9 +1,7 @@
 //! `ls`, `show` and `rm`: the store of kept traces, for people.
 
-use std::io::{self, Write};
 use std::time::SystemTime;
 
-use anstyle::Style;
 use rrtest_engine::trace::Trace;
 use serde_json::Value;
 
@@ -12,9 +10,9 @@ use crate::cli::{OneTrace, Place, SomeTraces};
 use crate::describe;
 use crate::exit::{Status, Stop};
 use crate::outcome::Outcome;
+use crate::terminal::{BOLD, print};
 use crate::traces::{Entry, Store, open};
-
-const BOLD: Style = Style::new().bold();
+use crate::words::{self, shell_word};
 
 /// The facts of a trace's description that `show` prints first, in this order.
 const FACTS: &[&str] = &[
@@ -63,7 +61,7 @@ fn row(entry: &Entry) -> [String; 6] {
         Err(_) => ("-".to_owned(), "unreadable".to_owned(), "-"),
     };
     let age = SystemTime::now().duration_since(entry.modified).unwrap_or_default();
-    [entry.name.clone(), test, outcome, verified.to_owned(), describe::age(age), describe::size(entry.size)]
+    [entry.name.clone(), test, outcome, verified.to_owned(), words::age(age), words::size(entry.size)]
 }
 
 /// Columns as wide as their widest cell, two spaces apart.
@@ -82,7 +80,7 @@ pub(crate) fn show(options: &OneTrace) -> Result<Status, Stop> {
     let path = Store::resolve_option(options)?;
     let trace = open(&path)?;
     let size = path.metadata().map_or(0, |metadata| metadata.len());
-    let mut lines = vec![("trace".to_owned(), format!("{} ({})", path.display(), describe::size(size)))];
+    let mut lines = vec![("trace".to_owned(), format!("{} ({})", path.display(), words::size(size)))];
     let info = trace.info();
     lines.extend(FACTS.iter().filter_map(|key| Some(((*key).to_owned(), fact(info, key)?))));
     let others = info.as_object().into_iter().flatten().filter(|(key, _)| !FACTS.contains(&key.as_str()));
@@ -94,15 +92,15 @@ pub(crate) fn show(options: &OneTrace) -> Result<Status, Stop> {
     let words: Vec<_> = words.map(|word| shell_word(&word.to_string_lossy())).collect();
     lines.push(("program".to_owned(), words.join(" ")));
     lines.push(("directory".to_owned(), program.cwd.display().to_string()));
-    lines.push(("environment".to_owned(), describe::count(program.env.len() as u64, "variable")));
+    lines.push(("environment".to_owned(), words::count(program.env.len() as u64, "variable")));
     let stats = trace.stats();
     lines.push((
         "counted".to_owned(),
         [
-            describe::count(stats.ticks, "tick"),
-            describe::count(stats.preemptions, "preemption"),
-            describe::count(stats.syscalls, "traced system call"),
-            describe::count(u64::from(stats.tasks), "task"),
+            words::count(stats.ticks, "tick"),
+            words::count(stats.preemptions, "preemption"),
+            words::count(stats.syscalls, "traced system call"),
+            words::count(u64::from(stats.tasks), "task"),
         ]
         .join(", "),
     ));
@@ -110,15 +108,11 @@ pub(crate) fn show(options: &OneTrace) -> Result<Status, Stop> {
     lines.push((
         "holds".to_owned(),
         [
+            format!("{} in {}", words::count(trace.count(), "event"), words::size(trace.size_of_events())),
             format!(
                 "{} in {}",
-                describe::count(trace.count(), "event"),
-                describe::size(trace.size_of_events())
-            ),
-            format!(
-                "{} in {}",
-                describe::count(files.len() as u64, "mapped file"),
-                describe::size(files.into_iter().fold(0, u64::saturating_add))
+                words::count(files.len() as u64, "mapped file"),
+                words::size(files.into_iter().fold(0, u64::saturating_add))
             ),
         ]
         .join(", "),
@@ -147,16 +141,6 @@ fn fact(info: &Value, key: &str) -> Option<String> {
     }
 }
 
-/// A word as a shell reads it.
-pub(crate) fn shell_word(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
-}
-
 /// Delete traces.
 pub(crate) fn rm(options: &SomeTraces) -> Result<Status, Stop> {
     let store = Store::find(options.place.trace_dir.as_deref(), &options.place.selection())?;
@@ -174,16 +158,6 @@ pub(crate) fn rm(options: &SomeTraces) -> Result<Status, Stop> {
     Ok(Status::Success)
 }
 
-/// Print on standard output. That nobody listens is no failure.
-pub(crate) fn print(text: &str) -> Result<(), Stop> {
-    match anstream::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Stop::os("cannot write to standard output", &error))
-        }
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,14 +166,6 @@ mod tests {
     fn tables_line_up() {
         let rows = [["NAME", "AGE"], ["a-long-name", "3d"]].map(|row| row.map(str::to_owned));
         assert_eq!(table(&rows), "NAME         AGE\na-long-name  3d\n");
-    }
-
-    #[test]
-    fn words_for_a_shell() {
-        assert_eq!(shell_word("--exact"), "--exact");
-        assert_eq!(shell_word("a b"), "'a b'");
-        assert_eq!(shell_word("it's"), "'it'\\''s'");
-        assert_eq!(shell_word(""), "''");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use rrtest_engine::ending::Frame;
 use rrtest_engine::schedule::surprise::Surprise;
 use rrtest_engine::strike::{Doing, Strike};
 
-use crate::display::relative;
+use crate::words::relative;
 
 /// What these strikes have done, a sentence each; equal ones are told once.
 pub(crate) fn sentences(strikes: &[Strike]) -> Vec<String> {

@@ -8,10 +8,11 @@ use rrtest_engine::trace::Trace;
 
 use crate::cargo::Project;
 use crate::cli::OneTrace;
-use crate::display::{CAUTION, relative};
 use crate::exit::{Status, Stop};
 use crate::seed::Seed;
 use crate::selection::Selection;
+use crate::terminal::CAUTION;
+use crate::words::relative;
 
 /// What trace files are called.
 const EXTENSION: &str = "rrtrace";

@@ -8,8 +8,7 @@ use rrtest_engine::task::TaskId;
 use serde::Serialize;
 
 use crate::backtrace;
-use crate::describe::count;
-use crate::display::relative;
+use crate::words::{count, relative};
 
 /// How many threads to name.
 const MOST_NAMES: usize = 5;

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use clap::ValueEnum;
 use rrtest_engine::Error;
 use rrtest_engine::claims::Claims;
 use rrtest_engine::ending::{Ending, Stats};
@@ -33,7 +32,7 @@ use crate::output;
 use crate::seed::Seed;
 use crate::strikes;
 use crate::templates::{Base, Start};
-use crate::traces::Store;
+use crate::traces::{Keep, Store};
 
 /// How many cores recorded programs are told there are. The same everywhere, so that a seed means the same everywhere;
 /// enough for pools that size themselves by it to have several threads.
@@ -41,15 +40,6 @@ pub(crate) const PRETEND_CORES: usize = 4;
 
 /// What computes no longer than this is replayed in no time.
 const MOMENT: Duration = Duration::from_millis(300);
-
-/// Which attempts' traces to keep.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Keep {
-    /// Those of failures, one for each distinct failure
-    OnFailure,
-    /// All
-    Always,
-}
 
 /// What an attempt needs of the engine.
 pub(crate) trait Engine: Sync {
@@ -343,7 +333,7 @@ impl Setting<'_> {
         let never = AtomicBool::new(false);
         let kept = self
             .store
-            .new_path(&attempt.test.binary, attempt.test.title(), attempt.seed)
+            .new_path(&attempt.test.binary, attempt.test.title(), &attempt.seed.short())
             .map_err(|stop| stop.message.unwrap_or_default());
         let kept = kept.and_then(|path| {
             let info = info(attempt, self.rustc);

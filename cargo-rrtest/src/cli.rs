@@ -10,10 +10,10 @@ use rrtest_engine::record::Time;
 use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::schedule::surprise::Surprises;
 
-use crate::attempt::Keep;
 use crate::instrument::Level;
 use crate::seed::Seed;
 use crate::selection::Selection;
+use crate::traces::Keep;
 
 /// As cargo styles its help.
 const STYLES: Styles = Styles::styled()

@@ -21,6 +21,7 @@ mod events;
 mod exec;
 mod exit;
 mod fingerprint;
+mod given;
 mod group;
 mod hash;
 mod instrument;

@@ -18,16 +18,11 @@ use serde::Serialize;
 use crate::discover::Test;
 use crate::hash::fnv1a;
 use crate::libtest::{ended_tests, threads, without_names};
-use crate::seed::Seed;
+use crate::seed::{SOME, Seed, VARIED};
 use crate::words::{self, shell_word};
 
 /// So many tests are run at a time at most. Of more there are always some only.
 const MOST: usize = 64;
-
-/// The bits of a seed that say how the tests are run, among those that are random in all seeds of attempts: whether in another way
-/// than the usual one, and whether some only.
-const VARIED: u128 = 1 << 57;
-const SOME: u128 = 1 << 56;
 
 /// Which of a binary's tests one process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,11 +33,6 @@ pub(crate) enum Order {
     AtOnce(usize),
     /// So many of them at a time, drawn from the seed.
     Some(usize),
-}
-
-/// This seed, but with the usual order.
-pub(crate) fn usual(seed: Seed) -> Seed {
-    Seed(seed.0 & !VARIED)
 }
 
 impl Order {
@@ -204,7 +194,7 @@ mod tests {
     fn the_usual_way_changes_nothing() {
         let test = together(5, &["--skip", "x"]);
         let varied = Seed((4 << 124) | VARIED | SOME);
-        for seed in [Seed(1), usual(varied), Seed((1 << 124) | VARIED), Seed((7 << 124) | VARIED)] {
+        for seed in [Seed(1), varied.in_usual_order(), Seed((1 << 124) | VARIED), Seed((7 << 124) | VARIED)] {
             let order = Order::of(seed, ANY, &test);
             assert_eq!(
                 (order, args(order, seed, &test)),

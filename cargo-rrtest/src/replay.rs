@@ -12,9 +12,9 @@ use crate::cli::OneTrace;
 use crate::cores::cores;
 use crate::describe;
 use crate::exit::{Status, Stop};
+use crate::given;
 use crate::interrupt::Interrupt;
 use crate::terminal::GOOD;
-use crate::traces::{Store, open};
 use crate::words::{self, relative};
 
 /// How long a replay may take from one event to the next: a machine may be much slower than the one that recorded.
@@ -23,8 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Replay a trace, its output onto ours.
 pub(crate) fn run(options: &OneTrace) -> Result<Status, Stop> {
     let interrupt = Interrupt::install()?;
-    let path = Store::resolve_option(options)?;
-    let trace = open(&path)?;
+    let path = given::path(options)?;
+    let trace = given::open(&path)?;
     let core = cores()?.first().copied().unwrap_or(0);
     let mut unwritten = None;
     let mut output = |stream: Stream, bytes: &[u8]| {

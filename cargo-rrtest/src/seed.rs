@@ -6,7 +6,13 @@ use rrtest_engine::schedule::portfolio::{self, Measured};
 use rrtest_engine::schedule::{Plan, StrategyName};
 
 use crate::hash::fnv1a;
-use crate::order;
+
+/// The bit of a seed that says whether tests together are run in another way than the usual one. Like [`SOME`] it is among those
+/// that are random in all seeds of attempts.
+pub(crate) const VARIED: u128 = 1 << 57;
+
+/// The bit that says whether some of them only are run then.
+pub(crate) const SOME: u128 = 1 << 56;
 
 /// A seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +27,7 @@ impl Seed {
         // Any of the rotation.
         let turn = if only { number >> 32 | 1 } else { 0 };
         let strategy = portfolio::strategy(turn, strategies);
-        order::usual(Self(portfolio::seed(number.into(), 0, strategy, &Measured::default())))
+        Self(portfolio::seed(number.into(), 0, strategy, &Measured::default())).in_usual_order()
     }
 
     /// The seed of attempt `attempt` (from 1) of a test, in the campaign whose seed this is. `measured` is what earlier
@@ -41,6 +47,11 @@ impl Seed {
     /// The seed of a systematic schedule.
     pub(crate) fn systematic(schedule: &explore::Schedule) -> Self {
         Self(portfolio::systematic(&schedule.deviations, schedule.at_once))
+    }
+
+    /// This seed, but with the usual order of tests together.
+    pub(crate) fn in_usual_order(self) -> Self {
+        Self(self.0 & !VARIED)
     }
 
     /// The plan that this seed stands for, with one of these strategies (empty: any).
@@ -119,6 +130,7 @@ mod tests {
     fn seeds_as_users_type_them() {
         assert_eq!("7".parse::<Seed>(), Ok(Seed(7)));
         assert_eq!("0xff".parse::<Seed>(), Ok(Seed(255)));
+        assert_eq!(Seed(0xabc).short(), "00000abc");
         assert!("0xfg".parse::<Seed>().is_err());
         assert!("-1".parse::<Seed>().is_err());
     }

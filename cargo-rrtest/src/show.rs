@@ -9,9 +9,10 @@ use crate::backtrace::Frames;
 use crate::cli::{OneTrace, Place, SomeTraces};
 use crate::describe;
 use crate::exit::{Status, Stop};
+use crate::given;
 use crate::outcome::Outcome;
 use crate::terminal::{BOLD, print};
-use crate::traces::{Entry, Store, open};
+use crate::traces::{Entry, Store};
 use crate::words::{self, shell_word};
 
 /// The facts of a trace's description that `show` prints first, in this order.
@@ -77,8 +78,8 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
 
 /// Show all that the head of a trace says.
 pub(crate) fn show(options: &OneTrace) -> Result<Status, Stop> {
-    let path = Store::resolve_option(options)?;
-    let trace = open(&path)?;
+    let path = given::path(options)?;
+    let trace = given::open(&path)?;
     let size = path.metadata().map_or(0, |metadata| metadata.len());
     let mut lines = vec![("trace".to_owned(), format!("{} ({})", path.display(), words::size(size)))];
     let info = trace.info();

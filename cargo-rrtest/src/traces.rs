@@ -4,21 +4,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rrtest_engine::trace::Trace;
+use clap::ValueEnum;
 
 use crate::cargo::Project;
-use crate::cli::OneTrace;
-use crate::exit::{Status, Stop};
-use crate::seed::Seed;
+use crate::exit::Stop;
 use crate::selection::Selection;
-use crate::terminal::CAUTION;
-use crate::words::relative;
 
 /// What trace files are called.
 const EXTENSION: &str = "rrtrace";
 
 /// File names are kept well below what file systems take (255 bytes).
 const MAX_STEM: usize = 180;
+
+/// Which attempts' traces to keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Keep {
+    /// Those of failures, one for each distinct failure
+    OnFailure,
+    /// All
+    Always,
+}
 
 /// A directory of traces.
 #[derive(Debug)]
@@ -70,18 +75,8 @@ impl Store {
         }
     }
 
-    /// The trace that a command's options mean.
-    pub(crate) fn resolve_option(options: &OneTrace) -> Result<PathBuf, Stop> {
-        // A path needs no store, so that a trace replays where there is no project.
-        if let Some(path) = options.trace.as_ref().map(PathBuf::from).filter(|path| path.is_file()) {
-            return Ok(path);
-        }
-        let store = Self::find(options.place.trace_dir.as_deref(), &options.place.selection())?;
-        store.resolve(options.trace.as_deref())
-    }
-
-    /// A path for a new trace that no file has.
-    pub(crate) fn new_path(&self, package_or_binary: &str, test: &str, seed: Seed) -> Result<PathBuf, Stop> {
+    /// A path for a new trace that no file has. `seed` is the part of it that goes into file names.
+    pub(crate) fn new_path(&self, package_or_binary: &str, test: &str, seed: &str) -> Result<PathBuf, Stop> {
         fs::create_dir_all(&self.dir)
             .map_err(|error| Stop::os(format!("cannot make the directory {}", self.dir.display()), &error))?;
         let stem = stem(package_or_binary, test, seed);
@@ -129,7 +124,7 @@ fn in_target_dir(target_dir: &Path) -> PathBuf {
     target_dir.join("rrtest").join("traces")
 }
 
-fn stem(package_or_binary: &str, test: &str, seed: Seed) -> String {
+fn stem(package_or_binary: &str, test: &str, seed: &str) -> String {
     let readable = format!("{package_or_binary}-{test}");
     let mut stem = String::new();
     for c in readable.chars() {
@@ -140,7 +135,7 @@ fn stem(package_or_binary: &str, test: &str, seed: Seed) -> String {
             stem.push(c);
         }
     }
-    format!("{stem}-{}", seed.short())
+    format!("{stem}-{seed}")
 }
 
 fn choose(entries: Vec<Entry>, trace: Option<&str>, dir: &Path) -> Result<PathBuf, Stop> {
@@ -174,19 +169,6 @@ fn choose(entries: Vec<Entry>, trace: Option<&str>, dir: &Path) -> Result<PathBu
             usage(format!("`{part}` is part of several traces' names:{}", names.concat()))
         }
     }
-}
-
-/// Open a trace file to work with it. One that did not replay when it was kept says so at once.
-pub(crate) fn open(path: &Path) -> Result<Trace, Stop> {
-    let trace = Trace::open(path).map_err(|error| Stop::new(Status::Recorder, error))?;
-    if !trace.verified() {
-        anstream::eprintln!(
-            "{CAUTION}warning{CAUTION:#}: {} is not verified: it did not replay when it was recorded\n  \
-             what it shows may not be what happened; recorded again, it may be better",
-            relative(path).display()
-        );
-    }
-    Ok(trace)
 }
 
 #[cfg(test)]
@@ -226,19 +208,19 @@ mod tests {
 
     #[test]
     fn names_are_file_names() {
-        assert_eq!(stem("p::it", "tests::a b/c", Seed(0xabc)), "p-it-tests-a-b-c-00000abc");
-        assert_eq!(stem("../p", "t", Seed(1)), "p-t-00000001");
-        assert!(stem("p", &"long".repeat(100), Seed(1)).len() < 200);
-        assert_eq!(stem("p", "grün", Seed(1)), "p-gr-n-00000001");
+        assert_eq!(stem("p::it", "tests::a b/c", "00000abc"), "p-it-tests-a-b-c-00000abc");
+        assert_eq!(stem("../p", "t", "00000001"), "p-t-00000001");
+        assert!(stem("p", &"long".repeat(100), "00000001").len() < 200);
+        assert_eq!(stem("p", "grün", "00000001"), "p-gr-n-00000001");
     }
 
     #[test]
     fn new_paths_are_free() {
         let dir = tempfile::tempdir().expect("a directory");
         let store = Store::at(dir.path()).expect("a store");
-        let first = store.new_path("p", "t", Seed(1)).expect("a path");
+        let first = store.new_path("p", "t", "00000001").expect("a path");
         fs::write(&first, "").expect("a file");
-        let second = store.new_path("p", "t", Seed(1)).expect("a path");
+        let second = store.new_path("p", "t", "00000001").expect("a path");
         assert_ne!(first, second);
         fs::write(&second, "").expect("a file");
         fs::write(dir.path().join("other.txt"), "").expect("a file");

@@ -14,7 +14,7 @@ use crate::attempt::Job;
 use crate::discover::Test;
 use crate::events::{Attempt, Explored, NeverEnded};
 use crate::instrument::Level;
-use crate::order::{self, Order};
+use crate::order::Order;
 use crate::outcome::Outcome;
 use crate::seed::Seed;
 
@@ -226,7 +226,7 @@ impl Queue {
             (None, _) => self.seed.derive(&progress.id, number, strategy, &build.measured),
         };
         // What is measured is to hold for most others, too.
-        let seed = if measure && number > 1 { order::usual(seed) } else { seed };
+        let seed = if measure && number > 1 { seed.in_usual_order() } else { seed };
         let (test, level) = (Arc::clone(&build.test), build.level);
         let patience = progress.patience(at);
         let until = self.until(index);

@@ -19,10 +19,10 @@ use serde_json::Value;
 
 use super::queue::{At, MAX_ERRORS};
 use super::*;
-use crate::attempt::{Engine, Keep};
+use crate::attempt::Engine;
 use crate::events::samples::written;
 use crate::instrument::Level;
-use crate::traces::Store;
+use crate::traces::{Keep, Store};
 
 /// What the fake engine makes of the n-th recording (from 1) of a test.
 type Script = fn(test: &str, number: usize) -> Result<(Ending, &'static str), Error>;

@@ -1,87 +1,36 @@
-//! One attempt: record a test, judge the outcome, keep the trace if it is worth keeping.
+//! One attempt: which one, under what settings, and the recording that is made of it.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use rrtest_engine::Error;
 use rrtest_engine::claims::Claims;
-use rrtest_engine::ending::{Ending, Stats};
-use rrtest_engine::keep::{self, Kept};
+use rrtest_engine::ending::Stats;
 use rrtest_engine::output::Output;
 use rrtest_engine::patience::{Effort, Patience};
-use rrtest_engine::program::Program;
-use rrtest_engine::record::{self, Listener, Options, Outsiders, Recording, Stdin, Template, Time};
+use rrtest_engine::record::{Listener, Options, Outsiders, Recording, Stdin, Time};
 use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::{Struck, Surprises};
 use rrtest_engine::schedule::{Plan, StrategyName};
-use serde_json::{Value, json};
 
-use crate::describe;
 use crate::discover::Test;
-use crate::events;
+use crate::engine::Engine;
+use crate::events::Attempt;
 use crate::fingerprint::Fingerprint;
 use crate::instrument::Level;
-use crate::libtest::failed_tests;
-use crate::needy;
-use crate::order::{Order, Ran};
+use crate::order::Order;
 use crate::outcome::Outcome;
-use crate::output;
 use crate::seed::Seed;
-use crate::strikes;
-use crate::templates::{Base, Start};
+use crate::start::Start;
+use crate::templates::Base;
 use crate::traces::{Keep, Store};
 
 /// How many cores recorded programs are told there are. The same everywhere, so that a seed means the same everywhere;
 /// enough for pools that size themselves by it to have several threads.
 pub(crate) const PRETEND_CORES: usize = 4;
-
-/// What computes no longer than this is replayed in no time.
-const MOMENT: Duration = Duration::from_millis(300);
-
-/// What an attempt needs of the engine.
-pub(crate) trait Engine: Sync {
-    /// See [`record::record`].
-    fn record(&self, program: &Program, options: &Options<'_>) -> Result<Recording, Error>;
-    /// See [`Template::start`].
-    fn template(&self, program: &Program, options: &Options<'_>) -> Result<Result<Template, String>, Error>;
-    /// See [`keep::keep`].
-    fn keep(
-        &self,
-        recording: &Recording,
-        path: &Path,
-        info: &Value,
-        core: usize,
-        stop: &AtomicBool,
-    ) -> Result<Kept, Error>;
-}
-
-/// The engine itself.
-#[derive(Debug)]
-pub(crate) struct Real;
-
-impl Engine for Real {
-    fn record(&self, program: &Program, options: &Options<'_>) -> Result<Recording, Error> {
-        record::record(program, options)
-    }
-
-    fn template(&self, program: &Program, options: &Options<'_>) -> Result<Result<Template, String>, Error> {
-        Template::start(program, options)
-    }
-
-    fn keep(
-        &self,
-        recording: &Recording,
-        path: &Path,
-        info: &Value,
-        core: usize,
-        stop: &AtomicBool,
-    ) -> Result<Kept, Error> {
-        keep::keep(recording, path, info, core, stop)
-    }
-}
 
 /// What all attempts of a run have in common.
 pub(crate) struct Setting<'a> {
@@ -144,21 +93,16 @@ pub(crate) struct Job {
 
 /// An attempt that has been made, but not judged.
 pub(crate) struct Made {
-    attempt: events::Attempt,
-    order: Order,
+    pub(crate) attempt: Attempt,
+    pub(crate) order: Order,
     /// None if the recorder has failed.
-    recording: Option<Recording>,
+    pub(crate) recording: Option<Recording>,
     claims: Arc<Claims>,
     /// Whether no attempt at the test had ended before.
-    first: bool,
+    pub(crate) first: bool,
 }
 
 impl Made {
-    /// What is known of it.
-    pub(crate) fn attempt(&self) -> &events::Attempt {
-        &self.attempt
-    }
-
     /// What it has come to.
     pub(crate) fn outcome(&self) -> Outcome {
         self.attempt.outcome
@@ -185,7 +129,7 @@ impl Setting<'_> {
     ) -> Result<Made, Error> {
         let plan = job.seed.plan(self.strategies);
         let first = job.patience.is_none();
-        let mut attempt = events::Attempt {
+        let mut attempt = Attempt {
             test: job.test,
             number: job.number,
             seed: job.seed,
@@ -276,121 +220,4 @@ impl Setting<'_> {
             stop,
         }
     }
-
-    /// Wait until no failure is being judged: it may turn out to be the last attempt.
-    pub(crate) fn wait_for_judgement(&self) {
-        drop(self.judging.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// See what has become of an attempt, and keep its trace if that is to be: a failure that has been found is kept whatever else
-    /// ends meanwhile.
-    pub(crate) fn judge(&self, made: Made, core: usize, stop: &AtomicBool) -> events::Attempt {
-        let Made { mut attempt, order, recording, first, .. } = made;
-        let Some(recording) = recording else { return attempt };
-        // If nothing else is known of the test, this is worth the moment that it takes to keep it; but not more.
-        let last = attempt.outcome == Outcome::Unfinished && first && attempt.effort.computed < MOMENT;
-        if let Ending::Unsupported { what, task, name } = &recording.ending {
-            attempt.message = Some(describe::unsupported(what, *task, name));
-            // Another core may have tried the same test at the same time.
-            let fingerprint = Fingerprint::of(&attempt.test.id(), &recording.ending, "");
-            attempt.repeats = self.known().insert(fingerprint, false).is_some();
-        } else if attempt.outcome.is_failure() || last {
-            let _judging = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
-            let output = output::both(&recording.output);
-            if attempt.test.is_together() {
-                attempt.failed_tests = failed_tests(&output);
-                attempt.ran = Ran::of(order, attempt.seed, &attempt.test, &output);
-            }
-            let fingerprint = Fingerprint::of(&attempt.test.id(), &recording.ending, &output);
-            let known = self.known().get(&fingerprint).copied();
-            let is_kept = known == Some(true);
-            if self.keep == Keep::Always || !is_kept {
-                self.keep(&mut attempt, &recording, core);
-            }
-            // One that does not replay is not known: the next failure of this kind may be kept in its place.
-            if attempt.outcome != Outcome::Error {
-                let kept_now = attempt.trace.is_some();
-                self.known().insert(fingerprint, is_kept || kept_now);
-                // What could not be kept before, and now is, is told as if it were new.
-                attempt.repeats = is_kept || (known.is_some() && !kept_now);
-            }
-            // Once a test: of failures side by side one is told, and later ones come after others have ended.
-            if first && !attempt.repeats {
-                attempt.passes_together = needy::passes_together(self, &attempt, core, stop);
-            }
-        } else if self.keep == Keep::Always {
-            self.keep(&mut attempt, &recording, core);
-        }
-        attempt.ending.get_or_insert(recording.ending);
-        attempt.output = recording.output;
-        attempt
-    }
-
-    /// Keep the trace. If it does not replay, the outcome is an error of ours. If it cannot be kept, a failure stays one: it
-    /// has been found, and its seed may find it again.
-    fn keep(&self, attempt: &mut events::Attempt, recording: &Recording, core: usize) {
-        // Not given up on Ctrl-C: a failure that was found is worth the moment. A second Ctrl-C ends the process.
-        let never = AtomicBool::new(false);
-        let kept = self
-            .store
-            .new_path(&attempt.test.binary, attempt.test.title(), &attempt.seed.short())
-            .map_err(|stop| stop.message.unwrap_or_default());
-        let kept = kept.and_then(|path| {
-            let info = info(attempt, self.rustc);
-            let stop = self.end.unwrap_or(&never);
-            let kept =
-                self.engine.keep(recording, &path, &info, core, stop).map_err(|error| error.to_string())?;
-            Ok((path, kept))
-        });
-        let outcome = attempt.outcome.name();
-        match kept {
-            Ok((path, Kept { divergence, ending })) => {
-                attempt.ending = Some(ending);
-                attempt.trace =
-                    Some(events::Kept { path, verified: divergence.is_none(), by_name: self.store.usual });
-                let divergence = divergence.filter(|why| !matches!(why, Error::Stopped));
-                attempt.outcome = if divergence.is_some() { Outcome::Error } else { attempt.outcome };
-                attempt.message = divergence.map(|divergence| {
-                    format!(
-                        "the attempt {outcome}, but its trace does not replay: this is a bug of rrtest, please report \
-                         it with the trace\n{divergence}"
-                    )
-                });
-            }
-            Err(message) => {
-                attempt.message =
-                    Some(format!("the attempt {outcome}, but its trace cannot be kept: {message}"));
-                if !attempt.outcome.is_failure() {
-                    attempt.outcome = Outcome::Error;
-                }
-            }
-        }
-    }
-
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<Fingerprint, bool>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What a trace says of itself.
-fn info(attempt: &events::Attempt, rustc: &str) -> Value {
-    let failed_tests = attempt.test.is_together().then_some(&attempt.failed_tests);
-    json!({
-        "package": attempt.test.package,
-        "binary": attempt.test.binary,
-        "test": attempt.test.name,
-        "failed_tests": failed_tests,
-        "order": attempt.ran.as_ref().map(|ran| ran.lines().join("\n")),
-        "attempt": attempt.number,
-        "seed": attempt.seed.to_string(),
-        "strategy": attempt.strategy.as_str(),
-        "preempt": attempt.level.name(),
-        "time": attempt.time.as_str(),
-        "surprises": (!attempt.struck.is_empty()).then(|| attempt.struck.to_string()),
-        "struck": if attempt.outcome.is_failure() { strikes::sentences(&attempt.strikes) } else { Vec::new() },
-        "outcome": attempt.outcome,
-        "created": humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-        "rustc": rustc,
-        "rrtest": env!("CARGO_PKG_VERSION"),
-    })
 }

@@ -20,7 +20,7 @@ use crate::instrument::Level;
 use crate::order::Ran;
 use crate::outcome::Outcome;
 use crate::seed::Seed;
-use crate::templates::Start;
+use crate::start::Start;
 
 /// What happens in a run.
 #[derive(Debug)]

@@ -17,13 +17,14 @@ use rrtest_engine::program::Program;
 use rrtest_engine::record::{Outsiders, Stdin};
 use rrtest_engine::trace::event::Stream;
 
-use crate::attempt::{Job, Real, Setting};
+use crate::attempt::{Job, Setting};
 use crate::backtrace::Frames;
 use crate::cli::{Exec, MessageFormat};
 use crate::cores::cores;
 use crate::describe;
 use crate::discover::Test;
 use crate::display;
+use crate::engine::Real;
 use crate::events::{Attempt, Event, Reporter, Summary};
 use crate::exit::{Status, Stop};
 use crate::instrument::Level;

@@ -208,7 +208,7 @@ mod tests {
     use super::*;
     use crate::events::NeverEnded;
     use crate::events::samples::attempt;
-    use crate::templates::Start;
+    use crate::start::Start;
 
     fn written(event: &Event) -> String {
         let mut json = Json::new(Vec::new());

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::ColorChoice;
 use rrtest_engine::record::{Outsiders, Stdin};
 
-use crate::attempt::{Real, Setting};
+use crate::attempt::Setting;
 use crate::beside::Beside;
 use crate::campaign::{self, Other, Schedule, Subject, tell};
 use crate::cargo::{self, Build, Project, runner_of_user};
@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::cores::cores;
 use crate::discover::{self, Found, Grouping};
 use crate::display::{Detail, Display};
+use crate::engine::Real;
 use crate::events::{Event, Reporter, Summary};
 use crate::exit::{Status, Stop};
 use crate::instrument::Level;

@@ -7,37 +7,9 @@ use rrtest_engine::Error;
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{Options, Recording, Template};
 
-use crate::attempt::Engine;
+use crate::engine::Engine;
 use crate::order::Order;
-
-/// How an attempt was started.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Start {
-    /// By executing the program.
-    Full,
-    /// In the same way, as there was no template for this reason.
-    FellBack(String),
-    /// As a copy of a process that had started up.
-    Forked,
-}
-
-impl Start {
-    /// The name in reports.
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::Full | Self::FellBack(_) => "full",
-            Self::Forked => "forked",
-        }
-    }
-
-    /// Why it was not forked though it should have been.
-    pub(crate) fn reason(&self) -> Option<&str> {
-        match self {
-            Self::FellBack(reason) => Some(reason),
-            Self::Full | Self::Forked => None,
-        }
-    }
-}
+use crate::start::Start;
 
 /// What attempts of a test start from.
 pub(crate) enum Base {

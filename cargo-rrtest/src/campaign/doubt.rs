@@ -128,7 +128,7 @@ impl Drop for Alone<'_> {
 
 fn interference(made: &Made, disturber: Disturber) -> Interference {
     let Disturber { thing, who } = disturber;
-    let attempt = made.attempt();
+    let attempt = &made.attempt;
     Interference {
         test: Arc::clone(&attempt.test),
         number: attempt.number,

@@ -256,7 +256,7 @@ impl Worker<'_> {
             let made = setting.record(job.clone(), self.core, base.as_deref_mut(), &interrupt.stop);
             let message = match made {
                 // It took no more than others: there was no time left for it.
-                Ok(made) if is_as_usual(made.attempt(), usual) => {
+                Ok(made) if is_as_usual(&made.attempt, usual) => {
                     lock().ledger.forget(ticket);
                     continue;
                 }

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::queue::{At, MAX_ERRORS};
 use super::*;
-use crate::attempt::Engine;
+use crate::engine::Engine;
 use crate::events::samples::written;
 use crate::instrument::Level;
 use crate::traces::{Keep, Store};

@@ -16,7 +16,6 @@ use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::{Struck, Surprises};
 use rrtest_engine::schedule::{Plan, StrategyName};
 
-use crate::discover::Test;
 use crate::engine::Engine;
 use crate::events::Attempt;
 use crate::fingerprint::Fingerprint;
@@ -26,6 +25,7 @@ use crate::outcome::Outcome;
 use crate::seed::Seed;
 use crate::start::Start;
 use crate::templates::Base;
+use crate::test::Test;
 use crate::traces::{Keep, Store};
 
 /// How many cores recorded programs are told there are. The same everywhere, so that a seed means the same everywhere;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use crate::campaign::OtherTests;
+use crate::campaign::schedule::OtherTests;
 use crate::cargo::{Build, Project};
 use crate::discover::{self, Grouping};
 use crate::libtest::Filter;

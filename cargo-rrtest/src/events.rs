@@ -14,13 +14,13 @@ use rrtest_engine::schedule::{Decided, StrategyName};
 use rrtest_engine::strike::Strike;
 use serde::Serialize;
 
-use crate::discover::Test;
 use crate::exit::Stop;
 use crate::instrument::Level;
 use crate::order::Ran;
 use crate::outcome::Outcome;
 use crate::seed::Seed;
 use crate::start::Start;
+use crate::test::Test;
 
 /// What happens in a run.
 #[derive(Debug)]
@@ -234,14 +234,18 @@ pub(crate) trait Reporter {
     fn report(&mut self, event: &Event) -> Result<(), Stop>;
 }
 
+/// Let all reports see an event.
+pub(crate) fn tell(reporters: &mut [Box<dyn Reporter + '_>], event: &Event) -> Result<(), Stop> {
+    reporters.iter_mut().try_for_each(|reporter| reporter.report(event))
+}
+
 /// Events for the tests of reports.
 #[cfg(test)]
 pub(crate) mod samples {
-    use rrtest_engine::program::Program;
-
     use rrtest_engine::trace::event::Stream;
 
     use super::*;
+    use crate::test;
 
     /// What a program wrote.
     pub(crate) fn written(parts: &[(Stream, &str)]) -> Output {
@@ -252,17 +256,8 @@ pub(crate) mod samples {
 
     /// A failed attempt, kept and verified.
     pub(crate) fn attempt() -> Attempt {
-        let program = Program { path: "/t".into(), args: vec![], env: vec![], cwd: "/".into() };
-        let test = Test {
-            package: "p".into(),
-            binary: "p::it".into(),
-            name: Some("t".into()),
-            program,
-            harness: true,
-            mates: Arc::default(),
-        };
         Attempt {
-            test: Arc::new(test),
+            test: Arc::new(test::sample()),
             number: 3,
             seed: Seed(0xabc),
             strategy: StrategyName::Walk,

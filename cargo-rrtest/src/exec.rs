@@ -22,7 +22,6 @@ use crate::backtrace::Frames;
 use crate::cli::{Exec, MessageFormat};
 use crate::cores::cores;
 use crate::describe;
-use crate::discover::Test;
 use crate::display;
 use crate::engine::Real;
 use crate::events::{Attempt, Event, Reporter, Summary};
@@ -35,6 +34,7 @@ use crate::outcome::Outcome;
 use crate::seed::Seed;
 use crate::selection::Selection;
 use crate::terminal;
+use crate::test::Test;
 use crate::traces::Store;
 
 /// Record the program, and end as it ends: its exit code, 128 and the signal's number, or 101 if it did not end by

@@ -9,7 +9,6 @@ use rrtest_engine::trace::event::Stream;
 
 use crate::backtrace::Frames;
 use crate::describe;
-use crate::discover::Test;
 use crate::events::{Attempt, Event, NeverEnded, Reporter};
 use crate::exit::Stop;
 use crate::fingerprint::first_panic;
@@ -18,6 +17,7 @@ use crate::order::Ran;
 use crate::outcome::Outcome;
 use crate::output;
 use crate::summary;
+use crate::test::Test;
 
 /// Collects attempts and writes the report at the end.
 #[derive(Debug)]

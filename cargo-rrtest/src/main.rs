@@ -49,6 +49,7 @@ mod strikes;
 mod summary;
 mod templates;
 mod terminal;
+mod test;
 mod toolchain;
 mod traces;
 mod waits;

@@ -15,10 +15,10 @@ use rrtest_engine::program::Program;
 use rrtest_engine::schedule::StrategyName;
 use serde::Serialize;
 
-use crate::discover::Test;
 use crate::hash::fnv1a;
 use crate::libtest::{ended_tests, threads, without_names};
 use crate::seed::{SOME, Seed, VARIED};
+use crate::test::Test;
 use crate::words::{self, shell_word};
 
 /// So many tests are run at a time at most. Of more there are always some only.
@@ -167,13 +167,13 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::events::samples;
+    use crate::test::sample;
 
     const ANY: &[StrategyName] = &[];
 
     /// Of so many tests, and a binary with these arguments.
     fn together(count: usize, args: &[&str]) -> Test {
-        let mut test = (*samples::attempt().test).clone();
+        let mut test = sample();
         test.name = None;
         test.mates = (0..count).map(|number| format!("t{number:02}")).collect();
         test.program.args = args.iter().map(OsString::from).collect();

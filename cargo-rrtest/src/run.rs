@@ -11,7 +11,8 @@ use rrtest_engine::record::{Outsiders, Stdin};
 
 use crate::attempt::Setting;
 use crate::beside::Beside;
-use crate::campaign::{self, Other, Schedule, Subject, tell};
+use crate::campaign::dispatch;
+use crate::campaign::schedule::{Other, Schedule, Subject};
 use crate::cargo::{self, Build, Project, runner_of_user};
 use crate::cli::{MessageFormat, Run};
 use crate::config::Config;
@@ -19,7 +20,7 @@ use crate::cores::cores;
 use crate::discover::{self, Found, Grouping};
 use crate::display::{Detail, Display};
 use crate::engine::Real;
-use crate::events::{Event, Reporter, Summary};
+use crate::events::{Event, Reporter, Summary, tell};
 use crate::exit::{Status, Stop};
 use crate::instrument::Level;
 use crate::interrupt::Interrupt;
@@ -171,7 +172,7 @@ impl Hunt<'_> {
             rustc: self.toolchain.version(),
             known: Mutex::default(),
             end: None,
-            in_use: Some(campaign::in_use()),
+            in_use: Some(dispatch::in_use()),
             judging: Mutex::default(),
         };
         let make = beside.map(|beside| |stop: &AtomicBool| beside.tests(stop));
@@ -179,7 +180,7 @@ impl Hunt<'_> {
             (beside.build.level, beside.soon().map_or(Other::Coming(make), Other::Ready))
         });
         let subject = Subject { tests, level: self.build.level, other };
-        let summary = campaign::run(subject, schedule, &setting, cores, interrupt, reporters)?;
+        let summary = dispatch::run(subject, schedule, &setting, cores, interrupt, reporters)?;
         let status = status(&summary);
         match tell(reporters, &Event::Summary(summary)) {
             // It has been found, whether or not a report of it can be written.

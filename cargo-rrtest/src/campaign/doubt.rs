@@ -4,9 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use super::MOMENT;
 use super::ledger::{Disturber, Ticket};
-use super::queue::{At, Queue};
+use super::queue::{At, MOMENT, Queue};
 use crate::attempt::{Job, Made, Setting};
 use crate::events::Interference;
 use crate::outcome::Outcome;

@@ -7,16 +7,19 @@ use rrtest_engine::patience::{Patience, Usual};
 use rrtest_engine::schedule::explore::{self, Explorer};
 use rrtest_engine::schedule::portfolio::{self, Measured};
 
-use super::Schedule;
 use super::ledger::{Ledger, Ticket, Who};
 use super::registry::Registry;
+use super::schedule::Schedule;
 use crate::attempt::Job;
-use crate::discover::Test;
 use crate::events::{Attempt, Explored, NeverEnded};
 use crate::instrument::Level;
 use crate::order::Order;
 use crate::outcome::Outcome;
 use crate::seed::Seed;
+use crate::test::Test;
+
+/// How long a worker waits until it asks again, when all depends on what others are doing.
+pub(super) const MOMENT: Duration = Duration::from_millis(1);
 
 /// After so many errors of ours a test is left out: it would only repeat them.
 pub(super) const MAX_ERRORS: u32 = 3;

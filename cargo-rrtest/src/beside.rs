@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::campaign::schedule::OtherTests;
 use crate::cargo::{Build, Project};
-use crate::discover::{self, Grouping};
+use crate::discover::Grouping;
 use crate::libtest::Filter;
 use crate::toolchain::{Refusal, Toolchain};
 
@@ -52,7 +52,7 @@ impl Beside<'_> {
             }));
         }
         let built = self.build.run(1, stop);
-        let tests = built.and_then(|built| discover::tests(self.project, &built, self.filter, self.grouping));
+        let tests = built.and_then(|built| built.tests(self.project, self.filter, self.grouping));
         match tests {
             // Of what was strange about them the first build has told.
             Ok(found) => Ok(found.tests),

@@ -17,9 +17,11 @@ use rrtest_engine::program::Program;
 
 use crate::c_code;
 use crate::config::Config;
+use crate::discover::{self, Found, Grouping};
 use crate::exit::{Status, Stop};
 use crate::group;
 use crate::instrument::{Level, Runtime};
+use crate::libtest::Filter;
 use crate::runner::{self, Capture};
 use crate::selection::Selection;
 use crate::wrapper;
@@ -106,6 +108,18 @@ pub(crate) struct Built {
     pub(crate) captures: Vec<Capture>,
     /// Whether C code is without the clock, as it did not build with it.
     pub(crate) without_c: bool,
+}
+
+impl Built {
+    /// The tests in it, filtered.
+    pub(crate) fn tests(
+        &self,
+        project: &Project,
+        filter: &Filter,
+        grouping: Grouping<'_>,
+    ) -> Result<Found, Stop> {
+        discover::tests(&project.metadata.packages, &self.artifacts, &self.captures, filter, grouping)
+    }
 }
 
 impl Build<'_> {
@@ -224,8 +238,10 @@ impl Build<'_> {
             in_background: self.in_background,
         };
         let ours = variables.iter().map(|(name, _)| name.as_str()).chain(["RUSTC_WRAPPER"]);
-        let capture =
-            runner::Order { users: ours.map(|name| (name.to_owned(), env::var_os(name))).collect() };
+        let ours = ours.map(|name| (name.to_owned(), env::var_os(name)));
+        // Ours alone: no test is to see it, whoever has set it.
+        let ours = ours.chain([(wrapper::VARIABLE.to_owned(), None)]);
+        let capture = runner::Order { users: ours.collect() };
         let cargo = program();
         let mut command = match self.in_background {
             true => group::background(&cargo)

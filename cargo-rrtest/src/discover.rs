@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cargo_metadata::{Artifact, TargetKind};
+use cargo_metadata::{Artifact, Package, TargetKind};
 use rrtest_engine::program::Program;
 use toml::Table;
 
-use crate::cargo::{Built, Project};
 use crate::exit::{Status, Stop};
 use crate::libtest::{Filter, threads};
 use crate::listing::Listing;
@@ -34,18 +33,18 @@ pub(crate) struct Found {
     pub(crate) warnings: Vec<String>,
 }
 
-/// The tests in what cargo built, filtered.
+/// The tests in what cargo built of these packages, filtered. It has named the artifacts by their paths, and run them as captured.
 pub(crate) fn tests(
-    project: &Project,
-    built: &Built,
+    packages: &[Package],
+    artifacts: &HashMap<PathBuf, Artifact>,
+    captures: &[Capture],
     filter: &Filter,
     grouping: Grouping<'_>,
 ) -> Result<Found, Stop> {
-    let packages: HashMap<_, _> =
-        project.metadata.packages.iter().map(|package| (&package.id, package)).collect();
+    let packages: HashMap<_, _> = packages.iter().map(|package| (&package.id, package)).collect();
     let mut found = Found::default();
-    for capture in &built.captures {
-        let Some(artifact) = built.artifacts.get(&capture.program.path) else {
+    for capture in captures {
+        let Some(artifact) = artifacts.get(&capture.program.path) else {
             return Err(Stop::new(
                 Status::Recorder,
                 format!(

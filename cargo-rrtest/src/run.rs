@@ -17,7 +17,7 @@ use crate::cargo::{self, Build, Project, runner_of_user};
 use crate::cli::{MessageFormat, Run};
 use crate::config::Config;
 use crate::cores::cores;
-use crate::discover::{self, Found, Grouping};
+use crate::discover::{Found, Grouping};
 use crate::display::{Detail, Display};
 use crate::engine::Real;
 use crate::events::{Event, Reporter, Summary, tell};
@@ -142,7 +142,7 @@ impl Hunt<'_> {
         if options.no_run {
             return Ok(Status::Success);
         }
-        let Found { tests, warnings } = discover::tests(project, &built, self.filter, self.grouping)?;
+        let Found { tests, warnings } = built.tests(project, self.filter, self.grouping)?;
         warnings.into_iter().try_for_each(|warning| tell(reporters, &Event::Warning(warning)))?;
         if tests.is_empty() {
             return Err(Stop::new(

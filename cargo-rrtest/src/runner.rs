@@ -19,7 +19,6 @@ use serde::{Deserialize, Serialize};
 use crate::exit::{Status, Stop};
 use crate::group;
 use crate::listing::{Answer, Listing};
-use crate::wrapper;
 
 /// The hidden command that cargo calls.
 pub(crate) const COMMAND: &str = "__capture";
@@ -72,7 +71,7 @@ pub(crate) fn told(line: &str) -> Option<Program> {
 
 /// The environment as it would be without us.
 fn environment(users: Vec<(String, Option<OsString>)>) -> Vec<(OsString, OsString)> {
-    let ours = users.iter().map(|(name, _)| name.as_str()).chain([VARIABLE, wrapper::VARIABLE]);
+    let ours = users.iter().map(|(name, _)| name.as_str()).chain([VARIABLE]);
     let ours: Vec<_> = ours.map(OsString::from).collect();
     let users = users.into_iter().filter_map(|(name, value)| Some((OsString::from(name), value?)));
     env::vars_os().filter(|(name, _)| !ours.contains(name)).chain(users).collect()

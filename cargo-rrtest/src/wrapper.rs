@@ -11,8 +11,10 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Config;
 use crate::exit::Stop;
 use crate::group;
+use crate::runner;
 
 /// The environment variable that carries an [`Order`] from us to us, through cargo.
 pub(crate) const VARIABLE: &str = "__RRTEST_WRAPPER";
@@ -89,7 +91,7 @@ fn unit(args: &[OsString]) -> Unit {
 }
 
 /// The wrapper that the user has: `RUSTC_WRAPPER`, or cargo's configuration.
-pub(crate) fn of_user(config: &crate::config::Config) -> Option<PathBuf> {
+pub(crate) fn of_user(config: &Config) -> Option<PathBuf> {
     match env::var_os("RUSTC_WRAPPER") {
         // Set but empty means none, whatever the configuration says.
         Some(path) => (!path.is_empty()).then(|| path.into()),
@@ -99,7 +101,7 @@ pub(crate) fn of_user(config: &crate::config::Config) -> Option<PathBuf> {
 
 /// Whether our own status as wrapper makes sense: the first argument is the compiler, not a command of ours.
 pub(crate) fn is_wrapper_call(args: &[OsString]) -> bool {
-    let ours = ["rrtest", crate::runner::COMMAND, group::COMMAND];
+    let ours = ["rrtest", runner::COMMAND, group::COMMAND];
     args.first().is_some_and(|first| !ours.iter().any(|name| first == name) && !is_option(first))
 }
 

@@ -5,62 +5,24 @@
 //! happens is a stream of [`events`] that [`display`], [`progress`], [`json`] and [`junit`] each read.
 
 mod attempt;
-mod backtrace;
-mod beside;
-mod c_code;
+mod base;
+mod build;
 mod campaign;
-mod cargo;
-mod cli;
-mod config;
-mod cores;
-mod describe;
+mod commands;
 mod discover;
-mod display;
-mod doctor;
-mod engine;
-mod events;
-mod exec;
-mod exit;
-mod fingerprint;
-mod given;
-mod group;
-mod hash;
-mod instrument;
-mod interrupt;
-mod json;
-mod judge;
-mod junit;
-mod libtest;
-mod listing;
-mod needy;
-mod order;
-mod outcome;
-mod output;
-mod overdue;
-mod progress;
-mod replay;
-mod run;
-mod runner;
-mod seed;
-mod selection;
-mod show;
-mod start;
-mod strikes;
-mod summary;
-mod templates;
-mod terminal;
-mod test;
-mod toolchain;
-mod traces;
-mod waits;
-mod words;
-mod wrapper;
+mod ending;
+mod report;
+mod store;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use cli::{Cli, Command};
-use exit::{Status, Stop};
+use base::exit::{Status, Stop};
+use base::{group, interrupt, terminal};
+use build::wrapper;
+use commands::cli::{Cli, Command};
+use commands::{doctor, exec, replay, run, show};
+use discover::runner;
 
 fn main() -> ExitCode {
     let mut args: Vec<OsString> = std::env::args_os().skip(1).collect();

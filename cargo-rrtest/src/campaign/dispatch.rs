@@ -11,12 +11,12 @@ use super::queue::Queue;
 use super::registry::Registry;
 use super::schedule::{Other, Schedule, Subject};
 use super::worker::{Message, Worker};
-use crate::attempt::Setting;
-use crate::events::{Event, Reporter, Started, Summary, tell};
-use crate::exit::Stop;
-use crate::interrupt::Interrupt;
-use crate::templates::Templates;
-use crate::test::Test;
+use crate::attempt::events::{Event, Reporter, Started, Summary, tell};
+use crate::attempt::record::Setting;
+use crate::attempt::templates::Templates;
+use crate::base::exit::Stop;
+use crate::base::interrupt::Interrupt;
+use crate::discover::test::Test;
 
 /// For so many attempts of a test on a core a template is made, which costs two starts.
 const WORTH_A_TEMPLATE: u64 = 3;

@@ -6,10 +6,10 @@ use std::thread;
 
 use super::ledger::{Disturber, Ticket};
 use super::queue::{At, MOMENT, Queue};
-use crate::attempt::{Job, Made, Setting};
-use crate::events::Interference;
-use crate::outcome::Outcome;
-use crate::templates::Base;
+use crate::attempt::events::Interference;
+use crate::attempt::record::{Job, Made, Setting};
+use crate::attempt::templates::Base;
+use crate::ending::outcome::Outcome;
 
 /// What it takes to make an attempt.
 pub(super) struct Place<'a> {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rrtest_engine::claims::{Claims, Thing, Use};
 
 use super::registry::{Registry, Taken};
-use crate::test::Test;
+use crate::discover::test::Test;
 
 /// So many attempts of each test count.
 const RECENT: usize = 8;
@@ -241,7 +241,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test::sample;
+    use crate::discover::test::sample;
 
     fn ledger() -> Ledger {
         Ledger::new(2, Registry::default())

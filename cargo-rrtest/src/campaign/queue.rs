@@ -10,13 +10,13 @@ use rrtest_engine::schedule::portfolio::{self, Measured};
 use super::ledger::{Ledger, Ticket, Who};
 use super::registry::Registry;
 use super::schedule::Schedule;
-use crate::attempt::Job;
-use crate::events::{Attempt, Explored, NeverEnded};
-use crate::instrument::Level;
-use crate::order::Order;
-use crate::outcome::Outcome;
-use crate::seed::Seed;
-use crate::test::Test;
+use crate::attempt::events::{Attempt, Explored, NeverEnded};
+use crate::attempt::order::Order;
+use crate::attempt::record::Job;
+use crate::attempt::seed::Seed;
+use crate::build::instrument::Level;
+use crate::discover::test::Test;
+use crate::ending::outcome::Outcome;
 
 /// How long a worker waits until it asks again, when all depends on what others are doing.
 pub(super) const MOMENT: Duration = Duration::from_millis(1);

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use rrtest_engine::schedule::StrategyName;
 
-use crate::instrument::Level;
-use crate::seed::Seed;
-use crate::test::Test;
+use crate::attempt::seed::Seed;
+use crate::build::instrument::Level;
+use crate::discover::test::Test;
 
 /// What attempts to make.
 #[derive(Clone, Debug)]

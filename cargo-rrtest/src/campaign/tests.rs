@@ -24,17 +24,17 @@ use super::queue::{At, MAX_ERRORS, Queue, Take};
 use super::registry::Registry;
 use super::schedule::{Other, Schedule, Subject};
 use super::worker::is_as_usual;
-use crate::attempt::Setting;
-use crate::engine::Engine;
-use crate::events::samples::{self, written};
-use crate::events::{Attempt, Event, Reporter, Summary};
-use crate::exit::{Status, Stop};
-use crate::instrument::Level;
-use crate::interrupt::Interrupt;
-use crate::outcome::Outcome;
-use crate::seed::Seed;
-use crate::test::{Test, sample};
-use crate::traces::{Keep, Store};
+use crate::attempt::engine::Engine;
+use crate::attempt::events::samples::{self, written};
+use crate::attempt::events::{Attempt, Event, Reporter, Summary};
+use crate::attempt::record::Setting;
+use crate::attempt::seed::Seed;
+use crate::base::exit::{Status, Stop};
+use crate::base::interrupt::Interrupt;
+use crate::build::instrument::Level;
+use crate::discover::test::{Test, sample};
+use crate::ending::outcome::Outcome;
+use crate::store::traces::{Keep, Store};
 
 /// What the fake engine makes of the n-th recording (from 1) of a test.
 type Script = fn(test: &str, number: usize) -> Result<(Ending, &'static str), Error>;

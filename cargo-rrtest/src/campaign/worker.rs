@@ -10,12 +10,12 @@ use rrtest_engine::patience::Patience;
 
 use super::doubt::Place;
 use super::queue::{MOMENT, Queue, Take, Taken};
-use crate::attempt::Setting;
-use crate::events::{Attempt, Interference};
-use crate::instrument::Level;
-use crate::interrupt::Interrupt;
-use crate::outcome::Outcome;
-use crate::templates::Templates;
+use crate::attempt::events::{Attempt, Interference};
+use crate::attempt::record::Setting;
+use crate::attempt::templates::Templates;
+use crate::base::interrupt::Interrupt;
+use crate::build::instrument::Level;
+use crate::ending::outcome::Outcome;
 
 /// What a worker tells the dispatcher.
 pub(super) enum Message {

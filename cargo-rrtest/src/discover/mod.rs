@@ -1,0 +1,5 @@
+pub(crate) mod find;
+pub(crate) mod libtest;
+mod listing;
+pub(crate) mod runner;
+pub(crate) mod test;

@@ -1,8 +1,15 @@
 //! `cargo rrtest`: `cargo test` with a recorder.
 //!
-//! The subcommand builds the tests with a clock compiled in ([`instrument`], [`c_code`], [`wrapper`], [`toolchain`], [`cargo`]),
-//! finds them ([`runner`], [`discover`]), and makes attempts at each ([`campaign`], [`attempt`]) with the engine. What
-//! happens is a stream of [`events`] that [`display`], [`progress`], [`json`] and [`junit`] each read.
+//! The subcommand builds the tests with a clock compiled in, finds them, and makes attempts at each with the engine. What happens is
+//! a stream of events that each report reads. Its rooms, each of which stands only on those further down:
+//!
+//! - [`commands`]: the command line, and what each command does
+//! - [`campaign`], [`report`]: attempts at many tests; what is said of them. Neither needs the other
+//! - [`attempt`]: one attempt at a test, and the events of a run
+//! - [`store`]: the kept traces
+//! - [`build`]: the build of the tests, with the clock in it
+//! - [`discover`], [`ending`]: the tests that binaries have; how programs end. Neither needs the other
+//! - [`base`]: what all rooms use
 
 mod attempt;
 mod base;

@@ -1,4 +1,4 @@
-//! A run is a stream of events: the campaign makes them, and each report reads them.
+//! A run is a stream of events. Whoever makes attempts tells of them, and each [`Reporter`] reads them.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,4 +1,10 @@
 //! The campaign: attempts at the tests in turn, at those that take long less often, until a failure, a number or a time.
+//!
+//! [`dispatch`] starts a [`worker`] on each core. Workers take attempts from one [`queue`]; the [`ledger`] keeps apart those that would disturb
+//! each other, and the [`registry`] does so between campaigns on the machine. [`doubt`] makes a failure again alone if another attempt may have
+//! had a part in it.
+//!
+//! This room stands on [`attempt`](crate::attempt), which makes each attempt, and on the rooms below that.
 
 pub(crate) mod dispatch;
 mod doubt;

@@ -1,3 +1,7 @@
+//! What users type ([`cli`]), and a file for each command. A command brings the other rooms together, and does little itself.
+//!
+//! This room stands on all others.
+
 mod beside;
 pub(crate) mod cli;
 pub(crate) mod doctor;

@@ -1,57 +1,35 @@
 //! `cargo rrtest`: `cargo test` with a recorder.
 //!
-//! The subcommand builds the tests with a clock compiled in ([`instrument`], [`c_code`], [`wrapper`], [`toolchain`], [`cargo`]),
-//! finds them ([`runner`], [`discover`]), and makes attempts at each ([`campaign`], [`attempt`]) with the engine. What
-//! happens is a stream of [`events`] that [`display`], [`progress`], [`json`] and [`junit`] each read.
+//! The subcommand builds the tests with a clock compiled in, finds them, and makes attempts at each with the engine. What happens is
+//! a stream of events that each report reads. Its rooms, each of which stands only on those further down:
+//!
+//! - [`commands`]: the command line, and what each command does
+//! - [`campaign`], [`report`]: attempts at many tests; what is said of them. Neither needs the other
+//! - [`attempt`]: one attempt at a test, and the events of a run
+//! - [`store`]: the kept traces
+//! - [`build`]: the build of the tests, with the clock in it
+//! - [`discover`], [`ending`]: the tests that binaries have; how programs end. Neither needs the other
+//! - [`base`]: what all rooms use
 
 mod attempt;
-mod backtrace;
-mod beside;
-mod c_code;
+mod base;
+mod build;
 mod campaign;
-mod cargo;
-mod cli;
-mod config;
-mod describe;
+mod commands;
 mod discover;
-mod display;
-mod doctor;
-mod events;
-mod exec;
-mod exit;
-mod fingerprint;
-mod group;
-mod hash;
-mod instrument;
-mod interrupt;
-mod json;
-mod junit;
-mod libtest;
-mod listing;
-mod needy;
-mod order;
-mod outcome;
-mod output;
-mod overdue;
-mod progress;
-mod replay;
-mod run;
-mod runner;
-mod seed;
-mod selection;
-mod show;
-mod strikes;
-mod templates;
-mod toolchain;
-mod traces;
-mod waits;
-mod wrapper;
+mod ending;
+mod report;
+mod store;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use cli::{Cli, Command};
-use exit::{Status, Stop};
+use base::exit::{Status, Stop};
+use base::{group, interrupt, terminal};
+use build::wrapper;
+use commands::cli::{Cli, Command};
+use commands::{doctor, exec, replay, run, show};
+use discover::runner;
 
 fn main() -> ExitCode {
     let mut args: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -69,14 +47,14 @@ fn main() -> ExitCode {
         args.remove(0);
     }
     interrupt::survive_file_size_limit();
-    run::choose_colors(None);
+    terminal::choose_colors(None);
     let cli = Cli::read(args).unwrap_or_else(|error| error.exit());
     // A panic is a failure of ours; unhandled, its exit code would be that of a failed test.
     end(std::panic::catch_unwind(|| dispatch(cli)).unwrap_or(Err(Stop::said(Status::Recorder))))
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode, Stop> {
-    run::choose_colors(cli.color);
+    terminal::choose_colors(cli.color);
     match cli.command {
         None => run::run(&cli.run, cli.color),
         Some(Command::Run(options)) => run::run(&options, cli.color),
@@ -93,7 +71,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Stop> {
 fn end(result: Result<ExitCode, Stop>) -> ExitCode {
     result.unwrap_or_else(|stop| {
         if let Some(message) = &stop.message {
-            display::error(message);
+            terminal::error(message);
         }
         stop.status.into()
     })

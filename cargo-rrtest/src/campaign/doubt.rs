@@ -4,13 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use super::MOMENT;
 use super::ledger::{Disturber, Ticket};
-use super::queue::{At, Queue};
-use crate::attempt::{Job, Made, Setting};
-use crate::events::Interference;
-use crate::outcome::Outcome;
-use crate::templates::Base;
+use super::queue::{At, MOMENT, Queue};
+use crate::attempt::events::Interference;
+use crate::attempt::record::{Job, Made, Setting};
+use crate::attempt::templates::Base;
+use crate::ending::outcome::Outcome;
 
 /// What it takes to make an attempt.
 pub(super) struct Place<'a> {
@@ -128,7 +127,7 @@ impl Drop for Alone<'_> {
 
 fn interference(made: &Made, disturber: Disturber) -> Interference {
     let Disturber { thing, who } = disturber;
-    let attempt = made.attempt();
+    let attempt = &made.attempt;
     Interference {
         test: Arc::clone(&attempt.test),
         number: attempt.number,

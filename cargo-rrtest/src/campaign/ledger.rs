@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rrtest_engine::claims::{Claims, Thing, Use};
 
 use super::registry::{Registry, Taken};
-use crate::discover::Test;
+use crate::discover::test::Test;
 
 /// So many attempts of each test count.
 const RECENT: usize = 8;
@@ -241,14 +241,14 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::samples;
+    use crate::discover::test::sample;
 
     fn ledger() -> Ledger {
         Ledger::new(2, Registry::default())
     }
 
     fn begin(ledger: &mut Ledger, test: usize) -> Ticket {
-        let who = Who { index: test, test: samples::attempt().test, number: 1 };
+        let who = Who { index: test, test: Arc::new(sample()), number: 1 };
         ledger.begin(who).expect("nobody else is there")
     }
 

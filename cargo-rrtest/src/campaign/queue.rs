@@ -7,16 +7,19 @@ use rrtest_engine::patience::{Patience, Usual};
 use rrtest_engine::schedule::explore::{self, Explorer};
 use rrtest_engine::schedule::portfolio::{self, Measured};
 
-use super::Schedule;
 use super::ledger::{Ledger, Ticket, Who};
 use super::registry::Registry;
-use crate::attempt::Job;
-use crate::discover::Test;
-use crate::events::{Attempt, Explored, NeverEnded};
-use crate::instrument::Level;
-use crate::order::{self, Order};
-use crate::outcome::Outcome;
-use crate::seed::Seed;
+use super::schedule::Schedule;
+use crate::attempt::events::{Attempt, Explored, NeverEnded};
+use crate::attempt::order::Order;
+use crate::attempt::record::Job;
+use crate::attempt::seed::Seed;
+use crate::build::instrument::Level;
+use crate::discover::test::Test;
+use crate::ending::outcome::Outcome;
+
+/// How long a worker waits until it asks again, when all depends on what others are doing.
+pub(super) const MOMENT: Duration = Duration::from_millis(1);
 
 /// After so many errors of ours a test is left out: it would only repeat them.
 pub(super) const MAX_ERRORS: u32 = 3;
@@ -226,7 +229,7 @@ impl Queue {
             (None, _) => self.seed.derive(&progress.id, number, strategy, &build.measured),
         };
         // What is measured is to hold for most others, too.
-        let seed = if measure && number > 1 { order::usual(seed) } else { seed };
+        let seed = if measure && number > 1 { seed.in_usual_order() } else { seed };
         let (test, level) = (Arc::clone(&build.test), build.level);
         let patience = progress.patience(at);
         let until = self.until(index);

@@ -24,7 +24,7 @@ use nix::sys::stat::futimens;
 use nix::sys::time::TimeSpec;
 use rrtest_engine::claims::{Claims, Thing, Use};
 
-use crate::hash::fnv1a;
+use crate::base::hash::fnv1a;
 
 /// The byte on which a campaign has a lock while it makes attempts of which it does not know what they use.
 const UNKNOWN: i64 = 0;

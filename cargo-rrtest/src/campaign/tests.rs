@@ -1,9 +1,11 @@
 //! The campaign with an engine that does as it is told.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use rrtest_engine::Error;
 use rrtest_engine::claims::Claims;
 use rrtest_engine::ending::{Ending, Overdue, Stats};
 use rrtest_engine::keep::Kept;
@@ -17,12 +19,22 @@ use rrtest_engine::trace::event::Stream;
 use rrtest_engine::trace::log::Log;
 use serde_json::Value;
 
-use super::queue::{At, MAX_ERRORS};
-use super::*;
-use crate::attempt::{Engine, Keep};
-use crate::events::samples::written;
-use crate::instrument::Level;
-use crate::traces::Store;
+use super::dispatch::run;
+use super::queue::{At, MAX_ERRORS, Queue, Take};
+use super::registry::Registry;
+use super::schedule::{Other, Schedule, Subject};
+use super::worker::is_as_usual;
+use crate::attempt::engine::Engine;
+use crate::attempt::events::samples::{self, written};
+use crate::attempt::events::{Attempt, Event, Reporter, Summary};
+use crate::attempt::record::Setting;
+use crate::attempt::seed::Seed;
+use crate::base::exit::{Status, Stop};
+use crate::base::interrupt::Interrupt;
+use crate::build::instrument::Level;
+use crate::discover::test::{Test, sample};
+use crate::ending::outcome::Outcome;
+use crate::store::traces::{Keep, Store};
 
 /// What the fake engine makes of the n-th recording (from 1) of a test.
 type Script = fn(test: &str, number: usize) -> Result<(Ending, &'static str), Error>;
@@ -80,7 +92,7 @@ impl Engine for Fake {
     }
 }
 
-struct Seen(std::sync::Arc<Mutex<Vec<(String, Outcome, bool)>>>);
+struct Seen(Arc<Mutex<Vec<(String, Outcome, bool)>>>);
 
 impl Reporter for Seen {
     fn report(&mut self, event: &Event) -> Result<(), Stop> {
@@ -113,14 +125,8 @@ fn schedule() -> Schedule {
 
 /// A test whose program is that of this path.
 fn test(name: &str, path: &str) -> Test {
-    Test {
-        package: "p".into(),
-        binary: "p::it".into(),
-        name: Some(name.into()),
-        program: Program { path: PathBuf::from(path), args: vec![], env: vec![], cwd: "/".into() },
-        harness: true,
-        mates: Arc::default(),
-    }
+    let test = sample();
+    Test { name: Some(name.into()), program: Program { path: PathBuf::from(path), ..test.program }, ..test }
 }
 
 fn campaign(tests: &[&str], schedule: Schedule, script: Script, replays: bool) -> Run {
@@ -242,7 +248,7 @@ fn what_is_unsupported_is_not_tried_again() {
 fn a_machine_that_forbids_recording_ends_the_campaign() {
     let script: Script = |_, _| Err(Error::Forbidden { what: "no ptrace".into(), remedy: "allow it".into() });
     let stop = campaign(&["a"], schedule(), script, true).summary.expect_err("an error");
-    assert_eq!(stop.status, crate::exit::Status::Recorder);
+    assert_eq!(stop.status, Status::Recorder);
     assert!(stop.message.expect("a message").contains("allow it"));
 }
 
@@ -298,11 +304,11 @@ fn a_test_whose_turn_never_comes_has_not_passed() {
 
 #[test]
 fn what_is_cut_off_as_soon_as_others_ended_is_not_told() {
-    let passed = Attempt { outcome: Outcome::Passed, ..crate::events::samples::attempt() };
+    let passed = Attempt { outcome: Outcome::Passed, ..samples::attempt() };
     let unfinished = |ms| Attempt {
         outcome: Outcome::Unfinished,
         effort: Effort { computed: Duration::from_millis(ms), idled: Duration::ZERO },
-        ..crate::events::samples::attempt()
+        ..samples::attempt()
     };
     let mut queue = Queue::new(
         vec![test("a", "a")],

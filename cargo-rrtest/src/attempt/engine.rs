@@ -1,0 +1,52 @@
+//! What attempts need of the engine: tests of a campaign have one that does as it is told.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use rrtest_engine::Error;
+use rrtest_engine::keep::{self, Kept};
+use rrtest_engine::program::Program;
+use rrtest_engine::record::{self, Options, Recording, Template};
+use serde_json::Value;
+
+/// What an attempt needs of the engine.
+pub(crate) trait Engine: Sync {
+    /// See [`record::record`].
+    fn record(&self, program: &Program, options: &Options<'_>) -> Result<Recording, Error>;
+    /// See [`Template::start`].
+    fn template(&self, program: &Program, options: &Options<'_>) -> Result<Result<Template, String>, Error>;
+    /// See [`keep::keep`].
+    fn keep(
+        &self,
+        recording: &Recording,
+        path: &Path,
+        info: &Value,
+        core: usize,
+        stop: &AtomicBool,
+    ) -> Result<Kept, Error>;
+}
+
+/// The engine itself.
+#[derive(Debug)]
+pub(crate) struct Real;
+
+impl Engine for Real {
+    fn record(&self, program: &Program, options: &Options<'_>) -> Result<Recording, Error> {
+        record::record(program, options)
+    }
+
+    fn template(&self, program: &Program, options: &Options<'_>) -> Result<Result<Template, String>, Error> {
+        Template::start(program, options)
+    }
+
+    fn keep(
+        &self,
+        recording: &Recording,
+        path: &Path,
+        info: &Value,
+        core: usize,
+        stop: &AtomicBool,
+    ) -> Result<Kept, Error> {
+        keep::keep(recording, path, info, core, stop)
+    }
+}

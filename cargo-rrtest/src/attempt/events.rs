@@ -1,0 +1,285 @@
+//! A run is a stream of events. Whoever makes attempts tells of them, and each [`Reporter`] reads them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rrtest_engine::ending::{Ending, Stats};
+use rrtest_engine::output::Output;
+use rrtest_engine::patience::Effort;
+use rrtest_engine::record::Time;
+use rrtest_engine::schedule::portfolio::Measured;
+use rrtest_engine::schedule::surprise::Struck;
+use rrtest_engine::schedule::{Decided, StrategyName};
+use rrtest_engine::strike::Strike;
+use serde::Serialize;
+
+use super::order::Ran;
+use super::seed::Seed;
+use super::start::Start;
+use crate::base::exit::Stop;
+use crate::build::instrument::Level;
+use crate::discover::test::Test;
+use crate::ending::outcome::Outcome;
+
+/// What happens in a run.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Tests have been found; attempts begin.
+    Started(Started),
+    /// From now on some attempts are at a build with this preemption level.
+    Joined(Level),
+    /// An attempt failed because another one was under way: alone it passes. That is the next event.
+    Interference(Interference),
+    /// An attempt ended.
+    Attempt(Box<Attempt>),
+    /// The user should know.
+    Warning(String),
+    /// All is done.
+    Summary(Summary),
+}
+
+/// The beginning of a run.
+#[derive(Debug)]
+pub(crate) struct Started {
+    /// Tests to run; binaries, if each has its tests together.
+    pub(crate) tests: usize,
+    /// Whether they have.
+    pub(crate) together: bool,
+    /// Binaries they are in.
+    pub(crate) binaries: usize,
+    /// Attempts side by side.
+    pub(crate) slots: usize,
+    /// The campaign's seed.
+    pub(crate) seed: Seed,
+    /// Attempts in all, if limited.
+    pub(crate) attempts: Option<u64>,
+    /// Time in all, if limited.
+    pub(crate) time: Option<Duration>,
+    /// Whether a failure is what we are waiting for.
+    pub(crate) until_fail: bool,
+}
+
+/// An attempt that ended.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    /// The test.
+    pub(crate) test: Arc<Test>,
+    /// Which of its attempts, from 1.
+    pub(crate) number: u64,
+    /// Its seed.
+    pub(crate) seed: Seed,
+    /// Its strategy.
+    pub(crate) strategy: StrategyName,
+    /// Where it could be preempted.
+    pub(crate) level: Level,
+    /// How time passed for it.
+    pub(crate) time: Time,
+    /// The surprises that it had.
+    pub(crate) struck: Struck,
+    /// What those in time have done.
+    pub(crate) strikes: Vec<Strike>,
+    /// What became of it.
+    pub(crate) outcome: Outcome,
+    /// How the program ended; none if it could not be recorded.
+    pub(crate) ending: Option<Ending>,
+    /// What the program wrote.
+    pub(crate) output: Output,
+    /// The names of those of a binary's tests that failed together, as far as the binary has said so.
+    pub(crate) failed_tests: Vec<String>,
+    /// How a binary's tests were run, if not in the usual way, and they failed.
+    pub(crate) ran: Option<Ran>,
+    /// Whether it failed, but passes where all tests of its binary run in one process.
+    pub(crate) passes_together: bool,
+    /// What was counted.
+    pub(crate) stats: Stats,
+    /// What later attempts can make use of.
+    pub(crate) measured: Measured,
+    /// The decisions that a systematic schedule took.
+    pub(crate) decided: Vec<Decided>,
+    /// How long it ran.
+    pub(crate) wall: Duration,
+    /// What it took of that for itself.
+    pub(crate) effort: Effort,
+    /// How it was started.
+    pub(crate) start: Start,
+    /// Where its trace is kept.
+    pub(crate) trace: Option<Kept>,
+    /// Whether an earlier failure with a trace was the same.
+    pub(crate) repeats: bool,
+    /// What went wrong, for the outcomes that are ours.
+    pub(crate) message: Option<String>,
+}
+
+/// A failure that is not the test's.
+#[derive(Debug)]
+pub(crate) struct Interference {
+    /// The test.
+    pub(crate) test: Arc<Test>,
+    /// Which of its attempts.
+    pub(crate) number: u64,
+    /// Its seed.
+    pub(crate) seed: Seed,
+    /// What became of it beside the other one.
+    pub(crate) outcome: Outcome,
+    /// How long it ran.
+    pub(crate) wall: Duration,
+    /// What both used.
+    pub(crate) thing: String,
+    /// The other test, and which of its attempts; none if it was that of another `cargo rrtest`.
+    pub(crate) with: Option<(Arc<Test>, u64)>,
+}
+
+/// A kept trace.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    /// Absolute.
+    pub(crate) path: PathBuf,
+    /// Whether it has replayed.
+    pub(crate) verified: bool,
+    /// Whether its name is enough to find it.
+    pub(crate) by_name: bool,
+}
+
+/// The end of a run.
+#[derive(Debug)]
+pub(crate) struct Summary {
+    /// Attempts that ended.
+    pub(crate) attempts: u64,
+    /// Tests that were run; binaries, if each had its tests together.
+    pub(crate) tests: usize,
+    /// Whether they had.
+    pub(crate) together: bool,
+    /// Attempts that passed.
+    pub(crate) passed: u64,
+    /// Attempts that failed, crashed, deadlocked or hung.
+    pub(crate) failures: u64,
+    /// Attempts that ended for a reason of ours.
+    pub(crate) errors: u64,
+    /// The tests with failures, by [`Test::id`], in order of their first.
+    pub(crate) failed: Vec<String>,
+    /// The tests of which no attempt has ended, though the time is over.
+    pub(crate) never_ended: Vec<NeverEnded>,
+    /// From the first attempt's start to the last one's end.
+    pub(crate) wall: Duration,
+    /// Whether Ctrl-C ended it.
+    pub(crate) interrupted: bool,
+    /// How far the schedules of each test have been gone through; empty if that was not asked for.
+    pub(crate) explored: Vec<Explored>,
+}
+
+/// A test of which no attempt has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct NeverEnded {
+    /// The test.
+    pub(crate) test: Arc<Test>,
+    /// Attempts that have begun.
+    pub(crate) attempts: u64,
+}
+
+/// How far the schedules of a test have been gone through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Explored {
+    /// The test, by [`Test::id`].
+    pub(crate) test: String,
+    /// How many preemptions there could be.
+    pub(crate) bound: usize,
+    /// How many schedules were tried.
+    pub(crate) schedules: u64,
+    /// How many did not come about, because the test did not do the same as before.
+    pub(crate) strayed: u64,
+    /// Whether these are all.
+    pub(crate) complete: bool,
+    /// How often in a row sched_yield(2) has returned at once at most, if a thread has called it more often.
+    pub(crate) at_once: Option<u32>,
+}
+
+impl Summary {
+    /// Of no attempt yet, at this many tests, or binaries with their tests together.
+    pub(crate) fn of_none(tests: usize, together: bool) -> Self {
+        Self {
+            attempts: 0,
+            tests,
+            together,
+            passed: 0,
+            failures: 0,
+            errors: 0,
+            failed: Vec::new(),
+            never_ended: Vec::new(),
+            wall: Duration::ZERO,
+            interrupted: false,
+            explored: Vec::new(),
+        }
+    }
+
+    /// Count an attempt, if it has ended.
+    pub(crate) fn count(&mut self, attempt: &Attempt) {
+        self.attempts += u64::from(attempt.outcome != Outcome::Unfinished);
+        self.passed += u64::from(attempt.outcome == Outcome::Passed);
+        self.failures += u64::from(attempt.outcome.is_failure());
+        self.errors += u64::from(attempt.outcome.is_ours());
+        let id = attempt.test.id();
+        if attempt.outcome.is_failure() && !self.failed.contains(&id) {
+            self.failed.push(id);
+        }
+    }
+}
+
+/// A report of a run.
+pub(crate) trait Reporter {
+    /// Take notice of an event.
+    ///
+    /// # Errors
+    /// If the report cannot be written: that ends the run.
+    fn report(&mut self, event: &Event) -> Result<(), Stop>;
+}
+
+/// Let all reports see an event.
+pub(crate) fn tell(reporters: &mut [Box<dyn Reporter + '_>], event: &Event) -> Result<(), Stop> {
+    reporters.iter_mut().try_for_each(|reporter| reporter.report(event))
+}
+
+/// Events for the tests of reports.
+#[cfg(test)]
+pub(crate) mod samples {
+    use rrtest_engine::trace::event::Stream;
+
+    use super::*;
+    use crate::discover::test;
+
+    /// What a program wrote.
+    pub(crate) fn written(parts: &[(Stream, &str)]) -> Output {
+        let mut output = Output::default();
+        parts.iter().for_each(|(stream, text)| output.push(*stream, text.as_bytes()));
+        output
+    }
+
+    /// A failed attempt, kept and verified.
+    pub(crate) fn attempt() -> Attempt {
+        Attempt {
+            test: Arc::new(test::sample()),
+            number: 3,
+            seed: Seed(0xabc),
+            strategy: StrategyName::Walk,
+            level: Level::Sync,
+            time: Time::Real,
+            struck: Struck::default(),
+            strikes: Vec::new(),
+            outcome: Outcome::Failed,
+            ending: Some(Ending::Exited(101)),
+            output: written(&[(Stream::Stdout, "one\n"), (Stream::Stderr, "two\n")]),
+            failed_tests: vec![],
+            ran: None,
+            passes_together: false,
+            stats: Stats { ticks: 522, preemptions: 1, syscalls: 9, tasks: 3 },
+            measured: Measured::default(),
+            decided: Vec::new(),
+            wall: Duration::from_millis(4),
+            effort: Effort { computed: Duration::from_millis(4), idled: Duration::ZERO },
+            start: Start::Forked,
+            trace: Some(Kept { path: "/traces/p-it-t-abc.rrtrace".into(), verified: true, by_name: true }),
+            repeats: false,
+            message: None,
+        }
+    }
+}

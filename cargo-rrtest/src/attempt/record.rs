@@ -1,0 +1,223 @@
+//! One attempt: which one, under what settings, and the recording that is made of it.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rrtest_engine::Error;
+use rrtest_engine::claims::Claims;
+use rrtest_engine::ending::Stats;
+use rrtest_engine::output::Output;
+use rrtest_engine::patience::{Effort, Patience};
+use rrtest_engine::record::{Listener, Options, Outsiders, Recording, Stdin, Time};
+use rrtest_engine::schedule::portfolio::Measured;
+use rrtest_engine::schedule::surprise::{Struck, Surprises};
+use rrtest_engine::schedule::{Plan, StrategyName};
+
+use super::engine::Engine;
+use super::events::Attempt;
+use super::order::Order;
+use super::seed::Seed;
+use super::start::Start;
+use super::templates::Base;
+use crate::build::instrument::Level;
+use crate::discover::test::Test;
+use crate::ending::fingerprint::Fingerprint;
+use crate::ending::outcome::Outcome;
+use crate::store::traces::{Keep, Store};
+
+/// How many cores recorded programs are told there are. The same everywhere, so that a seed means the same everywhere;
+/// enough for pools that size themselves by it to have several threads.
+pub(crate) const PRETEND_CORES: usize = 4;
+
+/// What all attempts of a run have in common.
+pub(crate) struct Setting<'a> {
+    /// Who records.
+    pub(crate) engine: &'a dyn Engine,
+    /// Where traces go.
+    pub(crate) store: &'a Store,
+    /// Which traces to keep.
+    pub(crate) keep: Keep,
+    /// How long an attempt may run.
+    pub(crate) timeout: Duration,
+    /// Whether it may be called hung before that, for what the test usually takes.
+    pub(crate) judges: bool,
+    /// Where programs' standard input comes from.
+    pub(crate) stdin: Stdin,
+    /// Whether processes outside come to what programs have made under a name.
+    pub(crate) outsiders: Outsiders,
+    /// Who gets programs' output as it is written, besides the report.
+    pub(crate) listener: Option<Listener<'a>>,
+    /// The strategies that the user has chosen; empty means any.
+    pub(crate) strategies: &'a [StrategyName],
+    /// When it becomes true, recordings end where they are, and none is verified any more.
+    pub(crate) end: Option<&'a AtomicBool>,
+    /// How time passes for programs.
+    pub(crate) time: Time,
+    /// What may surprise them; none: the usual under chaos, else nothing.
+    pub(crate) surprises: Option<Surprises>,
+    /// The compiler that built them.
+    pub(crate) rustc: &'a str,
+    /// The failures that are known, and whether a trace of each is kept.
+    pub(crate) known: Mutex<HashMap<Fingerprint, bool>>,
+    /// Where all `cargo rrtest` on the machine see what the others' attempts use; none: this is the only one.
+    pub(crate) in_use: Option<PathBuf>,
+    /// Held while a failure is being judged, which ends with its replay.
+    pub(crate) judging: Mutex<()>,
+}
+
+/// Which attempt to make.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    /// The test.
+    pub(crate) test: Arc<Test>,
+    /// How it was built.
+    pub(crate) level: Level,
+    /// Which attempt of it, from 1.
+    pub(crate) number: u64,
+    /// Its seed.
+    pub(crate) seed: Seed,
+    /// Which tests it runs, of several together.
+    pub(crate) order: Order,
+    /// Whether to count what others can make use of.
+    pub(crate) measure: bool,
+    /// What its attempts usually take; none if none has ended.
+    pub(crate) patience: Option<Patience>,
+    /// It is cut off when it runs past this.
+    pub(crate) until: Option<Instant>,
+    /// Whether to see what it only looks at, too, which takes longer.
+    pub(crate) watched: bool,
+}
+
+/// An attempt that has been made, but not judged.
+pub(crate) struct Made {
+    pub(crate) attempt: Attempt,
+    pub(super) order: Order,
+    /// None if the recorder has failed.
+    pub(super) recording: Option<Recording>,
+    claims: Arc<Claims>,
+    /// Whether no attempt at the test had ended before.
+    pub(super) first: bool,
+}
+
+impl Made {
+    /// What it has come to.
+    pub(crate) fn outcome(&self) -> Outcome {
+        self.attempt.outcome
+    }
+
+    /// What it has used that others could use, too.
+    pub(crate) fn claims(&self) -> Arc<Claims> {
+        Arc::clone(&self.claims)
+    }
+}
+
+impl Setting<'_> {
+    /// Make an attempt on `core`, from `base` if there is one: if there will be more of the same test here. When `stop` becomes true
+    /// it is given up, which is an error.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`], and [`Error::Forbidden`], which no further attempt would escape. Other errors are outcomes.
+    pub(crate) fn record(
+        &self,
+        job: Job,
+        core: usize,
+        base: Option<&mut Base>,
+        stop: &AtomicBool,
+    ) -> Result<Made, Error> {
+        let plan = job.seed.plan(self.strategies);
+        let first = job.patience.is_none();
+        let mut attempt = Attempt {
+            test: job.test,
+            number: job.number,
+            seed: job.seed,
+            strategy: plan.strategy,
+            level: job.level,
+            time: self.time,
+            struck: Struck::default(),
+            strikes: Vec::new(),
+            outcome: Outcome::Error,
+            ending: None,
+            output: Output::default(),
+            failed_tests: Vec::new(),
+            ran: None,
+            passes_together: false,
+            stats: Stats::default(),
+            measured: Measured::default(),
+            decided: Vec::new(),
+            wall: Duration::ZERO,
+            effort: Effort::default(),
+            start: Start::Full,
+            trace: None,
+            repeats: false,
+            message: None,
+        };
+        let options = Options {
+            measure: job.measure,
+            patience: job.patience.filter(|_| self.judges),
+            until: job.until,
+            listener: self.listener,
+            watchdog_main: attempt.test.harness,
+            calls_stop: job.watched,
+            ..self.options(plan, core, stop)
+        };
+        let test = Arc::clone(&attempt.test);
+        let program = job.order.program(job.seed, &test);
+        let recorded = match base {
+            Some(base) => base.record(self.engine, &program, &options),
+            None => self.engine.record(&program, &options).map(|recording| (recording, Start::Full)),
+        };
+        let mut claims = Claims::default();
+        let recording = match recorded {
+            Ok((mut recording, start)) => {
+                attempt.start = start;
+                attempt.outcome = Outcome::of(&recording.ending);
+                attempt.measured = std::mem::take(&mut recording.measured);
+                attempt.decided = std::mem::take(&mut recording.decided);
+                attempt.stats = recording.stats;
+                attempt.struck = recording.struck;
+                attempt.strikes = std::mem::take(&mut recording.strikes);
+                (attempt.wall, attempt.effort) = (recording.wall, recording.effort);
+                claims = std::mem::take(&mut recording.claims);
+                Some(recording)
+            }
+            Err(error @ (Error::Stopped | Error::Forbidden { .. })) => return Err(error),
+            // Ctrl-C goes to all of a terminal's processes, to one that is just being started as well.
+            Err(_) if stop.load(Ordering::SeqCst) => return Err(Error::Stopped),
+            Err(error) => {
+                attempt.message = Some(error.to_string());
+                None
+            }
+        };
+        Ok(Made { attempt, order: job.order, recording, claims: Arc::new(claims), first })
+    }
+
+    /// How programs are recorded under a plan, if there is nothing special about them.
+    pub(crate) fn options<'o>(&'o self, plan: Plan, core: usize, stop: &'o AtomicBool) -> Options<'o> {
+        let by_default = match plan.strategy {
+            StrategyName::Fair | StrategyName::Systematic => Surprises::NONE,
+            _ => Surprises::USUAL,
+        };
+        Options {
+            plan,
+            measure: false,
+            time: self.time,
+            surprises: self.surprises.unwrap_or(by_default),
+            core,
+            pretend_cores: PRETEND_CORES,
+            timeout: self.timeout,
+            patience: None,
+            until: None,
+            stdin: self.stdin,
+            listener: None,
+            watchdog_main: false,
+            outsiders: self.outsiders,
+            wakes_stop: false,
+            calls_stop: false,
+            end: self.end,
+            stop,
+        }
+    }
+}

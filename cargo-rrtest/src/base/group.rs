@@ -1,0 +1,138 @@
+//! Process groups: a program that we start, with all that it starts.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use super::exit::Stop;
+
+/// How often a wait looks whether it has been given up.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Kill a process group when it has taken so long, or when it is to stop, unless `finished` is closed before.
+pub(crate) fn guard(group: Pid, finished: &Receiver<()>, stop: &AtomicBool, longest: Duration) {
+    let start = Instant::now();
+    while finished.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+        if start.elapsed() >= longest || stop.load(Ordering::SeqCst) {
+            let _gone = killpg(group, Signal::SIGKILL);
+            return;
+        }
+    }
+}
+
+/// Waits until nobody lives of a process group that has been killed, and tells whether that has come. Its leader's orphans
+/// die when they come to run, which, being nice, may be after it; who is stuck in the kernel is not waited for.
+pub(crate) fn wait_for_end(group: Pid) -> bool {
+    let start = Instant::now();
+    while lives(group) {
+        if start.elapsed() >= STUCK {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    true
+}
+
+/// Whether a process of this group lives. A dead one whose parent has not asked for it is still of the group, and orphans
+/// have process 1 for a parent, which in a container may never ask.
+fn lives(group: Pid) -> bool {
+    if killpg(group, None).is_err() {
+        return false;
+    }
+    // Without /proc there is but the group itself to go by.
+    let Ok(processes) = fs::read_dir("/proc") else { return true };
+    processes.flatten().any(|process| {
+        fs::read_to_string(process.path().join("stat")).is_ok_and(|stat| is_alive_in(&stat, group))
+    })
+}
+
+/// Whether `/proc/PID/stat` (proc_pid_stat(5)) is that of a living process of this group.
+fn is_alive_in(stat: &str, group: Pid) -> bool {
+    // The name, in parentheses, may contain anything; state, parent and group follow it, and the number of threads as the
+    // eighteenth. One thread may be dead and others not.
+    let Some((_, rest)) = stat.rsplit_once(") ") else { return false };
+    let fields: Vec<&str> = rest.split(' ').collect();
+    let [state, _, of, ..] = fields[..] else { return false };
+    let threads = fields.get(17).and_then(|threads| threads.parse().ok()).unwrap_or(1);
+    of.parse() == Ok(group.as_raw()) && (!matches!(state, "Z" | "X") || threads > 1)
+}
+
+/// So long after it was killed a process is taken to be stuck.
+const STUCK: Duration = Duration::from_secs(1);
+
+/// How much nicer it is than we are, which gives it a third of our weight (sched(7)): attempts take all cores, and at 10,
+/// a tenth, a build that takes a minute by itself would take ten beside them.
+const NICENESS: i32 = 5;
+
+/// The hidden command that becomes a program in the background.
+pub(crate) const COMMAND: &str = "__background";
+
+/// A program that gives way to others, in a group of its own, so that Ctrl-C in a terminal is for us to pass on, and which
+/// does not outlive us.
+pub(crate) fn background(program: &Path) -> std::io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg(COMMAND).arg(program).process_group(0);
+    Ok(command)
+}
+
+/// As that command: become the program. Returns only on failure.
+pub(crate) fn become_background(args: &[OsString]) -> Stop {
+    let Some((program, args)) = args.split_first() else { return Stop::usage("no program given") };
+    // Without it the work is done all the same.
+    if let Ok(now) = rustix::process::getpriority_process(None) {
+        let _refused = rustix::process::setpriority_process(None, now.saturating_add(NICENESS));
+    }
+    end_with_parent();
+    let error = Command::new(program).args(args).exec();
+    Stop::os(format!("cannot run `{}`", program.display()), &error)
+}
+
+/// This process, and what it becomes, is killed when the thread that started it ends (PR_SET_PDEATHSIG of prctl(2)).
+pub(crate) fn end_with_parent() {
+    // A valid signal is all that it asks for.
+    let _set = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::process::Stdio;
+
+    use super::*;
+
+    /// A shell, and a child of its that has become ours and that nobody waits for: as with a process 1 that never reaps.
+    #[test]
+    fn the_dead_are_not_waited_for() {
+        nix::sys::prctl::set_child_subreaper(true).expect("the prctl(2)");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "sleep 1000 & echo; wait"]).process_group(0).stdout(Stdio::piped());
+        let mut shell = shell.spawn().expect("a shell");
+        shell.stdout.as_mut().expect("a pipe").read_exact(&mut [0]).expect("its child has been started");
+        let group = Pid::from_raw(shell.id().cast_signed());
+        assert!(lives(group));
+        killpg(group, Signal::SIGKILL).expect("a group");
+        shell.wait().expect("a child");
+        assert!(wait_for_end(group));
+        assert_eq!(killpg(group, None), Ok(()), "the shell's child is still to be waited for");
+    }
+
+    #[test]
+    fn processes_are_told_by_their_state_and_threads() {
+        let stat = |state: &str, threads: u32| {
+            format!("7 (a) (b) {state} 1 5 5 0 -1 0 0 0 0 0 0 0 0 0 20 0 {threads} 0 99")
+        };
+        let five = Pid::from_raw(5);
+        assert!(is_alive_in(&stat("R", 1), five) && is_alive_in(&stat("Z", 2), five));
+        assert!(!is_alive_in(&stat("Z", 1), five) && !is_alive_in(&stat("X", 1), five));
+        assert!(!is_alive_in(&stat("R", 1), Pid::from_raw(1)) && !is_alive_in("", five));
+    }
+}

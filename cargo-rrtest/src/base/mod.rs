@@ -1,0 +1,11 @@
+//! What every other room uses: exit codes and errors, Ctrl-C, process groups, cores, colours, words and a hash.
+//!
+//! This room stands on no other one.
+
+pub(crate) mod cores;
+pub(crate) mod exit;
+pub(crate) mod group;
+pub(crate) mod hash;
+pub(crate) mod interrupt;
+pub(crate) mod terminal;
+pub(crate) mod words;

@@ -1,0 +1,141 @@
+//! The clock that is compiled into tests: what rustc is told, and where such builds live.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use rrtest_preload::flags;
+use serde::Serialize;
+
+use crate::base::exit::Stop;
+use crate::base::hash::fnv1a;
+
+/// The object that defines what instrumented code calls.
+const RUNTIME: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/runtime.o"));
+
+/// An archive of it.
+const ARCHIVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/runtime.a"));
+
+/// Where a thread may be preempted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Level {
+    /// At atomic operations and system calls
+    Sync,
+    /// Also at loads and stores of memory that threads can share
+    Memory,
+    /// At system calls only
+    Syscall,
+}
+
+impl Level {
+    /// As the user types it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sync => "sync",
+            Self::Memory => "memory",
+            Self::Syscall => "syscall",
+        }
+    }
+
+    /// What rustc is told. The passes are those of ThreadSanitizer, without its runtime: they turn every atomic
+    /// operation into a call, and in functions with the attribute `sanitize_thread` every plain access too.
+    pub(crate) fn codegen_flags(self) -> &'static [&'static str] {
+        match self {
+            Self::Sync => flags::SYNC,
+            Self::Memory => flags::MEMORY,
+            Self::Syscall => &[],
+        }
+    }
+
+    /// A function that the passes make instrumented code call.
+    pub(crate) fn entry_point(self) -> Option<&'static str> {
+        match self {
+            Self::Sync => Some("__tsan_atomic32_fetch_add"),
+            Self::Memory => Some("__tsan_write4"),
+            Self::Syscall => None,
+        }
+    }
+
+    /// The directory for builds of this level, under cargo's target directory. Its name changes with the flags and with
+    /// the runtime, neither of which cargo watches.
+    pub(crate) fn build_dir(self, target_dir: &Path) -> PathBuf {
+        let mut made_of = RUNTIME.to_vec();
+        made_of.extend(self.codegen_flags().iter().flat_map(|flag| flag.bytes()));
+        target_dir.join("rrtest").join(format!("build-{}-{:08x}", self.name(), fnv1a(&made_of) as u32))
+    }
+
+    /// All that is added to the rustc command line of a unit for the target.
+    pub(crate) fn flags(self, runtime: &Runtime) -> Vec<String> {
+        let mut flags: Vec<_> = self.codegen_flags().iter().map(|flag| (*flag).to_owned()).collect();
+        flags.push(format!("-Clink-arg={}", runtime.object.display()));
+        flags
+    }
+}
+
+/// Whether what a compiler has made names this function.
+pub(crate) fn names(bytes: &[u8], function: &str) -> bool {
+    bytes.windows(function.len()).any(|window| window == function.as_bytes())
+}
+
+/// The runtime as files that linkers can take.
+#[derive(Clone, Debug)]
+pub(crate) struct Runtime {
+    /// The object, for what is recorded.
+    pub(crate) object: PathBuf,
+    /// An archive of it, for what is not, but may have C code inside that calls it.
+    pub(crate) archive: PathBuf,
+}
+
+impl Runtime {
+    /// Write it into `dir`, if it is not there.
+    pub(crate) fn put_into(dir: &Path) -> Result<Self, Stop> {
+        let put = |name: &str, bytes: &[u8]| -> Result<PathBuf, Stop> {
+            let path = dir.join(name);
+            write_whole(&path, bytes)
+                .map_err(|error| Stop::os(format!("cannot write {}", path.display()), &error))?;
+            Ok(path)
+        };
+        Ok(Self { object: put("runtime.o", RUNTIME)?, archive: put("runtime.a", ARCHIVE)? })
+    }
+}
+
+/// Write a file that another build may be reading: it changes as a whole or not at all.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    if std::fs::read(path).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    let dir = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(dir)?;
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    file.write_all(bytes)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_build_apart() {
+        let dirs = [Level::Sync, Level::Memory, Level::Syscall].map(|level| level.build_dir(Path::new("/t")));
+        assert!(dirs[0] != dirs[1] && dirs[1] != dirs[2] && dirs[0] != dirs[2]);
+        assert!(dirs[0].starts_with("/t/rrtest"));
+    }
+
+    #[test]
+    fn the_object_is_written_once() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let build_dir = dir.path().join("with space");
+        let runtime = Runtime::put_into(&build_dir).expect("files");
+        assert!(Level::Sync.flags(&runtime).contains(&format!("-Clink-arg={}", runtime.object.display())));
+        let written = || {
+            [&runtime.object, &runtime.archive]
+                .map(|path| std::fs::metadata(path).expect("a file").modified().expect("a time"))
+        };
+        let before = written();
+        Runtime::put_into(&build_dir).expect("files again");
+        assert_eq!(written(), before);
+    }
+}

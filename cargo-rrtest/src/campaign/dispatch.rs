@@ -1,0 +1,160 @@
+//! The dispatcher starts a worker on each core, and reports what they tell until the last of them has ended.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use super::queue::Queue;
+use super::registry::Registry;
+use super::schedule::{Other, Schedule, Subject};
+use super::worker::{Message, Worker};
+use crate::attempt::events::{Event, Reporter, Started, Summary, tell};
+use crate::attempt::record::Setting;
+use crate::attempt::templates::Templates;
+use crate::base::exit::Stop;
+use crate::base::interrupt::Interrupt;
+use crate::discover::test::Test;
+
+/// For so many attempts of a test on a core a template is made, which costs two starts.
+const WORTH_A_TEMPLATE: u64 = 3;
+
+/// By how much the time of a campaign may be exceeded, as one part in so many.
+const EXCEEDED: u32 = 20;
+
+/// Make the attempts, one at a time on each of `cores`, and report them as they end. Sets the interrupt's stop flag when
+/// the campaign is over.
+pub(crate) fn run(
+    subject: Subject<'_>,
+    schedule: Schedule,
+    setting: &Setting<'_>,
+    cores: &[usize],
+    interrupt: &Interrupt,
+    reporters: &mut [Box<dyn Reporter + '_>],
+) -> Result<Summary, Stop> {
+    let Subject { tests, level, other } = subject;
+    let start = Instant::now();
+    let longest = schedule.time.map(|time| time + time / EXCEEDED);
+    let last = longest.and_then(|longest| start.checked_add(longest));
+    let mut binaries: Vec<_> = tests.iter().map(|test| test.binary.clone()).collect();
+    binaries.dedup();
+    let mut summary = Summary::of_none(tests.len(), tests.iter().any(Test::is_together));
+    let registry = Registry::open(setting.in_use.as_deref());
+    let mut queue = Queue::new(tests, level, schedule.clone(), registry);
+    let started = Started {
+        tests: summary.tests,
+        together: summary.together,
+        binaries: binaries.len(),
+        slots: cores.len(),
+        seed: queue.seed,
+        attempts: schedule.runs.map(|runs| runs.saturating_mul(summary.tests as u64)),
+        time: schedule.time,
+        until_fail: schedule.until_fail,
+    };
+    tell(reporters, &Event::Started(started))?;
+    let coming = match other {
+        Some((level, Other::Ready(Ok(tests)))) => {
+            queue.join(tests, level);
+            tell(reporters, &Event::Joined(level))?;
+            None
+        }
+        Some((_, Other::Ready(Err(warning)))) => {
+            tell(reporters, &Event::Warning(warning))?;
+            None
+        }
+        Some((level, Other::Coming(build))) => Some((level, build)),
+        None => None,
+    };
+    let queue = Mutex::new(queue);
+    let at_work = AtomicUsize::new(cores.len());
+    let ended = thread::scope(|scope| {
+        let (sender, receiver) = mpsc::channel();
+        let few = |runs: u64| runs.div_ceil(cores.len() as u64) < WORTH_A_TEMPLATE;
+        let templates = if schedule.runs.is_some_and(few) { 0 } else { Templates::share(cores.len()) };
+        for core in cores {
+            let (queue, sender, at_work) = (&queue, sender.clone(), &at_work);
+            let worker = Worker {
+                queue,
+                core: *core,
+                stop_at_failure: schedule.until_fail && !schedule.keep_going,
+                templates,
+            };
+            scope.spawn(move || {
+                worker.work(setting, interrupt, &sender);
+                if at_work.fetch_sub(1, Ordering::SeqCst) == 1 {
+                    // No other build is wanted any more.
+                    interrupt.stop.store(true, Ordering::SeqCst);
+                }
+            });
+        }
+        if let Some((level, build)) = coming {
+            let queue = &queue;
+            scope.spawn(move || {
+                let message = match build(&interrupt.stop) {
+                    // There is no attempt that it could have.
+                    Ok(_) if interrupt.stop.load(Ordering::SeqCst) => return,
+                    Ok(tests) => {
+                        queue.lock().unwrap_or_else(PoisonError::into_inner).join(tests, level);
+                        Message::Joined(level)
+                    }
+                    Err(warning) => Message::Warning(warning),
+                };
+                // Nobody listens when the campaign is over.
+                drop(sender.send(message));
+            });
+        } else {
+            drop(sender);
+        }
+        // Whatever ends this loop early must end the workers too, or the scope would wait for them.
+        let result = dispatch(&receiver, last, interrupt, &mut summary, reporters);
+        interrupt.stop.store(true, Ordering::SeqCst);
+        result
+    });
+    ended?;
+    summary.wall = start.elapsed();
+    summary.interrupted = interrupt.by_user();
+    let queue = queue.into_inner().unwrap_or_else(PoisonError::into_inner);
+    summary.explored = queue.explored();
+    if queue.is_over() && !summary.interrupted {
+        summary.never_ended = queue.never_ended();
+    }
+    Ok(summary)
+}
+
+/// Read what the workers say until the last of them has ended. What still goes on at the moment `last` is given up.
+fn dispatch(
+    receiver: &mpsc::Receiver<Message>,
+    last: Option<Instant>,
+    interrupt: &Interrupt,
+    summary: &mut Summary,
+    reporters: &mut [Box<dyn Reporter + '_>],
+) -> Result<(), Stop> {
+    let mut fatal = None;
+    loop {
+        // After that there is nothing to wait for but the workers' end.
+        let wait = last.filter(|_| !interrupt.stop.load(Ordering::SeqCst));
+        let message = match wait {
+            Some(last) => receiver.recv_timeout(last.saturating_duration_since(Instant::now())),
+            None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match message {
+            Ok(Message::Done(attempt)) => {
+                summary.count(&attempt);
+                tell(reporters, &Event::Attempt(attempt))?;
+            }
+            Ok(Message::Interference(interference)) => tell(reporters, &Event::Interference(interference))?,
+            Ok(Message::Joined(level)) => tell(reporters, &Event::Joined(level))?,
+            Ok(Message::Warning(warning)) => tell(reporters, &Event::Warning(warning))?,
+            Ok(Message::Fatal(error)) => fatal = fatal.or(Some(error)),
+            Err(RecvTimeoutError::Timeout) => interrupt.stop.store(true, Ordering::SeqCst),
+            Err(RecvTimeoutError::Disconnected) => return fatal.map_or(Ok(()), |error| Err(error.into())),
+        }
+    }
+}
+
+/// The file in which all `cargo rrtest` on the machine see what the others' attempts use.
+pub(crate) fn in_use() -> PathBuf {
+    Registry::place()
+}

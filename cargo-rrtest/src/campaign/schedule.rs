@@ -1,0 +1,50 @@
+//! What attempts to make, and at what.
+
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use rrtest_engine::schedule::StrategyName;
+
+use crate::attempt::seed::Seed;
+use crate::build::instrument::Level;
+use crate::discover::test::Test;
+
+/// What attempts to make.
+#[derive(Clone, Debug)]
+pub(crate) struct Schedule {
+    /// Attempts of each test, if limited.
+    pub(crate) runs: Option<u64>,
+    /// Time in all, if limited.
+    pub(crate) time: Option<Duration>,
+    /// End at the first failure.
+    pub(crate) until_fail: bool,
+    /// Do not, but count failures.
+    pub(crate) keep_going: bool,
+    /// The strategies that the user has chosen; empty means the portfolio.
+    pub(crate) strategies: Vec<StrategyName>,
+    /// Go through all schedules with at most so many preemptions instead.
+    pub(crate) bound: Option<usize>,
+    /// The seed of the first attempt of each test, from which those of all others are derived; by default any.
+    pub(crate) seed: Option<Seed>,
+}
+
+/// The tests of another build. An error is for the user to know, and no more.
+pub(crate) type OtherTests = Result<Vec<Test>, String>;
+
+/// Another build of the tests.
+pub(crate) enum Other<'a> {
+    /// It is there.
+    Ready(OtherTests),
+    /// This makes it, while attempts at the first build are being made. It is given up when the flag becomes true.
+    Coming(&'a (dyn Fn(&AtomicBool) -> OtherTests + Sync)),
+}
+
+/// What attempts are made at.
+pub(crate) struct Subject<'a> {
+    /// The tests.
+    pub(crate) tests: Vec<Test>,
+    /// How they were built.
+    pub(crate) level: Level,
+    /// Another build of them with its level, if there is to be one.
+    pub(crate) other: Option<(Level, Other<'a>)>,
+}

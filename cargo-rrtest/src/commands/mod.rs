@@ -1,0 +1,12 @@
+//! What users type ([`cli`]), and a file for each command. A command brings the other rooms together, and does little itself.
+//!
+//! This room stands on all others.
+
+mod beside;
+pub(crate) mod cli;
+pub(crate) mod doctor;
+pub(crate) mod exec;
+mod given;
+pub(crate) mod replay;
+pub(crate) mod run;
+pub(crate) mod show;

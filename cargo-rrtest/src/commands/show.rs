@@ -1,0 +1,179 @@
+//! `ls`, `show` and `rm`: the store of kept traces, for people.
+
+use std::time::SystemTime;
+
+use rrtest_engine::trace::Trace;
+use serde_json::Value;
+
+use super::cli::{OneTrace, Place, SomeTraces};
+use super::given;
+use crate::base::exit::{Status, Stop};
+use crate::base::terminal::{BOLD, print};
+use crate::base::words::{self, shell_word};
+use crate::ending::backtrace::Frames;
+use crate::ending::describe;
+use crate::ending::outcome::Outcome;
+use crate::store::traces::{Entry, Store};
+
+/// The facts of a trace's description that `show` prints first, in this order.
+const FACTS: &[&str] = &[
+    "package",
+    "binary",
+    "test",
+    "failed_tests",
+    "order",
+    "outcome",
+    "attempt",
+    "seed",
+    "strategy",
+    "preempt",
+    "time",
+    "surprises",
+    "struck",
+    "created",
+    "rustc",
+    "rrtest",
+];
+
+/// List the traces of a store.
+pub(crate) fn ls(place: &Place) -> Result<Status, Stop> {
+    let store = Store::find(place.trace_dir.as_deref(), &place.selection())?;
+    let entries = store.entries()?;
+    if entries.is_empty() {
+        print(&format!("no traces in {}\n", store.dir.display()))?;
+        return Ok(Status::Success);
+    }
+    let header = ["NAME", "TEST", "OUTCOME", "VERIFIED", "AGE", "SIZE"].map(str::to_owned);
+    let rows: Vec<_> = std::iter::once(header).chain(entries.iter().map(row)).collect();
+    print(&table(&rows))?;
+    Ok(Status::Success)
+}
+
+fn row(entry: &Entry) -> [String; 6] {
+    let (test, outcome, verified) = match Trace::open(&entry.path) {
+        Ok(trace) => {
+            let facts = ["binary", "test", "failed_tests"];
+            let test: Vec<_> = facts.iter().filter_map(|key| fact(trace.info(), key)).collect();
+            let outcome = fact(trace.info(), "outcome");
+            let outcome = outcome.unwrap_or_else(|| Outcome::of(trace.ending()).name().to_owned());
+            (test.join(" ").trim().to_owned(), outcome, if trace.verified() { "yes" } else { "no" })
+        }
+        // What exactly is wrong takes a line of its own: `show` tells.
+        Err(_) => ("-".to_owned(), "unreadable".to_owned(), "-"),
+    };
+    let age = SystemTime::now().duration_since(entry.modified).unwrap_or_default();
+    [entry.name.clone(), test, outcome, verified.to_owned(), words::age(age), words::size(entry.size)]
+}
+
+/// Columns as wide as their widest cell, two spaces apart.
+fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let widths: [usize; N] =
+        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
+    let line = |row: &[String; N]| {
+        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+/// Show all that the head of a trace says.
+pub(crate) fn show(options: &OneTrace) -> Result<Status, Stop> {
+    let path = given::path(options)?;
+    let trace = given::open(&path)?;
+    let size = path.metadata().map_or(0, |metadata| metadata.len());
+    let mut lines = vec![("trace".to_owned(), format!("{} ({})", path.display(), words::size(size)))];
+    let info = trace.info();
+    lines.extend(FACTS.iter().filter_map(|key| Some(((*key).to_owned(), fact(info, key)?))));
+    let others = info.as_object().into_iter().flatten().filter(|(key, _)| !FACTS.contains(&key.as_str()));
+    lines.extend(others.filter_map(|(key, _)| Some((key.clone(), fact(info, key)?))));
+    lines.push(("verified".to_owned(), if trace.verified() { "yes" } else { "no" }.to_owned()));
+    let program = trace.program();
+    let words =
+        std::iter::once(program.path.as_os_str()).chain(program.args.iter().map(|arg| arg.as_os_str()));
+    let words: Vec<_> = words.map(|word| shell_word(&word.to_string_lossy())).collect();
+    lines.push(("program".to_owned(), words.join(" ")));
+    lines.push(("directory".to_owned(), program.cwd.display().to_string()));
+    lines.push(("environment".to_owned(), words::count(program.env.len() as u64, "variable")));
+    let stats = trace.stats();
+    lines.push((
+        "counted".to_owned(),
+        [
+            words::count(stats.ticks, "tick"),
+            words::count(stats.preemptions, "preemption"),
+            words::count(stats.syscalls, "traced system call"),
+            words::count(u64::from(stats.tasks), "task"),
+        ]
+        .join(", "),
+    ));
+    let files: Vec<_> = trace.files().map(|file| file.stored).collect();
+    lines.push((
+        "holds".to_owned(),
+        [
+            format!("{} in {}", words::count(trace.count(), "event"), words::size(trace.size_of_events())),
+            format!(
+                "{} in {}",
+                words::count(files.len() as u64, "mapped file"),
+                words::size(files.into_iter().fold(0, u64::saturating_add))
+            ),
+        ]
+        .join(", "),
+    ));
+    lines.push(("ending".to_owned(), describe::ending(trace.ending(), Frames::All).join("\n")));
+    let text: String = lines.iter().map(|(key, value)| fact_line(key, value)).collect();
+    print(&text)?;
+    Ok(Status::Success)
+}
+
+fn fact_line(key: &str, value: &str) -> String {
+    format!("{BOLD}{key:>12}{BOLD:#} {}\n", value.replace('\n', "\n             "))
+}
+
+/// A fact of a trace's description as text.
+fn fact(info: &Value, key: &str) -> Option<String> {
+    match info.get(key)? {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        Value::Array(values) if values.is_empty() => None,
+        Value::Array(values) => {
+            let words = values.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
+            Some(words.collect::<Vec<_>>().join(", "))
+        }
+        value => Some(value.to_string()),
+    }
+}
+
+/// Delete traces.
+pub(crate) fn rm(options: &SomeTraces) -> Result<Status, Stop> {
+    let store = Store::find(options.place.trace_dir.as_deref(), &options.place.selection())?;
+    // All must be found before any is deleted.
+    let paths: Vec<_> = if options.all {
+        store.entries()?.into_iter().map(|entry| entry.path).collect()
+    } else {
+        options.traces.iter().map(|trace| store.resolve(Some(trace))).collect::<Result<_, _>>()?
+    };
+    for path in paths {
+        std::fs::remove_file(&path)
+            .map_err(|error| Stop::os(format!("cannot delete {}", path.display()), &error))?;
+        print(&format!("deleted {}\n", path.display()))?;
+    }
+    Ok(Status::Success)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_line_up() {
+        let rows = [["NAME", "AGE"], ["a-long-name", "3d"]].map(|row| row.map(str::to_owned));
+        assert_eq!(table(&rows), "NAME         AGE\na-long-name  3d\n");
+    }
+
+    #[test]
+    fn a_damaged_trace_is_a_row() {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::write(dir.path().join("x.rrtrace"), "garbage").expect("a file");
+        let entries = Store::at(dir.path()).expect("a store").entries().expect("entries");
+        assert_eq!(row(&entries[0])[..4], ["x", "-", "unreadable", "-"]);
+    }
+}

@@ -1,0 +1,257 @@
+//! The arguments of test binaries that users know from libtest: which of its tests to run, and how.
+
+use std::ffi::OsString;
+
+use crate::base::exit::Stop;
+
+/// Options of libtest that choose tests or their output, and mean nothing where each test has a process of its own: its
+/// output is shown if it fails. The flag tells whether a value follows.
+const ONLY_TOGETHER: &[(&str, bool)] = &[
+    ("--nocapture", false),
+    ("--no-capture", false),
+    ("--show-output", false),
+    ("--quiet", false),
+    ("-q", false),
+    ("--color", true),
+    ("--format", true),
+    ("--test-threads", true),
+    ("--shuffle", false),
+    ("--shuffle-seed", true),
+];
+
+/// Which tests of a binary to run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Filter {
+    /// Names, or parts of names; any of them will do. Empty means all.
+    pub(crate) names: Vec<String>,
+    /// Names, or parts of names, of tests to leave out.
+    pub(crate) skip: Vec<String>,
+    /// Whether names must be equal and not only contained.
+    pub(crate) exact: bool,
+    /// What to do with tests marked `#[ignore]`.
+    pub(crate) ignored: Ignored,
+}
+
+/// What to do with tests marked `#[ignore]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Ignored {
+    /// Leave them out.
+    #[default]
+    Skip,
+    /// Run them only.
+    Only,
+    /// Run them with the others.
+    Include,
+}
+
+impl Filter {
+    /// From the test name that the command line names, and the arguments after `--`.
+    pub(crate) fn parse(name: Option<&str>, args: &[String]) -> Result<Self, Stop> {
+        let mut filter = Self { names: name.map(str::to_owned).into_iter().collect(), ..Self::default() };
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            let (flag, value) = match arg.split_once('=') {
+                Some((flag, value)) if flag.starts_with("--") => (flag, Some(value.to_owned())),
+                _ => (arg.as_str(), None),
+            };
+            match flag {
+                "--exact" => filter.exact = true,
+                "--ignored" if filter.ignored == Ignored::Skip => filter.ignored = Ignored::Only,
+                "--ignored" => {}
+                "--include-ignored" => filter.ignored = Ignored::Include,
+                "--skip" => {
+                    let value = value.or_else(|| args.next().cloned());
+                    filter.skip.push(value.ok_or_else(|| Stop::usage("`--skip` needs a test name"))?);
+                }
+                _ if !flag.starts_with('-') => filter.names.push(arg.clone()),
+                _ => match ONLY_TOGETHER.iter().find(|(known, _)| *known == flag) {
+                    Some((_, true)) if value.is_none() => {
+                        args.next().ok_or_else(|| Stop::usage(format!("`{flag}` needs a value")))?;
+                    }
+                    Some(_) => {}
+                    None => return Err(unknown(arg)),
+                },
+            }
+        }
+        Ok(filter)
+    }
+
+    /// Whether a test is among those to run.
+    pub(crate) fn accepts(&self, name: &str, ignored: bool) -> bool {
+        let matches =
+            |pattern: &String| if self.exact { name == pattern } else { name.contains(pattern.as_str()) };
+        let kind = match self.ignored {
+            Ignored::Skip => !ignored,
+            Ignored::Only => ignored,
+            Ignored::Include => true,
+        };
+        kind && (self.names.is_empty() || self.names.iter().any(matches)) && !self.skip.iter().any(matches)
+    }
+}
+
+fn unknown(arg: &str) -> Stop {
+    Stop::usage(format!(
+        "unknown argument `{arg}` after `--`\n  known there: test names, --exact, --skip NAME, --ignored, \
+         --include-ignored, and, of effect with --together only: {}",
+        ONLY_TOGETHER.iter().map(|(flag, _)| *flag).collect::<Vec<_>>().join(" ")
+    ))
+}
+
+/// The test that a line of the answer to `--list --format terse` names.
+pub(crate) fn listed(line: &str) -> Option<&str> {
+    let (name, kind) = line.rsplit_once(": ")?;
+    matches!(kind, "test" | "benchmark" | "bench").then_some(name)
+}
+
+/// How many tests at a time a test binary is told to run by these arguments and this environment, if it is.
+pub(crate) fn threads<'a>(args: &'a [OsString], env: &'a [(OsString, OsString)]) -> Option<&'a str> {
+    let texts = || args.iter().map(|arg| arg.to_str().unwrap_or_default());
+    let option = texts().enumerate().find_map(|(index, arg)| match arg.strip_prefix("--test-threads") {
+        Some("") => texts().nth(index + 1),
+        Some(value) => value.strip_prefix('='),
+        None => None,
+    });
+    let variable = || env.iter().find(|(name, _)| name == "RUST_TEST_THREADS")?.1.to_str();
+    option.or_else(variable)
+}
+
+/// These arguments without those that choose tests by their names.
+pub(crate) fn without_names(args: &[OsString]) -> Vec<OsString> {
+    let mut args = args.iter();
+    let mut others = Vec::new();
+    while let Some(arg) = args.next() {
+        let text = arg.to_str().unwrap_or_default();
+        let takes_value = ONLY_TOGETHER.iter().any(|(flag, takes_value)| *flag == text && *takes_value);
+        match text {
+            "--skip" => drop(args.next()),
+            "--exact" => {}
+            _ if text.starts_with("--skip=") || !text.starts_with('-') => {}
+            _ => {
+                others.push(arg.clone());
+                others.extend(takes_value.then(|| args.next().cloned()).flatten());
+            }
+        }
+    }
+    others
+}
+
+/// The tests that libtest says have ended, in that order, each with whether it has passed. Those that it ignores are not among them.
+pub(crate) fn ended_tests(output: &str) -> Vec<(&str, bool)> {
+    output.lines().filter_map(ended_test).collect()
+}
+
+fn ended_test(line: &str) -> Option<(&str, bool)> {
+    let (name, result) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
+    let passed = result == "ok";
+    // What is expected of a test is told behind its name.
+    let name = name.strip_suffix(" - should panic").unwrap_or(name);
+    (passed || result == "FAILED").then_some((name, passed))
+}
+
+/// The tests that libtest says have failed: the list of names under the last `failures:`, or, had it no time to write one,
+/// what it says of each test as that ends.
+pub(crate) fn failed_tests(output: &str) -> Vec<String> {
+    let listed = output
+        .rsplit_once("\nfailures:\n")
+        .into_iter()
+        .flat_map(|(_, list)| list.lines().map_while(|line| line.strip_prefix("    ")).map(str::to_owned));
+    let listed: Vec<_> = listed.collect();
+    if !listed.is_empty() {
+        return listed;
+    }
+    ended_tests(output).into_iter().filter(|(_, passed)| !passed).map(|(name, _)| name.to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(name: Option<&str>, args: &[&str]) -> Filter {
+        let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        Filter::parse(name, &args).expect("known arguments")
+    }
+
+    #[test]
+    fn parts_of_names_match_unless_exact() {
+        assert!(filter(Some("one"), &[]).accepts("tests::one_more", false));
+        assert!(!filter(Some("one"), &["--exact"]).accepts("tests::one_more", false));
+        assert!(filter(Some("tests::one"), &["--exact"]).accepts("tests::one", false));
+        assert!(filter(None, &["a", "b"]).accepts("b", false));
+        assert!(!filter(None, &["a", "b"]).accepts("c", false));
+    }
+
+    #[test]
+    fn skip_wins() {
+        let filter = filter(None, &["--skip", "slow", "--skip=net"]);
+        assert!(filter.accepts("quick", false));
+        assert!(!filter.accepts("slow_one", false));
+        assert!(!filter.accepts("net_one", false));
+    }
+
+    #[test]
+    fn ignored_tests() {
+        assert!(!filter(None, &[]).accepts("t", true));
+        assert!(filter(None, &["--ignored"]).accepts("t", true));
+        assert!(!filter(None, &["--ignored"]).accepts("t", false));
+        let both = filter(None, &["--ignored", "--include-ignored"]);
+        assert!(both.accepts("t", true) && both.accepts("t", false));
+    }
+
+    #[test]
+    fn what_has_no_effect_is_taken_with_its_value() {
+        assert_eq!(
+            filter(None, &["--nocapture", "--test-threads", "3", "--color=always"]),
+            Filter::default()
+        );
+    }
+
+    #[test]
+    fn unknown_arguments_are_named() {
+        let args = ["--bogus".to_owned()];
+        let stop = Filter::parse(None, &args).expect_err("an unknown argument");
+        assert!(stop.message.expect("a message").contains("--bogus"));
+    }
+
+    #[test]
+    fn threads_are_told_by_option_or_variable() {
+        let args = |words: &str| words.split_whitespace().map(OsString::from).collect::<Vec<_>>();
+        let env = |value: &str| [(OsString::from("RUST_TEST_THREADS"), OsString::from(value))];
+        assert_eq!(threads(&args("x --test-threads 1"), &[]), Some("1"));
+        assert_eq!(threads(&args("--test-threads=1"), &env("3")), Some("1"));
+        assert_eq!(threads(&[], &env("1")), Some("1"));
+        assert_eq!(threads(&args("--test-threads 2"), &env("1")), Some("2"));
+        assert_eq!(threads(&args("--test-threads"), &[]), None);
+    }
+
+    #[test]
+    fn arguments_that_choose_by_name_are_left_out() {
+        let args = |words: &str| words.split_whitespace().map(OsString::from).collect::<Vec<_>>();
+        let given =
+            args("one --exact --test-threads 3 --skip two --skip=three --ignored --color=never -q four");
+        assert_eq!(without_names(&given), args("--test-threads 3 --ignored --color=never -q"));
+        assert!(without_names(&args("--skip")).is_empty());
+    }
+
+    #[test]
+    fn ended_tests_are_in_the_order_of_their_ends() {
+        let output = "running 4 tests\ntest b ... ok\ntest c - should panic ... ok\ntest i ... ignored\ntest a ... FAILED\n";
+        assert_eq!(ended_tests(output), [("b", true), ("c", true), ("a", false)]);
+    }
+
+    #[test]
+    fn failed_tests_are_those_that_libtest_lists() {
+        let output = "test a ... FAILED\ntest b ... ok\n\nfailures:\n\n---- a stdout ----\nno\n\n\nfailures:\n    a\n    \
+                      c::d - should panic\n\ntest result: FAILED. 1 passed\n";
+        assert_eq!(failed_tests(output), ["a", "c::d - should panic"]);
+        assert_eq!(failed_tests("running 2 tests\ntest a ... FAILED\ntest b ... ok\n"), ["a"]);
+        assert_eq!(failed_tests("running 2 tests\n"), [""; 0]);
+    }
+
+    #[test]
+    fn lines_of_lists() {
+        assert_eq!(listed("a::b: test"), Some("a::b"));
+        assert_eq!(listed("c: benchmark"), Some("c"));
+        assert_eq!(listed("hello world"), None);
+        assert_eq!(listed("loaded: 3 modules"), None);
+    }
+}

@@ -1,0 +1,12 @@
+//! The tests that test binaries have: their names, how to run each, and which of them the user wants.
+//!
+//! Cargo calls us as its target [`runner`] in place of each binary. We ask the binary for its tests ([`listing`], in the language of
+//! [`libtest`]), and [`find`] makes a [`test::Test`] of each answer.
+//!
+//! This room stands on [`base`](crate::base) alone.
+
+pub(crate) mod find;
+pub(crate) mod libtest;
+mod listing;
+pub(crate) mod runner;
+pub(crate) mod test;

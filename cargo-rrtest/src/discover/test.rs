@@ -1,0 +1,56 @@
+//! What attempts are made at: a test of a binary, or all of them together.
+
+use std::sync::Arc;
+
+use rrtest_engine::program::Program;
+
+/// What one attempt runs: a test, or all tests of a binary together.
+#[derive(Clone, Debug)]
+pub(crate) struct Test {
+    /// The package it belongs to.
+    pub(crate) package: String,
+    /// The binary it is in, named as nextest does: `p` the library of package `p`, `p::it` its integration test `it`,
+    /// `p::bin/b` its binary `b`.
+    pub(crate) binary: String,
+    /// Its name in that binary; none for the binary's tests together.
+    pub(crate) name: Option<String>,
+    /// How to run it, and no other.
+    pub(crate) program: Program,
+    /// Whether a libtest harness runs it, whose main thread only waits.
+    pub(crate) harness: bool,
+    /// The names of the tests that run in a process for all tests of its binary, as far as they are known.
+    pub(crate) mates: Arc<[String]>,
+}
+
+impl Test {
+    /// The name that is unique in a workspace: binary and test.
+    pub(crate) fn id(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{} {name}", self.binary),
+            None => self.binary.clone(),
+        }
+    }
+
+    /// The name for people, in a place that names the binary.
+    pub(crate) fn title(&self) -> &str {
+        self.name.as_deref().unwrap_or("together")
+    }
+
+    /// Whether it is all tests of a binary.
+    pub(crate) fn is_together(&self) -> bool {
+        self.name.is_none()
+    }
+}
+
+/// A test for the tests of others.
+#[cfg(test)]
+pub(crate) fn sample() -> Test {
+    Test {
+        package: "p".into(),
+        binary: "p::it".into(),
+        name: Some("t".into()),
+        program: Program { path: "/t".into(), args: vec![], env: vec![], cwd: "/".into() },
+        harness: true,
+        mates: Arc::default(),
+    }
+}

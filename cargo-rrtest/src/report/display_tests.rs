@@ -1,0 +1,54 @@
+//! What people read.
+
+use super::*;
+use crate::attempt::events::Kept;
+use crate::attempt::events::samples::attempt;
+
+fn written(attempt: &Attempt) -> String {
+    let mut text = Vec::new();
+    write_attempt(&mut text, attempt, true).expect("memory");
+    anstream::adapter::strip_bytes(&text).into_vec().try_into().expect("text")
+}
+
+#[test]
+fn a_failure_says_all_that_is_needed_to_go_on() {
+    assert_eq!(
+        written(&attempt()),
+        "        FAIL [   0.004s] p::it t (attempt 3)
+  output ───
+    one
+    two
+  ──────────
+    exit code 101
+     attempt 3, seed 0x0000000000000abc, strategy walk, preempt sync: 522 ticks, 1 preemption
+       trace /traces/p-it-t-abc.rrtrace (verified)
+      replay cargo rrtest replay p-it-t-abc
+
+"
+    );
+}
+
+#[test]
+fn a_trace_elsewhere_is_replayed_by_its_path() {
+    let kept = Kept { path: "/some traces/x.rrtrace".into(), verified: true, by_name: false };
+    let text = written(&Attempt { trace: Some(kept), ..attempt() });
+    assert!(text.contains("cargo rrtest replay '/some traces/x.rrtrace'\n"), "{text}");
+}
+
+#[test]
+fn a_trace_that_does_not_replay_is_not_offered_for_replay() {
+    let text = written(&Attempt {
+        outcome: Outcome::Error,
+        trace: Some(Kept { path: "/traces/x.rrtrace".into(), verified: false, by_name: true }),
+        message: Some("its trace does not replay".into()),
+        ..attempt()
+    });
+    assert!(text.contains("ERROR") && text.contains("its trace does not replay"), "{text}");
+    assert!(!text.contains("cargo rrtest replay"), "{text}");
+}
+
+#[test]
+fn a_repeated_failure_is_one_line_more() {
+    let text = written(&Attempt { repeats: true, trace: None, ..attempt() });
+    assert_eq!(text.lines().count(), 2, "{text}");
+}

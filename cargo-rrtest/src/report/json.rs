@@ -1,0 +1,275 @@
+//! The report for programs: one JSON object a line on standard output.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+use rrtest_engine::ending::Ending;
+use serde::Serialize;
+
+use crate::attempt::events::{Attempt, Event, Explored, Interference, Reporter, Summary};
+use crate::attempt::order::Ran;
+use crate::base::exit::Stop;
+use crate::ending::outcome::Outcome;
+use crate::ending::strikes;
+use crate::ending::waits::{Waiting, waits};
+
+/// Writes the report.
+#[derive(Debug)]
+pub(crate) struct Json<W> {
+    out: W,
+}
+
+impl<W: Write> Json<W> {
+    /// Write to `out`.
+    pub(crate) fn new(out: W) -> Self {
+        Self { out }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Line<'a> {
+    Attempt(Box<AttemptLine<'a>>),
+    Interference(InterferenceLine<'a>),
+    Summary(SummaryLine<'a>),
+}
+
+#[derive(Serialize)]
+struct AttemptLine<'a> {
+    package: &'a str,
+    binary: &'a str,
+    /// None for the binary's tests together.
+    test: Option<&'a str>,
+    attempt: u64,
+    seed: String,
+    strategy: &'static str,
+    preempt: &'static str,
+    outcome: Outcome,
+    exit_code: Option<i32>,
+    signal: Option<i32>,
+    start: &'static str,
+    /// Only where it was to be forked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_reason: Option<&'a str>,
+    wall_ms: f64,
+    ticks: u64,
+    preemptions: u64,
+    /// How often each kind has struck, if any has.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    surprises: BTreeMap<&'static str, u32>,
+    /// What those in time have done, a sentence each, where the attempt failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    struck: Vec<String>,
+    trace: Option<&'a Path>,
+    verified: Option<bool>,
+    /// Only for tests together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed_tests: Option<&'a [String]>,
+    /// Only where those were not run in the usual way, and failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<&'a Ran>,
+    /// Only where it is so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    passes_together: bool,
+    /// Only where threads hang.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits: Option<Vec<Waiting<'a>>>,
+    /// Only where the outcome is ours, or the trace cannot be kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct InterferenceLine<'a> {
+    package: &'a str,
+    binary: &'a str,
+    /// None for the binary's tests together.
+    test: Option<&'a str>,
+    attempt: u64,
+    seed: String,
+    outcome: Outcome,
+    /// What both used.
+    thing: &'a str,
+    /// The test of the other attempt, and its number; none for one of another `cargo rrtest`.
+    with: Option<String>,
+    with_attempt: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct SummaryLine<'a> {
+    attempts: u64,
+    tests: usize,
+    failed: &'a [String],
+    /// Only where the time was over before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    never_ended: Vec<String>,
+    wall_ms: f64,
+    /// Where all schedules were to be gone through.
+    #[serde(skip_serializing_if = "<[Explored]>::is_empty")]
+    explored: &'a [Explored],
+}
+
+impl<'a> From<&'a Attempt> for AttemptLine<'a> {
+    fn from(attempt: &'a Attempt) -> Self {
+        let (exit_code, signal) = match &attempt.ending {
+            Some(Ending::Exited(code)) => (Some(*code), None),
+            Some(Ending::Killed { signal, .. }) => (None, Some(*signal)),
+            _ => (None, None),
+        };
+        Self {
+            package: &attempt.test.package,
+            binary: &attempt.test.binary,
+            test: attempt.test.name.as_deref(),
+            attempt: attempt.number,
+            seed: attempt.seed.to_string(),
+            strategy: attempt.strategy.as_str(),
+            preempt: attempt.level.name(),
+            outcome: attempt.outcome,
+            exit_code,
+            signal,
+            start: attempt.start.name(),
+            start_reason: attempt.start.reason(),
+            wall_ms: milliseconds(attempt.wall),
+            ticks: attempt.stats.ticks,
+            preemptions: attempt.stats.preemptions,
+            surprises: attempt.struck.iter().map(|(kind, count)| (kind.as_str(), count)).collect(),
+            struck: if attempt.outcome.is_failure() {
+                strikes::sentences(&attempt.strikes)
+            } else {
+                Vec::new()
+            },
+            trace: attempt.trace.as_ref().map(|kept| kept.path.as_path()),
+            verified: attempt.trace.as_ref().map(|kept| kept.verified),
+            failed_tests: attempt.test.is_together().then_some(attempt.failed_tests.as_slice()),
+            order: attempt.ran.as_ref(),
+            passes_together: attempt.passes_together,
+            waits: attempt.ending.as_ref().and_then(waits),
+            message: attempt.message.as_deref(),
+        }
+    }
+}
+
+impl<'a> From<&'a Interference> for InterferenceLine<'a> {
+    fn from(interference: &'a Interference) -> Self {
+        let Interference { test, number, seed, outcome, thing, with, .. } = interference;
+        Self {
+            package: &test.package,
+            binary: &test.binary,
+            test: test.name.as_deref(),
+            attempt: *number,
+            seed: seed.to_string(),
+            outcome: *outcome,
+            thing,
+            with: with.as_ref().map(|(test, _)| test.id()),
+            with_attempt: with.as_ref().map(|(_, number)| *number),
+        }
+    }
+}
+
+impl<'a> From<&'a Summary> for SummaryLine<'a> {
+    fn from(summary: &'a Summary) -> Self {
+        Self {
+            attempts: summary.attempts,
+            tests: summary.tests,
+            failed: &summary.failed,
+            never_ended: summary.never_ended.iter().map(|never| never.test.id()).collect(),
+            explored: &summary.explored,
+            wall_ms: milliseconds(summary.wall),
+        }
+    }
+}
+
+/// Milliseconds, to the microsecond.
+fn milliseconds(duration: std::time::Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}
+
+impl<W: Write> Reporter for Json<W> {
+    fn report(&mut self, event: &Event) -> Result<(), Stop> {
+        let line = match event {
+            Event::Interference(interference) => Line::Interference(interference.into()),
+            Event::Attempt(attempt) => Line::Attempt(Box::new(attempt.as_ref().into())),
+            Event::Summary(summary) => Line::Summary(summary.into()),
+            Event::Started(_) | Event::Joined(_) | Event::Warning(_) => return Ok(()),
+        };
+        serde_json::to_writer(&mut self.out, &line)
+            .map_err(std::io::Error::from)
+            .and_then(|()| self.out.write_all(b"\n"))
+            .and_then(|()| self.out.flush())
+            .map_err(|error| Stop::unwritten("cannot write to standard output", &error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::attempt::events::NeverEnded;
+    use crate::attempt::events::samples::attempt;
+    use crate::attempt::start::Start;
+
+    fn written(event: &Event) -> String {
+        let mut json = Json::new(Vec::new());
+        json.report(event).expect("memory");
+        String::from_utf8(json.out).expect("text")
+    }
+
+    /// Programs read this: names and order are a promise.
+    #[test]
+    fn lines() {
+        assert_eq!(
+            written(&Event::Attempt(Box::new(attempt()))),
+            concat!(
+                r#"{"event":"attempt","package":"p","binary":"p::it","test":"t","attempt":3,"#,
+                r#""seed":"0x0000000000000abc","strategy":"walk","preempt":"sync","outcome":"failed","exit_code":101,"#,
+                r#""signal":null,"start":"forked","wall_ms":4.0,"ticks":522,"preemptions":1,"trace":"/traces/p-it-t-abc.rrtrace","verified":true}"#,
+                "\n"
+            )
+        );
+        let summary = Summary {
+            attempts: 120,
+            tests: 4,
+            together: false,
+            passed: 119,
+            failures: 1,
+            errors: 0,
+            failed: vec!["p::it t".to_owned()],
+            never_ended: Vec::new(),
+            wall: Duration::from_millis(913),
+            interrupted: false,
+            explored: Vec::new(),
+        };
+        assert_eq!(
+            written(&Event::Summary(summary)),
+            "{\"event\":\"summary\",\"attempts\":120,\"tests\":4,\"failed\":[\"p::it t\"],\"wall_ms\":913.0}\n"
+        );
+    }
+
+    #[test]
+    fn tests_that_never_ended_are_named() {
+        let never = NeverEnded { test: attempt().test, attempts: 1 };
+        let summary = Summary { never_ended: vec![never], ..Summary::of_none(1, false) };
+        let line: serde_json::Value = serde_json::from_str(&written(&Event::Summary(summary))).expect("json");
+        assert_eq!(line["never_ended"], serde_json::json!(["p::it t"]));
+    }
+
+    #[test]
+    fn an_attempt_that_was_not_forked_says_why() {
+        let fell_back = Attempt { start: Start::FellBack("it has files open".into()), ..attempt() };
+        let line: serde_json::Value =
+            serde_json::from_str(&written(&Event::Attempt(Box::new(fell_back)))).expect("json");
+        assert_eq!((&line["start"], &line["start_reason"]), (&"full".into(), &"it has files open".into()));
+    }
+
+    #[test]
+    fn a_crash_has_a_signal_and_an_error_a_message() {
+        let ending = Some(Ending::Killed { signal: 11, task: rrtest_engine::task::TaskId(1), tasks: vec![] });
+        let line =
+            written(&Event::Attempt(Box::new(Attempt { ending, message: Some("why".into()), ..attempt() })));
+        let line: serde_json::Value = serde_json::from_str(&line).expect("json");
+        assert_eq!((&line["exit_code"], &line["signal"]), (&serde_json::Value::Null, &11.into()));
+        assert_eq!(line["message"], "why");
+    }
+}

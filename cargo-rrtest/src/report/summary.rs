@@ -1,0 +1,73 @@
+//! What a summary says of single tests, in words.
+
+use crate::attempt::events::{Explored, NeverEnded};
+use crate::base::words::count;
+
+/// What is said of a test of which nothing is known: in short, and why.
+pub(crate) fn never_ended(never: &NeverEnded) -> (&'static str, String) {
+    match never.attempts {
+        0 => ("never ran", "the time was over before its turn came".to_owned()),
+        attempts => (
+            "never ended",
+            format!("none of {} had ended when the time was over", count(attempts, "attempt")),
+        ),
+    }
+}
+
+/// How far the schedules of a test have been gone through, and whether one fails.
+pub(crate) fn explored(explored: &Explored, fails: bool) -> String {
+    let Explored { bound, schedules, strayed, complete, at_once, .. } = explored;
+    let which = if *complete { "all " } else { "" };
+    let what = count(*schedules, "schedule");
+    let preemptions = count(*bound as u64, "preemption");
+    let mut text = format!("{which}{what} with at most {preemptions}");
+    if let Some(times) = at_once {
+        text += &format!(" (and sched_yield returning at once at most {times} times in a row)");
+    }
+    text += " explored, ";
+    text += match (fails, complete) {
+        (true, _) => "one fails",
+        (false, true) => "none fails",
+        (false, false) => "none of these fails",
+    };
+    if *strayed > 0 {
+        text += &format!(
+            "; {strayed} more did not come about: the test does not do the same each time, so there may be others"
+        );
+    } else if !complete {
+        text += "; there are more";
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn explorations() {
+        let all = Explored {
+            test: "t".into(),
+            bound: 2,
+            schedules: 812,
+            strayed: 0,
+            complete: true,
+            at_once: None,
+        };
+        assert_eq!(
+            explored(&all, false),
+            "all 812 schedules with at most 2 preemptions explored, none fails"
+        );
+        let spinning = explored(&Explored { at_once: Some(40), ..all.clone() }, false);
+        assert!(
+            spinning.contains("(and sched_yield returning at once at most 40 times in a row) explored, none")
+        );
+        let some = Explored { complete: false, ..all.clone() };
+        assert_eq!(
+            explored(&some, true),
+            "812 schedules with at most 2 preemptions explored, one fails; there are more"
+        );
+        let astray = Explored { strayed: 3, ..some };
+        assert!(explored(&astray, false).contains("none of these fails; 3 more did not come about"));
+    }
+}

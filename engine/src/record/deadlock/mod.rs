@@ -1,8 +1,8 @@
-//! Who waits for whom, and whether any of it can ever end.
+//! Who waits for whom, and whether that can ever end.
 //!
-//! [`stuck`] decides whether nobody is left who could end the waits in the kernel; the other files say in words what a task
-//! waits for, who has it, and what each was doing. What is not certain is no deadlock. The room stands on
-//! [`tree`](super::tree) and [`kernel`](super::kernel).
+//! [`stuck`] decides whether anybody is left who could end the waits in the kernel: only where that is certainly nobody, it
+//! is a deadlock. The other files say in words what each task was doing, what it waits for, and who has it. The room stands
+//! on [`tree`](super::tree) and [`kernel`](super::kernel).
 
 pub(super) mod locks;
 mod objects;

@@ -1,7 +1,7 @@
-//! What others than the program could come to, since it has a name: ports, paths, keys.
+//! What processes outside of the recorded tree could come to, because it has a name: ports, paths, keys.
 //!
-//! [`reach`] says whether nobody outside can have a part in a wait, [`claims`] which of those names the program has used, so
-//! that two programs that use the same can be kept apart. The room stands on [`tree`](super::tree) and
+//! [`reach`] says whether one of them could end a wait; [`claims`] lists the names that the program has used, so that two
+//! programs that use the same ones can be kept apart. The room stands on [`tree`](super::tree) and
 //! [`kernel`](super::kernel).
 
 pub(super) mod claims;

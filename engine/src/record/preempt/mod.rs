@@ -1,7 +1,8 @@
-//! Tasks that compute without a tick or a call that concerns others, and programs that do not end.
+//! Tasks that compute without end, and programs that do not end.
 //!
-//! The first are stopped in the middle of their code, at a place that replay can find again ([`pin`]); the second are given
-//! up when that is certain, or time is over ([`overdue`]). The room stands on [`tree`](super::tree) and [`crate::tracee`].
+//! A task that makes no tick and no call is stopped in the middle of its code, at a place that replay can find again
+//! ([`pin`]). A program is given up when it cannot end, or its time is over ([`overdue`]). The room stands on
+//! [`tree`](super::tree) and [`crate::tracee`].
 
 mod limits;
 pub(super) mod overdue;

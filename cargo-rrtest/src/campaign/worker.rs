@@ -39,6 +39,9 @@ impl Worker<'_> {
     /// Make attempts until there are none to make.
     pub(super) fn work(&self, setting: &Setting<'_>, interrupt: &Interrupt, sender: &Sender<Message>) {
         let lock = || self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whether somebody listens.
+        let tell = |message: Message| sender.send(message).is_ok();
+        let tell_warning = |warning: Option<String>| warning.map(Message::Warning).is_none_or(tell);
         let mut templates = Templates::new(self.templates);
         loop {
             if self.stop_at_failure {
@@ -52,7 +55,7 @@ impl Worker<'_> {
                 Take::Job(taken) => *taken,
                 Take::Later => {
                     let warning = lock().ledger.registry.warning();
-                    if warning.is_some_and(|warning| sender.send(Message::Warning(warning)).is_err()) {
+                    if !tell_warning(warning) {
                         return;
                     }
                     thread::sleep(MOMENT);
@@ -72,9 +75,7 @@ impl Worker<'_> {
                 Ok(made) => {
                     let place = Place { queue: self.queue, setting, core: self.core, stop: &interrupt.stop };
                     let (made, interference) = place.settle(made, job, &at, ticket, base);
-                    if let Some(interference) = interference
-                        && sender.send(Message::Interference(interference)).is_err()
-                    {
+                    if !interference.map(Message::Interference).is_none_or(tell) {
                         return;
                     }
                     let attempt = setting.judge(made, self.core, &interrupt.stop);
@@ -83,7 +84,7 @@ impl Worker<'_> {
                         queue.learn(&at, &attempt);
                         queue.ledger.registry.warning()
                     };
-                    if warning.is_some_and(|warning| sender.send(Message::Warning(warning)).is_err()) {
+                    if !tell_warning(warning) {
                         return;
                     }
                     if self.stop_at_failure && attempt.outcome.is_failure() {
@@ -91,17 +92,16 @@ impl Worker<'_> {
                     }
                     Message::Done(Box::new(attempt))
                 }
-                Err(Error::Stopped) => {
-                    lock().ledger.forget(ticket);
-                    return;
-                }
                 Err(error) => {
                     lock().ledger.forget(ticket);
+                    if matches!(error, Error::Stopped) {
+                        return;
+                    }
                     interrupt.stop.store(true, Ordering::SeqCst);
                     Message::Fatal(error)
                 }
             };
-            if sender.send(message).is_err() {
+            if !tell(message) {
                 return;
             }
             templates.retain(|(test, ..)| lock().wants(test));

@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use nix::unistd::Pid;
 
-use crate::record::kernel::fds;
+use crate::record::kernel::call_in_progress::{PATH, found_at, start};
+use crate::record::kernel::fds::{self, Fds};
 use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
 use crate::record::tree::call::Call;
@@ -14,9 +15,6 @@ use crate::task::TaskId;
 use crate::trace::event::{Effect, Write};
 use crate::trace::inodes::identity;
 use crate::tracee::os;
-
-/// Longest path (PATH_MAX).
-const PATH: usize = 4096;
 
 impl Recorder<'_> {
     /// A call is about to be made: what is mapped of the file that it changes is kept.
@@ -83,20 +81,17 @@ impl Recorder<'_> {
     fn changed(&self, id: TaskId, call: &Call, file: Changed) -> Option<Metadata> {
         let tid = self.tasks[id].tid;
         let args = call.args();
-        let path = match file {
-            Changed::Descriptor(fd) => format!("/proc/{tid}/fd/{}", args[fd] as i32),
+        let found = match file {
+            Changed::Descriptor(fd) => Fds::metadata(tid, args[fd]),
             Changed::Path(directory, path) => {
                 let path = self.space(id).memory.text(args[path], PATH);
-                let directory = directory.map(|fd| args[fd] as i32).filter(|fd| *fd != libc::AT_FDCWD);
-                match directory {
-                    Some(fd) if path.is_empty() => format!("/proc/{tid}/fd/{fd}"),
-                    _ if path.starts_with('/') => format!("/proc/{tid}/root{path}"),
-                    Some(fd) => format!("/proc/{tid}/fd/{fd}/{path}"),
-                    None => format!("/proc/{tid}/cwd/{path}"),
+                match directory.map(|fd| args[fd]) {
+                    Some(fd) if path.is_empty() => Fds::metadata(tid, fd),
+                    fd => found_at(tid, &start(fd.map_or(libc::AT_FDCWD, |fd| fd as i32)), &path),
                 }
             }
         };
-        std::fs::metadata(path).ok().filter(Metadata::is_file)
+        found.filter(Metadata::is_file)
     }
 
     fn changed_range(&self, id: TaskId, call: &Call, extent: Extent, count: u64, size: u64) -> Range<u64> {

@@ -17,16 +17,22 @@ pub(in crate::record) fn is_queue(path: &str) -> bool {
     statfs(path).is_ok_and(|system| system.filesystem_type().0 == MQUEUE_MAGIC)
 }
 
+/// Longest path (PATH_MAX).
+pub(in crate::record) const PATH: usize = 4096;
+
+/// The link in `/proc/PID` at which a path starts that does not start at the root: that of the directory from which a call
+/// wants it (openat(2)).
+pub(in crate::record) fn start(directory: i32) -> String {
+    if directory == libc::AT_FDCWD { "cwd".to_owned() } else { format!("fd/{directory}") }
+}
+
 /// What a call opens: from which of the links in `/proc/PID` its path starts, and the path.
 pub(in crate::record) fn opened(number: i64, args: &[u64; 6], memory: &Memory) -> (String, String) {
-    /// Longest path (PATH_MAX).
-    const PATH: usize = 4096;
     let (directory, path) = match number {
-        libc::SYS_openat if args[0] as i32 != libc::AT_FDCWD => (format!("fd/{}", args[0] as i32), args[1]),
-        libc::SYS_openat => ("cwd".to_owned(), args[1]),
-        _ => ("cwd".to_owned(), args[0]),
+        libc::SYS_openat => (args[0] as i32, args[1]),
+        _ => (libc::AT_FDCWD, args[0]),
     };
-    (directory, memory.text(path, PATH))
+    (start(directory), memory.text(path, PATH))
 }
 
 /// The file that a path leads a task to.

@@ -9,13 +9,11 @@ use std::path::{Component, Path, PathBuf};
 
 use super::reach::{Address, has_datagrams};
 use crate::claims::{Claims, Kind, Thing, Use};
+use crate::record::kernel::call_in_progress::{PATH, start};
 use crate::record::kernel::fds::Fds;
 use crate::record::recorder::Recorder;
 use crate::record::tree::call::Call;
 use crate::task::TaskId;
-
-/// Longest path (PATH_MAX).
-const PATH: usize = 4096;
 
 /// The paths that calls change: the argument with the descriptor of the directory to start from, if there is one, and that with the
 /// path. open(2) and its kin depend on their flags, mkdir(2) on what is there.
@@ -220,12 +218,9 @@ impl Recorder<'_> {
         if path.is_absolute() {
             return Some(plain(path));
         }
-        let tid = self.tasks[id].tid;
-        let from = match directory.map(|fd| fd as i32).filter(|fd| *fd != libc::AT_FDCWD) {
-            Some(fd) => format!("/proc/{tid}/fd/{fd}"),
-            None => format!("/proc/{tid}/cwd"),
-        };
-        Some(plain(&std::fs::read_link(from).ok()?.join(path)))
+        let from = start(directory.map_or(libc::AT_FDCWD, |fd| fd as i32));
+        let from = std::fs::read_link(format!("/proc/{}/{from}", self.tasks[id].tid)).ok()?;
+        Some(plain(&from.join(path)))
     }
 }
 

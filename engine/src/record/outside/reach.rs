@@ -14,6 +14,7 @@ use std::os::unix::fs::MetadataExt;
 
 use nix::sys::socket::{SockType, SockaddrStorage, getpeername, getsockname, getsockopt, sockopt};
 
+use crate::record::kernel::call_in_progress::{PATH, found_at, start};
 use crate::record::kernel::ipc::Ipc;
 use crate::record::recorder::Recorder;
 use crate::record::tree::call::Call;
@@ -232,12 +233,8 @@ impl Recorder<'_> {
     }
 
     fn file_at(&self, id: TaskId, directory: i32, path: u64) -> Option<Metadata> {
-        /// Longest path (PATH_MAX).
-        const PATH: usize = 4096;
         let path = self.tasks[id].space.memory.text(path, PATH);
-        let directory =
-            if directory == libc::AT_FDCWD { "cwd".to_owned() } else { format!("fd/{directory}") };
-        crate::record::kernel::call_in_progress::found_at(self.tasks[id].tid, &directory, &path)
+        found_at(self.tasks[id].tid, &start(directory), &path)
     }
 
     fn note_watched(&mut self, id: TaskId, path: u64) {

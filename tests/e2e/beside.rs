@@ -3,13 +3,12 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use rrtest_tests::World;
+use rrtest_tests::bell::Bell;
 use rrtest_tests::project::Project;
 use rrtest_tests::report::Report;
-use rrtest_tests::tool::{PATIENCE, Run};
+use rrtest_tests::tool::Run;
 
 use crate::{Test, tests};
 
@@ -151,7 +150,7 @@ fn who_waits_for_another_campaign_says_so(world: &World) {
             let dir = Path::new({:?});
             fs::write(dir.join(\"file\"), \"\").unwrap();
             if !dir.join(\"second\").exists() {{ return fs::write(dir.join(\"second\"), \"\").unwrap(); }}
-            fs::write(dir.join(\"held\"), \"\").unwrap();
+            fs::write(dir.join(\"held\"), \"!\").unwrap();
             while !dir.join(\"told\").exists() {{ std::thread::sleep(std::time::Duration::from_millis(1)); }}
         }}",
         dir.path()
@@ -159,16 +158,15 @@ fn who_waits_for_another_campaign_says_so(world: &World) {
     let wants = format!("#[test] fn wants() {{ std::fs::write({:?}, \"\").unwrap(); }}", at("file"));
     let [one, other] = [holds, wants].map(|source| Project::of_test(world, &source));
     let start = |project: &Project| {
-        let mut command = project.rrtest(world, &["-j1", "--preempt", "sync", "--runs", "2"]);
+        // The one that holds the file is not taken to hang, however long the other one takes to come.
+        let options = ["-j1", "--preempt", "sync", "--runs", "2", "--timeout", "1h"];
+        let mut command = project.rrtest(world, &options);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().expect("a child")
     };
+    let held = Bell::new(&at("held"));
     let holder = start(&one);
-    let begun = Instant::now();
-    while !at("held").exists() {
-        assert!(begun.elapsed() < PATIENCE, "the file is never held");
-        thread::sleep(Duration::from_millis(5));
-    }
+    held.wait();
     let mut waiter = start(&other);
     let mut lines = BufReader::new(waiter.stderr.take().expect("a pipe")).lines();
     let told = lines.any(|line| line.expect("text").contains("waiting for another `cargo rrtest`"));

@@ -366,9 +366,10 @@ pub struct Object {
 
 /// What is decided in the process, without a stop.
 #[repr(u64)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Decides {
     /// Nothing.
+    #[default]
     Nothing = 0,
     /// A task that wakes others goes on.
     Wakes = 1,

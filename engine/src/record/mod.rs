@@ -29,11 +29,13 @@ mod calls;
 mod deadlock;
 mod futex;
 mod in_process;
+mod journal;
 mod kernel;
 mod options;
 mod outside;
 mod preempt;
 mod recorder;
+mod scheduler;
 mod signals;
 mod start;
 mod step;
@@ -120,22 +122,22 @@ pub fn record(program: &Program, options: &Options<'_>) -> Result<Recording, Err
 /// Record what is left of a run that began at `start`.
 fn finish(recorder: &mut Recorder<'_>, program: &Program, start: Instant) -> Result<Recording, Error> {
     let ending = recorder.run()?;
-    let (wall, effort) = (start.elapsed(), recorder.trial.effort());
-    let mut log = std::mem::take(&mut recorder.log);
+    let (wall, effort) = (start.elapsed(), recorder.preemption.trial.effort());
+    let mut log = std::mem::take(&mut recorder.journal.log);
     log.push(Event::Ended(ending.clone()));
-    let (output, stats) = (std::mem::take(&mut recorder.output), recorder.stats);
-    let measured = std::mem::take(&mut recorder.measured);
+    let (output, stats) = (std::mem::take(&mut recorder.journal.output), recorder.journal.stats);
+    let measured = std::mem::take(&mut recorder.journal.measured);
     Ok(Recording {
         program: program.clone(),
         ending,
         output,
         stats,
         measured,
-        decided: recorder.strategy.decided(),
-        struck: recorder.dice.struck(),
-        strikes: recorder.strikes.take(),
-        claims: std::mem::take(&mut recorder.claimed.claims),
-        leaps: recorder.leaps,
+        decided: recorder.scheduler.strategy.decided(),
+        struck: recorder.surprises.dice.struck(),
+        strikes: recorder.surprises.strikes.take(),
+        claims: std::mem::take(&mut recorder.outside.claimed.claims),
+        leaps: recorder.time.leaps,
         wall,
         effort,
         log,

@@ -1,151 +1,60 @@
 //! The recorder's loop: pick a task, run it to where another could be picked.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use nix::unistd::Pid;
-use rand_xoshiro::Xoshiro256PlusPlus;
-use rand_xoshiro::rand_core::{RngCore, SeedableRng};
+use rand_xoshiro::rand_core::RngCore;
 use rrtest_preload::calls::{self, KERNEL};
-use rrtest_preload::layout::{Decides, Kind, SYS_HELLO, SYS_READ, SYS_TICK};
+use rrtest_preload::layout::{Kind, SYS_HELLO, SYS_READ, SYS_TICK};
 use rrtest_preload::objects;
 
-use super::deadlock::locks::Takers;
-use super::deadlock::stuck::Pace;
-use super::futex::inherit::Holders;
-use super::futex::sharing::Sharing;
-use super::in_process::buffer::Buffer;
-use super::in_process::call_sites::CallSites;
-use super::in_process::reads::Reads;
+use super::futex::Futexes;
+use super::in_process::InProcess;
+use super::journal::Journal;
 use super::kernel::fds::{self, Fds};
 use super::options::Options;
-use super::outside::claims::Claimed;
-use super::outside::reach::Reach;
-use super::preempt::overdue::Trial;
-use super::preempt::pin::{Pins, Watched};
-use super::preempt::quiet::Quiet;
-use super::signals::groups::Sent;
+use super::outside::Outside;
+use super::preempt::Preemption;
+use super::preempt::pin::Watched;
+use super::scheduler::Scheduler;
 use super::start::image;
 use super::start::start_up::StartUp;
 use super::step::{Flow, Halt, Next};
-use super::surprises::delays::Caprice;
-use super::surprises::strikes::Strikes;
-use super::surprises::yields::Spells;
-use super::time::abroad::Abroad;
-use super::time::clocks::Clocks;
-use super::time::files::Stamped;
-use super::time::ipc::IpcTimes;
-use super::time::proc::ProcTimes;
+use super::surprises::Surprises;
+use super::time::Times;
 use super::timers::alarms::Alarms;
 use super::tree::call::{Call, Waited as CallWait};
+use super::tree::children::Children;
 use super::tree::natively::Natively;
-use super::tree::slots::Slots;
 use super::tree::tasks::{Hold, Origin, Space, Task, Tasks};
-use super::waiting::watches::Watches;
+use super::waiting::poller::Poller;
 use crate::clock::Clock;
-use crate::ending::{Ending, Stats};
+use crate::ending::Ending;
 use crate::error::Error;
-use crate::output::Output;
 use crate::program::Program;
-use crate::schedule::deadline::Deadlines;
-use crate::schedule::futex::FutexTable;
-use crate::schedule::portfolio::Measured;
-use crate::schedule::surprise::Dice;
-use crate::schedule::{self, Found, Lookout, Operation, Point, Strategy, Why};
+use crate::schedule::{Found, Lookout, Operation, Point, Strategy, Why};
 use crate::task::TaskId;
-use crate::trace::event::{Event, Write};
+use crate::trace::event::Event;
 use crate::trace::log::Log;
 use crate::tracee::{
-    self, Death, Heartbeat, Launched, Leash, Registers, Resume, Running, State, Stop, Stopped, Wait, Waited,
-    state,
+    self, Death, Launched, Leash, Registers, Resume, Running, State, Stop, Stopped, Wait, Waited, state,
 };
 
 /// A recording in the making.
 pub(super) struct Recorder<'a> {
     pub(super) options: &'a Options<'a>,
     pub(super) clock: Clock,
-    pub(super) log: Log,
-    pub(super) output: Output,
-    pub(super) stats: Stats,
-    pub(super) strategy: Box<dyn Strategy>,
-    pub(super) random: Xoshiro256PlusPlus,
-    /// As long as the program starts up.
-    pub(super) start_up: Option<StartUp>,
-    pub(super) tasks: Tasks,
-    pub(super) futexes: FutexTable,
-    pub(super) deadlines: Deadlines,
-    pub(super) clocks: Clocks,
-    pub(super) stamped: Stamped,
-    pub(super) ipc_times: IpcTimes,
-    pub(super) proc_times: ProcTimes,
-    pub(super) abroad: Abroad,
-    pub(super) claimed: Claimed,
-    pub(super) dice: Dice,
-    pub(super) caprice: Caprice,
-    pub(super) spells: Spells,
-    pub(super) strikes: Strikes,
-    /// Times that time has leapt.
-    pub(super) leaps: u64,
-    /// The program has made timers that are descriptors.
-    pub(super) timerfds: bool,
-    pub(super) fds: Rc<Fds>,
-    pub(super) heartbeat: Heartbeat,
-    pub(super) alarms: Alarms,
-    /// When to look for signals that nobody has told of.
-    look: Instant,
-    /// And whether the time is over: between two tasks' turns there may be no wait that asks.
-    look_again: bool,
+    pub(super) journal: Journal,
+    pub(super) scheduler: Scheduler,
+    pub(super) preemption: Preemption,
+    pub(super) surprises: Surprises,
+    pub(super) futexes: Futexes,
+    pub(super) time: Times,
+    pub(super) poller: Poller,
+    pub(super) outside: Outside,
+    pub(super) code: InProcess,
     /// Last, so that it is dropped last: it kills what is left of the program.
-    pub(super) leash: Leash,
-    pub(super) pins: Pins,
-    pub(super) quiet: Quiet,
-    pub(super) trial: Trial,
-    /// Stops of new tasks that were seen before their parents told of them.
-    pub(super) newborn: Vec<(Pid, Wait)>,
-    /// How many address spaces there have been.
-    pub(super) spaces: u32,
-    /// The task that has the core.
-    pub(super) current: Option<TaskId>,
-    /// Processes that have ended.
-    pub(super) ended: Vec<Pid>,
-    pub(super) sharing: Sharing,
-    pub(super) watches: Watches,
-    pub(super) holders: Holders,
-    /// What a call has written into the memory of other tasks, to be logged behind it.
-    pub(super) elsewhere: Vec<(TaskId, Vec<Write>)>,
-    pub(super) sent: Sent,
-    /// The inodes of the program's socket pairs, each with the other one's.
-    pub(super) pairs: BTreeMap<u64, u64>,
-    pub(super) reach: Reach,
-    pub(super) takers: Takers,
-    pub(super) pace: Pace,
-    pub(super) slots: Slots,
-    pub(super) buffer: Buffer,
-    pub(super) call_sites: CallSites,
-    pub(super) reads: Reads,
-    /// What is decided in the process.
-    pub(super) decides: Decides,
-    /// How often a task has gone on since one has handed the core over to another, where there are many.
-    pub(super) since_handed: u32,
-    /// There has been a task without a slot: the process does not know all that it would take to decide.
-    pub(super) crowded: bool,
-    /// A task that is parked has signals that were kept back.
-    pub(super) restless: bool,
-    /// Stops and ends of tasks that did not have the core, which are to be looked at.
-    pub(super) early: Vec<(Pid, Wait)>,
-    /// A call has been made since the tasks in the kernel were last looked at.
-    pub(super) unsettled: bool,
-    /// A task has become able to run since the last decision.
-    pub(super) woken: bool,
-    /// Ticks of all tasks when one has last made a call, other than sched_yield(2).
-    pub(super) last_call: u64,
-    /// The futex that the running task has come to wait for, if its word is known to have the value for that.
-    pub(super) waits: u64,
-    /// What had been counted on the lookout at the last decision.
-    events: u64,
-    /// What later recordings of the program can make use of.
-    pub(super) measured: Measured,
+    pub(super) tasks: Tasks,
 }
 
 /// How often to look for signals that nobody has told of: those of timers, and of processes that are not recorded.
@@ -178,12 +87,21 @@ impl<'a> Recorder<'a> {
         log.push(Event::Image(image));
         clock.area().load_buffer(rrtest_preload::BUFFER);
         log.push(Event::Buffer(rrtest_preload::BUFFER.to_vec()));
-        let mut recorder = Self { start_up: Some(start_up), ..Self::new(options, clock, log, fds, leash)? };
+        let mut recorder = Self::new(options, clock, log, fds, leash)?;
+        recorder.scheduler.start_up = Some(start_up);
         let space = Rc::new(Space::new(0, memory));
-        let affinity = recorder.all_cores();
+        let affinity = options.all_cores();
         let (name, natively) = (tracee::comm(tid), Natively::started());
         let id = recorder.adopt(task, Origin { pid: tid, space, name, clear_tid: 0, affinity, natively })?;
-        match recorder.move_reads_of_image(id, tid, &lines) {
+        match recorder.code.reads.move_reads_of_image(
+            &recorder.tasks,
+            &recorder.clock,
+            &mut recorder.journal,
+            &mut recorder.code.call_sites,
+            id,
+            tid,
+            &lines,
+        ) {
             Err(Halt::Error(error)) => Err(error),
             _ => Ok(recorder),
         }
@@ -197,69 +115,21 @@ impl<'a> Recorder<'a> {
         fds: Rc<Fds>,
         leash: Leash,
     ) -> Result<Self, Error> {
-        let mut random = Xoshiro256PlusPlus::seed_from_u64(options.plan.seed);
-        clock.area().set_random(random.next_u64());
+        let mut scheduler = Scheduler::new(&options.plan);
+        clock.area().set_random(scheduler.random.next_u64());
         Ok(Self {
             options,
             clock,
-            log,
-            output: Output::default(),
-            stats: Stats::default(),
-            strategy: schedule::build(&options.plan),
-            random,
-            start_up: None,
-            tasks: Tasks::default(),
-            futexes: FutexTable::default(),
-            deadlines: Deadlines::default(),
-            clocks: Clocks::default(),
-            stamped: Stamped::default(),
-            ipc_times: IpcTimes::default(),
-            proc_times: ProcTimes::default(),
-            abroad: Abroad::default(),
-            claimed: Claimed::default(),
-            dice: Dice::new(options.surprises, options.plan.seed),
-            caprice: Caprice::default(),
-            spells: Spells::default(),
-            strikes: Strikes::default(),
-            leaps: 0,
-            timerfds: false,
-            fds,
-            heartbeat: Heartbeat::start()?,
-            alarms: Alarms::default(),
-            look: Instant::now(),
-            look_again: false,
-            leash,
-            pins: Pins::default(),
-            quiet: Quiet::default(),
-            trial: Trial::new(options),
-            newborn: Vec::new(),
-            spaces: 1,
-            current: None,
-            ended: Vec::new(),
-            slots: Slots::default(),
-            buffer: Buffer::default(),
-            call_sites: CallSites::default(),
-            reads: Reads::default(),
-            unsettled: false,
-            decides: Decides::Nothing,
-            since_handed: 0,
-            crowded: false,
-            restless: false,
-            early: Vec::new(),
-            sharing: Sharing::default(),
-            watches: Watches::default(),
-            holders: Holders::default(),
-            elsewhere: Vec::new(),
-            sent: Sent::default(),
-            pairs: BTreeMap::new(),
-            reach: Reach::default(),
-            takers: Takers::default(),
-            pace: Pace::default(),
-            last_call: 0,
-            woken: false,
-            waits: 0,
-            events: 0,
-            measured: Measured::default(),
+            journal: Journal { log, ..Journal::default() },
+            scheduler,
+            preemption: Preemption::new(options),
+            surprises: Surprises::new(options),
+            futexes: Futexes::default(),
+            time: Times::default(),
+            poller: Poller::new(fds),
+            outside: Outside::default(),
+            code: InProcess::default(),
+            tasks: Tasks::new(Children::new(leash)?),
         })
     }
 
@@ -268,24 +138,16 @@ impl<'a> Recorder<'a> {
         let boundary = self.clock.position(&task.registers()?);
         let id = self.tasks.next();
         let (tid, hold) = (task.tid(), Hold::Ready(task));
-        let scratch = self.slots.take();
-        self.join(Task::new(id, tid, hold, origin, scratch, boundary));
-        self.stats.tasks += 1;
-        self.note_birth(tid);
-        self.woken = true;
+        let scratch = self.tasks.slots.take();
+        self.scheduler.join(
+            &mut self.tasks,
+            &self.clock,
+            Task::new(id, tid, hold, origin, scratch, boundary),
+        );
+        self.journal.stats.tasks += 1;
+        self.time.proc.note_birth(&self.time.clocks, tid);
+        self.tasks.woken = true;
         Ok(id)
-    }
-
-    /// A new task is one of ours.
-    pub(super) fn join(&mut self, task: Task) {
-        let id = task.id;
-        match task.slot() {
-            Some(slot) => self.clock.area().clear_slot(slot),
-            None => self.crowded = true,
-        }
-        self.tasks.add(task);
-        self.strategy.spawned(id);
-        self.note_turn(id);
     }
 
     /// Run the program to its end.
@@ -311,33 +173,33 @@ impl<'a> Recorder<'a> {
                 Halt::Error(error) => break Err(error),
             }
         };
-        self.take_buffered();
-        self.stats.ticks = self.clock.total();
-        self.measured.ticks = self.stats.ticks;
-        if self.has_lost_time() {
-            self.measured.waited = 0;
+        self.futexes.take_buffered(&self.clock, &mut self.journal, &mut self.scheduler);
+        self.journal.stats.ticks = self.clock.total();
+        self.journal.measured.ticks = self.journal.stats.ticks;
+        if self.surprises.has_lost_time() {
+            self.journal.measured.waited = 0;
         }
-        self.bury();
+        self.tasks.bury();
         ending
     }
 
     /// Pick a task and run it until the strategy is to be asked again.
     pub(super) fn step(&mut self, why: Why, next: Option<Operation>) -> Flow<(Why, Option<Operation>)> {
         self.follow()?;
-        self.waits = 0;
+        self.code.hand_over.waits = 0;
         loop {
             self.take_early()?;
             self.collect_ready()?;
-            if !self.early.is_empty() {
+            if !self.tasks.children.early.is_empty() {
                 continue;
             }
-            if std::mem::take(&mut self.look_again) && self.over()? {
-                return self.hung(self.current);
+            if std::mem::take(&mut self.tasks.children.look_again) && self.over()? {
+                return self.hung(self.tasks.current);
             }
             if !self.tasks.runnable().is_empty() {
                 self.let_time_pass()?;
             }
-            let current = self.current.filter(|_| why != Why::Start);
+            let current = self.tasks.current.filter(|_| why != Why::Start);
             if self.tasks.runnable().is_empty() {
                 self.idle()?;
                 continue;
@@ -345,18 +207,18 @@ impl<'a> Recorder<'a> {
             if self.is_stalled()? {
                 continue;
             }
-            self.trial.goes_on();
+            self.preemption.trial.goes_on();
             let ran = current.map_or(0, |_| self.clock.ran());
-            let found = self.found(why);
-            let runnable = self.caprice.awake(self.tasks.runnable());
-            let choice = match self.start_up {
+            let found = self.journal.found(&self.tasks, &self.clock, &mut self.scheduler, why);
+            let runnable = self.surprises.caprice.awake(self.tasks.runnable());
+            let choice = match self.scheduler.start_up {
                 Some(_) => StartUp::CHOICE,
-                None => self.strategy.decide(Point { current, why, ran, next, found }, &runnable),
+                None => self.scheduler.strategy.decide(Point { current, why, ran, next, found }, &runnable),
             };
             let can_run = runnable.binary_search(&choice.task).is_ok();
             let preempts = current.is_some_and(|c| c != choice.task && runnable.binary_search(&c).is_ok());
             if let Some(current) = current {
-                self.note_turn(current);
+                self.scheduler.note_turn(&self.tasks, &self.clock, current);
             }
             if !can_run || choice.slice == 0 {
                 return Err(Halt::Error(Error::Os {
@@ -364,17 +226,18 @@ impl<'a> Recorder<'a> {
                     source: std::io::Error::other(format!("the strategy answered {choice:?}")),
                 }));
             }
-            self.stats.preemptions += u64::from(preempts);
-            self.take_buffered();
+            self.journal.stats.preemptions += u64::from(preempts);
+            self.futexes.take_buffered(&self.clock, &mut self.journal, &mut self.scheduler);
             self.clock.start(choice.slice);
-            let measure = Some(Lookout::MEASURE).filter(|_| self.options.measure && self.start_up.is_none());
+            let measure =
+                Some(Lookout::MEASURE).filter(|_| self.options.measure && self.scheduler.start_up.is_none());
             if let Some(lookout) = choice.lookout.or(measure) {
                 self.clock.watch(&lookout.watch(choice.task));
             }
-            self.task(choice.task).boundary.left = choice.slice;
-            self.log.push(Event::Run { task: choice.task, slice: choice.slice, preempts });
-            self.woken = false;
-            self.current = Some(choice.task);
+            self.tasks.task(choice.task).boundary.left = choice.slice;
+            self.journal.log.push(Event::Run { task: choice.task, slice: choice.slice, preempts });
+            self.tasks.woken = false;
+            self.tasks.current = Some(choice.task);
             return self.turn(choice.task);
         }
     }
@@ -386,7 +249,16 @@ impl<'a> Recorder<'a> {
                 Hold::Ready(stopped) => self.go(id, stopped)?,
                 Hold::Calling(stopped, call) => self.call(id, stopped, call)?,
                 Hold::Again(stopped, call) => self.again(id, stopped, call)?,
-                Hold::Woken(stopped, call, result) => self.skip(id, stopped, &call, result, Vec::new())?,
+                Hold::Woken(stopped, call, result) => self.journal.skip(
+                    &mut self.tasks,
+                    &self.clock,
+                    &mut self.poller,
+                    id,
+                    stopped,
+                    &call,
+                    result,
+                    Vec::new(),
+                )?,
                 Hold::Unparked(running) => self.go_unparked(id, running)?,
                 Hold::Returned(stopped, call) => self.returned(id, stopped, &call)?,
                 hold => {
@@ -394,94 +266,26 @@ impl<'a> Recorder<'a> {
                     return Ok((Why::Blocked, None));
                 }
             };
-            id = self.current.unwrap_or(id);
+            id = self.tasks.current.unwrap_or(id);
             self.settle()?;
             match next {
-                Next::Continue if self.woken || self.restless || !self.early.is_empty() => {
-                    self.note_entered(id);
+                Next::Continue
+                    if self.tasks.woken || self.tasks.restless || !self.tasks.children.early.is_empty() =>
+                {
+                    self.journal.note_entered(&mut self.tasks, &self.clock, id);
                     return Ok((Why::Woken, None));
                 }
                 Next::Continue if self.over()? => {
-                    self.note_entered(id);
+                    self.journal.note_entered(&mut self.tasks, &self.clock, id);
                     return self.hung(Some(id));
                 }
                 Next::Continue | Next::Stay => {}
                 Next::Decide(why, operation) => {
-                    self.note_entered(id);
+                    self.journal.note_entered(&mut self.tasks, &self.clock, id);
                     return Ok((why, operation));
                 }
             }
         }
-    }
-
-    /// A task that loses the core in front of a call must have come just as far in replay.
-    fn note_entered(&mut self, id: TaskId) {
-        let Some(call) = self.task(id).call_mut() else { return };
-        if call.wait == CallWait::Ready {
-            // Others may take what it waited for: it has to look again.
-            call.wait = CallWait::No;
-        }
-        if !std::mem::replace(&mut call.entered, true) {
-            self.note_arrival(id);
-        }
-    }
-
-    /// A task has come to a call. If it is watched, and is to stop in front of it, then its timeslice ends there: what
-    /// the call does to what the kernel keeps. Output is not the kernel's.
-    fn meets(&mut self, id: TaskId, registers: &Registers) -> Option<Kind> {
-        let looked = self.clock.area().take_met();
-        if !self.clock.is_watching() || self.clock.left() == 0 {
-            return None;
-        }
-        let args = registers.args();
-        let is_file = || self.kind(id, args[0]) == fds::Kind::Ready;
-        let kind = calls::call(registers.number()).touches(&args, is_file)?;
-        let counts =
-            looked || self.output_stream(id, registers).is_none() && self.clock.area().look(KERNEL, kind);
-        (counts && self.cut_short(id)).then_some(kind)
-    }
-
-    /// The running task's timeslice ends where it is. Whether there was something left of it.
-    fn cut_short(&mut self, id: TaskId) -> bool {
-        let left = self.clock.left();
-        let short = self.clock.cut_short();
-        if short {
-            let before = self.tasks[id].boundary.left;
-            self.log_cut(before.saturating_sub(left));
-        }
-        short
-    }
-
-    /// A call that a task has come to counts: the log must tell of it, if it does not yet.
-    pub(super) fn note_arrival(&mut self, id: TaskId) {
-        if let Some(registers) = self.task(id).arrived.take() {
-            self.log.push(Event::Entered(self.clock.position(&registers)));
-        }
-    }
-
-    /// A task has stopped at a tick: the last of its timeslice, or one that was worth a stop. For replay its timeslice ends
-    /// there in any case. Whether it has stopped early.
-    pub(super) fn note_tick(&mut self, id: TaskId, registers: &Registers) -> bool {
-        let met = self.cut_short(id);
-        self.log.push(Event::Tick(self.clock.position(registers)));
-        met
-    }
-
-    /// What has been found on the lookout since the last decision.
-    fn found(&mut self, why: Why) -> Found {
-        let area = self.clock.area();
-        let drawn = if why == Why::Met { area.drawn() } else { 0 };
-        self.found_up_to(area.events(), drawn)
-    }
-
-    /// The same, when so many operations had been counted.
-    pub(super) fn found_up_to(&mut self, events: u64, drawn: u64) -> Found {
-        let before = std::mem::replace(&mut self.events, events);
-        let events = events.saturating_sub(before);
-        if let Some(current) = self.current {
-            self.measured.count(current, events);
-        }
-        Found { events, drawn }
     }
 
     /// Let a task run user code until it stops.
@@ -492,7 +296,7 @@ impl<'a> Recorder<'a> {
     /// The same, with the signal that it is about to get.
     pub(super) fn go_with(&mut self, id: TaskId, stopped: Stopped, signal: i32) -> Flow<Next> {
         self.prepare_buffer(id);
-        self.prepare_reads(id)?;
+        self.code.reads.prepare_reads(&mut self.tasks, &self.clock, &self.scheduler, id)?;
         let running = stopped.resume(Resume::Freely, signal)?;
         self.goes(id, running)
     }
@@ -501,15 +305,22 @@ impl<'a> Recorder<'a> {
     pub(super) fn goes(&mut self, id: TaskId, running: Running) -> Flow<Next> {
         let (id, watched) = self.watch(id, running)?;
         self.follow()?;
-        self.task(id).robust_list = self.clock.area().robust_list();
+        self.tasks.task(id).robust_list = self.clock.area().robust_list();
         let (stopped, stop) = match watched {
             Watched::Stopped(stopped, stop) => (stopped, stop),
-            Watched::Pinned(stopped) => return self.pinned(id, stopped),
+            Watched::Pinned(stopped) => return self.tasks.pinned(&self.clock, id, stopped),
         };
         match stop {
             Stop::Seccomp => self.arrive(id, stopped),
             Stop::Signal(signal) => self.signal(id, stopped, signal),
-            Stop::Group(_) => self.stopped_by_signal(id, stopped, None),
+            Stop::Group(_) => self.futexes.stopped_by_signal(
+                &mut self.tasks,
+                &mut self.poller,
+                &self.time.clocks,
+                id,
+                stopped,
+                None,
+            ),
             // A stray interruption: not the program's doing.
             _ => {
                 self.tasks.hold(id, Hold::Ready(stopped));
@@ -533,15 +344,15 @@ impl<'a> Recorder<'a> {
             }
             _ => {}
         }
-        self.take_buffered();
-        self.waits = self.clock.area().take_waits();
-        self.sharing.has_changed(id);
-        let hurried = self.was_hurried();
+        self.futexes.take_buffered(&self.clock, &mut self.journal, &mut self.scheduler);
+        self.code.hand_over.waits = self.clock.area().take_waits();
+        self.futexes.sharing.has_changed(id);
+        let hurried = self.code.buffer.was_hurried();
         match registers.number() as usize {
             SYS_TICK => {
-                let met = self.note_tick(id, &registers);
-                self.mark(id, &registers);
-                self.send_deferred(id)?;
+                let met = self.journal.note_tick(&self.tasks, &mut self.clock, id, &registers);
+                self.tasks.mark(&self.clock, id, &registers);
+                self.tasks.send_deferred(id)?;
                 self.tasks.hold(id, Hold::Ready(stopped));
                 let why = if met { Why::Met } else { Why::SliceOver };
                 let (address, kind) = self.clock.area().tick_touches();
@@ -549,17 +360,24 @@ impl<'a> Recorder<'a> {
                 Ok(Next::Decide(why, Some(Operation::Memory { address, writes })))
             }
             _ => {
-                self.stats.syscalls += 1;
+                self.journal.stats.syscalls += 1;
                 let number = registers.number();
                 let over = self.clock.call(number);
-                let met = self.meets(id, &registers);
-                self.note_call(number);
-                self.patch(id, &stopped, &mut registers)?;
-                self.mark(id, &registers);
-                self.task(id).arrived = Some(registers);
-                let hold = self.in_front_of(id, stopped, Call::new(registers))?;
+                let met = self.poller.meets(&self.tasks, &mut self.clock, &mut self.journal, id, &registers);
+                self.scheduler.note_call(&self.clock, number);
+                self.code.call_sites.patch(
+                    &mut self.tasks,
+                    &self.clock,
+                    &mut self.journal,
+                    id,
+                    &stopped,
+                    &mut registers,
+                )?;
+                self.tasks.mark(&self.clock, id, &registers);
+                self.tasks.task(id).arrived = Some(registers);
+                let hold = self.tasks.in_front_of(id, stopped, Call::new(registers))?;
                 self.tasks.hold(id, hold);
-                if self.has_started(id, &registers) {
+                if self.scheduler.has_started(self.options, &self.tasks, id, &registers) {
                     return Ok(Next::Decide(Why::Start, None));
                 }
                 if over {
@@ -576,21 +394,6 @@ impl<'a> Recorder<'a> {
                 Ok(Next::Continue)
             }
         }
-    }
-
-    /// A task's address space.
-    pub(super) fn space(&self, id: TaskId) -> Rc<Space> {
-        Rc::clone(&self.tasks[id].space)
-    }
-
-    pub(super) fn task(&mut self, id: TaskId) -> &mut Task {
-        &mut self.tasks[id]
-    }
-
-    /// End the recording: the task does what cannot be recorded.
-    pub(super) fn unsupported<T>(&mut self, id: TaskId, what: impl Into<String>) -> Flow<T> {
-        let name = self.task(id).name.clone();
-        Err(Halt::Ending(Ending::Unsupported { what: what.into(), task: id, name }))
     }
 
     /// Wait until this task stops, whatever the others that are in the kernel do meanwhile.
@@ -622,7 +425,7 @@ impl<'a> Recorder<'a> {
                     return Ok(Err(running));
                 }
                 Waited::NotYet => {
-                    self.poll_watches()?;
+                    self.poller.poll_watches(&mut self.tasks)?;
                     self.poll_kernel()?;
                 }
             }
@@ -631,11 +434,11 @@ impl<'a> Recorder<'a> {
 
     /// Nothing can run: wait for the kernel or the clock, or see that nothing will ever happen.
     fn idle(&mut self) -> Flow<()> {
-        let (since, before) = (Instant::now(), self.clocks.now()?);
+        let (since, before) = (Instant::now(), self.time.clocks.now()?);
         self.wait_a_while()?;
-        self.measured.waited += self.clocks.now()?.saturating_sub(before);
+        self.journal.measured.waited += self.time.clocks.now()?.saturating_sub(before);
         // Whatever exceeds this is not the program's time.
-        self.trial.stands_still(since.elapsed().min(WHILE + WHILE / 4));
+        self.preemption.trial.stands_still(since.elapsed().min(WHILE + WHILE / 4));
         if !self.tasks.runnable().is_empty() {
             return Ok(());
         }
@@ -644,8 +447,8 @@ impl<'a> Recorder<'a> {
 
     fn wait_a_while(&mut self) -> Flow<()> {
         const MOMENT: Duration = Duration::from_millis(1);
-        let now = self.clocks.now()?;
-        let (earliest, alarm) = (self.deadlines.earliest(), self.alarms.next(now));
+        let now = self.time.clocks.now()?;
+        let (earliest, alarm) = (self.tasks.deadlines.earliest(), self.time.alarms.next(now));
         let next = earliest.map(|(at, _)| at).into_iter().chain(alarm).min();
         let left = Duration::from_nanos(next.unwrap_or(u64::MAX).saturating_sub(now));
         if self.leap_if_idle(next, now)? {
@@ -653,45 +456,41 @@ impl<'a> Recorder<'a> {
         }
         // It takes some time where there are many tasks.
         if left > MOMENT {
-            self.look_for_signals()?;
+            self.futexes.look_for_signals(&mut self.tasks, &mut self.poller, &self.time.clocks)?;
         }
         if !self.tasks.runnable().is_empty() {
             return Ok(());
         }
-        if self.someone_in_kernel() && self.watches.is_empty() {
-            self.heartbeat.next(left);
+        if self.tasks.someone_in_kernel() && self.poller.is_empty() {
+            self.tasks.children.heartbeat.next(left);
             match tracee::wait_any()? {
                 Waited::Done((tid, wait)) => self.left_kernel(tid, wait)?,
-                Waited::NotYet if self.nothing_due(now) && self.stuck()? => return self.deadlock(),
+                Waited::NotYet
+                    if self.futexes.nothing_due(self.options, &self.tasks, &mut self.time.alarms, now)
+                        && self.stuck()? =>
+                {
+                    return self.deadlock();
+                }
                 Waited::NotYet => {}
             }
-        } else if self.someone_in_kernel() || !self.watches.is_empty() {
+        } else if self.tasks.someone_in_kernel() || !self.poller.is_empty() {
             // Nothing tells of both.
-            let longest = if self.someone_in_kernel() { MOMENT } else { WHILE };
-            self.watches.wait(left.min(longest));
-            self.poll_watches()?;
+            let longest = if self.tasks.someone_in_kernel() { MOMENT } else { WHILE };
+            self.poller.wait(left.min(longest));
+            self.poller.poll_watches(&mut self.tasks)?;
             self.poll_kernel()?;
-            if self.tasks.runnable().is_empty() && self.nothing_due(now) && self.stuck()? {
+            if self.tasks.runnable().is_empty()
+                && self.futexes.nothing_due(self.options, &self.tasks, &mut self.time.alarms, now)
+                && self.stuck()?
+            {
                 return self.deadlock();
             }
-        } else if self.nothing_due(now) {
+        } else if self.futexes.nothing_due(self.options, &self.tasks, &mut self.time.alarms, now) {
             return self.deadlock();
         } else {
             std::thread::sleep(left.min(WHILE));
         }
         Ok(())
-    }
-
-    /// Whether no task sleeps until a time, and no timer will send a signal. The sleep of a harness that only watches the
-    /// others does not count.
-    pub(super) fn nothing_due(&mut self, now: u64) -> bool {
-        if self.alarms.next(now).is_some() {
-            return false;
-        }
-        let watchdog =
-            |task: TaskId| self.options.watchdog_main && task == TaskId(0) && self.tasks.next() > TaskId(1);
-        let Some((_, task)) = self.deadlines.earliest() else { return true };
-        watchdog(task) && self.deadlines.only(task) && self.futexes.waiting(task).is_some()
     }
 
     fn deadlock(&mut self) -> Flow<()> {
@@ -701,30 +500,179 @@ impl<'a> Recorder<'a> {
 
     /// Tasks whose sleep is over, or whose wait in the kernel has ended, can run again.
     pub(super) fn collect_ready(&mut self) -> Flow<()> {
-        if self.deadlines.earliest().is_some() {
-            let now = self.clocks.now()?;
-            for id in self.deadlines.expired(now) {
+        if self.tasks.deadlines.earliest().is_some() {
+            let now = self.time.clocks.now()?;
+            for id in self.tasks.deadlines.expired(now) {
                 if !self.is_late(id, now) {
-                    self.expire(id);
+                    self.futexes.expire(&mut self.tasks, &mut self.poller, id);
                 }
             }
         }
-        self.send_alarms()?;
-        if Instant::now() >= self.look {
-            self.look = Instant::now() + LOOK;
-            self.look_again = true;
-            self.look_for_signals()?;
+        self.time.alarms.send_alarms(
+            self.options,
+            &mut self.tasks,
+            &mut self.futexes,
+            &mut self.poller,
+            &self.time.clocks,
+        )?;
+        if Instant::now() >= self.tasks.children.look {
+            self.tasks.children.look = Instant::now() + LOOK;
+            self.tasks.children.look_again = true;
+            self.futexes.look_for_signals(&mut self.tasks, &mut self.poller, &self.time.clocks)?;
         }
-        self.poll_watches()?;
+        self.poller.poll_watches(&mut self.tasks)?;
         self.poll_kernel()
+    }
+}
+
+impl Scheduler {
+    /// A new task is one of ours.
+    pub(super) fn join(&mut self, tasks: &mut Tasks, clock: &Clock, task: Task) {
+        let id = task.id;
+        match task.slot() {
+            Some(slot) => clock.area().clear_slot(slot),
+            None => tasks.crowded = true,
+        }
+        tasks.add(task);
+        self.strategy.spawned(id);
+        self.note_turn(tasks, clock, id);
+    }
+}
+
+impl Journal {
+    /// A task that loses the core in front of a call must have come just as far in replay.
+    fn note_entered(&mut self, tasks: &mut Tasks, clock: &Clock, id: TaskId) {
+        let Some(call) = tasks.task(id).call_mut() else { return };
+        if call.wait == CallWait::Ready {
+            // Others may take what it waited for: it has to look again.
+            call.wait = CallWait::No;
+        }
+        if !std::mem::replace(&mut call.entered, true) {
+            self.note_arrival(tasks, clock, id);
+        }
+    }
+
+    /// The running task's timeslice ends where it is. Whether there was something left of it.
+    fn cut_short(&mut self, tasks: &Tasks, clock: &mut Clock, id: TaskId) -> bool {
+        let left = clock.left();
+        let short = clock.cut_short();
+        if short {
+            let before = tasks[id].boundary.left;
+            self.log_cut(clock, before.saturating_sub(left));
+        }
+        short
+    }
+
+    /// A call that a task has come to counts: the log must tell of it, if it does not yet.
+    pub(super) fn note_arrival(&mut self, tasks: &mut Tasks, clock: &Clock, id: TaskId) {
+        if let Some(registers) = tasks.task(id).arrived.take() {
+            self.log.push(Event::Entered(clock.position(&registers)));
+        }
+    }
+
+    /// A task has stopped at a tick: the last of its timeslice, or one that was worth a stop. For replay its timeslice ends
+    /// there in any case. Whether it has stopped early.
+    pub(super) fn note_tick(
+        &mut self,
+        tasks: &Tasks,
+        clock: &mut Clock,
+        id: TaskId,
+        registers: &Registers,
+    ) -> bool {
+        let met = self.cut_short(tasks, clock, id);
+        self.log.push(Event::Tick(clock.position(registers)));
+        met
+    }
+
+    /// What has been found on the lookout since the last decision.
+    fn found(&mut self, tasks: &Tasks, clock: &Clock, scheduler: &mut Scheduler, why: Why) -> Found {
+        let area = clock.area();
+        let drawn = if why == Why::Met { area.drawn() } else { 0 };
+        self.found_up_to(tasks, scheduler, area.events(), drawn)
+    }
+
+    /// The same, when so many operations had been counted.
+    pub(super) fn found_up_to(
+        &mut self,
+        tasks: &Tasks,
+        scheduler: &mut Scheduler,
+        events: u64,
+        drawn: u64,
+    ) -> Found {
+        let before = std::mem::replace(&mut scheduler.events, events);
+        let events = events.saturating_sub(before);
+        if let Some(current) = tasks.current {
+            self.measured.count(current, events);
+        }
+        Found { events, drawn }
+    }
+}
+
+impl Poller {
+    /// A task has come to a call. If it is watched, and is to stop in front of it, then its timeslice ends there: what
+    /// the call does to what the kernel keeps. Output is not the kernel's.
+    fn meets(
+        &mut self,
+        tasks: &Tasks,
+        clock: &mut Clock,
+        journal: &mut Journal,
+        id: TaskId,
+        registers: &Registers,
+    ) -> Option<Kind> {
+        let looked = clock.area().take_met();
+        if !clock.is_watching() || clock.left() == 0 {
+            return None;
+        }
+        let args = registers.args();
+        let is_file = || self.kind(tasks, id, args[0]) == fds::Kind::Ready;
+        let kind = calls::call(registers.number()).touches(&args, is_file)?;
+        let counts =
+            looked || self.output_stream(tasks, id, registers).is_none() && clock.area().look(KERNEL, kind);
+        (counts && journal.cut_short(tasks, clock, id)).then_some(kind)
+    }
+}
+
+impl Tasks {
+    /// A task's address space.
+    pub(super) fn space(&self, id: TaskId) -> Rc<Space> {
+        Rc::clone(&self[id].space)
+    }
+
+    pub(super) fn task(&mut self, id: TaskId) -> &mut Task {
+        &mut self[id]
+    }
+
+    /// End the recording: the task does what cannot be recorded.
+    pub(super) fn unsupported<T>(&mut self, id: TaskId, what: impl Into<String>) -> Flow<T> {
+        let name = self.task(id).name.clone();
+        Err(Halt::Ending(Ending::Unsupported { what: what.into(), task: id, name }))
     }
 
     /// A task that is about to make a call has a signal, and must not wait long.
     pub(super) fn look_soon(&mut self) {
-        self.look = Instant::now();
+        self.children.look = Instant::now();
     }
 
     pub(super) fn someone_in_kernel(&self) -> bool {
-        !self.tasks.in_kernel().is_empty()
+        !self.in_kernel().is_empty()
+    }
+}
+
+impl Futexes {
+    /// Whether no task sleeps until a time, and no timer will send a signal. The sleep of a harness that only watches the
+    /// others does not count.
+    pub(super) fn nothing_due(
+        &self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        alarms: &mut Alarms,
+        now: u64,
+    ) -> bool {
+        if alarms.next(now).is_some() {
+            return false;
+        }
+        let watchdog = |task: TaskId| options.watchdog_main && task == TaskId(0) && tasks.next() > TaskId(1);
+        let Some((_, task)) = tasks.deadlines.earliest() else { return true };
+        watchdog(task) && tasks.deadlines.only(task) && self.table.waiting(task).is_some()
     }
 }

@@ -10,6 +10,7 @@ use nix::unistd::setpgid;
 
 use super::in_process::call_sites::CallSites;
 use super::in_process::reads::Reads;
+use super::journal::Journal;
 use super::kernel::fds::Fds;
 use super::options::Options;
 use super::recorder::Recorder;
@@ -99,7 +100,8 @@ impl Template {
     }
 
     fn of(program: &Program, recorder: Recorder<'_>, ids: Vec<u64>) -> Result<Self, String> {
-        let Recorder { mut tasks, log, output, stats, clock, fds, leash, call_sites, reads, .. } = recorder;
+        let Recorder { mut tasks, journal, clock, poller, code, .. } = recorder;
+        let Journal { log, output, stats, .. } = journal;
         let id = tasks.only().map(|task| task.id);
         let (Some(id), Some(Hold::Calling(task, call))) = (id, id.map(|id| tasks.release(id))) else {
             return Err("it has other tasks".into());
@@ -128,13 +130,13 @@ impl Template {
             stats,
             clock,
             area,
-            call_sites,
-            reads,
+            call_sites: code.call_sites,
+            reads: code.reads,
             learned: Vec::new(),
             looked_at: BTreeSet::new(),
             memory,
-            fds,
-            leash,
+            fds: poller.fds,
+            leash: tasks.children.leash,
         })
     }
 
@@ -147,7 +149,7 @@ impl Template {
         pin(options.core)?;
         let mut recorder = self.attempt(options)?;
         let recording = finish(&mut recorder, &self.program, start)?;
-        let sites = std::mem::take(&mut recorder.call_sites);
+        let sites = std::mem::take(&mut recorder.code.call_sites);
         drop(recorder);
         self.learn(&sites)?;
         Ok(recording)
@@ -213,19 +215,19 @@ impl Template {
             log.push(Event::Written(Written { task: TaskId(0), writes }));
         }
         let mut recorder = Recorder::new(options, self.clock.clone(), log, Rc::clone(&self.fds), leash)?;
-        recorder.output.clone_from(&self.output);
-        recorder.stats = self.stats;
-        recorder.call_sites = self.call_sites.clone();
-        recorder.reads = self.reads.clone();
+        recorder.journal.output.clone_from(&self.output);
+        recorder.journal.stats = self.stats;
+        recorder.code.call_sites = self.call_sites.clone();
+        recorder.code.reads = self.reads.clone();
         for patched in &self.learned {
-            recorder.log.push(Event::Patched(patched.clone()));
+            recorder.journal.log.push(Event::Patched(patched.clone()));
         }
         let (name, clear_tid, affinity, natively) = (name.clone(), *clear_tid, *affinity, *natively);
         let origin = Origin { pid: tid, space: Rc::new(space), name, clear_tid, affinity, natively };
-        let (hold, scratch) = (Hold::Calling(copy, call.clone()), recorder.slots.take());
+        let (hold, scratch) = (Hold::Calling(copy, call.clone()), recorder.tasks.slots.take());
         let mut task = Task::new(TaskId(0), tid, hold, origin, scratch, *boundary);
         task.robust_list = *robust_list;
-        recorder.join(task);
+        recorder.scheduler.join(&mut recorder.tasks, &recorder.clock, task);
         Ok(recorder)
     }
 }

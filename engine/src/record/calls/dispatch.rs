@@ -4,10 +4,14 @@ use rrtest_preload::layout::SYS_READ;
 
 use super::outputs::{self, Failure};
 use super::whole::Whole;
+use crate::record::journal::Journal;
 use crate::record::kernel::fds::Kind;
+use crate::record::options::Options;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Halt, Next};
 use crate::record::tree::call::{Call, Waited, interrupted, signal_sent};
+use crate::record::tree::tasks::Tasks;
+use crate::record::waiting::poller::Poller;
 use crate::syscalls::{self, Class, Description, Performance, describe};
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Position, Registers, Stream, Write};
@@ -21,15 +25,40 @@ impl Recorder<'_> {
             return self.drain(id, stopped, call.registers);
         }
         if call.wait == Waited::No {
-            self.watches.look_again();
+            self.poller.look_again();
         }
         let Some(description) = describe(number) else {
-            return self.skip(id, stopped, &call, -i64::from(libc::ENOSYS), Vec::new());
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                &call,
+                -i64::from(libc::ENOSYS),
+                Vec::new(),
+            );
         };
-        self.before_stamp(id, &call)?;
-        match description.class_for(&self.space(id).memory, &call.args()) {
-            Class::Unsupported => self.unsupported(id, description.name()),
-            Class::Refused(errno) => self.skip(id, stopped, &call, -i64::from(errno), Vec::new()),
+        self.time.stamped.before_stamp(
+            &self.tasks,
+            &self.clock,
+            &mut self.poller,
+            &self.time.clocks,
+            id,
+            &call,
+        )?;
+        match description.class_for(&self.tasks.space(id).memory, &call.args()) {
+            Class::Unsupported => self.tasks.unsupported(id, description.name()),
+            Class::Refused(errno) => self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                &call,
+                -i64::from(errno),
+                Vec::new(),
+            ),
             Class::Emulated(emulation) => self.emulate(id, stopped, call, emulation),
             Class::Performed(performance) => self.perform(id, stopped, &call, description, performance),
             Class::Logged => self.logged(id, stopped, call, description),
@@ -44,43 +73,94 @@ impl Recorder<'_> {
         mut call: Call,
         description: &Description,
     ) -> Flow<Next> {
-        self.claim(id, &call);
-        if let Some((result, writes)) = self.own_timer(id, &call)? {
-            return self.skip(id, stopped, &call, result, writes);
+        self.outside.claimed.claim(
+            self.options,
+            &self.tasks,
+            &mut self.poller,
+            &self.outside.reach,
+            id,
+            &call,
+        );
+        if let Some((result, writes)) =
+            self.time.alarms.own_timer(self.options, &self.tasks, &self.time.clocks, id, &call)?
+        {
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                &call,
+                result,
+                writes,
+            );
         }
-        if let Some(shown) = self.shown(id, &call).or_else(|| self.read_times(id, &call)) {
+        if let Some(shown) = self
+            .time
+            .proc
+            .shown(&self.tasks, &mut self.poller, &self.time.clocks, id, &call)
+            .or_else(|| self.time.proc.read_times(&self.tasks, &self.time.clocks, id, &call))
+        {
             return self.show(id, stopped, &call, shown);
         }
-        if let Some(stream) = self.output_stream(id, &call.registers)
-            && let Some(bytes) = syscalls::gathered(&self.space(id).memory, call.number(), &call.args())
+        if let Some(stream) = self.poller.output_stream(&self.tasks, id, &call.registers)
+            && let Some(bytes) = syscalls::gathered(&self.tasks.space(id).memory, call.number(), &call.args())
         {
-            return match self.put_out(stream, &bytes) {
+            return match self.journal.put_out(self.options, stream, &bytes) {
                 Ok(written) => {
                     self.note_descriptors(id, &call, written);
-                    self.skip_with(id, stopped, &call, written, Vec::new(), Effect::Output(stream, bytes))
+                    self.journal.skip_with(
+                        &mut self.tasks,
+                        &self.clock,
+                        &mut self.poller,
+                        id,
+                        stopped,
+                        &call,
+                        written,
+                        Vec::new(),
+                        Effect::Output(stream, bytes),
+                    )
                 }
                 Err(errno) => {
                     if errno == libc::EPIPE {
-                        self.send(id, libc::SIGPIPE)?;
+                        self.tasks.send(id, libc::SIGPIPE)?;
                     }
-                    self.skip(id, stopped, &call, -i64::from(errno), Vec::new())
+                    self.journal.skip(
+                        &mut self.tasks,
+                        &self.clock,
+                        &mut self.poller,
+                        id,
+                        stopped,
+                        &call,
+                        -i64::from(errno),
+                        Vec::new(),
+                    )
                 }
             };
         }
         if let Some(fd) = filled(&call)
-            && self.stream(id, fd).is_some()
+            && self.poller.stream(&self.tasks, id, fd).is_some()
         {
             // As for descriptors it does not know how to write to: the program reads and writes instead.
-            return self.skip(id, stopped, &call, -i64::from(libc::EINVAL), Vec::new());
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                &call,
+                -i64::from(libc::EINVAL),
+                Vec::new(),
+            );
         }
         if call.number() == libc::SYS_recvmsg as u64
             && call.args()[2] & libc::MSG_WAITALL as u64 != 0
             && self.tasks.count() > 1
         {
             // It would hold the core while it waits for what another task has to send.
-            return self.unsupported(id, "recvmsg with MSG_WAITALL among several tasks");
+            return self.tasks.unsupported(id, "recvmsg with MSG_WAITALL among several tasks");
         }
-        if let Some(wait) = self.must_wait(id, description, &call)? {
+        if let Some(wait) = self.poller.must_wait(self.options, &mut self.tasks, id, description, &call)? {
             return self.wait_for_descriptors(id, stopped, call, &wait);
         }
         if call.wait == Waited::TimedOut
@@ -89,7 +169,16 @@ impl Recorder<'_> {
                 syscalls::Block::Readable(_) | syscalls::Block::Writable(_) | syscalls::Block::Either(_)
             )
         {
-            return self.skip(id, stopped, &call, call.so_far(-i64::from(libc::EAGAIN)), Vec::new());
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                &call,
+                call.so_far(-i64::from(libc::EAGAIN)),
+                Vec::new(),
+            );
         }
         if (call.wait == Waited::Ready || call.got > 0)
             && let Some(whole) = Whole::of(&call)
@@ -97,56 +186,46 @@ impl Recorder<'_> {
             return self.receive_whole(id, stopped, call, description, whole);
         }
         let position = self.clock.position(&call.registers);
-        self.before_change(id, &mut call);
-        let ends = self.before_kill(id, &call);
-        self.elsewhere.extend(ends);
-        if let Some(group) = self.group_with_us(id, &call) {
+        self.journal.before_change(&self.tasks, id, &mut call);
+        let ends = self.futexes.before_kill(
+            &mut self.tasks,
+            &mut self.journal,
+            &mut self.scheduler,
+            &self.surprises,
+            id,
+            &call,
+        );
+        self.journal.elsewhere.extend(ends);
+        if let Some(group) = self.tasks.group_with_us(id, &call) {
             return self.signal_group(id, stopped, &call, position, &group);
         }
-        if let Some(redirected) = self.may_stay(id, description, &call) {
+        if let Some(redirected) = self.poller.may_stay(self.options, &self.tasks, id, description, &call) {
             return self.stay(id, stopped, Call { redirected, ..call });
         }
-        let before = outputs::before(&self.space(id).memory, description, &call.args());
+        let before = outputs::before(&self.tasks.space(id).memory, description, &call.args());
         let (stopped, result) = self.in_kernel(id, stopped, &call, description)?;
         if description.block.timed() && result == 0 && call.wait == Waited::Ready {
             // Another task was faster: nothing is ready any more, yet the time is not over.
-            before.restore(&self.space(id).memory)?;
-            return self.once_more(id, stopped, call);
+            before.restore(&self.tasks.space(id).memory)?;
+            return self.tasks.once_more(id, stopped, call);
         }
         if call.wait != Waited::No && !interrupted(result) {
-            self.rest(id, &call)?;
+            self.time.clocks.rest(&self.tasks, id, &call)?;
         }
-        let (stopped, result) = self.tell_times(id, stopped, &call, result)?;
-        let writes = self.outputs(id, description, &call, &before, result)?;
+        let (stopped, result) = self.time.clocks.tell_times(
+            &self.tasks,
+            &self.time.ipc,
+            &self.time.stamped,
+            id,
+            stopped,
+            &call,
+            result,
+        )?;
+        let writes = self.tasks.outputs(id, description, &call, &before, result)?;
         if interrupted(result) {
-            return self.interrupted(id, stopped, &call, writes);
+            return self.tasks.interrupted(id, stopped, &call, writes);
         }
         self.conclude(id, stopped, &call, position, result, writes)
-    }
-
-    /// Pass on what the program writes; how much that is, or the errno of whoever should have got it.
-    fn put_out(&mut self, stream: Stream, bytes: &[u8]) -> Result<i64, i32> {
-        if let Some(listen) = self.options.listener {
-            listen(stream, bytes).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
-        }
-        let written = bytes.len() as i64;
-        self.output.push(stream, bytes);
-        Ok(written)
-    }
-
-    pub(in crate::record) fn outputs(
-        &mut self,
-        id: TaskId,
-        description: &Description,
-        call: &Call,
-        before: &outputs::Before,
-        result: i64,
-    ) -> Flow<Vec<Write>> {
-        match outputs::collect(&self.space(id).memory, description, &call.args(), before, result) {
-            Ok(writes) => Ok(writes),
-            Err(Failure::Undescribed(what)) => self.unsupported(id, what),
-            Err(Failure::Error(error)) => Err(Halt::Error(error)),
-        }
     }
 
     /// Note and log a call that the kernel has done.
@@ -159,15 +238,26 @@ impl Recorder<'_> {
         result: i64,
         writes: Vec<Write>,
     ) -> Flow<Next> {
-        self.note_reach(id, call, result)?;
+        self.time.abroad.note_reach(self.options, &self.tasks, &mut self.poller, id, call, result)?;
         self.note(id, call, result)?;
         self.note_descriptors(id, call, result);
-        let effect = self.after_change(id, call, result)?;
+        let effect = self.journal.after_change(&self.tasks, id, call, result)?;
         if call.number() == libc::SYS_process_vm_writev as u64 {
-            self.after_remote_write(id, call, result)?;
+            self.journal.after_remote_write(&self.tasks, id, call, result)?;
         }
-        let next = self.finish(id, stopped, call, position, result, writes, effect)?;
-        self.log_elsewhere();
+        let next = self.journal.finish(
+            &mut self.tasks,
+            &self.clock,
+            &mut self.poller,
+            id,
+            stopped,
+            call,
+            position,
+            result,
+            writes,
+            effect,
+        )?;
+        self.journal.log_elsewhere();
         if result == 0 && signal_sent(call) == Some(libc::SIGKILL) {
             self.look_for_killed()?;
         }
@@ -183,8 +273,10 @@ impl Recorder<'_> {
         call: &Call,
         description: &Description,
     ) -> Flow<(Stopped, i64)> {
-        let changed = match self.without_waiting(id, call, description)? {
-            None => self.at_machine_time(id, call)?.or_else(|| self.shortened(id, call)),
+        let changed = match self.tasks.without_waiting(id, call, description)? {
+            None => self.time.clocks.at_machine_time(&self.tasks, id, call)?.or_else(|| {
+                self.surprises.shortened(&self.tasks, &self.scheduler, &mut self.poller, id, call)
+            }),
             changed => changed,
         };
         if let Some(registers) = &changed {
@@ -199,37 +291,23 @@ impl Recorder<'_> {
         Ok((stopped, result))
     }
 
-    /// The output stream that a write(2) or writev(2) goes to.
-    pub(in crate::record) fn output_stream(&mut self, id: TaskId, registers: &Registers) -> Option<Stream> {
-        let writes = matches!(registers.number() as i64, libc::SYS_write | libc::SYS_writev);
-        if writes { self.stream(id, registers.args()[0]) } else { None }
-    }
-
-    /// The output stream that a descriptor stands for.
-    fn stream(&mut self, id: TaskId, fd: u64) -> Option<Stream> {
-        match self.kind(id, fd) {
-            Kind::Output(stream) => Some(stream),
-            Kind::Ready | Kind::Waitable => None,
-        }
-    }
-
     /// Note what a call has changed of what the recorder knows.
     fn note(&mut self, id: TaskId, call: &Call, result: i64) -> Flow<()> {
         let [option, name, ..] = call.args();
         match call.number() as i64 {
             libc::SYS_connect if result == -i64::from(libc::EINPROGRESS) => {
-                self.note_contact(id, call, result)
+                self.outside.reach.note_contact(self.options, &self.tasks, &mut self.poller, id, call, result)
             }
             _ if result < 0 => {}
             _ if signal_sent(call).is_some() => {
-                self.look_for_roused(true)?;
-                self.look_for_signals()?;
+                self.tasks.look_for_roused(true)?;
+                self.futexes.look_for_signals(&mut self.tasks, &mut self.poller, &self.time.clocks)?;
             }
             libc::SYS_prctl if option as i32 == libc::PR_SET_NAME => {
-                self.task(id).name = self.space(id).memory.text(name, THREAD_NAME);
+                self.tasks.task(id).name = self.tasks.space(id).memory.text(name, THREAD_NAME);
             }
             libc::SYS_prctl if option as i32 == libc::PR_SET_NO_NEW_PRIVS => {
-                self.task(id).natively.no_new_privileges = true;
+                self.tasks.task(id).natively.no_new_privileges = true;
             }
             libc::SYS_bind
             | libc::SYS_connect
@@ -243,9 +321,11 @@ impl Recorder<'_> {
             | libc::SYS_mkdir
             | libc::SYS_mkdirat
             | libc::SYS_mknod
-            | libc::SYS_mknodat => self.note_contact(id, call, result),
-            libc::SYS_flock | libc::SYS_fcntl => self.note_taken(id, call),
-            libc::SYS_socketpair => self.note_pair(id, call),
+            | libc::SYS_mknodat => {
+                self.outside.reach.note_contact(self.options, &self.tasks, &mut self.poller, id, call, result)
+            }
+            libc::SYS_flock | libc::SYS_fcntl => self.futexes.note_taken(&self.tasks, id, call),
+            libc::SYS_socketpair => self.poller.note_pair(&mut self.tasks, id, call),
             libc::SYS_shmget
             | libc::SYS_msgget
             | libc::SYS_semget
@@ -256,21 +336,30 @@ impl Recorder<'_> {
             | libc::SYS_shmctl
             | libc::SYS_msgctl
             | libc::SYS_semctl => {
-                self.note_contact(id, call, result);
-                self.note_ipc(call, result)?;
+                self.outside.reach.note_contact(
+                    self.options,
+                    &self.tasks,
+                    &mut self.poller,
+                    id,
+                    call,
+                    result,
+                );
+                self.time.ipc.note_ipc(self.options, &self.time.clocks, call, result)?;
             }
-            libc::SYS_timerfd_create => self.timerfds = true,
+            libc::SYS_timerfd_create => self.poller.timerfds = true,
             libc::SYS_utime | libc::SYS_utimes | libc::SYS_futimesat | libc::SYS_utimensat => {
-                self.note_set_times(id, call);
+                self.time.stamped.note_set_times(self.options, &self.tasks, id, call);
             }
             libc::SYS_unshare | libc::SYS_close_range | libc::SYS_signalfd | libc::SYS_signalfd4 => {
-                self.note_watches(id, call);
+                self.poller.note_watches(&self.tasks, id, call);
             }
             libc::SYS_alarm
             | libc::SYS_setitimer
             | libc::SYS_timer_create
             | libc::SYS_timer_settime
-            | libc::SYS_timer_delete => self.note_alarm(id, call)?,
+            | libc::SYS_timer_delete => {
+                self.time.alarms.note_alarm(&mut self.tasks, &self.time.clocks, id, call)?
+            }
             _ => {}
         }
         Ok(())
@@ -285,7 +374,7 @@ impl Recorder<'_> {
         performance: Performance,
     ) -> Flow<Next> {
         if performance.maps() {
-            self.sharing.forget();
+            self.futexes.sharing.forget();
         }
         match performance {
             Performance::Clone => self.clone_call(id, stopped, call),
@@ -293,13 +382,24 @@ impl Recorder<'_> {
             Performance::Detach => self.detach(id, stopped, call),
             Performance::Remap => self.remap(id, stopped, call),
             Performance::Repeat if Area::overlaps(call.args()[0], call.args()[1]) => {
-                self.repeat_around(id, stopped, call)
+                self.poller.repeat_around(&mut self.tasks, &self.clock, &mut self.journal, id, stopped, call)
             }
             Performance::Repeat => {
                 // The kernel does it when the task goes on.
-                self.sharing.changes(id);
+                self.futexes.sharing.changes(id);
                 let position = self.clock.position(&call.registers);
-                self.finish(id, stopped, call, position, 0, Vec::new(), Effect::None)
+                self.journal.finish(
+                    &mut self.tasks,
+                    &self.clock,
+                    &mut self.poller,
+                    id,
+                    stopped,
+                    call,
+                    position,
+                    0,
+                    Vec::new(),
+                    Effect::None,
+                )
             }
             Performance::Exit => self.exit(id, stopped, call),
             Performance::ExitGroup => self.exit_group(id, stopped, call),
@@ -311,12 +411,73 @@ impl Recorder<'_> {
                 let position = self.clock.position(&call.registers);
                 let (stopped, result) = self.run_to_exit(id, stopped)?;
                 if call.number() == libc::SYS_set_tid_address as u64 {
-                    self.task(id).clear_tid = call.args()[0];
+                    self.tasks.task(id).clear_tid = call.args()[0];
                 }
                 let before = outputs::Before::default();
-                let writes = self.outputs(id, description, call, &before, result)?;
-                self.finish(id, stopped, call, position, result, writes, Effect::None)
+                let writes = self.tasks.outputs(id, description, call, &before, result)?;
+                self.journal.finish(
+                    &mut self.tasks,
+                    &self.clock,
+                    &mut self.poller,
+                    id,
+                    stopped,
+                    call,
+                    position,
+                    result,
+                    writes,
+                    Effect::None,
+                )
             }
+        }
+    }
+}
+
+impl Journal {
+    /// Pass on what the program writes; how much that is, or the errno of whoever should have got it.
+    fn put_out(&mut self, options: &Options<'_>, stream: Stream, bytes: &[u8]) -> Result<i64, i32> {
+        if let Some(listen) = options.listener {
+            listen(stream, bytes).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
+        }
+        let written = bytes.len() as i64;
+        self.output.push(stream, bytes);
+        Ok(written)
+    }
+}
+
+impl Tasks {
+    pub(in crate::record) fn outputs(
+        &mut self,
+        id: TaskId,
+        description: &Description,
+        call: &Call,
+        before: &outputs::Before,
+        result: i64,
+    ) -> Flow<Vec<Write>> {
+        match outputs::collect(&self.space(id).memory, description, &call.args(), before, result) {
+            Ok(writes) => Ok(writes),
+            Err(Failure::Undescribed(what)) => self.unsupported(id, what),
+            Err(Failure::Error(error)) => Err(Halt::Error(error)),
+        }
+    }
+}
+
+impl Poller {
+    /// The output stream that a write(2) or writev(2) goes to.
+    pub(in crate::record) fn output_stream(
+        &mut self,
+        tasks: &Tasks,
+        id: TaskId,
+        registers: &Registers,
+    ) -> Option<Stream> {
+        let writes = matches!(registers.number() as i64, libc::SYS_write | libc::SYS_writev);
+        if writes { self.stream(tasks, id, registers.args()[0]) } else { None }
+    }
+
+    /// The output stream that a descriptor stands for.
+    fn stream(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> Option<Stream> {
+        match self.kind(tasks, id, fd) {
+            Kind::Output(stream) => Some(stream),
+            Kind::Ready | Kind::Waitable => None,
         }
     }
 }

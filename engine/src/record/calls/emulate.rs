@@ -2,11 +2,14 @@
 
 use rand_xoshiro::rand_core::RngCore;
 
+use crate::record::futex::Futexes;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
 use crate::record::time::clocks;
 use crate::record::tree::call::{Call, Waited, fails};
 use crate::record::tree::tasks::Hold;
+use crate::record::tree::tasks::Tasks;
+use crate::record::waiting::poller::Poller;
 use crate::schedule::Why;
 use crate::syscalls::Emulation;
 use crate::task::TaskId;
@@ -27,30 +30,44 @@ impl Recorder<'_> {
         }
         let (result, writes) = match emulation {
             Emulation::Futex => return self.futex(id, stopped, call),
-            Emulation::SetRobustList => (self.set_robust_list(id, a, b), Vec::new()),
-            Emulation::GetRobustList => self.get_robust_list(id, args),
+            Emulation::SetRobustList => (self.tasks.set_robust_list(id, a, b), Vec::new()),
+            Emulation::GetRobustList => self.tasks.get_robust_list(id, args),
             Emulation::Nanosleep => return self.sleep(id, stopped, call, libc::CLOCK_MONOTONIC, false, a),
             Emulation::ClockNanosleep => {
                 let absolute = b & libc::TIMER_ABSTIME as u64 != 0;
                 return self.sleep(id, stopped, call, a as i32, absolute, c);
             }
             Emulation::Yield => {
-                let next = self.gives_way(id, &call);
-                self.skip(id, stopped, &call, 0, Vec::new())?;
+                let next =
+                    self.surprises.gives_way(&self.tasks, &self.scheduler, &self.code.call_sites, id, &call);
+                self.journal.skip(
+                    &mut self.tasks,
+                    &self.clock,
+                    &mut self.poller,
+                    id,
+                    stopped,
+                    &call,
+                    0,
+                    Vec::new(),
+                )?;
                 return Ok(next);
             }
             Emulation::Identity if call.number() == libc::SYS_getpid as u64 => {
-                (i64::from(self.task(id).pid.as_raw()), Vec::new())
+                (i64::from(self.tasks.task(id).pid.as_raw()), Vec::new())
             }
             Emulation::Identity => (i64::from(stopped.tid().as_raw()), Vec::new()),
-            Emulation::SignalMask => self.signal_mask(id, &stopped, args)?,
-            Emulation::ClockGettime => match self.clocks.read(a as i32) {
+            Emulation::SignalMask => self.tasks.signal_mask(id, &stopped, args)?,
+            Emulation::ClockGettime => match self.time.clocks.read(a as i32) {
                 // The clocks that count the program's own time must be read by itself.
                 _ if clocks::is_cpu_clock(a as i32) => {
                     let position = self.clock.position(&call.registers);
                     let (stopped, result) = self.run_to_exit(id, stopped)?;
-                    let writes = if result == 0 && b != 0 { vec![self.copy(id, b, 16)?] } else { Vec::new() };
-                    return self.finish(
+                    let writes =
+                        if result == 0 && b != 0 { vec![self.tasks.copy(id, b, 16)?] } else { Vec::new() };
+                    return self.journal.finish(
+                        &mut self.tasks,
+                        &self.clock,
+                        &mut self.poller,
                         id,
                         stopped,
                         &call,
@@ -60,60 +77,139 @@ impl Recorder<'_> {
                         crate::trace::event::Effect::None,
                     );
                 }
-                Ok(now) => self.written(id, b, clocks::bytes(&now).to_vec()),
+                Ok(now) => self.tasks.written(id, b, clocks::bytes(&now).to_vec()),
                 Err(_) => (fails(libc::EINVAL), Vec::new()),
             },
             Emulation::Gettimeofday => {
-                let now = self.clocks.read(libc::CLOCK_REALTIME)?;
+                let now = self.time.clocks.read(libc::CLOCK_REALTIME)?;
                 let now = libc::timespec { tv_sec: now.tv_sec, tv_nsec: now.tv_nsec / 1000 };
-                let (mut result, mut writes) = self.written(id, a, clocks::bytes(&now).to_vec());
+                let (mut result, mut writes) = self.tasks.written(id, a, clocks::bytes(&now).to_vec());
                 if result == 0 {
                     let zone;
-                    (result, zone) = self.written(id, b, clocks::zone().to_vec());
+                    (result, zone) = self.tasks.written(id, b, clocks::zone().to_vec());
                     writes.extend(zone);
                 }
                 (result, writes)
             }
-            Emulation::SetClock => (self.set_clock(id, &call), Vec::new()),
+            Emulation::SetClock => (self.tasks.set_clock(id, &call), Vec::new()),
             Emulation::Time => {
-                let seconds = self.clocks.read(libc::CLOCK_REALTIME)?.tv_sec;
-                let (result, writes) = self.written(id, a, seconds.to_ne_bytes().to_vec());
+                let seconds = self.time.clocks.read(libc::CLOCK_REALTIME)?.tv_sec;
+                let (result, writes) = self.tasks.written(id, a, seconds.to_ne_bytes().to_vec());
                 (if result == 0 { seconds } else { result }, writes)
             }
             Emulation::Getrandom => {
                 // A large request may be served in part (getrandom(2)).
                 let mut bytes = vec![0; b.min(1 << 20) as usize];
-                self.randomness().fill_bytes(&mut bytes);
+                self.scheduler.randomness().fill_bytes(&mut bytes);
                 let len = bytes.len() as i64;
-                let (result, writes) = self.written(id, a, bytes);
+                let (result, writes) = self.tasks.written(id, a, bytes);
                 (if result == 0 { len } else { result }, writes)
             }
             Emulation::Getcpu => {
                 let mut writes = Vec::new();
-                for (address, word) in [(a, self.core_of(id)), (b, 0)] {
-                    writes.extend(self.written(id, address, word.to_ne_bytes().to_vec()).1);
+                for (address, word) in [(a, self.tasks.core_of(id)), (b, 0)] {
+                    writes.extend(self.tasks.written(id, address, word.to_ne_bytes().to_vec()).1);
                 }
                 (0, writes)
             }
-            Emulation::GetAffinity => self.get_affinity(id, args),
-            Emulation::SetAffinity => (self.set_affinity(id, args), Vec::new()),
+            Emulation::GetAffinity => self.tasks.get_affinity(self.options, id, args),
+            Emulation::SetAffinity => {
+                (self.tasks.set_affinity(self.options, &self.clock, id, args), Vec::new())
+            }
             Emulation::SetDumpable => match b {
                 0 | 1 => {
-                    self.space(id).dumpable.set(b == 1);
+                    self.tasks.space(id).dumpable.set(b == 1);
                     (0, Vec::new())
                 }
                 _ => (fails(libc::EINVAL), Vec::new()),
             },
-            Emulation::GetDumpable => (i64::from(self.space(id).dumpable.get()), Vec::new()),
+            Emulation::GetDumpable => (i64::from(self.tasks.space(id).dumpable.get()), Vec::new()),
             Emulation::GetNoNewPrivileges => {
-                (i64::from(self.task(id).natively.no_new_privileges), Vec::new())
+                (i64::from(self.tasks.task(id).natively.no_new_privileges), Vec::new())
             }
             Emulation::Personality => return self.personality(id, stopped, &call),
             Emulation::Nothing => (0, Vec::new()),
         };
-        self.skip(id, stopped, &call, result, writes)
+        self.journal.skip(&mut self.tasks, &self.clock, &mut self.poller, id, stopped, &call, result, writes)
     }
 
+    /// A task sleeps until the time at `request` is over.
+    fn sleep(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: Call,
+        clock: i32,
+        absolute: bool,
+        request: u64,
+    ) -> Flow<Next> {
+        if clocks::is_cpu_clock(clock) {
+            return self.tasks.unsupported(id, "clock_nanosleep on a clock of processor time");
+        }
+        if self.time.clocks.read(clock).is_err() {
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                &call,
+                fails(libc::EINVAL),
+                Vec::new(),
+            );
+        }
+        let Ok(wanted) = clocks::timespec_at(&self.tasks.space(id).memory, request) else {
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                &call,
+                fails(libc::EFAULT),
+                Vec::new(),
+            );
+        };
+        let Some(wanted) = clocks::nanoseconds(&wanted) else {
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                &call,
+                fails(libc::EINVAL),
+                Vec::new(),
+            );
+        };
+        let deadline = match call.deadline {
+            Some(deadline) => deadline,
+            None if absolute => self.time.clocks.deadline(clock, wanted)?,
+            None => self.time.clocks.now()?.saturating_add(wanted),
+        };
+        if call.deadline.is_none() && deadline <= self.time.clocks.now()? {
+            // It gives way, and that is all.
+            let next =
+                self.surprises.gives_way(&self.tasks, &self.scheduler, &self.code.call_sites, id, &call);
+            self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                &call,
+                0,
+                Vec::new(),
+            )?;
+            return Ok(next);
+        }
+        self.limit_wait(id, &call, deadline)?;
+        self.tasks.hold(id, Hold::Waiting(stopped, Call { deadline: Some(deadline), ..call }));
+        Ok(Next::Decide(Why::Blocked, None))
+    }
+}
+
+impl Tasks {
     /// clock_settime(2), settimeofday(2): what is wrong is told before that it is not allowed.
     fn set_clock(&self, id: TaskId, call: &Call) -> i64 {
         let [a, b, ..] = call.args();
@@ -137,51 +233,15 @@ impl Recorder<'_> {
             parts.is_some_and(|tv_nsec| clocks::nanoseconds(&libc::timespec { tv_nsec, ..wanted }).is_some());
         fails(if valid { libc::EPERM } else { libc::EINVAL })
     }
+}
 
-    /// A task sleeps until the time at `request` is over.
-    fn sleep(
-        &mut self,
-        id: TaskId,
-        stopped: Stopped,
-        call: Call,
-        clock: i32,
-        absolute: bool,
-        request: u64,
-    ) -> Flow<Next> {
-        if clocks::is_cpu_clock(clock) {
-            return self.unsupported(id, "clock_nanosleep on a clock of processor time");
-        }
-        if self.clocks.read(clock).is_err() {
-            return self.skip(id, stopped, &call, fails(libc::EINVAL), Vec::new());
-        }
-        let Ok(wanted) = clocks::timespec_at(&self.space(id).memory, request) else {
-            return self.skip(id, stopped, &call, fails(libc::EFAULT), Vec::new());
-        };
-        let Some(wanted) = clocks::nanoseconds(&wanted) else {
-            return self.skip(id, stopped, &call, fails(libc::EINVAL), Vec::new());
-        };
-        let deadline = match call.deadline {
-            Some(deadline) => deadline,
-            None if absolute => self.clocks.deadline(clock, wanted)?,
-            None => self.clocks.now()?.saturating_add(wanted),
-        };
-        if call.deadline.is_none() && deadline <= self.clocks.now()? {
-            // It gives way, and that is all.
-            let next = self.gives_way(id, &call);
-            self.skip(id, stopped, &call, 0, Vec::new())?;
-            return Ok(next);
-        }
-        self.limit_wait(id, &call, deadline)?;
-        self.tasks.hold(id, Hold::Waiting(stopped, Call { deadline: Some(deadline), ..call }));
-        Ok(Next::Decide(Why::Blocked, None))
-    }
-
+impl Futexes {
     /// A task's time is over: its sleep ends, or its wait has timed out.
-    pub(in crate::record) fn expire(&mut self, id: TaskId) {
-        if self.stop_watching(id, Waited::TimedOut) {
+    pub(in crate::record) fn expire(&mut self, tasks: &mut Tasks, poller: &mut Poller, id: TaskId) {
+        if poller.stop_watching(tasks, id, Waited::TimedOut) {
             return;
         }
-        let result = if self.futexes.remove(id).is_some() { fails(libc::ETIMEDOUT) } else { 0 };
-        self.end_wait(id, result);
+        let result = if self.table.remove(id).is_some() { fails(libc::ETIMEDOUT) } else { 0 };
+        tasks.end_wait(id, result);
     }
 }

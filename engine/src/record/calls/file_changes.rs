@@ -5,39 +5,46 @@ use std::ops::Range;
 
 use nix::unistd::Pid;
 
+use crate::record::journal::Journal;
 use crate::record::kernel::call_in_progress::{PATH, found_at, start};
 use crate::record::kernel::fds::{self, Fds};
-use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
 use crate::record::tree::call::Call;
+use crate::record::tree::tasks::Tasks;
 use crate::syscalls::{Change, Changed, Extent, change};
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Write};
 use crate::trace::inodes::identity;
 use crate::tracee::os;
 
-impl Recorder<'_> {
+impl Journal {
     /// A call is about to be made: what is mapped of the file that it changes is kept.
-    pub(super) fn before_change(&mut self, id: TaskId, call: &mut Call) {
+    pub(super) fn before_change(&mut self, tasks: &Tasks, id: TaskId, call: &mut Call) {
         call.changes = false;
         if let Some(Change { file, .. }) = change(call.number(), &call.args())
-            && let Some(metadata) = self.changed(id, call, file)
+            && let Some(metadata) = tasks.changed(id, call, file)
         {
             call.changes = self.log.before_change(identity(&metadata))
-                || metadata.len() == 0 && self.memory_of(id, call, file).is_some();
+                || metadata.len() == 0 && tasks.memory_of(id, call, file).is_some();
         }
     }
 
     /// A call has been made: what it changed of a file that is mapped.
-    pub(super) fn after_change(&mut self, id: TaskId, call: &Call, result: i64) -> Flow<Effect> {
+    pub(super) fn after_change(
+        &mut self,
+        tasks: &Tasks,
+        id: TaskId,
+        call: &Call,
+        result: i64,
+    ) -> Flow<Effect> {
         let (true, Ok(count)) = (call.changes, u64::try_from(result)) else { return Ok(Effect::None) };
         let Some(Change { file, extent }) = change(call.number(), &call.args()) else {
             return Ok(Effect::None);
         };
-        let Some(metadata) = self.changed(id, call, file) else { return Ok(Effect::None) };
-        let range = self.changed_range(id, call, extent, count, metadata.len());
-        if let Some(pid) = self.memory_of(id, call, file) {
-            self.written_elsewhere(pid, &[range]);
+        let Some(metadata) = tasks.changed(id, call, file) else { return Ok(Effect::None) };
+        let range = tasks.changed_range(id, call, extent, count, metadata.len());
+        if let Some(pid) = tasks.memory_of(id, call, file) {
+            self.written_elsewhere(tasks, pid, &[range]);
             return Ok(Effect::None);
         }
         let changed = self.log.after_change(identity(&metadata), range);
@@ -46,23 +53,29 @@ impl Recorder<'_> {
     }
 
     /// process_vm_writev(2): what has been written into the memory of a process of ours.
-    pub(super) fn after_remote_write(&mut self, id: TaskId, call: &Call, result: i64) -> Flow<()> {
+    pub(super) fn after_remote_write(
+        &mut self,
+        tasks: &Tasks,
+        id: TaskId,
+        call: &Call,
+        result: i64,
+    ) -> Flow<()> {
         let [pid, _, _, array, count, _] = call.args();
         let Ok(mut left) = u64::try_from(result) else { return Ok(()) };
         let mut ranges = Vec::new();
         for index in 0..count {
-            let (at, memory) = (array + index * 16, &self.space(id).memory);
+            let (at, memory) = (array + index * 16, &tasks.space(id).memory);
             let (start, len) = (memory.u64(at)?, memory.u64(at + 8)?.min(left));
             ranges.push(start..start.saturating_add(len));
             left -= len;
         }
-        self.written_elsewhere(pid as i32, &ranges);
+        self.written_elsewhere(tasks, pid as i32, &ranges);
         Ok(())
     }
 
     /// A call has written into the memory of a process.
-    fn written_elsewhere(&mut self, pid: i32, ranges: &[Range<u64>]) {
-        let Some(task) = self.tasks.of(Pid::from_raw(pid)).next() else { return };
+    fn written_elsewhere(&mut self, tasks: &Tasks, pid: i32, ranges: &[Range<u64>]) {
+        let Some(task) = tasks.of(Pid::from_raw(pid)).next() else { return };
         let read = |range: &Range<u64>| {
             let bytes = task.space.memory.available(range.start, (range.end - range.start) as usize);
             Write { address: range.start, bytes }
@@ -70,16 +83,18 @@ impl Recorder<'_> {
         let writes = ranges.iter().filter(|range| !range.is_empty()).map(read).collect();
         self.elsewhere.push((task.id, writes));
     }
+}
 
+impl Tasks {
     /// The process whose memory a call writes, through `/proc/PID/mem` (proc_pid_mem(5)).
     fn memory_of(&self, id: TaskId, call: &Call, file: Changed) -> Option<i32> {
         let Changed::Descriptor(fd) = file else { return None };
-        fds::memory_of(self.tasks[id].tid, call.args()[fd])
+        fds::memory_of(self[id].tid, call.args()[fd])
     }
 
     /// The file that a call changes, if there is one.
     fn changed(&self, id: TaskId, call: &Call, file: Changed) -> Option<Metadata> {
-        let tid = self.tasks[id].tid;
+        let tid = self[id].tid;
         let args = call.args();
         let found = match file {
             Changed::Descriptor(fd) => Fds::metadata(tid, args[fd]),
@@ -96,7 +111,7 @@ impl Recorder<'_> {
 
     fn changed_range(&self, id: TaskId, call: &Call, extent: Extent, count: u64, size: u64) -> Range<u64> {
         let args = call.args();
-        let tid = self.tasks[id].tid;
+        let tid = self[id].tid;
         let until = |end: u64| end.saturating_sub(count)..end;
         let Some(Change { file: Changed::Descriptor(fd), .. }) = change(call.number(), &args) else {
             return 0..0;

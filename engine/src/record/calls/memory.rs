@@ -6,11 +6,16 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use nix::unistd::Pid;
 
+use crate::clock::Clock;
+use crate::record::in_process::buffer::Buffer;
 use crate::record::in_process::reads::Mapped;
+use crate::record::journal::Journal;
 use crate::record::kernel::fds;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
 use crate::record::tree::call::Call;
+use crate::record::tree::tasks::Tasks;
+use crate::record::waiting::poller::Poller;
 use crate::syscalls::changes_contents;
 use crate::task::TaskId;
 use crate::trace::event::Effect;
@@ -30,45 +35,279 @@ impl Recorder<'_> {
         let [address, len, prot, flags, fd, offset] = call.args();
         let flags = flags as i32;
         if flags & libc::MAP_FIXED != 0 && Area::overlaps(address, len) {
-            return self.skip(id, stopped, call, -i64::from(libc::ENOMEM), Vec::new());
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                call,
+                -i64::from(libc::ENOMEM),
+                Vec::new(),
+            );
         }
         if flags & libc::MAP_TYPE == MAP_DROPPABLE {
-            return self.skip(id, stopped, call, -i64::from(libc::EINVAL), Vec::new());
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                call,
+                -i64::from(libc::EINVAL),
+                Vec::new(),
+            );
         }
         let shared = flags & libc::MAP_TYPE != libc::MAP_PRIVATE;
         if flags & libc::MAP_ANONYMOUS == 0 && is_socket(stopped.tid(), fd) {
             // As sockets whose kind has no mmap. What others map shows packets as they come (packet(7), tcp(7)).
-            return self.skip(id, stopped, call, -i64::from(libc::ENODEV), Vec::new());
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                call,
+                -i64::from(libc::ENODEV),
+                Vec::new(),
+            );
         }
         let position = self.clock.position(&call.registers);
         let (stopped, result) = self.run_to_exit(id, stopped)?;
-        self.sharing.made |= shared;
+        self.futexes.sharing.made |= shared;
         if shared && flags & libc::MAP_ANONYMOUS == 0 {
-            self.note_shared_file()?;
+            self.time.stamped.note_shared_file(&self.clock, &self.time.clocks)?;
         }
         let effect = if failed(result) && flags & libc::MAP_FIXED != 0 {
             room_made(stopped.tid(), &[(address, len)])?
         } else if failed(result) || flags & libc::MAP_ANONYMOUS != 0 {
             Effect::None
         } else {
-            self.map_file(id, stopped.tid(), fd, offset, len, shared)?
+            self.code.buffer.map_file(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.journal,
+                id,
+                stopped.tid(),
+                fd,
+                offset,
+                len,
+                shared,
+            )?
         };
         let is_code = prot as i32 & (libc::PROT_WRITE | libc::PROT_EXEC) == libc::PROT_EXEC && !shared;
         let code = (is_code && matches!(effect, Effect::MapFile(_))).then(|| {
             let path = format!("/proc/{}/fd/{}", stopped.tid(), fd as i32);
             File::open(path)
         });
-        let next = self.finish(id, stopped, call, position, result, Vec::new(), effect)?;
+        let next = self.journal.finish(
+            &mut self.tasks,
+            &self.clock,
+            &mut self.poller,
+            id,
+            stopped,
+            call,
+            position,
+            result,
+            Vec::new(),
+            effect,
+        )?;
         if let Some(Ok(file)) = code {
             let (start, file) = (result.cast_unsigned(), &file);
-            self.move_reads(id, &Mapped { start, len, offset, file, linker: false })?;
+            self.code.reads.move_reads(
+                &self.tasks,
+                &self.clock,
+                &mut self.journal,
+                &mut self.code.call_sites,
+                id,
+                &Mapped { start, len, offset, file, linker: false },
+            )?;
         }
         Ok(next)
     }
 
+    /// mremap(2): a mapping that grows shows more of its file.
+    pub(super) fn remap(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        let [old, old_len, new_len, flags, new, _] = call.args();
+        let fixed = flags & libc::MREMAP_FIXED as u64 != 0;
+        if Area::overlaps(old, old_len) || fixed && Area::overlaps(new, new_len) {
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                call,
+                -i64::from(libc::EFAULT),
+                Vec::new(),
+            );
+        }
+        let position = self.clock.position(&call.registers);
+        let line = if new_len > old_len { line_of(stopped.tid(), old)? } else { None };
+        let (stopped, result) = self.run_to_exit(id, stopped)?;
+        let effect = match line.filter(|line| line.inode != 0 && !failed(result)) {
+            Some(line) => self.journal.map_more(&line, line.offset + (old - line.start), new_len)?,
+            None if failed(result) && fixed => room_made(stopped.tid(), &[(old, old_len), (new, new_len)])?,
+            None => Effect::None,
+        };
+        self.journal.finish(
+            &mut self.tasks,
+            &self.clock,
+            &mut self.poller,
+            id,
+            stopped,
+            call,
+            position,
+            result,
+            Vec::new(),
+            effect,
+        )
+    }
+
+    /// shmat(2).
+    pub(super) fn attach(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        let position = self.clock.position(&call.registers);
+        if Area::overlaps(call.args()[1], 1) {
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                call,
+                -i64::from(libc::EINVAL),
+                Vec::new(),
+            );
+        }
+        let (stopped, result) = self.run_to_exit(id, stopped)?;
+        self.futexes.sharing.made = true;
+        if !failed(result) {
+            self.time.ipc.note_ipc(self.options, &self.time.clocks, call, result)?;
+        }
+        let line = if failed(result) { None } else { line_of(stopped.tid(), result.cast_unsigned())? };
+        let effect = match line {
+            Some(line) => {
+                let len = line.end - line.start;
+                let memory = &self.tasks.space(id).memory;
+                let contents = || memory.bytes(line.start, len as usize);
+                Effect::MapFile(self.journal.log.map_segment((line.dev, line.inode), len, contents)?)
+            }
+            None => Effect::None,
+        };
+        self.journal.finish(
+            &mut self.tasks,
+            &self.clock,
+            &mut self.poller,
+            id,
+            stopped,
+            call,
+            position,
+            result,
+            Vec::new(),
+            effect,
+        )
+    }
+
+    /// shmdt(2).
+    pub(super) fn detach(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        let position = self.clock.position(&call.registers);
+        let before = maps(stopped.tid())?;
+        let (stopped, result) = self.run_to_exit(id, stopped)?;
+        if failed(result) {
+            return self.journal.finish(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                call,
+                position,
+                result,
+                Vec::new(),
+                Effect::None,
+            );
+        }
+        // Parts of it may have been unmapped before, and others mapped there.
+        let gone = gone(&before, &maps(stopped.tid())?);
+        let segment = before.iter().find(|line| gone.first().is_some_and(|(start, _)| line.start == *start));
+        if let Some(segment) = segment {
+            // Its id (`newseg`, ipc/shm.c).
+            self.time.ipc.note_detached(self.options, &self.time.clocks, segment.inode)?;
+        }
+        self.journal.finish(
+            &mut self.tasks,
+            &self.clock,
+            &mut self.poller,
+            id,
+            stopped,
+            call,
+            position,
+            result,
+            Vec::new(),
+            Effect::Unmap(gone),
+        )
+    }
+
+    /// madvise(2): advice whose effect on contents is the kernel's whim is refused, as an older kernel would.
+    pub(super) fn advise(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        /// linux/mman.h: what older kernels do not have either.
+        const DONTNEED_LOCKED: i32 = 24;
+        const GUARD_INSTALL: i32 = 102;
+        const GUARD_REMOVE: i32 = 103;
+        let [address, len, advice, ..] = call.args();
+        match advice as i32 {
+            libc::MADV_FREE | DONTNEED_LOCKED | GUARD_INSTALL | GUARD_REMOVE => self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                call,
+                -i64::from(libc::EINVAL),
+                Vec::new(),
+            ),
+            _ if Area::overlaps(address, len) => self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                call,
+                -i64::from(libc::ENOMEM),
+                Vec::new(),
+            ),
+            _ => {
+                let position = self.clock.position(&call.registers);
+                let (stopped, result) = self.run_to_exit(id, stopped)?;
+                let effect = if failed(result) && changes_contents(advice) {
+                    Effect::Advised(advised(stopped.tid(), address, len, result)?)
+                } else {
+                    Effect::None
+                };
+                self.journal.finish(
+                    &mut self.tasks,
+                    &self.clock,
+                    &mut self.poller,
+                    id,
+                    stopped,
+                    call,
+                    position,
+                    result,
+                    Vec::new(),
+                    effect,
+                )
+            }
+        }
+    }
+}
+
+impl Buffer {
     /// A task has mapped a file.
     fn map_file(
-        &mut self,
+        &self,
+        tasks: &mut Tasks,
+        clock: &Clock,
+        journal: &mut Journal,
         id: TaskId,
         tid: Pid,
         fd: u64,
@@ -86,35 +325,19 @@ impl Recorder<'_> {
         }
         let file = match File::open(&path) {
             Ok(file) => file,
-            Err(error) => return self.unsupported(id, failed(error)),
+            Err(error) => return tasks.unsupported(id, failed(error)),
         };
         let writable = || fds::flags(tid, fd) & libc::O_ACCMODE == libc::O_RDWR && !sealed(&file);
         let part = Part { offset, len, stored: shared && writable() };
-        self.forget_descriptors();
-        match self.log.map(&name, file, part) {
+        self.forget_descriptors(clock);
+        match journal.log.map(&name, file, part) {
             Ok(backing) => Ok(Effect::MapFile(backing)),
-            Err(error) => self.unsupported(id, failed(error)),
+            Err(error) => tasks.unsupported(id, failed(error)),
         }
     }
+}
 
-    /// mremap(2): a mapping that grows shows more of its file.
-    pub(super) fn remap(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
-        let [old, old_len, new_len, flags, new, _] = call.args();
-        let fixed = flags & libc::MREMAP_FIXED as u64 != 0;
-        if Area::overlaps(old, old_len) || fixed && Area::overlaps(new, new_len) {
-            return self.skip(id, stopped, call, -i64::from(libc::EFAULT), Vec::new());
-        }
-        let position = self.clock.position(&call.registers);
-        let line = if new_len > old_len { line_of(stopped.tid(), old)? } else { None };
-        let (stopped, result) = self.run_to_exit(id, stopped)?;
-        let effect = match line.filter(|line| line.inode != 0 && !failed(result)) {
-            Some(line) => self.map_more(&line, line.offset + (old - line.start), new_len)?,
-            None if failed(result) && fixed => room_made(stopped.tid(), &[(old, old_len), (new, new_len)])?,
-            None => Effect::None,
-        };
-        self.finish(id, stopped, call, position, result, Vec::new(), effect)
-    }
-
+impl Journal {
     /// More of a file is mapped than was. Shared memory without a file has no contents that replay does not know.
     fn map_more(&mut self, line: &Line, offset: u64, len: u64) -> Flow<Effect> {
         let file = match self.log.mapped((line.dev, line.inode)) {
@@ -126,84 +349,25 @@ impl Recorder<'_> {
         let what = || format!("read `{}`, which the program maps", line.path.display());
         Ok(Effect::MapFile(backing.map_err(os(what()))?))
     }
+}
 
-    /// shmat(2).
-    pub(super) fn attach(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
-        let position = self.clock.position(&call.registers);
-        if Area::overlaps(call.args()[1], 1) {
-            return self.skip(id, stopped, call, -i64::from(libc::EINVAL), Vec::new());
-        }
-        let (stopped, result) = self.run_to_exit(id, stopped)?;
-        self.sharing.made = true;
-        if !failed(result) {
-            self.note_ipc(call, result)?;
-        }
-        let line = if failed(result) { None } else { line_of(stopped.tid(), result.cast_unsigned())? };
-        let effect = match line {
-            Some(line) => {
-                let len = line.end - line.start;
-                let memory = &self.space(id).memory;
-                let contents = || memory.bytes(line.start, len as usize);
-                Effect::MapFile(self.log.map_segment((line.dev, line.inode), len, contents)?)
-            }
-            None => Effect::None,
-        };
-        self.finish(id, stopped, call, position, result, Vec::new(), effect)
-    }
-
-    /// shmdt(2).
-    pub(super) fn detach(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
-        let position = self.clock.position(&call.registers);
-        let before = maps(stopped.tid())?;
-        let (stopped, result) = self.run_to_exit(id, stopped)?;
-        if failed(result) {
-            return self.finish(id, stopped, call, position, result, Vec::new(), Effect::None);
-        }
-        // Parts of it may have been unmapped before, and others mapped there.
-        let gone = gone(&before, &maps(stopped.tid())?);
-        let segment = before.iter().find(|line| gone.first().is_some_and(|(start, _)| line.start == *start));
-        if let Some(segment) = segment {
-            // Its id (`newseg`, ipc/shm.c).
-            self.note_detached(segment.inode)?;
-        }
-        self.finish(id, stopped, call, position, result, Vec::new(), Effect::Unmap(gone))
-    }
-
+impl Poller {
     /// munmap(2) and mprotect(2) of memory that is the recorder's in part: there is nothing there.
-    pub(super) fn repeat_around(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+    pub(super) fn repeat_around(
+        &mut self,
+        tasks: &mut Tasks,
+        clock: &Clock,
+        journal: &mut Journal,
+        id: TaskId,
+        stopped: Stopped,
+        call: &Call,
+    ) -> Flow<Next> {
         let [address, len, ..] = call.args();
         if call.number() != libc::SYS_munmap as u64 || !address.is_multiple_of(PAGE) {
-            return self.skip(id, stopped, call, -i64::from(libc::ENOMEM), Vec::new());
+            return journal.skip(tasks, clock, self, id, stopped, call, -i64::from(libc::ENOMEM), Vec::new());
         }
         let stopped = unmap_around_area(stopped, address, len)?;
-        self.skip(id, stopped, call, 0, Vec::new())
-    }
-
-    /// madvise(2): advice whose effect on contents is the kernel's whim is refused, as an older kernel would.
-    pub(super) fn advise(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
-        /// linux/mman.h: what older kernels do not have either.
-        const DONTNEED_LOCKED: i32 = 24;
-        const GUARD_INSTALL: i32 = 102;
-        const GUARD_REMOVE: i32 = 103;
-        let [address, len, advice, ..] = call.args();
-        match advice as i32 {
-            libc::MADV_FREE | DONTNEED_LOCKED | GUARD_INSTALL | GUARD_REMOVE => {
-                self.skip(id, stopped, call, -i64::from(libc::EINVAL), Vec::new())
-            }
-            _ if Area::overlaps(address, len) => {
-                self.skip(id, stopped, call, -i64::from(libc::ENOMEM), Vec::new())
-            }
-            _ => {
-                let position = self.clock.position(&call.registers);
-                let (stopped, result) = self.run_to_exit(id, stopped)?;
-                let effect = if failed(result) && changes_contents(advice) {
-                    Effect::Advised(advised(stopped.tid(), address, len, result)?)
-                } else {
-                    Effect::None
-                };
-                self.finish(id, stopped, call, position, result, Vec::new(), effect)
-            }
-        }
+        journal.skip(tasks, clock, self, id, stopped, call, 0, Vec::new())
     }
 }
 

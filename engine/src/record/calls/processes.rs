@@ -13,6 +13,7 @@ use crate::record::recorder::Recorder;
 use crate::record::start::image;
 use crate::record::step::{Flow, Halt, Next};
 use crate::record::tree::call::{Call, interrupted};
+use crate::record::tree::tasks::Tasks;
 use crate::record::tree::tasks::{Hold, Space};
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Event};
@@ -21,46 +22,63 @@ use crate::tracee::{
     state, wait_any,
 };
 
-impl Recorder<'_> {
+impl Tasks {
     /// An address space like none before.
     pub(super) fn new_space(&mut self, memory: Memory) -> Space {
         self.spaces += 1;
         Space::new(self.spaces - 1, memory)
     }
 
+    /// Bury the processes whose parents have ended before them, where nobody else does.
+    pub(in crate::record) fn bury(&mut self) {
+        for pid in std::mem::take(&mut self.children.ended) {
+            if state(pid) == State::Dead {
+                tracee::bury(pid);
+            }
+        }
+    }
+}
+
+impl Recorder<'_> {
     /// A process ends, all its tasks are dying: wait for that, as the kernel tells its parent only then.
     pub(in crate::record) fn process_ended(&mut self, pid: Pid) -> Flow<()> {
-        let members = self.members(pid);
+        let members = self.tasks.members(pid);
         let tids: Vec<Pid> = members.iter().map(|id| self.tasks[*id].tid).collect();
         for tid in tids.into_iter().filter(|tid| *tid != pid) {
             Running::of_new(tid).reap()?;
         }
         // The first thread last: the kernel keeps its end back until the others are gone.
         Running::of_new(pid).reap()?;
-        self.leash.remove(pid);
+        self.tasks.children.leash.remove(pid);
         for id in members {
-            self.gone(id);
+            self.surprises.gone(
+                &mut self.tasks,
+                &mut self.scheduler,
+                &mut self.futexes,
+                &mut self.poller,
+                id,
+            );
         }
-        self.ended.push(pid);
-        self.give_back_table(pid);
-        self.alarms.forget(pid, false);
-        self.forget_copies(pid);
+        self.tasks.children.ended.push(pid);
+        self.code.buffer.give_back_table(pid);
+        self.time.alarms.forget(pid, false);
+        self.poller.forget_copies(pid);
         // Its parent gets a SIGCHLD.
-        self.look_for_signals()?;
-        self.woken = true;
+        self.futexes.look_for_signals(&mut self.tasks, &mut self.poller, &self.time.clocks)?;
+        self.tasks.woken = true;
         Ok(())
     }
 
     /// A process has been killed, by SIGKILL, wherever its tasks were.
     fn process_killed(&mut self, pid: Pid, first: TaskId) -> Flow<()> {
-        for id in self.members(pid) {
-            self.note_arrival(id);
+        for id in self.tasks.members(pid) {
+            self.journal.note_arrival(&mut self.tasks, &self.clock, id);
         }
-        if pid == self.root() {
+        if pid == self.tasks.root() {
             let tasks = self.states(Some(first));
             return Err(Halt::Ending(Ending::Killed { signal: libc::SIGKILL, task: first, tasks }));
         }
-        self.log.push(Event::Killed(first));
+        self.journal.log.push(Event::Killed(first));
         self.process_ended(pid)
     }
 
@@ -97,12 +115,12 @@ impl Recorder<'_> {
 
     /// A task that should have gone on has died: its process has been killed.
     pub(in crate::record) fn died<T>(&mut self, id: TaskId, death: Death) -> Flow<T> {
-        let pid = self.task(id).pid;
-        if pid != self.root() {
+        let pid = self.tasks.task(id).pid;
+        if pid != self.tasks.root() {
             self.process_killed(pid, id)?;
             return Err(Halt::Gone);
         }
-        self.note_arrival(id);
+        self.journal.note_arrival(&mut self.tasks, &self.clock, id);
         let tasks = self.states(Some(id));
         self.tasks.hold(id, Hold::Gone);
         Err(Halt::Ending(match death {
@@ -119,43 +137,71 @@ impl Recorder<'_> {
             Err(stopped) => {
                 let result = stopped.registers()?.result();
                 if interrupted(result) {
-                    return self.interrupted(id, stopped, call, Vec::new());
+                    return self.tasks.interrupted(id, stopped, call, Vec::new());
                 }
-                return self.finish(id, stopped, call, position, result, Vec::new(), Effect::None);
+                return self.journal.finish(
+                    &mut self.tasks,
+                    &self.clock,
+                    &mut self.poller,
+                    id,
+                    stopped,
+                    call,
+                    position,
+                    result,
+                    Vec::new(),
+                    Effect::None,
+                );
             }
         };
         if !stopped.registers()?.is_64_bit() {
             self.tasks.hold(id, Hold::Ready(stopped));
-            return self.unsupported(id, "a 32-bit program");
+            return self.tasks.unsupported(id, "a 32-bit program");
         }
         let mut random = [0; 16];
-        self.random.fill_bytes(&mut random);
+        self.scheduler.random.fill_bytes(&mut random);
         let Settled { task: stopped, memory } = match tracee::settle(stopped, self.clock.area(), random) {
             Ok(settled) => settled,
             Err(error @ Error::Os { .. }) => {
-                return self.unsupported(id, format!("execve in changed surroundings ({error})"));
+                return self.tasks.unsupported(id, format!("execve in changed surroundings ({error})"));
             }
             Err(error) => return Err(error.into()),
         };
-        let pid = self.task(id).pid;
+        let pid = self.tasks.task(id).pid;
         let registers = stopped.registers()?;
         let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
         let lines = tracee::maps(pid)?;
-        let image = image::image(Path::new(&program), &lines, registers, &memory, &mut self.log)?;
-        let space = Rc::new(self.new_space(memory));
-        let task = self.task(id);
+        let image = image::image(Path::new(&program), &lines, registers, &memory, &mut self.journal.log)?;
+        let space = Rc::new(self.tasks.new_space(memory));
+        let task = self.tasks.task(id);
         task.space = space;
         task.name = comm(pid);
         task.clear_tid = 0;
         task.robust_list = 0;
-        self.log_call(id, call, position, 0, Vec::new(), Effect::Executed(Box::new(image)));
-        self.move_reads_of_image(id, pid, &lines)?;
-        self.mark(id, &registers);
-        self.alarms.forget(pid, true);
+        self.journal.log_call(
+            &mut self.tasks,
+            &mut self.poller,
+            id,
+            call,
+            position,
+            0,
+            Vec::new(),
+            Effect::Executed(Box::new(image)),
+        );
+        self.code.reads.move_reads_of_image(
+            &self.tasks,
+            &self.clock,
+            &mut self.journal,
+            &mut self.code.call_sites,
+            id,
+            pid,
+            &lines,
+        )?;
+        self.tasks.mark(&self.clock, id, &registers);
+        self.time.alarms.forget(pid, true);
         self.tasks.hold(id, Hold::Ready(stopped));
-        self.give_back(id);
+        self.tasks.give_back(id);
         // What was to be closed is, and the program's files are mapped.
-        self.forget_descriptors();
+        self.code.buffer.forget_descriptors(&self.clock);
         Ok(Next::Continue)
     }
 
@@ -164,7 +210,7 @@ impl Recorder<'_> {
     /// If it succeeds, the other threads of the process die, and the calling one takes over the process's id (ptrace(2),
     /// "execve(2) under ptrace").
     fn execute_call(&mut self, id: TaskId, stopped: Stopped) -> Flow<Result<Stopped, Stopped>> {
-        let pid = self.task(id).pid;
+        let pid = self.tasks.task(id).pid;
         let mut running = stopped.resume(Resume::ToSyscallExit, 0)?;
         let mut executed = false;
         loop {
@@ -185,7 +231,7 @@ impl Recorder<'_> {
             match stop {
                 Stop::Executed => {
                     executed = true;
-                    for other in self.members(pid).into_iter().filter(|other| *other != id) {
+                    for other in self.tasks.members(pid).into_iter().filter(|other| *other != id) {
                         self.execute_ends(other, pid)?;
                     }
                     self.tasks.take_over(id, pid);
@@ -199,34 +245,31 @@ impl Recorder<'_> {
 
     /// A thread ends because another one of its process executes a program.
     fn execute_ends(&mut self, id: TaskId, pid: Pid) -> Flow<()> {
-        let tid = self.task(id).tid;
+        let tid = self.tasks.task(id).tid;
         // The first thread gives its id away; nobody is told of its end.
         if tid != pid {
             Running::of_new(tid).reap()?;
         }
-        self.task(id).clear_tid = 0;
-        self.gone(id);
+        self.tasks.task(id).clear_tid = 0;
+        self.surprises.gone(&mut self.tasks, &mut self.scheduler, &mut self.futexes, &mut self.poller, id);
         Ok(())
     }
 
     /// A task that waited in the kernel is dead: so is its process, or it is on its way.
     pub(in crate::record) fn died_in_kernel(&mut self, id: TaskId) -> Flow<()> {
-        let (pid, current) = (self.task(id).pid, self.current);
+        let (pid, current) = (self.tasks.task(id).pid, self.tasks.current);
         let with_current = current.is_some_and(|c| self.tasks[c].pid == pid);
         if with_current {
             // The running task is about to find out by itself.
-            self.gone(id);
+            self.surprises.gone(
+                &mut self.tasks,
+                &mut self.scheduler,
+                &mut self.futexes,
+                &mut self.poller,
+                id,
+            );
             return Ok(());
         }
         self.process_killed(pid, id)
-    }
-
-    /// Bury the processes whose parents have ended before them, where nobody else does.
-    pub(in crate::record) fn bury(&mut self) {
-        for pid in std::mem::take(&mut self.ended) {
-            if state(pid) == State::Dead {
-                tracee::bury(pid);
-            }
-        }
     }
 }

@@ -4,10 +4,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::ending::Ending;
+use crate::record::futex::Futexes;
 use crate::record::recorder::Recorder;
+use crate::record::scheduler::Scheduler;
 use crate::record::step::{Flow, Halt, Next};
+use crate::record::surprises::Surprises;
 use crate::record::tree::call::{Call, interrupted};
+use crate::record::tree::tasks::Tasks;
 use crate::record::tree::tasks::{Hold, Origin, Space, Task};
+use crate::record::waiting::poller::Poller;
 use crate::schedule::Why;
 use crate::syscalls::{CloneCall, NAMESPACES};
 use crate::task::TaskId;
@@ -26,30 +31,59 @@ const CLONE_ARGS_LEN: u64 = 88;
 impl Recorder<'_> {
     /// clone(2), clone3(2), fork(2), vfork(2).
     pub(super) fn clone_call(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
-        let space = self.space(id);
+        let space = self.tasks.space(id);
         let Ok(asked) = CloneCall::decode(&space.memory, call.number(), &call.args()) else {
-            return self.skip(id, stopped, call, -i64::from(libc::EFAULT), Vec::new());
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                call,
+                -i64::from(libc::EFAULT),
+                Vec::new(),
+            );
         };
         if asked.flags & NAMESPACES != 0 || asked.chooses_tid {
-            return self.skip(id, stopped, call, -i64::from(libc::EPERM), Vec::new());
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                call,
+                -i64::from(libc::EPERM),
+                Vec::new(),
+            );
         }
         if asked.has(libc::CLONE_UNTRACED) {
-            return self.unsupported(id, "clone with CLONE_UNTRACED");
+            return self.tasks.unsupported(id, "clone with CLONE_UNTRACED");
         }
         if asked.flags & INTO_CGROUP != 0 {
-            return self.unsupported(id, format!("clone with flags {:#x}", asked.flags));
+            return self.tasks.unsupported(id, format!("clone with flags {:#x}", asked.flags));
         }
         let position = self.clock.position(&call.registers);
-        let maker = asked.has(libc::CLONE_THREAD).then(|| self.maker(id, call));
-        self.let_maker_go_on(id, &stopped, call, &asked)?;
+        let maker = asked.has(libc::CLONE_THREAD).then(|| self.code.call_sites.maker(&self.tasks, id, call));
+        self.tasks.let_maker_go_on(id, &stopped, call, &asked)?;
         let (stopped, child) = self.make_task(id, stopped)?;
         let result = stopped.registers()?.result();
         let Some(child) = child else {
             if interrupted(result) {
-                return self.interrupted(id, stopped, call, Vec::new());
+                return self.tasks.interrupted(id, stopped, call, Vec::new());
             }
             restore_args(&stopped, call)?;
-            return self.finish(id, stopped, call, position, result, Vec::new(), Effect::None);
+            return self.journal.finish(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                call,
+                position,
+                result,
+                Vec::new(),
+                Effect::None,
+            );
         };
         restore_args(&stopped, call)?;
         restore_args(&child, call)?;
@@ -58,19 +92,30 @@ impl Recorder<'_> {
             [(libc::CLONE_PARENT_SETTID, asked.parent_tid), (libc::CLONE_PIDFD, asked.pidfd)]
         {
             if asked.has(flag) {
-                writes.push(self.copy(id, address, 4)?);
+                writes.push(self.tasks.copy(id, address, 4)?);
             }
         }
         let new = self.adopt_child(id, child, &asked)?;
-        self.task(new).maker = maker;
+        self.tasks.task(new).maker = maker;
         if asked.has(libc::CLONE_THREAD) && !asked.has(libc::CLONE_FILES) {
-            self.part_descriptors(id);
+            self.poller.part_descriptors(&self.tasks, id);
         }
         if asked.has(libc::CLONE_FILES) && !asked.has(libc::CLONE_THREAD) {
-            let pids = [id, new].map(|task| self.task(task).pid);
-            self.share_descriptors(pids);
+            let pids = [id, new].map(|task| self.tasks.task(task).pid);
+            self.code.buffer.share_descriptors(pids);
         }
-        self.finish(id, stopped, call, position, result, writes, Effect::Spawned(new))?;
+        self.journal.finish(
+            &mut self.tasks,
+            &self.clock,
+            &mut self.poller,
+            id,
+            stopped,
+            call,
+            position,
+            result,
+            writes,
+            Effect::Spawned(new),
+        )?;
         if asked.has(libc::CLONE_VFORK)
             && let Hold::Ready(stopped) = self.tasks.release(id)
         {
@@ -80,6 +125,99 @@ impl Recorder<'_> {
         Ok(Next::Continue)
     }
 
+    /// From the entry of a call that makes a task to its exit, and to the new task's first stop.
+    fn make_task(&mut self, id: TaskId, stopped: Stopped) -> Flow<(Stopped, Option<Stopped>)> {
+        let (stopped, child) = self.run_and_follow(id, stopped)?;
+        let Some(child) = child else { return Ok((stopped, None)) };
+        self.tasks.children.leash.add(child.tid());
+        let seen = self.tasks.children.newborn.iter().position(|(tid, _)| *tid == child.tid());
+        let first = match seen {
+            Some(index) => self.tasks.children.newborn.swap_remove(index).1,
+            None => child.wait_soon()?,
+        };
+        match first {
+            Wait::Stopped(new, _) => Ok((stopped, Some(new))),
+            Wait::Dead(_) => Err(crate::record::step::unexpected("follow a new task")),
+        }
+    }
+
+    fn adopt_child(&mut self, id: TaskId, child: Stopped, asked: &CloneCall) -> Flow<TaskId> {
+        let Task { pid, space, name, affinity, natively, .. } = &self.tasks[id];
+        let (affinity, natively) = (*affinity, *natively);
+        let pid = if asked.has(libc::CLONE_THREAD) { *pid } else { child.tid() };
+        let (name, clear_tid) =
+            (name.clone(), if asked.has(libc::CLONE_CHILD_CLEARTID) { asked.child_tid } else { 0 });
+        let space = if asked.has(libc::CLONE_VM) {
+            Rc::clone(space)
+        } else {
+            let dumpable = space.dumpable.clone();
+            Rc::new(Space { dumpable, ..self.tasks.new_space(Memory::open(pid)?) })
+        };
+        Ok(self.adopt(child, Origin { pid, space, name, clear_tid, affinity, natively })?)
+    }
+
+    /// exit(2): one task ends, and its process if it is the last one.
+    pub(super) fn exit(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        let Task { pid, tid, .. } = *self.tasks.task(id);
+        let others = self.tasks.of(pid).any(|t| t.id != id);
+        if !others {
+            return self.exit_group(id, stopped, call);
+        }
+        let position = self.clock.position(&call.registers);
+        let writes = self.futexes.robust_exit(
+            &mut self.tasks,
+            &mut self.journal,
+            &mut self.scheduler,
+            &self.surprises,
+            &[id],
+        );
+        self.journal.log_call(&mut self.tasks, &mut self.poller, id, call, position, 0, writes, Effect::None);
+        self.journal.log_elsewhere();
+        let running = stopped.resume(Resume::Freely, 0)?;
+        if tid == pid {
+            // The first thread of a process stays as a zombie until the others have ended; nobody is told.
+            while state(running.tid()) != State::Dead {
+                std::thread::sleep(Duration::from_micros(50));
+            }
+        } else {
+            running.reap()?;
+        }
+        self.surprises.gone(&mut self.tasks, &mut self.scheduler, &mut self.futexes, &mut self.poller, id);
+        Ok(Next::Decide(Why::Exited, None))
+    }
+
+    /// exit_group(2): a process ends. With the first process the recording ends: what remains is killed.
+    pub(super) fn exit_group(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        let position = self.clock.position(&call.registers);
+        let pid = self.tasks.task(id).pid;
+        let members = self.tasks.members(pid);
+        let writes = if pid == self.tasks.root() {
+            Vec::new()
+        } else {
+            self.futexes.robust_exit(
+                &mut self.tasks,
+                &mut self.journal,
+                &mut self.scheduler,
+                &self.surprises,
+                &members,
+            )
+        };
+        self.journal.log_call(&mut self.tasks, &mut self.poller, id, call, position, 0, writes, Effect::None);
+        self.journal.log_elsewhere();
+        if pid == self.tasks.root() {
+            let code = (call.args()[0] & 0xff) as i32;
+            if code != 0 {
+                self.surprises.explain_strikes(&self.tasks, &self.code.call_sites);
+            }
+            return Err(Halt::Ending(Ending::Exited(code)));
+        }
+        stopped.resume(Resume::Freely, 0)?;
+        self.process_ended(pid)?;
+        Ok(Next::Decide(Why::Exited, None))
+    }
+}
+
+impl Tasks {
     /// The kernel would keep the maker of a task asleep until that has left the memory that it borrows (`CLONE_VFORK`).
     /// We do that ourselves: a task in the kernel could not tell us of its new task's first steps.
     fn let_maker_go_on(&mut self, id: TaskId, stopped: &Stopped, call: &Call, asked: &CloneCall) -> Flow<()> {
@@ -111,115 +249,50 @@ impl Recorder<'_> {
         Ok(stopped.set_registers(&registers)?)
     }
 
-    /// From the entry of a call that makes a task to its exit, and to the new task's first stop.
-    fn make_task(&mut self, id: TaskId, stopped: Stopped) -> Flow<(Stopped, Option<Stopped>)> {
-        let (stopped, child) = self.run_and_follow(id, stopped)?;
-        let Some(child) = child else { return Ok((stopped, None)) };
-        self.leash.add(child.tid());
-        let seen = self.newborn.iter().position(|(tid, _)| *tid == child.tid());
-        let first = match seen {
-            Some(index) => self.newborn.swap_remove(index).1,
-            None => child.wait_soon()?,
-        };
-        match first {
-            Wait::Stopped(new, _) => Ok((stopped, Some(new))),
-            Wait::Dead(_) => Err(crate::record::step::unexpected("follow a new task")),
+    /// A task no longer uses the memory that its maker has lent it (vfork(2)).
+    pub(in crate::record) fn give_back(&mut self, borrower: TaskId) {
+        let lender = |task: &&Task| matches!(task.hold(), Hold::Lent(_, to) if *to == borrower);
+        let lender = self.living().find(lender).map(|task| task.id);
+        if let Some(lender) = lender
+            && let Hold::Lent(stopped, _) = self.release(lender)
+        {
+            self.hold(lender, Hold::Ready(stopped));
+            self.woken = true;
         }
     }
+}
 
-    fn adopt_child(&mut self, id: TaskId, child: Stopped, asked: &CloneCall) -> Flow<TaskId> {
-        let Task { pid, space, name, affinity, natively, .. } = &self.tasks[id];
-        let (affinity, natively) = (*affinity, *natively);
-        let pid = if asked.has(libc::CLONE_THREAD) { *pid } else { child.tid() };
-        let (name, clear_tid) =
-            (name.clone(), if asked.has(libc::CLONE_CHILD_CLEARTID) { asked.child_tid } else { 0 });
-        let space = if asked.has(libc::CLONE_VM) {
-            Rc::clone(space)
-        } else {
-            let dumpable = space.dumpable.clone();
-            Rc::new(Space { dumpable, ..self.new_space(Memory::open(pid)?) })
-        };
-        Ok(self.adopt(child, Origin { pid, space, name, clear_tid, affinity, natively })?)
-    }
-
-    /// exit(2): one task ends, and its process if it is the last one.
-    pub(super) fn exit(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
-        let Task { pid, tid, .. } = *self.task(id);
-        let others = self.tasks.of(pid).any(|t| t.id != id);
-        if !others {
-            return self.exit_group(id, stopped, call);
-        }
-        let position = self.clock.position(&call.registers);
-        let writes = self.robust_exit(&[id]);
-        self.log_call(id, call, position, 0, writes, Effect::None);
-        self.log_elsewhere();
-        let running = stopped.resume(Resume::Freely, 0)?;
-        if tid == pid {
-            // The first thread of a process stays as a zombie until the others have ended; nobody is told.
-            while state(running.tid()) != State::Dead {
-                std::thread::sleep(Duration::from_micros(50));
-            }
-        } else {
-            running.reap()?;
-        }
-        self.gone(id);
-        Ok(Next::Decide(Why::Exited, None))
-    }
-
+impl Surprises {
     /// A task has ended: the kernel has cleared its word and woken whoever waits there (set_tid_address(2)).
-    pub(in crate::record) fn gone(&mut self, id: TaskId) {
-        self.futexes.remove(id);
-        self.deadlines.remove(id);
-        self.watches.remove(id);
-        self.sharing.has_changed(id);
-        self.tasks.hold(id, Hold::Gone);
-        let task = self.task(id);
+    pub(in crate::record) fn gone(
+        &self,
+        tasks: &mut Tasks,
+        scheduler: &mut Scheduler,
+        futexes: &mut Futexes,
+        poller: &mut Poller,
+        id: TaskId,
+    ) {
+        futexes.table.remove(id);
+        tasks.deadlines.remove(id);
+        poller.remove(id);
+        futexes.sharing.has_changed(id);
+        tasks.hold(id, Hold::Gone);
+        let task = tasks.task(id);
         let (pid, tid) = (task.pid, task.tid);
         let address = std::mem::take(&mut task.clear_tid);
         task.maker = None;
         if let Some(scratch) = task.scratch.take() {
-            self.slots.give_back(scratch);
+            tasks.slots.give_back(scratch);
         }
         if tid != pid {
-            self.leash.remove(tid);
+            tasks.children.leash.remove(tid);
         }
-        self.strategy.exited(id);
+        scheduler.strategy.exited(id);
         if address != 0 {
-            let key = self.futex_key(id, address, false);
-            self.wake(key, 1, u32::MAX);
+            let key = futexes.futex_key(tasks, id, address, false);
+            futexes.wake(tasks, scheduler, self, key, 1, u32::MAX);
         }
-        self.give_back(id);
-    }
-
-    /// exit_group(2): a process ends. With the first process the recording ends: what remains is killed.
-    pub(super) fn exit_group(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
-        let position = self.clock.position(&call.registers);
-        let pid = self.task(id).pid;
-        let writes = if pid == self.root() { Vec::new() } else { self.robust_exit(&self.members(pid)) };
-        self.log_call(id, call, position, 0, writes, Effect::None);
-        self.log_elsewhere();
-        if pid == self.root() {
-            let code = (call.args()[0] & 0xff) as i32;
-            if code != 0 {
-                self.explain_strikes();
-            }
-            return Err(Halt::Ending(Ending::Exited(code)));
-        }
-        stopped.resume(Resume::Freely, 0)?;
-        self.process_ended(pid)?;
-        Ok(Next::Decide(Why::Exited, None))
-    }
-
-    /// A task no longer uses the memory that its maker has lent it (vfork(2)).
-    pub(in crate::record) fn give_back(&mut self, borrower: TaskId) {
-        let lender = |task: &&Task| matches!(task.hold(), Hold::Lent(_, to) if *to == borrower);
-        let lender = self.tasks.living().find(lender).map(|task| task.id);
-        if let Some(lender) = lender
-            && let Hold::Lent(stopped, _) = self.tasks.release(lender)
-        {
-            self.tasks.hold(lender, Hold::Ready(stopped));
-            self.woken = true;
-        }
+        tasks.give_back(id);
     }
 }
 

@@ -76,7 +76,7 @@ impl Recorder<'_> {
                 Ok(answer) => answer,
                 Err(next) => return Ok(next),
             };
-            let value = value.and_then(|value| self.space(id).memory.u32(value).ok());
+            let value = value.and_then(|value| self.tasks.space(id).memory.u32(value).ok());
             goes_on = value == Some(libc::SOCK_STREAM as u32);
         }
         let stopped = match self.reenter(id, stopped, &call, rest.registers)? {
@@ -84,19 +84,19 @@ impl Recorder<'_> {
             Err(next) => return Ok(next),
         };
         let position = self.clock.position(&call.registers);
-        let before = outputs::before(&self.space(id).memory, description, &rest.args());
+        let before = outputs::before(&self.tasks.space(id).memory, description, &rest.args());
         let (stopped, result) = self.run_to_exit(id, stopped)?;
-        let writes = self.outputs(id, description, &rest, &before, result)?;
+        let writes = self.tasks.outputs(id, description, &rest, &before, result)?;
 
         let all = call.args()[2];
         let total = call.so_far(result);
         let too_late = result == -i64::from(libc::EAGAIN) && call.wait == Waited::Ready;
         if too_late || goes_on && result > 0 && total.cast_unsigned() < all {
-            self.note_arrival(id);
+            self.journal.note_arrival(&mut self.tasks, &self.clock, id);
             call.entered = true;
-            self.log_written(id, writes);
+            self.journal.log_written(id, writes);
             call.got = total.max(0).cast_unsigned();
-            return self.once_more(id, stopped, call);
+            return self.tasks.once_more(id, stopped, call);
         }
         let mut registers = stopped.registers()?;
         registers.set_args(call.args());

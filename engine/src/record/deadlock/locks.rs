@@ -12,9 +12,10 @@ use std::os::unix::fs::MetadataExt;
 
 use nix::unistd::Pid;
 
+use crate::record::futex::Futexes;
 use crate::record::kernel::fds::{info, links};
-use crate::record::recorder::Recorder;
 use crate::record::tree::call::Call;
+use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 
 /// A line of `/proc/locks`.
@@ -137,9 +138,9 @@ impl Takers {
     }
 }
 
-impl Recorder<'_> {
+impl Futexes {
     /// Take note of a call that has taken a lock.
-    pub(in crate::record) fn note_taken(&mut self, id: TaskId, call: &Call) {
+    pub(in crate::record) fn note_taken(&mut self, tasks: &Tasks, id: TaskId, call: &Call) {
         let [fd, what, at, ..] = call.args();
         let what = what as i32;
         let kind = match call.number() as i64 {
@@ -150,17 +151,17 @@ impl Recorder<'_> {
         };
         // struct flock begins with the kind of lock, a short.
         let unlocks = |word: u32| i32::from(word as i16) == libc::F_UNLCK;
-        if kind != FLOCK && self.space(id).memory.u32(at).is_ok_and(unlocks) {
+        if kind != FLOCK && tasks.space(id).memory.u32(at).is_ok_and(unlocks) {
             return;
         }
-        if let Some(file) = identity(self.tasks[id].tid, fd) {
+        if let Some(file) = identity(tasks[id].tid, fd) {
             self.takers.add(file, kind, id);
         }
     }
 
     /// The task that has the lock on the file of a task's descriptor, if it is certain and lives.
-    pub(super) fn taker_of(&self, tid: Pid, fd: u64, lock: &Lock) -> Option<TaskId> {
-        let lives = |id: &TaskId| self.tasks.living().any(|task| task.id == *id);
+    pub(super) fn taker_of(&self, tasks: &Tasks, tid: Pid, fd: u64, lock: &Lock) -> Option<TaskId> {
+        let lives = |id: &TaskId| tasks.living().any(|task| task.id == *id);
         self.takers.of(identity(tid, fd)?, lock).filter(lives)
     }
 }

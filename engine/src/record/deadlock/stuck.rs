@@ -30,10 +30,14 @@ use crate::record::kernel::ipc::{self, Ipc};
 use crate::record::kernel::peers::{Sockets, inode_of};
 use crate::record::kernel::terminals::{self, Side};
 use crate::record::kernel::unix_sockets::UnixSocket;
+use crate::record::options::Options;
+use crate::record::outside::reach::Reach;
 use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
 use crate::record::tree::call::Call;
+use crate::record::tree::tasks::Tasks;
 use crate::record::tree::tasks::{Hold, Task};
+use crate::record::waiting::poller::Poller;
 use crate::task::TaskId;
 use crate::tracee::{Copies, State, state};
 
@@ -62,41 +66,42 @@ impl Recorder<'_> {
     /// Whether no task that waits in the kernel or for descriptors can be woken by anybody but another task of the program,
     /// which cannot run.
     pub(in crate::record) fn stuck(&mut self) -> Flow<bool> {
-        if !self.pace.is_due() {
+        if !self.preemption.pace.is_due() {
             return Ok(false);
         }
         let began = Instant::now();
-        let stuck = self.waits_for_itself(&View { names: true, ..View::default() }) && {
-            let view = View::beyond(self.processes());
-            let stuck = self.waits_for_itself(&view);
+        let stuck = self.outside.reach.waits_for_itself(
+            self.options,
+            &self.tasks,
+            &self.poller,
+            &View { names: true, ..View::default() },
+        ) && {
+            let view = View::beyond(self.tasks.processes());
+            let stuck = self.outside.reach.waits_for_itself(self.options, &self.tasks, &self.poller, &view);
             // What has come before that look is there by now, and what has not, comes no more.
-            self.poll_watches()?;
+            self.poller.poll_watches(&mut self.tasks)?;
             self.poll_kernel()?;
-            stuck && self.tasks.runnable().is_empty() && self.all_sleep()
+            stuck && self.tasks.runnable().is_empty() && self.tasks.all_sleep()
         };
-        self.pace.took(began.elapsed());
+        self.preemption.pace.took(began.elapsed());
         Ok(stuck)
     }
+}
 
-    fn is_left_alone_in(&self, view: &View) -> bool {
-        view.names && self.is_left_alone()
+impl Reach {
+    fn is_left_alone_in(&self, options: &Options<'_>, view: &View) -> bool {
+        view.names && self.is_left_alone(options)
     }
 
-    fn all_sleep(&self) -> bool {
-        self.tasks.living().all(|task| match task.hold() {
-            Hold::InKernel(running, _) => state(running.tid()) == State::Sleeping,
-            _ => true,
-        })
-    }
-
-    fn waits_for_itself(&self, view: &View) -> bool {
-        self.tasks.living().all(|task| match task.hold() {
+    fn waits_for_itself(&self, options: &Options<'_>, tasks: &Tasks, poller: &Poller, view: &View) -> bool {
+        tasks.living().all(|task| match task.hold() {
             Hold::InKernel(running, _) => {
-                state(running.tid()) == State::Sleeping && self.waits_for_the_program(task, view)
+                state(running.tid()) == State::Sleeping
+                    && self.waits_for_the_program(options, tasks, poller, task, view)
             }
-            Hold::Waiting(..) => {
-                self.watches.descriptors(task.id).all(|fd| self.ours(task.tid, fd, NESTS, view))
-            }
+            Hold::Waiting(..) => poller
+                .descriptors(task.id)
+                .all(|fd| self.ours(options, tasks, poller, task.tid, fd, NESTS, view)),
             // SIGCONT may come from a terminal.
             Hold::Suspended(..) => false,
             _ => true,
@@ -104,10 +109,19 @@ impl Recorder<'_> {
     }
 
     /// Whether what a task waits for in the kernel is up to the program alone.
-    pub(in crate::record) fn waits_for_the_program(&self, task: &Task, view: &View) -> bool {
+    pub(in crate::record) fn waits_for_the_program(
+        &self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        poller: &Poller,
+        task: &Task,
+        view: &View,
+    ) -> bool {
         let Some((number, args)) = call_in_progress(task.tid) else { return false };
         let all_ours = |fds: &[u64]| {
-            let is_ours = |fd| has_no_limit(task, fd) && self.never_waits_or_ours(task, fd, view);
+            let is_ours = |fd| {
+                has_no_limit(task, fd) && self.never_waits_or_ours(options, tasks, poller, task, fd, view)
+            };
             fds.iter().all(|fd| is_ours(*fd as i32))
         };
         match number {
@@ -115,7 +129,7 @@ impl Recorder<'_> {
             libc::SYS_ppoll => {
                 let [_, _, limit, ..] = args;
                 let mut fds = polled(&task.space.memory, &args).into_iter();
-                limit == 0 && fds.all(|fd| self.ours(task.tid, fd, NESTS, view))
+                limit == 0 && fds.all(|fd| self.ours(options, tasks, poller, task.tid, fd, NESTS, view))
             }
             libc::SYS_write
             | libc::SYS_writev
@@ -125,22 +139,33 @@ impl Recorder<'_> {
             | libc::SYS_sendmmsg => all_ours(&args[..1]),
             libc::SYS_splice => all_ours(&[args[0], args[2]]),
             libc::SYS_tee | libc::SYS_sendfile => all_ours(&args[..2]),
-            libc::SYS_flock | libc::SYS_fcntl => self.lock_is_ours(task, number, &args, view),
+            libc::SYS_flock | libc::SYS_fcntl => tasks.lock_is_ours(task, number, &args, view),
             libc::SYS_open | libc::SYS_creat | libc::SYS_openat => {
-                self.opens_own_fifo(task, &opened(number, &args, &task.space.memory), view)
+                self.opens_own_fifo(options, task, &opened(number, &args, &task.space.memory), view)
             }
-            libc::SYS_msgsnd | libc::SYS_msgrcv => self.ipc_is_ours(task, Ipc::Queue, args[0], view),
-            libc::SYS_semop => self.ipc_is_ours(task, Ipc::Semaphores, args[0], view),
-            libc::SYS_semtimedop => args[3] == 0 && self.ipc_is_ours(task, Ipc::Semaphores, args[0], view),
+            libc::SYS_msgsnd | libc::SYS_msgrcv => self.ipc_is_ours(options, task, Ipc::Queue, args[0], view),
+            libc::SYS_semop => self.ipc_is_ours(options, task, Ipc::Semaphores, args[0], view),
+            libc::SYS_semtimedop => {
+                args[3] == 0 && self.ipc_is_ours(options, task, Ipc::Semaphores, args[0], view)
+            }
             libc::SYS_mq_timedsend | libc::SYS_mq_timedreceive => {
-                args[4] == 0 && self.ours(task.tid, args[0] as i32, NESTS, view)
+                args[4] == 0 && self.ours(options, tasks, poller, task.tid, args[0] as i32, NESTS, view)
             }
             _ => false,
         }
     }
 
     /// Whether only the program's own tasks can make this descriptor ready.
-    pub(in crate::record) fn ours(&self, tid: Pid, fd: i32, nests: u32, view: &View) -> bool {
+    pub(in crate::record) fn ours(
+        &self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        poller: &Poller,
+        tid: Pid,
+        fd: i32,
+        nests: u32,
+        view: &View,
+    ) -> bool {
         let path = format!("/proc/{tid}/fd/{fd}");
         let Ok(link) = std::fs::read_link(&path) else { return false };
         let link = link.to_string_lossy();
@@ -150,56 +175,73 @@ impl Recorder<'_> {
             "anon_inode:[timerfd]" => info().contains("it_value: (0, 0)"),
             "anon_inode:[pidfd]" => {
                 let pid = Pid::from_raw(fds::pidfd(tid, fd as u64));
-                self.tasks.living().any(|task| task.pid == pid)
+                tasks.living().any(|task| task.pid == pid)
             }
-            "anon_inode:inotify" => self.is_left_alone_in(view) && self.changes_are_ours(&info(), view),
+            "anon_inode:inotify" => {
+                self.is_left_alone_in(options, view) && self.changes_are_ours(&info(), view)
+            }
             "anon_inode:[eventpoll]" if nests > 0 => {
-                of_epoll(&info()).all(|fd| self.ours(tid, fd, nests - 1, view))
+                of_epoll(&info()).all(|fd| self.ours(options, tasks, poller, tid, fd, nests - 1, view))
             }
             pipe if pipe.starts_with("pipe:") => {
                 // The recorder has the other ends of the program's standard streams.
                 inode(Path::new(&path)) != inode(Path::new("/dev/stdin"))
                     && std::fs::metadata(&path)
-                        .is_ok_and(|pipe| !matches!(self.fds.kind_of(&pipe), Kind::Output(_)))
+                        .is_ok_and(|pipe| !matches!(poller.fds.kind_of(&pipe), Kind::Output(_)))
                     && !view.has(pipe)
             }
-            socket if socket.starts_with("socket:") => {
-                inode_of(socket).is_some_and(|inode| self.socket_is_ours(tid, inode, view))
-            }
-            name if name.starts_with('/') => self.named_is_ours(tid, fd, name, view),
+            socket if socket.starts_with("socket:") => inode_of(socket)
+                .is_some_and(|inode| self.socket_is_ours(options, tasks, poller, tid, inode, view)),
+            name if name.starts_with('/') => self.named_is_ours(options, tasks, tid, fd, name, view),
             _ => false,
         }
     }
 
     /// The same, or it is a file, which never waits.
-    fn never_waits_or_ours(&self, task: &Task, fd: i32, view: &View) -> bool {
+    fn never_waits_or_ours(
+        &self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        poller: &Poller,
+        task: &Task,
+        fd: i32,
+        view: &View,
+    ) -> bool {
         let file = std::fs::metadata(format!("/proc/{}/fd/{fd}", task.tid)).is_ok_and(|file| file.is_file());
-        file || self.ours(task.tid, fd, NESTS, view)
+        file || self.ours(options, tasks, poller, task.tid, fd, NESTS, view)
     }
 
-    fn socket_is_ours(&self, tid: Pid, inode: u64, view: &View) -> bool {
+    fn socket_is_ours(
+        &self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        poller: &Poller,
+        tid: Pid,
+        inode: u64,
+        view: &View,
+    ) -> bool {
         let alone = |inode: &u64| !view.has(&format!("socket:[{inode}]"));
-        if let Some(peer) = self.pairs.get(&inode) {
+        if let Some(peer) = poller.pairs.get(&inode) {
             return alone(peer);
         }
-        if let Some(ends) = self.unix_ends(inode, view) {
+        if let Some(ends) = self.unix_ends(options, tasks, inode, view) {
             return !ends.is_empty() && ends.iter().all(alone);
         }
-        let sockets = view.sockets(tid, self.processes());
+        let sockets = view.sockets(tid, tasks.processes());
         match sockets.other_end(inode) {
             Some(ends) => ends.iter().all(alone),
             None => {
-                let chosen = sockets.open_port(inode).is_some_and(|port| self.reach.has_chosen(port));
-                chosen && self.is_left_alone_in(view) && alone(&inode)
+                let chosen = sockets.open_port(inode).is_some_and(|port| self.has_chosen(port));
+                chosen && self.is_left_alone_in(options, view) && alone(&inode)
             }
         }
     }
 
     /// The inodes of what has the other end of a Unix socket, or of itself if outsiders would have to come to it; empty if they
     /// are not known to be the program's. None if it is no such socket.
-    fn unix_ends(&self, inode: u64, view: &View) -> Option<Vec<u64>> {
+    fn unix_ends(&self, options: &Options<'_>, tasks: &Tasks, inode: u64, view: &View) -> Option<Vec<u64>> {
         let socket = UnixSocket::of(inode)?;
-        let tree = || view.tree(self.processes());
+        let tree = || view.tree(tasks.processes());
         Some(match socket.peer {
             // Nobody has accepted it yet: whoever listens there will.
             Some(0) => {
@@ -211,18 +253,26 @@ impl Recorder<'_> {
             Some(peer) if tree().contains(&peer) => vec![peer],
             Some(_) => Vec::new(),
             None => {
-                let bound = socket.name.is_some_and(|name| self.reach.has_bound(&bytes_of(&name)));
-                if bound && self.is_left_alone_in(view) { vec![inode] } else { Vec::new() }
+                let bound = socket.name.is_some_and(|name| self.has_bound(&bytes_of(&name)));
+                if bound && self.is_left_alone_in(options, view) { vec![inode] } else { Vec::new() }
             }
         })
     }
 
     /// What has a path: FIFOs, terminals, POSIX message queues.
-    fn named_is_ours(&self, tid: Pid, fd: i32, name: &str, view: &View) -> bool {
+    fn named_is_ours(
+        &self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        tid: Pid,
+        fd: i32,
+        name: &str,
+        view: &View,
+    ) -> bool {
         let path = format!("/proc/{tid}/fd/{fd}");
         let Ok(metadata) = std::fs::metadata(&path) else { return false };
         if metadata.file_type().is_char_device() {
-            return self.terminal_is_ours(tid, fd, name, view);
+            return self.terminal_is_ours(options, tasks, tid, fd, name, view);
         }
         let queue = is_queue(&path);
         if !queue && !metadata.file_type().is_fifo() {
@@ -230,24 +280,72 @@ impl Recorder<'_> {
         }
         // What has no name any more is out of reach.
         let made = metadata.nlink() == 0
-            || self.is_left_alone_in(view)
-                && (self.reach.has_made(&metadata) || queue && self.reach.has_opened(&metadata));
+            || self.is_left_alone_in(options, view)
+                && (self.has_made(&metadata) || queue && self.has_opened(&metadata));
         made && !view.has_file(&metadata)
     }
 
     /// Whether the other side of a pseudo-terminal is the program's alone. The slave could be opened by its name.
-    fn terminal_is_ours(&self, tid: Pid, fd: i32, name: &str, view: &View) -> bool {
-        let Some(pid) = self.tasks.with_tid(tid).map(|task| task.pid) else { return false };
+    fn terminal_is_ours(
+        &self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        tid: Pid,
+        fd: i32,
+        name: &str,
+        view: &View,
+    ) -> bool {
+        let Some(pid) = tasks.with_tid(tid).map(|task| task.pid) else { return false };
         let Some(side) = Side::of(pid, fd, name) else { return false };
-        let Some(other) = self.processes().into_iter().find_map(|pid| side.other(pid)) else { return false };
+        let Some(other) = tasks.processes().into_iter().find_map(|pid| side.other(pid)) else { return false };
         let (certain, sides) = match side {
             // What a slave gets may come back to the master as an echo.
-            Side::Master(_) => (self.is_left_alone_in(view), [other, (pid, fd)]),
+            Side::Master(_) => (self.is_left_alone_in(options, view), [other, (pid, fd)]),
             Side::Slave(_) => (terminals::waits_for_ever(pid, fd), [(pid, fd), other]),
         };
         certain
             && !view.outside.iter().any(|pid| side.other(*pid).is_some())
             && sides.into_iter().all(|(pid, fd)| terminals::is_flushed(pid, fd))
+    }
+
+    /// Whether a FIFO that a task waits to open has been made by the program, and nobody else has it.
+    fn opens_own_fifo(
+        &self,
+        options: &Options<'_>,
+        task: &Task,
+        (directory, path): &(String, String),
+        view: &View,
+    ) -> bool {
+        let fifo = found_at(task.tid, directory, path).filter(|file| file.file_type().is_fifo());
+        fifo.is_some_and(|fifo| {
+            self.is_left_alone_in(options, view) && self.has_made(&fifo) && !view.has_file(&fifo)
+        })
+    }
+
+    fn ipc_is_ours(&self, options: &Options<'_>, task: &Task, kind: Ipc, id: u64, view: &View) -> bool {
+        let id = id as i32;
+        let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/ipc")).ok();
+        self.is_left_alone_in(options, view)
+            && self.made.contains(&(kind, id))
+            && namespace(&task.tid.to_string()) == namespace("self")
+            && ipc::is_unknown_to(kind, id, &view.outside)
+    }
+
+    /// Whether the program has made all that an inotify(7) descriptor watches, and nobody else has it.
+    fn changes_are_ours(&self, info: &str, view: &View) -> bool {
+        watched_inodes(info).all(|inode| match self.watched.get(&inode) {
+            Some((device, true)) => !view.has_inode(*device, inode),
+            _ => false,
+        })
+    }
+}
+
+impl Tasks {
+    fn all_sleep(&self) -> bool {
+        self.living().all(|task| match task.hold() {
+            Hold::InKernel(running, _) => state(running.tid()) == State::Sleeping,
+            _ => true,
+        })
     }
 
     /// Whether whoever has the lock for which a task waits is the program's alone.
@@ -264,35 +362,12 @@ impl Recorder<'_> {
         }
         !lock.holders(processes).is_empty() && lock.holders(view.outside.iter().copied()).is_empty()
     }
+}
 
-    /// Whether a FIFO that a task waits to open has been made by the program, and nobody else has it.
-    fn opens_own_fifo(&self, task: &Task, (directory, path): &(String, String), view: &View) -> bool {
-        let fifo = found_at(task.tid, directory, path).filter(|file| file.file_type().is_fifo());
-        fifo.is_some_and(|fifo| {
-            self.is_left_alone_in(view) && self.reach.has_made(&fifo) && !view.has_file(&fifo)
-        })
-    }
-
-    fn ipc_is_ours(&self, task: &Task, kind: Ipc, id: u64, view: &View) -> bool {
-        let id = id as i32;
-        let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/ipc")).ok();
-        self.is_left_alone_in(view)
-            && self.reach.made.contains(&(kind, id))
-            && namespace(&task.tid.to_string()) == namespace("self")
-            && ipc::is_unknown_to(kind, id, &view.outside)
-    }
-
-    /// Whether the program has made all that an inotify(7) descriptor watches, and nobody else has it.
-    fn changes_are_ours(&self, info: &str, view: &View) -> bool {
-        watched_inodes(info).all(|inode| match self.reach.watched.get(&inode) {
-            Some((device, true)) => !view.has_inode(*device, inode),
-            _ => false,
-        })
-    }
-
+impl Poller {
     /// Take note of a socketpair(2) that a task has made.
-    pub(in crate::record) fn note_pair(&mut self, id: TaskId, call: &Call) {
-        let (tid, space) = (self.task(id).tid, self.space(id));
+    pub(in crate::record) fn note_pair(&mut self, tasks: &mut Tasks, id: TaskId, call: &Call) {
+        let (tid, space) = (tasks.task(id).tid, tasks.space(id));
         let [one, other] = [0, 4].map(|at| {
             let fd = space.memory.u32(call.args()[3] + at).ok()?;
             inode(Path::new(&format!("/proc/{tid}/fd/{fd}")))

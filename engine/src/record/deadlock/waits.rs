@@ -6,8 +6,10 @@
 use nix::unistd::Pid;
 
 use crate::ending::{Awaited, Frame, Wait};
-use crate::record::recorder::Recorder;
+use crate::record::futex::Futexes;
+use crate::record::tree::tasks::Tasks;
 use crate::record::tree::tasks::{Hold, Task};
+use crate::record::waiting::poller::Poller;
 use crate::symbols::interesting;
 use crate::task::TaskId;
 
@@ -48,19 +50,26 @@ fn by_name(frames: &[Frame]) -> Awaited {
     built.or_else(|| names().find_map(|name| has(name, PLAIN))).unwrap_or(Awaited::Futex)
 }
 
-impl Recorder<'_> {
+impl Futexes {
     /// What a task with this stack waits for; none if it does not wait.
-    pub(super) fn wait_of(&self, task: &Task, frames: &[Frame]) -> Option<Wait> {
-        let limited = self.deadlines.contains(task.id);
+    pub(super) fn wait_of(
+        &self,
+        tasks: &Tasks,
+        poller: &Poller,
+        task: &Task,
+        frames: &[Frame],
+    ) -> Option<Wait> {
+        let limited = tasks.deadlines.contains(task.id);
         let found = match task.hold() {
-            Hold::InKernel(running, call) => self.wait_in_kernel_of(task, running.tid(), call),
-            Hold::Waiting(_, call) if self.watches.has(task.id) => self.wait_for_descriptors_of(
+            Hold::InKernel(running, call) => self.wait_in_kernel_of(tasks, poller, task, running.tid(), call),
+            Hold::Waiting(_, call) if poller.has(task.id) => poller.wait_for_descriptors_of(
+                tasks,
                 task,
                 call,
-                &self.watches.descriptors(task.id).collect::<Vec<_>>(),
+                &poller.descriptors(task.id).collect::<Vec<_>>(),
             ),
-            Hold::Waiting(..) | Hold::Parked(_) => match self.futexes.waiting(task.id) {
-                Some(key) => self.wait_on_futex(task, key.address, frames),
+            Hold::Waiting(..) | Hold::Parked(_) => match self.table.waiting(task.id) {
+                Some(key) => tasks.wait_on_futex(task, key.address, frames),
                 None => Found::new(Awaited::Time),
             },
             Hold::Lent(_, to) => Found { by: vec![*to], ..Found::new(Awaited::Child) },
@@ -69,10 +78,12 @@ impl Recorder<'_> {
         let Found { on, futex, what, by } = found;
         Some(Wait { on, futex, what, by, gone: None, limited })
     }
+}
 
+impl Tasks {
     fn wait_on_futex(&self, task: &Task, address: u64, frames: &[Frame]) -> Found {
         // The kernel clears this word, and wakes who waits there, when the thread ends (set_tid_address(2)).
-        let ending = self.tasks.of(task.pid).find(|other| other.clear_tid == address);
+        let ending = self.of(task.pid).find(|other| other.clear_tid == address);
         if let Some(ending) = ending {
             let by = vec![ending.id];
             return Found { futex: Some(address), by, ..Found::new(Awaited::Thread) };
@@ -91,7 +102,7 @@ impl Recorder<'_> {
     fn owner(&self, task: &Task, address: u64) -> Option<TaskId> {
         let memory = &task.space.memory;
         let [lock, owner] = [0, 8].map(|at| memory.u32(address.wrapping_add(at)).unwrap_or(0));
-        let owner = self.tasks.with_tid(Pid::from_raw(owner.cast_signed()))?;
+        let owner = self.with_tid(Pid::from_raw(owner.cast_signed()))?;
         (lock == 2 && owner.pid == task.pid && owner.id != task.id).then_some(owner.id)
     }
 }

@@ -1,10 +1,14 @@
 //! The calls to futex(2): who waits, whom a wake wakes, who waits for something else from then on.
 
+use super::Futexes;
 use crate::record::recorder::Recorder;
+use crate::record::scheduler::Scheduler;
 use crate::record::step::{Flow, Next};
+use crate::record::surprises::Surprises;
 use crate::record::surprises::in_calls::whom;
 use crate::record::time::clocks;
 use crate::record::tree::call::{Call, fails};
+use crate::record::tree::tasks::Tasks;
 use crate::schedule::futex::{ANY, FutexKey, WakeOp};
 use crate::schedule::surprise::Surprise;
 use crate::syscalls::{FutexCall, FutexTimeout};
@@ -16,13 +20,31 @@ impl Recorder<'_> {
     pub(in crate::record) fn futex(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
         let args = call.args();
         let Some(decoded) = FutexCall::decode(&args) else {
-            return self.skip(id, stopped, &call, fails(libc::ENOSYS), Vec::new());
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                &call,
+                fails(libc::ENOSYS),
+                Vec::new(),
+            );
         };
         let private = args[1] & libc::FUTEX_PRIVATE_FLAG as u64 != 0;
-        let key = |this: &mut Self, address| this.futex_key(id, address, private);
+        let key = |this: &mut Self, address| this.futexes.futex_key(&this.tasks, id, address, private);
         let address = args[0];
         if !address.is_multiple_of(4) {
-            return self.skip(id, stopped, &call, fails(libc::EINVAL), Vec::new());
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                &call,
+                fails(libc::EINVAL),
+                Vec::new(),
+            );
         }
         let mut writes = Vec::new();
         let result = match decoded {
@@ -33,45 +55,72 @@ impl Recorder<'_> {
             FutexCall::TryLock => return self.futex_lock(id, stopped, call, FutexTimeout::Never, false),
             FutexCall::Unlock => {
                 let result;
-                (result, writes) = self.futex_unlock(id, address, private);
+                (result, writes) = self.futexes.futex_unlock(
+                    &mut self.tasks,
+                    &mut self.scheduler,
+                    &self.surprises,
+                    id,
+                    address,
+                    private,
+                );
                 result
             }
             // As a kernel without them: nobody but glibc before 2.25 uses them.
             FutexCall::RequeueLock => fails(libc::ENOSYS),
             FutexCall::Wake { count, bitset } => {
                 let key = key(self, address);
-                self.wake(key, count, bitset)
+                self.futexes.wake(&mut self.tasks, &mut self.scheduler, &self.surprises, key, count, bitset)
             }
-            FutexCall::Requeue { wake, requeue, to, value } => match self.space(id).memory.u32(address) {
+            FutexCall::Requeue { wake, requeue, to, value } => match self.tasks.space(id).memory.u32(address)
+            {
                 Err(_) => fails(libc::EFAULT),
                 Ok(word) if value.is_some_and(|value| value != word) => fails(libc::EAGAIN),
                 Ok(_) => {
                     let (from, to) = (key(self, address), key(self, to));
                     let (woken, requeued) = {
-                        let mut whom = whom(&mut *self.strategy, &self.dice);
-                        self.futexes.requeue(from, to, wake, requeue, &mut whom)
+                        let mut whom = whom(&mut *self.scheduler.strategy, &self.surprises.dice);
+                        self.futexes.table.requeue(from, to, wake, requeue, &mut whom)
                     };
                     let count = woken.len() + requeued;
-                    self.end_waits(woken);
+                    self.tasks.end_waits(woken);
                     count as i64
                 }
             },
             FutexCall::WakeOp { wake, wake_second, second, operation } => {
-                match self.space(id).memory.u32(second) {
+                match self.tasks.space(id).memory.u32(second) {
                     Err(_) => fails(libc::EFAULT),
                     Ok(word) => match WakeOp::apply(word, operation) {
                         None => fails(libc::ENOSYS),
                         Some(op) => {
-                            writes = self.written(id, second, op.new.to_ne_bytes().to_vec()).1;
+                            writes = self.tasks.written(id, second, op.new.to_ne_bytes().to_vec()).1;
                             let (first, second) = (key(self, address), key(self, second));
-                            let woken = self.wake(first, wake, u32::MAX);
-                            woken + if op.wakes { self.wake(second, wake_second, u32::MAX) } else { 0 }
+                            let woken = self.futexes.wake(
+                                &mut self.tasks,
+                                &mut self.scheduler,
+                                &self.surprises,
+                                first,
+                                wake,
+                                u32::MAX,
+                            );
+                            woken
+                                + if op.wakes {
+                                    self.futexes.wake(
+                                        &mut self.tasks,
+                                        &mut self.scheduler,
+                                        &self.surprises,
+                                        second,
+                                        wake_second,
+                                        u32::MAX,
+                                    )
+                                } else {
+                                    0
+                                }
                         }
                     },
                 }
             }
         };
-        self.skip(id, stopped, &call, result, writes)
+        self.journal.skip(&mut self.tasks, &self.clock, &mut self.poller, id, stopped, &call, result, writes)
     }
 
     fn futex_wait(
@@ -84,10 +133,10 @@ impl Recorder<'_> {
         timeout: FutexTimeout,
     ) -> Flow<Next> {
         let address = call.args()[0];
-        let found = if std::mem::take(&mut self.waits) == address {
+        let found = if std::mem::take(&mut self.code.hand_over.waits) == address {
             Ok(value)
         } else {
-            self.space(id).memory.u32(address)
+            self.tasks.space(id).memory.u32(address)
         };
         let early = match found {
             Err(_) => Some(libc::EFAULT),
@@ -96,17 +145,43 @@ impl Recorder<'_> {
             Ok(_) => None,
         };
         if let Some(errno) = early {
-            return self.skip(id, stopped, &call, fails(errno), Vec::new());
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                &call,
+                fails(errno),
+                Vec::new(),
+            );
         }
         if let Err(errno) = self.set_deadline(id, &mut call, timeout)? {
-            return self.skip(id, stopped, &call, fails(errno), Vec::new());
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                &call,
+                fails(errno),
+                Vec::new(),
+            );
         }
-        if self.strikes(Surprise::Spurious) {
-            return self.wake_spuriously(id, stopped, call);
+        if self.surprises.strikes(&self.scheduler, Surprise::Spurious) {
+            return self.surprises.wake_spuriously(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.journal,
+                &mut self.poller,
+                id,
+                stopped,
+                call,
+            );
         }
         let private = call.args()[1] & libc::FUTEX_PRIVATE_FLAG as u64 != 0;
-        let key = self.futex_key(id, address, private);
-        self.futexes.wait(key, id, bitset);
+        let key = self.futexes.futex_key(&self.tasks, id, address, private);
+        self.futexes.table.wait(key, id, bitset);
         let plain = private && bitset == ANY && matches!(timeout, FutexTimeout::Never);
         self.wait_parked(id, stopped, call, plain)
     }
@@ -124,28 +199,40 @@ impl Recorder<'_> {
             FutexTimeout::AtMonotonic(at) => (Some(libc::CLOCK_MONOTONIC), at),
             FutexTimeout::AtRealtime(at) => (Some(libc::CLOCK_REALTIME), at),
         };
-        let Ok(wanted) = clocks::timespec_at(&self.space(id).memory, at) else {
+        let Ok(wanted) = clocks::timespec_at(&self.tasks.space(id).memory, at) else {
             return Ok(Err(libc::EFAULT));
         };
         let Some(wanted) = clocks::nanoseconds(&wanted) else { return Ok(Err(libc::EINVAL)) };
         let deadline = match (call.deadline, clock) {
             (Some(deadline), _) => deadline,
-            (None, None) => self.clocks.now()?.saturating_add(wanted),
-            (None, Some(clock)) => self.clocks.deadline(clock, wanted)?,
+            (None, None) => self.time.clocks.now()?.saturating_add(wanted),
+            (None, Some(clock)) => self.time.clocks.deadline(clock, wanted)?,
         };
         call.deadline = Some(deadline);
         self.limit_wait(id, call, deadline)?;
         Ok(Ok(()))
     }
+}
 
+impl Futexes {
     /// Wake waiters; how many.
-    pub(in crate::record) fn wake(&mut self, key: FutexKey, count: u32, bitset: u32) -> i64 {
-        let woken = self.futexes.wake(key, count, bitset, &mut whom(&mut *self.strategy, &self.dice));
+    pub(in crate::record) fn wake(
+        &mut self,
+        tasks: &mut Tasks,
+        scheduler: &mut Scheduler,
+        surprises: &Surprises,
+        key: FutexKey,
+        count: u32,
+        bitset: u32,
+    ) -> i64 {
+        let woken = self.table.wake(key, count, bitset, &mut whom(&mut *scheduler.strategy, &surprises.dice));
         let number = woken.len() as i64;
-        self.end_waits(woken);
+        tasks.end_waits(woken);
         number
     }
+}
 
+impl Tasks {
     fn end_waits(&mut self, woken: Vec<TaskId>) {
         for id in woken {
             self.end_wait(id, 0);

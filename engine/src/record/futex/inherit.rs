@@ -5,11 +5,16 @@ use std::collections::BTreeMap;
 
 use nix::unistd::Pid;
 
+use super::Futexes;
+use crate::record::journal::Journal;
 use crate::record::recorder::Recorder;
+use crate::record::scheduler::Scheduler;
 use crate::record::step::{Flow, Next};
+use crate::record::surprises::Surprises;
 use crate::record::surprises::in_calls::whom;
 use crate::record::tree::call::{Call, fails};
 use crate::record::tree::tasks::Hold;
+use crate::record::tree::tasks::Tasks;
 use crate::schedule::Why;
 use crate::schedule::futex::FutexKey;
 use crate::syscalls::{FutexCall, FutexTimeout};
@@ -35,15 +40,33 @@ impl Recorder<'_> {
         timeout: FutexTimeout,
         waits: bool,
     ) -> Flow<Next> {
-        let (address, tid) = (call.args()[0], self.task(id).tid.as_raw() as u32);
-        let Ok(word) = self.space(id).memory.u32(address) else {
-            return self.skip(id, stopped, &call, fails(libc::EFAULT), Vec::new());
+        let (address, tid) = (call.args()[0], self.tasks.task(id).tid.as_raw() as u32);
+        let Ok(word) = self.tasks.space(id).memory.u32(address) else {
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                &call,
+                fails(libc::EFAULT),
+                Vec::new(),
+            );
         };
         let holder = word & libc::FUTEX_TID_MASK;
         if holder == 0 {
             let new = word & libc::FUTEX_OWNER_DIED | tid;
-            let (result, writes) = self.written(id, address, new.to_ne_bytes().to_vec());
-            return self.skip(id, stopped, &call, result, writes);
+            let (result, writes) = self.tasks.written(id, address, new.to_ne_bytes().to_vec());
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                &call,
+                result,
+                writes,
+            );
         }
         let found = self.tasks.with_tid(Pid::from_raw(holder.cast_signed()));
         let error = match found {
@@ -53,70 +76,117 @@ impl Recorder<'_> {
             Some(_) => None,
         };
         let (Some(holder), None) = (found.map(|task| task.id), error) else {
-            return self.skip(id, stopped, &call, fails(error.unwrap_or(libc::ESRCH)), Vec::new());
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                &call,
+                fails(error.unwrap_or(libc::ESRCH)),
+                Vec::new(),
+            );
         };
         if let Err(errno) = self.set_deadline(id, &mut call, timeout)? {
-            return self.skip(id, stopped, &call, fails(errno), Vec::new());
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                &call,
+                fails(errno),
+                Vec::new(),
+            );
         }
-        let key = self.futex_key(id, address, call.args()[1] & libc::FUTEX_PRIVATE_FLAG as u64 != 0);
+        let key = self.futexes.futex_key(
+            &self.tasks,
+            id,
+            address,
+            call.args()[1] & libc::FUTEX_PRIVATE_FLAG as u64 != 0,
+        );
         if word & libc::FUTEX_WAITERS == 0 {
             let new = (word | libc::FUTEX_WAITERS).to_ne_bytes().to_vec();
-            let writes = self.written(id, address, new).1;
+            let writes = self.tasks.written(id, address, new).1;
             // Others can see it as soon as the task waits.
-            self.note_arrival(id);
-            self.log_written(id, writes);
+            self.journal.note_arrival(&mut self.tasks, &self.clock, id);
+            self.journal.log_written(id, writes);
         }
-        self.holders.insert(key, holder);
-        self.futexes.wait(key, id, u32::MAX);
+        self.futexes.holders.insert(key, holder);
+        self.futexes.table.wait(key, id, u32::MAX);
         self.tasks.hold(id, Hold::Waiting(stopped, call));
         Ok(Next::Decide(Why::Blocked, None))
     }
+}
 
+impl Futexes {
     /// `FUTEX_UNLOCK_PI`: the result and what is written.
-    pub(super) fn futex_unlock(&mut self, id: TaskId, address: u64, private: bool) -> (i64, Vec<Write>) {
-        let tid = self.task(id).tid.as_raw() as u32;
-        let Ok(word) = self.space(id).memory.u32(address) else { return (fails(libc::EFAULT), Vec::new()) };
+    pub(super) fn futex_unlock(
+        &mut self,
+        tasks: &mut Tasks,
+        scheduler: &mut Scheduler,
+        surprises: &Surprises,
+        id: TaskId,
+        address: u64,
+        private: bool,
+    ) -> (i64, Vec<Write>) {
+        let tid = tasks.task(id).tid.as_raw() as u32;
+        let Ok(word) = tasks.space(id).memory.u32(address) else { return (fails(libc::EFAULT), Vec::new()) };
         if word & libc::FUTEX_TID_MASK != tid {
             return (fails(libc::EPERM), Vec::new());
         }
-        let key = self.futex_key(id, address, private);
-        let new = self.hand_over(key).map_or(0, |(_, word)| word);
-        self.written(id, address, new.to_ne_bytes().to_vec())
+        let key = self.futex_key(tasks, id, address, private);
+        let new = self.hand_over(tasks, scheduler, surprises, key).map_or(0, |(_, word)| word);
+        tasks.written(id, address, new.to_ne_bytes().to_vec())
     }
 
     /// A task ends: what it holds and others wait for goes to one of these.
-    pub(in crate::record) fn inherit(&mut self, id: TaskId, writes: &mut Vec<Write>) {
+    pub(in crate::record) fn inherit(
+        &mut self,
+        tasks: &mut Tasks,
+        journal: &mut Journal,
+        scheduler: &mut Scheduler,
+        surprises: &Surprises,
+        id: TaskId,
+        writes: &mut Vec<Write>,
+    ) {
         let held: Vec<FutexKey> =
             self.holders.iter().filter(|(_, holder)| **holder == id).map(|(key, _)| *key).collect();
         for key in held {
-            let Some((heir, word)) = self.hand_over(key) else { continue };
-            let address = match self.tasks[heir].hold() {
+            let Some((heir, word)) = self.hand_over(tasks, scheduler, surprises, key) else { continue };
+            let address = match tasks[heir].hold() {
                 Hold::Woken(_, call, _) => call.args()[0],
                 _ => continue,
             };
             // Shared memory has the same bytes for both; else both have the same address space.
             let new = (word | libc::FUTEX_OWNER_DIED).to_ne_bytes().to_vec();
-            let same = self.space(heir).number == self.space(id).number;
-            let written = self.written(heir, address, new).1;
+            let same = tasks.space(heir).number == tasks.space(id).number;
+            let written = tasks.written(heir, address, new).1;
             if same {
                 writes.extend(written);
             } else {
-                self.elsewhere.push((heir, written));
+                journal.elsewhere.push((heir, written));
             }
         }
     }
 
     /// Give a futex to one of its waiters, if there are any: to whom, and the word that says so.
-    fn hand_over(&mut self, key: FutexKey) -> Option<(TaskId, u32)> {
+    fn hand_over(
+        &mut self,
+        tasks: &mut Tasks,
+        scheduler: &mut Scheduler,
+        surprises: &Surprises,
+        key: FutexKey,
+    ) -> Option<(TaskId, u32)> {
         self.holders.remove(&key);
-        let woken = self.futexes.wake(key, 1, u32::MAX, &mut whom(&mut *self.strategy, &self.dice));
+        let woken = self.table.wake(key, 1, u32::MAX, &mut whom(&mut *scheduler.strategy, &surprises.dice));
         let heir = *woken.first()?;
-        let more = self.futexes.waiters().any(|(other, _)| other == key);
+        let more = self.table.waiters().any(|(other, _)| other == key);
         if more {
             self.holders.insert(key, heir);
         }
-        self.end_wait(heir, 0);
+        tasks.end_wait(heir, 0);
         let waiters = if more { libc::FUTEX_WAITERS } else { 0 };
-        Some((heir, self.task(heir).tid.as_raw() as u32 | waiters))
+        Some((heir, tasks.task(heir).tid.as_raw() as u32 | waiters))
     }
 }

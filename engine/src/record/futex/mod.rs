@@ -8,3 +8,17 @@ mod calls;
 pub(super) mod inherit;
 mod robust;
 pub(super) mod sharing;
+
+use super::deadlock::locks::Takers;
+use crate::schedule::futex::FutexTable;
+use inherit::Holders;
+use sharing::Sharing;
+
+/// All futexes that somebody waits for, and what is known of those that hold them.
+#[derive(Debug, Default)]
+pub(super) struct Futexes {
+    pub(super) table: FutexTable,
+    pub(super) holders: Holders,
+    pub(super) sharing: Sharing,
+    pub(super) takers: Takers,
+}

@@ -5,9 +5,13 @@
 
 use nix::unistd::Pid;
 
+use super::Futexes;
+use crate::record::journal::Journal;
 use crate::record::kernel::fds;
-use crate::record::recorder::Recorder;
+use crate::record::scheduler::Scheduler;
+use crate::record::surprises::Surprises;
 use crate::record::tree::call::{Call, signal_sent};
+use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 use crate::trace::event::Write;
 
@@ -26,7 +30,7 @@ struct Held {
     pending: bool,
 }
 
-impl Recorder<'_> {
+impl Tasks {
     /// set_robust_list(2).
     pub(in crate::record) fn set_robust_list(&mut self, id: TaskId, list: u64, len: u64) -> i64 {
         if len != HEAD {
@@ -37,10 +41,9 @@ impl Recorder<'_> {
     }
 
     /// get_robust_list(2).
-    pub(in crate::record) fn get_robust_list(&mut self, id: TaskId, args: [u64; 6]) -> (i64, Vec<Write>) {
+    pub(in crate::record) fn get_robust_list(&self, id: TaskId, args: [u64; 6]) -> (i64, Vec<Write>) {
         let [tid, list, len, ..] = args;
-        let task =
-            if tid == 0 { Some(&self.tasks[id]) } else { self.tasks.with_tid(Pid::from_raw(tid as i32)) };
+        let task = if tid == 0 { Some(&self[id]) } else { self.with_tid(Pid::from_raw(tid as i32)) };
         let Some(value) = task.map(|task| task.robust_list) else {
             return (-i64::from(libc::ESRCH), Vec::new());
         };
@@ -55,52 +58,8 @@ impl Recorder<'_> {
         (0, writes)
     }
 
-    /// Tasks of one address space are about to end: what the kernel would write.
-    pub(in crate::record) fn robust_exit(&mut self, ids: &[TaskId]) -> Vec<Write> {
-        let mut writes = Vec::new();
-        for &id in ids {
-            let list = std::mem::take(&mut self.task(id).robust_list);
-            if list != 0 {
-                for held in self.held(id, list) {
-                    writes.extend(self.owner_died(id, &held));
-                }
-            }
-            self.inherit(id, &mut writes);
-        }
-        writes
-    }
-
-    /// A call that kills processes at once (SIGKILL) is about to be made: what the kernel would write as they end. Their
-    /// memory is not there any more afterwards.
-    pub(in crate::record) fn before_kill(&mut self, id: TaskId, call: &Call) -> Vec<(TaskId, Vec<Write>)> {
-        if signal_sent(call) != Some(libc::SIGKILL) || !self.tasks.living().any(|t| t.robust_list != 0) {
-            return Vec::new();
-        }
-        let [target, ..] = call.args();
-        let target = match call.number() as i64 {
-            libc::SYS_pidfd_send_signal => fds::pidfd(self.task(id).tid, target),
-            _ => target as i32,
-        };
-        let (me, root) = (self.task(id).pid, self.root());
-        let group = |pid| nix::unistd::getpgid(Some(pid)).map_or(0, nix::unistd::Pid::as_raw);
-        let mut dying: Vec<TaskId> = Vec::new();
-        for task in self.tasks.living().filter(|t| t.pid != root) {
-            let dies = match target {
-                0 => group(task.pid) == group(me),
-                -1 => task.pid != me,
-                ..-1 => group(task.pid) == -target,
-                1.. => task.pid.as_raw() == target || task.tid.as_raw() == target,
-            };
-            if dies {
-                dying.push(task.id);
-            }
-        }
-        let each = dying.into_iter().map(|task| (task, self.robust_exit(&[task])));
-        each.collect()
-    }
-
     /// The futexes in a list.
-    fn held(&mut self, id: TaskId, list: u64) -> Vec<Held> {
+    fn held(&self, id: TaskId, list: u64) -> Vec<Held> {
         let space = self.space(id);
         let word = |address: u64| space.memory.u64(address).ok();
         let Ok([first, offset, pending]) = space.memory.words(list, HEAD) else { return Vec::new() };
@@ -124,23 +83,93 @@ impl Recorder<'_> {
         }
         all
     }
+}
+
+impl Futexes {
+    /// Tasks of one address space are about to end: what the kernel would write.
+    pub(in crate::record) fn robust_exit(
+        &mut self,
+        tasks: &mut Tasks,
+        journal: &mut Journal,
+        scheduler: &mut Scheduler,
+        surprises: &Surprises,
+        ids: &[TaskId],
+    ) -> Vec<Write> {
+        let mut writes = Vec::new();
+        for &id in ids {
+            let list = std::mem::take(&mut tasks.task(id).robust_list);
+            if list != 0 {
+                for held in tasks.held(id, list) {
+                    writes.extend(self.owner_died(tasks, scheduler, surprises, id, &held));
+                }
+            }
+            self.inherit(tasks, journal, scheduler, surprises, id, &mut writes);
+        }
+        writes
+    }
+
+    /// A call that kills processes at once (SIGKILL) is about to be made: what the kernel would write as they end. Their
+    /// memory is not there any more afterwards.
+    pub(in crate::record) fn before_kill(
+        &mut self,
+        tasks: &mut Tasks,
+        journal: &mut Journal,
+        scheduler: &mut Scheduler,
+        surprises: &Surprises,
+        id: TaskId,
+        call: &Call,
+    ) -> Vec<(TaskId, Vec<Write>)> {
+        if signal_sent(call) != Some(libc::SIGKILL) || !tasks.living().any(|t| t.robust_list != 0) {
+            return Vec::new();
+        }
+        let [target, ..] = call.args();
+        let target = match call.number() as i64 {
+            libc::SYS_pidfd_send_signal => fds::pidfd(tasks.task(id).tid, target),
+            _ => target as i32,
+        };
+        let (me, root) = (tasks.task(id).pid, tasks.root());
+        let group = |pid| nix::unistd::getpgid(Some(pid)).map_or(0, nix::unistd::Pid::as_raw);
+        let mut dying: Vec<TaskId> = Vec::new();
+        for task in tasks.living().filter(|t| t.pid != root) {
+            let dies = match target {
+                0 => group(task.pid) == group(me),
+                -1 => task.pid != me,
+                ..-1 => group(task.pid) == -target,
+                1.. => task.pid.as_raw() == target || task.tid.as_raw() == target,
+            };
+            if dies {
+                dying.push(task.id);
+            }
+        }
+        let each = dying
+            .into_iter()
+            .map(|task| (task, self.robust_exit(tasks, journal, scheduler, surprises, &[task])));
+        each.collect()
+    }
 
     /// The holder of a futex, or who was about to hold it, dies.
-    fn owner_died(&mut self, id: TaskId, held: &Held) -> Option<Write> {
-        let (tid, memory) = (self.task(id).tid.as_raw() as u32, self.space(id));
+    fn owner_died(
+        &mut self,
+        tasks: &mut Tasks,
+        scheduler: &mut Scheduler,
+        surprises: &Surprises,
+        id: TaskId,
+        held: &Held,
+    ) -> Option<Write> {
+        let (tid, memory) = (tasks.task(id).tid.as_raw() as u32, tasks.space(id));
         let word = memory.memory.u32(held.address).ok()?;
         let mut write = None;
         let mut wakes = held.pending && !held.inherits && word == 0;
         if word & libc::FUTEX_TID_MASK == tid {
             let new = word & libc::FUTEX_WAITERS | libc::FUTEX_OWNER_DIED;
-            write = self.written(id, held.address, new.to_ne_bytes().to_vec()).1.pop();
+            write = tasks.written(id, held.address, new.to_ne_bytes().to_vec()).1.pop();
             wakes = !held.inherits && word & libc::FUTEX_WAITERS != 0;
         }
         if wakes {
             // Whether it is private the kernel does not know, and looks for both.
             for private in [false, true] {
-                let key = self.futex_key(id, held.address, private);
-                if self.wake(key, 1, u32::MAX) != 0 {
+                let key = self.futex_key(tasks, id, held.address, private);
+                if self.wake(tasks, scheduler, surprises, key, 1, u32::MAX) != 0 {
                     break;
                 }
             }

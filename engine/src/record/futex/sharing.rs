@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
-use crate::record::recorder::Recorder;
+use super::Futexes;
+use crate::record::tree::tasks::Tasks;
 use crate::schedule::futex::FutexKey;
 use crate::task::TaskId;
 use crate::trace::inodes::Identity;
@@ -54,30 +55,35 @@ impl Sharing {
     }
 }
 
-impl Recorder<'_> {
+impl Futexes {
     /// What a word of a task's memory is to the futex queues. A `private` one (`FUTEX_PRIVATE_FLAG`) is the address
     /// space's own wherever it lies.
-    pub(in crate::record) fn futex_key(&mut self, id: TaskId, address: u64, private: bool) -> FutexKey {
-        let space = self.tasks[id].space.number;
+    pub(in crate::record) fn futex_key(
+        &mut self,
+        tasks: &Tasks,
+        id: TaskId,
+        address: u64,
+        private: bool,
+    ) -> FutexKey {
+        let space = tasks[id].space.number;
         if private || !self.sharing.made {
             return FutexKey { space, address };
         }
         if !self.sharing.changing.is_empty() {
             self.sharing.forget();
         }
-        if !self.sharing.mappings.contains_key(&space) {
-            let mappings = self.shared_mappings(space);
-            self.sharing.mappings.insert(space, mappings);
-        }
+        self.sharing.mappings.entry(space).or_insert_with(|| tasks.shared_mappings(space));
         let found = self.sharing.mappings[&space].iter().find(|mapping| mapping.range.contains(&address));
         match found.map(|mapping| (mapping.object, mapping.offset + (address - mapping.range.start))) {
             Some((object, address)) => FutexKey { space: self.sharing.number(object), address },
             None => FutexKey { space, address },
         }
     }
+}
 
+impl Tasks {
     fn shared_mappings(&self, space: u32) -> Vec<Mapping> {
-        let living = self.tasks.living().find(|task| task.space.number == space);
+        let living = self.living().find(|task| task.space.number == space);
         let lines = living.and_then(|task| maps(task.tid).ok()).unwrap_or_default();
         let shared = lines.into_iter().filter(|line| line.shared);
         shared

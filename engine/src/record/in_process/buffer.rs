@@ -9,10 +9,16 @@ use nix::unistd::Pid;
 use rrtest_preload::calls::{self, Way};
 use rrtest_preload::layout::{Descriptor, Mode};
 
+use crate::clock::Clock;
+use crate::record::futex::Futexes;
+use crate::record::journal::Journal;
 use crate::record::kernel::fds::{self, Kind};
+use crate::record::options::Options;
 use crate::record::recorder::Recorder;
+use crate::record::scheduler::Scheduler;
 use crate::record::start::start_up::StartUp;
 use crate::record::tree::call::Call;
+use crate::record::tree::tasks::Tasks;
 use crate::schedule::surprise::Surprise;
 use crate::task::TaskId;
 use crate::trace::event::{Event, Stream};
@@ -34,93 +40,18 @@ pub(in crate::record) struct Buffer {
 impl Recorder<'_> {
     /// What the buffer must know before a task goes on.
     pub(in crate::record) fn prepare_buffer(&mut self, id: TaskId) {
-        let quiet = !self.someone_in_kernel() && self.watches.is_empty();
-        let table = self.table(id);
+        let quiet = !self.tasks.someone_in_kernel() && self.poller.is_empty();
+        let table = self.code.buffer.table(&mut self.tasks, &self.clock, id);
         self.prepare_hand_over(id);
         let area = self.clock.area();
         area.set_quiet(quiet);
         area.set_table(table);
-        self.set_mode(id);
-    }
-
-    /// While the program starts up, its calls are looked at. What a signal waits for is the next call that stops.
-    fn set_mode(&self, id: TaskId) {
-        let looked_at = self.start_up.as_ref().is_some_and(StartUp::looks_at_all);
-        let stops = self.buffer.hurried || self.options.calls_stop;
-        let off = stops || looked_at || !self.tasks[id].deferred.is_empty();
-        self.clock.area().set_mode(if off { Mode::Off } else { Mode::Record });
-    }
-
-    /// Have the running task stop at its next call, whatever that is.
-    pub(in crate::record) fn hurry(&mut self, id: TaskId, hurried: bool) {
-        self.buffer.hurried = hurried;
-        self.set_mode(id);
-    }
-
-    /// Whether it was to stop at the next call. It has come to that.
-    pub(in crate::record) fn was_hurried(&mut self) -> bool {
-        std::mem::take(&mut self.buffer.hurried)
-    }
-
-    /// The running task is at an event: what it has done without a stop comes before that.
-    pub(in crate::record) fn take_buffered(&mut self) {
-        if self.clock.area().cursor() == 0 {
-            return;
-        }
-        let log = self.clock.area().take_log();
-        for call in buffered_calls(&log).filter(|call| !call.is_read()) {
-            self.stats.syscalls += 1;
-            self.note_call(call.number);
-            if matches!(calls::call(call.number).way, Way::Map | Way::Repeat) {
-                self.sharing.forget();
-            }
-            if let Some(stream) = call.stream.and_then(Stream::of) {
-                self.output.push(stream, call.payload);
-            }
-        }
-        self.log.push(Event::Buffered(log));
-    }
-
-    /// The number of the table of descriptors of a task's process.
-    fn table(&mut self, id: TaskId) -> Option<usize> {
-        let pid = self.task(id).pid;
-        let buffer = &mut self.buffer;
-        if buffer.sharing.contains(&pid) {
-            return None;
-        }
-        if let Some(table) = buffer.tables.get(&pid) {
-            return Some(*table);
-        }
-        let table = buffer.free.pop().or(Some(buffer.tables.len())).filter(|table| *table < Area::TABLES)?;
-        buffer.tables.insert(pid, table);
-        self.clock.area().clear_table(table);
-        Some(table)
-    }
-
-    /// A process is no more.
-    pub(in crate::record) fn give_back_table(&mut self, pid: Pid) {
-        self.buffer.free.extend(self.buffer.tables.remove(&pid));
-        self.buffer.sharing.remove(&pid);
-    }
-
-    /// These processes share their descriptors: what one closes is closed for the other.
-    pub(in crate::record) fn share_descriptors(&mut self, pids: [Pid; 2]) {
-        for pid in pids {
-            self.buffer.free.extend(self.buffer.tables.remove(&pid));
-            self.buffer.sharing.insert(pid);
-        }
-    }
-
-    /// What the buffer knows of descriptors may not hold any more: a file has been mapped.
-    pub(in crate::record) fn forget_descriptors(&mut self) {
-        for table in self.buffer.tables.values() {
-            self.clock.area().clear_table(*table);
-        }
+        self.code.buffer.set_mode(self.options, &self.tasks, &self.clock, &self.scheduler, id);
     }
 
     /// Let the buffer know what a call that the kernel has made says about descriptors.
     pub(in crate::record) fn note_descriptors(&mut self, id: TaskId, call: &Call, result: i64) {
-        let Some(table) = self.table(id) else { return };
+        let Some(table) = self.code.buffer.table(&mut self.tasks, &self.clock, id) else { return };
         let area = self.clock.area();
         let fd = call.args()[0];
         match call.number() as i64 {
@@ -146,23 +77,130 @@ impl Recorder<'_> {
 
     fn descriptor_kind(&mut self, id: TaskId, fd: u64) -> Descriptor {
         let tid = self.tasks[id].tid;
-        match self.kind(id, fd) {
+        match self.poller.kind(&self.tasks, id, fd) {
             // Whoever listens hears of each piece as it is written.
             Kind::Output(_) if self.options.listener.is_some() => Descriptor::Unknown,
             Kind::Output(Stream::Stdout) => Descriptor::Stdout,
             Kind::Output(Stream::Stderr) => Descriptor::Stderr,
-            Kind::Ready if self.is_recorders(id, fd) => Descriptor::Unknown,
-            Kind::Ready if self.fds.identity(tid, fd).is_some_and(|it| self.log.mapped(it).is_none()) => {
+            Kind::Ready if self.poller.is_recorders(self.options, &self.tasks, id, fd) => Descriptor::Unknown,
+            Kind::Ready
+                if self
+                    .poller
+                    .fds
+                    .identity(tid, fd)
+                    .is_some_and(|it| self.journal.log.mapped(it).is_none()) =>
+            {
                 Descriptor::Ready
             }
             Kind::Ready => Descriptor::Unknown,
             // Reading in the background stops the process (termios(3), "Job control").
             Kind::Waitable if fds::is_terminal(tid, fd) => Descriptor::Unknown,
             // The buffer would read all that is there.
-            Kind::Waitable if self.start_up.is_some() || self.dice.have(Surprise::Short) => {
+            Kind::Waitable
+                if self.scheduler.start_up.is_some() || self.surprises.dice.have(Surprise::Short) =>
+            {
                 Descriptor::Unknown
             }
             Kind::Waitable => Descriptor::Waitable,
         }
+    }
+}
+
+impl Buffer {
+    /// While the program starts up, its calls are looked at. What a signal waits for is the next call that stops.
+    fn set_mode(
+        &self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        clock: &Clock,
+        scheduler: &Scheduler,
+        id: TaskId,
+    ) {
+        let looked_at = scheduler.start_up.as_ref().is_some_and(StartUp::looks_at_all);
+        let stops = self.hurried || options.calls_stop;
+        let off = stops || looked_at || !tasks[id].deferred.is_empty();
+        clock.area().set_mode(if off { Mode::Off } else { Mode::Record });
+    }
+
+    /// Have the running task stop at its next call, whatever that is.
+    pub(in crate::record) fn hurry(
+        &mut self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        clock: &Clock,
+        scheduler: &Scheduler,
+        id: TaskId,
+        hurried: bool,
+    ) {
+        self.hurried = hurried;
+        self.set_mode(options, tasks, clock, scheduler, id);
+    }
+
+    /// Whether it was to stop at the next call. It has come to that.
+    pub(in crate::record) fn was_hurried(&mut self) -> bool {
+        std::mem::take(&mut self.hurried)
+    }
+
+    /// The number of the table of descriptors of a task's process.
+    fn table(&mut self, tasks: &mut Tasks, clock: &Clock, id: TaskId) -> Option<usize> {
+        let pid = tasks.task(id).pid;
+        let buffer = self;
+        if buffer.sharing.contains(&pid) {
+            return None;
+        }
+        if let Some(table) = buffer.tables.get(&pid) {
+            return Some(*table);
+        }
+        let table = buffer.free.pop().or(Some(buffer.tables.len())).filter(|table| *table < Area::TABLES)?;
+        buffer.tables.insert(pid, table);
+        clock.area().clear_table(table);
+        Some(table)
+    }
+
+    /// A process is no more.
+    pub(in crate::record) fn give_back_table(&mut self, pid: Pid) {
+        self.free.extend(self.tables.remove(&pid));
+        self.sharing.remove(&pid);
+    }
+
+    /// These processes share their descriptors: what one closes is closed for the other.
+    pub(in crate::record) fn share_descriptors(&mut self, pids: [Pid; 2]) {
+        for pid in pids {
+            self.free.extend(self.tables.remove(&pid));
+            self.sharing.insert(pid);
+        }
+    }
+
+    /// What the buffer knows of descriptors may not hold any more: a file has been mapped.
+    pub(in crate::record) fn forget_descriptors(&self, clock: &Clock) {
+        for table in self.tables.values() {
+            clock.area().clear_table(*table);
+        }
+    }
+}
+
+impl Futexes {
+    /// The running task is at an event: what it has done without a stop comes before that.
+    pub(in crate::record) fn take_buffered(
+        &mut self,
+        clock: &Clock,
+        journal: &mut Journal,
+        scheduler: &mut Scheduler,
+    ) {
+        if clock.area().cursor() == 0 {
+            return;
+        }
+        let log = clock.area().take_log();
+        for call in buffered_calls(&log).filter(|call| !call.is_read()) {
+            journal.stats.syscalls += 1;
+            scheduler.note_call(clock, call.number);
+            if matches!(calls::call(call.number).way, Way::Map | Way::Repeat) {
+                self.sharing.forget();
+            }
+            if let Some(stream) = call.stream.and_then(Stream::of) {
+                journal.output.push(stream, call.payload);
+            }
+        }
+        journal.log.push(Event::Buffered(log));
     }
 }

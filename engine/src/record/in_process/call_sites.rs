@@ -9,10 +9,12 @@ use nix::unistd::Pid;
 use rrtest_preload::calls::{self, Way};
 use rrtest_preload::layout::ENTRY;
 
+use crate::clock::Clock;
 use crate::error::Error;
-use crate::record::recorder::Recorder;
+use crate::record::journal::Journal;
 use crate::record::step::Flow;
 use crate::record::tree::tasks::Hold;
+use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 use crate::trace::event::{Event, Patched, Position, Registers};
 use crate::tracee::patch::{AROUND, Patch, Window, plan};
@@ -123,11 +125,14 @@ impl CallSites {
     }
 }
 
-impl Recorder<'_> {
+impl CallSites {
     /// A task has come to a call. If its call site can be made to lead into the buffer, it does from now on, and the
     /// task stands in the stub.
     pub(in crate::record) fn patch(
         &mut self,
+        tasks: &mut Tasks,
+        clock: &Clock,
+        journal: &mut Journal,
         id: TaskId,
         stopped: &Stopped,
         registers: &mut Registers,
@@ -135,32 +140,34 @@ impl Recorder<'_> {
         if calls::call(registers.number()).way == Way::Stop || Area::is_buffer(registers.ip()) {
             return Ok(());
         }
-        let space = self.space(id);
+        let space = tasks.space(id);
         let site = (space.number, registers.ip().wrapping_sub(SYSCALL_LEN));
-        if !self.call_sites.comes_to(site) {
+        if !self.comes_to(site) {
             return Ok(());
         }
-        let Some(patch) = self.call_sites.plan(stopped.tid(), &space.memory, site.1)? else { return Ok(()) };
+        let Some(patch) = self.plan(stopped.tid(), &space.memory, site.1)? else { return Ok(()) };
         // Perhaps nobody is in the way another time.
-        let Some(mut here) = self.waiting_at(id, &patch) else { return Ok(()) };
+        let Some(mut here) = tasks.waiting_at(id, &patch) else { return Ok(()) };
         registers.set_ip(patch.traced);
         stopped.set_registers(registers)?;
         for waiting in &here {
-            self.move_to(*waiting, patch.traced)?;
+            tasks.move_to(*waiting, patch.traced)?;
         }
         here.insert(0, id);
-        let patched = self.call_sites.apply(self.clock.area(), &space.memory, space.number, patch, here)?;
-        self.log.push(Event::Patched(patched));
+        let patched = self.apply(clock.area(), &space.memory, space.number, patch, here)?;
+        journal.log.push(Event::Patched(patched));
         Ok(())
     }
+}
 
+impl Tasks {
     /// Those but this one that stand at the entry of a call at the site: they can make it in the stub as well. None if
     /// somebody would go on in the middle of what is overwritten.
     fn waiting_at(&self, id: TaskId, patch: &Patch) -> Option<Vec<TaskId>> {
         let interior: Vec<u64> = patch.interior().collect();
-        let (space, entry) = (self.tasks[id].space.number, patch.site.wrapping_add(SYSCALL_LEN));
+        let (space, entry) = (self[id].space.number, patch.site.wrapping_add(SYSCALL_LEN));
         let mut waiting = Vec::new();
-        for task in self.tasks.living().filter(|t| t.id != id && t.space.number == space) {
+        for task in self.living().filter(|t| t.id != id && t.space.number == space) {
             let free = match task.hold() {
                 Hold::Ready(stopped) | Hold::Lent(stopped, _) => {
                     stopped.registers().is_ok_and(|registers| !interior.contains(&registers.ip()))

@@ -6,5 +6,19 @@
 
 pub(super) mod buffer;
 pub(super) mod call_sites;
-mod hand_over;
+pub(super) mod hand_over;
 pub(super) mod reads;
+
+use buffer::Buffer;
+use call_sites::CallSites;
+use hand_over::HandOver;
+use reads::Reads;
+
+/// What is known of the code of ours in the program's processes.
+#[derive(Debug, Default)]
+pub(super) struct InProcess {
+    pub(super) buffer: Buffer,
+    pub(super) call_sites: CallSites,
+    pub(super) reads: Reads,
+    pub(super) hand_over: HandOver,
+}

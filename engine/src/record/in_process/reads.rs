@@ -18,11 +18,16 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use nix::unistd::Pid;
 use rrtest_preload::reads::{Read, What, same_on_all_cores};
 
+use super::call_sites::CallSites;
+use crate::clock::Clock;
 use crate::error::Error;
+use crate::record::journal::Journal;
 use crate::record::recorder::Recorder;
+use crate::record::scheduler::Scheduler;
 use crate::record::start::image::belongs;
 use crate::record::step::{Flow, Next};
 use crate::record::tree::call::Call;
+use crate::record::tree::tasks::Tasks;
 use crate::record::tree::tasks::{Deaf, Hold};
 use crate::schedule::Why;
 use crate::task::TaskId;
@@ -81,10 +86,14 @@ pub(in crate::record) struct Mapped<'a> {
 /// int3
 const TRAP: u8 = 0xcc;
 
-impl Recorder<'_> {
+impl Reads {
     /// A task has executed a program, whose mappings these are.
     pub(in crate::record) fn move_reads_of_image(
         &mut self,
+        tasks: &Tasks,
+        clock: &Clock,
+        journal: &mut Journal,
+        call_sites: &mut CallSites,
         id: TaskId,
         pid: Pid,
         lines: &[Line],
@@ -92,35 +101,52 @@ impl Recorder<'_> {
         let exe = std::fs::metadata(format!("/proc/{pid}/exe")).map(|it| it.ino()).unwrap_or(0);
         let linked = lines.iter().any(|line| belongs(line) && line.inode != 0 && line.inode != exe);
         for line in lines.iter().filter(|line| belongs(line) && is_code(line)) {
-            let file = self.log.mapped((line.dev, line.inode)).map(File::try_clone);
+            let file = journal.log.mapped((line.dev, line.inode)).map(File::try_clone);
             let Some(Ok(file)) = file else { continue };
             let (start, len, offset) = (line.start, line.end - line.start, line.offset);
             let (file, linker) = (&file, linked && line.inode != exe);
-            self.move_reads(id, &Mapped { start, len, offset, file, linker })?;
+            self.move_reads(
+                tasks,
+                clock,
+                journal,
+                call_sites,
+                id,
+                &Mapped { start, len, offset, file, linker },
+            )?;
         }
         Ok(())
     }
 
     /// A task has mapped code, which nobody has executed yet.
-    pub(in crate::record) fn move_reads(&mut self, id: TaskId, mapped: &Mapped<'_>) -> Flow<()> {
+    pub(in crate::record) fn move_reads(
+        &mut self,
+        tasks: &Tasks,
+        clock: &Clock,
+        journal: &mut Journal,
+        call_sites: &mut CallSites,
+        id: TaskId,
+        mapped: &Mapped<'_>,
+    ) -> Flow<()> {
         // What cannot be read is no program.
         let Ok(sites) = read_sites(mapped.file) else { return Ok(()) };
         let within = mapped.offset..mapped.offset.saturating_add(mapped.len);
-        let space = self.space(id);
+        let space = tasks.space(id);
         let mut all = Vec::new();
         for site in sites.iter().filter(|site| within.contains(&site.at)) {
-            let moved = self.move_read(&space.memory, mapped, site)?;
+            let moved = self.move_read(clock, call_sites, &space.memory, mapped, site)?;
             space.memory.write(moved.site, &moved.code)?;
             all.push(moved);
         }
         if !all.is_empty() {
-            self.log.push(Event::MovedReads(MovedReads { task: id, moved: all }));
+            journal.log.push(Event::MovedReads(MovedReads { task: id, moved: all }));
         }
         Ok(())
     }
 
     fn move_read(
         &mut self,
+        clock: &Clock,
+        call_sites: &mut CallSites,
         memory: &Memory,
         mapped: &Mapped<'_>,
         found: &ReadSite,
@@ -134,11 +160,11 @@ impl Recorder<'_> {
             Ok::<_, Error>((start, bytes))
         };
         let place = Place { site, what: what.word(), code: code(Place::BEFORE, Place::BEHIND)?.1 };
-        if let Some(moved) = self.reads.moved.get(&place) {
+        if let Some(moved) = self.moved.get(&place) {
             // Its stub is in place.
             return Ok(MovedRead { stub_code: Vec::new(), ..moved.clone() });
         }
-        let stub = self.call_sites.next_stub().unwrap_or_default();
+        let stub = call_sites.next_stub().unwrap_or_default();
         let plans = || PLANS.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (stub, place.clone());
         let known = plans().get(&key).cloned();
@@ -153,18 +179,40 @@ impl Recorder<'_> {
             }
         };
         let moved = match plan {
-            Some(plan) if self.call_sites.add_stub(self.clock.area(), &plan) => {
+            Some(plan) if call_sites.add_stub(clock.area(), &plan) => {
                 MovedRead { site: plan.site, code: plan.new, stub, stub_code: plan.stub }
             }
             _ => {
-                self.reads.traps.insert(site, Trapped { what, len: found.len });
+                self.traps.insert(site, Trapped { what, len: found.len });
                 return Ok(MovedRead { site, code: vec![TRAP], stub: 0, stub_code: Vec::new() });
             }
         };
-        self.reads.moved.insert(place, moved.clone());
+        self.moved.insert(place, moved.clone());
         Ok(moved)
     }
 
+    /// A task is about to go on: what differs from run to run is not read without a stop while the program starts up; and where there
+    /// are traps, it must be known what the task says about their signal.
+    pub(in crate::record) fn prepare_reads(
+        &self,
+        tasks: &mut Tasks,
+        clock: &Clock,
+        scheduler: &Scheduler,
+        id: TaskId,
+    ) -> Result<(), Error> {
+        let traps = !self.traps.is_empty();
+        clock.area().set_starting(scheduler.start_up.is_some());
+        clock.area().set_masked(traps);
+        if traps {
+            let says = signals(tasks[id].tid)?;
+            let has = |set: SignalSet| set.has(libc::SIGTRAP);
+            tasks.task(id).deaf = Deaf { blocks: has(says.blocked), ignores: has(says.ignored) };
+        }
+        Ok(())
+    }
+}
+
+impl Recorder<'_> {
     /// The running task has come to such an instruction, for which the buffer's log has no room, or by which the program has started
     /// up.
     pub(in crate::record) fn drain(
@@ -173,12 +221,12 @@ impl Recorder<'_> {
         stopped: Stopped,
         mut registers: Registers,
     ) -> Flow<Next> {
-        self.take_buffered();
-        if self.start_up.take().is_some() {
+        self.futexes.take_buffered(&self.clock, &mut self.journal, &mut self.scheduler);
+        if self.scheduler.start_up.take().is_some() {
             self.tasks.hold(id, Hold::Calling(stopped, Call::new(registers)));
             return Ok(Next::Decide(Why::Start, None));
         }
-        self.log.push(Event::Drained(self.clock.position(&registers)));
+        self.journal.log.push(Event::Drained(self.clock.position(&registers)));
         registers.set_number(u64::MAX);
         stopped.set_registers(&registers)?;
         self.tasks.hold(id, Hold::Ready(stopped));
@@ -194,26 +242,35 @@ impl Recorder<'_> {
         stopped: Stopped,
         mut registers: Registers,
     ) -> Flow<Result<Next, Stopped>> {
-        let trapped = registers.ip().checked_sub(1).and_then(|site| self.reads.traps.get(&site)).copied();
+        let trapped =
+            registers.ip().checked_sub(1).and_then(|site| self.code.reads.traps.get(&site)).copied();
         let Some(Trapped { what, len }) = trapped else { return Ok(Err(stopped)) };
-        self.take_buffered();
+        self.futexes.take_buffered(&self.clock, &mut self.journal, &mut self.scheduler);
         let position = self.clock.position(&registers);
-        let (value, more) = self.read(id, what, &registers);
+        let (value, more) = self.tasks.read(&self.clock, id, what, &registers);
         registers.finish_read(what, len, value, more);
         registers.set_number(u64::MAX);
-        let stopped = self.deafen(id, stopped)?;
+        let stopped = self.tasks.deafen(id, stopped)?;
         stopped.set_registers(&registers)?;
-        self.log.push(Event::TrappedRead(TrappedRead { position, what: what.word(), len, value, more }));
-        self.mark(id, &registers);
+        self.journal.log.push(Event::TrappedRead(TrappedRead {
+            position,
+            what: what.word(),
+            len,
+            value,
+            more,
+        }));
+        self.tasks.mark(&self.clock, id, &registers);
         self.tasks.hold(id, Hold::Ready(stopped));
-        let started = what.read.varies() && !what.linker && self.start_up.take().is_some();
+        let started = what.read.varies() && !what.linker && self.scheduler.start_up.take().is_some();
         Ok(Ok(if started { Next::Decide(Why::Start, None) } else { Next::Continue }))
     }
+}
 
+impl Tasks {
     /// As the buffer's code reads.
-    fn read(&self, id: TaskId, what: What, registers: &Registers) -> (u64, [u32; 4]) {
-        let area = self.clock.area();
-        let core = self.tasks[id].affinity.trailing_zeros() & 63;
+    fn read(&self, clock: &Clock, id: TaskId, what: What, registers: &Registers) -> (u64, [u32; 4]) {
+        let area = clock.area();
+        let core = self[id].affinity.trailing_zeros() & 63;
         match what.read {
             Read::Counter | Read::CounterAndCore => (area.counter(), [core, 0, 0, 0]),
             Read::Random => (area.draw_random(), [0; 4]),
@@ -228,29 +285,15 @@ impl Recorder<'_> {
 
     /// The trap's signal has been raised: the task blocks and ignores it as before.
     fn deafen(&self, id: TaskId, stopped: Stopped) -> Result<Stopped, Error> {
-        let Deaf { blocks, ignores } = self.tasks[id].deaf;
+        let Deaf { blocks, ignores } = self[id].deaf;
         let stopped = match ignores {
-            true => ignore_again(stopped, &self.tasks[id].space.memory, libc::SIGTRAP)?,
+            true => ignore_again(stopped, &self[id].space.memory, libc::SIGTRAP)?,
             false => stopped,
         };
         if blocks {
             stopped.set_signal_mask(stopped.signal_mask()? | SignalSet::of(&[libc::SIGTRAP]).0)?;
         }
         Ok(stopped)
-    }
-
-    /// A task is about to go on: what differs from run to run is not read without a stop while the program starts up; and where there
-    /// are traps, it must be known what the task says about their signal.
-    pub(in crate::record) fn prepare_reads(&mut self, id: TaskId) -> Result<(), Error> {
-        let traps = !self.reads.traps.is_empty();
-        self.clock.area().set_starting(self.start_up.is_some());
-        self.clock.area().set_masked(traps);
-        if traps {
-            let says = signals(self.tasks[id].tid)?;
-            let has = |set: SignalSet| set.has(libc::SIGTRAP);
-            self.task(id).deaf = Deaf { blocks: has(says.blocked), ignores: has(says.ignored) };
-        }
-        Ok(())
     }
 }
 

@@ -7,12 +7,15 @@
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
+use super::reach::Reach;
 use super::reach::{Address, has_datagrams};
 use crate::claims::{Claims, Kind, Thing, Use};
 use crate::record::kernel::call_in_progress::{PATH, start};
 use crate::record::kernel::fds::Fds;
-use crate::record::recorder::Recorder;
+use crate::record::options::Options;
 use crate::record::tree::call::Call;
+use crate::record::tree::tasks::Tasks;
+use crate::record::waiting::poller::Poller;
 use crate::task::TaskId;
 
 /// The paths that calls change: the argument with the descriptor of the directory to start from, if there is one, and that with the
@@ -89,72 +92,99 @@ impl Claimed {
     }
 }
 
-impl Recorder<'_> {
+impl Claimed {
     /// A task is about to make a call.
-    pub(in crate::record) fn claim(&mut self, id: TaskId, call: &Call) {
+    pub(in crate::record) fn claim(
+        &mut self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        poller: &mut Poller,
+        reach: &Reach,
+        id: TaskId,
+        call: &Call,
+    ) {
         let args = call.args();
         let number = call.number() as i64;
         match number {
-            libc::SYS_open => self.claim_opened(id, None, args[0], args[1]),
-            libc::SYS_openat => self.claim_opened(id, Some(args[0]), args[1], args[2]),
+            libc::SYS_open => self.claim_opened(options, tasks, id, None, args[0], args[1]),
+            libc::SYS_openat => self.claim_opened(options, tasks, id, Some(args[0]), args[1], args[2]),
             libc::SYS_openat2 => {
                 // struct open_how begins with the flags.
-                let flags = self.space(id).memory.u64(args[2]).unwrap_or(0);
-                self.claim_opened(id, Some(args[0]), args[1], flags);
+                let flags = tasks.space(id).memory.u64(args[2]).unwrap_or(0);
+                self.claim_opened(options, tasks, id, Some(args[0]), args[1], flags);
             }
-            libc::SYS_mkdir => self.claim_directory(id, None, args[0]),
-            libc::SYS_mkdirat => self.claim_directory(id, Some(args[0]), args[1]),
-            libc::SYS_flock | libc::SYS_fcntl => self.claim_locked(id, number, &args),
-            libc::SYS_bind => self.claim_address(id, args[0] as i32, args[1], args[2], Use::Changes),
-            libc::SYS_connect => self.claim_address(id, args[0] as i32, args[1], args[2], Use::Looks),
+            libc::SYS_mkdir => self.claim_directory(tasks, id, None, args[0]),
+            libc::SYS_mkdirat => self.claim_directory(tasks, id, Some(args[0]), args[1]),
+            libc::SYS_flock | libc::SYS_fcntl => self.claim_locked(tasks, id, number, &args),
+            libc::SYS_bind => {
+                self.claim_address(tasks, poller, reach, id, args[0] as i32, args[1], args[2], Use::Changes)
+            }
+            libc::SYS_connect => {
+                self.claim_address(tasks, poller, reach, id, args[0] as i32, args[1], args[2], Use::Looks)
+            }
             libc::SYS_shmget => self.claim_key(Kind::Memory, args[0]),
             libc::SYS_msgget => self.claim_key(Kind::Messages, args[0]),
             libc::SYS_semget => self.claim_key(Kind::Semaphores, args[0]),
             libc::SYS_mq_open | libc::SYS_mq_unlink => {
-                let name = self.space(id).memory.text(args[0], PATH);
-                self.claimed.claims.add(Thing::Queue(name), Use::Changes);
+                let name = tasks.space(id).memory.text(args[0], PATH);
+                self.claims.add(Thing::Queue(name), Use::Changes);
             }
             _ => {
-                self.claim_paths(id, CHANGED, call, Use::Changes);
-                if self.options.calls_stop {
-                    self.claim_paths(id, LOOKED_AT, call, Use::Looks);
+                self.claim_paths(tasks, id, CHANGED, call, Use::Changes);
+                if options.calls_stop {
+                    self.claim_paths(tasks, id, LOOKED_AT, call, Use::Looks);
                 }
             }
         }
     }
 
-    fn claim_paths(&mut self, id: TaskId, table: &[(i64, Option<usize>, usize)], call: &Call, how: Use) {
+    fn claim_paths(
+        &mut self,
+        tasks: &Tasks,
+        id: TaskId,
+        table: &[(i64, Option<usize>, usize)],
+        call: &Call,
+        how: Use,
+    ) {
         let (number, args) = (call.number() as i64, call.args());
         for (_, directory, path) in table.iter().filter(|(its, ..)| *its == number) {
-            if let Some(path) = self.path(id, directory.map(|at| args[at]), args[*path]) {
-                self.claimed.path(path, how);
+            if let Some(path) = tasks.path(id, directory.map(|at| args[at]), args[*path]) {
+                self.path(path, how);
             }
         }
     }
 
-    fn claim_opened(&mut self, id: TaskId, directory: Option<u64>, path: u64, flags: u64) {
+    fn claim_opened(
+        &mut self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        id: TaskId,
+        directory: Option<u64>,
+        path: u64,
+        flags: u64,
+    ) {
         let flags = flags as i32;
         let writes = flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_CREAT != 0;
         let named = flags & libc::O_TMPFILE != libc::O_TMPFILE && flags & libc::O_PATH == 0;
         if named
-            && (writes || self.options.calls_stop)
-            && let Some(path) = self.path(id, directory, path)
+            && (writes || options.calls_stop)
+            && let Some(path) = tasks.path(id, directory, path)
         {
-            self.claimed.path(path, if writes { Use::Changes } else { Use::Looks });
+            self.path(path, if writes { Use::Changes } else { Use::Looks });
         }
     }
 
-    fn claim_directory(&mut self, id: TaskId, directory: Option<u64>, path: u64) {
-        if let Some(path) = self.path(id, directory, path) {
-            self.claimed.directory(path);
+    fn claim_directory(&mut self, tasks: &Tasks, id: TaskId, directory: Option<u64>, path: u64) {
+        if let Some(path) = tasks.path(id, directory, path) {
+            self.directory(path);
         }
     }
 
-    fn claim_locked(&mut self, id: TaskId, number: i64, args: &[u64; 6]) {
+    fn claim_locked(&mut self, tasks: &Tasks, id: TaskId, number: i64, args: &[u64; 6]) {
         const LOCKS: [i32; 4] = [libc::F_SETLK, libc::F_SETLKW, libc::F_OFD_SETLK, libc::F_OFD_SETLKW];
         let [fd, what, at, ..] = *args;
         // struct flock begins with the kind of lock, a short.
-        let kind = || self.space(id).memory.u32(at).map_or(libc::F_UNLCK, |word| i32::from(word as i16));
+        let kind = || tasks.space(id).memory.u32(at).map_or(libc::F_UNLCK, |word| i32::from(word as i16));
         let how = match (number, what as i32 & !libc::LOCK_NB) {
             (libc::SYS_flock, libc::LOCK_SH) => Use::Looks,
             (libc::SYS_flock, libc::LOCK_EX) => Use::Changes,
@@ -165,22 +195,32 @@ impl Recorder<'_> {
             },
             _ => return,
         };
-        let tid = self.tasks[id].tid;
+        let tid = tasks[id].tid;
         let path = std::fs::read_link(format!("/proc/{tid}/fd/{}", fd as i32));
         // One that has no name any more is nobody else's.
         let path = path.ok().filter(|_| Fds::metadata(tid, fd).is_some_and(|file| is_named(&file)));
         if let Some(path) = path {
-            self.claimed.path(path, how);
+            self.path(path, how);
         }
     }
 
-    fn claim_address(&mut self, id: TaskId, fd: i32, at: u64, len: u64, how: Use) {
-        let thing = match self.address(id, at, len) {
-            Address::Port(address) if address.port() == 0 || self.reach.has_chosen(address.port()) => return,
+    fn claim_address(
+        &mut self,
+        tasks: &Tasks,
+        poller: &mut Poller,
+        reach: &Reach,
+        id: TaskId,
+        fd: i32,
+        at: u64,
+        len: u64,
+        how: Use,
+    ) {
+        let thing = match tasks.address(id, at, len) {
+            Address::Port(address) if address.port() == 0 || reach.has_chosen(address.port()) => return,
             Address::Port(address) if how == Use::Looks && !address.ip().is_loopback() => return,
             Address::Port(address) => {
-                let pid = self.tasks[id].pid;
-                let datagrams = self.watches.copy(pid, fd).is_some_and(|copy| has_datagrams(&copy));
+                let pid = tasks[id].pid;
+                let datagrams = poller.copy(pid, fd).is_some_and(|copy| has_datagrams(&copy));
                 if datagrams { Thing::Udp(address.port()) } else { Thing::Tcp(address.port()) }
             }
             Address::Name(name) => match name.split_first() {
@@ -188,22 +228,24 @@ impl Recorder<'_> {
                 Some((0, name)) => Thing::Socket(name.to_vec()),
                 Some(_) => {
                     let path = String::from_utf8_lossy(&name).into_owned();
-                    let Some(path) = self.resolved(id, None, &path) else { return };
-                    return self.claimed.path(path, how);
+                    let Some(path) = tasks.resolved(id, None, &path) else { return };
+                    return self.path(path, how);
                 }
             },
             Address::Kernel | Address::Other => return,
         };
-        self.claimed.claims.add(thing, how);
+        self.claims.add(thing, how);
     }
 
     fn claim_key(&mut self, kind: Kind, key: u64) {
         let key = key as i32;
         if key != libc::IPC_PRIVATE {
-            self.claimed.claims.add(Thing::Key(kind, key), Use::Changes);
+            self.claims.add(Thing::Key(kind, key), Use::Changes);
         }
     }
+}
 
+impl Tasks {
     /// The path in a task's memory, from this directory on.
     fn path(&self, id: TaskId, directory: Option<u64>, path: u64) -> Option<PathBuf> {
         let path = self.space(id).memory.text(path, PATH);
@@ -219,7 +261,7 @@ impl Recorder<'_> {
             return Some(plain(path));
         }
         let from = start(directory.map_or(libc::AT_FDCWD, |fd| fd as i32));
-        let from = std::fs::read_link(format!("/proc/{}/{from}", self.tasks[id].tid)).ok()?;
+        let from = std::fs::read_link(format!("/proc/{}/{from}", self[id].tid)).ok()?;
         Some(plain(&from.join(path)))
     }
 }

@@ -6,3 +6,13 @@
 
 pub(super) mod claims;
 pub(super) mod reach;
+
+use claims::Claimed;
+use reach::Reach;
+
+/// What the program shares with others by name.
+#[derive(Debug, Default)]
+pub(super) struct Outside {
+    pub(super) reach: Reach,
+    pub(super) claimed: Claimed,
+}

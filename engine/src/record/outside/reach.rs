@@ -16,8 +16,10 @@ use nix::sys::socket::{SockType, SockaddrStorage, getpeername, getsockname, gets
 
 use crate::record::kernel::call_in_progress::{PATH, found_at, start};
 use crate::record::kernel::ipc::Ipc;
-use crate::record::recorder::Recorder;
+use crate::record::options::Options;
 use crate::record::tree::call::Call;
+use crate::record::tree::tasks::Tasks;
+use crate::record::waiting::poller::Poller;
 use crate::task::TaskId;
 
 /// What processes outside of the recorded tree do of their own accord.
@@ -100,149 +102,159 @@ struct Port {
     address: SocketAddr,
 }
 
-impl Recorder<'_> {
+impl Reach {
     /// Whether nobody outside comes to what the program has made under a name.
-    pub(in crate::record) fn is_left_alone(&self) -> bool {
-        self.options.outsiders == Outsiders::StayAway && !self.reach.met
+    pub(in crate::record) fn is_left_alone(&self, options: &Options<'_>) -> bool {
+        options.outsiders == Outsiders::StayAway && !self.met
     }
 
     /// Take note of a call that makes something with a name, or that is in touch with somebody who could be outside.
-    pub(in crate::record) fn note_contact(&mut self, id: TaskId, call: &Call, result: i64) {
-        if !self.is_left_alone() {
+    pub(in crate::record) fn note_contact(
+        &mut self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        poller: &mut Poller,
+        id: TaskId,
+        call: &Call,
+        result: i64,
+    ) {
+        if !self.is_left_alone(options) {
             return;
         }
         let args = call.args();
         match call.number() as i64 {
             libc::SYS_bind => {
-                let address = self.address(id, args[1], args[2]);
-                self.note_bound(id, args[0] as i32, address);
+                let address = tasks.address(id, args[1], args[2]);
+                self.note_bound(tasks, poller, id, args[0] as i32, address);
             }
             libc::SYS_connect => {
-                self.note_connected(id, args[0] as i32, args[1], args[2]);
-                self.note_bound(id, args[0] as i32, Address::Kernel);
+                self.note_connected(tasks, poller, id, args[0] as i32, args[1], args[2]);
+                self.note_bound(tasks, poller, id, args[0] as i32, Address::Kernel);
             }
-            libc::SYS_sendto => self.note_sent(id, args[4], args[5]),
-            libc::SYS_sendmsg => self.note_message(id, args[1]),
+            libc::SYS_sendto => self.note_sent(tasks, id, args[4], args[5]),
+            libc::SYS_sendmsg => self.note_message(tasks, id, args[1]),
             libc::SYS_sendmmsg => {
                 /// Bytes of a struct mmsghdr.
                 const MESSAGE: u64 = 64;
                 for at in 0..result.cast_unsigned() {
-                    self.note_message(id, args[1] + at * MESSAGE);
+                    self.note_message(tasks, id, args[1] + at * MESSAGE);
                 }
             }
-            libc::SYS_accept | libc::SYS_accept4 => self.note_accepted(id, result as i32),
+            libc::SYS_accept | libc::SYS_accept4 => self.note_accepted(tasks, poller, id, result as i32),
             libc::SYS_msgget => self.note_made(Ipc::Queue, args[0], args[1], result),
             libc::SYS_semget => self.note_made(Ipc::Semaphores, args[0], args[2], result),
-            libc::SYS_mq_open => self.note_queue(id, args[1], result as i32),
-            libc::SYS_inotify_add_watch => self.note_watched(id, args[1]),
-            libc::SYS_mkdir | libc::SYS_mknod => self.note_file(id, libc::AT_FDCWD, args[0]),
-            libc::SYS_mkdirat | libc::SYS_mknodat => self.note_file(id, args[0] as i32, args[1]),
+            libc::SYS_mq_open => self.note_queue(tasks, id, args[1], result as i32),
+            libc::SYS_inotify_add_watch => self.note_watched(tasks, id, args[1]),
+            libc::SYS_mkdir | libc::SYS_mknod => self.note_file(tasks, id, libc::AT_FDCWD, args[0]),
+            libc::SYS_mkdirat | libc::SYS_mknodat => self.note_file(tasks, id, args[0] as i32, args[1]),
             _ => {}
         }
     }
 
     /// A socket has been bound, to an address that the program gives or the kernel chooses.
-    fn note_bound(&mut self, id: TaskId, fd: i32, given: Address) {
+    fn note_bound(&mut self, tasks: &Tasks, poller: &mut Poller, id: TaskId, fd: i32, given: Address) {
         if let Address::Name(name) = given {
-            self.reach.names.insert(name);
+            self.names.insert(name);
             return;
         }
-        let pid = self.tasks[id].pid;
-        let Some(copy) = self.watches.copy(pid, fd) else { return };
+        let pid = tasks[id].pid;
+        let Some(copy) = poller.copy(pid, fd) else { return };
         let name = getsockname::<SockaddrStorage>(copy.as_raw_fd()).ok();
         let Some(address) = name.as_ref().and_then(socket_address) else { return };
         let chosen = !matches!(&given, Address::Port(given) if given.port() != 0);
         let bound = Port { datagrams: has_datagrams(&copy), address };
         // It had been bound already if it connects now.
-        let known = self.reach.ports.entry(bound).or_insert(chosen);
+        let known = self.ports.entry(bound).or_insert(chosen);
         *known &= chosen || given == Address::Kernel;
     }
 
-    /// The address of a socket in the memory of a task.
-    pub(in crate::record) fn address(&self, id: TaskId, at: u64, len: u64) -> Address {
-        /// Bytes of a `struct sockaddr_storage`.
-        const LONGEST: u64 = 128;
-        Address::decode(&self.tasks[id].space.memory.available(at, len.min(LONGEST) as usize))
-    }
-
     /// The program has connected a socket to an address.
-    fn note_connected(&mut self, id: TaskId, fd: i32, at: u64, len: u64) {
-        let address = self.address(id, at, len);
-        let pid = self.tasks[id].pid;
-        let copy = self.watches.copy(pid, fd);
+    fn note_connected(&mut self, tasks: &Tasks, poller: &mut Poller, id: TaskId, fd: i32, at: u64, len: u64) {
+        let address = tasks.address(id, at, len);
+        let pid = tasks[id].pid;
+        let copy = poller.copy(pid, fd);
         let own = copy.is_some_and(|copy| match address {
-            Address::Name(_) => self.has_as_peer(&copy) || self.reach.is_own(&address, true),
-            _ => self.reach.is_own(&address, has_datagrams(&copy)),
+            Address::Name(_) => tasks.has_as_peer(&copy) || self.is_own(&address, true),
+            _ => self.is_own(&address, has_datagrams(&copy)),
         });
-        self.reach.met |= !own;
+        self.met |= !own;
     }
 
     /// The program has sent a datagram to an address; to that of a connected socket if it is null.
-    fn note_sent(&mut self, id: TaskId, at: u64, len: u64) {
+    fn note_sent(&mut self, tasks: &Tasks, id: TaskId, at: u64, len: u64) {
         if at != 0 && len != 0 {
-            let address = self.address(id, at, len);
-            self.reach.met |= !self.reach.is_own(&address, true);
+            let address = tasks.address(id, at, len);
+            self.met |= !self.is_own(&address, true);
         }
     }
 
     /// The program has sent what a `struct msghdr` describes: it begins with the address, and its length.
-    fn note_message(&mut self, id: TaskId, at: u64) {
-        let memory = &self.space(id).memory;
+    fn note_message(&mut self, tasks: &Tasks, id: TaskId, at: u64) {
+        let memory = &tasks.space(id).memory;
         if let (Ok(address), Ok(len)) = (memory.u64(at), memory.u32(at + 8)) {
-            self.note_sent(id, address, len.into());
+            self.note_sent(tasks, id, address, len.into());
         }
     }
 
-    fn note_accepted(&mut self, id: TaskId, fd: i32) {
-        let pid = self.tasks[id].pid;
-        let own = self.watches.copy(pid, fd).is_some_and(|copy| {
+    fn note_accepted(&mut self, tasks: &Tasks, poller: &mut Poller, id: TaskId, fd: i32) {
+        let pid = tasks[id].pid;
+        let own = poller.copy(pid, fd).is_some_and(|copy| {
             let name = getpeername::<SockaddrStorage>(copy.as_raw_fd());
             match name.as_ref().ok().and_then(socket_address) {
-                Some(address) => self.reach.is_own(&Address::Port(address), false),
-                None => self.has_as_peer(&copy),
+                Some(address) => self.is_own(&Address::Port(address), false),
+                None => tasks.has_as_peer(&copy),
             }
         });
-        self.reach.met |= !own;
+        self.met |= !own;
+    }
+
+    fn note_made(&mut self, kind: Ipc, key: u64, flags: u64, result: i64) {
+        if key as i32 == libc::IPC_PRIVATE || has_all(flags, libc::IPC_CREAT | libc::IPC_EXCL) {
+            self.made.insert((kind, result as i32));
+        }
+    }
+
+    fn note_queue(&mut self, tasks: &Tasks, id: TaskId, flags: u64, fd: i32) {
+        if has_all(flags, libc::O_CREAT | libc::O_EXCL)
+            && let Ok(queue) = std::fs::metadata(format!("/proc/{}/fd/{fd}", tasks[id].tid))
+        {
+            self.queues.insert(queue.ino());
+        }
+    }
+
+    /// The program has made a file that is no regular one at this path, from this directory on.
+    fn note_file(&mut self, tasks: &Tasks, id: TaskId, directory: i32, path: u64) {
+        if let Some(metadata) = tasks.file_at(id, directory, path) {
+            self.files.insert((metadata.dev(), metadata.ino()));
+        }
+    }
+
+    fn note_watched(&mut self, tasks: &Tasks, id: TaskId, path: u64) {
+        if let Some(metadata) = tasks.file_at(id, libc::AT_FDCWD, path) {
+            let new = self.has_made(&metadata);
+            let known = self.watched.entry(metadata.ino()).or_insert((metadata.dev(), new));
+            *known = (metadata.dev(), known.1 && new);
+        }
+    }
+}
+
+impl Tasks {
+    /// The address of a socket in the memory of a task.
+    pub(in crate::record) fn address(&self, id: TaskId, at: u64, len: u64) -> Address {
+        /// Bytes of a `struct sockaddr_storage`.
+        const LONGEST: u64 = 128;
+        Address::decode(&self[id].space.memory.available(at, len.min(LONGEST) as usize))
     }
 
     /// Whether one of the program's own processes has the other end of a Unix socket, or listens there.
     fn has_as_peer(&self, socket: &OwnedFd) -> bool {
         getsockopt(socket, sockopt::PeerCredentials)
-            .is_ok_and(|peer| self.tasks.living().any(|task| task.pid.as_raw() == peer.pid()))
-    }
-
-    fn note_made(&mut self, kind: Ipc, key: u64, flags: u64, result: i64) {
-        if key as i32 == libc::IPC_PRIVATE || has_all(flags, libc::IPC_CREAT | libc::IPC_EXCL) {
-            self.reach.made.insert((kind, result as i32));
-        }
-    }
-
-    fn note_queue(&mut self, id: TaskId, flags: u64, fd: i32) {
-        if has_all(flags, libc::O_CREAT | libc::O_EXCL)
-            && let Ok(queue) = std::fs::metadata(format!("/proc/{}/fd/{fd}", self.tasks[id].tid))
-        {
-            self.reach.queues.insert(queue.ino());
-        }
-    }
-
-    /// The program has made a file that is no regular one at this path, from this directory on.
-    fn note_file(&mut self, id: TaskId, directory: i32, path: u64) {
-        if let Some(metadata) = self.file_at(id, directory, path) {
-            self.reach.files.insert((metadata.dev(), metadata.ino()));
-        }
+            .is_ok_and(|peer| self.living().any(|task| task.pid.as_raw() == peer.pid()))
     }
 
     fn file_at(&self, id: TaskId, directory: i32, path: u64) -> Option<Metadata> {
-        let path = self.tasks[id].space.memory.text(path, PATH);
-        found_at(self.tasks[id].tid, &start(directory), &path)
-    }
-
-    fn note_watched(&mut self, id: TaskId, path: u64) {
-        if let Some(metadata) = self.file_at(id, libc::AT_FDCWD, path) {
-            let new = self.reach.has_made(&metadata);
-            let known = self.reach.watched.entry(metadata.ino()).or_insert((metadata.dev(), new));
-            *known = (metadata.dev(), known.1 && new);
-        }
+        let path = self[id].space.memory.text(path, PATH);
+        found_at(self[id].tid, &start(directory), &path)
     }
 }
 

@@ -36,7 +36,7 @@ impl Recorder<'_> {
         let (stopped, _) = self.interrupt(id, running)?;
         self.clock.put_back(before);
         // It has come to the call, which counts.
-        self.note_arrival(id);
+        self.journal.note_arrival(&mut self.tasks, &self.clock, id);
         self.tasks.hold(id, Hold::Ready(stopped));
         self.hung(Some(id))
     }
@@ -44,7 +44,7 @@ impl Recorder<'_> {
     /// The time is over and a task runs user code: the program ends where it can be pinned.
     pub(super) fn ran_to_the_end<T>(&mut self, id: TaskId, running: Running) -> Flow<T> {
         let (id, watched) = self.pin(id, running)?;
-        let before = self.task(id).boundary.left;
+        let before = self.tasks.task(id).boundary.left;
         let stopped = match watched {
             Watched::Pinned(stopped) => stopped,
             Watched::Stopped(stopped, Stop::Seccomp) => {
@@ -62,13 +62,13 @@ impl Recorder<'_> {
 
     /// Log that a task has come to a tick or a call.
     fn note_stop(&mut self, id: TaskId, registers: &Registers) {
-        self.take_buffered();
+        self.futexes.take_buffered(&self.clock, &mut self.journal, &mut self.scheduler);
         if registers.number() as usize == SYS_TICK {
-            self.note_tick(id, registers);
+            self.journal.note_tick(&self.tasks, &mut self.clock, id, registers);
         } else {
-            self.stats.syscalls += 1;
+            self.journal.stats.syscalls += 1;
             self.clock.call(registers.number());
-            self.log.push(Event::Entered(self.clock.position(registers)));
+            self.journal.log.push(Event::Entered(self.clock.position(registers)));
         }
     }
 
@@ -90,11 +90,11 @@ impl Recorder<'_> {
     ) -> Flow<(Stopped, Stop)> {
         /// A task that does not get the processor is not waited for.
         const LONGEST: Duration = Duration::from_secs(1);
-        let (pid, since) = (self.task(id).pid, Instant::now());
+        let (pid, since) = (self.tasks.task(id).pid, Instant::now());
         let start = cpu_time(pid)?;
         let (mut running, mut used) = (running, Duration::ZERO);
         while used < time && since.elapsed() < LONGEST {
-            self.heartbeat.next(time - used);
+            self.tasks.children.heartbeat.next(time - used);
             running = match self.wait_until(id, running, Some(Instant::now()))? {
                 Ok(stop) => return Ok(stop),
                 Err(running) => running,
@@ -106,9 +106,9 @@ impl Recorder<'_> {
 
     pub(in crate::record) fn hung<T>(&mut self, running: Option<TaskId>) -> Flow<T> {
         self.follow()?;
-        self.take_buffered();
-        let spun = self.clock.total() - self.last_call;
-        let why = self.trial.verdict();
+        self.futexes.take_buffered(&self.clock, &mut self.journal, &mut self.scheduler);
+        let spun = self.clock.total() - self.scheduler.last_call;
+        let why = self.preemption.trial.verdict();
         Err(Halt::Ending(Ending::Hung { why, tasks: self.states(running), spun }))
     }
 }

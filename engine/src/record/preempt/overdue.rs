@@ -13,9 +13,13 @@ use nix::unistd::Pid;
 use crate::ending::Overdue;
 use crate::error::Error;
 use crate::patience::{Conduct, Due, Effort, Verdict};
+use crate::record::futex::Futexes;
 use crate::record::options::Options;
 use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
+use crate::record::time::clocks::Clocks;
+use crate::record::timers::alarms::Alarms;
+use crate::record::tree::tasks::Tasks;
 use crate::record::tree::tasks::{Hold, Task};
 use crate::task::TaskId;
 use crate::tracee::{State, cpu_time, state};
@@ -111,25 +115,36 @@ impl Recorder<'_> {
     pub(super) fn is_overdue(&mut self) -> Result<bool, Error> {
         let now = Instant::now();
         let past = |limit: Option<Instant>| limit.is_some_and(|limit| now >= limit);
-        if self.trial.verdict.is_none()
-            && (now >= self.trial.next || past(self.trial.until) || past(self.trial.end))
+        if self.preemption.trial.verdict.is_none()
+            && (now >= self.preemption.trial.next
+                || past(self.preemption.trial.until)
+                || past(self.preemption.trial.end))
         {
-            self.trial.next = now + LOOK;
-            self.trial.verdict =
-                if past(self.trial.end) { Some(Overdue::Limit) } else { self.look_at_conduct(now)? };
+            self.preemption.trial.next = now + LOOK;
+            self.preemption.trial.verdict = if past(self.preemption.trial.end) {
+                Some(Overdue::Limit)
+            } else {
+                self.look_at_conduct(now)?
+            };
         }
-        Ok(self.trial.verdict.is_some())
+        Ok(self.preemption.trial.verdict.is_some())
     }
 
     fn look_at_conduct(&mut self, now: Instant) -> Result<Option<Overdue>, Error> {
-        let computed = self.computed();
-        self.trial.computed = computed;
-        let due = self.due()?;
-        let trial = &mut self.trial;
+        let computed = self.preemption.trial.computed(&self.tasks);
+        self.preemption.trial.computed = computed;
+        let due = self.preemption.trial.due(
+            self.options,
+            &self.tasks,
+            &self.futexes,
+            &self.time.clocks,
+            &mut self.time.alarms,
+        )?;
+        let trial = &mut self.preemption.trial;
         let verdict = trial.conduct.judge(computed, due);
         if verdict >= Verdict::Suspect && !std::mem::replace(&mut trial.suspected, true) {
             // If it is chaos that keeps it from getting on, it can do so now.
-            self.strategy.be_fair();
+            self.scheduler.strategy.be_fair();
         }
         let took = trial.took();
         let unusual = trial.conduct.usual().map(|usual| Overdue::Unusual { took, usual });
@@ -147,21 +162,57 @@ impl Recorder<'_> {
         Ok((now >= until).then_some(Overdue::CutOff(trial.start.elapsed())))
     }
 
+    /// Nothing can run. Whether nothing will before the time limit: then there is no need to wait for it.
+    pub(in crate::record) fn nothing_can_happen_in_time(&mut self) -> Flow<bool> {
+        let still = self.preemption.trial.conduct.still();
+        let Some(left) = self.preemption.trial.left().filter(|_| still >= self.preemption.trial.ask) else {
+            return Ok(false);
+        };
+        self.preemption.trial.ask = still * LATER;
+        let Some(first) = self
+            .futexes
+            .next_time(self.options, &self.tasks, &self.time.clocks, &mut self.time.alarms)?
+            .filter(|first| *first > left)
+        else {
+            return Ok(false);
+        };
+        if !self.outside.reach.only_time_helps(self.options, &self.tasks, &self.poller)
+            || !self.tasks.runnable().is_empty()
+        {
+            return Ok(false);
+        }
+        let Some(timers) = self.poller.descriptor_timers(&self.tasks) else { return Ok(false) };
+        let first = timers.iter().map(|timer| Duration::from_nanos(timer.left)).fold(first, Duration::min);
+        if first > left {
+            self.preemption.trial.verdict = Some(Overdue::NothingDue(first));
+        }
+        Ok(first > left)
+    }
+}
+
+impl Trial {
     /// The processor time that the program has taken, and its recorder for it.
-    fn computed(&mut self) -> Duration {
-        for pid in self.processes() {
+    fn computed(&mut self, tasks: &Tasks) -> Duration {
+        for pid in tasks.processes() {
             // One that has just ended took hardly more than when it was last seen.
             if let Ok(time) = cpu_time(pid) {
-                self.trial.processes.insert(pid, time);
+                self.processes.insert(pid, time);
             }
         }
-        let processes: Duration = self.trial.processes.values().sum();
-        processes + own_time().saturating_sub(self.trial.before)
+        let processes: Duration = self.processes.values().sum();
+        processes + own_time().saturating_sub(self.before)
     }
 
     /// Whether it is known when the program, if it stands still, goes on.
-    fn due(&mut self) -> Result<Due, Error> {
-        if self.trial.conduct.still().is_zero() {
+    fn due(
+        &self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        futexes: &Futexes,
+        clocks: &Clocks,
+        alarms: &mut Alarms,
+    ) -> Result<Due, Error> {
+        if self.conduct.still().is_zero() {
             return Ok(Due::InSight);
         }
         // The disk will have done soon.
@@ -169,10 +220,10 @@ impl Recorder<'_> {
             Hold::InKernel(running, _) => state(running.tid()) == State::DiskSleep,
             _ => false,
         };
-        if self.tasks.living().any(waits_for_disk) {
+        if tasks.living().any(waits_for_disk) {
             return Ok(Due::InSight);
         }
-        let comes = match (self.next_time()?, self.left()) {
+        let comes = match (futexes.next_time(options, tasks, clocks, alarms)?, self.left()) {
             (Some(next), Some(left)) => next < left,
             (next, _) => next.is_some(),
         };
@@ -181,36 +232,26 @@ impl Recorder<'_> {
 
     /// How long the program may still run.
     fn left(&self) -> Option<Duration> {
-        self.trial.end.map(|end| end.saturating_duration_since(Instant::now()))
+        self.end.map(|end| end.saturating_duration_since(Instant::now()))
     }
+}
 
+impl Futexes {
     /// How long until the first time that a task waits for, or a timer goes off. What a harness that only watches waits for is
     /// none.
-    fn next_time(&mut self) -> Result<Option<Duration>, Error> {
-        let now = self.clocks.now()?;
-        let watchdog = |task: TaskId| {
-            self.options.watchdog_main && task == TaskId(0) && self.futexes.waiting(task).is_some()
-        };
-        let deadline = self.deadlines.all().find(|(_, task)| !watchdog(*task)).map(|(at, _)| at);
-        let next = deadline.into_iter().chain(self.alarms.next(now)).min();
+    fn next_time(
+        &self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        clocks: &Clocks,
+        alarms: &mut Alarms,
+    ) -> Result<Option<Duration>, Error> {
+        let now = clocks.now()?;
+        let watchdog =
+            |task: TaskId| options.watchdog_main && task == TaskId(0) && self.table.waiting(task).is_some();
+        let deadline = tasks.deadlines.all().find(|(_, task)| !watchdog(*task)).map(|(at, _)| at);
+        let next = deadline.into_iter().chain(alarms.next(now)).min();
         Ok(next.map(|at| Duration::from_nanos(at.saturating_sub(now))))
-    }
-
-    /// Nothing can run. Whether nothing will before the time limit: then there is no need to wait for it.
-    pub(in crate::record) fn nothing_can_happen_in_time(&mut self) -> Flow<bool> {
-        let still = self.trial.conduct.still();
-        let Some(left) = self.left().filter(|_| still >= self.trial.ask) else { return Ok(false) };
-        self.trial.ask = still * LATER;
-        let Some(first) = self.next_time()?.filter(|first| *first > left) else { return Ok(false) };
-        if !self.only_time_helps() || !self.tasks.runnable().is_empty() {
-            return Ok(false);
-        }
-        let Some(timers) = self.descriptor_timers() else { return Ok(false) };
-        let first = timers.iter().map(|timer| Duration::from_nanos(timer.left)).fold(first, Duration::min);
-        if first > left {
-            self.trial.verdict = Some(Overdue::NothingDue(first));
-        }
-        Ok(first > left)
     }
 }
 

@@ -30,9 +30,14 @@ use std::time::{Duration, Instant};
 use rrtest_preload::layout::Decides;
 
 use super::snapshot::Snapshot;
+use crate::clock::Clock;
+use crate::record::in_process::hand_over::HandOver;
+use crate::record::options::Options;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
+use crate::record::time::clocks::Clocks;
 use crate::record::tree::tasks::Hold;
+use crate::record::tree::tasks::Tasks;
 use crate::schedule::Why;
 use crate::task::TaskId;
 use crate::trace::event::{Event, Pin};
@@ -128,7 +133,7 @@ impl Recorder<'_> {
     /// It may hand the core over to another meanwhile, which that is about then.
     pub(in crate::record) fn watch(&mut self, id: TaskId, running: Running) -> Flow<(TaskId, Watched)> {
         let mut running = running;
-        self.beat_in_time()?;
+        self.code.hand_over.beat_in_time(&self.tasks, &self.time.clocks)?;
         loop {
             // Signals may come more often than heartbeats.
             if !self.tasks[id].deferred.is_empty() && self.has_no_patience(id)? {
@@ -151,48 +156,18 @@ impl Recorder<'_> {
     /// Whether a task has computed without a tick for as long as it may while something waits for the core.
     fn has_no_patience(&mut self, id: TaskId) -> Flow<bool> {
         let Ok(now) = cpu_time(self.tasks[id].pid) else { return Ok(false) };
-        let waited_for = self.is_waited_for(id)?;
-        let at = At { task: id, events: self.log.count(), left: self.clock.left() };
-        Ok(self.pins.has_no_patience(waited_for.then_some(at), now))
+        let waited_for = self.time.clocks.is_waited_for(self.options, &self.tasks, &self.clock, id)?;
+        let at = At { task: id, events: self.journal.log.count(), left: self.clock.left() };
+        Ok(self.preemption.pins.has_no_patience(waited_for.then_some(at), now))
     }
 
     /// The next stop of the task that runs user code, unless a heartbeat comes first.
     fn next_stop(&mut self, id: TaskId, running: Running) -> Flow<Result<(TaskId, Stopped, Stop), Running>> {
-        if self.decides == Decides::All {
+        if self.code.hand_over.decides == Decides::All {
             return Ok(self.wait_for_running()?.ok_or(running));
         }
         let stop = self.wait_until(id, running, Some(Instant::now()))?;
         Ok(stop.map(|(stopped, stop)| (id, stopped, stop)))
-    }
-
-    /// Tasks that hand the core over among themselves ask nobody whether somebody's sleep is over: have a heartbeat come by then.
-    fn beat_in_time(&self) -> Flow<()> {
-        if let Some((at, _)) = self.deadlines.earliest().filter(|_| self.decides == Decides::All) {
-            self.heartbeat.next(Duration::from_nanos(at.saturating_sub(self.clocks.now()?)));
-        }
-        Ok(())
-    }
-
-    /// Whether others could have the core, or a signal is for this task.
-    pub(super) fn is_waited_for(&self, id: TaskId) -> Flow<bool> {
-        let watchdog = |task: TaskId| self.options.watchdog_main && task == TaskId(0);
-        let awake = match self.deadlines.earliest() {
-            Some((at, task)) => !watchdog(task) && at <= self.clocks.now()?,
-            None => false,
-        };
-        let signalled = !self.tasks[id].deferred.is_empty();
-        let woken = self.clock.area().has_notes();
-        Ok(awake || signalled || woken || self.tasks.runnable().iter().any(|task| !watchdog(*task)))
-    }
-
-    /// A task has been pinned: another may have the core, or a signal may come.
-    pub(in crate::record) fn pinned(&mut self, id: TaskId, stopped: Stopped) -> Flow<Next> {
-        let registers = stopped.registers()?;
-        self.mark(id, &registers);
-        self.tasks.hold(id, Hold::Ready(stopped));
-        self.send_deferred(id)?;
-        // It probably waits for another in a loop.
-        Ok(Next::Decide(Why::Yielded, None))
     }
 
     /// Stop a task that runs user code at its next tick, if that comes soon, or else where it is. It may be another one by
@@ -220,18 +195,18 @@ impl Recorder<'_> {
 
     fn pin_undisturbed(&mut self, id: TaskId, stopped: Stopped, stop: Stop) -> Flow<Watched> {
         let (mut stopped, mut stop) = (stopped, stop);
-        let (left, before) = (self.clock.left(), self.task(id).boundary.left);
+        let (left, before) = (self.clock.left(), self.tasks.task(id).boundary.left);
         if stop == Stop::Event && self.clock.cut(1) {
             // At the next call, too, even if it is one that does not stop otherwise.
-            self.hurry(id, true);
+            self.code.buffer.hurry(self.options, &self.tasks, &self.clock, &self.scheduler, id, true);
             let running = stopped.resume(Resume::Freely, 0)?;
             (stopped, stop) = self.wait_or_interrupt(id, running, GRACE)?;
             if stop == Stop::Seccomp {
-                self.log_cut(before - left + 1);
-                self.task(id).boundary.left = before - left + 1;
+                self.journal.log_cut(&self.clock, before - left + 1);
+                self.tasks.task(id).boundary.left = before - left + 1;
             } else {
                 self.clock.put_back(left);
-                self.hurry(id, false);
+                self.code.buffer.hurry(self.options, &self.tasks, &self.clock, &self.scheduler, id, false);
             }
         }
         // A number that is not negative: it is inside a system call.
@@ -242,7 +217,7 @@ impl Recorder<'_> {
     }
 
     fn pin_here(&mut self, id: TaskId, stopped: Stopped) -> Flow<Watched> {
-        let space = self.space(id);
+        let space = self.tasks.space(id);
         let (mut stopped, stop) = self.step_to_place(id, stopped)?;
         // What is the buffer's it will soon be through with.
         if stop != Stop::Event || Area::is_buffer(stopped.registers()?.ip()) || !self.clock.unwatch() {
@@ -283,13 +258,13 @@ impl Recorder<'_> {
             }
         }
         // One that a signal is for may wait for it.
-        let signalled = !self.task(id).deferred.is_empty();
-        self.pins.pinned(id, circles || signalled);
+        let signalled = !self.tasks.task(id).deferred.is_empty();
+        self.preemption.pins.pinned(id, circles || signalled);
         let registers = stopped.registers()?.of_user_code();
         stopped.set_registers(&registers)?;
-        let words = self.words(id, &addresses)?;
-        self.take_buffered();
-        self.log.push(Event::Pin(Pin {
+        let words = self.tasks.words(id, &addresses)?;
+        self.futexes.take_buffered(&self.clock, &mut self.journal, &mut self.scheduler);
+        self.journal.log.push(Event::Pin(Pin {
             position: self.clock.position(&registers),
             registers,
             key,
@@ -300,14 +275,9 @@ impl Recorder<'_> {
         Ok(Watched::Pinned(stopped))
     }
 
-    fn words(&self, id: TaskId, addresses: &[u64]) -> Flow<Vec<(u64, u64)>> {
-        let space = self.space(id);
-        addresses.iter().map(|&address| Ok((address, space.memory.u64(address)?))).collect()
-    }
-
     /// Move a task on to an instruction where a breakpoint fits, if there is one near; the stop is [`Stop::Event`] then.
     fn step_to_place(&mut self, id: TaskId, stopped: Stopped) -> Flow<(Stopped, Stop)> {
-        let space = self.space(id);
+        let space = self.tasks.space(id);
         let mut stopped = stopped;
         for step in 0..STEPS {
             let least = if step < BEST_STEPS { Placement::Best } else { Placement::Good };
@@ -365,8 +335,8 @@ impl Recorder<'_> {
         registers: &Registers,
         addresses: &[u64],
     ) -> Flow<Trial> {
-        let space = self.space(id);
-        let words = self.words(id, addresses)?;
+        let space = self.tasks.space(id);
+        let words = self.tasks.words(id, addresses)?;
         let condition = Condition { registers: *registers, vectors: stopped.vectors()?, words, key: None };
         let (mut stopped, breakpoint) = Breakpoint::arm(stopped, &space.memory, &condition)?;
         let since = Instant::now();
@@ -389,7 +359,7 @@ impl Recorder<'_> {
             } else if let Stop::Signal(_) = stop {
                 let info = stopped.signal_info()?;
                 if !is_fault(&info) {
-                    self.task(id).deferred.push(info);
+                    self.tasks.task(id).deferred.push(info);
                     continue;
                 }
             }
@@ -397,13 +367,60 @@ impl Recorder<'_> {
             return Ok(match stop {
                 Stop::Seccomp => Trial::Left(stopped, stop),
                 Stop::Signal(libc::SIGTRAP) if !hit => {
-                    return self.unsupported(id, "a trap of its own while it was watched");
+                    return self.tasks.unsupported(id, "a trap of its own while it was watched");
                 }
                 // A fault comes again when the task goes on.
                 Stop::Signal(_) if !hit => Trial::Left(stopped, Stop::Event),
                 _ => Trial::Elsewhere(stopped),
             });
         }
+    }
+}
+
+impl HandOver {
+    /// Tasks that hand the core over among themselves ask nobody whether somebody's sleep is over: have a heartbeat come by then.
+    fn beat_in_time(&self, tasks: &Tasks, clocks: &Clocks) -> Flow<()> {
+        if let Some((at, _)) = tasks.deadlines.earliest().filter(|_| self.decides == Decides::All) {
+            tasks.children.heartbeat.next(Duration::from_nanos(at.saturating_sub(clocks.now()?)));
+        }
+        Ok(())
+    }
+}
+
+impl Clocks {
+    /// Whether others could have the core, or a signal is for this task.
+    pub(super) fn is_waited_for(
+        &self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        clock: &Clock,
+        id: TaskId,
+    ) -> Flow<bool> {
+        let watchdog = |task: TaskId| options.watchdog_main && task == TaskId(0);
+        let awake = match tasks.deadlines.earliest() {
+            Some((at, task)) => !watchdog(task) && at <= self.now()?,
+            None => false,
+        };
+        let signalled = !tasks[id].deferred.is_empty();
+        let woken = clock.area().has_notes();
+        Ok(awake || signalled || woken || tasks.runnable().iter().any(|task| !watchdog(*task)))
+    }
+}
+
+impl Tasks {
+    /// A task has been pinned: another may have the core, or a signal may come.
+    pub(in crate::record) fn pinned(&mut self, clock: &Clock, id: TaskId, stopped: Stopped) -> Flow<Next> {
+        let registers = stopped.registers()?;
+        self.mark(clock, id, &registers);
+        self.hold(id, Hold::Ready(stopped));
+        self.send_deferred(id)?;
+        // It probably waits for another in a loop.
+        Ok(Next::Decide(Why::Yielded, None))
+    }
+
+    fn words(&self, id: TaskId, addresses: &[u64]) -> Flow<Vec<(u64, u64)>> {
+        let space = self.space(id);
+        addresses.iter().map(|&address| Ok((address, space.memory.u64(address)?))).collect()
     }
 }
 

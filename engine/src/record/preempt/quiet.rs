@@ -31,22 +31,22 @@ impl Recorder<'_> {
     /// A task has come to a call that is no tick. Whether it has been quiet for too long.
     pub(in crate::record) fn too_quiet(&mut self, id: TaskId) -> Flow<bool> {
         let left = self.clock.left();
-        if self.quiet.task != Some(id) || self.quiet.left != left {
-            self.quiet = Quiet { task: Some(id), left, ..Quiet::default() };
+        if self.preemption.quiet.task != Some(id) || self.preemption.quiet.left != left {
+            self.preemption.quiet = Quiet { task: Some(id), left, ..Quiet::default() };
         }
-        self.quiet.calls += 1;
-        if !self.quiet.calls.is_multiple_of(CALLS) {
+        self.preemption.quiet.calls += 1;
+        if !self.preemption.quiet.calls.is_multiple_of(CALLS) {
             return Ok(false);
         }
-        let Ok(now) = cpu_time(self.task(id).pid) else { return Ok(false) };
-        if self.quiet.calls == CALLS {
-            self.quiet.since = now;
+        let Ok(now) = cpu_time(self.tasks.task(id).pid) else { return Ok(false) };
+        if self.preemption.quiet.calls == CALLS {
+            self.preemption.quiet.since = now;
         }
-        if now.saturating_sub(self.quiet.since) < LONGEST {
+        if now.saturating_sub(self.preemption.quiet.since) < LONGEST {
             return Ok(false);
         }
-        self.quiet = Quiet::default();
-        self.look_for_signals()?;
-        self.is_waited_for(id)
+        self.preemption.quiet = Quiet::default();
+        self.futexes.look_for_signals(&mut self.tasks, &mut self.poller, &self.time.clocks)?;
+        self.time.clocks.is_waited_for(self.options, &self.tasks, &self.clock, id)
     }
 }

@@ -17,13 +17,19 @@
 
 use std::collections::BTreeMap;
 
+use crate::clock::Clock;
 use crate::ending::Ending;
+use crate::record::futex::Futexes;
 use crate::record::futex::inherit::locks;
+use crate::record::journal::Journal;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Halt, Next};
 use crate::record::time::clocks;
+use crate::record::time::clocks::Clocks;
 use crate::record::tree::call::{Call, interrupted, restart};
+use crate::record::tree::tasks::Tasks;
 use crate::record::tree::tasks::{Hold, Task};
+use crate::record::waiting::poller::Poller;
 use crate::schedule::Why;
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Event, Handler, Position, Signal, Write};
@@ -76,11 +82,11 @@ struct Arrived {
 impl Recorder<'_> {
     /// A task that runs is about to get a signal.
     pub(in crate::record) fn signal(&mut self, id: TaskId, stopped: Stopped, number: i32) -> Flow<Next> {
-        let info = self.signal_info(id, &stopped)?;
+        let info = self.tasks.signal_info(id, &stopped)?;
         let registers = stopped.registers()?;
         if number == libc::SIGSYS && info.si_code == FILTERED {
             self.tasks.hold(id, Hold::Ready(stopped));
-            return self.unsupported(id, "a 32-bit system call (`int $0x80`)");
+            return self.tasks.unsupported(id, "a 32-bit system call (`int $0x80`)");
         }
         let stopped = if number == libc::SIGTRAP && info.si_code == SI_KERNEL {
             match self.trapped_read(id, stopped, registers)? {
@@ -96,14 +102,16 @@ impl Recorder<'_> {
             return Ok(Next::Stay);
         }
         let position = self.clock.position(&registers);
-        let elsewhere = position != self.task(id).boundary || self.clock.area().cursor() > 0;
+        let elsewhere = position != self.tasks.task(id).boundary || self.clock.area().cursor() > 0;
         match action(number, fault, &signals(stopped.tid())?) {
             Action::Nothing => {
                 self.tasks.hold(id, Hold::Ready(stopped));
                 Ok(Next::Stay)
             }
             Action::Stop => self.go_with(id, stopped, number),
-            Action::Handle | Action::Kill if !fault && elsewhere => self.put_off(id, stopped, info),
+            Action::Handle | Action::Kill if !fault && elsewhere => {
+                self.journal.put_off(&mut self.tasks, &mut self.clock, id, stopped, info)
+            }
             Action::Handle => self.handle(id, stopped, Arrived { number, fault, position }, None),
             Action::Kill => self.killed(id, stopped, Arrived { number, fault, position }),
         }
@@ -118,14 +126,14 @@ impl Recorder<'_> {
         number: i32,
         call: &Call,
     ) -> Flow<Result<(Stopped, i32), Next>> {
-        self.signal_info(id, &stopped)?;
+        self.tasks.signal_info(id, &stopped)?;
         let arrived = Arrived { number, fault: false, position: self.clock.position(&call.registers) };
         match action(number, false, &signals(stopped.tid())?) {
             Action::Nothing => Ok(Ok((stopped, 0))),
             Action::Stop => Ok(Ok((stopped, number))),
             Action::Handle => self.handle(id, stopped, arrived, Some(call)).map(Err),
             Action::Kill => {
-                self.note_arrival(id);
+                self.journal.note_arrival(&mut self.tasks, &self.clock, id);
                 self.killed(id, stopped, arrived).map(Err)
             }
         }
@@ -136,49 +144,23 @@ impl Recorder<'_> {
         Ok(action(number, false, &signals(stopped.tid())?) == Action::Nothing)
     }
 
-    /// What is known of the signal that a task is about to get. One that was put off and sent again gets back what was
-    /// known of it first.
-    pub(in crate::record) fn signal_info(&mut self, id: TaskId, stopped: &Stopped) -> Flow<libc::siginfo_t> {
-        let mut info = stopped.signal_info()?;
-        self.name_sender(id, stopped, &mut info)?;
-        // SAFETY: `si_pid` is there for the code that tgkill(2) sends with.
-        let ours =
-            info.si_code == libc::SI_TKILL && unsafe { info.si_pid() }.cast_unsigned() == std::process::id();
-        let resent = &mut self.task(id).resent;
-        let Some(first) = resent.iter().position(|first| ours && first.si_signo == info.si_signo) else {
-            return Ok(info);
-        };
-        let first = resent.remove(first);
-        stopped.set_signal_info(&first)?;
-        Ok(first)
-    }
-
-    /// A signal has come where replay could not find the place: keep it back until the next tick or call.
-    fn put_off(&mut self, id: TaskId, stopped: Stopped, info: libc::siginfo_t) -> Flow<Next> {
-        let (left, before) = (self.clock.left(), self.task(id).boundary.left);
-        self.task(id).deferred.push(info);
-        // One that is about to hand the core over does not come to another tick.
-        if !self.clock.area().is_deciding()
-            && let Some(ticks) = (before + 1).checked_sub(left).filter(|_| left > 1)
-            && self.clock.cut(1)
-        {
-            self.log_cut(ticks);
-            self.task(id).boundary.left = ticks;
-        }
-        self.tasks.hold(id, Hold::Ready(stopped));
-        Ok(Next::Stay)
-    }
-
     /// A signal kills its process.
     fn killed(&mut self, id: TaskId, stopped: Stopped, signal: Arrived) -> Flow<Next> {
         let Arrived { number, fault, position } = signal;
-        self.take_buffered();
-        self.log.push(Event::Signal(Signal { position, number, fault, handler: None }));
-        let pid = self.task(id).pid;
-        if pid != self.root() {
-            let writes = self.robust_exit(&self.members(pid));
-            self.log_written(id, writes);
-            self.log_elsewhere();
+        self.futexes.take_buffered(&self.clock, &mut self.journal, &mut self.scheduler);
+        self.journal.log.push(Event::Signal(Signal { position, number, fault, handler: None }));
+        let pid = self.tasks.task(id).pid;
+        if pid != self.tasks.root() {
+            let members = self.tasks.members(pid);
+            let writes = self.futexes.robust_exit(
+                &mut self.tasks,
+                &mut self.journal,
+                &mut self.scheduler,
+                &self.surprises,
+                &members,
+            );
+            self.journal.log_written(id, writes);
+            self.journal.log_elsewhere();
             stopped.resume(Resume::Freely, number)?;
             self.process_ended(pid)?;
             return Ok(Next::Decide(Why::Exited, None));
@@ -197,19 +179,19 @@ impl Recorder<'_> {
         call: Option<&Call>,
     ) -> Flow<Next> {
         let mut writes = Vec::new();
-        self.take_buffered();
-        self.call_sites.returns_to(signal.position.ip);
+        self.futexes.take_buffered(&self.clock, &mut self.journal, &mut self.scheduler);
+        self.code.call_sites.returns_to(signal.position.ip);
         if let Some(call) = call {
-            self.note_arrival(id);
+            self.journal.note_arrival(&mut self.tasks, &self.clock, id);
             if let Some(code) = call.restart {
                 let mut registers = call.registers;
                 registers.set_result(code);
                 stopped.set_registers(&registers)?;
             }
-            let rest = self.rest(id, call)?;
+            let rest = self.time.clocks.rest(&self.tasks, id, call)?;
             for write in call.left.iter().chain(&rest) {
                 // Where nobody can write, the kernel has not done so either.
-                if self.space(id).memory.write(write.address, &write.bytes).is_ok() {
+                if self.tasks.space(id).memory.write(write.address, &write.bytes).is_ok() {
                     writes.push(write.clone());
                 }
             }
@@ -229,17 +211,63 @@ impl Recorder<'_> {
                         return self.killed(id, stopped, signal);
                     }
                 }
-                _ => return self.unsupported(id, format!("signal {} at {stop:?}", signal.number)),
+                _ => return self.tasks.unsupported(id, format!("signal {} at {stop:?}", signal.number)),
             }
         }
         let registers = stopped.registers()?;
-        writes.push(self.copy(id, registers.sp(), self.frame_size(id, registers.sp())?)?);
+        writes.push(self.tasks.copy(id, registers.sp(), self.tasks.frame_size(id, registers.sp())?)?);
         let Arrived { number, fault, position } = signal;
         let handler = Some(Handler { registers, writes });
-        self.log.push(Event::Signal(Signal { position, number, fault, handler }));
-        self.mark(id, &registers);
+        self.journal.log.push(Event::Signal(Signal { position, number, fault, handler }));
+        self.tasks.mark(&self.clock, id, &registers);
         self.tasks.hold(id, Hold::Ready(stopped));
         Ok(Next::Continue)
+    }
+
+    /// rt_sigreturn(2): back from a handler, to where the signal came.
+    pub(in crate::record) fn signal_return(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: &Call,
+    ) -> Flow<Next> {
+        let position = self.clock.position(&call.registers);
+        // What the result register is restored to is no result: were it an errno, replay would leave the call out.
+        let (stopped, _) = self.run_to_exit(id, stopped)?;
+        let registers = stopped.registers()?;
+        self.journal.finish(
+            &mut self.tasks,
+            &self.clock,
+            &mut self.poller,
+            id,
+            stopped,
+            call,
+            position,
+            0,
+            Vec::new(),
+            Effect::None,
+        )?;
+        self.tasks.mark(&self.clock, id, &registers);
+        Ok(Next::Continue)
+    }
+}
+
+impl Tasks {
+    /// What is known of the signal that a task is about to get. One that was put off and sent again gets back what was
+    /// known of it first.
+    pub(in crate::record) fn signal_info(&mut self, id: TaskId, stopped: &Stopped) -> Flow<libc::siginfo_t> {
+        let mut info = stopped.signal_info()?;
+        self.name_sender(id, stopped, &mut info)?;
+        // SAFETY: `si_pid` is there for the code that tgkill(2) sends with.
+        let ours =
+            info.si_code == libc::SI_TKILL && unsafe { info.si_pid() }.cast_unsigned() == std::process::id();
+        let resent = &mut self.task(id).resent;
+        let Some(first) = resent.iter().position(|first| ours && first.si_signo == info.si_signo) else {
+            return Ok(info);
+        };
+        let first = resent.remove(first);
+        stopped.set_signal_info(&first)?;
+        Ok(first)
     }
 
     /// How much the kernel has pushed at `sp`: `struct rt_sigframe` up to the end of the extended processor state
@@ -305,43 +333,13 @@ impl Recorder<'_> {
         debug_assert!(interrupted(code));
         let call =
             Call { wait: crate::record::tree::call::Waited::No, restart: Some(code), left, ..call.clone() };
-        self.tasks.hold(id, Hold::Again(stopped, call));
+        self.hold(id, Hold::Again(stopped, call));
         Ok(Next::Continue)
-    }
-
-    /// Signals may have come for tasks that do not notice: those that wait for the scheduler, or are about to. What
-    /// was sent to a process is left to one that can run, if it takes it.
-    pub(in crate::record) fn look_for_signals(&mut self) -> Flow<()> {
-        self.look_for_roused(false)?;
-        let mut processes = BTreeMap::new();
-        let may_have = |task: &&Task| {
-            let (Hold::Waiting(stopped, _) | Hold::Calling(stopped, _)) = task.hold() else { return false };
-            let peek = |shared| stopped.has_signals(shared).unwrap_or(true);
-            peek(false) || *processes.entry(task.pid).or_insert_with(|| peek(true))
-        };
-        let unaware: Vec<TaskId> = self.tasks.living().filter(may_have).map(|task| task.id).collect();
-        for id in unaware {
-            let task = &self.tasks[id];
-            let pid = task.pid;
-            // One that is gone is noticed elsewhere.
-            let Ok(says) = signals(task.tid) else { continue };
-            let own = acting(says.pending, &says);
-            let shared = acting(says.shared, &says);
-            if own.is_empty() && (shared.is_empty() || self.somebody_takes(shared, pid)) {
-                continue;
-            }
-            if matches!(task.hold(), Hold::Calling(_, call) if call.may_wait()) {
-                self.look_soon();
-            } else {
-                self.interrupt_wait(id)?;
-            }
-        }
-        Ok(())
     }
 
     /// Whether a task of a process is going to take one of these signals by itself.
     fn somebody_takes(&self, set: SignalSet, pid: nix::unistd::Pid) -> bool {
-        self.tasks.of(pid).any(|task| {
+        self.of(pid).any(|task| {
             let hold = task.hold();
             let notices = hold.runnable() && !matches!(hold, Hold::Calling(_, call) if !call.may_wait())
                 || matches!(hold, Hold::Running | Hold::Parked(_) | Hold::InKernel(..));
@@ -349,35 +347,9 @@ impl Recorder<'_> {
         })
     }
 
-    /// A task that waits for the scheduler, or stands at a call, goes to get its signals.
-    pub(super) fn interrupt_wait(&mut self, id: TaskId) -> Flow<()> {
-        let futex = self.futexes.remove(id).is_some();
-        let watched = self.watches.remove(id);
-        self.deadlines.remove(id);
-        let hold = match self.tasks.release(id) {
-            Hold::Waiting(stopped, call) => {
-                // As futex(2) and nanosleep(2) do in the kernel.
-                let code = match call.deadline {
-                    _ if watched => call.restart.unwrap_or(restart::RESTARTSYS),
-                    _ if futex && locks(&call) => restart::RESTARTNOINTR,
-                    None => restart::RESTARTSYS,
-                    Some(_) if !futex && sleeps_until(&call) => restart::RESTARTNOHAND,
-                    Some(_) => restart::RESTART_RESTARTBLOCK,
-                };
-                let left = if futex || watched { Vec::new() } else { time_left(&call, self.clocks.now()?) };
-                Hold::Again(stopped, Call { restart: Some(code), left, ..call })
-            }
-            Hold::Calling(stopped, call) => Hold::Again(stopped, call),
-            hold => hold,
-        };
-        self.tasks.hold(id, hold);
-        self.woken = true;
-        Ok(())
-    }
-
     /// rt_sigprocmask(2): its result and what it writes.
     pub(in crate::record) fn signal_mask(
-        &mut self,
+        &self,
         id: TaskId,
         stopped: &Stopped,
         args: [u64; 6],
@@ -402,21 +374,99 @@ impl Recorder<'_> {
         }
         Ok(self.written(id, old_set, old.to_ne_bytes().to_vec()))
     }
+}
 
-    /// rt_sigreturn(2): back from a handler, to where the signal came.
-    pub(in crate::record) fn signal_return(
+impl Journal {
+    /// A signal has come where replay could not find the place: keep it back until the next tick or call.
+    fn put_off(
         &mut self,
+        tasks: &mut Tasks,
+        clock: &mut Clock,
         id: TaskId,
         stopped: Stopped,
-        call: &Call,
+        info: libc::siginfo_t,
     ) -> Flow<Next> {
-        let position = self.clock.position(&call.registers);
-        // What the result register is restored to is no result: were it an errno, replay would leave the call out.
-        let (stopped, _) = self.run_to_exit(id, stopped)?;
-        let registers = stopped.registers()?;
-        self.finish(id, stopped, call, position, 0, Vec::new(), Effect::None)?;
-        self.mark(id, &registers);
-        Ok(Next::Continue)
+        let (left, before) = (clock.left(), tasks.task(id).boundary.left);
+        tasks.task(id).deferred.push(info);
+        // One that is about to hand the core over does not come to another tick.
+        if !clock.area().is_deciding()
+            && let Some(ticks) = (before + 1).checked_sub(left).filter(|_| left > 1)
+            && clock.cut(1)
+        {
+            self.log_cut(clock, ticks);
+            tasks.task(id).boundary.left = ticks;
+        }
+        tasks.hold(id, Hold::Ready(stopped));
+        Ok(Next::Stay)
+    }
+}
+
+impl Futexes {
+    /// Signals may have come for tasks that do not notice: those that wait for the scheduler, or are about to. What
+    /// was sent to a process is left to one that can run, if it takes it.
+    pub(in crate::record) fn look_for_signals(
+        &mut self,
+        tasks: &mut Tasks,
+        poller: &mut Poller,
+        clocks: &Clocks,
+    ) -> Flow<()> {
+        tasks.look_for_roused(false)?;
+        let mut processes = BTreeMap::new();
+        let may_have = |task: &&Task| {
+            let (Hold::Waiting(stopped, _) | Hold::Calling(stopped, _)) = task.hold() else { return false };
+            let peek = |shared| stopped.has_signals(shared).unwrap_or(true);
+            peek(false) || *processes.entry(task.pid).or_insert_with(|| peek(true))
+        };
+        let unaware: Vec<TaskId> = tasks.living().filter(may_have).map(|task| task.id).collect();
+        for id in unaware {
+            let task = &tasks[id];
+            let pid = task.pid;
+            // One that is gone is noticed elsewhere.
+            let Ok(says) = signals(task.tid) else { continue };
+            let own = acting(says.pending, &says);
+            let shared = acting(says.shared, &says);
+            if own.is_empty() && (shared.is_empty() || tasks.somebody_takes(shared, pid)) {
+                continue;
+            }
+            if matches!(task.hold(), Hold::Calling(_, call) if call.may_wait()) {
+                tasks.look_soon();
+            } else {
+                self.interrupt_wait(tasks, poller, clocks, id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A task that waits for the scheduler, or stands at a call, goes to get its signals.
+    pub(super) fn interrupt_wait(
+        &mut self,
+        tasks: &mut Tasks,
+        poller: &mut Poller,
+        clocks: &Clocks,
+        id: TaskId,
+    ) -> Flow<()> {
+        let futex = self.table.remove(id).is_some();
+        let watched = poller.remove(id);
+        tasks.deadlines.remove(id);
+        let hold = match tasks.release(id) {
+            Hold::Waiting(stopped, call) => {
+                // As futex(2) and nanosleep(2) do in the kernel.
+                let code = match call.deadline {
+                    _ if watched => call.restart.unwrap_or(restart::RESTARTSYS),
+                    _ if futex && locks(&call) => restart::RESTARTNOINTR,
+                    None => restart::RESTARTSYS,
+                    Some(_) if !futex && sleeps_until(&call) => restart::RESTARTNOHAND,
+                    Some(_) => restart::RESTART_RESTARTBLOCK,
+                };
+                let left = if futex || watched { Vec::new() } else { time_left(&call, clocks.now()?) };
+                Hold::Again(stopped, Call { restart: Some(code), left, ..call })
+            }
+            Hold::Calling(stopped, call) => Hold::Again(stopped, call),
+            hold => hold,
+        };
+        tasks.hold(id, hold);
+        tasks.woken = true;
+        Ok(())
     }
 }
 

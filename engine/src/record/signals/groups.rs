@@ -4,8 +4,6 @@
 //! that, or to all processes there are (kill(2)), would end us, and whoever has started us. It is for the recorded processes
 //! only, as it would be in a container of theirs. We send it to the others; the caller's own process gets it by the call itself.
 
-use std::collections::BTreeMap;
-
 use libc::siginfo_t;
 use nix::unistd::{Pid, getpgid, getpgrp};
 
@@ -13,6 +11,7 @@ use crate::record::kernel::fds;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
 use crate::record::tree::call::{Call, fails, signal_sent};
+use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 use crate::trace::event::Position;
 use crate::tracee::Stopped;
@@ -20,20 +19,15 @@ use crate::tracee::Stopped;
 /// `PIDFD_SIGNAL_PROCESS_GROUP` (linux/pidfd.h).
 const PROCESS_GROUP: u64 = 1 << 2;
 
-/// The signals that we have sent for the program and that have not arrived yet: by process and number, who has sent them.
-pub(in crate::record) type Sent = BTreeMap<(Pid, i32), Pid>;
-
-impl Recorder<'_> {
+impl Tasks {
     /// The recorded processes that a call sends a signal to, if the call means a group that is ours, too.
     pub(in crate::record) fn group_with_us(&self, id: TaskId, call: &Call) -> Option<Vec<Pid>> {
         signal_sent(call).filter(|signal| (1..=libc::SIGRTMAX()).contains(signal))?;
-        let me = self.tasks[id].pid;
+        let me = self[id].pid;
         let args = call.args();
         let target = match call.number() as i64 {
             libc::SYS_kill => args[0] as i32,
-            libc::SYS_pidfd_send_signal if args[3] & PROCESS_GROUP != 0 => {
-                -fds::pidfd(self.tasks[id].tid, args[0])
-            }
+            libc::SYS_pidfd_send_signal if args[3] & PROCESS_GROUP != 0 => -fds::pidfd(self[id].tid, args[0]),
             _ => return None,
         };
         let group = match target {
@@ -52,6 +46,25 @@ impl Recorder<'_> {
         Some(self.processes().into_iter().filter(is_in).collect())
     }
 
+    /// A signal has come to a task that we have sent for another: that is who has sent it.
+    pub(super) fn name_sender(&mut self, id: TaskId, stopped: &Stopped, info: &mut siginfo_t) -> Flow<()> {
+        // SAFETY: `si_pid` is there for the code that kill(2) sends with.
+        let ours =
+            info.si_code == libc::SI_USER && unsafe { info.si_pid() }.cast_unsigned() == std::process::id();
+        if !ours {
+            return Ok(());
+        }
+        let Some(sender) = self.children.sent.remove(&(self[id].pid, info.si_signo)) else { return Ok(()) };
+        /// Where `si_pid` is (asm-generic/siginfo.h).
+        const PID: usize = 16;
+        // SAFETY: a siginfo_t is 128 bytes of which these are plain numbers.
+        unsafe { (&raw mut *info).cast::<u8>().add(PID).cast::<i32>().write(sender.as_raw()) };
+        stopped.set_signal_info(info)?;
+        Ok(())
+    }
+}
+
+impl Recorder<'_> {
     /// Send the signal of a call to these processes.
     pub(in crate::record) fn signal_group(
         &mut self,
@@ -66,7 +79,7 @@ impl Recorder<'_> {
         for pid in group.iter().filter(|pid| **pid != me) {
             // SAFETY: a plain system call. The process is a recorded one that has not been waited for to its end.
             if unsafe { libc::kill(pid.as_raw(), signal) } == 0 {
-                self.sent.insert((*pid, signal), me);
+                self.tasks.children.sent.insert((*pid, signal), me);
             }
         }
         if group.contains(&me) {
@@ -83,22 +96,5 @@ impl Recorder<'_> {
         registers.set_result(result);
         stopped.set_registers(&registers)?;
         self.conclude(id, stopped, call, position, result, Vec::new())
-    }
-
-    /// A signal has come to a task that we have sent for another: that is who has sent it.
-    pub(super) fn name_sender(&mut self, id: TaskId, stopped: &Stopped, info: &mut siginfo_t) -> Flow<()> {
-        // SAFETY: `si_pid` is there for the code that kill(2) sends with.
-        let ours =
-            info.si_code == libc::SI_USER && unsafe { info.si_pid() }.cast_unsigned() == std::process::id();
-        if !ours {
-            return Ok(());
-        }
-        let Some(sender) = self.sent.remove(&(self.tasks[id].pid, info.si_signo)) else { return Ok(()) };
-        /// Where `si_pid` is (asm-generic/siginfo.h).
-        const PID: usize = 16;
-        // SAFETY: a siginfo_t is 128 bytes of which these are plain numbers.
-        unsafe { (&raw mut *info).cast::<u8>().add(PID).cast::<i32>().write(sender.as_raw()) };
-        stopped.set_signal_info(info)?;
-        Ok(())
     }
 }

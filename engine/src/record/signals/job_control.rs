@@ -4,33 +4,41 @@
 //! its tasks is; each gets there the next time it has the core, before it executes anything. Replay knows nothing of it
 //! all: a stopped task does not run.
 
-use crate::record::recorder::Recorder;
+use crate::record::futex::Futexes;
 use crate::record::step::{Flow, Next};
+use crate::record::time::clocks::Clocks;
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Hold;
+use crate::record::tree::tasks::Tasks;
+use crate::record::waiting::poller::Poller;
 use crate::schedule::Why;
 use crate::task::TaskId;
 use crate::tracee::{Stop, Stopped};
 
-impl Recorder<'_> {
+impl Futexes {
     /// A task has come to a group stop, on the way to this call if there is one.
     pub(in crate::record) fn stopped_by_signal(
         &mut self,
+        tasks: &mut Tasks,
+        poller: &mut Poller,
+        clocks: &Clocks,
         id: TaskId,
         stopped: Stopped,
         call: Option<Call>,
     ) -> Flow<Next> {
-        self.tasks.hold(id, Hold::Suspended(stopped.listen()?, call));
+        tasks.hold(id, Hold::Suspended(stopped.listen()?, call));
         // Those that wait for the scheduler do not notice.
-        let pid = self.task(id).pid;
+        let pid = tasks.task(id).pid;
         let waits = |hold: &Hold| matches!(hold, Hold::Waiting(..) | Hold::Calling(..));
-        let others = self.tasks.of(pid).filter(|t| waits(t.hold())).map(|t| t.id);
+        let others = tasks.of(pid).filter(|t| waits(t.hold())).map(|t| t.id);
         for other in others.collect::<Vec<_>>() {
-            self.interrupt_wait(other)?;
+            self.interrupt_wait(tasks, poller, clocks, other)?;
         }
         Ok(Next::Decide(Why::Blocked, None))
     }
+}
 
+impl Tasks {
     /// A stopped task has been told something: that its stop is over, or has become another one.
     pub(in crate::record) fn left_stop(
         &mut self,
@@ -44,7 +52,7 @@ impl Recorder<'_> {
             (_, None) => Hold::Ready(stopped),
             (_, Some(call)) => Hold::Again(stopped, call),
         };
-        self.tasks.hold(id, hold);
+        self.hold(id, hold);
         self.woken = true;
         Ok(())
     }

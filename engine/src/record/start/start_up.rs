@@ -9,8 +9,11 @@ use rand_xoshiro::rand_core::SeedableRng;
 
 use crate::ending::Ending;
 use crate::error::Error;
+use crate::record::options::Options;
 use crate::record::recorder::Recorder;
+use crate::record::scheduler::Scheduler;
 use crate::record::step::Halt;
+use crate::record::tree::tasks::Tasks;
 use crate::schedule::{Choice, Why};
 use crate::syscalls::{self, Starter};
 use crate::task::TaskId;
@@ -41,31 +44,39 @@ impl StartUp {
     pub(in crate::record) const CHOICE: Choice = Choice { task: TaskId(0), slice: 1 << 40, lookout: None };
 }
 
-impl Recorder<'_> {
+impl Scheduler {
     /// Where random bytes come from.
     pub(in crate::record) fn randomness(&mut self) -> &mut Xoshiro256PlusPlus {
         self.start_up.as_mut().map_or(&mut self.random, |start_up| &mut start_up.random)
     }
 
     /// A task has come to a call. Whether the program has started up by that.
-    pub(in crate::record) fn has_started(&mut self, id: TaskId, registers: &Registers) -> bool {
-        let memory = &self.tasks[id].space.memory;
+    pub(in crate::record) fn has_started(
+        &mut self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        id: TaskId,
+        registers: &Registers,
+    ) -> bool {
+        let memory = &tasks[id].space.memory;
         let (number, args) = (registers.number(), registers.args());
         let Some(start_up) = &mut self.start_up else { return false };
         // The C library says where to find its own idea of the thread, once all is loaded.
         start_up.linking &= number != libc::SYS_set_tid_address as u64;
         let starter = match start_up.linking {
             true => Starter::Linker,
-            false if self.options.watchdog_main => Starter::Harness,
+            false if options.watchdog_main => Starter::Harness,
             false => Starter::Program,
         };
         let over = !syscalls::starts_up(memory, number, &args, starter);
         self.start_up.take_if(|_| over).is_some()
     }
+}
 
+impl Recorder<'_> {
     /// Let the program start up. Its ending, if that is as far as it comes.
     pub(in crate::record) fn start_up(&mut self) -> Result<Option<Ending>, Error> {
-        while self.start_up.is_some() {
+        while self.scheduler.start_up.is_some() {
             match self.step(Why::Start, None) {
                 Ok(_) | Err(Halt::Gone) => {}
                 Err(Halt::Ending(ending)) => return Ok(Some(ending)),

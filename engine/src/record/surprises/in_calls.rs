@@ -7,41 +7,57 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileTypeExt;
 
-use crate::record::recorder::Recorder;
+use super::Surprises;
+use crate::clock::Clock;
+use crate::record::journal::Journal;
+use crate::record::scheduler::Scheduler;
 use crate::record::step::{Flow, Next};
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Hold;
+use crate::record::tree::tasks::Tasks;
+use crate::record::waiting::poller::Poller;
 use crate::schedule::surprise::{Dice, Surprise};
 use crate::schedule::{Strategy, Why};
 use crate::task::TaskId;
 use crate::trace::event::Registers;
 use crate::tracee::Stopped;
 
-impl Recorder<'_> {
+impl Surprises {
     /// Whether a surprise of this kind strikes now. None does while the program starts up, which all attempts have in common.
-    pub(in crate::record) fn strikes(&mut self, kind: Surprise) -> bool {
-        self.start_up.is_none() && self.dice.strike(kind)
+    pub(in crate::record) fn strikes(&mut self, scheduler: &Scheduler, kind: Surprise) -> bool {
+        scheduler.start_up.is_none() && self.dice.strike(kind)
     }
 
     /// A task that is about to wait on a futex goes on instead, at once or when the others have had their turn.
     pub(in crate::record) fn wake_spuriously(
         &mut self,
+        tasks: &mut Tasks,
+        clock: &Clock,
+        journal: &mut Journal,
+        poller: &mut Poller,
         id: TaskId,
         stopped: Stopped,
         call: Call,
     ) -> Flow<Next> {
-        self.deadlines.remove(id);
+        tasks.deadlines.remove(id);
         if self.dice.amount(Surprise::Spurious, 1, 4) == 1 {
-            return self.skip(id, stopped, &call, 0, Vec::new());
+            return journal.skip(tasks, clock, poller, id, stopped, &call, 0, Vec::new());
         }
         // As one that has begun to wait.
-        self.note_arrival(id);
-        self.tasks.hold(id, Hold::Woken(stopped, Call { entered: true, ..call }, 0));
+        journal.note_arrival(tasks, clock, id);
+        tasks.hold(id, Hold::Woken(stopped, Call { entered: true, ..call }, 0));
         Ok(Next::Decide(Why::Yielded, None))
     }
 
     /// The registers with which a call reads or writes less than it asks for, if that strikes.
-    pub(in crate::record) fn shortened(&mut self, id: TaskId, call: &Call) -> Option<Registers> {
+    pub(in crate::record) fn shortened(
+        &mut self,
+        tasks: &Tasks,
+        scheduler: &Scheduler,
+        poller: &mut Poller,
+        id: TaskId,
+        call: &Call,
+    ) -> Option<Registers> {
         let [fd, _, len, flags, ..] = call.args();
         let number = call.number() as i64;
         let reads = matches!(number, libc::SYS_read | libc::SYS_recvfrom);
@@ -53,7 +69,7 @@ impl Recorder<'_> {
         }
         let dont_wait =
             !matches!(number, libc::SYS_read | libc::SYS_write) && flags as i32 & libc::MSG_DONTWAIT != 0;
-        let copy = self.descriptor(id, fd)?;
+        let copy = poller.descriptor(tasks, id, fd)?;
         // A write that waits is whole, unless a signal interrupts it.
         if writes && !(dont_wait || is_nonblocking(copy)) {
             return None;
@@ -61,7 +77,7 @@ impl Recorder<'_> {
         let least = least(copy)?;
         // Those who are told only of changes take a short read or write for the end of what there is (epoll(7), "Questions and
         // answers"): they would never hear of the rest.
-        if least >= len || self.is_in_epoll(id, fd) || !self.strikes(Surprise::Short) {
+        if least >= len || tasks.is_in_epoll(id, fd) || !self.strikes(scheduler, Surprise::Short) {
             return None;
         }
         let mut args = call.args();
@@ -71,9 +87,20 @@ impl Recorder<'_> {
         Some(registers)
     }
 
+    /// A task is about to wait with epoll_wait(2). Whether it is interrupted instead.
+    pub(in crate::record) fn is_interrupted(&mut self, scheduler: &Scheduler, call: &Call) -> bool {
+        let waits = matches!(
+            call.number() as i64,
+            libc::SYS_epoll_wait | libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2
+        );
+        waits && self.strikes(scheduler, Surprise::Interrupt)
+    }
+}
+
+impl Tasks {
     /// Whether an epoll descriptor of a task's process watches this descriptor.
     fn is_in_epoll(&self, id: TaskId, fd: u64) -> bool {
-        let tid = self.tasks[id].tid;
+        let tid = self[id].tid;
         let Ok(entries) = std::fs::read_dir(format!("/proc/{tid}/fd")) else { return true };
         entries.flatten().any(|entry| {
             let epoll = std::fs::read_link(entry.path())
@@ -81,15 +108,6 @@ impl Recorder<'_> {
             let number = entry.file_name().to_string_lossy().parse().unwrap_or(-1);
             epoll && crate::record::kernel::call_in_progress::watched(tid, number).contains(&(fd as i32))
         })
-    }
-
-    /// A task is about to wait with epoll_wait(2). Whether it is interrupted instead.
-    pub(in crate::record) fn is_interrupted(&mut self, call: &Call) -> bool {
-        let waits = matches!(
-            call.number() as i64,
-            libc::SYS_epoll_wait | libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2
-        );
-        waits && self.strikes(Surprise::Interrupt)
     }
 }
 

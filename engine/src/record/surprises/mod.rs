@@ -8,3 +8,30 @@ pub(super) mod delays;
 pub(super) mod in_calls;
 pub(super) mod strikes;
 pub(super) mod yields;
+
+use crate::record::options::Options;
+use crate::schedule::surprise::Dice;
+use delays::Caprice;
+use strikes::Strikes;
+use yields::Spells;
+
+/// Which surprises may strike, and what those that have struck go on with.
+#[derive(Debug)]
+pub(super) struct Surprises {
+    pub(super) dice: Dice,
+    pub(super) caprice: Caprice,
+    pub(super) spells: Spells,
+    pub(super) strikes: Strikes,
+}
+
+impl Surprises {
+    /// None has struck yet.
+    pub(super) fn new(options: &Options<'_>) -> Self {
+        Self {
+            dice: Dice::new(options.surprises, options.plan.seed),
+            caprice: Caprice::default(),
+            spells: Spells::default(),
+            strikes: Strikes::default(),
+        }
+    }
+}

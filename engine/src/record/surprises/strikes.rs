@@ -5,8 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use super::Surprises;
 use crate::record::deadlock::report::symbols_of;
-use crate::record::recorder::Recorder;
+use crate::record::in_process::call_sites::CallSites;
+use crate::record::tree::tasks::Tasks;
 use crate::record::tree::tasks::{Hold, Task};
 use crate::schedule::surprise::Surprise;
 use crate::strike::{Doing, Strike, Thread};
@@ -75,21 +77,18 @@ impl Strikes {
     }
 }
 
-impl Recorder<'_> {
+impl CallSites {
     /// Where a task is that has come to a call with these registers.
-    pub(in crate::record) fn place(&self, id: TaskId, registers: &Registers) -> Place {
-        let space = &self.tasks[id].space;
-        let registers = StackRegisters {
-            rip: self.call_sites.original(registers.ip()),
-            rsp: registers.sp(),
-            rbp: registers.bp(),
-        };
+    pub(in crate::record) fn place(&self, tasks: &Tasks, id: TaskId, registers: &Registers) -> Place {
+        let space = &tasks[id].space;
+        let registers =
+            StackRegisters { rip: self.original(registers.ip()), rsp: registers.sp(), rbp: registers.bp() };
         Place { space: space.number, registers, stack: space.memory.available(registers.rsp, STACK) }
     }
 
     /// Where a task is that does not run.
-    pub(super) fn place_of(&self, id: TaskId) -> Option<Place> {
-        let registers = match self.tasks[id].hold() {
+    pub(super) fn place_of(&self, tasks: &Tasks, id: TaskId) -> Option<Place> {
+        let registers = match tasks[id].hold() {
             Hold::Ready(stopped) => stopped.registers().ok()?,
             Hold::Calling(_, call)
             | Hold::Again(_, call)
@@ -97,9 +96,11 @@ impl Recorder<'_> {
             | Hold::Returned(_, call) => call.registers,
             _ => return None,
         };
-        Some(self.place(id, &registers))
+        Some(self.place(tasks, id, &registers))
     }
+}
 
+impl Surprises {
     /// Take note of a strike.
     pub(super) fn note_strike(&mut self, note: Note) {
         if self.notes_strikes() {
@@ -112,36 +113,38 @@ impl Recorder<'_> {
         self.strikes.notes.len() < MOST
     }
 
-    fn thread(&self, task: TaskId) -> Thread {
-        let name = self.tasks[task].name.clone();
-        let ambiguous = self.tasks.iter().any(|other| other.id != task && other.name == name);
-        Thread { task, name, ambiguous }
-    }
-
     /// The program ends as it should not: find out where surprises have struck, as long as it is there.
-    pub(in crate::record) fn explain_strikes(&mut self) {
-        self.end_stall();
+    pub(in crate::record) fn explain_strikes(&mut self, tasks: &Tasks, call_sites: &CallSites) {
+        self.end_stall(tasks, call_sites);
         let notes = std::mem::take(&mut self.strikes.notes);
         let mut symbols = BTreeMap::new();
         for Note { kind, task, doing, asked, more, times, others, place } in notes {
             let frames = place.map(|place| {
                 let in_space = |task: &&Task| task.space.number == place.space;
-                let Some(task) = self.tasks.living().find(in_space) else { return Vec::new() };
+                let Some(task) = tasks.living().find(in_space) else { return Vec::new() };
                 let symbols = symbols.entry(place.space).or_insert_with(|| symbols_of(task));
                 symbols.backtrace(place.registers, &mut |address, buffer| place.read(address, buffer))
             });
             let strike = Strike {
                 kind,
-                thread: self.thread(task),
+                thread: tasks.thread(task),
                 doing,
                 asked,
                 more,
                 times,
-                others: others.into_iter().map(|other| self.thread(other)).collect(),
+                others: others.into_iter().map(|other| tasks.thread(other)).collect(),
                 frames: frames.unwrap_or_default(),
             };
             self.strikes.explained.push(strike);
         }
+    }
+}
+
+impl Tasks {
+    fn thread(&self, task: TaskId) -> Thread {
+        let name = self[task].name.clone();
+        let ambiguous = self.iter().any(|other| other.id != task && other.name == name);
+        Thread { task, name, ambiguous }
     }
 }
 

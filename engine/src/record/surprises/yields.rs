@@ -8,10 +8,13 @@
 
 use std::collections::BTreeMap;
 
+use super::Surprises;
 use super::strikes::Note;
-use crate::record::recorder::Recorder;
+use crate::record::in_process::call_sites::CallSites;
+use crate::record::scheduler::Scheduler;
 use crate::record::step::Next;
 use crate::record::tree::call::Call;
+use crate::record::tree::tasks::Tasks;
 use crate::schedule::surprise::Surprise;
 use crate::schedule::{Operation, Why};
 use crate::strike::Doing;
@@ -32,25 +35,39 @@ pub(in crate::record) struct Spells {
     spent: u64,
 }
 
-impl Recorder<'_> {
+impl Surprises {
     /// A task gives way: what comes next.
-    pub(in crate::record) fn gives_way(&mut self, id: TaskId, call: &Call) -> Next {
-        if self.keeps_core(id, call) {
+    pub(in crate::record) fn gives_way(
+        &mut self,
+        tasks: &Tasks,
+        scheduler: &Scheduler,
+        call_sites: &CallSites,
+        id: TaskId,
+        call: &Call,
+    ) -> Next {
+        if self.keeps_core(tasks, scheduler, call_sites, id, call) {
             return Next::Continue;
         }
         Next::Decide(Why::Yielded, Some(Operation::Syscall(libc::SYS_sched_yield as u64)))
     }
 
-    fn keeps_core(&mut self, id: TaskId, call: &Call) -> bool {
+    fn keeps_core(
+        &mut self,
+        tasks: &Tasks,
+        scheduler: &Scheduler,
+        call_sites: &CallSites,
+        id: TaskId,
+        call: &Call,
+    ) -> bool {
         if !self.dice.have(Surprise::Yield) || self.spells.spent >= MOST {
             return false;
         }
         let left = match self.spells.left.remove(&id) {
             Some(left) => left,
-            None if self.strikes(Surprise::Yield) => {
+            None if self.strikes(scheduler, Surprise::Yield) => {
                 let times = self.dice.amount(Surprise::Yield, 1, LONGEST);
                 if self.notes_strikes() {
-                    let place = Some(self.place(id, &call.registers));
+                    let place = Some(call_sites.place(tasks, id, &call.registers));
                     self.note_strike(Note {
                         times,
                         place,

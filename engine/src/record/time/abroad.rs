@@ -12,9 +12,11 @@ use std::os::unix::fs::MetadataExt;
 
 use super::clocks::Time;
 use crate::record::kernel::peers::Sockets;
-use crate::record::recorder::Recorder;
+use crate::record::options::Options;
 use crate::record::step::Flow;
 use crate::record::tree::call::Call;
+use crate::record::tree::tasks::Tasks;
+use crate::record::waiting::poller::Poller;
 use crate::task::TaskId;
 use crate::trace::inodes::Identity;
 
@@ -68,39 +70,58 @@ impl Place {
     }
 }
 
-impl Recorder<'_> {
+impl Abroad {
     /// A call has been made: whether the program looks for somebody outside, or has found its own.
-    pub(in crate::record) fn note_reach(&mut self, id: TaskId, call: &Call, result: i64) -> Flow<()> {
-        if self.options.time == Time::Real {
+    pub(in crate::record) fn note_reach(
+        &mut self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        poller: &mut Poller,
+        id: TaskId,
+        call: &Call,
+        result: i64,
+    ) -> Flow<()> {
+        if options.time == Time::Real {
             return Ok(());
         }
         let args = call.args();
         match call.number() as i64 {
-            libc::SYS_connect => self.note_address(id, args[0], args[1], args[2], result),
-            libc::SYS_sendto if args[4] != 0 => self.note_address(id, args[0], args[4], args[5], result),
+            libc::SYS_connect => self.note_address(tasks, poller, id, args[0], args[1], args[2], result),
+            libc::SYS_sendto if args[4] != 0 => {
+                self.note_address(tasks, poller, id, args[0], args[4], args[5], result)
+            }
             libc::SYS_sendmsg => {
                 // struct msghdr: the name and its length.
-                let memory = &self.space(id).memory;
+                let memory = &tasks.space(id).memory;
                 match (memory.u64(args[1]), memory.u32(args[1] + 8)) {
                     (Ok(name), Ok(len)) if name != 0 => {
-                        self.note_address(id, args[0], name, len.into(), result)
+                        self.note_address(tasks, poller, id, args[0], name, len.into(), result)
                     }
                     _ => Ok(()),
                 }
             }
             libc::SYS_flock => {
-                self.note_lock(id, args[0], result);
+                self.note_lock(tasks, id, args[0], result);
                 Ok(())
             }
             libc::SYS_fcntl if matches!(args[1] as i32, libc::F_SETLK | libc::F_OFD_SETLK) => {
-                self.note_lock(id, args[0], result);
+                self.note_lock(tasks, id, args[0], result);
                 Ok(())
             }
             _ => Ok(()),
         }
     }
 
-    fn note_address(&mut self, id: TaskId, fd: u64, address: u64, len: u64, result: i64) -> Flow<()> {
+    fn note_address(
+        &mut self,
+        tasks: &Tasks,
+        poller: &mut Poller,
+        id: TaskId,
+        fd: u64,
+        address: u64,
+        len: u64,
+        result: i64,
+    ) -> Flow<()> {
         /// The largest (`struct sockaddr_storage`).
         const MOST: u64 = 128;
         /// What says that the address was no good, or the socket: whether somebody is there is not the question.
@@ -114,48 +135,52 @@ impl Recorder<'_> {
             libc::EPROTOTYPE,
             libc::EPIPE,
         ];
-        let Ok(address) = self.space(id).memory.bytes(address, len.min(MOST) as usize) else { return Ok(()) };
+        let Ok(address) = tasks.space(id).memory.bytes(address, len.min(MOST) as usize) else {
+            return Ok(());
+        };
         let wrong = WRONG.iter().any(|errno| result == -i64::from(*errno));
-        let Some(place) = Place::of(&address).filter(|_| !wrong && !self.abroad.own.contains(&address))
-        else {
+        let Some(place) = Place::of(&address).filter(|_| !wrong && !self.own.contains(&address)) else {
             return Ok(());
         };
         let own = match place {
-            Place::Port(port) => Sockets::of(self.tasks[id].tid, self.processes()).has_port(port),
-            Place::Name => result >= 0 && self.is_peer_recorded(id, fd),
+            Place::Port(port) => Sockets::of(tasks[id].tid, tasks.processes()).has_port(port),
+            Place::Name => result >= 0 && poller.is_peer_recorded(tasks, id, fd),
         };
         if own {
-            self.abroad.sought.remove(&Sought::Address(address.clone()));
-            self.abroad.own.insert(address);
+            self.sought.remove(&Sought::Address(address.clone()));
+            self.own.insert(address);
         } else {
-            self.abroad.sought.insert(Sought::Address(address));
+            self.sought.insert(Sought::Address(address));
         }
         Ok(())
     }
 
-    /// Whether the process that listens at the other end of a Unix socket is one of ours (unix(7), `SO_PEERCRED`). Those that
-    /// have no connection do not tell.
-    fn is_peer_recorded(&mut self, id: TaskId, fd: u64) -> bool {
-        use nix::sys::socket::{getsockopt, sockopt};
-        let peer =
-            self.descriptor(id, fd).and_then(|socket| getsockopt(socket, sockopt::PeerCredentials).ok());
-        peer.is_some_and(|peer| self.tasks.living().any(|task| task.pid.as_raw() == peer.pid()))
-    }
-
-    fn note_lock(&mut self, id: TaskId, fd: u64, result: i64) {
-        let Ok(metadata) = std::fs::metadata(format!("/proc/{}/fd/{}", self.tasks[id].tid, fd as i32)) else {
+    fn note_lock(&mut self, tasks: &Tasks, id: TaskId, fd: u64, result: i64) {
+        let Ok(metadata) = std::fs::metadata(format!("/proc/{}/fd/{}", tasks[id].tid, fd as i32)) else {
             return;
         };
         let lock = Sought::Lock(crate::trace::inodes::identity(&metadata));
         if result >= 0 {
-            self.abroad.sought.remove(&lock);
+            self.sought.remove(&lock);
         } else if [libc::EAGAIN, libc::EACCES].iter().any(|errno| result == -i64::from(*errno)) {
             let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
-            let ours = |pid: i32| self.tasks.living().any(|task| task.pid.as_raw() == pid);
+            let ours = |pid: i32| tasks.living().any(|task| task.pid.as_raw() == pid);
             if !holders(&locks, metadata.ino()).all(ours) {
-                self.abroad.sought.insert(lock);
+                self.sought.insert(lock);
             }
         }
+    }
+}
+
+impl Poller {
+    /// Whether the process that listens at the other end of a Unix socket is one of ours (unix(7), `SO_PEERCRED`). Those that
+    /// have no connection do not tell.
+    fn is_peer_recorded(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> bool {
+        use nix::sys::socket::{getsockopt, sockopt};
+        let peer = self
+            .descriptor(tasks, id, fd)
+            .and_then(|socket| getsockopt(socket, sockopt::PeerCredentials).ok());
+        peer.is_some_and(|peer| tasks.living().any(|task| task.pid.as_raw() == peer.pid()))
     }
 }
 

@@ -17,13 +17,17 @@ use std::time::Duration;
 
 use libc::timespec;
 
+use super::clocks::Clocks;
 use super::clocks::{self, SECOND, Time};
 use super::past::Stamp;
+use crate::clock::Clock;
 use crate::error::Error;
 use crate::record::kernel::fds::Kind;
-use crate::record::recorder::Recorder;
+use crate::record::options::Options;
 use crate::record::step::Flow;
 use crate::record::tree::call::Call;
+use crate::record::tree::tasks::Tasks;
+use crate::record::waiting::poller::Poller;
 use crate::syscalls::{FileTimes, Stamps, Units, file_times, set_times, stamps};
 use crate::task::TaskId;
 use crate::tracee::{last_os, os};
@@ -57,63 +61,80 @@ impl Stamped {
     }
 }
 
-impl Recorder<'_> {
+impl Stamped {
     /// Time has leapt.
-    pub(super) fn stamps_are_stale(&mut self) -> Result<(), Error> {
-        self.stamped.stale = true;
-        self.clock.area().set_stale(true);
-        if self.stamped.mapped { self.refresh_stamps() } else { Ok(()) }
+    pub(super) fn stamps_are_stale(&mut self, clock: &Clock, clocks: &Clocks) -> Result<(), Error> {
+        self.stale = true;
+        clock.area().set_stale(true);
+        if self.mapped { self.refresh_stamps(clock, clocks) } else { Ok(()) }
     }
 
     /// A task has mapped a file that is shared.
-    pub(in crate::record) fn note_shared_file(&mut self) -> Result<(), Error> {
-        self.stamped.mapped = true;
-        if self.stamped.stale { self.refresh_stamps() } else { Ok(()) }
+    pub(in crate::record) fn note_shared_file(
+        &mut self,
+        clock: &Clock,
+        clocks: &Clocks,
+    ) -> Result<(), Error> {
+        self.mapped = true;
+        if self.stale { self.refresh_stamps(clock, clocks) } else { Ok(()) }
     }
 
     /// A task is about to make a call. If that stamps a file, it must not do so as of before the last leap.
-    pub(in crate::record) fn before_stamp(&mut self, id: TaskId, call: &Call) -> Flow<()> {
-        let stamps = self.stamped.stale
+    pub(in crate::record) fn before_stamp(
+        &mut self,
+        tasks: &Tasks,
+        clock: &Clock,
+        poller: &mut Poller,
+        clocks: &Clocks,
+        id: TaskId,
+        call: &Call,
+    ) -> Flow<()> {
+        let stamps = self.stale
             && match stamps(call.number()) {
                 None => false,
                 Some(Stamps::Somewhere) => true,
-                Some(Stamps::File(fd)) => self.kind(id, call.args()[fd]) == Kind::Ready,
+                Some(Stamps::File(fd)) => poller.kind(tasks, id, call.args()[fd]) == Kind::Ready,
             };
         if stamps {
-            self.refresh_stamps()?;
+            self.refresh_stamps(clock, clocks)?;
         }
         Ok(())
     }
 
     /// Wait until the kernel stamps files as of after the last leap.
-    fn refresh_stamps(&mut self) -> Result<(), Error> {
+    fn refresh_stamps(&mut self, clock: &Clock, clocks: &Clocks) -> Result<(), Error> {
         /// How often it is worth asking at once.
         const AT_ONCE: u32 = 3;
         /// How often in all: the clock moves at least a hundred times a second.
         const MOST: u32 = 400;
         const PAUSE: Duration = Duration::from_micros(250);
-        let leapt = self.clocks.past().last_leap();
+        let leapt = clocks.past().last_leap();
         for tried in 0..MOST {
-            if leapt.is_none_or(|leapt| self.stamped.now().is_ok_and(|now| now > leapt)) {
+            if leapt.is_none_or(|leapt| self.now().is_ok_and(|now| now > leapt)) {
                 break;
             }
             if tried >= AT_ONCE {
                 std::thread::sleep(PAUSE);
             }
         }
-        self.stamped.stale = false;
-        self.clock.area().set_stale(false);
+        self.stale = false;
+        clock.area().set_stale(false);
         Ok(())
     }
 
     /// The program has set times of a file.
-    pub(in crate::record) fn note_set_times(&mut self, id: TaskId, call: &Call) {
-        let Some((at, units)) = set_times(call.number()).filter(|_| self.options.time == Time::Virtual)
-        else {
+    pub(in crate::record) fn note_set_times(
+        &mut self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        id: TaskId,
+        call: &Call,
+    ) {
+        let Some((at, units)) = set_times(call.number()).filter(|_| options.time == Time::Virtual) else {
             return;
         };
         let address = call.args()[at];
-        let Ok(bytes) = self.space(id).memory.bytes(address, units.pair()) else { return };
+        let Ok(bytes) = tasks.space(id).memory.bytes(address, units.pair()) else { return };
         let number = |at: usize| i64::from_ne_bytes(std::array::from_fn(|i| bytes[at + i]));
         for at in [0, units.pair() / 2] {
             let (seconds, parts) = match units {
@@ -122,23 +143,29 @@ impl Recorder<'_> {
                 Units::Nanoseconds => (number(at), number(at + 8)),
             };
             if !matches!(parts, libc::UTIME_NOW | libc::UTIME_OMIT) {
-                self.stamped.set.insert((seconds, parts));
+                self.set.insert((seconds, parts));
             }
         }
     }
 
     /// A call has told times of a file: tell when that was by the program's clocks.
-    pub(super) fn tell_file_times(&self, id: TaskId, call: &Call) -> Flow<()> {
+    pub(super) fn tell_file_times(
+        &self,
+        tasks: &Tasks,
+        clocks: &Clocks,
+        id: TaskId,
+        call: &Call,
+    ) -> Flow<()> {
         let Some(FileTimes { at, offsets }) = file_times(call.number()) else { return Ok(()) };
-        let memory = &self.space(id).memory;
+        let memory = &tasks.space(id).memory;
         for offset in *offsets {
             let at = call.args()[*at].wrapping_add(*offset);
             let Ok(told) = memory.bytes(at, 12) else { continue };
             let seconds = i64::from_ne_bytes(std::array::from_fn(|i| told[i]));
             let parts = i32::from_ne_bytes(std::array::from_fn(|i| told[8 + i]));
             let stamped = stamp(seconds, parts.into());
-            let ahead = self.ahead_at(stamped)?;
-            if ahead != 0 && !self.stamped.set.contains(&(seconds, parts.into())) {
+            let ahead = clocks.ahead_at(stamped)?;
+            if ahead != 0 && !self.set.contains(&(seconds, parts.into())) {
                 let time = timespec { tv_sec: seconds, tv_nsec: parts.into() };
                 let bytes = clocks::bytes(&clocks::later(&time, ahead));
                 // In statx(2) the nanoseconds have 4 bytes.

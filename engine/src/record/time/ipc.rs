@@ -6,11 +6,13 @@
 
 use std::collections::BTreeMap;
 
+use super::clocks::Clocks;
 use super::clocks::{SECOND, Time};
 use super::files::{machine_now, stamp};
-use crate::record::recorder::Recorder;
+use crate::record::options::Options;
 use crate::record::step::Flow;
 use crate::record::tree::call::Call;
+use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 
 /// Where in a structure a time is: the calls that tell it are named by what they tell of.
@@ -70,39 +72,57 @@ fn stamped(call: &Call, result: i64) -> Option<(Field, i32)> {
     })
 }
 
-impl Recorder<'_> {
+impl IpcTimes {
     /// A call has succeeded that may have to do with a queue, a semaphore or shared memory.
-    pub(in crate::record) fn note_ipc(&mut self, call: &Call, result: i64) -> Flow<()> {
-        if self.options.time == Time::Virtual
+    pub(in crate::record) fn note_ipc(
+        &mut self,
+        options: &Options<'_>,
+        clocks: &Clocks,
+        call: &Call,
+        result: i64,
+    ) -> Flow<()> {
+        if options.time == Time::Virtual
             && let Some(key) = stamped(call, result)
         {
             let made = [libc::SYS_shmget, libc::SYS_msgget, libc::SYS_semget];
             // One that was there already has the time that it had.
-            if !made.contains(&(call.number() as i64)) || !self.ipc_times.0.contains_key(&key) {
-                self.note_ipc_time(key)?;
+            if !made.contains(&(call.number() as i64)) || !self.0.contains_key(&key) {
+                self.note_ipc_time(clocks, key)?;
             }
         }
         Ok(())
     }
 
     /// shmdt(2) has succeeded for this segment.
-    pub(in crate::record) fn note_detached(&mut self, segment: u64) -> Flow<()> {
-        if self.options.time == Time::Virtual {
-            self.note_ipc_time((SHM_DTIME, segment as i32))
+    pub(in crate::record) fn note_detached(
+        &mut self,
+        options: &Options<'_>,
+        clocks: &Clocks,
+        segment: u64,
+    ) -> Flow<()> {
+        if options.time == Time::Virtual {
+            self.note_ipc_time(clocks, (SHM_DTIME, segment as i32))
         } else {
             Ok(())
         }
     }
 
-    fn note_ipc_time(&mut self, key: (Field, i32)) -> Flow<()> {
+    fn note_ipc_time(&mut self, clocks: &Clocks, key: (Field, i32)) -> Flow<()> {
         let machine = machine_now()?.div_euclid(SECOND.into()) as i64;
-        let program = self.clocks.read(libc::CLOCK_REALTIME)?.tv_sec;
-        self.ipc_times.0.insert(key, When { machine, program });
+        let program = clocks.read(libc::CLOCK_REALTIME)?.tv_sec;
+        self.0.insert(key, When { machine, program });
         Ok(())
     }
 
     /// A call has told of a queue, a semaphore or shared memory: tell when that was by the program's clocks.
-    pub(super) fn tell_ipc_times(&self, id: TaskId, call: &Call, result: i64) -> Flow<()> {
+    pub(super) fn tell_ipc_times(
+        &self,
+        tasks: &Tasks,
+        clocks: &Clocks,
+        id: TaskId,
+        call: &Call,
+        result: i64,
+    ) -> Flow<()> {
         let [object, command, third, fourth, ..] = call.args();
         let (number, command) = (call.number() as i64, command as i32);
         let (command, at) =
@@ -115,10 +135,10 @@ impl Recorder<'_> {
             | (libc::SYS_semctl, SEM_STAT | SEM_STAT_ANY) => result as i32,
             _ => return Ok(()),
         };
-        let memory = &self.space(id).memory;
+        let memory = &tasks.space(id).memory;
         for field in FIELDS.into_iter().filter(|field| field.control == number) {
             let told = memory.u64(at + field.offset)?.cast_signed();
-            let known = self.ipc_times.0.get(&(field, object));
+            let known = self.0.get(&(field, object));
             // The kernel's clock may be a tick behind.
             let known = known.filter(|when| (when.machine - 1..=when.machine).contains(&told));
             let program = match known {
@@ -126,7 +146,7 @@ impl Recorder<'_> {
                 None if told == 0 => continue,
                 None => {
                     let end = (stamp(told, 0) + i128::from(SECOND) - 1).min(machine_now()?);
-                    told + (self.ahead_at(end)? / SECOND).cast_signed()
+                    told + (clocks.ahead_at(end)? / SECOND).cast_signed()
                 }
             };
             memory.write(at + field.offset, &program.to_ne_bytes())?;

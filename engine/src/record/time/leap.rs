@@ -12,9 +12,13 @@ use super::clocks::Time;
 use crate::record::deadlock::stuck::{NESTS, View};
 use crate::record::kernel::call_in_progress::{call_in_progress, watched};
 use crate::record::kernel::peers::inode_of;
+use crate::record::options::Options;
+use crate::record::outside::reach::Reach;
 use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
+use crate::record::tree::tasks::Tasks;
 use crate::record::tree::tasks::{Hold, Task};
+use crate::record::waiting::poller::Poller;
 use crate::tracee::{State, state};
 
 impl Recorder<'_> {
@@ -24,12 +28,13 @@ impl Recorder<'_> {
             return Ok(false);
         }
         // The sleep of a harness that only watches the others is not worth a leap.
-        let next = next.filter(|_| !self.nothing_due(now));
-        if next.is_none() && !self.timerfds {
+        let next =
+            next.filter(|_| !self.futexes.nothing_due(self.options, &self.tasks, &mut self.time.alarms, now));
+        if next.is_none() && !self.poller.timerfds {
             return Ok(false);
         }
         // What has come meanwhile is looked at first.
-        self.look_for_signals()?;
+        self.futexes.look_for_signals(&mut self.tasks, &mut self.poller, &self.time.clocks)?;
         if !self.tasks.runnable().is_empty() {
             return Ok(true);
         }
@@ -38,34 +43,44 @@ impl Recorder<'_> {
 
     /// Time leaps to the next of these and of the kernel's timers. False if it must not.
     pub(in crate::record) fn leap(&mut self, next: Option<u64>, now: u64) -> Flow<bool> {
-        if self.abroad.is_sought() || !self.only_time_helps() {
+        if self.time.abroad.is_sought()
+            || !self.outside.reach.only_time_helps(self.options, &self.tasks, &self.poller)
+        {
             return Ok(false);
         }
-        let Some(timers) = self.descriptor_timers() else { return Ok(false) };
+        let Some(timers) = self.poller.descriptor_timers(&self.tasks) else { return Ok(false) };
         let first = timers.iter().map(|timer| now.saturating_add(timer.left)).chain(next).min();
         let Some(leap) = first.and_then(|at| at.checked_sub(now)) else { return Ok(false) };
         for timer in timers {
             timer.bring_forward(leap)?;
         }
-        self.clocks.leap(leap)?;
-        self.clock.area().set_ahead(self.clocks.ahead());
-        self.stamps_are_stale()?;
-        self.leaps += 1;
+        self.time.clocks.leap(leap)?;
+        self.clock.area().set_ahead(self.time.clocks.ahead());
+        self.time.stamped.stamps_are_stale(&self.clock, &self.time.clocks)?;
+        self.time.leaps += 1;
         Ok(true)
     }
+}
 
+impl Reach {
     /// Whether nothing but a time can end the wait of any task that waits.
-    pub(in crate::record) fn only_time_helps(&self) -> bool {
+    pub(in crate::record) fn only_time_helps(
+        &self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        poller: &Poller,
+    ) -> bool {
         // Whoever could come by a name may come in time.
         let view = View::default();
-        self.tasks.living().all(|task| match task.hold() {
+        tasks.living().all(|task| match task.hold() {
             Hold::InKernel(running, _) => {
                 state(running.tid()) == State::Sleeping
-                    && (self.waits_for_the_program(task, &view) || waits_for_signals(task))
+                    && (self.waits_for_the_program(options, tasks, poller, task, &view)
+                        || waits_for_signals(task))
             }
             Hold::Waiting(..) => {
-                let mut descriptors = self.watches.descriptors(task.id);
-                descriptors.all(|fd| self.inside(task, fd, NESTS, &view))
+                let mut descriptors = poller.descriptors(task.id);
+                descriptors.all(|fd| self.inside(options, tasks, poller, task, fd, NESTS, &view))
             }
             // SIGCONT may come from a terminal.
             Hold::Suspended(..) => false,
@@ -74,19 +89,30 @@ impl Recorder<'_> {
     }
 
     /// Whether only the program's own tasks, or a time, can make this descriptor ready.
-    fn inside(&self, task: &Task, fd: i32, nests: u32, view: &View) -> bool {
+    fn inside(
+        &self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        poller: &Poller,
+        task: &Task,
+        fd: i32,
+        nests: u32,
+        view: &View,
+    ) -> bool {
         let path = format!("/proc/{}/fd/{fd}", task.tid);
         let Ok(link) = std::fs::read_link(path) else { return false };
         match &*link.to_string_lossy() {
             "anon_inode:[timerfd]" | "anon_inode:[pidfd]" | "anon_inode:[signalfd]" => true,
             "anon_inode:[eventpoll]" => {
                 nests > 0
-                    && watched(task.tid, fd).into_iter().all(|fd| self.inside(task, fd, nests - 1, view))
+                    && watched(task.tid, fd)
+                        .into_iter()
+                        .all(|fd| self.inside(options, tasks, poller, task, fd, nests - 1, view))
             }
             link => {
-                self.ours(task.tid, fd, nests, view)
+                self.ours(options, tasks, poller, task.tid, fd, nests, view)
                     || inode_of(link)
-                        .is_some_and(|inode| view.sockets(task.tid, self.processes()).inside(inode))
+                        .is_some_and(|inode| view.sockets(task.tid, tasks.processes()).inside(inode))
             }
         }
     }

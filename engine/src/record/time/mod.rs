@@ -13,3 +13,23 @@ pub(super) mod leap;
 mod past;
 pub(super) mod proc;
 mod told;
+
+use super::timers::alarms::Alarms;
+use abroad::Abroad;
+use clocks::Clocks;
+use files::Stamped;
+use ipc::IpcTimes;
+use proc::ProcTimes;
+
+/// The clocks, and what there is to translate of what others tell of the time.
+#[derive(Debug, Default)]
+pub(super) struct Times {
+    pub(super) clocks: Clocks,
+    pub(super) alarms: Alarms,
+    /// Times that time has leapt.
+    pub(super) leaps: u64,
+    pub(super) stamped: Stamped,
+    pub(super) ipc: IpcTimes,
+    pub(super) proc: ProcTimes,
+    pub(super) abroad: Abroad,
+}

@@ -9,12 +9,14 @@ use std::path::Path;
 
 use nix::unistd::Pid;
 
+use super::clocks::Clocks;
 use super::clocks::{SECOND, Time};
 use super::told::CLOCK_TICK;
 use crate::record::kernel::fds;
-use crate::record::recorder::Recorder;
+use crate::record::options::Options;
 use crate::record::tree::call::Call;
 use crate::record::tree::natively::Shown;
+use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 
 /// What is known of such texts.
@@ -48,56 +50,64 @@ impl Text {
     }
 }
 
-impl Recorder<'_> {
+impl ProcTimes {
     /// A new task.
-    pub(in crate::record) fn note_birth(&mut self, tid: Pid) {
-        if self.clocks.ahead() != 0 {
-            self.proc_times.born.insert(tid.as_raw(), self.clocks.ahead());
+    pub(in crate::record) fn note_birth(&mut self, clocks: &Clocks, tid: Pid) {
+        if clocks.ahead() != 0 {
+            self.born.insert(tid.as_raw(), clocks.ahead());
         }
     }
 
-    /// Whether a descriptor is of a text whose times are not the program's.
-    pub(in crate::record) fn has_times(&self, tid: Pid, fd: i32) -> bool {
-        self.options.time == Time::Virtual && text_of(tid, fd).is_some()
-    }
-
     /// The text of a path, with the program's times if it has any.
-    pub(in crate::record) fn at_its_time(&self, path: &Path, text: String) -> String {
-        let known = path.to_str().and_then(Text::at).filter(|_| self.clocks.ahead() != 0);
-        match known.map(|known| self.with_times(known, text.as_bytes())) {
+    pub(in crate::record) fn at_its_time(&self, clocks: &Clocks, path: &Path, text: String) -> String {
+        let known = path.to_str().and_then(Text::at).filter(|_| clocks.ahead() != 0);
+        match known.map(|known| self.with_times(clocks, known, text.as_bytes())) {
             Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             None => text,
         }
     }
 
     /// What a call that reads a text with times is to be shown; none if it reads none.
-    pub(in crate::record) fn read_times(&mut self, id: TaskId, call: &Call) -> Option<Shown> {
+    pub(in crate::record) fn read_times(
+        &mut self,
+        tasks: &Tasks,
+        clocks: &Clocks,
+        id: TaskId,
+        call: &Call,
+    ) -> Option<Shown> {
         let reads = matches!(call.number() as i64, libc::SYS_read | libc::SYS_pread64);
-        if self.clocks.ahead() == 0 || !reads {
+        if clocks.ahead() == 0 || !reads {
             return None;
         }
         let [fd, _, count, at, ..] = call.args();
-        let (pid, tid, fd) = (self.tasks[id].pid, self.tasks[id].tid, fd as i32);
+        let (pid, tid, fd) = (tasks[id].pid, tasks[id].tid, fd as i32);
         let (path, text) = text_of(tid, fd)?;
         let moves = call.number() == libc::SYS_read as u64;
         let offset = if moves { fds::offset(tid, fd as u64) } else { at };
-        let known = self.proc_times.texts.remove(&(pid, fd)).filter(|_| offset > 0);
+        let known = self.texts.remove(&(pid, fd)).filter(|_| offset > 0);
         let bytes = match known {
             Some(bytes) => bytes,
             // If it cannot be read, the kernel tells why.
-            None => self.with_times(text, &std::fs::read(&path).ok()?),
+            None => self.with_times(clocks, text, &std::fs::read(&path).ok()?),
         };
         let shown = Shown::part(&bytes, offset, count, moves);
-        self.proc_times.texts.insert((pid, fd), bytes);
+        self.texts.insert((pid, fd), bytes);
         Some(shown)
     }
 
-    fn with_times(&self, text: Text, bytes: &[u8]) -> Vec<u8> {
+    fn with_times(&self, clocks: &Clocks, text: Text, bytes: &[u8]) -> Vec<u8> {
         let told = std::str::from_utf8(bytes).ok().and_then(|told| match text {
-            Text::Uptime => uptime(told, self.clocks.ahead()),
-            Text::Stat(task) => started(told, *self.proc_times.born.get(&task)?),
+            Text::Uptime => uptime(told, clocks.ahead()),
+            Text::Stat(task) => started(told, *self.born.get(&task)?),
         });
         told.map_or_else(|| bytes.to_vec(), String::into_bytes)
+    }
+}
+
+impl Options<'_> {
+    /// Whether a descriptor is of a text whose times are not the program's.
+    pub(in crate::record) fn has_times(&self, tid: Pid, fd: i32) -> bool {
+        self.time == Time::Virtual && text_of(tid, fd).is_some()
     }
 }
 

@@ -3,12 +3,15 @@
 //! It writes what it knows, by the machine's clocks; before that is logged, it is translated to the program's. What tells how much
 //! processor time was used (getrusage(2), wait4(2)) needs nothing: that does not leap.
 
+use super::clocks::Clocks;
 use super::clocks::{SECOND, nanoseconds};
+use super::files::Stamped;
 use super::files::{machine_now, stamp};
+use super::ipc::IpcTimes;
 use super::past::Stamp;
-use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
 use crate::record::tree::call::Call;
+use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 use crate::tracee::{Memory, Stopped};
 
@@ -24,45 +27,48 @@ enum Parts {
     Nano,
 }
 
-impl Recorder<'_> {
+impl Clocks {
     /// A call has been made: translate the points in time that it tells, and its result.
     pub(in crate::record) fn tell_times(
-        &mut self,
+        &self,
+        tasks: &Tasks,
+        ipc_times: &IpcTimes,
+        stamped: &Stamped,
         id: TaskId,
         stopped: Stopped,
         call: &Call,
         result: i64,
     ) -> Flow<(Stopped, i64)> {
-        if self.clocks.ahead() == 0 || result < 0 {
+        if self.ahead() == 0 || result < 0 {
             return Ok((stopped, result));
         }
         let args = call.args();
         match call.number() as i64 {
             libc::SYS_times => {
-                let result = result + (self.clocks.ahead() / CLOCK_TICK).cast_signed();
+                let result = result + (self.ahead() / CLOCK_TICK).cast_signed();
                 let mut registers = stopped.registers()?;
                 registers.set_result(result);
                 stopped.set_registers(&registers)?;
                 return Ok((stopped, result));
             }
-            libc::SYS_sysinfo => self.tell_uptime(id, args[0])?,
-            libc::SYS_adjtimex => self.tell_adjusted(id, args[0])?,
-            libc::SYS_clock_adjtime => self.tell_adjusted(id, args[1])?,
+            libc::SYS_sysinfo => self.tell_uptime(tasks, id, args[0])?,
+            libc::SYS_adjtimex => self.tell_adjusted(tasks, id, args[0])?,
+            libc::SYS_clock_adjtime => self.tell_adjusted(tasks, id, args[1])?,
             libc::SYS_ioctl => match args[1] as u32 {
-                SIOCGSTAMP | SIOCGSTAMP_NEW => self.tell(id, args[2], Parts::Micro)?,
-                SIOCGSTAMPNS | SIOCGSTAMPNS_NEW => self.tell(id, args[2], Parts::Nano)?,
+                SIOCGSTAMP | SIOCGSTAMP_NEW => self.tell(tasks, id, args[2], Parts::Micro)?,
+                SIOCGSTAMPNS | SIOCGSTAMPNS_NEW => self.tell(tasks, id, args[2], Parts::Nano)?,
                 _ => {}
             },
-            libc::SYS_recvmsg => self.tell_arrival(id, args[1])?,
+            libc::SYS_recvmsg => self.tell_arrival(tasks, id, args[1])?,
             libc::SYS_recvmmsg => {
                 for message in 0..result.cast_unsigned() {
-                    self.tell_arrival(id, args[1] + message * MMSGHDR)?;
+                    self.tell_arrival(tasks, id, args[1] + message * MMSGHDR)?;
                 }
             }
             libc::SYS_shmctl | libc::SYS_msgctl | libc::SYS_semctl => {
-                self.tell_ipc_times(id, call, result)?
+                ipc_times.tell_ipc_times(tasks, self, id, call, result)?
             }
-            _ => self.tell_file_times(id, call)?,
+            _ => stamped.tell_file_times(tasks, self, id, call)?,
         }
         Ok((stopped, result))
     }
@@ -70,12 +76,12 @@ impl Recorder<'_> {
     /// By how many ns the program's clocks were ahead of the machine's at a time of those; 0 if that is still to come, so that
     /// nothing has been stamped with it.
     pub(super) fn ahead_at(&self, stamp: Stamp) -> Flow<u64> {
-        Ok(if stamp > machine_now()? { 0 } else { self.clocks.past().ahead_at(stamp) })
+        Ok(if stamp > machine_now()? { 0 } else { self.past().ahead_at(stamp) })
     }
 
     /// Translate a point in time at an address.
-    fn tell(&self, id: TaskId, address: u64, parts: Parts) -> Flow<()> {
-        let memory = &self.space(id).memory;
+    fn tell(&self, tasks: &Tasks, id: TaskId, address: u64, parts: Parts) -> Flow<()> {
+        let memory = &tasks.space(id).memory;
         let (Ok(seconds), Ok(second)) = (memory.u64(address), memory.u64(address + 8)) else {
             return Ok(());
         };
@@ -88,31 +94,31 @@ impl Recorder<'_> {
     }
 
     /// sysinfo(2): the seconds since the machine was started, in the first word.
-    fn tell_uptime(&self, id: TaskId, address: u64) -> Flow<()> {
-        let up = nanoseconds(&self.clocks.read(libc::CLOCK_BOOTTIME)?).unwrap_or(0);
-        self.space(id).memory.write(address, &up.div_ceil(SECOND).to_ne_bytes())?;
+    fn tell_uptime(&self, tasks: &Tasks, id: TaskId, address: u64) -> Flow<()> {
+        let up = nanoseconds(&self.read(libc::CLOCK_BOOTTIME)?).unwrap_or(0);
+        tasks.space(id).memory.write(address, &up.div_ceil(SECOND).to_ne_bytes())?;
         Ok(())
     }
 
     /// adjtimex(2): the present time.
-    fn tell_adjusted(&self, id: TaskId, address: u64) -> Flow<()> {
+    fn tell_adjusted(&self, tasks: &Tasks, id: TaskId, address: u64) -> Flow<()> {
         /// In `struct timex`: the status and the time.
         const STATUS: u64 = 40;
         const TIME: u64 = 72;
-        let status = self.space(id).memory.u32(address + STATUS)?;
+        let status = tasks.space(id).memory.u32(address + STATUS)?;
         let nano = status & libc::STA_NANO as u32 != 0;
-        self.tell(id, address + TIME, if nano { Parts::Nano } else { Parts::Micro })
+        self.tell(tasks, id, address + TIME, if nano { Parts::Nano } else { Parts::Micro })
     }
 
     /// recvmsg(2): when a packet came (socket(7), `SO_TIMESTAMP`), among the control messages.
-    fn tell_arrival(&self, id: TaskId, header: u64) -> Flow<()> {
-        let memory = &self.space(id).memory;
+    fn tell_arrival(&self, tasks: &Tasks, id: TaskId, header: u64) -> Flow<()> {
+        let memory = &tasks.space(id).memory;
         for (at, kind) in control_messages(memory, header) {
             match kind {
-                SCM_TIMESTAMP | SCM_TIMESTAMP_NEW => self.tell(id, at, Parts::Micro)?,
-                SCM_TIMESTAMPNS | SCM_TIMESTAMPNS_NEW => self.tell(id, at, Parts::Nano)?,
+                SCM_TIMESTAMP | SCM_TIMESTAMP_NEW => self.tell(tasks, id, at, Parts::Micro)?,
+                SCM_TIMESTAMPNS | SCM_TIMESTAMPNS_NEW => self.tell(tasks, id, at, Parts::Nano)?,
                 // The first of three is of the system's clock.
-                SCM_TIMESTAMPING | SCM_TIMESTAMPING_NEW => self.tell(id, at, Parts::Nano)?,
+                SCM_TIMESTAMPING | SCM_TIMESTAMPING_NEW => self.tell(tasks, id, at, Parts::Nano)?,
                 _ => {}
             }
         }

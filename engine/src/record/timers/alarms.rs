@@ -9,10 +9,11 @@ use nix::unistd::Pid;
 
 use super::own::Notice;
 use crate::error::Error;
-use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
 use crate::record::time::clocks;
+use crate::record::time::clocks::Clocks;
 use crate::record::tree::call::Call;
+use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 
 /// How late a timer may be, in ns.
@@ -127,12 +128,18 @@ fn next_due(alarm: &Alarm, now: u64) -> u64 {
     alarm.due.saturating_add(missed.saturating_mul(alarm.interval))
 }
 
-impl Recorder<'_> {
+impl Alarms {
     /// Note what a call has done to the timers of its process.
-    pub(in crate::record) fn note_alarm(&mut self, id: TaskId, call: &Call) -> Flow<()> {
-        let (pid, now) = (self.task(id).pid, self.clocks.now()?);
+    pub(in crate::record) fn note_alarm(
+        &mut self,
+        tasks: &mut Tasks,
+        clocks: &Clocks,
+        id: TaskId,
+        call: &Call,
+    ) -> Flow<()> {
+        let (pid, now) = (tasks.task(id).pid, clocks.now()?);
         let [a, b, c, ..] = call.args();
-        let space = self.space(id);
+        let space = tasks.space(id);
         let at = |address: u64, unit: u64| -> Result<u64, Error> {
             let time = clocks::timespec_at(&space.memory, address)?;
             let (seconds, parts) = (time.tv_sec.cast_unsigned(), time.tv_nsec.cast_unsigned());
@@ -141,12 +148,12 @@ impl Recorder<'_> {
         match call.number() as i64 {
             libc::SYS_alarm => {
                 let seconds = u64::from(a as u32);
-                self.alarms.set(pid, Timer::Real, now, seconds.saturating_mul(clocks::SECOND), 0);
+                self.set(pid, Timer::Real, now, seconds.saturating_mul(clocks::SECOND), 0);
             }
             // The other two count what the program itself uses of the processor.
             libc::SYS_setitimer if a as i32 == libc::ITIMER_REAL => {
                 let (first, interval) = if b == 0 { (0, 0) } else { (at(b + 16, 1000)?, at(b, 1000)?) };
-                self.alarms.set(pid, Timer::Real, now, first, interval);
+                self.set(pid, Timer::Real, now, first, interval);
             }
             libc::SYS_timer_create => {
                 let timer = space.memory.u32(c)?.cast_signed();
@@ -154,21 +161,21 @@ impl Recorder<'_> {
                 let event: Option<[u8; 20]> = event.and_then(|bytes| bytes.try_into().ok());
                 let by_default = Notice { value: u64::from(timer.cast_unsigned()), ..Notice::ALARM };
                 let notice = event.map_or(by_default, |event| Notice::decode(&event));
-                self.alarms.made.insert((pid, timer), (a as i32, notice));
+                self.made.insert((pid, timer), (a as i32, notice));
             }
             libc::SYS_timer_settime => {
-                let clock = self.alarms.clock(pid, a as i32);
+                let clock = self.clock(pid, a as i32);
                 let (mut first, interval) = (at(c + 16, 1)?, at(c, 1)?);
                 if first != 0 && b & libc::TIMER_ABSTIME as u64 != 0 {
-                    first = self.clocks.deadline(clock, first).unwrap_or(now).saturating_sub(now).max(1);
+                    first = clocks.deadline(clock, first).unwrap_or(now).saturating_sub(now).max(1);
                 }
                 if clocks::is_cpu_clock(clock) {
                     first = 0;
                 }
-                self.alarms.set(pid, Timer::Made(a as i32), now, first, interval);
+                self.set(pid, Timer::Made(a as i32), now, first, interval);
             }
             libc::SYS_timer_delete => {
-                self.alarms.set(pid, Timer::Made(a as i32), now, 0, 0);
+                self.set(pid, Timer::Made(a as i32), now, 0, 0);
             }
             _ => {}
         }

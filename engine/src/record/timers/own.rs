@@ -7,11 +7,16 @@
 
 use libc::{siginfo_t, timespec};
 
+use super::alarms::Alarms;
 use super::alarms::{Due, Timer};
-use crate::record::recorder::Recorder;
+use crate::record::futex::Futexes;
+use crate::record::options::Options;
 use crate::record::step::Flow;
+use crate::record::time::clocks::Clocks;
 use crate::record::time::clocks::{self, SECOND, Time, nanoseconds, timespec_of};
 use crate::record::tree::call::{Call, fails};
+use crate::record::tree::tasks::Tasks;
+use crate::record::waiting::poller::Poller;
 use crate::task::TaskId;
 use crate::trace::event::Write;
 use crate::tracee::signals;
@@ -73,40 +78,41 @@ impl Units {
     }
 }
 
-impl Recorder<'_> {
+impl Alarms {
     /// In virtual time, the outcome of a call that is about a timer that sends signals; none if it is none, or the kernel's.
     pub(in crate::record) fn own_timer(
         &mut self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        clocks: &Clocks,
         id: TaskId,
         call: &Call,
     ) -> Flow<Option<(i64, Vec<Write>)>> {
-        if self.options.time == Time::Real {
+        if options.time == Time::Real {
             return Ok(None);
         }
-        let pid = self.tasks[id].pid;
+        let pid = tasks[id].pid;
         let [a, b, c, d, ..] = call.args();
         let real = a as i32 == libc::ITIMER_REAL;
         let made = Timer::Made(a as i32);
         let (timer, units, absolute, new, old) = match call.number() as i64 {
-            libc::SYS_alarm => return self.alarm(id, a as u32).map(Some),
+            libc::SYS_alarm => return self.alarm(tasks, clocks, id, a as u32).map(Some),
             libc::SYS_setitimer if real => (Timer::Real, MICROSECONDS, false, Some(b), c),
             libc::SYS_getitimer if real => (Timer::Real, MICROSECONDS, false, None, b),
-            libc::SYS_timer_settime if self.alarms.is_ours(pid, a as i32) => {
+            libc::SYS_timer_settime if self.is_ours(pid, a as i32) => {
                 (made, NANOSECONDS, b & libc::TIMER_ABSTIME as u64 != 0, Some(c), d)
             }
-            libc::SYS_timer_gettime if self.alarms.is_ours(pid, a as i32) => {
-                (made, NANOSECONDS, false, None, b)
-            }
+            libc::SYS_timer_gettime if self.is_ours(pid, a as i32) => (made, NANOSECONDS, false, None, b),
             _ => return Ok(None),
         };
-        let now = self.clocks.now()?;
-        let (interval, left) = self.alarms.left(pid, timer, now);
+        let now = clocks.now()?;
+        let (interval, left) = self.left(pid, timer, now);
         if let Some(new) = new {
             // setitimer(2) takes null for zeros.
             let bytes = if new == 0 && timer == Timer::Real {
                 vec![0; 32]
             } else {
-                match self.space(id).memory.bytes(new, 32) {
+                match tasks.space(id).memory.bytes(new, 32) {
                     Ok(bytes) => bytes,
                     Err(_) => return Ok(Some((fails(libc::EFAULT), Vec::new()))),
                 }
@@ -115,40 +121,47 @@ impl Recorder<'_> {
                 return Ok(Some((fails(libc::EINVAL), Vec::new())));
             };
             if absolute && first != 0 {
-                let clock = self.alarms.clock(pid, a as i32);
-                first = self.clocks.deadline(clock, first)?.saturating_sub(now).max(1);
+                let clock = self.clock(pid, a as i32);
+                first = clocks.deadline(clock, first)?.saturating_sub(now).max(1);
             }
-            self.alarms.set(pid, timer, now, first, interval);
+            self.set(pid, timer, now, first, interval);
         }
         let old_bytes = if old == 0 { Vec::new() } else { units.encode(interval, left) };
-        Ok(Some(self.written(id, old, old_bytes)))
+        Ok(Some(tasks.written(id, old, old_bytes)))
     }
 
     /// alarm(2): the seconds that were left, rounded, but not to 0.
-    fn alarm(&mut self, id: TaskId, seconds: u32) -> Flow<(i64, Vec<Write>)> {
-        let (pid, now) = (self.tasks[id].pid, self.clocks.now()?);
-        let (_, left) = self.alarms.left(pid, Timer::Real, now);
-        self.alarms.set(pid, Timer::Real, now, u64::from(seconds) * SECOND, 0);
+    fn alarm(&mut self, tasks: &Tasks, clocks: &Clocks, id: TaskId, seconds: u32) -> Flow<(i64, Vec<Write>)> {
+        let (pid, now) = (tasks[id].pid, clocks.now()?);
+        let (_, left) = self.left(pid, Timer::Real, now);
+        self.set(pid, Timer::Real, now, u64::from(seconds) * SECOND, 0);
         let rounded = ((left + SECOND / 2) / SECOND).max(u64::from(left > 0));
         Ok((rounded.cast_signed(), Vec::new()))
     }
 
     /// Send the signals of the timers that are due.
-    pub(in crate::record) fn send_alarms(&mut self) -> Flow<()> {
-        if self.options.time == Time::Real || self.alarms.is_empty() {
+    pub(in crate::record) fn send_alarms(
+        &mut self,
+        options: &Options<'_>,
+        tasks: &mut Tasks,
+        futexes: &mut Futexes,
+        poller: &mut Poller,
+        clocks: &Clocks,
+    ) -> Flow<()> {
+        if options.time == Time::Real || self.is_empty() {
             return Ok(());
         }
-        let due = self.alarms.take_due(self.clocks.now()?);
+        let due = self.take_due(clocks.now()?);
         for Due { pid, timer, notice } in &due {
             let Some(signal) = notice.signal else { continue };
             let waits = |says: &crate::tracee::Signals| says.pending.has(signal) || says.shared.has(signal);
-            if self.tasks.of(*pid).any(|task| signals(task.tid).is_ok_and(|says| waits(&says))) {
+            if tasks.of(*pid).any(|task| signals(task.tid).is_ok_and(|says| waits(&says))) {
                 continue;
             }
             let number = if let Timer::Made(number) = timer { *number } else { 0 };
             queue(pid.as_raw(), notice.thread, signal, number, notice.value);
         }
-        if due.is_empty() { Ok(()) } else { self.look_for_signals() }
+        if due.is_empty() { Ok(()) } else { futexes.look_for_signals(tasks, poller, clocks) }
     }
 }
 

@@ -10,11 +10,13 @@ use nix::unistd::Pid;
 
 use crate::error::Error;
 use crate::record::kernel::fds::links;
-use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
+use crate::record::time::clocks::Clocks;
 use crate::record::time::clocks::{self, nanoseconds, timespec_of};
 use crate::record::tree::call::Call;
 use crate::record::tree::slots::scratch;
+use crate::record::tree::tasks::Tasks;
+use crate::record::waiting::poller::Poller;
 use crate::task::TaskId;
 use crate::trace::event::Registers;
 use crate::tracee::last_os;
@@ -41,41 +43,48 @@ impl DescriptorTimer {
     }
 }
 
-impl Recorder<'_> {
+impl Poller {
     /// All timers of the program that are set and are descriptors; none if we cannot get at them.
-    pub(in crate::record) fn descriptor_timers(&mut self) -> Option<Vec<DescriptorTimer>> {
+    pub(in crate::record) fn descriptor_timers(&mut self, tasks: &Tasks) -> Option<Vec<DescriptorTimer>> {
         let mut timers = Vec::new();
         if !self.timerfds {
             return Some(timers);
         }
-        for pid in self.processes() {
+        for pid in tasks.processes() {
             for (number, left, interval) in set_timers(pid) {
-                let fd = self.watches.copy(pid, number)?;
+                let fd = self.copy(pid, number)?;
                 timers.push(DescriptorTimer { fd, left, interval });
             }
         }
         Some(timers)
     }
+}
 
+impl Clocks {
     /// The registers with which the kernel makes a call that names a point in time: that by the machine's clocks. None if the
     /// program's clocks are the same, or it names none.
-    pub(in crate::record) fn at_machine_time(&self, id: TaskId, call: &Call) -> Flow<Option<Registers>> {
+    pub(in crate::record) fn at_machine_time(
+        &self,
+        tasks: &Tasks,
+        id: TaskId,
+        call: &Call,
+    ) -> Flow<Option<Registers>> {
         let mut args = call.args();
         // Which argument, how long, and where in it the point in time is.
         let (at, len, offset) = match call.number() as i64 {
-            _ if self.clocks.ahead() == 0 => return Ok(None),
+            _ if self.ahead() == 0 => return Ok(None),
             libc::SYS_timerfd_settime if args[1] & libc::TFD_TIMER_ABSTIME as u64 != 0 => (2, 32, 16),
             libc::SYS_mq_timedsend | libc::SYS_mq_timedreceive => (4, 16, 0),
             _ => return Ok(None),
         };
-        let Some(base) = self.tasks[id].scratch else { return Ok(None) };
-        let memory = &self.tasks[id].space.memory;
+        let Some(base) = tasks[id].scratch else { return Ok(None) };
+        let memory = &tasks[id].space.memory;
         let Ok(mut bytes) = memory.bytes(args[at], len) else { return Ok(None) };
         let number = |at: usize| i64::from_ne_bytes(std::array::from_fn(|i| bytes[at + i]));
         let wanted = timespec { tv_sec: number(offset), tv_nsec: number(offset + 8) };
         // Zero unsets a timer, and what is wrong is the kernel's to tell.
         let Some(wanted) = nanoseconds(&wanted).filter(|wanted| *wanted > 0) else { return Ok(None) };
-        let real = wanted.saturating_sub(self.clocks.ahead()).max(1);
+        let real = wanted.saturating_sub(self.ahead()).max(1);
         bytes[offset..offset + 16].copy_from_slice(&clocks::bytes(&timespec_of(real)));
         args[at] = base + scratch::TIMEOUT;
         memory.write(args[at], &bytes)?;

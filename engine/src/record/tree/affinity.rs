@@ -5,19 +5,23 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 use super::call::fails;
-use crate::record::recorder::Recorder;
+use super::tasks::Tasks;
+use crate::clock::Clock;
+use crate::record::options::Options;
 use crate::task::TaskId;
 use crate::trace::event::Write;
 
 /// Bytes of the kernel's set of cores, of which there are 64 at most.
 const SET: u64 = 8;
 
-impl Recorder<'_> {
+impl Options<'_> {
     /// What a program sees that has chosen none.
     pub(in crate::record) fn all_cores(&self) -> u64 {
-        u64::MAX >> (64 - self.options.pretend_cores.clamp(1, 64))
+        u64::MAX >> (64 - self.pretend_cores.clamp(1, 64))
     }
+}
 
+impl Tasks {
     /// The core that a task is told it is on.
     pub(in crate::record) fn core_of(&mut self, id: TaskId) -> u32 {
         self.task(id).affinity.trailing_zeros()
@@ -25,6 +29,7 @@ impl Recorder<'_> {
 
     pub(in crate::record) fn get_affinity(
         &mut self,
+        options: &Options<'_>,
         id: TaskId,
         [tid, len, address, ..]: [u64; 6],
     ) -> (i64, Vec<Write>) {
@@ -32,26 +37,32 @@ impl Recorder<'_> {
             return (fails(libc::EINVAL), Vec::new());
         }
         let set = match self.whose_cores(id, tid) {
-            Ok(whose) => whose.map_or(self.all_cores(), |whose| self.task(whose).affinity),
+            Ok(whose) => whose.map_or(options.all_cores(), |whose| self.task(whose).affinity),
             Err(errno) => return (fails(errno), Vec::new()),
         };
         let (result, writes) = self.written(id, address, set.to_ne_bytes().to_vec());
         (if result == 0 { SET as i64 } else { result }, writes)
     }
 
-    pub(in crate::record) fn set_affinity(&mut self, id: TaskId, [tid, len, address, ..]: [u64; 6]) -> i64 {
+    pub(in crate::record) fn set_affinity(
+        &mut self,
+        options: &Options<'_>,
+        clock: &Clock,
+        id: TaskId,
+        [tid, len, address, ..]: [u64; 6],
+    ) -> i64 {
         let Ok(bytes) = self.space(id).memory.bytes(address, len.min(SET) as usize) else {
             return fails(libc::EFAULT);
         };
         let asked = bytes.iter().rev().fold(0, |set, byte| set << 8 | u64::from(*byte));
-        match (self.whose_cores(id, tid), asked & self.all_cores()) {
+        match (self.whose_cores(id, tid), asked & options.all_cores()) {
             (Err(errno), _) => fails(errno),
             (Ok(None), _) => fails(libc::EPERM),
             (Ok(Some(_)), 0) => fails(libc::EINVAL),
             (Ok(Some(whose)), set) => {
                 self.task(whose).affinity = set;
-                if let Some(slot) = self.tasks[whose].slot() {
-                    self.clock.area().set_affinity(slot, set);
+                if let Some(slot) = self[whose].slot() {
+                    clock.area().set_affinity(slot, set);
                 }
                 0
             }
@@ -64,7 +75,7 @@ impl Recorder<'_> {
         if tid.as_raw() == 0 {
             return Ok(Some(caller));
         }
-        let known = self.tasks.with_tid(tid);
+        let known = self.with_tid(tid);
         match known {
             Some(task) => Ok(Some(task.id)),
             None if tid.as_raw() < 0 || kill(tid, None) == Err(Errno::ESRCH) => Err(libc::ESRCH),

@@ -13,10 +13,17 @@ use std::sync::LazyLock;
 use nix::unistd::Pid;
 
 use super::call::Call;
+use super::tasks::Tasks;
 use super::tasks::{Hold, Task};
+use crate::clock::Clock;
+use crate::record::journal::Journal;
 use crate::record::kernel::fds;
+use crate::record::options::Options;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
+use crate::record::time::clocks::Clocks;
+use crate::record::time::proc::ProcTimes;
+use crate::record::waiting::poller::Poller;
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Write};
 use crate::tracee::Stopped;
@@ -90,50 +97,36 @@ impl Recorder<'_> {
         const ASKS: u32 = u32::MAX;
         let [asked, ..] = call.args();
         let asked = asked as u32;
-        let before = self.task(id).natively.persona;
+        let before = self.tasks.task(id).natively.persona;
         let result = i64::from(before);
         if asked == ASKS {
-            return self.skip(id, stopped, call, result, Vec::new());
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                call,
+                result,
+                Vec::new(),
+            );
         }
         let fixed = asked | libc::ADDR_NO_RANDOMIZE as u32;
         let (stopped, kernels) =
             self.make_other(id, stopped, call, libc::SYS_personality, [fixed.into(), 0, 0, 0, 0, 0])?;
         if kernels >= 0 {
-            self.task(id).natively.persona = asked;
+            self.tasks.task(id).natively.persona = asked;
         }
-        self.finish_other(id, stopped, call, if kernels < 0 { kernels } else { result }, Vec::new())
-    }
-
-    /// What a read(2) or pread(2) of a file in /proc that tells of a recorded task would have shown natively; none for any other
-    /// call and file.
-    pub(in crate::record) fn shown(&mut self, id: TaskId, call: &Call) -> Option<Shown> {
-        let [fd, _, len, at, ..] = call.args();
-        let reads = call.number() as i64 == libc::SYS_read;
-        if !(reads || call.number() as i64 == libc::SYS_pread64) {
-            return None;
-        }
-        let path = self.tells(id, fd)?;
-        let tid = self.tasks[id].tid;
-        let text = self.text_of(id, &path)?;
-        let at = if reads { fds::offset(tid, fd) } else { at };
-        Some(Shown::part(text.as_bytes(), at, len, reads))
-    }
-
-    /// Whether a descriptor is of a file in /proc that is ours to look at: what it tells may have to be changed, or what is
-    /// written there changes a process's memory.
-    pub(in crate::record) fn is_recorders(&mut self, id: TaskId, fd: u64) -> bool {
-        let tid = self.tasks[id].tid;
-        self.is_of_proc(id, fd)
-            && (fds::is_memory(tid, fd) || self.tells(id, fd).is_some() || self.has_times(tid, fd as i32))
-    }
-
-    /// The path of a descriptor's file, if that is one that tells of how a process is run.
-    pub(super) fn tells(&mut self, id: TaskId, fd: u64) -> Option<PathBuf> {
-        if !self.is_of_proc(id, fd) {
-            return None;
-        }
-        let path = std::fs::read_link(format!("/proc/{}/fd/{}", self.tasks[id].tid, fd as i32)).ok()?;
-        path.file_name().is_some_and(|name| FILES.iter().any(|file| name == *file)).then_some(path)
+        self.poller.finish_other(
+            &mut self.tasks,
+            &self.clock,
+            &mut self.journal,
+            id,
+            stopped,
+            call,
+            if kernels < 0 { kernels } else { result },
+            Vec::new(),
+        )
     }
 
     /// Show it, in the place of a call.
@@ -147,33 +140,33 @@ impl Recorder<'_> {
         let [fd, address, ..] = call.args();
         let Shown { bytes, next } = shown;
         let len = bytes.len() as i64;
-        let (result, writes) = self.written(id, address, bytes);
+        let (result, writes) = self.tasks.written(id, address, bytes);
         let result = if result == 0 { len } else { result };
         let Some(next) = next.filter(|_| result > 0) else {
-            return self.skip(id, stopped, call, result, writes);
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                call,
+                result,
+                writes,
+            );
         };
         // The kernel's own position moves on, too.
         let (stopped, _) =
             self.make_other(id, stopped, call, libc::SYS_lseek, [fd, next, libc::SEEK_SET as u64, 0, 0, 0])?;
-        self.finish_other(id, stopped, call, result, writes)
-    }
-
-    /// What the file of /proc at this path would tell a task; none if that is what it tells.
-    fn text_of(&self, reader: TaskId, path: &Path) -> Option<String> {
-        let parts: Vec<_> = path.iter().map(OsStr::to_string_lossy).collect();
-        let (task, name) = match &parts[..] {
-            [.., _, task, tid, name] if task == "task" => (tid, name),
-            [.., tid, name] => (tid, name),
-            _ => return None,
-        };
-        let task = self.tasks.with_tid(Pid::from_raw(task.parse().ok()?))?;
-        let text = || std::fs::read_to_string(path).ok();
-        match &**name {
-            "status" => Some(status(&text()?, task, task.id == reader)),
-            "stat" => Some(stat(&self.at_its_time(path, text()?), state(task, task.id == reader))),
-            "personality" => Some(format!("{:08x}\n", task.natively.persona)),
-            _ => None,
-        }
+        self.poller.finish_other(
+            &mut self.tasks,
+            &self.clock,
+            &mut self.journal,
+            id,
+            stopped,
+            call,
+            result,
+            writes,
+        )
     }
 
     /// Have the kernel make another call in the place of this one, and wait for its end.
@@ -191,23 +184,95 @@ impl Recorder<'_> {
         stopped.set_registers(&registers)?;
         self.run_to_exit(id, stopped)
     }
+}
+
+impl ProcTimes {
+    /// What a read(2) or pread(2) of a file in /proc that tells of a recorded task would have shown natively; none for any other
+    /// call and file.
+    pub(in crate::record) fn shown(
+        &self,
+        tasks: &Tasks,
+        poller: &mut Poller,
+        clocks: &Clocks,
+        id: TaskId,
+        call: &Call,
+    ) -> Option<Shown> {
+        let [fd, _, len, at, ..] = call.args();
+        let reads = call.number() as i64 == libc::SYS_read;
+        if !(reads || call.number() as i64 == libc::SYS_pread64) {
+            return None;
+        }
+        let path = poller.tells(tasks, id, fd)?;
+        let tid = tasks[id].tid;
+        let text = self.text_of(tasks, clocks, id, &path)?;
+        let at = if reads { fds::offset(tid, fd) } else { at };
+        Some(Shown::part(text.as_bytes(), at, len, reads))
+    }
+
+    /// What the file of /proc at this path would tell a task; none if that is what it tells.
+    fn text_of(&self, tasks: &Tasks, clocks: &Clocks, reader: TaskId, path: &Path) -> Option<String> {
+        let parts: Vec<_> = path.iter().map(OsStr::to_string_lossy).collect();
+        let (task, name) = match &parts[..] {
+            [.., _, task, tid, name] if task == "task" => (tid, name),
+            [.., tid, name] => (tid, name),
+            _ => return None,
+        };
+        let task = tasks.with_tid(Pid::from_raw(task.parse().ok()?))?;
+        let text = || std::fs::read_to_string(path).ok();
+        match &**name {
+            "status" => Some(status(&text()?, task, task.id == reader)),
+            "stat" => Some(stat(&self.at_its_time(clocks, path, text()?), state(task, task.id == reader))),
+            "personality" => Some(format!("{:08x}\n", task.natively.persona)),
+            _ => None,
+        }
+    }
+}
+
+impl Poller {
+    /// Whether a descriptor is of a file in /proc that is ours to look at: what it tells may have to be changed, or what is
+    /// written there changes a process's memory.
+    pub(in crate::record) fn is_recorders(
+        &mut self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        id: TaskId,
+        fd: u64,
+    ) -> bool {
+        let tid = tasks[id].tid;
+        self.is_of_proc(tasks, id, fd)
+            && (fds::is_memory(tid, fd)
+                || self.tells(tasks, id, fd).is_some()
+                || options.has_times(tid, fd as i32))
+    }
+
+    /// The path of a descriptor's file, if that is one that tells of how a process is run.
+    pub(super) fn tells(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> Option<PathBuf> {
+        if !self.is_of_proc(tasks, id, fd) {
+            return None;
+        }
+        let path = std::fs::read_link(format!("/proc/{}/fd/{}", tasks[id].tid, fd as i32)).ok()?;
+        path.file_name().is_some_and(|name| FILES.iter().any(|file| name == *file)).then_some(path)
+    }
 
     /// The program sees only its own call, with this result.
     fn finish_other(
         &mut self,
+        tasks: &mut Tasks,
+        clock: &Clock,
+        journal: &mut Journal,
         id: TaskId,
         stopped: Stopped,
         call: &Call,
         result: i64,
         writes: Vec<Write>,
     ) -> Flow<Next> {
-        let position = self.clock.position(&call.registers);
+        let position = clock.position(&call.registers);
         let mut registers = stopped.registers()?;
         registers.set_args(call.args());
         registers.set_number(u64::MAX);
         registers.set_result(result);
         stopped.set_registers(&registers)?;
-        self.finish(id, stopped, call, position, result, writes, Effect::None)
+        journal.finish(tasks, clock, self, id, stopped, call, position, result, writes, Effect::None)
     }
 }
 

@@ -2,8 +2,12 @@
 
 use super::call::{Call, fails};
 use super::tasks::Hold;
+use super::tasks::Tasks;
+use crate::clock::Clock;
+use crate::record::journal::Journal;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
+use crate::record::waiting::poller::Poller;
 use crate::syscalls;
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Event, Position, Registers, Syscall, Write, Written};
@@ -28,22 +32,30 @@ impl Recorder<'_> {
             self.wait(id, running)
         })
     }
+}
 
+impl Journal {
     /// Leave out the kernel: the call returns `result`; `writes` are there already.
     pub(in crate::record) fn skip(
         &mut self,
+        tasks: &mut Tasks,
+        clock: &Clock,
+        poller: &mut Poller,
         id: TaskId,
         stopped: Stopped,
         call: &Call,
         result: i64,
         writes: Vec<Write>,
     ) -> Flow<Next> {
-        self.skip_with(id, stopped, call, result, writes, Effect::None)
+        self.skip_with(tasks, clock, poller, id, stopped, call, result, writes, Effect::None)
     }
 
     /// The same, with what else it does.
     pub(in crate::record) fn skip_with(
         &mut self,
+        tasks: &mut Tasks,
+        clock: &Clock,
+        poller: &mut Poller,
         id: TaskId,
         stopped: Stopped,
         call: &Call,
@@ -51,15 +63,15 @@ impl Recorder<'_> {
         writes: Vec<Write>,
         effect: Effect,
     ) -> Flow<Next> {
-        let position = self.clock.position(&call.registers);
+        let position = clock.position(&call.registers);
         let mut registers = call.registers;
         registers.set_number(u64::MAX);
         registers.set_result(result);
         stopped.set_registers(&registers)?;
         // The kernel has done nothing that could wake a task.
-        let unsettled = self.unsettled;
-        let next = self.finish(id, stopped, call, position, result, writes, effect);
-        self.unsettled = unsettled;
+        let unsettled = poller.unsettled;
+        let next = self.finish(tasks, clock, poller, id, stopped, call, position, result, writes, effect);
+        poller.unsettled = unsettled;
         next
     }
 
@@ -67,6 +79,9 @@ impl Recorder<'_> {
     #[expect(clippy::too_many_arguments, reason = "they are the event's fields")]
     pub(in crate::record) fn finish(
         &mut self,
+        tasks: &mut Tasks,
+        clock: &Clock,
+        poller: &mut Poller,
         id: TaskId,
         stopped: Stopped,
         call: &Call,
@@ -75,14 +90,16 @@ impl Recorder<'_> {
         writes: Vec<Write>,
         effect: Effect,
     ) -> Flow<Next> {
-        self.log_call(id, call, position, result, writes, effect);
-        self.mark(id, &call.registers);
-        self.tasks.hold(id, Hold::Ready(stopped));
+        self.log_call(tasks, poller, id, call, position, result, writes, effect);
+        tasks.mark(clock, id, &call.registers);
+        tasks.hold(id, Hold::Ready(stopped));
         Ok(Next::Continue)
     }
 
     pub(in crate::record) fn log_call(
         &mut self,
+        tasks: &mut Tasks,
+        poller: &mut Poller,
         id: TaskId,
         call: &Call,
         position: Position,
@@ -91,33 +108,11 @@ impl Recorder<'_> {
         effect: Effect,
     ) {
         let (number, args) = (call.number(), call.args());
-        self.task(id).arrived = None;
-        self.watches.look_again();
-        self.unsettled |= syscalls::ticks(number);
-        let given = syscalls::given(&self.tasks[id].space.memory, number, &args, result);
+        tasks.task(id).arrived = None;
+        poller.look_again();
+        poller.unsettled |= syscalls::ticks(number);
+        let given = syscalls::given(&tasks[id].space.memory, number, &args, result);
         self.log.push(Event::Syscall(Syscall { position, number, args, result, writes, given, effect }));
-    }
-
-    /// Bytes that an emulated call gives out at `address` (nowhere if that is null): the call's result and what it
-    /// writes. They are checked to be writable here.
-    pub(in crate::record) fn written(&self, id: TaskId, address: u64, bytes: Vec<u8>) -> (i64, Vec<Write>) {
-        if address == 0 || bytes.is_empty() {
-            return (0, Vec::new());
-        }
-        if self.space(id).memory.put(self.tasks[id].tid, address, &bytes).is_err() {
-            return (fails(libc::EFAULT), Vec::new());
-        }
-        (0, vec![Write { address, bytes }])
-    }
-
-    /// What is at `address`, as a call has left it.
-    pub(in crate::record) fn copy(&self, id: TaskId, address: u64, len: usize) -> Flow<Write> {
-        Ok(Write { address, bytes: self.space(id).memory.bytes(address, len)? })
-    }
-
-    /// Replay can find a task at these registers: it has executed nothing since the last event.
-    pub(in crate::record) fn mark(&mut self, id: TaskId, registers: &Registers) {
-        self.task(id).boundary = self.clock.position(registers);
     }
 
     /// Log what the kernel writes in the middle of a call, or as a task ends.
@@ -132,5 +127,29 @@ impl Recorder<'_> {
         for (task, writes) in std::mem::take(&mut self.elsewhere) {
             self.log_written(task, writes);
         }
+    }
+}
+
+impl Tasks {
+    /// Bytes that an emulated call gives out at `address` (nowhere if that is null): the call's result and what it
+    /// writes. They are checked to be writable here.
+    pub(in crate::record) fn written(&self, id: TaskId, address: u64, bytes: Vec<u8>) -> (i64, Vec<Write>) {
+        if address == 0 || bytes.is_empty() {
+            return (0, Vec::new());
+        }
+        if self.space(id).memory.put(self[id].tid, address, &bytes).is_err() {
+            return (fails(libc::EFAULT), Vec::new());
+        }
+        (0, vec![Write { address, bytes }])
+    }
+
+    /// What is at `address`, as a call has left it.
+    pub(in crate::record) fn copy(&self, id: TaskId, address: u64, len: usize) -> Flow<Write> {
+        Ok(Write { address, bytes: self.space(id).memory.bytes(address, len)? })
+    }
+
+    /// Replay can find a task at these registers: it has executed nothing since the last event.
+    pub(in crate::record) fn mark(&mut self, clock: &Clock, id: TaskId, registers: &Registers) {
+        self.task(id).boundary = clock.position(registers);
     }
 }

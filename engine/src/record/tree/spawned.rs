@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use super::call::Call;
 use super::tasks::Task;
-use crate::record::recorder::Recorder;
+use super::tasks::Tasks;
+use crate::record::in_process::call_sites::CallSites;
 use crate::symbols::{StackRegisters, Symbols, interesting};
 use crate::task::TaskId;
 
@@ -37,12 +38,12 @@ impl Maker {
     }
 }
 
-impl Recorder<'_> {
+impl CallSites {
     /// The stack of a task that is about to make a thread.
-    pub(in crate::record) fn maker(&self, id: TaskId, call: &Call) -> Box<Maker> {
+    pub(in crate::record) fn maker(&self, tasks: &Tasks, id: TaskId, call: &Call) -> Box<Maker> {
         let registers = &call.registers;
-        let [rip, rsp, rbp] = [self.call_sites.original(registers.ip()), registers.sp(), registers.bp()];
-        let stack = self.tasks[id].space.memory.available(rsp, DEPTH);
+        let [rip, rsp, rbp] = [self.original(registers.ip()), registers.sp(), registers.bp()];
+        let stack = tasks[id].space.memory.available(rsp, DEPTH);
         Box::new(Maker { registers: StackRegisters { rip, rsp, rbp }, stack })
     }
 }

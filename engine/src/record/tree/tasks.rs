@@ -9,9 +9,11 @@ use nix::unistd::Pid;
 use rrtest_preload::layout::runnable;
 
 use super::call::Call;
+use super::children::Children;
 use super::natively::Natively;
+use super::slots::Slots;
 use super::spawned::Maker;
-use crate::record::recorder::Recorder;
+use crate::schedule::deadline::Deadlines;
 use crate::task::TaskId;
 use crate::trace::event::{Position, Registers};
 use crate::tracee::{Area, Memory, Running, Stopped};
@@ -156,7 +158,7 @@ impl Task {
 
 /// All tasks. Those that could have the core, and those that are in the kernel, are known without a look at the others:
 /// the cost of a step must not grow with the number of tasks, least of all those that have ended.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::record) struct Tasks {
     /// By number.
     all: Vec<Task>,
@@ -170,9 +172,45 @@ pub(in crate::record) struct Tasks {
     /// Whether that has changed since it was last taken.
     changed: bool,
     in_kernel: BTreeSet<TaskId>,
+    /// The task that has the core.
+    pub(in crate::record) current: Option<TaskId>,
+    /// A task has become able to run since the last decision.
+    pub(in crate::record) woken: bool,
+    /// A task that is parked has signals that were kept back.
+    pub(in crate::record) restless: bool,
+    /// Until when tasks wait, in ns of the clock.
+    pub(in crate::record) deadlines: Deadlines,
+    /// How many address spaces there have been.
+    pub(in crate::record) spaces: u32,
+    pub(in crate::record) slots: Slots,
+    /// There has been a task without a slot: the process does not know all that it would take to decide.
+    pub(in crate::record) crowded: bool,
+    /// Last, so that it is dropped last: it kills what is left of the program.
+    pub(in crate::record) children: Children,
 }
 
 impl Tasks {
+    /// There is none yet.
+    pub(in crate::record) fn new(children: Children) -> Self {
+        Self {
+            all: Vec::new(),
+            living: BTreeSet::new(),
+            tids: HashMap::new(),
+            runnable: Vec::new(),
+            turns: Vec::new(),
+            changed: false,
+            in_kernel: BTreeSet::new(),
+            current: None,
+            woken: false,
+            restless: false,
+            deadlines: Deadlines::default(),
+            spaces: 1,
+            slots: Slots::default(),
+            crowded: false,
+            children,
+        }
+    }
+
     /// The number that the next task gets.
     pub(in crate::record) fn next(&self) -> TaskId {
         TaskId(self.all.len() as u32)
@@ -381,34 +419,34 @@ impl Hold {
     }
 }
 
-impl Recorder<'_> {
+impl Tasks {
     /// The process that the recording began with.
     pub(in crate::record) fn root(&self) -> Pid {
-        self.tasks[TaskId(0)].pid
+        self[TaskId(0)].pid
     }
 
     /// The living tasks of a process.
     pub(in crate::record) fn members(&self, pid: Pid) -> Vec<TaskId> {
-        self.tasks.of(pid).map(|task| task.id).collect()
+        self.of(pid).map(|task| task.id).collect()
     }
 
     /// The processes that live.
     pub(in crate::record) fn processes(&self) -> BTreeSet<Pid> {
-        self.tasks.living().map(|task| task.pid).collect()
+        self.living().map(|task| task.pid).collect()
     }
 
     /// A wait in the recorder is over: this is what the call returns, once its task has the core.
     pub(in crate::record) fn end_wait(&mut self, id: TaskId, result: i64) {
         self.deadlines.remove(id);
-        if !matches!(self.tasks[id].hold(), Hold::Waiting(..) | Hold::Parked(_)) {
+        if !matches!(self[id].hold(), Hold::Waiting(..) | Hold::Parked(_)) {
             return;
         }
-        let hold = match self.tasks.release(id) {
+        let hold = match self.release(id) {
             Hold::Waiting(stopped, call) => Hold::Woken(stopped, call, result),
             Hold::Parked(running) => Hold::Unparked(running),
             hold => hold,
         };
-        self.tasks.hold(id, hold);
+        self.hold(id, hold);
         self.woken = true;
     }
 }

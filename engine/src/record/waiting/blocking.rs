@@ -6,14 +6,18 @@
 
 use libc::timespec;
 
-use super::watches::{are_ready, socket_limit};
+use super::poller::Poller;
+use super::poller::{are_ready, socket_limit};
 use crate::record::kernel::fds;
+use crate::record::options::Options;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
+use crate::record::time::clocks::Clocks;
 use crate::record::time::clocks::{self, Time};
 use crate::record::tree::call::{Call, Waited, interrupted, restart};
 use crate::record::tree::slots::scratch;
 use crate::record::tree::tasks::Hold;
+use crate::record::tree::tasks::Tasks;
 use crate::schedule::Why;
 use crate::syscalls::{Block, Description, describe};
 use crate::task::TaskId;
@@ -63,10 +67,12 @@ impl Watch {
     }
 }
 
-impl Recorder<'_> {
+impl Poller {
     /// What a call would have to wait for, if there are others to run meanwhile.
     pub(in crate::record) fn must_wait(
         &mut self,
+        options: &Options<'_>,
+        tasks: &mut Tasks,
         id: TaskId,
         description: &Description,
         call: &Call,
@@ -74,7 +80,7 @@ impl Recorder<'_> {
         // What has a part of what it wants, or has waited for a part of its time, is not the kernel's to finish, even if no other
         // is left.
         let begun = call.got > 0 || call.deadline.is_some();
-        if self.alone() && !begun || call.wait != Waited::No {
+        if tasks.alone(options) && !begun || call.wait != Waited::No {
             return Ok(None);
         }
         let args = call.args();
@@ -103,7 +109,7 @@ impl Recorder<'_> {
                 }));
             }
             Block::EpollPwait2 => {
-                let Some(timeout) = self.limit(id, args[3], 1) else { return Ok(None) };
+                let Some(timeout) = tasks.limit(id, args[3], 1) else { return Ok(None) };
                 return Ok(Some(Watch {
                     timeout,
                     mask: (args[4], args[5]),
@@ -111,13 +117,13 @@ impl Recorder<'_> {
                 }));
             }
             Block::Select => {
-                let limit = self.limit(id, args[4], 1000);
-                return Ok(self.select_watch(id, &args, limit));
+                let limit = tasks.limit(id, args[4], 1000);
+                return Ok(tasks.select_watch(id, &args, limit));
             }
             Block::Pselect => {
-                let limit = self.limit(id, args[4], 1);
-                let watch = self.select_watch(id, &args, limit);
-                let memory = &self.space(id).memory;
+                let limit = tasks.limit(id, args[4], 1);
+                let watch = tasks.select_watch(id, &args, limit);
+                let memory = &tasks.space(id).memory;
                 let mask = match (args[5], memory.u64(args[5]), memory.u64(args[5] + 8)) {
                     (0, ..) => NO_MASK,
                     (_, Ok(set), Ok(size)) => (set, size),
@@ -125,13 +131,15 @@ impl Recorder<'_> {
                 };
                 return Ok(watch.map(|watch| Watch { mask, ..watch }));
             }
-            Block::Poll | Block::Ppoll => return self.poll_watch(id, description, &args),
+            Block::Poll | Block::Ppoll => return tasks.poll_watch(id, description, &args),
         };
         let waits =
-            !dont_wait(call) && self.is_waited_on(id, fd) && !fds::is_in_background(self.tasks[id].tid, fd);
+            !dont_wait(call) && self.is_waited_on(tasks, id, fd) && !fds::is_in_background(tasks[id].tid, fd);
         Ok(waits.then(|| one(fd, events, Some(option))))
     }
+}
 
+impl Tasks {
     fn poll_watch(&mut self, id: TaskId, description: &Description, args: &[u64; 6]) -> Flow<Option<Watch>> {
         let timeout = if description.block == Block::Poll {
             milliseconds(args[2] as i32)
@@ -192,199 +200,14 @@ impl Recorder<'_> {
         Some(Watch { count: fds.len() as u64 / 8, fds, timeout, socket_limit: None, mask: NO_MASK })
     }
 
-    /// Wait for what a call needs: a look first.
-    pub(in crate::record) fn wait_for_descriptors(
-        &mut self,
-        id: TaskId,
-        stopped: Stopped,
-        mut call: Call,
-        watch: &Watch,
-    ) -> Flow<Next> {
-        let Some(copies) = self.copies(id, watch) else {
-            return self.wait_in_kernel(id, stopped, call, watch);
-        };
-        if are_ready(&copies) {
-            self.tasks.hold(id, Hold::Calling(stopped, Call { wait: Waited::Ready, ..call }));
-            return Ok(Next::Continue);
-        }
-        let limit = match (watch.timeout, watch.socket_limit) {
-            (Some(timeout), _) => Some(timeout),
-            (None, Some(option)) => socket_limit(&copies, option).map(|limit| {
-                clocks::bytes(&timespec {
-                    tv_sec: limit.as_secs().cast_signed(),
-                    tv_nsec: limit.subsec_nanos().into(),
-                })
-            }),
-            (None, None) => None,
-        };
-        if self.is_interrupted(&call) {
-            self.skip(id, stopped, &call, -i64::from(libc::EINTR), Vec::new())?;
-            return Ok(Next::Decide(Why::Yielded, None));
-        }
-        if !self.watch_descriptors(id, copies) {
-            return self.wait_in_kernel(id, stopped, call, watch);
-        }
-        call.restart = Some(restart_code(&call, limit.is_some()));
-        if let Some(limit) = limit {
-            still(&mut call, limit, self.clocks.now()?);
-        }
-        if let Some(deadline) = call.deadline {
-            self.limit_wait(id, &call, deadline)?;
-        }
-        self.tasks.hold(id, Hold::Waiting(stopped, call));
-        Ok(Next::Decide(Why::Blocked, None))
-    }
-
-    /// The same with the task's own means: it asks, and waits in the kernel.
-    fn wait_in_kernel(&mut self, id: TaskId, stopped: Stopped, mut call: Call, watch: &Watch) -> Flow<Next> {
-        let Some(base) = self.task(id).scratch else {
-            return self.unsupported(id, "more than 2000 tasks at once");
-        };
-        self.space(id).memory.write(base + scratch::ZERO, &[0; 16])?;
-        self.space(id).memory.write(base + scratch::FDS, &watch.fds)?;
-        let mut registers = call.registers;
-        registers.set_number(libc::SYS_ppoll as u64);
-        let (set, set_size) = watch.mask;
-        registers.set_args([base + scratch::FDS, watch.count, base + scratch::ZERO, set, set_size, 0]);
-        stopped.set_registers(&registers)?;
-        let (stopped, ready) = self.run_to_exit(id, stopped)?;
-        call.restart = Some(restart_code(&call, watch.timeout.is_some()));
-        if interrupted(ready) {
-            self.tasks.hold(id, Hold::Again(stopped, call));
-            return Ok(Next::Continue);
-        }
-        if ready != 0 {
-            self.tasks.hold(id, Hold::Again(stopped, Call { wait: Waited::Ready, ..call }));
-            return Ok(Next::Continue);
-        }
-        // Nothing yet: the same with the call's own time limit, in the kernel.
-        let (stopped, timeout) = match (&watch.timeout, watch.socket_limit) {
-            (Some(timeout), _) => (stopped, Some(*timeout)),
-            (None, Some(option)) => match self.socket_limit(id, stopped, &call, option)? {
-                Ok(limited) => limited,
-                Err(next) => return Ok(next),
-            },
-            (None, None) => (stopped, None),
-        };
-        let timeout = match timeout {
-            Some(timeout) => {
-                call.restart = Some(restart_code(&call, true));
-                let timeout = still(&mut call, timeout, self.clocks.now()?);
-                self.space(id).memory.write(base + scratch::TIMEOUT, &timeout)?;
-                base + scratch::TIMEOUT
-            }
-            None => 0,
-        };
-        registers.set_args([base + scratch::FDS, watch.count, timeout, set, set_size, 0]);
-        let stopped = match self.reenter(id, stopped, &call, registers)? {
-            Ok(stopped) => stopped,
-            Err(next) => return Ok(next),
-        };
-        let running = stopped.resume(Resume::ToSyscallExit, 0)?;
-        self.tasks.hold(id, Hold::InKernel(running, call));
-        Ok(Next::Decide(Why::Blocked, None))
-    }
-
-    /// The time limit that a socket has for calls that block (socket(7), `SO_RCVTIMEO` and `SO_SNDTIMEO`), as a timespec.
-    fn socket_limit(
-        &mut self,
-        id: TaskId,
-        stopped: Stopped,
-        call: &Call,
-        option: i32,
-    ) -> Flow<Result<Limited, Next>> {
-        let (stopped, value) = match self.socket_option(id, stopped, call, option)? {
-            Ok((stopped, Some(value))) => (stopped, value),
-            // What is no socket has no limit.
-            Ok((stopped, None)) => return Ok(Ok((stopped, None))),
-            Err(next) => return Ok(Err(next)),
-        };
-        // A timeval has the shape of a timespec, in microseconds.
-        let limit = clocks::timespec_at(&self.space(id).memory, value)?;
-        // A socket with a limit of zero has none.
-        if (limit.tv_sec, limit.tv_nsec) == (0, 0) {
-            return Ok(Ok((stopped, None)));
-        }
-        let timeout = timespec { tv_sec: limit.tv_sec, tv_nsec: limit.tv_nsec * 1000 };
-        Ok(Ok((stopped, Some(clocks::bytes(&timeout)))))
-    }
-
-    /// Ask for an option of the socket that a call is about, in place of the call: the address in scratch memory that has
-    /// its value, none if it is no socket. Unless a signal comes first, which has been seen to then.
-    pub(in crate::record) fn socket_option(
-        &mut self,
-        id: TaskId,
-        stopped: Stopped,
-        call: &Call,
-        option: i32,
-    ) -> Flow<Result<(Stopped, Option<u64>), Next>> {
-        let Some(base) = self.task(id).scratch else { return Ok(Ok((stopped, None))) };
-        let (value, len) = (base + scratch::TIMEOUT, base + scratch::ZERO);
-        self.space(id).memory.write(len, &16_u32.to_ne_bytes())?;
-        let mut registers = call.registers;
-        registers.set_number(libc::SYS_getsockopt as u64);
-        registers.set_args([call.args()[0], libc::SOL_SOCKET as u64, option as u64, value, len, 0]);
-        let stopped = match self.reenter(id, stopped, call, registers)? {
-            Ok(stopped) => stopped,
-            Err(next) => return Ok(Err(next)),
-        };
-        let (stopped, result) = self.run_to_exit(id, stopped)?;
-        Ok(Ok((stopped, (result == 0).then_some(value))))
-    }
-
-    /// From the entry or exit of a call to the entry of the call that `registers` describe, at the same place of the
-    /// program: `call` or one in its place. Unless a signal comes first, which has been seen to then.
-    pub(in crate::record) fn reenter(
-        &mut self,
-        id: TaskId,
-        stopped: Stopped,
-        call: &Call,
-        mut registers: Registers,
-    ) -> Flow<Result<Stopped, Next>> {
-        /// Bytes of the `syscall` instruction.
-        const SYSCALL: u64 = 2;
-        registers.set_result(registers.number().cast_signed());
-        registers.set_number(u64::MAX);
-        registers.set_ip(registers.ip() - SYSCALL);
-        stopped.set_registers(&registers)?;
-        let (mut stopped, mut signal) = (stopped, 0);
-        loop {
-            let running = stopped.resume(Resume::Freely, std::mem::take(&mut signal))?;
-            let stop;
-            (stopped, stop) = self.wait(id, running)?;
-            match stop {
-                Stop::Seccomp => return Ok(Ok(stopped)),
-                Stop::Signal(number) => match self.signal_in_call(id, stopped, number, call)? {
-                    Ok(let_go) => (stopped, signal) = let_go,
-                    Err(next) => return Ok(Err(next)),
-                },
-                Stop::Group(_) => {
-                    return self.stopped_by_signal(id, stopped, Some(call.clone())).map(Err);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// A task waited in the kernel in place of its call: back to the call's entry.
-    pub(in crate::record) fn again(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
-        match self.reenter(id, stopped, &call, call.registers)? {
-            Ok(stopped) => {
-                self.tasks.hold(id, Hold::Calling(stopped, call));
-                Ok(Next::Continue)
-            }
-            Err(next) => Ok(next),
-        }
-    }
-
     /// Whether no other task lives, so that the kernel may hold the core. In virtual time it must not: it knows no leaps.
-    pub(in crate::record) fn alone(&self) -> bool {
-        self.tasks.count() <= 1 && self.options.time == Time::Real
+    pub(in crate::record) fn alone(&self, options: &Options<'_>) -> bool {
+        self.count() <= 1 && options.time == Time::Real
     }
 
     /// A call found nothing although its descriptors had been ready: wait again.
     pub(in crate::record) fn once_more(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
-        self.tasks.hold(id, Hold::Again(stopped, Call { wait: Waited::No, ..call }));
+        self.hold(id, Hold::Again(stopped, Call { wait: Waited::No, ..call }));
         Ok(Next::Continue)
     }
 
@@ -432,8 +255,214 @@ impl Recorder<'_> {
 }
 
 impl Recorder<'_> {
+    /// Wait for what a call needs: a look first.
+    pub(in crate::record) fn wait_for_descriptors(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        mut call: Call,
+        watch: &Watch,
+    ) -> Flow<Next> {
+        let Some(copies) = self.poller.copies(&self.tasks, id, watch) else {
+            return self.wait_in_kernel(id, stopped, call, watch);
+        };
+        if are_ready(&copies) {
+            self.tasks.hold(id, Hold::Calling(stopped, Call { wait: Waited::Ready, ..call }));
+            return Ok(Next::Continue);
+        }
+        let limit = match (watch.timeout, watch.socket_limit) {
+            (Some(timeout), _) => Some(timeout),
+            (None, Some(option)) => socket_limit(&copies, option).map(|limit| {
+                clocks::bytes(&timespec {
+                    tv_sec: limit.as_secs().cast_signed(),
+                    tv_nsec: limit.subsec_nanos().into(),
+                })
+            }),
+            (None, None) => None,
+        };
+        if self.surprises.is_interrupted(&self.scheduler, &call) {
+            self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                &mut self.poller,
+                id,
+                stopped,
+                &call,
+                -i64::from(libc::EINTR),
+                Vec::new(),
+            )?;
+            return Ok(Next::Decide(Why::Yielded, None));
+        }
+        if !self.poller.watch_descriptors(id, copies) {
+            return self.wait_in_kernel(id, stopped, call, watch);
+        }
+        call.restart = Some(restart_code(&call, limit.is_some()));
+        if let Some(limit) = limit {
+            still(&mut call, limit, self.time.clocks.now()?);
+        }
+        if let Some(deadline) = call.deadline {
+            self.limit_wait(id, &call, deadline)?;
+        }
+        self.tasks.hold(id, Hold::Waiting(stopped, call));
+        Ok(Next::Decide(Why::Blocked, None))
+    }
+
+    /// The same with the task's own means: it asks, and waits in the kernel.
+    fn wait_in_kernel(&mut self, id: TaskId, stopped: Stopped, mut call: Call, watch: &Watch) -> Flow<Next> {
+        let Some(base) = self.tasks.task(id).scratch else {
+            return self.tasks.unsupported(id, "more than 2000 tasks at once");
+        };
+        self.tasks.space(id).memory.write(base + scratch::ZERO, &[0; 16])?;
+        self.tasks.space(id).memory.write(base + scratch::FDS, &watch.fds)?;
+        let mut registers = call.registers;
+        registers.set_number(libc::SYS_ppoll as u64);
+        let (set, set_size) = watch.mask;
+        registers.set_args([base + scratch::FDS, watch.count, base + scratch::ZERO, set, set_size, 0]);
+        stopped.set_registers(&registers)?;
+        let (stopped, ready) = self.run_to_exit(id, stopped)?;
+        call.restart = Some(restart_code(&call, watch.timeout.is_some()));
+        if interrupted(ready) {
+            self.tasks.hold(id, Hold::Again(stopped, call));
+            return Ok(Next::Continue);
+        }
+        if ready != 0 {
+            self.tasks.hold(id, Hold::Again(stopped, Call { wait: Waited::Ready, ..call }));
+            return Ok(Next::Continue);
+        }
+        // Nothing yet: the same with the call's own time limit, in the kernel.
+        let (stopped, timeout) = match (&watch.timeout, watch.socket_limit) {
+            (Some(timeout), _) => (stopped, Some(*timeout)),
+            (None, Some(option)) => match self.socket_limit(id, stopped, &call, option)? {
+                Ok(limited) => limited,
+                Err(next) => return Ok(next),
+            },
+            (None, None) => (stopped, None),
+        };
+        let timeout = match timeout {
+            Some(timeout) => {
+                call.restart = Some(restart_code(&call, true));
+                let timeout = still(&mut call, timeout, self.time.clocks.now()?);
+                self.tasks.space(id).memory.write(base + scratch::TIMEOUT, &timeout)?;
+                base + scratch::TIMEOUT
+            }
+            None => 0,
+        };
+        registers.set_args([base + scratch::FDS, watch.count, timeout, set, set_size, 0]);
+        let stopped = match self.reenter(id, stopped, &call, registers)? {
+            Ok(stopped) => stopped,
+            Err(next) => return Ok(next),
+        };
+        let running = stopped.resume(Resume::ToSyscallExit, 0)?;
+        self.tasks.hold(id, Hold::InKernel(running, call));
+        Ok(Next::Decide(Why::Blocked, None))
+    }
+
+    /// The time limit that a socket has for calls that block (socket(7), `SO_RCVTIMEO` and `SO_SNDTIMEO`), as a timespec.
+    fn socket_limit(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: &Call,
+        option: i32,
+    ) -> Flow<Result<Limited, Next>> {
+        let (stopped, value) = match self.socket_option(id, stopped, call, option)? {
+            Ok((stopped, Some(value))) => (stopped, value),
+            // What is no socket has no limit.
+            Ok((stopped, None)) => return Ok(Ok((stopped, None))),
+            Err(next) => return Ok(Err(next)),
+        };
+        // A timeval has the shape of a timespec, in microseconds.
+        let limit = clocks::timespec_at(&self.tasks.space(id).memory, value)?;
+        // A socket with a limit of zero has none.
+        if (limit.tv_sec, limit.tv_nsec) == (0, 0) {
+            return Ok(Ok((stopped, None)));
+        }
+        let timeout = timespec { tv_sec: limit.tv_sec, tv_nsec: limit.tv_nsec * 1000 };
+        Ok(Ok((stopped, Some(clocks::bytes(&timeout)))))
+    }
+
+    /// Ask for an option of the socket that a call is about, in place of the call: the address in scratch memory that has
+    /// its value, none if it is no socket. Unless a signal comes first, which has been seen to then.
+    pub(in crate::record) fn socket_option(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: &Call,
+        option: i32,
+    ) -> Flow<Result<(Stopped, Option<u64>), Next>> {
+        let Some(base) = self.tasks.task(id).scratch else { return Ok(Ok((stopped, None))) };
+        let (value, len) = (base + scratch::TIMEOUT, base + scratch::ZERO);
+        self.tasks.space(id).memory.write(len, &16_u32.to_ne_bytes())?;
+        let mut registers = call.registers;
+        registers.set_number(libc::SYS_getsockopt as u64);
+        registers.set_args([call.args()[0], libc::SOL_SOCKET as u64, option as u64, value, len, 0]);
+        let stopped = match self.reenter(id, stopped, call, registers)? {
+            Ok(stopped) => stopped,
+            Err(next) => return Ok(Err(next)),
+        };
+        let (stopped, result) = self.run_to_exit(id, stopped)?;
+        Ok(Ok((stopped, (result == 0).then_some(value))))
+    }
+
+    /// From the entry or exit of a call to the entry of the call that `registers` describe, at the same place of the
+    /// program: `call` or one in its place. Unless a signal comes first, which has been seen to then.
+    pub(in crate::record) fn reenter(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: &Call,
+        mut registers: Registers,
+    ) -> Flow<Result<Stopped, Next>> {
+        /// Bytes of the `syscall` instruction.
+        const SYSCALL: u64 = 2;
+        registers.set_result(registers.number().cast_signed());
+        registers.set_number(u64::MAX);
+        registers.set_ip(registers.ip() - SYSCALL);
+        stopped.set_registers(&registers)?;
+        let (mut stopped, mut signal) = (stopped, 0);
+        loop {
+            let running = stopped.resume(Resume::Freely, std::mem::take(&mut signal))?;
+            let stop;
+            (stopped, stop) = self.wait(id, running)?;
+            match stop {
+                Stop::Seccomp => return Ok(Ok(stopped)),
+                Stop::Signal(number) => match self.signal_in_call(id, stopped, number, call)? {
+                    Ok(let_go) => (stopped, signal) = let_go,
+                    Err(next) => return Ok(Err(next)),
+                },
+                Stop::Group(_) => {
+                    return self
+                        .futexes
+                        .stopped_by_signal(
+                            &mut self.tasks,
+                            &mut self.poller,
+                            &self.time.clocks,
+                            id,
+                            stopped,
+                            Some(call.clone()),
+                        )
+                        .map(Err);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A task waited in the kernel in place of its call: back to the call's entry.
+    pub(in crate::record) fn again(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
+        match self.reenter(id, stopped, &call, call.registers)? {
+            Ok(stopped) => {
+                self.tasks.hold(id, Hold::Calling(stopped, call));
+                Ok(Next::Continue)
+            }
+            Err(next) => Ok(next),
+        }
+    }
+}
+
+impl Clocks {
     /// What a call that has waited for descriptors says of the time that is left (select(2), "The self-modifying timeout").
-    pub(in crate::record) fn rest(&self, id: TaskId, call: &Call) -> Flow<Option<Write>> {
+    pub(in crate::record) fn rest(&self, tasks: &Tasks, id: TaskId, call: &Call) -> Flow<Option<Write>> {
         let (at, unit) = match describe(call.number()).map(|description| description.block) {
             Some(Block::Select) => (4, 1000),
             Some(Block::Pselect) => (4, 1),
@@ -442,11 +471,11 @@ impl Recorder<'_> {
         };
         let address = call.args()[at];
         let Some(deadline) = call.deadline.filter(|_| address != 0) else { return Ok(None) };
-        let left = clocks::timespec_of(deadline.saturating_sub(self.clocks.now()?));
+        let left = clocks::timespec_of(deadline.saturating_sub(self.now()?));
         let left = timespec { tv_nsec: left.tv_nsec / unit, ..left };
         // Where the program cannot write, nothing is said.
         let bytes = clocks::bytes(&left).to_vec();
-        let said = self.space(id).memory.put(self.tasks[id].tid, address, &bytes).is_ok();
+        let said = tasks.space(id).memory.put(tasks[id].tid, address, &bytes).is_ok();
         Ok(said.then_some(Write { address, bytes }))
     }
 }

@@ -9,12 +9,15 @@
 
 use std::time::{Duration, Instant};
 
+use super::poller::Poller;
 use crate::record::calls::outputs::Before;
+use crate::record::options::Options;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
 use crate::record::tree::call::{Call, Redirection, Waited, interrupted};
 use crate::record::tree::slots::scratch;
 use crate::record::tree::tasks::Hold;
+use crate::record::tree::tasks::Tasks;
 use crate::schedule::Why;
 use crate::syscalls::{Answer, Block, Description, Out, describe};
 use crate::task::TaskId;
@@ -30,34 +33,40 @@ enum Reached {
     Nothing,
 }
 
-impl Recorder<'_> {
+impl Poller {
     /// Whether a call may stay in the kernel while others run: then where its outputs go.
     pub(in crate::record) fn may_stay(
         &mut self,
+        options: &Options<'_>,
+        tasks: &Tasks,
         id: TaskId,
         description: &Description,
         call: &Call,
     ) -> Option<Vec<Redirection>> {
         let may = match description.block {
-            _ if self.alone() => false,
+            _ if tasks.alone(options) => false,
             Block::Inside | Block::Children => true,
             // More than there is room for: write(2) blocks in the middle of it.
-            Block::Writable(fd) => self.is_waited_on(id, call.args()[fd]) && !self.has_room(id, call),
+            Block::Writable(fd) => {
+                self.is_waited_on(tasks, id, call.args()[fd]) && !self.has_room(tasks, id, call)
+            }
             _ => false,
         };
-        let task = &self.tasks[id];
+        let task = &tasks[id];
         let base = task.scratch.filter(|_| may)?;
         redirections(&task.space.memory, base, description, &call.args())
     }
+}
 
+impl Recorder<'_> {
     /// From the entry of a call that may stay in the kernel to its exit, or to where it sleeps.
     pub(in crate::record) fn stay(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
-        self.watches.look_again();
-        let changed = self.at_machine_time(id, &call)?;
+        self.poller.look_again();
+        let changed = self.time.clocks.at_machine_time(&self.tasks, id, &call)?;
         if !call.redirected.is_empty() || changed.is_some() {
             let mut registers = changed.unwrap_or(call.registers);
             let mut args = registers.args();
-            let memory = &self.space(id).memory;
+            let memory = &self.tasks.space(id).memory;
             for Redirection { argument, scratch, len } in &call.redirected {
                 // Some calls read first what they overwrite: an offset in a file.
                 memory.write(*scratch, &memory.available(args[*argument], *len as usize))?;
@@ -68,7 +77,7 @@ impl Recorder<'_> {
         }
         let mut running = stopped.resume(Resume::ToSyscallExit, 0)?;
         loop {
-            match self.follow_into_kernel(id, &running)? {
+            match self.tasks.follow_into_kernel(id, &running)? {
                 Reached::Stop(Wait::Stopped(stopped, Stop::SyscallExit)) => {
                     return self.returned(id, stopped, &call);
                 }
@@ -83,44 +92,6 @@ impl Recorder<'_> {
                 }
                 Reached::Nothing => {}
             }
-        }
-    }
-
-    /// Wait until a task in the kernel has come to a stop or sleeps.
-    fn follow_into_kernel(&self, id: TaskId, running: &Running) -> Flow<Reached> {
-        /// How long to wait at first and at most until looking whether it sleeps: nobody tells us of that.
-        const PAUSE: std::ops::RangeInclusive<Duration> =
-            Duration::from_micros(20)..=Duration::from_millis(1);
-        /// How long it may take, in its own time and in all.
-        const LONGEST: (Duration, Duration) = (Duration::from_millis(2), Duration::from_secs(1));
-        let (tid, pid) = (running.tid(), self.tasks[id].pid);
-        let mut began = None;
-        let mut pause = *PAUSE.start();
-        loop {
-            if let Polled::Done(wait) = running.poll()? {
-                return Ok(Reached::Stop(wait));
-            }
-            if !matches!(state(tid), State::Runnable | State::Stopped | State::DiskSleep) {
-                return Ok(Reached::Sleep);
-            }
-            let used = cpu_time(pid).unwrap_or_default();
-            let (since, before) = *began.get_or_insert_with(|| (Instant::now(), used));
-            if used.saturating_sub(before) > LONGEST.0 || since.elapsed() > LONGEST.1 {
-                return Ok(Reached::Nothing);
-            }
-            self.heartbeat.next(pause);
-            if let Polled::Done(wait) = running.wait()? {
-                return Ok(Reached::Stop(wait));
-            }
-            pause = (pause * 2).min(*PAUSE.end());
-        }
-    }
-
-    /// Wait until a task that sleeps, or is about to, has noticed what has been sent to it: its stop, if it has come to one.
-    pub(in crate::record) fn reached_stop(&self, id: TaskId, running: &Running) -> Flow<Option<Wait>> {
-        match self.follow_into_kernel(id, running)? {
-            Reached::Stop(wait) => Ok(Some(wait)),
-            Reached::Sleep | Reached::Nothing => Ok(None),
         }
     }
 
@@ -140,15 +111,15 @@ impl Recorder<'_> {
     /// A call may have woken tasks that wait in the kernel. Let them come to their stops now: if it were left to chance when
     /// we hear of them, equal schedules would not stay equal.
     pub(in crate::record) fn settle(&mut self) -> Flow<()> {
-        if !std::mem::take(&mut self.unsettled) {
+        if !std::mem::take(&mut self.poller.unsettled) {
             return Ok(());
         }
-        self.poll_watches()?;
+        self.poller.poll_watches(&mut self.tasks)?;
         // Those that a signal has stopped.
         self.poll_kernel()?;
         for id in self.tasks.in_kernel().clone() {
             while let Hold::InKernel(running, _) = self.tasks[id].hold()
-                && let Reached::Stop(wait) = self.follow_into_kernel(id, running)?
+                && let Reached::Stop(wait) = self.tasks.follow_into_kernel(id, running)?
             {
                 let tid = running.tid();
                 self.left_kernel(tid, wait)?;
@@ -161,14 +132,89 @@ impl Recorder<'_> {
     pub(in crate::record) fn returned(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let position = self.clock.position(&call.registers);
         let Some(description) = describe(call.number()) else {
-            return self.unsupported(id, crate::syscalls::name(call.number()));
+            return self.tasks.unsupported(id, crate::syscalls::name(call.number()));
         };
-        let result = self.bring_back(id, &stopped, call, description)?;
-        let writes = self.outputs(id, description, call, &Before::default(), result)?;
+        let result = self.tasks.bring_back(id, &stopped, call, description)?;
+        let writes = self.tasks.outputs(id, description, call, &Before::default(), result)?;
         if interrupted(result) {
-            return self.interrupted(id, stopped, call, writes);
+            return self.tasks.interrupted(id, stopped, call, writes);
         }
         self.conclude(id, stopped, call, position, result, writes)
+    }
+
+    /// A task that waited in the kernel has stopped.
+    pub(in crate::record) fn left_kernel(&mut self, tid: nix::unistd::Pid, wait: Wait) -> Flow<()> {
+        let Some(id) = self.tasks.with_tid(tid).map(|task| task.id) else {
+            // The kernel may show a new task's first stop before its parent's.
+            self.tasks.children.newborn.push((tid, wait));
+            return Ok(());
+        };
+        let Wait::Stopped(stopped, stop) = wait else {
+            return self.died_in_kernel(id);
+        };
+        if self.tasks[id].hold().parked() {
+            self.tasks.children.early.push((tid, Wait::Stopped(stopped, stop)));
+            return Ok(());
+        }
+        let call = match self.tasks.release(id) {
+            Hold::InKernel(_, call) => call,
+            Hold::Suspended(_, call) => return self.tasks.left_stop(id, stopped, stop, call),
+            _ => return Err(crate::record::step::unexpected("follow a task")),
+        };
+        let hold = if stop == Stop::SyscallExit && call.wait == Waited::Inside {
+            self.tasks.woken = true;
+            Hold::Returned(stopped, call)
+        } else if stop == Stop::SyscallExit {
+            self.tasks.woken = true;
+            // What has become ready may be gone when the task has the core: it looks again.
+            let wait = if stopped.registers()?.result() == 0 { Waited::TimedOut } else { Waited::No };
+            Hold::Again(stopped, Call { wait, ..call })
+        } else {
+            // It gets its signals behind the call only.
+            Hold::InKernel(stopped.resume(Resume::ToSyscallExit, 0)?, call)
+        };
+        self.tasks.hold(id, hold);
+        Ok(())
+    }
+}
+
+impl Tasks {
+    /// Wait until a task in the kernel has come to a stop or sleeps.
+    fn follow_into_kernel(&self, id: TaskId, running: &Running) -> Flow<Reached> {
+        /// How long to wait at first and at most until looking whether it sleeps: nobody tells us of that.
+        const PAUSE: std::ops::RangeInclusive<Duration> =
+            Duration::from_micros(20)..=Duration::from_millis(1);
+        /// How long it may take, in its own time and in all.
+        const LONGEST: (Duration, Duration) = (Duration::from_millis(2), Duration::from_secs(1));
+        let (tid, pid) = (running.tid(), self[id].pid);
+        let mut began = None;
+        let mut pause = *PAUSE.start();
+        loop {
+            if let Polled::Done(wait) = running.poll()? {
+                return Ok(Reached::Stop(wait));
+            }
+            if !matches!(state(tid), State::Runnable | State::Stopped | State::DiskSleep) {
+                return Ok(Reached::Sleep);
+            }
+            let used = cpu_time(pid).unwrap_or_default();
+            let (since, before) = *began.get_or_insert_with(|| (Instant::now(), used));
+            if used.saturating_sub(before) > LONGEST.0 || since.elapsed() > LONGEST.1 {
+                return Ok(Reached::Nothing);
+            }
+            self.children.heartbeat.next(pause);
+            if let Polled::Done(wait) = running.wait()? {
+                return Ok(Reached::Stop(wait));
+            }
+            pause = (pause * 2).min(*PAUSE.end());
+        }
+    }
+
+    /// Wait until a task that sleeps, or is about to, has noticed what has been sent to it: its stop, if it has come to one.
+    pub(in crate::record) fn reached_stop(&self, id: TaskId, running: &Running) -> Flow<Option<Wait>> {
+        match self.follow_into_kernel(id, running)? {
+            Reached::Stop(wait) => Ok(Some(wait)),
+            Reached::Sleep | Reached::Nothing => Ok(None),
+        }
     }
 
     /// Put what a call wrote to scratch memory to where the program wants it, and the program's own arguments back. The
@@ -191,41 +237,6 @@ impl Recorder<'_> {
         registers.set_result(result);
         stopped.set_registers(&registers)?;
         Ok(result)
-    }
-
-    /// A task that waited in the kernel has stopped.
-    pub(in crate::record) fn left_kernel(&mut self, tid: nix::unistd::Pid, wait: Wait) -> Flow<()> {
-        let Some(id) = self.tasks.with_tid(tid).map(|task| task.id) else {
-            // The kernel may show a new task's first stop before its parent's.
-            self.newborn.push((tid, wait));
-            return Ok(());
-        };
-        let Wait::Stopped(stopped, stop) = wait else {
-            return self.died_in_kernel(id);
-        };
-        if self.tasks[id].hold().parked() {
-            self.early.push((tid, Wait::Stopped(stopped, stop)));
-            return Ok(());
-        }
-        let call = match self.tasks.release(id) {
-            Hold::InKernel(_, call) => call,
-            Hold::Suspended(_, call) => return self.left_stop(id, stopped, stop, call),
-            _ => return Err(crate::record::step::unexpected("follow a task")),
-        };
-        let hold = if stop == Stop::SyscallExit && call.wait == Waited::Inside {
-            self.woken = true;
-            Hold::Returned(stopped, call)
-        } else if stop == Stop::SyscallExit {
-            self.woken = true;
-            // What has become ready may be gone when the task has the core: it looks again.
-            let wait = if stopped.registers()?.result() == 0 { Waited::TimedOut } else { Waited::No };
-            Hold::Again(stopped, Call { wait, ..call })
-        } else {
-            // It gets its signals behind the call only.
-            Hold::InKernel(stopped.resume(Resume::ToSyscallExit, 0)?, call)
-        };
-        self.tasks.hold(id, hold);
-        Ok(())
     }
 }
 

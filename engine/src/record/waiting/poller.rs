@@ -4,10 +4,11 @@
 //! descriptors and asks the kernel which are ready: what one task does makes another ready at once, and no task need be
 //! started and stopped to find out.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
+use std::rc::Rc;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll, ppoll};
@@ -17,10 +18,10 @@ use nix::sys::time::{TimeSpec, TimeVal};
 use super::blocking::Watch;
 use crate::error::Error;
 use crate::record::kernel::fds::{Fds, Kind, nonblocking};
-use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
 use crate::record::tree::call::{Call, Waited};
 use crate::record::tree::tasks::Hold;
+use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 use crate::tracee::{Copies, os};
 
@@ -46,8 +47,15 @@ struct Look {
 }
 
 /// The descriptors that tasks wait for.
-#[derive(Debug, Default)]
-pub(in crate::record) struct Watches {
+#[derive(Debug)]
+pub(in crate::record) struct Poller {
+    pub(in crate::record) fds: Rc<Fds>,
+    /// The inodes of the program's socket pairs, each with the other one's.
+    pub(in crate::record) pairs: BTreeMap<u64, u64>,
+    /// A call has been made since the tasks in the kernel were last looked at.
+    pub(in crate::record) unsettled: bool,
+    /// The program has made timers that are descriptors.
+    pub(in crate::record) timerfds: bool,
     copies: Copies,
     /// What is waited for, with the tasks' numbers; made when it is needed.
     epoll: Option<Epoll>,
@@ -58,7 +66,22 @@ pub(in crate::record) struct Watches {
     signals: bool,
 }
 
-impl Watches {
+impl Poller {
+    /// No task waits yet.
+    pub(in crate::record) fn new(fds: Rc<Fds>) -> Self {
+        Self {
+            fds,
+            pairs: BTreeMap::new(),
+            unsettled: false,
+            timerfds: false,
+            copies: Copies::default(),
+            epoll: None,
+            tasks: HashMap::new(),
+            look: None,
+            signals: false,
+        }
+    }
+
     /// Whether a task waits for descriptors.
     pub(in crate::record) fn has(&self, id: TaskId) -> bool {
         self.tasks.contains_key(&id)
@@ -134,67 +157,67 @@ impl Watches {
     }
 }
 
-impl Recorder<'_> {
+impl Poller {
     /// What a descriptor of a task stands for.
-    pub(in crate::record) fn kind(&mut self, id: TaskId, fd: u64) -> Kind {
-        self.look(id, fd).kind
+    pub(in crate::record) fn kind(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> Kind {
+        self.look(tasks, id, fd).kind
     }
 
     /// Whether a descriptor of a task is of a file in /proc.
-    pub(in crate::record) fn is_of_proc(&mut self, id: TaskId, fd: u64) -> bool {
-        self.look(id, fd).of_proc
+    pub(in crate::record) fn is_of_proc(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> bool {
+        self.look(tasks, id, fd).of_proc
     }
 
     /// A copy of a descriptor of a task, if there can be one.
-    pub(in crate::record) fn descriptor(&mut self, id: TaskId, fd: u64) -> Option<&File> {
-        self.look(id, fd).copy.as_ref()
+    pub(in crate::record) fn descriptor(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> Option<&File> {
+        self.look(tasks, id, fd).copy.as_ref()
     }
 
     /// Whether a descriptor may have to be waited for: that it is of something that is not always ready, and not said to be
     /// asked only (`O_NONBLOCK`).
-    pub(super) fn is_waited_on(&mut self, id: TaskId, fd: u64) -> bool {
-        let tid = self.tasks[id].tid;
-        let look = self.look(id, fd);
+    pub(super) fn is_waited_on(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> bool {
+        let tid = tasks[id].tid;
+        let look = self.look(tasks, id, fd);
         look.kind == Kind::Waitable
             && !look.copy.as_ref().map_or_else(|| nonblocking(tid, fd), is_nonblocking)
     }
 
     /// Whether a call that has found its descriptor ready writes so little that there is room for it.
-    pub(super) fn has_room(&mut self, id: TaskId, call: &Call) -> bool {
+    pub(super) fn has_room(&mut self, tasks: &Tasks, id: TaskId, call: &Call) -> bool {
         /// What pipes take as a whole, and one buffer of a Unix socket holds.
         const LITTLE: u64 = libc::PIPE_BUF as u64;
         let [fd, _, len, ..] = call.args();
         let plain = matches!(call.number() as i64, libc::SYS_write | libc::SYS_sendto);
         let little = plain && len <= LITTLE && call.wait == Waited::Ready;
-        little && self.look(id, fd).copy.as_ref().is_some_and(takes_whole)
+        little && self.look(tasks, id, fd).copy.as_ref().is_some_and(takes_whole)
     }
 
     /// Look at a descriptor, or remember what it was.
-    fn look(&mut self, id: TaskId, fd: u64) -> &Look {
-        let known = self.watches.look.take().filter(|look| (look.task, look.fd) == (id, fd));
+    fn look(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> &Look {
+        let known = self.look.take().filter(|look| (look.task, look.fd) == (id, fd));
         let look = known.unwrap_or_else(|| {
-            let (pid, tid) = (self.tasks[id].pid, self.tasks[id].tid);
-            let copy = self.watches.copies.of(pid, fd as i32).map(File::from);
+            let (pid, tid) = (tasks[id].pid, tasks[id].tid);
+            let copy = self.copies.of(pid, fd as i32).map(File::from);
             let metadata = copy.as_ref().and_then(|copy| copy.metadata().ok());
             let metadata = metadata.or_else(|| Fds::metadata(tid, fd));
             let kind = metadata.as_ref().map_or(Kind::Ready, |metadata| self.fds.kind_of(metadata));
             let of_proc = metadata.is_some_and(|metadata| self.fds.is_of_proc(&metadata));
             Look { task: id, fd, kind, of_proc, copy }
         });
-        self.watches.look.insert(look)
+        self.look.insert(look)
     }
 
     /// Copies of what a call waits for; none if the task must wait by itself.
-    pub(super) fn copies(&mut self, id: TaskId, watch: &Watch) -> Option<Vec<Copy>> {
+    pub(super) fn copies(&mut self, tasks: &Tasks, id: TaskId, watch: &Watch) -> Option<Vec<Copy>> {
         /// More are too many to copy them each time.
         const MOST: usize = 64;
-        let pid = self.tasks[id].pid;
+        let pid = tasks[id].pid;
         let watched = watch.descriptors().filter(|(fd, _)| *fd >= 0);
         if watch.has_mask() || watched.clone().count() > MOST {
             return None;
         }
-        let signals = self.watches.signals;
-        let watches = &mut self.watches;
+        let signals = self.signals;
+        let watches = self;
         let copy = |(of, events)| {
             let known =
                 watches.look.take_if(|look| look.task == id && look.fd as i32 == of && look.copy.is_some());
@@ -209,61 +232,61 @@ impl Recorder<'_> {
 
     /// A task waits at the entry of its call until one of these is ready. False if they cannot be waited for like this.
     pub(super) fn watch_descriptors(&mut self, id: TaskId, copies: Vec<Copy>) -> bool {
-        self.watches.add(id, copies).is_ok()
+        self.add(id, copies).is_ok()
     }
 
     /// The tasks that have waited for what is ready now look again.
-    pub(in crate::record) fn poll_watches(&mut self) -> Flow<()> {
+    pub(in crate::record) fn poll_watches(&mut self, tasks: &mut Tasks) -> Flow<()> {
         loop {
-            let ready = self.watches.ready()?;
+            let ready = self.ready()?;
             if ready.is_empty() {
                 return Ok(());
             }
             for id in ready {
-                self.stop_watching(id, Waited::No);
+                self.stop_watching(tasks, id, Waited::No);
             }
         }
     }
 
     /// A task waits for descriptors no longer. Whether it did.
-    pub(in crate::record) fn stop_watching(&mut self, id: TaskId, wait: Waited) -> bool {
-        if !self.watches.remove(id) {
+    pub(in crate::record) fn stop_watching(&mut self, tasks: &mut Tasks, id: TaskId, wait: Waited) -> bool {
+        if !self.remove(id) {
             return false;
         }
-        self.deadlines.remove(id);
-        if let Hold::Waiting(stopped, call) = self.tasks.release(id) {
-            self.tasks.hold(id, Hold::Calling(stopped, Call { wait, ..call }));
-            self.woken = true;
+        tasks.deadlines.remove(id);
+        if let Hold::Waiting(stopped, call) = tasks.release(id) {
+            tasks.hold(id, Hold::Calling(stopped, Call { wait, ..call }));
+            tasks.woken = true;
         }
         true
     }
 
     /// Take note of a call that changes what is known of descriptors.
-    pub(in crate::record) fn note_watches(&mut self, id: TaskId, call: &Call) {
+    pub(in crate::record) fn note_watches(&mut self, tasks: &Tasks, id: TaskId, call: &Call) {
         let [a, _, c, ..] = call.args();
         let apart = match call.number() as i64 {
             libc::SYS_unshare => a & libc::CLONE_FILES as u64 != 0,
             libc::SYS_close_range => c & u64::from(libc::CLOSE_RANGE_UNSHARE) != 0,
             libc::SYS_signalfd | libc::SYS_signalfd4 => {
-                self.watches.signals = true;
+                self.signals = true;
                 false
             }
             _ => false,
         };
         if apart {
-            self.part_descriptors(id);
+            self.part_descriptors(tasks, id);
         }
     }
 
     /// The tasks of a process do not have the same descriptors any more.
-    pub(in crate::record) fn part_descriptors(&mut self, id: TaskId) {
-        let pid = self.tasks[id].pid;
-        self.watches.copies.refuse(pid);
+    pub(in crate::record) fn part_descriptors(&mut self, tasks: &Tasks, id: TaskId) {
+        let pid = tasks[id].pid;
+        self.copies.refuse(pid);
     }
 
     /// The copies of a process's descriptors are not needed any more.
     pub(in crate::record) fn forget_copies(&mut self, pid: nix::unistd::Pid) {
-        self.watches.copies.forget(pid);
+        self.copies.forget(pid);
     }
 }
 

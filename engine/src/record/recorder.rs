@@ -23,7 +23,7 @@ use super::step::{Flow, Halt, Next};
 use super::surprises::Surprises;
 use super::time::Times;
 use super::timers::alarms::Alarms;
-use super::tree::call::{Call, Waited as CallWait};
+use super::tree::call::{Call, Outcome, Waited as CallWait};
 use super::tree::children::Children;
 use super::tree::natively::Natively;
 use super::tree::tasks::{Hold, Origin, Space, Task, Tasks};
@@ -32,7 +32,7 @@ use crate::clock::Clock;
 use crate::ending::Ending;
 use crate::error::Error;
 use crate::program::Program;
-use crate::schedule::{Found, Lookout, Operation, Point, Strategy, Why};
+use crate::schedule::{Found, Lookout, Operation, Point, Why};
 use crate::task::TaskId;
 use crate::trace::event::Event;
 use crate::trace::log::Log;
@@ -245,27 +245,10 @@ impl<'a> Recorder<'a> {
     /// Run one task until the strategy is to be asked, or the one to which it has handed the core over.
     fn turn(&mut self, mut id: TaskId) -> Flow<(Why, Option<Operation>)> {
         loop {
-            let next = match self.tasks.release(id) {
-                Hold::Ready(stopped) => self.go(id, stopped)?,
-                Hold::Calling(stopped, call) => self.call(id, stopped, call)?,
-                Hold::Again(stopped, call) => self.again(id, stopped, call)?,
-                Hold::Woken(stopped, call, result) => self.journal.skip(
-                    &mut self.tasks,
-                    &self.clock,
-                    &mut self.poller,
-                    id,
-                    stopped,
-                    &call,
-                    result,
-                    Vec::new(),
-                )?,
-                Hold::Unparked(running) => self.go_unparked(id, running)?,
-                Hold::Returned(stopped, call) => self.returned(id, stopped, &call)?,
-                hold => {
-                    self.tasks.hold(id, hold);
-                    return Ok((Why::Blocked, None));
-                }
-            };
+            let next = self.go_on(id);
+            // What the next call finds may be something else.
+            self.poller.look_again();
+            let next = next?;
             id = self.tasks.current.unwrap_or(id);
             self.settle()?;
             match next {
@@ -284,6 +267,25 @@ impl<'a> Recorder<'a> {
                     self.journal.note_entered(&mut self.tasks, &self.clock, id);
                     return Ok((why, operation));
                 }
+            }
+        }
+    }
+
+    /// Have a task do what it is held for.
+    fn go_on(&mut self, id: TaskId) -> Flow<Next> {
+        match self.tasks.release(id) {
+            Hold::Ready(stopped) => self.go(id, stopped),
+            Hold::Calling(stopped, call) => self.call(id, stopped, call),
+            Hold::Again(stopped, call) => self.again(id, stopped, call),
+            Hold::Woken(stopped, call, result) => {
+                let outcome = Outcome::result(result);
+                self.journal.skip(&mut self.tasks, &self.clock, id, stopped, &call, outcome)
+            }
+            Hold::Unparked(running) => self.go_unparked(id, running),
+            Hold::Returned(stopped, call) => self.returned(id, stopped, &call),
+            hold => {
+                self.tasks.hold(id, hold);
+                Ok(Next::Decide(Why::Blocked, None))
             }
         }
     }

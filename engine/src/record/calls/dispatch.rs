@@ -9,12 +9,12 @@ use crate::record::kernel::fds::Kind;
 use crate::record::options::Options;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Halt, Next};
-use crate::record::tree::call::{Call, Waited, interrupted, signal_sent};
+use crate::record::tree::call::{Call, Outcome, Waited, interrupted, signal_sent};
 use crate::record::tree::tasks::Tasks;
 use crate::record::waiting::poller::Poller;
 use crate::syscalls::{self, Class, Description, Performance, describe};
 use crate::task::TaskId;
-use crate::trace::event::{Effect, Position, Registers, Stream, Write};
+use crate::trace::event::{Effect, Registers, Stream, Write};
 use crate::tracee::{Area, Stopped, THREAD_NAME};
 
 impl Recorder<'_> {
@@ -24,19 +24,14 @@ impl Recorder<'_> {
         if number == SYS_READ as u64 {
             return self.drain(id, stopped, call.registers);
         }
-        if call.wait == Waited::No {
-            self.poller.look_again();
-        }
         let Some(description) = describe(number) else {
             return self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 &call,
-                -i64::from(libc::ENOSYS),
-                Vec::new(),
+                Outcome::fails(libc::ENOSYS),
             );
         };
         self.time.stamped.before_stamp(
@@ -49,16 +44,9 @@ impl Recorder<'_> {
         )?;
         match description.class_for(&self.tasks.space(id).memory, &call.args()) {
             Class::Unsupported => self.tasks.unsupported(id, description.name()),
-            Class::Refused(errno) => self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                &mut self.poller,
-                id,
-                stopped,
-                &call,
-                -i64::from(errno),
-                Vec::new(),
-            ),
+            Class::Refused(errno) => {
+                self.journal.skip(&mut self.tasks, &self.clock, id, stopped, &call, Outcome::fails(errno))
+            }
             Class::Emulated(emulation) => self.emulate(id, stopped, call, emulation),
             Class::Performed(performance) => self.perform(id, stopped, &call, description, performance),
             Class::Logged => self.logged(id, stopped, call, description),
@@ -87,12 +75,10 @@ impl Recorder<'_> {
             return self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 &call,
-                result,
-                writes,
+                Outcome::new(result, writes),
             );
         }
         if let Some(shown) = self
@@ -109,32 +95,20 @@ impl Recorder<'_> {
             return match self.journal.put_out(self.options, stream, &bytes) {
                 Ok(written) => {
                     self.note_descriptors(id, &call, written);
-                    self.journal.skip_with(
+                    self.journal.skip(
                         &mut self.tasks,
                         &self.clock,
-                        &mut self.poller,
                         id,
                         stopped,
                         &call,
-                        written,
-                        Vec::new(),
-                        Effect::Output(stream, bytes),
+                        Outcome::result(written).with(Effect::Output(stream, bytes)),
                     )
                 }
                 Err(errno) => {
                     if errno == libc::EPIPE {
                         self.tasks.send(id, libc::SIGPIPE)?;
                     }
-                    self.journal.skip(
-                        &mut self.tasks,
-                        &self.clock,
-                        &mut self.poller,
-                        id,
-                        stopped,
-                        &call,
-                        -i64::from(errno),
-                        Vec::new(),
-                    )
+                    self.journal.skip(&mut self.tasks, &self.clock, id, stopped, &call, Outcome::fails(errno))
                 }
             };
         }
@@ -145,12 +119,10 @@ impl Recorder<'_> {
             return self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 &call,
-                -i64::from(libc::EINVAL),
-                Vec::new(),
+                Outcome::fails(libc::EINVAL),
             );
         }
         if call.number() == libc::SYS_recvmsg as u64
@@ -172,12 +144,10 @@ impl Recorder<'_> {
             return self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 &call,
-                call.so_far(-i64::from(libc::EAGAIN)),
-                Vec::new(),
+                Outcome::result(call.so_far(-i64::from(libc::EAGAIN))),
             );
         }
         if (call.wait == Waited::Ready || call.got > 0)
@@ -185,7 +155,7 @@ impl Recorder<'_> {
         {
             return self.receive_whole(id, stopped, call, description, whole);
         }
-        let position = self.clock.position(&call.registers);
+        let _position = self.clock.position(&call.registers);
         self.journal.before_change(&self.tasks, id, &mut call);
         let ends = self.futexes.before_kill(
             &mut self.tasks,
@@ -197,7 +167,7 @@ impl Recorder<'_> {
         );
         self.journal.elsewhere.extend(ends);
         if let Some(group) = self.tasks.group_with_us(id, &call) {
-            return self.signal_group(id, stopped, &call, position, &group);
+            return self.signal_group(id, stopped, &call, &group);
         }
         if let Some(redirected) = self.poller.may_stay(self.options, &self.tasks, id, description, &call) {
             return self.stay(id, stopped, Call { redirected, ..call });
@@ -225,7 +195,7 @@ impl Recorder<'_> {
         if interrupted(result) {
             return self.tasks.interrupted(id, stopped, &call, writes);
         }
-        self.conclude(id, stopped, &call, position, result, writes)
+        self.conclude(id, stopped, &call, Outcome::new(result, writes))
     }
 
     /// Note and log a call that the kernel has done.
@@ -234,10 +204,9 @@ impl Recorder<'_> {
         id: TaskId,
         stopped: Stopped,
         call: &Call,
-        position: Position,
-        result: i64,
-        writes: Vec<Write>,
+        outcome: Outcome,
     ) -> Flow<Next> {
+        let result = outcome.result;
         self.time.abroad.note_reach(self.options, &self.tasks, &mut self.poller, id, call, result)?;
         self.note(id, call, result)?;
         self.note_descriptors(id, call, result);
@@ -245,18 +214,8 @@ impl Recorder<'_> {
         if call.number() == libc::SYS_process_vm_writev as u64 {
             self.journal.after_remote_write(&self.tasks, id, call, result)?;
         }
-        let next = self.journal.finish(
-            &mut self.tasks,
-            &self.clock,
-            &mut self.poller,
-            id,
-            stopped,
-            call,
-            position,
-            result,
-            writes,
-            effect,
-        )?;
+        let next =
+            self.journal.finish(&mut self.tasks, &self.clock, id, stopped, call, outcome.with(effect))?;
         self.journal.log_elsewhere();
         if result == 0 && signal_sent(call) == Some(libc::SIGKILL) {
             self.look_for_killed()?;
@@ -387,19 +346,7 @@ impl Recorder<'_> {
             Performance::Repeat => {
                 // The kernel does it when the task goes on.
                 self.futexes.sharing.changes(id);
-                let position = self.clock.position(&call.registers);
-                self.journal.finish(
-                    &mut self.tasks,
-                    &self.clock,
-                    &mut self.poller,
-                    id,
-                    stopped,
-                    call,
-                    position,
-                    0,
-                    Vec::new(),
-                    Effect::None,
-                )
+                self.journal.finish(&mut self.tasks, &self.clock, id, stopped, call, Outcome::result(0))
             }
             Performance::Exit => self.exit(id, stopped, call),
             Performance::ExitGroup => self.exit_group(id, stopped, call),
@@ -408,7 +355,6 @@ impl Recorder<'_> {
             Performance::Advise => self.advise(id, stopped, call),
             Performance::SignalReturn => self.signal_return(id, stopped, call),
             Performance::Same | Performance::Break => {
-                let position = self.clock.position(&call.registers);
                 let (stopped, result) = self.run_to_exit(id, stopped)?;
                 if call.number() == libc::SYS_set_tid_address as u64 {
                     self.tasks.task(id).clear_tid = call.args()[0];
@@ -418,14 +364,10 @@ impl Recorder<'_> {
                 self.journal.finish(
                     &mut self.tasks,
                     &self.clock,
-                    &mut self.poller,
                     id,
                     stopped,
                     call,
-                    position,
-                    result,
-                    writes,
-                    Effect::None,
+                    Outcome::new(result, writes),
                 )
             }
         }

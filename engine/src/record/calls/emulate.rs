@@ -6,7 +6,7 @@ use crate::record::futex::Futexes;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
 use crate::record::time::clocks;
-use crate::record::tree::call::{Call, Waited, fails};
+use crate::record::tree::call::{Call, Outcome, Waited, fails};
 use crate::record::tree::tasks::Hold;
 use crate::record::tree::tasks::Tasks;
 use crate::record::waiting::poller::Poller;
@@ -40,16 +40,7 @@ impl Recorder<'_> {
             Emulation::Yield => {
                 let next =
                     self.surprises.gives_way(&self.tasks, &self.scheduler, &self.code.call_sites, id, &call);
-                self.journal.skip(
-                    &mut self.tasks,
-                    &self.clock,
-                    &mut self.poller,
-                    id,
-                    stopped,
-                    &call,
-                    0,
-                    Vec::new(),
-                )?;
+                self.journal.skip(&mut self.tasks, &self.clock, id, stopped, &call, Outcome::result(0))?;
                 return Ok(next);
             }
             Emulation::Identity if call.number() == libc::SYS_getpid as u64 => {
@@ -60,21 +51,16 @@ impl Recorder<'_> {
             Emulation::ClockGettime => match self.time.clocks.read(a as i32) {
                 // The clocks that count the program's own time must be read by itself.
                 _ if clocks::is_cpu_clock(a as i32) => {
-                    let position = self.clock.position(&call.registers);
                     let (stopped, result) = self.run_to_exit(id, stopped)?;
                     let writes =
                         if result == 0 && b != 0 { vec![self.tasks.copy(id, b, 16)?] } else { Vec::new() };
                     return self.journal.finish(
                         &mut self.tasks,
                         &self.clock,
-                        &mut self.poller,
                         id,
                         stopped,
                         &call,
-                        position,
-                        result,
-                        writes,
-                        crate::trace::event::Effect::None,
+                        Outcome::new(result, writes).with(crate::trace::event::Effect::None),
                     );
                 }
                 Ok(now) => self.tasks.written(id, b, clocks::bytes(&now).to_vec()),
@@ -130,7 +116,7 @@ impl Recorder<'_> {
             Emulation::Personality => return self.personality(id, stopped, &call),
             Emulation::Nothing => (0, Vec::new()),
         };
-        self.journal.skip(&mut self.tasks, &self.clock, &mut self.poller, id, stopped, &call, result, writes)
+        self.journal.skip(&mut self.tasks, &self.clock, id, stopped, &call, Outcome::new(result, writes))
     }
 
     /// A task sleeps until the time at `request` is over.
@@ -150,36 +136,30 @@ impl Recorder<'_> {
             return self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 &call,
-                fails(libc::EINVAL),
-                Vec::new(),
+                Outcome::fails(libc::EINVAL),
             );
         }
         let Ok(wanted) = clocks::timespec_at(&self.tasks.space(id).memory, request) else {
             return self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 &call,
-                fails(libc::EFAULT),
-                Vec::new(),
+                Outcome::fails(libc::EFAULT),
             );
         };
         let Some(wanted) = clocks::nanoseconds(&wanted) else {
             return self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 &call,
-                fails(libc::EINVAL),
-                Vec::new(),
+                Outcome::fails(libc::EINVAL),
             );
         };
         let deadline = match call.deadline {
@@ -191,16 +171,7 @@ impl Recorder<'_> {
             // It gives way, and that is all.
             let next =
                 self.surprises.gives_way(&self.tasks, &self.scheduler, &self.code.call_sites, id, &call);
-            self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                &mut self.poller,
-                id,
-                stopped,
-                &call,
-                0,
-                Vec::new(),
-            )?;
+            self.journal.skip(&mut self.tasks, &self.clock, id, stopped, &call, Outcome::result(0))?;
             return Ok(next);
         }
         self.limit_wait(id, &call, deadline)?;

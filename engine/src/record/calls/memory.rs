@@ -13,7 +13,7 @@ use crate::record::journal::Journal;
 use crate::record::kernel::fds;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
-use crate::record::tree::call::Call;
+use crate::record::tree::call::{Call, Outcome};
 use crate::record::tree::tasks::Tasks;
 use crate::record::waiting::poller::Poller;
 use crate::syscalls::changes_contents;
@@ -38,24 +38,20 @@ impl Recorder<'_> {
             return self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 call,
-                -i64::from(libc::ENOMEM),
-                Vec::new(),
+                Outcome::fails(libc::ENOMEM),
             );
         }
         if flags & libc::MAP_TYPE == MAP_DROPPABLE {
             return self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 call,
-                -i64::from(libc::EINVAL),
-                Vec::new(),
+                Outcome::fails(libc::EINVAL),
             );
         }
         let shared = flags & libc::MAP_TYPE != libc::MAP_PRIVATE;
@@ -64,15 +60,12 @@ impl Recorder<'_> {
             return self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 call,
-                -i64::from(libc::ENODEV),
-                Vec::new(),
+                Outcome::fails(libc::ENODEV),
             );
         }
-        let position = self.clock.position(&call.registers);
         let (stopped, result) = self.run_to_exit(id, stopped)?;
         self.futexes.sharing.made |= shared;
         if shared && flags & libc::MAP_ANONYMOUS == 0 {
@@ -103,14 +96,10 @@ impl Recorder<'_> {
         let next = self.journal.finish(
             &mut self.tasks,
             &self.clock,
-            &mut self.poller,
             id,
             stopped,
             call,
-            position,
-            result,
-            Vec::new(),
-            effect,
+            Outcome::result(result).with(effect),
         )?;
         if let Some(Ok(file)) = code {
             let (start, file) = (result.cast_unsigned(), &file);
@@ -134,15 +123,12 @@ impl Recorder<'_> {
             return self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 call,
-                -i64::from(libc::EFAULT),
-                Vec::new(),
+                Outcome::fails(libc::EFAULT),
             );
         }
-        let position = self.clock.position(&call.registers);
         let line = if new_len > old_len { line_of(stopped.tid(), old)? } else { None };
         let (stopped, result) = self.run_to_exit(id, stopped)?;
         let effect = match line.filter(|line| line.inode != 0 && !failed(result)) {
@@ -153,30 +139,23 @@ impl Recorder<'_> {
         self.journal.finish(
             &mut self.tasks,
             &self.clock,
-            &mut self.poller,
             id,
             stopped,
             call,
-            position,
-            result,
-            Vec::new(),
-            effect,
+            Outcome::result(result).with(effect),
         )
     }
 
     /// shmat(2).
     pub(super) fn attach(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
-        let position = self.clock.position(&call.registers);
         if Area::overlaps(call.args()[1], 1) {
             return self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 call,
-                -i64::from(libc::EINVAL),
-                Vec::new(),
+                Outcome::fails(libc::EINVAL),
             );
         }
         let (stopped, result) = self.run_to_exit(id, stopped)?;
@@ -197,34 +176,25 @@ impl Recorder<'_> {
         self.journal.finish(
             &mut self.tasks,
             &self.clock,
-            &mut self.poller,
             id,
             stopped,
             call,
-            position,
-            result,
-            Vec::new(),
-            effect,
+            Outcome::result(result).with(effect),
         )
     }
 
     /// shmdt(2).
     pub(super) fn detach(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
-        let position = self.clock.position(&call.registers);
         let before = maps(stopped.tid())?;
         let (stopped, result) = self.run_to_exit(id, stopped)?;
         if failed(result) {
             return self.journal.finish(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 call,
-                position,
-                result,
-                Vec::new(),
-                Effect::None,
+                Outcome::result(result),
             );
         }
         // Parts of it may have been unmapped before, and others mapped there.
@@ -237,14 +207,10 @@ impl Recorder<'_> {
         self.journal.finish(
             &mut self.tasks,
             &self.clock,
-            &mut self.poller,
             id,
             stopped,
             call,
-            position,
-            result,
-            Vec::new(),
-            Effect::Unmap(gone),
+            Outcome::result(result).with(Effect::Unmap(gone)),
         )
     }
 
@@ -259,25 +225,20 @@ impl Recorder<'_> {
             libc::MADV_FREE | DONTNEED_LOCKED | GUARD_INSTALL | GUARD_REMOVE => self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 call,
-                -i64::from(libc::EINVAL),
-                Vec::new(),
+                Outcome::fails(libc::EINVAL),
             ),
             _ if Area::overlaps(address, len) => self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 call,
-                -i64::from(libc::ENOMEM),
-                Vec::new(),
+                Outcome::fails(libc::ENOMEM),
             ),
             _ => {
-                let position = self.clock.position(&call.registers);
                 let (stopped, result) = self.run_to_exit(id, stopped)?;
                 let effect = if failed(result) && changes_contents(advice) {
                     Effect::Advised(advised(stopped.tid(), address, len, result)?)
@@ -287,14 +248,10 @@ impl Recorder<'_> {
                 self.journal.finish(
                     &mut self.tasks,
                     &self.clock,
-                    &mut self.poller,
                     id,
                     stopped,
                     call,
-                    position,
-                    result,
-                    Vec::new(),
-                    effect,
+                    Outcome::result(result).with(effect),
                 )
             }
         }
@@ -354,7 +311,7 @@ impl Journal {
 impl Poller {
     /// munmap(2) and mprotect(2) of memory that is the recorder's in part: there is nothing there.
     pub(super) fn repeat_around(
-        &mut self,
+        &self,
         tasks: &mut Tasks,
         clock: &Clock,
         journal: &mut Journal,
@@ -364,10 +321,10 @@ impl Poller {
     ) -> Flow<Next> {
         let [address, len, ..] = call.args();
         if call.number() != libc::SYS_munmap as u64 || !address.is_multiple_of(PAGE) {
-            return journal.skip(tasks, clock, self, id, stopped, call, -i64::from(libc::ENOMEM), Vec::new());
+            return journal.skip(tasks, clock, id, stopped, call, Outcome::fails(libc::ENOMEM));
         }
         let stopped = unmap_around_area(stopped, address, len)?;
-        journal.skip(tasks, clock, self, id, stopped, call, 0, Vec::new())
+        journal.skip(tasks, clock, id, stopped, call, Outcome::result(0))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::record::recorder::Recorder;
 use crate::record::start::image;
 use crate::record::step::{Flow, Halt, Next};
-use crate::record::tree::call::{Call, interrupted};
+use crate::record::tree::call::{Call, Outcome, interrupted};
 use crate::record::tree::tasks::Tasks;
 use crate::record::tree::tasks::{Hold, Space};
 use crate::task::TaskId;
@@ -131,7 +131,6 @@ impl Recorder<'_> {
 
     /// execve(2), execveat(2).
     pub(super) fn execute(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
-        let position = self.clock.position(&call.registers);
         let stopped = match self.execute_call(id, stopped)? {
             Ok(stopped) => stopped,
             Err(stopped) => {
@@ -142,14 +141,10 @@ impl Recorder<'_> {
                 return self.journal.finish(
                     &mut self.tasks,
                     &self.clock,
-                    &mut self.poller,
                     id,
                     stopped,
                     call,
-                    position,
-                    result,
-                    Vec::new(),
-                    Effect::None,
+                    Outcome::result(result),
                 );
             }
         };
@@ -179,13 +174,10 @@ impl Recorder<'_> {
         task.robust_list = 0;
         self.journal.log_call(
             &mut self.tasks,
-            &mut self.poller,
+            &self.clock,
             id,
             call,
-            position,
-            0,
-            Vec::new(),
-            Effect::Executed(Box::new(image)),
+            Outcome::result(0).with(Effect::Executed(Box::new(image))),
         );
         self.code.reads.move_reads_of_image(
             &self.tasks,

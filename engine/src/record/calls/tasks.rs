@@ -9,7 +9,7 @@ use crate::record::recorder::Recorder;
 use crate::record::scheduler::Scheduler;
 use crate::record::step::{Flow, Halt, Next};
 use crate::record::surprises::Surprises;
-use crate::record::tree::call::{Call, interrupted};
+use crate::record::tree::call::{Call, Outcome, interrupted};
 use crate::record::tree::tasks::Tasks;
 use crate::record::tree::tasks::{Hold, Origin, Space, Task};
 use crate::record::waiting::poller::Poller;
@@ -36,24 +36,20 @@ impl Recorder<'_> {
             return self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 call,
-                -i64::from(libc::EFAULT),
-                Vec::new(),
+                Outcome::fails(libc::EFAULT),
             );
         };
         if asked.flags & NAMESPACES != 0 || asked.chooses_tid {
             return self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 call,
-                -i64::from(libc::EPERM),
-                Vec::new(),
+                Outcome::fails(libc::EPERM),
             );
         }
         if asked.has(libc::CLONE_UNTRACED) {
@@ -62,7 +58,6 @@ impl Recorder<'_> {
         if asked.flags & INTO_CGROUP != 0 {
             return self.tasks.unsupported(id, format!("clone with flags {:#x}", asked.flags));
         }
-        let position = self.clock.position(&call.registers);
         let maker = asked.has(libc::CLONE_THREAD).then(|| self.code.call_sites.maker(&self.tasks, id, call));
         self.tasks.let_maker_go_on(id, &stopped, call, &asked)?;
         let (stopped, child) = self.make_task(id, stopped)?;
@@ -75,14 +70,10 @@ impl Recorder<'_> {
             return self.journal.finish(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 call,
-                position,
-                result,
-                Vec::new(),
-                Effect::None,
+                Outcome::result(result),
             );
         };
         restore_args(&stopped, call)?;
@@ -107,14 +98,10 @@ impl Recorder<'_> {
         self.journal.finish(
             &mut self.tasks,
             &self.clock,
-            &mut self.poller,
             id,
             stopped,
             call,
-            position,
-            result,
-            writes,
-            Effect::Spawned(new),
+            Outcome::new(result, writes).with(Effect::Spawned(new)),
         )?;
         if asked.has(libc::CLONE_VFORK)
             && let Hold::Ready(stopped) = self.tasks.release(id)
@@ -163,7 +150,6 @@ impl Recorder<'_> {
         if !others {
             return self.exit_group(id, stopped, call);
         }
-        let position = self.clock.position(&call.registers);
         let writes = self.futexes.robust_exit(
             &mut self.tasks,
             &mut self.journal,
@@ -171,7 +157,7 @@ impl Recorder<'_> {
             &self.surprises,
             &[id],
         );
-        self.journal.log_call(&mut self.tasks, &mut self.poller, id, call, position, 0, writes, Effect::None);
+        self.journal.log_call(&mut self.tasks, &self.clock, id, call, Outcome::new(0, writes));
         self.journal.log_elsewhere();
         let running = stopped.resume(Resume::Freely, 0)?;
         if tid == pid {
@@ -188,7 +174,6 @@ impl Recorder<'_> {
 
     /// exit_group(2): a process ends. With the first process the recording ends: what remains is killed.
     pub(super) fn exit_group(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
-        let position = self.clock.position(&call.registers);
         let pid = self.tasks.task(id).pid;
         let members = self.tasks.members(pid);
         let writes = if pid == self.tasks.root() {
@@ -202,7 +187,7 @@ impl Recorder<'_> {
                 &members,
             )
         };
-        self.journal.log_call(&mut self.tasks, &mut self.poller, id, call, position, 0, writes, Effect::None);
+        self.journal.log_call(&mut self.tasks, &self.clock, id, call, Outcome::new(0, writes));
         self.journal.log_elsewhere();
         if pid == self.tasks.root() {
             let code = (call.args()[0] & 0xff) as i32;

@@ -6,7 +6,7 @@
 use super::outputs;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
-use crate::record::tree::call::{Call, Waited};
+use crate::record::tree::call::{Call, Outcome, Waited};
 use crate::syscalls::Description;
 use crate::task::TaskId;
 use crate::tracee::Stopped;
@@ -83,7 +83,6 @@ impl Recorder<'_> {
             Ok(stopped) => stopped,
             Err(next) => return Ok(next),
         };
-        let position = self.clock.position(&call.registers);
         let before = outputs::before(&self.tasks.space(id).memory, description, &rest.args());
         let (stopped, result) = self.run_to_exit(id, stopped)?;
         let writes = self.tasks.outputs(id, description, &rest, &before, result)?;
@@ -102,6 +101,6 @@ impl Recorder<'_> {
         registers.set_args(call.args());
         registers.set_result(total);
         stopped.set_registers(&registers)?;
-        self.conclude(id, stopped, &call, position, total, writes)
+        self.conclude(id, stopped, &call, Outcome::new(total, writes))
     }
 }

@@ -7,7 +7,7 @@ use crate::record::step::{Flow, Next};
 use crate::record::surprises::Surprises;
 use crate::record::surprises::in_calls::whom;
 use crate::record::time::clocks;
-use crate::record::tree::call::{Call, fails};
+use crate::record::tree::call::{Call, Outcome, fails};
 use crate::record::tree::tasks::Tasks;
 use crate::schedule::futex::{ANY, FutexKey, WakeOp};
 use crate::schedule::surprise::Surprise;
@@ -23,12 +23,10 @@ impl Recorder<'_> {
             return self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 &call,
-                fails(libc::ENOSYS),
-                Vec::new(),
+                Outcome::fails(libc::ENOSYS),
             );
         };
         let private = args[1] & libc::FUTEX_PRIVATE_FLAG as u64 != 0;
@@ -38,12 +36,10 @@ impl Recorder<'_> {
             return self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 &call,
-                fails(libc::EINVAL),
-                Vec::new(),
+                Outcome::fails(libc::EINVAL),
             );
         }
         let mut writes = Vec::new();
@@ -120,7 +116,7 @@ impl Recorder<'_> {
                 }
             }
         };
-        self.journal.skip(&mut self.tasks, &self.clock, &mut self.poller, id, stopped, &call, result, writes)
+        self.journal.skip(&mut self.tasks, &self.clock, id, stopped, &call, Outcome::new(result, writes))
     }
 
     fn futex_wait(
@@ -148,24 +144,20 @@ impl Recorder<'_> {
             return self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 &call,
-                fails(errno),
-                Vec::new(),
+                Outcome::fails(errno),
             );
         }
         if let Err(errno) = self.set_deadline(id, &mut call, timeout)? {
             return self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 &call,
-                fails(errno),
-                Vec::new(),
+                Outcome::fails(errno),
             );
         }
         if self.surprises.strikes(&self.scheduler, Surprise::Spurious) {

@@ -12,7 +12,7 @@ use crate::record::scheduler::Scheduler;
 use crate::record::step::{Flow, Next};
 use crate::record::surprises::Surprises;
 use crate::record::surprises::in_calls::whom;
-use crate::record::tree::call::{Call, fails};
+use crate::record::tree::call::{Call, Outcome, fails};
 use crate::record::tree::tasks::Hold;
 use crate::record::tree::tasks::Tasks;
 use crate::schedule::Why;
@@ -45,12 +45,10 @@ impl Recorder<'_> {
             return self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 &call,
-                fails(libc::EFAULT),
-                Vec::new(),
+                Outcome::fails(libc::EFAULT),
             );
         };
         let holder = word & libc::FUTEX_TID_MASK;
@@ -60,12 +58,10 @@ impl Recorder<'_> {
             return self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 &call,
-                result,
-                writes,
+                Outcome::new(result, writes),
             );
         }
         let found = self.tasks.with_tid(Pid::from_raw(holder.cast_signed()));
@@ -79,24 +75,20 @@ impl Recorder<'_> {
             return self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 &call,
-                fails(error.unwrap_or(libc::ESRCH)),
-                Vec::new(),
+                Outcome::fails(error.unwrap_or(libc::ESRCH)),
             );
         };
         if let Err(errno) = self.set_deadline(id, &mut call, timeout)? {
             return self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 &call,
-                fails(errno),
-                Vec::new(),
+                Outcome::fails(errno),
             );
         }
         let key = self.futexes.futex_key(

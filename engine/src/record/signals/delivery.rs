@@ -26,13 +26,13 @@ use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Halt, Next};
 use crate::record::time::clocks;
 use crate::record::time::clocks::Clocks;
-use crate::record::tree::call::{Call, interrupted, restart};
+use crate::record::tree::call::{Call, Outcome, interrupted, restart};
 use crate::record::tree::tasks::Tasks;
 use crate::record::tree::tasks::{Hold, Task};
 use crate::record::waiting::poller::Poller;
 use crate::schedule::Why;
 use crate::task::TaskId;
-use crate::trace::event::{Effect, Event, Handler, Position, Signal, Write};
+use crate::trace::event::{Event, Handler, Position, Signal, Write};
 use crate::tracee::{Resume, SignalSet, Signals, Stop, Stopped, is_fault, signals};
 
 /// Signals that do nothing to a program that has said nothing about them (signal(7)).
@@ -231,22 +231,10 @@ impl Recorder<'_> {
         stopped: Stopped,
         call: &Call,
     ) -> Flow<Next> {
-        let position = self.clock.position(&call.registers);
         // What the result register is restored to is no result: were it an errno, replay would leave the call out.
         let (stopped, _) = self.run_to_exit(id, stopped)?;
         let registers = stopped.registers()?;
-        self.journal.finish(
-            &mut self.tasks,
-            &self.clock,
-            &mut self.poller,
-            id,
-            stopped,
-            call,
-            position,
-            0,
-            Vec::new(),
-            Effect::None,
-        )?;
+        self.journal.finish(&mut self.tasks, &self.clock, id, stopped, call, Outcome::result(0))?;
         self.tasks.mark(&self.clock, id, &registers);
         Ok(Next::Continue)
     }

@@ -10,10 +10,9 @@ use nix::unistd::{Pid, getpgid, getpgrp};
 use crate::record::kernel::fds;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
-use crate::record::tree::call::{Call, fails, signal_sent};
+use crate::record::tree::call::{Call, Outcome, fails, signal_sent};
 use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
-use crate::trace::event::Position;
 use crate::tracee::Stopped;
 
 /// `PIDFD_SIGNAL_PROCESS_GROUP` (linux/pidfd.h).
@@ -71,7 +70,6 @@ impl Recorder<'_> {
         id: TaskId,
         stopped: Stopped,
         call: &Call,
-        position: Position,
         group: &[Pid],
     ) -> Flow<Next> {
         let me = self.tasks[id].pid;
@@ -88,13 +86,13 @@ impl Recorder<'_> {
             let mut registers = stopped.registers()?;
             registers.set_args(call.args());
             stopped.set_registers(&registers)?;
-            return self.conclude(id, stopped, call, position, result, Vec::new());
+            return self.conclude(id, stopped, call, Outcome::result(result));
         }
         let result = if group.is_empty() { fails(libc::ESRCH) } else { 0 };
         let mut registers = call.registers;
         registers.set_number(u64::MAX);
         registers.set_result(result);
         stopped.set_registers(&registers)?;
-        self.conclude(id, stopped, call, position, result, Vec::new())
+        self.conclude(id, stopped, call, Outcome::result(result))
     }
 }

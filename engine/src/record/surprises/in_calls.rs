@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::record::journal::Journal;
 use crate::record::scheduler::Scheduler;
 use crate::record::step::{Flow, Next};
-use crate::record::tree::call::Call;
+use crate::record::tree::call::{Call, Outcome};
 use crate::record::tree::tasks::Hold;
 use crate::record::tree::tasks::Tasks;
 use crate::record::waiting::poller::Poller;
@@ -34,14 +34,14 @@ impl Surprises {
         tasks: &mut Tasks,
         clock: &Clock,
         journal: &mut Journal,
-        poller: &mut Poller,
+        _poller: &mut Poller,
         id: TaskId,
         stopped: Stopped,
         call: Call,
     ) -> Flow<Next> {
         tasks.deadlines.remove(id);
         if self.dice.amount(Surprise::Spurious, 1, 4) == 1 {
-            return journal.skip(tasks, clock, poller, id, stopped, &call, 0, Vec::new());
+            return journal.skip(tasks, clock, id, stopped, &call, Outcome::result(0));
         }
         // As one that has begun to wait.
         journal.note_arrival(tasks, clock, id);

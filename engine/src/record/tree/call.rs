@@ -1,7 +1,7 @@
 //! A system call that a task makes, and how far it has come.
 
 use crate::syscalls::{self, Description, describe};
-use crate::trace::event::{Registers, Write};
+use crate::trace::event::{Effect, Registers, Write};
 
 /// A system call that a task makes.
 #[derive(Clone, Debug)]
@@ -68,6 +68,39 @@ impl Call {
     /// Whether it may wait, and a signal may end that.
     pub(in crate::record) fn may_wait(&self) -> bool {
         describe(self.number()).is_some_and(Description::may_wait)
+    }
+}
+
+/// What a call comes to.
+#[derive(Debug)]
+pub(in crate::record) struct Outcome {
+    /// What it returns.
+    pub(in crate::record) result: i64,
+    /// What it has written into the memory of its task.
+    pub(in crate::record) writes: Vec<Write>,
+    /// What it does beside that.
+    pub(in crate::record) effect: Effect,
+}
+
+impl Outcome {
+    /// It returns this, and has written that.
+    pub(in crate::record) fn new(result: i64, writes: Vec<Write>) -> Self {
+        Self { result, writes, effect: Effect::None }
+    }
+
+    /// It returns this, and does nothing else.
+    pub(in crate::record) fn result(result: i64) -> Self {
+        Self::new(result, Vec::new())
+    }
+
+    /// It fails.
+    pub(in crate::record) fn fails(errno: i32) -> Self {
+        Self::result(fails(errno))
+    }
+
+    /// It does this as well.
+    pub(in crate::record) fn with(self, effect: Effect) -> Self {
+        Self { effect, ..self }
     }
 }
 

@@ -12,11 +12,9 @@ use std::sync::LazyLock;
 
 use nix::unistd::Pid;
 
-use super::call::Call;
+use super::call::{Call, Outcome};
 use super::tasks::Tasks;
 use super::tasks::{Hold, Task};
-use crate::clock::Clock;
-use crate::record::journal::Journal;
 use crate::record::kernel::fds;
 use crate::record::options::Options;
 use crate::record::recorder::Recorder;
@@ -25,7 +23,6 @@ use crate::record::time::clocks::Clocks;
 use crate::record::time::proc::ProcTimes;
 use crate::record::waiting::poller::Poller;
 use crate::task::TaskId;
-use crate::trace::event::{Effect, Write};
 use crate::tracee::Stopped;
 
 /// What would be so of a task if it were not recorded.
@@ -103,12 +100,10 @@ impl Recorder<'_> {
             return self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 call,
-                result,
-                Vec::new(),
+                Outcome::result(result),
             );
         }
         let fixed = asked | libc::ADDR_NO_RANDOMIZE as u32;
@@ -117,15 +112,13 @@ impl Recorder<'_> {
         if kernels >= 0 {
             self.tasks.task(id).natively.persona = asked;
         }
-        self.poller.finish_other(
+        self.journal.finish_other(
             &mut self.tasks,
             &self.clock,
-            &mut self.journal,
             id,
             stopped,
             call,
-            if kernels < 0 { kernels } else { result },
-            Vec::new(),
+            Outcome::result(if kernels < 0 { kernels } else { result }),
         )
     }
 
@@ -146,26 +139,22 @@ impl Recorder<'_> {
             return self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 call,
-                result,
-                writes,
+                Outcome::new(result, writes),
             );
         };
         // The kernel's own position moves on, too.
         let (stopped, _) =
             self.make_other(id, stopped, call, libc::SYS_lseek, [fd, next, libc::SEEK_SET as u64, 0, 0, 0])?;
-        self.poller.finish_other(
+        self.journal.finish_other(
             &mut self.tasks,
             &self.clock,
-            &mut self.journal,
             id,
             stopped,
             call,
-            result,
-            writes,
+            Outcome::new(result, writes),
         )
     }
 
@@ -252,27 +241,6 @@ impl Poller {
         }
         let path = std::fs::read_link(format!("/proc/{}/fd/{}", tasks[id].tid, fd as i32)).ok()?;
         path.file_name().is_some_and(|name| FILES.iter().any(|file| name == *file)).then_some(path)
-    }
-
-    /// The program sees only its own call, with this result.
-    fn finish_other(
-        &mut self,
-        tasks: &mut Tasks,
-        clock: &Clock,
-        journal: &mut Journal,
-        id: TaskId,
-        stopped: Stopped,
-        call: &Call,
-        result: i64,
-        writes: Vec<Write>,
-    ) -> Flow<Next> {
-        let position = clock.position(&call.registers);
-        let mut registers = stopped.registers()?;
-        registers.set_args(call.args());
-        registers.set_number(u64::MAX);
-        registers.set_result(result);
-        stopped.set_registers(&registers)?;
-        journal.finish(tasks, clock, self, id, stopped, call, position, result, writes, Effect::None)
     }
 }
 

@@ -1,16 +1,15 @@
 //! How a call returns, whether the kernel has made it or it was left out, and what is logged of it.
 
-use super::call::{Call, fails};
+use super::call::{Call, Outcome, fails};
 use super::tasks::Hold;
 use super::tasks::Tasks;
 use crate::clock::Clock;
 use crate::record::journal::Journal;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
-use crate::record::waiting::poller::Poller;
 use crate::syscalls;
 use crate::task::TaskId;
-use crate::trace::event::{Effect, Event, Position, Registers, Syscall, Write, Written};
+use crate::trace::event::{Event, Registers, Syscall, Write, Written};
 use crate::tracee::{Resume, Running, Stopped, to_exit};
 
 impl Recorder<'_> {
@@ -35,82 +34,74 @@ impl Recorder<'_> {
 }
 
 impl Journal {
-    /// Leave out the kernel: the call returns `result`; `writes` are there already.
+    /// Leaves out the kernel: the call has this outcome, whose writes are there already.
     pub(in crate::record) fn skip(
         &mut self,
         tasks: &mut Tasks,
         clock: &Clock,
-        poller: &mut Poller,
         id: TaskId,
         stopped: Stopped,
         call: &Call,
-        result: i64,
-        writes: Vec<Write>,
+        outcome: Outcome,
     ) -> Flow<Next> {
-        self.skip_with(tasks, clock, poller, id, stopped, call, result, writes, Effect::None)
-    }
-
-    /// The same, with what else it does.
-    pub(in crate::record) fn skip_with(
-        &mut self,
-        tasks: &mut Tasks,
-        clock: &Clock,
-        poller: &mut Poller,
-        id: TaskId,
-        stopped: Stopped,
-        call: &Call,
-        result: i64,
-        writes: Vec<Write>,
-        effect: Effect,
-    ) -> Flow<Next> {
-        let position = clock.position(&call.registers);
         let mut registers = call.registers;
         registers.set_number(u64::MAX);
-        registers.set_result(result);
+        registers.set_result(outcome.result);
         stopped.set_registers(&registers)?;
         // The kernel has done nothing that could wake a task.
-        let unsettled = poller.unsettled;
-        let next = self.finish(tasks, clock, poller, id, stopped, call, position, result, writes, effect);
-        poller.unsettled = unsettled;
+        let unsettled = self.unsettled;
+        let next = self.finish(tasks, clock, id, stopped, call, outcome);
+        self.unsettled = unsettled;
         next
     }
 
-    /// Log a call that has been made; its task goes on behind it.
-    #[expect(clippy::too_many_arguments, reason = "they are the event's fields")]
+    /// The same for a call that the kernel has made, or another in its place: the program sees only its own.
+    pub(in crate::record) fn finish_other(
+        &mut self,
+        tasks: &mut Tasks,
+        clock: &Clock,
+        id: TaskId,
+        stopped: Stopped,
+        call: &Call,
+        outcome: Outcome,
+    ) -> Flow<Next> {
+        let mut registers = stopped.registers()?;
+        registers.set_args(call.args());
+        registers.set_number(u64::MAX);
+        registers.set_result(outcome.result);
+        stopped.set_registers(&registers)?;
+        self.finish(tasks, clock, id, stopped, call, outcome)
+    }
+
+    /// Logs a call that has been made; its task goes on behind it.
     pub(in crate::record) fn finish(
         &mut self,
         tasks: &mut Tasks,
         clock: &Clock,
-        poller: &mut Poller,
         id: TaskId,
         stopped: Stopped,
         call: &Call,
-        position: Position,
-        result: i64,
-        writes: Vec<Write>,
-        effect: Effect,
+        outcome: Outcome,
     ) -> Flow<Next> {
-        self.log_call(tasks, poller, id, call, position, result, writes, effect);
+        self.log_call(tasks, clock, id, call, outcome);
         tasks.mark(clock, id, &call.registers);
         tasks.hold(id, Hold::Ready(stopped));
         Ok(Next::Continue)
     }
 
+    /// Logs a call that the running task has made.
     pub(in crate::record) fn log_call(
         &mut self,
         tasks: &mut Tasks,
-        poller: &mut Poller,
+        clock: &Clock,
         id: TaskId,
         call: &Call,
-        position: Position,
-        result: i64,
-        writes: Vec<Write>,
-        effect: Effect,
+        outcome: Outcome,
     ) {
-        let (number, args) = (call.number(), call.args());
+        let Outcome { result, writes, effect } = outcome;
+        let (position, number, args) = (clock.position(&call.registers), call.number(), call.args());
         tasks.task(id).arrived = None;
-        poller.look_again();
-        poller.unsettled |= syscalls::ticks(number);
+        self.unsettled |= syscalls::ticks(number);
         let given = syscalls::given(&tasks[id].space.memory, number, &args, result);
         self.log.push(Event::Syscall(Syscall { position, number, args, result, writes, given, effect }));
     }

@@ -14,7 +14,7 @@ use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
 use crate::record::time::clocks::Clocks;
 use crate::record::time::clocks::{self, Time};
-use crate::record::tree::call::{Call, Waited, interrupted, restart};
+use crate::record::tree::call::{Call, Outcome, Waited, interrupted, restart};
 use crate::record::tree::slots::scratch;
 use crate::record::tree::tasks::Hold;
 use crate::record::tree::tasks::Tasks;
@@ -284,12 +284,10 @@ impl Recorder<'_> {
             self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
-                &mut self.poller,
                 id,
                 stopped,
                 &call,
-                -i64::from(libc::EINTR),
-                Vec::new(),
+                Outcome::fails(libc::EINTR),
             )?;
             return Ok(Next::Decide(Why::Yielded, None));
         }

@@ -14,7 +14,7 @@ use crate::record::calls::outputs::Before;
 use crate::record::options::Options;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
-use crate::record::tree::call::{Call, Redirection, Waited, interrupted};
+use crate::record::tree::call::{Call, Outcome, Redirection, Waited, interrupted};
 use crate::record::tree::slots::scratch;
 use crate::record::tree::tasks::Hold;
 use crate::record::tree::tasks::Tasks;
@@ -111,7 +111,7 @@ impl Recorder<'_> {
     /// A call may have woken tasks that wait in the kernel. Let them come to their stops now: if it were left to chance when
     /// we hear of them, equal schedules would not stay equal.
     pub(in crate::record) fn settle(&mut self) -> Flow<()> {
-        if !std::mem::take(&mut self.poller.unsettled) {
+        if !std::mem::take(&mut self.journal.unsettled) {
             return Ok(());
         }
         self.poller.poll_watches(&mut self.tasks)?;
@@ -130,7 +130,6 @@ impl Recorder<'_> {
 
     /// A call that could stay in the kernel while others ran has ended.
     pub(in crate::record) fn returned(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
-        let position = self.clock.position(&call.registers);
         let Some(description) = describe(call.number()) else {
             return self.tasks.unsupported(id, crate::syscalls::name(call.number()));
         };
@@ -139,7 +138,7 @@ impl Recorder<'_> {
         if interrupted(result) {
             return self.tasks.interrupted(id, stopped, call, writes);
         }
-        self.conclude(id, stopped, call, position, result, writes)
+        self.conclude(id, stopped, call, Outcome::new(result, writes))
     }
 
     /// A task that waited in the kernel has stopped.

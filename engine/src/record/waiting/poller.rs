@@ -52,8 +52,6 @@ pub(in crate::record) struct Poller {
     pub(in crate::record) fds: Rc<Fds>,
     /// The inodes of the program's socket pairs, each with the other one's.
     pub(in crate::record) pairs: BTreeMap<u64, u64>,
-    /// A call has been made since the tasks in the kernel were last looked at.
-    pub(in crate::record) unsettled: bool,
     /// The program has made timers that are descriptors.
     pub(in crate::record) timerfds: bool,
     copies: Copies,
@@ -72,7 +70,6 @@ impl Poller {
         Self {
             fds,
             pairs: BTreeMap::new(),
-            unsettled: false,
             timerfds: false,
             copies: Copies::default(),
             epoll: None,

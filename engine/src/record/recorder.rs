@@ -99,7 +99,6 @@ impl<'a> Recorder<'a> {
             &mut recorder.journal,
             &mut recorder.code.call_sites,
             id,
-            tid,
             &lines,
         ) {
             Err(Halt::Error(error)) => Err(error),

@@ -182,15 +182,7 @@ impl Recorder<'_> {
         if call.wait != Waited::No && !interrupted(result) {
             self.time.clocks.rest(&self.tasks, id, &call)?;
         }
-        let (stopped, result) = self.time.clocks.tell_times(
-            &self.tasks,
-            &self.time.ipc,
-            &self.time.stamped,
-            id,
-            stopped,
-            &call,
-            result,
-        )?;
+        let (stopped, result) = self.time.tell_times(&self.tasks, id, stopped, &call, result)?;
         let writes = self.tasks.outputs(id, description, &call, &before, result)?;
         if interrupted(result) {
             return self.tasks.interrupted(id, stopped, &call, writes);

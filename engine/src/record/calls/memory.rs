@@ -7,7 +7,6 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use nix::unistd::Pid;
 
 use crate::clock::Clock;
-use crate::record::in_process::buffer::Buffer;
 use crate::record::in_process::reads::Mapped;
 use crate::record::journal::Journal;
 use crate::record::kernel::fds;
@@ -76,17 +75,12 @@ impl Recorder<'_> {
         } else if failed(result) || flags & libc::MAP_ANONYMOUS != 0 {
             Effect::None
         } else {
-            self.code.buffer.map_file(
-                &mut self.tasks,
-                &self.clock,
-                &mut self.journal,
-                id,
-                stopped.tid(),
-                fd,
-                offset,
-                len,
-                shared,
-            )?
+            let part = Part { offset, len, stored: shared };
+            let effect = self.journal.map_file(&mut self.tasks, id, fd, part)?;
+            if effect != Effect::None {
+                self.code.buffer.forget_descriptors(&self.clock);
+            }
+            effect
         };
         let is_code = prot as i32 & (libc::PROT_WRITE | libc::PROT_EXEC) == libc::PROT_EXEC && !shared;
         let code = (is_code && matches!(effect, Effect::MapFile(_))).then(|| {
@@ -258,20 +252,10 @@ impl Recorder<'_> {
     }
 }
 
-impl Buffer {
-    /// A task has mapped a file.
-    fn map_file(
-        &self,
-        tasks: &mut Tasks,
-        clock: &Clock,
-        journal: &mut Journal,
-        id: TaskId,
-        tid: Pid,
-        fd: u64,
-        offset: u64,
-        len: u64,
-        shared: bool,
-    ) -> Flow<Effect> {
+impl Journal {
+    /// A task has mapped a file; what it can write to through the mapping is to be stored.
+    fn map_file(&mut self, tasks: &mut Tasks, id: TaskId, fd: u64, part: Part) -> Flow<Effect> {
+        let tid = tasks[id].tid;
         let path = format!("/proc/{tid}/fd/{}", fd as i32);
         let name = std::fs::read_link(&path).unwrap_or_else(|_| path.clone().into());
         let failed = |error: io::Error| format!("mmap of `{}` ({error})", name.display());
@@ -285,16 +269,13 @@ impl Buffer {
             Err(error) => return tasks.unsupported(id, failed(error)),
         };
         let writable = || fds::flags(tid, fd) & libc::O_ACCMODE == libc::O_RDWR && !sealed(&file);
-        let part = Part { offset, len, stored: shared && writable() };
-        self.forget_descriptors(clock);
-        match journal.log.map(&name, file, part) {
+        let part = Part { stored: part.stored && writable(), ..part };
+        match self.log.map(&name, file, part) {
             Ok(backing) => Ok(Effect::MapFile(backing)),
             Err(error) => tasks.unsupported(id, failed(error)),
         }
     }
-}
 
-impl Journal {
     /// More of a file is mapped than was. Shared memory without a file has no contents that replay does not know.
     fn map_more(&mut self, line: &Line, offset: u64, len: u64) -> Flow<Effect> {
         let file = match self.log.mapped((line.dev, line.inode)) {

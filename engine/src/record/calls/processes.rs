@@ -185,7 +185,6 @@ impl Recorder<'_> {
             &mut self.journal,
             &mut self.code.call_sites,
             id,
-            pid,
             &lines,
         )?;
         self.tasks.mark(&self.clock, id, &registers);

@@ -9,3 +9,4 @@ mod objects;
 pub(super) mod report;
 pub(super) mod stuck;
 mod waits;
+pub(super) mod wakers;

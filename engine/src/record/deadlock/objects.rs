@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use nix::unistd::Pid;
 
 use super::locks;
-use super::stuck::View;
 use super::waits::Found;
+use super::wakers::View;
 use crate::ending::Awaited;
 use crate::record::futex::Futexes;
 use crate::record::kernel::call_in_progress::{call_in_progress, is_queue, opened, polled, watched};

@@ -165,7 +165,6 @@ impl Recorder<'_> {
                 &mut self.tasks,
                 &self.clock,
                 &mut self.journal,
-                &mut self.poller,
                 id,
                 stopped,
                 call,

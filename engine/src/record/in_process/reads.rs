@@ -15,7 +15,6 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use nix::unistd::Pid;
 use rrtest_preload::reads::{Read, What, same_on_all_cores};
 
 use super::call_sites::CallSites;
@@ -95,10 +94,9 @@ impl Reads {
         journal: &mut Journal,
         call_sites: &mut CallSites,
         id: TaskId,
-        pid: Pid,
         lines: &[Line],
     ) -> Flow<()> {
-        let exe = std::fs::metadata(format!("/proc/{pid}/exe")).map(|it| it.ino()).unwrap_or(0);
+        let exe = std::fs::metadata(format!("/proc/{}/exe", tasks[id].pid)).map(|it| it.ino()).unwrap_or(0);
         let linked = lines.iter().any(|line| belongs(line) && line.inode != 0 && line.inode != exe);
         for line in lines.iter().filter(|line| belongs(line) && is_code(line)) {
             let file = journal.log.mapped((line.dev, line.inode)).map(File::try_clone);

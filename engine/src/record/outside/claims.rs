@@ -117,10 +117,10 @@ impl Claimed {
             libc::SYS_mkdirat => self.claim_directory(tasks, id, Some(args[0]), args[1]),
             libc::SYS_flock | libc::SYS_fcntl => self.claim_locked(tasks, id, number, &args),
             libc::SYS_bind => {
-                self.claim_address(tasks, poller, reach, id, args[0] as i32, args[1], args[2], Use::Changes)
+                self.claim_address(tasks, poller, reach, id, [args[0], args[1], args[2]], Use::Changes)
             }
             libc::SYS_connect => {
-                self.claim_address(tasks, poller, reach, id, args[0] as i32, args[1], args[2], Use::Looks)
+                self.claim_address(tasks, poller, reach, id, [args[0], args[1], args[2]], Use::Looks)
             }
             libc::SYS_shmget => self.claim_key(Kind::Memory, args[0]),
             libc::SYS_msgget => self.claim_key(Kind::Messages, args[0]),
@@ -210,11 +210,10 @@ impl Claimed {
         poller: &mut Poller,
         reach: &Reach,
         id: TaskId,
-        fd: i32,
-        at: u64,
-        len: u64,
+        [fd, at, len]: [u64; 3],
         how: Use,
     ) {
+        let fd = fd as i32;
         let thing = match tasks.address(id, at, len) {
             Address::Port(address) if address.port() == 0 || reach.has_chosen(address.port()) => return,
             Address::Port(address) if how == Use::Looks && !address.ip().is_loopback() => return,

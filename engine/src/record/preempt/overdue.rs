@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use crate::ending::Overdue;
 use crate::error::Error;
 use crate::patience::{Conduct, Due, Effort, Verdict};
+use crate::record::deadlock::wakers::View;
 use crate::record::futex::Futexes;
 use crate::record::options::Options;
 use crate::record::recorder::Recorder;
@@ -176,9 +177,7 @@ impl Recorder<'_> {
         else {
             return Ok(false);
         };
-        if !self.outside.reach.only_time_helps(self.options, &self.tasks, &self.poller)
-            || !self.tasks.runnable().is_empty()
-        {
+        if !self.wakers(View::default()).only_time_helps() || !self.tasks.runnable().is_empty() {
             return Ok(false);
         }
         let Some(timers) = self.poller.descriptor_timers(&self.tasks) else { return Ok(false) };

@@ -34,7 +34,6 @@ impl Surprises {
         tasks: &mut Tasks,
         clock: &Clock,
         journal: &mut Journal,
-        _poller: &mut Poller,
         id: TaskId,
         stopped: Stopped,
         call: Call,

@@ -86,16 +86,16 @@ impl Abroad {
         }
         let args = call.args();
         match call.number() as i64 {
-            libc::SYS_connect => self.note_address(tasks, poller, id, args[0], args[1], args[2], result),
+            libc::SYS_connect => self.note_address(tasks, poller, id, [args[0], args[1], args[2]], result),
             libc::SYS_sendto if args[4] != 0 => {
-                self.note_address(tasks, poller, id, args[0], args[4], args[5], result)
+                self.note_address(tasks, poller, id, [args[0], args[4], args[5]], result)
             }
             libc::SYS_sendmsg => {
                 // struct msghdr: the name and its length.
                 let memory = &tasks.space(id).memory;
                 match (memory.u64(args[1]), memory.u32(args[1] + 8)) {
                     (Ok(name), Ok(len)) if name != 0 => {
-                        self.note_address(tasks, poller, id, args[0], name, len.into(), result)
+                        self.note_address(tasks, poller, id, [args[0], name, len.into()], result)
                     }
                     _ => Ok(()),
                 }
@@ -117,9 +117,7 @@ impl Abroad {
         tasks: &Tasks,
         poller: &mut Poller,
         id: TaskId,
-        fd: u64,
-        address: u64,
-        len: u64,
+        [fd, address, len]: [u64; 3],
         result: i64,
     ) -> Flow<()> {
         /// The largest (`struct sockaddr_storage`).

@@ -9,17 +9,9 @@
 //! and the program is not known to look for somebody else ([`super::abroad`]). In doubt it does not.
 
 use super::clocks::Time;
-use crate::record::deadlock::stuck::{NESTS, View};
-use crate::record::kernel::call_in_progress::{call_in_progress, watched};
-use crate::record::kernel::peers::inode_of;
-use crate::record::options::Options;
-use crate::record::outside::reach::Reach;
+use crate::record::deadlock::wakers::View;
 use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
-use crate::record::tree::tasks::Tasks;
-use crate::record::tree::tasks::{Hold, Task};
-use crate::record::waiting::poller::Poller;
-use crate::tracee::{State, state};
 
 impl Recorder<'_> {
     /// Nothing can run, and this is due next. If nothing else can come before it, it comes now. Whether it did.
@@ -43,9 +35,7 @@ impl Recorder<'_> {
 
     /// Time leaps to the next of these and of the kernel's timers. False if it must not.
     pub(in crate::record) fn leap(&mut self, next: Option<u64>, now: u64) -> Flow<bool> {
-        if self.time.abroad.is_sought()
-            || !self.outside.reach.only_time_helps(self.options, &self.tasks, &self.poller)
-        {
+        if self.time.abroad.is_sought() || !self.wakers(View::default()).only_time_helps() {
             return Ok(false);
         }
         let Some(timers) = self.poller.descriptor_timers(&self.tasks) else { return Ok(false) };
@@ -59,70 +49,5 @@ impl Recorder<'_> {
         self.time.stamped.stamps_are_stale(&self.clock, &self.time.clocks)?;
         self.time.leaps += 1;
         Ok(true)
-    }
-}
-
-impl Reach {
-    /// Whether nothing but a time can end the wait of any task that waits.
-    pub(in crate::record) fn only_time_helps(
-        &self,
-        options: &Options<'_>,
-        tasks: &Tasks,
-        poller: &Poller,
-    ) -> bool {
-        // Whoever could come by a name may come in time.
-        let view = View::default();
-        tasks.living().all(|task| match task.hold() {
-            Hold::InKernel(running, _) => {
-                state(running.tid()) == State::Sleeping
-                    && (self.waits_for_the_program(options, tasks, poller, task, &view)
-                        || waits_for_signals(task))
-            }
-            Hold::Waiting(..) => {
-                let mut descriptors = poller.descriptors(task.id);
-                descriptors.all(|fd| self.inside(options, tasks, poller, task, fd, NESTS, &view))
-            }
-            // SIGCONT may come from a terminal.
-            Hold::Suspended(..) => false,
-            _ => true,
-        })
-    }
-
-    /// Whether only the program's own tasks, or a time, can make this descriptor ready.
-    fn inside(
-        &self,
-        options: &Options<'_>,
-        tasks: &Tasks,
-        poller: &Poller,
-        task: &Task,
-        fd: i32,
-        nests: u32,
-        view: &View,
-    ) -> bool {
-        let path = format!("/proc/{}/fd/{fd}", task.tid);
-        let Ok(link) = std::fs::read_link(path) else { return false };
-        match &*link.to_string_lossy() {
-            "anon_inode:[timerfd]" | "anon_inode:[pidfd]" | "anon_inode:[signalfd]" => true,
-            "anon_inode:[eventpoll]" => {
-                nests > 0
-                    && watched(task.tid, fd)
-                        .into_iter()
-                        .all(|fd| self.inside(options, tasks, poller, task, fd, nests - 1, view))
-            }
-            link => {
-                self.ours(options, tasks, poller, task.tid, fd, nests, view)
-                    || inode_of(link)
-                        .is_some_and(|inode| view.sockets(task.tid, tasks.processes()).inside(inode))
-            }
-        }
-    }
-}
-
-/// Whether a task waits for a signal, for as long as it takes. Those of the program's timers are ours to send.
-fn waits_for_signals(task: &Task) -> bool {
-    match call_in_progress(task.tid) {
-        Some((libc::SYS_pause | libc::SYS_rt_sigsuspend, _)) => true,
-        Some((libc::SYS_rt_sigtimedwait, args)) => args[2] == 0,
-        _ => false,
     }
 }

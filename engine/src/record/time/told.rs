@@ -3,11 +3,10 @@
 //! It writes what it knows, by the machine's clocks; before that is logged, it is translated to the program's. What tells how much
 //! processor time was used (getrusage(2), wait4(2)) needs nothing: that does not leap.
 
+use super::Times;
 use super::clocks::Clocks;
 use super::clocks::{SECOND, nanoseconds};
-use super::files::Stamped;
 use super::files::{machine_now, stamp};
-use super::ipc::IpcTimes;
 use super::past::Stamp;
 use crate::record::step::Flow;
 use crate::record::tree::call::Call;
@@ -27,52 +26,52 @@ enum Parts {
     Nano,
 }
 
-impl Clocks {
+impl Times {
     /// A call has been made: translate the points in time that it tells, and its result.
     pub(in crate::record) fn tell_times(
         &self,
         tasks: &Tasks,
-        ipc_times: &IpcTimes,
-        stamped: &Stamped,
         id: TaskId,
         stopped: Stopped,
         call: &Call,
         result: i64,
     ) -> Flow<(Stopped, i64)> {
-        if self.ahead() == 0 || result < 0 {
+        if self.clocks.ahead() == 0 || result < 0 {
             return Ok((stopped, result));
         }
         let args = call.args();
         match call.number() as i64 {
             libc::SYS_times => {
-                let result = result + (self.ahead() / CLOCK_TICK).cast_signed();
+                let result = result + (self.clocks.ahead() / CLOCK_TICK).cast_signed();
                 let mut registers = stopped.registers()?;
                 registers.set_result(result);
                 stopped.set_registers(&registers)?;
                 return Ok((stopped, result));
             }
-            libc::SYS_sysinfo => self.tell_uptime(tasks, id, args[0])?,
-            libc::SYS_adjtimex => self.tell_adjusted(tasks, id, args[0])?,
-            libc::SYS_clock_adjtime => self.tell_adjusted(tasks, id, args[1])?,
+            libc::SYS_sysinfo => self.clocks.tell_uptime(tasks, id, args[0])?,
+            libc::SYS_adjtimex => self.clocks.tell_adjusted(tasks, id, args[0])?,
+            libc::SYS_clock_adjtime => self.clocks.tell_adjusted(tasks, id, args[1])?,
             libc::SYS_ioctl => match args[1] as u32 {
-                SIOCGSTAMP | SIOCGSTAMP_NEW => self.tell(tasks, id, args[2], Parts::Micro)?,
-                SIOCGSTAMPNS | SIOCGSTAMPNS_NEW => self.tell(tasks, id, args[2], Parts::Nano)?,
+                SIOCGSTAMP | SIOCGSTAMP_NEW => self.clocks.tell(tasks, id, args[2], Parts::Micro)?,
+                SIOCGSTAMPNS | SIOCGSTAMPNS_NEW => self.clocks.tell(tasks, id, args[2], Parts::Nano)?,
                 _ => {}
             },
-            libc::SYS_recvmsg => self.tell_arrival(tasks, id, args[1])?,
+            libc::SYS_recvmsg => self.clocks.tell_arrival(tasks, id, args[1])?,
             libc::SYS_recvmmsg => {
                 for message in 0..result.cast_unsigned() {
-                    self.tell_arrival(tasks, id, args[1] + message * MMSGHDR)?;
+                    self.clocks.tell_arrival(tasks, id, args[1] + message * MMSGHDR)?;
                 }
             }
             libc::SYS_shmctl | libc::SYS_msgctl | libc::SYS_semctl => {
-                ipc_times.tell_ipc_times(tasks, self, id, call, result)?
+                self.ipc.tell_ipc_times(tasks, &self.clocks, id, call, result)?
             }
-            _ => stamped.tell_file_times(tasks, self, id, call)?,
+            _ => self.stamped.tell_file_times(tasks, &self.clocks, id, call)?,
         }
         Ok((stopped, result))
     }
+}
 
+impl Clocks {
     /// By how many ns the program's clocks were ahead of the machine's at a time of those; 0 if that is still to come, so that
     /// nothing has been stamped with it.
     pub(super) fn ahead_at(&self, stamp: Stamp) -> Flow<u64> {

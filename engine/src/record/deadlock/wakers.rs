@@ -1,0 +1,382 @@
+//! Who could wake the tasks that wait in the kernel or for descriptors.
+//!
+//! What is certain: all that have the other end, or the lock, are recorded, and nothing is under way
+//! ([`crate::record::kernel::peers`]). What can be come to by a name is the program's alone only if outsiders are taken to stay
+//! away ([`crate::record::outside::reach`]). A process of another user's, whose descriptors we may not see, has none of the
+//! program's unless that has passed it one; that is left out.
+
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
+use std::fs::Metadata;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::socket::{getsockopt, sockopt};
+use nix::sys::time::TimeVal;
+use nix::unistd::Pid;
+
+use super::locks::{self, Lock};
+use crate::record::kernel::call_in_progress::{
+    call_in_progress, found_at, inode, is_queue, of_epoll, opened, polled, watched, watched_inodes,
+};
+use crate::record::kernel::fds::{self, Kind, links};
+use crate::record::kernel::ipc::{self, Ipc};
+use crate::record::kernel::peers::{Sockets, inode_of};
+use crate::record::kernel::terminals::{self, Side};
+use crate::record::kernel::unix_sockets::UnixSocket;
+use crate::record::options::Options;
+use crate::record::outside::reach::Reach;
+use crate::record::tree::tasks::Tasks;
+use crate::record::tree::tasks::{Hold, Task};
+use crate::record::waiting::poller::Poller;
+use crate::tracee::{Copies, State, state};
+
+/// How deep epoll descriptors may watch each other (`EP_MAX_NESTS`, fs/eventpoll.c).
+pub(in crate::record) const NESTS: u32 = 5;
+
+/// Who could wake the tasks that wait, at one moment.
+pub(in crate::record) struct Wakers<'a> {
+    pub(in crate::record) options: &'a Options<'a>,
+    pub(in crate::record) tasks: &'a Tasks,
+    pub(in crate::record) poller: &'a Poller,
+    pub(in crate::record) reach: &'a Reach,
+    pub(in crate::record) view: View,
+}
+
+impl Wakers<'_> {
+    /// Whether nobody outside comes by a name.
+    fn is_left_alone(&self) -> bool {
+        self.view.names && self.reach.is_left_alone(self.options)
+    }
+
+    /// Whether all waits are up to the program alone.
+    pub(super) fn waits_for_itself(&self) -> bool {
+        self.tasks.living().all(|task| match task.hold() {
+            Hold::InKernel(running, _) => {
+                state(running.tid()) == State::Sleeping && self.waits_for_the_program(task)
+            }
+            Hold::Waiting(..) => self.poller.descriptors(task.id).all(|fd| self.ours(task.tid, fd, NESTS)),
+            // SIGCONT may come from a terminal.
+            Hold::Suspended(..) => false,
+            _ => true,
+        })
+    }
+
+    /// Whether what a task waits for in the kernel is up to the program alone.
+    pub(in crate::record) fn waits_for_the_program(&self, task: &Task) -> bool {
+        let Some((number, args)) = call_in_progress(task.tid) else { return false };
+        let all_ours = |fds: &[u64]| {
+            let is_ours = |fd| has_no_limit(task, fd) && self.never_waits_or_ours(task, fd);
+            fds.iter().all(|fd| is_ours(*fd as i32))
+        };
+        match number {
+            libc::SYS_wait4 | libc::SYS_waitid => true,
+            libc::SYS_ppoll => {
+                let [_, _, limit, ..] = args;
+                let mut fds = polled(&task.space.memory, &args).into_iter();
+                limit == 0 && fds.all(|fd| self.ours(task.tid, fd, NESTS))
+            }
+            libc::SYS_write
+            | libc::SYS_writev
+            | libc::SYS_pwritev2
+            | libc::SYS_sendto
+            | libc::SYS_sendmsg
+            | libc::SYS_sendmmsg => all_ours(&args[..1]),
+            libc::SYS_splice => all_ours(&[args[0], args[2]]),
+            libc::SYS_tee | libc::SYS_sendfile => all_ours(&args[..2]),
+            libc::SYS_flock | libc::SYS_fcntl => self.lock_is_ours(task, number, &args),
+            libc::SYS_open | libc::SYS_creat | libc::SYS_openat => {
+                self.opens_own_fifo(task, &opened(number, &args, &task.space.memory))
+            }
+            libc::SYS_msgsnd | libc::SYS_msgrcv => self.ipc_is_ours(task, Ipc::Queue, args[0]),
+            libc::SYS_semop => self.ipc_is_ours(task, Ipc::Semaphores, args[0]),
+            libc::SYS_semtimedop => args[3] == 0 && self.ipc_is_ours(task, Ipc::Semaphores, args[0]),
+            libc::SYS_mq_timedsend | libc::SYS_mq_timedreceive => {
+                args[4] == 0 && self.ours(task.tid, args[0] as i32, NESTS)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether only the program's own tasks can make this descriptor ready.
+    pub(in crate::record) fn ours(&self, tid: Pid, fd: i32, nests: u32) -> bool {
+        let path = format!("/proc/{tid}/fd/{fd}");
+        let Ok(link) = std::fs::read_link(&path) else { return false };
+        let link = link.to_string_lossy();
+        let info = || std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{fd}")).unwrap_or_default();
+        match &*link {
+            "anon_inode:[eventfd]" => true,
+            "anon_inode:[timerfd]" => info().contains("it_value: (0, 0)"),
+            "anon_inode:[pidfd]" => {
+                let pid = Pid::from_raw(fds::pidfd(tid, fd as u64));
+                self.tasks.living().any(|task| task.pid == pid)
+            }
+            "anon_inode:inotify" => self.is_left_alone() && self.changes_are_ours(&info()),
+            "anon_inode:[eventpoll]" if nests > 0 => {
+                of_epoll(&info()).all(|fd| self.ours(tid, fd, nests - 1))
+            }
+            pipe if pipe.starts_with("pipe:") => {
+                // The recorder has the other ends of the program's standard streams.
+                inode(Path::new(&path)) != inode(Path::new("/dev/stdin"))
+                    && std::fs::metadata(&path)
+                        .is_ok_and(|pipe| !matches!(self.poller.fds.kind_of(&pipe), Kind::Output(_)))
+                    && !self.view.has(pipe)
+            }
+            socket if socket.starts_with("socket:") => {
+                inode_of(socket).is_some_and(|inode| self.socket_is_ours(tid, inode))
+            }
+            name if name.starts_with('/') => self.named_is_ours(tid, fd, name),
+            _ => false,
+        }
+    }
+
+    /// The same, or it is a file, which never waits.
+    fn never_waits_or_ours(&self, task: &Task, fd: i32) -> bool {
+        let file = std::fs::metadata(format!("/proc/{}/fd/{fd}", task.tid)).is_ok_and(|file| file.is_file());
+        file || self.ours(task.tid, fd, NESTS)
+    }
+
+    fn socket_is_ours(&self, tid: Pid, inode: u64) -> bool {
+        let alone = |inode: &u64| !self.view.has(&format!("socket:[{inode}]"));
+        if let Some(peer) = self.poller.pairs.get(&inode) {
+            return alone(peer);
+        }
+        if let Some(ends) = self.unix_ends(inode) {
+            return !ends.is_empty() && ends.iter().all(alone);
+        }
+        let sockets = self.view.sockets(tid, self.tasks.processes());
+        match sockets.other_end(inode) {
+            Some(ends) => ends.iter().all(alone),
+            None => {
+                let chosen = sockets.open_port(inode).is_some_and(|port| self.reach.has_chosen(port));
+                chosen && self.is_left_alone() && alone(&inode)
+            }
+        }
+    }
+
+    /// The inodes of what has the other end of a Unix socket, or of itself if outsiders would have to come to it; empty if they
+    /// are not known to be the program's. None if it is no such socket.
+    fn unix_ends(&self, inode: u64) -> Option<Vec<u64>> {
+        let socket = UnixSocket::of(inode)?;
+        let tree = || self.view.tree(self.tasks.processes());
+        Some(match socket.peer {
+            // Nobody has accepted it yet: whoever listens there will.
+            Some(0) => {
+                let waits_at = |listener: &&u64| {
+                    UnixSocket::of(**listener).is_some_and(|listener| listener.waiting.contains(&inode))
+                };
+                tree().iter().filter(waits_at).copied().collect()
+            }
+            Some(peer) if tree().contains(&peer) => vec![peer],
+            Some(_) => Vec::new(),
+            None => {
+                let bound = socket.name.is_some_and(|name| self.reach.has_bound(&bytes_of(&name)));
+                if bound && self.is_left_alone() { vec![inode] } else { Vec::new() }
+            }
+        })
+    }
+
+    /// What has a path: FIFOs, terminals, POSIX message queues.
+    fn named_is_ours(&self, tid: Pid, fd: i32, name: &str) -> bool {
+        let path = format!("/proc/{tid}/fd/{fd}");
+        let Ok(metadata) = std::fs::metadata(&path) else { return false };
+        if metadata.file_type().is_char_device() {
+            return self.terminal_is_ours(tid, fd, name);
+        }
+        let queue = is_queue(&path);
+        if !queue && !metadata.file_type().is_fifo() {
+            return false;
+        }
+        // What has no name any more is out of reach.
+        let made = metadata.nlink() == 0
+            || self.is_left_alone()
+                && (self.reach.has_made(&metadata) || queue && self.reach.has_opened(&metadata));
+        made && !self.view.has_file(&metadata)
+    }
+
+    /// Whether the other side of a pseudo-terminal is the program's alone. The slave could be opened by its name.
+    fn terminal_is_ours(&self, tid: Pid, fd: i32, name: &str) -> bool {
+        let Some(pid) = self.tasks.with_tid(tid).map(|task| task.pid) else { return false };
+        let Some(side) = Side::of(pid, fd, name) else { return false };
+        let Some(other) = self.tasks.processes().into_iter().find_map(|pid| side.other(pid)) else {
+            return false;
+        };
+        let (certain, sides) = match side {
+            // What a slave gets may come back to the master as an echo.
+            Side::Master(_) => (self.is_left_alone(), [other, (pid, fd)]),
+            Side::Slave(_) => (terminals::waits_for_ever(pid, fd), [(pid, fd), other]),
+        };
+        certain
+            && !self.view.outside.iter().any(|pid| side.other(*pid).is_some())
+            && sides.into_iter().all(|(pid, fd)| terminals::is_flushed(pid, fd))
+    }
+
+    /// Whether a FIFO that a task waits to open has been made by the program, and nobody else has it.
+    fn opens_own_fifo(&self, task: &Task, (directory, path): &(String, String)) -> bool {
+        let fifo = found_at(task.tid, directory, path).filter(|file| file.file_type().is_fifo());
+        fifo.is_some_and(|fifo| {
+            self.is_left_alone() && self.reach.has_made(&fifo) && !self.view.has_file(&fifo)
+        })
+    }
+
+    fn ipc_is_ours(&self, task: &Task, kind: Ipc, id: u64) -> bool {
+        let id = id as i32;
+        let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/ipc")).ok();
+        self.is_left_alone()
+            && self.reach.made.contains(&(kind, id))
+            && namespace(&task.tid.to_string()) == namespace("self")
+            && ipc::is_unknown_to(kind, id, &self.view.outside)
+    }
+
+    /// Whether the program has made all that an inotify(7) descriptor watches, and nobody else has it.
+    fn changes_are_ours(&self, info: &str) -> bool {
+        watched_inodes(info).all(|inode| match self.reach.watched.get(&inode) {
+            Some((device, true)) => !self.view.has_inode(*device, inode),
+            _ => false,
+        })
+    }
+
+    /// Whether whoever has the lock for which a task waits is the program's alone.
+    fn lock_is_ours(&self, task: &Task, number: i64, args: &[u64; 6]) -> bool {
+        let Some(kind) = locks::kind(number, args) else { return false };
+        let found = locks::waited_for(task.tid, task.pid, args[0], kind);
+        !found.is_empty() && found.iter().all(|lock| self.has_lock(lock))
+    }
+
+    fn has_lock(&self, lock: &Lock) -> bool {
+        let processes = self.tasks.processes();
+        if lock.kind == locks::POSIX {
+            return processes.contains(&Pid::from_raw(lock.pid));
+        }
+        !lock.holders(processes).is_empty() && lock.holders(self.view.outside.iter().copied()).is_empty()
+    }
+
+    /// Whether nothing but a time can end the wait of any task that waits.
+    pub(in crate::record) fn only_time_helps(&self) -> bool {
+        self.tasks.living().all(|task| match task.hold() {
+            Hold::InKernel(running, _) => {
+                state(running.tid()) == State::Sleeping
+                    && (self.waits_for_the_program(task) || waits_for_signals(task))
+            }
+            Hold::Waiting(..) => {
+                let mut descriptors = self.poller.descriptors(task.id);
+                descriptors.all(|fd| self.inside(task, fd, NESTS))
+            }
+            // SIGCONT may come from a terminal.
+            Hold::Suspended(..) => false,
+            _ => true,
+        })
+    }
+
+    /// Whether only the program's own or a time, can make this descriptor ready.
+    fn inside(&self, task: &Task, fd: i32, nests: u32) -> bool {
+        let path = format!("/proc/{}/fd/{fd}", task.tid);
+        let Ok(link) = std::fs::read_link(path) else { return false };
+        match &*link.to_string_lossy() {
+            "anon_inode:[timerfd]" | "anon_inode:[pidfd]" | "anon_inode:[signalfd]" => true,
+            "anon_inode:[eventpoll]" => {
+                nests > 0 && watched(task.tid, fd).into_iter().all(|fd| self.inside(task, fd, nests - 1))
+            }
+            link => {
+                self.ours(task.tid, fd, nests)
+                    || inode_of(link).is_some_and(|inode| {
+                        self.view.sockets(task.tid, self.tasks.processes()).inside(inode)
+                    })
+            }
+        }
+    }
+}
+
+/// Whether a task waits for a signal, for as long as it takes. Those of the program's timers are ours to send.
+fn waits_for_signals(task: &Task) -> bool {
+    match call_in_progress(task.tid) {
+        Some((libc::SYS_pause | libc::SYS_rt_sigsuspend, _)) => true,
+        Some((libc::SYS_rt_sigtimedwait, args)) => args[2] == 0,
+        _ => false,
+    }
+}
+
+/// What the machine shows at one moment of who has what.
+#[derive(Debug, Default)]
+pub(in crate::record) struct View {
+    /// Whether nobody outside is expected to come by a name, where that may be taken for granted
+    /// ([`crate::record::outside::reach`]).
+    names: bool,
+    /// The processes that are neither recorded nor their recorder. None if they are left out of account.
+    outside: BTreeSet<Pid>,
+    /// The pipes and sockets that they have, as links in `/proc/PID/fd` name them (proc_pid_fd(5)). That may be for a moment
+    /// only: a child of the recorder's that another recording is about to start has all that the recorder had.
+    links: BTreeSet<String>,
+    sockets: OnceCell<Sockets>,
+    tree: OnceCell<BTreeSet<u64>>,
+}
+
+impl View {
+    /// With the program alone.
+    pub(super) fn within() -> Self {
+        Self { names: true, ..Self::default() }
+    }
+
+    /// With all but these processes and ourselves.
+    pub(super) fn beyond(mut own: BTreeSet<Pid>) -> Self {
+        own.insert(Pid::this());
+        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw));
+        let outside: BTreeSet<Pid> = pids.filter(|pid| !own.contains(pid)).collect();
+        let links = outside.iter().flat_map(|pid| links(*pid)).map(|(_, link)| link);
+        let links = links.filter(|link| link.starts_with("pipe:") || link.starts_with("socket:")).collect();
+        Self { names: true, outside, links, ..Self::default() }
+    }
+
+    fn has(&self, link: &str) -> bool {
+        self.links.contains(link)
+    }
+
+    /// Whether somebody outside has this file open.
+    fn has_file(&self, file: &Metadata) -> bool {
+        self.has_inode(file.dev(), file.ino())
+    }
+
+    fn has_inode(&self, device: u64, inode: u64) -> bool {
+        let paths = self.outside.iter().flat_map(|pid| {
+            links(*pid)
+                .filter(|(_, link)| link.starts_with('/'))
+                .map(move |(fd, _)| format!("/proc/{pid}/fd/{fd}"))
+        });
+        paths
+            .filter_map(|path| std::fs::metadata(path).ok())
+            .any(|file| (file.dev(), file.ino()) == (device, inode))
+    }
+
+    /// The sockets of a task's network.
+    pub(in crate::record) fn sockets(&self, tid: Pid, processes: BTreeSet<Pid>) -> &Sockets {
+        self.sockets.get_or_init(|| Sockets::of(tid, processes))
+    }
+
+    /// The inodes of the sockets that these processes have.
+    fn tree(&self, processes: BTreeSet<Pid>) -> &BTreeSet<u64> {
+        self.tree.get_or_init(|| {
+            let all = processes.into_iter().flat_map(links);
+            all.filter_map(|(_, link)| inode_of(&link)).collect()
+        })
+    }
+}
+
+/// `sun_path` as it was bound, from how people write it.
+fn bytes_of(name: &str) -> Vec<u8> {
+    match name.strip_prefix('@') {
+        Some(name) => [b"\0", name.as_bytes()].concat(),
+        None => name.as_bytes().to_vec(),
+    }
+}
+
+/// Whether calls that use a descriptor have no limit of time (socket(7), `SO_RCVTIMEO` and `SO_SNDTIMEO`).
+fn has_no_limit(task: &Task, fd: i32) -> bool {
+    let Some(copy) = Copies::default().of(task.pid, fd) else { return false };
+    let limits = [getsockopt(&copy, sockopt::ReceiveTimeout), getsockopt(&copy, sockopt::SendTimeout)];
+    limits.into_iter().all(|limit: nix::Result<TimeVal>| match limit {
+        Ok(limit) => (limit.tv_sec(), limit.tv_usec()) == (0, 0),
+        Err(errno) => errno == Errno::ENOTSOCK,
+    })
+}

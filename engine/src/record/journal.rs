@@ -1,11 +1,19 @@
 //! What is written down of a recording.
 
+use super::scheduler::Scheduler;
+use super::step::{Flow, Next};
+use super::tree::call::{Call, Outcome, Waited as CallWait};
+use super::tree::tasks::{Hold, Tasks};
+use crate::clock::Clock;
 use crate::ending::Stats;
 use crate::output::Output;
 use crate::schedule::portfolio::Measured;
+use crate::schedule::{Found, Why};
+use crate::syscalls;
 use crate::task::TaskId;
-use crate::trace::event::Write;
+use crate::trace::event::{Event, Syscall, Write, Written};
 use crate::trace::log::Log;
+use crate::tracee::{Registers, Stopped};
 
 /// The events, the output, and what is counted and measured on the way.
 #[derive(Debug, Default)]
@@ -19,4 +27,165 @@ pub(super) struct Journal {
     pub(super) elsewhere: Vec<(TaskId, Vec<Write>)>,
     /// The kernel has made a call since the tasks in it were last looked at: it may have woken some.
     pub(super) unsettled: bool,
+}
+
+impl Journal {
+    /// A task that loses the core in front of a call must have come just as far in replay.
+    pub(in crate::record) fn note_entered(&mut self, tasks: &mut Tasks, clock: &Clock, id: TaskId) {
+        let Some(call) = tasks.task(id).call_mut() else { return };
+        if call.wait == CallWait::Ready {
+            // Others may take what it waited for: it has to look again.
+            call.wait = CallWait::No;
+        }
+        if !std::mem::replace(&mut call.entered, true) {
+            self.note_arrival(tasks, clock, id);
+        }
+    }
+
+    /// The running task's timeslice ends where it is. Whether there was something left of it.
+    pub(in crate::record) fn cut_short(&mut self, tasks: &Tasks, clock: &mut Clock, id: TaskId) -> bool {
+        let left = clock.left();
+        let short = clock.cut_short();
+        if short {
+            let before = tasks[id].boundary.left;
+            self.log_cut(clock, before.saturating_sub(left));
+        }
+        short
+    }
+
+    /// A call that a task has come to counts: the log must tell of it, if it does not yet.
+    pub(in crate::record) fn note_arrival(&mut self, tasks: &mut Tasks, clock: &Clock, id: TaskId) {
+        if let Some(registers) = tasks.task(id).arrived.take() {
+            self.log.push(Event::Entered(clock.position(&registers)));
+        }
+    }
+
+    /// A task has stopped at a tick: the last of its timeslice, or one that was worth a stop. For replay its timeslice ends
+    /// there in any case. Whether it has stopped early.
+    pub(in crate::record) fn note_tick(
+        &mut self,
+        tasks: &Tasks,
+        clock: &mut Clock,
+        id: TaskId,
+        registers: &Registers,
+    ) -> bool {
+        let met = self.cut_short(tasks, clock, id);
+        self.log.push(Event::Tick(clock.position(registers)));
+        met
+    }
+
+    /// What has been found on the lookout since the last decision.
+    pub(in crate::record) fn found(
+        &mut self,
+        tasks: &Tasks,
+        clock: &Clock,
+        scheduler: &mut Scheduler,
+        why: Why,
+    ) -> Found {
+        let area = clock.area();
+        let drawn = if why == Why::Met { area.drawn() } else { 0 };
+        self.found_up_to(tasks, scheduler, area.events(), drawn)
+    }
+
+    /// The same, when so many operations had been counted.
+    pub(in crate::record) fn found_up_to(
+        &mut self,
+        tasks: &Tasks,
+        scheduler: &mut Scheduler,
+        events: u64,
+        drawn: u64,
+    ) -> Found {
+        let before = std::mem::replace(&mut scheduler.events, events);
+        let events = events.saturating_sub(before);
+        if let Some(current) = tasks.current {
+            self.measured.count(current, events);
+        }
+        Found { events, drawn }
+    }
+
+    /// Leaves out the kernel: the call has this outcome, whose writes are there already.
+    pub(in crate::record) fn skip(
+        &mut self,
+        tasks: &mut Tasks,
+        clock: &Clock,
+        id: TaskId,
+        stopped: Stopped,
+        call: &Call,
+        outcome: Outcome,
+    ) -> Flow<Next> {
+        let mut registers = call.registers;
+        registers.set_number(u64::MAX);
+        registers.set_result(outcome.result);
+        stopped.set_registers(&registers)?;
+        // The kernel has done nothing that could wake a task.
+        let unsettled = self.unsettled;
+        let next = self.finish(tasks, clock, id, stopped, call, outcome);
+        self.unsettled = unsettled;
+        next
+    }
+
+    /// The same for a call that the kernel has made, or another in its place: the program sees only its own.
+    pub(in crate::record) fn finish_other(
+        &mut self,
+        tasks: &mut Tasks,
+        clock: &Clock,
+        id: TaskId,
+        stopped: Stopped,
+        call: &Call,
+        outcome: Outcome,
+    ) -> Flow<Next> {
+        let mut registers = stopped.registers()?;
+        registers.set_args(call.args());
+        registers.set_number(u64::MAX);
+        registers.set_result(outcome.result);
+        stopped.set_registers(&registers)?;
+        self.finish(tasks, clock, id, stopped, call, outcome)
+    }
+
+    /// Logs a call that has been made; its task goes on behind it.
+    pub(in crate::record) fn finish(
+        &mut self,
+        tasks: &mut Tasks,
+        clock: &Clock,
+        id: TaskId,
+        stopped: Stopped,
+        call: &Call,
+        outcome: Outcome,
+    ) -> Flow<Next> {
+        self.log_call(tasks, clock, id, call, outcome);
+        tasks.mark(clock, id, &call.registers);
+        tasks.hold(id, Hold::Ready(stopped));
+        Ok(Next::Continue)
+    }
+
+    /// Logs a call that the running task has made.
+    pub(in crate::record) fn log_call(
+        &mut self,
+        tasks: &mut Tasks,
+        clock: &Clock,
+        id: TaskId,
+        call: &Call,
+        outcome: Outcome,
+    ) {
+        let Outcome { result, writes, effect } = outcome;
+        let (position, number, args) = (clock.position(&call.registers), call.number(), call.args());
+        tasks.task(id).arrived = None;
+        self.unsettled |= syscalls::ticks(number);
+        let given = syscalls::given(&tasks[id].space.memory, number, &args, result);
+        self.log.push(Event::Syscall(Syscall { position, number, args, result, writes, given, effect }));
+    }
+
+    /// Log what the kernel writes in the middle of a call, or as a task ends.
+    pub(in crate::record) fn log_written(&mut self, task: TaskId, writes: Vec<Write>) {
+        if !writes.is_empty() {
+            self.log.push(Event::Written(Written { task, writes }));
+        }
+    }
+
+    /// Log what a call has written into the memory of other tasks.
+    pub(in crate::record) fn log_elsewhere(&mut self) {
+        for (task, writes) in std::mem::take(&mut self.elsewhere) {
+            self.log_written(task, writes);
+        }
+    }
 }

@@ -33,8 +33,10 @@ mod journal;
 mod kernel;
 mod options;
 mod outside;
+mod poller;
 mod preempt;
 mod recorder;
+mod run;
 mod scheduler;
 mod signals;
 mod start;
@@ -44,6 +46,7 @@ mod template;
 mod time;
 mod timers;
 mod tree;
+mod wait;
 mod waiting;
 
 use std::rc::Rc;

@@ -4,7 +4,10 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::SeedableRng;
 
 use super::start::start_up::StartUp;
+use super::tree::tasks::{Task, Tasks};
+use crate::clock::Clock;
 use crate::schedule::{self, Plan, Strategy};
+use crate::task::TaskId;
 
 /// The strategy, and what it is asked with.
 pub(super) struct Scheduler {
@@ -27,6 +30,25 @@ impl Scheduler {
             start_up: None,
             last_call: 0,
             events: 0,
+        }
+    }
+
+    /// A new task is one of ours.
+    pub(in crate::record) fn join(&mut self, tasks: &mut Tasks, clock: &Clock, task: Task) {
+        let id = task.id;
+        match task.slot() {
+            Some(slot) => clock.area().clear_slot(slot),
+            None => tasks.crowded = true,
+        }
+        tasks.add(task);
+        self.strategy.spawned(id);
+        self.note_turn(tasks, clock, id);
+    }
+
+    /// The strategy has decided, or knows a new task: when this one ran last is for the process to know, too.
+    pub(in crate::record) fn note_turn(&self, tasks: &Tasks, clock: &Clock, id: TaskId) {
+        if let Some(slot) = tasks[id].slot() {
+            clock.area().set_last_ran(slot, self.strategy.last_ran(id));
         }
     }
 }

@@ -3,13 +3,12 @@
 use rand_xoshiro::rand_core::RngCore;
 
 use crate::record::futex::Futexes;
+use crate::record::poller::Poller;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
 use crate::record::time::clocks;
 use crate::record::tree::call::{Call, Outcome, Waited, fails};
-use crate::record::tree::tasks::Hold;
-use crate::record::tree::tasks::Tasks;
-use crate::record::waiting::poller::Poller;
+use crate::record::tree::tasks::{Hold, Tasks};
 use crate::schedule::Why;
 use crate::syscalls::Emulation;
 use crate::task::TaskId;

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use crate::ending::Ending;
 use crate::record::futex::Futexes;
+use crate::record::poller::Poller;
 use crate::record::recorder::Recorder;
 use crate::record::scheduler::Scheduler;
 use crate::record::step::{Flow, Halt, Next};
 use crate::record::surprises::Surprises;
 use crate::record::tree::call::{Call, Outcome, interrupted};
-use crate::record::tree::tasks::Tasks;
-use crate::record::tree::tasks::{Hold, Origin, Space, Task};
-use crate::record::waiting::poller::Poller;
+use crate::record::tree::tasks::{Hold, Origin, Space, Task, Tasks};
 use crate::schedule::Why;
 use crate::syscalls::{CloneCall, NAMESPACES};
 use crate::task::TaskId;

@@ -15,10 +15,9 @@ use crate::record::kernel::fds::links;
 use crate::record::kernel::peers::{Name, inode_of};
 use crate::record::kernel::terminals::Side;
 use crate::record::kernel::unix_sockets::UnixSocket;
+use crate::record::poller::Poller;
 use crate::record::tree::call::Call;
-use crate::record::tree::tasks::Tasks;
-use crate::record::tree::tasks::{Hold, Task};
-use crate::record::waiting::poller::Poller;
+use crate::record::tree::tasks::{Hold, Task, Tasks};
 use crate::syscalls::{Block, describe};
 use crate::task::TaskId;
 

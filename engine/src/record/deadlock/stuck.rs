@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 
 use super::wakers::{View, Wakers};
 use crate::record::kernel::call_in_progress::inode;
+use crate::record::poller::Poller;
 use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
 use crate::record::tree::call::Call;
-use crate::record::tree::tasks::Hold;
-use crate::record::tree::tasks::Tasks;
-use crate::record::waiting::poller::Poller;
+use crate::record::tree::tasks::{Hold, Tasks};
 use crate::task::TaskId;
 use crate::tracee::{State, state};
 

@@ -7,9 +7,8 @@ use nix::unistd::Pid;
 
 use crate::ending::{Awaited, Frame, Wait};
 use crate::record::futex::Futexes;
-use crate::record::tree::tasks::Tasks;
-use crate::record::tree::tasks::{Hold, Task};
-use crate::record::waiting::poller::Poller;
+use crate::record::poller::Poller;
+use crate::record::tree::tasks::{Hold, Task, Tasks};
 use crate::symbols::interesting;
 use crate::task::TaskId;
 

@@ -27,9 +27,8 @@ use crate::record::kernel::terminals::{self, Side};
 use crate::record::kernel::unix_sockets::UnixSocket;
 use crate::record::options::Options;
 use crate::record::outside::reach::Reach;
-use crate::record::tree::tasks::Tasks;
-use crate::record::tree::tasks::{Hold, Task};
-use crate::record::waiting::poller::Poller;
+use crate::record::poller::Poller;
+use crate::record::tree::tasks::{Hold, Task, Tasks};
 use crate::tracee::{Copies, State, state};
 
 /// How deep epoll descriptors may watch each other (`EP_MAX_NESTS`, fs/eventpoll.c).

@@ -24,8 +24,7 @@ use crate::record::scheduler::Scheduler;
 use crate::record::step::{Flow, Halt, Next};
 use crate::record::surprises::Surprises;
 use crate::record::tree::call::Call;
-use crate::record::tree::tasks::Hold;
-use crate::record::tree::tasks::Tasks;
+use crate::record::tree::tasks::{Hold, Tasks};
 use crate::schedule::futex::ANY;
 use crate::schedule::surprise::Surprise;
 use crate::schedule::{Choice, Found, Point, Why};
@@ -359,15 +358,6 @@ impl Surprises {
         let choice = scheduler.strategy.decide(point, &runnable);
         // What is left may be less than the strategy knows: a signal cuts a timeslice short.
         same(choice, Choice { task: id, ..choice })
-    }
-}
-
-impl Scheduler {
-    /// The strategy has decided, or knows a new task: when this one ran last is for the process to know, too.
-    pub(in crate::record) fn note_turn(&self, tasks: &Tasks, clock: &Clock, id: TaskId) {
-        if let Some(slot) = tasks[id].slot() {
-            clock.area().set_last_ran(slot, self.strategy.last_ran(id));
-        }
     }
 }
 

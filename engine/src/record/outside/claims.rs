@@ -7,15 +7,14 @@
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
-use super::reach::Reach;
-use super::reach::{Address, has_datagrams};
+use super::reach::{Address, Reach, has_datagrams};
 use crate::claims::{Claims, Kind, Thing, Use};
 use crate::record::kernel::call_in_progress::{PATH, start};
 use crate::record::kernel::fds::Fds;
 use crate::record::options::Options;
+use crate::record::poller::Poller;
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Tasks;
-use crate::record::waiting::poller::Poller;
 use crate::task::TaskId;
 
 /// The paths that calls change: the argument with the descriptor of the directory to start from, if there is one, and that with the

@@ -17,9 +17,9 @@ use nix::sys::socket::{SockType, SockaddrStorage, getpeername, getsockname, gets
 use crate::record::kernel::call_in_progress::{PATH, found_at, start};
 use crate::record::kernel::ipc::Ipc;
 use crate::record::options::Options;
+use crate::record::poller::Poller;
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Tasks;
-use crate::record::waiting::poller::Poller;
 use crate::task::TaskId;
 
 /// What processes outside of the recorded tree do of their own accord.

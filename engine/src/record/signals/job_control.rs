@@ -5,12 +5,11 @@
 //! all: a stopped task does not run.
 
 use crate::record::futex::Futexes;
+use crate::record::poller::Poller;
 use crate::record::step::{Flow, Next};
 use crate::record::time::clocks::Clocks;
 use crate::record::tree::call::Call;
-use crate::record::tree::tasks::Hold;
-use crate::record::tree::tasks::Tasks;
-use crate::record::waiting::poller::Poller;
+use crate::record::tree::tasks::{Hold, Tasks};
 use crate::schedule::Why;
 use crate::task::TaskId;
 use crate::tracee::{Stop, Stopped};

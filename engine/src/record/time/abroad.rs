@@ -13,10 +13,10 @@ use std::os::unix::fs::MetadataExt;
 use super::clocks::Time;
 use crate::record::kernel::peers::Sockets;
 use crate::record::options::Options;
+use crate::record::poller::Poller;
 use crate::record::step::Flow;
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Tasks;
-use crate::record::waiting::poller::Poller;
 use crate::task::TaskId;
 use crate::trace::inodes::Identity;
 

@@ -17,17 +17,16 @@ use std::time::Duration;
 
 use libc::timespec;
 
-use super::clocks::Clocks;
-use super::clocks::{self, SECOND, Time};
+use super::clocks::{self, Clocks, SECOND, Time};
 use super::past::Stamp;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::record::kernel::fds::Kind;
 use crate::record::options::Options;
+use crate::record::poller::Poller;
 use crate::record::step::Flow;
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Tasks;
-use crate::record::waiting::poller::Poller;
 use crate::syscalls::{FileTimes, Stamps, Units, file_times, set_times, stamps};
 use crate::task::TaskId;
 use crate::tracee::{last_os, os};

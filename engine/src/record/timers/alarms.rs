@@ -9,9 +9,10 @@ use nix::unistd::Pid;
 
 use super::own::Notice;
 use crate::error::Error;
+use crate::record::futex::Futexes;
+use crate::record::options::Options;
 use crate::record::step::Flow;
-use crate::record::time::clocks;
-use crate::record::time::clocks::Clocks;
+use crate::record::time::clocks::{self, Clocks};
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
@@ -180,6 +181,25 @@ impl Alarms {
             _ => {}
         }
         Ok(())
+    }
+}
+
+impl Futexes {
+    /// Whether no task sleeps until a time, and no timer will send a signal. The sleep of a harness that only watches the
+    /// others does not count.
+    pub(in crate::record) fn nothing_due(
+        &self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        alarms: &mut Alarms,
+        now: u64,
+    ) -> bool {
+        if alarms.next(now).is_some() {
+            return false;
+        }
+        let watchdog = |task: TaskId| options.watchdog_main && task == TaskId(0) && tasks.next() > TaskId(1);
+        let Some((_, task)) = tasks.deadlines.earliest() else { return true };
+        watchdog(task) && tasks.deadlines.only(task) && self.table.waiting(task).is_some()
     }
 }
 

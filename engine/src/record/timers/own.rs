@@ -7,16 +7,14 @@
 
 use libc::{siginfo_t, timespec};
 
-use super::alarms::Alarms;
-use super::alarms::{Due, Timer};
+use super::alarms::{Alarms, Due, Timer};
 use crate::record::futex::Futexes;
 use crate::record::options::Options;
+use crate::record::poller::Poller;
 use crate::record::step::Flow;
-use crate::record::time::clocks::Clocks;
-use crate::record::time::clocks::{self, SECOND, Time, nanoseconds, timespec_of};
+use crate::record::time::clocks::{self, Clocks, SECOND, Time, nanoseconds, timespec_of};
 use crate::record::tree::call::{Call, fails};
 use crate::record::tree::tasks::Tasks;
-use crate::record::waiting::poller::Poller;
 use crate::task::TaskId;
 use crate::trace::event::Write;
 use crate::tracee::signals;

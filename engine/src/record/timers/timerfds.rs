@@ -10,13 +10,12 @@ use nix::unistd::Pid;
 
 use crate::error::Error;
 use crate::record::kernel::fds::links;
+use crate::record::poller::Poller;
 use crate::record::step::Flow;
-use crate::record::time::clocks::Clocks;
-use crate::record::time::clocks::{self, nanoseconds, timespec_of};
+use crate::record::time::clocks::{self, Clocks, nanoseconds, timespec_of};
 use crate::record::tree::call::Call;
 use crate::record::tree::slots::scratch;
 use crate::record::tree::tasks::Tasks;
-use crate::record::waiting::poller::Poller;
 use crate::task::TaskId;
 use crate::trace::event::Registers;
 use crate::tracee::last_os;

@@ -13,15 +13,14 @@ use std::sync::LazyLock;
 use nix::unistd::Pid;
 
 use super::call::{Call, Outcome};
-use super::tasks::Tasks;
-use super::tasks::{Hold, Task};
+use super::tasks::{Hold, Task, Tasks};
 use crate::record::kernel::fds;
 use crate::record::options::Options;
+use crate::record::poller::Poller;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
 use crate::record::time::clocks::Clocks;
 use crate::record::time::proc::ProcTimes;
-use crate::record::waiting::poller::Poller;
 use crate::task::TaskId;
 use crate::tracee::Stopped;
 

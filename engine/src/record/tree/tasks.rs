@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::{Index, IndexMut};
 use std::rc::Rc;
+use std::time::Instant;
 
 use nix::unistd::Pid;
 use rrtest_preload::layout::runnable;
@@ -13,6 +14,8 @@ use super::children::Children;
 use super::natively::Natively;
 use super::slots::Slots;
 use super::spawned::Maker;
+use crate::ending::Ending;
+use crate::record::step::{Flow, Halt};
 use crate::schedule::deadline::Deadlines;
 use crate::task::TaskId;
 use crate::trace::event::{Position, Registers};
@@ -448,5 +451,29 @@ impl Tasks {
         };
         self.hold(id, hold);
         self.woken = true;
+    }
+
+    /// A task's address space.
+    pub(in crate::record) fn space(&self, id: TaskId) -> Rc<Space> {
+        Rc::clone(&self[id].space)
+    }
+
+    pub(in crate::record) fn task(&mut self, id: TaskId) -> &mut Task {
+        &mut self[id]
+    }
+
+    /// End the recording: the task does what cannot be recorded.
+    pub(in crate::record) fn unsupported<T>(&mut self, id: TaskId, what: impl Into<String>) -> Flow<T> {
+        let name = self.task(id).name.clone();
+        Err(Halt::Ending(Ending::Unsupported { what: what.into(), task: id, name }))
+    }
+
+    /// A task that is about to make a call has a signal, and must not wait long.
+    pub(in crate::record) fn look_soon(&mut self) {
+        self.children.look = Instant::now();
+    }
+
+    pub(in crate::record) fn someone_in_kernel(&self) -> bool {
+        !self.in_kernel().is_empty()
     }
 }

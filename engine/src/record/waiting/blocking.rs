@@ -6,36 +6,20 @@
 
 use libc::timespec;
 
-use super::poller::Poller;
-use super::poller::{are_ready, socket_limit};
 use crate::record::kernel::fds;
 use crate::record::options::Options;
+use crate::record::poller::{Poller, Watch, are_ready, socket_limit};
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
-use crate::record::time::clocks::Clocks;
-use crate::record::time::clocks::{self, Time};
+use crate::record::time::clocks::{self, Clocks, Time};
 use crate::record::tree::call::{Call, Outcome, Waited, interrupted, restart};
 use crate::record::tree::slots::scratch;
-use crate::record::tree::tasks::Hold;
-use crate::record::tree::tasks::Tasks;
+use crate::record::tree::tasks::{Hold, Tasks};
 use crate::schedule::Why;
 use crate::syscalls::{Block, Description, describe};
 use crate::task::TaskId;
 use crate::trace::event::{Registers, Write};
 use crate::tracee::{Resume, Stop, Stopped, descriptor_room};
-
-/// What a call waits for.
-pub(in crate::record) struct Watch {
-    /// As poll(2) takes them.
-    fds: Vec<u8>,
-    count: u64,
-    /// A timespec in bytes; none waits for ever.
-    timeout: Option<[u8; 16]>,
-    /// The socket option that may say so as well.
-    socket_limit: Option<i32>,
-    /// The address and size of the set of signals that it blocks meanwhile; null for those of the task.
-    mask: (u64, u64),
-}
 
 /// [`Watch::mask`] of calls that have none. The size is that of a set of signals.
 const NO_MASK: (u64, u64) = (0, 8);
@@ -50,21 +34,6 @@ fn pollfd(fd: u64, events: i16) -> Vec<u8> {
 fn milliseconds(ms: i32) -> Option<[u8; 16]> {
     let ms = i64::from(ms);
     (ms >= 0).then(|| clocks::bytes(&timespec { tv_sec: ms / 1000, tv_nsec: ms % 1000 * 1_000_000 }))
-}
-
-impl Watch {
-    /// The descriptors, and what of each is waited for.
-    pub(super) fn descriptors(&self) -> impl Iterator<Item = (i32, i16)> + Clone {
-        self.fds.chunks_exact(8).map(|one| {
-            let fd = i32::from_ne_bytes([one[0], one[1], one[2], one[3]]);
-            (fd, i16::from_ne_bytes([one[4], one[5]]))
-        })
-    }
-
-    /// Whether other signals than the task's are blocked meanwhile.
-    pub(super) fn has_mask(&self) -> bool {
-        self.mask.0 != 0
-    }
 }
 
 impl Poller {

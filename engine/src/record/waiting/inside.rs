@@ -9,15 +9,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::poller::Poller;
 use crate::record::calls::outputs::Before;
 use crate::record::options::Options;
+use crate::record::poller::Poller;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
 use crate::record::tree::call::{Call, Outcome, Redirection, Waited, interrupted};
 use crate::record::tree::slots::scratch;
-use crate::record::tree::tasks::Hold;
-use crate::record::tree::tasks::Tasks;
+use crate::record::tree::tasks::{Hold, Tasks};
 use crate::schedule::Why;
 use crate::syscalls::{Answer, Block, Description, Out, describe};
 use crate::task::TaskId;

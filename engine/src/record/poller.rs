@@ -15,15 +15,41 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll, ppoll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::time::{TimeSpec, TimeVal};
 
-use super::blocking::Watch;
+use super::kernel::fds::{Fds, Kind, nonblocking};
+use super::step::Flow;
+use super::tree::call::{Call, Waited};
+use super::tree::tasks::{Hold, Tasks};
 use crate::error::Error;
-use crate::record::kernel::fds::{Fds, Kind, nonblocking};
-use crate::record::step::Flow;
-use crate::record::tree::call::{Call, Waited};
-use crate::record::tree::tasks::Hold;
-use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 use crate::tracee::{Copies, os};
+
+/// What a call waits for.
+pub(in crate::record) struct Watch {
+    /// As poll(2) takes them.
+    pub(in crate::record) fds: Vec<u8>,
+    pub(in crate::record) count: u64,
+    /// A timespec in bytes; none waits for ever.
+    pub(in crate::record) timeout: Option<[u8; 16]>,
+    /// The socket option that may say so as well.
+    pub(in crate::record) socket_limit: Option<i32>,
+    /// The address and size of the set of signals that it blocks meanwhile; null for those of the task.
+    pub(in crate::record) mask: (u64, u64),
+}
+
+impl Watch {
+    /// The descriptors, and what of each is waited for.
+    pub(in crate::record) fn descriptors(&self) -> impl Iterator<Item = (i32, i16)> + Clone {
+        self.fds.chunks_exact(8).map(|one| {
+            let fd = i32::from_ne_bytes([one[0], one[1], one[2], one[3]]);
+            (fd, i16::from_ne_bytes([one[4], one[5]]))
+        })
+    }
+
+    /// Whether other signals than the task's are blocked meanwhile.
+    pub(in crate::record) fn has_mask(&self) -> bool {
+        self.mask.0 != 0
+    }
+}
 
 /// A copy of a descriptor, and what of it is waited for (poll(2)).
 #[derive(Debug)]
@@ -172,7 +198,7 @@ impl Poller {
 
     /// Whether a descriptor may have to be waited for: that it is of something that is not always ready, and not said to be
     /// asked only (`O_NONBLOCK`).
-    pub(super) fn is_waited_on(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> bool {
+    pub(in crate::record) fn is_waited_on(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> bool {
         let tid = tasks[id].tid;
         let look = self.look(tasks, id, fd);
         look.kind == Kind::Waitable
@@ -180,7 +206,7 @@ impl Poller {
     }
 
     /// Whether a call that has found its descriptor ready writes so little that there is room for it.
-    pub(super) fn has_room(&mut self, tasks: &Tasks, id: TaskId, call: &Call) -> bool {
+    pub(in crate::record) fn has_room(&mut self, tasks: &Tasks, id: TaskId, call: &Call) -> bool {
         /// What pipes take as a whole, and one buffer of a Unix socket holds.
         const LITTLE: u64 = libc::PIPE_BUF as u64;
         let [fd, _, len, ..] = call.args();
@@ -205,7 +231,12 @@ impl Poller {
     }
 
     /// Copies of what a call waits for; none if the task must wait by itself.
-    pub(super) fn copies(&mut self, tasks: &Tasks, id: TaskId, watch: &Watch) -> Option<Vec<Copy>> {
+    pub(in crate::record) fn copies(
+        &mut self,
+        tasks: &Tasks,
+        id: TaskId,
+        watch: &Watch,
+    ) -> Option<Vec<Copy>> {
         /// More are too many to copy them each time.
         const MOST: usize = 64;
         let pid = tasks[id].pid;
@@ -228,7 +259,7 @@ impl Poller {
     }
 
     /// A task waits at the entry of its call until one of these is ready. False if they cannot be waited for like this.
-    pub(super) fn watch_descriptors(&mut self, id: TaskId, copies: Vec<Copy>) -> bool {
+    pub(in crate::record) fn watch_descriptors(&mut self, id: TaskId, copies: Vec<Copy>) -> bool {
         self.add(id, copies).is_ok()
     }
 
@@ -288,7 +319,7 @@ impl Poller {
 }
 
 /// How many of these are ready.
-pub(super) fn are_ready(copies: &[Copy]) -> bool {
+pub(in crate::record) fn are_ready(copies: &[Copy]) -> bool {
     let flags = |copy: &Copy| PollFlags::from_bits_retain(copy.events);
     let mut all: Vec<PollFd<'_>> =
         copies.iter().map(|copy| PollFd::new(copy.fd.as_fd(), flags(copy))).collect();
@@ -297,7 +328,7 @@ pub(super) fn are_ready(copies: &[Copy]) -> bool {
 
 /// The time limit that a socket has for calls that block (socket(7), `SO_RCVTIMEO` and `SO_SNDTIMEO`). What is no socket has
 /// none.
-pub(super) fn socket_limit(copies: &[Copy], option: i32) -> Option<Duration> {
+pub(in crate::record) fn socket_limit(copies: &[Copy], option: i32) -> Option<Duration> {
     use nix::sys::socket::{getsockopt, sockopt};
     let [copy] = copies else { return None };
     let limit: nix::Result<TimeVal> = if option == libc::SO_RCVTIMEO {

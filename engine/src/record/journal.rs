@@ -188,4 +188,12 @@ impl Journal {
             self.log_written(task, writes);
         }
     }
+
+    /// The running task's timeslice has been made shorter: it is one of so many ticks from the last event on.
+    pub(in crate::record) fn log_cut(&mut self, clock: &Clock, ticks: u64) {
+        // If it has got the core from another since then, replay comes to know it as that happens.
+        if !clock.area().shorten_handed(ticks) {
+            self.log.push(Event::Cut(ticks));
+        }
+    }
 }

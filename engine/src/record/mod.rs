@@ -27,7 +27,12 @@
 
 mod calls;
 mod deadlock;
+mod deliver;
+mod dispatch;
+mod ends;
+mod follow;
 mod futex;
+mod hand_over;
 mod in_process;
 mod journal;
 mod kernel;
@@ -35,6 +40,7 @@ mod options;
 mod outside;
 mod poller;
 mod preempt;
+mod progress;
 mod recorder;
 mod run;
 mod scheduler;
@@ -125,7 +131,7 @@ pub fn record(program: &Program, options: &Options<'_>) -> Result<Recording, Err
 /// Record what is left of a run that began at `start`.
 fn finish(recorder: &mut Recorder<'_>, program: &Program, start: Instant) -> Result<Recording, Error> {
     let ending = recorder.run()?;
-    let (wall, effort) = (start.elapsed(), recorder.preemption.trial.effort());
+    let (wall, effort) = (start.elapsed(), recorder.progress.trial.effort());
     let mut log = std::mem::take(&mut recorder.journal.log);
     log.push(Event::Ended(ending.clone()));
     let (output, stats) = (std::mem::take(&mut recorder.journal.output), recorder.journal.stats);

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll, ppoll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::time::{TimeSpec, TimeVal};
 
+use super::kernel::call_in_progress::inode;
 use super::kernel::fds::{Fds, Kind, nonblocking};
 use super::step::Flow;
 use super::tree::call::{Call, Waited};
@@ -315,6 +317,18 @@ impl Poller {
     /// The copies of a process's descriptors are not needed any more.
     pub(in crate::record) fn forget_copies(&mut self, pid: nix::unistd::Pid) {
         self.copies.forget(pid);
+    }
+
+    /// Take note of a socketpair(2) that a task has made.
+    pub(in crate::record) fn note_pair(&mut self, tasks: &mut Tasks, id: TaskId, call: &Call) {
+        let (tid, space) = (tasks.task(id).tid, tasks.space(id));
+        let [one, other] = [0, 4].map(|at| {
+            let fd = space.memory.u32(call.args()[3] + at).ok()?;
+            inode(Path::new(&format!("/proc/{tid}/fd/{fd}")))
+        });
+        if let (Some(one), Some(other)) = (one, other) {
+            self.pairs.extend([(one, other), (other, one)]);
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use rand_xoshiro::rand_core::RngCore;
 
+use super::deadlock::wakers::{View, Wakers};
 use super::futex::Futexes;
 use super::in_process::InProcess;
 use super::journal::Journal;
@@ -11,7 +12,7 @@ use super::kernel::fds::Fds;
 use super::options::Options;
 use super::outside::Outside;
 use super::poller::Poller;
-use super::preempt::Preemption;
+use super::progress::Progress;
 use super::scheduler::Scheduler;
 use super::start::image;
 use super::start::start_up::StartUp;
@@ -35,7 +36,7 @@ pub(super) struct Recorder<'a> {
     pub(super) clock: Clock,
     pub(super) journal: Journal,
     pub(super) scheduler: Scheduler,
-    pub(super) preemption: Preemption,
+    pub(super) progress: Progress,
     pub(super) surprises: Surprises,
     pub(super) futexes: Futexes,
     pub(super) time: Times,
@@ -104,7 +105,7 @@ impl<'a> Recorder<'a> {
             clock,
             journal: Journal { log, ..Journal::default() },
             scheduler,
-            preemption: Preemption::new(options),
+            progress: Progress::new(options),
             surprises: Surprises::new(options),
             futexes: Futexes::default(),
             time: Times::default(),
@@ -130,5 +131,16 @@ impl<'a> Recorder<'a> {
         self.time.proc.note_birth(&self.time.clocks, tid);
         self.tasks.woken = true;
         Ok(id)
+    }
+
+    /// Who could wake the tasks that wait, as this shows it.
+    pub(in crate::record) fn wakers(&self, view: View) -> Wakers<'_> {
+        Wakers {
+            options: self.options,
+            tasks: &self.tasks,
+            poller: &self.poller,
+            reach: &self.outside.reach,
+            view,
+        }
     }
 }

@@ -83,7 +83,7 @@ impl Recorder<'_> {
             if self.is_stalled()? {
                 continue;
             }
-            self.preemption.trial.goes_on();
+            self.progress.trial.goes_on();
             let ran = current.map_or(0, |_| self.clock.ran());
             let found = self.journal.found(&self.tasks, &self.clock, &mut self.scheduler, why);
             let runnable = self.surprises.caprice.awake(self.tasks.runnable());
@@ -272,6 +272,36 @@ impl Recorder<'_> {
                 Ok(Next::Continue)
             }
         }
+    }
+
+    /// A parked task has the core.
+    pub(in crate::record) fn go_unparked(&mut self, id: TaskId, running: Running) -> Flow<Next> {
+        self.prepare_buffer(id);
+        if let Some(slot) = self.tasks[id].slot() {
+            self.clock.area().give_turn(slot)?;
+        }
+        self.goes(id, running)
+    }
+
+    /// Let the program start up. Its ending, if that is as far as it comes.
+    pub(in crate::record) fn start_up(&mut self) -> Result<Option<Ending>, Error> {
+        while self.scheduler.start_up.is_some() {
+            match self.step(Why::Start, None) {
+                Ok(_) | Err(Halt::Gone) => {}
+                Err(Halt::Ending(ending)) => return Ok(Some(ending)),
+                Err(Halt::Error(error)) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// A task has come to a call that is no tick. Whether it has been quiet for too long while others wait for the core.
+    pub(in crate::record) fn too_quiet(&mut self, id: TaskId) -> Flow<bool> {
+        if !self.progress.quiet.is_too_long(id, self.tasks[id].pid, self.clock.left()) {
+            return Ok(false);
+        }
+        self.futexes.look_for_signals(&mut self.tasks, &mut self.poller, &self.time.clocks)?;
+        self.time.clocks.is_waited_for(self.options, &self.tasks, &self.clock, id)
     }
 }
 

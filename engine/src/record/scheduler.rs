@@ -51,4 +51,11 @@ impl Scheduler {
             clock.area().set_last_ran(slot, self.strategy.last_ran(id));
         }
     }
+
+    /// Take note of a call by any task.
+    pub(in crate::record) fn note_call(&mut self, clock: &Clock, number: u64) {
+        if number != libc::SYS_sched_yield as u64 {
+            self.last_call = clock.total();
+        }
+    }
 }

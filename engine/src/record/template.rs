@@ -99,7 +99,11 @@ impl Template {
         }
     }
 
-    fn of(program: &Program, recorder: Recorder<'_>, ids: Vec<u64>) -> Result<Self, String> {
+    pub(in crate::record) fn of(
+        program: &Program,
+        recorder: Recorder<'_>,
+        ids: Vec<u64>,
+    ) -> Result<Self, String> {
         let Recorder { mut tasks, journal, clock, poller, code, .. } = recorder;
         let Journal { log, output, stats, .. } = journal;
         let id = tasks.only().map(|task| task.id);

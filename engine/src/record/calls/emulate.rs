@@ -15,7 +15,7 @@ use crate::task::TaskId;
 use crate::tracee::Stopped;
 
 impl Recorder<'_> {
-    pub(super) fn emulate(
+    pub(in crate::record) fn emulate(
         &mut self,
         id: TaskId,
         stopped: Stopped,

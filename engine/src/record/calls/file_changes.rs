@@ -19,7 +19,7 @@ use crate::tracee::os;
 
 impl Journal {
     /// A call is about to be made: what is mapped of the file that it changes is kept.
-    pub(super) fn before_change(&mut self, tasks: &Tasks, id: TaskId, call: &mut Call) {
+    pub(in crate::record) fn before_change(&mut self, tasks: &Tasks, id: TaskId, call: &mut Call) {
         call.changes = false;
         if let Some(Change { file, .. }) = change(call.number(), &call.args())
             && let Some(metadata) = tasks.changed(id, call, file)

@@ -110,7 +110,7 @@ impl Recorder<'_> {
     }
 
     /// mremap(2): a mapping that grows shows more of its file.
-    pub(super) fn remap(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+    pub(in crate::record) fn remap(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let [old, old_len, new_len, flags, new, _] = call.args();
         let fixed = flags & libc::MREMAP_FIXED as u64 != 0;
         if Area::overlaps(old, old_len) || fixed && Area::overlaps(new, new_len) {
@@ -141,7 +141,7 @@ impl Recorder<'_> {
     }
 
     /// shmat(2).
-    pub(super) fn attach(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+    pub(in crate::record) fn attach(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         if Area::overlaps(call.args()[1], 1) {
             return self.journal.skip(
                 &mut self.tasks,
@@ -178,7 +178,7 @@ impl Recorder<'_> {
     }
 
     /// shmdt(2).
-    pub(super) fn detach(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+    pub(in crate::record) fn detach(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let before = maps(stopped.tid())?;
         let (stopped, result) = self.run_to_exit(id, stopped)?;
         if failed(result) {
@@ -209,7 +209,7 @@ impl Recorder<'_> {
     }
 
     /// madvise(2): advice whose effect on contents is the kernel's whim is refused, as an older kernel would.
-    pub(super) fn advise(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+    pub(in crate::record) fn advise(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         /// linux/mman.h: what older kernels do not have either.
         const DONTNEED_LOCKED: i32 = 24;
         const GUARD_INSTALL: i32 = 102;
@@ -291,7 +291,7 @@ impl Journal {
 
 impl Poller {
     /// munmap(2) and mprotect(2) of memory that is the recorder's in part: there is nothing there.
-    pub(super) fn repeat_around(
+    pub(in crate::record) fn repeat_around(
         &self,
         tasks: &mut Tasks,
         clock: &Clock,

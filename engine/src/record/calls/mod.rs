@@ -5,11 +5,14 @@
 //! that come in parts have files of their own. The room stands on [`in_process`](super::in_process), [`time`](super::time)
 //! and [`tree`](super::tree).
 
-mod dispatch;
+mod conclude;
 mod emulate;
 mod file_changes;
+mod futex;
+mod groups;
 mod memory;
 pub(super) mod outputs;
 mod processes;
+mod reads;
+mod shown;
 mod tasks;
-mod whole;

@@ -1,8 +1,12 @@
 //! What the kernel has written into the program's memory.
 
+use super::outputs;
 use crate::Error;
-use crate::record::tree::call::interrupted;
+use crate::record::step::{Flow, Halt};
+use crate::record::tree::call::{Call, interrupted};
+use crate::record::tree::tasks::Tasks;
 use crate::syscalls::{Answer, Description, Out, encoded_size};
+use crate::task::TaskId;
 use crate::trace::event::Write;
 use crate::tracee::{Memory, PAGE};
 
@@ -17,7 +21,7 @@ pub(in crate::record) struct Before {
 
 /// Why the outputs of a call cannot be told.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(in crate::record) enum Failure {
     /// It did what is not described, in words.
     Undescribed(String),
     /// Memory could not be read.
@@ -273,6 +277,23 @@ fn semaphores(set: i32) -> Option<u64> {
         let found = fields.next()?.parse::<i32>().ok()? == set;
         if found { fields.nth(1)?.parse().ok() } else { None }
     })
+}
+
+impl Tasks {
+    pub(in crate::record) fn outputs(
+        &mut self,
+        id: TaskId,
+        description: &Description,
+        call: &Call,
+        before: &outputs::Before,
+        result: i64,
+    ) -> Flow<Vec<Write>> {
+        match outputs::collect(&self.space(id).memory, description, &call.args(), before, result) {
+            Ok(writes) => Ok(writes),
+            Err(Failure::Undescribed(what)) => self.unsupported(id, what),
+            Err(Failure::Error(error)) => Err(Halt::Error(error)),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,12 +4,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::ending::Ending;
-use crate::record::futex::Futexes;
-use crate::record::poller::Poller;
 use crate::record::recorder::Recorder;
-use crate::record::scheduler::Scheduler;
 use crate::record::step::{Flow, Halt, Next};
-use crate::record::surprises::Surprises;
 use crate::record::tree::call::{Call, Outcome, interrupted};
 use crate::record::tree::tasks::{Hold, Origin, Space, Task, Tasks};
 use crate::schedule::Why;
@@ -29,7 +25,7 @@ const CLONE_ARGS_LEN: u64 = 88;
 
 impl Recorder<'_> {
     /// clone(2), clone3(2), fork(2), vfork(2).
-    pub(super) fn clone_call(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+    pub(in crate::record) fn clone_call(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let space = self.tasks.space(id);
         let Ok(asked) = CloneCall::decode(&space.memory, call.number(), &call.args()) else {
             return self.journal.skip(
@@ -143,7 +139,7 @@ impl Recorder<'_> {
     }
 
     /// exit(2): one task ends, and its process if it is the last one.
-    pub(super) fn exit(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+    pub(in crate::record) fn exit(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let Task { pid, tid, .. } = *self.tasks.task(id);
         let others = self.tasks.of(pid).any(|t| t.id != id);
         if !others {
@@ -172,7 +168,7 @@ impl Recorder<'_> {
     }
 
     /// exit_group(2): a process ends. With the first process the recording ends: what remains is killed.
-    pub(super) fn exit_group(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+    pub(in crate::record) fn exit_group(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let pid = self.tasks.task(id).pid;
         let members = self.tasks.members(pid);
         let writes = if pid == self.tasks.root() {
@@ -231,52 +227,6 @@ impl Tasks {
         }
         registers.set_args(args);
         Ok(stopped.set_registers(&registers)?)
-    }
-
-    /// A task no longer uses the memory that its maker has lent it (vfork(2)).
-    pub(in crate::record) fn give_back(&mut self, borrower: TaskId) {
-        let lender = |task: &&Task| matches!(task.hold(), Hold::Lent(_, to) if *to == borrower);
-        let lender = self.living().find(lender).map(|task| task.id);
-        if let Some(lender) = lender
-            && let Hold::Lent(stopped, _) = self.release(lender)
-        {
-            self.hold(lender, Hold::Ready(stopped));
-            self.woken = true;
-        }
-    }
-}
-
-impl Surprises {
-    /// A task has ended: the kernel has cleared its word and woken whoever waits there (set_tid_address(2)).
-    pub(in crate::record) fn gone(
-        &self,
-        tasks: &mut Tasks,
-        scheduler: &mut Scheduler,
-        futexes: &mut Futexes,
-        poller: &mut Poller,
-        id: TaskId,
-    ) {
-        futexes.table.remove(id);
-        tasks.deadlines.remove(id);
-        poller.remove(id);
-        futexes.sharing.has_changed(id);
-        tasks.hold(id, Hold::Gone);
-        let task = tasks.task(id);
-        let (pid, tid) = (task.pid, task.tid);
-        let address = std::mem::take(&mut task.clear_tid);
-        task.maker = None;
-        if let Some(scratch) = task.scratch.take() {
-            tasks.slots.give_back(scratch);
-        }
-        if tid != pid {
-            tasks.children.leash.remove(tid);
-        }
-        scheduler.strategy.exited(id);
-        if address != 0 {
-            let key = futexes.futex_key(tasks, id, address, false);
-            futexes.wake(tasks, scheduler, self, key, 1, u32::MAX);
-        }
-        tasks.give_back(id);
     }
 }
 

@@ -4,9 +4,7 @@
 //! is a deadlock. The other files say in words what each task was doing, what it waits for, and who has it. The room stands
 //! on [`tree`](super::tree) and [`kernel`](super::kernel).
 
-pub(super) mod locks;
 mod objects;
 pub(super) mod report;
-pub(super) mod stuck;
 mod waits;
 pub(super) mod wakers;

@@ -5,31 +5,23 @@ use std::path::PathBuf;
 
 use nix::unistd::Pid;
 
-use super::locks;
+use super::report::Observer;
 use super::waits::Found;
 use super::wakers::View;
 use crate::ending::Awaited;
-use crate::record::futex::Futexes;
 use crate::record::kernel::call_in_progress::{call_in_progress, is_queue, opened, polled, watched};
 use crate::record::kernel::fds::links;
 use crate::record::kernel::peers::{Name, inode_of};
 use crate::record::kernel::terminals::Side;
 use crate::record::kernel::unix_sockets::UnixSocket;
-use crate::record::poller::Poller;
+use crate::record::outside::locks;
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::{Hold, Task, Tasks};
 use crate::syscalls::{Block, describe};
 use crate::task::TaskId;
 
-impl Futexes {
-    pub(super) fn wait_in_kernel_of(
-        &self,
-        tasks: &Tasks,
-        poller: &Poller,
-        task: &Task,
-        tid: Pid,
-        call: &Call,
-    ) -> Found {
+impl Observer<'_> {
+    pub(super) fn wait_in_kernel_of(&self, task: &Task, tid: Pid, call: &Call) -> Found {
         let Some((number, args)) = call_in_progress(tid) else { return Found::new(Awaited::Descriptors) };
         let queue = |what: &str, id: u64| Found {
             what: Some(format!("{what} the System V message queue {}", id as i32)),
@@ -37,12 +29,10 @@ impl Futexes {
         };
         match number {
             libc::SYS_wait4 | libc::SYS_waitid => {
-                Found { by: tasks.children(task.pid), ..Found::new(Awaited::Child) }
+                Found { by: self.tasks.children(task.pid), ..Found::new(Awaited::Child) }
             }
-            libc::SYS_ppoll => {
-                poller.wait_for_descriptors_of(tasks, task, call, &polled(&task.space.memory, &args))
-            }
-            libc::SYS_flock | libc::SYS_fcntl => self.wait_for_lock_of(tasks, task, number, &args),
+            libc::SYS_ppoll => self.wait_for_descriptors_of(task, call, &polled(&task.space.memory, &args)),
+            libc::SYS_flock | libc::SYS_fcntl => self.wait_for_lock_of(task, number, &args),
             libc::SYS_open | libc::SYS_creat | libc::SYS_openat => {
                 let (_, path) = opened(number, &args, &task.space.memory);
                 Found { what: Some(format!("the other end of {path}")), ..Found::new(Awaited::Pipe) }
@@ -53,11 +43,11 @@ impl Futexes {
                 what: Some(format!("System V semaphores {}", args[0] as i32)),
                 ..Found::new(Awaited::Semaphore)
             },
-            _ => poller.wait_for_descriptors_of(tasks, task, call, &[args[0] as i32]),
+            _ => self.wait_for_descriptors_of(task, call, &[args[0] as i32]),
         }
     }
 
-    fn wait_for_lock_of(&self, tasks: &Tasks, task: &Task, number: i64, args: &[u64; 6]) -> Found {
+    fn wait_for_lock_of(&self, task: &Task, number: i64, args: &[u64; 6]) -> Found {
         let found = Found::new(Awaited::FileLock);
         let Some(kind) = locks::kind(number, args) else { return Found::new(Awaited::Descriptors) };
         let path = link(task.tid, args[0] as i32);
@@ -65,7 +55,7 @@ impl Futexes {
         let what = Some(format!("a lock ({call}) on {path}"));
         let found_locks = locks::waited_for(task.tid, task.pid, args[0], kind);
         let [lock] = &found_locks[..] else { return Found { what, ..found } };
-        let by = self.taker_of(tasks, task.tid, args[0], lock).filter(|by| *by != task.id);
+        let by = self.takers.taker_of(self.tasks, task.tid, args[0], lock).filter(|by| *by != task.id);
         Found { what, by: by.into_iter().collect(), ..found }
     }
 }
@@ -107,21 +97,15 @@ impl Tasks {
     }
 }
 
-impl Poller {
-    pub(super) fn wait_for_descriptors_of(
-        &self,
-        tasks: &Tasks,
-        task: &Task,
-        call: &Call,
-        fds: &[i32],
-    ) -> Found {
+impl Observer<'_> {
+    pub(super) fn wait_for_descriptors_of(&self, task: &Task, call: &Call, fds: &[i32]) -> Found {
         let [fd] = fds[..] else { return Found::new(Awaited::Descriptors) };
         let link = link(task.tid, fd);
         if link.starts_with("pipe:") {
-            return Found { by: tasks.opposite(task, fd, &link), ..Found::new(Awaited::Pipe) };
+            return Found { by: self.tasks.opposite(task, fd, &link), ..Found::new(Awaited::Pipe) };
         }
         if let Some(inode) = inode_of(&link) {
-            return self.wait_for_socket_of(tasks, task, call, inode);
+            return self.wait_for_socket_of(task, call, inode);
         }
         let what = |what: String| Some(format!("{} {what}", wanted(call)));
         if link == "anon_inode:inotify" {
@@ -131,19 +115,19 @@ impl Poller {
         if is_queue(&path(task.tid, fd).to_string_lossy()) {
             return Found { what: what(format!("the message queue {link}")), ..Found::new(Awaited::Queue) };
         }
-        if let Some(by) = tasks.other_side(task, fd, &link) {
+        if let Some(by) = self.tasks.other_side(task, fd, &link) {
             return Found { what: what(format!("the terminal {link}")), by, ..Found::new(Awaited::Terminal) };
         }
         if link.starts_with('/') {
-            let by = tasks.opposite(task, fd, &link);
+            let by = self.tasks.opposite(task, fd, &link);
             return Found { what: what(format!("the FIFO {link}")), by, ..Found::new(Awaited::Pipe) };
         }
         Found::new(Awaited::Descriptors)
     }
 
-    fn wait_for_socket_of(&self, tasks: &Tasks, task: &Task, call: &Call, inode: u64) -> Found {
-        if let Some(peer) = self.pairs.get(&inode) {
-            return Found { by: self.at_sockets(tasks, task, &[*peer]), ..Found::new(Awaited::Socket) };
+    fn wait_for_socket_of(&self, task: &Task, call: &Call, inode: u64) -> Found {
+        if let Some(peer) = self.poller.pairs.get(&inode) {
+            return Found { by: self.at_sockets(task, &[*peer]), ..Found::new(Awaited::Socket) };
         }
         if let Some(socket) = UnixSocket::of(inode) {
             let peer = socket.peer.unwrap_or(0);
@@ -152,10 +136,10 @@ impl Poller {
             let on = if socket.listens { Awaited::Connection } else { Awaited::Socket };
             let wanted = if socket.listens { "a connection to" } else { wanted(call) };
             let what = name.map(|name| format!("{wanted} the Unix socket {name}"));
-            return Found { what, by: self.at_sockets(tasks, task, &[peer]), ..Found::new(on) };
+            return Found { what, by: self.at_sockets(task, &[peer]), ..Found::new(on) };
         }
         let view = View::default();
-        let sockets = view.sockets(task.tid, tasks.processes());
+        let sockets = view.sockets(task.tid, self.tasks.processes());
         let (on, what) = match sockets.name(inode) {
             None => (Awaited::Socket, None),
             Some(Name { protocol: "TCP", local, remote: None }) => {
@@ -169,11 +153,11 @@ impl Poller {
                 (Awaited::Socket, Some(what))
             }
         };
-        Found { what, by: self.at_sockets(tasks, task, &sockets.ends_of(inode)), ..Found::new(on) }
+        Found { what, by: self.at_sockets(task, &sockets.ends_of(inode)), ..Found::new(on) }
     }
 
     /// The tasks that wait at one of these sockets, and so are those who use it; if there are none, those that have it.
-    fn at_sockets(&self, tasks: &Tasks, task: &Task, inodes: &[u64]) -> Vec<TaskId> {
+    fn at_sockets(&self, task: &Task, inodes: &[u64]) -> Vec<TaskId> {
         let links: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
         let is_one = |tid: Pid, fd: i32| links.contains(&link(tid, fd));
         let waits_there = |other: &&Task| {
@@ -181,10 +165,10 @@ impl Poller {
             let inside = fds.iter().flat_map(|fd| watched(other.tid, *fd));
             fds.iter().copied().chain(inside).any(|fd| is_one(other.tid, fd))
         };
-        let others = tasks.living().filter(|other| other.id != task.id);
+        let others = self.tasks.living().filter(|other| other.id != task.id);
         let waiting: Vec<TaskId> = others.filter(waits_there).map(|other| other.id).collect();
         if waiting.is_empty() {
-            tasks.holders_of(task, |other, fd, _| is_one(other.tid, fd))
+            self.tasks.holders_of(task, |other, fd, _| is_one(other.tid, fd))
         } else {
             waiting
         }
@@ -193,7 +177,7 @@ impl Poller {
     /// The descriptors that a task waits for.
     fn waits_at(&self, task: &Task) -> Vec<i32> {
         match task.hold() {
-            Hold::Waiting(..) => self.descriptors(task.id).collect(),
+            Hold::Waiting(..) => self.poller.descriptors(task.id).collect(),
             Hold::InKernel(running, _) => match call_in_progress(running.tid()) {
                 Some((libc::SYS_ppoll, args)) => polled(&task.space.memory, &args),
                 Some((_, args)) => vec![args[0] as i32],

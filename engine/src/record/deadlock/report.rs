@@ -6,9 +6,9 @@ use crate::clock::Clock;
 use crate::ending::{Frame, TaskState};
 use crate::record::futex::Futexes;
 use crate::record::in_process::call_sites::CallSites;
+use crate::record::options::Options;
+use crate::record::outside::locks::Takers;
 use crate::record::poller::Poller;
-use crate::record::recorder::Recorder;
-use crate::record::scheduler::Scheduler;
 use crate::record::tree::call::Call;
 use crate::record::tree::spawned::{shared_names, spawned};
 use crate::record::tree::tasks::{Hold, Task, Tasks};
@@ -16,10 +16,20 @@ use crate::symbols::{Mapping, StackRegisters, Symbols};
 use crate::task::TaskId;
 use crate::tracee::maps;
 
-impl Recorder<'_> {
+/// All that says what the tasks do, and what they wait for.
+pub(in crate::record) struct Observer<'a> {
+    pub(in crate::record) options: &'a Options<'a>,
+    pub(in crate::record) clock: &'a Clock,
+    pub(in crate::record) tasks: &'a Tasks,
+    pub(in crate::record) futexes: &'a Futexes,
+    pub(in crate::record) poller: &'a Poller,
+    pub(in crate::record) takers: &'a Takers,
+    pub(in crate::record) call_sites: &'a CallSites,
+}
+
+impl Observer<'_> {
     /// What each living task is doing, the one that matters most first.
-    pub(in crate::record) fn states(&mut self, first: Option<TaskId>) -> Vec<TaskState> {
-        self.surprises.explain_strikes(&self.tasks, &self.code.call_sites);
+    pub(in crate::record) fn states(&self, first: Option<TaskId>) -> Vec<TaskState> {
         let mut living: Vec<&Task> = self.tasks.living().collect();
         // A harness that only waits for the others says least.
         let harness = |t: &Task| self.options.watchdog_main && t.id == TaskId(0);
@@ -30,18 +40,18 @@ impl Recorder<'_> {
             .into_iter()
             .map(|t| {
                 let symbols = symbols.entry(t.space.number).or_insert_with(|| symbols_of(t));
-                let frames = self.code.call_sites.frames(&self.clock, t, symbols);
+                let frames = self.frames(t, symbols);
                 let drives = |name: &String| name.contains("block_on");
                 let awaits = match frames.iter().filter_map(|frame| frame.function.as_ref()).any(drives) {
-                    true => self.code.call_sites.awaits(&self.clock, t, symbols),
+                    true => self.awaits(t, symbols),
                     false => Vec::new(),
                 };
-                let wait = self.futexes.wait_of(&self.tasks, &self.poller, t, &frames);
+                let wait = self.wait_of(t, &frames);
                 let spawned = spawned(t, &shared, symbols);
                 TaskState {
                     task: t.id,
                     name: t.name.clone(),
-                    doing: self.futexes.doing(&self.tasks, &self.poller, t),
+                    doing: self.doing(t),
                     wait,
                     spawned,
                     awaits,
@@ -52,28 +62,19 @@ impl Recorder<'_> {
     }
 }
 
-impl Scheduler {
-    /// Take note of a call by any task.
-    pub(in crate::record) fn note_call(&mut self, clock: &Clock, number: u64) {
-        if number != libc::SYS_sched_yield as u64 {
-            self.last_call = clock.total();
-        }
-    }
-}
-
-impl CallSites {
-    fn frames(&self, clock: &Clock, task: &Task, symbols: &mut Symbols) -> Vec<Frame> {
-        let Some(registers) = self.stack(clock, task) else { return Vec::new() };
+impl Observer<'_> {
+    fn frames(&self, task: &Task, symbols: &mut Symbols) -> Vec<Frame> {
+        let Some(registers) = self.stack(task) else { return Vec::new() };
         symbols.backtrace(registers, &mut |address, buffer| task.space.memory.read(address, buffer).is_ok())
     }
 
-    fn awaits(&self, clock: &Clock, task: &Task, symbols: &mut Symbols) -> Vec<Frame> {
-        let Some(registers) = self.stack(clock, task) else { return Vec::new() };
+    fn awaits(&self, task: &Task, symbols: &mut Symbols) -> Vec<Frame> {
+        let Some(registers) = self.stack(task) else { return Vec::new() };
         symbols.awaited(registers, &mut |address, buffer| task.space.memory.read(address, buffer).is_ok())
     }
 
     /// Where a task's stack begins.
-    fn stack(&self, clock: &Clock, task: &Task) -> Option<StackRegisters> {
+    fn stack(&self, task: &Task) -> Option<StackRegisters> {
         let registers = match task.hold() {
             Hold::Ready(stopped) => stopped.registers().ok(),
             Hold::Calling(_, call)
@@ -87,24 +88,24 @@ impl CallSites {
             Hold::Parked(_) | Hold::Unparked(_) | Hold::Running | Hold::Gone => None,
         };
         let frame = match (task.hold(), task.slot()) {
-            (Hold::Parked(_) | Hold::Unparked(_), Some(slot)) => Some(clock.area().parked_frame(slot)),
+            (Hold::Parked(_) | Hold::Unparked(_), Some(slot)) => Some(self.clock.area().parked_frame(slot)),
             _ => registers.map(|registers| [registers.ip(), registers.sp(), registers.bp()]),
         };
         let [rip, rsp, rbp] = frame?;
-        Some(StackRegisters { rip: self.original(rip), rsp, rbp })
+        Some(StackRegisters { rip: self.call_sites.original(rip), rsp, rbp })
     }
 }
 
-impl Futexes {
-    fn doing(&self, tasks: &Tasks, poller: &Poller, task: &Task) -> String {
+impl Observer<'_> {
+    fn doing(&self, task: &Task) -> String {
         let call = |call: &Call| crate::syscalls::name(call.number());
         match task.hold() {
             Hold::InKernel(_, c) => format!("waits in {}, {}", call(c), blocking_on(c)),
-            Hold::Waiting(_, c) if poller.has(task.id) => {
+            Hold::Waiting(_, c) if self.poller.has(task.id) => {
                 format!("waits in {}, {}", call(c), blocking_on(c))
             }
             Hold::Waiting(..) | Hold::Parked(_) => {
-                match (self.table.waiting(task.id), tasks.deadlines.contains(task.id)) {
+                match (self.futexes.table.waiting(task.id), self.tasks.deadlines.contains(task.id)) {
                     (Some(key), false) => format!("waits on futex {:#x}", key.address),
                     (Some(key), true) => format!("waits on futex {:#x} with a time limit", key.address),
                     (None, _) => "sleeps".into(),

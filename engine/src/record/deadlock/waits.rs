@@ -5,9 +5,8 @@
 
 use nix::unistd::Pid;
 
+use super::report::Observer;
 use crate::ending::{Awaited, Frame, Wait};
-use crate::record::futex::Futexes;
-use crate::record::poller::Poller;
 use crate::record::tree::tasks::{Hold, Task, Tasks};
 use crate::symbols::interesting;
 use crate::task::TaskId;
@@ -49,26 +48,19 @@ fn by_name(frames: &[Frame]) -> Awaited {
     built.or_else(|| names().find_map(|name| has(name, PLAIN))).unwrap_or(Awaited::Futex)
 }
 
-impl Futexes {
+impl Observer<'_> {
     /// What a task with this stack waits for; none if it does not wait.
-    pub(super) fn wait_of(
-        &self,
-        tasks: &Tasks,
-        poller: &Poller,
-        task: &Task,
-        frames: &[Frame],
-    ) -> Option<Wait> {
-        let limited = tasks.deadlines.contains(task.id);
+    pub(in crate::record) fn wait_of(&self, task: &Task, frames: &[Frame]) -> Option<Wait> {
+        let limited = self.tasks.deadlines.contains(task.id);
         let found = match task.hold() {
-            Hold::InKernel(running, call) => self.wait_in_kernel_of(tasks, poller, task, running.tid(), call),
-            Hold::Waiting(_, call) if poller.has(task.id) => poller.wait_for_descriptors_of(
-                tasks,
+            Hold::InKernel(running, call) => self.wait_in_kernel_of(task, running.tid(), call),
+            Hold::Waiting(_, call) if self.poller.has(task.id) => self.wait_for_descriptors_of(
                 task,
                 call,
-                &poller.descriptors(task.id).collect::<Vec<_>>(),
+                &self.poller.descriptors(task.id).collect::<Vec<_>>(),
             ),
-            Hold::Waiting(..) | Hold::Parked(_) => match self.table.waiting(task.id) {
-                Some(key) => tasks.wait_on_futex(task, key.address, frames),
+            Hold::Waiting(..) | Hold::Parked(_) => match self.futexes.table.waiting(task.id) {
+                Some(key) => self.tasks.wait_on_futex(task, key.address, frames),
                 None => Found::new(Awaited::Time),
             },
             Hold::Lent(_, to) => Found { by: vec![*to], ..Found::new(Awaited::Child) },

@@ -16,7 +16,6 @@ use nix::sys::socket::{getsockopt, sockopt};
 use nix::sys::time::TimeVal;
 use nix::unistd::Pid;
 
-use super::locks::{self, Lock};
 use crate::record::kernel::call_in_progress::{
     call_in_progress, found_at, inode, is_queue, of_epoll, opened, polled, watched, watched_inodes,
 };
@@ -26,6 +25,7 @@ use crate::record::kernel::peers::{Sockets, inode_of};
 use crate::record::kernel::terminals::{self, Side};
 use crate::record::kernel::unix_sockets::UnixSocket;
 use crate::record::options::Options;
+use crate::record::outside::locks::{self, Lock};
 use crate::record::outside::reach::Reach;
 use crate::record::poller::Poller;
 use crate::record::tree::tasks::{Hold, Task, Tasks};
@@ -50,7 +50,7 @@ impl Wakers<'_> {
     }
 
     /// Whether all waits are up to the program alone.
-    pub(super) fn waits_for_itself(&self) -> bool {
+    pub(in crate::record) fn waits_for_itself(&self) -> bool {
         self.tasks.living().all(|task| match task.hold() {
             Hold::InKernel(running, _) => {
                 state(running.tid()) == State::Sleeping && self.waits_for_the_program(task)
@@ -313,12 +313,12 @@ pub(in crate::record) struct View {
 
 impl View {
     /// With the program alone.
-    pub(super) fn within() -> Self {
+    pub(in crate::record) fn within() -> Self {
         Self { names: true, ..Self::default() }
     }
 
     /// With all but these processes and ourselves.
-    pub(super) fn beyond(mut own: BTreeSet<Pid>) -> Self {
+    pub(in crate::record) fn beyond(mut own: BTreeSet<Pid>) -> Self {
         own.insert(Pid::this());
         let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw));

@@ -3,24 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use nix::unistd::Pid;
-
 use super::Futexes;
 use crate::record::journal::Journal;
-use crate::record::recorder::Recorder;
 use crate::record::scheduler::Scheduler;
-use crate::record::step::{Flow, Next};
 use crate::record::surprises::Surprises;
 use crate::record::surprises::in_calls::whom;
-use crate::record::tree::call::{Call, Outcome, fails};
-use crate::record::tree::tasks::Hold;
-use crate::record::tree::tasks::Tasks;
-use crate::schedule::Why;
+use crate::record::tree::call::{Call, fails};
+use crate::record::tree::tasks::{Hold, Tasks};
 use crate::schedule::futex::FutexKey;
-use crate::syscalls::{FutexCall, FutexTimeout};
+use crate::syscalls::FutexCall;
 use crate::task::TaskId;
 use crate::trace::event::Write;
-use crate::tracee::Stopped;
 
 /// Whether a call to futex(2) waits for a word to hold.
 pub(in crate::record) fn locks(call: &Call) -> bool {
@@ -30,90 +23,9 @@ pub(in crate::record) fn locks(call: &Call) -> bool {
 /// Who holds the futexes that others wait for.
 pub(in crate::record) type Holders = BTreeMap<FutexKey, TaskId>;
 
-impl Recorder<'_> {
-    /// `FUTEX_LOCK_PI`, `FUTEX_TRYLOCK_PI`.
-    pub(super) fn futex_lock(
-        &mut self,
-        id: TaskId,
-        stopped: Stopped,
-        mut call: Call,
-        timeout: FutexTimeout,
-        waits: bool,
-    ) -> Flow<Next> {
-        let (address, tid) = (call.args()[0], self.tasks.task(id).tid.as_raw() as u32);
-        let Ok(word) = self.tasks.space(id).memory.u32(address) else {
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                &call,
-                Outcome::fails(libc::EFAULT),
-            );
-        };
-        let holder = word & libc::FUTEX_TID_MASK;
-        if holder == 0 {
-            let new = word & libc::FUTEX_OWNER_DIED | tid;
-            let (result, writes) = self.tasks.written(id, address, new.to_ne_bytes().to_vec());
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                &call,
-                Outcome::new(result, writes),
-            );
-        }
-        let found = self.tasks.with_tid(Pid::from_raw(holder.cast_signed()));
-        let error = match found {
-            _ if holder == tid => Some(libc::EDEADLK),
-            None => Some(libc::ESRCH),
-            Some(_) if !waits => Some(libc::EAGAIN),
-            Some(_) => None,
-        };
-        let (Some(holder), None) = (found.map(|task| task.id), error) else {
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                &call,
-                Outcome::fails(error.unwrap_or(libc::ESRCH)),
-            );
-        };
-        if let Err(errno) = self.set_deadline(id, &mut call, timeout)? {
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                &call,
-                Outcome::fails(errno),
-            );
-        }
-        let key = self.futexes.futex_key(
-            &self.tasks,
-            id,
-            address,
-            call.args()[1] & libc::FUTEX_PRIVATE_FLAG as u64 != 0,
-        );
-        if word & libc::FUTEX_WAITERS == 0 {
-            let new = (word | libc::FUTEX_WAITERS).to_ne_bytes().to_vec();
-            let writes = self.tasks.written(id, address, new).1;
-            // Others can see it as soon as the task waits.
-            self.journal.note_arrival(&mut self.tasks, &self.clock, id);
-            self.journal.log_written(id, writes);
-        }
-        self.futexes.holders.insert(key, holder);
-        self.futexes.table.wait(key, id, u32::MAX);
-        self.tasks.hold(id, Hold::Waiting(stopped, call));
-        Ok(Next::Decide(Why::Blocked, None))
-    }
-}
-
 impl Futexes {
     /// `FUTEX_UNLOCK_PI`: the result and what is written.
-    pub(super) fn futex_unlock(
+    pub(in crate::record) fn futex_unlock(
         &mut self,
         tasks: &mut Tasks,
         scheduler: &mut Scheduler,

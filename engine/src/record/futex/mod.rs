@@ -4,15 +4,14 @@
 //! those that a task holds as it ends, and which ones processes share. The room stands on [`time`](super::time) for time
 //! limits and on [`surprises`](super::surprises).
 
-mod calls;
 pub(super) mod inherit;
+mod queues;
 mod robust;
 pub(super) mod sharing;
 
-use super::deadlock::locks::Takers;
+use super::futex::inherit::Holders;
+use super::futex::sharing::Sharing;
 use crate::schedule::futex::FutexTable;
-use inherit::Holders;
-use sharing::Sharing;
 
 /// All futexes that somebody waits for, and what is known of those that hold them.
 #[derive(Debug, Default)]
@@ -20,5 +19,4 @@ pub(super) struct Futexes {
     pub(super) table: FutexTable,
     pub(super) holders: Holders,
     pub(super) sharing: Sharing,
-    pub(super) takers: Takers,
 }

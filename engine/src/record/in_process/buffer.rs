@@ -7,19 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nix::unistd::Pid;
 use rrtest_preload::calls::{self, Way};
-use rrtest_preload::layout::{Descriptor, Mode};
+use rrtest_preload::layout::Mode;
 
 use crate::clock::Clock;
 use crate::record::futex::Futexes;
 use crate::record::journal::Journal;
-use crate::record::kernel::fds::{self, Kind};
 use crate::record::options::Options;
-use crate::record::recorder::Recorder;
 use crate::record::scheduler::Scheduler;
 use crate::record::start::start_up::StartUp;
-use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Tasks;
-use crate::schedule::surprise::Surprise;
 use crate::task::TaskId;
 use crate::trace::event::{Event, Stream};
 use crate::tracee::{Area, buffered_calls};
@@ -37,78 +33,9 @@ pub(in crate::record) struct Buffer {
     hurried: bool,
 }
 
-impl Recorder<'_> {
-    /// What the buffer must know before a task goes on.
-    pub(in crate::record) fn prepare_buffer(&mut self, id: TaskId) {
-        let quiet = !self.tasks.someone_in_kernel() && self.poller.is_empty();
-        let table = self.code.buffer.table(&mut self.tasks, &self.clock, id);
-        self.prepare_hand_over(id);
-        let area = self.clock.area();
-        area.set_quiet(quiet);
-        area.set_table(table);
-        self.code.buffer.set_mode(self.options, &self.tasks, &self.clock, &self.scheduler, id);
-    }
-
-    /// Let the buffer know what a call that the kernel has made says about descriptors.
-    pub(in crate::record) fn note_descriptors(&mut self, id: TaskId, call: &Call, result: i64) {
-        let Some(table) = self.code.buffer.table(&mut self.tasks, &self.clock, id) else { return };
-        let area = self.clock.area();
-        let fd = call.args()[0];
-        match call.number() as i64 {
-            libc::SYS_close => area.set_descriptor(table, fd & 0xffff_ffff, Descriptor::Unknown),
-            libc::SYS_dup2 | libc::SYS_dup3 => {
-                area.set_descriptor(table, call.args()[1] & 0xffff_ffff, Descriptor::Unknown);
-            }
-            libc::SYS_close_range | libc::SYS_execve | libc::SYS_execveat | libc::SYS_unshare => {
-                area.clear_table(table);
-            }
-            _ if result < 0 => {}
-            libc::SYS_open | libc::SYS_openat | libc::SYS_openat2 | libc::SYS_creat => {
-                let kind = self.descriptor_kind(id, result.cast_unsigned());
-                self.clock.area().set_descriptor(table, result.cast_unsigned(), kind);
-            }
-            _ if matches!(calls::call(call.number()).way, Way::File | Way::Write | Way::Read) => {
-                let kind = self.descriptor_kind(id, fd);
-                self.clock.area().set_descriptor(table, fd & 0xffff_ffff, kind);
-            }
-            _ => {}
-        }
-    }
-
-    fn descriptor_kind(&mut self, id: TaskId, fd: u64) -> Descriptor {
-        let tid = self.tasks[id].tid;
-        match self.poller.kind(&self.tasks, id, fd) {
-            // Whoever listens hears of each piece as it is written.
-            Kind::Output(_) if self.options.listener.is_some() => Descriptor::Unknown,
-            Kind::Output(Stream::Stdout) => Descriptor::Stdout,
-            Kind::Output(Stream::Stderr) => Descriptor::Stderr,
-            Kind::Ready if self.poller.is_recorders(self.options, &self.tasks, id, fd) => Descriptor::Unknown,
-            Kind::Ready
-                if self
-                    .poller
-                    .fds
-                    .identity(tid, fd)
-                    .is_some_and(|it| self.journal.log.mapped(it).is_none()) =>
-            {
-                Descriptor::Ready
-            }
-            Kind::Ready => Descriptor::Unknown,
-            // Reading in the background stops the process (termios(3), "Job control").
-            Kind::Waitable if fds::is_terminal(tid, fd) => Descriptor::Unknown,
-            // The buffer would read all that is there.
-            Kind::Waitable
-                if self.scheduler.start_up.is_some() || self.surprises.dice.have(Surprise::Short) =>
-            {
-                Descriptor::Unknown
-            }
-            Kind::Waitable => Descriptor::Waitable,
-        }
-    }
-}
-
 impl Buffer {
     /// While the program starts up, its calls are looked at. What a signal waits for is the next call that stops.
-    fn set_mode(
+    pub(in crate::record) fn set_mode(
         &self,
         options: &Options<'_>,
         tasks: &Tasks,
@@ -142,7 +69,7 @@ impl Buffer {
     }
 
     /// The number of the table of descriptors of a task's process.
-    fn table(&mut self, tasks: &mut Tasks, clock: &Clock, id: TaskId) -> Option<usize> {
+    pub(in crate::record) fn table(&mut self, tasks: &mut Tasks, clock: &Clock, id: TaskId) -> Option<usize> {
         let pid = tasks.task(id).pid;
         let buffer = self;
         if buffer.sharing.contains(&pid) {

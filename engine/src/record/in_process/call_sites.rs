@@ -13,8 +13,10 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::record::journal::Journal;
 use crate::record::step::Flow;
-use crate::record::tree::tasks::Hold;
-use crate::record::tree::tasks::Tasks;
+use crate::record::tree::call::Call;
+use crate::record::tree::spawned::Maker;
+use crate::record::tree::tasks::{Hold, Tasks};
+use crate::symbols::StackRegisters;
 use crate::task::TaskId;
 use crate::trace::event::{Event, Patched, Position, Registers};
 use crate::tracee::patch::{AROUND, Patch, Window, plan};
@@ -29,6 +31,9 @@ pub(super) type Site = (u32, u64);
 
 /// In place of the number of an address space: it is no call site.
 const NO_CALL: u32 = u32::MAX;
+
+/// So much of the stack leads from clone(2) to whoever wanted a thread, in the unoptimised code of most libraries.
+const DEPTH: usize = 12 << 10;
 
 /// What is known of call sites.
 #[derive(Clone, Debug, Default)]
@@ -157,6 +162,14 @@ impl CallSites {
         let patched = self.apply(clock.area(), &space.memory, space.number, patch, here)?;
         journal.log.push(Event::Patched(patched));
         Ok(())
+    }
+
+    /// The stack of a task that is about to make a thread.
+    pub(in crate::record) fn maker(&self, tasks: &Tasks, id: TaskId, call: &Call) -> Box<Maker> {
+        let registers = &call.registers;
+        let [rip, rsp, rbp] = [self.original(registers.ip()), registers.sp(), registers.bp()];
+        let stack = tasks[id].space.memory.available(rsp, DEPTH);
+        Box::new(Maker { registers: StackRegisters { rip, rsp, rbp }, stack })
     }
 }
 

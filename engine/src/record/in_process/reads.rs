@@ -21,16 +21,12 @@ use super::call_sites::CallSites;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::record::journal::Journal;
-use crate::record::recorder::Recorder;
 use crate::record::scheduler::Scheduler;
 use crate::record::start::image::belongs;
-use crate::record::step::{Flow, Next};
-use crate::record::tree::call::Call;
-use crate::record::tree::tasks::Tasks;
-use crate::record::tree::tasks::{Deaf, Hold};
-use crate::schedule::Why;
+use crate::record::step::Flow;
+use crate::record::tree::tasks::{Deaf, Tasks};
 use crate::task::TaskId;
-use crate::trace::event::{Event, MovedRead, MovedReads, Registers, TrappedRead};
+use crate::trace::event::{Event, MovedRead, MovedReads, Registers};
 use crate::tracee::patch::{AROUND, Window};
 use crate::tracee::reads::{MovedRead as Plan, plan_read};
 use crate::tracee::{Line, Memory, ReadSite, SignalSet, Stopped, ignore_again, read_sites, signals};
@@ -40,16 +36,16 @@ use crate::tracee::{Line, Memory, ReadSite, SignalSet, Stopped, ignore_again, re
 pub(in crate::record) struct Reads {
     /// Those that have been moved. A program that is executed again, or a library mapped again, at the same place, finds its
     /// stubs there.
-    moved: BTreeMap<Place, MovedRead>,
+    pub(in crate::record) moved: BTreeMap<Place, MovedRead>,
     /// Those that could not be, by address: a trap is in their place.
-    traps: BTreeMap<u64, Trapped>,
+    pub(in crate::record) traps: BTreeMap<u64, Trapped>,
 }
 
 /// An instruction in place of which is a trap.
 #[derive(Clone, Copy, Debug)]
-struct Trapped {
-    what: What,
-    len: u8,
+pub(in crate::record) struct Trapped {
+    pub(in crate::record) what: What,
+    pub(in crate::record) len: u8,
 }
 
 /// Plans by the stubs that they are for. The next recording of a program needs the same, and to plan takes as long as some calls do;
@@ -210,63 +206,15 @@ impl Reads {
     }
 }
 
-impl Recorder<'_> {
-    /// The running task has come to such an instruction, for which the buffer's log has no room, or by which the program has started
-    /// up.
-    pub(in crate::record) fn drain(
-        &mut self,
-        id: TaskId,
-        stopped: Stopped,
-        mut registers: Registers,
-    ) -> Flow<Next> {
-        self.futexes.take_buffered(&self.clock, &mut self.journal, &mut self.scheduler);
-        if self.scheduler.start_up.take().is_some() {
-            self.tasks.hold(id, Hold::Calling(stopped, Call::new(registers)));
-            return Ok(Next::Decide(Why::Start, None));
-        }
-        self.journal.log.push(Event::Drained(self.clock.position(&registers)));
-        registers.set_number(u64::MAX);
-        stopped.set_registers(&registers)?;
-        self.tasks.hold(id, Hold::Ready(stopped));
-        // It is in the middle of the buffer's code, on the stack that all use: nobody else may run. While the program starts up
-        // there is nobody else.
-        Ok(Next::Stay)
-    }
-
-    /// The running task has raised a signal: if it stands behind a trap in place of such an instruction, it reads.
-    pub(in crate::record) fn trapped_read(
-        &mut self,
-        id: TaskId,
-        stopped: Stopped,
-        mut registers: Registers,
-    ) -> Flow<Result<Next, Stopped>> {
-        let trapped =
-            registers.ip().checked_sub(1).and_then(|site| self.code.reads.traps.get(&site)).copied();
-        let Some(Trapped { what, len }) = trapped else { return Ok(Err(stopped)) };
-        self.futexes.take_buffered(&self.clock, &mut self.journal, &mut self.scheduler);
-        let position = self.clock.position(&registers);
-        let (value, more) = self.tasks.read(&self.clock, id, what, &registers);
-        registers.finish_read(what, len, value, more);
-        registers.set_number(u64::MAX);
-        let stopped = self.tasks.deafen(id, stopped)?;
-        stopped.set_registers(&registers)?;
-        self.journal.log.push(Event::TrappedRead(TrappedRead {
-            position,
-            what: what.word(),
-            len,
-            value,
-            more,
-        }));
-        self.tasks.mark(&self.clock, id, &registers);
-        self.tasks.hold(id, Hold::Ready(stopped));
-        let started = what.read.varies() && !what.linker && self.scheduler.start_up.take().is_some();
-        Ok(Ok(if started { Next::Decide(Why::Start, None) } else { Next::Continue }))
-    }
-}
-
 impl Tasks {
     /// As the buffer's code reads.
-    fn read(&self, clock: &Clock, id: TaskId, what: What, registers: &Registers) -> (u64, [u32; 4]) {
+    pub(in crate::record) fn read(
+        &self,
+        clock: &Clock,
+        id: TaskId,
+        what: What,
+        registers: &Registers,
+    ) -> (u64, [u32; 4]) {
         let area = clock.area();
         let core = self[id].affinity.trailing_zeros() & 63;
         match what.read {
@@ -282,7 +230,7 @@ impl Tasks {
     }
 
     /// The trap's signal has been raised: the task blocks and ignores it as before.
-    fn deafen(&self, id: TaskId, stopped: Stopped) -> Result<Stopped, Error> {
+    pub(in crate::record) fn deafen(&self, id: TaskId, stopped: Stopped) -> Result<Stopped, Error> {
         let Deaf { blocks, ignores } = self[id].deaf;
         let stopped = match ignores {
             true => ignore_again(stopped, &self[id].space.memory, libc::SIGTRAP)?,

@@ -23,7 +23,7 @@ struct Row {
 }
 
 impl Row {
-    fn of(kind: Ipc, id: i32) -> Option<Self> {
+    pub(in crate::record) fn of(kind: Ipc, id: i32) -> Option<Self> {
         let name = if kind == Ipc::Queue { "msg" } else { "sem" };
         let text = std::fs::read_to_string(format!("/proc/sysvipc/{name}")).ok()?;
         text.lines()
@@ -33,7 +33,7 @@ impl Row {
     }
 
     /// The id, and what belongs to it.
-    fn decode(kind: Ipc, line: &str) -> Option<(i32, Self)> {
+    pub(in crate::record) fn decode(kind: Ipc, line: &str) -> Option<(i32, Self)> {
         let numbers: Vec<i32> = line.split_whitespace().map(|word| word.parse().unwrap_or(-1)).collect();
         match (kind, &numbers[..]) {
             // key id perms cbytes qnum lspid lrpid …

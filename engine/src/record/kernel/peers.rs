@@ -222,7 +222,7 @@ struct TcpState {
 }
 
 impl TcpState {
-    fn of((pid, fd): Holder) -> Option<Self> {
+    pub(in crate::record) fn of((pid, fd): Holder) -> Option<Self> {
         /// Where `struct tcp_info` has `tcpi_unacked`, `tcpi_snd_wnd` and `tcpi_rcv_wnd` (linux/tcp.h).
         const PLACES: [usize; 3] = [24, 228, 232];
         let copy = Copies::default().of(pid, fd)?;

@@ -51,7 +51,7 @@ impl UnixSocket {
     }
 
     /// From a netlink message with a `struct unix_diag_msg` and its attributes.
-    fn decode(answer: &[u8]) -> Option<Self> {
+    pub(in crate::record) fn decode(answer: &[u8]) -> Option<Self> {
         let kind = u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?);
         if kind != SOCK_DIAG_BY_FAMILY {
             return None;

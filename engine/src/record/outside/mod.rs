@@ -5,14 +5,17 @@
 //! [`kernel`](super::kernel).
 
 pub(super) mod claims;
+pub(super) mod locks;
 pub(super) mod reach;
 
-use claims::Claimed;
-use reach::Reach;
+use super::outside::claims::Claimed;
+use super::outside::locks::Takers;
+use super::outside::reach::Reach;
 
 /// What the program shares with others by name.
 #[derive(Debug, Default)]
 pub(super) struct Outside {
     pub(super) reach: Reach,
     pub(super) claimed: Claimed,
+    pub(super) takers: Takers,
 }

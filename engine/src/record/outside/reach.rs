@@ -271,7 +271,7 @@ pub(in crate::record) enum Address {
 
 impl Address {
     /// From a `struct sockaddr`.
-    fn decode(bytes: &[u8]) -> Self {
+    pub(in crate::record) fn decode(bytes: &[u8]) -> Self {
         let family = bytes.first_chunk().map(|family| i32::from(u16::from_ne_bytes(*family)));
         match (family, bytes) {
             (Some(libc::AF_INET), [_, _, high, low, a, b, c, d, ..]) => {

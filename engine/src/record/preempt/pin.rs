@@ -24,20 +24,19 @@
 //! While the breakpoint is armed the code differs from the program's by a jump, which a program that reads its own code
 //! there would see.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rrtest_preload::layout::Decides;
+use rrtest_preload::layout::{Decides, SYS_TICK};
 
 use super::snapshot::Snapshot;
 use crate::clock::Clock;
 use crate::record::in_process::hand_over::HandOver;
 use crate::record::options::Options;
+use crate::record::progress::pins::At;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
 use crate::record::time::clocks::Clocks;
-use crate::record::tree::tasks::Hold;
-use crate::record::tree::tasks::Tasks;
+use crate::record::tree::tasks::{Hold, Tasks};
 use crate::schedule::Why;
 use crate::task::TaskId;
 use crate::trace::event::{Event, Pin};
@@ -45,12 +44,6 @@ use crate::tracee::{
     Area, Breakpoint, Condition, Placement, Registers, Resume, Running, SignalSet, Stop, Stopped, Wait,
     cpu_time, end_of_string, is_fault,
 };
-
-/// How long a task may compute without a tick while something waits for the core: at first, and at most. The time
-/// doubles with each pin, so that a task that only computes is not held up; one that goes round in a circle gets the
-/// shortest.
-const PATIENCE: std::ops::RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_millis(1600);
-const FIRST_PATIENCE: Duration = Duration::from_millis(50);
 
 /// How long a task has to come to a tick before it is pinned.
 const GRACE: Duration = Duration::from_millis(5);
@@ -69,45 +62,6 @@ const FAULTS: SignalSet =
 /// How many steps a task is moved on at most, for a place where a breakpoint fits; how many for the best such place.
 const STEPS: usize = 128;
 const BEST_STEPS: usize = 32;
-
-/// What is known of tasks that compute without a tick.
-#[derive(Debug, Default)]
-pub(in crate::record) struct Pins {
-    /// For how long each may, once one has been pinned.
-    patience: BTreeMap<TaskId, Duration>,
-    /// The one that does while something waits for the core, and its process's processor time when that began.
-    since: Option<(At, Duration)>,
-}
-
-/// A place that a task leaves with its next tick or event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct At {
-    task: TaskId,
-    /// Events in the log.
-    events: u64,
-    /// Ticks that are left of the timeslice.
-    left: u64,
-}
-
-impl Pins {
-    /// At this processor time a task is `at` a place and something waits for the core, if it is given. Whether it has been there for too
-    /// long.
-    fn has_no_patience(&mut self, at: Option<At>, now: Duration) -> bool {
-        let Some(at) = at else {
-            self.since = None;
-            return false;
-        };
-        let (_, since) =
-            *self.since.insert(self.since.filter(|(known, _)| *known == at).unwrap_or((at, now)));
-        now.saturating_sub(since) >= self.patience.get(&at.task).copied().unwrap_or(FIRST_PATIENCE)
-    }
-
-    /// A task has been pinned, one that goes round in a circle or is `waiting` for a signal, or one that computes.
-    fn pinned(&mut self, task: TaskId, waiting: bool) {
-        let patience = self.patience.entry(task).or_insert(FIRST_PATIENCE);
-        *patience = if waiting { *PATIENCE.start() } else { (*patience * 2).min(*PATIENCE.end()) };
-    }
-}
 
 /// Where a task in user code has stopped.
 #[derive(Debug)]
@@ -158,7 +112,7 @@ impl Recorder<'_> {
         let Ok(now) = cpu_time(self.tasks[id].pid) else { return Ok(false) };
         let waited_for = self.time.clocks.is_waited_for(self.options, &self.tasks, &self.clock, id)?;
         let at = At { task: id, events: self.journal.log.count(), left: self.clock.left() };
-        Ok(self.preemption.pins.has_no_patience(waited_for.then_some(at), now))
+        Ok(self.progress.pins.has_no_patience(waited_for.then_some(at), now))
     }
 
     /// The next stop of the task that runs user code, unless a heartbeat comes first.
@@ -259,7 +213,7 @@ impl Recorder<'_> {
         }
         // One that a signal is for may wait for it.
         let signalled = !self.tasks.task(id).deferred.is_empty();
-        self.preemption.pins.pinned(id, circles || signalled);
+        self.progress.pins.pinned(id, circles || signalled);
         let registers = stopped.registers()?.of_user_code();
         stopped.set_registers(&registers)?;
         let words = self.tasks.words(id, &addresses)?;
@@ -375,6 +329,37 @@ impl Recorder<'_> {
             });
         }
     }
+
+    /// The time is over and a task runs user code: the program ends where it can be pinned.
+    pub(in crate::record) fn ran_to_the_end<T>(&mut self, id: TaskId, running: Running) -> Flow<T> {
+        let (id, watched) = self.pin(id, running)?;
+        let before = self.tasks.task(id).boundary.left;
+        let stopped = match watched {
+            Watched::Pinned(stopped) => stopped,
+            Watched::Stopped(stopped, Stop::Seccomp) => {
+                self.note_stop(id, &stopped.registers()?);
+                stopped
+            }
+            Watched::Stopped(stopped, _) => {
+                self.clock.put_back(before);
+                stopped
+            }
+        };
+        self.tasks.hold(id, Hold::Ready(stopped));
+        self.hung(Some(id))
+    }
+
+    /// Log that a task has come to a tick or a call.
+    pub(in crate::record) fn note_stop(&mut self, id: TaskId, registers: &Registers) {
+        self.futexes.take_buffered(&self.clock, &mut self.journal, &mut self.scheduler);
+        if registers.number() as usize == SYS_TICK {
+            self.journal.note_tick(&self.tasks, &mut self.clock, id, registers);
+        } else {
+            self.journal.stats.syscalls += 1;
+            self.clock.call(registers.number());
+            self.journal.log.push(Event::Entered(self.clock.position(registers)));
+        }
+    }
 }
 
 impl HandOver {
@@ -389,7 +374,7 @@ impl HandOver {
 
 impl Clocks {
     /// Whether others could have the core, or a signal is for this task.
-    pub(super) fn is_waited_for(
+    pub(in crate::record) fn is_waited_for(
         &self,
         options: &Options<'_>,
         tasks: &Tasks,
@@ -421,35 +406,5 @@ impl Tasks {
     fn words(&self, id: TaskId, addresses: &[u64]) -> Flow<Vec<(u64, u64)>> {
         let space = self.space(id);
         addresses.iter().map(|&address| Ok((address, space.memory.u64(address)?))).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patience_ends_for_one_that_stays_where_it_is_while_something_waits() {
-        let mut pins = Pins::default();
-        let at = At { task: TaskId(1), events: 7, left: 1 };
-        let other = At { left: 2, ..at };
-        let mut tell = |at, ms| pins.has_no_patience(at, Duration::from_millis(ms));
-        assert!(!tell(Some(at), 0) && !tell(Some(at), 49) && tell(Some(at), 50));
-        assert!(!tell(Some(other), 60) && !tell(Some(at), 120) && !tell(Some(at), 169));
-        assert!(!tell(None, 170) && !tell(Some(at), 171) && tell(Some(at), 221));
-        pins.pinned(at.task, true);
-        assert!(!pins.has_no_patience(Some(other), Duration::from_millis(300)));
-        assert!(pins.has_no_patience(Some(other), Duration::from_millis(320)));
-    }
-
-    #[test]
-    fn one_that_computes_is_left_alone_for_longer_each_time() {
-        let mut pins = Pins::default();
-        for _ in 0..10 {
-            pins.pinned(TaskId(0), false);
-        }
-        assert_eq!(pins.patience[&TaskId(0)], *PATIENCE.end());
-        pins.pinned(TaskId(0), true);
-        assert_eq!(pins.patience[&TaskId(0)], *PATIENCE.start());
     }
 }

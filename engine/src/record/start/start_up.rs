@@ -7,14 +7,10 @@
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::SeedableRng;
 
-use crate::ending::Ending;
-use crate::error::Error;
 use crate::record::options::Options;
-use crate::record::recorder::Recorder;
 use crate::record::scheduler::Scheduler;
-use crate::record::step::Halt;
 use crate::record::tree::tasks::Tasks;
-use crate::schedule::{Choice, Why};
+use crate::schedule::Choice;
 use crate::syscalls::{self, Starter};
 use crate::task::TaskId;
 use crate::tracee::Registers;
@@ -70,19 +66,5 @@ impl Scheduler {
         };
         let over = !syscalls::starts_up(memory, number, &args, starter);
         self.start_up.take_if(|_| over).is_some()
-    }
-}
-
-impl Recorder<'_> {
-    /// Let the program start up. Its ending, if that is as far as it comes.
-    pub(in crate::record) fn start_up(&mut self) -> Result<Option<Ending>, Error> {
-        while self.scheduler.start_up.is_some() {
-            match self.step(Why::Start, None) {
-                Ok(_) | Err(Halt::Gone) => {}
-                Err(Halt::Ending(ending)) => return Ok(Some(ending)),
-                Err(Halt::Error(error)) => return Err(error),
-            }
-        }
-        Ok(None)
     }
 }

@@ -4,16 +4,16 @@
 //! there are, and what allows them, is in [`crate::schedule::surprise`]; here is where they strike, and the notes on it
 //! ([`strikes`]). The room stands on [`time`](super::time), and for stacks in words on [`deadlock`](super::deadlock).
 
-pub(super) mod delays;
+pub(super) mod caprice;
 pub(super) mod in_calls;
 pub(super) mod strikes;
 pub(super) mod yields;
 
-use crate::record::options::Options;
+use super::options::Options;
+use super::surprises::caprice::Caprice;
+use super::surprises::strikes::Strikes;
+use super::surprises::yields::Spells;
 use crate::schedule::surprise::Dice;
-use delays::Caprice;
-use strikes::Strikes;
-use yields::Spells;
 
 /// Which surprises may strike, and what those that have struck go on with.
 #[derive(Debug)]

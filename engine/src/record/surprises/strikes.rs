@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 use super::Surprises;
 use crate::record::deadlock::report::symbols_of;
 use crate::record::in_process::call_sites::CallSites;
-use crate::record::tree::tasks::Tasks;
-use crate::record::tree::tasks::{Hold, Task};
+use crate::record::tree::tasks::{Hold, Task, Tasks};
 use crate::schedule::surprise::Surprise;
 use crate::strike::{Doing, Strike, Thread};
 use crate::symbols::StackRegisters;
@@ -31,7 +30,7 @@ pub(in crate::record) struct Place {
 }
 
 impl Place {
-    fn read(&self, address: u64, buffer: &mut [u8]) -> bool {
+    pub(in crate::record) fn read(&self, address: u64, buffer: &mut [u8]) -> bool {
         let from = address.checked_sub(self.registers.rsp).and_then(|from| usize::try_from(from).ok());
         let bytes = from.and_then(|from| self.stack.get(from..from.checked_add(buffer.len())?));
         bytes.is_some_and(|bytes| {
@@ -102,14 +101,14 @@ impl CallSites {
 
 impl Surprises {
     /// Take note of a strike.
-    pub(super) fn note_strike(&mut self, note: Note) {
+    pub(in crate::record) fn note_strike(&mut self, note: Note) {
         if self.notes_strikes() {
             self.strikes.notes.push(note);
         }
     }
 
     /// Whether there is room for another note.
-    pub(super) fn notes_strikes(&self) -> bool {
+    pub(in crate::record) fn notes_strikes(&self) -> bool {
         self.strikes.notes.len() < MOST
     }
 

@@ -39,7 +39,7 @@ pub(in crate::record) struct Abroad {
 
 impl Abroad {
     /// Whether it looks for anything.
-    pub(super) fn is_sought(&self) -> bool {
+    pub(in crate::record) fn is_sought(&self) -> bool {
         !self.sought.is_empty()
     }
 }
@@ -55,7 +55,7 @@ enum Place {
 
 impl Place {
     /// That of a struct sockaddr; none for what is no other process's, such as the kernel's (netlink(7)).
-    fn of(address: &[u8]) -> Option<Self> {
+    pub(in crate::record) fn of(address: &[u8]) -> Option<Self> {
         /// The daemon that C libraries ask for names of users and hosts, if there is one (nscd(8)).
         const NAMES: &[u8] = b"/var/run/nscd/socket";
         let family = i32::from(u16::from_ne_bytes(address.get(..2)?.try_into().ok()?));

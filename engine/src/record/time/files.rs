@@ -62,7 +62,11 @@ impl Stamped {
 
 impl Stamped {
     /// Time has leapt.
-    pub(super) fn stamps_are_stale(&mut self, clock: &Clock, clocks: &Clocks) -> Result<(), Error> {
+    pub(in crate::record) fn stamps_are_stale(
+        &mut self,
+        clock: &Clock,
+        clocks: &Clocks,
+    ) -> Result<(), Error> {
         self.stale = true;
         clock.area().set_stale(true);
         if self.mapped { self.refresh_stamps(clock, clocks) } else { Ok(()) }

@@ -6,8 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::clocks::Clocks;
-use super::clocks::{SECOND, Time};
+use super::clocks::{Clocks, SECOND, Time};
 use super::files::{machine_now, stamp};
 use crate::record::options::Options;
 use crate::record::step::Flow;

@@ -6,20 +6,20 @@
 //! [`tree`](super::tree).
 
 pub(super) mod abroad;
+pub(super) mod alarms;
 pub(super) mod clocks;
 pub(super) mod files;
 pub(super) mod ipc;
-pub(super) mod leap;
 mod past;
 pub(super) mod proc;
 mod told;
 
-use super::timers::alarms::Alarms;
-use abroad::Abroad;
-use clocks::Clocks;
-use files::Stamped;
-use ipc::IpcTimes;
-use proc::ProcTimes;
+use super::time::abroad::Abroad;
+use super::time::alarms::Alarms;
+use super::time::clocks::Clocks;
+use super::time::files::Stamped;
+use super::time::ipc::IpcTimes;
+use super::time::proc::ProcTimes;
 
 /// The clocks, and what there is to translate of what others tell of the time.
 #[derive(Debug, Default)]

@@ -9,8 +9,7 @@ use std::path::Path;
 
 use nix::unistd::Pid;
 
-use super::clocks::Clocks;
-use super::clocks::{SECOND, Time};
+use super::clocks::{Clocks, SECOND, Time};
 use super::told::CLOCK_TICK;
 use crate::record::kernel::fds;
 use crate::record::options::Options;

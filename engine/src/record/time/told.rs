@@ -4,8 +4,7 @@
 //! processor time was used (getrusage(2), wait4(2)) needs nothing: that does not leap.
 
 use super::Times;
-use super::clocks::Clocks;
-use super::clocks::{SECOND, nanoseconds};
+use super::clocks::{Clocks, SECOND, nanoseconds};
 use super::files::{machine_now, stamp};
 use super::past::Stamp;
 use crate::record::step::Flow;

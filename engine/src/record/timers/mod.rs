@@ -3,6 +3,5 @@
 //! In real time the kernel runs them. In virtual time it cannot, for it does not know that time has leapt: the recorder
 //! sends the signals, and brings the descriptors forward. The room stands on [`time`](super::time).
 
-pub(super) mod alarms;
-mod own;
+pub(super) mod own;
 mod timerfds;

@@ -7,11 +7,11 @@
 
 use libc::{siginfo_t, timespec};
 
-use super::alarms::{Alarms, Due, Timer};
 use crate::record::futex::Futexes;
 use crate::record::options::Options;
 use crate::record::poller::Poller;
 use crate::record::step::Flow;
+use crate::record::time::alarms::{Alarms, Due, Timer};
 use crate::record::time::clocks::{self, Clocks, SECOND, Time, nanoseconds, timespec_of};
 use crate::record::tree::call::{Call, fails};
 use crate::record::tree::tasks::Tasks;
@@ -21,20 +21,20 @@ use crate::tracee::signals;
 
 /// What a timer sends, and to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Notice {
+pub(in crate::record) struct Notice {
     /// None for `SIGEV_NONE`.
-    pub(super) signal: Option<i32>,
-    pub(super) value: u64,
+    pub(in crate::record) signal: Option<i32>,
+    pub(in crate::record) value: u64,
     /// The thread that gets it; none for the process.
-    pub(super) thread: Option<i32>,
+    pub(in crate::record) thread: Option<i32>,
 }
 
 impl Notice {
     /// That of the timer that setitimer(2) and alarm(2) set.
-    pub(super) const ALARM: Self = Self { signal: Some(libc::SIGALRM), value: 0, thread: None };
+    pub(in crate::record) const ALARM: Self = Self { signal: Some(libc::SIGALRM), value: 0, thread: None };
 
     /// What a `struct sigevent` asks for (sigevent(3type)): value, signal, way, thread.
-    pub(super) fn decode(event: &[u8; 20]) -> Self {
+    pub(in crate::record) fn decode(event: &[u8; 20]) -> Self {
         let word = |at: usize| i32::from_ne_bytes(std::array::from_fn(|i| event[at + i]));
         let value = u64::from_ne_bytes(std::array::from_fn(|i| event[i]));
         let way = word(12);
@@ -56,7 +56,7 @@ const NANOSECONDS: Units = Units(1_000_000_000);
 
 impl Units {
     /// An interval and a first time in ns; none if it is not valid.
-    fn decode(self, bytes: &[u8]) -> Option<(u64, u64)> {
+    pub(in crate::record) fn decode(self, bytes: &[u8]) -> Option<(u64, u64)> {
         let number = |at: usize| i64::from_ne_bytes(std::array::from_fn(|i| bytes[at + i]));
         let time = |at: usize| {
             let parts = Some(number(at + 8)).filter(|parts| (0..self.0).contains(parts))?;

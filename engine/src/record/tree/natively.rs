@@ -12,23 +12,20 @@ use std::sync::LazyLock;
 
 use nix::unistd::Pid;
 
-use super::call::{Call, Outcome};
+use super::call::Call;
 use super::tasks::{Hold, Task, Tasks};
 use crate::record::kernel::fds;
 use crate::record::options::Options;
 use crate::record::poller::Poller;
-use crate::record::recorder::Recorder;
-use crate::record::step::{Flow, Next};
 use crate::record::time::clocks::Clocks;
 use crate::record::time::proc::ProcTimes;
 use crate::task::TaskId;
-use crate::tracee::Stopped;
 
 /// What would be so of a task if it were not recorded.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::record) struct Natively {
     /// Its personality(2).
-    persona: u32,
+    pub(in crate::record) persona: u32,
     /// `PR_SET_NO_NEW_PRIVS` of prctl(2).
     pub(in crate::record) no_new_privileges: bool,
 }
@@ -72,9 +69,9 @@ impl Natively {
 /// What is read of a file.
 #[derive(Debug)]
 pub(in crate::record) struct Shown {
-    bytes: Vec<u8>,
+    pub(in crate::record) bytes: Vec<u8>,
     /// Where the next read(2) goes on; none for pread(2), which leaves that.
-    next: Option<u64>,
+    pub(in crate::record) next: Option<u64>,
 }
 
 impl Shown {
@@ -83,94 +80,6 @@ impl Shown {
         let start = usize::try_from(at).unwrap_or(usize::MAX).min(text.len());
         let end = start.saturating_add(usize::try_from(len).unwrap_or(usize::MAX)).min(text.len());
         Self { bytes: text[start..end].to_vec(), next: moves.then_some(end as u64) }
-    }
-}
-
-impl Recorder<'_> {
-    /// personality(2).
-    pub(in crate::record) fn personality(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
-        /// The argument that only asks.
-        const ASKS: u32 = u32::MAX;
-        let [asked, ..] = call.args();
-        let asked = asked as u32;
-        let before = self.tasks.task(id).natively.persona;
-        let result = i64::from(before);
-        if asked == ASKS {
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                call,
-                Outcome::result(result),
-            );
-        }
-        let fixed = asked | libc::ADDR_NO_RANDOMIZE as u32;
-        let (stopped, kernels) =
-            self.make_other(id, stopped, call, libc::SYS_personality, [fixed.into(), 0, 0, 0, 0, 0])?;
-        if kernels >= 0 {
-            self.tasks.task(id).natively.persona = asked;
-        }
-        self.journal.finish_other(
-            &mut self.tasks,
-            &self.clock,
-            id,
-            stopped,
-            call,
-            Outcome::result(if kernels < 0 { kernels } else { result }),
-        )
-    }
-
-    /// Show it, in the place of a call.
-    pub(in crate::record) fn show(
-        &mut self,
-        id: TaskId,
-        stopped: Stopped,
-        call: &Call,
-        shown: Shown,
-    ) -> Flow<Next> {
-        let [fd, address, ..] = call.args();
-        let Shown { bytes, next } = shown;
-        let len = bytes.len() as i64;
-        let (result, writes) = self.tasks.written(id, address, bytes);
-        let result = if result == 0 { len } else { result };
-        let Some(next) = next.filter(|_| result > 0) else {
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                call,
-                Outcome::new(result, writes),
-            );
-        };
-        // The kernel's own position moves on, too.
-        let (stopped, _) =
-            self.make_other(id, stopped, call, libc::SYS_lseek, [fd, next, libc::SEEK_SET as u64, 0, 0, 0])?;
-        self.journal.finish_other(
-            &mut self.tasks,
-            &self.clock,
-            id,
-            stopped,
-            call,
-            Outcome::new(result, writes),
-        )
-    }
-
-    /// Have the kernel make another call in the place of this one, and wait for its end.
-    pub(in crate::record) fn make_other(
-        &mut self,
-        id: TaskId,
-        stopped: Stopped,
-        call: &Call,
-        number: i64,
-        args: [u64; 6],
-    ) -> Flow<(Stopped, i64)> {
-        let mut registers = call.registers;
-        registers.set_number(number as u64);
-        registers.set_args(args);
-        stopped.set_registers(&registers)?;
-        self.run_to_exit(id, stopped)
     }
 }
 

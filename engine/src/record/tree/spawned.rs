@@ -5,22 +5,15 @@
 
 use std::collections::BTreeSet;
 
-use super::call::Call;
 use super::tasks::Task;
-use super::tasks::Tasks;
-use crate::record::in_process::call_sites::CallSites;
 use crate::symbols::{StackRegisters, Symbols, interesting};
-use crate::task::TaskId;
-
-/// So much of the stack leads from clone(2) to whoever wanted a thread, in the unoptimised code of most libraries.
-const DEPTH: usize = 12 << 10;
 
 /// The stack of a task that makes a thread.
 #[derive(Debug)]
 pub(in crate::record) struct Maker {
-    registers: StackRegisters,
+    pub(in crate::record) registers: StackRegisters,
     /// What is on the stack, from where the stack pointer points to.
-    stack: Vec<u8>,
+    pub(in crate::record) stack: Vec<u8>,
 }
 
 impl Maker {
@@ -35,16 +28,6 @@ impl Maker {
             })
         });
         interesting(&frames)?.location.clone()
-    }
-}
-
-impl CallSites {
-    /// The stack of a task that is about to make a thread.
-    pub(in crate::record) fn maker(&self, tasks: &Tasks, id: TaskId, call: &Call) -> Box<Maker> {
-        let registers = &call.registers;
-        let [rip, rsp, rbp] = [self.original(registers.ip()), registers.sp(), registers.bp()];
-        let stack = tasks[id].space.memory.available(rsp, DEPTH);
-        Box::new(Maker { registers: StackRegisters { rip, rsp, rbp }, stack })
     }
 }
 

@@ -362,7 +362,7 @@ enum Place {
 }
 
 impl Place {
-    fn of(hold: &Hold) -> Self {
+    pub(in crate::record) fn of(hold: &Hold) -> Self {
         match hold {
             Hold::InKernel(..) | Hold::Suspended(..) => Self::InKernel,
             hold if hold.runnable() => Self::Runnable,

@@ -6,3 +6,4 @@
 
 mod blocking;
 mod inside;
+pub(super) mod whole;

@@ -3,7 +3,7 @@
 //! The kernel would keep such a call, and the core with it, until others have sent the rest. So it is made in parts, each
 //! when there is something: what a part writes is logged at once, since others may look at it before the call returns.
 
-use super::outputs;
+use crate::record::calls::outputs;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
 use crate::record::tree::call::{Call, Outcome, Waited};
@@ -13,7 +13,7 @@ use crate::tracee::Stopped;
 
 /// How a call gets the whole of what it asks for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Whole {
+pub(in crate::record) struct Whole {
     /// Bytes in memory of one of what the call counts.
     size: u64,
     /// A flag that its parts must not have.
@@ -24,7 +24,7 @@ pub(super) struct Whole {
 
 impl Whole {
     /// None for calls that return what there is. Looking at data without taking it (`MSG_PEEK`) has no parts.
-    pub(super) fn of(call: &Call) -> Option<Self> {
+    pub(in crate::record) fn of(call: &Call) -> Option<Self> {
         /// Bytes of a `struct mmsghdr`.
         const MESSAGE: u64 = 64;
         let [_, _, count, flags, timeout, _] = call.args();
@@ -53,14 +53,14 @@ impl Whole {
 
 impl Call {
     /// What it returns when it ends with `result` for what is left.
-    pub(super) fn so_far(&self, result: i64) -> i64 {
+    pub(in crate::record) fn so_far(&self, result: i64) -> i64 {
         if self.got == 0 { result } else { self.got.cast_signed() + result.max(0) }
     }
 }
 
 impl Recorder<'_> {
     /// A call that wants the whole finds something ready.
-    pub(super) fn receive_whole(
+    pub(in crate::record) fn receive_whole(
         &mut self,
         id: TaskId,
         mut stopped: Stopped,

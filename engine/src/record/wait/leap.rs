@@ -5,13 +5,15 @@
 //!
 //! Time must not leap over what somebody else is about to do. The tasks of the recorded tree are all known to wait; but one
 //! that waits for a descriptor may wait for the world. So time leaps only if everything that is waited for is made by the tree
-//! itself (see [`crate::record::deadlock::stuck`] and [`crate::record::kernel::peers`]), nothing is under way in the network,
+//! itself (see [`crate::record::progress::pace`] and [`crate::record::kernel::peers`]), nothing is under way in the network,
 //! and the program is not known to look for somebody else ([`super::abroad`]). In doubt it does not.
 
-use super::clocks::Time;
+use std::time::Duration;
+
 use crate::record::deadlock::wakers::View;
 use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
+use crate::record::time::clocks::Time;
 
 impl Recorder<'_> {
     /// Nothing can run, and this is due next. If nothing else can come before it, it comes now. Whether it did.
@@ -49,5 +51,19 @@ impl Recorder<'_> {
         self.time.stamped.stamps_are_stale(&self.clock, &self.time.clocks)?;
         self.time.leaps += 1;
         Ok(true)
+    }
+
+    /// So much time passes while nobody runs, or less. False if it must not.
+    pub(in crate::record) fn pass(&mut self, nanoseconds: u64) -> Flow<bool> {
+        match self.options.time {
+            Time::Virtual => {
+                let now = self.time.clocks.now()?;
+                self.leap(Some(now.saturating_add(nanoseconds)), now)
+            }
+            Time::Real => {
+                std::thread::sleep(Duration::from_nanos(nanoseconds));
+                Ok(true)
+            }
+        }
     }
 }

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 
 use nix::unistd::Pid;
 
-use super::own::Notice;
+use super::clocks::{self, Clocks};
 use crate::error::Error;
 use crate::record::futex::Futexes;
 use crate::record::options::Options;
 use crate::record::step::Flow;
-use crate::record::time::clocks::{self, Clocks};
+use crate::record::timers::own::Notice;
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
@@ -25,7 +25,7 @@ const SOON: u64 = 1_000_000;
 
 /// A timer of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Timer {
+pub(in crate::record) enum Timer {
     /// That of alarm(2) and setitimer(2).
     Real,
     /// One that timer_create(2) made, with this number.
@@ -51,8 +51,8 @@ pub(in crate::record) struct Alarms {
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::record) struct Due {
     pub(in crate::record) pid: Pid,
-    pub(super) timer: Timer,
-    pub(super) notice: Notice,
+    pub(in crate::record) timer: Timer,
+    pub(in crate::record) notice: Notice,
 }
 
 impl Alarms {
@@ -83,14 +83,14 @@ impl Alarms {
     }
 
     /// The interval of a timer, and what is left until it is due; zeros if it is not set.
-    pub(super) fn left(&self, pid: Pid, timer: Timer, now: u64) -> (u64, u64) {
+    pub(in crate::record) fn left(&self, pid: Pid, timer: Timer, now: u64) -> (u64, u64) {
         // What is late is not unset.
         let left = |alarm: &Alarm| (alarm.interval, alarm.due.saturating_sub(now).max(1));
         self.set.get(&(pid, timer)).map_or((0, 0), left)
     }
 
     /// Take out those that are due; what has an interval is due again later.
-    pub(super) fn take_due(&mut self, now: u64) -> Vec<Due> {
+    pub(in crate::record) fn take_due(&mut self, now: u64) -> Vec<Due> {
         let made = &self.made;
         let notice = |pid: Pid, timer: Timer| match timer {
             Timer::Real => Some(Notice::ALARM),
@@ -108,7 +108,7 @@ impl Alarms {
         due
     }
 
-    pub(super) fn set(&mut self, pid: Pid, timer: Timer, now: u64, first: u64, interval: u64) {
+    pub(in crate::record) fn set(&mut self, pid: Pid, timer: Timer, now: u64, first: u64, interval: u64) {
         if first == 0 {
             self.set.remove(&(pid, timer));
         } else {

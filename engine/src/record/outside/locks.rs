@@ -12,7 +12,6 @@ use std::os::unix::fs::MetadataExt;
 
 use nix::unistd::Pid;
 
-use crate::record::futex::Futexes;
 use crate::record::kernel::fds::{info, links};
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Tasks;
@@ -35,7 +34,7 @@ pub(in crate::record) struct Lock {
 
 impl Lock {
     /// The words of a line behind its number, and the `->` of those who wait.
-    fn decode(line: &str) -> Option<(Self, bool)> {
+    pub(in crate::record) fn decode(line: &str) -> Option<(Self, bool)> {
         let mut words: Vec<&str> = line.split_whitespace().skip(1).collect();
         let waits = words.first() == Some(&"->");
         if waits {
@@ -74,7 +73,7 @@ impl Lock {
 
 /// The kinds of locks.
 pub(in crate::record) const FLOCK: &str = "FLOCK";
-pub(super) const POSIX: &str = "POSIX";
+pub(in crate::record) const POSIX: &str = "POSIX";
 pub(super) const OFD: &str = "OFDLCK";
 
 /// The kind of lock that a call waits for.
@@ -130,7 +129,7 @@ impl Takers {
     }
 
     /// The task that has taken a lock, if there is no doubt. Whoever has taken all of a file for itself last has it.
-    fn of(&self, file: Identity, lock: &Lock) -> Option<TaskId> {
+    pub(in crate::record) fn of(&self, file: Identity, lock: &Lock) -> Option<TaskId> {
         let kind = [FLOCK, POSIX, OFD].into_iter().find(|kind| *kind == lock.kind)?;
         let taken = self.0.get(&(file, kind))?;
         let exclusive = kind == FLOCK && lock.access == "WRITE";
@@ -138,7 +137,7 @@ impl Takers {
     }
 }
 
-impl Futexes {
+impl Takers {
     /// Take note of a call that has taken a lock.
     pub(in crate::record) fn note_taken(&mut self, tasks: &Tasks, id: TaskId, call: &Call) {
         let [fd, what, at, ..] = call.args();
@@ -155,14 +154,20 @@ impl Futexes {
             return;
         }
         if let Some(file) = identity(tasks[id].tid, fd) {
-            self.takers.add(file, kind, id);
+            self.add(file, kind, id);
         }
     }
 
     /// The task that has the lock on the file of a task's descriptor, if it is certain and lives.
-    pub(super) fn taker_of(&self, tasks: &Tasks, tid: Pid, fd: u64, lock: &Lock) -> Option<TaskId> {
+    pub(in crate::record) fn taker_of(
+        &self,
+        tasks: &Tasks,
+        tid: Pid,
+        fd: u64,
+        lock: &Lock,
+    ) -> Option<TaskId> {
         let lives = |id: &TaskId| tasks.living().any(|task| task.id == *id);
-        self.takers.of(identity(tid, fd)?, lock).filter(lives)
+        self.of(identity(tid, fd)?, lock).filter(lives)
     }
 }
 

@@ -13,15 +13,11 @@ use nix::unistd::Pid;
 use crate::ending::Overdue;
 use crate::error::Error;
 use crate::patience::{Conduct, Due, Effort, Verdict};
-use crate::record::deadlock::wakers::View;
 use crate::record::futex::Futexes;
 use crate::record::options::Options;
-use crate::record::recorder::Recorder;
-use crate::record::step::Flow;
+use crate::record::time::alarms::Alarms;
 use crate::record::time::clocks::Clocks;
-use crate::record::timers::alarms::Alarms;
-use crate::record::tree::tasks::Tasks;
-use crate::record::tree::tasks::{Hold, Task};
+use crate::record::tree::tasks::{Hold, Task, Tasks};
 use crate::task::TaskId;
 use crate::tracee::{State, cpu_time, state};
 
@@ -79,8 +75,13 @@ impl Trial {
     }
 
     /// Why the program is not waited for any longer.
-    pub(super) fn verdict(&self) -> Overdue {
+    pub(in crate::record) fn verdict(&self) -> Overdue {
         self.verdict.unwrap_or(Overdue::Limit)
+    }
+
+    /// Whether the program is not waited for any longer.
+    pub(in crate::record) fn is_over(&self) -> bool {
+        self.verdict.is_some()
     }
 
     /// None of its tasks could run for so long.
@@ -106,92 +107,65 @@ impl Trial {
         Effort { computed: all.min(seen + unseen).saturating_sub(idled), idled }
     }
 
-    fn took(&self) -> Duration {
+    pub(in crate::record) fn took(&self) -> Duration {
         self.computed + self.conduct.idled()
     }
 }
 
-impl Recorder<'_> {
-    /// Whether the program is not to be waited for any longer.
-    pub(super) fn is_overdue(&mut self) -> Result<bool, Error> {
-        let now = Instant::now();
-        let past = |limit: Option<Instant>| limit.is_some_and(|limit| now >= limit);
-        if self.preemption.trial.verdict.is_none()
-            && (now >= self.preemption.trial.next
-                || past(self.preemption.trial.until)
-                || past(self.preemption.trial.end))
-        {
-            self.preemption.trial.next = now + LOOK;
-            self.preemption.trial.verdict = if past(self.preemption.trial.end) {
-                Some(Overdue::Limit)
-            } else {
-                self.look_at_conduct(now)?
-            };
-        }
-        Ok(self.preemption.trial.verdict.is_some())
-    }
-
-    fn look_at_conduct(&mut self, now: Instant) -> Result<Option<Overdue>, Error> {
-        let computed = self.preemption.trial.computed(&self.tasks);
-        self.preemption.trial.computed = computed;
-        let due = self.preemption.trial.due(
-            self.options,
-            &self.tasks,
-            &self.futexes,
-            &self.time.clocks,
-            &mut self.time.alarms,
-        )?;
-        let trial = &mut self.preemption.trial;
-        let verdict = trial.conduct.judge(computed, due);
-        if verdict >= Verdict::Suspect && !std::mem::replace(&mut trial.suspected, true) {
-            // If it is chaos that keeps it from getting on, it can do so now.
-            self.scheduler.strategy.be_fair();
-        }
-        let took = trial.took();
-        let unusual = trial.conduct.usual().map(|usual| Overdue::Unusual { took, usual });
-        if verdict == Verdict::Hung {
-            return Ok(unusual);
-        }
-        let Some(until) = trial.until else { return Ok(None) };
-        // A hang has to be replayed before the time is over, on a machine that is as busy as it has been.
-        let busy = trial.start.elapsed().as_secs_f64() / took.as_secs_f64().max(f64::EPSILON);
-        let replay = computed.mul_f64(busy.clamp(1.0, MOST_BUSY) * REPLAY);
-        let at_last = now + replay >= until;
-        if at_last && trial.conduct.judge_at_last(computed, due) == Verdict::Hung {
-            return Ok(unusual);
-        }
-        Ok((now >= until).then_some(Overdue::CutOff(trial.start.elapsed())))
-    }
-
-    /// Nothing can run. Whether nothing will before the time limit: then there is no need to wait for it.
-    pub(in crate::record) fn nothing_can_happen_in_time(&mut self) -> Flow<bool> {
-        let still = self.preemption.trial.conduct.still();
-        let Some(left) = self.preemption.trial.left().filter(|_| still >= self.preemption.trial.ask) else {
-            return Ok(false);
-        };
-        self.preemption.trial.ask = still * LATER;
-        let Some(first) = self
-            .futexes
-            .next_time(self.options, &self.tasks, &self.time.clocks, &mut self.time.alarms)?
-            .filter(|first| *first > left)
-        else {
-            return Ok(false);
-        };
-        if !self.wakers(View::default()).only_time_helps() || !self.tasks.runnable().is_empty() {
-            return Ok(false);
-        }
-        let Some(timers) = self.poller.descriptor_timers(&self.tasks) else { return Ok(false) };
-        let first = timers.iter().map(|timer| Duration::from_nanos(timer.left)).fold(first, Duration::min);
-        if first > left {
-            self.preemption.trial.verdict = Some(Overdue::NothingDue(first));
-        }
-        Ok(first > left)
-    }
-}
-
 impl Trial {
+    /// Whether it is time to look how the program gets on.
+    pub(in crate::record) fn is_due(&self, now: Instant) -> bool {
+        let past = |limit: Option<Instant>| limit.is_some_and(|limit| now >= limit);
+        self.verdict.is_none() && (now >= self.next || past(self.until) || past(self.end))
+    }
+
+    /// Looks how the program gets on. Whether it is suspected for the first time that it does not.
+    pub(in crate::record) fn look(&mut self, now: Instant, tasks: &Tasks, due: Due) -> bool {
+        self.next = now + LOOK;
+        if self.end.is_some_and(|end| now >= end) {
+            self.verdict = Some(Overdue::Limit);
+            return false;
+        }
+        self.computed = self.computed(tasks);
+        let verdict = self.conduct.judge(self.computed, due);
+        self.verdict = self.follows(now, verdict, due);
+        verdict >= Verdict::Suspect && !std::mem::replace(&mut self.suspected, true)
+    }
+
+    /// Why the program is not waited for any longer, if that follows.
+    fn follows(&mut self, now: Instant, verdict: Verdict, due: Due) -> Option<Overdue> {
+        let took = self.took();
+        let unusual = self.conduct.usual().map(|usual| Overdue::Unusual { took, usual });
+        if verdict == Verdict::Hung {
+            return unusual;
+        }
+        let until = self.until?;
+        // A hang has to be replayed before the time is over, on a machine that is as busy as it has been.
+        let busy = self.start.elapsed().as_secs_f64() / took.as_secs_f64().max(f64::EPSILON);
+        let replay = self.computed.mul_f64(busy.clamp(1.0, MOST_BUSY) * REPLAY);
+        let at_last = now + replay >= until;
+        if at_last && self.conduct.judge_at_last(self.computed, due) == Verdict::Hung {
+            return unusual;
+        }
+        (now >= until).then_some(Overdue::CutOff(self.start.elapsed()))
+    }
+
+    /// Nothing can run. The time that is left, if the program has stood still for so long that it is to be asked whether anything
+    /// can happen within that.
+    pub(in crate::record) fn asks(&mut self) -> Option<Duration> {
+        let still = self.conduct.still();
+        let left = self.left().filter(|_| still >= self.ask)?;
+        self.ask = still * LATER;
+        Some(left)
+    }
+
+    /// Nothing will happen before this.
+    pub(in crate::record) fn nothing_due(&mut self, first: Duration) {
+        self.verdict = Some(Overdue::NothingDue(first));
+    }
+
     /// The processor time that the program has taken, and its recorder for it.
-    fn computed(&mut self, tasks: &Tasks) -> Duration {
+    pub(in crate::record) fn computed(&mut self, tasks: &Tasks) -> Duration {
         for pid in tasks.processes() {
             // One that has just ended took hardly more than when it was last seen.
             if let Ok(time) = cpu_time(pid) {
@@ -203,7 +177,7 @@ impl Trial {
     }
 
     /// Whether it is known when the program, if it stands still, goes on.
-    fn due(
+    pub(in crate::record) fn due(
         &self,
         options: &Options<'_>,
         tasks: &Tasks,
@@ -230,7 +204,7 @@ impl Trial {
     }
 
     /// How long the program may still run.
-    fn left(&self) -> Option<Duration> {
+    pub(in crate::record) fn left(&self) -> Option<Duration> {
         self.end.map(|end| end.saturating_duration_since(Instant::now()))
     }
 }
@@ -238,7 +212,7 @@ impl Trial {
 impl Futexes {
     /// How long until the first time that a task waits for, or a timer goes off. What a harness that only watches waits for is
     /// none.
-    fn next_time(
+    pub(in crate::record) fn next_time(
         &self,
         options: &Options<'_>,
         tasks: &Tasks,

@@ -2,20 +2,20 @@
 
 use rrtest_preload::layout::SYS_READ;
 
-use super::outputs::{self, Failure};
-use super::whole::Whole;
-use crate::record::journal::Journal;
-use crate::record::kernel::fds::Kind;
-use crate::record::options::Options;
-use crate::record::poller::Poller;
-use crate::record::recorder::Recorder;
-use crate::record::step::{Flow, Halt, Next};
-use crate::record::tree::call::{Call, Outcome, Waited, interrupted, signal_sent};
-use crate::record::tree::tasks::Tasks;
+use super::calls::outputs;
+use super::journal::Journal;
+use super::kernel::fds::Kind;
+use super::options::Options;
+use super::poller::Poller;
+use super::recorder::Recorder;
+use super::step::{Flow, Next};
+use super::tree::call::{Call, Outcome, Waited, interrupted};
+use super::tree::tasks::Tasks;
+use super::waiting::whole::Whole;
 use crate::syscalls::{self, Class, Description, Performance, describe};
 use crate::task::TaskId;
-use crate::trace::event::{Effect, Registers, Stream, Write};
-use crate::tracee::{Area, Stopped, THREAD_NAME};
+use crate::trace::event::{Effect, Registers, Stream};
+use crate::tracee::{Area, Stopped};
 
 impl Recorder<'_> {
     /// Make the call at whose entry a task stands.
@@ -190,31 +190,6 @@ impl Recorder<'_> {
         self.conclude(id, stopped, &call, Outcome::new(result, writes))
     }
 
-    /// Note and log a call that the kernel has done.
-    pub(in crate::record) fn conclude(
-        &mut self,
-        id: TaskId,
-        stopped: Stopped,
-        call: &Call,
-        outcome: Outcome,
-    ) -> Flow<Next> {
-        let result = outcome.result;
-        self.time.abroad.note_reach(self.options, &self.tasks, &mut self.poller, id, call, result)?;
-        self.note(id, call, result)?;
-        self.note_descriptors(id, call, result);
-        let effect = self.journal.after_change(&self.tasks, id, call, result)?;
-        if call.number() == libc::SYS_process_vm_writev as u64 {
-            self.journal.after_remote_write(&self.tasks, id, call, result)?;
-        }
-        let next =
-            self.journal.finish(&mut self.tasks, &self.clock, id, stopped, call, outcome.with(effect))?;
-        self.journal.log_elsewhere();
-        if result == 0 && signal_sent(call) == Some(libc::SIGKILL) {
-            self.look_for_killed()?;
-        }
-        Ok(next)
-    }
-
     /// Have the kernel make a call, and wait for its end. A call whose descriptors have been waited for must not wait
     /// again: its time limit is set to zero.
     fn in_kernel(
@@ -240,80 +215,6 @@ impl Recorder<'_> {
             stopped.set_registers(&registers)?;
         }
         Ok((stopped, result))
-    }
-
-    /// Note what a call has changed of what the recorder knows.
-    fn note(&mut self, id: TaskId, call: &Call, result: i64) -> Flow<()> {
-        let [option, name, ..] = call.args();
-        match call.number() as i64 {
-            libc::SYS_connect if result == -i64::from(libc::EINPROGRESS) => {
-                self.outside.reach.note_contact(self.options, &self.tasks, &mut self.poller, id, call, result)
-            }
-            _ if result < 0 => {}
-            _ if signal_sent(call).is_some() => {
-                self.tasks.look_for_roused(true)?;
-                self.futexes.look_for_signals(&mut self.tasks, &mut self.poller, &self.time.clocks)?;
-            }
-            libc::SYS_prctl if option as i32 == libc::PR_SET_NAME => {
-                self.tasks.task(id).name = self.tasks.space(id).memory.text(name, THREAD_NAME);
-            }
-            libc::SYS_prctl if option as i32 == libc::PR_SET_NO_NEW_PRIVS => {
-                self.tasks.task(id).natively.no_new_privileges = true;
-            }
-            libc::SYS_bind
-            | libc::SYS_connect
-            | libc::SYS_accept
-            | libc::SYS_accept4
-            | libc::SYS_sendto
-            | libc::SYS_sendmsg
-            | libc::SYS_sendmmsg
-            | libc::SYS_mq_open
-            | libc::SYS_inotify_add_watch
-            | libc::SYS_mkdir
-            | libc::SYS_mkdirat
-            | libc::SYS_mknod
-            | libc::SYS_mknodat => {
-                self.outside.reach.note_contact(self.options, &self.tasks, &mut self.poller, id, call, result)
-            }
-            libc::SYS_flock | libc::SYS_fcntl => self.futexes.note_taken(&self.tasks, id, call),
-            libc::SYS_socketpair => self.poller.note_pair(&mut self.tasks, id, call),
-            libc::SYS_shmget
-            | libc::SYS_msgget
-            | libc::SYS_semget
-            | libc::SYS_msgsnd
-            | libc::SYS_msgrcv
-            | libc::SYS_semop
-            | libc::SYS_semtimedop
-            | libc::SYS_shmctl
-            | libc::SYS_msgctl
-            | libc::SYS_semctl => {
-                self.outside.reach.note_contact(
-                    self.options,
-                    &self.tasks,
-                    &mut self.poller,
-                    id,
-                    call,
-                    result,
-                );
-                self.time.ipc.note_ipc(self.options, &self.time.clocks, call, result)?;
-            }
-            libc::SYS_timerfd_create => self.poller.timerfds = true,
-            libc::SYS_utime | libc::SYS_utimes | libc::SYS_futimesat | libc::SYS_utimensat => {
-                self.time.stamped.note_set_times(self.options, &self.tasks, id, call);
-            }
-            libc::SYS_unshare | libc::SYS_close_range | libc::SYS_signalfd | libc::SYS_signalfd4 => {
-                self.poller.note_watches(&self.tasks, id, call);
-            }
-            libc::SYS_alarm
-            | libc::SYS_setitimer
-            | libc::SYS_timer_create
-            | libc::SYS_timer_settime
-            | libc::SYS_timer_delete => {
-                self.time.alarms.note_alarm(&mut self.tasks, &self.time.clocks, id, call)?
-            }
-            _ => {}
-        }
-        Ok(())
     }
 
     fn perform(
@@ -375,23 +276,6 @@ impl Journal {
         let written = bytes.len() as i64;
         self.output.push(stream, bytes);
         Ok(written)
-    }
-}
-
-impl Tasks {
-    pub(in crate::record) fn outputs(
-        &mut self,
-        id: TaskId,
-        description: &Description,
-        call: &Call,
-        before: &outputs::Before,
-        result: i64,
-    ) -> Flow<Vec<Write>> {
-        match outputs::collect(&self.space(id).memory, description, &call.args(), before, result) {
-            Ok(writes) => Ok(writes),
-            Err(Failure::Undescribed(what)) => self.unsupported(id, what),
-            Err(Failure::Error(error)) => Err(Halt::Error(error)),
-        }
     }
 }
 

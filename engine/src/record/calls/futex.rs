@@ -1,15 +1,15 @@
-//! The calls to futex(2): who waits, whom a wake wakes, who waits for something else from then on.
+//! The futex calls (futex(2)).
 
-use super::Futexes;
+use nix::unistd::Pid;
+
 use crate::record::recorder::Recorder;
-use crate::record::scheduler::Scheduler;
 use crate::record::step::{Flow, Next};
-use crate::record::surprises::Surprises;
 use crate::record::surprises::in_calls::whom;
 use crate::record::time::clocks;
 use crate::record::tree::call::{Call, Outcome, fails};
-use crate::record::tree::tasks::Tasks;
-use crate::schedule::futex::{ANY, FutexKey, WakeOp};
+use crate::record::tree::tasks::Hold;
+use crate::schedule::Why;
+use crate::schedule::futex::{ANY, WakeOp};
 use crate::schedule::surprise::Surprise;
 use crate::syscalls::{FutexCall, FutexTimeout};
 use crate::task::TaskId;
@@ -119,7 +119,7 @@ impl Recorder<'_> {
         self.journal.skip(&mut self.tasks, &self.clock, id, stopped, &call, Outcome::new(result, writes))
     }
 
-    fn futex_wait(
+    pub(in crate::record) fn futex_wait(
         &mut self,
         id: TaskId,
         stopped: Stopped,
@@ -178,7 +178,7 @@ impl Recorder<'_> {
     }
 
     /// A task is about to wait, until this time at the latest; the errno if that is none.
-    pub(super) fn set_deadline(
+    pub(in crate::record) fn set_deadline(
         &mut self,
         id: TaskId,
         call: &mut Call,
@@ -203,30 +203,83 @@ impl Recorder<'_> {
         self.limit_wait(id, call, deadline)?;
         Ok(Ok(()))
     }
-}
 
-impl Futexes {
-    /// Wake waiters; how many.
-    pub(in crate::record) fn wake(
+    /// `FUTEX_LOCK_PI`, `FUTEX_TRYLOCK_PI`.
+    pub(in crate::record) fn futex_lock(
         &mut self,
-        tasks: &mut Tasks,
-        scheduler: &mut Scheduler,
-        surprises: &Surprises,
-        key: FutexKey,
-        count: u32,
-        bitset: u32,
-    ) -> i64 {
-        let woken = self.table.wake(key, count, bitset, &mut whom(&mut *scheduler.strategy, &surprises.dice));
-        let number = woken.len() as i64;
-        tasks.end_waits(woken);
-        number
-    }
-}
-
-impl Tasks {
-    fn end_waits(&mut self, woken: Vec<TaskId>) {
-        for id in woken {
-            self.end_wait(id, 0);
+        id: TaskId,
+        stopped: Stopped,
+        mut call: Call,
+        timeout: FutexTimeout,
+        waits: bool,
+    ) -> Flow<Next> {
+        let (address, tid) = (call.args()[0], self.tasks.task(id).tid.as_raw() as u32);
+        let Ok(word) = self.tasks.space(id).memory.u32(address) else {
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                id,
+                stopped,
+                &call,
+                Outcome::fails(libc::EFAULT),
+            );
+        };
+        let holder = word & libc::FUTEX_TID_MASK;
+        if holder == 0 {
+            let new = word & libc::FUTEX_OWNER_DIED | tid;
+            let (result, writes) = self.tasks.written(id, address, new.to_ne_bytes().to_vec());
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                id,
+                stopped,
+                &call,
+                Outcome::new(result, writes),
+            );
         }
+        let found = self.tasks.with_tid(Pid::from_raw(holder.cast_signed()));
+        let error = match found {
+            _ if holder == tid => Some(libc::EDEADLK),
+            None => Some(libc::ESRCH),
+            Some(_) if !waits => Some(libc::EAGAIN),
+            Some(_) => None,
+        };
+        let (Some(holder), None) = (found.map(|task| task.id), error) else {
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                id,
+                stopped,
+                &call,
+                Outcome::fails(error.unwrap_or(libc::ESRCH)),
+            );
+        };
+        if let Err(errno) = self.set_deadline(id, &mut call, timeout)? {
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                id,
+                stopped,
+                &call,
+                Outcome::fails(errno),
+            );
+        }
+        let key = self.futexes.futex_key(
+            &self.tasks,
+            id,
+            address,
+            call.args()[1] & libc::FUTEX_PRIVATE_FLAG as u64 != 0,
+        );
+        if word & libc::FUTEX_WAITERS == 0 {
+            let new = (word | libc::FUTEX_WAITERS).to_ne_bytes().to_vec();
+            let writes = self.tasks.written(id, address, new).1;
+            // Others can see it as soon as the task waits.
+            self.journal.note_arrival(&mut self.tasks, &self.clock, id);
+            self.journal.log_written(id, writes);
+        }
+        self.futexes.holders.insert(key, holder);
+        self.futexes.table.wait(key, id, u32::MAX);
+        self.tasks.hold(id, Hold::Waiting(stopped, call));
+        Ok(Next::Decide(Why::Blocked, None))
     }
 }

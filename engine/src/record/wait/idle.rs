@@ -1,63 +1,27 @@
-//! Waiting for what the kernel tells: of the running task, or of all if none can run.
+//! What the recorder waits for when nothing can run, and what has come.
 
 use std::time::{Duration, Instant};
 
-use super::recorder::Recorder;
-use super::step::{Flow, Halt};
-use crate::ending::Ending;
-use crate::task::TaskId;
-use crate::tracee::{self, Death, Resume, Running, State, Stop, Stopped, Wait, Waited, state, to_exit};
-
-/// How often to look for signals that nobody has told of: those of timers, and of processes that are not recorded.
-const LOOK: Duration = Duration::from_millis(20);
+use crate::record::deadlock::wakers::View;
+use crate::record::recorder::Recorder;
+use crate::record::step::Flow;
+use crate::record::tree::tasks::{Hold, Tasks};
+use crate::tracee::{self, State, Waited, state};
 
 /// How long to wait at a time: short enough that a request to stop is soon noticed.
 const WHILE: Duration = Duration::from_millis(20);
 
+/// How often to look for signals that nobody has told of: those of timers, and of processes that are not recorded.
+const LOOK: Duration = Duration::from_millis(20);
+
 impl Recorder<'_> {
-    /// Wait until this task stops, whatever the others that are in the kernel do meanwhile.
-    pub(in crate::record) fn wait(&mut self, id: TaskId, running: Running) -> Flow<(Stopped, Stop)> {
-        let before = self.clock.left();
-        match self.wait_until(id, running, None)? {
-            Ok(stop) => Ok(stop),
-            Err(running) => self.ran_too_long(id, running, before),
-        }
-    }
-
-    /// The same up to a moment, roughly, or the time limit: then it still runs.
-    pub(in crate::record) fn wait_until(
-        &mut self,
-        id: TaskId,
-        running: Running,
-        until: Option<Instant>,
-    ) -> Flow<Result<(Stopped, Stop), Running>> {
-        let tid = running.tid();
-        loop {
-            match running.wait()? {
-                Waited::Done(Wait::Stopped(stopped, stop)) => return Ok(Ok((stopped, stop))),
-                Waited::Done(Wait::Dead(death)) => return self.died(id, death),
-                // The kernel keeps back the end of a process's first thread until all are gone.
-                Waited::NotYet if state(tid) == State::Dead => {
-                    return self.died(id, Death::Killed(libc::SIGKILL));
-                }
-                Waited::NotYet if self.over()? || until.is_some_and(|until| Instant::now() >= until) => {
-                    return Ok(Err(running));
-                }
-                Waited::NotYet => {
-                    self.poller.poll_watches(&mut self.tasks)?;
-                    self.poll_kernel()?;
-                }
-            }
-        }
-    }
-
     /// Nothing can run: wait for the kernel or the clock, or see that nothing will ever happen.
     pub(in crate::record) fn idle(&mut self) -> Flow<()> {
         let (since, before) = (Instant::now(), self.time.clocks.now()?);
         self.wait_a_while()?;
         self.journal.measured.waited += self.time.clocks.now()?.saturating_sub(before);
         // Whatever exceeds this is not the program's time.
-        self.preemption.trial.stands_still(since.elapsed().min(WHILE + WHILE / 4));
+        self.progress.trial.stands_still(since.elapsed().min(WHILE + WHILE / 4));
         if !self.tasks.runnable().is_empty() {
             return Ok(());
         }
@@ -112,11 +76,6 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    pub(in crate::record) fn deadlock(&mut self) -> Flow<()> {
-        let states = self.states(None);
-        Err(Halt::Ending(Ending::Deadlocked(states)))
-    }
-
     /// Tasks whose sleep is over, or whose wait in the kernel has ended, can run again.
     pub(in crate::record) fn collect_ready(&mut self) -> Flow<()> {
         if self.tasks.deadlines.earliest().is_some() {
@@ -143,22 +102,30 @@ impl Recorder<'_> {
         self.poll_kernel()
     }
 
-    /// From a call's entry to its exit.
-    pub(in crate::record) fn run_to_exit(&mut self, id: TaskId, stopped: Stopped) -> Flow<(Stopped, i64)> {
-        let (stopped, _) = self.run_and_follow(id, stopped)?;
-        let result = stopped.registers()?.result();
-        Ok((stopped, result))
+    /// Whether no task that waits in the kernel or for descriptors can be woken by anybody but another task of the program,
+    /// which cannot run.
+    pub(in crate::record) fn stuck(&mut self) -> Flow<bool> {
+        if !self.progress.pace.is_due() {
+            return Ok(false);
+        }
+        let began = Instant::now();
+        let stuck = self.wakers(View::within()).waits_for_itself() && {
+            let stuck = self.wakers(View::beyond(self.tasks.processes())).waits_for_itself();
+            // What has come before that look is there by now, and what has not, comes no more.
+            self.poller.poll_watches(&mut self.tasks)?;
+            self.poll_kernel()?;
+            stuck && self.tasks.runnable().is_empty() && self.tasks.all_sleep()
+        };
+        self.progress.pace.took(began.elapsed());
+        Ok(stuck)
     }
+}
 
-    /// The same, with the task that the call has made, if it has made one.
-    pub(in crate::record) fn run_and_follow(
-        &mut self,
-        id: TaskId,
-        stopped: Stopped,
-    ) -> Flow<(Stopped, Option<Running>)> {
-        to_exit(stopped, |stopped| {
-            let running = stopped.resume(Resume::ToSyscallExit, 0)?;
-            self.wait(id, running)
+impl Tasks {
+    pub(in crate::record) fn all_sleep(&self) -> bool {
+        self.living().all(|task| match task.hold() {
+            Hold::InKernel(running, _) => state(running.tid()) == State::Sleeping,
+            _ => true,
         })
     }
 }

@@ -1,0 +1,65 @@
+//! Instructions that read a clock, a random number or the processor, where they stop.
+
+use crate::record::in_process::reads::Trapped;
+use crate::record::recorder::Recorder;
+use crate::record::step::{Flow, Next};
+use crate::record::tree::call::Call;
+use crate::record::tree::tasks::Hold;
+use crate::schedule::Why;
+use crate::task::TaskId;
+use crate::trace::event::{Event, Registers, TrappedRead};
+use crate::tracee::Stopped;
+
+impl Recorder<'_> {
+    /// The running task has come to such an instruction, for which the buffer's log has no room, or by which the program has started
+    /// up.
+    pub(in crate::record) fn drain(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        mut registers: Registers,
+    ) -> Flow<Next> {
+        self.futexes.take_buffered(&self.clock, &mut self.journal, &mut self.scheduler);
+        if self.scheduler.start_up.take().is_some() {
+            self.tasks.hold(id, Hold::Calling(stopped, Call::new(registers)));
+            return Ok(Next::Decide(Why::Start, None));
+        }
+        self.journal.log.push(Event::Drained(self.clock.position(&registers)));
+        registers.set_number(u64::MAX);
+        stopped.set_registers(&registers)?;
+        self.tasks.hold(id, Hold::Ready(stopped));
+        // It is in the middle of the buffer's code, on the stack that all use: nobody else may run. While the program starts up
+        // there is nobody else.
+        Ok(Next::Stay)
+    }
+
+    /// The running task has raised a signal: if it stands behind a trap in place of such an instruction, it reads.
+    pub(in crate::record) fn trapped_read(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        mut registers: Registers,
+    ) -> Flow<Result<Next, Stopped>> {
+        let trapped =
+            registers.ip().checked_sub(1).and_then(|site| self.code.reads.traps.get(&site)).copied();
+        let Some(Trapped { what, len }) = trapped else { return Ok(Err(stopped)) };
+        self.futexes.take_buffered(&self.clock, &mut self.journal, &mut self.scheduler);
+        let position = self.clock.position(&registers);
+        let (value, more) = self.tasks.read(&self.clock, id, what, &registers);
+        registers.finish_read(what, len, value, more);
+        registers.set_number(u64::MAX);
+        let stopped = self.tasks.deafen(id, stopped)?;
+        stopped.set_registers(&registers)?;
+        self.journal.log.push(Event::TrappedRead(TrappedRead {
+            position,
+            what: what.word(),
+            len,
+            value,
+            more,
+        }));
+        self.tasks.mark(&self.clock, id, &registers);
+        self.tasks.hold(id, Hold::Ready(stopped));
+        let started = what.read.varies() && !what.linker && self.scheduler.start_up.take().is_some();
+        Ok(Ok(if started { Next::Decide(Why::Start, None) } else { Next::Continue }))
+    }
+}

@@ -1,0 +1,80 @@
+//! What a task is shown of itself in place of what the kernel tells.
+
+use crate::record::recorder::Recorder;
+use crate::record::step::{Flow, Next};
+use crate::record::tree::call::{Call, Outcome};
+use crate::record::tree::natively::Shown;
+use crate::task::TaskId;
+use crate::tracee::Stopped;
+
+impl Recorder<'_> {
+    /// personality(2).
+    pub(in crate::record) fn personality(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
+        /// The argument that only asks.
+        const ASKS: u32 = u32::MAX;
+        let [asked, ..] = call.args();
+        let asked = asked as u32;
+        let before = self.tasks.task(id).natively.persona;
+        let result = i64::from(before);
+        if asked == ASKS {
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                id,
+                stopped,
+                call,
+                Outcome::result(result),
+            );
+        }
+        let fixed = asked | libc::ADDR_NO_RANDOMIZE as u32;
+        let (stopped, kernels) =
+            self.make_other(id, stopped, call, libc::SYS_personality, [fixed.into(), 0, 0, 0, 0, 0])?;
+        if kernels >= 0 {
+            self.tasks.task(id).natively.persona = asked;
+        }
+        self.journal.finish_other(
+            &mut self.tasks,
+            &self.clock,
+            id,
+            stopped,
+            call,
+            Outcome::result(if kernels < 0 { kernels } else { result }),
+        )
+    }
+
+    /// Show it, in the place of a call.
+    pub(in crate::record) fn show(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: &Call,
+        shown: Shown,
+    ) -> Flow<Next> {
+        let [fd, address, ..] = call.args();
+        let Shown { bytes, next } = shown;
+        let len = bytes.len() as i64;
+        let (result, writes) = self.tasks.written(id, address, bytes);
+        let result = if result == 0 { len } else { result };
+        let Some(next) = next.filter(|_| result > 0) else {
+            return self.journal.skip(
+                &mut self.tasks,
+                &self.clock,
+                id,
+                stopped,
+                call,
+                Outcome::new(result, writes),
+            );
+        };
+        // The kernel's own position moves on, too.
+        let (stopped, _) =
+            self.make_other(id, stopped, call, libc::SYS_lseek, [fd, next, libc::SEEK_SET as u64, 0, 0, 0])?;
+        self.journal.finish_other(
+            &mut self.tasks,
+            &self.clock,
+            id,
+            stopped,
+            call,
+            Outcome::new(result, writes),
+        )
+    }
+}

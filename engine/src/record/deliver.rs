@@ -1,0 +1,209 @@
+//! Signals that come to the running task.
+
+use super::journal::Journal;
+use super::recorder::Recorder;
+use super::signals::pending::{Action, action};
+use super::step::{Flow, Halt, Next};
+use super::tree::call::{Call, Outcome};
+use super::tree::tasks::{Hold, Tasks};
+use crate::clock::Clock;
+use crate::ending::Ending;
+use crate::schedule::Why;
+use crate::task::TaskId;
+use crate::trace::event::{Event, Handler, Position, Signal};
+use crate::tracee::{Resume, Stop, Stopped, is_fault, signals};
+
+/// The code of a SIGSYS that a filter of calls has raised: `SYS_SECCOMP` (asm-generic/siginfo.h).
+const FILTERED: i32 = 1;
+
+/// The code of a signal that int3 raises (asm-generic/siginfo.h).
+const SI_KERNEL: i32 = 0x80;
+
+/// A signal that has found its task.
+struct Arrived {
+    number: i32,
+    /// Whether an instruction has raised it.
+    fault: bool,
+    position: Position,
+}
+
+impl Recorder<'_> {
+    /// A task that runs is about to get a signal.
+    pub(in crate::record) fn signal(&mut self, id: TaskId, stopped: Stopped, number: i32) -> Flow<Next> {
+        let info = self.tasks.signal_info(id, &stopped)?;
+        let registers = stopped.registers()?;
+        if number == libc::SIGSYS && info.si_code == FILTERED {
+            self.tasks.hold(id, Hold::Ready(stopped));
+            return self.tasks.unsupported(id, "a 32-bit system call (`int $0x80`)");
+        }
+        let stopped = if number == libc::SIGTRAP && info.si_code == SI_KERNEL {
+            match self.trapped_read(id, stopped, registers)? {
+                Ok(next) => return Ok(next),
+                Err(stopped) => stopped,
+            }
+        } else {
+            stopped
+        };
+        let fault = is_fault(&info);
+        if fault && self.clock.area().recover(&stopped, &registers)? {
+            self.tasks.hold(id, Hold::Ready(stopped));
+            return Ok(Next::Stay);
+        }
+        let position = self.clock.position(&registers);
+        let elsewhere = position != self.tasks.task(id).boundary || self.clock.area().cursor() > 0;
+        match action(number, fault, &signals(stopped.tid())?) {
+            Action::Nothing => {
+                self.tasks.hold(id, Hold::Ready(stopped));
+                Ok(Next::Stay)
+            }
+            Action::Stop => self.go_with(id, stopped, number),
+            Action::Handle | Action::Kill if !fault && elsewhere => {
+                self.journal.put_off(&mut self.tasks, &mut self.clock, id, stopped, info)
+            }
+            Action::Handle => self.handle(id, stopped, Arrived { number, fault, position }, None),
+            Action::Kill => self.killed(id, stopped, Arrived { number, fault, position }),
+        }
+    }
+
+    /// A task is about to get a signal on the way back to a call that it has come to. If no handler runs and nothing ends,
+    /// the task with the signal to let it go on with.
+    pub(in crate::record) fn signal_in_call(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        number: i32,
+        call: &Call,
+    ) -> Flow<Result<(Stopped, i32), Next>> {
+        self.tasks.signal_info(id, &stopped)?;
+        let arrived = Arrived { number, fault: false, position: self.clock.position(&call.registers) };
+        match action(number, false, &signals(stopped.tid())?) {
+            Action::Nothing => Ok(Ok((stopped, 0))),
+            Action::Stop => Ok(Ok((stopped, number))),
+            Action::Handle => self.handle(id, stopped, arrived, Some(call)).map(Err),
+            Action::Kill => {
+                self.journal.note_arrival(&mut self.tasks, &self.clock, id);
+                self.killed(id, stopped, arrived).map(Err)
+            }
+        }
+    }
+
+    /// A signal kills its process.
+    pub(in crate::record) fn killed(&mut self, id: TaskId, stopped: Stopped, signal: Arrived) -> Flow<Next> {
+        let Arrived { number, fault, position } = signal;
+        self.futexes.take_buffered(&self.clock, &mut self.journal, &mut self.scheduler);
+        self.journal.log.push(Event::Signal(Signal { position, number, fault, handler: None }));
+        let pid = self.tasks.task(id).pid;
+        if pid != self.tasks.root() {
+            let members = self.tasks.members(pid);
+            let writes = self.futexes.robust_exit(
+                &mut self.tasks,
+                &mut self.journal,
+                &mut self.scheduler,
+                &self.surprises,
+                &members,
+            );
+            self.journal.log_written(id, writes);
+            self.journal.log_elsewhere();
+            stopped.resume(Resume::Freely, number)?;
+            self.process_ended(pid)?;
+            return Ok(Next::Decide(Why::Exited, None));
+        }
+        self.tasks.hold(id, Hold::Ready(stopped));
+        let tasks = self.states(Some(id));
+        Err(Halt::Ending(Ending::Killed { signal: number, task: id, tasks }))
+    }
+
+    /// A signal's handler starts, in the middle of the call if there is one.
+    pub(in crate::record) fn handle(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        mut signal: Arrived,
+        call: Option<&Call>,
+    ) -> Flow<Next> {
+        let mut writes = Vec::new();
+        self.futexes.take_buffered(&self.clock, &mut self.journal, &mut self.scheduler);
+        self.code.call_sites.returns_to(signal.position.ip);
+        if let Some(call) = call {
+            self.journal.note_arrival(&mut self.tasks, &self.clock, id);
+            if let Some(code) = call.restart {
+                let mut registers = call.registers;
+                registers.set_result(code);
+                stopped.set_registers(&registers)?;
+            }
+            let rest = self.time.clocks.rest(&self.tasks, id, call)?;
+            for write in call.left.iter().chain(&rest) {
+                // Where nobody can write, the kernel has not done so either.
+                if self.tasks.space(id).memory.write(write.address, &write.bytes).is_ok() {
+                    writes.push(write.clone());
+                }
+            }
+        }
+        let mut stopped = stopped;
+        loop {
+            // With a signal, a step ends at the handler's first instruction, its frame pushed.
+            let running = stopped.resume(Resume::Step, signal.number)?;
+            let stop;
+            (stopped, stop) = self.wait(id, running)?;
+            match stop {
+                Stop::Signal(libc::SIGTRAP) if stopped.signal_info()?.si_code == libc::SIGTRAP => break,
+                // There is no room for the frame. That is no place of its own: replay finds that of the signal.
+                Stop::Signal(libc::SIGSEGV) => {
+                    signal.number = libc::SIGSEGV;
+                    if !signals(stopped.tid())?.caught.has(libc::SIGSEGV) {
+                        return self.killed(id, stopped, signal);
+                    }
+                }
+                _ => return self.tasks.unsupported(id, format!("signal {} at {stop:?}", signal.number)),
+            }
+        }
+        let registers = stopped.registers()?;
+        writes.push(self.tasks.copy(id, registers.sp(), self.tasks.frame_size(id, registers.sp())?)?);
+        let Arrived { number, fault, position } = signal;
+        let handler = Some(Handler { registers, writes });
+        self.journal.log.push(Event::Signal(Signal { position, number, fault, handler }));
+        self.tasks.mark(&self.clock, id, &registers);
+        self.tasks.hold(id, Hold::Ready(stopped));
+        Ok(Next::Continue)
+    }
+
+    /// rt_sigreturn(2): back from a handler, to where the signal came.
+    pub(in crate::record) fn signal_return(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: &Call,
+    ) -> Flow<Next> {
+        // What the result register is restored to is no result: were it an errno, replay would leave the call out.
+        let (stopped, _) = self.run_to_exit(id, stopped)?;
+        let registers = stopped.registers()?;
+        self.journal.finish(&mut self.tasks, &self.clock, id, stopped, call, Outcome::result(0))?;
+        self.tasks.mark(&self.clock, id, &registers);
+        Ok(Next::Continue)
+    }
+}
+
+impl Journal {
+    /// A signal has come where replay could not find the place: keep it back until the next tick or call.
+    pub(in crate::record) fn put_off(
+        &mut self,
+        tasks: &mut Tasks,
+        clock: &mut Clock,
+        id: TaskId,
+        stopped: Stopped,
+        info: libc::siginfo_t,
+    ) -> Flow<Next> {
+        let (left, before) = (clock.left(), tasks.task(id).boundary.left);
+        tasks.task(id).deferred.push(info);
+        // One that is about to hand the core over does not come to another tick.
+        if !clock.area().is_deciding()
+            && let Some(ticks) = (before + 1).checked_sub(left).filter(|_| left > 1)
+            && clock.cut(1)
+        {
+            self.log_cut(clock, ticks);
+            tasks.task(id).boundary.left = ticks;
+        }
+        tasks.hold(id, Hold::Ready(stopped));
+        Ok(Next::Stay)
+    }
+}

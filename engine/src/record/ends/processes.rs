@@ -1,0 +1,195 @@
+//! The ends of tasks and processes.
+
+use std::time::{Duration, Instant};
+
+use nix::unistd::Pid;
+
+use crate::ending::Ending;
+use crate::record::futex::Futexes;
+use crate::record::poller::Poller;
+use crate::record::recorder::Recorder;
+use crate::record::scheduler::Scheduler;
+use crate::record::step::{Flow, Halt};
+use crate::record::surprises::Surprises;
+use crate::record::tree::tasks::{Hold, Task, Tasks};
+use crate::task::TaskId;
+use crate::trace::event::Event;
+use crate::tracee::{self, Death, Running, State, being_killed, state};
+
+impl Recorder<'_> {
+    /// A process ends, all its tasks are dying: wait for that, as the kernel tells its parent only then.
+    pub(in crate::record) fn process_ended(&mut self, pid: Pid) -> Flow<()> {
+        let members = self.tasks.members(pid);
+        let tids: Vec<Pid> = members.iter().map(|id| self.tasks[*id].tid).collect();
+        for tid in tids.into_iter().filter(|tid| *tid != pid) {
+            Running::of_new(tid).reap()?;
+        }
+        // The first thread last: the kernel keeps its end back until the others are gone.
+        Running::of_new(pid).reap()?;
+        self.tasks.children.leash.remove(pid);
+        for id in members {
+            self.surprises.gone(
+                &mut self.tasks,
+                &mut self.scheduler,
+                &mut self.futexes,
+                &mut self.poller,
+                id,
+            );
+        }
+        self.tasks.children.ended.push(pid);
+        self.code.buffer.give_back_table(pid);
+        self.time.alarms.forget(pid, false);
+        self.poller.forget_copies(pid);
+        // Its parent gets a SIGCHLD.
+        self.futexes.look_for_signals(&mut self.tasks, &mut self.poller, &self.time.clocks)?;
+        self.tasks.woken = true;
+        Ok(())
+    }
+
+    /// A process has been killed, by SIGKILL, wherever its tasks were.
+    pub(in crate::record) fn process_killed(&mut self, pid: Pid, first: TaskId) -> Flow<()> {
+        for id in self.tasks.members(pid) {
+            self.journal.note_arrival(&mut self.tasks, &self.clock, id);
+        }
+        if pid == self.tasks.root() {
+            let tasks = self.states(Some(first));
+            return Err(Halt::Ending(Ending::Killed { signal: libc::SIGKILL, task: first, tasks }));
+        }
+        self.journal.log.push(Event::Killed(first));
+        self.process_ended(pid)
+    }
+
+    /// Processes may have been killed by whoever is allowed to: see which. Whether there are any.
+    pub(in crate::record) fn look_for_killed(&mut self) -> Flow<bool> {
+        let mut any = false;
+        let living: Vec<TaskId> = self.tasks.living().map(|task| task.id).collect();
+        for id in living {
+            let task = &self.tasks[id];
+            // One that was killed may have taken it along.
+            if !matches!(task.hold(), Hold::Gone) && being_killed(task.tid) {
+                let pid = task.pid;
+                any = true;
+                self.process_killed(pid, id)?;
+            }
+        }
+        Ok(any)
+    }
+
+    /// A task has turned out to be gone: see which. Between the signal that kills it and its end, nothing shows that it is
+    /// on its way.
+    pub(in crate::record) fn wait_for_killed(&mut self) -> Flow<bool> {
+        /// Giving up all of its memory is what takes long.
+        const LONGEST: Duration = Duration::from_secs(10);
+        let since = Instant::now();
+        while !self.look_for_killed()? {
+            if since.elapsed() > LONGEST {
+                return Ok(false);
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        Ok(true)
+    }
+
+    /// A task that should have gone on has died: its process has been killed.
+    pub(in crate::record) fn died<T>(&mut self, id: TaskId, death: Death) -> Flow<T> {
+        let pid = self.tasks.task(id).pid;
+        if pid != self.tasks.root() {
+            self.process_killed(pid, id)?;
+            return Err(Halt::Gone);
+        }
+        self.journal.note_arrival(&mut self.tasks, &self.clock, id);
+        let tasks = self.states(Some(id));
+        self.tasks.hold(id, Hold::Gone);
+        Err(Halt::Ending(match death {
+            Death::Exited(code) => Ending::Exited(code),
+            Death::Killed(signal) => Ending::Killed { signal, task: id, tasks },
+        }))
+    }
+
+    /// A task that waited in the kernel is dead: so is its process, or it is on its way.
+    pub(in crate::record) fn died_in_kernel(&mut self, id: TaskId) -> Flow<()> {
+        let (pid, current) = (self.tasks.task(id).pid, self.tasks.current);
+        let with_current = current.is_some_and(|c| self.tasks[c].pid == pid);
+        if with_current {
+            // The running task is about to find out by itself.
+            self.surprises.gone(
+                &mut self.tasks,
+                &mut self.scheduler,
+                &mut self.futexes,
+                &mut self.poller,
+                id,
+            );
+            return Ok(());
+        }
+        self.process_killed(pid, id)
+    }
+
+    /// A thread ends because another one of its process executes a program.
+    pub(in crate::record) fn execute_ends(&mut self, id: TaskId, pid: Pid) -> Flow<()> {
+        let tid = self.tasks.task(id).tid;
+        // The first thread gives its id away; nobody is told of its end.
+        if tid != pid {
+            Running::of_new(tid).reap()?;
+        }
+        self.tasks.task(id).clear_tid = 0;
+        self.surprises.gone(&mut self.tasks, &mut self.scheduler, &mut self.futexes, &mut self.poller, id);
+        Ok(())
+    }
+}
+
+impl Tasks {
+    /// Bury the processes whose parents have ended before them, where nobody else does.
+    pub(in crate::record) fn bury(&mut self) {
+        for pid in std::mem::take(&mut self.children.ended) {
+            if state(pid) == State::Dead {
+                tracee::bury(pid);
+            }
+        }
+    }
+
+    /// A task no longer uses the memory that its maker has lent it (vfork(2)).
+    pub(in crate::record) fn give_back(&mut self, borrower: TaskId) {
+        let lender = |task: &&Task| matches!(task.hold(), Hold::Lent(_, to) if *to == borrower);
+        let lender = self.living().find(lender).map(|task| task.id);
+        if let Some(lender) = lender
+            && let Hold::Lent(stopped, _) = self.release(lender)
+        {
+            self.hold(lender, Hold::Ready(stopped));
+            self.woken = true;
+        }
+    }
+}
+
+impl Surprises {
+    /// A task has ended: the kernel has cleared its word and woken whoever waits there (set_tid_address(2)).
+    pub(in crate::record) fn gone(
+        &self,
+        tasks: &mut Tasks,
+        scheduler: &mut Scheduler,
+        futexes: &mut Futexes,
+        poller: &mut Poller,
+        id: TaskId,
+    ) {
+        futexes.table.remove(id);
+        tasks.deadlines.remove(id);
+        poller.remove(id);
+        futexes.sharing.has_changed(id);
+        tasks.hold(id, Hold::Gone);
+        let task = tasks.task(id);
+        let (pid, tid) = (task.pid, task.tid);
+        let address = std::mem::take(&mut task.clear_tid);
+        task.maker = None;
+        if let Some(scratch) = task.scratch.take() {
+            tasks.slots.give_back(scratch);
+        }
+        if tid != pid {
+            tasks.children.leash.remove(tid);
+        }
+        scheduler.strategy.exited(id);
+        if address != 0 {
+            let key = futexes.futex_key(tasks, id, address, false);
+            futexes.wake(tasks, scheduler, self, key, 1, u32::MAX);
+        }
+        tasks.give_back(id);
+    }
+}

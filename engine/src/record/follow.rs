@@ -1,0 +1,144 @@
+//! Carries out the notes of tasks that have handed the core over since.
+
+use rrtest_preload::layout::Note;
+
+use super::futex::Futexes;
+use super::options::Options;
+use super::recorder::Recorder;
+use super::scheduler::Scheduler;
+use super::step::{Flow, Halt, Next};
+use super::surprises::Surprises;
+use super::tree::call::Call;
+use super::tree::tasks::{Hold, Tasks};
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::schedule::futex::ANY;
+use crate::schedule::surprise::Surprise;
+use crate::schedule::{Choice, Found, Point, Why};
+use crate::task::TaskId;
+use crate::trace::event::{Event, Parked};
+use crate::tracee::{Area, Running, Stopped};
+
+impl Surprises {
+    pub(in crate::record) fn may_decide(
+        &self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        scheduler: &Scheduler,
+        id: TaskId,
+    ) -> bool {
+        let surprises = [Surprise::Spurious, Surprise::Order, Surprise::Stall];
+        let surprised = surprises.iter().any(|kind| self.dice.have(*kind));
+        !options.wakes_stop
+            && !surprised
+            && !tasks.crowded
+            && scheduler.start_up.is_none()
+            && tasks[id].deferred.is_empty()
+    }
+
+    /// The running task has woken others, and gone on.
+    pub(in crate::record) fn follow_wake(
+        &self,
+        tasks: &mut Tasks,
+        clock: &mut Clock,
+        scheduler: &mut Scheduler,
+        futexes: &mut Futexes,
+        note: Note,
+    ) -> Flow<()> {
+        let Some(id) = tasks.current else { return Ok(()) };
+        let woken = tasks.woken;
+        let key = futexes.futex_key(tasks, id, note.address, true);
+        futexes.wake(tasks, scheduler, self, key, note.count, ANY);
+        tasks.woken = woken;
+        let mut runnable = tasks.runnable().to_vec();
+        if let Err(at) = runnable.binary_search(&id) {
+            runnable.insert(at, id);
+        }
+        let ran = clock.went_on(note.left);
+        let point = Point { current: Some(id), why: Why::Woken, ran, next: None, found: Found::default() };
+        let choice = scheduler.strategy.decide(point, &runnable);
+        // What is left may be less than the strategy knows: a signal cuts a timeslice short.
+        same(choice, Choice { task: id, ..choice })
+    }
+}
+
+impl Recorder<'_> {
+    /// Carry out what tasks have done without a stop, up to now.
+    pub(in crate::record) fn follow(&mut self) -> Flow<()> {
+        for note in self.clock.area().take_notes() {
+            match note.to.checked_sub(1) {
+                None => self.surprises.follow_wake(
+                    &mut self.tasks,
+                    &mut self.clock,
+                    &mut self.scheduler,
+                    &mut self.futexes,
+                    note,
+                )?,
+                Some(to) => self.follow_wait(TaskId(to), note)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The running task has begun to wait, and this one has got the core.
+    pub(in crate::record) fn follow_wait(&mut self, to: TaskId, note: Note) -> Flow<()> {
+        let Some(id) = self.tasks.current else { return Ok(()) };
+        let key = self.futexes.futex_key(&self.tasks, id, note.address, true);
+        self.futexes.table.wait(key, id, ANY);
+        if let Some(slot) = self.tasks[id].slot() {
+            self.tasks.task(id).robust_list = self.clock.area().parked_robust_list(slot);
+        }
+        let running = Running::of_new(self.tasks[id].tid);
+        self.tasks.hold(id, Hold::Parked(running));
+        self.tasks.restless |= !self.tasks[id].deferred.is_empty();
+        let ran = self.clock.handed_over(note.left, note.slice);
+        let found = self.journal.found_up_to(&self.tasks, &mut self.scheduler, note.events, 0);
+        let point = Point { current: Some(id), why: Why::Blocked, ran, next: None, found };
+        let choice = self.scheduler.strategy.decide(point, self.tasks.runnable());
+        same(choice, Choice::plain(to, note.slice))?;
+        self.tasks.woken = false;
+        self.code.hand_over.since_handed = 0;
+        self.tasks.current = Some(to);
+        let _parked = self.tasks.release(to);
+        self.tasks.task(to).boundary.left = note.slice;
+        Ok(())
+    }
+
+    /// A task waits for a futex from now on, at whose call it stands. It is parked if others can let it go on without a stop; the
+    /// wait must be `plain`: for a private futex, without a time limit, and any wake ends it.
+    pub(in crate::record) fn wait_parked(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: Call,
+        plain: bool,
+    ) -> Flow<Next> {
+        let in_stub = Area::stub_at(call.registers.ip()).is_some();
+        let may = plain
+            && in_stub
+            && self.scheduler.strategy.turns().is_some()
+            && self.surprises.may_decide(self.options, &self.tasks, &self.scheduler, id);
+        let Some(slot) = self.tasks[id].slot().filter(|_| may) else {
+            self.tasks.hold(id, Hold::Waiting(stopped, call));
+            return Ok(Next::Decide(Why::Blocked, None));
+        };
+        if !call.entered {
+            self.journal.note_arrival(&mut self.tasks, &self.clock, id);
+        }
+        self.journal.log.push(Event::Parked(Parked { task: id, slot }));
+        let running = self.clock.area().park(stopped, &call.registers, slot)?;
+        self.tasks.hold(id, Hold::Parked(running));
+        Ok(Next::Decide(Why::Blocked, None))
+    }
+}
+
+/// The strategy must answer as the process has decided.
+fn same(choice: Choice, decided: Choice) -> Flow<()> {
+    if choice == decided {
+        return Ok(());
+    }
+    Err(Halt::Error(Error::Os {
+        what: "follow what the program has decided".into(),
+        source: std::io::Error::other(format!("the strategy answered {choice:?}, not {decided:?}")),
+    }))
+}

@@ -1,0 +1,35 @@
+//! The calls to futex(2): who waits, whom a wake wakes, who waits for something else from then on.
+
+use super::Futexes;
+use crate::record::scheduler::Scheduler;
+use crate::record::surprises::Surprises;
+use crate::record::surprises::in_calls::whom;
+use crate::record::tree::tasks::Tasks;
+use crate::schedule::futex::FutexKey;
+use crate::task::TaskId;
+
+impl Futexes {
+    /// Wake waiters; how many.
+    pub(in crate::record) fn wake(
+        &mut self,
+        tasks: &mut Tasks,
+        scheduler: &mut Scheduler,
+        surprises: &Surprises,
+        key: FutexKey,
+        count: u32,
+        bitset: u32,
+    ) -> i64 {
+        let woken = self.table.wake(key, count, bitset, &mut whom(&mut *scheduler.strategy, &surprises.dice));
+        let number = woken.len() as i64;
+        tasks.end_waits(woken);
+        number
+    }
+}
+
+impl Tasks {
+    pub(in crate::record) fn end_waits(&mut self, woken: Vec<TaskId>) {
+        for id in woken {
+            self.end_wait(id, 0);
+        }
+    }
+}

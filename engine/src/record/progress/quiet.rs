@@ -1,0 +1,50 @@
+//! Tasks that make calls without end that concern nobody else, to read a clock for instance, until another task does
+//! something. No such call is a tick, and none of the others would ever have the core. So after some time without a tick
+//! one of these calls ends the timeslice, if somebody waits for that. Replay finds the call as it finds any other
+//! ([`Event::Entered`](crate::trace::event::Event::Entered)).
+
+use std::time::Duration;
+
+use nix::unistd::Pid;
+
+use crate::task::TaskId;
+use crate::tracee::cpu_time;
+
+/// How often to look: after so many calls.
+const CALLS: u32 = 64;
+
+/// How long a task may be quiet, in processor time: what the recorder takes for each call does not count.
+const LONGEST: Duration = Duration::from_millis(20);
+
+/// Calls since the last tick.
+#[derive(Debug, Default)]
+pub(in crate::record) struct Quiet {
+    pub(in crate::record) task: Option<TaskId>,
+    /// The countdown since then.
+    pub(in crate::record) left: u64,
+    pub(in crate::record) calls: u32,
+    /// The processor time of the process at the first look.
+    pub(in crate::record) since: Duration,
+}
+
+impl Quiet {
+    /// A task has come to a call that is no tick; so much is left of its countdown. Whether it has been quiet for too long.
+    pub(in crate::record) fn is_too_long(&mut self, id: TaskId, pid: Pid, left: u64) -> bool {
+        if self.task != Some(id) || self.left != left {
+            *self = Self { task: Some(id), left, ..Self::default() };
+        }
+        self.calls += 1;
+        if !self.calls.is_multiple_of(CALLS) {
+            return false;
+        }
+        let Ok(now) = cpu_time(pid) else { return false };
+        if self.calls == CALLS {
+            self.since = now;
+        }
+        let too_long = now.saturating_sub(self.since) >= LONGEST;
+        if too_long {
+            *self = Self::default();
+        }
+        too_long
+    }
+}

@@ -1,0 +1,103 @@
+//! Waits with a time limit: when they end, as chaos has it.
+
+use crate::record::recorder::Recorder;
+use crate::record::step::Flow;
+use crate::record::surprises::caprice::{Early, MOMENT, NEAR};
+use crate::record::surprises::strikes::Note;
+use crate::record::time::clocks::Time;
+use crate::record::tree::call::Call;
+use crate::record::tree::tasks::Hold;
+use crate::schedule::surprise::Surprise;
+use crate::strike::Doing;
+use crate::task::TaskId;
+
+/// How many decisions may pass until a time that comes early has come.
+const DECISIONS: u64 = 256;
+
+impl Recorder<'_> {
+    /// A task waits in this call, until this time at the latest.
+    pub(in crate::record) fn limit_wait(&mut self, id: TaskId, call: &Call, deadline: u64) -> Flow<()> {
+        self.tasks.deadlines.insert(id, deadline);
+        let dear = self.options.time == Time::Real && self.options.plan.usual_wait >= NEAR;
+        if self.scheduler.start_up.is_some()
+            || !dear
+                && !self.surprises.dice.have(Surprise::Early)
+                && !self.surprises.dice.have(Surprise::Stall)
+        {
+            return Ok(());
+        }
+        let asked = deadline.saturating_sub(self.time.clocks.now()?);
+        let doing = doing(call);
+        // A wait that the attempt sits out in any case may as well be used.
+        let dear = dear && (NEAR..=self.options.plan.usual_wait).contains(&asked);
+        let sits_out = doing == Doing::Sleeps
+            && self.options.time == Time::Virtual
+            && asked <= self.options.plan.usual_wait;
+        if asked > self.surprises.reach(self.options) && !sits_out {
+            return Ok(());
+        }
+        let mut strikes = |kind| {
+            if dear { self.surprises.dice.strike_rather(kind) } else { self.surprises.dice.strike(kind) }
+        };
+        let (early, stall) = (
+            self.surprises.caprice.early.is_none() && strikes(Surprise::Early),
+            self.surprises.caprice.stall.is_none() && strikes(Surprise::Stall),
+        );
+        if early {
+            let left = if dear { 1 } else { self.surprises.dice.amount(Surprise::Early, 1, DECISIONS) };
+            let place = self
+                .surprises
+                .notes_strikes()
+                .then(|| self.code.call_sites.place(&self.tasks, id, &call.registers));
+            let note = Note { asked, place, ..Note::new(Surprise::Early, id, doing) };
+            self.surprises.caprice.early = Some(Early { task: id, left, note });
+        }
+        if stall {
+            self.surprises.begin_stall(self.options, &self.tasks, &self.clock, id);
+        }
+        Ok(())
+    }
+
+    /// A task's time is over. Whether it is late, so that it goes on waiting.
+    pub(in crate::record) fn is_late(&mut self, id: TaskId, now: u64) -> bool {
+        let Hold::Waiting(_, call) = self.tasks[id].hold() else { return false };
+        if call.late || !self.surprises.strikes(&self.scheduler, Surprise::Late) {
+            return false;
+        }
+        // What others wait for may come first, if it is near.
+        let reach = self.surprises.reach(self.options);
+        let next = self.tasks.deadlines.earliest().map(|(at, _)| at).filter(|at| *at < now + reach);
+        let next = next.filter(|_| self.surprises.dice.amount(Surprise::Late, 1, 4) == 1).unwrap_or(now);
+        let until = next + self.surprises.dice.amount(Surprise::Late, MOMENT, reach);
+        if !self.surprises.may_keep_waiting(self.options, until - now) {
+            return false;
+        }
+        if self.surprises.notes_strikes()
+            && let Hold::Waiting(_, call) = self.tasks[id].hold()
+        {
+            let place = Some(self.code.call_sites.place(&self.tasks, id, &call.registers));
+            let note = Note { more: until - now, place, ..Note::new(Surprise::Late, id, doing(call)) };
+            self.surprises.note_strike(note);
+        }
+        if let Some(call) = self.tasks.task(id).call_mut() {
+            call.late = true;
+        }
+        self.tasks.deadlines.insert(id, until);
+        true
+    }
+
+    /// From now on reads of clocks may be slow.
+    pub(in crate::record) fn look_at_reads(&self) {
+        if self.surprises.dice.have(Surprise::Slow) {
+            self.clock.area().set_reads(1);
+        }
+    }
+}
+
+/// What a task does that waits in this call until a time.
+fn doing(call: &Call) -> Doing {
+    match call.number() as i64 {
+        libc::SYS_nanosleep | libc::SYS_clock_nanosleep => Doing::Sleeps,
+        _ => Doing::Waits,
+    }
+}

@@ -1,0 +1,123 @@
+//! Time that passes while nobody runs, as chaos has it.
+
+use crate::record::recorder::Recorder;
+use crate::record::step::Flow;
+use crate::record::surprises::caprice::{Early, FAR, MOMENT, NEAR, Stall};
+use crate::record::surprises::strikes::Note;
+use crate::record::time::clocks::Time;
+use crate::record::tree::call::Call;
+use crate::record::tree::tasks::Tasks;
+use crate::schedule::surprise::Surprise;
+use crate::strike::Doing;
+use crate::task::TaskId;
+
+/// Reads of a clock up to the next one that may be slow are fewer.
+const READS: u64 = 17;
+
+/// In ns: how long a read of a clock keeps an attempt waiting on average, in real time, where that strikes.
+const PRICE: u64 = 2_000_000;
+
+/// A stall ends after so many decisions or ticks: then somebody waits in a loop for the task that is kept away.
+const STALL: (u64, u64) = (512, 100_000);
+
+impl Recorder<'_> {
+    /// A decision is due, among tasks that could run. If a time is to come early, and it is that late, it comes now.
+    pub(in crate::record) fn let_time_pass(&mut self) -> Flow<()> {
+        if let Some(stall) = &mut self.surprises.caprice.stall {
+            stall.decisions += 1;
+            if stall.decisions > STALL.0 || self.clock.total() - stall.ticks > STALL.1 {
+                self.surprises.end_stall(&self.tasks, &self.code.call_sites);
+            }
+        }
+        let Some(early) = &mut self.surprises.caprice.early else { return Ok(()) };
+        early.left = early.left.saturating_sub(1);
+        if early.left > 0 {
+            return Ok(());
+        }
+        let Some(Early { task: id, mut note, .. }) = self.surprises.caprice.early.take() else {
+            return Ok(());
+        };
+        let now = self.time.clocks.now()?;
+        let Some(wait) = self.tasks.deadlines.of(id).and_then(|at| at.checked_sub(now)) else {
+            return Ok(());
+        };
+        let may = if wait > FAR {
+            !self.tasks.passes_over(id, now, wait)
+        } else {
+            self.surprises.may_keep_waiting(self.options, wait)
+        };
+        if may && self.pass(wait)? {
+            note.others = self.tasks.runnable().iter().copied().filter(|other| *other != id).collect();
+            self.surprises.note_strike(note);
+            self.collect_ready()?;
+        }
+        Ok(())
+    }
+
+    /// Nobody can run but, maybe, the task that does not get the core: the others' next time comes, or the task gets it. Whether
+    /// time has passed.
+    pub(in crate::record) fn is_stalled(&mut self) -> Flow<bool> {
+        let Some(Stall { task, left, .. }) = self.surprises.caprice.stall else { return Ok(false) };
+        if self.tasks.runnable() != [task] {
+            return Ok(false);
+        }
+        let now = self.time.clocks.now()?;
+        let next = self.tasks.deadlines.earliest().map(|(at, _)| at.saturating_sub(now)).filter(|_| left > 0);
+        if let Some(wait) = next.filter(|wait| *wait <= self.surprises.reach(self.options))
+            && self.surprises.may_keep_waiting(self.options, wait)
+            && self.pass(wait)?
+        {
+            if let Some(stall) = &mut self.surprises.caprice.stall {
+                stall.left -= 1;
+                stall.times += 1;
+                stall.lasted += wait;
+            }
+            self.collect_ready()?;
+            return Ok(true);
+        }
+        self.surprises.end_stall(&self.tasks, &self.code.call_sites);
+        Ok(false)
+    }
+
+    /// A task reads a clock in this call. Time may have passed since it last did.
+    pub(in crate::record) fn reads_slowly(&mut self, id: TaskId, call: &Call) -> Flow<()> {
+        let harness = self.options.watchdog_main && id == TaskId(0);
+        if !self.surprises.dice.have(Surprise::Slow) || harness {
+            return Ok(());
+        }
+        let next = self.surprises.dice.amount(Surprise::Slow, 1, READS);
+        self.clock.area().set_reads(next);
+        if !self.surprises.strikes(&self.scheduler, Surprise::Slow) {
+            return Ok(());
+        }
+        let reach = self.surprises.reach(self.options);
+        let hurries = self.options.time == Time::Real;
+        // Where patience is rare it is not wasted on little.
+        let least = if hurries && reach > NEAR { reach / 2 } else { MOMENT };
+        let wait = self.surprises.dice.amount(Surprise::Slow, least, reach);
+        let dear = hurries && reach <= NEAR && self.surprises.dice.below(Surprise::Slow, wait) >= PRICE;
+        if !dear
+            && self.surprises.may_keep_waiting(self.options, wait)
+            && self.pass(wait)?
+            && self.surprises.notes_strikes()
+        {
+            let place = Some(self.code.call_sites.place(&self.tasks, id, &call.registers));
+            self.surprises.note_strike(Note {
+                more: wait,
+                place,
+                ..Note::new(Surprise::Slow, id, Doing::Runs)
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Tasks {
+    /// Whether another task waits until a time that is far off, and would be passed over.
+    pub(in crate::record) fn passes_over(&self, id: TaskId, now: u64, wait: u64) -> bool {
+        let others = self.living().filter(|task| task.id != id);
+        let mut left =
+            others.filter_map(|task| self.deadlines.of(task.id)).map(|deadline| deadline.saturating_sub(now));
+        left.any(|left| (FAR..=wait).contains(&left))
+    }
+}

@@ -28,8 +28,13 @@ struct Arrived {
 }
 
 impl Recorder<'_> {
-    /// A task that runs is about to get a signal.
-    pub(in crate::record) fn signal(&mut self, id: TaskId, stopped: Stopped, number: i32) -> Flow<Next> {
+    /// A task that runs is about to get a signal. If it is to go on with that, the task.
+    pub(in crate::record) fn signal(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        number: i32,
+    ) -> Flow<Result<Next, Stopped>> {
         let info = self.tasks.signal_info(id, &stopped)?;
         let registers = stopped.registers()?;
         if number == libc::SIGSYS && info.si_code == FILTERED {
@@ -38,7 +43,7 @@ impl Recorder<'_> {
         }
         let stopped = if number == libc::SIGTRAP && info.si_code == SI_KERNEL {
             match self.trapped_read(id, stopped, registers)? {
-                Ok(next) => return Ok(next),
+                Ok(next) => return Ok(Ok(next)),
                 Err(stopped) => stopped,
             }
         } else {
@@ -47,22 +52,23 @@ impl Recorder<'_> {
         let fault = is_fault(&info);
         if fault && self.clock.area().recover(&stopped, &registers)? {
             self.tasks.hold(id, Hold::Ready(stopped));
-            return Ok(Next::Stay);
+            return Ok(Ok(Next::Stay));
         }
         let position = self.clock.position(&registers);
         let elsewhere = position != self.tasks.task(id).boundary || self.clock.area().cursor() > 0;
-        match action(number, fault, &signals(stopped.tid())?) {
+        let next = match action(number, fault, &signals(stopped.tid())?) {
             Action::Nothing => {
                 self.tasks.hold(id, Hold::Ready(stopped));
-                Ok(Next::Stay)
+                Next::Stay
             }
-            Action::Stop => self.go_with(id, stopped, number),
+            Action::Stop => return Ok(Err(stopped)),
             Action::Handle | Action::Kill if !fault && elsewhere => {
-                self.journal.put_off(&mut self.tasks, &mut self.clock, id, stopped, info)
+                self.journal.put_off(&mut self.tasks, &mut self.clock, id, stopped, info)?
             }
-            Action::Handle => self.handle(id, stopped, Arrived { number, fault, position }, None),
-            Action::Kill => self.killed(id, stopped, Arrived { number, fault, position }),
-        }
+            Action::Handle => self.handle(id, stopped, Arrived { number, fault, position }, None)?,
+            Action::Kill => self.killed(id, stopped, Arrived { number, fault, position })?,
+        };
+        Ok(Ok(next))
     }
 
     /// A task is about to get a signal on the way back to a call that it has come to. If no handler runs and nothing ends,
@@ -88,9 +94,9 @@ impl Recorder<'_> {
     }
 
     /// A signal kills its process.
-    pub(in crate::record) fn killed(&mut self, id: TaskId, stopped: Stopped, signal: Arrived) -> Flow<Next> {
+    fn killed(&mut self, id: TaskId, stopped: Stopped, signal: Arrived) -> Flow<Next> {
         let Arrived { number, fault, position } = signal;
-        self.futexes.take_buffered(&self.clock, &mut self.journal, &mut self.scheduler);
+        self.journal.take_buffered(&self.clock, &mut self.futexes.sharing, &mut self.scheduler);
         self.journal.log.push(Event::Signal(Signal { position, number, fault, handler: None }));
         let pid = self.tasks.task(id).pid;
         if pid != self.tasks.root() {
@@ -114,7 +120,7 @@ impl Recorder<'_> {
     }
 
     /// A signal's handler starts, in the middle of the call if there is one.
-    pub(in crate::record) fn handle(
+    fn handle(
         &mut self,
         id: TaskId,
         stopped: Stopped,
@@ -122,7 +128,7 @@ impl Recorder<'_> {
         call: Option<&Call>,
     ) -> Flow<Next> {
         let mut writes = Vec::new();
-        self.futexes.take_buffered(&self.clock, &mut self.journal, &mut self.scheduler);
+        self.journal.take_buffered(&self.clock, &mut self.futexes.sharing, &mut self.scheduler);
         self.code.call_sites.returns_to(signal.position.ip);
         if let Some(call) = call {
             self.journal.note_arrival(&mut self.tasks, &self.clock, id);

@@ -1,8 +1,11 @@
 //! Carries out the notes of tasks that have handed the core over since.
 
+use rrtest_preload::calls::{self, Way};
 use rrtest_preload::layout::Note;
 
 use super::futex::Futexes;
+use super::futex::sharing::Sharing;
+use super::journal::Journal;
 use super::options::Options;
 use super::recorder::Recorder;
 use super::scheduler::Scheduler;
@@ -16,8 +19,8 @@ use crate::schedule::futex::ANY;
 use crate::schedule::surprise::Surprise;
 use crate::schedule::{Choice, Found, Point, Why};
 use crate::task::TaskId;
-use crate::trace::event::{Event, Parked};
-use crate::tracee::{Area, Running, Stopped};
+use crate::trace::event::{Event, Parked, Stream};
+use crate::tracee::{Area, Running, Stopped, buffered_calls};
 
 impl Surprises {
     pub(in crate::record) fn may_decide(
@@ -141,4 +144,30 @@ fn same(choice: Choice, decided: Choice) -> Flow<()> {
         what: "follow what the program has decided".into(),
         source: std::io::Error::other(format!("the strategy answered {choice:?}, not {decided:?}")),
     }))
+}
+
+impl Journal {
+    /// The running task is at an event: what it has done without a stop comes before that.
+    pub(in crate::record) fn take_buffered(
+        &mut self,
+        clock: &Clock,
+        sharing: &mut Sharing,
+        scheduler: &mut Scheduler,
+    ) {
+        if clock.area().cursor() == 0 {
+            return;
+        }
+        let log = clock.area().take_log();
+        for call in buffered_calls(&log).filter(|call| !call.is_read()) {
+            self.stats.syscalls += 1;
+            scheduler.note_call(clock, call.number);
+            if matches!(calls::call(call.number).way, Way::Map | Way::Repeat) {
+                sharing.forget();
+            }
+            if let Some(stream) = call.stream.and_then(Stream::of) {
+                self.output.push(stream, call.payload);
+            }
+        }
+        self.log.push(Event::Buffered(log));
+    }
 }

@@ -45,7 +45,7 @@ impl Recorder<'_> {
                 Halt::Error(error) => break Err(error),
             }
         };
-        self.futexes.take_buffered(&self.clock, &mut self.journal, &mut self.scheduler);
+        self.journal.take_buffered(&self.clock, &mut self.futexes.sharing, &mut self.scheduler);
         self.journal.stats.ticks = self.clock.total();
         self.journal.measured.ticks = self.journal.stats.ticks;
         if self.surprises.has_lost_time() {
@@ -103,7 +103,7 @@ impl Recorder<'_> {
                 }));
             }
             self.journal.stats.preemptions += u64::from(preempts);
-            self.futexes.take_buffered(&self.clock, &mut self.journal, &mut self.scheduler);
+            self.journal.take_buffered(&self.clock, &mut self.futexes.sharing, &mut self.scheduler);
             self.clock.start(choice.slice);
             let measure =
                 Some(Lookout::MEASURE).filter(|_| self.options.measure && self.scheduler.start_up.is_none());
@@ -190,7 +190,10 @@ impl Recorder<'_> {
         };
         match stop {
             Stop::Seccomp => self.arrive(id, stopped),
-            Stop::Signal(signal) => self.signal(id, stopped, signal),
+            Stop::Signal(signal) => match self.signal(id, stopped, signal)? {
+                Ok(next) => Ok(next),
+                Err(stopped) => self.go_with(id, stopped, signal),
+            },
             Stop::Group(_) => self.futexes.stopped_by_signal(
                 &mut self.tasks,
                 &mut self.poller,
@@ -222,7 +225,7 @@ impl Recorder<'_> {
             }
             _ => {}
         }
-        self.futexes.take_buffered(&self.clock, &mut self.journal, &mut self.scheduler);
+        self.journal.take_buffered(&self.clock, &mut self.futexes.sharing, &mut self.scheduler);
         self.code.hand_over.waits = self.clock.area().take_waits();
         self.futexes.sharing.has_changed(id);
         let hurried = self.code.buffer.was_hurried();

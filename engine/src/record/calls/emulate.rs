@@ -2,12 +2,10 @@
 
 use rand_xoshiro::rand_core::RngCore;
 
-use crate::record::futex::Futexes;
-use crate::record::poller::Poller;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
 use crate::record::time::clocks;
-use crate::record::tree::call::{Call, Outcome, Waited, fails};
+use crate::record::tree::call::{Call, Outcome, fails};
 use crate::record::tree::tasks::{Hold, Tasks};
 use crate::schedule::Why;
 use crate::syscalls::Emulation;
@@ -202,16 +200,5 @@ impl Tasks {
         let valid =
             parts.is_some_and(|tv_nsec| clocks::nanoseconds(&libc::timespec { tv_nsec, ..wanted }).is_some());
         fails(if valid { libc::EPERM } else { libc::EINVAL })
-    }
-}
-
-impl Futexes {
-    /// A task's time is over: its sleep ends, or its wait has timed out.
-    pub(in crate::record) fn expire(&mut self, tasks: &mut Tasks, poller: &mut Poller, id: TaskId) {
-        if poller.stop_watching(tasks, id, Waited::TimedOut) {
-            return;
-        }
-        let result = if self.table.remove(id).is_some() { fails(libc::ETIMEDOUT) } else { 0 };
-        tasks.end_wait(id, result);
     }
 }

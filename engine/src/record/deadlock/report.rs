@@ -10,11 +10,10 @@ use crate::record::options::Options;
 use crate::record::outside::locks::Takers;
 use crate::record::poller::Poller;
 use crate::record::tree::call::Call;
-use crate::record::tree::spawned::{shared_names, spawned};
+use crate::record::tree::spawned::{shared_names, spawned, symbols_of};
 use crate::record::tree::tasks::{Hold, Task, Tasks};
-use crate::symbols::{Mapping, StackRegisters, Symbols};
+use crate::symbols::{StackRegisters, Symbols};
 use crate::task::TaskId;
-use crate::tracee::maps;
 
 /// All that says what the tasks do, and what they wait for.
 pub(in crate::record) struct Observer<'a> {
@@ -123,21 +122,6 @@ impl Observer<'_> {
             Hold::Gone => "has ended".into(),
         }
     }
-}
-
-/// The symbols of what a task's address space has mapped.
-pub(in crate::record) fn symbols_of(task: &Task) -> Symbols {
-    let lines = maps(task.tid).unwrap_or_default();
-    let files = lines.into_iter().filter(|line| line.inode != 0);
-    let mappings: Vec<Mapping> = files
-        .map(|line| Mapping {
-            start: line.start,
-            len: line.end - line.start,
-            path: line.path,
-            offset: line.offset,
-        })
-        .collect();
-    Symbols::new(&mappings)
 }
 
 fn blocking_on(call: &Call) -> String {

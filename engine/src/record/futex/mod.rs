@@ -9,9 +9,9 @@ mod queues;
 mod robust;
 pub(super) mod sharing;
 
-use super::futex::inherit::Holders;
-use super::futex::sharing::Sharing;
 use crate::schedule::futex::FutexTable;
+use inherit::Holders;
+use sharing::Sharing;
 
 /// All futexes that somebody waits for, and what is known of those that hold them.
 #[derive(Debug, Default)]

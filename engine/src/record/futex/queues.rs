@@ -1,9 +1,11 @@
 //! The calls to futex(2): who waits, whom a wake wakes, who waits for something else from then on.
 
 use super::Futexes;
+use crate::record::poller::Poller;
 use crate::record::scheduler::Scheduler;
 use crate::record::surprises::Surprises;
 use crate::record::surprises::in_calls::whom;
+use crate::record::tree::call::{Waited, fails};
 use crate::record::tree::tasks::Tasks;
 use crate::schedule::futex::FutexKey;
 use crate::task::TaskId;
@@ -23,6 +25,15 @@ impl Futexes {
         let number = woken.len() as i64;
         tasks.end_waits(woken);
         number
+    }
+
+    /// A task's time is over: its sleep ends, or its wait has timed out.
+    pub(in crate::record) fn expire(&mut self, tasks: &mut Tasks, poller: &mut Poller, id: TaskId) {
+        if poller.stop_watching(tasks, id, Waited::TimedOut) {
+            return;
+        }
+        let result = if self.table.remove(id).is_some() { fails(libc::ETIMEDOUT) } else { 0 };
+        tasks.end_wait(id, result);
     }
 }
 

@@ -6,19 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nix::unistd::Pid;
-use rrtest_preload::calls::{self, Way};
 use rrtest_preload::layout::Mode;
 
 use crate::clock::Clock;
-use crate::record::futex::Futexes;
-use crate::record::journal::Journal;
 use crate::record::options::Options;
 use crate::record::scheduler::Scheduler;
 use crate::record::start::start_up::StartUp;
 use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
-use crate::trace::event::{Event, Stream};
-use crate::tracee::{Area, buffered_calls};
+use crate::tracee::Area;
 
 /// What the recorder has told the buffer.
 #[derive(Debug, Default)]
@@ -103,31 +99,5 @@ impl Buffer {
         for table in self.tables.values() {
             clock.area().clear_table(*table);
         }
-    }
-}
-
-impl Futexes {
-    /// The running task is at an event: what it has done without a stop comes before that.
-    pub(in crate::record) fn take_buffered(
-        &mut self,
-        clock: &Clock,
-        journal: &mut Journal,
-        scheduler: &mut Scheduler,
-    ) {
-        if clock.area().cursor() == 0 {
-            return;
-        }
-        let log = clock.area().take_log();
-        for call in buffered_calls(&log).filter(|call| !call.is_read()) {
-            journal.stats.syscalls += 1;
-            scheduler.note_call(clock, call.number);
-            if matches!(calls::call(call.number).way, Way::Map | Way::Repeat) {
-                self.sharing.forget();
-            }
-            if let Some(stream) = call.stream.and_then(Stream::of) {
-                journal.output.push(stream, call.payload);
-            }
-        }
-        journal.log.push(Event::Buffered(log));
     }
 }

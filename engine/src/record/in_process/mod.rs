@@ -9,10 +9,10 @@ pub(super) mod call_sites;
 pub(super) mod hand_over;
 pub(super) mod reads;
 
-use super::in_process::buffer::Buffer;
-use super::in_process::call_sites::CallSites;
-use super::in_process::hand_over::HandOver;
-use super::in_process::reads::Reads;
+use buffer::Buffer;
+use call_sites::CallSites;
+use hand_over::HandOver;
+use reads::Reads;
 
 /// What is known of the code of ours in the program's processes.
 #[derive(Debug, Default)]

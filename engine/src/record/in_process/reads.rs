@@ -36,7 +36,7 @@ use crate::tracee::{Line, Memory, ReadSite, SignalSet, Stopped, ignore_again, re
 pub(in crate::record) struct Reads {
     /// Those that have been moved. A program that is executed again, or a library mapped again, at the same place, finds its
     /// stubs there.
-    pub(in crate::record) moved: BTreeMap<Place, MovedRead>,
+    moved: BTreeMap<Place, MovedRead>,
     /// Those that could not be, by address: a trap is in their place.
     pub(in crate::record) traps: BTreeMap<u64, Trapped>,
 }

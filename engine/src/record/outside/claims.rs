@@ -62,7 +62,7 @@ const LOOKED_AT: &[(i64, Option<usize>, usize)] = &[
 const VIEWS: [&str; 3] = ["/proc", "/sys", "/dev"];
 
 /// The file systems among those whose files are like others.
-const FILES: [&str; 1] = ["/dev/shm"];
+pub(in crate::record) const FILES: [&str; 1] = ["/dev/shm"];
 
 /// What the program has claimed.
 #[derive(Debug, Default)]

@@ -8,9 +8,9 @@ pub(super) mod claims;
 pub(super) mod locks;
 pub(super) mod reach;
 
-use super::outside::claims::Claimed;
-use super::outside::locks::Takers;
-use super::outside::reach::Reach;
+use claims::Claimed;
+use locks::Takers;
+use reach::Reach;
 
 /// What the program shares with others by name.
 #[derive(Debug, Default)]

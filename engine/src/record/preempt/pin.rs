@@ -217,7 +217,7 @@ impl Recorder<'_> {
         let registers = stopped.registers()?.of_user_code();
         stopped.set_registers(&registers)?;
         let words = self.tasks.words(id, &addresses)?;
-        self.futexes.take_buffered(&self.clock, &mut self.journal, &mut self.scheduler);
+        self.journal.take_buffered(&self.clock, &mut self.futexes.sharing, &mut self.scheduler);
         self.journal.log.push(Event::Pin(Pin {
             position: self.clock.position(&registers),
             registers,
@@ -351,7 +351,7 @@ impl Recorder<'_> {
 
     /// Log that a task has come to a tick or a call.
     pub(in crate::record) fn note_stop(&mut self, id: TaskId, registers: &Registers) {
-        self.futexes.take_buffered(&self.clock, &mut self.journal, &mut self.scheduler);
+        self.journal.take_buffered(&self.clock, &mut self.futexes.sharing, &mut self.scheduler);
         if registers.number() as usize == SYS_TICK {
             self.journal.note_tick(&self.tasks, &mut self.clock, id, registers);
         } else {

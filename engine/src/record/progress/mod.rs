@@ -10,10 +10,10 @@ pub(super) mod pins;
 pub(super) mod quiet;
 
 use super::options::Options;
-use super::progress::overdue::Trial;
-use super::progress::pace::Pace;
-use super::progress::pins::Pins;
-use super::progress::quiet::Quiet;
+use overdue::Trial;
+use pace::Pace;
+use pins::Pins;
+use quiet::Quiet;
 
 /// How long tasks, and the program, have gone on without getting anywhere.
 #[derive(Debug)]

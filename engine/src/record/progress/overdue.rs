@@ -226,6 +226,23 @@ impl Futexes {
         let next = deadline.into_iter().chain(alarms.next(now)).min();
         Ok(next.map(|at| Duration::from_nanos(at.saturating_sub(now))))
     }
+
+    /// Whether no task sleeps until a time, and no timer will send a signal. The sleep of a harness that only watches the
+    /// others does not count.
+    pub(in crate::record) fn nothing_due(
+        &self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        alarms: &mut Alarms,
+        now: u64,
+    ) -> bool {
+        if alarms.next(now).is_some() {
+            return false;
+        }
+        let watchdog = |task: TaskId| options.watchdog_main && task == TaskId(0) && tasks.next() > TaskId(1);
+        let Some((_, task)) = tasks.deadlines.earliest() else { return true };
+        watchdog(task) && tasks.deadlines.only(task) && self.table.waiting(task).is_some()
+    }
 }
 
 /// The processor time of this thread.

@@ -133,7 +133,7 @@ fn is_nonblocking(copy: &File) -> bool {
     status(copy) & libc::O_NONBLOCK != 0
 }
 
-fn status(copy: &File) -> i32 {
+pub(in crate::record) fn status(copy: &File) -> i32 {
     // SAFETY: F_GETFL takes no argument.
     unsafe { libc::fcntl(copy.as_raw_fd(), libc::F_GETFL) }
 }

@@ -10,10 +10,10 @@ pub(super) mod strikes;
 pub(super) mod yields;
 
 use super::options::Options;
-use super::surprises::caprice::Caprice;
-use super::surprises::strikes::Strikes;
-use super::surprises::yields::Spells;
 use crate::schedule::surprise::Dice;
+use caprice::Caprice;
+use strikes::Strikes;
+use yields::Spells;
 
 /// Which surprises may strike, and what those that have struck go on with.
 #[derive(Debug)]

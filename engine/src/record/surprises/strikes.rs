@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::Surprises;
-use crate::record::deadlock::report::symbols_of;
 use crate::record::in_process::call_sites::CallSites;
+use crate::record::tree::spawned::symbols_of;
 use crate::record::tree::tasks::{Hold, Task, Tasks};
 use crate::schedule::surprise::Surprise;
 use crate::strike::{Doing, Strike, Thread};

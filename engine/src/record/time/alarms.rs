@@ -9,10 +9,7 @@ use nix::unistd::Pid;
 
 use super::clocks::{self, Clocks};
 use crate::error::Error;
-use crate::record::futex::Futexes;
-use crate::record::options::Options;
 use crate::record::step::Flow;
-use crate::record::timers::own::Notice;
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
@@ -22,6 +19,33 @@ const LATE: u64 = 100_000_000;
 
 /// When to look again for one that is late, in ns.
 const SOON: u64 = 1_000_000;
+
+/// What a timer sends, and to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::record) struct Notice {
+    /// None for `SIGEV_NONE`.
+    pub(in crate::record) signal: Option<i32>,
+    pub(in crate::record) value: u64,
+    /// The thread that gets it; none for the process.
+    pub(in crate::record) thread: Option<i32>,
+}
+
+impl Notice {
+    /// That of the timer that setitimer(2) and alarm(2) set.
+    pub(in crate::record) const ALARM: Self = Self { signal: Some(libc::SIGALRM), value: 0, thread: None };
+
+    /// What a `struct sigevent` asks for (sigevent(3type)): value, signal, way, thread.
+    pub(in crate::record) fn decode(event: &[u8; 20]) -> Self {
+        let word = |at: usize| i32::from_ne_bytes(std::array::from_fn(|i| event[at + i]));
+        let value = u64::from_ne_bytes(std::array::from_fn(|i| event[i]));
+        let way = word(12);
+        Self {
+            signal: (way != libc::SIGEV_NONE).then(|| word(8)),
+            value,
+            thread: (way == libc::SIGEV_THREAD_ID).then(|| word(16)),
+        }
+    }
+}
 
 /// A timer of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -181,25 +205,6 @@ impl Alarms {
             _ => {}
         }
         Ok(())
-    }
-}
-
-impl Futexes {
-    /// Whether no task sleeps until a time, and no timer will send a signal. The sleep of a harness that only watches the
-    /// others does not count.
-    pub(in crate::record) fn nothing_due(
-        &self,
-        options: &Options<'_>,
-        tasks: &Tasks,
-        alarms: &mut Alarms,
-        now: u64,
-    ) -> bool {
-        if alarms.next(now).is_some() {
-            return false;
-        }
-        let watchdog = |task: TaskId| options.watchdog_main && task == TaskId(0) && tasks.next() > TaskId(1);
-        let Some((_, task)) = tasks.deadlines.earliest() else { return true };
-        watchdog(task) && tasks.deadlines.only(task) && self.table.waiting(task).is_some()
     }
 }
 

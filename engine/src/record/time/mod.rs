@@ -14,12 +14,12 @@ mod past;
 pub(super) mod proc;
 mod told;
 
-use super::time::abroad::Abroad;
-use super::time::alarms::Alarms;
-use super::time::clocks::Clocks;
-use super::time::files::Stamped;
-use super::time::ipc::IpcTimes;
-use super::time::proc::ProcTimes;
+use abroad::Abroad;
+use alarms::Alarms;
+use clocks::Clocks;
+use files::Stamped;
+use ipc::IpcTimes;
+use proc::ProcTimes;
 
 /// The clocks, and what there is to translate of what others tell of the time.
 #[derive(Debug, Default)]

@@ -5,7 +5,9 @@
 //! anew, and gives out of that what the program asks for: a reader that goes on behind the start of a text gets the rest of the same.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
 
@@ -13,8 +15,9 @@ use super::clocks::{Clocks, SECOND, Time};
 use super::told::CLOCK_TICK;
 use crate::record::kernel::fds;
 use crate::record::options::Options;
+use crate::record::poller::Poller;
 use crate::record::tree::call::Call;
-use crate::record::tree::natively::Shown;
+use crate::record::tree::natively::{FILES, Shown, stat, state, status};
 use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 
@@ -101,6 +104,52 @@ impl ProcTimes {
         });
         told.map_or_else(|| bytes.to_vec(), String::into_bytes)
     }
+
+    /// What a read(2) or pread(2) of a file in /proc that tells of a recorded task would have shown natively; none for any other
+    /// call and file.
+    pub(in crate::record) fn shown(
+        &self,
+        tasks: &Tasks,
+        poller: &mut Poller,
+        clocks: &Clocks,
+        id: TaskId,
+        call: &Call,
+    ) -> Option<Shown> {
+        let [fd, _, len, at, ..] = call.args();
+        let reads = call.number() as i64 == libc::SYS_read;
+        if !(reads || call.number() as i64 == libc::SYS_pread64) {
+            return None;
+        }
+        let path = poller.tells(tasks, id, fd)?;
+        let tid = tasks[id].tid;
+        let text = self.text_of(tasks, clocks, id, &path)?;
+        let at = if reads { fds::offset(tid, fd) } else { at };
+        Some(Shown::part(text.as_bytes(), at, len, reads))
+    }
+
+    /// What the file of /proc at this path would tell a task; none if that is what it tells.
+    pub(in crate::record) fn text_of(
+        &self,
+        tasks: &Tasks,
+        clocks: &Clocks,
+        reader: TaskId,
+        path: &Path,
+    ) -> Option<String> {
+        let parts: Vec<_> = path.iter().map(OsStr::to_string_lossy).collect();
+        let (task, name) = match &parts[..] {
+            [.., _, task, tid, name] if task == "task" => (tid, name),
+            [.., tid, name] => (tid, name),
+            _ => return None,
+        };
+        let task = tasks.with_tid(Pid::from_raw(task.parse().ok()?))?;
+        let text = || std::fs::read_to_string(path).ok();
+        match &**name {
+            "status" => Some(status(&text()?, task, task.id == reader)),
+            "stat" => Some(stat(&self.at_its_time(clocks, path, text()?), state(task, task.id == reader))),
+            "personality" => Some(format!("{:08x}\n", task.natively.persona)),
+            _ => None,
+        }
+    }
 }
 
 impl Options<'_> {
@@ -135,6 +184,33 @@ fn started(text: &str, ahead: u64) -> Option<String> {
     let start = fields.get_mut(FIELD)?;
     *start = (start.parse::<u64>().ok()? + ahead / CLOCK_TICK).to_string();
     Some(format!("{name}) {}", fields.join(" ")))
+}
+
+impl Poller {
+    /// Whether a descriptor is of a file in /proc that is ours to look at: what it tells may have to be changed, or what is
+    /// written there changes a process's memory.
+    pub(in crate::record) fn is_recorders(
+        &mut self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        id: TaskId,
+        fd: u64,
+    ) -> bool {
+        let tid = tasks[id].tid;
+        self.is_of_proc(tasks, id, fd)
+            && (fds::is_memory(tid, fd)
+                || self.tells(tasks, id, fd).is_some()
+                || options.has_times(tid, fd as i32))
+    }
+
+    /// The path of a descriptor's file, if that is one that tells of how a process is run.
+    pub(in crate::record) fn tells(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> Option<PathBuf> {
+        if !self.is_of_proc(tasks, id, fd) {
+            return None;
+        }
+        let path = std::fs::read_link(format!("/proc/{}/fd/{}", tasks[id].tid, fd as i32)).ok()?;
+        path.file_name().is_some_and(|name| FILES.iter().any(|file| name == *file)).then_some(path)
+    }
 }
 
 #[cfg(test)]

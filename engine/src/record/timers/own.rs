@@ -19,33 +19,6 @@ use crate::task::TaskId;
 use crate::trace::event::Write;
 use crate::tracee::signals;
 
-/// What a timer sends, and to whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::record) struct Notice {
-    /// None for `SIGEV_NONE`.
-    pub(in crate::record) signal: Option<i32>,
-    pub(in crate::record) value: u64,
-    /// The thread that gets it; none for the process.
-    pub(in crate::record) thread: Option<i32>,
-}
-
-impl Notice {
-    /// That of the timer that setitimer(2) and alarm(2) set.
-    pub(in crate::record) const ALARM: Self = Self { signal: Some(libc::SIGALRM), value: 0, thread: None };
-
-    /// What a `struct sigevent` asks for (sigevent(3type)): value, signal, way, thread.
-    pub(in crate::record) fn decode(event: &[u8; 20]) -> Self {
-        let word = |at: usize| i32::from_ne_bytes(std::array::from_fn(|i| event[at + i]));
-        let value = u64::from_ne_bytes(std::array::from_fn(|i| event[i]));
-        let way = word(12);
-        Self {
-            signal: (way != libc::SIGEV_NONE).then(|| word(8)),
-            value,
-            thread: (way == libc::SIGEV_THREAD_ID).then(|| word(16)),
-        }
-    }
-}
-
 /// What a call that is about a timer says, and its units in a second.
 #[derive(Clone, Copy)]
 struct Units(i64);

@@ -5,21 +5,10 @@
 //! traps, sanitizers, programs that start themselves once more with other addresses. So what is ours is taken out of it. In its
 //! place comes what the recorder sees of itself, whom nobody records, or what the program has asked for since.
 
-use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use nix::unistd::Pid;
-
-use super::call::Call;
-use super::tasks::{Hold, Task, Tasks};
-use crate::record::kernel::fds;
-use crate::record::options::Options;
-use crate::record::poller::Poller;
-use crate::record::time::clocks::Clocks;
-use crate::record::time::proc::ProcTimes;
-use crate::task::TaskId;
+use super::tasks::{Hold, Task};
 
 /// What would be so of a task if it were not recorded.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +30,7 @@ struct Ours {
 const FILTERS: [&str; 3] = ["NoNewPrivs", "Seccomp", "Seccomp_filters"];
 
 /// The files of `/proc/PID` that are shown otherwise than they are. The buffer (`is_recorders` of its `record.rs`) leaves them to us.
-const FILES: [&str; 3] = ["status", "stat", "personality"];
+pub(in crate::record) const FILES: [&str; 3] = ["status", "stat", "personality"];
 
 static OURS: LazyLock<Ours> = LazyLock::new(|| {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
@@ -83,77 +72,8 @@ impl Shown {
     }
 }
 
-impl ProcTimes {
-    /// What a read(2) or pread(2) of a file in /proc that tells of a recorded task would have shown natively; none for any other
-    /// call and file.
-    pub(in crate::record) fn shown(
-        &self,
-        tasks: &Tasks,
-        poller: &mut Poller,
-        clocks: &Clocks,
-        id: TaskId,
-        call: &Call,
-    ) -> Option<Shown> {
-        let [fd, _, len, at, ..] = call.args();
-        let reads = call.number() as i64 == libc::SYS_read;
-        if !(reads || call.number() as i64 == libc::SYS_pread64) {
-            return None;
-        }
-        let path = poller.tells(tasks, id, fd)?;
-        let tid = tasks[id].tid;
-        let text = self.text_of(tasks, clocks, id, &path)?;
-        let at = if reads { fds::offset(tid, fd) } else { at };
-        Some(Shown::part(text.as_bytes(), at, len, reads))
-    }
-
-    /// What the file of /proc at this path would tell a task; none if that is what it tells.
-    fn text_of(&self, tasks: &Tasks, clocks: &Clocks, reader: TaskId, path: &Path) -> Option<String> {
-        let parts: Vec<_> = path.iter().map(OsStr::to_string_lossy).collect();
-        let (task, name) = match &parts[..] {
-            [.., _, task, tid, name] if task == "task" => (tid, name),
-            [.., tid, name] => (tid, name),
-            _ => return None,
-        };
-        let task = tasks.with_tid(Pid::from_raw(task.parse().ok()?))?;
-        let text = || std::fs::read_to_string(path).ok();
-        match &**name {
-            "status" => Some(status(&text()?, task, task.id == reader)),
-            "stat" => Some(stat(&self.at_its_time(clocks, path, text()?), state(task, task.id == reader))),
-            "personality" => Some(format!("{:08x}\n", task.natively.persona)),
-            _ => None,
-        }
-    }
-}
-
-impl Poller {
-    /// Whether a descriptor is of a file in /proc that is ours to look at: what it tells may have to be changed, or what is
-    /// written there changes a process's memory.
-    pub(in crate::record) fn is_recorders(
-        &mut self,
-        options: &Options<'_>,
-        tasks: &Tasks,
-        id: TaskId,
-        fd: u64,
-    ) -> bool {
-        let tid = tasks[id].tid;
-        self.is_of_proc(tasks, id, fd)
-            && (fds::is_memory(tid, fd)
-                || self.tells(tasks, id, fd).is_some()
-                || options.has_times(tid, fd as i32))
-    }
-
-    /// The path of a descriptor's file, if that is one that tells of how a process is run.
-    pub(super) fn tells(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> Option<PathBuf> {
-        if !self.is_of_proc(tasks, id, fd) {
-            return None;
-        }
-        let path = std::fs::read_link(format!("/proc/{}/fd/{}", tasks[id].tid, fd as i32)).ok()?;
-        path.file_name().is_some_and(|name| FILES.iter().any(|file| name == *file)).then_some(path)
-    }
-}
-
 /// The state of a task as the kernel names it, if it is ours that says otherwise: who reads runs.
-fn state(task: &Task, reads: bool) -> Option<(char, &'static str)> {
+pub(in crate::record) fn state(task: &Task, reads: bool) -> Option<(char, &'static str)> {
     match task.hold() {
         Hold::Suspended(..) => None,
         hold if reads || hold.runnable() => Some(('R', "running")),
@@ -162,7 +82,7 @@ fn state(task: &Task, reads: bool) -> Option<(char, &'static str)> {
 }
 
 /// `/proc/PID/status` without us.
-fn status(text: &str, task: &Task, reads: bool) -> String {
+pub(in crate::record) fn status(text: &str, task: &Task, reads: bool) -> String {
     let state = state(task, reads);
     let mut status = String::with_capacity(text.len());
     for line in text.lines() {
@@ -187,7 +107,7 @@ fn status(text: &str, task: &Task, reads: bool) -> String {
 }
 
 /// `/proc/PID/stat` with this state, the first field behind the name, which is in parentheses.
-fn stat(text: &str, state: Option<(char, &str)>) -> String {
+pub(in crate::record) fn stat(text: &str, state: Option<(char, &str)>) -> String {
     match (text.rsplit_once(") "), state) {
         (Some((name, rest)), Some((letter, _))) => {
             format!("{name}) {letter}{}", rest.get(1..).unwrap_or_default())

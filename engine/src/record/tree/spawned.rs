@@ -6,7 +6,8 @@
 use std::collections::BTreeSet;
 
 use super::tasks::Task;
-use crate::symbols::{StackRegisters, Symbols, interesting};
+use crate::symbols::{Mapping, StackRegisters, Symbols, interesting};
+use crate::tracee::maps;
 
 /// The stack of a task that makes a thread.
 #[derive(Debug)]
@@ -45,4 +46,19 @@ pub(in crate::record) fn spawned(
 pub(in crate::record) fn shared_names<'a>(tasks: &[&'a Task]) -> BTreeSet<&'a str> {
     let mut seen = BTreeSet::new();
     tasks.iter().map(|task| &*task.name).filter(|name| !seen.insert(*name)).collect()
+}
+
+/// The symbols of what a task's address space has mapped.
+pub(in crate::record) fn symbols_of(task: &Task) -> Symbols {
+    let lines = maps(task.tid).unwrap_or_default();
+    let files = lines.into_iter().filter(|line| line.inode != 0);
+    let mappings: Vec<Mapping> = files
+        .map(|line| Mapping {
+            start: line.start,
+            len: line.end - line.start,
+            path: line.path,
+            offset: line.offset,
+        })
+        .collect();
+    Symbols::new(&mappings)
 }

@@ -1,23 +1,11 @@
 //! Tasks that wait in the kernel: who has come back from it.
 
-use std::time::{Duration, Instant};
-
 use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
 use crate::record::tree::call::{Call, Waited};
-use crate::record::tree::tasks::{Hold, Tasks};
-use crate::task::TaskId;
-use crate::tracee::{Resume, Running, State, Stop, Wait, Waited as Polled, cpu_time, state};
-
-/// Where a task in the kernel has got to.
-pub(in crate::record) enum Reached {
-    /// It has stopped, or ended.
-    Stop(Wait),
-    /// It is asleep.
-    Sleep,
-    /// Neither, for long: it computes, or does not get the core.
-    Nothing,
-}
+use crate::record::tree::in_kernel::Reached;
+use crate::record::tree::tasks::Hold;
+use crate::tracee::{Resume, Stop, Wait, Waited as Polled};
 
 impl Recorder<'_> {
     /// See who has come back from the kernel.
@@ -85,66 +73,6 @@ impl Recorder<'_> {
             Hold::InKernel(stopped.resume(Resume::ToSyscallExit, 0)?, call)
         };
         self.tasks.hold(id, hold);
-        Ok(())
-    }
-}
-
-impl Tasks {
-    /// Wait until a task in the kernel has come to a stop or sleeps.
-    pub(in crate::record) fn follow_into_kernel(&self, id: TaskId, running: &Running) -> Flow<Reached> {
-        /// How long to wait at first and at most until looking whether it sleeps: nobody tells us of that.
-        const PAUSE: std::ops::RangeInclusive<Duration> =
-            Duration::from_micros(20)..=Duration::from_millis(1);
-        /// How long it may take, in its own time and in all.
-        const LONGEST: (Duration, Duration) = (Duration::from_millis(2), Duration::from_secs(1));
-        let (tid, pid) = (running.tid(), self[id].pid);
-        let mut began = None;
-        let mut pause = *PAUSE.start();
-        loop {
-            if let Polled::Done(wait) = running.poll()? {
-                return Ok(Reached::Stop(wait));
-            }
-            if !matches!(state(tid), State::Runnable | State::Stopped | State::DiskSleep) {
-                return Ok(Reached::Sleep);
-            }
-            let used = cpu_time(pid).unwrap_or_default();
-            let (since, before) = *began.get_or_insert_with(|| (Instant::now(), used));
-            if used.saturating_sub(before) > LONGEST.0 || since.elapsed() > LONGEST.1 {
-                return Ok(Reached::Nothing);
-            }
-            self.children.heartbeat.next(pause);
-            if let Polled::Done(wait) = running.wait()? {
-                return Ok(Reached::Stop(wait));
-            }
-            pause = (pause * 2).min(*PAUSE.end());
-        }
-    }
-
-    /// Wait until a task that sleeps, or is about to, has noticed what has been sent to it: its stop, if it has come to one.
-    pub(in crate::record) fn reached_stop(&self, id: TaskId, running: &Running) -> Flow<Option<Wait>> {
-        match self.follow_into_kernel(id, running)? {
-            Reached::Stop(wait) => Ok(Some(wait)),
-            Reached::Sleep | Reached::Nothing => Ok(None),
-        }
-    }
-
-    /// See whether parked tasks have got signals. If one has been sent just now they are given the time to notice.
-    pub(in crate::record) fn look_for_roused(&mut self, sent: bool) -> Flow<()> {
-        for id in self.living().map(|task| task.id).collect::<Vec<_>>() {
-            let task = &self[id];
-            let (Hold::Parked(running) | Hold::Unparked(running)) = task.hold() else { continue };
-            // Of one whose stop is known already there is nothing to wait for.
-            if self.children.early.iter().any(|(tid, _)| *tid == task.tid) {
-                continue;
-            }
-            let wait = match running.poll()? {
-                Polled::Done(wait) => Some(wait),
-                Polled::NotYet if sent => self.reached_stop(task.id, running)?,
-                Polled::NotYet => None,
-            };
-            let tid = task.tid;
-            self.children.early.extend(wait.map(|wait| (tid, wait)));
-        }
         Ok(())
     }
 }

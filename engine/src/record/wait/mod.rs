@@ -4,7 +4,7 @@
 
 mod delays;
 mod idle;
-pub(super) mod in_kernel;
+mod in_kernel;
 mod leap;
 mod running;
 mod stalls;

@@ -74,11 +74,9 @@ use crate::trace::log::Log;
 pub use crate::tracee::Stdin;
 use crate::tracee::{self, Streams};
 use kernel::fds::Fds;
-pub use options::{Listener, Options};
-pub use outside::reach::Outsiders;
+pub use options::{Listener, Options, Outsiders, Time};
 use recorder::Recorder;
 pub use template::Template;
-pub use time::clocks::Time;
 
 /// A recording, in memory.
 #[derive(Debug)]

@@ -1,10 +1,9 @@
 //! How to record.
 
+use std::str::FromStr;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use super::outside::reach::Outsiders;
-use super::time::clocks::Time;
 use crate::patience::Patience;
 use crate::schedule::Plan;
 use crate::schedule::surprise::Surprises;
@@ -55,4 +54,47 @@ pub struct Options<'a> {
     pub end: Option<&'a AtomicBool>,
     /// Set to true (by a signal handler, another thread) to give up soon.
     pub stop: &'a AtomicBool,
+}
+
+/// What processes outside of the recorded tree do of their own accord.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outsiders {
+    /// They may come to whatever has a name that they could know.
+    #[default]
+    MayCome,
+    /// They leave alone what the program has made since it began, as long as it has been in touch with none of them.
+    StayAway,
+}
+
+/// How time passes for the recorded program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Time {
+    /// As it does for everybody else.
+    #[default]
+    Real,
+    /// The same, but when every task waits for a time to come, it comes at once.
+    Virtual,
+}
+
+impl Time {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Real, Self::Virtual];
+
+    /// The name that users type and read.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Real => "real",
+            Self::Virtual => "virtual",
+        }
+    }
+}
+
+impl FromStr for Time {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|time| time.as_str() == name);
+        found.ok_or_else(|| format!("time is {}, not `{name}`", Self::ALL.map(Self::as_str).join(" or ")))
+    }
 }

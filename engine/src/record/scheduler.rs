@@ -3,11 +3,14 @@
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::SeedableRng;
 
+use super::options::Options;
 use super::start::start_up::StartUp;
 use super::tree::tasks::{Task, Tasks};
 use crate::clock::Clock;
 use crate::schedule::{self, Plan, Strategy};
+use crate::syscalls::{self, Starter};
 use crate::task::TaskId;
+use crate::tracee::Registers;
 
 /// The strategy, and what it is asked with.
 pub(super) struct Scheduler {
@@ -57,5 +60,32 @@ impl Scheduler {
         if number != libc::SYS_sched_yield as u64 {
             self.last_call = clock.total();
         }
+    }
+
+    /// Where random bytes come from.
+    pub(in crate::record) fn randomness(&mut self) -> &mut Xoshiro256PlusPlus {
+        self.start_up.as_mut().map_or(&mut self.random, |start_up| &mut start_up.random)
+    }
+
+    /// A task has come to a call. Whether the program has started up by that.
+    pub(in crate::record) fn has_started(
+        &mut self,
+        options: &Options<'_>,
+        tasks: &Tasks,
+        id: TaskId,
+        registers: &Registers,
+    ) -> bool {
+        let memory = &tasks[id].space.memory;
+        let (number, args) = (registers.number(), registers.args());
+        let Some(start_up) = &mut self.start_up else { return false };
+        // The C library says where to find its own idea of the thread, once all is loaded.
+        start_up.linking &= number != libc::SYS_set_tid_address as u64;
+        let starter = match start_up.linking {
+            true => Starter::Linker,
+            false if options.watchdog_main => Starter::Harness,
+            false => Starter::Program,
+        };
+        let over = !syscalls::starts_up(memory, number, &args, starter);
+        self.start_up.take_if(|_| over).is_some()
     }
 }

@@ -3,7 +3,7 @@
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
 use crate::record::tree::call::{Call, Outcome};
-use crate::record::tree::natively::Shown;
+use crate::record::tree::shown::Shown;
 use crate::task::TaskId;
 use crate::tracee::Stopped;
 

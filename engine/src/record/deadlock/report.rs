@@ -1,6 +1,6 @@
 //! What each task was doing when a program ended in a way that wants explaining.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Clock;
 use crate::ending::{Frame, TaskState};
@@ -10,7 +10,7 @@ use crate::record::options::Options;
 use crate::record::outside::locks::Takers;
 use crate::record::poller::Poller;
 use crate::record::tree::call::Call;
-use crate::record::tree::spawned::{shared_names, spawned, symbols_of};
+use crate::record::tree::spawned::symbols_of;
 use crate::record::tree::tasks::{Hold, Task, Tasks};
 use crate::symbols::{StackRegisters, Symbols};
 use crate::task::TaskId;
@@ -38,7 +38,7 @@ impl Observer<'_> {
         living
             .into_iter()
             .map(|t| {
-                let symbols = symbols.entry(t.space.number).or_insert_with(|| symbols_of(t));
+                let symbols = symbols.entry(t.space.number).or_insert_with(|| symbols_of(t.tid));
                 let frames = self.frames(t, symbols);
                 let drives = |name: &String| name.contains("block_on");
                 let awaits = match frames.iter().filter_map(|frame| frame.function.as_ref()).any(drives) {
@@ -129,4 +129,16 @@ fn blocking_on(call: &Call) -> String {
         libc::SYS_poll | libc::SYS_ppoll => format!("for {} descriptors", call.args()[1]),
         _ => format!("on descriptor {}", call.args()[0]),
     }
+}
+
+/// Where a task was spawned, if another has the same name.
+fn spawned(task: &Task, shared: &BTreeSet<&str>, symbols: &mut Symbols) -> Option<(String, u32)> {
+    let maker = task.maker.as_ref().filter(|_| shared.contains(&*task.name))?;
+    maker.place(symbols)
+}
+
+/// The names that several of these tasks have.
+fn shared_names<'a>(tasks: &[&'a Task]) -> BTreeSet<&'a str> {
+    let mut seen = BTreeSet::new();
+    tasks.iter().map(|task| &*task.name).filter(|name| !seen.insert(*name)).collect()
 }

@@ -16,21 +16,11 @@ use nix::sys::socket::{SockType, SockaddrStorage, getpeername, getsockname, gets
 
 use crate::record::kernel::call_in_progress::{PATH, found_at, start};
 use crate::record::kernel::ipc::Ipc;
-use crate::record::options::Options;
+use crate::record::options::{Options, Outsiders};
 use crate::record::poller::Poller;
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
-
-/// What processes outside of the recorded tree do of their own accord.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Outsiders {
-    /// They may come to whatever has a name that they could know.
-    #[default]
-    MayCome,
-    /// They leave alone what the program has made since it began, as long as it has been in touch with none of them.
-    StayAway,
-}
 
 /// What the program has made, and whether it has been in touch with outsiders.
 #[derive(Debug, Default)]

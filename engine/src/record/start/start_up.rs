@@ -7,13 +7,8 @@
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::SeedableRng;
 
-use crate::record::options::Options;
-use crate::record::scheduler::Scheduler;
-use crate::record::tree::tasks::Tasks;
 use crate::schedule::Choice;
-use crate::syscalls::{self, Starter};
 use crate::task::TaskId;
-use crate::tracee::Registers;
 
 /// What a program sees of the world while it starts up.
 #[derive(Debug)]
@@ -38,33 +33,4 @@ impl StartUp {
 
     /// Who runs, and for how long: there is nothing to choose.
     pub(in crate::record) const CHOICE: Choice = Choice { task: TaskId(0), slice: 1 << 40, lookout: None };
-}
-
-impl Scheduler {
-    /// Where random bytes come from.
-    pub(in crate::record) fn randomness(&mut self) -> &mut Xoshiro256PlusPlus {
-        self.start_up.as_mut().map_or(&mut self.random, |start_up| &mut start_up.random)
-    }
-
-    /// A task has come to a call. Whether the program has started up by that.
-    pub(in crate::record) fn has_started(
-        &mut self,
-        options: &Options<'_>,
-        tasks: &Tasks,
-        id: TaskId,
-        registers: &Registers,
-    ) -> bool {
-        let memory = &tasks[id].space.memory;
-        let (number, args) = (registers.number(), registers.args());
-        let Some(start_up) = &mut self.start_up else { return false };
-        // The C library says where to find its own idea of the thread, once all is loaded.
-        start_up.linking &= number != libc::SYS_set_tid_address as u64;
-        let starter = match start_up.linking {
-            true => Starter::Linker,
-            false if options.watchdog_main => Starter::Harness,
-            false => Starter::Program,
-        };
-        let over = !syscalls::starts_up(memory, number, &args, starter);
-        self.start_up.take_if(|_| over).is_some()
-    }
 }

@@ -121,7 +121,7 @@ impl Surprises {
             let frames = place.map(|place| {
                 let in_space = |task: &&Task| task.space.number == place.space;
                 let Some(task) = tasks.living().find(in_space) else { return Vec::new() };
-                let symbols = symbols.entry(place.space).or_insert_with(|| symbols_of(task));
+                let symbols = symbols.entry(place.space).or_insert_with(|| symbols_of(task.tid));
                 symbols.backtrace(place.registers, &mut |address, buffer| place.read(address, buffer))
             });
             let strike = Strike {

@@ -10,9 +10,8 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 
-use super::clocks::Time;
 use crate::record::kernel::peers::Sockets;
-use crate::record::options::Options;
+use crate::record::options::{Options, Time};
 use crate::record::poller::Poller;
 use crate::record::step::Flow;
 use crate::record::tree::call::Call;

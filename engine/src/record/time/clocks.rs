@@ -4,8 +4,6 @@
 //! only waited for a time to come (see [`super::leap`]). Those that count processor time are never ahead. The kernel knows
 //! nothing of it: points in time that it is to wait for are translated, and all deadlines here are points in the program's time.
 
-use std::str::FromStr;
-
 use libc::{clockid_t, timespec};
 
 use super::files::machine_now;
@@ -15,39 +13,6 @@ use crate::tracee::{Memory, last_os};
 
 /// Nanoseconds in a second.
 pub(in crate::record) const SECOND: u64 = 1_000_000_000;
-
-/// How time passes for the recorded program.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Time {
-    /// As it does for everybody else.
-    #[default]
-    Real,
-    /// The same, but when every task waits for a time to come, it comes at once.
-    Virtual,
-}
-
-impl Time {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Real, Self::Virtual];
-
-    /// The name that users type and read.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Real => "real",
-            Self::Virtual => "virtual",
-        }
-    }
-}
-
-impl FromStr for Time {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|time| time.as_str() == name);
-        found.ok_or_else(|| format!("time is {}, not `{name}`", Self::ALL.map(Self::as_str).join(" or ")))
-    }
-}
 
 /// The program's clocks.
 #[derive(Debug, Default)]

@@ -17,12 +17,12 @@ use std::time::Duration;
 
 use libc::timespec;
 
-use super::clocks::{self, Clocks, SECOND, Time};
+use super::clocks::{self, Clocks, SECOND};
 use super::past::Stamp;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::record::kernel::fds::Kind;
-use crate::record::options::Options;
+use crate::record::options::{Options, Time};
 use crate::record::poller::Poller;
 use crate::record::step::Flow;
 use crate::record::tree::call::Call;

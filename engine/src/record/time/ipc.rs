@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use super::clocks::{Clocks, SECOND, Time};
+use super::clocks::{Clocks, SECOND};
 use super::files::{machine_now, stamp};
-use crate::record::options::Options;
+use crate::record::options::{Options, Time};
 use crate::record::step::Flow;
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Tasks;

@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
 
-use super::clocks::{Clocks, SECOND, Time};
+use super::clocks::{Clocks, SECOND};
 use super::told::CLOCK_TICK;
 use crate::record::kernel::fds;
-use crate::record::options::Options;
+use crate::record::options::{Options, Time};
 use crate::record::poller::Poller;
 use crate::record::tree::call::Call;
-use crate::record::tree::natively::{FILES, Shown, stat, state, status};
+use crate::record::tree::shown::{FILES, Shown, stat, state, status};
 use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 

@@ -8,11 +8,11 @@
 use libc::{siginfo_t, timespec};
 
 use crate::record::futex::Futexes;
-use crate::record::options::Options;
+use crate::record::options::{Options, Time};
 use crate::record::poller::Poller;
 use crate::record::step::Flow;
 use crate::record::time::alarms::{Alarms, Due, Timer};
-use crate::record::time::clocks::{self, Clocks, SECOND, Time, nanoseconds, timespec_of};
+use crate::record::time::clocks::{self, Clocks, SECOND, nanoseconds, timespec_of};
 use crate::record::tree::call::{Call, fails};
 use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
@@ -157,6 +157,7 @@ fn queue(pid: i32, thread: Option<i32>, signal: i32, timer: i32, value: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::time::alarms::Notice;
 
     #[test]
     fn times_of_both_units() {

@@ -10,6 +10,7 @@ pub(super) mod children;
 pub(super) mod in_kernel;
 pub(super) mod natively;
 mod returns;
+pub(super) mod shown;
 pub(super) mod slots;
 pub(super) mod spawned;
 pub(super) mod tasks;

@@ -1,10 +1,10 @@
 //! Waits with a time limit: when they end, as chaos has it.
 
+use crate::record::options::Time;
 use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
 use crate::record::surprises::caprice::{Early, MOMENT, NEAR};
 use crate::record::surprises::strikes::Note;
-use crate::record::time::clocks::Time;
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Hold;
 use crate::schedule::surprise::Surprise;

@@ -11,9 +11,9 @@
 use std::time::Duration;
 
 use crate::record::deadlock::wakers::View;
+use crate::record::options::Time;
 use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
-use crate::record::time::clocks::Time;
 
 impl Recorder<'_> {
     /// Nothing can run, and this is due next. If nothing else can come before it, it comes now. Whether it did.

@@ -1,10 +1,10 @@
 //! Time that passes while nobody runs, as chaos has it.
 
+use crate::record::options::Time;
 use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
 use crate::record::surprises::caprice::{Early, FAR, MOMENT, NEAR, Stall};
 use crate::record::surprises::strikes::Note;
-use crate::record::time::clocks::Time;
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Tasks;
 use crate::schedule::surprise::Surprise;

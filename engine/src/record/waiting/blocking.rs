@@ -7,11 +7,11 @@
 use libc::timespec;
 
 use crate::record::kernel::fds;
-use crate::record::options::Options;
+use crate::record::options::{Options, Time};
 use crate::record::poller::{Poller, Watch, are_ready, socket_limit};
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
-use crate::record::time::clocks::{self, Clocks, Time};
+use crate::record::time::clocks::{self, Clocks};
 use crate::record::tree::call::{Call, Outcome, Waited, interrupted, restart};
 use crate::record::tree::slots::scratch;
 use crate::record::tree::tasks::{Hold, Tasks};

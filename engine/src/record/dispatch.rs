@@ -9,7 +9,7 @@ use super::options::Options;
 use super::poller::Poller;
 use super::recorder::Recorder;
 use super::step::{Flow, Next};
-use super::tree::call::{Call, Outcome, Waited, interrupted};
+use super::tree::call::{Call, Outcome, Stage, interrupted};
 use super::tree::tasks::Tasks;
 use super::waiting::whole::Whole;
 use crate::syscalls::{self, Class, Description, Performance, describe};
@@ -42,6 +42,9 @@ impl Recorder<'_> {
             id,
             &call,
         )?;
+        if call.stage != Stage::Arrived {
+            return self.wait_or_make(id, stopped, call, description);
+        }
         match description.class_for(&self.tasks.space(id).memory, &call.args()) {
             Class::Unsupported => self.tasks.unsupported(id, description.name()),
             Class::Refused(errno) => {
@@ -125,6 +128,18 @@ impl Recorder<'_> {
                 Outcome::fails(libc::EINVAL),
             );
         }
+        call.stage = Stage::Due;
+        self.wait_or_make(id, stopped, call, description)
+    }
+
+    /// A call that is due: it waits, or is made.
+    fn wait_or_make(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: Call,
+        description: &Description,
+    ) -> Flow<Next> {
         if call.number() == libc::SYS_recvmsg as u64
             && call.args()[2] & libc::MSG_WAITALL as u64 != 0
             && self.tasks.count() > 1
@@ -132,10 +147,15 @@ impl Recorder<'_> {
             // It would hold the core while it waits for what another task has to send.
             return self.tasks.unsupported(id, "recvmsg with MSG_WAITALL among several tasks");
         }
-        if let Some(wait) = self.poller.must_wait(self.options, &mut self.tasks, id, description, &call)? {
-            return self.wait_for_descriptors(id, stopped, call, &wait);
-        }
-        if call.wait == Waited::TimedOut
+        let watch = self.poller.must_wait(self.options, &mut self.tasks, id, description, &call)?;
+        let (stopped, call) = match watch {
+            None => (stopped, call),
+            Some(watch) => match self.wait_for_descriptors(id, stopped, call, &watch)? {
+                Ok(ready) => ready,
+                Err(next) => return Ok(next),
+            },
+        };
+        if call.stage == Stage::TimedOut
             && matches!(
                 description.block,
                 syscalls::Block::Readable(_) | syscalls::Block::Writable(_) | syscalls::Block::Either(_)
@@ -150,12 +170,22 @@ impl Recorder<'_> {
                 Outcome::result(call.so_far(-i64::from(libc::EAGAIN))),
             );
         }
-        if (call.wait == Waited::Ready || call.got > 0)
+        self.make(id, stopped, call, description)
+    }
+
+    /// Have the kernel make a call that need not wait any longer.
+    fn make(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        mut call: Call,
+        description: &Description,
+    ) -> Flow<Next> {
+        if (call.stage == Stage::Ready || call.got > 0)
             && let Some(whole) = Whole::of(&call)
         {
             return self.receive_whole(id, stopped, call, description, whole);
         }
-        let _position = self.clock.position(&call.registers);
         self.journal.before_change(&self.tasks, id, &mut call);
         let ends = self.futexes.before_kill(
             &mut self.tasks,
@@ -174,12 +204,12 @@ impl Recorder<'_> {
         }
         let before = outputs::before(&self.tasks.space(id).memory, description, &call.args());
         let (stopped, result) = self.in_kernel(id, stopped, &call, description)?;
-        if description.block.timed() && result == 0 && call.wait == Waited::Ready {
+        if description.block.timed() && result == 0 && call.stage == Stage::Ready {
             // Another task was faster: nothing is ready any more, yet the time is not over.
             before.restore(&self.tasks.space(id).memory)?;
             return self.tasks.once_more(id, stopped, call);
         }
-        if call.wait != Waited::No && !interrupted(result) {
+        if call.has_waited() && !interrupted(result) {
             self.time.clocks.rest(&self.tasks, id, &call)?;
         }
         let (stopped, result) = self.time.tell_times(&self.tasks, id, stopped, &call, result)?;

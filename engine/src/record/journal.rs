@@ -2,7 +2,7 @@
 
 use super::scheduler::Scheduler;
 use super::step::{Flow, Next};
-use super::tree::call::{Call, Outcome, Waited as CallWait};
+use super::tree::call::{Call, Outcome, Stage};
 use super::tree::tasks::{Hold, Tasks};
 use crate::clock::Clock;
 use crate::ending::Stats;
@@ -33,9 +33,9 @@ impl Journal {
     /// A task that loses the core in front of a call must have come just as far in replay.
     pub(in crate::record) fn note_entered(&mut self, tasks: &mut Tasks, clock: &Clock, id: TaskId) {
         let Some(call) = tasks.task(id).call_mut() else { return };
-        if call.wait == CallWait::Ready {
+        if call.stage == Stage::Ready {
             // Others may take what it waited for: it has to look again.
-            call.wait = CallWait::No;
+            call.stage = Stage::Due;
         }
         if !std::mem::replace(&mut call.entered, true) {
             self.note_arrival(tasks, clock, id);

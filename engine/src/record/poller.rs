@@ -19,7 +19,7 @@ use nix::sys::time::{TimeSpec, TimeVal};
 use super::kernel::call_in_progress::inode;
 use super::kernel::fds::{Fds, Kind, nonblocking};
 use super::step::Flow;
-use super::tree::call::{Call, Waited};
+use super::tree::call::{Call, Stage};
 use super::tree::tasks::{Hold, Tasks};
 use crate::error::Error;
 use crate::task::TaskId;
@@ -213,7 +213,7 @@ impl Poller {
         const LITTLE: u64 = libc::PIPE_BUF as u64;
         let [fd, _, len, ..] = call.args();
         let plain = matches!(call.number() as i64, libc::SYS_write | libc::SYS_sendto);
-        let little = plain && len <= LITTLE && call.wait == Waited::Ready;
+        let little = plain && len <= LITTLE && call.stage == Stage::Ready;
         little && self.look(tasks, id, fd).copy.as_ref().is_some_and(takes_whole)
     }
 
@@ -273,19 +273,19 @@ impl Poller {
                 return Ok(());
             }
             for id in ready {
-                self.stop_watching(tasks, id, Waited::No);
+                self.stop_watching(tasks, id, Stage::Due);
             }
         }
     }
 
     /// A task waits for descriptors no longer. Whether it did.
-    pub(in crate::record) fn stop_watching(&mut self, tasks: &mut Tasks, id: TaskId, wait: Waited) -> bool {
+    pub(in crate::record) fn stop_watching(&mut self, tasks: &mut Tasks, id: TaskId, stage: Stage) -> bool {
         if !self.remove(id) {
             return false;
         }
         tasks.deadlines.remove(id);
         if let Hold::Waiting(stopped, call) = tasks.release(id) {
-            tasks.hold(id, Hold::Calling(stopped, Call { wait, ..call }));
+            tasks.hold(id, Hold::Calling(stopped, Call { stage, ..call }));
             tasks.woken = true;
         }
         true

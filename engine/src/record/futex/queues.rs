@@ -5,7 +5,7 @@ use crate::record::poller::Poller;
 use crate::record::scheduler::Scheduler;
 use crate::record::surprises::Surprises;
 use crate::record::surprises::in_calls::whom;
-use crate::record::tree::call::{Waited, fails};
+use crate::record::tree::call::{Stage, fails};
 use crate::record::tree::tasks::Tasks;
 use crate::schedule::futex::FutexKey;
 use crate::task::TaskId;
@@ -29,7 +29,7 @@ impl Futexes {
 
     /// A task's time is over: its sleep ends, or its wait has timed out.
     pub(in crate::record) fn expire(&mut self, tasks: &mut Tasks, poller: &mut Poller, id: TaskId) {
-        if poller.stop_watching(tasks, id, Waited::TimedOut) {
+        if poller.stop_watching(tasks, id, Stage::TimedOut) {
             return;
         }
         let result = if self.table.remove(id).is_some() { fails(libc::ETIMEDOUT) } else { 0 };

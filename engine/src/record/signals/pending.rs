@@ -15,6 +15,7 @@
 //!   and decides by it, and by `SA_RESTART`, what comes after the handler. Where there is no handler, the task comes to
 //!   its call once more, and it is the same call.
 
+use crate::record::tree::call::Stage;
 use std::collections::BTreeMap;
 
 use crate::record::futex::Futexes;
@@ -130,8 +131,7 @@ impl Tasks {
     ) -> Flow<Next> {
         let code = stopped.registers()?.result();
         debug_assert!(interrupted(code));
-        let call =
-            Call { wait: crate::record::tree::call::Waited::No, restart: Some(code), left, ..call.clone() };
+        let call = Call { stage: Stage::Arrived, restart: Some(code), left, ..call.clone() };
         self.hold(id, Hold::Again(stopped, call));
         Ok(Next::Continue)
     }

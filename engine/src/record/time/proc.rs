@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::fmt::Write as _;
+
 use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;

@@ -8,8 +8,7 @@ use crate::trace::event::{Effect, Registers, Write};
 pub(in crate::record) struct Call {
     /// The registers at its entry.
     pub(in crate::record) registers: Registers,
-    /// How far waiting for it has come.
-    pub(in crate::record) wait: Waited,
+    pub(in crate::record) stage: Stage,
     /// Whether it changes a file that is mapped.
     pub(in crate::record) changes: bool,
     /// Whether the log says that the task stands here.
@@ -28,16 +27,18 @@ pub(in crate::record) struct Call {
     pub(in crate::record) redirected: Vec<Redirection>,
 }
 
-/// How far waiting for the descriptors of a call has come.
+/// How far a call has come. It goes on from there, whenever its task gets the core again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::record) enum Waited {
-    /// Not begun.
-    No,
-    /// They are ready.
+pub(in crate::record) enum Stage {
+    /// Its task has come to it.
+    Arrived,
+    /// It is the kernel's to make, unless it has to wait: that is still to be seen.
+    Due,
+    /// Its descriptors are ready.
     Ready,
-    /// The call's own time limit is over.
+    /// Its own time limit is over.
     TimedOut,
-    /// The call itself is in the kernel.
+    /// It is in the kernel.
     Inside,
 }
 
@@ -45,7 +46,7 @@ impl Call {
     pub(in crate::record) fn new(registers: Registers) -> Self {
         Self {
             registers,
-            wait: Waited::No,
+            stage: Stage::Arrived,
             changes: false,
             entered: false,
             deadline: None,
@@ -63,6 +64,11 @@ impl Call {
 
     pub(in crate::record) fn args(&self) -> [u64; 6] {
         self.registers.args()
+    }
+
+    /// Whether it has been seen that it need not wait any longer.
+    pub(in crate::record) fn has_waited(&self) -> bool {
+        matches!(self.stage, Stage::Ready | Stage::TimedOut | Stage::Inside)
     }
 
     /// Whether it may wait, and a signal may end that.

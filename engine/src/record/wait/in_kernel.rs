@@ -2,7 +2,7 @@
 
 use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
-use crate::record::tree::call::{Call, Waited};
+use crate::record::tree::call::{Call, Stage};
 use crate::record::tree::in_kernel::Reached;
 use crate::record::tree::tasks::Hold;
 use crate::tracee::{Resume, Stop, Wait, Waited as Polled};
@@ -60,14 +60,14 @@ impl Recorder<'_> {
             Hold::Suspended(_, call) => return self.tasks.left_stop(id, stopped, stop, call),
             _ => return Err(crate::record::step::unexpected("follow a task")),
         };
-        let hold = if stop == Stop::SyscallExit && call.wait == Waited::Inside {
+        let hold = if stop == Stop::SyscallExit && call.stage == Stage::Inside {
             self.tasks.woken = true;
             Hold::Returned(stopped, call)
         } else if stop == Stop::SyscallExit {
             self.tasks.woken = true;
             // What has become ready may be gone when the task has the core: it looks again.
-            let wait = if stopped.registers()?.result() == 0 { Waited::TimedOut } else { Waited::No };
-            Hold::Again(stopped, Call { wait, ..call })
+            let stage = if stopped.registers()?.result() == 0 { Stage::TimedOut } else { Stage::Due };
+            Hold::Again(stopped, Call { stage, ..call })
         } else {
             // It gets its signals behind the call only.
             Hold::InKernel(stopped.resume(Resume::ToSyscallExit, 0)?, call)

@@ -12,7 +12,7 @@ use crate::record::poller::{Poller, Watch, are_ready, socket_limit};
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
 use crate::record::time::clocks::{self, Clocks};
-use crate::record::tree::call::{Call, Outcome, Waited, interrupted, restart};
+use crate::record::tree::call::{Call, Outcome, Stage, interrupted, restart};
 use crate::record::tree::slots::scratch;
 use crate::record::tree::tasks::{Hold, Tasks};
 use crate::schedule::Why;
@@ -49,7 +49,7 @@ impl Poller {
         // What has a part of what it wants, or has waited for a part of its time, is not the kernel's to finish, even if no other
         // is left.
         let begun = call.got > 0 || call.deadline.is_some();
-        if tasks.alone(options) && !begun || call.wait != Waited::No {
+        if tasks.alone(options) && !begun || call.has_waited() {
             return Ok(None);
         }
         let args = call.args();
@@ -176,7 +176,7 @@ impl Tasks {
 
     /// A call found nothing although its descriptors had been ready: wait again.
     pub(in crate::record) fn once_more(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
-        self.hold(id, Hold::Again(stopped, Call { wait: Waited::No, ..call }));
+        self.hold(id, Hold::Again(stopped, Call { stage: Stage::Due, ..call }));
         Ok(Next::Continue)
     }
 
@@ -187,7 +187,7 @@ impl Tasks {
         call: &Call,
         description: &Description,
     ) -> Flow<Option<Registers>> {
-        if call.wait == Waited::No {
+        if !call.has_waited() {
             return Ok(None);
         }
         let mut args = call.args();
@@ -224,20 +224,19 @@ impl Tasks {
 }
 
 impl Recorder<'_> {
-    /// Wait for what a call needs: a look first.
+    /// Wait for what a call needs: a look first. If it is there, the call that can be made.
     pub(in crate::record) fn wait_for_descriptors(
         &mut self,
         id: TaskId,
         stopped: Stopped,
         mut call: Call,
         watch: &Watch,
-    ) -> Flow<Next> {
+    ) -> Flow<Result<(Stopped, Call), Next>> {
         let Some(copies) = self.poller.copies(&self.tasks, id, watch) else {
-            return self.wait_in_kernel(id, stopped, call, watch);
+            return self.wait_in_kernel(id, stopped, call, watch).map(Err);
         };
         if are_ready(&copies) {
-            self.tasks.hold(id, Hold::Calling(stopped, Call { wait: Waited::Ready, ..call }));
-            return Ok(Next::Continue);
+            return Ok(Ok((stopped, Call { stage: Stage::Ready, ..call })));
         }
         let limit = match (watch.timeout, watch.socket_limit) {
             (Some(timeout), _) => Some(timeout),
@@ -258,10 +257,10 @@ impl Recorder<'_> {
                 &call,
                 Outcome::fails(libc::EINTR),
             )?;
-            return Ok(Next::Decide(Why::Yielded, None));
+            return Ok(Err(Next::Decide(Why::Yielded, None)));
         }
         if !self.poller.watch_descriptors(id, copies) {
-            return self.wait_in_kernel(id, stopped, call, watch);
+            return self.wait_in_kernel(id, stopped, call, watch).map(Err);
         }
         call.restart = Some(restart_code(&call, limit.is_some()));
         if let Some(limit) = limit {
@@ -271,7 +270,7 @@ impl Recorder<'_> {
             self.limit_wait(id, &call, deadline)?;
         }
         self.tasks.hold(id, Hold::Waiting(stopped, call));
-        Ok(Next::Decide(Why::Blocked, None))
+        Ok(Err(Next::Decide(Why::Blocked, None)))
     }
 
     /// The same with the task's own means: it asks, and waits in the kernel.
@@ -293,7 +292,7 @@ impl Recorder<'_> {
             return Ok(Next::Continue);
         }
         if ready != 0 {
-            self.tasks.hold(id, Hold::Again(stopped, Call { wait: Waited::Ready, ..call }));
+            self.tasks.hold(id, Hold::Again(stopped, Call { stage: Stage::Ready, ..call }));
             return Ok(Next::Continue);
         }
         // Nothing yet: the same with the call's own time limit, in the kernel.

@@ -12,7 +12,7 @@ use crate::record::options::Options;
 use crate::record::poller::Poller;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
-use crate::record::tree::call::{Call, Outcome, Redirection, Waited, interrupted};
+use crate::record::tree::call::{Call, Outcome, Redirection, Stage, interrupted};
 use crate::record::tree::in_kernel::Reached;
 use crate::record::tree::slots::scratch;
 use crate::record::tree::tasks::{Hold, Tasks};
@@ -74,7 +74,7 @@ impl Recorder<'_> {
                 }
                 Reached::Stop(Wait::Dead(death)) => return self.died(id, death),
                 Reached::Sleep => {
-                    let call = Call { wait: Waited::Inside, ..call };
+                    let call = Call { stage: Stage::Inside, ..call };
                     self.tasks.hold(id, Hold::InKernel(running, call));
                     return Ok(Next::Decide(Why::Blocked, None));
                 }

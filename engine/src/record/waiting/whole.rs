@@ -6,7 +6,7 @@
 use crate::record::calls::outputs;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
-use crate::record::tree::call::{Call, Outcome, Waited};
+use crate::record::tree::call::{Call, Outcome, Stage};
 use crate::syscalls::Description;
 use crate::task::TaskId;
 use crate::tracee::Stopped;
@@ -89,7 +89,7 @@ impl Recorder<'_> {
 
         let all = call.args()[2];
         let total = call.so_far(result);
-        let too_late = result == -i64::from(libc::EAGAIN) && call.wait == Waited::Ready;
+        let too_late = result == -i64::from(libc::EAGAIN) && call.stage == Stage::Ready;
         if too_late || goes_on && result > 0 && total.cast_unsigned() < all {
             self.journal.note_arrival(&mut self.tasks, &self.clock, id);
             call.entered = true;

@@ -1,29 +1,48 @@
 //! Drives a program and records it.
 //!
-//! `recorder` has the loop: it picks a task, and runs it to where another could be picked. What it meets on the way is dealt
-//! with in the rooms. Each has use for the types and functions of those below it only:
+//! What is known of a recording is kept in twelve parts, which `recorder` has and does nothing with. Each part is a type with
+//! methods of its own that are given what else they need. What happens in a recording is a step: a method of the recorder, in
+//! a file that stands on those below it.
+//!
+//! Steps, from the top down:
 //!
 //! ```text
-//! waiting      calls that have to wait, and who can go on
-//! preempt      tasks that compute, and programs that do not end
-//! calls        a system call from its entry to the log
-//! timers       timers of all kinds
-//! signals      signals, and the stops of job control
-//! in_process   what the program's own processes do in the recorder's place, without a stop
-//! futex        futexes, which the recorder has in the kernel's place
-//! surprises    what may happen beyond the order of things, and where it has
-//! time         the program's clocks, and whatever tells the time
-//! deadlock     who waits for whom, and whether that can ever end
-//! start        what a program begins with
-//! outside      what others than the program could come to
-//! tree         the tasks and processes, and the call that each makes
-//! kernel       what the kernel tells of descriptors, sockets and queues
-//! step         what comes of a step of the loop
+//! run          the loop: pick a task, run it to where another could be picked
+//! preempt      stops tasks that compute without end
+//! dispatch     makes a system call, as the table describes it
+//! waiting      calls that have to wait before they can be made
+//! deliver      signals that come to the running task
+//! calls        what is particular to a call, and what is noted of it
+//! hand_over    tasks that give each other the core without a stop
+//! wait         waits for stops, for the kernel, for the clock
+//! ends         the ends of tasks, processes and the program
+//! follow       takes over what tasks have done without a stop
+//! recorder     the parts
 //! ```
 //!
-//! The state of a recording is still a single object, `recorder::Recorder`: it has the state that belongs to each room, and most
-//! of what a room does are methods of it, which are called from everywhere. `template` stands above all: it makes recorders of
-//! processes that have started up.
+//! Parts, from the top down:
+//!
+//! ```text
+//! progress     how long tasks, and the program, have not got anywhere
+//! timers       timers of all kinds
+//! signals      signals on their way, and the stops of job control
+//! deadlock     who waits for whom, and whether that can ever end
+//! futex        futexes, which the recorder has in the kernel's place
+//! surprises    what may happen beyond the order of things
+//! in_process   our code in the program's processes
+//! time         the program's clocks, and whatever tells the time
+//! outside      what others than the program could come to
+//! scheduler    the strategy, and what it is asked with
+//! poller       descriptors that are waited for
+//! journal      events, output, statistics
+//! start        what a program begins with
+//! tree         the tasks and processes, and the call that each makes
+//! kernel       what the kernel tells of descriptors, sockets and queues
+//! step         what comes of a step
+//! options      how to record
+//! ```
+//!
+//! `template` stands above all: it makes recorders of processes that have started up.
 
 mod calls;
 mod deadlock;

@@ -1,9 +1,8 @@
-//! A system call, from its entry to the log.
+//! What is particular to a call, and what is noted of it.
 //!
-//! [`dispatch`] goes by the table ([`crate::syscalls`]): the kernel makes the call, or the recorder does, and what it has
-//! written becomes part of the log. Calls that make and end tasks and processes, that change memory or mapped files, and
-//! that come in parts have files of their own. The room stands on [`in_process`](super::in_process), [`time`](super::time)
-//! and [`tree`](super::tree).
+//! The recorder makes some calls itself ([`emulate`], [`futex`]), some the kernel makes in replay as well: those that make and end
+//! tasks and processes, or change memory. What a call has written becomes part of the log ([`outputs`]), and what it means for the
+//! parts of the recording is noted ([`conclude`]). The room stands on [`wait`](super::wait).
 
 mod conclude;
 mod emulate;

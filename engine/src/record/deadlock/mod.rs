@@ -1,8 +1,8 @@
 //! Who waits for whom, and whether that can ever end.
 //!
-//! [`stuck`] decides whether anybody is left who could end the waits in the kernel: only where that is certainly nobody, it
-//! is a deadlock. The other files say in words what each task was doing, what it waits for, and who has it. The room stands
-//! on [`tree`](super::tree) and [`kernel`](super::kernel).
+//! [`wakers`] knows whether anybody is left who could end the waits: only where that is certainly nobody, it is a deadlock.
+//! [`report`] says in words what each task was doing, what it waits for, and who has it. The room looks at the tasks, their futexes
+//! and descriptors, and changes nothing.
 
 mod objects;
 pub(super) mod report;

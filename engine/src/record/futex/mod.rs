@@ -1,8 +1,8 @@
 //! Futexes, which the recorder has in the kernel's place: so it knows who waits, and chooses whom a wake wakes.
 //!
-//! The queues are in [`crate::schedule::futex`]; here are the calls, the futexes whose holders are known, what becomes of
-//! those that a task holds as it ends, and which ones processes share. The room stands on [`time`](super::time) for time
-//! limits and on [`surprises`](super::surprises).
+//! The queues are in [`crate::schedule::futex`]; here are wakes, the futexes whose holders are known, what becomes of those that a
+//! task holds as it ends, and which ones processes share. The room stands on [`surprises`](super::surprises), of which wakes are
+//! one.
 
 pub(super) mod inherit;
 mod queues;

@@ -1,8 +1,8 @@
-//! What the program's own processes do in the recorder's place, without a stop.
+//! What is known of our code in the program's processes.
 //!
-//! Calls are made in the system-call buffer once their instructions are patched; tasks hand the core over among themselves;
-//! the time-stamp counter and its like are read by stubs. The recorder says what may be done so, and takes over what was.
-//! The room stands on [`tree`](super::tree) and [`start`](super::start); the other side is in `rrtest_preload`.
+//! Calls are made in the system-call buffer once their instructions are patched; tasks hand the core over among themselves; the
+//! time-stamp counter and its like are read by stubs. The room stands on [`tree`](super::tree) and [`start`](super::start); the
+//! other side is in `rrtest_preload`.
 
 pub(super) mod buffer;
 pub(super) mod call_sites;

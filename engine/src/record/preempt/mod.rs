@@ -1,8 +1,7 @@
-//! Tasks that compute without end, and programs that do not end.
+//! Tasks that compute without end are stopped.
 //!
-//! A task that makes no tick and no call is stopped in the middle of its code, at a place that replay can find again
-//! ([`pin`]). A program is given up when it cannot end, or its time is over ([`overdue`]). The room stands on
-//! [`tree`](super::tree) and [`crate::tracee`].
+//! A task that makes no tick and no call is stopped in the middle of its code, at a place that replay can find again ([`pin`]). The
+//! room stands on [`hand_over`](super::hand_over) and [`wait`](super::wait).
 
 pub(super) mod pin;
 mod snapshot;

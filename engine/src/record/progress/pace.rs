@@ -1,8 +1,4 @@
-//! Whether tasks that wait in the kernel can ever go on.
-//!
-//! A wait for children, for a pipe, a connection or a lock that only the program's own processes have, ends only by what one of
-//! them does. If none of them can run, and nobody else could do it, that is a deadlock. What is not certain counts as waiting
-//! for the world: the program then runs into its time limit.
+//! How often to look whether the program is stuck.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
-//! Signals: delivered where replay can find the place, kept back until then.
+//! Signals on their way to a task, and who is stopped by one.
 //!
-//! They also stop processes and let them go on, and go to groups to which the recorder belongs as well. The room stands on
-//! [`tree`](super::tree), and on [`futex`](super::futex) and [`time`](super::time) for the waits that a signal interrupts.
+//! They are kept back until replay can find the place, and interrupt waits. The room stands on [`futex`](super::futex) and
+//! [`time`](super::time) for the waits.
 
 pub(super) mod groups;
 mod job_control;

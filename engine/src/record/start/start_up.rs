@@ -1,5 +1,5 @@
 //! How a program starts up, the same way each time: up to the first call whose outcome depends on more than the program
-//! (see [`syscalls::starts_up`]).
+//! (see [`crate::syscalls::starts_up`]).
 //!
 //! Up to there it has a single task, no strategy is asked, and what little it sees of the world is made up. So all attempts of
 //! a test are the same up to there, whatever their seeds, and can be copies of one process.

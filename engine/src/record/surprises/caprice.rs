@@ -5,8 +5,8 @@
 //! - [`Surprise::Stall`]: a task does not get the core while others wait for times to come again and again.
 //! - [`Surprise::Slow`]: nobody runs for a while just before a task reads a clock.
 //!
-//! What they have in common is that time passes ([`Recorder::pass`]). In virtual time it leaps, together with all clocks and
-//! timers of the program ([`crate::record::time::leap`]); in real time the recorder waits. Nobody runs meanwhile, and whatever
+//! What they have in common is that time passes (`Recorder::pass`). In virtual time it leaps, together with all clocks and
+//! timers of the program ([`crate::record::wait`]); in real time the recorder waits. Nobody runs meanwhile, and whatever
 //! falls due does so: that is what a machine does that has given its cores to others. No wait ends before its time as the
 //! program's clocks show it.
 //!

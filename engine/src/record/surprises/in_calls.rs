@@ -1,5 +1,5 @@
 //! Where surprises strike ([`crate::schedule::surprise`] says which there are, and what allows them). Those in time are in
-//! [`super::delays`], those of tasks that give way in [`super::yields`].
+//! [`super::caprice`], those of tasks that give way in [`super::yields`].
 //!
 //! Nothing of it is new to replay: the calls have the results and outputs that the log says, and time passes as it says.
 

@@ -1,8 +1,8 @@
 //! What may happen to a program beyond the order of things, as it may on a busy machine.
 //!
-//! Waits end late or early, calls are interrupted or do a part of their work, sched_yield(2) returns at once. Which kinds
-//! there are, and what allows them, is in [`crate::schedule::surprise`]; here is where they strike, and the notes on it
-//! ([`strikes`]). The room stands on [`time`](super::time), and for stacks in words on [`deadlock`](super::deadlock).
+//! Waits end late or early, calls are interrupted or do a part of their work, sched_yield(2) returns at once. Which kinds there are,
+//! and what allows them, is in [`crate::schedule::surprise`]; here is what those that have struck go on with, and the notes on them
+//! ([`strikes`]). The room stands on [`in_process`](super::in_process), which knows places in code.
 
 pub(super) mod caprice;
 pub(super) mod in_calls;

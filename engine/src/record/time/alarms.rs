@@ -1,6 +1,6 @@
 //! Timers that send signals: what they are set to.
 //!
-//! The kernel runs them, or in virtual time the recorder ([`super::own`]). Either way the recorder notes when they are due,
+//! The kernel runs them, or in virtual time the recorder ([`crate::record::timers::own`]). Either way the recorder notes when they are due,
 //! to look for their signals then, and not to take a program for deadlocked that one of them is going to wake.
 
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! The clocks of the recorded program.
 //!
 //! They are the machine's. In virtual time they are ahead of those, all by the same: by what has been left out when every task
-//! only waited for a time to come (see [`super::leap`]). Those that count processor time are never ahead. The kernel knows
+//! only waited for a time to come (see [`crate::record::wait`]). Those that count processor time are never ahead. The kernel knows
 //! nothing of it: points in time that it is to wait for are translated, and all deadlines here are points in the program's time.
 
 use libc::{clockid_t, timespec};

@@ -1,7 +1,7 @@
 //! When something was, by the program's clocks, that the kernel has stamped by the machine's.
 //!
 //! Between leaps the program's clocks and the machine's run alike, so the one is a function of the other that grows in steps: all
-//! it takes are the points in time at which time has leapt ([`super::leap`]), and by how much the program's clocks were ahead from
+//! it takes are the points in time at which time has leapt ([`crate::record::wait`]), and by how much the program's clocks were ahead from
 //! then on. What was before the first leap, so all that is older than the recording, was then for the program as well.
 
 /// Nanoseconds of CLOCK_REALTIME, and of that clock alone: leaps are few, and others are at a fixed distance.

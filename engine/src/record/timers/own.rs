@@ -1,7 +1,7 @@
 //! Timers that send signals, in virtual time: the recorder runs them.
 //!
 //! Those of setitimer(2), alarm(2) and timer_create(2) cannot be told from outside of their process that time has leapt. So the
-//! kernel does not hear of them: the recorder keeps what they are set to ([`super::alarms`]) and sends the signals. It may not say
+//! kernel does not hear of them: the recorder keeps what they are set to ([`crate::record::time::alarms`]) and sends the signals. It may not say
 //! that the kernel sends them, so a `SIGALRM` has the code `SI_TIMER` here. A signal that still waits is not sent twice, and no
 //! overrun is counted.
 

@@ -1,12 +1,12 @@
 //! Virtual time: when every task only waits for a time to come, it comes at once.
 //!
-//! The program's clocks leap ahead of the machine's ([`super::clocks`]), all alike, and so do the timers that the kernel runs
+//! The program's clocks leap ahead of the machine's ([`crate::record::time::clocks`]), all alike, and so do the timers that the kernel runs
 //! for it. Between leaps time passes as always: a program that watches the clock in a loop sees it move.
 //!
 //! Time must not leap over what somebody else is about to do. The tasks of the recorded tree are all known to wait; but one
 //! that waits for a descriptor may wait for the world. So time leaps only if everything that is waited for is made by the tree
 //! itself (see [`crate::record::progress::pace`] and [`crate::record::kernel::peers`]), nothing is under way in the network,
-//! and the program is not known to look for somebody else ([`super::abroad`]). In doubt it does not.
+//! and the program is not known to look for somebody else ([`crate::record::time::abroad`]). In doubt it does not.
 
 use std::time::Duration;
 

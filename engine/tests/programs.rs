@@ -12,7 +12,7 @@ use rrtest_engine::Error;
 use rrtest_engine::ending::Ending;
 use rrtest_engine::output::Output;
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{self, Outsiders, Recording, Stdin, Template, Time};
+use rrtest_engine::record::{self, Outsiders, Processor, Recording, Stdin, Template, Time};
 use rrtest_engine::replay::{self, Replayed};
 use rrtest_engine::schedule::surprise::{Surprise, Surprises};
 use rrtest_engine::schedule::{StrategyName, portfolio};
@@ -71,6 +71,7 @@ fn options(timeout: Duration, strategy: StrategyName, seed: u64) -> record::Opti
         time: Time::Real,
         surprises: if surprised { Surprises::USUAL } else { Surprises::NONE },
         core: core(),
+        processor: Processor::V2,
         pretend_cores: 2,
         timeout,
         patience: None,
@@ -400,6 +401,49 @@ fn code_is_written_at_run_time() {
 #[test]
 fn clocks_and_random_numbers_are_read_by_instructions() {
     check("reads", &[], &Ending::Exited(0));
+}
+
+#[test]
+fn the_processor_is_the_one_that_is_asked_for() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let dynamic = compile("processor", directory.path());
+    let machine = Command::new(&dynamic).output().expect("a run").stdout;
+    let machine = String::from_utf8(machine).expect("text");
+    for (flags, name) in [(&[][..], "dynamic"), (&["-static"], "static"), (&["-static-pie"], "static-pie")] {
+        let directory = tempfile::tempdir_in(directory.path()).expect("a directory");
+        let path = compile_with("processor", directory.path(), flags);
+        for processor in Processor::ALL {
+            let program = program(&path, &[], directory.path());
+            let options = options(PATIENCE, StrategyName::Fair, 0);
+            let recording = record::record(&program, &record::Options { processor, ..options });
+            let recording = recording.expect("a recording");
+            assert_eq!(text(&recording), seen(processor, &machine), "{name}, {processor}");
+            let (replayed, output) = replay_recording(&recording).expect("a replay");
+            assert_eq!((&replayed.ending, output), (&recording.ending, recording.output));
+        }
+    }
+}
+
+/// What the program says with this processor, from what it says without a recorder.
+fn seen(processor: Processor, machine: &str) -> String {
+    let hidden: &[(&str, &str)] = match processor {
+        Processor::Native => return machine.to_owned(),
+        Processor::V2 => {
+            &[("avx 1", "avx 0"), ("avx2 1", "avx2 0"), ("avx512f 1", "avx512f 0"), ("rdrand 1", "rdrand 0")]
+        }
+        Processor::V3 => &[("avx512f 1", "avx512f 0"), ("rdrand 1", "rdrand 0")],
+        Processor::V4 => &[("rdrand 1", "rdrand 0")],
+    };
+    let all = hidden.iter().fold(machine.to_owned(), |text, (shown, hidden)| text.replace(shown, hidden));
+    let states = |line: &str| match (processor, line.strip_prefix("states ")) {
+        (Processor::V2, Some(_)) => None,
+        (_, Some(states)) => {
+            let kept = if processor == Processor::V3 { 0x7 } else { 0xe7 };
+            Some(format!("states {:x}\n", u64::from_str_radix(states, 16).expect("a number") & kept))
+        }
+        (_, None) => Some(format!("{line}\n")),
+    };
+    all.lines().filter_map(states).collect()
 }
 
 /// A recording in which the program has got other random bytes.

@@ -324,6 +324,8 @@ pub struct Shared {
     pub masked: u64,
     /// Whether time has leapt, and the kernel may still stamp files as of before that.
     pub stale: u64,
+    /// The processor that the program sees, by its number: a [`Processor`](crate::processor::Processor).
+    pub processor: u64,
 }
 
 /// How a task is watched.

@@ -19,6 +19,8 @@ pub mod layout;
 #[cfg(any(feature = "buffer", not(rrtest_image)))]
 pub mod objects;
 #[cfg(any(feature = "buffer", not(rrtest_image)))]
+pub mod processor;
+#[cfg(any(feature = "buffer", not(rrtest_image)))]
 pub mod random;
 #[cfg(any(feature = "buffer", not(rrtest_image)))]
 pub mod reads;

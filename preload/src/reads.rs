@@ -5,6 +5,7 @@
 //! it is, and how such a read looks in the log, is here. The instructions are those of the Intel SDM, volume 2.
 
 use crate::layout::{Entry, register};
+use crate::processor::{Leaf, Processor};
 
 /// What an instruction reads.
 #[repr(u16)]
@@ -20,12 +21,14 @@ pub enum Read {
     Core = 3,
     /// cpuid.
     Processor = 4,
+    /// xgetbv: the states that the processor manages.
+    States = 5,
 }
 
 impl Read {
     /// All of them, by number.
-    pub const ALL: [Self; 5] =
-        [Self::Counter, Self::CounterAndCore, Self::Random, Self::Core, Self::Processor];
+    pub const ALL: [Self; 6] =
+        [Self::Counter, Self::CounterAndCore, Self::Random, Self::Core, Self::Processor, Self::States];
 
     /// The numbers of entries of the log from here on are not of calls, but of reads.
     pub const NUMBERS: u16 = Entry::STREAM - 64;
@@ -52,6 +55,7 @@ impl Read {
             Self::Random => "rdrand",
             Self::Core => "rdpid",
             Self::Processor => "cpuid",
+            Self::States => "xgetbv",
         }
     }
 
@@ -86,7 +90,7 @@ impl What {
         const CARRY: u64 = 1;
         const STATUS: u64 = 1 | 1 << 2 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 11;
         match self.read {
-            Read::Counter | Read::CounterAndCore => {
+            Read::Counter | Read::CounterAndCore | Read::States => {
                 registers[register::RAX] = value & LOW;
                 registers[register::RDX] = value >> 32;
                 if let Read::CounterAndCore = self.read {
@@ -127,6 +131,7 @@ impl What {
             2 => Read::Random,
             3 => Read::Core,
             4 => Read::Processor,
+            5 => Read::States,
             _ => Read::Counter,
         };
         let (register, bytes) = ((word >> 4 & 0xf) as u8, (word >> 8 & 0xf) as u8);
@@ -134,10 +139,15 @@ impl What {
     }
 }
 
-/// What cpuid says of the core on which it is executed, made the same on all: eax, ebx, ecx, edx.
+/// What cpuid says of this leaf and subleaf where the machine's processor says that.
 #[must_use]
 #[inline]
-pub const fn same_on_all_cores(leaf: u32, [eax, ebx, ecx, edx]: [u32; 4]) -> [u32; 4] {
+pub const fn shown(processor: Processor, leaf: u32, subleaf: u32, machine: Leaf) -> Leaf {
+    same_on_all_cores(leaf, processor.cpuid(leaf, subleaf, machine))
+}
+
+/// What cpuid says of the core on which it is executed, made the same on all: eax, ebx, ecx, edx.
+const fn same_on_all_cores(leaf: u32, [eax, ebx, ecx, edx]: Leaf) -> Leaf {
     match leaf {
         // The initial APIC id.
         1 => [eax, ebx & 0x00ff_ffff, ecx, edx],

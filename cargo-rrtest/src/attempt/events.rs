@@ -7,7 +7,7 @@ use std::time::Duration;
 use rrtest_engine::ending::{Ending, Stats};
 use rrtest_engine::output::Output;
 use rrtest_engine::patience::Effort;
-use rrtest_engine::record::Time;
+use rrtest_engine::record::{Processor, Time};
 use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::Struck;
 use rrtest_engine::schedule::{Decided, StrategyName};
@@ -75,6 +75,8 @@ pub(crate) struct Attempt {
     pub(crate) level: Level,
     /// How time passed for it.
     pub(crate) time: Time,
+    /// The processor that the program saw.
+    pub(crate) processor: Processor,
     /// The surprises that it had.
     pub(crate) struck: Struck,
     /// What those in time have done.
@@ -263,6 +265,7 @@ pub(crate) mod samples {
             strategy: StrategyName::Walk,
             level: Level::Sync,
             time: Time::Real,
+            processor: Processor::V2,
             struck: Struck::default(),
             strikes: Vec::new(),
             outcome: Outcome::Failed,

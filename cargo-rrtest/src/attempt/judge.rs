@@ -136,6 +136,7 @@ fn info(attempt: &Attempt, rustc: &str) -> Value {
         "strategy": attempt.strategy.as_str(),
         "preempt": attempt.level.name(),
         "time": attempt.time.as_str(),
+        "cpu": attempt.processor.as_str(),
         "surprises": (!attempt.struck.is_empty()).then(|| attempt.struck.to_string()),
         "struck": if attempt.outcome.is_failure() { strikes::sentences(&attempt.strikes) } else { Vec::new() },
         "outcome": attempt.outcome,

@@ -11,7 +11,7 @@ use rrtest_engine::claims::Claims;
 use rrtest_engine::ending::Stats;
 use rrtest_engine::output::Output;
 use rrtest_engine::patience::{Effort, Patience};
-use rrtest_engine::record::{Listener, Options, Outsiders, Recording, Stdin, Time};
+use rrtest_engine::record::{Listener, Options, Outsiders, Processor, Recording, Stdin, Time};
 use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::{Struck, Surprises};
 use rrtest_engine::schedule::{Plan, StrategyName};
@@ -56,6 +56,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) end: Option<&'a AtomicBool>,
     /// How time passes for programs.
     pub(crate) time: Time,
+    /// The processor that programs see.
+    pub(crate) processor: Processor,
     /// What may surprise them; none: the usual under chaos, else nothing.
     pub(crate) surprises: Option<Surprises>,
     /// The compiler that built them.
@@ -136,6 +138,7 @@ impl Setting<'_> {
             strategy: plan.strategy,
             level: job.level,
             time: self.time,
+            processor: self.processor,
             struck: Struck::default(),
             strikes: Vec::new(),
             outcome: Outcome::Error,
@@ -204,6 +207,7 @@ impl Setting<'_> {
             plan,
             measure: false,
             time: self.time,
+            processor: self.processor,
             surprises: self.surprises.unwrap_or(by_default),
             core,
             pretend_cores: PRETEND_CORES,

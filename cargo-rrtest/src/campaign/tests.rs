@@ -11,7 +11,7 @@ use rrtest_engine::ending::{Ending, Overdue, Stats};
 use rrtest_engine::keep::Kept;
 use rrtest_engine::patience::Effort;
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{Options, Outsiders, Recording, Stdin, Template, Time};
+use rrtest_engine::record::{Options, Outsiders, Processor, Recording, Stdin, Template, Time};
 use rrtest_engine::schedule::Plan;
 use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::Struck;
@@ -150,6 +150,7 @@ fn campaign_at(subject: Subject<'_>, schedule: Schedule, script: Script, replays
         listener: None,
         strategies: &strategies,
         time: Time::Real,
+        processor: Processor::V2,
         surprises: None,
         rustc: "rustc",
         known: Mutex::default(),

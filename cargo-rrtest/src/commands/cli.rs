@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
-use rrtest_engine::record::Time;
+use rrtest_engine::record::{Processor, Time};
 use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::schedule::surprise::Surprises;
 
@@ -226,6 +226,10 @@ pub(crate) struct Recording {
     /// How time passes. virtual: when every thread only waits for a time to come, time leaps to the next such time
     #[arg(id = "passing", long = "time", value_name = "real|virtual", default_value = Time::default().as_str(), help_heading = "Recording")]
     pub(crate) time: Time,
+    /// The processor that the program sees: a level of x86-64, or the machine's own. A trace replays on every processor that has
+    /// at least what the program sees
+    #[arg(long, value_name = "v2|v3|v4|native", default_value = Processor::default().as_str(), help_heading = "Recording")]
+    pub(crate) cpu: Processor,
     /// Legal events that may surprise the program: order, spurious, interrupt, short, yield, early, late, stall, slow; no-early
     /// leaves that one out of the usual kinds [default: all but interrupt under chaos, else none]
     #[arg(long, value_name = "all|none|LIST", help_heading = "Recording")]

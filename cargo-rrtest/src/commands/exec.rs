@@ -73,6 +73,7 @@ pub(crate) fn run(options: &Exec) -> Result<u8, Stop> {
         listener: Some(&listen),
         strategies: &strategies,
         time: options.recording.time,
+        processor: options.recording.cpu,
         surprises: options.recording.surprises,
         rustc: "",
         known: Mutex::default(),

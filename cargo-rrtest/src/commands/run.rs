@@ -168,6 +168,7 @@ impl Hunt<'_> {
             listener: None,
             strategies: &strategies,
             time: options.recording.time,
+            processor: options.recording.cpu,
             surprises: options.recording.surprises,
             rustc: self.toolchain.version(),
             known: Mutex::default(),

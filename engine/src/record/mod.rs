@@ -95,6 +95,7 @@ use crate::tracee::{self, Streams};
 use kernel::fds::Fds;
 pub use options::{Listener, Options, Outsiders, Time};
 use recorder::Recorder;
+pub use rrtest_preload::processor::Processor;
 pub use template::Template;
 
 /// A recording, in memory.

@@ -4,6 +4,8 @@ use std::str::FromStr;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use rrtest_preload::processor::Processor;
+
 use crate::patience::Patience;
 use crate::schedule::Plan;
 use crate::schedule::surprise::Surprises;
@@ -24,6 +26,8 @@ pub struct Options<'a> {
     pub measure: bool,
     /// How time passes.
     pub time: Time,
+    /// The processor that the program sees.
+    pub processor: Processor,
     /// What may happen beyond the order of things.
     pub surprises: Surprises,
     /// The core that the program and its recorder share.

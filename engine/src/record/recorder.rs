@@ -100,6 +100,7 @@ impl<'a> Recorder<'a> {
     ) -> Result<Self, Error> {
         let mut scheduler = Scheduler::new(&options.plan);
         clock.area().set_random(scheduler.random.next_u64());
+        clock.area().set_processor(options.processor);
         Ok(Self {
             options,
             clock,

@@ -7,13 +7,14 @@
 //! task stops with [`SYS_READ`] and looks again; in replay it stops at the same place, as there the log has come to its end.
 
 use core::arch::global_asm;
-use core::arch::x86_64::{__cpuid_count, _rdtsc};
+use core::arch::x86_64::_rdtsc;
 use core::mem::offset_of;
 
 use super::{MULTIPLIER, entry, shared};
 use crate::layout::{Entry, LOG_LEN, Mode, STACK, SYS_READ, Shared, register};
+use crate::processor::{Processor, machine_cpuid, machine_xgetbv};
 use crate::random::draw;
-use crate::reads::{Read, What, same_on_all_cores};
+use crate::reads::{Read, What, shown};
 
 // The registers are pushed so that they lie in the order of their numbers. At the stop all are the program's, but for those that
 // a call overwrites; what was pushed stays below the stack pointer.
@@ -146,7 +147,8 @@ fn read(shared: &mut Shared, frame: &Frame, what: What) -> Outcome {
         Read::CounterAndCore => (counter(shared), [core as u32, 0, 0, 0]),
         Read::Random => (draw(&mut shared.random), [0; 4]),
         Read::Core => (core, [0; 4]),
-        Read::Processor => (0, processor(frame)),
+        Read::Processor => (0, cpuid(shared, frame)),
+        Read::States => (xgetbv(shared, frame), [0; 4]),
     };
     Outcome { value, more }
 }
@@ -159,10 +161,18 @@ fn counter(shared: &Shared) -> u64 {
     machine.wrapping_add(ahead as u64)
 }
 
-fn processor(frame: &Frame) -> [u32; 4] {
-    let leaf = frame.registers[register::RAX] as u32;
-    let it = __cpuid_count(leaf, frame.registers[register::RCX] as u32);
-    same_on_all_cores(leaf, [it.eax, it.ebx, it.ecx, it.edx])
+/// The processor that the program sees.
+fn processor(shared: &Shared) -> Processor {
+    Processor::of(shared.processor as u8).unwrap_or_default()
+}
+
+fn cpuid(shared: &Shared, frame: &Frame) -> [u32; 4] {
+    let [leaf, subleaf] = [register::RAX, register::RCX].map(|it| frame.registers[it] as u32);
+    shown(processor(shared), leaf, subleaf, machine_cpuid(leaf, subleaf))
+}
+
+fn xgetbv(shared: &Shared, frame: &Frame) -> u64 {
+    processor(shared).xgetbv(machine_xgetbv(frame.registers[register::RCX] as u32))
 }
 
 /// Take what was read from the log. None if it has no more: there the task stopped when it was recorded.
@@ -190,7 +200,7 @@ impl Frame {
     /// What tells this read from others: where it stands, and what cpuid is asked for.
     fn check(&self) -> u16 {
         let asked = match What::of_word(self.what).read {
-            Read::Processor => {
+            Read::Processor | Read::States => {
                 self.registers[register::RAX] << 32 | self.registers[register::RCX] & 0xffff_ffff
             }
             _ => 0,

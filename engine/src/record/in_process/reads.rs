@@ -9,13 +9,13 @@
 //! those of getrandom(2) do. Code that the program itself makes is not looked through: what it reads is not recorded, and shows
 //! when the trace is verified.
 
-use std::arch::x86_64::__cpuid_count;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use rrtest_preload::reads::{Read, What, same_on_all_cores};
+use rrtest_preload::processor::{machine_cpuid, machine_xgetbv};
+use rrtest_preload::reads::{Read, What, shown};
 
 use super::call_sites::CallSites;
 use crate::clock::Clock;
@@ -223,9 +223,10 @@ impl Tasks {
             Read::Core => (core.into(), [0; 4]),
             Read::Processor => {
                 let leaf = registers.result() as u32;
-                let it = __cpuid_count(leaf, registers.rcx() as u32);
-                (0, same_on_all_cores(leaf, [it.eax, it.ebx, it.ecx, it.edx]))
+                let subleaf = registers.rcx() as u32;
+                (0, shown(area.processor(), leaf, subleaf, machine_cpuid(leaf, subleaf)))
             }
+            Read::States => (area.processor().xgetbv(machine_xgetbv(registers.rcx() as u32)), [0; 4]),
         }
     }
 

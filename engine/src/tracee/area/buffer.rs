@@ -9,6 +9,7 @@ use rrtest_preload::layout::{
     HandOver, LOG, LOG_LEN, Mode, STACK, STUB_LEN, STUBS, STUBS_MOST, Shared,
 };
 
+use rrtest_preload::processor::Processor;
 use rrtest_preload::random;
 use rrtest_preload::reads::Read;
 
@@ -42,6 +43,17 @@ impl Area {
             self.word(offset_of!(Shared, rate)).store(counter_rate(), Relaxed);
         }
         self.word(offset_of!(Shared, ahead)).store(nanoseconds, Relaxed);
+    }
+
+    /// The program sees this processor.
+    pub fn set_processor(&self, processor: Processor) {
+        self.word(offset_of!(Shared, processor)).store(u64::from(processor as u8), Relaxed);
+    }
+
+    /// The processor that the program sees.
+    #[must_use]
+    pub fn processor(&self) -> Processor {
+        Processor::of(self.word(offset_of!(Shared, processor)).load(Relaxed) as u8).unwrap_or_default()
     }
 
     /// Say whether the program starts up: what differs from run to run is not read then without a stop.

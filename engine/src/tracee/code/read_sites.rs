@@ -2,14 +2,18 @@
 //!
 //! Bytes like those of such an instruction are found all over: in the middle of others, and in tables. So where they are found, the
 //! function is decoded in which they are, from its beginning, which is known from the call frame information (LSB core
-//! specification, 10.6: `.eh_frame_hdr` has a sorted table for that). What is in no function is left alone.
+//! specification, 10.6: `.eh_frame_hdr` has a sorted table for that; without one, from the section `.eh_frame`). What is in no
+//! function is left alone.
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::{Arc, LazyLock, Mutex};
 
-use addr2line::gimli::{BaseAddresses, EhFrame, EhFrameHdr, EndianSlice, LittleEndian, UnwindSection};
+use addr2line::gimli::{
+    BaseAddresses, CieOrFde, EhFrame, EhFrameHdr, EndianSlice, LittleEndian, UnwindSection,
+};
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic};
 use nix::unistd::Pid;
 use object::elf::{PF_X, PT_GNU_EH_FRAME, PT_LOAD};
@@ -86,11 +90,13 @@ impl Segment {
     }
 }
 
+type Header = object::elf::FileHeader64<object::LittleEndian>;
+type Section = object::elf::SectionHeader64<object::LittleEndian>;
+
 fn look(file: &File) -> std::io::Result<Vec<ReadSite>> {
-    const HEADER: usize = size_of::<object::elf::FileHeader64<object::LittleEndian>>();
     let nothing = Ok(Vec::new());
-    let header = read(file, 0, HEADER as u64)?;
-    let Ok(header) = object::elf::FileHeader64::<object::LittleEndian>::parse(&*header) else {
+    let header = read(file, 0, size_of::<Header>() as u64)?;
+    let Ok(header) = Header::parse(&*header) else {
         return nothing;
     };
     let endian = object::LittleEndian;
@@ -115,30 +121,17 @@ fn look(file: &File) -> std::io::Result<Vec<ReadSite>> {
     };
     let of_type = |kind: u32| headers.iter().filter(move |it| it.p_type(endian) == kind).map(part);
     let segments: Vec<Segment> = of_type(PT_LOAD).collect();
-    let Some(frames) = of_type(PT_GNU_EH_FRAME).next() else { return nothing };
-    let index = read(file, frames.offset, frames.len)?;
-    let bases = BaseAddresses::default().set_eh_frame_hdr(frames.address);
-    let Ok(index) = EhFrameHdr::new(&index, LittleEndian).parse(&bases, 8) else { return nothing };
-    let (addr2line::gimli::Pointer::Direct(address), Some(table)) = (index.eh_frame_ptr(), index.table())
-    else {
-        return nothing;
+    let frames = match of_type(PT_GNU_EH_FRAME).next() {
+        Some(index) => Frames::indexed(file, &index, &segments)?,
+        None => Frames::of_section(file, header)?,
     };
-    let Some(segment) = segments.iter().find(|segment| segment.holds(address)) else { return nothing };
-    let ahead = address - segment.address;
-    let frames = read(file, segment.offset + ahead, segment.len - ahead)?;
-    let frames = EhFrame::from(EndianSlice::new(&frames, LittleEndian));
-    let bases = bases.set_eh_frame(address);
+    let Some(frames) = frames else { return nothing };
     let mut sites = Vec::new();
     for segment in segments.iter().filter(|segment| segment.code) {
         let code = read(file, segment.offset, segment.len)?;
         for at in candidates(&code) {
-            let address = segment.address + at as u64;
-            let Ok(fde) = table.fde_for_address(&frames, &bases, address, EhFrame::cie_from_offset) else {
-                continue;
-            };
-            let Some(start) = fde.initial_address().checked_sub(segment.address).map(|it| it as usize) else {
-                continue;
-            };
+            let Some(start) = frames.function_of(segment.address + at as u64) else { continue };
+            let Some(start) = start.checked_sub(segment.address).map(|it| it as usize) else { continue };
             let Some(function) = code.get(start..) else { continue };
             if let Some((instruction, what)) = instruction_at(function, at - start) {
                 sites.push(ReadSite {
@@ -151,6 +144,82 @@ fn look(file: &File) -> std::io::Result<Vec<ReadSite>> {
         }
     }
     Ok(sites)
+}
+
+/// The call frame information of a file.
+enum Frames {
+    /// With a table that is sorted by address: `.eh_frame_hdr`, which dynamically linked programs and libraries have.
+    Indexed { index: Vec<u8>, index_address: u64, frames: Vec<u8>, address: u64 },
+    /// The functions' addresses, sorted. Statically linked programs may have nothing but the section.
+    Listed(Vec<Range<u64>>),
+}
+
+impl Frames {
+    fn indexed(file: &File, index: &Segment, segments: &[Segment]) -> std::io::Result<Option<Self>> {
+        let index_address = index.address;
+        let index = read(file, index.offset, index.len)?;
+        let bases = BaseAddresses::default().set_eh_frame_hdr(index_address);
+        let address = match EhFrameHdr::new(&index, LittleEndian).parse(&bases, 8) {
+            Ok(parsed) if parsed.table().is_some() => parsed.eh_frame_ptr(),
+            _ => return Ok(None),
+        };
+        let addr2line::gimli::Pointer::Direct(address) = address else { return Ok(None) };
+        let Some(segment) = segments.iter().find(|segment| segment.holds(address)) else { return Ok(None) };
+        let ahead = address - segment.address;
+        let frames = read(file, segment.offset + ahead, segment.len - ahead)?;
+        Ok(Some(Self::Indexed { index, index_address, frames, address }))
+    }
+
+    fn of_section(file: &File, header: &Header) -> std::io::Result<Option<Self>> {
+        let endian = object::LittleEndian;
+        let count = header.e_shnum.get(endian);
+        let size = size_of::<Section>() as u64;
+        let table = read(file, header.e_shoff.get(endian), u64::from(count) * size)?;
+        let Ok((sections, _)) = object::pod::slice_from_bytes::<Section>(&table, count.into()) else {
+            return Ok(None);
+        };
+        let bytes = |it: &Section| read(file, it.sh_offset.get(endian), it.sh_size.get(endian));
+        let Some(names) = sections.get(usize::from(header.e_shstrndx.get(endian))) else { return Ok(None) };
+        let names = bytes(names)?;
+        let is_named = |it: &&Section, name: &[u8]| {
+            names.get(it.sh_name.get(endian) as usize..).is_some_and(|rest| rest.starts_with(name))
+        };
+        let Some(section) = sections.iter().find(|it| is_named(it, b".eh_frame\0")) else { return Ok(None) };
+        let frames = bytes(section)?;
+        let bases = BaseAddresses::default().set_eh_frame(section.sh_addr.get(endian));
+        let frames = EhFrame::from(EndianSlice::new(&frames, LittleEndian));
+        let mut functions = Vec::new();
+        let mut entries = frames.entries(&bases);
+        // What comes behind an entry that makes no sense is left alone.
+        while let Ok(Some(entry)) = entries.next() {
+            if let CieOrFde::Fde(partial) = entry
+                && let Ok(fde) = partial.parse(EhFrame::cie_from_offset)
+            {
+                let start = fde.initial_address();
+                functions.push(start..start.saturating_add(fde.len()));
+            }
+        }
+        functions.sort_by_key(|function| function.start);
+        Ok(Some(Self::Listed(functions)))
+    }
+
+    /// Where the function begins that an address is in.
+    fn function_of(&self, at: u64) -> Option<u64> {
+        match self {
+            Self::Indexed { index, index_address, frames, address } => {
+                let bases = BaseAddresses::default().set_eh_frame_hdr(*index_address).set_eh_frame(*address);
+                let index = EhFrameHdr::new(index, LittleEndian).parse(&bases, 8).ok()?;
+                let frames = EhFrame::from(EndianSlice::new(frames, LittleEndian));
+                let fde = index.table()?.fde_for_address(&frames, &bases, at, EhFrame::cie_from_offset);
+                Some(fde.ok()?.initial_address())
+            }
+            Self::Listed(functions) => {
+                let behind = functions.partition_point(|function| function.start <= at);
+                let function = functions.get(behind.checked_sub(1)?)?;
+                function.contains(&at).then_some(function.start)
+            }
+        }
+    }
 }
 
 fn read(file: &File, offset: u64, len: u64) -> std::io::Result<Vec<u8>> {
@@ -167,7 +236,7 @@ fn read(file: &File, offset: u64, len: u64) -> std::io::Result<Vec<u8>> {
 /// Where the byte 0x0f is that begins the opcode of such an instruction, or looks as if it did.
 fn candidates(code: &[u8]) -> impl Iterator<Item = usize> {
     memchr::memchr_iter(0x0f, code).filter(|at| match code.get(at + 1..) {
-        Some([0x31 | 0xa2, ..] | [0x01, 0xf9, ..]) => true,
+        Some([0x31 | 0xa2, ..] | [0x01, 0xf9 | 0xd0, ..]) => true,
         // Groups 9's registers: rdrand /6, rdseed and rdpid /7.
         Some([0xc7, modrm, ..]) => *modrm >= 0xf0,
         _ => false,
@@ -195,12 +264,13 @@ pub(super) fn what(instruction: &Instruction) -> Option<What> {
         Mnemonic::Rdrand | Mnemonic::Rdseed => Read::Random,
         Mnemonic::Rdpid => Read::Core,
         Mnemonic::Cpuid => Read::Processor,
+        Mnemonic::Xgetbv => Read::States,
         _ => return None,
     };
     let register = instruction.op0_register();
     let (number, bytes) = match read {
         Read::Random | Read::Core => (register.number() as u8, register.size() as u8),
-        Read::Counter | Read::CounterAndCore | Read::Processor => (0, 8),
+        Read::Counter | Read::CounterAndCore | Read::Processor | Read::States => (0, 8),
     };
     Some(What { read, register: number, bytes, linker: false })
 }
@@ -211,10 +281,10 @@ mod tests {
 
     #[test]
     fn instructions_are_told_from_bytes_like_theirs() {
-        // mov eax, 0x310f; rdtsc; rdrand rdx; rdpid rcx; rdseed r9w; cmpxchg8b [rdi]; cpuid; rdtscp
+        // mov eax, 0x310f; rdtsc; rdrand rdx; rdpid rcx; rdseed r9w; cmpxchg8b [rdi]; cpuid; rdtscp; xgetbv
         let code = [
             0xb8, 0x0f, 0x31, 0, 0, 0x0f, 0x31, 0x48, 0x0f, 0xc7, 0xf2, 0xf3, 0x0f, 0xc7, 0xf9, 0x66, 0x41,
-            0x0f, 0xc7, 0xf9, 0x0f, 0xc7, 0x0f, 0x0f, 0xa2, 0x0f, 0x01, 0xf9,
+            0x0f, 0xc7, 0xf9, 0x0f, 0xc7, 0x0f, 0x0f, 0xa2, 0x0f, 0x01, 0xf9, 0x0f, 0x01, 0xd0,
         ];
         let found: Vec<_> = candidates(&code)
             .filter_map(|at| instruction_at(&code, at))
@@ -227,6 +297,7 @@ mod tests {
             (15, Read::Random, 9, 2),
             (23, Read::Processor, 0, 8),
             (25, Read::CounterAndCore, 0, 8),
+            (28, Read::States, 0, 8),
         ];
         assert_eq!(found, expected);
     }

@@ -10,7 +10,7 @@
 //! | the run | measure |
 //! |---|---|
 //! | computes (spins, yields, loops) | processor time |
-//! | stands still until the outside world acts | how long it has stood still, unless the time at which it goes on is known |
+//! | stands still until the world acts | how long it has stood still, unless the time at which it goes on is known |
 //! | wakes now and then, and waits again | sum of both, in which a single wait counts for little |
 //!
 //! A sound run that once waits long for a known time is none of these.

@@ -24,6 +24,8 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
+    /// Takes a snapshot for a task with this stack pointer.
+    ///
     /// # Errors
     /// If the task is gone.
     pub(super) fn take(tid: Pid, memory: &Memory, sp: u64) -> Result<Self, Error> {

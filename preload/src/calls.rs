@@ -1,4 +1,4 @@
-//! The calls that the system-call buffer makes, and who can notice calls.
+//! The calls that the system-call buffer makes, and what calls do that other tasks may notice.
 
 use crate::layout::{AREA, Kind};
 
@@ -9,7 +9,7 @@ pub struct Call {
     pub way: Way,
     /// What the kernel writes to memory on success.
     pub out: Out,
-    /// Who can notice it.
+    /// What it does that other tasks may notice.
     pub concern: Concern,
 }
 
@@ -60,7 +60,7 @@ pub const fn gives(number: u64) -> bool {
     matches!(number, 1 | 18) // write, pwrite64
 }
 
-/// Who can notice a call.
+/// What a call does that other tasks may notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Concern {
     /// Only the calling task.

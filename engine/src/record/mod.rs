@@ -1,6 +1,6 @@
 //! Drives a program and records it.
 //!
-//! The state of a recording is kept in twelve parts. [`recorder`] owns them and does nothing with them. Each part is a
+//! The state of a recording is kept in twelve parts. `recorder` owns them and does nothing with them. Each part is a
 //! type whose methods take whatever else they need. What happens in a recording is a step: a method of the recorder, in
 //! a file that stands on those below it.
 //!

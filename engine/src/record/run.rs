@@ -310,8 +310,8 @@ impl Recorder<'_> {
 }
 
 impl Poller {
-    /// Ends the timeslice of a watched task in front of a call that is worth a stop, because of what it does to kernel
-    /// state. Output does not count as such.
+    /// Ends the timeslice of a watched task before a call that is worth a stop because of what it does to kernel state.
+    /// Output does not count.
     pub(in crate::record) fn meets(
         &mut self,
         tasks: &Tasks,

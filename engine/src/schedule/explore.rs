@@ -29,7 +29,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The schedule without a deviation.
+    /// Creates the schedule without a deviation.
     fn first(at_once: bool) -> Self {
         Self { deviations: Vec::new(), at_once, digest: 0 }
     }

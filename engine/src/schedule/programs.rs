@@ -156,8 +156,8 @@ fn two_windows(work: u64) -> Program {
     ])
 }
 
-/// Pops from a stack whose top leaves and returns in between (ABA): one thread stands still while the other does three
-/// things.
+/// A pop from a stack whose top is taken off and put back in between (ABA): one thread stands still while the other
+/// does three things.
 fn aba(work: u64) -> Program {
     test(vec![
         vec![

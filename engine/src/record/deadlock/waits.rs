@@ -109,7 +109,7 @@ pub(in crate::record) struct Found {
 }
 
 impl Found {
-    /// A wait of which only the kind is known.
+    /// Creates the description of a wait of which only the kind is known.
     pub(in crate::record) fn new(on: Awaited) -> Self {
         Self { on, futex: None, what: None, by: Vec::new() }
     }

@@ -1,9 +1,9 @@
 //! Who could wake the tasks that wait in the kernel or for descriptors.
 //!
-//! Certain is that all who have the other end, or the lock, are recorded, and that nothing is in flight
-//! ([`crate::record::kernel::peers`]). What can be reached by name belongs to the program alone only if outsiders are
-//! assumed to stay away ([`crate::record::outside::reach`]). A process of another user, whose descriptors cannot be
-//! inspected, has none of the program's unless the program has passed it one; that case is ignored.
+//! Only the program can end a wait if all processes that have the other end, or the lock, are recorded, and nothing is
+//! in flight ([`crate::record::kernel::peers`]). What can be reached by name belongs to the program alone only if
+//! outsiders are assumed to stay away ([`crate::record::outside::reach`]). A process of another user, whose descriptors
+//! cannot be inspected, is taken to have none of the program's; the case that the program has passed it one is ignored.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -350,12 +350,12 @@ impl View {
             .any(|file| (file.dev(), file.ino()) == (device, inode))
     }
 
-    /// The sockets of a task's network namespace.
+    /// Returns the sockets of a task's network namespace.
     pub(in crate::record) fn sockets(&self, tid: Pid, processes: BTreeSet<Pid>) -> &Sockets {
         self.sockets.get_or_init(|| Sockets::of(tid, processes))
     }
 
-    /// The inodes of the sockets that these processes have.
+    /// Returns the inodes of the sockets that these processes have.
     fn tree(&self, processes: BTreeSet<Pid>) -> &BTreeSet<u64> {
         self.tree.get_or_init(|| {
             let all = processes.into_iter().flat_map(links);

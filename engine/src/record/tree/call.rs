@@ -89,17 +89,17 @@ pub(in crate::record) struct Outcome {
 }
 
 impl Outcome {
-    /// A call that returns `result`, and has written `writes`.
+    /// Creates the outcome of a call that returns `result` and has written `writes`.
     pub(in crate::record) fn new(result: i64, writes: Vec<Write>) -> Self {
         Self { result, writes, effect: Effect::None }
     }
 
-    /// A call that returns `result`, and does nothing else.
+    /// Creates the outcome of a call that returns `result` and does nothing else.
     pub(in crate::record) fn result(result: i64) -> Self {
         Self::new(result, Vec::new())
     }
 
-    /// A call that fails.
+    /// Creates the outcome of a call that fails.
     pub(in crate::record) fn fails(errno: i32) -> Self {
         Self::result(fails(errno))
     }

@@ -7,7 +7,7 @@ use super::task::{Running, Stop, Stopped};
 /// that the call has created, if it has.
 ///
 /// # Errors
-/// Those of `resume`.
+/// Any error of `resume`.
 pub fn to_exit<E>(
     mut stopped: Stopped,
     mut resume: impl FnMut(Stopped) -> Result<(Stopped, Stop), E>,

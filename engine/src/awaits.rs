@@ -1,10 +1,11 @@
-//! What an async function waits for.
+//! The future that a blocked thread drives, and what that future awaits.
 //!
-//! While a future waits, no stack tells of it: the runtime has put its thread to sleep. But whoever drives a future on the stack
-//! (`block_on`) has it pinned there, and debug information describes it: rustc makes a structure of each async function and block,
-//! `{async_fn_env#0}`, with a variant for each point at which it can be suspended, which has the line of that, and in a field
-//! `__awaitee` the future that is awaited there (rustc's `debuginfo/metadata/enums`). From there it goes on to the last one that is
-//! no async function. Only what is pinned by reference is looked at: everything else may have been moved away.
+//! A future that waits has no stack: the runtime has put its thread to sleep. But a function that drives a future
+//! (`block_on`) keeps it pinned on its own stack, and debug information describes it. rustc makes a structure of each
+//! async function and block, `{async_fn_env#0}`, with a variant for each suspension point. A variant has the point's
+//! source line, and in a field `__awaitee` the future that is awaited there (rustc's `debuginfo/metadata/enums`).
+//! Following these fields leads to the innermost future, which is no async function. Only futures pinned by reference
+//! are considered: all others may have been moved.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -22,13 +23,13 @@ type Reader<'a> = EndianSlice<'a, LittleEndian>;
 type Entry<'a> = gimli::DebuggingInformationEntry<Reader<'a>>;
 type Unit<'a> = gimli::Unit<Reader<'a>>;
 
-/// Async functions that call each other deeper are cut off.
+/// Longest chain of async functions that is followed.
 const DEEPEST: usize = 64;
 
-/// What async functions and blocks are called there.
+/// Prefixes of the type names that rustc gives to async functions and blocks.
 const ENVIRONMENTS: [&str; 2] = ["{async_fn_env#", "{async_block_env#"];
 
-/// Where a function is: an address in its file, and the registers that its variables are found by.
+/// A place in a function: an address in its file, and the registers on which the locations of its variables are based.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) address: u64,
@@ -36,18 +37,18 @@ pub(crate) struct Place {
     pub(crate) rbp: u64,
 }
 
-/// Reads memory: all of the buffer, or nothing.
+/// Reads memory: fills the whole buffer or fails.
 pub(crate) type Read<'a> = &'a mut dyn FnMut(u64, &mut [u8]) -> bool;
 
 /// A file's debug information.
 pub(crate) struct Futures {
     sections: DwarfSections<Vec<u8>>,
-    /// Its compilation units, and their code.
+    /// Compilation units, and the address ranges of their code.
     units: Vec<(DebugInfoOffset, Vec<gimli::Range>)>,
 }
 
 impl Futures {
-    /// That of a file; none if it has none.
+    /// Reads a file's debug information. Returns `None` if it cannot be read.
     pub(crate) fn read(path: &Path) -> Option<Self> {
         let file = ReadCache::new(File::open(path).ok()?);
         let file: ElfFile64<'_, object::LittleEndian, _> = ElfFile64::parse(&file).ok()?;
@@ -74,8 +75,9 @@ impl Futures {
         Some(Self { sections, units })
     }
 
-    /// What a future that a function has pinned waits for: the future that is awaited in the end, and the async functions that
-    /// lead to it, innermost first, each where it is suspended. None if it has none, or that cannot be told.
+    /// Returns what the future pinned by the function at `place` waits for: the future that is awaited in the end, and
+    /// the async functions that lead to it, innermost first, each where it is suspended. Returns `None` if the function
+    /// has pinned no future, or if what the future waits for cannot be determined.
     pub(crate) fn awaited(&self, place: Place, read: Read<'_>) -> Option<Vec<Frame>> {
         let within = |range: &gimli::Range| (range.begin..range.end).contains(&place.address);
         let (offset, _) = self.units.iter().find(|(_, ranges)| ranges.iter().any(within))?;
@@ -93,7 +95,7 @@ fn reader(section: &[u8]) -> Reader<'_> {
     EndianSlice::new(section, LittleEndian)
 }
 
-/// A look at a compilation unit.
+/// One compilation unit.
 #[derive(Clone, Copy)]
 struct Look<'a> {
     dwarf: &'a Dwarf<Reader<'a>>,
@@ -101,13 +103,13 @@ struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
-    /// The async functions and blocks, by address and type, that variables of the function at a place refer to as pinned. The
-    /// innermost variables come first: the others may be what they were made of.
+    /// Finds the async functions and blocks, by address and type, that the variables of the function at `place` pin.
+    /// The innermost variables come first: the outer ones may be what those were made from.
     fn pinned(self, place: Place, read: Read<'_>) -> Vec<(u64, UnitOffset)> {
         let mut found = Vec::new();
         let mut cursor = self.unit.entries();
         let mut base = None;
-        // The depths of the function, and of a block that is left out.
+        // Depths of the function's entry, and of a block that does not cover the address.
         let (mut function, mut outside): (Option<isize>, Option<isize>) = (None, None);
         while let Ok(Some(entry)) = cursor.next_dfs() {
             if function.is_some_and(|depth| entry.depth() <= depth) {
@@ -147,7 +149,7 @@ impl<'a> Look<'a> {
         false
     }
 
-    /// What a function's variables are counted from.
+    /// Returns the frame base, to which the locations of a function's variables are relative.
     fn base(self, base: AttributeValue<Reader<'a>>, place: Place) -> Option<u64> {
         let mut operations = base.exprloc_value()?.operations(self.unit.encoding());
         match (operations.next().ok()??, operations.next().ok()?) {
@@ -157,7 +159,7 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// The async function or block that a variable of type `Pin<&mut …>` refers to.
+    /// Returns the async function or block to which a variable of type `Pin<&mut …>` refers.
     fn pinned_by(self, variable: &Entry<'a>, base: u64, read: Read<'_>) -> Option<(u64, UnitOffset)> {
         let kind = self.pinned_type(self.type_of(variable)?)?;
         let location = variable.attr_value(gimli::DW_AT_location)?.exprloc_value()?;
@@ -176,7 +178,7 @@ impl<'a> Look<'a> {
         Some((word(at, read)?, kind))
     }
 
-    /// The async function or block that a type is the pinned reference or box of.
+    /// Returns the async function or block to which a type is a pinned reference or box.
     fn pinned_type(self, kind: UnitOffset) -> Option<UnitOffset> {
         let entry = self.unit.entry(kind).ok()?;
         let name = self.name(&entry)?;
@@ -193,7 +195,8 @@ impl<'a> Look<'a> {
         name.is_some_and(|name| ENVIRONMENTS.iter().any(|start| name.starts_with(start)))
     }
 
-    /// Where the async function or block of this address and type is suspended, and those that it awaits, the last one first.
+    /// Returns where the async function or block at `at` is suspended, and the chain of those that it awaits, innermost
+    /// first.
     fn suspended(self, mut at: u64, mut kind: UnitOffset, read: Read<'_>) -> Vec<Frame> {
         let mut frames = Vec::new();
         while frames.len() < DEEPEST
@@ -218,7 +221,8 @@ impl<'a> Look<'a> {
         frames
     }
 
-    /// The line at which an async function is suspended, and what it awaits there, by address and type; none if it is not.
+    /// Returns the line at which an async function is suspended, and the address and type of what it awaits there.
+    /// Returns `None` if it is not suspended.
     #[expect(clippy::type_complexity, reason = "it is taken apart at once")]
     fn suspension(
         self,
@@ -249,7 +253,7 @@ impl<'a> Look<'a> {
         Some((self.location(member), awaitee))
     }
 
-    /// The source line that an entry names.
+    /// Returns the source line of an entry's declaration.
     fn location(self, entry: &Entry<'a>) -> Option<(String, u32)> {
         let line = u32::try_from(number(entry, gimli::DW_AT_decl_line)?).ok()?;
         let header = self.unit.line_program.as_ref()?.header();
@@ -258,7 +262,7 @@ impl<'a> Look<'a> {
             let text = self.dwarf.attr_string(self.unit, value).ok()?;
             Some(text.to_string_lossy().into_owned())
         };
-        // Absolute, or below the one before.
+        // Each part is absolute, or relative to the one before.
         let mut path = PathBuf::from(self.unit.comp_dir.as_ref()?.to_string_lossy().into_owned());
         if file.directory_index() != 0 {
             path.push(text(file.directory(header)?)?);
@@ -287,7 +291,7 @@ impl<'a> Look<'a> {
         Some(name.to_string_lossy().into_owned())
     }
 
-    /// The name of a type, with those of the modules and functions that it is in.
+    /// Returns the full name of a type, with its modules and functions.
     fn path(self, kind: UnitOffset) -> Option<String> {
         let mut cursor = self.unit.entries();
         let mut parents: Vec<(isize, String)> = Vec::new();
@@ -317,7 +321,7 @@ impl<'a> Look<'a> {
     }
 }
 
-/// The function that an environment of this path is of.
+/// Returns the name of the function to which an environment belongs.
 fn function_of(path: &str) -> String {
     match path.rsplit_once("::") {
         Some((function, environment)) if environment.starts_with(ENVIRONMENTS[0]) => function.to_owned(),

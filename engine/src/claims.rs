@@ -1,22 +1,22 @@
-//! What a program shares with all others on the machine, because it has a name: files, ports, sockets, keys.
+//! What a program shares with all others on the machine by name: files, ports, sockets, keys.
 //!
-//! Two runs of one program meet there. What a run has made under a name that no other run comes upon, such as a temporary directory,
-//! is no different at first sight: that shows in that no other run claims it.
+//! Two runs of a program can meet there. Something that a run makes under a name of its own, like a temporary
+//! directory, looks no different at first: it turns out to be private when no other run claims it.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 
-/// What has a name.
+/// A named thing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Thing {
-    /// A file or a directory with all that is in it, by the absolute path that the program knows it by.
+    /// A file, or a directory with everything in it, by the absolute path that the program uses.
     Path(PathBuf),
-    /// A port of TCP, on whichever address.
+    /// A TCP port, on any address.
     Tcp(u16),
-    /// A port of UDP.
+    /// A UDP port.
     Udp(u16),
-    /// An abstract Unix socket (unix(7)), without the null byte in front.
+    /// An abstract Unix socket (unix(7)), without the leading null byte.
     Socket(Vec<u8>),
     /// A System V key (sysvipc(7)) of this kind.
     Key(Kind, i32),
@@ -24,7 +24,7 @@ pub enum Thing {
     Queue(String),
 }
 
-/// What System V keys are for.
+/// The namespaces of System V keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// shmget(2)
@@ -58,52 +58,52 @@ impl Display for Thing {
 /// How a program uses a thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Use {
-    /// Others may do the same.
+    /// It only looks at it: others may look as well.
     Looks,
-    /// Others may not even look.
+    /// It changes it: others may not even look.
     Changes,
 }
 
-/// The things that a program has used, or has tried to.
+/// The things that a program has used or tried to use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims(BTreeMap<Thing, Use>);
 
 impl Claims {
-    /// It uses this, too.
+    /// Adds a use of a thing.
     pub fn add(&mut self, thing: Thing, how: Use) {
         let known = self.0.entry(thing).or_insert(how);
         *known = how.max(*known);
     }
 
-    /// All of these, too.
+    /// Adds all uses in `others`.
     pub fn extend(&mut self, others: &Self) {
         others.iter().for_each(|(thing, how)| self.add(thing.clone(), how));
     }
 
-    /// Whether there are none.
+    /// Whether the program has used nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Each thing, and how it is used.
+    /// Iterates over the things and how they are used.
     pub fn iter(&self) -> impl Iterator<Item = (&Thing, Use)> {
         self.0.iter().map(|(thing, how)| (thing, *how))
     }
 
-    /// How a thing is used, if it is.
+    /// Returns how a thing is used, if it is.
     #[must_use]
     pub fn of(&self, thing: &Thing) -> Option<Use> {
         self.0.get(thing).copied()
     }
 
-    /// Those that pass the test.
+    /// Returns the claims to those things for which `keep` is true.
     #[must_use]
     pub fn filtered(&self, keep: impl Fn(&Thing) -> bool) -> Self {
         Self(self.iter().filter(|(thing, _)| keep(thing)).map(|(thing, how)| (thing.clone(), how)).collect())
     }
 
-    /// A thing that two programs use in ways that do not go together: the one that tells more, if there are several.
+    /// Returns a thing that two programs use in incompatible ways. Prefers the more specific of two paths.
     #[must_use]
     pub fn conflict<'a>(&'a self, other: &'a Self) -> Option<&'a Thing> {
         if self.is_empty() || other.is_empty() {
@@ -112,7 +112,7 @@ impl Claims {
         self.met_in(other).or_else(|| other.met_in(self))
     }
 
-    /// A thing of ours that the other one uses in another way, or with a directory above it.
+    /// Returns a thing of `self` that `other` uses incompatibly, or that lies below a directory that `other` changes.
     fn met_in(&self, other: &Self) -> Option<&Thing> {
         let meets = |thing: &Thing, how: Use| {
             let same = other.of(thing).is_some_and(|its| its.max(how) == Use::Changes);
@@ -122,7 +122,7 @@ impl Claims {
     }
 }
 
-/// The directories that a file is in, if it is one, but for the root.
+/// Iterates over a path's parent directories, except the root.
 fn above(thing: &Thing) -> impl Iterator<Item = Thing> {
     let path = match thing {
         Thing::Path(path) => Some(path.as_path()),

@@ -11,11 +11,11 @@ use crate::task::TaskId;
 pub enum Ending {
     /// It exited with this code.
     Exited(i32),
-    /// A signal killed it: its number, and the task that got it.
+    /// A signal killed it.
     Killed {
-        /// Signal number.
+        /// The signal's number.
         signal: i32,
-        /// The task it was delivered to.
+        /// The task to which it was delivered.
         task: TaskId,
         /// What the tasks were doing; the signalled one first.
         tasks: Vec<TaskState>,
@@ -24,14 +24,14 @@ pub enum Ending {
     Deadlocked(Vec<TaskState>),
     /// It did not end.
     Hung {
-        /// Why it was not waited for any longer.
+        /// Why the recorder gave up on it.
         why: Overdue,
         /// What the tasks were doing; the one that had the core first.
         tasks: Vec<TaskState>,
-        /// Ticks since the last system call of any task, but for sched_yield(2): many, if they run and get nowhere.
+        /// Ticks since the last system call of any task, except sched_yield(2). Many if the tasks run without progress.
         spun: u64,
     },
-    /// It did what cannot be recorded faithfully.
+    /// It did something that cannot be recorded faithfully.
     Unsupported {
         /// What: a system call by name, a flag, a feature.
         what: String,
@@ -42,21 +42,22 @@ pub enum Ending {
     },
 }
 
-/// Why a program that had not ended was not waited for any longer.
+/// Why the recorder gave up on a program that had not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Overdue {
-    /// It ran past the time limit.
+    /// It exceeded the time limit.
     Limit,
-    /// Nothing could happen before the time limit: its tasks waited for times, and the first to come was as far away as this.
+    /// Nothing could happen before the time limit: all tasks waited for a time, the earliest of which was this far
+    /// away.
     NothingDue(Duration),
     /// It took much longer than its runs usually do ([`crate::patience`]).
     Unusual {
-        /// What it took of its own time.
+        /// The run's own time ([`Effort`](crate::patience::Effort)).
         took: Duration,
-        /// What they do.
+        /// The own time of the program's usual runs.
         usual: Duration,
     },
-    /// The time was over for all runs. That says nothing about this one, which had run for so long.
+    /// The time for all runs was over. This says nothing about this run, which had lasted this long.
     CutOff(Duration),
 }
 
@@ -71,12 +72,13 @@ pub struct TaskState {
     pub doing: String,
     /// What it waits for, if it does.
     pub wait: Option<Wait>,
-    /// The source file and line of the program's own from which it was spawned: only where another has the same name.
+    /// Source file and line, in the program's own code, that spawned it. Present only if another task has the same
+    /// name.
     pub spawned: Option<(String, u32)>,
-    /// If it drives a future: what that awaits in the end, by its type, and the async functions that lead to it, innermost first,
-    /// each where it is suspended; the addresses are theirs. Empty if that is not known.
+    /// What the future that the task drives awaits in the end, by type, and the async functions that lead to it,
+    /// innermost first, each where it is suspended. The addresses are those of the futures. Empty if unknown.
     pub awaits: Vec<Frame>,
-    /// Return addresses from the innermost frame outwards, as far as they could be found.
+    /// Return addresses, innermost frame first, as far as they could be found.
     pub frames: Vec<Frame>,
 }
 
@@ -85,22 +87,22 @@ pub struct TaskState {
 pub struct Wait {
     /// What kind of thing.
     pub on: Awaited,
-    /// The address of its futex word, if it has one.
+    /// Address of the futex word, if there is one.
     pub futex: Option<u64>,
-    /// Which one, where it has a name: a connection, a file, a queue.
+    /// The thing's name, if it has one: a connection, a file, a queue.
     pub what: Option<String>,
-    /// Those living tasks of which one must act for the wait to end; empty if they are not known.
+    /// Living tasks, one of which must act for the wait to end. Empty if unknown.
     pub by: Vec<TaskId>,
-    /// Who alone could have ended it and has ended itself, with its thread name: it will never act.
+    /// The only task that could have ended the wait, with its thread name, if that task has ended: the wait never ends.
     pub gone: Option<(TaskId, String)>,
-    /// Whether it also ends by itself, after some time.
+    /// Whether the wait also ends by itself after some time.
     pub limited: bool,
 }
 
 /// What kinds of things tasks wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Awaited {
-    /// A mutex, which another task has locked.
+    /// A mutex that another task has locked.
     Mutex,
     /// A reader-writer lock.
     RwLock,
@@ -110,7 +112,7 @@ pub enum Awaited {
     Once,
     /// The others at a barrier.
     Barrier,
-    /// A message, or room for one, in a channel.
+    /// A message in a channel, or room for one.
     Channel,
     /// The end of a thread.
     Thread,
@@ -120,23 +122,23 @@ pub enum Awaited {
     Unpark,
     /// Work of an asynchronous runtime.
     Runtime,
-    /// A futex that is used in a way we do not know.
+    /// A futex that is used in an unknown way.
     Futex,
     /// The other end of a pipe.
     Pipe,
     /// The other end of a socket.
     Socket,
-    /// Somebody to connect to a socket.
+    /// A connection to a listening socket.
     Connection,
     /// The other side of a terminal.
     Terminal,
     /// A lock on a file.
     FileLock,
-    /// A message, or room for one, in a queue.
+    /// A message in a queue, or room for one.
     Queue,
-    /// A semaphore of System V.
+    /// A System V semaphore.
     Semaphore,
-    /// A change of a file that is watched.
+    /// A change of a watched file.
     Change,
     /// Another descriptor, or several.
     Descriptors,
@@ -146,7 +148,7 @@ pub enum Awaited {
     Time,
 }
 
-/// A circle of tasks, each of which waits for the next alone, and the last one for the first.
+/// Finds a wait cycle: tasks each of which waits for the next one alone, and the last one for the first.
 #[must_use]
 pub fn circle(tasks: &[TaskState]) -> Option<Vec<TaskId>> {
     let next = |id: TaskId| match tasks.iter().find(|state| state.task == id)?.wait.as_ref()? {
@@ -155,7 +157,7 @@ pub fn circle(tasks: &[TaskState]) -> Option<Vec<TaskId>> {
     };
     tasks.iter().find_map(|state| {
         let mut way = vec![state.task];
-        // Whoever comes back to where it started does so after no more steps than there are tasks.
+        // A path that returns to its start does so within as many steps as there are tasks.
         for _ in tasks {
             match next(way[way.len() - 1])? {
                 first if first == state.task => return Some(way),
@@ -169,7 +171,7 @@ pub fn circle(tasks: &[TaskState]) -> Option<Vec<TaskId>> {
 /// One stack frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frame {
-    /// Address of the instruction (for callers: of the return address).
+    /// Address of the instruction; for callers, the return address.
     pub address: u64,
     /// The function's name, demangled, if known.
     pub function: Option<String>,
@@ -182,11 +184,11 @@ pub struct Frame {
 pub struct Stats {
     /// Ticks of all tasks: compiled-in ticks and traced system calls.
     pub ticks: u64,
-    /// Times a task that could have gone on was made to wait for another.
+    /// How often a task that could have gone on had to wait for another.
     pub preemptions: u64,
     /// Traced system calls.
     pub syscalls: u64,
-    /// Tasks that ever lived.
+    /// Number of tasks that were ever created.
     pub tasks: u32,
 }
 

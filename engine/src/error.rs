@@ -1,19 +1,19 @@
-//! What can go wrong, in words for the user.
+//! The engine's errors, worded for users.
 
 use crate::task::TaskId;
 
-/// An error of the engine. What a recorded program does wrong is an [`crate::ending::Ending`] instead.
+/// An error of the engine. What a recorded program does wrong is an [`Ending`](crate::ending::Ending) instead.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Told to give up.
+    /// The caller asked the engine to stop.
     #[error("interrupted")]
     Stopped,
     /// The operating system refused something.
     #[error("{what}: {source}{}", remedy(source))]
     Os {
-        /// What was tried, on what.
+        /// What the engine tried, and on what.
         what: String,
-        /// The refusal.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The machine does not allow recording at all.
@@ -35,7 +35,7 @@ pub enum Error {
     /// A trace file is damaged, foreign or of another version.
     #[error(transparent)]
     Trace(#[from] crate::trace::TraceError),
-    /// A replay did something else than the recording.
+    /// A replay differed from the recording.
     #[error(transparent)]
     Diverged(#[from] Box<Divergence>),
     /// Not built yet.
@@ -44,13 +44,13 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the operating system says that a task does not exist: it has been killed.
+    /// Whether the system says that a task does not exist (`ESRCH`): the task has been killed.
     pub(crate) fn is_about_the_dead(&self) -> bool {
         matches!(self, Self::Os { source, .. } if source.raw_os_error() == Some(libc::ESRCH))
     }
 }
 
-/// What the user can do about a refusal of the operating system's, if that is known.
+/// Returns advice on an error of the operating system, if there is any.
 fn remedy(source: &std::io::Error) -> &'static str {
     match source.raw_os_error() {
         Some(libc::EFBIG) => {

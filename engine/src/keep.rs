@@ -1,4 +1,4 @@
-//! Keeping a recording: into a file, once it has replayed.
+//! Keeps a recording: writes it to a file, and replays it before the file gets its name.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,23 +15,24 @@ use crate::trace::unnamed::Unnamed;
 use crate::trace::writer::{self, Head};
 use crate::trace::{Trace, TraceError};
 
-/// What became of a recording that was to be kept.
+/// The result of keeping a recording.
 #[derive(Debug)]
 pub struct Kept {
-    /// Why the trace did not replay; none means that it is verified. The file is there either way. [`Error::Stopped`]: that has
-    /// not been found out.
+    /// Why the trace did not replay; `None` if it is verified. The file exists either way. [`Error::Stopped`] means
+    /// that it was not replayed to the end.
     pub divergence: Option<Error>,
-    /// How the program ended: what the recording says, and who holds the locks that threads wait for, as the replay has shown.
+    /// How the program ended, as recorded, with the owners of the mutexes that threads wait for, as found by replaying.
     pub ending: Ending,
 }
 
-/// Write `recording` to a new file at `path`, replay it once on `core`, mark it verified if that was faithful, and only
-/// then let the name appear. When `stop` becomes true it is not replayed to the end, and not verified. `info` is the caller's own description, given back by [`Trace::info`]. The calling thread
-/// is pinned to the core.
+/// Writes `recording` to a new file at `path`, replays it once on `core`, marks it as verified if the replay was
+/// faithful, and only then gives the file its name. If `stop` becomes true the replay ends early, and the file is not
+/// verified. `info` is the caller's own description, which [`Trace::info`] returns. The calling thread is pinned to the
+/// core.
 ///
 /// # Errors
-/// What kept the file from being written, [`std::io::ErrorKind::AlreadyExists`] if there is one of that name. Nothing is
-/// left behind then.
+/// Why the file could not be written; [`std::io::ErrorKind::AlreadyExists`] if `path` exists. No file is left behind
+/// then.
 pub fn keep(
     recording: &Recording,
     path: &Path,
@@ -69,10 +70,10 @@ pub fn keep(
     Ok(Kept { divergence, ending })
 }
 
-/// Find the owners of the mutexes of std's that tasks wait for, by another replay. Whether some have been found: it is no
-/// mistake if not.
+/// Finds the owners of the std mutexes that tasks wait for, by another replay. Returns whether it found any; finding
+/// none is no error.
 fn name_owners(recording: &Recording, ending: &mut Ending, core: usize, stop: &AtomicBool) -> bool {
-    /// As many as there are registers for watchpoints.
+    /// Number of debug registers for watchpoints (x86-64).
     const MOST: usize = 4;
     let (Ending::Deadlocked(tasks) | Ending::Hung { tasks, .. }) = ending else { return false };
     let mut words: Vec<u64> = tasks.iter().filter_map(word_of_mutex).collect();
@@ -105,22 +106,22 @@ fn name_owners(recording: &Recording, ending: &mut Ending, core: usize, stop: &A
     found
 }
 
-/// The word of the mutex of std's that a task waits for, if its owner is not known.
+/// Returns the word of the std mutex that a task waits for, if the mutex's owner is not known.
 fn word_of_mutex(state: &TaskState) -> Option<u64> {
-    /// The function that waits for such a mutex. Others' mutexes have other words.
+    /// A part of the names of the functions that wait for a std mutex. The mutexes of other libraries have other words.
     const STD: &str = "std::sys::sync::mutex::futex::";
     let wait = state.wait.as_ref().filter(|wait| wait.on == Awaited::Mutex && wait.by.is_empty())?;
     let names = state.frames.iter().filter_map(|frame| frame.function.as_ref());
     wait.futex.filter(|word| word % 4 == 0 && names.clone().any(|name| name.contains(STD)))
 }
 
-/// How long a replay may take from one event to the next: it executes the recorded instructions with fewer stops, and is hardly
-/// slower than the recording.
+/// Returns how long a replay may take from one event to the next. It executes the recorded instructions with fewer
+/// stops, so it is hardly slower than the recording.
 fn patience(recording: &Recording) -> Duration {
     Duration::from_secs(30) + recording.wall * 10
 }
 
-/// Replay what was written, and compare all that a user would see.
+/// Replays the written trace, and compares everything that a user would see.
 fn verify(
     recording: &Recording,
     out: &Unnamed,

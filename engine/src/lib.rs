@@ -1,24 +1,24 @@
 //! Record and replay of Linux x86-64 programs, without hardware counters and without root.
 //!
-//! After O'Callahan et al., "Engineering Record and Replay for Deployability" (arXiv 1705.05937): ptrace, one task at
-//! a time on one core, every input from the kernel logged. The clock that pins a position inside a task's execution is
-//! compiled into the recorded program (see [`rrtest_preload`]).
+//! The design follows O'Callahan et al., "Engineering Record and Replay for Deployability" (arXiv 1705.05937): ptrace,
+//! one task at a time on one core, every input from the kernel logged. The clock that identifies a position in a task's
+//! execution is compiled into the recorded program (see [`rrtest_preload`]).
 //!
-//! The rooms, each standing only on those below it:
+//! The rooms, each of which stands only on those below it:
 //!
 //! ```text
-//! keep       write a recording to a file once it has replayed
+//! keep       writes a recording to a file once it has replayed
 //! replay     drives a process from a trace        record     drives a process and writes a trace
-//! schedule   who runs next: futexes, strategies (record only)
+//! schedule   who runs next: strategies, futexes (record only)
 //! clock      where in a task's execution are we
-//! syscalls   one table: what each call reads, writes, may block on, and how it replays
+//! syscalls   one table: what each call reads and writes, what it may block on, how it replays
 //! trace      the file format: events, memory, files; writer and reader
 //! claims     what a program shares with others by name
-//! symbols    stacks in words, for reports
-//! tracee     safe ptrace: stopped and running are different types
+//! symbols    stacks with names, files and lines, for reports
+//! tracee     safe ptrace: stopped and running tasks have different types
 //! ```
 //!
-//! The engine knows nothing of cargo or of tests.
+//! The engine knows nothing of cargo or tests.
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!("rrtest records Linux x86-64 programs only");

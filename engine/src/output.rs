@@ -1,4 +1,4 @@
-//! What a program writes to its standard output and error: as much of it as people read.
+//! A program's standard output and error, up to the length that people read.
 
 use std::collections::VecDeque;
 
@@ -6,26 +6,26 @@ use twox_hash::XxHash3_128;
 
 use crate::trace::event::Stream;
 
-/// So many bytes of the beginning are held, and as many of the end.
+/// Bytes kept of the beginning, and as many of the end.
 const HELD: usize = 4 << 20;
 
-/// The most bytes of a part, which is held or left out as a whole.
+/// Largest size of a part. Parts are kept or left out as a whole.
 const PART: usize = 64 << 10;
 
-/// What a program has written to its standard output and error, in order. There is no limit to that, and most recordings are
-/// thrown away: of long output the middle is left out. A replay shows all of it.
+/// What a program has written to its standard output and error, in order. Programs may write without limit, and most
+/// recordings are thrown away: of long output the middle is left out. A replay shows all of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Output {
     beginning: Vec<Part>,
     end: VecDeque<Part>,
-    /// Bytes of the beginning, and of the end.
+    /// Bytes kept of the beginning, and of the end.
     held: (usize, usize),
     left_out: u64,
-    /// Of what is left out.
+    /// Digest of the bytes that are left out.
     digest: u128,
 }
 
-/// What one stream got in a row.
+/// Consecutive output to one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Part {
     stream: Stream,
@@ -33,7 +33,7 @@ struct Part {
 }
 
 impl Output {
-    /// The program has written this.
+    /// Appends what the program has written.
     pub fn push(&mut self, stream: Stream, bytes: &[u8]) {
         for bytes in bytes.chunks(PART) {
             let at_first = self.end.is_empty() && self.held.0 + bytes.len() <= HELD;
@@ -51,7 +51,7 @@ impl Output {
         }
     }
 
-    /// Leave out what is more than the end may hold.
+    /// Drops the oldest parts of the end until it fits.
     fn leave_out(&mut self) {
         while self.held.1 > HELD
             && let Some(Part { bytes, .. }) = self.end.pop_front()
@@ -62,18 +62,18 @@ impl Output {
         }
     }
 
-    /// The beginning, part by part: all of it, if nothing is left out.
+    /// Iterates over the beginning, part by part. This is everything if nothing is left out.
     pub fn beginning(&self) -> impl Iterator<Item = (Stream, &[u8])> {
         self.beginning.iter().map(|part| (part.stream, &part.bytes[..]))
     }
 
-    /// How many bytes are left out between the beginning and the end.
+    /// Returns how many bytes are left out between the beginning and the end.
     #[must_use]
     pub fn left_out(&self) -> u64 {
         self.left_out
     }
 
-    /// What comes behind that.
+    /// Iterates over the end, which follows what is left out.
     pub fn end(&self) -> impl Iterator<Item = (Stream, &[u8])> {
         self.end.iter().map(|part| (part.stream, &part.bytes[..]))
     }

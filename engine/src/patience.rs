@@ -1,42 +1,42 @@
-//! When a run that does not end counts as hung: judged by what the program's runs usually take.
+//! Decides when a run counts as hung, by what the program's runs usually take.
 //!
-//! A fixed time limit must be longer than the slowest sound run on the slowest machine, so it is far too long for all others.
-//! But runs of a test are many and alike: one that takes fifty times what they usually take has most likely got stuck. What
-//! counts is a run's own time. That is the time for which it had a processor, and that for which none of its tasks
-//! could run; how long it had to wait for a processor on a busy machine says nothing about it.
+//! A fixed time limit must exceed the slowest sound run on the slowest machine, so it is far too long for all others.
+//! But runs of a test are many and alike: one that takes fifty times as long as usual is most likely stuck. What counts
+//! is the run's own time: the time for which it had a processor, plus the time for which none of its tasks could run.
+//! The time that it waited for a processor on a busy machine does not count.
 //!
-//! There are three ways to get nowhere, and a measure for each:
+//! A run can fail to progress in three ways, each with a measure of its own:
 //!
-//! | it | measure |
+//! | the run | measure |
 //! |---|---|
-//! | computes (spins, yields, goes round and round) | processor time |
-//! | stands still, until the world does something | how long it has stood still, if no time is known at which it will go on |
-//! | comes to life now and then, and waits again | both in all, in which a single wait counts for little |
+//! | computes (spins, yields, loops) | processor time |
+//! | stands still until the world acts | how long it has stood still, unless the time at which it goes on is known |
+//! | wakes now and then, and waits again | sum of both, in which a single wait counts for little |
 //!
-//! A sound run that once waits for long, for a time that will come, is none of these.
+//! A sound run that once waits long for a known time is none of these.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// A run may take so many times as long as usual: sound ones take forty times as long now and then.
+/// A run may take this many times as long as usual: sound runs sometimes take forty times as long.
 const TIMES: u32 = 45;
 
-/// What a run may compute in any case. A replay, which a hang has to pass before it is reported, takes as long again.
+/// Processor time that any run may use. A replay, which must confirm a hang before it is reported, takes as long again.
 const COMPUTING: Duration = Duration::from_secs(1);
 
-/// What it may wait in any case. Waiting for others' answers varies more, and takes a replay no time.
+/// Time that any run may wait. Waits for outside answers vary more, and cost a replay no time.
 const WAITING: Duration = Duration::from_secs(3);
 
-/// A single wait counts for no more than one part in so many of what a run may wait.
+/// A single wait counts for at most this fraction of the time that a run may wait.
 const WAITS: u32 = 8;
 
-/// When the time is over for all runs, what they may take in any case is so many times less.
+/// When the time for all runs is over, the minimum times are divided by this.
 const CLOSING: u32 = 4;
 
-/// Of how many runs what they took is remembered.
+/// Number of runs that are remembered.
 const RUNS: usize = 64;
 
-/// What a run took of its own time.
+/// The own time of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Effort {
     /// How long it computed.
@@ -46,23 +46,23 @@ pub struct Effort {
 }
 
 impl Effort {
-    /// Both.
+    /// Returns the sum of both.
     #[must_use]
     pub fn total(self) -> Duration {
         self.computed + self.idled
     }
 }
 
-/// What runs of a program that ended by themselves took.
+/// How long those runs of a program took that ended by themselves.
 #[derive(Clone, Debug, Default)]
 pub struct Usual {
-    /// The last ones.
+    /// The latest runs.
     recent: VecDeque<Duration>,
     longest: Duration,
 }
 
 impl Usual {
-    /// Another run has ended by itself.
+    /// Adds a run that ended by itself.
     pub fn learn(&mut self, effort: Effort) {
         let took = effort.total();
         if self.recent.len() == RUNS {
@@ -72,87 +72,87 @@ impl Usual {
         self.longest = self.longest.max(took);
     }
 
-    /// How long to bear with the next run; none if nothing is known.
+    /// Returns how long the next run may take; `None` if no run is known.
     #[must_use]
     pub fn patience(&self) -> Option<Patience> {
         let mut sorted: Vec<Duration> = self.recent.iter().copied().collect();
         sorted.sort_unstable();
-        // Three of four take no longer. The few that are slow, though sound, do not count.
+        // The third quartile: the slowest runs, though sound, do not count.
         let usual = *sorted.get(sorted.len().checked_sub(1)? * 3 / 4)?;
         Some(Patience { usual, longest: self.longest })
     }
 }
 
-/// How long to bear with a run.
+/// How long a run may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
     /// What runs usually take.
     pub usual: Duration,
-    /// What the longest that ended by itself took.
+    /// The longest run that ended by itself.
     pub longest: Duration,
 }
 
 impl Patience {
-    /// The patience with runs that take so many times as long.
+    /// Returns the patience for runs that take `times` as long.
     #[must_use]
     pub fn times(self, times: u32) -> Self {
         Self { usual: self.usual.saturating_mul(times), longest: self.longest.saturating_mul(times) }
     }
 
-    /// How long, but not less than `least`.
+    /// Returns the limit, at least `least`.
     fn limit(&self, least: Duration) -> Duration {
-        // Whatever took longer has still ended.
+        // A run that took this long has ended after all.
         let longest = self.longest.saturating_mul(3) / 2;
         self.usual.saturating_mul(TIMES).max(longest).max(least)
     }
 }
 
-/// What is known of when a run that stands still goes on.
+/// What is known about when a blocked run goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
-    /// It does not stand still, or a time will come at which it goes on.
+    /// The run is not blocked, or a known time will let it go on.
     InSight,
-    /// When the world does something.
+    /// The run goes on when the outside world acts.
     Unknown,
 }
 
-/// What a run's conduct shows.
+/// What a run's conduct indicates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// Nothing.
+    /// Nothing unusual.
     Sound,
-    /// It has computed for so long that a schedule without chaos should have it end.
+    /// It has computed for so long that it should be scheduled fairly, to see whether it ends.
     Suspect,
     /// It hangs.
     Hung,
 }
 
-/// What one run does with its time.
+/// How one run spends its time.
 #[derive(Debug, Default)]
 pub struct Conduct {
     patience: Option<Patience>,
-    /// How long it has stood still.
+    /// How long it has stood still since it last ran.
     still: Duration,
-    /// How long it has waited before, as far as that counts.
+    /// Its earlier waits, as far as they count.
     waited: Duration,
-    /// How long it has stood still in all.
+    /// How long it has stood still in total.
     idled: Duration,
 }
 
 impl Conduct {
-    /// Of a run that has just begun. Without patience nothing is ever shown.
+    /// Starts with a run that has just begun. Without patience every run is sound.
     #[must_use]
     pub fn new(patience: Option<Patience>) -> Self {
         Self { patience, ..Self::default() }
     }
 
-    /// None of its tasks could run for so long.
+    /// Notes that none of its tasks could run for this long.
     pub fn stands_still(&mut self, time: Duration) {
         self.still += time;
         self.idled += time;
     }
 
-    /// One of them goes on.
+    /// Notes that one of its tasks goes on.
     pub fn goes_on(&mut self) {
         if !self.still.is_zero() {
             let most = self.patience.map_or(Duration::MAX, |patience| patience.limit(WAITING) / WAITS);
@@ -160,31 +160,32 @@ impl Conduct {
         }
     }
 
-    /// What runs of the program usually take, if that is known.
+    /// Returns what runs of the program usually take, if known.
     #[must_use]
     pub fn usual(&self) -> Option<Duration> {
         self.patience.map(|patience| patience.usual)
     }
 
-    /// How long it has stood still now.
+    /// Returns how long it has stood still since it last ran.
     #[must_use]
     pub fn still(&self) -> Duration {
         self.still
     }
 
-    /// How long it has stood still in all.
+    /// Returns how long it has stood still in total.
     #[must_use]
     pub fn idled(&self) -> Duration {
         self.idled
     }
 
-    /// What it shows, if it has computed for so long.
+    /// Judges the run, given the processor time it has used.
     #[must_use]
     pub fn judge(&self, computed: Duration, due: Due) -> Verdict {
         self.judged(computed, due, 1)
     }
 
-    /// The same when the time is over for all runs: there is none left to wait for certainty.
+    /// Judges the run when the time for all runs is over, with shorter minimum times: no later look can bring
+    /// certainty.
     #[must_use]
     pub fn judge_at_last(&self, computed: Duration, due: Due) -> Verdict {
         self.judged(computed, due, CLOSING)
@@ -211,14 +212,15 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// The patience after runs of so many ms.
+    /// Returns the patience after runs of these lengths, in ms.
     fn after(runs: impl IntoIterator<Item = u32>) -> Option<Patience> {
         let mut usual = Usual::default();
         runs.into_iter().for_each(|ms| usual.learn(Effort { computed: MS * ms, idled: Duration::ZERO }));
         usual.patience()
     }
 
-    /// The first time, in ms, at which a run shows that it hangs; none within a minute. Each ms it does what `does` says.
+    /// Returns the first time, in ms, at which a run counts as hung; `None` if not within a minute. `does` gives what
+    /// it does each ms.
     fn hangs_at(patience: Option<Patience>, mut does: impl FnMut(u32) -> Does) -> Option<u32> {
         let (mut conduct, mut computed) = (Conduct::new(patience), Duration::ZERO);
         (0..60_000).find(|&now| {
@@ -245,7 +247,7 @@ mod tests {
     }
     use Does::{Compute, Sleep, WaitForTheWorld};
 
-    /// Polls with so many ms in between.
+    /// Polls every so many ms.
     fn polls(every: u32) -> impl FnMut(u32) -> Does {
         move |now| if now % (every + 1) == 0 { Compute } else { Sleep }
     }

@@ -1,4 +1,4 @@
-//! What this machine allows: found out by trying, not by guessing from versions.
+//! Finds out what this machine allows, by trying instead of guessing from versions.
 
 use std::env::current_exe;
 use std::fs;
@@ -10,14 +10,14 @@ use nix::sys::ptrace;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-/// What a machine offers to a recorder.
+/// What a machine offers a recorder.
 #[derive(Debug)]
 pub struct Machine {
     /// The kernel's release, as uname(2) has it.
     pub kernel: String,
-    /// Whether a process can be traced by its parent, ptrace(2).
+    /// Whether a parent can trace its child, ptrace(2).
     pub ptrace: io::Result<()>,
-    /// Whether a process can filter its system calls, seccomp(2), with the outcome "ask the tracer".
+    /// Whether a process can filter its system calls and have a tracer decide (`SECCOMP_RET_TRACE`), seccomp(2).
     pub seccomp: io::Result<()>,
     /// Whether the processor's counters can be read, perf_event_open(2).
     pub counters: io::Result<()>,
@@ -25,14 +25,13 @@ pub struct Machine {
     pub ptrace_scope: Option<i32>,
     /// `kernel.perf_event_paranoid`: above 2, some kernels give no counters to users.
     pub perf_event_paranoid: Option<i32>,
-    /// How our own system calls are filtered already (`Seccomp:` in proc(5)): 0 not at all, 2 by a filter, as in most
-    /// containers.
+    /// The seccomp mode of this process (`Seccomp:` in proc(5)): 0 without a filter, 2 with one, as in most containers.
     pub seccomp_mode: Option<i32>,
-    /// Whether we can gain no privileges any more (`NoNewPrivs:` in proc(5)).
+    /// Whether this process can no longer gain privileges (`NoNewPrivs:` in proc(5)).
     pub no_new_privs: Option<i32>,
 }
 
-/// Try out the machine we run on. Starts a few short-lived children.
+/// Probes this machine. Starts a few short-lived children.
 #[must_use]
 pub fn machine() -> Machine {
     let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse().ok();
@@ -53,14 +52,14 @@ fn own_status(key: &str) -> Option<i32> {
     status.lines().find_map(|line| line.strip_prefix(key))?.trim().parse().ok()
 }
 
-/// Start ourselves anew, traced: execve(2) stops such a child at its first instruction, where it is killed.
+/// Starts this program again, traced. execve(2) stops such a child at its first instruction, where it is killed.
 fn try_ptrace() -> io::Result<()> {
     let mut command = quiet()?;
     // SAFETY: ptrace(2) is a bare system call; the closure neither allocates nor takes a lock after the fork.
     unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) };
     let mut child = command.spawn()?;
     let stopped = waitpid(Pid::from_raw(child.id().cast_signed()), None);
-    // If it has ended already, there is none to kill.
+    // It may have ended already: then there is nothing to kill.
     let _killed = child.kill();
     child.wait()?;
     match stopped? {
@@ -69,8 +68,8 @@ fn try_ptrace() -> io::Result<()> {
     }
 }
 
-/// In a child, install a filter that allows everything, and see whether "ask the tracer" is known. The child never
-/// becomes another program: it reports through the error of its own start.
+/// Installs a filter in a child that allows everything, and checks that `SECCOMP_RET_TRACE` is known. The child never
+/// executes a program: it reports its result as the error of its start.
 fn try_seccomp() -> io::Result<()> {
     const DONE: i32 = libc::ECANCELED;
     let mut command = quiet()?;

@@ -1,17 +1,17 @@
-//! What to record.
+//! The program to record.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// A program with all it is started with. The environment is complete: nothing is inherited.
+/// A program and everything it is started with. The environment is complete: nothing is inherited.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
     /// The executable file.
     #[serde(with = "os_path")]
     pub path: PathBuf,
-    /// The arguments, without the program's own name (`argv[0]` is `path`).
+    /// The arguments, without `argv[0]`, which is `path`.
     pub args: Vec<OsString>,
     /// The environment, in order.
     pub env: Vec<(OsString, OsString)>,
@@ -20,7 +20,7 @@ pub struct Program {
     pub cwd: PathBuf,
 }
 
-/// Paths as the byte strings they are: serde's own way refuses those that are not UTF-8.
+/// Serializes paths as byte strings: serde's own implementation rejects paths that are not UTF-8.
 mod os_path {
     use std::ffi::OsString;
     use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
-//! Functions that share their code, and so their address: the compiler or the linker keeps one of those that came out the same
-//! (LLVM's MergeFunctions, identical code folding). Debug information names the one that was kept; symbols name them all, and
-//! the line that makes the call says which was meant.
+//! Functions that share their code, and so their address. The compiler or the linker keeps one of several identical
+//! functions (LLVM's MergeFunctions, identical code folding). Debug information names only the one that was kept; the
+//! symbol table names them all, and the source line of the call shows which was meant.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,18 +9,18 @@ use std::path::Path;
 use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object, ObjectSymbol, ReadCache, SymbolKind};
 
-/// As many names as are worth reading.
+/// Names given at most.
 const MOST_NAMES: usize = 3;
 
-/// A file's functions that have several names.
+/// The functions of a file that have several names.
 #[derive(Debug, Default)]
 pub(crate) struct Functions {
-    /// By their first addresses, with their ends.
+    /// By start address: end address and names.
     shared: BTreeMap<u64, (u64, Vec<String>)>,
 }
 
 impl Functions {
-    /// Those that a file's symbols name; none if they cannot be read.
+    /// Reads a file's symbols. Returns `None` if they cannot be read.
     pub(crate) fn read(path: &Path) -> Option<Self> {
         let file = ReadCache::new(File::open(path).ok()?);
         let file: ElfFile64<'_, LittleEndian, _> = ElfFile64::parse(&file).ok()?;
@@ -42,14 +42,15 @@ impl Functions {
         Some(Self { shared: demangled.filter(|(_, (_, names))| names.len() > 1).collect() })
     }
 
-    /// The names of the function at one of the file's own addresses, if it has several.
+    /// Returns the names of the function at `address` (an address of the file's own), if it has several.
     pub(crate) fn at(&self, address: u64) -> Option<&[String]> {
         let (_, (end, names)) = self.shared.range(..=address).next_back()?;
         (address < *end).then_some(names)
     }
 }
 
-/// What to call a function with these names that is called in this line of source: by the names whose last part is in it.
+/// Chooses a name for a function with these names that is called in this source line: prefers names whose last part
+/// occurs in the line.
 pub(crate) fn name(names: &[String], line: Option<&str>) -> String {
     let in_line = |name: &&String| line.is_some_and(|line| has_word(line, last_part(name)));
     let fitting: Vec<_> = names.iter().filter(in_line).collect();
@@ -61,20 +62,20 @@ pub(crate) fn name(names: &[String], line: Option<&str>) -> String {
     }
 }
 
-/// A line of source, if there is such a file here.
+/// Reads a source line, if the file exists on this machine.
 pub(crate) fn source_line((file, line): &(String, u32)) -> Option<String> {
     let text = std::fs::read_to_string(file).ok()?;
     text.lines().nth(line.checked_sub(1)? as usize).map(str::to_owned)
 }
 
-/// What a function is called within its type or module.
+/// Returns a function's name without its type and module.
 fn last_part(name: &str) -> &str {
     let mut depth = 0_usize;
     let mut starts = vec![0];
     for (at, c) in name.char_indices() {
         match c {
             '<' | '(' | '[' | '{' => depth += 1,
-            // Not that of `->`.
+            // The `>` of `->` closes nothing.
             '>' | ')' | ']' | '}' if !name[..at].ends_with('-') => depth = depth.saturating_sub(1),
             ':' if depth == 0 => starts.push(at + 1),
             _ => {}

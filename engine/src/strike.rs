@@ -1,6 +1,6 @@
-//! What surprises have done to a program's time, and where.
+//! What surprises in time have done to a program, and where.
 //!
-//! Only of those that have to do with time: of the others the program's own assertion says enough.
+//! Other surprises are left out: for them the program's own assertion says enough.
 
 use std::fmt;
 
@@ -8,24 +8,24 @@ use crate::ending::Frame;
 use crate::schedule::surprise::Surprise;
 use crate::task::TaskId;
 
-/// A surprise that has struck.
+/// A surprise that struck.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Strike {
     /// Its kind.
     pub kind: Surprise,
     /// The thread that it struck.
     pub thread: Thread,
-    /// What that thread did.
+    /// What the thread was doing.
     pub doing: Doing,
-    /// How long the wait was to last in ns: 0 where it did not wait for a time.
+    /// How long the thread meant to wait, in ns; 0 if it did not wait for a time.
     pub asked: u64,
-    /// By how much longer something lasted than it would have, in ns.
+    /// By how much something was prolonged, in ns.
     pub more: u64,
-    /// How often something happened meanwhile.
+    /// How often something happened during the surprise.
     pub times: u64,
-    /// The threads that could have run, and did not.
+    /// Threads that could have run but did not.
     pub others: Vec<Thread>,
-    /// Where the thread was: return addresses from the innermost frame outwards.
+    /// Where the thread was: return addresses, innermost frame first.
     pub frames: Vec<Frame>,
 }
 
@@ -34,7 +34,7 @@ pub struct Strike {
 pub struct Thread {
     /// Which task it is.
     pub task: TaskId,
-    /// Its name, which is that of its maker until it has run.
+    /// Its name. Until it has run, this is its creator's name.
     pub name: String,
     /// Whether others have the same name.
     pub ambiguous: bool,
@@ -50,12 +50,12 @@ impl fmt::Display for Thread {
 /// What a thread did when a surprise struck it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doing {
-    /// It slept.
+    /// Sleeping.
     Sleeps,
-    /// It waited for something, with a time limit.
+    /// Waiting with a time limit.
     Waits,
-    /// It gave way to others.
+    /// Yielding.
     GivesWay,
-    /// Something else.
+    /// Anything else.
     Runs,
 }

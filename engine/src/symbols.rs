@@ -1,7 +1,7 @@
-//! Stacks in words: from registers and memory to functions, files and lines. Used after a failure only.
+//! Stack traces: from registers and memory to functions, files and lines. Used only after a failure.
 //!
-//! Callers are found by the call frame information in `.eh_frame`, which Rust and glibc always carry (x86-64 psABI,
-//! section 3.7), so frame pointers are not needed; names and lines by DWARF's, as far as the program has any.
+//! Callers are found by the call frame information in `.eh_frame`, which Rust and glibc always have (x86-64 psABI,
+//! section 3.7), so frame pointers are not needed. Names and lines come from DWARF, as far as the program has it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -18,34 +18,34 @@ use crate::awaits::{Futures, Place};
 use crate::ending::Frame;
 use crate::shared_code::{self, Functions, source_line};
 
-/// Stacks that are deeper are cut off: they come from endless recursion.
+/// Deeper stacks, which come from endless recursion, are cut off.
 const MOST_FRAMES: usize = 256;
 
-/// A part of a process's memory that a file is mapped to.
+/// A part of a process's memory to which a file is mapped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
-    /// First address.
+    /// Start address.
     pub start: u64,
-    /// Bytes.
+    /// Length in bytes.
     pub len: u64,
     /// The file.
     pub path: PathBuf,
-    /// Offset of the first byte in the file.
+    /// Offset in the file.
     pub offset: u64,
 }
 
-/// The registers from which a stack is found.
+/// The registers from which a stack is unwound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StackRegisters {
     /// The instruction pointer.
     pub rip: u64,
     /// The stack pointer.
     pub rsp: u64,
-    /// The frame pointer, or whatever else is in rbp.
+    /// The frame pointer, or whatever else rbp contains.
     pub rbp: u64,
 }
 
-/// What is known of a process's code. Each file is read once, and for names only when a stack passes through it.
+/// Symbols of a process's code. Each file is read once; its names are read only when a stack passes through it.
 pub struct Symbols {
     unwinder: UnwinderX86_64<Vec<u8>>,
     cache: CacheX86_64,
@@ -55,17 +55,17 @@ pub struct Symbols {
     futures: BTreeMap<PathBuf, Option<Futures>>,
 }
 
-/// Code of a file, in memory.
+/// Code of a file in memory.
 struct Code {
     addresses: Range<u64>,
-    /// What to add to the file's own addresses.
+    /// Difference between addresses in memory and addresses in the file.
     bias: u64,
     path: PathBuf,
 }
 
 impl Symbols {
-    /// Of a process with these mappings, in any order. Files that cannot be read, or are not programs or libraries,
-    /// stay without names.
+    /// Reads the code of a process with these mappings, in any order. Files that cannot be read, or are no programs or
+    /// libraries, have no names.
     #[must_use]
     pub fn new(mappings: &[Mapping]) -> Self {
         let mut symbols = Self {
@@ -78,15 +78,15 @@ impl Symbols {
         };
         let paths: BTreeSet<&Path> = mappings.iter().map(|mapping| mapping.path.as_path()).collect();
         for path in paths {
-            // What cannot be read is not there.
+            // A file that cannot be read is treated as absent.
             let _ = symbols.add(path, mappings);
         }
         symbols
     }
 
-    /// The stack of a task, innermost frame first, inlined functions as frames of their own.
+    /// Returns a task's stack, innermost frame first. Inlined functions have frames of their own.
     ///
-    /// `read` reads the task's memory, all of the buffer or nothing; the stack ends where it returns false.
+    /// `read` reads the task's memory: the whole buffer, or nothing. The stack ends where it returns false.
     pub fn backtrace(
         &mut self,
         registers: StackRegisters,
@@ -108,8 +108,9 @@ impl Symbols {
         frames
     }
 
-    /// What the future waits for that the innermost function of the user's, or one that it has called, drives: the future that is
-    /// awaited in the end, and the async functions that lead to it, innermost first. Empty if there is none, or that is not certain.
+    /// Returns what the future waits for that is driven by the innermost function of the user's own or by a function
+    /// below it: the future that is awaited in the end, and the async functions that lead to it, innermost first. Empty
+    /// if there is none, or if it is not certain.
     pub fn awaited(
         &mut self,
         registers: StackRegisters,
@@ -126,7 +127,7 @@ impl Symbols {
                     return frames;
                 }
             }
-            // Below a function of the user's that runs nobody waits: what is suspended there is being polled.
+            // A function of the user's own that runs is not waiting: futures suspended further out are being polled.
             if self.frames(address).iter().any(|frame| Origin::of(frame) == Origin::Own) {
                 break;
             }
@@ -134,7 +135,7 @@ impl Symbols {
         Vec::new()
     }
 
-    /// The machine's frames, innermost first, each with the registers that it has.
+    /// Unwinds the stack: the machine's frames, innermost first, each with its registers.
     fn unwind(
         &mut self,
         registers: StackRegisters,
@@ -160,7 +161,7 @@ impl Symbols {
         frames
     }
 
-    /// The names of the function at an address, if it has several.
+    /// Returns the names of the function at an address, if it has several.
     fn names_at(&mut self, address: u64) -> Option<Vec<String>> {
         let code = self.code.iter().find(|code| code.addresses.contains(&address))?;
         let functions = self.functions.entry(code.path.clone());
@@ -168,7 +169,7 @@ impl Symbols {
         functions.at(address - code.bias).map(<[String]>::to_vec)
     }
 
-    /// Take in the code of a file. None if it has none.
+    /// Adds the code of a file. Returns `None` if it has none.
     fn add(&mut self, path: &Path, mappings: &[Mapping]) -> Option<()> {
         let file = ReadCache::new(File::open(path).ok()?);
         let file: ElfFile64<'_, LittleEndian, _> = ElfFile64::parse(&file).ok()?;
@@ -191,7 +192,7 @@ impl Symbols {
         Some(())
     }
 
-    /// The frames at an address: one, and one more for each function inlined there.
+    /// Returns the frames at an address: one, and one more for each function inlined there.
     fn frames(&mut self, address: FrameAddress) -> Vec<Frame> {
         let mut frames = self.named(address).unwrap_or_default();
         if frames.is_empty() {
@@ -227,17 +228,17 @@ impl Symbols {
     }
 }
 
-/// What to add to a file's own addresses, if `mapping` maps the segment that begins at `offset` of the file and wants to be
-/// at `address`.
+/// Returns the difference between addresses in memory and in the file, if `mapping` maps the segment that begins at
+/// `offset` of the file and at address `address`.
 fn bias(mapping: &Mapping, offset: u64, address: u64) -> Option<u64> {
-    // The loader gives each segment a mapping of its own, which begins with the page in which the segment begins. The
-    // mapping before it may show that page as well: not so its begin.
+    // The loader gives each segment its own mapping, which starts with the page in which the segment begins. The
+    // previous mapping may include that page too, but does not start with it.
     const PAGE: u64 = 4096;
     let begins = mapping.offset == offset / PAGE * PAGE;
     mapping.start.checked_add(offset % PAGE)?.checked_sub(address).filter(|_| begins)
 }
 
-/// A file's sections, as the unwinder asks for them.
+/// Gives the unwinder a file's sections.
 struct Sections<'file, F>(&'file F);
 
 impl<'data, F: Object<'data>> ModuleSectionInfo<Vec<u8>> for Sections<'_, F> {
@@ -255,23 +256,23 @@ impl<'data, F: Object<'data>> ModuleSectionInfo<Vec<u8>> for Sections<'_, F> {
     }
 }
 
-/// Whose code a frame is in, as far as its source file tells.
+/// Who wrote a frame's code, as far as its source file shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The user's own.
+    /// The user.
     Own,
-    /// Of the runtime that is called at every tick.
+    /// The runtime that instrumented code calls at every tick.
     Runtime,
-    /// Of std, as it was built or as `rust-src` has it.
+    /// The standard library, as it was built or from `rust-src`.
     Std,
-    /// Of a crate that cargo fetched: its name, and its version if that is known.
+    /// A crate that cargo fetched, by name and, if known, version.
     Crate(String),
-    /// Not known: there is no source file.
+    /// Unknown: there is no source file.
     Unknown,
 }
 
 impl Origin {
-    /// That of a frame.
+    /// Returns the origin of a frame.
     #[must_use]
     pub fn of(frame: &Frame) -> Self {
         if frame.function.as_deref().is_some_and(|name| name.starts_with("__tsan_")) {
@@ -293,9 +294,9 @@ impl Origin {
     }
 }
 
-/// `NAME-VERSION` in words.
+/// Splits `NAME-VERSION` into words.
 fn named(directory: &str) -> String {
-    // MAJOR.MINOR.PATCH, behind which more may follow.
+    // The version is MAJOR.MINOR.PATCH, possibly with a suffix.
     let version = |at: &usize| {
         let rest = &directory[at + 1..];
         let numbers = rest.split(['-', '+']).next().unwrap_or_default();
@@ -305,9 +306,9 @@ fn named(directory: &str) -> String {
     at.map_or_else(|| directory.to_owned(), |at| format!("{} {}", &directory[..at], &directory[at + 1..]))
 }
 
-/// The innermost frame that is in the user's own code, if there is one.
+/// Returns the innermost frame in the user's own code, if there is one.
 ///
-/// What a deadlocked task does there is the frame before it in `frames`: the function of another's that it called.
+/// The frame before it in `frames` shows what a deadlocked task does there: the library function that it called.
 #[must_use]
 pub fn interesting(frames: &[Frame]) -> Option<&Frame> {
     frames.iter().find(|frame| Origin::of(frame) == Origin::Own)
@@ -395,11 +396,11 @@ mod tests {
         let (file, found) = find(&frames, "outer").1.location.clone().unwrap();
         assert!(file.ends_with("src/symbols.rs"), "{file}");
         assert_eq!(found, line);
-        // A frame of its own, though not of the machine's stack.
+        // A frame of its own, though not one of the machine's stack.
         let [inlined, outer] = [1, 2].map(|place| &frames[places[place]]);
         assert_eq!(inlined.address, outer.address);
         assert_ne!(inlined.location, outer.location);
-        // To the thread's start in std, and on into glibc.
+        // The stack reaches the thread's start in std, and continues into glibc.
         let start = frames
             .iter()
             .position(|frame| frame.function.as_ref().is_some_and(|name| name.contains("thread_start")));
@@ -413,7 +414,7 @@ mod tests {
         let mut symbols = Symbols::new(&own_mappings());
         let mut seen = None;
         let mut look = |registers| seen = Some(symbols.backtrace(registers, &mut read_own));
-        // std's sort calls a comparison of ours.
+        // std's sort calls a comparison of this module.
         let mut numbers = [2, 1];
         numbers.sort_by(|a, b| {
             innermost(&mut look);

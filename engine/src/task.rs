@@ -1,8 +1,8 @@
-//! The name of a task.
+//! Task numbers.
 
 use serde::{Deserialize, Serialize};
 
-/// A task (a thread, in the kernel's sense) of a recorded process tree, numbered in order of creation; 0 is the first.
+/// A task (what the kernel calls a thread) of a recorded process tree. Tasks are numbered in order of creation, from 0.
 ///
 /// Thread ids differ from replay to replay; this number does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -1,28 +1,28 @@
-//! The calls that the system-call buffer makes, and whom calls concern.
+//! The calls that the system-call buffer makes, and what calls do that other tasks may notice.
 
 use crate::layout::{AREA, Kind};
 
 /// How the buffer makes a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// What it takes.
+    /// The condition for making it without a stop.
     pub way: Way,
-    /// What the kernel writes to memory if it succeeds.
+    /// What the kernel writes to memory on success.
     pub out: Out,
-    /// Whom it concerns.
+    /// What it does that other tasks may notice.
     pub concern: Concern,
 }
 
 impl Call {
-    /// Whether it is a tick: other tasks may see its effect, or it theirs.
+    /// Whether it is a tick: other tasks may notice it, or it may depend on them.
     #[must_use]
     #[inline]
     pub fn ticks(&self) -> bool {
         self.concern != Concern::Own
     }
 
-    /// What it does to the object [`KERNEL`], if anything, with these arguments. `is_file` tells whether the descriptor in
-    /// argument 0 is of a file, not of a stream.
+    /// Returns how it accesses the object [`KERNEL`], if it does, with these arguments. `is_file` says whether the
+    /// descriptor in argument 0 refers to a file rather than a stream.
     #[must_use]
     #[inline]
     pub fn touches(&self, args: &[u64; 6], is_file: impl FnOnce() -> bool) -> Option<Kind> {
@@ -60,71 +60,71 @@ pub const fn gives(number: u64) -> bool {
     matches!(number, 1 | 18) // write, pwrite64
 }
 
-/// Whom a call concerns.
+/// What a call does that other tasks may notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Concern {
-    /// The calling task alone.
+    /// Only the calling task.
     Own,
-    /// Others, too, in a way that nobody counts: what a futex is called for has been touched by an instruction before.
+    /// Other tasks, in a way that does not count: an instruction has already accessed the word of a futex.
     Others,
-    /// It looks at a file, a directory or a stream: at what others may change through the kernel.
+    /// It looks at a file, directory or stream, which others may change through the kernel.
     Reads,
-    /// It changes one.
+    /// It changes a file, directory or stream.
     Writes,
-    /// It reads a file, or takes from a stream, which then has less.
+    /// It reads from a file, or from a stream, which then has less.
     Takes,
-    /// It closes one. For a file that is nobody else's business; at the other end of a stream it is noticed.
+    /// It closes a descriptor. Nobody notices this for a file, but the other end of a stream does.
     Ends,
-    /// It looks for a file, and with some flags in argument 2 makes or empties it.
+    /// It looks for a file; with some flags in argument 2 it creates or truncates it.
     Opens,
 }
 
-/// The object that all files, directories, pipes, sockets and so on are together: an address in our own area. Which of them
-/// a call touches would take a look at its descriptors and paths, and tasks that meet there are few.
+/// A single object for all files, directories, pipes, sockets and so on: an address in the shared area. To find out
+/// which of them a call accesses, its descriptors and paths would have to be inspected, and few tasks share any.
 pub const KERNEL: u64 = AREA as u64;
 
-/// What it takes to make a call without a stop.
+/// The condition for making a call without a stop (buffering policy).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// It is made with a stop.
+    /// Never: it is made with a stop.
     Stop,
-    /// Nothing: it never waits, and no other task is woken by it.
+    /// None: it never waits, and wakes no other task.
     Always,
-    /// Nothing either: it makes another descriptor of the one in argument 0.
+    /// None: it duplicates the descriptor in argument 0.
     Copy,
-    /// The program's clocks are the machine's: it tells when something was by those.
+    /// The program's clocks are the machine's: it reports times.
     Times,
-    /// The descriptor in argument 0 is a file that never blocks.
+    /// The descriptor in argument 0 refers to a file that never blocks.
     File,
-    /// The same, or an output stream, whose bytes are logged instead.
+    /// As [`Way::File`], or to an output stream, whose bytes are logged instead.
     Write,
-    /// The same as [`Way::File`], or something that has something to read now.
+    /// As [`Way::File`], or to something that has data to read now.
     Read,
-    /// A file that never blocks is closed.
+    /// It closes a file that never blocks.
     Close,
-    /// The clock is one that all processes share.
+    /// The clock is the same for all processes.
     Clock,
-    /// It tells the time, and nothing else is asked for.
+    /// It asks for the time and nothing else.
     Time,
-    /// It tells limits, and sets none.
+    /// It queries limits, and sets none.
     Limits,
-    /// It tells or sets the flags of a descriptor, or tells those of the file, or makes another descriptor of it.
+    /// It gets or sets the flags of a descriptor, gets those of the file, or duplicates the descriptor.
     Flags,
-    /// It is decided in the process who runs, or nobody is woken and nobody waits.
+    /// The process decides who runs, or nobody wakes and nobody waits.
     Futex,
-    /// It only tells where the list of robust futexes is; the recorder keeps that.
+    /// It only sets the address of the list of robust futexes, which the recorder keeps.
     RobustList,
-    /// The cores that the calling task is told it may use, which the recorder has told.
+    /// It asks for the cores that the calling task is told it may use, which the recorder has set.
     Affinity,
-    /// The range of memory in arguments 0 and 1 is not ours. Replay makes the call, too.
+    /// The range of memory in arguments 0 and 1 is outside the shared area. Replay makes the call, too.
     Repeat,
-    /// The same, and it is the advice to drop contents.
+    /// As [`Way::Repeat`], and it is advice to drop contents.
     Advise,
-    /// A file is opened that is a regular one, or never blocks either, for reading only.
+    /// It opens a regular file, or something else that never blocks, for reading only.
     Open,
-    /// No signal waits that could come by it.
+    /// No pending signal could be delivered because of it.
     Mask,
-    /// New private memory of zeros. Replay makes the call, too, and has the memory at the same place.
+    /// It maps new private zeroed memory. Replay makes the call, too, at the same address.
     Map,
 }
 
@@ -135,11 +135,11 @@ pub enum Out {
     Nothing,
     /// As many bytes as it returns, at the address in this argument.
     Returned(u8),
-    /// So many bytes at the address in this argument, unless that is null.
+    /// This many bytes at the address in this argument, unless it is null.
     Fixed(u8, u16),
 }
 
-/// The table has calls up to here.
+/// The table covers call numbers below this.
 const NUMBERS: usize = 448;
 
 /// A call that is made with a stop.
@@ -148,15 +148,15 @@ const STOP: Call = Call { way: Way::Stop, out: Out::Nothing, concern: Concern::O
 /// All calls by number.
 static CALLS: [Call; NUMBERS] = calls();
 
-/// How the buffer makes the call of this number.
+/// Returns how the buffer makes the call with this number.
 #[must_use]
 #[inline]
 pub fn call(number: u64) -> &'static Call {
-    // The index is in bounds: there is no code for a panic.
+    // The index is in bounds, and no code is generated for a panic.
     CALLS.get(number as usize).unwrap_or(&STOP)
 }
 
-/// The numbers of the calls that it makes (asm/unistd_64.h); structure sizes are those of the kernel's x86-64 ABI.
+/// Builds the table. Call numbers are from asm/unistd_64.h, structure sizes from the kernel's x86-64 ABI.
 const fn calls() -> [Call; NUMBERS] {
     let mut calls = [STOP; NUMBERS];
     let mut at = 0;
@@ -191,7 +191,7 @@ const READ: &[usize] = &[
     439, // faccessat2
 ];
 
-/// Calls with a stop that change one, or may.
+/// Calls with a stop that change a file, a directory or a stream, or may.
 #[rustfmt::skip]
 const WRITTEN: &[usize] = &[
     2, 85, 437, // open, creat, openat2

@@ -1,25 +1,26 @@
-//! The flags of rustc that make code call the runtime, and those that compile the runtime itself.
+//! The rustc flags that make code call the runtime, and those that compile the runtime itself.
 //!
-//! They are stable flags that hand options to LLVM, whose passes are not stable: a toolchain may refuse them.
+//! These are stable flags that pass options to LLVM, whose passes are not stable: a toolchain may refuse them.
 //!
-//! What stays without ticks whatever the flags: the standard library's precompiled code (contended paths, `park`, and, without
-//! optimisation, the few generics that rustc takes from there ready-made, such as `Mutex<Vec<u8>>::lock`), libraries built elsewhere, and inline
-//! assembly. Under `lto`, precompiled code may be inlined into instrumented functions; it stays as it is. The passes
-//! run once per codegen unit, before link-time optimisation, so that nothing ticks twice.
+//! Some code has no ticks whatever the flags: the standard library's precompiled code (contended paths, `park`, and,
+//! without optimisation, the few generics that rustc takes from it, like `Mutex<Vec<u8>>::lock`), libraries built
+//! elsewhere, and inline assembly. Under `lto`, precompiled code may be inlined into instrumented functions, and still
+//! has no ticks. The passes run once per codegen unit, before link-time optimisation, so nothing ticks twice.
 
 /// Instruments atomic operations and fences only (`--preempt sync`).
 ///
 /// The sanitizer's pass leaves out what its ABI has no entry point for (`fetch_max` and `fetch_min`), and instruments
-/// atomic operations whether or not their function asks to be sanitized. So: what it knows, then the rest expanded to
-/// compare-exchange loops, then those. Its module pass would only add a constructor to each object that calls `__tsan_init`.
+/// atomic operations whether or not their function asks to be sanitized. So it runs first for what it knows; then the
+/// rest is expanded to compare-exchange loops; then it runs for those. Its module pass would only add a constructor to
+/// each object that calls `__tsan_init`.
 pub const SYNC: &[&str] =
     &["-Cpasses=tsan,atomic-expand,tsan", "-Cllvm-args=-tsan-instrument-func-entry-exit=0"];
 
-/// Instruments plain accesses that can be shared, too (`--preempt memory`).
+/// Also instruments plain accesses that can be shared (`--preempt memory`).
 ///
-/// They are instrumented in functions with the attribute only. The option forces it at the start of LLVM's pipeline;
-/// an unoptimised one has no such step, hence `forceattrs`. A second `tsan` would instrument plain
-/// accesses twice, so that here `fetch_max` and `fetch_min` do not tick.
+/// They are instrumented only in functions with the attribute. The option forces it at the start of LLVM's pipeline; an
+/// unoptimised pipeline has no such step, hence `forceattrs`. A second `tsan` would instrument plain accesses twice, so
+/// here `fetch_max` and `fetch_min` do not tick.
 pub const MEMORY: &[&str] = &[
     "-Cpasses=forceattrs,tsan",
     "-Cllvm-args=-force-attribute=sanitize_thread",
@@ -39,10 +40,10 @@ pub const RUNTIME: &[&str] = &[
     "-Ccodegen-units=1",
 ];
 
-/// Compiles this crate's `lib.rs` to the system-call buffer: the bytes of its code, to be put at [`crate::layout::BUFFER`].
+/// Compiles this crate's `lib.rs` to the system-call buffer: the bytes of its code, for [`crate::layout::BUFFER`].
 ///
-/// The kernel keeps the vector registers, so the code must not use any, which the attribute says. It must be forced, as
-/// the target has them.
+/// The kernel preserves the vector registers, so the code must not use any, which the attribute says. It must be
+/// forced, as the target has them.
 pub const BUFFER: &[&str] = &[
     "--edition=2024",
     "--crate-type=bin",

@@ -1,44 +1,44 @@
-//! Which objects in memory several tasks share: a look at each tick of a task that is watched.
+//! Finds the objects in memory that several tasks share, by looking at each tick of a watched task.
 //!
-//! A scheduler that wants to stop tasks only where they can meet must know what others touch. Nobody tells it beforehand,
-//! and it must not depend on what earlier runs saw: so a table of addresses fills as the program runs. What a task touches for
-//! the first time could be touched by others later, so that counts for some touches, too.
+//! A scheduler that stops tasks only where they can meet must know what other tasks access. Nothing tells it
+//! beforehand, and it must not depend on what earlier runs saw: so a table of addresses fills as the program runs. What
+//! a task accesses for the first time may be accessed by others later, so the first few accesses count, too.
 //!
-//! Busy objects come up again and again, and each stop takes long. Of an object's touches the first ones count, and then ever
-//! fewer of them: as many of the next 64 as of the 128 after those, and so on.
+//! Busy objects come up again and again, and each stop takes long. The first accesses to an object count, and then ever
+//! fewer: as many of the next 64 as of the 128 after those, and so on.
 
 use crate::calls::KERNEL;
 use crate::layout::{Kind, OBJECTS, Object, Watch};
 use crate::random::draw;
 
-/// The table: an object has one place that it can be in.
+/// The table. An object has one place where it can be.
 pub type Objects = [Object; OBJECTS];
 
-/// So many touches of an object by one task alone count.
+/// Accesses to an object by a single task that count.
 const ALONE: u32 = 4;
 
-/// 2 to this power touches of an object count, and then ever fewer.
+/// Base-2 logarithm of the accesses to an object that count before ever fewer do.
 const BUSY: u32 = 6;
 
-/// The budget with which all touches of shared objects count.
+/// The budget with which all accesses to shared objects count.
 pub const UNLIMITED: u64 = 63;
 
-/// The bit of [`Object::by`] which says that somebody has written.
+/// The bit of [`Object::by`] for objects that have been written.
 const WRITTEN: u32 = 1 << 31;
 
-/// What stays of an address: 2 to the power of 6 more than there are places, the more significant bits for those.
+/// Hashes an address to a number 2 to the power of 6 larger than the table; the more significant bits are the place.
 fn digest(address: u64) -> usize {
     (address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - 6 - OBJECTS.ilog2())) as usize
 }
 
-/// Where the table has the object at an address, if it has it.
+/// Returns the place of an address in the table.
 #[must_use]
 #[inline]
 pub fn place(address: u64) -> usize {
     digest(address) / 64 % OBJECTS
 }
 
-/// The bit of an address in [`Watch::pending`].
+/// Returns the bit of an address in [`Watch::pending`].
 #[must_use]
 pub fn mark(address: u64) -> u64 {
     1 << (digest(address) % 64)
@@ -59,7 +59,7 @@ impl Object {
     }
 }
 
-/// Whether the `count`th of its kind is among the first, or one of the ever fewer that are taken behind them.
+/// Whether access number `count` is among the first, or one of the ever fewer that are picked after them.
 fn counts(count: u64, first: u32, random: u64) -> bool {
     let doublings = 64 - (count >> (first % 64)).leading_zeros();
     random & ((1_u64 << (doublings % 64)) - 1) == 0
@@ -70,8 +70,8 @@ impl Watch {
         draw(&mut self.random)
     }
 
-    /// The task is about to touch what is at `address`. Whether it is to stop before that. `object` is what the table has
-    /// in that address's [`place`].
+    /// Looks at an access that the task is about to make at `address`. Returns whether it is to stop first. `object` is
+    /// the entry of the table at that address's [`place`].
     #[inline]
     pub fn stops(&mut self, object: &mut Object, address: u64, kind: u64) -> bool {
         if address == 0 {
@@ -80,7 +80,7 @@ impl Watch {
         let random = self.draw();
         let digest = digest(address);
         if object.address != address {
-            // One that is shared is not given up easily.
+            // A shared object is not given up easily.
             if object.is_shared() && random & 7 != 0 {
                 return false;
             }
@@ -92,14 +92,14 @@ impl Watch {
         let mut bar = self.bar;
         if object.is_shared() || pending {
             let busy = if self.budget == UNLIMITED { UNLIMITED as u32 } else { BUSY };
-            // Other bits than those that decide behind this.
+            // These are other bits than those that decide next.
             if !counts(object.touched.into(), busy, random)
                 || !counts(self.events - self.fresh, self.budget as u32, random.rotate_right(20))
             {
                 return false;
             }
         } else {
-            // A program's first look at its files must not use up what there is for all that tasks come to share.
+            // A program's first accesses to its files must not use up the budget for what tasks come to share.
             if address == KERNEL || object.touched > ALONE || !counts(self.fresh, self.budget as u32, random)
             {
                 return false;
@@ -124,7 +124,7 @@ mod tests {
         vec![Object::default(); OBJECTS].try_into().unwrap()
     }
 
-    /// One that stops at all touches that count.
+    /// A watch that stops at all accesses that count.
     fn watch() -> Watch {
         Watch { on: 1, random: 1, bar: u64::MAX, budget: 40, ..Watch::default() }
     }
@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(stops, [vec![true; 4], vec![false; 6]].concat());
         watch.task = 1;
         assert!(meets(&mut watch, &mut table, 0x1000, LOAD));
-        // Neither is what all only read.
+        // What all tasks only read is not shared.
         for task in 0..2 {
             watch.task = task;
             assert!((0..4).filter(|_| meets(&mut watch, &mut table, 0x2000, LOAD)).count() < 5);
@@ -180,7 +180,7 @@ mod tests {
                 stops += u32::from(meets(&mut watch, &mut table, address * 8, STORE));
             }
         }
-        // Touches of what is new and of what is shared have a budget each.
+        // Accesses to new objects and to shared ones have separate budgets.
         assert!((100..700).contains(&stops), "{stops}");
     }
 

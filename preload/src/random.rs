@@ -1,7 +1,7 @@
-//! Random numbers for the code inside a process: a word of state.
+//! Random numbers for the code inside a process, with a word of state.
 
-/// The next number of a stream, whose state is not 0: Marsaglia, "Xorshift RNGs" (Journal of Statistical Software 2003),
-/// multiplied as by Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled" (2016).
+/// Draws the next number of a stream, whose state is not 0: Marsaglia, "Xorshift RNGs" (Journal of Statistical Software
+/// 2003), multiplied as in Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled" (2016).
 #[inline]
 pub fn draw(state: &mut u64) -> u64 {
     *state ^= *state << 13;
@@ -10,7 +10,7 @@ pub fn draw(state: &mut u64) -> u64 {
     state.wrapping_mul(0x2545_f491_4f6c_dd1d)
 }
 
-/// A number less than `bound`; 0 if that is 0. (Multiply and shift: the bias is below `bound` / 2^64.)
+/// Draws a number less than `bound`; 0 if that is 0. (Multiply and shift: the bias is below `bound` / 2^64.)
 #[inline]
 pub fn below(state: &mut u64, bound: u64) -> u64 {
     ((u128::from(draw(state)) * u128::from(bound)) >> 64) as u64

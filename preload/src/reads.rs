@@ -1,8 +1,8 @@
-//! Instructions that read what the program cannot know: the time-stamp counter, random numbers, the processor's identity and that
-//! of the core.
+//! Instructions that read what the program cannot determine: time-stamp counter, random numbers, identity of processor
+//! and core.
 //!
-//! Each stands, moved, in a stub, which has the buffer's code do it and log what came of it. How a stub says which instruction
-//! it is, and how such a read looks in the log, is here. The instructions are those of the Intel SDM, volume 2.
+//! Each has been moved to a stub, which has the buffer's code do it and log the result. Here is how a stub names its
+//! instruction, and how a read is represented in the log. The instructions are described in the Intel SDM, volume 2.
 
 use crate::layout::{Entry, register};
 use crate::processor::{Leaf, Processor};
@@ -13,7 +13,7 @@ use crate::processor::{Leaf, Processor};
 pub enum Read {
     /// rdtsc: the time-stamp counter.
     Counter = 0,
-    /// rdtscp: the same, and the core's number.
+    /// rdtscp: the time-stamp counter, and the core's number.
     CounterAndCore = 1,
     /// rdrand, rdseed: a random number.
     Random = 2,
@@ -26,27 +26,27 @@ pub enum Read {
 }
 
 impl Read {
-    /// All of them, by number.
+    /// All values, by number.
     pub const ALL: [Self; 6] =
         [Self::Counter, Self::CounterAndCore, Self::Random, Self::Core, Self::Processor, Self::States];
 
-    /// The numbers of entries of the log from here on are not of calls, but of reads.
+    /// From this number on, entries of the log are reads instead of calls.
     pub const NUMBERS: u16 = Entry::STREAM - 64;
 
-    /// That of such an entry.
+    /// Returns the number of a log entry for this read.
     #[must_use]
     pub const fn number(self) -> u16 {
         Self::NUMBERS + self as u16
     }
 
-    /// The read whose entries have this number.
+    /// Returns the read whose log entries have this number.
     #[must_use]
     pub fn of_number(number: u64) -> Option<Self> {
         let number = u16::try_from(number).ok()?.checked_sub(Self::NUMBERS)?;
         Self::ALL.get(usize::from(number)).copied()
     }
 
-    /// The instruction's name.
+    /// Returns the instruction's name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -59,34 +59,34 @@ impl Read {
         }
     }
 
-    /// Whether it tells what differs between two runs of the same program on the same machine.
+    /// Whether the result differs between two runs of the same program on the same machine.
     #[must_use]
     pub const fn varies(self) -> bool {
         matches!(self, Self::Counter | Self::CounterAndCore | Self::Random)
     }
 }
 
-/// An instruction in a word, as its stub passes it.
+/// An instruction, as its stub passes it in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct What {
     /// What it reads.
     pub read: Read,
-    /// The number of the register that gets it, where there is a choice.
+    /// The number of the register that gets the result, if it can be chosen.
     pub register: u8,
-    /// Bytes that are written of that: 2, 4 or 8.
+    /// Bytes of that register that are written: 2, 4 or 8.
     pub bytes: u8,
-    /// It is the dynamic linker's, which measures itself, before the program's first instruction and for nobody.
+    /// Whether it is the dynamic linker's, which measures itself before the program's first instruction, for nobody.
     pub linker: bool,
 }
 
 impl What {
-    /// Do to the general registers, by their numbers, what the instruction does that reads this: a word, and what cpuid writes to its
-    /// registers, or the core's number. The flags behind it.
+    /// Does to the general registers what the instruction does: `value` is what it reads, `more` what cpuid writes to
+    /// its registers, or the core's number. Returns the flags.
     #[must_use]
     #[inline]
     pub fn finish(self, registers: &mut [u64; 16], flags: u64, value: u64, more: [u32; 4]) -> u64 {
         const LOW: u64 = 0xffff_ffff;
-        /// Carry says that there was a random number; the others of the status flags are cleared.
+        /// Carry means that there was a random number; the other status flags are cleared.
         const CARRY: u64 = 1;
         const STATUS: u64 = 1 | 1 << 2 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 11;
         match self.read {
@@ -116,13 +116,13 @@ impl What {
         if let Read::Random = self.read { flags & !STATUS | CARRY } else { flags }
     }
 
-    /// The word.
+    /// Encodes it as a word.
     #[must_use]
     pub const fn word(self) -> u32 {
         self.read as u32 | (self.register as u32) << 4 | (self.bytes as u32) << 8 | (self.linker as u32) << 12
     }
 
-    /// From the word; a number that no stub has is taken for a counter's.
+    /// Decodes the word. A number that no stub has counts as a read of the counter.
     #[must_use]
     #[inline]
     pub fn of_word(word: u64) -> Self {
@@ -139,14 +139,14 @@ impl What {
     }
 }
 
-/// What cpuid says of this leaf and subleaf where the machine's processor says that.
+/// Returns what cpuid shows of a leaf and subleaf, from what it says on this machine.
 #[must_use]
 #[inline]
 pub const fn shown(processor: Processor, leaf: u32, subleaf: u32, machine: Leaf) -> Leaf {
     same_on_all_cores(leaf, processor.cpuid(leaf, subleaf, machine))
 }
 
-/// What cpuid says of the core on which it is executed, made the same on all: eax, ebx, ecx, edx.
+/// Removes from cpuid's result (eax, ebx, ecx, edx) what differs between cores.
 const fn same_on_all_cores(leaf: u32, [eax, ebx, ecx, edx]: Leaf) -> Leaf {
     match leaf {
         // The initial APIC id.

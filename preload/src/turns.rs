@@ -1,8 +1,8 @@
-//! Whose turn it is under the fair strategy: that of the task that has not run for longest, for a while of random length, and
-//! now and then of any.
+//! Whose turn it is under the fair strategy: that of the task that has not run for longest, for a random time; now and
+//! then any task's.
 //!
-//! The recorder decides by it, and so does the system-call buffer where a task hands the core over without a stop: equal
-//! numbers give equal turns.
+//! The recorder decides by this, and so does the system-call buffer when a task hands the core over without a stop:
+//! equal numbers give equal turns.
 
 use crate::layout::Turns;
 use crate::random::below;
@@ -10,27 +10,27 @@ use crate::random::below;
 /// The longest timeslice, in ticks: its end costs nothing, and comes soon enough for the end of a sleep to be noticed.
 pub const LONG_SLICE: u64 = 10_000;
 
-/// One turn in so many goes to any task.
+/// One turn in this many goes to any task.
 const EARLY: u64 = 16;
 
 /// Who runs next, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
-    /// Which of the runnable.
+    /// The index of the task among the runnable ones.
     pub index: usize,
-    /// For how many ticks at most.
+    /// Ticks that it may run at most.
     pub slice: u64,
 }
 
 impl Turns {
-    /// A decision is due. Its number is when the running task has run last.
+    /// Counts a decision. Returns its number, which is when the running task has run last.
     #[inline]
     pub fn decision(&mut self) -> u64 {
         self.decisions += 1;
         self.decisions
     }
 
-    /// Which of `count` runnable tasks has its turn. `last_ran` tells when each of them ran last.
+    /// Returns which of `count` runnable tasks has its turn. `last_ran` returns when each of them ran last.
     #[inline]
     pub fn next(&mut self, count: usize, last_ran: impl Fn(usize) -> u64) -> Turn {
         let slice = 1 + below(&mut self.random, LONG_SLICE);
@@ -54,7 +54,7 @@ impl Turns {
 mod tests {
     use super::*;
 
-    /// So many turns among tasks that ran last at these decisions.
+    /// Returns `count` turns among tasks that ran last at these decisions.
     fn turns(ran: &[u64], count: usize) -> Vec<Turn> {
         let mut turns = Turns { random: 1, decisions: 0 };
         (0..count).map(|_| turns.next(ran.len(), |at| ran[at])).collect()

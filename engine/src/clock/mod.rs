@@ -1,8 +1,8 @@
 //! Where in a task's execution are we: the clock that record and replay share.
 //!
-//! A position is a number of ticks since the task got the core. Ticks are counted by the program itself, in code that was
-//! compiled in (see [`rrtest_preload`]), and by the system calls that other tasks can see. A program without compiled-in
-//! ticks has the latter only.
+//! A position is a number of ticks since the task got the core. Ticks are counted by code compiled into the program
+//! (see [`rrtest_preload`]), and by system calls that other tasks can see. A program without compiled-in ticks has only
+//! the latter.
 
 use std::rc::Rc;
 
@@ -15,25 +15,25 @@ use crate::tracee::{Area, Registers};
 
 /// The clock of a process tree, of which one task runs at a time.
 ///
-/// The program counts down in the shared [`Area`]; a timeslice is over when nothing is left. The clock must be read or set
-/// only while no task runs.
+/// The program counts down in the shared [`Area`]; a timeslice is over when nothing is left. The clock may be read or
+/// set only while no task runs.
 ///
-/// A clone goes on from the same moment, in the same area: only one of them can be in use.
+/// A clone continues from the same moment, in the same area: only one of them can be in use.
 #[derive(Clone, Debug)]
 pub struct Clock {
     area: Rc<Area>,
     /// The countdown at the start of the timeslice.
     slice: u64,
-    /// By how much it was cut.
+    /// By how much the timeslice was cut.
     cut: u64,
-    /// Ticks of the timeslices before.
+    /// Ticks of earlier timeslices.
     earlier: u64,
-    /// Whether the task is looked at tick by tick: what is left stands in another place then.
+    /// Whether the task is watched tick by tick. Then what is left is stored elsewhere.
     watching: bool,
 }
 
 impl Clock {
-    /// A clock at zero, and the area in which it runs.
+    /// Creates a clock at zero, and its area.
     ///
     /// # Errors
     /// If the kernel has no memory for the area.
@@ -41,13 +41,13 @@ impl Clock {
         Ok(Self { area: Rc::new(Area::new()?), slice: 0, cut: 0, earlier: 0, watching: false })
     }
 
-    /// The area that the driven process must have mapped.
+    /// Returns the area, which the driven process must have mapped.
     #[must_use]
     pub fn area(&self) -> &Area {
         &self.area
     }
 
-    /// Start a timeslice of so many ticks.
+    /// Starts a timeslice of `slice` ticks.
     pub fn start(&mut self, slice: u64) {
         self.earlier = self.total();
         self.slice = slice;
@@ -57,8 +57,8 @@ impl Clock {
         self.area.set_countdown(slice);
     }
 
-    /// Have each tick of the timeslice looked at. Whoever finds that the task must stop before its end says so by
-    /// [`Self::cut_short`].
+    /// Looks at each tick of the timeslice from now on. If the task must stop before its end, [`Self::cut_short`] says
+    /// so.
     pub fn watch(&mut self, watch: &Watch) {
         let left = self.left();
         self.watching = true;
@@ -73,7 +73,7 @@ impl Clock {
         self.watching
     }
 
-    /// Go on by counting down alone. False, and nothing done, if the task is just about to be looked at.
+    /// Returns to just counting down. Returns false, and does nothing, if the task is just about to be looked at.
     pub fn unwatch(&mut self) -> bool {
         if self.watching {
             if self.area.countdown() == 0 {
@@ -87,7 +87,7 @@ impl Clock {
         true
     }
 
-    /// The task has stopped at a tick: have the timeslice end there. Whether there was something left of it.
+    /// Ends the timeslice at the tick at which the task has stopped. Returns whether any of it was left.
     pub fn cut_short(&mut self) -> bool {
         let left = self.left();
         self.slice -= left.min(self.slice);
@@ -103,8 +103,8 @@ impl Clock {
         }
     }
 
-    /// A timeslice was over when the countdown was at `left`, and the task went on with what was left, as a new one. The
-    /// ticks that it had run.
+    /// Ends a timeslice at countdown `left`; the task went on with what was left, as a new one. Returns the ticks that
+    /// it had run.
     pub fn went_on(&mut self, left: u64) -> u64 {
         let ran = self.slice.saturating_sub(left);
         self.earlier += ran;
@@ -112,33 +112,33 @@ impl Clock {
         ran
     }
 
-    /// A task handed the core over when the countdown was at `left`, and the other got a timeslice of `slice` ticks, which the
-    /// process has begun. The ticks that the first had run.
+    /// Notes that a task handed the core over at countdown `left`, and that the other task got a timeslice of `slice`
+    /// ticks, which the process has begun. Returns the ticks that the first task had run.
     pub fn handed_over(&mut self, left: u64, slice: u64) -> u64 {
         let ran = self.went_on(left);
         (self.slice, self.cut) = (slice, 0);
         ran
     }
 
-    /// Ticks that are left of the timeslice.
+    /// Returns the ticks that are left of the timeslice.
     #[must_use]
     pub fn left(&self) -> u64 {
         if self.watching { self.area.left() } else { self.area.countdown() }
     }
 
-    /// Ticks since the timeslice began.
+    /// Returns the ticks since the timeslice began.
     #[must_use]
     pub fn ran(&self) -> u64 {
         self.slice - self.left().min(self.slice)
     }
 
-    /// Ticks of all tasks so far.
+    /// Returns the ticks of all tasks so far.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.earlier + self.ran()
     }
 
-    /// The running task has come to a system call. Whether the timeslice is over by that.
+    /// Counts a system call that the running task has reached. Returns whether this ends the timeslice.
     pub fn call(&mut self, number: u64) -> bool {
         let ticks = syscalls::ticks(number);
         let left = self.left().saturating_sub(ticks.into());
@@ -146,8 +146,8 @@ impl Clock {
         ticks && left == 0
     }
 
-    /// Have the timeslice end after `ticks` more, as if it had been that much shorter from its start. False if less is
-    /// left anyway, or `ticks` is 0.
+    /// Makes the timeslice end after `ticks` more, as if it had been that much shorter from its start. Returns false if
+    /// less is left anyway, or `ticks` is 0.
     pub fn cut(&mut self, ticks: u64) -> bool {
         let Some(less) = self.left().checked_sub(ticks).filter(|_| ticks > 0) else { return false };
         self.slice = self.slice.saturating_sub(less);
@@ -156,13 +156,13 @@ impl Clock {
         true
     }
 
-    /// Forget ticks, and a cut: put the countdown back to what it once was.
+    /// Undoes ticks, and a cut: sets the countdown back to an earlier value.
     pub fn put_back(&mut self, left: u64) {
         self.slice += std::mem::take(&mut self.cut);
         self.set_left(left);
     }
 
-    /// Where a task is that stands at these registers.
+    /// Returns the position of a task with these registers.
     #[must_use]
     pub fn position(&self, registers: &Registers) -> Position {
         Position::of(self.left(), registers)
@@ -180,7 +180,7 @@ mod tests {
         recorded.watch(&Watch { on: 1, ..Watch::default() });
         assert!(!recorded.call(libc::SYS_write as u64));
         assert_eq!((recorded.left(), recorded.ran(), recorded.area().countdown()), (9, 1, 1));
-        // Two ticks later it has seen something.
+        // Two ticks later it has found something.
         recorded.area().set_left(7);
         assert!(recorded.cut_short());
         assert_eq!((recorded.left(), recorded.ran()), (0, 3));
@@ -216,7 +216,7 @@ mod tests {
         clock.start(10);
         assert!(!clock.call(libc::SYS_write as u64));
         assert_eq!((clock.left(), clock.ran(), clock.total()), (9, 1, 1));
-        // A call that concerns the task alone is no tick.
+        // A call that concerns only the task itself is no tick.
         assert!(!clock.call(libc::SYS_gettid as u64));
         assert_eq!(clock.left(), 9);
         assert!(clock.cut(1));

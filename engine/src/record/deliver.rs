@@ -1,4 +1,4 @@
-//! Signals that come to the running task.
+//! Delivers signals to the running task.
 
 use super::journal::Journal;
 use super::recorder::Recorder;
@@ -13,13 +13,13 @@ use crate::task::TaskId;
 use crate::trace::event::{Event, Handler, Position, Signal};
 use crate::tracee::{Resume, Stop, Stopped, is_fault, signals};
 
-/// The code of a SIGSYS that a filter of calls has raised: `SYS_SECCOMP` (asm-generic/siginfo.h).
+/// `si_code` of a SIGSYS that a seccomp filter has raised: `SYS_SECCOMP` (asm-generic/siginfo.h).
 const FILTERED: i32 = 1;
 
-/// The code of a signal that int3 raises (asm-generic/siginfo.h).
+/// `si_code` of a signal that int3 raises (asm-generic/siginfo.h).
 const SI_KERNEL: i32 = 0x80;
 
-/// A signal that has found its task.
+/// A signal that has reached its task.
 struct Arrived {
     number: i32,
     /// Whether an instruction has raised it.
@@ -28,7 +28,8 @@ struct Arrived {
 }
 
 impl Recorder<'_> {
-    /// A task that runs is about to get a signal. If it is to go on with that, the task.
+    /// Handles a signal that is about to be delivered to a running task. Returns the task if it is to go on with the
+    /// signal.
     pub(in crate::record) fn signal(
         &mut self,
         id: TaskId,
@@ -71,8 +72,8 @@ impl Recorder<'_> {
         Ok(Ok(next))
     }
 
-    /// A task is about to get a signal on the way back to a call that it has come to. If no handler runs and nothing ends,
-    /// the task with the signal to let it go on with.
+    /// Handles a signal that is about to be delivered to a task on its way back to the entry of a call. If no handler
+    /// runs and nothing ends, returns the task and the signal to let it go on with.
     pub(in crate::record) fn signal_in_call(
         &mut self,
         id: TaskId,
@@ -93,7 +94,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// A signal kills its process.
+    /// Ends the process that a signal kills.
     fn killed(&mut self, id: TaskId, stopped: Stopped, signal: Arrived) -> Flow<Next> {
         let Arrived { number, fault, position } = signal;
         self.journal.take_buffered(&self.clock, &mut self.futexes.sharing, &mut self.scheduler);
@@ -119,7 +120,7 @@ impl Recorder<'_> {
         Err(Halt::Ending(Ending::Killed { signal: number, task: id, tasks }))
     }
 
-    /// A signal's handler starts, in the middle of the call if there is one.
+    /// Starts a signal's handler, in the middle of `call` if there is one.
     fn handle(
         &mut self,
         id: TaskId,
@@ -139,7 +140,7 @@ impl Recorder<'_> {
             }
             let rest = self.time.clocks.rest(&self.tasks, id, call)?;
             for write in call.left.iter().chain(&rest) {
-                // Where nobody can write, the kernel has not done so either.
+                // If the recorder cannot write there, the kernel has not done so either.
                 if self.tasks.space(id).memory.write(write.address, &write.bytes).is_ok() {
                     writes.push(write.clone());
                 }
@@ -147,13 +148,14 @@ impl Recorder<'_> {
         }
         let mut stopped = stopped;
         loop {
-            // With a signal, a step ends at the handler's first instruction, its frame pushed.
+            // A single step with a signal ends at the handler's first instruction, with the signal frame pushed.
             let running = stopped.resume(Resume::Step, signal.number)?;
             let stop;
             (stopped, stop) = self.wait(id, running)?;
             match stop {
                 Stop::Signal(libc::SIGTRAP) if stopped.signal_info()?.si_code == libc::SIGTRAP => break,
-                // There is no room for the frame. That is no place of its own: replay finds that of the signal.
+                // There is no room for the frame. This is no position of its own: replay finds that of the first
+                // signal.
                 Stop::Signal(libc::SIGSEGV) => {
                     signal.number = libc::SIGSEGV;
                     if !signals(stopped.tid())?.caught.has(libc::SIGSEGV) {
@@ -173,14 +175,14 @@ impl Recorder<'_> {
         Ok(Next::Continue)
     }
 
-    /// rt_sigreturn(2): back from a handler, to where the signal came.
+    /// rt_sigreturn(2). Returns from a handler to where the signal came.
     pub(in crate::record) fn signal_return(
         &mut self,
         id: TaskId,
         stopped: Stopped,
         call: &Call,
     ) -> Flow<Next> {
-        // What the result register is restored to is no result: were it an errno, replay would leave the call out.
+        // What the result register is restored to is no result: if it looked like an errno, replay would skip the call.
         let (stopped, _) = self.run_to_exit(id, stopped)?;
         let registers = stopped.registers()?;
         self.journal.finish(&mut self.tasks, &self.clock, id, stopped, call, Outcome::result(0))?;
@@ -190,7 +192,7 @@ impl Recorder<'_> {
 }
 
 impl Journal {
-    /// A signal has come where replay could not find the place: keep it back until the next tick or call.
+    /// Keeps back a signal that has come where replay could not find the place, until the next tick or call.
     pub(in crate::record) fn put_off(
         &mut self,
         tasks: &mut Tasks,
@@ -201,7 +203,7 @@ impl Journal {
     ) -> Flow<Next> {
         let (left, before) = (clock.left(), tasks.task(id).boundary.left);
         tasks.task(id).deferred.push(info);
-        // One that is about to hand the core over does not come to another tick.
+        // A task that is about to hand the core over will not come to another tick.
         if !clock.area().is_deciding()
             && let Some(ticks) = (before + 1).checked_sub(left).filter(|_| left > 1)
             && clock.cut(1)

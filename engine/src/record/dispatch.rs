@@ -1,4 +1,4 @@
-//! System calls, as the table describes them.
+//! Makes system calls as the table describes them.
 
 use rrtest_preload::layout::SYS_READ;
 
@@ -18,7 +18,7 @@ use crate::trace::event::{Effect, Registers, Stream};
 use crate::tracee::{Area, Stopped};
 
 impl Recorder<'_> {
-    /// Make the call at whose entry a task stands.
+    /// Makes the call at whose entry a task stands.
     pub(in crate::record) fn call(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
         let number = call.number();
         if number == SYS_READ as u64 {
@@ -56,7 +56,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// A call that the kernel does and replay reads from the log.
+    /// Makes a call that the kernel makes, and that replay reads from the log.
     fn logged(
         &mut self,
         id: TaskId,
@@ -118,7 +118,7 @@ impl Recorder<'_> {
         if let Some(fd) = filled(&call)
             && self.poller.stream(&self.tasks, id, fd).is_some()
         {
-            // As for descriptors it does not know how to write to: the program reads and writes instead.
+            // Fails as for a descriptor to which the kernel cannot splice: the program reads and writes instead.
             return self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
@@ -132,7 +132,7 @@ impl Recorder<'_> {
         self.wait_or_make(id, stopped, call, description)
     }
 
-    /// A call that is due: it waits, or is made.
+    /// Lets a call wait, or makes it if it need not.
     fn wait_or_make(
         &mut self,
         id: TaskId,
@@ -144,7 +144,7 @@ impl Recorder<'_> {
             && call.args()[2] & libc::MSG_WAITALL as u64 != 0
             && self.tasks.count() > 1
         {
-            // It would hold the core while it waits for what another task has to send.
+            // It would keep the core while it waits for what another task is to send.
             return self.tasks.unsupported(id, "recvmsg with MSG_WAITALL among several tasks");
         }
         let watch = self.poller.must_wait(self.options, &mut self.tasks, id, description, &call)?;
@@ -173,7 +173,7 @@ impl Recorder<'_> {
         self.make(id, stopped, call, description)
     }
 
-    /// Have the kernel make a call that need not wait any longer.
+    /// Has the kernel make a call that need not wait any longer.
     fn make(
         &mut self,
         id: TaskId,
@@ -205,7 +205,7 @@ impl Recorder<'_> {
         let before = outputs::before(&self.tasks.space(id).memory, description, &call.args());
         let (stopped, result) = self.in_kernel(id, stopped, &call, description)?;
         if description.block.timed() && result == 0 && call.stage == Stage::Ready {
-            // Another task was faster: nothing is ready any more, yet the time is not over.
+            // Another task was faster: nothing is ready any more, but the time is not over.
             before.restore(&self.tasks.space(id).memory)?;
             return self.tasks.once_more(id, stopped, call);
         }
@@ -220,8 +220,8 @@ impl Recorder<'_> {
         self.conclude(id, stopped, &call, Outcome::new(result, writes))
     }
 
-    /// Have the kernel make a call, and wait for its end. A call whose descriptors have been waited for must not wait
-    /// again: its time limit is set to zero.
+    /// Has the kernel make a call, and waits for its end. A call whose descriptors have been waited for must not wait
+    /// again: its timeout is set to zero.
     fn in_kernel(
         &mut self,
         id: TaskId,
@@ -267,7 +267,7 @@ impl Recorder<'_> {
                 self.poller.repeat_around(&mut self.tasks, &self.clock, &mut self.journal, id, stopped, call)
             }
             Performance::Repeat => {
-                // The kernel does it when the task goes on.
+                // The kernel makes the call when the task goes on.
                 self.futexes.sharing.changes(id);
                 self.journal.finish(&mut self.tasks, &self.clock, id, stopped, call, Outcome::result(0))
             }
@@ -298,7 +298,7 @@ impl Recorder<'_> {
 }
 
 impl Journal {
-    /// Pass on what the program writes; how much that is, or the errno of whoever should have got it.
+    /// Passes on what the program writes. Returns the number of bytes, or the listener's errno.
     fn put_out(&mut self, options: &Options<'_>, stream: Stream, bytes: &[u8]) -> Result<i64, i32> {
         if let Some(listen) = options.listener {
             listen(stream, bytes).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
@@ -310,7 +310,7 @@ impl Journal {
 }
 
 impl Poller {
-    /// The output stream that a write(2) or writev(2) goes to.
+    /// Returns the output stream to which a write(2) or writev(2) goes.
     pub(in crate::record) fn output_stream(
         &mut self,
         tasks: &Tasks,
@@ -321,7 +321,7 @@ impl Poller {
         if writes { self.stream(tasks, id, registers.args()[0]) } else { None }
     }
 
-    /// The output stream that a descriptor stands for.
+    /// Returns the output stream that a descriptor refers to.
     fn stream(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> Option<Stream> {
         match self.kind(tasks, id, fd) {
             Kind::Output(stream) => Some(stream),
@@ -330,7 +330,7 @@ impl Poller {
     }
 }
 
-/// The descriptor that a call fills from another.
+/// Returns the descriptor that a call fills from another one.
 fn filled(call: &Call) -> Option<u64> {
     let args = call.args();
     match call.number() as i64 {

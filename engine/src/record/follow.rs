@@ -1,4 +1,4 @@
-//! Carries out the notes of tasks that have handed the core over since.
+//! Carries out what tasks have noted in the shared area while they handed the core to each other.
 
 use rrtest_preload::calls::{self, Way};
 use rrtest_preload::layout::Note;
@@ -39,7 +39,7 @@ impl Surprises {
             && tasks[id].deferred.is_empty()
     }
 
-    /// The running task has woken others, and gone on.
+    /// Carries out a wake by the running task, which has gone on without a stop.
     pub(in crate::record) fn follow_wake(
         &self,
         tasks: &mut Tasks,
@@ -60,13 +60,13 @@ impl Surprises {
         let ran = clock.went_on(note.left);
         let point = Point { current: Some(id), why: Why::Woken, ran, next: None, found: Found::default() };
         let choice = scheduler.strategy.decide(point, &runnable);
-        // What is left may be less than the strategy knows: a signal cuts a timeslice short.
+        // The slice may be less than the strategy knows: a signal cuts a timeslice short.
         same(choice, Choice { task: id, ..choice })
     }
 }
 
 impl Recorder<'_> {
-    /// Carry out what tasks have done without a stop, up to now.
+    /// Carries out everything that tasks have done without a stop so far.
     pub(in crate::record) fn follow(&mut self) -> Flow<()> {
         for note in self.clock.area().take_notes() {
             match note.to.checked_sub(1) {
@@ -83,7 +83,7 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    /// The running task has begun to wait, and this one has got the core.
+    /// Carries out a wait by the running task, which has handed the core to task `to`.
     pub(in crate::record) fn follow_wait(&mut self, to: TaskId, note: Note) -> Flow<()> {
         let Some(id) = self.tasks.current else { return Ok(()) };
         let key = self.futexes.futex_key(&self.tasks, id, note.address, true);
@@ -107,8 +107,8 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    /// A task waits for a futex from now on, at whose call it stands. It is parked if others can let it go on without a stop; the
-    /// wait must be `plain`: for a private futex, without a time limit, and any wake ends it.
+    /// Lets a task, which stands at the call, wait for a futex from now on. Parks it if others can wake it without a
+    /// stop. The wait must be `plain`: for a private futex, without a time limit, and ended by any wake.
     pub(in crate::record) fn wait_parked(
         &mut self,
         id: TaskId,
@@ -135,7 +135,7 @@ impl Recorder<'_> {
     }
 }
 
-/// The strategy must answer as the process has decided.
+/// Checks that the strategy answers as the process has decided.
 fn same(choice: Choice, decided: Choice) -> Flow<()> {
     if choice == decided {
         return Ok(());
@@ -147,7 +147,8 @@ fn same(choice: Choice, decided: Choice) -> Flow<()> {
 }
 
 impl Journal {
-    /// The running task is at an event: what it has done without a stop comes before that.
+    /// Moves what the running task has done without a stop from the buffer's log to the journal's, ahead of the next
+    /// event.
     pub(in crate::record) fn take_buffered(
         &mut self,
         clock: &Clock,

@@ -15,26 +15,26 @@ use crate::trace::event::{Event, Syscall, Write, Written};
 use crate::trace::log::Log;
 use crate::tracee::{Registers, Stopped};
 
-/// The events, the output, and what is counted and measured on the way.
+/// The log of events, the output, and statistics.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     pub(super) log: Log,
     pub(super) output: Output,
     pub(super) stats: Stats,
-    /// What later recordings of the program can make use of.
+    /// Measurements that later recordings of the program can use.
     pub(super) measured: Measured,
-    /// What a call has written into the memory of other tasks, to be logged behind it.
+    /// What a call has written into the memory of other tasks. Logged after the call.
     pub(super) elsewhere: Vec<(TaskId, Vec<Write>)>,
-    /// The kernel has made a call since the tasks in it were last looked at: it may have woken some.
+    /// The kernel has made a call since the tasks in it were last polled, and may have woken some.
     pub(super) unsettled: bool,
 }
 
 impl Journal {
-    /// A task that loses the core in front of a call must have come just as far in replay.
+    /// Logs how far a task that loses the core before a call has come: it must come as far in replay.
     pub(in crate::record) fn note_entered(&mut self, tasks: &mut Tasks, clock: &Clock, id: TaskId) {
         let Some(call) = tasks.task(id).call_mut() else { return };
         if call.stage == Stage::Ready {
-            // Others may take what it waited for: it has to look again.
+            // Others may take what the call waited for: it has to look again.
             call.stage = Stage::Due;
         }
         if !std::mem::replace(&mut call.entered, true) {
@@ -42,7 +42,7 @@ impl Journal {
         }
     }
 
-    /// The running task's timeslice ends where it is. Whether there was something left of it.
+    /// Ends the running task's timeslice where the task is. Returns whether any of it was left.
     pub(in crate::record) fn cut_short(&mut self, tasks: &Tasks, clock: &mut Clock, id: TaskId) -> bool {
         let left = clock.left();
         let short = clock.cut_short();
@@ -53,15 +53,15 @@ impl Journal {
         short
     }
 
-    /// A call that a task has come to counts: the log must tell of it, if it does not yet.
+    /// Logs that a task has reached a call, which counts as a tick, if the log does not say so yet.
     pub(in crate::record) fn note_arrival(&mut self, tasks: &mut Tasks, clock: &Clock, id: TaskId) {
         if let Some(registers) = tasks.task(id).arrived.take() {
             self.log.push(Event::Entered(clock.position(&registers)));
         }
     }
 
-    /// A task has stopped at a tick: the last of its timeslice, or one that was worth a stop. For replay its timeslice ends
-    /// there in any case. Whether it has stopped early.
+    /// Logs that a task has stopped at a tick: the last one of its timeslice, or one that was worth a stop. For replay
+    /// the timeslice ends there in either case. Returns whether the task has stopped early.
     pub(in crate::record) fn note_tick(
         &mut self,
         tasks: &Tasks,
@@ -74,7 +74,7 @@ impl Journal {
         met
     }
 
-    /// What has been found on the lookout since the last decision.
+    /// Returns what the lookout has found since the last decision.
     pub(in crate::record) fn found(
         &mut self,
         tasks: &Tasks,
@@ -87,7 +87,7 @@ impl Journal {
         self.found_up_to(tasks, scheduler, area.events(), drawn)
     }
 
-    /// The same, when so many operations had been counted.
+    /// Returns what the lookout has found since the last decision, given the number of operations counted so far.
     pub(in crate::record) fn found_up_to(
         &mut self,
         tasks: &Tasks,
@@ -103,7 +103,7 @@ impl Journal {
         Found { events, drawn }
     }
 
-    /// Leaves out the kernel: the call has this outcome, whose writes are there already.
+    /// Finishes a call without the kernel. The writes of its outcome are in memory already.
     pub(in crate::record) fn skip(
         &mut self,
         tasks: &mut Tasks,
@@ -124,7 +124,8 @@ impl Journal {
         next
     }
 
-    /// The same for a call that the kernel has made, or another in its place: the program sees only its own.
+    /// Finishes a call in whose place the kernel has made another, or whose result differs: the program sees its own
+    /// call.
     pub(in crate::record) fn finish_other(
         &mut self,
         tasks: &mut Tasks,
@@ -142,7 +143,7 @@ impl Journal {
         self.finish(tasks, clock, id, stopped, call, outcome)
     }
 
-    /// Logs a call that has been made; its task goes on behind it.
+    /// Logs a call that has been made, and lets its task go on.
     pub(in crate::record) fn finish(
         &mut self,
         tasks: &mut Tasks,
@@ -175,23 +176,23 @@ impl Journal {
         self.log.push(Event::Syscall(Syscall { position, number, args, result, writes, given, effect }));
     }
 
-    /// Log what the kernel writes in the middle of a call, or as a task ends.
+    /// Logs what the kernel writes in the middle of a call, or as a task ends.
     pub(in crate::record) fn log_written(&mut self, task: TaskId, writes: Vec<Write>) {
         if !writes.is_empty() {
             self.log.push(Event::Written(Written { task, writes }));
         }
     }
 
-    /// Log what a call has written into the memory of other tasks.
+    /// Logs what a call has written into the memory of other tasks.
     pub(in crate::record) fn log_elsewhere(&mut self) {
         for (task, writes) in std::mem::take(&mut self.elsewhere) {
             self.log_written(task, writes);
         }
     }
 
-    /// The running task's timeslice has been made shorter: it is one of so many ticks from the last event on.
+    /// Logs that the running task's timeslice has been cut to `ticks`, counted from the last event.
     pub(in crate::record) fn log_cut(&mut self, clock: &Clock, ticks: u64) {
-        // If it has got the core from another since then, replay comes to know it as that happens.
+        // If another task has handed it the core since then, replay learns of the cut at the hand-over.
         if !clock.area().shorten_handed(ticks) {
             self.log.push(Event::Cut(ticks));
         }

@@ -1,48 +1,48 @@
 //! Drives a program and records it.
 //!
-//! What is known of a recording is kept in twelve parts, which `recorder` has and does nothing with. Each part is a type with
-//! methods of its own that are given what else they need. What happens in a recording is a step: a method of the recorder, in
+//! The state of a recording is kept in twelve parts. `recorder` owns them and does nothing with them. Each part is a
+//! type whose methods take whatever else they need. What happens in a recording is a step: a method of the recorder, in
 //! a file that stands on those below it.
 //!
 //! Steps, from the top down:
 //!
 //! ```text
-//! run          the loop: pick a task, run it to where another could be picked
+//! run          the loop: pick a task, run it until another could be picked
 //! preempt      stops tasks that compute without end
-//! dispatch     makes a system call, as the table describes it
+//! dispatch     makes a system call as the table describes it
 //! waiting      calls that have to wait before they can be made
-//! deliver      signals that come to the running task
-//! calls        what is particular to a call, and what is noted of it
-//! hand_over    tasks that give each other the core without a stop
+//! deliver      delivers signals to the running task
+//! calls        particular calls, and what is noted about them
+//! hand_over    tasks that hand the core to each other without a stop
 //! wait         waits for stops, for the kernel, for the clock
 //! ends         the ends of tasks, processes and the program
-//! follow       takes over what tasks have done without a stop
+//! follow       carries out what tasks have done without a stop
 //! recorder     the parts
 //! ```
 //!
 //! Parts, from the top down:
 //!
 //! ```text
-//! progress     how long tasks, and the program, have not got anywhere
+//! progress     how long tasks, and the program, have made no progress
 //! timers       timers of all kinds
-//! signals      signals on their way, and the stops of job control
+//! signals      pending signals, and job control
 //! deadlock     who waits for whom, and whether that can ever end
-//! futex        futexes, which the recorder has in the kernel's place
-//! surprises    what may happen beyond the order of things
-//! in_process   our code in the program's processes
-//! time         the program's clocks, and whatever tells the time
-//! outside      what others than the program could come to
+//! futex        futexes, which the recorder emulates
+//! surprises    rare but legal events that the recorder injects
+//! in_process   the recorder's code in the program's processes
+//! time         the program's clocks, and whatever reports time
+//! outside      what processes outside the recorded tree could reach
 //! scheduler    the strategy, and what it is asked with
-//! poller       descriptors that are waited for
+//! poller       descriptors that tasks wait for
 //! journal      events, output, statistics
 //! start        what a program begins with
-//! tree         the tasks and processes, and the call that each makes
-//! kernel       what the kernel tells of descriptors, sockets and queues
-//! step         what comes of a step
+//! tree         tasks and processes, and the call that each makes
+//! kernel       what the kernel reports about descriptors, sockets and queues
+//! step         the results of a step
 //! options      how to record
 //! ```
 //!
-//! `template` stands above all: it makes recorders of processes that have started up.
+//! `template` stands above all: it makes recorders for copies of a process that has started up (a fork server).
 
 mod calls;
 mod deadlock;
@@ -101,44 +101,45 @@ pub use template::Template;
 /// A recording, in memory.
 #[derive(Debug)]
 pub struct Recording {
-    /// What was recorded.
+    /// The recorded program.
     pub program: Program,
     /// How the program ended.
     pub ending: Ending,
     /// What it wrote to standard output and error.
     pub output: Output,
-    /// What was counted.
+    /// Statistics.
     pub stats: Stats,
-    /// What later recordings of the program can make use of.
+    /// Measurements that later recordings of the program can use.
     pub measured: Measured,
-    /// The decisions that a systematic schedule took.
+    /// The decisions of a systematic schedule.
     pub decided: Vec<Decided>,
     /// How often surprises have struck.
     pub struck: Struck,
-    /// What those in time have done, and where, if the program has failed: the first of them.
+    /// If the program has failed: what the first surprises in time have done, and where.
     pub strikes: Vec<Strike>,
     /// What it has used that others could use, too.
     pub claims: Claims,
-    /// How often virtual time has leapt.
+    /// How often virtual time was fast-forwarded.
     pub leaps: u64,
-    /// From just before the start to the end.
+    /// Wall-clock time from just before the start to the end.
     pub wall: Duration,
-    /// What it took of that time.
+    /// The run's own share of that time.
     pub effort: Effort,
     /// The events and files.
     pub log: Log,
 }
 
-/// Do what the first recording of a process would else have to do: where there is another core, and something to wait for.
+/// Prepares what the first recording of a process would otherwise have to. Useful on another core while the caller
+/// waits.
 pub fn get_ready() {
     tracee::patch::get_ready();
     tracee::read_sites::get_ready();
 }
 
-/// Record one run of a program. Call it from a thread that the caller can spare: the thread is pinned to the core.
+/// Records one run of a program. Call it from a thread that the caller can spare: the thread is pinned to the core.
 ///
 /// # Errors
-/// [`Error::Stopped`] if told to give up; else what kept the recorder from working: never what the program did.
+/// [`Error::Stopped`] if told to give up. Otherwise what kept the recorder from working; never what the program did.
 pub fn record(program: &Program, options: &Options<'_>) -> Result<Recording, Error> {
     let start = Instant::now();
     let fds = Rc::new(Fds::new(Streams::new(options.stdin)?)?);
@@ -146,7 +147,7 @@ pub fn record(program: &Program, options: &Options<'_>) -> Result<Recording, Err
     finish(&mut recorder, program, start)
 }
 
-/// Record what is left of a run that began at `start`.
+/// Records the rest of a run that began at `start`.
 fn finish(recorder: &mut Recorder<'_>, program: &Program, start: Instant) -> Result<Recording, Error> {
     let ending = recorder.run()?;
     let (wall, effort) = (start.elapsed(), recorder.progress.trial.effort());

@@ -1,4 +1,4 @@
-//! How to record.
+//! Options of a recording.
 
 use std::str::FromStr;
 use std::sync::atomic::AtomicBool;
@@ -12,58 +12,59 @@ use crate::schedule::surprise::Surprises;
 use crate::trace::event::Stream;
 use crate::tracee::Stdin;
 
-/// Is told of each piece of the program's output as it is written. With an error, the program's write(2) fails with that
-/// errno.
+/// Gets each piece of the program's output as it is written. If it returns an error, the program's write(2) fails with
+/// that errno.
 pub type Listener<'a> = &'a (dyn Fn(Stream, &[u8]) -> std::io::Result<()> + Sync);
 
-/// How to record.
+/// Options of a recording.
 #[derive(Clone)]
 pub struct Options<'a> {
-    /// How the schedule is made.
+    /// The schedule: strategy and seed.
     pub plan: Plan,
-    /// Whether to count what later recordings can make use of ([`Recording::measured`](super::Recording::measured)); strategies
-    /// that want to know it count anyway.
+    /// Whether to take the measurements that later recordings can use
+    /// ([`Recording::measured`](super::Recording::measured)). Strategies that need them take them anyway.
     pub measure: bool,
     /// How time passes.
     pub time: Time,
     /// The processor that the program sees.
     pub processor: Processor,
-    /// What may happen beyond the order of things.
+    /// Rare but legal events that may be injected.
     pub surprises: Surprises,
     /// The core that the program and its recorder share.
     pub core: usize,
-    /// How many cores the program is told there are (`sched_getaffinity(2)`), 1 to 64.
+    /// Number of cores that the program is told there are (`sched_getaffinity(2)`), 1 to 64.
     pub pretend_cores: usize,
-    /// The program counts as hung when it runs longer, or would have to; [`Duration::MAX`] is no limit.
+    /// The program counts as hung when it runs longer than this, or would have to. [`Duration::MAX`] means no limit.
     pub timeout: Duration,
-    /// What its runs usually take: it counts as hung when it takes far longer.
+    /// What the program's runs usually take: it counts as hung when it takes far longer.
     pub patience: Option<Patience>,
-    /// It is cut off when it runs past this.
+    /// The recording is cut off when it runs past this.
     pub until: Option<Instant>,
-    /// Where its standard input comes from.
+    /// The source of the program's standard input.
     pub stdin: Stdin,
-    /// Who gets its output as it is written, besides [`Recording::output`](super::Recording::output).
+    /// Gets the program's output as it is written, besides [`Recording::output`](super::Recording::output).
     pub listener: Option<Listener<'a>>,
-    /// The first task is a test harness, which waits for the others with a time limit only to print warnings: such a
-    /// wait does not count when asking whether anything can still happen.
+    /// The first task is a test harness that waits for the others with a time limit only to print warnings. Such a wait
+    /// does not count in deciding whether anything can still happen.
     pub watchdog_main: bool,
-    /// What others than the program do of their own accord.
+    /// What other processes do of their own accord.
     pub outsiders: Outsiders,
-    /// Have tasks that wake others, or begin to wait, stop even where it could be decided in the process who runs. It makes no
-    /// difference but in time.
+    /// Make tasks stop when they wake others or begin to wait, even if the process could decide itself who runs. This
+    /// changes nothing but the speed.
     pub wakes_stop: bool,
-    /// Have all calls stop, so that what the program only looks at is among its claims. It makes no difference but in time.
+    /// Make all calls stop, so that what the program only looks at is among its claims. This changes nothing but the
+    /// speed.
     pub calls_stop: bool,
-    /// Set to true to end the recording soon where it is, as if its time were over.
+    /// Set to true to end the recording soon, as if its time were over.
     pub end: Option<&'a AtomicBool>,
     /// Set to true (by a signal handler, another thread) to give up soon.
     pub stop: &'a AtomicBool,
 }
 
-/// What processes outside of the recorded tree do of their own accord.
+/// What processes outside the recorded tree do of their own accord.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Outsiders {
-    /// They may come to whatever has a name that they could know.
+    /// They may use anything whose name they could know.
     #[default]
     MayCome,
     /// They leave alone what the program has made since it began, as long as it has been in touch with none of them.
@@ -73,18 +74,18 @@ pub enum Outsiders {
 /// How time passes for the recorded program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Time {
-    /// As it does for everybody else.
+    /// As for everybody else.
     #[default]
     Real,
-    /// The same, but when every task waits for a time to come, it comes at once.
+    /// As for everybody else, but when every task waits for a time, the clock is fast-forwarded to the earliest.
     Virtual,
 }
 
 impl Time {
-    /// Both.
+    /// All values.
     pub const ALL: [Self; 2] = [Self::Real, Self::Virtual];
 
-    /// The name that users type and read.
+    /// Returns the name that users type and read.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,8 +1,8 @@
-//! Waiting for descriptors in the recorder.
+//! Waits for descriptors in the recorder.
 //!
-//! A task that waits for descriptors stays where it is, at the entry of its call. The recorder has copies of the
-//! descriptors and asks the kernel which are ready: what one task does makes another ready at once, and no task need be
-//! started and stopped to find out.
+//! A task that waits for descriptors stays at the entry of its call. The recorder has copies of the descriptors
+//! (pidfd_getfd(2)) and asks the kernel which are ready. So what one task does makes another ready at once, and no task
+//! must be started and stopped to find out.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -27,19 +27,19 @@ use crate::tracee::{Copies, os};
 
 /// What a call waits for.
 pub(in crate::record) struct Watch {
-    /// As poll(2) takes them.
+    /// An array of `struct pollfd`.
     pub(in crate::record) fds: Vec<u8>,
     pub(in crate::record) count: u64,
-    /// A timespec in bytes; none waits for ever.
+    /// A timespec in bytes; `None` to wait without a limit.
     pub(in crate::record) timeout: Option<[u8; 16]>,
-    /// The socket option that may say so as well.
+    /// The socket option that may set a limit as well.
     pub(in crate::record) socket_limit: Option<i32>,
-    /// The address and size of the set of signals that it blocks meanwhile; null for those of the task.
+    /// Address and size of the signal mask during the wait; null to keep the task's.
     pub(in crate::record) mask: (u64, u64),
 }
 
 impl Watch {
-    /// The descriptors, and what of each is waited for.
+    /// Iterates over the descriptors and the events that are waited for.
     pub(in crate::record) fn descriptors(&self) -> impl Iterator<Item = (i32, i16)> + Clone {
         self.fds.chunks_exact(8).map(|one| {
             let fd = i32::from_ne_bytes([one[0], one[1], one[2], one[3]]);
@@ -47,30 +47,30 @@ impl Watch {
         })
     }
 
-    /// Whether other signals than the task's are blocked meanwhile.
+    /// Whether another signal mask than the task's applies during the wait.
     pub(in crate::record) fn has_mask(&self) -> bool {
         self.mask.0 != 0
     }
 }
 
-/// A copy of a descriptor, and what of it is waited for (poll(2)).
+/// A copy of a descriptor, and the events that are waited for (poll(2)).
 #[derive(Debug)]
 pub(in crate::record) struct Copy {
     fd: OwnedFd,
-    /// What it is a copy of.
+    /// The descriptor's number in the program.
     of: i32,
     events: i16,
 }
 
-/// What has been found of a descriptor.
+/// What has been found out about a descriptor.
 #[derive(Debug)]
 struct Look {
     task: TaskId,
     fd: u64,
     kind: Kind,
-    /// Whether it is of a file in /proc.
+    /// Whether it refers to a file in /proc.
     of_proc: bool,
-    /// None if there can be none.
+    /// `None` if it cannot be copied.
     copy: Option<File>,
 }
 
@@ -78,22 +78,22 @@ struct Look {
 #[derive(Debug)]
 pub(in crate::record) struct Poller {
     pub(in crate::record) fds: Rc<Fds>,
-    /// The inodes of the program's socket pairs, each with the other one's.
+    /// Inodes of the program's socket pairs, each with that of its peer.
     pub(in crate::record) pairs: BTreeMap<u64, u64>,
-    /// The program has made timers that are descriptors.
+    /// The program has made timerfds.
     pub(in crate::record) timerfds: bool,
     copies: Copies,
-    /// What is waited for, with the tasks' numbers; made when it is needed.
+    /// Polls all copies, with task numbers as data. Created on first use.
     epoll: Option<Epoll>,
     tasks: HashMap<TaskId, Vec<Copy>>,
-    /// What the task that has the core has looked at for its call.
+    /// The descriptor last inspected for the call of the task that has the core.
     look: Option<Look>,
-    /// The program has made descriptors that tell everyone of their own signals only (signalfd(2)).
+    /// The program has made signalfds, which show everybody only their own signals (signalfd(2)).
     signals: bool,
 }
 
 impl Poller {
-    /// No task waits yet.
+    /// Starts without any waiting task.
     pub(in crate::record) fn new(fds: Rc<Fds>) -> Self {
         Self {
             fds,
@@ -112,23 +112,23 @@ impl Poller {
         self.tasks.contains_key(&id)
     }
 
-    /// A copy of a descriptor of a process, not to be kept.
+    /// Copies a descriptor of a process. The copy must not be kept.
     pub(in crate::record) fn copy(&mut self, pid: nix::unistd::Pid, fd: i32) -> Option<OwnedFd> {
         self.copies.of(pid, fd)
     }
 
-    /// The descriptors that a task waits for.
+    /// Iterates over the descriptors that a task waits for.
     pub(in crate::record) fn descriptors(&self, id: TaskId) -> impl Iterator<Item = i32> {
         self.tasks.get(&id).into_iter().flatten().map(|copy| copy.of)
     }
 
-    /// Whether no task does.
+    /// Whether no task waits for descriptors.
     pub(in crate::record) fn is_empty(&self) -> bool {
         self.tasks.is_empty()
     }
 
-    /// A call is over, or about to be made: descriptors may not be what they were. A copy must not outlive the call: it
-    /// would keep open what the program closes.
+    /// Forgets the inspected descriptor, as a call is over or about to be made: descriptors may have changed. A copy
+    /// must not outlive the call, or it would keep open what the program closes.
     pub(in crate::record) fn look_again(&mut self) {
         self.look = None;
     }
@@ -148,17 +148,17 @@ impl Poller {
         })
     }
 
-    /// A task waits no longer. Whether it did.
+    /// Stops a task's wait. Returns whether it did wait.
     pub(in crate::record) fn remove(&mut self, id: TaskId) -> bool {
         let Some(copies) = self.tasks.remove(&id) else { return false };
-        // To close them would not be enough, as the program still has what they are copies of.
+        // Closing the copies would not suffice, as the program still has the originals.
         for copy in &copies {
             let _ = self.epoll.as_ref().map(|epoll| epoll.delete(&copy.fd));
         }
         true
     }
 
-    /// The tasks that some of their descriptors are ready for.
+    /// Returns tasks that have a descriptor that is ready.
     fn ready(&self) -> Result<Vec<TaskId>, Error> {
         let mut events = [EpollEvent::empty(); 64];
         let Some(epoll) = self.epoll.as_ref().filter(|_| !self.is_empty()) else { return Ok(Vec::new()) };
@@ -169,12 +169,12 @@ impl Poller {
         Ok(events[..count].iter().map(|event| TaskId(event.data() as u32)).collect())
     }
 
-    /// Wait until something is ready, or a signal comes, but not for longer than this.
+    /// Waits until something is ready or a signal comes, at most for `longest`.
     pub(in crate::record) fn wait(&self, longest: Duration) {
         match &self.epoll {
             Some(epoll) if !self.is_empty() => {
                 let mut all = [PollFd::new(epoll.0.as_fd(), PollFlags::POLLIN)];
-                // Whatever comes of it: whoever waits looks again.
+                // The result does not matter: the caller looks again.
                 let _ = ppoll(&mut all, Some(TimeSpec::from_duration(longest)), None);
             }
             _ => std::thread::sleep(longest),
@@ -183,23 +183,23 @@ impl Poller {
 }
 
 impl Poller {
-    /// What a descriptor of a task stands for.
+    /// Classifies a descriptor of a task.
     pub(in crate::record) fn kind(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> Kind {
         self.look(tasks, id, fd).kind
     }
 
-    /// Whether a descriptor of a task is of a file in /proc.
+    /// Whether a descriptor of a task refers to a file in /proc.
     pub(in crate::record) fn is_of_proc(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> bool {
         self.look(tasks, id, fd).of_proc
     }
 
-    /// A copy of a descriptor of a task, if there can be one.
+    /// Returns a copy of a descriptor of a task, if it can be copied.
     pub(in crate::record) fn descriptor(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> Option<&File> {
         self.look(tasks, id, fd).copy.as_ref()
     }
 
-    /// Whether a descriptor may have to be waited for: that it is of something that is not always ready, and not said to be
-    /// asked only (`O_NONBLOCK`).
+    /// Whether a call on a descriptor may block: it refers to something that is not always ready, and `O_NONBLOCK` is
+    /// not set.
     pub(in crate::record) fn is_waited_on(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> bool {
         let tid = tasks[id].tid;
         let look = self.look(tasks, id, fd);
@@ -209,7 +209,7 @@ impl Poller {
 
     /// Whether a call that has found its descriptor ready writes so little that there is room for it.
     pub(in crate::record) fn has_room(&mut self, tasks: &Tasks, id: TaskId, call: &Call) -> bool {
-        /// What pipes take as a whole, and one buffer of a Unix socket holds.
+        /// The size that pipes accept as a whole, and that fits one buffer of a Unix socket.
         const LITTLE: u64 = libc::PIPE_BUF as u64;
         let [fd, _, len, ..] = call.args();
         let plain = matches!(call.number() as i64, libc::SYS_write | libc::SYS_sendto);
@@ -217,7 +217,7 @@ impl Poller {
         little && self.look(tasks, id, fd).copy.as_ref().is_some_and(takes_whole)
     }
 
-    /// Look at a descriptor, or remember what it was.
+    /// Inspects a descriptor, unless the last result is for it.
     fn look(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> &Look {
         let known = self.look.take().filter(|look| (look.task, look.fd) == (id, fd));
         let look = known.unwrap_or_else(|| {
@@ -232,14 +232,14 @@ impl Poller {
         self.look.insert(look)
     }
 
-    /// Copies of what a call waits for; none if the task must wait by itself.
+    /// Copies the descriptors that a call waits for. Returns `None` if the task must wait by itself.
     pub(in crate::record) fn copies(
         &mut self,
         tasks: &Tasks,
         id: TaskId,
         watch: &Watch,
     ) -> Option<Vec<Copy>> {
-        /// More are too many to copy them each time.
+        /// With more descriptors it is too expensive to copy them each time.
         const MOST: usize = 64;
         let pid = tasks[id].pid;
         let watched = watch.descriptors().filter(|(fd, _)| *fd >= 0);
@@ -260,12 +260,13 @@ impl Poller {
         watched.map(copy).collect()
     }
 
-    /// A task waits at the entry of its call until one of these is ready. False if they cannot be waited for like this.
+    /// Lets a task wait at the entry of its call until one of these is ready. Returns false if epoll does not accept
+    /// them.
     pub(in crate::record) fn watch_descriptors(&mut self, id: TaskId, copies: Vec<Copy>) -> bool {
         self.add(id, copies).is_ok()
     }
 
-    /// The tasks that have waited for what is ready now look again.
+    /// Lets the tasks look again whose descriptors are ready now.
     pub(in crate::record) fn poll_watches(&mut self, tasks: &mut Tasks) -> Flow<()> {
         loop {
             let ready = self.ready()?;
@@ -278,7 +279,7 @@ impl Poller {
         }
     }
 
-    /// A task waits for descriptors no longer. Whether it did.
+    /// Ends a task's wait for descriptors. Returns whether it did wait.
     pub(in crate::record) fn stop_watching(&mut self, tasks: &mut Tasks, id: TaskId, stage: Stage) -> bool {
         if !self.remove(id) {
             return false;
@@ -291,7 +292,7 @@ impl Poller {
         true
     }
 
-    /// Take note of a call that changes what is known of descriptors.
+    /// Notes a call that changes what is known of descriptors.
     pub(in crate::record) fn note_watches(&mut self, tasks: &Tasks, id: TaskId, call: &Call) {
         let [a, _, c, ..] = call.args();
         let apart = match call.number() as i64 {
@@ -308,18 +309,18 @@ impl Poller {
         }
     }
 
-    /// The tasks of a process do not have the same descriptors any more.
+    /// Notes that the tasks of a process no longer share their descriptors.
     pub(in crate::record) fn part_descriptors(&mut self, tasks: &Tasks, id: TaskId) {
         let pid = tasks[id].pid;
         self.copies.refuse(pid);
     }
 
-    /// The copies of a process's descriptors are not needed any more.
+    /// Drops what is needed to copy a process's descriptors.
     pub(in crate::record) fn forget_copies(&mut self, pid: nix::unistd::Pid) {
         self.copies.forget(pid);
     }
 
-    /// Take note of a socketpair(2) that a task has made.
+    /// Notes a socketpair(2) that a task has made.
     pub(in crate::record) fn note_pair(&mut self, tasks: &mut Tasks, id: TaskId, call: &Call) {
         let (tid, space) = (tasks.task(id).tid, tasks.space(id));
         let [one, other] = [0, 4].map(|at| {
@@ -332,7 +333,7 @@ impl Poller {
     }
 }
 
-/// How many of these are ready.
+/// Whether any of these is ready.
 pub(in crate::record) fn are_ready(copies: &[Copy]) -> bool {
     let flags = |copy: &Copy| PollFlags::from_bits_retain(copy.events);
     let mut all: Vec<PollFd<'_>> =
@@ -340,7 +341,7 @@ pub(in crate::record) fn are_ready(copies: &[Copy]) -> bool {
     poll(&mut all, PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 
-/// The time limit that a socket has for calls that block (socket(7), `SO_RCVTIMEO` and `SO_SNDTIMEO`). What is no socket has
+/// Returns a socket's time limit for blocking calls (socket(7), `SO_RCVTIMEO` and `SO_SNDTIMEO`). What is no socket has
 /// none.
 pub(in crate::record) fn socket_limit(copies: &[Copy], option: i32) -> Option<Duration> {
     use nix::sys::socket::{getsockopt, sockopt};
@@ -356,7 +357,7 @@ pub(in crate::record) fn socket_limit(copies: &[Copy], option: i32) -> Option<Du
     (microseconds > 0).then(|| Duration::from_micros(microseconds))
 }
 
-/// Whether what is ready to be written to takes a little as a whole: a pipe, or a stream within the machine.
+/// Whether something that is ready for writing accepts a small write as a whole: a pipe, or a local stream.
 fn takes_whole(copy: &File) -> bool {
     use nix::sys::socket::{
         AddressFamily, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt,
@@ -375,7 +376,7 @@ fn is_nonblocking(file: &File) -> bool {
     unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) & libc::O_NONBLOCK != 0 }
 }
 
-/// Whether a descriptor is of a pipe, a socket or a device: not one that the kernel makes for other purposes.
+/// Whether a descriptor refers to a pipe, a socket or a device, as opposed to an anonymous inode.
 fn is_of_bytes(fd: &OwnedFd) -> bool {
     let kind = fd.try_clone().and_then(|fd| File::from(fd).metadata()).map(|metadata| metadata.file_type());
     kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket() || kind.is_char_device())

@@ -1,4 +1,4 @@
-//! The recorder's loop: pick a task, run it to where another could be picked.
+//! The recorder: owns the parts of a recording.
 
 use std::rc::Rc;
 
@@ -30,7 +30,7 @@ use crate::trace::event::Event;
 use crate::trace::log::Log;
 use crate::tracee::{self, Launched, Leash, Stopped};
 
-/// A recording in the making.
+/// A recording in progress.
 pub(super) struct Recorder<'a> {
     pub(super) options: &'a Options<'a>,
     pub(super) clock: Clock,
@@ -48,7 +48,7 @@ pub(super) struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    /// Start the program; it stands before its first instruction. The clock is at zero.
+    /// Starts the program, which stops before its first instruction. The clock is at zero.
     pub(super) fn start(
         program: &Program,
         options: &'a Options<'a>,
@@ -90,7 +90,7 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// One that has no task yet.
+    /// Creates a recorder without tasks.
     pub(super) fn new(
         options: &'a Options<'a>,
         clock: Clock,
@@ -117,7 +117,7 @@ impl<'a> Recorder<'a> {
         })
     }
 
-    /// A new task joins.
+    /// Adds a new task.
     pub(super) fn adopt(&mut self, task: Stopped, origin: Origin) -> Result<TaskId, Error> {
         let boundary = self.clock.position(&task.registers()?);
         let id = self.tasks.next();
@@ -134,7 +134,7 @@ impl<'a> Recorder<'a> {
         Ok(id)
     }
 
-    /// Who could wake the tasks that wait, as this shows it.
+    /// Returns the means to find out who could wake the waiting tasks, given `view`.
     pub(in crate::record) fn wakers(&self, view: View) -> Wakers<'_> {
         Wakers {
             options: self.options,

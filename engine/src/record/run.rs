@@ -1,4 +1,4 @@
-//! The loop: pick a task, run it to where another could be picked.
+//! The loop: pick a task, run it until another could be picked.
 
 use rrtest_preload::calls::{self, KERNEL};
 use rrtest_preload::layout::{Kind, SYS_HELLO, SYS_READ, SYS_TICK};
@@ -22,7 +22,7 @@ use crate::trace::event::Event;
 use crate::tracee::{Registers, Resume, Running, Stop, Stopped};
 
 impl Recorder<'_> {
-    /// Run the program to its end.
+    /// Runs the program to its end.
     pub(in crate::record) fn run(&mut self) -> Result<Ending, Error> {
         let (mut why, mut next) = (Why::Start, None);
         self.look_at_reads();
@@ -55,7 +55,7 @@ impl Recorder<'_> {
         ending
     }
 
-    /// Pick a task and run it until the strategy is to be asked again.
+    /// Picks a task and runs it until the strategy is to be asked again.
     pub(in crate::record) fn step(
         &mut self,
         why: Why,
@@ -118,11 +118,11 @@ impl Recorder<'_> {
         }
     }
 
-    /// Run one task until the strategy is to be asked, or the one to which it has handed the core over.
+    /// Runs a task, or those to which it hands the core, until the strategy is to be asked.
     pub(in crate::record) fn turn(&mut self, mut id: TaskId) -> Flow<(Why, Option<Operation>)> {
         loop {
             let next = self.go_on(id);
-            // What the next call finds may be something else.
+            // Descriptors may have changed by the next call.
             self.poller.look_again();
             let next = next?;
             id = self.tasks.current.unwrap_or(id);
@@ -147,7 +147,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// Have a task do what it is held for.
+    /// Makes a task do what it is held for.
     pub(in crate::record) fn go_on(&mut self, id: TaskId) -> Flow<Next> {
         match self.tasks.release(id) {
             Hold::Ready(stopped) => self.go(id, stopped),
@@ -166,12 +166,12 @@ impl Recorder<'_> {
         }
     }
 
-    /// Let a task run user code until it stops.
+    /// Lets a task run user code until it stops.
     pub(in crate::record) fn go(&mut self, id: TaskId, stopped: Stopped) -> Flow<Next> {
         self.go_with(id, stopped, 0)
     }
 
-    /// The same, with the signal that it is about to get.
+    /// Lets a task run user code until it stops, delivering `signal` first.
     pub(in crate::record) fn go_with(&mut self, id: TaskId, stopped: Stopped, signal: i32) -> Flow<Next> {
         self.prepare_buffer(id);
         self.code.reads.prepare_reads(&mut self.tasks, &self.clock, &self.scheduler, id)?;
@@ -179,7 +179,7 @@ impl Recorder<'_> {
         self.goes(id, running)
     }
 
-    /// A task runs user code: up to its next stop, or that of the task to which it hands the core over.
+    /// Handles the next stop of a task that runs user code, or of the task to which it hands the core.
     pub(in crate::record) fn goes(&mut self, id: TaskId, running: Running) -> Flow<Next> {
         let (id, watched) = self.watch(id, running)?;
         self.follow()?;
@@ -202,7 +202,7 @@ impl Recorder<'_> {
                 stopped,
                 None,
             ),
-            // A stray interruption: not the program's doing.
+            // A stray interruption, not caused by the program.
             _ => {
                 self.tasks.hold(id, Hold::Ready(stopped));
                 Ok(Next::Stay)
@@ -210,12 +210,12 @@ impl Recorder<'_> {
         }
     }
 
-    /// A task has come to a system call, or to what the runtime uses one for.
+    /// Handles a task's stop at a system call, or at one of the made-up calls of runtime and buffer.
     pub(in crate::record) fn arrive(&mut self, id: TaskId, stopped: Stopped) -> Flow<Next> {
         let mut registers = stopped.registers()?;
         match registers.number() as usize {
             SYS_READ => return self.drain(id, stopped, registers),
-            // It is no event: the log goes on.
+            // This is no event: the log goes on.
             SYS_HELLO => {
                 registers.set_number(u64::MAX);
                 registers.set_result(1);
@@ -277,7 +277,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// A parked task has the core.
+    /// Gives the core to a parked task.
     pub(in crate::record) fn go_unparked(&mut self, id: TaskId, running: Running) -> Flow<Next> {
         self.prepare_buffer(id);
         if let Some(slot) = self.tasks[id].slot() {
@@ -286,7 +286,7 @@ impl Recorder<'_> {
         self.goes(id, running)
     }
 
-    /// Let the program start up. Its ending, if that is as far as it comes.
+    /// Runs the program until it has started up. Returns its ending if it does not get that far.
     pub(in crate::record) fn start_up(&mut self) -> Result<Option<Ending>, Error> {
         while self.scheduler.start_up.is_some() {
             match self.step(Why::Start, None) {
@@ -298,7 +298,8 @@ impl Recorder<'_> {
         Ok(None)
     }
 
-    /// A task has come to a call that is no tick. Whether it has been quiet for too long while others wait for the core.
+    /// Whether a task, which has come to a call that is no tick, has been quiet for too long while others wait for the
+    /// core.
     pub(in crate::record) fn too_quiet(&mut self, id: TaskId) -> Flow<bool> {
         if !self.progress.quiet.is_too_long(id, self.tasks[id].pid, self.clock.left()) {
             return Ok(false);
@@ -309,8 +310,8 @@ impl Recorder<'_> {
 }
 
 impl Poller {
-    /// A task has come to a call. If it is watched, and is to stop in front of it, then its timeslice ends there: what
-    /// the call does to what the kernel keeps. Output is not the kernel's.
+    /// Ends the timeslice of a watched task before a call that is worth a stop because of what it does to kernel state.
+    /// Output does not count.
     pub(in crate::record) fn meets(
         &mut self,
         tasks: &Tasks,

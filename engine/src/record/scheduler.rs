@@ -16,16 +16,16 @@ use crate::tracee::Registers;
 pub(super) struct Scheduler {
     pub(super) strategy: Box<dyn Strategy>,
     pub(super) random: Xoshiro256PlusPlus,
-    /// As long as the program starts up.
+    /// Present while the program starts up.
     pub(super) start_up: Option<StartUp>,
-    /// Ticks of all tasks when one has last made a call, other than sched_yield(2).
+    /// Ticks of all tasks at the last call other than sched_yield(2).
     pub(super) last_call: u64,
-    /// What had been counted on the lookout at the last decision.
+    /// Operations that the lookout had counted at the last decision.
     pub(super) events: u64,
 }
 
 impl Scheduler {
-    /// One that has not been asked yet.
+    /// Creates a scheduler that has not been asked yet.
     pub(super) fn new(plan: &Plan) -> Self {
         Self {
             strategy: schedule::build(plan),
@@ -36,7 +36,7 @@ impl Scheduler {
         }
     }
 
-    /// A new task is one of ours.
+    /// Adds a new task.
     pub(in crate::record) fn join(&mut self, tasks: &mut Tasks, clock: &Clock, task: Task) {
         let id = task.id;
         match task.slot() {
@@ -48,26 +48,26 @@ impl Scheduler {
         self.note_turn(tasks, clock, id);
     }
 
-    /// The strategy has decided, or knows a new task: when this one ran last is for the process to know, too.
+    /// Tells the process when a task ran last, after the strategy has decided or got to know a task.
     pub(in crate::record) fn note_turn(&self, tasks: &Tasks, clock: &Clock, id: TaskId) {
         if let Some(slot) = tasks[id].slot() {
             clock.area().set_last_ran(slot, self.strategy.last_ran(id));
         }
     }
 
-    /// Take note of a call by any task.
+    /// Notes a call by any task.
     pub(in crate::record) fn note_call(&mut self, clock: &Clock, number: u64) {
         if number != libc::SYS_sched_yield as u64 {
             self.last_call = clock.total();
         }
     }
 
-    /// Where random bytes come from.
+    /// Returns the source of random bytes.
     pub(in crate::record) fn randomness(&mut self) -> &mut Xoshiro256PlusPlus {
         self.start_up.as_mut().map_or(&mut self.random, |start_up| &mut start_up.random)
     }
 
-    /// A task has come to a call. Whether the program has started up by that.
+    /// Whether the program has started up with the call that a task has reached.
     pub(in crate::record) fn has_started(
         &mut self,
         options: &Options<'_>,
@@ -78,7 +78,7 @@ impl Scheduler {
         let memory = &tasks[id].space.memory;
         let (number, args) = (registers.number(), registers.args());
         let Some(start_up) = &mut self.start_up else { return false };
-        // The C library says where to find its own idea of the thread, once all is loaded.
+        // The C library makes this call once everything is loaded.
         start_up.linking &= number != libc::SYS_set_tid_address as u64;
         let starter = match start_up.linking {
             true => Starter::Linker,

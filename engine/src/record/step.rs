@@ -1,14 +1,14 @@
-//! What comes of a step of the recorder's loop, in whichever room it is made.
+//! The results of a step of the recorder's loop, in whichever room it is made.
 
 use crate::ending::Ending;
 use crate::error::Error;
 use crate::schedule::{Operation, Why};
 
-/// Why the loop leaves off.
+/// Why the loop leaves the current step.
 pub(super) enum Halt {
     Ending(Ending),
     Error(Error),
-    /// The running task is no more; the others go on.
+    /// The running task is gone; the others go on.
     Gone,
 }
 
@@ -31,7 +31,7 @@ pub(super) enum Next {
     Decide(Why, Option<Operation>),
 }
 
-/// A task died though nobody here ended it.
+/// Returns the error for a task that has died although the recorder did not end it.
 pub(super) fn unexpected(what: &str) -> Halt {
     Halt::Error(Error::Os { what: what.into(), source: std::io::Error::other("it died unexpectedly") })
 }

@@ -1,4 +1,5 @@
-//! A process that has started up, to make others of: what all attempts of a test begin with is done once.
+//! A fork server: a process that has started up, of which copies are made. So what all attempts of a test begin with is
+//! done once.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -29,15 +30,15 @@ use crate::trace::event::{Event, Patched, Position, Write, Written};
 use crate::trace::log::Prefix;
 use crate::tracee::{Leash, Memory, SYSCALL_LEN, Saved, Stdin, Stopped, Streams, branch, maps, os, pin};
 
-/// A process that stands where it has started up (at the entry of the first call whose outcome depends on more than the
+/// A process that has started up (it stands at the entry of the first call whose result depends on more than the
 /// program), and what has been recorded of it.
 ///
-/// It belongs to the thread that made it, as all that is traced does.
+/// Like everything traced, it belongs to the thread that made it.
 pub struct Template {
     program: Program,
-    /// None when it is lost.
+    /// `None` when it is lost.
     task: Option<Stopped>,
-    /// The addresses of the words that hold its id.
+    /// Addresses of the words that hold its process id.
     ids: Vec<u64>,
     started: Started,
     prefix: Prefix,
@@ -47,7 +48,7 @@ pub struct Template {
     area: Saved,
     call_sites: CallSites,
     reads: Reads,
-    /// Those that were patched after it had started up, and all that were looked at for that.
+    /// Call sites that were patched after the start-up, and all that were tried for that.
     learned: Vec<Patched>,
     looked_at: BTreeSet<u64>,
     memory: Memory,
@@ -68,9 +69,9 @@ struct Started {
 }
 
 impl Template {
-    /// Start a program up. If copies of it would not be what a new start is, that is why.
+    /// Starts a program up. Returns the reason if copies of it would differ from a new start.
     ///
-    /// The options are those of the recordings to come, whose plans alone may be others.
+    /// The options must be those of the later recordings, except for their plans.
     ///
     /// # Errors
     /// As [`super::record`].
@@ -144,10 +145,10 @@ impl Template {
         })
     }
 
-    /// Record one run, which goes on from here, on the same core.
+    /// Records one run that goes on from here, on the same core.
     ///
     /// # Errors
-    /// As [`super::record`]. After an error the template may be of no use any more.
+    /// As [`super::record`]. After an error the template may be unusable.
     pub fn record(&mut self, options: &Options<'_>) -> Result<Recording, Error> {
         let start = Instant::now();
         pin(options.core)?;
@@ -159,12 +160,12 @@ impl Template {
         Ok(recording)
     }
 
-    /// Kill the process, for whose end is waited when this is dropped.
+    /// Kills the process. Dropping the template waits for its end.
     pub fn kill(&self) {
         self.leash.kill();
     }
 
-    /// Have the call sites lead into the buffer from the start that a copy has come to again and again.
+    /// Patches the call sites that a copy has patched, so that later copies start with them.
     fn learn(&mut self, sites: &CallSites) -> Result<(), Error> {
         let known = self.call_sites.patched().len();
         let new = sites.patched().iter().skip(known).filter(|(space, _)| *space == 0);
@@ -178,7 +179,7 @@ impl Template {
             let stands = self.started.call.registers.ip();
             let mut here = Vec::new();
             if stands == address.wrapping_add(SYSCALL_LEN) {
-                // Copies make the call that it stands at in the stub.
+                // Copies make the call at which it stands in the stub.
                 let Started { call, boundary, .. } = &mut self.started;
                 call.registers.set_ip(patch.traced);
                 *boundary = Position::of(boundary.left, &call.registers);
@@ -192,7 +193,7 @@ impl Template {
         Ok(())
     }
 
-    /// A copy of the process, and a recorder that goes on with it.
+    /// Copies the process, and creates a recorder that goes on with the copy.
     fn attempt<'a>(&mut self, options: &'a Options<'a>) -> Result<Recorder<'a>, Error> {
         self.clock.area().restore(&self.area)?;
         self.fds.streams().reset()?;
@@ -203,7 +204,7 @@ impl Template {
         self.task = Some(task);
         let tid = copy.tid();
         let leash = Leash::new(tid);
-        // As each program that we start has a process group of its own.
+        // Like every program that the recorder starts, it gets a process group of its own.
         setpgid(tid, tid).map_err(|errno| os("set a process group")(errno.into()))?;
         copy.set_registers(&call.registers)?;
         let space = Space::new(0, Memory::open(tid)?);
@@ -236,7 +237,7 @@ impl Template {
     }
 }
 
-/// A recorder whose program has started up; or why it cannot be a template.
+/// Starts a program up. Returns its recorder, or why it cannot be a template.
 fn start_up<'a>(
     program: &Program,
     options: &'a Options<'a>,
@@ -265,7 +266,7 @@ fn start_up<'a>(
     Ok(Ok(recorder))
 }
 
-/// The only task, which stands at the entry of a call, and has got no signals.
+/// Returns the only task, if it stands at the entry of a call and has got no signals.
 fn standing<'a>(recorder: &'a Recorder<'_>) -> Option<(&'a Stopped, &'a Memory)> {
     let task = recorder.tasks.only().filter(|task| task.deferred.is_empty() && task.resent.is_empty())?;
     match task.hold() {
@@ -274,7 +275,7 @@ fn standing<'a>(recorder: &'a Recorder<'_>) -> Option<(&'a Stopped, &'a Memory)>
     }
 }
 
-/// The descriptors of a process: numbers, and what they are of.
+/// Returns a process's descriptors: numbers, and what they refer to.
 fn descriptors(task: &Stopped) -> Result<BTreeSet<(OsString, PathBuf)>, Error> {
     let path = format!("/proc/{}/fd", task.tid());
     let entries = std::fs::read_dir(&path).map_err(os(format!("read {path}")))?.flatten();

@@ -1,24 +1,24 @@
-//! Chaos that comes to an end.
+//! Limits chaos in time (fairness fallback).
 //!
-//! A program may wait in a loop for what others do, and count on it that nobody is left out for ever: fairness that every
-//! scheduler of an operating system grants in the end, and that unfair strategies, or regular ones, need not. A test that
-//! runs many times longer than it should is therefore scheduled fairly from then on. If it still does not end it hangs.
+//! A program may wait in a loop for what other tasks do, and rely on nobody being left out forever. Every operating
+//! system's scheduler is fair in the end; unfair strategies, or regular ones, need not be. So a test that runs many
+//! times longer than expected is scheduled fairly from then on. If it still does not end, it hangs.
 
 use super::fair::Fair;
 use super::strategy::{Choice, Decided, Plan, Point, Strategy};
 use crate::task::TaskId;
 
-/// A test may run so many times as long as it is expected to.
+/// A test may run this many times as long as expected.
 const TIMES: u64 = 50;
 
-/// What is expected of a test at least, in ticks: with the above, half a second of computing.
+/// Lowest expectation, in ticks. With the factor above it means half a second of computing.
 const LEAST: u64 = 200_000;
 
-/// Has another strategy decide, until the program has run for long.
+/// Lets another strategy decide until the program has run for long.
 pub(super) struct Bounded {
     chaos: Box<dyn Strategy>,
     fair: Fair,
-    /// The ticks that are left to the other strategy.
+    /// Ticks left to the other strategy.
     left: u64,
 }
 
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
     use crate::schedule::{LONG_SLICE, StrategyName, Why, build};
 
-    /// How often each of three tasks that wait for each other in loops gets its turn in so many turns.
+    /// Counts how many of `count` turns each of three tasks gets that wait for each other in loops.
     fn turns(strategy: StrategyName, count: usize) -> [usize; 3] {
         turns_of(&mut *build(&Plan::new(strategy, 3)), count)
     }

@@ -1,10 +1,10 @@
-//! Tasks that sleep until a time.
+//! Deadlines of sleeping tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::task::TaskId;
 
-/// The deadlines of sleeping tasks, in ns of a clock that is the caller's business. A task has at most one.
+/// The deadlines of sleeping tasks, in ns of a clock that the caller chooses. A task has at most one.
 #[derive(Debug, Default)]
 pub struct Deadlines {
     by_time: BTreeSet<(u64, TaskId)>,
@@ -12,21 +12,21 @@ pub struct Deadlines {
 }
 
 impl Deadlines {
-    /// `task` sleeps until `ns`, whatever it slept until before.
+    /// Lets `task` sleep until `ns`, replacing its earlier deadline.
     pub fn insert(&mut self, task: TaskId, ns: u64) {
         self.remove(task);
         self.by_time.insert((ns, task));
         self.by_task.insert(task, ns);
     }
 
-    /// `task` sleeps no longer. Returns its deadline.
+    /// Removes and returns the deadline of `task`.
     pub fn remove(&mut self, task: TaskId) -> Option<u64> {
         let ns = self.by_task.remove(&task)?;
         self.by_time.remove(&(ns, task));
         Some(ns)
     }
 
-    /// Until when `task` sleeps.
+    /// Returns the deadline of `task`.
     #[must_use]
     pub fn of(&self, task: TaskId) -> Option<u64> {
         self.by_task.get(&task).copied()
@@ -44,18 +44,18 @@ impl Deadlines {
         self.by_task.contains_key(&task)
     }
 
-    /// The earliest deadline and whose it is.
+    /// Returns the earliest deadline and its task.
     #[must_use]
     pub fn earliest(&self) -> Option<(u64, TaskId)> {
         self.by_time.first().copied()
     }
 
-    /// All deadlines, the earliest first.
+    /// Iterates over all deadlines, earliest first.
     pub fn all(&self) -> impl Iterator<Item = (u64, TaskId)> {
         self.by_time.iter().copied()
     }
 
-    /// Takes out the tasks whose deadline is `now` or earlier: earliest first, equal ones in order of task number.
+    /// Removes the tasks whose deadline is `now` or earlier: earliest first, equal ones in order of task number.
     pub fn expired(&mut self, now: u64) -> Vec<TaskId> {
         let mut expired = Vec::new();
         while let Some((_, task)) = self.earliest().filter(|(ns, _)| *ns <= now) {

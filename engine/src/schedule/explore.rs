@@ -1,11 +1,11 @@
-//! Which schedules there are with few deviations: see `systematic`.
+//! Enumerates the schedules with few deviations: see `systematic`.
 //!
-//! The tree of schedules is gone through level by level: the one without a deviation, those with one, those with two. A schedule's
-//! children deviate once more, behind its last deviation. That a test does the same each time up to the place where two
-//! schedules part cannot be taken for granted: time and the world outside may be different. Where it does not, the schedule
-//! that should have been is not, and neither are its children.
+//! The tree of schedules is explored level by level: the schedule without a deviation, those with one, those with two.
+//! The children of a schedule have one more deviation, after its last. A test need not behave alike up to the point
+//! where two schedules diverge: time and the outside world may differ. Then the intended schedule does not come about,
+//! and neither do its children.
 //!
-//! Where a task gives way (sched_yield(2)) there is a second tree: that of the schedules in which the call returns at once.
+//! If a task yields (sched_yield(2)) there is a second tree: the schedules in which the call returns at once.
 
 use std::collections::VecDeque;
 
@@ -14,28 +14,28 @@ use super::strategy::{Decided, Deviation};
 use super::systematic::AT_ONCE;
 use crate::task::TaskId;
 
-/// Schedules that may wait at a time.
+/// Schedules that may be pending at a time.
 const MOST_PENDING: usize = 1 << 20;
 
-/// A schedule to be tried.
+/// A schedule to try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    /// Where it deviates.
+    /// Its deviations.
     pub deviations: Vec<Deviation>,
     /// Whether sched_yield(2) returns at once.
     pub at_once: bool,
-    /// What the decision must be about at which the last deviation is.
+    /// The expected digest of the decision at which the last deviation is.
     digest: u64,
 }
 
 impl Schedule {
-    /// The one without a deviation.
+    /// Creates the schedule without a deviation.
     fn first(at_once: bool) -> Self {
         Self { deviations: Vec::new(), at_once, digest: 0 }
     }
 }
 
-/// Goes through the schedules of a test.
+/// Explores the schedules of a test.
 #[derive(Debug)]
 pub struct Explorer {
     bound: usize,
@@ -43,16 +43,16 @@ pub struct Explorer {
     under_way: u64,
     explored: u64,
     strayed: u64,
-    /// Some schedules have been left out.
+    /// Whether some schedules have been left out.
     cut: bool,
-    /// A task has given way, so that the schedules are gone through in which the call returns at once.
+    /// Whether a task has yielded, so that the schedules in which the call returns at once are explored too.
     gave_way: bool,
-    /// In one of those a task has given way all the same, because it did so again and again.
+    /// Whether a task has yielded in one of those all the same, because it did so again and again.
     gave_up: bool,
 }
 
 impl Explorer {
-    /// One for the schedules with at most `bound` deviations; no more than [`MOST_DEVIATIONS`].
+    /// Explores the schedules with at most `bound` deviations, but no more than [`MOST_DEVIATIONS`].
     #[must_use]
     pub fn new(bound: usize) -> Self {
         Self {
@@ -67,20 +67,20 @@ impl Explorer {
         }
     }
 
-    /// The next schedule to try. None if there is none at the moment: those under way may lead to more.
+    /// Takes the next schedule to try. `None` if there is none at the moment: those under way may lead to more.
     pub fn take(&mut self) -> Option<Schedule> {
         let next = self.pending.pop_front()?;
         self.under_way += 1;
         Some(next)
     }
 
-    /// Whether there is one to try now.
+    /// Whether there is a schedule to try now.
     #[must_use]
     pub fn has_next(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// A schedule has been tried, with these decisions; none if nothing came of it.
+    /// Notes that a schedule has been tried, with these decisions; none if the attempt did not complete.
     pub fn ended(&mut self, schedule: &Schedule, decided: &[Decided]) {
         self.under_way = self.under_way.saturating_sub(1);
         let last = schedule.deviations.last();
@@ -129,25 +129,25 @@ impl Explorer {
         self.pending.is_empty() && self.under_way == 0
     }
 
-    /// How many schedules have been tried as they should be.
+    /// Returns how many schedules have come about as intended.
     #[must_use]
     pub fn explored(&self) -> u64 {
         self.explored
     }
 
-    /// How many did not come about, because the test did something else than before.
+    /// Returns how many did not come about, because the test behaved differently than before.
     #[must_use]
     pub fn strayed(&self) -> u64 {
         self.strayed
     }
 
-    /// How often in a row sched_yield(2) has returned at once at most, if a task has called it more often.
+    /// Returns how often in a row sched_yield(2) returned at once at most, if a task has called it more often.
     #[must_use]
     pub fn at_once(&self) -> Option<u32> {
         self.gave_up.then_some(AT_ONCE)
     }
 
-    /// Whether these are all that there are.
+    /// Whether all schedules have been tried.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.is_over() && self.strayed == 0 && !self.cut
@@ -158,7 +158,7 @@ impl Explorer {
 mod tests {
     use super::*;
 
-    /// A program that decides `decisions` times between two tasks, whatever it has decided before.
+    /// A program that decides `decisions` times between two tasks, whatever was decided before.
     fn run(schedule: &Schedule, decisions: u32, noise: u64) -> Vec<Decided> {
         let decide = |position| {
             let deviates = schedule.deviations.iter().any(|it| it.position == position);
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn where_a_task_gives_way_the_schedules_are_gone_through_in_which_it_does_not_either() {
-        // The first decision is about one that gives way; in the second tree it does so after all, or does not.
+        // The first decision is about a task that yields; in the second tree it yields after all, or does not.
         for gives_up in [false, true] {
             let mut explorer = Explorer::new(1);
             let mut seen = [0, 0];

@@ -1,8 +1,8 @@
 //! Round robin with long timeslices: no chaos.
 //!
-//! With a little noise: timeslices are of random length, and now and then a task gets its turn early. A strict order of
-//! equal timeslices would keep tasks that run in loops in step for ever: of several that race for something again and
-//! again, always the same one would get it. Real schedulers are never that regular.
+//! It has a little noise: timeslices have random lengths, and sometimes a task gets its turn early. A strict order of
+//! equal timeslices could keep tasks that run in loops in step forever: of several that race for something again and
+//! again, the same one would always get it. Real schedulers are never that regular.
 
 use rrtest_preload::layout::Turns;
 
@@ -93,7 +93,7 @@ mod tests {
         fair
     }
 
-    /// So many turns of four tasks.
+    /// Returns `count` turns of four tasks.
     fn turns(count: usize) -> Vec<Choice> {
         let mut fair = fair(4);
         let runnable = [0, 1, 2, 3].map(TaskId);

@@ -1,7 +1,8 @@
 //! The emulated futex queues: who waits on which word, and whom a wake wakes.
 //!
-//! Rests on futex(2). The kernel keeps one queue of waiters per key in order of arrival; this does the same, but asks
-//! whom to wake, since futex(2) promises no order. Comparing the word, timeouts and return values are the caller's.
+//! This follows futex(2). The kernel keeps one queue of waiters per key in order of arrival; so does this, but it asks
+//! whom to wake, since futex(2) promises no order. The caller compares the word, and handles timeouts and return
+//! values.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,26 +10,26 @@ use rrtest_preload::layout::{Crowd, crowd};
 
 use crate::task::TaskId;
 
-/// What identifies a futex: two tasks that use the same key meet.
+/// Identifies a futex: tasks that use the same key meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FutexKey {
-    /// The address space, or whatever memory it is that several address spaces share.
+    /// The address space, or the memory that several address spaces share.
     pub space: u32,
-    /// The word's address within it.
+    /// The word's address in it.
     pub address: u64,
 }
 
 /// A bitset that every wake matches (`FUTEX_BITSET_MATCH_ANY`).
 pub const ANY: u32 = u32::MAX;
 
-/// Answers which of these waiters, in order of arrival and not empty, is woken next (an index; one that is too large
-/// stands for the last).
+/// Picks which of these waiters, given in order of arrival and not empty, is woken next. Returns an index; one that is
+/// too large stands for the last.
 pub type Choose<'a> = &'a mut dyn FnMut(&[TaskId]) -> usize;
 
-/// A task that waits.
+/// A waiting task.
 #[derive(Clone, Copy, Debug)]
 pub struct Waiter {
-    /// Which task.
+    /// Its number.
     pub task: TaskId,
     bitset: u32,
 }
@@ -36,9 +37,9 @@ pub struct Waiter {
 /// The queues of all futexes. A task waits in at most one.
 #[derive(Debug, Default)]
 pub struct FutexTable {
-    /// How many tasks wait for each of the futexes that count together, as [`Self::crowds`] last told or not yet told.
+    /// Number of waiters on each futex, by bucket ([`crowd`]).
     crowds: HashMap<usize, Vec<(FutexKey, u32)>>,
-    /// Whose number has changed since then.
+    /// Buckets that have changed since [`Self::crowds`] was last called.
     changed: Vec<usize>,
     /// Waiters in order of arrival. No queue is empty.
     queues: BTreeMap<FutexKey, Vec<Waiter>>,
@@ -48,7 +49,7 @@ pub struct FutexTable {
 impl FutexTable {
     fn count(&mut self, key: FutexKey, change: i32) {
         let number = crowd(key.address);
-        // Emptied ones stay: those that wait come back again and again.
+        // Emptied buckets are kept: tasks that wait return to them again and again.
         let keys = self.crowds.entry(number).or_default();
         match keys.iter().position(|(known, _)| *known == key) {
             Some(at) => {
@@ -64,8 +65,8 @@ impl FutexTable {
         }
     }
 
-    /// Tell of those crowds of waiters ([`crowd`]) that have changed since this was last asked, with the waiters in order of
-    /// arrival where they all wait for the futex that is told.
+    /// Reports the buckets ([`crowd`]) that have changed since the last call. If all their waiters wait on one futex,
+    /// the waiters are given in order of arrival.
     pub fn crowds(&mut self, mut tell: impl FnMut(usize, Crowd, &[Waiter])) {
         while let Some(number) = self.changed.pop() {
             let (crowd, key) = self.crowd(number);
@@ -87,8 +88,8 @@ impl FutexTable {
         }
     }
 
-    /// `task` waits on `key` for a wake whose bitset has a bit in common with `bitset` ([`ANY`] for the plain
-    /// `FUTEX_WAIT`). A task that waited elsewhere waits there no longer.
+    /// Lets `task` wait on `key` for a wake whose bitset has a bit in common with `bitset` ([`ANY`] for plain
+    /// `FUTEX_WAIT`). Ends its earlier wait.
     pub fn wait(&mut self, key: FutexKey, task: TaskId, bitset: u32) {
         self.remove(task);
         self.count(key, 1);
@@ -96,17 +97,17 @@ impl FutexTable {
         self.waiting.insert(task, key);
     }
 
-    /// Wake up to `count` of the waiters on `key` that match `bitset`, in the order in which `choose` picks them.
+    /// Wakes up to `count` of the waiters on `key` that match `bitset`, in the order in which `choose` picks them.
     ///
     /// As in the kernel, a count of 0 wakes one waiter.
     pub fn wake(&mut self, key: FutexKey, count: u32, bitset: u32, choose: Choose<'_>) -> Vec<TaskId> {
         self.take(key, count.max(1), bitset, choose)
     }
 
-    /// Wake up to `wake_count` waiters on `from`, and let up to `requeue_count` of the others, the first to have come
-    /// first, wait on `to` instead. Returns the woken and the number of the requeued.
+    /// Wakes up to `wake_count` waiters on `from`, and moves up to `requeue_count` of the others, in order of arrival,
+    /// to `to`. Returns the woken tasks and the number of moved ones.
     ///
-    /// The kernel's result is the sum of both for `FUTEX_REQUEUE` as well as for `FUTEX_CMP_REQUEUE`.
+    /// The kernel returns the sum of both, for `FUTEX_REQUEUE` as well as for `FUTEX_CMP_REQUEUE`.
     pub fn requeue(
         &mut self,
         from: FutexKey,
@@ -136,7 +137,7 @@ impl FutexTable {
         (woken, count)
     }
 
-    /// `task` waits no longer: it timed out, was interrupted or killed. Returns what it waited on.
+    /// Ends the wait of `task`, which timed out, was interrupted or killed. Returns what it waited on.
     pub fn remove(&mut self, task: TaskId) -> Option<FutexKey> {
         let key = self.waiting.remove(&task)?;
         self.count(key, -1);
@@ -149,13 +150,13 @@ impl FutexTable {
         Some(key)
     }
 
-    /// What `task` waits on.
+    /// Returns what `task` waits on.
     #[must_use]
     pub fn waiting(&self, task: TaskId) -> Option<FutexKey> {
         self.waiting.get(&task).copied()
     }
 
-    /// All waiters with what they wait on, by key, then in order of arrival.
+    /// Iterates over all waiters and what they wait on, by key, then in order of arrival.
     pub fn waiters(&self) -> impl Iterator<Item = (FutexKey, TaskId)> + '_ {
         self.queues.iter().flat_map(|(key, queue)| queue.iter().map(|waiter| (*key, waiter.task)))
     }
@@ -175,18 +176,18 @@ impl FutexTable {
     }
 }
 
-/// What a `FUTEX_WAKE_OP` does to its second word.
+/// The effect of `FUTEX_WAKE_OP` on its second word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WakeOp {
     /// The word's new value.
     pub new: u32,
-    /// Whether the waiters on the second word are to be woken too: how the old value compares.
+    /// Whether to wake the waiters on the second word too: the result of comparing its old value.
     pub wakes: bool,
 }
 
 impl WakeOp {
-    /// Carry out the operation that `encoded` (the call's `val3`) describes on a word that holds `old`. None if it is
-    /// not one that futex(2) knows (`ENOSYS`).
+    /// Applies the operation encoded in `encoded` (the call's `val3`) to a word that holds `old`. Returns `None` for
+    /// operations that futex(2) does not know (`ENOSYS`).
     #[must_use]
     pub fn apply(old: u32, encoded: u32) -> Option<Self> {
         let operand = match sign_extend_12(encoded >> 12) {
@@ -216,7 +217,7 @@ impl WakeOp {
     }
 }
 
-/// The low 12 bits of `value`, as a signed number.
+/// Sign-extends the low 12 bits of `value`.
 fn sign_extend_12(value: u32) -> u32 {
     ((value << 20).cast_signed() >> 20).cast_unsigned()
 }
@@ -236,7 +237,7 @@ mod tests {
         0
     }
 
-    /// Tasks 1 to `count` wait on A, in this order.
+    /// A table in which tasks 1 to `count` wait on A, in this order.
     fn table(count: u32) -> FutexTable {
         let mut table = FutexTable::default();
         for task in 1..=count {
@@ -261,7 +262,7 @@ mod tests {
         assert_eq!(waiters(&table), []);
     }
 
-    /// What is told of the crowd of A.
+    /// Returns what is reported about the bucket of A.
     fn told(table: &mut FutexTable) -> Option<Crowd> {
         let mut told = None;
         table.crowds(|number, crowd, _| told = (number == crowd_of_a()).then_some(crowd).or(told));

@@ -1,4 +1,4 @@
-//! Who runs next. Pure: it knows no process, so that every rule here can be tested alone.
+//! Who runs next. Pure: the room knows no process, so every rule can be tested alone.
 
 mod bounded;
 pub mod deadline;
@@ -29,7 +29,7 @@ pub use strategy::{
 
 use rrtest_preload::turns::LONG_SLICE;
 
-/// The strategy that a plan describes, at its start.
+/// Builds the strategy that a plan describes.
 #[must_use]
 pub fn build(plan: &Plan) -> Box<dyn Strategy> {
     let chaos: Box<dyn Strategy> = match plan.strategy {
@@ -50,7 +50,7 @@ mod tests {
     use super::simulator::{Outcome, Program, Run, run};
     use super::*;
 
-    /// A strategy that an attempt may have, by its number and what the first one measured.
+    /// Makes a plan for an attempt, from its number and what the first attempt measured.
     type Way = fn(attempt: u64, measured: &Measured) -> Plan;
 
     const WAYS: [(&str, Way); 6] = [
@@ -67,7 +67,7 @@ mod tests {
         portfolio::plan(portfolio::seed(allowed.len() as u128, attempt, strategy, measured), &[])
     }
 
-    /// The number of the portfolio and of PCT among them.
+    /// Index of the portfolio, and of PCT among the strategies.
     const PORTFOLIO: usize = 5;
     const PCT: usize = 1;
 
@@ -91,7 +91,8 @@ mod tests {
         runs.iter().filter(|run| matches!(run.outcome, Outcome::Failed | Outcome::Deadlocked)).count()
     }
 
-    /// Prints the median number of attempts up to a failure (from the rate: ln 2 / rate), and the decisions an attempt takes.
+    /// Prints the median number of attempts up to a failure (from the rate: ln 2 / rate), and the decisions of an
+    /// attempt.
     #[test]
     #[ignore = "a measurement, not a test"]
     fn compare() {
@@ -116,7 +117,7 @@ mod tests {
 
     #[test]
     fn bugs_hardly_show_by_themselves() {
-        // The fair order is not quite regular, so now and then it is a bad one.
+        // The fair order is not quite regular, so sometimes it is a bad one.
         for (name, program) in programs::buggy() {
             let failed =
                 (0..100).filter(|seed| fair_with(*seed, &program).outcome != Outcome::Passed).count();
@@ -152,7 +153,7 @@ mod tests {
         }
     }
 
-    /// The paper's promise: a bug of depth 2 shows with a probability of at least 1 / (n · k).
+    /// The paper's guarantee: a bug of depth 2 shows with a probability of at least 1 / (n · k).
     #[test]
     fn pct_keeps_its_promise() {
         let program = programs::buggy().swap_remove(0).1;

@@ -1,8 +1,8 @@
-//! New tasks set off together.
+//! Holds new tasks back, so that they start together.
 //!
-//! A thread's first ticks are the same for all of a pool, and by the time the last one is created the first ones have
-//! long done their work. A bug that needs many of them at the same place is then out of reach of any change of order
-//! later on. Holding them back until their creator waits for them lets them start from one line.
+//! The first ticks of all threads in a pool are alike, and when the last thread is created the first ones have long
+//! done their work. A bug that needs many of them at the same place is then out of reach of any later reordering.
+//! Holding them back until their creator waits for them lets them start together.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,24 +11,24 @@ use super::LONG_SLICE;
 use super::strategy::{Point, Why};
 use crate::task::TaskId;
 
-/// Tasks that have not run yet.
+/// New tasks that are held back.
 #[derive(Debug, Default)]
 pub(super) struct Newborns {
     /// Whether new tasks are held back at all.
     hold: bool,
-    /// The tasks held back, each with its creator.
+    /// The held-back tasks, each with its creator.
     held: BTreeMap<TaskId, TaskId>,
     /// Ticks since the first of them was held back.
     ticks: u64,
 }
 
 impl Newborns {
-    /// With `hold`, new tasks wait until their creator blocks, yields or exits, or has kept them waiting for long.
+    /// With `hold`, new tasks wait until their creator blocks, yields or exits, or has run for long.
     pub(super) fn new(hold: bool) -> Self {
         Self { hold, ..Self::default() }
     }
 
-    /// `creator`, if there is one, created `task`.
+    /// Notes that `creator`, if there is one, has created `task`.
     pub(super) fn spawned(&mut self, task: TaskId, creator: Option<TaskId>) {
         if let Some(creator) = creator.filter(|_| self.hold) {
             if self.held.is_empty() {
@@ -38,12 +38,12 @@ impl Newborns {
         }
     }
 
-    /// `task` ended.
+    /// Notes that `task` has ended.
     pub(super) fn exited(&mut self, task: TaskId) {
         self.held.retain(|newborn, creator| *newborn != task && *creator != task);
     }
 
-    /// Those of the runnable that may run. Not empty, as `runnable` is not.
+    /// Returns the runnable tasks that may run. Never empty.
     pub(super) fn candidates<'a>(&mut self, point: Point, runnable: &'a [TaskId]) -> Cow<'a, [TaskId]> {
         self.ticks += point.ran;
         if self.ticks > LONG_SLICE {

@@ -2,17 +2,17 @@
 //!
 //! After Burckhardt, Kothari, Musuvathi & Nagarakatte, "A Randomized Scheduler with Probabilistic Guarantees of Finding
 //! Bugs" (ASPLOS 2010): each task gets a random priority, the highest runnable one runs, and at d − 1 ticks drawn
-//! beforehand the running task falls below all others. A bug that takes d ordered steps shows with probability at
-//! least 1 / (n · k^(d − 1)), for n tasks and k ticks.
+//! beforehand the running task falls below all others. A bug that takes d ordered steps shows with probability at least
+//! 1 / (n · k^(d − 1)), for n tasks and k ticks.
 //!
-//! What the paper leaves open, or what turned out better here:
+//! What the paper leaves open, or what worked better here:
 //!
-//! - A task that waits for another in a loop would keep the core for ever: it falls below all others when it yields, or
+//! - A task that waits for another in a loop would keep the core forever: it falls below all others when it yields, or
 //!   has run for long since it last fell.
-//! - d is unknown. One change point finds what only wants a task to be late; eight times as many find narrow windows
-//!   several times as often: recordings take 1, 2, 4, 8 or 16.
-//! - k is known only roughly (see [`super::portfolio`]), and a test's own part of it may come early. Half of the recordings
-//!   draw change points evenly among the k ticks, half evenly on a logarithmic scale.
+//! - d is unknown. One change point finds bugs that only need a late task; eight times as many find narrow windows
+//!   several times as often. So recordings take 1, 2, 4, 8 or 16.
+//! - k is known only roughly (see [`super::portfolio`]), and a test's own part of it may come early. Half of the
+//!   recordings draw change points uniformly from the k ticks, half uniformly on a logarithmic scale.
 
 use std::cmp::Reverse;
 
@@ -26,10 +26,10 @@ use crate::task::TaskId;
 /// A recording has 1, 2, 4, … up to 2 to this power change points.
 const MOST_CHANGES: u64 = 4;
 
-/// If nothing is known of k, its logarithm is drawn from these (to the base 2).
+/// If k is unknown, its base-2 logarithm is drawn from these.
 const LOG_TICKS: std::ops::Range<u64> = 6..16;
 
-/// Runs the highest priority; changes priorities at a few random ticks.
+/// Runs the task with the highest priority; changes priorities at a few random ticks.
 #[derive(Debug)]
 pub(super) struct Pct {
     order: Random,
@@ -37,7 +37,7 @@ pub(super) struct Pct {
     tasks: PerTask<Standing>,
     /// Ticks at which the running task falls, the first one last.
     changes: Vec<u64>,
-    /// Ticks so far, not counting those for which no other task could have run.
+    /// Ticks so far, not counting those during which no other task could have run.
     ticks: u64,
     /// Whether another task could have run since the last decision.
     contended: bool,
@@ -47,12 +47,12 @@ pub(super) struct Pct {
     running: Option<TaskId>,
 }
 
-/// How a task stands among the others.
+/// A task's priority, and when it falls.
 #[derive(Clone, Copy, Debug)]
 struct Standing {
-    /// The higher runs. Positive until the task falls for the first time.
+    /// The highest priority runs. Positive until the task falls for the first time.
     priority: i64,
-    /// What it may run until it falls, in ticks.
+    /// Ticks that the task may run until it falls.
     patience: u64,
 }
 
@@ -76,13 +76,13 @@ impl Pct {
         Self { order, wakes, tasks, changes, ticks: 0, contended: false, lowest: 0, newborns, running: None }
     }
 
-    /// `task` falls below all others.
+    /// Lowers the priority of `task` below all others.
     fn fall(&mut self, task: TaskId) {
         self.lowest -= 1;
         self.tasks.insert(task, Standing { priority: self.lowest, patience: LONG_SLICE });
     }
 
-    /// What happened to the current task since the last decision.
+    /// Accounts for what the current task has done since the last decision.
     fn account(&mut self, current: TaskId, why: Why, ran: u64) {
         self.ticks += ran;
         let Some(standing) = self.tasks.get_mut(current) else { return };
@@ -126,7 +126,8 @@ impl Strategy for Pct {
         Choice::plain(task, patience.min(to_change).max(1))
     }
 
-    /// Any waiter alike, not the highest: whoever is woken may then find that a higher one has been faster.
+    /// Picks any waiter with equal probability, not the highest: the woken task may then find that a higher one was
+    /// faster.
     fn wake(&mut self, waiters: &[TaskId]) -> usize {
         self.wakes.index(waiters.len())
     }
@@ -143,7 +144,7 @@ mod tests {
         Pct::new(&Plan { expected_ticks, ..Plan::new(StrategyName::Pct, seed) })
     }
 
-    /// Three tasks, no change points. Returns the tasks too, highest first.
+    /// Three tasks without change points. Also returns the tasks, highest first.
     fn unchanging(seed: u64) -> (Pct, Vec<TaskId>) {
         let mut pct = new(seed, 1000);
         pct.changes.clear();

@@ -1,8 +1,8 @@
-//! What a strategy knows of each task.
+//! Per-task state of strategies.
 
 use crate::task::TaskId;
 
-/// A value for each task that has one. Decisions look at those of all runnable tasks, so a look costs no search.
+/// A value for each task that has one. Decisions read the values of all runnable tasks, so access needs no search.
 #[derive(Debug)]
 pub(super) struct PerTask<T> {
     /// By task number.

@@ -1,37 +1,38 @@
 //! Which strategy an attempt uses: a rotation, so that users need not choose.
 //!
-//! The first attempt is fair and measures; the strategies take turns after that. A printed seed must be all it takes to make
-//! an attempt's decisions again. So an attempt's seed says everything: it is composed ([`seed`]) of a code for the strategy, of
-//! what earlier attempts have measured, roughly, and of random bits, and [`plan`] takes it apart again:
+//! The first attempt is fair and measures; after it the strategies take turns. A printed seed must suffice to repeat an
+//! attempt's decisions. So an attempt's seed contains everything: [`seed`] composes it from a code for the strategy,
+//! rough measurements of earlier attempts, and random bits, and [`plan`] takes it apart again:
 //!
 //! ```text
-//! bits 127–124  strategy: its place in the list of codes, from 1 on; else not said: the other bits choose from the rotation
-//! bits 123–118  1 + the logarithm of the expected ticks to the base 2, rounded up; 0 unknown
-//! bits 117–113  the same of the milliseconds for which it is expected to wait
-//! bits 112–58   the same of the operations on shared objects of each of the first eleven tasks, 5 bits each
+//! bits 127–124  strategy: its place in the list of codes, from 1; otherwise the other bits choose from the rotation
+//! bits 123–118  1 + the base-2 logarithm of the expected ticks, rounded up; 0 if unknown
+//! bits 117–113  likewise for the milliseconds that it is expected to wait
+//! bits 112–58   likewise for the operations on shared objects of each of the first eleven tasks, 5 bits each
 //! bits  57–0    random
 //! ```
 //!
-//! A systematic schedule has nothing random, and nothing that was measured, but where it deviates from the first one:
+//! A systematic schedule has nothing random or measured, only its deviations from the first schedule:
 //!
 //! ```text
-//! bits 123–121  how often
+//! bits 123–121  how many
 //! bit  120      whether sched_yield(2) returns at once
-//! bits 111–0    where, 28 bits each: 20 for the number of the decision, 8 for the task
+//! bits 111–0    the deviations, 28 bits each: 20 for the number of the decision, 8 for the task
 //! ```
 //!
-//! A small number that somebody makes up is a seed too. Seeds hold for one version of rrtest; a trace holds longer.
+//! A small number that somebody makes up is a seed too. Seeds are valid for one version of rrtest; a trace is valid
+//! longer.
 
 use super::random::Random;
 use super::strategy::{Deviation, Plan, StrategyName};
 use crate::task::TaskId;
 
-/// The strategies in turn, behind the first attempt.
+/// The strategies in turn, after the first attempt.
 ///
-/// On the simulated programs of this room's tests and on most fixtures the selectively uniform walk is the best or not far from
-/// it; where there are many threads random priorities of operations are, where one thread must be late those of threads. The
-/// selectively uniform walk needs to know how much each thread does: it is not the first, because at a build that joins later
-/// nothing has been measured then.
+/// On the simulated programs of this room's tests and on most fixtures the selectively uniform walk is the best or
+/// close to it. With many threads, random priorities of operations are best; if one thread must be late, random
+/// priorities of threads are. The selectively uniform walk needs to know how much each thread does: it is not the first
+/// one, because nothing has been measured yet for a build that is added later.
 pub const ROTATION: [StrategyName; 18] = [
     StrategyName::Pos,
     StrategyName::Surw,
@@ -53,7 +54,7 @@ pub const ROTATION: [StrategyName; 18] = [
     StrategyName::Pos,
 ];
 
-/// The strategies that have a code, from 1 on. Only ever append.
+/// The strategies that have a code, from 1. Only ever append.
 const CODES: [StrategyName; 7] = [
     StrategyName::Fair,
     StrategyName::Walk,
@@ -81,11 +82,11 @@ const AT_ONCE: u128 = 1 << 120;
 const DEVIATION_BITS: u32 = 28;
 const TASK_BITS: u32 = 8;
 
-/// So often a systematic schedule can deviate.
+/// Most deviations that a systematic schedule can have.
 pub const MOST_DEVIATIONS: usize = 4;
 
 impl Deviation {
-    /// Whether a seed has room for it.
+    /// Whether it fits in a seed.
     #[must_use]
     pub fn fits(self) -> bool {
         self.position >> (DEVIATION_BITS - TASK_BITS) == 0 && self.task.0 >> TASK_BITS == 0
@@ -101,8 +102,8 @@ impl Deviation {
     }
 }
 
-/// The seed of the systematic schedule that deviates like this: at most [`MOST_DEVIATIONS`] times, all of which fit. In it
-/// sched_yield(2) returns at once or does not.
+/// Returns the seed of the systematic schedule with these deviations, of which at most [`MOST_DEVIATIONS`] are used,
+/// and all of which must fit. `at_once` says whether sched_yield(2) returns at once in it.
 #[must_use]
 pub fn systematic(deviations: &[Deviation], at_once: bool) -> u128 {
     let packed = (0..).zip(deviations.iter().take(MOST_DEVIATIONS));
@@ -117,7 +118,7 @@ fn code(strategy: StrategyName) -> u128 {
     1 + CODES.iter().position(|it| *it == strategy).unwrap_or(0) as u128
 }
 
-/// What attempts have measured.
+/// Measurements of attempts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Measured {
     /// Ticks; 0 if unknown.
@@ -129,7 +130,7 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// A task has done so many more operations on shared objects.
+    /// Adds operations of a task on shared objects.
     pub fn count(&mut self, task: TaskId, events: u64) {
         let index = task.0 as usize;
         if events > 0 {
@@ -140,7 +141,7 @@ impl Measured {
         }
     }
 
-    /// Learn from another attempt: each number is the largest that was seen.
+    /// Merges the measurements of another attempt: each number is the largest seen.
     pub fn learn(&mut self, other: &Self) {
         self.ticks = self.ticks.max(other.ticks);
         self.waited = self.waited.max(other.waited);
@@ -151,7 +152,7 @@ impl Measured {
     }
 }
 
-/// 1 + the logarithm, rounded up, as far as there is room for it; 0 for 0.
+/// Returns 1 + the logarithm, rounded up and limited to `mask`; 0 for 0.
 fn rounded(number: u64, mask: u128) -> u128 {
     match number {
         0 => 0,
@@ -159,7 +160,7 @@ fn rounded(number: u64, mask: u128) -> u128 {
     }
 }
 
-/// What [`rounded`] stands for.
+/// Returns the number for which a result of [`rounded`] stands.
 fn number(rounded: u128) -> u64 {
     match rounded {
         0 => 0,
@@ -167,8 +168,8 @@ fn number(rounded: u128) -> u64 {
     }
 }
 
-/// The strategy whose turn it is at `turn` (from 0): those in `allowed` in order; if that is empty, it begins fair, and goes on
-/// with those of [`ROTATION`].
+/// Returns the strategy at `turn` (from 0): those in `allowed` in order; if that is empty, the fair one first, and then
+/// those of [`ROTATION`].
 #[must_use]
 pub fn strategy(turn: u64, allowed: &[StrategyName]) -> StrategyName {
     match turn.checked_sub(1) {
@@ -178,7 +179,7 @@ pub fn strategy(turn: u64, allowed: &[StrategyName]) -> StrategyName {
     }
 }
 
-/// The seed of attempt number `attempt` (from 0) of a campaign that has the seed `campaign`.
+/// Returns the seed of attempt number `attempt` (from 0) of a campaign with the seed `campaign`.
 #[must_use]
 pub fn seed(campaign: u128, attempt: u64, strategy: StrategyName, measured: &Measured) -> u128 {
     if strategy == StrategyName::Systematic {
@@ -187,7 +188,7 @@ pub fn seed(campaign: u128, attempt: u64, strategy: StrategyName, measured: &Mea
     let events = (0..).zip(&measured.events).take(EVENTS_TASKS as usize).fold(0, |all, (task, events)| {
         all | rounded(*events, EVENTS_MASK) << (EVENTS_SHIFT + EVENTS_BITS * task)
     });
-    // By way of the generator, so that campaigns 1 and 2 have nothing in common.
+    // The generator makes sure that campaigns 1 and 2 have nothing in common.
     let [mut campaign_stream] = Random::streams(folded(campaign));
     let [mut attempt_stream] = Random::streams(campaign_stream.any().wrapping_add(attempt));
     code(strategy) << CODE_SHIFT
@@ -197,17 +198,17 @@ pub fn seed(campaign: u128, attempt: u64, strategy: StrategyName, measured: &Mea
         | u128::from(attempt_stream.any()) & RANDOM_MASK
 }
 
-/// The plan that a seed stands for.
+/// Returns the plan for which a seed stands.
 ///
-/// With `allowed` not empty it keeps to these strategies. A seed that [`seed`] made for an allowed strategy, or with none
-/// given, always yields the plan of that attempt.
+/// If `allowed` is not empty, the plan uses one of these strategies. A seed that [`seed`] made for an allowed strategy,
+/// or any seed of it if `allowed` is empty, always gives the plan of that attempt.
 #[must_use]
 pub fn plan(seed: u128, allowed: &[StrategyName]) -> Plan {
     let code = usize::try_from(seed >> CODE_SHIFT).unwrap_or(0);
     let said = code.checked_sub(1).and_then(|index| CODES.get(index)).copied();
     let strategy =
         said.filter(|strategy| allowed.is_empty() || allowed.contains(strategy)).unwrap_or_else(|| {
-            // Not the numbers that the strategy itself will draw.
+            // These are not the numbers that the strategy itself will draw.
             let [_, _, mut stream] = Random::streams(folded(seed));
             let rotation = if allowed.is_empty() { &ROTATION } else { allowed };
             rotation[stream.index(rotation.len())]
@@ -222,14 +223,14 @@ pub fn plan(seed: u128, allowed: &[StrategyName]) -> Plan {
     }
     let events = (0..EVENTS_TASKS).map(|task| seed >> (EVENTS_SHIFT + EVENTS_BITS * task) & EVENTS_MASK);
     let mut events: Vec<u64> = events.map(number).collect();
-    // Nothing is known of tasks behind the last one that has been seen.
+    // Nothing is known of tasks after the last one that has been seen.
     events.truncate(events.iter().rposition(|events| *events > 0).map_or(0, |last| last + 1));
     let expected_ticks = number(seed >> TICKS_SHIFT & TICKS_MASK);
     let usual_wait = number(seed >> WAITED_SHIFT & EVENTS_MASK).saturating_mul(MILLISECOND);
     Plan { expected_ticks, events, usual_wait, ..Plan::new(strategy, folded(seed)) }
 }
 
-/// A number of 64 bits in which all of a seed shows.
+/// Folds a seed to 64 bits, all of which depend on it.
 fn folded(seed: u128) -> u64 {
     (seed ^ seed >> 64) as u64
 }
@@ -300,7 +301,7 @@ mod tests {
         assert_eq!(seeds.len(), 2500);
     }
 
-    /// Were these to change, printed seeds would no longer reproduce.
+    /// If these change, printed seeds no longer reproduce.
     #[test]
     fn seeds_are_fixed() {
         assert_eq!(

@@ -1,17 +1,17 @@
 //! Random priorities of operations: partial order sampling.
 //!
-//! After Yuan, Yang & Gu, "Partial Order Aware Concurrency Sampling" (CAV 2018): the operation that each task is about to do
-//! has a random priority, the highest is next, and draws a new one for what its task does then. Those that race with it,
-//! because they touch the same object and one of the two writes, draw anew too. Orders that differ in nothing that tasks can
-//! notice are then not tried again and again.
+//! After Yuan, Yang & Gu, "Partial Order Aware Concurrency Sampling" (CAV 2018): the operation that each task is about
+//! to do has a random priority; the highest runs next, and its task draws a new priority for its next operation.
+//! Operations that race with it, because they access the same object and one of the two writes, draw new priorities
+//! too. So orders that tasks cannot distinguish are not tried again and again.
 //!
 //! What is particular here:
 //!
-//! - Operations that count are those on objects that tasks share, as far as that is known ([`rrtest_preload::objects`]). The
-//!   numbers are drawn, and compared with the highest priority of the others, inside the process: a task stops only in front of
-//!   an operation that has to wait, or that others may race with.
-//! - A task whose pending operation is not known, because it has just been created or woken, has a priority all the same.
-//! - A task that yields or runs for long goes behind all others.
+//! - Only operations on objects that tasks share count, as far as that is known ([`rrtest_preload::objects`]). The
+//!   priorities are drawn, and compared with the highest of the other tasks, inside the process: a task stops only
+//!   before an operation that has to wait, or with which others may race.
+//! - A task whose pending operation is unknown, because it has just been created or woken, has a priority all the same.
+//! - A task that yields or runs for long falls behind all others.
 
 use rrtest_preload::objects::mark;
 
@@ -22,11 +22,11 @@ use super::random::Random;
 use super::strategy::{Choice, Lookout, Operation, Plan, Point, Strategy, Why};
 use crate::task::TaskId;
 
-/// A recording lets so many operations count at least and at most, to the base 2, before it takes ever fewer.
+/// Base-2 logarithm of the operations that a recording counts, at least and at most, before it counts ever fewer.
 const BUDGET: std::ops::Range<u64> = 6..11;
 
-/// Where nobody else has touched an object yet, a quarter of the recordings stop once in 2, 4, … up to 2 to this power times as
-/// they would otherwise.
+/// At objects that no other task has touched yet, a quarter of the recordings stop only once in 2, 4, … up to 2 to this
+/// power times.
 const MOST_ALONE: u64 = 4;
 
 /// Runs the task that is about to do the operation with the highest priority.
@@ -35,19 +35,19 @@ pub(super) struct Pos {
     order: Random,
     wakes: Random,
     pending: PerTask<Pending>,
-    /// The lowest priority given so far: hardly any is drawn from below where it begins.
+    /// The lowest priority given so far. Hardly any priority is drawn from below its initial value.
     lowest: u64,
     budget: u32,
-    /// How seldom a task stops where nobody else has touched an object yet, as a power of 2.
+    /// How rarely a task stops at objects that no other task has touched yet, as a power of 2.
     alone: u32,
     newborns: Newborns,
     running: Option<TaskId>,
 }
 
-/// What a task is about to do.
+/// The operation that a task is about to do.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pending {
-    /// None if it is to be drawn.
+    /// `None` if it is still to be drawn.
     priority: Option<u64>,
     /// The object's address, and whether it is written.
     touches: Option<(u64, bool)>,
@@ -77,7 +77,7 @@ impl Pos {
         }
     }
 
-    /// What `current` has come to.
+    /// Returns the operation that `current` has come to.
     fn arrived(&mut self, point: Point) -> Pending {
         let touches = match point.next {
             Some(Operation::Memory { address, writes }) => Some((address, writes)),

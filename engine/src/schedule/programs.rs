@@ -1,13 +1,13 @@
-//! Small programs with a bug each, and sound ones, for [`super::simulator`].
+//! Small programs with one bug each, and sound ones, for [`super::simulator`].
 
 use super::simulator::{Op, Program};
 use Op::{Do, Expect, Join, Lock, NotifyOne, Only, Spawn, SpinUntil, Unlock, Wait, Work, YieldUntil};
 
-/// Roughly what std's thread start and thread spawn tick.
+/// Approximate ticks of std's thread start and thread spawn.
 const PROLOGUE: u64 = 15;
 const SPAWNING: u64 = 10;
 
-/// A test as libtest runs it: the first thread spawns and joins the test's, which spawns and joins these.
+/// A test as libtest runs it: the first thread spawns and joins the test's thread, which spawns and joins these.
 fn test(threads: Vec<Vec<Op>>) -> Program {
     let indices = 2..2 + threads.len();
     let mut body = vec![Work(PROLOGUE)];
@@ -18,7 +18,7 @@ fn test(threads: Vec<Vec<Op>>) -> Program {
     Program(program)
 }
 
-/// Two threads add 1 to a counter by load and store, `before` and `after` much other work.
+/// Two threads add 1 to a counter by load and store, with much other work `before` and `after`.
 fn lost_update(before: u64, after: u64) -> Program {
     let add = vec![
         Work(before),
@@ -48,7 +48,7 @@ fn lock_order(work: u64) -> Program {
     test(vec![take(1, 2), take(2, 1)])
 }
 
-/// Data is handed over without waiting: the producer needs little, the consumer comes late.
+/// Data is passed without waiting: the producer takes little time, the consumer comes late.
 fn missed_wait(work: u64) -> Program {
     test(vec![
         vec![Work(20), Do(|m| m.shared[0] = 1)],
@@ -56,7 +56,7 @@ fn missed_wait(work: u64) -> Program {
     ])
 }
 
-/// SCTBench's reorder: a checker must see the first of two stores of some setter, and no second store.
+/// SCTBench's reorder: a checker must see the first of two stores of some setter, but not the second.
 fn reorder(setters: usize) -> Program {
     let set = vec![Do(|m| m.shared[0] = 1), Do(|m| m.shared[1] = -1)];
     let check = vec![
@@ -69,7 +69,7 @@ fn reorder(setters: usize) -> Program {
     test(threads)
 }
 
-/// SCTBench's twostage: two values that belong together, each under a mutex of its own.
+/// SCTBench's twostage: two related values, each under its own mutex.
 fn two_stage(pairs: usize) -> Program {
     let write =
         vec![Lock(1), Do(|m| m.shared[0] = 1), Unlock(1), Lock(2), Do(|m| m.shared[1] = 2), Unlock(2)];
@@ -88,7 +88,7 @@ fn two_stage(pairs: usize) -> Program {
     test(threads)
 }
 
-/// A balance is checked in one critical section and taken in another.
+/// A balance is checked in one critical section and reduced in another.
 fn check_then_act(threads: usize, work: u64) -> Program {
     let withdraw = vec![
         Work(work),
@@ -105,7 +105,7 @@ fn check_then_act(threads: usize, work: u64) -> Program {
     test(vec![withdraw; threads])
 }
 
-/// A flag is looked at outside the mutex; notified in between, the waiter waits for ever.
+/// A flag is checked outside the mutex; if notified in between, the waiter waits forever.
 fn lost_wakeup(work: u64) -> Program {
     test(vec![
         vec![
@@ -120,7 +120,7 @@ fn lost_wakeup(work: u64) -> Program {
     ])
 }
 
-/// Consumers that check with `if` what wants a `while`: a third one takes the item that a woken one was told of.
+/// Consumers that check with `if` instead of `while`: a third one takes the item of which a woken one was notified.
 fn stolen_wakeup() -> Program {
     let waiting = vec![
         Lock(1),
@@ -142,7 +142,7 @@ fn stolen_wakeup() -> Program {
     test(vec![waiting, passing, produce])
 }
 
-/// One thread must be stopped in a window, and the other one in another.
+/// One thread must be stopped in one window, and the other thread in another.
 fn two_windows(work: u64) -> Program {
     test(vec![
         vec![Work(work), Do(|m| m.shared[0] = 1), Do(|m| m.shared[0] = 0), Work(work)],
@@ -156,8 +156,8 @@ fn two_windows(work: u64) -> Program {
     ])
 }
 
-/// Pops from a stack whose top leaves and comes back in between (ABA): one thread stands still while the other does
-/// three things.
+/// A pop from a stack whose top is taken off and put back in between (ABA): one thread stands still while the other
+/// does three things.
 fn aba(work: u64) -> Program {
     test(vec![
         vec![
@@ -189,7 +189,7 @@ fn last_first() -> Program {
     test(threads)
 }
 
-/// The buggy programs by name.
+/// Returns the buggy programs by name.
 pub(super) fn buggy() -> Vec<(&'static str, Program)> {
     vec![
         ("lost update", lost_update(50, 50)),
@@ -216,7 +216,7 @@ pub(super) fn buggy() -> Vec<(&'static str, Program)> {
     ]
 }
 
-/// Programs without a bug that wait in loops.
+/// Returns programs without a bug that wait in loops.
 pub(super) fn sound() -> Vec<(&'static str, Program)> {
     let spin = vec![SpinUntil(|m| m.shared[0] == 1), Do(|m| m.shared[1] += 1)];
     let give_way = vec![YieldUntil(|m| m.shared[0] == 1), Do(|m| m.shared[1] += 1)];
@@ -242,7 +242,7 @@ pub(super) fn sound() -> Vec<(&'static str, Program)> {
         Do(|m| m.shared[0] = 0),
         Unlock(1),
     ];
-    // Two threads that wake each other again and again, until a third one says that it is enough.
+    // Two threads that wake each other again and again, until a third one ends it.
     let relay = |mine: u64, other: u64| {
         let mut ops = Vec::new();
         for _ in 0..50 {

@@ -1,14 +1,14 @@
-//! Random numbers that stay the same from version to version, platform to platform: integers only.
+//! Random numbers that stay the same across versions and platforms: integers only.
 
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 
-/// One stream of random numbers.
+/// A stream of random numbers.
 #[derive(Clone, Debug)]
 pub(super) struct Random(Xoshiro256PlusPlus);
 
 impl Random {
-    /// The streams of a seed, one for each purpose: how often one is used does not show in the others.
+    /// Creates the streams of a seed, one for each purpose: how much one is used does not affect the others.
     pub(super) fn streams<const N: usize>(seed: u64) -> [Self; N] {
         let mut generator = Xoshiro256PlusPlus::seed_from_u64(seed);
         std::array::from_fn(|_| {
@@ -18,27 +18,27 @@ impl Random {
         })
     }
 
-    /// Any number.
+    /// Draws any number.
     pub(super) fn any(&mut self) -> u64 {
         self.0.next_u64()
     }
 
-    /// A number less than `bound`; 0 if `bound` is 0. (Multiply and shift: the bias is below `bound` / 2^64.)
+    /// Draws a number less than `bound`; 0 if `bound` is 0. (Multiply and shift: the bias is below `bound` / 2^64.)
     pub(super) fn below(&mut self, bound: u64) -> u64 {
         u64::try_from((u128::from(self.any()) * u128::from(bound)) >> 64).unwrap_or(0)
     }
 
-    /// True `times` out of `of` times.
+    /// Returns true `times` out of `of` times.
     pub(super) fn chance(&mut self, times: u64, of: u64) -> bool {
         self.below(of) < times
     }
 
-    /// One of the items. None if there are none.
+    /// Picks one of the items. Returns `None` if there are none.
     pub(super) fn pick<T: Copy>(&mut self, items: &[T]) -> Option<T> {
         items.get(self.index(items.len())).copied()
     }
 
-    /// An index less than `len`; 0 if `len` is 0.
+    /// Draws an index less than `len`; 0 if `len` is 0.
     pub(super) fn index(&mut self, len: usize) -> usize {
         usize::try_from(self.below(len as u64)).unwrap_or(0)
     }
@@ -48,7 +48,7 @@ impl Random {
 mod tests {
     use super::*;
 
-    /// Were these to change, printed seeds would no longer reproduce.
+    /// If these change, printed seeds no longer reproduce.
     #[test]
     fn the_numbers_of_a_seed_are_fixed() {
         let [mut order, mut wakes] = Random::streams(1);

@@ -1,6 +1,6 @@
-//! A simulator of small threaded programs, to test and compare strategies on.
+//! A simulator of small threaded programs, to test and compare strategies.
 //!
-//! It asks a strategy what the recorder asks it, and like the recorder stops a task before the operation whose tick
+//! It asks a strategy what the recorder asks it. Like the recorder, it stops a task before the operation whose tick
 //! used up the slice.
 
 use std::cell::Cell;
@@ -15,14 +15,14 @@ use super::portfolio::Measured;
 use super::strategy::{Found, Lookout, Operation, Point, Strategy, Why};
 use crate::task::TaskId;
 
-/// The shared variables, and the registers of the task at work.
+/// The shared variables, and the registers of the running task.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Memory {
     pub(super) shared: Variables,
     pub(super) registers: [i64; 4],
 }
 
-/// The shared variables, which know the one that was accessed last, and whether to be written.
+/// The shared variables. They remember the last access, and whether it was a write.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Variables {
     values: [i64; 4],
@@ -48,15 +48,15 @@ impl IndexMut<usize> for Variables {
 /// One step of a thread.
 #[derive(Clone, Copy)]
 pub(super) enum Op {
-    /// So many ticks that concern nobody else.
+    /// This many ticks that concern nobody else.
     Work(u64),
     /// One access to memory, one tick.
     Do(fn(&mut Memory)),
-    /// No tick: if it does not hold, the program has failed.
+    /// No tick: if the condition is false, the program has failed.
     Expect(fn(&Memory) -> bool),
-    /// No tick: if it does not hold, the thread ends.
+    /// No tick: if the condition is false, the thread ends.
     Only(fn(&Memory) -> bool),
-    /// A mutex, as std's: whoever comes first gets it, woken or not.
+    /// A mutex like std's: whoever comes first gets it, woken or not.
     Lock(u64),
     Unlock(u64),
     /// A condition variable (its number must differ from those of mutexes) and its mutex.
@@ -65,7 +65,7 @@ pub(super) enum Op {
     /// Thread by index.
     Spawn(usize),
     Join(usize),
-    /// A loop with a tick a round, without and with sched_yield(2).
+    /// A loop with a tick per round, without and with sched_yield(2).
     SpinUntil(fn(&Memory) -> bool),
     YieldUntil(fn(&Memory) -> bool),
 }
@@ -85,7 +85,7 @@ pub(super) enum Outcome {
     Passed,
     Failed,
     Deadlocked,
-    /// Ran for too many ticks.
+    /// It ran for too many ticks.
     Hung,
 }
 
@@ -100,11 +100,11 @@ pub(super) struct Run {
 struct Thread {
     ops: Vec<Op>,
     at: usize,
-    /// Rounds of the current [`Op::Work`] done.
+    /// Completed rounds of the current [`Op::Work`].
     worked: u64,
-    /// The operation at hand has ticked already.
+    /// Whether the current operation has ticked already.
     ticked: bool,
-    /// The condition variable has been waited for; the mutex is to be had again.
+    /// Whether the condition variable has been waited for; the mutex is to be locked again.
     notified: bool,
     registers: [i64; 4],
     spawned: bool,
@@ -124,12 +124,12 @@ struct Simulator<'a> {
     watch: Watch,
 }
 
-/// Keys of joins, out of the way of mutexes and condition variables.
+/// Keys of joins, distinct from those of mutexes and condition variables.
 const JOIN: u64 = 1 << 32;
 
 const MOST_TICKS: u64 = 2_000_000;
 
-/// What a step of a task led to.
+/// The result of a task's step.
 enum Step {
     On,
     Woke,
@@ -143,7 +143,7 @@ fn key(address: u64) -> FutexKey {
     FutexKey { space: 0, address }
 }
 
-/// Run `program` once as `strategy` likes.
+/// Runs `program` once under `strategy`.
 pub(super) fn run(program: &Program, strategy: &mut dyn Strategy) -> Run {
     let threads = program
         .0
@@ -247,7 +247,7 @@ impl Simulator<'_> {
         !matches!(thread.ops.get(thread.at), None | Some(Op::Expect(_) | Op::Only(_)))
     }
 
-    /// What the operation at hand touches.
+    /// Returns what the current operation accesses.
     fn coming(&self, task: TaskId) -> (u64, Kind) {
         const VARIABLES: u64 = 0x1000;
         const LOCKS: u64 = 0x2000;
@@ -277,7 +277,7 @@ impl Simulator<'_> {
             Some((variable, writes)) => {
                 (VARIABLES + 8 * variable as u64, if writes { Kind::AtomicUpdate } else { Kind::AtomicLoad })
             }
-            // Objects of its own, some of them new.
+            // An object of the thread's own, now and then a new one.
             None => (OWN * (1 + index as u64) + 8 * (thread.worked / 8), Kind::AtomicUpdate),
         }
     }
@@ -305,7 +305,7 @@ impl Simulator<'_> {
         condition(&self.memory)
     }
 
-    /// Carry out the operation at hand of `task`.
+    /// Executes the current operation of `task`.
     fn step(&mut self, task: TaskId) -> Step {
         let thread = self.thread(task);
         thread.ticked = false;

@@ -1,9 +1,9 @@
 //! Starvation: some tasks do not run for a while.
 //!
 //! After the chaos mode of rr (O'Callahan, "Introducing rr Chaos Mode", 2016): there, tasks of low priority do not run
-//! at all for intervals whose length is drawn on a logarithmic scale, since nobody knows for how long a task must be
-//! kept away for a bug to show. Here the scale goes up to the length of the test, so that several intervals of a fitting
-//! length fall into each recording, and the tasks are drawn anew for each.
+//! at all for intervals whose length is drawn on a logarithmic scale, since nobody knows how long a task must be kept
+//! from running for a bug to show. Here the scale goes up to the length of the test, so that several intervals of a
+//! suitable length fit into each recording, and the tasks are drawn anew for each interval.
 
 use super::LONG_SLICE;
 use super::newborns::Newborns;
@@ -11,31 +11,31 @@ use super::random::Random;
 use super::strategy::{Choice, Plan, Point, Strategy, Why};
 use crate::task::TaskId;
 
-/// If nothing is known of the test's length, this is the logarithm of the longest interval, to the base 2.
+/// Base-2 logarithm of the longest interval, if the test's length is unknown.
 const LOG_LONGEST: u64 = 13;
 
-/// A recording has no more intervals than about 2 to this power while it is as long as was expected, and as many again each time
-/// it turns out twice as long.
+/// A recording of the expected length has at most about 2 to this power intervals, and as many again each time it turns
+/// out twice as long.
 const LOG_MOST: u64 = 10;
 
-/// A recording keeps one task in 2, 4, … up to 2 to this power away in an interval.
+/// In an interval a recording starves one task in 2, 4, … up to 2 to this power.
 const RAREST: u64 = 3;
 
-/// Keeps random tasks away for random times.
+/// Starves random tasks for random times.
 #[derive(Debug)]
 pub(super) struct Starve {
     order: Random,
     wakes: Random,
-    /// Intervals are of 2 to a power between these ticks.
+    /// Range of the base-2 logarithm of an interval's ticks.
     log_lengths: std::ops::RangeInclusive<u64>,
-    /// Ticks of all tasks so far, and the logarithm of the length of test for which these are the intervals.
+    /// Ticks of all tasks so far, and the logarithm of the test's length to which the intervals are adapted.
     ticks: u64,
     log_length: u64,
-    /// One task in so many is kept away.
+    /// One task in this many is starved.
     rarity: u64,
     /// What is left of the interval.
     left: u64,
-    /// From this the tasks that are kept away follow, and the order of the others.
+    /// Determines the starved tasks, and the order of the others.
     salt: u64,
     newborns: Newborns,
     running: Option<TaskId>,
@@ -49,7 +49,7 @@ impl Starve {
             ticks => u64::from(ticks.clamp(2, 1 << 40).ilog2()),
         };
         let shortest = longest.saturating_sub(LOG_MOST);
-        // Half of the recordings keep to one length.
+        // Half of the recordings use a single length.
         let log_lengths = if order.chance(1, 2) {
             let log = shortest + order.below(longest - shortest + 1);
             log..=log
@@ -72,7 +72,7 @@ impl Starve {
         }
     }
 
-    /// So many ticks have gone by.
+    /// Accounts for ticks that have passed.
     fn account(&mut self, ran: u64) {
         self.left = self.left.saturating_sub(ran);
         self.ticks = self.ticks.saturating_add(ran);
@@ -89,7 +89,7 @@ impl Starve {
         self.salt = self.order.any();
     }
 
-    /// Where a task stands in this interval; those that are kept away at the end.
+    /// Returns a task's rank in this interval. Starved tasks rank last.
     fn rank(&self, task: TaskId) -> (bool, u64) {
         let [mut numbers] = Random::streams(self.salt ^ u64::from(task.0));
         (numbers.chance(1, self.rarity), numbers.any())
@@ -108,7 +108,7 @@ impl Strategy for Starve {
     fn decide(&mut self, point: Point, runnable: &[TaskId]) -> Choice {
         self.account(point.ran);
         let spins = point.why == Why::Yielded || point.why == Why::SliceOver && point.ran >= LONG_SLICE;
-        // Who waits in a loop for a task that is kept away must not wait for long.
+        // A task that waits in a loop for a starved one must not wait for long.
         if self.left == 0 || spins && self.order.chance(1, 4) {
             self.begin();
         }
@@ -187,7 +187,7 @@ mod tests {
                 (point(ALL[0], Why::SliceOver, 0), 0_u64, BTreeSet::new());
             while ticks < 1 << 24 {
                 let choice = starve.decide(point, &ALL);
-                // Who runs is not to wait for others, but to go on.
+                // The running task need not wait for others: it goes on.
                 point = Point { current: Some(choice.task), why: Why::Woken, ran: choice.slice, ..point };
                 ticks += choice.slice;
                 intervals.insert(starve.salt);

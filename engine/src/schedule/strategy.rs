@@ -1,4 +1,4 @@
-//! What a strategy is asked and what it answers.
+//! The interface of strategies: what they are asked, and what they answer.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,49 +9,49 @@ use serde::{Deserialize, Serialize};
 
 use crate::task::TaskId;
 
-/// How the schedule of one recording is made. Equal plans give equal decisions to a program that behaves equally.
+/// How a recording is scheduled. With equal plans, a program that behaves equally gets equal decisions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Which strategy.
+    /// The strategy.
     pub strategy: StrategyName,
-    /// The seed of all its random choices.
+    /// The seed of all random choices.
     pub seed: u64,
-    /// How many ticks the program is expected to run, from earlier recordings, roughly; 0 if unknown.
+    /// Expected ticks of the program, roughly, from earlier recordings; 0 if unknown.
     pub expected_ticks: u64,
-    /// How many operations on shared objects each task is expected to do, by task number, as far as known.
+    /// Expected operations of each task on shared objects, by task number, as far as known.
     pub events: Vec<u64>,
-    /// Where a systematic schedule deviates from the first one, in order.
+    /// Deviations of a systematic schedule from the first one, in order.
     pub deviations: Vec<Deviation>,
-    /// For how long all tasks are expected to wait for times to come, in ns, from earlier recordings, roughly; 0 if unknown.
+    /// For how long all tasks are expected to wait for times, in ns, roughly, from earlier recordings; 0 if unknown.
     pub usual_wait: u64,
     /// Whether sched_yield(2) returns at once in a systematic schedule, as with a core for each thread.
     pub at_once: bool,
 }
 
-/// At a decision, another task than usual.
+/// A decision for another task than usual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deviation {
-    /// Which decision, of those with several runnable tasks, from 0.
+    /// Number of the decision, from 0, among those with several runnable tasks.
     pub position: u32,
-    /// Which task.
+    /// The task.
     pub task: TaskId,
 }
 
-/// A decision that a systematic schedule took.
+/// A decision of a systematic schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decided {
     /// The task that ran.
     pub chosen: TaskId,
-    /// The others that could have, where that could make a difference.
+    /// The other tasks that could have run, if that could make a difference.
     pub alternatives: Vec<TaskId>,
-    /// What tells this decision, and all before it, from others.
+    /// Distinguishes this decision, and all before it, from others.
     pub digest: u64,
-    /// Whether the task that had the core gave way (sched_yield(2)).
+    /// Whether the task that had the core yielded (sched_yield(2)).
     pub gave_way: bool,
 }
 
 impl Plan {
-    /// One that expects nothing.
+    /// A plan without expectations.
     #[must_use]
     pub fn new(strategy: StrategyName, seed: u64) -> Self {
         Self {
@@ -78,11 +78,11 @@ pub enum StrategyName {
     Pct,
     /// Random priorities of operations on shared objects.
     Pos,
-    /// Every order of operations on shared objects alike.
+    /// All orders of operations on shared objects with equal probability.
     Surw,
     /// Some tasks do not run for a while.
     Starve,
-    /// One after the other, all schedules with few preemptions.
+    /// All schedules with few preemptions, one after the other.
     Systematic,
 }
 
@@ -91,7 +91,7 @@ impl StrategyName {
     pub const ALL: [Self; 7] =
         [Self::Fair, Self::Walk, Self::Pct, Self::Pos, Self::Surw, Self::Starve, Self::Systematic];
 
-    /// The name that users type and read.
+    /// Returns the name that users type and read.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -121,44 +121,45 @@ impl FromStr for StrategyName {
     }
 }
 
-/// There is no strategy of this name.
+/// No strategy has this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no strategy is called `{0}`; there are: {known}", known = StrategyName::ALL.map(StrategyName::as_str).join(", "))]
 pub struct UnknownStrategy(pub String);
 
 /// How one recording's tasks share the core.
 ///
-/// A strategy is asked at the points where it could change its mind: when the running task has used up its timeslice,
-/// cannot go on, yields, or when another task becomes able to run.
+/// A strategy is asked where it could change its mind: when the running task has used up its timeslice, cannot go on,
+/// or yields, and when another task becomes runnable.
 pub trait Strategy: Send {
-    /// A task came into being. It becomes able to run at once.
+    /// Notes a new task, which is runnable at once.
     fn spawned(&mut self, task: TaskId);
 
-    /// A task ended.
+    /// Notes that a task has ended.
     fn exited(&mut self, task: TaskId);
 
-    /// Which task runs next, and for how many ticks at most. `runnable` is in order of task number and not empty.
+    /// Decides which task runs next, and for how many ticks at most. `runnable` is in order of task number and not
+    /// empty.
     fn decide(&mut self, point: Point, runnable: &[TaskId]) -> Choice;
 
-    /// Which of these waiters, in order of arrival and not empty, the next wake wakes (an index).
+    /// Picks the waiter to wake next (an index). `waiters` are in order of arrival and not empty.
     fn wake(&mut self, waiters: &[TaskId]) -> usize;
 
-    /// The program seems to get nowhere: nobody is to be left out from now on.
+    /// Leaves nobody out from now on, as the program seems to make no progress.
     fn be_fair(&mut self) {}
 
-    /// The decisions so far, if there is something to be learned from them; they are forgotten.
+    /// Takes the decisions so far, if something can be learned from them.
     fn decided(&mut self) -> Vec<Decided> {
         Vec::new()
     }
 
-    /// What decides whose turn it is, if that can be told without asking: then a task that wakes others goes on with what is
-    /// left of its timeslice, and behind one that begins to wait comes who [`Turns::next`] says. Neither need stop for it: the
-    /// strategy is asked later, with the same questions, and gives the same answers.
+    /// Returns what determines whose turn it is, if that can be predicted: then a task that wakes others goes on with
+    /// what is left of its timeslice, and after one that begins to wait the task given by [`Turns::next`] runs. Neither
+    /// need stop: the strategy is asked the same questions later, and gives the same answers.
     fn turns(&self) -> Option<Turns> {
         None
     }
 
-    /// When a task has run last, as far as [`Self::turns`] depends on it.
+    /// Returns when a task ran last, as far as [`Self::turns`] depends on it.
     fn last_ran(&self, _task: TaskId) -> u64 {
         0
     }
@@ -167,24 +168,24 @@ pub trait Strategy: Send {
 /// Why and where a strategy is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Point {
-    /// The task that ran last; none at the start. It is among the runnable only if it can go on.
+    /// The task that ran last; `None` at the start. It is runnable only if it can go on.
     pub current: Option<TaskId>,
-    /// Why it is asked.
+    /// Why the strategy is asked.
     pub why: Why,
     /// Ticks that `current` ran since the previous decision.
     pub ran: u64,
-    /// What `current` is about to do, where that is known.
+    /// What `current` is about to do, if known.
     pub next: Option<Operation>,
-    /// What a [`Lookout`] of `current` has found.
+    /// What a [`Lookout`] for `current` has found.
     pub found: Found,
 }
 
 /// What a lookout has found since the previous decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Operations on objects that are shared, or could be, as far as they count.
+    /// Counted operations on objects that are, or could be, shared.
     pub events: u64,
-    /// The number drawn for the operation that the task has stopped in front of ([`Why::Met`]).
+    /// The number drawn for the operation before which the task has stopped ([`Why::Met`]).
     pub drawn: u64,
 }
 
@@ -195,12 +196,12 @@ pub enum Why {
     Start,
     /// The timeslice is used up.
     SliceOver,
-    /// The current task is about to do something with an object that it shares, and has been on the lookout.
+    /// The current task, which has a lookout, is about to access a shared object.
     Met,
-    /// The current task can go on, but other tasks have become able to run since the last decision.
+    /// The current task can go on, but other tasks have become runnable since the last decision.
     Woken,
-    /// The current task can go on but gives way: it probably waits for another in a loop. Where it says so itself, `next` is
-    /// `sched_yield(2)`.
+    /// The current task can go on but yields: it probably waits for another in a loop. If it has yielded explicitly,
+    /// `next` is `sched_yield(2)`.
     Yielded,
     /// The current task cannot go on until something happens.
     Blocked,
@@ -208,17 +209,17 @@ pub enum Why {
     Exited,
 }
 
-/// The operation a task is about to do.
+/// The operation that a task is about to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// A memory operation that ticked.
     Memory {
-        /// The address it touches; 0 for a fence. A system call touches [`rrtest_preload::calls::KERNEL`].
+        /// The address that it accesses; 0 for a fence. A system call accesses [`rrtest_preload::calls::KERNEL`].
         address: u64,
         /// Whether it can change memory.
         writes: bool,
     },
-    /// A system call of this number.
+    /// A system call, by number.
     Syscall(u64),
 }
 
@@ -229,31 +230,31 @@ pub struct Choice {
     pub task: TaskId,
     /// Ticks until the next question, at least 1.
     pub slice: u64,
-    /// Whether the task shall stop before that, in front of operations on objects that it shares with others.
+    /// Whether the task shall stop earlier, before operations on objects that it shares with others.
     pub lookout: Option<Lookout>,
 }
 
 impl Choice {
-    /// Run `task` for `slice` ticks.
+    /// Runs `task` for `slice` ticks.
     #[must_use]
     pub fn plain(task: TaskId, slice: u64) -> Self {
         Self { task, slice, lookout: None }
     }
 }
 
-/// Which of the operations on objects that tasks share a task stops in front of ([`rrtest_preload::objects`]).
+/// Before which operations on shared objects a task stops ([`rrtest_preload::objects`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lookout {
-    /// For each of them a number is drawn; the task stops if it is less.
+    /// A number is drawn for each operation; the task stops if it is less than this.
     pub bar: u64,
-    /// Where these numbers come from.
+    /// The source of these numbers.
     pub random: u64,
-    /// Marks of the objects that others are about to touch ([`rrtest_preload::objects::mark`]). The task stops at these
-    /// in any case.
+    /// Marks of the objects that other tasks are about to access ([`rrtest_preload::objects::mark`]). The task always
+    /// stops at these.
     pub pending: u64,
-    /// The bar is shifted down by so many bits where nobody else has touched the object, as far as known.
+    /// The bar is shifted down by this many bits if no other task is known to have touched the object.
     pub alone: u32,
-    /// After 2 to this power operations ever fewer count.
+    /// After 2 to this power operations, ever fewer count.
     pub budget: u32,
 }
 
@@ -261,10 +262,10 @@ impl Lookout {
     /// A budget that is never used up, in which busy objects count as often as others.
     pub(crate) const ALL: u32 = objects::UNLIMITED as u32;
 
-    /// Never stop, but count.
+    /// Counts but never stops.
     pub(crate) const MEASURE: Self = Self { bar: 0, random: 1, pending: 0, alone: 0, budget: 40 };
 
-    /// As the code in the process has it.
+    /// Converts it to the format of the code in the process.
     pub(crate) fn watch(&self, task: TaskId) -> Watch {
         let Self { bar, random, pending, alone, budget } = *self;
         let (task, alone, budget) = (task.0.into(), alone.into(), budget.into());

@@ -1,8 +1,8 @@
-//! Surprises beyond the order of things: what the standards allow to happen, and what hardly ever does.
+//! Surprises: events that the standards allow but that hardly ever happen.
 //!
-//! Each kind names the rule that allows it. A program that is right by the standards survives them all; one that fails has
-//! relied on luck. Each attempt draws which kinds it has and how often, from streams of its seed of their own: switching one off
-//! does not change when the others strike.
+//! Each kind names the rule that allows it. A program that follows the standards survives them all; one that fails has
+//! relied on luck. Each attempt draws which kinds it has and how often, from random streams of their own: switching one
+//! off does not change when the others strike.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,32 +12,33 @@ use super::random::Random;
 /// A kind of surprise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Surprise {
-    /// A wake wakes any of those who wait. futex(2): "No guarantee is provided about which waiters are awoken".
+    /// A wake wakes any of the waiters. futex(2): "No guarantee is provided about which waiters are awoken".
     Order,
-    /// A wait ends though nobody has ended it. futex(2), of `FUTEX_WAIT`: "a wake-up can also be caused by common futex usage
-    /// patterns in unrelated code […]. Therefore, callers should always conservatively assume that a return value of 0 can mean
-    /// a spurious wake-up"; pthread_cond_wait(3p); `std::sync::Condvar`, `std::thread::park`.
+    /// A wait ends although nobody has ended it. futex(2), of `FUTEX_WAIT`: "a wake-up can also be caused by common
+    /// futex usage patterns in unrelated code […]. Therefore, callers should always conservatively assume that a return
+    /// value of 0 can mean a spurious wake-up"; pthread_cond_wait(3p); `std::sync::Condvar`, `std::thread::park`.
     Spurious,
-    /// epoll_wait(2) is interrupted though no handler runs. signal(7), "Interruption of system calls and library functions by
-    /// stop signals": so it is when a process is stopped and continued, by a terminal or a debugger. Much that is right otherwise
-    /// does not expect it, so it strikes only where it is asked for.
+    /// epoll_wait(2) is interrupted although no handler runs. signal(7), "Interruption of system calls and library
+    /// functions by stop signals": this happens when a terminal or a debugger stops and continues a process. Much
+    /// otherwise correct code does not expect it, so it strikes only on request.
     Interrupt,
-    /// A read from a stream gets less than is there, as if the rest came later; a write to one that does not wait puts less than
-    /// it was given, as if there were no more room. read(3p), write(3p), recv(3p), send(3p). What was written to a pipe at once
-    /// and is not longer than `PIPE_BUF` (pipe(7)) stays together.
+    /// A read from a stream gets less than is there, as if the rest came later; a nonblocking write to a stream writes
+    /// less than it was given, as if there were no more room. read(3p), write(3p), recv(3p), send(3p). What was written
+    /// to a pipe at once and is no longer than `PIPE_BUF` (pipe(7)) stays together.
     Short,
-    /// A time limit that is near runs out although there is something to do: the machine has given the core to others meanwhile.
+    /// A short time limit expires although there is work to do: the machine has given the core to others meanwhile.
     Early,
-    /// A wait goes on beyond its time limit, or a sleep beyond its end. nanosleep(2): "The suspension time may be longer than
-    /// requested".
+    /// A wait lasts beyond its time limit, or a sleep beyond its end. nanosleep(2): "The suspension time may be longer
+    /// than requested".
     Late,
-    /// A task that gives way goes on at once, again and again. sched_yield(2): "If the calling thread is the only thread in the
-    /// highest priority list at that time, it will continue to run after a call": as each thread does that has a core of its own.
+    /// A task that yields goes on at once, again and again. sched_yield(2): "If the calling thread is the only thread
+    /// in the highest priority list at that time, it will continue to run after a call". Every thread with its own core
+    /// does that.
     Yield,
-    /// A task does not get the core while others wait for times to come again and again. No standard says when a task that can
-    /// run does.
+    /// A task does not get the core while others repeatedly wait for a time. No standard says when a runnable task
+    /// runs.
     Stall,
-    /// Time passes before a clock is read: between two reads there may be more of it than the program has computed for.
+    /// Time passes before a clock is read: more of it may pass between two reads than the program has computed for.
     Slow,
 }
 
@@ -55,7 +56,7 @@ impl Surprise {
         Self::Slow,
     ];
 
-    /// The name that users type and read.
+    /// Returns the name that users type and read.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -76,19 +77,20 @@ impl Surprise {
     }
 }
 
-/// Which kinds of surprises there may be.
+/// A set of kinds of surprises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Surprises(u16);
 
 impl Surprises {
-    /// None of them.
+    /// No kind.
     pub const NONE: Self = Self(0);
-    /// All of them.
+    /// All kinds.
     pub const ALL: Self = Self((1 << Surprise::ALL.len()) - 1);
-    /// Those that every program must be ready for. Not [`Surprise::Interrupt`]: it takes somebody who stops the process.
+    /// The kinds that every program must be ready for. Not [`Surprise::Interrupt`], which requires that somebody stops
+    /// the process.
     pub const USUAL: Self = Self(Self::ALL.0 & !Surprise::Interrupt.bit());
 
-    /// Whether this kind is among them.
+    /// Whether the set contains this kind.
     #[must_use]
     pub fn has(self, kind: Surprise) -> bool {
         self.0 & kind.bit() != 0
@@ -116,8 +118,8 @@ impl fmt::Display for Surprises {
 impl FromStr for Surprises {
     type Err = UnknownSurprise;
 
-    /// `all`, `none`, or names with commas between them; `no-` in front of a name takes the kind out of those before it, or out of
-    /// the usual ones.
+    /// Parses `all`, `none`, or names separated by commas; `no-` before a name removes the kind from those before it,
+    /// or from the usual ones.
     fn from_str(text: &str) -> Result<Self, UnknownSurprise> {
         let kind = |name: &str| {
             let found = Surprise::ALL.into_iter().find(|kind| kind.as_str() == name);
@@ -140,7 +142,7 @@ impl FromStr for Surprises {
     }
 }
 
-/// There is no surprise of this name.
+/// No surprise has this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no surprise is called `{0}`; there are: {known}, or all, or none, and no- in front of one", known = Surprise::ALL.map(Surprise::as_str).join(", "))]
 pub struct UnknownSurprise(pub String);
@@ -150,12 +152,12 @@ pub struct UnknownSurprise(pub String);
 pub struct Struck([u32; Surprise::ALL.len()]);
 
 impl Struck {
-    /// Those that have, with how often.
+    /// Iterates over the kinds that have struck, with how often.
     pub fn iter(&self) -> impl Iterator<Item = (Surprise, u32)> + '_ {
         Surprise::ALL.into_iter().zip(self.0).filter(|(_, count)| *count > 0)
     }
 
-    /// Whether none has.
+    /// Whether none has struck.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -163,14 +165,14 @@ impl Struck {
 }
 
 impl fmt::Display for Struck {
-    /// As in `2 late, 1 short`.
+    /// Formats as in `2 late, 1 short`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kinds: Vec<_> = self.iter().map(|(kind, count)| format!("{count} {}", kind.as_str())).collect();
         f.pad(&kinds.join(", "))
     }
 }
 
-/// The surprises of an attempt.
+/// Draws the surprises of an attempt.
 #[derive(Debug)]
 pub struct Dice {
     allowed: Surprises,
@@ -183,19 +185,19 @@ pub struct Dice {
 #[derive(Debug)]
 struct Die {
     random: Random,
-    /// It strikes at one occasion in so many; 0 for none.
+    /// It strikes on one in this many occasions; 0 for never.
     period: u64,
 }
 
 impl Dice {
-    /// Streams that no strategy uses.
+    /// Makes streams that no strategy uses.
     const SALT: u64 = 0x7375_7270_7269_7365;
 
-    /// One attempt in so many has any patience, half of those more than a little, and so on up to this.
+    /// One attempt in this many has any patience, half of those have more than a little, and so on up to the maximum.
     const IMPATIENT: u64 = 128;
     const MOST_PATIENT: u32 = 5;
 
-    /// Those of the attempt with this seed. Every other attempt has a given kind.
+    /// Draws the kinds of the attempt with this seed. Every other attempt has a given kind.
     #[must_use]
     pub fn new(allowed: Surprises, seed: u64) -> Self {
         let streams: [Random; Surprise::ALL.len()] = Random::streams(seed ^ Self::SALT);
@@ -225,7 +227,7 @@ impl Dice {
         self.kinds[kind as usize].period > 0
     }
 
-    /// There is an occasion. Whether this kind strikes.
+    /// Whether this kind strikes on an occasion.
     pub fn strike(&mut self, kind: Surprise) -> bool {
         let Die { random, period } = &mut self.kinds[kind as usize];
         let strikes = *period > 0 && random.chance(1, *period);
@@ -233,26 +235,28 @@ impl Dice {
         strikes
     }
 
-    /// How patient the attempt is with what takes real time, as a power of 2: mostly 0, and each further one half as often.
+    /// Returns the attempt's patience with what takes real time, as a power of 2: mostly 0, and each further one half
+    /// as often.
     #[must_use]
     pub fn patience(&self) -> u32 {
         self.patience
     }
 
-    /// Any number below `bound`; 0 if that is 0.
+    /// Draws a number below `bound`; 0 if that is 0.
     pub fn below(&mut self, kind: Surprise, bound: u64) -> u64 {
         self.kinds[kind as usize].random.below(bound)
     }
 
-    /// There is an occasion that does not come often. If this kind is allowed it strikes every other time, whether the attempt has
-    /// it or not.
+    /// Whether this kind strikes on a rare occasion: if it is allowed, every other time, whether the attempt has it or
+    /// not.
     pub fn strike_rather(&mut self, kind: Surprise) -> bool {
         let strikes = self.allow(kind) && self.kinds[kind as usize].random.chance(1, 2);
         self.struck.0[kind as usize] += u32::from(strikes);
         strikes
     }
 
-    /// How much, from `least` (not 0) to below `end`: each power of two is as likely as the others. `least` if there is no room.
+    /// Draws an amount from `least` (not 0) to below `end`, each power of two equally likely. Returns `least` if the
+    /// range is empty.
     pub fn amount(&mut self, kind: Surprise, least: u64, end: u64) -> u64 {
         let random = &mut self.kinds[kind as usize].random;
         let powers = u64::from((end.saturating_sub(1) / least.max(1)).checked_ilog2().unwrap_or(0)) + 1;
@@ -260,7 +264,7 @@ impl Dice {
         from + random.below(from.min(end.saturating_sub(from)))
     }
 
-    /// How often they have struck.
+    /// Returns how often each kind has struck.
     #[must_use]
     pub fn struck(&self) -> Struck {
         self.struck

@@ -1,14 +1,14 @@
-//! Every order of operations on shared objects alike, as far as their numbers are known.
+//! All orders of operations on shared objects with equal probability, as far as their numbers are known.
 //!
-//! After Zhao, Wolff, Mathur & Roychoudhury, "Selectively Uniform Concurrency Testing" (ASPLOS 2025): if the next operation
-//! is one of a task with a probability proportional to the operations that the task has left, all interleavings are
-//! equally likely; a plain random walk prefers those in which tasks finish at about the same time. It applies to the
-//! operations of interest alone, here those on objects that tasks share ([`rrtest_preload::objects`]); the numbers come from an
-//! earlier recording ([`super::portfolio`]).
+//! After Zhao, Wolff, Mathur & Roychoudhury, "Selectively Uniform Concurrency Testing" (ASPLOS 2025): if the next
+//! operation is one of a task with a probability proportional to the operations that the task has left, all
+//! interleavings are equally likely; a plain random walk prefers those in which tasks finish at about the same time.
+//! Only operations of interest count, here those on objects that tasks share ([`rrtest_preload::objects`]). Their
+//! numbers come from an earlier recording ([`super::portfolio`]).
 //!
-//! Where nothing is known of a task, its number is drawn on a logarithmic scale: then some tasks are much faster than others,
-//! differently in each recording. Every other recording draws all numbers like that. A task's turns are of random
-//! length: after each operation that counts it goes on with the probability that it would be chosen again.
+//! If nothing is known of a task, its number is drawn on a logarithmic scale: then some tasks are much faster than
+//! others, differently in each recording. Every other recording draws all numbers like that. A task's turns have random
+//! length: after each operation that counts, it goes on with the probability with which it would be chosen again.
 
 use super::LONG_SLICE;
 use super::newborns::Newborns;
@@ -17,35 +17,35 @@ use super::random::Random;
 use super::strategy::{Choice, Lookout, Plan, Point, Strategy, Why};
 use crate::task::TaskId;
 
-/// The logarithms of numbers that are drawn, to the base 2.
+/// Base-2 logarithm of the largest number that is drawn.
 const LOG_EVENTS: u64 = 10;
 
-/// A recording lets so many operations count at least and at most, to the base 2, before it takes ever fewer.
+/// Base-2 logarithm of the operations that a recording counts, at least and at most, before it counts ever fewer.
 const BUDGET: std::ops::Range<u64> = 6..11;
 
-/// Where nobody else has touched an object yet, a quarter of the recordings stop once in 2, 4, … up to 2 to this power times as
-/// they would otherwise.
+/// At objects that no other task has touched yet, a quarter of the recordings stop only once in 2, 4, … up to 2 to this
+/// power times.
 const MOST_ALONE: u64 = 4;
 
-/// Chooses tasks in proportion to what they have left to do.
+/// Chooses tasks in proportion to the operations that they have left.
 #[derive(Debug)]
 pub(super) struct Surw {
     order: Random,
     wakes: Random,
-    /// The operations that each task has left.
+    /// Operations that each task has left.
     left: PerTask<u64>,
-    /// Those that each is expected to have in all, by task number, where that is known.
+    /// Expected operations of each task in total, by task number, if known.
     expected: Vec<u64>,
     budget: u32,
-    /// How seldom a task stops where nobody else has touched an object yet, as a power of 2.
+    /// How rarely a task stops at objects that no other task has touched yet, as a power of 2.
     alone: u32,
-    /// By how many bits timeslices are shorter because others have been used up.
+    /// By how many bits timeslices are shortened because earlier ones were used up.
     impatience: u32,
     newborns: Newborns,
     running: Option<TaskId>,
 }
 
-/// Timeslices become no shorter than by so many bits.
+/// Timeslices are shortened by at most this many bits.
 const MOST_IMPATIENT: u32 = 4;
 
 impl Surw {
@@ -69,7 +69,7 @@ impl Surw {
         }
     }
 
-    /// A task that does more than expected has still something left.
+    /// Returns a task's weight. A task that does more than expected still has something left.
     fn weight(&self, task: TaskId) -> u64 {
         self.left.get(task).map_or(1, |left| (*left).clamp(1, 1 << 32))
     }
@@ -90,14 +90,14 @@ impl Strategy for Surw {
     fn decide(&mut self, point: Point, runnable: &[TaskId]) -> Choice {
         if let Some(left) = point.current.and_then(|task| self.left.get_mut(task)) {
             *left = left.saturating_sub(point.found.events);
-            // Who waits in a loop does nothing that brings it nearer to its end.
+            // A task that waits in a loop comes no nearer to its end.
             if matches!(point.why, Why::Yielded | Why::SliceOver) {
                 *left /= 2;
                 self.impatience = (self.impatience + 1).min(MOST_IMPATIENT);
             }
         }
         let candidates = self.newborns.candidates(point, runnable);
-        // One that has come to the end of its turn has drawn that already.
+        // A task at the end of its turn has made this draw already.
         let over = matches!(point.why, Why::Met | Why::Yielded | Why::SliceOver) && candidates.len() > 1;
         let away = point.current.filter(|_| over);
         let mut draw = self.order.clone();

@@ -1,18 +1,18 @@
-//! One schedule of many that are gone through one by one: the tasks in order, but for a few deviations.
+//! One of many schedules that are tried one by one: the tasks run in order, except for a few deviations.
 //!
-//! After Musuvathi & Qadeer, "Iterative Context Bounding for Systematic Testing of Multithreaded Programs" (PLDI 2007): most bugs
-//! show with one or two preemptions, if these are at the right places, and there are few schedules with so few. A task runs
-//! until it cannot go on; the next in order of task number takes over. A schedule is told by where it deviates from that
-//! ([`Deviation`]). [`super::explore`] says which there are.
+//! After Musuvathi & Qadeer, "Iterative Context Bounding for Systematic Testing of Multithreaded Programs" (PLDI 2007):
+//! most bugs show with one or two preemptions at the right places, and there are few schedules with so few. A task runs
+//! until it cannot go on; the next one in order of task number takes over. A schedule is identified by its deviations
+//! from that ([`Deviation`]). [`super::explore`] enumerates them.
 //!
-//! Decisions are taken where it can matter to others who runs: in front of operations on objects that tasks share
-//! ([`rrtest_preload::objects`]), when a task blocks, ends, yields or wakes another. As in Emmi, Qadeer & Rakamarić,
-//! "Delay-Bounded Scheduling" (POPL 2011), it counts as a deviation, too, when a task cannot go on and another than the next in
-//! order takes over.
+//! Decisions are made where it can matter to other tasks who runs: before operations on objects that tasks share
+//! ([`rrtest_preload::objects`]), and when a task blocks, ends, yields or wakes another. As in Emmi, Qadeer &
+//! Rakamarić, "Delay-Bounded Scheduling" (POPL 2011), it also counts as a deviation when a task cannot go on and
+//! another than the next in order takes over.
 //!
-//! A task that gives way (sched_yield(2)) does so in some schedules; in others ([`Plan::at_once`]) the call returns at once, as with a
-//! core for each thread, so that a loop that gives way in each of its rounds takes no preemptions to be gone through. Up to
-//! [`AT_ONCE`] times in a row: then the task waits for another.
+//! A task that yields (sched_yield(2)) does so in some schedules. In others ([`Plan::at_once`]) the call returns at
+//! once, as with a core for each thread, so that getting through a loop that yields in each round takes no preemptions.
+//! This happens up to [`AT_ONCE`] times in a row; then the task waits for another.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -21,23 +21,23 @@ use super::per_task::PerTask;
 use super::strategy::{Choice, Decided, Deviation, Lookout, Operation, Plan, Point, Strategy, Why};
 use crate::task::TaskId;
 
-/// Stop in front of every operation on a shared object.
+/// Stops before every operation on a shared object.
 const EVERYWHERE: Lookout = Lookout { bar: u64::MAX, random: 1, pending: 0, alone: 0, budget: Lookout::ALL };
 
-/// So often in a row sched_yield(2) returns at once, where it does.
+/// How often in a row sched_yield(2) returns at once, in schedules where it does.
 pub(super) const AT_ONCE: u32 = 40;
 
-/// Runs the tasks in order, but for some deviations.
+/// Runs the tasks in order, except for some deviations.
 #[derive(Debug)]
 pub(super) struct Systematic {
     deviations: VecDeque<Deviation>,
     decided: Vec<Decided>,
-    /// What each decision was about: the address of the object, if it was one.
+    /// The address of the object that each decision was about, if it was about one.
     about: Vec<Option<u64>>,
     /// Which tasks have touched an object, a bit each, and whether one has written it.
     objects: BTreeMap<u64, (u64, bool)>,
     digest: u64,
-    /// Whether sched_yield(2) returns at once, and how often each task's has in a row.
+    /// Whether sched_yield(2) returns at once, and how often in a row it has for each task.
     at_once: bool,
     rounds: PerTask<u32>,
 }
@@ -55,7 +55,7 @@ impl Systematic {
         }
     }
 
-    /// Whether a call of sched_yield(2) by this task returns at once.
+    /// Whether a call to sched_yield(2) by this task returns at once.
     fn stays(&mut self, task: TaskId) -> bool {
         if !self.at_once {
             return false;
@@ -66,7 +66,7 @@ impl Systematic {
         stays
     }
 
-    /// The task that `current` touches an object.
+    /// Notes the object, if any, that `current` is about to access. Returns its address.
     fn note(&mut self, current: Option<TaskId>, next: Option<Operation>) -> Option<u64> {
         let (Some(task), Some(Operation::Memory { address, writes })) = (current, next) else { return None };
         let (tasks, written) = self.objects.entry(address).or_default();
@@ -129,7 +129,8 @@ impl Strategy for Systematic {
             let shared = |address: &u64| {
                 self.objects.get(address).is_none_or(|(tasks, written)| *written && tasks.count_ones() > 1)
             };
-            // Who else runs before an operation on an object of one task alone might as well run before the next one.
+            // A task that runs before an operation on another task's own object might as well run before the next
+            // operation.
             if !about.as_ref().is_none_or(shared) {
                 decision.alternatives.clear();
             }
@@ -191,7 +192,7 @@ mod tests {
             assert_eq!(it.decide(gives_way, &ALL).task, ALL[1], "it waits for another");
         }
         assert_eq!(it.decided.iter().filter(|decided| decided.gave_way).count(), 2);
-        // Who is seen to wait in a loop does not go on.
+        // A task that is seen to wait in a loop does not go on.
         assert_eq!(it.decide(point(0, Why::Yielded, 0), &ALL).task, ALL[1]);
     }
 

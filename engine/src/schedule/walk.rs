@@ -2,9 +2,9 @@
 //!
 //! In the study of Thomson, Donaldson & Betts, "Concurrency Testing Using Controlled Schedulers: An Empirical Study"
 //! (ACM TOPC 2016), a plain random scheduler did about as well as systematic search. How often the core should change
-//! hands depends on the bug: some want two threads to interleave tick by tick, others want one to be left standing
-//! while another does much. So each recording draws its own rate. A test that turns out longer than was expected is walked
-//! through as slowly, from then on, as one of that length would have been: however long it is, it costs little more.
+//! hands depends on the bug: some need two threads to interleave tick by tick, others need one to stand still while
+//! another does much. So each recording draws its own rate. If a test turns out longer than expected, the rate drops to
+//! that of a test of this length: however long it is, it costs little more.
 
 use super::LONG_SLICE;
 use super::newborns::Newborns;
@@ -12,32 +12,32 @@ use super::random::Random;
 use super::strategy::{Choice, Plan, Point, Strategy, Why};
 use crate::task::TaskId;
 
-/// A recording of a short test hands the core over at one tick in 2, 4, 8, … up to 2 to this power; one of a longer test
-/// as often in all.
+/// A recording of a short test hands the core over at one tick in 2, 4, 8, … up to 2 to this power; a recording of a
+/// longer test does so equally often in total.
 const SLOWEST: u64 = 8;
 
-/// The logarithm of the ticks of a short test, to the base 2.
+/// Base-2 logarithm of the ticks of a short test.
 const LOG_SHORT: u64 = 12;
 
-/// Bursts are 2 to a power of these ticks long, and there are 2 to a power of those in a recording.
+/// Base-2 logarithms of the ticks of a burst, and of the number of bursts in a recording.
 const LOG_BURST: std::ops::Range<u64> = 2..9;
 const LOG_BURSTS: u64 = 7;
 
 /// In a burst one tick in 2 to this power or less hands the core over.
 const SLOWEST_IN_BURST: u64 = 4;
 
-/// Hands the core over at each tick with a fixed probability, at each wake with one half, to any of the other tasks
-/// alike. In one of three recordings it does so in bursts only.
+/// Hands the core over at each tick with a fixed probability, and at each wake with probability one half, to any other
+/// task with equal probability. In one of three recordings it does so only in bursts.
 #[derive(Debug)]
 pub(super) struct Walk {
     order: Random,
     wakes: Random,
-    /// One tick in so many hands the core over.
+    /// One tick in this many hands the core over.
     period: u64,
     bursts: Option<Bursts>,
     /// Ticks until the next hand-over.
     left: u64,
-    /// Ticks of all tasks so far, and the length for which this is the rate.
+    /// Ticks of all tasks so far, and the length to which the rate is adapted.
     ticks: u64,
     length: u64,
     newborns: Newborns,
@@ -47,11 +47,11 @@ pub(super) struct Walk {
 /// When bursts begin and end.
 #[derive(Debug)]
 struct Bursts {
-    /// Ticks of a burst, and of what is between two, on average.
+    /// Average ticks of a burst, and of the time between two bursts.
     lengths: [u64; 2],
-    /// Whether this is between two.
+    /// Whether it is between two bursts.
     between: bool,
-    /// What is left of it.
+    /// What is left of the burst, or of the time between two.
     left: u64,
 }
 
@@ -74,7 +74,7 @@ impl Walk {
         Self { order, wakes, period, bursts, left: 0, ticks: 0, length, newborns, running: None }
     }
 
-    /// Ticks up to the next hand-over: a geometric distribution, roughly where the rate is low.
+    /// Returns the ticks up to the next hand-over: a geometric distribution, approximated for low rates.
     fn turn(&mut self) -> u64 {
         let turn = match 1 << SLOWEST {
             exact if self.period <= exact => {
@@ -90,7 +90,7 @@ impl Walk {
         .max(1)
     }
 
-    /// So many ticks have gone by.
+    /// Accounts for ticks that have passed.
     fn account(&mut self, ran: u64) {
         self.left = self.left.saturating_sub(ran);
         self.ticks = self.ticks.saturating_add(ran);
@@ -124,7 +124,7 @@ impl Strategy for Walk {
         let candidates = self.newborns.candidates(point, runnable);
         let at = point.current.and_then(|task| candidates.binary_search(&task).ok());
         let task = match at {
-            // The walk has no memory: whoever goes on may as well draw a new slice.
+            // The walk has no memory: a task that goes on may as well draw a new slice.
             Some(at) if point.why == Why::Woken && self.order.chance(1, 2) => {
                 self.order.pick(&candidates[at..=at])
             }
@@ -184,13 +184,14 @@ mod tests {
                 ticks += choice.slice;
                 point = Point { current: Some(choice.task), ran: choice.slice, ..point };
             }
-            // Four thousand times as many ticks, and no more than so many in each of twelve doublings, but for long turns.
+            // Four thousand times as many ticks, but a bounded number of decisions in each of twelve doublings, except
+            // for long turns.
             let [short, long] = decisions;
             assert!(long <= 40 * short.max(50) + (1 << 24) / LONG_SLICE, "{seed}: {short}, {long}");
         }
     }
 
-    /// The first 200 choices of a seed.
+    /// Returns the first 200 choices of a seed.
     fn choices(seed: u64) -> Vec<Choice> {
         let mut walk = walk(seed);
         let mut current = TaskId(0);

@@ -1,22 +1,21 @@
-//! System calls that change the contents of files, or what tells that they have changed. It matters where the files are
-//! mapped.
+//! System calls that change the contents of files, or their timestamps. This matters for mapped files.
 
 /// What a call changes. Numbers are indices of arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Which file.
+    /// The file.
     pub file: Changed,
-    /// Which part of it.
+    /// The part of it.
     pub extent: Extent,
 }
 
 /// Which file a call changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Changed {
-    /// That of the descriptor in this argument.
+    /// The file of the descriptor in this argument.
     Descriptor(usize),
-    /// That of this name: the descriptor of a directory, if there is one, and the path; if that is null, that of the
-    /// descriptor.
+    /// The file of a name: the argument with a directory's descriptor, if there is one, and the argument with the path.
+    /// If the path is null, it is the file of the descriptor.
     Path(Option<usize>, usize),
 }
 
@@ -25,28 +24,28 @@ pub enum Changed {
 pub enum Extent {
     /// As many bytes as it returns, up to the descriptor's offset afterwards.
     Offset,
-    /// As many bytes as it returns, from this argument on; if that is -1, as [`Extent::Offset`]. A descriptor with
-    /// O_APPEND writes to the end all the same (pwrite(2)).
+    /// As many bytes as it returns, from the offset in this argument; if that is -1, as [`Extent::Offset`]. A
+    /// descriptor with `O_APPEND` writes to the end all the same (pwrite(2)).
     At(usize),
-    /// As many bytes as it returns, up to what the word that this argument points to says afterwards; if it is null, as
-    /// [`Extent::Offset`].
+    /// As many bytes as it returns, up to the offset that is afterwards in the word to which this argument points; if
+    /// it is null, as [`Extent::Offset`].
     Until(usize),
-    /// From what this argument says, as many bytes as the next one says.
+    /// From the offset in this argument, as many bytes as the next argument says.
     Told(usize),
-    /// From what this argument says to the end.
+    /// From the offset in this argument to the end.
     From(usize),
-    /// Its size and its times alone.
+    /// Only its size and its timestamps.
     Size,
-    /// Who knows.
+    /// Possibly everything.
     Whole,
 }
 
 /// ioctl(2) requests that share the contents of files, or free parts of them: FICLONE, FICLONERANGE (ioctl_ficlone(2));
-/// FS_IOC_RESVSP, FS_IOC_UNRESVSP, the same for 64 bits, FS_IOC_ZERO_RANGE (linux/falloc.h).
+/// FS_IOC_RESVSP, FS_IOC_UNRESVSP, both also for 64 bits, FS_IOC_ZERO_RANGE (linux/falloc.h).
 const REQUESTS: [u64; 7] =
     [0x4004_9409, 0x4020_940d, 0x4030_5828, 0x4030_5829, 0x4030_582a, 0x4030_582b, 0x4030_5839];
 
-/// The advice of madvise(2) that changes what memory contains, now or after a fork.
+/// Advice of madvise(2) that changes the contents of memory, now or after a fork.
 const ADVICE: [i32; 6] = [
     libc::MADV_DONTNEED,
     libc::MADV_REMOVE,
@@ -56,13 +55,13 @@ const ADVICE: [i32; 6] = [
     libc::MADV_KEEPONFORK,
 ];
 
-/// Whether advice changes what memory contains.
+/// Whether advice changes the contents of memory.
 #[must_use]
 pub fn changes_contents(advice: u64) -> bool {
     ADVICE.contains(&(advice as i32))
 }
 
-/// What a call changes; none for one that does not change a file.
+/// Returns what a call changes; `None` if it does not change a file.
 #[must_use]
 pub fn change(number: u64, args: &[u64; 6]) -> Option<Change> {
     let descriptor = |fd, extent| Some(Change { file: Changed::Descriptor(fd), extent });
@@ -78,9 +77,9 @@ pub fn change(number: u64, args: &[u64; 6]) -> Option<Change> {
         libc::SYS_truncate | libc::SYS_creat => path(None, 0),
         libc::SYS_open if truncates(args[1]) => path(None, 0),
         libc::SYS_openat if truncates(args[2]) => path(Some(0), 1),
-        // Its flags are in memory; looking at the file does no harm.
+        // Its flags are in memory; checking the file does no harm.
         libc::SYS_openat2 => path(Some(0), 1),
-        // They leave the contents, but not the time by which we would tell that.
+        // These calls leave the contents, but change the timestamp by which changes are detected.
         libc::SYS_utime | libc::SYS_utimes => path(None, 0),
         libc::SYS_utimensat if args[1] == 0 => descriptor(0, Extent::Size),
         libc::SYS_utimensat | libc::SYS_futimesat => path(Some(0), 1),
@@ -88,7 +87,7 @@ pub fn change(number: u64, args: &[u64; 6]) -> Option<Change> {
     }
 }
 
-/// What fallocate(2) changes in this mode. That there is room for what reads as zeros changes nothing.
+/// Returns what fallocate(2) changes in this mode. Reserving room that reads as zeros changes nothing.
 fn allocated(mode: i32) -> Extent {
     const MOVES: i32 = libc::FALLOC_FL_COLLAPSE_RANGE | libc::FALLOC_FL_INSERT_RANGE;
     const CLEARS: i32 = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_ZERO_RANGE;

@@ -1,29 +1,29 @@
-//! clone(2), clone3(2), fork(2) and vfork(2): what a new task shares with its maker.
+//! clone(2), clone3(2), fork(2) and vfork(2): what a new task shares with its creator.
 
 use crate::Error;
 use crate::tracee::Memory;
 
-/// What a call that makes a task asks for.
+/// A decoded call that creates a task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CloneCall {
     /// `CLONE_*`, without the exit signal.
     pub flags: u64,
-    /// The stack pointer of the new task; 0 for the maker's.
+    /// The stack pointer of the new task; 0 for the creator's.
     pub stack: u64,
-    /// Where the maker finds the new task's id (`CLONE_PARENT_SETTID`).
+    /// Where the creator finds the new task's id (`CLONE_PARENT_SETTID`).
     pub parent_tid: u64,
-    /// Where the new task finds its id (`CLONE_CHILD_SETTID`), and the kernel clears it at its end
+    /// Where the new task finds its id (`CLONE_CHILD_SETTID`), and where the kernel clears it when the task ends
     /// (`CLONE_CHILD_CLEARTID`).
     pub child_tid: u64,
-    /// Where the maker finds a descriptor (`CLONE_PIDFD`).
+    /// Where the creator finds a descriptor (`CLONE_PIDFD`).
     pub pidfd: u64,
     /// Thread-local storage (`CLONE_SETTLS`).
     pub tls: u64,
-    /// Whether the new task's id is to be one that the caller chooses.
+    /// Whether the caller chooses the new task's id.
     pub chooses_tid: bool,
 }
 
-/// The flags that put a new task into namespaces of its own (namespaces(7)).
+/// Flags that put a new task into namespaces of its own (namespaces(7)).
 pub const NAMESPACES: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUTS
@@ -33,14 +33,14 @@ pub const NAMESPACES: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWNET) as u64
     | NEWTIME;
 
-/// `CLONE_NEWTIME`: clone3(2) only, in clone(2) it is part of the exit signal.
+/// `CLONE_NEWTIME`: only for clone3(2); in clone(2) it is part of the exit signal.
 const NEWTIME: u64 = 0x80;
 
-/// The byte of clone(2)'s flags that is the exit signal.
+/// The byte of clone(2)'s flags with the exit signal.
 const EXIT_SIGNAL: u64 = 0xff;
 
 impl CloneCall {
-    /// Decode the call of this number.
+    /// Decodes the call with this number.
     ///
     /// # Errors
     /// If its arguments cannot be read.
@@ -75,8 +75,8 @@ impl CloneCall {
         self.flags & u64::from(flag.cast_unsigned()) != 0
     }
 
-    /// The arguments of the clone(2) call that does the same in a replay: a process becomes the replayer's child, and
-    /// nobody is told of its end.
+    /// Returns the arguments of the clone(2) call that does the same in a replay: a process becomes the replayer's
+    /// child, and its end is not reported to anybody.
     #[must_use]
     pub fn replayed(&self) -> [u64; 6] {
         const KEPT: i32 = libc::CLONE_VM

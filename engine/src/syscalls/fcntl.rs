@@ -2,7 +2,7 @@
 
 use super::describe::{Answer, Answer::Writes, Commands, Key, Out::Fixed};
 
-/// fcntl(2): the command in argument 1, what it writes at argument 2.
+/// fcntl(2): the command is in argument 1, outputs go to argument 2.
 pub(super) static FCNTL: Commands = Commands {
     what: "fcntl command",
     key: Key::Argument(1),

@@ -1,57 +1,57 @@
-//! futex(2) calls, decoded.
+//! Decodes futex(2) calls.
 
 use libc::c_int;
 
 /// linux/futex.h
 const FUTEX_LOCK_PI2: c_int = 13;
 
-/// What a futex call asks for.
+/// A decoded futex call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FutexCall {
-    /// Wait while the word has this value.
+    /// Waits while the word has this value.
     Wait {
         /// The value.
         value: u32,
-        /// Which wakes count.
+        /// Bitset of the wakes that count.
         bitset: u32,
-        /// How long.
+        /// Time limit.
         timeout: FutexTimeout,
     },
-    /// Wake waiters.
+    /// Wakes waiters.
     Wake {
-        /// At most so many.
+        /// At most this many.
         count: u32,
-        /// Of those whose bitset meets this one.
+        /// Only those whose bitset has a bit in common with this one.
         bitset: u32,
     },
-    /// Wake some waiters and have others wait on a second word.
+    /// Wakes some waiters and moves others to a second word.
     Requeue {
-        /// Wake at most so many.
+        /// Wakes at most this many.
         wake: u32,
-        /// Requeue at most so many.
+        /// Moves at most this many.
         requeue: u32,
         /// The second word's address.
         to: u64,
         /// Only if the word has this value.
         value: Option<u32>,
     },
-    /// Hold the word, which says who holds it; wait while another does.
+    /// Takes a priority-inheritance lock, whose word names the owner; waits while another task owns it.
     Lock {
-        /// How long.
+        /// Time limit.
         timeout: FutexTimeout,
     },
-    /// Hold the word if nobody does.
+    /// Takes a priority-inheritance lock if nobody owns it.
     TryLock,
-    /// Give the word to one who waits for it.
+    /// Hands a priority-inheritance lock to one of its waiters.
     Unlock,
-    /// Wait for a wake and then for a word to hold, and the wake for that (`FUTEX_WAIT_REQUEUE_PI`,
+    /// Waits for a wake and then for a priority-inheritance lock, and the wake for that (`FUTEX_WAIT_REQUEUE_PI`,
     /// `FUTEX_CMP_REQUEUE_PI`).
     RequeueLock,
-    /// Change a second word, wake waiters of the first, and of the second if its old value compares.
+    /// Changes a second word, wakes waiters on the first, and those on the second if its old value meets a condition.
     WakeOp {
-        /// Wake at most so many on the first.
+        /// Wakes at most this many on the first word.
         wake: u32,
-        /// Wake at most so many on the second.
+        /// Wakes at most this many on the second word.
         wake_second: u32,
         /// The second word's address.
         second: u64,
@@ -63,9 +63,9 @@ pub enum FutexCall {
 /// The time limit of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FutexTimeout {
-    /// None.
+    /// No limit.
     Never,
-    /// A timespec at this address, counted from now.
+    /// A timespec at this address, relative to now.
     After(u64),
     /// A timespec at this address, a point in time of CLOCK_MONOTONIC.
     AtMonotonic(u64),
@@ -74,7 +74,7 @@ pub enum FutexTimeout {
 }
 
 impl FutexCall {
-    /// Decode the arguments of futex(2); none for an operation that the kernel does not know (`ENOSYS`).
+    /// Decodes the arguments of futex(2); `None` for an operation that the kernel does not know (`ENOSYS`).
     #[must_use]
     pub fn decode(args: &[u64; 6]) -> Option<Self> {
         let [_, op, value, timeout, second, third] = *args;
@@ -124,35 +124,35 @@ impl FutexCall {
     }
 }
 
-/// Whether an operation may say by which clock its limit goes; others with the flag are none (`ENOSYS`).
+/// Whether an operation may choose the clock of its time limit; others with the flag do not exist (`ENOSYS`).
 fn takes_clock(operation: c_int) -> bool {
     matches!(operation, libc::FUTEX_WAIT_BITSET | libc::FUTEX_WAIT_REQUEUE_PI | FUTEX_LOCK_PI2)
 }
 
-/// What a futex call asks for that concerns a lock with priority inheritance (futex(2), "Priority-inheritance futexes").
+/// A decoded futex call on a priority-inheritance lock (futex(2), "Priority-inheritance futexes").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PiCall {
-    /// Take the lock, or wait for it.
+    /// Takes the lock, or waits for it.
     Lock {
-        /// How long.
+        /// Time limit.
         timeout: FutexTimeout,
     },
-    /// Take the lock if nobody has it.
+    /// Takes the lock if nobody has it.
     TryLock,
-    /// Give the lock to the first who waits for it.
+    /// Hands the lock to the first waiter.
     Unlock,
-    /// Wait while the word has this value, then for the lock.
+    /// Waits while the word has this value, then for the lock.
     WaitRequeue {
         /// The value.
         value: u32,
-        /// How long.
+        /// Time limit.
         timeout: FutexTimeout,
         /// The lock's address.
         lock: u64,
     },
-    /// Give the lock to one of those that wait at the word, and have others wait for it.
+    /// Hands the lock to one of the waiters at the word, and lets others wait for it.
     Requeue {
-        /// Have so many wait for it at most.
+        /// At most this many wait for it.
         requeue: u32,
         /// The lock's address.
         lock: u64,
@@ -162,7 +162,7 @@ pub enum PiCall {
 }
 
 impl PiCall {
-    /// Decode the arguments of futex(2); none for an operation of another kind.
+    /// Decodes the arguments of futex(2); `None` for other operations.
     #[must_use]
     pub fn decode(args: &[u64; 6]) -> Option<Self> {
         let [_, op, value, timeout, lock, third] = *args;
@@ -174,7 +174,7 @@ impl PiCall {
         };
         let realtime = op & libc::FUTEX_CLOCK_REALTIME != 0;
         Some(match op & libc::FUTEX_CMD_MASK {
-            // It has always been that clock.
+            // This operation has always used that clock.
             libc::FUTEX_LOCK_PI => Self::Lock { timeout: at(true) },
             libc::FUTEX_LOCK_PI2 => Self::Lock { timeout: at(realtime) },
             libc::FUTEX_TRYLOCK_PI => Self::TryLock,
@@ -190,10 +190,10 @@ impl PiCall {
     }
 }
 
-/// One of the words that futex_waitv(2) waits at (linux/futex.h, `struct futex_waitv`).
+/// A word on which futex_waitv(2) waits (linux/futex.h, `struct futex_waitv`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiter {
-    /// Wait while the word has this value.
+    /// Waits while the word has this value.
     pub value: u32,
     /// Its address.
     pub address: u64,
@@ -202,10 +202,10 @@ pub struct Waiter {
 }
 
 impl Waiter {
-    /// Bytes of one in the array.
+    /// Size of an element of the array.
     pub const SIZE: usize = 24;
 
-    /// Decode one; none if its size or its flags are not those of a 32-bit futex (`EINVAL`).
+    /// Decodes an element; `None` if its size or flags are not those of a 32-bit futex (`EINVAL`).
     #[must_use]
     pub fn decode(bytes: &[u8; Self::SIZE]) -> Option<Self> {
         /// `FUTEX2_SIZE_U32`

@@ -1,19 +1,19 @@
-//! What a call takes from the program's memory to write it or to send it.
+//! What a call reads from the program's memory to write or send it.
 
 use crate::tracee::Memory;
 
-/// Where a call has the bytes that it is to write. Numbers are indices of arguments.
+/// Where the bytes are that a call writes. Numbers are indices of arguments.
 #[derive(Clone, Copy, Debug)]
 enum Bytes {
-    /// At an address; the number is in the argument behind that.
+    /// At an address; the next argument is the length.
     Plain(usize),
-    /// In the pieces of an iovec array (readv(2)); how many they are is in the argument behind its address.
+    /// In the pieces of an iovec array (readv(2)); the argument after its address is their number.
     Pieces(usize),
-    /// In the pieces that a msghdr names (sendmsg(2)).
+    /// In the pieces that a msghdr lists (sendmsg(2)).
     Message(usize),
 }
 
-/// The calls that write bytes of the program's memory to where others can see them.
+/// Calls that write bytes of the program's memory to where others can see them.
 const CALLS: &[(i64, Bytes)] = &[
     (libc::SYS_write, Bytes::Plain(1)),
     (libc::SYS_pwrite64, Bytes::Plain(1)),
@@ -25,13 +25,13 @@ const CALLS: &[(i64, Bytes)] = &[
     (libc::SYS_sendmsg, Bytes::Message(1)),
 ];
 
-/// More than this is left to the kernel, which takes less than all (write(2)).
+/// Larger writes are left to the kernel, which writes only a part (write(2)).
 const MOST: u64 = 0x7fff_f000;
 
 /// Bytes of a struct iovec.
 const IOVEC: u64 = 16;
 
-/// The bytes that write(2) or a call like it is to write, if all can be read. None for other calls.
+/// Returns the bytes that write(2) or a similar call is to write, if all can be read. `None` for other calls.
 #[must_use]
 pub fn gathered(memory: &Memory, number: u64, args: &[u64; 6]) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -49,7 +49,8 @@ pub fn gathered(memory: &Memory, number: u64, args: &[u64; 6]) -> Option<Vec<u8>
     Some(bytes)
 }
 
-/// A digest of the bytes that a call has written that returned `result`; 0 for one that writes none. It is made a part at a time.
+/// Computes a digest of the bytes that a call with this result has written, piece by piece; 0 for a call that writes
+/// none.
 #[must_use]
 pub fn given(memory: &Memory, number: u64, args: &[u64; 6], result: i64) -> u32 {
     const PART: u64 = 1 << 20;
@@ -71,16 +72,17 @@ pub fn given(memory: &Memory, number: u64, args: &[u64; 6], result: i64) -> u32 
             len -= part;
         }
     }
-    // 0 says that there is nothing to compare.
+    // 0 means that there is nothing to compare.
     hash.finalize().max(1)
 }
 
-/// Address and length of each piece of what a call is to write. None for a call that writes nothing, and where it cannot be told.
+/// Returns address and length of each piece that a call is to write. `None` for a call that writes nothing, and if they
+/// cannot be determined.
 fn pieces(memory: &Memory, number: u64, args: &[u64; 6]) -> Option<Vec<(u64, u64)>> {
     /// Offsets in a struct msghdr (sendmsg(2)).
     const IOV: u64 = 16;
     const IOV_LEN: u64 = 24;
-    /// More than the kernel takes (`UIO_MAXIOV`).
+    /// Most pieces that the kernel accepts (`UIO_MAXIOV`).
     const PIECES: u64 = 1024;
     let (_, bytes) = CALLS.iter().find(|(call, _)| *call as u64 == number)?;
     let (array, count) = match *bytes {

@@ -7,8 +7,8 @@ use super::describe::{
     Out::{Always, Counted, Encoded, Fixed, Pointed},
 };
 
-/// ioctl(2): the request in argument 1, what it writes at argument 2. A request that fails (`ENOTTY` where a descriptor
-/// does not know it) writes nothing, so it needs no description.
+/// ioctl(2): the request is in argument 1, outputs go to argument 2. A request that fails (`ENOTTY` if a descriptor
+/// does not support it) writes nothing, so it needs no description.
 pub(super) static IOCTL: Commands =
     Commands { what: "ioctl request", key: Key::Argument(1), known: REQUESTS, others: encoded };
 
@@ -23,7 +23,7 @@ const TIMEVAL: Answer = Writes(&[Fixed(2, 16)]);
 const IFREQ: Answer = Writes(&[Fixed(2, 40)]);
 const DENIED: Answer = Refused(libc::EPERM);
 
-/// linux/ioctl.h, sys/ioctl.h and the manual pages that are named. What has numbers only has no constant in the libc
+/// Sources are linux/ioctl.h, sys/ioctl.h and the manual pages named below. Bare numbers have no constant in the libc
 /// crate.
 const REQUESTS: &[(u64, Answer)] = &[
     // Descriptors.
@@ -71,7 +71,7 @@ const REQUESTS: &[(u64, Answer)] = &[
     (0x5441, QUIET),   // TIOCGPTPEER
     (0x5456, TERMIOS), // TIOCGLCKTRMIOS
     (0x5457, QUIET),   // TIOCSLCKTRMIOS
-    // What would type at, or take over, somebody's terminal.
+    // These would type at, or take over, somebody's terminal.
     (libc::TIOCSTI, DENIED),
     (libc::TIOCLINUX, DENIED),
     (libc::TIOCCONS, DENIED),
@@ -119,7 +119,7 @@ const REQUESTS: &[(u64, Answer)] = &[
     (0x8943, QUIET),                                                          // SIOCSIFTXQLEN
     (0x8954, Writes(&[Fixed(2, 68)])),                                        // SIOCGARP
     (0x8970, IFREQ),                                                          // SIOCGIFMAP
-    // TUN and TAP: what they write is not what the request has encoded.
+    // TUN and TAP: they do not write what is encoded in the request.
     (0x4004_54ca, IFREQ), // TUNSETIFF
     (0x8004_54d2, IFREQ), // TUNGETIFF
     (0x8004_54cf, INT),   // TUNGETFEATURES
@@ -210,8 +210,8 @@ const REQUESTS: &[(u64, Answer)] = &[
     (0x4004_4900, QUIET), // INOTIFY_IOC_SETNEXTWD
 ];
 
-/// Requests of these kinds write as many bytes as they have encoded, and follow no pointers: the letter, and the first
-/// and the last of the numbers.
+/// Kinds of requests that write as many bytes as they encode, and follow no pointers: the letter, and the first and
+/// last number.
 const PLAIN: &[(u64, u64, u64)] = &[
     // Terminals (from TCGETS2 to TIOCGEXCL) and timerfd's TFD_IOC_SET_TICKS.
     (b'T' as u64, 0x00, 0x4f),
@@ -228,7 +228,7 @@ const PLAIN: &[(u64, u64, u64)] = &[
 fn encoded(request: u64) -> Option<Answer> {
     let (letter, number) = (request >> 8 & 0xff, request & 0xff);
     let plain = PLAIN.iter().any(|(l, first, last)| *l == letter && (*first..=*last).contains(&number));
-    // The oldest of them have no direction and no size, and may write all the same.
+    // The oldest of them encode no direction and no size, but may write.
     let tells = letter != u64::from(b'T') || direction(request) != 0;
     (plain && tells).then_some(Writes(&[Encoded]))
 }
@@ -237,7 +237,7 @@ fn direction(request: u64) -> u64 {
     request >> 30 & 3
 }
 
-/// How many bytes a request writes according to its encoding (linux/ioctl.h).
+/// Returns how many bytes a request writes according to its encoding (linux/ioctl.h).
 #[must_use]
 pub fn encoded_size(request: u64) -> u64 {
     /// `_IOC_READ`: the program reads what the kernel writes.

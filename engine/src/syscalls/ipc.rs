@@ -9,7 +9,7 @@ use super::describe::{
 
 const QUIET: Answer = Writes(&[]);
 
-/// msgctl(2): the command in argument 1, what it writes at argument 2.
+/// msgctl(2): the command is in argument 1, outputs go to argument 2.
 pub(super) static MSGCTL: Commands = Commands {
     what: "msgctl command",
     key: Key::Argument(1),
@@ -30,7 +30,7 @@ const MSGINFO: Answer = Writes(&[Fixed(2, 32)]);
 /// linux/msg.h
 const MSG_STAT_ANY: u64 = 13;
 
-/// semctl(2): the command in argument 2, what it writes at argument 3.
+/// semctl(2): the command is in argument 2, outputs go to argument 3.
 pub(super) static SEMCTL: Commands = Commands {
     what: "semctl command",
     key: Key::Argument(2),
@@ -58,7 +58,7 @@ const SEMINFO: Answer = Writes(&[Fixed(3, 40)]);
 /// linux/sem.h
 const SEM_STAT_ANY: u64 = 20;
 
-/// shmctl(2): the command in argument 1, what it writes at argument 2.
+/// shmctl(2): the command is in argument 1, outputs go to argument 2.
 pub(super) static SHMCTL: Commands = Commands {
     what: "shmctl command",
     key: Key::Argument(1),

@@ -1,7 +1,7 @@
 //! The system calls: one table, read by record and replay alike.
 //!
-//! A call is described once: whether the kernel does it, what it writes to memory, whether it may block, and what
-//! replay makes of it. Every call is described; a number that is not is one that Linux has not given to a call.
+//! Each call is described once: who makes it, what it writes to memory, whether it may block, and how it replays. Every
+//! call is described; a number without a description is one that Linux has not assigned.
 
 mod change;
 mod clone;
@@ -30,7 +30,7 @@ pub use stamps::{FileTimes, Stamps, Units, file_times, set_times, stamps};
 pub use start_up::{Starter, starts_up};
 pub use table::TABLE;
 
-/// The description of the call of this number; none if there is no such call (`ENOSYS`).
+/// Returns the description of the call with this number; `None` if there is no such call (`ENOSYS`).
 #[must_use]
 pub fn describe(number: u64) -> Option<&'static Description> {
     static BY_NUMBER: std::sync::LazyLock<Vec<Option<&'static Description>>> =
@@ -51,7 +51,7 @@ pub fn ticks(number: u64) -> bool {
     !describe(number).is_some_and(|description| description.own)
 }
 
-/// The name of a call.
+/// Returns the name of a call.
 #[must_use]
 pub fn name(number: u64) -> String {
     describe(number)
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn every_call_is_described() {
-        /// x86-64 has left out these numbers, so that later calls have the same number on all processors.
+        /// x86-64 leaves out these numbers, so that later calls have the same number on all architectures.
         const GAP: std::ops::RangeInclusive<u64> = 337..=423;
         /// listns(2), of Linux 6.19.
         const LAST: u64 = 470;

@@ -10,14 +10,14 @@ use super::describe::{
 const QUIET: Answer = Writes(&[]);
 const IGNORED: Answer = Emulated(E::Nothing);
 
-/// prctl(2): the option in argument 0.
+/// prctl(2): the option is in argument 0.
 pub(super) static PRCTL: Commands = Commands {
     what: "prctl option",
     key: Key::Argument(0),
     known: &[
         (libc::PR_SET_PDEATHSIG as u64, QUIET),
         (libc::PR_GET_PDEATHSIG as u64, Writes(&[Fixed(1, 4)])),
-        // A process that cannot be dumped cannot be looked at either, unless by root.
+        // Only root can inspect a process that is not dumpable.
         (libc::PR_GET_DUMPABLE as u64, Emulated(E::GetDumpable)),
         (libc::PR_SET_DUMPABLE as u64, Emulated(E::SetDumpable)),
         (libc::PR_GET_UNALIGN as u64, Writes(&[Fixed(1, 4)])),
@@ -34,12 +34,12 @@ pub(super) static PRCTL: Commands = Commands {
         (libc::PR_GET_NAME as u64, Writes(&[Fixed(1, 16)])),
         (libc::PR_GET_ENDIAN as u64, Writes(&[Fixed(1, 4)])),
         (libc::PR_SET_ENDIAN as u64, QUIET),
-        // The filter that there is, is ours.
+        // The existing filter is the recorder's.
         (libc::PR_GET_SECCOMP as u64, IGNORED),
         (libc::PR_SET_SECCOMP as u64, Refused(libc::EINVAL)),
         (libc::PR_CAPBSET_READ as u64, QUIET),
         (libc::PR_CAPBSET_DROP as u64, QUIET),
-        // The counter is the recorder's to allow.
+        // Only the recorder may decide whether the counter can be read.
         (libc::PR_GET_TSC as u64, Refused(libc::EINVAL)),
         (libc::PR_SET_TSC as u64, Refused(libc::EINVAL)),
         (libc::PR_GET_SECUREBITS as u64, QUIET),
@@ -50,7 +50,7 @@ pub(super) static PRCTL: Commands = Commands {
         (libc::PR_TASK_PERF_EVENTS_ENABLE as u64, IGNORED),
         (libc::PR_MCE_KILL as u64, QUIET),
         (libc::PR_MCE_KILL_GET as u64, QUIET),
-        // Where the heap and the arguments are.
+        // These move the heap and the arguments.
         (libc::PR_SET_MM as u64, Refused(libc::EPERM)),
         (libc::PR_SET_CHILD_SUBREAPER as u64, QUIET),
         (libc::PR_GET_CHILD_SUBREAPER as u64, Writes(&[Fixed(1, 4)])),
@@ -64,9 +64,9 @@ pub(super) static PRCTL: Commands = Commands {
         (PR_SET_SPECULATION_CTRL, QUIET),
         (PR_SET_IO_FLUSHER, QUIET),
         (PR_GET_IO_FLUSHER, QUIET),
-        // Calls that a handler of the program would make do, instead of the kernel.
+        // These make a handler of the program's make calls in place of the kernel.
         (PR_SET_SYSCALL_USER_DISPATCH, Refused(libc::EINVAL)),
-        // The kernel wants a null pointer where it does not write.
+        // Where it does not write, the kernel requires a null pointer.
         (PR_SCHED_CORE, Writes(&[Fixed(4, 8)])),
         (PR_SET_MDWE, QUIET),
         (PR_GET_MDWE, QUIET),
@@ -96,7 +96,7 @@ const PR_TIMER_CREATE_RESTORE_IDS: u64 = 77;
 const PR_FUTEX_HASH: u64 = 78;
 const PR_GET_AUXV: u64 = 0x4155_5856;
 
-/// arch_prctl(2): the code in argument 0, what it writes at argument 1. What it changes, it changes in replay too.
+/// arch_prctl(2): the code is in argument 0, outputs go to argument 1. Whatever it changes, it changes in replay too.
 pub(super) static ARCH_PRCTL: Commands = Commands {
     what: "arch_prctl code",
     key: Key::Argument(0),
@@ -114,7 +114,7 @@ pub(super) static ARCH_PRCTL: Commands = Commands {
         (ARCH_ENABLE_TAGGED_ADDR, Refused(libc::ENODEV)),
         (ARCH_GET_MAX_TAG_BITS, Writes(&[Fixed(1, 8)])),
     ],
-    // The vDSO at another place, shadow stacks, guests: as on a processor that has no such thing.
+    // Moving the vDSO, shadow stacks, guests: fails as on a processor without them.
     others: |_| Some(Refused(libc::EINVAL)),
 };
 

@@ -1,4 +1,4 @@
-//! Calls that only some arguments of are allowed to ordinary users, or that write what a word of their arguments says.
+//! Calls that ordinary users may make only with some arguments, or whose outputs depend on a word of their arguments.
 
 use super::describe::{
     Answer,
@@ -10,11 +10,11 @@ use super::describe::{
 const QUIET: Answer = Writes(&[]);
 const DENIED: Answer = Refused(libc::EPERM);
 
-/// sched_setscheduler(2): the policy in argument 1. A task that is always first would take the recorder's core.
+/// sched_setscheduler(2): the policy is in argument 1. A task with absolute priority would take the recorder's core.
 pub(super) static SCHED_SETSCHEDULER: Commands =
     Commands { what: "scheduling policy", key: Key::Argument(1), known: POLICIES, others: |_| Some(DENIED) };
 
-/// sched_setattr(2): the policy in the second word of the structure at argument 1.
+/// sched_setattr(2): the policy is in the second word of the structure at argument 1.
 pub(super) static SCHED_SETATTR: Commands =
     Commands { what: "scheduling policy", key: Key::Word(1, 4), known: POLICIES, others: |_| Some(DENIED) };
 
@@ -27,7 +27,7 @@ const POLICIES: &[(u64, Answer)] = &[
     ((libc::SCHED_IDLE | libc::SCHED_RESET_ON_FORK) as u64, QUIET),
 ];
 
-/// adjtimex(2): what is to change, in the first word of the structure at argument 0.
+/// adjtimex(2): the first word of the structure at argument 0 says what is to change.
 pub(super) static ADJTIMEX: Commands = Commands {
     what: "clock adjustment",
     key: Key::Word(0, 0),
@@ -35,7 +35,7 @@ pub(super) static ADJTIMEX: Commands = Commands {
     others: |_| Some(DENIED),
 };
 
-/// clock_adjtime(2): the same at argument 1.
+/// clock_adjtime(2): the first word of the structure at argument 1 says what is to change.
 pub(super) static CLOCK_ADJTIME: Commands = Commands {
     what: "clock adjustment",
     key: Key::Word(1, 0),
@@ -48,8 +48,8 @@ const TIMEX: u64 = 208;
 /// linux/timex.h
 const ADJ_OFFSET_SS_READ: u64 = 0xa001;
 
-/// capget(2): the version in the first word at argument 0. To one that it does not know, the kernel writes there the
-/// version that it would have, whether it calls that a failure or not.
+/// capget(2): the version is in the first word at argument 0. If the kernel does not know it, it writes the version
+/// that it expects there, whether it reports a failure or not.
 pub(super) static CAPGET: Commands = Commands {
     what: "version of capabilities",
     key: Key::Word(0, 0),
@@ -57,7 +57,7 @@ pub(super) static CAPGET: Commands = Commands {
     others: |_| Some(Writes(&[Fixed(1, 24)])),
 };
 
-/// modify_ldt(2): the function in argument 0. What it would change, replay would have to change.
+/// modify_ldt(2): the function is in argument 0. What it changes, replay would have to change too.
 pub(super) static MODIFY_LDT: Commands = Commands {
     what: "modify_ldt function",
     key: Key::Argument(0),
@@ -65,7 +65,7 @@ pub(super) static MODIFY_LDT: Commands = Commands {
     others: |_| Some(Refused(libc::ENOSYS)),
 };
 
-/// process_madvise(2): the advice in argument 3. Advice that changes contents is not given this way.
+/// process_madvise(2): the advice is in argument 3. Advice that changes contents is refused.
 pub(super) static PROCESS_MADVISE: Commands = Commands {
     what: "advice",
     key: Key::Argument(3),
@@ -78,7 +78,7 @@ pub(super) static PROCESS_MADVISE: Commands = Commands {
     others: |_| Some(Refused(libc::EINVAL)),
 };
 
-/// ptrace(2): the request in argument 0. A task has one tracer only, the recorder; without one of its own, every other
+/// ptrace(2): the request is in argument 0. A task can have only one tracer, the recorder; without a tracee every other
 /// request fails.
 pub(super) static PTRACE: Commands = Commands {
     what: "ptrace request",
@@ -91,7 +91,7 @@ pub(super) static PTRACE: Commands = Commands {
     others: |_| Some(Refused(libc::ESRCH)),
 };
 
-/// syslog(2): the action in argument 0. Reading does not wait, and nothing is changed.
+/// syslog(2): the action is in argument 0. Only actions that read without waiting are allowed.
 pub(super) static SYSLOG: Commands = Commands {
     what: "syslog action",
     key: Key::Argument(0),
@@ -99,7 +99,7 @@ pub(super) static SYSLOG: Commands = Commands {
     others: |_| Some(DENIED),
 };
 
-/// unshare(2): the flags in argument 0. Namespaces are for those who may mount.
+/// unshare(2): the flags are in argument 0. Namespaces are reserved for those who may mount.
 pub(super) static UNSHARE: Commands = Commands {
     what: "unshare flags",
     key: Key::Argument(0),

@@ -1,6 +1,6 @@
 //! System calls that send signals.
 
-/// The signal that a call sends; none for one that sends none.
+/// Returns the signal that a call sends; `None` if it sends none.
 #[must_use]
 pub fn signal_sent(number: u64, args: &[u64; 6]) -> Option<i32> {
     let signal = match number as i64 {

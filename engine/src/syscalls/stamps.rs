@@ -1,16 +1,16 @@
-//! System calls that stamp files with the time (inode(7)), set such times, or tell them.
+//! System calls that stamp files with the time (inode(7)), set such timestamps, or report them.
 
 /// What a call may stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stamps {
-    /// What the descriptor in this argument is of, if that is a file or a directory.
+    /// The file or directory to which the descriptor in this argument refers, if it is one.
     File(usize),
-    /// A file or a directory that it finds by its name, or several.
+    /// One or more files or directories that it finds by name.
     Somewhere,
 }
 
-/// What a call may stamp; none if nothing. That reading a symbolic link, or a pipe or socket, stamps those is nothing that
-/// programs look at.
+/// Returns what a call may stamp; `None` if nothing. Reading a symbolic link, a pipe or a socket stamps it too, but
+/// programs do not look at that.
 #[must_use]
 pub fn stamps(number: u64) -> Option<Stamps> {
     let find = |list: &[i64]| list.contains(&number.cast_signed());
@@ -22,7 +22,7 @@ pub fn stamps(number: u64) -> Option<Stamps> {
     }
 }
 
-/// That of the descriptor in argument 0.
+/// Calls that stamp the file of the descriptor in argument 0.
 const BY_DESCRIPTOR: &[i64] = &[
     libc::SYS_read,
     libc::SYS_write,
@@ -98,7 +98,7 @@ const SETXATTRAT: i64 = 463;
 const REMOVEXATTRAT: i64 = 466;
 const FILE_SETATTR: i64 = 469;
 
-/// In what units a call takes times.
+/// The units in which a call takes times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Units {
     /// `struct utimbuf`.
@@ -110,14 +110,14 @@ pub enum Units {
 }
 
 impl Units {
-    /// Bytes of two times.
+    /// Returns the size of two times.
     #[must_use]
     pub fn pair(self) -> usize {
         if self == Self::Seconds { 16 } else { 32 }
     }
 }
 
-/// Which argument of a call points to two times that it gives to a file, and their units.
+/// Returns which argument of a call points to two times that it sets for a file, and their units.
 #[must_use]
 pub fn set_times(number: u64) -> Option<(usize, Units)> {
     match number as i64 {
@@ -129,18 +129,18 @@ pub fn set_times(number: u64) -> Option<(usize, Units)> {
     }
 }
 
-/// Where a call tells the times of a file: seconds in 8 bytes, and nanoseconds behind them.
+/// Where a call writes timestamps of a file: seconds in 8 bytes, followed by nanoseconds.
 #[derive(Debug)]
 pub struct FileTimes {
     /// The argument that points to the structure.
     pub at: usize,
-    /// Where in it they are.
+    /// Their offsets in it.
     pub offsets: &'static [u64],
 }
 
-/// Of `struct stat`: st_atim, st_mtim, st_ctim.
+/// Offsets in `struct stat`: st_atim, st_mtim, st_ctim.
 const STAT: &[u64] = &[72, 88, 104];
-/// Of `struct statx`: stx_atime, stx_btime, stx_ctime, stx_mtime.
+/// Offsets in `struct statx`: stx_atime, stx_btime, stx_ctime, stx_mtime.
 const STATX: &[u64] = &[64, 80, 96, 112];
 
 const FILE_TIMES: &[(i64, FileTimes)] = &[
@@ -151,7 +151,7 @@ const FILE_TIMES: &[(i64, FileTimes)] = &[
     (libc::SYS_statx, FileTimes { at: 4, offsets: STATX }),
 ];
 
-/// Where a call tells the times of a file; none if it does not.
+/// Returns where a call writes timestamps of a file; `None` if it does not.
 #[must_use]
 pub fn file_times(number: u64) -> Option<&'static FileTimes> {
     FILE_TIMES.iter().find(|(call, _)| *call as u64 == number).map(|(_, times)| times)
@@ -172,7 +172,7 @@ mod tests {
         }
     }
 
-    /// Calls that tell other times than those of files.
+    /// Calls that report other times than those of files.
     const OTHERS: [i64; 2] = [libc::SYS_sysinfo, libc::SYS_times];
 
     #[test]

@@ -1,6 +1,6 @@
-//! The calls with which a process starts up: a copy of it, made behind them, cannot be told from a process that has made
-//! them itself. They depend on nothing that differs between two runs of the same program, but for the process's id, and
-//! leave nothing behind but memory and what fork(2) hands down.
+//! The calls with which a process starts up. A copy made after them is indistinguishable from a process that has made
+//! them itself: they depend on nothing that differs between two runs of the same program, except the process's id, and
+//! leave nothing behind but memory and what fork(2) passes on.
 
 use super::FutexCall;
 use crate::tracee::Memory;
@@ -12,22 +12,22 @@ enum When {
     Always,
     /// If the argument is one of these.
     Is(usize, &'static [u64]),
-    /// If it is not one of these.
+    /// If the argument is not one of these.
     Not(usize, &'static [u64]),
-    /// If a file of the [`SYSTEM`] is looked at: the name is in this argument.
+    /// If it looks at a file of the [`SYSTEM`]: the name is in this argument.
     Looks(usize),
-    /// If one is opened to be read: the name, the flags.
+    /// If it opens a file of the system for reading: the arguments with name and flags.
     Opens(usize, usize),
-    /// If the descriptor is one that the start-up has opened.
+    /// If the start-up has opened the descriptor.
     Opened(usize),
-    /// If the descriptor is standard output or error, which the recorder takes.
+    /// If the descriptor is standard output or error, which the recorder handles.
     Output(usize),
-    /// mmap(2), if memory is not shared.
+    /// mmap(2), unless the memory is shared.
     Private,
-    /// futex(2), if it can wake only.
+    /// futex(2), if it can only wake.
     Wake,
-    /// getrandom(2), if the bytes are for the C library's allocator (which alone asks like this), or for what the main
-    /// thread of a test harness keeps to itself: std seeds a thread's hash maps like this.
+    /// getrandom(2), if the bytes are for the C library's allocator (the only one to use these flags), or for something
+    /// that the main thread of a test harness keeps to itself: std seeds a thread's hash maps with these flags.
     Random,
 }
 
@@ -38,8 +38,8 @@ const ADVICE_FOR_FORKS: &[u64] = &[
     libc::MADV_KEEPONFORK as u64,
 ];
 
-/// Files that stay as they are while tests run. What is said of the asking process ends the start-up, but for its memory
-/// map and its control groups. Names that end with `/` stand for what is below.
+/// Files that do not change while tests run. Files about the asking process end the start-up, except its memory map and
+/// its control groups. Names that end with `/` stand for everything below.
 const SYSTEM: &[&str] = &[
     "/etc/",
     "/lib/",
@@ -54,10 +54,10 @@ const SYSTEM: &[&str] = &[
     "/proc/self/mountinfo",
 ];
 
-/// Parts of names that make a file one of the system's wherever it is: shared libraries, descriptions of terminals.
+/// Parts of names that make a file one of the system's wherever it is: shared libraries, terminal descriptions.
 const SYSTEM_PARTS: &[&str] = &[".so", "/.terminfo"];
 
-/// The calls.
+/// The calls, and when they belong to the start-up.
 const CALLS: &[(i64, When)] = &[
     (libc::SYS_mmap, When::Private),
     (libc::SYS_munmap, When::Always),
@@ -109,11 +109,11 @@ const CALLS: &[(i64, When)] = &[
 /// Who makes the calls of a process that starts up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Starter {
-    /// The dynamic linker, which looks for shared libraries, in directories of the program's as well.
+    /// The dynamic linker, which looks for shared libraries, also in directories of the program's.
     Linker,
     /// The program.
     Program,
-    /// A program whose main thread is a test harness, which runs the tests in other threads.
+    /// A program whose main thread is a test harness that runs the tests in other threads.
     Harness,
 }
 
@@ -148,7 +148,7 @@ fn name_at(memory: &Memory, address: u64) -> String {
     memory.text(address, libc::PATH_MAX as usize)
 }
 
-/// No name at all stands for a descriptor.
+/// An empty name stands for a descriptor.
 fn is_of_system(name: &str) -> bool {
     let within = |place: &&str| name == *place || place.ends_with('/') && name.starts_with(*place);
     name.is_empty()

@@ -39,8 +39,8 @@ macro_rules! calls {
     (@own) => { false };
 }
 
-/// Every call that Linux has on x86-64, with its number where libc has no constant. `own` marks those that concern the
-/// calling task alone. Structure sizes are those of the kernel's x86-64 ABI.
+/// Every call of Linux on x86-64, with its number where libc has no constant. `own` marks calls that concern only the
+/// calling task. Structure sizes are those of the kernel's x86-64 ABI.
 #[rustfmt::skip]
 pub static TABLE: &[Description] = calls! {
     // Reading and writing.
@@ -370,7 +370,7 @@ pub static TABLE: &[Description] = calls! {
     SYS_getrandom: Emulated(E::Getrandom), [], Never, own;
     SYS_syslog: Logged, [Commands(&SYSLOG)], Never;
 
-    // What cannot be recorded and need not be: programs cope with kernels and sandboxes that lack it.
+    // Calls that cannot be recorded and need not be: programs cope with kernels and sandboxes that lack them.
     SYS_rseq: Refused(libc::ENOSYS), [], Never, own;
     SYS_io_uring_setup: Refused(libc::ENOSYS), [], Never, own;
     SYS_io_uring_enter: Refused(libc::ENOSYS), [], Never;
@@ -415,7 +415,7 @@ pub static TABLE: &[Description] = calls! {
     SYS_ioperm: Refused(libc::EPERM), [], Never;
     SYS_vhangup: Refused(libc::EPERM), [], Never;
 
-    // Newer than what programs rely on, or of no use to them.
+    // Calls that are newer than what programs rely on, or of no use to them.
     SYS_memfd_secret: Refused(libc::ENOSYS), [], Never;
     SYS_landlock_create_ruleset: Refused(libc::ENOSYS), [], Never;
     SYS_landlock_add_rule: Refused(libc::ENOSYS), [], Never;
@@ -435,7 +435,7 @@ pub static TABLE: &[Description] = calls! {
     SYS_pkey_alloc: Refused(libc::ENOSPC), [], Never;
     SYS_pkey_free: Refused(libc::EINVAL), [], Never;
 
-    // What x86-64 kernels no longer do, or never did.
+    // Calls that x86-64 kernels no longer implement, or never did.
     SYS_uselib: Refused(libc::ENOSYS), [], Never;
     SYS_sysfs: Refused(libc::ENOSYS), [], Never;
     SYS__sysctl: Refused(libc::ENOSYS), [], Never;

@@ -1,17 +1,17 @@
-//! Safe ptrace: what can be asked of a traced task depends on whether it is stopped, and that is in the types.
+//! Safe ptrace: what can be done with a traced task depends on whether it is stopped, which its type says.
 //!
-//! A task is [`Stopped`] or [`Running`]. Registers can be read only of a stopped one; resuming consumes it. A task that
-//! dies under us is a value ([`Wait::Dead`]), not a surprise. The style is that of reverie's `safeptrace`.
+//! A task is [`Stopped`] or [`Running`]. Only a stopped task has readable registers; resuming consumes it. A task that
+//! dies unexpectedly is a value ([`Wait::Dead`]), no surprise. The style is that of reverie's `safeptrace`.
 //!
-//! The rooms, each standing only on those below it:
+//! The rooms, each of which stands only on those below it:
 //!
 //! ```text
-//! code       what the program's instructions do, and putting ours in their place
-//! process    starting, copying, rebuilding and ending processes
-//! inject     system calls that a process makes on our behalf
+//! code       decodes the program's instructions, and replaces some
+//! process    starts, copies, rebuilds and ends processes
+//! inject     system calls that a process makes for the recorder
 //! area       the memory shared with the processes
 //! ptrace     a task, stopped or running
-//! proc       what the kernel tells of a process
+//! proc       what the kernel reports about a process
 //! ```
 
 mod area;

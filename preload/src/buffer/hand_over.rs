@@ -1,11 +1,12 @@
-//! A task that begins to wait for a futex hands the core over to another, without a stop.
+//! Hands the core to another task without a stop, as the running task begins to wait for a futex.
 //!
-//! It leaves its registers in its [`Slot`], wakes the other, and waits in the kernel for a word of its slot, with calls that
-//! the filter lets through: it is *parked*. Whoever gets the core goes on as after a wait that a wake has ended. In between
-//! both are on their way for a few instructions, in which the first touches nothing but its slot.
+//! The task saves its registers in its [`Slot`], wakes the other task, and waits in the kernel for a word of its slot,
+//! with calls that the filter lets through: it is *parked*. A task that gets the core goes on as after a wait that a
+//! wake has ended. For a few instructions both tasks are under way; meanwhile the first touches nothing but its slot.
 //!
-//! Who gets the core is decided as the recorder decides it under the fair strategy ([`crate::turns`]). It carries out later what
-//! is noted here, and comes to the same decisions. Where the other is not parked, the recorder has to be asked, with a stop.
+//! Who gets the core is decided as the recorder decides it under the fair strategy ([`crate::turns`]). The recorder
+//! later carries out what is noted here, and comes to the same decisions. If the other task is not parked, the recorder
+//! must be asked, with a stop.
 
 use core::arch::global_asm;
 use core::mem::offset_of;
@@ -18,7 +19,7 @@ use crate::layout::{
     RUNNABLE, SLOTS, SLOTS_MOST, STACK, Shared, Slot, WAITERS, crowd, register,
 };
 
-// In rax is the task's slot, which has all registers but those that calls of functions keep.
+// rax holds the task's slot, which has all registers except the callee-saved ones.
 global_asm!(
     ".section .text.park, \"ax\"",
     "park:",
@@ -30,7 +31,7 @@ global_asm!(
     "    mov qword ptr [rax + {registers} + 15 * 8], r15",
     "    mov rbx, rax",
     "    mov rdi, qword ptr [{next}]",
-    // Others may use the stack of this code from here on.
+    // Other tasks may use the stack of this code from here on.
     "    lea rsp, [rbx + {stack}]",
     "    mov dword ptr [rdi], 1",
     "    mov eax, 202",
@@ -77,7 +78,7 @@ global_asm!(
 
 const _: () = assert!(offset_of!(Slot, turn) == 0);
 
-/// Begin to wait for a futex and hand the core over, if that can be done without a stop.
+/// Begins to wait for a futex and hands the core over, if this is possible without a stop. Returns whether it has.
 pub(super) fn wait(shared: &mut Shared, frame: &mut Frame) -> bool {
     set_deciding(shared, true);
     let waits = decide(shared, frame);
@@ -85,10 +86,10 @@ pub(super) fn wait(shared: &mut Shared, frame: &mut Frame) -> bool {
     waits
 }
 
-/// The recorder may stop the task at any time, and looks whether it is in between.
+/// Sets whether the task is deciding. The recorder may stop the task at any time, and checks this.
 fn set_deciding(shared: &mut Shared, deciding: bool) {
     compiler_fence(SeqCst);
-    // SAFETY: it is a field of ours.
+    // SAFETY: it is a field of this struct.
     unsafe { (&raw mut shared.deciding).write_volatile(deciding.into()) };
     compiler_fence(SeqCst);
 }
@@ -151,7 +152,7 @@ fn decide(shared: &mut Shared, frame: &mut Frame) -> bool {
     true
 }
 
-/// Do again what a task did when it was recorded: what that was is in the log at `payload`. False if it cannot be.
+/// Repeats a recorded hand-over, which is in the log at `payload`. Returns false if this is not possible.
 pub(super) fn again(shared: &mut Shared, payload: u64, len: usize) -> bool {
     let mut handed = HandOver::default();
     if len != size_of::<HandOver>() {
@@ -167,7 +168,7 @@ pub(super) fn again(shared: &mut Shared, payload: u64, len: usize) -> bool {
     true
 }
 
-/// The core is another's from now on.
+/// Gives the core to the other task.
 fn hand(shared: &mut Shared, handed: &HandOver) {
     let (own, other) = (slot(shared.slot), slot(handed.to.into()));
     own.robust_list = shared.robust_list;
@@ -183,7 +184,7 @@ fn hand(shared: &mut Shared, handed: &HandOver) {
     *countdown(shared) = handed.slice;
 }
 
-/// Put what a parked task goes on with into its slot, of which this is the address.
+/// Saves what a parked task goes on with in its slot. Returns the slot's address.
 pub(super) fn park(shared: &mut Shared, frame: &Frame) -> u64 {
     let own = slot(shared.hands);
     own.registers[register::RAX] = 0;
@@ -200,7 +201,7 @@ pub(super) fn park(shared: &mut Shared, frame: &Frame) -> u64 {
     (&raw const *own).expose_provenance() as u64
 }
 
-/// Those of a crowd who have waited longest become able to run: so many, which it has.
+/// Makes the `count` longest waiters of a bucket runnable. It must have that many.
 pub(super) fn wake(shared: &mut Shared, crowd: &mut Crowd, count: u32) {
     *last_ran(shared.slot) = shared.turns.decision();
     let mut left = count;
@@ -220,7 +221,7 @@ pub(super) fn wake(shared: &mut Shared, crowd: &mut Crowd, count: u32) {
     }
 }
 
-/// The running task waits with this crowd.
+/// Adds the running task to the waiters of a bucket.
 fn join(shared: &Shared, crowd: &mut Crowd, address: u64) {
     let number = shared.slot as u32 + 1;
     slot(shared.slot).behind = 0;
@@ -233,7 +234,7 @@ fn join(shared: &Shared, crowd: &mut Crowd, address: u64) {
     crowd.tasks += 1;
 }
 
-/// Whether this is a wait for a private futex, without a time limit, that a wake of any bitset ends.
+/// Whether this is a wait for a private futex, without a time limit, that a wake with any bitset ends.
 fn is_plain(args: &[u64; 6]) -> bool {
     const PRIVATE: u64 = 128;
     let [address, operation, _, limit, _, bitset] = *args;
@@ -245,49 +246,49 @@ fn is_plain(args: &[u64; 6]) -> bool {
     waits && operation & PRIVATE != 0 && limit == 0 && address % 4 == 0
 }
 
-/// Whether there is room to note and log one more.
+/// Whether there is room for another note and log entry.
 pub(super) fn has_room(shared: &Shared) -> bool {
     let room = LOG_LEN as u64 - shared.cursor;
     shared.notes < NOTES_MOST as u64 && room >= Entry::size(size_of::<HandOver>()) as u64
 }
 
-/// Have the recorder know.
+/// Leaves a note for the recorder.
 pub(super) fn note(shared: &mut Shared, note: Note) {
     let at = NOTES + shared.notes as usize % NOTES_MOST * size_of::<Note>();
-    // SAFETY: there is room for one more: has_room() has seen to that. They are aligned, and the recorder does not use them
-    // while the program runs.
+    // SAFETY: has_room() has made sure that there is room. Notes are aligned, and the recorder does not use them while
+    // the program runs.
     unsafe { *core::ptr::with_exposed_provenance_mut(at) = note };
     shared.notes += 1;
 }
 
-/// Who waits for this futex, or one of those that are counted together with it.
+/// Returns the futex bucket that contains the waiters for this futex.
 pub(super) fn waiters(address: u64) -> &'static mut Crowd {
     let at = WAITERS + crowd(address) % CROWDS * size_of::<Crowd>();
-    // SAFETY: the recorder has mapped the table, which is aligned, and does not use it while the program runs; only one task
-    // does, and nothing else in this code makes such a reference.
+    // SAFETY: the recorder has mapped the table, which is aligned, and does not use it while the program runs; only one
+    // task does, and nothing else in this code makes such a reference.
     unsafe { &mut *core::ptr::with_exposed_provenance_mut::<Crowd>(at) }
 }
 
-/// What is left of the running task's countdown.
+/// Returns what is left of the running task's countdown.
 pub(super) fn left(shared: &mut Shared) -> u64 {
     *countdown(shared)
 }
 
-/// The slot of this number, of which the low half counts.
+/// Returns the slot with this number, of which only the low half counts.
 fn slot(number: u64) -> &'static mut Slot {
     let at = SLOTS + number as u32 as usize % SLOTS_MOST * size_of::<Slot>();
-    // SAFETY: as for the crowds. Nobody uses two references to the same slot at a time.
+    // SAFETY: as for the buckets. Nobody uses two references to the same slot at a time.
     unsafe { &mut *core::ptr::with_exposed_provenance_mut::<Slot>(at) }
 }
 
-/// When the task whose slot has this number, of which the low half counts, ran last.
+/// Returns when a task ran last, by the number of its slot, of which only the low half counts.
 fn last_ran(number: u64) -> &'static mut u64 {
     let at = LAST_RAN + number as u32 as usize % SLOTS_MOST * size_of::<u64>();
     // SAFETY: as above.
     unsafe { &mut *core::ptr::with_exposed_provenance_mut::<u64>(at) }
 }
 
-/// The place of this number in the list of those that could have the core.
+/// Returns an entry of the list of runnable tasks.
 fn runnable(at: usize) -> &'static mut u64 {
     let at = RUNNABLE + at % SLOTS_MOST * size_of::<u64>();
     // SAFETY: as above.

@@ -1,15 +1,15 @@
 //! The system-call buffer: calls that a program makes without a stop.
 //!
-//! A patched call site jumps to its stub, and that to [`ENTRY`] with the stub's address in ecx. There the task changes to a
-//! stack of ours, so that nothing on its own differs from what a call leaves. If the call is one that can neither wait nor
-//! wake another task, it is made by the one `syscall` instruction that the filter lets through, and its outcome is
-//! appended to the log; else the task goes on at its stub's own `syscall` instruction, which stops.
+//! A patched call site jumps to its stub, and that to [`ENTRY`] with the stub's address in ecx. There the task changes
+//! to the buffer's stack, so that its own stack is as a call leaves it. A call that can neither wait nor wake another
+//! task is made by the one `syscall` instruction that the filter lets through, and its outcome is appended to the log.
+//! For other calls the task goes on at its stub's own `syscall` instruction, which stops.
 //!
-//! In replay the same call sites lead to the same code, which takes the outcomes from the log. While that has entries the
-//! next call is in it; when it has none the call stopped when it was recorded, and stops again.
+//! In replay the same call sites lead to the same code, which takes the outcomes from the log. As long as the log has
+//! entries, the next call is in it. When it has none, the call stopped when it was recorded, and stops again.
 //!
-//! Nothing here keeps state but in the shared area. A task that hands the core over to another ([`hand_over`]) leaves the stack
-//! before that: one serves all.
+//! All state is in the shared area. A task that hands the core to another ([`hand_over`]) leaves the stack before that:
+//! one stack serves all tasks.
 
 mod hand_over;
 mod reads;
@@ -25,7 +25,8 @@ use crate::layout::{
 };
 use crate::objects::{Objects, place};
 
-// Only rcx and r11 are free at a call site: the kernel overwrites them. The flags must not be touched before they are saved.
+// Only rcx and r11, which the kernel overwrites, are free at a call site. The flags must not change before they are
+// saved.
 global_asm!(
     ".section .header, \"ax\"",
     ".globl rrtest_buffer",
@@ -63,7 +64,7 @@ global_asm!(
     "    pop r8",
     "    pop r9",
     "    pop rcx",
-    // As the kernel leaves it.
+    // The kernel leaves the flags in r11.
     "    mov r11, qword ptr [rsp]",
     "    popfq",
     "    xchg rsp, qword ptr [{parked}]",
@@ -72,7 +73,7 @@ global_asm!(
     hook = sym hook,
 );
 
-// No flag is wanted at a tick. Where the program goes on without a stop, all must be as if it had not come here.
+// A tick needs no flags. If the program goes on without a stop, everything must be as if it had not come here.
 global_asm!(
     ".section .header, \"ax\"",
     "ticked:",
@@ -104,7 +105,7 @@ global_asm!(
     "    mov rsp, qword ptr [{sp}]",
     "    mov eax, {number}",
     "    jz 2f",
-    // The flags that counting down has left in replay, where this is no end of a countdown: `left` is that then.
+    // Sets the flags as in replay, where the countdown does not end here: its value is `left`.
     "    mov rax, qword ptr [{left}]",
     "    test rax, rax",
     "    inc rax",
@@ -120,18 +121,18 @@ global_asm!(
     hook = sym ticked,
 );
 
-/// Where the program's stack pointer is, while this code runs.
+/// Address of the program's stack pointer while this code runs.
 const SP: usize = AREA + core::mem::offset_of!(Shared, parked);
 
-// The addresses that the recorder and the runtime know.
+// The recorder and the runtime know these addresses.
 const _: () = assert!(UNTRACED == BUFFER + 2 && TICK == BUFFER + 8 && PARKED == TICK + 8);
 const _: () = assert!(READ == PARKED + 8 && ENTRY == READ + 8);
 const _: () = assert!((STACK - size_of::<Frame>() - 8).is_multiple_of(16));
 
-/// The registers that a call site passes, as they are on our stack.
+/// The registers that a call site passes, as they are on the buffer's stack.
 #[repr(C)]
 struct Frame {
-    /// The call's number; its result.
+    /// The call's number, later its result.
     rax: u64,
     rdi: u64,
     rsi: u64,
@@ -139,7 +140,7 @@ struct Frame {
     r10: u64,
     r8: u64,
     r9: u64,
-    /// The stub's address; where to go on.
+    /// The stub's address, later where to go on.
     target: u64,
     flags: u64,
 }
@@ -149,13 +150,13 @@ impl Frame {
         [self.rdi, self.rsi, self.rdx, self.r10, self.r8, self.r9]
     }
 
-    /// What tells this call from others of its number. The outcome of some depends on what is at an address, which is not
-    /// looked at.
+    /// Computes a digest of the arguments. It does not cover what is at an address, on which the outcome of some calls
+    /// depends.
     fn check_arguments(&self) -> u16 {
         (self.digest() >> 48) as u16
     }
 
-    /// The same with the bytes that the call has written: `result` of them.
+    /// Computes a digest of the arguments and of the bytes that the call has written, of which there are `result`.
     fn check(&self, result: i64) -> u16 {
         let mut digest = self.digest();
         if gives(self.rax) && result > 0 {
@@ -175,12 +176,12 @@ impl Frame {
     }
 }
 
-/// The golden ratio in 64 bits: every bit of what it multiplies reaches the high ones.
+/// The golden ratio in 64 bits: every bit of a number multiplied by it affects the high bits.
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// What became of a call.
+/// What has become of a call.
 enum Made {
-    /// It is to be made with a stop.
+    /// It must be made with a stop.
     No,
     /// It has been made.
     Yes,
@@ -194,7 +195,8 @@ impl Made {
     }
 }
 
-/// A task has come to a call. The address of its slot, if it is to hand the core over; or 0.
+/// Handles a call that a task has come to. Returns the address of the task's slot if it is to hand the core over,
+/// otherwise 0.
 extern "C" fn hook(frame: &mut Frame) -> u64 {
     let shared = shared();
     let made = if shared.mode == Mode::Record as u64 {
@@ -208,15 +210,15 @@ extern "C" fn hook(frame: &mut Frame) -> u64 {
     if let Made::Waits = made { hand_over::park(shared, frame) } else { 0 }
 }
 
-/// The countdown has reached zero at a tick. How far behind the beginning of the runtime's `syscall` instruction the task
-/// goes on: nothing if the scheduler is to be asked.
+/// Handles a tick at which the countdown has reached zero. Returns how far after the beginning of the runtime's
+/// `syscall` instruction the task goes on: 0 if the scheduler is to be asked.
 extern "C" fn ticked() -> u64 {
     const SYSCALL_LEN: u64 = 2;
     let shared = shared();
     if shared.watch.on == 0 {
         return 0;
     }
-    // One step, as in `tick`.
+    // One instruction, as in `tick`.
     if count_down(&mut shared.left) {
         return 0;
     }
@@ -227,9 +229,9 @@ extern "C" fn ticked() -> u64 {
     SYSCALL_LEN
 }
 
-/// A watched task is about to touch something. Whether it is to stop before that.
+/// Looks at an access that a watched task is about to make. Returns whether the task is to stop first.
 fn look(shared: &mut Shared, address: u64, kind: u64) -> bool {
-    // SAFETY: the table is there, with numbers in it, and nothing else refers to it while this code runs.
+    // SAFETY: the table is mapped and contains only numbers, and nothing else refers to it while this code runs.
     let objects = unsafe { &mut *core::ptr::with_exposed_provenance_mut::<Objects>(TABLE) };
     shared.watch.stops(&mut objects[place(address)], address, kind)
 }
@@ -240,7 +242,8 @@ fn shared() -> &'static mut Shared {
     unsafe { &mut *core::ptr::with_exposed_provenance_mut::<Shared>(AREA) }
 }
 
-/// Take the tick of a call, unless it is the last of the timeslice: then the scheduler is to be asked.
+/// Counts the tick of a call, unless it is the last of the timeslice: then the scheduler is to be asked. Returns
+/// whether it has.
 fn tick(shared: &mut Shared) -> bool {
     let left = countdown(shared);
     let last = count_down(left);
@@ -250,25 +253,25 @@ fn tick(shared: &mut Shared) -> bool {
     !last
 }
 
-/// Count one tick down. Whether it was the last.
+/// Counts one tick down. Returns whether it was the last.
 ///
-/// A signal may stop the task anywhere, and the recorder then sets the countdown to one: what it sets would be lost between a
-/// look and a step, so it is one instruction. A countdown of zero the recorder leaves alone.
+/// A signal may stop the task anywhere, and the recorder then sets the countdown to one. This would be lost between a
+/// read and a write, so it is one instruction. The recorder does not change a countdown of zero.
 fn count_down(left: &mut u64) -> bool {
     let last: u8;
-    // SAFETY: it changes that number only, which nobody else in this process refers to.
+    // SAFETY: it changes only that number, to which nothing else in this process refers.
     unsafe {
         asm!("dec qword ptr [{left}]", "setz {last}", left = in(reg) left, last = out(reg_byte) last, options(nostack));
     }
     last != 0
 }
 
-/// The running task's countdown.
+/// Returns the running task's countdown.
 fn countdown(shared: &mut Shared) -> &mut u64 {
     if shared.watch.on == 0 { &mut shared.countdown } else { &mut shared.left }
 }
 
-/// Make a call that does not stop.
+/// Makes a call that does not stop.
 fn kernel(number: u64, args: [u64; 6]) -> i64 {
     let result;
     // SAFETY: the program has asked for this call with these arguments.
@@ -289,10 +292,10 @@ fn kernel(number: u64, args: [u64; 6]) -> i64 {
     result
 }
 
-/// Copy bytes between the program's memory and the log. False if the program's cannot be accessed.
+/// Copies bytes between the program's memory and the log. Returns false if the program's memory cannot be accessed.
 fn copy(shared: &mut Shared, from: u64, to: u64, len: usize) -> bool {
     // SAFETY: one side is in the log, where there is room; the other is memory of the program, which it has passed to a
-    // call. If that faults, the recorder skips the instruction, which is of [`FAULTING_LEN`] bytes.
+    // call. If that faults, the recorder skips the instruction, which has [`FAULTING_LEN`] bytes.
     unsafe {
         asm!("rep movsb", inout("rcx") len => _, inout("rdi") to => _, inout("rsi") from => _,
             options(nostack, preserves_flags));
@@ -300,12 +303,12 @@ fn copy(shared: &mut Shared, from: u64, to: u64, len: usize) -> bool {
     !faulted(shared)
 }
 
-/// The words of so many bytes at an address, the last one filled up with zeros. It must be possible to read them.
+/// Iterates over the words of `len` bytes at an address, the last one padded with zeros. They must be readable.
 fn words(address: u64, len: usize) -> impl Iterator<Item = u64> {
     const WORD: usize = size_of::<u64>();
     let at = core::ptr::with_exposed_provenance::<u8>(address as usize);
     (0..len).step_by(WORD).map(move |offset| {
-        // SAFETY: the bytes can be read: that is the caller's to know.
+        // SAFETY: the caller makes sure that the bytes are readable.
         unsafe {
             if len - offset >= WORD {
                 at.add(offset).cast::<u64>().read_unaligned()
@@ -316,7 +319,7 @@ fn words(address: u64, len: usize) -> impl Iterator<Item = u64> {
     })
 }
 
-/// The word at an address of the program's; none if it cannot be read.
+/// Reads a word of the program's memory. Returns `None` if it is not readable.
 fn word(shared: &mut Shared, address: u64) -> Option<u32> {
     let word;
     // SAFETY: as above.
@@ -326,9 +329,9 @@ fn word(shared: &mut Shared, address: u64) -> Option<u32> {
     (!faulted(shared)).then_some(word)
 }
 
-/// Whether the program's memory at an address can be written.
+/// Whether the program's memory at an address is writable.
 fn is_writable(shared: &mut Shared, address: u64) -> bool {
-    // SAFETY: as above. What is there stays as it is, and nobody else runs.
+    // SAFETY: as above. The contents do not change, and no other task runs.
     unsafe { asm!("or byte ptr [rdi], al", in("rdi") address, in("al") 0_u8, options(nostack)) };
     !faulted(shared)
 }
@@ -336,7 +339,7 @@ fn is_writable(shared: &mut Shared, address: u64) -> bool {
 /// Whether the recorder has skipped an instruction that faulted.
 fn faulted(shared: &mut Shared) -> bool {
     // The recorder writes it.
-    // SAFETY: it is a field of ours.
+    // SAFETY: it is a field of this struct.
     unsafe {
         let faulted = (&raw const shared.faulted).read_volatile() != 0;
         if faulted {
@@ -346,10 +349,11 @@ fn faulted(shared: &mut Shared) -> bool {
     }
 }
 
-/// What a call returns that cannot write all that it has to.
+/// Result (negated) of a call that could not write everything.
 const EFAULT: i64 = 14;
 
-/// Where the kernel writes, and how many bytes: on success, or at most, if it cannot write all.
+/// Returns the address and number of bytes that the kernel writes: on success, or at most, if it could not write
+/// everything.
 fn written(out: Out, args: &[u64; 6], result: i64) -> (u64, usize) {
     let argument = |at: u8| args.get(usize::from(at)).copied().unwrap_or(0);
     match out {
@@ -361,12 +365,12 @@ fn written(out: Out, args: &[u64; 6], result: i64) -> (u64, usize) {
     }
 }
 
-/// Whether a range of memory and the area have a part in common.
+/// Whether a range of memory overlaps the area.
 fn is_ours(address: u64, len: u64) -> bool {
     address < (AREA + AREA_LEN) as u64 && address.saturating_add(len) > AREA as u64
 }
 
-/// The entry that starts at an offset in the log, and the address of its payload.
+/// Returns the entry at an offset in the log, and the address of its payload.
 fn entry(at: u64) -> (*mut Entry, u64) {
     let address = LOG + at as usize;
     (core::ptr::with_exposed_provenance_mut(address), (address + size_of::<Entry>()) as u64)
@@ -375,7 +379,7 @@ fn entry(at: u64) -> (*mut Entry, u64) {
 #[cfg(rrtest_image)]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    // There is no code that panics; this would be a fault in it, of which the recorder tells.
+    // No code panics; if it did, the recorder would report this fault.
     loop {
         // SAFETY: the instruction touches no memory.
         unsafe { asm!("ud2") };

@@ -1,10 +1,12 @@
-//! Instructions that read what must be the same in replay ([`crate::reads`]): moved to stubs, which come here.
+//! Instructions that read what must be the same in replay ([`crate::reads`]). They have been moved to stubs, which call
+//! this code.
 //!
-//! Nothing is free at such an instruction, neither a register nor the flags nor the stack below the stack pointer (System V ABI,
-//! AMD64 supplement, 3.2.2: the red zone). So a stub changes to our stack first, and here all registers are saved.
+//! Nothing is free at such an instruction, neither a register nor the flags nor the stack below the stack pointer
+//! (System V ABI, AMD64 supplement, 3.2.2: the red zone). So a stub first changes to the buffer's stack, and all
+//! registers are saved here.
 //!
-//! What is read is logged, as calls are. Where there is no room, or the recorder is to know before (see [`Shared::starting`]), the
-//! task stops with [`SYS_READ`] and looks again; in replay it stops at the same place, as there the log has come to its end.
+//! What is read is logged like calls. If there is no room, or the recorder must know first (see [`Shared::starting`]),
+//! the task stops with [`SYS_READ`] and tries again. In replay it stops at the same place, as the log ends there.
 
 use core::arch::global_asm;
 use core::arch::x86_64::_rdtsc;
@@ -16,8 +18,8 @@ use crate::processor::{Processor, machine_cpuid, machine_xgetbv};
 use crate::random::draw;
 use crate::reads::{Read, What, shown};
 
-// The registers are pushed so that they lie in the order of their numbers. At the stop all are the program's, but for those that
-// a call overwrites; what was pushed stays below the stack pointer.
+// The registers are pushed so that they lie in the order of their numbers. At the stop all are the program's, except
+// those that a call overwrites; what was pushed stays below the stack pointer.
 global_asm!(
     ".section .text.read, \"ax\"",
     "rrtest_read:",
@@ -73,26 +75,26 @@ global_asm!(
     hook = sym hook,
 );
 
-/// The program's registers, as they are on our stack.
+/// The program's registers, as they are on the buffer's stack.
 #[repr(C)]
 struct Frame {
-    /// By their numbers; that of the stack pointer is not the program's.
+    /// By number. The stack pointer is not the program's.
     registers: [u64; 16],
     flags: u64,
     /// Where in the stub to go on.
     back: u64,
-    /// Which instruction it is: a [`What`].
+    /// The instruction: a [`What`].
     what: u64,
 }
 
 const _: () = assert!((STACK - size_of::<Frame>() - 8).is_multiple_of(16));
 
-/// Whether the task is to stop, and to look again.
+/// Reads, and finishes the instruction. Returns whether the task is to stop, and to try again.
 extern "C" fn hook(frame: &mut Frame) -> bool {
     let shared = shared();
     let what = What::of_word(frame.what);
     if what.linker && matches!(what.read, Read::Counter | Read::CounterAndCore) {
-        /// Of which not even statistics tell anything, but that time has passed.
+        /// The linker uses these only for statistics, so it suffices that time passes.
         const STEP: u64 = 1000;
         shared.linked += STEP;
         frame.finish(what, Outcome { value: shared.linked, more: [0; 4] });
@@ -109,14 +111,14 @@ extern "C" fn hook(frame: &mut Frame) -> bool {
     }
 }
 
-/// What was read: one word, and what cpuid writes to its registers, or the core's number.
+/// What was read: a word, and what cpuid writes to its registers, or the core's number.
 #[derive(Clone, Copy)]
 struct Outcome {
     value: u64,
     more: [u32; 4],
 }
 
-/// Read, and log it. None if the recorder has to be asked.
+/// Reads and logs it. Returns `None` if the recorder must be asked.
 fn log(shared: &mut Shared, frame: &Frame, what: What) -> Option<Outcome> {
     let payload = if matches!(what.read, Read::Processor | Read::CounterAndCore) { PAYLOAD } else { 0 };
     let left = LOG_LEN as u64 - shared.cursor;
@@ -137,7 +139,7 @@ fn log(shared: &mut Shared, frame: &Frame, what: What) -> Option<Outcome> {
     Some(outcome)
 }
 
-/// Bytes of what there is more than a word.
+/// Bytes of what is read beyond a word.
 const PAYLOAD: usize = size_of::<[u32; 4]>();
 
 fn read(shared: &mut Shared, frame: &Frame, what: What) -> Outcome {
@@ -153,7 +155,7 @@ fn read(shared: &mut Shared, frame: &Frame, what: What) -> Outcome {
     Outcome { value, more }
 }
 
-/// The machine's counter, ahead by as much as the program's clocks are.
+/// Returns the machine's counter, ahead by as much as the program's clocks.
 fn counter(shared: &Shared) -> u64 {
     // SAFETY: every x86-64 processor has the instruction.
     let machine = unsafe { _rdtsc() };
@@ -175,7 +177,7 @@ fn xgetbv(shared: &Shared, frame: &Frame) -> u64 {
     processor(shared).xgetbv(machine_xgetbv(frame.registers[register::RCX] as u32))
 }
 
-/// Take what was read from the log. None if it has no more: there the task stopped when it was recorded.
+/// Takes what was read from the log. Returns `None` at the end of the log: the task stopped there when it was recorded.
 fn take(shared: &mut Shared, frame: &Frame, what: What) -> Option<Outcome> {
     if shared.cursor >= shared.end {
         return None;
@@ -184,7 +186,7 @@ fn take(shared: &mut Shared, frame: &Frame, what: What) -> Option<Outcome> {
     // SAFETY: the replayer has put entries there, up to the end.
     let Entry { payload, number, check, result } = unsafe { *at };
     if number != what.read.number() || check != frame.check() {
-        // The replayer sees that entries are left, and which.
+        // The replayer notices the entries that are left.
         return None;
     }
     let mut more = [0; 4];
@@ -197,7 +199,7 @@ fn take(shared: &mut Shared, frame: &Frame, what: What) -> Option<Outcome> {
 }
 
 impl Frame {
-    /// What tells this read from others: where it stands, and what cpuid is asked for.
+    /// Computes a digest of the read: where it stands, and cpuid's arguments.
     fn check(&self) -> u16 {
         let asked = match What::of_word(self.what).read {
             Read::Processor | Read::States => {

@@ -1,4 +1,4 @@
-//! Calls while recording.
+//! Calls when recording.
 
 use core::mem::MaybeUninit;
 
@@ -7,7 +7,7 @@ use super::{Frame, Made, copy, entry, is_ours, is_writable, kernel, look, tick, 
 use crate::calls::{self, Call, KERNEL, Out, Way};
 use crate::layout::{DESCRIPTORS_LEN, Descriptor, Entry, LOG_LEN, Note, Shared};
 
-/// Make a call and log it, if it is one that can be made without a stop.
+/// Makes a call and logs it, if it can be made without a stop.
 pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> Made {
     let (number, args) = (frame.rax, frame.args());
     let call = calls::call(number);
@@ -51,17 +51,17 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> Made {
         _ => kernel(number, args),
     };
     if call.way == Way::Advise && result < 0 {
-        // How far it has got, the recorder must see: it is made once more, which changes nothing.
+        // The recorder must see how far it has got: it makes the call once more, which changes nothing.
         return Made::No;
     }
     match call.way {
         Way::Close => set_descriptor(shared, args[0], Descriptor::Unknown),
-        // Another descriptor of the same.
+        // It has made another descriptor for the same file.
         Way::Copy => copy_descriptor(shared, args[0], result),
         Way::Flags if matches!(args[1] as u32, DUPFD | DUPFD_CLOEXEC) => {
             copy_descriptor(shared, args[0], result)
         }
-        // It cannot be written through it, so it does not matter whether it is mapped.
+        // The descriptor is read-only, so it does not matter whether the file is mapped.
         Way::Open if result >= 0 => set_descriptor(shared, result as u64, Descriptor::Ready),
         _ => {}
     }
@@ -77,8 +77,8 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> Made {
     Made::Yes
 }
 
-/// Copy memory of the program's into the log up to where it cannot be written: the kernel has come no further. How much that
-/// is.
+/// Copies memory of the program into the log, up to where it is not writable: the kernel has got no further. Returns
+/// the length.
 fn copy_writable(shared: &mut Shared, from: u64, to: u64, len: usize) -> usize {
     const PAGE: usize = 4096;
     let mut done = 0;
@@ -94,7 +94,7 @@ fn copy_writable(shared: &mut Shared, from: u64, to: u64, len: usize) -> usize {
     done
 }
 
-/// Whether a watched task is to stop in front of this call. At the end of its timeslice it does so anyway.
+/// Whether a watched task is to stop before this call. At the end of its timeslice it stops anyway.
 fn meets(shared: &mut Shared, call: &Call, args: &[u64; 6]) -> bool {
     let is_file = || descriptor(shared, args[0]) == Descriptor::Ready as u8;
     let meets = shared.watch.on != 0
@@ -108,14 +108,14 @@ fn meets(shared: &mut Shared, call: &Call, args: &[u64; 6]) -> bool {
 const DUPFD: u32 = 0;
 const DUPFD_CLOEXEC: u32 = 1030;
 
-/// Whether the log has room for all that a call can write.
+/// Whether the log has room for everything that a call can write.
 fn has_room(shared: &Shared, call: &Call, args: &[u64; 6]) -> bool {
     let payload = match (call.way, call.out) {
         (Way::Stop, _) => return false,
         (Way::Write, _) => args[2],
         (_, Out::Nothing) => 0,
         (_, Out::Fixed(_, len)) => len.into(),
-        // The length is the argument behind the address.
+        // The argument after the address is the length.
         (_, Out::Returned(at)) => args.get(usize::from(at) + 1).copied().unwrap_or(u64::MAX),
     };
     let left = LOG_LEN as u64 - shared.cursor;
@@ -125,7 +125,7 @@ fn has_room(shared: &Shared, call: &Call, args: &[u64; 6]) -> bool {
 /// Whether a call can be made without a stop.
 fn may(shared: &mut Shared, number: u64, call: &Call, args: &[u64; 6]) -> bool {
     /// The clocks that are the same for all processes (linux/time.h): CLOCK_REALTIME, CLOCK_MONOTONIC, their raw and
-    /// coarse kinds, CLOCK_BOOTTIME, CLOCK_TAI.
+    /// coarse variants, CLOCK_BOOTTIME, CLOCK_TAI.
     const CLOCKS: u64 = 1 << 0 | 1 << 1 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 11;
     let kind = descriptor(shared, args[0]);
     let is_file = kind == Descriptor::Ready as u8;
@@ -136,7 +136,7 @@ fn may(shared: &mut Shared, number: u64, call: &Call, args: &[u64; 6]) -> bool {
         Way::Stop => false,
         Way::Always | Way::Copy => true,
         Way::Times => shared.ahead == 0,
-        // Where there is no descriptor of that number, the call says so.
+        // If there is no descriptor with that number, the call fails at once.
         Way::File | Way::Write | Way::Read | Way::Close
             if kind == Descriptor::Unknown as u8 && is_none(args[0]) =>
         {
@@ -179,7 +179,7 @@ fn is_to_stop(shared: &mut Shared) -> bool {
     shared.reads == 1
 }
 
-/// What a clock shows, in seconds and nanoseconds.
+/// Reads a clock as the program sees it, in seconds and nanoseconds.
 fn clock(shared: &Shared, clock: u64) -> Result<[u64; 2], i64> {
     const CLOCK_GETTIME: u64 = 228;
     const SECOND: u64 = 1_000_000_000;
@@ -194,7 +194,8 @@ fn clock(shared: &Shared, clock: u64) -> Result<[u64; 2], i64> {
     Ok([seconds + shared.ahead / SECOND + sum / SECOND, sum % SECOND])
 }
 
-/// Read a clock that is ahead of the machine's: the result, none if there is no memory for the time.
+/// Makes a clock_gettime(2) when the program's clocks are ahead. Returns the result; `None` if the memory is not
+/// accessible.
 fn read_clock(shared: &mut Shared, args: [u64; 6]) -> Option<i64> {
     match clock(shared, args[0]) {
         Err(result) => Some(result),
@@ -205,7 +206,7 @@ fn read_clock(shared: &mut Shared, args: [u64; 6]) -> Option<i64> {
     }
 }
 
-/// Tell the time as time(2) and gettimeofday(2) do: the result, none if there is no memory for it.
+/// Makes a time(2) or gettimeofday(2). Returns the result; `None` if the memory is not accessible.
 fn tell_time(shared: &mut Shared, number: u64, args: [u64; 6]) -> Option<i64> {
     const REALTIME: u64 = 0;
     let [seconds, nanoseconds] = clock(shared, REALTIME).ok()?;
@@ -215,7 +216,7 @@ fn tell_time(shared: &mut Shared, number: u64, args: [u64; 6]) -> Option<i64> {
     (args[0] == 0 || copy(shared, at, args[0], len)).then_some(result)
 }
 
-/// Bytes of the kernel's set of cores, of which there are 64 at most.
+/// Bytes of the kernel's set of cores, of which there are at most 64.
 const SET: usize = 8;
 
 /// `sizeof(struct robust_list_head)` (linux/futex.h).
@@ -224,21 +225,22 @@ const ROBUST_LIST_HEAD: u64 = 24;
 /// MADV_DONTNEED (madvise(2)).
 const DONTNEED: u32 = 4;
 
-/// Whether an openat(2) opens a regular file, or one of nothing or zeros, for reading, which does not wait, or none, as there is no file.
+/// Whether an openat(2) opens a regular file or a device like /dev/null for reading, which does not block, or fails
+/// because the file does not exist.
 fn opens_file(args: &[u64; 6]) -> bool {
     const NEWFSTATAT: u64 = 262;
-    /// What is asked for beside O_CLOEXEC, O_LARGEFILE, O_NOCTTY, O_NONBLOCK and O_NOFOLLOW.
+    /// Other flags than O_CLOEXEC, O_LARGEFILE, O_NOCTTY, O_NONBLOCK and O_NOFOLLOW matter.
     const HARMLESS: u64 = 0x80000 | 0x8000 | 0x100 | 0x800 | 0x20000;
     const NOFOLLOW: u64 = 0x20000;
     const SYMLINK_NOFOLLOW: u64 = 0x100;
-    /// A struct stat (stat(2)), and where its st_mode and st_size are.
+    /// Size of struct stat (stat(2)), and the offsets of st_mode and st_size.
     const STAT: usize = 144 / 8;
     const MODE: usize = 24 / 8;
     const SIZE: usize = 48 / 8;
     const TYPE: u64 = 0o170_000;
     const REGULAR: u64 = 0o100_000;
     const CHARACTERS: u64 = 0o020_000;
-    /// Where its st_rdev is, and the major number of `/dev/null` and the like, which never block either (null(4)).
+    /// Offset of st_rdev, and the major number of `/dev/null` and the like, which never block either (null(4)).
     const DEVICE: usize = 40 / 8;
     const MEMORY: u64 = 1;
     const NOT_FOUND: i64 = -2;
@@ -246,7 +248,7 @@ fn opens_file(args: &[u64; 6]) -> bool {
         return false;
     }
     let flags = if args[2] & NOFOLLOW != 0 { SYMLINK_NOFOLLOW } else { 0 };
-    // Zeros would be a call of memset.
+    // Zeroing it would become a call to memset.
     let mut stat = MaybeUninit::<[u64; STAT]>::uninit();
     let at = stat.as_mut_ptr().expose_provenance() as u64;
     match kernel(NEWFSTATAT, [args[0], args[1], at, flags, 0, 0]) {
@@ -255,7 +257,7 @@ fn opens_file(args: &[u64; 6]) -> bool {
     }
     // SAFETY: the kernel has filled it.
     let stat = unsafe { stat.assume_init_ref() };
-    // A file that has no size, on no device, may be one of /proc.
+    // An empty file without a device may be one of /proc.
     let may_be_of_proc = stat[SIZE] == 0 && stat[0] >> 8 & 0xfff == 0;
     match stat[MODE] & TYPE {
         REGULAR => !(may_be_of_proc && is_recorders(args[1])),
@@ -264,8 +266,8 @@ fn opens_file(args: &[u64; 6]) -> bool {
     }
 }
 
-/// Whether a path ends with the name of a file of /proc that is the recorder's to look at: it tells of how a process is run, or of the
-/// time, or is a process's memory. The kernel has just read the path.
+/// Whether a path ends with the name of a file of /proc that the recorder must handle: it shows how a process is run,
+/// or the time, or is a process's memory. The kernel has just read the path.
 fn is_recorders(path: u64) -> bool {
     const LONGEST: usize = 4096;
     const NAMES: [u64; 5] =
@@ -274,7 +276,8 @@ fn is_recorders(path: u64) -> bool {
     let mut name = HASH_OF_NOTHING;
     let mut at = 0;
     while at < LONGEST {
-        // SAFETY: the bytes in front of it are of the path, and not its end. Volatile, as this is not to become a call of strlen.
+        // SAFETY: the bytes before it are the path's, and not its end. Volatile, so that this does not become a call to
+        // strlen.
         name = match unsafe { path.add(at).read_volatile() } {
             0 => break,
             b'/' => HASH_OF_NOTHING,
@@ -301,14 +304,14 @@ const fn hash(name: &[u8]) -> u64 {
     hash
 }
 
-/// Whether a signal waits to be unblocked.
+/// Whether a blocked signal is pending.
 fn signals_wait() -> bool {
     const RT_SIGPENDING: u64 = 127;
     let mut set = 0_u64;
     kernel(RT_SIGPENDING, [(&raw mut set).expose_provenance() as u64, 8, 0, 0, 0, 0]) != 0 || set != 0
 }
 
-/// Whether there is no descriptor of this number.
+/// Whether there is no descriptor with this number.
 fn is_none(fd: u64) -> bool {
     const FCNTL: u64 = 72;
     const GETFD: u64 = 1;
@@ -320,7 +323,7 @@ fn is_none(fd: u64) -> bool {
 fn is_readable(fd: u64) -> bool {
     const POLL: u64 = 7;
     const POLLIN: u64 = 1;
-    // A struct pollfd (poll(2)) in a word: the descriptor, and what it is asked.
+    // A struct pollfd (poll(2)) in a word: descriptor and requested events.
     let mut asked: u64 = fd & 0xffff_ffff | POLLIN << 32;
     let ready = kernel(POLL, [(&raw mut asked).expose_provenance() as u64, 1, 0, 0, 0, 0]);
     ready == 1 && asked >> 48 & POLLIN != 0
@@ -328,13 +331,13 @@ fn is_readable(fd: u64) -> bool {
 
 const EAGAIN: i64 = 11;
 
-/// The command of futex(2), without its flags.
+/// Returns the command of futex(2), without its flags.
 pub(super) fn command(args: &[u64; 6]) -> u64 {
     const PRIVATE: u64 = 128;
     const WAIT_BITSET: u64 = 9;
     const CLOCK_REALTIME: u64 = 256;
     match args[1] & 0xffff_ffff & !PRIVATE {
-        // The only one here that takes a clock: with others it is none.
+        // Only this operation takes a clock here; others with the flag do not exist.
         operation if operation == WAIT_BITSET | CLOCK_REALTIME => WAIT_BITSET,
         operation => operation,
     }
@@ -345,8 +348,8 @@ fn is_wake(args: &[u64; 6]) -> bool {
     matches!(command(args), 1 | 10)
 }
 
-/// Whether a futex call needs no stop: nobody is there to be woken, or who wakes them goes on anyway, or the word has
-/// another value already than the one to wait for.
+/// Whether a futex call needs no stop: there is nobody to wake, or the waker goes on anyway, or the word differs from
+/// the expected value.
 fn futex(shared: &mut Shared, args: &[u64; 6]) -> bool {
     const PRIVATE: u64 = 128;
     let [address, _, value, ..] = *args;
@@ -354,16 +357,16 @@ fn futex(shared: &mut Shared, args: &[u64; 6]) -> bool {
         return false;
     }
     match command(args) {
-        // Those that processes share go by other numbers.
+        // Futexes that processes share have other keys.
         1 | 10 => args[1] & PRIVATE != 0 && may_wake(shared, args),
-        // FUTEX_WAIT, and FUTEX_WAIT_BITSET with a set that is not empty. A time limit that is wrong is the recorder's to tell.
+        // FUTEX_WAIT, and FUTEX_WAIT_BITSET with a bitset that is not empty. The recorder handles invalid time limits.
         0 if args[3] == 0 => differs(shared, address, value as u32),
         9 if args[3] == 0 && args[5] as u32 != 0 => differs(shared, address, value as u32),
         _ => false,
     }
 }
 
-/// Whether a word has another value than this. If it has this one, the recorder need not look again.
+/// Whether a word differs from a value. If it does not, the recorder need not look again.
 fn differs(shared: &mut Shared, address: u64, value: u32) -> bool {
     let word = word(shared, address);
     if word == Some(value) {
@@ -372,7 +375,7 @@ fn differs(shared: &mut Shared, address: u64, value: u32) -> bool {
     word.is_some_and(|word| word != value)
 }
 
-/// Whether a wake of a private futex wakes nobody, or those of whom is known what it takes.
+/// Whether a wake of a private futex wakes nobody, or waiters of whom enough is known.
 fn may_wake(shared: &Shared, args: &[u64; 6]) -> bool {
     let [address, _, _, _, _, bitset] = *args;
     let crowd = waiters(address);
@@ -381,7 +384,7 @@ fn may_wake(shared: &Shared, args: &[u64; 6]) -> bool {
     crowd.tasks == 0 || known && decides && (command(args) == 1 || bitset as u32 != 0)
 }
 
-/// Make a wake that [`may_wake`] allows: how many it wakes. The recorder is told at the next stop.
+/// Makes a wake that [`may_wake`] allows. Returns how many tasks it wakes. The recorder learns of it at the next stop.
 fn wake(shared: &mut Shared, args: &[u64; 6]) -> i64 {
     let [address, _, count, ..] = *args;
     let crowd = waiters(address);
@@ -397,25 +400,26 @@ fn wake(shared: &mut Shared, args: &[u64; 6]) -> i64 {
     woken.into()
 }
 
-/// Whether a mmap(2) asks for private memory of zeros, wherever there is room.
+/// Whether an mmap(2) asks for private zeroed memory at any address.
 fn is_plain_map(args: &[u64; 6]) -> bool {
     const PRIVATE: u64 = 0x02;
     const ANONYMOUS: u64 = 0x20;
-    /// Flags that change nothing that matters: MAP_NORESERVE, MAP_STACK, MAP_POPULATE, MAP_DENYWRITE.
+    /// Flags without relevant effect: MAP_NORESERVE, MAP_STACK, MAP_POPULATE, MAP_DENYWRITE.
     const HARMLESS: u64 = 0x4000 | 0x2_0000 | 0x8000 | 0x800;
     args[0] == 0 && args[3] & !HARMLESS == PRIVATE | ANONYMOUS
 }
 
-/// The running process's table of descriptors.
+/// Returns the running process's descriptor table.
 fn table(shared: &Shared) -> Option<&'static mut [u8; DESCRIPTORS_LEN]> {
     let at = core::ptr::with_exposed_provenance_mut::<[u8; DESCRIPTORS_LEN]>(shared.descriptors as usize);
-    // SAFETY: where the recorder has given an address, it has mapped a table, and does not use it while the program runs.
+    // SAFETY: if the recorder has set an address, it has mapped a table there, and does not use it while the program
+    // runs.
     unsafe { at.as_mut() }
 }
 
-/// What a descriptor stands for: a [`Descriptor`].
+/// Returns what a descriptor refers to: a [`Descriptor`].
 fn descriptor(shared: &Shared, fd: u64) -> u8 {
-    // The kernel looks at the low half.
+    // The kernel uses the low half.
     let fd = fd as u32 as usize;
     table(shared).and_then(|table| table.get(fd).copied()).unwrap_or(Descriptor::Unknown as u8)
 }
@@ -426,7 +430,7 @@ fn set_descriptor(shared: &Shared, fd: u64, kind: Descriptor) {
     }
 }
 
-/// What a call has made of a descriptor, if it has, stands for the same.
+/// Notes that the descriptor that a call has made, if any, refers to the same file as `fd`.
 fn copy_descriptor(shared: &Shared, fd: u64, made: i64) {
     if made >= 0 {
         let kind = descriptor(shared, fd);
@@ -436,7 +440,7 @@ fn copy_descriptor(shared: &Shared, fd: u64, made: i64) {
     }
 }
 
-/// Log what the program writes to an output stream, which goes nowhere else.
+/// Logs what the program writes to an output stream. It is written nowhere else.
 fn put_out(shared: &mut Shared, frame: &mut Frame, stream: u8) -> bool {
     let len = frame.rdx;
     let (_, payload) = entry(shared.cursor);
@@ -447,11 +451,11 @@ fn put_out(shared: &mut Shared, frame: &mut Frame, stream: u8) -> bool {
     true
 }
 
-/// The payload is there: complete the entry, and the call.
+/// Completes the log entry, whose payload is in place, and the call.
 pub(super) fn append(shared: &mut Shared, frame: &mut Frame, number: u16, payload: usize, result: i64) {
     let (at, _) = entry(shared.cursor);
     let check = if number < Entry::STREAM { frame.check(result) } else { frame.check_arguments() };
-    // SAFETY: there is room for an entry: has_room() has seen to that. Entries start at multiples of 8.
+    // SAFETY: has_room() has made sure that there is room. Entries start at multiples of 8.
     unsafe { *at = Entry { payload: payload as u32, number, check, result } };
     shared.cursor += Entry::size(payload) as u64;
     frame.rax = result as u64;

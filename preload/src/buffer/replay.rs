@@ -1,10 +1,10 @@
-//! Calls while replaying.
+//! Calls when replaying.
 
 use super::{Frame, Made, copy, entry, hand_over, kernel, tick, words, written};
 use crate::calls::{self, Way};
 use crate::layout::{Entry, Shared};
 
-/// Take the outcome of a call from the log, if it has been made without a stop.
+/// Takes the outcome of a call from the log, if it was made without a stop.
 pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> Made {
     if shared.cursor >= shared.end {
         return Made::No;
@@ -14,12 +14,12 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> Made {
     let Entry { payload: len, number, check, result } = unsafe { *at };
     let stream = number / Entry::STREAM;
     if u64::from(number % Entry::STREAM) != frame.rax || stream != 0 && check != frame.check_arguments() {
-        // The replayer sees that entries are left, and which.
+        // The replayer notices the entries that are left.
         return Made::No;
     }
     let (number, args) = (frame.rax, frame.args());
     let call = calls::call(number);
-    // What the program writes must be what it wrote: the replayer sees and says what differs.
+    // The program must write what it wrote when recorded. The replayer notices and reports what differs.
     if stream != 0 && stream != Entry::HANDS_OVER && !same(frame.rsi, payload, frame.rdx, len as usize)
         || stream == 0 && check != frame.check(result)
     {
@@ -53,7 +53,8 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> Made {
     Made::Yes
 }
 
-/// Whether the program's memory holds what the log does. All that the program wrote could be read when it was recorded.
+/// Whether the program's memory has the same contents as the log. All that the program wrote was readable when
+/// recorded.
 fn same(program: u64, log: u64, len: u64, logged: usize) -> bool {
     len == logged as u64 && words(program, logged).zip(words(log, logged)).all(|(a, b)| a == b)
 }

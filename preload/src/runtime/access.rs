@@ -1,14 +1,14 @@
 //! Plain memory accesses (`--preempt memory`).
 //!
-//! The instrumented code does the access itself, right after the call; copies and fills are done here.
+//! The instrumented code makes the access itself, right after the call; copies and fills are made here.
 
 use core::{arch::asm, ptr};
 
 use super::{entry, tick};
 use crate::layout::Kind;
 
-/// Entry points that only tick. All take the address first; what some take after it (a length, a program counter, a
-/// new vtable pointer) is of no use here.
+/// Entry points that only tick. All take the address first; some take more (a length, a program counter, a new vtable
+/// pointer), which is not used here.
 macro_rules! accesses {
     ($($kind:ident $name:literal [$($size:literal)+] $suffix:literal;)+) => {$($(
         entry!(concat!("__tsan_", $name, $size, $suffix), (address: *const ()) { tick::<{ Kind::$kind as u64 }, _>(address) });
@@ -38,7 +38,7 @@ accesses! {
     Store "unaligned_read_write" [2 4 8 16] "";
 }
 
-/// Entry points that a sanitizer needs and a clock does not: they take no tick.
+/// Entry points that a sanitizer needs but a clock does not: they do not tick.
 macro_rules! no_ops {
     ($($name:literal)+) => {$(
         entry!(concat!("__tsan_", $name), () {});
@@ -69,7 +69,7 @@ entry!("__tsan_memset", (to: *mut u8, byte: u32, length: usize) -> *mut u8 {
     to
 });
 
-/// Two ticks, since a copy touches two places, then the copy as one step.
+/// Ticks twice, since a copy accesses two places, then copies in one step.
 ///
 /// # Safety
 ///
@@ -91,7 +91,8 @@ unsafe fn copy(to: *mut u8, from: *const u8, length: usize) {
                 asm!("rep movsb", inout("rcx") length => _, inout("rdi") to => _, inout("rsi") from => _,
                     options(nostack, preserves_flags));
             }
-            // `to` lies within the source: from the end, but for the head, which is read before it is overwritten.
+            // `to` lies within the source: copy from the end, except for the head, which is read before it is
+            // overwritten.
             _ => {
                 let head: u128 = ptr::read_unaligned(from.cast());
                 let mut left = length;

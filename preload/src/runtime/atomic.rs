@@ -1,7 +1,7 @@
-//! Atomic operations (all levels of `--preempt` but `syscall`).
+//! Atomic operations (all levels of `--preempt` except `syscall`).
 //!
-//! Each is a tick, then the operation, at least as strong as asked: on x86-64 every load acquires, every store releases,
-//! every read-modify-write is sequentially consistent, so only stores and fences look at the order that they are given.
+//! Each is a tick, then the operation, at least as strong as requested: on x86-64 every load acquires, every store
+//! releases, every read-modify-write is sequentially consistent, so only stores and fences look at the order given.
 
 use core::{
     arch::asm,
@@ -15,8 +15,8 @@ use crate::layout::Kind;
 /// C's `memory_order_seq_cst`, as the compilers encode it.
 const SEQ_CST: i32 = 5;
 
-/// All entry points of one width. Operands narrower than a register are taken as `u32`: the ABI leaves the upper bits of
-/// their register undefined, and Rust would take them for zero.
+/// All entry points of one width. Operands narrower than a register are taken as `u32`: the ABI leaves the upper bits
+/// of their register undefined, and Rust would assume that they are zero.
 macro_rules! width {
     ($bits:literal: $atomic:ident, $value:ty, $operand:ty) => {
         entry!(concat!("__tsan_atomic", $bits, "_load"), (cell: *mut $value, _order: i32) -> $value {
@@ -42,7 +42,7 @@ macro_rules! width {
             "fetch_xor" fetch_xor, "fetch_nand" fetch_nand
         }
 
-        // What LLVM emits: returns the value found.
+        // LLVM emits this. It returns the value found.
         entry!(concat!("__tsan_atomic", $bits, "_compare_exchange_val"),
             (cell: *mut $value, expected: $operand, new: $operand, _success: i32, _failure: i32) -> $value {
             tick::<{ Kind::AtomicUpdate as u64 }, _>(cell);
@@ -58,7 +58,7 @@ macro_rules! width {
     };
 }
 
-/// Read-modify-writes of one operand, which return the old value.
+/// Read-modify-writes with one operand. They return the old value.
 macro_rules! updates {
     ($bits:literal: $atomic:ident, $value:ty, $operand:ty; $($name:literal $method:ident),+) => {$(
         entry!(concat!("__tsan_atomic", $bits, "_", $name),
@@ -70,8 +70,8 @@ macro_rules! updates {
     )+};
 }
 
-/// What GCC emits: returns whether it succeeded, and puts the value found where the expected one was. The weak form never
-/// fails without cause here.
+/// GCC emits these. They return whether they succeeded, and replace the expected value by the one found. The weak form
+/// never fails spuriously here.
 macro_rules! compare_exchange {
     ($bits:literal: $atomic:ident, $value:ty, $operand:ty; $name:literal) => {
         entry!(concat!("__tsan_atomic", $bits, "_compare_exchange_", $name),
@@ -104,16 +104,16 @@ entry!("__tsan_atomic_thread_fence", (order: i32) {
     }
 });
 
-// Orders a thread only with its own signal handlers, which costs nothing at run time; it is a tick since the light side of
-// an asymmetric fence (membarrier) looks like this.
+// This orders a thread only with its own signal handlers, which costs nothing at run time. It is a tick since the light
+// side of an asymmetric fence (membarrier) looks like this.
 entry!("__tsan_atomic_signal_fence", (_order: i32) {
     tick::<{ Kind::Fence as u64 }, _>(core::ptr::null::<()>());
     compiler_fence(Ordering::SeqCst);
 });
 
-/// A 16-byte atomic, which core has on nightly only. All operations go through `cmpxchg16b`, which every x86-64-v2 processor
-/// has, and which a program must have checked before it uses such atomics at all. Hence a load writes
-/// (what it found), as in other implementations that do not ask for AVX: the memory must be writable.
+/// A 16-byte atomic, which core has on nightly only. All operations use `cmpxchg16b`, which every x86-64-v2 processor
+/// has, and which a program must have checked before it uses such atomics at all. So a load writes (what it found), as
+/// in other implementations that do not require AVX: the memory must be writable.
 #[repr(C, align(16))]
 struct AtomicU128(UnsafeCell<u128>);
 
@@ -129,7 +129,7 @@ impl AtomicU128 {
     fn compare_exchange(&self, expected: u128, new: u128, _: Ordering, _: Ordering) -> Result<u128, u128> {
         let (low, high): (u64, u64);
         let cell = self.0.get();
-        // SAFETY: `cell` is valid and aligned. The compiler keeps rbx for itself, so that it is swapped in and out.
+        // SAFETY: `cell` is valid and aligned. The compiler reserves rbx, so it is swapped in and out.
         unsafe {
             asm!(
                 "xchg rbx, {new_low}",

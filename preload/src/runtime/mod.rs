@@ -1,13 +1,13 @@
-//! The runtime inside an instrumented program: the ABI of LLVM's and GCC's thread sanitizer, with a clock behind it.
+//! The runtime inside an instrumented program: the ABI of LLVM's and GCC's thread sanitizer, implemented as a clock.
 //!
-//! The compiler's `tsan` pass replaces each atomic operation by a call (`__tsan_atomic32_load` …) and, where asked,
-//! precedes each plain access that can be shared by one (`__tsan_read4` …). Here such a call is one *tick*, followed by the
-//! operation itself. Outside the recorder a tick is a load and a branch.
+//! The compiler's `tsan` pass replaces each atomic operation by a call (`__tsan_atomic32_load` …) and, on request,
+//! precedes each plain access that can be shared by one (`__tsan_read4` …). Here such a call is one *tick*, followed by
+//! the operation itself. Outside the recorder a tick is a load and a branch.
 //!
-//! The object allocates nothing, calls nothing (libc included) and refers to no symbol but its own, so that it links into any
-//! program, whatever its linker, panic strategy, code model or libc. All entry points are hidden: an executable and each
-//! shared object it loads use the copy that was linked into them, and no copy can interpose another. The one
-//! program it cannot be linked into is one that carries the real thread sanitizer: the symbols are the same.
+//! The object allocates nothing, calls nothing (libc included) and refers to no symbol but its own, so it links into
+//! any program, whatever its linker, panic strategy, code model or libc. All entry points are hidden: an executable and
+//! each shared object that it loads use the copy that was linked into them, and no copy can interpose another. The only
+//! programs into which it cannot be linked are those with the real thread sanitizer, which has the same symbols.
 
 mod access;
 mod atomic;
@@ -20,10 +20,10 @@ use core::{
 
 use crate::layout::{AREA, SYS_HELLO, Shared, TICK};
 
-/// Whether a recorder answered the constructor, and thus [`Shared`] is mapped. Forked children inherit both.
+/// Whether a recorder answered the constructor, which means that [`Shared`] is mapped. Forked children inherit both.
 static RECORDED: AtomicBool = AtomicBool::new(false);
 
-/// Before all other constructors, so that threads that they start are recorded too.
+/// Runs before all other constructors, so that threads that they start are recorded too.
 #[used]
 #[unsafe(link_section = ".init_array.00000")]
 static CONSTRUCTOR: extern "C" fn() = rrtest_hello;
@@ -32,7 +32,7 @@ global_asm!(".hidden rrtest_hello");
 #[unsafe(no_mangle)]
 extern "C" fn rrtest_hello() {
     let answer: isize;
-    // SAFETY: no kernel has a call of this number; the recorder's answer touches no memory that Rust knows of.
+    // SAFETY: no kernel has a call with this number; the recorder's answer touches no memory that Rust knows of.
     unsafe {
         asm!("syscall", inlateout("rax") SYS_HELLO => answer, lateout("rcx") _, lateout("r11") _, options(nostack));
     }
@@ -41,22 +41,22 @@ extern "C" fn rrtest_hello() {
     }
 }
 
-/// One tick: what is about to be done to `address` may have to wait for other tasks.
+/// Ticks once: the coming operation on `address` may have to wait for other tasks.
 ///
-/// The recorded way is laid out to fall through, since ticks are dense there: the other layout made recordings of
+/// The recorded path is laid out to fall through, since ticks are dense there: the other layout made recordings of
 /// plain accesses 1.3 (debug) to 1.5 (release) times as slow.
 ///
-/// The trap is inlined too: it is a handful of instructions, needs no registers saved around a call, and leaves no trace of
-/// itself on the stack, nor elsewhere but in the registers that a system call overwrites. If the buffer's code finds that the
-/// task may go on, not even there: replay does not trap at such a tick. So nothing may be done on the way to the trap
-/// that is not done at every tick, which is why the compiler sees one block that it cannot look into.
+/// The trap is inlined too: it is a handful of instructions, needs no registers saved around a call, and leaves no
+/// trace on the stack, or anywhere but in the registers that a system call overwrites. If the buffer's code finds that
+/// the task may go on, it leaves none even there: replay does not trap at such a tick. So the path to the trap must do
+/// nothing that is not done at every tick, which is why the compiler sees one opaque block.
 #[inline(always)]
 fn tick<const KIND: u64, T>(address: *const T) {
     if !RECORDED.load(Relaxed) {
         return;
     }
-    // SAFETY: the recorder maps the area before it answers the constructor, and lets only one task run at a time. It may run
-    // other tasks meanwhile, which change memory as any other thread does.
+    // SAFETY: the recorder maps the area before it answers the constructor, and lets only one task run at a time. It
+    // may run other tasks meanwhile, which change memory as any other thread does.
     unsafe {
         asm!(
             "dec qword ptr [{countdown}]",
@@ -88,7 +88,8 @@ fn tick<const KIND: u64, T>(address: *const T) {
     }
 }
 
-/// Defines an entry point: a C function of the given name, visible only inside the program or library it is linked into.
+/// Defines an entry point: a C function with this name, visible only inside the program or library into which it is
+/// linked.
 macro_rules! entry {
     ($name:expr, ($($argument:ident: $type:ty),*) $(-> $result:ty)? $body:block) => {
         // There is no stable attribute for visibility.

@@ -1,4 +1,4 @@
-//! What is noted of a call that the kernel has made.
+//! What the recorder notes about a call that the kernel has made.
 
 use rrtest_preload::calls::{self, Way};
 use rrtest_preload::layout::Descriptor;
@@ -13,7 +13,7 @@ use crate::trace::event::Stream;
 use crate::tracee::{Stopped, THREAD_NAME};
 
 impl Recorder<'_> {
-    /// Note and log a call that the kernel has done.
+    /// Notes and logs a call that the kernel has made.
     pub(in crate::record) fn conclude(
         &mut self,
         id: TaskId,
@@ -38,7 +38,7 @@ impl Recorder<'_> {
         Ok(next)
     }
 
-    /// Note what a call has changed of what the recorder knows.
+    /// Updates what the recorder knows with the effects of a call.
     pub(in crate::record) fn note(&mut self, id: TaskId, call: &Call, result: i64) -> Flow<()> {
         let [option, name, ..] = call.args();
         match call.number() as i64 {
@@ -112,7 +112,7 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    /// Let the buffer know what a call that the kernel has made says about descriptors.
+    /// Tells the buffer how a call that the kernel has made has changed descriptors.
     pub(in crate::record) fn note_descriptors(&mut self, id: TaskId, call: &Call, result: i64) {
         let Some(table) = self.code.buffer.table(&mut self.tasks, &self.clock, id) else { return };
         let area = self.clock.area();
@@ -141,7 +141,7 @@ impl Recorder<'_> {
     pub(in crate::record) fn descriptor_kind(&mut self, id: TaskId, fd: u64) -> Descriptor {
         let tid = self.tasks[id].tid;
         match self.poller.kind(&self.tasks, id, fd) {
-            // Whoever listens hears of each piece as it is written.
+            // A listener gets each piece as it is written.
             Kind::Output(_) if self.options.listener.is_some() => Descriptor::Unknown,
             Kind::Output(Stream::Stdout) => Descriptor::Stdout,
             Kind::Output(Stream::Stderr) => Descriptor::Stderr,
@@ -156,9 +156,9 @@ impl Recorder<'_> {
                 Descriptor::Ready
             }
             Kind::Ready => Descriptor::Unknown,
-            // Reading in the background stops the process (termios(3), "Job control").
+            // A read by a background process stops the process (termios(3), "Job control").
             Kind::Waitable if fds::is_terminal(tid, fd) => Descriptor::Unknown,
-            // The buffer would read all that is there.
+            // The buffer would read everything that is there.
             Kind::Waitable
                 if self.scheduler.start_up.is_some() || self.surprises.dice.have(Surprise::Short) =>
             {

@@ -46,7 +46,7 @@ impl Recorder<'_> {
             Emulation::Identity => (i64::from(stopped.tid().as_raw()), Vec::new()),
             Emulation::SignalMask => self.tasks.signal_mask(id, &stopped, args)?,
             Emulation::ClockGettime => match self.time.clocks.read(a as i32) {
-                // The clocks that count the program's own time must be read by itself.
+                // Clocks that count the program's own time can be read only by the program itself.
                 _ if clocks::is_cpu_clock(a as i32) => {
                     let (stopped, result) = self.run_to_exit(id, stopped)?;
                     let writes =
@@ -81,7 +81,7 @@ impl Recorder<'_> {
                 (if result == 0 { seconds } else { result }, writes)
             }
             Emulation::Getrandom => {
-                // A large request may be served in part (getrandom(2)).
+                // The kernel may serve a large request in part (getrandom(2)).
                 let mut bytes = vec![0; b.min(1 << 20) as usize];
                 self.scheduler.randomness().fill_bytes(&mut bytes);
                 let len = bytes.len() as i64;
@@ -116,7 +116,7 @@ impl Recorder<'_> {
         self.journal.skip(&mut self.tasks, &self.clock, id, stopped, &call, Outcome::new(result, writes))
     }
 
-    /// A task sleeps until the time at `request` is over.
+    /// Lets a task sleep until the time given by the timespec at `request`.
     fn sleep(
         &mut self,
         id: TaskId,
@@ -165,7 +165,7 @@ impl Recorder<'_> {
             None => self.time.clocks.now()?.saturating_add(wanted),
         };
         if call.deadline.is_none() && deadline <= self.time.clocks.now()? {
-            // It gives way, and that is all.
+            // Only yields: the time is over already.
             let next =
                 self.surprises.gives_way(&self.tasks, &self.scheduler, &self.code.call_sites, id, &call);
             self.journal.skip(&mut self.tasks, &self.clock, id, stopped, &call, Outcome::result(0))?;
@@ -178,7 +178,7 @@ impl Recorder<'_> {
 }
 
 impl Tasks {
-    /// clock_settime(2), settimeofday(2): what is wrong is told before that it is not allowed.
+    /// Makes clock_settime(2) and settimeofday(2) fail. Invalid arguments are reported before missing permission.
     fn set_clock(&self, id: TaskId, call: &Call) -> i64 {
         let [a, b, ..] = call.args();
         let memory = &self.space(id).memory;

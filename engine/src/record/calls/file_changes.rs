@@ -1,4 +1,5 @@
-//! System calls that change files that are mapped: the trace has the contents from before, and tells what is new.
+//! System calls that change mapped files. The trace has a file's contents as they were when it was mapped; the log says
+//! what has changed.
 
 use std::fs::Metadata;
 use std::ops::Range;
@@ -18,7 +19,7 @@ use crate::trace::inodes::identity;
 use crate::tracee::os;
 
 impl Journal {
-    /// A call is about to be made: what is mapped of the file that it changes is kept.
+    /// Saves what is mapped of the file that a call is about to change.
     pub(in crate::record) fn before_change(&mut self, tasks: &Tasks, id: TaskId, call: &mut Call) {
         call.changes = false;
         if let Some(Change { file, .. }) = change(call.number(), &call.args())
@@ -29,7 +30,7 @@ impl Journal {
         }
     }
 
-    /// A call has been made: what it changed of a file that is mapped.
+    /// Returns what a call has changed of a mapped file.
     pub(super) fn after_change(
         &mut self,
         tasks: &Tasks,
@@ -52,7 +53,7 @@ impl Journal {
         Ok(changed.map_or(Effect::None, Effect::ChangeFile))
     }
 
-    /// process_vm_writev(2): what has been written into the memory of a process of ours.
+    /// Notes what process_vm_writev(2) has written into the memory of a recorded process.
     pub(super) fn after_remote_write(
         &mut self,
         tasks: &Tasks,
@@ -73,7 +74,7 @@ impl Journal {
         Ok(())
     }
 
-    /// A call has written into the memory of a process.
+    /// Notes that a call has written into the memory of a process.
     fn written_elsewhere(&mut self, tasks: &Tasks, pid: i32, ranges: &[Range<u64>]) {
         let Some(task) = tasks.of(Pid::from_raw(pid)).next() else { return };
         let read = |range: &Range<u64>| {
@@ -86,13 +87,13 @@ impl Journal {
 }
 
 impl Tasks {
-    /// The process whose memory a call writes, through `/proc/PID/mem` (proc_pid_mem(5)).
+    /// Returns the process whose memory a call writes through `/proc/PID/mem` (proc_pid_mem(5)).
     fn memory_of(&self, id: TaskId, call: &Call, file: Changed) -> Option<i32> {
         let Changed::Descriptor(fd) = file else { return None };
         fds::memory_of(self[id].tid, call.args()[fd])
     }
 
-    /// The file that a call changes, if there is one.
+    /// Returns the file that a call changes, if there is one.
     fn changed(&self, id: TaskId, call: &Call, file: Changed) -> Option<Metadata> {
         let tid = self[id].tid;
         let args = call.args();

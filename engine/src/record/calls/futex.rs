@@ -1,4 +1,4 @@
-//! The futex calls (futex(2)).
+//! Emulates futex(2).
 
 use nix::unistd::Pid;
 
@@ -16,7 +16,7 @@ use crate::task::TaskId;
 use crate::tracee::Stopped;
 
 impl Recorder<'_> {
-    /// futex(2).
+    /// Makes a call to futex(2).
     pub(in crate::record) fn futex(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
         let args = call.args();
         let Some(decoded) = FutexCall::decode(&args) else {
@@ -61,7 +61,7 @@ impl Recorder<'_> {
                 );
                 result
             }
-            // As a kernel without them: nobody but glibc before 2.25 uses them.
+            // Fails like a kernel without these operations: only glibc before 2.25 uses them.
             FutexCall::RequeueLock => fails(libc::ENOSYS),
             FutexCall::Wake { count, bitset } => {
                 let key = key(self, address);
@@ -177,7 +177,7 @@ impl Recorder<'_> {
         self.wait_parked(id, stopped, call, plain)
     }
 
-    /// A task is about to wait, until this time at the latest; the errno if that is none.
+    /// Sets the deadline of a task that is about to wait. Returns an errno if the timeout is invalid.
     pub(in crate::record) fn set_deadline(
         &mut self,
         id: TaskId,
@@ -204,7 +204,7 @@ impl Recorder<'_> {
         Ok(Ok(()))
     }
 
-    /// `FUTEX_LOCK_PI`, `FUTEX_TRYLOCK_PI`.
+    /// `FUTEX_LOCK_PI`, and `FUTEX_TRYLOCK_PI` if not `waits`.
     pub(in crate::record) fn futex_lock(
         &mut self,
         id: TaskId,
@@ -273,7 +273,7 @@ impl Recorder<'_> {
         if word & libc::FUTEX_WAITERS == 0 {
             let new = (word | libc::FUTEX_WAITERS).to_ne_bytes().to_vec();
             let writes = self.tasks.written(id, address, new).1;
-            // Others can see it as soon as the task waits.
+            // Others can see the new word as soon as the task waits.
             self.journal.note_arrival(&mut self.tasks, &self.clock, id);
             self.journal.log_written(id, writes);
         }

@@ -1,4 +1,4 @@
-//! Signals to process groups that the recorder belongs to as well.
+//! Signals to process groups that include the recorder.
 
 use nix::unistd::Pid;
 
@@ -9,7 +9,7 @@ use crate::task::TaskId;
 use crate::tracee::Stopped;
 
 impl Recorder<'_> {
-    /// Send the signal of a call to these processes.
+    /// Sends the signal of a call to each of these processes instead of the group.
     pub(in crate::record) fn signal_group(
         &mut self,
         id: TaskId,
@@ -20,7 +20,7 @@ impl Recorder<'_> {
         let me = self.tasks[id].pid;
         let signal = signal_sent(call).unwrap_or(0);
         for pid in group.iter().filter(|pid| **pid != me) {
-            // SAFETY: a plain system call. The process is a recorded one that has not been waited for to its end.
+            // SAFETY: a plain system call. The process is a recorded one that has not been reaped.
             if unsafe { libc::kill(pid.as_raw(), signal) } == 0 {
                 self.tasks.children.sent.insert((*pid, signal), me);
             }

@@ -1,4 +1,4 @@
-//! Calls that shape memory.
+//! Calls that change the address space.
 
 use std::fs::File;
 use std::io;
@@ -27,9 +27,9 @@ fn failed(result: i64) -> bool {
 }
 
 impl Recorder<'_> {
-    /// mmap(2): a file's contents go into the trace.
+    /// mmap(2). Puts the contents of a mapped file into the trace.
     pub(in crate::record) fn map(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
-        /// Memory whose contents the kernel drops when it likes (linux/mman.h); older kernels have none.
+        /// Memory whose contents the kernel may drop at any time (linux/mman.h). Older kernels do not have it.
         const MAP_DROPPABLE: i32 = 8;
         let [address, len, prot, flags, fd, offset] = call.args();
         let flags = flags as i32;
@@ -55,7 +55,8 @@ impl Recorder<'_> {
         }
         let shared = flags & libc::MAP_TYPE != libc::MAP_PRIVATE;
         if flags & libc::MAP_ANONYMOUS == 0 && is_socket(stopped.tid(), fd) {
-            // As sockets whose kind has no mmap. What others map shows packets as they come (packet(7), tcp(7)).
+            // Fails like a socket that does not support mmap. Sockets that do would show packets as they arrive
+            // (packet(7), tcp(7)).
             return self.journal.skip(
                 &mut self.tasks,
                 &self.clock,
@@ -109,7 +110,7 @@ impl Recorder<'_> {
         Ok(next)
     }
 
-    /// mremap(2): a mapping that grows shows more of its file.
+    /// mremap(2). A mapping that grows shows more of its file.
     pub(in crate::record) fn remap(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let [old, old_len, new_len, flags, new, _] = call.args();
         let fixed = flags & libc::MREMAP_FIXED as u64 != 0;
@@ -191,11 +192,11 @@ impl Recorder<'_> {
                 Outcome::result(result),
             );
         }
-        // Parts of it may have been unmapped before, and others mapped there.
+        // Parts of the segment may have been unmapped before, and other memory mapped there.
         let gone = gone(&before, &maps(stopped.tid())?);
         let segment = before.iter().find(|line| gone.first().is_some_and(|(start, _)| line.start == *start));
         if let Some(segment) = segment {
-            // Its id (`newseg`, ipc/shm.c).
+            // The inode is the segment's id (`newseg`, ipc/shm.c).
             self.time.ipc.note_detached(self.options, &self.time.clocks, segment.inode)?;
         }
         self.journal.finish(
@@ -208,9 +209,9 @@ impl Recorder<'_> {
         )
     }
 
-    /// madvise(2): advice whose effect on contents is the kernel's whim is refused, as an older kernel would.
+    /// madvise(2). Refuses advice whose effect on contents depends on the kernel, like a kernel too old to know it.
     pub(in crate::record) fn advise(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
-        /// linux/mman.h: what older kernels do not have either.
+        /// Advice that older kernels do not know either (linux/mman.h).
         const DONTNEED_LOCKED: i32 = 24;
         const GUARD_INSTALL: i32 = 102;
         const GUARD_REMOVE: i32 = 103;
@@ -253,7 +254,8 @@ impl Recorder<'_> {
 }
 
 impl Journal {
-    /// A task has mapped a file; what it can write to through the mapping is to be stored.
+    /// Takes a file that a task has mapped into the log. Parts that the task can write to through the mapping are
+    /// stored.
     fn map_file(&mut self, tasks: &mut Tasks, id: TaskId, fd: u64, part: Part) -> Flow<Effect> {
         let tid = tasks[id].tid;
         let path = format!("/proc/{tid}/fd/{}", fd as i32);
@@ -276,7 +278,8 @@ impl Journal {
         }
     }
 
-    /// More of a file is mapped than was. Shared memory without a file has no contents that replay does not know.
+    /// Takes more of a mapped file into the log. Shared memory without a file has no contents that replay does not
+    /// know.
     fn map_more(&mut self, line: &Line, offset: u64, len: u64) -> Flow<Effect> {
         let file = match self.log.mapped((line.dev, line.inode)) {
             Some(file) => file.try_clone(),
@@ -290,7 +293,7 @@ impl Journal {
 }
 
 impl Poller {
-    /// munmap(2) and mprotect(2) of memory that is the recorder's in part: there is nothing there.
+    /// Makes munmap(2) and mprotect(2) on memory that overlaps the shared area: the program must find nothing there.
     pub(in crate::record) fn repeat_around(
         &self,
         tasks: &mut Tasks,
@@ -309,9 +312,9 @@ impl Poller {
     }
 }
 
-/// How far advice has got that failed (madvise(2)). It goes from mapping to mapping, over holes, of which `ENOMEM` tells in the
-/// end, and up to the first mapping that does not take it. Those that do not because they are locked take it in replay, where
-/// nothing is.
+/// Returns how far failed advice has got (madvise(2)). The kernel goes from mapping to mapping, skipping holes, which
+/// it reports by `ENOMEM` in the end, up to the first mapping that rejects the advice. In replay nothing is locked, so
+/// mappings that reject it because they are locked would accept it there.
 fn advised(tid: Pid, address: u64, len: u64, result: i64) -> Flow<u64> {
     if result != -i64::from(libc::EINVAL) {
         return Ok(len);
@@ -321,7 +324,7 @@ fn advised(tid: Pid, address: u64, len: u64, result: i64) -> Flow<u64> {
     Ok(locked.map_or(len, |range| range.start.saturating_sub(address)))
 }
 
-/// A call has failed that may have made room first: what of these parts of memory is not mapped now.
+/// Returns the parts of these ranges that are not mapped after a failed call, which may have unmapped memory first.
 fn room_made(tid: Pid, parts: &[(u64, u64)]) -> Flow<Effect> {
     let mapped = maps(tid)?;
     let mut holes = Vec::new();
@@ -337,7 +340,7 @@ fn room_made(tid: Pid, parts: &[(u64, u64)]) -> Flow<Effect> {
     Ok(if holes.is_empty() { Effect::None } else { Effect::Unmap(holes) })
 }
 
-/// What was mapped and is no more.
+/// Returns the mappings that no longer exist.
 fn gone(before: &[Line], after: &[Line]) -> Vec<(u64, u64)> {
     let is_there =
         |line: &&Line| !after.iter().any(|other| other.start <= line.start && line.end <= other.end);
@@ -349,7 +352,7 @@ fn is_socket(tid: Pid, fd: u64) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
-/// The mapping in which an address lies.
+/// Returns the mapping that contains an address.
 fn line_of(tid: Pid, address: u64) -> Flow<Option<Line>> {
     let lines = maps(tid)?;
     Ok(lines.into_iter().find(|line| (line.start..line.end).contains(&address)))

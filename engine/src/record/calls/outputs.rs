@@ -10,19 +10,19 @@ use crate::task::TaskId;
 use crate::trace::event::Write;
 use crate::tracee::{Memory, PAGE};
 
-/// What must be known before the call to tell what it wrote, or to make it again.
+/// Memory saved before a call, to determine what the call wrote or to make it again.
 #[derive(Debug, Default)]
 pub(in crate::record) struct Before {
-    /// The lengths that it overwrites.
+    /// The lengths that the call overwrites.
     lengths: Vec<u64>,
-    /// The sets that it overwrites.
+    /// The sets that the call overwrites.
     sets: Vec<Write>,
 }
 
-/// Why the outputs of a call cannot be told.
+/// Why a call's outputs cannot be determined.
 #[derive(Debug)]
 pub(in crate::record) enum Failure {
-    /// It did what is not described, in words.
+    /// The call did something that the table does not describe; named in words.
     Undescribed(String),
     /// Memory could not be read.
     Error(Error),
@@ -34,7 +34,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// The offsets in `struct msghdr` (recvmsg(2)), all of whose fields are 8 bytes wide or padded to that.
+/// Offsets in `struct msghdr` (recvmsg(2)). All fields are 8 bytes wide or padded to that.
 mod msghdr {
     pub(super) const NAME: u64 = 0;
     pub(super) const NAME_LEN: u64 = 8;
@@ -45,15 +45,15 @@ mod msghdr {
     pub(super) const SIZE: usize = 56;
 }
 
-/// The offsets in `struct mmsghdr` (recvmmsg(2)): a msghdr, and how many bytes the message has.
+/// Offsets in `struct mmsghdr` (recvmmsg(2)): a msghdr, and the length of the message.
 mod mmsghdr {
     pub(super) const LEN: u64 = super::msghdr::SIZE as u64;
     pub(super) const SIZE: u64 = LEN + 8;
-    /// How many the kernel takes at once (`UIO_MAXIOV`).
+    /// Messages that the kernel takes at once (`UIO_MAXIOV`).
     pub(super) const MOST: u64 = 1024;
 }
 
-/// Look at what a call is about to overwrite.
+/// Saves what a call is about to overwrite.
 pub(in crate::record) fn before(memory: &Memory, description: &Description, args: &[u64; 6]) -> Before {
     let mut before = Before::default();
     before.note(memory, description.outs, args);
@@ -61,7 +61,7 @@ pub(in crate::record) fn before(memory: &Memory, description: &Description, args
 }
 
 impl Before {
-    /// Undo what a call has done to its sets: it is to be made again.
+    /// Restores the sets that a call has overwritten, so that it can be made again.
     pub(in crate::record) fn restore(&self, memory: &Memory) -> Result<(), Error> {
         self.sets.iter().try_for_each(|set| memory.write(set.address, &set.bytes))
     }
@@ -91,7 +91,7 @@ impl Before {
     }
 }
 
-/// What a call has written that returned `result`.
+/// Returns what a call that returned `result` has written.
 pub(super) fn collect(
     memory: &Memory,
     description: &Description,
@@ -114,10 +114,10 @@ struct Writes<'a> {
     list: Vec<Write>,
 }
 
-/// What an interrupted call returns that the kernel does not restart.
+/// Result of an interrupted call that the kernel does not restart.
 const EINTR: i64 = -(libc::EINTR as i64);
 
-/// What a call returns that cannot write all that it has to.
+/// Result of a call that could not write everything.
 const EFAULT: i64 = -(libc::EFAULT as i64);
 
 impl Writes<'_> {
@@ -139,14 +139,14 @@ impl Writes<'_> {
             (Out::Array { .. }, Err(_)) if self.result == EINTR || interrupted(self.result) => {
                 self.one(out, 0)
             }
-            // It tells of the pages in front of the first that is not mapped.
+            // It has filled in the pages before the first that is not mapped.
             (Out::PerPage { at, len }, Err(_)) if self.result == -i64::from(libc::ENOMEM) => {
-                /// More than the pages of any memory that has no gaps.
+                /// More pages than any memory without gaps has.
                 const MOST: u64 = 1 << 20;
                 self.add(self.args[*at], self.args[*len].div_ceil(PAGE).min(MOST));
                 Ok(())
             }
-            // It has written up to where it could not: whatever is there, is right.
+            // It has written up to where it failed: whatever is there is right.
             (out, Err(_)) if self.result == EFAULT => match self.one(out, u64::MAX) {
                 Err(Failure::Error(_)) => Ok(()),
                 done => done,
@@ -156,7 +156,7 @@ impl Writes<'_> {
         })
     }
 
-    /// What a call has written that succeeded.
+    /// Adds what a successful call has written to one output.
     fn one(&mut self, out: &Out, result: u64) -> Result<(), Failure> {
         let (memory, args) = (self.memory, self.args);
         match *out {
@@ -172,7 +172,7 @@ impl Writes<'_> {
             Out::PerPage { at, len } => self.add(args[at], args[len].div_ceil(PAGE)),
             Out::Sized { at, len } => {
                 let had = self.lengths.next().unwrap_or(0);
-                // A word that cannot be read has not been written: accept(2) takes anything with no buffer.
+                // An unreadable word has not been written: without a buffer accept(2) takes any address.
                 if let Ok(has) = memory.u32(args[len]) {
                     self.add(args[at], had.min(has.into()));
                     self.add(args[len], 4);
@@ -203,9 +203,9 @@ impl Writes<'_> {
         Ok(())
     }
 
-    /// What is mapped of so many bytes: where nothing is, the kernel has written nothing.
+    /// Adds the mapped part of a range. The kernel has written nothing where nothing is mapped.
     fn add(&mut self, address: u64, len: u64) {
-        /// No call transfers more (`MAX_RW_COUNT`).
+        /// The most that any call transfers (`MAX_RW_COUNT`).
         const MOST: u64 = 0x7fff_f000;
         if address == 0 || len == 0 {
             return;
@@ -216,7 +216,7 @@ impl Writes<'_> {
         }
     }
 
-    /// The first `left` bytes of the buffers of an iovec array.
+    /// Adds the first `left` bytes of the buffers in an iovec array.
     fn scattered(&mut self, array: u64, count: u64, mut left: u64) -> Result<(), Error> {
         for i in 0..count {
             if left == 0 {
@@ -230,7 +230,7 @@ impl Writes<'_> {
         Ok(())
     }
 
-    /// A message of `len` bytes that a msghdr describes.
+    /// Adds a message of `len` bytes that a msghdr describes.
     fn message(&mut self, header: u64, len: u64) -> Result<(), Error> {
         let memory = self.memory;
         let had = self.lengths.next().unwrap_or(0);
@@ -243,7 +243,7 @@ impl Writes<'_> {
         Ok(())
     }
 
-    /// A structure with a number of items behind it.
+    /// Adds a structure that is followed by a number of items.
     fn counted(
         &mut self,
         at: u64,
@@ -261,14 +261,15 @@ impl Writes<'_> {
     }
 }
 
-/// Bytes of a set of so many bits, as the kernel writes it: in words, and not larger than any table of descriptors.
+/// Returns the size in bytes of a set of `count` bits, as the kernel writes it: in words, and no larger than a
+/// descriptor table can be.
 fn bits(count: u64) -> u64 {
-    /// The most that `/proc/sys/fs/nr_open` is by default.
+    /// The default maximum of `/proc/sys/fs/nr_open`.
     const MOST: u64 = 1 << 20;
     count.min(MOST).div_ceil(64) * 8
 }
 
-/// How many semaphores a set has (`/proc/sysvipc/sem`, proc_sysvipc(5)).
+/// Returns the number of semaphores in a set (`/proc/sysvipc/sem`, proc_sysvipc(5)).
 fn semaphores(set: i32) -> Option<u64> {
     let sets = std::fs::read_to_string("/proc/sysvipc/sem").ok()?;
     sets.lines().skip(1).find_map(|line| {

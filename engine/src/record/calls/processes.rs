@@ -1,4 +1,4 @@
-//! The ends of processes, and new programs in old ones.
+//! execve(2).
 
 use std::path::Path;
 use std::rc::Rc;
@@ -16,7 +16,7 @@ use crate::trace::event::Effect;
 use crate::tracee::{self, Memory, Resume, Settled, Stop, Stopped, Wait, Waited, comm, wait_any};
 
 impl Tasks {
-    /// An address space like none before.
+    /// Creates an address space with a new number.
     pub(super) fn new_space(&mut self, memory: Memory) -> Space {
         self.spaces += 1;
         Space::new(self.spaces - 1, memory)
@@ -86,14 +86,15 @@ impl Recorder<'_> {
         self.time.alarms.forget(pid, true);
         self.tasks.hold(id, Hold::Ready(stopped));
         self.tasks.give_back(id);
-        // What was to be closed is, and the program's files are mapped.
+        // Close-on-exec descriptors are closed, and the program's files are mapped.
         self.code.buffer.forget_descriptors(&self.clock);
         Ok(Next::Continue)
     }
 
-    /// From the entry of execve(2) to its exit: in the new program, or, if it fails, in the old one.
+    /// Runs a task from the entry of execve(2) to its exit: in the new program (`Ok`), or in the old one if the call
+    /// fails (`Err`).
     ///
-    /// If it succeeds, the other threads of the process die, and the calling one takes over the process's id (ptrace(2),
+    /// On success, the other threads of the process die, and the calling thread takes over the process's id (ptrace(2),
     /// "execve(2) under ptrace").
     fn execute_call(&mut self, id: TaskId, stopped: Stopped) -> Flow<Result<Stopped, Stopped>> {
         let pid = self.tasks.task(id).pid;

@@ -1,4 +1,4 @@
-//! Instructions that read a clock, a random number or the processor, where they stop.
+//! Instructions that read a clock, a random number or the processor's identity, where they stop.
 
 use crate::record::in_process::reads::Trapped;
 use crate::record::recorder::Recorder;
@@ -11,8 +11,8 @@ use crate::trace::event::{Event, Registers, TrappedRead};
 use crate::tracee::Stopped;
 
 impl Recorder<'_> {
-    /// The running task has come to such an instruction, for which the buffer's log has no room, or by which the program has started
-    /// up.
+    /// Handles a stop at such an instruction: the buffer's log has no room for it, or it shows that the program has
+    /// started up.
     pub(in crate::record) fn drain(
         &mut self,
         id: TaskId,
@@ -28,12 +28,13 @@ impl Recorder<'_> {
         registers.set_number(u64::MAX);
         stopped.set_registers(&registers)?;
         self.tasks.hold(id, Hold::Ready(stopped));
-        // It is in the middle of the buffer's code, on the stack that all use: nobody else may run. While the program starts up
-        // there is nobody else.
+        // The task is in the middle of the buffer's code, on the stack that all tasks share, so no other task may run.
+        // While the program starts up there is no other task.
         Ok(Next::Stay)
     }
 
-    /// The running task has raised a signal: if it stands behind a trap in place of such an instruction, it reads.
+    /// Makes the read if the running task, which has raised a signal, stands behind a trap in place of such an
+    /// instruction. Otherwise gives the task back.
     pub(in crate::record) fn trapped_read(
         &mut self,
         id: TaskId,

@@ -1,4 +1,4 @@
-//! What a task is shown of itself in place of what the kernel tells.
+//! Values that a task is shown about itself in place of the kernel's.
 
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
@@ -10,7 +10,7 @@ use crate::tracee::Stopped;
 impl Recorder<'_> {
     /// personality(2).
     pub(in crate::record) fn personality(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
-        /// The argument that only asks.
+        /// The argument that only queries.
         const ASKS: u32 = u32::MAX;
         let [asked, ..] = call.args();
         let asked = asked as u32;
@@ -42,7 +42,7 @@ impl Recorder<'_> {
         )
     }
 
-    /// Show it, in the place of a call.
+    /// Answers a call with a text of the recorder's own.
     pub(in crate::record) fn show(
         &mut self,
         id: TaskId,
@@ -65,7 +65,7 @@ impl Recorder<'_> {
                 Outcome::new(result, writes),
             );
         };
-        // The kernel's own position moves on, too.
+        // Moves the kernel's file offset as well.
         let (stopped, _) =
             self.make_other(id, stopped, call, libc::SYS_lseek, [fd, next, libc::SEEK_SET as u64, 0, 0, 0])?;
         self.journal.finish_other(

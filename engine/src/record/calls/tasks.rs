@@ -1,4 +1,4 @@
-//! Calls that make and end tasks and processes.
+//! Calls that create and end tasks and processes.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,7 +14,8 @@ use crate::task::TaskId;
 use crate::trace::event::{Effect, Registers};
 use crate::tracee::{Memory, Resume, State, Stopped, Wait, state};
 
-/// Where `struct clone_args` (clone(2)) is put, with other flags than the program's.
+/// Where a copy of `struct clone_args` (clone(2)) with other flags than the program's is put, in the task's scratch
+/// memory.
 const CLONE_ARGS: u64 = 64;
 
 /// `CLONE_INTO_CGROUP` (linux/sched.h).
@@ -107,7 +108,7 @@ impl Recorder<'_> {
         Ok(Next::Continue)
     }
 
-    /// From the entry of a call that makes a task to its exit, and to the new task's first stop.
+    /// Runs a task from the entry of a call that creates a task to its exit, and the new task to its first stop.
     fn make_task(&mut self, id: TaskId, stopped: Stopped) -> Flow<(Stopped, Option<Stopped>)> {
         let (stopped, child) = self.run_and_follow(id, stopped)?;
         let Some(child) = child else { return Ok((stopped, None)) };
@@ -138,7 +139,7 @@ impl Recorder<'_> {
         Ok(self.adopt(child, Origin { pid, space, name, clear_tid, affinity, natively })?)
     }
 
-    /// exit(2): one task ends, and its process if it is the last one.
+    /// exit(2). Ends a task, and with the last task its process.
     pub(in crate::record) fn exit(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let Task { pid, tid, .. } = *self.tasks.task(id);
         let others = self.tasks.of(pid).any(|t| t.id != id);
@@ -156,7 +157,7 @@ impl Recorder<'_> {
         self.journal.log_elsewhere();
         let running = stopped.resume(Resume::Freely, 0)?;
         if tid == pid {
-            // The first thread of a process stays as a zombie until the others have ended; nobody is told.
+            // The first thread of a process stays a zombie until the others have ended; the kernel reports nothing.
             while state(running.tid()) != State::Dead {
                 std::thread::sleep(Duration::from_micros(50));
             }
@@ -167,7 +168,7 @@ impl Recorder<'_> {
         Ok(Next::Decide(Why::Exited, None))
     }
 
-    /// exit_group(2): a process ends. With the first process the recording ends: what remains is killed.
+    /// exit_group(2). Ends a process. The end of the first process ends the recording: what remains is killed.
     pub(in crate::record) fn exit_group(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let pid = self.tasks.task(id).pid;
         let members = self.tasks.members(pid);
@@ -198,8 +199,8 @@ impl Recorder<'_> {
 }
 
 impl Tasks {
-    /// The kernel would keep the maker of a task asleep until that has left the memory that it borrows (`CLONE_VFORK`).
-    /// We do that ourselves: a task in the kernel could not tell us of its new task's first steps.
+    /// Clears `CLONE_VFORK`, by which the kernel would suspend the creator until the new task has left the borrowed
+    /// memory. The recorder suspends it instead: a task in the kernel could not report the new task's first stop.
     fn let_maker_go_on(&mut self, id: TaskId, stopped: &Stopped, call: &Call, asked: &CloneCall) -> Flow<()> {
         if !asked.has(libc::CLONE_VFORK) {
             return Ok(());
@@ -230,7 +231,7 @@ impl Tasks {
     }
 }
 
-/// The program must not see that its call was made with other arguments.
+/// Restores the program's arguments: it must not see that its call was made with others.
 fn restore_args(stopped: &Stopped, call: &Call) -> Flow<()> {
     let mut registers: Registers = stopped.registers()?;
     registers.set_args(call.args());

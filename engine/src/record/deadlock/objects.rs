@@ -1,4 +1,4 @@
-//! What a task waits for in the kernel, by name, and who has the other end.
+//! Names what a task waits for in the kernel, and finds who has the other end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -61,14 +61,14 @@ impl Observer<'_> {
 }
 
 impl Tasks {
-    /// The first tasks of the processes that a process has started.
+    /// Returns the first tasks of a process's children.
     fn children(&self, pid: Pid) -> Vec<TaskId> {
         let mut seen = BTreeSet::new();
         let others = self.living().filter(|other| other.pid != pid && seen.insert(other.pid));
         others.filter(|other| parent(other.pid) == Some(pid)).map(|other| other.id).collect()
     }
 
-    /// The tasks, besides this one, that have the other end of a pipe.
+    /// Returns the other tasks that have the other end of a pipe.
     fn opposite(&self, task: &Task, fd: i32, link: &str) -> Vec<TaskId> {
         let own = access(task.tid, fd);
         self.holders_of(task, |other, fd, its| {
@@ -76,7 +76,7 @@ impl Tasks {
         })
     }
 
-    /// The tasks, besides this one, that have the other side of a terminal; none if it is no terminal.
+    /// Returns the other tasks that have the other side of a terminal; `None` if it is no terminal.
     fn other_side(&self, task: &Task, fd: i32, link: &str) -> Option<Vec<TaskId>> {
         let side = Side::of(task.pid, fd, link)?;
         let faces = |other: &Task, fd, link: &str| {
@@ -85,7 +85,7 @@ impl Tasks {
         Some(self.holders_of(task, faces))
     }
 
-    /// The tasks, besides this one, whose processes have a descriptor for which this is true.
+    /// Returns the other tasks in whose processes some descriptor fulfils `is`.
     fn holders_of(&self, task: &Task, is: impl Fn(&Task, i32, &str) -> bool) -> Vec<TaskId> {
         let mut holding = BTreeMap::new();
         let mut holds = |other: &Task| {
@@ -156,7 +156,8 @@ impl Observer<'_> {
         Found { what, by: self.at_sockets(task, &sockets.ends_of(inode)), ..Found::new(on) }
     }
 
-    /// The tasks that wait at one of these sockets, and so are those who use it; if there are none, those that have it.
+    /// Returns the other tasks that wait at one of these sockets, as they are the ones that use it; if there are none,
+    /// those that have it open.
     fn at_sockets(&self, task: &Task, inodes: &[u64]) -> Vec<TaskId> {
         let links: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
         let is_one = |tid: Pid, fd: i32| links.contains(&link(tid, fd));
@@ -174,7 +175,7 @@ impl Observer<'_> {
         }
     }
 
-    /// The descriptors that a task waits for.
+    /// Returns the descriptors that a task waits for.
     fn waits_at(&self, task: &Task) -> Vec<i32> {
         match task.hold() {
             Hold::Waiting(..) => self.poller.descriptors(task.id).collect(),
@@ -188,7 +189,7 @@ impl Observer<'_> {
     }
 }
 
-/// What of a thing a call waits for.
+/// Says what a call waits for on its object.
 fn wanted(call: &Call) -> &'static str {
     match describe(call.number()).map(|description| description.block) {
         Some(Block::Readable(_)) => "data on",
@@ -203,22 +204,22 @@ fn path(tid: Pid, fd: i32) -> PathBuf {
     format!("/proc/{tid}/fd/{fd}").into()
 }
 
-/// What a descriptor stands for (proc_pid_fd(5)).
+/// Reads the link that shows what a descriptor refers to (proc_pid_fd(5)).
 fn link(tid: Pid, fd: i32) -> String {
     std::fs::read_link(path(tid, fd)).map(|link| link.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// What a descriptor is open for: `O_RDONLY`, `O_WRONLY` or `O_RDWR` (proc_pid_fdinfo(5)).
+/// Returns a descriptor's access mode: `O_RDONLY`, `O_WRONLY` or `O_RDWR` (proc_pid_fdinfo(5)).
 fn access(tid: Pid, fd: i32) -> Option<u32> {
     let info = std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{fd}")).ok()?;
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
     Some(u32::from_str_radix(flags.trim(), 8).ok()? & libc::O_ACCMODE.cast_unsigned())
 }
 
-/// Who has started a process (proc_pid_stat(5)).
+/// Returns a process's parent (proc_pid_stat(5)).
 fn parent(pid: Pid) -> Option<Pid> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may contain anything: state and parent follow the last one.
+    // The name, in parentheses, may contain anything: state and parent follow the last parenthesis.
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok().map(Pid::from_raw)
 }
 

@@ -1,4 +1,4 @@
-//! What each task was doing when a program ended in a way that wants explaining.
+//! Describes what each task was doing when a program ended in a way that needs explaining.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::record::tree::tasks::{Hold, Task, Tasks};
 use crate::symbols::{StackRegisters, Symbols};
 use crate::task::TaskId;
 
-/// All that says what the tasks do, and what they wait for.
+/// The parts that show what tasks do and wait for.
 pub(in crate::record) struct Observer<'a> {
     pub(in crate::record) options: &'a Options<'a>,
     pub(in crate::record) clock: &'a Clock,
@@ -27,10 +27,10 @@ pub(in crate::record) struct Observer<'a> {
 }
 
 impl Observer<'_> {
-    /// What each living task is doing, the one that matters most first.
+    /// Describes what each living task is doing, beginning with `first`.
     pub(in crate::record) fn states(&self, first: Option<TaskId>) -> Vec<TaskState> {
         let mut living: Vec<&Task> = self.tasks.living().collect();
-        // A harness that only waits for the others says least.
+        // A harness that only waits for the others comes last: it says least.
         let harness = |t: &Task| self.options.watchdog_main && t.id == TaskId(0);
         living.sort_by_key(|t| (Some(t.id) != first, harness(t), t.id));
         let shared = shared_names(&living);
@@ -72,7 +72,7 @@ impl Observer<'_> {
         symbols.awaited(registers, &mut |address, buffer| task.space.memory.read(address, buffer).is_ok())
     }
 
-    /// Where a task's stack begins.
+    /// Returns the registers at which a task's stack begins.
     fn stack(&self, task: &Task) -> Option<StackRegisters> {
         let registers = match task.hold() {
             Hold::Ready(stopped) => stopped.registers().ok(),
@@ -131,13 +131,13 @@ fn blocking_on(call: &Call) -> String {
     }
 }
 
-/// Where a task was spawned, if another has the same name.
+/// Returns where a task was spawned, if another task has the same name.
 fn spawned(task: &Task, shared: &BTreeSet<&str>, symbols: &mut Symbols) -> Option<(String, u32)> {
     let maker = task.maker.as_ref().filter(|_| shared.contains(&*task.name))?;
     maker.place(symbols)
 }
 
-/// The names that several of these tasks have.
+/// Returns the names that several of these tasks have.
 fn shared_names<'a>(tasks: &[&'a Task]) -> BTreeSet<&'a str> {
     let mut seen = BTreeSet::new();
     tasks.iter().map(|task| &*task.name).filter(|name| !seen.insert(*name)).collect()

@@ -1,7 +1,7 @@
-//! What a task waits for, and who could end that.
+//! What a task waits for, and who could end the wait.
 //!
-//! The futex of a wait says little. The functions that lead to it say what it is part of; the memory behind it and the
-//! descriptors of the other processes say who is needed. What is not certain is left out.
+//! The futex itself says little. The functions on the stack say what it is part of; the memory behind it and the
+//! descriptors of other processes say who must act. Whatever is not certain is left out.
 
 use nix::unistd::Pid;
 
@@ -11,8 +11,8 @@ use crate::record::tree::tasks::{Hold, Task, Tasks};
 use crate::symbols::interesting;
 use crate::task::TaskId;
 
-/// What is built upon other means of waiting: whoever is in a function with such a name waits for this, whatever that one
-/// calls.
+/// Functions that are built on other primitives: a task in a function with such a name waits for this, whatever that
+/// function calls.
 const BUILT: &[(&str, Awaited)] = &[
     ("std::sync::mpsc::", Awaited::Channel),
     ("std::sync::mpmc::", Awaited::Channel),
@@ -22,7 +22,7 @@ const BUILT: &[(&str, Awaited)] = &[
     ("std::thread::scoped::", Awaited::Scope),
 ];
 
-/// What waits by itself: the innermost one counts, since waiting for a condition variable ends with its mutex.
+/// Functions that wait by themselves. The innermost counts: a wait for a condition variable ends by locking its mutex.
 const PLAIN: &[(&str, Awaited)] = &[
     ("::mutex::", Awaited::Mutex),
     ("::raw_mutex::", Awaited::Mutex),
@@ -36,9 +36,9 @@ const PLAIN: &[(&str, Awaited)] = &[
     ("::thread_parking::", Awaited::Unpark),
 ];
 
-/// What a task with this stack waits for on a futex, as far as the names of functions tell.
+/// Returns what a task with this stack waits for on a futex, judging by function names.
 fn by_name(frames: &[Frame]) -> Awaited {
-    // What the program's own functions are called says nothing.
+    // The names of the program's own functions say nothing.
     let own = interesting(frames).and_then(|own| frames.iter().position(|frame| frame == own));
     let names = || frames[..own.unwrap_or(frames.len())].iter().filter_map(|frame| frame.function.as_deref());
     let has = |name: &str, kinds: &[(&str, Awaited)]| {
@@ -49,7 +49,7 @@ fn by_name(frames: &[Frame]) -> Awaited {
 }
 
 impl Observer<'_> {
-    /// What a task with this stack waits for; none if it does not wait.
+    /// Returns what a task with this stack waits for; `None` if it does not wait.
     pub(in crate::record) fn wait_of(&self, task: &Task, frames: &[Frame]) -> Option<Wait> {
         let limited = self.tasks.deadlines.contains(task.id);
         let found = match task.hold() {
@@ -73,7 +73,7 @@ impl Observer<'_> {
 
 impl Tasks {
     fn wait_on_futex(&self, task: &Task, address: u64, frames: &[Frame]) -> Found {
-        // The kernel clears this word, and wakes who waits there, when the thread ends (set_tid_address(2)).
+        // The word that the kernel clears and wakes when a thread ends (set_tid_address(2)).
         let ending = self.of(task.pid).find(|other| other.clear_tid == address);
         if let Some(ending) = ending {
             let by = vec![ending.id];
@@ -88,8 +88,8 @@ impl Tasks {
         Found { futex: Some(address), by: owner.into_iter().collect(), ..Found::new(on) }
     }
 
-    /// The owner of the `pthread_mutex_t` at an address, if there may be one: `__lock`, `__count` and `__owner` (glibc's
-    /// `struct __pthread_mutex_s`), of which a waiter has set the first to 2.
+    /// Returns the owner of the `pthread_mutex_t` at an address, if there seems to be one. The struct begins with
+    /// `__lock`, `__count` and `__owner` (glibc's `struct __pthread_mutex_s`); a waiter has set `__lock` to 2.
     fn owner(&self, task: &Task, address: u64) -> Option<TaskId> {
         let memory = &task.space.memory;
         let [lock, owner] = [0, 8].map(|at| memory.u32(address.wrapping_add(at)).unwrap_or(0));
@@ -98,18 +98,18 @@ impl Tasks {
     }
 }
 
-/// What is waited for, and who could end that.
+/// What a task waits for, and who could end the wait.
 #[derive(Debug)]
 pub(in crate::record) struct Found {
     pub(in crate::record) on: Awaited,
-    /// Its futex word.
+    /// Address of the futex word.
     pub(in crate::record) futex: Option<u64>,
     pub(in crate::record) what: Option<String>,
     pub(in crate::record) by: Vec<TaskId>,
 }
 
 impl Found {
-    /// Nothing else is known of it.
+    /// Creates the description of a wait of which only the kind is known.
     pub(in crate::record) fn new(on: Awaited) -> Self {
         Self { on, futex: None, what: None, by: Vec::new() }
     }

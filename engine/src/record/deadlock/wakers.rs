@@ -1,9 +1,9 @@
 //! Who could wake the tasks that wait in the kernel or for descriptors.
 //!
-//! What is certain: all that have the other end, or the lock, are recorded, and nothing is under way
-//! ([`crate::record::kernel::peers`]). What can be come to by a name is the program's alone only if outsiders are taken to stay
-//! away ([`crate::record::outside::reach`]). A process of another user's, whose descriptors we may not see, has none of the
-//! program's unless that has passed it one; that is left out.
+//! Only the program can end a wait if all processes that have the other end, or the lock, are recorded, and nothing is
+//! in flight ([`crate::record::kernel::peers`]). What can be reached by name belongs to the program alone only if
+//! outsiders are assumed to stay away ([`crate::record::outside::reach`]). A process of another user, whose descriptors
+//! cannot be inspected, is taken to have none of the program's; the case that the program has passed it one is ignored.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -31,10 +31,10 @@ use crate::record::poller::Poller;
 use crate::record::tree::tasks::{Hold, Task, Tasks};
 use crate::tracee::{Copies, State, state};
 
-/// How deep epoll descriptors may watch each other (`EP_MAX_NESTS`, fs/eventpoll.c).
+/// Maximum nesting of epoll descriptors (`EP_MAX_NESTS`, fs/eventpoll.c).
 pub(in crate::record) const NESTS: u32 = 5;
 
-/// Who could wake the tasks that wait, at one moment.
+/// Finds out, for one moment, who could wake the waiting tasks.
 pub(in crate::record) struct Wakers<'a> {
     pub(in crate::record) options: &'a Options<'a>,
     pub(in crate::record) tasks: &'a Tasks,
@@ -44,25 +44,25 @@ pub(in crate::record) struct Wakers<'a> {
 }
 
 impl Wakers<'_> {
-    /// Whether nobody outside comes by a name.
+    /// Whether no outsider comes by name.
     fn is_left_alone(&self) -> bool {
         self.view.names && self.reach.is_left_alone(self.options)
     }
 
-    /// Whether all waits are up to the program alone.
+    /// Whether only the program itself can end the waits.
     pub(in crate::record) fn waits_for_itself(&self) -> bool {
         self.tasks.living().all(|task| match task.hold() {
             Hold::InKernel(running, _) => {
                 state(running.tid()) == State::Sleeping && self.waits_for_the_program(task)
             }
             Hold::Waiting(..) => self.poller.descriptors(task.id).all(|fd| self.ours(task.tid, fd, NESTS)),
-            // SIGCONT may come from a terminal.
+            // A terminal may send SIGCONT.
             Hold::Suspended(..) => false,
             _ => true,
         })
     }
 
-    /// Whether what a task waits for in the kernel is up to the program alone.
+    /// Whether only the program itself can end a task's wait in the kernel.
     pub(in crate::record) fn waits_for_the_program(&self, task: &Task) -> bool {
         let Some((number, args)) = call_in_progress(task.tid) else { return false };
         let all_ours = |fds: &[u64]| {
@@ -130,7 +130,7 @@ impl Wakers<'_> {
         }
     }
 
-    /// The same, or it is a file, which never waits.
+    /// Whether a descriptor is a file, which never blocks, or only the program's own tasks can make it ready.
     fn never_waits_or_ours(&self, task: &Task, fd: i32) -> bool {
         let file = std::fs::metadata(format!("/proc/{}/fd/{fd}", task.tid)).is_ok_and(|file| file.is_file());
         file || self.ours(task.tid, fd, NESTS)
@@ -154,13 +154,13 @@ impl Wakers<'_> {
         }
     }
 
-    /// The inodes of what has the other end of a Unix socket, or of itself if outsiders would have to come to it; empty if they
-    /// are not known to be the program's. None if it is no such socket.
+    /// Returns the inodes of the sockets at the other end of a Unix socket; of the socket itself if outsiders would
+    /// have to connect to it. Empty if they are not known to be the program's. `None` if it is no Unix socket.
     fn unix_ends(&self, inode: u64) -> Option<Vec<u64>> {
         let socket = UnixSocket::of(inode)?;
         let tree = || self.view.tree(self.tasks.processes());
         Some(match socket.peer {
-            // Nobody has accepted it yet: whoever listens there will.
+            // Not accepted yet: the process that listens there will accept it.
             Some(0) => {
                 let waits_at = |listener: &&u64| {
                     UnixSocket::of(**listener).is_some_and(|listener| listener.waiting.contains(&inode))
@@ -176,7 +176,7 @@ impl Wakers<'_> {
         })
     }
 
-    /// What has a path: FIFOs, terminals, POSIX message queues.
+    /// Whether something with a path (a FIFO, a terminal, a POSIX message queue) is the program's alone.
     fn named_is_ours(&self, tid: Pid, fd: i32, name: &str) -> bool {
         let path = format!("/proc/{tid}/fd/{fd}");
         let Ok(metadata) = std::fs::metadata(&path) else { return false };
@@ -187,14 +187,14 @@ impl Wakers<'_> {
         if !queue && !metadata.file_type().is_fifo() {
             return false;
         }
-        // What has no name any more is out of reach.
+        // A file without a name is out of reach.
         let made = metadata.nlink() == 0
             || self.is_left_alone()
                 && (self.reach.has_made(&metadata) || queue && self.reach.has_opened(&metadata));
         made && !self.view.has_file(&metadata)
     }
 
-    /// Whether the other side of a pseudo-terminal is the program's alone. The slave could be opened by its name.
+    /// Whether only the program has the other side of a pseudo-terminal. Outsiders could open the slave by its name.
     fn terminal_is_ours(&self, tid: Pid, fd: i32, name: &str) -> bool {
         let Some(pid) = self.tasks.with_tid(tid).map(|task| task.pid) else { return false };
         let Some(side) = Side::of(pid, fd, name) else { return false };
@@ -202,7 +202,7 @@ impl Wakers<'_> {
             return false;
         };
         let (certain, sides) = match side {
-            // What a slave gets may come back to the master as an echo.
+            // What the slave gets may come back to the master as an echo.
             Side::Master(_) => (self.is_left_alone(), [other, (pid, fd)]),
             Side::Slave(_) => (terminals::waits_for_ever(pid, fd), [(pid, fd), other]),
         };
@@ -211,7 +211,7 @@ impl Wakers<'_> {
             && sides.into_iter().all(|(pid, fd)| terminals::is_flushed(pid, fd))
     }
 
-    /// Whether a FIFO that a task waits to open has been made by the program, and nobody else has it.
+    /// Whether the program has made the FIFO that a task waits to open, and nobody else has it.
     fn opens_own_fifo(&self, task: &Task, (directory, path): &(String, String)) -> bool {
         let fifo = found_at(task.tid, directory, path).filter(|file| file.file_type().is_fifo());
         fifo.is_some_and(|fifo| {
@@ -228,7 +228,7 @@ impl Wakers<'_> {
             && ipc::is_unknown_to(kind, id, &self.view.outside)
     }
 
-    /// Whether the program has made all that an inotify(7) descriptor watches, and nobody else has it.
+    /// Whether the program has made everything that an inotify(7) descriptor watches, and nobody else has it open.
     fn changes_are_ours(&self, info: &str) -> bool {
         watched_inodes(info).all(|inode| match self.reach.watched.get(&inode) {
             Some((device, true)) => !self.view.has_inode(*device, inode),
@@ -236,7 +236,7 @@ impl Wakers<'_> {
         })
     }
 
-    /// Whether whoever has the lock for which a task waits is the program's alone.
+    /// Whether only the program has the lock that a task waits for.
     fn lock_is_ours(&self, task: &Task, number: i64, args: &[u64; 6]) -> bool {
         let Some(kind) = locks::kind(number, args) else { return false };
         let found = locks::waited_for(task.tid, task.pid, args[0], kind);
@@ -251,7 +251,7 @@ impl Wakers<'_> {
         !lock.holders(processes).is_empty() && lock.holders(self.view.outside.iter().copied()).is_empty()
     }
 
-    /// Whether nothing but a time can end the wait of any task that waits.
+    /// Whether nothing but time can end the wait of any waiting task.
     pub(in crate::record) fn only_time_helps(&self) -> bool {
         self.tasks.living().all(|task| match task.hold() {
             Hold::InKernel(running, _) => {
@@ -262,13 +262,13 @@ impl Wakers<'_> {
                 let mut descriptors = self.poller.descriptors(task.id);
                 descriptors.all(|fd| self.inside(task, fd, NESTS))
             }
-            // SIGCONT may come from a terminal.
+            // A terminal may send SIGCONT.
             Hold::Suspended(..) => false,
             _ => true,
         })
     }
 
-    /// Whether only the program's own or a time, can make this descriptor ready.
+    /// Whether only the program itself, or time, can make this descriptor ready.
     fn inside(&self, task: &Task, fd: i32, nests: u32) -> bool {
         let path = format!("/proc/{}/fd/{fd}", task.tid);
         let Ok(link) = std::fs::read_link(path) else { return false };
@@ -287,7 +287,8 @@ impl Wakers<'_> {
     }
 }
 
-/// Whether a task waits for a signal, for as long as it takes. Those of the program's timers are ours to send.
+/// Whether a task waits for a signal without a time limit. The recorder itself sends the signals of the program's
+/// timers.
 fn waits_for_signals(task: &Task) -> bool {
     match call_in_progress(task.tid) {
         Some((libc::SYS_pause | libc::SYS_rt_sigsuspend, _)) => true,
@@ -296,28 +297,29 @@ fn waits_for_signals(task: &Task) -> bool {
     }
 }
 
-/// What the machine shows at one moment of who has what.
+/// A snapshot of which processes have what.
 #[derive(Debug, Default)]
 pub(in crate::record) struct View {
-    /// Whether nobody outside is expected to come by a name, where that may be taken for granted
+    /// Whether outsiders may be assumed not to come by name, where the options allow that
     /// ([`crate::record::outside::reach`]).
     names: bool,
-    /// The processes that are neither recorded nor their recorder. None if they are left out of account.
+    /// The processes that are neither recorded nor the recorder. Empty if they are disregarded.
     outside: BTreeSet<Pid>,
-    /// The pipes and sockets that they have, as links in `/proc/PID/fd` name them (proc_pid_fd(5)). That may be for a moment
-    /// only: a child of the recorder's that another recording is about to start has all that the recorder had.
+    /// Their pipes and sockets, as the links in `/proc/PID/fd` name them (proc_pid_fd(5)). They may have one for a
+    /// moment only: a child that the recorder has just forked for another recording has everything that the recorder
+    /// had.
     links: BTreeSet<String>,
     sockets: OnceCell<Sockets>,
     tree: OnceCell<BTreeSet<u64>>,
 }
 
 impl View {
-    /// With the program alone.
+    /// A view that disregards all other processes.
     pub(in crate::record) fn within() -> Self {
         Self { names: true, ..Self::default() }
     }
 
-    /// With all but these processes and ourselves.
+    /// A view of all processes except these and the recorder.
     pub(in crate::record) fn beyond(mut own: BTreeSet<Pid>) -> Self {
         own.insert(Pid::this());
         let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -332,7 +334,7 @@ impl View {
         self.links.contains(link)
     }
 
-    /// Whether somebody outside has this file open.
+    /// Whether an outsider has this file open.
     fn has_file(&self, file: &Metadata) -> bool {
         self.has_inode(file.dev(), file.ino())
     }
@@ -348,12 +350,12 @@ impl View {
             .any(|file| (file.dev(), file.ino()) == (device, inode))
     }
 
-    /// The sockets of a task's network.
+    /// Returns the sockets of a task's network namespace.
     pub(in crate::record) fn sockets(&self, tid: Pid, processes: BTreeSet<Pid>) -> &Sockets {
         self.sockets.get_or_init(|| Sockets::of(tid, processes))
     }
 
-    /// The inodes of the sockets that these processes have.
+    /// Returns the inodes of the sockets that these processes have.
     fn tree(&self, processes: BTreeSet<Pid>) -> &BTreeSet<u64> {
         self.tree.get_or_init(|| {
             let all = processes.into_iter().flat_map(links);
@@ -362,7 +364,7 @@ impl View {
     }
 }
 
-/// `sun_path` as it was bound, from how people write it.
+/// Converts the printed form of a name to the bytes of `sun_path`.
 fn bytes_of(name: &str) -> Vec<u8> {
     match name.strip_prefix('@') {
         Some(name) => [b"\0", name.as_bytes()].concat(),
@@ -370,7 +372,7 @@ fn bytes_of(name: &str) -> Vec<u8> {
     }
 }
 
-/// Whether calls that use a descriptor have no limit of time (socket(7), `SO_RCVTIMEO` and `SO_SNDTIMEO`).
+/// Whether calls on a descriptor have no timeout (socket(7), `SO_RCVTIMEO` and `SO_SNDTIMEO`).
 fn has_no_limit(task: &Task, fd: i32) -> bool {
     let Some(copy) = Copies::default().of(task.pid, fd) else { return false };
     let limits = [getsockopt(&copy, sockopt::ReceiveTimeout), getsockopt(&copy, sockopt::SendTimeout)];

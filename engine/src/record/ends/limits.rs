@@ -1,4 +1,4 @@
-//! The end of a program that runs for too long.
+//! Ends programs that run for too long, or that nothing can wake.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::record::step::{Flow, Halt};
 use crate::task::TaskId;
 
 impl Recorder<'_> {
-    /// Stop if told to; else, whether the program is not to be waited for any longer.
+    /// Whether to give up on the program. Fails if the caller has asked the recorder to stop.
     pub(in crate::record) fn over(&mut self) -> Result<bool, Error> {
         if self.options.stop.load(Ordering::Relaxed) {
             return Err(Error::Stopped);
@@ -20,21 +20,22 @@ impl Recorder<'_> {
         Ok(asked || self.is_overdue()?)
     }
 
-    /// Whether the program is not to be waited for any longer.
+    /// Whether the program has exceeded one of its limits.
     fn is_overdue(&mut self) -> Result<bool, Error> {
         let (now, trial) = (Instant::now(), &mut self.progress.trial);
         if trial.is_due(now) {
             let (clocks, alarms) = (&self.time.clocks, &mut self.time.alarms);
             let due = trial.due(self.options, &self.tasks, &self.futexes, clocks, alarms)?;
             if trial.look(now, &self.tasks, due) {
-                // If it is chaos that keeps it from getting on, it can do so now.
+                // If chaos keeps the program from making progress, it gets the chance to make some now.
                 self.scheduler.strategy.be_fair();
             }
         }
         Ok(trial.is_over())
     }
 
-    /// Nothing can run. Whether nothing will before the time limit: then there is no need to wait for it.
+    /// Whether nothing can happen before the time limit, given that no task can run: then there is no point in waiting
+    /// for it.
     pub(in crate::record) fn nothing_can_happen_in_time(&mut self) -> Flow<bool> {
         let Some(left) = self.progress.trial.asks() else { return Ok(false) };
         let (clocks, alarms) = (&self.time.clocks, &mut self.time.alarms);

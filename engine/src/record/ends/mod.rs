@@ -1,6 +1,6 @@
-//! How processes, tasks and the program end.
+//! The ends of tasks, processes and the program.
 //!
-//! By themselves, killed, for want of anybody who could go on, or because the time is over. The room stands on the parts of the
+//! They end by themselves, are killed, are deadlocked, or run out of time. The room stands on the parts of the
 //! recording only.
 
 mod limits;

@@ -17,14 +17,14 @@ use crate::trace::event::Event;
 use crate::tracee::{self, Death, Running, State, being_killed, state};
 
 impl Recorder<'_> {
-    /// A process ends, all its tasks are dying: wait for that, as the kernel tells its parent only then.
+    /// Waits until all tasks of an ending process are dead: only then the kernel notifies its parent.
     pub(in crate::record) fn process_ended(&mut self, pid: Pid) -> Flow<()> {
         let members = self.tasks.members(pid);
         let tids: Vec<Pid> = members.iter().map(|id| self.tasks[*id].tid).collect();
         for tid in tids.into_iter().filter(|tid| *tid != pid) {
             Running::of_new(tid).reap()?;
         }
-        // The first thread last: the kernel keeps its end back until the others are gone.
+        // The first thread comes last: the kernel delays its end until the others are gone.
         Running::of_new(pid).reap()?;
         self.tasks.children.leash.remove(pid);
         for id in members {
@@ -46,7 +46,7 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    /// A process has been killed, by SIGKILL, wherever its tasks were.
+    /// Ends a process that SIGKILL has killed, wherever its tasks were.
     pub(in crate::record) fn process_killed(&mut self, pid: Pid, first: TaskId) -> Flow<()> {
         for id in self.tasks.members(pid) {
             self.journal.note_arrival(&mut self.tasks, &self.clock, id);
@@ -59,13 +59,13 @@ impl Recorder<'_> {
         self.process_ended(pid)
     }
 
-    /// Processes may have been killed by whoever is allowed to: see which. Whether there are any.
+    /// Finds and ends processes that somebody has killed. Returns whether there are any.
     pub(in crate::record) fn look_for_killed(&mut self) -> Flow<bool> {
         let mut any = false;
         let living: Vec<TaskId> = self.tasks.living().map(|task| task.id).collect();
         for id in living {
             let task = &self.tasks[id];
-            // One that was killed may have taken it along.
+            // An earlier one of these processes may have taken it along.
             if !matches!(task.hold(), Hold::Gone) && being_killed(task.tid) {
                 let pid = task.pid;
                 any = true;
@@ -75,8 +75,8 @@ impl Recorder<'_> {
         Ok(any)
     }
 
-    /// A task has turned out to be gone: see which. Between the signal that kills it and its end, nothing shows that it is
-    /// on its way.
+    /// Waits until the killed process shows, after a task has turned out to be gone. Between the signal that kills a
+    /// task and its end, nothing shows that it is dying.
     pub(in crate::record) fn wait_for_killed(&mut self) -> Flow<bool> {
         /// Giving up all of its memory is what takes long.
         const LONGEST: Duration = Duration::from_secs(10);
@@ -90,7 +90,7 @@ impl Recorder<'_> {
         Ok(true)
     }
 
-    /// A task that should have gone on has died: its process has been killed.
+    /// Handles the death of a task that should have gone on: its process has been killed.
     pub(in crate::record) fn died<T>(&mut self, id: TaskId, death: Death) -> Flow<T> {
         let pid = self.tasks.task(id).pid;
         if pid != self.tasks.root() {
@@ -106,12 +106,12 @@ impl Recorder<'_> {
         }))
     }
 
-    /// A task that waited in the kernel is dead: so is its process, or it is on its way.
+    /// Handles the death of a task that waited in the kernel: its process is dead or dying.
     pub(in crate::record) fn died_in_kernel(&mut self, id: TaskId) -> Flow<()> {
         let (pid, current) = (self.tasks.task(id).pid, self.tasks.current);
         let with_current = current.is_some_and(|c| self.tasks[c].pid == pid);
         if with_current {
-            // The running task is about to find out by itself.
+            // The running task is about to notice by itself.
             self.surprises.gone(
                 &mut self.tasks,
                 &mut self.scheduler,
@@ -124,10 +124,10 @@ impl Recorder<'_> {
         self.process_killed(pid, id)
     }
 
-    /// A thread ends because another one of its process executes a program.
+    /// Ends a thread because another thread of its process executes a program.
     pub(in crate::record) fn execute_ends(&mut self, id: TaskId, pid: Pid) -> Flow<()> {
         let tid = self.tasks.task(id).tid;
-        // The first thread gives its id away; nobody is told of its end.
+        // The first thread gives up its id; its end is not reported.
         if tid != pid {
             Running::of_new(tid).reap()?;
         }
@@ -138,7 +138,7 @@ impl Recorder<'_> {
 }
 
 impl Tasks {
-    /// Bury the processes whose parents have ended before them, where nobody else does.
+    /// Reaps the processes whose parents have ended before them, if nobody else does.
     pub(in crate::record) fn bury(&mut self) {
         for pid in std::mem::take(&mut self.children.ended) {
             if state(pid) == State::Dead {
@@ -147,7 +147,7 @@ impl Tasks {
         }
     }
 
-    /// A task no longer uses the memory that its maker has lent it (vfork(2)).
+    /// Lets the creator of a task go on that no longer uses the creator's memory (vfork(2)).
     pub(in crate::record) fn give_back(&mut self, borrower: TaskId) {
         let lender = |task: &&Task| matches!(task.hold(), Hold::Lent(_, to) if *to == borrower);
         let lender = self.living().find(lender).map(|task| task.id);
@@ -161,7 +161,7 @@ impl Tasks {
 }
 
 impl Surprises {
-    /// A task has ended: the kernel has cleared its word and woken whoever waits there (set_tid_address(2)).
+    /// Removes a task that has ended. The kernel has cleared its word and woken a waiter there (set_tid_address(2)).
     pub(in crate::record) fn gone(
         &self,
         tasks: &mut Tasks,

@@ -1,4 +1,4 @@
-//! What each task was doing when a program ended in a way that wants explaining.
+//! Describes the tasks when a program ended in a way that needs explaining.
 
 use crate::ending::TaskState;
 use crate::record::deadlock::report::Observer;
@@ -6,7 +6,7 @@ use crate::record::recorder::Recorder;
 use crate::task::TaskId;
 
 impl Recorder<'_> {
-    /// What each living task is doing, the one that matters most first.
+    /// Describes what each living task is doing, beginning with `first`.
     pub(in crate::record) fn states(&mut self, first: Option<TaskId>) -> Vec<TaskState> {
         self.surprises.explain_strikes(&self.tasks, &self.code.call_sites);
         let observer = Observer {

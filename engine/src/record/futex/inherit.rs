@@ -1,5 +1,5 @@
-//! Futexes whose holders inherit their waiters' priorities (futex(2), "Priority-inheritance futexes"): the word says who
-//! holds it, and the kernel hands it over. There are no priorities here to inherit.
+//! Priority-inheritance futexes (futex(2)): the word names the owner, and the kernel hands the futex over. The recorder
+//! has no priorities to inherit.
 
 use std::collections::BTreeMap;
 
@@ -15,16 +15,16 @@ use crate::syscalls::FutexCall;
 use crate::task::TaskId;
 use crate::trace::event::Write;
 
-/// Whether a call to futex(2) waits for a word to hold.
+/// Whether a call to futex(2) waits to own a futex.
 pub(in crate::record) fn locks(call: &Call) -> bool {
     matches!(FutexCall::decode(&call.args()), Some(FutexCall::Lock { .. }))
 }
 
-/// Who holds the futexes that others wait for.
+/// The owners of the futexes that others wait for.
 pub(in crate::record) type Holders = BTreeMap<FutexKey, TaskId>;
 
 impl Futexes {
-    /// `FUTEX_UNLOCK_PI`: the result and what is written.
+    /// `FUTEX_UNLOCK_PI`. Returns the result, and what is written.
     pub(in crate::record) fn futex_unlock(
         &mut self,
         tasks: &mut Tasks,
@@ -44,7 +44,7 @@ impl Futexes {
         tasks.written(id, address, new.to_ne_bytes().to_vec())
     }
 
-    /// A task ends: what it holds and others wait for goes to one of these.
+    /// Hands the futexes that an ending task owns to their waiters.
     pub(in crate::record) fn inherit(
         &mut self,
         tasks: &mut Tasks,
@@ -62,7 +62,7 @@ impl Futexes {
                 Hold::Woken(_, call, _) => call.args()[0],
                 _ => continue,
             };
-            // Shared memory has the same bytes for both; else both have the same address space.
+            // The word is in memory that both share, or both have the same address space.
             let new = (word | libc::FUTEX_OWNER_DIED).to_ne_bytes().to_vec();
             let same = tasks.space(heir).number == tasks.space(id).number;
             let written = tasks.written(heir, address, new).1;
@@ -74,7 +74,7 @@ impl Futexes {
         }
     }
 
-    /// Give a futex to one of its waiters, if there are any: to whom, and the word that says so.
+    /// Hands a futex to one of its waiters, if there are any. Returns the new owner and the new word.
     fn hand_over(
         &mut self,
         tasks: &mut Tasks,

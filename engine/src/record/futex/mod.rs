@@ -1,8 +1,8 @@
-//! Futexes, which the recorder has in the kernel's place: so it knows who waits, and chooses whom a wake wakes.
+//! Futexes, which the recorder emulates: so it knows who waits, and chooses whom a wake wakes.
 //!
-//! The queues are in [`crate::schedule::futex`]; here are wakes, the futexes whose holders are known, what becomes of those that a
-//! task holds as it ends, and which ones processes share. The room stands on [`surprises`](super::surprises), of which wakes are
-//! one.
+//! The queues are in [`crate::schedule::futex`]. Here are wakes, futexes with known owners, the fate of those that a
+//! task owns when it ends, and the keys of futexes that processes share. The room stands on
+//! [`surprises`](super::surprises), as wakes may be one.
 
 pub(super) mod inherit;
 mod queues;
@@ -13,7 +13,7 @@ use crate::schedule::futex::FutexTable;
 use inherit::Holders;
 use sharing::Sharing;
 
-/// All futexes that somebody waits for, and what is known of those that hold them.
+/// All futexes that tasks wait for, and what is known of their owners.
 #[derive(Debug, Default)]
 pub(super) struct Futexes {
     pub(super) table: FutexTable,

@@ -1,4 +1,4 @@
-//! The calls to futex(2): who waits, whom a wake wakes, who waits for something else from then on.
+//! Wakes and timeouts.
 
 use super::Futexes;
 use crate::record::poller::Poller;
@@ -11,7 +11,7 @@ use crate::schedule::futex::FutexKey;
 use crate::task::TaskId;
 
 impl Futexes {
-    /// Wake waiters; how many.
+    /// Wakes waiters. Returns their number.
     pub(in crate::record) fn wake(
         &mut self,
         tasks: &mut Tasks,
@@ -27,7 +27,7 @@ impl Futexes {
         number
     }
 
-    /// A task's time is over: its sleep ends, or its wait has timed out.
+    /// Ends a task's sleep or wait, as its time is over.
     pub(in crate::record) fn expire(&mut self, tasks: &mut Tasks, poller: &mut Poller, id: TaskId) {
         if poller.stop_watching(tasks, id, Stage::TimedOut) {
             return;

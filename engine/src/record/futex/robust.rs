@@ -1,7 +1,7 @@
-//! Robust futexes: the kernel marks those that a task holds when it ends, and wakes who waits there (set_robust_list(2)).
+//! Robust futexes: the kernel marks those that a task owns when it ends, and wakes a waiter (set_robust_list(2)).
 //!
-//! The recorder does that itself, just before the end: the waiters are in its queues, and replay must see the same words
-//! change although the ids of its tasks are others.
+//! The recorder does this itself, just before the end: the waiters are in its own queues, and replay must see the same
+//! words change although its tasks have other ids.
 
 use nix::unistd::Pid;
 
@@ -15,16 +15,16 @@ use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 use crate::trace::event::Write;
 
-/// The list's length at most (linux/futex.h, `ROBUST_LIST_LIMIT`).
+/// Longest list that is followed (linux/futex.h, `ROBUST_LIST_LIMIT`).
 const LIMIT: usize = 2048;
 
-/// `sizeof(struct robust_list_head)`: the first entry, the offset of the futex in each, and one that is pending.
+/// `sizeof(struct robust_list_head)`: first entry, offset of the futex in each entry, pending entry.
 const HEAD: u64 = 24;
 
-/// A futex that a task may hold when it ends.
+/// A futex that a task may own when it ends.
 struct Held {
     address: u64,
-    /// Whether its holders inherit priorities (`FUTEX_LOCK_PI`): then others than plain waiters wait there.
+    /// Whether it is a priority-inheritance futex (`FUTEX_LOCK_PI`), which has no plain waiters.
     inherits: bool,
     /// Whether the task was about to lock or unlock it.
     pending: bool,
@@ -58,7 +58,7 @@ impl Tasks {
         (0, writes)
     }
 
-    /// The futexes in a list.
+    /// Returns the futexes in a robust list.
     fn held(&self, id: TaskId, list: u64) -> Vec<Held> {
         let space = self.space(id);
         let word = |address: u64| space.memory.u64(address).ok();
@@ -86,7 +86,8 @@ impl Tasks {
 }
 
 impl Futexes {
-    /// Tasks of one address space are about to end: what the kernel would write.
+    /// Does what the kernel does to the robust futexes of tasks that are about to end. Returns what the kernel would
+    /// write.
     pub(in crate::record) fn robust_exit(
         &mut self,
         tasks: &mut Tasks,
@@ -108,8 +109,8 @@ impl Futexes {
         writes
     }
 
-    /// A call that kills processes at once (SIGKILL) is about to be made: what the kernel would write as they end. Their
-    /// memory is not there any more afterwards.
+    /// Does what the kernel does to the robust futexes of processes that a call is about to kill (SIGKILL). This
+    /// happens before the call, as their memory is gone afterwards. Returns what the kernel would write as they end.
     pub(in crate::record) fn before_kill(
         &mut self,
         tasks: &mut Tasks,
@@ -147,7 +148,7 @@ impl Futexes {
         each.collect()
     }
 
-    /// The holder of a futex, or who was about to hold it, dies.
+    /// Marks a futex whose owner dies, or which the dying task was about to own.
     fn owner_died(
         &mut self,
         tasks: &mut Tasks,
@@ -166,7 +167,7 @@ impl Futexes {
             wakes = !held.inherits && word & libc::FUTEX_WAITERS != 0;
         }
         if wakes {
-            // Whether it is private the kernel does not know, and looks for both.
+            // The kernel does not know whether the futex is private, and tries both.
             for private in [false, true] {
                 let key = self.futex_key(tasks, id, held.address, private);
                 if self.wake(tasks, scheduler, surprises, key, 1, u32::MAX) != 0 {

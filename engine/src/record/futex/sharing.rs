@@ -1,4 +1,4 @@
-//! Futexes in memory that processes share: they meet there, whatever its address in each (futex(2)).
+//! Keys of futexes in shared memory: processes meet there, whatever the address in each (futex(2)).
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
@@ -10,20 +10,20 @@ use crate::task::TaskId;
 use crate::trace::inodes::Identity;
 use crate::tracee::maps;
 
-/// What the recorder knows of shared memory.
+/// What the recorder knows about shared memory.
 #[derive(Debug, Default)]
 pub(in crate::record) struct Sharing {
-    /// Whether the program has made any: else nobody need look.
+    /// Whether the program has any. If not, nothing needs to be looked up.
     pub(in crate::record) made: bool,
-    /// What numbers stand for objects in futex keys, from the largest down.
+    /// Numbers that stand for objects in futex keys, counted down from the largest.
     numbers: HashMap<Identity, u32>,
-    /// The shared mappings of address spaces, as long as no mapping changes.
+    /// Shared mappings by address space, valid until a mapping changes.
     mappings: HashMap<u32, Vec<Mapping>>,
-    /// Tasks that change mappings when they go on.
+    /// Tasks that will change mappings when they go on.
     changing: BTreeSet<TaskId>,
 }
 
-/// A shared mapping: of what, and what part of it.
+/// A shared mapping of a part of an object.
 #[derive(Debug)]
 struct Mapping {
     range: Range<u64>,
@@ -37,17 +37,17 @@ impl Sharing {
         *self.numbers.entry(object).or_insert(next)
     }
 
-    /// A mapping has changed.
+    /// Forgets all mappings, as one has changed.
     pub(in crate::record) fn forget(&mut self) {
         self.mappings.clear();
     }
 
-    /// A task is going to change a mapping, before it comes to its next stop.
+    /// Notes that a task will change a mapping before its next stop.
     pub(in crate::record) fn changes(&mut self, id: TaskId) {
         self.changing.insert(id);
     }
 
-    /// A task has come to a stop, or to its end.
+    /// Notes that a task has stopped or ended.
     pub(in crate::record) fn has_changed(&mut self, id: TaskId) {
         if self.changing.remove(&id) {
             self.forget();
@@ -56,8 +56,8 @@ impl Sharing {
 }
 
 impl Futexes {
-    /// What a word of a task's memory is to the futex queues. A `private` one (`FUTEX_PRIVATE_FLAG`) is the address
-    /// space's own wherever it lies.
+    /// Returns the key by which the futex queues know a word of a task's memory. A `private` one (`FUTEX_PRIVATE_FLAG`)
+    /// belongs to the address space, wherever it lies.
     pub(in crate::record) fn futex_key(
         &mut self,
         tasks: &Tasks,

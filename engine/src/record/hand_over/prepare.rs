@@ -1,4 +1,4 @@
-//! What the process must know to make calls, and to decide who runs, without a stop.
+//! Tells the process what it needs to make calls, and to decide who runs, without a stop.
 
 use rrtest_preload::layout::Decides;
 
@@ -9,7 +9,7 @@ use crate::task::TaskId;
 use crate::tracee::Member;
 
 impl Recorder<'_> {
-    /// What the buffer must know before a task goes on.
+    /// Tells the buffer what it needs before a task goes on.
     pub(in crate::record) fn prepare_buffer(&mut self, id: TaskId) {
         let quiet = !self.tasks.someone_in_kernel() && self.poller.is_empty();
         let table = self.code.buffer.table(&mut self.tasks, &self.clock, id);
@@ -20,7 +20,7 @@ impl Recorder<'_> {
         self.code.buffer.set_mode(self.options, &self.tasks, &self.clock, &self.scheduler, id);
     }
 
-    /// What the process must know to decide who runs, once this task goes on.
+    /// Tells the process what it needs to decide who runs, once this task goes on.
     pub(in crate::record) fn prepare_hand_over(&mut self, id: TaskId) {
         let turns = self
             .scheduler
@@ -56,12 +56,13 @@ impl Recorder<'_> {
 }
 
 impl HandOver {
-    /// Who can hand the core over is waited for with all others, which takes the kernel the longer the more they are: where
-    /// they are many they must do it often enough.
+    /// Whether to allow hand-overs. They require waiting for all tasks at once (`waitpid(-1)`), whose cost grows with
+    /// the number of tasks: with many tasks, hand-overs must be frequent to be worth it.
     pub(in crate::record) fn is_worth_it(&mut self, tasks: &Tasks) -> bool {
-        /// For so few it always is.
+        /// With this few tasks it is always worth it.
         const FEW: usize = 32;
-        /// One hand-over is worth so many waits for all. Without any, one of so many is for all, to see.
+        /// One hand-over is worth this many waits for all tasks. Without any, one wait in this many is for all, to find
+        /// out.
         const WORTH: u32 = 8;
         if tasks.count() <= FEW {
             return true;

@@ -1,4 +1,4 @@
-//! The stops of tasks that may have handed the core over, and of those that do not have it.
+//! Stops of tasks that may have handed the core over, and of tasks that do not have it.
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use crate::trace::event::Event;
 use crate::tracee::{Area, Death, Resume, Running, State, Stop, Stopped, Wait, Waited, state, wait_any};
 
 impl Recorder<'_> {
-    /// Wait until the task that has the core stops, whoever that is by then. None if a signal (the heartbeat) has come first.
+    /// Waits until the task that has the core by then stops. Returns `None` if a signal (the heartbeat) comes first.
     pub(in crate::record) fn wait_for_running(&mut self) -> Flow<Option<(TaskId, Stopped, Stop)>> {
         let has_core = |this: &Self, tid: Pid| {
             let task = this.tasks.with_tid(tid);
             task.is_some_and(|task| task.id.0 == this.clock.area().running())
         };
-        // One that was stopped as it got the core.
+        // A task that was stopped as it got the core.
         let (tid, wait) = match self.tasks.children.early.iter().position(|(tid, _)| has_core(self, *tid)) {
             Some(at) => self.tasks.children.early.swap_remove(at),
             None => match wait_any()? {
@@ -31,7 +31,7 @@ impl Recorder<'_> {
                     return Ok(None);
                 }
                 Waited::NotYet => {
-                    // There may be something to do: a time has come, or somebody outside has something to say.
+                    // There may be work: a time has come, or somebody outside has acted.
                     let area = self.clock.area();
                     area.decide_no_more();
                     let id = TaskId(area.running());
@@ -52,7 +52,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// Stop the task that runs user code, whoever that is by then.
+    /// Stops the task that runs user code by then.
     pub(in crate::record) fn stop_running(
         &mut self,
         id: TaskId,
@@ -62,7 +62,7 @@ impl Recorder<'_> {
             let (stopped, stop) = self.interrupt(id, running)?;
             return Ok((id, stopped, stop));
         }
-        /// A task that is about to hand the core over has so long until the next look.
+        /// How long a task that is about to hand the core over gets until the next look.
         const MOMENT: Duration = Duration::from_micros(100);
         loop {
             self.clock.area().decide_no_more();
@@ -82,8 +82,8 @@ impl Recorder<'_> {
         }
     }
 
-    /// A decision is due. Tasks that did not have the core may have stopped or ended meanwhile, and one may have begun to wait
-    /// with a signal that was kept back.
+    /// Handles, at a decision, the stops and ends of tasks that did not have the core, and tasks that have begun to
+    /// wait although a signal was kept back for them.
     pub(in crate::record) fn take_early(&mut self) -> Flow<()> {
         if std::mem::take(&mut self.tasks.restless) {
             let restless =
@@ -106,10 +106,10 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    /// A parked task has stopped.
+    /// Handles the stop of a parked task.
     pub(in crate::record) fn roused(&mut self, id: TaskId, stopped: Stopped, stop: Stop) -> Flow<()> {
         let Stop::Signal(number) = stop else {
-            // What stops all of its process stops those that run.
+            // A group stop also stops the tasks that run.
             stopped.resume(Resume::Freely, 0)?;
             return Ok(());
         };
@@ -122,7 +122,7 @@ impl Recorder<'_> {
         self.rouse(id, stopped)
     }
 
-    /// There are signals for a parked task, which has been stopped.
+    /// Brings a parked task, which has been stopped, back to its call, as there are signals for it.
     pub(in crate::record) fn rouse(&mut self, id: TaskId, stopped: Stopped) -> Flow<()> {
         self.unpark(id, stopped)?;
         self.tasks.send_deferred(id)?;
@@ -130,11 +130,11 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    /// A parked task comes back to its call.
+    /// Brings a parked task back to the entry of its call.
     pub(in crate::record) fn unpark(&mut self, id: TaskId, stopped: Stopped) -> Flow<()> {
         let Some(slot) = self.tasks[id].slot() else { return Ok(()) };
         let mut stopped = stopped;
-        // It may have registers to put into its slot first.
+        // It may first have to save registers in its slot.
         while !Area::is_parked(slot, &stopped.registers()?) {
             let running = stopped.resume(Resume::Step, 0)?;
             let stop;
@@ -166,7 +166,7 @@ impl Recorder<'_> {
 }
 
 impl Tasks {
-    /// A task that does not have the core has stopped: if it is for a signal, that is kept for later.
+    /// Keeps the signal, if any, for which a task without the core has stopped.
     pub(in crate::record) fn keep_signal(&mut self, id: TaskId, stopped: &Stopped, stop: Stop) -> Flow<()> {
         if let Stop::Signal(_) = stop {
             let info = self.signal_info(id, stopped)?;

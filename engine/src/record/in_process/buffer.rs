@@ -1,7 +1,7 @@
-//! The system-call buffer: what it may do, and what it has logged.
+//! The system-call buffer: what it may do, and what it knows of descriptors.
 //!
-//! What the buffer logs in the shared area becomes part of our log when the task stops at the next event: before that replay
-//! could not find the place. See [`super::call_sites`] for how the program comes to use it.
+//! What the buffer logs in the shared area moves to the recorder's log when the task stops at the next event: replay
+//! could not find an earlier place. See [`super::call_sites`] for how calls come to be made in the buffer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,18 +19,19 @@ use crate::tracee::Area;
 /// What the recorder has told the buffer.
 #[derive(Debug, Default)]
 pub(in crate::record) struct Buffer {
-    /// The processes' tables of descriptors.
+    /// Numbers of the processes' descriptor tables.
     tables: BTreeMap<Pid, usize>,
-    /// Those that are not used any more.
+    /// Numbers of tables that are no longer used.
     free: Vec<usize>,
-    /// Processes that share their descriptors with others: nothing is known of those.
+    /// Processes that share descriptors with others. Nothing is known about their descriptors.
     sharing: BTreeSet<Pid>,
-    /// The next call is to stop, and ends the timeslice.
+    /// The next call is to stop, and to end the timeslice.
     hurried: bool,
 }
 
 impl Buffer {
-    /// While the program starts up, its calls are looked at. What a signal waits for is the next call that stops.
+    /// Switches the buffer on, or off if all calls are to stop: while the program starts up, because its calls are
+    /// inspected, and if a signal waits for the next stop.
     pub(in crate::record) fn set_mode(
         &self,
         options: &Options<'_>,
@@ -45,7 +46,7 @@ impl Buffer {
         clock.area().set_mode(if off { Mode::Off } else { Mode::Record });
     }
 
-    /// Have the running task stop at its next call, whatever that is.
+    /// Has the running task stop at its next call, whatever that is.
     pub(in crate::record) fn hurry(
         &mut self,
         options: &Options<'_>,
@@ -59,12 +60,12 @@ impl Buffer {
         self.set_mode(options, tasks, clock, scheduler, id);
     }
 
-    /// Whether it was to stop at the next call. It has come to that.
+    /// Whether the task was to stop at its next call. Clears this, as it has come to that call.
     pub(in crate::record) fn was_hurried(&mut self) -> bool {
         std::mem::take(&mut self.hurried)
     }
 
-    /// The number of the table of descriptors of a task's process.
+    /// Returns the number of the descriptor table of a task's process.
     pub(in crate::record) fn table(&mut self, tasks: &mut Tasks, clock: &Clock, id: TaskId) -> Option<usize> {
         let pid = tasks.task(id).pid;
         let buffer = self;
@@ -80,13 +81,13 @@ impl Buffer {
         Some(table)
     }
 
-    /// A process is no more.
+    /// Frees the table of a process that has ended.
     pub(in crate::record) fn give_back_table(&mut self, pid: Pid) {
         self.free.extend(self.tables.remove(&pid));
         self.sharing.remove(&pid);
     }
 
-    /// These processes share their descriptors: what one closes is closed for the other.
+    /// Frees the tables of processes that share their descriptors: what one closes is closed for the other.
     pub(in crate::record) fn share_descriptors(&mut self, pids: [Pid; 2]) {
         for pid in pids {
             self.free.extend(self.tables.remove(&pid));
@@ -94,7 +95,7 @@ impl Buffer {
         }
     }
 
-    /// What the buffer knows of descriptors may not hold any more: a file has been mapped.
+    /// Clears what the buffer knows of descriptors, which may no longer hold once a file has been mapped.
     pub(in crate::record) fn forget_descriptors(&self, clock: &Clock) {
         for table in self.tables.values() {
             clock.area().clear_table(*table);

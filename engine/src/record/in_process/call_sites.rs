@@ -1,7 +1,7 @@
-//! Call sites that lead into the system-call buffer.
+//! Call sites that are patched to lead into the system-call buffer.
 //!
-//! One is patched when a task comes to it for the second time with a call that the buffer can make. Those that earlier attempts
-//! of a test have come to are patched before a further one begins.
+//! A call site is patched when a task reaches it for the second time with a call that the buffer can make. Call sites
+//! that earlier attempts of a test have reached are patched before the next attempt begins.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,59 +23,60 @@ use crate::tracee::patch::{AROUND, Patch, Window, plan};
 use crate::tracee::reads::MovedRead;
 use crate::tracee::{Area, Memory, SYSCALL_LEN, Stopped, code_around, os};
 
-/// How often a task comes to a call site before it is patched.
+/// How often a task must reach a call site before it is patched.
 const HITS: u32 = 2;
 
-/// A call site: the number of its address space, and the address of the `syscall` instruction.
+/// A call site: number of the address space, and address of the `syscall` instruction.
 pub(super) type Site = (u32, u64);
 
-/// In place of the number of an address space: it is no call site.
+/// Stands in place of an address space's number for a stub that belongs to no call site.
 const NO_CALL: u32 = u32::MAX;
 
-/// So much of the stack leads from clone(2) to whoever wanted a thread, in the unoptimised code of most libraries.
+/// Bytes of the stack between clone(2) and the function that wanted a thread, in the unoptimised code of most
+/// libraries.
 const DEPTH: usize = 12 << 10;
 
 /// What is known of call sites.
 #[derive(Clone, Debug, Default)]
 pub(in crate::record) struct CallSites {
-    /// How often tasks have come to them.
+    /// How often tasks have reached each.
     hits: BTreeMap<Site, u32>,
-    /// Those that lead to the stubs, by the stubs' numbers.
+    /// Patched call sites, by the number of their stub.
     patched: Vec<Site>,
-    /// Where handlers of signals have interrupted something, and return to.
+    /// Addresses at which signal handlers have interrupted code, and to which they return.
     returned_to: BTreeSet<u64>,
 }
 
 impl CallSites {
-    /// Those that have been patched.
+    /// Returns the patched call sites.
     pub(in crate::record) fn patched(&self) -> &[Site] {
         &self.patched
     }
 
-    /// The address in the program's code that one in a stub stands for, roughly.
+    /// Returns the program address for which an address in a stub stands, roughly.
     pub(in crate::record) fn original(&self, ip: u64) -> u64 {
         let site = Area::stub_at(ip).and_then(|stub| self.patched.get(stub));
         site.map_or(ip, |(_, address)| address + SYSCALL_LEN)
     }
 
-    /// A handler has interrupted something that goes on at `ip` later.
+    /// Notes that a signal handler has interrupted code that will go on at `ip`.
     pub(in crate::record) fn returns_to(&mut self, ip: u64) {
         self.returned_to.insert(ip);
     }
 
-    /// A task comes to a call site. Whether that is to be patched now. Where it could not be, it is looked at again after
-    /// twice as many times: two tasks that wait at the same place in turn would else be in each other's way for ever, and
-    /// looking costs more than a call.
+    /// Counts that a task has reached a call site. Returns whether to try to patch it now. After a failed attempt, the
+    /// number of visits until the next one doubles: otherwise two tasks that take turns waiting there would prevent it
+    /// each time, and trying costs more than a call.
     fn comes_to(&mut self, site: Site) -> bool {
         let hits = self.hits.entry(site).or_default();
         *hits = hits.saturating_add(1);
         *hits >= HITS && hits.is_power_of_two()
     }
 
-    /// How a call site of a process can be patched, if it can.
+    /// Plans how to patch a call site of a process. Returns `None` if it cannot be patched.
     ///
     /// # Errors
-    /// If the process cannot be looked at.
+    /// If the process cannot be inspected.
     pub(in crate::record) fn plan(
         &self,
         pid: Pid,
@@ -83,14 +84,14 @@ impl CallSites {
         address: u64,
     ) -> Result<Option<Patch>, Error> {
         let Some(stub) = self.next_stub() else { return Ok(None) };
-        // Code that the program writes, or that others see, is left alone.
+        // Code that the program writes, or shares with others, is left alone.
         let Some(mapped) = code_around(pid, address)? else { return Ok(None) };
         let start = mapped.start.max(address.saturating_sub(AROUND));
         let end = mapped.end.min(address.saturating_add(AROUND));
         let code = memory.bytes(start, (end - start) as usize)?;
         let window = Window { address: start, bytes: &code };
         let patch = plan(&window, address, stub, ENTRY as u64).ok();
-        // Where a handler returns to the middle of what is overwritten, it stays.
+        // A site cannot be patched if a handler may return into the middle of what would be overwritten.
         Ok(patch.filter(|patch| !patch.interior().any(|ip| self.returned_to.contains(&ip))))
     }
 
@@ -98,7 +99,7 @@ impl CallSites {
         Area::stub(self.patched.len())
     }
 
-    /// The next stub is that of an instruction of another kind. False if there is no room for it.
+    /// Gives the next stub to a moved instruction that is no call. Returns false if there is no room.
     pub(super) fn add_stub(&mut self, area: &Area, moved: &MovedRead) -> bool {
         let placed = self.next_stub().is_some_and(|stub| area.set_stub(stub, &moved.stub));
         if placed {
@@ -107,7 +108,7 @@ impl CallSites {
         placed
     }
 
-    /// Patch a call site as was planned last. These tasks stand there.
+    /// Patches a call site as planned last. The tasks `here` stand at it.
     ///
     /// # Errors
     /// If the code cannot be written.
@@ -131,8 +132,7 @@ impl CallSites {
 }
 
 impl CallSites {
-    /// A task has come to a call. If its call site can be made to lead into the buffer, it does from now on, and the
-    /// task stands in the stub.
+    /// Patches the call site of a call that a task has reached, if possible. The task stands in the stub then.
     pub(in crate::record) fn patch(
         &mut self,
         tasks: &mut Tasks,
@@ -151,7 +151,7 @@ impl CallSites {
             return Ok(());
         }
         let Some(patch) = self.plan(stopped.tid(), &space.memory, site.1)? else { return Ok(()) };
-        // Perhaps nobody is in the way another time.
+        // Another task is in the way; next time there may be none.
         let Some(mut here) = tasks.waiting_at(id, &patch) else { return Ok(()) };
         registers.set_ip(patch.traced);
         stopped.set_registers(registers)?;
@@ -164,7 +164,7 @@ impl CallSites {
         Ok(())
     }
 
-    /// The stack of a task that is about to make a thread.
+    /// Saves the stack of a task that is about to create a thread.
     pub(in crate::record) fn maker(&self, tasks: &Tasks, id: TaskId, call: &Call) -> Box<Maker> {
         let registers = &call.registers;
         let [rip, rsp, rbp] = [self.original(registers.ip()), registers.sp(), registers.bp()];
@@ -174,8 +174,8 @@ impl CallSites {
 }
 
 impl Tasks {
-    /// Those but this one that stand at the entry of a call at the site: they can make it in the stub as well. None if
-    /// somebody would go on in the middle of what is overwritten.
+    /// Returns the other tasks that stand at the entry of a call at this site: they can make it in the stub as well.
+    /// Returns `None` if a task would go on in the middle of what is overwritten.
     fn waiting_at(&self, id: TaskId, patch: &Patch) -> Option<Vec<TaskId>> {
         let interior: Vec<u64> = patch.interior().collect();
         let (space, entry) = (self[id].space.number, patch.site.wrapping_add(SYSCALL_LEN));
@@ -198,9 +198,9 @@ impl Tasks {
                 | Hold::InKernel(_, call)
                 | Hold::Returned(_, call)
                 | Hold::Suspended(_, Some(call)) => !interior.contains(&call.registers.ip()),
-                // Where it goes on is not known.
+                // Where it goes on is unknown.
                 Hold::Suspended(_, None) => false,
-                // Where it goes on is in a stub.
+                // It goes on in a stub.
                 Hold::Parked(_) | Hold::Unparked(_) => true,
                 Hold::Running | Hold::Gone => true,
             };
@@ -211,7 +211,7 @@ impl Tasks {
         Some(waiting)
     }
 
-    /// A task that stands at the entry of a call stands at the same one elsewhere.
+    /// Moves a task from the entry of a call to the entry of the same call at `ip`.
     fn move_to(&mut self, id: TaskId, ip: u64) -> Flow<()> {
         let task = self.task(id);
         let left = task.boundary.left;

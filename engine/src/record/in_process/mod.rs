@@ -1,8 +1,8 @@
-//! What is known of our code in the program's processes.
+//! What is known of the recorder's code in the program's processes.
 //!
-//! Calls are made in the system-call buffer once their instructions are patched; tasks hand the core over among themselves; the
-//! time-stamp counter and its like are read by stubs. The room stands on [`tree`](super::tree) and [`start`](super::start); the
-//! other side is in `rrtest_preload`.
+//! Calls are made in the system-call buffer once their instructions are patched, tasks hand the core to each other, and
+//! stubs read the time-stamp counter and the like. The room stands on [`tree`](super::tree) and
+//! [`start`](super::start); the code itself is in `rrtest_preload`.
 
 pub(super) mod buffer;
 pub(super) mod call_sites;
@@ -14,7 +14,7 @@ use call_sites::CallSites;
 use hand_over::HandOver;
 use reads::Reads;
 
-/// What is known of the code of ours in the program's processes.
+/// What is known of the recorder's code in the program's processes.
 #[derive(Debug, Default)]
 pub(super) struct InProcess {
     pub(super) buffer: Buffer,

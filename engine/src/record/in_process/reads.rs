@@ -1,13 +1,13 @@
-//! Instructions that read what the program cannot know: the time-stamp counter, random numbers, the processor's identity.
+//! Instructions that read what the program cannot determine: time-stamp counter, random numbers, processor identity.
 //!
-//! Nothing stops at them: some cannot be masked on any processor, and the signal that others raise where they can be would not leave
-//! the program's mask and handlers alone. So they are moved to stubs before they are first executed ([`crate::tracee::reads`]):
-//! those of the program and its dynamic linker when it is executed, those of libraries when they are mapped. The buffer logs
-//! what they read. One that cannot be moved becomes a trap.
+//! Nothing stops at them: some cannot be trapped on any processor, and the signal that others raise when trapped would
+//! affect the program's signal mask and handlers. So they are moved to stubs before they are first executed
+//! ([`crate::tracee::reads`]): those of the program and its dynamic linker at execve(2), those of libraries when they
+//! are mapped. The buffer logs what they read. An instruction that cannot be moved becomes a trap.
 //!
 //! The counter is ahead of the machine's by as much as the program's clocks. Random numbers come from the seed, as
-//! those of getrandom(2) do. Code that the program itself makes is not looked through: what it reads is not recorded, and shows
-//! when the trace is verified.
+//! those of getrandom(2) do. Code that the program itself generates is not searched: what it reads is not recorded,
+//! which shows when the trace is verified.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -31,30 +31,30 @@ use crate::tracee::patch::{AROUND, Window};
 use crate::tracee::reads::{MovedRead as Plan, plan_read};
 use crate::tracee::{Line, Memory, ReadSite, SignalSet, Stopped, ignore_again, read_sites, signals};
 
-/// What is known of such instructions.
+/// What is known of these instructions.
 #[derive(Clone, Debug, Default)]
 pub(in crate::record) struct Reads {
-    /// Those that have been moved. A program that is executed again, or a library mapped again, at the same place, finds its
-    /// stubs there.
+    /// Moved instructions. A program that is executed again, or a library that is mapped again, at the same place finds
+    /// its stubs there.
     moved: BTreeMap<Place, MovedRead>,
-    /// Those that could not be, by address: a trap is in their place.
+    /// Instructions replaced by a trap because they could not be moved, by address.
     pub(in crate::record) traps: BTreeMap<u64, Trapped>,
 }
 
-/// An instruction in place of which is a trap.
+/// An instruction that a trap has replaced.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::record) struct Trapped {
     pub(in crate::record) what: What,
     pub(in crate::record) len: u8,
 }
 
-/// Plans by the stubs that they are for. The next recording of a program needs the same, and to plan takes as long as some calls do;
-/// none for what cannot be moved.
+/// Plans by stub and place; `None` for what cannot be moved. The next recording of the program needs the same plans,
+/// and making one takes as long as several calls do.
 static PLANS: LazyLock<Mutex<Plans>> = LazyLock::new(Mutex::default);
 
 type Plans = HashMap<(u64, Place), Option<Plan>>;
 
-/// Where such an instruction stands, with the code around it.
+/// Where an instruction stands, with the code around it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Place {
     site: u64,
@@ -63,7 +63,7 @@ struct Place {
 }
 
 impl Place {
-    /// What is moved with an instruction is not further away.
+    /// How far code that is moved with an instruction can be from it.
     const BEFORE: u64 = 112;
     const BEHIND: u64 = 32;
 }
@@ -74,7 +74,7 @@ pub(in crate::record) struct Mapped<'a> {
     pub(in crate::record) len: u64,
     pub(in crate::record) offset: u64,
     pub(in crate::record) file: &'a File,
-    /// It is the dynamic linker's.
+    /// Whether the file is the dynamic linker.
     pub(in crate::record) linker: bool,
 }
 
@@ -82,7 +82,7 @@ pub(in crate::record) struct Mapped<'a> {
 const TRAP: u8 = 0xcc;
 
 impl Reads {
-    /// A task has executed a program, whose mappings these are.
+    /// Moves the instructions of a program that a task has executed and that has these mappings.
     pub(in crate::record) fn move_reads_of_image(
         &mut self,
         tasks: &Tasks,
@@ -111,7 +111,7 @@ impl Reads {
         Ok(())
     }
 
-    /// A task has mapped code, which nobody has executed yet.
+    /// Moves the instructions in code that a task has mapped and nobody has executed yet.
     pub(in crate::record) fn move_reads(
         &mut self,
         tasks: &Tasks,
@@ -121,7 +121,7 @@ impl Reads {
         id: TaskId,
         mapped: &Mapped<'_>,
     ) -> Flow<()> {
-        // What cannot be read is no program.
+        // A file that cannot be parsed is no program.
         let Ok(sites) = read_sites(mapped.file) else { return Ok(()) };
         let within = mapped.offset..mapped.offset.saturating_add(mapped.len);
         let space = tasks.space(id);
@@ -185,8 +185,8 @@ impl Reads {
         Ok(moved)
     }
 
-    /// A task is about to go on: what differs from run to run is not read without a stop while the program starts up; and where there
-    /// are traps, it must be known what the task says about their signal.
+    /// Prepares for a task to go on: while the program starts up, reads that vary from run to run must stop; and if
+    /// there are traps, the task's settings for their signal must be known.
     pub(in crate::record) fn prepare_reads(
         &self,
         tasks: &mut Tasks,
@@ -207,7 +207,7 @@ impl Reads {
 }
 
 impl Tasks {
-    /// As the buffer's code reads.
+    /// Reads as the buffer's code does.
     pub(in crate::record) fn read(
         &self,
         clock: &Clock,
@@ -230,7 +230,7 @@ impl Tasks {
         }
     }
 
-    /// The trap's signal has been raised: the task blocks and ignores it as before.
+    /// Makes a task block and ignore the trap's signal again, after the signal has been raised.
     pub(in crate::record) fn deafen(&self, id: TaskId, stopped: Stopped) -> Result<Stopped, Error> {
         let Deaf { blocks, ignores } = self[id].deaf;
         let stopped = match ignores {
@@ -244,7 +244,7 @@ impl Tasks {
     }
 }
 
-/// Whether it is code of a file that the program does not write, and that it has for itself.
+/// Whether a mapping is private code of a file, which the program does not write.
 fn is_code(line: &Line) -> bool {
     let is_code = line.prot & (libc::PROT_WRITE | libc::PROT_EXEC) == libc::PROT_EXEC;
     is_code && line.inode != 0 && !line.shared

@@ -1,5 +1,5 @@
-//! The call that a task sleeps in, as the kernel tells, and what its arguments name: paths, and descriptors with all that
-//! those watch.
+//! The call in which a task sleeps, as the kernel reports it, and what its arguments refer to: paths, and descriptors
+//! with everything that they watch.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -20,13 +20,12 @@ pub(in crate::record) fn is_queue(path: &str) -> bool {
 /// Longest path (PATH_MAX).
 pub(in crate::record) const PATH: usize = 4096;
 
-/// The link in `/proc/PID` at which a path starts that does not start at the root: that of the directory from which a call
-/// wants it (openat(2)).
+/// Returns the link in `/proc/PID` at which a relative path of a call starts (openat(2)).
 pub(in crate::record) fn start(directory: i32) -> String {
     if directory == libc::AT_FDCWD { "cwd".to_owned() } else { format!("fd/{directory}") }
 }
 
-/// What a call opens: from which of the links in `/proc/PID` its path starts, and the path.
+/// Returns what a call opens: the link in `/proc/PID` at which its path starts, and the path.
 pub(in crate::record) fn opened(number: i64, args: &[u64; 6], memory: &Memory) -> (String, String) {
     let (directory, path) = match number {
         libc::SYS_openat => (args[0] as i32, args[1]),
@@ -35,16 +34,16 @@ pub(in crate::record) fn opened(number: i64, args: &[u64; 6], memory: &Memory) -
     (start(directory), memory.text(path, PATH))
 }
 
-/// The file that a path leads a task to.
+/// Returns the metadata of the file to which a path leads a task.
 pub(in crate::record) fn found_at(tid: Pid, directory: &str, path: &str) -> Option<Metadata> {
     let from = if path.starts_with('/') { "root" } else { directory };
     std::fs::metadata(format!("/proc/{tid}/{from}/{path}")).ok()
 }
 
-/// The descriptors that a ppoll(2) with these arguments waits for.
+/// Returns the descriptors for which a ppoll(2) with these arguments waits.
 pub(in crate::record) fn polled(memory: &Memory, args: &[u64; 6]) -> Vec<i32> {
     let [fds, count, ..] = *args;
-    // struct pollfd: descriptor, events, what came.
+    // struct pollfd: descriptor, requested events, returned events.
     let fds = memory.available(fds, count as usize * 8);
     let fds = fds.chunks_exact(8).map(|one| i32::from_ne_bytes([one[0], one[1], one[2], one[3]]));
     fds.filter(|fd| *fd >= 0).collect()
@@ -54,12 +53,12 @@ pub(in crate::record) fn inode(path: &Path) -> Option<u64> {
     std::fs::metadata(path).ok().map(|metadata| metadata.ino())
 }
 
-/// The system call that a task sleeps in, with its arguments (`/proc/PID/syscall`, proc_pid_syscall(5)).
+/// Returns the system call in which a task sleeps, with its arguments (`/proc/PID/syscall`, proc_pid_syscall(5)).
 pub(in crate::record) fn call_in_progress(tid: Pid) -> Option<(i64, [u64; 6])> {
     call_of(&std::fs::read_to_string(format!("/proc/{tid}/syscall")).ok()?)
 }
 
-/// The call that `/proc/PID/syscall` tells of; none for a task that runs.
+/// Parses `/proc/PID/syscall`. Returns `None` for a task that runs.
 fn call_of(text: &str) -> Option<(i64, [u64; 6])> {
     let mut fields = text.split_whitespace();
     let number = fields.next()?.parse().ok()?;
@@ -70,20 +69,20 @@ fn call_of(text: &str) -> Option<(i64, [u64; 6])> {
     Some((number, args))
 }
 
-/// The descriptors that an epoll descriptor of a task watches; -1 for what cannot be read.
+/// Returns the descriptors that an epoll descriptor of a task watches; -1 for one that cannot be read.
 pub(in crate::record) fn watched(tid: Pid, fd: i32) -> Vec<i32> {
     let info = std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{fd}")).unwrap_or_default();
     of_epoll(&info).collect()
 }
 
-/// The descriptors that an epoll descriptor watches, as its `fdinfo` has them (proc_pid_fdinfo(5)).
+/// Parses the descriptors that an epoll descriptor watches from its `fdinfo` (proc_pid_fdinfo(5)).
 pub(in crate::record) fn of_epoll(info: &str) -> impl Iterator<Item = i32> {
     info.lines()
         .filter_map(|line| line.strip_prefix("tfd:"))
         .map(|rest| rest.split_whitespace().next().and_then(|fd| fd.parse().ok()).unwrap_or(-1))
 }
 
-/// The inodes that an inotify(7) descriptor watches, as its `fdinfo` has them (proc_pid_fdinfo(5)).
+/// Parses the inodes that an inotify(7) descriptor watches from its `fdinfo` (proc_pid_fdinfo(5)).
 pub(in crate::record) fn watched_inodes(info: &str) -> impl Iterator<Item = u64> {
     let inode = |line: &str| {
         line.split_whitespace().find_map(|word| u64::from_str_radix(word.strip_prefix("ino:")?, 16).ok())

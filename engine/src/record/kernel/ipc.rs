@@ -1,24 +1,24 @@
-//! System V message queues and semaphores (sysvipc(7)): who has used them.
+//! System V message queues and semaphores (sysvipc(7)): which processes have used them.
 //!
-//! Nobody holds one open: `/proc/sysvipc` (proc_sysvipc(5)) and semctl(2) tell which processes have used it last.
+//! No process holds them open. `/proc/sysvipc` (proc_sysvipc(5)) and semctl(2) name the processes that used them last.
 
 use std::collections::BTreeSet;
 
 use nix::unistd::Pid;
 
-/// What there is.
+/// Kinds of System V objects that tasks wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::record) enum Ipc {
     Queue,
     Semaphores,
 }
 
-/// What the kernel tells of one.
+/// What the kernel reports about an object.
 #[derive(Debug, PartialEq, Eq)]
 struct Row {
-    /// How many semaphores there are.
+    /// Number of semaphores.
     count: i32,
-    /// Those who have used it last; 0 for nobody.
+    /// The processes that used it last; 0 for none.
     users: [i32; 2],
 }
 
@@ -32,7 +32,7 @@ impl Row {
             .find_map(|(its, row)| (its == id).then_some(row))
     }
 
-    /// The id, and what belongs to it.
+    /// Parses a line into the id and the rest.
     pub(in crate::record) fn decode(kind: Ipc, line: &str) -> Option<(i32, Self)> {
         let numbers: Vec<i32> = line.split_whitespace().map(|word| word.parse().unwrap_or(-1)).collect();
         match (kind, &numbers[..]) {
@@ -47,7 +47,7 @@ impl Row {
     }
 }
 
-/// Whether none of these processes is known to have used one.
+/// Whether none of these processes is known to have used an object.
 pub(in crate::record) fn is_unknown_to(kind: Ipc, id: i32, outsiders: &BTreeSet<Pid>) -> bool {
     let Some(row) = Row::of(kind, id) else { return false };
     let last = |at: i32| {

@@ -1,7 +1,7 @@
-//! What the kernel tells of the program's descriptors: of what they are, and who has the other end.
+//! What the kernel reports about the program's descriptors: what they refer to, and who has the other end.
 //!
-//! It is asked in `/proc`, over netlink, or by a copy of a descriptor. The room knows no task and no recorder: it is given
-//! ids of processes and numbers of descriptors, and gives facts. It stands on [`crate::tracee`] alone.
+//! The sources are `/proc`, netlink, and copies of descriptors. The room knows no task and no recorder: it takes
+//! process ids and descriptor numbers, and returns facts. It stands on [`crate::tracee`] alone.
 
 pub(super) mod call_in_progress;
 pub(super) mod fds;

@@ -1,13 +1,13 @@
-//! Whose the other end of a socket is: whether what comes out of it is up to the recorded tree alone.
+//! Finds a socket's peer: whether what comes out of a socket depends on the recorded tree alone.
 //!
-//! The kernel tells in `/proc/PID/net` (proc_pid_net(5)). What it does not tell counts as the world: sockets bound to other
-//! addresses than the machine's own, packets. Unix sockets have their own place ([`super::unix_sockets`]).
+//! The kernel lists sockets in `/proc/PID/net` (proc_pid_net(5)). What it does not list counts as the outside world:
+//! sockets bound to other than local addresses, packets. Unix sockets are in [`super::unix_sockets`].
 //!
-//! What is under way is in no task's hands, yet wakes one. Of a stream, its sender's queue tells: it has what the other side
-//! has not confirmed. A sender that the other side has no room for keeps its queue for ever: it says in `TCP_INFO` (tcp(7)) that
-//! nothing is under way and that the window is closed, and so must the other side, which else has just opened it. A datagram
-//! that loops back leaves no trace with its sender: it is delivered, or waits in a processor's backlog, which
-//! `/proc/net/softnet_stat` counts.
+//! Data in flight belongs to no task, yet wakes one. A stream's sender shows it: its queue has what the other side has
+//! not acknowledged. If the other side has no room, the sender's queue never empties. Then the sender's `TCP_INFO`
+//! (tcp(7)) must show that nothing is in flight and the window is closed, and the receiver must agree, as it may have
+//! just opened the window. A datagram over loopback leaves no trace at the sender: it has been delivered, or waits in a
+//! processor's backlog, which `/proc/net/softnet_stat` counts.
 
 use std::collections::{BTreeMap, HashSet};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -26,27 +26,27 @@ const CONNECTING: [u8; 2] = [2, 3];
 /// An address as the kernel prints it, and a port.
 type Address = (String, u16);
 
-/// A line of `/proc/PID/net/tcp`, `udp` and their like.
+/// A line of `/proc/PID/net/tcp`, `udp` and the like.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Socket {
     local: Address,
     remote: Address,
     state: u8,
-    /// Whether what it has sent is under way.
+    /// Whether it has sent data that is in flight.
     sends: bool,
-    /// 0 for one that nobody has accepted yet, or that is closed.
+    /// 0 for a socket that has not been accepted yet, or is closed.
     inode: u64,
     datagrams: bool,
 }
 
-/// Who has a socket: a process, and its descriptor.
+/// A process that has a socket, and its descriptor.
 type Holder = (Pid, i32);
 
-/// The sockets of a network.
+/// The sockets of a network namespace.
 #[derive(Debug)]
 pub(in crate::record) struct Sockets {
     all: Vec<Socket>,
-    /// Those that the recorded processes have.
+    /// The sockets of the recorded processes.
     tree: BTreeMap<u64, Holder>,
     by_inode: BTreeMap<u64, usize>,
     /// Whether packets may wait to be delivered.
@@ -54,7 +54,7 @@ pub(in crate::record) struct Sockets {
 }
 
 impl Sockets {
-    /// Those in the network of a task; these are the recorded processes.
+    /// Reads the sockets of a task's network namespace. `processes` are the recorded ones.
     pub(in crate::record) fn of(tid: Pid, processes: impl IntoIterator<Item = Pid>) -> Self {
         let read =
             |name: &str| std::fs::read_to_string(format!("/proc/{tid}/net/{name}")).unwrap_or_default();
@@ -75,14 +75,14 @@ impl Sockets {
         self.by_inode.get(&inode).map(|at| &self.all[*at])
     }
 
-    /// Whether only the recorded processes make a socket ready, unless an outsider comes to where they listen, and nothing
-    /// is under way to any of theirs.
+    /// Whether only the recorded processes can make a socket ready, unless an outsider connects to where they listen,
+    /// and nothing is in flight to any of theirs.
     pub(in crate::record) fn inside(&self, inode: u64) -> bool {
         let Some(socket) = self.socket(inode) else { return false };
         self.is_quiet() && (self.is_local(socket) || self.is_inside(socket))
     }
 
-    /// Whether a recorded process listens at a port, or takes datagrams there, on whatever address.
+    /// Whether a recorded process listens at a port, or receives datagrams there, on any address.
     pub(in crate::record) fn has_port(&self, port: u16) -> bool {
         let takes = |socket: &Socket| socket.state == LISTENS || socket.datagrams;
         self.all
@@ -90,8 +90,8 @@ impl Sockets {
             .any(|socket| socket.local.1 == port && takes(socket) && self.tree.contains_key(&socket.inode))
     }
 
-    /// The inodes of what has the other end of a connection, if those are the recorded processes' and nothing is under way to
-    /// any of theirs: a socket, or those at which it waits to be accepted.
+    /// Returns the inodes at the other end of a connection, if they belong to the recorded processes and nothing is in
+    /// flight to any of those: one socket, or the listening ones at which the connection waits to be accepted.
     pub(in crate::record) fn other_end(&self, inode: u64) -> Option<Vec<u64>> {
         let socket = self.socket(inode)?;
         let ends = self.ends(socket);
@@ -99,13 +99,14 @@ impl Sockets {
         (all && self.is_quiet() && !(socket.datagrams && self.backlog)).then_some(ends)
     }
 
-    /// The port of a socket that takes whatever comes to it, if only this machine can reach it and nothing is under way.
+    /// Returns the port of a socket that receives from anybody, if only this machine can reach it and nothing is in
+    /// flight.
     pub(in crate::record) fn open_port(&self, inode: u64) -> Option<u16> {
         let socket = self.socket(inode)?;
         (self.is_local(socket) && self.is_quiet() && !self.backlog).then_some(socket.local.1)
     }
 
-    /// What a socket is, as people write it.
+    /// Describes a socket in words.
     pub(in crate::record) fn name(&self, inode: u64) -> Option<Name> {
         let socket = self.socket(inode)?;
         Some(Name {
@@ -115,7 +116,7 @@ impl Sockets {
         })
     }
 
-    /// The inodes that hold the other end of a connection.
+    /// Returns the inodes at the other end of a connection.
     fn ends(&self, socket: &Socket) -> Vec<u64> {
         let of = |wanted: &dyn Fn(&Socket) -> bool| -> Vec<u64> {
             self.all
@@ -128,14 +129,14 @@ impl Sockets {
             return Vec::new();
         }
         if socket.datagrams {
-            // Whoever has the port can send from it.
+            // Any socket at this port may send from it.
             let exact = |other: &Socket| other.local == socket.remote;
             let known = is_loopback(&socket.remote.0) || self.all.iter().any(exact);
             return if known { of(&|other| other.local.1 == socket.remote.1) } else { Vec::new() };
         }
         let answers = |other: &Socket| other.local == socket.remote && other.remote == socket.local;
         match self.all.iter().find(|other| !other.datagrams && answers(other)) {
-            // Nobody has accepted it yet: whoever listens there will.
+            // Not accepted yet: the process that listens there will accept it.
             Some(Socket { inode: 0, state, .. }) if CONNECTED.contains(state) => {
                 of(&|other| other.state == LISTENS && other.local.1 == socket.remote.1)
             }
@@ -144,12 +145,12 @@ impl Sockets {
         }
     }
 
-    /// The inodes that hold the other end of what has this one.
+    /// Returns the inodes at the other end of the socket with this inode.
     pub(in crate::record) fn ends_of(&self, inode: u64) -> Vec<u64> {
         self.socket(inode).map(|socket| self.ends(socket)).unwrap_or_default()
     }
 
-    /// Whether a socket listens, or takes datagrams from anybody, where only this machine can reach it.
+    /// Whether a socket listens, or receives datagrams from anybody, where only this machine can reach it.
     fn is_local(&self, socket: &Socket) -> bool {
         socket.remote.1 == 0 && (socket.state == LISTENS || socket.datagrams) && is_loopback(&socket.local.0)
     }
@@ -158,7 +159,7 @@ impl Sockets {
         socket.remote.1 != 0
             && self.all.iter().any(|peer| {
                 let answers = peer.local == socket.remote && peer.remote == socket.local;
-                // Nobody has accepted it yet: whoever listens there will.
+                // Not accepted yet: the process that listens there will accept it.
                 let listens = peer.local.1 == socket.remote.1 && peer.state == LISTENS;
                 let takes = peer.datagrams && peer.local == socket.remote;
                 peer.datagrams == socket.datagrams
@@ -167,12 +168,12 @@ impl Sockets {
             })
     }
 
-    /// Whether nothing that has been sent to the recorded processes, or by them, is still to arrive or to be confirmed (Nagle's
-    /// algorithm holds back what follows it).
+    /// Whether everything sent to or by the recorded processes has arrived and been acknowledged (Nagle's algorithm
+    /// holds back what follows unacknowledged data).
     fn is_quiet(&self) -> bool {
         let own = self.all.iter().filter(|socket| self.tree.contains_key(&socket.inode));
         let own: HashSet<_> = own.map(|socket| (&socket.local, &socket.remote)).collect();
-        // One that is closed still sends what it has.
+        // A closed socket still sends what it has.
         let concerns = |socket: &Socket| {
             self.tree.contains_key(&socket.inode) || own.contains(&(&socket.remote, &socket.local))
         };
@@ -181,7 +182,7 @@ impl Sockets {
         !self.all.iter().any(|socket| concerns(socket) && busy(socket))
     }
 
-    /// Whether what a socket has to send stays with it until the other side reads, and does not.
+    /// Whether a socket cannot send until the other side reads, and the other side does not.
     fn is_shut_out(&self, socket: &Socket) -> bool {
         if socket.datagrams {
             return false;
@@ -193,29 +194,29 @@ impl Sockets {
     }
 }
 
-/// The sockets that processes have, with a descriptor of each.
+/// Returns the sockets of processes, with a descriptor of each.
 fn held(processes: impl IntoIterator<Item = Pid>) -> BTreeMap<u64, Holder> {
     let all = processes.into_iter().flat_map(|pid| links(pid).map(move |(fd, link)| (pid, fd, link)));
     all.filter_map(|(pid, fd, link)| Some((inode_of(&link)?, (pid, fd)))).collect()
 }
 
-/// How a socket is called.
+/// A socket's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::record) struct Name {
     pub(in crate::record) protocol: &'static str,
     pub(in crate::record) local: String,
-    /// None if it is not connected.
+    /// `None` if it is not connected.
     pub(in crate::record) remote: Option<String>,
 }
 
-/// What a TCP socket says of itself.
+/// State of a TCP socket.
 #[derive(Debug)]
 struct TcpState {
-    /// Packets that the other side has not confirmed.
+    /// Packets that the other side has not acknowledged.
     unconfirmed: u32,
-    /// How much the other side takes.
+    /// The window that the other side offers.
     room: u32,
-    /// How much it has told the other side to take, last; kernels before 6.2 do not tell.
+    /// The window that it last offered the other side. Kernels before 6.2 do not report it.
     offers: Option<u32>,
     /// Whether it gives up after some time.
     limited: bool,
@@ -223,7 +224,7 @@ struct TcpState {
 
 impl TcpState {
     pub(in crate::record) fn of((pid, fd): Holder) -> Option<Self> {
-        /// Where `struct tcp_info` has `tcpi_unacked`, `tcpi_snd_wnd` and `tcpi_rcv_wnd` (linux/tcp.h).
+        /// Offsets of `tcpi_unacked`, `tcpi_snd_wnd` and `tcpi_rcv_wnd` in `struct tcp_info` (linux/tcp.h).
         const PLACES: [usize; 3] = [24, 228, 232];
         let copy = Copies::default().of(pid, fd)?;
         let info = tcp_option(&copy, libc::TCP_INFO)?;
@@ -238,7 +239,7 @@ impl TcpState {
     }
 }
 
-/// What a TCP socket has an option set to (tcp(7)).
+/// Returns the value of an option of a TCP socket (tcp(7)).
 fn tcp_option(socket: &OwnedFd, option: i32) -> Option<Vec<u8>> {
     let mut value = vec![0_u8; 512];
     let mut len = value.len() as libc::socklen_t;
@@ -251,14 +252,14 @@ fn tcp_option(socket: &OwnedFd, option: i32) -> Option<Vec<u8>> {
     (got == 0).then_some(value)
 }
 
-/// Whether no processor has packets that it has not delivered, as `softnet_stat` tells: the twelfth number of each line is
-/// the length of its backlog (net/core/net-procfs.c). Where that is not told, nobody knows.
+/// Whether no processor has undelivered packets, according to `softnet_stat`: the twelfth number of each line is the
+/// length of its backlog (net/core/net-procfs.c). False if the file is missing.
 fn is_delivered(stat: &str) -> bool {
     let empty = |line: &str| line.split_whitespace().nth(11).is_some_and(|len| len == "00000000");
     !stat.is_empty() && stat.lines().all(empty)
 }
 
-/// The inode in a link of `/proc/PID/fd` to a socket.
+/// Parses the inode in a link of `/proc/PID/fd` to a socket.
 pub(in crate::record) fn inode_of(link: &str) -> Option<u64> {
     link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
@@ -277,7 +278,7 @@ fn socket(line: &str, datagrams: bool) -> Option<Socket> {
     })
 }
 
-/// IPv4 addresses that are written as IPv6 ones are those of IPv4.
+/// Parses an address. IPv4-mapped IPv6 addresses become IPv4 addresses.
 fn address(text: &str) -> Option<Address> {
     const MAPPED: &str = "0000000000000000FFFF0000";
     let (address, port) = text.split_once(':')?;
@@ -285,7 +286,7 @@ fn address(text: &str) -> Option<Address> {
     Some((address.to_owned(), u16::from_str_radix(port, 16).ok()?))
 }
 
-/// An address as people write it.
+/// Formats an address for people.
 fn written((address, port): &Address) -> String {
     use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
     let words = (0..address.len() / 8).map(|at| u32::from_str_radix(&address[at * 8..at * 8 + 8], 16));
@@ -297,7 +298,7 @@ fn written((address, port): &Address) -> String {
     }
 }
 
-/// Whether nobody outside of the machine has this address (words in its own byte order).
+/// Whether an address is a loopback address (its words in native byte order).
 fn is_loopback(address: &str) -> bool {
     const V6: &str = "00000000000000000000000001000000";
     address == V6 || address.len() == 8 && address.ends_with("7F")

@@ -1,4 +1,4 @@
-//! The two sides of a pseudo-terminal (pty(7)). The slave has a name, `/dev/pts/N`; the master tells its number in
+//! The two sides of a pseudo-terminal (pty(7)). The slave is named `/dev/pts/N`; the master's number is in
 //! `/proc/PID/fdinfo` (`tty-index`, drivers/tty/pty.c).
 
 use std::os::fd::AsFd;
@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use super::fds::{info, links};
 use crate::tracee::Copies;
 
-/// A side, with the number of the terminal.
+/// One side, with the number of the terminal.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::record) enum Side {
     Master(String),
@@ -18,7 +18,7 @@ pub(in crate::record) enum Side {
 }
 
 impl Side {
-    /// That which a descriptor is of, whose link in `/proc/PID/fd` this is.
+    /// Returns the side to which a descriptor with this link in `/proc/PID/fd` refers.
     pub(in crate::record) fn of(pid: Pid, fd: i32, link: &str) -> Option<Self> {
         if link.ends_with("/ptmx") {
             return info(pid, fd as u64, "tty-index:").map(Self::Master);
@@ -26,7 +26,7 @@ impl Side {
         link.strip_prefix("/dev/pts/").map(|index| Self::Slave(index.to_owned()))
     }
 
-    /// Whether this is the other side of the same terminal.
+    /// Whether `other` is the opposite side of the same terminal.
     pub(in crate::record) fn faces(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Master(one), Self::Slave(other)) | (Self::Slave(one), Self::Master(other)) => one == other,
@@ -34,7 +34,7 @@ impl Side {
         }
     }
 
-    /// A descriptor of a process's that is of the other side.
+    /// Returns a descriptor by which a process has the opposite side.
     pub(in crate::record) fn other(&self, pid: Pid) -> Option<(Pid, i32)> {
         let faces =
             |(fd, link): &(i32, String)| Self::of(pid, *fd, link).is_some_and(|side| self.faces(&side));
@@ -42,7 +42,7 @@ impl Side {
     }
 }
 
-/// Whether a read waits until something comes, not for a time (termios(3), `VTIME`).
+/// Whether a read waits for input without a time limit (termios(3), `VTIME`).
 pub(in crate::record) fn waits_for_ever(pid: Pid, fd: i32) -> bool {
     let settings = Copies::default().of(pid, fd).and_then(|copy| tcgetattr(copy).ok());
     settings.is_some_and(|settings| {
@@ -51,8 +51,8 @@ pub(in crate::record) fn waits_for_ever(pid: Pid, fd: i32) -> bool {
     })
 }
 
-/// Have what is under way to a side arrive. A worker of the kernel's takes it there; whoever polls sees to that first
-/// (`tty_buffer_flush_work`, drivers/tty/n_tty.c). Whether it has.
+/// Flushes what is in flight to a side, and returns whether that succeeded. A kernel worker delivers it; poll(2) waits
+/// for the worker first (`tty_buffer_flush_work`, drivers/tty/n_tty.c).
 pub(in crate::record) fn is_flushed(pid: Pid, fd: i32) -> bool {
     let Some(copy) = Copies::default().of(pid, fd) else { return false };
     poll(&mut [PollFd::new(copy.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).is_ok()

@@ -1,6 +1,6 @@
-//! Whose the other end of a Unix socket is, as the kernel tells: the inode of its peer (sock_diag(7), `UDIAG_SHOW_PEER`).
+//! Finds the peer of a Unix socket by asking the kernel for its inode (sock_diag(7), `UDIAG_SHOW_PEER`).
 //!
-//! That is asked one socket at a time. Where the kernel does not answer (it may be built without), nothing is known.
+//! Each query is for one socket. If the kernel does not answer (it may be built without support), nothing is known.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -23,20 +23,20 @@ const LISTENS: u8 = 10;
 const HEADER: usize = 16;
 const MESSAGE: usize = 16;
 
-/// What the kernel tells of a Unix socket.
+/// What the kernel reports about a Unix socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::record) struct UnixSocket {
-    /// The inode of the socket at its other end; 0 for one that nobody has accepted yet.
+    /// The inode of the peer; 0 if the peer has not been accepted yet.
     pub(in crate::record) peer: Option<u64>,
     pub(in crate::record) listens: bool,
-    /// The inodes of those that wait to be accepted here.
+    /// The inodes of the sockets that wait to be accepted here.
     pub(in crate::record) waiting: Vec<u64>,
-    /// As people write it: a path, or an abstract name behind `@`.
+    /// The name as people write it: a path, or `@` and an abstract name.
     pub(in crate::record) name: Option<String>,
 }
 
 impl UnixSocket {
-    /// That with this inode.
+    /// Queries the socket with this inode.
     pub(in crate::record) fn of(inode: u64) -> Option<Self> {
         let inode = u32::try_from(inode).ok()?;
         let protocol = SockProtocol::NetlinkSockDiag;
@@ -50,7 +50,7 @@ impl UnixSocket {
         Self::decode(&answer)
     }
 
-    /// From a netlink message with a `struct unix_diag_msg` and its attributes.
+    /// Decodes a netlink message with a `struct unix_diag_msg` and its attributes.
     pub(in crate::record) fn decode(answer: &[u8]) -> Option<Self> {
         let kind = u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?);
         if kind != SOCK_DIAG_BY_FAMILY {
@@ -79,7 +79,7 @@ impl UnixSocket {
     }
 }
 
-/// A netlink message with a `struct unix_diag_req` for one socket.
+/// Encodes a netlink message with a `struct unix_diag_req` for one socket.
 fn request(inode: u32) -> Vec<u8> {
     const REQUEST: u32 = 24;
     let flags = libc::NLM_F_REQUEST as u16;
@@ -87,13 +87,13 @@ fn request(inode: u32) -> Vec<u8> {
     bytes.extend([SOCK_DIAG_BY_FAMILY, flags].map(u16::to_ne_bytes).as_flattened());
     // Sequence number and port; family, protocol and padding.
     bytes.extend([1, 0, libc::AF_UNIX as u32].map(u32::to_ne_bytes).as_flattened());
-    // Of any state; whatever its cookie.
+    // In any state, with any cookie.
     let show = SHOW_NAME | SHOW_PEER | SHOW_ICONS;
     bytes.extend([u32::MAX, inode, show, u32::MAX, u32::MAX].map(u32::to_ne_bytes).as_flattened());
     bytes
 }
 
-/// What `sun_path` says (unix(7)).
+/// Converts `sun_path` to words (unix(7)).
 fn name(bytes: &[u8]) -> String {
     let end = |bytes: &[u8]| bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     match bytes {
@@ -120,7 +120,7 @@ mod tests {
         let path = directory.path().join("s");
         let listener = UnixListener::bind(&path).unwrap();
         let client = UnixStream::connect(&path).unwrap();
-        // A kernel that does not tell is one of which nothing is claimed.
+        // Without an answer of the kernel's there is nothing to check.
         let Some(listens) = UnixSocket::of(inode_of(&listener)) else { return };
         assert!(listens.listens && listens.peer.is_none());
         assert_eq!(listens.waiting, [inode_of(&client)]);

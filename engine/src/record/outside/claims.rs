@@ -1,8 +1,8 @@
-//! What the program shares with others by name, as its calls tell: those that stop, at their entry.
+//! What the program shares with others by name, according to the calls that stop.
 //!
-//! What is only looked at mostly does not stop (`rrtest_preload::calls`), and is a claim only where all calls do.
+//! Calls that only look at something mostly do not stop (`rrtest_preload::calls`): they count only if all calls stop.
 //!
-//! A directory that the program has made itself stands for all that is in it.
+//! A directory that the program has made stands for everything in it.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -17,8 +17,8 @@ use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 
-/// The paths that calls change: the argument with the descriptor of the directory to start from, if there is one, and that with the
-/// path. open(2) and its kin depend on their flags, mkdir(2) on what is there.
+/// Paths that calls change: the argument with the directory's descriptor, if there is one, and the argument with the
+/// path. open(2) and the like depend on their flags, mkdir(2) on what exists.
 const CHANGED: &[(i64, Option<usize>, usize)] = &[
     (libc::SYS_creat, None, 0),
     (libc::SYS_mknod, None, 0),
@@ -45,7 +45,7 @@ const CHANGED: &[(i64, Option<usize>, usize)] = &[
     (libc::SYS_fchownat, Some(0), 1),
 ];
 
-/// The paths that calls look at, in the same way.
+/// Paths that calls look at, in the same format.
 const LOOKED_AT: &[(i64, Option<usize>, usize)] = &[
     (libc::SYS_stat, None, 0),
     (libc::SYS_lstat, None, 0),
@@ -58,10 +58,10 @@ const LOOKED_AT: &[(i64, Option<usize>, usize)] = &[
     (libc::SYS_readlinkat, Some(0), 1),
 ];
 
-/// Where there are no files but views of the kernel's, and devices.
+/// Directories that contain views of the kernel, and devices, instead of files.
 const VIEWS: [&str; 3] = ["/proc", "/sys", "/dev"];
 
-/// The file systems among those whose files are like others.
+/// File systems below those whose files are ordinary.
 pub(in crate::record) const FILES: [&str; 1] = ["/dev/shm"];
 
 /// What the program has claimed.
@@ -92,7 +92,7 @@ impl Claimed {
 }
 
 impl Claimed {
-    /// A task is about to make a call.
+    /// Adds the claims of a call that a task is about to make.
     pub(in crate::record) fn claim(
         &mut self,
         options: &Options<'_>,
@@ -196,7 +196,7 @@ impl Claimed {
         };
         let tid = tasks[id].tid;
         let path = std::fs::read_link(format!("/proc/{tid}/fd/{}", fd as i32));
-        // One that has no name any more is nobody else's.
+        // A file without a name is nobody else's.
         let path = path.ok().filter(|_| Fds::metadata(tid, fd).is_some_and(|file| is_named(&file)));
         if let Some(path) = path {
             self.path(path, how);
@@ -244,7 +244,7 @@ impl Claimed {
 }
 
 impl Tasks {
-    /// The path in a task's memory, from this directory on.
+    /// Reads a path in a task's memory, relative to `directory`.
     fn path(&self, id: TaskId, directory: Option<u64>, path: u64) -> Option<PathBuf> {
         let path = self.space(id).memory.text(path, PATH);
         self.resolved(id, directory, &path)
@@ -264,13 +264,13 @@ impl Tasks {
     }
 }
 
-/// Whether a file has a name, and may be somebody else's.
+/// Whether a file has a name, so that it may be somebody else's.
 fn is_named(file: &std::fs::Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
     file.nlink() > 0 && (file.is_file() || file.is_dir())
 }
 
-/// A path without `.` and `..`, as if no directory were a symbolic link.
+/// Removes `.` and `..` from a path, as if no directory were a symbolic link.
 fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {

@@ -1,11 +1,11 @@
-//! Locks on files: who has the one that a task waits for.
+//! File locks: finds who has the lock for which a task waits.
 //!
-//! `/proc/locks` (proc_locks(5)) lists each lock, and under it those who wait for it, in whichever order they queue. A lock of
-//! fcntl(2) belongs to a process. One of flock(2), or an open file description lock, belongs to whoever has a descriptor of that
-//! description: `/proc/PID/fdinfo` shows it there (proc_pid_fdinfo(5)).
+//! `/proc/locks` (proc_locks(5)) lists each lock, followed by the waiters in any order. An fcntl(2) lock belongs to a
+//! process. A flock(2) lock, or an open file description lock, belongs to every process with a descriptor of that
+//! description; `/proc/PID/fdinfo` shows it there (proc_pid_fdinfo(5)).
 //!
-//! The list tells processes apart, but not threads, and of open file descriptions not even processes. Where several wait for
-//! the same file, none of the locks is left out.
+//! The list distinguishes processes, but not threads, and for open file descriptions not even processes. If several
+//! tasks wait for the same file, all its locks are returned.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
@@ -24,16 +24,16 @@ pub(in crate::record) struct Lock {
     pub(in crate::record) kind: String,
     /// `READ` or `WRITE`.
     pub(super) access: String,
-    /// The process that has asked for it; -1 for an open file description lock.
+    /// The process that requested it; -1 for an open file description lock.
     pub(in crate::record) pid: i32,
-    /// The file: major and minor number of its file system's device, and its inode.
+    /// The file: major and minor device number of its file system, and inode.
     file: String,
-    /// The first and last byte.
+    /// First and last byte.
     range: (String, String),
 }
 
 impl Lock {
-    /// The words of a line behind its number, and the `->` of those who wait.
+    /// Parses a line without its number. Also returns whether it is a waiter, marked by `->`.
     pub(in crate::record) fn decode(line: &str) -> Option<(Self, bool)> {
         let mut words: Vec<&str> = line.split_whitespace().skip(1).collect();
         let waits = words.first() == Some(&"->");
@@ -51,14 +51,14 @@ impl Lock {
         Some((lock, waits))
     }
 
-    /// Whether a descriptor is of the description that has it.
+    /// Whether a descriptor refers to the open file description that has the lock.
     fn is_of(&self, pid: Pid, fd: i32) -> bool {
         let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
         let locks = info.lines().filter_map(|line| line.strip_prefix("lock:")).filter_map(Self::decode);
         locks.into_iter().any(|(lock, _)| lock == *self)
     }
 
-    /// The descriptors of these processes that are of the description that has it.
+    /// Returns the descriptors of these processes that refer to the open file description that has the lock.
     pub(in crate::record) fn holders(&self, processes: impl IntoIterator<Item = Pid>) -> Vec<(Pid, i32)> {
         let inode = self.file.rsplit(':').next().unwrap_or_default();
         let all = processes.into_iter().flat_map(|pid| links(pid).map(move |(fd, link)| (pid, fd, link)));
@@ -71,12 +71,12 @@ impl Lock {
     }
 }
 
-/// The kinds of locks.
+/// Kinds of locks.
 pub(in crate::record) const FLOCK: &str = "FLOCK";
 pub(in crate::record) const POSIX: &str = "POSIX";
 pub(super) const OFD: &str = "OFDLCK";
 
-/// The kind of lock that a call waits for.
+/// Returns the kind of lock for which a call waits.
 pub(in crate::record) fn kind(number: i64, args: &[u64; 6]) -> Option<&'static str> {
     match (number, args[1] as i32) {
         (libc::SYS_flock, _) => Some(FLOCK),
@@ -86,7 +86,7 @@ pub(in crate::record) fn kind(number: i64, args: &[u64; 6]) -> Option<&'static s
     }
 }
 
-/// The locks for one of which a process waits in a call with this descriptor: `kind` is that of [`Lock::kind`].
+/// Returns the locks for one of which a process waits in a call on descriptor `fd`; `kind` is as in [`Lock::kind`].
 pub(in crate::record) fn waited_for(tid: Pid, pid: Pid, fd: u64, kind: &str) -> Vec<Lock> {
     let text = std::fs::read_to_string("/proc/locks");
     let (Some(file), Ok(text)) = (file(tid, fd), text) else { return Vec::new() };
@@ -94,7 +94,7 @@ pub(in crate::record) fn waited_for(tid: Pid, pid: Pid, fd: u64, kind: &str) -> 
     held(&text, &file, asks, kind)
 }
 
-/// The locks that those have for whom such a one waits, in the text of `/proc/locks`.
+/// Returns the locks in the text of `/proc/locks` that have such a waiter.
 fn held(text: &str, file: &str, asks: i32, kind: &str) -> Vec<Lock> {
     let mut holds = None;
     let mut all = Vec::new();
@@ -112,7 +112,7 @@ fn held(text: &str, file: &str, asks: i32, kind: &str) -> Vec<Lock> {
 #[derive(Debug, Default)]
 pub(in crate::record) struct Takers(BTreeMap<(Identity, &'static str), Taken>);
 
-/// A file: its device and its inode, as stat(2) tells them.
+/// A file's device and inode, as stat(2) reports them.
 type Identity = (u64, u64);
 
 #[derive(Debug)]
@@ -128,7 +128,8 @@ impl Takers {
         taken.all.insert(id);
     }
 
-    /// The task that has taken a lock, if there is no doubt. Whoever has taken all of a file for itself last has it.
+    /// Returns the task that has taken a lock, if it is certain. The last task to take an exclusive lock on a whole
+    /// file has it.
     pub(in crate::record) fn of(&self, file: Identity, lock: &Lock) -> Option<TaskId> {
         let kind = [FLOCK, POSIX, OFD].into_iter().find(|kind| *kind == lock.kind)?;
         let taken = self.0.get(&(file, kind))?;
@@ -138,7 +139,7 @@ impl Takers {
 }
 
 impl Takers {
-    /// Take note of a call that has taken a lock.
+    /// Notes a call that has taken a lock.
     pub(in crate::record) fn note_taken(&mut self, tasks: &Tasks, id: TaskId, call: &Call) {
         let [fd, what, at, ..] = call.args();
         let what = what as i32;
@@ -158,7 +159,7 @@ impl Takers {
         }
     }
 
-    /// The task that has the lock on the file of a task's descriptor, if it is certain and lives.
+    /// Returns the task that has the lock on the file of a descriptor, if it is certain and the task lives.
     pub(in crate::record) fn taker_of(
         &self,
         tasks: &Tasks,
@@ -176,8 +177,8 @@ fn identity(tid: Pid, fd: u64) -> Option<Identity> {
     Some((metadata.dev(), metadata.ino()))
 }
 
-/// How `/proc/locks` names the file that a descriptor is of. The device is that of its file system: stat(2) may tell of another
-/// one (btrfs, overlayfs).
+/// Returns the name that `/proc/locks` gives to a descriptor's file. The device is that of the file system; stat(2) may
+/// report another one (btrfs, overlayfs).
 fn file(tid: Pid, fd: u64) -> Option<String> {
     let (mount, inode) = (info(tid, fd, "mnt_id:")?, info(tid, fd, "ino:")?);
     let mounts = std::fs::read_to_string(format!("/proc/{tid}/mountinfo")).ok()?;

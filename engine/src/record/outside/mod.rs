@@ -1,7 +1,7 @@
-//! What processes outside of the recorded tree could come to, because it has a name: ports, paths, keys.
+//! What processes outside the recorded tree could reach because it has a name: ports, paths, keys.
 //!
-//! [`reach`] says whether one of them could end a wait; [`claims`] lists the names that the program has used, so that two
-//! programs that use the same ones can be kept apart. The room stands on [`tree`](super::tree) and
+//! [`reach`] determines whether one of them could end a wait. [`claims`] lists the names that the program has used, so
+//! that programs that use the same names can be kept apart. The room stands on [`tree`](super::tree) and
 //! [`kernel`](super::kernel).
 
 pub(super) mod claims;

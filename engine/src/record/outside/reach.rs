@@ -1,10 +1,11 @@
-//! What processes outside of the recorded tree could come to without having it yet: whatever has a name.
+//! What processes outside the recorded tree could reach by name.
 //!
-//! A port, the path of a socket or a FIFO, the key of a queue can be used by anybody who knows it. Nobody can rule out that an
-//! outsider does ([`Outsiders::MayCome`]). Of a test it may be taken for granted ([`Outsiders::StayAway`]) that nobody looks for
-//! what it has made itself and has told nobody of: a port that the kernel has chosen on a loopback address, or what it has made
-//! under a name since it began. Once the program has been in touch with anybody outside, nothing is taken for granted any
-//! more: it might have told. That is seen of sockets; nobody is taken to read of it in a file.
+//! Anybody who knows its name can use a port, the path of a socket or FIFO, the key of a queue. Nobody can rule out
+//! that an outsider does ([`Outsiders::MayCome`]). For a test it may be assumed ([`Outsiders::StayAway`]) that nobody
+//! looks for what it has made itself and told nobody about: a port on a loopback address that the kernel has chosen, or
+//! something that it has made under a name since it began. Once the program has been in touch with an outsider, nothing
+//! is assumed any more: it might have told the name. Contacts over sockets are noticed; names in files are assumed not
+//! to be read by outsiders.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
@@ -25,17 +26,17 @@ use crate::task::TaskId;
 /// What the program has made, and whether it has been in touch with outsiders.
 #[derive(Debug, Default)]
 pub(in crate::record) struct Reach {
-    /// Files that it has made, by device and inode. Times would not tell: those of file systems are of the last tick of the clock.
+    /// Files that it has made, by device and inode. Their times would not do: file systems use the clock's last tick.
     files: BTreeSet<(u64, u64)>,
-    /// Whether it has been in touch with anybody outside.
+    /// Whether it has been in touch with an outsider.
     met: bool,
-    /// What it has bound sockets to, or the kernel has bound them to, and whether the kernel chose the port.
+    /// Addresses to which the program or the kernel has bound its sockets, and whether the kernel chose the port.
     ports: BTreeMap<Port, bool>,
-    /// The addresses of its Unix sockets, as bytes of `sun_path`.
+    /// Addresses of its Unix sockets, as bytes of `sun_path`.
     names: BTreeSet<Vec<u8>>,
     /// System V queues and semaphores that it has made.
     pub(in crate::record) made: BTreeSet<(Ipc, i32)>,
-    /// The inodes of POSIX message queues that it has made.
+    /// Inodes of POSIX message queues that it has made.
     queues: BTreeSet<u64>,
     /// Inodes that it watches by inotify(7), with their devices, and whether it has made them.
     pub(in crate::record) watched: BTreeMap<u64, (u64, bool)>,
@@ -53,7 +54,7 @@ impl Reach {
         all.peek().is_some() && all.all(|(_, chosen)| *chosen)
     }
 
-    /// Whether the program has bound a Unix socket to this.
+    /// Whether the program has bound a Unix socket to this name.
     pub(in crate::record) fn has_bound(&self, name: &[u8]) -> bool {
         self.names.contains(name)
     }
@@ -63,7 +64,7 @@ impl Reach {
         self.queues.contains(&queue.ino())
     }
 
-    /// The program talks to this address. Whether it is one of its own.
+    /// Whether an address that the program talks to is one of its own.
     fn is_own(&self, address: &Address, datagrams: bool) -> bool {
         match address {
             Address::Kernel => true,
@@ -72,20 +73,20 @@ impl Reach {
                     IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
                     IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
                 };
-                // A socket that is bound to any address of IPv6's may take what comes to those of IPv4's.
+                // A socket bound to any IPv6 address may receive what is sent to IPv4 addresses.
                 let at = [address.ip(), any, Ipv6Addr::UNSPECIFIED.into()];
                 let bound =
                     |ip| self.ports.contains_key(&Port { datagrams, address: (ip, address.port()).into() });
                 address.ip().is_loopback() && at.into_iter().any(bound)
             }
-            // A path that begins elsewhere may be another one's.
+            // A relative path may belong to somebody else.
             Address::Name(name) => matches!(name.first(), Some(0 | b'/')) && self.names.contains(name),
             Address::Other => false,
         }
     }
 }
 
-/// What a socket is bound to.
+/// An address to which a socket is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Port {
     datagrams: bool,
@@ -93,12 +94,12 @@ struct Port {
 }
 
 impl Reach {
-    /// Whether nobody outside comes to what the program has made under a name.
+    /// Whether outsiders leave alone what the program has made under a name.
     pub(in crate::record) fn is_left_alone(&self, options: &Options<'_>) -> bool {
         options.outsiders == Outsiders::StayAway && !self.met
     }
 
-    /// Take note of a call that makes something with a name, or that is in touch with somebody who could be outside.
+    /// Notes a call that makes something with a name, or may be in touch with an outsider.
     pub(in crate::record) fn note_contact(
         &mut self,
         options: &Options<'_>,
@@ -141,7 +142,7 @@ impl Reach {
         }
     }
 
-    /// A socket has been bound, to an address that the program gives or the kernel chooses.
+    /// Notes that a socket has been bound, to an address that the program gives or the kernel chooses.
     fn note_bound(&mut self, tasks: &Tasks, poller: &mut Poller, id: TaskId, fd: i32, given: Address) {
         if let Address::Name(name) = given {
             self.names.insert(name);
@@ -153,12 +154,12 @@ impl Reach {
         let Some(address) = name.as_ref().and_then(socket_address) else { return };
         let chosen = !matches!(&given, Address::Port(given) if given.port() != 0);
         let bound = Port { datagrams: has_datagrams(&copy), address };
-        // It had been bound already if it connects now.
+        // If it connects now, it may have been bound before.
         let known = self.ports.entry(bound).or_insert(chosen);
         *known &= chosen || given == Address::Kernel;
     }
 
-    /// The program has connected a socket to an address.
+    /// Notes that the program has connected a socket.
     fn note_connected(&mut self, tasks: &Tasks, poller: &mut Poller, id: TaskId, fd: i32, at: u64, len: u64) {
         let address = tasks.address(id, at, len);
         let pid = tasks[id].pid;
@@ -170,7 +171,7 @@ impl Reach {
         self.met |= !own;
     }
 
-    /// The program has sent a datagram to an address; to that of a connected socket if it is null.
+    /// Notes that the program has sent a datagram. A null address stands for that of a connected socket.
     fn note_sent(&mut self, tasks: &Tasks, id: TaskId, at: u64, len: u64) {
         if at != 0 && len != 0 {
             let address = tasks.address(id, at, len);
@@ -178,7 +179,7 @@ impl Reach {
         }
     }
 
-    /// The program has sent what a `struct msghdr` describes: it begins with the address, and its length.
+    /// Notes that the program has sent what a `struct msghdr` describes, which begins with the address and its length.
     fn note_message(&mut self, tasks: &Tasks, id: TaskId, at: u64) {
         let memory = &tasks.space(id).memory;
         if let (Ok(address), Ok(len)) = (memory.u64(at), memory.u32(at + 8)) {
@@ -212,7 +213,7 @@ impl Reach {
         }
     }
 
-    /// The program has made a file that is no regular one at this path, from this directory on.
+    /// Notes that the program has made a file that is not regular at this path, relative to `directory`.
     fn note_file(&mut self, tasks: &Tasks, id: TaskId, directory: i32, path: u64) {
         if let Some(metadata) = tasks.file_at(id, directory, path) {
             self.files.insert((metadata.dev(), metadata.ino()));
@@ -229,7 +230,7 @@ impl Reach {
 }
 
 impl Tasks {
-    /// The address of a socket in the memory of a task.
+    /// Reads a socket address in a task's memory.
     pub(in crate::record) fn address(&self, id: TaskId, at: u64, len: u64) -> Address {
         /// Bytes of a `struct sockaddr_storage`.
         const LONGEST: u64 = 128;
@@ -248,19 +249,19 @@ impl Tasks {
     }
 }
 
-/// An address of a socket, as far as it matters here.
+/// A socket address, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::record) enum Address {
     Port(SocketAddr),
     /// `sun_path`.
     Name(Vec<u8>),
-    /// Whom the kernel itself answers, or who gets nothing (netlink(7), `AF_UNSPEC`).
+    /// The kernel itself, or nobody (netlink(7), `AF_UNSPEC`).
     Kernel,
     Other,
 }
 
 impl Address {
-    /// From a `struct sockaddr`.
+    /// Decodes a `struct sockaddr`.
     pub(in crate::record) fn decode(bytes: &[u8]) -> Self {
         let family = bytes.first_chunk().map(|family| i32::from(u16::from_ne_bytes(*family)));
         match (family, bytes) {
@@ -279,7 +280,7 @@ impl Address {
     }
 }
 
-/// What counts of `sun_path`: up to the end of a path, or all of an abstract name (unix(7)).
+/// Returns the relevant part of `sun_path`: a path up to its end, or all of an abstract name (unix(7)).
 fn trimmed(path: &[u8]) -> &[u8] {
     let end = path.iter().position(|byte| *byte == 0).filter(|end| *end > 0);
     &path[..end.unwrap_or(path.len())]

@@ -1,28 +1,27 @@
-//! Stopping a task in the middle of user code, where nothing counts its steps.
+//! Stops a task in the middle of user code, where nothing counts its steps.
 //!
-//! A task that spins or computes where no tick is compiled in must lose the core all the same: it may wait for another,
-//! a signal may be for it, and the time limit holds for it too. A short time without a tick and it is to stop at its next
-//! one ([`Event::Cut`]); if none comes it is *pinned*: stopped where it is, and the log tells by which registers and which
-//! memory replay knows the place. The steps up to there are not counted, so replay compares at every pass, with a
-//! breakpoint whose condition is evaluated in the process itself ([`Breakpoint`]).
+//! A task that spins or computes without compiled-in ticks must still lose the core: it may wait for another task, a
+//! signal may be pending for it, and the time limit applies to it too. After a short time without a tick it is to stop
+//! at its next one ([`Event::Cut`]). If none comes, it is *pinned*: stopped where it is, with the registers and memory
+//! by which replay recognizes the place in the log. The steps up to there are not counted, so replay compares at every
+//! pass, using a breakpoint whose condition is evaluated in the process itself ([`Breakpoint`]).
 //!
-//! The first moment since the last event at which *everything* is the same is always a right one: between two equal
-//! states of a task that alone runs and gets no input the execution is a circle, and whether it goes round once more
-//! changes nothing. But not everything is compared. Compared are the general registers, flags, vector registers up to
-//! AVX's, the countdown, and memory:
+//! The first moment since the last event at which *everything* is equal is always right: between two equal states of a
+//! task that runs alone and gets no input the execution is a loop, and one more iteration changes nothing. But not
+//! everything is compared, only the general registers, flags, vector registers up to AVX's, the countdown, and memory:
 //!
-//! - Before a place is taken, the task goes on for a moment with the breakpoint armed. If it comes by again with equal
-//!   registers, memory is compared with what it was: words that have changed tell the passes apart and become part of the
-//!   condition; if none has, the task goes round in a circle, and its first pass in replay is as good as this one.
-//! - When replay finds the condition true, it also compares digests of the task's stack, the data of the program and its
-//!   libraries, and other private memory, [`Snapshot`] says how much.
+//! - Before a place is accepted, the task goes on for a moment with the breakpoint armed. If it passes again with equal
+//!   registers, memory is compared with what it was: words that have changed distinguish the passes and become part of
+//!   the condition; if none has changed, the task loops, and its first pass in replay is as good as this one.
+//! - When the condition holds in replay, replay also compares digests of the task's stack, the data of the program and
+//!   its libraries, and other private memory ([`Snapshot`] says how much).
 //!
-//! What remains is a state that comes again after longer than that moment, in which all that is equal and yet memory beyond
-//! the digests' bounds, or the registers of AVX-512 and later, differ. Replay would stop too early, and the next event
-//! would tell. As a trace is replayed before it counts as verified, it would not be.
+//! What remains is a state that recurs after longer than that moment, with all this equal, and yet different memory
+//! beyond the digests' bounds or different AVX-512 (or later) registers. Replay would stop too early, and the next
+//! event would show it. A trace counts as verified only after a replay, so such a trace would not.
 //!
-//! While the breakpoint is armed the code differs from the program's by a jump, which a program that reads its own code
-//! there would see.
+//! While the breakpoint is armed, the code differs from the program's by a jump, which a program that reads its own
+//! code there would see.
 
 use std::time::{Duration, Instant};
 
@@ -45,36 +44,37 @@ use crate::tracee::{
     cpu_time, end_of_string, is_fault,
 };
 
-/// How long a task has to come to a tick before it is pinned.
+/// How long a task may take to reach a tick before it is pinned.
 const GRACE: Duration = Duration::from_millis(5);
 
-/// How long a task goes on to see whether it comes to the same place in the same state.
+/// How long a task goes on to see whether it returns to the same place in the same state.
 const TRIAL: Duration = Duration::from_millis(10);
 
-/// How often memory that differs is added to what is compared, and how many words each time.
+/// How often changed memory is added to the condition, and how many words each time.
 const ROUNDS: usize = 6;
 const WORDS: usize = 4;
 
-/// Signals that instructions raise. While one is blocked the kernel would not let a handler have it (`force_sig`).
+/// Signals that instructions raise. If one of them is blocked, the kernel kills instead of running a handler
+/// (`force_sig`).
 const FAULTS: SignalSet =
     SignalSet::of(&[libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS]);
 
-/// How many steps a task is moved on at most, for a place where a breakpoint fits; how many for the best such place.
+/// Steps that a task is moved on at most to a place where a breakpoint fits, and to the best kind of place.
 const STEPS: usize = 128;
 const BEST_STEPS: usize = 32;
 
-/// Where a task in user code has stopped.
+/// How a task in user code has stopped.
 #[derive(Debug)]
 pub(in crate::record) enum Watched {
     /// By itself, for this reason.
     Stopped(Stopped, Stop),
-    /// Pinned: the log tells where.
+    /// Pinned; the place is in the log.
     Pinned(Stopped),
 }
 
-/// What came of letting a task go on for a moment.
+/// What a task did during its trial.
 enum Trial {
-    /// It came to the same place with the same registers.
+    /// It returned to the same place with the same registers.
     Recurred(Stopped),
     /// It did not, so far.
     Elsewhere(Stopped),
@@ -83,8 +83,8 @@ enum Trial {
 }
 
 impl Recorder<'_> {
-    /// Wait for the next stop of a task that runs user code, or pin it when it has been running for too long.
-    /// It may hand the core over to another meanwhile, which that is about then.
+    /// Waits for the next stop of a task that runs user code, or pins it when it has run for too long. If it hands the
+    /// core to another task meanwhile, the result is about that task.
     pub(in crate::record) fn watch(&mut self, id: TaskId, running: Running) -> Flow<(TaskId, Watched)> {
         let mut running = running;
         self.code.hand_over.beat_in_time(&self.tasks, &self.time.clocks)?;
@@ -93,7 +93,7 @@ impl Recorder<'_> {
             if !self.tasks[id].deferred.is_empty() && self.has_no_patience(id)? {
                 return self.pin(id, running);
             }
-            // Up to the next heartbeat.
+            // Wait until the next heartbeat.
             running = match self.next_stop(id, running)? {
                 Ok((id, stopped, stop)) => return Ok((id, Watched::Stopped(stopped, stop))),
                 Err(running) => running,
@@ -115,7 +115,7 @@ impl Recorder<'_> {
         Ok(self.progress.pins.has_no_patience(waited_for.then_some(at), now))
     }
 
-    /// The next stop of the task that runs user code, unless a heartbeat comes first.
+    /// Waits for the next stop of the task that runs user code, unless a heartbeat comes first.
     fn next_stop(&mut self, id: TaskId, running: Running) -> Flow<Result<(TaskId, Stopped, Stop), Running>> {
         if self.code.hand_over.decides == Decides::All {
             return Ok(self.wait_for_running()?.ok_or(running));
@@ -124,22 +124,22 @@ impl Recorder<'_> {
         Ok(stop.map(|(stopped, stop)| (id, stopped, stop)))
     }
 
-    /// Stop a task that runs user code at its next tick, if that comes soon, or else where it is. It may be another one by
-    /// then.
+    /// Stops the task that runs user code, `id` or a later one, at its next tick if that comes soon, or else where it
+    /// is.
     pub(in crate::record) fn pin(&mut self, id: TaskId, running: Running) -> Flow<(TaskId, Watched)> {
         let (id, stopped, stop) = self.stop_running(id, running)?;
         Ok((id, self.pin_stopped(id, stopped, stop)?))
     }
 
-    /// No signal breaks that off: the kernel keeps them until it is done.
+    /// Pins a stopped task undisturbed by signals: the kernel keeps them back meanwhile.
     fn pin_stopped(&mut self, id: TaskId, stopped: Stopped, stop: Stop) -> Flow<Watched> {
-        // Inside a call the mask may be the call's own (sigsuspend(2)), and the kernel would forget the task's.
+        // Inside a call the mask may be the call's own (sigsuspend(2)), and the kernel would lose the task's.
         if stop != Stop::Event || stopped.registers()?.number().cast_signed() >= 0 {
             return self.pin_undisturbed(id, stopped, stop);
         }
         let mask = stopped.signal_mask()?;
         stopped.set_signal_mask(mask | !FAULTS.0)?;
-        // The program itself changes it with a stop only.
+        // The program's own changes of the mask must stop.
         self.clock.area().set_masked(true);
         let watched = self.pin_undisturbed(id, stopped, stop)?;
         let (Watched::Stopped(stopped, _) | Watched::Pinned(stopped)) = &watched;
@@ -151,7 +151,7 @@ impl Recorder<'_> {
         let (mut stopped, mut stop) = (stopped, stop);
         let (left, before) = (self.clock.left(), self.tasks.task(id).boundary.left);
         if stop == Stop::Event && self.clock.cut(1) {
-            // At the next call, too, even if it is one that does not stop otherwise.
+            // The task is to stop at its next call, too, even if that would not stop otherwise.
             self.code.buffer.hurry(self.options, &self.tasks, &self.clock, &self.scheduler, id, true);
             let running = stopped.resume(Resume::Freely, 0)?;
             (stopped, stop) = self.wait_or_interrupt(id, running, GRACE)?;
@@ -163,7 +163,7 @@ impl Recorder<'_> {
                 self.code.buffer.hurry(self.options, &self.tasks, &self.clock, &self.scheduler, id, false);
             }
         }
-        // A number that is not negative: it is inside a system call.
+        // A number that is not negative means that it is inside a system call.
         if stop != Stop::Event || stopped.registers()?.number().cast_signed() >= 0 {
             return Ok(Watched::Stopped(stopped, stop));
         }
@@ -173,7 +173,7 @@ impl Recorder<'_> {
     fn pin_here(&mut self, id: TaskId, stopped: Stopped) -> Flow<Watched> {
         let space = self.tasks.space(id);
         let (mut stopped, stop) = self.step_to_place(id, stopped)?;
-        // What is the buffer's it will soon be through with.
+        // The task will soon leave the buffer's code.
         if stop != Stop::Event || Area::is_buffer(stopped.registers()?.ip()) || !self.clock.unwatch() {
             return Ok(Watched::Stopped(stopped, stop));
         }
@@ -187,7 +187,7 @@ impl Recorder<'_> {
                     stopped = at;
                     let now = Snapshot::take(stopped.tid(), &space.memory, registers.sp())?;
                     circles = now == memory && stopped.vectors()? == vectors;
-                    // The countdown and the cursor stay last: they hardly tell anything apart.
+                    // The countdown and the cursor stay last: they hardly distinguish anything.
                     addresses.splice(0..0, now.changed_since(&memory, WORDS));
                     (memory, vectors) = (now, stopped.vectors()?);
                     if circles {
@@ -211,7 +211,7 @@ impl Recorder<'_> {
                 Trial::Left(at, stop) => return Ok(Watched::Stopped(at, stop)),
             }
         }
-        // One that a signal is for may wait for it.
+        // A task for which a signal is pending may be waiting for it.
         let signalled = !self.tasks.task(id).deferred.is_empty();
         self.progress.pins.pinned(id, circles || signalled);
         let registers = stopped.registers()?.of_user_code();
@@ -229,7 +229,8 @@ impl Recorder<'_> {
         Ok(Watched::Pinned(stopped))
     }
 
-    /// Move a task on to an instruction where a breakpoint fits, if there is one near; the stop is [`Stop::Event`] then.
+    /// Moves a task on to an instruction where a breakpoint fits, if there is one nearby. The stop is [`Stop::Event`]
+    /// then.
     fn step_to_place(&mut self, id: TaskId, stopped: Stopped) -> Flow<(Stopped, Stop)> {
         let space = self.tasks.space(id);
         let mut stopped = stopped;
@@ -251,7 +252,7 @@ impl Recorder<'_> {
         Ok((stopped, Stop::Event))
     }
 
-    /// Let a task make one step.
+    /// Single-steps a task.
     fn step_once(&mut self, id: TaskId, stopped: Stopped) -> Flow<(Stopped, Stop)> {
         match stopped.resume(Resume::Step, 0)?.wait_soon()? {
             Wait::Stopped(stopped, stop) => Ok((stopped, stop)),
@@ -259,7 +260,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// Let a task go on to an instruction, for a moment. There it stops with SIGTRAP.
+    /// Lets a task run to an instruction, for a moment. It stops there with SIGTRAP.
     fn go_to(&mut self, id: TaskId, stopped: Stopped, address: u64) -> Flow<(Stopped, Stop)> {
         stopped.break_at(Some(address))?;
         let running = stopped.resume(Resume::Freely, 0)?;
@@ -268,7 +269,7 @@ impl Recorder<'_> {
         Ok((stopped, stop))
     }
 
-    /// Have a task come to a place where it has been before, or else to another one where a breakpoint fits; the stop is
+    /// Runs a task back to a place where it has been, or else to another place where a breakpoint fits. The stop is
     /// [`Stop::Event`] then.
     fn come_back(&mut self, id: TaskId, stopped: Stopped, site: u64) -> Flow<(Stopped, Stop)> {
         let (stopped, stop) = self.go_to(id, stopped, site)?;
@@ -281,7 +282,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// Let a task go on for a moment from a place where it has these registers.
+    /// Lets a task go on for a moment from a place where it has these registers.
     fn try_place(
         &mut self,
         id: TaskId,
@@ -294,7 +295,7 @@ impl Recorder<'_> {
         let condition = Condition { registers: *registers, vectors: stopped.vectors()?, words, key: None };
         let (mut stopped, breakpoint) = Breakpoint::arm(stopped, &space.memory, &condition)?;
         let since = Instant::now();
-        // It stands there already.
+        // The first hit is where it stands already.
         let mut passes = 0;
         loop {
             let running = stopped.resume(Resume::Freely, 0)?;
@@ -323,14 +324,14 @@ impl Recorder<'_> {
                 Stop::Signal(libc::SIGTRAP) if !hit => {
                     return self.tasks.unsupported(id, "a trap of its own while it was watched");
                 }
-                // A fault comes again when the task goes on.
+                // A fault recurs when the task goes on.
                 Stop::Signal(_) if !hit => Trial::Left(stopped, Stop::Event),
                 _ => Trial::Elsewhere(stopped),
             });
         }
     }
 
-    /// The time is over and a task runs user code: the program ends where it can be pinned.
+    /// Ends a program whose time is over while a task runs user code, at a place where the task can be pinned.
     pub(in crate::record) fn ran_to_the_end<T>(&mut self, id: TaskId, running: Running) -> Flow<T> {
         let (id, watched) = self.pin(id, running)?;
         let before = self.tasks.task(id).boundary.left;
@@ -349,7 +350,7 @@ impl Recorder<'_> {
         self.hung(Some(id))
     }
 
-    /// Log that a task has come to a tick or a call.
+    /// Logs that a task has reached a tick or a call.
     pub(in crate::record) fn note_stop(&mut self, id: TaskId, registers: &Registers) {
         self.journal.take_buffered(&self.clock, &mut self.futexes.sharing, &mut self.scheduler);
         if registers.number() as usize == SYS_TICK {
@@ -363,7 +364,7 @@ impl Recorder<'_> {
 }
 
 impl HandOver {
-    /// Tasks that hand the core over among themselves ask nobody whether somebody's sleep is over: have a heartbeat come by then.
+    /// Schedules a heartbeat for the end of the next sleep: tasks that hand the core to each other do not check for it.
     fn beat_in_time(&self, tasks: &Tasks, clocks: &Clocks) -> Flow<()> {
         if let Some((at, _)) = tasks.deadlines.earliest().filter(|_| self.decides == Decides::All) {
             tasks.children.heartbeat.next(Duration::from_nanos(at.saturating_sub(clocks.now()?)));
@@ -373,7 +374,7 @@ impl HandOver {
 }
 
 impl Clocks {
-    /// Whether others could have the core, or a signal is for this task.
+    /// Whether other tasks could have the core, or a signal is pending for this task.
     pub(in crate::record) fn is_waited_for(
         &self,
         options: &Options<'_>,
@@ -393,13 +394,13 @@ impl Clocks {
 }
 
 impl Tasks {
-    /// A task has been pinned: another may have the core, or a signal may come.
+    /// Handles a pinned task: another task may get the core, or a signal may be delivered.
     pub(in crate::record) fn pinned(&mut self, clock: &Clock, id: TaskId, stopped: Stopped) -> Flow<Next> {
         let registers = stopped.registers()?;
         self.mark(clock, id, &registers);
         self.hold(id, Hold::Ready(stopped));
         self.send_deferred(id)?;
-        // It probably waits for another in a loop.
+        // It probably waits for another task in a loop.
         Ok(Next::Decide(Why::Yielded, None))
     }
 

@@ -1,4 +1,4 @@
-//! What memory holds, to see what changes.
+//! Snapshots of memory, to see what changes.
 
 use nix::unistd::Pid;
 use rrtest_preload::layout::{AREA, AREA_LEN};
@@ -7,23 +7,25 @@ use crate::Error;
 use crate::trace::event::Extent;
 use crate::tracee::{Line, Memory, PAGE, maps, present};
 
-/// Memory is looked at up to so many bytes, the likeliest to change first.
+/// Bytes of memory in a snapshot at most. Memory that is likeliest to change comes first.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// A trace has the digests of so many.
+/// Bytes of which a trace has digests.
 const MOST_DIGESTED: u64 = 4 << 20;
 
 /// Bytes below the stack pointer that a function may use (System V ABI, AMD64 supplement, 3.2.2).
 const RED_ZONE: u64 = 128;
 
-/// The writable memory of a process that a task at a certain stack pointer may use, as it is at a moment.
+/// Writable memory of a process that a task with a certain stack pointer may use, at one moment.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Snapshot {
-    /// Address and contents: the task's stack, the data of programs and libraries, the rest.
+    /// Address and contents: the task's stack, data of programs and libraries, the rest.
     parts: Vec<(u64, Vec<u8>)>,
 }
 
 impl Snapshot {
+    /// Takes a snapshot for a task with this stack pointer.
+    ///
     /// # Errors
     /// If the task is gone.
     pub(super) fn take(tid: Pid, memory: &Memory, sp: u64) -> Result<Self, Error> {
@@ -48,7 +50,7 @@ impl Snapshot {
         Ok(Self { parts })
     }
 
-    /// The addresses of some words that have changed since `before`.
+    /// Returns the addresses of up to `most` words that have changed since `before`.
     pub(super) fn changed_since(&self, before: &Self, most: usize) -> Vec<u64> {
         const WORD: usize = size_of::<u64>();
         let mut changed = Vec::new();
@@ -61,7 +63,7 @@ impl Snapshot {
         changed
     }
 
-    /// Digests of it, as a trace has them.
+    /// Returns digests of the snapshot, for the trace.
     pub(super) fn digests(&self) -> Vec<Extent> {
         let mut room = MOST_DIGESTED;
         let mut digests = Vec::new();

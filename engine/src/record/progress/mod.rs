@@ -1,8 +1,8 @@
-//! How long tasks, and the program, have gone on without getting anywhere.
+//! How long tasks, and the program, have made no progress.
 //!
-//! A task that computes for long without a tick is to be pinned ([`pins`]), one that only asks for the time gives way
-//! ([`quiet`]); a program that takes much longer than usual has got stuck ([`overdue`]). Here is what is known and how it is
-//! judged; what follows is done in [`preempt`](super::preempt) and [`ends`](super::ends).
+//! A task that computes for long without a tick is to be pinned ([`pins`]); one that only asks for the time has to
+//! yield ([`quiet`]); a program that takes much longer than usual is stuck ([`overdue`]). Here is the state, and how it
+//! is judged; [`preempt`](super::preempt) and [`ends`](super::ends) act on it.
 
 pub(super) mod overdue;
 pub(super) mod pace;
@@ -15,7 +15,7 @@ use pace::Pace;
 use pins::Pins;
 use quiet::Quiet;
 
-/// How long tasks, and the program, have gone on without getting anywhere.
+/// How long tasks, and the program, have made no progress.
 #[derive(Debug)]
 pub(super) struct Progress {
     pub(super) pins: Pins,
@@ -25,7 +25,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// The program begins.
+    /// Starts with a program that has just begun.
     pub(super) fn new(options: &Options<'_>) -> Self {
         Self {
             pins: Pins::default(),

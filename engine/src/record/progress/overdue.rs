@@ -1,9 +1,10 @@
-//! Whether a program that has not ended yet is to be waited for any longer.
+//! Decides when to give up on a program that has not ended.
 //!
-//! It is not if it has run past its time limit; if it cannot go on before that, because its tasks wait for times that are
-//! further away; if it takes so much longer than its runs usually do that it must have got stuck ([`crate::patience`]); or if
-//! the time is over for all runs. What is compared with earlier runs is its own time: that for which its processes and their
-//! recorder had the processor (clock_getcpuclockid(3)), and that for which none of its tasks could run.
+//! The recorder gives up if the program has run past its time limit; if it cannot go on before the limit, because its
+//! tasks wait for later times; if it takes so much longer than its runs usually do that it must be stuck
+//! ([`crate::patience`]); or if the time is over for all runs. What is compared with earlier runs is the program's own
+//! time: the processor time of its processes and their recorder (clock_getcpuclockid(3)), plus the time for which none
+//! of its tasks could run.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -21,42 +22,42 @@ use crate::record::tree::tasks::{Hold, Task, Tasks};
 use crate::task::TaskId;
 use crate::tracee::{State, cpu_time, state};
 
-/// How often to look.
+/// Interval between checks.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How long a program must have stood still before it is asked, which takes some time, whether anything can happen: at first,
-/// and as a multiple of what it was the last time.
+/// How long a program must have stood still before the check, which takes some time, whether anything can happen: at
+/// first, and as a multiple of the previous time.
 const STILL: Duration = Duration::from_millis(50);
 const LATER: u32 = 4;
 
-/// How much longer than its recording a replay may take, and how much longer than on a machine of its own both.
+/// How much longer a replay may take than its recording, and the largest slowdown by a busy machine that is assumed.
 const REPLAY: f64 = 1.25;
 const MOST_BUSY: f64 = 20.0;
 
-/// How a program spends its time, and what follows.
+/// How a program spends its time, and the verdict.
 #[derive(Debug)]
 pub(in crate::record) struct Trial {
     conduct: Conduct,
     start: Instant,
     next: Instant,
-    /// The program hangs when it runs past this; none is never.
+    /// The program counts as hung when it runs past this; `None` for never.
     end: Option<Instant>,
-    /// It is cut off when it runs past this.
+    /// The recording is cut off when it runs past this.
     until: Option<Instant>,
-    /// The processor time of this thread at the start.
+    /// Processor time of this thread at the start.
     before: Duration,
-    /// That of each process, when it was last seen.
+    /// Processor time of each process when last seen.
     processes: BTreeMap<Pid, Duration>,
-    /// All of them, and of this thread since the start, at the last look.
+    /// Processor time of all processes, and of this thread since the start, at the last check.
     computed: Duration,
-    /// To be asked again when the program has stood still for so long.
+    /// Check again when the program has stood still for this long.
     ask: Duration,
     suspected: bool,
     verdict: Option<Overdue>,
 }
 
 impl Trial {
-    /// The program begins.
+    /// Starts with a program that has just begun.
     pub(in crate::record) fn new(options: &Options<'_>) -> Self {
         let now = Instant::now();
         Self {
@@ -74,22 +75,22 @@ impl Trial {
         }
     }
 
-    /// Why the program is not waited for any longer.
+    /// Returns why the recorder has given up on the program.
     pub(in crate::record) fn verdict(&self) -> Overdue {
         self.verdict.unwrap_or(Overdue::Limit)
     }
 
-    /// Whether the program is not waited for any longer.
+    /// Whether the recorder has given up on the program.
     pub(in crate::record) fn is_over(&self) -> bool {
         self.verdict.is_some()
     }
 
-    /// None of its tasks could run for so long.
+    /// Notes that none of its tasks could run for this long.
     pub(in crate::record) fn stands_still(&mut self, time: Duration) {
         self.conduct.stands_still(time);
     }
 
-    /// One of its tasks is about to run.
+    /// Notes that one of its tasks is about to run.
     pub(in crate::record) fn goes_on(&mut self) {
         if !self.conduct.still().is_zero() {
             self.conduct.goes_on();
@@ -97,7 +98,7 @@ impl Trial {
         }
     }
 
-    /// What it has taken up to now. What has not been looked at yet may not all have been its own.
+    /// Returns its own time so far. Includes the time since the last check, which may not all be its own.
     pub(in crate::record) fn effort(&self) -> Effort {
         let all = self.start.elapsed();
         let seen = self.computed + self.conduct.idled();
@@ -113,13 +114,13 @@ impl Trial {
 }
 
 impl Trial {
-    /// Whether it is time to look how the program gets on.
+    /// Whether it is time to check the program's progress.
     pub(in crate::record) fn is_due(&self, now: Instant) -> bool {
         let past = |limit: Option<Instant>| limit.is_some_and(|limit| now >= limit);
         self.verdict.is_none() && (now >= self.next || past(self.until) || past(self.end))
     }
 
-    /// Looks how the program gets on. Whether it is suspected for the first time that it does not.
+    /// Checks the program's progress. Returns whether it is suspected of a hang for the first time.
     pub(in crate::record) fn look(&mut self, now: Instant, tasks: &Tasks, due: Due) -> bool {
         self.next = now + LOOK;
         if self.end.is_some_and(|end| now >= end) {
@@ -132,7 +133,7 @@ impl Trial {
         verdict >= Verdict::Suspect && !std::mem::replace(&mut self.suspected, true)
     }
 
-    /// Why the program is not waited for any longer, if that follows.
+    /// Returns why to give up on the program, if the verdict or the time demands it.
     fn follows(&mut self, now: Instant, verdict: Verdict, due: Due) -> Option<Overdue> {
         let took = self.took();
         let unusual = self.conduct.usual().map(|usual| Overdue::Unusual { took, usual });
@@ -150,8 +151,8 @@ impl Trial {
         (now >= until).then_some(Overdue::CutOff(self.start.elapsed()))
     }
 
-    /// Nothing can run. The time that is left, if the program has stood still for so long that it is to be asked whether anything
-    /// can happen within that.
+    /// Returns the time left, if the program has stood still for so long that it is to be checked whether anything can
+    /// happen within that time. No task can run.
     pub(in crate::record) fn asks(&mut self) -> Option<Duration> {
         let still = self.conduct.still();
         let left = self.left().filter(|_| still >= self.ask)?;
@@ -159,15 +160,15 @@ impl Trial {
         Some(left)
     }
 
-    /// Nothing will happen before this.
+    /// Gives up, as nothing will happen before `first`.
     pub(in crate::record) fn nothing_due(&mut self, first: Duration) {
         self.verdict = Some(Overdue::NothingDue(first));
     }
 
-    /// The processor time that the program has taken, and its recorder for it.
+    /// Returns the processor time of the program, and of its recorder on its behalf.
     pub(in crate::record) fn computed(&mut self, tasks: &Tasks) -> Duration {
         for pid in tasks.processes() {
-            // One that has just ended took hardly more than when it was last seen.
+            // A process that has just ended used hardly more than when last seen.
             if let Ok(time) = cpu_time(pid) {
                 self.processes.insert(pid, time);
             }
@@ -188,7 +189,7 @@ impl Trial {
         if self.conduct.still().is_zero() {
             return Ok(Due::InSight);
         }
-        // The disk will have done soon.
+        // The disk will soon be done.
         let waits_for_disk = |task: &Task| match task.hold() {
             Hold::InKernel(running, _) => state(running.tid()) == State::DiskSleep,
             _ => false,
@@ -203,15 +204,15 @@ impl Trial {
         Ok(if comes { Due::InSight } else { Due::Unknown })
     }
 
-    /// How long the program may still run.
+    /// Returns how long the program may still run.
     pub(in crate::record) fn left(&self) -> Option<Duration> {
         self.end.map(|end| end.saturating_duration_since(Instant::now()))
     }
 }
 
 impl Futexes {
-    /// How long until the first time that a task waits for, or a timer goes off. What a harness that only watches waits for is
-    /// none.
+    /// Returns the time until the next deadline of a task or timer. Ignores the wait of a harness that only watches the
+    /// others.
     pub(in crate::record) fn next_time(
         &self,
         options: &Options<'_>,
@@ -227,8 +228,8 @@ impl Futexes {
         Ok(next.map(|at| Duration::from_nanos(at.saturating_sub(now))))
     }
 
-    /// Whether no task sleeps until a time, and no timer will send a signal. The sleep of a harness that only watches the
-    /// others does not count.
+    /// Whether no task sleeps until a time, and no timer will send a signal. Ignores the sleep of a harness that only
+    /// watches the others.
     pub(in crate::record) fn nothing_due(
         &self,
         options: &Options<'_>,
@@ -245,7 +246,7 @@ impl Futexes {
     }
 }
 
-/// The processor time of this thread.
+/// Returns the processor time of this thread.
 fn own_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a live local. The clock is there on every Linux.

@@ -1,9 +1,9 @@
-//! How often to look whether the program is stuck.
+//! How often to check whether the program is stuck.
 
 use std::time::{Duration, Instant};
 
-/// When to look next whether a program is stuck. A look may take long, on a machine with many processes and sockets: most of the
-/// time is left for what the program waits for.
+/// When to check next whether a program is stuck. A check may take long on a machine with many processes and sockets:
+/// most of the time is left to what the program waits for.
 #[derive(Debug, Default)]
 pub(in crate::record) struct Pace(Option<Instant>);
 
@@ -12,9 +12,9 @@ impl Pace {
         self.0.is_none_or(|next| Instant::now() >= next)
     }
 
-    /// A look that has found nothing took so long.
+    /// Notes that a check without result took this long.
     pub(in crate::record) fn took(&mut self, time: Duration) {
-        /// A part of the time at most.
+        /// Checks take at most this fraction of the time.
         const PART: u32 = 16;
         self.0 = Instant::now().checked_add(time * PART);
     }

@@ -1,22 +1,22 @@
-//! For how long tasks may compute without a tick while something waits for the core.
+//! How long tasks may compute without a tick while something waits for the core.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::task::TaskId;
 
-/// How long a task may compute without a tick while something waits for the core: at first, and at most. The time
-/// doubles with each pin, so that a task that only computes is not held up; one that goes round in a circle gets the
-/// shortest.
+/// How long a task may compute without a tick while something waits for the core: shortest, longest and first value.
+/// The time doubles with each pin, so that a task that only computes is not held up; a task that loops gets the
+/// shortest time.
 const PATIENCE: std::ops::RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_millis(1600);
 const FIRST_PATIENCE: Duration = Duration::from_millis(50);
 
-/// What is known of tasks that compute without a tick.
+/// State of tasks that compute without a tick.
 #[derive(Debug, Default)]
 pub(in crate::record) struct Pins {
-    /// For how long each may, once one has been pinned.
+    /// How long each may compute, once it has been pinned.
     patience: BTreeMap<TaskId, Duration>,
-    /// The one that does while something waits for the core, and its process's processor time when that began.
+    /// The task that does while something waits for the core, and its process's processor time when that began.
     since: Option<(At, Duration)>,
 }
 
@@ -24,15 +24,15 @@ pub(in crate::record) struct Pins {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::record) struct At {
     pub(in crate::record) task: TaskId,
-    /// Events in the log.
+    /// Number of events in the log.
     pub(in crate::record) events: u64,
-    /// Ticks that are left of the timeslice.
+    /// Ticks left of the timeslice.
     pub(in crate::record) left: u64,
 }
 
 impl Pins {
-    /// At this processor time a task is `at` a place and something waits for the core, if it is given. Whether it has been there for too
-    /// long.
+    /// Whether a task has been `at` a place for too long while something waits for the core. `at` is `None` if nothing
+    /// waits; `now` is the processor time of the task's process.
     pub(in crate::record) fn has_no_patience(&mut self, at: Option<At>, now: Duration) -> bool {
         let Some(at) = at else {
             self.since = None;
@@ -43,7 +43,7 @@ impl Pins {
         now.saturating_sub(since) >= self.patience.get(&at.task).copied().unwrap_or(FIRST_PATIENCE)
     }
 
-    /// A task has been pinned, one that goes round in a circle or is `waiting` for a signal, or one that computes.
+    /// Notes that a task has been pinned. `waiting` says that it loops or waits for a signal, rather than computes.
     pub(in crate::record) fn pinned(&mut self, task: TaskId, waiting: bool) {
         let patience = self.patience.entry(task).or_insert(FIRST_PATIENCE);
         *patience = if waiting { *PATIENCE.start() } else { (*patience * 2).min(*PATIENCE.end()) };

@@ -1,7 +1,6 @@
-//! Tasks that make calls without end that concern nobody else, to read a clock for instance, until another task does
-//! something. No such call is a tick, and none of the others would ever have the core. So after some time without a tick
-//! one of these calls ends the timeslice, if somebody waits for that. Replay finds the call as it finds any other
-//! ([`Event::Entered`](crate::trace::event::Event::Entered)).
+//! Tasks that endlessly make calls that are no ticks, for instance to read a clock, until another task acts. The other
+//! task would never get the core. So after some time without a tick one of these calls ends the timeslice, if somebody
+//! waits for the core. Replay finds the call like any other ([`Event::Entered`](crate::trace::event::Event::Entered)).
 
 use std::time::Duration;
 
@@ -10,10 +9,10 @@ use nix::unistd::Pid;
 use crate::task::TaskId;
 use crate::tracee::cpu_time;
 
-/// How often to look: after so many calls.
+/// Calls between checks.
 const CALLS: u32 = 64;
 
-/// How long a task may be quiet, in processor time: what the recorder takes for each call does not count.
+/// How long a task may be quiet, in processor time: the recorder's time for each call does not count.
 const LONGEST: Duration = Duration::from_millis(20);
 
 /// Calls since the last tick.
@@ -23,12 +22,13 @@ pub(in crate::record) struct Quiet {
     /// The countdown since then.
     pub(in crate::record) left: u64,
     pub(in crate::record) calls: u32,
-    /// The processor time of the process at the first look.
+    /// Processor time of the process at the first check.
     pub(in crate::record) since: Duration,
 }
 
 impl Quiet {
-    /// A task has come to a call that is no tick; so much is left of its countdown. Whether it has been quiet for too long.
+    /// Counts a call that is no tick; `left` is what is left of the countdown. Returns whether the task has been quiet
+    /// for too long.
     pub(in crate::record) fn is_too_long(&mut self, id: TaskId, pid: Pid, left: u64) -> bool {
         if self.task != Some(id) || self.left != left {
             *self = Self { task: Some(id), left, ..Self::default() };

@@ -1,8 +1,9 @@
-//! Signals to process groups that the recorder belongs to as well.
+//! Signals to process groups that include the recorder.
 //!
-//! A program that has our standard input is in our process group ([`Stdin::Inherit`](crate::tracee::Stdin)): what it sends to
-//! that, or to all processes there are (kill(2)), would end us, and whoever has started us. It is for the recorded processes
-//! only, as it would be in a container of theirs. We send it to the others; the caller's own process gets it by the call itself.
+//! A program with the recorder's standard input is in the recorder's process group
+//! ([`Stdin::Inherit`](crate::tracee::Stdin)). A signal to that group, or to all processes (kill(2)), would end the
+//! recorder and whoever started it. It is meant for the recorded processes only, as it would be in a container. The
+//! recorder sends it to the other processes; the caller's own process gets it by the call itself.
 
 use libc::siginfo_t;
 use nix::unistd::{Pid, getpgid, getpgrp};
@@ -18,7 +19,7 @@ use crate::tracee::Stopped;
 const PROCESS_GROUP: u64 = 1 << 2;
 
 impl Tasks {
-    /// The recorded processes that a call sends a signal to, if the call means a group that is ours, too.
+    /// Returns the recorded processes to which a call sends a signal, if its target includes the recorder.
     pub(in crate::record) fn group_with_us(&self, id: TaskId, call: &Call) -> Option<Vec<Pid>> {
         signal_sent(call).filter(|signal| (1..=libc::SIGRTMAX()).contains(signal))?;
         let me = self[id].pid;
@@ -44,7 +45,7 @@ impl Tasks {
         Some(self.processes().into_iter().filter(is_in).collect())
     }
 
-    /// A signal has come to a task that we have sent for another: that is who has sent it.
+    /// Replaces the sender of a signal that the recorder has sent on behalf of another process.
     pub(super) fn name_sender(&mut self, id: TaskId, stopped: &Stopped, info: &mut siginfo_t) -> Flow<()> {
         // SAFETY: `si_pid` is there for the code that kill(2) sends with.
         let ours =
@@ -53,7 +54,7 @@ impl Tasks {
             return Ok(());
         }
         let Some(sender) = self.children.sent.remove(&(self[id].pid, info.si_signo)) else { return Ok(()) };
-        /// Where `si_pid` is (asm-generic/siginfo.h).
+        /// Offset of `si_pid` (asm-generic/siginfo.h).
         const PID: usize = 16;
         // SAFETY: a siginfo_t is 128 bytes of which these are plain numbers.
         unsafe { (&raw mut *info).cast::<u8>().add(PID).cast::<i32>().write(sender.as_raw()) };

@@ -1,8 +1,8 @@
-//! Job control: signals that stop a process, and SIGCONT, which ends that.
+//! Job control: signals that stop a process, and SIGCONT, which continues it.
 //!
-//! The stop is real, so that the process's parent gets its SIGCHLD and its wait(2) returns. A process is stopped when each of
-//! its tasks is; each gets there the next time it has the core, before it executes anything. Replay knows nothing of it
-//! all: a stopped task does not run.
+//! The stop is real, so that the process's parent gets its SIGCHLD and its wait(2) returns. A process is stopped when
+//! each of its tasks is; each task stops the next time it has the core, before it executes anything. Replay need not
+//! know about it: a stopped task does not run.
 
 use crate::record::futex::Futexes;
 use crate::record::poller::Poller;
@@ -15,7 +15,7 @@ use crate::task::TaskId;
 use crate::tracee::{Stop, Stopped};
 
 impl Futexes {
-    /// A task has come to a group stop, on the way to this call if there is one.
+    /// Handles a group stop of a task, on the way to `call` if there is one.
     pub(in crate::record) fn stopped_by_signal(
         &mut self,
         tasks: &mut Tasks,
@@ -26,7 +26,7 @@ impl Futexes {
         call: Option<Call>,
     ) -> Flow<Next> {
         tasks.hold(id, Hold::Suspended(stopped.listen()?, call));
-        // Those that wait for the scheduler do not notice.
+        // Tasks that wait in the recorder do not notice.
         let pid = tasks.task(id).pid;
         let waits = |hold: &Hold| matches!(hold, Hold::Waiting(..) | Hold::Calling(..));
         let others = tasks.of(pid).filter(|t| waits(t.hold())).map(|t| t.id);
@@ -38,7 +38,7 @@ impl Futexes {
 }
 
 impl Tasks {
-    /// A stopped task has been told something: that its stop is over, or has become another one.
+    /// Handles the next report of a stopped task: it continues, or has stopped in another way.
     pub(in crate::record) fn left_stop(
         &mut self,
         id: TaskId,

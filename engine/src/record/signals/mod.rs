@@ -1,7 +1,7 @@
-//! Signals on their way to a task, and who is stopped by one.
+//! Signals on their way to a task, and tasks stopped by one.
 //!
-//! They are kept back until replay can find the place, and interrupt waits. The room stands on [`futex`](super::futex) and
-//! [`time`](super::time) for the waits.
+//! Signals are kept back until replay can find the place, and interrupt waits. The room stands on
+//! [`futex`](super::futex) and [`time`](super::time) for the waits.
 
 pub(super) mod groups;
 mod job_control;

@@ -1,19 +1,20 @@
-//! Signals: delivered where replay can find the place.
+//! Signals, which are delivered where replay can find the place.
 //!
 //! The kernel keeps, queues and routes the recorded program's signals as always; a ptrace stop shows each before it
 //! reaches its task. Replay has no real signals: it takes the handler's registers and frame from the log. So it must be
-//! able to find the place, and there are three kinds.
+//! able to find the place, of which there are three kinds.
 //!
 //! - **A boundary**: the task has executed nothing since its last event. The signal is delivered.
 //! - **In between**. The signal is kept back, and sent again at the next boundary, which comes with the next tick: the
-//!   timeslice is cut. It keeps its `siginfo`. At a call it is delivered before the call is made: the program may be about
-//!   to block the signal, or to end. A call that may wait notices it by itself: programs look whether a signal has come,
-//!   then wait, and hope that it does not come in between. What is kept back would come just there.
-//! - **In a call that waits.** If it waits in the kernel, the kernel has ended it with one of its codes for a call to
-//!   restart. If it is one that we make, nothing has: whoever may have sent a signal has us look. Either way the task gets
-//!   back the registers of its own call, as they are at its exit, with that code. The kernel then builds the handler's frame
-//!   and decides by it, and by `SA_RESTART`, what comes after the handler. Where there is no handler, the task comes to
-//!   its call once more, and it is the same call.
+//!   timeslice is cut. It keeps its `siginfo`. At a call it is delivered before the call is made: the program may be
+//!   about to block the signal, or to end. But a call that may wait notices the signal by itself: programs check
+//!   whether a signal has come, then wait, and hope that none comes in between. A signal that was kept back would come
+//!   just there.
+//! - **In a call that waits.** If it waits in the kernel, the kernel has ended it with one of its restart codes. If it is
+//!   emulated, nothing has: whenever somebody may have sent a signal, the recorder looks. In both cases the task gets
+//!   back the registers of its own call, as they are at its exit, with that code. The kernel then builds the handler's
+//!   frame and decides, by the code and by `SA_RESTART`, what comes after the handler. Without a handler the task comes
+//!   to its call once more, and it is the same call.
 
 use crate::record::tree::call::Stage;
 use std::collections::BTreeMap;
@@ -30,10 +31,10 @@ use crate::task::TaskId;
 use crate::trace::event::Write;
 use crate::tracee::{SignalSet, Signals, Stopped, signals};
 
-/// Signals that do nothing to a program that has said nothing about them (signal(7)).
+/// Signals that by default do nothing (signal(7)).
 const HARMLESS: SignalSet = SignalSet::of(&[libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH, libc::SIGCONT]);
 
-/// Signals that stop a program that has said nothing about them.
+/// Signals that by default stop the process.
 const STOPS: SignalSet = SignalSet::of(&[libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU]);
 
 /// What a signal does.
@@ -53,8 +54,8 @@ impl Recorder<'_> {
 }
 
 impl Tasks {
-    /// What is known of the signal that a task is about to get. One that was put off and sent again gets back what was
-    /// known of it first.
+    /// Returns the information on the signal that a task is about to get. Restores it if the signal was kept back and
+    /// sent again.
     pub(in crate::record) fn signal_info(&mut self, id: TaskId, stopped: &Stopped) -> Flow<libc::siginfo_t> {
         let mut info = stopped.signal_info()?;
         self.name_sender(id, stopped, &mut info)?;
@@ -70,8 +71,8 @@ impl Tasks {
         Ok(first)
     }
 
-    /// How much the kernel has pushed at `sp`: `struct rt_sigframe` up to the end of the extended processor state
-    /// (arch/x86/include/asm/sigframe.h, uapi/asm/sigcontext.h).
+    /// Returns the size of what the kernel has pushed at `sp`: `struct rt_sigframe` up to the end of the extended
+    /// processor state (arch/x86/include/asm/sigframe.h, uapi/asm/sigcontext.h).
     pub(in crate::record) fn frame_size(&self, id: TaskId, sp: u64) -> Flow<usize> {
         const FPSTATE_POINTER: u64 = 8 + 40 + 23 * 8;
         const SW_RESERVED: u64 = 464;
@@ -87,7 +88,7 @@ impl Tasks {
         Ok((fpstate + extended).saturating_sub(sp).min(LARGEST) as usize)
     }
 
-    /// Send again the signals that came where replay could not have found the place. They arrive when the task goes on.
+    /// Sends again the signals that were kept back. They arrive when the task goes on.
     pub(in crate::record) fn send_deferred(&mut self, id: TaskId) -> Flow<()> {
         for info in std::mem::take(&mut self.task(id).deferred) {
             self.send(id, info.si_signo)?;
@@ -96,7 +97,7 @@ impl Tasks {
         Ok(())
     }
 
-    /// A task has come to a call: what has been kept back comes before that, or ends its wait.
+    /// Holds a task at a call that it has reached. Signals that were kept back come before the call, or end its wait.
     pub(in crate::record) fn in_front_of(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Hold> {
         if self.task(id).deferred.is_empty() {
             return Ok(Hold::Calling(stopped, call));
@@ -109,10 +110,10 @@ impl Tasks {
         Ok(Hold::Calling(stopped, call))
     }
 
-    /// Send a signal to a task that stands at a call: it arrives when the call is over.
+    /// Sends a signal to a task that stands at a call. It arrives when the call is over.
     pub(in crate::record) fn send(&mut self, id: TaskId, signal: i32) -> Flow<()> {
         let (pid, tid) = (self.task(id).pid, self.task(id).tid);
-        // SAFETY: a plain system call; the ids are those of a task that we trace and that is stopped.
+        // SAFETY: a plain system call; the ids are those of a traced task that is stopped.
         let sent = unsafe { libc::syscall(libc::SYS_tgkill, pid.as_raw(), tid.as_raw(), signal) };
         if sent == 0 {
             Ok(())
@@ -121,7 +122,7 @@ impl Tasks {
         }
     }
 
-    /// A call that the kernel has made was interrupted by a signal, with one of the codes of [`restart`].
+    /// Handles a call that the kernel has interrupted for a signal, with one of the codes of [`restart`].
     pub(in crate::record) fn interrupted(
         &mut self,
         id: TaskId,
@@ -146,7 +147,7 @@ impl Tasks {
         })
     }
 
-    /// rt_sigprocmask(2): its result and what it writes.
+    /// Makes a call to rt_sigprocmask(2). Returns its result and what it writes.
     pub(in crate::record) fn signal_mask(
         &self,
         id: TaskId,
@@ -176,8 +177,8 @@ impl Tasks {
 }
 
 impl Futexes {
-    /// Signals may have come for tasks that do not notice: those that wait for the scheduler, or are about to. What
-    /// was sent to a process is left to one that can run, if it takes it.
+    /// Looks for signals for tasks that do not notice them: those that wait in the recorder, or are about to. A signal
+    /// for a process is left to one of its tasks that can run, if that task takes it.
     pub(in crate::record) fn look_for_signals(
         &mut self,
         tasks: &mut Tasks,
@@ -195,7 +196,7 @@ impl Futexes {
         for id in unaware {
             let task = &tasks[id];
             let pid = task.pid;
-            // One that is gone is noticed elsewhere.
+            // That a task is gone is noticed elsewhere.
             let Ok(says) = signals(task.tid) else { continue };
             let own = acting(says.pending, &says);
             let shared = acting(says.shared, &says);
@@ -211,7 +212,7 @@ impl Futexes {
         Ok(())
     }
 
-    /// A task that waits for the scheduler, or stands at a call, goes to get its signals.
+    /// Sends a task that waits in the recorder, or stands at a call, to get its signals.
     pub(super) fn interrupt_wait(
         &mut self,
         tasks: &mut Tasks,
@@ -244,7 +245,7 @@ impl Futexes {
     }
 }
 
-/// Which of these signals would do something to their task.
+/// Returns those of these signals that would do something to their task.
 fn acting(set: SignalSet, says: &Signals) -> SignalSet {
     set.without(says.blocked).without(says.ignored).without(HARMLESS.without(says.caught))
 }
@@ -254,7 +255,7 @@ fn sleeps_until(call: &Call) -> bool {
     call.number() == libc::SYS_clock_nanosleep as u64 && call.args()[1] & libc::TIMER_ABSTIME as u64 != 0
 }
 
-/// What a sleep that is interrupted says of the time that is left (nanosleep(2)).
+/// Returns what an interrupted sleep writes about the time left (nanosleep(2)).
 fn time_left(call: &Call, now: u64) -> Vec<Write> {
     let args = call.args();
     let address = match call.number() as i64 {
@@ -268,7 +269,7 @@ fn time_left(call: &Call, now: u64) -> Vec<Write> {
 }
 
 pub(in crate::record) fn action(number: i32, fault: bool, says: &Signals) -> Action {
-    // What an instruction raises cannot be put off or ignored: it kills (sigprocmask(2)).
+    // A signal raised by an instruction cannot be put off or ignored: it kills (sigprocmask(2)).
     if fault && (says.blocked.has(number) || says.ignored.has(number)) {
         Action::Kill
     } else if says.caught.has(number) {

@@ -13,7 +13,7 @@ use crate::trace::inodes::Part;
 use crate::trace::log::Log;
 use crate::tracee::{Line, Memory, PAGE, TASK_SIZE, os, stack_limit};
 
-/// The image of a process that has just been executed. Its files go into the log.
+/// Captures the image of a process that has just executed a program. Its files go into the log.
 pub(in crate::record) fn image(
     program: &Path,
     lines: &[Line],
@@ -37,7 +37,7 @@ pub(in crate::record) fn image(
             room: if stack { stack_limit(memory.pid())?.saturating_sub(line.end - line.start) } else { 0 },
             file,
         });
-        // The kernel has written: the stack from its pointer on; and zeros behind the file's part of a data segment.
+        // The kernel has written the stack above its pointer, and zeros after the file's part of a data segment.
         let written = if stack {
             Some(registers.sp())
         } else if has_file && line.prot & libc::PROT_WRITE != 0 {
@@ -53,14 +53,14 @@ pub(in crate::record) fn image(
     Ok(Image { program: program.display().to_string(), mappings, writes, registers })
 }
 
-/// Whether the program begins with a dynamic linker: a file of its own, beside the program's.
+/// Whether the image has a dynamic linker, a file besides the program's own.
 pub(in crate::record) fn has_linker(image: &Image) -> bool {
     let mut files = image.mappings.iter().filter_map(|mapping| mapping.file.as_ref()).map(|file| file.inode);
     let first = files.next();
     files.any(|file| Some(file) != first)
 }
 
-/// Whether a mapping is the program's: not the kernel's (vdso and its data), nor the recorder's.
+/// Whether a mapping is the program's, neither the kernel's (vdso and its data) nor the recorder's.
 pub(in crate::record) fn belongs(line: &Line) -> bool {
     let ours = line.start >= AREA as u64 && line.start < (AREA + AREA_LEN) as u64;
     let kernel = line.path.to_str().is_some_and(|path| path.starts_with("[v"));

@@ -1,8 +1,8 @@
-//! How a program starts up, the same way each time: up to the first call whose outcome depends on more than the program
-//! (see [`crate::syscalls::starts_up`]).
+//! The start-up of a program, which is the same each time: up to the first call whose result depends on more than the
+//! program (see [`crate::syscalls::starts_up`]).
 //!
-//! Up to there it has a single task, no strategy is asked, and what little it sees of the world is made up. So all attempts of
-//! a test are the same up to there, whatever their seeds, and can be copies of one process.
+//! Until then it has a single task, no strategy is asked, and what little it sees of the world is made up. So all
+//! attempts of a test are equal up to there, whatever their seeds, and can be copies of one process.
 
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::SeedableRng;
@@ -25,7 +25,7 @@ impl Default for StartUp {
 }
 
 impl StartUp {
-    /// Whether every call must be looked at. Not those of the dynamic linker: of those that the buffer makes, it makes none that
+    /// Whether every call must be inspected. Calls of the dynamic linker need not be: none that the buffer makes for it
     /// would end the start-up, and it looks for each library in a dozen directories.
     pub(in crate::record) fn looks_at_all(&self) -> bool {
         !self.linking

@@ -1,8 +1,8 @@
-//! Where the memory of a process says who it is.
+//! Finds the words of a process's memory that contain its id, by comparing two processes (a fork check).
 //!
-//! Two processes that have started up in the same way differ in nothing but their ids. So what differs between them must
-//! be their ids, in words that hold nothing else; then a copy of either that has an id of its own there is what a third
-//! process would be. Had an id gone into anything else (a text, a hash, a decision), that would show.
+//! Two processes that have started up in the same way differ in nothing but their ids. So the words in which they
+//! differ must be their ids and nothing else. Then a copy of either with its own id there is what a third process would
+//! be. Had an id gone into anything else (a text, a hash, a decision), the comparison would show it.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -14,15 +14,15 @@ use crate::tracee::{Line, Memory, Registers, Stopped, maps, present};
 /// Bytes of a word that holds an id.
 const WORD: usize = 4;
 
-/// Bytes below the stack pointer that functions may use (System V ABI, AMD64 supplement, 3.2.2). What is further down is
-/// left over from functions that have returned.
+/// Bytes below the stack pointer that functions may use (System V ABI, AMD64 supplement, 3.2.2). What is further down
+/// is left over from functions that have returned.
 const RED_ZONE: u64 = 128;
 
-/// How much is compared at a time.
+/// Bytes compared at a time.
 const PART: u64 = 1 << 20;
 
-/// The addresses of the words that hold the id of `one`, where `other`, at the same point, has its own; or what else
-/// differs. Both have a single task.
+/// Returns the addresses of the words that hold the id of `one`, and in `other` at the same point the id of `other`; or
+/// else what differs otherwise. Both have a single task.
 pub(in crate::record) fn ids(
     one: (&Stopped, &Memory),
     other: (&Stopped, &Memory),
@@ -55,7 +55,7 @@ pub(in crate::record) fn ids(
     Ok(Ok(words))
 }
 
-/// The parts of a mapping that one of the tasks has touched, and that count.
+/// Returns the relevant parts of a mapping that one of the tasks has touched.
 fn touched(line: &Line, registers: &Registers, tasks: [&Stopped; 2]) -> Vec<Range<u64>> {
     let stack = line.path == Path::new("[stack]");
     let start = if stack { (registers.sp() - RED_ZONE).max(line.start) } else { line.start };

@@ -1,20 +1,20 @@
-//! Surprises in time: a machine that is busy with others for a while.
+//! Surprises in time: a machine that is busy with something else for a while.
 //!
 //! - [`Surprise::Early`]: nobody runs until a task's time limit, or its sleep, is over.
 //! - [`Surprise::Late`]: a task gets the core only some time after its wait is over.
-//! - [`Surprise::Stall`]: a task does not get the core while others wait for times to come again and again.
+//! - [`Surprise::Stall`]: a task does not get the core while others repeatedly wait for a time.
 //! - [`Surprise::Slow`]: nobody runs for a while just before a task reads a clock.
 //!
-//! What they have in common is that time passes (`Recorder::pass`). In virtual time it leaps, together with all clocks and
-//! timers of the program ([`crate::record::wait`]); in real time the recorder waits. Nobody runs meanwhile, and whatever
-//! falls due does so: that is what a machine does that has given its cores to others. No wait ends before its time as the
-//! program's clocks show it.
+//! All of them let time pass (`Recorder::pass`). Virtual time is fast-forwarded, together with all clocks and timers of
+//! the program ([`crate::record::wait`]); in real time the recorder waits. Nobody runs meanwhile, and whatever falls
+//! due does so: a machine that has given its cores to others does the same. No wait ends before its time on the
+//! program's clocks.
 //!
-//! How much there may be of it. People guard their tests against hanging with limits of many seconds, and are right to rely on
-//! these: an attempt loses [`FAR`] in all at most. In real time that would keep the other attempts waiting, so nearly all
-//! lose [`MOST`] at most, by waits of up to [`NEAR`], unless the test itself usually waits for longer
-//! ([`Plan::usual_wait`](crate::schedule::Plan::usual_wait)): then for as long as that. In virtual time the sleep that a test usually
-//! sits out may come early however long it is, if no time limit of another task is passed over by that.
+//! The amount is limited. People guard their tests against hanging with limits of many seconds, and are right to rely
+//! on these: an attempt loses [`FAR`] in total at most. In real time that would hold up the other attempts, so nearly
+//! all attempts lose at most [`MOST`], by waits of up to [`NEAR`], unless the test itself usually waits for longer
+//! ([`Plan::usual_wait`](crate::schedule::Plan::usual_wait)): then for as long as that. In virtual time a sleep that a
+//! test usually sits out may end early however long it is, unless that would skip the time limit of another task.
 
 use std::borrow::Cow;
 
@@ -28,35 +28,35 @@ use crate::schedule::surprise::Surprise;
 use crate::strike::Doing;
 use crate::task::TaskId;
 
-/// In ns: for so long do machines under load keep programs waiting now and then; who waits for longer may rely on it.
+/// In ns. Loaded machines sometimes delay programs for this long; programs that wait longer may rely on it.
 pub(in crate::record) const FAR: u64 = 2_500_000_000;
 
-/// In ns: for how long something may be kept waiting in nearly all attempts in real time.
+/// In ns. How long something may be delayed in nearly all attempts in real time.
 pub(in crate::record) const NEAR: u64 = 100_000_000;
 
-/// In ns: how long nearly all attempts may be kept waiting in all, in real time.
+/// In ns. How long nearly all attempts may be delayed in total, in real time.
 const MOST: u64 = 200_000_000;
 
-/// In ns: by how much at least what is late is late.
+/// In ns. The shortest delay.
 pub(in crate::record) const MOMENT: u64 = 10_000;
 
-/// A stall lasts for fewer waits of others.
+/// A stall lasts for fewer waits of other tasks than this.
 const WAITS: u64 = 65;
 
-/// How time plays with the program.
+/// The surprises in time that are under way.
 #[derive(Debug, Default)]
 pub(in crate::record) struct Caprice {
     pub(in crate::record) early: Option<Early>,
     pub(in crate::record) stall: Option<Stall>,
-    /// For how long it has kept the attempt waiting, in ns.
+    /// How long it has delayed the attempt, in ns.
     pub(in crate::record) spent: u64,
 }
 
-/// A wait that is to be over early.
+/// A wait that is to end early.
 #[derive(Debug)]
 pub(in crate::record) struct Early {
     pub(in crate::record) task: TaskId,
-    /// How many decisions are left until then.
+    /// Decisions left until then.
     pub(in crate::record) left: u64,
     pub(in crate::record) note: Note,
 }
@@ -65,9 +65,9 @@ pub(in crate::record) struct Early {
 #[derive(Debug)]
 pub(in crate::record) struct Stall {
     pub(in crate::record) task: TaskId,
-    /// How many waits of others are left.
+    /// Waits of other tasks that are left.
     pub(in crate::record) left: u64,
-    /// How many there have been, and how long they were.
+    /// Waits so far, and their total length.
     pub(in crate::record) times: u64,
     pub(in crate::record) lasted: u64,
     /// Decisions so far, and the ticks of all tasks at the start.
@@ -76,7 +76,7 @@ pub(in crate::record) struct Stall {
 }
 
 impl Caprice {
-    /// Those of the runnable that can have the core.
+    /// Returns the runnable tasks that may have the core.
     pub(in crate::record) fn awake<'a>(&self, runnable: &'a [TaskId]) -> Cow<'a, [TaskId]> {
         match &self.stall {
             Some(stall) if runnable.len() > 1 && runnable.binary_search(&stall.task).is_ok() => {
@@ -88,7 +88,7 @@ impl Caprice {
 }
 
 impl Surprises {
-    /// For how long something may take, in ns.
+    /// Returns how long a delay may be, in ns.
     pub(in crate::record) fn reach(&self, options: &Options<'_>) -> u64 {
         match options.time {
             Time::Virtual => FAR,
@@ -96,7 +96,7 @@ impl Surprises {
         }
     }
 
-    /// Whether the attempt may be kept waiting for so long; then it counts.
+    /// Whether the attempt may be delayed for this long. If so, the delay counts.
     pub(in crate::record) fn may_keep_waiting(&mut self, options: &Options<'_>, nanoseconds: u64) -> bool {
         let most = match options.time {
             Time::Virtual => FAR,
@@ -110,7 +110,7 @@ impl Surprises {
         may
     }
 
-    /// A task waits; another one does not get the core from now on.
+    /// Starts a stall as task `id` begins to wait: some other task does not get the core from now on.
     pub(in crate::record) fn begin_stall(
         &mut self,
         options: &Options<'_>,
@@ -128,7 +128,7 @@ impl Surprises {
         self.caprice.stall = Some(Stall { task, left, times: 0, lasted: 0, decisions: 0, ticks });
     }
 
-    /// A task can have the core again.
+    /// Ends the stall: its task may have the core again.
     pub(in crate::record) fn end_stall(&mut self, tasks: &Tasks, call_sites: &CallSites) {
         let Some(Stall { task, times, lasted, .. }) = self.caprice.stall.take() else { return };
         if times > 0 && self.notes_strikes() {

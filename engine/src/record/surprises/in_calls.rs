@@ -1,7 +1,8 @@
-//! Where surprises strike ([`crate::schedule::surprise`] says which there are, and what allows them). Those in time are in
-//! [`super::caprice`], those of tasks that give way in [`super::yields`].
+//! Surprises that strike in calls ([`crate::schedule::surprise`] lists all kinds, and what makes them legal). Surprises
+//! in time are in [`super::caprice`], those of yielding tasks in [`super::yields`].
 //!
-//! Nothing of it is new to replay: the calls have the results and outputs that the log says, and time passes as it says.
+//! Replay needs nothing new for them: calls have the results and outputs that are in the log, and time passes as
+//! logged.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -22,12 +23,13 @@ use crate::trace::event::Registers;
 use crate::tracee::Stopped;
 
 impl Surprises {
-    /// Whether a surprise of this kind strikes now. None does while the program starts up, which all attempts have in common.
+    /// Whether a surprise of this kind strikes now. None does while the program starts up, which all attempts have in
+    /// common.
     pub(in crate::record) fn strikes(&mut self, scheduler: &Scheduler, kind: Surprise) -> bool {
         scheduler.start_up.is_none() && self.dice.strike(kind)
     }
 
-    /// A task that is about to wait on a futex goes on instead, at once or when the others have had their turn.
+    /// Lets a task go on that is about to wait on a futex, at once or after the others have had their turn.
     pub(in crate::record) fn wake_spuriously(
         &mut self,
         tasks: &mut Tasks,
@@ -41,13 +43,13 @@ impl Surprises {
         if self.dice.amount(Surprise::Spurious, 1, 4) == 1 {
             return journal.skip(tasks, clock, id, stopped, &call, Outcome::result(0));
         }
-        // As one that has begun to wait.
+        // As if it had begun to wait.
         journal.note_arrival(tasks, clock, id);
         tasks.hold(id, Hold::Woken(stopped, Call { entered: true, ..call }, 0));
         Ok(Next::Decide(Why::Yielded, None))
     }
 
-    /// The registers with which a call reads or writes less than it asks for, if that strikes.
+    /// Returns the registers with which a call reads or writes less than requested, if that surprise strikes.
     pub(in crate::record) fn shortened(
         &mut self,
         tasks: &Tasks,
@@ -68,13 +70,13 @@ impl Surprises {
         let dont_wait =
             !matches!(number, libc::SYS_read | libc::SYS_write) && flags as i32 & libc::MSG_DONTWAIT != 0;
         let copy = poller.descriptor(tasks, id, fd)?;
-        // A write that waits is whole, unless a signal interrupts it.
+        // A blocking write is complete unless a signal interrupts it.
         if writes && !(dont_wait || is_nonblocking(copy)) {
             return None;
         }
         let least = least(copy)?;
-        // Those who are told only of changes take a short read or write for the end of what there is (epoll(7), "Questions and
-        // answers"): they would never hear of the rest.
+        // Programs that get edge-triggered events take a short read or write for the end of the data (epoll(7),
+        // "Questions and answers"): they would never hear of the rest.
         if least >= len || tasks.is_in_epoll(id, fd) || !self.strikes(scheduler, Surprise::Short) {
             return None;
         }
@@ -85,7 +87,7 @@ impl Surprises {
         Some(registers)
     }
 
-    /// A task is about to wait with epoll_wait(2). Whether it is interrupted instead.
+    /// Whether a task that is about to wait in epoll_wait(2) is interrupted instead.
     pub(in crate::record) fn is_interrupted(&mut self, scheduler: &Scheduler, call: &Call) -> bool {
         let waits = matches!(
             call.number() as i64,
@@ -109,7 +111,7 @@ impl Tasks {
     }
 }
 
-/// Which of those who wait a wake wakes: the first to have come, unless any may be.
+/// Returns the function that picks the waiter to wake: the first to have come, unless any may be picked.
 pub(in crate::record) fn whom<'a>(
     strategy: &'a mut dyn Strategy,
     dice: &Dice,
@@ -118,14 +120,14 @@ pub(in crate::record) fn whom<'a>(
     move |waiters| if any { strategy.wake(waiters) } else { 0 }
 }
 
-/// How many bytes a short read or write of a descriptor has at least; none if it is no stream of bytes.
+/// Returns the smallest size of a short read or write on a descriptor; `None` if it is no byte stream.
 fn least(copy: &File) -> Option<u64> {
     use nix::sys::socket::{SockType, getsockopt, sockopt};
     let kind = copy.metadata().ok()?.file_type();
     if kind.is_socket() {
         return (getsockopt(copy, sockopt::SockType) == Ok(SockType::Stream)).then_some(1);
     }
-    // Packets (pipe2(2), O_DIRECT) are whole.
+    // Packets (pipe2(2), `O_DIRECT`) are never split.
     (kind.is_fifo() && status(copy) & libc::O_DIRECT == 0).then_some(libc::PIPE_BUF as u64)
 }
 

@@ -1,8 +1,9 @@
-//! What may happen to a program beyond the order of things, as it may on a busy machine.
+//! Rare but legal events that the recorder injects, as they may happen on a busy machine.
 //!
-//! Waits end late or early, calls are interrupted or do a part of their work, sched_yield(2) returns at once. Which kinds there are,
-//! and what allows them, is in [`crate::schedule::surprise`]; here is what those that have struck go on with, and the notes on them
-//! ([`strikes`]). The room stands on [`in_process`](super::in_process), which knows places in code.
+//! Waits end late or early, calls are interrupted or do only a part of their work, sched_yield(2) returns at once. All
+//! kinds, and what makes them legal, are in [`crate::schedule::surprise`]. Here is the state of those that have struck,
+//! and the notes on them ([`strikes`]). The room stands on [`in_process`](super::in_process), which knows places in
+//! code.
 
 pub(super) mod caprice;
 pub(super) mod in_calls;
@@ -15,7 +16,7 @@ use caprice::Caprice;
 use strikes::Strikes;
 use yields::Spells;
 
-/// Which surprises may strike, and what those that have struck go on with.
+/// Which surprises may strike, and the state of those that have struck.
 #[derive(Debug)]
 pub(super) struct Surprises {
     pub(super) dice: Dice,
@@ -25,7 +26,7 @@ pub(super) struct Surprises {
 }
 
 impl Surprises {
-    /// None has struck yet.
+    /// Starts before any has struck.
     pub(super) fn new(options: &Options<'_>) -> Self {
         Self {
             dice: Dice::new(options.surprises, options.plan.seed),

@@ -1,7 +1,7 @@
-//! Notes on where surprises have struck: what is needed to tell a reader, if the program fails.
+//! Notes on where surprises have struck, for the report if the program fails.
 //!
-//! A note has a copy of the top of the thread's stack; it is turned into functions and lines when the program is about to end as
-//! it should not, while its mappings can still be looked at. An attempt that passes pays for the copies alone.
+//! A note has a copy of the top of the thread's stack. It is symbolized when the program is about to fail, while its
+//! mappings can still be inspected. A passing attempt pays only for the copies.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,10 @@ use crate::symbols::StackRegisters;
 use crate::task::TaskId;
 use crate::tracee::Registers;
 
-/// Bytes of a stack that are kept: some thirty frames of unoptimised code.
+/// Bytes of a stack that are copied: some thirty frames of unoptimised code.
 const STACK: usize = 1 << 14;
 
-/// So many notes are kept of an attempt.
+/// Notes kept of an attempt at most.
 const MOST: usize = 32;
 
 /// Where a thread was.
@@ -40,7 +40,7 @@ impl Place {
     }
 }
 
-/// A strike, as long as nobody has asked what it was.
+/// A strike that has not been symbolized yet.
 #[derive(Debug)]
 pub(in crate::record) struct Note {
     pub(in crate::record) kind: Surprise,
@@ -50,19 +50,19 @@ pub(in crate::record) struct Note {
     pub(in crate::record) asked: u64,
     pub(in crate::record) more: u64,
     pub(in crate::record) times: u64,
-    /// Those who could have run. Many get their names later on.
+    /// Tasks that could have run. Many get their names later.
     pub(in crate::record) others: Vec<TaskId>,
     pub(in crate::record) place: Option<Place>,
 }
 
 impl Note {
-    /// Of a strike of which nothing more is known yet.
+    /// Notes a strike of which nothing more is known yet.
     pub(in crate::record) fn new(kind: Surprise, task: TaskId, doing: Doing) -> Self {
         Self { kind, task, doing, asked: 0, more: 0, times: 1, others: Vec::new(), place: None }
     }
 }
 
-/// The notes of an attempt, and what has come of them.
+/// The notes of an attempt, and the strikes made from them.
 #[derive(Debug, Default)]
 pub(in crate::record) struct Strikes {
     notes: Vec<Note>,
@@ -70,14 +70,14 @@ pub(in crate::record) struct Strikes {
 }
 
 impl Strikes {
-    /// What has been explained.
+    /// Takes the symbolized strikes.
     pub(in crate::record) fn take(&mut self) -> Vec<Strike> {
         std::mem::take(&mut self.explained)
     }
 }
 
 impl CallSites {
-    /// Where a task is that has come to a call with these registers.
+    /// Captures where a task is that has reached a call with these registers.
     pub(in crate::record) fn place(&self, tasks: &Tasks, id: TaskId, registers: &Registers) -> Place {
         let space = &tasks[id].space;
         let registers =
@@ -85,7 +85,7 @@ impl CallSites {
         Place { space: space.number, registers, stack: space.memory.available(registers.rsp, STACK) }
     }
 
-    /// Where a task is that does not run.
+    /// Captures where a task is that does not run.
     pub(super) fn place_of(&self, tasks: &Tasks, id: TaskId) -> Option<Place> {
         let registers = match tasks[id].hold() {
             Hold::Ready(stopped) => stopped.registers().ok()?,
@@ -100,7 +100,7 @@ impl CallSites {
 }
 
 impl Surprises {
-    /// Take note of a strike.
+    /// Adds a note.
     pub(in crate::record) fn note_strike(&mut self, note: Note) {
         if self.notes_strikes() {
             self.strikes.notes.push(note);
@@ -112,7 +112,7 @@ impl Surprises {
         self.strikes.notes.len() < MOST
     }
 
-    /// The program ends as it should not: find out where surprises have struck, as long as it is there.
+    /// Symbolizes all notes, as the program is about to fail and its mappings still exist.
     pub(in crate::record) fn explain_strikes(&mut self, tasks: &Tasks, call_sites: &CallSites) {
         self.end_stall(tasks, call_sites);
         let notes = std::mem::take(&mut self.strikes.notes);

@@ -1,10 +1,10 @@
-//! Tasks that give way: sched_yield(2), and sleeps of no length.
+//! Tasks that yield: by sched_yield(2), or by sleeps of length zero.
 //!
-//! The strategy is asked who runs next, and takes it for a sign that the task waits for another in a loop. On a machine with a
-//! core for each thread the call returns at once, and a loop that gives way so many times before it goes to sleep goes
-//! through all of its rounds while the others stand still. That is the surprise [`Surprise::Yield`]: it strikes a task for a
-//! spell of so many calls. Behind a spell the task gives way at least once, and an attempt has only so many such calls in
-//! all, so that whoever waits in a loop for another is not kept waiting for long.
+//! The strategy is asked who runs next, and assumes that the task waits for another one in a loop. On a machine with a
+//! core for each thread the call returns at once, and a loop that yields a number of times before it sleeps goes
+//! through all its rounds while the other threads stand still. That is the surprise [`Surprise::Yield`]: it strikes a
+//! task for a spell of several calls. After a spell the task really yields at least once, and an attempt has a limited
+//! number of such calls in total, so that a task that waits for another in a loop is not delayed for long.
 
 use std::collections::BTreeMap;
 
@@ -20,23 +20,23 @@ use crate::schedule::{Operation, Why};
 use crate::strike::Doing;
 use crate::task::TaskId;
 
-/// A spell is of fewer calls than this.
+/// A spell has fewer calls than this.
 const LONGEST: u64 = 257;
 
-/// So many calls of an attempt return at once.
+/// Calls of an attempt that return at once, at most.
 const MOST: u64 = 1024;
 
 /// The spells of an attempt.
 #[derive(Debug, Default)]
 pub(in crate::record) struct Spells {
-    /// What is left of each task's spell, 0 for the call that gives way behind it.
+    /// What is left of each task's spell; 0 for the call after it, which yields.
     left: BTreeMap<TaskId, u64>,
     /// Calls that have returned at once.
     spent: u64,
 }
 
 impl Surprises {
-    /// A task gives way: what comes next.
+    /// Handles a yield. Returns what comes next.
     pub(in crate::record) fn gives_way(
         &mut self,
         tasks: &Tasks,

@@ -1,11 +1,13 @@
-//! Whether the program looks for somebody outside, in virtual time: then its sleeps are for them, and must last.
+//! Whether the program waits for an outsider, in virtual time: then its sleeps are meant for the outsider, and must
+//! last.
 //!
-//! Who waits for a server to come up, or for a lock that another process has, often does not wait in a call. He tries, sleeps, and
-//! tries again, for so long and no longer. While he sleeps nothing shows that it is not the program itself that he waits for: only
-//! the attempts do. So time leaps no more once the program has asked for an address that none of its own sockets has, or for a lock
-//! that somebody else holds, until it gets there after all: the server of a test may only not have started yet.
+//! A program that waits for a server to come up, or for a lock of another process, often does not wait in a call. It
+//! tries, sleeps, and tries again, up to a limit. During the sleep nothing shows that it waits for an outsider: only
+//! the attempts do. So time is not fast-forwarded once the program has tried an address that none of its own sockets
+//! has, or a lock that an outsider holds, until it succeeds after all: the server of a test may simply not have started
+//! yet.
 //!
-//! What cannot be seen is left out: somebody outside of whom the program waits for a file, or a process, to come or go.
+//! What cannot be seen is ignored: outsiders for which the program waits by looking at a file or a process.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -19,16 +21,16 @@ use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 use crate::trace::inodes::Identity;
 
-/// What the program has asked for.
+/// Something that the program has tried to reach.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Sought {
     /// A socket's address (struct sockaddr).
     Address(Vec<u8>),
-    /// The lock of a file.
+    /// A lock on a file.
     Lock(Identity),
 }
 
-/// What the program looks for outside.
+/// What the program tries to reach outside.
 #[derive(Debug, Default)]
 pub(in crate::record) struct Abroad {
     sought: BTreeSet<Sought>,
@@ -37,23 +39,24 @@ pub(in crate::record) struct Abroad {
 }
 
 impl Abroad {
-    /// Whether it looks for anything.
+    /// Whether it tries to reach anything outside.
     pub(in crate::record) fn is_sought(&self) -> bool {
         !self.sought.is_empty()
     }
 }
 
-/// An address that a call asks for.
+/// An address that a call tries to reach.
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
-    /// A port of some machine.
+    /// A port on some machine.
     Port(u16),
-    /// A Unix socket's name.
+    /// The name of a Unix socket.
     Name,
 }
 
 impl Place {
-    /// That of a struct sockaddr; none for what is no other process's, such as the kernel's (netlink(7)).
+    /// Decodes a struct sockaddr. Returns `None` for an address that is no other process's, for instance the kernel's
+    /// (netlink(7)).
     pub(in crate::record) fn of(address: &[u8]) -> Option<Self> {
         /// The daemon that C libraries ask for names of users and hosts, if there is one (nscd(8)).
         const NAMES: &[u8] = b"/var/run/nscd/socket";
@@ -70,7 +73,7 @@ impl Place {
 }
 
 impl Abroad {
-    /// A call has been made: whether the program looks for somebody outside, or has found its own.
+    /// Notes whether a call has tried to reach an outsider, or has reached one of the program's own.
     pub(in crate::record) fn note_reach(
         &mut self,
         options: &Options<'_>,
@@ -90,7 +93,7 @@ impl Abroad {
                 self.note_address(tasks, poller, id, [args[0], args[4], args[5]], result)
             }
             libc::SYS_sendmsg => {
-                // struct msghdr: the name and its length.
+                // struct msghdr begins with the name and its length.
                 let memory = &tasks.space(id).memory;
                 match (memory.u64(args[1]), memory.u32(args[1] + 8)) {
                     (Ok(name), Ok(len)) if name != 0 => {
@@ -119,9 +122,9 @@ impl Abroad {
         [fd, address, len]: [u64; 3],
         result: i64,
     ) -> Flow<()> {
-        /// The largest (`struct sockaddr_storage`).
+        /// The largest address (`struct sockaddr_storage`).
         const MOST: u64 = 128;
-        /// What says that the address was no good, or the socket: whether somebody is there is not the question.
+        /// Errors of the address or the socket, which do not show whether somebody is there.
         const WRONG: [i32; 8] = [
             libc::EBADF,
             libc::ENOTSOCK,
@@ -170,8 +173,8 @@ impl Abroad {
 }
 
 impl Poller {
-    /// Whether the process that listens at the other end of a Unix socket is one of ours (unix(7), `SO_PEERCRED`). Those that
-    /// have no connection do not tell.
+    /// Whether the process at the other end of a Unix socket is recorded (unix(7), `SO_PEERCRED`). False for sockets
+    /// without a connection.
     fn is_peer_recorded(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> bool {
         use nix::sys::socket::{getsockopt, sockopt};
         let peer = self
@@ -181,9 +184,10 @@ impl Poller {
     }
 }
 
-/// Who holds locks of a file of this inode (proc_locks(5)); -1 for those that belong to no process.
+/// Returns the processes that hold locks on a file with this inode (proc_locks(5)); -1 for locks that belong to no
+/// process.
 fn holders(locks: &str, inode: u64) -> impl Iterator<Item = i32> {
-    // 1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE START END, with -> behind the number for those who wait.
+    // 1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE START END, with -> after the number for waiters.
     locks.lines().filter_map(move |line| {
         let fields: Vec<_> = line.split_whitespace().collect();
         let [_, kind, _, _, pid, file, ..] = fields[..] else { return None };

@@ -1,7 +1,8 @@
-//! Timers that send signals: what they are set to.
+//! Timers that send signals, and their settings.
 //!
-//! The kernel runs them, or in virtual time the recorder ([`crate::record::timers::own`]). Either way the recorder notes when they are due,
-//! to look for their signals then, and not to take a program for deadlocked that one of them is going to wake.
+//! The kernel runs them, or in virtual time the recorder ([`crate::record::timers::own`]). In both cases the recorder
+//! notes when they are due, to look for their signals then, and not to report a program as deadlocked that one of them
+//! will wake.
 
 use std::collections::BTreeMap;
 
@@ -17,24 +18,24 @@ use crate::task::TaskId;
 /// How late a timer may be, in ns.
 const LATE: u64 = 100_000_000;
 
-/// When to look again for one that is late, in ns.
+/// When to look again for a late one, in ns.
 const SOON: u64 = 1_000_000;
 
 /// What a timer sends, and to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::record) struct Notice {
-    /// None for `SIGEV_NONE`.
+    /// `None` for `SIGEV_NONE`.
     pub(in crate::record) signal: Option<i32>,
     pub(in crate::record) value: u64,
-    /// The thread that gets it; none for the process.
+    /// The thread that gets the signal; `None` for the process.
     pub(in crate::record) thread: Option<i32>,
 }
 
 impl Notice {
-    /// That of the timer that setitimer(2) and alarm(2) set.
+    /// The notice of the timer that setitimer(2) and alarm(2) set.
     pub(in crate::record) const ALARM: Self = Self { signal: Some(libc::SIGALRM), value: 0, thread: None };
 
-    /// What a `struct sigevent` asks for (sigevent(3type)): value, signal, way, thread.
+    /// Decodes a `struct sigevent` (sigevent(3type)): value, signal, way, thread.
     pub(in crate::record) fn decode(event: &[u8; 20]) -> Self {
         let word = |at: usize| i32::from_ne_bytes(std::array::from_fn(|i| event[at + i]));
         let value = u64::from_ne_bytes(std::array::from_fn(|i| event[i]));
@@ -50,13 +51,13 @@ impl Notice {
 /// A timer of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::record) enum Timer {
-    /// That of alarm(2) and setitimer(2).
+    /// The timer of alarm(2) and setitimer(2).
     Real,
-    /// One that timer_create(2) made, with this number.
+    /// A timer made by timer_create(2), with this number.
     Made(i32),
 }
 
-/// What a timer is set to, in ns of CLOCK_MONOTONIC.
+/// Settings of a timer, in ns of CLOCK_MONOTONIC.
 #[derive(Clone, Copy, Debug)]
 struct Alarm {
     due: u64,
@@ -67,7 +68,7 @@ struct Alarm {
 #[derive(Debug, Default)]
 pub(in crate::record) struct Alarms {
     set: BTreeMap<(Pid, Timer), Alarm>,
-    /// The clocks of those that timer_create(2) made, and what they send.
+    /// Clocks and notices of the timers made by timer_create(2).
     made: BTreeMap<(Pid, i32), (i32, Notice)>,
 }
 
@@ -80,13 +81,13 @@ pub(in crate::record) struct Due {
 }
 
 impl Alarms {
-    /// When the next timer is due; none if none is set.
+    /// Returns when the next timer is due; `None` if none is set.
     pub(in crate::record) fn next(&mut self, now: u64) -> Option<u64> {
         self.set.retain(|_, alarm| alarm.interval != 0 || alarm.due.saturating_add(LATE) > now);
         self.set.values().map(|alarm| next_due(alarm, now)).min()
     }
 
-    /// The timers of a process are no more, but for the one that execve(2) keeps.
+    /// Forgets the timers of a process, except for the one that execve(2) keeps.
     pub(in crate::record) fn forget(&mut self, pid: Pid, executes: bool) {
         self.set.retain(|(owner, timer), _| *owner != pid || executes && *timer == Timer::Real);
         self.made.retain(|(owner, _), _| *owner != pid);
@@ -96,24 +97,24 @@ impl Alarms {
         self.set.is_empty()
     }
 
-    /// The clock of a timer that timer_create(2) made.
+    /// Returns the clock of a timer made by timer_create(2).
     pub(in crate::record) fn clock(&self, pid: Pid, timer: i32) -> i32 {
         self.made.get(&(pid, timer)).map_or(libc::CLOCK_MONOTONIC, |(clock, _)| *clock)
     }
 
-    /// Whether it has made this one, and not to count processor time.
+    /// Whether the process has made this timer, and not on a clock of processor time.
     pub(in crate::record) fn is_ours(&self, pid: Pid, timer: i32) -> bool {
         self.made.get(&(pid, timer)).is_some_and(|(clock, _)| !clocks::is_cpu_clock(*clock))
     }
 
-    /// The interval of a timer, and what is left until it is due; zeros if it is not set.
+    /// Returns a timer's interval, and the time left until it is due; zeros if it is not set.
     pub(in crate::record) fn left(&self, pid: Pid, timer: Timer, now: u64) -> (u64, u64) {
-        // What is late is not unset.
+        // A late timer is still set.
         let left = |alarm: &Alarm| (alarm.interval, alarm.due.saturating_sub(now).max(1));
         self.set.get(&(pid, timer)).map_or((0, 0), left)
     }
 
-    /// Take out those that are due; what has an interval is due again later.
+    /// Takes the timers that are due. Those with an interval stay set.
     pub(in crate::record) fn take_due(&mut self, now: u64) -> Vec<Due> {
         let made = &self.made;
         let notice = |pid: Pid, timer: Timer| match timer {
@@ -141,7 +142,7 @@ impl Alarms {
     }
 }
 
-/// When a timer goes off next. One that is late may yet go off.
+/// Returns when a timer goes off next. A late one may still go off.
 fn next_due(alarm: &Alarm, now: u64) -> u64 {
     if alarm.due > now {
         return alarm.due;
@@ -154,7 +155,7 @@ fn next_due(alarm: &Alarm, now: u64) -> u64 {
 }
 
 impl Alarms {
-    /// Note what a call has done to the timers of its process.
+    /// Notes what a call has done to the timers of its process.
     pub(in crate::record) fn note_alarm(
         &mut self,
         tasks: &mut Tasks,
@@ -175,7 +176,7 @@ impl Alarms {
                 let seconds = u64::from(a as u32);
                 self.set(pid, Timer::Real, now, seconds.saturating_mul(clocks::SECOND), 0);
             }
-            // The other two count what the program itself uses of the processor.
+            // The other two interval timers count the program's own processor time.
             libc::SYS_setitimer if a as i32 == libc::ITIMER_REAL => {
                 let (first, interval) = if b == 0 { (0, 0) } else { (at(b + 16, 1000)?, at(b, 1000)?) };
                 self.set(pid, Timer::Real, now, first, interval);

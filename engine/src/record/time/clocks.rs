@@ -1,8 +1,9 @@
 //! The clocks of the recorded program.
 //!
-//! They are the machine's. In virtual time they are ahead of those, all by the same: by what has been left out when every task
-//! only waited for a time to come (see [`crate::record::wait`]). Those that count processor time are never ahead. The kernel knows
-//! nothing of it: points in time that it is to wait for are translated, and all deadlines here are points in the program's time.
+//! They are the machine's. In virtual time they are all ahead of the machine's by the same amount: the time that leaps
+//! have skipped while every task only waited for a time (see [`crate::record::wait`]). Clocks of processor time are
+//! never ahead. The kernel knows nothing of it: points in time passed to it are translated. All deadlines here are in
+//! the program's time.
 
 use libc::{clockid_t, timespec};
 
@@ -17,9 +18,9 @@ pub(in crate::record) const SECOND: u64 = 1_000_000_000;
 /// The program's clocks.
 #[derive(Debug, Default)]
 pub(in crate::record) struct Clocks {
-    /// By how many ns they are ahead of the machine's.
+    /// How many ns they are ahead of the machine's.
     ahead: u64,
-    /// When they came to be.
+    /// When that has changed.
     past: Past,
 }
 
@@ -28,31 +29,31 @@ impl Clocks {
         self.ahead
     }
 
-    /// Time leaps.
+    /// Fast-forwards time.
     pub(in crate::record) fn leap(&mut self, nanoseconds: u64) -> Result<(), Error> {
         self.ahead = self.ahead.saturating_add(nanoseconds);
         self.past.leap(machine_now()?, self.ahead);
         Ok(())
     }
 
-    /// When time has leapt.
+    /// Returns when time was fast-forwarded.
     pub(super) fn past(&self) -> &Past {
         &self.past
     }
 
-    /// What a clock shows.
+    /// Reads a clock as the program sees it.
     pub(in crate::record) fn read(&self, clock: clockid_t) -> Result<timespec, Error> {
         let machine = read(clock)?;
         Ok(if is_cpu_clock(clock) { machine } else { later(&machine, self.ahead) })
     }
 
-    /// Nanoseconds of CLOCK_MONOTONIC: the clock of all deadlines.
+    /// Returns the program's CLOCK_MONOTONIC in ns, the clock of all deadlines.
     pub(in crate::record) fn now(&self) -> Result<u64, Error> {
         read(libc::CLOCK_MONOTONIC)
             .map(|time| nanoseconds(&time).unwrap_or(u64::MAX).saturating_add(self.ahead))
     }
 
-    /// A deadline of CLOCK_MONOTONIC from a point in time of another clock.
+    /// Converts a point in time of another clock to a deadline of CLOCK_MONOTONIC.
     pub(in crate::record) fn deadline(&self, clock: clockid_t, at: u64) -> Result<u64, Error> {
         if clock == libc::CLOCK_MONOTONIC {
             return Ok(at);
@@ -62,7 +63,7 @@ impl Clocks {
     }
 }
 
-/// What a clock of the machine shows.
+/// Reads a clock of the machine.
 pub(in crate::record) fn read(clock: clockid_t) -> Result<timespec, Error> {
     let mut time = timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a live local.
@@ -72,7 +73,7 @@ pub(in crate::record) fn read(clock: clockid_t) -> Result<timespec, Error> {
     Ok(time)
 }
 
-/// The kernel's `struct timezone` (gettimeofday(2)), which C libraries do not ask for.
+/// Returns the kernel's `struct timezone` (gettimeofday(2)), which C libraries do not ask for.
 pub(in crate::record) fn zone() -> [u8; 8] {
     let mut zone = [0; 8];
     // SAFETY: it is given null for the time, and a live local of the size of what it writes.
@@ -80,14 +81,14 @@ pub(in crate::record) fn zone() -> [u8; 8] {
     zone
 }
 
-/// A timespec in nanoseconds; none if it is not a valid time (`EINVAL`). What exceeds 584 years counts as that.
+/// Converts a timespec to ns; `None` if it is not a valid time (`EINVAL`). Times beyond 584 years are cut to that.
 pub(in crate::record) fn nanoseconds(time: &timespec) -> Option<u64> {
     let seconds = u64::try_from(time.tv_sec).ok()?;
     let nanoseconds = u64::try_from(time.tv_nsec).ok().filter(|n| *n < SECOND)?;
     Some(seconds.saturating_mul(SECOND).saturating_add(nanoseconds))
 }
 
-/// The timespec at an address of the program.
+/// Reads a timespec in the program's memory.
 pub(in crate::record) fn timespec_at(memory: &Memory, address: u64) -> Result<timespec, Error> {
     Ok(timespec {
         tv_sec: memory.u64(address)?.cast_signed(),
@@ -95,7 +96,7 @@ pub(in crate::record) fn timespec_at(memory: &Memory, address: u64) -> Result<ti
     })
 }
 
-/// A timespec as the kernel writes it.
+/// Encodes a timespec as the kernel writes it.
 pub(in crate::record) fn bytes(time: &timespec) -> [u8; 16] {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&time.tv_sec.to_ne_bytes());
@@ -103,17 +104,17 @@ pub(in crate::record) fn bytes(time: &timespec) -> [u8; 16] {
     bytes
 }
 
-/// So many nanoseconds as a timespec.
+/// Converts ns to a timespec.
 pub(in crate::record) fn timespec_of(nanoseconds: u64) -> timespec {
     timespec { tv_sec: (nanoseconds / SECOND).cast_signed(), tv_nsec: (nanoseconds % SECOND).cast_signed() }
 }
 
-/// Whether a clock counts processor time (of a process or thread, encoded in negative numbers too: clock_getres(2)).
+/// Whether a clock counts processor time (of a process or thread, also encoded in negative numbers: clock_getres(2)).
 pub(in crate::record) fn is_cpu_clock(clock: clockid_t) -> bool {
     clock < 0 || clock == libc::CLOCK_PROCESS_CPUTIME_ID || clock == libc::CLOCK_THREAD_CPUTIME_ID
 }
 
-/// A point in time so many nanoseconds later.
+/// Adds ns to a point in time.
 pub(super) fn later(time: &timespec, nanoseconds: u64) -> timespec {
     let sum = time.tv_nsec.cast_unsigned() + nanoseconds % SECOND;
     timespec {

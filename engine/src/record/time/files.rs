@@ -1,13 +1,15 @@
-//! The times of files, in virtual time.
+//! Timestamps of files, in virtual time.
 //!
-//! The kernel stamps files by the machine's clock (inode(7)). What it tells of them is translated to when that was by the program's
-//! clocks ([`super::past`]), so that files that the program writes on both sides of a leap are as far apart as its clocks say.
+//! The kernel stamps files by the machine's clock (inode(7)). The timestamps that it reports are translated to the
+//! program's clocks ([`super::past`]), so that files written before and after time was fast-forwarded are as far apart
+//! as these say.
 //!
-//! Two things stand between that and the truth. A time that a program has set itself (utimensat(2)) is the time that it meant: those
-//! are remembered, and told as they are. And the kernel stamps by a clock that moves a few hundred times a second only, or, since
-//! Linux 6.13, when somebody has looked at a stamp (Documentation/filesystems/multigrain-ts.rst): what is written just behind a leap
-//! would be stamped as of before it. So after a leap whatever may stamp a file waits until that clock has moved on, which is asked
-//! of a file of our own: at once where looking is enough, else a few ms at the most.
+//! There are two complications. Timestamps that a program has set itself (utimensat(2)) are meant as they are: they are
+//! remembered, and reported unchanged. And the kernel stamps by a clock that moves only a few hundred times a second,
+//! or, since Linux 6.13, when somebody has read a timestamp (Documentation/filesystems/multigrain-ts.rst): a file
+//! written just after a fast-forward would get a timestamp from before it. So after a fast-forward, every call that may
+//! stamp a file waits until that clock has moved on, which a file of the recorder's own shows: at once if reading is
+//! enough, otherwise after a few ms at most.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -31,21 +33,21 @@ use crate::syscalls::{FileTimes, Stamps, Units, file_times, set_times, stamps};
 use crate::task::TaskId;
 use crate::tracee::{last_os, os};
 
-/// What is known of the times of files.
+/// State of file timestamps.
 #[derive(Debug, Default)]
 pub(in crate::record) struct Stamped {
-    /// Times that the program has set, in seconds and ns.
+    /// Timestamps that the program has set, in seconds and ns.
     set: HashSet<(i64, i64)>,
-    /// What is stamped now may be stamped as of before the last leap.
+    /// Files stamped now may get timestamps from before the last fast-forward.
     stale: bool,
-    /// Files may be stamped without a call: they are mapped, and shared.
+    /// Files may be stamped without a call: they are mapped as shared.
     mapped: bool,
-    /// A file of our own.
+    /// A file of the recorder's own.
     probe: Option<File>,
 }
 
 impl Stamped {
-    /// When the kernel stamps a file now.
+    /// Returns the timestamp that the kernel gives a file now.
     fn now(&mut self) -> Result<Stamp, Error> {
         let probe = match &mut self.probe {
             Some(probe) => probe,
@@ -61,7 +63,7 @@ impl Stamped {
 }
 
 impl Stamped {
-    /// Time has leapt.
+    /// Notes that time has been fast-forwarded.
     pub(in crate::record) fn stamps_are_stale(
         &mut self,
         clock: &Clock,
@@ -72,7 +74,7 @@ impl Stamped {
         if self.mapped { self.refresh_stamps(clock, clocks) } else { Ok(()) }
     }
 
-    /// A task has mapped a file that is shared.
+    /// Notes that a task has mapped a file as shared.
     pub(in crate::record) fn note_shared_file(
         &mut self,
         clock: &Clock,
@@ -82,7 +84,7 @@ impl Stamped {
         if self.stale { self.refresh_stamps(clock, clocks) } else { Ok(()) }
     }
 
-    /// A task is about to make a call. If that stamps a file, it must not do so as of before the last leap.
+    /// Makes sure that a call that stamps a file gives it no timestamp from before the last fast-forward.
     pub(in crate::record) fn before_stamp(
         &mut self,
         tasks: &Tasks,
@@ -104,11 +106,11 @@ impl Stamped {
         Ok(())
     }
 
-    /// Wait until the kernel stamps files as of after the last leap.
+    /// Waits until the kernel's timestamps are later than the last fast-forward.
     fn refresh_stamps(&mut self, clock: &Clock, clocks: &Clocks) -> Result<(), Error> {
-        /// How often it is worth asking at once.
+        /// Tries without a pause in between.
         const AT_ONCE: u32 = 3;
-        /// How often in all: the clock moves at least a hundred times a second.
+        /// Tries in total: the clock moves at least a hundred times a second.
         const MOST: u32 = 400;
         const PAUSE: Duration = Duration::from_micros(250);
         let leapt = clocks.past().last_leap();
@@ -125,7 +127,7 @@ impl Stamped {
         Ok(())
     }
 
-    /// The program has set times of a file.
+    /// Notes timestamps that the program has set.
     pub(in crate::record) fn note_set_times(
         &mut self,
         options: &Options<'_>,
@@ -151,7 +153,7 @@ impl Stamped {
         }
     }
 
-    /// A call has told times of a file: tell when that was by the program's clocks.
+    /// Translates file timestamps that a call has reported to the program's clocks.
     pub(super) fn tell_file_times(
         &self,
         tasks: &Tasks,
@@ -179,17 +181,17 @@ impl Stamped {
     }
 }
 
-/// A point in time.
+/// Returns a point in time.
 pub(super) fn stamp(seconds: i64, nanoseconds: i64) -> Stamp {
     Stamp::from(seconds) * Stamp::from(SECOND) + Stamp::from(nanoseconds)
 }
 
-/// The machine's CLOCK_REALTIME.
+/// Returns the machine's CLOCK_REALTIME.
 pub(super) fn machine_now() -> Result<Stamp, Error> {
     clocks::read(libc::CLOCK_REALTIME).map(|now| stamp(now.tv_sec, now.tv_nsec))
 }
 
-/// A file that nobody else has.
+/// Creates a file that nobody else has.
 fn memory_file() -> Result<File, Error> {
     // SAFETY: the name is a constant that ends in a null byte.
     let fd = unsafe { libc::memfd_create(c"stamps".as_ptr(), libc::MFD_CLOEXEC) };

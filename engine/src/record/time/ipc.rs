@@ -1,8 +1,8 @@
-//! The times of System V queues, semaphores and shared memory (sysvipc(7)), in virtual time.
+//! Timestamps of System V queues, semaphores and shared memory (sysvipc(7)), in virtual time.
 //!
-//! The kernel has them in seconds. Time leaps much faster than those pass, so that one of the machine's seconds does not tell before
-//! or after which leap something was. So the recorder remembers when the program has done what stamps them; for what others have
-//! done the machine's second has to do.
+//! The kernel keeps them in seconds. Time is fast-forwarded much more often than that, so a second of the machine's
+//! clock does not show before or after which fast-forward something happened. So the recorder remembers when the
+//! program did something that sets a timestamp. For what others have done the machine's second has to do.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 
-/// Where in a structure a time is: the calls that tell it are named by what they tell of.
+/// A timestamp's place in a structure, named by the call that reports the structure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Field {
     /// shmctl(2), msgctl(2) or semctl(2).
@@ -39,18 +39,18 @@ const SEM_CTIME: Field = field(libc::SYS_semctl, 64);
 const FIELDS: [Field; 8] =
     [SHM_ATIME, SHM_DTIME, SHM_CTIME, MSG_STIME, MSG_RTIME, MSG_CTIME, SEM_OTIME, SEM_CTIME];
 
-/// Times in seconds: of the machine's clock, and of the program's.
+/// A time in seconds of the machine's clock, and of the program's.
 #[derive(Clone, Copy, Debug)]
 struct When {
     machine: i64,
     program: i64,
 }
 
-/// When the program has done something to queues, semaphores and shared memory, by their ids.
+/// When the program has used queues, semaphores and shared memory, by their ids.
 #[derive(Debug, Default)]
 pub(in crate::record) struct IpcTimes(BTreeMap<(Field, i32), When>);
 
-/// What a call stamps that returned this.
+/// Returns the timestamp that a call sets, given its result.
 fn stamped(call: &Call, result: i64) -> Option<(Field, i32)> {
     let [id, command, third, ..] = call.args();
     let (made, id) = (result as i32, id as i32);
@@ -72,7 +72,7 @@ fn stamped(call: &Call, result: i64) -> Option<(Field, i32)> {
 }
 
 impl IpcTimes {
-    /// A call has succeeded that may have to do with a queue, a semaphore or shared memory.
+    /// Notes a successful call that may set a timestamp.
     pub(in crate::record) fn note_ipc(
         &mut self,
         options: &Options<'_>,
@@ -84,7 +84,7 @@ impl IpcTimes {
             && let Some(key) = stamped(call, result)
         {
             let made = [libc::SYS_shmget, libc::SYS_msgget, libc::SYS_semget];
-            // One that was there already has the time that it had.
+            // An object that existed before keeps its timestamp.
             if !made.contains(&(call.number() as i64)) || !self.0.contains_key(&key) {
                 self.note_ipc_time(clocks, key)?;
             }
@@ -92,7 +92,7 @@ impl IpcTimes {
         Ok(())
     }
 
-    /// shmdt(2) has succeeded for this segment.
+    /// Notes that shmdt(2) has succeeded for this segment.
     pub(in crate::record) fn note_detached(
         &mut self,
         options: &Options<'_>,
@@ -113,7 +113,7 @@ impl IpcTimes {
         Ok(())
     }
 
-    /// A call has told of a queue, a semaphore or shared memory: tell when that was by the program's clocks.
+    /// Translates timestamps that a call has reported to the program's clocks.
     pub(super) fn tell_ipc_times(
         &self,
         tasks: &Tasks,
@@ -128,7 +128,7 @@ impl IpcTimes {
             if number == libc::SYS_semctl { (third as i32, fourth) } else { (command, third) };
         let object = match (number, command) {
             (_, libc::IPC_STAT) => object as i32,
-            // By its index: what is returned is its id.
+            // Addressed by index: the call returns the id.
             (libc::SYS_shmctl, SHM_STAT | SHM_STAT_ANY)
             | (libc::SYS_msgctl, MSG_STAT | MSG_STAT_ANY)
             | (libc::SYS_semctl, SEM_STAT | SEM_STAT_ANY) => result as i32,

@@ -1,8 +1,8 @@
-//! The program's clocks, and whatever else tells it the time.
+//! The program's clocks, and everything else that tells it the time.
 //!
-//! In virtual time the clocks leap ahead when every task only waits for a time to come. The kernel does not know of that, so what it
-//! tells of times is translated: those of files, of queues, in `/proc`, in the results of calls. The room stands on
-//! [`tree`](super::tree).
+//! In virtual time the clocks are fast-forwarded when every task only waits for a time. The kernel does not know this,
+//! so the times that it reports are translated: of files, of queues, in `/proc`, in the results of calls. The room
+//! stands on [`tree`](super::tree).
 
 pub(super) mod abroad;
 pub(super) mod alarms;
@@ -20,12 +20,12 @@ use files::Stamped;
 use ipc::IpcTimes;
 use proc::ProcTimes;
 
-/// The clocks, and what there is to translate of what others tell of the time.
+/// The clocks, and what is needed to translate reported times.
 #[derive(Debug, Default)]
 pub(super) struct Times {
     pub(super) clocks: Clocks,
     pub(super) alarms: Alarms,
-    /// Times that time has leapt.
+    /// How often time was fast-forwarded.
     pub(super) leaps: u64,
     pub(super) stamped: Stamped,
     pub(super) ipc: IpcTimes,

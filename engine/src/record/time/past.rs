@@ -1,32 +1,33 @@
-//! When something was, by the program's clocks, that the kernel has stamped by the machine's.
+//! Translates timestamps of the machine's clock to the program's clocks.
 //!
-//! Between leaps the program's clocks and the machine's run alike, so the one is a function of the other that grows in steps: all
-//! it takes are the points in time at which time has leapt ([`crate::record::wait`]), and by how much the program's clocks were ahead from
-//! then on. What was before the first leap, so all that is older than the recording, was then for the program as well.
+//! Between fast-forwards the program's clocks and the machine's run alike, so one is a step function of the other. It
+//! takes the points in time at which time was fast-forwarded ([`crate::record::wait`]), and how far the program's
+//! clocks were ahead from then on. Times before the first fast-forward, including all before the recording, are the
+//! same for the program.
 
-/// Nanoseconds of CLOCK_REALTIME, and of that clock alone: leaps are few, and others are at a fixed distance.
+/// Nanoseconds of CLOCK_REALTIME only: fast-forwards are few, and the other clocks are at a fixed distance.
 pub(super) type Stamp = i128;
 
-/// The leaps so far.
+/// The fast-forwards so far.
 #[derive(Debug, Default)]
 pub(super) struct Past {
-    /// When, by the machine's clock, and by how many ns the program's were ahead from then on, in order.
+    /// When, by the machine's clock, and by how many ns the program's clocks were ahead from then on, in order.
     leaps: Vec<(Stamp, u64)>,
 }
 
 impl Past {
-    /// Time leaps now.
+    /// Notes a fast-forward.
     pub(super) fn leap(&mut self, now: Stamp, ahead: u64) {
         self.leaps.push((now, ahead));
     }
 
-    /// When time has last leapt.
+    /// Returns when time was last fast-forwarded.
     pub(super) fn last_leap(&self) -> Option<Stamp> {
         self.leaps.last().map(|(at, _)| *at)
     }
 
-    /// By how many ns the program's clocks were ahead when the machine's showed this. What is stamped at the time of a leap was
-    /// there before it.
+    /// Returns how many ns the program's clocks were ahead at a time of the machine's. A timestamp equal to a
+    /// fast-forward's time is from before it.
     pub(super) fn ahead_at(&self, stamp: Stamp) -> u64 {
         let leaps = self.leaps.partition_point(|(at, _)| *at < stamp);
         leaps.checked_sub(1).map_or(0, |last| self.leaps[last].1)

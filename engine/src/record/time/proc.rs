@@ -1,8 +1,9 @@
-//! What `/proc` tells of the time, in virtual time: how long the machine has been up (proc_uptime(5)), and when a process was
-//! started, counted from then (proc_pid_stat(5)). When the machine was started (proc_stat(5)) is the same by all clocks.
+//! Times in `/proc`, in virtual time: how long the machine has been up (proc_uptime(5)), and when a process was
+//! started, counted from boot (proc_pid_stat(5)). The boot time (proc_stat(5)) is the same by all clocks.
 //!
-//! These are texts, and the kernel makes them as they are read. The recorder reads them in the program's place, writes the times
-//! anew, and gives out of that what the program asks for: a reader that goes on behind the start of a text gets the rest of the same.
+//! These are texts, which the kernel makes as they are read. The recorder reads them in the program's place, rewrites
+//! the times, and returns the part that the program asks for. A reader that continues after the start of a text gets
+//! the rest of the same text.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -21,12 +22,12 @@ use crate::record::tree::shown::{FILES, Shown, stat, state, status};
 use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 
-/// What is known of such texts.
+/// State of these texts.
 #[derive(Debug, Default)]
 pub(in crate::record) struct ProcTimes {
-    /// By how many ns the program's clocks were ahead when a task was made, for those that were made behind a leap.
+    /// How many ns the program's clocks were ahead when a task was created, for those created after a fast-forward.
     born: HashMap<i32, u64>,
-    /// The texts that descriptors of processes have begun to read.
+    /// Texts that a process has begun to read from a descriptor.
     texts: HashMap<(Pid, i32), Vec<u8>>,
 }
 
@@ -34,12 +35,12 @@ pub(in crate::record) struct ProcTimes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Text {
     Uptime,
-    /// That of this process or thread.
+    /// The text of this process or thread.
     Stat(i32),
 }
 
 impl Text {
-    /// What is at a path; none if it has no times.
+    /// Returns the kind of text at a path; `None` if it has no times.
     fn at(path: &str) -> Option<Self> {
         let rest = path.strip_prefix("/proc/")?;
         if rest == "uptime" {
@@ -53,14 +54,14 @@ impl Text {
 }
 
 impl ProcTimes {
-    /// A new task.
+    /// Notes a new task.
     pub(in crate::record) fn note_birth(&mut self, clocks: &Clocks, tid: Pid) {
         if clocks.ahead() != 0 {
             self.born.insert(tid.as_raw(), clocks.ahead());
         }
     }
 
-    /// The text of a path, with the program's times if it has any.
+    /// Rewrites the times in the text of a path, if it has any.
     pub(in crate::record) fn at_its_time(&self, clocks: &Clocks, path: &Path, text: String) -> String {
         let known = path.to_str().and_then(Text::at).filter(|_| clocks.ahead() != 0);
         match known.map(|known| self.with_times(clocks, known, text.as_bytes())) {
@@ -69,7 +70,7 @@ impl ProcTimes {
         }
     }
 
-    /// What a call that reads a text with times is to be shown; none if it reads none.
+    /// Returns what to show to a call that reads a text with times; `None` if it reads none.
     pub(in crate::record) fn read_times(
         &mut self,
         tasks: &Tasks,
@@ -89,7 +90,7 @@ impl ProcTimes {
         let known = self.texts.remove(&(pid, fd)).filter(|_| offset > 0);
         let bytes = match known {
             Some(bytes) => bytes,
-            // If it cannot be read, the kernel tells why.
+            // If the file cannot be read, the kernel reports why.
             None => self.with_times(clocks, text, &std::fs::read(&path).ok()?),
         };
         let shown = Shown::part(&bytes, offset, count, moves);
@@ -105,8 +106,8 @@ impl ProcTimes {
         told.map_or_else(|| bytes.to_vec(), String::into_bytes)
     }
 
-    /// What a read(2) or pread(2) of a file in /proc that tells of a recorded task would have shown natively; none for any other
-    /// call and file.
+    /// Returns what a read(2) or pread(2) of a file in /proc about a recorded task would have shown natively; `None`
+    /// for any other call and file.
     pub(in crate::record) fn shown(
         &self,
         tasks: &Tasks,
@@ -127,7 +128,7 @@ impl ProcTimes {
         Some(Shown::part(text.as_bytes(), at, len, reads))
     }
 
-    /// What the file of /proc at this path would tell a task; none if that is what it tells.
+    /// Returns what the file of /proc at this path would show a task natively; `None` if it shows that anyway.
     pub(in crate::record) fn text_of(
         &self,
         tasks: &Tasks,
@@ -153,20 +154,20 @@ impl ProcTimes {
 }
 
 impl Options<'_> {
-    /// Whether a descriptor is of a text whose times are not the program's.
+    /// Whether a descriptor refers to a text with times of the machine's clocks.
     pub(in crate::record) fn has_times(&self, tid: Pid, fd: i32) -> bool {
         self.time == Time::Virtual && text_of(tid, fd).is_some()
     }
 }
 
-/// The path and kind of the text that a descriptor is of.
+/// Returns path and kind of the text to which a descriptor refers.
 fn text_of(tid: Pid, fd: i32) -> Option<(String, Text)> {
     let path =
         std::fs::read_link(format!("/proc/{tid}/fd/{fd}")).ok()?.into_os_string().into_string().ok()?;
     Text::at(&path).map(|text| (path, text))
 }
 
-/// `SECONDS.HUNDREDTHS IDLE`, so many ns later.
+/// Adds ns to `SECONDS.HUNDREDTHS IDLE`.
 fn uptime(text: &str, ahead: u64) -> Option<String> {
     let (up, rest) = text.split_once(' ')?;
     let (seconds, hundredths) = up.split_once('.')?;
@@ -175,9 +176,9 @@ fn uptime(text: &str, ahead: u64) -> Option<String> {
     Some(format!("{}.{:02} {rest}", hundredths / 100, hundredths % 100))
 }
 
-/// `PID (NAME) STATE …` with the start in the 22nd field, so many ns later.
+/// Adds ns to the start time in `PID (NAME) STATE …`, the 22nd field.
 fn started(text: &str, ahead: u64) -> Option<String> {
-    /// Behind the name.
+    /// Its index after the name.
     const FIELD: usize = 22 - 3;
     let (name, rest) = text.rsplit_once(") ")?;
     let mut fields: Vec<_> = rest.split(' ').map(str::to_owned).collect();
@@ -187,8 +188,8 @@ fn started(text: &str, ahead: u64) -> Option<String> {
 }
 
 impl Poller {
-    /// Whether a descriptor is of a file in /proc that is ours to look at: what it tells may have to be changed, or what is
-    /// written there changes a process's memory.
+    /// Whether the recorder must handle calls on a descriptor of a file in /proc: what is read may have to be changed,
+    /// or what is written changes a process's memory.
     pub(in crate::record) fn is_recorders(
         &mut self,
         options: &Options<'_>,
@@ -203,7 +204,7 @@ impl Poller {
                 || options.has_times(tid, fd as i32))
     }
 
-    /// The path of a descriptor's file, if that is one that tells of how a process is run.
+    /// Returns the path of a descriptor's file, if that is one that shows how a process is run.
     pub(in crate::record) fn tells(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> Option<PathBuf> {
         if !self.is_of_proc(tasks, id, fd) {
             return None;

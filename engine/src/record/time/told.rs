@@ -1,7 +1,8 @@
-//! Calls that tell when something was, or how long ago, in virtual time: the kernel does not know that time has leapt.
+//! Calls that report when something happened, or how long ago, in virtual time: the kernel does not know that time was
+//! fast-forwarded.
 //!
-//! It writes what it knows, by the machine's clocks; before that is logged, it is translated to the program's. What tells how much
-//! processor time was used (getrusage(2), wait4(2)) needs nothing: that does not leap.
+//! It reports times of the machine's clocks, which are translated to the program's before they are logged. Used
+//! processor time (getrusage(2), wait4(2)) needs no translation: it is not fast-forwarded.
 
 use super::Times;
 use super::clocks::{Clocks, SECOND, nanoseconds};
@@ -16,7 +17,7 @@ use crate::tracee::{Memory, Stopped};
 /// Nanoseconds of a clock tick as times(2) counts them (`USER_HZ`).
 pub(super) const CLOCK_TICK: u64 = SECOND / 100;
 
-/// The units of the second word of a point in time.
+/// The unit of the second word of a point in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Parts {
     /// `struct timeval`.
@@ -26,7 +27,7 @@ enum Parts {
 }
 
 impl Times {
-    /// A call has been made: translate the points in time that it tells, and its result.
+    /// Translates the points in time that a call has reported, and its result.
     pub(in crate::record) fn tell_times(
         &self,
         tasks: &Tasks,
@@ -71,13 +72,13 @@ impl Times {
 }
 
 impl Clocks {
-    /// By how many ns the program's clocks were ahead of the machine's at a time of those; 0 if that is still to come, so that
-    /// nothing has been stamped with it.
+    /// Returns how many ns the program's clocks were ahead at a time of the machine's clock; 0 for a time in the
+    /// future, which is no timestamp.
     pub(super) fn ahead_at(&self, stamp: Stamp) -> Flow<u64> {
         Ok(if stamp > machine_now()? { 0 } else { self.past().ahead_at(stamp) })
     }
 
-    /// Translate a point in time at an address.
+    /// Translates the point in time at an address.
     fn tell(&self, tasks: &Tasks, id: TaskId, address: u64, parts: Parts) -> Flow<()> {
         let memory = &tasks.space(id).memory;
         let (Ok(seconds), Ok(second)) = (memory.u64(address), memory.u64(address + 8)) else {
@@ -91,16 +92,16 @@ impl Clocks {
         Ok(())
     }
 
-    /// sysinfo(2): the seconds since the machine was started, in the first word.
+    /// sysinfo(2). Translates the uptime in seconds, the first word.
     fn tell_uptime(&self, tasks: &Tasks, id: TaskId, address: u64) -> Flow<()> {
         let up = nanoseconds(&self.read(libc::CLOCK_BOOTTIME)?).unwrap_or(0);
         tasks.space(id).memory.write(address, &up.div_ceil(SECOND).to_ne_bytes())?;
         Ok(())
     }
 
-    /// adjtimex(2): the present time.
+    /// adjtimex(2). Translates the present time.
     fn tell_adjusted(&self, tasks: &Tasks, id: TaskId, address: u64) -> Flow<()> {
-        /// In `struct timex`: the status and the time.
+        /// Offsets in `struct timex` of the status and the time.
         const STATUS: u64 = 40;
         const TIME: u64 = 72;
         let status = tasks.space(id).memory.u32(address + STATUS)?;
@@ -108,14 +109,14 @@ impl Clocks {
         self.tell(tasks, id, address + TIME, if nano { Parts::Nano } else { Parts::Micro })
     }
 
-    /// recvmsg(2): when a packet came (socket(7), `SO_TIMESTAMP`), among the control messages.
+    /// recvmsg(2). Translates arrival times of packets (socket(7), `SO_TIMESTAMP`) in the control messages.
     fn tell_arrival(&self, tasks: &Tasks, id: TaskId, header: u64) -> Flow<()> {
         let memory = &tasks.space(id).memory;
         for (at, kind) in control_messages(memory, header) {
             match kind {
                 SCM_TIMESTAMP | SCM_TIMESTAMP_NEW => self.tell(tasks, id, at, Parts::Micro)?,
                 SCM_TIMESTAMPNS | SCM_TIMESTAMPNS_NEW => self.tell(tasks, id, at, Parts::Nano)?,
-                // The first of three is of the system's clock.
+                // The first of three is by the system's clock.
                 SCM_TIMESTAMPING | SCM_TIMESTAMPING_NEW => self.tell(tasks, id, at, Parts::Nano)?,
                 _ => {}
             }
@@ -124,13 +125,13 @@ impl Clocks {
     }
 }
 
-// linux/sockios.h: of struct timeval and timespec, as x86-64 has always had them, and as all have them.
+// linux/sockios.h: for struct timeval and timespec, in x86-64's traditional layout and in that of all architectures.
 const SIOCGSTAMP: u32 = 0x8906;
 const SIOCGSTAMPNS: u32 = 0x8907;
 const SIOCGSTAMP_NEW: u32 = 0x8010_8906;
 const SIOCGSTAMPNS_NEW: u32 = 0x8010_8907;
 
-// asm-generic/socket.h, the same.
+// asm-generic/socket.h, for the same two layouts.
 const SCM_TIMESTAMP: i32 = 29;
 const SCM_TIMESTAMPNS: i32 = 35;
 const SCM_TIMESTAMPING: i32 = 37;
@@ -141,11 +142,11 @@ const SCM_TIMESTAMPING_NEW: i32 = 65;
 /// Bytes of a `struct mmsghdr`.
 const MMSGHDR: u64 = 64;
 
-/// The control messages of a msghdr that are the sockets' own (cmsg(3)): where what each says is, and of what type it is.
+/// Returns the socket-level control messages of a msghdr (cmsg(3)): address of the data, and type.
 fn control_messages(memory: &Memory, header: u64) -> Vec<(u64, i32)> {
     const CONTROL: u64 = 32;
     const CONTROL_LEN: u64 = 40;
-    /// Of `struct cmsghdr`: its length with what follows, level, type.
+    /// Bytes of `struct cmsghdr`: length including the data, level, type.
     const HEADER: u64 = 16;
     let mut found = Vec::new();
     let (Ok(start), Ok(len)) = (memory.u64(header + CONTROL), memory.u64(header + CONTROL_LEN)) else {

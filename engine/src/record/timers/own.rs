@@ -1,9 +1,9 @@
 //! Timers that send signals, in virtual time: the recorder runs them.
 //!
-//! Those of setitimer(2), alarm(2) and timer_create(2) cannot be told from outside of their process that time has leapt. So the
-//! kernel does not hear of them: the recorder keeps what they are set to ([`crate::record::time::alarms`]) and sends the signals. It may not say
-//! that the kernel sends them, so a `SIGALRM` has the code `SI_TIMER` here. A signal that still waits is not sent twice, and no
-//! overrun is counted.
+//! Timers of setitimer(2), alarm(2) and timer_create(2) cannot be fast-forwarded from outside their process. So the
+//! kernel does not get to know them: the recorder keeps their settings ([`crate::record::time::alarms`]) and sends the
+//! signals. It may not pretend that the kernel sends them, so a `SIGALRM` has the code `SI_TIMER` here. A signal that
+//! is still pending is not sent again, and overruns are not counted.
 
 use libc::{siginfo_t, timespec};
 
@@ -19,7 +19,7 @@ use crate::task::TaskId;
 use crate::trace::event::Write;
 use crate::tracee::signals;
 
-/// What a call that is about a timer says, and its units in a second.
+/// The unit of a timer call, as its number per second.
 #[derive(Clone, Copy)]
 struct Units(i64);
 
@@ -28,7 +28,7 @@ const MICROSECONDS: Units = Units(1_000_000);
 const NANOSECONDS: Units = Units(1_000_000_000);
 
 impl Units {
-    /// An interval and a first time in ns; none if it is not valid.
+    /// Decodes an interval and a first time, in ns; `None` if they are not valid.
     pub(in crate::record) fn decode(self, bytes: &[u8]) -> Option<(u64, u64)> {
         let number = |at: usize| i64::from_ne_bytes(std::array::from_fn(|i| bytes[at + i]));
         let time = |at: usize| {
@@ -50,7 +50,8 @@ impl Units {
 }
 
 impl Alarms {
-    /// In virtual time, the outcome of a call that is about a timer that sends signals; none if it is none, or the kernel's.
+    /// Returns the outcome of a call about a timer that sends signals, in virtual time; `None` for other calls and the
+    /// kernel's own timers.
     pub(in crate::record) fn own_timer(
         &mut self,
         options: &Options<'_>,
@@ -101,7 +102,7 @@ impl Alarms {
         Ok(Some(tasks.written(id, old, old_bytes)))
     }
 
-    /// alarm(2): the seconds that were left, rounded, but not to 0.
+    /// alarm(2). Returns the seconds that were left, rounded, but not to 0.
     fn alarm(&mut self, tasks: &Tasks, clocks: &Clocks, id: TaskId, seconds: u32) -> Flow<(i64, Vec<Write>)> {
         let (pid, now) = (tasks[id].pid, clocks.now()?);
         let (_, left) = self.left(pid, Timer::Real, now);
@@ -110,7 +111,7 @@ impl Alarms {
         Ok((rounded.cast_signed(), Vec::new()))
     }
 
-    /// Send the signals of the timers that are due.
+    /// Sends the signals of the timers that are due.
     pub(in crate::record) fn send_alarms(
         &mut self,
         options: &Options<'_>,
@@ -136,7 +137,7 @@ impl Alarms {
     }
 }
 
-/// Send a timer's signal to a process, or to one thread of it. One that is gone gets none.
+/// Sends a timer's signal to a process, or to one thread of it. Does nothing if that is gone.
 fn queue(pid: i32, thread: Option<i32>, signal: i32, timer: i32, value: u64) {
     let mut info = [0_u8; size_of::<siginfo_t>()];
     let mut put = |at: usize, bytes: &[u8]| info[at..at + bytes.len()].copy_from_slice(bytes);

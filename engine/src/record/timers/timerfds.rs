@@ -1,7 +1,7 @@
 //! Timers that are descriptors (timerfd_create(2)), in virtual time.
 //!
-//! The kernel runs them by the machine's clocks. When time leaps, what is left of each is cut; who sets one to a point in time
-//! means the program's time.
+//! The kernel runs them by the machine's clocks. When time is fast-forwarded, what is left of each is shortened; a
+//! point in time to which the program sets one is meant by the program's clocks.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -20,7 +20,7 @@ use crate::task::TaskId;
 use crate::trace::event::Registers;
 use crate::tracee::last_os;
 
-/// One that is set.
+/// A timer that is set.
 #[derive(Debug)]
 pub(in crate::record) struct DescriptorTimer {
     fd: OwnedFd,
@@ -30,7 +30,7 @@ pub(in crate::record) struct DescriptorTimer {
 }
 
 impl DescriptorTimer {
-    /// It goes off sooner. Two descriptors of the same timer may be told the same.
+    /// Makes it go off sooner. Two descriptors of the same timer may both be brought forward.
     pub(in crate::record) fn bring_forward(self, by: u64) -> Result<(), Error> {
         // 0 would unset it.
         let left = self.left.saturating_sub(by).max(1);
@@ -43,7 +43,7 @@ impl DescriptorTimer {
 }
 
 impl Poller {
-    /// All timers of the program that are set and are descriptors; none if we cannot get at them.
+    /// Returns all timerfds of the program that are set; `None` if one cannot be copied.
     pub(in crate::record) fn descriptor_timers(&mut self, tasks: &Tasks) -> Option<Vec<DescriptorTimer>> {
         let mut timers = Vec::new();
         if !self.timerfds {
@@ -60,8 +60,8 @@ impl Poller {
 }
 
 impl Clocks {
-    /// The registers with which the kernel makes a call that names a point in time: that by the machine's clocks. None if the
-    /// program's clocks are the same, or it names none.
+    /// Returns registers for a call that names a point in time, with that translated to the machine's clocks. `None` if
+    /// the program's clocks are not ahead, or the call names none.
     pub(in crate::record) fn at_machine_time(
         &self,
         tasks: &Tasks,
@@ -69,7 +69,7 @@ impl Clocks {
         call: &Call,
     ) -> Flow<Option<Registers>> {
         let mut args = call.args();
-        // Which argument, how long, and where in it the point in time is.
+        // Index of the argument, its length, and the offset of the point in time.
         let (at, len, offset) = match call.number() as i64 {
             _ if self.ahead() == 0 => return Ok(None),
             libc::SYS_timerfd_settime if args[1] & libc::TFD_TIMER_ABSTIME as u64 != 0 => (2, 32, 16),
@@ -81,7 +81,7 @@ impl Clocks {
         let Ok(mut bytes) = memory.bytes(args[at], len) else { return Ok(None) };
         let number = |at: usize| i64::from_ne_bytes(std::array::from_fn(|i| bytes[at + i]));
         let wanted = timespec { tv_sec: number(offset), tv_nsec: number(offset + 8) };
-        // Zero unsets a timer, and what is wrong is the kernel's to tell.
+        // Zero unsets a timer, and errors are for the kernel to report.
         let Some(wanted) = nanoseconds(&wanted).filter(|wanted| *wanted > 0) else { return Ok(None) };
         let real = wanted.saturating_sub(self.ahead()).max(1);
         bytes[offset..offset + 16].copy_from_slice(&clocks::bytes(&timespec_of(real)));
@@ -93,7 +93,7 @@ impl Clocks {
     }
 }
 
-/// The descriptors of a process that are timers and set: with what is left of each, and its interval, in ns.
+/// Returns the timerfds of a process that are set, with the time left and the interval of each, in ns.
 fn set_timers(pid: Pid) -> Vec<(i32, u64, u64)> {
     links(pid)
         .filter(|(_, link)| link == "anon_inode:[timerfd]")
@@ -105,7 +105,7 @@ fn set_timers(pid: Pid) -> Vec<(i32, u64, u64)> {
         .collect()
 }
 
-/// A time in a timer's `fdinfo` (proc_pid_fdinfo(5)): `it_value: (SECONDS, NANOSECONDS)`.
+/// Parses a time in a timer's `fdinfo` (proc_pid_fdinfo(5)): `it_value: (SECONDS, NANOSECONDS)`.
 fn field(info: &str, key: &str) -> Option<u64> {
     let value = info.lines().find_map(|line| line.strip_prefix(key))?;
     let (seconds, nanoseconds) = value.trim().strip_prefix('(')?.strip_suffix(')')?.split_once(',')?;

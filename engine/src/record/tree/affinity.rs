@@ -1,4 +1,4 @@
-//! The cores that tasks are told they may use (sched_setaffinity(2)). In truth all have the recorder's.
+//! The cores that tasks are told they may use (sched_setaffinity(2)). In truth all tasks share the recorder's core.
 
 use nix::errno::Errno;
 use nix::sys::signal::kill;
@@ -11,18 +11,18 @@ use crate::record::options::Options;
 use crate::task::TaskId;
 use crate::trace::event::Write;
 
-/// Bytes of the kernel's set of cores, of which there are 64 at most.
+/// Bytes of the kernel's set of cores, of which there are at most 64.
 const SET: u64 = 8;
 
 impl Options<'_> {
-    /// What a program sees that has chosen none.
+    /// Returns the set of cores that a program sees by default.
     pub(in crate::record) fn all_cores(&self) -> u64 {
         u64::MAX >> (64 - self.pretend_cores.clamp(1, 64))
     }
 }
 
 impl Tasks {
-    /// The core that a task is told it is on.
+    /// Returns the core on which a task is told it runs.
     pub(in crate::record) fn core_of(&mut self, id: TaskId) -> u32 {
         self.task(id).affinity.trailing_zeros()
     }
@@ -69,7 +69,7 @@ impl Tasks {
         }
     }
 
-    /// The task with this id, 0 for the caller; none if it is not recorded.
+    /// Returns the task with this thread id, 0 for the caller; `None` if it is not recorded.
     fn whose_cores(&self, caller: TaskId, tid: u64) -> Result<Option<TaskId>, i32> {
         let tid = Pid::from_raw(tid as i32);
         if tid.as_raw() == 0 {

@@ -1,4 +1,4 @@
-//! What the kernel tells of the recorded processes (wait4(2)), and what it has been told.
+//! Reports of the kernel on the recorded processes (wait4(2)) that are still to be handled.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -8,22 +8,23 @@ use nix::unistd::Pid;
 use crate::error::Error;
 use crate::tracee::{Heartbeat, Leash, Wait};
 
-/// The signals that we have sent for the program and that have not arrived yet: by process and number, who has sent them.
+/// Signals that the recorder has sent for the program and that have not arrived: by target process and number, the
+/// sender.
 pub(in crate::record) type Sent = BTreeMap<(Pid, i32), Pid>;
 
-/// What has come from the recorded processes and is still to be looked at.
+/// What has come from the recorded processes and is still to be handled.
 #[derive(Debug)]
 pub(in crate::record) struct Children {
-    /// Stops of new tasks that were seen before their parents told of them.
+    /// Stops of new tasks that were seen before their creators reported them.
     pub(in crate::record) newborn: Vec<(Pid, Wait)>,
-    /// Stops and ends of tasks that did not have the core, which are to be looked at.
+    /// Unhandled stops and ends of tasks that did not have the core.
     pub(in crate::record) early: Vec<(Pid, Wait)>,
     /// Processes that have ended.
     pub(in crate::record) ended: Vec<Pid>,
     pub(in crate::record) sent: Sent,
-    /// When to look for signals that nobody has told of.
+    /// When to look for signals that nobody has reported.
     pub(in crate::record) look: Instant,
-    /// And whether the time is over: between two tasks' turns there may be no wait that asks.
+    /// Whether to check the time limit as well: between two tasks' turns there may be no wait that does.
     pub(in crate::record) look_again: bool,
     pub(in crate::record) heartbeat: Heartbeat,
     /// Last, so that it is dropped last: it kills what is left of the program.
@@ -31,7 +32,7 @@ pub(in crate::record) struct Children {
 }
 
 impl Children {
-    /// Those of the process that this keeps.
+    /// Starts with the process that `leash` guards.
     pub(in crate::record) fn new(leash: Leash) -> Result<Self, Error> {
         Ok(Self {
             newborn: Vec::new(),

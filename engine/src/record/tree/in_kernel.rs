@@ -1,4 +1,4 @@
-//! How tasks get on that are in the kernel: asleep there, or on their way to a stop.
+//! Waits for tasks in the kernel to fall asleep or come to a stop.
 
 use std::time::{Duration, Instant};
 
@@ -7,23 +7,23 @@ use crate::record::step::Flow;
 use crate::task::TaskId;
 use crate::tracee::{Running, State, Wait, Waited as Polled, cpu_time, state};
 
-/// Where a task in the kernel has got to.
+/// What a task in the kernel has reached.
 pub(in crate::record) enum Reached {
     /// It has stopped, or ended.
     Stop(Wait),
-    /// It is asleep.
+    /// It sleeps.
     Sleep,
-    /// Neither, for long: it computes, or does not get the core.
+    /// Neither, for a long time: it computes, or does not get the core.
     Nothing,
 }
 
 impl Tasks {
-    /// Wait until a task in the kernel has come to a stop or sleeps.
+    /// Waits until a task in the kernel has come to a stop or sleeps.
     pub(in crate::record) fn follow_into_kernel(&self, id: TaskId, running: &Running) -> Flow<Reached> {
-        /// How long to wait at first and at most until looking whether it sleeps: nobody tells us of that.
+        /// Shortest and longest pause between checks whether it sleeps, which nothing reports.
         const PAUSE: std::ops::RangeInclusive<Duration> =
             Duration::from_micros(20)..=Duration::from_millis(1);
-        /// How long it may take, in its own time and in all.
+        /// How long it may take, in its own time and in total.
         const LONGEST: (Duration, Duration) = (Duration::from_millis(2), Duration::from_secs(1));
         let (tid, pid) = (running.tid(), self[id].pid);
         let mut began = None;
@@ -48,7 +48,8 @@ impl Tasks {
         }
     }
 
-    /// Wait until a task that sleeps, or is about to, has noticed what has been sent to it: its stop, if it has come to one.
+    /// Waits until a task that sleeps, or is about to, has noticed what was sent to it. Returns its stop, if it has
+    /// come to one.
     pub(in crate::record) fn reached_stop(&self, id: TaskId, running: &Running) -> Flow<Option<Wait>> {
         match self.follow_into_kernel(id, running)? {
             Reached::Stop(wait) => Ok(Some(wait)),
@@ -56,12 +57,12 @@ impl Tasks {
         }
     }
 
-    /// See whether parked tasks have got signals. If one has been sent just now they are given the time to notice.
+    /// Collects stops of parked tasks that have got signals. If one has just been sent, gives them time to notice.
     pub(in crate::record) fn look_for_roused(&mut self, sent: bool) -> Flow<()> {
         for id in self.living().map(|task| task.id).collect::<Vec<_>>() {
             let task = &self[id];
             let (Hold::Parked(running) | Hold::Unparked(running)) = task.hold() else { continue };
-            // Of one whose stop is known already there is nothing to wait for.
+            // The stop of this task is known already.
             if self.children.early.iter().any(|(tid, _)| *tid == task.tid) {
                 continue;
             }

@@ -1,7 +1,8 @@
-//! The tree of processes: the tasks, the address spaces that they share, and the call that each makes.
+//! The process tree: tasks, the address spaces that they share, and the call that each makes.
 //!
-//! [`tasks`] says what holds each task, and so which could have the core; [`children`] has what the kernel tells of them. The other
-//! files have what a task is told of itself and its cores, and where it was made. The room stands on [`kernel`](super::kernel).
+//! [`tasks`] knows what holds each task, and so which tasks are runnable. [`children`] has the kernel's unhandled
+//! reports on them. The other files have what a task is told about itself and its cores, and where it was created. The
+//! room stands on [`kernel`](super::kernel).
 
 mod affinity;
 pub(super) mod call;

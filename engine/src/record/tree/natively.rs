@@ -1,13 +1,14 @@
-//! What a program would see of itself if nobody recorded it.
+//! What a program would see of itself if it were not recorded.
 //!
-//! The kernel tells a process that it is traced, filtered and at fixed addresses: in personality(2), in prctl(2), and in files of
-//! /proc (proc_pid_status(5), proc_pid_stat(5), proc_pid_personality(5)). There is code that goes another way then: debuggers'
-//! traps, sanitizers, programs that start themselves once more with other addresses. So what is ours is taken out of it. In its
-//! place comes what the recorder sees of itself, whom nobody records, or what the program has asked for since.
+//! The kernel shows a process that it is traced, filtered and at fixed addresses: in personality(2), in prctl(2), and
+//! in files of /proc (proc_pid_status(5), proc_pid_stat(5), proc_pid_personality(5)). Some code behaves differently
+//! then: traps for debuggers, sanitizers, programs that start themselves again with other addresses. So the traces of
+//! recording are replaced by what the recorder, which is not recorded, sees of itself, or by what the program has asked
+//! for since.
 
 use std::sync::LazyLock;
 
-/// What would be so of a task if it were not recorded.
+/// What a task would have if it were not recorded.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::record) struct Natively {
     /// Its personality(2).
@@ -16,14 +17,14 @@ pub(in crate::record) struct Natively {
     pub(in crate::record) no_new_privileges: bool,
 }
 
-/// What is so of us, and would be of a program that we start.
+/// What the recorder has, and a program that it starts would have.
 struct Ours {
     natively: Natively,
-    /// The lines of `/proc/self/status` about filters, each with its name.
+    /// The lines of `/proc/self/status` about filters: name and value.
     filters: Vec<(String, String)>,
 }
 
-/// Lines of `/proc/PID/status` that are as they are because of our filter.
+/// Lines of `/proc/PID/status` that the recorder's filter affects.
 const FILTERS: [&str; 3] = ["NoNewPrivs", "Seccomp", "Seccomp_filters"];
 
 static OURS: LazyLock<Ours> = LazyLock::new(|| {
@@ -43,12 +44,12 @@ static OURS: LazyLock<Ours> = LazyLock::new(|| {
 });
 
 impl Natively {
-    /// The lines of `/proc/PID/status` about filters, as they are for us.
+    /// Returns the lines of `/proc/PID/status` about filters, with the recorder's values.
     pub(super) fn filters() -> &'static [(String, String)] {
         &OURS.filters
     }
 
-    /// Of a program that we start.
+    /// Returns what a program has that the recorder starts.
     pub(in crate::record) fn started() -> Self {
         OURS.natively
     }

@@ -1,4 +1,4 @@
-//! How a call returns, whether the kernel has made it or it was left out, and what is logged of it.
+//! Writes the outputs of emulated calls, and marks where tasks are.
 
 use super::call::fails;
 use super::tasks::Tasks;
@@ -8,8 +8,8 @@ use crate::task::TaskId;
 use crate::trace::event::{Registers, Write};
 
 impl Tasks {
-    /// Bytes that an emulated call gives out at `address` (nowhere if that is null): the call's result and what it
-    /// writes. They are checked to be writable here.
+    /// Writes the output of an emulated call to `address` (nowhere if null), if that is writable. Returns the call's
+    /// result and the write.
     pub(in crate::record) fn written(&self, id: TaskId, address: u64, bytes: Vec<u8>) -> (i64, Vec<Write>) {
         if address == 0 || bytes.is_empty() {
             return (0, Vec::new());
@@ -20,12 +20,12 @@ impl Tasks {
         (0, vec![Write { address, bytes }])
     }
 
-    /// What is at `address`, as a call has left it.
+    /// Copies what a call has left at `address`.
     pub(in crate::record) fn copy(&self, id: TaskId, address: u64, len: usize) -> Flow<Write> {
         Ok(Write { address, bytes: self.space(id).memory.bytes(address, len)? })
     }
 
-    /// Replay can find a task at these registers: it has executed nothing since the last event.
+    /// Marks that replay can find a task at these registers: it has executed nothing since the last event.
     pub(in crate::record) fn mark(&mut self, clock: &Clock, id: TaskId, registers: &Registers) {
         self.task(id).boundary = clock.position(registers);
     }

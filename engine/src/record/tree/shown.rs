@@ -1,23 +1,24 @@
-//! What a task is shown of itself in files of /proc (proc_pid_status(5), proc_pid_stat(5)): as if nobody recorded it.
+//! What a task is shown of itself in files of /proc (proc_pid_status(5), proc_pid_stat(5)): as if it were not recorded.
 
 use std::fmt::Write as _;
 
 use super::natively::Natively;
 use super::tasks::{Hold, Task};
 
-/// The files of `/proc/PID` that are shown otherwise than they are. The buffer (`is_recorders` of its `record.rs`) leaves them to us.
+/// Files of `/proc/PID` whose contents are changed. The buffer (`is_recorders` in its `record.rs`) leaves them to the
+/// recorder.
 pub(in crate::record) const FILES: [&str; 3] = ["status", "stat", "personality"];
 
-/// What is read of a file.
+/// The result of reading a file.
 #[derive(Debug)]
 pub(in crate::record) struct Shown {
     pub(in crate::record) bytes: Vec<u8>,
-    /// Where the next read(2) goes on; none for pread(2), which leaves that.
+    /// Offset for the next read(2); `None` for pread(2), which does not move it.
     pub(in crate::record) next: Option<u64>,
 }
 
 impl Shown {
-    /// What a read of so many bytes at an offset gets of a text, and whether that moves the offset on.
+    /// Returns what reading `len` bytes at offset `at` gives of a text. `moves` says whether this moves the offset.
     pub(in crate::record) fn part(text: &[u8], at: u64, len: u64, moves: bool) -> Self {
         let start = usize::try_from(at).unwrap_or(usize::MAX).min(text.len());
         let end = start.saturating_add(usize::try_from(len).unwrap_or(usize::MAX)).min(text.len());
@@ -25,7 +26,7 @@ impl Shown {
     }
 }
 
-/// The state of a task as the kernel names it, if it is ours that says otherwise: who reads runs.
+/// Returns the state of a task as the kernel names it, if recording changes it. The task that reads it is running.
 pub(in crate::record) fn state(task: &Task, reads: bool) -> Option<(char, &'static str)> {
     match task.hold() {
         Hold::Suspended(..) => None,
@@ -34,7 +35,7 @@ pub(in crate::record) fn state(task: &Task, reads: bool) -> Option<(char, &'stat
     }
 }
 
-/// `/proc/PID/status` without us.
+/// Removes the traces of recording from `/proc/PID/status`.
 pub(in crate::record) fn status(text: &str, task: &Task, reads: bool) -> String {
     let state = state(task, reads);
     let mut status = String::with_capacity(text.len());
@@ -49,7 +50,7 @@ pub(in crate::record) fn status(text: &str, task: &Task, reads: bool) -> String 
             ("Cpus_allowed_list", ..) => list(task.affinity),
             (_, Some((_, value)), _) => value.clone(),
             _ => {
-                // A string takes whatever is written to it.
+                // Writing to a string cannot fail.
                 let _written = writeln!(status, "{line}");
                 continue;
             }
@@ -59,7 +60,7 @@ pub(in crate::record) fn status(text: &str, task: &Task, reads: bool) -> String 
     status
 }
 
-/// `/proc/PID/stat` with this state, the first field behind the name, which is in parentheses.
+/// Replaces the state in `/proc/PID/stat`, the first field after the name, which is in parentheses.
 pub(in crate::record) fn stat(text: &str, state: Option<(char, &str)>) -> String {
     match (text.rsplit_once(") "), state) {
         (Some((name, rest)), Some((letter, _))) => {
@@ -69,7 +70,7 @@ pub(in crate::record) fn stat(text: &str, state: Option<(char, &str)>) -> String
     }
 }
 
-/// The bits of a set as the kernel lists them: `0-2,5`.
+/// Formats the bits of a set as the kernel lists them: `0-2,5`.
 fn list(set: u64) -> String {
     let mut ranges: Vec<(u32, u32)> = Vec::new();
     for bit in (0..u64::BITS).filter(|bit| set >> bit & 1 == 1) {

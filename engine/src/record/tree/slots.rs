@@ -1,18 +1,18 @@
-//! Places in the shared area's scratch memory.
+//! Slots in the shared area's scratch memory.
 
 use crate::tracee::Area;
 
-/// Which parts of the scratch memory are in use: each living task has one.
+/// The slots in use. Each living task has one.
 #[derive(Debug, Default)]
 pub(in crate::record) struct Slots {
-    /// Given back, to be used again.
+    /// Slots to be used again.
     free: Vec<u32>,
-    /// How many have ever been in use.
+    /// Number of slots that have ever been in use.
     used: u32,
 }
 
 impl Slots {
-    /// The address of a part that is free; none if too many tasks live.
+    /// Returns the address of a free slot; `None` if too many tasks live.
     pub(in crate::record) fn take(&mut self) -> Option<u64> {
         let slot = self.free.pop().unwrap_or(self.used);
         let address = Area::scratch(slot);
@@ -23,7 +23,7 @@ impl Slots {
         address
     }
 
-    /// The part at `address` is not used any more.
+    /// Frees the slot at `address`.
     pub(in crate::record) fn give_back(&mut self, address: u64) {
         self.free.extend((0..self.used).find(|slot| Area::scratch(*slot) == Some(address)));
     }
@@ -34,7 +34,7 @@ pub(in crate::record) mod scratch {
     pub(crate) const ZERO: u64 = 0;
     pub(crate) const TIMEOUT: u64 = 16;
     pub(crate) const FDS: u64 = 32;
-    /// How many descriptors there is room for.
+    /// Number of descriptors for which there is room.
     pub(crate) const MOST: u64 = 8000;
 }
 

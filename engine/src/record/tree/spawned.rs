@@ -1,23 +1,23 @@
 //! Where threads were spawned.
 //!
-//! That is wanted only where a report has threads of the same name. So of each thread's maker no more is kept than registers and
-//! the end of its stack, as they are when it makes the thread: unwound they are if need be.
+//! This is needed only if a report has several threads of the same name. So only registers and the top of the creator's
+//! stack are kept, as they were when it created the thread; they are unwound if needed.
 
 use nix::unistd::Pid;
 
 use crate::symbols::{Mapping, StackRegisters, Symbols, interesting};
 use crate::tracee::maps;
 
-/// The stack of a task that makes a thread.
+/// The stack of a task that creates a thread.
 #[derive(Debug)]
 pub(in crate::record) struct Maker {
     pub(in crate::record) registers: StackRegisters,
-    /// What is on the stack, from where the stack pointer points to.
+    /// The stack's contents, beginning at the stack pointer.
     pub(in crate::record) stack: Vec<u8>,
 }
 
 impl Maker {
-    /// The source file and line of the program's own that led to the thread, if they are found.
+    /// Returns the source file and line, in the program's own code, that led to the thread.
     pub(in crate::record) fn place(&self, symbols: &mut Symbols) -> Option<(String, u32)> {
         let frames = symbols.backtrace(self.registers, &mut |address, buffer| {
             let at = address.checked_sub(self.registers.rsp).and_then(|at| usize::try_from(at).ok());
@@ -31,7 +31,7 @@ impl Maker {
     }
 }
 
-/// The symbols of what the address space of a task has mapped.
+/// Reads the symbols of the files mapped in a task's address space.
 pub(in crate::record) fn symbols_of(tid: Pid) -> Symbols {
     let lines = maps(tid).unwrap_or_default();
     let files = lines.into_iter().filter(|line| line.inode != 0);

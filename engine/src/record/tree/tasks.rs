@@ -1,4 +1,4 @@
-//! The recorded tasks and what holds each.
+//! The recorded tasks, and what holds each.
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
@@ -21,18 +21,18 @@ use crate::task::TaskId;
 use crate::trace::event::{Position, Registers};
 use crate::tracee::{Area, Memory, Running, Stopped};
 
-/// An address space, which all tasks have that were made with `CLONE_VM`.
+/// An address space, shared by all tasks created with `CLONE_VM`.
 #[derive(Debug)]
 pub(in crate::record) struct Space {
     /// Its number, in order of creation.
     pub(in crate::record) number: u32,
     pub(in crate::record) memory: Memory,
-    /// Whether the program is told that it can be dumped (`PR_SET_DUMPABLE`).
+    /// Whether the program is told that it is dumpable (`PR_SET_DUMPABLE`).
     pub(in crate::record) dumpable: Cell<bool>,
 }
 
 impl Space {
-    /// That of a program that is being executed.
+    /// Creates the address space of a program that is being executed.
     pub(in crate::record) fn new(number: u32, memory: Memory) -> Self {
         Self { number, memory, dumpable: Cell::new(true) }
     }
@@ -49,8 +49,8 @@ pub(in crate::record) struct Origin {
     pub(in crate::record) natively: Natively,
 }
 
-/// What a task says about the trap's signal. Where it blocks or ignores that, the kernel forgets about it as it raises the signal
-/// (`force_sig`), and has to be told again.
+/// A task's settings for the signal of traps. If the task blocks or ignores it, the kernel resets that when it raises
+/// the signal (`force_sig`), so it must be restored.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::record) struct Deaf {
     pub(in crate::record) blocks: bool,
@@ -69,27 +69,27 @@ pub(in crate::record) struct Task {
     pub(in crate::record) name: String,
     /// Changed by [`Tasks::hold`] only.
     hold: Hold,
-    /// Its scratch memory; none if too many tasks live.
+    /// Its scratch memory; `None` if too many tasks live.
     pub(in crate::record) scratch: Option<u64>,
     /// Where the kernel writes a zero, and wakes a waiter, when the task ends (set_tid_address(2)); 0 for nowhere.
     pub(in crate::record) clear_tid: u64,
-    /// The head of its robust futexes (set_robust_list(2)); 0 for none.
+    /// The head of its list of robust futexes (set_robust_list(2)); 0 for none.
     pub(in crate::record) robust_list: u64,
     /// The cores that it is told it may use, a bit each.
     pub(in crate::record) affinity: u64,
-    /// What it says about the signal of traps, where there are any.
+    /// Its settings for the signal of traps, if there are any traps.
     pub(in crate::record) deaf: Deaf,
-    /// What it is told that our recording changes.
+    /// What it is told where recording would show.
     pub(in crate::record) natively: Natively,
-    /// Where it was when it was last at a point that replay can find.
+    /// Its position when it was last where replay can find it.
     pub(in crate::record) boundary: Position,
-    /// Signals that arrived where replay could not find the place; they are sent again at the next boundary.
+    /// Signals that arrived where replay could not find the place. They are sent again at the next boundary.
     pub(in crate::record) deferred: Vec<libc::siginfo_t>,
-    /// Those that have been sent again and have not arrived yet.
+    /// Signals that have been sent again and have not arrived yet.
     pub(in crate::record) resent: Vec<libc::siginfo_t>,
-    /// The call that it has come to, as long as the log does not tell of it.
+    /// The call that it has reached, until the log says so.
     pub(in crate::record) arrived: Option<Registers>,
-    /// The stack of the task that made it, if it is a thread.
+    /// For a thread, the stack of its creator.
     pub(in crate::record) maker: Option<Box<Maker>>,
 }
 
@@ -124,17 +124,17 @@ impl Task {
         }
     }
 
-    /// The number of its slot in the shared area, if it has one.
+    /// Returns the number of its slot in the shared area, if it has one.
     pub(in crate::record) fn slot(&self) -> Option<u32> {
         self.scratch.map(Area::slot)
     }
 
-    /// What holds it.
+    /// Returns what holds it.
     pub(in crate::record) fn hold(&self) -> &Hold {
         &self.hold
     }
 
-    /// The call at whose entry it stands and has to wait, or has waited.
+    /// Returns the call at whose entry it stands, and has to wait or has waited.
     pub(in crate::record) fn at_entry(&mut self) -> Option<(&Stopped, &mut Call)> {
         match &mut self.hold {
             Hold::Calling(stopped, call) | Hold::Waiting(stopped, call) | Hold::Woken(stopped, call, _) => {
@@ -144,7 +144,7 @@ impl Task {
         }
     }
 
-    /// The call that it stands in front of, is in, or comes from.
+    /// Returns the call that it is about to make, is in, or returns from.
     pub(in crate::record) fn call_mut(&mut self) -> Option<&mut Call> {
         match &mut self.hold {
             Hold::Calling(_, call)
@@ -159,41 +159,41 @@ impl Task {
     }
 }
 
-/// All tasks. Those that could have the core, and those that are in the kernel, are known without a look at the others:
-/// the cost of a step must not grow with the number of tasks, least of all those that have ended.
+/// All tasks. Runnable tasks and tasks in the kernel are kept in sets of their own: the cost of a step must not grow
+/// with the number of tasks, least of all of those that have ended.
 #[derive(Debug)]
 pub(in crate::record) struct Tasks {
     /// By number.
     all: Vec<Task>,
     living: BTreeSet<TaskId>,
-    /// The living by their thread ids.
+    /// Living tasks by thread id.
     tids: HashMap<Pid, TaskId>,
-    /// Those that could have the core, in order of task number.
+    /// Runnable tasks, in order of task number.
     runnable: Vec<TaskId>,
-    /// The same with their slots, as the process has it ([`rrtest_preload::layout::runnable`]).
+    /// Runnable tasks with their slots, in the process's format ([`rrtest_preload::layout::runnable`]).
     turns: Vec<u64>,
-    /// Whether that has changed since it was last taken.
+    /// Whether `turns` has changed since it was last taken.
     changed: bool,
     in_kernel: BTreeSet<TaskId>,
     /// The task that has the core.
     pub(in crate::record) current: Option<TaskId>,
-    /// A task has become able to run since the last decision.
+    /// A task has become runnable since the last decision.
     pub(in crate::record) woken: bool,
-    /// A task that is parked has signals that were kept back.
+    /// A parked task has signals that were kept back.
     pub(in crate::record) restless: bool,
-    /// Until when tasks wait, in ns of the clock.
+    /// Deadlines of waiting tasks, in ns of the clock.
     pub(in crate::record) deadlines: Deadlines,
-    /// How many address spaces there have been.
+    /// Number of address spaces that were ever created.
     pub(in crate::record) spaces: u32,
     pub(in crate::record) slots: Slots,
-    /// There has been a task without a slot: the process does not know all that it would take to decide.
+    /// There has been a task without a slot, so the process does not know everything that it needs to decide.
     pub(in crate::record) crowded: bool,
     /// Last, so that it is dropped last: it kills what is left of the program.
     pub(in crate::record) children: Children,
 }
 
 impl Tasks {
-    /// There is none yet.
+    /// Starts without tasks.
     pub(in crate::record) fn new(children: Children) -> Self {
         Self {
             all: Vec::new(),
@@ -214,12 +214,12 @@ impl Tasks {
         }
     }
 
-    /// The number that the next task gets.
+    /// Returns the number of the next task.
     pub(in crate::record) fn next(&self) -> TaskId {
         TaskId(self.all.len() as u32)
     }
 
-    /// A new task, which has the number [`Self::next`].
+    /// Adds a new task with the number [`Self::next`].
     pub(in crate::record) fn add(&mut self, task: Task) {
         let (id, tid) = (task.id, task.tid);
         debug_assert_eq!(id, self.next());
@@ -230,7 +230,7 @@ impl Tasks {
         self.sort_in(id, place);
     }
 
-    /// This holds a task from now on.
+    /// Sets what holds a task.
     pub(in crate::record) fn hold(&mut self, id: TaskId, hold: Hold) {
         let place = Place::of(&hold);
         let gone = matches!(hold, Hold::Gone);
@@ -246,7 +246,7 @@ impl Tasks {
         }
     }
 
-    /// What held a task: it is about to have another hold, as if it had the core until then.
+    /// Takes what held a task, which counts as running until it is held again.
     pub(in crate::record) fn release(&mut self, id: TaskId) -> Hold {
         let hold = std::mem::replace(&mut self[id].hold, Hold::Running);
         self.sort_out(id, Place::of(&hold));
@@ -286,54 +286,54 @@ impl Tasks {
         }
     }
 
-    /// A task has taken over this thread id: that of the first thread of its process (execve(2)).
+    /// Changes a task's thread id to that of the first thread of its process (execve(2)).
     pub(in crate::record) fn take_over(&mut self, id: TaskId, tid: Pid) {
         let before = std::mem::replace(&mut self[id].tid, tid);
         self.tids.remove(&before);
         self.tids.insert(tid, id);
     }
 
-    /// Those that could have the core, in order of task number.
+    /// Returns the runnable tasks, in order of task number.
     pub(in crate::record) fn runnable(&self) -> &[TaskId] {
         &self.runnable
     }
 
-    /// The same with their slots, if they are others than when this was last asked.
+    /// Returns the runnable tasks with their slots, if they have changed since the last call.
     pub(in crate::record) fn changed_turns(&mut self) -> Option<&[u64]> {
         std::mem::take(&mut self.changed).then_some(&self.turns)
     }
 
-    /// Those that wait in the kernel, or are stopped by a signal.
+    /// Returns the tasks that wait in the kernel, or are stopped by a signal.
     pub(in crate::record) fn in_kernel(&self) -> &BTreeSet<TaskId> {
         &self.in_kernel
     }
 
-    /// All that there have been, in order of task number.
+    /// Iterates over all tasks that ever existed, in order of task number.
     pub(in crate::record) fn iter(&self) -> impl Iterator<Item = &Task> {
         self.all.iter()
     }
 
-    /// Those that have not ended, in order of task number.
+    /// Iterates over the living tasks, in order of task number.
     pub(in crate::record) fn living(&self) -> impl Iterator<Item = &Task> {
         self.living.iter().map(|id| &self[*id])
     }
 
-    /// How many there are of them.
+    /// Returns the number of living tasks.
     pub(in crate::record) fn count(&self) -> usize {
         self.living.len()
     }
 
-    /// The living one with this thread id.
+    /// Returns the living task with this thread id.
     pub(in crate::record) fn with_tid(&self, tid: Pid) -> Option<&Task> {
         self.tids.get(&tid).map(|id| &self[*id])
     }
 
-    /// The living one, if there is a single one.
+    /// Returns the only living task, if there is just one.
     pub(in crate::record) fn only(&self) -> Option<&Task> {
         self.living().next().filter(|_| self.count() == 1)
     }
 
-    /// The living ones of a process.
+    /// Iterates over the living tasks of a process.
     pub(in crate::record) fn of(&self, pid: Pid) -> impl Iterator<Item = &Task> {
         self.living().filter(move |task| task.pid == pid)
     }
@@ -353,7 +353,7 @@ impl IndexMut<TaskId> for Tasks {
     }
 }
 
-/// Which of the sets of [`Tasks`] a task is in.
+/// The set of [`Tasks`] to which a task belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Runnable,
@@ -378,27 +378,27 @@ pub(in crate::record) enum Hold {
     Ready(Stopped),
     /// It stands at the entry of a call that is still to be made.
     Calling(Stopped, Call),
-    /// A stand-in for its call has ended: the call is to be made again.
+    /// A stand-in for its call has ended; the call is to be made again.
     Again(Stopped, Call),
-    /// It waits for the scheduler, at the entry of an emulated call.
+    /// It waits in the recorder, at the entry of an emulated call.
     Waiting(Stopped, Call),
     /// Its wait is over, with this result.
     Woken(Stopped, Call, i64),
     /// It waits for a futex, parked: another task can let it go on without a stop.
     Parked(Running),
-    /// That wait is over.
+    /// It is parked, and its wait is over.
     Unparked(Running),
     /// It waits in the kernel.
     InKernel(Running, Call),
-    /// The call that it made in the kernel, while others ran, has ended.
+    /// The call that it made in the kernel while others ran has ended.
     Returned(Stopped, Call),
     /// It has lent its memory to this new task, and waits until that executes a program or ends (vfork(2)).
     Lent(Stopped, TaskId),
-    /// A signal has stopped its process; after that it goes on, or makes this call.
+    /// A signal has stopped its process. When continued, it goes on or makes this call.
     Suspended(Running, Option<Call>),
     /// It has the core.
     Running,
-    /// It is no more.
+    /// It has ended.
     Gone,
 }
 
@@ -408,7 +408,7 @@ impl Hold {
         matches!(self, Self::Parked(_) | Self::Unparked(_))
     }
 
-    /// Whether the task could have the core.
+    /// Whether the task is runnable.
     pub(in crate::record) fn runnable(&self) -> bool {
         matches!(
             self,
@@ -423,22 +423,22 @@ impl Hold {
 }
 
 impl Tasks {
-    /// The process that the recording began with.
+    /// Returns the process with which the recording began.
     pub(in crate::record) fn root(&self) -> Pid {
         self[TaskId(0)].pid
     }
 
-    /// The living tasks of a process.
+    /// Returns the living tasks of a process.
     pub(in crate::record) fn members(&self, pid: Pid) -> Vec<TaskId> {
         self.of(pid).map(|task| task.id).collect()
     }
 
-    /// The processes that live.
+    /// Returns the living processes.
     pub(in crate::record) fn processes(&self) -> BTreeSet<Pid> {
         self.living().map(|task| task.pid).collect()
     }
 
-    /// A wait in the recorder is over: this is what the call returns, once its task has the core.
+    /// Ends a wait in the recorder. The call returns `result` once its task has the core.
     pub(in crate::record) fn end_wait(&mut self, id: TaskId, result: i64) {
         self.deadlines.remove(id);
         if !matches!(self[id].hold(), Hold::Waiting(..) | Hold::Parked(_)) {
@@ -453,7 +453,7 @@ impl Tasks {
         self.woken = true;
     }
 
-    /// A task's address space.
+    /// Returns a task's address space.
     pub(in crate::record) fn space(&self, id: TaskId) -> Rc<Space> {
         Rc::clone(&self[id].space)
     }
@@ -462,13 +462,13 @@ impl Tasks {
         &mut self[id]
     }
 
-    /// End the recording: the task does what cannot be recorded.
+    /// Ends the recording, as the task does something that cannot be recorded.
     pub(in crate::record) fn unsupported<T>(&mut self, id: TaskId, what: impl Into<String>) -> Flow<T> {
         let name = self.task(id).name.clone();
         Err(Halt::Ending(Ending::Unsupported { what: what.into(), task: id, name }))
     }
 
-    /// A task that is about to make a call has a signal, and must not wait long.
+    /// Has signals looked for soon, as a task that is about to make a call has one and must not wait long.
     pub(in crate::record) fn look_soon(&mut self) {
         self.children.look = Instant::now();
     }

@@ -1,4 +1,4 @@
-//! Waits with a time limit: when they end, as chaos has it.
+//! Surprises that change when waits with a time limit end.
 
 use crate::record::options::Time;
 use crate::record::recorder::Recorder;
@@ -11,11 +11,11 @@ use crate::schedule::surprise::Surprise;
 use crate::strike::Doing;
 use crate::task::TaskId;
 
-/// How many decisions may pass until a time that comes early has come.
+/// A surprise ends a wait early after at most this many decisions.
 const DECISIONS: u64 = 256;
 
 impl Recorder<'_> {
-    /// A task waits in this call, until this time at the latest.
+    /// Sets the deadline of a task that waits in this call, and decides whether a surprise strikes the wait.
     pub(in crate::record) fn limit_wait(&mut self, id: TaskId, call: &Call, deadline: u64) -> Flow<()> {
         self.tasks.deadlines.insert(id, deadline);
         let dear = self.options.time == Time::Real && self.options.plan.usual_wait >= NEAR;
@@ -28,7 +28,7 @@ impl Recorder<'_> {
         }
         let asked = deadline.saturating_sub(self.time.clocks.now()?);
         let doing = doing(call);
-        // A wait that the attempt sits out in any case may as well be used.
+        // If the attempt sits out a wait anyway, it may as well be used.
         let dear = dear && (NEAR..=self.options.plan.usual_wait).contains(&asked);
         let sits_out = doing == Doing::Sleeps
             && self.options.time == Time::Virtual
@@ -58,7 +58,7 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    /// A task's time is over. Whether it is late, so that it goes on waiting.
+    /// Whether a task whose time is over is to be late, so that it goes on waiting.
     pub(in crate::record) fn is_late(&mut self, id: TaskId, now: u64) -> bool {
         let Hold::Waiting(_, call) = self.tasks[id].hold() else { return false };
         if call.late || !self.surprises.strikes(&self.scheduler, Surprise::Late) {
@@ -86,7 +86,7 @@ impl Recorder<'_> {
         true
     }
 
-    /// From now on reads of clocks may be slow.
+    /// Makes reads of clocks stop from now on if they may be slow.
     pub(in crate::record) fn look_at_reads(&self) {
         if self.surprises.dice.have(Surprise::Slow) {
             self.clock.area().set_reads(1);
@@ -94,7 +94,7 @@ impl Recorder<'_> {
     }
 }
 
-/// What a task does that waits in this call until a time.
+/// Returns what a task does that waits in this call until a time.
 fn doing(call: &Call) -> Doing {
     match call.number() as i64 {
         libc::SYS_nanosleep | libc::SYS_clock_nanosleep => Doing::Sleeps,

@@ -1,4 +1,4 @@
-//! What the recorder waits for when nothing can run, and what has come.
+//! Waits while no task is runnable, and collects the tasks that have become runnable.
 
 use std::time::{Duration, Instant};
 
@@ -8,19 +8,19 @@ use crate::record::step::Flow;
 use crate::record::tree::tasks::{Hold, Tasks};
 use crate::tracee::{self, State, Waited, state};
 
-/// How long to wait at a time: short enough that a request to stop is soon noticed.
+/// Longest wait at a time, so that a request to stop is soon noticed.
 const WHILE: Duration = Duration::from_millis(20);
 
-/// How often to look for signals that nobody has told of: those of timers, and of processes that are not recorded.
+/// How often to look for signals that nobody has reported: of timers, and of processes that are not recorded.
 const LOOK: Duration = Duration::from_millis(20);
 
 impl Recorder<'_> {
-    /// Nothing can run: wait for the kernel or the clock, or see that nothing will ever happen.
+    /// Waits for the kernel or the clock while no task is runnable, or finds out that nothing will ever happen.
     pub(in crate::record) fn idle(&mut self) -> Flow<()> {
         let (since, before) = (Instant::now(), self.time.clocks.now()?);
         self.wait_a_while()?;
         self.journal.measured.waited += self.time.clocks.now()?.saturating_sub(before);
-        // Whatever exceeds this is not the program's time.
+        // Anything longer than this is not the program's time.
         self.progress.trial.stands_still(since.elapsed().min(WHILE + WHILE / 4));
         if !self.tasks.runnable().is_empty() {
             return Ok(());
@@ -37,7 +37,7 @@ impl Recorder<'_> {
         if self.leap_if_idle(next, now)? {
             return if self.over()? { self.hung(None) } else { Ok(()) };
         }
-        // It takes some time where there are many tasks.
+        // It takes some time if there are many tasks.
         if left > MOMENT {
             self.futexes.look_for_signals(&mut self.tasks, &mut self.poller, &self.time.clocks)?;
         }
@@ -57,7 +57,7 @@ impl Recorder<'_> {
                 Waited::NotYet => {}
             }
         } else if self.tasks.someone_in_kernel() || !self.poller.is_empty() {
-            // Nothing tells of both.
+            // No single wait covers both.
             let longest = if self.tasks.someone_in_kernel() { MOMENT } else { WHILE };
             self.poller.wait(left.min(longest));
             self.poller.poll_watches(&mut self.tasks)?;
@@ -76,7 +76,7 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    /// Tasks whose sleep is over, or whose wait in the kernel has ended, can run again.
+    /// Makes tasks runnable whose sleep is over, or whose wait in the kernel has ended.
     pub(in crate::record) fn collect_ready(&mut self) -> Flow<()> {
         if self.tasks.deadlines.earliest().is_some() {
             let now = self.time.clocks.now()?;
@@ -102,8 +102,8 @@ impl Recorder<'_> {
         self.poll_kernel()
     }
 
-    /// Whether no task that waits in the kernel or for descriptors can be woken by anybody but another task of the program,
-    /// which cannot run.
+    /// Whether only tasks of the program, none of which is runnable, could wake the tasks that wait in the kernel or
+    /// for descriptors.
     pub(in crate::record) fn stuck(&mut self) -> Flow<bool> {
         if !self.progress.pace.is_due() {
             return Ok(false);
@@ -111,7 +111,7 @@ impl Recorder<'_> {
         let began = Instant::now();
         let stuck = self.wakers(View::within()).waits_for_itself() && {
             let stuck = self.wakers(View::beyond(self.tasks.processes())).waits_for_itself();
-            // What has come before that look is there by now, and what has not, comes no more.
+            // What came before that look has arrived by now, and nothing else will come.
             self.poller.poll_watches(&mut self.tasks)?;
             self.poll_kernel()?;
             stuck && self.tasks.runnable().is_empty() && self.tasks.all_sleep()

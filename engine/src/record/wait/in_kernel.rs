@@ -1,4 +1,4 @@
-//! Tasks that wait in the kernel: who has come back from it.
+//! Collects tasks that return from the kernel.
 
 use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
@@ -8,7 +8,7 @@ use crate::record::tree::tasks::Hold;
 use crate::tracee::{Resume, Stop, Wait, Waited as Polled};
 
 impl Recorder<'_> {
-    /// See who has come back from the kernel.
+    /// Handles the tasks that have returned from the kernel.
     pub(in crate::record) fn poll_kernel(&mut self) -> Flow<()> {
         for id in self.tasks.in_kernel().clone() {
             if let Hold::InKernel(running, _) | Hold::Suspended(running, _) = self.tasks[id].hold()
@@ -21,14 +21,14 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    /// A call may have woken tasks that wait in the kernel. Let them come to their stops now: if it were left to chance when
-    /// we hear of them, equal schedules would not stay equal.
+    /// Lets tasks that a call may have woken in the kernel come to their stops. If it were left to chance when the
+    /// recorder hears of them, equal schedules would not stay equal.
     pub(in crate::record) fn settle(&mut self) -> Flow<()> {
         if !std::mem::take(&mut self.journal.unsettled) {
             return Ok(());
         }
         self.poller.poll_watches(&mut self.tasks)?;
-        // Those that a signal has stopped.
+        // This is for tasks that a signal has stopped.
         self.poll_kernel()?;
         for id in self.tasks.in_kernel().clone() {
             while let Hold::InKernel(running, _) = self.tasks[id].hold()
@@ -41,10 +41,10 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    /// A task that waited in the kernel has stopped.
+    /// Handles the stop of a task that waited in the kernel.
     pub(in crate::record) fn left_kernel(&mut self, tid: nix::unistd::Pid, wait: Wait) -> Flow<()> {
         let Some(id) = self.tasks.with_tid(tid).map(|task| task.id) else {
-            // The kernel may show a new task's first stop before its parent's.
+            // The kernel may report a new task's first stop before its creator's.
             self.tasks.children.newborn.push((tid, wait));
             return Ok(());
         };
@@ -69,7 +69,7 @@ impl Recorder<'_> {
             let stage = if stopped.registers()?.result() == 0 { Stage::TimedOut } else { Stage::Due };
             Hold::Again(stopped, Call { stage, ..call })
         } else {
-            // It gets its signals behind the call only.
+            // It gets its signals after the call.
             Hold::InKernel(stopped.resume(Resume::ToSyscallExit, 0)?, call)
         };
         self.tasks.hold(id, hold);

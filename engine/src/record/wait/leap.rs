@@ -1,12 +1,14 @@
-//! Virtual time: when every task only waits for a time to come, it comes at once.
+//! Virtual time: when every task only waits for a time, the clock is fast-forwarded to the earliest (a *leap*).
 //!
-//! The program's clocks leap ahead of the machine's ([`crate::record::time::clocks`]), all alike, and so do the timers that the kernel runs
-//! for it. Between leaps time passes as always: a program that watches the clock in a loop sees it move.
+//! The program's clocks leap ahead of the machine's ([`crate::record::time::clocks`]), all by the same amount, and so
+//! do the timers that the kernel runs for it. Between leaps time passes as always: a program that watches the clock in
+//! a loop sees it move.
 //!
-//! Time must not leap over what somebody else is about to do. The tasks of the recorded tree are all known to wait; but one
-//! that waits for a descriptor may wait for the world. So time leaps only if everything that is waited for is made by the tree
-//! itself (see [`crate::record::progress::pace`] and [`crate::record::kernel::peers`]), nothing is under way in the network,
-//! and the program is not known to look for somebody else ([`crate::record::time::abroad`]). In doubt it does not.
+//! Time must not leap over what an outsider is about to do. All tasks of the recorded tree are known to wait, but one
+//! that waits for a descriptor may wait for an outsider. So time leaps only if the tree itself causes everything that
+//! is waited for (see [`crate::record::deadlock::wakers`] and [`crate::record::kernel::peers`]), nothing is in flight
+//! in the network, and the program is not known to look for an outsider ([`crate::record::time::abroad`]). In doubt it
+//! does not leap.
 
 use std::time::Duration;
 
@@ -16,7 +18,8 @@ use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
 
 impl Recorder<'_> {
-    /// Nothing can run, and this is due next. If nothing else can come before it, it comes now. Whether it did.
+    /// Leaps to `next`, which is due next, if nothing else can come before it. No task is runnable. Returns whether it
+    /// leapt, or something has come.
     pub(in crate::record) fn leap_if_idle(&mut self, next: Option<u64>, now: u64) -> Flow<bool> {
         if self.options.time == Time::Real {
             return Ok(false);
@@ -27,7 +30,7 @@ impl Recorder<'_> {
         if next.is_none() && !self.poller.timerfds {
             return Ok(false);
         }
-        // What has come meanwhile is looked at first.
+        // What has come meanwhile is handled first.
         self.futexes.look_for_signals(&mut self.tasks, &mut self.poller, &self.time.clocks)?;
         if !self.tasks.runnable().is_empty() {
             return Ok(true);
@@ -35,7 +38,7 @@ impl Recorder<'_> {
         self.leap(next, now)
     }
 
-    /// Time leaps to the next of these and of the kernel's timers. False if it must not.
+    /// Leaps to the earliest of `next` and the kernel's timers. Returns false if time must not leap.
     pub(in crate::record) fn leap(&mut self, next: Option<u64>, now: u64) -> Flow<bool> {
         if self.time.abroad.is_sought() || !self.wakers(View::default()).only_time_helps() {
             return Ok(false);
@@ -53,7 +56,7 @@ impl Recorder<'_> {
         Ok(true)
     }
 
-    /// So much time passes while nobody runs, or less. False if it must not.
+    /// Lets up to this much time pass while nobody runs. Returns false if it must not.
     pub(in crate::record) fn pass(&mut self, nanoseconds: u64) -> Flow<bool> {
         match self.options.time {
             Time::Virtual => {

@@ -1,6 +1,6 @@
-//! Waiting: for the running task's next stop, for those in the kernel, for the clock.
+//! Waits for the running task's next stop, for tasks in the kernel, for the clock.
 //!
-//! Whoever waits looks at all that could come meanwhile. The room stands on [`ends`](super::ends).
+//! Every wait also handles whatever else may come meanwhile. The room stands on [`ends`](super::ends).
 
 mod delays;
 mod idle;

@@ -1,4 +1,4 @@
-//! Waiting for what the kernel tells: of the running task, or of all if none can run.
+//! Waits for stops of the running task.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::task::TaskId;
 use crate::tracee::{Death, Resume, Running, State, Stop, Stopped, Wait, Waited, cpu_time, state, to_exit};
 
 impl Recorder<'_> {
-    /// Wait until this task stops, whatever the others that are in the kernel do meanwhile.
+    /// Waits until this task stops. Handles tasks in the kernel meanwhile.
     pub(in crate::record) fn wait(&mut self, id: TaskId, running: Running) -> Flow<(Stopped, Stop)> {
         let before = self.clock.left();
         match self.wait_until(id, running, None)? {
@@ -19,7 +19,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// The same up to a moment, roughly, or the time limit: then it still runs.
+    /// Waits until this task stops, or until about `until` or the time limit. Returns the task if it still runs.
     pub(in crate::record) fn wait_until(
         &mut self,
         id: TaskId,
@@ -31,7 +31,7 @@ impl Recorder<'_> {
             match running.wait()? {
                 Waited::Done(Wait::Stopped(stopped, stop)) => return Ok(Ok((stopped, stop))),
                 Waited::Done(Wait::Dead(death)) => return self.died(id, death),
-                // The kernel keeps back the end of a process's first thread until all are gone.
+                // The kernel reports the end of a process's first thread only when all others are gone.
                 Waited::NotYet if state(tid) == State::Dead => {
                     return self.died(id, Death::Killed(libc::SIGKILL));
                 }
@@ -46,14 +46,14 @@ impl Recorder<'_> {
         }
     }
 
-    /// From a call's entry to its exit.
+    /// Runs a task from a call's entry to its exit. Returns the result.
     pub(in crate::record) fn run_to_exit(&mut self, id: TaskId, stopped: Stopped) -> Flow<(Stopped, i64)> {
         let (stopped, _) = self.run_and_follow(id, stopped)?;
         let result = stopped.registers()?.result();
         Ok((stopped, result))
     }
 
-    /// The same, with the task that the call has made, if it has made one.
+    /// Runs a task from a call's entry to its exit. Returns the task that the call has created, if it has.
     pub(in crate::record) fn run_and_follow(
         &mut self,
         id: TaskId,
@@ -65,8 +65,8 @@ impl Recorder<'_> {
         })
     }
 
-    /// The time is over in the middle of a call that a task makes with the core held; at the last event the countdown was
-    /// at `before`. For replay the program ends at that event.
+    /// Ends a program whose time is over in the middle of a call that a task makes while it has the core. At the last
+    /// event the countdown was at `before`. For replay the program ends at that event.
     pub(in crate::record) fn ran_too_long<T>(
         &mut self,
         id: TaskId,
@@ -75,13 +75,13 @@ impl Recorder<'_> {
     ) -> Flow<T> {
         let (stopped, _) = self.interrupt(id, running)?;
         self.clock.put_back(before);
-        // It has come to the call, which counts.
+        // It has reached the call, which counts as a tick.
         self.journal.note_arrival(&mut self.tasks, &self.clock, id);
         self.tasks.hold(id, Hold::Ready(stopped));
         self.hung(Some(id))
     }
 
-    /// Stop a task wherever it is.
+    /// Stops a task wherever it is.
     pub(in crate::record) fn interrupt(&mut self, id: TaskId, running: Running) -> Flow<(Stopped, Stop)> {
         running.interrupt();
         match running.wait_soon()? {
@@ -90,14 +90,14 @@ impl Recorder<'_> {
         }
     }
 
-    /// Wait for a task's next stop, or stop it when it has had the processor for so long.
+    /// Waits for a task's next stop, or stops it after `time` of processor time.
     pub(in crate::record) fn wait_or_interrupt(
         &mut self,
         id: TaskId,
         running: Running,
         time: Duration,
     ) -> Flow<(Stopped, Stop)> {
-        /// A task that does not get the processor is not waited for.
+        /// Longest wait for a task that does not get the processor.
         const LONGEST: Duration = Duration::from_secs(1);
         let (pid, since) = (self.tasks.task(id).pid, Instant::now());
         let start = cpu_time(pid)?;
@@ -113,7 +113,7 @@ impl Recorder<'_> {
         self.interrupt(id, running)
     }
 
-    /// Have the kernel make another call in the place of this one, and wait for its end.
+    /// Has the kernel make another call in place of this one, and waits for its end.
     pub(in crate::record) fn make_other(
         &mut self,
         id: TaskId,

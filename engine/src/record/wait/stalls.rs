@@ -1,4 +1,4 @@
-//! Time that passes while nobody runs, as chaos has it.
+//! Surprises that let time pass while nobody runs.
 
 use crate::record::options::Time;
 use crate::record::recorder::Recorder;
@@ -11,17 +11,17 @@ use crate::schedule::surprise::Surprise;
 use crate::strike::Doing;
 use crate::task::TaskId;
 
-/// Reads of a clock up to the next one that may be slow are fewer.
+/// A read of a clock that may be slow comes after fewer reads than this.
 const READS: u64 = 17;
 
-/// In ns: how long a read of a clock keeps an attempt waiting on average, in real time, where that strikes.
+/// In ns. How long a slow read of a clock delays an attempt on average, in real time.
 const PRICE: u64 = 2_000_000;
 
-/// A stall ends after so many decisions or ticks: then somebody waits in a loop for the task that is kept away.
+/// A stall ends after this many decisions or ticks: some task probably waits in a loop for the stalled one.
 const STALL: (u64, u64) = (512, 100_000);
 
 impl Recorder<'_> {
-    /// A decision is due, among tasks that could run. If a time is to come early, and it is that late, it comes now.
+    /// Ends a wait early if that surprise is due. Called at each decision with a runnable task.
     pub(in crate::record) fn let_time_pass(&mut self) -> Flow<()> {
         if let Some(stall) = &mut self.surprises.caprice.stall {
             stall.decisions += 1;
@@ -54,8 +54,8 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    /// Nobody can run but, maybe, the task that does not get the core: the others' next time comes, or the task gets it. Whether
-    /// time has passed.
+    /// Handles a stall when at most the stalled task is runnable: lets the next deadline of the others come, or ends
+    /// the stall. Returns whether time has passed.
     pub(in crate::record) fn is_stalled(&mut self) -> Flow<bool> {
         let Some(Stall { task, left, .. }) = self.surprises.caprice.stall else { return Ok(false) };
         if self.tasks.runnable() != [task] {
@@ -79,7 +79,7 @@ impl Recorder<'_> {
         Ok(false)
     }
 
-    /// A task reads a clock in this call. Time may have passed since it last did.
+    /// Lets time pass before a task reads a clock in this call, if that surprise strikes.
     pub(in crate::record) fn reads_slowly(&mut self, id: TaskId, call: &Call) -> Flow<()> {
         let harness = self.options.watchdog_main && id == TaskId(0);
         if !self.surprises.dice.have(Surprise::Slow) || harness {
@@ -92,7 +92,7 @@ impl Recorder<'_> {
         }
         let reach = self.surprises.reach(self.options);
         let hurries = self.options.time == Time::Real;
-        // Where patience is rare it is not wasted on little.
+        // Where long delays are rare they are not wasted on short ones.
         let least = if hurries && reach > NEAR { reach / 2 } else { MOMENT };
         let wait = self.surprises.dice.amount(Surprise::Slow, least, reach);
         let dear = hurries && reach <= NEAR && self.surprises.dice.below(Surprise::Slow, wait) >= PRICE;
@@ -113,7 +113,7 @@ impl Recorder<'_> {
 }
 
 impl Tasks {
-    /// Whether another task waits until a time that is far off, and would be passed over.
+    /// Whether letting `wait` pass would skip a distant deadline of another task.
     pub(in crate::record) fn passes_over(&self, id: TaskId, now: u64, wait: u64) -> bool {
         let others = self.living().filter(|task| task.id != id);
         let mut left =

@@ -1,8 +1,8 @@
 //! Calls that may have to wait for a descriptor.
 //!
 //! The kernel must not write into a program's memory while other tasks run. So a call that would block is not left in
-//! the kernel: its task waits in a ppoll(2) of ours on the same descriptors, which writes to scratch memory only, and
-//! makes its call when it has the core again.
+//! the kernel. Its task waits at the call's entry while the recorder polls, or in an injected ppoll(2) on the same
+//! descriptors, which writes to scratch memory only. It makes its call when it has the core again.
 
 use libc::timespec;
 
@@ -21,7 +21,7 @@ use crate::task::TaskId;
 use crate::trace::event::{Registers, Write};
 use crate::tracee::{Resume, Stop, Stopped, descriptor_room};
 
-/// [`Watch::mask`] of calls that have none. The size is that of a set of signals.
+/// [`Watch::mask`] of calls without a mask. The size is that of a signal set.
 const NO_MASK: (u64, u64) = (0, 8);
 
 fn pollfd(fd: u64, events: i16) -> Vec<u8> {
@@ -37,7 +37,7 @@ fn milliseconds(ms: i32) -> Option<[u8; 16]> {
 }
 
 impl Poller {
-    /// What a call would have to wait for, if there are others to run meanwhile.
+    /// Returns what a call would have to wait for, if other tasks could run meanwhile.
     pub(in crate::record) fn must_wait(
         &mut self,
         options: &Options<'_>,
@@ -46,8 +46,8 @@ impl Poller {
         description: &Description,
         call: &Call,
     ) -> Flow<Option<Watch>> {
-        // What has a part of what it wants, or has waited for a part of its time, is not the kernel's to finish, even if no other
-        // is left.
+        // A call that has a part of its data, or has used a part of its time, cannot be left to the kernel even if no
+        // other task is left.
         let begun = call.got > 0 || call.deadline.is_some();
         if tasks.alone(options) && !begun || call.has_waited() {
             return Ok(None);
@@ -115,7 +115,7 @@ impl Tasks {
         } else if args[2] == 0 {
             None
         } else {
-            // An address that cannot be read: the kernel will say so.
+            // The kernel reports an unreadable address.
             let Ok(bytes) = self.space(id).memory.bytes(args[2], 16) else { return Ok(None) };
             bytes.try_into().ok()
         };
@@ -130,8 +130,8 @@ impl Tasks {
         Ok(Some(Watch { fds, count: args[1], timeout, socket_limit: None, mask }))
     }
 
-    /// The time limit at an address: seconds, and parts of a second in units of so many nanoseconds. The inner is none
-    /// without a limit; the outer if the call does not wait, or is wrong, which the kernel will say.
+    /// Reads the time limit at an address: seconds, and a fraction in units of `unit` ns. The inner `None` means no
+    /// limit; the outer that the call does not wait, or has an error that the kernel will report.
     fn limit(&self, id: TaskId, address: u64, unit: i64) -> Option<Option<[u8; 16]>> {
         if address == 0 {
             return Some(None);
@@ -143,7 +143,7 @@ impl Tasks {
         (limit.tv_sec >= 0 && (limit.tv_sec, limit.tv_nsec) != (0, 0)).then(|| Some(clocks::bytes(&limit)))
     }
 
-    /// What select(2) waits for.
+    /// Returns what select(2) waits for.
     fn select_watch(
         &mut self,
         id: TaskId,
@@ -151,7 +151,7 @@ impl Tasks {
         limit: Option<Option<[u8; 16]>>,
     ) -> Option<Watch> {
         let timeout = limit?;
-        // As poll(2) reports it: that a peer has hung up, it reports always.
+        // In terms of poll(2), which always reports that a peer has hung up.
         let sets = [(args[1], libc::POLLIN), (args[2], libc::POLLOUT), (args[3], libc::POLLPRI)];
         let room = descriptor_room(self.task(id).tid)?.min(scratch::MOST as usize);
         let count = usize::try_from(args[0] as i32).ok()?.min(room);
@@ -169,18 +169,19 @@ impl Tasks {
         Some(Watch { count: fds.len() as u64 / 8, fds, timeout, socket_limit: None, mask: NO_MASK })
     }
 
-    /// Whether no other task lives, so that the kernel may hold the core. In virtual time it must not: it knows no leaps.
+    /// Whether no other task lives, so that the kernel may keep the core. Never in virtual time, of which the kernel
+    /// knows nothing.
     pub(in crate::record) fn alone(&self, options: &Options<'_>) -> bool {
         self.count() <= 1 && options.time == Time::Real
     }
 
-    /// A call found nothing although its descriptors had been ready: wait again.
+    /// Lets a call wait again that found nothing although its descriptors had been ready.
     pub(in crate::record) fn once_more(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
         self.hold(id, Hold::Again(stopped, Call { stage: Stage::Due, ..call }));
         Ok(Next::Continue)
     }
 
-    /// The registers with which a call that has been waited for is made, so that it does not wait itself.
+    /// Returns registers with which a call that has waited does not wait again.
     pub(in crate::record) fn without_waiting(
         &mut self,
         id: TaskId,
@@ -204,7 +205,7 @@ impl Tasks {
                 };
                 args[limit] = base + scratch::ZERO;
             }
-            // Those that are there: for more than one it would wait once more.
+            // It takes what is there: for more than one message it would wait again.
             Block::Readable(_) if call.number() == libc::SYS_recvmmsg as u64 => {
                 args[3] |= libc::MSG_WAITFORONE as u64;
             }
@@ -224,7 +225,7 @@ impl Tasks {
 }
 
 impl Recorder<'_> {
-    /// Wait for what a call needs: a look first. If it is there, the call that can be made.
+    /// Lets a call wait for its descriptors. Returns the call if they are ready.
     pub(in crate::record) fn wait_for_descriptors(
         &mut self,
         id: TaskId,
@@ -273,7 +274,7 @@ impl Recorder<'_> {
         Ok(Err(Next::Decide(Why::Blocked, None)))
     }
 
-    /// The same with the task's own means: it asks, and waits in the kernel.
+    /// Lets a task itself wait for the descriptors, with ppoll(2) in the kernel.
     fn wait_in_kernel(&mut self, id: TaskId, stopped: Stopped, mut call: Call, watch: &Watch) -> Flow<Next> {
         let Some(base) = self.tasks.task(id).scratch else {
             return self.tasks.unsupported(id, "more than 2000 tasks at once");
@@ -295,7 +296,7 @@ impl Recorder<'_> {
             self.tasks.hold(id, Hold::Again(stopped, Call { stage: Stage::Ready, ..call }));
             return Ok(Next::Continue);
         }
-        // Nothing yet: the same with the call's own time limit, in the kernel.
+        // Nothing is ready yet: call ppoll(2) again, now with the call's own time limit.
         let (stopped, timeout) = match (&watch.timeout, watch.socket_limit) {
             (Some(timeout), _) => (stopped, Some(*timeout)),
             (None, Some(option)) => match self.socket_limit(id, stopped, &call, option)? {
@@ -323,7 +324,7 @@ impl Recorder<'_> {
         Ok(Next::Decide(Why::Blocked, None))
     }
 
-    /// The time limit that a socket has for calls that block (socket(7), `SO_RCVTIMEO` and `SO_SNDTIMEO`), as a timespec.
+    /// Returns a socket's time limit for blocking calls (socket(7), `SO_RCVTIMEO` and `SO_SNDTIMEO`), as a timespec.
     fn socket_limit(
         &mut self,
         id: TaskId,
@@ -337,9 +338,9 @@ impl Recorder<'_> {
             Ok((stopped, None)) => return Ok(Ok((stopped, None))),
             Err(next) => return Ok(Err(next)),
         };
-        // A timeval has the shape of a timespec, in microseconds.
+        // A timeval has the layout of a timespec, in microseconds.
         let limit = clocks::timespec_at(&self.tasks.space(id).memory, value)?;
-        // A socket with a limit of zero has none.
+        // A zero limit means none.
         if (limit.tv_sec, limit.tv_nsec) == (0, 0) {
             return Ok(Ok((stopped, None)));
         }
@@ -347,8 +348,8 @@ impl Recorder<'_> {
         Ok(Ok((stopped, Some(clocks::bytes(&timeout)))))
     }
 
-    /// Ask for an option of the socket that a call is about, in place of the call: the address in scratch memory that has
-    /// its value, none if it is no socket. Unless a signal comes first, which has been seen to then.
+    /// Queries an option of the socket of a call, in place of the call. Returns the address in scratch memory of the
+    /// value; `None` if it is no socket. If a signal comes first, it has been handled.
     pub(in crate::record) fn socket_option(
         &mut self,
         id: TaskId,
@@ -370,8 +371,8 @@ impl Recorder<'_> {
         Ok(Ok((stopped, (result == 0).then_some(value))))
     }
 
-    /// From the entry or exit of a call to the entry of the call that `registers` describe, at the same place of the
-    /// program: `call` or one in its place. Unless a signal comes first, which has been seen to then.
+    /// Takes a task from the entry or exit of a call to the entry of the call described by `registers`, which is `call`
+    /// or one in its place, at the same place of the program. If a signal comes first, it has been handled.
     pub(in crate::record) fn reenter(
         &mut self,
         id: TaskId,
@@ -379,7 +380,7 @@ impl Recorder<'_> {
         call: &Call,
         mut registers: Registers,
     ) -> Flow<Result<Stopped, Next>> {
-        /// Bytes of the `syscall` instruction.
+        /// Length of the `syscall` instruction.
         const SYSCALL: u64 = 2;
         registers.set_result(registers.number().cast_signed());
         registers.set_number(u64::MAX);
@@ -414,7 +415,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// A task waited in the kernel in place of its call: back to the call's entry.
+    /// Takes a task that waited in the kernel in place of its call back to the call's entry.
     pub(in crate::record) fn again(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
         match self.reenter(id, stopped, &call, call.registers)? {
             Ok(stopped) => {
@@ -427,7 +428,7 @@ impl Recorder<'_> {
 }
 
 impl Clocks {
-    /// What a call that has waited for descriptors says of the time that is left (select(2), "The self-modifying timeout").
+    /// Writes the time left after a call has waited for descriptors (select(2), "The self-modifying timeout").
     pub(in crate::record) fn rest(&self, tasks: &Tasks, id: TaskId, call: &Call) -> Flow<Option<Write>> {
         let (at, unit) = match describe(call.number()).map(|description| description.block) {
             Some(Block::Select) => (4, 1000),
@@ -439,7 +440,7 @@ impl Clocks {
         let Some(deadline) = call.deadline.filter(|_| address != 0) else { return Ok(None) };
         let left = clocks::timespec_of(deadline.saturating_sub(self.now()?));
         let left = timespec { tv_nsec: left.tv_nsec / unit, ..left };
-        // Where the program cannot write, nothing is said.
+        // If the program's memory is not writable there, nothing is written.
         let bytes = clocks::bytes(&left).to_vec();
         let said = tasks.space(id).memory.put(tasks[id].tid, address, &bytes).is_ok();
         Ok(said.then_some(Write { address, bytes }))
@@ -449,7 +450,7 @@ impl Clocks {
 /// A stopped task, and a time limit as a timespec.
 type Limited = (Stopped, Option<[u8; 16]>);
 
-/// What is left of a call's time limit, which begins when it is first asked for.
+/// Returns what is left of a call's time limit, which begins when it is first asked for.
 fn still(call: &mut Call, limit: [u8; 16], now: u64) -> [u8; 16] {
     let number = |at: usize| i64::from_ne_bytes(std::array::from_fn(|i| limit[at + i]));
     let Some(limit) = clocks::nanoseconds(&timespec { tv_sec: number(0), tv_nsec: number(8) }) else {
@@ -459,8 +460,8 @@ fn still(call: &mut Call, limit: [u8; 16], now: u64) -> [u8; 16] {
     clocks::bytes(&clocks::timespec_of(deadline.saturating_sub(now)))
 }
 
-/// The code with which the kernel ends this call when a signal comes (signal(7), "Interruption of system calls"): those
-/// with a time limit are not restarted. One that has something already returns that.
+/// Returns the code with which the kernel would end this call for a signal (signal(7), "Interruption of system calls"):
+/// calls with a time limit are not restarted. A call that has transferred something returns that.
 fn restart_code(call: &Call, limited: bool) -> i64 {
     if call.got > 0 {
         return call.got.cast_signed();
@@ -471,9 +472,9 @@ fn restart_code(call: &Call, limited: bool) -> i64 {
     if restarts { restart::RESTARTSYS } else { restart::RESTARTNOHAND }
 }
 
-/// Whether a call says itself that it must not wait.
+/// Whether a call's flags say that it must not wait.
 fn dont_wait(call: &Call) -> bool {
-    /// Calls, their arguments with flags, and the flag that says so.
+    /// Calls, the index of their flags, and the flag.
     const FLAGS: &[(i64, usize, u32)] = &[
         (libc::SYS_recvfrom, 3, libc::MSG_DONTWAIT as u32),
         (libc::SYS_sendto, 3, libc::MSG_DONTWAIT as u32),

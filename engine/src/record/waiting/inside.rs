@@ -1,11 +1,11 @@
-//! Calls that stay inside the kernel while other tasks run.
+//! Calls that block in the kernel while other tasks run.
 //!
-//! What blocks on something else than a descriptor cannot be waited for in its place. The kernel must not write into a
-//! program's memory meanwhile: the call's outputs are redirected to scratch memory, and copied when its task has the core
-//! again.
+//! A call that blocks on something other than a descriptor has no stand-in. The kernel must not write into the
+//! program's memory meanwhile: the call's outputs are redirected to scratch memory, and copied when its task has the
+//! core again.
 //!
-//! All tasks share one core with the recorder. So whoever waits for one of them to get somewhere must sleep: looking again
-//! and again, even with sched_yield(2), takes the very time from it that it needs, and on a loaded machine much more.
+//! All tasks share one core with the recorder. So while waiting for one of them, the recorder must sleep: polling, even
+//! with sched_yield(2), takes the very time that the task needs, and on a loaded machine much more.
 
 use crate::record::calls::outputs::Before;
 use crate::record::options::Options;
@@ -22,7 +22,7 @@ use crate::task::TaskId;
 use crate::tracee::{Memory, Resume, Stop, Stopped, Wait};
 
 impl Poller {
-    /// Whether a call may stay in the kernel while others run: then where its outputs go.
+    /// Whether a call may stay in the kernel while others run. Returns where its outputs go.
     pub(in crate::record) fn may_stay(
         &mut self,
         options: &Options<'_>,
@@ -34,7 +34,7 @@ impl Poller {
         let may = match description.block {
             _ if tasks.alone(options) => false,
             Block::Inside | Block::Children => true,
-            // More than there is room for: write(2) blocks in the middle of it.
+            // It writes more than there is room for: write(2) blocks in the middle.
             Block::Writable(fd) => {
                 self.is_waited_on(tasks, id, call.args()[fd]) && !self.has_room(tasks, id, call)
             }
@@ -47,7 +47,7 @@ impl Poller {
 }
 
 impl Recorder<'_> {
-    /// From the entry of a call that may stay in the kernel to its exit, or to where it sleeps.
+    /// Runs a task from the entry of a call that may stay in the kernel to its exit, or until it sleeps.
     pub(in crate::record) fn stay(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
         self.poller.look_again();
         let changed = self.time.clocks.at_machine_time(&self.tasks, id, &call)?;
@@ -56,7 +56,7 @@ impl Recorder<'_> {
             let mut args = registers.args();
             let memory = &self.tasks.space(id).memory;
             for Redirection { argument, scratch, len } in &call.redirected {
-                // Some calls read first what they overwrite: an offset in a file.
+                // Some calls first read what they overwrite, for instance a file offset.
                 memory.write(*scratch, &memory.available(args[*argument], *len as usize))?;
                 args[*argument] = *scratch;
             }
@@ -83,7 +83,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// A call that could stay in the kernel while others ran has ended.
+    /// Finishes a call that stayed, or could have stayed, in the kernel.
     pub(in crate::record) fn returned(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let Some(description) = describe(call.number()) else {
             return self.tasks.unsupported(id, crate::syscalls::name(call.number()));
@@ -98,8 +98,8 @@ impl Recorder<'_> {
 }
 
 impl Tasks {
-    /// Put what a call wrote to scratch memory to where the program wants it, and the program's own arguments back. The
-    /// call's result.
+    /// Copies what a call wrote to scratch memory to the program's memory, and restores the program's arguments.
+    /// Returns the call's result.
     fn bring_back(&self, id: TaskId, stopped: &Stopped, call: &Call, description: &Description) -> Flow<i64> {
         let mut registers = stopped.registers()?;
         let mut result = registers.result();
@@ -121,8 +121,8 @@ impl Tasks {
     }
 }
 
-/// Where the outputs of a call with these arguments go while others run, from `base` on; none if there is no room for
-/// them, or they are not simple enough.
+/// Returns where the outputs of a call go while others run, beginning at `base`. `None` if there is no room for them,
+/// or they are not simple enough.
 fn redirections(
     memory: &Memory,
     base: u64,

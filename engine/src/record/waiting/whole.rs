@@ -1,7 +1,7 @@
-//! Calls that wait until they have all that they ask for: recv(2) with `MSG_WAITALL`, and recvmmsg(2).
+//! Calls that wait for a complete transfer: recv(2) with `MSG_WAITALL`, and recvmmsg(2).
 //!
-//! The kernel would keep such a call, and the core with it, until others have sent the rest. So it is made in parts, each
-//! when there is something: what a part writes is logged at once, since others may look at it before the call returns.
+//! The kernel would keep such a call, and the core with it, until others have sent the rest. So it is made in parts,
+//! each when data is available. What a part writes is logged at once, since others may see it before the call returns.
 
 use crate::record::calls::outputs;
 use crate::record::recorder::Recorder;
@@ -11,19 +11,19 @@ use crate::syscalls::Description;
 use crate::task::TaskId;
 use crate::tracee::Stopped;
 
-/// How a call gets the whole of what it asks for.
+/// How a call that waits for a complete transfer is split.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::record) struct Whole {
-    /// Bytes in memory of one of what the call counts.
+    /// Bytes in memory of one unit of the result.
     size: u64,
-    /// A flag that its parts must not have.
+    /// A flag that the parts must not have.
     flag: u64,
-    /// Whether it is so for streams only.
+    /// Whether it waits on stream sockets only.
     streams: bool,
 }
 
 impl Whole {
-    /// None for calls that return what there is. Looking at data without taking it (`MSG_PEEK`) has no parts.
+    /// Returns `None` for calls that return what there is. `MSG_PEEK`, which does not consume data, cannot be split.
     pub(in crate::record) fn of(call: &Call) -> Option<Self> {
         /// Bytes of a `struct mmsghdr`.
         const MESSAGE: u64 = 64;
@@ -40,7 +40,7 @@ impl Whole {
         }
     }
 
-    /// The call for what is left and there, at the same place of the program.
+    /// Returns the call for the data that is missing and available, at the same place of the program.
     fn rest(self, call: &Call) -> Call {
         let [fd, at, count, flags, from, from_len] = call.args();
         let flags = flags & !self.flag | libc::MSG_DONTWAIT as u64;
@@ -52,14 +52,14 @@ impl Whole {
 }
 
 impl Call {
-    /// What it returns when it ends with `result` for what is left.
+    /// Returns the call's result if its last part returns `result`.
     pub(in crate::record) fn so_far(&self, result: i64) -> i64 {
         if self.got == 0 { result } else { self.got.cast_signed() + result.max(0) }
     }
 }
 
 impl Recorder<'_> {
-    /// A call that wants the whole finds something ready.
+    /// Makes a part of a call that waits for a complete transfer, as something is ready.
     pub(in crate::record) fn receive_whole(
         &mut self,
         id: TaskId,

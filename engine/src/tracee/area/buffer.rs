@@ -1,5 +1,5 @@
-//! The system-call buffer inside the driven processes, as the recorder and the replayer see it: see
-//! [`rrtest_preload::calls`] for what it does.
+//! The system-call buffer inside the driven processes, as seen by recorder and replayer. See [`rrtest_preload::calls`]
+//! for what it does.
 
 use std::mem::offset_of;
 use std::sync::atomic::Ordering::Relaxed;
@@ -19,25 +19,25 @@ use super::shared::Area;
 use crate::Error;
 use crate::tracee::ptrace::{Registers, Stopped};
 
-/// The length of a `syscall` instruction.
+/// Length of a `syscall` instruction.
 pub const SYSCALL_LEN: u64 = 2;
 
 impl Area {
-    /// Where, in the driven process, the buffer's code says how far it has come in its log.
+    /// Address, in the driven process, of the buffer's position in its log.
     pub const CURSOR: u64 = (rrtest_preload::layout::AREA + offset_of!(Shared, cursor)) as u64;
 
-    /// Put the buffer's code in place. What is more than there is room for is left out.
+    /// Loads the buffer's code. Code beyond the buffer's size is cut off.
     pub fn load_buffer(&self, code: &[u8]) {
         self.copy_in(BUFFER, &code[..code.len().min(BUFFER_LEN)]);
         self.word(offset_of!(Shared, parked)).store(STACK as u64, Relaxed);
     }
 
-    /// Say what the buffer does.
+    /// Sets the buffer's mode.
     pub fn set_mode(&self, mode: Mode) {
         self.word(offset_of!(Shared, mode)).store(mode as u64, Relaxed);
     }
 
-    /// Say by how many ns the program's clocks are ahead of the machine's.
+    /// Sets how many ns the program's clocks are ahead of the machine's.
     pub fn set_ahead(&self, nanoseconds: u64) {
         if nanoseconds > 0 {
             self.word(offset_of!(Shared, rate)).store(counter_rate(), Relaxed);
@@ -45,28 +45,28 @@ impl Area {
         self.word(offset_of!(Shared, ahead)).store(nanoseconds, Relaxed);
     }
 
-    /// The program sees this processor.
+    /// Sets the processor that the program sees.
     pub fn set_processor(&self, processor: Processor) {
         self.word(offset_of!(Shared, processor)).store(u64::from(processor as u8), Relaxed);
     }
 
-    /// The processor that the program sees.
+    /// Returns the processor that the program sees.
     #[must_use]
     pub fn processor(&self) -> Processor {
         Processor::of(self.word(offset_of!(Shared, processor)).load(Relaxed) as u8).unwrap_or_default()
     }
 
-    /// Say whether the program starts up: what differs from run to run is not read then without a stop.
+    /// Sets whether the program starts up: reads that vary from run to run stop meanwhile.
     pub fn set_starting(&self, starting: bool) {
         self.word(offset_of!(Shared, starting)).store(starting.into(), Relaxed);
     }
 
-    /// Say whether calls that change what signals are blocked stop.
+    /// Sets whether calls that change the signal mask stop.
     pub fn set_masked(&self, masked: bool) {
         self.word(offset_of!(Shared, masked)).store(masked.into(), Relaxed);
     }
 
-    /// The next random number for the program.
+    /// Draws the next random number for the program.
     #[must_use]
     pub fn draw_random(&self) -> u64 {
         let word = self.word(offset_of!(Shared, random));
@@ -76,7 +76,7 @@ impl Area {
         drawn
     }
 
-    /// The program's time-stamp counter.
+    /// Returns the program's time-stamp counter.
     #[must_use]
     pub fn counter(&self) -> u64 {
         let word = |at| u128::from(self.word(at).load(Relaxed));
@@ -84,33 +84,33 @@ impl Area {
         machine_counter().wrapping_add(ahead as u64)
     }
 
-    /// From which number on the program gets random ones.
+    /// Sets the state from which the program's random numbers are drawn.
     pub fn set_random(&self, state: u64) {
         self.word(offset_of!(Shared, random)).store(state.max(1), Relaxed);
     }
 
-    /// Say which of the reads of a clock to come is to stop, from 1; 0 for none.
+    /// Sets which of the next reads of a clock stops, counted from 1; 0 for none.
     pub fn set_reads(&self, next: u64) {
         self.word(offset_of!(Shared, reads)).store(next, Relaxed);
     }
 
-    /// Say whether the kernel may stamp files as of before the last leap.
+    /// Sets whether the kernel may give files timestamps from before the last fast-forward.
     pub fn set_stale(&self, stale: bool) {
         self.word(offset_of!(Shared, stale)).store(stale.into(), Relaxed);
     }
 
-    /// Say whether no task waits in the kernel.
+    /// Sets whether no task waits in the kernel.
     pub fn set_quiet(&self, quiet: bool) {
         self.word(offset_of!(Shared, quiet)).store(quiet.into(), Relaxed);
     }
 
-    /// Bytes of the log that have been written, or taken.
+    /// Returns how many bytes of the log have been written, or taken.
     #[must_use]
     pub fn cursor(&self) -> u64 {
         self.word(offset_of!(Shared, cursor)).load(Relaxed)
     }
 
-    /// Take what the buffer has logged.
+    /// Takes what the buffer has logged.
     #[must_use]
     pub fn take_log(&self) -> Vec<u8> {
         let len = usize::try_from(self.cursor()).unwrap_or(LOG_LEN).min(LOG_LEN);
@@ -119,7 +119,7 @@ impl Area {
         self.copy_out(LOG, len)
     }
 
-    /// Give the buffer a log to replay. False if it is longer than there is room for.
+    /// Gives the buffer a log to replay. Returns false if it is too long.
     #[must_use]
     pub fn give_log(&self, log: &[u8]) -> bool {
         if log.len() > LOG_LEN {
@@ -131,7 +131,7 @@ impl Area {
         true
     }
 
-    /// What the buffer has not taken of its log yet.
+    /// Returns what the buffer has not yet taken of its log.
     #[must_use]
     pub fn log_left(&self) -> Vec<u8> {
         let end = self.word(offset_of!(Shared, end)).load(Relaxed).min(LOG_LEN as u64);
@@ -145,20 +145,20 @@ impl Area {
         self.cursor() == self.word(offset_of!(Shared, end)).load(Relaxed)
     }
 
-    /// The address of the stub of this number; none if there are no more.
+    /// Returns the address of stub `number`; `None` if there are not that many.
     #[must_use]
     pub fn stub(number: usize) -> Option<u64> {
         (number < STUBS_MOST).then_some((STUBS + number * STUB_LEN) as u64)
     }
 
-    /// The number of the stub in which an address is.
+    /// Returns the number of the stub that contains an address.
     #[must_use]
     pub fn stub_at(address: u64) -> Option<usize> {
         let offset = usize::try_from(address).ok()?.checked_sub(STUBS)?;
         (offset < STUBS_MOST * STUB_LEN).then_some(offset / STUB_LEN)
     }
 
-    /// Put a stub in place. False if its address is not that of one, or it is too long.
+    /// Writes a stub. Returns false if `address` is not that of a stub, or the code is too long.
     #[must_use]
     pub fn set_stub(&self, address: u64, code: &[u8]) -> bool {
         let fits = Self::stub_at(address).and_then(Self::stub) == Some(address) && code.len() <= STUB_LEN;
@@ -174,7 +174,8 @@ impl Area {
         (BUFFER as u64..(BUFFER + BUFFER_LEN) as u64).contains(&address) || Self::stub_at(address).is_some()
     }
 
-    /// If a fault was the buffer's, which has accessed the program's memory: let it know, and go on.
+    /// Recovers from a fault of the buffer's in accessing the program's memory: tells the buffer, and lets it go on.
+    /// Returns whether the fault was the buffer's.
     ///
     /// # Errors
     /// If the task has been killed.
@@ -189,13 +190,14 @@ impl Area {
         Ok(ours)
     }
 
-    /// Where the running task's list of robust futexes is.
+    /// Returns the address of the running task's list of robust futexes.
     #[must_use]
     pub fn robust_list(&self) -> u64 {
         self.word(offset_of!(Shared, robust_list)).load(Relaxed)
     }
 
-    /// What the running task touches after the tick at which it has stopped, and the number of the [`Kind`] of that.
+    /// Returns the address that the running task accesses after the tick at which it has stopped, and the number of the
+    /// [`Kind`].
     ///
     /// [`Kind`]: rrtest_preload::layout::Kind
     #[must_use]
@@ -204,7 +206,8 @@ impl Area {
         (word(offset_of!(Shared, touched)), word(offset_of!(Shared, kind)))
     }
 
-    /// The futex whose word the running task has found to have the value with which it comes to wait; 0 for none.
+    /// Takes the futex for which the running task comes to wait, having found its word to have the expected value; 0
+    /// for none.
     #[must_use]
     pub fn take_waits(&self) -> u64 {
         let word = self.word(offset_of!(Shared, waits));
@@ -213,25 +216,25 @@ impl Area {
         address
     }
 
-    /// The running process has this table of descriptors; none if nothing is known of them.
+    /// Sets the descriptor table of the running process; `None` if nothing is known of its descriptors.
     pub fn set_table(&self, table: Option<usize>) {
         let address = table.map_or(0, |table| table_address(table) as u64);
         self.word(offset_of!(Shared, descriptors)).store(address, Relaxed);
     }
 
-    /// Say what a descriptor in a table stands for, if the table goes that far.
+    /// Sets what a descriptor refers to, if the table is large enough.
     pub fn set_descriptor(&self, table: usize, fd: u64, kind: Descriptor) {
         if fd < DESCRIPTORS_LEN as u64 {
             self.copy_in(table_address(table) + fd as usize, &[kind as u8]);
         }
     }
 
-    /// Forget what all descriptors in a table stand for.
+    /// Forgets what all descriptors in a table refer to.
     pub fn clear_table(&self, table: usize) {
         self.copy_in(table_address(table), &[0; DESCRIPTORS_LEN]);
     }
 
-    /// How many tables of descriptors there are.
+    /// Number of descriptor tables.
     pub const TABLES: usize = DESCRIPTORS_MOST;
 }
 
@@ -242,27 +245,27 @@ fn table_address(table: usize) -> usize {
 /// A call that was made without a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BufferedCall<'a> {
-    /// Its number.
+    /// The call's number.
     pub number: u64,
-    /// What it returned.
+    /// Its result.
     pub result: i64,
-    /// The output stream that it wrote to, if it did.
+    /// The output stream to which it wrote, if any.
     pub stream: Option<Descriptor>,
-    /// To whom it handed the core over, if it did.
+    /// The hand-over that it ended with, if any.
     pub handed: Option<HandOver>,
     /// What it wrote to memory, or to the stream.
     pub payload: &'a [u8],
 }
 
 impl BufferedCall<'_> {
-    /// Whether it is no call, but an instruction that reads what the program cannot know ([`Read`]).
+    /// Whether it is no call, but an instruction that reads what the program cannot determine ([`Read`]).
     #[must_use]
     pub fn is_read(&self) -> bool {
         Read::of_number(self.number).is_some()
     }
 }
 
-/// The calls in a log of the buffer. What is not one, in a damaged trace, ends it.
+/// Iterates over the calls in a log of the buffer. Ends at an invalid entry, which a damaged trace may have.
 pub fn buffered_calls(log: &[u8]) -> impl Iterator<Item = BufferedCall<'_>> {
     let mut rest = log;
     std::iter::from_fn(move || {
@@ -292,7 +295,8 @@ mod tests {
 
     use super::*;
 
-    /// The kernel keeps the vector registers, and nobody saves them: the code that a patched call runs must not use any.
+    /// Nobody saves the vector registers, which the kernel preserves: the code that a patched call runs must not use
+    /// them.
     #[test]
     fn the_code_uses_general_registers_only() {
         let code = rrtest_preload::BUFFER;

@@ -1,4 +1,4 @@
-//! How fast the machine's time-stamp counter counts.
+//! The rate of the machine's time-stamp counter.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -16,24 +16,24 @@ impl Moment {
     }
 }
 
-/// The counter.
+/// Reads the counter.
 pub(super) fn machine_counter() -> u64 {
-    // SAFETY: every x86-64 processor has the instruction, and nobody keeps us from executing it.
+    // SAFETY: every x86-64 processor has the instruction, and nothing keeps this process from executing it.
     unsafe { std::arch::x86_64::_rdtsc() }
 }
 
 /// When [`watch_counter`] was first called.
 static FIRST: OnceLock<Moment> = OnceLock::new();
 
-/// Begin to measure: the longer it takes until the rate is asked for, the better that is known.
+/// Starts the measurement. The longer it lasts until the rate is needed, the more precise the rate.
 pub(super) fn watch_counter() {
     FIRST.get_or_init(Moment::now);
 }
 
-/// How many cycles there are to a nanosecond of CLOCK_MONOTONIC, times 2 to the power of 32. Always the same: a program's
-/// counter that is computed with it must not go back.
+/// Returns the counter's cycles per nanosecond of CLOCK_MONOTONIC, times 2 to the power of 32. The result never
+/// changes: a program's counter, which is computed with it, must not go back.
 pub(super) fn counter_rate() -> u64 {
-    /// Reading the clock takes some 50 ns more or less: a hundred thousandth of this.
+    /// Reading the clock varies by some 50 ns: a hundred thousandth of this.
     const LEAST: Duration = Duration::from_millis(5);
     static RATE: OnceLock<u64> = OnceLock::new();
     *RATE.get_or_init(|| {

@@ -2,22 +2,22 @@
 
 use rrtest_preload::layout::SYS_INJECTED;
 
-/// Words of a call in the list: its number, which its result replaces; its arguments; where else its result goes.
+/// Words of a call in the list: number, later replaced by the result; arguments; addresses for copies of the result.
 pub(in crate::tracee) const WORDS: usize = 9;
 
-/// Which of them the arguments are.
+/// Index of the first argument.
 pub(in crate::tracee) const ARGS: usize = 1;
 
-/// Which of them say where else the result goes.
+/// Indices of the addresses for copies of the result.
 pub(in crate::tracee) const COPIES: [usize; 2] = [7, 8];
 
-/// Bytes of text that a call can bring along.
+/// Bytes of text that a call can have.
 const TEXT: usize = 40;
 
 /// Bytes of a call in the list.
 pub(in crate::tracee) const CALL: usize = WORDS * 8 + TEXT;
 
-/// The code that makes the calls of a list: r12 is where the next one is, r13 how many they are.
+/// The code that makes the calls of a list: r12 is the address of the next call, r13 the number of calls left.
 pub(super) const CODE: [u8; 72] = {
     let n = (SYS_INJECTED as u32).to_le_bytes();
     [
@@ -42,5 +42,5 @@ pub(super) const CODE: [u8; 72] = {
     ]
 };
 
-/// Behind its instruction that makes a call.
+/// Offset in the code just after the `syscall` instruction that makes the calls.
 pub(super) const CALLED: u64 = 36;

@@ -1,4 +1,4 @@
-//! Files without a name, in memory.
+//! Unnamed files in memory.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -8,7 +8,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use crate::Error;
 use crate::tracee::system::os;
 
-/// An empty file in memory; `/proc` shows it by `name`.
+/// Creates an empty file in memory, which `/proc` shows as `name`.
 ///
 /// # Errors
 /// If the kernel has no descriptor for it.

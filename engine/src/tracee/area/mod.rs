@@ -1,8 +1,8 @@
-//! The memory that we share with the processes we drive, and what the two sides tell each other there.
+//! The memory shared with the driven processes, and what the two sides tell each other there.
 //!
-//! [`shared`] maps it; each of the other files is one part of it as we see it: the system-call buffer, the places of parked tasks,
-//! the clock's objects, the list of calls to make. The other side of each is in `rrtest_preload`. The room stands on
-//! [`ptrace`](super::ptrace).
+//! [`shared`] maps it. Each of the other files is this side of one part: the system-call buffer, the slots of parked
+//! tasks, the objects on the lookout, the list of calls to make. The other side of each is in `rrtest_preload`. The
+//! room stands on [`ptrace`](super::ptrace).
 
 mod buffer;
 mod counter;

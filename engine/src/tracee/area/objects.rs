@@ -1,4 +1,4 @@
-//! How the code inside a process looks at ticks, as the recorder sees it: see [`rrtest_preload::objects`].
+//! How the code inside a process looks at ticks, as seen by the recorder. See [`rrtest_preload::objects`].
 
 use std::mem::offset_of;
 use std::sync::atomic::AtomicU64;
@@ -9,7 +9,7 @@ use rrtest_preload::objects::place;
 
 use super::shared::Area;
 
-/// The word of the shared area with a field of [`Watch`].
+/// A field of [`Watch`] in the shared area.
 macro_rules! word {
     ($area:ident, $field:ident) => {
         $area.word(offset_of!(Shared, watch) + offset_of!(Watch, $field))
@@ -17,7 +17,7 @@ macro_rules! word {
 }
 
 impl Area {
-    /// Look at each tick from now on; with none, at no tick. What has been counted stays.
+    /// Starts looking at each tick; stops with `None`. Counts are kept.
     pub fn watch(&self, watch: Option<&Watch>) {
         word!(self, on).store(watch.is_some().into(), Relaxed);
         if let Some(watch) = watch {
@@ -30,7 +30,8 @@ impl Area {
         }
     }
 
-    /// The watched task, which stands at a call, is about to touch something. Whether it is to stop before that.
+    /// Looks at an access that the watched task, which stands at a call, is about to make. Returns whether it is to
+    /// stop first.
     #[must_use]
     pub fn look(&self, address: u64, kind: Kind) -> bool {
         let at = TABLE + place(address) * size_of::<Object>();
@@ -58,25 +59,25 @@ impl Area {
         stops
     }
 
-    /// Whether the code in the process has looked at the call to which the task has come, and wants it to stop.
+    /// Whether the code in the process has looked at the call that the task has reached, and wants it to stop.
     #[must_use]
     pub fn take_met(&self) -> bool {
         self.word(offset_of!(Shared, met)).swap(0, Relaxed) != 0
     }
 
-    /// The number that was drawn where a task stopped.
+    /// Returns the number that was drawn where a task stopped.
     #[must_use]
     pub fn drawn(&self) -> u64 {
         word!(self, drawn).load(Relaxed)
     }
 
-    /// How many touches have counted so far.
+    /// Returns how many accesses have counted so far.
     #[must_use]
     pub fn events(&self) -> u64 {
         word!(self, events).load(Relaxed)
     }
 
-    /// How many objects are known to be shared.
+    /// Returns how many objects are known to be shared.
     #[must_use]
     pub fn shared_objects(&self) -> u64 {
         let table = self.copy_out(TABLE, OBJECTS * size_of::<Object>());
@@ -84,7 +85,7 @@ impl Area {
     }
 }
 
-/// The object that has these bytes in the table.
+/// Decodes an entry of the table of objects.
 fn object(bytes: &[u8]) -> Object {
     let word = |at: usize| bytes[at..].first_chunk().map_or(0, |word| u32::from_ne_bytes(*word));
     let address = u64::from(word(0)) | u64::from(word(4)) << 32;

@@ -1,7 +1,7 @@
-//! Tasks that hand the core over among themselves, as the recorder and the replayer see it: see the buffer's `hand_over` in
+//! Tasks that hand the core to each other, as seen by recorder and replayer. See the buffer's `hand_over` in
 //! [`rrtest_preload`].
 //!
-//! A parked task waits for its turn in its [`Slot`]. The slots are numbered as scratch memory is.
+//! A parked task waits for its turn in its [`Slot`]. Slots are numbered like scratch memory.
 
 use std::mem::offset_of;
 use std::sync::atomic::AtomicU32;
@@ -20,10 +20,10 @@ use crate::Error;
 use crate::tracee::ptrace::{Registers, Resume, Running, Stopped};
 use crate::tracee::system::last_os;
 
-/// A task that runs or can run in the process: its place among those that can.
+/// A task that runs, or can run, in the process.
 #[derive(Clone, Copy, Debug)]
 pub struct Member {
-    /// The number of the task.
+    /// The task's number.
     pub task: u32,
     /// The number of its slot, if it has one.
     pub slot: Option<u32>,
@@ -38,18 +38,18 @@ pub struct Member {
 }
 
 impl Area {
-    /// The number of the slot of the task that has this scratch memory.
+    /// Returns the slot number of the task that has this scratch memory.
     #[must_use]
     pub fn slot(scratch: u64) -> u32 {
         ((scratch as usize).saturating_sub(SCRATCH) / SCRATCH_LEN) as u32
     }
 
-    /// A task has come into being, which has this slot.
+    /// Clears the slot of a new task.
     pub fn clear_slot(&self, slot: u32) {
         self.copy_in(slot_at(slot), &[0; size_of::<Slot>()]);
     }
 
-    /// Say who runs.
+    /// Sets the running task.
     pub fn set_running(&self, member: Member) {
         let Member { task, slot, pid, tid, affinity, robust_list } = member;
         let (tid, pid) = (tid.as_raw() as u64, pid.as_raw());
@@ -63,25 +63,25 @@ impl Area {
             self.copy_in(at + offset_of!(Slot, task), &bytes(&[task.into(), tid, affinity]));
             set(offset_of!(Shared, pid), pid as u64);
             if self.word(offset_of!(Shared, slot)).swap(slot.into(), Relaxed) != u64::from(slot) {
-                // One that was about to hand the core over is no more.
+                // The previous task, which was about to hand the core over, is gone.
                 set(offset_of!(Shared, deciding), 0);
             }
         }
     }
 
-    /// Say which cores a task is told it may use that does not run.
+    /// Sets the cores that a task is told it may use. The task must not be running.
     pub fn set_affinity(&self, slot: u32, affinity: u64) {
         self.copy_in(slot_at(slot) + offset_of!(Slot, affinity), &affinity.to_ne_bytes());
     }
 
-    /// The number of the task that has the core.
+    /// Returns the number of the task that has the core.
     #[must_use]
     pub fn running(&self) -> u32 {
         let slot = self.word(offset_of!(Shared, slot)).load(Relaxed) as u32;
         self.slot_word(slot, offset_of!(Slot, task)) as u32
     }
 
-    /// Say in which address space the running task is, and what is decided there; then how.
+    /// Sets the running task's address space, and what is decided in the process and how.
     pub fn set_turns(&self, space: u32, decides: Decides, turns: Option<Turns>) {
         self.word(offset_of!(Shared, space)).store(space.into(), Relaxed);
         self.word(offset_of!(Shared, decides)).store(decides as u64, Relaxed);
@@ -92,36 +92,37 @@ impl Area {
         }
     }
 
-    /// Have the running task stop where it would decide whose turn it is. It may be running.
+    /// Makes the running task stop where it would decide whose turn it is. It may be running.
     pub fn decide_no_more(&self) {
         self.word(offset_of!(Shared, decides)).store(0, Relaxed);
     }
 
-    /// Whether the running task, which has been stopped in between, may be about to hand the core over.
+    /// Whether the running task, which has been stopped, may be about to hand the core over.
     #[must_use]
     pub fn is_deciding(&self) -> bool {
         self.word(offset_of!(Shared, deciding)).load(Relaxed) != 0
     }
 
-    /// Say when a task ran last.
+    /// Sets when a task ran last.
     pub fn set_last_ran(&self, slot: u32, last_ran: u64) {
         self.copy_in(LAST_RAN + index(slot) * size_of::<u64>(), &last_ran.to_ne_bytes());
     }
 
-    /// Say who could have the core, beside the task that has it: [`rrtest_preload::layout::runnable`] of each, in order of
-    /// task number.
+    /// Sets the runnable tasks, except the running one: [`rrtest_preload::layout::runnable`] of each, in order of task
+    /// number.
     pub fn set_runnable(&self, runnable: &[u64]) {
         let runnable = &runnable[..runnable.len().min(SLOTS_MOST)];
         self.copy_in_words(RUNNABLE, runnable);
         self.word(offset_of!(Shared, runnable)).store(runnable.len() as u64, Relaxed);
     }
 
-    /// Say who waits for some futexes: `crowd`, of which `count` waiters are known by their slots, in order of arrival.
+    /// Sets the waiters of some futexes (a futex bucket): `crowd`, with `count` waiters known by their slots, in order
+    /// of arrival.
     pub fn set_crowd(&self, number: usize, crowd: Crowd, count: usize, slot: impl Fn(usize) -> Option<u32>) {
         let at = WAITERS + number % CROWDS * size_of::<Crowd>();
         let link = |at: usize| at.checked_sub(1).and_then(&slot).map_or(0, |slot| slot + 1);
         let (first, last) = (link(count.min(1)), link(count));
-        // As a rule one has come behind those that are there already.
+        // Usually one waiter has joined after those that are there already.
         let known = self.copy_out(at, size_of::<Crowd>());
         let joined = count > 1
             && word_at(&known, 0) as u32 as usize == count - 1
@@ -136,13 +137,13 @@ impl Area {
         self.copy_in_words(at, &[pair(tasks, space), address, pair(first, last)]);
     }
 
-    /// Whether there are notes of what tasks have done without a stop.
+    /// Whether tasks have noted what they have done without a stop.
     #[must_use]
     pub fn has_notes(&self) -> bool {
         self.word(offset_of!(Shared, notes)).load(Relaxed) != 0
     }
 
-    /// Take those notes.
+    /// Takes the notes on what tasks have done without a stop.
     #[must_use]
     pub fn take_notes(&self) -> Vec<Note> {
         if !self.has_notes() {
@@ -165,8 +166,8 @@ impl Area {
         notes.chunks_exact(size_of::<Note>()).map(note).collect()
     }
 
-    /// If the running task has got the core from another since the log was last taken: have its timeslice be one of so many
-    /// ticks, as if it had been that from its start.
+    /// Shortens the timeslice of the running task to `ticks`, as if it had been that long from the start, if another
+    /// task has handed it the core since the log was last taken. Returns whether it has.
     #[must_use]
     pub fn shorten_handed(&self, ticks: u64) -> bool {
         let end = self.word(offset_of!(Shared, handed)).load(Relaxed) as usize;
@@ -177,7 +178,8 @@ impl Area {
         payload.is_some()
     }
 
-    /// The registers of a parked task as they were at the entry of its call; `others` has what is not kept for it.
+    /// Returns the registers of a parked task at the entry of its call. `others` supplies those that the slot does not
+    /// have.
     #[must_use]
     pub fn parked_registers(&self, slot: u32, others: &Registers) -> Registers {
         let mut registers = *others;
@@ -190,20 +192,20 @@ impl Area {
         registers
     }
 
-    /// Where a parked task goes on, its stack pointer and its frame pointer.
+    /// Returns a parked task's instruction pointer, stack pointer and frame pointer.
     #[must_use]
     pub fn parked_frame(&self, slot: u32) -> [u64; 3] {
         [RCX, RSP, RBP].map(|number| self.slot_word(slot, offset_of!(Slot, registers) + number * 8))
     }
 
-    /// The head of a parked task's list of robust futexes.
+    /// Returns the head of a parked task's list of robust futexes.
     #[must_use]
     pub fn parked_robust_list(&self, slot: u32) -> u64 {
         self.slot_word(slot, offset_of!(Slot, robust_list))
     }
 
-    /// Have a task that stands at the entry of a wait for a futex, in a stub, with these registers, wait for its turn instead.
-    /// Its call is going to return 0.
+    /// Parks a task that stands at the entry of a futex wait in a stub, with these registers: it waits for its turn
+    /// instead. Its call will return 0.
     ///
     /// # Errors
     /// If the task has been killed.
@@ -224,14 +226,14 @@ impl Area {
         stopped.resume(Resume::Freely, 0)
     }
 
-    /// Whether a task that is about to park in this slot, and has been stopped, has left its registers there.
+    /// Whether a stopped task that is about to park in this slot has saved its registers there.
     #[must_use]
     pub fn is_parked(slot: u32, registers: &Registers) -> bool {
         let stack = slot_at(slot) + offset_of!(Slot, stack);
         (stack..=stack + size_of::<[u64; 4]>()).contains(&(registers.sp() as usize))
     }
 
-    /// Have a task that was parked, and has been stopped, come to the entry of its call when it goes on.
+    /// Makes a parked task that has been stopped go on at the entry of its call.
     ///
     /// # Errors
     /// If the task has been killed.
@@ -244,19 +246,19 @@ impl Area {
         stopped.set_registers(&registers)
     }
 
-    /// Whether it is a parked task's turn, which nobody tells it of if it is stopped.
+    /// Sets a parked task's turn without waking the task, which is stopped.
     pub fn set_turn(&self, slot: u32) {
         self.turn(slot).store(1, Relaxed);
     }
 
-    /// Let a parked task have the core.
+    /// Gives the core to a parked task.
     ///
     /// # Errors
     /// If the kernel refuses.
     pub fn give_turn(&self, slot: u32) -> Result<(), Error> {
         let turn = self.turn(slot);
         turn.store(1, Relaxed);
-        // SAFETY: FUTEX_WAKE (futex(2)) looks at no memory; the address is that of a word of ours.
+        // SAFETY: FUTEX_WAKE (futex(2)) does not access memory; the address is that of a word in this mapping.
         let result = unsafe { libc::syscall(libc::SYS_futex, turn.as_ptr(), libc::FUTEX_WAKE, 1) };
         if result < 0 { Err(last_os("wake a thread of the program")) } else { Ok(()) }
     }
@@ -300,12 +302,12 @@ fn word_at(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |word| u64::from_ne_bytes(*word))
 }
 
-/// The four bytes at `at`.
+/// Reads four bytes at `at`.
 fn half_at(bytes: &[u8], at: usize) -> u32 {
     (word_at(bytes, at / 8 * 8) >> (at % 8 * 8)) as u32
 }
 
-/// What an entry's payload says of a task that has handed the core over.
+/// Decodes a hand-over from an entry's payload.
 pub(super) fn handed(payload: &[u8]) -> Option<HandOver> {
     if payload.len() != size_of::<HandOver>() {
         return None;

@@ -19,11 +19,11 @@ use crate::tracee::system::{TASK_SIZE, last_os, os};
 /// Bytes of scratch memory for each task.
 pub(in crate::tracee) const SCRATCH_LEN: usize = 64 << 10;
 
-/// The shared area (see [`rrtest_preload::layout`]), as the recorder sees it.
+/// The shared area (see [`rrtest_preload::layout`]), as seen by the recorder.
 ///
-/// First page: [`Shared`]. Second page: code with which calls are injected. Then what the system-call buffer consists of
-/// (see `buffer`), and scratch memory, into which the kernel writes what it has for a task that is blocked while others
-/// run.
+/// The first page is [`Shared`]; the second has the code that makes injected calls. Then come the parts of the
+/// system-call buffer (see `buffer`), and scratch memory, to which the kernel writes the outputs of a task that blocks
+/// while others run.
 #[derive(Debug)]
 pub struct Area {
     file: File,
@@ -34,32 +34,32 @@ pub struct Area {
 unsafe impl Send for Area {}
 
 impl Area {
-    /// The address of the injection code in the driven process.
+    /// Address of the injection code in the driven process.
     pub const CODE: u64 = INJECTION as u64;
 
-    /// The value of the instruction pointer that marks an injected call: the filter lets it through.
+    /// Instruction pointer of injected calls, which the filter lets through.
     pub const INJECTED_IP: u64 = Self::CODE + 2;
 
-    /// The address of the code that makes the calls of a list ([`super::list`]).
+    /// Address of the code that makes the calls of a list ([`super::list`]).
     pub(in crate::tracee) const BATCH: u64 = Self::CODE + 16;
 
-    /// The instruction pointer of those calls: the filter lets them through.
+    /// Instruction pointer of those calls, which the filter lets through.
     pub(in crate::tracee) const BATCH_IP: u64 = Self::BATCH + list::CALLED;
 
-    /// Where that list is: in scratch memory, which replay does not need, nor does a task that makes them.
+    /// Address of the list, in scratch memory: neither replay nor a task that makes the calls needs it otherwise.
     pub(in crate::tracee) const LIST: u64 = SCRATCH as u64;
 
-    /// The address of the countdown in the driven process.
+    /// Address of the countdown in the driven process.
     pub const COUNTDOWN: u64 = AREA as u64 + std::mem::offset_of!(Shared, countdown) as u64;
 
-    /// Code that makes one call and then stops with the result in rdi:
-    /// `syscall; mov rdi, rax; mov eax, SYS_INJECTED; syscall`.
+    /// Code that makes one call and then stops with the result in rdi: `syscall; mov rdi, rax; mov eax, SYS_INJECTED;
+    /// syscall`.
     pub const INJECTION: [u8; 12] = {
         let n = (SYS_INJECTED as u32).to_le_bytes();
         [0x0f, 0x05, 0x48, 0x89, 0xc7, 0xb8, n[0], n[1], n[2], n[3], 0x0f, 0x05]
     };
 
-    /// Make one. Memory is used only as it is touched.
+    /// Creates an area. Memory is allocated only as it is touched.
     ///
     /// # Errors
     /// If the kernel has no memory or descriptor for it.
@@ -90,37 +90,37 @@ impl Area {
         Ok(area)
     }
 
-    /// The descriptor to map.
+    /// Returns the file to map.
     #[must_use]
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// A path under which a process that we start can open the area. Inheriting a descriptor would not do: programs close
-    /// all that they do not know.
+    /// Returns a path under which a driven process can open the area. It could not inherit a descriptor: programs close
+    /// those that they do not know.
     #[must_use]
     pub fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd())
     }
 
-    /// What is left of the countdown.
+    /// Returns what is left of the countdown.
     #[must_use]
     pub fn countdown(&self) -> u64 {
         self.countdown_cell().load(Ordering::Relaxed)
     }
 
-    /// Set the countdown. The driven task must not be running.
+    /// Sets the countdown. The driven task must not be running.
     pub fn set_countdown(&self, ticks: u64) {
         self.countdown_cell().store(ticks, Ordering::Relaxed);
     }
 
-    /// What is left of a timeslice that is watched.
+    /// Returns what is left of a watched timeslice.
     #[must_use]
     pub fn left(&self) -> u64 {
         self.word(std::mem::offset_of!(Shared, left)).load(Ordering::Relaxed)
     }
 
-    /// Set what is left of a timeslice that is watched. The driven task must not be running.
+    /// Sets what is left of a watched timeslice. The driven task must not be running.
     pub fn set_left(&self, ticks: u64) {
         self.word(std::mem::offset_of!(Shared, left)).store(ticks, Ordering::Relaxed);
     }
@@ -129,7 +129,7 @@ impl Area {
         self.word(std::mem::offset_of!(Shared, countdown))
     }
 
-    /// The word at an offset in [`Shared`].
+    /// Returns the word at an offset in [`Shared`].
     pub(super) fn word(&self, offset: usize) -> &AtomicU64 {
         assert!(offset.is_multiple_of(8) && offset < size_of::<Shared>());
         // SAFETY: `Shared` lies at the start of the mapping, which is page-aligned, large enough and lives as long as
@@ -137,32 +137,31 @@ impl Area {
         unsafe { AtomicU64::from_ptr(self.base.as_ptr().add(offset).cast()) }
     }
 
-    /// Whether part of the area is in this range of a driven process's memory; not for a range that the kernel refuses
-    /// anyway.
+    /// Whether a range of a driven process's memory overlaps the area. False for ranges that the kernel rejects anyway.
     #[must_use]
     pub fn overlaps(address: u64, len: u64) -> bool {
         let end = address.checked_add(len).filter(|end| *end <= TASK_SIZE);
         len > 0 && address < (AREA + AREA_LEN) as u64 && end.is_some_and(|end| end > AREA as u64)
     }
 
-    /// The address, in the driven process, of a task's scratch memory (`SCRATCH_LEN` bytes); none for a task beyond the
-    /// area's end.
+    /// Returns the address, in the driven process, of a task's scratch memory (`SCRATCH_LEN` bytes); `None` for a task
+    /// beyond the area's end.
     #[must_use]
     pub fn scratch(task: u32) -> Option<u64> {
         let address = SCRATCH + task as usize * SCRATCH_LEN;
         (address + SCRATCH_LEN <= AREA + AREA_LEN).then_some(address as u64)
     }
 
-    /// What is in it now. No driven task must be running.
+    /// Saves the area's contents. No driven task must be running.
     ///
     /// # Errors
-    /// If the kernel does not tell where that is.
+    /// If the kernel does not report which parts have been written.
     pub fn save(&self) -> Result<Saved, Error> {
         let parts = self.touched()?.into_iter();
         Ok(Saved(parts.map(|part| (part.start, self.copy_out(AREA + part.start, part.len()))).collect()))
     }
 
-    /// Have in it what was there once, and nothing else. No driven task must be running.
+    /// Restores saved contents, and clears everything else. No driven task must be running.
     ///
     /// # Errors
     /// As [`Self::save`], or if the kernel does not take memory back.
@@ -182,7 +181,7 @@ impl Area {
         Ok(())
     }
 
-    /// The parts that have ever been written, whole pages (lseek(2), `SEEK_DATA`).
+    /// Returns the parts that have ever been written, in whole pages (lseek(2), `SEEK_DATA`).
     fn touched(&self) -> Result<Vec<Range<usize>>, Error> {
         let mut parts = Vec::new();
         let mut at = 0;
@@ -199,7 +198,7 @@ impl Area {
         }
     }
 
-    /// Give a part, whole pages, back to the kernel; it reads as zeros then (fallocate(2)).
+    /// Returns whole pages to the kernel; they read as zeros then (fallocate(2)).
     fn clear(&self, part: Range<usize>) -> Result<(), Error> {
         if part.is_empty() {
             return Ok(());
@@ -209,20 +208,20 @@ impl Area {
         fallocate(&self.file, flags, start, len).map_err(|errno| os("take back shared memory")(errno.into()))
     }
 
-    /// Write to the area, at an address in the driven process. The driven task must not be running.
+    /// Writes to the area, at an address in the driven process. The driven task must not be running.
     pub(super) fn copy_in(&self, address: usize, bytes: &[u8]) {
         // SAFETY: the range lies within the mapping and nobody holds references into it.
         unsafe { self.pointer(address, bytes.len()).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     }
 
-    /// Write words to the area, at an address in the driven process. The driven task must not be running.
+    /// Writes words to the area, at an address in the driven process. The driven task must not be running.
     pub(super) fn copy_in_words(&self, address: usize, words: &[u64]) {
         let len = size_of_val(words);
         // SAFETY: as above; any words are bytes.
         unsafe { self.pointer(address, len).copy_from_nonoverlapping(words.as_ptr().cast(), len) };
     }
 
-    /// Read from the area, at an address in the driven process. The driven task must not be running.
+    /// Reads from the area, at an address in the driven process. The driven task must not be running.
     pub(super) fn copy_out(&self, address: usize, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
         // SAFETY: as above.
@@ -230,7 +229,7 @@ impl Area {
         bytes
     }
 
-    /// Where in our own memory an address in the driven process is.
+    /// Translates an address in the driven process to one in this process.
     pub(super) fn pointer(&self, address: usize, len: usize) -> *mut u8 {
         // SAFETY: the range lies within the mapping (checked).
         unsafe { self.base.as_ptr().add(Self::offset(address, len)) }
@@ -242,7 +241,7 @@ impl Area {
     }
 }
 
-/// What was in an [`Area`]: the parts that had been written.
+/// Saved contents of an [`Area`]: the parts that had been written.
 #[derive(Debug)]
 pub struct Saved(Vec<(usize, Vec<u8>)>);
 

@@ -1,8 +1,8 @@
-//! Machine code in the making, for a known place.
+//! An assembler for code at a known address.
 
 use iced_x86::{Encoder, Instruction};
 
-/// Code that is to stand at `base`.
+/// Code that will be placed at `base`.
 pub(super) struct Assembler {
     pub(super) base: u64,
     pub(super) code: Vec<u8>,
@@ -13,7 +13,7 @@ impl Assembler {
         Self { base, code: Vec::new() }
     }
 
-    /// The address of what is emitted next.
+    /// Returns the address of the next instruction.
     pub(super) fn here(&self) -> u64 {
         self.base + self.code.len() as u64
     }
@@ -22,20 +22,21 @@ impl Assembler {
         self.code.extend_from_slice(bytes);
     }
 
-    /// An instruction that ends with the distance to `address`.
+    /// Emits an instruction that ends with the distance to `address`.
     pub(super) fn relative(&mut self, opcode: &[u8], address: u64) {
         self.emit(opcode);
         let next = self.here() + 4;
         self.emit(&(address.wrapping_sub(next) as u32).to_le_bytes());
     }
 
-    /// mov REGISTER, VALUE, with the register's number. The flags stay.
+    /// Emits mov REGISTER, VALUE, with the register's number. Does not change the flags.
     pub(super) fn load(&mut self, register: u8, value: u64) {
         self.emit(&[0x48 | register >> 3, 0xb8 | register & 7]);
         self.emit(&value.to_le_bytes());
     }
 
-    /// The same instruction as elsewhere: what it refers to relative to its place is still that. None if that is too far.
+    /// Emits an instruction of the program, adjusting what is relative to its address. Returns `None` if that is too
+    /// far away.
     pub(super) fn encode(&mut self, instruction: &Instruction) -> Option<()> {
         let mut encoder = Encoder::new(64);
         encoder.encode(instruction, self.here()).ok()?;
@@ -43,7 +44,7 @@ impl Assembler {
         Some(())
     }
 
-    /// A jump that is taken unless equal, to a place not known yet: the result is to be given to [`Self::land`].
+    /// Emits a jump if not equal, to a place that is not known yet. Pass the result to [`Self::land`].
     pub(super) fn jump_unequal(&mut self) -> usize {
         self.emit(&[0x0f, 0x85, 0, 0, 0, 0]);
         self.code.len()

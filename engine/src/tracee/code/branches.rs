@@ -1,24 +1,24 @@
-//! Whether code leads into the middle of what is to be overwritten.
+//! Finds branches into code that is to be overwritten.
 //!
-//! Where the instructions of some code begin cannot be known in general. So whatever could be the distance of a branch is looked
-//! at first, at every byte. That takes a third of all places for branched to, by chance; so what looks like a branch is
-//! decoded, from several places before it: x86 code soon decodes the same from wherever one begins. What is still wrongly
-//! taken for a branch does no harm: the code is left alone.
+//! Where instructions begin cannot be known in general. So every byte that could be a branch's distance is considered
+//! first. By chance, a third of all places would count as branch targets then; so whatever looks like a branch is
+//! decoded from several places before it: x86 code soon decodes alike from wherever decoding begins. What is still
+//! mistaken for a branch does no harm: the code is left alone.
 
 use std::ops::Range;
 
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 
-/// How far a branch with a distance of one byte reaches.
+/// Reach of a branch with a distance of one byte.
 const SHORT: u64 = 128;
 
-/// Decoding begins at every multiple of this, where functions and loops begin.
+/// Decoding begins at multiples of this, where functions and loops begin.
 const ALIGNED: usize = 16;
 
 /// How far before the end of a possible branch decoding begins, to be in step by then.
 const RUN: Range<usize> = 16..160;
 
-/// Code at `start`. At `known` an instruction begins.
+/// Code at `start`, with an instruction at `known`.
 pub(super) struct Code<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) start: u64,
@@ -26,16 +26,18 @@ pub(super) struct Code<'a> {
 }
 
 impl Code<'_> {
-    /// Whether a direct branch in the code, or an instruction that takes an address relative to itself, leads to one of these.
+    /// Whether a direct branch in the code, or an instruction with a relative address, refers to one of these
+    /// addresses.
     pub(super) fn leads_into(&self, addresses: &Range<u64>) -> bool {
         self.near(addresses).chain(self.short(addresses)).any(|end| self.decodes(end, addresses))
     }
 
-    /// Where four bytes end that are the distance to one of these addresses: of call, jmp, jcc, lea.
+    /// Finds four bytes that are the distance to one of these addresses, as in call, jmp, jcc, lea. Yields their ends.
     fn near(&self, addresses: &Range<u64>) -> impl Iterator<Item = usize> {
-        /// So many places are looked at as one: nearly all hold nothing, and are passed without a branch each.
+        /// Places that are tested together: nearly all blocks have no match, and are passed without a branch for each
+        /// place.
         const BLOCK: usize = 64;
-        // Modulo 4 GiB: nothing in reach is further away.
+        // Modulo 4 GiB: nothing within reach is further away.
         let len = (addresses.end - addresses.start) as u32;
         let first = self.start.wrapping_sub(addresses.start) as u32;
         let first = first.wrapping_add(4);
@@ -52,7 +54,8 @@ impl Code<'_> {
         blocks.filter(some).flatten().filter(move |at| leads(*at, &self.bytes[*at..])).map(|at| at + 4)
     }
 
-    /// Where a byte ends that is the distance, behind the opcode of a branch: of jmp, jcc, loop, jrcxz.
+    /// Finds bytes that are the distance to one of these addresses, after the opcode of jmp, jcc, loop or jrcxz. Yields
+    /// their ends.
     fn short(&self, addresses: &Range<u64>) -> impl Iterator<Item = usize> {
         let offset = |address: u64| (address.saturating_sub(self.start) as usize).min(self.bytes.len());
         let around = offset(addresses.start.saturating_sub(SHORT + 2))..offset(addresses.end + SHORT);
@@ -64,7 +67,8 @@ impl Code<'_> {
         .map(|(_, end)| end)
     }
 
-    /// Whether, from somewhere before, an instruction decodes that ends at the offset `end` and leads to one of these.
+    /// Whether decoding from somewhere before gives an instruction that ends at offset `end` and refers to one of these
+    /// addresses.
     fn decodes(&self, end: usize, addresses: &Range<u64>) -> bool {
         let run = end.saturating_sub(RUN.end)..=end.saturating_sub(RUN.start);
         let aligned = |begin: &usize| *begin == 0 || (self.start as usize + begin).is_multiple_of(ALIGNED);

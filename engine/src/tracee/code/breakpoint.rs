@@ -1,10 +1,10 @@
-//! Breakpoints with a condition: stop where the program comes by with these registers and this memory.
+//! Breakpoints with a condition: they stop where the program passes with given registers and memory.
 //!
-//! The condition is evaluated in the program's own process (see [`super::detour`]) where its code allows it. Elsewhere a
-//! hardware breakpoint stops each time, some 30 µs, and the tracer compares.
+//! The condition is evaluated in the program's own process (see [`super::detour`]) where its code allows it. Elsewhere
+//! a hardware breakpoint stops each time, which takes some 30 µs, and the tracer compares.
 //!
-//! The code of the process is changed as long as a breakpoint is armed, and two pages are mapped. Nothing of that may be
-//! left when the process does anything that others see, so disarm it at the next stop that is not its own.
+//! While a breakpoint is armed, the process's code is changed, and two pages are mapped. Nothing of that may be left
+//! when the process does anything that others see, so disarm it at the next stop that is not its own.
 
 use std::ops::Range;
 
@@ -15,32 +15,32 @@ use crate::tracee::proc::{Line, Memory, maps};
 use crate::tracee::ptrace::{Registers, Stop, Stopped, Vectors};
 use crate::tracee::system::PAGE;
 
-/// What must hold for a breakpoint to be hit.
+/// The condition for a breakpoint to be hit.
 #[derive(Clone, Debug)]
 pub struct Condition {
     /// All general registers and the flags, as [`Registers::of_user_code`] gives them.
     pub registers: Registers,
     /// The vector registers.
     pub vectors: Vectors,
-    /// Words of memory: address, value. They are looked at before the other registers.
+    /// Words of memory: address and value. They are compared before the other registers.
     pub words: Vec<(u64, u64)>,
-    /// The number of a register that differs most of the time: it is looked at first.
+    /// The number of a register that differs most of the time. It is compared first.
     pub key: Option<u8>,
 }
 
-/// How well a breakpoint with a condition could stand at an instruction.
+/// How well a breakpoint with a condition can be placed at an instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Placement {
-    /// The condition would be evaluated by the tracer.
+    /// The tracer would evaluate the condition.
     Poor,
-    /// In the process, displacing several instructions.
+    /// The process evaluates it; several instructions are displaced.
     Good,
-    /// In the process, displacing this one.
+    /// The process evaluates it; only this instruction is displaced.
     Best,
 }
 
 impl Placement {
-    /// At `ip`.
+    /// Determines the placement at `ip`.
     #[must_use]
     pub fn at(memory: &Memory, ip: u64) -> Self {
         if displaceable(memory, ip, true).is_some() {
@@ -53,7 +53,8 @@ impl Placement {
     }
 }
 
-/// Where the string instruction at `ip` ends; none if there stands another. It can stop half-way, and takes long.
+/// Returns the end of the string instruction at `ip`; `None` for other instructions. String instructions can stop
+/// half-way, and may take long.
 #[must_use]
 pub fn end_of_string(memory: &Memory, ip: u64) -> Option<u64> {
     string_instruction(memory, ip).map(|instruction| instruction.next_ip())
@@ -63,16 +64,16 @@ pub fn end_of_string(memory: &Memory, ip: u64) -> Option<u64> {
 #[derive(Debug)]
 pub struct Breakpoint {
     site: u64,
-    /// None for a hardware breakpoint.
+    /// `None` for a hardware breakpoint.
     detour: Option<(Detour, u64)>,
 }
 
-/// Bytes of memory that a detour needs: code and data.
+/// Bytes of memory that a detour needs, for code and data.
 const ROOM: u64 = 2 * PAGE;
 
 impl Breakpoint {
-    /// Arm one. The task may stand in user code, or at either end of a system call; it stands there afterwards, but a signal
-    /// that it was about to get is lost.
+    /// Arms a breakpoint. The task may stand in user code, or at the entry or exit of a system call, and stands there
+    /// afterwards. A signal that it was about to get is lost.
     ///
     /// # Errors
     /// If the task dies, or its memory or breakpoint registers cannot be set.
@@ -84,7 +85,7 @@ impl Breakpoint {
         };
         let Some(instructions) = displaceable(memory, site, false) else { return hardware(task) };
         let lines = maps(task.tid())?;
-        // What is written to a shared mapping is seen by others, and may be refused.
+        // Writes to a shared mapping are visible to others, and may be refused.
         let private = lines.iter().any(|line| (line.start..line.end).contains(&site) && !line.shared);
         let Some(base) = hole(&lines, site).filter(|_| private) else { return hardware(task) };
         let made = Detour::new(memory, &instructions, base, condition);
@@ -102,8 +103,8 @@ impl Breakpoint {
         Ok((task, Self { site, detour: Some((detour, base)) }))
     }
 
-    /// Whether this is what a task stopped for: then the condition holds, but for what a hardware breakpoint leaves to the
-    /// caller to compare.
+    /// Whether a task has stopped for this breakpoint. Then the condition holds, except for what the caller must
+    /// compare itself with a hardware breakpoint.
     #[must_use]
     pub fn hit(&self, stop: Stop, registers: &Registers) -> bool {
         stop == Stop::Signal(libc::SIGTRAP)
@@ -113,7 +114,7 @@ impl Breakpoint {
             }
     }
 
-    /// The registers of a stopped task as they would be without the breakpoint.
+    /// Returns the registers that a stopped task would have without the breakpoint.
     ///
     /// # Errors
     /// If the task has been killed.
@@ -125,8 +126,8 @@ impl Breakpoint {
         }
     }
 
-    /// Take it away. The task goes on as if it had not been there, from wherever it stands. A signal that it was about to get
-    /// is lost.
+    /// Disarms the breakpoint. The task goes on as if it had not been there, from wherever it stands. A signal that it
+    /// was about to get is lost.
     ///
     /// # Errors
     /// If the task dies, or its memory cannot be set.
@@ -142,7 +143,7 @@ impl Breakpoint {
     }
 }
 
-/// A free place for a detour, as near to `site` as a jump reaches, and away from what grows.
+/// Finds free memory for a detour, as near to `site` as a jump reaches, and away from mappings that may grow.
 fn hole(lines: &[Line], site: u64) -> Option<u64> {
     const REACH: u64 = (2 << 30) - (1 << 20);
     /// Smaller gaps are left alone.

@@ -1,12 +1,13 @@
-//! Code that compares, inside the program, where it is with where it should be.
+//! Code inside the program that compares registers and memory with given values.
 //!
-//! A breakpoint that stops a hundred million times before it stops at the right moment takes half an hour; a comparison
-//! in the process itself takes a nanosecond each time. So an instruction is replaced by a jump to code of ours near it,
-//! which compares registers and memory, traps if all are equal, and else does what the jump has displaced and goes back.
+//! A breakpoint that stops a hundred million times before the right moment takes half an hour; a comparison in the
+//! process itself takes a nanosecond each time. So an instruction is replaced by a jump to nearby code, which compares
+//! registers and memory, traps if all are equal, and otherwise executes what the jump has displaced and returns.
 //!
-//! A jump takes five bytes. If the instruction is shorter, those behind it are displaced too, provided that no branch
-//! around leads between them. What cannot be moved is left alone: calls (they push where they are), traps, string
-//! instructions (they can be interrupted half-way), `loop` and `jrcxz` (their reach is short).
+//! A jump takes five bytes. If the instruction is shorter, the following ones are displaced too, provided that no
+//! branch in the neighbourhood leads between them. Instructions that cannot be moved are left alone: calls (they push
+//! their address), traps, string instructions (they can be interrupted half-way), `loop` and `jrcxz` (they do not reach
+//! far).
 
 use std::ops::Range;
 
@@ -19,43 +20,44 @@ use crate::tracee::proc::Memory;
 use crate::tracee::ptrace::Registers;
 use crate::tracee::system::PAGE;
 
-/// Bytes of a jump to anywhere within 2 GiB.
+/// Length of a jump to anywhere within 2 GiB.
 const JUMP: usize = 5;
 
-/// Words beyond this many are not compared: the code must fit its page.
+/// Words compared at most: the code must fit its page.
 const MOST_WORDS: usize = 32;
 
-/// A displacing jump, and the code that it leads to.
+/// A displacing jump, and the code to which it leads.
 #[derive(Debug)]
 pub(super) struct Detour {
-    /// What stands at the site otherwise.
+    /// The displaced bytes at the site.
     pub(super) displaced: Vec<u8>,
-    /// What is written over it: the jump.
+    /// The jump that replaces them.
     pub(super) jump: Vec<u8>,
-    /// The code, to stand at the base that it was made for.
+    /// The code, for the base that it was made for.
     pub(super) code: Vec<u8>,
     site: u64,
     base: u64,
-    /// From here to here rcx is not the program's (offsets in the code).
+    /// Range of code (offsets) in which rcx is not the program's.
     without_rcx: Range<usize>,
-    /// The same for rax, and from where on for the flags.
+    /// Range of code in which rax is not the program's, and the offset from which the flags are not.
     without_rax: Range<usize>,
     without_flags: usize,
-    /// Just behind the trap.
+    /// Offset just after the trap.
     trapped: usize,
-    /// Where the displaced instructions begin now, with their original addresses.
+    /// Offsets of the displaced instructions in the code, with their original addresses.
     moved: Vec<(usize, u64)>,
-    /// The code of the displaced instructions: all registers are the program's.
+    /// Code of the displaced instructions, in which all registers are the program's.
     plain: Vec<Range<usize>>,
 }
 
-/// Where the code keeps registers, from [`data`] on. Not on its own page, which must stay as the processor has read it.
+/// Offsets of saved registers from [`data`]. They are not on the code's page, which must stay as the processor has read
+/// it.
 const RAX_SLOT: u64 = 0;
 const RCX_SLOT: u64 = 8;
 const FLAGS_SLOT: u64 = 16;
 const CONSTANTS: u64 = 24;
 
-/// The numbers of registers.
+/// Register numbers.
 const RAX: u8 = 0;
 const RCX: u8 = 1;
 
@@ -66,7 +68,7 @@ fn data(base: u64) -> u64 {
     base + PAGE
 }
 
-/// The instructions at `ip` that a jump could stand for, with their bytes. If `alone`, it must be one.
+/// Returns the instructions at `ip` that a jump could replace; with `alone`, only a single one.
 pub(super) fn displaceable(memory: &Memory, ip: u64, alone: bool) -> Option<Vec<Instruction>> {
     let bytes = memory.available(ip, 64);
     let mut decoder = Decoder::with_ip(64, &bytes, ip, DecoderOptions::NONE);
@@ -76,7 +78,7 @@ pub(super) fn displaceable(memory: &Memory, ip: u64, alone: bool) -> Option<Vec<
     while len < JUMP {
         let instruction = decoder.decode();
         if !passed {
-            // Nothing comes here, unless it is code of its own.
+            // Nothing gets here, unless it is code of its own.
             let padding = matches!(instruction.mnemonic(), Mnemonic::Nop | Mnemonic::Int3);
             if !padding {
                 return None;
@@ -95,14 +97,14 @@ pub(super) fn displaceable(memory: &Memory, ip: u64, alone: bool) -> Option<Vec<
     (instructions.len() == 1 || !branched_to(memory, ip, &within)).then_some(instructions)
 }
 
-/// The instruction at `ip`, if it is a string instruction.
+/// Returns the instruction at `ip`, if it is a string instruction.
 pub(super) fn string_instruction(memory: &Memory, ip: u64) -> Option<Instruction> {
     let bytes = memory.available(ip, 16);
     let instruction = Decoder::with_ip(64, &bytes, ip, DecoderOptions::NONE).decode();
     instruction.is_string_instruction().then_some(instruction)
 }
 
-/// Whether an instruction does the same elsewhere.
+/// Whether an instruction does the same at another address.
 fn movable(instruction: &Instruction) -> bool {
     if instruction.is_invalid() || instruction.is_string_instruction() {
         return false;
@@ -115,7 +117,7 @@ fn movable(instruction: &Instruction) -> bool {
     }
 }
 
-/// Whether anything around the instruction at `ip` leads to one of these addresses.
+/// Whether a branch near `ip` leads to one of these addresses.
 fn branched_to(memory: &Memory, ip: u64, addresses: &Range<u64>) -> bool {
     const AROUND: u64 = 4096;
     let mut start = ip.saturating_sub(AROUND);
@@ -128,8 +130,8 @@ fn branched_to(memory: &Memory, ip: u64, addresses: &Range<u64>) -> bool {
 }
 
 impl Detour {
-    /// From where `instructions` ([`displaceable`]) stand, by `base`, where the code is to be: it traps if the condition
-    /// holds. Also the constants that it compares with.
+    /// Creates a detour for `instructions` (see [`displaceable`]), with its code at `base`, that traps if the condition
+    /// holds. Also returns the constants that it compares with.
     pub(super) fn new(
         memory: &Memory,
         instructions: &[Instruction],
@@ -158,7 +160,7 @@ impl Detour {
             plain: Vec::new(),
         };
         if let Some(key) = key.filter(|key| *key < 16 && *key != RCX) {
-            // rcx = key - value, without touching the flags; jump if it is zero.
+            // rcx = key - value, without changing the flags; jump if it is zero.
             asm.relative(&[0x48, 0x89, 0x0d], slot(RCX_SLOT));
             detour.without_rcx.start = asm.code.len();
             asm.load(RCX, registers.general(key.into()).wrapping_neg());
@@ -211,7 +213,7 @@ impl Detour {
         (detour.code.len() <= PAGE as usize).then_some((detour, constants))
     }
 
-    /// The displaced instructions, here, and back.
+    /// Emits the displaced instructions and a jump back.
     fn displace(&mut self, asm: &mut Assembler, instructions: &[Instruction]) -> Option<()> {
         let start = asm.code.len();
         for instruction in instructions {
@@ -227,17 +229,17 @@ impl Detour {
         Some(())
     }
 
-    /// Where the constants belong.
+    /// Returns the address of the constants.
     pub(super) fn constants(&self) -> u64 {
         data(self.base) + CONSTANTS
     }
 
-    /// Whether the trap has been hit, if the instruction pointer is here after a SIGTRAP.
+    /// Whether an instruction pointer after a SIGTRAP means that the trap was hit.
     pub(super) fn trapped(&self, ip: u64) -> bool {
         ip == self.base + self.trapped as u64
     }
 
-    /// The registers that the program would have without the detour.
+    /// Returns the registers that the program would have without the detour.
     pub(super) fn registers(
         &self,
         memory: &Memory,
@@ -257,7 +259,7 @@ impl Detour {
         if !plain && self.without_rax.contains(&at) {
             registers.set_general(0, slot(RAX_SLOT)?);
             if at >= self.without_flags {
-                /// The flags that lahf stores in ah: they have the same places in the flags register's low byte.
+                /// The flags that lahf stores in ah; they are at the same places in the flags register's low byte.
                 const LOW: u64 = 0b1101_0101;
                 const OVERFLOW: u64 = 1 << 11;
                 let saved = slot(FLAGS_SLOT)?;

@@ -1,20 +1,20 @@
-//! What an instruction that exchanges a word of memory has found there.
+//! The value that an atomic exchange has found in memory.
 
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
 
 use crate::tracee::proc::Memory;
 use crate::tracee::ptrace::Registers;
 
-/// What the instruction that ends where the instruction pointer is has found in the four bytes at `address`, if it is one that
-/// compares and exchanges, locked, or exchanges what is there. It leaves that in the accumulator, or in its register (Intel SDM,
-/// volume 2).
+/// Returns what the instruction that ends at the instruction pointer has found in the four bytes at `address`, if it is
+/// a locked compare-exchange or an exchange. Such an instruction leaves the value in the accumulator, or in its
+/// register (Intel SDM, volume 2).
 #[must_use]
 pub fn exchanged(memory: &Memory, registers: &Registers, address: u64) -> Option<u32> {
-    /// The longest instruction.
+    /// Length of the longest instruction.
     const LONGEST: u64 = 15;
     let start = registers.ip().checked_sub(LONGEST)?;
     let bytes = memory.bytes(start, LONGEST as usize).ok()?;
-    // Where the instruction begins is not known: any that ends here, and has this address, is it.
+    // The instruction's start is not known: it is any instruction that ends here and has this address.
     (0..bytes.len()).rev().find_map(|at| {
         let mut decoder = Decoder::with_ip(64, &bytes[at..], start + at as u64, DecoderOptions::NONE);
         let instruction = decoder.decode();
@@ -28,7 +28,7 @@ pub fn exchanged(memory: &Memory, registers: &Registers, address: u64) -> Option
     })
 }
 
-/// What it has left in its register.
+/// Returns what the instruction has left in its register.
 fn left(instruction: &Instruction, registers: &Registers) -> Option<u32> {
     let register = match instruction.mnemonic() {
         Mnemonic::Cmpxchg if instruction.has_lock_prefix() => Register::EAX,
@@ -38,7 +38,7 @@ fn left(instruction: &Instruction, registers: &Registers) -> Option<u32> {
     value_of(registers, register).map(|value| value as u32)
 }
 
-/// The value of a general register, or the base of a segment.
+/// Returns the value of a general register, or the base of a segment.
 fn value_of(registers: &Registers, register: Register) -> Option<u64> {
     match register {
         Register::CS | Register::DS | Register::ES | Register::SS => Some(0),
@@ -53,7 +53,7 @@ mod tests {
 
     use super::*;
 
-    /// Registers behind this code, at which rdi holds `rdi`, and rax `rax`.
+    /// Registers after this code, with these values of rdi and rax.
     fn behind(code: &[u8], rdi: u64, rax: u64) -> Registers {
         let mut registers = Registers([0; 27]);
         registers.set_ip(code.as_ptr_range().end.addr() as u64);
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn exchanges_tell_what_they_found() {
         let memory = Memory::open(Pid::this()).unwrap();
-        // Code of no meaning in front of it: memory is read from there.
+        // Preceded by meaningless code, as memory is read from there.
         let code = |bytes: &[u8]| [&[0x90; 16][..], bytes].concat();
         let found = |bytes: &[u8], address| {
             let code = code(bytes);

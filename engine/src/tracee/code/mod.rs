@@ -1,8 +1,8 @@
-//! The program's code: finding out what its instructions do, and replacing them by jumps to code of ours.
+//! The program's code: determines what instructions do, and replaces them by jumps to the recorder's code.
 //!
-//! Some are system calls and instructions that read what nobody can know, which go to stubs; some are places to stop at. Which
-//! instructions can be moved at all is decided here, by decoding them. The room stands on [`inject`](super::inject) where code has
-//! to be mapped, and on [`proc`](super::proc) to read it.
+//! System calls, and instructions that read what the program cannot determine, are moved to stubs; at other
+//! instructions the program is to stop. Decoding determines which instructions can be moved at all. The room stands on
+//! [`inject`](super::inject) where code must be mapped, and on [`proc`](super::proc) to read code.
 
 mod assembler;
 mod branches;

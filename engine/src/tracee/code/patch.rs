@@ -1,11 +1,11 @@
-//! How a system call in a program's code is replaced by a jump to a stub of ours.
+//! Plans how a system call in a program's code is replaced by a jump to a stub.
 //!
-//! The stub is in the shared area, which is below 2 GiB in every process. So a jump through an absolute address of four bytes
-//! reaches it from anywhere, without a register, a flag or the stack. That jump takes seven bytes: the system call and
-//! some instructions behind it, which are moved to the stub.
+//! The stub is in the shared area, which is below 2 GiB in every process. So a jump through an absolute address of four
+//! bytes reaches it from anywhere, without changing a register, a flag or the stack. That jump takes seven bytes: the
+//! system call and some instructions after it, which are moved to the stub.
 //!
-//! A `syscall` leaves its own return address in rcx and the flags in r11, so nothing behind it wants what was in these before,
-//! and the stub may use them.
+//! A `syscall` overwrites rcx with its return address and r11 with the flags, so the code after it does not need their
+//! previous values, and the stub may use them.
 //!
 //! Everything here is planning: nothing is written, and no process is needed.
 
@@ -20,79 +20,80 @@ use super::branches::Code;
 use super::stub::{Spare, Writer};
 use crate::tracee::area::SYSCALL_LEN;
 
-/// Bytes of a `syscall`.
+/// Length of a `syscall`.
 const SYSCALL: usize = SYSCALL_LEN as usize;
 
-/// Bytes of the jump that replaces it: `jmp qword ptr [abs32]`.
+/// Length of the jump that replaces it: `jmp qword ptr [abs32]`.
 pub(super) const JUMP: usize = 7;
 
-/// What fills the rest of the last instruction overwritten.
+/// Fills the rest of the last overwritten instruction.
 pub(super) const TRAP: u8 = 0xcc;
 
-/// Where padding ends: compilers align functions and loops so.
+/// Padding ends at multiples of this: compilers align functions and loops to it.
 pub(super) const ALIGNED: u64 = 16;
 
-/// Where in a stub its code begins, with the stub's address in rcx. Before it is the address of that place, for the jump.
+/// Offset in a stub of its code, which loads rcx with the stub's address. The word before it holds the code's address,
+/// for the jump.
 pub const ENTRY: u64 = 8;
 
-/// Where in a stub its own `syscall` is: the way of the calls that the recorder wants to see.
+/// Offset in a stub of its own `syscall`, for calls that the recorder wants to see.
 pub const TRACED: u64 = layout::STUB_TRACED as u64;
 
-/// Where in a stub the program goes on behind the call, whoever has made it.
+/// Offset in a stub at which the program goes on after the call, whoever has made it.
 pub const DONE: u64 = layout::STUB_DONE as u64;
 
-// The call ends where what comes after it begins.
+// The code after the call follows it directly.
 const _: () = assert!(DONE == TRACED + SYSCALL as u64);
 
-/// Bytes of a stub at most.
+/// Largest size of a stub.
 pub const STUB_LEN: usize = layout::STUB_LEN;
 
-/// How far around a site a window should reach: nearly all branches into it come from there.
+/// How far around a site a window should reach: nearly all branches to it come from there.
 pub const AROUND: u64 = 4096;
 
 /// Code around a call site.
 #[derive(Clone, Copy, Debug)]
 pub struct Window<'a> {
-    /// The address of the first byte.
+    /// Address of the first byte.
     pub address: u64,
-    /// The code: [`AROUND`] in both directions, as far as it is mapped.
+    /// The code: [`AROUND`] bytes in both directions, as far as they are mapped.
     pub bytes: &'a [u8],
 }
 
 impl Window<'_> {
-    /// The bytes of an instruction that was decoded from it.
+    /// Returns the bytes of an instruction that was decoded from the window.
     pub(super) fn of(&self, instruction: &Instruction) -> &[u8] {
         let offset = (instruction.ip() - self.address) as usize;
         &self.bytes[offset..offset + instruction.len()]
     }
 }
 
-/// Why a system call cannot be replaced.
+/// Why an instruction cannot be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Refused {
-    /// Something else stands there.
+    /// There is another instruction at the site.
     #[error("there is no system call")]
     NoSyscall,
-    /// Something else stands there.
+    /// There is another instruction at the site.
     #[error("there is no such instruction")]
     NoRead,
-    /// It ends before the instructions that must be overwritten.
+    /// The window ends before the instructions that must be overwritten.
     #[error("the window ends too soon")]
     WindowEnds,
-    /// Behind the call is something that is no code.
+    /// The bytes after the call are no code.
     #[error("what follows cannot be decoded")]
     Invalid,
-    /// Behind the call is an instruction that does not do the same elsewhere: a trap, a call from the middle of what is
+    /// An instruction after the call does not do the same at another address: a trap, a call from the middle of what is
     /// overwritten, `loop`.
     #[error("what follows cannot be moved")]
     Immovable,
-    /// The code ends behind the call, and other code follows at once.
+    /// The code ends after the call, and other code follows directly.
     #[error("there is no room for a jump")]
     NoRoom,
-    /// Code around leads into the middle of what is overwritten.
+    /// A nearby branch leads into the middle of what is overwritten.
     #[error("the code behind the call is branched to")]
     BranchedTo,
-    /// What follows uses rcx and r11, and the program's own data, which is far from the stub.
+    /// The code after the call uses rcx, r11, and data of the program's, which is far from the stub.
     #[error("what follows needs all registers")]
     NoRegister,
     /// The stub would be longer than [`STUB_LEN`].
@@ -103,55 +104,57 @@ pub enum Refused {
     OutOfReach,
 }
 
-/// A system call's replacement.
+/// A planned replacement of a system call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patch {
-    /// Where the system call is.
+    /// Address of the system call.
     pub site: u64,
-    /// What stands there.
+    /// The bytes there.
     pub old: Vec<u8>,
-    /// What is to stand there: as many bytes.
+    /// The bytes to write there, as many.
     pub new: Vec<u8>,
-    /// The stub, to stand where it was planned for.
+    /// The stub, for the address for which it was planned.
     pub stub: Vec<u8>,
-    /// Where the instruction pointer is after the stub's own `syscall`.
+    /// The instruction pointer after the stub's own `syscall`.
     pub traced: u64,
-    /// Where instructions began in what is overwritten, but for the site.
+    /// Addresses of overwritten instructions, except the site.
     interior: Vec<u64>,
-    /// Places in the stub, with the places in the program's code that they stand for.
+    /// Addresses in the stub, with the addresses in the program's code for which they stand.
     places: Vec<(u64, u64)>,
 }
 
 impl Patch {
-    /// Where instructions began strictly inside the overwritten range: nobody may stand there or return there.
+    /// Iterates over the addresses of instructions strictly inside the overwritten range: no task may stand or return
+    /// there.
     pub fn interior(&self) -> impl Iterator<Item = u64> {
         self.interior.iter().copied()
     }
 
-    /// Where in the stub a task goes on that stands at an address of [`Self::interior`]. None for any other, and for padding,
-    /// where nobody stands.
+    /// Returns where in the stub a task goes on that stands at an address of [`Self::interior`]; `None` for other
+    /// addresses, and for padding, where no task can stand.
     #[must_use]
     pub fn stand_in(&self, address: u64) -> Option<u64> {
         let place = self.places.iter().find(|(_, original)| *original == address);
         place.filter(|_| self.interior.contains(&address)).map(|(place, _)| *place)
     }
 
-    /// Where a task that stands at an address in the stub would stand without it, with the same registers but for rcx and r11.
-    /// None between instructions that together stand for one.
+    /// Returns where a task that stands at an address in the stub would stand without it, with the same registers
+    /// except rcx and r11; `None` between instructions that together stand for one.
     #[must_use]
     pub fn original(&self, address: u64) -> Option<u64> {
         self.places.iter().find(|(place, _)| *place == address).map(|(_, original)| *original)
     }
 }
 
-/// Make the tables of the decoder. That takes half a millisecond, once in a process: when the first plan is made, if not before.
+/// Builds the decoder's tables. This takes half a millisecond, once in a process: when the first plan is made, if not
+/// earlier.
 pub fn get_ready() {
     let _ = Decoder::new(64, &[TRAP], DecoderOptions::NONE).decode();
 }
 
-/// Plan the replacement of the `syscall` at `site` by a jump to a stub at `stub` (a multiple of 8), whose code begins by a jump to
-/// `hook`, with the stub's address in rcx. The hook comes back to the stub's [`TRACED`] or [`DONE`], with all registers
-/// and flags as at the site, but for rcx, r11 and, at [`DONE`], the call's result in rax.
+/// Plans the replacement of the `syscall` at `site` by a jump to a stub at `stub` (a multiple of 8), whose code begins
+/// with a jump to `hook`, with the stub's address in rcx. The hook returns to the stub's [`TRACED`] or [`DONE`], with
+/// all registers and flags as at the site, except rcx, r11 and, at [`DONE`], rax, which has the call's result.
 ///
 /// # Errors
 /// If it cannot be replaced.
@@ -183,7 +186,7 @@ pub fn plan(window: &Window, site: u64, stub: u64, hook: u64) -> Result<Patch, R
     })
 }
 
-/// The jump to a stub, over so many bytes.
+/// Encodes the jump to a stub, filled up to `len` bytes.
 pub(super) fn jump_to(stub: u64, len: usize) -> Vec<u8> {
     let mut jump = vec![0xff, 0x24, 0x25];
     jump.extend((stub as u32).to_le_bytes());
@@ -191,7 +194,7 @@ pub(super) fn jump_to(stub: u64, len: usize) -> Vec<u8> {
     jump
 }
 
-/// A stub up to [`DONE`].
+/// Emits a stub up to [`DONE`].
 fn begin(site: u64, stub: u64, hook: u64) -> Result<Writer, Refused> {
     let mut writer = Writer::at(stub, hook)?;
     writer.asm.emit(&(stub + ENTRY).to_le_bytes());
@@ -206,13 +209,13 @@ fn begin(site: u64, stub: u64, hook: u64) -> Result<Writer, Refused> {
     Ok(writer)
 }
 
-/// What a jump would overwrite.
+/// The instructions that a jump would overwrite.
 struct Displaced {
-    /// The instructions behind the system call.
+    /// Instructions after the system call.
     moved: Vec<Instruction>,
-    /// Where those begin that nobody executes.
+    /// Addresses of padding, which is never executed.
     padding: Vec<u64>,
-    /// Bytes in all.
+    /// Total length.
     len: usize,
 }
 
@@ -239,8 +242,8 @@ impl Displaced {
         Ok(displaced)
     }
 
-    /// The rest of the jump, over what fills up to an aligned address behind the end of some code. To be sure that it is
-    /// padding, all of it must be.
+    /// Covers the rest of the jump with padding at the end of some code, up to an aligned address. To be sure that it
+    /// is padding, all of it must be.
     fn pad(&mut self, decoder: &mut Decoder<'_>) -> Result<(), Refused> {
         while decoder.ip() % ALIGNED != 0 {
             let instruction = decode(decoder)?;
@@ -265,14 +268,14 @@ pub(super) fn decode(decoder: &mut Decoder<'_>) -> Result<Instruction, Refused> 
     }
 }
 
-/// Whether nothing goes on behind an instruction.
+/// Whether execution never continues after an instruction.
 pub(super) fn ends(instruction: &Instruction) -> bool {
     use FlowControl::{IndirectBranch, Return, UnconditionalBranch};
     matches!(instruction.flow_control(), Return | UnconditionalBranch | IndirectBranch)
 }
 
-/// Whether we can make an instruction do the same elsewhere. A call only if it is the `last` one overwritten: it returns behind
-/// itself.
+/// Whether an instruction can be made to do the same at another address. A call must be the `last` one overwritten: it
+/// returns to the address after itself.
 pub(super) fn movable(instruction: &Instruction, last: bool) -> bool {
     if instruction.memory_base() == Register::EIP {
         return false;
@@ -291,7 +294,7 @@ pub(super) fn movable(instruction: &Instruction, last: bool) -> bool {
     }
 }
 
-/// The register, of those that `syscall` has made free, that none of the instructions uses.
+/// Returns the register, of those that `syscall` overwrites, that none of the instructions uses.
 fn scratch(instructions: &[Instruction]) -> Option<Register> {
     let mut info = InstructionInfoFactory::new();
     [Register::RCX, Register::R11].into_iter().find(|free| {
@@ -310,7 +313,7 @@ mod tests {
     const STUB: u64 = 0x7012_3480;
     const HOOK: u64 = 0x7000_2000;
 
-    /// Some code, whose first `0f 05` is the site.
+    /// Plans a patch for some code whose first `0f 05` is the site.
     fn planned(code: &[u8]) -> Result<Patch, Refused> {
         let at = code.windows(2).position(|pair| pair == [0x0f, 0x05]).unwrap();
         plan(&Window { address: START, bytes: code }, START + at as u64, STUB, HOOK)
@@ -401,7 +404,7 @@ mod tests {
         assert_eq!(code(6, &[0x0f, 0x1f, 0x80, 0, 0, 0, 0]), Ok(10));
         // Seven bytes do not fit.
         assert_eq!(code(10, &[0x90; 13]), Err(Refused::NoRoom));
-        // Something else behind enough padding, and before an aligned address.
+        // Other code after enough padding, and before an aligned address.
         assert_eq!(code(0, &[0x90; 5]), Err(Refused::NoRoom));
     }
 
@@ -413,7 +416,7 @@ mod tests {
             let pad = [0x90; 64];
             planned(&[leading, &pad, &CALL, &pad, trailing].concat()).map(|patch| patch.old.len())
         };
-        // Where the branch leads to: the syscall, the two instructions behind it, the one behind the jump.
+        // Targets of the branch: the syscall, the two instructions after it, the one after the jump.
         for (to, verdict) in
             [(2_u8, Ok(7)), (4, Err(Refused::BranchedTo)), (6, Err(Refused::BranchedTo)), (9, Ok(7))]
         {
@@ -429,7 +432,7 @@ mod tests {
                 assert_eq!(code(&[], &back), verdict, "{opcode:x?} back {to}");
             }
         }
-        // The same bytes as part of another instruction lead nowhere: mov eax, 0x46eb.
+        // The same bytes as part of another instruction are no branch: mov eax, 0x46eb.
         assert_eq!(code(&[0xb8, 0xeb, 0x46, 0, 0], &[]), Ok(7));
     }
 

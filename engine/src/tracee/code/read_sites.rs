@@ -1,9 +1,9 @@
-//! Where in a file's code instructions stand that read what the program cannot know.
+//! Finds instructions in a file's code that read what the program cannot determine.
 //!
-//! Bytes like those of such an instruction are found all over: in the middle of others, and in tables. So where they are found, the
-//! function is decoded in which they are, from its beginning, which is known from the call frame information (LSB core
-//! specification, 10.6: `.eh_frame_hdr` has a sorted table for that; without one, from the section `.eh_frame`). What is in no
-//! function is left alone.
+//! The bytes of such instructions occur everywhere, in the middle of other instructions and in tables. So the function
+//! that contains them is decoded from its beginning, which the call frame information shows (LSB core specification,
+//! 10.6: `.eh_frame_hdr` has a sorted table for that; files without one have the section `.eh_frame`). Bytes outside
+//! functions are left alone.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -27,21 +27,21 @@ use crate::tracee::proc::{Line, maps};
 pub struct ReadSite {
     /// Its offset in the file.
     pub at: u64,
-    /// That of the function that it is in.
+    /// The offset of its function.
     pub function: u64,
     /// Its length.
     pub len: u8,
-    /// What it does.
+    /// What it reads.
     pub what: What,
 }
 
-/// A file as it is now.
+/// Identifies a file in its present state.
 type Key = [i64; 7];
 
-/// What has been found in files so far: each is looked at once.
+/// The results for the files seen so far: each is searched once.
 static KNOWN: LazyLock<Mutex<HashMap<Key, Arc<[ReadSite]>>>> = LazyLock::new(Mutex::default);
 
-/// All such instructions in a file; none if it is not one of 64-bit code with call frame information.
+/// Returns all such instructions in a file; none if it has no 64-bit code with call frame information.
 ///
 /// # Errors
 /// If the file cannot be read.
@@ -65,13 +65,14 @@ pub fn read_sites(file: &File) -> std::io::Result<Arc<[ReadSite]>> {
     Ok(sites)
 }
 
-/// Look through the libraries that this process runs: nearly every other runs the same. That takes some milliseconds.
+/// Searches the libraries that this process uses: nearly every other program uses them too. This takes some
+/// milliseconds.
 pub fn get_ready() {
     let this = std::env::current_exe().unwrap_or_default();
     let lines = maps(Pid::this()).unwrap_or_default();
     let is_library = |line: &&Line| line.prot & libc::PROT_EXEC != 0 && line.inode != 0 && line.path != this;
     for library in lines.iter().filter(is_library) {
-        // One that cannot be read now is looked at when it is needed.
+        // A file that cannot be read now is searched when it is needed.
         let _ = File::open(&library.path).and_then(|file| read_sites(&file));
     }
 }
@@ -223,7 +224,7 @@ impl Frames {
 }
 
 fn read(file: &File, offset: u64, len: u64) -> std::io::Result<Vec<u8>> {
-    /// More than any program has: a number that is larger is not one.
+    /// More than any program has; a larger number is an error.
     const MOST: u64 = 4 << 30;
     if len > MOST {
         return Err(std::io::ErrorKind::InvalidData.into());
@@ -233,17 +234,18 @@ fn read(file: &File, offset: u64, len: u64) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Where the byte 0x0f is that begins the opcode of such an instruction, or looks as if it did.
+/// Finds bytes 0x0f that begin the opcode of such an instruction, or seem to.
 fn candidates(code: &[u8]) -> impl Iterator<Item = usize> {
     memchr::memchr_iter(0x0f, code).filter(|at| match code.get(at + 1..) {
         Some([0x31 | 0xa2, ..] | [0x01, 0xf9 | 0xd0, ..]) => true,
-        // Groups 9's registers: rdrand /6, rdseed and rdpid /7.
+        // Group 9 with registers: rdrand is /6, rdseed and rdpid are /7.
         Some([0xc7, modrm, ..]) => *modrm >= 0xf0,
         _ => false,
     })
 }
 
-/// The instruction of a function that has its opcode at an offset, if it is such a one; its address is its offset.
+/// Returns the instruction of a function whose opcode is at an offset, if it is such an instruction. Its address is its
+/// offset.
 fn instruction_at(function: &[u8], at: usize) -> Option<(Instruction, What)> {
     let mut decoder = Decoder::with_ip(64, function, 0, DecoderOptions::NONE);
     let mut instruction = Instruction::default();
@@ -256,7 +258,7 @@ fn instruction_at(function: &[u8], at: usize) -> Option<(Instruction, What)> {
     what(&instruction).map(|what| (instruction, what))
 }
 
-/// What an instruction reads, if it is one of those.
+/// Returns what an instruction reads, if it is such an instruction.
 pub(super) fn what(instruction: &Instruction) -> Option<What> {
     let read = match instruction.mnemonic() {
         Mnemonic::Rdtsc => Read::Counter,

@@ -1,9 +1,10 @@
-//! How an instruction that reads what the program cannot know is moved to a stub, which has the buffer's code do it
-//! (`rrtest_preload::reads`).
+//! Plans how an instruction that reads what the program cannot determine is moved to a stub, which has the buffer's
+//! code read it (`rrtest_preload::reads`).
 //!
-//! A jump of seven bytes leads to the stub, as from a system call (see [`super::patch`]); the instruction has two to five. What the
-//! jump overwrites beside it is moved along: what follows, or, where that cannot be, what precedes. Nothing is free, as
-//! behind a `syscall` something is: what is addressed relative to itself is addressed by a register that is kept in memory meanwhile.
+//! A jump of seven bytes leads to the stub, as from a system call (see [`super::patch`]); the instruction has two to
+//! five. Other instructions that the jump overwrites are moved along: those that follow, or, where that is not
+//! possible, those that precede. No register is free, unlike after a `syscall`: relative addresses are replaced by a
+//! register whose value is kept in memory meanwhile.
 //!
 //! Everything here is planning: nothing is written, and no process is needed.
 
@@ -18,21 +19,22 @@ use super::patch::{ALIGNED, JUMP, Refused, Window, decode, ends, jump_to, movabl
 use super::read_sites::what;
 use super::stub::{Spare, Writer};
 
-/// What stands in place of an instruction and its neighbours.
+/// What replaces an instruction and its neighbours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MovedRead {
-    /// Where it begins.
+    /// Address of the first replaced instruction.
     pub site: u64,
-    /// What is to stand there.
+    /// The bytes to write there.
     pub new: Vec<u8>,
-    /// The stub, to stand where it was planned for.
+    /// The stub, for the address for which it was planned.
     pub stub: Vec<u8>,
 }
 
-/// How many instructions in front of it may be moved along.
+/// Preceding instructions that may be moved along.
 const BEFORE: usize = JUMP;
 
-/// Plan the replacement of the instruction at `site`, in the function that begins at `function`, which both are in the window.
+/// Plans the replacement of the instruction at `site`, in the function that begins at `function`. Both are in the
+/// window.
 ///
 /// # Errors
 /// If it cannot be replaced.
@@ -54,7 +56,7 @@ pub fn plan_read(
     Err(why)
 }
 
-/// The instructions of a function up to the one at `site`.
+/// Decodes the instructions of a function up to the one at `site`.
 fn up_to(window: &Window, function: u64, site: u64) -> Result<Vec<Instruction>, Refused> {
     let code = function.checked_sub(window.address).and_then(|offset| window.bytes.get(offset as usize..));
     let mut decoder = Decoder::with_ip(64, code.ok_or(Refused::WindowEnds)?, function, DecoderOptions::NONE);
@@ -68,7 +70,7 @@ fn up_to(window: &Window, function: u64, site: u64) -> Result<Vec<Instruction>, 
     }
 }
 
-/// Replace these instructions, of which the last is the read, and what must be of those behind.
+/// Plans to replace these instructions, the last of which is the read, and as many of the following ones as necessary.
 fn plan_from(
     window: &Window,
     instructions: &[Instruction],
@@ -96,7 +98,7 @@ fn plan_from(
         ended = ends(&instruction);
     }
     while len < JUMP {
-        // Behind the end of a function, up to an aligned address.
+        // Padding after the end of a function, up to an aligned address.
         let padding = decode(&mut decoder)?;
         if padding.ip() % ALIGNED == 0 || !matches!(padding.mnemonic(), Mnemonic::Nop | Mnemonic::Int3) {
             return Err(Refused::NoRoom);
@@ -127,10 +129,10 @@ fn plan_from(
     Ok(MovedRead { site: first, new: jump_to(stub, len), stub: stub_code })
 }
 
-/// Where in a stub its code begins; before that is the address of that, for the jump.
+/// Offset in a stub of its code. The word before it holds the code's address, for the jump.
 const ENTRY: u64 = 8;
 
-/// Have the buffer's code do it, on its stack.
+/// Emits code that has the buffer's code read, on its own stack.
 fn read(writer: &mut Writer, what: What) {
     const READER: u32 = (AREA + offset_of!(Shared, reader)) as u32;
     let asm = &mut writer.asm;
@@ -155,7 +157,7 @@ mod tests {
     const STUB: u64 = 0x7012_3480;
     const RDTSC: What = What { read: Read::Counter, register: 0, bytes: 8, linker: false };
 
-    /// Some code, whose first `0f 31` is the site.
+    /// Plans a move for some code whose first `0f 31` is the site.
     fn planned(code: &[u8]) -> Result<MovedRead, Refused> {
         let at = code.windows(2).position(|pair| pair == [0x0f, 0x31]).unwrap();
         plan_read(&Window { address: START, bytes: code }, START, START + at as u64, RDTSC, STUB)
@@ -168,7 +170,7 @@ mod tests {
         assert_eq!((moved.site, moved.new.len()), (START + 1, 9));
         assert_eq!(moved.new, [0xff, 0x24, 0x25, 0x80, 0x34, 0x12, 0x70, 0xcc, 0xcc]);
         assert!(moved.stub.windows(7).any(|it| it == [0x48, 0xc1, 0xe2, 0x20, 0x48, 0x09, 0xd0]));
-        // mov rsi, rdi; mov ecx, 7; rdtsc; syscall, which does not move.
+        // mov rsi, rdi; mov ecx, 7; rdtsc; syscall, which cannot be moved.
         let moved = planned(&[0x48, 0x89, 0xfe, 0xb9, 7, 0, 0, 0, 0x0f, 0x31, 0x0f, 0x05, 0xc3]).unwrap();
         assert_eq!((moved.site, moved.new.len()), (START + 3, 7));
         assert_eq!(moved.stub[8..13], [0xb9, 7, 0, 0, 0]);
@@ -183,7 +185,7 @@ mod tests {
     fn what_is_addressed_from_there_is_addressed_by_a_kept_register() {
         // rdtsc; mov [rip+0x100], rax; ret
         let moved = planned(&[0x0f, 0x31, 0x48, 0x89, 0x05, 0, 1, 0, 0, 0xc3, 0x90]).unwrap();
-        // rcx is kept, and has the address.
+        // rcx is saved, and holds the address.
         let kept = moved.stub.windows(4).filter(|it| matches!(it, [0x48, 0x89 | 0x8b, 0x0c, 0x25])).count();
         assert_eq!(kept, 2);
         assert!(moved.stub.windows(3).any(|it| it == [0x48, 0x89, 0x01]));
@@ -193,10 +195,10 @@ mod tests {
     fn what_cannot_be_moved_is_refused() {
         // syscall; rdtsc; syscall
         assert_eq!(planned(&[0x0f, 0x05, 0x0f, 0x31, 0x0f, 0x05, 0x90]), Err(Refused::Immovable));
-        // rdtsc; nop; inc eax; jne to that; ret
+        // rdtsc; nop; inc eax; jne to the nop; ret
         let looping = [0x0f, 0x31, 0x90, 0xff, 0xc0, 0x75, 0xfc, 0xc3, 0x55, 0x55];
         assert_eq!(planned(&looping), Err(Refused::BranchedTo));
-        // The decoder does not come to it: mov eax, 0x310f
+        // The decoder does not reach it: mov eax, 0x310f
         assert_eq!(planned(&[0xb8, 0x0f, 0x31, 0, 0, 0x90, 0x90]), Err(Refused::NoRead));
     }
 }

@@ -1,6 +1,6 @@
-//! Writing stubs: what instructions of the program do, done elsewhere.
+//! Writes stubs: code that does at another address what instructions of the program do.
 //!
-//! A stub is far from the code whose instructions it has: what they address relative to themselves is addressed by a register there.
+//! A stub is far from the program's code: relative addresses are replaced by a register.
 
 use std::mem::offset_of;
 
@@ -10,28 +10,28 @@ use rrtest_preload::layout::{AREA, Shared};
 use super::assembler::Assembler;
 use super::patch::{Refused, STUB_LEN};
 
-/// Bytes of a jump to anywhere.
+/// Length of a jump to anywhere.
 const FAR_JUMP: u8 = 14;
 
-/// The address of [`Shared::spare`].
+/// Address of [`Shared::spare`].
 const SPARE: u32 = (AREA + offset_of!(Shared, spare)) as u32;
 
-/// The register with which an instruction can address what it has addressed relative to itself.
+/// The register that replaces an instruction's relative address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Spare {
-    /// There is none.
+    /// None is available.
     None,
     /// This one is free.
     Register(Register),
-    /// None is free: one is kept in memory meanwhile. Only one task runs at a time, and none is stopped for another within a
-    /// stub, so that one place serves all.
+    /// None is free: one is saved in memory meanwhile. Only one task runs at a time, and none is preempted within a
+    /// stub, so one place serves all.
     Memory,
 }
 
-/// Places in a stub, with the places in the program's code that they stand for.
+/// Addresses in a stub, with the addresses in the program's code for which they stand.
 pub(super) type Places = Vec<(u64, u64)>;
 
-/// A stub in the making.
+/// A stub being written.
 pub(super) struct Writer {
     pub(super) asm: Assembler,
     /// See [`Self::finish`].
@@ -39,7 +39,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// One that is to stand at `stub`, and whose code may refer to `hook`.
+    /// Begins a stub for the address `stub`, whose code may refer to `hook`.
     pub(super) fn at(stub: u64, hook: u64) -> Result<Self, Refused> {
         const REACH: u64 = i32::MAX as u64 - STUB_LEN as u64;
         if stub > REACH || hook.abs_diff(stub) > REACH {
@@ -48,17 +48,17 @@ impl Writer {
         Ok(Self { asm: Assembler::at(stub), places: Vec::new() })
     }
 
-    /// Its code, and the places in it.
+    /// Returns the code, and the places in it.
     pub(super) fn finish(self) -> Result<(Vec<u8>, Places), Refused> {
         if self.asm.code.len() > STUB_LEN { Err(Refused::TooLong) } else { Ok((self.asm.code, self.places)) }
     }
 
-    /// The next instruction stands for what is, in the program's code, at `original`.
+    /// Notes that the next instruction stands for the program's instruction at `original`.
     pub(super) fn place(&mut self, original: u64) {
         self.places.push((self.asm.here(), original));
     }
 
-    /// Do what an instruction of the program does, which has these bytes.
+    /// Emits code that does what an instruction of the program does.
     pub(super) fn relocate(
         &mut self,
         instruction: &Instruction,
@@ -71,7 +71,7 @@ impl Writer {
         match instruction.flow_control() {
             FlowControl::UnconditionalBranch => self.jump(instruction.near_branch_target()),
             FlowControl::ConditionalBranch => {
-                // Past the jump unless the condition holds.
+                // Skip the jump unless the condition holds.
                 let condition = instruction.condition_code() as u8 - ConditionCode::o as u8;
                 let unless = 0x70 | condition ^ 1;
                 self.asm.emit(&[unless, FAR_JUMP]);
@@ -87,7 +87,7 @@ impl Writer {
                 jump.set_code(Opcode::Jmp_rm64);
                 self.encode(&jump)?;
             }
-            // Most are the same anywhere. To encode one takes tables that take half a millisecond to make.
+            // Most instructions are the same anywhere. Encoding needs tables that take half a millisecond to build.
             _ if moves => self.asm.emit(bytes),
             _ => self.encode(&instruction)?,
         }
@@ -101,8 +101,8 @@ impl Writer {
         self.asm.encode(instruction).ok_or(Refused::Immovable)
     }
 
-    /// Have an instruction address by a register what it addresses relative to itself: from here that is too far. Also the
-    /// register that must get back what it had, behind it.
+    /// Replaces an instruction's relative address, which is out of reach here, by a register. Also returns the register
+    /// that must be restored after it.
     fn reach(
         &mut self,
         instruction: &Instruction,
@@ -131,21 +131,21 @@ impl Writer {
         Ok((instruction, kept))
     }
 
-    /// mov between a register and [`Shared::spare`].
+    /// Emits mov between a register and [`Shared::spare`].
     fn access(&mut self, opcode: u8, register: Register) {
         let number = register.number() as u8;
         self.asm.emit(&[0x48 | number >> 3 << 2, opcode, 0x04 | (number & 7) << 3, 0x25]);
         self.asm.emit(&SPARE.to_le_bytes());
     }
 
-    /// A jump to anywhere.
+    /// Emits a jump to anywhere.
     pub(super) fn jump(&mut self, target: u64) {
         self.place(target);
         self.asm.emit(&[0xff, 0x25, 0, 0, 0, 0]); // jmp [rip]
         self.asm.emit(&target.to_le_bytes());
     }
 
-    /// Push an address as a call does.
+    /// Emits code that pushes an address as a call does.
     fn push(&mut self, address: u64) {
         self.asm.emit(&[0x68]); // push …, which sign-extends
         self.asm.emit(&(address as u32).to_le_bytes());
@@ -154,7 +154,7 @@ impl Writer {
     }
 }
 
-/// A register that an instruction does not use.
+/// Returns a register that an instruction does not use.
 fn unused(instruction: &Instruction) -> Option<Register> {
     let mut info = InstructionInfoFactory::new();
     let used = info.info(instruction).used_registers();

@@ -1,4 +1,4 @@
-//! System calls made on the side: the task stands where it stood afterwards.
+//! Injected system calls that leave the task where it was.
 
 use rrtest_preload::layout::{DESCRIPTORS, DESCRIPTORS_LEN, DESCRIPTORS_MOST};
 
@@ -7,9 +7,9 @@ use crate::Error;
 use crate::tracee::proc::Memory;
 use crate::tracee::ptrace::Stopped;
 
-/// Have a task make a system call on the side: it stands where it stood afterwards, and signals stay pending.
+/// Has a task make a system call, and puts it back where it was. Signals stay pending.
 ///
-/// If that is the entry of a call, it makes that call when it goes on, as it would have.
+/// If it stands at the entry of a call, it makes that call when it goes on, as it would have.
 pub(in crate::tracee) fn apart(task: Stopped, number: u64, args: [u64; 6]) -> Result<(Stopped, i64), Error> {
     let mut registers = task.registers()?;
     if !task.at_entry()? {
@@ -23,15 +23,15 @@ pub(in crate::tracee) fn apart(task: Stopped, number: u64, args: [u64; 6]) -> Re
     Ok((task, result))
 }
 
-/// Have a task's process ignore a signal again that it has ignored until an instruction raised it: the kernel has reset that. Its
-/// other flags stay. The task may stand anywhere.
+/// Makes a task's process ignore a signal again that the kernel has reset because an instruction raised it. Other flags
+/// are kept. The task may stand anywhere.
 ///
 /// # Errors
 /// If the task dies.
 pub fn ignore_again(task: Stopped, memory: &Memory, signal: i32) -> Result<Stopped, Error> {
-    /// The far end of the stack of the buffer's code, which never comes that far.
+    /// The far end of the stack of the buffer's code, which never gets that far.
     const PLACE: u64 = (DESCRIPTORS + DESCRIPTORS_LEN * DESCRIPTORS_MOST) as u64;
-    /// Bytes of the kernel's set of signals.
+    /// Bytes of the kernel's signal set.
     const SET: u64 = 8;
     let call =
         |task, new, old| apart(task, libc::SYS_rt_sigaction as u64, [signal as u64, new, old, SET, 0, 0]);

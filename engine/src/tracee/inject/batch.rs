@@ -1,4 +1,4 @@
-//! Several system calls made by a driven process on our behalf, in a single stop.
+//! Several injected system calls in a single stop.
 
 use super::remote::finish;
 use crate::Error;
@@ -12,26 +12,26 @@ use crate::tracee::system::os;
 /// An argument of a call.
 #[derive(Clone, Copy, Debug)]
 pub enum Arg<'a> {
-    /// This.
+    /// A value.
     Value(u64),
-    /// What the call of this number has returned. At most two can have the same one's.
+    /// The result of the call with this number. At most two arguments can use the same result.
     ResultOf(usize),
     /// The address of a short text, which a NUL byte will end.
     Text(&'a str),
 }
 
-/// Calls to be made one after the other, whatever becomes of those before.
+/// Calls that are made one after the other, even if earlier ones fail.
 #[derive(Debug, Default)]
 pub struct Batch(Vec<[u8; CALL]>);
 
 impl Batch {
-    /// How many more calls there is room for.
+    /// Returns for how many more calls there is room.
     #[must_use]
     pub fn room(&self) -> usize {
         SCRATCH_LEN / CALL - self.0.len()
     }
 
-    /// Add a call. Its number in the batch.
+    /// Adds a call. Returns its number in the batch.
     ///
     /// # Panics
     /// If there is no room left, or a text is too long.
@@ -56,8 +56,8 @@ impl Batch {
         this
     }
 
-    /// Have them made, and give their results. The task must stand as for [`remote`](super::remote::remote()), and stands like that
-    /// afterwards.
+    /// Has the calls made, and returns their results. The task must stand as for [`remote`](super::remote::remote()),
+    /// and stands like that afterwards.
     ///
     /// # Errors
     /// If the task dies; calls that fail are ordinary results (`-errno`).
@@ -88,7 +88,7 @@ impl Batch {
         self.0[call][word * 8..][..8].copy_from_slice(&value.to_ne_bytes());
     }
 
-    /// Where a word of a call is, in the driven process.
+    /// Returns the address of a word of a call in the driven process.
     fn address(call: usize, word: usize) -> u64 {
         Area::LIST + (call * CALL + word * 8) as u64
     }

@@ -1,4 +1,4 @@
-//! Giving a descriptor of ours to a process that may not open it: one that has changed its user or root directory.
+//! Passes a descriptor to a process that may not open the file itself, as it has changed its user or root directory.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::linux::net::SocketAddrExt;
@@ -13,23 +13,23 @@ use crate::tracee::proc::Memory;
 use crate::tracee::ptrace::{Registers, Stopped};
 use crate::tracee::system::os;
 
-/// Bytes at the borrowed address that are used.
+/// Bytes used at the borrowed address.
 pub(in crate::tracee) const ROOM: usize = 256;
 
-/// Where in the borrowed memory the parts of a message are (recvmsg(2)).
+/// Offsets in the borrowed memory of the parts of a message (recvmsg(2)).
 mod at {
     pub(super) const HEADER: u64 = 0;
     pub(super) const IOV: u64 = 64;
     pub(super) const DATA: u64 = 80;
     pub(super) const CONTROL: u64 = 96;
-    /// A control message's header, then the descriptor.
+    /// A control message's header comes first, then the descriptor.
     pub(super) const DESCRIPTOR: u64 = CONTROL + 16;
     pub(super) const CONTROL_LEN: u64 = 24;
 }
 
-/// Have a process receive `file` over a Unix socket with an abstract name (unix(7)), which no file permission guards. The
-/// number of its descriptor there, or a negated errno. `start` are the registers at the injection code, `room` is the
-/// address of [`ROOM`] bytes that are free to use.
+/// Passes `file` to a process over a Unix socket with an abstract name (unix(7)), to which no file permissions apply.
+/// Returns the descriptor's number there, or a negated errno. `start` are the registers at the injection code, `room`
+/// is the address of [`ROOM`] bytes that may be used.
 pub(in crate::tracee) fn hand_over(
     task: Stopped,
     memory: &Memory,

@@ -1,4 +1,5 @@
-//! System calls that a driven process makes on our behalf: one, a list of them, one on the side.
+//! Injected system calls, which a driven process makes for the recorder: one, a list, or one that leaves the task in
+//! place.
 //!
 //! The code that makes them is in the shared area, so the room stands on [`area`](super::area), and on
 //! [`ptrace`](super::ptrace) to run it.

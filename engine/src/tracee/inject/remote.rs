@@ -1,4 +1,4 @@
-//! System calls made by a driven process on our behalf.
+//! Injected system calls.
 
 use crate::Error;
 use crate::tracee::area::Area;
@@ -6,8 +6,8 @@ use crate::tracee::ptrace::{Registers, Resume, Stop, Stopped, Wait};
 use crate::tracee::system::os;
 use rrtest_preload::layout::{AREA, AREA_LEN, SYS_INJECTED};
 
-/// Have a task make a system call, at the injection code in the shared area. The task must stand at a system-call entry
-/// that is not to happen, and stands at another such entry afterwards; its registers are the caller's to restore.
+/// Has a task make a system call at the injection code in the shared area. The task must stand at the entry of a system
+/// call that will not be made, and stands at another such entry afterwards; the caller must restore its registers.
 ///
 /// # Errors
 /// If the task dies; a call that fails is an ordinary result (`-errno`).
@@ -17,7 +17,7 @@ pub fn remote(task: Stopped, number: u64, args: [u64; 6]) -> Result<(Stopped, i6
     call(task, registers, number, args)
 }
 
-/// Have a task unmap a range of its memory, but for the shared area. The task must stand as for [`remote`].
+/// Has a task unmap a range of its memory, except the shared area. The task must stand as for [`remote`].
 ///
 /// # Errors
 /// If the task dies.
@@ -33,7 +33,7 @@ pub fn unmap_around_area(task: Stopped, address: u64, len: u64) -> Result<Stoppe
     Ok(task)
 }
 
-/// The same as [`remote`] with the injection code at the instruction pointer that `registers` say.
+/// Has a task make a system call as [`remote`] does, with the injection code at the instruction pointer in `registers`.
 pub(in crate::tracee) fn call(
     task: Stopped,
     mut registers: Registers,
@@ -47,7 +47,7 @@ pub(in crate::tracee) fn call(
     finish(task, os(format!("make system call {number} in a driven process")))
 }
 
-/// Run the injection code to its end. What is in rdi then; `died` is the error if it does not get there.
+/// Runs the injection code to its end. Returns rdi. `died` makes the error if the task dies before.
 pub(in crate::tracee) fn finish(
     task: Stopped,
     died: impl FnOnce(std::io::Error) -> Error,

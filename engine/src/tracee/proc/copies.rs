@@ -1,4 +1,4 @@
-//! Copies of a traced process's descriptors: what they are of can be asked and waited for without the process.
+//! Copies of a traced process's descriptors, which can be inspected and polled without the process.
 
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -6,16 +6,16 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use libc::{c_int, c_long};
 use nix::unistd::Pid;
 
-/// Copies descriptors of traced processes (pidfd_getfd(2)). Where that is not allowed (containers forbid it at times) there
-/// are none, and the process must be asked itself.
+/// Copies descriptors of traced processes (pidfd_getfd(2)). Where this is not allowed (in some containers) there are no
+/// copies, and the process itself must make the calls.
 #[derive(Debug, Default)]
 pub struct Copies {
-    /// Those that have been asked before; none for those that may not be.
+    /// A pidfd for each process seen so far; `None` if its descriptors may not be copied.
     processes: HashMap<Pid, Option<OwnedFd>>,
 }
 
 impl Copies {
-    /// A copy of descriptor `fd` of a process: of its first thread, to be exact.
+    /// Copies descriptor `fd` of a process, more precisely of its first thread.
     pub fn of(&mut self, pid: Pid, fd: c_int) -> Option<OwnedFd> {
         let process = self
             .processes
@@ -29,18 +29,18 @@ impl Copies {
         copy
     }
 
-    /// Copy nothing of this process any more: its tasks do not have the same descriptors.
+    /// Stops copying descriptors of a process, as its tasks no longer share them.
     pub fn refuse(&mut self, pid: Pid) {
         self.processes.insert(pid, None);
     }
 
-    /// A process is no more.
+    /// Forgets a process that has ended.
     pub fn forget(&mut self, pid: Pid) {
         self.processes.remove(&pid);
     }
 }
 
-/// The descriptor that a call makes.
+/// Makes a call that returns a new descriptor.
 fn made(call: c_long, args: [c_int; 3]) -> Option<OwnedFd> {
     // SAFETY: neither pidfd_open(2) nor pidfd_getfd(2) takes a pointer; what they return is a new descriptor.
     unsafe {

@@ -1,4 +1,4 @@
-//! `/proc/PID/maps` (proc_pid_maps(5)).
+//! Reads `/proc/PID/maps` (proc_pid_maps(5)).
 
 use std::fs::File;
 use std::ops::Range;
@@ -11,12 +11,12 @@ use nix::unistd::Pid;
 use crate::Error;
 use crate::tracee::system::os;
 
-/// One mapping of a process.
+/// A mapping of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// First address.
+    /// Start address.
     pub start: u64,
-    /// First address past it.
+    /// End address.
     pub end: u64,
     /// `PROT_*` of mmap(2).
     pub prot: i32,
@@ -24,15 +24,15 @@ pub struct Line {
     pub shared: bool,
     /// Offset in the file.
     pub offset: u64,
-    /// The device that the file is on, as stat(2) has it.
+    /// The file's device, as stat(2) reports it.
     pub dev: u64,
     /// The file's inode; 0 if there is no file.
     pub inode: u64,
-    /// The file, or a name in brackets such as `[stack]`; empty for anonymous memory.
+    /// The file, or a name in brackets like `[stack]`; empty for anonymous memory.
     pub path: PathBuf,
 }
 
-/// The mappings of a process, by address.
+/// Returns the mappings of a process, by address.
 ///
 /// # Errors
 /// If the process is gone.
@@ -42,7 +42,7 @@ pub fn maps(pid: Pid) -> Result<Vec<Line>, Error> {
     Ok(String::from_utf8_lossy(&text).lines().filter_map(line).collect())
 }
 
-/// The parts of a process's memory that are locked (mlock(2)), by address: `lo` in proc_pid_smaps(5).
+/// Returns the locked parts of a process's memory (mlock(2)), by address: `lo` in proc_pid_smaps(5).
 ///
 /// # Errors
 /// If the process is gone.
@@ -65,7 +65,7 @@ fn locked_in(smaps: &str) -> Vec<Range<u64>> {
     locked
 }
 
-/// The part of a process's code around an address, if it is code that the process does not write, and that it has for itself.
+/// Returns the mapping around an address, if it is private code that the process does not write.
 ///
 /// # Errors
 /// If the process is gone.
@@ -73,11 +73,12 @@ pub fn code_around(pid: Pid, address: u64) -> Result<Option<Range<u64>>, Error> 
     let path = format!("/proc/{pid}/maps");
     let file = File::open(&path).map_err(os(format!("read {path}")))?;
     let mut query = Query { size: size_of::<Query>() as u64, address, ..Query::default() };
-    // SAFETY: the structure is as long as it says, and the kernel writes to no other memory: it is given no buffer for names.
+    // SAFETY: the structure has the size that it says, and the kernel writes to no other memory: it gets no buffer for
+    // names.
     match unsafe { procmap_query(file.as_raw_fd(), &raw mut query) } {
         Ok(_) => Ok((query.flags & Query::ALL == Query::CODE).then_some(query.start..query.end)),
         Err(Errno::ENOENT) => Ok(None),
-        // Kernels before 6.11 do not know it.
+        // Kernels before 6.11 do not have this request.
         Err(_) => Ok(code_in(&maps(pid)?, address)),
     }
 }
@@ -88,7 +89,7 @@ fn code_in(lines: &[Line], address: u64) -> Option<Range<u64>> {
     (is_code && !line.shared).then_some(line.start..line.end)
 }
 
-/// `struct procmap_query` (linux/fs.h): one mapping is told of, without all others being written as text.
+/// `struct procmap_query` (linux/fs.h), which describes one mapping without formatting all others as text.
 #[repr(C)]
 #[derive(Debug, Default)]
 struct Query {

@@ -11,9 +11,9 @@ use nix::unistd::Pid;
 use crate::Error;
 use crate::tracee::system::os;
 
-/// A traced process's memory, through `/proc/PID/mem`: as a tracer we may write also where the process may not.
+/// A traced process's memory, through `/proc/PID/mem`: a tracer may also write where the process may not.
 ///
-/// The file stands for the address space the process had when it was opened: open it anew after execve(2).
+/// The file refers to the address space that the process had when it was opened: open it anew after execve(2).
 #[derive(Debug)]
 pub struct Memory {
     file: File,
@@ -21,7 +21,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Open the memory of a stopped process.
+    /// Opens the memory of a stopped process.
     ///
     /// # Errors
     /// If the process is gone or may not be traced.
@@ -32,13 +32,13 @@ impl Memory {
         Ok(Self { file, pid })
     }
 
-    /// The process that it was opened for.
+    /// Returns the process for which it was opened.
     #[must_use]
     pub fn pid(&self) -> Pid {
         self.pid
     }
 
-    /// Fill `buffer` from `address` on.
+    /// Fills `buffer` from `address` on.
     ///
     /// # Errors
     /// If not all of it is mapped.
@@ -47,7 +47,7 @@ impl Memory {
         self.file.read_exact_at(buffer, address).map_err(|source| self.refused("read", address, len, source))
     }
 
-    /// `len` bytes from `address` on.
+    /// Reads `len` bytes from `address` on.
     ///
     /// # Errors
     /// If not all of them are mapped.
@@ -57,7 +57,7 @@ impl Memory {
         Ok(bytes)
     }
 
-    /// As many of `len` bytes from `address` on as are mapped.
+    /// Reads up to `len` bytes from `address` on, as far as they are mapped.
     #[must_use]
     pub fn available(&self, address: u64, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
@@ -72,7 +72,7 @@ impl Memory {
         bytes
     }
 
-    /// A digest of `len` bytes from `address` on; none if not all of them are mapped.
+    /// Computes a digest of `len` bytes from `address` on; `None` if not all of them are mapped.
     #[must_use]
     pub fn digest(&self, address: u64, len: u64) -> Option<u32> {
         let mut hash = crc32fast::Hasher::new();
@@ -88,7 +88,7 @@ impl Memory {
         Some(hash.finalize())
     }
 
-    /// The text at `address`: up to a NUL byte, at most `most` bytes.
+    /// Reads the text at `address`, up to a NUL byte, at most `most` bytes.
     #[must_use]
     pub fn text(&self, address: u64, most: usize) -> String {
         let bytes = self.available(address, most);
@@ -96,7 +96,7 @@ impl Memory {
         String::from_utf8_lossy(&bytes[..end]).into_owned()
     }
 
-    /// The 32-bit word at `address`.
+    /// Reads the 32-bit word at `address`.
     ///
     /// # Errors
     /// If it is not mapped.
@@ -106,7 +106,7 @@ impl Memory {
         Ok(u32::from_ne_bytes(word))
     }
 
-    /// The 64-bit word at `address`.
+    /// Reads the 64-bit word at `address`.
     ///
     /// # Errors
     /// If it is not mapped.
@@ -116,7 +116,7 @@ impl Memory {
         Ok(u64::from_ne_bytes(word))
     }
 
-    /// As many of `N` 64-bit words from `address` on as fit into `len` bytes; the others are 0.
+    /// Reads as many of `N` 64-bit words from `address` on as fit into `len` bytes; the others are 0.
     ///
     /// # Errors
     /// If they are not all mapped.
@@ -127,7 +127,7 @@ impl Memory {
         Ok(words.map(u64::from_ne_bytes))
     }
 
-    /// Write `bytes` to `address` on, whatever the protection there.
+    /// Writes `bytes` to `address`, whatever the protection there.
     ///
     /// # Errors
     /// If not all of it is mapped.
@@ -137,7 +137,7 @@ impl Memory {
             .map_err(|source| self.refused("write", address, bytes.len(), source))
     }
 
-    /// Write `bytes` to `address` on, as a task of the process itself could, and the kernel for it.
+    /// Writes `bytes` to `address` with the rights of the process itself, as the kernel would for it.
     ///
     /// # Errors
     /// If not all of it is mapped and may be written.
@@ -149,7 +149,7 @@ impl Memory {
             Ok(_) | Err(Errno::EFAULT) => {
                 Err(self.refused("write", address, bytes.len(), Errno::EFAULT.into()))
             }
-            // It has another user's rights.
+            // The process has another user's rights.
             Err(_) => self.write(address, bytes),
         }
     }

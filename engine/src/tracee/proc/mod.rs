@@ -1,7 +1,7 @@
-//! What the kernel tells of a process: its memory and mappings, state, signals, limits, descriptors.
+//! What the kernel reports about a process: memory and mappings, state, signals, limits, descriptors.
 //!
-//! Most of it is in `/proc`. Nothing here needs the process to be traced, or to stand still, and nothing stands below this room
-//! but the kernel.
+//! Most of it is in `/proc`. Nothing here requires that the process is traced or stopped. Below this room there is only
+//! the kernel.
 
 mod copies;
 mod maps;

@@ -1,4 +1,4 @@
-//! `/proc/PID/pagemap` (proc_pid_pagemap(5)).
+//! Reads `/proc/PID/pagemap` (proc_pid_pagemap(5)).
 
 use std::fs::File;
 use std::ops::Range;
@@ -8,10 +8,11 @@ use nix::unistd::Pid;
 
 use crate::tracee::system::PAGE;
 
-/// Set for a page in memory, and for one in swap space.
+/// Set for a page in memory, and for a page in swap space.
 const PRESENT_OR_SWAPPED: u64 = 1 << 63 | 1 << 62;
 
-/// The parts of `range` (whole pages) that have been touched, by address; all of it if the kernel does not tell.
+/// Returns the parts of `range` (whole pages) that have been touched, by address; all of it if the kernel does not
+/// report it.
 #[must_use]
 pub fn present(pid: Pid, range: Range<u64>) -> Vec<Range<u64>> {
     let mut entries = vec![0_u8; ((range.end - range.start) / PAGE * 8) as usize];

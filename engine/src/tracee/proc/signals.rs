@@ -1,40 +1,40 @@
-//! What a task has said about signals, and which ones wait for it.
+//! A task's signal settings, and its pending signals.
 
 use nix::unistd::Pid;
 
 use crate::Error;
 use crate::tracee::system::os;
 
-/// A set of signals, the lowest bit for signal 1.
+/// A set of signals; the lowest bit is signal 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SignalSet(pub u64);
 
 impl SignalSet {
-    /// Whether a signal is in it.
+    /// Whether it contains a signal.
     #[must_use]
     pub fn has(self, signal: i32) -> bool {
         self.0 >> (signal - 1) & 1 == 1
     }
 
-    /// What is in both.
+    /// Returns the signals in both sets.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// What is in `self` only.
+    /// Returns the signals in `self` only.
     #[must_use]
     pub fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// Whether it has none.
+    /// Whether it is empty.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// The set of these signals.
+    /// Creates the set of these signals.
     #[must_use]
     pub const fn of(signals: &[i32]) -> Self {
         let (mut set, mut i) = (0, 0);
@@ -49,19 +49,19 @@ impl SignalSet {
 /// A task's signals (`/proc/PID/status`, proc_pid_status(5)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Signals {
-    /// Sent to the task.
+    /// Pending for the task.
     pub pending: SignalSet,
-    /// Sent to its process.
+    /// Pending for its process.
     pub shared: SignalSet,
     /// Blocked.
     pub blocked: SignalSet,
     /// Ignored.
     pub ignored: SignalSet,
-    /// Caught: they have handlers.
+    /// Caught by handlers.
     pub caught: SignalSet,
 }
 
-/// A task's signals.
+/// Reads a task's signals.
 ///
 /// # Errors
 /// If the task is gone.
@@ -83,7 +83,7 @@ pub fn signals(tid: Pid) -> Result<Signals, Error> {
 
 /// Whether an instruction of the task itself has raised a signal.
 ///
-/// The kernel raises faults with a positive code; kill(2) and its like send with one that is not (sigaction(2)).
+/// The kernel raises faults with a positive code; kill(2) and the like send with another (sigaction(2)).
 #[must_use]
 pub fn is_fault(info: &libc::siginfo_t) -> bool {
     const FAULTS: SignalSet =

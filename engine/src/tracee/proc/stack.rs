@@ -1,20 +1,20 @@
-//! How far a process's stack may grow (getrlimit(2), `RLIMIT_STACK`).
+//! The limit of a process's stack (getrlimit(2), `RLIMIT_STACK`).
 
 use nix::unistd::Pid;
 
 use crate::Error;
 use crate::tracee::system::last_os;
 
-/// The limit of a process, in bytes.
+/// Returns the limit of a process, in bytes.
 ///
 /// # Errors
 /// If the process is gone.
 pub fn stack_limit(pid: Pid) -> Result<u64, Error> {
-    // One with another user's rights does not tell us otherwise.
+    // The limit of a process with another user's rights can only be read from /proc.
     limit(pid, None).map_or_else(|error| told(pid).ok_or(error), |limit| Ok(limit.rlim_cur))
 }
 
-/// Set the limit of a process, at most to what it may set itself.
+/// Sets the limit of a process, at most to what the process may set itself.
 ///
 /// # Errors
 /// If the process is gone.
@@ -24,7 +24,7 @@ pub fn set_stack_limit(pid: Pid, bytes: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// The same from `/proc/PID/limits` (proc_pid_limits(5)).
+/// Reads the limit from `/proc/PID/limits` (proc_pid_limits(5)).
 fn told(pid: Pid) -> Option<u64> {
     let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max stack size"))?;

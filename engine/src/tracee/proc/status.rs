@@ -1,4 +1,4 @@
-//! What `/proc` says of a task.
+//! Reads a task's state and the like from `/proc`.
 
 use std::time::Duration;
 
@@ -7,27 +7,27 @@ use nix::unistd::Pid;
 use crate::Error;
 use crate::tracee::system::last_os;
 
-/// What a task does, as the kernel sees it (`/proc/PID/stat`, proc_pid_stat(5)).
+/// A task's state as the kernel reports it (`/proc/PID/stat`, proc_pid_stat(5)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// On a core or waiting for one.
     Runnable,
-    /// Asleep until an event that may never come.
+    /// Asleep, perhaps forever.
     Sleeping,
-    /// In a short wait, for the disk say.
+    /// In a short wait, for instance for the disk.
     DiskSleep,
     /// In a ptrace stop.
     Stopped,
-    /// Dead, or as good as.
+    /// Dead or dying.
     Dead,
 }
 
-/// Whether `/proc` has failed because there is no such task (any more): not for want of a descriptor, say.
+/// Whether reading `/proc` failed because the task does not exist, rather than for instance for lack of descriptors.
 fn is_gone(error: &std::io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }
 
-/// The state of a task; a task that is not there is dead, and one of which nothing can be known is taken to run.
+/// Returns a task's state. A task that does not exist is dead; one whose state cannot be read counts as running.
 #[must_use]
 pub fn state(tid: Pid) -> State {
     let stat = match std::fs::read(format!("/proc/{tid}/stat")) {
@@ -35,7 +35,7 @@ pub fn state(tid: Pid) -> State {
         Err(error) if is_gone(&error) => return State::Dead,
         Err(_) => return State::Runnable,
     };
-    // The name, in parentheses, may contain anything: the state follows the last one.
+    // The name, in parentheses, may contain anything: the state follows the last parenthesis.
     let letter = stat.iter().rposition(|&b| b == b')').and_then(|at| stat.get(at + 2));
     match letter {
         Some(b'R') => State::Runnable,
@@ -59,14 +59,14 @@ pub fn being_killed(tid: Pid) -> bool {
     pending >> (libc::SIGKILL - 1) & 1 == 1 || field("State:").starts_with(['Z', 'X'])
 }
 
-/// How many descriptors the kernel's table of a task's process has room for: select(2) looks at no others.
+/// Returns the size of the descriptor table of a task's process: select(2) ignores larger descriptors.
 #[must_use]
 pub fn descriptor_room(tid: Pid) -> Option<usize> {
     let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("FDSize:"))?.trim().parse().ok()
 }
 
-/// How long the tasks of a process have had a core (clock_getcpuclockid(3)).
+/// Returns the processor time of a process (clock_getcpuclockid(3)).
 ///
 /// # Errors
 /// If the process is gone.
@@ -84,7 +84,7 @@ pub fn cpu_time(pid: Pid) -> Result<Duration, Error> {
     Ok(Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32))
 }
 
-/// A task's name.
+/// Returns a task's name.
 #[must_use]
 pub fn comm(tid: Pid) -> String {
     std::fs::read(format!("/proc/{tid}/comm"))

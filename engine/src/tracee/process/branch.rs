@@ -1,4 +1,4 @@
-//! A process that goes on from where another stands.
+//! Forks a process from outside.
 
 use nix::unistd::Pid;
 
@@ -7,9 +7,9 @@ use crate::tracee::inject::remote;
 use crate::tracee::ptrace::{Resume, Running, Stop, Stopped, Wait};
 use crate::tracee::system::os;
 
-/// Make a copy of a process that has a single task (fork(2)): traced, and a child of the caller's. Both tasks stand ready
-/// for [`remote()`] afterwards, as the first one must before. `clear_tid` is where the kernel writes a zero when the new
-/// task ends (set_tid_address(2)); 0 for nowhere.
+/// Forks a process that has a single task (fork(2)). The copy is traced, and a child of the caller. Afterwards both
+/// tasks stand ready for [`remote()`], as the first one must before. `clear_tid` is where the kernel writes a zero when
+/// the new task ends (set_tid_address(2)); 0 for nowhere.
 ///
 /// # Errors
 /// If the kernel refuses it, or one of them dies.
@@ -25,7 +25,7 @@ pub fn branch(task: Stopped, clear_tid: u64) -> Result<(Stopped, Stopped), Error
     let mut new = Running::of_new(Pid::from_raw(pid));
     loop {
         match new.wait_soon()? {
-            // At the end of the injected code.
+            // It stands at the end of the injected code.
             Wait::Stopped(stopped, Stop::Seccomp) => return Ok((task, stopped)),
             Wait::Stopped(stopped, _) => new = stopped.resume(Resume::Freely, 0)?,
             Wait::Dead(death) => {

@@ -1,4 +1,4 @@
-//! Keeping a thread on one core, and the others off it.
+//! Pins threads to a core.
 
 use std::sync::OnceLock;
 
@@ -8,16 +8,16 @@ use nix::unistd::Pid;
 use crate::Error;
 use crate::tracee::system::os;
 
-/// The cores that the process had before it kept a thread on one of them.
+/// The cores that the process had before it first pinned a thread.
 static CORES: OnceLock<CpuSet> = OnceLock::new();
 
-/// Keep the calling thread, and the processes it will start, on one core: across cores a ptrace stop costs many times
-/// as much.
+/// Pins the calling thread, and the processes that it will start, to a core: a ptrace stop across cores takes many
+/// times as long.
 ///
 /// # Errors
-/// If there is no such core for us.
+/// If this process may not run on that core.
 pub fn pin(core: usize) -> Result<(), Error> {
-    // Asked for while they still are all.
+    // Saves the set of cores while it is complete.
     let _all = cores();
     let mut set = CpuSet::new();
     set.set(core)
@@ -25,13 +25,13 @@ pub fn pin(core: usize) -> Result<(), Error> {
         .map_err(|e| os(format!("run on core {core}"))(e.into()))
 }
 
-/// Let the calling thread run on any core again: new threads are kept where the thread that starts them is.
+/// Lets the calling thread run on any core again: new threads inherit the cores of the thread that starts them.
 pub fn unpin() {
-    // The cores were ours once; should they not be any more, it stays where it is.
+    // If these cores are no longer available, the thread stays where it is.
     let _free = cores().map(|cores| sched_setaffinity(Pid::from_raw(0), &cores));
 }
 
-/// How many cores [`unpin`]ned threads can run on.
+/// Returns the number of cores on which [`unpin`]ned threads can run.
 #[must_use]
 pub fn core_count() -> usize {
     cores()

@@ -1,16 +1,16 @@
-//! How many descriptors we may have (getrlimit(2), `RLIMIT_NOFILE`).
+//! The limit on descriptors of this process (getrlimit(2), `RLIMIT_NOFILE`).
 //!
-//! The recorder holds every file open that the program maps, the replayer its stand-in. The usual limit is one for
-//! programs that use select(2), which we do not.
+//! The recorder keeps every file open that the program maps; the replayer keeps its stand-in. The usual limit is for
+//! programs that use select(2), which this one does not.
 
 use std::sync::OnceLock;
 
 use libc::rlimit;
 
-/// What the limit was before we raised it; none if we could not.
+/// The limit before it was raised; `None` if it could not be raised.
 static FOUND: OnceLock<Option<rlimit>> = OnceLock::new();
 
-/// Raise our limit as far as it goes. The programs that we start get the one that we found (`found`).
+/// Raises the limit as far as possible. Programs that are started get the previous limit (`found`).
 pub fn raise_descriptor_limit() {
     FOUND.get_or_init(|| {
         let mut limit = rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -25,7 +25,7 @@ pub fn raise_descriptor_limit() {
     });
 }
 
-/// The limit from before [`raise_descriptor_limit`].
+/// Returns the limit from before [`raise_descriptor_limit`].
 pub(super) fn found() -> Option<rlimit> {
     FOUND.get().copied().flatten()
 }

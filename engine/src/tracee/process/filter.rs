@@ -1,4 +1,4 @@
-//! The seccomp filter: every system call stops, but for injected ones and those of the system-call buffer.
+//! The seccomp filter: every system call stops, except injected ones and those of the system-call buffer.
 
 use libc::{
     BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, SECCOMP_RET_ALLOW, SECCOMP_RET_TRACE,
@@ -39,7 +39,7 @@ const fn answer(action: u32) -> sock_filter {
     op(BPF_RET | BPF_K, 0, 0, action)
 }
 
-/// The filter program. Calls of another architecture (`int 0x80`) raise SIGSYS, by which the recorder knows them.
+/// The filter program. Calls of another architecture (`int 0x80`) raise SIGSYS, by which the recorder recognizes them.
 pub(super) const FILTER: [sock_filter; 11] = [
     load(offset::ARCH),
     jump_unless(ARCH, 7),
@@ -54,5 +54,5 @@ pub(super) const FILTER: [sock_filter; 11] = [
     answer(SECCOMP_RET_TRACE),
 ];
 
-// The addresses are compared as numbers of 32 bits.
+// The filter compares the low 32 bits of addresses.
 const _: () = assert!((Area::INJECTED_IP | Area::BATCH_IP | UNTRACED as u64) >> 32 == 0);

@@ -1,4 +1,4 @@
-//! Starting a traced child process.
+//! Starts traced child processes.
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -18,28 +18,28 @@ use crate::tracee::area::Area;
 use crate::tracee::ptrace::{Running, Stop, Stopped, Wait};
 use crate::tracee::system::{last_os, os};
 
-/// Where a child's standard input comes from, and with it the signals of the terminal (Ctrl-C).
+/// The source of a child's standard input, which determines who gets the terminal's signals (Ctrl-C).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stdin {
-    /// `/dev/null`. The child has a process group of its own: the terminal's signals are for us.
+    /// `/dev/null`. The child has its own process group: the terminal's signals are for this process.
     Null,
-    /// Ours. The child is in our process group, without which reading from a terminal would stop it (SIGTTIN, see
-    /// termios(3)); the terminal's signals reach it as well as us, which we must survive. What we ignore it ignores
-    /// (nohup(1)).
+    /// This process's own. The child is in the same process group, or reading from a terminal would stop it (SIGTTIN,
+    /// see termios(3)). Both get the terminal's signals, which this process must survive. The child ignores what this
+    /// process ignores (nohup(1)).
     Inherit,
 }
 
-/// What the child does once it is traced. Its data are ready before the fork: a forked child of a process with several
-/// threads must not allocate (signal-safety(7)).
+/// What the child does once it is traced. The data are prepared before the fork: a forked child of a process with
+/// several threads must not allocate (signal-safety(7)).
 pub(super) enum Then {
-    /// Start a program, with these descriptors as its standard streams.
+    /// Executes a program, with these descriptors as its standard streams.
     Execute(Arguments, [c_int; 3]),
-    /// Stop for good, to be rebuilt from outside.
+    /// Stops for good, to be rebuilt from outside.
     Wait,
 }
 
 impl Then {
-    /// Whether it has our standard input: see [`Stdin::Inherit`].
+    /// Whether it has this process's standard input: see [`Stdin::Inherit`].
     fn inherits(&self) -> bool {
         matches!(self, Self::Execute(_, [libc::STDIN_FILENO, ..]))
     }
@@ -88,23 +88,23 @@ impl Arguments {
     }
 }
 
-/// The standard streams of a program: what it is given to read, and pipes that nothing is ever written into, since the recorder
-/// takes what the program writes before the kernel does. Being objects of their own, they are recognised behind any
+/// The standard streams of a program: its input, and pipes to which nothing is ever written, since the recorder takes
+/// what the program writes before the kernel does. As objects of their own, they can be recognized behind any
 /// descriptor of any process.
 #[derive(Debug)]
 pub struct Streams {
     written: [File; 2],
     /// Their other ends, without which writing would fail.
     _read: [File; 2],
-    /// What it reads, unless that is ours.
+    /// What the program reads, unless it inherits its input.
     null: Option<File>,
 }
 
 impl Streams {
-    /// Make them.
+    /// Creates the streams.
     ///
     /// # Errors
-    /// If the kernel has no descriptors for us.
+    /// If the kernel has no descriptors left.
     pub fn new(stdin: Stdin) -> Result<Self, Error> {
         let (out, err) = (pipe()?, pipe()?);
         let null = match stdin {
@@ -114,13 +114,13 @@ impl Streams {
         Ok(Self { written: [out.1, err.1], _read: [out.0, err.0], null })
     }
 
-    /// Standard output and standard error, as the program has them.
+    /// Returns standard output and standard error, as the program has them.
     #[must_use]
     pub fn written(&self) -> &[File; 2] {
         &self.written
     }
 
-    /// Take back what the program may have set on them (`F_SETFL` of fcntl(2)).
+    /// Resets the flags that the program may have set on them (`F_SETFL` of fcntl(2)).
     ///
     /// # Errors
     /// If the kernel refuses.
@@ -138,7 +138,7 @@ impl Streams {
     }
 }
 
-/// The steps of the child that can fail, as it reports them to its parent.
+/// The child's steps that can fail, as it reports them to its parent.
 #[repr(u8)]
 #[derive(Clone, Copy)]
 enum Step {
@@ -149,8 +149,7 @@ enum Step {
     MapArea,
 }
 
-/// Fork a child that is traced, has the filter, and stands in its first system call
-/// under the filter.
+/// Forks a child that is traced, has the filter, and stands at its first system call under the filter.
 pub(super) fn fork_traced(area: &Area, then: &Then) -> Result<Stopped, Error> {
     let (go_read, mut go_write) = pipe()?;
     let (mut report_read, report_write) = pipe()?;
@@ -170,7 +169,7 @@ pub(super) fn fork_traced(area: &Area, then: &Then) -> Result<Stopped, Error> {
                 report: report_write.as_raw_fd(),
                 limit: found(),
             };
-            // SAFETY: we are the child of a fork; `then` was prepared before it.
+            // SAFETY: this is the child of a fork; `then` was prepared before it.
             unsafe { child(&fds, then) }
         }
         _ => {}
@@ -198,7 +197,8 @@ pub(super) fn fork_traced(area: &Area, then: &Then) -> Result<Stopped, Error> {
     }
 }
 
-/// Block all signals of the calling thread: the child must not run the recorder's handlers. What was blocked before.
+/// Blocks all signals of the calling thread, as the child must not run the recorder's handlers. Returns the previous
+/// mask.
 fn block_signals() -> SigSet {
     SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK).unwrap_or(SigSet::empty())
 }
@@ -221,7 +221,7 @@ fn seize(pid: Pid) -> Result<(), Error> {
 }
 
 fn kill(pid: Pid) {
-    // It is our child and has not been waited for to its end, so the id is still its own.
+    // It is a child of this process and has not been reaped, so the id is still its own.
     let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
 }
 
@@ -266,11 +266,11 @@ struct Descriptors {
     area: c_int,
     go: c_int,
     report: c_int,
-    /// How many the program may have, if that is not what we may have.
+    /// The program's descriptor limit, if it differs from that of this process.
     limit: Option<libc::rlimit>,
 }
 
-/// The child's way from fork to its first system call under the filter.
+/// Takes the child from fork to its first system call under the filter.
 ///
 /// # Safety
 /// To be called only in the child of a fork.
@@ -288,7 +288,7 @@ unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
     // pointers to live locals or to what `then` owns.
     unsafe {
         if !then.inherits() {
-            // A signal that came before is forgotten.
+            // A signal that came before is dropped.
             libc::setpgid(0, 0);
             for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP, libc::SIGTSTP] {
                 libc::signal(signal, libc::SIG_IGN);
@@ -335,7 +335,7 @@ unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
         if libc::read(fds.go, (&raw mut byte).cast(), 1) != 1 {
             libc::_exit(127);
         }
-        // From now on it is the tracer's end that kills it; the program's own parent signal is none, as always.
+        // From now on the tracer's end kills it; as always, the program has no parent-death signal of its own.
         libc::prctl(libc::PR_SET_PDEATHSIG, 0);
         if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {
             fail(Step::NewPrivileges);
@@ -356,7 +356,7 @@ unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
     }
 }
 
-/// Take back the rseq(2) area that glibc has registered for this thread: the kernel writes to it, and kills a process
+/// Unregisters the rseq(2) area that glibc has registered for this thread: the kernel writes to it, and kills a process
 /// that has unmapped it. C libraries without `__rseq_size` have registered none.
 ///
 /// # Safety
@@ -380,7 +380,7 @@ unsafe fn forget_rseq() {
         let thread_pointer: usize;
         std::arch::asm!("mov {}, fs:0", out(reg) thread_pointer, options(nostack, readonly));
         let area = thread_pointer.wrapping_add_signed(*offset);
-        // Registered with at least 32 bytes, whatever smaller size is in use.
+        // Registered with at least 32 bytes, even if fewer are in use.
         for len in [(*size).max(32), *size] {
             libc::syscall(libc::SYS_rseq, area, len, UNREGISTER, SIGNATURE);
         }

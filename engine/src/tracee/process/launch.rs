@@ -1,4 +1,4 @@
-//! Starting the program to record.
+//! Starts the program to record.
 
 use std::path::Path;
 
@@ -11,18 +11,18 @@ use crate::tracee::area::Area;
 use crate::tracee::proc::Memory;
 use crate::tracee::ptrace::{Resume, Stop, Stopped, Wait};
 
-/// A process with a single task.
+/// A new process with a single task.
 #[derive(Debug)]
 pub struct Launched {
     /// Its only task.
     pub task: Stopped,
     /// Its memory.
     pub memory: Memory,
-    /// Its life, and that of all it starts.
+    /// Kills the process and everything that it starts.
     pub leash: Leash,
 }
 
-/// Start a program, traced, with the shared area mapped: it stands before its first instruction, and resuming it starts
+/// Starts a program, traced, with the shared area mapped. It stands before its first instruction; resuming it starts
 /// it. `random` is what it finds as AT_RANDOM (getauxval(3)), from which C libraries seed their stack protector.
 ///
 /// # Errors
@@ -40,7 +40,7 @@ pub fn launch(
     Ok(Launched { task, memory, leash })
 }
 
-/// From the entry of execve(2) to its exit.
+/// Runs a task from the entry of execve(2) to its exit.
 fn executed(task: Stopped, path: &Path) -> Result<Stopped, Error> {
     let refused = |source| Error::Start { program: path.display().to_string(), source };
     let mut task = task;
@@ -55,7 +55,7 @@ fn executed(task: Stopped, path: &Path) -> Result<Stopped, Error> {
                     i32::try_from(-result).unwrap_or(libc::EIO),
                 )));
             }
-            // The registers are the new program's only at the exit: until then execve would overwrite rax.
+            // The registers are the new program's only at the exit: before, execve would overwrite rax.
             Wait::Stopped(stopped, _) => stopped,
             Wait::Dead(_) => {
                 return Err(refused(std::io::Error::other("it died while it was being executed")));

@@ -1,4 +1,4 @@
-//! Killing what is left of a driven program.
+//! A kill-on-drop guard for what is left of a driven program.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -9,11 +9,11 @@ use nix::unistd::Pid;
 use crate::tracee::ptrace::{Resume, Wait, Waited, wait_any};
 
 thread_local! {
-    /// How many programs the thread drives.
+    /// Number of programs that the thread drives.
     static LEASHES: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Kills all processes of a driven program, and waits until they are gone, when it is dropped. The last one of a thread
+/// Kills all processes of a driven program when it is dropped, and waits until they are gone. The last one of a thread
 /// leaves no task of the thread at all.
 #[derive(Debug)]
 pub struct Leash {
@@ -21,28 +21,28 @@ pub struct Leash {
 }
 
 impl Leash {
-    /// That of a new program, which so far is this process.
+    /// Creates the guard of a new program, which so far consists of this process.
     #[must_use]
     pub fn new(pid: Pid) -> Self {
         LEASHES.set(LEASHES.get() + 1);
         Self { pids: RefCell::new(BTreeSet::from([pid])) }
     }
 
-    /// A new task of the program.
+    /// Adds a new task of the program.
     pub fn add(&self, pid: Pid) {
         self.pids.borrow_mut().insert(pid);
     }
 
-    /// Kill the program's processes without waiting until they are gone. Who has many programs to end has them end at the same
-    /// time so, where each would have to wait for a processor.
+    /// Kills the program's processes without waiting until they are gone. A caller with many programs lets them end at
+    /// the same time this way, as each has to wait for a processor.
     pub fn kill(&self) {
-        // The id of what has been waited for to its end may be somebody else's by now.
+        // The id of a reaped task may be somebody else's by now.
         for pid in self.pids.borrow().iter().filter(|pid| has_child(Some(**pid))) {
             let _ = kill(*pid, Signal::SIGKILL);
         }
     }
 
-    /// A task has been waited for to its end.
+    /// Removes a task that has been reaped.
     pub fn remove(&self, pid: Pid) {
         self.pids.borrow_mut().remove(&pid);
     }
@@ -59,7 +59,7 @@ impl Drop for Leash {
             match wait_any() {
                 Ok(Waited::Done((pid, Wait::Dead(_)))) => pids.retain(|known| *known != pid),
                 Ok(Waited::Done((tid, Wait::Stopped(stopped, _)))) => {
-                    // One that was just being born: it was not known yet.
+                    // A task that was just being created, and was not known yet.
                     let _ = kill(tid, Signal::SIGKILL);
                     let _ = stopped.resume(Resume::Freely, 0);
                 }
@@ -70,14 +70,14 @@ impl Drop for Leash {
     }
 }
 
-/// Take away what is left of a dead process that has become a child of ours, as its parent has ended (we may be the init
-/// process of a container). Anybody else's is left alone.
+/// Reaps a dead process that has become a child of this process, as its parent has ended (this process may be the init
+/// process of a container). Children of other processes are left alone.
 pub fn bury(pid: Pid) {
-    // SAFETY: a null status is allowed. Without __WNOTHREAD: the kernel gives orphans to any thread of ours.
+    // SAFETY: a null status is allowed. Without __WNOTHREAD: the kernel gives orphans to any thread of this process.
     unsafe { libc::waitpid(pid.as_raw(), std::ptr::null_mut(), libc::WNOHANG | libc::__WALL) };
 }
 
-/// Whether the calling thread has this child or traced task, or any, to be waited for.
+/// Whether the calling thread has this child or traced task, or any, to wait for.
 fn has_child(pid: Option<Pid>) -> bool {
     let (kind, id) = pid.map_or((libc::P_ALL, 0), |pid| (libc::P_PID, pid.as_raw().cast_unsigned()));
     // SAFETY: an all-zero siginfo is a valid place for the result; WNOWAIT leaves everything as it is.

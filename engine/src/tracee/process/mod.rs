@@ -1,6 +1,6 @@
-//! Processes to drive: how they are started, copied, made from nothing, kept on a core, and got rid of.
+//! Driven processes: starts, forks and rebuilds them, pins them to a core, and ends them.
 //!
-//! A new process gets a filter that has its calls stop, and the shared area; until then it is not one that can be driven. The room
+//! A new process gets a filter that makes its calls stop, and the shared area; only then it can be driven. The room
 //! stands on [`inject`](super::inject), and so on the area and on ptrace.
 
 mod branch;

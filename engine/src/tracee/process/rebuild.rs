@@ -1,4 +1,4 @@
-//! A process made from nothing, to be filled from a trace.
+//! Makes empty processes, to be filled from a trace.
 
 use rrtest_preload::layout::{AREA, AREA_LEN};
 
@@ -13,8 +13,8 @@ use crate::tracee::proc::Memory;
 use crate::tracee::ptrace::Stopped;
 use crate::tracee::system::{TASK_SIZE, os};
 
-/// Make a process with nothing in it but the shared area: no memory and no descriptors of ours, no vdso. Its only task
-/// stands at the entry of a call that is not to happen, ready for [`remote()`].
+/// Makes a process that has nothing but the shared area: no memory and no descriptors of this process, no vdso. Its
+/// only task stands at the entry of a call that will not be made, ready for [`remote()`].
 ///
 /// # Errors
 /// If tracing is not allowed, or the kernel refuses something.
@@ -25,8 +25,8 @@ pub fn rebuild(area: &Area) -> Result<Launched, Error> {
     Ok(Launched { task: empty(task)?, memory, leash })
 }
 
-/// Make a process of the same kind from a task of another, which stays as it is. It shares nothing with that but the
-/// shared area, and is a child of the caller's.
+/// Makes another empty process from a task of an existing one, which is not changed. The two share nothing but the
+/// shared area. The new process is a child of the caller.
 ///
 /// # Errors
 /// If the kernel refuses something.
@@ -36,7 +36,7 @@ pub fn another(task: Stopped, leash: &Leash) -> Result<(Stopped, Stopped), Error
     Ok((task, empty(new)?))
 }
 
-/// Take away all that a process has but for the shared area.
+/// Removes everything that a process has except the shared area.
 fn empty(mut task: Stopped) -> Result<Stopped, Error> {
     let end = (AREA + AREA_LEN) as u64;
     for (number, args) in [

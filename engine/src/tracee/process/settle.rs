@@ -1,4 +1,4 @@
-//! Making a freshly executed process one that can be recorded.
+//! Prepares freshly executed processes to be recorded.
 
 use rrtest_preload::layout::{AREA, AREA_LEN};
 
@@ -19,16 +19,16 @@ pub struct Settled {
     pub memory: Memory,
 }
 
-/// Prepare a process that stands at the exit of execve(2): the shared area is mapped, the initial stack is the same
+/// Prepares a process that stands at the exit of execve(2): maps the shared area, and makes the initial stack the same
 /// everywhere. `random` is what the program finds as AT_RANDOM (getauxval(3)).
 ///
 /// # Errors
-/// If the process can in no way get at the area, or dies.
+/// If the process has no way to open the area, or dies.
 pub fn settle(task: Stopped, area: &Area, random: [u8; 16]) -> Result<Settled, Error> {
     let memory = Memory::open(task.tid())?;
     let start = task.registers()?;
     edit_auxv(&memory, start.sp(), random)?;
-    // Injection code stands for a moment at the program's first instruction, and the path below its stack.
+    // For a moment the injection code is at the program's first instruction, and the path below its stack.
     let mut path = [area.path().as_bytes(), b"\0"].concat();
     path.resize(hand_over::ROOM, 0);
     let text = start.sp() - 512;
@@ -59,14 +59,15 @@ pub fn settle(task: Stopped, area: &Area, random: [u8; 16]) -> Result<Settled, E
     if mapped != AREA as i64 {
         return Err(failed(&format!("map the recorder's memory at {AREA:#x}"), mapped));
     }
-    // The task stands at the entry of the call that ended the injection: skip it and be at the start again.
+    // The task stands at the entry of the call that ended the injection: skip it and return to the start.
     let mut registers = start;
     registers.set_number(u64::MAX);
     task.set_registers(&registers)?;
     Ok(Settled { task, memory })
 }
 
-/// Make the initial stack the same everywhere: no vdso, so that time comes through system calls; known random bytes.
+/// Makes the initial stack the same everywhere: without vdso, so that time comes through system calls, and with known
+/// random bytes.
 ///
 /// The layout above the stack pointer is that of the System V ABI, AMD64 supplement, 3.4.1.
 fn edit_auxv(memory: &Memory, sp: u64, random: [u8; 16]) -> Result<(), Error> {
@@ -94,7 +95,7 @@ fn edit_auxv(memory: &Memory, sp: u64, random: [u8; 16]) -> Result<(), Error> {
 struct Stack<'a> {
     memory: &'a Memory,
     sp: u64,
-    /// Its start, which has all that is asked for unless there are very many arguments and variables.
+    /// Its beginning, which suffices unless there are very many arguments and variables.
     bytes: Vec<u8>,
 }
 

@@ -6,28 +6,28 @@ use std::time::Duration;
 use crate::Error;
 use crate::tracee::system::last_os;
 
-/// How often a wait is interrupted at most, so that a time limit or a request to stop is soon noticed.
+/// Longest wait without an interruption, so that a time limit or a request to stop is soon noticed.
 const BEAT: Duration = Duration::from_millis(20);
 
-/// Interrupts the system calls of the thread that made it, time and again: waitpid(2) has no time limit of its own.
+/// Interrupts the system calls of the thread that created it at intervals: waitpid(2) has no time limit of its own.
 ///
-/// It uses SIGURG, which nothing notices by default, with a handler that does nothing.
+/// It uses SIGURG, which does nothing by default, with an empty handler.
 #[derive(Debug)]
 pub struct Heartbeat {
     timer: libc::timer_t,
 }
 
 impl Heartbeat {
-    /// Start it for the calling thread.
+    /// Starts the timer for the calling thread.
     ///
     /// # Errors
-    /// If the kernel has no timer left for us.
+    /// If the kernel has no timer left.
     pub fn start() -> Result<Self, Error> {
         static HANDLER: Once = Once::new();
         extern "C" fn nothing(_: libc::c_int) {}
         HANDLER.call_once(|| {
             // SAFETY: the handler does nothing, so it is async-signal-safe; without SA_RESTART it makes calls return
-            // EINTR, which std and we handle. An all-zero sigaction is valid.
+            // EINTR, which std and this crate handle. An all-zero sigaction is valid.
             unsafe {
                 let mut action: libc::sigaction = std::mem::zeroed();
                 action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
@@ -51,7 +51,7 @@ impl Heartbeat {
         Ok(heartbeat)
     }
 
-    /// Have the next interruption come after `wait` (or sooner).
+    /// Makes the next interruption come after `wait` or sooner.
     pub fn next(&self, wait: Duration) {
         let spec = |d: Duration| libc::timespec {
             tv_sec: d.as_secs().try_into().unwrap_or(libc::time_t::MAX),
@@ -59,14 +59,14 @@ impl Heartbeat {
         };
         let first = wait.clamp(Duration::from_nanos(1), BEAT);
         let times = libc::itimerspec { it_interval: spec(BEAT), it_value: spec(first) };
-        // SAFETY: the timer is ours and lives; `times` is a live local. Valid times cannot be refused.
+        // SAFETY: the timer is this value's and lives; `times` is a live local. Valid times cannot be refused.
         unsafe { libc::timer_settime(self.timer, 0, &raw const times, std::ptr::null_mut()) };
     }
 }
 
 impl Drop for Heartbeat {
     fn drop(&mut self) {
-        // SAFETY: the timer is ours and is not used again.
+        // SAFETY: the timer is this value's and is not used again.
         unsafe { libc::timer_delete(self.timer) };
     }
 }

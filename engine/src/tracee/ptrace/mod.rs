@@ -1,7 +1,7 @@
 //! A traced task, stopped or running, and its registers.
 //!
-//! What can be asked of a task depends on which of the two it is, and that is in the types. The room stands on ptrace(2) and
-//! waitpid(2) alone; it knows nothing of what is recorded or replayed.
+//! What can be done with a task depends on which of the two it is, which its type says. The room stands on ptrace(2)
+//! and waitpid(2) alone; it knows nothing about recording or replay.
 
 mod heartbeat;
 mod registers;

@@ -1,4 +1,4 @@
-//! The general registers, by what they are for.
+//! The general registers, by their purpose.
 
 use rrtest_preload::reads::What;
 use serde::{Deserialize, Serialize};
@@ -46,13 +46,13 @@ impl Registers {
         unsafe { std::mem::transmute::<[u64; 27], libc::user_regs_struct>(self.0) }
     }
 
-    /// The instruction pointer.
+    /// Returns the instruction pointer.
     #[must_use]
     pub fn ip(&self) -> u64 {
         self.0[index::RIP]
     }
 
-    /// Set the instruction pointer.
+    /// Sets the instruction pointer.
     pub fn set_ip(&mut self, ip: u64) {
         self.0[index::RIP] = ip;
     }
@@ -65,60 +65,60 @@ impl Registers {
         self.0[index::CS] == USER_CS
     }
 
-    /// The stack pointer.
+    /// Returns the stack pointer.
     #[must_use]
     pub fn sp(&self) -> u64 {
         self.0[index::RSP]
     }
 
-    /// The frame pointer, if the code keeps one.
+    /// Returns the frame pointer, if the code keeps one.
     #[must_use]
     pub fn bp(&self) -> u64 {
         self.0[index::RBP]
     }
 
-    /// At a system-call stop: the call's number.
+    /// At a system-call stop: returns the call's number.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.0[index::ORIG_RAX]
     }
 
-    /// At a system-call stop: have another call made; `u64::MAX` (-1) for none.
+    /// At a system-call stop: replaces the call to be made; `u64::MAX` (-1) for none.
     pub fn set_number(&mut self, number: u64) {
         self.0[index::ORIG_RAX] = number;
     }
 
-    /// The arguments of a system call.
+    /// Returns the arguments of a system call.
     #[must_use]
     pub fn args(&self) -> [u64; 6] {
         index::ARGS.map(|i| self.0[i])
     }
 
-    /// Set the arguments of a system call.
+    /// Sets the arguments of a system call.
     pub fn set_args(&mut self, args: [u64; 6]) {
         for (i, arg) in index::ARGS.into_iter().zip(args) {
             self.0[i] = arg;
         }
     }
 
-    /// The result register.
+    /// Returns the result register.
     #[must_use]
     pub fn result(&self) -> i64 {
         self.0[index::RAX].cast_signed()
     }
 
-    /// Set the result register.
+    /// Sets the result register.
     pub fn set_result(&mut self, result: i64) {
         self.0[index::RAX] = result.cast_unsigned();
     }
 
-    /// rcx.
+    /// Returns rcx.
     #[must_use]
     pub fn rcx(&self) -> u64 {
         self.0[index::RCX]
     }
 
-    /// A general register, by the number that instructions have for it.
+    /// Returns a general register, by its number in instructions.
     pub(in crate::tracee) fn general(&self, number: usize) -> u64 {
         self.0[index::GENERAL[number]]
     }
@@ -135,7 +135,8 @@ impl Registers {
         self.0[index::EFLAGS] = flags;
     }
 
-    /// Do what an instruction of `len` bytes does that reads this, in place of whose first byte a trap has been executed.
+    /// Does what an instruction of `len` bytes that reads this does, after a trap in place of its first byte was
+    /// executed.
     pub fn finish_read(&mut self, what: What, len: u8, value: u64, more: [u32; 4]) {
         let mut registers = std::array::from_fn(|number| self.general(number));
         let flags = what.finish(&mut registers, self.flags(), value, more);
@@ -146,13 +147,13 @@ impl Registers {
         self.set_ip(self.ip() - 1 + u64::from(len));
     }
 
-    /// The number of a general register, other than rcx, that differs from `other`'s.
+    /// Returns the number of a general register, other than rcx, that differs from `other`'s.
     #[must_use]
     pub fn changed_since(&self, other: &Self) -> Option<u8> {
         (0..16_u8).find(|n| *n != 1 && self.general((*n).into()) != other.general((*n).into()))
     }
 
-    /// The same without what a stop in the middle of user code leaves behind: what remains is the program's.
+    /// Returns the program's own registers, without what a stop in the middle of user code leaves behind.
     #[must_use]
     pub fn of_user_code(mut self) -> Self {
         /// Set by single-stepping, and by the kernel to get past a breakpoint (Intel SDM, volume 3, 2.3).
@@ -162,16 +163,16 @@ impl Registers {
         self
     }
 
-    /// Take over the segment registers and bases of `other`.
+    /// Copies the segment registers and bases of `other`.
     pub fn copy_segments(&mut self, other: &Self) {
         self.0[index::SEGMENT_BASES..].copy_from_slice(&other.0[index::SEGMENT_BASES..]);
     }
 
-    /// A digest of all that the program can see, but for the registers that the system-call instruction itself
-    /// overwrites (rax, rcx, r11).
+    /// Computes a digest of everything that the program can see, except the registers that the system-call instruction
+    /// itself overwrites (rax, rcx, r11).
     #[must_use]
     pub fn digest(&self) -> u32 {
-        // FNV-1a over whole words: cheap, and any one changed register changes it.
+        // FNV-1a over whole words: cheap, and changes with any single register.
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
         for (i, value) in self.0.iter().enumerate() {
             if !matches!(i, index::RAX | index::RCX | index::R11 | index::ORIG_RAX) {

@@ -22,33 +22,33 @@ pub struct Running {
     tid: Pid,
 }
 
-/// What floating-point and vector registers hold.
+/// Contents of the floating-point and vector registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vectors {
     /// The low halves of xmm0 to xmm15.
     pub low: [u64; 16],
-    /// A digest of all.
+    /// A digest of all of them.
     pub digest: u32,
 }
 
 /// Why a task stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// The seccomp filter: at the entry of a system call, which has not happened yet.
+    /// At the entry of a system call, which has not been made yet: the seccomp filter.
     Seccomp,
     /// At the end of a system call that was resumed with [`Resume::ToSyscallExit`].
     SyscallExit,
     /// About to get this signal.
     Signal(c_int),
-    /// Inside a clone call, having created the task of this thread id.
+    /// Inside a clone call that has created the task with this thread id.
     Cloned(Pid),
-    /// Inside a fork or vfork, having created this process.
+    /// Inside a fork or vfork that has created this process.
     Forked(Pid),
     /// Inside a successful execve(2).
     Executed,
-    /// A signal of job control has stopped the process (ptrace(2), "Group-stop").
+    /// A job-control signal has stopped the process (ptrace(2), "Group-stop").
     Group(c_int),
-    /// A new task's first stop, or one that [`Running::interrupt`] asked for, or the end of a group stop.
+    /// A new task's first stop, a stop that [`Running::interrupt`] asked for, or the end of a group stop.
     Event,
 }
 
@@ -75,9 +75,9 @@ pub enum Wait {
 pub enum Resume {
     /// Until something happens; system calls stop if the filter says so.
     Freely,
-    /// Until the system call it is in ends (or something happens before).
+    /// Until its system call ends, or something happens before.
     ToSyscallExit,
-    /// One instruction.
+    /// For one instruction.
     Step,
 }
 
@@ -92,18 +92,18 @@ impl Resume {
 }
 
 impl Stopped {
-    /// Take charge of a task known to be in a stop that has been waited for.
+    /// Takes charge of a task that is known to be in a stop that has been waited for.
     pub(in crate::tracee) fn assume(tid: Pid) -> Self {
         Self { tid }
     }
 
-    /// Its thread id.
+    /// Returns its thread id.
     #[must_use]
     pub fn tid(&self) -> Pid {
         self.tid
     }
 
-    /// Its general registers.
+    /// Reads its general registers.
     ///
     /// # Errors
     /// If the task has been killed.
@@ -111,7 +111,7 @@ impl Stopped {
         ptrace::getregs(self.tid).map(Registers::from_kernel).map_err(|e| self.refused("read registers", e))
     }
 
-    /// Set its general registers.
+    /// Sets its general registers.
     ///
     /// # Errors
     /// If the task has been killed.
@@ -119,7 +119,7 @@ impl Stopped {
         ptrace::setregs(self.tid, (*registers).to_kernel()).map_err(|e| self.refused("set registers", e))
     }
 
-    /// What is known of the signal it is about to get.
+    /// Reads the information on the signal that it is about to get.
     ///
     /// # Errors
     /// If it is not at a signal stop, or has been killed.
@@ -127,7 +127,7 @@ impl Stopped {
         ptrace::getsiginfo(self.tid).map_err(|e| self.refused("read signal information", e))
     }
 
-    /// Replace what is known of the signal it is about to get.
+    /// Replaces the information on the signal that it is about to get.
     ///
     /// # Errors
     /// As for [`Self::signal_info`].
@@ -135,15 +135,15 @@ impl Stopped {
         ptrace::setsiginfo(self.tid, info).map_err(|e| self.refused("set signal information", e))
     }
 
-    /// Bring the floating-point and vector registers to their initial state, as execve(2) and the start of a signal
+    /// Resets the floating-point and vector registers to their initial state, as execve(2) and the start of a signal
     /// handler do.
     ///
     /// # Errors
     /// If the task has been killed, or the processor has no such state to set.
     pub fn reset_vector_state(&self) -> Result<(), Error> {
-        /// Where the legacy area keeps its control words, and their initial values (Intel SDM, volume 1, 13.6).
+        /// Offsets of the control words in the legacy area, and their initial values (Intel SDM, volume 1, 13.6).
         const CONTROL: [(usize, &[u8]); 2] = [(0, &[0x7f, 0x03]), (24, &[0x80, 0x1f, 0, 0])];
-        /// Where the header says which parts are in use; none is in the initial state but for MXCSR.
+        /// Where the header says which parts are in use; in the initial state none is, except for MXCSR.
         const IN_USE: Range<usize> = 512..520;
         let mut state = self.vector_state()?;
         state[..IN_USE.start].fill(0);
@@ -155,7 +155,7 @@ impl Stopped {
         self.vector_request(libc::PTRACE_SETREGSET, &mut area)
     }
 
-    /// The floating-point and vector registers, in the processor's own layout (Intel SDM, volume 1, 13.4).
+    /// Reads the floating-point and vector registers, in the processor's own layout (Intel SDM, volume 1, 13.4).
     fn vector_state(&self) -> Result<Vec<u8>, Error> {
         /// Larger than any processor's state so far (AMX has 11 KiB).
         const LARGEST: usize = 64 << 10;
@@ -169,8 +169,8 @@ impl Stopped {
     fn vector_request(&self, request: libc::c_uint, area: &mut libc::iovec) -> Result<(), Error> {
         /// ELF note type of the extended state (linux/elf.h).
         const NT_X86_XSTATE: usize = 0x202;
-        // SAFETY: PTRACE_GETREGSET and PTRACE_SETREGSET (ptrace(2)) use the buffer that `area` describes, which its maker
-        // keeps alive and of that length; the kernel shortens `iov_len` to what it used.
+        // SAFETY: PTRACE_GETREGSET and PTRACE_SETREGSET (ptrace(2)) use the buffer that `area` describes, which the
+        // caller keeps alive and of that length; the kernel shortens `iov_len` to what it used.
         let result = unsafe { libc::ptrace(request, self.tid.as_raw(), NT_X86_XSTATE, &raw mut *area) };
         if result == -1 {
             Err(self.refused("access the vector registers", nix::errno::Errno::last()))
@@ -179,15 +179,15 @@ impl Stopped {
         }
     }
 
-    /// What the floating-point and vector registers hold, up to those of AVX, without what tells of the last instruction
-    /// that used them.
+    /// Reads the floating-point and vector registers, up to those of AVX, without the information on the last
+    /// instruction that used them.
     ///
     /// # Errors
     /// If the task has been killed, or the processor has no such state.
     pub fn vectors(&self) -> Result<Vectors, Error> {
         /// Control and status, MXCSR, x87 and SSE registers, upper halves of AVX's (Intel SDM, volume 1, 13.4).
         const PARTS: [Range<usize>; 4] = [0..5, 24..28, 32..416, 576..832];
-        /// Where xmm0 is in the legacy area; the others follow.
+        /// Offset of xmm0 in the legacy area; the others follow.
         const XMM: usize = 160;
         let state = self.vector_state()?;
         let mut hash = crc32fast::Hasher::new();
@@ -201,12 +201,13 @@ impl Stopped {
         Ok(Vectors { low: std::array::from_fn(low), digest: hash.finalize() })
     }
 
-    /// Have it stop, with SIGTRAP, when it comes to the instruction at `address` (hardware breakpoint); none: no longer.
+    /// Sets a hardware breakpoint: the task stops with SIGTRAP when it reaches the instruction at `address`. `None`
+    /// removes it.
     ///
     /// # Errors
-    /// If the processor or what stands for it has no such breakpoints.
+    /// If the processor, or what emulates it, has no such breakpoints.
     pub fn break_at(&self, address: Option<u64>) -> Result<(), Error> {
-        /// Debug register 0 holds the address; 7 says that it counts: for execution, in this task (Intel SDM, volume 3,
+        /// Debug register 0 holds the address; register 7 enables it, for execution in this task (Intel SDM, volume 3,
         /// 18.2).
         const ENABLED: u64 = 1;
         let registers = match address {
@@ -216,14 +217,14 @@ impl Stopped {
         self.set_debug_registers(&registers, "set a breakpoint")
     }
 
-    /// Have it stop, with SIGTRAP, when it has written to one of these words of four bytes, which are aligned; to no more than
-    /// the first four.
+    /// Sets watchpoints: the task stops with SIGTRAP when it has written to one of these aligned four-byte words. Only
+    /// the first four words are watched.
     ///
     /// # Errors
-    /// If the processor or what stands for it has no such watchpoints.
+    /// If the processor, or what emulates it, has no such watchpoints.
     pub fn watch_writes(&self, words: &[u64]) -> Result<(), Error> {
-        /// Bits of debug register 7 (Intel SDM, volume 3, 18.2): that register 0 counts in this task; that it is about
-        /// writes, of four bytes. Those of the others follow.
+        /// Bits of debug register 7 (Intel SDM, volume 3, 18.2): enable register 0 in this task, for writes of four
+        /// bytes. The bits of the other registers follow.
         const ENABLED: u64 = 1;
         const WRITES: u64 = 0b1101 << 16;
         let mut registers = vec![(7, 0)];
@@ -239,7 +240,7 @@ impl Stopped {
     fn set_debug_registers(&self, registers: &[(usize, u64)], what: &str) -> Result<(), Error> {
         for (number, value) in registers {
             let offset = std::mem::offset_of!(libc::user, u_debugreg) + number * size_of::<u64>();
-            // SAFETY: PTRACE_POKEUSER (ptrace(2)) takes an offset into `struct user` and a word; no memory of ours.
+            // SAFETY: PTRACE_POKEUSER (ptrace(2)) takes an offset into `struct user` and a word, and no pointer.
             let result = unsafe { libc::ptrace(libc::PTRACE_POKEUSER, self.tid.as_raw(), offset, *value) };
             if result == -1 {
                 return Err(self.refused(what, nix::errno::Errno::last()));
@@ -248,7 +249,7 @@ impl Stopped {
         Ok(())
     }
 
-    /// Whether it stands at the entry of a system call, be it one that will not happen.
+    /// Whether it stands at the entry of a system call, even one that will not be made.
     ///
     /// # Errors
     /// If the task has been killed, or the kernel is older than Linux 5.3.
@@ -266,7 +267,7 @@ impl Stopped {
         Ok(ENTRIES.contains(&info[0]))
     }
 
-    /// Whether a signal waits for it, or (`shared`) for any task of its process.
+    /// Whether a signal is pending for it, or (`shared`) for its process.
     ///
     /// # Errors
     /// If the task has been killed.
@@ -275,8 +276,8 @@ impl Stopped {
         const SHARED: u32 = 1;
         let flags = if shared { SHARED } else { 0 };
         let asked = libc::ptrace_peeksiginfo_args { off: 0, flags, nr: 1 };
-        // SAFETY: an all-zero siginfo is valid; PTRACE_PEEKSIGINFO (ptrace(2)) reads `asked`, and writes to `info` the one
-        // that it asks for.
+        // SAFETY: an all-zero siginfo is valid; PTRACE_PEEKSIGINFO (ptrace(2)) reads `asked`, and writes the one signal
+        // that it asks for to `info`.
         let count = unsafe {
             let mut info: libc::siginfo_t = std::mem::zeroed();
             libc::ptrace(libc::PTRACE_PEEKSIGINFO, self.tid.as_raw(), &raw const asked, &raw mut info)
@@ -288,7 +289,7 @@ impl Stopped {
         }
     }
 
-    /// The signals it blocks, the lowest bit for signal 1.
+    /// Returns its signal mask; the lowest bit is signal 1.
     ///
     /// # Errors
     /// If the task has been killed.
@@ -305,7 +306,7 @@ impl Stopped {
         }
     }
 
-    /// Set the signals it blocks.
+    /// Sets its signal mask.
     ///
     /// # Errors
     /// If the task has been killed.
@@ -321,9 +322,9 @@ impl Stopped {
         }
     }
 
-    /// Let it go on; `signal` (0 for none) is delivered if it is at a signal stop.
+    /// Resumes it; `signal` (0 for none) is delivered if it is at a signal stop.
     ///
-    /// A task killed in the meantime counts as running: waiting for it tells of its death.
+    /// A task killed in the meantime counts as running: waiting for it reports its death.
     ///
     /// # Errors
     /// If the kernel refuses for another reason.
@@ -346,7 +347,7 @@ impl Stopped {
         Ok(Running { tid: self.tid })
     }
 
-    /// Leave it in a group stop, and be told when that ends.
+    /// Leaves it in a group stop, whose end will be reported.
     ///
     /// # Errors
     /// As for [`Self::resume`].
@@ -364,7 +365,7 @@ impl Stopped {
     }
 }
 
-/// What waiting came to.
+/// The result of a wait.
 #[derive(Debug)]
 pub enum Waited<T> {
     /// Something happened.
@@ -378,25 +379,25 @@ impl Running {
         Self { tid }
     }
 
-    /// A task that [`Stop::Cloned`] or [`Stop::Forked`] told of: it runs into its first stop.
+    /// Takes charge of a task that [`Stop::Cloned`] or [`Stop::Forked`] reported: it runs until its first stop.
     #[must_use]
     pub fn of_new(tid: Pid) -> Self {
         Self::assume(tid)
     }
 
-    /// Its thread id.
+    /// Returns its thread id.
     #[must_use]
     pub fn tid(&self) -> Pid {
         self.tid
     }
 
-    /// Ask it to stop soon, with [`Stop::Event`]. Nothing happens if it is about to stop anyway, or dead.
+    /// Asks it to stop soon, with [`Stop::Event`]. Does nothing if it is about to stop anyway, or dead.
     pub fn interrupt(&self) {
-        // It can fail only if the task is gone or already stopping; the next wait tells.
+        // This can fail only if the task is gone or already stopping; the next wait shows that.
         let _ = ptrace::interrupt(self.tid);
     }
 
-    /// Wait until it stops or dies; the heartbeat interrupts.
+    /// Waits until it stops or dies, or the heartbeat interrupts.
     ///
     /// # Errors
     /// If the kernel refuses to wait for it.
@@ -407,7 +408,7 @@ impl Running {
         })
     }
 
-    /// Wait, going on after interruptions: for stops that are certain to come at once.
+    /// Waits despite interruptions, for a stop that is certain to come at once.
     ///
     /// # Errors
     /// As [`Self::wait`].
@@ -419,7 +420,7 @@ impl Running {
         }
     }
 
-    /// Wait for the end of a task that is certain to come. One that has been waited for to its end already is fine.
+    /// Waits for the end of a task that is certain to come. It may have been reaped already.
     ///
     /// # Errors
     /// As [`Self::wait`].
@@ -435,7 +436,7 @@ impl Running {
         }
     }
 
-    /// Whether it has stopped or died by now.
+    /// Returns its stop or death if it has stopped or died by now.
     ///
     /// # Errors
     /// As [`Self::wait`].
@@ -447,17 +448,17 @@ impl Running {
     }
 }
 
-/// Wait until any task of the calling thread stops or dies.
+/// Waits until any task of the calling thread stops or dies.
 ///
 /// # Errors
-/// If there is none.
+/// If there is no such task.
 pub fn wait_any() -> Result<Waited<(Pid, Wait)>, Error> {
     wait_pid(-1, 0)
 }
 
 fn wait_pid(pid: pid_t, flags: c_int) -> Result<Waited<(Pid, Wait)>, Error> {
     let mut status = 0;
-    // __WNOTHREAD: several threads of the recorder may each have their own tasks.
+    // __WNOTHREAD: several threads of the recorder may each have tasks of their own.
     // SAFETY: `status` is a valid place for an int.
     let got = unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL | libc::__WNOTHREAD | flags) };
     match got {

@@ -1,13 +1,13 @@
-//! From the entry of a system call to its exit.
+//! Runs a task from the entry of a system call to its exit.
 
 use super::task::{Running, Stop, Stopped};
 
-/// Run a task that stands at the entry of a call to the call's exit. `resume` has it go on with
-/// [`Resume::ToSyscallExit`](super::task::Resume::ToSyscallExit) and waits for its next stop. The task that the call has
-/// made, if it has made one, comes along.
+/// Runs a task from the entry of a call to the call's exit. `resume` resumes it with
+/// [`Resume::ToSyscallExit`](super::task::Resume::ToSyscallExit) and waits for its next stop. Also returns the task
+/// that the call has created, if it has.
 ///
 /// # Errors
-/// Those of `resume`.
+/// Any error of `resume`.
 pub fn to_exit<E>(
     mut stopped: Stopped,
     mut resume: impl FnMut(Stopped) -> Result<(Stopped, Stop), E>,

@@ -15,6 +15,7 @@ mod limits;
 mod natively;
 mod order;
 mod overdue;
+mod privacy;
 mod programs;
 mod races;
 mod replay;
@@ -89,6 +90,7 @@ fn main() -> ExitCode {
     tests.topic("together", together::TESTS);
     tests.topic("order", order::TESTS);
     tests.topic("isolated", isolated::TESTS);
+    tests.topic("privacy", privacy::TESTS);
     tests.topic("hangs", hangs::TESTS);
     tests.topic("overdue", overdue::TESTS);
     tests.topic("killed", killed::TESTS);

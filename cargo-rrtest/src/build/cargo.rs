@@ -25,6 +25,7 @@ use crate::base::group;
 use crate::discover::find::{self, Found, Grouping};
 use crate::discover::libtest::Filter;
 use crate::discover::runner::{self, Capture};
+use crate::discover::secrets::Secrets;
 
 /// The project at hand.
 #[derive(Debug)]
@@ -97,6 +98,8 @@ pub(crate) struct Build<'a> {
     pub(crate) has_examples: bool,
     /// Beside the attempts at another build: without a word unless it fails, giving way to them, and given up on a flag.
     pub(crate) in_background: bool,
+    /// What the tests do not get of the environment.
+    pub(crate) secrets: &'a Secrets,
 }
 
 /// What cargo built, and how it would run it.
@@ -181,7 +184,7 @@ impl Build<'_> {
         let (sender, programs) = mpsc::channel();
         let (done, finished) = mpsc::channel::<()>();
         let (told, captures, stderr) = thread::scope(|scope| {
-            let captures = scope.spawn(|| runner::ask_all(programs, cores, stop));
+            let captures = scope.spawn(|| runner::ask_all(programs, cores, self.secrets, stop));
             let stderr = scope.spawn(|| runner::text(stderr));
             if self.in_background {
                 let group = Pid::from_raw(child.id().cast_signed());

@@ -13,6 +13,7 @@ use rrtest_engine::schedule::surprise::Surprises;
 use crate::attempt::seed::Seed;
 use crate::build::instrument::Level;
 use crate::build::selection::Selection;
+use crate::discover::secrets::Secrets;
 use crate::store::traces::Keep;
 
 /// As cargo styles its help.
@@ -234,12 +235,25 @@ pub(crate) struct Recording {
     /// leaves that one out of the usual kinds [default: all but interrupt under chaos, else none]
     #[arg(long, value_name = "all|none|LIST", help_heading = "Recording")]
     pub(crate) surprises: Option<Surprises>,
+    /// Give the program these variables of the environment though they look like secrets
+    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Recording")]
+    pub(crate) pass_env: Vec<String>,
+    /// Keep these from the program as well, with * for any characters
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',', help_heading = "Recording")]
+    pub(crate) hide_env: Vec<String>,
     /// Which traces to keep
     #[arg(long, value_enum, default_value = "on-failure", value_name = "WHICH", help_heading = "Recording")]
     pub(crate) keep: Keep,
     /// Keep traces in this directory [default: rrtest/traces in the target directory]
     #[arg(long, value_name = "DIR", help_heading = "Recording")]
     pub(crate) trace_dir: Option<PathBuf>,
+}
+
+impl Recording {
+    /// What the program does not get of the environment.
+    pub(crate) fn secrets(&self) -> Secrets {
+        Secrets::new(&self.pass_env, &self.hide_env)
+    }
 }
 
 /// Options of `exec`.

@@ -26,9 +26,10 @@ use crate::attempt::seed::Seed;
 use crate::base::cores::cores;
 use crate::base::exit::{Status, Stop};
 use crate::base::interrupt::Interrupt;
-use crate::base::terminal;
+use crate::base::terminal::{self, CAUTION};
 use crate::build::instrument::Level;
 use crate::build::selection::Selection;
+use crate::discover::secrets;
 use crate::discover::test::Test;
 use crate::ending::backtrace::Frames;
 use crate::ending::describe;
@@ -112,7 +113,12 @@ fn program(options: &Exec) -> Result<Program, Stop> {
     let cwd = env::current_dir().map_err(|error| Stop::os("no working directory", &error))?;
     let path = find(name, &cwd, env::var_os("PATH").as_deref())
         .ok_or_else(|| Stop::usage(format!("no program `{}` is here or in PATH", name.display())))?;
-    Ok(Program { path, args: args.to_vec(), env: env::vars_os().collect(), cwd })
+    let mut env = env::vars_os().collect();
+    let taken = options.recording.secrets().take_out(&mut env);
+    if let Some(warning) = secrets::warning(&taken) {
+        anstream::eprintln!("{CAUTION}warning{CAUTION:#}: {warning}");
+    }
+    Ok(Program { path, args: args.to_vec(), env, cwd })
 }
 
 /// The executable file that a shell would take. A path stays as it was typed: scripts see it as their `$0`.

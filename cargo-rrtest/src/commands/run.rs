@@ -72,6 +72,7 @@ pub(crate) fn run(options: &Run, color: Option<ColorChoice>) -> Result<Status, S
         tell(&mut reporters, &Event::Warning(warning))?;
     }
     let build_dir = level.build_dir(&project.target_dir);
+    let secrets = options.recording.secrets();
     let build = Build {
         selection: &options.selection,
         target: &target,
@@ -83,6 +84,7 @@ pub(crate) fn run(options: &Run, color: Option<ColorChoice>) -> Result<Status, S
         no_run: options.no_run,
         has_examples: project.has_examples(),
         in_background: false,
+        secrets: &secrets,
     };
     let args: Vec<String> = options.name.iter().chain(&options.args).cloned().collect();
     let grouping = Grouping { together: options.together, args: &args };

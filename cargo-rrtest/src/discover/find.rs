@@ -12,6 +12,7 @@ use toml::Table;
 use super::libtest::{Filter, threads};
 use super::listing::Listing;
 use super::runner::Capture;
+use super::secrets;
 use super::test::Test;
 use crate::base::exit::{Status, Stop};
 
@@ -56,6 +57,8 @@ pub(crate) fn tests(
         let package = packages.get(&artifact.package_id).map_or("?", |package| package.name.as_str());
         found.add(package, artifact, capture, filter, grouping);
     }
+    let secrets = captures.iter().flat_map(|capture| capture.secrets.iter().cloned()).collect();
+    found.warnings.extend(secrets::warning(&secrets));
     Ok(found)
 }
 

@@ -9,4 +9,5 @@ pub(crate) mod find;
 pub(crate) mod libtest;
 mod listing;
 pub(crate) mod runner;
+pub(crate) mod secrets;
 pub(crate) mod test;

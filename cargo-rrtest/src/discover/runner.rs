@@ -2,6 +2,7 @@
 //! the binary would have had. We pass both on to the process that called cargo, and run nothing. That process asks the
 //! binaries for their tests, several at a time, while cargo goes on.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -17,6 +18,7 @@ use rrtest_engine::program::Program;
 use serde::{Deserialize, Serialize};
 
 use super::listing::{Answer, Listing};
+use super::secrets::Secrets;
 use crate::base::exit::{Status, Stop};
 use crate::base::group;
 
@@ -46,6 +48,8 @@ pub(crate) struct Capture {
     pub(crate) program: Program,
     /// What it says of its tests.
     pub(crate) listing: Listing,
+    /// The variables of its environment that it does not get.
+    pub(crate) secrets: BTreeSet<String>,
 }
 
 /// Tell of one binary. `args` is the binary and the arguments that cargo has for it (none).
@@ -82,6 +86,7 @@ fn environment(users: Vec<(String, Option<OsString>)>) -> Vec<(OsString, OsStrin
 pub(crate) fn ask_all(
     programs: mpsc::Receiver<Program>,
     workers: usize,
+    secrets: &Secrets,
     stop: &AtomicBool,
 ) -> Result<Vec<Capture>, Stop> {
     let programs = Mutex::new(programs.into_iter().enumerate());
@@ -91,7 +96,7 @@ pub(crate) fn ask_all(
             // Who waits for the next binary holds the lock: the others have nothing else to wait for.
             let next = programs.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some((index, program)) = next else { return };
-            let capture = Capture::of(program, stop);
+            let capture = Capture::of(program, secrets, stop);
             captures.lock().unwrap_or_else(PoisonError::into_inner).push((index, capture));
         }
     };
@@ -102,9 +107,10 @@ pub(crate) fn ask_all(
 }
 
 impl Capture {
-    fn of(program: Program, stop: &AtomicBool) -> Result<Self, Stop> {
+    fn of(mut program: Program, secrets: &Secrets, stop: &AtomicBool) -> Result<Self, Stop> {
+        let secrets = secrets.take_out(&mut program.env);
         let listing = Listing::of(|args| ask(&program, args, stop))?;
-        Ok(Self { program, listing })
+        Ok(Self { program, listing, secrets })
     }
 }
 

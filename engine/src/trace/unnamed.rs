@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use tempfile::TempPath;
 
+/// The mode of trace files: nobody but their owner reads or writes them.
+const OWNERS: u32 = 0o600;
+
 /// A new file without a name (open(2), `O_TMPFILE`): if it is dropped or the process is killed, nothing is left of it.
 ///
 /// Where the file system knows no such files (NFS, some FUSE ones), it has a hidden name instead, which a kill leaves
@@ -28,7 +31,13 @@ impl Unnamed {
     pub fn create(directory: &Path) -> io::Result<Self> {
         // An empty path stands for the working directory, as in the parent of a bare file name.
         let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-        let unnamed = OpenOptions::new().read(true).write(true).custom_flags(libc::O_TMPFILE).open(directory);
+        // A trace holds the memory of a program: it is its owner's.
+        let unnamed = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .mode(OWNERS)
+            .custom_flags(libc::O_TMPFILE)
+            .open(directory);
         match unnamed {
             Ok(file) => Ok(Self { file, directory: directory.to_owned(), hidden: None }),
             // File systems differ in how they refuse; if the reason was another, it comes up again.
@@ -37,10 +46,10 @@ impl Unnamed {
     }
 
     fn create_hidden(directory: &Path) -> io::Result<Self> {
-        let ordinary = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(OWNERS);
         let (file, hidden) = tempfile::Builder::new()
             .prefix(".unfinished-")
-            .permissions(ordinary)
+            .permissions(permissions)
             .tempfile_in(directory)?
             .into_parts();
         Ok(Self { file, directory: directory.to_owned(), hidden: Some(hidden) })

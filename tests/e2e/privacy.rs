@@ -37,7 +37,7 @@ fn secrets_stay_out_of_traces(world: &World) {
                 .env("DATABASE", format!("postgres://me:{SECRET}@localhost/db"))
                 .env("HARMLESS", "harmless"),
         )
-        .expect(1)
+        .expect(101)
         .says(says);
         let path = rrtest_tests::traces(traces.path()).pop().expect("a trace");
         discloses(&Trace::open(&path).expect("a trace"), SECRET)
@@ -66,7 +66,7 @@ fn discloses(trace: &Trace, text: &str) -> bool {
 
 fn a_trace_is_its_owners(world: &World) {
     let project = Project::of_test(world, TEST);
-    let _run = Run::of(&mut project.rrtest(world, &["--no-chaos"])).expect(1);
+    let _run = Run::of(&mut project.rrtest(world, &["--no-chaos"])).expect(101);
     let path = project.traces().pop().expect("a trace");
     assert_eq!(path.metadata().expect("metadata").permissions().mode() & 0o777, 0o600);
 }

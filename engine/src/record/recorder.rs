@@ -177,7 +177,7 @@ impl<'a> Recorder<'a> {
         start_up.linking = image::has_linker(&image);
         log.push(Event::Image(image));
         clock.area().load_buffer(rrtest_preload::BUFFER);
-        log.push(Event::Buffer(rrtest_preload::BUFFER.to_vec()));
+        log.push(Event::Buffer(rrtest_preload::BUFFER_DIGEST));
         let mut recorder = Self { start_up: Some(start_up), ..Self::new(options, clock, log, fds, leash)? };
         let space = Rc::new(Space::new(0, memory));
         let affinity = recorder.all_cores();

@@ -154,11 +154,17 @@ impl Recorder<'_> {
         };
         let moved = match plan {
             Some(plan) if self.call_sites.add_stub(self.clock.area(), &plan) => {
-                MovedRead { site: plan.site, code: plan.new, stub, stub_code: plan.stub }
+                MovedRead { site: plan.site, code: plan.new, stub, stub_code: plan.stub, places: plan.places }
             }
             _ => {
                 self.reads.traps.insert(site, Trapped { what, len: found.len });
-                return Ok(MovedRead { site, code: vec![TRAP], stub: 0, stub_code: Vec::new() });
+                return Ok(MovedRead {
+                    site,
+                    code: vec![TRAP],
+                    stub: 0,
+                    stub_code: Vec::new(),
+                    places: Vec::new(),
+                });
             }
         };
         self.reads.moved.insert(place, moved.clone());

@@ -17,7 +17,7 @@ use iced_x86::{
 use rrtest_preload::layout;
 
 use super::branches::Code;
-use super::stub::{Spare, Writer};
+use super::stub::{Places, Spare, Writer, relative};
 use crate::tracee::area::SYSCALL_LEN;
 
 /// Bytes of a `syscall`.
@@ -119,13 +119,19 @@ pub struct Patch {
     /// Where instructions began in what is overwritten, but for the site.
     interior: Vec<u64>,
     /// Places in the stub, with the places in the program's code that they stand for.
-    places: Vec<(u64, u64)>,
+    places: Places,
 }
 
 impl Patch {
     /// Where instructions began strictly inside the overwritten range: nobody may stand there or return there.
     pub fn interior(&self) -> impl Iterator<Item = u64> {
         self.interior.iter().copied()
+    }
+
+    /// Which places in the stub stand for which in the program's code: offset in the stub, offset from the site.
+    #[must_use]
+    pub fn places(&self) -> Vec<(u8, i64)> {
+        relative(&self.places, self.traced - DONE, self.site)
     }
 
     /// Where in the stub a task goes on that stands at an address of [`Self::interior`]. None for any other, and for padding,

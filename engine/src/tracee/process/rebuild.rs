@@ -20,7 +20,7 @@ use crate::tracee::system::{TASK_SIZE, os};
 /// If tracing is not allowed, or the kernel refuses something.
 pub fn rebuild(area: &Area) -> Result<Launched, Error> {
     let task = fork_traced(area, &Then::Wait)?;
-    let leash = Leash::new(task.tid());
+    let leash = Leash::of_group(task.tid());
     let memory = Memory::open(task.tid())?;
     Ok(Launched { task: empty(task)?, memory, leash })
 }

@@ -3,12 +3,14 @@
 //! What can be asked of a task depends on which of the two it is, and that is in the types. The room stands on ptrace(2) and
 //! waitpid(2) alone; it knows nothing of what is recorded or replayed.
 
+mod debug_registers;
 mod heartbeat;
 mod registers;
 mod task;
 mod to_exit;
 
+pub use debug_registers::{DebugRegisters, Point, debug_status};
 pub use heartbeat::Heartbeat;
 pub use registers::Registers;
-pub use task::{Death, Resume, Running, Stop, Stopped, Vectors, Wait, Waited, wait_any};
+pub use task::{Death, Resume, Running, Stop, Stopped, Vectors, Wait, Waited, wait_any, wait_in_group};
 pub use to_exit::to_exit;

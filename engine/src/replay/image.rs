@@ -4,12 +4,12 @@ use super::files::{Contents, Files};
 use super::mapper::{Mapper, Place};
 use crate::Error;
 use crate::trace::event::{Image, Mapping};
-use crate::tracee::{Memory, Stopped, set_stack_limit};
+use crate::tracee::{Area, Memory, Stopped, set_stack_limit};
 
 /// Give an empty process the memory and registers of `image`.
 pub(super) fn fill(
     task: Stopped,
-    memory: &Memory,
+    (memory, area): (&Memory, &Area),
     image: &Image,
     files: &mut Files,
     contents: &Contents<'_>,
@@ -19,10 +19,10 @@ pub(super) fn fill(
     for mapping in &image.mappings {
         map(&mut mapper, &task, mapping, files, contents)?;
         if mapper.is_full() {
-            task = mapper.run(task, memory)?;
+            task = mapper.run(task, memory, area)?;
         }
     }
-    task = mapper.run(task, memory)?;
+    task = mapper.run(task, memory, area)?;
     for write in &image.writes {
         memory.write(write.address, &write.bytes)?;
     }

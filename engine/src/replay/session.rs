@@ -62,7 +62,7 @@ impl<'a> Session<'a> {
         let area = Area::new()?;
         let Launched { task, memory, leash } = rebuild(&area)?;
         let mut files = Files::default();
-        let task = image::fill(task, &memory, &image, &mut files, &contents)?;
+        let task = image::fill(task, (&memory, &area), &image, &mut files, &contents)?;
         let pid = task.tid();
         let Options { stop, patience, output, .. } = options;
         Ok(Self {

@@ -22,7 +22,7 @@ impl Step<'_, '_> {
         let (stopped, new) = another(stopped, &self.live.leash)?;
         let memory = Memory::open(new.tid())?;
         let (files, contents) = (&mut self.live.files, &self.live.contents);
-        let new = image::fill(new, &memory, image, files, contents)?;
+        let new = image::fill(new, (&memory, &self.live.area), image, files, contents)?;
         let process = self.state.running().process;
         self.hold(current, stopped, At::Ready);
         self.kill_process(current)?;

@@ -88,7 +88,7 @@ impl Step<'_, '_> {
             }
             _ => mapper.anonymous(place, flags)?,
         }
-        let stopped = mapper.run(stopped, &self.memory())?;
+        let stopped = mapper.run(stopped, &self.memory(), &self.live.area)?;
         self.skip(stopped, *registers, call.result)
     }
 

@@ -11,11 +11,11 @@ pub(in crate::tracee) const ARGS: usize = 1;
 /// Which of them say where else the result goes.
 pub(in crate::tracee) const COPIES: [usize; 2] = [7, 8];
 
-/// Bytes of text that a call can bring along.
-const TEXT: usize = 40;
+/// Bytes of a text that a call can bring along.
+pub(in crate::tracee) const TEXT: usize = 40;
 
 /// Bytes of a call in the list.
-pub(in crate::tracee) const CALL: usize = WORDS * 8 + TEXT;
+pub(in crate::tracee) const CALL: usize = WORDS * 8;
 
 /// The code that makes the calls of a list: r12 is where the next one is, r13 how many they are.
 pub(super) const CODE: [u8; 72] = {

@@ -13,6 +13,68 @@ use crate::syscalls;
 use crate::trace::event::Position;
 use crate::tracee::{Area, Registers};
 
+/// How many ticks tasks have made, apart from the countdown in which they are counted: what is left of that is passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// The countdown at the start of the timeslice.
+    slice: u64,
+    /// By how much it was cut.
+    cut: u64,
+    /// Ticks of the timeslices before.
+    earlier: u64,
+}
+
+impl Count {
+    /// A timeslice of so many ticks starts.
+    pub fn start(&mut self, left: u64, slice: u64) {
+        *self = Self { slice, cut: 0, earlier: self.total(left) };
+    }
+
+    /// Ticks since the timeslice began.
+    #[must_use]
+    pub fn ran(&self, left: u64) -> u64 {
+        self.slice - left.min(self.slice)
+    }
+
+    /// Ticks of all tasks so far.
+    #[must_use]
+    pub fn total(&self, left: u64) -> u64 {
+        self.earlier + self.ran(left)
+    }
+
+    /// The task has come to a system call. What is left then.
+    #[must_use]
+    pub fn call(left: u64, number: u64) -> u64 {
+        left.saturating_sub(syscalls::ticks(number).into())
+    }
+
+    /// The timeslice ends after `ticks` more, as if it had been that much shorter from its start. False if less is left anyway, or
+    /// `ticks` is 0.
+    pub fn cut(&mut self, left: u64, ticks: u64) -> bool {
+        let Some(less) = left.checked_sub(ticks).filter(|_| ticks > 0) else { return false };
+        self.slice = self.slice.saturating_sub(less);
+        self.cut = less;
+        true
+    }
+
+    /// A timeslice was over when the countdown was at `left`, and the task went on with what was left, as a new one. The
+    /// ticks that it had run.
+    fn went_on(&mut self, left: u64) -> u64 {
+        let ran = self.slice.saturating_sub(left);
+        self.earlier += ran;
+        self.slice -= ran;
+        ran
+    }
+
+    /// A task handed the core over when the countdown was at `left`, and the other got a timeslice of `slice` ticks. The ticks that
+    /// the first had run.
+    pub fn handed_over(&mut self, left: u64, slice: u64) -> u64 {
+        let ran = self.went_on(left);
+        (self.slice, self.cut) = (slice, 0);
+        ran
+    }
+}
+
 /// The clock of a process tree, of which one task runs at a time.
 ///
 /// The program counts down in the shared [`Area`]; a timeslice is over when nothing is left. The clock may be read or
@@ -22,12 +84,7 @@ use crate::tracee::{Area, Registers};
 #[derive(Clone, Debug)]
 pub struct Clock {
     area: Rc<Area>,
-    /// The countdown at the start of the timeslice.
-    slice: u64,
-    /// By how much the timeslice was cut.
-    cut: u64,
-    /// Ticks of earlier timeslices.
-    earlier: u64,
+    count: Count,
     /// Whether the task is watched tick by tick. Then what is left is stored elsewhere.
     watching: bool,
 }
@@ -38,7 +95,7 @@ impl Clock {
     /// # Errors
     /// If the kernel has no memory for the area.
     pub fn new() -> Result<Self, Error> {
-        Ok(Self { area: Rc::new(Area::new()?), slice: 0, cut: 0, earlier: 0, watching: false })
+        Ok(Self { area: Rc::new(Area::new()?), count: Count::default(), watching: false })
     }
 
     /// Returns the area, which the driven process must have mapped.
@@ -49,9 +106,7 @@ impl Clock {
 
     /// Starts a timeslice of `slice` ticks.
     pub fn start(&mut self, slice: u64) {
-        self.earlier = self.total();
-        self.slice = slice;
-        self.cut = 0;
+        self.count.start(self.left(), slice);
         self.watching = false;
         self.area.watch(None);
         self.area.set_countdown(slice);
@@ -90,7 +145,7 @@ impl Clock {
     /// Ends the timeslice at the tick at which the task has stopped. Returns whether any of it was left.
     pub fn cut_short(&mut self) -> bool {
         let left = self.left();
-        self.slice -= left.min(self.slice);
+        self.count.slice -= left.min(self.count.slice);
         self.set_left(0);
         left > 0
     }
@@ -106,18 +161,13 @@ impl Clock {
     /// Ends a timeslice at countdown `left`; the task went on with what was left, as a new one. Returns the ticks that
     /// it had run.
     pub fn went_on(&mut self, left: u64) -> u64 {
-        let ran = self.slice.saturating_sub(left);
-        self.earlier += ran;
-        self.slice -= ran;
-        ran
+        self.count.went_on(left)
     }
 
     /// Notes that a task handed the core over at countdown `left`, and that the other task got a timeslice of `slice`
     /// ticks, which the process has begun. Returns the ticks that the first task had run.
     pub fn handed_over(&mut self, left: u64, slice: u64) -> u64 {
-        let ran = self.went_on(left);
-        (self.slice, self.cut) = (slice, 0);
-        ran
+        self.count.handed_over(left, slice)
     }
 
     /// Returns the ticks that are left of the timeslice.
@@ -129,36 +179,35 @@ impl Clock {
     /// Returns the ticks since the timeslice began.
     #[must_use]
     pub fn ran(&self) -> u64 {
-        self.slice - self.left().min(self.slice)
+        self.count.ran(self.left())
     }
 
     /// Returns the ticks of all tasks so far.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.earlier + self.ran()
+        self.count.total(self.left())
     }
 
     /// Counts a system call that the running task has reached. Returns whether this ends the timeslice.
     pub fn call(&mut self, number: u64) -> bool {
-        let ticks = syscalls::ticks(number);
-        let left = self.left().saturating_sub(ticks.into());
+        let left = Count::call(self.left(), number);
         self.set_left(left);
-        ticks && left == 0
+        syscalls::ticks(number) && left == 0
     }
 
     /// Makes the timeslice end after `ticks` more, as if it had been that much shorter from its start. Returns false if
     /// less is left anyway, or `ticks` is 0.
     pub fn cut(&mut self, ticks: u64) -> bool {
-        let Some(less) = self.left().checked_sub(ticks).filter(|_| ticks > 0) else { return false };
-        self.slice = self.slice.saturating_sub(less);
-        self.cut = less;
-        self.set_left(ticks);
-        true
+        let cut = self.count.cut(self.left(), ticks);
+        if cut {
+            self.set_left(ticks);
+        }
+        cut
     }
 
     /// Undoes ticks, and a cut: sets the countdown back to an earlier value.
     pub fn put_back(&mut self, left: u64) {
-        self.slice += std::mem::take(&mut self.cut);
+        self.count.slice += std::mem::take(&mut self.count.cut);
         self.set_left(left);
     }
 

@@ -70,7 +70,7 @@ impl<'a> Recorder<'a> {
         start_up.linking = image::has_linker(&image);
         log.push(Event::Image(image));
         clock.area().load_buffer(rrtest_preload::BUFFER);
-        log.push(Event::Buffer(rrtest_preload::BUFFER.to_vec()));
+        log.push(Event::Buffer(rrtest_preload::BUFFER_DIGEST));
         let mut recorder = Self::new(options, clock, log, fds, leash)?;
         recorder.scheduler.start_up = Some(start_up);
         let space = Rc::new(Space::new(0, memory));

@@ -7,14 +7,38 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use nix::fcntl::{FallocateFlags, fallocate};
 
 use super::mapper::{Mapper, Place};
 use crate::Error;
 use crate::trace::event::{Backing, FileChange, Inode, Load};
-use crate::trace::{Parts, Ready, Source};
+use crate::trace::{Parts, Prefetch, Ready, Source, TraceError};
 use crate::tracee::{memory_file, os};
+
+/// Where a replay has the contents of files from: the trace, and what is got ready of it.
+pub(super) struct Contents<'a> {
+    trace: &'a dyn Source,
+    prefetch: Prefetch,
+}
+
+impl<'a> Contents<'a> {
+    /// A replay begins.
+    pub(super) fn of(trace: &'a dyn Source) -> Self {
+        Self { trace, prefetch: trace.prefetch() }
+    }
+
+    /// The replay has ended. An error if anything is damaged that it has not needed.
+    pub(super) fn finish(&mut self) -> Result<(), TraceError> {
+        std::mem::take(&mut self.prefetch).finish()
+    }
+
+    /// The trace file and the version of cargo-rrtest that made it, for messages.
+    pub(super) fn origin(&self) -> (&Path, &str) {
+        self.trace.origin()
+    }
+}
 
 /// The stand-ins of a replay.
 #[derive(Debug, Default)]
@@ -38,21 +62,21 @@ impl Files {
         backing: &Backing,
         place: Place,
         flags: i32,
-        trace: &dyn Source,
+        contents: &Contents<'_>,
     ) -> Result<(), Error> {
         let shared = flags & libc::MAP_TYPE == libc::MAP_SHARED;
-        let file = self.prepare(backing, trace)?;
+        let file = self.prepare(backing, contents)?;
         mapper.file(place, flags, file, backing.offset, shared && backing.stored)
     }
 
     /// Give a file's stand-in the contents that it had when this was mapped of it.
-    pub(super) fn prepare(&mut self, backing: &Backing, trace: &dyn Source) -> Result<&File, Error> {
+    pub(super) fn prepare(&mut self, backing: &Backing, contents: &Contents<'_>) -> Result<&File, Error> {
         let stand_in = match self.by_inode.entry(backing.inode) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => place.insert(StandIn::new(backing, trace)?),
+            Entry::Vacant(place) => place.insert(StandIn::new(backing, contents)?),
         };
         stand_in.resize(backing.size)?;
-        backing.loads.iter().try_for_each(|load| stand_in.load(load, trace))?;
+        backing.loads.iter().try_for_each(|load| stand_in.load(load, contents))?;
         Ok(&stand_in.file)
     }
 
@@ -67,9 +91,9 @@ impl Files {
 
 impl StandIn {
     /// For a file of which this is mapped first.
-    fn new(backing: &Backing, trace: &dyn Source) -> Result<Self, Error> {
+    fn new(backing: &Backing, contents: &Contents<'_>) -> Result<Self, Error> {
         if let [first, ..] = &backing.loads[..]
-            && let Some(Ready { file, parts }) = trace.ready(first.contents.file)?
+            && let Some(Ready { file, parts }) = contents.prefetch.take(first.contents.file)?
             && parts.have(first)
         {
             return Ok(Self { file, parts: Some(parts) });
@@ -86,12 +110,12 @@ impl StandIn {
         self.file.set_len(size).map_err(failed)
     }
 
-    fn load(&mut self, load: &Load, trace: &dyn Source) -> Result<(), Error> {
+    fn load(&mut self, load: &Load, contents: &Contents<'_>) -> Result<(), Error> {
         if self.parts.as_ref().is_some_and(|parts| parts.have(load)) {
             return Ok(());
         }
         for piece in load.contents.pieces() {
-            let bytes = trace.file(piece)?;
+            let bytes = contents.trace.file(piece)?;
             self.write(&bytes, load.at.saturating_add(piece.offset - load.contents.offset))?;
             if (bytes.len() as u64) < piece.len {
                 break;

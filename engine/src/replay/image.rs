@@ -1,29 +1,28 @@
 //! Filling an empty process from a recorded image.
 
-use super::files::Files;
+use super::files::{Contents, Files};
 use super::mapper::{Mapper, Place};
 use crate::Error;
-use crate::trace::Source;
 use crate::trace::event::{Image, Mapping};
-use crate::tracee::{Memory, Stopped, set_stack_limit};
+use crate::tracee::{Area, Memory, Stopped, set_stack_limit};
 
 /// Give an empty process the memory and registers of `image`.
 pub(super) fn fill(
     task: Stopped,
-    memory: &Memory,
+    (memory, area): (&Memory, &Area),
     image: &Image,
     files: &mut Files,
-    trace: &dyn Source,
+    contents: &Contents<'_>,
 ) -> Result<Stopped, Error> {
     let mut task = task;
     let mut mapper = Mapper::default();
     for mapping in &image.mappings {
-        map(&mut mapper, &task, mapping, files, trace)?;
+        map(&mut mapper, &task, mapping, files, contents)?;
         if mapper.is_full() {
-            task = mapper.run(task, memory)?;
+            task = mapper.run(task, memory, area)?;
         }
     }
-    task = mapper.run(task, memory)?;
+    task = mapper.run(task, memory, area)?;
     for write in &image.writes {
         memory.write(write.address, &write.bytes)?;
     }
@@ -39,7 +38,7 @@ fn map(
     task: &Stopped,
     mapping: &Mapping,
     files: &mut Files,
-    trace: &dyn Source,
+    contents: &Contents<'_>,
 ) -> Result<(), Error> {
     let place = Place { address: mapping.start, len: mapping.len, prot: mapping.prot as u64 };
     let mut flags = libc::MAP_PRIVATE | libc::MAP_NORESERVE;
@@ -48,7 +47,7 @@ fn map(
         set_stack_limit(task.tid(), mapping.len.saturating_add(mapping.room))?;
     }
     match &mapping.file {
-        Some(backing) => files.map(mapper, backing, place, flags, trace),
+        Some(backing) => files.map(mapper, backing, place, flags, contents),
         None => mapper.anonymous(place, flags),
     }
 }

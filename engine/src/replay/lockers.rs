@@ -6,12 +6,11 @@
 //! word, by a plain store or by the kernel, which is seen afterwards, is not a mutex's doing: memory that was freed and is used for
 //! something else has no owner, whoever locked what was there before.
 
-use std::rc::Rc;
-
-use super::replayer::Replayer;
+use super::session::Session;
+use super::stops::{Limit, Why};
 use crate::error::Error;
 use crate::task::TaskId;
-use crate::tracee::{Stop, Stopped, exchanged};
+use crate::tracee::{Point, exchanged};
 
 /// What nobody has, what somebody has, and what others wait for.
 const UNLOCKED: u32 = 0;
@@ -20,7 +19,7 @@ const CONTENDED: u32 = 2;
 
 /// A word, what was last seen there, and who has it locked, if that is certain.
 #[derive(Debug)]
-pub(super) struct Locked {
+struct Locked {
     address: u64,
     value: u32,
     by: Option<TaskId>,
@@ -28,7 +27,7 @@ pub(super) struct Locked {
 
 impl Locked {
     /// At an address, where nothing has been seen yet.
-    pub(super) fn new(address: u64) -> Self {
+    fn new(address: u64) -> Self {
         Self { address, value: UNLOCKED, by: None }
     }
 
@@ -45,52 +44,37 @@ impl Locked {
     }
 }
 
-impl Replayer<'_> {
-    /// A new task's writes are watched too.
-    pub(super) fn watch_locks(&self, task: &Stopped) -> Result<(), Error> {
-        match self.options.watch {
-            [] => Ok(()),
-            words => task.watch_writes(words),
-        }
-    }
-
-    /// Whether the running task has stopped only because it has written to one of the words.
-    pub(super) fn has_locked(&mut self, task: &Stopped, stop: Stop) -> Result<bool, Error> {
-        /// `TRAP_HWBKPT` of sigaction(2).
-        const HARDWARE: i32 = 4;
-        if self.options.watch.is_empty()
-            || stop != Stop::Signal(libc::SIGTRAP)
-            || task.signal_info()?.si_code != HARDWARE
-        {
-            return Ok(false);
-        }
-        let registers = task.registers()?;
-        let (space, current) = (self.space(), self.current);
-        for word in &mut self.locked {
-            let value = space.memory.u32(word.address).unwrap_or(UNLOCKED);
-            let found = exchanged(&space.memory, &registers, word.address);
+/// Replay to the end. The owners of those of these words that others wait for, where they are certain: the word, the task and its
+/// name; none where an address means several things.
+pub(super) fn run(session: &mut Session<'_>, words: &[u64]) -> Result<Vec<(u64, TaskId, String)>, Error> {
+    let len = size_of::<u32>() as u8;
+    let watched =
+        words.iter().filter(|address| session.add_stop(Point::Write { address: **address, len }, true));
+    let mut locked: Vec<Locked> = watched.copied().collect::<Vec<_>>().into_iter().map(Locked::new).collect();
+    while session.step(Limit::End)?.why != Why::Ended {
+        let current = session.state().current();
+        let (memory, registers) = session.running()?;
+        for word in &mut locked {
+            let value = memory.u32(word.address).unwrap_or(UNLOCKED);
+            let found = registers.and_then(|registers| exchanged(memory, &registers, word.address));
             if found.is_some() || value != word.value {
                 word.written(value, found, current);
             }
         }
-        Ok(true)
     }
-
-    /// The owners of those words that others wait for, where they are certain; none where an address means several things.
-    pub(super) fn lockers(&self) -> Vec<(u64, TaskId, String)> {
-        let Some(first) = self.tasks.first() else { return Vec::new() };
-        if self.tasks.iter().any(|task| !Rc::ptr_eq(&task.space, &first.space)) {
-            return Vec::new();
-        }
-        let held = self.locked.iter().filter(|word| {
-            word.value == CONTENDED && first.space.memory.u32(word.address).ok() == Some(CONTENDED)
-        });
-        held.filter_map(|word| {
-            let by = word.by?;
-            Some((word.address, by, self.tasks.get(by.0 as usize)?.name.clone()))
-        })
-        .collect()
+    let state = session.state();
+    if state.tasks.iter().any(|task| task.space != state.tasks[0].space) {
+        return Ok(Vec::new());
     }
+    let (memory, _) = session.running()?;
+    let held = locked
+        .iter()
+        .filter(|word| word.value == CONTENDED && memory.u32(word.address).ok() == Some(CONTENDED));
+    let owners = held.filter_map(|word| {
+        let by = word.by?;
+        Some((word.address, by, state.tasks.get(by.0 as usize)?.name.clone()))
+    });
+    Ok(owners.collect())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use rrtest_preload::layout::{AREA, AREA_LEN};
 
 use crate::Error;
 use crate::tracee::Arg::{ResultOf, Text, Value};
-use crate::tracee::{Arg, Batch, Memory, Stopped, TASK_SIZE, os};
+use crate::tracee::{Area, Arg, Batch, Memory, Stopped, TASK_SIZE, os};
 
 /// Where memory is to be mapped.
 #[derive(Clone, Copy, Debug)]
@@ -65,9 +65,9 @@ impl Mapper {
     }
 
     /// Map all that was asked for since it was last run. The task stands as for [`crate::tracee::remote`].
-    pub(super) fn run(&mut self, task: Stopped, memory: &Memory) -> Result<Stopped, Error> {
+    pub(super) fn run(&mut self, task: Stopped, memory: &Memory, area: &Area) -> Result<Stopped, Error> {
         let Self { batch, places, .. } = std::mem::take(self);
-        let (task, results) = batch.run(task, memory)?;
+        let (task, results) = batch.run(task, memory, area)?;
         for (place, calls) in places {
             let mut results = calls.iter().filter_map(|call| results.get(*call).copied());
             let last = results.clone().find(|result| *result < 0).or(results.next_back());

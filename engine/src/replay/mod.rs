@@ -2,19 +2,26 @@
 //!
 //! The process is built from the trace and then runs the recorded instructions. Its system calls stop at their entry
 //! and get the recorded outcome; only those that shape its own memory and tasks reach the kernel. Every event is checked.
+//!
+//! A [`Session`] is stepped through: to the next event, by ticks or instructions, to breakpoints and watchpoints. It has three
+//! parts, each with an owner of its own: a [`Cursor`] in the trace, the [`State`] that follows from the events so far, and
+//! what is alive (`live`). A step is given all three (`step`), and carries out an event at a time (`apply`).
 
-mod buffer;
-mod calls;
+mod apply;
+mod check;
+mod cursor;
 mod files;
-mod hand_over;
+mod given;
 mod image;
+mod live;
 mod lockers;
 mod mapper;
-mod memory_calls;
-mod pin;
-mod processes;
-mod replayer;
-mod written;
+mod run;
+mod session;
+mod state;
+mod step;
+mod stops;
+mod watched;
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -24,7 +31,12 @@ use crate::error::Error;
 use crate::task::TaskId;
 use crate::trace::Source;
 use crate::trace::event::Stream;
-use replayer::Replayer;
+
+pub use crate::tracee::Point;
+pub use cursor::Cursor;
+pub use session::{Report, Session};
+pub use state::State;
+pub use stops::{Limit, Why};
 
 /// How to replay.
 pub struct Options<'a> {
@@ -57,5 +69,11 @@ pub struct Replayed {
 /// # Errors
 /// [`Error::Diverged`] at the first event that differs from the recorded one; others as they come.
 pub fn replay<'a>(trace: &'a dyn Source, options: Options<'a>) -> Result<Replayed, Error> {
-    Replayer::start(trace, options)?.run()
+    let words = options.watch;
+    let mut session = Session::start(trace, options)?;
+    let lockers = lockers::run(&mut session, words)?;
+    match session.ended() {
+        Some((ending, stats)) => Ok(Replayed { ending: ending.clone(), stats, lockers }),
+        None => Err(check::misplaced(session.state().event(), "the end of the program", "nothing")),
+    }
 }

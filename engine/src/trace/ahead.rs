@@ -57,12 +57,38 @@ impl Parts {
     }
 }
 
+/// The mapped files that are got ready beside one replay; by default none are.
+#[derive(Debug, Default)]
+pub struct Prefetch(Option<Ahead>);
+
+impl Prefetch {
+    pub(super) fn start(maker: Maker) -> Self {
+        Self(Some(Ahead::start(maker)))
+    }
+
+    /// A mapped file that has been got ready, for the caller alone; none if there is no such one (any more).
+    ///
+    /// # Errors
+    /// If the trace is damaged.
+    pub fn take(&self, file: FileId) -> Result<Option<Ready>, TraceError> {
+        self.0.as_ref().map_or(Ok(None), |ahead| ahead.take(file))
+    }
+
+    /// The replay has ended.
+    ///
+    /// # Errors
+    /// If anything is damaged that it has not needed.
+    pub fn finish(self) -> Result<(), TraceError> {
+        self.0.map_or(Ok(()), Ahead::end)
+    }
+}
+
 /// A file, or why there is none: nothing if it could not be made.
 type Made = Result<Option<File>, TraceError>;
 
 /// The files that are being made, in the order of their numbers.
 #[derive(Debug)]
-pub(super) struct Ahead {
+struct Ahead {
     maker: Arc<Maker>,
     made: Receiver<(u32, Made)>,
     /// Whether all that is stored of the files is sound.
@@ -73,7 +99,7 @@ pub(super) struct Ahead {
 
 impl Ahead {
     /// Begin.
-    pub(super) fn start(maker: Maker) -> Self {
+    fn start(maker: Maker) -> Self {
         let maker = Arc::new(maker);
         let (sender, made) = sync_channel(AHEAD);
         let (said, checked) = sync_channel(1);
@@ -94,7 +120,7 @@ impl Ahead {
 
     /// This file, unless it was passed over: programs map files in the order of their numbers, but for few. What the thread has
     /// not come to yet is made here.
-    pub(super) fn take(&self, id: FileId) -> Result<Option<Ready>, TraceError> {
+    fn take(&self, id: FileId) -> Result<Option<Ready>, TraceError> {
         if id.0 < self.next.get() || id.0 as usize >= self.maker.index.files.len() {
             return Ok(None);
         }
@@ -111,7 +137,7 @@ impl Ahead {
 
     /// Nobody will ask for a file any more. Whether all is sound, also what has been read elsewhere: a trace that is damaged is
     /// told of here, and not on another machine.
-    pub(super) fn end(self) -> Result<(), TraceError> {
+    fn end(self) -> Result<(), TraceError> {
         drop(self.made);
         self.checked.recv().unwrap_or_else(|_| self.maker.check(&mut vec![0; PART]))
     }

@@ -40,7 +40,7 @@ impl Display for Description<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.event {
             Event::Image(image) => describe_image(image, f),
-            Event::Buffer(code) => write!(f, "the system-call buffer: {} bytes of code", code.len()),
+            Event::Buffer(digest) => write!(f, "the system-call buffer #{digest:x}"),
             Event::Patched(patched) => {
                 write!(f, "from now on the call site at {:#x} leads into the buffer", patched.site)
             }

@@ -71,6 +71,18 @@ pub enum TraceError {
         /// The version of cargo-rrtest that made it.
         tool: String,
     },
+    /// The recorded processes had another system-call buffer than this version has.
+    #[error(
+        "the trace `{}` was made by cargo-rrtest {tool}, whose system-call buffer is not this version's\n  \
+         record it again, or read it with the cargo-rrtest that made it",
+        path.display()
+    )]
+    Buffer {
+        /// The trace.
+        path: PathBuf,
+        /// The version of cargo-rrtest that made it.
+        tool: String,
+    },
     /// The file records another processor's instructions.
     #[error(
         "the trace `{}` was recorded on another kind of machine (ELF machine number {machine}); this is x86-64\n  \

@@ -19,8 +19,9 @@ pub use crate::tracee::{Registers, Vectors};
 pub enum Event {
     /// The process image, as the kernel left it after execve(2). The first event.
     Image(Image),
-    /// The code of the system-call buffer that all its processes have. The second event.
-    Buffer(#[serde(with = "bytes")] Vec<u8>),
+    /// The system-call buffer that all its processes have, by the digest of its code
+    /// ([`BUFFER_DIGEST`](rrtest_preload::BUFFER_DIGEST)). The second event.
+    Buffer(u128),
     /// A task gets the core.
     Run {
         /// Which task.
@@ -151,6 +152,8 @@ pub struct Patched {
     pub here: Vec<TaskId>,
     /// Where their instruction pointers are then.
     pub traced: u64,
+    /// Which places in the stub stand for which in the program's code: offset in the stub, offset from the site.
+    pub places: Vec<(u8, i64)>,
 }
 
 /// A task that is parked.
@@ -266,6 +269,8 @@ pub struct MovedRead {
     /// Its code; empty if it is there already, or none is needed.
     #[serde(with = "bytes")]
     pub stub_code: Vec<u8>,
+    /// As in [`Patched`].
+    pub places: Vec<(u8, i64)>,
 }
 
 /// An instruction that reads what the program cannot know, and stands where it cannot be moved from: a trap is in its place.

@@ -3,7 +3,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 64 | the [`Header`] |
-//! | … | blocks (see [`super::block`]): the events |
+//! | … | blocks (see [`super::block`]): the events, beginning with one at each entry of the index |
 //! | … | blocks: parts of mapped files |
 //! | … | blocks: the [`Index`], up to the file's end |
 //!
@@ -22,7 +22,7 @@ use crate::program::Program;
 
 /// The version of the format. Raise it with every change to the encoding of [`Index`] or of
 /// [`super::event::Event`].
-pub(super) const FORMAT: u32 = 8;
+pub(super) const FORMAT: u32 = 9;
 
 /// The processor, as ELF numbers it: `EM_X86_64` of `elf.h`.
 pub(super) const MACHINE: u16 = 62;
@@ -131,7 +131,18 @@ pub(super) struct Index {
     pub(super) events: (u64, u64),
     /// How many events there are.
     pub(super) count: u64,
+    /// Where decoding can begin, by event number and so by offset.
+    pub(super) entries: Vec<StoredEntry>,
     pub(super) files: Vec<StoredFile>,
+}
+
+/// A block of the events with which decoding can begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StoredEntry {
+    /// The number of its first event.
+    pub(super) event: u64,
+    /// Its offset in the trace.
+    pub(super) at: u64,
 }
 
 /// A mapped file, in parts.

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use super::event::{Backing, Event, FileChange, FileId, FileRange};
 use super::inodes::{Identity, Inodes, Part};
 use super::mapped::MappedFiles;
-use super::stream::{Encoder, Events};
-use super::{Bytes, Source, TraceError};
+use super::stream::{Chunk, Encoder, Events};
+use super::{Bytes, Source, TraceError, skip};
 
 /// Room for a chunk of the event stream. Chunks are not moved once they are full, so a long recording costs no copying.
 const CHUNK: usize = 1 << 20;
@@ -41,6 +41,8 @@ pub struct Log {
     spill: Option<Spill>,
     /// The end of the stream.
     tail: Vec<u8>,
+    /// The numbers of the first events of all chunks, then that of the tail if it has begun. Decoding can begin at each.
+    entries: Vec<u64>,
     encoder: Encoder,
     count: u64,
     /// Shared with the prefix as long as it is the same.
@@ -57,13 +59,14 @@ impl Prefix {
     /// A log that begins like this.
     #[must_use]
     pub fn log(&self) -> Log {
-        let Log { chunks, room, encoder, count, files, inodes, failure, .. } = &self.0;
+        let Log { chunks, room, entries, count, files, inodes, failure, .. } = &self.0;
         Log {
             chunks: chunks.clone(),
             room: *room,
             spill: None,
             tail: Vec::new(),
-            encoder: encoder.clone(),
+            entries: entries.clone(),
+            encoder: Encoder::default(),
             count: *count,
             files: Arc::clone(files),
             inodes: Arc::clone(inodes),
@@ -111,6 +114,7 @@ impl Log {
             room: memory,
             spill: None,
             tail: Vec::new(),
+            entries: Vec::new(),
             encoder: Encoder::default(),
             count: 0,
             files: Arc::default(),
@@ -127,6 +131,12 @@ impl Log {
         if self.tail.capacity() == 0 {
             self.tail.reserve_exact(CHUNK);
         }
+        if self.tail.is_empty() {
+            self.encoder.restart();
+            if self.entries.last() != Some(&self.count) {
+                self.entries.push(self.count);
+            }
+        }
         match self.encoder.encode(event, &mut self.tail) {
             Ok(()) => self.count += 1,
             Err(what) => self.failure = Some(Failure::Encode(what)),
@@ -139,8 +149,10 @@ impl Log {
     /// What is there so far, to begin other logs with; none if it does not fit into memory.
     #[must_use]
     pub fn into_prefix(mut self) -> Option<Prefix> {
-        self.tail.shrink_to_fit();
-        self.chunks.push(Arc::new(std::mem::take(&mut self.tail)));
+        if !self.tail.is_empty() {
+            self.tail.shrink_to_fit();
+            self.chunks.push(Arc::new(std::mem::take(&mut self.tail)));
+        }
         self.spill.is_none().then_some(Prefix(self))
     }
 
@@ -257,16 +269,23 @@ impl Log {
         Ok(())
     }
 
-    /// The event stream, chunk by chunk.
-    pub(super) fn stream(&self) -> impl Iterator<Item = Result<Cow<'_, [u8]>, TraceError>> {
-        let held = self.chunks.iter().map(|chunk| Ok(Cow::Borrowed(chunk.as_slice())));
-        let spilled = self
-            .spill
-            .iter()
-            .flat_map(|spill| (0..spill.ends.len()).map(|index| spill.read(index).map(Cow::Owned)));
-        let tail = std::iter::once_with(|| Ok(Cow::Borrowed(self.tail.as_slice())));
+    /// The event stream from the entry of this number on, chunk by chunk; each is an entry.
+    pub(super) fn stream(&self, from: usize) -> impl Iterator<Item = Result<Chunk<'_>, TraceError>> {
+        let entries = self.entries.iter().enumerate().skip(from);
+        let chunks = entries.map(|(at, first)| Ok(Chunk { bytes: self.chunk(at)?, entry: Some(*first) }));
         let failure = self.failure.clone().map(|failure| Err(failure.into()));
-        held.chain(spilled).chain(tail).chain(failure)
+        chunks.chain(failure)
+    }
+
+    /// The chunk of this number.
+    fn chunk(&self, at: usize) -> Result<Cow<'_, [u8]>, TraceError> {
+        match (self.chunks.get(at), &self.spill) {
+            (Some(held), _) => Ok(Cow::Borrowed(held)),
+            (None, Some(spill)) if at - self.chunks.len() < spill.ends.len() => {
+                spill.read(at - self.chunks.len()).map(Cow::Owned)
+            }
+            _ => Ok(Cow::Borrowed(&self.tail)),
+        }
     }
 }
 
@@ -288,7 +307,14 @@ impl Spill {
 
 impl Source for Log {
     fn events(&self) -> Box<dyn Iterator<Item = Result<Event, TraceError>> + '_> {
-        Box::new(Events::new(self.stream(), PathBuf::from(IN_MEMORY)))
+        self.events_from(0)
+    }
+
+    fn events_from(&self, at: u64) -> Box<dyn Iterator<Item = Result<Event, TraceError>> + '_> {
+        let entry = self.entries.partition_point(|first| *first <= at).saturating_sub(1);
+        let first = self.entries.get(entry).copied().unwrap_or_default();
+        let events = Events::new(self.stream(entry), first, PathBuf::from(IN_MEMORY));
+        skip(Box::new(events), at.saturating_sub(first))
     }
 
     fn file(&self, range: FileRange) -> Result<Bytes, TraceError> {
@@ -378,7 +404,7 @@ mod tests {
         assert!(log.chunks.iter().map(|chunk| chunk.capacity()).sum::<usize>() <= 2 * CHUNK);
         assert!(!log.chunks.is_empty());
         assert!(log.spill.as_ref().unwrap().ends.len() > 2);
-        assert_eq!(log.size(), log.stream().map(|chunk| chunk.unwrap().len() as u64).sum::<u64>());
+        assert_eq!(log.size(), log.stream(0).map(|chunk| chunk.unwrap().bytes.len() as u64).sum::<u64>());
         assert_eq!(read(&log), events);
         assert_eq!(read(&log), events, "a second reading gives the same");
     }

@@ -22,11 +22,12 @@ pub mod unnamed;
 pub mod writer;
 
 use std::ops::{Deref, Range};
+use std::path::Path;
 use std::sync::Arc;
 
-use event::{Event, FileId, FileRange};
+use event::{Event, FileRange};
 
-pub use ahead::{Parts, Ready};
+pub use ahead::{Parts, Prefetch, Ready};
 pub use error::TraceError;
 pub use reader::{CarriedFile, Trace};
 
@@ -35,30 +36,42 @@ pub trait Source {
     /// The events from the first on. Nothing follows an error.
     fn events(&self) -> Box<dyn Iterator<Item = Result<Event, TraceError>> + '_>;
 
+    /// The events from the one of this number on, counted from 0. What it takes to come there depends on how many there are
+    /// only where nothing better is known than to begin with the first.
+    fn events_from(&self, at: u64) -> Box<dyn Iterator<Item = Result<Event, TraceError>> + '_> {
+        skip(self.events(), at)
+    }
+
     /// The bytes of a mapped file's range; shorter than asked where the file ends.
     ///
     /// # Errors
     /// If the trace is damaged, or the file of a recording in memory has been modified.
     fn file(&self, range: FileRange) -> Result<Bytes, TraceError>;
 
-    /// A replay begins: what takes long can be got ready beside it.
-    fn begin(&self) {}
-
-    /// A mapped file that has been got ready, for the caller alone; none if there is no such one (any more).
-    ///
-    /// # Errors
-    /// If the trace is damaged.
-    fn ready(&self, _file: FileId) -> Result<Option<Ready>, TraceError> {
-        Ok(None)
+    /// A replay begins: what takes long is got ready beside it, for this one alone.
+    fn prefetch(&self) -> Prefetch {
+        Prefetch::default()
     }
 
-    /// A replay has ended.
-    ///
-    /// # Errors
-    /// If anything is damaged that it has not needed.
-    fn end(&self) -> Result<(), TraceError> {
-        Ok(())
+    /// The trace file and the version of cargo-rrtest that made it, for messages.
+    fn origin(&self) -> (&Path, &str) {
+        (Path::new("recording in memory"), env!("CARGO_PKG_VERSION"))
     }
+}
+
+/// What follows so many events. An error among them is what follows.
+fn skip<'a>(
+    mut events: Box<dyn Iterator<Item = Result<Event, TraceError>> + 'a>,
+    count: u64,
+) -> Box<dyn Iterator<Item = Result<Event, TraceError>> + 'a> {
+    for _ in 0..count {
+        match events.next() {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Box::new(std::iter::once(Err(error))),
+            None => break,
+        }
+    }
+    events
 }
 
 /// Bytes of a file's contents. Its source can go on sharing the block in which it lies.

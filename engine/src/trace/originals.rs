@@ -24,6 +24,10 @@ pub(super) struct Original(File);
 
 impl Original {
     pub(super) fn find(file: &StoredFile) -> Option<Self> {
+        // A trace can name anything: what is no file is not even opened, as that alone has a meaning to some devices.
+        if !std::fs::metadata(Path::new(&file.path)).ok()?.is_file() {
+            return None;
+        }
         // Not to wait for a writer, should it be a FIFO by now.
         let original =
             OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(Path::new(&file.path)).ok()?;

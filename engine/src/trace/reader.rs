@@ -8,12 +8,14 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::ahead::{Ahead, Maker, Ready};
+use super::ahead::{Maker, Prefetch};
 use super::block::{self, BLOCK, Fault};
-use super::event::{Event, FileId, FileRange};
-use super::file::{BadHeader, FORMAT, Header, Index, MACHINE, StoredBlock, StoredFile, VERIFIED};
-use super::stream::Events;
-use super::{Bytes, Source, TraceError};
+use super::event::{Event, FileRange};
+use super::file::{
+    BadHeader, FORMAT, Header, Index, MACHINE, StoredBlock, StoredEntry, StoredFile, VERIFIED,
+};
+use super::stream::{Chunk, Events};
+use super::{Bytes, Source, TraceError, skip};
 use crate::ending::{Ending, Stats};
 use crate::program::Program;
 
@@ -32,7 +34,6 @@ pub struct Trace {
     start_of_index: u64,
     index: Arc<Index>,
     info: serde_json::Value,
-    ahead: RefCell<Option<Ahead>>,
     last_block: RefCell<LastBlock>,
 }
 
@@ -90,7 +91,6 @@ impl Trace {
             start_of_index: header.index,
             index: Arc::new(index),
             info,
-            ahead: RefCell::default(),
             last_block: RefCell::default(),
         })
     }
@@ -163,18 +163,20 @@ impl Trace {
         self.index.events.1.saturating_sub(self.index.events.0)
     }
 
-    /// The blocks of the event stream.
-    fn stream(&self) -> impl Iterator<Item = Result<Cow<'_, [u8]>, TraceError>> {
-        let (mut at, end) = self.index.events;
+    /// The blocks of the event stream from the one at this offset on.
+    fn stream(&self, mut at: u64) -> impl Iterator<Item = Result<Chunk<'_>, TraceError>> {
+        let (entries, end) = (&self.index.entries, self.index.events.1);
         std::iter::from_fn(move || {
             if at >= end {
                 return None;
             }
             let block = block::read(&self.file, at, end.min(self.len));
+            let entry = entries.binary_search_by_key(&at, |entry| entry.at).ok();
             Some(match block {
                 Ok((bytes, next)) => {
                     at = next;
-                    Ok(Cow::Owned(bytes))
+                    let entry = entry.and_then(|entry| entries.get(entry)).map(|entry| entry.event);
+                    Ok(Chunk { bytes: Cow::Owned(bytes), entry })
                 }
                 Err(fault) => {
                     at = end;
@@ -187,7 +189,17 @@ impl Trace {
 
 impl Source for Trace {
     fn events(&self) -> Box<dyn Iterator<Item = Result<Event, TraceError>> + '_> {
-        Box::new(Events::new(self.stream(), self.path.clone()))
+        self.events_from(0)
+    }
+
+    fn events_from(&self, at: u64) -> Box<dyn Iterator<Item = Result<Event, TraceError>> + '_> {
+        let entries = &self.index.entries;
+        let entry = entries.partition_point(|entry| entry.event <= at).checked_sub(1);
+        let (first, offset) = entry
+            .and_then(|entry| entries.get(entry))
+            .map_or((0, self.index.events.0), |entry| (entry.event, entry.at));
+        let events = Events::new(self.stream(offset), first, self.path.clone());
+        skip(Box::new(events), at.saturating_sub(first))
     }
 
     fn file(&self, range: FileRange) -> Result<Bytes, TraceError> {
@@ -215,20 +227,13 @@ impl Source for Trace {
         Ok(bytes.into())
     }
 
-    fn begin(&self) {
+    fn prefetch(&self) -> Prefetch {
         let maker = |trace| Maker::new(Arc::clone(&self.index), trace, self.len, self.path.clone());
-        *self.ahead.borrow_mut() = self.file.try_clone().ok().map(maker).map(Ahead::start);
+        self.file.try_clone().ok().map(maker).map(Prefetch::start).unwrap_or_default()
     }
 
-    fn ready(&self, file: FileId) -> Result<Option<Ready>, TraceError> {
-        match &*self.ahead.borrow() {
-            Some(ahead) => ahead.take(file),
-            None => Ok(None),
-        }
-    }
-
-    fn end(&self) -> Result<(), TraceError> {
-        self.ahead.take().map_or(Ok(()), Ahead::end)
+    fn origin(&self) -> (&Path, &str) {
+        (&self.path, &self.tool)
     }
 }
 
@@ -314,10 +319,19 @@ fn read_index(file: &File, header: &Header, path: &Path) -> Result<Index, TraceE
         at = next;
     }
     match postcard::take_from_bytes(&bytes) {
-        Ok((index, [])) => Ok(index),
+        Ok((index, [])) if are_in_order(&index) => Ok(index),
+        Ok((_, [])) => Err(damaged(path, "index", "its entries are not those of events")),
         Ok(_) => Err(damaged(path, "index", "bytes are left over")),
         Err(error) => Err(damaged(path, "index", &error.to_string())),
     }
+}
+
+/// Whether decoding can begin where the index says: at blocks of the events, the first of them first.
+fn are_in_order(index: &Index) -> bool {
+    let (start, end) = index.events;
+    let first = index.entries.first().is_none_or(|entry| (entry.event, entry.at) == (0, start));
+    let ordered = |pair: &[StoredEntry]| pair[0].event < pair[1].event && pair[0].at < pair[1].at;
+    first && index.entries.windows(2).all(ordered) && index.entries.iter().all(|entry| entry.at < end.max(1))
 }
 
 pub(super) fn faulty(path: &Path, part: &str, fault: Fault) -> TraceError {
@@ -345,6 +359,7 @@ mod tests {
     use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 
     use super::*;
+    use crate::trace::Ready;
     use crate::trace::block::BlockWriter;
     use crate::trace::event::{FileId, Load};
     use crate::trace::file::{MARK_AT, UNVERIFIED};
@@ -515,13 +530,15 @@ mod tests {
         let bytes: Vec<u8> = (0..BLOCK * 5 / 2).map(|n| ((n * n) >> 9) as u8).collect();
         let (out, [first, last, captured]) = with_a_file(&path, &bytes);
         let trace = reopen(&out).unwrap();
-        let ready = |range: FileRange| trace.ready(range.file).unwrap();
-        assert!(ready(first).is_none(), "no replay has begun");
         let other: Vec<u8> = bytes.iter().map(|byte| !byte).collect();
         for now in [Some(&bytes), Some(&other), None] {
             fs::remove_file(&path).unwrap();
             now.inspect(|now| fs::write(&path, now).unwrap());
-            trace.begin();
+            let prefetch = trace.prefetch();
+            let ready = |range: FileRange| prefetch.take(range.file).unwrap();
+            // Another replay of the trace has its own.
+            let beside = trace.prefetch();
+            assert!(beside.take(first.file).unwrap().is_some());
             let Ready { file, parts } = ready(first).unwrap();
             let mut made = vec![0; bytes.len()];
             file.read_exact_at(&mut made, 0).unwrap();
@@ -540,10 +557,12 @@ mod tests {
                 ready(captured).is_some_and(|ready| ready.parts.have(&Load { at: 0, contents: captured }))
             );
             assert!(ready(FileRange { file: FileId(9), ..captured }).is_none());
-            trace.end().unwrap();
+            prefetch.finish().unwrap();
+            assert!(beside.take(captured.file).unwrap().is_some());
             fs::write(&path, "").unwrap();
         }
-        trace.begin();
+        let prefetch = trace.prefetch();
+        let ready = |range: FileRange| prefetch.take(range.file).unwrap();
         assert!(ready(captured).is_some());
         assert!(ready(first).is_none(), "it was passed over");
         assert!(trace.file(first).is_ok());
@@ -563,15 +582,14 @@ mod tests {
             let error = result.unwrap_err().to_string();
             assert!(error.contains("big`: a checksum does not match"), "{error}");
         };
-        trace.begin();
-        error(trace.end());
-        trace.begin();
-        assert!(trace.ready(first.file).unwrap().is_some(), "it is there without the trace");
-        error(trace.end());
+        error(trace.prefetch().finish());
+        let prefetch = trace.prefetch();
+        assert!(prefetch.take(first.file).unwrap().is_some(), "it is there without the trace");
+        error(prefetch.finish());
         fs::remove_file(&path).unwrap();
-        trace.begin();
-        error(trace.ready(first.file).map(drop));
-        assert!(trace.ready(captured.file).unwrap().is_some(), "another file is sound");
+        let prefetch = trace.prefetch();
+        error(prefetch.take(first.file).map(drop));
+        assert!(prefetch.take(captured.file).unwrap().is_some(), "another file is sound");
     }
 
     #[test]
@@ -586,6 +604,54 @@ mod tests {
         let len = out.file().metadata().unwrap().len();
         assert!(len < 16 << 10, "{len} bytes");
         assert_eq!(reopen(&out).unwrap().events().count(), 100_000);
+    }
+
+    #[test]
+    fn reading_begins_at_any_event() {
+        let mut log = Log::with_memory(1 << 20);
+        for n in 0..40_000 {
+            // Every so often one that is larger than a block, and a pattern that does not compress to nothing.
+            log.push(testing::output(n, if n % 13_000 == 12_999 { 3 << 20 } else { 60 }));
+        }
+        let trace = reopen(&write(&log, &head(Ending::Exited(0)))).unwrap();
+        assert!(trace.index.entries.len() > 3, "{:?}", trace.index.entries);
+        let bounds =
+            trace.index.entries.iter().flat_map(|entry| [entry.event.saturating_sub(1), entry.event]);
+        for at in bounds.chain([0, 1, 12_998, 12_999, 13_000, 39_999, 40_000, u64::MAX]) {
+            for source in [&log as &dyn Source, &trace] {
+                let mut events = source.events_from(at);
+                let next = events.next().transpose().unwrap();
+                let expected = (at < 40_000).then(|| log.events().nth(at as usize).unwrap().unwrap());
+                assert!(next == expected, "event {at}");
+                if at > 38_000 {
+                    assert_eq!(events.count() as u64, 40_000_u64.saturating_sub(at.saturating_add(1)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_entry_is_noticed() {
+        let mut stream = Vec::new();
+        let mut encoder = crate::trace::stream::Encoder::default();
+        testing::every_kind().into_iter().for_each(|event| encoder.encode(event, &mut stream).unwrap());
+        let entry = |event, at| StoredEntry { event, at };
+        let start = Header::LEN as u64;
+        let forged = |entries: Vec<StoredEntry>| {
+            forge(&stream, |end| {
+                let (mut index, _) =
+                    postcard::take_from_bytes::<Index>(&index((start, end), Vec::new())).unwrap();
+                index.entries = entries;
+                postcard::to_stdvec(&index).unwrap()
+            })
+        };
+        assert!(forged(vec![entry(0, start)]).is_ok());
+        let wrong =
+            [(1, start), (0, start + 1), (0, u64::MAX), (0, 0)].map(|(event, at)| vec![entry(event, at)]);
+        let order = [(0, start + 1), (1, start)].map(|(event, at)| vec![entry(0, start), entry(event, at)]);
+        for entries in wrong.into_iter().chain(order) {
+            assert!(forged(entries.clone()).is_err(), "{entries:?}");
+        }
     }
 
     #[test]
@@ -747,7 +813,9 @@ mod tests {
     fn index(events: (u64, u64), files: Vec<StoredFile>) -> Vec<u8> {
         let Head { program, ending, stats, info } = head(Ending::Exited(0));
         let info = info.to_string();
-        postcard::to_stdvec(&Index { program, ending, stats, info, events, count: u64::MAX, files }).unwrap()
+        let entries = Vec::new();
+        let index = Index { program, ending, stats, info, events, count: u64::MAX, entries, files };
+        postcard::to_stdvec(&index).unwrap()
     }
 
     #[test]

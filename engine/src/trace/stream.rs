@@ -1,6 +1,7 @@
 //! The events as one stream of bytes: each a little-endian `u32` length and that many bytes of postcard.
 //!
-//! The stream comes in chunks, from memory or from a file, and an event may span chunks.
+//! The stream comes in chunks, from memory or from a file, and an event may span chunks. Decoding can begin at those that are
+//! *entries*: they begin with an event, whose encoding depends on none before it.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -14,6 +15,13 @@ use super::event::Event;
 /// Bytes of the length before each event.
 const PREFIX: usize = size_of::<u32>();
 
+/// A part of the stream.
+pub(super) struct Chunk<'a> {
+    pub(super) bytes: Cow<'a, [u8]>,
+    /// If it is an entry, the number of its first event.
+    pub(super) entry: Option<u64>,
+}
+
 /// Encodes events, each with its length.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Encoder {
@@ -21,6 +29,11 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
+    /// The next event begins an entry.
+    pub(super) fn restart(&mut self) {
+        *self = Self::default();
+    }
+
     /// Append the next event to the stream, of which `chunk` is the end. A chunk holds whole events.
     ///
     /// # Errors
@@ -42,7 +55,7 @@ impl Encoder {
     }
 }
 
-/// The countdown at the previous event.
+/// The countdown at the previous event; 0 in front of an entry's first one.
 ///
 /// In the stream, [`Position::left`](super::event::Position::left) is the number of ticks since then. A loop that makes
 /// the same call again and again so yields the same bytes again and again, and zstd all but removes them.
@@ -115,27 +128,41 @@ pub(super) struct Events<'a, I> {
 
 impl<'a, I> Events<'a, I>
 where
-    I: Iterator<Item = Result<Cow<'a, [u8]>, TraceError>>,
+    I: Iterator<Item = Result<Chunk<'a>, TraceError>>,
 {
-    pub(super) fn new(chunks: I, path: PathBuf) -> Self {
+    /// The events from number `first` on, with which the first chunk begins.
+    pub(super) fn new(chunks: I, first: u64, path: PathBuf) -> Self {
         let (chunk, record, countdown) = (Cow::Borrowed([].as_slice()), Vec::new(), Countdown::default());
-        Self { chunks, chunk, at: 0, record, countdown, path, count: 0, over: false }
+        Self { chunks, chunk, at: 0, record, countdown, path, count: first, over: false }
     }
 
-    /// Make sure that the current chunk has something left, unless the stream is over.
-    fn next_chunk(&mut self) -> Result<(), TraceError> {
+    /// Make sure that the current chunk has something left, unless the stream is over. `within` says whether an event has
+    /// begun.
+    fn next_chunk(&mut self, within: bool) -> Result<(), TraceError> {
         while self.at == self.chunk.len() {
             let Some(chunk) = self.chunks.next() else { return Ok(()) };
-            self.chunk = chunk?;
-            self.at = 0;
+            let Chunk { bytes, entry } = chunk?;
+            if let Some(first) = entry {
+                if within {
+                    return Err(self.damaged("is cut off"));
+                }
+                if first != self.count {
+                    return Err(self.damaged(&format!("is said to be event {first}")));
+                }
+                self.countdown = Countdown::default();
+            }
+            (self.chunk, self.at) = (bytes, 0);
         }
         Ok(())
     }
 
     /// Where the next `len` bytes are: in the chunk, or, if they span several, put together in `record`. Fewer if the
     /// stream ends before. `record` grows with what arrives, never with what is announced.
-    fn take(&mut self, len: usize) -> Result<Taken, TraceError> {
-        self.next_chunk()?;
+    fn take(&mut self, len: usize, within: bool) -> Result<Taken, TraceError> {
+        if len == 0 {
+            return Ok(Taken::InChunk(self.at..self.at));
+        }
+        self.next_chunk(within)?;
         let start = self.at;
         if self.chunk.len() - start >= len {
             self.at += len;
@@ -143,7 +170,7 @@ where
         }
         self.record.clear();
         while self.record.len() < len {
-            self.next_chunk()?;
+            self.next_chunk(within || !self.record.is_empty())?;
             let rest = &self.chunk[self.at..];
             if rest.is_empty() {
                 break;
@@ -163,7 +190,7 @@ where
     }
 
     fn read(&mut self) -> Result<Option<Event>, TraceError> {
-        let prefix = self.take(PREFIX)?;
+        let prefix = self.take(PREFIX, false)?;
         let prefix = self.bytes(prefix);
         if prefix.is_empty() {
             return Ok(None);
@@ -172,7 +199,7 @@ where
             return Err(self.damaged("is cut off"));
         };
         let len = u32::from_le_bytes(prefix) as usize;
-        let record = self.take(len)?;
+        let record = self.take(len, true)?;
         let record = self.bytes(record);
         if record.len() < len {
             return Err(self.damaged("is cut off"));
@@ -195,7 +222,7 @@ where
 
 impl<'a, I> Iterator for Events<'a, I>
 where
-    I: Iterator<Item = Result<Cow<'a, [u8]>, TraceError>>,
+    I: Iterator<Item = Result<Chunk<'a>, TraceError>>,
 {
     type Item = Result<Event, TraceError>;
 
@@ -238,10 +265,45 @@ mod tests {
         events.iter().for_each(|event| encoder.encode(event.clone(), &mut stream).unwrap());
         for len in [1, 3, 64, stream.len()] {
             // Empty chunks are no end.
-            let chunks =
-                stream.chunks(len).flat_map(|chunk| [chunk, &[]]).map(|chunk| Ok(Cow::Borrowed(chunk)));
-            let read: Result<Vec<_>, _> = Events::new(chunks, PathBuf::new()).collect();
+            let chunks = stream
+                .chunks(len)
+                .flat_map(|chunk| [chunk, &[]])
+                .map(|chunk| Ok(Chunk { bytes: Cow::Borrowed(chunk), entry: None }));
+            let read: Result<Vec<_>, _> = Events::new(chunks, 0, PathBuf::new()).collect();
             assert_eq!(read.unwrap(), events);
         }
+    }
+
+    #[test]
+    fn decoding_begins_at_any_entry_and_notices_a_wrong_one() {
+        let position = |left| Position { left, ip: 1, sp: 2, digest: 3 };
+        let events: Vec<_> = (0..30).map(|n| Event::Tick(position(1000 - 7 * n))).collect();
+        let mut encoder = Encoder::default();
+        let chunks: Vec<Vec<u8>> = events
+            .chunks(10)
+            .map(|events| {
+                let mut chunk = Vec::new();
+                encoder.restart();
+                events.iter().for_each(|event| encoder.encode(event.clone(), &mut chunk).unwrap());
+                chunk
+            })
+            .collect();
+        let read = |from: usize, entries: [u64; 3], cut: usize| -> Result<Vec<Event>, TraceError> {
+            let chunk = |(at, bytes): (usize, &Vec<u8>)| {
+                let end = if at == 1 { bytes.len() - cut } else { bytes.len() };
+                Ok(Chunk { bytes: Cow::Owned(bytes[..end].to_vec()), entry: Some(entries[at]) })
+            };
+            Events::new(chunks.iter().enumerate().skip(from).map(chunk), entries[from], PathBuf::new())
+                .collect()
+        };
+        for from in 0..3 {
+            assert_eq!(read(from, [0, 10, 20], 0).unwrap(), events[10 * from..]);
+        }
+        for cut in 1..20 {
+            let error = read(1, [0, 10, 20], cut).unwrap_err().to_string();
+            assert!(error.contains("cut off") || error.contains("said to be event 20"), "{cut}: {error}");
+        }
+        let error = read(0, [0, 11, 20], 0).unwrap_err().to_string();
+        assert!(error.contains("event 10 is said to be event 11"), "{error}");
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn every_kind() -> Vec<Event> {
         Event::Run { task: TaskId(u32::MAX), slice: u64::MAX, preempts: true },
         Event::Tick(position(u64::MAX)),
         Event::Entered(position(3)),
-        Event::Buffer(vec![0; 300]),
+        Event::Buffer(u128::MAX),
         Event::Patched(Patched {
             site: 0x1000,
             code: vec![0xff; 8],
@@ -57,6 +57,7 @@ pub(super) fn every_kind() -> Vec<Event> {
             stub_code: vec![0x90; 128],
             here: vec![TaskId(0), TaskId(1)],
             traced: 0x2018,
+            places: vec![(8, 0), (127, i64::MIN)],
         }),
         Event::Buffered(vec![1; 48]),
         Event::Cut(u64::MAX),
@@ -73,7 +74,13 @@ pub(super) fn every_kind() -> Vec<Event> {
         }),
         Event::MovedReads(MovedReads {
             task: TaskId(2),
-            moved: vec![MovedRead { site: u64::MAX, code: vec![0xcc], stub: 1, stub_code: Vec::new() }],
+            moved: vec![MovedRead {
+                site: u64::MAX,
+                code: vec![0xcc],
+                stub: 1,
+                stub_code: Vec::new(),
+                places: vec![(0, i64::MAX)],
+            }],
         }),
         Event::Drained(position(4)),
         Event::TrappedRead(TrappedRead {

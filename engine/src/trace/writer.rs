@@ -5,7 +5,9 @@ use std::os::unix::fs::FileExt;
 
 use super::TraceError;
 use super::block::{BLOCK, BlockWriter};
-use super::file::{FORMAT, Header, Index, MACHINE, MARK_AT, StoredBlock, StoredFile, UNVERIFIED, VERIFIED};
+use super::file::{
+    FORMAT, Header, Index, MACHINE, MARK_AT, StoredBlock, StoredEntry, StoredFile, UNVERIFIED, VERIFIED,
+};
 use super::log::Log;
 use super::mapped::MappedFile;
 use super::originals::digest;
@@ -70,8 +72,13 @@ impl<'a> Writer<'a> {
 
     fn write(mut self, log: &Log, head: &Head) -> Result<(), TraceError> {
         let mut blocks = self.blocks(helpers())?;
-        for chunk in log.stream() {
-            self.append(&mut blocks, &chunk?)?;
+        let mut entries = Vec::new();
+        for chunk in log.stream(0) {
+            let chunk = chunk?;
+            if let Some(event) = chunk.entry {
+                entries.push((event, self.flush(&mut blocks)?));
+            }
+            self.append(&mut blocks, &chunk.bytes)?;
         }
         let end_of_events = self.flush(&mut blocks)?;
         let parts: Vec<_> =
@@ -90,6 +97,10 @@ impl<'a> Writer<'a> {
             info: head.info.to_string(),
             events: (bounds[0], bounds[end_of_events]),
             count: log.count(),
+            entries: entries
+                .into_iter()
+                .map(|(event, block)| StoredEntry { event, at: bounds[block] })
+                .collect(),
             files: files.collect(),
         };
         let index = postcard::to_stdvec(&index).map_err(|error| TraceError::Unwritable(error.to_string()))?;

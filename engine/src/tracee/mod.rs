@@ -24,7 +24,8 @@ mod system;
 
 pub use area::{Area, BufferedCall, Member, SYSCALL_LEN, Saved, buffered_calls, memory_file};
 pub use code::{
-    Breakpoint, Condition, Placement, ReadSite, end_of_string, exchanged, patch, read_sites, reads,
+    Breakpoint, Condition, Originals, Placement, ReadSite, Replaced, end_of_string, exchanged, patch,
+    read_sites, reads,
 };
 pub use inject::{Arg, Batch, ignore_again, remote, unmap_around_area};
 pub use proc::{
@@ -36,7 +37,8 @@ pub use process::{
     raise_descriptor_limit, rebuild, settle, unpin,
 };
 pub use ptrace::{
-    Death, Heartbeat, Registers, Resume, Running, Stop, Stopped, Vectors, Wait, Waited, to_exit, wait_any,
+    Death, DebugRegisters, Heartbeat, Point, Registers, Resume, Running, Stop, Stopped, Vectors, Wait,
+    Waited, debug_status, to_exit, wait_any, wait_in_group,
 };
 pub use system::{PAGE, TASK_SIZE, THREAD_NAME};
 pub(crate) use system::{last_os, os};

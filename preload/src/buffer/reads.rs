@@ -21,7 +21,7 @@ use crate::reads::{Read, What, shown};
 // The registers are pushed so that they lie in the order of their numbers. At the stop all are the program's, except
 // those that a call overwrites; what was pushed stays below the stack pointer.
 global_asm!(
-    ".section .text.read, \"ax\"",
+    ".section .header.read, \"ax\"",
     "rrtest_read:",
     "    pushfq",
     "    cld",

@@ -120,6 +120,7 @@ impl CallSites {
         patch: Patch,
         here: Vec<TaskId>,
     ) -> Result<Patched, Error> {
+        let places = patch.places();
         let Patch { site, new: code, stub: stub_code, traced, .. } = patch;
         let stub = self.next_stub().unwrap_or_default();
         if !area.set_stub(stub, &stub_code) {
@@ -127,7 +128,7 @@ impl CallSites {
         }
         memory.write(site, &code)?;
         self.patched.push((space, site));
-        Ok(Patched { site, code, stub, stub_code, here, traced })
+        Ok(Patched { site, code, stub, stub_code, here, traced, places })
     }
 }
 

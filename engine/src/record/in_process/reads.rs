@@ -174,11 +174,17 @@ impl Reads {
         };
         let moved = match plan {
             Some(plan) if call_sites.add_stub(clock.area(), &plan) => {
-                MovedRead { site: plan.site, code: plan.new, stub, stub_code: plan.stub }
+                MovedRead { site: plan.site, code: plan.new, stub, stub_code: plan.stub, places: plan.places }
             }
             _ => {
                 self.traps.insert(site, Trapped { what, len: found.len });
-                return Ok(MovedRead { site, code: vec![TRAP], stub: 0, stub_code: Vec::new() });
+                return Ok(MovedRead {
+                    site,
+                    code: vec![TRAP],
+                    stub: 0,
+                    stub_code: Vec::new(),
+                    places: Vec::new(),
+                });
             }
         };
         self.moved.insert(place, moved.clone());

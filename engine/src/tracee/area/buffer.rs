@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use rrtest_preload::layout::{
     BUFFER, BUFFER_LEN, DESCRIPTORS, DESCRIPTORS_LEN, DESCRIPTORS_MOST, Descriptor, Entry, FAULTING_LEN,
-    HandOver, LOG, LOG_LEN, Mode, STACK, STUB_LEN, STUBS, STUBS_MOST, Shared,
+    HandOver, LOG, LOG_LEN, Mode, STACK, STUB_LEN, STUBS, STUBS_MOST, Shared, TICK,
 };
 
 use rrtest_preload::processor::Processor;
@@ -137,6 +137,41 @@ impl Area {
         let end = self.word(offset_of!(Shared, end)).load(Relaxed).min(LOG_LEN as u64);
         let start = self.cursor().min(end);
         self.copy_out(LOG + start as usize, (end - start) as usize)
+    }
+
+    /// Have the buffer go no further in its log than to this byte.
+    pub fn set_log_end(&self, end: u64) {
+        self.word(offset_of!(Shared, end)).store(end.min(LOG_LEN as u64), Relaxed);
+    }
+
+    /// What the log has up to this byte has been done otherwise.
+    pub fn skip_log(&self, to: u64) {
+        self.word(offset_of!(Shared, cursor)).store(to, Relaxed);
+    }
+
+    /// What the program had in rax at the tick at which the countdown has reached zero.
+    #[must_use]
+    pub fn kept(&self) -> u64 {
+        self.word(offset_of!(Shared, kept)).load(Relaxed)
+    }
+
+    /// Where a tick goes that has used up the countdown, with the address of the runtime's `syscall` instruction in rax.
+    #[must_use]
+    pub fn tick_code() -> u64 {
+        let at = TICK - BUFFER;
+        rrtest_preload::BUFFER
+            .get(at..)
+            .and_then(|code| code.first_chunk())
+            .map_or(0, |word| u64::from_ne_bytes(*word))
+    }
+
+    /// The stub from which a call has come that the buffer's code is at.
+    #[must_use]
+    pub fn hooked_stub(&self) -> Option<u64> {
+        /// The stub's address is pushed behind the flags.
+        const PUSHED: usize = STACK - 16;
+        let pushed = self.copy_out(PUSHED, 8).first_chunk().map_or(0, |word| u64::from_ne_bytes(*word));
+        Self::stub_at(pushed).and_then(Self::stub)
     }
 
     /// Whether the buffer has taken all of its log.
@@ -291,7 +326,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use iced_x86::{Decoder, DecoderOptions, FlowControl, InstructionInfoFactory};
-    use rrtest_preload::layout::{ENTRY, PARKED, READ, TICK};
+    use rrtest_preload::layout::{ENTRY, PARKED, READ};
 
     use super::*;
 

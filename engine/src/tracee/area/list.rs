@@ -11,11 +11,11 @@ pub(in crate::tracee) const ARGS: usize = 1;
 /// Indices of the addresses for copies of the result.
 pub(in crate::tracee) const COPIES: [usize; 2] = [7, 8];
 
-/// Bytes of text that a call can have.
-const TEXT: usize = 40;
+/// Bytes of a text that a call can bring along.
+pub(in crate::tracee) const TEXT: usize = 40;
 
 /// Bytes of a call in the list.
-pub(in crate::tracee) const CALL: usize = WORDS * 8 + TEXT;
+pub(in crate::tracee) const CALL: usize = WORDS * 8;
 
 /// The code that makes the calls of a list: r12 is the address of the next call, r13 the number of calls left.
 pub(super) const CODE: [u8; 72] = {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::unistd::{Whence, lseek};
-use rrtest_preload::layout::{AREA, AREA_LEN, INJECTION, SCRATCH, SYS_INJECTED, Shared};
+use rrtest_preload::layout::{AREA, AREA_LEN, BUFFER, INJECTION, SCRATCH, SYS_INJECTED, Shared};
 
 use super::list;
 use super::memory_file::memory_file;
@@ -49,7 +49,13 @@ impl Area {
     /// Address of the list, in scratch memory: neither replay nor a task that makes the calls needs it otherwise.
     pub(in crate::tracee) const LIST: u64 = SCRATCH as u64;
 
-    /// Address of the countdown in the driven process.
+    /// Where the texts are that those calls bring along: behind the code, where a replayed process cannot write.
+    pub(in crate::tracee) const TEXTS: u64 = Self::BATCH + 0x70;
+
+    /// How many of them there is room for.
+    pub(in crate::tracee) const TEXTS_MOST: usize = (BUFFER - Self::TEXTS as usize) / list::TEXT;
+
+    /// The address of the countdown in the driven process.
     pub const COUNTDOWN: u64 = AREA as u64 + std::mem::offset_of!(Shared, countdown) as u64;
 
     /// Code that makes one call and then stops with the result in rdi: `syscall; mov rdi, rax; mov eax, SYS_INJECTED;
@@ -208,7 +214,12 @@ impl Area {
         fallocate(&self.file, flags, start, len).map_err(|errno| os("take back shared memory")(errno.into()))
     }
 
-    /// Writes to the area, at an address in the driven process. The driven task must not be running.
+    /// Have these texts be what calls of a list bring along; what is more than there is room for is left out.
+    pub(in crate::tracee) fn set_texts(&self, texts: &[[u8; list::TEXT]]) {
+        self.copy_in(Self::TEXTS as usize, texts[..texts.len().min(Self::TEXTS_MOST)].as_flattened());
+    }
+
+    /// Write to the area, at an address in the driven process. The driven task must not be running.
     pub(super) fn copy_in(&self, address: usize, bytes: &[u8]) {
         // SAFETY: the range lies within the mapping and nobody holds references into it.
         unsafe { self.pointer(address, bytes.len()).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };

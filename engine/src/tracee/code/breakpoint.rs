@@ -79,28 +79,43 @@ impl Breakpoint {
     /// If the task dies, or its memory or breakpoint registers cannot be set.
     pub fn arm(task: Stopped, memory: &Memory, condition: &Condition) -> Result<(Stopped, Self), Error> {
         let site = condition.registers.ip();
-        let hardware = |task: Stopped| {
-            task.break_at(Some(site))?;
-            Ok((task, Self { site, detour: None }))
-        };
-        let Some(instructions) = displaceable(memory, site, false) else { return hardware(task) };
+        match Self::arm_within(task, memory, condition)? {
+            (task, Some(armed)) => Ok((task, armed)),
+            (task, None) => {
+                task.break_at(Some(site))?;
+                Ok((task, Self { site, detour: None }))
+            }
+        }
+    }
+
+    /// The same only if the condition can be evaluated in the process.
+    ///
+    /// # Errors
+    /// As [`Self::arm`].
+    pub fn arm_within(
+        task: Stopped,
+        memory: &Memory,
+        condition: &Condition,
+    ) -> Result<(Stopped, Option<Self>), Error> {
+        let site = condition.registers.ip();
+        let Some(instructions) = displaceable(memory, site, false) else { return Ok((task, None)) };
         let lines = maps(task.tid())?;
         // Writes to a shared mapping are visible to others, and may be refused.
         let private = lines.iter().any(|line| (line.start..line.end).contains(&site) && !line.shared);
-        let Some(base) = hole(&lines, site).filter(|_| private) else { return hardware(task) };
+        let Some(base) = hole(&lines, site).filter(|_| private) else { return Ok((task, None)) };
         let made = Detour::new(memory, &instructions, base, condition);
-        let Some((detour, constants)) = made else { return hardware(task) };
+        let Some((detour, constants)) = made else { return Ok((task, None)) };
         let prot = (libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC) as u64;
         let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE) as u64;
         let args = [base, ROOM, prot, flags, u64::MAX, 0];
         let (task, mapped) = apart(task, libc::SYS_mmap as u64, args)?;
         if mapped != base.cast_signed() {
-            return hardware(task);
+            return Ok((task, None));
         }
         memory.write(base, &detour.code)?;
         memory.write(detour.constants(), &constants)?;
         memory.write(site, &detour.jump)?;
-        Ok((task, Self { site, detour: Some((detour, base)) }))
+        Ok((task, Some(Self { site, detour: Some((detour, base)) })))
     }
 
     /// Whether a task has stopped for this breakpoint. Then the condition holds, except for what the caller must

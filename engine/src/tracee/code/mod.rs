@@ -9,6 +9,7 @@ mod branches;
 mod breakpoint;
 mod detour;
 mod exchanged;
+mod originals;
 pub mod patch;
 pub mod read_sites;
 pub mod reads;
@@ -16,4 +17,5 @@ mod stub;
 
 pub use breakpoint::{Breakpoint, Condition, Placement, end_of_string};
 pub use exchanged::exchanged;
+pub use originals::{Originals, Replaced};
 pub use read_sites::{ReadSite, read_sites};

@@ -17,7 +17,7 @@ use iced_x86::{
 use rrtest_preload::layout;
 
 use super::branches::Code;
-use super::stub::{Spare, Writer};
+use super::stub::{Places, Spare, Writer, relative};
 use crate::tracee::area::SYSCALL_LEN;
 
 /// Length of a `syscall`.
@@ -119,8 +119,8 @@ pub struct Patch {
     pub traced: u64,
     /// Addresses of overwritten instructions, except the site.
     interior: Vec<u64>,
-    /// Addresses in the stub, with the addresses in the program's code for which they stand.
-    places: Vec<(u64, u64)>,
+    /// Places in the stub, with the places in the program's code that they stand for.
+    places: Places,
 }
 
 impl Patch {
@@ -130,8 +130,14 @@ impl Patch {
         self.interior.iter().copied()
     }
 
-    /// Returns where in the stub a task goes on that stands at an address of [`Self::interior`]; `None` for other
-    /// addresses, and for padding, where no task can stand.
+    /// Which places in the stub stand for which in the program's code: offset in the stub, offset from the site.
+    #[must_use]
+    pub fn places(&self) -> Vec<(u8, i64)> {
+        relative(&self.places, self.traced - DONE, self.site)
+    }
+
+    /// Where in the stub a task goes on that stands at an address of [`Self::interior`]. None for any other, and for padding,
+    /// where nobody stands.
     #[must_use]
     pub fn stand_in(&self, address: u64) -> Option<u64> {
         let place = self.places.iter().find(|(_, original)| *original == address);

@@ -17,7 +17,7 @@ use rrtest_preload::reads::What;
 use super::branches::Code;
 use super::patch::{ALIGNED, JUMP, Refused, Window, decode, ends, jump_to, movable};
 use super::read_sites::what;
-use super::stub::{Spare, Writer};
+use super::stub::{Spare, Writer, relative};
 
 /// What replaces an instruction and its neighbours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct MovedRead {
     pub new: Vec<u8>,
     /// The stub, for the address for which it was planned.
     pub stub: Vec<u8>,
+    /// Which places in the stub stand for which in the program's code: offset in the stub, offset from the site.
+    pub places: Vec<(u8, i64)>,
 }
 
 /// Preceding instructions that may be moved along.
@@ -117,6 +119,7 @@ fn plan_from(
     writer.asm.emit(&(stub + ENTRY).to_le_bytes());
     for instruction in &moved {
         if instruction.ip() == site {
+            writer.place(site);
             read(&mut writer, what);
         } else {
             writer.relocate(instruction, window.of(instruction), Spare::Memory)?;
@@ -125,8 +128,9 @@ fn plan_from(
     if moved.last().is_none_or(|last| !ends(last)) {
         writer.jump(end);
     }
-    let (stub_code, _) = writer.finish()?;
-    Ok(MovedRead { site: first, new: jump_to(stub, len), stub: stub_code })
+    let (stub_code, places) = writer.finish()?;
+    let places = relative(&places, stub, first);
+    Ok(MovedRead { site: first, new: jump_to(stub, len), stub: stub_code, places })
 }
 
 /// Offset in a stub of its code. The word before it holds the code's address, for the jump.

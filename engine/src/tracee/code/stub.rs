@@ -31,7 +31,15 @@ pub(super) enum Spare {
 /// Addresses in a stub, with the addresses in the program's code for which they stand.
 pub(super) type Places = Vec<(u64, u64)>;
 
-/// A stub being written.
+/// The same by their offsets: in the stub, and from the `site` on.
+pub(super) fn relative(places: &[(u64, u64)], stub: u64, site: u64) -> Vec<(u8, i64)> {
+    let offsets = |(place, original): &(u64, u64)| {
+        Some((u8::try_from(place.checked_sub(stub)?).ok()?, original.wrapping_sub(site).cast_signed()))
+    };
+    places.iter().filter_map(offsets).collect()
+}
+
+/// A stub in the making.
 pub(super) struct Writer {
     pub(super) asm: Assembler,
     /// See [`Self::finish`].

@@ -44,13 +44,19 @@ pub(in crate::tracee) fn call(
     registers.set_result(number.cast_signed());
     registers.set_args(args);
     task.set_registers(&registers)?;
-    finish(task, os(format!("make system call {number} in a driven process")))
+    let mut made = false;
+    // Where the filter has it stop, it is this one, once.
+    let is_asked_for = |stopped: &Registers| {
+        !std::mem::replace(&mut made, true) && stopped.number() == number && stopped.args() == args
+    };
+    finish(task, is_asked_for, os(format!("make system call {number} in a driven process")))
 }
 
 /// Runs the injection code to its end. Returns rdi. `died` makes the error if the task dies before.
 pub(in crate::tracee) fn finish(
     task: Stopped,
-    died: impl FnOnce(std::io::Error) -> Error,
+    mut is_asked_for: impl FnMut(&Registers) -> bool,
+    failed: impl FnOnce(std::io::Error) -> Error,
 ) -> Result<(Stopped, i64), Error> {
     let mut task = task;
     loop {
@@ -60,10 +66,14 @@ pub(in crate::tracee) fn finish(
                 if registers.number() == SYS_INJECTED as u64 {
                     return Ok((stopped, registers.args()[0].cast_signed()));
                 }
+                if !is_asked_for(&registers) {
+                    let other = format!("it makes system call {} instead", registers.number());
+                    return Err(failed(std::io::Error::other(other)));
+                }
                 task = stopped;
             }
             Wait::Stopped(stopped, _) => task = stopped,
-            Wait::Dead(death) => return Err(died(std::io::Error::other(format!("it died: {death:?}")))),
+            Wait::Dead(death) => return Err(failed(std::io::Error::other(format!("it died: {death:?}")))),
         }
     }
 }

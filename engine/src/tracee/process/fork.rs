@@ -12,11 +12,11 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::unistd::Pid;
 
 use super::descriptors::found;
-use super::filter::FILTER;
+use super::filter::RECORDED;
 use crate::Error;
 use crate::tracee::area::Area;
 use crate::tracee::ptrace::{Running, Stop, Stopped, Wait};
-use crate::tracee::system::{last_os, os};
+use crate::tracee::system::{PAGE, last_os, os};
 
 /// The source of a child's standard input, which determines who gets the terminal's signals (Ctrl-C).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +34,8 @@ pub enum Stdin {
 pub(super) enum Then {
     /// Executes a program, with these descriptors as its standard streams.
     Execute(Arguments, [c_int; 3]),
-    /// Stops for good, to be rebuilt from outside.
-    Wait,
+    /// Stop for good, to be rebuilt from outside. What is rebuilt is not to be trusted: this filter lets only little through.
+    Wait(Vec<libc::sock_filter>),
 }
 
 impl Then {
@@ -147,9 +147,21 @@ enum Step {
     NewPrivileges,
     Filter,
     MapArea,
+    Limits,
 }
 
-/// Forks a child that is traced, has the filter, and stands at its first system call under the filter.
+/// What a replayed process may have at most (setrlimit(2)): it writes no file, leaves no memory behind when it dies, locks none, and
+/// has no descriptors but those that are opened for it to map.
+const LIMITS: [(libc::__rlimit_resource_t, libc::rlim_t); 5] = [
+    (libc::RLIMIT_CORE, 0),
+    (libc::RLIMIT_FSIZE, 0),
+    (libc::RLIMIT_MEMLOCK, 0),
+    (libc::RLIMIT_MSGQUEUE, 0),
+    (libc::RLIMIT_NOFILE, 16),
+];
+
+/// Fork a child that is traced, has the filter, and stands in its first system call
+/// under the filter.
 pub(super) fn fork_traced(area: &Area, then: &Then) -> Result<Stopped, Error> {
     let (go_read, mut go_write) = pipe()?;
     let (mut report_read, report_write) = pipe()?;
@@ -248,6 +260,7 @@ fn failure(report: &[u8], then: &Then) -> Error {
         (s, _) if s == Step::MapArea as u8 => {
             Error::Os { what: "map shared memory in the child".into(), source }
         }
+        (s, _) if s == Step::Limits as u8 => Error::Os { what: "limit the child's resources".into(), source },
         _ => Error::Os { what: "prepare the child's descriptors".into(), source },
     }
 }
@@ -316,8 +329,14 @@ unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
                     fail(Step::Directory);
                 }
             }
-            Then::Wait => {
+            Then::Wait(_) => {
                 forget_rseq();
+                for (resource, most) in LIMITS {
+                    let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+                    if libc::setrlimit(resource, &raw const limit) != 0 {
+                        fail(Step::Limits);
+                    }
+                }
                 let area = libc::mmap(
                     rrtest_preload::layout::AREA as *mut libc::c_void,
                     rrtest_preload::layout::AREA_LEN,
@@ -327,6 +346,11 @@ unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
                     0,
                 );
                 if area == libc::MAP_FAILED {
+                    fail(Step::MapArea);
+                }
+                // What makes calls for us is not the program's to change.
+                let code = rrtest_preload::layout::INJECTION as *mut libc::c_void;
+                if libc::mprotect(code, PAGE as usize, libc::PROT_READ | libc::PROT_EXEC) != 0 {
                     fail(Step::MapArea);
                 }
             }
@@ -340,7 +364,11 @@ unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
         if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {
             fail(Step::NewPrivileges);
         }
-        let filter = libc::sock_fprog { len: FILTER.len() as u16, filter: FILTER.as_ptr().cast_mut() };
+        let filter = match then {
+            Then::Execute(..) => RECORDED.as_slice(),
+            Then::Wait(filter) => filter,
+        };
+        let filter = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
         if libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const filter) != 0 {
             fail(Step::Filter);
         }
@@ -348,7 +376,7 @@ unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
             Then::Execute(args, _) => {
                 libc::execve(args.path.as_ptr(), args.argv.as_ptr(), args.envp.as_ptr());
             }
-            Then::Wait => {
+            Then::Wait(_) => {
                 libc::syscall(rrtest_preload::layout::SYS_INJECTED as libc::c_long);
             }
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::tracee::ptrace::{Resume, Wait, Waited, wait_any};
+use crate::tracee::ptrace::{Resume, Wait, Waited, wait_any, wait_in_group};
 
 thread_local! {
     /// Number of programs that the thread drives.
@@ -18,6 +18,8 @@ thread_local! {
 #[derive(Debug)]
 pub struct Leash {
     pids: RefCell<BTreeSet<Pid>>,
+    /// The process group, if all its processes are in one, and nobody else's.
+    group: Option<Pid>,
 }
 
 impl Leash {
@@ -25,7 +27,21 @@ impl Leash {
     #[must_use]
     pub fn new(pid: Pid) -> Self {
         LEASHES.set(LEASHES.get() + 1);
-        Self { pids: RefCell::new(BTreeSet::from([pid])) }
+        Self { pids: RefCell::new(BTreeSet::from([pid])), group: None }
+    }
+
+    /// That of a new program, which so far is this process, and whose processes all stay in its process group.
+    #[must_use]
+    pub fn of_group(pid: Pid) -> Self {
+        let mut leash = Self::new(pid);
+        leash.group = Some(pid);
+        leash
+    }
+
+    /// The process group that all its processes are in, if there is one.
+    #[must_use]
+    pub fn group(&self) -> Option<Pid> {
+        self.group
     }
 
     /// Adds a new task of the program.
@@ -36,8 +52,8 @@ impl Leash {
     /// Kills the program's processes without waiting until they are gone. A caller with many programs lets them end at
     /// the same time this way, as each has to wait for a processor.
     pub fn kill(&self) {
-        // The id of a reaped task may be somebody else's by now.
-        for pid in self.pids.borrow().iter().filter(|pid| has_child(Some(**pid))) {
+        // The id of what has been waited for to its end may be somebody else's by now.
+        for pid in self.pids.borrow().iter().filter(|pid| has_child(libc::P_PID, **pid)) {
             let _ = kill(*pid, Signal::SIGKILL);
         }
     }
@@ -54,9 +70,13 @@ impl Drop for Leash {
         let last = LEASHES.get() == 0;
         self.kill();
         let mut pids = self.pids.take();
-        pids.retain(|pid| has_child(Some(*pid)));
-        while !pids.is_empty() || last && has_child(None) {
-            match wait_any() {
+        pids.retain(|pid| has_child(libc::P_PID, *pid));
+        let is_anybody_left = || match self.group {
+            Some(group) => has_child(libc::P_PGID, group),
+            None => last && has_child(libc::P_ALL, Pid::from_raw(0)),
+        };
+        while is_anybody_left() || self.group.is_none() && !pids.is_empty() {
+            match self.group.map_or_else(wait_any, wait_in_group) {
                 Ok(Waited::Done((pid, Wait::Dead(_)))) => pids.retain(|known| *known != pid),
                 Ok(Waited::Done((tid, Wait::Stopped(stopped, _)))) => {
                     // A task that was just being created, and was not known yet.
@@ -77,9 +97,9 @@ pub fn bury(pid: Pid) {
     unsafe { libc::waitpid(pid.as_raw(), std::ptr::null_mut(), libc::WNOHANG | libc::__WALL) };
 }
 
-/// Whether the calling thread has this child or traced task, or any, to wait for.
-fn has_child(pid: Option<Pid>) -> bool {
-    let (kind, id) = pid.map_or((libc::P_ALL, 0), |pid| (libc::P_PID, pid.as_raw().cast_unsigned()));
+/// Whether the calling thread has such a child or traced task to be waited for (waitid(2)).
+fn has_child(kind: libc::idtype_t, id: Pid) -> bool {
+    let id = id.as_raw().cast_unsigned();
     // SAFETY: an all-zero siginfo is a valid place for the result; WNOWAIT leaves everything as it is.
     let result = unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();

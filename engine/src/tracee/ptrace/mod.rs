@@ -3,12 +3,14 @@
 //! What can be done with a task depends on which of the two it is, which its type says. The room stands on ptrace(2)
 //! and waitpid(2) alone; it knows nothing about recording or replay.
 
+mod debug_registers;
 mod heartbeat;
 mod registers;
 mod task;
 mod to_exit;
 
+pub use debug_registers::{DebugRegisters, Point, debug_status};
 pub use heartbeat::Heartbeat;
 pub use registers::Registers;
-pub use task::{Death, Resume, Running, Stop, Stopped, Vectors, Wait, Waited, wait_any};
+pub use task::{Death, Resume, Running, Stop, Stopped, Vectors, Wait, Waited, wait_any, wait_in_group};
 pub use to_exit::to_exit;

@@ -163,7 +163,33 @@ impl Registers {
         self
     }
 
-    /// Copies the segment registers and bases of `other`.
+    /// Have a breakpoint at the instruction pointer not stop before that has been executed (Intel SDM, volume 3, 18.3.1.1).
+    pub fn pass_breakpoint(&mut self) {
+        const RESUME: u64 = 1 << 16;
+        self.set_flags(self.flags() | RESUME);
+    }
+
+    /// Stand behind the `syscall` instruction, at `site`, that ends a countdown, as if that had not come to its end: `kept` is what
+    /// was in rax, `left` what is left of it. The flags are those of counting down (Intel SDM, volume 2, `DEC`).
+    pub fn count_on(&mut self, site: u64, kept: u64, left: u64) {
+        const PARITY: u64 = 1 << 2;
+        const ADJUST: u64 = 1 << 4;
+        const ZERO: u64 = 1 << 6;
+        const SIGN: u64 = 1 << 7;
+        const OVERFLOW: u64 = 1 << 11;
+        let set = |holds: bool, flag| if holds { flag } else { 0 };
+        let arithmetic = set((left as u8).count_ones().is_multiple_of(2), PARITY)
+            | set(left & 0xf == 0xf, ADJUST)
+            | set(left == 0, ZERO)
+            | set(left >> 63 == 1, SIGN)
+            | set(left == u64::MAX >> 1, OVERFLOW);
+        self.set_flags(self.flags() & !(PARITY | ADJUST | ZERO | SIGN | OVERFLOW) | arithmetic);
+        self.set_ip(site + 2);
+        self.set_general(0, kept);
+        self.set_number(u64::MAX);
+    }
+
+    /// Take over the segment registers and bases of `other`.
     pub fn copy_segments(&mut self, other: &Self) {
         self.0[index::SEGMENT_BASES..].copy_from_slice(&other.0[index::SEGMENT_BASES..]);
     }

@@ -7,6 +7,7 @@ use nix::sys::ptrace;
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
+use super::debug_registers::{DebugRegisters, Point};
 use super::registers::Registers;
 use crate::Error;
 
@@ -207,46 +208,12 @@ impl Stopped {
     /// # Errors
     /// If the processor, or what emulates it, has no such breakpoints.
     pub fn break_at(&self, address: Option<u64>) -> Result<(), Error> {
-        /// Debug register 0 holds the address; register 7 enables it, for execution in this task (Intel SDM, volume 3,
-        /// 18.2).
-        const ENABLED: u64 = 1;
-        let registers = match address {
-            Some(address) => [(7, 0), (0, address), (7, ENABLED)],
-            None => [(7, 0), (0, 0), (7, 0)],
-        };
-        self.set_debug_registers(&registers, "set a breakpoint")
-    }
-
-    /// Sets watchpoints: the task stops with SIGTRAP when it has written to one of these aligned four-byte words. Only
-    /// the first four words are watched.
-    ///
-    /// # Errors
-    /// If the processor, or what emulates it, has no such watchpoints.
-    pub fn watch_writes(&self, words: &[u64]) -> Result<(), Error> {
-        /// Bits of debug register 7 (Intel SDM, volume 3, 18.2): enable register 0 in this task, for writes of four
-        /// bytes. The bits of the other registers follow.
-        const ENABLED: u64 = 1;
-        const WRITES: u64 = 0b1101 << 16;
-        let mut registers = vec![(7, 0)];
-        let mut control = 0;
-        for (number, word) in words.iter().take(4).enumerate() {
-            registers.push((number, *word));
-            control |= ENABLED << (2 * number) | WRITES << (4 * number);
-        }
-        registers.push((7, control));
-        self.set_debug_registers(&registers, "watch memory")
-    }
-
-    fn set_debug_registers(&self, registers: &[(usize, u64)], what: &str) -> Result<(), Error> {
-        for (number, value) in registers {
-            let offset = std::mem::offset_of!(libc::user, u_debugreg) + number * size_of::<u64>();
-            // SAFETY: PTRACE_POKEUSER (ptrace(2)) takes an offset into `struct user` and a word, and no pointer.
-            let result = unsafe { libc::ptrace(libc::PTRACE_POKEUSER, self.tid.as_raw(), offset, *value) };
-            if result == -1 {
-                return Err(self.refused(what, nix::errno::Errno::last()));
-            }
-        }
-        Ok(())
+        let mut wanted = DebugRegisters::default();
+        address.and_then(|address| wanted.take(Point::Execute(address)));
+        // Whatever they are used for: for something else.
+        let mut unknown = DebugRegisters::default();
+        unknown.take(Point::Execute(u64::MAX));
+        unknown.change(self, &wanted)
     }
 
     /// Whether it stands at the entry of a system call, even one that will not be made.
@@ -454,6 +421,14 @@ impl Running {
 /// If there is no such task.
 pub fn wait_any() -> Result<Waited<(Pid, Wait)>, Error> {
     wait_pid(-1, 0)
+}
+
+/// Wait until any task of the calling thread that is in this process group stops or dies.
+///
+/// # Errors
+/// If there is none.
+pub fn wait_in_group(group: Pid) -> Result<Waited<(Pid, Wait)>, Error> {
+    wait_pid(-group.as_raw(), 0)
 }
 
 fn wait_pid(pid: pid_t, flags: c_int) -> Result<Waited<(Pid, Wait)>, Error> {

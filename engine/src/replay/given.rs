@@ -7,7 +7,7 @@
 use rrtest_preload::layout::SYS_READ;
 use rrtest_preload::reads::{Read, What};
 
-use super::replayer::Replayer;
+use super::step::Step;
 use crate::error::Error;
 use crate::syscalls::{self, given};
 use crate::trace::event::{Effect, Stream, Syscall};
@@ -17,10 +17,10 @@ use crate::tracee::{BufferedCall, Registers, buffered_calls};
 const SHOWN: usize = 60;
 const BEFORE: usize = 20;
 
-impl Replayer<'_> {
+impl Step<'_, '_> {
     /// The running task makes this call: what it is about to write must be what it wrote.
     pub(super) fn check_given(&self, call: &Syscall) -> Result<(), Error> {
-        let memory = &self.space().memory;
+        let memory = &self.memory();
         if let Effect::Output(stream, bytes) = &call.effect {
             let found = syscalls::gathered(memory, call.number, &call.args).unwrap_or_default();
             return if found == *bytes { Ok(()) } else { Err(self.writes_otherwise(*stream, bytes, &found)) };
@@ -39,11 +39,11 @@ impl Replayer<'_> {
     /// A call has stopped that the recorded program did not make, or for which the buffer had another one in its log.
     pub(super) fn unlogged(&self, registers: &Registers) -> Error {
         let (number, args) = (registers.number(), registers.args());
-        let log = self.clock.area().log_left();
+        let log = self.live.area.log_left();
         let Some(logged) = buffered_calls(&log).next() else {
             return self.differs("a call that does not stop".into(), syscalls::name(number));
         };
-        let found = syscalls::gathered(&self.space().memory, number, &args);
+        let found = syscalls::gathered(&self.memory(), number, &args);
         if let (Some(stream), Some(found)) = (logged.stream.and_then(Stream::of), &found)
             && logged.number == number
         {
@@ -63,7 +63,7 @@ impl Replayer<'_> {
 
     /// A task has stopped at an instruction of which the log does not tell: which one.
     pub(super) fn unlogged_read(&self, registers: &Registers) -> String {
-        let word = self.space().memory.u64(registers.sp() + 8).unwrap_or_default();
+        let word = self.memory().u64(registers.sp() + 8).unwrap_or_default();
         format!("{}, of which nothing was recorded", What::of_word(word).read.name())
     }
 

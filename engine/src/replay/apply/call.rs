@@ -1,37 +1,36 @@
 //! Replayed system calls.
 
-use super::replayer::{Hold, Replayer};
 use crate::error::Error;
+use crate::replay::state::At;
+use crate::replay::step::{Flow, Step};
 use crate::syscalls::{self, Class, Performance, describe};
 use crate::trace::event::{Effect, Syscall};
-use crate::tracee::{
-    Area, PAGE, Registers, Resume, Stopped, THREAD_NAME, remote, to_exit, unmap_around_area,
-};
+use crate::tracee::{Area, Registers, Stopped, THREAD_NAME, remote, unmap_around_area};
 
 /// Whether a call returned an error (errno values are 1 to 4095: syscall(2)).
-pub(super) fn failed(result: i64) -> bool {
+pub(in crate::replay) fn failed(result: i64) -> bool {
     (-4095..0).contains(&result)
 }
 
-fn page_up(address: u64) -> u64 {
-    address.div_ceil(PAGE) * PAGE
-}
-
-impl Replayer<'_> {
+impl Step<'_, '_> {
     /// The running task makes this call, with this outcome.
-    pub(super) fn syscall(&mut self, call: &Syscall) -> Result<(), Error> {
+    pub(in crate::replay) fn syscall(&mut self, call: &Syscall) -> Flow<()> {
         let (stopped, registers) = self.reach_call()?;
         if registers.number() != call.number || registers.args() != call.args {
             let show =
                 |number, args: [u64; 6]| format!("{}({args:#x?})", syscalls::name(number)).replace('\n', "");
-            return Err(
-                self.differs(show(call.number, call.args), show(registers.number(), registers.args()))
-            );
+            let found = show(registers.number(), registers.args());
+            return Err(self.differs(show(call.number, call.args), found).into());
         }
         self.check(&call.position, &registers)?;
         self.check_given(call)?;
+        Ok(self.apply_call(stopped, registers, call)?)
+    }
+
+    /// The running task stands at the entry of this call: what comes of it.
+    fn apply_call(&mut self, stopped: Stopped, registers: Registers, call: &Syscall) -> Result<(), Error> {
         let class =
-            describe(call.number).map(|description| description.class_for(&self.space().memory, &call.args));
+            describe(call.number).map(|description| description.class_for(&self.memory(), &call.args));
         match class {
             Some(Class::Performed(performance)) if !failed(call.result) => {
                 self.perform(stopped, &registers, call, performance)
@@ -51,13 +50,14 @@ impl Replayer<'_> {
     }
 
     /// What the kernel wrote.
-    pub(super) fn write(&self, call: &Syscall) -> Result<(), Error> {
-        call.writes.iter().try_for_each(|write| self.space().memory.write(write.address, &write.bytes))
+    pub(in crate::replay) fn write(&self, call: &Syscall) -> Result<(), Error> {
+        let memory = &self.live.memories[self.state.running().space];
+        call.writes.iter().try_for_each(|write| memory.write(write.address, &write.bytes))
     }
 
     fn output(&mut self, call: &Syscall) {
         if let Effect::Output(stream, bytes) = &call.effect {
-            (self.options.output)(*stream, bytes);
+            (self.control.output)(*stream, bytes);
         }
     }
 
@@ -66,12 +66,12 @@ impl Replayer<'_> {
             && call.args[0] as i32 == libc::PR_SET_NAME
             && call.result == 0
         {
-            self.task().name = self.space().memory.text(call.args[1], THREAD_NAME);
+            self.state.running_mut().name = self.memory().text(call.args[1], THREAD_NAME);
         }
     }
 
     /// The call does not reach the kernel.
-    pub(super) fn skip(
+    pub(in crate::replay) fn skip(
         &mut self,
         stopped: Stopped,
         mut registers: Registers,
@@ -80,7 +80,7 @@ impl Replayer<'_> {
         registers.set_number(u64::MAX);
         registers.set_result(result);
         stopped.set_registers(&registers)?;
-        self.set(Hold::Ready(stopped));
+        self.ready(stopped);
         Ok(())
     }
 
@@ -100,7 +100,7 @@ impl Replayer<'_> {
                 self.skip(stopped, *registers, call.result)
             }
             Performance::Repeat => {
-                self.set(Hold::Repeating(stopped));
+                self.hold(self.state.current, stopped, At::Repeating);
                 Ok(())
             }
             Performance::Map => self.map(stopped, registers, call),
@@ -110,6 +110,7 @@ impl Replayer<'_> {
             Performance::Break => self.set_break(stopped, registers, call),
             Performance::Advise => {
                 if syscalls::changes_contents(c) {
+                    self.check_outside_area(a, b)?;
                     self.substitute(stopped, registers, call, call.number, call.args)
                 } else {
                     self.skip(stopped, *registers, call.result)
@@ -119,7 +120,7 @@ impl Replayer<'_> {
             Performance::Execute => self.execute(stopped, call),
             Performance::SignalReturn => {
                 let (stopped, _) = self.run_to_exit(stopped)?;
-                self.set(Hold::Ready(stopped));
+                self.ready(stopped);
                 Ok(())
             }
             Performance::Exit => {
@@ -139,6 +140,7 @@ impl Replayer<'_> {
         let stopped = match &call.effect {
             Effect::Unmap(parts) => self.unmap(stopped, parts)?,
             Effect::Advised(len) if syscalls::changes_contents(advice) => {
+                self.check_outside_area(address, *len)?;
                 // It fails here as it did there.
                 remote(stopped, libc::SYS_madvise as u64, [address, *len, advice, 0, 0, 0])?.0
             }
@@ -148,7 +150,7 @@ impl Replayer<'_> {
     }
 
     /// Have the kernel do another call in place of the program's; the program sees the recorded result.
-    pub(super) fn substitute(
+    pub(in crate::replay) fn substitute(
         &mut self,
         stopped: Stopped,
         registers: &Registers,
@@ -174,30 +176,7 @@ impl Replayer<'_> {
         let now = stopped.registers()?;
         after.copy_segments(&now);
         stopped.set_registers(&after)?;
-        self.set(Hold::Ready(stopped));
+        self.ready(stopped);
         Ok(())
-    }
-
-    pub(super) fn run_to_exit(&mut self, stopped: Stopped) -> Result<(Stopped, i64), Error> {
-        let (stopped, _) = to_exit(stopped, |stopped| self.resume(stopped, Resume::ToSyscallExit))?;
-        let result = stopped.registers()?.result();
-        Ok((stopped, result))
-    }
-
-    /// brk(2): the recorded heap, as anonymous memory.
-    fn set_break(&mut self, stopped: Stopped, registers: &Registers, call: &Syscall) -> Result<(), Error> {
-        let new = call.result.cast_unsigned();
-        let old = self.space().brk.replace(Some(new)).unwrap_or(new);
-        let (from, to) = (page_up(old), page_up(new));
-        if to > from {
-            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
-            let prot = libc::PROT_READ | libc::PROT_WRITE;
-            let args = [from, to - from, prot as u64, flags as u64, u64::MAX, 0];
-            self.substitute(stopped, registers, call, libc::SYS_mmap as u64, args)
-        } else if to < from {
-            self.substitute(stopped, registers, call, libc::SYS_munmap as u64, [to, from - to, 0, 0, 0, 0])
-        } else {
-            self.skip(stopped, *registers, call.result)
-        }
     }
 }

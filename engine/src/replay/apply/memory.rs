@@ -2,16 +2,20 @@
 
 use std::ops::Range;
 
-use super::calls::failed;
-use super::mapper::{Mapper, Place};
-use super::replayer::Replayer;
+use super::call::failed;
 use crate::error::Error;
+use crate::replay::mapper::{Mapper, Place};
+use crate::replay::step::Step;
 use crate::trace::event::{Effect, Syscall};
-use crate::tracee::{PAGE, Registers, Stopped, maps, remote, set_stack_limit, unmap_around_area};
+use crate::tracee::{Area, PAGE, Registers, Stopped, maps, remote, set_stack_limit, unmap_around_area};
 
-impl Replayer<'_> {
+fn page_up(address: u64) -> u64 {
+    address.div_ceil(PAGE).saturating_mul(PAGE)
+}
+
+impl Step<'_, '_> {
     /// mmap(2): at the recorded address.
-    pub(super) fn map(
+    pub(in crate::replay) fn map(
         &mut self,
         stopped: Stopped,
         registers: &Registers,
@@ -32,7 +36,7 @@ impl Replayer<'_> {
     }
 
     /// shmat(2).
-    pub(super) fn attach(
+    pub(in crate::replay) fn attach(
         &mut self,
         stopped: Stopped,
         registers: &Registers,
@@ -50,7 +54,7 @@ impl Replayer<'_> {
     }
 
     /// shmdt(2).
-    pub(super) fn detach(
+    pub(in crate::replay) fn detach(
         &mut self,
         stopped: Stopped,
         registers: &Registers,
@@ -64,7 +68,7 @@ impl Replayer<'_> {
     }
 
     /// Unmap parts of memory. The task stands at a call that is not to happen.
-    pub(super) fn unmap(&self, stopped: Stopped, parts: &[(u64, u64)]) -> Result<Stopped, Error> {
+    pub(in crate::replay) fn unmap(&self, stopped: Stopped, parts: &[(u64, u64)]) -> Result<Stopped, Error> {
         parts.iter().try_fold(stopped, |stopped, (address, len)| unmap_around_area(stopped, *address, *len))
     }
 
@@ -78,25 +82,63 @@ impl Replayer<'_> {
     ) -> Result<(), Error> {
         let mut mapper = Mapper::default();
         match &call.effect {
-            Effect::MapFile(backing) => self.files.map(&mut mapper, backing, place, flags, self.trace)?,
+            Effect::MapFile(backing) => {
+                let (files, contents) = (&mut self.live.files, &self.live.contents);
+                files.map(&mut mapper, backing, place, flags, contents)?;
+            }
             _ => mapper.anonymous(place, flags)?,
         }
-        let stopped = mapper.run(stopped, &self.space().memory)?;
+        let stopped = mapper.run(stopped, &self.memory(), &self.live.area)?;
         self.skip(stopped, *registers, call.result)
     }
 
+    /// The program has no memory where the shared area is: nothing is made of that at its wish.
+    pub(in crate::replay) fn check_outside_area(&self, address: u64, len: u64) -> Result<(), Error> {
+        // None at all stands for what is there (mremap(2)).
+        if Area::overlaps(address, len.max(1)) {
+            return Err(self.misplaced("memory of the program's", &format!("{len} bytes at {address:#x}")));
+        }
+        Ok(())
+    }
+
+    /// brk(2): the recorded heap, as anonymous memory.
+    pub(in crate::replay) fn set_break(
+        &mut self,
+        stopped: Stopped,
+        registers: &Registers,
+        call: &Syscall,
+    ) -> Result<(), Error> {
+        let new = call.result.cast_unsigned();
+        let space = self.state.running().space;
+        let old = self.state.spaces[space].brk.replace(new).unwrap_or(new);
+        let (from, to) = (page_up(old), page_up(new));
+        self.check_outside_area(from.min(to), from.abs_diff(to))?;
+        if to > from {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+            let prot = libc::PROT_READ | libc::PROT_WRITE;
+            let args = [from, to - from, prot as u64, flags as u64, u64::MAX, 0];
+            self.substitute(stopped, registers, call, libc::SYS_mmap as u64, args)
+        } else if to < from {
+            self.substitute(stopped, registers, call, libc::SYS_munmap as u64, [to, from - to, 0, 0, 0, 0])
+        } else {
+            self.skip(stopped, *registers, call.result)
+        }
+    }
+
     /// mremap(2): to the recorded address.
-    pub(super) fn remap(
+    pub(in crate::replay) fn remap(
         &mut self,
         stopped: Stopped,
         registers: &Registers,
         call: &Syscall,
     ) -> Result<(), Error> {
         if let Effect::MapFile(backing) = &call.effect {
-            self.files.prepare(backing, self.trace)?;
+            self.live.files.prepare(backing, &self.live.contents)?;
         }
         let [old, old_len, new_len, flags, ..] = call.args;
         let result = call.result.cast_unsigned();
+        self.check_outside_area(old, old_len)?;
+        self.check_outside_area(result, new_len)?;
         let flags = if result == old {
             flags & !(libc::MREMAP_MAYMOVE as u64)
         } else {
@@ -149,7 +191,7 @@ impl Replayer<'_> {
     }
 
     /// setrlimit(2), prlimit64(2): the stack grows as far as it did.
-    pub(super) fn limit_stack(&self, stopped: &Stopped, call: &Syscall) -> Result<(), Error> {
+    pub(in crate::replay) fn limit_stack(&self, stopped: &Stopped, call: &Syscall) -> Result<(), Error> {
         let [first, second, third, ..] = call.args;
         let (resource, new) = match call.number as i64 {
             libc::SYS_setrlimit => (first, second),
@@ -160,13 +202,13 @@ impl Replayer<'_> {
         if resource != u64::from(libc::RLIMIT_STACK) || new == 0 || call.result != 0 {
             return Ok(());
         }
-        set_stack_limit(stopped.tid(), self.space().memory.u64(new)?)
+        set_stack_limit(stopped.tid(), self.memory().u64(new)?)
     }
 
     /// What a call changed of files that are mapped.
-    pub(super) fn change_file(&mut self, call: &Syscall) -> Result<(), Error> {
+    pub(in crate::replay) fn change_file(&mut self, call: &Syscall) -> Result<(), Error> {
         match &call.effect {
-            Effect::ChangeFile(change) => self.files.change(change),
+            Effect::ChangeFile(change) => self.live.files.change(change),
             _ => Ok(()),
         }
     }

@@ -1,0 +1,144 @@
+//! Finding a moment in the middle of user code (see `record::preempt::pin` for how it was chosen).
+
+use std::time::Instant;
+
+use crate::error::Error;
+use crate::replay::step::{Arrival, Flow, Step, Unfinished};
+use crate::trace::event::{Extent, Pin};
+use crate::tracee::{Breakpoint, Condition, DebugRegisters, Memory, Registers, Resume, Stop, Stopped};
+
+/// More memory than the recorder looks at: a trace that says so is not one that it wrote.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// A moment to which the running task is to come, while something else is stopped for, too.
+pub(in crate::replay) struct Sought<'p> {
+    pin: &'p Pin,
+    /// If the process itself looks for it, else a debug register stops at its instruction.
+    within: Option<&'p Breakpoint>,
+}
+
+impl Sought<'_> {
+    /// What is left of the countdown there.
+    pub(in crate::replay) fn left(&self) -> u64 {
+        self.pin.position.left
+    }
+
+    /// Where a debug register is to stop.
+    pub(in crate::replay) fn breakpoint(&self) -> Option<u64> {
+        self.within.is_none().then(|| self.pin.registers.ip())
+    }
+
+    /// Whether a task that has stopped with SIGTRAP may be there.
+    pub(in crate::replay) fn is_hit(&self, registers: &Registers) -> bool {
+        match self.within {
+            Some(within) => within.hit(Stop::Signal(libc::SIGTRAP), registers),
+            None => registers.ip() == self.pin.registers.ip(),
+        }
+    }
+
+    /// Whether a stopped task is there.
+    pub(in crate::replay) fn is_here(
+        &self,
+        stopped: &Stopped,
+        registers: Registers,
+        memory: &Memory,
+    ) -> Result<bool, Error> {
+        let registers = match self.within {
+            Some(within) if self.is_hit(&registers) => within.registers(stopped, memory)?,
+            _ => registers,
+        };
+        matches(self.pin, stopped, &registers.of_user_code(), memory)
+    }
+}
+
+impl Step<'_, '_> {
+    /// The running task comes to this moment.
+    pub(in crate::replay) fn pin(&mut self, pin: &Pin) -> Flow<()> {
+        let bytes = pin.memory.iter().try_fold(0_u64, |sum, extent| sum.checked_add(extent.len));
+        if bytes.is_none_or(|bytes| bytes > MOST_BYTES) {
+            return Err(self.misplaced("a digest of some memory", &format!("{bytes:?} bytes")).into());
+        }
+        let stopped = if self.stops.are_none() { self.come_to(pin)? } else { self.come_to_watched(pin)? };
+        let registers = stopped.registers()?.of_user_code();
+        stopped.set_registers(&registers)?;
+        self.check(&pin.position, &registers)?;
+        self.ready(stopped);
+        Ok(())
+    }
+
+    fn come_to(&mut self, pin: &Pin) -> Flow<Stopped> {
+        let memory = self.memory();
+        self.live.area.set_log_end(self.state.log.len);
+        let stopped = self.take_ready()?;
+        self.live.handle(self.state.current).watch(&stopped, &DebugRegisters::default())?;
+        let (mut stopped, breakpoint) = Breakpoint::arm(stopped, &memory, &condition(pin))?;
+        let since = Instant::now();
+        let mut hits = 0_u64;
+        loop {
+            let stop;
+            (stopped, stop) = self.resume(stopped, Resume::Freely)?;
+            let registers = stopped.registers()?;
+            if breakpoint.hit(stop, &registers) {
+                let registers = breakpoint.registers(&stopped, &memory)?.of_user_code();
+                if matches(pin, &stopped, &registers, &memory)? {
+                    break;
+                }
+                hits += 1;
+                if since.elapsed() > self.control.patience {
+                    let found = format!("{hits} moments like it within {:?}", self.control.patience);
+                    return Err(self.differs(pin.position.to_string(), found).into());
+                }
+            } else if !self.is_passed(&stopped, stop, registers)? {
+                return Err(self.differs(pin.position.to_string(), self.found(stop, &registers)).into());
+            }
+        }
+        Ok(breakpoint.disarm(stopped, &memory)?)
+    }
+
+    /// The same while something else is stopped for, which may come first.
+    fn come_to_watched(&mut self, pin: &Pin) -> Flow<Stopped> {
+        let memory = self.memory();
+        // Who steps by instructions sees the program's own.
+        let within = if self.stops.instruction {
+            None
+        } else {
+            let (stopped, within) = Breakpoint::arm_within(self.take_ready()?, &memory, &condition(pin))?;
+            self.ready(stopped);
+            within
+        };
+        let sought = Sought { pin, within: within.as_ref() };
+        let outcome = self.advance_watched(Some(&sought));
+        let (stopped, halted) = match outcome {
+            Ok(Arrival { stopped, stop, registers }) => {
+                if stop != Stop::Signal(libc::SIGTRAP) || !sought.is_here(&stopped, registers, &memory)? {
+                    return Err(self.differs(pin.position.to_string(), self.found(stop, &registers)).into());
+                }
+                (stopped, None)
+            }
+            Err(Unfinished::Halted(why)) => (self.take_ready()?, Some(why)),
+            Err(failed) => return Err(failed),
+        };
+        let stopped = match within {
+            Some(within) => within.disarm(stopped, &memory)?,
+            None => stopped,
+        };
+        let Some(why) = halted else { return Ok(stopped) };
+        self.ready(stopped);
+        Err(Unfinished::Halted(why))
+    }
+}
+
+fn condition(pin: &Pin) -> Condition {
+    let Pin { registers, vectors, ref words, key, .. } = *pin;
+    Condition { registers, vectors, words: words.clone(), key }
+}
+
+/// Whether all of a pin holds here.
+fn matches(pin: &Pin, stopped: &Stopped, registers: &Registers, memory: &Memory) -> Result<bool, Error> {
+    let word = |&(address, value): &(u64, u64)| memory.u64(address).is_ok_and(|found| found == value);
+    let extent = |it: &Extent| memory.digest(it.address, it.len) == Some(it.digest);
+    Ok(*registers == pin.registers
+        && pin.words.iter().all(word)
+        && stopped.vectors()? == pin.vectors
+        && pin.memory.iter().all(extent))
+}

@@ -1,0 +1,292 @@
+//! A replay that is stepped through.
+
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use super::check::misplaced;
+use super::cursor::Cursor;
+use super::files::{Contents, Files};
+use super::live::{Handle, Held, Live};
+use super::state::{At, State};
+use super::step::{Control, Step, Unfinished, is_reached_by_running};
+use super::stops::{Limit, Stops, Why};
+use super::{Options, image};
+use crate::ending::{Ending, Stats};
+use crate::error::Error;
+use crate::task::TaskId;
+use crate::trace::Source;
+use crate::trace::event::Event;
+use crate::tracee::{
+    Area, Heartbeat, Launched, Memory, Point, Registers, Resume, THREAD_NAME, pin, raise_descriptor_limit,
+    rebuild,
+};
+
+/// A replay under way. Several can be under way at a time, also on one thread: each has processes, files and an area of its own.
+pub struct Session<'a> {
+    state: State,
+    cursor: Cursor<'a>,
+    live: Live<'a>,
+    control: Control<'a>,
+    stops: Stops,
+    ended: Option<Ending>,
+}
+
+/// Where a step has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// How many events have been carried out.
+    pub event: u64,
+    /// The task that has the core.
+    pub task: TaskId,
+    /// How many ticks there have been since the last of these events.
+    pub ticks: u64,
+    /// Why it has ended there.
+    pub why: Why,
+}
+
+impl<'a> Session<'a> {
+    /// Begin a replay: its program stands before its first instruction. The calling thread is pinned to the core.
+    ///
+    /// # Errors
+    /// If the trace is damaged, or the kernel refuses something.
+    pub fn start(trace: &'a dyn Source, options: Options<'a>) -> Result<Self, Error> {
+        let contents = Contents::of(trace);
+        pin(options.core)?;
+        raise_descriptor_limit();
+        let mut cursor = Cursor::new(trace);
+        let image = match cursor.next()? {
+            Some(Event::Image(image)) => image,
+            other => return Err(misplaced(0, "the program's image", &format!("{other:?}"))),
+        };
+        let area = Area::new()?;
+        let Launched { task, memory, leash } = rebuild(&area)?;
+        let mut files = Files::default();
+        let task = image::fill(task, (&memory, &area), &image, &mut files, &contents)?;
+        let pid = task.tid();
+        let Options { stop, patience, output, .. } = options;
+        Ok(Self {
+            state: State::started(program_name(&image.program)),
+            cursor,
+            live: Live {
+                area,
+                files,
+                contents,
+                memories: vec![Rc::new(memory)],
+                handles: vec![Handle::new(task, pid)],
+                leash,
+                _heartbeat: Heartbeat::start()?,
+            },
+            control: Control { stop, patience, output },
+            stops: Stops::default(),
+            ended: None,
+        })
+    }
+
+    /// Go on, as far as `limit` says, or to a breakpoint or a watchpoint.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] at the first event that differs from the recorded one; others as they come. The session is of no use then.
+    pub fn step(&mut self, limit: Limit) -> Result<Report, Error> {
+        self.stops.instruction = limit == Limit::Instruction;
+        let ahead = std::mem::take(&mut self.stops.ahead);
+        self.stops.until = match limit {
+            Limit::Ticks(ticks) => Some((self.ticks() + ahead).saturating_add(ticks)),
+            _ => None,
+        };
+        let why = if limit == Limit::Ticks(0) {
+            self.stops.ahead = ahead;
+            Why::Ticks
+        } else {
+            self.go(limit)?
+        };
+        if !matches!(why, Why::Event | Why::Ended) && self.stops.told.is_none() {
+            self.stops.told = self.running()?.1.map(|registers| registers.ip());
+        }
+        Ok(self.report(why))
+    }
+
+    fn go(&mut self, limit: Limit) -> Result<Why, Error> {
+        if self.ended.is_some() {
+            return Ok(Why::Ended);
+        }
+        loop {
+            if self.control.stop.load(Ordering::Relaxed) {
+                return Err(Error::Stopped);
+            }
+            let Some(event) = self.cursor.peek()? else {
+                return Err(misplaced(self.state.event, "the end of the program", "nothing"));
+            };
+            let runs = is_reached_by_running(event);
+            let mut step = Step {
+                state: &mut self.state,
+                live: &mut self.live,
+                control: &mut self.control,
+                stops: &mut self.stops,
+            };
+            match step.carry_out(event) {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(ending)) => {
+                    self.state.stats.ticks = self.ticks();
+                    self.live.contents.finish()?;
+                    self.ended = Some(ending);
+                    self.pass_event()?;
+                    return Ok(Why::Ended);
+                }
+                Err(Unfinished::Halted(why)) => return Ok(why),
+                Err(Unfinished::Failed(error)) => return Err(error),
+            }
+            self.pass_event()?;
+            if let Some(why) = self.reached(limit, runs) {
+                return Ok(why);
+            }
+        }
+    }
+
+    /// The event at hand has been carried out.
+    fn pass_event(&mut self) -> Result<(), Error> {
+        self.cursor.next()?;
+        self.state.event += 1;
+        self.state.ticks_at_event = self.ticks();
+        Ok(())
+    }
+
+    /// Whether an event has brought the step to its end.
+    fn reached(&mut self, limit: Limit, runs: bool) -> Option<Why> {
+        if !self.stops.are_none() {
+            let memory = &self.live.memories[self.state.running().space];
+            let written = self.stops.written(memory);
+            if let Some(why) = self.stops.pending.take().or(written) {
+                return Some(why);
+            }
+        }
+        match limit {
+            Limit::Event => Some(Why::Event),
+            Limit::Ticks(_) if self.stops.until.is_some_and(|until| self.ticks() >= until) => {
+                Some(Why::Ticks)
+            }
+            Limit::Instruction if runs => Some(Why::Instruction),
+            Limit::End | Limit::Ticks(_) | Limit::Instruction => None,
+        }
+    }
+
+    /// Where it stands.
+    fn report(&self, why: Why) -> Report {
+        let ticks = self.ticks() - self.state.ticks_at_event;
+        Report { event: self.state.event, task: self.state.current, ticks, why }
+    }
+
+    /// Ticks of all tasks so far.
+    #[must_use]
+    pub fn ticks(&self) -> u64 {
+        self.state.count.total(self.live.area.countdown()) + self.stops.ahead
+    }
+
+    /// What is known from the trace.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// In front of the next event.
+    #[must_use]
+    pub fn cursor(&self) -> &Cursor<'a> {
+        &self.cursor
+    }
+
+    /// How the program has ended, once it has, and what was counted.
+    #[must_use]
+    pub fn ended(&self) -> Option<(&Ending, Stats)> {
+        self.ended.as_ref().map(|ending| (ending, self.state.stats))
+    }
+
+    /// Stop at a breakpoint or a watchpoint of this kind from now on, in whichever task. False if the processor has no means left:
+    /// there are four, of which stepping keeps one to itself.
+    pub fn stop_at(&mut self, point: Point) -> bool {
+        self.add_stop(point, false)
+    }
+
+    /// The same, by whoever does not step.
+    pub(super) fn add_stop(&mut self, point: Point, all: bool) -> bool {
+        let added = self.stops.add(point, all);
+        // What is there now is known.
+        let memory = &self.live.memories[self.state.running().space];
+        let _ = self.stops.written(memory);
+        added
+    }
+
+    /// Do not stop there any more. False if it did not.
+    pub fn stop_no_more_at(&mut self, point: Point) -> bool {
+        self.stops.remove(point)
+    }
+
+    /// The registers of a task as the program sees them, wherever it stands; none if there is no such task (any more).
+    ///
+    /// # Errors
+    /// If it has died, or makes a call where it should wait.
+    pub fn registers(&mut self, task: TaskId) -> Result<Option<Registers>, Error> {
+        let mut step = Step {
+            state: &mut self.state,
+            live: &mut self.live,
+            control: &mut self.control,
+            stops: &mut self.stops,
+        };
+        step.registers_of(task)
+    }
+
+    /// Memory of a task as the program sees it: with its own code in place of jumps of ours.
+    ///
+    /// # Errors
+    /// If not all of it is mapped, or there is no such task.
+    pub fn read(&self, task: TaskId, address: u64, len: usize) -> Result<Vec<u8>, Error> {
+        let Some(space) = self.state.space(task) else {
+            return Err(misplaced(self.state.event, "a task", &task.to_string()));
+        };
+        self.state.spaces[space].originals.read(&self.live.memories[space], address, len)
+    }
+
+    /// The running task's memory, and its registers as they are.
+    pub(super) fn running(&self) -> Result<(&Memory, Option<Registers>), Error> {
+        let memory = &self.live.memories[self.state.running().space];
+        let registers = match &self.live.handles[self.state.current.0 as usize].held {
+            Some(Held::Stopped(stopped)) => Some(stopped.registers()?),
+            _ => None,
+        };
+        Ok((memory, registers))
+    }
+}
+
+impl std::fmt::Debug for Session<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("state", &self.state)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Step<'_, '_> {
+    fn registers_of(&mut self, id: TaskId) -> Result<Option<Registers>, Error> {
+        let Some(task) = self.state.tasks.get(id.0 as usize) else { return Ok(None) };
+        let registers = match task.at {
+            At::Gone => return Ok(None),
+            At::Calling(registers) => registers,
+            At::Ready | At::Repeating => match &self.live.handle(id).held {
+                Some(Held::Stopped(stopped)) => stopped.registers()?,
+                _ => return Ok(None),
+            },
+            At::Parked(slot) => {
+                let (stopped, _) = self.stop_parked(id)?;
+                let registers = self.live.area.parked_registers(slot, &stopped.registers()?);
+                self.live.handle(id).held = Some(Held::Running(stopped.resume(Resume::Freely, 0)?));
+                registers
+            }
+        };
+        Ok(Some(self.visible(id, &registers).unwrap_or(registers)))
+    }
+}
+
+/// A new process's name: the program's file name, cut to what the kernel keeps (proc_pid_comm(5)).
+pub(super) fn program_name(path: &str) -> String {
+    path.rsplit('/').next().unwrap_or(path).chars().take(THREAD_NAME).collect()
+}

@@ -1,0 +1,376 @@
+//! Letting the running task go on while something else than events is stopped for: ticks, instructions, breakpoints, watchpoints.
+//!
+//! The code of the system-call buffer and its stubs is not the program's: a task that stops within goes on until it is where the
+//! program could be. Tasks hand the core over by us and not among themselves, so that the debug registers of who runs are set.
+
+use rrtest_preload::layout::{Entry, HandOver, SYS_READ, SYS_TICK};
+
+use super::apply::pin::Sought;
+use super::state::At;
+use super::step::{Arrival, Flow, Step, Unfinished};
+use super::stops::{Why, no_register};
+use crate::error::Error;
+use crate::task::TaskId;
+use crate::tracee::{
+    Area, DebugRegisters, Memory, Point, Registers, Resume, SYSCALL_LEN, Stop, Stopped, debug_status, patch,
+};
+
+/// What has been set up for the running task to go on with.
+struct Leg {
+    how: Resume,
+    /// By how much the countdown is less than it should be.
+    less: u64,
+    /// Where to stop in a stub.
+    skip: Option<u64>,
+    /// Whether the instruction to be stepped over pushes the flags.
+    pushes_flags: bool,
+}
+
+/// Where a step of an instruction has begun.
+#[derive(Clone, Copy)]
+struct From {
+    /// Where that is in the program.
+    start: Option<u64>,
+    /// Where the task was last in a stub.
+    stub: Option<u64>,
+}
+
+/// What a stop means.
+enum Verdict {
+    GoesOn,
+    Arrived,
+    Halted(Why),
+    HandsOver,
+}
+
+/// Codes of SIGTRAP (sigaction(2), and `user_single_step_report` of the kernel for the end of a call).
+const STEP: i32 = 2;
+const STEP_AFTER_CALL: i32 = 1;
+const HARDWARE: i32 = 4;
+
+impl Step<'_, '_> {
+    /// As [`Self::advance`]; what is `sought` is a moment in the middle of user code.
+    pub(super) fn advance_watched(&mut self, sought: Option<&Sought<'_>>) -> Flow<Arrival> {
+        let mut stopped = self.take_ready()?;
+        let mut before = stopped.registers()?;
+        if let Some(sought) = sought
+            && sought.is_here(&stopped, before, &self.memory())?
+        {
+            return Ok(Arrival { stopped, stop: Stop::Signal(libc::SIGTRAP), registers: before });
+        }
+        let start = self.visible(self.state.current, &before).map(|registers| registers.ip());
+        let mut from = From { start, stub: None };
+        loop {
+            from.stub = Area::is_buffer(before.ip()).then_some(from.stub).flatten();
+            from.stub = Area::stub_at(before.ip()).map(|_| before.ip()).or(from.stub);
+            let leg = self.prepare(&stopped, &mut before, sought, from)?;
+            let stop;
+            (stopped, stop) = self.resume(stopped, leg.how)?;
+            let registers = stopped.registers()?;
+            let area = &self.live.area;
+            let counted = area.countdown();
+            area.set_countdown(counted + leg.less);
+            if leg.pushes_flags && registers.ip() != before.ip() {
+                hide_stepping(&self.memory(), registers.sp())?;
+            }
+            let verdict = match stop {
+                Stop::Signal(libc::SIGTRAP) => {
+                    self.trapped(&stopped, &before, &registers, &leg, sought, from)?
+                }
+                Stop::Seccomp => self.called(&stopped, registers, &leg, counted)?,
+                Stop::Event => Verdict::GoesOn,
+                _ => Verdict::Arrived,
+            };
+            match verdict {
+                Verdict::GoesOn => before = stopped.registers()?,
+                Verdict::Arrived => return self.arrived(stopped, stop, registers),
+                Verdict::Halted(why) => return self.halted(stopped, why),
+                Verdict::HandsOver => {
+                    self.hand_over(stopped, &registers)?;
+                    stopped = self.take_ready()?;
+                    if self.stops.instruction {
+                        return self.halted(stopped, Why::Instruction);
+                    }
+                    if self.stops.until.is_some_and(|until| self.total() >= until) {
+                        return self.halted(stopped, Why::Ticks);
+                    }
+                    before = stopped.registers()?;
+                    from = From { start: None, stub: None };
+                }
+            }
+        }
+    }
+
+    fn halted(&mut self, stopped: Stopped, why: Why) -> Flow<Arrival> {
+        self.stops.pending = None;
+        self.stops.told = Some(stopped.registers()?.ip());
+        self.ready(stopped);
+        Err(Unfinished::Halted(why))
+    }
+
+    /// Ticks of all tasks so far.
+    pub(super) fn total(&self) -> u64 {
+        self.state.count.total(self.live.area.countdown())
+    }
+
+    /// Have the running task stop where it is to stop.
+    fn prepare(
+        &mut self,
+        stopped: &Stopped,
+        before: &mut Registers,
+        sought: Option<&Sought<'_>>,
+        from: From,
+    ) -> Result<Leg, Error> {
+        let area = &self.live.area;
+        area.set_log_end(self.next_hand_over().unwrap_or(self.state.log.len));
+        let left = area.countdown();
+        let most = self.stops.until.map(|until| until.saturating_sub(self.total()).max(1));
+        // Where what is sought comes first, the countdown is as it was, which may be looked at.
+        let sought = sought.filter(|sought| {
+            let ticks = left.saturating_sub(sought.left());
+            self.next_hand_over().is_none() && most.is_none_or(|most| ticks < most)
+        });
+        let less = match (most, sought) {
+            (Some(most), None) => left.saturating_sub(most),
+            _ => 0,
+        };
+        area.set_countdown(left - less);
+        let originals = &self.state.spaces[self.state.running().space].originals;
+        let mut wanted = self.stops.points.map(|point| match point {
+            Point::Execute(address) => Point::Execute(originals.place_of(address)),
+            Point::Write { .. } => point,
+        });
+        let mut also = |address| wanted.take(Point::Execute(address)).map(drop);
+        if less > 0 {
+            also(Area::tick_code()).ok_or_else(no_register)?;
+        }
+        if let Some(address) = sought.and_then(Sought::breakpoint) {
+            also(address).ok_or_else(no_register)?;
+        }
+        let hidden = self.visible(self.state.current, before).is_none();
+        let hidden = hidden || self.is_in_turn(self.state.current, before).is_some();
+        let behind = if hidden && (self.stops.instruction || self.stops.pending.is_some()) {
+            self.behind(before, from)
+        } else {
+            None
+        };
+        let skip = behind.filter(|address| also(*address).is_some());
+        let code = if self.stops.instruction { self.memory().available(before.ip(), 2) } else { Vec::new() };
+        // At a call it stops anyway, and its flags are in a register then. In code of ours it goes on to where it comes out, which is
+        // an event if nothing else is known.
+        let goes_on = code == [0x0f, 0x05] || hidden && (skip.is_some() || behind.is_none());
+        let how = if self.stops.instruction && !goes_on { Resume::Step } else { Resume::Freely };
+        let passes = self.stops.told.take() == Some(before.ip());
+        if passes && wanted.points().any(|point| point == Point::Execute(before.ip())) {
+            before.pass_breakpoint();
+            stopped.set_registers(before)?;
+        }
+        self.live.handle(self.state.current).watch(stopped, &wanted)?;
+        let pushes_flags = how == Resume::Step && pushes_flags(&code);
+        Ok(Leg { how, less, skip, pushes_flags })
+    }
+
+    /// Where in the log the next hand-over is, up to which the buffer may go.
+    fn next_hand_over(&self) -> Option<u64> {
+        let entry = Entry::size(size_of::<HandOver>()) as u64;
+        self.state.log.hand_overs.front().map(|(end, _)| end.saturating_sub(entry))
+    }
+
+    /// The task has stopped at a call.
+    fn called(
+        &mut self,
+        stopped: &Stopped,
+        mut registers: Registers,
+        leg: &Leg,
+        counted: u64,
+    ) -> Flow<Verdict> {
+        let (area, number) = (&self.live.area, registers.number());
+        if self.is_passed(stopped, Stop::Seccomp, registers)? {
+            return Ok(Verdict::GoesOn);
+        }
+        if number == SYS_TICK as u64 || number == SYS_READ as u64 {
+            return Ok(Verdict::Arrived);
+        }
+        let stub = registers.ip().wrapping_sub(patch::DONE);
+        let is_in_stub = Area::stub_at(stub).and_then(Area::stub) == Some(stub);
+        let left_to_take = self.next_hand_over().unwrap_or(self.state.log.len).saturating_sub(area.cursor());
+        if is_in_stub && left_to_take == 0 && self.next_hand_over().is_some() {
+            return Ok(Verdict::HandsOver);
+        }
+        // The buffer has stopped short of the countdown's end: the call is still to come to it.
+        if is_in_stub && left_to_take > 0 && leg.less > 0 && counted == 1 {
+            registers.set_ip(stub + patch::ENTRY);
+            registers.set_result(number.cast_signed());
+            registers.set_number(u64::MAX);
+            stopped.set_registers(&registers)?;
+            self.stops.ahead = 1;
+            return Ok(Verdict::Halted(Why::Ticks));
+        }
+        Ok(Verdict::Arrived)
+    }
+
+    /// The task has stopped with SIGTRAP.
+    fn trapped(
+        &mut self,
+        stopped: &Stopped,
+        before: &Registers,
+        registers: &Registers,
+        leg: &Leg,
+        sought: Option<&Sought<'_>>,
+        from: From,
+    ) -> Flow<Verdict> {
+        let memory = self.memory();
+        if let Some(sought) = sought
+            && sought.is_hit(registers)
+        {
+            if sought.is_here(stopped, *registers, &memory)? {
+                return Ok(Verdict::Arrived);
+            }
+            if !self.stops.instruction {
+                return Ok(Verdict::GoesOn);
+            }
+        }
+        let code = stopped.signal_info()?.si_code;
+        if !matches!(code, STEP | STEP_AFTER_CALL | HARDWARE) {
+            return Ok(Verdict::Arrived);
+        }
+        let set = self.live.handle(self.state.current).debug;
+        let hit: Vec<Point> = set.hit(debug_status(stopped)?).collect();
+        let is_hit = |address| hit.contains(&Point::Execute(address));
+        if leg.less > 0 && is_hit(Area::tick_code()) && registers.ip() == Area::tick_code() {
+            let mut registers = *registers;
+            let area = &self.live.area;
+            registers.count_on(registers.result().cast_unsigned(), area.kept(), area.countdown());
+            stopped.set_registers(&registers)?;
+            return Ok(Verdict::Halted(Why::Ticks));
+        }
+        let visible = self.visible(self.state.current, registers).map(|visible| visible.ip());
+        if let Some(why) = self.met(&memory, &hit, visible) {
+            if visible.is_some() {
+                return Ok(Verdict::Halted(why));
+            }
+            self.stops.pending = Some(why);
+        }
+        if let Some(why) = self.stops.pending.filter(|_| visible.is_some()) {
+            return Ok(Verdict::Halted(why));
+        }
+        if !self.stops.instruction || code == HARDWARE && !leg.skip.is_some_and(is_hit) {
+            return Ok(Verdict::GoesOn);
+        }
+        let stays = code == STEP_AFTER_CALL && registers.ip() == before.ip();
+        let is_ours = Area::is_buffer(before.ip()) || Area::is_buffer(registers.ip());
+        let progress = visible.is_some() && !stays && !(is_ours && visible == from.start);
+        Ok(if progress { Verdict::Halted(Why::Instruction) } else { Verdict::GoesOn })
+    }
+
+    /// What of that was asked for.
+    fn met(&mut self, memory: &Memory, hit: &[Point], visible: Option<u64>) -> Option<Why> {
+        let originals = &self.state.spaces[self.state.running().space].originals;
+        let asked: Vec<Point> = self.stops.points.points().collect();
+        let mut why = None;
+        for point in asked {
+            match point {
+                Point::Write { address, .. } if hit.contains(&point) => {
+                    self.stops.note(memory, point);
+                    why = Some(Why::Watchpoint(address));
+                }
+                Point::Execute(address) if hit.contains(&Point::Execute(originals.place_of(address))) => {
+                    why = why.or(Some(Why::Breakpoint(visible.unwrap_or(address))));
+                }
+                _ => {}
+            }
+        }
+        why
+    }
+
+    /// The registers of a stopped task as they would be without the code of ours in its process; none if it is where the program
+    /// could not be.
+    pub(super) fn visible(&self, id: TaskId, registers: &Registers) -> Option<Registers> {
+        let mut visible = self.is_in_turn(id, registers).unwrap_or(*registers);
+        if Area::is_buffer(visible.ip()) {
+            let originals = &self.state.spaces[self.state.tasks[id.0 as usize].space].originals;
+            visible.set_ip(originals.original(visible.ip())?);
+        }
+        Some(visible)
+    }
+
+    /// The registers with which a task goes on that has been given its turn and has not taken it yet.
+    fn is_in_turn(&self, id: TaskId, registers: &Registers) -> Option<Registers> {
+        let task = &self.state.tasks[id.0 as usize];
+        let slot =
+            task.slot.filter(|slot| matches!(task.at, At::Ready) && Area::is_parked(*slot, registers))?;
+        let mut registers = self.live.area.parked_registers(slot, registers);
+        registers.set_number(u64::MAX);
+        Some(registers)
+    }
+
+    /// Where a task comes by that is in code of ours, once it is where the program could be, or as good as there.
+    fn behind(&self, registers: &Registers, from: From) -> Option<u64> {
+        let task = self.state.running();
+        if let Some(slot) = task.slot.filter(|slot| Area::is_parked(*slot, registers)) {
+            return Some(self.live.area.parked_frame(slot)[0]);
+        }
+        let hooked = || self.live.area.hooked_stub().map(|stub| stub + patch::ENTRY);
+        let stub = from.stub.or_else(|| hooked().filter(|_| self.stops.pending.is_some()))?;
+        self.state.spaces[task.space].originals.next_place(stub)
+    }
+
+    /// The running task, which stands at its call, hands the core over as the log tells next.
+    fn hand_over(&mut self, stopped: Stopped, registers: &Registers) -> Flow<()> {
+        let Some((end, handed)) = self.state.log.hand_overs.pop_front() else {
+            return Err(self.unlogged(registers).into());
+        };
+        self.count_call(registers.number());
+        let left = self.live.area.countdown();
+        if registers.number() != libc::SYS_futex as u64
+            || left as u32 != handed.left
+            || registers.sp() as u32 != handed.sp
+        {
+            return Err(self.unlogged(registers).into());
+        }
+        self.live.area.skip_log(end);
+        self.park_in(stopped, registers, handed.from.into())?;
+        self.state.count.handed_over(left, handed.slice);
+        self.live.area.set_countdown(handed.slice);
+        self.state.current = TaskId(handed.task);
+        match self.state.running().at {
+            At::Parked(slot) if slot == u32::from(handed.to) => Ok(self.give_turn()?),
+            ref other => {
+                let expected = format!("a task that waits in slot {}", handed.to);
+                Err(self.misplaced(&expected, &other.to_string()).into())
+            }
+        }
+    }
+
+    /// A task is going to wait for its turn, and may get it from others.
+    pub(super) fn park_in(
+        &mut self,
+        stopped: Stopped,
+        registers: &Registers,
+        slot: u32,
+    ) -> Result<(), Error> {
+        let id = self.state.current;
+        self.live.handle(id).watch(&stopped, &DebugRegisters::default())?;
+        let running = self.live.area.park(stopped, registers, slot)?;
+        self.waits_for_turn(id, slot);
+        self.live.handle(id).held = Some(super::live::Held::Running(running));
+        Ok(())
+    }
+}
+
+/// Whether code begins with an instruction that pushes the flags.
+fn pushes_flags(code: &[u8]) -> bool {
+    const PUSHF: u8 = 0x9c;
+    const OPERAND_SIZE: u8 = 0x66;
+    matches!(code, [PUSHF, ..] | [OPERAND_SIZE, PUSHF])
+}
+
+/// The flags at the top of the stack were pushed while the task was stepped, which they say.
+fn hide_stepping(memory: &Memory, sp: u64) -> Result<(), Error> {
+    /// The trap flag is bit 8.
+    const TRAP: u8 = 1;
+    let flags = memory.bytes(sp + 1, 1)?;
+    memory.write(sp + 1, &[flags.first().copied().unwrap_or_default() & !TRAP])
+}
+
+const _: () = assert!(patch::DONE == patch::TRACED + SYSCALL_LEN);

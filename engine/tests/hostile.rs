@@ -1,0 +1,152 @@
+//! Traces that somebody has crafted: their replays do nothing to anybody.
+
+#[path = "programs/made.rs"]
+mod made;
+
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use made::{compile, options, record, text};
+use rrtest_engine::Error;
+use rrtest_engine::ending::Ending;
+use rrtest_engine::record::Recording;
+use rrtest_engine::replay::replay;
+use rrtest_engine::schedule::StrategyName;
+use rrtest_engine::trace::event::{Event, FileRange, Signal, Write};
+use rrtest_engine::trace::log::Log;
+use rrtest_engine::trace::{Bytes, Source, TraceError};
+
+/// A recording with other events.
+struct Altered<'a> {
+    events: Vec<Event>,
+    log: &'a Log,
+}
+
+impl Source for Altered<'_> {
+    fn events(&self) -> Box<dyn Iterator<Item = Result<Event, TraceError>> + '_> {
+        Box::new(self.events.iter().cloned().map(Ok))
+    }
+
+    fn file(&self, range: FileRange) -> Result<Bytes, TraceError> {
+        self.log.file(range)
+    }
+}
+
+/// A program that could do harm, and what it could do harm to.
+struct Scene {
+    _directory: tempfile::TempDir,
+    file: PathBuf,
+    socket: UdpSocket,
+    victim: Child,
+    recording: Recording,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let program = compile("hostile", directory.path());
+        let file = directory.path().join("escaped");
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        socket.set_nonblocking(true).expect("a socket that does not wait");
+        let victim =
+            Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("a process");
+        let port = socket.local_addr().expect("an address").port().to_string();
+        let args = [file.to_str().expect("a name"), &port, &victim.id().to_string()];
+        // The recorder takes all children of its thread's for its own.
+        let made = || record(&program, &args, directory.path(), StrategyName::Fair, 0);
+        let recording = std::thread::scope(|scope| scope.spawn(made).join()).expect("a recording");
+        assert_eq!(recording.ending, Ending::Exited(0));
+        std::fs::remove_file(&file).expect("the file that the program has made");
+        Self { file, socket, victim, recording, _directory: directory }
+    }
+
+    fn events(&self) -> Vec<Event> {
+        self.recording.log.events().collect::<Result<_, _>>().expect("events")
+    }
+
+    /// Replay these events: it is a divergence, and nothing has happened.
+    fn is_harmless(&mut self, what: &str, events: Vec<Event>) {
+        let altered = Altered { events, log: &self.recording.log };
+        let replayed = replay(&altered, options(&mut |_, _| {}));
+        assert!(!self.file.exists(), "{what}: a file was made");
+        assert!(self.socket.recv(&mut [0; 16]).is_err(), "{what}: a packet was sent");
+        assert!(self.victim.try_wait().expect("its state").is_none(), "{what}: a process was killed");
+        assert!(matches!(replayed, Err(Error::Diverged(_))), "{what}: {replayed:?}");
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let _ = self.victim.kill();
+        let _ = self.victim.wait();
+    }
+}
+
+#[test]
+fn code_of_a_trace_cannot_make_calls_from_where_ours_can() {
+    let mut scene = Scene::new();
+    replay(&scene.recording.log, options(&mut |_, _| {})).expect("a faithful replay");
+    let said = text(&scene.recording.output);
+    let evil = u64::from_str_radix(said.trim().trim_start_matches("0x"), 16).expect("an address");
+    for (how, what) in [
+        (1_u32, "open from the buffer"),
+        (2, "open from the injected code"),
+        (3, "open from a list of calls"),
+        (4, "a socket"),
+        (5, "kill"),
+        (6, "a process"),
+        (7, "a write to the injected code"),
+        (8, "other memory in place of the injected code"),
+        (9, "a writable area"),
+        (10, "no area"),
+        (11, "a futex of its own"),
+        (12, "a file's memory"),
+    ] {
+        let mut events = scene.events();
+        let call = events.iter_mut().find_map(|event| match event {
+            Event::Syscall(call) if call.number == libc::SYS_getppid as u64 => Some(call),
+            _ => None,
+        });
+        call.expect("the call").writes.push(Write { address: evil, bytes: how.to_ne_bytes().to_vec() });
+        scene.is_harmless(what, events);
+    }
+}
+
+/// Events in an order in which no recorder writes them.
+#[test]
+fn a_call_that_a_task_stands_at_is_not_made_by_what_follows() {
+    let mut scene = Scene::new();
+    let events = scene.events();
+    let is_open =
+        |event: &Event| matches!(event, Event::Syscall(call) if call.number == libc::SYS_open as u64);
+    let at = events.iter().rposition(is_open).expect("the call");
+    let Event::Syscall(call) = &events[at] else { unreachable!("it is a call") };
+    let position = call.position;
+    let signal = |fault, number| Event::Signal(Signal { position, number, fault, handler: None });
+    for (what, follow) in [
+        ("a fault", vec![signal(true, libc::SIGSEGV)]),
+        ("a signal and a tick", vec![signal(false, libc::SIGTERM), Event::Tick(position)]),
+        ("a signal and a fault", vec![signal(false, libc::SIGTERM), signal(true, libc::SIGSEGV)]),
+        ("a read", vec![Event::Drained(position)]),
+    ] {
+        let mut events = events.clone();
+        events.splice(at..=at, [vec![Event::Entered(position)], follow].concat());
+        scene.is_harmless(what, events);
+    }
+}
+
+#[test]
+fn the_buffer_of_another_version_is_refused() {
+    let scene = Scene::new();
+    let mut events = scene.events();
+    let digest = events.iter_mut().find_map(|event| match event {
+        Event::Buffer(digest) => Some(digest),
+        _ => None,
+    });
+    *digest.expect("a buffer") ^= 1;
+    let altered = Altered { events, log: &scene.recording.log };
+    let error = replay(&altered, options(&mut |_, _| {})).expect_err("a refusal").to_string();
+    assert!(error.contains("system-call buffer") && error.contains("recording in memory"), "{error}");
+    let _: &Path = &scene.file;
+}

@@ -1,6 +1,6 @@
 //! End-to-end tests: record → fail → replay, through the real binary.
 //!
-//! Set `RRTEST_SLOW=1` for the long ones too. What cannot be tested on a machine is named at the end.
+//! Set `RRTEST_SLOW=1` for the long ones too. The end names what cannot be tested on this machine; with `CI=true`, such tests fail.
 
 mod bad_traces;
 mod beside;

@@ -12,6 +12,7 @@ mod isolated;
 mod json;
 mod killed;
 mod limits;
+mod messages;
 mod natively;
 mod order;
 mod overdue;
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
     tests.topic("bad_traces", bad_traces::TESTS);
     tests.topic("beside", beside::TESTS);
     tests.topic("limits", limits::TESTS);
+    tests.topic("messages", messages::TESTS);
     tests.topic("unsupported", unsupported::TESTS);
     tests.topic("seeds", seeds::TESTS);
     tests.topic("systematic", systematic::TESTS);

@@ -22,8 +22,9 @@ impl Replayer<'_> {
     pub(super) fn syscall(&mut self, call: &Syscall) -> Result<(), Error> {
         let (stopped, registers) = self.reach_call()?;
         if registers.number() != call.number || registers.args() != call.args {
-            let show =
-                |number, args: [u64; 6]| format!("{}({args:#x?})", syscalls::name(number)).replace('\n', "");
+            let show = |number, args: [u64; 6]| {
+                format!("{}({})", syscalls::name(number), args.map(|arg| format!("{arg:#x}")).join(", "))
+            };
             return Err(
                 self.differs(show(call.number, call.args), show(registers.number(), registers.args()))
             );

@@ -9,9 +9,9 @@ pub enum Error {
     #[error("interrupted")]
     Stopped,
     /// The operating system refused something.
-    #[error("{what}: {source}{}", remedy(source))]
+    #[error("cannot {what}: {source}{}", remedy(source))]
     Os {
-        /// What the engine tried, and on what.
+        /// What was tried, on what: `read registers of thread 7`.
         what: String,
         /// The system's error.
         source: std::io::Error,
@@ -54,8 +54,8 @@ impl Error {
 fn remedy(source: &std::io::Error) -> &'static str {
     match source.raw_os_error() {
         Some(libc::EFBIG) => {
-            "\n  the limit on the size of files (`ulimit -f`) is too low for the recorder: the memory that it shares with a \
-             program, some 130 MiB, counts as a file"
+            "\n  raise the limit on the size of files (`ulimit -f`): the memory that the recorder shares with a program, some \
+             130 MiB, counts as a file"
         }
         _ => "",
     }
@@ -63,18 +63,83 @@ fn remedy(source: &std::io::Error) -> &'static str {
 
 /// The first difference between a replay and its recording.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the replay diverged at event {event} ({task}, thread `{name}`)\n  expected: {expected}\n  found:    {found}"
-)]
+#[error("the replay diverged at event {event}{}\n  expected: {expected}\n  found:    {found}", whose(*task, name))]
 pub struct Divergence {
     /// The event's number, counted from 0.
     pub event: u64,
     /// The task that ran.
     pub task: TaskId,
-    /// Its thread name.
+    /// Its thread name; empty if the difference is no task's.
     pub name: String,
     /// What the trace says.
     pub expected: String,
     /// What happened.
     pub found: String,
+}
+
+fn whose(task: TaskId, name: &str) -> String {
+    if name.is_empty() { String::new() } else { format!(" ({task}, thread `{name}`)") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::trace::TraceError;
+
+    /// What a person reads of each kind.
+    #[test]
+    fn in_words() {
+        let refused = || io::Error::from_raw_os_error(libc::EACCES);
+        let full = || io::Error::from_raw_os_error(libc::ENOSPC);
+        let path = || "/traces/x.rrtrace".into();
+        let os = |errno| Error::Os {
+            what: "size shared memory".into(),
+            source: io::Error::from_raw_os_error(errno),
+        };
+        let divergence = Divergence {
+            event: 63,
+            task: TaskId(2),
+            name: "worker".into(),
+            expected: "close(0x4)".into(),
+            found: "close(0xffffffff)".into(),
+        };
+        let of_no_task = Divergence {
+            event: 1,
+            task: TaskId(0),
+            name: String::new(),
+            expected: "the end of the program".into(),
+            found: "nothing".into(),
+        };
+        let errors = [
+            Error::Stopped,
+            os(libc::ENOMEM),
+            os(libc::EFBIG),
+            Error::Forbidden {
+                what: "tracing is not allowed here".into(),
+                remedy: "allow it with `docker run --cap-add=SYS_PTRACE`".into(),
+            },
+            Error::Start { program: "/bin/nothing".into(), source: refused() },
+            Error::Diverged(Box::new(divergence)),
+            Error::Diverged(Box::new(of_no_task)),
+            TraceError::Read { path: path(), source: refused() }.into(),
+            TraceError::NotATrace { path: path(), why: "it is empty" }.into(),
+            TraceError::Truncated { path: path(), len: 100, expected: 4096 }.into(),
+            TraceError::Damaged { path: path(), what: "block 7 has a wrong checksum".into() }.into(),
+            TraceError::Newer { path: path(), format: 9999, tool: "9.9.9".into() }.into(),
+            TraceError::Older { path: path(), format: 1, tool: "0.0.1".into() }.into(),
+            TraceError::Machine { path: path(), machine: 183 }.into(),
+            TraceError::Modified("/lib/libc.so.6".into()).into(),
+            TraceError::Mapped { path: "/lib/libc.so.6".into(), source: refused() }.into(),
+            TraceError::Spill { directory: "/tmp".into(), source: Arc::new(full()) }.into(),
+            TraceError::Unwritable("a string is too long".into()).into(),
+            TraceError::Write { directory: "/traces".into(), written: 4096, source: full() }.into(),
+        ];
+        let texts = errors.map(|error| format!("error: {error}\n"));
+        insta::with_settings!({ filters => vec![(r"reads format \d+", "reads format [ours]")] }, {
+            insta::assert_snapshot!(texts.concat());
+        });
+    }
 }

@@ -146,9 +146,9 @@ fn verify(
         Err(Error::Diverged(Box::new(Divergence {
             event: recording.log.count(),
             task: crate::task::TaskId(0),
-            name: format!("the whole program: {what}"),
-            expected,
-            found,
+            name: String::new(),
+            expected: format!("{what}: {expected}"),
+            found: format!("{what}: {found}"),
         })))
     };
     if replayed.stats != recording.stats {

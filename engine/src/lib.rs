@@ -41,6 +41,8 @@ pub mod strike;
 pub mod symbols;
 pub mod syscalls;
 pub mod task;
+#[cfg(test)]
+mod testing;
 pub mod trace;
 pub mod tracee;
 

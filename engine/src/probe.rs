@@ -10,6 +10,8 @@ use nix::sys::ptrace;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use crate::tracee::status_field;
+
 /// What a machine offers a recorder.
 #[derive(Debug)]
 pub struct Machine {
@@ -47,9 +49,9 @@ pub fn machine() -> Machine {
     }
 }
 
-fn own_status(key: &str) -> Option<i32> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    status.lines().find_map(|line| line.strip_prefix(key))?.trim().parse().ok()
+/// A number that proc_pid_status(5) has of ourselves.
+fn own_status(field: &str) -> Option<i32> {
+    status_field(Pid::this(), field)?.parse().ok()
 }
 
 /// Starts this program again, traced. execve(2) stops such a child at its first instruction, where it is killed.

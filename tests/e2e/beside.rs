@@ -95,8 +95,8 @@ fn a_failure_in_which_another_attempt_had_a_part_is_none(world: &World) {
     let options = ["--message-format", "json", "-v", "-j2", "--preempt", "sync", "--junit", "report.xml"];
     let run = Run::of(&mut project.rrtest(world, &options)).expect(0).says(&[
         "DISTURBED",
-        "p::it other::comes (attempt 1): failed beside p::it one::holds (attempt 1), which uses ",
-        "/file, too; alone it passes",
+        "p::it other::comes (attempt 1): failed while p::it one::holds (attempt 1) also used ",
+        "/file; it passes alone",
     ]);
     let report = Report::of(&run);
     let [line] = &report.interferences[..] else { panic!("{run}") };
@@ -121,8 +121,8 @@ fn a_failure_in_which_another_campaign_had_a_part_is_none(world: &World) {
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let project = Project::of_test(world, &comes);
     let run = Run::of(&mut project.rrtest(world, &["-j1", "--preempt", "sync"])).expect(0).says(&[
-        "p::it comes (attempt 1): failed beside another `cargo rrtest`, which uses ",
-        "/file, too; alone it passes",
+        "p::it comes (attempt 1): failed while another `cargo rrtest` also used ",
+        "/file; it passes alone",
         "1 attempt of 1 test: 1 passed, 0 failed",
     ]);
     let _other = Run::rest(child.expect("a child"), run.to_string()).expect(0);

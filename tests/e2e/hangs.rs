@@ -225,7 +225,8 @@ fn a_connection_within_a_process(world: &World) {
         let what = of_deadlock(&attempt, &run, thread);
         assert!(what.starts_with("data on the TCP connection 127.0.0.1:"), "{what}");
     }
-    let _said = run.says(&["waits for data on the TCP connection 127.0.0.1:", "other end is with `server`"]);
+    let _said =
+        run.says(&["waits for data on the TCP connection 127.0.0.1:", "other end is held by `server`"]);
 }
 
 fn a_lock_on_a_file(world: &World) {

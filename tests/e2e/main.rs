@@ -1,6 +1,6 @@
 //! End-to-end tests: record → fail → replay, through the real binary.
 //!
-//! Set `RRTEST_SLOW=1` for the long ones too. What cannot be tested on a machine is named at the end.
+//! Set `RRTEST_SLOW=1` for the long ones too. The end names what cannot be tested on this machine; with `CI=true`, such tests fail.
 
 mod bad_traces;
 mod beside;
@@ -12,6 +12,7 @@ mod isolated;
 mod json;
 mod killed;
 mod limits;
+mod messages;
 mod natively;
 mod order;
 mod overdue;
@@ -81,6 +82,7 @@ fn main() -> ExitCode {
     tests.topic("bad_traces", bad_traces::TESTS);
     tests.topic("beside", beside::TESTS);
     tests.topic("limits", limits::TESTS);
+    tests.topic("messages", messages::TESTS);
     tests.topic("unsupported", unsupported::TESTS);
     tests.topic("seeds", seeds::TESTS);
     tests.topic("systematic", systematic::TESTS);

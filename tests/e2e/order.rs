@@ -20,8 +20,7 @@ pub(crate) const TESTS: &[Test] = tests![
 /// Attempts within which an order is found that fails.
 const ATTEMPTS: &str = "200";
 
-const SENTENCE: &str =
-    "it passes where all tests of its binary run in one process, as `cargo test` runs them";
+const SENTENCE: &str = "it passes when all tests of its binary run in one process, as under `cargo test`";
 
 /// `cargo rrtest --together` on one of the binaries of `test-order`.
 fn together(world: &World, traces: &std::path::Path, binary: &str, args: &[&str]) -> std::process::Command {

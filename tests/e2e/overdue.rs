@@ -122,7 +122,7 @@ fn a_sleep_beyond_the_limit_hangs_at_once(world: &World) {
     assert_eq!(report.summary["failed"], json!(["p::it sleeps"]));
     let _replayed = Run::of(&mut elsewhere(world, &attempt.trace().expect("a trace")))
         .expect(0)
-        .says(&["nothing can happen before the time limit, and then not for "]);
+        .says(&["nothing can happen before the time limit; the next event is due in "]);
     let junit = std::fs::read_to_string(project.path().join("report.xml")).expect("a report");
     assert!(
         cases(&junit)["sleeps"].contains(r#"<failure message="nothing can happen before the time limit"#),

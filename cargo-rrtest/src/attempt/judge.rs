@@ -102,7 +102,7 @@ impl Setting<'_> {
                 attempt.outcome = if divergence.is_some() { Outcome::Error } else { attempt.outcome };
                 attempt.message = divergence.map(|divergence| {
                     format!(
-                        "the attempt {outcome}, but its trace does not replay: this is a bug of rrtest, please report \
+                        "the attempt {outcome}, but its trace does not replay: this is a bug in rrtest; please report \
                          it with the trace\n{divergence}"
                     )
                 });

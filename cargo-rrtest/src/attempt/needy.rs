@@ -21,8 +21,8 @@ use crate::ending::output;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a report says of such a test.
-pub(crate) const SENTENCE: &str = "it passes where all tests of its binary run in one process, as `cargo test` runs them: it may need \
-                                   what another test does before it (--together runs them so)";
+pub(crate) const SENTENCE: &str = "it passes when all tests of its binary run in one process, as under `cargo test`: it may need \
+                                   what an earlier test does (--together runs them that way)";
 
 /// Whether a test of which an attempt has failed passes where all tests of its binary run in one process, under a plain schedule. If not
 /// even a plain schedule makes it fail, it does not depend on that, and it is false; so it is where that cannot be told.

@@ -141,7 +141,7 @@ impl Ran {
         } else {
             format!("{} of {count}", self.tests.len())
         };
-        let how = if self.threads.is_some() { ", all at a time" } else { "" };
+        let how = if self.threads.is_some() { ", all at once" } else { "" };
         let mut lines = vec![format!("{what}{how}: {}", self.command)];
         lines.extend(
             (!self.ended.is_empty()).then(|| format!("ended in this order: {}", self.ended.join(", "))),
@@ -264,7 +264,7 @@ mod tests {
             let lines = Ran::of(Order::AtOnce(8), Seed(1), &test, "").expect("an order").lines();
             assert_eq!(
                 lines,
-                [format!("all 8 tests, all at a time: cargo test -p p {target} -- --test-threads=8")]
+                [format!("all 8 tests, all at once: cargo test -p p {target} -- --test-threads=8")]
             );
         }
     }

@@ -79,7 +79,7 @@ impl std::str::FromStr for Seed {
             Some(digits) => u128::from_str_radix(digits, 16),
             None => text.parse(),
         };
-        number.map(Self).map_err(|error| format!("{error}; a seed is a number up to 2^128-1, decimal or 0x…"))
+        number.map(Self).map_err(|_| "a seed is a number up to 2^128-1, decimal or 0x…".to_owned())
     }
 }
 

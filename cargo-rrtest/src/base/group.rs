@@ -1,7 +1,6 @@
 //! Process groups: a program that we start, with all that it starts.
 
 use std::ffi::OsString;
-use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -14,6 +13,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::exit::Stop;
+use super::proc;
 
 /// How often a wait looks whether it has been given up.
 const LOOK: Duration = Duration::from_millis(10);
@@ -49,21 +49,7 @@ fn lives(group: Pid) -> bool {
         return false;
     }
     // Without /proc there is but the group itself to go by.
-    let Ok(processes) = fs::read_dir("/proc") else { return true };
-    processes.flatten().any(|process| {
-        fs::read_to_string(process.path().join("stat")).is_ok_and(|stat| is_alive_in(&stat, group))
-    })
-}
-
-/// Whether `/proc/PID/stat` (proc_pid_stat(5)) is that of a living process of this group.
-fn is_alive_in(stat: &str, group: Pid) -> bool {
-    // The name, in parentheses, may contain anything; state, parent and group follow it, and the number of threads as the
-    // eighteenth. One thread may be dead and others not.
-    let Some((_, rest)) = stat.rsplit_once(") ") else { return false };
-    let fields: Vec<&str> = rest.split(' ').collect();
-    let [state, _, of, ..] = fields[..] else { return false };
-    let threads = fields.get(17).and_then(|threads| threads.parse().ok()).unwrap_or(1);
-    of.parse() == Ok(group.as_raw()) && (!matches!(state, "Z" | "X") || threads > 1)
+    proc::processes().is_none_or(|mut all| all.any(|process| process.group == group && process.lives))
 }
 
 /// So long after it was killed a process is taken to be stuck.
@@ -87,7 +73,7 @@ pub(crate) fn background(program: &Path) -> std::io::Result<Command> {
 /// As that command: become the program. Returns only on failure.
 pub(crate) fn become_background(args: &[OsString]) -> Stop {
     let Some((program, args)) = args.split_first() else { return Stop::usage("no program given") };
-    // Without it the work is done all the same.
+    // Without it the work is done all the same. (nix does not have these calls; rustix is there for tempfile anyway.)
     if let Ok(now) = rustix::process::getpriority_process(None) {
         let _refused = rustix::process::setpriority_process(None, now.saturating_add(NICENESS));
     }
@@ -123,16 +109,5 @@ mod tests {
         shell.wait().expect("a child");
         assert!(wait_for_end(group));
         assert_eq!(killpg(group, None), Ok(()), "the shell's child is still to be waited for");
-    }
-
-    #[test]
-    fn processes_are_told_by_their_state_and_threads() {
-        let stat = |state: &str, threads: u32| {
-            format!("7 (a) (b) {state} 1 5 5 0 -1 0 0 0 0 0 0 0 0 0 20 0 {threads} 0 99")
-        };
-        let five = Pid::from_raw(5);
-        assert!(is_alive_in(&stat("R", 1), five) && is_alive_in(&stat("Z", 2), five));
-        assert!(!is_alive_in(&stat("Z", 1), five) && !is_alive_in(&stat("X", 1), five));
-        assert!(!is_alive_in(&stat("R", 1), Pid::from_raw(1)) && !is_alive_in("", five));
     }
 }

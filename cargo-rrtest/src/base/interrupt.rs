@@ -1,6 +1,5 @@
 //! Ctrl-C: the first one asks for an orderly end, the second one ends at once.
 
-use std::fs;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 use super::exit::{Status, Stop};
+use super::proc;
 
 /// Within this time a second Ctrl-C is meant for us, if the first was the recorded program's.
 const TWICE: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ impl Interrupt {
     /// as under strace(1), unless they come twice in a moment. To be called once, before there are other threads.
     pub(crate) fn install_beside_program() -> Result<Self, Stop> {
         let failed = |error: io::Error| Stop::os("cannot watch for Ctrl-C", &error);
-        let ignored = ignored_signals().map_err(failed)?;
+        let ignored = proc::ignored_signals().map_err(failed)?;
         // Blocked, not handled: a handler would be the forked program's too until it is executed.
         let signals: SigSet = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP]
             .into_iter()
@@ -81,19 +81,10 @@ impl Interrupt {
 /// nothing of it: their signal has its default action again (execve(2)).
 pub(crate) fn survive_file_size_limit() {
     extern "C" fn nothing(_: i32) {}
-    let ignored = ignored_signals().unwrap_or(0) & (1 << (Signal::SIGXFSZ as i32 - 1)) != 0;
+    let ignored = proc::ignored_signals().unwrap_or(0) & (1 << (Signal::SIGXFSZ as i32 - 1)) != 0;
     let handler = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
     if !ignored {
         // SAFETY: the handler does nothing.
         let _set = unsafe { sigaction(Signal::SIGXFSZ, &handler) };
     }
-}
-
-/// The signals that whoever started us had ignored (nohup(1), `&` of a shell), the lowest bit for signal 1:
-/// `SigIgn` in proc_pid_status(5).
-fn ignored_signals() -> io::Result<u64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .ok_or_else(|| io::Error::other("/proc/self/status does not say which signals are ignored"))
 }

@@ -1,4 +1,4 @@
-//! What every other room uses: exit codes and errors, Ctrl-C, process groups, cores, colours, words and a hash.
+//! What every other room uses: exit codes and errors, Ctrl-C, process groups, what `/proc` says, cores, colours, words and a hash.
 //!
 //! This room stands on no other one.
 
@@ -7,5 +7,6 @@ pub(crate) mod exit;
 pub(crate) mod group;
 pub(crate) mod hash;
 pub(crate) mod interrupt;
+pub(crate) mod proc;
 pub(crate) mod terminal;
 pub(crate) mod words;

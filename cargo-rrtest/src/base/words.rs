@@ -4,6 +4,8 @@ use std::env;
 use std::path::Path;
 use std::time::Duration;
 
+use rrtest_engine::ending::Stats;
+
 /// `1 test`, `2 tests`.
 pub(crate) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
@@ -12,6 +14,17 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
 /// `1 binary`, `2 binaries`.
 pub(crate) fn binaries(number: usize) -> String {
     if number == 1 { "1 binary".to_owned() } else { format!("{number} binaries") }
+}
+
+/// What was counted of a program.
+pub(crate) fn counts(stats: Stats) -> String {
+    [
+        count(stats.ticks, "tick"),
+        count(stats.preemptions, "preemption"),
+        count(stats.syscalls, "traced system call"),
+        count(u64::from(stats.tasks), "task"),
+    ]
+    .join(", ")
 }
 
 /// Seconds with milliseconds, right-aligned as nextest has them.

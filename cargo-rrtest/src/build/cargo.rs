@@ -48,9 +48,8 @@ impl Project {
             error => Stop::new(Status::Failed, format!("cargo metadata: {error}")),
         })?;
         let target_dir = match &selection.target_dir {
-            Some(dir) => {
-                std::path::absolute(dir).map_err(|error| Stop::os("no working directory", &error))?
-            }
+            Some(dir) => std::path::absolute(dir)
+                .map_err(|error| Stop::os("cannot determine the working directory", &error))?,
             None => metadata.target_directory.clone().into_std_path_buf(),
         };
         Ok(Self { metadata, target_dir })
@@ -160,7 +159,7 @@ impl Build<'_> {
         if !told.success {
             return Err(Stop::new(
                 Status::Recorder,
-                "cargo built the tests, but could not tell how it runs them (see above)",
+                "cargo built the tests, but failed to say how it runs them (see above)",
             ));
         }
         self.examples(variables)?;

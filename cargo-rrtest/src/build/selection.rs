@@ -67,7 +67,7 @@ pub(crate) struct Selection {
     /// Build for this target triple (x86-64 Linux only)
     #[arg(long, value_name = "TRIPLE", help_heading = "Compilation")]
     pub(crate) target: Option<String>,
-    /// Directory for all generated artifacts; ours go to `rrtest` in it
+    /// Directory for all generated artifacts; ours go to its subdirectory `rrtest`
     #[arg(long, value_name = "DIR", help_heading = "Compilation")]
     pub(crate) target_dir: Option<PathBuf>,
     /// Number of parallel build jobs (`cargo test -j`)

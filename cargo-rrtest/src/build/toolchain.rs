@@ -111,7 +111,7 @@ impl Toolchain {
         if instrument::names(&bytes, entry_point) {
             Ok(())
         } else {
-            Err("it takes the passes, but compiles as if they were not there".to_owned())
+            Err("it accepts the passes, but ignores them".to_owned())
         }
     }
 

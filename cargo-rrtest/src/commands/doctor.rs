@@ -73,7 +73,9 @@ fn of_machine(machine: &Machine, cores: &[usize]) -> Vec<Finding> {
     let mut findings = vec![finding("kernel", Grade::Good, format!("Linux {}, x86-64", machine.kernel))];
     findings.push(match cores.len() {
         0 | 1 => finding("cores", Grade::Poor, "1: attempts run one after the other".to_owned()),
-        number => finding("cores", Grade::Good, format!("{number}: as many attempts side by side")),
+        number => {
+            finding("cores", Grade::Good, format!("{number}: attempts run side by side, one on each core"))
+        }
     });
     findings.push(match &machine.ptrace {
         Ok(()) => finding("ptrace", Grade::Good, "children can be traced".to_owned()),
@@ -84,11 +86,11 @@ fn of_machine(machine: &Machine, cores: &[usize]) -> Vec<Finding> {
         Err(error) => finding("seccomp", Grade::Fatal, refused(error, CONTAINER)),
     });
     if machine.seccomp_mode.is_some_and(|mode| mode != 0) {
-        let text = "we run under a filter ourselves, as containers have it: what it forbids, tests cannot do";
+        let text = "this process runs under a seccomp filter, as in most containers: tests cannot do what it forbids";
         findings.push(finding("sandbox", Grade::Note, text.to_owned()));
     }
     if machine.no_new_privs == Some(1) {
-        let text = "no new privileges: programs cannot use sudo or set-user-ID, recorded or not";
+        let text = "no_new_privs is set: sudo and set-user-ID programs have no effect, recorded or not";
         findings.push(finding("privileges", Grade::Note, text.to_owned()));
     }
     findings.push(match &machine.counters {
@@ -122,7 +124,7 @@ fn ptrace_remedy(machine: &Machine) -> String {
             if scope == 2 {
                 "allow it with `sudo sysctl kernel.yama.ptrace_scope=1`"
             } else {
-                "nobody can trace until the next start of the system; look for it in /etc/sysctl.d"
+                "nobody can trace until the next reboot; the setting is usually in /etc/sysctl.d"
             }
         ),
         _ => CONTAINER.to_owned(),
@@ -132,7 +134,7 @@ fn ptrace_remedy(machine: &Machine) -> String {
 fn of_toolchain() -> Vec<Finding> {
     let finding = |grade, text| Finding { what: "rustc", grade, text };
     let toolchain = env::current_dir()
-        .map_err(|error| Stop::os("no working directory", &error))
+        .map_err(|error| Stop::os("cannot determine the working directory", &error))
         .and_then(|cwd| Toolchain::find(&cwd, &Config::load(&cwd, &[])));
     let toolchain = match toolchain {
         Ok(toolchain) => toolchain,
@@ -182,6 +184,26 @@ mod tests {
         );
     }
 
+    /// What a person reads of some machines.
+    #[test]
+    fn machines() {
+        let counts = Machine { counters: Ok(()), ..machine(Ok(()), None) };
+        let sandboxed = Machine { seccomp_mode: Some(2), no_new_privs: Some(1), ..machine(Ok(()), Some(1)) };
+        let unfiltered = Machine { seccomp: forbidden(), ..machine(Ok(()), None) };
+        let machines: [(&str, Machine, &[usize]); 7] = [
+            ("as most are", machine(Ok(()), Some(1)), &[0, 1]),
+            ("with counters, of one core", counts, &[0]),
+            ("under a filter", sandboxed, &[0, 1]),
+            ("without seccomp", unfiltered, &[0, 1]),
+            ("a container without ptrace", machine(forbidden(), None), &[0, 1]),
+            ("traced by administrators only", machine(forbidden(), Some(2)), &[0, 1]),
+            ("traced by nobody", machine(forbidden(), Some(3)), &[0, 1]),
+        ];
+        let texts = machines.map(|(name, machine, cores)| {
+            format!("{name}:\n{}", of_machine(&machine, cores).iter().map(line).collect::<String>())
+        });
+        insta::assert_snapshot!(anstream::adapter::strip_str(&texts.join("\n")).to_string());
+    }
     #[test]
     fn a_container_that_forbids_ptrace() {
         let findings = of_machine(&machine(forbidden(), None), &[0, 1]);

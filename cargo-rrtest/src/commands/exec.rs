@@ -110,9 +110,10 @@ fn program(options: &Exec) -> Result<Program, Stop> {
     let Some((name, args)) = options.program.split_first() else {
         return Err(Stop::usage("no program to record"));
     };
-    let cwd = env::current_dir().map_err(|error| Stop::os("no working directory", &error))?;
+    let cwd =
+        env::current_dir().map_err(|error| Stop::os("cannot determine the working directory", &error))?;
     let path = find(name, &cwd, env::var_os("PATH").as_deref())
-        .ok_or_else(|| Stop::usage(format!("no program `{}` is here or in PATH", name.display())))?;
+        .ok_or_else(|| Stop::usage(format!("cannot find the program `{}`", name.display())))?;
     let mut env = env::vars_os().collect();
     let taken = options.recording.secrets().take_out(&mut env);
     if let Some(warning) = secrets::warning(&taken) {
@@ -158,8 +159,8 @@ fn tell(attempt: &Attempt, stopped: bool) {
     let ending = attempt.ending.as_ref().filter(|ending| !attempt.outcome.is_ours() && !by_itself(ending));
     if stopped && attempt.message.is_none() {
         terminal::error(match attempt.trace {
-            Some(_) => "told to end: the trace has what was recorded until then",
-            None => "told to end",
+            Some(_) => "terminated: the trace holds what was recorded so far",
+            None => "terminated",
         });
     } else if let Some(ending) = ending {
         terminal::error(&describe::ending(ending, Frames::Own).join("\n"));

@@ -26,7 +26,7 @@ pub(crate) fn open(path: &Path) -> Result<Trace, Stop> {
     if !trace.verified() {
         anstream::eprintln!(
             "{CAUTION}warning{CAUTION:#}: {} is not verified: it did not replay when it was recorded\n  \
-             what it shows may not be what happened; recorded again, it may be better",
+             it may not show what happened; record the failure again",
             relative(path).display()
         );
     }

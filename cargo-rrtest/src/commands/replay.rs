@@ -39,6 +39,17 @@ pub(crate) fn run(options: &OneTrace) -> Result<Status, Stop> {
         &trace,
         Options { core, stop: &interrupt.stop, patience: PATIENCE, watch: &[], output: &mut output },
     )?;
+    // A trace that says something else than it has is not as recorded.
+    if replayed.stats != trace.stats() {
+        return Err(Stop::new(
+            Status::Diverged,
+            format!(
+                "the replay counts something else\n  expected: {}\n  found:    {}",
+                words::counts(trace.stats()),
+                words::counts(replayed.stats)
+            ),
+        ));
+    }
     let mut text = Vec::new();
     let told = write_result(&mut text, &path, &replayed, trace.ending())
         .and_then(|()| anstream::stderr().lock().write_all(&text));

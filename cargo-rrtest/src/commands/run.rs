@@ -41,9 +41,7 @@ pub(crate) fn run(options: &Run, color: Option<ColorChoice>) -> Result<Status, S
     }
     let filter = Filter::parse(options.name.as_deref(), &options.args)?;
     if options.bound().is_some() && options.strategies().len() > 1 {
-        return Err(Stop::usage(
-            "--strategy systematic goes through schedules of its own: name no other strategy",
-        ));
+        return Err(Stop::usage("--strategy systematic cannot be combined with other strategies"));
     }
     let interrupt = Interrupt::install()?;
     let cores = cores()?;
@@ -52,7 +50,8 @@ pub(crate) fn run(options: &Run, color: Option<ColorChoice>) -> Result<Status, S
     let cores: Vec<usize> = cores.into_iter().cycle().take(slots).collect();
     let mut warnings = Vec::new();
 
-    let cwd = env::current_dir().map_err(|error| Stop::os("no working directory", &error))?;
+    let cwd =
+        env::current_dir().map_err(|error| Stop::os("cannot determine the working directory", &error))?;
     let config = Config::load(&cwd, &options.selection.config);
     // Each takes a moment, and none needs the others.
     let (project, toolchain) = thread::scope(|scope| {
@@ -65,7 +64,7 @@ pub(crate) fn run(options: &Run, color: Option<ColorChoice>) -> Result<Status, S
     let level =
         usable_level(options.preempt.unwrap_or(Level::Sync), &toolchain, &target, &project, &mut warnings)?;
     if let Some(runner) = runner_of_user(&config, &target) {
-        warnings.push(format!("the target runner {runner} is set aside: tests are started by the recorder"));
+        warnings.push(format!("the target runner {runner} is ignored: the recorder starts the tests"));
     }
     let mut reporters = reporters(options);
     for warning in warnings {
@@ -138,7 +137,7 @@ impl Hunt<'_> {
         let built = built?;
         if built.without_c {
             let warning =
-                "C or C++ code does not build with the clock in it, so threads are not preempted there";
+                "C or C++ code does not build with the clock compiled in; threads are not preempted there";
             tell(reporters, &Event::Warning(warning.to_owned()))?;
         }
         if options.no_run {
@@ -149,7 +148,7 @@ impl Hunt<'_> {
         if tests.is_empty() {
             return Err(Stop::new(
                 Status::NoTests,
-                "no test matched\n  `cargo test -- --list` lists the tests that there are",
+                "no test matched\n  `cargo test -- --list` lists all tests",
             ));
         }
 

@@ -94,17 +94,7 @@ pub(crate) fn show(options: &OneTrace) -> Result<Status, Stop> {
     lines.push(("program".to_owned(), words.join(" ")));
     lines.push(("directory".to_owned(), program.cwd.display().to_string()));
     lines.push(("environment".to_owned(), words::count(program.env.len() as u64, "variable")));
-    let stats = trace.stats();
-    lines.push((
-        "counted".to_owned(),
-        [
-            words::count(stats.ticks, "tick"),
-            words::count(stats.preemptions, "preemption"),
-            words::count(stats.syscalls, "traced system call"),
-            words::count(u64::from(stats.tasks), "task"),
-        ]
-        .join(", "),
-    ));
+    lines.push(("counted".to_owned(), words::counts(trace.stats())));
     let files: Vec<_> = trace.files().map(|file| file.stored).collect();
     lines.push((
         "holds".to_owned(),

@@ -49,7 +49,7 @@ pub(crate) fn tests(
             return Err(Stop::new(
                 Status::Recorder,
                 format!(
-                    "cargo ran {}, which it did not name among what it built",
+                    "cargo ran {}, but did not list it among the artifacts that it built",
                     capture.program.path.display()
                 ),
             ));

@@ -91,8 +91,8 @@ impl Filter {
 
 fn unknown(arg: &str) -> Stop {
     Stop::usage(format!(
-        "unknown argument `{arg}` after `--`\n  known there: test names, --exact, --skip NAME, --ignored, \
-         --include-ignored, and, of effect with --together only: {}",
+        "unknown argument `{arg}` after `--`\n  accepted: test names, --exact, --skip NAME, --ignored, \
+         --include-ignored and, effective only with --together: {}",
         ONLY_TOGETHER.iter().map(|(flag, _)| *flag).collect::<Vec<_>>().join(" ")
     ))
 }

@@ -54,16 +54,18 @@ pub(crate) struct Capture {
 
 /// Tell of one binary. `args` is the binary and the arguments that cargo has for it (none).
 pub(crate) fn capture(args: &[OsString]) -> Result<(), Stop> {
-    let order: Order = env::var(VARIABLE)
-        .ok()
-        .and_then(|text| serde_json::from_str(&text).ok())
-        .ok_or_else(|| Stop::usage("this command is for cargo to call, while `cargo rrtest` finds tests"))?;
+    let order: Order =
+        env::var(VARIABLE).ok().and_then(|text| serde_json::from_str(&text).ok()).ok_or_else(|| {
+            Stop::usage("this command is internal: cargo calls it while `cargo rrtest` finds tests")
+        })?;
     let binary = args.first().ok_or_else(|| Stop::usage("no test binary given"))?;
-    let cwd = env::current_dir().map_err(|error| Stop::os("no working directory", &error))?;
+    let cwd =
+        env::current_dir().map_err(|error| Stop::os("cannot determine the working directory", &error))?;
     let path = cwd.join(binary);
     let program = Program { path, args: Vec::new(), env: environment(order.users), cwd };
-    let program = serde_json::to_string(&program)
-        .map_err(|error| Stop::new(Status::Recorder, format!("cannot tell of a test binary: {error}")))?;
+    let program = serde_json::to_string(&program).map_err(|error| {
+        Stop::new(Status::Recorder, format!("cannot serialize the test binary's description: {error}"))
+    })?;
     writeln!(io::stdout(), "{MARK}{program}")
         .map_err(|error| Stop::os("cannot write to standard output", &error))
 }

@@ -35,7 +35,7 @@ const REMEDIES: &[(&str, &str)] = &[("ptrace", LEAK_CHECK), ("clone with CLONE_U
 
 /// How to do without the tracer that LeakSanitizer starts (sanitizer_stop_the_world_linux_libcdep.cpp).
 const LEAK_CHECK: &str =
-    "AddressSanitizer's leak check does this: ASAN_OPTIONS=detect_leaks=0 switches it off";
+    "AddressSanitizer's leak check does this: disable it with ASAN_OPTIONS=detect_leaks=0";
 
 /// What cannot be recorded, who did it, and what the user can do, if there is anything.
 pub(crate) fn unsupported(what: &str, task: TaskId, name: &str) -> String {

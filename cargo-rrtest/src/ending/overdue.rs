@@ -7,9 +7,9 @@ use rrtest_engine::ending::Overdue;
 /// Why an attempt was not waited for any longer, up to what its threads do.
 pub(crate) fn why(why: Overdue) -> String {
     match why {
-        Overdue::Limit => "still running when the time limit was over: ".to_owned(),
+        Overdue::Limit => "still running at the time limit: ".to_owned(),
         Overdue::NothingDue(next) => {
-            format!("nothing can happen before the time limit, and then not for {}: ", rounded(next))
+            format!("nothing can happen before the time limit; the next event is due in {}: ", rounded(next))
         }
         Overdue::Unusual { took, usual } => {
             format!(
@@ -19,7 +19,7 @@ pub(crate) fn why(why: Overdue) -> String {
             )
         }
         Overdue::CutOff(took) => {
-            format!("cut off after {}, when there was no time left for more: ", rounded(took))
+            format!("cut off after {}, as the time for all attempts was up: ", rounded(took))
         }
     }
 }

@@ -35,8 +35,8 @@ pub(crate) fn advice(strikes: &[Strike]) -> Option<String> {
     }
     let off: Vec<_> = kinds.iter().map(|kind| format!("no-{kind}")).collect();
     Some(format!(
-        "a machine that is busy with other programs does the same: it keeps some threads from running for a while, and no \
-         clock stops for that; `--surprises {}` leaves it out",
+        "a busy machine does the same: it keeps some threads from running for a while, and no clock stops meanwhile; \
+         `--surprises {}` leaves this out",
         off.join(",")
     ))
 }

@@ -21,21 +21,21 @@ const KINDS: &[(Awaited, &str, &str, &str)] = &[
     (Awaited::Condvar, "condvar", "for the notification of a condition variable", " by"),
     (Awaited::Once, "once", "for an initialisation", " by"),
     (Awaited::Barrier, "barrier", "for others at a barrier", ":"),
-    (Awaited::Channel, "channel", "for a channel", " of"),
+    (Awaited::Channel, "channel", "for a channel", ", shared with"),
     (Awaited::Thread, "thread", "for the end of thread", ""),
     (Awaited::Scope, "scope", "for the end of a scope's threads", ":"),
     (Awaited::Unpark, "unpark", "to be unparked", " by"),
     (Awaited::Runtime, "runtime", "for work in an async runtime", " from"),
-    (Awaited::Futex, "futex", "on a futex", " of"),
-    (Awaited::Pipe, "pipe", "for a pipe", ", whose other end is with"),
-    (Awaited::Socket, "socket", "for a socket", ", whose other end is with"),
+    (Awaited::Futex, "futex", "on a futex", ", shared with"),
+    (Awaited::Pipe, "pipe", "for a pipe", ", whose other end is held by"),
+    (Awaited::Socket, "socket", "for a socket", ", whose other end is held by"),
     (Awaited::Connection, "connection", "for a connection", " from"),
-    (Awaited::Terminal, "terminal", "for a terminal", ", whose other side is with"),
+    (Awaited::Terminal, "terminal", "for a terminal", ", whose other side is held by"),
     (Awaited::FileLock, "file lock", "for a lock on a file", ", held by"),
-    (Awaited::Queue, "queue", "for a message queue", " of"),
-    (Awaited::Semaphore, "semaphore", "for a semaphore", " of"),
-    (Awaited::Change, "change", "for a change of a file", " by"),
-    (Awaited::Descriptors, "descriptors", "for descriptors", " of"),
+    (Awaited::Queue, "queue", "for a message queue", ", shared with"),
+    (Awaited::Semaphore, "semaphore", "for a semaphore", ", shared with"),
+    (Awaited::Change, "change", "for a file to change", " by"),
+    (Awaited::Descriptors, "descriptors", "for descriptors", ", shared with"),
     (Awaited::Child, "child", "for a child process", ","),
     (Awaited::Time, "time", "for a time to come", ""),
 ];
@@ -117,6 +117,10 @@ fn in_words(wait: &Wait, tasks: &[TaskState]) -> String {
     let (_, _, words, by) = kind(wait.on);
     let mut text = match &wait.what {
         Some(what) => format!("waits for {what}"),
+        // The words of this kind go on with the thread's name.
+        None if wait.on == Awaited::Thread && wait.by.is_empty() && wait.gone.is_none() => {
+            "waits for the end of a thread".to_owned()
+        }
         None => format!("waits {words}"),
     };
     if let (Awaited::Mutex | Awaited::RwLock | Awaited::Condvar | Awaited::Futex, Some(futex)) =

@@ -46,35 +46,36 @@ impl Display {
     pub(crate) fn new(detail: Detail, bar: ProgressBar) -> Self {
         Self { detail, repeats: false, bar }
     }
-
-    fn says_passed(&self) -> bool {
-        self.detail == Detail::Verbose || (self.detail == Detail::Normal && !self.repeats)
-    }
 }
 
 impl Reporter for Display {
     fn report(&mut self, event: &Event) -> Result<(), Stop> {
+        if let Event::Started(started) = event {
+            self.repeats = started.attempts.is_none_or(|attempts| attempts > started.tests as u64);
+        }
         // All of an event at once, so that what others write does not come in between.
         let mut text = Vec::new();
-        let written = match event {
-            Event::Started(started) => {
-                self.repeats = started.attempts.is_none_or(|attempts| attempts > started.tests as u64);
-                if self.detail == Detail::Quiet { Ok(()) } else { write_started(&mut text, started) }
-            }
-            Event::Joined(_) if self.detail == Detail::Quiet => Ok(()),
-            Event::Joined(level) => {
-                writeln!(text, "{GOOD}     Joining{GOOD:#} the attempts: --preempt {}", level.name())
-            }
-            Event::Attempt(attempt) if attempt.outcome == Outcome::Passed && !self.says_passed() => Ok(()),
-            Event::Attempt(attempt) if attempt.outcome == Outcome::Unsupported && attempt.repeats => Ok(()),
-            Event::Attempt(attempt) => write_attempt(&mut text, attempt, self.repeats),
-            Event::Interference(_) if self.detail == Detail::Quiet => Ok(()),
-            Event::Interference(interference) => write_interference(&mut text, interference),
-            Event::Warning(warning) => writeln!(text, "{CAUTION}warning{CAUTION:#}{BOLD}:{BOLD:#} {warning}"),
-            Event::Summary(summary) => write_summary(&mut text, summary),
-        };
+        let written = write(&mut text, event, self.detail, self.repeats);
         let written = written.and_then(|()| self.bar.suspend(|| anstream::stderr().lock().write_all(&text)));
         written.map_err(|error| Stop::unwritten("cannot write to standard error", &error))
+    }
+}
+
+/// Writes what there is to say of an event. `repeats` is whether each test is run more than once.
+pub(super) fn write(text: &mut impl Write, event: &Event, detail: Detail, repeats: bool) -> io::Result<()> {
+    let says_passed = detail == Detail::Verbose || (detail == Detail::Normal && !repeats);
+    match event {
+        Event::Started(_) | Event::Joined(_) | Event::Interference(_) if detail == Detail::Quiet => Ok(()),
+        Event::Started(started) => write_started(text, started),
+        Event::Joined(level) => {
+            writeln!(text, "{GOOD}     Joining{GOOD:#} the attempts: --preempt {}", level.name())
+        }
+        Event::Attempt(attempt) if attempt.outcome == Outcome::Passed && !says_passed => Ok(()),
+        Event::Attempt(attempt) if attempt.outcome == Outcome::Unsupported && attempt.repeats => Ok(()),
+        Event::Attempt(attempt) => write_attempt(text, attempt, repeats),
+        Event::Interference(interference) => write_interference(text, interference),
+        Event::Warning(warning) => writeln!(text, "{CAUTION}warning{CAUTION:#}{BOLD}:{BOLD:#} {warning}"),
+        Event::Summary(summary) => write_summary(text, summary),
     }
 }
 
@@ -171,12 +172,12 @@ fn write_interference(text: &mut impl Write, interference: &Interference) -> io:
     let Interference { test, number, outcome, wall, thing, with, .. } = interference;
     write!(text, "{CAUTION}   DISTURBED{CAUTION:#} {} ", words::seconds(*wall))?;
     write!(text, "{BOLD}{}{BOLD:#} {} {DIM}(attempt {number}){DIM:#}: ", test.binary, test.title())?;
-    write!(text, "{} beside ", outcome.name())?;
+    write!(text, "{} while ", outcome.name())?;
     match with {
         Some((test, number)) => write!(text, "{} (attempt {number})", test.id())?,
         None => write!(text, "another `cargo rrtest`")?,
     }
-    writeln!(text, ", which uses {thing}, too; alone it passes")
+    writeln!(text, " also used {thing}; it passes alone")
 }
 
 /// What has surprised an attempt, if anything has.

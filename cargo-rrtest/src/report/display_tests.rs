@@ -11,24 +11,6 @@ fn written(attempt: &Attempt) -> String {
 }
 
 #[test]
-fn a_failure_says_all_that_is_needed_to_go_on() {
-    assert_eq!(
-        written(&attempt()),
-        "        FAIL [   0.004s] p::it t (attempt 3)
-  output ───
-    one
-    two
-  ──────────
-    exit code 101
-     attempt 3, seed 0x0000000000000abc, strategy walk, preempt sync: 522 ticks, 1 preemption
-       trace /traces/p-it-t-abc.rrtrace (verified)
-      replay cargo rrtest replay p-it-t-abc
-
-"
-    );
-}
-
-#[test]
 fn a_trace_elsewhere_is_replayed_by_its_path() {
     let kept = Kept { path: "/some traces/x.rrtrace".into(), verified: true, by_name: false };
     let text = written(&Attempt { trace: Some(kept), ..attempt() });

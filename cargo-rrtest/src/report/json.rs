@@ -25,6 +25,12 @@ impl<W: Write> Json<W> {
     pub(crate) fn new(out: W) -> Self {
         Self { out }
     }
+
+    /// What it has been written to.
+    #[cfg(test)]
+    pub(super) fn into_inner(self) -> W {
+        self.out
+    }
 }
 
 #[derive(Serialize)]
@@ -203,8 +209,6 @@ impl<W: Write> Reporter for Json<W> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::attempt::events::NeverEnded;
     use crate::attempt::events::samples::attempt;
@@ -214,37 +218,6 @@ mod tests {
         let mut json = Json::new(Vec::new());
         json.report(event).expect("memory");
         String::from_utf8(json.out).expect("text")
-    }
-
-    /// Programs read this: names and order are a promise.
-    #[test]
-    fn lines() {
-        assert_eq!(
-            written(&Event::Attempt(Box::new(attempt()))),
-            concat!(
-                r#"{"event":"attempt","package":"p","binary":"p::it","test":"t","attempt":3,"#,
-                r#""seed":"0x0000000000000abc","strategy":"walk","preempt":"sync","outcome":"failed","exit_code":101,"#,
-                r#""signal":null,"start":"forked","wall_ms":4.0,"ticks":522,"preemptions":1,"trace":"/traces/p-it-t-abc.rrtrace","verified":true}"#,
-                "\n"
-            )
-        );
-        let summary = Summary {
-            attempts: 120,
-            tests: 4,
-            together: false,
-            passed: 119,
-            failures: 1,
-            errors: 0,
-            failed: vec!["p::it t".to_owned()],
-            never_ended: Vec::new(),
-            wall: Duration::from_millis(913),
-            interrupted: false,
-            explored: Vec::new(),
-        };
-        assert_eq!(
-            written(&Event::Summary(summary)),
-            "{\"event\":\"summary\",\"attempts\":120,\"tests\":4,\"failed\":[\"p::it t\"],\"wall_ms\":913.0}\n"
-        );
     }
 
     #[test]

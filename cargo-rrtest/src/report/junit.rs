@@ -137,13 +137,14 @@ impl NonSuccess {
         // libtest shows what it has captured of several tests on its standard output.
         let panic = [&stderr, &stdout].into_iter().find_map(|text| first_panic(text));
         let panic = panic.filter(|_| attempt.outcome == Outcome::Failed);
-        let panic = panic.map(|panic| match &attempt.failed_tests[..] {
-            [] => format!("panicked at {panic}"),
-            failed => format!("{} failed: panicked at {panic}", failed.join(", ")),
-        });
+        let panic = panic.map(|panic| format!("panicked at {panic}"));
         let ending =
             || attempt.ending.as_ref().map(|ending| describe::ending(ending, Frames::Own).join("\n"));
         let what = panic.or_else(ending).filter(|_| !attempt.outcome.is_ours());
+        let what = what.map(|what| match &attempt.failed_tests[..] {
+            [] => what,
+            failed => format!("{} failed: {what}", failed.join(", ")),
+        });
         let order = attempt.ran.iter().flat_map(Ran::lines);
         let needy = attempt.passes_together.then(|| needy::SENTENCE.to_owned());
         let message: Vec<_> =
@@ -267,8 +268,8 @@ mod tests {
         let text = std::fs::read_to_string(path).expect("the report");
         for part in [
             r#"tests="2" skipped="0" failures="2""#,
-            r#"message="never ended: none of 1 attempt had ended when the time was over" type="unfinished""#,
-            r#"message="never ran: the time was over before its turn came" type="unfinished""#,
+            r#"message="never ended: 1 attempt was still running when the time was up" type="unfinished""#,
+            r#"message="never ran: the time was up before its turn came" type="unfinished""#,
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }

@@ -8,4 +8,6 @@ pub(crate) mod display;
 pub(crate) mod json;
 pub(crate) mod junit;
 pub(crate) mod progress;
+#[cfg(test)]
+mod snapshots;
 mod summary;

@@ -6,10 +6,14 @@ use crate::base::words::count;
 /// What is said of a test of which nothing is known: in short, and why.
 pub(crate) fn never_ended(never: &NeverEnded) -> (&'static str, String) {
     match never.attempts {
-        0 => ("never ran", "the time was over before its turn came".to_owned()),
+        0 => ("never ran", "the time was up before its turn came".to_owned()),
         attempts => (
             "never ended",
-            format!("none of {} had ended when the time was over", count(attempts, "attempt")),
+            format!(
+                "{} {} still running when the time was up",
+                count(attempts, "attempt"),
+                if attempts == 1 { "was" } else { "were" }
+            ),
         ),
     }
 }
@@ -24,7 +28,7 @@ pub(crate) fn explored(explored: &Explored, fails: bool) -> String {
     if let Some(times) = at_once {
         text += &format!(" (and sched_yield returning at once at most {times} times in a row)");
     }
-    text += " explored, ";
+    text += ": ";
     text += match (fails, complete) {
         (true, _) => "one fails",
         (false, true) => "none fails",
@@ -32,7 +36,7 @@ pub(crate) fn explored(explored: &Explored, fails: bool) -> String {
     };
     if *strayed > 0 {
         text += &format!(
-            "; {strayed} more did not come about: the test does not do the same each time, so there may be others"
+            "; {strayed} more could not be followed: the test behaves differently each time, so there may be others"
         );
     } else if !complete {
         text += "; there are more";
@@ -54,20 +58,15 @@ mod tests {
             complete: true,
             at_once: None,
         };
-        assert_eq!(
-            explored(&all, false),
-            "all 812 schedules with at most 2 preemptions explored, none fails"
-        );
+        assert_eq!(explored(&all, false), "all 812 schedules with at most 2 preemptions: none fails");
         let spinning = explored(&Explored { at_once: Some(40), ..all.clone() }, false);
-        assert!(
-            spinning.contains("(and sched_yield returning at once at most 40 times in a row) explored, none")
-        );
+        assert!(spinning.contains("(and sched_yield returning at once at most 40 times in a row): none"));
         let some = Explored { complete: false, ..all.clone() };
         assert_eq!(
             explored(&some, true),
-            "812 schedules with at most 2 preemptions explored, one fails; there are more"
+            "812 schedules with at most 2 preemptions: one fails; there are more"
         );
         let astray = Explored { strayed: 3, ..some };
-        assert!(explored(&astray, false).contains("none of these fails; 3 more did not come about"));
+        assert!(explored(&astray, false).contains("none of these fails; 3 more could not be followed"));
     }
 }

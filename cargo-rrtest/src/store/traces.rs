@@ -19,9 +19,9 @@ const MAX_STEM: usize = 180;
 /// Which attempts' traces to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Keep {
-    /// Those of failures, one for each distinct failure
+    /// Traces of failures, one for each distinct failure
     OnFailure,
-    /// All
+    /// All traces
     Always,
 }
 
@@ -50,7 +50,8 @@ pub(crate) struct Entry {
 impl Store {
     /// The store in this directory.
     pub(crate) fn at(dir: &Path) -> Result<Self, Stop> {
-        let dir = std::path::absolute(dir).map_err(|error| Stop::os("no working directory", &error))?;
+        let dir = std::path::absolute(dir)
+            .map_err(|error| Stop::os("cannot determine the working directory", &error))?;
         Ok(Self { dir, usual: false })
     }
 
@@ -77,8 +78,9 @@ impl Store {
 
     /// A path for a new trace that no file has. `seed` is the part of it that goes into file names.
     pub(crate) fn new_path(&self, package_or_binary: &str, test: &str, seed: &str) -> Result<PathBuf, Stop> {
-        fs::create_dir_all(&self.dir)
-            .map_err(|error| Stop::os(format!("cannot make the directory {}", self.dir.display()), &error))?;
+        fs::create_dir_all(&self.dir).map_err(|error| {
+            Stop::os(format!("cannot create the directory {}", self.dir.display()), &error)
+        })?;
         let stem = stem(package_or_binary, test, seed);
         let names = std::iter::once(stem.clone()).chain((2u64..).map(|number| format!("{stem}-{number}")));
         let mut paths = names.map(|name| self.dir.join(format!("{name}.{EXTENSION}")));
@@ -144,7 +146,7 @@ fn choose(entries: Vec<Entry>, trace: Option<&str>, dir: &Path) -> Result<PathBu
         return match entries.into_iter().next() {
             Some(entry) => Ok(entry.path),
             None => usage(format!(
-                "there is no trace in {}\n  `cargo rrtest --until-fail` makes one when a test fails; --trace-dir names \
+                "there is no trace in {}\n  `cargo rrtest --until-fail` keeps one when a test fails; --trace-dir names \
                  another directory",
                 dir.display()
             )),
@@ -161,12 +163,12 @@ fn choose(entries: Vec<Entry>, trace: Option<&str>, dir: &Path) -> Result<PathBu
             "`{wanted}` is a directory, not a trace\n  --trace-dir {wanted} looks for traces in it"
         )),
         [] => usage(format!(
-            "no trace file `{wanted}`, and none in {} has that in its name\n  `cargo rrtest ls` lists them",
+            "there is no file `{wanted}`, and no trace in {} has that in its name\n  `cargo rrtest ls` lists them",
             dir.display()
         )),
         _ => {
             let names: Vec<_> = matching.iter().map(|entry| format!("\n  {}", entry.name)).collect();
-            usage(format!("`{part}` is part of several traces' names:{}", names.concat()))
+            usage(format!("`{part}` matches several traces:{}", names.concat()))
         }
     }
 }

@@ -123,7 +123,7 @@ impl FromStr for StrategyName {
 
 /// No strategy has this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no strategy is called `{0}`; there are: {known}", known = StrategyName::ALL.map(StrategyName::as_str).join(", "))]
+#[error("unknown strategy `{0}`; known: {known}", known = StrategyName::ALL.map(StrategyName::as_str).join(", "))]
 pub struct UnknownStrategy(pub String);
 
 /// How one recording's tasks share the core.
@@ -290,7 +290,7 @@ mod tests {
         let error = "random".parse::<StrategyName>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "no strategy is called `random`; there are: fair, walk, pct, pos, surw, starve, systematic"
+            "unknown strategy `random`; known: fair, walk, pct, pos, surw, starve, systematic"
         );
     }
 }

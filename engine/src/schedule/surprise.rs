@@ -144,7 +144,7 @@ impl FromStr for Surprises {
 
 /// No surprise has this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no surprise is called `{0}`; there are: {known}, or all, or none, and no- in front of one", known = Surprise::ALL.map(Surprise::as_str).join(", "))]
+#[error("unknown surprise `{0}`; known: {known}; also all, none, and no-NAME to leave one out", known = Surprise::ALL.map(Surprise::as_str).join(", "))]
 pub struct UnknownSurprise(pub String);
 
 /// How often surprises have struck.

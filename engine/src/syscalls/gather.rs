@@ -25,6 +25,13 @@ const CALLS: &[(i64, Bytes)] = &[
     (libc::SYS_sendmsg, Bytes::Message(1)),
 ];
 
+/// Whether a call has the bytes that it is to write at the address in this argument.
+#[cfg(test)]
+pub(super) fn is_plain(number: u64, argument: usize) -> bool {
+    let has = |bytes: &Bytes| matches!(bytes, Bytes::Plain(at) if *at == argument);
+    CALLS.iter().any(|(call, bytes)| *call as u64 == number && has(bytes))
+}
+
 /// Larger writes are left to the kernel, which writes only a part (write(2)).
 const MOST: u64 = 0x7fff_f000;
 

@@ -85,6 +85,65 @@ mod tests {
         assert!(buffered > 20);
     }
 
+    /// The buffer writes its own table: it says of each call what this one says, where and how long.
+    #[test]
+    fn calls_that_do_not_stop_write_as_those_that_do() {
+        use rrtest_preload::calls::{Out as Buffered, Way, call};
+        let mut writes = 0;
+        for description in TABLE {
+            let call = call(description.number);
+            let outs = match (call.way, description.outs) {
+                (Way::Stop, _) => continue,
+                // With a time zone, too, it stops.
+                (Way::Time, [out, ..]) => std::slice::from_ref(out),
+                // What has its own way to write is made with a stop.
+                (Way::Flags, [Out::Commands(_)]) => &[],
+                (_, outs) => outs,
+            };
+            let agrees = match (call.out, outs) {
+                (Buffered::Nothing, []) => true,
+                (Buffered::Returned(at), [Out::Returned(same)]) => usize::from(at) == *same,
+                (Buffered::Fixed(at, len), [Out::Fixed(same, size)]) => {
+                    usize::from(at) == *same && u64::from(len) == *size
+                }
+                _ => false,
+            };
+            assert!(agrees, "{}: {:?}, not {outs:?}", description.name(), call.out);
+            writes += usize::from(!outs.is_empty());
+        }
+        assert!(writes > 20);
+    }
+
+    /// What the buffer logs of the program's memory is what the recorder takes of it.
+    #[test]
+    fn calls_that_do_not_stop_take_as_those_that_do() {
+        use rrtest_preload::calls::{Way, call, gives};
+        for description in TABLE.iter().filter(|description| call(description.number).way != Way::Stop) {
+            let plain = gather::is_plain(description.number, 1);
+            assert_eq!(gives(description.number), plain, "{}", description.name());
+        }
+    }
+
+    /// The buffer's table has numbers only: each line of it names in a comment the calls that it means.
+    #[test]
+    fn the_numbers_of_calls_that_do_not_stop_are_those_of_their_names() {
+        let source = include_str!("../../../preload/src/calls.rs");
+        let (_, lists) = source.split_once("const READ: &[usize]").expect("the lists");
+        let mut named = 0;
+        for line in lists.lines() {
+            let Some((numbers, names)) = line.split_once(" // ") else { continue };
+            let of_tuple = numbers.trim().strip_prefix('(').and_then(|rest| rest.split(',').next());
+            let numbers: Vec<u64> = match of_tuple {
+                Some(number) => number.parse().into_iter().collect(),
+                None => numbers.split(',').filter_map(|number| number.trim().parse().ok()).collect(),
+            };
+            let names: Vec<_> = names.split(", ").collect();
+            assert_eq!(numbers.iter().map(|number| name(*number)).collect::<Vec<_>>(), names, "{line}");
+            named += names.len();
+        }
+        assert!(named > 100, "{named}");
+    }
+
     #[test]
     fn calls_at_which_tasks_meet_are_ticks() {
         let touches = |number| rrtest_preload::calls::call(number).touches(&[0; 6], || false).is_some();

@@ -309,7 +309,7 @@ pub static TABLE: &[Description] = calls! {
     SYS_prctl: Logged, [Commands(&PRCTL)], Never, own;
     SYS_getpriority: Logged, [], Never, own;
     SYS_setpriority: Logged, [], Never;
-    SYS_sched_getaffinity: Emulated(E::GetAffinity), [], Never, own;
+    SYS_sched_getaffinity: Emulated(E::GetAffinity), [Fixed(2, 8)], Never, own;
     SYS_sched_setaffinity: Emulated(E::SetAffinity), [], Never, own;
     SYS_sched_getscheduler: Logged, [], Never, own;
     SYS_sched_getparam: Logged, [Fixed(1, 4)], Never, own;
@@ -326,7 +326,7 @@ pub static TABLE: &[Description] = calls! {
 
     // Signals.
     SYS_rt_sigaction: Logged, [Fixed(2, 32)], Never, own;
-    SYS_rt_sigprocmask: Emulated(E::SignalMask), [], Never, own;
+    SYS_rt_sigprocmask: Emulated(E::SignalMask), [Fixed(2, 8)], Never, own;
     SYS_rt_sigpending: Logged, [Array { at: 0, count: 1, size: 1 }], Never, own;
     SYS_rt_sigreturn: Performed(P::SignalReturn), [], Never, own;
     SYS_sigaltstack: Logged, [Fixed(1, 24)], Never, own;
@@ -344,8 +344,8 @@ pub static TABLE: &[Description] = calls! {
     // Time.
     SYS_clock_gettime: Emulated(E::ClockGettime), [Fixed(1, 16)], Never, own;
     SYS_clock_getres: Logged, [Fixed(1, 16)], Never, own;
-    SYS_gettimeofday: Emulated(E::Gettimeofday), [], Never, own;
-    SYS_time: Emulated(E::Time), [], Never, own;
+    SYS_gettimeofday: Emulated(E::Gettimeofday), [Fixed(0, 16), Fixed(1, 8)], Never, own;
+    SYS_time: Emulated(E::Time), [Fixed(0, 8)], Never, own;
     SYS_times: Logged, [Fixed(0, 32)], Never, own;
     SYS_nanosleep: Emulated(E::Nanosleep), [], Never;
     SYS_clock_nanosleep: Emulated(E::ClockNanosleep), [], Never;

@@ -26,7 +26,7 @@ pub enum TraceError {
         why: &'static str,
     },
     /// The file is shorter than it was written.
-    #[error("the trace `{}` is truncated: {len} bytes of {expected} are there\n  download or copy it again", path.display())]
+    #[error("the trace `{}` is truncated: it has {len} of {expected} bytes\n  download or copy it again", path.display())]
     Truncated {
         /// The trace.
         path: PathBuf,
@@ -98,7 +98,7 @@ pub enum TraceError {
     /// A file that the program had mapped is no longer what it was when it was mapped.
     #[error(
         "`{}` was modified after the recorded program had mapped it, so the recording cannot be kept or replayed\n  \
-         let nothing write to that file while tests run",
+         keep other programs from writing to it while tests run",
         .0.display()
     )]
     Modified(PathBuf),

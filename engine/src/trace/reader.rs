@@ -272,7 +272,9 @@ fn read_header(file: &File, len: u64, path: &Path) -> Result<Header, TraceError>
     }
     let header = match Header::decode(&start) {
         Ok(header) => header,
-        Err(BadHeader::Foreign) => return Err(TraceError::NotATrace { path, why: "it starts otherwise" }),
+        Err(BadHeader::Foreign) => {
+            return Err(TraceError::NotATrace { path, why: "it has a wrong magic number" });
+        }
         Err(BadHeader::Damaged) => return Err(damaged(&path, "header", "a checksum does not match")),
     };
     match header.format.cmp(&FORMAT) {
@@ -303,7 +305,7 @@ fn foreign(start: &[u8]) -> Option<&'static str> {
     } else if start.starts_with(b"PK\x03\x04") {
         Some("it is a zip archive; unpack it first")
     } else if !Header::is_start_of_trace(start) {
-        Some("it starts otherwise")
+        Some("it has a wrong magic number")
     } else {
         None
     }
@@ -734,9 +736,9 @@ mod tests {
         let cases: [(&[u8], &str); 5] = [
             (b"", "empty"),
             (b"PK\x03\x04 and more", "unpack"),
-            (b"\x7fELF", "starts otherwise"),
-            (b"RRTRACF\0", "starts otherwise"),
-            (&[0; 4096], "starts otherwise"),
+            (b"\x7fELF", "wrong magic number"),
+            (b"RRTRACF\0", "wrong magic number"),
+            (&[0; 4096], "wrong magic number"),
         ];
         for (bytes, why) in cases {
             let error = read(bytes).unwrap_err();

@@ -31,6 +31,7 @@ pub use inject::{Arg, Batch, ignore_again, remote, unmap_around_area};
 pub use proc::{
     Copies, Line, Memory, SignalSet, Signals, State, being_killed, code_around, comm, cpu_time,
     descriptor_room, is_fault, locked, maps, present, set_stack_limit, signals, stack_limit, state,
+    status_field,
 };
 pub use process::{
     Launched, Leash, Settled, Stdin, Streams, another, branch, bury, core_count, launch, pin,

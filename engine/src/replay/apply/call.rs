@@ -17,8 +17,9 @@ impl Step<'_, '_> {
     pub(in crate::replay) fn syscall(&mut self, call: &Syscall) -> Flow<()> {
         let (stopped, registers) = self.reach_call()?;
         if registers.number() != call.number || registers.args() != call.args {
-            let show =
-                |number, args: [u64; 6]| format!("{}({args:#x?})", syscalls::name(number)).replace('\n', "");
+            let show = |number, args: [u64; 6]| {
+                format!("{}({})", syscalls::name(number), args.map(|arg| format!("{arg:#x}")).join(", "))
+            };
             let found = show(registers.number(), registers.args());
             return Err(self.differs(show(call.number, call.args), found).into());
         }

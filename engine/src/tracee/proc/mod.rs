@@ -17,4 +17,4 @@ pub use memory::Memory;
 pub use pages::present;
 pub use signals::{SignalSet, Signals, is_fault, signals};
 pub use stack::{set_stack_limit, stack_limit};
-pub use status::{State, being_killed, comm, cpu_time, descriptor_room, state};
+pub use status::{State, being_killed, comm, cpu_time, descriptor_room, state, status_field};

@@ -53,17 +53,26 @@ pub fn being_killed(tid: Pid) -> bool {
         Ok(status) => status,
         Err(error) => return is_gone(&error),
     };
-    let field =
-        |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+    let field = |name: &str| field_of(&status, name).unwrap_or_default();
     let pending = u64::from_str_radix(field("SigPnd:"), 16).unwrap_or(0);
     pending >> (libc::SIGKILL - 1) & 1 == 1 || field("State:").starts_with(['Z', 'X'])
+}
+
+/// A field of `/proc/PID/status` (proc_pid_status(5)), by its name with the colon; none if it is not there.
+#[must_use]
+pub fn status_field(pid: Pid, name: &str) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    field_of(&status, name).map(str::to_owned)
+}
+
+fn field_of<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
 /// Returns the size of the descriptor table of a task's process: select(2) ignores larger descriptors.
 #[must_use]
 pub fn descriptor_room(tid: Pid) -> Option<usize> {
-    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("FDSize:"))?.trim().parse().ok()
+    status_field(tid, "FDSize:")?.parse().ok()
 }
 
 /// Returns the processor time of a process (clock_getcpuclockid(3)).

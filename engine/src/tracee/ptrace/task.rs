@@ -229,7 +229,7 @@ impl Stopped {
             libc::ptrace(libc::PTRACE_GET_SYSCALL_INFO, self.tid.as_raw(), info.len(), info.as_mut_ptr())
         };
         if result == -1 {
-            return Err(self.refused("tell the kind of stop", nix::errno::Errno::last()));
+            return Err(self.refused("query the stop", nix::errno::Errno::last()));
         }
         Ok(ENTRIES.contains(&info[0]))
     }
@@ -250,7 +250,7 @@ impl Stopped {
             libc::ptrace(libc::PTRACE_PEEKSIGINFO, self.tid.as_raw(), &raw const asked, &raw mut info)
         };
         if count == -1 {
-            Err(self.refused("look for signals", nix::errno::Errno::last()))
+            Err(self.refused("query the pending signals", nix::errno::Errno::last()))
         } else {
             Ok(count > 0)
         }

@@ -1,0 +1,386 @@
+//! What reports look like, for their readers to judge: `snapshots` has each as a file.
+//!
+//! `INSTA_UPDATE=always cargo test -p cargo-rrtest` writes them anew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use insta::assert_snapshot;
+use rrtest_engine::ending::{Awaited, Ending, Frame, Overdue, TaskState, Wait};
+use rrtest_engine::schedule::surprise::Surprise;
+use rrtest_engine::strike::{Doing, Strike, Thread};
+use rrtest_engine::task::TaskId;
+use rrtest_engine::trace::event::Stream;
+
+use super::display::{self, Detail};
+use super::json::Json;
+use super::junit::JUnit;
+use crate::attempt::events::samples::{attempt, written};
+use crate::attempt::events::{
+    Attempt, Event, Explored, Interference, Kept, NeverEnded, Reporter, Started, Summary,
+};
+use crate::attempt::order::{Order, Ran};
+use crate::attempt::seed::Seed;
+use crate::build::instrument::Level;
+use crate::discover::test::{self, Test};
+use crate::ending::describe;
+use crate::ending::outcome::Outcome;
+
+/// What a person reads of these events, where tests are run more than once.
+fn human(events: &[Event]) -> String {
+    let mut text = Vec::new();
+    for event in events {
+        display::write(&mut text, event, Detail::Normal, true).expect("memory");
+    }
+    anstream::adapter::strip_bytes(&text).into_vec().try_into().expect("text")
+}
+
+fn of_attempt(attempt: Attempt) -> Event {
+    Event::Attempt(Box::new(attempt))
+}
+
+/// A thread, `line` of whose source has led to what it waits for.
+fn thread(task: u32, name: &str, wait: Option<(Awaited, &[u32])>, line: u32) -> TaskState {
+    let frame = |function: &str, line| Frame {
+        address: 0x10,
+        function: Some(function.to_owned()),
+        location: Some(("src/lib.rs".to_owned(), line)),
+    };
+    TaskState {
+        task: TaskId(task),
+        name: name.to_owned(),
+        doing: "can run".to_owned(),
+        wait: wait.map(|(on, by)| Wait {
+            on,
+            futex: Some(0x5555_5580_1230),
+            what: None,
+            by: by.iter().copied().map(TaskId).collect(),
+            gone: None,
+            limited: false,
+        }),
+        spawned: None,
+        awaits: Vec::new(),
+        frames: vec![frame("p::transfer", line), frame("p::worker", line + 10)],
+    }
+}
+
+/// Two threads that wait for each other, and the test that waits for them.
+fn deadlock() -> Ending {
+    Ending::Deadlocked(vec![
+        thread(1, "t", Some((Awaited::Thread, &[2])), 40),
+        thread(2, "left", Some((Awaited::Mutex, &[3])), 12),
+        thread(3, "right", Some((Awaited::Mutex, &[2])), 14),
+    ])
+}
+
+fn hung(why: Overdue, tasks: Vec<TaskState>, spun: u64) -> Ending {
+    Ending::Hung { why, tasks, spun }
+}
+
+fn ended(outcome: Outcome, ending: Ending) -> Attempt {
+    Attempt { outcome, ending: Some(ending), output: written(&[]), ..attempt() }
+}
+
+fn unsupported(what: &str) -> Attempt {
+    let ending = Ending::Unsupported { what: what.into(), task: TaskId(3), name: "worker".into() };
+    let message = Some(describe::unsupported(what, TaskId(3), "worker"));
+    Attempt { message, trace: None, ..ended(Outcome::Unsupported, ending) }
+}
+
+fn strike(kind: Surprise, doing: Doing, times: u64) -> Strike {
+    let thread = |task, name: &str, ambiguous| Thread { task: TaskId(task), name: name.into(), ambiguous };
+    Strike {
+        kind,
+        thread: thread(2, "client", false),
+        doing,
+        asked: 60_000_000,
+        more: 2_340_000_000,
+        times,
+        others: vec![thread(3, "server", false), thread(4, "worker", true)],
+        frames: vec![Frame { address: 0, function: None, location: Some(("src/lib.rs".into(), 14)) }],
+    }
+}
+
+fn together() -> Attempt {
+    let mates = ["t::a", "t::b", "t::c"].map(str::to_owned).to_vec();
+    let test = Test { name: None, mates: mates.into(), ..test::sample() };
+    let ran = Ran::of(Order::AtOnce(3), Seed(0xabc), &test, "test t::b ... ok\ntest t::a ... FAILED\n");
+    Attempt { test: Arc::new(test), ran, failed_tests: vec!["t::a".into()], ..attempt() }
+}
+
+fn interference(with: bool) -> Interference {
+    Interference {
+        test: Arc::new(test::sample()),
+        number: 3,
+        seed: Seed(0xabc),
+        outcome: Outcome::Failed,
+        wall: Duration::from_millis(4),
+        thing: "port 8080".into(),
+        with: with.then(|| (Arc::new(Test { name: Some("u".into()), ..test::sample() }), 7)),
+    }
+}
+
+fn started() -> Started {
+    Started {
+        tests: 4,
+        together: false,
+        binaries: 2,
+        slots: 8,
+        seed: Seed(0xabc),
+        attempts: None,
+        time: None,
+        until_fail: false,
+    }
+}
+
+fn summary() -> Summary {
+    let passed = Summary::of_none(4, false);
+    Summary { attempts: 120, passed: 120, wall: Duration::from_millis(913), ..passed }
+}
+
+fn never_ended(attempts: u64) -> NeverEnded {
+    NeverEnded { test: Arc::new(test::sample()), attempts }
+}
+
+#[test]
+fn beginnings() {
+    assert_snapshot!(human(&[
+        Event::Started(started()),
+        Event::Started(Started {
+            until_fail: true,
+            time: Some(Duration::from_secs(600)),
+            slots: 1,
+            binaries: 1,
+            tests: 1,
+            ..started()
+        }),
+        Event::Started(Started { together: true, attempts: Some(40), ..started() }),
+        Event::Joined(Level::Memory),
+        Event::Warning("the target runner `qemu` is set aside".into()),
+    ]));
+}
+
+#[test]
+fn a_failure() {
+    assert_snapshot!(human(&[of_attempt(attempt())]));
+}
+
+#[test]
+fn a_failure_that_has_been_seen_before() {
+    let repeats = || Attempt { repeats: true, trace: None, number: 4, ..attempt() };
+    let unkept = Attempt { message: Some("no space".into()), ..repeats() };
+    assert_snapshot!(human(&[of_attempt(repeats()), of_attempt(unkept)]));
+}
+
+#[test]
+fn a_failure_under_surprises() {
+    let strikes = vec![
+        strike(Surprise::Early, Doing::Sleeps, 1),
+        strike(Surprise::Early, Doing::Waits, 1),
+        strike(Surprise::Late, Doing::Sleeps, 1),
+        strike(Surprise::Late, Doing::Waits, 1),
+        strike(Surprise::Stall, Doing::Runs, 8),
+        strike(Surprise::Yield, Doing::GivesWay, 3),
+        strike(Surprise::Slow, Doing::Runs, 1),
+        strike(Surprise::Slow, Doing::Runs, 1),
+    ];
+    assert_snapshot!(human(&[of_attempt(Attempt { strikes, ..attempt() })]));
+}
+
+#[test]
+fn a_failure_that_needs_other_tests() {
+    assert_snapshot!(human(&[of_attempt(Attempt { passes_together: true, ..attempt() })]));
+}
+
+#[test]
+fn a_failure_of_tests_together() {
+    assert_snapshot!(human(&[of_attempt(together())]));
+}
+
+#[test]
+fn a_crash() {
+    let tasks = vec![thread(2, "worker", None, 7), thread(1, "t", Some((Awaited::Thread, &[2])), 30)];
+    let ending = Ending::Killed { signal: nix::sys::signal::Signal::SIGSEGV as i32, task: TaskId(2), tasks };
+    assert_snapshot!(human(&[of_attempt(ended(Outcome::Crashed, ending))]));
+}
+
+#[test]
+fn a_deadlock() {
+    assert_snapshot!(human(&[of_attempt(ended(Outcome::Deadlocked, deadlock()))]));
+}
+
+/// One thread for each thing that threads wait for, with and without somebody who could end the wait.
+#[test]
+fn every_wait() {
+    let all = [
+        Awaited::Mutex,
+        Awaited::RwLock,
+        Awaited::Condvar,
+        Awaited::Once,
+        Awaited::Barrier,
+        Awaited::Channel,
+        Awaited::Thread,
+        Awaited::Scope,
+        Awaited::Unpark,
+        Awaited::Runtime,
+        Awaited::Futex,
+        Awaited::Pipe,
+        Awaited::Socket,
+        Awaited::Connection,
+        Awaited::Terminal,
+        Awaited::FileLock,
+        Awaited::Queue,
+        Awaited::Semaphore,
+        Awaited::Change,
+        Awaited::Descriptors,
+        Awaited::Child,
+        Awaited::Time,
+    ];
+    let mut tasks = Vec::new();
+    for (at, on) in (0_u32..).zip(all) {
+        let known = thread(3 * at + 1, &format!("t{}", 3 * at + 1), Some((on, &[2])), 5);
+        let mut gone = thread(3 * at + 2, &format!("t{}", 3 * at + 2), Some((on, &[])), 5);
+        if let Some(wait) = &mut gone.wait {
+            (wait.gone, wait.limited) = (Some((TaskId(99), "old".into())), true);
+        }
+        let unknown = thread(3 * at + 3, &format!("t{}", 3 * at + 3), Some((on, &[])), 5);
+        tasks.extend([known, gone, unknown].map(|state| TaskState { frames: Vec::new(), ..state }));
+    }
+    let lines = describe::ending(&Ending::Deadlocked(tasks), crate::ending::backtrace::Frames::Own);
+    assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn hangs() {
+    let runs = || thread(2, "spinner", None, 7);
+    let waits = || thread(1, "t", Some((Awaited::Thread, &[2])), 30);
+    let hangs = [
+        hung(Overdue::Limit, vec![runs(), waits()], 5_000_000),
+        hung(Overdue::Limit, vec![waits()], 0),
+        hung(Overdue::NothingDue(Duration::from_secs(3600)), vec![waits()], 0),
+        hung(
+            Overdue::Unusual { took: Duration::from_millis(1234), usual: Duration::from_millis(5) },
+            vec![runs(), waits()],
+            0,
+        ),
+    ];
+    assert_snapshot!(human(&hangs.map(|ending| of_attempt(ended(Outcome::Hung, ending)))));
+}
+
+#[test]
+fn an_attempt_that_was_cut_off() {
+    let ending = hung(Overdue::CutOff(Duration::from_millis(2500)), vec![thread(1, "t", None, 7)], 0);
+    assert_snapshot!(human(&[of_attempt(ended(Outcome::Unfinished, ending))]));
+}
+
+#[test]
+fn what_cannot_be_recorded() {
+    let again = Attempt { repeats: true, ..unsupported("bpf") };
+    assert_snapshot!(human(&[
+        of_attempt(unsupported("bpf")),
+        of_attempt(unsupported("ptrace")),
+        of_attempt(again),
+    ]));
+}
+
+#[test]
+fn errors_of_ours() {
+    let kept = Kept { path: "/traces/p-it-t-abc.rrtrace".into(), verified: false, by_name: true };
+    let does_not_replay = "the attempt failed, but its trace does not replay: this is a bug of rrtest, please report it with the trace\n\
+         the replay diverged at event 63 (task 0, thread `sh`)\n  expected: close(0x4)\n  found:    close(0xffffffff)";
+    let unverified = Attempt { trace: Some(kept.clone()), ..attempt() };
+    let unreplayed = Attempt {
+        outcome: Outcome::Error,
+        trace: Some(kept),
+        message: Some(does_not_replay.into()),
+        ..attempt()
+    };
+    let unkept = "the attempt failed, but its trace cannot be kept: cannot write a trace to `/traces` (after 4096 bytes): \
+                  No space left on device (os error 28)\n  free space there, or choose another directory for traces";
+    let unkept = Attempt { trace: None, message: Some(unkept.into()), ..attempt() };
+    assert_snapshot!(human(&[unverified, unreplayed, unkept].map(of_attempt)));
+}
+
+#[test]
+fn interferences() {
+    assert_snapshot!(human(&[true, false].map(|with| Event::Interference(interference(with)))));
+}
+
+#[test]
+fn summaries() {
+    let explored = |complete, strayed, at_once| Explored {
+        test: "p::it t".into(),
+        bound: 2,
+        schedules: 812,
+        strayed,
+        complete,
+        at_once,
+    };
+    let failed =
+        Summary { passed: 118, failures: 2, failed: vec!["p::it t".into(), "p::it u".into()], ..summary() };
+    let ours = Summary { passed: 118, errors: 2, interrupted: true, ..summary() };
+    let never = Summary { never_ended: vec![never_ended(1), never_ended(0)], ..summary() };
+    let systematic = Summary {
+        explored: vec![explored(true, 0, None), explored(false, 0, None), explored(false, 3, Some(40))],
+        ..summary()
+    };
+    let together = Summary { together: true, tests: 1, attempts: 1, passed: 1, ..summary() };
+    let all = [summary(), failed, ours, never, systematic, together];
+    assert_snapshot!(human(&all.map(Event::Summary)));
+}
+
+/// Programs read this: names and order are a promise.
+#[test]
+fn json() {
+    let mut json = Json::new(Vec::new());
+    let fell_back = crate::attempt::start::Start::FellBack("it has files open".into());
+    for event in [
+        Event::Started(started()),
+        of_attempt(attempt()),
+        of_attempt(Attempt {
+            start: fell_back,
+            strikes: vec![strike(Surprise::Early, Doing::Sleeps, 1)],
+            ..attempt()
+        }),
+        of_attempt(ended(Outcome::Deadlocked, deadlock())),
+        of_attempt(unsupported("bpf")),
+        of_attempt(together()),
+        Event::Interference(interference(true)),
+        Event::Interference(interference(false)),
+        Event::Summary(Summary { failures: 1, failed: vec!["p::it t".into()], ..summary() }),
+        Event::Summary(Summary { never_ended: vec![never_ended(1)], ..summary() }),
+    ] {
+        json.report(&event).expect("memory");
+    }
+    assert_snapshot!(String::from_utf8(json.into_inner()).expect("text"));
+}
+
+/// What CI systems show.
+#[test]
+fn junit() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("report.xml");
+    let mut junit = JUnit::new(&path);
+    let named = |name: &str, attempt: Attempt| {
+        let test = Test { name: Some(name.into()), ..test::sample() };
+        of_attempt(Attempt { test: Arc::new(test), ..attempt })
+    };
+    let panicked = written(&[
+        (Stream::Stdout, "one\n"),
+        (Stream::Stderr, "thread 't' panicked at src/lib.rs:1:2:\n<&> is bad\n"),
+    ]);
+    for event in [
+        named("passes", Attempt { outcome: Outcome::Passed, trace: None, ..attempt() }),
+        named("fails", Attempt { output: panicked, ..attempt() }),
+        named("deadlocks", ended(Outcome::Deadlocked, deadlock())),
+        named("cannot_be_recorded", unsupported("bpf")),
+        of_attempt(together()),
+        Event::Summary(Summary { never_ended: vec![never_ended(1), never_ended(0)], ..summary() }),
+    ] {
+        junit.report(&event).expect("a report");
+    }
+    let text = std::fs::read_to_string(path).expect("the report");
+    insta::with_settings!({ filters => vec![("uuid=\"[^\"]*\"", "uuid=\"[uuid]\""), ("timestamp=\"[^\"]*\"", "timestamp=\"[time]\"")] }, {
+        assert_snapshot!(text);
+    });
+}

@@ -1,0 +1,18 @@
+//! What replay makes of traces: of golden ones, which are as the recorder wrote them once, and of altered ones, which say something
+//! else than what happened. Those must end as a divergence, and by name.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`tiny`] | the recordings: `programs/tiny.c` |
+//! | [`golden`] | the traces in `tests/golden` |
+//! | [`kinds`] | a table: each kind of divergence, and an alteration that leads to it |
+//! | [`fuzz`] | alterations drawn from a seed |
+//! | [`altered`] | replays altered events, and says how that ended |
+//! | [`fields`] | an event as a tree of named values |
+
+mod altered;
+mod fields;
+mod fuzz;
+mod golden;
+mod kinds;
+mod tiny;

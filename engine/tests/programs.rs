@@ -870,6 +870,11 @@ fn calls_wait_for_the_whole_of_what_they_ask_for() {
     check("whole", &[], &Ending::Exited(0));
 }
 
+#[test]
+fn a_time_limit_for_messages_begins_with_the_call() {
+    check("until", &[], &Ending::Exited(0));
+}
+
 /// Record and replay a program in virtual time, under each strategy. It must end well.
 fn check_virtual(name: &str, args: &[&str], leaps: fn(u64) -> bool) {
     let directory = tempfile::tempdir().expect("a directory");

@@ -89,7 +89,8 @@ impl Recorder<'_> {
                 syscalls::Block::Readable(_) | syscalls::Block::Writable(_) | syscalls::Block::Either(_)
             )
         {
-            return self.skip(id, stopped, &call, call.so_far(-i64::from(libc::EAGAIN)), Vec::new());
+            let writes = self.rest(id, &call)?.into_iter().collect();
+            return self.skip(id, stopped, &call, call.so_far(-i64::from(libc::EAGAIN)), writes);
         }
         if (call.wait == Waited::Ready || call.got > 0)
             && let Some(whole) = Whole::of(&call)

@@ -16,6 +16,8 @@ pub(in crate::record) struct Call {
     pub(in crate::record) entered: bool,
     /// When it stops waiting, in ns of CLOCK_MONOTONIC, once it has begun to and if it has a time limit.
     pub(in crate::record) deadline: Option<u64>,
+    /// When it stops asking for more than it has, on the same clock: that ends no wait (recvmmsg(2), `timeout`).
+    pub(in crate::record) until: Option<u64>,
     /// It goes on waiting beyond that.
     pub(in crate::record) late: bool,
     /// The kernel's code for a call that a signal interrupts, once it waits: it says what comes after a handler.
@@ -49,6 +51,7 @@ impl Call {
             changes: false,
             entered: false,
             deadline: None,
+            until: None,
             late: false,
             restart: None,
             left: Vec::new(),

@@ -73,7 +73,7 @@ impl Recorder<'_> {
     ) -> Flow<Option<Watch>> {
         // What has a part of what it wants, or has waited for a part of its time, is not the kernel's to finish, even if no other
         // is left.
-        let begun = call.got > 0 || call.deadline.is_some();
+        let begun = call.got > 0 || call.deadline.is_some() || call.until.is_some();
         if self.alone() && !begun || call.wait != Waited::No {
             return Ok(None);
         }
@@ -127,8 +127,10 @@ impl Recorder<'_> {
             }
             Block::Poll | Block::Ppoll => return self.poll_watch(id, description, &args),
         };
-        let waits =
-            !dont_wait(call) && self.is_waited_on(id, fd) && !fds::is_in_background(self.tasks[id].tid, fd);
+        let waits = !dont_wait(call)
+            && self.is_waited_on(id, fd)
+            && !fds::is_in_background(self.tasks[id].tid, fd)
+            && self.asks_until(id, call)?.is_some();
         Ok(waits.then(|| one(fd, events, Some(option))))
     }
 
@@ -200,6 +202,9 @@ impl Recorder<'_> {
         mut call: Call,
         watch: &Watch,
     ) -> Flow<Next> {
+        if call.until.is_none() {
+            call.until = self.asks_until(id, &call)?.flatten();
+        }
         let Some(copies) = self.copies(id, watch) else {
             return self.wait_in_kernel(id, stopped, call, watch);
         };
@@ -434,14 +439,16 @@ impl Recorder<'_> {
 impl Recorder<'_> {
     /// What a call that has waited for descriptors says of the time that is left (select(2), "The self-modifying timeout").
     pub(in crate::record) fn rest(&self, id: TaskId, call: &Call) -> Flow<Option<Write>> {
-        let (at, unit) = match describe(call.number()).map(|description| description.block) {
-            Some(Block::Select) => (4, 1000),
-            Some(Block::Pselect) => (4, 1),
-            Some(Block::Ppoll) => (2, 1),
+        let (at, unit, deadline) = match describe(call.number()).map(|description| description.block) {
+            Some(Block::Select) => (4, 1000, call.deadline),
+            Some(Block::Pselect) => (4, 1, call.deadline),
+            Some(Block::Ppoll) => (2, 1, call.deadline),
+            // recvmmsg(2), which says nothing if it has nothing.
+            Some(Block::Readable(_)) if call.got > 0 => (4, 1, call.until),
             _ => return Ok(None),
         };
         let address = call.args()[at];
-        let Some(deadline) = call.deadline.filter(|_| address != 0) else { return Ok(None) };
+        let Some(deadline) = deadline.filter(|_| address != 0) else { return Ok(None) };
         let left = clocks::timespec_of(deadline.saturating_sub(self.clocks.now()?));
         let left = timespec { tv_nsec: left.tv_nsec / unit, ..left };
         // Where the program cannot write, nothing is said.

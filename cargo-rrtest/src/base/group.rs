@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -30,29 +30,35 @@ pub(crate) fn guard(group: Pid, finished: &Receiver<()>, stop: &AtomicBool, long
 }
 
 /// Waits until nobody lives of a process group that has been killed, and tells whether that has come. Its leader's orphans
-/// die when they come to run, which, being nice, may be after it; who is stuck in the kernel is not waited for.
+/// die when they come to run, which, being nice, may be after it; who does not come to that soon is not waited for.
 pub(crate) fn wait_for_end(group: Pid) -> bool {
     let start = Instant::now();
-    while lives(group) {
-        if start.elapsed() >= STUCK {
+    // Whoever is killed starts nobody any more: one look at all processes, of which there may be many, tells who there is.
+    let mut living = living(group);
+    while !living.is_empty() {
+        if start.elapsed() >= LONGEST {
             return false;
         }
         thread::sleep(Duration::from_millis(1));
+        living.retain(|process| lives(process, group));
     }
     true
 }
 
-/// Whether a process of this group lives. A dead one whose parent has not asked for it is still of the group, and orphans
-/// have process 1 for a parent, which in a container may never ask.
-fn lives(group: Pid) -> bool {
+/// The directories in /proc of the processes of this group that live. A dead one whose parent has not asked for it is still of
+/// the group, and orphans have process 1 for a parent, which in a container may never ask.
+fn living(group: Pid) -> Vec<PathBuf> {
     if killpg(group, None).is_err() {
-        return false;
+        return Vec::new();
     }
-    // Without /proc there is but the group itself to go by.
-    let Ok(processes) = fs::read_dir("/proc") else { return true };
-    processes.flatten().any(|process| {
-        fs::read_to_string(process.path().join("stat")).is_ok_and(|stat| is_alive_in(&stat, group))
-    })
+    // Without /proc nobody can be told from the dead.
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.map(|process| process.path()).filter(|process| lives(process, group)).collect()
+}
+
+/// Whether the process with this directory in /proc lives, and is of this group.
+fn lives(process: &Path, group: Pid) -> bool {
+    fs::read_to_string(process.join("stat")).is_ok_and(|stat| is_alive_in(&stat, group))
 }
 
 /// Whether `/proc/PID/stat` (proc_pid_stat(5)) is that of a living process of this group.
@@ -66,8 +72,8 @@ fn is_alive_in(stat: &str, group: Pid) -> bool {
     of.parse() == Ok(group.as_raw()) && (!matches!(state, "Z" | "X") || threads > 1)
 }
 
-/// So long after it was killed a process is taken to be stuck.
-const STUCK: Duration = Duration::from_secs(1);
+/// So long after it was killed a process is taken to be stuck, or not to come to run before long: it dies then.
+const LONGEST: Duration = Duration::from_millis(200);
 
 /// How much nicer it is than we are, which gives it a third of our weight (sched(7)): attempts take all cores, and at 10,
 /// a tenth, a build that takes a minute by itself would take ten beside them.
@@ -118,7 +124,7 @@ mod tests {
         let mut shell = shell.spawn().expect("a shell");
         shell.stdout.as_mut().expect("a pipe").read_exact(&mut [0]).expect("its child has been started");
         let group = Pid::from_raw(shell.id().cast_signed());
-        assert!(lives(group));
+        assert!(!living(group).is_empty());
         killpg(group, Signal::SIGKILL).expect("a group");
         shell.wait().expect("a child");
         assert!(wait_for_end(group));

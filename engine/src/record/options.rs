@@ -35,7 +35,8 @@ pub struct Options<'a> {
     pub timeout: Duration,
     /// What its runs usually take: it counts as hung when it takes far longer.
     pub patience: Option<Patience>,
-    /// It is cut off when it runs past this.
+    /// It is cut off when it runs past this; if it has taken no longer by then than runs do that end, that is
+    /// [`Error::Stopped`](crate::Error::Stopped).
     pub until: Option<Instant>,
     /// Where its standard input comes from.
     pub stdin: Stdin,

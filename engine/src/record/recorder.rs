@@ -632,8 +632,11 @@ impl<'a> Recorder<'a> {
     /// Nothing can run: wait for the kernel or the clock, or see that nothing will ever happen.
     fn idle(&mut self) -> Flow<()> {
         let (since, before) = (Instant::now(), self.clocks.now()?);
+        let due = self.next_due(before);
         self.wait_a_while()?;
-        self.measured.waited += self.clocks.now()?.saturating_sub(before);
+        // What comes later than it was due does so because the machine is busy: that is not what the program waits for.
+        let longest = due.map_or(u64::MAX, |due| due.saturating_sub(before));
+        self.measured.waited += self.clocks.now()?.saturating_sub(before).min(longest);
         // Whatever exceeds this is not the program's time.
         self.trial.stands_still(since.elapsed().min(WHILE + WHILE / 4));
         if !self.tasks.runnable().is_empty() {
@@ -642,11 +645,16 @@ impl<'a> Recorder<'a> {
         if self.over()? || self.nothing_can_happen_in_time()? { self.hung(None) } else { Ok(()) }
     }
 
+    /// The next moment for which a task waits, or at which a timer sends a signal.
+    fn next_due(&mut self, now: u64) -> Option<u64> {
+        let (earliest, alarm) = (self.deadlines.earliest(), self.alarms.next(now));
+        earliest.map(|(at, _)| at).into_iter().chain(alarm).min()
+    }
+
     fn wait_a_while(&mut self) -> Flow<()> {
         const MOMENT: Duration = Duration::from_millis(1);
         let now = self.clocks.now()?;
-        let (earliest, alarm) = (self.deadlines.earliest(), self.alarms.next(now));
-        let next = earliest.map(|(at, _)| at).into_iter().chain(alarm).min();
+        let next = self.next_due(now);
         let left = Duration::from_nanos(next.unwrap_or(u64::MAX).saturating_sub(now));
         if self.leap_if_idle(next, now)? {
             return if self.over()? { self.hung(None) } else { Ok(()) };

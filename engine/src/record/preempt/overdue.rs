@@ -91,12 +91,17 @@ impl Trial {
         }
     }
 
-    /// What it has taken up to now. What has not been looked at yet may not all have been its own.
+    /// What it has taken up to now. What has not been looked at yet may not all have been its own; what comes after a verdict is
+    /// not.
     pub(in crate::record) fn effort(&self) -> Effort {
         let all = self.start.elapsed();
         let seen = self.computed + self.conduct.idled();
-        let unseen =
-            Instant::now().saturating_duration_since(self.next.checked_sub(LOOK).unwrap_or(self.start));
+        let unseen = match self.verdict {
+            Some(_) => Duration::ZERO,
+            None => {
+                Instant::now().saturating_duration_since(self.next.checked_sub(LOOK).unwrap_or(self.start))
+            }
+        };
         let idled = self.conduct.idled();
         Effort { computed: all.min(seen + unseen).saturating_sub(idled), idled }
     }
@@ -144,7 +149,15 @@ impl Recorder<'_> {
         if at_last && trial.conduct.judge_at_last(computed, due) == Verdict::Hung {
             return Ok(unusual);
         }
-        Ok((now >= until).then_some(Overdue::CutOff(trial.start.elapsed())))
+        if now < until {
+            return Ok(None);
+        }
+        // It has taken no longer than others that have ended: there was no time left for it. Nobody asks where it was, which
+        // would take more.
+        if self.options.patience.is_some_and(|patience| took <= patience.longest) {
+            return Err(Error::Stopped);
+        }
+        Ok(Some(Overdue::CutOff(trial.start.elapsed())))
     }
 
     /// The processor time that the program has taken, and its recorder for it.
@@ -220,4 +233,30 @@ fn own_time() -> Duration {
     // SAFETY: `time` is a live local. The clock is there on every Linux.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
     Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_after_a_verdict_is_no_effort() {
+        let start = Instant::now().checked_sub(Duration::from_secs(9)).expect("a moment");
+        let mut trial = Trial {
+            conduct: Conduct::new(None),
+            start,
+            next: start + LOOK,
+            end: None,
+            until: None,
+            before: Duration::ZERO,
+            processes: BTreeMap::new(),
+            computed: Duration::from_millis(3),
+            ask: STILL,
+            suspected: false,
+            verdict: None,
+        };
+        assert!(trial.effort().total() > Duration::from_secs(8), "nobody has looked");
+        trial.verdict = Some(Overdue::CutOff(Duration::from_secs(1)));
+        assert_eq!(trial.effort().total(), Duration::from_millis(3));
+    }
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -18,47 +18,58 @@ use super::exit::Stop;
 /// How often a wait looks whether it has been given up.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Kill a process group when it has taken so long, or when it is to stop, unless `finished` is closed before.
-pub(crate) fn guard(group: Pid, finished: &Receiver<()>, stop: &AtomicBool, longest: Duration) {
+/// Kill a process group when it has taken so long, or when it is to stop, unless `finished` is closed before. Who was killed.
+pub(crate) fn guard(group: Pid, finished: &Receiver<()>, stop: &AtomicBool, longest: Duration) -> Vec<Pid> {
     let start = Instant::now();
     while finished.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
         if start.elapsed() >= longest || stop.load(Ordering::SeqCst) {
+            let members = members(group);
             let _gone = killpg(group, Signal::SIGKILL);
-            return;
+            return members;
         }
     }
+    Vec::new()
 }
 
-/// Waits until nobody lives of a process group that has been killed, and tells whether that has come. Its leader's orphans
+/// The leader of a group, whom it has started, whom these have, and so on. To look at all processes of the machine, of which
+/// there may be many, would take longer than all of these take to die.
+fn members(leader: Pid) -> Vec<Pid> {
+    let mut members = vec![leader];
+    let mut next = 0;
+    while let Some(&member) = members.get(next) {
+        members.extend(children(member));
+        next += 1;
+    }
+    members
+}
+
+/// Whom the threads of a process have started (proc_tid_children(5)); nobody where the kernel does not tell.
+fn children(process: Pid) -> Vec<Pid> {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .map(Pid::from_raw)
+        .collect()
+}
+
+/// Waits until none of these lives, of a process group that has been killed, and tells whether that has come. Its leader's orphans
 /// die when they come to run, which, being nice, may be after it; who does not come to that soon is not waited for.
-pub(crate) fn wait_for_end(group: Pid) -> bool {
+pub(crate) fn wait_for_end(group: Pid, mut members: Vec<Pid>) -> bool {
     let start = Instant::now();
-    // Whoever is killed starts nobody any more: one look at all processes, of which there may be many, tells who there is.
-    let mut living = living(group);
-    while !living.is_empty() {
-        if start.elapsed() >= LONGEST {
-            return false;
+    loop {
+        members.retain(|member| lives(*member, group));
+        if members.is_empty() || start.elapsed() >= LONGEST {
+            return members.is_empty();
         }
         thread::sleep(Duration::from_millis(1));
-        living.retain(|process| lives(process, group));
     }
-    true
 }
 
-/// The directories in /proc of the processes of this group that live. A dead one whose parent has not asked for it is still of
-/// the group, and orphans have process 1 for a parent, which in a container may never ask.
-fn living(group: Pid) -> Vec<PathBuf> {
-    if killpg(group, None).is_err() {
-        return Vec::new();
-    }
-    // Without /proc nobody can be told from the dead.
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    processes.map(|process| process.path()).filter(|process| lives(process, group)).collect()
-}
-
-/// Whether the process with this directory in /proc lives, and is of this group.
-fn lives(process: &Path, group: Pid) -> bool {
-    fs::read_to_string(process.join("stat")).is_ok_and(|stat| is_alive_in(&stat, group))
+/// Whether this process lives, and is of this group. A dead one whose parent has not asked for it is still of the group, and
+/// orphans have process 1 for a parent, which in a container may never ask.
+fn lives(process: Pid, group: Pid) -> bool {
+    fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| is_alive_in(&stat, group))
 }
 
 /// Whether `/proc/PID/stat` (proc_pid_stat(5)) is that of a living process of this group.
@@ -124,10 +135,11 @@ mod tests {
         let mut shell = shell.spawn().expect("a shell");
         shell.stdout.as_mut().expect("a pipe").read_exact(&mut [0]).expect("its child has been started");
         let group = Pid::from_raw(shell.id().cast_signed());
-        assert!(!living(group).is_empty());
-        killpg(group, Signal::SIGKILL).expect("a group");
+        let (_running, finished) = std::sync::mpsc::channel();
+        let killed = guard(group, &finished, &AtomicBool::new(true), Duration::MAX);
+        assert_eq!((killed.len(), killed[0]), (2, group));
         shell.wait().expect("a child");
-        assert!(wait_for_end(group));
+        assert!(wait_for_end(group, killed));
         assert_eq!(killpg(group, None), Ok(()), "the shell's child is still to be waited for");
     }
 

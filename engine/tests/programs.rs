@@ -914,6 +914,22 @@ fn calls_wait_for_the_whole_of_what_they_ask_for() {
     check("whole", &[], &Ending::Exited(0));
 }
 
+/// The kernel and a busy machine wake late; what chaos makes of that must not grow with it.
+#[test]
+fn a_program_waits_for_no_longer_than_it_asks_to() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = compile("waits", directory.path());
+    let recording = record(&path, &[], directory.path(), StrategyName::Fair, 0);
+    assert_eq!((&recording.ending, recording.struck.is_empty()), (&Ending::Exited(0), true));
+    let waited = Duration::from_nanos(recording.measured.waited);
+    assert!(waited <= Duration::from_millis(30), "{waited:?}");
+}
+
+#[test]
+fn a_time_limit_for_messages_begins_with_the_call() {
+    check("until", &[], &Ending::Exited(0));
+}
+
 /// Record and replay a program in virtual time, under each strategy. It must end well.
 fn check_virtual(name: &str, args: &[&str], leaps: fn(u64) -> bool) {
     let directory = tempfile::tempdir().expect("a directory");

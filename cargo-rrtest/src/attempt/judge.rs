@@ -39,6 +39,8 @@ impl Setting<'_> {
         let Some(recording) = recording else { return attempt };
         // If nothing else is known of the test, this is worth the moment that it takes to keep it; but not more.
         let last = attempt.outcome == Outcome::Unfinished && first && attempt.effort.computed < MOMENT;
+        // A failure that was found is worth the moment even after Ctrl-C, of which a second one ends the process.
+        let never = AtomicBool::new(false);
         if let Ending::Unsupported { what, task, name } = &recording.ending {
             attempt.message = Some(describe::unsupported(what, *task, name));
             // Another core may have tried the same test at the same time.
@@ -55,7 +57,7 @@ impl Setting<'_> {
             let known = self.known().get(&fingerprint).copied();
             let is_kept = known == Some(true);
             if self.keep == Keep::Always || !is_kept {
-                self.keep(&mut attempt, &recording, core);
+                self.keep(&mut attempt, &recording, core, if last { stop } else { &never });
             }
             // One that does not replay is not known: the next failure of this kind may be kept in its place.
             if attempt.outcome != Outcome::Error {
@@ -69,7 +71,7 @@ impl Setting<'_> {
                 attempt.passes_together = needy::passes_together(self, &attempt, core, stop);
             }
         } else if self.keep == Keep::Always {
-            self.keep(&mut attempt, &recording, core);
+            self.keep(&mut attempt, &recording, core, &never);
         }
         attempt.ending.get_or_insert(recording.ending);
         attempt.output = recording.output;
@@ -77,17 +79,15 @@ impl Setting<'_> {
     }
 
     /// Keep the trace. If it does not replay, the outcome is an error of ours. If it cannot be kept, a failure stays one: it
-    /// has been found, and its seed may find it again.
-    fn keep(&self, attempt: &mut Attempt, recording: &Recording, core: usize) {
-        // Not given up on Ctrl-C: a failure that was found is worth the moment. A second Ctrl-C ends the process.
-        let never = AtomicBool::new(false);
+    /// has been found, and its seed may find it again. When `stop` becomes true, it is not verified any more.
+    fn keep(&self, attempt: &mut Attempt, recording: &Recording, core: usize, stop: &AtomicBool) {
         let kept = self
             .store
             .new_path(&attempt.test.binary, attempt.test.title(), &attempt.seed.short())
             .map_err(|stop| stop.message.unwrap_or_default());
         let kept = kept.and_then(|path| {
             let info = info(attempt, self.rustc);
-            let stop = self.end.unwrap_or(&never);
+            let stop = self.end.unwrap_or(stop);
             let kept =
                 self.engine.keep(recording, &path, &info, core, stop).map_err(|error| error.to_string())?;
             Ok((path, kept))

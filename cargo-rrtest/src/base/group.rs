@@ -18,42 +18,52 @@ use super::proc;
 /// How often a wait looks whether it has been given up.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Kill a process group when it has taken so long, or when it is to stop, unless `finished` is closed before.
-pub(crate) fn guard(group: Pid, finished: &Receiver<()>, stop: &AtomicBool, longest: Duration) {
+/// Kill a process group when it has taken so long, or when it is to stop, unless `finished` is closed before. Who was killed.
+pub(crate) fn guard(group: Pid, finished: &Receiver<()>, stop: &AtomicBool, longest: Duration) -> Vec<Pid> {
     let start = Instant::now();
     while finished.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
         if start.elapsed() >= longest || stop.load(Ordering::SeqCst) {
+            let members = members(group);
             let _gone = killpg(group, Signal::SIGKILL);
-            return;
+            return members;
         }
     }
+    Vec::new()
 }
 
-/// Waits until nobody lives of a process group that has been killed, and tells whether that has come. Its leader's orphans
-/// die when they come to run, which, being nice, may be after it; who is stuck in the kernel is not waited for.
-pub(crate) fn wait_for_end(group: Pid) -> bool {
+/// The leader of a group, whom it has started, whom these have, and so on. To look at all processes of the machine, of which
+/// there may be many, would take longer than all of these take to die.
+fn members(leader: Pid) -> Vec<Pid> {
+    let mut members = vec![leader];
+    let mut next = 0;
+    while let Some(&member) = members.get(next) {
+        members.extend(proc::children(member));
+        next += 1;
+    }
+    members
+}
+
+/// Waits until none of these lives, of a process group that has been killed, and tells whether that has come. Its leader's orphans
+/// die when they come to run, which, being nice, may be after it; who does not come to that soon is not waited for.
+pub(crate) fn wait_for_end(group: Pid, mut members: Vec<Pid>) -> bool {
     let start = Instant::now();
-    while lives(group) {
-        if start.elapsed() >= STUCK {
-            return false;
+    loop {
+        members.retain(|member| lives(*member, group));
+        if members.is_empty() || start.elapsed() >= LONGEST {
+            return members.is_empty();
         }
         thread::sleep(Duration::from_millis(1));
     }
-    true
 }
 
-/// Whether a process of this group lives. A dead one whose parent has not asked for it is still of the group, and orphans
-/// have process 1 for a parent, which in a container may never ask.
-fn lives(group: Pid) -> bool {
-    if killpg(group, None).is_err() {
-        return false;
-    }
-    // Without /proc there is but the group itself to go by.
-    proc::processes().is_none_or(|mut all| all.any(|process| process.group == group && process.lives))
+/// Whether this process lives, and is of this group. A dead one whose parent has not asked for it is still of the group, and
+/// orphans have process 1 for a parent, which in a container may never ask.
+fn lives(process: Pid, group: Pid) -> bool {
+    proc::stat(process).is_some_and(|stat| stat.group == group && stat.lives)
 }
 
-/// So long after it was killed a process is taken to be stuck.
-const STUCK: Duration = Duration::from_secs(1);
+/// So long after it was killed a process is taken to be stuck, or not to come to run before long: it dies then.
+const LONGEST: Duration = Duration::from_millis(200);
 
 /// How much nicer it is than we are, which gives it a third of our weight (sched(7)): attempts take all cores, and at 10,
 /// a tenth, a build that takes a minute by itself would take ten beside them.
@@ -104,10 +114,11 @@ mod tests {
         let mut shell = shell.spawn().expect("a shell");
         shell.stdout.as_mut().expect("a pipe").read_exact(&mut [0]).expect("its child has been started");
         let group = Pid::from_raw(shell.id().cast_signed());
-        assert!(lives(group));
-        killpg(group, Signal::SIGKILL).expect("a group");
+        let (_running, finished) = std::sync::mpsc::channel();
+        let killed = guard(group, &finished, &AtomicBool::new(true), Duration::MAX);
+        assert_eq!((killed.len(), killed[0]), (2, group));
         shell.wait().expect("a child");
-        assert!(wait_for_end(group));
+        assert!(wait_for_end(group, killed));
         assert_eq!(killpg(group, None), Ok(()), "the shell's child is still to be waited for");
     }
 }

@@ -30,11 +30,19 @@ impl Stat {
     }
 }
 
-/// All processes that there are; none if `/proc` cannot be read.
-pub(crate) fn processes() -> Option<impl Iterator<Item = Stat>> {
-    let entries = fs::read_dir("/proc").ok()?.flatten();
-    // One that has gone meanwhile has no such file.
-    Some(entries.filter_map(|entry| Stat::parse(&fs::read_to_string(entry.path().join("stat")).ok()?)))
+/// What is said of this process; none if it is no more.
+pub(crate) fn stat(process: Pid) -> Option<Stat> {
+    Stat::parse(&fs::read_to_string(format!("/proc/{process}/stat")).ok()?)
+}
+
+/// Whom the threads of a process have started (proc_tid_children(5)); nobody where the kernel does not tell.
+pub(crate) fn children(process: Pid) -> Vec<Pid> {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .map(Pid::from_raw)
+        .collect()
 }
 
 /// The signals that whoever started us had ignored (nohup(1), `&` of a shell), the lowest bit for signal 1: `SigIgn` in

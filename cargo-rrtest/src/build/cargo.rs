@@ -5,7 +5,7 @@ use std::env;
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -182,22 +182,21 @@ impl Build<'_> {
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (sender, programs) = mpsc::channel();
         let (done, finished) = mpsc::channel::<()>();
-        let (told, captures, stderr) = thread::scope(|scope| {
+        let group = Pid::from_raw(child.id().cast_signed());
+        let (told, captures, stderr, killed) = thread::scope(|scope| {
             let captures = scope.spawn(|| runner::ask_all(programs, cores, self.secrets, stop));
             let stderr = scope.spawn(|| runner::text(stderr));
-            if self.in_background {
-                let group = Pid::from_raw(child.id().cast_signed());
-                scope.spawn(move || group::guard(group, &finished, stop, Duration::MAX));
-            }
+            let guard = self
+                .in_background
+                .then(|| scope.spawn(move || group::guard(group, &finished, stop, Duration::MAX)));
             let told = stdout.map_or_else(|| Ok(Told::default()), |stdout| Told::read(stdout, sender));
             let stderr = stderr.join().unwrap_or_default();
             drop(done);
-            (told, captures.join(), stderr)
+            let killed = guard.and_then(|guard| guard.join().ok()).unwrap_or_default();
+            (told, captures.join(), stderr, killed)
         });
         let status = child.wait().map_err(|error| Stop::os("cannot wait for cargo", &error))?;
-        if self.in_background && stop.load(Ordering::SeqCst) {
-            group::wait_for_end(Pid::from_raw(child.id().cast_signed()));
-        }
+        group::wait_for_end(group, killed);
         let told = told?;
         let captures = captures.map_err(|_| Stop::said(Status::Recorder));
         let captures = if told.finished && status.success() { captures?? } else { Vec::new() };

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rrtest_engine::Error;
 use rrtest_engine::claims::Claims;
@@ -83,11 +83,20 @@ impl Engine for Fake {
         path: &Path,
         _: &Value,
         _: usize,
-        _: &AtomicBool,
+        stop: &AtomicBool,
     ) -> Result<Kept, Error> {
         let written = std::fs::write(path, "");
         written.map_err(|source| Error::Os { what: "cannot write".into(), source })?;
         let ending = recording.ending.clone();
+        if matches!(ending, Ending::Hung { why: Overdue::CutOff(_), .. }) {
+            // It replays for longer than there is time.
+            let start = Instant::now();
+            while !stop.load(Ordering::SeqCst) {
+                assert!(start.elapsed() < Duration::from_secs(60), "it is not given up");
+                std::thread::yield_now();
+            }
+            return Ok(Kept { divergence: Some(Error::Stopped), ending });
+        }
         Ok(Kept { divergence: (!self.replays).then_some(Error::NotYet), ending })
     }
 }

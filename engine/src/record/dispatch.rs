@@ -9,7 +9,7 @@ use super::options::Options;
 use super::poller::Poller;
 use super::recorder::Recorder;
 use super::step::{Flow, Next};
-use super::tree::call::{Call, Outcome, Stage, interrupted};
+use super::tree::call::{Call, Outcome, Stage, fails, interrupted};
 use super::tree::tasks::Tasks;
 use super::waiting::whole::Whole;
 use crate::syscalls::{self, Class, Description, Performance, describe};
@@ -161,14 +161,9 @@ impl Recorder<'_> {
                 syscalls::Block::Readable(_) | syscalls::Block::Writable(_) | syscalls::Block::Either(_)
             )
         {
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                &call,
-                Outcome::result(call.so_far(-i64::from(libc::EAGAIN))),
-            );
+            let writes = self.time.clocks.rest(&self.tasks, id, &call)?.into_iter().collect();
+            let outcome = Outcome::new(call.so_far(fails(libc::EAGAIN)), writes);
+            return self.journal.skip(&mut self.tasks, &self.clock, id, stopped, &call, outcome);
         }
         self.make(id, stopped, call, description)
     }

@@ -44,6 +44,7 @@ pub(crate) fn record(name: &'static str, strategy: StrategyName) -> Recorded {
         plan: portfolio::plan(portfolio::seed(3, 0, strategy, &measured), &[]),
         measure: false,
         time: Time::Virtual,
+        processor: rrtest_engine::record::Processor::V2,
         surprises: Surprises::NONE,
         core: core(),
         pretend_cores: 2,

@@ -26,7 +26,7 @@ impl Recorder<'_> {
         if trial.is_due(now) {
             let (clocks, alarms) = (&self.time.clocks, &mut self.time.alarms);
             let due = trial.due(self.options, &self.tasks, &self.futexes, clocks, alarms)?;
-            if trial.look(now, &self.tasks, due) {
+            if trial.look(now, &self.tasks, due)? {
                 // If chaos keeps the program from making progress, it gets the chance to make some now.
                 self.scheduler.strategy.be_fair();
             }

@@ -38,6 +38,8 @@ const MOST_BUSY: f64 = 20.0;
 #[derive(Debug)]
 pub(in crate::record) struct Trial {
     conduct: Conduct,
+    /// The longest that its runs have taken that ended, if any has.
+    longest: Option<Duration>,
     start: Instant,
     next: Instant,
     /// The program counts as hung when it runs past this; `None` for never.
@@ -62,6 +64,7 @@ impl Trial {
         let now = Instant::now();
         Self {
             conduct: Conduct::new(options.patience),
+            longest: options.patience.map(|patience| patience.longest),
             start: now,
             next: now + LOOK,
             end: now.checked_add(options.timeout),
@@ -98,12 +101,17 @@ impl Trial {
         }
     }
 
-    /// Returns its own time so far. Includes the time since the last check, which may not all be its own.
+    /// Returns its own time so far. Includes the time since the last check, which may not all be its
+    /// own, but none after a verdict.
     pub(in crate::record) fn effort(&self) -> Effort {
         let all = self.start.elapsed();
         let seen = self.computed + self.conduct.idled();
-        let unseen =
-            Instant::now().saturating_duration_since(self.next.checked_sub(LOOK).unwrap_or(self.start));
+        let unseen = match self.verdict {
+            Some(_) => Duration::ZERO,
+            None => {
+                Instant::now().saturating_duration_since(self.next.checked_sub(LOOK).unwrap_or(self.start))
+            }
+        };
         let idled = self.conduct.idled();
         Effort { computed: all.min(seen + unseen).saturating_sub(idled), idled }
     }
@@ -121,34 +129,44 @@ impl Trial {
     }
 
     /// Checks the program's progress. Returns whether it is suspected of a hang for the first time.
-    pub(in crate::record) fn look(&mut self, now: Instant, tasks: &Tasks, due: Due) -> bool {
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if the time is over and the program has taken no longer than others that have ended.
+    pub(in crate::record) fn look(&mut self, now: Instant, tasks: &Tasks, due: Due) -> Result<bool, Error> {
         self.next = now + LOOK;
         if self.end.is_some_and(|end| now >= end) {
             self.verdict = Some(Overdue::Limit);
-            return false;
+            return Ok(false);
         }
         self.computed = self.computed(tasks);
         let verdict = self.conduct.judge(self.computed, due);
-        self.verdict = self.follows(now, verdict, due);
-        verdict >= Verdict::Suspect && !std::mem::replace(&mut self.suspected, true)
+        self.verdict = self.follows(now, verdict, due)?;
+        Ok(verdict >= Verdict::Suspect && !std::mem::replace(&mut self.suspected, true))
     }
 
     /// Returns why to give up on the program, if the verdict or the time demands it.
-    fn follows(&mut self, now: Instant, verdict: Verdict, due: Due) -> Option<Overdue> {
+    fn follows(&mut self, now: Instant, verdict: Verdict, due: Due) -> Result<Option<Overdue>, Error> {
         let took = self.took();
         let unusual = self.conduct.usual().map(|usual| Overdue::Unusual { took, usual });
         if verdict == Verdict::Hung {
-            return unusual;
+            return Ok(unusual);
         }
-        let until = self.until?;
+        let Some(until) = self.until else { return Ok(None) };
         // A hang has to be replayed before the time is over, on a machine that is as busy as it has been.
         let busy = self.start.elapsed().as_secs_f64() / took.as_secs_f64().max(f64::EPSILON);
         let replay = self.computed.mul_f64(busy.clamp(1.0, MOST_BUSY) * REPLAY);
         let at_last = now + replay >= until;
         if at_last && self.conduct.judge_at_last(self.computed, due) == Verdict::Hung {
-            return unusual;
+            return Ok(unusual);
         }
-        (now >= until).then_some(Overdue::CutOff(self.start.elapsed()))
+        if now < until {
+            return Ok(None);
+        }
+        // There was no time left for it. Nobody asks where it was, which would take more.
+        if self.longest.is_some_and(|longest| took <= longest) {
+            return Err(Error::Stopped);
+        }
+        Ok(Some(Overdue::CutOff(self.start.elapsed())))
     }
 
     /// Returns the time left, if the program has stood still for so long that it is to be checked whether anything can
@@ -252,4 +270,31 @@ fn own_time() -> Duration {
     // SAFETY: `time` is a live local. The clock is there on every Linux.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
     Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_after_a_verdict_is_no_effort() {
+        let start = Instant::now().checked_sub(Duration::from_secs(9)).expect("a moment");
+        let mut trial = Trial {
+            conduct: Conduct::new(None),
+            longest: None,
+            start,
+            next: start + LOOK,
+            end: None,
+            until: None,
+            before: Duration::ZERO,
+            processes: BTreeMap::new(),
+            computed: Duration::from_millis(3),
+            ask: STILL,
+            suspected: false,
+            verdict: None,
+        };
+        assert!(trial.effort().total() > Duration::from_secs(8), "nobody has looked");
+        trial.verdict = Some(Overdue::CutOff(Duration::from_secs(1)));
+        assert_eq!(trial.effort().total(), Duration::from_millis(3));
+    }
 }

@@ -17,6 +17,8 @@ pub(in crate::record) struct Call {
     pub(in crate::record) deadline: Option<u64>,
     /// Whether its wait has been extended beyond its time limit.
     pub(in crate::record) late: bool,
+    /// When it stops asking for more than it has, on the same clock: that ends no wait (recvmmsg(2), `timeout`).
+    pub(in crate::record) until: Option<u64>,
     /// The kernel's code for an interrupted call, set once it waits: it determines what comes after a handler.
     pub(in crate::record) restart: Option<i64>,
     /// What it leaves in memory if it is interrupted.
@@ -50,6 +52,7 @@ impl Call {
             changes: false,
             entered: false,
             deadline: None,
+            until: None,
             late: false,
             restart: None,
             left: Vec::new(),

@@ -18,8 +18,11 @@ impl Recorder<'_> {
     /// Waits for the kernel or the clock while no task is runnable, or finds out that nothing will ever happen.
     pub(in crate::record) fn idle(&mut self) -> Flow<()> {
         let (since, before) = (Instant::now(), self.time.clocks.now()?);
+        let due = self.next_due(before);
         self.wait_a_while()?;
-        self.journal.measured.waited += self.time.clocks.now()?.saturating_sub(before);
+        // What comes later than it was due does so because the machine is busy: the program does not wait for that.
+        let longest = due.map_or(u64::MAX, |due| due.saturating_sub(before));
+        self.journal.measured.waited += self.time.clocks.now()?.saturating_sub(before).min(longest);
         // Anything longer than this is not the program's time.
         self.progress.trial.stands_still(since.elapsed().min(WHILE + WHILE / 4));
         if !self.tasks.runnable().is_empty() {
@@ -28,11 +31,16 @@ impl Recorder<'_> {
         if self.over()? || self.nothing_can_happen_in_time()? { self.hung(None) } else { Ok(()) }
     }
 
+    /// Returns the next moment for which a task waits, or at which a timer sends a signal.
+    fn next_due(&mut self, now: u64) -> Option<u64> {
+        let (earliest, alarm) = (self.tasks.deadlines.earliest(), self.time.alarms.next(now));
+        earliest.map(|(at, _)| at).into_iter().chain(alarm).min()
+    }
+
     pub(in crate::record) fn wait_a_while(&mut self) -> Flow<()> {
         const MOMENT: Duration = Duration::from_millis(1);
         let now = self.time.clocks.now()?;
-        let (earliest, alarm) = (self.tasks.deadlines.earliest(), self.time.alarms.next(now));
-        let next = earliest.map(|(at, _)| at).into_iter().chain(alarm).min();
+        let next = self.next_due(now);
         let left = Duration::from_nanos(next.unwrap_or(u64::MAX).saturating_sub(now));
         if self.leap_if_idle(next, now)? {
             return if self.over()? { self.hung(None) } else { Ok(()) };

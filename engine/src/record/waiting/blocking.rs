@@ -48,7 +48,7 @@ impl Poller {
     ) -> Flow<Option<Watch>> {
         // A call that has a part of its data, or has used a part of its time, cannot be left to the kernel even if no
         // other task is left.
-        let begun = call.got > 0 || call.deadline.is_some();
+        let begun = call.got > 0 || call.deadline.is_some() || call.until.is_some();
         if tasks.alone(options) && !begun || call.has_waited() {
             return Ok(None);
         }
@@ -102,8 +102,10 @@ impl Poller {
             }
             Block::Poll | Block::Ppoll => return tasks.poll_watch(id, description, &args),
         };
-        let waits =
-            !dont_wait(call) && self.is_waited_on(tasks, id, fd) && !fds::is_in_background(tasks[id].tid, fd);
+        let waits = !dont_wait(call)
+            && self.is_waited_on(tasks, id, fd)
+            && !fds::is_in_background(tasks[id].tid, fd)
+            && tasks.asks_for(id, call).is_some();
         Ok(waits.then(|| one(fd, events, Some(option))))
     }
 }
@@ -233,6 +235,11 @@ impl Recorder<'_> {
         mut call: Call,
         watch: &Watch,
     ) -> Flow<Result<(Stopped, Call), Next>> {
+        if call.until.is_none()
+            && let Some(Some(limit)) = self.tasks.asks_for(id, &call)
+        {
+            call.until = Some(self.time.clocks.now()?.saturating_add(limit));
+        }
         let Some(copies) = self.poller.copies(&self.tasks, id, watch) else {
             return self.wait_in_kernel(id, stopped, call, watch).map(Err);
         };
@@ -430,14 +437,16 @@ impl Recorder<'_> {
 impl Clocks {
     /// Writes the time left after a call has waited for descriptors (select(2), "The self-modifying timeout").
     pub(in crate::record) fn rest(&self, tasks: &Tasks, id: TaskId, call: &Call) -> Flow<Option<Write>> {
-        let (at, unit) = match describe(call.number()).map(|description| description.block) {
-            Some(Block::Select) => (4, 1000),
-            Some(Block::Pselect) => (4, 1),
-            Some(Block::Ppoll) => (2, 1),
+        let (at, unit, deadline) = match describe(call.number()).map(|description| description.block) {
+            Some(Block::Select) => (4, 1000, call.deadline),
+            Some(Block::Pselect) => (4, 1, call.deadline),
+            Some(Block::Ppoll) => (2, 1, call.deadline),
+            // recvmmsg(2), which writes nothing if it has nothing.
+            Some(Block::Readable(_)) if call.got > 0 => (4, 1, call.until),
             _ => return Ok(None),
         };
         let address = call.args()[at];
-        let Some(deadline) = call.deadline.filter(|_| address != 0) else { return Ok(None) };
+        let Some(deadline) = deadline.filter(|_| address != 0) else { return Ok(None) };
         let left = clocks::timespec_of(deadline.saturating_sub(self.now()?));
         let left = timespec { tv_nsec: left.tv_nsec / unit, ..left };
         // If the program's memory is not writable there, nothing is written.

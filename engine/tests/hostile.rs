@@ -13,9 +13,11 @@ use rrtest_engine::ending::Ending;
 use rrtest_engine::record::Recording;
 use rrtest_engine::replay::replay;
 use rrtest_engine::schedule::StrategyName;
-use rrtest_engine::trace::event::{Event, FileRange, Signal, Write};
+use rrtest_engine::task::TaskId;
+use rrtest_engine::trace::event::{Event, FileRange, Signal, Write, Written};
 use rrtest_engine::trace::log::Log;
 use rrtest_engine::trace::{Bytes, Source, TraceError};
+use rrtest_engine::tracee::buffered_calls;
 
 /// A recording with other events.
 struct Altered<'a> {
@@ -43,9 +45,9 @@ struct Scene {
 }
 
 impl Scene {
-    fn new() -> Self {
+    fn new(program: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let program = compile("hostile", directory.path());
+        let program = compile(program, directory.path());
         let file = directory.path().join("escaped");
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         socket.set_nonblocking(true).expect("a socket that does not wait");
@@ -57,12 +59,19 @@ impl Scene {
         let made = || record(&program, &args, directory.path(), StrategyName::Fair, 0);
         let recording = std::thread::scope(|scope| scope.spawn(made).join()).expect("a recording");
         assert_eq!(recording.ending, Ending::Exited(0));
-        std::fs::remove_file(&file).expect("the file that the program has made");
+        // What the program itself has made.
+        let _ = std::fs::remove_file(&file);
         Self { file, socket, victim, recording, _directory: directory }
     }
 
     fn events(&self) -> Vec<Event> {
         self.recording.log.events().collect::<Result<_, _>>().expect("events")
+    }
+
+    /// The address that the program tells.
+    fn evil(&self) -> u64 {
+        let said = text(&self.recording.output);
+        u64::from_str_radix(said.trim().trim_start_matches("0x"), 16).expect("an address")
     }
 
     /// Replay these events: it is a divergence, and nothing has happened.
@@ -85,10 +94,9 @@ impl Drop for Scene {
 
 #[test]
 fn code_of_a_trace_cannot_make_calls_from_where_ours_can() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::new("hostile");
     replay(&scene.recording.log, options(&mut |_, _| {})).expect("a faithful replay");
-    let said = text(&scene.recording.output);
-    let evil = u64::from_str_radix(said.trim().trim_start_matches("0x"), 16).expect("an address");
+    let evil = scene.evil();
     for (how, what) in [
         (1_u32, "open from the buffer"),
         (2, "open from the injected code"),
@@ -113,10 +121,25 @@ fn code_of_a_trace_cannot_make_calls_from_where_ours_can() {
     }
 }
 
+#[test]
+fn a_task_whose_turn_it_is_not_makes_no_call() {
+    let mut scene = Scene::new("hostile_turns");
+    replay(&scene.recording.log, options(&mut |_, _| {})).expect("a faithful replay");
+    let write = Write { address: scene.evil(), bytes: 1_u32.to_ne_bytes().to_vec() };
+    let mut events = scene.events();
+    let hands_over = |event: &Event| match event {
+        Event::Buffered(log) => buffered_calls(log).filter(|call| call.handed.is_some()).count() > 3,
+        _ => false,
+    };
+    let at = events.iter().position(hands_over).expect("threads that hand over among themselves");
+    events.insert(at, Event::Written(Written { task: TaskId(0), writes: vec![write] }));
+    scene.is_harmless("a task woken out of turn", events);
+}
+
 /// Events in an order in which no recorder writes them.
 #[test]
 fn a_call_that_a_task_stands_at_is_not_made_by_what_follows() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::new("hostile");
     let events = scene.events();
     let is_open =
         |event: &Event| matches!(event, Event::Syscall(call) if call.number == libc::SYS_open as u64);
@@ -138,7 +161,7 @@ fn a_call_that_a_task_stands_at_is_not_made_by_what_follows() {
 
 #[test]
 fn the_buffer_of_another_version_is_refused() {
-    let scene = Scene::new();
+    let scene = Scene::new("hostile");
     let mut events = scene.events();
     let digest = events.iter_mut().find_map(|event| match event {
         Event::Buffer(digest) => Some(digest),

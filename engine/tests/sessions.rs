@@ -340,7 +340,7 @@ fn a_cursor_is_put_at_any_event() {
         walk(&recording, |session, report| {
             let at = report.map_or(1, |report| report.event);
             let mut cursor = session.cursor().clone();
-            assert_eq!(cursor.next().expect("an event"), events.get(at as usize).cloned());
+            assert_eq!(cursor.take().expect("an event"), events.get(at as usize).cloned());
             let other = (at * 7919) % events.len() as u64;
             cursor.seek(other);
             assert_eq!(cursor.peek().expect("an event"), events.get(other as usize));

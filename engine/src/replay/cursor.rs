@@ -63,7 +63,7 @@ impl<'a> Cursor<'a> {
     ///
     /// # Errors
     /// If the trace is damaged there.
-    pub fn next(&mut self) -> Result<Option<Event>, TraceError> {
+    pub fn take(&mut self) -> Result<Option<Event>, TraceError> {
         self.peek()?;
         let event = self.ahead.take();
         self.at += u64::from(event.is_some());
@@ -111,11 +111,11 @@ mod tests {
             assert_eq!(number(cursor.peek().unwrap()), Some(at));
             for expected in at..(at + 150).min(1000) {
                 assert_eq!(cursor.position(), expected);
-                assert_eq!(number(cursor.next().unwrap().as_ref()), Some(expected));
+                assert_eq!(number(cursor.take().unwrap().as_ref()), Some(expected));
             }
         }
         cursor.seek(1000);
-        assert_eq!(cursor.next().unwrap(), None);
+        assert_eq!(cursor.take().unwrap(), None);
         assert_eq!(cursor.position(), 1000, "the end is no event");
         cursor.seek(u64::MAX);
         assert_eq!(cursor.peek().unwrap(), None);
@@ -128,9 +128,9 @@ mod tests {
         first.seek(200);
         first.peek().unwrap();
         let mut second = first.clone();
-        assert_eq!(number(second.next().unwrap().as_ref()), Some(200));
-        assert_eq!(number(second.next().unwrap().as_ref()), Some(201));
-        assert_eq!((first.position(), number(first.next().unwrap().as_ref())), (200, Some(200)));
+        assert_eq!(number(second.take().unwrap().as_ref()), Some(200));
+        assert_eq!(number(second.take().unwrap().as_ref()), Some(201));
+        assert_eq!((first.position(), number(first.take().unwrap().as_ref())), (200, Some(200)));
         second.seek(0);
         assert_eq!((first.position(), number(second.peek().unwrap())), (201, Some(0)));
     }

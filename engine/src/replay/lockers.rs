@@ -48,9 +48,12 @@ impl Locked {
 /// name; none where an address means several things.
 pub(super) fn run(session: &mut Session<'_>, words: &[u64]) -> Result<Vec<(u64, TaskId, String)>, Error> {
     let len = size_of::<u32>() as u8;
-    let watched =
-        words.iter().filter(|address| session.add_stop(Point::Write { address: **address, len }, true));
-    let mut locked: Vec<Locked> = watched.copied().collect::<Vec<_>>().into_iter().map(Locked::new).collect();
+    let mut locked = Vec::new();
+    for address in words {
+        if session.add_stop(Point::Write { address: *address, len }, true) {
+            locked.push(Locked::new(*address));
+        }
+    }
     while session.step(Limit::End)?.why != Why::Ended {
         let current = session.state().current();
         let (memory, registers) = session.running()?;

@@ -55,7 +55,7 @@ impl<'a> Session<'a> {
         pin(options.core)?;
         raise_descriptor_limit();
         let mut cursor = Cursor::new(trace);
-        let image = match cursor.next()? {
+        let image = match cursor.take()? {
             Some(Event::Image(image)) => image,
             other => return Err(misplaced(0, "the program's image", &format!("{other:?}"))),
         };
@@ -145,7 +145,7 @@ impl<'a> Session<'a> {
 
     /// The event at hand has been carried out.
     fn pass_event(&mut self) -> Result<(), Error> {
-        self.cursor.next()?;
+        self.cursor.take()?;
         self.state.event += 1;
         self.state.ticks_at_event = self.ticks();
         Ok(())

@@ -13,7 +13,7 @@ use rrtest_engine::replay::Options;
 use rrtest_engine::schedule::surprise::Surprises;
 use rrtest_engine::schedule::{StrategyName, portfolio};
 use rrtest_engine::trace::event::Stream;
-use rrtest_preload::layout::{AREA, SYS_HELLO, Shared, TICK};
+use rrtest_preload::layout::{AREA, SLOTS, SYS_HELLO, Shared, Slot, TICK};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -33,6 +33,8 @@ pub(crate) fn compile(name: &str, directory: &Path) -> PathBuf {
             place("KEPT", offset_of!(Shared, kept)),
             place("TICK", TICK - AREA),
             format!("-DHELLO={SYS_HELLO}"),
+            format!("-DSLOTS={SLOTS:#x}"),
+            format!("-DREGISTERS={:#x}", offset_of!(Slot, registers)),
         ])
         .arg("-o")
         .args([&program, &source])

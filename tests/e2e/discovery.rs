@@ -253,7 +253,7 @@ fn a_build_script_that_refuses_our_flags(world: &World) {
     let run = || Run::of(project.rrtest(world, &[]).env("CFLAGS", "-DUSERS"));
     for _ in 0..2 {
         let run = run().expect(0);
-        assert!(run.stderr.contains("C or C++ code does not build with the clock in it"), "{run}");
+        assert!(run.stderr.contains("C or C++ code does not build with the clock compiled in"), "{run}");
     }
     // One that fails whatever the flags.
     project.write("broken", "");

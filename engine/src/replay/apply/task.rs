@@ -155,7 +155,9 @@ impl Step<'_, '_> {
             return Err(self.misplaced("a living process", &id.to_string()));
         }
         match by {
-            Some(stopped) => drop(stopped.resume(Resume::Freely, 0)?),
+            Some(stopped) => {
+                let _running = stopped.resume(Resume::Freely, 0)?;
+            }
             // It has not been waited for to its end, so the id is its own.
             None => drop(kill(pid, Signal::SIGKILL)),
         }

@@ -224,9 +224,12 @@ impl Poller {
             let (pid, tid) = (tasks[id].pid, tasks[id].tid);
             let copy = self.copies.of(pid, fd as i32).map(File::from);
             let metadata = copy.as_ref().and_then(|copy| copy.metadata().ok());
-            let metadata = metadata.or_else(|| Fds::metadata(tid, fd));
-            let kind = metadata.as_ref().map_or(Kind::Ready, |metadata| self.fds.kind_of(metadata));
-            let of_proc = metadata.is_some_and(|metadata| self.fds.is_of_proc(&metadata));
+            let metadata = metadata.map_or_else(|| Fds::metadata(tid, fd), Ok);
+            let kind = match &metadata {
+                Ok(metadata) => self.fds.kind_of(metadata),
+                Err(error) => Kind::unreadable(error),
+            };
+            let of_proc = metadata.is_ok_and(|metadata| self.fds.is_of_proc(&metadata));
             Look { task: id, fd, kind, of_proc, copy }
         });
         self.look.insert(look)

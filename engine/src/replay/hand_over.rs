@@ -120,7 +120,7 @@ impl Replayer<'_> {
         while self.to_come.front().is_some_and(|(end, _)| *end <= done)
             && let Some((_, handed)) = self.to_come.pop_front()
         {
-            let running = Running::of_new(self.task().tid);
+            let running = Running::known_to_run(self.task().tid);
             self.set(Hold::Parked(running, handed.from.into()));
             self.clock.handed_over(handed.left.into(), handed.slice);
             self.current = TaskId(handed.task);

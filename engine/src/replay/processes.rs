@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::syscalls::CloneCall;
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Syscall};
-use crate::tracee::{Memory, Registers, Resume, Running, State, Stopped, Wait, another, state, to_exit};
+use crate::tracee::{Memory, Registers, Resume, State, Stopped, Wait, another, reap, state, to_exit};
 
 impl Replayer<'_> {
     /// A call that makes a task: the kernel makes one; the program sees the recorded ids.
@@ -131,9 +131,9 @@ impl Replayer<'_> {
             }
         }
         for tid in tids.into_iter().filter(|tid| *tid != pid) {
-            Running::of_new(tid).reap()?;
+            reap(tid)?;
         }
-        Running::of_new(pid).reap()?;
+        reap(pid)?;
         self.leash.remove(pid);
         Ok(())
     }

@@ -26,7 +26,7 @@ pub use area::{Area, BufferedCall, Member, SYSCALL_LEN, Saved, buffered_calls, m
 pub use code::{
     Breakpoint, Condition, Placement, ReadSite, end_of_string, exchanged, patch, read_sites, reads,
 };
-pub use inject::{Arg, Batch, ignore_again, remote, unmap_around_area};
+pub use inject::{Arg, Batch, ignore_again, remote, unmap_around_area, with_signals_blocked};
 pub use proc::{
     Copies, Line, Memory, SignalSet, Signals, State, being_killed, code_around, comm, cpu_time,
     descriptor_room, is_fault, locked, maps, present, set_stack_limit, signals, stack_limit, state,
@@ -36,7 +36,8 @@ pub use process::{
     raise_descriptor_limit, rebuild, settle, unpin,
 };
 pub use ptrace::{
-    Death, Heartbeat, Registers, Resume, Running, Stop, Stopped, Vectors, Wait, Waited, to_exit, wait_any,
+    Death, Heartbeat, Registers, Resume, Running, Stop, Stopped, Vectors, Wait, Waited, interrupt, reap,
+    to_exit, wait_any,
 };
 pub use system::{PAGE, TASK_SIZE, THREAD_NAME};
-pub(crate) use system::{last_os, os};
+pub(crate) use system::{last_os, on_task, os};

@@ -4,10 +4,8 @@
 
 use std::time::Duration;
 
-use nix::unistd::Pid;
-
+use crate::error::Error;
 use crate::task::TaskId;
-use crate::tracee::cpu_time;
 
 /// Calls between checks.
 const CALLS: u32 = 64;
@@ -27,9 +25,14 @@ pub(in crate::record) struct Quiet {
 }
 
 impl Quiet {
-    /// Counts a call that is no tick; `left` is what is left of the countdown. Returns whether the task has been quiet
-    /// for too long.
-    pub(in crate::record) fn is_too_long(&mut self, id: TaskId, pid: Pid, left: u64) -> bool {
+    /// Counts a call that is no tick; `left` is what is left of the countdown, `now` reads the processor time of the
+    /// task's process. Returns whether the task has been quiet for too long.
+    pub(in crate::record) fn is_too_long(
+        &mut self,
+        id: TaskId,
+        left: u64,
+        now: impl FnOnce() -> Result<Duration, Error>,
+    ) -> bool {
         if self.task != Some(id) || self.left != left {
             *self = Self { task: Some(id), left, ..Self::default() };
         }
@@ -37,7 +40,7 @@ impl Quiet {
         if !self.calls.is_multiple_of(CALLS) {
             return false;
         }
-        let Ok(now) = cpu_time(pid) else { return false };
+        let Ok(now) = now() else { return false };
         if self.calls == CALLS {
             self.since = now;
         }

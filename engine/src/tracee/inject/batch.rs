@@ -7,7 +7,6 @@ use crate::tracee::area::list::{ARGS, CALL, COPIES, WORDS};
 use crate::tracee::area::shared::SCRATCH_LEN;
 use crate::tracee::proc::Memory;
 use crate::tracee::ptrace::Stopped;
-use crate::tracee::system::os;
 
 /// An argument of a call.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +71,7 @@ impl Batch {
         registers.set_general(13, self.0.len() as u64);
         registers.set_number(u64::MAX);
         task.set_registers(&registers)?;
-        let (task, _) = finish(task, os("make system calls in a driven process"))?;
+        let (task, _) = finish(task, || "make system calls".into())?;
         let done = memory.bytes(Area::LIST, self.0.len() * CALL)?;
         let result = |call: &[u8]| call.first_chunk().map_or(0, |word| i64::from_ne_bytes(*word));
         Ok((task, done.chunks_exact(CALL).map(result).collect()))

@@ -10,5 +10,5 @@ mod to_exit;
 
 pub use heartbeat::Heartbeat;
 pub use registers::Registers;
-pub use task::{Death, Resume, Running, Stop, Stopped, Vectors, Wait, Waited, wait_any};
+pub use task::{Death, Resume, Running, Stop, Stopped, Vectors, Wait, Waited, interrupt, reap, wait_any};
 pub use to_exit::to_exit;

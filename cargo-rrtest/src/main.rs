@@ -24,7 +24,7 @@ mod store;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use base::exit::{Status, Stop};
+use base::exit::{Status, Stop, panicked};
 use base::{group, interrupt, terminal};
 use build::wrapper;
 use commands::cli::{Cli, Command};
@@ -50,7 +50,8 @@ fn main() -> ExitCode {
     terminal::choose_colors(None);
     let cli = Cli::read(args).unwrap_or_else(|error| error.exit());
     // A panic is a failure of ours; unhandled, its exit code would be that of a failed test.
-    end(std::panic::catch_unwind(|| dispatch(cli)).unwrap_or(Err(Stop::said(Status::Recorder))))
+    end(std::panic::catch_unwind(|| dispatch(cli))
+        .unwrap_or_else(|payload| Err(panicked("outside of an attempt", &*payload).into())))
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode, Stop> {

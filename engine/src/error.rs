@@ -38,16 +38,22 @@ pub enum Error {
     /// A replay differed from the recording.
     #[error(transparent)]
     Diverged(#[from] Box<Divergence>),
-    /// Not built yet.
-    #[error("not built yet")]
-    NotYet,
-}
-
-impl Error {
-    /// Whether the system says that a task does not exist (`ESRCH`): the task has been killed.
-    pub(crate) fn is_about_the_dead(&self) -> bool {
-        matches!(self, Self::Os { source, .. } if source.raw_os_error() == Some(libc::ESRCH))
-    }
+    /// A thread of the program is gone, although the engine has not ended it: somebody has killed it.
+    #[error("{what}: the thread is gone")]
+    Gone {
+        /// What the engine tried, and on which thread.
+        what: String,
+    },
+    /// An assumption of the engine does not hold. Neither the program nor the system is to blame.
+    #[error(
+        "this is a fault of rrtest {}: {what}\n  please report it, with this message, the command, and the trace or the \
+         seed",
+        env!("CARGO_PKG_VERSION")
+    )]
+    Bug {
+        /// What is wrong.
+        what: String,
+    },
 }
 
 /// Returns advice on an error of the operating system, if there is any.

@@ -3,6 +3,9 @@
 //! The recorder maps one shared area at [`AREA`] into every process that it records (`MAP_SHARED`, so forked children
 //! see the same one). Only one task of the whole process tree runs at a time, so plain loads and stores suffice.
 
+use core::cell::Cell;
+use core::sync::atomic::AtomicU64;
+
 /// Address of the shared area. It is so low that neither a position-independent program nor its mappings come near it,
 /// and below 2 GiB, so that an instruction can contain any address in it.
 pub const AREA: usize = 0x7000_0000;
@@ -238,96 +241,99 @@ pub const SYS_INJECTED: usize = 21076;
 pub const SYS_READ: usize = 21077;
 
 /// The first page of the shared area.
+///
+/// The recorder writes it too: most of it while no task runs, the atomic fields also while the task may be anywhere in
+/// this code. So nobody has it for himself, and there is no `&mut` to it.
 #[repr(C)]
 pub struct Shared {
     /// Ticks until the running task must ask the scheduler. Each tick decrements it; at zero the runtime jumps to where
     /// [`TICK`] points.
-    pub countdown: u64,
+    pub countdown: AtomicU64,
     /// End of the stack of the system-call buffer's code; while that runs, the program's stack pointer.
-    pub parked: u64,
+    pub parked: Cell<u64>,
     /// The system-call buffer's mode: a [`Mode`].
-    pub mode: u64,
+    pub mode: Cell<u64>,
     /// In bytes: when recording, the end of the log's entries so far; when replaying, of those that have been taken.
-    pub cursor: u64,
+    pub cursor: Cell<u64>,
     /// When replaying, the end of the log's entries, in bytes.
-    pub end: u64,
+    pub end: Cell<u64>,
     /// Address of the running process's descriptor table; 0 if nothing is known of its descriptors.
-    pub descriptors: u64,
+    pub descriptors: Cell<u64>,
     /// Whether no task waits in the kernel, so that no call can wake one.
-    pub quiet: u64,
+    pub quiet: Cell<u64>,
     /// Whether an access to the program's memory has failed.
-    pub faulted: u64,
+    pub faulted: AtomicU64,
     /// How many nanoseconds the program's clocks are ahead of the machine's.
-    pub ahead: u64,
+    pub ahead: Cell<u64>,
     /// Which of the next reads of a clock stops, counted from 1; 0 for none.
-    pub reads: u64,
+    pub reads: Cell<u64>,
     /// What is decided in the process: a [`Decides`].
-    pub decides: u64,
+    pub decides: AtomicU64,
     /// Whether the running task is about to decide. If it is stopped then, it may still hand the core over, whatever
     /// `decides` is by now.
-    pub deciding: u64,
+    pub deciding: AtomicU64,
     /// Number of notes at [`NOTES`].
-    pub notes: u64,
+    pub notes: Cell<u64>,
     /// Determines whose turn it is.
-    pub turns: Turns,
+    pub turns: Cell<Turns>,
     /// Number of tasks at [`RUNNABLE`]. The task that has the core is not among them.
-    pub runnable: u64,
+    pub runnable: Cell<u64>,
     /// The number of the running task's slot.
-    pub slot: u64,
+    pub slot: Cell<u64>,
     /// Log offset just past the entry by which the running task got the core; 0 if there is none.
-    pub handed: u64,
+    pub handed: Cell<u64>,
     /// The slot number of the task that hands the core over, and the slot address of the task that gets it.
-    pub hands: u64,
+    pub hands: Cell<u64>,
     /// See `hands`.
-    pub next: u64,
+    pub next: Cell<u64>,
     /// The running task's process.
-    pub pid: u64,
+    pub pid: Cell<u64>,
     /// The number of the running task's address space.
-    pub space: u64,
+    pub space: Cell<u64>,
     /// The thread id of the running task.
-    pub tid: u64,
+    pub tid: Cell<u64>,
     /// The cores that the running task is told it may use, a bit each.
-    pub affinity: u64,
+    pub affinity: Cell<u64>,
     /// The head of the running task's list of robust futexes; 0 for none.
-    pub robust_list: u64,
+    pub robust_list: Cell<u64>,
     /// The futex for which the task is about to wait with a stop, if its word has been found to have the expected
     /// value; 0 otherwise.
-    pub waits: u64,
+    pub waits: Cell<u64>,
     /// The address that the running task accesses after a tick that has used up the countdown (0 for a fence), and the
     /// [`Kind`].
-    pub touched: u64,
+    pub touched: Cell<u64>,
     /// See `touched`.
-    pub kind: u64,
+    pub kind: Cell<u64>,
     /// Whether a watched task has come to a call before which it is to stop.
-    pub met: u64,
+    pub met: Cell<u64>,
     /// While the buffer's code looks at a tick: the program's rax, its stack pointer, and where it goes on.
-    pub kept: u64,
+    pub kept: Cell<u64>,
     /// See `kept`.
-    pub sp: u64,
+    pub sp: Cell<u64>,
     /// See `kept`.
-    pub back: u64,
+    pub back: Cell<u64>,
     /// Ticks until the running task must ask the scheduler while it is watched; the countdown is 1 at each of them.
-    pub left: u64,
+    pub left: AtomicU64,
     /// How the task is watched.
-    pub watch: Watch,
+    pub watch: Cell<Watch>,
     /// The program's stack pointer while a moved instruction is done.
-    pub reader: u64,
+    pub reader: Cell<u64>,
     /// A register's value while a moved instruction uses that register in place of a relative address.
-    pub spare: u64,
+    pub spare: Cell<u64>,
     /// Whether the program starts up: the recorder must know before reads that vary from run to run.
-    pub starting: u64,
+    pub starting: Cell<u64>,
     /// Cycles of the time-stamp counter per nanosecond, times 2 to the power of 32. Needed only if `ahead` is not 0.
-    pub rate: u64,
+    pub rate: Cell<u64>,
     /// The time-stamp counter that the dynamic linker has last read.
-    pub linked: u64,
+    pub linked: Cell<u64>,
     /// State of a stream of random numbers for the program; never 0.
-    pub random: u64,
+    pub random: Cell<u64>,
     /// Whether the recorder must know the signal mask: calls that change it are made with a stop.
-    pub masked: u64,
+    pub masked: Cell<u64>,
     /// Whether time was fast-forwarded, and the kernel may still give files timestamps from before that.
-    pub stale: u64,
+    pub stale: Cell<u64>,
     /// The processor that the program sees, by its number: a [`Processor`](crate::processor::Processor).
-    pub processor: u64,
+    pub processor: Cell<u64>,
 }
 
 /// How a task is watched.

@@ -1,5 +1,6 @@
 //! How the subcommand itself ends: exit codes, and errors that end it.
 
+use std::any::Any;
 use std::fmt::Display;
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -70,6 +71,13 @@ impl Stop {
             _ => Self::os(what, error),
         }
     }
+}
+
+/// The error for a panic, which is a fault of ours. `place` says where it was.
+pub(crate) fn panicked(place: &str, payload: &(dyn Any + Send)) -> Error {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let why = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    Error::Bug { what: format!("it panicked {place}: {why}") }
 }
 
 impl From<Error> for Stop {

@@ -97,7 +97,8 @@ impl Engine for Fake {
             }
             return Ok(Kept { divergence: Some(Error::Stopped), ending });
         }
-        Ok(Kept { divergence: (!self.replays).then_some(Error::NotYet), ending })
+        let divergence = (!self.replays).then(|| Error::Bug { what: "it does not replay".into() });
+        Ok(Kept { divergence, ending })
     }
 }
 
@@ -260,6 +261,21 @@ fn a_machine_that_forbids_recording_ends_the_campaign() {
     let stop = campaign(&["a"], schedule(), script, true).summary.expect_err("an error");
     assert_eq!(stop.status, Status::Recorder);
     assert!(stop.message.expect("a message").contains("allow it"));
+}
+
+#[test]
+fn a_panic_of_ours_names_the_test_and_the_seed() {
+    let script: Script = |test, number| {
+        assert!((test, number) != ("b", 1), "a broken invariant");
+        Ok(PASS)
+    };
+    let schedule = Schedule { seed: Some(Seed(7)), runs: Some(2), ..schedule() };
+    let stop = campaign(&["a", "b"], schedule, script, true).summary.expect_err("an error");
+    assert_eq!(stop.status, Status::Recorder);
+    let message = stop.message.expect("a message");
+    for part in ["fault of rrtest", "`b`", "a broken invariant", &Seed(7).to_string()] {
+        assert!(message.contains(part), "{part} is not in: {message}");
+    }
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! A worker makes attempts on one core, and tells of them.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use rrtest_engine::Error;
@@ -13,6 +14,7 @@ use super::queue::{MOMENT, Queue, Take, Taken};
 use crate::attempt::events::{Attempt, Interference};
 use crate::attempt::record::Setting;
 use crate::attempt::templates::Templates;
+use crate::base::exit::panicked;
 use crate::base::interrupt::Interrupt;
 use crate::build::instrument::Level;
 use crate::ending::outcome::Outcome;
@@ -35,13 +37,19 @@ pub(super) struct Worker<'a> {
     pub(super) templates: usize,
 }
 
+/// What a worker does after a job.
+enum Next {
+    /// It tells of it, and goes on.
+    Tell(Message),
+    /// There is nothing to tell.
+    Forget,
+    /// It stops working.
+    Leave,
+}
+
 impl Worker<'_> {
     /// Make attempts until there are none to make.
     pub(super) fn work(&self, setting: &Setting<'_>, interrupt: &Interrupt, sender: &Sender<Message>) {
-        let lock = || self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whether somebody listens.
-        let tell = |message: Message| sender.send(message).is_ok();
-        let tell_warning = |warning: Option<String>| warning.map(Message::Warning).is_none_or(tell);
         let mut templates = Templates::new(self.templates);
         loop {
             if self.stop_at_failure {
@@ -50,12 +58,12 @@ impl Worker<'_> {
             if interrupt.stop.load(Ordering::SeqCst) {
                 return;
             }
-            let taken = lock().take();
-            let Taken { at, ticket, job } = match taken {
+            let taken = self.queue().take();
+            let taken = match taken {
                 Take::Job(taken) => *taken,
                 Take::Later => {
-                    let warning = lock().ledger.registry.warning();
-                    if !tell_warning(warning) {
+                    let warning = self.queue().ledger.registry.warning();
+                    if !tell_warning(sender, warning) {
                         return;
                     }
                     thread::sleep(MOMENT);
@@ -63,50 +71,86 @@ impl Worker<'_> {
                 }
                 Take::Nothing => return,
             };
-            let mut base = templates.of((at.test, at.build, job.order));
-            let usual = job.patience;
-            let made = setting.record(job.clone(), self.core, base.as_deref_mut(), &interrupt.stop);
-            let message = match made {
-                // It took no more than others: there was no time left for it.
-                Ok(made) if is_as_usual(&made.attempt, usual) => {
-                    lock().ledger.forget(ticket);
-                    continue;
-                }
-                Ok(made) => {
-                    let place = Place { queue: self.queue, setting, core: self.core, stop: &interrupt.stop };
-                    let (made, interference) = place.settle(made, job, &at, ticket, base);
-                    if !interference.map(Message::Interference).is_none_or(tell) {
-                        return;
-                    }
-                    let attempt = setting.judge(made, self.core, &interrupt.stop);
-                    let warning = {
-                        let mut queue = lock();
-                        queue.learn(&at, &attempt);
-                        queue.ledger.registry.warning()
-                    };
-                    if !tell_warning(warning) {
-                        return;
-                    }
-                    if self.stop_at_failure && attempt.outcome.is_failure() {
-                        interrupt.stop.store(true, Ordering::SeqCst);
-                    }
-                    Message::Done(Box::new(attempt))
-                }
-                Err(error) => {
-                    lock().ledger.forget(ticket);
-                    if matches!(error, Error::Stopped) {
-                        return;
-                    }
-                    interrupt.stop.store(true, Ordering::SeqCst);
-                    Message::Fatal(error)
-                }
+            let (name, seed) = (taken.job.test.title().to_owned(), taken.job.seed);
+            // A panic is a fault of ours. What it has left half done is not used again: the campaign ends.
+            let next = panic::catch_unwind(AssertUnwindSafe(|| {
+                self.attempt(taken, setting, interrupt, sender, &mut templates)
+            }))
+            .unwrap_or_else(|payload| {
+                interrupt.stop.store(true, Ordering::SeqCst);
+                let place = format!("in an attempt at `{name}` with seed {seed}");
+                Next::Tell(Message::Fatal(panicked(&place, &*payload)))
+            });
+            let goes_on = match next {
+                Next::Tell(message) => sender.send(message).is_ok(),
+                Next::Forget => continue,
+                Next::Leave => false,
             };
-            if !tell(message) {
+            if !goes_on {
                 return;
             }
-            templates.retain(|(test, ..)| lock().wants(test));
+            templates.retain(|(test, ..)| self.queue().wants(test));
         }
     }
+
+    /// Make an attempt, and judge it.
+    fn attempt(
+        &self,
+        taken: Taken,
+        setting: &Setting<'_>,
+        interrupt: &Interrupt,
+        sender: &Sender<Message>,
+        templates: &mut Templates,
+    ) -> Next {
+        let Taken { at, ticket, job } = taken;
+        let mut base = templates.of((at.test, at.build, job.order));
+        let usual = job.patience;
+        match setting.record(job.clone(), self.core, base.as_deref_mut(), &interrupt.stop) {
+            // It took no more than others: there was no time left for it.
+            Ok(made) if is_as_usual(&made.attempt, usual) => {
+                self.queue().ledger.forget(ticket);
+                Next::Forget
+            }
+            Ok(made) => {
+                let place = Place { queue: self.queue, setting, core: self.core, stop: &interrupt.stop };
+                let (made, interference) = place.settle(made, job, &at, ticket, base);
+                let tell = |interference| sender.send(Message::Interference(interference)).is_ok();
+                if !interference.is_none_or(tell) {
+                    return Next::Leave;
+                }
+                let attempt = setting.judge(made, self.core, &interrupt.stop);
+                let warning = {
+                    let mut queue = self.queue();
+                    queue.learn(&at, &attempt);
+                    queue.ledger.registry.warning()
+                };
+                if !tell_warning(sender, warning) {
+                    return Next::Leave;
+                }
+                if self.stop_at_failure && attempt.outcome.is_failure() {
+                    interrupt.stop.store(true, Ordering::SeqCst);
+                }
+                Next::Tell(Message::Done(Box::new(attempt)))
+            }
+            Err(error) => {
+                self.queue().ledger.forget(ticket);
+                if matches!(error, Error::Stopped) {
+                    return Next::Leave;
+                }
+                interrupt.stop.store(true, Ordering::SeqCst);
+                Next::Tell(Message::Fatal(error))
+            }
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tell of a warning, if there is one. Returns whether somebody listens.
+fn tell_warning(sender: &Sender<Message>, warning: Option<String>) -> bool {
+    warning.is_none_or(|warning| sender.send(Message::Warning(warning)).is_ok())
 }
 
 /// Whether an attempt that was cut off had taken no longer by then than one that has ended.

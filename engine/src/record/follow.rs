@@ -91,7 +91,7 @@ impl Recorder<'_> {
         if let Some(slot) = self.tasks[id].slot() {
             self.tasks.task(id).robust_list = self.clock.area().parked_robust_list(slot);
         }
-        let running = Running::of_new(self.tasks[id].tid);
+        let running = Running::known_to_run(self.tasks[id].tid);
         self.tasks.hold(id, Hold::Parked(running));
         self.tasks.restless |= !self.tasks[id].deferred.is_empty();
         let ran = self.clock.handed_over(note.left, note.slice);
@@ -140,10 +140,8 @@ fn same(choice: Choice, decided: Choice) -> Flow<()> {
     if choice == decided {
         return Ok(());
     }
-    Err(Halt::Error(Error::Os {
-        what: "follow what the program has decided".into(),
-        source: std::io::Error::other(format!("the strategy answered {choice:?}, not {decided:?}")),
-    }))
+    let what = format!("the program has decided {decided:?}, the strategy {choice:?}");
+    Err(Halt::Error(Error::Bug { what }))
 }
 
 impl Journal {

@@ -198,3 +198,93 @@ impl Journal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::testing::{call, stopped, tasks};
+    use crate::trace::Source as _;
+
+    const A: TaskId = TaskId(0);
+
+    fn events(journal: &Journal) -> Vec<Event> {
+        journal.log.events().collect::<Result<_, _>>().expect("the log reads")
+    }
+
+    #[test]
+    fn an_arrival_is_logged_once() {
+        let (mut tasks, clock, mut journal) = (tasks(1), Clock::new().unwrap(), Journal::default());
+        let call = call(libc::SYS_read, [0; 6]);
+        let expected = clock.position(&call.registers);
+        tasks.task(A).arrived = Some(call.registers);
+        tasks.hold(A, Hold::Calling(stopped(0), call));
+        journal.note_entered(&mut tasks, &clock, A);
+        journal.note_entered(&mut tasks, &clock, A);
+        journal.note_arrival(&mut tasks, &clock, A);
+        assert_eq!(events(&journal), [Event::Entered(expected)]);
+    }
+
+    #[test]
+    fn a_call_whose_task_loses_the_core_looks_again_at_what_was_ready() {
+        let (mut tasks, clock, mut journal) = (tasks(1), Clock::new().unwrap(), Journal::default());
+        for (before, after) in [(Stage::Ready, Stage::Due), (Stage::TimedOut, Stage::TimedOut)] {
+            let call = Call { stage: before, ..call(libc::SYS_read, [0; 6]) };
+            tasks.hold(A, Hold::Calling(stopped(0), call));
+            journal.note_entered(&mut tasks, &clock, A);
+            assert_eq!(tasks.task(A).call_mut().map(|call| call.stage), Some(after));
+        }
+    }
+
+    #[test]
+    fn a_logged_call_says_that_its_task_has_arrived_and_may_have_woken_others() {
+        let (mut tasks, clock, mut journal) = (tasks(1), Clock::new().unwrap(), Journal::default());
+        let call = call(libc::SYS_close, [3, 0, 0, 0, 0, 0]);
+        tasks.task(A).arrived = Some(call.registers);
+        journal.log_call(&mut tasks, &clock, A, &call, Outcome::result(-9));
+        journal.note_arrival(&mut tasks, &clock, A);
+        let [Event::Syscall(logged)] = &events(&journal)[..] else { panic!("{:?}", events(&journal)) };
+        assert_eq!((logged.number, logged.args[0], logged.result), (libc::SYS_close as u64, 3, -9));
+        assert!(journal.unsettled);
+    }
+
+    #[test]
+    fn a_timeslice_that_ends_at_a_tick_is_cut_by_what_was_left() {
+        let (mut tasks, mut clock, mut journal) = (tasks(1), Clock::new().unwrap(), Journal::default());
+        let registers = call(0, [0; 6]).registers;
+        clock.start(10);
+        tasks.task(A).boundary.left = 10;
+        clock.area().set_countdown(0);
+        assert!(!journal.note_tick(&tasks, &mut clock, A, &registers), "it was the last one");
+        clock.start(10);
+        clock.area().set_countdown(4);
+        assert!(journal.note_tick(&tasks, &mut clock, A, &registers));
+        let tick = Event::Tick(clock.position(&registers));
+        assert_eq!(events(&journal), [tick.clone(), Event::Cut(6), tick]);
+    }
+
+    #[test]
+    fn what_the_lookout_has_counted_is_told_as_it_grows_and_is_the_running_task_s() {
+        let (mut tasks, mut journal) = (tasks(2), Journal::default());
+        let mut scheduler =
+            Scheduler::new(&crate::schedule::Plan::new(crate::schedule::StrategyName::Fair, 1));
+        tasks.current = Some(TaskId(1));
+        let mut found = |events| journal.found_up_to(&tasks, &mut scheduler, events, 0).events;
+        assert_eq!([found(5), found(7), found(7)], [5, 2, 0]);
+        let mut expected = Measured::default();
+        expected.count(TaskId(1), 7);
+        assert_eq!(journal.measured, expected);
+    }
+
+    #[test]
+    fn nothing_written_is_no_event_and_writes_elsewhere_come_in_order() {
+        let mut journal = Journal::default();
+        journal.log_written(A, Vec::new());
+        assert_eq!(events(&journal), []);
+        let write = |address| vec![Write { address, bytes: vec![1] }];
+        journal.elsewhere = vec![(TaskId(2), write(16)), (TaskId(1), write(8))];
+        journal.log_elsewhere();
+        journal.log_elsewhere();
+        let written = |task, address| Event::Written(Written { task, writes: write(address) });
+        assert_eq!(events(&journal), [written(TaskId(2), 16), written(TaskId(1), 8)]);
+    }
+}

@@ -68,6 +68,8 @@ mod start;
 mod step;
 mod surprises;
 mod template;
+#[cfg(test)]
+mod testing;
 mod time;
 mod timers;
 mod tree;

@@ -224,9 +224,12 @@ impl Poller {
             let (pid, tid) = (tasks[id].pid, tasks[id].tid);
             let copy = self.copies.of(pid, fd as i32).map(File::from);
             let metadata = copy.as_ref().and_then(|copy| copy.metadata().ok());
-            let metadata = metadata.or_else(|| Fds::metadata(tid, fd));
-            let kind = metadata.as_ref().map_or(Kind::Ready, |metadata| self.fds.kind_of(metadata));
-            let of_proc = metadata.is_some_and(|metadata| self.fds.is_of_proc(&metadata));
+            let metadata = metadata.map_or_else(|| Fds::metadata(tid, fd), Ok);
+            let kind = match &metadata {
+                Ok(metadata) => self.fds.kind_of(metadata),
+                Err(error) => Kind::unreadable(error),
+            };
+            let of_proc = metadata.is_ok_and(|metadata| self.fds.is_of_proc(&metadata));
             Look { task: id, fd, kind, of_proc, copy }
         });
         self.look.insert(look)
@@ -380,4 +383,101 @@ fn is_nonblocking(file: &File) -> bool {
 fn is_of_bytes(fd: &OwnedFd) -> bool {
     let kind = fd.try_clone().and_then(|fd| File::from(fd).metadata()).map(|metadata| metadata.file_type());
     kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket() || kind.is_char_device())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::record::testing::{call, tasks, wait};
+    use crate::tracee::{Stdin, Streams};
+
+    const A: TaskId = TaskId(0);
+
+    fn poller() -> Poller {
+        Poller::new(Rc::new(Fds::new(Streams::new(Stdin::Null).unwrap()).unwrap()))
+    }
+
+    fn pipe(events: i16) -> (Copy, std::io::PipeWriter) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        (Copy { fd: reader.into(), of: 3, events }, writer)
+    }
+
+    #[test]
+    fn a_task_is_due_once_what_it_waits_for_is_ready() {
+        let (mut poller, mut tasks) = (poller(), tasks(2));
+        let (copy, mut writer) = pipe(libc::POLLIN);
+        wait(&mut tasks, A, call(libc::SYS_read, [3, 0, 1, 0, 0, 0]));
+        tasks.deadlines.insert(A, 5);
+        assert!(poller.watch_descriptors(A, vec![copy]));
+        assert!(poller.poll_watches(&mut tasks).is_ok() && poller.has(A) && tasks.runnable() == [TaskId(1)]);
+        writer.write_all(b"x").unwrap();
+        assert!(poller.poll_watches(&mut tasks).is_ok() && !poller.has(A) && poller.is_empty());
+        let Hold::Calling(_, call) = tasks[A].hold() else { panic!("{:?}", tasks[A].hold()) };
+        assert_eq!((call.stage, tasks.woken, tasks.deadlines.contains(A)), (Stage::Due, true, false));
+    }
+
+    #[test]
+    fn a_wait_that_was_stopped_is_not_polled_any_more() {
+        let (mut poller, mut tasks) = (poller(), tasks(1));
+        let (copy, mut writer) = pipe(libc::POLLIN);
+        wait(&mut tasks, A, call(libc::SYS_read, [3, 0, 1, 0, 0, 0]));
+        assert!(poller.watch_descriptors(A, vec![copy]));
+        assert!(poller.stop_watching(&mut tasks, A, Stage::TimedOut));
+        assert!(!poller.stop_watching(&mut tasks, A, Stage::TimedOut), "it no longer waits");
+        writer.write_all(b"x").unwrap();
+        assert!(poller.poll_watches(&mut tasks).is_ok());
+        assert_eq!(tasks.task(A).call_mut().map(|call| call.stage), Some(Stage::TimedOut));
+    }
+
+    #[test]
+    fn what_epoll_does_not_take_is_not_waited_for() {
+        let mut poller = poller();
+        let file = std::fs::File::open("/proc/self/stat").unwrap();
+        let file = Copy { fd: file.into(), of: 4, events: libc::POLLIN };
+        let (copy, _writer) = pipe(libc::POLLIN);
+        assert!(!poller.watch_descriptors(A, vec![copy, file]) && poller.is_empty());
+    }
+
+    #[test]
+    fn one_ready_descriptor_suffices() {
+        let (one, _open) = pipe(libc::POLLIN);
+        let (other, mut writer) = pipe(libc::POLLIN);
+        let both = [one, other];
+        assert!(!are_ready(&both) && !are_ready(&[]));
+        writer.write_all(b"x").unwrap();
+        assert!(are_ready(&both));
+    }
+
+    #[test]
+    fn only_sockets_have_a_limit_and_only_if_it_is_set() {
+        let (copy, _writer) = pipe(libc::POLLIN);
+        assert_eq!(socket_limit(&[copy], libc::SO_RCVTIMEO), None);
+        let (socket, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let limit = Some(Duration::from_millis(1500));
+        socket.set_read_timeout(limit).unwrap();
+        let copy = [Copy { fd: socket.into(), of: 3, events: libc::POLLIN }];
+        assert_eq!(socket_limit(&copy, libc::SO_RCVTIMEO), limit);
+        assert_eq!(socket_limit(&copy, libc::SO_SNDTIMEO), None);
+    }
+
+    #[test]
+    fn what_takes_a_small_write_as_a_whole_is_a_pipe_or_a_local_stream() {
+        use std::os::unix::net::{UnixDatagram, UnixStream};
+        let file = |fd: OwnedFd| File::from(fd);
+        assert!(takes_whole(&file(std::io::pipe().unwrap().1.into())));
+        assert!(takes_whole(&file(UnixStream::pair().unwrap().0.into())));
+        assert!(!takes_whole(&file(UnixDatagram::unbound().unwrap().into())));
+        assert!(!takes_whole(&File::open("/dev/null").unwrap()));
+    }
+
+    #[test]
+    fn a_watch_lists_its_descriptors() {
+        let fds =
+            [3_i32, 7].iter().flat_map(|fd| [&fd.to_ne_bytes()[..], &1_i16.to_ne_bytes(), &[0; 2]].concat());
+        let watch = Watch { fds: fds.collect(), count: 2, timeout: None, socket_limit: None, mask: (0, 8) };
+        assert_eq!(watch.descriptors().collect::<Vec<_>>(), [(3, 1), (7, 1)]);
+        assert!(!watch.has_mask() && Watch { mask: (64, 8), ..watch }.has_mask());
+    }
 }

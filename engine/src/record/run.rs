@@ -10,7 +10,7 @@ use super::poller::Poller;
 use super::preempt::pin::Watched;
 use super::recorder::Recorder;
 use super::start::start_up::StartUp;
-use super::step::{Flow, Halt, Next};
+use super::step::{Flow, Halt, Next, bug};
 use super::tree::call::{Call, Outcome};
 use super::tree::tasks::{Hold, Tasks};
 use crate::clock::Clock;
@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::schedule::{Lookout, Operation, Point, Why};
 use crate::task::TaskId;
 use crate::trace::event::Event;
-use crate::tracee::{Registers, Resume, Running, Stop, Stopped};
+use crate::tracee::{Registers, Resume, Running, Stop, Stopped, cpu_time};
 
 impl Recorder<'_> {
     /// Runs the program to its end.
@@ -32,7 +32,7 @@ impl Recorder<'_> {
                     (why, next) = answer;
                     continue;
                 }
-                Err(Halt::Error(error)) if error.is_about_the_dead() => match self.wait_for_killed() {
+                Err(Halt::Error(error @ Error::Gone { .. })) => match self.wait_for_killed() {
                     Ok(true) => Halt::Gone,
                     Ok(false) => Halt::Error(error),
                     Err(halt) => halt,
@@ -64,6 +64,7 @@ impl Recorder<'_> {
         self.follow()?;
         self.code.hand_over.waits = 0;
         loop {
+            self.futexes.sharing.check()?;
             self.take_early()?;
             self.collect_ready()?;
             if !self.tasks.children.early.is_empty() {
@@ -97,10 +98,7 @@ impl Recorder<'_> {
                 self.scheduler.note_turn(&self.tasks, &self.clock, current);
             }
             if !can_run || choice.slice == 0 {
-                return Err(Halt::Error(Error::Os {
-                    what: "choose the next task".into(),
-                    source: std::io::Error::other(format!("the strategy answered {choice:?}")),
-                }));
+                return Err(bug(format!("the strategy has chosen {choice:?} from {runnable:?}")));
             }
             self.journal.stats.preemptions += u64::from(preempts);
             self.journal.take_buffered(&self.clock, &mut self.futexes.sharing, &mut self.scheduler);
@@ -301,7 +299,8 @@ impl Recorder<'_> {
     /// Whether a task, which has come to a call that is no tick, has been quiet for too long while others wait for the
     /// core.
     pub(in crate::record) fn too_quiet(&mut self, id: TaskId) -> Flow<bool> {
-        if !self.progress.quiet.is_too_long(id, self.tasks[id].pid, self.clock.left()) {
+        let pid = self.tasks[id].pid;
+        if !self.progress.quiet.is_too_long(id, self.clock.left(), || cpu_time(pid)) {
             return Ok(false);
         }
         self.futexes.look_for_signals(&mut self.tasks, &mut self.poller, &self.time.clocks)?;

@@ -89,3 +89,74 @@ impl Scheduler {
         self.start_up.take_if(|_| over).is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand_xoshiro::rand_core::RngCore;
+
+    use super::*;
+    use crate::record::testing::{options, task, tasks};
+    use crate::schedule::{Found, Point, StrategyName, Why};
+
+    fn scheduler(seed: u64) -> Scheduler {
+        Scheduler::new(&Plan::new(StrategyName::Fair, seed))
+    }
+
+    #[test]
+    fn what_it_gives_at_random_is_the_seed_s_but_not_while_the_program_starts_up() {
+        let draw = |seed, starts: bool| {
+            let mut scheduler = scheduler(seed);
+            scheduler.start_up = starts.then(StartUp::default);
+            scheduler.randomness().next_u64()
+        };
+        assert_eq!(draw(1, false), draw(1, false));
+        assert_ne!(draw(1, false), draw(2, false));
+        assert_eq!(draw(1, true), draw(2, true), "all attempts start up alike");
+    }
+
+    #[test]
+    fn a_new_task_is_known_to_the_strategy() {
+        let (mut tasks, clock, mut scheduler) = (tasks(0), Clock::new().unwrap(), scheduler(1));
+        let new = task(&mut tasks);
+        scheduler.join(&mut tasks, &clock, new);
+        let point = Point { current: None, why: Why::Start, ran: 0, next: None, found: Found::default() };
+        assert_eq!(scheduler.strategy.decide(point, tasks.runnable()).task, TaskId(0));
+        assert!(!tasks.crowded);
+    }
+
+    #[test]
+    fn one_task_without_a_slot_makes_it_crowded_for_good() {
+        let (mut tasks, clock, mut scheduler) = (tasks(0), Clock::new().unwrap(), scheduler(1));
+        let mut new = task(&mut tasks);
+        new.scratch = None;
+        scheduler.join(&mut tasks, &clock, new);
+        let new = task(&mut tasks);
+        scheduler.join(&mut tasks, &clock, new);
+        assert!(tasks.crowded);
+    }
+
+    #[test]
+    fn yields_are_no_calls_that_count() {
+        let (mut clock, mut scheduler) = (Clock::new().unwrap(), scheduler(1));
+        clock.start(10);
+        clock.area().set_countdown(6);
+        scheduler.note_call(&clock, libc::SYS_sched_yield as u64);
+        assert_eq!(scheduler.last_call, 0);
+        scheduler.note_call(&clock, libc::SYS_getpid as u64);
+        assert_eq!(scheduler.last_call, 4);
+    }
+
+    #[test]
+    fn a_program_has_started_up_once() {
+        let (tasks, mut scheduler) = (tasks(1), scheduler(1));
+        let registers = |number: i64| crate::record::testing::call(number, [0; 6]).registers;
+        let starts = |scheduler: &mut Scheduler, number| {
+            scheduler.has_started(&options(), &tasks, TaskId(0), &registers(number))
+        };
+        assert!(!starts(&mut scheduler, libc::SYS_clone), "it is no start-up");
+        scheduler.start_up = Some(StartUp::default());
+        assert!(!starts(&mut scheduler, libc::SYS_brk));
+        assert!(starts(&mut scheduler, libc::SYS_clone));
+        assert!(!starts(&mut scheduler, libc::SYS_clone) && scheduler.start_up.is_none());
+    }
+}

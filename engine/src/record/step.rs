@@ -31,7 +31,7 @@ pub(super) enum Next {
     Decide(Why, Option<Operation>),
 }
 
-/// Returns the error for a task that has died although the recorder did not end it.
-pub(super) fn unexpected(what: &str) -> Halt {
-    Halt::Error(Error::Os { what: what.into(), source: std::io::Error::other("it died unexpectedly") })
+/// Returns the error for an assumption of the recorder that does not hold.
+pub(super) fn bug(what: impl Into<String>) -> Halt {
+    Halt::Error(Error::Bug { what: what.into() })
 }

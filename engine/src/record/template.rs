@@ -197,7 +197,7 @@ impl Template {
     fn attempt<'a>(&mut self, options: &'a Options<'a>) -> Result<Recorder<'a>, Error> {
         self.clock.area().restore(&self.area)?;
         self.fds.streams().reset()?;
-        let lost = || os("fork a process")(std::io::Error::other("it is lost"));
+        let lost = || Error::Bug { what: "a template has lost its process".into() };
         let Started { name, call, clear_tid, robust_list, affinity, natively, boundary, dumpable } =
             &self.started;
         let (task, copy) = branch(self.task.take().ok_or_else(lost)?, *clear_tid)?;

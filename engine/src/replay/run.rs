@@ -167,7 +167,7 @@ impl Step<'_, '_> {
         {
             let from = self.state.current;
             self.waits_for_turn(from, handed.from.into());
-            let running = Running::of_new(self.live.handle(from).tid);
+            let running = Running::known_to_run(self.live.handle(from).tid);
             self.live.handle(from).held = Some(Held::Running(running));
             self.state.count.handed_over(handed.left.into(), handed.slice);
             self.state.current = TaskId(handed.task);

@@ -22,7 +22,7 @@ mod table;
 pub use change::{Change, Changed, Extent, change, changes_contents};
 pub use clone::{CloneCall, NAMESPACES};
 pub use describe::{Answer, Block, Class, Commands, Description, Emulation, Key, Out, Performance};
-pub use futex::{FutexCall, FutexTimeout, PiCall, Waiter};
+pub use futex::{FutexCall, FutexTimeout};
 pub use gather::{gathered, given};
 pub use ioctl::encoded_size;
 pub use send::signal_sent;

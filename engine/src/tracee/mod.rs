@@ -27,7 +27,7 @@ pub use code::{
     Breakpoint, Condition, Originals, Placement, ReadSite, Replaced, end_of_string, exchanged, patch,
     read_sites, reads,
 };
-pub use inject::{Arg, Batch, ignore_again, remote, unmap_around_area};
+pub use inject::{Arg, Batch, ignore_again, remote, unmap_around_area, with_signals_blocked};
 pub use proc::{
     Copies, Line, Memory, SignalSet, Signals, State, being_killed, code_around, comm, cpu_time,
     descriptor_room, is_fault, locked, maps, present, set_stack_limit, signals, stack_limit, state,
@@ -39,7 +39,7 @@ pub use process::{
 };
 pub use ptrace::{
     Death, DebugRegisters, Heartbeat, Point, Registers, Resume, Running, Stop, Stopped, Vectors, Wait,
-    Waited, debug_status, to_exit, wait_any, wait_in_group,
+    Waited, debug_status, interrupt, reap, to_exit, wait_any, wait_in_group,
 };
 pub use system::{PAGE, TASK_SIZE, THREAD_NAME};
-pub(crate) use system::{last_os, os};
+pub(crate) use system::{last_os, on_task, os};

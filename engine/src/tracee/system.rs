@@ -17,7 +17,30 @@ pub(crate) fn os(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Erro
     move |source| Error::Os { what, source }
 }
 
+/// Makes the error of a failed request on a task: that the task is gone, or what the system says otherwise. /proc has no
+/// files of a task that is gone.
+pub(crate) fn on_task(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
+    let what = what.into();
+    move |source| match source.raw_os_error() {
+        Some(libc::ESRCH | libc::ENOENT) => Error::Gone { what },
+        _ => Error::Os { what, source },
+    }
+}
+
 /// Makes the error of the last failed libc call.
 pub(crate) fn last_os(what: impl Into<String>) -> Error {
     Error::Os { what: what.into(), source: std::io::Error::last_os_error() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_task_that_does_not_exist_is_gone() {
+        let error = |errno| std::io::Error::from_raw_os_error(errno);
+        assert!(matches!(on_task("look")(error(libc::ESRCH)), Error::Gone { .. }));
+        assert!(matches!(on_task("look")(error(libc::EIO)), Error::Os { .. }));
+        assert!(matches!(os("look")(error(libc::ESRCH)), Error::Os { .. }), "it is not about a task");
+    }
 }

@@ -10,7 +10,8 @@
 
 use core::arch::global_asm;
 use core::mem::offset_of;
-use core::sync::atomic::{Ordering::SeqCst, compiler_fence};
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+use core::sync::atomic::compiler_fence;
 
 use super::record::{append, command};
 use super::{Frame, copy, countdown, entry, tick, word};
@@ -79,7 +80,7 @@ global_asm!(
 const _: () = assert!(offset_of!(Slot, turn) == 0);
 
 /// Begins to wait for a futex and hands the core over, if this is possible without a stop. Returns whether it has.
-pub(super) fn wait(shared: &mut Shared, frame: &mut Frame) -> bool {
+pub(super) fn wait(shared: &Shared, frame: &mut Frame) -> bool {
     set_deciding(shared, true);
     let waits = decide(shared, frame);
     set_deciding(shared, false);
@@ -87,15 +88,14 @@ pub(super) fn wait(shared: &mut Shared, frame: &mut Frame) -> bool {
 }
 
 /// Sets whether the task is deciding. The recorder may stop the task at any time, and checks this.
-fn set_deciding(shared: &mut Shared, deciding: bool) {
+fn set_deciding(shared: &Shared, deciding: bool) {
     compiler_fence(SeqCst);
-    // SAFETY: it is a field of this struct.
-    unsafe { (&raw mut shared.deciding).write_volatile(deciding.into()) };
+    shared.deciding.store(deciding.into(), Relaxed);
     compiler_fence(SeqCst);
 }
 
-fn decide(shared: &mut Shared, frame: &mut Frame) -> bool {
-    if shared.decides != Decides::All as u64 {
+fn decide(shared: &Shared, frame: &mut Frame) -> bool {
+    if shared.decides.load(Relaxed) != Decides::All as u64 {
         return false;
     }
     let args = frame.args();
@@ -104,16 +104,16 @@ fn decide(shared: &mut Shared, frame: &mut Frame) -> bool {
         return false;
     }
     let crowd = waiters(address);
-    let same = crowd.first != 0 && crowd.address == address && u64::from(crowd.space) == shared.space;
-    if crowd.tasks != 0 && !same || shared.runnable == 0 {
+    let same = crowd.first != 0 && crowd.address == address && u64::from(crowd.space) == shared.space.get();
+    if crowd.tasks != 0 && !same || shared.runnable.get() == 0 {
         return false;
     }
-    let mut turns = shared.turns;
+    let mut turns = shared.turns.get();
     let now = turns.decision();
-    let turn = turns.next(shared.runnable as usize, |at| *last_ran(*runnable(at)));
+    let turn = turns.next(shared.runnable.get() as usize, |at| *last_ran(*runnable(at)));
     let to = *runnable(turn.index);
     let other = slot(to);
-    if other.parked == 0 || u64::from(other.pid) != shared.pid || !tick(shared) {
+    if other.parked == 0 || u64::from(other.pid) != shared.pid.get() || !tick(shared) {
         return false;
     }
     let left = left(shared);
@@ -123,7 +123,7 @@ fn decide(shared: &mut Shared, frame: &mut Frame) -> bool {
         to: task + 1,
         left,
         slice: turn.slice,
-        events: shared.watch.events,
+        events: shared.watch.get().events,
         ..Note::default()
     };
     note(shared, noted);
@@ -131,102 +131,105 @@ fn decide(shared: &mut Shared, frame: &mut Frame) -> bool {
         slice: turn.slice,
         task,
         to: to as u16,
-        from: shared.slot as u16,
+        from: shared.slot.get() as u16,
         left: left as u32,
-        sp: shared.parked as u32,
+        sp: shared.parked.get() as u32,
     };
-    let (_, payload) = entry(shared.cursor);
+    let (_, payload) = entry(shared.cursor.get());
     copy(shared, (&raw const handed).expose_provenance() as u64, payload, size_of::<HandOver>());
     append(shared, frame, frame.rax as u16 + Entry::HANDS_OVER * Entry::STREAM, size_of::<HandOver>(), 0);
-    shared.handed = shared.cursor;
-    *last_ran(shared.slot) = now;
-    shared.turns = turns;
+    shared.handed.set(shared.cursor.get());
+    *last_ran(shared.slot.get()) = now;
+    shared.turns.set(turns);
     let mut at = turn.index;
-    while at + 1 < shared.runnable as usize {
+    while at + 1 < shared.runnable.get() as usize {
         *runnable(at) = *runnable(at + 1);
         at += 1;
     }
-    shared.runnable -= 1;
+    shared.runnable.set(shared.runnable.get() - 1);
     join(shared, crowd, address);
     hand(shared, &handed);
     true
 }
 
 /// Repeats a recorded hand-over, which is in the log at `payload`. Returns false if this is not possible.
-pub(super) fn again(shared: &mut Shared, payload: u64, len: usize) -> bool {
+pub(super) fn again(shared: &Shared, payload: u64, len: usize) -> bool {
     let mut handed = HandOver::default();
     if len != size_of::<HandOver>() {
         return false;
     }
     copy(shared, payload, (&raw mut handed).expose_provenance() as u64, len);
-    let here = left(shared) as u32 == handed.left && shared.parked as u32 == handed.sp;
+    let here = left(shared) as u32 == handed.left && shared.parked.get() as u32 == handed.sp;
     if !here || handed.from == handed.to || slot(handed.to.into()).parked == 0 {
         return false;
     }
-    shared.slot = handed.from.into();
+    shared.slot.set(handed.from.into());
     hand(shared, &handed);
     true
 }
 
 /// Gives the core to the other task.
-fn hand(shared: &mut Shared, handed: &HandOver) {
-    let (own, other) = (slot(shared.slot), slot(handed.to.into()));
-    own.robust_list = shared.robust_list;
+fn hand(shared: &Shared, handed: &HandOver) {
+    let (own, other) = (slot(shared.slot.get()), slot(handed.to.into()));
+    own.robust_list = shared.robust_list.get();
     own.turn = 0;
     own.parked = 1;
-    shared.hands = shared.slot;
-    shared.slot = handed.to.into();
-    shared.tid = other.tid;
-    shared.affinity = other.affinity;
-    shared.robust_list = other.robust_list;
-    shared.watch.task = handed.task.into();
-    shared.next = (&raw const *other).expose_provenance() as u64;
-    *countdown(shared) = handed.slice;
+    shared.hands.set(shared.slot.get());
+    shared.slot.set(handed.to.into());
+    shared.tid.set(other.tid);
+    shared.affinity.set(other.affinity);
+    shared.robust_list.set(other.robust_list);
+    // SAFETY: as in `look`.
+    unsafe { (*shared.watch.as_ptr()).task = handed.task.into() };
+    shared.next.set((&raw const *other).expose_provenance() as u64);
+    countdown(shared).store(handed.slice, Relaxed);
 }
 
 /// Saves what a parked task goes on with in its slot. Returns the slot's address.
-pub(super) fn park(shared: &mut Shared, frame: &Frame) -> u64 {
-    let own = slot(shared.hands);
+pub(super) fn park(shared: &Shared, frame: &Frame) -> u64 {
+    let own = slot(shared.hands.get());
     own.registers[register::RAX] = 0;
     own.registers[register::RCX] = frame.target;
     own.registers[register::RDX] = frame.rdx;
-    own.registers[register::RSP] = shared.parked;
+    own.registers[register::RSP] = shared.parked.get();
     own.registers[register::RSI] = frame.rsi;
     own.registers[register::RDI] = frame.rdi;
     own.registers[register::R8] = frame.r8;
     own.registers[register::R9] = frame.r9;
     own.registers[register::R10] = frame.r10;
     own.registers[register::R11] = frame.flags;
-    shared.parked = STACK as u64;
+    shared.parked.set(STACK as u64);
     (&raw const *own).expose_provenance() as u64
 }
 
 /// Makes the `count` longest waiters of a bucket runnable. It must have that many.
-pub(super) fn wake(shared: &mut Shared, crowd: &mut Crowd, count: u32) {
-    *last_ran(shared.slot) = shared.turns.decision();
+pub(super) fn wake(shared: &Shared, crowd: &mut Crowd, count: u32) {
+    let mut turns = shared.turns.get();
+    *last_ran(shared.slot.get()) = turns.decision();
+    shared.turns.set(turns);
     let mut left = count;
     while left > 0 && crowd.first != 0 {
         let woken = u64::from(crowd.first - 1);
         crowd.first = slot(woken).behind;
         crowd.tasks -= 1;
         let key = layout::runnable(slot(woken).task as u32, woken as u32);
-        let mut at = shared.runnable as usize;
+        let mut at = shared.runnable.get() as usize;
         while at > 0 && *runnable(at - 1) > key {
             *runnable(at) = *runnable(at - 1);
             at -= 1;
         }
         *runnable(at) = key;
-        shared.runnable += 1;
+        shared.runnable.set(shared.runnable.get() + 1);
         left -= 1;
     }
 }
 
 /// Adds the running task to the waiters of a bucket.
 fn join(shared: &Shared, crowd: &mut Crowd, address: u64) {
-    let number = shared.slot as u32 + 1;
-    slot(shared.slot).behind = 0;
+    let number = shared.slot.get() as u32 + 1;
+    slot(shared.slot.get()).behind = 0;
     if crowd.tasks == 0 {
-        *crowd = Crowd { tasks: 0, space: shared.space as u32, address, first: number, last: number };
+        *crowd = Crowd { tasks: 0, space: shared.space.get() as u32, address, first: number, last: number };
     } else {
         slot(u64::from(crowd.last - 1)).behind = number;
     }
@@ -248,17 +251,17 @@ fn is_plain(args: &[u64; 6]) -> bool {
 
 /// Whether there is room for another note and log entry.
 pub(super) fn has_room(shared: &Shared) -> bool {
-    let room = LOG_LEN as u64 - shared.cursor;
-    shared.notes < NOTES_MOST as u64 && room >= Entry::size(size_of::<HandOver>()) as u64
+    let room = LOG_LEN as u64 - shared.cursor.get();
+    shared.notes.get() < NOTES_MOST as u64 && room >= Entry::size(size_of::<HandOver>()) as u64
 }
 
 /// Leaves a note for the recorder.
-pub(super) fn note(shared: &mut Shared, note: Note) {
-    let at = NOTES + shared.notes as usize % NOTES_MOST * size_of::<Note>();
+pub(super) fn note(shared: &Shared, note: Note) {
+    let at = NOTES + shared.notes.get() as usize % NOTES_MOST * size_of::<Note>();
     // SAFETY: has_room() has made sure that there is room. Notes are aligned, and the recorder does not use them while
     // the program runs.
     unsafe { *core::ptr::with_exposed_provenance_mut(at) = note };
-    shared.notes += 1;
+    shared.notes.set(shared.notes.get() + 1);
 }
 
 /// Returns the futex bucket that contains the waiters for this futex.
@@ -270,8 +273,8 @@ pub(super) fn waiters(address: u64) -> &'static mut Crowd {
 }
 
 /// Returns what is left of the running task's countdown.
-pub(super) fn left(shared: &mut Shared) -> u64 {
-    *countdown(shared)
+pub(super) fn left(shared: &Shared) -> u64 {
+    countdown(shared).load(Relaxed)
 }
 
 /// Returns the slot with this number, of which only the low half counts.

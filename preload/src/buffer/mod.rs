@@ -17,6 +17,8 @@ mod record;
 mod replay;
 
 use core::arch::{asm, global_asm};
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::Relaxed;
 
 use crate::calls::{Out, gives};
 use crate::layout::{
@@ -199,9 +201,9 @@ impl Made {
 /// otherwise 0.
 extern "C" fn hook(frame: &mut Frame) -> u64 {
     let shared = shared();
-    let made = if shared.mode == Mode::Record as u64 {
+    let made = if shared.mode.get() == Mode::Record as u64 {
         record::call(shared, frame)
-    } else if shared.mode == Mode::Replay as u64 {
+    } else if shared.mode.get() == Mode::Replay as u64 {
         replay::call(shared, frame)
     } else {
         Made::No
@@ -215,40 +217,42 @@ extern "C" fn hook(frame: &mut Frame) -> u64 {
 extern "C" fn ticked() -> u64 {
     const SYSCALL_LEN: u64 = 2;
     let shared = shared();
-    if shared.watch.on == 0 {
+    if shared.watch.get().on == 0 {
         return 0;
     }
     // One instruction, as in `tick`.
-    if count_down(&mut shared.left) {
+    if count_down(&shared.left) {
         return 0;
     }
-    if look(shared, shared.touched, shared.kind) {
+    if look(shared, shared.touched.get(), shared.kind.get()) {
         return 0;
     }
-    shared.countdown = 1;
+    shared.countdown.store(1, Relaxed);
     SYSCALL_LEN
 }
 
 /// Looks at an access that a watched task is about to make. Returns whether the task is to stop first.
-fn look(shared: &mut Shared, address: u64, kind: u64) -> bool {
+fn look(shared: &Shared, address: u64, kind: u64) -> bool {
     // SAFETY: the table is mapped and contains only numbers, and nothing else refers to it while this code runs.
     let objects = unsafe { &mut *core::ptr::with_exposed_provenance_mut::<Objects>(TABLE) };
-    shared.watch.stops(&mut objects[place(address)], address, kind)
+    // SAFETY: as for the table; the recorder sets it only at a decision.
+    let watch = unsafe { &mut *shared.watch.as_ptr() };
+    watch.stops(&mut objects[place(address)], address, kind)
 }
 
-fn shared() -> &'static mut Shared {
-    // SAFETY: the recorder has mapped the area before anything jumps here, and lets only one task run at a time; nothing
-    // else in this code makes such a reference.
-    unsafe { &mut *core::ptr::with_exposed_provenance_mut::<Shared>(AREA) }
+fn shared() -> &'static Shared {
+    // SAFETY: the recorder has mapped the area before anything jumps here. All fields can change behind the reference: the
+    // recorder changes those that are not atomic only while no task runs.
+    unsafe { &*core::ptr::with_exposed_provenance::<Shared>(AREA) }
 }
 
 /// Counts the tick of a call, unless it is the last of the timeslice: then the scheduler is to be asked. Returns
 /// whether it has.
-fn tick(shared: &mut Shared) -> bool {
+fn tick(shared: &Shared) -> bool {
     let left = countdown(shared);
     let last = count_down(left);
     if last {
-        *left = 1;
+        left.store(1, Relaxed);
     }
     !last
 }
@@ -257,18 +261,18 @@ fn tick(shared: &mut Shared) -> bool {
 ///
 /// A signal may stop the task anywhere, and the recorder then sets the countdown to one. This would be lost between a
 /// read and a write, so it is one instruction. The recorder does not change a countdown of zero.
-fn count_down(left: &mut u64) -> bool {
+fn count_down(left: &AtomicU64) -> bool {
     let last: u8;
-    // SAFETY: it changes only that number, to which nothing else in this process refers.
+    // SAFETY: it changes only that number, which may change behind the reference.
     unsafe {
-        asm!("dec qword ptr [{left}]", "setz {last}", left = in(reg) left, last = out(reg_byte) last, options(nostack));
+        asm!("dec qword ptr [{left}]", "setz {last}", left = in(reg) left.as_ptr(), last = out(reg_byte) last, options(nostack));
     }
     last != 0
 }
 
 /// Returns the running task's countdown.
-fn countdown(shared: &mut Shared) -> &mut u64 {
-    if shared.watch.on == 0 { &mut shared.countdown } else { &mut shared.left }
+fn countdown(shared: &Shared) -> &AtomicU64 {
+    if shared.watch.get().on == 0 { &shared.countdown } else { &shared.left }
 }
 
 /// Makes a call that does not stop.
@@ -293,7 +297,7 @@ fn kernel(number: u64, args: [u64; 6]) -> i64 {
 }
 
 /// Copies bytes between the program's memory and the log. Returns false if the program's memory cannot be accessed.
-fn copy(shared: &mut Shared, from: u64, to: u64, len: usize) -> bool {
+fn copy(shared: &Shared, from: u64, to: u64, len: usize) -> bool {
     // SAFETY: one side is in the log, where there is room; the other is memory of the program, which it has passed to a
     // call. If that faults, the recorder skips the instruction, which has [`FAULTING_LEN`] bytes.
     unsafe {
@@ -320,7 +324,7 @@ fn words(address: u64, len: usize) -> impl Iterator<Item = u64> {
 }
 
 /// Reads a word of the program's memory. Returns `None` if it is not readable.
-fn word(shared: &mut Shared, address: u64) -> Option<u32> {
+fn word(shared: &Shared, address: u64) -> Option<u32> {
     let word;
     // SAFETY: as above.
     unsafe {
@@ -330,23 +334,19 @@ fn word(shared: &mut Shared, address: u64) -> Option<u32> {
 }
 
 /// Whether the program's memory at an address is writable.
-fn is_writable(shared: &mut Shared, address: u64) -> bool {
+fn is_writable(shared: &Shared, address: u64) -> bool {
     // SAFETY: as above. The contents do not change, and no other task runs.
     unsafe { asm!("or byte ptr [rdi], al", in("rdi") address, in("al") 0_u8, options(nostack)) };
     !faulted(shared)
 }
 
 /// Whether the recorder has skipped an instruction that faulted.
-fn faulted(shared: &mut Shared) -> bool {
-    // The recorder writes it.
-    // SAFETY: it is a field of this struct.
-    unsafe {
-        let faulted = (&raw const shared.faulted).read_volatile() != 0;
-        if faulted {
-            shared.faulted = 0;
-        }
-        faulted
+fn faulted(shared: &Shared) -> bool {
+    let faulted = shared.faulted.load(Relaxed) != 0;
+    if faulted {
+        shared.faulted.store(0, Relaxed);
     }
+    faulted
 }
 
 /// Result (negated) of a call that could not write everything.

@@ -96,12 +96,15 @@ extern "C" fn hook(frame: &mut Frame) -> bool {
     if what.linker && matches!(what.read, Read::Counter | Read::CounterAndCore) {
         /// The linker uses these only for statistics, so it suffices that time passes.
         const STEP: u64 = 1000;
-        shared.linked += STEP;
-        frame.finish(what, Outcome { value: shared.linked, more: [0; 4] });
+        shared.linked.set(shared.linked.get() + STEP);
+        frame.finish(what, Outcome { value: shared.linked.get(), more: [0; 4] });
         return false;
     }
-    let outcome =
-        if shared.mode == Mode::Replay as u64 { take(shared, frame, what) } else { log(shared, frame, what) };
+    let outcome = if shared.mode.get() == Mode::Replay as u64 {
+        take(shared, frame, what)
+    } else {
+        log(shared, frame, what)
+    };
     match outcome {
         Some(outcome) => {
             frame.finish(what, outcome);
@@ -119,14 +122,14 @@ struct Outcome {
 }
 
 /// Reads and logs it. Returns `None` if the recorder must be asked.
-fn log(shared: &mut Shared, frame: &Frame, what: What) -> Option<Outcome> {
+fn log(shared: &Shared, frame: &Frame, what: What) -> Option<Outcome> {
     let payload = if matches!(what.read, Read::Processor | Read::CounterAndCore) { PAYLOAD } else { 0 };
-    let left = LOG_LEN as u64 - shared.cursor;
-    if shared.starting != 0 && what.read.varies() || Entry::size(payload) as u64 > left {
+    let left = LOG_LEN as u64 - shared.cursor.get();
+    if shared.starting.get() != 0 && what.read.varies() || Entry::size(payload) as u64 > left {
         return None;
     }
     let outcome = read(shared, frame, what);
-    let (at, behind) = entry(shared.cursor);
+    let (at, behind) = entry(shared.cursor.get());
     let (number, check) = (what.read.number(), frame.check());
     // SAFETY: there is room for both. Entries start at multiples of 8.
     unsafe {
@@ -135,19 +138,24 @@ fn log(shared: &mut Shared, frame: &Frame, what: What) -> Option<Outcome> {
             *core::ptr::with_exposed_provenance_mut::<[u32; 4]>(behind as usize) = outcome.more;
         }
     }
-    shared.cursor += Entry::size(payload) as u64;
+    shared.cursor.set(shared.cursor.get() + Entry::size(payload) as u64);
     Some(outcome)
 }
 
 /// Bytes of what is read beyond a word.
 const PAYLOAD: usize = size_of::<[u32; 4]>();
 
-fn read(shared: &mut Shared, frame: &Frame, what: What) -> Outcome {
-    let core = u64::from(shared.affinity.trailing_zeros() & 63);
+fn read(shared: &Shared, frame: &Frame, what: What) -> Outcome {
+    let core = u64::from(shared.affinity.get().trailing_zeros() & 63);
     let (value, more) = match what.read {
         Read::Counter => (counter(shared), [0; 4]),
         Read::CounterAndCore => (counter(shared), [core as u32, 0, 0, 0]),
-        Read::Random => (draw(&mut shared.random), [0; 4]),
+        Read::Random => {
+            let mut state = shared.random.get();
+            let drawn = draw(&mut state);
+            shared.random.set(state);
+            (drawn, [0; 4])
+        }
         Read::Core => (core, [0; 4]),
         Read::Processor => (0, cpuid(shared, frame)),
         Read::States => (xgetbv(shared, frame), [0; 4]),
@@ -159,13 +167,13 @@ fn read(shared: &mut Shared, frame: &Frame, what: What) -> Outcome {
 fn counter(shared: &Shared) -> u64 {
     // SAFETY: every x86-64 processor has the instruction.
     let machine = unsafe { _rdtsc() };
-    let ahead = (u128::from(shared.ahead) * u128::from(shared.rate)) >> 32;
+    let ahead = (u128::from(shared.ahead.get()) * u128::from(shared.rate.get())) >> 32;
     machine.wrapping_add(ahead as u64)
 }
 
 /// The processor that the program sees.
 fn processor(shared: &Shared) -> Processor {
-    Processor::of(shared.processor as u8).unwrap_or_default()
+    Processor::of(shared.processor.get() as u8).unwrap_or_default()
 }
 
 fn cpuid(shared: &Shared, frame: &Frame) -> [u32; 4] {
@@ -178,11 +186,11 @@ fn xgetbv(shared: &Shared, frame: &Frame) -> u64 {
 }
 
 /// Takes what was read from the log. Returns `None` at the end of the log: the task stopped there when it was recorded.
-fn take(shared: &mut Shared, frame: &Frame, what: What) -> Option<Outcome> {
-    if shared.cursor >= shared.end {
+fn take(shared: &Shared, frame: &Frame, what: What) -> Option<Outcome> {
+    if shared.cursor.get() >= shared.end.get() {
         return None;
     }
-    let (at, behind) = entry(shared.cursor);
+    let (at, behind) = entry(shared.cursor.get());
     // SAFETY: the replayer has put entries there, up to the end.
     let Entry { payload, number, check, result } = unsafe { *at };
     if number != what.read.number() || check != frame.check() {
@@ -194,7 +202,7 @@ fn take(shared: &mut Shared, frame: &Frame, what: What) -> Option<Outcome> {
         // SAFETY: as above; the replayer has made sure that the payload is there.
         more = unsafe { *core::ptr::with_exposed_provenance::<[u32; 4]>(behind as usize) };
     }
-    shared.cursor += Entry::size(payload as usize) as u64;
+    shared.cursor.set(shared.cursor.get() + Entry::size(payload as usize) as u64);
     Some(Outcome { value: result.cast_unsigned(), more })
 }
 

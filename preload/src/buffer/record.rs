@@ -1,6 +1,7 @@
 //! Calls when recording.
 
 use core::mem::MaybeUninit;
+use core::sync::atomic::Ordering::Relaxed;
 
 use super::hand_over::{self, waiters};
 use super::{Frame, Made, copy, entry, is_ours, is_writable, kernel, look, tick, word, written};
@@ -8,7 +9,7 @@ use crate::calls::{self, Call, KERNEL, Out, Way};
 use crate::layout::{DESCRIPTORS_LEN, Descriptor, Entry, LOG_LEN, Note, Shared};
 
 /// Makes a call and logs it, if it can be made without a stop.
-pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> Made {
+pub(super) fn call(shared: &Shared, frame: &mut Frame) -> Made {
     let (number, args) = (frame.rax, frame.args());
     let call = calls::call(number);
     if call.way == Way::Futex && hand_over::wait(shared, frame) {
@@ -27,7 +28,7 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> Made {
         return Made::No;
     }
     let result = match call.way {
-        Way::Clock if shared.ahead != 0 => match read_clock(shared, args) {
+        Way::Clock if shared.ahead.get() != 0 => match read_clock(shared, args) {
             Some(result) => result,
             None => return Made::No,
         },
@@ -38,11 +39,11 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> Made {
         Way::Futex if is_wake(&args) => wake(shared, &args),
         Way::Futex => -EAGAIN,
         Way::RobustList => {
-            shared.robust_list = args[0];
+            shared.robust_list.set(args[0]);
             0
         }
         Way::Affinity => {
-            let known = (&raw const shared.affinity).expose_provenance() as u64;
+            let known = shared.affinity.as_ptr().expose_provenance() as u64;
             if !copy(shared, known, args[2], SET) {
                 return Made::No;
             }
@@ -66,7 +67,7 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> Made {
         _ => {}
     }
     let (address, len) = written(call.out, &args, result);
-    let (_, payload) = entry(shared.cursor);
+    let (_, payload) = entry(shared.cursor.get());
     let len = if result < 0 {
         copy_writable(shared, address, payload, len)
     } else {
@@ -79,7 +80,7 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> Made {
 
 /// Copies memory of the program into the log, up to where it is not writable: the kernel has got no further. Returns
 /// the length.
-fn copy_writable(shared: &mut Shared, from: u64, to: u64, len: usize) -> usize {
+fn copy_writable(shared: &Shared, from: u64, to: u64, len: usize) -> usize {
     const PAGE: usize = 4096;
     let mut done = 0;
     while done < len {
@@ -95,12 +96,12 @@ fn copy_writable(shared: &mut Shared, from: u64, to: u64, len: usize) -> usize {
 }
 
 /// Whether a watched task is to stop before this call. At the end of its timeslice it stops anyway.
-fn meets(shared: &mut Shared, call: &Call, args: &[u64; 6]) -> bool {
+fn meets(shared: &Shared, call: &Call, args: &[u64; 6]) -> bool {
     let is_file = || descriptor(shared, args[0]) == Descriptor::Ready as u8;
-    let meets = shared.watch.on != 0
-        && shared.left > 1
+    let meets = shared.watch.get().on != 0
+        && shared.left.load(Relaxed) > 1
         && call.touches(args, is_file).is_some_and(|kind| look(shared, KERNEL, kind as u64));
-    shared.met = meets.into();
+    shared.met.set(meets.into());
     meets
 }
 
@@ -118,24 +119,24 @@ fn has_room(shared: &Shared, call: &Call, args: &[u64; 6]) -> bool {
         // The argument after the address is the length.
         (_, Out::Returned(at)) => args.get(usize::from(at) + 1).copied().unwrap_or(u64::MAX),
     };
-    let left = LOG_LEN as u64 - shared.cursor;
+    let left = LOG_LEN as u64 - shared.cursor.get();
     payload < left && Entry::size(payload as usize) as u64 <= left
 }
 
 /// Whether a call can be made without a stop.
-fn may(shared: &mut Shared, number: u64, call: &Call, args: &[u64; 6]) -> bool {
+fn may(shared: &Shared, number: u64, call: &Call, args: &[u64; 6]) -> bool {
     /// The clocks that are the same for all processes (linux/time.h): CLOCK_REALTIME, CLOCK_MONOTONIC, their raw and
     /// coarse variants, CLOCK_BOOTTIME, CLOCK_TAI.
     const CLOCKS: u64 = 1 << 0 | 1 << 1 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 11;
     let kind = descriptor(shared, args[0]);
     let is_file = kind == Descriptor::Ready as u8;
-    if shared.stale != 0 && is_file && matches!(call.way, Way::File | Way::Write | Way::Read) {
+    if shared.stale.get() != 0 && is_file && matches!(call.way, Way::File | Way::Write | Way::Read) {
         return false;
     }
     match call.way {
         Way::Stop => false,
         Way::Always | Way::Copy => true,
-        Way::Times => shared.ahead == 0,
+        Way::Times => shared.ahead.get() == 0,
         // If there is no descriptor with that number, the call fails at once.
         Way::File | Way::Write | Way::Read | Way::Close
             if kind == Descriptor::Unknown as u8 && is_none(args[0]) =>
@@ -145,9 +146,9 @@ fn may(shared: &mut Shared, number: u64, call: &Call, args: &[u64; 6]) -> bool {
         Way::File => is_file,
         Way::Write => is_file || kind == Descriptor::Stdout as u8 || kind == Descriptor::Stderr as u8,
         Way::Read => {
-            is_file || kind == Descriptor::Waitable as u8 && shared.quiet != 0 && is_readable(args[0])
+            is_file || kind == Descriptor::Waitable as u8 && shared.quiet.get() != 0 && is_readable(args[0])
         }
-        Way::Close => shared.quiet != 0 && is_file,
+        Way::Close => shared.quiet.get() != 0 && is_file,
         Way::Time => (args[1] == 0 || number == TIME) && !is_to_stop(shared),
         Way::Limits => args[2] == 0,
         // F_GETFD, F_SETFD, F_GETFL.
@@ -156,13 +157,13 @@ fn may(shared: &mut Shared, number: u64, call: &Call, args: &[u64; 6]) -> bool {
         Way::Futex => futex(shared, args),
         Way::RobustList => args[1] == ROBUST_LIST_HEAD,
         Way::Affinity => {
-            let own = args[0] as u32 == 0 || u64::from(args[0] as u32) == shared.tid;
+            let own = args[0] as u32 == 0 || u64::from(args[0] as u32) == shared.tid.get();
             own && args[1] != 0 && args[1].is_multiple_of(SET as u64) && !is_ours(args[2], SET as u64)
         }
         Way::Repeat => !is_ours(args[0], args[1]),
         Way::Advise => !is_ours(args[0], args[1]) && args[2] as u32 == DONTNEED,
         Way::Open => opens_file(args),
-        Way::Mask => shared.masked == 0 && args[3] == 8 && !signals_wait(),
+        Way::Mask => shared.masked.get() == 0 && args[3] == 8 && !signals_wait(),
         Way::Map => is_plain_map(args),
     }
 }
@@ -171,12 +172,12 @@ fn may(shared: &mut Shared, number: u64, call: &Call, args: &[u64; 6]) -> bool {
 const TIME: u64 = 201;
 
 /// Whether a read of a clock is the one that is to stop.
-fn is_to_stop(shared: &mut Shared) -> bool {
-    if shared.reads > 1 {
-        shared.reads -= 1;
+fn is_to_stop(shared: &Shared) -> bool {
+    if shared.reads.get() > 1 {
+        shared.reads.set(shared.reads.get() - 1);
         return false;
     }
-    shared.reads == 1
+    shared.reads.get() == 1
 }
 
 /// Reads a clock as the program sees it, in seconds and nanoseconds.
@@ -190,13 +191,13 @@ fn clock(shared: &Shared, clock: u64) -> Result<[u64; 2], i64> {
         return Err(result);
     }
     let [seconds, nanoseconds] = time;
-    let sum = nanoseconds + shared.ahead % SECOND;
-    Ok([seconds + shared.ahead / SECOND + sum / SECOND, sum % SECOND])
+    let sum = nanoseconds + shared.ahead.get() % SECOND;
+    Ok([seconds + shared.ahead.get() / SECOND + sum / SECOND, sum % SECOND])
 }
 
 /// Makes a clock_gettime(2) when the program's clocks are ahead. Returns the result; `None` if the memory is not
 /// accessible.
-fn read_clock(shared: &mut Shared, args: [u64; 6]) -> Option<i64> {
+fn read_clock(shared: &Shared, args: [u64; 6]) -> Option<i64> {
     match clock(shared, args[0]) {
         Err(result) => Some(result),
         Ok(time) => {
@@ -207,7 +208,7 @@ fn read_clock(shared: &mut Shared, args: [u64; 6]) -> Option<i64> {
 }
 
 /// Makes a time(2) or gettimeofday(2). Returns the result; `None` if the memory is not accessible.
-fn tell_time(shared: &mut Shared, number: u64, args: [u64; 6]) -> Option<i64> {
+fn tell_time(shared: &Shared, number: u64, args: [u64; 6]) -> Option<i64> {
     const REALTIME: u64 = 0;
     let [seconds, nanoseconds] = clock(shared, REALTIME).ok()?;
     let time = [seconds, nanoseconds / 1000];
@@ -350,7 +351,7 @@ fn is_wake(args: &[u64; 6]) -> bool {
 
 /// Whether a futex call needs no stop: there is nobody to wake, or the waker goes on anyway, or the word differs from
 /// the expected value.
-fn futex(shared: &mut Shared, args: &[u64; 6]) -> bool {
+fn futex(shared: &Shared, args: &[u64; 6]) -> bool {
     const PRIVATE: u64 = 128;
     let [address, _, value, ..] = *args;
     if address % 4 != 0 {
@@ -367,10 +368,10 @@ fn futex(shared: &mut Shared, args: &[u64; 6]) -> bool {
 }
 
 /// Whether a word differs from a value. If it does not, the recorder need not look again.
-fn differs(shared: &mut Shared, address: u64, value: u32) -> bool {
+fn differs(shared: &Shared, address: u64, value: u32) -> bool {
     let word = word(shared, address);
     if word == Some(value) {
-        shared.waits = address;
+        shared.waits.set(address);
     }
     word.is_some_and(|word| word != value)
 }
@@ -379,13 +380,13 @@ fn differs(shared: &mut Shared, address: u64, value: u32) -> bool {
 fn may_wake(shared: &Shared, args: &[u64; 6]) -> bool {
     let [address, _, _, _, _, bitset] = *args;
     let crowd = waiters(address);
-    let known = crowd.first != 0 && crowd.address == address && u64::from(crowd.space) == shared.space;
-    let decides = shared.decides != 0 && hand_over::has_room(shared);
+    let known = crowd.first != 0 && crowd.address == address && u64::from(crowd.space) == shared.space.get();
+    let decides = shared.decides.load(Relaxed) != 0 && hand_over::has_room(shared);
     crowd.tasks == 0 || known && decides && (command(args) == 1 || bitset as u32 != 0)
 }
 
 /// Makes a wake that [`may_wake`] allows. Returns how many tasks it wakes. The recorder learns of it at the next stop.
-fn wake(shared: &mut Shared, args: &[u64; 6]) -> i64 {
+fn wake(shared: &Shared, args: &[u64; 6]) -> i64 {
     let [address, _, count, ..] = *args;
     let crowd = waiters(address);
     if crowd.tasks == 0 {
@@ -411,7 +412,8 @@ fn is_plain_map(args: &[u64; 6]) -> bool {
 
 /// Returns the running process's descriptor table.
 fn table(shared: &Shared) -> Option<&'static mut [u8; DESCRIPTORS_LEN]> {
-    let at = core::ptr::with_exposed_provenance_mut::<[u8; DESCRIPTORS_LEN]>(shared.descriptors as usize);
+    let at =
+        core::ptr::with_exposed_provenance_mut::<[u8; DESCRIPTORS_LEN]>(shared.descriptors.get() as usize);
     // SAFETY: if the recorder has set an address, it has mapped a table there, and does not use it while the program
     // runs.
     unsafe { at.as_mut() }
@@ -441,9 +443,9 @@ fn copy_descriptor(shared: &Shared, fd: u64, made: i64) {
 }
 
 /// Logs what the program writes to an output stream. It is written nowhere else.
-fn put_out(shared: &mut Shared, frame: &mut Frame, stream: u8) -> bool {
+fn put_out(shared: &Shared, frame: &mut Frame, stream: u8) -> bool {
     let len = frame.rdx;
-    let (_, payload) = entry(shared.cursor);
+    let (_, payload) = entry(shared.cursor.get());
     if !copy(shared, frame.rsi, payload, len as usize) || !tick(shared) {
         return false;
     }
@@ -452,11 +454,11 @@ fn put_out(shared: &mut Shared, frame: &mut Frame, stream: u8) -> bool {
 }
 
 /// Completes the log entry, whose payload is in place, and the call.
-pub(super) fn append(shared: &mut Shared, frame: &mut Frame, number: u16, payload: usize, result: i64) {
-    let (at, _) = entry(shared.cursor);
+pub(super) fn append(shared: &Shared, frame: &mut Frame, number: u16, payload: usize, result: i64) {
+    let (at, _) = entry(shared.cursor.get());
     let check = if number < Entry::STREAM { frame.check(result) } else { frame.check_arguments() };
     // SAFETY: has_room() has made sure that there is room. Entries start at multiples of 8.
     unsafe { *at = Entry { payload: payload as u32, number, check, result } };
-    shared.cursor += Entry::size(payload) as u64;
+    shared.cursor.set(shared.cursor.get() + Entry::size(payload) as u64);
     frame.rax = result as u64;
 }

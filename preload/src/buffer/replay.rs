@@ -5,11 +5,11 @@ use crate::calls::{self, Way};
 use crate::layout::{Entry, Shared};
 
 /// Takes the outcome of a call from the log, if it was made without a stop.
-pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> Made {
-    if shared.cursor >= shared.end {
+pub(super) fn call(shared: &Shared, frame: &mut Frame) -> Made {
+    if shared.cursor.get() >= shared.end.get() {
         return Made::No;
     }
-    let (at, payload) = entry(shared.cursor);
+    let (at, payload) = entry(shared.cursor.get());
     // SAFETY: the replayer has put entries there, up to the end.
     let Entry { payload: len, number, check, result } = unsafe { *at };
     let stream = number / Entry::STREAM;
@@ -32,7 +32,7 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> Made {
         if !hand_over::again(shared, payload, len as usize) {
             return Made::No;
         }
-        shared.cursor += Entry::size(len as usize) as u64;
+        shared.cursor.set(shared.cursor.get() + Entry::size(len as usize) as u64);
         return Made::Waits;
     }
     match call.way {
@@ -48,7 +48,7 @@ pub(super) fn call(shared: &mut Shared, frame: &mut Frame) -> Made {
             copy(shared, payload, written(call.out, &args, result).0, len as usize);
         }
     }
-    shared.cursor += Entry::size(len as usize) as u64;
+    shared.cursor.set(shared.cursor.get() + Entry::size(len as usize) as u64);
     frame.rax = result as u64;
     Made::Yes
 }

@@ -109,15 +109,15 @@ extern "C" fn answer(_: c_int, _: *mut c_void, context: *mut Context) {
                 // Readable and writable; shared, anonymous, at this address.
                 assert_eq!(mmap(shared().cast(), 0x3000, 3, 0x31, -1, 0), shared().cast());
                 *ptr::with_exposed_provenance_mut(TICK) = rrtest_stop as *const ();
-                (*shared()).countdown = u64::MAX;
+                (*shared()).countdown.store(u64::MAX, Relaxed);
             }
             registers[RAX] = 1;
         } else {
             let (address, kind) = &LOG[TICKS.fetch_add(1, Relaxed)];
-            address.store((*shared()).touched as usize, Relaxed);
-            kind.store((*shared()).kind, Relaxed);
+            address.store((*shared()).touched.get() as usize, Relaxed);
+            kind.store((*shared()).kind.get(), Relaxed);
             registers[RAX] = 0;
-            (*shared()).countdown = INTERVAL.load(Relaxed);
+            (*shared()).countdown.store(INTERVAL.load(Relaxed), Relaxed);
         }
     }
 }
@@ -133,14 +133,14 @@ pub fn begin(interval: u64) {
     TICKS.store(0, Relaxed);
     INTERVAL.store(interval, Relaxed);
     // SAFETY: mapped since the runtime said hello.
-    unsafe { (*shared()).countdown = interval };
+    unsafe { (*shared()).countdown.store(interval, Relaxed) };
 }
 
 /// The ticks that trapped since [`begin`]: address and kind.
 #[inline(never)]
 pub fn end() -> Vec<(usize, Kind)> {
     // SAFETY: as above.
-    unsafe { (*shared()).countdown = u64::MAX };
+    unsafe { (*shared()).countdown.store(u64::MAX, Relaxed) };
     LOG[..TICKS.load(Relaxed)]
         .iter()
         .map(|(address, kind)| (address.load(Relaxed), Kind::from_raw(kind.load(Relaxed)).unwrap()))

@@ -98,11 +98,11 @@ impl Tasks {
         let tid = self[id].tid;
         let args = call.args();
         let found = match file {
-            Changed::Descriptor(fd) => Fds::metadata(tid, args[fd]),
+            Changed::Descriptor(fd) => Fds::metadata(tid, args[fd]).ok(),
             Changed::Path(directory, path) => {
                 let path = self.space(id).memory.text(args[path], PATH);
                 match directory.map(|fd| args[fd]) {
-                    Some(fd) if path.is_empty() => Fds::metadata(tid, fd),
+                    Some(fd) if path.is_empty() => Fds::metadata(tid, fd).ok(),
                     fd => found_at(tid, &start(fd.map_or(libc::AT_FDCWD, |fd| fd as i32)), &path),
                 }
             }

@@ -19,7 +19,9 @@ use crate::syscalls::changes_contents;
 use crate::task::TaskId;
 use crate::trace::event::Effect;
 use crate::trace::inodes::{Part, sealed};
-use crate::tracee::{Area, Line, PAGE, Stopped, TASK_SIZE, locked, maps, os, unmap_around_area};
+use crate::tracee::{
+    Area, Line, PAGE, Stopped, TASK_SIZE, locked, maps, os, unmap_around_area, with_signals_blocked,
+};
 
 /// Whether a call failed.
 fn failed(result: i64) -> bool {
@@ -307,7 +309,8 @@ impl Poller {
         if call.number() != libc::SYS_munmap as u64 || !address.is_multiple_of(PAGE) {
             return journal.skip(tasks, clock, id, stopped, call, Outcome::fails(libc::ENOMEM));
         }
-        let stopped = unmap_around_area(stopped, address, len)?;
+        let (stopped, ()) =
+            with_signals_blocked(stopped, |stopped| Ok((unmap_around_area(stopped, address, len)?, ())))?;
         journal.skip(tasks, clock, id, stopped, call, Outcome::result(0))
     }
 }

@@ -12,7 +12,7 @@ use crate::schedule::Why;
 use crate::syscalls::{CloneCall, NAMESPACES};
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Registers};
-use crate::tracee::{Memory, Resume, State, Stopped, Wait, state};
+use crate::tracee::{Memory, Resume, State, Stopped, Wait, Waited, state};
 
 /// Where a copy of `struct clone_args` (clone(2)) with other flags than the program's is put, in the task's scratch
 /// memory.
@@ -116,11 +116,20 @@ impl Recorder<'_> {
         let seen = self.tasks.children.newborn.iter().position(|(tid, _)| *tid == child.tid());
         let first = match seen {
             Some(index) => self.tasks.children.newborn.swap_remove(index).1,
-            None => child.wait_soon()?,
+            None => loop {
+                match child.wait()? {
+                    Waited::Done(first) => break first,
+                    // Something outside, like a control group that is frozen, may keep it from running at all.
+                    Waited::NotYet if self.over()? => return self.hung(None),
+                    Waited::NotYet => {}
+                }
+            },
         };
         match first {
             Wait::Stopped(new, _) => Ok((stopped, Some(new))),
-            Wait::Dead(_) => Err(crate::record::step::unexpected("follow a new task")),
+            Wait::Dead(_) => {
+                self.tasks.unsupported(id, "a thread or process that is killed as it is created")
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use crate::record::surprises::Surprises;
 use crate::record::tree::tasks::{Hold, Task, Tasks};
 use crate::task::TaskId;
 use crate::trace::event::Event;
-use crate::tracee::{self, Death, Running, State, being_killed, state};
+use crate::tracee::{self, Death, State, being_killed, state};
 
 impl Recorder<'_> {
     /// Waits until all tasks of an ending process are dead: only then the kernel notifies its parent.
@@ -22,10 +22,10 @@ impl Recorder<'_> {
         let members = self.tasks.members(pid);
         let tids: Vec<Pid> = members.iter().map(|id| self.tasks[*id].tid).collect();
         for tid in tids.into_iter().filter(|tid| *tid != pid) {
-            Running::of_new(tid).reap()?;
+            tracee::reap(tid)?;
         }
         // The first thread comes last: the kernel delays its end until the others are gone.
-        Running::of_new(pid).reap()?;
+        tracee::reap(pid)?;
         self.tasks.children.leash.remove(pid);
         for id in members {
             self.surprises.gone(
@@ -129,7 +129,7 @@ impl Recorder<'_> {
         let tid = self.tasks.task(id).tid;
         // The first thread gives up its id; its end is not reported.
         if tid != pid {
-            Running::of_new(tid).reap()?;
+            tracee::reap(tid)?;
         }
         self.tasks.task(id).clear_tid = 0;
         self.surprises.gone(&mut self.tasks, &mut self.scheduler, &mut self.futexes, &mut self.poller, id);

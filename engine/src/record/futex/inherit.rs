@@ -94,3 +94,38 @@ impl Futexes {
         Some((heir, tasks.task(heir).tid.as_raw() as u32 | waiters))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::testing::{call, options, tasks, tid, wait};
+    use crate::schedule::futex::ANY;
+    use crate::schedule::{Plan, StrategyName};
+
+    const KEY: FutexKey = FutexKey { space: 0, address: 8 };
+
+    #[test]
+    fn a_futex_goes_to_the_longest_waiter_which_then_is_its_owner() {
+        let (mut tasks, mut futexes) = (tasks(3), Futexes::default());
+        let mut scheduler = Scheduler::new(&Plan::new(StrategyName::Fair, 1));
+        let surprises = Surprises::new(&options());
+        futexes.holders.insert(KEY, TaskId(0));
+        for id in [TaskId(1), TaskId(2)] {
+            wait(&mut tasks, id, call(libc::SYS_futex, [8, libc::FUTEX_LOCK_PI as u64, 0, 0, 0, 0]));
+            futexes.table.wait(KEY, id, ANY);
+        }
+        let mut hand_over = || futexes.hand_over(&mut tasks, &mut scheduler, &surprises, KEY);
+        let word = |id: u32| tid(id).as_raw() as u32;
+        assert_eq!(hand_over(), Some((TaskId(1), word(1) | libc::FUTEX_WAITERS)));
+        assert_eq!(hand_over(), Some((TaskId(2), word(2))), "nobody waits any more");
+        assert_eq!(hand_over(), None);
+        assert!(futexes.holders.is_empty() && tasks.runnable().len() == 3);
+    }
+
+    #[test]
+    fn a_call_that_takes_a_lock_is_told_from_other_waits() {
+        let futex = |op: i32| call(libc::SYS_futex, [8, op as u64, 0, 0, 0, 0]);
+        assert!(locks(&futex(libc::FUTEX_LOCK_PI | libc::FUTEX_PRIVATE_FLAG)));
+        assert!(!locks(&futex(libc::FUTEX_WAIT)));
+    }
+}

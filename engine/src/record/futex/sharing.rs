@@ -4,11 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 use super::Futexes;
+use crate::error::Error;
 use crate::record::tree::tasks::Tasks;
 use crate::schedule::futex::FutexKey;
 use crate::task::TaskId;
 use crate::trace::inodes::Identity;
-use crate::tracee::maps;
+use crate::tracee::{Line, maps};
 
 /// What the recorder knows about shared memory.
 #[derive(Debug, Default)]
@@ -21,6 +22,8 @@ pub(in crate::record) struct Sharing {
     mappings: HashMap<u32, Vec<Mapping>>,
     /// Tasks that will change mappings when they go on.
     changing: BTreeSet<TaskId>,
+    /// Why mappings could not be read.
+    unread: Option<Error>,
 }
 
 /// A shared mapping of a part of an object.
@@ -40,6 +43,38 @@ impl Sharing {
     /// Forgets all mappings, as one has changed.
     pub(in crate::record) fn forget(&mut self) {
         self.mappings.clear();
+    }
+
+    /// Reports that mappings could not be read since this was last asked: a wake may have missed its waiters.
+    ///
+    /// # Errors
+    /// What kept them from being read.
+    pub(in crate::record) fn check(&mut self) -> Result<(), Error> {
+        self.unread.take().map_or(Ok(()), Err)
+    }
+
+    /// Takes in the mappings of an address space.
+    fn learn(&mut self, space: u32, lines: Result<Vec<Line>, Error>) {
+        let lines = lines.unwrap_or_else(|error| {
+            // A task that is gone has none.
+            if !matches!(error, Error::Gone { .. }) {
+                self.unread = Some(error);
+            }
+            Vec::new()
+        });
+        let shared = lines.into_iter().filter(|line| line.shared);
+        let mapping = |line: Line| Mapping {
+            range: line.start..line.end,
+            object: (line.dev, line.inode),
+            offset: line.offset,
+        };
+        self.mappings.insert(space, shared.map(mapping).collect());
+    }
+
+    /// Returns the object and the offset there of an address in shared memory.
+    fn place(&self, space: u32, address: u64) -> Option<(Identity, u64)> {
+        let found = self.mappings.get(&space)?.iter().find(|mapping| mapping.range.contains(&address))?;
+        Some((found.object, found.offset + (address - found.range.start)))
     }
 
     /// Notes that a task will change a mapping before its next stop.
@@ -72,9 +107,10 @@ impl Futexes {
         if !self.sharing.changing.is_empty() {
             self.sharing.forget();
         }
-        self.sharing.mappings.entry(space).or_insert_with(|| tasks.shared_mappings(space));
-        let found = self.sharing.mappings[&space].iter().find(|mapping| mapping.range.contains(&address));
-        match found.map(|mapping| (mapping.object, mapping.offset + (address - mapping.range.start))) {
+        if !self.sharing.mappings.contains_key(&space) {
+            self.sharing.learn(space, tasks.mappings(space));
+        }
+        match self.sharing.place(space, address) {
             Some((object, address)) => FutexKey { space: self.sharing.number(object), address },
             None => FutexKey { space, address },
         }
@@ -82,16 +118,58 @@ impl Futexes {
 }
 
 impl Tasks {
-    fn shared_mappings(&self, space: u32) -> Vec<Mapping> {
+    fn mappings(&self, space: u32) -> Result<Vec<Line>, Error> {
         let living = self.living().find(|task| task.space.number == space);
-        let lines = living.and_then(|task| maps(task.tid).ok()).unwrap_or_default();
-        let shared = lines.into_iter().filter(|line| line.shared);
-        shared
-            .map(|line| Mapping {
-                range: line.start..line.end,
-                object: (line.dev, line.inode),
-                offset: line.offset,
-            })
-            .collect()
+        living.map_or(Ok(Vec::new()), |task| maps(task.tid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(start: u64, offset: u64, inode: u64, shared: bool) -> Line {
+        let prot = libc::PROT_READ | libc::PROT_WRITE;
+        Line { start, end: start + 0x1000, prot, shared, offset, dev: 1, inode, path: "f".into() }
+    }
+
+    #[test]
+    fn two_processes_meet_at_the_same_place_of_an_object() {
+        let mut sharing = Sharing::default();
+        sharing.learn(0, Ok(vec![line(0x1000, 0x2000, 7, true), line(0x3000, 0, 8, false)]));
+        sharing.learn(1, Ok(vec![line(0x9000, 0x2000, 7, true)]));
+        assert_eq!(sharing.place(0, 0x1010), Some(((1, 7), 0x2010)));
+        assert_eq!(sharing.place(1, 0x9010), sharing.place(0, 0x1010));
+        assert_eq!(sharing.place(0, 0x3010), None, "it is private");
+        assert_eq!(sharing.place(0, 0x2000), None, "it is just behind");
+    }
+
+    #[test]
+    fn objects_have_numbers_that_no_address_space_has() {
+        let mut sharing = Sharing::default();
+        let [one, other] = [(1, 7), (1, 8)].map(|object| sharing.number(object));
+        assert_eq!((one, other, sharing.number((1, 7))), (u32::MAX, u32::MAX - 1, one));
+    }
+
+    #[test]
+    fn mappings_are_read_again_once_a_task_has_changed_them() {
+        let mut sharing = Sharing::default();
+        sharing.learn(0, Ok(vec![line(0x1000, 0, 7, true)]));
+        sharing.has_changed(TaskId(1));
+        assert!(sharing.place(0, 0x1000).is_some(), "nobody has changed them");
+        sharing.changes(TaskId(1));
+        sharing.has_changed(TaskId(1));
+        assert_eq!(sharing.place(0, 0x1000), None);
+    }
+
+    #[test]
+    fn mappings_that_cannot_be_read_are_an_error_unless_the_task_is_gone() {
+        let mut sharing = Sharing::default();
+        sharing.learn(0, Err(Error::Gone { what: "read".into() }));
+        assert!(sharing.check().is_ok());
+        let source = std::io::Error::from_raw_os_error(libc::EMFILE);
+        sharing.learn(0, Err(Error::Os { what: "read".into(), source }));
+        assert!(sharing.check().is_err());
+        assert!(sharing.check().is_ok(), "it is reported once");
     }
 }

@@ -6,12 +6,14 @@ use nix::unistd::Pid;
 use rrtest_preload::layout::Decides;
 
 use crate::record::recorder::Recorder;
-use crate::record::step::Flow;
+use crate::record::step::{Flow, bug};
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::{Hold, Tasks};
 use crate::task::TaskId;
 use crate::trace::event::Event;
-use crate::tracee::{Area, Death, Resume, Running, State, Stop, Stopped, Wait, Waited, state, wait_any};
+use crate::tracee::{
+    self, Area, Death, Resume, Running, State, Stop, Stopped, Wait, Waited, state, wait_any,
+};
 
 impl Recorder<'_> {
     /// Waits until the task that has the core by then stops. Returns `None` if a signal (the heartbeat) comes first.
@@ -48,7 +50,7 @@ impl Recorder<'_> {
         match (id, wait) {
             (Some(id), Wait::Stopped(stopped, stop)) => Ok(Some((id, stopped, stop))),
             (Some(id), Wait::Dead(death)) => self.died(id, death),
-            (None, _) => Err(crate::record::step::unexpected("follow the running thread")),
+            (None, _) => Err(bug(format!("thread {tid} runs, but is not known"))),
         }
     }
 
@@ -67,7 +69,7 @@ impl Recorder<'_> {
         loop {
             self.clock.area().decide_no_more();
             let id = TaskId(self.clock.area().running());
-            Running::of_new(self.tasks[id].tid).interrupt();
+            tracee::interrupt(self.tasks[id].tid);
             match self.wait_for_running()? {
                 Some((_, stopped, Stop::Event)) if self.clock.area().is_deciding() => {
                     self.tasks.children.heartbeat.next(MOMENT);
@@ -89,7 +91,7 @@ impl Recorder<'_> {
             let restless =
                 self.tasks.living().filter(|task| task.hold().parked() && !task.deferred.is_empty());
             for id in restless.map(|task| task.id).collect::<Vec<_>>() {
-                let running = Running::of_new(self.tasks[id].tid);
+                let running = Running::known_to_run(self.tasks[id].tid);
                 running.interrupt();
                 let (stopped, stop) = self.wait(id, running)?;
                 self.tasks.keep_signal(id, &stopped, stop)?;

@@ -102,3 +102,58 @@ impl Buffer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::testing::{options, task, tasks, tid};
+    use crate::schedule::{Plan, StrategyName};
+
+    const A: TaskId = TaskId(0);
+    const B: TaskId = TaskId(1);
+
+    #[test]
+    fn a_process_has_one_table_until_it_ends() {
+        let (mut tasks, clock, mut buffer) = (tasks(2), Clock::new().unwrap(), Buffer::default());
+        let mut thread = task(&mut tasks);
+        thread.pid = tid(0);
+        tasks.add(thread);
+        let [a, b, thread] = [A, B, TaskId(2)].map(|id| buffer.table(&mut tasks, &clock, id));
+        assert!(a.is_some() && a == thread && a != b);
+        buffer.give_back_table(tid(0));
+        let new = task(&mut tasks);
+        let id = new.id;
+        tasks.add(new);
+        assert_eq!(buffer.table(&mut tasks, &clock, id), a, "it is used again");
+    }
+
+    #[test]
+    fn of_processes_that_share_descriptors_nothing_is_known() {
+        let (mut tasks, clock, mut buffer) = (tasks(3), Clock::new().unwrap(), Buffer::default());
+        let before = buffer.table(&mut tasks, &clock, A);
+        buffer.share_descriptors([tid(0), tid(1)]);
+        assert_eq!([A, B].map(|id| buffer.table(&mut tasks, &clock, id)), [None, None]);
+        assert_eq!(buffer.table(&mut tasks, &clock, TaskId(2)), before, "that one is free");
+        buffer.give_back_table(tid(0));
+        assert!(buffer.table(&mut tasks, &clock, A).is_some(), "another process may get the id");
+    }
+
+    #[test]
+    fn there_are_only_so_many_tables() {
+        let (mut tasks, clock, mut buffer) = (tasks(1), Clock::new().unwrap(), Buffer::default());
+        for number in 0..Area::TABLES {
+            tasks.task(A).pid = tid(100 + number as u32);
+            assert!(buffer.table(&mut tasks, &clock, A).is_some());
+        }
+        tasks.task(A).pid = tid(1);
+        assert_eq!(buffer.table(&mut tasks, &clock, A), None);
+    }
+
+    #[test]
+    fn a_hurried_task_is_so_until_its_next_call() {
+        let (tasks, clock, mut buffer) = (tasks(1), Clock::new().unwrap(), Buffer::default());
+        let scheduler = Scheduler::new(&Plan::new(StrategyName::Fair, 1));
+        buffer.hurry(&options(), &tasks, &clock, &scheduler, A, true);
+        assert!(buffer.was_hurried() && !buffer.was_hurried());
+    }
+}

@@ -21,7 +21,7 @@ use crate::task::TaskId;
 use crate::trace::event::{Event, Patched, Position, Registers};
 use crate::tracee::patch::{AROUND, Patch, Window, plan};
 use crate::tracee::reads::MovedRead;
-use crate::tracee::{Area, Memory, SYSCALL_LEN, Stopped, code_around, os};
+use crate::tracee::{Area, Memory, SYSCALL_LEN, Stopped, code_around};
 
 /// How often a task must reach a call site before it is patched.
 const HITS: u32 = 2;
@@ -124,7 +124,7 @@ impl CallSites {
         let Patch { site, new: code, stub: stub_code, traced, .. } = patch;
         let stub = self.next_stub().unwrap_or_default();
         if !area.set_stub(stub, &stub_code) {
-            return Err(os("place a stub")(std::io::ErrorKind::InvalidInput.into()));
+            return Err(Error::Bug { what: format!("there is no room for stub {stub} of {site:#x}") });
         }
         memory.write(site, &code)?;
         self.patched.push((space, site));

@@ -24,6 +24,17 @@ pub(in crate::record) enum Kind {
     Waitable,
 }
 
+impl Kind {
+    /// Classifies a descriptor whose metadata cannot be read. If it is not open, or its task is gone, a call on it ends
+    /// at once. Otherwise it may be anything: a call on it is made so that it does no harm if it waits.
+    pub(in crate::record) fn unreadable(error: &std::io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::ENOENT | libc::ESRCH) => Self::Ready,
+            _ => Self::Waitable,
+        }
+    }
+}
+
 /// Classifies descriptors.
 #[derive(Debug)]
 pub(in crate::record) struct Fds {
@@ -55,8 +66,8 @@ impl Fds {
     }
 
     /// Returns the metadata of the file to which descriptor `fd` of a task refers.
-    pub(in crate::record) fn metadata(tid: Pid, fd: u64) -> Option<Metadata> {
-        std::fs::metadata(format!("/proc/{tid}/fd/{}", fd as i32)).ok()
+    pub(in crate::record) fn metadata(tid: Pid, fd: u64) -> std::io::Result<Metadata> {
+        std::fs::metadata(format!("/proc/{tid}/fd/{}", fd as i32))
     }
 
     /// Whether a file is in /proc.
@@ -171,4 +182,30 @@ pub(in crate::record) fn pidfd(tid: Pid, fd: u64) -> i32 {
 pub(in crate::record) fn info(tid: Pid, fd: u64, key: &str) -> Option<String> {
     let info = std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{}", fd as i32)).ok()?;
     info.lines().find_map(|line| line.strip_prefix(key)).map(|value| value.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_may_wait_unless_it_is_not_open() {
+        let kind = |errno| Kind::unreadable(&std::io::Error::from_raw_os_error(errno));
+        assert_eq!([libc::ENOENT, libc::ESRCH].map(kind), [Kind::Ready; 2]);
+        assert_eq!([libc::EACCES, libc::ENOMEM, libc::EIO].map(kind), [Kind::Waitable; 3]);
+        let none = Fds::metadata(Pid::this(), u64::from(u32::MAX >> 1)).expect_err("no such descriptor");
+        assert_eq!(Kind::unreadable(&none), Kind::Ready);
+    }
+
+    #[test]
+    fn what_may_wait_is_told_from_what_never_does() {
+        let fds = Fds::new(Streams::new(crate::tracee::Stdin::Null).unwrap()).unwrap();
+        let kind = |file: &std::fs::File| fds.kind_of(&file.metadata().unwrap());
+        let [out, err] = fds.streams().written();
+        assert_eq!([out, err].map(kind), [Kind::Output(Stream::Stdout), Kind::Output(Stream::Stderr)]);
+        let (pipe, _writer) = std::io::pipe().unwrap();
+        assert_eq!(kind(&std::os::fd::OwnedFd::from(pipe).into()), Kind::Waitable);
+        let open = |path| std::fs::File::open(path).unwrap();
+        assert_eq!(["/", "/dev/null", "/proc/self/stat"].map(|path| kind(&open(path))), [Kind::Ready; 3]);
+    }
 }

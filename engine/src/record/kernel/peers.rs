@@ -55,14 +55,13 @@ pub(in crate::record) struct Sockets {
 
 impl Sockets {
     /// Reads the sockets of a task's network namespace. `processes` are the recorded ones.
+    ///
+    /// If a list cannot be read, no socket is known, which makes all of them the outside world's: of a part of them,
+    /// something could be in flight unseen.
     pub(in crate::record) fn of(tid: Pid, processes: impl IntoIterator<Item = Pid>) -> Self {
-        let read =
-            |name: &str| std::fs::read_to_string(format!("/proc/{tid}/net/{name}")).unwrap_or_default();
-        let [tcp, tcp6, udp, udp6] = ["tcp", "tcp6", "udp", "udp6"].map(read);
-        let streams = tcp.lines().chain(tcp6.lines()).filter_map(|line| socket(line, false));
-        let datagrams = udp.lines().chain(udp6.lines()).filter_map(|line| socket(line, true));
-        let all = streams.chain(datagrams).collect();
-        let backlog = !is_delivered(&read("softnet_stat"));
+        let read = |name: &str| std::fs::read_to_string(format!("/proc/{tid}/net/{name}"));
+        let all = listed(["tcp", "tcp6", "udp", "udp6"].map(read)).unwrap_or_default();
+        let backlog = !is_delivered(&read("softnet_stat").unwrap_or_default());
         Self { backlog, ..Self::new(all, held(processes)) }
     }
 
@@ -192,6 +191,20 @@ impl Sockets {
         state(&socket.inode).is_some_and(|own| own.unconfirmed == 0 && own.room == 0 && !own.limited)
             && state(&peer).is_some_and(|peer| peer.offers == Some(0))
     }
+}
+
+/// Returns the sockets in these lists: of streams, then of datagrams. `None` if one cannot be read. A kernel without the
+/// protocol has no list of its sockets.
+fn listed([tcp, tcp6, udp, udp6]: [std::io::Result<String>; 4]) -> Option<Vec<Socket>> {
+    let mut all = Vec::new();
+    for (list, datagrams) in [(tcp, false), (tcp6, false), (udp, true), (udp6, true)] {
+        match list {
+            Ok(list) => all.extend(list.lines().filter_map(|line| socket(line, datagrams))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(_) => return None,
+        }
+    }
+    Some(all)
 }
 
 /// Returns the sockets of processes, with a descriptor of each.
@@ -370,6 +383,18 @@ mod tests {
         assert_eq!(of(&[one, other, also], &[21, 22]), None);
         assert_eq!(of(&[one], &[21]), None);
         assert_eq!(of(&[one, also], &[21, 23]), Some(vec![23]));
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_read_leaves_no_socket_known() {
+        let lists = |udp6| {
+            let streams = format!("header\n{LISTENER}\n{CLIENT}\n{SERVER}\n");
+            listed([Ok(streams), Ok(String::new()), Ok(String::new()), udp6])
+        };
+        let error = |errno| Err(std::io::Error::from_raw_os_error(errno));
+        assert_eq!(lists(Ok(String::new())).map(|all| all.len()), Some(3));
+        assert_eq!(lists(error(libc::ENOENT)).map(|all| all.len()), Some(3), "there is no such protocol");
+        assert_eq!(lists(error(libc::EMFILE)), None);
     }
 
     #[test]

@@ -197,7 +197,7 @@ impl Claimed {
         let tid = tasks[id].tid;
         let path = std::fs::read_link(format!("/proc/{tid}/fd/{}", fd as i32));
         // A file without a name is nobody else's.
-        let path = path.ok().filter(|_| Fds::metadata(tid, fd).is_some_and(|file| is_named(&file)));
+        let path = path.ok().filter(|_| Fds::metadata(tid, fd).is_ok_and(|file| is_named(&file)));
         if let Some(path) = path {
             self.path(path, how);
         }

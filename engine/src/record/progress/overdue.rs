@@ -275,6 +275,7 @@ fn own_time() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::testing::{call, options, tasks, wait};
 
     #[test]
     fn what_comes_after_a_verdict_is_no_effort() {
@@ -296,5 +297,73 @@ mod tests {
         assert!(trial.effort().total() > Duration::from_secs(8), "nobody has looked");
         trial.verdict = Some(Overdue::CutOff(Duration::from_secs(1)));
         assert_eq!(trial.effort().total(), Duration::from_millis(3));
+    }
+
+    #[test]
+    fn a_program_past_its_limit_is_given_up_at_the_next_look() {
+        let mut trial = Trial::new(&Options { timeout: Duration::ZERO, ..options() });
+        let now = Instant::now();
+        assert!(trial.is_due(now) && !trial.is_over());
+        assert!(!trial.look(now, &tasks(1), Due::InSight).unwrap());
+        assert!(trial.is_over() && !trial.is_due(now));
+        assert_eq!(trial.verdict(), Overdue::Limit);
+    }
+
+    #[test]
+    fn a_program_without_a_limit_is_looked_at_now_and_then() {
+        let mut trial = Trial::new(&options());
+        let start = trial.next - LOOK;
+        assert!(!trial.is_due(start) && trial.is_due(start + LOOK));
+        assert!(!trial.look(start + LOOK, &tasks(1), Due::InSight).unwrap());
+        assert!(!trial.is_over() && !trial.is_due(start + LOOK) && trial.is_due(start + LOOK + LOOK));
+        assert_eq!(trial.left(), None);
+    }
+
+    #[test]
+    fn when_the_time_for_all_is_over_it_is_cut_off() {
+        let now = Instant::now();
+        let mut trial = Trial::new(&Options { until: Some(now), ..options() });
+        assert!(trial.is_due(now));
+        trial.look(now, &tasks(1), Due::InSight).unwrap();
+        assert!(matches!(trial.verdict(), Overdue::CutOff(_)));
+    }
+
+    #[test]
+    fn one_that_stands_still_is_checked_ever_more_rarely_until_it_goes_on() {
+        let mut trial = Trial::new(&Options { timeout: Duration::from_secs(3600), ..options() });
+        let mut asks = |still| {
+            trial.stands_still(still);
+            trial.asks().is_some()
+        };
+        assert!(!asks(STILL / 2) && asks(STILL / 2), "in total");
+        assert!(!asks(STILL * (LATER - 1) - Duration::from_nanos(1)) && asks(Duration::from_nanos(1)));
+        trial.goes_on();
+        trial.stands_still(STILL);
+        assert!(trial.asks().is_some());
+    }
+
+    #[test]
+    fn what_will_not_happen_in_time_is_the_verdict() {
+        let mut trial = Trial::new(&options());
+        trial.nothing_due(Duration::from_secs(5));
+        assert_eq!((trial.is_over(), trial.verdict()), (true, Overdue::NothingDue(Duration::from_secs(5))));
+    }
+
+    #[test]
+    fn the_wait_of_a_harness_that_watches_is_no_deadline() {
+        let (mut tasks, mut futexes, mut alarms) = (tasks(2), Futexes::default(), Alarms::default());
+        let harness = Options { watchdog_main: true, ..options() };
+        let key = crate::schedule::futex::FutexKey { space: 0, address: 8 };
+        wait(&mut tasks, TaskId(0), call(libc::SYS_futex, [8, 0, 0, 64, 0, 0]));
+        futexes.table.wait(key, TaskId(0), u32::MAX);
+        tasks.deadlines.insert(TaskId(0), u64::MAX);
+        assert!(futexes.nothing_due(&harness, &tasks, &mut alarms, 0));
+        assert!(!futexes.nothing_due(&options(), &tasks, &mut alarms, 0), "it is any task");
+        tasks.deadlines.insert(TaskId(1), 7);
+        assert!(!futexes.nothing_due(&harness, &tasks, &mut alarms, 0));
+        let clocks = Clocks::default();
+        let next =
+            |options: &Options<'_>, alarms: &mut Alarms| futexes.next_time(options, &tasks, &clocks, alarms);
+        assert_eq!(next(&harness, &mut alarms).unwrap(), Some(Duration::ZERO), "that one is long due");
     }
 }

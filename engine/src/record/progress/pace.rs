@@ -19,3 +19,18 @@ impl Pace {
         self.0 = Instant::now().checked_add(time * PART);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_check_that_took_long_the_next_one_is_far() {
+        let mut pace = Pace::default();
+        assert!(pace.is_due());
+        pace.took(Duration::from_secs(3600));
+        assert!(!pace.is_due());
+        pace.took(Duration::ZERO);
+        assert!(pace.is_due());
+    }
+}

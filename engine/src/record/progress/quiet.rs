@@ -4,10 +4,8 @@
 
 use std::time::Duration;
 
-use nix::unistd::Pid;
-
+use crate::error::Error;
 use crate::task::TaskId;
-use crate::tracee::cpu_time;
 
 /// Calls between checks.
 const CALLS: u32 = 64;
@@ -27,9 +25,14 @@ pub(in crate::record) struct Quiet {
 }
 
 impl Quiet {
-    /// Counts a call that is no tick; `left` is what is left of the countdown. Returns whether the task has been quiet
-    /// for too long.
-    pub(in crate::record) fn is_too_long(&mut self, id: TaskId, pid: Pid, left: u64) -> bool {
+    /// Counts a call that is no tick; `left` is what is left of the countdown, `now` reads the processor time of the
+    /// task's process. Returns whether the task has been quiet for too long.
+    pub(in crate::record) fn is_too_long(
+        &mut self,
+        id: TaskId,
+        left: u64,
+        now: impl FnOnce() -> Result<Duration, Error>,
+    ) -> bool {
         if self.task != Some(id) || self.left != left {
             *self = Self { task: Some(id), left, ..Self::default() };
         }
@@ -37,7 +40,7 @@ impl Quiet {
         if !self.calls.is_multiple_of(CALLS) {
             return false;
         }
-        let Ok(now) = cpu_time(pid) else { return false };
+        let Ok(now) = now() else { return false };
         if self.calls == CALLS {
             self.since = now;
         }
@@ -46,5 +49,48 @@ impl Quiet {
             *self = Self::default();
         }
         too_long
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: TaskId = TaskId(1);
+
+    /// Makes `calls` calls, with so many ticks left, at `ms` of processor time. Returns whether one was too late.
+    fn calls(quiet: &mut Quiet, id: TaskId, calls: u32, left: u64, ms: u64) -> bool {
+        (0..calls).any(|_| quiet.is_too_long(id, left, || Ok(Duration::from_millis(ms))))
+    }
+
+    #[test]
+    fn many_calls_in_little_time_are_no_loop() {
+        let mut quiet = Quiet::default();
+        assert!(!calls(&mut quiet, A, 100 * CALLS, 5, 7));
+    }
+
+    #[test]
+    fn a_task_that_only_asks_is_quiet_from_the_first_check_on() {
+        let mut quiet = Quiet::default();
+        assert!(!calls(&mut quiet, A, CALLS, 5, 1000), "what it computed before does not count");
+        assert!(!calls(&mut quiet, A, CALLS, 5, 1019));
+        assert!(calls(&mut quiet, A, CALLS, 5, 1020));
+        assert!(!calls(&mut quiet, A, CALLS, 5, 1040), "it starts anew");
+    }
+
+    #[test]
+    fn a_tick_or_another_task_ends_the_silence() {
+        for (id, left) in [(A, 4), (TaskId(2), 5)] {
+            let mut quiet = Quiet::default();
+            assert!(!calls(&mut quiet, A, CALLS, 5, 0));
+            assert!(!calls(&mut quiet, id, CALLS, left, 100));
+        }
+    }
+
+    #[test]
+    fn a_process_whose_time_cannot_be_read_is_left_alone() {
+        let mut quiet = Quiet::default();
+        let gone = || Err(Error::Gone { what: "read".into() });
+        assert!(!(0..10 * CALLS).any(|_| quiet.is_too_long(A, 5, gone)));
     }
 }

@@ -62,3 +62,37 @@ impl Tasks {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nix::unistd::getpid;
+
+    use super::*;
+    use crate::record::testing::{call, tasks};
+
+    /// The processes that get a signal in place of a group with the recorder. The caller is in the recorder's group.
+    fn group(target: i32, signal: i32) -> Option<Vec<Pid>> {
+        let mut tasks = tasks(2);
+        tasks.task(TaskId(0)).pid = getpid();
+        let call = call(libc::SYS_kill, [target as u64, signal as u64, 0, 0, 0, 0]);
+        tasks.group_with_us(TaskId(0), &call)
+    }
+
+    #[test]
+    fn a_group_with_the_recorder_is_its_recorded_members() {
+        assert_eq!(group(0, libc::SIGTERM), Some(vec![getpid()]));
+        assert_eq!(group(-getpgrp().as_raw(), libc::SIGTERM), Some(vec![getpid()]));
+    }
+
+    #[test]
+    fn all_processes_are_the_other_recorded_ones() {
+        assert_eq!(group(-1, libc::SIGTERM), Some(vec![crate::record::testing::tid(1)]));
+    }
+
+    #[test]
+    fn one_process_or_a_foreign_group_is_left_to_the_kernel() {
+        assert_eq!(group(getpid().as_raw(), libc::SIGTERM), None);
+        assert_eq!(group(i32::MIN + 1, libc::SIGTERM), None);
+        assert_eq!(group(0, 0), None, "no signal is sent");
+    }
+}

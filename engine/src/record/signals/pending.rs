@@ -29,7 +29,7 @@ use crate::record::tree::call::{Call, interrupted, restart};
 use crate::record::tree::tasks::{Hold, Task, Tasks};
 use crate::task::TaskId;
 use crate::trace::event::Write;
-use crate::tracee::{SignalSet, Signals, Stopped, signals};
+use crate::tracee::{SignalSet, Signals, Stopped, on_task, signals};
 
 /// Signals that by default do nothing (signal(7)).
 const HARMLESS: SignalSet = SignalSet::of(&[libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH, libc::SIGCONT]);
@@ -118,7 +118,8 @@ impl Tasks {
         if sent == 0 {
             Ok(())
         } else {
-            Err(crate::tracee::last_os(format!("send signal {signal} to thread {tid}")).into())
+            let error = std::io::Error::last_os_error();
+            Err(on_task(format!("send signal {signal} to thread {tid}"))(error).into())
         }
     }
 

@@ -147,3 +147,71 @@ impl Surprises {
         self.caprice.spent > 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::testing::{options, tasks};
+    use crate::schedule::surprise::Surprises as Kinds;
+
+    const A: TaskId = TaskId(0);
+    const B: TaskId = TaskId(1);
+
+    fn stall(task: TaskId) -> Caprice {
+        let stall = Stall { task, left: 1, times: 0, lasted: 0, decisions: 0, ticks: 0 };
+        Caprice { stall: Some(stall), ..Caprice::default() }
+    }
+
+    #[test]
+    fn a_stalled_task_does_not_get_the_core_unless_nobody_else_can() {
+        assert_eq!(*Caprice::default().awake(&[A, B]), [A, B]);
+        assert_eq!(*stall(A).awake(&[A, B]), [B]);
+        assert_eq!(*stall(A).awake(&[A]), [A]);
+        assert_eq!(*stall(A).awake(&[B, TaskId(2)]), [B, TaskId(2)]);
+    }
+
+    #[test]
+    fn an_attempt_is_delayed_only_so_much_in_total() {
+        for (time, most) in [(Time::Virtual, FAR), (Time::Real, MOST)] {
+            let options = Options { time, ..options() };
+            let mut surprises = Surprises::new(&options);
+            assert!(!surprises.has_lost_time() && !surprises.may_keep_waiting(&options, most + 1));
+            assert!(!surprises.has_lost_time(), "that delay was refused");
+            assert!(surprises.may_keep_waiting(&options, most) && surprises.has_lost_time());
+            assert!(!surprises.may_keep_waiting(&options, 1));
+        }
+    }
+
+    #[test]
+    fn a_test_that_usually_waits_for_long_may_be_delayed_for_as_long() {
+        let mut options = Options { time: Time::Real, ..options() };
+        options.plan.usual_wait = 2 * MOST;
+        let mut surprises = Surprises::new(&options);
+        assert_eq!(surprises.reach(&options), 2 * MOST);
+        assert!(surprises.may_keep_waiting(&options, 2 * MOST));
+        options.plan.usual_wait = 2 * FAR;
+        assert_eq!(surprises.reach(&options), FAR, "beyond that nobody is");
+    }
+
+    #[test]
+    fn a_stall_strikes_another_task_and_no_harness() {
+        let (tasks, clock) = (tasks(3), Clock::new().unwrap());
+        for seed in 0..100 {
+            let mut options = Options { watchdog_main: true, surprises: Kinds::ALL, ..options() };
+            options.plan.seed = seed;
+            let mut surprises = Surprises::new(&options);
+            surprises.begin_stall(&options, &tasks, &clock, B);
+            let stall = surprises.caprice.stall.expect("a stall");
+            assert_eq!(stall.task, TaskId(2));
+            assert!((1..WAITS).contains(&stall.left));
+        }
+    }
+
+    #[test]
+    fn there_is_nobody_to_stall_beside_the_only_task() {
+        let (tasks, clock, options) = (tasks(1), Clock::new().unwrap(), options());
+        let mut surprises = Surprises::new(&options);
+        surprises.begin_stall(&options, &tasks, &clock, A);
+        assert!(surprises.caprice.stall.is_none());
+    }
+}

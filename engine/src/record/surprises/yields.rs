@@ -84,3 +84,41 @@ impl Surprises {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::options::Options;
+    use crate::record::testing::{call, options, tasks};
+    use crate::schedule::surprise::Surprises as Kinds;
+
+    const A: TaskId = TaskId(0);
+
+    /// Whether each of so many yields keeps the core, in an attempt whose kinds are drawn from `seed`.
+    fn kept(kinds: Kinds, seed: u64, calls: usize) -> Vec<bool> {
+        let (tasks, call) = (tasks(1), call(libc::SYS_sched_yield, [0; 6]));
+        let mut options = Options { surprises: kinds, ..options() };
+        options.plan.seed = seed;
+        let (scheduler, sites) = (Scheduler::new(&options.plan), CallSites::default());
+        let mut surprises = Surprises::new(&options);
+        let mut yields = || surprises.gives_way(&tasks, &scheduler, &sites, A, &call);
+        (0..calls).map(|_| matches!(yields(), Next::Continue)).collect()
+    }
+
+    #[test]
+    fn a_yield_gives_way_unless_surprised() {
+        assert!(!kept(Kinds::NONE, 0, 1000).contains(&true));
+    }
+
+    #[test]
+    fn spells_are_limited_each_and_in_total_and_a_real_yield_follows_each() {
+        let all: Vec<_> = (0..20).map(|seed| kept(Kinds::ALL, seed, 20_000)).collect();
+        assert!(all.iter().any(|kept| !kept.contains(&true)), "not every attempt has this kind");
+        assert!(all.iter().any(|kept| kept.contains(&true)));
+        for kept in all {
+            assert!(kept.iter().filter(|kept| **kept).count() as u64 <= MOST);
+            let longest = kept.split(|kept| !kept).map(<[bool]>::len).max();
+            assert!(longest.is_some_and(|longest| (longest as u64) < LONGEST));
+        }
+    }
+}

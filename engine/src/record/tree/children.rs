@@ -46,3 +46,16 @@ impl Children {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::record::testing::tasks;
+
+    #[test]
+    fn a_request_to_look_soon_is_due_at_once() {
+        let mut tasks = tasks(1);
+        tasks.children.look += std::time::Duration::from_secs(3600);
+        tasks.look_soon();
+        assert!(tasks.children.look <= std::time::Instant::now());
+    }
+}

@@ -477,3 +477,111 @@ impl Tasks {
         !self.in_kernel().is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::testing::{call, running, stopped, task, tasks, tid, wait};
+
+    const A: TaskId = TaskId(0);
+    const B: TaskId = TaskId(1);
+    const C: TaskId = TaskId(2);
+
+    #[test]
+    fn runnable_tasks_are_in_order_however_they_became_so() {
+        let mut tasks = tasks(3);
+        assert_eq!(tasks.runnable(), [A, B, C]);
+        for id in [A, C] {
+            wait(&mut tasks, id, call(libc::SYS_futex, [0; 6]));
+        }
+        assert_eq!(tasks.runnable(), [B]);
+        for id in [C, A] {
+            tasks.end_wait(id, 0);
+        }
+        assert_eq!(tasks.runnable(), [A, B, C]);
+    }
+
+    #[test]
+    fn a_released_task_runs_until_it_is_held_again() {
+        let mut tasks = tasks(2);
+        let Hold::Ready(token) = tasks.release(A) else { panic!("it was ready") };
+        assert_eq!((token.tid(), tasks.runnable()), (tid(0), &[B][..]));
+        assert!(matches!(tasks[A].hold(), Hold::Running));
+        tasks.hold(A, Hold::Ready(token));
+        assert_eq!(tasks.runnable(), [A, B]);
+    }
+
+    #[test]
+    fn turns_are_told_once_for_each_change() {
+        let mut tasks = tasks(2);
+        let slot = |id: TaskId, tasks: &Tasks| runnable(id.0, tasks[id].slot().expect("a slot"));
+        let expected = [slot(A, &tasks), slot(B, &tasks)];
+        assert_eq!(tasks.changed_turns(), Some(&expected[..]));
+        assert_eq!(tasks.changed_turns(), None);
+        let hold = tasks.release(A);
+        assert_eq!(tasks.changed_turns(), Some(&expected[1..]));
+        drop(hold);
+        wait(&mut tasks, A, call(libc::SYS_futex, [0; 6]));
+        assert_eq!(tasks.changed_turns(), None, "it was not among them any more");
+    }
+
+    #[test]
+    fn a_wait_ends_with_its_result_and_once() {
+        let mut tasks = tasks(2);
+        wait(&mut tasks, A, call(libc::SYS_futex, [0; 6]));
+        tasks.deadlines.insert(A, 5);
+        tasks.end_wait(A, -110);
+        assert!(matches!(tasks[A].hold(), Hold::Woken(_, _, -110)) && tasks.woken);
+        assert!(!tasks.deadlines.contains(A));
+        tasks.woken = false;
+        tasks.end_wait(A, 0);
+        assert!(matches!(tasks[A].hold(), Hold::Woken(_, _, -110)) && !tasks.woken);
+        tasks.hold(B, Hold::Parked(running(1)));
+        tasks.end_wait(B, 0);
+        assert!(matches!(tasks[B].hold(), Hold::Unparked(_)) && tasks.woken);
+    }
+
+    #[test]
+    fn tasks_in_the_kernel_are_known_as_such() {
+        let mut tasks = tasks(2);
+        assert!(!tasks.someone_in_kernel());
+        tasks.hold(A, Hold::InKernel(running(0), call(libc::SYS_wait4, [0; 6])));
+        tasks.hold(B, Hold::Suspended(running(1), None));
+        assert_eq!((tasks.in_kernel().len(), tasks.runnable()), (2, &[][..]));
+        tasks.hold(A, Hold::Returned(stopped(0), call(libc::SYS_wait4, [0; 6])));
+        assert_eq!((tasks.in_kernel().iter().collect::<Vec<_>>(), tasks.runnable()), (vec![&B], &[A][..]));
+    }
+
+    #[test]
+    fn a_task_that_is_gone_is_found_by_number_only() {
+        let mut tasks = tasks(3);
+        tasks.hold(B, Hold::Gone);
+        assert_eq!(tasks.living().map(|task| task.id).collect::<Vec<_>>(), [A, C]);
+        assert_eq!((tasks.count(), tasks.iter().count(), tasks.next()), (2, 3, TaskId(3)));
+        assert!(tasks.with_tid(tid(1)).is_none() && matches!(tasks[B].hold(), Hold::Gone));
+        assert!(tasks.only().is_none());
+        tasks.hold(C, Hold::Gone);
+        assert_eq!(tasks.only().map(|task| task.id), Some(A));
+    }
+
+    #[test]
+    fn a_thread_that_executes_takes_over_the_id_of_its_process() {
+        let mut tasks = tasks(1);
+        let mut thread = task(&mut tasks);
+        thread.pid = tid(0);
+        tasks.add(thread);
+        assert_eq!(tasks.members(tid(0)), [A, B]);
+        tasks.hold(A, Hold::Gone);
+        tasks.take_over(B, tid(0));
+        assert_eq!(tasks.with_tid(tid(0)).map(|task| task.id), Some(B));
+        assert!(tasks.with_tid(tid(1)).is_none());
+    }
+
+    #[test]
+    fn an_id_that_another_task_has_taken_over_stays_its_own() {
+        let mut tasks = tasks(2);
+        tasks.take_over(B, tid(0));
+        tasks.hold(A, Hold::Gone);
+        assert_eq!(tasks.with_tid(tid(0)).map(|task| task.id), Some(B), "its first owner ends later");
+    }
+}

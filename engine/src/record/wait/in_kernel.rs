@@ -1,7 +1,7 @@
 //! Collects tasks that return from the kernel.
 
 use crate::record::recorder::Recorder;
-use crate::record::step::Flow;
+use crate::record::step::{Flow, bug};
 use crate::record::tree::call::{Call, Stage};
 use crate::record::tree::in_kernel::Reached;
 use crate::record::tree::tasks::Hold;
@@ -58,7 +58,7 @@ impl Recorder<'_> {
         let call = match self.tasks.release(id) {
             Hold::InKernel(_, call) => call,
             Hold::Suspended(_, call) => return self.tasks.left_stop(id, stopped, stop, call),
-            _ => return Err(crate::record::step::unexpected("follow a task")),
+            _ => return Err(bug(format!("{id} has stopped, but was not running"))),
         };
         let hold = if stop == Stop::SyscallExit && call.stage == Stage::Inside {
             self.tasks.woken = true;

@@ -162,7 +162,7 @@ impl Step<'_, '_> {
             None => drop(kill(pid, Signal::SIGKILL)),
         }
         for tid in tids.into_iter().filter(|tid| *tid != pid).chain([pid]) {
-            self.reap(Running::of_new(tid))?;
+            self.reap(Running::known_to_run(tid))?;
             self.live.leash.remove(tid);
         }
         Ok(())

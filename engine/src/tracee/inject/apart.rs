@@ -2,7 +2,7 @@
 
 use rrtest_preload::layout::{DESCRIPTORS, DESCRIPTORS_LEN, DESCRIPTORS_MOST};
 
-use super::remote::remote;
+use super::remote::{remote, with_signals_blocked};
 use crate::Error;
 use crate::tracee::proc::Memory;
 use crate::tracee::ptrace::Stopped;
@@ -15,12 +15,11 @@ pub(in crate::tracee) fn apart(task: Stopped, number: u64, args: [u64; 6]) -> Re
     if !task.at_entry()? {
         registers.set_number(u64::MAX);
     }
-    let mask = task.signal_mask()?;
-    task.set_signal_mask(u64::MAX)?;
-    let (task, result) = remote(task, number, args)?;
-    task.set_registers(&registers)?;
-    task.set_signal_mask(mask)?;
-    Ok((task, result))
+    with_signals_blocked(task, |task| {
+        let (task, result) = remote(task, number, args)?;
+        task.set_registers(&registers)?;
+        Ok((task, result))
+    })
 }
 
 /// Makes a task's process ignore a signal again that the kernel has reset because an instruction raised it. Other flags

@@ -7,7 +7,6 @@ use crate::tracee::area::list::{ARGS, CALL, COPIES, TEXT};
 use crate::tracee::area::shared::SCRATCH_LEN;
 use crate::tracee::proc::Memory;
 use crate::tracee::ptrace::{Registers, Stopped};
-use crate::tracee::system::os;
 
 /// An argument of a call.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +88,7 @@ impl Batch {
         task.set_registers(&registers)?;
         let mut checked = self.checked.iter();
         let is_asked_for = |stopped: &Registers| checked.next() == Some(&(stopped.number(), stopped.args()));
-        let (task, _) = finish(task, is_asked_for, os("make system calls in a driven process"))?;
+        let (task, _) = finish(task, is_asked_for, || "make system calls".into())?;
         let done = memory.bytes(Area::LIST, self.calls.len() * CALL)?;
         let result = |call: &[u8]| call.first_chunk().map_or(0, |word| i64::from_ne_bytes(*word));
         Ok((task, done.chunks_exact(CALL).map(result).collect()))

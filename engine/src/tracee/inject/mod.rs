@@ -11,4 +11,4 @@ pub(super) mod remote;
 
 pub use apart::ignore_again;
 pub use batch::{Arg, Batch};
-pub use remote::{remote, unmap_around_area};
+pub use remote::{remote, unmap_around_area, with_signals_blocked};

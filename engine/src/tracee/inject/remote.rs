@@ -4,6 +4,7 @@ use crate::Error;
 use crate::tracee::area::Area;
 use crate::tracee::ptrace::{Registers, Resume, Stop, Stopped, Wait};
 use crate::tracee::system::os;
+use nix::sys::signal::{Signal, kill};
 use rrtest_preload::layout::{AREA, AREA_LEN, SYS_INJECTED};
 
 /// Has a task make a system call at the injection code in the shared area. The task must stand at the entry of a system
@@ -49,31 +50,58 @@ pub(in crate::tracee) fn call(
     let is_asked_for = |stopped: &Registers| {
         !std::mem::replace(&mut made, true) && stopped.number() == number && stopped.args() == args
     };
-    finish(task, is_asked_for, os(format!("make system call {number} in a driven process")))
+    finish(task, is_asked_for, || format!("make system call {number}"))
 }
 
-/// Runs the injection code to its end. Returns rdi. `died` makes the error if the task dies before.
+/// Does something with a task during which its signals stay pending: the kernel delivers signals on the way back from
+/// each injected call, where they would be lost.
+///
+/// # Errors
+/// Any error of `run`, or if the task has been killed.
+pub fn with_signals_blocked<T>(
+    task: Stopped,
+    run: impl FnOnce(Stopped) -> Result<(Stopped, T), Error>,
+) -> Result<(Stopped, T), Error> {
+    let mask = task.signal_mask()?;
+    task.set_signal_mask(u64::MAX)?;
+    let (task, result) = run(task)?;
+    task.set_signal_mask(mask)?;
+    Ok((task, result))
+}
+
+/// Runs the injection code to its end. Returns rdi. Calls on the way that stop are made if `is_asked_for` says so of the
+/// registers at their entries. `what` says what it does. Signals are lost
+/// unless they are [blocked](with_signals_blocked).
 pub(in crate::tracee) fn finish(
     task: Stopped,
     mut is_asked_for: impl FnMut(&Registers) -> bool,
-    failed: impl FnOnce(std::io::Error) -> Error,
+    what: impl FnOnce() -> String,
 ) -> Result<(Stopped, i64), Error> {
     let mut task = task;
+    let mut to_stop = false;
     loop {
         match task.resume(Resume::Freely, 0)?.wait_soon()? {
             Wait::Stopped(stopped, Stop::Seccomp) => {
                 let registers = stopped.registers()?;
                 if registers.number() == SYS_INJECTED as u64 {
+                    if to_stop {
+                        kill(stopped.tid(), Signal::SIGSTOP)
+                            .map_err(|e| os("stop a driven process")(e.into()))?;
+                    }
                     return Ok((stopped, registers.args()[0].cast_signed()));
                 }
                 if !is_asked_for(&registers) {
                     let other = format!("it makes system call {} instead", registers.number());
-                    return Err(failed(std::io::Error::other(other)));
+                    return Err(os(format!("{} in a driven process", what()))(std::io::Error::other(other)));
                 }
                 task = stopped;
             }
+            // It cannot be blocked. The process stops once it goes on by itself.
+            Wait::Stopped(stopped, Stop::Signal(libc::SIGSTOP)) => (task, to_stop) = (stopped, true),
             Wait::Stopped(stopped, _) => task = stopped,
-            Wait::Dead(death) => return Err(failed(std::io::Error::other(format!("it died: {death:?}")))),
+            Wait::Dead(death) => {
+                return Err(Error::Gone { what: format!("{} in a driven process ({death:?})", what()) });
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use crate::Error;
-use crate::tracee::system::os;
+use crate::tracee::system::on_task;
 
 /// A mapping of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub struct Line {
 /// If the process is gone.
 pub fn maps(pid: Pid) -> Result<Vec<Line>, Error> {
     let path = format!("/proc/{pid}/maps");
-    let text = std::fs::read(&path).map_err(os(format!("read {path}")))?;
+    let text = std::fs::read(&path).map_err(on_task(format!("read {path}")))?;
     Ok(String::from_utf8_lossy(&text).lines().filter_map(line).collect())
 }
 
@@ -48,7 +48,7 @@ pub fn maps(pid: Pid) -> Result<Vec<Line>, Error> {
 /// If the process is gone.
 pub fn locked(pid: Pid) -> Result<Vec<Range<u64>>, Error> {
     let path = format!("/proc/{pid}/smaps");
-    let text = std::fs::read(&path).map_err(os(format!("read {path}")))?;
+    let text = std::fs::read(&path).map_err(on_task(format!("read {path}")))?;
     Ok(locked_in(&String::from_utf8_lossy(&text)))
 }
 
@@ -71,7 +71,7 @@ fn locked_in(smaps: &str) -> Vec<Range<u64>> {
 /// If the process is gone.
 pub fn code_around(pid: Pid, address: u64) -> Result<Option<Range<u64>>, Error> {
     let path = format!("/proc/{pid}/maps");
-    let file = File::open(&path).map_err(os(format!("read {path}")))?;
+    let file = File::open(&path).map_err(on_task(format!("read {path}")))?;
     let mut query = Query { size: size_of::<Query>() as u64, address, ..Query::default() };
     // SAFETY: the structure has the size that it says, and the kernel writes to no other memory: it gets no buffer for
     // names.

@@ -9,7 +9,7 @@ use nix::sys::uio::{RemoteIoVec, process_vm_writev};
 use nix::unistd::Pid;
 
 use crate::Error;
-use crate::tracee::system::os;
+use crate::tracee::system::on_task;
 
 /// A traced process's memory, through `/proc/PID/mem`: a tracer may also write where the process may not.
 ///
@@ -28,7 +28,7 @@ impl Memory {
     pub fn open(pid: Pid) -> Result<Self, Error> {
         let path = format!("/proc/{pid}/mem");
         let file =
-            OpenOptions::new().read(true).write(true).open(&path).map_err(os(format!("open {path}")))?;
+            OpenOptions::new().read(true).write(true).open(&path).map_err(on_task(format!("open {path}")))?;
         Ok(Self { file, pid })
     }
 

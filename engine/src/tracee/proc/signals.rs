@@ -3,7 +3,7 @@
 use nix::unistd::Pid;
 
 use crate::Error;
-use crate::tracee::system::os;
+use crate::tracee::system::on_task;
 
 /// A set of signals; the lowest bit is signal 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub struct Signals {
 /// If the task is gone.
 pub fn signals(tid: Pid) -> Result<Signals, Error> {
     let path = format!("/proc/{tid}/status");
-    let status = std::fs::read_to_string(&path).map_err(os(format!("read {path}")))?;
+    let status = std::fs::read_to_string(&path).map_err(on_task(format!("read {path}")))?;
     let set = |field: &str| {
         let mask = status.lines().find_map(|line| line.strip_prefix(field)).map(str::trim);
         SignalSet(mask.and_then(|mask| u64::from_str_radix(mask, 16).ok()).unwrap_or(0))

@@ -3,7 +3,7 @@
 use nix::unistd::Pid;
 
 use crate::Error;
-use crate::tracee::system::last_os;
+use crate::tracee::system::on_task;
 
 /// Returns the limit of a process, in bytes.
 ///
@@ -39,7 +39,8 @@ fn limit(pid: Pid, new: Option<libc::rlimit>) -> Result<libc::rlimit, Error> {
     let new = new.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: prlimit(2) reads the new limit, if the pointer is not null, and writes the old one; both live.
     if unsafe { libc::prlimit(pid.as_raw(), libc::RLIMIT_STACK, new, &raw mut old) } != 0 {
-        return Err(last_os(format!("look at the stack limit of process {pid}, or set it")));
+        let what = format!("look at the stack limit of process {pid}, or set it");
+        return Err(on_task(what)(std::io::Error::last_os_error()));
     }
     Ok(old)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::unistd::Pid;
 
 use crate::Error;
-use crate::tracee::system::last_os;
+use crate::tracee::system::on_task;
 
 /// A task's state as the kernel reports it (`/proc/PID/stat`, proc_pid_stat(5)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,12 +83,18 @@ pub fn cpu_time(pid: Pid) -> Result<Duration, Error> {
     let mut clock = 0;
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: both calls write to the live locals that they are given.
-    let got = unsafe {
-        libc::clock_getcpuclockid(pid.as_raw(), &raw mut clock) == 0
-            && libc::clock_gettime(clock, &raw mut time) == 0
+    let (found, got) = unsafe {
+        let found = libc::clock_getcpuclockid(pid.as_raw(), &raw mut clock);
+        (found, found == 0 && libc::clock_gettime(clock, &raw mut time) == 0)
     };
     if !got {
-        return Err(last_os(format!("read the processor time of process {pid}")));
+        // The first of them returns its error.
+        let error = if found == 0 {
+            std::io::Error::last_os_error()
+        } else {
+            std::io::Error::from_raw_os_error(found)
+        };
+        return Err(on_task(format!("read the processor time of process {pid}"))(error));
     }
     Ok(Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32))
 }

@@ -22,7 +22,7 @@ pub fn branch(task: Stopped, clear_tid: u64) -> Result<(Stopped, Stopped), Error
         let errno = i32::try_from(-result).unwrap_or(libc::EIO);
         return Err(failed(std::io::Error::from_raw_os_error(errno)));
     };
-    let mut new = Running::of_new(Pid::from_raw(pid));
+    let mut new = Running::assume(Pid::from_raw(pid));
     loop {
         match new.wait_soon()? {
             // It stands at the end of the injected code.

@@ -165,6 +165,7 @@ const LIMITS: [(libc::__rlimit_resource_t, libc::rlim_t); 5] = [
 pub(super) fn fork_traced(area: &Area, then: &Then) -> Result<Stopped, Error> {
     let (go_read, mut go_write) = pipe()?;
     let (mut report_read, report_write) = pipe()?;
+    let rseq = registered_rseq();
     let blocked = block_signals();
     // SAFETY: until it executes another program or stops for good, the child makes async-signal-safe calls only.
     let pid = unsafe { libc::fork() };
@@ -180,6 +181,7 @@ pub(super) fn fork_traced(area: &Area, then: &Then) -> Result<Stopped, Error> {
                 go: go_read.as_raw_fd(),
                 report: report_write.as_raw_fd(),
                 limit: found(),
+                rseq,
             };
             // SAFETY: this is the child of a fork; `then` was prepared before it.
             unsafe { child(&fds, then) }
@@ -281,6 +283,15 @@ struct Descriptors {
     report: c_int,
     /// The program's descriptor limit, if it differs from that of this process.
     limit: Option<libc::rlimit>,
+    /// What the forking thread has registered, and with it the child.
+    rseq: Option<Rseq>,
+}
+
+/// The restartable-sequences area that glibc has registered for a thread (rseq(2)).
+#[derive(Clone, Copy, Debug)]
+struct Rseq {
+    area: usize,
+    size: u32,
 }
 
 /// Takes the child from fork to its first system call under the filter.
@@ -330,7 +341,9 @@ unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
                 }
             }
             Then::Wait(_) => {
-                forget_rseq();
+                if let Some(rseq) = fds.rseq {
+                    forget_rseq(rseq);
+                }
                 for (resource, most) in LIMITS {
                     let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
                     if libc::setrlimit(resource, &raw const limit) != 0 {
@@ -384,15 +397,8 @@ unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
     }
 }
 
-/// Unregisters the rseq(2) area that glibc has registered for this thread: the kernel writes to it, and kills a process
-/// that has unmapped it. C libraries without `__rseq_size` have registered none.
-///
-/// # Safety
-/// The thread must not use restartable sequences any more.
-unsafe fn forget_rseq() {
-    const UNREGISTER: c_int = 1;
-    /// glibc's `RSEQ_SIG` on x86.
-    const SIGNATURE: u32 = 0x5305_3053;
+/// Returns what glibc has registered for this thread. C libraries without `__rseq_size` have registered nothing.
+fn registered_rseq() -> Option<Rseq> {
     let symbol = |name: &CStr| {
         // SAFETY: a lookup by a valid C string.
         unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }
@@ -400,17 +406,29 @@ unsafe fn forget_rseq() {
     let offset = symbol(c"__rseq_offset").cast::<isize>();
     let size = symbol(c"__rseq_size").cast::<u32>();
     if offset.is_null() || size.is_null() {
-        return;
+        return None;
     }
     // SAFETY: glibc defines both symbols with these types (rseq in its manual); the thread pointer is the first word
-    // of the thread control block it points to (x86-64 TLS ABI). A wrong length is refused with EINVAL.
+    // of the thread control block it points to (x86-64 TLS ABI).
     unsafe {
         let thread_pointer: usize;
         std::arch::asm!("mov {}, fs:0", out(reg) thread_pointer, options(nostack, readonly));
-        let area = thread_pointer.wrapping_add_signed(*offset);
-        // Registered with at least 32 bytes, even if fewer are in use.
-        for len in [(*size).max(32), *size] {
-            libc::syscall(libc::SYS_rseq, area, len, UNREGISTER, SIGNATURE);
-        }
+        Some(Rseq { area: thread_pointer.wrapping_add_signed(*offset), size: *size })
+    }
+}
+
+/// Unregisters the area: the kernel writes to it, and kills a process that has unmapped it.
+///
+/// # Safety
+/// The calling thread must be the one that has registered it, or its copy in a forked child, and must not use restartable
+/// sequences any more.
+unsafe fn forget_rseq(Rseq { area, size }: Rseq) {
+    const UNREGISTER: c_int = 1;
+    /// glibc's `RSEQ_SIG` on x86.
+    const SIGNATURE: u32 = 0x5305_3053;
+    // Registered with at least 32 bytes, even if fewer are in use.
+    for len in [size.max(32), size] {
+        // SAFETY: a plain system call; a wrong length is refused with EINVAL.
+        unsafe { libc::syscall(libc::SYS_rseq, area, len, UNREGISTER, SIGNATURE) };
     }
 }

@@ -63,3 +63,37 @@ fn executed(task: Stopped, path: &Path) -> Result<Stopped, Error> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tracee::Stdin;
+    use nix::sys::signal::{Signal, kill};
+
+    /// Sends a signal to a program that has just been executed. Returns its first stop once it is prepared.
+    fn first_stop_after(signal: Signal) -> Stop {
+        let program =
+            Program { path: "/bin/true".into(), args: Vec::new(), env: Vec::new(), cwd: "/".into() };
+        let streams = Streams::new(Stdin::Null).unwrap();
+        let area = Area::new().unwrap();
+        let then = Then::Execute(Arguments::new(&program).unwrap(), streams.fds());
+        let task = fork_traced(&area, &then).unwrap();
+        let _leash = Leash::new(task.tid());
+        let task = executed(task, &program.path).unwrap();
+        let mask = task.signal_mask().unwrap();
+        kill(task.tid(), signal).unwrap();
+        let Settled { task, .. } = settle(task, &area, [0; 16]).unwrap();
+        assert_eq!(task.signal_mask().unwrap(), mask);
+        match task.resume(Resume::Freely, 0).unwrap().wait_soon().unwrap() {
+            Wait::Stopped(_, stop) => stop,
+            Wait::Dead(death) => panic!("{death:?}"),
+        }
+    }
+
+    #[test]
+    fn a_signal_that_comes_during_execve_is_not_lost() {
+        for signal in [Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGSTOP] {
+            assert_eq!(first_stop_after(signal), Stop::Signal(signal as i32));
+        }
+    }
+}

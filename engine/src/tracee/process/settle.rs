@@ -5,7 +5,7 @@ use rrtest_preload::layout::{AREA, AREA_LEN};
 use crate::Error;
 use crate::tracee::area::Area;
 use crate::tracee::inject::hand_over::{self, hand_over};
-use crate::tracee::inject::remote::call;
+use crate::tracee::inject::remote::{call, with_signals_blocked};
 use crate::tracee::proc::Memory;
 use crate::tracee::ptrace::Stopped;
 use crate::tracee::system::PAGE;
@@ -20,11 +20,16 @@ pub struct Settled {
 }
 
 /// Prepares a process that stands at the exit of execve(2): maps the shared area, and makes the initial stack the same
-/// everywhere. `random` is what the program finds as AT_RANDOM (getauxval(3)).
+/// everywhere. `random` is what the program finds as AT_RANDOM (getauxval(3)). Signals stay pending.
 ///
 /// # Errors
 /// If the process has no way to open the area, or dies.
 pub fn settle(task: Stopped, area: &Area, random: [u8; 16]) -> Result<Settled, Error> {
+    let (task, memory) = with_signals_blocked(task, |task| prepare(task, area, random))?;
+    Ok(Settled { task, memory })
+}
+
+fn prepare(task: Stopped, area: &Area, random: [u8; 16]) -> Result<(Stopped, Memory), Error> {
     let memory = Memory::open(task.tid())?;
     let start = task.registers()?;
     edit_auxv(&memory, start.sp(), random)?;
@@ -63,7 +68,7 @@ pub fn settle(task: Stopped, area: &Area, random: [u8; 16]) -> Result<Settled, E
     let mut registers = start;
     registers.set_number(u64::MAX);
     task.set_registers(&registers)?;
-    Ok(Settled { task, memory })
+    Ok((task, memory))
 }
 
 /// Makes the initial stack the same everywhere: without vdso, so that time comes through system calls, and with known

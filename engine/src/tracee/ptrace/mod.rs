@@ -12,5 +12,7 @@ mod to_exit;
 pub use debug_registers::{DebugRegisters, Point, debug_status};
 pub use heartbeat::Heartbeat;
 pub use registers::Registers;
-pub use task::{Death, Resume, Running, Stop, Stopped, Vectors, Wait, Waited, wait_any, wait_in_group};
+pub use task::{
+    Death, Resume, Running, Stop, Stopped, Vectors, Wait, Waited, interrupt, reap, wait_any, wait_in_group,
+};
 pub use to_exit::to_exit;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::debug_registers::{DebugRegisters, Point};
 use super::registers::Registers;
 use crate::Error;
+use crate::tracee::system::on_task;
 
 /// A traced task in a ptrace stop. It stays there until it is resumed or dies of SIGKILL.
 #[derive(Debug)]
@@ -95,6 +96,12 @@ impl Resume {
 impl Stopped {
     /// Takes charge of a task that is known to be in a stop that has been waited for.
     pub(in crate::tracee) fn assume(tid: Pid) -> Self {
+        Self { tid }
+    }
+
+    /// Makes a token that stands for no task.
+    #[cfg(test)]
+    pub(crate) fn in_test(tid: Pid) -> Self {
         Self { tid }
     }
 
@@ -328,7 +335,7 @@ impl Stopped {
     }
 
     fn refused(&self, what: &str, error: nix::errno::Errno) -> Error {
-        Error::Os { what: format!("{what} of thread {}", self.tid), source: error.into() }
+        on_task(format!("{what} of thread {}", self.tid))(error.into())
     }
 }
 
@@ -346,9 +353,10 @@ impl Running {
         Self { tid }
     }
 
-    /// Takes charge of a task that [`Stop::Cloned`] or [`Stop::Forked`] reported: it runs until its first stop.
+    /// Takes charge of a task that runs and that nobody else has charge of, as the caller knows from elsewhere: it waits
+    /// for its turn in the process, where it has got by itself.
     #[must_use]
-    pub fn of_new(tid: Pid) -> Self {
+    pub(crate) fn known_to_run(tid: Pid) -> Self {
         Self::assume(tid)
     }
 
@@ -360,8 +368,7 @@ impl Running {
 
     /// Asks it to stop soon, with [`Stop::Event`]. Does nothing if it is about to stop anyway, or dead.
     pub fn interrupt(&self) {
-        // This can fail only if the task is gone or already stopping; the next wait shows that.
-        let _ = ptrace::interrupt(self.tid);
+        interrupt(self.tid);
     }
 
     /// Waits until it stops or dies, or the heartbeat interrupts.
@@ -375,7 +382,8 @@ impl Running {
         })
     }
 
-    /// Waits despite interruptions, for a stop that is certain to come at once.
+    /// Waits despite interruptions, for a stop that is certain to come at once: the kernel alone is needed for it, not
+    /// the program. Only a sleep that not even SIGKILL ends could delay it, and so the recorder's own end.
     ///
     /// # Errors
     /// As [`Self::wait`].
@@ -387,7 +395,7 @@ impl Running {
         }
     }
 
-    /// Waits for the end of a task that is certain to come. It may have been reaped already.
+    /// Waits for its end, which is certain to come. It may have been reaped already.
     ///
     /// # Errors
     /// As [`Self::wait`].
@@ -413,6 +421,21 @@ impl Running {
             Waited::NotYet => Waited::NotYet,
         })
     }
+}
+
+/// Asks a task to stop, as [`Running::interrupt`] does. Who has charge of it will find it stopped.
+pub fn interrupt(tid: Pid) {
+    // This can fail only if the task is gone or already stopping; the next wait shows that.
+    let _ = ptrace::interrupt(tid);
+}
+
+/// Waits for the end of a task that is certain to come, wherever the task is: its process exits, or has been killed. It
+/// may have been reaped already.
+///
+/// # Errors
+/// As [`Running::wait`].
+pub fn reap(tid: Pid) -> Result<(), Error> {
+    Running::assume(tid).reap()
 }
 
 /// Waits until any task of the calling thread stops or dies.
@@ -459,7 +482,7 @@ fn decode(tid: Pid, status: c_int) -> Result<Wait, Error> {
     let message = || {
         ptrace::getevent(tid)
             .map(|raw| Pid::from_raw(raw as pid_t))
-            .map_err(|e| Error::Os { what: format!("read the event of thread {tid}"), source: e.into() })
+            .map_err(|e| on_task(format!("read the event of thread {tid}"))(e.into()))
     };
     let stop = match (status >> 16, libc::WSTOPSIG(status)) {
         (libc::PTRACE_EVENT_SECCOMP, _) => Stop::Seccomp,

@@ -17,7 +17,7 @@ pub fn to_exit<E>(
         let stop;
         (stopped, stop) = resume(stopped)?;
         match stop {
-            Stop::Cloned(tid) | Stop::Forked(tid) => made = Some(Running::of_new(tid)),
+            Stop::Cloned(tid) | Stop::Forked(tid) => made = Some(Running::assume(tid)),
             Stop::SyscallExit => return Ok((stopped, made)),
             _ => {}
         }

@@ -85,8 +85,9 @@ pub(super) fn wait(shared: &mut Shared, frame: &mut Frame) -> bool {
     waits
 }
 
-/// The recorder may stop the task at any time, and looks whether it is in between.
-fn set_deciding(shared: &mut Shared, deciding: bool) {
+/// The recorder may stop the task at any time, and looks whether it is in between: what it has noted may not all be done, nor
+/// what it has done be noted.
+pub(super) fn set_deciding(shared: &mut Shared, deciding: bool) {
     compiler_fence(SeqCst);
     // SAFETY: it is a field of ours.
     unsafe { (&raw mut shared.deciding).write_volatile(deciding.into()) };

@@ -44,7 +44,7 @@ impl Recorder<'_> {
     }
 
     /// While the program starts up, its calls are looked at. What a signal waits for is the next call that stops.
-    fn set_mode(&self, id: TaskId) {
+    pub(super) fn set_mode(&self, id: TaskId) {
         let looked_at = self.start_up.as_ref().is_some_and(StartUp::looks_at_all);
         let stops = self.buffer.hurried || self.options.calls_stop;
         let off = stops || looked_at || !self.tasks[id].deferred.is_empty();

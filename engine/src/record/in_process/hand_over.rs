@@ -25,7 +25,7 @@ use crate::schedule::{Choice, Found, Point, Why};
 use crate::task::TaskId;
 use crate::trace::event::{Event, Parked};
 use crate::tracee::{
-    Area, Death, Member, Resume, Running, State, Stop, Stopped, Wait, Waited, state, wait_any,
+    Area, Death, Member, Resume, Running, State, Stop, Stopped, Wait, Waited, is_fault, state, wait_any,
 };
 
 impl Recorder<'_> {
@@ -172,13 +172,38 @@ impl Recorder<'_> {
                 }
             },
         };
-        self.follow()?;
         let id = self.tasks.with_tid(tid).map(|task| task.id);
+        let wait = match (id, wait) {
+            (Some(id), Wait::Stopped(stopped, Stop::Signal(number))) if self.clock.area().is_deciding() => {
+                match self.goes_on_deciding(id, stopped, number)? {
+                    None => return Ok(None),
+                    Some(stopped) => Wait::Stopped(stopped, Stop::Signal(number)),
+                }
+            }
+            (_, wait) => wait,
+        };
+        self.follow()?;
         match (id, wait) {
             (Some(id), Wait::Stopped(stopped, stop)) => Ok(Some((id, stopped, stop))),
             (Some(id), Wait::Dead(death)) => self.died(id, death),
             (None, _) => Err(crate::record::step::unexpected("follow the running thread")),
         }
+    }
+
+    /// A signal has come for a task that is about to hand the core over, or to wake others: what it has noted it has not all done
+    /// yet. It goes on, and the signal is kept back, unless its own instruction has raised it.
+    fn goes_on_deciding(&mut self, id: TaskId, stopped: Stopped, number: i32) -> Flow<Option<Stopped>> {
+        if is_fault(&stopped.signal_info()?) {
+            return Ok(Some(stopped));
+        }
+        let info = self.signal_info(id, &stopped)?;
+        if !self.does_nothing(&stopped, number)? {
+            self.task(id).deferred.push(info);
+            self.clock.area().decide_no_more();
+            self.set_mode(id);
+        }
+        stopped.resume(Resume::Freely, 0)?;
+        Ok(None)
     }
 
     /// Stop the task that runs user code, whoever that is by then.

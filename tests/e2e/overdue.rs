@@ -145,7 +145,9 @@ fn a_test_that_never_ends_is_not_green(world: &World) {
     assert_eq!(report.summary["attempts"], 0, "{run}");
     assert_eq!(report.summary["failed"], json!([]), "{run}");
     assert_eq!(report.summary["never_ended"], json!(["p::it listens"]), "{run}");
-    assert_eq!(report.traces().len(), 1, "{run}");
+    // On a busy machine there is no time left to verify it.
+    let kept = report.attempts.iter().filter_map(|attempt| attempt.0["trace"].as_str());
+    assert_eq!(kept.filter(|trace| std::path::Path::new(trace).is_file()).count(), 1, "{run}");
     let junit = std::fs::read_to_string(project.path().join("report.xml")).expect("a report");
     let case = cases(&junit)["listens"];
     assert!(

@@ -87,8 +87,9 @@ pub(super) fn wait(shared: &Shared, frame: &mut Frame) -> bool {
     waits
 }
 
-/// Sets whether the task is deciding. The recorder may stop the task at any time, and checks this.
-fn set_deciding(shared: &Shared, deciding: bool) {
+/// Sets whether the task is deciding. The recorder may stop the task at any time, and checks this: in between, what is
+/// noted may not all be done, and what is done may not be noted.
+pub(super) fn set_deciding(shared: &Shared, deciding: bool) {
     compiler_fence(SeqCst);
     shared.deciding.store(deciding.into(), Relaxed);
     compiler_fence(SeqCst);

@@ -395,9 +395,11 @@ fn wake(shared: &Shared, args: &[u64; 6]) -> i64 {
     // As in the kernel, a count of 0 wakes one waiter.
     let count = if count as u32 == 0 { 1 } else { count as u32 };
     let woken = if count < crowd.tasks { count } else { crowd.tasks };
+    hand_over::set_deciding(shared, true);
     hand_over::wake(shared, crowd, woken);
     let left = hand_over::left(shared);
     hand_over::note(shared, Note { address, count, left, ..Note::default() });
+    hand_over::set_deciding(shared, false);
     woken.into()
 }
 

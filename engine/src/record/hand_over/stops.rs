@@ -12,7 +12,7 @@ use crate::record::tree::tasks::{Hold, Tasks};
 use crate::task::TaskId;
 use crate::trace::event::Event;
 use crate::tracee::{
-    self, Area, Death, Resume, Running, State, Stop, Stopped, Wait, Waited, state, wait_any,
+    self, Area, Death, Resume, Running, State, Stop, Stopped, Wait, Waited, is_fault, state, wait_any,
 };
 
 impl Recorder<'_> {
@@ -45,13 +45,38 @@ impl Recorder<'_> {
                 }
             },
         };
-        self.follow()?;
         let id = self.tasks.with_tid(tid).map(|task| task.id);
+        let wait = match (id, wait) {
+            (Some(id), Wait::Stopped(stopped, Stop::Signal(number))) if self.clock.area().is_deciding() => {
+                match self.goes_on_deciding(id, stopped, number)? {
+                    None => return Ok(None),
+                    Some(stopped) => Wait::Stopped(stopped, Stop::Signal(number)),
+                }
+            }
+            (_, wait) => wait,
+        };
+        self.follow()?;
         match (id, wait) {
             (Some(id), Wait::Stopped(stopped, stop)) => Ok(Some((id, stopped, stop))),
             (Some(id), Wait::Dead(death)) => self.died(id, death),
             (None, _) => Err(bug(format!("thread {tid} runs, but is not known"))),
         }
+    }
+
+    /// Handles a signal for a task that is about to hand the core over or to wake others: what it has noted is not all
+    /// done yet. Lets it go on and keeps the signal back, unless its own instruction has raised it.
+    fn goes_on_deciding(&mut self, id: TaskId, stopped: Stopped, number: i32) -> Flow<Option<Stopped>> {
+        if is_fault(&stopped.signal_info()?) {
+            return Ok(Some(stopped));
+        }
+        let info = self.tasks.signal_info(id, &stopped)?;
+        if !self.does_nothing(&stopped, number)? {
+            self.tasks.task(id).deferred.push(info);
+            self.clock.area().decide_no_more();
+            self.code.buffer.set_mode(self.options, &self.tasks, &self.clock, &self.scheduler, id);
+        }
+        stopped.resume(Resume::Freely, 0)?;
+        Ok(None)
     }
 
     /// Stops the task that runs user code by then.

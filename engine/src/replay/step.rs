@@ -152,7 +152,7 @@ impl Step<'_, '_> {
             (None, Some(signal)) => format!("signal {signal}"),
             (None, None) => "a program that goes on".to_owned(),
         };
-        Err(self.differs(format!("{ending:?}"), found))
+        Err(self.differs(told(ending), found))
     }
 
     /// The kernel wrote memory.
@@ -161,7 +161,21 @@ impl Step<'_, '_> {
             return Err(self.misplaced("a task", &written.task.to_string()));
         };
         let memory = &self.live.memories[task.space];
-        written.writes.iter().try_for_each(|write| memory.write(write.address, &write.bytes))
+        written.writes.iter().try_for_each(|write| self.put(memory, write.address, &write.bytes))
+    }
+
+    /// Writes what the trace says to memory of the program. Where there is none, the trace is not one that our recorder wrote.
+    pub(super) fn put(&self, memory: &Memory, address: u64, bytes: &[u8]) -> Result<(), Error> {
+        memory.write(address, bytes).map_err(|error| match error {
+            Error::Os { source, .. }
+                if matches!(source.raw_os_error(), Some(libc::EIO | libc::EFAULT))
+                    || source.kind() == std::io::ErrorKind::WriteZero =>
+            {
+                let range = format!("{} bytes at {address:#x}", bytes.len());
+                self.misplaced("memory of the program", &range)
+            }
+            error => error,
+        })
     }
 
     /// The running task's memory.
@@ -206,5 +220,16 @@ impl Step<'_, '_> {
     pub(super) fn hold(&mut self, id: TaskId, stopped: Stopped, at: At) {
         self.state.tasks[id.0 as usize].at = at;
         self.live.handle(id).held = Some(Held::Stopped(stopped));
+    }
+}
+
+/// How a program ended, in words.
+fn told(ending: &Ending) -> String {
+    match ending {
+        Ending::Exited(code) => format!("exit code {code}"),
+        Ending::Killed { signal, .. } => format!("signal {signal}"),
+        Ending::Deadlocked(_) => "a deadlock".into(),
+        Ending::Hung { .. } => "a program that goes on".into(),
+        Ending::Unsupported { what, .. } => format!("{what}, which cannot be recorded"),
     }
 }

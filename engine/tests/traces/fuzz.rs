@@ -153,7 +153,6 @@ fn no_alteration_passes() {
 
 /// The first call of the runtime is no event: a replay must let it pass wherever it comes.
 #[test]
-#[ignore = "the replayer takes it for a divergence where a read comes first"]
 fn a_read_before_any_call_replays() {
     let recorded = tiny::record("reads-at-once", StrategyName::Fair);
     let unaltered = Replays::of(&recorded).outcome("nothing", &recorded.events);

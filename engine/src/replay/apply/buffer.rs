@@ -14,6 +14,9 @@ use crate::tracee::{Replaced, SYSCALL_LEN, Stop, buffered_calls};
 impl Step<'_, '_> {
     /// On the way to the next stop, the running task makes these calls, and so do those to which the core is handed over.
     pub(in crate::replay) fn buffered(&mut self, log: &[u8]) -> Result<(), Error> {
+        if !self.log_is_taken() {
+            return Err(self.misplaced("an event", "a second log of calls, before the first was taken"));
+        }
         self.note_hand_overs(log)?;
         for call in buffered_calls(log).filter(|call| !call.is_read()) {
             self.state.stats.syscalls += 1;
@@ -91,7 +94,7 @@ impl Step<'_, '_> {
         let space = self.state.tasks[task.0 as usize].space;
         let memory = &self.live.memories[space];
         let old = memory.bytes(site, code.len())?;
-        memory.write(site, code)?;
+        self.put(memory, site, code)?;
         let replaced = Replaced { site, old, new: code.to_vec(), stub, places: places.to_vec() };
         Rc::make_mut(&mut self.state.spaces[space].originals).add(replaced);
         Ok(())

@@ -48,7 +48,7 @@ impl Step<'_, '_> {
             Some(handler) => {
                 let memory = self.memory();
                 for write in &handler.writes {
-                    memory.write(write.address, &write.bytes)?;
+                    self.put(&memory, write.address, &write.bytes)?;
                 }
                 registers = handler.registers;
                 registers.set_number(u64::MAX);

@@ -53,7 +53,7 @@ impl Step<'_, '_> {
     /// What the kernel wrote.
     pub(in crate::replay) fn write(&self, call: &Syscall) -> Result<(), Error> {
         let memory = &self.live.memories[self.state.running().space];
-        call.writes.iter().try_for_each(|write| self.put(&memory, write.address, &write.bytes))
+        call.writes.iter().try_for_each(|write| self.put(memory, write.address, &write.bytes))
     }
 
     fn output(&mut self, call: &Syscall) {

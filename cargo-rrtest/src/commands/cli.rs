@@ -227,8 +227,8 @@ pub(crate) struct Recording {
     /// How time passes. virtual: while all threads only wait for time to pass, time jumps ahead
     #[arg(id = "passing", long = "time", value_name = "real|virtual", default_value = Time::default().as_str(), help_heading = "Recording")]
     pub(crate) time: Time,
-    /// The processor that the program sees: a level of x86-64, or the machine's own. A trace replays on every processor that has
-    /// at least what the program sees
+    /// The processor that the program sees: a level of x86-64 (v2 without AVX, v3 with AVX2, v4 with AVX-512), or the machine's
+    /// own
     #[arg(long, value_name = "v2|v3|v4|native", default_value = Processor::default().as_str(), help_heading = "Recording")]
     pub(crate) cpu: Processor,
     /// Rare but legal events to inject: order, spurious, interrupt, short, yield, early, late, stall, slow; no-early

@@ -194,17 +194,44 @@ impl Registers {
         self.0[index::SEGMENT_BASES..].copy_from_slice(&other.0[index::SEGMENT_BASES..]);
     }
 
-    /// Computes a digest of everything that the program can see, except the registers that the system-call instruction
-    /// itself overwrites (rax, rcx, r11).
+    /// Computes a digest of everything that the program can see at a call, of the system or of a function. It leaves out
+    /// the registers that the system-call instruction itself overwrites (rax, rcx, r11), and the flags that no compiler
+    /// keeps across a call (System V ABI, AMD64 supplement, 3.2.1): some are undefined after an instruction, and differ
+    /// between processors.
     #[must_use]
     pub fn digest(&self) -> u32 {
+        /// CF, PF, AF, ZF, SF, OF; and RF, which says how the processor has got to the instruction.
+        const LEFT_OUT: u64 = 1 | 1 << 2 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 11 | 1 << 16;
         // FNV-1a over whole words: cheap, and changes with any single register.
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
         for (i, value) in self.0.iter().enumerate() {
             if !matches!(i, index::RAX | index::RCX | index::R11 | index::ORIG_RAX) {
+                let value = if i == index::EFLAGS { value & !LEFT_OUT } else { *value };
                 hash = (hash ^ value).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
             }
         }
         (hash ^ hash >> 32) as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_leaves_out_what_a_call_does_not_keep() {
+        let mut registers = Registers([7; 27]);
+        registers.set_flags(0x202);
+        let digest = registers.digest();
+        // What an addition leaves, or a page that was touched for the first time.
+        registers.set_flags(0x202 | 0x8d5 | 1 << 16);
+        registers.set_result(1);
+        assert_eq!(registers.digest(), digest);
+        // The direction of string instructions.
+        registers.set_flags(0x602);
+        assert_ne!(registers.digest(), digest);
+        registers.set_flags(0x202);
+        registers.set_ip(8);
+        assert_ne!(registers.digest(), digest);
     }
 }

@@ -422,6 +422,7 @@ mod tests {
     fn a_wait_that_was_stopped_is_not_polled_any_more() {
         let (mut poller, mut tasks) = (poller(), tasks(1));
         let (copy, mut writer) = pipe(libc::POLLIN);
+        let _original = copy.fd.try_clone().unwrap();
         wait(&mut tasks, A, call(libc::SYS_read, [3, 0, 1, 0, 0, 0]));
         assert!(poller.watch_descriptors(A, vec![copy]));
         assert!(poller.stop_watching(&mut tasks, A, Stage::TimedOut));

@@ -154,10 +154,11 @@ impl Step<'_, '_> {
             // Its id may be somebody else's by now.
             return Err(self.misplaced("a living process", &id.to_string()));
         }
-        match by {
-            Some(stopped) => drop(stopped.resume(Resume::Freely, 0)?),
+        if let Some(stopped) = by {
+            stopped.resume(Resume::Freely, 0)?;
+        } else {
             // It has not been waited for to its end, so the id is its own.
-            None => drop(kill(pid, Signal::SIGKILL)),
+            let _ = kill(pid, Signal::SIGKILL);
         }
         for tid in tids.into_iter().filter(|tid| *tid != pid).chain([pid]) {
             self.reap(Running::of_new(tid))?;

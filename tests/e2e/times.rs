@@ -103,7 +103,7 @@ pub(crate) fn add(tests: &mut Tests) {
                 let seed = seed.to_string();
                 let (attempt, run) =
                     wrong.find(world, &["--time", "virtual", "--runs", ATTEMPTS, "--seed", &seed]);
-                let off = format!("`--surprises no-{}` leaves it out", wrong.kind);
+                let off = format!("`--surprises no-{}` leaves this out", wrong.kind);
                 let run = run.says(&[&off]);
                 let told = attempt.0["struck"].as_array().expect("what has struck");
                 let begins = format!("`{}`: ", wrong.kind);

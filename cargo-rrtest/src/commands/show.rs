@@ -28,6 +28,7 @@ const FACTS: &[&str] = &[
     "strategy",
     "preempt",
     "time",
+    "cpu",
     "surprises",
     "struck",
     "created",

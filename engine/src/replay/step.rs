@@ -164,18 +164,35 @@ impl Step<'_, '_> {
         written.writes.iter().try_for_each(|write| self.put(memory, write.address, &write.bytes))
     }
 
-    /// Writes what the trace says to memory of the program. Where there is none, the trace is not one that our recorder wrote.
+    /// Writes what the trace says to memory of the program.
+    ///
+    /// # Errors
+    /// If there is no such memory: the trace is not one that our recorder wrote.
     pub(super) fn put(&self, memory: &Memory, address: u64, bytes: &[u8]) -> Result<(), Error> {
-        memory.write(address, bytes).map_err(|error| match error {
+        memory.write(address, bytes).map_err(|error| self.no_memory(error, address, bytes.len()))
+    }
+
+    /// Returns what stands in memory of the program where the trace says.
+    ///
+    /// # Errors
+    /// As for [`Self::put`].
+    pub(super) fn stands(&self, memory: &Memory, address: u64, len: usize) -> Result<Vec<u8>, Error> {
+        memory.bytes(address, len).map_err(|error| self.no_memory(error, address, len))
+    }
+
+    fn no_memory(&self, error: Error, address: u64, len: usize) -> Error {
+        match error {
             Error::Os { source, .. }
                 if matches!(source.raw_os_error(), Some(libc::EIO | libc::EFAULT))
-                    || source.kind() == std::io::ErrorKind::WriteZero =>
+                    || matches!(
+                        source.kind(),
+                        std::io::ErrorKind::WriteZero | std::io::ErrorKind::UnexpectedEof
+                    ) =>
             {
-                let range = format!("{} bytes at {address:#x}", bytes.len());
-                self.misplaced("memory of the program", &range)
+                self.misplaced("memory of the program", &format!("{len} bytes at {address:#x}"))
             }
             error => error,
-        })
+        }
     }
 
     /// The running task's memory.

@@ -59,7 +59,7 @@ const KINDS: &[Kind] = &[
     // The code of the program.
     ("a call site elsewhere", ("calls", Walk), |events| patched(events, |it| it.site += 1), "expected: a system call at"),
     ("a call site of another task", ("calls", Walk), |events| patched(events, |it| it.here[0] = TaskId(3)), "expected: the running task"),
-    ("a call site of a task that does not wait", ("calls", Walk), |events| patched(events, |it| it.here.push(TaskId(3))), "expected: a task that waits"),
+    ("a call site of a task that does not wait", ("calls", Walk), |events| patched(events, |it| it.here.push(TaskId(3))), "expected: a task that stands at a call"),
     ("a call site that nothing tells of", ("calls", Walk), |events| { let at = find(events, 0, |event| matches!(event, Event::Patched(_))); events.remove(at); }, "expected: "),
     ("a stub outside of its place", ("calls", Walk), |events| patched(events, |it| it.stub = 0x1000), "expected: the address of a stub"),
     ("reads of a task that there is not", ("reads", Fair), |events| moved(events, |it| it.task = TaskId(3)), "expected: a task"),
@@ -101,7 +101,7 @@ const KINDS: &[Kind] = &[
     ("a moment that does not come", ("spins", Fair), |events| pin(events, |it| it.registers.0[0] ^= 1), "expected: "),
     ("a moment of more memory than there is", ("spins", Fair), |events| pin(events, |it| it.memory.push(Extent { address: 0, len: u64::MAX, digest: 0 })), "expected: a digest of some memory"),
     // The ending.
-    ("another exit code", ("calls", Walk), |events| ending(events, Ending::Exited(1)), "expected: Exited(1); found: exit code 0"),
+    ("another exit code", ("calls", Walk), |events| ending(events, Ending::Exited(1)), "expected: exit code 1; found: exit code 0"),
     ("a death by a signal", ("calls", Walk), |events| ending(events, Ending::Killed { signal: libc::SIGTERM, task: TaskId(0), tasks: Vec::new() }), "found: exit code 0"),
     ("a death by another signal", ("signals", Walk), |events| ending(events, Ending::Killed { signal: libc::SIGTERM, task: TaskId(0), tasks: Vec::new() }), "found: signal 11"),
     ("a hang", ("calls", Walk), |events| ending(events, Ending::Hung { why: Overdue::Limit, tasks: Vec::new(), spun: 0 }), "found: exit code 0"),

@@ -93,7 +93,7 @@ impl Step<'_, '_> {
         }
         let space = self.state.tasks[task.0 as usize].space;
         let memory = &self.live.memories[space];
-        let old = memory.bytes(site, code.len())?;
+        let old = self.stands(memory, site, code.len())?;
         self.put(memory, site, code)?;
         let replaced = Replaced { site, old, new: code.to_vec(), stub, places: places.to_vec() };
         Rc::make_mut(&mut self.state.spaces[space].originals).add(replaced);

@@ -97,7 +97,7 @@ impl Recorder<'_> {
     /// Ends the process that a signal kills.
     fn killed(&mut self, id: TaskId, stopped: Stopped, signal: Arrived) -> Flow<Next> {
         let Arrived { number, fault, position } = signal;
-        self.journal.take_buffered(&self.clock, &mut self.futexes.sharing, &mut self.scheduler);
+        self.take_buffered();
         self.journal.log.push(Event::Signal(Signal { position, number, fault, handler: None }));
         let pid = self.tasks.task(id).pid;
         if pid != self.tasks.root() {
@@ -129,7 +129,7 @@ impl Recorder<'_> {
         call: Option<&Call>,
     ) -> Flow<Next> {
         let mut writes = Vec::new();
-        self.journal.take_buffered(&self.clock, &mut self.futexes.sharing, &mut self.scheduler);
+        self.take_buffered();
         self.code.call_sites.returns_to(signal.position.ip);
         if let Some(call) = call {
             self.journal.note_arrival(&mut self.tasks, &self.clock, id);
@@ -185,7 +185,7 @@ impl Recorder<'_> {
         // What the result register is restored to is no result: if it looked like an errno, replay would skip the call.
         let (stopped, _) = self.run_to_exit(id, stopped)?;
         let registers = stopped.registers()?;
-        self.journal.finish(&mut self.tasks, &self.clock, id, stopped, call, Outcome::result(0))?;
+        self.finish(id, stopped, call, Outcome::result(0))?;
         self.tasks.mark(&self.clock, id, &registers);
         Ok(Next::Continue)
     }

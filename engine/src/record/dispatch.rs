@@ -25,14 +25,7 @@ impl Recorder<'_> {
             return self.drain(id, stopped, call.registers);
         }
         let Some(description) = describe(number) else {
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                &call,
-                Outcome::fails(libc::ENOSYS),
-            );
+            return self.skip(id, stopped, &call, Outcome::fails(libc::ENOSYS));
         };
         self.time.stamped.before_stamp(
             &self.tasks,
@@ -47,9 +40,7 @@ impl Recorder<'_> {
         }
         match description.class_for(&self.tasks.space(id).memory, &call.args()) {
             Class::Unsupported => self.tasks.unsupported(id, description.name()),
-            Class::Refused(errno) => {
-                self.journal.skip(&mut self.tasks, &self.clock, id, stopped, &call, Outcome::fails(errno))
-            }
+            Class::Refused(errno) => self.skip(id, stopped, &call, Outcome::fails(errno)),
             Class::Emulated(emulation) => self.emulate(id, stopped, call, emulation),
             Class::Performed(performance) => self.perform(id, stopped, &call, description, performance),
             Class::Logged => self.logged(id, stopped, call, description),
@@ -75,14 +66,7 @@ impl Recorder<'_> {
         if let Some((result, writes)) =
             self.time.alarms.own_timer(self.options, &self.tasks, &self.time.clocks, id, &call)?
         {
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                &call,
-                Outcome::new(result, writes),
-            );
+            return self.skip(id, stopped, &call, Outcome::new(result, writes));
         }
         if let Some(shown) = self
             .time
@@ -98,9 +82,7 @@ impl Recorder<'_> {
             return match self.journal.put_out(self.options, stream, &bytes) {
                 Ok(written) => {
                     self.note_descriptors(id, &call, written);
-                    self.journal.skip(
-                        &mut self.tasks,
-                        &self.clock,
+                    self.skip(
                         id,
                         stopped,
                         &call,
@@ -111,7 +93,7 @@ impl Recorder<'_> {
                     if errno == libc::EPIPE {
                         self.tasks.send(id, libc::SIGPIPE)?;
                     }
-                    self.journal.skip(&mut self.tasks, &self.clock, id, stopped, &call, Outcome::fails(errno))
+                    self.skip(id, stopped, &call, Outcome::fails(errno))
                 }
             };
         }
@@ -119,14 +101,7 @@ impl Recorder<'_> {
             && self.poller.stream(&self.tasks, id, fd).is_some()
         {
             // Fails as for a descriptor to which the kernel cannot splice: the program reads and writes instead.
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                &call,
-                Outcome::fails(libc::EINVAL),
-            );
+            return self.skip(id, stopped, &call, Outcome::fails(libc::EINVAL));
         }
         call.stage = Stage::Due;
         self.wait_or_make(id, stopped, call, description)
@@ -163,7 +138,7 @@ impl Recorder<'_> {
         {
             let writes = self.time.clocks.rest(&self.tasks, id, &call)?.into_iter().collect();
             let outcome = Outcome::new(call.so_far(fails(libc::EAGAIN)), writes);
-            return self.journal.skip(&mut self.tasks, &self.clock, id, stopped, &call, outcome);
+            return self.skip(id, stopped, &call, outcome);
         }
         self.make(id, stopped, call, description)
     }
@@ -259,12 +234,12 @@ impl Recorder<'_> {
             Performance::Detach => self.detach(id, stopped, call),
             Performance::Remap => self.remap(id, stopped, call),
             Performance::Repeat if Area::overlaps(call.args()[0], call.args()[1]) => {
-                self.poller.repeat_around(&mut self.tasks, &self.clock, &mut self.journal, id, stopped, call)
+                self.repeat_around(id, stopped, call)
             }
             Performance::Repeat => {
                 // The kernel makes the call when the task goes on.
                 self.futexes.sharing.changes(id);
-                self.journal.finish(&mut self.tasks, &self.clock, id, stopped, call, Outcome::result(0))
+                self.finish(id, stopped, call, Outcome::result(0))
             }
             Performance::Exit => self.exit(id, stopped, call),
             Performance::ExitGroup => self.exit_group(id, stopped, call),
@@ -279,14 +254,7 @@ impl Recorder<'_> {
                 }
                 let before = outputs::Before::default();
                 let writes = self.tasks.outputs(id, description, call, &before, result)?;
-                self.journal.finish(
-                    &mut self.tasks,
-                    &self.clock,
-                    id,
-                    stopped,
-                    call,
-                    Outcome::new(result, writes),
-                )
+                self.finish(id, stopped, call, Outcome::new(result, writes))
             }
         }
     }

@@ -4,8 +4,6 @@ use rrtest_preload::calls::{self, Way};
 use rrtest_preload::layout::Note;
 
 use super::futex::Futexes;
-use super::futex::sharing::Sharing;
-use super::journal::Journal;
 use super::options::Options;
 use super::recorder::Recorder;
 use super::scheduler::Scheduler;
@@ -133,6 +131,26 @@ impl Recorder<'_> {
         self.tasks.hold(id, Hold::Parked(running));
         Ok(Next::Decide(Why::Blocked, None))
     }
+
+    /// Moves what the running task has done without a stop from the buffer's log to the journal's, ahead of the next
+    /// event.
+    pub(in crate::record) fn take_buffered(&mut self) {
+        if self.clock.area().cursor() == 0 {
+            return;
+        }
+        let log = self.clock.area().take_log();
+        for call in buffered_calls(&log).filter(|call| !call.is_read()) {
+            self.journal.stats.syscalls += 1;
+            self.scheduler.note_call(&self.clock, call.number);
+            if matches!(calls::call(call.number).way, Way::Map | Way::Repeat) {
+                self.futexes.sharing.forget();
+            }
+            if let Some(stream) = call.stream.and_then(Stream::of) {
+                self.journal.output.push(stream, call.payload);
+            }
+        }
+        self.journal.log.push(Event::Buffered(log));
+    }
 }
 
 /// Checks that the strategy answers as the process has decided.
@@ -142,31 +160,4 @@ fn same(choice: Choice, decided: Choice) -> Flow<()> {
     }
     let what = format!("the program has decided {decided:?}, the strategy {choice:?}");
     Err(Halt::Error(Error::Bug { what }))
-}
-
-impl Journal {
-    /// Moves what the running task has done without a stop from the buffer's log to the journal's, ahead of the next
-    /// event.
-    pub(in crate::record) fn take_buffered(
-        &mut self,
-        clock: &Clock,
-        sharing: &mut Sharing,
-        scheduler: &mut Scheduler,
-    ) {
-        if clock.area().cursor() == 0 {
-            return;
-        }
-        let log = clock.area().take_log();
-        for call in buffered_calls(&log).filter(|call| !call.is_read()) {
-            self.stats.syscalls += 1;
-            scheduler.note_call(clock, call.number);
-            if matches!(calls::call(call.number).way, Way::Map | Way::Repeat) {
-                sharing.forget();
-            }
-            if let Some(stream) = call.stream.and_then(Stream::of) {
-                self.output.push(stream, call.payload);
-            }
-        }
-        self.log.push(Event::Buffered(log));
-    }
 }

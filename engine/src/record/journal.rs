@@ -1,9 +1,8 @@
 //! What is written down of a recording.
 
 use super::scheduler::Scheduler;
-use super::step::{Flow, Next};
 use super::tree::call::{Call, Outcome, Stage};
-use super::tree::tasks::{Hold, Tasks};
+use super::tree::tasks::Tasks;
 use crate::clock::Clock;
 use crate::ending::Stats;
 use crate::output::Output;
@@ -13,7 +12,7 @@ use crate::syscalls;
 use crate::task::TaskId;
 use crate::trace::event::{Event, Syscall, Write, Written};
 use crate::trace::log::Log;
-use crate::tracee::{Registers, Stopped};
+use crate::tracee::Registers;
 
 /// The log of events, the output, and statistics.
 #[derive(Debug, Default)]
@@ -103,62 +102,6 @@ impl Journal {
         Found { events, drawn }
     }
 
-    /// Finishes a call without the kernel. The writes of its outcome are in memory already.
-    pub(in crate::record) fn skip(
-        &mut self,
-        tasks: &mut Tasks,
-        clock: &Clock,
-        id: TaskId,
-        stopped: Stopped,
-        call: &Call,
-        outcome: Outcome,
-    ) -> Flow<Next> {
-        let mut registers = call.registers;
-        registers.set_number(u64::MAX);
-        registers.set_result(outcome.result);
-        stopped.set_registers(&registers)?;
-        // The kernel has done nothing that could wake a task.
-        let unsettled = self.unsettled;
-        let next = self.finish(tasks, clock, id, stopped, call, outcome);
-        self.unsettled = unsettled;
-        next
-    }
-
-    /// Finishes a call in whose place the kernel has made another, or whose result differs: the program sees its own
-    /// call.
-    pub(in crate::record) fn finish_other(
-        &mut self,
-        tasks: &mut Tasks,
-        clock: &Clock,
-        id: TaskId,
-        stopped: Stopped,
-        call: &Call,
-        outcome: Outcome,
-    ) -> Flow<Next> {
-        let mut registers = stopped.registers()?;
-        registers.set_args(call.args());
-        registers.set_number(u64::MAX);
-        registers.set_result(outcome.result);
-        stopped.set_registers(&registers)?;
-        self.finish(tasks, clock, id, stopped, call, outcome)
-    }
-
-    /// Logs a call that has been made, and lets its task go on.
-    pub(in crate::record) fn finish(
-        &mut self,
-        tasks: &mut Tasks,
-        clock: &Clock,
-        id: TaskId,
-        stopped: Stopped,
-        call: &Call,
-        outcome: Outcome,
-    ) -> Flow<Next> {
-        self.log_call(tasks, clock, id, call, outcome);
-        tasks.mark(clock, id, &call.registers);
-        tasks.hold(id, Hold::Ready(stopped));
-        Ok(Next::Continue)
-    }
-
     /// Logs a call that the running task has made.
     pub(in crate::record) fn log_call(
         &mut self,
@@ -203,6 +146,7 @@ impl Journal {
 mod tests {
     use super::*;
     use crate::record::testing::{call, stopped, tasks};
+    use crate::record::tree::tasks::Hold;
     use crate::trace::Source as _;
 
     const A: TaskId = TaskId(0);

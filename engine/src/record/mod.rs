@@ -16,6 +16,7 @@
 //! hand_over    tasks that hand the core to each other without a stop
 //! wait         waits for stops, for the kernel, for the clock
 //! ends         the ends of tasks, processes and the program
+//! finish       ends calls: what their tasks see, and what is logged
 //! follow       carries out what tasks have done without a stop
 //! recorder     the parts
 //! ```
@@ -49,6 +50,7 @@ mod deadlock;
 mod deliver;
 mod dispatch;
 mod ends;
+mod finish;
 mod follow;
 mod futex;
 mod hand_over;

@@ -45,7 +45,7 @@ impl Recorder<'_> {
                 Halt::Error(error) => break Err(error),
             }
         };
-        self.journal.take_buffered(&self.clock, &mut self.futexes.sharing, &mut self.scheduler);
+        self.take_buffered();
         self.journal.stats.ticks = self.clock.total();
         self.journal.measured.ticks = self.journal.stats.ticks;
         if self.surprises.has_lost_time() {
@@ -101,7 +101,7 @@ impl Recorder<'_> {
                 return Err(bug(format!("the strategy has chosen {choice:?} from {runnable:?}")));
             }
             self.journal.stats.preemptions += u64::from(preempts);
-            self.journal.take_buffered(&self.clock, &mut self.futexes.sharing, &mut self.scheduler);
+            self.take_buffered();
             self.clock.start(choice.slice);
             let measure =
                 Some(Lookout::MEASURE).filter(|_| self.options.measure && self.scheduler.start_up.is_none());
@@ -153,7 +153,7 @@ impl Recorder<'_> {
             Hold::Again(stopped, call) => self.again(id, stopped, call),
             Hold::Woken(stopped, call, result) => {
                 let outcome = Outcome::result(result);
-                self.journal.skip(&mut self.tasks, &self.clock, id, stopped, &call, outcome)
+                self.skip(id, stopped, &call, outcome)
             }
             Hold::Unparked(running) => self.go_unparked(id, running),
             Hold::Returned(stopped, call) => self.returned(id, stopped, &call),
@@ -223,7 +223,7 @@ impl Recorder<'_> {
             }
             _ => {}
         }
-        self.journal.take_buffered(&self.clock, &mut self.futexes.sharing, &mut self.scheduler);
+        self.take_buffered();
         self.code.hand_over.waits = self.clock.area().take_waits();
         self.futexes.sharing.has_changed(id);
         let hurried = self.code.buffer.was_hurried();

@@ -29,8 +29,7 @@ impl Recorder<'_> {
         if call.number() == libc::SYS_process_vm_writev as u64 {
             self.journal.after_remote_write(&self.tasks, id, call, result)?;
         }
-        let next =
-            self.journal.finish(&mut self.tasks, &self.clock, id, stopped, call, outcome.with(effect))?;
+        let next = self.finish(id, stopped, call, outcome.with(effect))?;
         self.journal.log_elsewhere();
         if result == 0 && signal_sent(call) == Some(libc::SIGKILL) {
             self.look_for_killed()?;

@@ -37,7 +37,7 @@ impl Recorder<'_> {
             Emulation::Yield => {
                 let next =
                     self.surprises.gives_way(&self.tasks, &self.scheduler, &self.code.call_sites, id, &call);
-                self.journal.skip(&mut self.tasks, &self.clock, id, stopped, &call, Outcome::result(0))?;
+                self.skip(id, stopped, &call, Outcome::result(0))?;
                 return Ok(next);
             }
             Emulation::Identity if call.number() == libc::SYS_getpid as u64 => {
@@ -51,9 +51,7 @@ impl Recorder<'_> {
                     let (stopped, result) = self.run_to_exit(id, stopped)?;
                     let writes =
                         if result == 0 && b != 0 { vec![self.tasks.copy(id, b, 16)?] } else { Vec::new() };
-                    return self.journal.finish(
-                        &mut self.tasks,
-                        &self.clock,
+                    return self.finish(
                         id,
                         stopped,
                         &call,
@@ -113,7 +111,7 @@ impl Recorder<'_> {
             Emulation::Personality => return self.personality(id, stopped, &call),
             Emulation::Nothing => (0, Vec::new()),
         };
-        self.journal.skip(&mut self.tasks, &self.clock, id, stopped, &call, Outcome::new(result, writes))
+        self.skip(id, stopped, &call, Outcome::new(result, writes))
     }
 
     /// Lets a task sleep until the time given by the timespec at `request`.
@@ -130,34 +128,13 @@ impl Recorder<'_> {
             return self.tasks.unsupported(id, "clock_nanosleep on a clock of processor time");
         }
         if self.time.clocks.read(clock).is_err() {
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                &call,
-                Outcome::fails(libc::EINVAL),
-            );
+            return self.skip(id, stopped, &call, Outcome::fails(libc::EINVAL));
         }
         let Ok(wanted) = clocks::timespec_at(&self.tasks.space(id).memory, request) else {
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                &call,
-                Outcome::fails(libc::EFAULT),
-            );
+            return self.skip(id, stopped, &call, Outcome::fails(libc::EFAULT));
         };
         let Some(wanted) = clocks::nanoseconds(&wanted) else {
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                &call,
-                Outcome::fails(libc::EINVAL),
-            );
+            return self.skip(id, stopped, &call, Outcome::fails(libc::EINVAL));
         };
         let deadline = match call.deadline {
             Some(deadline) => deadline,
@@ -168,7 +145,7 @@ impl Recorder<'_> {
             // Only yields: the time is over already.
             let next =
                 self.surprises.gives_way(&self.tasks, &self.scheduler, &self.code.call_sites, id, &call);
-            self.journal.skip(&mut self.tasks, &self.clock, id, stopped, &call, Outcome::result(0))?;
+            self.skip(id, stopped, &call, Outcome::result(0))?;
             return Ok(next);
         }
         self.limit_wait(id, &call, deadline)?;

@@ -20,27 +20,13 @@ impl Recorder<'_> {
     pub(in crate::record) fn futex(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
         let args = call.args();
         let Some(decoded) = FutexCall::decode(&args) else {
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                &call,
-                Outcome::fails(libc::ENOSYS),
-            );
+            return self.skip(id, stopped, &call, Outcome::fails(libc::ENOSYS));
         };
         let private = args[1] & libc::FUTEX_PRIVATE_FLAG as u64 != 0;
         let key = |this: &mut Self, address| this.futexes.futex_key(&this.tasks, id, address, private);
         let address = args[0];
         if !address.is_multiple_of(4) {
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                &call,
-                Outcome::fails(libc::EINVAL),
-            );
+            return self.skip(id, stopped, &call, Outcome::fails(libc::EINVAL));
         }
         let mut writes = Vec::new();
         let result = match decoded {
@@ -116,7 +102,7 @@ impl Recorder<'_> {
                 }
             }
         };
-        self.journal.skip(&mut self.tasks, &self.clock, id, stopped, &call, Outcome::new(result, writes))
+        self.skip(id, stopped, &call, Outcome::new(result, writes))
     }
 
     pub(in crate::record) fn futex_wait(
@@ -141,34 +127,13 @@ impl Recorder<'_> {
             Ok(_) => None,
         };
         if let Some(errno) = early {
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                &call,
-                Outcome::fails(errno),
-            );
+            return self.skip(id, stopped, &call, Outcome::fails(errno));
         }
         if let Err(errno) = self.set_deadline(id, &mut call, timeout)? {
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                &call,
-                Outcome::fails(errno),
-            );
+            return self.skip(id, stopped, &call, Outcome::fails(errno));
         }
         if self.surprises.strikes(&self.scheduler, Surprise::Spurious) {
-            return self.surprises.wake_spuriously(
-                &mut self.tasks,
-                &self.clock,
-                &mut self.journal,
-                id,
-                stopped,
-                call,
-            );
+            return self.wake_spuriously(id, stopped, call);
         }
         let private = call.args()[1] & libc::FUTEX_PRIVATE_FLAG as u64 != 0;
         let key = self.futexes.futex_key(&self.tasks, id, address, private);
@@ -215,27 +180,13 @@ impl Recorder<'_> {
     ) -> Flow<Next> {
         let (address, tid) = (call.args()[0], self.tasks.task(id).tid.as_raw() as u32);
         let Ok(word) = self.tasks.space(id).memory.u32(address) else {
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                &call,
-                Outcome::fails(libc::EFAULT),
-            );
+            return self.skip(id, stopped, &call, Outcome::fails(libc::EFAULT));
         };
         let holder = word & libc::FUTEX_TID_MASK;
         if holder == 0 {
             let new = word & libc::FUTEX_OWNER_DIED | tid;
             let (result, writes) = self.tasks.written(id, address, new.to_ne_bytes().to_vec());
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                &call,
-                Outcome::new(result, writes),
-            );
+            return self.skip(id, stopped, &call, Outcome::new(result, writes));
         }
         let found = self.tasks.with_tid(Pid::from_raw(holder.cast_signed()));
         let error = match found {
@@ -245,24 +196,10 @@ impl Recorder<'_> {
             Some(_) => None,
         };
         let (Some(holder), None) = (found.map(|task| task.id), error) else {
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                &call,
-                Outcome::fails(error.unwrap_or(libc::ESRCH)),
-            );
+            return self.skip(id, stopped, &call, Outcome::fails(error.unwrap_or(libc::ESRCH)));
         };
         if let Err(errno) = self.set_deadline(id, &mut call, timeout)? {
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                &call,
-                Outcome::fails(errno),
-            );
+            return self.skip(id, stopped, &call, Outcome::fails(errno));
         }
         let key = self.futexes.futex_key(
             &self.tasks,
@@ -281,5 +218,22 @@ impl Recorder<'_> {
         self.futexes.table.wait(key, id, u32::MAX);
         self.tasks.hold(id, Hold::Waiting(stopped, call));
         Ok(Next::Decide(Why::Blocked, None))
+    }
+
+    /// Makes a task that is about to wait on a futex go on instead, at once or after the others have had their turn.
+    pub(in crate::record) fn wake_spuriously(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        call: Call,
+    ) -> Flow<Next> {
+        self.tasks.deadlines.remove(id);
+        if self.surprises.dice.amount(Surprise::Spurious, 1, 4) == 1 {
+            return self.skip(id, stopped, &call, Outcome::result(0));
+        }
+        // Like a task that has begun to wait.
+        self.journal.note_arrival(&mut self.tasks, &self.clock, id);
+        self.tasks.hold(id, Hold::Woken(stopped, Call { entered: true, ..call }, 0));
+        Ok(Next::Decide(Why::Yielded, None))
     }
 }

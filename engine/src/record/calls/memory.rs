@@ -6,11 +6,9 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use nix::unistd::Pid;
 
-use crate::clock::Clock;
 use crate::record::in_process::reads::Mapped;
 use crate::record::journal::Journal;
 use crate::record::kernel::fds;
-use crate::record::poller::Poller;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
 use crate::record::tree::call::{Call, Outcome};
@@ -36,37 +34,16 @@ impl Recorder<'_> {
         let [address, len, prot, flags, fd, offset] = call.args();
         let flags = flags as i32;
         if flags & libc::MAP_FIXED != 0 && Area::overlaps(address, len) {
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                call,
-                Outcome::fails(libc::ENOMEM),
-            );
+            return self.skip(id, stopped, call, Outcome::fails(libc::ENOMEM));
         }
         if flags & libc::MAP_TYPE == MAP_DROPPABLE {
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                call,
-                Outcome::fails(libc::EINVAL),
-            );
+            return self.skip(id, stopped, call, Outcome::fails(libc::EINVAL));
         }
         let shared = flags & libc::MAP_TYPE != libc::MAP_PRIVATE;
         if flags & libc::MAP_ANONYMOUS == 0 && is_socket(stopped.tid(), fd) {
             // Fails like a socket that does not support mmap. Sockets that do would show packets as they arrive
             // (packet(7), tcp(7)).
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                call,
-                Outcome::fails(libc::ENODEV),
-            );
+            return self.skip(id, stopped, call, Outcome::fails(libc::ENODEV));
         }
         let (stopped, result) = self.run_to_exit(id, stopped)?;
         self.futexes.sharing.made |= shared;
@@ -90,14 +67,7 @@ impl Recorder<'_> {
             let path = format!("/proc/{}/fd/{}", stopped.tid(), fd as i32);
             File::open(path)
         });
-        let next = self.journal.finish(
-            &mut self.tasks,
-            &self.clock,
-            id,
-            stopped,
-            call,
-            Outcome::result(result).with(effect),
-        )?;
+        let next = self.finish(id, stopped, call, Outcome::result(result).with(effect))?;
         if let Some(Ok(file)) = code {
             let (start, file) = (result.cast_unsigned(), &file);
             self.code.reads.move_reads(
@@ -117,14 +87,7 @@ impl Recorder<'_> {
         let [old, old_len, new_len, flags, new, _] = call.args();
         let fixed = flags & libc::MREMAP_FIXED as u64 != 0;
         if Area::overlaps(old, old_len) || fixed && Area::overlaps(new, new_len) {
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                call,
-                Outcome::fails(libc::EFAULT),
-            );
+            return self.skip(id, stopped, call, Outcome::fails(libc::EFAULT));
         }
         let line = if new_len > old_len { line_of(stopped.tid(), old)? } else { None };
         let (stopped, result) = self.run_to_exit(id, stopped)?;
@@ -133,27 +96,13 @@ impl Recorder<'_> {
             None if failed(result) && fixed => room_made(stopped.tid(), &[(old, old_len), (new, new_len)])?,
             None => Effect::None,
         };
-        self.journal.finish(
-            &mut self.tasks,
-            &self.clock,
-            id,
-            stopped,
-            call,
-            Outcome::result(result).with(effect),
-        )
+        self.finish(id, stopped, call, Outcome::result(result).with(effect))
     }
 
     /// shmat(2).
     pub(in crate::record) fn attach(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         if Area::overlaps(call.args()[1], 1) {
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                call,
-                Outcome::fails(libc::EINVAL),
-            );
+            return self.skip(id, stopped, call, Outcome::fails(libc::EINVAL));
         }
         let (stopped, result) = self.run_to_exit(id, stopped)?;
         self.futexes.sharing.made = true;
@@ -170,14 +119,7 @@ impl Recorder<'_> {
             }
             None => Effect::None,
         };
-        self.journal.finish(
-            &mut self.tasks,
-            &self.clock,
-            id,
-            stopped,
-            call,
-            Outcome::result(result).with(effect),
-        )
+        self.finish(id, stopped, call, Outcome::result(result).with(effect))
     }
 
     /// shmdt(2).
@@ -185,14 +127,7 @@ impl Recorder<'_> {
         let before = maps(stopped.tid())?;
         let (stopped, result) = self.run_to_exit(id, stopped)?;
         if failed(result) {
-            return self.journal.finish(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                call,
-                Outcome::result(result),
-            );
+            return self.finish(id, stopped, call, Outcome::result(result));
         }
         // Parts of the segment may have been unmapped before, and other memory mapped there.
         let gone = gone(&before, &maps(stopped.tid())?);
@@ -201,14 +136,7 @@ impl Recorder<'_> {
             // The inode is the segment's id (`newseg`, ipc/shm.c).
             self.time.ipc.note_detached(self.options, &self.time.clocks, segment.inode)?;
         }
-        self.journal.finish(
-            &mut self.tasks,
-            &self.clock,
-            id,
-            stopped,
-            call,
-            Outcome::result(result).with(Effect::Unmap(gone)),
-        )
+        self.finish(id, stopped, call, Outcome::result(result).with(Effect::Unmap(gone)))
     }
 
     /// madvise(2). Refuses advice whose effect on contents depends on the kernel, like a kernel too old to know it.
@@ -219,22 +147,10 @@ impl Recorder<'_> {
         const GUARD_REMOVE: i32 = 103;
         let [address, len, advice, ..] = call.args();
         match advice as i32 {
-            libc::MADV_FREE | DONTNEED_LOCKED | GUARD_INSTALL | GUARD_REMOVE => self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                call,
-                Outcome::fails(libc::EINVAL),
-            ),
-            _ if Area::overlaps(address, len) => self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                call,
-                Outcome::fails(libc::ENOMEM),
-            ),
+            libc::MADV_FREE | DONTNEED_LOCKED | GUARD_INSTALL | GUARD_REMOVE => {
+                self.skip(id, stopped, call, Outcome::fails(libc::EINVAL))
+            }
+            _ if Area::overlaps(address, len) => self.skip(id, stopped, call, Outcome::fails(libc::ENOMEM)),
             _ => {
                 let (stopped, result) = self.run_to_exit(id, stopped)?;
                 let effect = if failed(result) && changes_contents(advice) {
@@ -242,14 +158,7 @@ impl Recorder<'_> {
                 } else {
                     Effect::None
                 };
-                self.journal.finish(
-                    &mut self.tasks,
-                    &self.clock,
-                    id,
-                    stopped,
-                    call,
-                    Outcome::result(result).with(effect),
-                )
+                self.finish(id, stopped, call, Outcome::result(result).with(effect))
             }
         }
     }
@@ -294,24 +203,21 @@ impl Journal {
     }
 }
 
-impl Poller {
+impl Recorder<'_> {
     /// Makes munmap(2) and mprotect(2) on memory that overlaps the shared area: the program must find nothing there.
     pub(in crate::record) fn repeat_around(
-        &self,
-        tasks: &mut Tasks,
-        clock: &Clock,
-        journal: &mut Journal,
+        &mut self,
         id: TaskId,
         stopped: Stopped,
         call: &Call,
     ) -> Flow<Next> {
         let [address, len, ..] = call.args();
         if call.number() != libc::SYS_munmap as u64 || !address.is_multiple_of(PAGE) {
-            return journal.skip(tasks, clock, id, stopped, call, Outcome::fails(libc::ENOMEM));
+            return self.skip(id, stopped, call, Outcome::fails(libc::ENOMEM));
         }
         let (stopped, ()) =
             with_signals_blocked(stopped, |stopped| Ok((unmap_around_area(stopped, address, len)?, ())))?;
-        journal.skip(tasks, clock, id, stopped, call, Outcome::result(0))
+        self.skip(id, stopped, call, Outcome::result(0))
     }
 }
 

@@ -33,14 +33,7 @@ impl Recorder<'_> {
                 if interrupted(result) {
                     return self.tasks.interrupted(id, stopped, call, Vec::new());
                 }
-                return self.journal.finish(
-                    &mut self.tasks,
-                    &self.clock,
-                    id,
-                    stopped,
-                    call,
-                    Outcome::result(result),
-                );
+                return self.finish(id, stopped, call, Outcome::result(result));
             }
         };
         if !stopped.registers()?.is_64_bit() {

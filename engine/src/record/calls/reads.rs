@@ -19,7 +19,7 @@ impl Recorder<'_> {
         stopped: Stopped,
         mut registers: Registers,
     ) -> Flow<Next> {
-        self.journal.take_buffered(&self.clock, &mut self.futexes.sharing, &mut self.scheduler);
+        self.take_buffered();
         if self.scheduler.start_up.take().is_some() {
             self.tasks.hold(id, Hold::Calling(stopped, Call::new(registers)));
             return Ok(Next::Decide(Why::Start, None));
@@ -44,7 +44,7 @@ impl Recorder<'_> {
         let trapped =
             registers.ip().checked_sub(1).and_then(|site| self.code.reads.traps.get(&site)).copied();
         let Some(Trapped { what, len }) = trapped else { return Ok(Err(stopped)) };
-        self.journal.take_buffered(&self.clock, &mut self.futexes.sharing, &mut self.scheduler);
+        self.take_buffered();
         let position = self.clock.position(&registers);
         let (value, more) = self.tasks.read(&self.clock, id, what, &registers);
         registers.finish_read(what, len, value, more);

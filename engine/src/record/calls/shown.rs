@@ -17,14 +17,7 @@ impl Recorder<'_> {
         let before = self.tasks.task(id).natively.persona;
         let result = i64::from(before);
         if asked == ASKS {
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                call,
-                Outcome::result(result),
-            );
+            return self.skip(id, stopped, call, Outcome::result(result));
         }
         let fixed = asked | libc::ADDR_NO_RANDOMIZE as u32;
         let (stopped, kernels) =
@@ -32,14 +25,7 @@ impl Recorder<'_> {
         if kernels >= 0 {
             self.tasks.task(id).natively.persona = asked;
         }
-        self.journal.finish_other(
-            &mut self.tasks,
-            &self.clock,
-            id,
-            stopped,
-            call,
-            Outcome::result(if kernels < 0 { kernels } else { result }),
-        )
+        self.finish_other(id, stopped, call, Outcome::result(if kernels < 0 { kernels } else { result }))
     }
 
     /// Answers a call with a text of the recorder's own.
@@ -56,25 +42,11 @@ impl Recorder<'_> {
         let (result, writes) = self.tasks.written(id, address, bytes);
         let result = if result == 0 { len } else { result };
         let Some(next) = next.filter(|_| result > 0) else {
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                call,
-                Outcome::new(result, writes),
-            );
+            return self.skip(id, stopped, call, Outcome::new(result, writes));
         };
         // Moves the kernel's file offset as well.
         let (stopped, _) =
             self.make_other(id, stopped, call, libc::SYS_lseek, [fd, next, libc::SEEK_SET as u64, 0, 0, 0])?;
-        self.journal.finish_other(
-            &mut self.tasks,
-            &self.clock,
-            id,
-            stopped,
-            call,
-            Outcome::new(result, writes),
-        )
+        self.finish_other(id, stopped, call, Outcome::new(result, writes))
     }
 }

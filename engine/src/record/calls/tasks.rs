@@ -29,24 +29,10 @@ impl Recorder<'_> {
     pub(in crate::record) fn clone_call(&mut self, id: TaskId, stopped: Stopped, call: &Call) -> Flow<Next> {
         let space = self.tasks.space(id);
         let Ok(asked) = CloneCall::decode(&space.memory, call.number(), &call.args()) else {
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                call,
-                Outcome::fails(libc::EFAULT),
-            );
+            return self.skip(id, stopped, call, Outcome::fails(libc::EFAULT));
         };
         if asked.flags & NAMESPACES != 0 || asked.chooses_tid {
-            return self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                call,
-                Outcome::fails(libc::EPERM),
-            );
+            return self.skip(id, stopped, call, Outcome::fails(libc::EPERM));
         }
         if asked.has(libc::CLONE_UNTRACED) {
             return self.tasks.unsupported(id, "clone with CLONE_UNTRACED");
@@ -63,14 +49,7 @@ impl Recorder<'_> {
                 return self.tasks.interrupted(id, stopped, call, Vec::new());
             }
             restore_args(&stopped, call)?;
-            return self.journal.finish(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                call,
-                Outcome::result(result),
-            );
+            return self.finish(id, stopped, call, Outcome::result(result));
         };
         restore_args(&stopped, call)?;
         restore_args(&child, call)?;
@@ -91,14 +70,7 @@ impl Recorder<'_> {
             let pids = [id, new].map(|task| self.tasks.task(task).pid);
             self.code.buffer.share_descriptors(pids);
         }
-        self.journal.finish(
-            &mut self.tasks,
-            &self.clock,
-            id,
-            stopped,
-            call,
-            Outcome::new(result, writes).with(Effect::Spawned(new)),
-        )?;
+        self.finish(id, stopped, call, Outcome::new(result, writes).with(Effect::Spawned(new)))?;
         if asked.has(libc::CLONE_VFORK)
             && let Hold::Ready(stopped) = self.tasks.release(id)
         {
@@ -173,7 +145,7 @@ impl Recorder<'_> {
         } else {
             running.reap()?;
         }
-        self.surprises.gone(&mut self.tasks, &mut self.scheduler, &mut self.futexes, &mut self.poller, id);
+        self.gone(id);
         Ok(Next::Decide(Why::Exited, None))
     }
 

@@ -54,7 +54,7 @@ impl Recorder<'_> {
 
     pub(in crate::record) fn hung<T>(&mut self, running: Option<TaskId>) -> Flow<T> {
         self.follow()?;
-        self.journal.take_buffered(&self.clock, &mut self.futexes.sharing, &mut self.scheduler);
+        self.take_buffered();
         let spun = self.clock.total() - self.scheduler.last_call;
         let why = self.progress.trial.verdict();
         Err(Halt::Ending(Ending::Hung { why, tasks: self.states(running), spun }))

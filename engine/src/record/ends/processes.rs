@@ -5,12 +5,8 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 
 use crate::ending::Ending;
-use crate::record::futex::Futexes;
-use crate::record::poller::Poller;
 use crate::record::recorder::Recorder;
-use crate::record::scheduler::Scheduler;
 use crate::record::step::{Flow, Halt};
-use crate::record::surprises::Surprises;
 use crate::record::tree::tasks::{Hold, Task, Tasks};
 use crate::task::TaskId;
 use crate::trace::event::Event;
@@ -28,13 +24,7 @@ impl Recorder<'_> {
         tracee::reap(pid)?;
         self.tasks.children.leash.remove(pid);
         for id in members {
-            self.surprises.gone(
-                &mut self.tasks,
-                &mut self.scheduler,
-                &mut self.futexes,
-                &mut self.poller,
-                id,
-            );
+            self.gone(id);
         }
         self.tasks.children.ended.push(pid);
         self.code.buffer.give_back_table(pid);
@@ -112,13 +102,7 @@ impl Recorder<'_> {
         let with_current = current.is_some_and(|c| self.tasks[c].pid == pid);
         if with_current {
             // The running task is about to notice by itself.
-            self.surprises.gone(
-                &mut self.tasks,
-                &mut self.scheduler,
-                &mut self.futexes,
-                &mut self.poller,
-                id,
-            );
+            self.gone(id);
             return Ok(());
         }
         self.process_killed(pid, id)
@@ -132,8 +116,33 @@ impl Recorder<'_> {
             tracee::reap(tid)?;
         }
         self.tasks.task(id).clear_tid = 0;
-        self.surprises.gone(&mut self.tasks, &mut self.scheduler, &mut self.futexes, &mut self.poller, id);
+        self.gone(id);
         Ok(())
+    }
+
+    /// Removes a task that has ended. The kernel has cleared its word and woken a waiter there (set_tid_address(2)).
+    pub(in crate::record) fn gone(&mut self, id: TaskId) {
+        self.futexes.table.remove(id);
+        self.tasks.deadlines.remove(id);
+        self.poller.remove(id);
+        self.futexes.sharing.has_changed(id);
+        self.tasks.hold(id, Hold::Gone);
+        let task = self.tasks.task(id);
+        let (pid, tid) = (task.pid, task.tid);
+        let address = std::mem::take(&mut task.clear_tid);
+        task.maker = None;
+        if let Some(scratch) = task.scratch.take() {
+            self.tasks.slots.give_back(scratch);
+        }
+        if tid != pid {
+            self.tasks.children.leash.remove(tid);
+        }
+        self.scheduler.strategy.exited(id);
+        if address != 0 {
+            let key = self.futexes.futex_key(&self.tasks, id, address, false);
+            self.futexes.wake(&mut self.tasks, &mut self.scheduler, &self.surprises, key, 1, u32::MAX);
+        }
+        self.tasks.give_back(id);
     }
 }
 
@@ -157,39 +166,5 @@ impl Tasks {
             self.hold(lender, Hold::Ready(stopped));
             self.woken = true;
         }
-    }
-}
-
-impl Surprises {
-    /// Removes a task that has ended. The kernel has cleared its word and woken a waiter there (set_tid_address(2)).
-    pub(in crate::record) fn gone(
-        &self,
-        tasks: &mut Tasks,
-        scheduler: &mut Scheduler,
-        futexes: &mut Futexes,
-        poller: &mut Poller,
-        id: TaskId,
-    ) {
-        futexes.table.remove(id);
-        tasks.deadlines.remove(id);
-        poller.remove(id);
-        futexes.sharing.has_changed(id);
-        tasks.hold(id, Hold::Gone);
-        let task = tasks.task(id);
-        let (pid, tid) = (task.pid, task.tid);
-        let address = std::mem::take(&mut task.clear_tid);
-        task.maker = None;
-        if let Some(scratch) = task.scratch.take() {
-            tasks.slots.give_back(scratch);
-        }
-        if tid != pid {
-            tasks.children.leash.remove(tid);
-        }
-        scheduler.strategy.exited(id);
-        if address != 0 {
-            let key = futexes.futex_key(tasks, id, address, false);
-            futexes.wake(tasks, scheduler, self, key, 1, u32::MAX);
-        }
-        tasks.give_back(id);
     }
 }

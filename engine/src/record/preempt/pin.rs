@@ -217,7 +217,7 @@ impl Recorder<'_> {
         let registers = stopped.registers()?.of_user_code();
         stopped.set_registers(&registers)?;
         let words = self.tasks.words(id, &addresses)?;
-        self.journal.take_buffered(&self.clock, &mut self.futexes.sharing, &mut self.scheduler);
+        self.take_buffered();
         self.journal.log.push(Event::Pin(Pin {
             position: self.clock.position(&registers),
             registers,
@@ -352,7 +352,7 @@ impl Recorder<'_> {
 
     /// Logs that a task has reached a tick or a call.
     pub(in crate::record) fn note_stop(&mut self, id: TaskId, registers: &Registers) {
-        self.journal.take_buffered(&self.clock, &mut self.futexes.sharing, &mut self.scheduler);
+        self.take_buffered();
         if registers.number() as usize == SYS_TICK {
             self.journal.note_tick(&self.tasks, &mut self.clock, id, registers);
         } else {

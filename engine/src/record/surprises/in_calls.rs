@@ -9,44 +9,20 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileTypeExt;
 
 use super::Surprises;
-use crate::clock::Clock;
-use crate::record::journal::Journal;
 use crate::record::poller::Poller;
 use crate::record::scheduler::Scheduler;
-use crate::record::step::{Flow, Next};
-use crate::record::tree::call::{Call, Outcome};
-use crate::record::tree::tasks::{Hold, Tasks};
+use crate::record::tree::call::Call;
+use crate::record::tree::tasks::Tasks;
+use crate::schedule::Strategy;
 use crate::schedule::surprise::{Dice, Surprise};
-use crate::schedule::{Strategy, Why};
 use crate::task::TaskId;
 use crate::trace::event::Registers;
-use crate::tracee::Stopped;
 
 impl Surprises {
     /// Whether a surprise of this kind strikes now. None does while the program starts up, which all attempts have in
     /// common.
     pub(in crate::record) fn strikes(&mut self, scheduler: &Scheduler, kind: Surprise) -> bool {
         scheduler.start_up.is_none() && self.dice.strike(kind)
-    }
-
-    /// Lets a task go on that is about to wait on a futex, at once or after the others have had their turn.
-    pub(in crate::record) fn wake_spuriously(
-        &mut self,
-        tasks: &mut Tasks,
-        clock: &Clock,
-        journal: &mut Journal,
-        id: TaskId,
-        stopped: Stopped,
-        call: Call,
-    ) -> Flow<Next> {
-        tasks.deadlines.remove(id);
-        if self.dice.amount(Surprise::Spurious, 1, 4) == 1 {
-            return journal.skip(tasks, clock, id, stopped, &call, Outcome::result(0));
-        }
-        // As if it had begun to wait.
-        journal.note_arrival(tasks, clock, id);
-        tasks.hold(id, Hold::Woken(stopped, Call { entered: true, ..call }, 0));
-        Ok(Next::Decide(Why::Yielded, None))
     }
 
     /// Returns the registers with which a call reads or writes less than requested, if that surprise strikes.

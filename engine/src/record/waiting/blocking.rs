@@ -257,14 +257,7 @@ impl Recorder<'_> {
             (None, None) => None,
         };
         if self.surprises.is_interrupted(&self.scheduler, &call) {
-            self.journal.skip(
-                &mut self.tasks,
-                &self.clock,
-                id,
-                stopped,
-                &call,
-                Outcome::fails(libc::EINTR),
-            )?;
+            self.skip(id, stopped, &call, Outcome::fails(libc::EINTR))?;
             return Ok(Err(Next::Decide(Why::Yielded, None)));
         }
         if !self.poller.watch_descriptors(id, copies) {

@@ -1,28 +1,26 @@
 //! C programs that do what is hard to record: each is recorded under several seeds and replayed from memory.
 
+mod common;
 #[path = "programs/peers.rs"]
 mod peers;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use common::{GO_ON, PATIENCE, core, program};
 use rrtest_engine::Error;
 use rrtest_engine::ending::Ending;
 use rrtest_engine::output::Output;
-use rrtest_engine::program::Program;
-use rrtest_engine::record::{self, Outsiders, Processor, Recording, Stdin, Template, Time};
+use rrtest_engine::record::{self, Processor, Recording, Template, Time};
 use rrtest_engine::replay::{self, Replayed};
+use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::schedule::surprise::{Surprise, Surprises};
-use rrtest_engine::schedule::{StrategyName, portfolio};
 use rrtest_engine::task::TaskId;
 use rrtest_engine::trace::event::{Event, FileRange};
 use rrtest_engine::trace::log::Log;
 use rrtest_engine::trace::{Bytes, Source, TraceError};
 use rrtest_engine::tracee::buffered_calls;
-
-const PATIENCE: Duration = Duration::from_secs(120);
 
 const STRATEGIES: [StrategyName; 3] = [StrategyName::Fair, StrategyName::Walk, StrategyName::Pct];
 
@@ -61,48 +59,13 @@ fn record_for(
 }
 
 fn options(timeout: Duration, strategy: StrategyName, seed: u64) -> record::Options<'static> {
-    static STOP: AtomicBool = AtomicBool::new(false);
-    let measured = portfolio::Measured { ticks: 100, ..Default::default() };
     // A fair schedule usually has none.
     let surprised = strategy != StrategyName::Fair || seed % 4 > 1;
-    record::Options {
-        plan: portfolio::plan(portfolio::seed(seed.into(), 0, strategy, &measured), &[]),
-        measure: false,
-        time: Time::Real,
-        surprises: if surprised { Surprises::USUAL } else { Surprises::NONE },
-        core: core(),
-        processor: Processor::V2,
-        pretend_cores: 2,
-        timeout,
-        patience: None,
-        until: None,
-        stdin: Stdin::Null,
-        listener: None,
-        watchdog_main: false,
-        outsiders: Outsiders::StayAway,
-        end: None,
-        wakes_stop: false,
-        calls_stop: false,
-        stop: &STOP,
-    }
+    let surprises = if surprised { Surprises::USUAL } else { Surprises::NONE };
+    record::Options { surprises, timeout, ..common::options(strategy, seed) }
 }
 
-fn program(path: &Path, args: &[&str], directory: &Path) -> Program {
-    Program {
-        path: path.to_owned(),
-        args: args.iter().map(Into::into).collect(),
-        env: Vec::new(),
-        cwd: directory.to_owned(),
-    }
-}
-
-/// The first core that we may use.
-fn core() -> usize {
-    let set = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).expect("our cores");
-    (0..nix::sched::CpuSet::count()).find(|core| set.is_set(*core).unwrap_or(false)).expect("a core")
-}
-
-/// All that we may use.
+/// The cores that we may use.
 fn cores() -> Vec<usize> {
     let set = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).expect("our cores");
     (0..nix::sched::CpuSet::count()).filter(|core| set.is_set(*core).unwrap_or(false)).collect()
@@ -117,7 +80,7 @@ fn replay_on(core: usize, recording: &Recording) -> Result<(Replayed, Output), E
     let options = replay::Options {
         watch: &[],
         core,
-        stop: &AtomicBool::new(false),
+        stop: &GO_ON,
         patience: Duration::from_secs(60),
         output: &mut |stream, bytes| output.push(stream, bytes),
     };
@@ -489,7 +452,7 @@ fn a_replay_that_writes_something_else_is_none() {
         let options = replay::Options {
             watch: &[],
             core: core(),
-            stop: &AtomicBool::new(false),
+            stop: &GO_ON,
             patience: PATIENCE,
             output: &mut |_, _| {},
         };

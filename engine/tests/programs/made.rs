@@ -1,23 +1,19 @@
 //! Recordings of C programs, for tests that look at their replays.
 
+#[path = "../common/mod.rs"]
+mod common;
+
 use std::mem::offset_of;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
+use common::{GO_ON, PATIENCE, core, program};
 use rrtest_engine::output::Output;
-use rrtest_engine::program::Program;
-use rrtest_engine::record::{self, Outsiders, Recording, Stdin, Time};
+use rrtest_engine::record::{self, Recording};
 use rrtest_engine::replay::Options;
-use rrtest_engine::schedule::surprise::Surprises;
-use rrtest_engine::schedule::{StrategyName, portfolio};
+use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::trace::event::Stream;
 use rrtest_preload::layout::{AREA, SLOTS, SYS_HELLO, Shared, Slot, TICK};
-
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
-
-static GO_ON: AtomicBool = AtomicBool::new(false);
 
 /// A program of `tests/programs`, compiled.
 pub(crate) fn compile(name: &str, directory: &Path) -> PathBuf {
@@ -51,34 +47,8 @@ pub(crate) fn record(
     strategy: StrategyName,
     seed: u64,
 ) -> Recording {
-    let program = Program {
-        path: path.to_owned(),
-        args: args.iter().map(Into::into).collect(),
-        env: Vec::new(),
-        cwd: directory.to_owned(),
-    };
-    let measured = portfolio::Measured { ticks: 100, ..Default::default() };
-    let options = record::Options {
-        plan: portfolio::plan(portfolio::seed(seed.into(), 0, strategy, &measured), &[]),
-        measure: false,
-        time: Time::Real,
-        processor: record::Processor::V2,
-        surprises: Surprises::NONE,
-        core: core(),
-        pretend_cores: 2,
-        timeout: PATIENCE,
-        patience: None,
-        until: None,
-        stdin: Stdin::Null,
-        listener: None,
-        watchdog_main: false,
-        outsiders: Outsiders::StayAway,
-        end: None,
-        wakes_stop: false,
-        calls_stop: false,
-        stop: &GO_ON,
-    };
-    record::record(&program, &options).expect("a recording")
+    let program = program(path, args, directory);
+    record::record(&program, &common::options(strategy, seed)).expect("a recording")
 }
 
 /// How to replay, with the output going to `output`.
@@ -88,10 +58,4 @@ pub(crate) fn options<'a>(output: &'a mut dyn FnMut(Stream, &[u8])) -> Options<'
 
 pub(crate) fn text(output: &Output) -> String {
     output.beginning().map(|(_, bytes)| String::from_utf8_lossy(bytes)).collect()
-}
-
-/// The first core that we may use.
-fn core() -> usize {
-    let set = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).expect("our cores");
-    (0..nix::sched::CpuSet::count()).find(|core| set.is_set(*core).unwrap_or(false)).expect("a core")
 }

@@ -5,7 +5,6 @@ use std::mem::{Discriminant, discriminant};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -18,7 +17,8 @@ use rrtest_engine::trace::Source;
 use rrtest_engine::trace::event::{Effect, Event, FileId, FileRange, Image};
 use rrtest_engine::trace::log::{Log, Prefix};
 
-use crate::tiny::{Recorded, core};
+use crate::common::{GO_ON, core};
+use crate::tiny::Recorded;
 
 /// How long a replay may take from one event to the next: what is altered can make it wait for what never comes.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -96,7 +96,7 @@ impl<'a> Replays<'a> {
         let mut output = Output::default();
         let options = replay::Options {
             core: core(),
-            stop: &AtomicBool::new(false),
+            stop: &GO_ON,
             patience: self.patience,
             watch: &[],
             output: &mut |stream, bytes| output.push(stream, bytes),

@@ -4,7 +4,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rrtest_engine::keep::keep;
@@ -14,7 +13,8 @@ use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::trace::Trace;
 use serde_json::json;
 
-use crate::tiny::{self, core};
+use crate::common::{GO_ON, core};
+use crate::tiny;
 
 /// The programs. Not among them are those whose memory has the layout of a processor's vector registers, as a signal's frame has.
 const PROGRAMS: &[(&str, StrategyName)] = &[
@@ -44,7 +44,7 @@ fn make(name: &'static str, strategy: StrategyName) {
     }
     let recording = tiny::record(name, strategy).recording;
     let info = json!({ "output": text(&recording.output) });
-    let kept = keep(&recording, &path, &info, core(), &AtomicBool::new(false)).expect("a trace");
+    let kept = keep(&recording, &path, &info, core(), &GO_ON).expect("a trace");
     assert!(kept.divergence.is_none(), "{name}: {:?}", kept.divergence);
 }
 
@@ -56,7 +56,7 @@ fn check(name: &str) {
     let mut output = Output::default();
     let options = Options {
         core: core(),
-        stop: &AtomicBool::new(false),
+        stop: &GO_ON,
         patience: Duration::from_secs(120),
         watch: &[],
         output: &mut |stream, bytes| output.push(stream, bytes),

@@ -3,6 +3,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`common`] | how a program is recorded, here and in other tests |
 //! | [`tiny`] | the recordings: `programs/tiny.c` |
 //! | [`golden`] | the traces in `tests/golden` |
 //! | [`kinds`] | a table: each kind of divergence, and an alteration that leads to it |
@@ -11,6 +12,8 @@
 //! | [`fields`] | an event as a tree of named values |
 
 mod altered;
+#[path = "../common/mod.rs"]
+mod common;
 mod fields;
 mod fuzz;
 mod golden;

@@ -3,17 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
-use rrtest_engine::program::Program;
-use rrtest_engine::record::{self, Outsiders, Recording, Stdin, Time};
-use rrtest_engine::schedule::surprise::Surprises;
-use rrtest_engine::schedule::{StrategyName, portfolio};
+use rrtest_engine::record::{self, Recording, Time};
+use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::trace::Source;
 use rrtest_engine::trace::event::Event;
 use rrtest_preload::flags;
 use tempfile::TempDir;
+
+use crate::common::{options, program};
 
 /// The programs that are altered, each with the strategy under which it is recorded.
 pub(crate) const PROGRAMS: &[(&str, StrategyName)] = &[
@@ -39,42 +37,11 @@ pub(crate) struct Recorded {
 /// Records a program.
 pub(crate) fn record(name: &'static str, strategy: StrategyName) -> Recorded {
     let path = compiled();
-    let measured = portfolio::Measured { ticks: 100, ..Default::default() };
-    let options = record::Options {
-        plan: portfolio::plan(portfolio::seed(3, 0, strategy, &measured), &[]),
-        measure: false,
-        time: Time::Virtual,
-        processor: rrtest_engine::record::Processor::V2,
-        surprises: Surprises::NONE,
-        core: core(),
-        pretend_cores: 2,
-        timeout: Duration::from_secs(120),
-        patience: None,
-        until: None,
-        stdin: Stdin::Null,
-        listener: None,
-        watchdog_main: false,
-        outsiders: Outsiders::StayAway,
-        end: None,
-        wakes_stop: false,
-        calls_stop: false,
-        stop: &AtomicBool::new(false),
-    };
-    let program = Program {
-        path: path.to_owned(),
-        args: vec![name.into()],
-        env: Vec::new(),
-        cwd: path.parent().expect("a directory").to_owned(),
-    };
+    let program = program(path, &[name], path.parent().expect("a directory"));
+    let options = record::Options { time: Time::Virtual, ..options(strategy, 3) };
     let recording = record::record(&program, &options).expect("a recording");
     let events = recording.log.events().collect::<Result<_, _>>().expect("events");
     Recorded { name, recording, events }
-}
-
-/// The first core that we may use.
-pub(crate) fn core() -> usize {
-    let set = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).expect("our cores");
-    (0..nix::sched::CpuSet::count()).find(|core| set.is_set(*core).unwrap_or(false)).expect("a core")
 }
 
 /// The program, linked with the runtime by the C compiler that rustc links with, too.

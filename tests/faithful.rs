@@ -24,7 +24,7 @@ const UNSUPPORTED: &str = " cannot be recorded";
 
 /// A place to run programs in, each with a clean working directory.
 #[derive(Debug)]
-pub struct Lab {
+pub struct Sandbox {
     /// A short path, as sockets need, that any user can enter.
     dir: TempDir,
     /// Within the directory, so that any user can run it.
@@ -63,7 +63,7 @@ pub enum Verdict {
     Wrong(String),
 }
 
-/// What [`Lab::try_out`] compares with the run of the program by itself.
+/// What [`Sandbox::try_out`] compares with the run of the program by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compare {
     /// Its exit status.
@@ -72,7 +72,7 @@ pub enum Compare {
     Output,
 }
 
-impl Lab {
+impl Sandbox {
     /// A place for programs that run as an ordinary user, also if we are root, or as us.
     ///
     /// # Errors

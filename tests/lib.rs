@@ -11,11 +11,11 @@
 //! | [`programs`] | the programs of `programs.toml` |
 //! | [`stress_ng`] | the stressors of stress-ng, in `stress_ng.toml` |
 //! | [`facts`] | where and of what a benchmark's result was measured |
-//! | [`bell`] | tells when a recorded program has come to some point |
+//! | [`latch`] | tells when a recorded program has come to some point |
 
-pub mod bell;
 pub mod facts;
 pub mod faithful;
+pub mod latch;
 pub mod programs;
 pub mod project;
 pub mod report;
@@ -34,7 +34,7 @@ use tool::Tool;
 
 /// What all tests share.
 #[derive(Debug)]
-pub struct World {
+pub struct Harness {
     /// The program under test.
     pub tool: Tool,
     /// A directory for what tests write, inside the target directory.
@@ -43,7 +43,7 @@ pub struct World {
     skipped: Mutex<Vec<String>>,
 }
 
-impl World {
+impl Harness {
     /// Build the program under test. `scratch` is an existing directory.
     ///
     /// # Panics

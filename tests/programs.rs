@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::faithful::{Compare, Done, Lab, Verdict, is_installed};
+use crate::faithful::{Compare, Done, Sandbox, Verdict, is_installed};
 
 /// A program and how to run it.
 #[derive(Clone, Debug, Deserialize)]
@@ -57,10 +57,10 @@ impl Program {
     /// # Errors
     /// If it cannot be run.
     pub fn try_out(&self, tool: &Path, way: &[String], limit: Duration) -> io::Result<(Done, Verdict)> {
-        let lab = Lab::new(tool, self.user)?.with(way, limit);
-        let native = lab.native(&self.setup, &self.run)?;
+        let sandbox = Sandbox::new(tool, self.user)?.with(way, limit);
+        let native = sandbox.native(&self.setup, &self.run)?;
         let compare = if self.varies { Compare::Status } else { Compare::Output };
-        let verdict = lab.try_out(&self.setup, &self.run, &native, compare)?;
+        let verdict = sandbox.try_out(&self.setup, &self.run, &native, compare)?;
         Ok((native, verdict))
     }
 
@@ -69,6 +69,6 @@ impl Program {
     /// # Errors
     /// If it cannot be run.
     pub fn native(&self, tool: &Path, limit: Duration) -> io::Result<Done> {
-        Lab::new(tool, self.user)?.with(&[], limit).native(&self.setup, &self.run)
+        Sandbox::new(tool, self.user)?.with(&[], limit).native(&self.setup, &self.run)
     }
 }

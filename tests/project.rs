@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::World;
+use crate::Harness;
 use crate::report::Report;
 use crate::tool::{self, Run};
 
@@ -25,7 +25,7 @@ impl Project {
     /// # Panics
     /// If they cannot be written.
     #[must_use]
-    pub fn new(world: &World, files: &[(&str, &str)]) -> Self {
+    pub fn new(world: &Harness, files: &[(&str, &str)]) -> Self {
         let project = Self { dir: world.dir() };
         project.write("Cargo.toml", MANIFEST);
         project.write("src/lib.rs", "");
@@ -37,7 +37,7 @@ impl Project {
 
     /// A project of one integration test file, `it`.
     #[must_use]
-    pub fn of_test(world: &World, source: &str) -> Self {
+    pub fn of_test(world: &Harness, source: &str) -> Self {
         Self::new(world, &[("tests/it.rs", source)])
     }
 
@@ -59,7 +59,7 @@ impl Project {
 
     /// `cargo rrtest` in it, with these arguments.
     #[must_use]
-    pub fn rrtest(&self, world: &World, args: &[&str]) -> Command {
+    pub fn rrtest(&self, world: &Harness, args: &[&str]) -> Command {
         let mut command = world.tool.cargo(self.path());
         command.args(args);
         command
@@ -70,7 +70,7 @@ impl Project {
     /// # Panics
     /// If it is another, or the report is not as promised.
     #[must_use]
-    pub fn report(&self, world: &World, args: &[&str], code: i32) -> Report {
+    pub fn report(&self, world: &Harness, args: &[&str], code: i32) -> Report {
         let run = Run::of(self.rrtest(world, &["--message-format", "json"]).args(args)).expect(code);
         Report::of(&run)
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::faithful::{Compare, Done, Lab, Verdict};
+use crate::faithful::{Compare, Done, Sandbox, Verdict};
 
 /// Numbers of operations, tried in this order until one is quick.
 const OPS: &[u32] = &[100, 10, 1];
@@ -154,7 +154,7 @@ pub fn names() -> io::Result<Vec<String>> {
 /// A place to run stressors in, as an ordinary user.
 #[derive(Debug)]
 pub struct Stand {
-    lab: Lab,
+    sandbox: Sandbox,
 }
 
 impl Stand {
@@ -163,7 +163,7 @@ impl Stand {
     /// # Errors
     /// If it cannot be made.
     pub fn new(tool: &Path, way: &[String], limit: Duration) -> io::Result<Self> {
-        Ok(Self { lab: Lab::confined(tool, true, DISK)?.with(way, limit) })
+        Ok(Self { sandbox: Sandbox::confined(tool, true, DISK)?.with(way, limit) })
     }
 
     /// How many operations of a stressor are quick by itself; none are of one that does not run here.
@@ -196,7 +196,7 @@ impl Stand {
         if native.code != Some(0) {
             return Ok(Stressor { ops, status: Status::NotHere, note: ending(native.code) });
         }
-        let (status, note) = match self.lab.try_out("", &words(name, ops), &native, Compare::Status)? {
+        let (status, note) = match self.sandbox.try_out("", &words(name, ops), &native, Compare::Status)? {
             Verdict::Faithful(..) => (Status::Ok, String::new()),
             Verdict::Unsupported(what) => (Status::Unsupported, what),
             Verdict::Otherwise(code, stderr) => {
@@ -211,9 +211,9 @@ impl Stand {
     }
 
     fn native(&mut self, name: &str, ops: u32) -> io::Result<Done> {
-        let limit = std::mem::replace(&mut self.lab.limit, NATIVE_LIMIT);
-        let done = self.lab.native("", &words(name, ops));
-        self.lab.limit = limit;
+        let limit = std::mem::replace(&mut self.sandbox.limit, NATIVE_LIMIT);
+        let done = self.sandbox.native("", &words(name, ops));
+        self.sandbox.limit = limit;
         done
     }
 }

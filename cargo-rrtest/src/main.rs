@@ -24,7 +24,7 @@ mod store;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use base::exit::{Status, Stop, panicked};
+use base::exit::{CliError, Status, panicked};
 use base::{group, interrupt, terminal};
 use build::wrapper;
 use commands::cli::{Cli, Command};
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         .unwrap_or_else(|payload| Err(panicked("outside of an attempt", &*payload).into())))
 }
 
-fn dispatch(cli: Cli) -> Result<ExitCode, Stop> {
+fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
     terminal::choose_colors(cli.color);
     match cli.command {
         None => run::run(&cli.run, cli.color),
@@ -69,7 +69,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Stop> {
     .map(ExitCode::from)
 }
 
-fn end(result: Result<ExitCode, Stop>) -> ExitCode {
+fn end(result: Result<ExitCode, CliError>) -> ExitCode {
     result.unwrap_or_else(|stop| {
         if let Some(message) = &stop.message {
             terminal::error(message);

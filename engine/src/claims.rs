@@ -19,14 +19,14 @@ pub enum Thing {
     /// An abstract Unix socket (unix(7)), without the leading null byte.
     Socket(Vec<u8>),
     /// A System V key (sysvipc(7)) of this kind.
-    Key(Kind, i32),
+    Key(ClaimKind, i32),
     /// A POSIX message queue (mq_overview(7)).
     Queue(String),
 }
 
 /// The namespaces of System V keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum ClaimKind {
     /// shmget(2)
     Memory,
     /// msgget(2)
@@ -44,9 +44,9 @@ impl Display for Thing {
             Self::Socket(name) => write!(f, "abstract socket @{}", String::from_utf8_lossy(name)),
             Self::Key(kind, key) => {
                 let kind = match kind {
-                    Kind::Memory => "shared memory",
-                    Kind::Messages => "message queue",
-                    Kind::Semaphores => "semaphore",
+                    ClaimKind::Memory => "shared memory",
+                    ClaimKind::Messages => "message queue",
+                    ClaimKind::Semaphores => "semaphore",
                 };
                 write!(f, "System V {kind} key {key:#x}")
             }

@@ -150,7 +150,7 @@ pub enum Awaited {
 
 /// Finds a wait cycle: tasks each of which waits for the next one alone, and the last one for the first.
 #[must_use]
-pub fn circle(tasks: &[TaskState]) -> Option<Vec<TaskId>> {
+pub fn cycle(tasks: &[TaskState]) -> Option<Vec<TaskId>> {
     let next = |id: TaskId| match tasks.iter().find(|state| state.task == id)?.wait.as_ref()? {
         Wait { by, limited: false, .. } => by.first().copied().filter(|_| by.len() == 1),
         Wait { limited: true, .. } => None,
@@ -212,15 +212,15 @@ mod tests {
     #[test]
     fn a_circle_is_found_behind_those_that_only_wait_for_it() {
         let tasks = [waiting(0, &[1], false), waiting(1, &[2], false), waiting(2, &[1], false)];
-        assert_eq!(circle(&tasks), Some(vec![TaskId(1), TaskId(2)]));
-        assert_eq!(circle(&[waiting(3, &[3], false)]), Some(vec![TaskId(3)]));
+        assert_eq!(cycle(&tasks), Some(vec![TaskId(1), TaskId(2)]));
+        assert_eq!(cycle(&[waiting(3, &[3], false)]), Some(vec![TaskId(3)]));
     }
 
     #[test]
     fn who_has_a_choice_or_a_time_limit_is_in_no_circle() {
-        assert_eq!(circle(&[waiting(1, &[2, 3], false), waiting(2, &[1], false)]), None);
-        assert_eq!(circle(&[waiting(1, &[2], false), waiting(2, &[1], true)]), None);
-        assert_eq!(circle(&[waiting(1, &[2], false), waiting(2, &[], false)]), None);
-        assert_eq!(circle(&[waiting(1, &[9], false)]), None);
+        assert_eq!(cycle(&[waiting(1, &[2, 3], false), waiting(2, &[1], false)]), None);
+        assert_eq!(cycle(&[waiting(1, &[2], false), waiting(2, &[1], true)]), None);
+        assert_eq!(cycle(&[waiting(1, &[2], false), waiting(2, &[], false)]), None);
+        assert_eq!(cycle(&[waiting(1, &[9], false)]), None);
     }
 }

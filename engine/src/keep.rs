@@ -89,7 +89,7 @@ fn name_owners(recording: &Recording, ending: &mut Ending, core: usize, stop: &A
     let living: BTreeSet<TaskId> = tasks.iter().map(|state| state.task).collect();
     let owner_of = |state: &TaskState| {
         let word = word_of_mutex(state)?;
-        let (_, owner, name) = replayed.lockers.iter().find(|(address, ..)| *address == word)?;
+        let (_, owner, name) = replayed.lock_owners.iter().find(|(address, ..)| *address == word)?;
         Some((*owner, name.clone()))
     };
     let mut found = false;

@@ -12,7 +12,7 @@ use common::{GO_ON, PATIENCE, core, program};
 use rrtest_engine::Error;
 use rrtest_engine::ending::Ending;
 use rrtest_engine::output::Output;
-use rrtest_engine::record::{self, Processor, Recording, Template, Time};
+use rrtest_engine::record::{self, ForkServer, Processor, Recording, Time};
 use rrtest_engine::replay::{self, Replayed};
 use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::schedule::surprise::{Surprise, Surprises};
@@ -105,15 +105,15 @@ fn check_killed(name: &str, args: &[&str], number: i32) {
 fn check_ending(seeds: std::ops::Range<u64>, name: &str, args: &[&str], is_right: &dyn Fn(&Ending) -> bool) {
     let directory = tempfile::tempdir().expect("a directory");
     let path = compile(name, directory.path());
-    let mut template =
-        Template::start(&program(&path, args, directory.path()), &options(PATIENCE, StrategyName::Fair, 0))
+    let mut fork_server =
+        ForkServer::start(&program(&path, args, directory.path()), &options(PATIENCE, StrategyName::Fair, 0))
             .expect("a start");
     for strategy in STRATEGIES {
         for seed in seeds.clone() {
             // Started anew and copied by turns.
-            let recording = match &mut template {
-                Ok(template) if seed % 2 == 1 => {
-                    template.record(&options(PATIENCE, strategy, seed)).expect("a recording")
+            let recording = match &mut fork_server {
+                Ok(fork_server) if seed % 2 == 1 => {
+                    fork_server.record(&options(PATIENCE, strategy, seed)).expect("a recording")
                 }
                 _ => record(&path, args, directory.path(), strategy, seed),
             };
@@ -128,12 +128,13 @@ fn check_ending(seeds: std::ops::Range<u64>, name: &str, args: &[&str], is_right
 }
 
 /// What an early call, or what the program does before it, makes of its start.
-fn start_of(early: &str) -> (Result<Template, String>, Recording) {
+fn start_of(early: &str) -> (Result<ForkServer, String>, Recording) {
     let directory = tempfile::tempdir().expect("a directory");
     let path = compile("early", directory.path());
     let program = program(&path, &[early], directory.path());
-    let template = Template::start(&program, &options(PATIENCE, StrategyName::Fair, 0)).expect("a start");
-    (template, record::record(&program, &options(PATIENCE, StrategyName::Walk, 7)).expect("a recording"))
+    let fork_server =
+        ForkServer::start(&program, &options(PATIENCE, StrategyName::Fair, 0)).expect("a start");
+    (fork_server, record::record(&program, &options(PATIENCE, StrategyName::Walk, 7)).expect("a recording"))
 }
 
 fn text(recording: &Recording) -> String {
@@ -143,11 +144,11 @@ fn text(recording: &Recording) -> String {
 #[test]
 fn copies_see_what_new_starts_would() {
     for early in ["id", "time", "random", "counter", "file", "output", "nothing"] {
-        let (template, full) = start_of(early);
-        let mut template = template.unwrap_or_else(|reason| panic!("{early}: {reason}"));
+        let (fork_server, full) = start_of(early);
+        let mut fork_server = fork_server.unwrap_or_else(|reason| panic!("{early}: {reason}"));
         let mut said = Vec::new();
         for _ in 0..3 {
-            let copy = template.record(&options(PATIENCE, StrategyName::Walk, 7)).expect("a recording");
+            let copy = fork_server.record(&options(PATIENCE, StrategyName::Walk, 7)).expect("a recording");
             // The program checks itself that its ids are its own.
             assert_eq!(copy.ending, Ending::Exited(0), "{early}: {}", text(&copy));
             assert_eq!(copy.stats, full.stats, "{early}: equal seeds");
@@ -167,10 +168,10 @@ fn copies_see_what_new_starts_would() {
 
 #[test]
 fn random_numbers_are_those_of_the_seed() {
-    let (template, full) = start_of("random");
-    let mut template = template.unwrap_or_else(|reason| panic!("{reason}"));
+    let (fork_server, full) = start_of("random");
+    let mut fork_server = fork_server.unwrap_or_else(|reason| panic!("{reason}"));
     let mut random =
-        |seed| text(&template.record(&options(PATIENCE, StrategyName::Walk, seed)).expect("a recording"));
+        |seed| text(&fork_server.record(&options(PATIENCE, StrategyName::Walk, seed)).expect("a recording"));
     assert_eq!(random(7), text(&full));
     assert_ne!(random(8), random(9));
 }
@@ -180,8 +181,8 @@ fn what_cannot_be_copied_says_why() {
     for (early, why) in
         [("text", "different each time"), ("open", "files open"), ("crash", "does not start up")]
     {
-        let (template, full) = start_of(early);
-        let reason = template.err().unwrap_or_else(|| panic!("{early}: a template"));
+        let (fork_server, full) = start_of(early);
+        let reason = fork_server.err().unwrap_or_else(|| panic!("{early}: a template"));
         assert!(reason.contains(why), "{early}: {reason}");
         match early {
             "crash" => assert!(matches!(full.ending, Ending::Killed { signal: libc::SIGSEGV, .. })),
@@ -296,7 +297,7 @@ fn a_thread_that_spins_for_ever_hangs() {
         assert!(matches!(recording.ending, Ending::Hung { .. }), "{:?}", recording.ending);
         let events: Vec<Event> = recording.log.events().collect::<Result<_, _>>().expect("events");
         let last = &events[events.len() - 3..];
-        assert!(matches!(last, [_, Event::Pin(_), Event::Ended(_)]), "{last:?}");
+        assert!(matches!(last, [_, Event::AsyncStop(_), Event::Ended(_)]), "{last:?}");
         let (replayed, _) = replay_recording(&recording).unwrap_or_else(|error| panic!("{seed}: {error}"));
         assert_eq!((&replayed.ending, replayed.stats), (&recording.ending, recording.stats));
     }
@@ -313,13 +314,13 @@ fn what_pins_cost() {
     {
         for seed in 0..3 {
             let recording = record(&path, &[way], directory.path(), StrategyName::Fair, seed);
-            let pins = || {
+            let async_stops = || {
                 recording.log.events().filter_map(|event| match event {
-                    Ok(Event::Pin(pin)) => Some(pin),
+                    Ok(Event::AsyncStop(async_stop)) => Some(async_stop),
                     _ => None,
                 })
             };
-            let words: Vec<usize> = pins().map(|pin| pin.words.len()).collect();
+            let words: Vec<usize> = async_stops().map(|async_stop| async_stop.words.len()).collect();
             let start = Instant::now();
             let replayed = replay_recording(&recording);
             println!(
@@ -330,7 +331,7 @@ fn what_pins_cost() {
                 replayed.map(|it| it.0.ending == recording.ending),
             );
             if only.is_some() {
-                pins().for_each(|pin| println!("{pin:x?}"));
+                async_stops().for_each(|async_stop| println!("{async_stop:x?}"));
             }
         }
     }
@@ -466,7 +467,7 @@ fn a_replay_that_writes_something_else_is_none() {
     }
 }
 
-/// In virtual time the counter leaps with the clocks. The program has one instruction that cannot be moved.
+/// In virtual time the counter fast-forwards with the clocks. The program has one instruction that cannot be moved.
 #[test]
 fn what_instructions_read_agrees_with_the_clocks_and_leaves_signals_alone() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -486,7 +487,7 @@ fn what_instructions_read_agrees_with_the_clocks_and_leaves_signals_alone() {
         let trapped =
             recording.log.events().filter(|event| matches!(event, Ok(Event::TrappedRead(_)))).count();
         assert!(trapped >= 2, "one in each of two programs: {trapped}");
-        assert_eq!(recording.leaps > 0, time == Time::Virtual);
+        assert_eq!(recording.fast_forwards > 0, time == Time::Virtual);
     }
 }
 
@@ -702,8 +703,8 @@ fn one_that_got_the_core_from_another_can_be_pinned() {
     let path = compile("relay", directory.path());
     let recording = record(&path, &["spins"], directory.path(), StrategyName::Fair, 0);
     assert_eq!(recording.ending, Ending::Exited(0));
-    let pins = recording.log.events().filter(|event| matches!(event, Ok(Event::Pin(_)))).count();
-    assert!(pins > 0, "never pinned");
+    let async_stops = recording.log.events().filter(|event| matches!(event, Ok(Event::AsyncStop(_)))).count();
+    assert!(async_stops > 0, "never pinned");
     let (replayed, output) = replay_recording(&recording).expect("a replay");
     assert_eq!((&replayed.ending, replayed.stats), (&recording.ending, recording.stats));
     assert_eq!(output, recording.output);
@@ -896,7 +897,7 @@ fn a_time_limit_for_messages_begins_with_the_call() {
 }
 
 /// Record and replay a program in virtual time, under each strategy. It must end well.
-fn check_virtual(name: &str, args: &[&str], leaps: fn(u64) -> bool) {
+fn check_virtual(name: &str, args: &[&str], fast_forwards: fn(u64) -> bool) {
     let directory = tempfile::tempdir().expect("a directory");
     let path = compile(name, directory.path());
     let program = program(&path, args, directory.path());
@@ -910,38 +911,42 @@ fn check_virtual(name: &str, args: &[&str], leaps: fn(u64) -> bool) {
         assert_eq!(
             recording.ending,
             Ending::Exited(0),
-            "{strategy}: {} leaps, {}",
-            recording.leaps,
+            "{strategy}: {} fast-forwards, {}",
+            recording.fast_forwards,
             text(&recording)
         );
         let (replayed, output) =
             replay_recording(&recording).unwrap_or_else(|error| panic!("{strategy}: {error}"));
         assert_eq!((replayed.ending, replayed.stats), (recording.ending, recording.stats), "{strategy}");
         assert_eq!(output, recording.output, "{strategy}");
-        assert!(leaps(recording.leaps), "{strategy}: {} leaps", recording.leaps);
+        assert!(
+            fast_forwards(recording.fast_forwards),
+            "{strategy}: {} fast-forwards",
+            recording.fast_forwards
+        );
     }
 }
 
 /// It sleeps for many hours in all: in real time it would end as hung.
 #[test]
 fn an_hour_passes_at_once_by_every_kind_of_sleep_and_clock() {
-    check_virtual("clocks", &[], |leaps| leaps > 20);
+    check_virtual("clocks", &[], |fast_forwards| fast_forwards > 20);
 }
 
 /// Of files, of System V objects, of packets, of the system.
 #[test]
 fn times_that_the_kernel_tells_agree_with_the_clocks() {
-    check_virtual("file_times", &[], |leaps| leaps > 100);
+    check_virtual("file_times", &[], |fast_forwards| fast_forwards > 100);
 }
 
 #[test]
 fn time_does_not_leap_over_what_others_may_do() {
-    check_virtual("clocks", &["others"], |leaps| leaps == 0);
+    check_virtual("clocks", &["others"], |fast_forwards| fast_forwards == 0);
 }
 
 #[test]
 fn time_does_not_leap_while_a_server_is_looked_for() {
-    check_virtual("clocks", &["server"], |leaps| leaps == 2);
+    check_virtual("clocks", &["server"], |fast_forwards| fast_forwards == 2);
 }
 
 /// What has struck, and how often the program says that it has.

@@ -1,16 +1,16 @@
 //! The calls that the system-call buffer makes, and what calls do that other tasks may notice.
 
-use crate::layout::{AREA, Kind};
+use crate::layout::{AREA, AccessKind};
 
 /// How the buffer makes a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
     /// The condition for making it without a stop.
-    pub way: Way,
+    pub way: Buffering,
     /// What the kernel writes to memory on success.
     pub out: Out,
     /// What it does that other tasks may notice.
-    pub concern: Concern,
+    pub concern: Visibility,
 }
 
 impl Call {
@@ -18,37 +18,37 @@ impl Call {
     #[must_use]
     #[inline]
     pub fn ticks(&self) -> bool {
-        self.concern != Concern::Own
+        self.concern != Visibility::Own
     }
 
     /// Returns how it accesses the object [`KERNEL`], if it does, with these arguments. `is_file` says whether the
     /// descriptor in argument 0 refers to a file rather than a stream.
     #[must_use]
     #[inline]
-    pub fn touches(&self, args: &[u64; 6], is_file: impl FnOnce() -> bool) -> Option<Kind> {
+    pub fn touches(&self, args: &[u64; 6], is_file: impl FnOnce() -> bool) -> Option<AccessKind> {
         /// O_CREAT and O_TRUNC (open(2)).
         const CHANGES: u64 = 0x40 | 0x200;
-        let (reads, writes) = (Some(Kind::AtomicLoad), Some(Kind::AtomicUpdate));
+        let (reads, writes) = (Some(AccessKind::AtomicLoad), Some(AccessKind::AtomicUpdate));
         match self.concern {
-            Concern::Own | Concern::Others => None,
-            Concern::Reads => reads,
-            Concern::Writes => writes,
-            Concern::Takes => {
+            Visibility::Own | Visibility::Others => None,
+            Visibility::Reads => reads,
+            Visibility::Writes => writes,
+            Visibility::Takes => {
                 if is_file() {
                     reads
                 } else {
                     writes
                 }
             }
-            Concern::Ends => {
+            Visibility::Ends => {
                 if is_file() {
                     None
                 } else {
                     writes
                 }
             }
-            Concern::Opens if args[2] & CHANGES == 0 => reads,
-            Concern::Opens => writes,
+            Visibility::Opens if args[2] & CHANGES == 0 => reads,
+            Visibility::Opens => writes,
         }
     }
 }
@@ -62,7 +62,7 @@ pub const fn gives(number: u64) -> bool {
 
 /// What a call does that other tasks may notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Concern {
+pub enum Visibility {
     /// Only the calling task.
     Own,
     /// Other tasks, in a way that does not count: an instruction has already accessed the word of a futex.
@@ -85,7 +85,7 @@ pub const KERNEL: u64 = AREA as u64;
 
 /// The condition for making a call without a stop (buffering policy).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Buffering {
     /// Never: it is made with a stop.
     Stop,
     /// None: it never waits, and wakes no other task.
@@ -96,9 +96,9 @@ pub enum Way {
     Times,
     /// The descriptor in argument 0 refers to a file that never blocks.
     File,
-    /// As [`Way::File`], or to an output stream, whose bytes are logged instead.
+    /// As [`Buffering::File`], or to an output stream, whose bytes are logged instead.
     Write,
-    /// As [`Way::File`], or to something that has data to read now.
+    /// As [`Buffering::File`], or to something that has data to read now.
     Read,
     /// It closes a file that never blocks.
     Close,
@@ -118,7 +118,7 @@ pub enum Way {
     Affinity,
     /// The range of memory in arguments 0 and 1 is outside the shared area. Replay makes the call, too.
     Repeat,
-    /// As [`Way::Repeat`], and it is advice to drop contents.
+    /// As [`Buffering::Repeat`], and it is advice to drop contents.
     Advise,
     /// It opens a regular file, or something else that never blocks, for reading only.
     Open,
@@ -143,7 +143,7 @@ pub enum Out {
 const NUMBERS: usize = 448;
 
 /// A call that is made with a stop.
-const STOP: Call = Call { way: Way::Stop, out: Out::Nothing, concern: Concern::Others };
+const STOP: Call = Call { way: Buffering::Stop, out: Out::Nothing, concern: Visibility::Others };
 
 /// All calls by number.
 static CALLS: [Call; NUMBERS] = calls();
@@ -165,10 +165,10 @@ const fn calls() -> [Call; NUMBERS] {
         calls[number] = Call { way, out, concern };
         at += 1;
     }
-    concern(concern(calls, READ, Concern::Reads), WRITTEN, Concern::Writes)
+    concern(concern(calls, READ, Visibility::Reads), WRITTEN, Visibility::Writes)
 }
 
-const fn concern(mut calls: [Call; NUMBERS], numbers: &[usize], concern: Concern) -> [Call; NUMBERS] {
+const fn concern(mut calls: [Call; NUMBERS], numbers: &[usize], concern: Visibility) -> [Call; NUMBERS] {
     let mut at = 0;
     while at < numbers.len() {
         calls[numbers[at]].concern = concern;
@@ -215,68 +215,68 @@ const WRITTEN: &[usize] = &[
     296, 328, // pwritev, pwritev2
 ];
 
-use Concern::{
+use Visibility::{
     Ends as ENDS, Opens as OPENS, Others as OTHERS, Own as OWN, Reads as READS, Takes as TAKES,
     Writes as WRITES,
 };
 
 #[rustfmt::skip]
-const BUFFERED: &[(usize, Way, Out, Concern)] = &[
-    (0,   Way::Read,   Out::Returned(1),   TAKES), // read
-    (1,   Way::Write,  Out::Nothing,       WRITES), // write
-    (3,   Way::Close,  Out::Nothing,       ENDS), // close
-    (4,   Way::Times,  Out::Fixed(1, 144), READS), // stat
-    (5,   Way::Times,  Out::Fixed(1, 144), READS), // fstat
-    (6,   Way::Times,  Out::Fixed(1, 144), READS), // lstat
-    (8,   Way::File,   Out::Nothing,       OTHERS), // lseek
-    (9,   Way::Map,    Out::Nothing,       OWN),  // mmap
-    (10,  Way::Repeat, Out::Nothing,       OWN),  // mprotect
-    (11,  Way::Repeat, Out::Nothing,       OWN),  // munmap
-    (14,  Way::Mask,   Out::Fixed(2, 8),   OWN),  // rt_sigprocmask
-    (17,  Way::File,   Out::Returned(1),   READS), // pread64
-    (18,  Way::File,   Out::Nothing,       WRITES), // pwrite64
-    (21,  Way::Always, Out::Nothing,       READS), // access
-    (13,  Way::Always, Out::Fixed(2, 32),  OWN),  // rt_sigaction
-    (28,  Way::Advise, Out::Nothing,       OWN),  // madvise
-    (32,  Way::Copy,   Out::Nothing,       OTHERS), // dup
-    (39,  Way::Always, Out::Nothing,       OWN),  // getpid
-    (63,  Way::Always, Out::Fixed(0, 390), OWN),  // uname
-    (72,  Way::Flags,  Out::Nothing,       WRITES), // fcntl
-    (78,  Way::Always, Out::Returned(1),   READS), // getdents
-    (79,  Way::Always, Out::Returned(0),   OTHERS), // getcwd
-    (89,  Way::Always, Out::Returned(1),   READS), // readlink
-    (96,  Way::Time,   Out::Fixed(0, 16),  OWN),  // gettimeofday
-    (97,  Way::Always, Out::Fixed(1, 16),  OWN),  // getrlimit
-    (98,  Way::Always, Out::Fixed(1, 144), OWN),  // getrusage
-    (99,  Way::Times,  Out::Fixed(0, 112), OWN),  // sysinfo
-    (100, Way::Times,  Out::Fixed(0, 32),  OWN),  // times
-    (102, Way::Always, Out::Nothing,       OWN),  // getuid
-    (104, Way::Always, Out::Nothing,       OWN),  // getgid
-    (107, Way::Always, Out::Nothing,       OWN),  // geteuid
-    (108, Way::Always, Out::Nothing,       OWN),  // getegid
-    (110, Way::Always, Out::Nothing,       OWN),  // getppid
-    (111, Way::Always, Out::Nothing,       OWN),  // getpgrp
-    (121, Way::Always, Out::Nothing,       OWN),  // getpgid
-    (124, Way::Always, Out::Nothing,       OWN),  // getsid
-    (131, Way::Always, Out::Fixed(1, 24),  OWN),  // sigaltstack
-    (140, Way::Always, Out::Nothing,       OWN),  // getpriority
-    (143, Way::Always, Out::Fixed(1, 4),   OWN),  // sched_getparam
-    (145, Way::Always, Out::Nothing,       OWN),  // sched_getscheduler
-    (146, Way::Always, Out::Nothing,       OWN),  // sched_get_priority_max
-    (147, Way::Always, Out::Nothing,       OWN),  // sched_get_priority_min
-    (148, Way::Always, Out::Fixed(1, 16),  OWN),  // sched_rr_get_interval
-    (186, Way::Always, Out::Nothing,       OWN),  // gettid
-    (201, Way::Time,   Out::Fixed(0, 8),   OWN),  // time
-    (202, Way::Futex,  Out::Nothing,       OTHERS), // futex
-    (204, Way::Affinity, Out::Fixed(2, 8), OWN),  // sched_getaffinity
-    (217, Way::Always, Out::Returned(1),   READS), // getdents64
-    (228, Way::Clock,  Out::Fixed(1, 16),  OWN),  // clock_gettime
-    (229, Way::Always, Out::Fixed(1, 16),  OWN),  // clock_getres
-    (257, Way::Open,   Out::Nothing,       OPENS), // openat
-    (262, Way::Times,  Out::Fixed(2, 144), READS), // newfstatat
-    (267, Way::Always, Out::Returned(2),   READS), // readlinkat
-    (269, Way::Always, Out::Nothing,       READS), // faccessat
-    (273, Way::RobustList, Out::Nothing,   OWN),  // set_robust_list
-    (302, Way::Limits, Out::Fixed(3, 16),  OTHERS), // prlimit64
-    (332, Way::Times,  Out::Fixed(4, 256), READS), // statx
+const BUFFERED: &[(usize, Buffering, Out, Visibility)] = &[
+    (0,   Buffering::Read,   Out::Returned(1),   TAKES), // read
+    (1,   Buffering::Write,  Out::Nothing,       WRITES), // write
+    (3,   Buffering::Close,  Out::Nothing,       ENDS), // close
+    (4,   Buffering::Times,  Out::Fixed(1, 144), READS), // stat
+    (5,   Buffering::Times,  Out::Fixed(1, 144), READS), // fstat
+    (6,   Buffering::Times,  Out::Fixed(1, 144), READS), // lstat
+    (8,   Buffering::File,   Out::Nothing,       OTHERS), // lseek
+    (9,   Buffering::Map,    Out::Nothing,       OWN),  // mmap
+    (10,  Buffering::Repeat, Out::Nothing,       OWN),  // mprotect
+    (11,  Buffering::Repeat, Out::Nothing,       OWN),  // munmap
+    (14,  Buffering::Mask,   Out::Fixed(2, 8),   OWN),  // rt_sigprocmask
+    (17,  Buffering::File,   Out::Returned(1),   READS), // pread64
+    (18,  Buffering::File,   Out::Nothing,       WRITES), // pwrite64
+    (21,  Buffering::Always, Out::Nothing,       READS), // access
+    (13,  Buffering::Always, Out::Fixed(2, 32),  OWN),  // rt_sigaction
+    (28,  Buffering::Advise, Out::Nothing,       OWN),  // madvise
+    (32,  Buffering::Copy,   Out::Nothing,       OTHERS), // dup
+    (39,  Buffering::Always, Out::Nothing,       OWN),  // getpid
+    (63,  Buffering::Always, Out::Fixed(0, 390), OWN),  // uname
+    (72,  Buffering::Flags,  Out::Nothing,       WRITES), // fcntl
+    (78,  Buffering::Always, Out::Returned(1),   READS), // getdents
+    (79,  Buffering::Always, Out::Returned(0),   OTHERS), // getcwd
+    (89,  Buffering::Always, Out::Returned(1),   READS), // readlink
+    (96,  Buffering::Time,   Out::Fixed(0, 16),  OWN),  // gettimeofday
+    (97,  Buffering::Always, Out::Fixed(1, 16),  OWN),  // getrlimit
+    (98,  Buffering::Always, Out::Fixed(1, 144), OWN),  // getrusage
+    (99,  Buffering::Times,  Out::Fixed(0, 112), OWN),  // sysinfo
+    (100, Buffering::Times,  Out::Fixed(0, 32),  OWN),  // times
+    (102, Buffering::Always, Out::Nothing,       OWN),  // getuid
+    (104, Buffering::Always, Out::Nothing,       OWN),  // getgid
+    (107, Buffering::Always, Out::Nothing,       OWN),  // geteuid
+    (108, Buffering::Always, Out::Nothing,       OWN),  // getegid
+    (110, Buffering::Always, Out::Nothing,       OWN),  // getppid
+    (111, Buffering::Always, Out::Nothing,       OWN),  // getpgrp
+    (121, Buffering::Always, Out::Nothing,       OWN),  // getpgid
+    (124, Buffering::Always, Out::Nothing,       OWN),  // getsid
+    (131, Buffering::Always, Out::Fixed(1, 24),  OWN),  // sigaltstack
+    (140, Buffering::Always, Out::Nothing,       OWN),  // getpriority
+    (143, Buffering::Always, Out::Fixed(1, 4),   OWN),  // sched_getparam
+    (145, Buffering::Always, Out::Nothing,       OWN),  // sched_getscheduler
+    (146, Buffering::Always, Out::Nothing,       OWN),  // sched_get_priority_max
+    (147, Buffering::Always, Out::Nothing,       OWN),  // sched_get_priority_min
+    (148, Buffering::Always, Out::Fixed(1, 16),  OWN),  // sched_rr_get_interval
+    (186, Buffering::Always, Out::Nothing,       OWN),  // gettid
+    (201, Buffering::Time,   Out::Fixed(0, 8),   OWN),  // time
+    (202, Buffering::Futex,  Out::Nothing,       OTHERS), // futex
+    (204, Buffering::Affinity, Out::Fixed(2, 8), OWN),  // sched_getaffinity
+    (217, Buffering::Always, Out::Returned(1),   READS), // getdents64
+    (228, Buffering::Clock,  Out::Fixed(1, 16),  OWN),  // clock_gettime
+    (229, Buffering::Always, Out::Fixed(1, 16),  OWN),  // clock_getres
+    (257, Buffering::Open,   Out::Nothing,       OPENS), // openat
+    (262, Buffering::Times,  Out::Fixed(2, 144), READS), // newfstatat
+    (267, Buffering::Always, Out::Returned(2),   READS), // readlinkat
+    (269, Buffering::Always, Out::Nothing,       READS), // faccessat
+    (273, Buffering::RobustList, Out::Nothing,   OWN),  // set_robust_list
+    (302, Buffering::Limits, Out::Fixed(3, 16),  OTHERS), // prlimit64
+    (332, Buffering::Times,  Out::Fixed(4, 256), READS), // statx
 ];

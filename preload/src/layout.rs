@@ -61,16 +61,16 @@ pub const STUB_TRACED: usize = 22;
 /// Offset in a stub of the code after the call.
 pub const STUB_DONE: usize = 24;
 
-/// Address of the table of futex waiters: [`CROWDS`] buckets ([`Crowd`]), by [`crowd`].
+/// Address of the table of futex waiters: [`BUCKETS`] buckets ([`Bucket`]), by [`bucket`].
 pub const WAITERS: usize = STUBS + STUBS_MOST * STUB_LEN;
 
 /// Number of buckets in that table.
-pub const CROWDS: usize = 4096;
+pub const BUCKETS: usize = 4096;
 
 /// A futex bucket: what is known of the tasks that wait for some futexes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Crowd {
+pub struct Bucket {
     /// Number of tasks.
     pub tasks: u32,
     /// Address space of the private futex, if all tasks wait for the same one, and a wake with any bitset would wake
@@ -105,7 +105,7 @@ pub struct Note {
 }
 
 /// Address of the notes.
-pub const NOTES: usize = WAITERS + CROWDS * size_of::<Crowd>();
+pub const NOTES: usize = WAITERS + BUCKETS * size_of::<Bucket>();
 
 /// Room for notes.
 pub const NOTES_MOST: usize = 1024;
@@ -113,8 +113,8 @@ pub const NOTES_MOST: usize = 1024;
 /// Returns the bucket of the table at [`WAITERS`] that contains the waiters for the futex at `address`.
 #[must_use]
 #[inline]
-pub const fn crowd(address: u64) -> usize {
-    (address >> 2) as usize % CROWDS
+pub const fn bucket(address: u64) -> usize {
+    (address >> 2) as usize % BUCKETS
 }
 
 /// Address of the processes' descriptor tables.
@@ -300,7 +300,7 @@ pub struct Shared {
     /// value; 0 otherwise.
     pub waits: Cell<u64>,
     /// The address that the running task accesses after a tick that has used up the countdown (0 for a fence), and the
-    /// [`Kind`].
+    /// [`AccessKind`].
     pub touched: Cell<u64>,
     /// See `touched`.
     pub kind: Cell<u64>,
@@ -467,7 +467,7 @@ impl Entry {
 /// What the operation after a tick does to its address.
 #[repr(u64)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum AccessKind {
     /// An atomic load.
     AtomicLoad = 0,
     /// An atomic store.
@@ -482,7 +482,7 @@ pub enum Kind {
     Store = 5,
 }
 
-impl Kind {
+impl AccessKind {
     /// Returns the kind with this number in [`Shared::kind`].
     #[must_use]
     pub fn from_raw(raw: u64) -> Option<Self> {

@@ -8,7 +8,7 @@
 //! fewer: as many of the next 64 as of the 128 after those, and so on.
 
 use crate::calls::KERNEL;
-use crate::layout::{Kind, OBJECTS, Object, Watch};
+use crate::layout::{AccessKind, OBJECTS, Object, Watch};
 use crate::random::draw;
 
 /// The table. An object has one place where it can be.
@@ -47,7 +47,7 @@ pub fn mark(address: u64) -> u64 {
 /// Whether an operation can change memory.
 #[must_use]
 pub fn writes(kind: u64) -> bool {
-    kind != Kind::AtomicLoad as u64 && kind != Kind::Load as u64
+    kind != AccessKind::AtomicLoad as u64 && kind != AccessKind::Load as u64
 }
 
 impl Object {
@@ -117,8 +117,8 @@ impl Watch {
 mod tests {
     use super::*;
 
-    const LOAD: u64 = Kind::AtomicLoad as u64;
-    const STORE: u64 = Kind::AtomicStore as u64;
+    const LOAD: u64 = AccessKind::AtomicLoad as u64;
+    const STORE: u64 = AccessKind::AtomicStore as u64;
 
     fn table() -> Box<Objects> {
         vec![Object::default(); OBJECTS].try_into().unwrap()

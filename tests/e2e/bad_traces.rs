@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{Resource, setrlimit};
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
 use rrtest_tests::tool::Run;
 
@@ -25,7 +25,7 @@ pub(crate) const TESTS: &[Test] = tests![
 const MEMORY: u64 = 2 << 30;
 
 /// A sound trace of a short program, and its directory.
-fn sound(world: &World) -> (tempfile::TempDir, PathBuf, Vec<u8>) {
+fn sound(world: &Harness) -> (tempfile::TempDir, PathBuf, Vec<u8>) {
     let project = Project::new(world, &[("src/main.rs", "fn main() { println!(\"hello\") }")]);
     let program = project.program("p");
     let dir = world.dir();
@@ -38,7 +38,7 @@ fn sound(world: &World) -> (tempfile::TempDir, PathBuf, Vec<u8>) {
 }
 
 /// Run a command on a file within [`MEMORY`]. Must end by itself, without a panic.
-fn bounded(world: &World, command: &str, file: &Path) -> Run {
+fn bounded(world: &Harness, command: &str, file: &Path) -> Run {
     let mut process = world.tool.cargo(file.parent().expect("a directory"));
     process.arg(command).arg(file);
     // SAFETY: setrlimit is async-signal-safe, and nothing else is done between fork and exec.
@@ -51,7 +51,7 @@ fn bounded(world: &World, command: &str, file: &Path) -> Run {
 }
 
 /// Both commands that read a file refuse it, for each of these reasons.
-fn refused(world: &World, file: &Path, says: &[&str]) {
+fn refused(world: &Harness, file: &Path, says: &[&str]) {
     for command in ["replay", "show"] {
         let run = bounded(world, command, file).expect(70).says(says);
         let run = run.says(&["error", &file.display().to_string()]);
@@ -59,7 +59,7 @@ fn refused(world: &World, file: &Path, says: &[&str]) {
     }
 }
 
-fn flipped_bits_are_found(world: &World) {
+fn flipped_bits_are_found(world: &Harness) {
     let (dir, trace, bytes) = sound(world);
     let whole = bounded(world, "replay", &trace).expect(0);
     assert_eq!(whole.text(), "hello\n");
@@ -83,7 +83,7 @@ fn flipped_bits_are_found(world: &World) {
     }
 }
 
-fn truncated_files_are_found(world: &World) {
+fn truncated_files_are_found(world: &Harness) {
     let (dir, _, bytes) = sound(world);
     let bad = dir.path().join("cut.rrtrace");
     for len in [1, 7, 8, 63, 64, 65, 4096, bytes.len() / 2, bytes.len() - 1] {
@@ -93,14 +93,14 @@ fn truncated_files_are_found(world: &World) {
     }
 }
 
-fn appended_bytes_are_found(world: &World) {
+fn appended_bytes_are_found(world: &Harness) {
     let (dir, _, bytes) = sound(world);
     let bad = dir.path().join("long.rrtrace");
     fs::write(&bad, [&bytes[..], b"\n"].concat()).expect("a file");
     refused(world, &bad, &["is damaged", "copy it again"]);
 }
 
-fn foreign_files_are_refused(world: &World) {
+fn foreign_files_are_refused(world: &Harness) {
     let dir = world.dir();
     let cases: [(&str, &[u8], &str); 5] = [
         ("empty.rrtrace", b"", "it is empty"),
@@ -116,7 +116,7 @@ fn foreign_files_are_refused(world: &World) {
     }
 }
 
-fn a_newer_format_is_named(world: &World) {
+fn a_newer_format_is_named(world: &Harness) {
     let (dir, _, mut bytes) = sound(world);
     // The header's start never changes: format at 8, version at 14, checksum of all before it at 56.
     bytes[8..12].copy_from_slice(&999_u32.to_le_bytes());
@@ -128,7 +128,7 @@ fn a_newer_format_is_named(world: &World) {
     refused(world, &newer, &["format 999", "cargo install cargo-rrtest --version 12.3.4"]);
 }
 
-fn a_directory_is_no_trace(world: &World) {
+fn a_directory_is_no_trace(world: &Harness) {
     let dir = world.dir();
     let place = dir.path().join("dir.rrtrace");
     fs::create_dir(&place).expect("a directory");
@@ -141,7 +141,7 @@ fn a_directory_is_no_trace(world: &World) {
     }
 }
 
-fn can_be_listed_and_deleted(world: &World) {
+fn can_be_listed_and_deleted(world: &Harness) {
     let (dir, trace, bytes) = sound(world);
     let bad = dir.path().join("bad.rrtrace");
     fs::write(&bad, &bytes[..bytes.len() / 2]).expect("a file");

@@ -4,8 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
 
-use rrtest_tests::World;
-use rrtest_tests::bell::Bell;
+use rrtest_tests::Harness;
+use rrtest_tests::latch::FifoLatch;
 use rrtest_tests::project::Project;
 use rrtest_tests::report::Report;
 use rrtest_tests::tool::Run;
@@ -36,13 +36,13 @@ fn survives(run: &Run) {
     }
 }
 
-fn attempts_that_use_the_same_do_not_disturb_each_other(world: &World) {
+fn attempts_that_use_the_same_do_not_disturb_each_other(world: &Harness) {
     let traces = world.dir();
     let mut command = world.fixture("fixed-names", traces.path());
     survives(&Run::of(command.args(["-j2", "--runs", RUNS])).expect(0));
 }
 
-fn neither_do_those_of_two_campaigns(world: &World) {
+fn neither_do_those_of_two_campaigns(world: &Harness) {
     let traces = world.dir();
     let start = |_| {
         let mut command = world.fixture("fixed-names", traces.path());
@@ -89,7 +89,7 @@ fn together([holds, comes]: [String; 2]) -> String {
     format!("mod one {{ {holds} }}\nmod other {{ {comes} }}")
 }
 
-fn a_failure_in_which_another_attempt_had_a_part_is_none(world: &World) {
+fn a_failure_in_which_another_attempt_had_a_part_is_none(world: &Harness) {
     let dir = world.dir();
     let project = Project::of_test(world, &together(a_file_for_one(dir.path())));
     let options = ["--message-format", "json", "-v", "-j2", "--preempt", "sync", "--junit", "report.xml"];
@@ -110,7 +110,7 @@ fn a_failure_in_which_another_attempt_had_a_part_is_none(world: &World) {
     assert!(junit.contains("failures=\"0\"") && !junit.contains("<failure"), "{junit}");
 }
 
-fn a_failure_in_which_another_campaign_had_a_part_is_none(world: &World) {
+fn a_failure_in_which_another_campaign_had_a_part_is_none(world: &Harness) {
     let dir = world.dir();
     let [_, comes] = a_file_for_one(dir.path());
     // The other campaign goes on until all is over, by an attempt of which is known that it does not use the file.
@@ -128,7 +128,7 @@ fn a_failure_in_which_another_campaign_had_a_part_is_none(world: &World) {
     let _other = Run::rest(child.expect("a child"), run.to_string()).expect(0);
 }
 
-fn nor_is_that_of_who_only_read_what_another_writes(world: &World) {
+fn nor_is_that_of_who_only_read_what_another_writes(world: &Harness) {
     let dir = world.dir();
     let writes = |text| format!("fs::write(file(), {text:?}).unwrap()");
     let reads = "fs::read(file()).unwrap() == b\"whole\"";
@@ -140,7 +140,7 @@ fn nor_is_that_of_who_only_read_what_another_writes(world: &World) {
     assert_eq!(line["thing"], dir.path().join("file").to_str().expect("text"));
 }
 
-fn who_waits_for_another_campaign_says_so(world: &World) {
+fn who_waits_for_another_campaign_says_so(world: &Harness) {
     let dir = world.dir();
     let at = |name: &str| dir.path().join(name);
     // The second attempt is known to use the file, and has it as long as it is not told to end.
@@ -164,7 +164,7 @@ fn who_waits_for_another_campaign_says_so(world: &World) {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().expect("a child")
     };
-    let held = Bell::new(&at("held"));
+    let held = FifoLatch::new(&at("held"));
     let holder = start(&one);
     held.wait();
     let mut waiter = start(&other);
@@ -177,7 +177,7 @@ fn who_waits_for_another_campaign_says_so(world: &World) {
     let _held = Run::rest(holder, "the one that has the file".to_owned()).expect(0);
 }
 
-fn one_that_comes_again_alone_is_one(world: &World) {
+fn one_that_comes_again_alone_is_one(world: &Harness) {
     let dir = world.dir();
     let source =
         a_file_for_one(dir.path()).map(|test| test.replace("assert!(good)", "assert!(good && false)"));
@@ -189,7 +189,7 @@ fn one_that_comes_again_alone_is_one(world: &World) {
     assert_eq!((report.attempts.len(), report.interferences.len()), (2, 0), "{report:?}");
 }
 
-fn a_bug_beside_a_port_is_found(world: &World) {
+fn a_bug_beside_a_port_is_found(world: &Harness) {
     // No port that the kernel hands out to clients (ip_local_port_range, ip(7)): one of those may be in use by chance.
     let source = "
         use std::sync::atomic::{AtomicU32, Ordering::SeqCst};

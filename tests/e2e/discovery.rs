@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 use rrtest_tests::project::{MANIFEST, Project};
 use rrtest_tests::report::Report;
 use rrtest_tests::tool::Run;
@@ -31,7 +31,7 @@ fn manifest(more: &str) -> String {
     format!("{MANIFEST}{more}")
 }
 
-fn all_kinds_of_targets(world: &World) {
+fn all_kinds_of_targets(world: &Harness) {
     let project = Project::new(
         world,
         &[
@@ -62,7 +62,7 @@ fn all_kinds_of_targets(world: &World) {
     assert_eq!(project.report(world, &["--example", "ex"], 0).tests(), ["p::example/ex in_example"]);
 }
 
-fn own_harnesses(world: &World) {
+fn own_harnesses(world: &Harness) {
     let manifest = manifest(
         "[[test]]\nname = 'lists'\nharness = false\n[[test]]\nname = 'single'\nharness = false\n\
          [[test]]\nname = 'failing'\nharness = false\n",
@@ -94,7 +94,7 @@ fn own_harnesses(world: &World) {
     assert_eq!(failing, [("failing", 3)]);
 }
 
-fn a_noisy_binary_does_not_end_the_run(world: &World) {
+fn a_noisy_binary_does_not_end_the_run(world: &Harness) {
     const BEFORE_MAIN: &str = "
         #[used] #[unsafe(link_section = \".init_array\")]
         static BEFORE_MAIN: extern \"C\" fn() = { extern \"C\" fn f() { print!(NOISE); } f };
@@ -135,7 +135,7 @@ fn a_noisy_binary_does_not_end_the_run(world: &World) {
     let _said = run.says(&["  plugins loaded", "  loading: ", "run all together"]);
 }
 
-fn ignored_tests_and_filters(world: &World) {
+fn ignored_tests_and_filters(world: &Harness) {
     let source = "
         #[test] fn one() {}
         #[test] fn one_more() {}
@@ -158,7 +158,7 @@ fn ignored_tests_and_filters(world: &World) {
     assert_eq!(names(&["o", "--", "--include-ignored", "--nocapture"]), ["one", "one_more", "slow", "two"]);
 }
 
-fn packages_of_a_workspace(world: &World) {
+fn packages_of_a_workspace(world: &Harness) {
     let member = |name| format!("[package]\nname = '{name}'\nversion = '0.1.0'\nedition = '2021'\n");
     let project = Project::new(
         world,
@@ -177,7 +177,7 @@ fn packages_of_a_workspace(world: &World) {
     assert_eq!(project.report(world, &["--manifest-path", "b/Cargo.toml"], 0).tests(), ["b of_b"]);
 }
 
-fn features_and_profiles(world: &World) {
+fn features_and_profiles(world: &Harness) {
     let manifest = manifest(
         "[features]\ndefault = ['usual']\nusual = []\nextra = []\n[profile.quick]\ninherits = 'release'\n",
     );
@@ -198,7 +198,7 @@ fn features_and_profiles(world: &World) {
     assert_eq!(project.report(world, &["--profile", "quick"], 0).tests(), ["p release", "p usual"]);
 }
 
-fn build_scripts_and_proc_macros(world: &World) {
+fn build_scripts_and_proc_macros(world: &Harness) {
     let project = Project::new(
         world,
         &[
@@ -240,7 +240,7 @@ fn build_scripts_and_proc_macros(world: &World) {
     assert!(report.attempts[0].number("ticks") > 0);
 }
 
-fn a_build_script_that_refuses_our_flags(world: &World) {
+fn a_build_script_that_refuses_our_flags(world: &Harness) {
     let script = r#"
         fn main() {
             let flags: Vec<_> = std::env::vars().filter(|(name, _)| name.starts_with("CFLAGS")).collect();
@@ -261,7 +261,7 @@ fn a_build_script_that_refuses_our_flags(world: &World) {
     let _run = run().expect(101);
 }
 
-fn rustflags_of_the_user_count(world: &World) {
+fn rustflags_of_the_user_count(world: &Harness) {
     let source = "#[test]\nfn flagged() { assert!(cfg!(by_user)) }";
     let by_environment = Project::of_test(world, source);
     let run = Run::of(by_environment.rrtest(world, &[]).env("RUSTFLAGS", "--cfg by_user")).expect(0);
@@ -287,7 +287,7 @@ fn rustflags_of_the_user_count(world: &World) {
     assert!(report.failing().count() > 0);
 }
 
-fn a_wrapper_of_the_user_is_called(world: &World) {
+fn a_wrapper_of_the_user_is_called(world: &Harness) {
     let source =
         "#[test]\nfn good() { assert!(std::env::var(\"RUSTC_WRAPPER\").unwrap().ends_with(\"wrap it\")) }";
     let project = Project::of_test(world, source);
@@ -302,7 +302,7 @@ fn a_wrapper_of_the_user_is_called(world: &World) {
     assert!(ours.contains("passes=tsan"), "{ours}");
 }
 
-fn tests_see_what_cargo_gives_them(world: &World) {
+fn tests_see_what_cargo_gives_them(world: &Harness) {
     let source = r#"
         use std::path::Path;
         #[test]
@@ -331,7 +331,7 @@ fn tests_see_what_cargo_gives_them(world: &World) {
     let _run = Run::of(command.env("MINE", "of the user").current_dir(project.path().join("sub"))).expect(0);
 }
 
-fn examples_are_there_for_tests_to_start(world: &World) {
+fn examples_are_there_for_tests_to_start(world: &Harness) {
     let source = r#"
         #[test]
         fn starts() {
@@ -353,7 +353,7 @@ fn examples_are_there_for_tests_to_start(world: &World) {
     let _run = Run::of(&mut project.rrtest(world, &["--test", "it"])).expect(0);
 }
 
-fn target_directories(world: &World) {
+fn target_directories(world: &Harness) {
     let project = Project::of_test(world, "#[test]\nfn bad() { panic!() }");
     let report = project.report(world, &["--target-dir", "else where"], 101);
     assert!(report.traces()[0].starts_with(project.path().join("else where/rrtest/traces")), "{report:?}");

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 use rrtest_tests::report::{Attempt, Report};
 use rrtest_tests::session::{Session, living};
 use rrtest_tests::terminal::{CTRL_C, Terminal};
@@ -39,11 +39,11 @@ pub(crate) const TESTS: &[Test] = tests![
 
 /// `cargo rrtest exec` in this directory, with traces kept in `traces`. A minute is more than any of these programs
 /// needs.
-fn exec(world: &World, dir: &Path, options: &[&str], program: &[&str]) -> Command {
+fn exec(world: &Harness, dir: &Path, options: &[&str], program: &[&str]) -> Command {
     without_limit(world, dir, &[&["--timeout", "1m"], options].concat(), program)
 }
 
-fn without_limit(world: &World, dir: &Path, options: &[&str], program: &[&str]) -> Command {
+fn without_limit(world: &Harness, dir: &Path, options: &[&str], program: &[&str]) -> Command {
     let mut command = world.tool.cargo(dir);
     command.args(["exec", "--trace-dir", "traces"]).args(options).arg("--").args(program);
     command
@@ -55,7 +55,7 @@ fn piped(mut command: Command) -> Child {
     command.spawn().expect("cargo-rrtest")
 }
 
-fn standard_input_is_the_callers(world: &World) {
+fn standard_input_is_the_callers(world: &Harness) {
     let dir = world.dir();
     let mut child = piped(exec(world, dir.path(), &["--keep", "always"], &["cat"]));
     child.stdin.take().expect("a pipe").write_all(b"one\ntwo\n").expect("a reader");
@@ -67,7 +67,7 @@ fn standard_input_is_the_callers(world: &World) {
     assert_eq!(replay.text(), "one\ntwo\n", "{replay}");
 }
 
-fn output_appears_as_it_is_written(world: &World) {
+fn output_appears_as_it_is_written(world: &Harness) {
     let dir = world.dir();
     let script = "printf 'name? '; printf 'asked ' >&2; read name; echo hello $name";
     let mut child = piped(exec(world, dir.path(), &[], &["sh", "-c", script]));
@@ -79,7 +79,7 @@ fn output_appears_as_it_is_written(world: &World) {
     assert_eq!(run.text(), "hello you\n", "{run}");
 }
 
-fn the_exit_status_is_passed_on(world: &World) {
+fn the_exit_status_is_passed_on(world: &Harness) {
     let dir = world.dir();
     let _failed = Run::of(&mut exec(world, dir.path(), &[], &["sh", "-c", "exit 7"])).expect(7);
     let killed = Run::of(&mut exec(world, dir.path(), &[], &["sh", "-c", "kill -TERM $$"]));
@@ -87,7 +87,7 @@ fn the_exit_status_is_passed_on(world: &World) {
     let _passed = Run::of(&mut exec(world, dir.path(), &[], &["true"])).expect(0);
 }
 
-fn a_time_limit_only_if_told(world: &World) {
+fn a_time_limit_only_if_told(world: &Harness) {
     let dir = world.dir();
     let run = |options: &[&str], duration| {
         Run::of(&mut without_limit(world, dir.path(), options, &["sleep", duration]))
@@ -97,7 +97,7 @@ fn a_time_limit_only_if_told(world: &World) {
     let _ends = run(&[], "0.1").expect(0);
 }
 
-fn programs_are_found(world: &World) {
+fn programs_are_found(world: &Harness) {
     let dir = world.dir();
     let script = |name: &str, mode: u32| {
         let path = dir.path().join(name);
@@ -122,7 +122,7 @@ fn programs_are_found(world: &World) {
     }
 }
 
-fn a_reader_that_leaves_ends_the_program(world: &World) {
+fn a_reader_that_leaves_ends_the_program(world: &Harness) {
     let dir = world.dir();
     let mut child = piped(exec(world, dir.path(), &[], &["sh", "-c", "while :; do echo again; done"]));
     let mut line = String::new();
@@ -137,7 +137,7 @@ fn a_reader_that_leaves_ends_the_program(world: &World) {
     let _run = Run::rest(child, "exec -- sh".into()).expect(3).says(&["gone", "(verified)"]);
 }
 
-fn a_full_disk_is_the_programs_business(world: &World) {
+fn a_full_disk_is_the_programs_business(world: &Harness) {
     let dir = world.dir();
     let mut command = exec(world, dir.path(), &[], &["sh", "-c", "echo much || exit 5"]);
     let full = fs::File::options().write(true).open("/dev/full").expect("a full disk");
@@ -145,7 +145,7 @@ fn a_full_disk_is_the_programs_business(world: &World) {
     let _run = Run::rest(child.expect("cargo-rrtest"), "exec -- sh".into()).expect(5).says(&["(verified)"]);
 }
 
-fn reports_as_json(world: &World) {
+fn reports_as_json(world: &Harness) {
     let dir = world.dir();
     let script = "echo to stdout; echo to stderr >&2; exit 3";
     let run = Run::of(&mut exec(world, dir.path(), &["--message-format", "json"], &["sh", "-c", script]));
@@ -158,7 +158,7 @@ fn reports_as_json(world: &World) {
     assert_eq!(report.summary["failed"], serde_json::json!(["exec sh"]));
 }
 
-fn fair_unless_told_otherwise(world: &World) {
+fn fair_unless_told_otherwise(world: &Harness) {
     let dir = world.dir();
     let attempt = |options: &[&str]| -> Attempt {
         let mut options = options.to_vec();
@@ -176,7 +176,7 @@ fn fair_unless_told_otherwise(world: &World) {
     assert_ne!(attempt(&["--chaos"]).text("strategy"), "fair");
 }
 
-fn keeps_what_it_is_told_to(world: &World) {
+fn keeps_what_it_is_told_to(world: &Harness) {
     let dir = world.dir();
     let kept = || rrtest_tests::traces(&dir.path().join("traces")).len();
     let _passed = Run::of(&mut exec(world, dir.path(), &[], &["true"])).expect(0);
@@ -187,7 +187,7 @@ fn keeps_what_it_is_told_to(world: &World) {
     assert_eq!(kept(), 2);
 }
 
-fn reads_the_terminal(world: &World) {
+fn reads_the_terminal(world: &Harness) {
     let dir = world.dir();
     let script = "echo ready; read line; test -t 0 && echo got $line; exit 4";
     let mut terminal = Terminal::start(&mut exec(world, dir.path(), &[], &["sh", "-c", script]));
@@ -199,7 +199,7 @@ fn reads_the_terminal(world: &World) {
     assert!(rest.contains("(verified)"), "{rest}");
 }
 
-fn ctrl_c_is_the_programs(world: &World) {
+fn ctrl_c_is_the_programs(world: &Harness) {
     let dir = world.dir();
     let mut terminal =
         Terminal::start(&mut exec(world, dir.path(), &[], &["sh", "-c", "echo ready; read line"]));
@@ -219,7 +219,7 @@ fn ctrl_c_is_the_programs(world: &World) {
     assert!(rest.contains("(verified)"), "{rest}");
 }
 
-fn ctrl_c_twice_ends_the_recorder(world: &World) {
+fn ctrl_c_twice_ends_the_recorder(world: &Harness) {
     let dir = world.dir();
     let script = "trap 'echo caught' INT; echo ready; while :; do read line; done";
     let mut terminal = Terminal::start(&mut exec(world, dir.path(), &[], &["sh", "-c", script]));
@@ -236,7 +236,7 @@ fn ctrl_c_twice_ends_the_recorder(world: &World) {
 
 /// A shell looks whether a signal has come, then reads: one that comes in between is lost, but it takes bad luck.
 /// Recorded, it must take no less.
-fn signals_are_not_kept_back_until_a_wait(world: &World) {
+fn signals_are_not_kept_back_until_a_wait(world: &Harness) {
     let dir = world.dir();
     let script = "trap 'echo caught' USR1; echo $$; while :; do read line; done";
     let mut command = exec(world, dir.path(), &[], &["sh", "-c", script]);
@@ -254,7 +254,7 @@ fn signals_are_not_kept_back_until_a_wait(world: &World) {
     session.child.wait().expect("a child");
 }
 
-fn a_termination_signal_ends_the_recorder(world: &World) {
+fn a_termination_signal_ends_the_recorder(world: &Harness) {
     let dir = world.dir();
     let mut command = exec(world, dir.path(), &["--keep", "always"], &["sh", "-c", "echo ready; read line"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -273,7 +273,7 @@ fn a_termination_signal_ends_the_recorder(world: &World) {
 }
 
 /// The recorder is in the program's process group: what the program sends to that is not for the recorder.
-fn signals_to_the_group_are_for_the_program(world: &World) {
+fn signals_to_the_group_are_for_the_program(world: &Harness) {
     let dir = world.dir();
     for script in ["kill -ABRT 0", "kill -ABRT -$(ps -o pgid= -p $$ | tr -d ' ')", "kill -KILL 0"] {
         let mut command = exec(world, dir.path(), &["--keep", "always"], &["sh", "-c", script]);

@@ -12,7 +12,7 @@ use rrtest_engine::trace::log::Log;
 use rrtest_engine::trace::unnamed::Unnamed;
 use rrtest_engine::trace::writer::{self, Head};
 use rrtest_engine::trace::{Source, Trace};
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
 use rrtest_tests::report::Report;
 use rrtest_tests::tool::Run;
@@ -35,7 +35,7 @@ pub(crate) const TESTS: &[Test] = tests![
 const GOOD: &str = "#[test]\nfn good() {}";
 const BAD: &str = "#[test]\nfn bad() { panic!(\"on purpose\") }";
 
-fn nothing_failed(world: &World) {
+fn nothing_failed(world: &Harness) {
     let project = Project::of_test(world, GOOD);
     let _run = Run::of(&mut project.rrtest(world, &[])).expect(0).says(&["1 passed, 0 failed"]);
     let _built = Run::of(&mut project.rrtest(world, &["--no-run"])).expect(0);
@@ -43,14 +43,14 @@ fn nothing_failed(world: &World) {
     let _by_hand = Run::of(Command::new(&world.tool.path).arg("ls").current_dir(project.path())).expect(0);
 }
 
-fn no_test_matched(world: &World) {
+fn no_test_matched(world: &Harness) {
     let project = Project::of_test(world, GOOD);
     for args in [&["nothing_like_it"][..], &["goo", "--", "--exact"], &["--", "--ignored"], &["--lib"]] {
         let _run = Run::of(&mut project.rrtest(world, args)).expect(4).says(&["no test matched"]);
     }
 }
 
-fn wrong_usage(world: &World) {
+fn wrong_usage(world: &Harness) {
     let project = Project::of_test(world, GOOD);
     let wrong: [&[&str]; 7] = [
         &["--bogus"],
@@ -70,7 +70,7 @@ fn wrong_usage(world: &World) {
         .says(&["no-such-program-anywhere"]);
 }
 
-fn the_build_failed(world: &World) {
+fn the_build_failed(world: &Harness) {
     let project = Project::of_test(world, "#[test]\nfn wrong() { let () = 1; }");
     // In rustc's own words.
     let _run = Run::of(&mut project.rrtest(world, &[])).expect(101).says(&["error[E0308]", "tests/it.rs:2"]);
@@ -79,7 +79,7 @@ fn the_build_failed(world: &World) {
     let _run = Run::of(&mut project.rrtest(world, &["-p", "absent"])).expect(101).says(&["absent"]);
 }
 
-fn no_project(world: &World) {
+fn no_project(world: &Harness) {
     // Not below the workspace, where cargo would find one.
     let dir = tempfile::tempdir().expect("a directory");
     let _run = Run::of(&mut world.tool.cargo(dir.path())).expect(101).says(&["could not find `Cargo.toml`"]);
@@ -129,12 +129,12 @@ fn altered(trace: &Path, copy: &Path, alter: impl Fn(&mut Event) -> bool) {
 }
 
 /// The replay of this trace diverges, and says where.
-fn diverged(world: &World, trace: &Path) {
+fn diverged(world: &Harness, trace: &Path) {
     let says = ["diverged at event", "thread `", "expected:", "found:"];
     let _run = Run::of(&mut elsewhere(world, trace)).expect(3).says(&says);
 }
 
-fn a_replay_diverged(world: &World) {
+fn a_replay_diverged(world: &Harness) {
     let project = Project::of_test(world, BAD);
     let trace = project.report(world, &[], 101).traces().remove(0);
     let copy = trace.with_file_name("copy.rrtrace");
@@ -175,7 +175,7 @@ fn a_replay_diverged(world: &World) {
     diverged(world, &copy);
 }
 
-fn a_replay_ended_otherwise(world: &World) {
+fn a_replay_ended_otherwise(world: &Harness) {
     let project = Project::of_test(world, BAD);
     let trace = project.report(world, &[], 101).traces().remove(0);
     let copy = trace.with_file_name("ending.rrtrace");
@@ -189,7 +189,7 @@ fn a_replay_ended_otherwise(world: &World) {
     diverged(world, &copy);
 }
 
-fn the_trace_directory_cannot_be_made(world: &World) {
+fn the_trace_directory_cannot_be_made(world: &Harness) {
     let project = Project::of_test(world, BAD);
     project.write("a file", "");
     let args = ["--message-format", "json", "--trace-dir", "a file/traces"];
@@ -216,7 +216,7 @@ fn main() {
 /// too, of 132 MiB.
 const DISK: u64 = 134 << 20;
 
-fn the_disk_is_full(world: &World) {
+fn the_disk_is_full(world: &Harness) {
     let project = Project::new(world, &[("src/main.rs", RANDOM)]);
     let (program, traces) = (project.program("p"), world.dir());
     let mut command = world.tool.cargo(project.path());

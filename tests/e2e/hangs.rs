@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
 use rrtest_tests::report::{Attempt, Report};
 use rrtest_tests::tool::Run;
@@ -35,14 +35,14 @@ fn failing(run: Run) -> (Attempt, Run) {
 }
 
 /// Find the hang of a fixture.
-fn of_fixture(world: &World, package: &str, traces: &Path, options: &[&str]) -> (Attempt, Run) {
+fn of_fixture(world: &Harness, package: &str, traces: &Path, options: &[&str]) -> (Attempt, Run) {
     let mut command = world.fixture(package, traces);
     command.args(["--until-fail", "--runs", "500", "-j1", "--seed", "1"]).args(options);
     failing(Run::of(&mut command))
 }
 
 /// Run a test that hangs under every schedule.
-fn of_test(world: &World, source: &str, options: &[&str]) -> (Attempt, Run) {
+fn of_test(world: &Harness, source: &str, options: &[&str]) -> (Attempt, Run) {
     let project = Project::of_test(world, source);
     let mut command = project.rrtest(world, &["--message-format", "json", "-j1", "--no-chaos"]);
     failing(Run::of(command.args(options)))
@@ -62,7 +62,7 @@ fn kind_and_wakers<'a>(attempt: &'a Attempt, thread: &str) -> (&'a str, Vec<&'a 
     (wait["waits_for"].as_str().unwrap_or("nothing"), wakers.collect())
 }
 
-fn threads_that_join_each_other(world: &World) {
+fn threads_that_join_each_other(world: &Harness) {
     const CIRCLE: &str = "`intake` waits for `writer`, which waits for `janitor`, which waits for `intake`";
     let traces = world.dir();
     let junit = traces.path().join("junit.xml");
@@ -86,7 +86,7 @@ fn threads_that_join_each_other(world: &World) {
         Run::of(world.tool.cargo(traces.path()).arg("replay").arg(&trace)).expect(0).says(&[CIRCLE]);
 }
 
-fn locks_and_their_owners(world: &World) {
+fn locks_and_their_owners(world: &Harness) {
     let traces = world.dir();
     let (attempt, run) = of_fixture(world, "lock-order", traces.path(), &[]);
     assert_eq!(kind_and_wakers(&attempt, "hiring"), ("mutex", vec!["reform"]), "{run}");
@@ -99,7 +99,7 @@ fn locks_and_their_owners(world: &World) {
     assert!(shown.text().contains(", held by `hiring`, since "), "{shown}");
 }
 
-fn a_mutex_that_is_locked_twice(world: &World) {
+fn a_mutex_that_is_locked_twice(world: &Harness) {
     let source = "
         use std::sync::Mutex;
         #[test] fn twice() {
@@ -115,7 +115,7 @@ fn a_mutex_that_is_locked_twice(world: &World) {
     let _said = run.says(&["`twice` waits for `twice`", "since tests/it.rs:7"]);
 }
 
-fn a_notification_that_was_lost(world: &World) {
+fn a_notification_that_was_lost(world: &Harness) {
     let traces = world.dir();
     let (attempt, run) = of_fixture(world, "lost-wakeup", traces.path(), &[]);
     assert_eq!(kind_and_wakers(&attempt, "caller"), ("condvar", vec![]), "{run}");
@@ -123,7 +123,7 @@ fn a_notification_that_was_lost(world: &World) {
     let _said = run.says(&["waits for the notification of a condition variable"]);
 }
 
-fn a_notification_of_the_wrong_thread(world: &World) {
+fn a_notification_of_the_wrong_thread(world: &Harness) {
     let traces = world.dir();
     let (attempt, run) = of_fixture(world, "wake-order", traces.path(), &[]);
     for customer in ["second", "third"] {
@@ -133,7 +133,7 @@ fn a_notification_of_the_wrong_thread(world: &World) {
     }
 }
 
-fn channels_and_barriers(world: &World) {
+fn channels_and_barriers(world: &Harness) {
     let source = "
         use std::sync::{Barrier, Condvar, Mutex, RwLock, mpsc};
         use std::thread::Builder;
@@ -175,7 +175,7 @@ fn channels_and_barriers(world: &World) {
     let _said = run.says(&["all threads wait"]);
 }
 
-fn a_child_that_waits_for_the_end_of_its_input(world: &World) {
+fn a_child_that_waits_for_the_end_of_its_input(world: &Harness) {
     let source = "
         use std::process::{Command, Stdio};
         #[test] fn kept_open() {
@@ -200,7 +200,7 @@ fn of_deadlock<'a>(attempt: &'a Attempt, run: &Run, thread: &str) -> &'a str {
     wait_of(attempt, thread)["what"].as_str().unwrap_or_else(|| panic!("nothing of {thread}: {run}"))
 }
 
-fn a_connection_within_a_process(world: &World) {
+fn a_connection_within_a_process(world: &Harness) {
     let source = "
         use std::io::{Read, Write};
         use std::net::{TcpListener, TcpStream};
@@ -229,7 +229,7 @@ fn a_connection_within_a_process(world: &World) {
         run.says(&["waits for data on the TCP connection 127.0.0.1:", "other end is held by `server`"]);
 }
 
-fn a_lock_on_a_file(world: &World) {
+fn a_lock_on_a_file(world: &Harness) {
     let source = "
         use std::fs::File;
         #[test] fn kept_locked() {
@@ -248,7 +248,7 @@ fn a_lock_on_a_file(world: &World) {
     let _said = run.says(&["waits for a lock (flock) on /", "/locked, held by `kept_locked`"]);
 }
 
-fn nobody_who_could_connect(world: &World) {
+fn nobody_who_could_connect(world: &Harness) {
     let source = "
         #[test] fn listens() {
             let listener = std::net::TcpListener::bind((\"127.0.0.1\", 0)).unwrap();
@@ -261,7 +261,7 @@ fn nobody_who_could_connect(world: &World) {
     assert!(what.starts_with("a connection to 127.0.0.1:"), "{what}");
 }
 
-fn threads_that_run_and_get_nowhere(world: &World) {
+fn threads_that_run_and_get_nowhere(world: &Harness) {
     let traces = world.dir();
     let (attempt, run) = of_fixture(world, "livelock", traces.path(), &["--timeout", "5s"]);
     assert_eq!(attempt.text("outcome"), "hung", "{run}");
@@ -273,7 +273,7 @@ fn threads_that_run_and_get_nowhere(world: &World) {
     let _said = run.says(&["can run; ", " ticks since the last system call, not counting sched_yield"]);
 }
 
-fn a_wait_for_the_world_is_no_livelock(world: &World) {
+fn a_wait_for_the_world_is_no_livelock(world: &Harness) {
     let source = "
         #[test] fn listens() {
             // Where others than this machine can come to it.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::unistd::geteuid;
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
 use rrtest_tests::tool::Run;
 
@@ -70,20 +70,20 @@ fn main() {
 }
 "#;
 
-fn of_files_and_threads(world: &World) {
+fn of_files_and_threads(world: &Harness) {
     replays_in_nothing(world, "files_and_threads", FILES, 9);
 }
 
-fn of_sockets(world: &World) {
+fn of_sockets(world: &Harness) {
     replays_in_nothing(world, "sockets", SOCKETS, 0);
 }
 
-fn of_processes(world: &World) {
+fn of_processes(world: &Harness) {
     replays_in_nothing(world, "processes", PROCESSES, 0);
 }
 
 /// Record a program that exits with this code, and replay it in an empty world.
-fn replays_in_nothing(world: &World, what: &str, source: &str, code: i32) {
+fn replays_in_nothing(world: &Harness, what: &str, source: &str, code: i32) {
     let nowhere = Nowhere::new(world);
     if let Some(why) = nowhere.forbidden() {
         world.skip(&format!("isolated::of_{what}"), &format!("no namespaces of one's own here: {why}"));
@@ -114,7 +114,7 @@ struct Nowhere {
 }
 
 impl Nowhere {
-    fn new(world: &World) -> Self {
+    fn new(world: &Harness) -> Self {
         let root = world.dir();
         fs::create_dir(root.path().join("proc")).expect("a directory");
         fs::copy(&world.tool.path, root.path().join("cargo-rrtest")).expect("a copy");

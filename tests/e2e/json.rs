@@ -1,7 +1,7 @@
 //! Reports: JSON on standard output and nothing else there, all else on standard error.
 
 use rrtest_engine::schedule::StrategyName;
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
 use rrtest_tests::tool::Run;
 
@@ -17,7 +17,7 @@ fn good() { println!(\"{{\\\"event\\\":\\\"mine\\\"}}\") }
 fn bad() { println!(\"{{}}\"); panic!(\"so be it\") }
 ";
 
-fn has_the_promised_fields(world: &World) {
+fn has_the_promised_fields(world: &Harness) {
     let project = Project::of_test(world, TWO);
     // The report checks the names of the fields.
     let mut report = project.report(world, &["--runs", "2", "--seed", "0x9", "-j1"], 101);
@@ -58,7 +58,7 @@ fn has_the_promised_fields(world: &World) {
     assert_eq!(summary, (&4.into(), &2.into(), &serde_json::json!(["p::it bad"])));
 }
 
-fn people_read_standard_error(world: &World) {
+fn people_read_standard_error(world: &Harness) {
     let project = Project::of_test(world, TWO);
     let run = Run::of(&mut project.rrtest(world, &[])).expect(101);
     assert_eq!(run.text(), "", "{run}");
@@ -73,7 +73,7 @@ fn people_read_standard_error(world: &World) {
     ]);
 }
 
-fn junit_is_written(world: &World) {
+fn junit_is_written(world: &Harness) {
     let project = Project::of_test(world, TWO);
     let _run = Run::of(&mut project.rrtest(world, &["--junit", "out/report.xml"])).expect(101);
     let report = std::fs::read_to_string(project.path().join("out/report.xml")).expect("a report");

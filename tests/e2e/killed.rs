@@ -11,8 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use rrtest_tests::World;
-use rrtest_tests::bell::Bell;
+use rrtest_tests::Harness;
+use rrtest_tests::latch::FifoLatch;
 use rrtest_tests::project::Project;
 use rrtest_tests::tool::{PATIENCE, Run};
 
@@ -28,21 +28,21 @@ const MANY: u32 = 50;
 /// Says which processes are of a test: they inherit it.
 const MARK: &str = "RRTEST_TEST_MARK";
 
-/// Threads that write to files, and one that ends the program after a while. With the path of a bell they ring it after
+/// Threads that write to files, and one that ends the program after a while. With the path of a latch they write to it after
 /// each file, and do not end.
 const THREADS: &str = r#"
 use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
 static COUNT: AtomicU32 = AtomicU32::new(0);
 fn main() {
-    let bell = std::env::args().nth(1).map(|path| std::fs::OpenOptions::new().write(true).open(path).unwrap());
-    let rounds = if bell.is_some() { u32::MAX } else { 100 };
-    let bell = &bell;
+    let latch = std::env::args().nth(1).map(|path| std::fs::OpenOptions::new().write(true).open(path).unwrap());
+    let rounds = if latch.is_some() { u32::MAX } else { 100 };
+    let latch = &latch;
     std::thread::scope(|threads| for n in 0..4 {
         threads.spawn(move || for i in 0..rounds {
             std::fs::write(format!("file{n}"), format!("{i}")).unwrap();
             COUNT.fetch_add(1, Ordering::Relaxed);
-            if let Some(mut bell) = bell.as_ref() { bell.write_all(b"!").unwrap() }
+            if let Some(mut latch) = latch.as_ref() { latch.write_all(b"!").unwrap() }
         });
     });
     println!("{}", COUNT.load(Ordering::Relaxed));
@@ -50,29 +50,29 @@ fn main() {
 "#;
 
 /// Pipelines, children that nobody waits for, daemons in sessions of their own. All end at last: whether a recorder
-/// waits for those whose parent is gone is not the question here. With the path of a bell it is rung after each step, and
+/// waits for those whose parent is gone is not the question here. With the path of a latch it is written to after each step, and
 /// does not end.
 const TREE: &str = r#"
-    ring() { :; }
-    if [ "$1" ]; then exec 3> "$1"; ring() { printf '!' >&3; }; fi
-    ring
-    for n in 1 2 3; do (seq 500 | sort -r | cat > sorted$n) & ring; done
+    step() { :; }
+    if [ "$1" ]; then exec 3> "$1"; step() { printf '!' >&3; }; fi
+    step
+    for n in 1 2 3; do (seq 500 | sort -r | cat > sorted$n) & step; done
     (setsid sleep 1 &)
-    ring
+    step
     setsid sh -c 'sleep 1 & sleep 1 & exec sleep 1' &
     (trap '' HUP TERM; sleep 1) &
-    ring
+    step
     wait %1 %2 %3
     echo sorted
-    while [ "$1" ]; do ring; sleep 0.01; done
+    while [ "$1" ]; do step; sleep 0.01; done
     sleep 0.2
 "#;
 
-fn threads(world: &World) {
+fn threads(world: &Harness) {
     leaves_nothing(world, &Subject::Threads, FEW);
 }
 
-fn a_tree(world: &World) {
+fn a_tree(world: &Harness) {
     leaves_nothing(world, &Subject::Tree, FEW);
 }
 
@@ -84,7 +84,7 @@ fn one() { std::thread::spawn(|| ()).join().unwrap() }
 fn other() { std::thread::spawn(|| ()).join().unwrap() }
 ";
 
-fn a_campaign(world: &World) {
+fn a_campaign(world: &Harness) {
     let project = Project::of_test(world, PASSING);
     for kill in 0..2 * FEW {
         let place = Place::new(world);
@@ -120,15 +120,15 @@ enum Subject {
 #[derive(Clone, Copy, Debug)]
 enum Kill {
     Never,
-    /// When the program, which does not end by itself, has rung so often.
-    AtRing(u32),
+    /// When the program, which does not end by itself, has written so often.
+    AtStep(u32),
     /// After this time, at which it may have ended, or be about to replay or write what it has recorded.
     After(Duration),
 }
 
 /// Kill the recorder so often when the program has come to some point, and at moments spread at random over the time
 /// that recording takes; look around each time.
-fn leaves_nothing(world: &World, subject: &Subject, kills: u32) {
+fn leaves_nothing(world: &Harness, subject: &Subject, kills: u32) {
     let project = Project::new(world, &[("src/main.rs", THREADS)]);
     let program = match subject {
         Subject::Threads => vec![project.program("p").into_os_string()],
@@ -137,7 +137,7 @@ fn leaves_nothing(world: &World, subject: &Subject, kills: u32) {
     let seed = std::env::var("RRTEST_KILL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     let mut random = Random(seed);
     let whole = Place::new(world).record(world, &program, Kill::Never);
-    let points = (0..kills).map(|kill| Kill::AtRing(1 + 3 * kill));
+    let points = (0..kills).map(|kill| Kill::AtStep(1 + 3 * kill));
     let moments = (0..kills).map(|_| Kill::After(whole.mul_f64(random.next())));
     for kill in points.chain(moments) {
         let place = Place::new(world);
@@ -154,24 +154,24 @@ struct Place {
 }
 
 impl Place {
-    fn new(world: &World) -> Self {
+    fn new(world: &Harness) -> Self {
         Self { cwd: world.dir(), tmp: world.dir() }
     }
 
     /// Record, and kill the recorder. Returns how long that took.
-    fn record(&self, world: &World, program: &[OsString], kill: Kill) -> Duration {
+    fn record(&self, world: &Harness, program: &[OsString], kill: Kill) -> Duration {
         let mut command = world.tool.cargo(self.cwd.path());
         command.args(["exec", "--keep", "always", "--"]).args(program);
         command.env(MARK, self.tmp.path()).env("TMPDIR", self.tmp.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let path = self.cwd.path().join("bell");
-        let bell = matches!(kill, Kill::AtRing(_)).then(|| Bell::new(&path));
-        command.args(bell.as_ref().map(|_| &path));
+        let path = self.cwd.path().join("latch");
+        let latch = matches!(kill, Kill::AtStep(_)).then(|| FifoLatch::new(&path));
+        command.args(latch.as_ref().map(|_| &path));
         let start = Instant::now();
         let mut recorder = command.spawn().expect("the tool");
         match kill {
             Kill::Never => {}
-            Kill::AtRing(rings) => (0..rings).for_each(|_| bell.as_ref().expect("a bell").wait()),
+            Kill::AtStep(steps) => (0..steps).for_each(|_| latch.as_ref().expect("a latch").wait()),
             Kill::After(moment) => thread::sleep(moment),
         }
         if !matches!(kill, Kill::Never) {
@@ -180,7 +180,7 @@ impl Place {
         let status = recorder.wait().expect("a child");
         match kill {
             Kill::Never => assert_eq!(status.code(), Some(0), "{}", Run::of(&mut command)),
-            Kill::AtRing(_) => assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "ended by itself"),
+            Kill::AtStep(_) => assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "ended by itself"),
             Kill::After(_) => {}
         }
         start.elapsed()
@@ -207,7 +207,7 @@ impl Place {
     }
 
     /// Nothing lives, and there are no files but whole traces and what the program itself wrote.
-    fn assert_clean(&self, world: &World, at: &str) {
+    fn assert_clean(&self, world: &Harness, at: &str) {
         self.assert_dead(at);
         // What all campaigns on the machine share stays, and is empty.
         let shared = |file: &PathBuf| {

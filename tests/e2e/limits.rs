@@ -4,8 +4,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
-use rrtest_tests::World;
-use rrtest_tests::bell::Bell;
+use rrtest_tests::Harness;
+use rrtest_tests::latch::FifoLatch;
 use rrtest_tests::project::Project;
 use rrtest_tests::report::Attempt;
 use rrtest_tests::session::{Session, living};
@@ -23,18 +23,18 @@ pub(crate) const TESTS: &[Test] = tests![
 
 const GOOD: &str = "#[test]\nfn one() {}\n#[test]\nfn two() { std::thread::spawn(|| ()).join().unwrap() }";
 
-/// A test that rings the bell and never ends.
+/// A test that releases the latch and never ends.
 const ENDLESS: &str = r#"
 #[test]
 fn endless() {
     use std::io::Write;
-    let mut bell = std::fs::OpenOptions::new().write(true).open("bell").unwrap();
-    bell.write_all(b"!").unwrap();
+    let mut latch = std::fs::OpenOptions::new().write(true).open("latch").unwrap();
+    latch.write_all(b"!").unwrap();
     loop { std::hint::black_box(()); }
 }
 "#;
 
-fn runs_are_counted(world: &World) {
+fn runs_are_counted(world: &Harness) {
     let project = Project::of_test(world, GOOD);
     let report = project.report(world, &["--runs", "3", "-j2"], 0);
     let mut attempts: Vec<_> =
@@ -49,13 +49,13 @@ fn runs_are_counted(world: &World) {
     assert_eq!(report.attempts.len(), 4);
 }
 
-fn time_ends_a_campaign(world: &World) {
+fn time_ends_a_campaign(world: &Harness) {
     let report = Project::of_test(world, GOOD).report(world, &["--for", "5s", "--until-fail"], 0);
     assert!(report.attempts.len() > 2, "no limit but the time: {report:?}");
     assert_eq!(report.failing().count(), 0, "what the deadline cuts off is no failure: {report:?}");
 }
 
-fn a_hung_test_is_kept(world: &World) {
+fn a_hung_test_is_kept(world: &Harness) {
     let source = "
         use std::sync::atomic::{AtomicBool, Ordering};
         static GO: AtomicBool = AtomicBool::new(false);
@@ -82,7 +82,7 @@ fn a_hung_test_is_kept(world: &World) {
     assert_eq!(tests, ["plain", "sleeping", "spinning", "yielding"].map(|name| (name, "hung")));
 }
 
-fn ctrl_c_between_attempts_ends_cleanly(world: &World) {
+fn ctrl_c_between_attempts_ends_cleanly(world: &Harness) {
     let project = Project::of_test(world, GOOD);
     let mut command = project.rrtest(world, &["--until-fail", "--message-format", "json"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -102,32 +102,32 @@ fn ctrl_c_between_attempts_ends_cleanly(world: &World) {
     assert_eq!(project.traces(), [] as [std::path::PathBuf; 0]);
 }
 
-/// A recorder at work on [`ENDLESS`], which has rung the bell.
-fn endless(world: &World) -> (Project, Session, Bell) {
+/// A recorder at work on [`ENDLESS`], which has released the latch.
+fn endless(world: &Harness) -> (Project, Session, FifoLatch) {
     let project = Project::of_test(world, ENDLESS);
-    let bell = Bell::new(&project.path().join("bell"));
+    let latch = FifoLatch::new(&project.path().join("latch"));
     let mut command = project.rrtest(world, &["--until-fail", "--timeout", "1h", "-j1"]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let session = Session::start(&mut command);
-    bell.wait();
+    latch.wait();
     assert!(living(session.id()).len() > 1, "the recorded process is in the session");
-    (project, session, bell)
+    (project, session, latch)
 }
 
-fn ctrl_c_ends_a_test_that_never_would(world: &World) {
-    let (project, mut session, bell) = endless(world);
+fn ctrl_c_ends_a_test_that_never_would(world: &Harness) {
+    let (project, mut session, latch) = endless(world);
     kill(session.id(), Signal::SIGINT).expect("a signal");
     let status = session.child.wait().expect("a child");
     assert_eq!(status.code(), Some(130));
     assert_eq!(living(session.id()), [] as [String; 0]);
-    bell.wait_for_end();
+    latch.wait_for_end();
     assert_eq!(project.traces(), [] as [std::path::PathBuf; 0]);
 }
 
-fn a_killed_recorder_leaves_nothing(world: &World) {
-    let (project, mut session, bell) = endless(world);
+fn a_killed_recorder_leaves_nothing(world: &Harness) {
+    let (project, mut session, latch) = endless(world);
     session.child.kill().expect("a signal");
     session.child.wait().expect("a child");
-    bell.wait_for_end();
+    latch.wait_for_end();
     assert_eq!(project.traces(), [] as [std::path::PathBuf; 0]);
 }

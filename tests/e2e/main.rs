@@ -36,23 +36,23 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
 use libtest_mimic::{Arguments, Trial};
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 
 /// A test: its name and what it does.
-type Test = (&'static str, fn(&World));
+type Test = (&'static str, fn(&Harness));
 
 /// Makes the program under test when the first test needs it: listing tests builds nothing.
 #[derive(Default)]
 struct Tests {
-    world: Arc<OnceLock<World>>,
+    world: Arc<OnceLock<Harness>>,
     trials: Vec<Trial>,
 }
 
 impl Tests {
-    fn add(&mut self, name: String, test: impl FnOnce(&World) + Send + 'static) {
+    fn add(&mut self, name: String, test: impl FnOnce(&Harness) + Send + 'static) {
         let world = self.world.clone();
         let run = move || {
-            test(world.get_or_init(|| World::new(Path::new(env!("CARGO_TARGET_TMPDIR")))));
+            test(world.get_or_init(|| Harness::new(Path::new(env!("CARGO_TARGET_TMPDIR")))));
             Ok(())
         };
         self.trials.push(Trial::test(name, run));
@@ -116,8 +116,8 @@ fn main() -> ExitCode {
 }
 
 /// Says at the end what a green result does not stand for.
-fn say_what_was_not_tested(world: &OnceLock<World>, left_out: usize) {
-    let skipped = world.get().map(World::skipped).unwrap_or_default();
+fn say_what_was_not_tested(world: &OnceLock<Harness>, left_out: usize) {
+    let skipped = world.get().map(Harness::skipped).unwrap_or_default();
     for what in &skipped {
         println!("skipped: {what}");
     }

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use insta::{Settings, assert_snapshot};
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
 use rrtest_tests::tool::Run;
 
@@ -61,12 +61,12 @@ fn check(name: &str, text: &str) {
     settings().bind(|| assert_snapshot!(name, text));
 }
 
-fn said(world: &World, dir: &Path, words: &str) -> String {
+fn said(world: &Harness, dir: &Path, words: &str) -> String {
     session(&Run::of(world.tool.cargo(dir).args(words.split(' '))), words)
 }
 
 /// Wrong arguments, and files that are not there.
-fn mistakes(world: &World) {
+fn mistakes(world: &Harness) {
     let project = Project::of_test(world, "#[test] fn passes() {}");
     // Where no project is above it.
     let nowhere = tempfile::tempdir().expect("a directory");
@@ -96,14 +96,14 @@ fn mistakes(world: &World) {
 }
 
 /// A test that fails: the run, its trace described, listed, replayed and deleted.
-fn a_failure_and_its_trace(world: &World) {
+fn a_failure_and_its_trace(world: &Harness) {
     let source = "#[test] fn passes() {}\n#[test] fn fails() { println!(\"one\"); assert_eq!(1 + 1, 3); }";
     let project = Project::of_test(world, source);
     let all = ["--no-chaos -j1 --seed 1 --preempt sync", "ls", "show", "replay", "rm --all", "ls"];
     check("a_failure_and_its_trace", &all.map(|words| said(world, project.path(), words)).concat());
 }
 
-fn a_deadlock(world: &World) {
+fn a_deadlock(world: &Harness) {
     let source = r#"
         use std::sync::Mutex;
         #[test] fn waits_for_itself() {
@@ -116,7 +116,7 @@ fn a_deadlock(world: &World) {
     check("a_deadlock", &said(world, project.path(), "--no-chaos -j1 --seed 1 --preempt sync"));
 }
 
-fn a_hang(world: &World) {
+fn a_hang(world: &Harness) {
     let source = r#"
         #[test] fn sleeps() { std::thread::sleep(std::time::Duration::from_secs(7200)) }
     "#;
@@ -124,7 +124,7 @@ fn a_hang(world: &World) {
     check("a_hang", &said(world, project.path(), "--no-chaos -j1 --seed 1 --preempt sync --timeout 2s"));
 }
 
-fn what_cannot_be_recorded(world: &World) {
+fn what_cannot_be_recorded(world: &Harness) {
     let source = r#"
         unsafe extern "C" {
             fn remap_file_pages(addr: *mut u8, size: usize, prot: i32, offset: usize, flags: i32) -> i32;
@@ -138,7 +138,7 @@ fn what_cannot_be_recorded(world: &World) {
 }
 
 /// `exec`: of programs that end well, badly, by a signal and not at all.
-fn recorded_programs(world: &World) {
+fn recorded_programs(world: &Harness) {
     let dir = world.dir();
     let all = [
         "exec --trace-dir t -- true",

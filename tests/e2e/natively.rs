@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
 use rrtest_tests::tool::Run;
 
@@ -60,7 +60,7 @@ fn main() {
 "#;
 
 /// What it prints natively, and recorded. The trace replays.
-fn both_ways(world: &World, source: &str) -> [String; 2] {
+fn both_ways(world: &Harness, source: &str) -> [String; 2] {
     let project = Project::new(world, &[("src/main.rs", source)]);
     let (program, traces) = (project.program("p"), world.dir());
     let native = Run::of(Command::new(&program).current_dir(project.path())).expect(0);
@@ -69,7 +69,7 @@ fn both_ways(world: &World, source: &str) -> [String; 2] {
     [native.text(), recorded.text()]
 }
 
-fn what_the_kernel_tells(world: &World) {
+fn what_the_kernel_tells(world: &Harness) {
     let [native, recorded] = both_ways(world, ASKS);
     assert_eq!(recorded, native);
     assert!(recorded.contains("TracerPid:\t0"), "{recorded}");
@@ -92,7 +92,7 @@ fn main() {
 }
 "#;
 
-fn a_program_that_fixes_its_addresses_itself(world: &World) {
+fn a_program_that_fixes_its_addresses_itself(world: &Harness) {
     let [native, recorded] = both_ways(world, FIXES);
     assert_eq!(recorded, native);
 }

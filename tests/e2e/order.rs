@@ -1,6 +1,6 @@
 //! Tests together in other orders than that of their names, and tests that need others.
 
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
 use rrtest_tests::report::{Attempt, Report};
 use rrtest_tests::tool::Run;
@@ -23,7 +23,7 @@ const ATTEMPTS: &str = "200";
 const SENTENCE: &str = "it passes when all tests of its binary run in one process, as under `cargo test`";
 
 /// `cargo rrtest --together` on one of the binaries of `test-order`.
-fn together(world: &World, traces: &std::path::Path, binary: &str, args: &[&str]) -> std::process::Command {
+fn together(world: &Harness, traces: &std::path::Path, binary: &str, args: &[&str]) -> std::process::Command {
     let mut command = world.fixture("test-order", traces);
     command.args(["--together", "--preempt", "sync", "-j1", "--test", binary]).args(args);
     command
@@ -35,7 +35,7 @@ fn texts(value: &serde_json::Value) -> Vec<&str> {
 
 /// With any seed an order that fails is found, which comes again with its attempt's seed, is told, and replays. Chaos finds one in the
 /// usual way, too, if rarely: that is not what is looked for.
-fn find(world: &World, binary: &str, failing: &str, check: impl Fn(&Attempt, &[&str])) {
+fn find(world: &Harness, binary: &str, failing: &str, check: impl Fn(&Attempt, &[&str])) {
     for seed in ["1", "2"] {
         let traces = world.dir();
         let args = ["--until-fail", "--keep-going", "--runs", ATTEMPTS, "--seed", seed];
@@ -60,20 +60,20 @@ fn find(world: &World, binary: &str, failing: &str, check: impl Fn(&Attempt, &[&
     }
 }
 
-fn what_a_distant_test_leaves_behind_is_met(world: &World) {
+fn what_a_distant_test_leaves_behind_is_met(world: &Harness) {
     find(world, "leaves_behind", "a_number_has_a_point", |found, _| {
         // It failed because this one was run, too.
         assert!(texts(&found.0["order"]["tests"]).contains(&"z_germans_have_a_comma"), "{found:?}");
     });
 }
 
-fn what_a_distant_test_does_first_is_missed(world: &World) {
+fn what_a_distant_test_does_first_is_missed(world: &Harness) {
     find(world, "needs", "z_reports_have_a_title", |found, ended| {
         assert!(ended.contains(&"z_reports_have_a_title"), "{found:?}");
     });
 }
 
-fn a_plain_schedule_has_the_usual_order(world: &World) {
+fn a_plain_schedule_has_the_usual_order(world: &Harness) {
     for binary in ["leaves_behind", "needs"] {
         let traces = world.dir();
         let run = Run::of(&mut together(
@@ -88,14 +88,14 @@ fn a_plain_schedule_has_the_usual_order(world: &World) {
     }
 }
 
-fn tests_that_are_right_in_any_order_pass(world: &World) {
+fn tests_that_are_right_in_any_order_pass(world: &Harness) {
     let runs = std::env::var("RRTEST_STEADY_RUNS").unwrap_or_else(|_| "50".to_owned());
     let traces = world.dir();
     let run = Run::of(&mut together(world, traces.path(), "sound", &["--runs", &runs])).expect(0);
     assert_eq!(Report::of(&run).attempts.len(), runs.parse::<usize>().expect("a number"), "{run}");
 }
 
-fn a_needy_test_is_told(world: &World) {
+fn a_needy_test_is_told(world: &Harness) {
     // Alone it fails under any schedule: under a plain one, and under the one of a single attempt.
     for how in [["--no-chaos", "--runs=2"], ["--runs=1", "--strategy=pct"]] {
         let traces = world.dir();
@@ -112,7 +112,7 @@ fn a_needy_test_is_told(world: &World) {
     }
 }
 
-fn others_are_not_told_to_be_needy(world: &World) {
+fn others_are_not_told_to_be_needy(world: &Harness) {
     let project = Project::new(
         world,
         &[

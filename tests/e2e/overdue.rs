@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
 use rrtest_tests::report::Report;
 use rrtest_tests::tool::Run;
@@ -66,7 +66,7 @@ fn source(tests: impl IntoIterator<Item = (impl AsRef<str>, impl AsRef<str>)>) -
     PRELUDE.to_owned() + &tests.collect::<String>()
 }
 
-fn hangs_of_every_kind_are_judged_by_what_is_usual(world: &World) {
+fn hangs_of_every_kind_are_judged_by_what_is_usual(world: &Harness) {
     let project = Project::of_test(world, &source(KINDS.iter().map(|(name, body, _)| (name, body))));
     let runs = (PASS + 1).to_string();
     let mut command =
@@ -84,7 +84,7 @@ fn hangs_of_every_kind_are_judged_by_what_is_usual(world: &World) {
     }
 }
 
-fn what_is_slow_now_and_then_does_not_hang(world: &World) {
+fn what_is_slow_now_and_then_does_not_hang(world: &Harness) {
     let source = PRELUDE.to_owned()
         + &format!(
             "
@@ -109,7 +109,7 @@ fn cases(text: &str) -> BTreeMap<&str, &str> {
     cases.map(|case| case.split_once('"').expect("a name")).collect()
 }
 
-fn a_sleep_beyond_the_limit_hangs_at_once(world: &World) {
+fn a_sleep_beyond_the_limit_hangs_at_once(world: &Harness) {
     let project = Project::of_test(
         world,
         "#[test] fn sleeps() { std::thread::sleep(std::time::Duration::from_secs(86_400)) }",
@@ -132,7 +132,7 @@ fn a_sleep_beyond_the_limit_hangs_at_once(world: &World) {
     );
 }
 
-fn a_test_that_never_ends_is_not_green(world: &World) {
+fn a_test_that_never_ends_is_not_green(world: &Harness) {
     let source = "
         #[test] fn listens() { drop(std::net::TcpListener::bind((\"0.0.0.0\", 0)).unwrap().accept()) }
     ";
@@ -158,7 +158,7 @@ fn a_test_that_never_ends_is_not_green(world: &World) {
     );
 }
 
-fn a_test_beside_one_that_hangs_has_its_turn(world: &World) {
+fn a_test_beside_one_that_hangs_has_its_turn(world: &Harness) {
     let source = "
         use std::sync::atomic::{AtomicBool, Ordering};
         static NEVER: AtomicBool = AtomicBool::new(false);

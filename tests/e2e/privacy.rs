@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use rrtest_engine::trace::{Source, Trace};
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
 use rrtest_tests::tool::Run;
 
@@ -24,7 +24,7 @@ fn fails() {
 
 const SECRET: &str = "dont-look-at-me-7391";
 
-fn secrets_stay_out_of_traces(world: &World) {
+fn secrets_stay_out_of_traces(world: &Harness) {
     let project = Project::of_test(world, TEST);
     let run = |args: &[&str], says: &[&str]| {
         let traces = world.dir();
@@ -64,7 +64,7 @@ fn discloses(trace: &Trace, text: &str) -> bool {
         || has(serde_json::to_string(trace.info()))
 }
 
-fn a_trace_is_its_owners(world: &World) {
+fn a_trace_is_its_owners(world: &Harness) {
     let project = Project::of_test(world, TEST);
     let _run = Run::of(&mut project.rrtest(world, &["--no-chaos"])).expect(101);
     let path = project.traces().pop().expect("a trace");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 use rrtest_tests::faithful::Verdict;
 use rrtest_tests::programs::{self, Program};
 
@@ -17,7 +17,7 @@ pub(crate) fn add(tests: &mut Tests, slow: bool) {
     }
 }
 
-fn is_faithful(world: &World, program: &Program) {
+fn is_faithful(world: &Harness, program: &Program) {
     if let Some(missing) = program.missing() {
         world.skip(&format!("programs::{}", program.name), &missing);
         return;

@@ -1,6 +1,6 @@
 //! Each race of the fixtures is found within 500 attempts, for what it is.
 
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 use rrtest_tests::report::{Attempt, Report};
 use rrtest_tests::tool::Run;
 
@@ -70,7 +70,7 @@ const ATTEMPTS: &str = "500";
 
 impl Race {
     /// Look for it with a seed. Returns the failing attempt, and what the run said.
-    pub(crate) fn find(&self, world: &World, seed: u64, traces: &std::path::Path) -> (Attempt, Run) {
+    pub(crate) fn find(&self, world: &Harness, seed: u64, traces: &std::path::Path) -> (Attempt, Run) {
         let mut command = world.fixture(self.package, traces);
         command.args(["--until-fail", "--runs", ATTEMPTS, "-j1", "--preempt", self.level]);
         let run = Run::of(command.args(["--seed", &seed.to_string()])).expect(101);
@@ -108,7 +108,7 @@ pub(crate) fn add(tests: &mut Tests) {
     tests.topic("races", crate::tests![keep_going_keeps_one_trace_of_a_distinct_failure]);
 }
 
-fn keep_going_keeps_one_trace_of_a_distinct_failure(world: &World) {
+fn keep_going_keeps_one_trace_of_a_distinct_failure(world: &Harness) {
     let traces = world.dir();
     let mut command = world.fixture("lost-update", traces.path());
     let run =

@@ -8,7 +8,7 @@ use rrtest_engine::schedule::StrategyName;
 use rrtest_tests::project::Project;
 use rrtest_tests::report::Report;
 use rrtest_tests::tool::Run;
-use rrtest_tests::{World, fixtures};
+use rrtest_tests::{Harness, fixtures};
 
 use crate::races::RACES;
 use crate::{Test, tests};
@@ -25,7 +25,7 @@ pub(crate) const TESTS: &[Test] = tests![
 ];
 
 /// `cargo rrtest replay` of a file, from another directory and with nothing in the environment.
-pub(crate) fn elsewhere(world: &World, trace: &Path) -> Command {
+pub(crate) fn elsewhere(world: &Harness, trace: &Path) -> Command {
     let mut command = Command::new(&world.tool.path);
     command.args(["rrtest", "replay"]).arg(trace).current_dir("/").env_clear();
     command
@@ -39,7 +39,7 @@ fn shown(run: &Run) -> (String, Vec<String>) {
     (run.text(), lines.map(|line| line.replace(&root, "")).collect())
 }
 
-fn of_each_race_is_the_same_every_time(world: &World) {
+fn of_each_race_is_the_same_every_time(world: &Harness) {
     for race in RACES {
         let traces = world.dir();
         let (attempt, found) = race.find(world, 3, traces.path());
@@ -62,7 +62,7 @@ fn of_each_race_is_the_same_every_time(world: &World) {
 }
 
 /// Each trace that is kept has been replayed; one that diverges is an error of ours.
-fn whatever_the_strategy_and_the_level(world: &World) {
+fn whatever_the_strategy_and_the_level(world: &Harness) {
     for strategy in StrategyName::ALL.map(StrategyName::as_str) {
         for level in ["sync", "memory"] {
             let traces = world.dir();
@@ -76,7 +76,7 @@ fn whatever_the_strategy_and_the_level(world: &World) {
     }
 }
 
-fn needs_neither_project_nor_data(world: &World) {
+fn needs_neither_project_nor_data(world: &Harness) {
     let project = Project::of_test(
         world,
         r#"
@@ -99,7 +99,7 @@ fn needs_neither_project_nor_data(world: &World) {
     assert!(run.text().contains("read 12 bytes, Ok(\"there\")"), "{run}");
 }
 
-fn of_a_hung_test_hangs_no_longer(world: &World) {
+fn of_a_hung_test_hangs_no_longer(world: &Harness) {
     let project = Project::of_test(
         world,
         "#[test]
@@ -134,7 +134,7 @@ fn main() {
 "#;
 
 /// Record [`BUSY`]; the trace and the directory it ran in.
-fn busy(world: &World) -> (std::path::PathBuf, tempfile::TempDir, tempfile::TempDir) {
+fn busy(world: &Harness) -> (std::path::PathBuf, tempfile::TempDir, tempfile::TempDir) {
     let project = Project::new(world, &[("src/main.rs", BUSY)]);
     let program = project.program("p");
     let (cwd, traces) = (world.dir(), world.dir());
@@ -149,7 +149,7 @@ fn busy(world: &World) -> (std::path::PathBuf, tempfile::TempDir, tempfile::Temp
     (trace, cwd, traces)
 }
 
-fn repeats_what_the_program_wrote(world: &World) {
+fn repeats_what_the_program_wrote(world: &Harness) {
     let (trace, _cwd, _traces) = busy(world);
     for _ in 0..5 {
         let run = Run::of(&mut elsewhere(world, &trace)).expect(0).says(&["exit code 7"]);
@@ -158,7 +158,7 @@ fn repeats_what_the_program_wrote(world: &World) {
     }
 }
 
-fn changes_no_file(world: &World) {
+fn changes_no_file(world: &Harness) {
     let (trace, cwd, _traces) = busy(world);
     fs::remove_dir_all(cwd.path().join("made")).expect("what it made");
     fs::write(cwd.path().join("doomed"), "").expect("a file");
@@ -172,13 +172,13 @@ fn changes_no_file(world: &World) {
     assert_eq!(fs::read_to_string(cwd.path().join("log")).expect("a log"), "old\nmore\n");
 }
 
-fn of_a_crashing_program(world: &World) {
+fn of_a_crashing_program(world: &Harness) {
     let source = "#[test]\nfn aborts() { println!(\"now\"); std::process::abort() }";
     let report = Project::of_test(world, source).report(world, &[], 101);
     assert_eq!((report.attempts[0].text("outcome"), report.attempts[0].number("signal")), ("crashed", 6));
 }
 
-fn takes_the_newest_trace_or_a_part_of_a_name(world: &World) {
+fn takes_the_newest_trace_or_a_part_of_a_name(world: &Harness) {
     let source = "#[test]\nfn one() { panic!(\"first\") }\n#[test]\nfn two() { panic!(\"second\") }";
     let project = Project::of_test(world, source);
     let _one = project.report(world, &["one"], 101);

@@ -1,6 +1,6 @@
 //! What a report says is certain, and its reader can find their way in it: who holds what, which thread is meant, whose code it is.
 
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
 use rrtest_tests::report::{Attempt, Report};
 use rrtest_tests::tool::Run;
@@ -17,7 +17,7 @@ pub(crate) const TESTS: &[Test] = tests![
 ];
 
 /// A plain run of a project's tests, which fail.
-fn run(world: &World, project: &Project, args: &[&str]) -> Run {
+fn run(world: &Harness, project: &Project, args: &[&str]) -> Run {
     Run::of(project.rrtest(world, &["--message-format", "json", "-j1", "--no-chaos"]).args(args)).expect(101)
 }
 
@@ -37,7 +37,7 @@ fn holders(attempt: &Attempt, thread: &str) -> (Vec<String>, Option<String>) {
     (living.collect(), name(&wait["held_by_ended"]))
 }
 
-fn a_mutex_that_was_freed_has_no_owner(world: &World) {
+fn a_mutex_that_was_freed_has_no_owner(world: &Harness) {
     let source = r#"
         use std::sync::{Mutex, mpsc};
         use std::thread::{Builder, park};
@@ -90,7 +90,7 @@ fn a_mutex_that_was_freed_has_no_owner(world: &World) {
     );
 }
 
-fn a_guard_that_was_leaked_by_a_thread_that_has_ended(world: &World) {
+fn a_guard_that_was_leaked_by_a_thread_that_has_ended(world: &Harness) {
     let source = r#"
         use std::sync::Mutex;
         use std::thread::Builder;
@@ -106,7 +106,7 @@ fn a_guard_that_was_leaked_by_a_thread_that_has_ended(world: &World) {
     let _said = run.says(&["held by `leaker` (task 2), which has ended, since tests/it.rs:8"]);
 }
 
-fn threads_of_the_same_name(world: &World) {
+fn threads_of_the_same_name(world: &Harness) {
     let source = r#"
         use std::sync::{Barrier, Mutex};
         use std::thread::{Builder, JoinHandle};
@@ -144,7 +144,7 @@ fn threads_of_the_same_name(world: &World) {
     ]);
 }
 
-fn library_code_is_folded(world: &World) {
+fn library_code_is_folded(world: &Harness) {
     let manifest = "[package]\nname = 'p'\nversion = '1.2.3'\nedition = '2024'\n[workspace]\n\
                     [dependencies]\npool = { path = 'registry/src/index-0/pool-1.44.1' }\n";
     let library = "[package]\nname = 'pool'\nversion = '1.44.1'\nedition = '2024'\n";
@@ -177,7 +177,7 @@ fn library_code_is_folded(world: &World) {
     let _said = run.says(&["… 4 frames of pool 1.44.1", "since tests/it.rs:2"]);
 }
 
-fn functions_that_share_their_code(world: &World) {
+fn functions_that_share_their_code(world: &Harness) {
     let source = r#"
         use std::io::Read;
         use std::net::{TcpListener, TcpStream};
@@ -194,7 +194,7 @@ fn functions_that_share_their_code(world: &World) {
     assert!(!run.stderr.contains("UdpSocket"), "{run}");
 }
 
-fn what_an_async_function_awaits(world: &World) {
+fn what_an_async_function_awaits(world: &Harness) {
     let source = r#"
         use std::pin::pin;
         use std::task::{Context, Waker};

@@ -1,6 +1,6 @@
 //! A seed from a report reproduces the attempt.
 
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 use rrtest_tests::report::Report;
 use rrtest_tests::tool::Run;
 
@@ -12,7 +12,7 @@ pub(crate) const TESTS: &[Test] = tests![of_a_failure_reproduces_it];
 /// What these do depends on how fast the machine is at the moment, too: their traces reproduce it, their seeds need not.
 const RACES_WITH_TIME: &[&str] = &["sleep-order"];
 
-fn of_a_failure_reproduces_it(world: &World) {
+fn of_a_failure_reproduces_it(world: &Harness) {
     for race in RACES.iter().filter(|race| !RACES_WITH_TIME.contains(&race.package)) {
         let traces = world.dir();
         let (found, _) = race.find(world, 11, traces.path());

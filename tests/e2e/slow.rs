@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 use rrtest_tests::stress_ng::{self, Stand, Status, Table};
 use rrtest_tests::tool::Run;
 
@@ -33,7 +33,7 @@ pub(crate) fn add(tests: &mut Tests) {
 const STRESSOR_LIMIT: Duration = Duration::from_secs(60);
 
 /// Each stressor does as the table says, and nine in ten of those that run here are recorded and replayed.
-fn stress_ng(world: &World) {
+fn stress_ng(world: &Harness) {
     let table = Table::kept();
     match stress_ng::version() {
         None => return world.skip("slow::stress_ng", "there is no stress-ng, a Debian package"),

@@ -1,6 +1,6 @@
 //! Attempts of a test are forked from a process that has started up: nobody can tell, but from the report.
 
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
 use rrtest_tests::report::{Attempt, Report};
 use rrtest_tests::tool::Run;
@@ -72,14 +72,14 @@ fn starts(report: &Report) -> Vec<&str> {
     report.attempts.iter().map(|attempt| attempt.text("start")).collect()
 }
 
-fn one_attempt_is_none_of_many(world: &World) {
+fn one_attempt_is_none_of_many(world: &Harness) {
     let project = Project::of_test(world, WORLD);
     let report = project.report(world, &["--runs", "1"], 101);
     assert_eq!(starts(&report), ["full"]);
     assert!(!report.attempts[0].0.contains_key("start_reason"), "{report:?}");
 }
 
-fn forked_attempts_see_the_world_as_it_is(world: &World) {
+fn forked_attempts_see_the_world_as_it_is(world: &Harness) {
     let project = Project::of_test(world, WORLD);
     let report = project.report(world, &["--runs", "4", "-j1", "--keep", "always"], 101);
     assert_eq!(starts(&report), ["forked"; 4], "{report:?}");
@@ -99,7 +99,7 @@ fn forked_attempts_see_the_world_as_it_is(world: &World) {
     }
 }
 
-fn equal_seeds_are_equal_however_they_start(world: &World) {
+fn equal_seeds_are_equal_however_they_start(world: &Harness) {
     let project = Project::of_test(world, RACE);
     let many = Run::of(
         project.rrtest(world, &["--message-format", "json"]).args(["--runs", "24", "-j2", "--seed", "5"]),
@@ -125,7 +125,7 @@ fn equal_seeds_are_equal_however_they_start(world: &World) {
 }
 
 /// Ids, files and threads of code that runs before the test harness.
-fn what_runs_before_main(world: &World) {
+fn what_runs_before_main(world: &Harness) {
     let id = "MADE.fetch_add(1 + std::process::id(), SeqCst);";
     let thread = format!("std::thread::spawn(|| {{ {id} }}).join().unwrap();");
     let file =
@@ -143,7 +143,7 @@ fn what_runs_before_main(world: &World) {
     }
 }
 
-fn a_start_that_cannot_be_shared_says_so(world: &World) {
+fn a_start_that_cannot_be_shared_says_so(world: &Harness) {
     let file = "let file = std::fs::File::open(\"/proc/self/maps\").unwrap(); std::mem::forget(file);";
     let id = "MADE.fetch_add(1 + std::process::id(), SeqCst);";
     let project = Project::of_test(world, &with_constructor(&format!("{file} {id}")));

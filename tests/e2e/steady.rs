@@ -1,6 +1,6 @@
 //! What is right under every schedule, and however time passes, never fails.
 
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 use rrtest_tests::report::Report;
 use rrtest_tests::tool::Run;
 
@@ -41,7 +41,7 @@ pub(crate) fn add(tests: &mut Tests) {
 }
 
 /// A fixture passes all attempts, and leaves no trace.
-pub(crate) fn survives(world: &World, fixture: &str, way: &[&str], runs: &str) {
+pub(crate) fn survives(world: &Harness, fixture: &str, way: &[&str], runs: &str) {
     let traces = world.dir();
     let run = Run::of(world.fixture(fixture, traces.path()).args(["--runs", runs]).args(way)).expect(0);
     let report = Report::of(&run);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::unistd::geteuid;
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
 use rrtest_tests::report::Report;
 use rrtest_tests::tool::{self, Run};
@@ -26,7 +26,7 @@ pub(crate) const TESTS: &[Test] = tests![
 const GOOD: &str = "#[test]\nfn good() {}";
 const BAD: &str = "#[test]\nfn bad() { panic!(\"on purpose\") }";
 
-fn a_target_directory_that_cannot_be_written(world: &World) {
+fn a_target_directory_that_cannot_be_written(world: &Harness) {
     let project = Project::of_test(world, GOOD);
     project.write("a file", "");
     let run = Run::of(&mut project.rrtest(world, &["--target-dir", "a file/target"]));
@@ -45,7 +45,7 @@ fn on_a_small_disk(dir: &Path, command: &Command) -> Command {
     unshare
 }
 
-fn a_disk_that_is_full(world: &World) {
+fn a_disk_that_is_full(world: &Harness) {
     let (project, traces) = (Project::of_test(world, BAD), world.dir());
     let allowed = Run::of(&mut on_a_small_disk(traces.path(), Command::new("true").current_dir("/")));
     if !allowed.status.success() {
@@ -66,7 +66,7 @@ fn a_disk_that_is_full(world: &World) {
     let _said = run.says(&["on purpose", attempt.text("seed"), "cannot be kept", "0 passed, 1 failed"]);
 }
 
-fn a_failure_that_cannot_be_kept_is_told_once(world: &World) {
+fn a_failure_that_cannot_be_kept_is_told_once(world: &Harness) {
     let project = Project::of_test(world, BAD);
     project.write("a file", "");
     let args = [
@@ -88,7 +88,7 @@ fn a_failure_that_cannot_be_kept_is_told_once(world: &World) {
     assert!(junit.contains("on purpose") && junit.contains("cannot be kept"), "{junit}");
 }
 
-fn a_limit_of_file_sizes(world: &World) {
+fn a_limit_of_file_sizes(world: &Harness) {
     let project = Project::of_test(world, GOOD);
     let _built = Run::of(&mut project.rrtest(world, &["--no-run"])).expect(0);
     // In blocks of 512 or 1,024 bytes, as shells have it.
@@ -101,7 +101,7 @@ fn a_limit_of_file_sizes(world: &World) {
     let _run = Run::of(&mut limited).expect(70).says(&["File too large", "ulimit -f"]);
 }
 
-fn nobody_reads_the_report(world: &World) {
+fn nobody_reads_the_report(world: &Harness) {
     let project = Project::of_test(world, GOOD);
     let args = ["--runs", "1000000", "--no-chaos", "--message-format", "json"];
     let mut command = project.rrtest(world, &args);
@@ -114,13 +114,13 @@ fn nobody_reads_the_report(world: &World) {
     assert!(first.starts_with("{\"event\":\"attempt\"") && !run.stderr.contains("error"), "{run}");
 }
 
-fn unstable_flags_are_listed(world: &World) {
+fn unstable_flags_are_listed(world: &Harness) {
     let project = Project::of_test(world, GOOD);
     let run = Run::of(&mut project.rrtest(world, &["-Z", "help"])).expect(0);
     assert!(run.text().contains("Available unstable"), "{run}");
 }
 
-fn paths_are_whole_wherever_we_are(world: &World) {
+fn paths_are_whole_wherever_we_are(world: &Harness) {
     let (project, traces) = (Project::of_test(world, BAD), world.dir());
     let manifest = project.path().join("Cargo.toml");
     for dir in [Path::new("/"), traces.path().parent().expect("a parent")] {
@@ -143,7 +143,7 @@ fn paths_are_whole_wherever_we_are(world: &World) {
     }
 }
 
-fn a_leak_check(world: &World) {
+fn a_leak_check(world: &Harness) {
     // Any program that has somebody trace it does.
     let source = r#"
         unsafe extern "C" { fn syscall(number: i64, ...) -> i64; }

@@ -1,6 +1,6 @@
 //! All schedules with few preemptions, one after the other.
 
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
 use rrtest_tests::report::Report;
 use serde_json::Value;
@@ -36,7 +36,7 @@ fn explored(report: &Report) -> &Value {
     &report.summary["explored"][0]
 }
 
-fn ends_with_all_schedules(world: &World) {
+fn ends_with_all_schedules(world: &Harness) {
     let project = Project::of_test(world, &adding(ATOMIC));
     let schedules = ["0", "1"].map(|bound| {
         let report = project.report(world, &[SYSTEMATIC, &[bound]].concat(), 0);
@@ -49,7 +49,7 @@ fn ends_with_all_schedules(world: &World) {
     assert!(schedules[1] > 5, "{schedules:?}");
 }
 
-fn finds_what_takes_a_preemption(world: &World) {
+fn finds_what_takes_a_preemption(world: &Harness) {
     let project = Project::of_test(world, &adding(TORN));
     assert_eq!(explored(&project.report(world, &[SYSTEMATIC, &["0"]].concat(), 0))["complete"], true);
     let report = project.report(world, &[SYSTEMATIC, &["1"]].concat(), 101);
@@ -62,7 +62,7 @@ fn finds_what_takes_a_preemption(world: &World) {
     assert_eq!(again.attempts[0].0["ticks"], failing.0["ticks"]);
 }
 
-fn says_when_a_test_is_not_the_same_each_time(world: &World) {
+fn says_when_a_test_is_not_the_same_each_time(world: &Harness) {
     // Every other attempt comes by another object.
     let other = r#"
         static OTHER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);

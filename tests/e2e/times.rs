@@ -1,6 +1,6 @@
 //! Surprises in time: each kind finds what it alone can find, and says what it has done, where.
 
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 use rrtest_tests::report::{Attempt, Report};
 use rrtest_tests::tool::Run;
 
@@ -86,7 +86,7 @@ const ATTEMPTS: &str = "30000";
 
 impl Wrong {
     /// Look for it with a seed. Returns the failing attempt, and what the run said.
-    fn find(&self, world: &World, args: &[&str]) -> (Attempt, Run) {
+    fn find(&self, world: &Harness, args: &[&str]) -> (Attempt, Run) {
         let traces = world.dir();
         let mut command = world.fixture(self.package, traces.path());
         command.args(["--preempt", "sync", "-j1", "--until-fail", self.test, "--surprises", self.kind]);
@@ -117,13 +117,13 @@ pub(crate) fn add(tests: &mut Tests) {
     tests.topic("times", tests![long_sleeps_are_found_in_real_time, right_tests_pass]);
 }
 
-fn long_sleeps_are_found_in_real_time(world: &World) {
+fn long_sleeps_are_found_in_real_time(world: &Harness) {
     // The first attempt measures how long the test sleeps; after that the sleep may come early.
     WRONG[0].find(world, &["--time", "real", "--runs", "200", "--seed", "1"]);
 }
 
 /// Tests that rely on nothing but what is promised pass all attempts.
-fn right_tests_pass(world: &World) {
+fn right_tests_pass(world: &Harness) {
     let runs = std::env::var("RRTEST_STEADY_RUNS").unwrap_or_else(|_| "20".to_owned());
     let traces = world.dir();
     let mut command = world.fixture("sound-times", traces.path());

@@ -1,6 +1,6 @@
 //! `--together`: all tests of a binary in one process, as cargo test runs them.
 
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
 use rrtest_tests::report::Report;
 use rrtest_tests::tool::Run;
@@ -33,18 +33,18 @@ fn bump() {
 ";
 
 /// The lines of JSON of `cargo rrtest --together`, and the run.
-fn together(world: &World, project: &Project, args: &[&str], code: i32) -> (Report, Run) {
+fn together(world: &Harness, project: &Project, args: &[&str], code: i32) -> (Report, Run) {
     let mut command = project.rrtest(world, &["--together", "--keep", "always", "--message-format", "json"]);
     let run = Run::of(command.args(args)).expect(code);
     (Report::of(&run), run)
 }
 
 /// What a run wrote, by the replay of its only trace.
-fn output(world: &World, report: &Report) -> String {
+fn output(world: &Harness, report: &Report) -> String {
     Run::of(&mut elsewhere(world, &report.traces()[0])).expect(0).text()
 }
 
-fn finds_what_tests_do_to_each_other(world: &World) {
+fn finds_what_tests_do_to_each_other(world: &Harness) {
     let project = Project::of_test(world, MEETING);
     let alone = project.report(world, &["--runs", "20", "--seed", "1"], 0);
     assert_eq!(alone.failing().count(), 0, "each passes by itself");
@@ -67,7 +67,7 @@ fn finds_what_tests_do_to_each_other(world: &World) {
     assert!(!text.contains("said by loner"), "{text}");
 }
 
-fn runs_each_binary_as_a_whole(world: &World) {
+fn runs_each_binary_as_a_whole(world: &Harness) {
     let project = Project::new(
         world,
         &[
@@ -91,7 +91,7 @@ fn runs_each_binary_as_a_whole(world: &World) {
     assert_eq!(report.summary["tests"], 2);
 }
 
-fn passes_arguments_on(world: &World) {
+fn passes_arguments_on(world: &Harness) {
     let source = "
         #[test] fn one() { println!(\"this is one\") }
         #[test] fn one_more() {}
@@ -120,7 +120,7 @@ fn passes_arguments_on(world: &World) {
     let _unknown = Run::of(&mut project.rrtest(world, &["--together", "--", "--bogus"])).expect(2);
 }
 
-fn test_threads_count(world: &World) {
+fn test_threads_count(world: &Harness) {
     // The main thread, that of the test, and as many others as there are.
     let source = "
         use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -143,7 +143,7 @@ fn test_threads_count(world: &World) {
     let _one = Run::of(project.rrtest(world, &runs).env("RUST_TEST_THREADS", "1")).expect(0);
 }
 
-fn a_deadlock_is_seen_while_the_harness_waits(world: &World) {
+fn a_deadlock_is_seen_while_the_harness_waits(world: &Harness) {
     let source = "
         use std::sync::{Barrier, Condvar, Mutex};
         #[test] fn fine() {}
@@ -158,7 +158,7 @@ fn a_deadlock_is_seen_while_the_harness_waits(world: &World) {
     assert_eq!(report.attempts[0].text("outcome"), "deadlocked");
 }
 
-fn a_harness_that_is_not_ours_runs_alone(world: &World) {
+fn a_harness_that_is_not_ours_runs_alone(world: &Harness) {
     let manifest = rrtest_tests::project::MANIFEST;
     let project = Project::new(
         world,
@@ -171,7 +171,7 @@ fn a_harness_that_is_not_ours_runs_alone(world: &World) {
     assert_eq!(report.tests(), ["p::single single"]);
 }
 
-fn reports_and_names_failed_tests(world: &World) {
+fn reports_and_names_failed_tests(world: &Harness) {
     let source = "
         #[test] fn good() {}
         mod deep { #[test] fn bad() { panic!(\"so be it\") } }

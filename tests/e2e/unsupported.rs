@@ -1,6 +1,6 @@
 //! What cannot be recorded is said, with the call and the thread, and yields no trace.
 
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
 use rrtest_tests::tool::Run;
 
@@ -8,7 +8,7 @@ use crate::{Test, tests};
 
 pub(crate) const TESTS: &[Test] = tests![a_call_that_is_not_described_is_named, is_said_once];
 
-fn ends_unsupported(world: &World, source: &str, says: &[&str]) {
+fn ends_unsupported(world: &Harness, source: &str, says: &[&str]) {
     let project = Project::of_test(world, source);
     let report = project.report(world, &["--until-fail", "--runs", "5", "-j1", "--keep", "always"], 70);
     let [attempt] = &report.attempts[..] else {
@@ -35,11 +35,11 @@ const REMAPS: &str = r#"
     }
 "#;
 
-fn a_call_that_is_not_described_is_named(world: &World) {
+fn a_call_that_is_not_described_is_named(world: &Harness) {
     ends_unsupported(world, REMAPS, &["remap_file_pages", "`remapper`"]);
 }
 
-fn is_said_once(world: &World) {
+fn is_said_once(world: &Harness) {
     let project = Project::of_test(world, REMAPS);
     // Each core may try it once.
     let run = Run::of(&mut project.rrtest(world, &["--runs", "5", "-j2"])).expect(70);

@@ -6,15 +6,19 @@ use std::sync::atomic::AtomicBool;
 use rrtest_engine::Error;
 use rrtest_engine::keep::{self, Kept};
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{self, Options, Recording, Template};
+use rrtest_engine::record::{self, ForkServer, Options, Recording};
 use serde_json::Value;
 
 /// What an attempt needs of the engine.
 pub(crate) trait Engine: Sync {
     /// See [`record::record`].
     fn record(&self, program: &Program, options: &Options<'_>) -> Result<Recording, Error>;
-    /// See [`Template::start`].
-    fn template(&self, program: &Program, options: &Options<'_>) -> Result<Result<Template, String>, Error>;
+    /// See [`ForkServer::start`].
+    fn fork_server(
+        &self,
+        program: &Program,
+        options: &Options<'_>,
+    ) -> Result<Result<ForkServer, String>, Error>;
     /// See [`keep::keep`].
     fn keep(
         &self,
@@ -35,8 +39,12 @@ impl Engine for Real {
         record::record(program, options)
     }
 
-    fn template(&self, program: &Program, options: &Options<'_>) -> Result<Result<Template, String>, Error> {
-        Template::start(program, options)
+    fn fork_server(
+        &self,
+        program: &Program,
+        options: &Options<'_>,
+    ) -> Result<Result<ForkServer, String>, Error> {
+        ForkServer::start(program, options)
     }
 
     fn keep(

@@ -17,14 +17,14 @@ use serde::Serialize;
 use super::order::Ran;
 use super::seed::Seed;
 use super::start::Start;
-use crate::base::exit::Stop;
+use crate::base::exit::CliError;
 use crate::build::instrument::Level;
 use crate::discover::test::Test;
 use crate::ending::outcome::Outcome;
 
 /// What happens in a run.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub(crate) enum RunEvent {
     /// Tests have been found; attempts begin.
     Started(Started),
     /// From now on some attempts are at a build with this preemption level.
@@ -233,11 +233,11 @@ pub(crate) trait Reporter {
     ///
     /// # Errors
     /// If the report cannot be written: that ends the run.
-    fn report(&mut self, event: &Event) -> Result<(), Stop>;
+    fn report(&mut self, event: &RunEvent) -> Result<(), CliError>;
 }
 
 /// Let all reports see an event.
-pub(crate) fn tell(reporters: &mut [Box<dyn Reporter + '_>], event: &Event) -> Result<(), Stop> {
+pub(crate) fn tell(reporters: &mut [Box<dyn Reporter + '_>], event: &RunEvent) -> Result<(), CliError> {
     reporters.iter_mut().try_for_each(|reporter| reporter.report(event))
 }
 

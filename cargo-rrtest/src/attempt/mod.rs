@@ -1,5 +1,5 @@
 //! One attempt at a test: its [`seed`] decides how it is scheduled, and the [`order`] of tests together; [`record`] makes it, if possible from
-//! a copy of a process that has started up ([`templates`]); [`judge`] keeps its trace if that is worth it. [`events`] are what a run tells of
+//! a copy of a process that has started up ([`fork_servers`]); [`judge`] keeps its trace if that is worth it. [`events`] are what a run tells of
 //! its attempts.
 //!
 //! This room stands on [`ending`](crate::ending), [`store`](crate::store), [`build`](crate::build), which has the preemption levels,
@@ -7,10 +7,10 @@
 
 pub(crate) mod engine;
 pub(crate) mod events;
+pub(crate) mod fork_servers;
 mod judge;
 pub(crate) mod needy;
 pub(crate) mod order;
 pub(crate) mod record;
 pub(crate) mod seed;
 pub(crate) mod start;
-pub(crate) mod templates;

@@ -18,10 +18,10 @@ use rrtest_engine::schedule::{Plan, StrategyName};
 
 use super::engine::Engine;
 use super::events::Attempt;
+use super::fork_servers::Base;
 use super::order::Order;
 use super::seed::Seed;
 use super::start::Start;
-use super::templates::Base;
 use crate::build::instrument::Level;
 use crate::discover::test::Test;
 use crate::ending::fingerprint::Fingerprint;

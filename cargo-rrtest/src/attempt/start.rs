@@ -5,7 +5,7 @@
 pub(crate) enum Start {
     /// By executing the program.
     Full,
-    /// In the same way, as there was no template for this reason.
+    /// In the same way, as there was no fork server for this reason.
     FellBack(String),
     /// As a copy of a process that had started up.
     Forked,

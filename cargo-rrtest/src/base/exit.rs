@@ -36,14 +36,14 @@ impl From<Status> for ExitCode {
 
 /// Why a command ends early.
 #[derive(Debug)]
-pub(crate) struct Stop {
+pub(crate) struct CliError {
     /// The exit code.
     pub(crate) status: Status,
     /// What to tell the user; none if it has been said already.
     pub(crate) message: Option<String>,
 }
 
-impl Stop {
+impl CliError {
     /// End with a message.
     pub(crate) fn new(status: Status, message: impl Display) -> Self {
         Self { status, message: Some(message.to_string()) }
@@ -80,7 +80,7 @@ pub(crate) fn panicked(place: &str, payload: &(dyn Any + Send)) -> Error {
     Error::Bug { what: format!("it panicked {place}: {why}") }
 }
 
-impl From<Error> for Stop {
+impl From<Error> for CliError {
     fn from(error: Error) -> Self {
         let status = match error {
             Error::Stopped => Status::Interrupted,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::exit::Stop;
+use super::exit::CliError;
 use super::proc;
 
 /// How often a wait looks whether it has been given up.
@@ -81,15 +81,15 @@ pub(crate) fn background(program: &Path) -> std::io::Result<Command> {
 }
 
 /// As that command: become the program. Returns only on failure.
-pub(crate) fn become_background(args: &[OsString]) -> Stop {
-    let Some((program, args)) = args.split_first() else { return Stop::usage("no program given") };
+pub(crate) fn become_background(args: &[OsString]) -> CliError {
+    let Some((program, args)) = args.split_first() else { return CliError::usage("no program given") };
     // Without it the work is done all the same. (nix does not have these calls; rustix is there for tempfile anyway.)
     if let Ok(now) = rustix::process::getpriority_process(None) {
         let _refused = rustix::process::setpriority_process(None, now.saturating_add(NICENESS));
     }
     end_with_parent();
     let error = Command::new(program).args(args).exec();
-    Stop::os(format!("cannot run `{}`", program.display()), &error)
+    CliError::os(format!("cannot run `{}`", program.display()), &error)
 }
 
 /// This process, and what it becomes, is killed when the thread that started it ends (PR_SET_PDEATHSIG of prctl(2)).

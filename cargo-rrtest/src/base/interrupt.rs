@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-use super::exit::{Status, Stop};
+use super::exit::{CliError, Status};
 use super::proc;
 
 /// Within this time a second Ctrl-C is meant for us, if the first was the recorded program's.
@@ -25,18 +25,18 @@ pub(crate) struct Interrupt {
 
 impl Interrupt {
     /// Watch for Ctrl-C from now on. To be called once.
-    pub(crate) fn install() -> Result<Self, Stop> {
+    pub(crate) fn install() -> Result<Self, CliError> {
         let interrupt = Self::default();
         let handler = interrupt.clone();
         ctrlc::set_handler(move || handler.ask())
-            .map_err(|error| Stop::new(Status::Recorder, format!("cannot watch for Ctrl-C: {error}")))?;
+            .map_err(|error| CliError::new(Status::Recorder, format!("cannot watch for Ctrl-C: {error}")))?;
         Ok(interrupt)
     }
 
     /// Watch for it beside a recorded program that the terminal sends its signals to as well: they are its business,
     /// as under strace(1), unless they come twice in a moment. To be called once, before there are other threads.
-    pub(crate) fn install_beside_program() -> Result<Self, Stop> {
-        let failed = |error: io::Error| Stop::os("cannot watch for Ctrl-C", &error);
+    pub(crate) fn install_beside_program() -> Result<Self, CliError> {
+        let failed = |error: io::Error| CliError::os("cannot watch for Ctrl-C", &error);
         let ignored = proc::ignored_signals().map_err(failed)?;
         // Blocked, not handled: a handler would be the forked program's too until it is executed.
         let signals: SigSet = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP]

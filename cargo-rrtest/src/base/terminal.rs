@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 use clap::ColorChoice;
 
-use super::exit::Stop;
+use super::exit::CliError;
 
 /// As it should be.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -31,10 +31,10 @@ pub(crate) fn choose_colors(option: Option<ColorChoice>) {
 }
 
 /// Print on standard output. That nobody listens is no failure.
-pub(crate) fn print(text: &str) -> Result<(), Stop> {
+pub(crate) fn print(text: &str) -> Result<(), CliError> {
     match anstream::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Stop::os("cannot write to standard output", &error))
+            Err(CliError::os("cannot write to standard output", &error))
         }
         _ => Ok(()),
     }

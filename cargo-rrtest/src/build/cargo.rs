@@ -20,9 +20,9 @@ use super::config::Config;
 use super::instrument::{Level, Runtime};
 use super::selection::Selection;
 use super::wrapper;
-use crate::base::exit::{Status, Stop};
+use crate::base::exit::{CliError, Status};
 use crate::base::group;
-use crate::discover::find::{self, Found, Grouping};
+use crate::discover::find::{self, Discovered, Grouping};
 use crate::discover::libtest::Filter;
 use crate::discover::runner::{self, Capture};
 use crate::discover::secrets::Secrets;
@@ -38,18 +38,18 @@ pub(crate) struct Project {
 
 impl Project {
     /// Ask cargo about the project that `selection` names.
-    pub(crate) fn find(selection: &Selection) -> Result<Self, Stop> {
+    pub(crate) fn find(selection: &Selection) -> Result<Self, CliError> {
         let mut command = MetadataCommand::new();
         command.cargo_path(program()).no_deps().other_options(selection.manifest_args());
         let metadata = command.exec().map_err(|error| match error {
             cargo_metadata::Error::CargoMetadata { stderr } => {
-                Stop::new(Status::Failed, stderr.trim_end().trim_start_matches("error: "))
+                CliError::new(Status::Failed, stderr.trim_end().trim_start_matches("error: "))
             }
-            error => Stop::new(Status::Failed, format!("cargo metadata: {error}")),
+            error => CliError::new(Status::Failed, format!("cargo metadata: {error}")),
         })?;
         let target_dir = match &selection.target_dir {
             Some(dir) => std::path::absolute(dir)
-                .map_err(|error| Stop::os("cannot determine the working directory", &error))?,
+                .map_err(|error| CliError::os("cannot determine the working directory", &error))?,
             None => metadata.target_directory.clone().into_std_path_buf(),
         };
         Ok(Self { metadata, target_dir })
@@ -68,10 +68,11 @@ fn program() -> PathBuf {
 }
 
 /// Let cargo list its unstable flags.
-pub(crate) fn list_unstable_flags() -> Result<Status, Stop> {
+pub(crate) fn list_unstable_flags() -> Result<Status, CliError> {
     let status = Command::new(program()).args(["-Z", "help"]).status();
-    let status = status.map_err(|error| Stop::os(format!("cannot run `{}`", program().display()), &error))?;
-    if status.success() { Ok(Status::Success) } else { Err(Stop::said(Status::Failed)) }
+    let status =
+        status.map_err(|error| CliError::os(format!("cannot run `{}`", program().display()), &error))?;
+    if status.success() { Ok(Status::Success) } else { Err(CliError::said(Status::Failed)) }
 }
 
 /// How to build.
@@ -119,7 +120,7 @@ impl Built {
         project: &Project,
         filter: &Filter,
         grouping: Grouping<'_>,
-    ) -> Result<Found, Stop> {
+    ) -> Result<Discovered, CliError> {
         find::tests(&project.metadata.packages, &self.artifacts, &self.captures, filter, grouping)
     }
 }
@@ -130,7 +131,7 @@ impl Build<'_> {
     /// One `cargo test` does all: it names the artifacts on its standard output and then "runs" each with us as its
     /// target runner, so that environment and working directory come from cargo itself and cannot belong to another
     /// build than the artifacts. `cores` binaries at a time list their tests while it does so.
-    pub(crate) fn run(&self, cores: usize, stop: &AtomicBool) -> Result<Built, Stop> {
+    pub(crate) fn run(&self, cores: usize, stop: &AtomicBool) -> Result<Built, CliError> {
         let refused = self.build_dir.join("without-c");
         let variables = match self.level {
             Level::Syscall => Vec::new(),
@@ -149,15 +150,15 @@ impl Build<'_> {
         self.built(told, &[], true)
     }
 
-    fn built(&self, told: Told, variables: &[(String, String)], without_c: bool) -> Result<Built, Stop> {
+    fn built(&self, told: Told, variables: &[(String, String)], without_c: bool) -> Result<Built, CliError> {
         if !told.finished && self.in_background {
-            return Err(Stop::new(Status::Failed, told.stderr.trim_end()));
+            return Err(CliError::new(Status::Failed, told.stderr.trim_end()));
         }
         if !told.finished {
-            return Err(Stop::said(Status::Failed));
+            return Err(CliError::said(Status::Failed));
         }
         if !told.success {
-            return Err(Stop::new(
+            return Err(CliError::new(
                 Status::Recorder,
                 "cargo built the tests, but failed to say how it runs them (see above)",
             ));
@@ -167,7 +168,12 @@ impl Build<'_> {
     }
 
     /// `cargo test`, as far as it comes. `variables` are for the compilers of C code.
-    fn test(&self, variables: &[(String, String)], cores: usize, stop: &AtomicBool) -> Result<Told, Stop> {
+    fn test(
+        &self,
+        variables: &[(String, String)],
+        cores: usize,
+        stop: &AtomicBool,
+    ) -> Result<Told, CliError> {
         let mut command = self.command(&self.selection.test_args(), variables)?;
         command.args(["--message-format=json-render-diagnostics"]).args(self.no_run.then_some("--no-run"));
         if self.in_background {
@@ -178,7 +184,7 @@ impl Build<'_> {
         }
         let mut child = command
             .spawn()
-            .map_err(|error| Stop::os(format!("cannot run `{}`", program().display()), &error))?;
+            .map_err(|error| CliError::os(format!("cannot run `{}`", program().display()), &error))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (sender, programs) = mpsc::channel();
         let (done, finished) = mpsc::channel::<()>();
@@ -195,17 +201,17 @@ impl Build<'_> {
             let killed = guard.and_then(|guard| guard.join().ok()).unwrap_or_default();
             (told, captures.join(), stderr, killed)
         });
-        let status = child.wait().map_err(|error| Stop::os("cannot wait for cargo", &error))?;
+        let status = child.wait().map_err(|error| CliError::os("cannot wait for cargo", &error))?;
         group::wait_for_end(group, killed);
         let told = told?;
-        let captures = captures.map_err(|_| Stop::said(Status::Recorder));
+        let captures = captures.map_err(|_| CliError::said(Status::Recorder));
         let captures = if told.finished && status.success() { captures?? } else { Vec::new() };
         Ok(Told { success: status.success(), captures, stderr, ..told })
     }
 
     /// Build the examples, as `cargo test` does: tests start them. What was built before is found fresh, and has said all
     /// that there is to say.
-    fn examples(&self, variables: &[(String, String)]) -> Result<(), Stop> {
+    fn examples(&self, variables: &[(String, String)]) -> Result<(), CliError> {
         let Some(args) = self.selection.default_build_args().filter(|_| self.has_examples) else {
             return Ok(());
         };
@@ -214,7 +220,7 @@ impl Build<'_> {
             .args(["--message-format=json,json-diagnostic-rendered-ansi", "--quiet"])
             .stderr(Stdio::inherit())
             .output()
-            .map_err(|error| Stop::os(format!("cannot run `{}`", program().display()), &error))?;
+            .map_err(|error| CliError::os(format!("cannot run `{}`", program().display()), &error))?;
         for message in Message::parse_stream(output.stdout.as_slice()).map_while(Result::ok) {
             if let Message::CompilerMessage(message) = message
                 && message.target.kind.contains(&TargetKind::Example)
@@ -223,12 +229,12 @@ impl Build<'_> {
                 let _written = write!(anstream::stderr(), "{}", message.message.rendered.unwrap_or_default());
             }
         }
-        if output.status.success() { Ok(()) } else { Err(Stop::said(Status::Failed)) }
+        if output.status.success() { Ok(()) } else { Err(CliError::said(Status::Failed)) }
     }
 
-    fn command(&self, args: &[String], variables: &[(String, String)]) -> Result<Command, Stop> {
+    fn command(&self, args: &[String], variables: &[(String, String)]) -> Result<Command, CliError> {
         let ourselves =
-            env::current_exe().map_err(|error| Stop::os("cannot find our own executable", &error))?;
+            env::current_exe().map_err(|error| CliError::os("cannot find our own executable", &error))?;
         let chain = wrapper::of_user(self.config);
         let runtime = Runtime::put_into(self.build_dir)?;
         let host_flags = vec![format!("-Clink-arg={}", runtime.archive.display())];
@@ -246,7 +252,7 @@ impl Build<'_> {
         let cargo = program();
         let mut command = match self.in_background {
             true => group::background(&cargo)
-                .map_err(|error| Stop::os("cannot find our own executable", &error))?,
+                .map_err(|error| CliError::os("cannot find our own executable", &error))?,
             false => Command::new(cargo),
         };
         command
@@ -292,7 +298,7 @@ impl Told {
     }
 
     /// Read it to the end, and pass on the binaries that cargo would run as they come.
-    fn read(stdout: ChildStdout, programs: mpsc::Sender<Program>) -> Result<Self, Stop> {
+    fn read(stdout: ChildStdout, programs: mpsc::Sender<Program>) -> Result<Self, CliError> {
         let mut told = Self::default();
         for message in Message::parse_stream(BufReader::new(stdout)) {
             match message {
@@ -315,7 +321,7 @@ impl Told {
                     drop(runner::told(&line).map(|program| programs.send(program)));
                 }
                 Ok(_) => {}
-                Err(error) => return Err(Stop::os("cannot read what cargo says", &error)),
+                Err(error) => return Err(CliError::os("cannot read what cargo says", &error)),
             }
         }
         Ok(told)

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use rrtest_preload::flags;
 use serde::Serialize;
 
-use crate::base::exit::Stop;
+use crate::base::exit::CliError;
 use crate::base::hash::fnv1a;
 
 /// The object that defines what instrumented code calls.
@@ -89,11 +89,11 @@ pub(crate) struct Runtime {
 
 impl Runtime {
     /// Write it into `dir`, if it is not there.
-    pub(crate) fn put_into(dir: &Path) -> Result<Self, Stop> {
-        let put = |name: &str, bytes: &[u8]| -> Result<PathBuf, Stop> {
+    pub(crate) fn put_into(dir: &Path) -> Result<Self, CliError> {
+        let put = |name: &str, bytes: &[u8]| -> Result<PathBuf, CliError> {
             let path = dir.join(name);
             write_whole(&path, bytes)
-                .map_err(|error| Stop::os(format!("cannot write {}", path.display()), &error))?;
+                .map_err(|error| CliError::os(format!("cannot write {}", path.display()), &error))?;
             Ok(path)
         };
         Ok(Self { object: put("runtime.o", RUNTIME)?, archive: put("runtime.a", ARCHIVE)? })

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use super::config::Config;
 use super::instrument::{self, Level};
-use crate::base::exit::{Status, Stop};
+use crate::base::exit::{CliError, Status};
 use crate::base::hash::fnv1a;
 
 /// A program that every level instruments.
@@ -22,7 +22,7 @@ pub(crate) enum Refusal {
     /// The compiler does not take the passes: in its words.
     Passes(String),
     /// Nothing can be compiled there, whatever it is.
-    Place(Stop),
+    Place(CliError),
 }
 
 /// A Rust compiler.
@@ -35,15 +35,16 @@ pub(crate) struct Toolchain {
 
 impl Toolchain {
     /// The compiler that cargo would use in `cwd`.
-    pub(crate) fn find(cwd: &Path, config: &Config) -> Result<Self, Stop> {
+    pub(crate) fn find(cwd: &Path, config: &Config) -> Result<Self, CliError> {
         let from_env = env::var_os("RUSTC").filter(|path| !path.is_empty()).map(PathBuf::from);
         let rustc =
             from_env.or_else(|| config.program(&["build", "rustc"])).unwrap_or_else(|| "rustc".into());
         let output = Command::new(&rustc).arg("-vV").current_dir(cwd).output();
-        let output = output.map_err(|error| Stop::os(format!("cannot run `{}`", rustc.display()), &error))?;
+        let output =
+            output.map_err(|error| CliError::os(format!("cannot run `{}`", rustc.display()), &error))?;
         if !output.status.success() {
             let stderr = String::from_utf8_lossy(&output.stderr);
-            return Err(Stop::new(
+            return Err(CliError::new(
                 Status::Failed,
                 format!("`{} -vV` failed:\n{}", rustc.display(), stderr.trim_end()),
             ));
@@ -74,7 +75,7 @@ impl Toolchain {
         }
         let unusable = |error: &std::io::Error| {
             let what = format!("cannot build in the target directory: {}", build_dir.display());
-            Refusal::Place(Stop { status: Status::Failed, ..Stop::os(what, error) })
+            Refusal::Place(CliError { status: Status::Failed, ..CliError::os(what, error) })
         };
         let dir = std::fs::create_dir_all(build_dir).and_then(|()| tempfile::tempdir_in(build_dir));
         let dir = match dir {
@@ -90,7 +91,7 @@ impl Toolchain {
             // Is it the passes, or would it refuse anything (on a full disk, without the target's std)?
             Err(words) => Some(match self.compile(dir.path(), &[], target) {
                 Ok(_) => Refusal::Passes(words),
-                Err(words) => Refusal::Place(Stop::new(
+                Err(words) => Refusal::Place(CliError::new(
                     Status::Failed,
                     format!("{} cannot compile in {}:\n{words}", self.version(), build_dir.display()),
                 )),

@@ -12,7 +12,7 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 
 use super::config::Config;
-use crate::base::exit::Stop;
+use crate::base::exit::CliError;
 use crate::base::group;
 use crate::discover::runner;
 
@@ -39,11 +39,11 @@ impl Order {
     }
 
     /// Become the compiler. `args` is rustc's path and what follows it. Returns only on failure.
-    pub(crate) fn execute(&self, args: &[OsString]) -> Stop {
+    pub(crate) fn execute(&self, args: &[OsString]) -> CliError {
         let mut words =
             self.chain.iter().map(|chain| chain.as_os_str()).chain(args.iter().map(OsString::as_os_str));
         let Some(program) = words.next() else {
-            return Stop::usage("called as a rustc wrapper without a command");
+            return CliError::usage("called as a rustc wrapper without a command");
         };
         let mut command = Command::new(program);
         command.args(words);
@@ -56,7 +56,7 @@ impl Order {
             group::end_with_parent();
         }
         let error = command.exec();
-        Stop::os(format!("cannot run `{}`", program.display()), &error)
+        CliError::os(format!("cannot run `{}`", program.display()), &error)
     }
 }
 

@@ -7,18 +7,18 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use super::agenda::{Agenda, Other, Subject};
 use super::queue::Queue;
 use super::registry::Registry;
-use super::schedule::{Other, Schedule, Subject};
 use super::worker::{Message, Worker};
-use crate::attempt::events::{Event, Reporter, Started, Summary, tell};
+use crate::attempt::events::{Reporter, RunEvent, Started, Summary, tell};
+use crate::attempt::fork_servers::ForkServers;
 use crate::attempt::record::Setting;
-use crate::attempt::templates::Templates;
-use crate::base::exit::Stop;
+use crate::base::exit::CliError;
 use crate::base::interrupt::Interrupt;
 use crate::discover::test::Test;
 
-/// For so many attempts of a test on a core a template is made, which costs two starts.
+/// For so many attempts of a test on a core a fork server is made, which costs two starts.
 const WORTH_A_TEMPLATE: u64 = 3;
 
 /// By how much the time of a campaign may be exceeded, as one part in so many.
@@ -28,12 +28,12 @@ const EXCEEDED: u32 = 20;
 /// the campaign is over.
 pub(crate) fn run(
     subject: Subject<'_>,
-    schedule: Schedule,
+    schedule: Agenda,
     setting: &Setting<'_>,
     cores: &[usize],
     interrupt: &Interrupt,
     reporters: &mut [Box<dyn Reporter + '_>],
-) -> Result<Summary, Stop> {
+) -> Result<Summary, CliError> {
     let Subject { tests, level, other } = subject;
     let start = Instant::now();
     let longest = schedule.time.map(|time| time + time / EXCEEDED);
@@ -53,15 +53,15 @@ pub(crate) fn run(
         time: schedule.time,
         until_fail: schedule.until_fail,
     };
-    tell(reporters, &Event::Started(started))?;
+    tell(reporters, &RunEvent::Started(started))?;
     let coming = match other {
         Some((level, Other::Ready(Ok(tests)))) => {
             queue.join(tests, level);
-            tell(reporters, &Event::Joined(level))?;
+            tell(reporters, &RunEvent::Joined(level))?;
             None
         }
         Some((_, Other::Ready(Err(warning)))) => {
-            tell(reporters, &Event::Warning(warning))?;
+            tell(reporters, &RunEvent::Warning(warning))?;
             None
         }
         Some((level, Other::Coming(build))) => Some((level, build)),
@@ -72,14 +72,14 @@ pub(crate) fn run(
     let ended = thread::scope(|scope| {
         let (sender, receiver) = mpsc::channel();
         let few = |runs: u64| runs.div_ceil(cores.len() as u64) < WORTH_A_TEMPLATE;
-        let templates = if schedule.runs.is_some_and(few) { 0 } else { Templates::share(cores.len()) };
+        let fork_servers = if schedule.runs.is_some_and(few) { 0 } else { ForkServers::share(cores.len()) };
         for core in cores {
             let (queue, sender, at_work) = (&queue, sender.clone(), &at_work);
             let worker = Worker {
                 queue,
                 core: *core,
                 stop_at_failure: schedule.until_fail && !schedule.keep_going,
-                templates,
+                fork_servers,
             };
             scope.spawn(move || {
                 worker.work(setting, interrupt, &sender);
@@ -130,7 +130,7 @@ fn dispatch(
     interrupt: &Interrupt,
     summary: &mut Summary,
     reporters: &mut [Box<dyn Reporter + '_>],
-) -> Result<(), Stop> {
+) -> Result<(), CliError> {
     let mut fatal = None;
     loop {
         // After that there is nothing to wait for but the workers' end.
@@ -142,11 +142,13 @@ fn dispatch(
         match message {
             Ok(Message::Done(attempt)) => {
                 summary.count(&attempt);
-                tell(reporters, &Event::Attempt(attempt))?;
+                tell(reporters, &RunEvent::Attempt(attempt))?;
             }
-            Ok(Message::Interference(interference)) => tell(reporters, &Event::Interference(interference))?,
-            Ok(Message::Joined(level)) => tell(reporters, &Event::Joined(level))?,
-            Ok(Message::Warning(warning)) => tell(reporters, &Event::Warning(warning))?,
+            Ok(Message::Interference(interference)) => {
+                tell(reporters, &RunEvent::Interference(interference))?
+            }
+            Ok(Message::Joined(level)) => tell(reporters, &RunEvent::Joined(level))?,
+            Ok(Message::Warning(warning)) => tell(reporters, &RunEvent::Warning(warning))?,
             Ok(Message::Fatal(error)) => fatal = fatal.or(Some(error)),
             Err(RecvTimeoutError::Timeout) => interrupt.stop.store(true, Ordering::SeqCst),
             Err(RecvTimeoutError::Disconnected) => return fatal.map_or(Ok(()), |error| Err(error.into())),

@@ -7,8 +7,8 @@ use std::thread;
 use super::ledger::{Disturber, Ticket};
 use super::queue::{At, MOMENT, Queue};
 use crate::attempt::events::Interference;
+use crate::attempt::fork_servers::Base;
 use crate::attempt::record::{Job, Made, Setting};
-use crate::attempt::templates::Base;
 use crate::ending::outcome::Outcome;
 
 /// What it takes to make an attempt.

@@ -6,12 +6,12 @@
 //!
 //! This room stands on [`attempt`](crate::attempt), which makes each attempt, and on the rooms below that.
 
+pub(crate) mod agenda;
 pub(crate) mod dispatch;
 mod doubt;
 mod ledger;
 mod queue;
 mod registry;
-pub(crate) mod schedule;
 #[cfg(test)]
 mod tests;
 mod worker;

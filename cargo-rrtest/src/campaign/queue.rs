@@ -7,9 +7,9 @@ use rrtest_engine::patience::{Patience, Usual};
 use rrtest_engine::schedule::explore::{self, Explorer};
 use rrtest_engine::schedule::portfolio::{self, Measured};
 
+use super::agenda::Agenda;
 use super::ledger::{Ledger, Ticket, Who};
 use super::registry::Registry;
-use super::schedule::Schedule;
 use crate::attempt::events::{Attempt, Explored, NeverEnded};
 use crate::attempt::order::Order;
 use crate::attempt::record::Job;
@@ -132,7 +132,7 @@ pub(super) struct Queue {
     pub(super) tests: Vec<Progress>,
     /// The next test's index.
     next: usize,
-    schedule: Schedule,
+    schedule: Agenda,
     pub(super) seed: Seed,
     /// When the time is over, if it is limited.
     pub(super) deadline: Option<Instant>,
@@ -142,7 +142,7 @@ pub(super) struct Queue {
 
 impl Queue {
     /// All begins now.
-    pub(super) fn new(tests: Vec<Test>, level: Level, schedule: Schedule, registry: Registry) -> Self {
+    pub(super) fn new(tests: Vec<Test>, level: Level, schedule: Agenda, registry: Registry) -> Self {
         let ledger = Ledger::new(tests.len(), registry);
         let progress = |test: Test| Progress {
             id: test.id(),

@@ -11,7 +11,7 @@ use rrtest_engine::ending::{Ending, Overdue, Stats};
 use rrtest_engine::keep::Kept;
 use rrtest_engine::patience::Effort;
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{Options, Outsiders, Processor, Recording, Stdin, Template, Time};
+use rrtest_engine::record::{ForkServer, Options, Outsiders, Processor, Recording, Stdin, Time};
 use rrtest_engine::schedule::Plan;
 use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::Struck;
@@ -19,17 +19,17 @@ use rrtest_engine::trace::event::Stream;
 use rrtest_engine::trace::log::Log;
 use serde_json::Value;
 
+use super::agenda::{Agenda, Other, Subject};
 use super::dispatch::run;
 use super::queue::{At, MAX_ERRORS, Queue, Take};
 use super::registry::Registry;
-use super::schedule::{Other, Schedule, Subject};
 use super::worker::is_as_usual;
 use crate::attempt::engine::Engine;
 use crate::attempt::events::samples::{self, written};
-use crate::attempt::events::{Attempt, Event, Reporter, Summary};
+use crate::attempt::events::{Attempt, Reporter, RunEvent, Summary};
 use crate::attempt::record::Setting;
 use crate::attempt::seed::Seed;
-use crate::base::exit::{Status, Stop};
+use crate::base::exit::{CliError, Status};
 use crate::base::interrupt::Interrupt;
 use crate::build::instrument::Level;
 use crate::discover::test::{Test, sample};
@@ -66,14 +66,14 @@ impl Engine for Fake {
             struck: Struck::default(),
             strikes: Vec::new(),
             claims: Claims::default(),
-            leaps: 0,
+            fast_forwards: 0,
             wall: Duration::from_millis(if test == "slow" { 100 } else { 1 }),
             effort: Effort { computed: Duration::from_millis(1), idled: Duration::ZERO },
             log: Log::default(),
         })
     }
 
-    fn template(&self, _: &Program, _: &Options<'_>) -> Result<Result<Template, String>, Error> {
+    fn fork_server(&self, _: &Program, _: &Options<'_>) -> Result<Result<ForkServer, String>, Error> {
         Ok(Err("nothing is started here".into()))
     }
 
@@ -105,8 +105,8 @@ impl Engine for Fake {
 struct Seen(Arc<Mutex<Vec<(String, Outcome, bool)>>>);
 
 impl Reporter for Seen {
-    fn report(&mut self, event: &Event) -> Result<(), Stop> {
-        if let Event::Attempt(attempt) = event {
+    fn report(&mut self, event: &RunEvent) -> Result<(), CliError> {
+        if let RunEvent::Attempt(attempt) = event {
             let seen = (attempt.test.title().to_owned(), attempt.outcome, attempt.trace.is_some());
             self.0.lock().expect("no panic").push(seen);
         }
@@ -115,14 +115,14 @@ impl Reporter for Seen {
 }
 
 struct Run {
-    summary: Result<Summary, Stop>,
+    summary: Result<Summary, CliError>,
     seen: Vec<(String, Outcome, bool)>,
     plans: Vec<Plan>,
     traces: usize,
 }
 
-fn schedule() -> Schedule {
-    Schedule {
+fn schedule() -> Agenda {
+    Agenda {
         runs: Some(1),
         time: None,
         until_fail: false,
@@ -139,12 +139,12 @@ fn test(name: &str, path: &str) -> Test {
     Test { name: Some(name.into()), program: Program { path: PathBuf::from(path), ..test.program }, ..test }
 }
 
-fn campaign(tests: &[&str], schedule: Schedule, script: Script, replays: bool) -> Run {
+fn campaign(tests: &[&str], schedule: Agenda, script: Script, replays: bool) -> Run {
     let tests = tests.iter().map(|name| test(name, name)).collect();
     campaign_at(Subject { tests, level: Level::Sync, other: None }, schedule, script, replays)
 }
 
-fn campaign_at(subject: Subject<'_>, schedule: Schedule, script: Script, replays: bool) -> Run {
+fn campaign_at(subject: Subject<'_>, schedule: Agenda, script: Script, replays: bool) -> Run {
     let dir = tempfile::tempdir().expect("a directory");
     let store = Store::at(dir.path()).expect("a store");
     let engine = Fake { script, recorded: Mutex::default(), plans: Mutex::default(), replays };
@@ -182,7 +182,7 @@ const FAIL: (Ending, &str) = (Ending::Exited(101), "thread 't' panicked at src/l
 
 #[test]
 fn rounds_go_over_all_tests() {
-    let run = campaign(&["a", "b"], Schedule { runs: Some(2), ..schedule() }, |_, _| Ok(PASS), true);
+    let run = campaign(&["a", "b"], Agenda { runs: Some(2), ..schedule() }, |_, _| Ok(PASS), true);
     let names: Vec<_> = run.seen.iter().map(|(name, ..)| name.as_str()).collect();
     assert_eq!(names, ["a", "b", "a", "b"]);
     let summary = run.summary.expect("a summary");
@@ -193,16 +193,16 @@ fn rounds_go_over_all_tests() {
 fn a_test_that_takes_a_hundred_times_as_long_has_a_tenth_of_the_attempts() {
     let script: Script = |test, number| Ok(if test == "quick" && number == 100 { FAIL } else { PASS });
     let run =
-        campaign(&["slow", "quick"], Schedule { runs: None, until_fail: true, ..schedule() }, script, true);
+        campaign(&["slow", "quick"], Agenda { runs: None, until_fail: true, ..schedule() }, script, true);
     assert_eq!(run.seen.iter().filter(|(name, ..)| name == "slow").count(), 10);
-    let limited = campaign(&["slow", "quick"], Schedule { runs: Some(9), ..schedule() }, script, true);
+    let limited = campaign(&["slow", "quick"], Agenda { runs: Some(9), ..schedule() }, script, true);
     assert_eq!(limited.seen.iter().filter(|(name, ..)| name == "slow").count(), 9);
 }
 
 #[test]
 fn until_fail_ends_at_the_first_failure() {
     let script: Script = |test, number| Ok(if test == "b" && number == 3 { FAIL } else { PASS });
-    let run = campaign(&["a", "b"], Schedule { runs: None, until_fail: true, ..schedule() }, script, true);
+    let run = campaign(&["a", "b"], Agenda { runs: None, until_fail: true, ..schedule() }, script, true);
     assert_eq!(run.seen.last().expect("attempts"), &("b".into(), Outcome::Failed, true));
     let summary = run.summary.expect("a summary");
     assert_eq!((summary.attempts, summary.failed), (6, vec!["p::it b".to_owned()]));
@@ -211,7 +211,7 @@ fn until_fail_ends_at_the_first_failure() {
 
 #[test]
 fn without_until_fail_all_attempts_are_made() {
-    let run = campaign(&["a"], Schedule { runs: Some(5), ..schedule() }, |_, _| Ok(FAIL), true);
+    let run = campaign(&["a"], Agenda { runs: Some(5), ..schedule() }, |_, _| Ok(FAIL), true);
     assert_eq!(run.summary.expect("a summary").failures, 5);
     assert_eq!(run.traces, 1, "the same failure is kept once");
 }
@@ -225,7 +225,7 @@ fn keep_going_keeps_one_trace_of_each_distinct_failure() {
             _ => (Ending::Deadlocked(vec![]), ""),
         })
     };
-    let schedule = Schedule { runs: Some(9), until_fail: true, keep_going: true, ..schedule() };
+    let schedule = Agenda { runs: Some(9), until_fail: true, keep_going: true, ..schedule() };
     let run = campaign(&["a"], schedule, script, true);
     assert_eq!(run.summary.expect("a summary").failures, 6);
     assert_eq!(run.traces, 2);
@@ -233,8 +233,7 @@ fn keep_going_keeps_one_trace_of_each_distinct_failure() {
 
 #[test]
 fn a_trace_that_does_not_replay_is_our_error_and_the_hunt_goes_on() {
-    let run =
-        campaign(&["a"], Schedule { runs: None, until_fail: true, ..schedule() }, |_, _| Ok(FAIL), false);
+    let run = campaign(&["a"], Agenda { runs: None, until_fail: true, ..schedule() }, |_, _| Ok(FAIL), false);
     let summary = run.summary.expect("a summary");
     assert_eq!((summary.failures, summary.errors), (0, u64::from(MAX_ERRORS)), "until the test is left out");
     assert!(run.seen.iter().all(|(_, outcome, kept)| *outcome == Outcome::Error && *kept));
@@ -250,7 +249,7 @@ fn what_is_unsupported_is_not_tried_again() {
             PASS
         })
     };
-    let run = campaign(&["a", "b"], Schedule { runs: Some(3), ..schedule() }, script, true);
+    let run = campaign(&["a", "b"], Agenda { runs: Some(3), ..schedule() }, script, true);
     let summary = run.summary.expect("a summary");
     assert_eq!((summary.attempts, summary.errors, summary.passed), (4, 1, 3));
 }
@@ -269,7 +268,7 @@ fn a_panic_of_ours_names_the_test_and_the_seed() {
         assert!((test, number) != ("b", 1), "a broken invariant");
         Ok(PASS)
     };
-    let schedule = Schedule { seed: Some(Seed(7)), runs: Some(2), ..schedule() };
+    let schedule = Agenda { seed: Some(Seed(7)), runs: Some(2), ..schedule() };
     let stop = campaign(&["a", "b"], schedule, script, true).summary.expect_err("an error");
     assert_eq!(stop.status, Status::Recorder);
     let message = stop.message.expect("a message");
@@ -281,7 +280,7 @@ fn a_panic_of_ours_names_the_test_and_the_seed() {
 #[test]
 fn the_given_seed_is_the_first_attempts_and_decides_the_others() {
     let plans =
-        |seed| campaign(&["a"], Schedule { runs: Some(3), seed, ..schedule() }, |_, _| Ok(PASS), true).plans;
+        |seed| campaign(&["a"], Agenda { runs: Some(3), seed, ..schedule() }, |_, _| Ok(PASS), true).plans;
     let first = plans(Some(Seed(7)));
     assert_eq!(first[0], Seed(7).plan(&[]));
     assert_eq!(first, plans(Some(Seed(7))));
@@ -292,7 +291,7 @@ fn the_given_seed_is_the_first_attempts_and_decides_the_others() {
 
 #[test]
 fn a_deadline_ends_a_campaign_without_a_limit() {
-    let schedule = Schedule { runs: None, time: Some(Duration::from_millis(1)), ..schedule() };
+    let schedule = Agenda { runs: None, time: Some(Duration::from_millis(1)), ..schedule() };
     campaign(&["a"], schedule, |_, _| Ok(PASS), true).summary.expect("a summary");
 }
 
@@ -303,7 +302,7 @@ fn cut_off() -> (Ending, &'static str) {
 
 #[test]
 fn a_test_of_which_no_attempt_ends_has_not_passed() {
-    let schedule = Schedule { runs: None, time: Some(Duration::from_millis(20)), ..schedule() };
+    let schedule = Agenda { runs: None, time: Some(Duration::from_millis(20)), ..schedule() };
     let script: Script = |test, _| Ok(if test == "a" { cut_off() } else { PASS });
     let run = campaign(&["a", "b"], schedule, script, true);
     let summary = run.summary.expect("a summary");
@@ -318,7 +317,7 @@ fn a_test_of_which_no_attempt_ends_has_not_passed() {
 
 #[test]
 fn a_test_whose_turn_never_comes_has_not_passed() {
-    let schedule = Schedule { runs: None, time: Some(Duration::from_millis(1)), ..schedule() };
+    let schedule = Agenda { runs: None, time: Some(Duration::from_millis(1)), ..schedule() };
     let script: Script = |_, _| {
         std::thread::sleep(Duration::from_millis(2));
         Ok(PASS)
@@ -339,7 +338,7 @@ fn what_is_cut_off_as_soon_as_others_ended_is_not_told() {
     let mut queue = Queue::new(
         vec![test("a", "a")],
         Level::Sync,
-        Schedule { runs: None, ..schedule() },
+        Agenda { runs: None, ..schedule() },
         Registry::default(),
     );
     assert!(!is_as_usual(&unfinished(1), queue.tests[0].patience(0)), "nothing is known");
@@ -354,7 +353,7 @@ fn what_is_cut_off_as_soon_as_others_ended_is_not_told() {
 #[test]
 fn a_first_attempt_leaves_time_for_others() {
     let time = Duration::from_secs(1000);
-    let limited = Schedule { runs: None, time: Some(time), ..schedule() };
+    let limited = Agenda { runs: None, time: Some(time), ..schedule() };
     let mut queue =
         Queue::new(vec![test("a", "a"), test("b", "b")], Level::Sync, limited, Registry::default());
     let deadline = queue.deadline.expect("a limit");
@@ -374,7 +373,7 @@ fn another_build_joins_when_it_is_ready() {
         let ready = matches!(other, Other::Ready(_));
         let subject =
             Subject { tests: vec![test("a", "a")], level: Level::Sync, other: Some((Level::Memory, other)) };
-        let schedule = Schedule { runs: None, until_fail: true, ..schedule() };
+        let schedule = Agenda { runs: None, until_fail: true, ..schedule() };
         let run = campaign_at(subject, schedule, script, true);
         assert_eq!(run.summary.expect("a summary").failed, ["p::it a"]);
         // The first attempt is at the first build, the next ones are at one that joins.
@@ -392,7 +391,7 @@ fn a_build_that_comes_too_late_is_given_up() {
     };
     let other = Some((Level::Memory, Other::Coming(&build)));
     let subject = Subject { tests: vec![test("a", "a")], level: Level::Sync, other };
-    let run = campaign_at(subject, Schedule { runs: Some(3), ..schedule() }, |_, _| Ok(PASS), true);
+    let run = campaign_at(subject, Agenda { runs: Some(3), ..schedule() }, |_, _| Ok(PASS), true);
     assert_eq!(run.seen.len(), 3);
 }
 
@@ -401,7 +400,7 @@ fn a_build_that_joins_is_measured_before_it_has_a_second_attempt() {
     let mut queue = Queue::new(
         vec![test("a", "a")],
         Level::Sync,
-        Schedule { runs: None, ..schedule() },
+        Agenda { runs: None, ..schedule() },
         Registry::default(),
     );
     let next = |queue: &mut Queue| match queue.take() {

@@ -12,8 +12,8 @@ use rrtest_engine::patience::Patience;
 use super::doubt::Place;
 use super::queue::{MOMENT, Queue, Take, Taken};
 use crate::attempt::events::{Attempt, Interference};
+use crate::attempt::fork_servers::ForkServers;
 use crate::attempt::record::Setting;
-use crate::attempt::templates::Templates;
 use crate::base::exit::panicked;
 use crate::base::interrupt::Interrupt;
 use crate::build::instrument::Level;
@@ -33,8 +33,8 @@ pub(super) struct Worker<'a> {
     pub(super) queue: &'a Mutex<Queue>,
     pub(super) core: usize,
     pub(super) stop_at_failure: bool,
-    /// How many templates it may have.
-    pub(super) templates: usize,
+    /// How many fork servers it may have.
+    pub(super) fork_servers: usize,
 }
 
 /// What a worker does after a job.
@@ -50,7 +50,7 @@ enum Next {
 impl Worker<'_> {
     /// Make attempts until there are none to make.
     pub(super) fn work(&self, setting: &Setting<'_>, interrupt: &Interrupt, sender: &Sender<Message>) {
-        let mut templates = Templates::new(self.templates);
+        let mut fork_servers = ForkServers::new(self.fork_servers);
         loop {
             if self.stop_at_failure {
                 setting.wait_for_judgement();
@@ -74,7 +74,7 @@ impl Worker<'_> {
             let (name, seed) = (taken.job.test.title().to_owned(), taken.job.seed);
             // A panic is a fault of ours. What it has left half done is not used again: the campaign ends.
             let next = panic::catch_unwind(AssertUnwindSafe(|| {
-                self.attempt(taken, setting, interrupt, sender, &mut templates)
+                self.attempt(taken, setting, interrupt, sender, &mut fork_servers)
             }))
             .unwrap_or_else(|payload| {
                 interrupt.stop.store(true, Ordering::SeqCst);
@@ -89,7 +89,7 @@ impl Worker<'_> {
             if !goes_on {
                 return;
             }
-            templates.retain(|(test, ..)| self.queue().wants(test));
+            fork_servers.retain(|(test, ..)| self.queue().wants(test));
         }
     }
 
@@ -100,10 +100,10 @@ impl Worker<'_> {
         setting: &Setting<'_>,
         interrupt: &Interrupt,
         sender: &Sender<Message>,
-        templates: &mut Templates,
+        fork_servers: &mut ForkServers,
     ) -> Next {
         let Taken { at, ticket, job } = taken;
-        let mut base = templates.of((at.test, at.build, job.order));
+        let mut base = fork_servers.of((at.test, at.build, job.order));
         let usual = job.patience;
         match setting.record(job.clone(), self.core, base.as_deref_mut(), &interrupt.stop) {
             // It took no more than others: there was no time left for it.

@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 use rrtest_engine::probe::{Machine, machine};
 
 use crate::base::cores::cores;
-use crate::base::exit::{Status, Stop};
+use crate::base::exit::{CliError, Status};
 use crate::base::terminal::print;
 use crate::build::config::Config;
 use crate::build::instrument::Level;
@@ -39,7 +39,7 @@ enum Grade {
 }
 
 /// Examine the machine and the toolchain.
-pub(crate) fn run() -> Result<Status, Stop> {
+pub(crate) fn run() -> Result<Status, CliError> {
     let mut findings = of_machine(&machine(), &cores()?);
     findings.extend(of_toolchain());
     let mut text: String = findings.iter().map(line).collect();
@@ -134,7 +134,7 @@ fn ptrace_remedy(machine: &Machine) -> String {
 fn of_toolchain() -> Vec<Finding> {
     let finding = |grade, text| Finding { what: "rustc", grade, text };
     let toolchain = env::current_dir()
-        .map_err(|error| Stop::os("cannot determine the working directory", &error))
+        .map_err(|error| CliError::os("cannot determine the working directory", &error))
         .and_then(|cwd| Toolchain::find(&cwd, &Config::load(&cwd, &[])));
     let toolchain = match toolchain {
         Ok(toolchain) => toolchain,

@@ -19,12 +19,12 @@ use rrtest_engine::trace::event::Stream;
 
 use super::cli::{Exec, MessageFormat};
 use crate::attempt::engine::Real;
-use crate::attempt::events::{Attempt, Event, Reporter, Summary};
+use crate::attempt::events::{Attempt, Reporter, RunEvent, Summary};
 use crate::attempt::order::Order;
 use crate::attempt::record::{Job, Setting};
 use crate::attempt::seed::Seed;
 use crate::base::cores::cores;
-use crate::base::exit::{Status, Stop};
+use crate::base::exit::{CliError, Status};
 use crate::base::interrupt::Interrupt;
 use crate::base::terminal::{self, CAUTION};
 use crate::build::instrument::Level;
@@ -40,7 +40,7 @@ use crate::store::traces::Store;
 
 /// Record the program, and end as it ends: its exit code, 128 and the signal's number, or 101 if it did not end by
 /// itself.
-pub(crate) fn run(options: &Exec) -> Result<u8, Stop> {
+pub(crate) fn run(options: &Exec) -> Result<u8, CliError> {
     let interrupt = Interrupt::install_beside_program()?;
     let program = program(options)?;
     let name = program.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -106,14 +106,14 @@ pub(crate) fn run(options: &Exec) -> Result<u8, Stop> {
     Ok(status)
 }
 
-fn program(options: &Exec) -> Result<Program, Stop> {
+fn program(options: &Exec) -> Result<Program, CliError> {
     let Some((name, args)) = options.program.split_first() else {
-        return Err(Stop::usage("no program to record"));
+        return Err(CliError::usage("no program to record"));
     };
     let cwd =
-        env::current_dir().map_err(|error| Stop::os("cannot determine the working directory", &error))?;
+        env::current_dir().map_err(|error| CliError::os("cannot determine the working directory", &error))?;
     let path = find(name, &cwd, env::var_os("PATH").as_deref())
-        .ok_or_else(|| Stop::usage(format!("cannot find the program `{}`", name.display())))?;
+        .ok_or_else(|| CliError::usage(format!("cannot find the program `{}`", name.display())))?;
     let mut env = env::vars_os().collect();
     let taken = options.recording.secrets().take_out(&mut env);
     if let Some(warning) = secrets::warning(&taken) {
@@ -140,7 +140,7 @@ fn pass_on(to: BorrowedFd<'_>, bytes: &[u8], stop: &AtomicBool) -> io::Result<()
         match nix::unistd::write(to, rest) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => rest = &rest[count..],
-            // By the recorder's heartbeat.
+            // By the recorder's wake-up timer.
             Err(Errno::EINTR) if !stop.load(Ordering::SeqCst) => {}
             // The program may have made its standard input non-blocking, which often is the same terminal.
             Err(Errno::EAGAIN) if !stop.load(Ordering::SeqCst) => {
@@ -172,13 +172,13 @@ fn tell(attempt: &Attempt, stopped: bool) {
 }
 
 /// The lines of JSON, as of a run with one test.
-fn report(attempt: Attempt) -> Result<(), Stop> {
+fn report(attempt: Attempt) -> Result<(), CliError> {
     let mut summary = Summary::of_none(1, false);
     summary.count(&attempt);
     summary.wall = attempt.wall;
     let mut json = Json::new(io::stdout());
-    json.report(&Event::Attempt(Box::new(attempt)))?;
-    json.report(&Event::Summary(summary))
+    json.report(&RunEvent::Attempt(Box::new(attempt)))?;
+    json.report(&RunEvent::Summary(summary))
 }
 
 fn status(attempt: &Attempt) -> u8 {

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use rrtest_engine::trace::Trace;
 
 use super::cli::OneTrace;
-use crate::base::exit::{Status, Stop};
+use crate::base::exit::{CliError, Status};
 use crate::base::terminal::CAUTION;
 use crate::base::words::relative;
 use crate::store::traces::Store;
 
 /// The trace that these options mean.
-pub(crate) fn path(options: &OneTrace) -> Result<PathBuf, Stop> {
+pub(crate) fn path(options: &OneTrace) -> Result<PathBuf, CliError> {
     // A path needs no store, so that a trace replays where there is no project.
     if let Some(path) = options.trace.as_ref().map(PathBuf::from).filter(|path| path.is_file()) {
         return Ok(path);
@@ -21,8 +21,8 @@ pub(crate) fn path(options: &OneTrace) -> Result<PathBuf, Stop> {
 }
 
 /// Open a trace file to work with it. One that did not replay when it was kept says so at once.
-pub(crate) fn open(path: &Path) -> Result<Trace, Stop> {
-    let trace = Trace::open(path).map_err(|error| Stop::new(Status::Recorder, error))?;
+pub(crate) fn open(path: &Path) -> Result<Trace, CliError> {
+    let trace = Trace::open(path).map_err(|error| CliError::new(Status::Recorder, error))?;
     if !trace.verified() {
         anstream::eprintln!(
             "{CAUTION}warning{CAUTION:#}: {} is not verified: it did not replay when it was recorded\n  \

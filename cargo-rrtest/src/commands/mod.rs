@@ -2,7 +2,7 @@
 //!
 //! This room stands on all others.
 
-mod beside;
+mod background_build;
 pub(crate) mod cli;
 pub(crate) mod doctor;
 pub(crate) mod exec;

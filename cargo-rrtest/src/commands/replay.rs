@@ -10,7 +10,7 @@ use rrtest_engine::trace::event::Stream;
 use super::cli::OneTrace;
 use super::given;
 use crate::base::cores::cores;
-use crate::base::exit::{Status, Stop};
+use crate::base::exit::{CliError, Status};
 use crate::base::interrupt::Interrupt;
 use crate::base::terminal::GOOD;
 use crate::base::words::{self, relative};
@@ -21,7 +21,7 @@ use crate::ending::describe;
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Replay a trace, its output onto ours.
-pub(crate) fn run(options: &OneTrace) -> Result<Status, Stop> {
+pub(crate) fn run(options: &OneTrace) -> Result<Status, CliError> {
     let interrupt = Interrupt::install()?;
     let path = given::path(options)?;
     let trace = given::open(&path)?;
@@ -41,7 +41,7 @@ pub(crate) fn run(options: &OneTrace) -> Result<Status, Stop> {
     )?;
     // A trace that says something else than it has is not as recorded.
     if replayed.stats != trace.stats() {
-        return Err(Stop::new(
+        return Err(CliError::new(
             Status::Diverged,
             format!(
                 "the replay counts something else\n  expected: {}\n  found:    {}",
@@ -55,7 +55,7 @@ pub(crate) fn run(options: &OneTrace) -> Result<Status, Stop> {
         .and_then(|()| anstream::stderr().lock().write_all(&text));
     // `cargo rrtest replay | head` is no failure.
     match unwritten.or(told.err()).filter(|error| error.kind() != io::ErrorKind::BrokenPipe) {
-        Some(error) => Err(Stop::os("cannot write the output", &error)),
+        Some(error) => Err(CliError::os("cannot write the output", &error)),
         None => Ok(Status::Success),
     }
 }

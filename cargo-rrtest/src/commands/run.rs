@@ -9,21 +9,21 @@ use std::time::Duration;
 use clap::ColorChoice;
 use rrtest_engine::record::{Outsiders, Stdin};
 
-use super::beside::Beside;
+use super::background_build::BackgroundBuild;
 use super::cli::{MessageFormat, Run};
 use crate::attempt::engine::Real;
-use crate::attempt::events::{Event, Reporter, Summary, tell};
+use crate::attempt::events::{Reporter, RunEvent, Summary, tell};
 use crate::attempt::record::Setting;
 use crate::base::cores::cores;
-use crate::base::exit::{Status, Stop};
+use crate::base::exit::{CliError, Status};
 use crate::base::interrupt::Interrupt;
 use crate::build::cargo::{self, Build, Project, runner_of_user};
 use crate::build::config::Config;
 use crate::build::instrument::Level;
 use crate::build::toolchain::{Refusal, Toolchain};
+use crate::campaign::agenda::{Agenda, Other, Subject};
 use crate::campaign::dispatch;
-use crate::campaign::schedule::{Other, Schedule, Subject};
-use crate::discover::find::{Found, Grouping};
+use crate::discover::find::{Discovered, Grouping};
 use crate::discover::libtest::Filter;
 use crate::report::display::{Detail, Display};
 use crate::report::json::Json;
@@ -35,13 +35,13 @@ use crate::store::traces::Store;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Run the command. Cargo is told when to use colours, too.
-pub(crate) fn run(options: &Run, color: Option<ColorChoice>) -> Result<Status, Stop> {
+pub(crate) fn run(options: &Run, color: Option<ColorChoice>) -> Result<Status, CliError> {
     if options.selection.asks_for_unstable_flags() {
         return cargo::list_unstable_flags();
     }
     let filter = Filter::parse(options.name.as_deref(), &options.args)?;
     if options.bound().is_some() && options.strategies().len() > 1 {
-        return Err(Stop::usage("--strategy systematic cannot be combined with other strategies"));
+        return Err(CliError::usage("--strategy systematic cannot be combined with other strategies"));
     }
     let interrupt = Interrupt::install()?;
     let cores = cores()?;
@@ -51,7 +51,7 @@ pub(crate) fn run(options: &Run, color: Option<ColorChoice>) -> Result<Status, S
     let mut warnings = Vec::new();
 
     let cwd =
-        env::current_dir().map_err(|error| Stop::os("cannot determine the working directory", &error))?;
+        env::current_dir().map_err(|error| CliError::os("cannot determine the working directory", &error))?;
     let config = Config::load(&cwd, &options.selection.config);
     // Each takes a moment, and none needs the others.
     let (project, toolchain) = thread::scope(|scope| {
@@ -59,7 +59,7 @@ pub(crate) fn run(options: &Run, color: Option<ColorChoice>) -> Result<Status, S
         let toolchain = scope.spawn(|| Toolchain::find(&cwd, &config));
         (Project::find(&options.selection), toolchain.join())
     });
-    let (project, toolchain) = (project?, toolchain.map_err(|_| Stop::said(Status::Recorder))??);
+    let (project, toolchain) = (project?, toolchain.map_err(|_| CliError::said(Status::Recorder))??);
     let target = target(options, &config, &toolchain)?;
     let level =
         usable_level(options.preempt.unwrap_or(Level::Sync), &toolchain, &target, &project, &mut warnings)?;
@@ -68,7 +68,7 @@ pub(crate) fn run(options: &Run, color: Option<ColorChoice>) -> Result<Status, S
     }
     let mut reporters = reporters(options);
     for warning in warnings {
-        tell(&mut reporters, &Event::Warning(warning))?;
+        tell(&mut reporters, &RunEvent::Warning(warning))?;
     }
     let build_dir = level.build_dir(&project.target_dir);
     let secrets = options.recording.secrets();
@@ -88,7 +88,7 @@ pub(crate) fn run(options: &Run, color: Option<ColorChoice>) -> Result<Status, S
     let args: Vec<String> = options.name.iter().chain(&options.args).cloned().collect();
     let grouping = Grouping { together: options.together, args: &args };
     let memory_dir = Level::Memory.build_dir(&project.target_dir);
-    let beside = Beside {
+    let beside = BackgroundBuild {
         project: &project,
         toolchain: &toolchain,
         build: Build { level: Level::Memory, build_dir: &memory_dir, in_background: true, ..build.clone() },
@@ -124,29 +124,29 @@ impl Hunt<'_> {
     /// Build the tests, and run the campaign. `beside` is another build of them, if there is to be one.
     fn run(
         &self,
-        beside: Option<&Beside<'_>>,
+        beside: Option<&BackgroundBuild<'_>>,
         cores: &[usize],
         interrupt: &Interrupt,
         reporters: &mut [Box<dyn Reporter>],
-    ) -> Result<Status, Stop> {
+    ) -> Result<Status, CliError> {
         let Self { options, project, .. } = self;
         let built = self.build.run(cores.len(), &interrupt.stop);
         if interrupt.by_user() {
-            return Err(Stop::said(Status::Interrupted));
+            return Err(CliError::said(Status::Interrupted));
         }
         let built = built?;
         if built.without_c {
             let warning =
                 "C or C++ code does not build with the clock compiled in; threads are not preempted there";
-            tell(reporters, &Event::Warning(warning.to_owned()))?;
+            tell(reporters, &RunEvent::Warning(warning.to_owned()))?;
         }
         if options.no_run {
             return Ok(Status::Success);
         }
-        let Found { tests, warnings } = built.tests(project, self.filter, self.grouping)?;
-        warnings.into_iter().try_for_each(|warning| tell(reporters, &Event::Warning(warning)))?;
+        let Discovered { tests, warnings } = built.tests(project, self.filter, self.grouping)?;
+        warnings.into_iter().try_for_each(|warning| tell(reporters, &RunEvent::Warning(warning)))?;
         if tests.is_empty() {
-            return Err(Stop::new(
+            return Err(CliError::new(
                 Status::NoTests,
                 "no test matched\n  `cargo test -- --list` lists all tests",
             ));
@@ -184,23 +184,23 @@ impl Hunt<'_> {
         let subject = Subject { tests, level: self.build.level, other };
         let summary = dispatch::run(subject, schedule, &setting, cores, interrupt, reporters)?;
         let status = status(&summary);
-        match tell(reporters, &Event::Summary(summary)) {
+        match tell(reporters, &RunEvent::Summary(summary)) {
             // It has been found, whether or not a report of it can be written.
-            Err(stop) if status == Status::Failed => Err(Stop { status, ..stop }),
+            Err(stop) if status == Status::Failed => Err(CliError { status, ..stop }),
             told => told.map(|()| status),
         }
     }
 }
 
 /// The target to build for: what cargo would take, or else the host.
-fn target(options: &Run, config: &Config, toolchain: &Toolchain) -> Result<String, Stop> {
+fn target(options: &Run, config: &Config, toolchain: &Toolchain) -> Result<String, CliError> {
     let configured = || config.get(&["build", "target"]).map(|(target, _)| target);
     let target =
         options.selection.target.clone().or_else(configured).unwrap_or_else(|| toolchain.host().to_owned());
     if target.starts_with("x86_64-") && target.contains("-linux-") {
         Ok(target)
     } else {
-        Err(Stop::usage(format!("cannot record programs for `{target}`: only x86-64 Linux targets")))
+        Err(CliError::usage(format!("cannot record programs for `{target}`: only x86-64 Linux targets")))
     }
 }
 
@@ -211,7 +211,7 @@ fn usable_level(
     target: &str,
     project: &Project,
     warnings: &mut Vec<String>,
-) -> Result<Level, Stop> {
+) -> Result<Level, CliError> {
     match toolchain.refusal(level, target, &level.build_dir(&project.target_dir)) {
         None => Ok(level),
         Some(Refusal::Place(stop)) => Err(stop),
@@ -227,9 +227,9 @@ fn usable_level(
     }
 }
 
-fn schedule(options: &Run) -> Schedule {
+fn schedule(options: &Run) -> Agenda {
     let unlimited = options.until_fail || options.time.is_some() || options.bound().is_some();
-    Schedule {
+    Agenda {
         runs: options.runs.or(if unlimited { None } else { Some(1) }),
         time: options.time,
         until_fail: options.until_fail || options.bound().is_some(),

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::cli::{OneTrace, Place, SomeTraces};
 use super::given;
-use crate::base::exit::{Status, Stop};
+use crate::base::exit::{CliError, Status};
 use crate::base::terminal::{BOLD, print};
 use crate::base::words::{self, shell_word};
 use crate::ending::backtrace::Frames;
@@ -37,7 +37,7 @@ const FACTS: &[&str] = &[
 ];
 
 /// List the traces of a store.
-pub(crate) fn ls(place: &Place) -> Result<Status, Stop> {
+pub(crate) fn ls(place: &Place) -> Result<Status, CliError> {
     let store = Store::find(place.trace_dir.as_deref(), &place.selection())?;
     let entries = store.entries()?;
     if entries.is_empty() {
@@ -78,7 +78,7 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
 }
 
 /// Show all that the head of a trace says.
-pub(crate) fn show(options: &OneTrace) -> Result<Status, Stop> {
+pub(crate) fn show(options: &OneTrace) -> Result<Status, CliError> {
     let path = given::path(options)?;
     let trace = given::open(&path)?;
     let size = path.metadata().map_or(0, |metadata| metadata.len());
@@ -134,7 +134,7 @@ fn fact(info: &Value, key: &str) -> Option<String> {
 }
 
 /// Delete traces.
-pub(crate) fn rm(options: &SomeTraces) -> Result<Status, Stop> {
+pub(crate) fn rm(options: &SomeTraces) -> Result<Status, CliError> {
     let store = Store::find(options.place.trace_dir.as_deref(), &options.place.selection())?;
     // All must be found before any is deleted.
     let paths: Vec<_> = if options.all {
@@ -144,7 +144,7 @@ pub(crate) fn rm(options: &SomeTraces) -> Result<Status, Stop> {
     };
     for path in paths {
         std::fs::remove_file(&path)
-            .map_err(|error| Stop::os(format!("cannot delete {}", path.display()), &error))?;
+            .map_err(|error| CliError::os(format!("cannot delete {}", path.display()), &error))?;
         print(&format!("deleted {}\n", path.display()))?;
     }
     Ok(Status::Success)

@@ -14,7 +14,7 @@ use super::listing::Listing;
 use super::runner::Capture;
 use super::secrets;
 use super::test::Test;
-use crate::base::exit::{Status, Stop};
+use crate::base::exit::{CliError, Status};
 
 /// How tests are put into processes.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +27,7 @@ pub(crate) struct Grouping<'a> {
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct Discovered {
     /// The tests, in cargo's order.
     pub(crate) tests: Vec<Test>,
     /// What the user should know of how they were found.
@@ -41,12 +41,12 @@ pub(crate) fn tests(
     captures: &[Capture],
     filter: &Filter,
     grouping: Grouping<'_>,
-) -> Result<Found, Stop> {
+) -> Result<Discovered, CliError> {
     let packages: HashMap<_, _> = packages.iter().map(|package| (&package.id, package)).collect();
-    let mut found = Found::default();
+    let mut found = Discovered::default();
     for capture in captures {
         let Some(artifact) = artifacts.get(&capture.program.path) else {
-            return Err(Stop::new(
+            return Err(CliError::new(
                 Status::Recorder,
                 format!(
                     "cargo ran {}, but did not list it among the artifacts that it built",
@@ -62,7 +62,7 @@ pub(crate) fn tests(
     Ok(found)
 }
 
-impl Found {
+impl Discovered {
     /// Add the tests of a binary.
     fn add(
         &mut self,

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use crate::base::exit::Stop;
+use crate::base::exit::CliError;
 
 /// Options of libtest that choose tests or their output, and mean nothing where each test has a process of its own: its
 /// output is shown if it fails. The flag tells whether a value follows.
@@ -46,7 +46,7 @@ pub(crate) enum Ignored {
 
 impl Filter {
     /// From the test name that the command line names, and the arguments after `--`.
-    pub(crate) fn parse(name: Option<&str>, args: &[String]) -> Result<Self, Stop> {
+    pub(crate) fn parse(name: Option<&str>, args: &[String]) -> Result<Self, CliError> {
         let mut filter = Self { names: name.map(str::to_owned).into_iter().collect(), ..Self::default() };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
@@ -61,12 +61,12 @@ impl Filter {
                 "--include-ignored" => filter.ignored = Ignored::Include,
                 "--skip" => {
                     let value = value.or_else(|| args.next().cloned());
-                    filter.skip.push(value.ok_or_else(|| Stop::usage("`--skip` needs a test name"))?);
+                    filter.skip.push(value.ok_or_else(|| CliError::usage("`--skip` needs a test name"))?);
                 }
                 _ if !flag.starts_with('-') => filter.names.push(arg.clone()),
                 _ => match ONLY_TOGETHER.iter().find(|(known, _)| *known == flag) {
                     Some((_, true)) if value.is_none() => {
-                        args.next().ok_or_else(|| Stop::usage(format!("`{flag}` needs a value")))?;
+                        args.next().ok_or_else(|| CliError::usage(format!("`{flag}` needs a value")))?;
                     }
                     Some(_) => {}
                     None => return Err(unknown(arg)),
@@ -89,8 +89,8 @@ impl Filter {
     }
 }
 
-fn unknown(arg: &str) -> Stop {
-    Stop::usage(format!(
+fn unknown(arg: &str) -> CliError {
+    CliError::usage(format!(
         "unknown argument `{arg}` after `--`\n  accepted: test names, --exact, --skip NAME, --ignored, \
          --include-ignored and, effective only with --together: {}",
         ONLY_TOGETHER.iter().map(|(flag, _)| *flag).collect::<Vec<_>>().join(" ")

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::listing::{Answer, Listing};
 use super::secrets::Secrets;
-use crate::base::exit::{Status, Stop};
+use crate::base::exit::{CliError, Status};
 use crate::base::group;
 
 /// The hidden command that cargo calls.
@@ -53,21 +53,21 @@ pub(crate) struct Capture {
 }
 
 /// Tell of one binary. `args` is the binary and the arguments that cargo has for it (none).
-pub(crate) fn capture(args: &[OsString]) -> Result<(), Stop> {
+pub(crate) fn capture(args: &[OsString]) -> Result<(), CliError> {
     let order: Order =
         env::var(VARIABLE).ok().and_then(|text| serde_json::from_str(&text).ok()).ok_or_else(|| {
-            Stop::usage("this command is internal: cargo calls it while `cargo rrtest` finds tests")
+            CliError::usage("this command is internal: cargo calls it while `cargo rrtest` finds tests")
         })?;
-    let binary = args.first().ok_or_else(|| Stop::usage("no test binary given"))?;
+    let binary = args.first().ok_or_else(|| CliError::usage("no test binary given"))?;
     let cwd =
-        env::current_dir().map_err(|error| Stop::os("cannot determine the working directory", &error))?;
+        env::current_dir().map_err(|error| CliError::os("cannot determine the working directory", &error))?;
     let path = cwd.join(binary);
     let program = Program { path, args: Vec::new(), env: environment(order.users), cwd };
     let program = serde_json::to_string(&program).map_err(|error| {
-        Stop::new(Status::Recorder, format!("cannot serialize the test binary's description: {error}"))
+        CliError::new(Status::Recorder, format!("cannot serialize the test binary's description: {error}"))
     })?;
     writeln!(io::stdout(), "{MARK}{program}")
-        .map_err(|error| Stop::os("cannot write to standard output", &error))
+        .map_err(|error| CliError::os("cannot write to standard output", &error))
 }
 
 /// The binary that a line of cargo's standard output tells of.
@@ -90,7 +90,7 @@ pub(crate) fn ask_all(
     workers: usize,
     secrets: &Secrets,
     stop: &AtomicBool,
-) -> Result<Vec<Capture>, Stop> {
+) -> Result<Vec<Capture>, CliError> {
     let programs = Mutex::new(programs.into_iter().enumerate());
     let captures = Mutex::new(Vec::new());
     let work = || {
@@ -109,14 +109,14 @@ pub(crate) fn ask_all(
 }
 
 impl Capture {
-    fn of(mut program: Program, secrets: &Secrets, stop: &AtomicBool) -> Result<Self, Stop> {
+    fn of(mut program: Program, secrets: &Secrets, stop: &AtomicBool) -> Result<Self, CliError> {
         let secrets = secrets.take_out(&mut program.env);
         let listing = Listing::of(|args| ask(&program, args, stop))?;
         Ok(Self { program, listing, secrets })
     }
 }
 
-fn ask(program: &Program, args: &[&str], stop: &AtomicBool) -> Result<Answer, Stop> {
+fn ask(program: &Program, args: &[&str], stop: &AtomicBool) -> Result<Answer, CliError> {
     let child = Command::new(&program.path)
         .args(args)
         .current_dir(&program.cwd)
@@ -144,8 +144,8 @@ fn ask(program: &Program, args: &[&str], stop: &AtomicBool) -> Result<Answer, St
         answers
     });
     let status = child.wait();
-    let status =
-        status.map_err(|error| Stop::os(format!("cannot wait for {}", program.path.display()), &error))?;
+    let status = status
+        .map_err(|error| CliError::os(format!("cannot wait for {}", program.path.display()), &error))?;
     Ok(Answer { success: status.success(), stdout, stderr })
 }
 

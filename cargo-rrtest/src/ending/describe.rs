@@ -18,7 +18,7 @@ pub(crate) fn ending(ending: &Ending, frames: Frames) -> Vec<String> {
         }
         Ending::Deadlocked(tasks) => {
             let mut lines = with_tasks("deadlock: no thread can ever run again".to_owned(), tasks, frames);
-            lines.splice(1..1, waits::in_circle(tasks).map(|circle| format!("  {circle}")));
+            lines.splice(1..1, waits::in_cycle(tasks).map(|cycle| format!("  {cycle}")));
             lines
         }
         Ending::Hung { why, tasks, spun } => {

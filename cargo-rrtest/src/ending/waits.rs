@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rrtest_engine::ending::{Awaited, Ending, TaskState, Wait, circle};
+use rrtest_engine::ending::{Awaited, Ending, TaskState, Wait, cycle};
 use rrtest_engine::symbols::interesting;
 use rrtest_engine::task::TaskId;
 use serde::Serialize;
@@ -140,9 +140,9 @@ fn in_words(wait: &Wait, tasks: &[TaskState]) -> String {
     text
 }
 
-/// `` `a` waits for `b`, which waits for `a` ``, if there is such a circle.
-pub(crate) fn in_circle(tasks: &[TaskState]) -> Option<String> {
-    let way = circle(tasks)?;
+/// `` `a` waits for `b`, which waits for `a` ``, if there is such a cycle.
+pub(crate) fn in_cycle(tasks: &[TaskState]) -> Option<String> {
+    let way = cycle(tasks)?;
     let (first, others) = way.split_first()?;
     let name = |id: &TaskId| quoted(*id, tasks);
     let others = others.iter().map(|id| format!("{}, which waits for ", name(id)));
@@ -261,8 +261,8 @@ mod tests {
                 "can run, at src/lib.rs:5",
             ]
         );
-        assert_eq!(in_circle(&tasks).as_deref(), Some("`b` waits for `c`, which waits for `b`"));
-        assert_eq!(in_circle(&tasks[..2]), None);
+        assert_eq!(in_cycle(&tasks).as_deref(), Some("`b` waits for `c`, which waits for `b`"));
+        assert_eq!(in_cycle(&tasks[..2]), None);
     }
 
     #[test]
@@ -272,8 +272,8 @@ mod tests {
             state(2, "w", Some((Awaited::Mutex, &[1]))),
             state(3, "other", Some((Awaited::Thread, &[1]))),
         ];
-        let circle = "`w` (task 1) waits for `w` (task 2), which waits for `w` (task 1)";
-        assert_eq!(in_circle(&tasks).as_deref(), Some(circle));
+        let cycle = "`w` (task 1) waits for `w` (task 2), which waits for `w` (task 1)";
+        assert_eq!(in_cycle(&tasks).as_deref(), Some(cycle));
         assert_eq!(doing(&tasks[2], &tasks), "waits for the end of thread `w` (task 1), since src/lib.rs:3");
         tasks[0].spawned = Some(("src/lib.rs".to_owned(), 9));
         let line = serde_json::to_value(Waiting::of(&tasks[0], &tasks)).expect("json");

@@ -8,10 +8,10 @@ use rrtest_engine::record::Time;
 use rrtest_engine::schedule::surprise::Struck;
 
 use super::summary;
-use crate::attempt::events::{Attempt, Event, Interference, Reporter, Started, Summary};
+use crate::attempt::events::{Attempt, Interference, Reporter, RunEvent, Started, Summary};
 use crate::attempt::needy;
 use crate::attempt::order::Ran;
-use crate::base::exit::Stop;
+use crate::base::exit::CliError;
 use crate::base::terminal::{BAD, BOLD, CAUTION, DIM, GOOD};
 use crate::base::words::{self, relative, shell_word};
 use crate::ending::backtrace::Frames;
@@ -49,33 +49,40 @@ impl Display {
 }
 
 impl Reporter for Display {
-    fn report(&mut self, event: &Event) -> Result<(), Stop> {
-        if let Event::Started(started) = event {
+    fn report(&mut self, event: &RunEvent) -> Result<(), CliError> {
+        if let RunEvent::Started(started) = event {
             self.repeats = started.attempts.is_none_or(|attempts| attempts > started.tests as u64);
         }
         // All of an event at once, so that what others write does not come in between.
         let mut text = Vec::new();
         let written = write(&mut text, event, self.detail, self.repeats);
         let written = written.and_then(|()| self.bar.suspend(|| anstream::stderr().lock().write_all(&text)));
-        written.map_err(|error| Stop::unwritten("cannot write to standard error", &error))
+        written.map_err(|error| CliError::unwritten("cannot write to standard error", &error))
     }
 }
 
 /// Writes what there is to say of an event. `repeats` is whether each test is run more than once.
-pub(super) fn write(text: &mut impl Write, event: &Event, detail: Detail, repeats: bool) -> io::Result<()> {
+pub(super) fn write(
+    text: &mut impl Write,
+    event: &RunEvent,
+    detail: Detail,
+    repeats: bool,
+) -> io::Result<()> {
     let says_passed = detail == Detail::Verbose || (detail == Detail::Normal && !repeats);
     match event {
-        Event::Started(_) | Event::Joined(_) | Event::Interference(_) if detail == Detail::Quiet => Ok(()),
-        Event::Started(started) => write_started(text, started),
-        Event::Joined(level) => {
+        RunEvent::Started(_) | RunEvent::Joined(_) | RunEvent::Interference(_) if detail == Detail::Quiet => {
+            Ok(())
+        }
+        RunEvent::Started(started) => write_started(text, started),
+        RunEvent::Joined(level) => {
             writeln!(text, "{GOOD}     Joining{GOOD:#} the attempts: --preempt {}", level.name())
         }
-        Event::Attempt(attempt) if attempt.outcome == Outcome::Passed && !says_passed => Ok(()),
-        Event::Attempt(attempt) if attempt.outcome == Outcome::Unsupported && attempt.repeats => Ok(()),
-        Event::Attempt(attempt) => write_attempt(text, attempt, repeats),
-        Event::Interference(interference) => write_interference(text, interference),
-        Event::Warning(warning) => writeln!(text, "{CAUTION}warning{CAUTION:#}{BOLD}:{BOLD:#} {warning}"),
-        Event::Summary(summary) => write_summary(text, summary),
+        RunEvent::Attempt(attempt) if attempt.outcome == Outcome::Passed && !says_passed => Ok(()),
+        RunEvent::Attempt(attempt) if attempt.outcome == Outcome::Unsupported && attempt.repeats => Ok(()),
+        RunEvent::Attempt(attempt) => write_attempt(text, attempt, repeats),
+        RunEvent::Interference(interference) => write_interference(text, interference),
+        RunEvent::Warning(warning) => writeln!(text, "{CAUTION}warning{CAUTION:#}{BOLD}:{BOLD:#} {warning}"),
+        RunEvent::Summary(summary) => write_summary(text, summary),
     }
 }
 

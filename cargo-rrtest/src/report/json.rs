@@ -7,9 +7,9 @@ use std::path::Path;
 use rrtest_engine::ending::Ending;
 use serde::Serialize;
 
-use crate::attempt::events::{Attempt, Event, Explored, Interference, Reporter, Summary};
+use crate::attempt::events::{Attempt, Explored, Interference, Reporter, RunEvent, Summary};
 use crate::attempt::order::Ran;
-use crate::base::exit::Stop;
+use crate::base::exit::CliError;
 use crate::ending::outcome::Outcome;
 use crate::ending::strikes;
 use crate::ending::waits::{Waiting, waits};
@@ -192,18 +192,18 @@ fn milliseconds(duration: std::time::Duration) -> f64 {
 }
 
 impl<W: Write> Reporter for Json<W> {
-    fn report(&mut self, event: &Event) -> Result<(), Stop> {
+    fn report(&mut self, event: &RunEvent) -> Result<(), CliError> {
         let line = match event {
-            Event::Interference(interference) => Line::Interference(interference.into()),
-            Event::Attempt(attempt) => Line::Attempt(Box::new(attempt.as_ref().into())),
-            Event::Summary(summary) => Line::Summary(summary.into()),
-            Event::Started(_) | Event::Joined(_) | Event::Warning(_) => return Ok(()),
+            RunEvent::Interference(interference) => Line::Interference(interference.into()),
+            RunEvent::Attempt(attempt) => Line::Attempt(Box::new(attempt.as_ref().into())),
+            RunEvent::Summary(summary) => Line::Summary(summary.into()),
+            RunEvent::Started(_) | RunEvent::Joined(_) | RunEvent::Warning(_) => return Ok(()),
         };
         serde_json::to_writer(&mut self.out, &line)
             .map_err(std::io::Error::from)
             .and_then(|()| self.out.write_all(b"\n"))
             .and_then(|()| self.out.flush())
-            .map_err(|error| Stop::unwritten("cannot write to standard output", &error))
+            .map_err(|error| CliError::unwritten("cannot write to standard output", &error))
     }
 }
 
@@ -214,7 +214,7 @@ mod tests {
     use crate::attempt::events::samples::attempt;
     use crate::attempt::start::Start;
 
-    fn written(event: &Event) -> String {
+    fn written(event: &RunEvent) -> String {
         let mut json = Json::new(Vec::new());
         json.report(event).expect("memory");
         String::from_utf8(json.out).expect("text")
@@ -224,7 +224,8 @@ mod tests {
     fn tests_that_never_ended_are_named() {
         let never = NeverEnded { test: attempt().test, attempts: 1 };
         let summary = Summary { never_ended: vec![never], ..Summary::of_none(1, false) };
-        let line: serde_json::Value = serde_json::from_str(&written(&Event::Summary(summary))).expect("json");
+        let line: serde_json::Value =
+            serde_json::from_str(&written(&RunEvent::Summary(summary))).expect("json");
         assert_eq!(line["never_ended"], serde_json::json!(["p::it t"]));
     }
 
@@ -232,15 +233,18 @@ mod tests {
     fn an_attempt_that_was_not_forked_says_why() {
         let fell_back = Attempt { start: Start::FellBack("it has files open".into()), ..attempt() };
         let line: serde_json::Value =
-            serde_json::from_str(&written(&Event::Attempt(Box::new(fell_back)))).expect("json");
+            serde_json::from_str(&written(&RunEvent::Attempt(Box::new(fell_back)))).expect("json");
         assert_eq!((&line["start"], &line["start_reason"]), (&"full".into(), &"it has files open".into()));
     }
 
     #[test]
     fn a_crash_has_a_signal_and_an_error_a_message() {
         let ending = Some(Ending::Killed { signal: 11, task: rrtest_engine::task::TaskId(1), tasks: vec![] });
-        let line =
-            written(&Event::Attempt(Box::new(Attempt { ending, message: Some("why".into()), ..attempt() })));
+        let line = written(&RunEvent::Attempt(Box::new(Attempt {
+            ending,
+            message: Some("why".into()),
+            ..attempt()
+        })));
         let line: serde_json::Value = serde_json::from_str(&line).expect("json");
         assert_eq!((&line["exit_code"], &line["signal"]), (&serde_json::Value::Null, &11.into()));
         assert_eq!(line["message"], "why");

@@ -8,10 +8,10 @@ use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, Te
 use rrtest_engine::trace::event::Stream;
 
 use super::summary;
-use crate::attempt::events::{Attempt, Event, NeverEnded, Reporter};
+use crate::attempt::events::{Attempt, NeverEnded, Reporter, RunEvent};
 use crate::attempt::needy;
 use crate::attempt::order::Ran;
-use crate::base::exit::Stop;
+use crate::base::exit::CliError;
 use crate::discover::test::Test;
 use crate::ending::backtrace::Frames;
 use crate::ending::describe;
@@ -192,16 +192,17 @@ impl Collected {
 }
 
 impl Reporter for JUnit {
-    fn report(&mut self, event: &Event) -> Result<(), Stop> {
+    fn report(&mut self, event: &RunEvent) -> Result<(), CliError> {
         match event {
-            Event::Attempt(attempt) => self.collect(attempt),
-            Event::Summary(summary) => {
+            RunEvent::Attempt(attempt) => self.collect(attempt),
+            RunEvent::Summary(summary) => {
                 summary.never_ended.iter().for_each(|never| self.never_ended(never));
                 self.write().map_err(|error| {
-                    Stop::os(format!("cannot write the JUnit report {}", self.path.display()), &error)
+                    CliError::os(format!("cannot write the JUnit report {}", self.path.display()), &error)
                 })?;
             }
-            Event::Started(_) | Event::Joined(_) | Event::Interference(_) | Event::Warning(_) => {}
+            RunEvent::Started(_) | RunEvent::Joined(_) | RunEvent::Interference(_) | RunEvent::Warning(_) => {
+            }
         }
         Ok(())
     }
@@ -211,7 +212,7 @@ impl Reporter for JUnit {
 mod tests {
     use super::*;
     use crate::attempt::events::samples::{attempt, written};
-    use crate::attempt::events::{Event, Summary};
+    use crate::attempt::events::{RunEvent, Summary};
 
     #[test]
     fn a_test_that_failed_once_is_a_failure() {
@@ -225,7 +226,7 @@ mod tests {
             (Stream::Stderr, "thread 't' panicked at src/lib.rs:1:2:\n<&> is bad\n"),
         ]);
         for attempt in [passed, failed] {
-            junit.report(&Event::Attempt(Box::new(attempt))).expect("nothing to write yet");
+            junit.report(&RunEvent::Attempt(Box::new(attempt))).expect("nothing to write yet");
         }
         let summary = Summary {
             attempts: 2,
@@ -240,7 +241,7 @@ mod tests {
             interrupted: false,
             explored: Vec::new(),
         };
-        junit.report(&Event::Summary(summary)).expect("a report");
+        junit.report(&RunEvent::Summary(summary)).expect("a report");
         let text = std::fs::read_to_string(path).expect("the report");
         for part in [
             r#"<testcase name="t" classname="p::it" time="0.008">"#,
@@ -262,9 +263,9 @@ mod tests {
             NeverEnded { test: std::sync::Arc::new(test), attempts }
         };
         let never_ended = vec![never("t", 1), never("u", 0)];
-        junit.report(&Event::Attempt(Box::new(unfinished))).expect("nothing to write yet");
+        junit.report(&RunEvent::Attempt(Box::new(unfinished))).expect("nothing to write yet");
         let summary = Summary { never_ended, ..Summary::of_none(2, false) };
-        junit.report(&Event::Summary(summary)).expect("a report");
+        junit.report(&RunEvent::Summary(summary)).expect("a report");
         let text = std::fs::read_to_string(path).expect("the report");
         for part in [
             r#"tests="2" skipped="0" failures="2""#,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::attempt::events::{Event, Reporter, Started};
-use crate::base::exit::Stop;
+use crate::attempt::events::{Reporter, RunEvent, Started};
+use crate::base::exit::CliError;
 
 /// Keeps a progress bar up to date.
 #[derive(Debug)]
@@ -54,18 +54,18 @@ fn is_possible() -> bool {
 }
 
 impl Reporter for Progress {
-    fn report(&mut self, event: &Event) -> Result<(), Stop> {
+    fn report(&mut self, event: &RunEvent) -> Result<(), CliError> {
         match event {
-            Event::Started(started) => self.start(started),
-            Event::Attempt(attempt) => {
+            RunEvent::Started(started) => self.start(started),
+            RunEvent::Attempt(attempt) => {
                 self.failures += u64::from(attempt.outcome.is_failure());
                 self.errors += u64::from(attempt.outcome.is_ours());
                 let of = |number, what| if number > 0 { format!(", {number} {what}") } else { String::new() };
                 self.bar.set_message(of(self.failures, "failed") + &of(self.errors, "errors"));
                 self.bar.inc(1);
             }
-            Event::Joined(_) | Event::Interference(_) | Event::Warning(_) => {}
-            Event::Summary(_) => self.bar.finish_and_clear(),
+            RunEvent::Joined(_) | RunEvent::Interference(_) | RunEvent::Warning(_) => {}
+            RunEvent::Summary(_) => self.bar.finish_and_clear(),
         }
         Ok(())
     }

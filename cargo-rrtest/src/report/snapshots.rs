@@ -17,7 +17,7 @@ use super::json::Json;
 use super::junit::JUnit;
 use crate::attempt::events::samples::{attempt, written};
 use crate::attempt::events::{
-    Attempt, Event, Explored, Interference, Kept, NeverEnded, Reporter, Started, Summary,
+    Attempt, Explored, Interference, Kept, NeverEnded, Reporter, RunEvent, Started, Summary,
 };
 use crate::attempt::order::{Order, Ran};
 use crate::attempt::seed::Seed;
@@ -27,7 +27,7 @@ use crate::ending::describe;
 use crate::ending::outcome::Outcome;
 
 /// What a person reads of these events, where tests are run more than once.
-fn human(events: &[Event]) -> String {
+fn human(events: &[RunEvent]) -> String {
     let mut text = Vec::new();
     for event in events {
         display::write(&mut text, event, Detail::Normal, true).expect("memory");
@@ -35,8 +35,8 @@ fn human(events: &[Event]) -> String {
     anstream::adapter::strip_bytes(&text).into_vec().try_into().expect("text")
 }
 
-fn of_attempt(attempt: Attempt) -> Event {
-    Event::Attempt(Box::new(attempt))
+fn of_attempt(attempt: Attempt) -> RunEvent {
+    RunEvent::Attempt(Box::new(attempt))
 }
 
 /// A thread, `line` of whose source has led to what it waits for.
@@ -145,8 +145,8 @@ fn never_ended(attempts: u64) -> NeverEnded {
 #[test]
 fn beginnings() {
     assert_snapshot!(human(&[
-        Event::Started(started()),
-        Event::Started(Started {
+        RunEvent::Started(started()),
+        RunEvent::Started(Started {
             until_fail: true,
             time: Some(Duration::from_secs(600)),
             slots: 1,
@@ -154,9 +154,9 @@ fn beginnings() {
             tests: 1,
             ..started()
         }),
-        Event::Started(Started { together: true, attempts: Some(40), ..started() }),
-        Event::Joined(Level::Memory),
-        Event::Warning("the target runner `qemu` is set aside".into()),
+        RunEvent::Started(Started { together: true, attempts: Some(40), ..started() }),
+        RunEvent::Joined(Level::Memory),
+        RunEvent::Warning("the target runner `qemu` is set aside".into()),
     ]));
 }
 
@@ -303,7 +303,7 @@ fn errors_of_ours() {
 
 #[test]
 fn interferences() {
-    assert_snapshot!(human(&[true, false].map(|with| Event::Interference(interference(with)))));
+    assert_snapshot!(human(&[true, false].map(|with| RunEvent::Interference(interference(with)))));
 }
 
 #[test]
@@ -326,7 +326,7 @@ fn summaries() {
     };
     let together = Summary { together: true, tests: 1, attempts: 1, passed: 1, ..summary() };
     let all = [summary(), failed, ours, never, systematic, together];
-    assert_snapshot!(human(&all.map(Event::Summary)));
+    assert_snapshot!(human(&all.map(RunEvent::Summary)));
 }
 
 /// Programs read this: names and order are a promise.
@@ -335,7 +335,7 @@ fn json() {
     let mut json = Json::new(Vec::new());
     let fell_back = crate::attempt::start::Start::FellBack("it has files open".into());
     for event in [
-        Event::Started(started()),
+        RunEvent::Started(started()),
         of_attempt(attempt()),
         of_attempt(Attempt {
             start: fell_back,
@@ -345,10 +345,10 @@ fn json() {
         of_attempt(ended(Outcome::Deadlocked, deadlock())),
         of_attempt(unsupported("bpf")),
         of_attempt(together()),
-        Event::Interference(interference(true)),
-        Event::Interference(interference(false)),
-        Event::Summary(Summary { failures: 1, failed: vec!["p::it t".into()], ..summary() }),
-        Event::Summary(Summary { never_ended: vec![never_ended(1)], ..summary() }),
+        RunEvent::Interference(interference(true)),
+        RunEvent::Interference(interference(false)),
+        RunEvent::Summary(Summary { failures: 1, failed: vec!["p::it t".into()], ..summary() }),
+        RunEvent::Summary(Summary { never_ended: vec![never_ended(1)], ..summary() }),
     ] {
         json.report(&event).expect("memory");
     }
@@ -375,7 +375,7 @@ fn junit() {
         named("deadlocks", ended(Outcome::Deadlocked, deadlock())),
         named("cannot_be_recorded", unsupported("bpf")),
         of_attempt(together()),
-        Event::Summary(Summary { never_ended: vec![never_ended(1), never_ended(0)], ..summary() }),
+        RunEvent::Summary(Summary { never_ended: vec![never_ended(1), never_ended(0)], ..summary() }),
     ] {
         junit.report(&event).expect("a report");
     }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use clap::ValueEnum;
 
-use crate::base::exit::Stop;
+use crate::base::exit::CliError;
 use crate::build::cargo::Project;
 use crate::build::selection::Selection;
 
@@ -49,9 +49,9 @@ pub(crate) struct Entry {
 
 impl Store {
     /// The store in this directory.
-    pub(crate) fn at(dir: &Path) -> Result<Self, Stop> {
+    pub(crate) fn at(dir: &Path) -> Result<Self, CliError> {
         let dir = std::path::absolute(dir)
-            .map_err(|error| Stop::os("cannot determine the working directory", &error))?;
+            .map_err(|error| CliError::os("cannot determine the working directory", &error))?;
         Ok(Self { dir, usual: false })
     }
 
@@ -63,7 +63,7 @@ impl Store {
 
     /// The store that is meant by these options: the directory given, the project's, or, outside of any project, the
     /// one that a project here would have.
-    pub(crate) fn find(dir: Option<&Path>, selection: &Selection) -> Result<Self, Stop> {
+    pub(crate) fn find(dir: Option<&Path>, selection: &Selection) -> Result<Self, CliError> {
         match (dir, Project::find(selection)) {
             (Some(dir), _) => Self::at(dir),
             (None, Ok(project)) => Ok(Self::of(&project, selection)),
@@ -77,9 +77,14 @@ impl Store {
     }
 
     /// A path for a new trace that no file has. `seed` is the part of it that goes into file names.
-    pub(crate) fn new_path(&self, package_or_binary: &str, test: &str, seed: &str) -> Result<PathBuf, Stop> {
+    pub(crate) fn new_path(
+        &self,
+        package_or_binary: &str,
+        test: &str,
+        seed: &str,
+    ) -> Result<PathBuf, CliError> {
         fs::create_dir_all(&self.dir).map_err(|error| {
-            Stop::os(format!("cannot create the directory {}", self.dir.display()), &error)
+            CliError::os(format!("cannot create the directory {}", self.dir.display()), &error)
         })?;
         let stem = stem(package_or_binary, test, seed);
         let names = std::iter::once(stem.clone()).chain((2u64..).map(|number| format!("{stem}-{number}")));
@@ -89,8 +94,8 @@ impl Store {
     }
 
     /// All traces, the newest first. A store that does not exist is empty.
-    pub(crate) fn entries(&self) -> Result<Vec<Entry>, Stop> {
-        let unreadable = |error| Stop::os(format!("cannot read {}", self.dir.display()), &error);
+    pub(crate) fn entries(&self) -> Result<Vec<Entry>, CliError> {
+        let unreadable = |error| CliError::os(format!("cannot read {}", self.dir.display()), &error);
         let files = match fs::read_dir(&self.dir) {
             Ok(files) => files,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -114,7 +119,7 @@ impl Store {
     }
 
     /// The trace that a user means: a path, a unique part of a name, or nothing for the newest.
-    pub(crate) fn resolve(&self, trace: Option<&str>) -> Result<PathBuf, Stop> {
+    pub(crate) fn resolve(&self, trace: Option<&str>) -> Result<PathBuf, CliError> {
         if let Some(path) = trace.map(Path::new).filter(|path| path.is_file()) {
             return Ok(path.to_owned());
         }
@@ -140,8 +145,8 @@ fn stem(package_or_binary: &str, test: &str, seed: &str) -> String {
     format!("{stem}-{seed}")
 }
 
-fn choose(entries: Vec<Entry>, trace: Option<&str>, dir: &Path) -> Result<PathBuf, Stop> {
-    let usage = |message: String| Err(Stop::usage(message));
+fn choose(entries: Vec<Entry>, trace: Option<&str>, dir: &Path) -> Result<PathBuf, CliError> {
+    let usage = |message: String| Err(CliError::usage(message));
     let Some(wanted) = trace else {
         return match entries.into_iter().next() {
             Some(entry) => Ok(entry.path),

@@ -4,14 +4,14 @@ use rrtest_preload::layout::SYS_READ;
 
 use super::calls::outputs;
 use super::journal::Journal;
-use super::kernel::fds::Kind;
+use super::kernel::fds::FdKind;
 use super::options::Options;
 use super::poller::Poller;
 use super::recorder::Recorder;
 use super::step::{Flow, Next};
 use super::tree::call::{Call, Outcome, Stage, fails, interrupted};
 use super::tree::tasks::Tasks;
-use super::waiting::whole::Whole;
+use super::waiting::wait_all::WaitAll;
 use crate::syscalls::{self, Class, Description, Performance, describe};
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Registers, Stream};
@@ -152,7 +152,7 @@ impl Recorder<'_> {
         description: &Description,
     ) -> Flow<Next> {
         if (call.stage == Stage::Ready || call.got > 0)
-            && let Some(whole) = Whole::of(&call)
+            && let Some(whole) = WaitAll::of(&call)
         {
             return self.receive_whole(id, stopped, call, description, whole);
         }
@@ -226,7 +226,7 @@ impl Recorder<'_> {
         performance: Performance,
     ) -> Flow<Next> {
         if performance.maps() {
-            self.futexes.sharing.forget();
+            self.futexes.keys.forget();
         }
         match performance {
             Performance::Clone => self.clone_call(id, stopped, call),
@@ -238,7 +238,7 @@ impl Recorder<'_> {
             }
             Performance::Repeat => {
                 // The kernel makes the call when the task goes on.
-                self.futexes.sharing.changes(id);
+                self.futexes.keys.changes(id);
                 self.finish(id, stopped, call, Outcome::result(0))
             }
             Performance::Exit => self.exit(id, stopped, call),
@@ -287,8 +287,8 @@ impl Poller {
     /// Returns the output stream that a descriptor refers to.
     fn stream(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> Option<Stream> {
         match self.kind(tasks, id, fd) {
-            Kind::Output(stream) => Some(stream),
-            Kind::Ready | Kind::Waitable => None,
+            FdKind::Output(stream) => Some(stream),
+            FdKind::Ready | FdKind::Waitable => None,
         }
     }
 }

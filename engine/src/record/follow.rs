@@ -1,6 +1,6 @@
 //! Carries out what tasks have noted in the shared area while they handed the core to each other.
 
-use rrtest_preload::calls::{self, Way};
+use rrtest_preload::calls::{self, Buffering};
 use rrtest_preload::layout::Note;
 
 use super::futex::Futexes;
@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::schedule::futex::ANY;
 use crate::schedule::surprise::Surprise;
-use crate::schedule::{Choice, Found, Point, Why};
+use crate::schedule::{Choice, Hits, Point, Why};
 use crate::task::TaskId;
 use crate::trace::event::{Event, Parked, Stream};
 use crate::tracee::{Area, Running, Stopped, buffered_calls};
@@ -29,10 +29,10 @@ impl Surprises {
         id: TaskId,
     ) -> bool {
         let surprises = [Surprise::Spurious, Surprise::Order, Surprise::Stall];
-        let surprised = surprises.iter().any(|kind| self.dice.have(*kind));
+        let surprised = surprises.iter().any(|kind| self.injector.have(*kind));
         !options.wakes_stop
             && !surprised
-            && !tasks.crowded
+            && !tasks.out_of_slots
             && scheduler.start_up.is_none()
             && tasks[id].deferred.is_empty()
     }
@@ -56,7 +56,7 @@ impl Surprises {
             runnable.insert(at, id);
         }
         let ran = clock.went_on(note.left);
-        let point = Point { current: Some(id), why: Why::Woken, ran, next: None, found: Found::default() };
+        let point = Point { current: Some(id), why: Why::Woken, ran, next: None, found: Hits::default() };
         let choice = scheduler.strategy.decide(point, &runnable);
         // The slice may be less than the strategy knows: a signal cuts a timeslice short.
         same(choice, Choice { task: id, ..choice })
@@ -142,8 +142,8 @@ impl Recorder<'_> {
         for call in buffered_calls(&log).filter(|call| !call.is_read()) {
             self.journal.stats.syscalls += 1;
             self.scheduler.note_call(&self.clock, call.number);
-            if matches!(calls::call(call.number).way, Way::Map | Way::Repeat) {
-                self.futexes.sharing.forget();
+            if matches!(calls::call(call.number).way, Buffering::Map | Buffering::Repeat) {
+                self.futexes.keys.forget();
             }
             if let Some(stream) = call.stream.and_then(Stream::of) {
                 self.journal.output.push(stream, call.payload);

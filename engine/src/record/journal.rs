@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::ending::Stats;
 use crate::output::Output;
 use crate::schedule::portfolio::Measured;
-use crate::schedule::{Found, Why};
+use crate::schedule::{Hits, Why};
 use crate::syscalls;
 use crate::task::TaskId;
 use crate::trace::event::{Event, Syscall, Write, Written};
@@ -73,33 +73,33 @@ impl Journal {
         met
     }
 
-    /// Returns what the lookout has found since the last decision.
+    /// Returns what the access watch has found since the last decision.
     pub(in crate::record) fn found(
         &mut self,
         tasks: &Tasks,
         clock: &Clock,
         scheduler: &mut Scheduler,
         why: Why,
-    ) -> Found {
+    ) -> Hits {
         let area = clock.area();
         let drawn = if why == Why::Met { area.drawn() } else { 0 };
         self.found_up_to(tasks, scheduler, area.events(), drawn)
     }
 
-    /// Returns what the lookout has found since the last decision, given the number of operations counted so far.
+    /// Returns what the access watch has found since the last decision, given the number of operations counted so far.
     pub(in crate::record) fn found_up_to(
         &mut self,
         tasks: &Tasks,
         scheduler: &mut Scheduler,
         events: u64,
         drawn: u64,
-    ) -> Found {
+    ) -> Hits {
         let before = std::mem::replace(&mut scheduler.events, events);
         let events = events.saturating_sub(before);
         if let Some(current) = tasks.current {
             self.measured.count(current, events);
         }
-        Found { events, drawn }
+        Hits { events, drawn }
     }
 
     /// Logs a call that the running task has made.
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_lookout_has_counted_is_told_as_it_grows_and_is_the_running_task_s() {
+    fn what_the_access_watch_has_counted_is_told_as_it_grows_and_is_the_running_task_s() {
         let (mut tasks, mut journal) = (tasks(2), Journal::default());
         let mut scheduler =
             Scheduler::new(&crate::schedule::Plan::new(crate::schedule::StrategyName::Fair, 1));

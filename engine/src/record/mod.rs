@@ -43,7 +43,7 @@
 //! options      how to record
 //! ```
 //!
-//! `template` stands above all: it makes recorders for copies of a process that has started up (a fork server).
+//! `fork_server` stands above all: it makes recorders for copies of a process that has started up (a fork server).
 
 mod calls;
 mod deadlock;
@@ -52,6 +52,7 @@ mod dispatch;
 mod ends;
 mod finish;
 mod follow;
+mod fork_server;
 mod futex;
 mod hand_over;
 mod in_process;
@@ -69,7 +70,6 @@ mod signals;
 mod start;
 mod step;
 mod surprises;
-mod template;
 #[cfg(test)]
 mod testing;
 mod time;
@@ -96,11 +96,11 @@ use crate::trace::event::Event;
 use crate::trace::log::Log;
 pub use crate::tracee::Stdin;
 use crate::tracee::{self, Streams};
+pub use fork_server::ForkServer;
 use kernel::fds::Fds;
 pub use options::{Listener, Options, Outsiders, Time};
 use recorder::Recorder;
 pub use rrtest_preload::processor::Processor;
-pub use template::Template;
 
 /// A recording, in memory.
 #[derive(Debug)]
@@ -124,7 +124,7 @@ pub struct Recording {
     /// What it has used that others could use, too.
     pub claims: Claims,
     /// How often virtual time was fast-forwarded.
-    pub leaps: u64,
+    pub fast_forwards: u64,
     /// Wall-clock time from just before the start to the end.
     pub wall: Duration,
     /// The run's own share of that time.
@@ -166,10 +166,10 @@ fn finish(recorder: &mut Recorder<'_>, program: &Program, start: Instant) -> Res
         stats,
         measured,
         decided: recorder.scheduler.strategy.decided(),
-        struck: recorder.surprises.dice.struck(),
+        struck: recorder.surprises.injector.struck(),
         strikes: recorder.surprises.strikes.take(),
         claims: std::mem::take(&mut recorder.outside.claimed.claims),
-        leaps: recorder.time.leaps,
+        fast_forwards: recorder.time.fast_forwards,
         wall,
         effort,
         log,

@@ -17,16 +17,16 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::time::{TimeSpec, TimeVal};
 
 use super::kernel::call_in_progress::inode;
-use super::kernel::fds::{Fds, Kind, nonblocking};
+use super::kernel::fds::{FdKind, Fds, nonblocking};
 use super::step::Flow;
 use super::tree::call::{Call, Stage};
 use super::tree::tasks::{Hold, Tasks};
 use crate::error::Error;
 use crate::task::TaskId;
-use crate::tracee::{Copies, os};
+use crate::tracee::{FdCopies, os};
 
 /// What a call waits for.
-pub(in crate::record) struct Watch {
+pub(in crate::record) struct DescriptorWatch {
     /// An array of `struct pollfd`.
     pub(in crate::record) fds: Vec<u8>,
     pub(in crate::record) count: u64,
@@ -38,7 +38,7 @@ pub(in crate::record) struct Watch {
     pub(in crate::record) mask: (u64, u64),
 }
 
-impl Watch {
+impl DescriptorWatch {
     /// Iterates over the descriptors and the events that are waited for.
     pub(in crate::record) fn descriptors(&self) -> impl Iterator<Item = (i32, i16)> + Clone {
         self.fds.chunks_exact(8).map(|one| {
@@ -67,7 +67,7 @@ pub(in crate::record) struct Copy {
 struct Look {
     task: TaskId,
     fd: u64,
-    kind: Kind,
+    kind: FdKind,
     /// Whether it refers to a file in /proc.
     of_proc: bool,
     /// `None` if it cannot be copied.
@@ -82,7 +82,7 @@ pub(in crate::record) struct Poller {
     pub(in crate::record) pairs: BTreeMap<u64, u64>,
     /// The program has made timerfds.
     pub(in crate::record) timerfds: bool,
-    copies: Copies,
+    copies: FdCopies,
     /// Polls all copies, with task numbers as data. Created on first use.
     epoll: Option<Epoll>,
     tasks: HashMap<TaskId, Vec<Copy>>,
@@ -99,7 +99,7 @@ impl Poller {
             fds,
             pairs: BTreeMap::new(),
             timerfds: false,
-            copies: Copies::default(),
+            copies: FdCopies::default(),
             epoll: None,
             tasks: HashMap::new(),
             look: None,
@@ -184,7 +184,7 @@ impl Poller {
 
 impl Poller {
     /// Classifies a descriptor of a task.
-    pub(in crate::record) fn kind(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> Kind {
+    pub(in crate::record) fn kind(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> FdKind {
         self.look(tasks, id, fd).kind
     }
 
@@ -203,7 +203,7 @@ impl Poller {
     pub(in crate::record) fn is_waited_on(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> bool {
         let tid = tasks[id].tid;
         let look = self.look(tasks, id, fd);
-        look.kind == Kind::Waitable
+        look.kind == FdKind::Waitable
             && !look.copy.as_ref().map_or_else(|| nonblocking(tid, fd), is_nonblocking)
     }
 
@@ -227,7 +227,7 @@ impl Poller {
             let metadata = metadata.map_or_else(|| Fds::metadata(tid, fd), Ok);
             let kind = match &metadata {
                 Ok(metadata) => self.fds.kind_of(metadata),
-                Err(error) => Kind::unreadable(error),
+                Err(error) => FdKind::unreadable(error),
             };
             let of_proc = metadata.is_ok_and(|metadata| self.fds.is_of_proc(&metadata));
             Look { task: id, fd, kind, of_proc, copy }
@@ -240,7 +240,7 @@ impl Poller {
         &mut self,
         tasks: &Tasks,
         id: TaskId,
-        watch: &Watch,
+        watch: &DescriptorWatch,
     ) -> Option<Vec<Copy>> {
         /// With more descriptors it is too expensive to copy them each time.
         const MOST: usize = 64;
@@ -477,8 +477,9 @@ mod tests {
     fn a_watch_lists_its_descriptors() {
         let fds =
             [3_i32, 7].iter().flat_map(|fd| [&fd.to_ne_bytes()[..], &1_i16.to_ne_bytes(), &[0; 2]].concat());
-        let watch = Watch { fds: fds.collect(), count: 2, timeout: None, socket_limit: None, mask: (0, 8) };
+        let watch =
+            DescriptorWatch { fds: fds.collect(), count: 2, timeout: None, socket_limit: None, mask: (0, 8) };
         assert_eq!(watch.descriptors().collect::<Vec<_>>(), [(3, 1), (7, 1)]);
-        assert!(!watch.has_mask() && Watch { mask: (64, 8), ..watch }.has_mask());
+        assert!(!watch.has_mask() && DescriptorWatch { mask: (64, 8), ..watch }.has_mask());
     }
 }

@@ -28,7 +28,7 @@ use crate::program::Program;
 use crate::task::TaskId;
 use crate::trace::event::Event;
 use crate::trace::log::Log;
-use crate::tracee::{self, Launched, Leash, Stopped};
+use crate::tracee::{self, KillOnDrop, Launched, Stopped};
 
 /// A recording in progress.
 pub(super) struct Recorder<'a> {
@@ -55,12 +55,12 @@ impl<'a> Recorder<'a> {
         clock: Clock,
         fds: Rc<Fds>,
     ) -> Result<Self, Error> {
-        tracee::pin(options.core)?;
+        tracee::bind_to_core(options.core)?;
         tracee::raise_descriptor_limit();
         let mut start_up = StartUp::default();
         let mut at_random = [0; 16];
         start_up.random.fill_bytes(&mut at_random);
-        let Launched { task, memory, leash } =
+        let Launched { task, memory, kill_on_drop } =
             tracee::launch(program, fds.streams(), clock.area(), at_random)?;
         let registers = task.registers()?;
         let tid = task.tid();
@@ -71,7 +71,7 @@ impl<'a> Recorder<'a> {
         log.push(Event::Image(image));
         clock.area().load_buffer(rrtest_preload::BUFFER);
         log.push(Event::Buffer(rrtest_preload::BUFFER_DIGEST));
-        let mut recorder = Self::new(options, clock, log, fds, leash)?;
+        let mut recorder = Self::new(options, clock, log, fds, kill_on_drop)?;
         recorder.scheduler.start_up = Some(start_up);
         let space = Rc::new(Space::new(0, memory));
         let affinity = options.all_cores();
@@ -96,7 +96,7 @@ impl<'a> Recorder<'a> {
         clock: Clock,
         log: Log,
         fds: Rc<Fds>,
-        leash: Leash,
+        kill_on_drop: KillOnDrop,
     ) -> Result<Self, Error> {
         let mut scheduler = Scheduler::new(&options.plan);
         clock.area().set_random(scheduler.random.next_u64());
@@ -113,7 +113,7 @@ impl<'a> Recorder<'a> {
             poller: Poller::new(fds),
             outside: Outside::default(),
             code: InProcess::default(),
-            tasks: Tasks::new(Children::new(leash)?),
+            tasks: Tasks::new(Children::new(kill_on_drop)?),
         })
     }
 

@@ -1,13 +1,13 @@
 //! The loop: pick a task, run it until another could be picked.
 
 use rrtest_preload::calls::{self, KERNEL};
-use rrtest_preload::layout::{Kind, SYS_HELLO, SYS_READ, SYS_TICK};
+use rrtest_preload::layout::{AccessKind, SYS_HELLO, SYS_READ, SYS_TICK};
 use rrtest_preload::objects;
 
 use super::journal::Journal;
 use super::kernel::fds;
 use super::poller::Poller;
-use super::preempt::pin::Watched;
+use super::preempt::async_stop::UserStop;
 use super::recorder::Recorder;
 use super::start::start_up::StartUp;
 use super::step::{Flow, Halt, Next, bug};
@@ -16,7 +16,7 @@ use super::tree::tasks::{Hold, Tasks};
 use crate::clock::Clock;
 use crate::ending::Ending;
 use crate::error::Error;
-use crate::schedule::{Lookout, Operation, Point, Why};
+use crate::schedule::{AccessWatch, Operation, Point, Why};
 use crate::task::TaskId;
 use crate::trace::event::Event;
 use crate::tracee::{Registers, Resume, Running, Stop, Stopped, cpu_time};
@@ -51,7 +51,7 @@ impl Recorder<'_> {
         if self.surprises.has_lost_time() {
             self.journal.measured.waited = 0;
         }
-        self.tasks.bury();
+        self.tasks.reap_orphans();
         ending
     }
 
@@ -64,7 +64,7 @@ impl Recorder<'_> {
         self.follow()?;
         self.code.hand_over.waits = 0;
         loop {
-            self.futexes.sharing.check()?;
+            self.futexes.keys.check()?;
             self.take_early()?;
             self.collect_ready()?;
             if !self.tasks.children.early.is_empty() {
@@ -87,7 +87,7 @@ impl Recorder<'_> {
             self.progress.trial.goes_on();
             let ran = current.map_or(0, |_| self.clock.ran());
             let found = self.journal.found(&self.tasks, &self.clock, &mut self.scheduler, why);
-            let runnable = self.surprises.caprice.awake(self.tasks.runnable());
+            let runnable = self.surprises.under_way.awake(self.tasks.runnable());
             let choice = match self.scheduler.start_up {
                 Some(_) => StartUp::CHOICE,
                 None => self.scheduler.strategy.decide(Point { current, why, ran, next, found }, &runnable),
@@ -103,10 +103,10 @@ impl Recorder<'_> {
             self.journal.stats.preemptions += u64::from(preempts);
             self.take_buffered();
             self.clock.start(choice.slice);
-            let measure =
-                Some(Lookout::MEASURE).filter(|_| self.options.measure && self.scheduler.start_up.is_none());
-            if let Some(lookout) = choice.lookout.or(measure) {
-                self.clock.watch(&lookout.watch(choice.task));
+            let measure = Some(AccessWatch::MEASURE)
+                .filter(|_| self.options.measure && self.scheduler.start_up.is_none());
+            if let Some(access_watch) = choice.access_watch.or(measure) {
+                self.clock.watch(&access_watch.watch(choice.task));
             }
             self.tasks.task(choice.task).boundary.left = choice.slice;
             self.journal.log.push(Event::Run { task: choice.task, slice: choice.slice, preempts });
@@ -183,8 +183,8 @@ impl Recorder<'_> {
         self.follow()?;
         self.tasks.task(id).robust_list = self.clock.area().robust_list();
         let (stopped, stop) = match watched {
-            Watched::Stopped(stopped, stop) => (stopped, stop),
-            Watched::Pinned(stopped) => return self.tasks.pinned(&self.clock, id, stopped),
+            UserStop::Stopped(stopped, stop) => (stopped, stop),
+            UserStop::AsyncStopped(stopped) => return self.tasks.async_stopped(&self.clock, id, stopped),
         };
         match stop {
             Stop::Seccomp => self.arrive(id, stopped),
@@ -225,7 +225,7 @@ impl Recorder<'_> {
         }
         self.take_buffered();
         self.code.hand_over.waits = self.clock.area().take_waits();
-        self.futexes.sharing.has_changed(id);
+        self.futexes.keys.has_changed(id);
         let hurried = self.code.buffer.was_hurried();
         match registers.number() as usize {
             SYS_TICK => {
@@ -300,7 +300,7 @@ impl Recorder<'_> {
     /// core.
     pub(in crate::record) fn too_quiet(&mut self, id: TaskId) -> Flow<bool> {
         let pid = self.tasks[id].pid;
-        if !self.progress.quiet.is_too_long(id, self.clock.left(), || cpu_time(pid)) {
+        if !self.progress.tickless.is_too_long(id, self.clock.left(), || cpu_time(pid)) {
             return Ok(false);
         }
         self.futexes.look_for_signals(&mut self.tasks, &mut self.poller, &self.time.clocks)?;
@@ -318,13 +318,13 @@ impl Poller {
         journal: &mut Journal,
         id: TaskId,
         registers: &Registers,
-    ) -> Option<Kind> {
+    ) -> Option<AccessKind> {
         let looked = clock.area().take_met();
         if !clock.is_watching() || clock.left() == 0 {
             return None;
         }
         let args = registers.args();
-        let is_file = || self.kind(tasks, id, args[0]) == fds::Kind::Ready;
+        let is_file = || self.kind(tasks, id, args[0]) == fds::FdKind::Ready;
         let kind = calls::call(registers.number()).touches(&args, is_file)?;
         let counts =
             looked || self.output_stream(tasks, id, registers).is_none() && clock.area().look(KERNEL, kind);

@@ -20,7 +20,7 @@ pub(super) struct Scheduler {
     pub(super) start_up: Option<StartUp>,
     /// Ticks of all tasks at the last call other than sched_yield(2).
     pub(super) last_call: u64,
-    /// Operations that the lookout had counted at the last decision.
+    /// Operations that the access watch had counted at the last decision.
     pub(super) events: u64,
 }
 
@@ -41,7 +41,7 @@ impl Scheduler {
         let id = task.id;
         match task.slot() {
             Some(slot) => clock.area().clear_slot(slot),
-            None => tasks.crowded = true,
+            None => tasks.out_of_slots = true,
         }
         tasks.add(task);
         self.strategy.spawned(id);
@@ -96,7 +96,7 @@ mod tests {
 
     use super::*;
     use crate::record::testing::{options, task, tasks};
-    use crate::schedule::{Found, Point, StrategyName, Why};
+    use crate::schedule::{Hits, Point, StrategyName, Why};
 
     fn scheduler(seed: u64) -> Scheduler {
         Scheduler::new(&Plan::new(StrategyName::Fair, seed))
@@ -119,20 +119,20 @@ mod tests {
         let (mut tasks, clock, mut scheduler) = (tasks(0), Clock::new().unwrap(), scheduler(1));
         let new = task(&mut tasks);
         scheduler.join(&mut tasks, &clock, new);
-        let point = Point { current: None, why: Why::Start, ran: 0, next: None, found: Found::default() };
+        let point = Point { current: None, why: Why::Start, ran: 0, next: None, found: Hits::default() };
         assert_eq!(scheduler.strategy.decide(point, tasks.runnable()).task, TaskId(0));
-        assert!(!tasks.crowded);
+        assert!(!tasks.out_of_slots);
     }
 
     #[test]
-    fn one_task_without_a_slot_makes_it_crowded_for_good() {
+    fn one_task_without_a_slot_means_out_of_slots_for_good() {
         let (mut tasks, clock, mut scheduler) = (tasks(0), Clock::new().unwrap(), scheduler(1));
         let mut new = task(&mut tasks);
         new.scratch = None;
         scheduler.join(&mut tasks, &clock, new);
         let new = task(&mut tasks);
         scheduler.join(&mut tasks, &clock, new);
-        assert!(tasks.crowded);
+        assert!(tasks.out_of_slots);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::schedule::surprise::Surprises;
 use crate::schedule::{Plan, StrategyName};
 use crate::task::TaskId;
 use crate::trace::event::{Position, Registers};
-use crate::tracee::{Leash, Memory, Running, Stdin, Stopped};
+use crate::tracee::{KillOnDrop, Memory, Running, Stdin, Stopped};
 
 /// Options without limits and surprises.
 pub(super) fn options() -> Options<'static> {
@@ -91,7 +91,7 @@ pub(super) fn task(tasks: &mut Tasks) -> Task {
 
 /// So many tasks as [`task`] makes them.
 pub(super) fn tasks(count: u32) -> Tasks {
-    let mut tasks = Tasks::new(Children::new(Leash::new(tid(0))).expect("a timer"));
+    let mut tasks = Tasks::new(Children::new(KillOnDrop::new(tid(0))).expect("a timer"));
     for _ in 0..count {
         let new = task(&mut tasks);
         tasks.add(new);

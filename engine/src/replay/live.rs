@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use super::files::{Contents, Files};
 use crate::error::Error;
 use crate::task::TaskId;
-use crate::tracee::{Area, DebugRegisters, Heartbeat, Leash, Memory, Running, Stopped};
+use crate::tracee::{Area, DebugRegisters, KillOnDrop, Memory, Running, Stopped, WakeUpTimer};
 
 /// All that lives and that a replay has to itself.
 pub(super) struct Live<'a> {
@@ -18,8 +18,8 @@ pub(super) struct Live<'a> {
     pub(super) memories: Vec<Rc<Memory>>,
     /// By the numbers of the tasks.
     pub(super) handles: Vec<Handle>,
-    pub(super) leash: Leash,
-    pub(super) _heartbeat: Heartbeat,
+    pub(super) kill_on_drop: KillOnDrop,
+    pub(super) _wake_up_timer: WakeUpTimer,
 }
 
 /// A task of ours, which is one of the kernel's.

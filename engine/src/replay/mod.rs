@@ -14,7 +14,7 @@ mod files;
 mod given;
 mod image;
 mod live;
-mod lockers;
+mod lock_owners;
 mod mapper;
 mod run;
 mod session;
@@ -61,7 +61,7 @@ pub struct Replayed {
     /// What was counted.
     pub stats: Stats,
     /// Which task has locked which of the words that were watched, with its thread name.
-    pub lockers: Vec<(u64, TaskId, String)>,
+    pub lock_owners: Vec<(u64, TaskId, String)>,
 }
 
 /// Replay a trace. Call it from a thread that the caller can spare: the thread is pinned to the core.
@@ -71,9 +71,9 @@ pub struct Replayed {
 pub fn replay<'a>(trace: &'a dyn Source, options: Options<'a>) -> Result<Replayed, Error> {
     let words = options.watch;
     let mut session = Session::start(trace, options)?;
-    let lockers = lockers::run(&mut session, words)?;
+    let lock_owners = lock_owners::run(&mut session, words)?;
     match session.ended() {
-        Some((ending, stats)) => Ok(Replayed { ending: ending.clone(), stats, lockers }),
+        Some((ending, stats)) => Ok(Replayed { ending: ending.clone(), stats, lock_owners }),
         None => Err(check::misplaced(session.state().event(), "the end of the program", "nothing")),
     }
 }

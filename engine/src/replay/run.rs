@@ -11,7 +11,8 @@ use super::step::{Arrival, Flow, Step};
 use crate::error::Error;
 use crate::task::TaskId;
 use crate::tracee::{
-    DebugRegisters, Registers, Resume, Running, Stop, Stopped, Wait, Waited, is_fault, to_exit, wait_in_group,
+    DebugRegisters, Registers, Resume, Running, Stop, Stopped, WaitStatus, Waited, is_fault, to_exit,
+    wait_in_group,
 };
 
 impl Step<'_, '_> {
@@ -84,8 +85,8 @@ impl Step<'_, '_> {
             let running = stopped.resume(how, 0)?;
             let stop;
             (stopped, stop) = match self.wait_for_running(running)? {
-                Wait::Stopped(stopped, stop) => (stopped, stop),
-                Wait::Dead(death) => {
+                WaitStatus::Stopped(stopped, stop) => (stopped, stop),
+                WaitStatus::Dead(death) => {
                     return Err(self.differs("a task that goes on".into(), format!("{death:?}")));
                 }
             };
@@ -102,7 +103,7 @@ impl Step<'_, '_> {
         Ok((stopped, result))
     }
 
-    pub(super) fn wait(&self, running: &Running) -> Result<Wait, Error> {
+    pub(super) fn wait(&self, running: &Running) -> Result<WaitStatus, Error> {
         let since = Instant::now();
         loop {
             match running.wait()? {
@@ -125,8 +126,9 @@ impl Step<'_, '_> {
     }
 
     /// Wait until the running task stops or dies, or the one that has got the core by then.
-    fn wait_for_running(&mut self, running: Running) -> Result<Wait, Error> {
-        let Some(group) = self.live.leash.group().filter(|_| !self.state.log.hand_overs.is_empty()) else {
+    fn wait_for_running(&mut self, running: Running) -> Result<WaitStatus, Error> {
+        let Some(group) = self.live.kill_on_drop.group().filter(|_| !self.state.log.hand_overs.is_empty())
+        else {
             return self.wait(&running);
         };
         let since = Instant::now();
@@ -142,12 +144,12 @@ impl Step<'_, '_> {
             match wait {
                 wait if tid == self.live.handle(self.state.current).tid => return Ok(wait),
                 // It has not got the core, and makes a call.
-                Wait::Stopped(stopped, Stop::Seccomp) => return Err(self.out_of_turn(&stopped)?),
+                WaitStatus::Stopped(stopped, Stop::Seccomp) => return Err(self.out_of_turn(&stopped)?),
                 // A signal from outside, which is nothing to a replay.
-                Wait::Stopped(stopped, _) => {
+                WaitStatus::Stopped(stopped, _) => {
                     stopped.resume(Resume::Freely, 0)?;
                 }
-                Wait::Dead(_) => {}
+                WaitStatus::Dead(_) => {}
             }
         }
     }

@@ -18,8 +18,8 @@ use crate::task::TaskId;
 use crate::trace::Source;
 use crate::trace::event::Event;
 use crate::tracee::{
-    Area, Heartbeat, Launched, Memory, Point, Registers, Resume, THREAD_NAME, pin, raise_descriptor_limit,
-    rebuild,
+    Area, Launched, Memory, Point, Registers, Resume, THREAD_NAME, WakeUpTimer, bind_to_core,
+    raise_descriptor_limit, rebuild,
 };
 
 /// A replay under way. Several can be under way at a time, also on one thread: each has processes, files and an area of its own.
@@ -52,7 +52,7 @@ impl<'a> Session<'a> {
     /// If the trace is damaged, or the kernel refuses something.
     pub fn start(trace: &'a dyn Source, options: Options<'a>) -> Result<Self, Error> {
         let contents = Contents::of(trace);
-        pin(options.core)?;
+        bind_to_core(options.core)?;
         raise_descriptor_limit();
         let mut cursor = Cursor::new(trace);
         let image = match cursor.take()? {
@@ -60,7 +60,7 @@ impl<'a> Session<'a> {
             other => return Err(misplaced(0, "the program's image", &format!("{other:?}"))),
         };
         let area = Area::new()?;
-        let Launched { task, memory, leash } = rebuild(&area)?;
+        let Launched { task, memory, kill_on_drop } = rebuild(&area)?;
         let mut files = Files::default();
         let task = image::fill(task, (&memory, &area), &image, &mut files, &contents)?;
         let pid = task.tid();
@@ -74,8 +74,8 @@ impl<'a> Session<'a> {
                 contents,
                 memories: vec![Rc::new(memory)],
                 handles: vec![Handle::new(task, pid)],
-                leash,
-                _heartbeat: Heartbeat::start()?,
+                kill_on_drop,
+                _wake_up_timer: WakeUpTimer::start()?,
             },
             control: Control { stop, patience, output },
             stops: Stops::default(),

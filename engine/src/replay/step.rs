@@ -68,7 +68,7 @@ pub(super) fn is_reached_by_running(event: &Event) -> bool {
         | Event::Syscall(_)
         | Event::Drained(_)
         | Event::TrappedRead(_)
-        | Event::Pin(_)
+        | Event::AsyncStop(_)
         | Event::Parked(_) => true,
         Event::Signal(signal) => signal.fault,
         Event::Image(_)
@@ -110,7 +110,7 @@ impl Step<'_, '_> {
             Event::Syscall(call) => self.syscall(call)?,
             Event::Signal(signal) => self.signal(signal)?,
             Event::Written(written) => self.written(written)?,
-            Event::Pin(pin) => self.pin(pin)?,
+            Event::AsyncStop(async_stop) => self.async_stop(async_stop)?,
             Event::Parked(parked) => self.park(*parked)?,
             Event::Unparked(task) => self.unpark(*task)?,
             Event::Killed(task) => self.kill(*task)?,

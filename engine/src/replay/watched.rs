@@ -5,7 +5,7 @@
 
 use rrtest_preload::layout::{Entry, HandOver, SYS_READ, SYS_TICK};
 
-use super::apply::pin::Sought;
+use super::apply::async_stop::Sought;
 use super::state::At;
 use super::step::{Arrival, Flow, Step, Unfinished};
 use super::stops::{Why, no_register};

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use rrtest_preload::layout::{Crowd, crowd};
+use rrtest_preload::layout::{Bucket, bucket};
 
 use crate::task::TaskId;
 
@@ -37,9 +37,9 @@ pub struct Waiter {
 /// The queues of all futexes. A task waits in at most one.
 #[derive(Debug, Default)]
 pub struct FutexTable {
-    /// Number of waiters on each futex, by bucket ([`crowd`]).
-    crowds: HashMap<usize, Vec<(FutexKey, u32)>>,
-    /// Buckets that have changed since [`Self::crowds`] was last called.
+    /// Number of waiters on each futex, by bucket ([`bucket`]).
+    buckets: HashMap<usize, Vec<(FutexKey, u32)>>,
+    /// Buckets that have changed since [`Self::buckets`] was last called.
     changed: Vec<usize>,
     /// Waiters in order of arrival. No queue is empty.
     queues: BTreeMap<FutexKey, Vec<Waiter>>,
@@ -48,9 +48,9 @@ pub struct FutexTable {
 
 impl FutexTable {
     fn count(&mut self, key: FutexKey, change: i32) {
-        let number = crowd(key.address);
+        let number = bucket(key.address);
         // Emptied buckets are kept: tasks that wait return to them again and again.
-        let keys = self.crowds.entry(number).or_default();
+        let keys = self.buckets.entry(number).or_default();
         match keys.iter().position(|(known, _)| *known == key) {
             Some(at) => {
                 keys[at].1 = keys[at].1.saturating_add_signed(change);
@@ -65,24 +65,24 @@ impl FutexTable {
         }
     }
 
-    /// Reports the buckets ([`crowd`]) that have changed since the last call. If all their waiters wait on one futex,
+    /// Reports the buckets ([`bucket`]) that have changed since the last call. If all their waiters wait on one futex,
     /// the waiters are given in order of arrival.
-    pub fn crowds(&mut self, mut tell: impl FnMut(usize, Crowd, &[Waiter])) {
+    pub fn buckets(&mut self, mut tell: impl FnMut(usize, Bucket, &[Waiter])) {
         while let Some(number) = self.changed.pop() {
-            let (crowd, key) = self.crowd(number);
+            let (bucket, key) = self.bucket(number);
             let queue = key.and_then(|key| self.queues.get(&key)).map_or(&[][..], Vec::as_slice);
-            tell(number, crowd, queue);
+            tell(number, bucket, queue);
         }
     }
 
-    fn crowd(&self, number: usize) -> (Crowd, Option<FutexKey>) {
-        let keys = self.crowds.get(&number).map_or(&[][..], Vec::as_slice);
+    fn bucket(&self, number: usize) -> (Bucket, Option<FutexKey>) {
+        let keys = self.buckets.get(&number).map_or(&[][..], Vec::as_slice);
         let tasks = keys.iter().map(|(_, tasks)| tasks).sum();
-        let all = Crowd { tasks, ..Crowd::default() };
+        let all = Bucket { tasks, ..Bucket::default() };
         let plain = |key: &FutexKey| self.queues[key].iter().all(|waiter| waiter.bitset == ANY);
         match keys {
             [(only, _)] if plain(only) => {
-                (Crowd { space: only.space, address: only.address, ..all }, Some(*only))
+                (Bucket { space: only.space, address: only.address, ..all }, Some(*only))
             }
             _ => (all, None),
         }
@@ -263,35 +263,35 @@ mod tests {
     }
 
     /// Returns what is reported about the bucket of A.
-    fn told(table: &mut FutexTable) -> Option<Crowd> {
+    fn told(table: &mut FutexTable) -> Option<Bucket> {
         let mut told = None;
-        table.crowds(|number, crowd, _| told = (number == crowd_of_a()).then_some(crowd).or(told));
+        table.buckets(|number, bucket, _| told = (number == bucket_of_a()).then_some(bucket).or(told));
         told
     }
 
-    fn crowd_of_a() -> usize {
-        crowd(A.address)
+    fn bucket_of_a() -> usize {
+        bucket(A.address)
     }
 
     #[test]
-    fn a_crowd_has_an_address_where_all_wait_for_one_futex_and_for_any_wake() {
+    fn a_bucket_has_an_address_where_all_wait_for_one_futex_and_for_any_wake() {
         let mut table = table(2);
-        let Crowd { tasks, space, address, .. } = told(&mut table).unwrap();
+        let Bucket { tasks, space, address, .. } = told(&mut table).unwrap();
         assert_eq!((tasks, space, address), (2, A.space, A.address));
         assert_eq!(told(&mut table), None, "nothing has changed");
         table.wait(A, TaskId(7), 0b10);
-        assert_eq!(told(&mut table), Some(Crowd { tasks: 3, ..Crowd::default() }));
+        assert_eq!(told(&mut table), Some(Bucket { tasks: 3, ..Bucket::default() }));
         table.remove(TaskId(7));
         table.wait(FutexKey { space: 5, ..A }, TaskId(8), ANY);
-        assert_eq!(told(&mut table), Some(Crowd { tasks: 3, ..Crowd::default() }));
+        assert_eq!(told(&mut table), Some(Bucket { tasks: 3, ..Bucket::default() }));
         table.wake(FutexKey { space: 5, ..A }, 1, ANY, &mut first);
         table.requeue(A, B, 1, 0, &mut first);
         assert_eq!(
             told(&mut table),
-            Some(Crowd { tasks: 1, space: A.space, address: A.address, ..Crowd::default() })
+            Some(Bucket { tasks: 1, space: A.space, address: A.address, ..Bucket::default() })
         );
         table.wake(A, 1, ANY, &mut first);
-        assert_eq!(told(&mut table), Some(Crowd::default()));
+        assert_eq!(told(&mut table), Some(Bucket::default()));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Who runs next. Pure: the room knows no process, so every rule can be tested alone.
 
-mod bounded;
 pub mod deadline;
 pub mod explore;
 mod fair;
+mod fairness_fallback;
 pub mod futex;
-mod newborns;
+mod held_back;
 mod pct;
 mod per_task;
 pub mod portfolio;
@@ -23,7 +23,7 @@ mod systematic;
 mod walk;
 
 pub use strategy::{
-    Choice, Decided, Deviation, Found, Lookout, Operation, Plan, Point, Strategy, StrategyName,
+    AccessWatch, Choice, Decided, Deviation, Hits, Operation, Plan, Point, Strategy, StrategyName,
     UnknownStrategy, Why,
 };
 
@@ -41,7 +41,7 @@ pub fn build(plan: &Plan) -> Box<dyn Strategy> {
         StrategyName::Surw => Box::new(surw::Surw::new(plan)),
         StrategyName::Starve => Box::new(starve::Starve::new(plan)),
     };
-    Box::new(bounded::Bounded::new(chaos, plan))
+    Box::new(fairness_fallback::FairnessFallback::new(chaos, plan))
 }
 
 #[cfg(test)]
@@ -51,9 +51,9 @@ mod tests {
     use super::*;
 
     /// Makes a plan for an attempt, from its number and what the first attempt measured.
-    type Way = fn(attempt: u64, measured: &Measured) -> Plan;
+    type Planner = fn(attempt: u64, measured: &Measured) -> Plan;
 
-    const WAYS: [(&str, Way); 6] = [
+    const PLANNERS: [(&str, Planner); 6] = [
         ("walk", |attempt, measured| plan(attempt, &[StrategyName::Walk], measured)),
         ("pct", |attempt, measured| plan(attempt, &[StrategyName::Pct], measured)),
         ("pos", |attempt, measured| plan(attempt, &[StrategyName::Pos], measured)),
@@ -82,7 +82,7 @@ mod tests {
         run(program, &mut *build(&Plan::new(StrategyName::Fair, seed)))
     }
 
-    fn attempts(program: &Program, way: Way, count: u64) -> Vec<Run> {
+    fn attempts(program: &Program, way: Planner, count: u64) -> Vec<Run> {
         let measured = fair(program).measured;
         (0..count).map(|attempt| run(program, &mut *build(&way(attempt, &measured)))).collect()
     }
@@ -99,11 +99,11 @@ mod tests {
         const ATTEMPTS: u64 = 2000;
         println!(
             "median attempts up to a failure, decisions of an attempt; {}",
-            WAYS.map(|(name, _)| name).join(", ")
+            PLANNERS.map(|(name, _)| name).join(", ")
         );
         for (name, program) in programs::buggy() {
             print!("{name:22} {:5} ticks", fair(&program).measured.ticks);
-            for (_, way) in WAYS {
+            for (_, way) in PLANNERS {
                 let runs = attempts(&program, way, ATTEMPTS);
                 let median = match failures(&runs) {
                     0 => "never".to_owned(),
@@ -136,7 +136,7 @@ mod tests {
             "reorder 10",
         ];
         for (name, program) in programs::buggy().into_iter().filter(|(name, _)| found.contains(name)) {
-            let runs = attempts(&program, WAYS[PORTFOLIO].1, 1000);
+            let runs = attempts(&program, PLANNERS[PORTFOLIO].1, 1000);
             assert!(failures(&runs) > 0, "{name} never failed");
         }
     }
@@ -145,7 +145,7 @@ mod tests {
     fn sound_programs_pass_whoever_schedules_them() {
         for (name, program) in programs::sound() {
             assert_eq!(fair(&program).outcome, Outcome::Passed, "{name}, fair");
-            for (way_name, way) in WAYS {
+            for (way_name, way) in PLANNERS {
                 for (attempt, run) in attempts(&program, way, 60).iter().enumerate() {
                     assert_eq!(run.outcome, Outcome::Passed, "{name}, {way_name}, attempt {attempt}");
                 }
@@ -159,14 +159,14 @@ mod tests {
         let program = programs::buggy().swap_remove(0).1;
         let (tasks, ticks) = (4, fair(&program).measured.ticks);
         let attempts = 4 * tasks * ticks;
-        let found = failures(&self::attempts(&program, WAYS[PCT].1, attempts));
+        let found = failures(&self::attempts(&program, PLANNERS[PCT].1, attempts));
         assert!(found >= 4, "{found} of {attempts}");
     }
 
     #[test]
     fn equal_plans_run_equally() {
         for (name, program) in programs::buggy() {
-            for (_, way) in WAYS {
+            for (_, way) in PLANNERS {
                 assert_eq!(attempts(&program, way, 3), attempts(&program, way, 3), "{name}");
             }
         }

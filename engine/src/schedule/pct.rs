@@ -17,7 +17,7 @@
 use std::cmp::Reverse;
 
 use super::LONG_SLICE;
-use super::newborns::Newborns;
+use super::held_back::HeldBack;
 use super::per_task::PerTask;
 use super::random::Random;
 use super::strategy::{Choice, Plan, Point, Strategy, Why};
@@ -43,7 +43,7 @@ pub(super) struct Pct {
     contended: bool,
     /// The lowest priority given so far.
     lowest: i64,
-    newborns: Newborns,
+    held_back: HeldBack,
     running: Option<TaskId>,
 }
 
@@ -71,9 +71,9 @@ impl Pct {
             })
             .collect();
         changes.sort_unstable_by_key(|tick| Reverse(*tick));
-        let newborns = Newborns::new(order.chance(2, 3));
+        let held_back = HeldBack::new(order.chance(2, 3));
         let tasks = PerTask::default();
-        Self { order, wakes, tasks, changes, ticks: 0, contended: false, lowest: 0, newborns, running: None }
+        Self { order, wakes, tasks, changes, ticks: 0, contended: false, lowest: 0, held_back, running: None }
     }
 
     /// Lowers the priority of `task` below all others.
@@ -101,19 +101,19 @@ impl Strategy for Pct {
     fn spawned(&mut self, task: TaskId) {
         let priority = 1 + (self.order.any() >> 2).cast_signed();
         self.tasks.insert(task, Standing { priority, patience: LONG_SLICE });
-        self.newborns.spawned(task, self.running);
+        self.held_back.spawned(task, self.running);
     }
 
     fn exited(&mut self, task: TaskId) {
         self.tasks.remove(task);
-        self.newborns.exited(task);
+        self.held_back.exited(task);
     }
 
     fn decide(&mut self, point: Point, runnable: &[TaskId]) -> Choice {
         if let Some(current) = point.current {
             self.account(current, point.why, if self.contended { point.ran } else { 0 });
         }
-        let candidates = self.newborns.candidates(point, runnable);
+        let candidates = self.held_back.candidates(point, runnable);
         let highest = candidates.iter().max_by_key(|task| self.tasks.get(**task).map(|it| it.priority));
         let task = *highest.unwrap_or(&runnable[0]);
         self.running = Some(task);

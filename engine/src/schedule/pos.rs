@@ -16,10 +16,10 @@
 use rrtest_preload::objects::mark;
 
 use super::LONG_SLICE;
-use super::newborns::Newborns;
+use super::held_back::HeldBack;
 use super::per_task::PerTask;
 use super::random::Random;
-use super::strategy::{Choice, Lookout, Operation, Plan, Point, Strategy, Why};
+use super::strategy::{AccessWatch, Choice, Operation, Plan, Point, Strategy, Why};
 use crate::task::TaskId;
 
 /// Base-2 logarithm of the operations that a recording counts, at least and at most, before it counts ever fewer.
@@ -40,7 +40,7 @@ pub(super) struct Pos {
     budget: u32,
     /// How rarely a task stops at objects that no other task has touched yet, as a power of 2.
     alone: u32,
-    newborns: Newborns,
+    held_back: HeldBack,
     running: Option<TaskId>,
 }
 
@@ -64,7 +64,7 @@ impl Pos {
         let [mut order, wakes] = Random::streams(plan.seed);
         let budget = (BUDGET.start + order.below(BUDGET.end - BUDGET.start)) as u32;
         let alone = if order.chance(3, 4) { 0 } else { 1 + order.below(MOST_ALONE) as u32 };
-        let newborns = Newborns::new(order.chance(2, 3));
+        let held_back = HeldBack::new(order.chance(2, 3));
         Self {
             order,
             wakes,
@@ -72,7 +72,7 @@ impl Pos {
             lowest: 1 << 40,
             budget,
             alone,
-            newborns,
+            held_back,
             running: None,
         }
     }
@@ -103,12 +103,12 @@ impl Pos {
 impl Strategy for Pos {
     fn spawned(&mut self, task: TaskId) {
         self.pending.insert(task, Pending::default());
-        self.newborns.spawned(task, self.running);
+        self.held_back.spawned(task, self.running);
     }
 
     fn exited(&mut self, task: TaskId) {
         self.pending.remove(task);
-        self.newborns.exited(task);
+        self.held_back.exited(task);
     }
 
     fn decide(&mut self, point: Point, runnable: &[TaskId]) -> Choice {
@@ -118,7 +118,7 @@ impl Strategy for Pos {
             let arrived = self.arrived(point);
             self.pending.insert(current, arrived);
         }
-        let candidates = self.newborns.candidates(point, runnable);
+        let candidates = self.held_back.candidates(point, runnable);
         let highest = candidates.iter().copied().max_by_key(|task| self.priority(*task));
         let task = highest.unwrap_or(runnable[0]);
         self.running = Some(task);
@@ -133,9 +133,9 @@ impl Strategy for Pos {
             }
             bar = bar.max(self.priority(other));
         }
-        let lookout =
-            Lookout { bar, random: self.order.any(), pending, alone: self.alone, budget: self.budget };
-        Choice { task, slice: LONG_SLICE, lookout: Some(lookout) }
+        let access_watch =
+            AccessWatch { bar, random: self.order.any(), pending, alone: self.alone, budget: self.budget };
+        Choice { task, slice: LONG_SLICE, access_watch: Some(access_watch) }
     }
 
     fn wake(&mut self, waiters: &[TaskId]) -> usize {
@@ -146,20 +146,20 @@ impl Strategy for Pos {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::{Found, StrategyName};
+    use crate::schedule::{Hits, StrategyName};
 
     const ALL: [TaskId; 3] = [TaskId(0), TaskId(1), TaskId(2)];
 
     fn pos(seed: u64) -> Pos {
         let mut pos = Pos::new(&Plan::new(StrategyName::Pos, seed));
-        pos.newborns = Newborns::new(false);
+        pos.held_back = HeldBack::new(false);
         ALL.into_iter().for_each(|task| pos.spawned(task));
         pos
     }
 
     fn met(current: TaskId, address: u64, writes: bool, drawn: u64) -> Point {
         let next = Some(Operation::Memory { address, writes });
-        Point { current: Some(current), why: Why::Met, ran: 1, next, found: Found { events: 1, drawn } }
+        Point { current: Some(current), why: Why::Met, ran: 1, next, found: Hits { events: 1, drawn } }
     }
 
     #[test]
@@ -170,7 +170,7 @@ mod tests {
                 .insert(task, Pending { priority: Some(priority), touches: Some((task.0.into(), true)) });
         }
         let choice = pos.decide(met(ALL[0], 8, true, 75), &ALL);
-        let Lookout { bar, pending, .. } = choice.lookout.unwrap();
+        let AccessWatch { bar, pending, .. } = choice.access_watch.unwrap();
         assert_eq!((choice.task, bar), (ALL[1], 80));
         assert_eq!(pending, mark(8) | mark(2));
         assert_eq!(pos.decide(met(ALL[1], 24, true, 85), &ALL).task, ALL[1]);

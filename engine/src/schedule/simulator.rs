@@ -7,12 +7,12 @@ use std::cell::Cell;
 use std::fmt::Debug;
 use std::ops::{Index, IndexMut};
 
-use rrtest_preload::layout::{Kind, OBJECTS, Object, Watch};
+use rrtest_preload::layout::{AccessKind, OBJECTS, Object, Watch};
 use rrtest_preload::objects::{Objects, place};
 
 use super::futex::{ANY, FutexKey, FutexTable};
 use super::portfolio::Measured;
-use super::strategy::{Found, Lookout, Operation, Point, Strategy, Why};
+use super::strategy::{AccessWatch, Hits, Operation, Point, Strategy, Why};
 use crate::task::TaskId;
 
 /// The shared variables, and the registers of the running task.
@@ -192,7 +192,7 @@ impl Simulator<'_> {
             let mut left = choice.slice;
             let (before, mut next) = (self.watch.events, None);
             let Watch { events, fresh, .. } = self.watch;
-            let watch = choice.lookout.unwrap_or(Lookout::MEASURE).watch(choice.task);
+            let watch = choice.access_watch.unwrap_or(AccessWatch::MEASURE).watch(choice.task);
             self.watch = Watch { events, fresh, ..watch };
             let why = loop {
                 if !self.threads[self.tasks[choice.task.0 as usize]].ticked && self.ticks(choice.task) {
@@ -200,7 +200,7 @@ impl Simulator<'_> {
                     self.run.measured.ticks += 1;
                     left -= 1;
                     let (address, kind) = self.coming(choice.task);
-                    let writes = kind != Kind::AtomicLoad;
+                    let writes = kind != AccessKind::AtomicLoad;
                     next = Some(Operation::Memory { address, writes });
                     if left == 0 {
                         break Why::SliceOver;
@@ -225,7 +225,7 @@ impl Simulator<'_> {
                 return Outcome::Hung;
             }
             self.run.measured.count(choice.task, self.watch.events - before);
-            let found = Found { events: self.watch.events - before, drawn: self.watch.drawn };
+            let found = Hits { events: self.watch.events - before, drawn: self.watch.drawn };
             point = Point { current: Some(choice.task), why, ran: choice.slice - left, next, found };
         }
     }
@@ -248,14 +248,14 @@ impl Simulator<'_> {
     }
 
     /// Returns what the current operation accesses.
-    fn coming(&self, task: TaskId) -> (u64, Kind) {
+    fn coming(&self, task: TaskId) -> (u64, AccessKind) {
         const VARIABLES: u64 = 0x1000;
         const LOCKS: u64 = 0x2000;
         const THREADS: u64 = 0x3000;
         const OWN: u64 = 0x1_0000;
         let index = self.tasks[task.0 as usize];
         let thread = &self.threads[index];
-        let end = (THREADS + 8 * index as u64, Kind::AtomicUpdate);
+        let end = (THREADS + 8 * index as u64, AccessKind::AtomicUpdate);
         let Some(op) = thread.ops.get(thread.at) else { return end };
         let mut memory = self.memory.clone();
         memory.registers = thread.registers;
@@ -266,19 +266,20 @@ impl Simulator<'_> {
                 condition(&memory);
             }
             Op::Lock(lock) | Op::Unlock(lock) | Op::Wait(_, lock) => {
-                return (LOCKS + 8 * lock, Kind::AtomicUpdate);
+                return (LOCKS + 8 * lock, AccessKind::AtomicUpdate);
             }
-            Op::NotifyOne(condvar) => return (LOCKS + 8 * condvar, Kind::AtomicUpdate),
-            Op::Spawn(other) => return (THREADS + 8 * other as u64, Kind::AtomicStore),
-            Op::Join(other) => return (THREADS + 8 * other as u64, Kind::AtomicLoad),
+            Op::NotifyOne(condvar) => return (LOCKS + 8 * condvar, AccessKind::AtomicUpdate),
+            Op::Spawn(other) => return (THREADS + 8 * other as u64, AccessKind::AtomicStore),
+            Op::Join(other) => return (THREADS + 8 * other as u64, AccessKind::AtomicLoad),
             Op::Work(_) | Op::Expect(_) | Op::Only(_) => {}
         }
         match memory.shared.accessed.get() {
-            Some((variable, writes)) => {
-                (VARIABLES + 8 * variable as u64, if writes { Kind::AtomicUpdate } else { Kind::AtomicLoad })
-            }
+            Some((variable, writes)) => (
+                VARIABLES + 8 * variable as u64,
+                if writes { AccessKind::AtomicUpdate } else { AccessKind::AtomicLoad },
+            ),
             // An object of the thread's own, now and then a new one.
-            None => (OWN * (1 + index as u64) + 8 * (thread.worked / 8), Kind::AtomicUpdate),
+            None => (OWN * (1 + index as u64) + 8 * (thread.worked / 8), AccessKind::AtomicUpdate),
         }
     }
 

@@ -6,7 +6,7 @@
 //! suitable length fit into each recording, and the tasks are drawn anew for each interval.
 
 use super::LONG_SLICE;
-use super::newborns::Newborns;
+use super::held_back::HeldBack;
 use super::random::Random;
 use super::strategy::{Choice, Plan, Point, Strategy, Why};
 use crate::task::TaskId;
@@ -37,7 +37,7 @@ pub(super) struct Starve {
     left: u64,
     /// Determines the starved tasks, and the order of the others.
     salt: u64,
-    newborns: Newborns,
+    held_back: HeldBack,
     running: Option<TaskId>,
 }
 
@@ -57,7 +57,7 @@ impl Starve {
             shortest..=longest
         };
         let rarity = 2 << order.below(RAREST);
-        let newborns = Newborns::new(order.chance(1, 2));
+        let held_back = HeldBack::new(order.chance(1, 2));
         Self {
             order,
             wakes,
@@ -67,7 +67,7 @@ impl Starve {
             rarity,
             left: 0,
             salt: 0,
-            newborns,
+            held_back,
             running: None,
         }
     }
@@ -98,11 +98,11 @@ impl Starve {
 
 impl Strategy for Starve {
     fn spawned(&mut self, task: TaskId) {
-        self.newborns.spawned(task, self.running);
+        self.held_back.spawned(task, self.running);
     }
 
     fn exited(&mut self, task: TaskId) {
-        self.newborns.exited(task);
+        self.held_back.exited(task);
     }
 
     fn decide(&mut self, point: Point, runnable: &[TaskId]) -> Choice {
@@ -112,7 +112,7 @@ impl Strategy for Starve {
         if self.left == 0 || spins && self.order.chance(1, 4) {
             self.begin();
         }
-        let candidates = self.newborns.candidates(point, runnable);
+        let candidates = self.held_back.candidates(point, runnable);
         let others = candidates.len() > 1;
         let gives_way = point.current.filter(|_| spins && others);
         let first = candidates.iter().copied().filter(|task| Some(*task) != gives_way);

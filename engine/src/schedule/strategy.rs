@@ -176,13 +176,13 @@ pub struct Point {
     pub ran: u64,
     /// What `current` is about to do, if known.
     pub next: Option<Operation>,
-    /// What a [`Lookout`] for `current` has found.
-    pub found: Found,
+    /// What a [`AccessWatch`] for `current` has found.
+    pub found: Hits,
 }
 
-/// What a lookout has found since the previous decision.
+/// What an access watch has found since the previous decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct Hits {
     /// Counted operations on objects that are, or could be, shared.
     pub events: u64,
     /// The number drawn for the operation before which the task has stopped ([`Why::Met`]).
@@ -196,7 +196,7 @@ pub enum Why {
     Start,
     /// The timeslice is used up.
     SliceOver,
-    /// The current task, which has a lookout, is about to access a shared object.
+    /// The current task, which has an access watch, is about to access a shared object.
     Met,
     /// The current task can go on, but other tasks have become runnable since the last decision.
     Woken,
@@ -231,20 +231,20 @@ pub struct Choice {
     /// Ticks until the next question, at least 1.
     pub slice: u64,
     /// Whether the task shall stop earlier, before operations on objects that it shares with others.
-    pub lookout: Option<Lookout>,
+    pub access_watch: Option<AccessWatch>,
 }
 
 impl Choice {
     /// Runs `task` for `slice` ticks.
     #[must_use]
     pub fn plain(task: TaskId, slice: u64) -> Self {
-        Self { task, slice, lookout: None }
+        Self { task, slice, access_watch: None }
     }
 }
 
 /// Before which operations on shared objects a task stops ([`rrtest_preload::objects`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lookout {
+pub struct AccessWatch {
     /// A number is drawn for each operation; the task stops if it is less than this.
     pub bar: u64,
     /// The source of these numbers.
@@ -258,7 +258,7 @@ pub struct Lookout {
     pub budget: u32,
 }
 
-impl Lookout {
+impl AccessWatch {
     /// A budget that is never used up, in which busy objects count as often as others.
     pub(crate) const ALL: u32 = objects::UNLIMITED as u32;
 

@@ -174,7 +174,7 @@ impl fmt::Display for Struck {
 
 /// Draws the surprises of an attempt.
 #[derive(Debug)]
-pub struct Dice {
+pub struct Injector {
     allowed: Surprises,
     kinds: [Die; Surprise::ALL.len()],
     struck: Struck,
@@ -189,7 +189,7 @@ struct Die {
     period: u64,
 }
 
-impl Dice {
+impl Injector {
     /// Makes streams that no strategy uses.
     const SALT: u64 = 0x7375_7270_7269_7365;
 
@@ -295,8 +295,8 @@ mod tests {
         );
     }
 
-    fn strikes(dice: &mut Dice, kind: Surprise) -> Vec<bool> {
-        (0..64).map(|_| dice.strike(kind)).collect()
+    fn strikes(injector: &mut Injector, kind: Surprise) -> Vec<bool> {
+        (0..64).map(|_| injector.strike(kind)).collect()
     }
 
     #[test]
@@ -304,7 +304,7 @@ mod tests {
         let late: Surprises = [Surprise::Late].into_iter().collect();
         let mut seen = 0;
         for seed in 0..50 {
-            let (mut all, mut only) = (Dice::new(Surprises::ALL, seed), Dice::new(late, seed));
+            let (mut all, mut only) = (Injector::new(Surprises::ALL, seed), Injector::new(late, seed));
             strikes(&mut all, Surprise::Short);
             let struck = strikes(&mut only, Surprise::Late);
             assert_eq!(strikes(&mut all, Surprise::Late), struck);
@@ -318,8 +318,8 @@ mod tests {
     #[test]
     fn what_is_not_allowed_never_strikes() {
         for seed in 0..20 {
-            let mut dice = Dice::new(Surprises::NONE, seed);
-            assert!(Surprise::ALL.iter().all(|kind| !strikes(&mut dice, *kind).contains(&true)));
+            let mut injector = Injector::new(Surprises::NONE, seed);
+            assert!(Surprise::ALL.iter().all(|kind| !strikes(&mut injector, *kind).contains(&true)));
         }
     }
 
@@ -327,7 +327,7 @@ mod tests {
     fn patience_is_rare() {
         let mut counts = [0; 6];
         for seed in 0..64_000 {
-            counts[Dice::new(Surprises::ALL, seed).patience() as usize] += 1;
+            counts[Injector::new(Surprises::ALL, seed).patience() as usize] += 1;
         }
         for (power, expected) in [250, 125, 62, 31, 31].into_iter().enumerate() {
             let count = counts[power + 1];
@@ -337,13 +337,13 @@ mod tests {
 
     #[test]
     fn amounts_are_of_all_magnitudes_and_within_their_bounds() {
-        let mut dice = Dice::new(Surprises::ALL, 1);
-        let amounts: Vec<u64> = (0..2000).map(|_| dice.amount(Surprise::Late, 10, 1000)).collect();
+        let mut injector = Injector::new(Surprises::ALL, 1);
+        let amounts: Vec<u64> = (0..2000).map(|_| injector.amount(Surprise::Late, 10, 1000)).collect();
         assert!(amounts.iter().all(|amount| (10..1000).contains(amount)));
         for (from, to) in [(10, 20), (20, 40), (40, 80), (80, 160), (160, 320), (320, 640), (640, 1000)] {
             let count = amounts.iter().filter(|amount| (from..to).contains(*amount)).count();
             assert!((200..400).contains(&count), "{count} from {from} to {to}");
         }
-        assert_eq!([dice.amount(Surprise::Late, 7, 7), dice.amount(Surprise::Late, 7, 3)], [7, 7]);
+        assert_eq!([injector.amount(Surprise::Late, 7, 7), injector.amount(Surprise::Late, 7, 3)], [7, 7]);
     }
 }

@@ -11,10 +11,10 @@
 //! length: after each operation that counts, it goes on with the probability with which it would be chosen again.
 
 use super::LONG_SLICE;
-use super::newborns::Newborns;
+use super::held_back::HeldBack;
 use super::per_task::PerTask;
 use super::random::Random;
-use super::strategy::{Choice, Lookout, Plan, Point, Strategy, Why};
+use super::strategy::{AccessWatch, Choice, Plan, Point, Strategy, Why};
 use crate::task::TaskId;
 
 /// Base-2 logarithm of the largest number that is drawn.
@@ -41,7 +41,7 @@ pub(super) struct Surw {
     alone: u32,
     /// By how many bits timeslices are shortened because earlier ones were used up.
     impatience: u32,
-    newborns: Newborns,
+    held_back: HeldBack,
     running: Option<TaskId>,
 }
 
@@ -55,7 +55,7 @@ impl Surw {
         let known = order.chance(1, 2);
         let expected = if known { plan.events.clone() } else { Vec::new() };
         let alone = if order.chance(3, 4) { 0 } else { 1 + order.below(MOST_ALONE) as u32 };
-        let newborns = Newborns::new(order.chance(2, 3));
+        let held_back = HeldBack::new(order.chance(2, 3));
         Self {
             order,
             wakes,
@@ -64,7 +64,7 @@ impl Surw {
             budget,
             alone,
             impatience: 0,
-            newborns,
+            held_back,
             running: None,
         }
     }
@@ -79,12 +79,12 @@ impl Strategy for Surw {
     fn spawned(&mut self, task: TaskId) {
         let drawn = 1 << self.order.below(LOG_EVENTS + 1);
         self.left.insert(task, self.expected.get(task.0 as usize).copied().unwrap_or(drawn));
-        self.newborns.spawned(task, self.running);
+        self.held_back.spawned(task, self.running);
     }
 
     fn exited(&mut self, task: TaskId) {
         self.left.remove(task);
-        self.newborns.exited(task);
+        self.held_back.exited(task);
     }
 
     fn decide(&mut self, point: Point, runnable: &[TaskId]) -> Choice {
@@ -96,7 +96,7 @@ impl Strategy for Surw {
                 self.impatience = (self.impatience + 1).min(MOST_IMPATIENT);
             }
         }
-        let candidates = self.newborns.candidates(point, runnable);
+        let candidates = self.held_back.candidates(point, runnable);
         // A task at the end of its turn has made this draw already.
         let over = matches!(point.why, Why::Met | Why::Yielded | Why::SliceOver) && candidates.len() > 1;
         let away = point.current.filter(|_| over);
@@ -116,12 +116,12 @@ impl Strategy for Surw {
         let all: u64 = candidates.iter().map(|task| self.weight(*task)).sum();
         let others = all - self.weight(task).min(all);
         let bar = ((u128::from(others) << 64) / u128::from(all.max(1))).min(u64::MAX.into()) as u64;
-        let lookout = Lookout { bar, random, pending: 0, alone: self.alone, budget: self.budget };
+        let access_watch = AccessWatch { bar, random, pending: 0, alone: self.alone, budget: self.budget };
         let alone = runnable.len() == 1;
         Choice {
             task,
             slice: if alone { LONG_SLICE } else { LONG_SLICE >> self.impatience },
-            lookout: Some(lookout),
+            access_watch: Some(access_watch),
         }
     }
 
@@ -133,21 +133,21 @@ impl Strategy for Surw {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::{Found, StrategyName};
+    use crate::schedule::{Hits, StrategyName};
 
     const ALL: [TaskId; 3] = [TaskId(0), TaskId(1), TaskId(2)];
 
     fn surw(seed: u64, left: [u64; 3]) -> Surw {
         let plan = Plan { events: left.to_vec(), ..Plan::new(StrategyName::Surw, seed) };
         let mut surw = Surw::new(&plan);
-        surw.newborns = Newborns::new(false);
+        surw.held_back = HeldBack::new(false);
         surw.expected = plan.events;
         ALL.into_iter().for_each(|task| surw.spawned(task));
         surw
     }
 
     fn point(current: TaskId, why: Why, events: u64) -> Point {
-        Point { current: Some(current), why, ran: 1, next: None, found: Found { events, drawn: 0 } }
+        Point { current: Some(current), why, ran: 1, next: None, found: Hits { events, drawn: 0 } }
     }
 
     #[test]
@@ -164,9 +164,9 @@ mod tests {
     fn the_bar_is_the_share_of_the_others() {
         let mut surw = surw(1, [10, 30, 1]);
         let choice = surw.decide(point(ALL[0], Why::Blocked, 0), &ALL[1..2]);
-        assert_eq!((choice.task, choice.lookout.unwrap().bar), (ALL[1], 0));
+        assert_eq!((choice.task, choice.access_watch.unwrap().bar), (ALL[1], 0));
         let choice = surw.decide(point(ALL[1], Why::Met, 20), &ALL[..2]);
-        assert_eq!((choice.task, choice.lookout.unwrap().bar), (ALL[0], 1 << 63));
+        assert_eq!((choice.task, choice.access_watch.unwrap().bar), (ALL[0], 1 << 63));
     }
 
     #[test]

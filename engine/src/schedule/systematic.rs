@@ -18,11 +18,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::LONG_SLICE;
 use super::per_task::PerTask;
-use super::strategy::{Choice, Decided, Deviation, Lookout, Operation, Plan, Point, Strategy, Why};
+use super::strategy::{AccessWatch, Choice, Decided, Deviation, Operation, Plan, Point, Strategy, Why};
 use crate::task::TaskId;
 
 /// Stops before every operation on a shared object.
-const EVERYWHERE: Lookout = Lookout { bar: u64::MAX, random: 1, pending: 0, alone: 0, budget: Lookout::ALL };
+const EVERYWHERE: AccessWatch =
+    AccessWatch { bar: u64::MAX, random: 1, pending: 0, alone: 0, budget: AccessWatch::ALL };
 
 /// How often in a row sched_yield(2) returns at once, in schedules where it does.
 pub(super) const AT_ONCE: u32 = 40;
@@ -93,7 +94,7 @@ impl Strategy for Systematic {
         if let Some(task) = here.filter(|_| gave_way)
             && self.stays(task)
         {
-            return Choice { task, slice: LONG_SLICE, lookout: Some(EVERYWHERE) };
+            return Choice { task, slice: LONG_SLICE, access_watch: Some(EVERYWHERE) };
         }
         // A task that runs for long waits for another in a loop.
         let gives_way = matches!(why, Why::Yielded | Why::SliceOver);
@@ -116,7 +117,7 @@ impl Strategy for Systematic {
             self.decided.push(Decided { chosen: task, alternatives, digest: self.digest, gave_way });
             self.about.push(address.filter(|_| why == Why::Met));
         }
-        Choice { task, slice: LONG_SLICE, lookout: Some(EVERYWHERE) }
+        Choice { task, slice: LONG_SLICE, access_watch: Some(EVERYWHERE) }
     }
 
     fn wake(&mut self, _waiters: &[TaskId]) -> usize {

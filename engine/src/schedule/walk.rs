@@ -7,7 +7,7 @@
 //! that of a test of this length: however long it is, it costs little more.
 
 use super::LONG_SLICE;
-use super::newborns::Newborns;
+use super::held_back::HeldBack;
 use super::random::Random;
 use super::strategy::{Choice, Plan, Point, Strategy, Why};
 use crate::task::TaskId;
@@ -40,7 +40,7 @@ pub(super) struct Walk {
     /// Ticks of all tasks so far, and the length to which the rate is adapted.
     ticks: u64,
     length: u64,
-    newborns: Newborns,
+    held_back: HeldBack,
     running: Option<TaskId>,
 }
 
@@ -69,9 +69,9 @@ impl Walk {
             Some(_) => 2 << order.below(SLOWEST_IN_BURST),
             None => 2 << (order.below(SLOWEST) + ticks.saturating_sub(LOG_SHORT)),
         };
-        let newborns = Newborns::new(order.chance(2, 3));
+        let held_back = HeldBack::new(order.chance(2, 3));
         let length = 1 << ticks.max(LOG_SHORT);
-        Self { order, wakes, period, bursts, left: 0, ticks: 0, length, newborns, running: None }
+        Self { order, wakes, period, bursts, left: 0, ticks: 0, length, held_back, running: None }
     }
 
     /// Returns the ticks up to the next hand-over: a geometric distribution, approximated for low rates.
@@ -112,16 +112,16 @@ impl Walk {
 
 impl Strategy for Walk {
     fn spawned(&mut self, task: TaskId) {
-        self.newborns.spawned(task, self.running);
+        self.held_back.spawned(task, self.running);
     }
 
     fn exited(&mut self, task: TaskId) {
-        self.newborns.exited(task);
+        self.held_back.exited(task);
     }
 
     fn decide(&mut self, point: Point, runnable: &[TaskId]) -> Choice {
         self.account(point.ran);
-        let candidates = self.newborns.candidates(point, runnable);
+        let candidates = self.held_back.candidates(point, runnable);
         let at = point.current.and_then(|task| candidates.binary_search(&task).ok());
         let task = match at {
             // The walk has no memory: a task that goes on may as well draw a new slice.

@@ -37,7 +37,7 @@ pub enum Extent {
     /// Only its size and its timestamps.
     Size,
     /// Possibly everything.
-    Whole,
+    WaitAll,
 }
 
 /// ioctl(2) requests that share the contents of files, or free parts of them: FICLONE, FICLONERANGE (ioctl_ficlone(2));
@@ -73,7 +73,7 @@ pub fn change(number: u64, args: &[u64; 6]) -> Option<Change> {
         libc::SYS_copy_file_range | libc::SYS_splice => descriptor(2, Extent::Until(3)),
         libc::SYS_ftruncate => descriptor(0, Extent::Size),
         libc::SYS_fallocate => descriptor(0, allocated(args[1] as i32)),
-        libc::SYS_ioctl if REQUESTS.contains(&args[1]) => descriptor(0, Extent::Whole),
+        libc::SYS_ioctl if REQUESTS.contains(&args[1]) => descriptor(0, Extent::WaitAll),
         libc::SYS_truncate | libc::SYS_creat => path(None, 0),
         libc::SYS_open if truncates(args[1]) => path(None, 0),
         libc::SYS_openat if truncates(args[2]) => path(Some(0), 1),
@@ -99,7 +99,7 @@ fn allocated(mode: i32) -> Extent {
     } else if mode & !REST == 0 {
         Extent::Size
     } else {
-        Extent::Whole
+        Extent::WaitAll
     }
 }
 
@@ -118,6 +118,6 @@ mod tests {
         let punch = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
         assert_eq!(extent(punch), Some(Extent::Told(2)));
         assert_eq!(extent(libc::FALLOC_FL_INSERT_RANGE), Some(Extent::From(2)));
-        assert_eq!(extent(1 << 20), Some(Extent::Whole));
+        assert_eq!(extent(1 << 20), Some(Extent::WaitAll));
     }
 }

@@ -336,11 +336,11 @@ pub enum Block {
     /// It does not block, or only as long as the disk takes.
     Never,
     /// Until a child process changes its state, which depends on the recorded program alone. It stays in the kernel, as
-    /// for [`Block::Inside`].
+    /// for [`Block::InKernel`].
     Children,
     /// On a lock, a peer, a slow device. It stays in the kernel while others run; its outputs go to scratch memory
     /// until its task has the core again.
-    Inside,
+    InKernel,
     /// Until this descriptor is readable.
     Readable(usize),
     /// Until this descriptor is writable.

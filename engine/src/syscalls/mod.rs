@@ -73,11 +73,11 @@ mod tests {
 
     #[test]
     fn calls_that_do_not_stop_are_ticks_as_those_that_do() {
-        use rrtest_preload::calls::{Way, call};
+        use rrtest_preload::calls::{Buffering, call};
         let mut buffered = 0;
         for description in TABLE {
             let call = call(description.number);
-            if call.way != Way::Stop {
+            if call.way != Buffering::Stop {
                 assert_eq!(call.ticks(), ticks(description.number), "{}", description.name());
                 buffered += 1;
             }
@@ -88,16 +88,16 @@ mod tests {
     /// The buffer writes its own table: it says of each call what this one says, where and how long.
     #[test]
     fn calls_that_do_not_stop_write_as_those_that_do() {
-        use rrtest_preload::calls::{Out as Buffered, Way, call};
+        use rrtest_preload::calls::{Buffering, Out as Buffered, call};
         let mut writes = 0;
         for description in TABLE {
             let call = call(description.number);
             let outs = match (call.way, description.outs) {
-                (Way::Stop, _) => continue,
+                (Buffering::Stop, _) => continue,
                 // With a time zone, too, it stops.
-                (Way::Time, [out, ..]) => std::slice::from_ref(out),
+                (Buffering::Time, [out, ..]) => std::slice::from_ref(out),
                 // What has its own way to write is made with a stop.
-                (Way::Flags, [Out::Commands(_)]) => &[],
+                (Buffering::Flags, [Out::Commands(_)]) => &[],
                 (_, outs) => outs,
             };
             let agrees = match (call.out, outs) {
@@ -117,8 +117,9 @@ mod tests {
     /// What the buffer logs of the program's memory is what the recorder takes of it.
     #[test]
     fn calls_that_do_not_stop_take_as_those_that_do() {
-        use rrtest_preload::calls::{Way, call, gives};
-        for description in TABLE.iter().filter(|description| call(description.number).way != Way::Stop) {
+        use rrtest_preload::calls::{Buffering, call, gives};
+        for description in TABLE.iter().filter(|description| call(description.number).way != Buffering::Stop)
+        {
             let plain = gather::is_plain(description.number, 1);
             assert_eq!(gives(description.number), plain, "{}", description.name());
         }

@@ -161,7 +161,7 @@ pub fn file_times(number: u64) -> Option<&'static FileTimes> {
 mod tests {
     use super::*;
     use crate::syscalls::{TABLE, change};
-    use rrtest_preload::calls::{Out, Way, call};
+    use rrtest_preload::calls::{Buffering, Out, call};
 
     #[test]
     fn what_changes_a_file_stamps_it() {
@@ -181,7 +181,7 @@ mod tests {
             let call = call(description.number);
             let of_files = file_times(description.number).is_some();
             let tells = of_files || OTHERS.contains(&(description.number as i64));
-            assert_eq!(call.way == Way::Times, tells, "{}", description.name());
+            assert_eq!(call.way == Buffering::Times, tells, "{}", description.name());
             assert!(!of_files || matches!(call.out, Out::Fixed(..)));
         }
     }

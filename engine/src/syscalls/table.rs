@@ -2,7 +2,8 @@
 
 use super::describe::{
     Block::{
-        Children, Either, Epoll, EpollPwait2, Inside, Never, Poll, Ppoll, Pselect, Readable, Select, Writable,
+        Children, Either, Epoll, EpollPwait2, InKernel, Never, Poll, Ppoll, Pselect, Readable, Select,
+        Writable,
     },
     Class::{Emulated, Logged, Performed, Refused, Unsupported},
     Description, Emulation as E,
@@ -54,19 +55,19 @@ pub static TABLE: &[Description] = calls! {
     SYS_pwritev: Logged, [], Never;
     SYS_preadv2: Logged, [Iovec { at: 1, count: 2 }], Readable(0);
     SYS_pwritev2: Logged, [], Writable(0);
-    SYS_sendfile: Logged, [Fixed(2, 8)], Inside;
-    SYS_splice: Logged, [Fixed(1, 8), Fixed(3, 8)], Inside;
-    SYS_tee: Logged, [], Inside;
+    SYS_sendfile: Logged, [Fixed(2, 8)], InKernel;
+    SYS_splice: Logged, [Fixed(1, 8), Fixed(3, 8)], InKernel;
+    SYS_tee: Logged, [], InKernel;
     SYS_vmsplice: Logged, [Iovec { at: 1, count: 2 }], Either(0);
     SYS_copy_file_range: Logged, [Fixed(1, 8), Fixed(3, 8)], Never;
     SYS_lseek: Logged, [], Never;
 
     // Opening and closing.
-    SYS_open: Logged, [], Inside;
-    SYS_openat: Logged, [], Inside;
-    SYS_openat2: Logged, [], Inside;
-    SYS_creat: Logged, [], Inside;
-    SYS_close: Logged, [], Inside;
+    SYS_open: Logged, [], InKernel;
+    SYS_openat: Logged, [], InKernel;
+    SYS_openat2: Logged, [], InKernel;
+    SYS_creat: Logged, [], InKernel;
+    SYS_close: Logged, [], InKernel;
     SYS_close_range: Logged, [], Never;
     SYS_dup: Logged, [], Never;
     SYS_dup2: Logged, [], Never;
@@ -80,8 +81,8 @@ pub static TABLE: &[Description] = calls! {
     SYS_signalfd4: Logged, [], Never;
     SYS_pidfd_open: Logged, [], Never;
     SYS_pidfd_getfd: Logged, [], Never;
-    SYS_fcntl: Logged, [Commands(&FCNTL)], Inside;
-    SYS_flock: Logged, [], Inside;
+    SYS_fcntl: Logged, [Commands(&FCNTL)], InKernel;
+    SYS_flock: Logged, [], InKernel;
     SYS_ioctl: Logged, [Commands(&IOCTL)], Never;
 
     // Files and directories.
@@ -99,7 +100,7 @@ pub static TABLE: &[Description] = calls! {
     SYS_file_getattr = 468: Logged, [Array { at: 2, count: 3, size: 1 }], Never;
     SYS_file_setattr = 469: Logged, [], Never;
     SYS_name_to_handle_at: Logged, [Counted { at: 2, header: 8, count: 0, room: None, size: 1 }, Always(2, 8), Always(3, 8)], Never;
-    SYS_open_by_handle_at: Logged, [], Inside;
+    SYS_open_by_handle_at: Logged, [], InKernel;
     SYS_fstatfs: Logged, [Fixed(1, 120)], Never;
     SYS_access: Logged, [], Never;
     SYS_faccessat: Logged, [], Never;
@@ -144,11 +145,11 @@ pub static TABLE: &[Description] = calls! {
     SYS_fallocate: Logged, [], Never;
     SYS_fadvise64: Logged, [], Never;
     SYS_readahead: Logged, [], Never;
-    SYS_sync: Logged, [], Inside;
-    SYS_syncfs: Logged, [], Inside;
-    SYS_fsync: Logged, [], Inside;
-    SYS_fdatasync: Logged, [], Inside;
-    SYS_sync_file_range: Logged, [], Inside;
+    SYS_sync: Logged, [], InKernel;
+    SYS_syncfs: Logged, [], InKernel;
+    SYS_fsync: Logged, [], InKernel;
+    SYS_fdatasync: Logged, [], InKernel;
+    SYS_sync_file_range: Logged, [], InKernel;
     SYS_getxattr: Logged, [Returned(2)], Never;
     SYS_lgetxattr: Logged, [Returned(2)], Never;
     SYS_fgetxattr: Logged, [Returned(2)], Never;
@@ -192,7 +193,7 @@ pub static TABLE: &[Description] = calls! {
     SYS_listen: Logged, [], Never;
     SYS_accept: Logged, [Sized { at: 1, len: 2 }], Readable(0);
     SYS_accept4: Logged, [Sized { at: 1, len: 2 }], Readable(0);
-    SYS_connect: Logged, [], Inside;
+    SYS_connect: Logged, [], InKernel;
     SYS_getsockname: Logged, [Sized { at: 1, len: 2 }], Never;
     SYS_getpeername: Logged, [Sized { at: 1, len: 2 }], Never;
     SYS_getsockopt: Logged, [Commands(&GETSOCKOPT)], Never;
@@ -208,20 +209,20 @@ pub static TABLE: &[Description] = calls! {
     // System V and POSIX message queues, semaphores, shared memory.
     SYS_msgget: Logged, [], Never;
     SYS_msgctl: Logged, [Commands(&MSGCTL)], Never;
-    SYS_msgsnd: Logged, [], Inside;
-    SYS_msgrcv: Logged, [Typed(1)], Inside;
+    SYS_msgsnd: Logged, [], InKernel;
+    SYS_msgrcv: Logged, [Typed(1)], InKernel;
     SYS_semget: Logged, [], Never;
     SYS_semctl: Logged, [Commands(&SEMCTL)], Never;
-    SYS_semop: Logged, [], Inside;
-    SYS_semtimedop: Logged, [], Inside;
+    SYS_semop: Logged, [], InKernel;
+    SYS_semtimedop: Logged, [], InKernel;
     SYS_shmget: Logged, [], Never;
     SYS_shmctl: Logged, [Commands(&SHMCTL)], Never;
     SYS_shmat: Performed(P::Attach), [], Never;
     SYS_shmdt: Performed(P::Detach), [], Never;
     SYS_mq_open: Logged, [], Never;
     SYS_mq_unlink: Logged, [], Never;
-    SYS_mq_timedsend: Logged, [], Inside;
-    SYS_mq_timedreceive: Logged, [Returned(1), Fixed(3, 4)], Inside;
+    SYS_mq_timedsend: Logged, [], InKernel;
+    SYS_mq_timedreceive: Logged, [Returned(1), Fixed(3, 4)], InKernel;
     SYS_mq_notify: Logged, [], Never;
     SYS_mq_getsetattr: Logged, [Fixed(2, 64)], Never;
 
@@ -233,7 +234,7 @@ pub static TABLE: &[Description] = calls! {
     SYS_brk: Performed(P::Break), [], Never, own;
     SYS_madvise: Performed(P::Advise), [], Never, own;
     SYS_mincore: Logged, [PerPage { at: 2, len: 1 }], Never, own;
-    SYS_msync: Logged, [], Inside;
+    SYS_msync: Logged, [], InKernel;
     SYS_mlock: Logged, [], Never, own;
     SYS_mlock2: Logged, [], Never, own;
     SYS_munlock: Logged, [], Never, own;
@@ -336,9 +337,9 @@ pub static TABLE: &[Description] = calls! {
     SYS_rt_sigqueueinfo: Logged, [], Never;
     SYS_rt_tgsigqueueinfo: Logged, [], Never;
     SYS_pidfd_send_signal: Logged, [], Never;
-    SYS_rt_sigsuspend: Logged, [], Inside;
-    SYS_rt_sigtimedwait: Logged, [Fixed(1, 128)], Inside;
-    SYS_pause: Logged, [], Inside;
+    SYS_rt_sigsuspend: Logged, [], InKernel;
+    SYS_rt_sigtimedwait: Logged, [Fixed(1, 128)], InKernel;
+    SYS_pause: Logged, [], InKernel;
     SYS_restart_syscall: Unsupported, [], Never;
 
     // Time.

@@ -20,7 +20,7 @@ use super::event::{FileId, FileRange, Load};
 use super::file::{Index, StoredBlock, StoredFile};
 use super::originals::Original;
 use super::reader::{contents_of, damaged, faulty};
-use crate::tracee::{memory_file, unpin};
+use crate::tracee::{memory_file, unbind};
 
 /// How many files are made that nobody has asked for yet.
 const AHEAD: usize = 3;
@@ -105,7 +105,7 @@ impl Ahead {
         let (said, checked) = sync_channel(1);
         let ahead = Self { maker: Arc::clone(&maker), made, checked, next: Cell::new(0) };
         let make = move || {
-            unpin();
+            unbind();
             let mut buffer = vec![0; PART];
             let numbers = iter::from_fn(|| Some(maker.claimed.fetch_add(1, Relaxed)));
             let mut all = numbers.map_while(|number| Some((number, maker.make(number, &mut buffer)?)));

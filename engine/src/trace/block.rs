@@ -166,7 +166,7 @@ impl Helper {
         let (sender, done) = mpsc::channel();
         let mut press = Press::new()?;
         thread::Builder::new().name("compress".to_owned()).spawn(move || {
-            tracee::unpin();
+            tracee::unbind();
             for raw in todo {
                 let stored = press.compress(&raw);
                 if sender.send((raw, stored)).is_err() {

@@ -63,7 +63,9 @@ impl Display for Description<'_> {
             Event::Written(Written { task, writes }) => {
                 write!(f, "the kernel writes {} times to the memory of {task}", writes.len())
             }
-            Event::Pin(pin) => write!(f, "stops in the middle of its work at {}", pin.position),
+            Event::AsyncStop(async_stop) => {
+                write!(f, "stops in the middle of its work at {}", async_stop.position)
+            }
             Event::Killed(task) => write!(f, "the process of {task} is killed"),
             Event::Parked(Parked { task, slot }) => write!(f, "{task} waits for its turn in slot {slot}"),
             Event::Unparked(task) => write!(f, "{task} waits at its call again"),

@@ -55,7 +55,7 @@ pub enum Event {
     /// The kernel wrote memory in the middle of a call, or as a task ended.
     Written(Written),
     /// The running task was stopped in the middle of user code.
-    Pin(Pin),
+    AsyncStop(AsyncStop),
     /// The process of this task was killed (SIGKILL), wherever its tasks were.
     Killed(TaskId),
     /// A task that has come to a call is parked: others can let it go on without a stop.
@@ -75,7 +75,7 @@ impl Event {
             Self::Syscall(syscall) => Some(&syscall.position),
             Self::TrappedRead(read) => Some(&read.position),
             Self::Signal(signal) => Some(&signal.position),
-            Self::Pin(pin) => Some(&pin.position),
+            Self::AsyncStop(async_stop) => Some(&async_stop.position),
             Self::Image(_)
             | Self::Buffer(_)
             | Self::Patched(_)
@@ -97,7 +97,7 @@ impl Event {
             Self::Syscall(syscall) => Some(&mut syscall.position),
             Self::TrappedRead(read) => Some(&mut read.position),
             Self::Signal(signal) => Some(&mut signal.position),
-            Self::Pin(pin) => Some(&mut pin.position),
+            Self::AsyncStop(async_stop) => Some(&mut async_stop.position),
             Self::Image(_)
             | Self::Buffer(_)
             | Self::Patched(_)
@@ -290,7 +290,7 @@ pub struct TrappedRead {
 
 /// A moment in the middle of user code, where nothing counts: the first since the last event at which all of this holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pin {
+pub struct AsyncStop {
     /// The position.
     pub position: Position,
     /// The registers.

@@ -4,9 +4,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::event::{
-    Backing, Effect, Event, Extent, FileChange, FileId, FileRange, Handler, Image, Inode, Load, Mapping,
-    MovedRead, MovedReads, Parked, Patched, Pin, Position, Registers, Signal, Stream, Syscall, TrappedRead,
-    Vectors, Write, Written,
+    AsyncStop, Backing, Effect, Event, Extent, FileChange, FileId, FileRange, Handler, Image, Inode, Load,
+    Mapping, MovedRead, MovedReads, Parked, Patched, Position, Registers, Signal, Stream, Syscall,
+    TrappedRead, Vectors, Write, Written,
 };
 use crate::ending::{Awaited, Ending, Frame, Overdue, TaskState, Wait};
 use crate::task::TaskId;
@@ -64,7 +64,7 @@ pub(super) fn every_kind() -> Vec<Event> {
         Event::Parked(Parked { task: TaskId(1), slot: u32::MAX }),
         Event::Unparked(TaskId(1)),
         Event::Written(Written { task: TaskId(3), writes: vec![write.clone()] }),
-        Event::Pin(Pin {
+        Event::AsyncStop(AsyncStop {
             position: position(6),
             registers,
             key: Some(255),

@@ -1,7 +1,7 @@
 //! Safe ptrace: what can be done with a traced task depends on whether it is stopped, which its type says.
 //!
 //! A task is [`Stopped`] or [`Running`]. Only a stopped task has readable registers; resuming consumes it. A task that
-//! dies unexpectedly is a value ([`Wait::Dead`]), no surprise. The style is that of reverie's `safeptrace`.
+//! dies unexpectedly is a value ([`WaitStatus::Dead`]), no surprise. The style is that of reverie's `safeptrace`.
 //!
 //! The rooms, each of which stands only on those below it:
 //!
@@ -29,17 +29,17 @@ pub use code::{
 };
 pub use inject::{Arg, Batch, ignore_again, remote, unmap_around_area, with_signals_blocked};
 pub use proc::{
-    Copies, Line, Memory, SignalSet, Signals, State, being_killed, code_around, comm, cpu_time,
+    FdCopies, Line, Memory, SignalSet, Signals, State, being_killed, code_around, comm, cpu_time,
     descriptor_room, is_fault, locked, maps, present, set_stack_limit, signals, stack_limit, state,
     status_field,
 };
 pub use process::{
-    Launched, Leash, Settled, Stdin, Streams, another, branch, bury, core_count, launch, pin,
-    raise_descriptor_limit, rebuild, settle, unpin,
+    Executed, KillOnDrop, Launched, Stdin, Streams, another, bind_to_core, branch, core_count, launch,
+    raise_descriptor_limit, reap_orphan, rebuild, set_up, unbind,
 };
 pub use ptrace::{
-    Death, DebugRegisters, Heartbeat, Point, Registers, Resume, Running, Stop, Stopped, Vectors, Wait,
-    Waited, debug_status, interrupt, reap, to_exit, wait_any, wait_in_group,
+    Death, DebugRegisters, Point, Registers, Resume, Running, Stop, Stopped, Vectors, WaitStatus, Waited,
+    WakeUpTimer, debug_status, interrupt, reap, to_exit, wait_any, wait_in_group,
 };
 pub use system::{PAGE, TASK_SIZE, THREAD_NAME};
 pub(crate) use system::{last_os, on_task, os};

@@ -15,11 +15,11 @@ use crate::altered::{Outcome, Replays};
 use crate::tiny::{self, Recorded};
 
 /// A kind of divergence: what it is, the program that is recorded, what is altered, and a part of what the replay must say.
-type Kind = (&'static str, (&'static str, StrategyName), fn(&mut Vec<Event>), &'static str);
+type Alteration = (&'static str, (&'static str, StrategyName), fn(&mut Vec<Event>), &'static str);
 
 /// All of them.
 #[rustfmt::skip]
-const KINDS: &[Kind] = &[
+const KINDS: &[Alteration] = &[
     // The sequence of events.
     ("nothing at all", ("calls", Walk), |events| events.clear(), "expected: the program's image"),
     ("no image first", ("calls", Walk), |events| drop(events.remove(0)), "expected: the program's image"),
@@ -98,8 +98,8 @@ const KINDS: &[Kind] = &[
     ("a signal that nothing tells of", ("signals", Walk), |events| { let at = find(events, 0, |event| matches!(event, Event::Signal(_))); events.remove(at); }, "expected: "),
     ("a signal that kills", ("signals", Walk), |events| signal(events, |signal| !signal.fault, |signal| signal.handler = None), "expected: "),
     // Moments where nothing counts.
-    ("a moment that does not come", ("spins", Fair), |events| pin(events, |it| it.registers.0[0] ^= 1), "expected: "),
-    ("a moment of more memory than there is", ("spins", Fair), |events| pin(events, |it| it.memory.push(Extent { address: 0, len: u64::MAX, digest: 0 })), "expected: a digest of some memory"),
+    ("a moment that does not come", ("spins", Fair), |events| async_stop(events, |it| it.registers.0[0] ^= 1), "expected: "),
+    ("a moment of more memory than there is", ("spins", Fair), |events| async_stop(events, |it| it.memory.push(Extent { address: 0, len: u64::MAX, digest: 0 })), "expected: a digest of some memory"),
     // The ending.
     ("another exit code", ("calls", Walk), |events| ending(events, Ending::Exited(1)), "expected: exit code 1; found: exit code 0"),
     ("a death by a signal", ("calls", Walk), |events| ending(events, Ending::Killed { signal: libc::SIGTERM, task: TaskId(0), tasks: Vec::new() }), "found: exit code 0"),
@@ -227,10 +227,10 @@ fn signal(events: &mut [Event], wanted: impl Fn(&Signal) -> bool, alter: impl Fn
     alter(signal);
 }
 
-fn pin(events: &mut [Event], alter: impl Fn(&mut rrtest_engine::trace::event::Pin)) {
-    let at = find(events, 0, |event| matches!(event, Event::Pin(_)));
-    let Event::Pin(pin) = &mut events[at] else { panic!("no moment") };
-    alter(pin);
+fn async_stop(events: &mut [Event], alter: impl Fn(&mut rrtest_engine::trace::event::AsyncStop)) {
+    let at = find(events, 0, |event| matches!(event, Event::AsyncStop(_)));
+    let Event::AsyncStop(async_stop) = &mut events[at] else { panic!("no moment") };
+    alter(async_stop);
 }
 
 fn ending(events: &mut [Event], ending: Ending) {

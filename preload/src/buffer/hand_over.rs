@@ -16,8 +16,8 @@ use core::sync::atomic::compiler_fence;
 use super::record::{append, command};
 use super::{Frame, copy, countdown, entry, tick, word};
 use crate::layout::{
-    self, AREA, CROWDS, Crowd, Decides, Entry, HandOver, LAST_RAN, LOG_LEN, NOTES, NOTES_MOST, Note,
-    RUNNABLE, SLOTS, SLOTS_MOST, STACK, Shared, Slot, WAITERS, crowd, register,
+    self, AREA, BUCKETS, Bucket, Decides, Entry, HandOver, LAST_RAN, LOG_LEN, NOTES, NOTES_MOST, Note,
+    RUNNABLE, SLOTS, SLOTS_MOST, STACK, Shared, Slot, WAITERS, bucket, register,
 };
 
 // rax holds the task's slot, which has all registers except the callee-saved ones.
@@ -104,9 +104,10 @@ fn decide(shared: &Shared, frame: &mut Frame) -> bool {
     if !is_plain(&args) || !has_room(shared) || word(shared, address) != Some(value as u32) {
         return false;
     }
-    let crowd = waiters(address);
-    let same = crowd.first != 0 && crowd.address == address && u64::from(crowd.space) == shared.space.get();
-    if crowd.tasks != 0 && !same || shared.runnable.get() == 0 {
+    let bucket = waiters(address);
+    let same =
+        bucket.first != 0 && bucket.address == address && u64::from(bucket.space) == shared.space.get();
+    if bucket.tasks != 0 && !same || shared.runnable.get() == 0 {
         return false;
     }
     let mut turns = shared.turns.get();
@@ -148,7 +149,7 @@ fn decide(shared: &Shared, frame: &mut Frame) -> bool {
         at += 1;
     }
     shared.runnable.set(shared.runnable.get() - 1);
-    join(shared, crowd, address);
+    join(shared, bucket, address);
     hand(shared, &handed);
     true
 }
@@ -204,15 +205,15 @@ pub(super) fn park(shared: &Shared, frame: &Frame) -> u64 {
 }
 
 /// Makes the `count` longest waiters of a bucket runnable. It must have that many.
-pub(super) fn wake(shared: &Shared, crowd: &mut Crowd, count: u32) {
+pub(super) fn wake(shared: &Shared, bucket: &mut Bucket, count: u32) {
     let mut turns = shared.turns.get();
     *last_ran(shared.slot.get()) = turns.decision();
     shared.turns.set(turns);
     let mut left = count;
-    while left > 0 && crowd.first != 0 {
-        let woken = u64::from(crowd.first - 1);
-        crowd.first = slot(woken).behind;
-        crowd.tasks -= 1;
+    while left > 0 && bucket.first != 0 {
+        let woken = u64::from(bucket.first - 1);
+        bucket.first = slot(woken).behind;
+        bucket.tasks -= 1;
         let key = layout::runnable(slot(woken).task as u32, woken as u32);
         let mut at = shared.runnable.get() as usize;
         while at > 0 && *runnable(at - 1) > key {
@@ -226,16 +227,16 @@ pub(super) fn wake(shared: &Shared, crowd: &mut Crowd, count: u32) {
 }
 
 /// Adds the running task to the waiters of a bucket.
-fn join(shared: &Shared, crowd: &mut Crowd, address: u64) {
+fn join(shared: &Shared, bucket: &mut Bucket, address: u64) {
     let number = shared.slot.get() as u32 + 1;
     slot(shared.slot.get()).behind = 0;
-    if crowd.tasks == 0 {
-        *crowd = Crowd { tasks: 0, space: shared.space.get() as u32, address, first: number, last: number };
+    if bucket.tasks == 0 {
+        *bucket = Bucket { tasks: 0, space: shared.space.get() as u32, address, first: number, last: number };
     } else {
-        slot(u64::from(crowd.last - 1)).behind = number;
+        slot(u64::from(bucket.last - 1)).behind = number;
     }
-    crowd.last = number;
-    crowd.tasks += 1;
+    bucket.last = number;
+    bucket.tasks += 1;
 }
 
 /// Whether this is a wait for a private futex, without a time limit, that a wake with any bitset ends.
@@ -266,11 +267,11 @@ pub(super) fn note(shared: &Shared, note: Note) {
 }
 
 /// Returns the futex bucket that contains the waiters for this futex.
-pub(super) fn waiters(address: u64) -> &'static mut Crowd {
-    let at = WAITERS + crowd(address) % CROWDS * size_of::<Crowd>();
+pub(super) fn waiters(address: u64) -> &'static mut Bucket {
+    let at = WAITERS + bucket(address) % BUCKETS * size_of::<Bucket>();
     // SAFETY: the recorder has mapped the table, which is aligned, and does not use it while the program runs; only one
     // task does, and nothing else in this code makes such a reference.
-    unsafe { &mut *core::ptr::with_exposed_provenance_mut::<Crowd>(at) }
+    unsafe { &mut *core::ptr::with_exposed_provenance_mut::<Bucket>(at) }
 }
 
 /// Returns what is left of the running task's countdown.

@@ -5,20 +5,20 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use super::hand_over::{self, waiters};
 use super::{Frame, Made, copy, entry, is_ours, is_writable, kernel, look, tick, word, written};
-use crate::calls::{self, Call, KERNEL, Out, Way};
+use crate::calls::{self, Buffering, Call, KERNEL, Out};
 use crate::layout::{DESCRIPTORS_LEN, Descriptor, Entry, LOG_LEN, Note, Shared};
 
 /// Makes a call and logs it, if it can be made without a stop.
 pub(super) fn call(shared: &Shared, frame: &mut Frame) -> Made {
     let (number, args) = (frame.rax, frame.args());
     let call = calls::call(number);
-    if call.way == Way::Futex && hand_over::wait(shared, frame) {
+    if call.way == Buffering::Futex && hand_over::wait(shared, frame) {
         return Made::Waits;
     }
     if !has_room(shared, call, &args) || !may(shared, number, call, &args) {
         return Made::No;
     }
-    if call.way == Way::Write {
+    if call.way == Buffering::Write {
         let stream = descriptor(shared, args[0]);
         if stream == Descriptor::Stdout as u8 || stream == Descriptor::Stderr as u8 {
             return Made::if_so(put_out(shared, frame, stream));
@@ -28,21 +28,21 @@ pub(super) fn call(shared: &Shared, frame: &mut Frame) -> Made {
         return Made::No;
     }
     let result = match call.way {
-        Way::Clock if shared.ahead.get() != 0 => match read_clock(shared, args) {
+        Buffering::Clock if shared.ahead.get() != 0 => match read_clock(shared, args) {
             Some(result) => result,
             None => return Made::No,
         },
-        Way::Time => match tell_time(shared, number, args) {
+        Buffering::Time => match tell_time(shared, number, args) {
             Some(result) => result,
             None => return Made::No,
         },
-        Way::Futex if is_wake(&args) => wake(shared, &args),
-        Way::Futex => -EAGAIN,
-        Way::RobustList => {
+        Buffering::Futex if is_wake(&args) => wake(shared, &args),
+        Buffering::Futex => -EAGAIN,
+        Buffering::RobustList => {
             shared.robust_list.set(args[0]);
             0
         }
-        Way::Affinity => {
+        Buffering::Affinity => {
             let known = shared.affinity.as_ptr().expose_provenance() as u64;
             if !copy(shared, known, args[2], SET) {
                 return Made::No;
@@ -51,19 +51,19 @@ pub(super) fn call(shared: &Shared, frame: &mut Frame) -> Made {
         }
         _ => kernel(number, args),
     };
-    if call.way == Way::Advise && result < 0 {
+    if call.way == Buffering::Advise && result < 0 {
         // The recorder must see how far it has got: it makes the call once more, which changes nothing.
         return Made::No;
     }
     match call.way {
-        Way::Close => set_descriptor(shared, args[0], Descriptor::Unknown),
+        Buffering::Close => set_descriptor(shared, args[0], Descriptor::Unknown),
         // It has made another descriptor for the same file.
-        Way::Copy => copy_descriptor(shared, args[0], result),
-        Way::Flags if matches!(args[1] as u32, DUPFD | DUPFD_CLOEXEC) => {
+        Buffering::Copy => copy_descriptor(shared, args[0], result),
+        Buffering::Flags if matches!(args[1] as u32, DUPFD | DUPFD_CLOEXEC) => {
             copy_descriptor(shared, args[0], result)
         }
         // The descriptor is read-only, so it does not matter whether the file is mapped.
-        Way::Open if result >= 0 => set_descriptor(shared, result as u64, Descriptor::Ready),
+        Buffering::Open if result >= 0 => set_descriptor(shared, result as u64, Descriptor::Ready),
         _ => {}
     }
     let (address, len) = written(call.out, &args, result);
@@ -112,8 +112,8 @@ const DUPFD_CLOEXEC: u32 = 1030;
 /// Whether the log has room for everything that a call can write.
 fn has_room(shared: &Shared, call: &Call, args: &[u64; 6]) -> bool {
     let payload = match (call.way, call.out) {
-        (Way::Stop, _) => return false,
-        (Way::Write, _) => args[2],
+        (Buffering::Stop, _) => return false,
+        (Buffering::Write, _) => args[2],
         (_, Out::Nothing) => 0,
         (_, Out::Fixed(_, len)) => len.into(),
         // The argument after the address is the length.
@@ -130,41 +130,44 @@ fn may(shared: &Shared, number: u64, call: &Call, args: &[u64; 6]) -> bool {
     const CLOCKS: u64 = 1 << 0 | 1 << 1 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 11;
     let kind = descriptor(shared, args[0]);
     let is_file = kind == Descriptor::Ready as u8;
-    if shared.stale.get() != 0 && is_file && matches!(call.way, Way::File | Way::Write | Way::Read) {
+    if shared.stale.get() != 0
+        && is_file
+        && matches!(call.way, Buffering::File | Buffering::Write | Buffering::Read)
+    {
         return false;
     }
     match call.way {
-        Way::Stop => false,
-        Way::Always | Way::Copy => true,
-        Way::Times => shared.ahead.get() == 0,
+        Buffering::Stop => false,
+        Buffering::Always | Buffering::Copy => true,
+        Buffering::Times => shared.ahead.get() == 0,
         // If there is no descriptor with that number, the call fails at once.
-        Way::File | Way::Write | Way::Read | Way::Close
+        Buffering::File | Buffering::Write | Buffering::Read | Buffering::Close
             if kind == Descriptor::Unknown as u8 && is_none(args[0]) =>
         {
             true
         }
-        Way::File => is_file,
-        Way::Write => is_file || kind == Descriptor::Stdout as u8 || kind == Descriptor::Stderr as u8,
-        Way::Read => {
+        Buffering::File => is_file,
+        Buffering::Write => is_file || kind == Descriptor::Stdout as u8 || kind == Descriptor::Stderr as u8,
+        Buffering::Read => {
             is_file || kind == Descriptor::Waitable as u8 && shared.quiet.get() != 0 && is_readable(args[0])
         }
-        Way::Close => shared.quiet.get() != 0 && is_file,
-        Way::Time => (args[1] == 0 || number == TIME) && !is_to_stop(shared),
-        Way::Limits => args[2] == 0,
+        Buffering::Close => shared.quiet.get() != 0 && is_file,
+        Buffering::Time => (args[1] == 0 || number == TIME) && !is_to_stop(shared),
+        Buffering::Limits => args[2] == 0,
         // F_GETFD, F_SETFD, F_GETFL.
-        Way::Flags => matches!(args[1] as u32, 1..=3 | DUPFD | DUPFD_CLOEXEC),
-        Way::Clock => args[0] < 64 && CLOCKS >> args[0] & 1 == 1 && !is_to_stop(shared),
-        Way::Futex => futex(shared, args),
-        Way::RobustList => args[1] == ROBUST_LIST_HEAD,
-        Way::Affinity => {
+        Buffering::Flags => matches!(args[1] as u32, 1..=3 | DUPFD | DUPFD_CLOEXEC),
+        Buffering::Clock => args[0] < 64 && CLOCKS >> args[0] & 1 == 1 && !is_to_stop(shared),
+        Buffering::Futex => futex(shared, args),
+        Buffering::RobustList => args[1] == ROBUST_LIST_HEAD,
+        Buffering::Affinity => {
             let own = args[0] as u32 == 0 || u64::from(args[0] as u32) == shared.tid.get();
             own && args[1] != 0 && args[1].is_multiple_of(SET as u64) && !is_ours(args[2], SET as u64)
         }
-        Way::Repeat => !is_ours(args[0], args[1]),
-        Way::Advise => !is_ours(args[0], args[1]) && args[2] as u32 == DONTNEED,
-        Way::Open => opens_file(args),
-        Way::Mask => shared.masked.get() == 0 && args[3] == 8 && !signals_wait(),
-        Way::Map => is_plain_map(args),
+        Buffering::Repeat => !is_ours(args[0], args[1]),
+        Buffering::Advise => !is_ours(args[0], args[1]) && args[2] as u32 == DONTNEED,
+        Buffering::Open => opens_file(args),
+        Buffering::Mask => shared.masked.get() == 0 && args[3] == 8 && !signals_wait(),
+        Buffering::Map => is_plain_map(args),
     }
 }
 
@@ -379,24 +382,25 @@ fn differs(shared: &Shared, address: u64, value: u32) -> bool {
 /// Whether a wake of a private futex wakes nobody, or waiters of whom enough is known.
 fn may_wake(shared: &Shared, args: &[u64; 6]) -> bool {
     let [address, _, _, _, _, bitset] = *args;
-    let crowd = waiters(address);
-    let known = crowd.first != 0 && crowd.address == address && u64::from(crowd.space) == shared.space.get();
+    let bucket = waiters(address);
+    let known =
+        bucket.first != 0 && bucket.address == address && u64::from(bucket.space) == shared.space.get();
     let decides = shared.decides.load(Relaxed) != 0 && hand_over::has_room(shared);
-    crowd.tasks == 0 || known && decides && (command(args) == 1 || bitset as u32 != 0)
+    bucket.tasks == 0 || known && decides && (command(args) == 1 || bitset as u32 != 0)
 }
 
 /// Makes a wake that [`may_wake`] allows. Returns how many tasks it wakes. The recorder learns of it at the next stop.
 fn wake(shared: &Shared, args: &[u64; 6]) -> i64 {
     let [address, _, count, ..] = *args;
-    let crowd = waiters(address);
-    if crowd.tasks == 0 {
+    let bucket = waiters(address);
+    if bucket.tasks == 0 {
         return 0;
     }
     // As in the kernel, a count of 0 wakes one waiter.
     let count = if count as u32 == 0 { 1 } else { count as u32 };
-    let woken = if count < crowd.tasks { count } else { crowd.tasks };
+    let woken = if count < bucket.tasks { count } else { bucket.tasks };
     hand_over::set_deciding(shared, true);
-    hand_over::wake(shared, crowd, woken);
+    hand_over::wake(shared, bucket, woken);
     let left = hand_over::left(shared);
     hand_over::note(shared, Note { address, count, left, ..Note::default() });
     hand_over::set_deciding(shared, false);

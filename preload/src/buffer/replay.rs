@@ -1,7 +1,7 @@
 //! Calls when replaying.
 
 use super::{Frame, Made, copy, entry, hand_over, kernel, tick, words, written};
-use crate::calls::{self, Way};
+use crate::calls::{self, Buffering};
 use crate::layout::{Entry, Shared};
 
 /// Takes the outcome of a call from the log, if it was made without a stop.
@@ -36,10 +36,10 @@ pub(super) fn call(shared: &Shared, frame: &mut Frame) -> Made {
         return Made::Waits;
     }
     match call.way {
-        Way::Repeat | Way::Advise => {
+        Buffering::Repeat | Buffering::Advise => {
             kernel(number, args);
         }
-        Way::Map if result >= 0 => {
+        Buffering::Map if result >= 0 => {
             const FIXED: u64 = 0x10;
             kernel(number, [result as u64, args[1], args[2], args[3] | FIXED, args[4], args[5]]);
         }

@@ -5,13 +5,13 @@
 use core::{arch::asm, ptr};
 
 use super::{entry, tick};
-use crate::layout::Kind;
+use crate::layout::AccessKind;
 
 /// Entry points that only tick. All take the address first; some take more (a length, a program counter, a new vtable
 /// pointer), which is not used here.
 macro_rules! accesses {
     ($($kind:ident $name:literal [$($size:literal)+] $suffix:literal;)+) => {$($(
-        entry!(concat!("__tsan_", $name, $size, $suffix), (address: *const ()) { tick::<{ Kind::$kind as u64 }, _>(address) });
+        entry!(concat!("__tsan_", $name, $size, $suffix), (address: *const ()) { tick::<{ AccessKind::$kind as u64 }, _>(address) });
     )+)+};
 }
 
@@ -60,7 +60,7 @@ entry!("__tsan_memmove", (to: *mut u8, from: *const u8, length: usize) -> *mut u
 });
 
 entry!("__tsan_memset", (to: *mut u8, byte: u32, length: usize) -> *mut u8 {
-    tick::<{ Kind::Store as u64 }, _>(to);
+    tick::<{ AccessKind::Store as u64 }, _>(to);
     // SAFETY: the caller's contract is that of C's memset: `length` bytes at `to` are its own to write.
     unsafe {
         asm!("rep stosb", inout("rcx") length => _, inout("rdi") to => _, in("al") byte as u8,
@@ -76,8 +76,8 @@ entry!("__tsan_memset", (to: *mut u8, byte: u32, length: usize) -> *mut u8 {
 /// As [`ptr::copy`]: `length` bytes must be readable at `from` and writable at `to`; they may overlap.
 #[inline(always)]
 unsafe fn copy(to: *mut u8, from: *const u8, length: usize) {
-    tick::<{ Kind::Load as u64 }, _>(from);
-    tick::<{ Kind::Store as u64 }, _>(to);
+    tick::<{ AccessKind::Load as u64 }, _>(from);
+    tick::<{ AccessKind::Store as u64 }, _>(to);
     // Most copies move a small value. Two loads that may overlap cover each length between their size and its double.
     // SAFETY: each access stays within `length` bytes; both loads come before both stores.
     unsafe {

@@ -10,7 +10,7 @@ use core::{
 };
 
 use super::{entry, tick};
-use crate::layout::Kind;
+use crate::layout::AccessKind;
 
 /// C's `memory_order_seq_cst`, as the compilers encode it.
 const SEQ_CST: i32 = 5;
@@ -20,13 +20,13 @@ const SEQ_CST: i32 = 5;
 macro_rules! width {
     ($bits:literal: $atomic:ident, $value:ty, $operand:ty) => {
         entry!(concat!("__tsan_atomic", $bits, "_load"), (cell: *mut $value, _order: i32) -> $value {
-            tick::<{ Kind::AtomicLoad as u64 }, _>(cell);
+            tick::<{ AccessKind::AtomicLoad as u64 }, _>(cell);
             // SAFETY: the caller's atomic operation is on a valid, aligned `cell`.
             unsafe { $atomic::from_ptr(cell) }.load(Ordering::Acquire)
         });
 
         entry!(concat!("__tsan_atomic", $bits, "_store"), (cell: *mut $value, value: $operand, order: i32) {
-            tick::<{ Kind::AtomicStore as u64 }, _>(cell);
+            tick::<{ AccessKind::AtomicStore as u64 }, _>(cell);
             // SAFETY: as above.
             let cell = unsafe { $atomic::from_ptr(cell) };
             if order == SEQ_CST {
@@ -45,7 +45,7 @@ macro_rules! width {
         // LLVM emits this. It returns the value found.
         entry!(concat!("__tsan_atomic", $bits, "_compare_exchange_val"),
             (cell: *mut $value, expected: $operand, new: $operand, _success: i32, _failure: i32) -> $value {
-            tick::<{ Kind::AtomicUpdate as u64 }, _>(cell);
+            tick::<{ AccessKind::AtomicUpdate as u64 }, _>(cell);
             // SAFETY: as above.
             let cell = unsafe { $atomic::from_ptr(cell) };
             match cell.compare_exchange(expected as $value, new as $value, Ordering::SeqCst, Ordering::SeqCst) {
@@ -63,7 +63,7 @@ macro_rules! updates {
     ($bits:literal: $atomic:ident, $value:ty, $operand:ty; $($name:literal $method:ident),+) => {$(
         entry!(concat!("__tsan_atomic", $bits, "_", $name),
             (cell: *mut $value, operand: $operand, _order: i32) -> $value {
-            tick::<{ Kind::AtomicUpdate as u64 }, _>(cell);
+            tick::<{ AccessKind::AtomicUpdate as u64 }, _>(cell);
             // SAFETY: the caller's atomic operation is on a valid, aligned `cell`.
             unsafe { $atomic::from_ptr(cell) }.$method(operand as $value, Ordering::SeqCst)
         });
@@ -76,7 +76,7 @@ macro_rules! compare_exchange {
     ($bits:literal: $atomic:ident, $value:ty, $operand:ty; $name:literal) => {
         entry!(concat!("__tsan_atomic", $bits, "_compare_exchange_", $name),
             (cell: *mut $value, expected: *mut $value, new: $operand, _success: i32, _failure: i32) -> i32 {
-            tick::<{ Kind::AtomicUpdate as u64 }, _>(cell);
+            tick::<{ AccessKind::AtomicUpdate as u64 }, _>(cell);
             // SAFETY: the caller's atomic operation is on a valid, aligned `cell`; `expected` is the caller's own.
             let (cell, wanted) = unsafe { ($atomic::from_ptr(cell), *expected) };
             match cell.compare_exchange(wanted, new as $value, Ordering::SeqCst, Ordering::SeqCst) {
@@ -98,7 +98,7 @@ width!(64: AtomicU64, u64, u64);
 width!(128: AtomicU128, u128, u128);
 
 entry!("__tsan_atomic_thread_fence", (order: i32) {
-    tick::<{ Kind::Fence as u64 }, _>(core::ptr::null::<()>());
+    tick::<{ AccessKind::Fence as u64 }, _>(core::ptr::null::<()>());
     if order == SEQ_CST {
         fence(Ordering::SeqCst);
     }
@@ -107,7 +107,7 @@ entry!("__tsan_atomic_thread_fence", (order: i32) {
 // This orders a thread only with its own signal handlers, which costs nothing at run time. It is a tick since the light
 // side of an asymmetric fence (membarrier) looks like this.
 entry!("__tsan_atomic_signal_fence", (_order: i32) {
-    tick::<{ Kind::Fence as u64 }, _>(core::ptr::null::<()>());
+    tick::<{ AccessKind::Fence as u64 }, _>(core::ptr::null::<()>());
     compiler_fence(Ordering::SeqCst);
 });
 

@@ -9,7 +9,7 @@ use std::{
 
 #[path = "../../src/layout.rs"]
 pub mod layout;
-use layout::{AREA, Kind, SYS_HELLO, SYS_TICK, Shared, TICK};
+use layout::{AREA, AccessKind, SYS_HELLO, SYS_TICK, Shared, TICK};
 
 unsafe extern "C" {
     fn mmap(
@@ -138,11 +138,11 @@ pub fn begin(interval: u64) {
 
 /// The ticks that trapped since [`begin`]: address and kind.
 #[inline(never)]
-pub fn end() -> Vec<(usize, Kind)> {
+pub fn end() -> Vec<(usize, AccessKind)> {
     // SAFETY: as above.
     unsafe { (*shared()).countdown.store(u64::MAX, Relaxed) };
     LOG[..TICKS.load(Relaxed)]
         .iter()
-        .map(|(address, kind)| (address.load(Relaxed), Kind::from_raw(kind.load(Relaxed)).unwrap()))
+        .map(|(address, kind)| (address.load(Relaxed), AccessKind::from_raw(kind.load(Relaxed)).unwrap()))
         .collect()
 }

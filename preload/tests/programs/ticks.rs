@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use recorder::layout::Kind::{self, *};
+use recorder::layout::AccessKind::{self, *};
 
 unsafe extern "C" {
     fn dlopen(path: *const c_char, flags: c_int) -> *mut c_void;
@@ -21,12 +21,12 @@ unsafe extern "C" {
 }
 
 /// Runs `operation` with every tick trapped, and checks the ticks at `address`.
-fn expect<T, R>(address: *const T, kinds: &[Kind], operation: impl FnOnce() -> R) {
+fn expect<T, R>(address: *const T, kinds: &[AccessKind], operation: impl FnOnce() -> R) {
     recorder::begin(1);
     let result = operation();
     let ticks = recorder::end();
     black_box(result);
-    let found: Vec<Kind> = ticks.iter().filter(|tick| tick.0 == address.addr()).map(|tick| tick.1).collect();
+    let found: Vec<AccessKind> = ticks.iter().filter(|tick| tick.0 == address.addr()).map(|tick| tick.1).collect();
     assert_eq!(found, kinds, "{ticks:?}");
 }
 

@@ -9,14 +9,14 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use rrtest_tests::report::Report;
 use rrtest_tests::tool::{Run, cargo, clean};
-use rrtest_tests::{World, fixtures};
+use rrtest_tests::{Harness, fixtures};
 
 use crate::table::{median, seconds};
 
 /// What all benchmarks share.
 pub(crate) struct Bench {
     /// The tool, and where fixtures are built.
-    pub(crate) world: World,
+    pub(crate) world: Harness,
     /// How often to measure.
     pub(crate) rounds: u32,
     /// Whether to leave out what takes long.

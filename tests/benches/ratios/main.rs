@@ -20,7 +20,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use rrtest_tests::{World, facts};
+use rrtest_tests::{Harness, facts};
 
 use fixture::Bench;
 use table::Row;
@@ -69,7 +69,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let facts = facts::lines();
     let rounds = if options.quick { 1 } else { options.rounds };
-    let world = World::new(Path::new(env!("CARGO_TARGET_TMPDIR")));
+    let world = Harness::new(Path::new(env!("CARGO_TARGET_TMPDIR")));
     let bench = Bench { world, rounds, quick: options.quick };
     let chosen = BENCHES
         .iter()

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use rrtest_engine::schedule::StrategyName;
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 use rrtest_tests::report::Report;
 use rrtest_tests::tool::Run;
 
@@ -14,9 +14,9 @@ pub(crate) const TIMEOUT: &str = "1s";
 
 /// How attempts are scheduled: by a strategy, or by the portfolio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Way(pub(crate) Option<StrategyName>);
+pub(crate) struct Scheduling(pub(crate) Option<StrategyName>);
 
-impl fmt::Display for Way {
+impl fmt::Display for Scheduling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.map_or("portfolio", StrategyName::as_str))
     }
@@ -25,7 +25,7 @@ impl fmt::Display for Way {
 /// What to try.
 pub(crate) struct Campaign<'a> {
     pub(crate) program: &'a Program,
-    pub(crate) way: Way,
+    pub(crate) way: Scheduling,
     pub(crate) seed: u64,
     /// Attempts after which it gives up.
     pub(crate) most: u64,
@@ -40,7 +40,7 @@ pub(crate) struct Finding {
 }
 
 impl Campaign<'_> {
-    pub(crate) fn run(&self, world: &World) -> Finding {
+    pub(crate) fn run(&self, world: &Harness) -> Finding {
         let traces = world.dir();
         let Program { package, test, level, .. } = self.program;
         let (most, seed) = (self.most.to_string(), self.seed.to_string());

@@ -1,11 +1,11 @@
 //! What an attempt costs under each strategy, to one under a fair schedule.
 
 use rrtest_engine::schedule::StrategyName;
-use rrtest_tests::World;
+use rrtest_tests::Harness;
 use rrtest_tests::report::{Attempt, Report};
 use rrtest_tests::tool::Run;
 
-use crate::campaign::{TIMEOUT, Way, median};
+use crate::campaign::{Scheduling, TIMEOUT, median};
 use crate::programs::Program;
 
 /// Attempts of each round.
@@ -21,11 +21,11 @@ pub(crate) struct Cost {
 
 impl Cost {
     /// Measure it in so many rounds, in each of which all ways take turns, with nothing else beside them.
-    pub(crate) fn of(world: &World, program: &Program, ways: &[Way], rounds: u32) -> Self {
+    pub(crate) fn of(world: &Harness, program: &Program, ways: &[Scheduling], rounds: u32) -> Self {
         let mut fair = Vec::new();
         let mut ratios = vec![Vec::new(); ways.len()];
         for round in 1..=rounds {
-            let base = pace(world, program, Way(Some(StrategyName::Fair)), round);
+            let base = pace(world, program, Scheduling(Some(StrategyName::Fair)), round);
             fair.push(base);
             for (way, ratios) in ways.iter().zip(&mut ratios) {
                 ratios.push(pace(world, program, *way, round) / base);
@@ -37,7 +37,7 @@ impl Cost {
 }
 
 /// What a passing attempt takes, in ms: the median.
-fn pace(world: &World, program: &Program, way: Way, round: u32) -> f64 {
+fn pace(world: &Harness, program: &Program, way: Scheduling, round: u32) -> f64 {
     let traces = world.dir();
     let mut command = world.fixture(&program.package, traces.path());
     // With a seed all attempts are at one build, the same for all ways.

@@ -23,9 +23,9 @@ use anyhow::{Result, ensure};
 use clap::Parser;
 use rrtest_engine::schedule::StrategyName;
 use rrtest_tests::tool::Tool;
-use rrtest_tests::{World, facts};
+use rrtest_tests::{Harness, facts};
 
-use campaign::{Campaign, Finding, Way};
+use campaign::{Campaign, Finding, Scheduling};
 use cost::Cost;
 use programs::Program;
 
@@ -59,13 +59,13 @@ struct Options {
 
 impl Options {
     /// The strategies to compare, and the portfolio last.
-    fn ways(&self) -> Vec<Way> {
+    fn ways(&self) -> Vec<Scheduling> {
         let chosen = |name: &StrategyName| self.strategy.is_empty() || self.strategy.contains(name);
         // A fair schedule is not meant to find anything.
         // Nor does one that goes through all schedules make campaigns.
         let unfit = [StrategyName::Fair, StrategyName::Systematic];
         let strategies = StrategyName::ALL.into_iter().filter(|name| !unfit.contains(name) && chosen(name));
-        strategies.map(Some).chain([None]).map(Way).collect()
+        strategies.map(Some).chain([None]).map(Scheduling).collect()
     }
 
     fn chosen(&self, program: &Program) -> bool {
@@ -87,7 +87,7 @@ fn main() -> Result<()> {
     ensure!(path.is_file(), "no {}; `cargo build` makes it", path.display());
     let scratch = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target").join("chances");
     std::fs::create_dir_all(&scratch)?;
-    let world = World::with(Tool { path }, &scratch);
+    let world = Harness::with(Tool { path }, &scratch);
 
     let programs = programs::all(&world, |program| options.chosen(program));
     ensure!(!programs.is_empty(), "no program has such a name");
@@ -129,12 +129,12 @@ fn hopeless(findings: &Mutex<Findings>, kind: (usize, usize)) -> bool {
 }
 
 /// Run all campaigns, as many side by side as there are cores.
-fn run(world: &World, programs: &[Program], ways: &[Way], campaigns: u32, most: u64) -> Findings {
+fn run(world: &Harness, programs: &[Program], ways: &[Scheduling], campaigns: u32, most: u64) -> Findings {
     let jobs: Vec<_> = (0..programs.len())
         .flat_map(|program| (0..ways.len()).map(move |way| (program, way)))
         .flat_map(|(program, way)| {
             // Its schedules are no matter of chance: all campaigns are the same.
-            let repeats = if ways[way] == Way(Some(StrategyName::Systematic)) { 1 } else { campaigns };
+            let repeats = if ways[way] == Scheduling(Some(StrategyName::Systematic)) { 1 } else { campaigns };
             (1..=repeats).map(move |seed| ((program, way), seed))
         })
         .collect();

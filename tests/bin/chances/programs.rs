@@ -4,7 +4,7 @@ use std::fmt;
 
 use rrtest_tests::report::Report;
 use rrtest_tests::tool::Run;
-use rrtest_tests::{World, fixtures};
+use rrtest_tests::{Harness, fixtures};
 use serde::Deserialize;
 
 /// Fixtures that are no races.
@@ -31,7 +31,7 @@ impl fmt::Display for Program {
 }
 
 /// Those that are `chosen`, fixtures first. They are built.
-pub(crate) fn all(world: &World, chosen: impl Fn(&Program) -> bool) -> Vec<Program> {
+pub(crate) fn all(world: &Harness, chosen: impl Fn(&Program) -> bool) -> Vec<Program> {
     /// Of `fixtures/Cargo.toml`.
     #[derive(Deserialize)]
     struct Manifest {
@@ -49,7 +49,7 @@ pub(crate) fn all(world: &World, chosen: impl Fn(&Program) -> bool) -> Vec<Progr
     races.flat_map(|package| of_package(world, package)).filter(chosen).collect()
 }
 
-fn of_package(world: &World, package: &str) -> Vec<Program> {
+fn of_package(world: &Harness, package: &str) -> Vec<Program> {
     let traces = world.dir();
     let level = if MEMORY.contains(&package) { "memory" } else { "sync" };
     let mut command = world.fixture(package, traces.path());

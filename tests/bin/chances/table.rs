@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::Findings;
-use crate::campaign::{Finding, Way, median, quantile};
+use crate::campaign::{Finding, Scheduling, median, quantile};
 use crate::cost::Cost;
 use crate::programs::Program;
 
@@ -20,7 +20,7 @@ const ATTEMPTS: Quantity = ("Attempts", |finding| finding.attempts, |number| for
 const SECONDS: Quantity = ("Seconds", |finding| finding.seconds, |number| format!("{number:.2}"));
 
 /// The tables of what was found. The last of `ways` is the portfolio.
-pub(crate) fn findings(programs: &[Program], ways: &[Way], findings: &Findings, most: u64) -> String {
+pub(crate) fn findings(programs: &[Program], ways: &[Scheduling], findings: &Findings, most: u64) -> String {
     let of = |program: usize, way: usize| &findings[&(program, way)][..];
     let mut text = String::new();
     for quantity in [ATTEMPTS, SECONDS] {
@@ -55,9 +55,9 @@ fn line(text: &mut String, line: &str) {
     let _ = writeln!(text, "{line}");
 }
 
-fn head(text: &mut String, name: &str, ways: &[Way]) {
+fn head(text: &mut String, name: &str, ways: &[Scheduling]) {
     line(text, &format!("## {name} to the first failure: median / 90th percentile\n"));
-    let names: Vec<_> = ways.iter().map(Way::to_string).collect();
+    let names: Vec<_> = ways.iter().map(Scheduling::to_string).collect();
     row(text, "program", &names, "portfolio to best");
     line(text, &format!("|---|{}---:|", "---:|".repeat(ways.len())));
 }
@@ -104,10 +104,10 @@ fn times(ratio: f64) -> String {
 }
 
 /// The table of what an attempt costs under each strategy, to a fair one.
-pub(crate) fn costs(programs: &[Program], ways: &[Way], costs: &[Cost]) -> String {
+pub(crate) fn costs(programs: &[Program], ways: &[Scheduling], costs: &[Cost]) -> String {
     let mut text = String::new();
     line(&mut text, "## Cost of a passing attempt, to one under a fair schedule\n");
-    let names: Vec<_> = ways.iter().map(Way::to_string).collect();
+    let names: Vec<_> = ways.iter().map(Scheduling::to_string).collect();
     row(&mut text, "program", &names, "fair, ms");
     line(&mut text, &format!("|---|{}---:|", "---:|".repeat(ways.len())));
     let or_dash = |number: f64, shown: String| if number.is_nan() { "–".to_owned() } else { shown };

@@ -1,9 +1,9 @@
 //! What the recorder notes about a call that the kernel has made.
 
-use rrtest_preload::calls::{self, Way};
+use rrtest_preload::calls::{self, Buffering};
 use rrtest_preload::layout::Descriptor;
 
-use crate::record::kernel::fds::{self, Kind};
+use crate::record::kernel::fds::{self, FdKind};
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
 use crate::record::tree::call::{Call, Outcome, signal_sent};
@@ -129,7 +129,11 @@ impl Recorder<'_> {
                 let kind = self.descriptor_kind(id, result.cast_unsigned());
                 self.clock.area().set_descriptor(table, result.cast_unsigned(), kind);
             }
-            _ if matches!(calls::call(call.number()).way, Way::File | Way::Write | Way::Read) => {
+            _ if matches!(
+                calls::call(call.number()).way,
+                Buffering::File | Buffering::Write | Buffering::Read
+            ) =>
+            {
                 let kind = self.descriptor_kind(id, fd);
                 self.clock.area().set_descriptor(table, fd & 0xffff_ffff, kind);
             }
@@ -141,11 +145,13 @@ impl Recorder<'_> {
         let tid = self.tasks[id].tid;
         match self.poller.kind(&self.tasks, id, fd) {
             // A listener gets each piece as it is written.
-            Kind::Output(_) if self.options.listener.is_some() => Descriptor::Unknown,
-            Kind::Output(Stream::Stdout) => Descriptor::Stdout,
-            Kind::Output(Stream::Stderr) => Descriptor::Stderr,
-            Kind::Ready if self.poller.is_recorders(self.options, &self.tasks, id, fd) => Descriptor::Unknown,
-            Kind::Ready
+            FdKind::Output(_) if self.options.listener.is_some() => Descriptor::Unknown,
+            FdKind::Output(Stream::Stdout) => Descriptor::Stdout,
+            FdKind::Output(Stream::Stderr) => Descriptor::Stderr,
+            FdKind::Ready if self.poller.is_recorders(self.options, &self.tasks, id, fd) => {
+                Descriptor::Unknown
+            }
+            FdKind::Ready
                 if self
                     .poller
                     .fds
@@ -154,16 +160,16 @@ impl Recorder<'_> {
             {
                 Descriptor::Ready
             }
-            Kind::Ready => Descriptor::Unknown,
+            FdKind::Ready => Descriptor::Unknown,
             // A read by a background process stops the process (termios(3), "Job control").
-            Kind::Waitable if fds::is_terminal(tid, fd) => Descriptor::Unknown,
+            FdKind::Waitable if fds::is_terminal(tid, fd) => Descriptor::Unknown,
             // The buffer would read everything that is there.
-            Kind::Waitable
-                if self.scheduler.start_up.is_some() || self.surprises.dice.have(Surprise::Short) =>
+            FdKind::Waitable
+                if self.scheduler.start_up.is_some() || self.surprises.injector.have(Surprise::Short) =>
             {
                 Descriptor::Unknown
             }
-            Kind::Waitable => Descriptor::Waitable,
+            FdKind::Waitable => Descriptor::Waitable,
         }
     }
 }

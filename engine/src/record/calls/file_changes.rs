@@ -120,7 +120,7 @@ impl Tasks {
         let appends = || fds::flags(tid, args[fd]) & libc::O_APPEND != 0;
         match extent {
             Extent::Size => 0..0,
-            Extent::Whole => 0..u64::MAX,
+            Extent::WaitAll => 0..u64::MAX,
             Extent::From(at) => args[at]..u64::MAX,
             Extent::Told(at) => args[at]..args[at].saturating_add(args[at + 1]),
             Extent::At(at) if args[at] != u64::MAX && appends() => until(size),

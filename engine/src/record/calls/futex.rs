@@ -60,7 +60,7 @@ impl Recorder<'_> {
                 Ok(_) => {
                     let (from, to) = (key(self, address), key(self, to));
                     let (woken, requeued) = {
-                        let mut whom = whom(&mut *self.scheduler.strategy, &self.surprises.dice);
+                        let mut whom = whom(&mut *self.scheduler.strategy, &self.surprises.injector);
                         self.futexes.table.requeue(from, to, wake, requeue, &mut whom)
                     };
                     let count = woken.len() + requeued;
@@ -228,7 +228,7 @@ impl Recorder<'_> {
         call: Call,
     ) -> Flow<Next> {
         self.tasks.deadlines.remove(id);
-        if self.surprises.dice.amount(Surprise::Spurious, 1, 4) == 1 {
+        if self.surprises.injector.amount(Surprise::Spurious, 1, 4) == 1 {
             return self.skip(id, stopped, &call, Outcome::result(0));
         }
         // Like a task that has begun to wait.

@@ -46,7 +46,7 @@ impl Recorder<'_> {
             return self.skip(id, stopped, call, Outcome::fails(libc::ENODEV));
         }
         let (stopped, result) = self.run_to_exit(id, stopped)?;
-        self.futexes.sharing.made |= shared;
+        self.futexes.keys.made |= shared;
         if shared && flags & libc::MAP_ANONYMOUS == 0 {
             self.time.stamped.note_shared_file(&self.clock, &self.time.clocks)?;
         }
@@ -105,7 +105,7 @@ impl Recorder<'_> {
             return self.skip(id, stopped, call, Outcome::fails(libc::EINVAL));
         }
         let (stopped, result) = self.run_to_exit(id, stopped)?;
-        self.futexes.sharing.made = true;
+        self.futexes.keys.made = true;
         if !failed(result) {
             self.time.ipc.note_ipc(self.options, &self.time.clocks, call, result)?;
         }

@@ -13,7 +13,7 @@ use crate::record::tree::call::{Call, Outcome, interrupted};
 use crate::record::tree::tasks::{Hold, Space, Tasks};
 use crate::task::TaskId;
 use crate::trace::event::Effect;
-use crate::tracee::{self, Memory, Resume, Settled, Stop, Stopped, Wait, Waited, comm, wait_any};
+use crate::tracee::{self, Executed, Memory, Resume, Stop, Stopped, WaitStatus, Waited, comm, wait_any};
 
 impl Tasks {
     /// Creates an address space with a new number.
@@ -42,7 +42,7 @@ impl Recorder<'_> {
         }
         let mut random = [0; 16];
         self.scheduler.random.fill_bytes(&mut random);
-        let Settled { task: stopped, memory } = match tracee::settle(stopped, self.clock.area(), random) {
+        let Executed { task: stopped, memory } = match tracee::set_up(stopped, self.clock.area(), random) {
             Ok(settled) => settled,
             Err(error @ Error::Os { .. }) => {
                 return self.tasks.unsupported(id, format!("execve in changed surroundings ({error})"));
@@ -99,14 +99,15 @@ impl Recorder<'_> {
                 Waited::NotYet if self.over()? => return self.hung(None),
                 Waited::NotYet => continue,
             };
-            let ours = tid == running.tid() || tid == pid && matches!(wait, Wait::Stopped(_, Stop::Executed));
+            let ours =
+                tid == running.tid() || tid == pid && matches!(wait, WaitStatus::Stopped(_, Stop::Executed));
             if !ours {
                 self.left_kernel(tid, wait)?;
                 continue;
             }
             let (stopped, stop) = match wait {
-                Wait::Stopped(stopped, stop) => (stopped, stop),
-                Wait::Dead(death) => return self.died(id, death),
+                WaitStatus::Stopped(stopped, stop) => (stopped, stop),
+                WaitStatus::Dead(death) => return self.died(id, death),
             };
             match stop {
                 Stop::Executed => {

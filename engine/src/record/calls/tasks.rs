@@ -12,7 +12,7 @@ use crate::schedule::Why;
 use crate::syscalls::{CloneCall, NAMESPACES};
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Registers};
-use crate::tracee::{Memory, Resume, State, Stopped, Wait, Waited, state};
+use crate::tracee::{Memory, Resume, State, Stopped, WaitStatus, Waited, state};
 
 /// Where a copy of `struct clone_args` (clone(2)) with other flags than the program's is put, in the task's scratch
 /// memory.
@@ -84,7 +84,7 @@ impl Recorder<'_> {
     fn make_task(&mut self, id: TaskId, stopped: Stopped) -> Flow<(Stopped, Option<Stopped>)> {
         let (stopped, child) = self.run_and_follow(id, stopped)?;
         let Some(child) = child else { return Ok((stopped, None)) };
-        self.tasks.children.leash.add(child.tid());
+        self.tasks.children.kill_on_drop.add(child.tid());
         let seen = self.tasks.children.newborn.iter().position(|(tid, _)| *tid == child.tid());
         let first = match seen {
             Some(index) => self.tasks.children.newborn.swap_remove(index).1,
@@ -98,8 +98,8 @@ impl Recorder<'_> {
             },
         };
         match first {
-            Wait::Stopped(new, _) => Ok((stopped, Some(new))),
-            Wait::Dead(_) => {
+            WaitStatus::Stopped(new, _) => Ok((stopped, Some(new))),
+            WaitStatus::Dead(_) => {
                 self.tasks.unsupported(id, "a thread or process that is killed as it is created")
             }
         }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use nix::unistd::Pid;
 
 use super::report::Observer;
-use super::waits::Found;
+use super::waits::Blocked;
 use super::wakers::View;
 use crate::ending::Awaited;
 use crate::record::kernel::call_in_progress::{call_in_progress, is_queue, opened, polled, watched};
@@ -21,42 +21,42 @@ use crate::syscalls::{Block, describe};
 use crate::task::TaskId;
 
 impl Observer<'_> {
-    pub(super) fn wait_in_kernel_of(&self, task: &Task, tid: Pid, call: &Call) -> Found {
-        let Some((number, args)) = call_in_progress(tid) else { return Found::new(Awaited::Descriptors) };
-        let queue = |what: &str, id: u64| Found {
+    pub(super) fn wait_in_kernel_of(&self, task: &Task, tid: Pid, call: &Call) -> Blocked {
+        let Some((number, args)) = call_in_progress(tid) else { return Blocked::new(Awaited::Descriptors) };
+        let queue = |what: &str, id: u64| Blocked {
             what: Some(format!("{what} the System V message queue {}", id as i32)),
-            ..Found::new(Awaited::Queue)
+            ..Blocked::new(Awaited::Queue)
         };
         match number {
             libc::SYS_wait4 | libc::SYS_waitid => {
-                Found { by: self.tasks.children(task.pid), ..Found::new(Awaited::Child) }
+                Blocked { by: self.tasks.children(task.pid), ..Blocked::new(Awaited::Child) }
             }
             libc::SYS_ppoll => self.wait_for_descriptors_of(task, call, &polled(&task.space.memory, &args)),
             libc::SYS_flock | libc::SYS_fcntl => self.wait_for_lock_of(task, number, &args),
             libc::SYS_open | libc::SYS_creat | libc::SYS_openat => {
                 let (_, path) = opened(number, &args, &task.space.memory);
-                Found { what: Some(format!("the other end of {path}")), ..Found::new(Awaited::Pipe) }
+                Blocked { what: Some(format!("the other end of {path}")), ..Blocked::new(Awaited::Pipe) }
             }
             libc::SYS_msgrcv => queue("a message in", args[0]),
             libc::SYS_msgsnd => queue("room in", args[0]),
-            libc::SYS_semop | libc::SYS_semtimedop => Found {
+            libc::SYS_semop | libc::SYS_semtimedop => Blocked {
                 what: Some(format!("System V semaphores {}", args[0] as i32)),
-                ..Found::new(Awaited::Semaphore)
+                ..Blocked::new(Awaited::Semaphore)
             },
             _ => self.wait_for_descriptors_of(task, call, &[args[0] as i32]),
         }
     }
 
-    fn wait_for_lock_of(&self, task: &Task, number: i64, args: &[u64; 6]) -> Found {
-        let found = Found::new(Awaited::FileLock);
-        let Some(kind) = locks::kind(number, args) else { return Found::new(Awaited::Descriptors) };
+    fn wait_for_lock_of(&self, task: &Task, number: i64, args: &[u64; 6]) -> Blocked {
+        let found = Blocked::new(Awaited::FileLock);
+        let Some(kind) = locks::kind(number, args) else { return Blocked::new(Awaited::Descriptors) };
         let path = link(task.tid, args[0] as i32);
         let call = if kind == locks::FLOCK { "flock" } else { "fcntl" };
         let what = Some(format!("a lock ({call}) on {path}"));
         let found_locks = locks::waited_for(task.tid, task.pid, args[0], kind);
-        let [lock] = &found_locks[..] else { return Found { what, ..found } };
+        let [lock] = &found_locks[..] else { return Blocked { what, ..found } };
         let by = self.takers.taker_of(self.tasks, task.tid, args[0], lock).filter(|by| *by != task.id);
-        Found { what, by: by.into_iter().collect(), ..found }
+        Blocked { what, by: by.into_iter().collect(), ..found }
     }
 }
 
@@ -98,11 +98,11 @@ impl Tasks {
 }
 
 impl Observer<'_> {
-    pub(super) fn wait_for_descriptors_of(&self, task: &Task, call: &Call, fds: &[i32]) -> Found {
-        let [fd] = fds[..] else { return Found::new(Awaited::Descriptors) };
+    pub(super) fn wait_for_descriptors_of(&self, task: &Task, call: &Call, fds: &[i32]) -> Blocked {
+        let [fd] = fds[..] else { return Blocked::new(Awaited::Descriptors) };
         let link = link(task.tid, fd);
         if link.starts_with("pipe:") {
-            return Found { by: self.tasks.opposite(task, fd, &link), ..Found::new(Awaited::Pipe) };
+            return Blocked { by: self.tasks.opposite(task, fd, &link), ..Blocked::new(Awaited::Pipe) };
         }
         if let Some(inode) = inode_of(&link) {
             return self.wait_for_socket_of(task, call, inode);
@@ -110,24 +110,31 @@ impl Observer<'_> {
         let what = |what: String| Some(format!("{} {what}", wanted(call)));
         if link == "anon_inode:inotify" {
             let what = Some("a change of a file that is watched".to_owned());
-            return Found { what, ..Found::new(Awaited::Change) };
+            return Blocked { what, ..Blocked::new(Awaited::Change) };
         }
         if is_queue(&path(task.tid, fd).to_string_lossy()) {
-            return Found { what: what(format!("the message queue {link}")), ..Found::new(Awaited::Queue) };
+            return Blocked {
+                what: what(format!("the message queue {link}")),
+                ..Blocked::new(Awaited::Queue)
+            };
         }
         if let Some(by) = self.tasks.other_side(task, fd, &link) {
-            return Found { what: what(format!("the terminal {link}")), by, ..Found::new(Awaited::Terminal) };
+            return Blocked {
+                what: what(format!("the terminal {link}")),
+                by,
+                ..Blocked::new(Awaited::Terminal)
+            };
         }
         if link.starts_with('/') {
             let by = self.tasks.opposite(task, fd, &link);
-            return Found { what: what(format!("the FIFO {link}")), by, ..Found::new(Awaited::Pipe) };
+            return Blocked { what: what(format!("the FIFO {link}")), by, ..Blocked::new(Awaited::Pipe) };
         }
-        Found::new(Awaited::Descriptors)
+        Blocked::new(Awaited::Descriptors)
     }
 
-    fn wait_for_socket_of(&self, task: &Task, call: &Call, inode: u64) -> Found {
+    fn wait_for_socket_of(&self, task: &Task, call: &Call, inode: u64) -> Blocked {
         if let Some(peer) = self.poller.pairs.get(&inode) {
-            return Found { by: self.at_sockets(task, &[*peer]), ..Found::new(Awaited::Socket) };
+            return Blocked { by: self.at_sockets(task, &[*peer]), ..Blocked::new(Awaited::Socket) };
         }
         if let Some(socket) = UnixSocket::of(inode) {
             let peer = socket.peer.unwrap_or(0);
@@ -136,7 +143,7 @@ impl Observer<'_> {
             let on = if socket.listens { Awaited::Connection } else { Awaited::Socket };
             let wanted = if socket.listens { "a connection to" } else { wanted(call) };
             let what = name.map(|name| format!("{wanted} the Unix socket {name}"));
-            return Found { what, by: self.at_sockets(task, &[peer]), ..Found::new(on) };
+            return Blocked { what, by: self.at_sockets(task, &[peer]), ..Blocked::new(on) };
         }
         let view = View::default();
         let sockets = view.sockets(task.tid, self.tasks.processes());
@@ -153,7 +160,7 @@ impl Observer<'_> {
                 (Awaited::Socket, Some(what))
             }
         };
-        Found { what, by: self.at_sockets(task, &sockets.ends_of(inode)), ..Found::new(on) }
+        Blocked { what, by: self.at_sockets(task, &sockets.ends_of(inode)), ..Blocked::new(on) }
     }
 
     /// Returns the other tasks that wait at one of these sockets, as they are the ones that use it; if there are none,

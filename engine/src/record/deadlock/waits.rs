@@ -61,23 +61,23 @@ impl Observer<'_> {
             ),
             Hold::Waiting(..) | Hold::Parked(_) => match self.futexes.table.waiting(task.id) {
                 Some(key) => self.tasks.wait_on_futex(task, key.address, frames),
-                None => Found::new(Awaited::Time),
+                None => Blocked::new(Awaited::Time),
             },
-            Hold::Lent(_, to) => Found { by: vec![*to], ..Found::new(Awaited::Child) },
+            Hold::Lent(_, to) => Blocked { by: vec![*to], ..Blocked::new(Awaited::Child) },
             _ => return None,
         };
-        let Found { on, futex, what, by } = found;
+        let Blocked { on, futex, what, by } = found;
         Some(Wait { on, futex, what, by, gone: None, limited })
     }
 }
 
 impl Tasks {
-    fn wait_on_futex(&self, task: &Task, address: u64, frames: &[Frame]) -> Found {
+    fn wait_on_futex(&self, task: &Task, address: u64, frames: &[Frame]) -> Blocked {
         // The word that the kernel clears and wakes when a thread ends (set_tid_address(2)).
         let ending = self.of(task.pid).find(|other| other.clear_tid == address);
         if let Some(ending) = ending {
             let by = vec![ending.id];
-            return Found { futex: Some(address), by, ..Found::new(Awaited::Thread) };
+            return Blocked { futex: Some(address), by, ..Blocked::new(Awaited::Thread) };
         }
         let on = by_name(frames);
         let owner = match on {
@@ -85,7 +85,7 @@ impl Tasks {
             _ => None,
         };
         let on = if owner.is_some() { Awaited::Mutex } else { on };
-        Found { futex: Some(address), by: owner.into_iter().collect(), ..Found::new(on) }
+        Blocked { futex: Some(address), by: owner.into_iter().collect(), ..Blocked::new(on) }
     }
 
     /// Returns the owner of the `pthread_mutex_t` at an address, if there seems to be one. The struct begins with
@@ -100,7 +100,7 @@ impl Tasks {
 
 /// What a task waits for, and who could end the wait.
 #[derive(Debug)]
-pub(in crate::record) struct Found {
+pub(in crate::record) struct Blocked {
     pub(in crate::record) on: Awaited,
     /// Address of the futex word.
     pub(in crate::record) futex: Option<u64>,
@@ -108,7 +108,7 @@ pub(in crate::record) struct Found {
     pub(in crate::record) by: Vec<TaskId>,
 }
 
-impl Found {
+impl Blocked {
     /// Creates the description of a wait of which only the kind is known.
     pub(in crate::record) fn new(on: Awaited) -> Self {
         Self { on, futex: None, what: None, by: Vec::new() }

@@ -19,7 +19,7 @@ use nix::unistd::Pid;
 use crate::record::kernel::call_in_progress::{
     call_in_progress, found_at, inode, is_queue, of_epoll, opened, polled, watched, watched_inodes,
 };
-use crate::record::kernel::fds::{self, Kind, links};
+use crate::record::kernel::fds::{self, FdKind, links};
 use crate::record::kernel::ipc::{self, Ipc};
 use crate::record::kernel::peers::{Sockets, inode_of};
 use crate::record::kernel::terminals::{self, Side};
@@ -29,7 +29,7 @@ use crate::record::outside::locks::{self, Lock};
 use crate::record::outside::reach::Reach;
 use crate::record::poller::Poller;
 use crate::record::tree::tasks::{Hold, Task, Tasks};
-use crate::tracee::{Copies, State, state};
+use crate::tracee::{FdCopies, State, state};
 
 /// Maximum nesting of epoll descriptors (`EP_MAX_NESTS`, fs/eventpoll.c).
 pub(in crate::record) const NESTS: u32 = 5;
@@ -119,7 +119,7 @@ impl Wakers<'_> {
                 // The recorder has the other ends of the program's standard streams.
                 inode(Path::new(&path)) != inode(Path::new("/dev/stdin"))
                     && std::fs::metadata(&path)
-                        .is_ok_and(|pipe| !matches!(self.poller.fds.kind_of(&pipe), Kind::Output(_)))
+                        .is_ok_and(|pipe| !matches!(self.poller.fds.kind_of(&pipe), FdKind::Output(_)))
                     && !self.view.has(pipe)
             }
             socket if socket.starts_with("socket:") => {
@@ -374,7 +374,7 @@ fn bytes_of(name: &str) -> Vec<u8> {
 
 /// Whether calls on a descriptor have no timeout (socket(7), `SO_RCVTIMEO` and `SO_SNDTIMEO`).
 fn has_no_limit(task: &Task, fd: i32) -> bool {
-    let Some(copy) = Copies::default().of(task.pid, fd) else { return false };
+    let Some(copy) = FdCopies::default().of(task.pid, fd) else { return false };
     let limits = [getsockopt(&copy, sockopt::ReceiveTimeout), getsockopt(&copy, sockopt::SendTimeout)];
     limits.into_iter().all(|limit: nix::Result<TimeVal>| match limit {
         Ok(limit) => (limit.tv_sec(), limit.tv_usec()) == (0, 0),

@@ -22,7 +22,7 @@ impl Recorder<'_> {
         }
         // The first thread comes last: the kernel delays its end until the others are gone.
         tracee::reap(pid)?;
-        self.tasks.children.leash.remove(pid);
+        self.tasks.children.kill_on_drop.remove(pid);
         for id in members {
             self.gone(id);
         }
@@ -125,7 +125,7 @@ impl Recorder<'_> {
         self.futexes.table.remove(id);
         self.tasks.deadlines.remove(id);
         self.poller.remove(id);
-        self.futexes.sharing.has_changed(id);
+        self.futexes.keys.has_changed(id);
         self.tasks.hold(id, Hold::Gone);
         let task = self.tasks.task(id);
         let (pid, tid) = (task.pid, task.tid);
@@ -135,7 +135,7 @@ impl Recorder<'_> {
             self.tasks.slots.give_back(scratch);
         }
         if tid != pid {
-            self.tasks.children.leash.remove(tid);
+            self.tasks.children.kill_on_drop.remove(tid);
         }
         self.scheduler.strategy.exited(id);
         if address != 0 {
@@ -148,10 +148,10 @@ impl Recorder<'_> {
 
 impl Tasks {
     /// Reaps the processes whose parents have ended before them, if nobody else does.
-    pub(in crate::record) fn bury(&mut self) {
+    pub(in crate::record) fn reap_orphans(&mut self) {
         for pid in std::mem::take(&mut self.children.ended) {
             if state(pid) == State::Dead {
-                tracee::bury(pid);
+                tracee::reap_orphan(pid);
             }
         }
     }

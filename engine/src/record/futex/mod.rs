@@ -4,19 +4,19 @@
 //! task owns when it ends, and the keys of futexes that processes share. The room stands on
 //! [`surprises`](super::surprises), as wakes may be one.
 
-pub(super) mod inherit;
+pub(super) mod keys;
+pub(super) mod pi;
 mod queues;
 mod robust;
-pub(super) mod sharing;
 
 use crate::schedule::futex::FutexTable;
-use inherit::Holders;
-use sharing::Sharing;
+use keys::FutexKeys;
+use pi::Holders;
 
 /// All futexes that tasks wait for, and what is known of their owners.
 #[derive(Debug, Default)]
 pub(super) struct Futexes {
     pub(super) table: FutexTable,
     pub(super) holders: Holders,
-    pub(super) sharing: Sharing,
+    pub(super) keys: FutexKeys,
 }

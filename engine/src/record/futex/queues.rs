@@ -21,7 +21,8 @@ impl Futexes {
         count: u32,
         bitset: u32,
     ) -> i64 {
-        let woken = self.table.wake(key, count, bitset, &mut whom(&mut *scheduler.strategy, &surprises.dice));
+        let woken =
+            self.table.wake(key, count, bitset, &mut whom(&mut *scheduler.strategy, &surprises.injector));
         let number = woken.len() as i64;
         tasks.end_waits(woken);
         number

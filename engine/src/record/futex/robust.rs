@@ -104,7 +104,7 @@ impl Futexes {
                     writes.extend(self.owner_died(tasks, scheduler, surprises, id, &held));
                 }
             }
-            self.inherit(tasks, journal, scheduler, surprises, id, &mut writes);
+            self.pi(tasks, journal, scheduler, surprises, id, &mut writes);
         }
         writes
     }

@@ -35,8 +35,8 @@ impl Recorder<'_> {
         let task = &self.tasks[id];
         let area = self.clock.area();
         let slot = |id: TaskId| self.tasks[id].slot();
-        self.futexes.table.crowds(|number, crowd, waiters| {
-            area.set_crowd(number, crowd, waiters.len(), |at| slot(waiters[at].task));
+        self.futexes.table.buckets(|number, bucket, waiters| {
+            area.set_bucket(number, bucket, waiters.len(), |at| slot(waiters[at].task));
         });
         area.set_running(Member {
             task: id.0,

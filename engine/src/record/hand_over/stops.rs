@@ -12,11 +12,11 @@ use crate::record::tree::tasks::{Hold, Tasks};
 use crate::task::TaskId;
 use crate::trace::event::Event;
 use crate::tracee::{
-    self, Area, Death, Resume, Running, State, Stop, Stopped, Wait, Waited, is_fault, state, wait_any,
+    self, Area, Death, Resume, Running, State, Stop, Stopped, WaitStatus, Waited, is_fault, state, wait_any,
 };
 
 impl Recorder<'_> {
-    /// Waits until the task that has the core by then stops. Returns `None` if a signal (the heartbeat) comes first.
+    /// Waits until the task that has the core by then stops. Returns `None` if a signal (the wake-up timer) comes first.
     pub(in crate::record) fn wait_for_running(&mut self) -> Flow<Option<(TaskId, Stopped, Stop)>> {
         let has_core = |this: &Self, tid: Pid| {
             let task = this.tasks.with_tid(tid);
@@ -47,18 +47,20 @@ impl Recorder<'_> {
         };
         let id = self.tasks.with_tid(tid).map(|task| task.id);
         let wait = match (id, wait) {
-            (Some(id), Wait::Stopped(stopped, Stop::Signal(number))) if self.clock.area().is_deciding() => {
+            (Some(id), WaitStatus::Stopped(stopped, Stop::Signal(number)))
+                if self.clock.area().is_deciding() =>
+            {
                 match self.goes_on_deciding(id, stopped, number)? {
                     None => return Ok(None),
-                    Some(stopped) => Wait::Stopped(stopped, Stop::Signal(number)),
+                    Some(stopped) => WaitStatus::Stopped(stopped, Stop::Signal(number)),
                 }
             }
             (_, wait) => wait,
         };
         self.follow()?;
         match (id, wait) {
-            (Some(id), Wait::Stopped(stopped, stop)) => Ok(Some((id, stopped, stop))),
-            (Some(id), Wait::Dead(death)) => self.died(id, death),
+            (Some(id), WaitStatus::Stopped(stopped, stop)) => Ok(Some((id, stopped, stop))),
+            (Some(id), WaitStatus::Dead(death)) => self.died(id, death),
             (None, _) => Err(bug(format!("thread {tid} runs, but is not known"))),
         }
     }
@@ -97,7 +99,7 @@ impl Recorder<'_> {
             tracee::interrupt(self.tasks[id].tid);
             match self.wait_for_running()? {
                 Some((_, stopped, Stop::Event)) if self.clock.area().is_deciding() => {
-                    self.tasks.children.heartbeat.next(MOMENT);
+                    self.tasks.children.wake_up_timer.next(MOMENT);
                     stopped.resume(Resume::Freely, 0)?;
                 }
                 Some(stop) => {
@@ -126,7 +128,7 @@ impl Recorder<'_> {
         for (tid, wait) in std::mem::take(&mut self.tasks.children.early) {
             let parked = self.tasks.with_tid(tid).filter(|task| task.hold().parked()).map(|task| task.id);
             match (parked, wait) {
-                (Some(id), Wait::Stopped(stopped, stop)) => self.roused(id, stopped, stop)?,
+                (Some(id), WaitStatus::Stopped(stopped, stop)) => self.roused(id, stopped, stop)?,
                 (_, wait) => self.left_kernel(tid, wait)?,
             }
         }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nix::unistd::Pid;
-use rrtest_preload::calls::{self, Way};
+use rrtest_preload::calls::{self, Buffering};
 use rrtest_preload::layout::ENTRY;
 
 use crate::clock::Clock;
@@ -143,7 +143,7 @@ impl CallSites {
         stopped: &Stopped,
         registers: &mut Registers,
     ) -> Flow<()> {
-        if calls::call(registers.number()).way == Way::Stop || Area::is_buffer(registers.ip()) {
+        if calls::call(registers.number()).way == Buffering::Stop || Area::is_buffer(registers.ip()) {
             return Ok(());
         }
         let space = tasks.space(id);

@@ -15,7 +15,7 @@ use crate::tracee::{Streams, os};
 
 /// What a descriptor refers to, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::record) enum Kind {
+pub(in crate::record) enum FdKind {
     /// The program's standard output or error.
     Output(Stream),
     /// A file, directory or device that is always ready.
@@ -24,7 +24,7 @@ pub(in crate::record) enum Kind {
     Waitable,
 }
 
-impl Kind {
+impl FdKind {
     /// Classifies a descriptor whose metadata cannot be read. If it is not open, or its task is gone, a call on it ends
     /// at once. Otherwise it may be anything: a call on it is made so that it does no harm if it waits.
     pub(in crate::record) fn unreadable(error: &std::io::Error) -> Self {
@@ -76,10 +76,10 @@ impl Fds {
     }
 
     /// Classifies descriptors of a file.
-    pub(in crate::record) fn kind_of(&self, metadata: &Metadata) -> Kind {
+    pub(in crate::record) fn kind_of(&self, metadata: &Metadata) -> FdKind {
         let identity = identity(metadata);
         if let Some((_, stream)) = self.outputs.iter().find(|(output, _)| *output == identity) {
-            return Kind::Output(*stream);
+            return FdKind::Output(*stream);
         }
         let kind = metadata.file_type();
         let waits = if kind.is_char_device() {
@@ -88,7 +88,7 @@ impl Fds {
             // Anonymous inodes (epoll, eventfd, timerfd …) have no file type.
             !(kind.is_file() || kind.is_dir() || kind.is_block_device())
         };
-        if waits { Kind::Waitable } else { Kind::Ready }
+        if waits { FdKind::Waitable } else { FdKind::Ready }
     }
 }
 
@@ -190,11 +190,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_may_wait_unless_it_is_not_open() {
-        let kind = |errno| Kind::unreadable(&std::io::Error::from_raw_os_error(errno));
-        assert_eq!([libc::ENOENT, libc::ESRCH].map(kind), [Kind::Ready; 2]);
-        assert_eq!([libc::EACCES, libc::ENOMEM, libc::EIO].map(kind), [Kind::Waitable; 3]);
+        let kind = |errno| FdKind::unreadable(&std::io::Error::from_raw_os_error(errno));
+        assert_eq!([libc::ENOENT, libc::ESRCH].map(kind), [FdKind::Ready; 2]);
+        assert_eq!([libc::EACCES, libc::ENOMEM, libc::EIO].map(kind), [FdKind::Waitable; 3]);
         let none = Fds::metadata(Pid::this(), u64::from(u32::MAX >> 1)).expect_err("no such descriptor");
-        assert_eq!(Kind::unreadable(&none), Kind::Ready);
+        assert_eq!(FdKind::unreadable(&none), FdKind::Ready);
     }
 
     #[test]
@@ -202,10 +202,10 @@ mod tests {
         let fds = Fds::new(Streams::new(crate::tracee::Stdin::Null).unwrap()).unwrap();
         let kind = |file: &std::fs::File| fds.kind_of(&file.metadata().unwrap());
         let [out, err] = fds.streams().written();
-        assert_eq!([out, err].map(kind), [Kind::Output(Stream::Stdout), Kind::Output(Stream::Stderr)]);
+        assert_eq!([out, err].map(kind), [FdKind::Output(Stream::Stdout), FdKind::Output(Stream::Stderr)]);
         let (pipe, _writer) = std::io::pipe().unwrap();
-        assert_eq!(kind(&std::os::fd::OwnedFd::from(pipe).into()), Kind::Waitable);
+        assert_eq!(kind(&std::os::fd::OwnedFd::from(pipe).into()), FdKind::Waitable);
         let open = |path| std::fs::File::open(path).unwrap();
-        assert_eq!(["/", "/dev/null", "/proc/self/stat"].map(|path| kind(&open(path))), [Kind::Ready; 3]);
+        assert_eq!(["/", "/dev/null", "/proc/self/stat"].map(|path| kind(&open(path))), [FdKind::Ready; 3]);
     }
 }

@@ -15,7 +15,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::unistd::Pid;
 
 use super::fds::links;
-use crate::tracee::Copies;
+use crate::tracee::FdCopies;
 
 /// `TCP_ESTABLISHED`, `TCP_CLOSE_WAIT`, `TCP_LISTEN` (net/tcp_states.h).
 const CONNECTED: [u8; 2] = [1, 8];
@@ -239,7 +239,7 @@ impl TcpState {
     pub(in crate::record) fn of((pid, fd): Holder) -> Option<Self> {
         /// Offsets of `tcpi_unacked`, `tcpi_snd_wnd` and `tcpi_rcv_wnd` in `struct tcp_info` (linux/tcp.h).
         const PLACES: [usize; 3] = [24, 228, 232];
-        let copy = Copies::default().of(pid, fd)?;
+        let copy = FdCopies::default().of(pid, fd)?;
         let info = tcp_option(&copy, libc::TCP_INFO)?;
         let word = |at: usize| Some(u32::from_ne_bytes(info.get(at..at + 4)?.try_into().ok()?));
         let [unconfirmed, room, offers] = PLACES.map(word);

@@ -8,7 +8,7 @@ use nix::sys::termios::{LocalFlags, SpecialCharacterIndices, tcgetattr};
 use nix::unistd::Pid;
 
 use super::fds::{info, links};
-use crate::tracee::Copies;
+use crate::tracee::FdCopies;
 
 /// One side, with the number of the terminal.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Side {
 
 /// Whether a read waits for input without a time limit (termios(3), `VTIME`).
 pub(in crate::record) fn waits_for_ever(pid: Pid, fd: i32) -> bool {
-    let settings = Copies::default().of(pid, fd).and_then(|copy| tcgetattr(copy).ok());
+    let settings = FdCopies::default().of(pid, fd).and_then(|copy| tcgetattr(copy).ok());
     settings.is_some_and(|settings| {
         settings.local_flags.contains(LocalFlags::ICANON)
             || settings.control_chars[SpecialCharacterIndices::VTIME as usize] == 0
@@ -54,7 +54,7 @@ pub(in crate::record) fn waits_for_ever(pid: Pid, fd: i32) -> bool {
 /// Flushes what is in flight to a side, and returns whether that succeeded. A kernel worker delivers it; poll(2) waits
 /// for the worker first (`tty_buffer_flush_work`, drivers/tty/n_tty.c).
 pub(in crate::record) fn is_flushed(pid: Pid, fd: i32) -> bool {
-    let Some(copy) = Copies::default().of(pid, fd) else { return false };
+    let Some(copy) = FdCopies::default().of(pid, fd) else { return false };
     poll(&mut [PollFd::new(copy.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).is_ok()
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use super::reach::{Address, Reach, has_datagrams};
-use crate::claims::{Claims, Kind, Thing, Use};
+use crate::claims::{ClaimKind, Claims, Thing, Use};
 use crate::record::kernel::call_in_progress::{PATH, start};
 use crate::record::kernel::fds::Fds;
 use crate::record::options::Options;
@@ -121,9 +121,9 @@ impl Claimed {
             libc::SYS_connect => {
                 self.claim_address(tasks, poller, reach, id, [args[0], args[1], args[2]], Use::Looks)
             }
-            libc::SYS_shmget => self.claim_key(Kind::Memory, args[0]),
-            libc::SYS_msgget => self.claim_key(Kind::Messages, args[0]),
-            libc::SYS_semget => self.claim_key(Kind::Semaphores, args[0]),
+            libc::SYS_shmget => self.claim_key(ClaimKind::Memory, args[0]),
+            libc::SYS_msgget => self.claim_key(ClaimKind::Messages, args[0]),
+            libc::SYS_semget => self.claim_key(ClaimKind::Semaphores, args[0]),
             libc::SYS_mq_open | libc::SYS_mq_unlink => {
                 let name = tasks.space(id).memory.text(args[0], PATH);
                 self.claims.add(Thing::Queue(name), Use::Changes);
@@ -235,7 +235,7 @@ impl Claimed {
         self.claims.add(thing, how);
     }
 
-    fn claim_key(&mut self, kind: Kind, key: u64) {
+    fn claim_key(&mut self, kind: ClaimKind, key: u64) {
         let key = key as i32;
         if key != libc::IPC_PRIVATE {
             self.claims.add(Thing::Key(kind, key), Use::Changes);

@@ -20,7 +20,7 @@ use crate::record::tree::call::Stage;
 use std::collections::BTreeMap;
 
 use crate::record::futex::Futexes;
-use crate::record::futex::inherit::locks;
+use crate::record::futex::pi::locks;
 use crate::record::poller::Poller;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};

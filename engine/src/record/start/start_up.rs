@@ -32,5 +32,6 @@ impl StartUp {
     }
 
     /// Who runs, and for how long: there is nothing to choose.
-    pub(in crate::record) const CHOICE: Choice = Choice { task: TaskId(0), slice: 1 << 40, lookout: None };
+    pub(in crate::record) const CHOICE: Choice =
+        Choice { task: TaskId(0), slice: 1 << 40, access_watch: None };
 }

@@ -1,5 +1,5 @@
 //! Surprises that strike in calls ([`crate::schedule::surprise`] lists all kinds, and what makes them legal). Surprises
-//! in time are in [`super::caprice`], those of yielding tasks in [`super::yields`].
+//! in time are in [`super::under_way`], those of yielding tasks in [`super::yields`].
 //!
 //! Replay needs nothing new for them: calls have the results and outputs that are in the log, and time passes as
 //! logged.
@@ -14,7 +14,7 @@ use crate::record::scheduler::Scheduler;
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Tasks;
 use crate::schedule::Strategy;
-use crate::schedule::surprise::{Dice, Surprise};
+use crate::schedule::surprise::{Injector, Surprise};
 use crate::task::TaskId;
 use crate::trace::event::Registers;
 
@@ -22,7 +22,7 @@ impl Surprises {
     /// Whether a surprise of this kind strikes now. None does while the program starts up, which all attempts have in
     /// common.
     pub(in crate::record) fn strikes(&mut self, scheduler: &Scheduler, kind: Surprise) -> bool {
-        scheduler.start_up.is_none() && self.dice.strike(kind)
+        scheduler.start_up.is_none() && self.injector.strike(kind)
     }
 
     /// Returns the registers with which a call reads or writes less than requested, if that surprise strikes.
@@ -40,7 +40,7 @@ impl Surprises {
         let writes = matches!(number, libc::SYS_write | libc::SYS_sendto);
         let plain = matches!(number, libc::SYS_read | libc::SYS_write)
             || flags as i32 & !(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) == 0;
-        if !(reads || writes) || !plain || len < 2 || !self.dice.have(Surprise::Short) {
+        if !(reads || writes) || !plain || len < 2 || !self.injector.have(Surprise::Short) {
             return None;
         }
         let dont_wait =
@@ -57,7 +57,7 @@ impl Surprises {
             return None;
         }
         let mut args = call.args();
-        args[2] = self.dice.amount(Surprise::Short, least, len);
+        args[2] = self.injector.amount(Surprise::Short, least, len);
         let mut registers = call.registers;
         registers.set_args(args);
         Some(registers)
@@ -90,9 +90,9 @@ impl Tasks {
 /// Returns the function that picks the waiter to wake: the first to have come, unless any may be picked.
 pub(in crate::record) fn whom<'a>(
     strategy: &'a mut dyn Strategy,
-    dice: &Dice,
+    injector: &Injector,
 ) -> impl FnMut(&[TaskId]) -> usize + use<'a> {
-    let any = dice.allow(Surprise::Order);
+    let any = injector.allow(Surprise::Order);
     move |waiters| if any { strategy.wake(waiters) } else { 0 }
 }
 

@@ -5,22 +5,22 @@
 //! and the notes on them ([`strikes`]). The room stands on [`in_process`](super::in_process), which knows places in
 //! code.
 
-pub(super) mod caprice;
 pub(super) mod in_calls;
 pub(super) mod strikes;
+pub(super) mod under_way;
 pub(super) mod yields;
 
 use super::options::Options;
-use crate::schedule::surprise::Dice;
-use caprice::Caprice;
+use crate::schedule::surprise::Injector;
 use strikes::Strikes;
+use under_way::UnderWay;
 use yields::Spells;
 
 /// Which surprises may strike, and the state of those that have struck.
 #[derive(Debug)]
 pub(super) struct Surprises {
-    pub(super) dice: Dice,
-    pub(super) caprice: Caprice,
+    pub(super) injector: Injector,
+    pub(super) under_way: UnderWay,
     pub(super) spells: Spells,
     pub(super) strikes: Strikes,
 }
@@ -29,8 +29,8 @@ impl Surprises {
     /// Starts before any has struck.
     pub(super) fn new(options: &Options<'_>) -> Self {
         Self {
-            dice: Dice::new(options.surprises, options.plan.seed),
-            caprice: Caprice::default(),
+            injector: Injector::new(options.surprises, options.plan.seed),
+            under_way: UnderWay::default(),
             spells: Spells::default(),
             strikes: Strikes::default(),
         }

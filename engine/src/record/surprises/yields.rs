@@ -59,13 +59,13 @@ impl Surprises {
         id: TaskId,
         call: &Call,
     ) -> bool {
-        if !self.dice.have(Surprise::Yield) || self.spells.spent >= MOST {
+        if !self.injector.have(Surprise::Yield) || self.spells.spent >= MOST {
             return false;
         }
         let left = match self.spells.left.remove(&id) {
             Some(left) => left,
             None if self.strikes(scheduler, Surprise::Yield) => {
-                let times = self.dice.amount(Surprise::Yield, 1, LONGEST);
+                let times = self.injector.amount(Surprise::Yield, 1, LONGEST);
                 if self.notes_strikes() {
                     let place = Some(call_sites.place(tasks, id, &call.registers));
                     self.note_strike(Note {

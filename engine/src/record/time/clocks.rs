@@ -1,6 +1,6 @@
 //! The clocks of the recorded program.
 //!
-//! They are the machine's. In virtual time they are all ahead of the machine's by the same amount: the time that leaps
+//! They are the machine's. In virtual time they are all ahead of the machine's by the same amount: the time that fast-forwards
 //! have skipped while every task only waited for a time (see [`crate::record::wait`]). Clocks of processor time are
 //! never ahead. The kernel knows nothing of it: points in time passed to it are translated. All deadlines here are in
 //! the program's time.
@@ -30,9 +30,9 @@ impl Clocks {
     }
 
     /// Fast-forwards time.
-    pub(in crate::record) fn leap(&mut self, nanoseconds: u64) -> Result<(), Error> {
+    pub(in crate::record) fn fast_forward(&mut self, nanoseconds: u64) -> Result<(), Error> {
         self.ahead = self.ahead.saturating_add(nanoseconds);
-        self.past.leap(machine_now()?, self.ahead);
+        self.past.fast_forward(machine_now()?, self.ahead);
         Ok(())
     }
 
@@ -139,8 +139,8 @@ mod tests {
     #[test]
     fn clocks_are_ahead_alike_but_for_those_of_the_processor() {
         let mut clocks = Clocks::default();
-        clocks.leap(3600 * SECOND + 999_999_999).unwrap();
-        clocks.leap(1).unwrap();
+        clocks.fast_forward(3600 * SECOND + 999_999_999).unwrap();
+        clocks.fast_forward(1).unwrap();
         for clock in [libc::CLOCK_REALTIME, libc::CLOCK_MONOTONIC, libc::CLOCK_BOOTTIME, libc::CLOCK_TAI] {
             let (machine, program) = (read(clock).unwrap(), clocks.read(clock).unwrap());
             let ahead = nanoseconds(&program).unwrap() - nanoseconds(&machine).unwrap();

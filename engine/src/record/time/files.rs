@@ -23,7 +23,7 @@ use super::clocks::{self, Clocks, SECOND};
 use super::past::Stamp;
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::record::kernel::fds::Kind;
+use crate::record::kernel::fds::FdKind;
 use crate::record::options::{Options, Time};
 use crate::record::poller::Poller;
 use crate::record::step::Flow;
@@ -98,7 +98,7 @@ impl Stamped {
             && match stamps(call.number()) {
                 None => false,
                 Some(Stamps::Somewhere) => true,
-                Some(Stamps::File(fd)) => poller.kind(tasks, id, call.args()[fd]) == Kind::Ready,
+                Some(Stamps::File(fd)) => poller.kind(tasks, id, call.args()[fd]) == FdKind::Ready,
             };
         if stamps {
             self.refresh_stamps(clock, clocks)?;
@@ -113,7 +113,7 @@ impl Stamped {
         /// Tries in total: the clock moves at least a hundred times a second.
         const MOST: u32 = 400;
         const PAUSE: Duration = Duration::from_micros(250);
-        let leapt = clocks.past().last_leap();
+        let leapt = clocks.past().last_fast_forward();
         for tried in 0..MOST {
             if leapt.is_none_or(|leapt| self.now().is_ok_and(|now| now > leapt)) {
                 break;

@@ -26,7 +26,7 @@ pub(super) struct Times {
     pub(super) clocks: Clocks,
     pub(super) alarms: Alarms,
     /// How often time was fast-forwarded.
-    pub(super) leaps: u64,
+    pub(super) fast_forwards: u64,
     pub(super) stamped: Stamped,
     pub(super) ipc: IpcTimes,
     pub(super) proc: ProcTimes,

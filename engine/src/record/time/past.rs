@@ -12,25 +12,25 @@ pub(super) type Stamp = i128;
 #[derive(Debug, Default)]
 pub(super) struct Past {
     /// When, by the machine's clock, and by how many ns the program's clocks were ahead from then on, in order.
-    leaps: Vec<(Stamp, u64)>,
+    fast_forwards: Vec<(Stamp, u64)>,
 }
 
 impl Past {
     /// Notes a fast-forward.
-    pub(super) fn leap(&mut self, now: Stamp, ahead: u64) {
-        self.leaps.push((now, ahead));
+    pub(super) fn fast_forward(&mut self, now: Stamp, ahead: u64) {
+        self.fast_forwards.push((now, ahead));
     }
 
     /// Returns when time was last fast-forwarded.
-    pub(super) fn last_leap(&self) -> Option<Stamp> {
-        self.leaps.last().map(|(at, _)| *at)
+    pub(super) fn last_fast_forward(&self) -> Option<Stamp> {
+        self.fast_forwards.last().map(|(at, _)| *at)
     }
 
     /// Returns how many ns the program's clocks were ahead at a time of the machine's. A timestamp equal to a
     /// fast-forward's time is from before it.
     pub(super) fn ahead_at(&self, stamp: Stamp) -> u64 {
-        let leaps = self.leaps.partition_point(|(at, _)| *at < stamp);
-        leaps.checked_sub(1).map_or(0, |last| self.leaps[last].1)
+        let fast_forwards = self.fast_forwards.partition_point(|(at, _)| *at < stamp);
+        fast_forwards.checked_sub(1).map_or(0, |last| self.fast_forwards[last].1)
     }
 }
 
@@ -41,11 +41,11 @@ mod tests {
     #[test]
     fn what_was_between_leaps_was_between_them() {
         let mut past = Past::default();
-        assert_eq!((past.ahead_at(5), past.last_leap()), (0, None));
-        past.leap(100, 1_000);
-        past.leap(110, 5_000);
+        assert_eq!((past.ahead_at(5), past.last_fast_forward()), (0, None));
+        past.fast_forward(100, 1_000);
+        past.fast_forward(110, 5_000);
         let ahead = [-3, 99, 100, 101, 110, 111, Stamp::MAX].map(|at| past.ahead_at(at));
         assert_eq!(ahead, [0, 0, 0, 1_000, 1_000, 5_000, 5_000]);
-        assert_eq!(past.last_leap(), Some(110));
+        assert_eq!(past.last_fast_forward(), Some(110));
     }
 }

@@ -41,7 +41,7 @@ pub(in crate::record) enum Stage {
     /// Its own time limit is over.
     TimedOut,
     /// It blocks in the kernel.
-    Inside,
+    InKernel,
 }
 
 impl Call {
@@ -71,7 +71,7 @@ impl Call {
 
     /// Whether it need not wait any longer.
     pub(in crate::record) fn has_waited(&self) -> bool {
-        matches!(self.stage, Stage::Ready | Stage::TimedOut | Stage::Inside)
+        matches!(self.stage, Stage::Ready | Stage::TimedOut | Stage::InKernel)
     }
 
     /// Whether it may wait, so that a signal may interrupt it.

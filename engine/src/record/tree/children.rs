@@ -6,7 +6,7 @@ use std::time::Instant;
 use nix::unistd::Pid;
 
 use crate::error::Error;
-use crate::tracee::{Heartbeat, Leash, Wait};
+use crate::tracee::{KillOnDrop, WaitStatus, WakeUpTimer};
 
 /// Signals that the recorder has sent for the program and that have not arrived: by target process and number, the
 /// sender.
@@ -16,9 +16,9 @@ pub(in crate::record) type Sent = BTreeMap<(Pid, i32), Pid>;
 #[derive(Debug)]
 pub(in crate::record) struct Children {
     /// Stops of new tasks that were seen before their creators reported them.
-    pub(in crate::record) newborn: Vec<(Pid, Wait)>,
+    pub(in crate::record) newborn: Vec<(Pid, WaitStatus)>,
     /// Unhandled stops and ends of tasks that did not have the core.
-    pub(in crate::record) early: Vec<(Pid, Wait)>,
+    pub(in crate::record) early: Vec<(Pid, WaitStatus)>,
     /// Processes that have ended.
     pub(in crate::record) ended: Vec<Pid>,
     pub(in crate::record) sent: Sent,
@@ -26,14 +26,14 @@ pub(in crate::record) struct Children {
     pub(in crate::record) look: Instant,
     /// Whether to check the time limit as well: between two tasks' turns there may be no wait that does.
     pub(in crate::record) look_again: bool,
-    pub(in crate::record) heartbeat: Heartbeat,
+    pub(in crate::record) wake_up_timer: WakeUpTimer,
     /// Last, so that it is dropped last: it kills what is left of the program.
-    pub(in crate::record) leash: Leash,
+    pub(in crate::record) kill_on_drop: KillOnDrop,
 }
 
 impl Children {
-    /// Starts with the process that `leash` guards.
-    pub(in crate::record) fn new(leash: Leash) -> Result<Self, Error> {
+    /// Starts with the process that `kill_on_drop` guards.
+    pub(in crate::record) fn new(kill_on_drop: KillOnDrop) -> Result<Self, Error> {
         Ok(Self {
             newborn: Vec::new(),
             early: Vec::new(),
@@ -41,8 +41,8 @@ impl Children {
             sent: Sent::new(),
             look: Instant::now(),
             look_again: false,
-            heartbeat: Heartbeat::start()?,
-            leash,
+            wake_up_timer: WakeUpTimer::start()?,
+            kill_on_drop,
         })
     }
 }

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use super::tasks::{Hold, Tasks};
 use crate::record::step::Flow;
 use crate::task::TaskId;
-use crate::tracee::{Running, State, Wait, Waited as Polled, cpu_time, state};
+use crate::tracee::{Running, State, WaitStatus, Waited as Polled, cpu_time, state};
 
 /// What a task in the kernel has reached.
 pub(in crate::record) enum Reached {
     /// It has stopped, or ended.
-    Stop(Wait),
+    Stop(WaitStatus),
     /// It sleeps.
     Sleep,
     /// Neither, for a long time: it computes, or does not get the core.
@@ -40,7 +40,7 @@ impl Tasks {
             if used.saturating_sub(before) > LONGEST.0 || since.elapsed() > LONGEST.1 {
                 return Ok(Reached::Nothing);
             }
-            self.children.heartbeat.next(pause);
+            self.children.wake_up_timer.next(pause);
             if let Polled::Done(wait) = running.wait()? {
                 return Ok(Reached::Stop(wait));
             }
@@ -50,7 +50,7 @@ impl Tasks {
 
     /// Waits until a task that sleeps, or is about to, has noticed what was sent to it. Returns its stop, if it has
     /// come to one.
-    pub(in crate::record) fn reached_stop(&self, id: TaskId, running: &Running) -> Flow<Option<Wait>> {
+    pub(in crate::record) fn reached_stop(&self, id: TaskId, running: &Running) -> Flow<Option<WaitStatus>> {
         match self.follow_into_kernel(id, running)? {
             Reached::Stop(wait) => Ok(Some(wait)),
             Reached::Sleep | Reached::Nothing => Ok(None),

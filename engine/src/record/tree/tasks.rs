@@ -187,7 +187,7 @@ pub(in crate::record) struct Tasks {
     pub(in crate::record) spaces: u32,
     pub(in crate::record) slots: Slots,
     /// There has been a task without a slot, so the process does not know everything that it needs to decide.
-    pub(in crate::record) crowded: bool,
+    pub(in crate::record) out_of_slots: bool,
     /// Last, so that it is dropped last: it kills what is left of the program.
     pub(in crate::record) children: Children,
 }
@@ -209,7 +209,7 @@ impl Tasks {
             deadlines: Deadlines::default(),
             spaces: 1,
             slots: Slots::default(),
-            crowded: false,
+            out_of_slots: false,
             children,
         }
     }

@@ -3,8 +3,8 @@
 use crate::record::options::Time;
 use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
-use crate::record::surprises::caprice::{Early, MOMENT, NEAR};
 use crate::record::surprises::strikes::Note;
+use crate::record::surprises::under_way::{Early, MOMENT, NEAR};
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Hold;
 use crate::schedule::surprise::Surprise;
@@ -21,8 +21,8 @@ impl Recorder<'_> {
         let dear = self.options.time == Time::Real && self.options.plan.usual_wait >= NEAR;
         if self.scheduler.start_up.is_some()
             || !dear
-                && !self.surprises.dice.have(Surprise::Early)
-                && !self.surprises.dice.have(Surprise::Stall)
+                && !self.surprises.injector.have(Surprise::Early)
+                && !self.surprises.injector.have(Surprise::Stall)
         {
             return Ok(());
         }
@@ -37,20 +37,24 @@ impl Recorder<'_> {
             return Ok(());
         }
         let mut strikes = |kind| {
-            if dear { self.surprises.dice.strike_rather(kind) } else { self.surprises.dice.strike(kind) }
+            if dear {
+                self.surprises.injector.strike_rather(kind)
+            } else {
+                self.surprises.injector.strike(kind)
+            }
         };
         let (early, stall) = (
-            self.surprises.caprice.early.is_none() && strikes(Surprise::Early),
-            self.surprises.caprice.stall.is_none() && strikes(Surprise::Stall),
+            self.surprises.under_way.early.is_none() && strikes(Surprise::Early),
+            self.surprises.under_way.stall.is_none() && strikes(Surprise::Stall),
         );
         if early {
-            let left = if dear { 1 } else { self.surprises.dice.amount(Surprise::Early, 1, DECISIONS) };
+            let left = if dear { 1 } else { self.surprises.injector.amount(Surprise::Early, 1, DECISIONS) };
             let place = self
                 .surprises
                 .notes_strikes()
                 .then(|| self.code.call_sites.place(&self.tasks, id, &call.registers));
             let note = Note { asked, place, ..Note::new(Surprise::Early, id, doing) };
-            self.surprises.caprice.early = Some(Early { task: id, left, note });
+            self.surprises.under_way.early = Some(Early { task: id, left, note });
         }
         if stall {
             self.surprises.begin_stall(self.options, &self.tasks, &self.clock, id);
@@ -67,8 +71,8 @@ impl Recorder<'_> {
         // What others wait for may come first, if it is near.
         let reach = self.surprises.reach(self.options);
         let next = self.tasks.deadlines.earliest().map(|(at, _)| at).filter(|at| *at < now + reach);
-        let next = next.filter(|_| self.surprises.dice.amount(Surprise::Late, 1, 4) == 1).unwrap_or(now);
-        let until = next + self.surprises.dice.amount(Surprise::Late, MOMENT, reach);
+        let next = next.filter(|_| self.surprises.injector.amount(Surprise::Late, 1, 4) == 1).unwrap_or(now);
+        let until = next + self.surprises.injector.amount(Surprise::Late, MOMENT, reach);
         if !self.surprises.may_keep_waiting(self.options, until - now) {
             return false;
         }
@@ -88,7 +92,7 @@ impl Recorder<'_> {
 
     /// Makes reads of clocks stop from now on if they may be slow.
     pub(in crate::record) fn look_at_reads(&self) {
-        if self.surprises.dice.have(Surprise::Slow) {
+        if self.surprises.injector.have(Surprise::Slow) {
             self.clock.area().set_reads(1);
         }
     }

@@ -42,7 +42,7 @@ impl Recorder<'_> {
         let now = self.time.clocks.now()?;
         let next = self.next_due(now);
         let left = Duration::from_nanos(next.unwrap_or(u64::MAX).saturating_sub(now));
-        if self.leap_if_idle(next, now)? {
+        if self.fast_forward_if_idle(next, now)? {
             return if self.over()? { self.hung(None) } else { Ok(()) };
         }
         // It takes some time if there are many tasks.
@@ -53,12 +53,12 @@ impl Recorder<'_> {
             return Ok(());
         }
         if self.tasks.someone_in_kernel() && self.poller.is_empty() {
-            self.tasks.children.heartbeat.next(left);
+            self.tasks.children.wake_up_timer.next(left);
             match tracee::wait_any()? {
                 Waited::Done((tid, wait)) => self.left_kernel(tid, wait)?,
                 Waited::NotYet
                     if self.futexes.nothing_due(self.options, &self.tasks, &mut self.time.alarms, now)
-                        && self.stuck()? =>
+                        && self.deadlocked()? =>
                 {
                     return self.deadlock();
                 }
@@ -72,7 +72,7 @@ impl Recorder<'_> {
             self.poll_kernel()?;
             if self.tasks.runnable().is_empty()
                 && self.futexes.nothing_due(self.options, &self.tasks, &mut self.time.alarms, now)
-                && self.stuck()?
+                && self.deadlocked()?
             {
                 return self.deadlock();
             }
@@ -112,20 +112,20 @@ impl Recorder<'_> {
 
     /// Whether only tasks of the program, none of which is runnable, could wake the tasks that wait in the kernel or
     /// for descriptors.
-    pub(in crate::record) fn stuck(&mut self) -> Flow<bool> {
+    pub(in crate::record) fn deadlocked(&mut self) -> Flow<bool> {
         if !self.progress.pace.is_due() {
             return Ok(false);
         }
         let began = Instant::now();
-        let stuck = self.wakers(View::within()).waits_for_itself() && {
-            let stuck = self.wakers(View::beyond(self.tasks.processes())).waits_for_itself();
+        let deadlocked = self.wakers(View::within()).waits_for_itself() && {
+            let deadlocked = self.wakers(View::beyond(self.tasks.processes())).waits_for_itself();
             // What came before that look has arrived by now, and nothing else will come.
             self.poller.poll_watches(&mut self.tasks)?;
             self.poll_kernel()?;
-            stuck && self.tasks.runnable().is_empty() && self.tasks.all_sleep()
+            deadlocked && self.tasks.runnable().is_empty() && self.tasks.all_sleep()
         };
         self.progress.pace.took(began.elapsed());
-        Ok(stuck)
+        Ok(deadlocked)
     }
 }
 

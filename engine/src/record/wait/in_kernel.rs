@@ -5,7 +5,7 @@ use crate::record::step::{Flow, bug};
 use crate::record::tree::call::{Call, Stage};
 use crate::record::tree::in_kernel::Reached;
 use crate::record::tree::tasks::Hold;
-use crate::tracee::{Resume, Stop, Wait, Waited as Polled};
+use crate::tracee::{Resume, Stop, WaitStatus, Waited as Polled};
 
 impl Recorder<'_> {
     /// Handles the tasks that have returned from the kernel.
@@ -42,17 +42,17 @@ impl Recorder<'_> {
     }
 
     /// Handles the stop of a task that waited in the kernel.
-    pub(in crate::record) fn left_kernel(&mut self, tid: nix::unistd::Pid, wait: Wait) -> Flow<()> {
+    pub(in crate::record) fn left_kernel(&mut self, tid: nix::unistd::Pid, wait: WaitStatus) -> Flow<()> {
         let Some(id) = self.tasks.with_tid(tid).map(|task| task.id) else {
             // The kernel may report a new task's first stop before its creator's.
             self.tasks.children.newborn.push((tid, wait));
             return Ok(());
         };
-        let Wait::Stopped(stopped, stop) = wait else {
+        let WaitStatus::Stopped(stopped, stop) = wait else {
             return self.died_in_kernel(id);
         };
         if self.tasks[id].hold().parked() {
-            self.tasks.children.early.push((tid, Wait::Stopped(stopped, stop)));
+            self.tasks.children.early.push((tid, WaitStatus::Stopped(stopped, stop)));
             return Ok(());
         }
         let call = match self.tasks.release(id) {
@@ -60,7 +60,7 @@ impl Recorder<'_> {
             Hold::Suspended(_, call) => return self.tasks.left_stop(id, stopped, stop, call),
             _ => return Err(bug(format!("{id} has stopped, but was not running"))),
         };
-        let hold = if stop == Stop::SyscallExit && call.stage == Stage::Inside {
+        let hold = if stop == Stop::SyscallExit && call.stage == Stage::InKernel {
             self.tasks.woken = true;
             Hold::Returned(stopped, call)
         } else if stop == Stop::SyscallExit {

@@ -3,8 +3,8 @@
 //! Every wait also handles whatever else may come meanwhile. The room stands on [`ends`](super::ends).
 
 mod delays;
+mod fast_forward;
 mod idle;
 mod in_kernel;
-mod leap;
 mod running;
 mod stalls;

@@ -7,7 +7,9 @@ use crate::record::step::Flow;
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Hold;
 use crate::task::TaskId;
-use crate::tracee::{Death, Resume, Running, State, Stop, Stopped, Wait, Waited, cpu_time, state, to_exit};
+use crate::tracee::{
+    Death, Resume, Running, State, Stop, Stopped, WaitStatus, Waited, cpu_time, state, to_exit,
+};
 
 impl Recorder<'_> {
     /// Waits until this task stops. Handles tasks in the kernel meanwhile.
@@ -29,8 +31,8 @@ impl Recorder<'_> {
         let tid = running.tid();
         loop {
             match running.wait()? {
-                Waited::Done(Wait::Stopped(stopped, stop)) => return Ok(Ok((stopped, stop))),
-                Waited::Done(Wait::Dead(death)) => return self.died(id, death),
+                Waited::Done(WaitStatus::Stopped(stopped, stop)) => return Ok(Ok((stopped, stop))),
+                Waited::Done(WaitStatus::Dead(death)) => return self.died(id, death),
                 // The kernel reports the end of a process's first thread only when all others are gone.
                 Waited::NotYet if state(tid) == State::Dead => {
                     return self.died(id, Death::Killed(libc::SIGKILL));
@@ -85,8 +87,8 @@ impl Recorder<'_> {
     pub(in crate::record) fn interrupt(&mut self, id: TaskId, running: Running) -> Flow<(Stopped, Stop)> {
         running.interrupt();
         match running.wait_soon()? {
-            Wait::Stopped(stopped, stop) => Ok((stopped, stop)),
-            Wait::Dead(death) => self.died(id, death),
+            WaitStatus::Stopped(stopped, stop) => Ok((stopped, stop)),
+            WaitStatus::Dead(death) => self.died(id, death),
         }
     }
 
@@ -103,7 +105,7 @@ impl Recorder<'_> {
         let start = cpu_time(pid)?;
         let (mut running, mut used) = (running, Duration::ZERO);
         while used < time && since.elapsed() < LONGEST {
-            self.tasks.children.heartbeat.next(time - used);
+            self.tasks.children.wake_up_timer.next(time - used);
             running = match self.wait_until(id, running, Some(Instant::now()))? {
                 Ok(stop) => return Ok(stop),
                 Err(running) => running,

@@ -3,8 +3,8 @@
 use crate::record::options::Time;
 use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
-use crate::record::surprises::caprice::{Early, FAR, MOMENT, NEAR, Stall};
 use crate::record::surprises::strikes::Note;
+use crate::record::surprises::under_way::{Early, FAR, MOMENT, NEAR, Stall};
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Tasks;
 use crate::schedule::surprise::Surprise;
@@ -23,18 +23,18 @@ const STALL: (u64, u64) = (512, 100_000);
 impl Recorder<'_> {
     /// Ends a wait early if that surprise is due. Called at each decision with a runnable task.
     pub(in crate::record) fn let_time_pass(&mut self) -> Flow<()> {
-        if let Some(stall) = &mut self.surprises.caprice.stall {
+        if let Some(stall) = &mut self.surprises.under_way.stall {
             stall.decisions += 1;
             if stall.decisions > STALL.0 || self.clock.total() - stall.ticks > STALL.1 {
                 self.surprises.end_stall(&self.tasks, &self.code.call_sites);
             }
         }
-        let Some(early) = &mut self.surprises.caprice.early else { return Ok(()) };
+        let Some(early) = &mut self.surprises.under_way.early else { return Ok(()) };
         early.left = early.left.saturating_sub(1);
         if early.left > 0 {
             return Ok(());
         }
-        let Some(Early { task: id, mut note, .. }) = self.surprises.caprice.early.take() else {
+        let Some(Early { task: id, mut note, .. }) = self.surprises.under_way.early.take() else {
             return Ok(());
         };
         let now = self.time.clocks.now()?;
@@ -57,7 +57,7 @@ impl Recorder<'_> {
     /// Handles a stall when at most the stalled task is runnable: lets the next deadline of the others come, or ends
     /// the stall. Returns whether time has passed.
     pub(in crate::record) fn is_stalled(&mut self) -> Flow<bool> {
-        let Some(Stall { task, left, .. }) = self.surprises.caprice.stall else { return Ok(false) };
+        let Some(Stall { task, left, .. }) = self.surprises.under_way.stall else { return Ok(false) };
         if self.tasks.runnable() != [task] {
             return Ok(false);
         }
@@ -67,7 +67,7 @@ impl Recorder<'_> {
             && self.surprises.may_keep_waiting(self.options, wait)
             && self.pass(wait)?
         {
-            if let Some(stall) = &mut self.surprises.caprice.stall {
+            if let Some(stall) = &mut self.surprises.under_way.stall {
                 stall.left -= 1;
                 stall.times += 1;
                 stall.lasted += wait;
@@ -82,10 +82,10 @@ impl Recorder<'_> {
     /// Lets time pass before a task reads a clock in this call, if that surprise strikes.
     pub(in crate::record) fn reads_slowly(&mut self, id: TaskId, call: &Call) -> Flow<()> {
         let harness = self.options.watchdog_main && id == TaskId(0);
-        if !self.surprises.dice.have(Surprise::Slow) || harness {
+        if !self.surprises.injector.have(Surprise::Slow) || harness {
             return Ok(());
         }
-        let next = self.surprises.dice.amount(Surprise::Slow, 1, READS);
+        let next = self.surprises.injector.amount(Surprise::Slow, 1, READS);
         self.clock.area().set_reads(next);
         if !self.surprises.strikes(&self.scheduler, Surprise::Slow) {
             return Ok(());
@@ -94,8 +94,8 @@ impl Recorder<'_> {
         let hurries = self.options.time == Time::Real;
         // Where long delays are rare they are not wasted on short ones.
         let least = if hurries && reach > NEAR { reach / 2 } else { MOMENT };
-        let wait = self.surprises.dice.amount(Surprise::Slow, least, reach);
-        let dear = hurries && reach <= NEAR && self.surprises.dice.below(Surprise::Slow, wait) >= PRICE;
+        let wait = self.surprises.injector.amount(Surprise::Slow, least, reach);
+        let dear = hurries && reach <= NEAR && self.surprises.injector.below(Surprise::Slow, wait) >= PRICE;
         if !dear
             && self.surprises.may_keep_waiting(self.options, wait)
             && self.pass(wait)?

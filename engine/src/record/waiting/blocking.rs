@@ -8,7 +8,7 @@ use libc::timespec;
 
 use crate::record::kernel::fds;
 use crate::record::options::{Options, Time};
-use crate::record::poller::{Poller, Watch, are_ready, socket_limit};
+use crate::record::poller::{DescriptorWatch, Poller, are_ready, socket_limit};
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
 use crate::record::time::clocks::{self, Clocks};
@@ -21,7 +21,7 @@ use crate::task::TaskId;
 use crate::trace::event::{Registers, Write};
 use crate::tracee::{Resume, Stop, Stopped, descriptor_room};
 
-/// [`Watch::mask`] of calls without a mask. The size is that of a signal set.
+/// [`DescriptorWatch::mask`] of calls without a mask. The size is that of a signal set.
 const NO_MASK: (u64, u64) = (0, 8);
 
 fn pollfd(fd: u64, events: i16) -> Vec<u8> {
@@ -45,7 +45,7 @@ impl Poller {
         id: TaskId,
         description: &Description,
         call: &Call,
-    ) -> Flow<Option<Watch>> {
+    ) -> Flow<Option<DescriptorWatch>> {
         // A call that has a part of its data, or has used a part of its time, cannot be left to the kernel even if no
         // other task is left.
         let begun = call.got > 0 || call.deadline.is_some() || call.until.is_some();
@@ -55,10 +55,10 @@ impl Poller {
         let args = call.args();
         let one = |fd: u64, events: i16, socket_limit| {
             let fds = pollfd(fd, events);
-            Watch { fds, count: 1, timeout: None, socket_limit, mask: NO_MASK }
+            DescriptorWatch { fds, count: 1, timeout: None, socket_limit, mask: NO_MASK }
         };
         let (fd, events, option) = match description.block {
-            Block::Never | Block::Inside | Block::Children => return Ok(None),
+            Block::Never | Block::InKernel | Block::Children => return Ok(None),
             Block::Readable(fd) => (args[fd], libc::POLLIN, libc::SO_RCVTIMEO),
             Block::Writable(fd) => (args[fd], libc::POLLOUT, libc::SO_SNDTIMEO),
             Block::Either(fd) => (args[fd], libc::POLLIN | libc::POLLOUT, libc::SO_SNDTIMEO),
@@ -67,7 +67,7 @@ impl Poller {
                 if timeout == 0 {
                     return Ok(None);
                 }
-                return Ok(Some(Watch {
+                return Ok(Some(DescriptorWatch {
                     timeout: milliseconds(timeout),
                     mask: if call.number() == libc::SYS_epoll_pwait as u64 {
                         (args[4], args[5])
@@ -79,7 +79,7 @@ impl Poller {
             }
             Block::EpollPwait2 => {
                 let Some(timeout) = tasks.limit(id, args[3], 1) else { return Ok(None) };
-                return Ok(Some(Watch {
+                return Ok(Some(DescriptorWatch {
                     timeout,
                     mask: (args[4], args[5]),
                     ..one(args[0], libc::POLLIN, None)
@@ -98,7 +98,7 @@ impl Poller {
                     (_, Ok(set), Ok(size)) => (set, size),
                     _ => return Ok(None),
                 };
-                return Ok(watch.map(|watch| Watch { mask, ..watch }));
+                return Ok(watch.map(|watch| DescriptorWatch { mask, ..watch }));
             }
             Block::Poll | Block::Ppoll => return tasks.poll_watch(id, description, &args),
         };
@@ -111,7 +111,12 @@ impl Poller {
 }
 
 impl Tasks {
-    fn poll_watch(&mut self, id: TaskId, description: &Description, args: &[u64; 6]) -> Flow<Option<Watch>> {
+    fn poll_watch(
+        &mut self,
+        id: TaskId,
+        description: &Description,
+        args: &[u64; 6],
+    ) -> Flow<Option<DescriptorWatch>> {
         let timeout = if description.block == Block::Poll {
             milliseconds(args[2] as i32)
         } else if args[2] == 0 {
@@ -129,7 +134,7 @@ impl Tasks {
         }
         let Ok(fds) = self.space(id).memory.bytes(args[0], args[1] as usize * 8) else { return Ok(None) };
         let mask = if description.block == Block::Ppoll { (args[3], args[4]) } else { NO_MASK };
-        Ok(Some(Watch { fds, count: args[1], timeout, socket_limit: None, mask }))
+        Ok(Some(DescriptorWatch { fds, count: args[1], timeout, socket_limit: None, mask }))
     }
 
     /// Reads the time limit at an address: seconds, and a fraction in units of `unit` ns. The inner `None` means no
@@ -151,7 +156,7 @@ impl Tasks {
         id: TaskId,
         args: &[u64; 6],
         limit: Option<Option<[u8; 16]>>,
-    ) -> Option<Watch> {
+    ) -> Option<DescriptorWatch> {
         let timeout = limit?;
         // In terms of poll(2), which always reports that a peer has hung up.
         let sets = [(args[1], libc::POLLIN), (args[2], libc::POLLOUT), (args[3], libc::POLLPRI)];
@@ -168,7 +173,7 @@ impl Tasks {
         };
         let watched = (0..count).filter(|&fd| events(fd) != 0);
         let fds: Vec<u8> = watched.flat_map(|fd| pollfd(fd as u64, events(fd))).collect();
-        Some(Watch { count: fds.len() as u64 / 8, fds, timeout, socket_limit: None, mask: NO_MASK })
+        Some(DescriptorWatch { count: fds.len() as u64 / 8, fds, timeout, socket_limit: None, mask: NO_MASK })
     }
 
     /// Whether no other task lives, so that the kernel may keep the core. Never in virtual time, of which the kernel
@@ -212,7 +217,7 @@ impl Tasks {
                 args[3] |= libc::MSG_WAITFORONE as u64;
             }
             Block::Never
-            | Block::Inside
+            | Block::InKernel
             | Block::Children
             | Block::Readable(_)
             | Block::Writable(_)
@@ -233,7 +238,7 @@ impl Recorder<'_> {
         id: TaskId,
         stopped: Stopped,
         mut call: Call,
-        watch: &Watch,
+        watch: &DescriptorWatch,
     ) -> Flow<Result<(Stopped, Call), Next>> {
         if call.until.is_none()
             && let Some(Some(limit)) = self.tasks.asks_for(id, &call)
@@ -275,7 +280,13 @@ impl Recorder<'_> {
     }
 
     /// Lets a task itself wait for the descriptors, with ppoll(2) in the kernel.
-    fn wait_in_kernel(&mut self, id: TaskId, stopped: Stopped, mut call: Call, watch: &Watch) -> Flow<Next> {
+    fn wait_in_kernel(
+        &mut self,
+        id: TaskId,
+        stopped: Stopped,
+        mut call: Call,
+        watch: &DescriptorWatch,
+    ) -> Flow<Next> {
         let Some(base) = self.tasks.task(id).scratch else {
             return self.tasks.unsupported(id, "more than 2000 tasks at once");
         };

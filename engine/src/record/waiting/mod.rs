@@ -6,5 +6,5 @@
 //! signal may come meanwhile, and on [`calls`](super::calls).
 
 mod blocking;
-mod inside;
-pub(super) mod whole;
+mod in_kernel;
+pub(super) mod wait_all;

@@ -19,7 +19,7 @@ impl Step<'_, '_> {
             return Err(self.misplaced("an image", &format!("{:?}", call.effect)));
         };
         let current = self.state.current;
-        let (stopped, new) = another(stopped, &self.live.leash)?;
+        let (stopped, new) = another(stopped, &self.live.kill_on_drop)?;
         let memory = Memory::open(new.tid())?;
         let (files, contents) = (&mut self.live.files, &self.live.contents);
         let new = image::fill(new, (&memory, &self.live.area), image, files, contents)?;

@@ -2,11 +2,11 @@
 //!
 //! Each file adds to [`Step`](super::step::Step) what it takes to carry out its events.
 
+pub(super) mod async_stop;
 mod buffer;
 mod call;
 mod exec;
 mod memory;
-pub(super) mod pin;
 mod signal;
 mod switch;
 mod task;

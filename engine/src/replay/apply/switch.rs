@@ -8,7 +8,7 @@ use crate::replay::state::At;
 use crate::replay::step::{Arrival, Flow, Step};
 use crate::task::TaskId;
 use crate::trace::event::{Parked, Position};
-use crate::tracee::{Resume, Stop, Stopped, Wait};
+use crate::tracee::{Resume, Stop, Stopped, WaitStatus};
 
 impl Step<'_, '_> {
     /// A task gets the core.
@@ -68,9 +68,9 @@ impl Step<'_, '_> {
         let mut running = stopped.resume(Resume::Freely, 0)?;
         let stopped = loop {
             match self.wait(&running)? {
-                Wait::Stopped(stopped, Stop::Seccomp) => break stopped,
-                Wait::Stopped(stopped, _) => running = stopped.resume(Resume::Freely, 0)?,
-                Wait::Dead(death) => {
+                WaitStatus::Stopped(stopped, Stop::Seccomp) => break stopped,
+                WaitStatus::Stopped(stopped, _) => running = stopped.resume(Resume::Freely, 0)?,
+                WaitStatus::Dead(death) => {
                     return Err(self.differs("a task that comes to its call".into(), format!("{death:?}")));
                 }
             }
@@ -102,9 +102,9 @@ impl Step<'_, '_> {
         running.interrupt();
         match self.wait(&running)? {
             // It does not wait at all.
-            Wait::Stopped(stopped, Stop::Seccomp) => Err(self.out_of_turn(&stopped)?),
-            Wait::Stopped(stopped, _) => Ok((stopped, slot)),
-            Wait::Dead(death) => Err(self.differs("a task that waits".into(), format!("{death:?}"))),
+            WaitStatus::Stopped(stopped, Stop::Seccomp) => Err(self.out_of_turn(&stopped)?),
+            WaitStatus::Stopped(stopped, _) => Ok((stopped, slot)),
+            WaitStatus::Dead(death) => Err(self.differs("a task that waits".into(), format!("{death:?}"))),
         }
     }
 }

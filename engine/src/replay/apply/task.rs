@@ -13,7 +13,7 @@ use crate::replay::step::Step;
 use crate::syscalls::CloneCall;
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Syscall};
-use crate::tracee::{Memory, Registers, Resume, Running, State, Stop, Stopped, Wait, state, to_exit};
+use crate::tracee::{Memory, Registers, Resume, Running, State, Stop, Stopped, WaitStatus, state, to_exit};
 
 /// More tasks than this do not live at a time: the recorder has no more slots (`SLOTS_MOST`).
 const MOST: usize = 4096;
@@ -80,10 +80,10 @@ impl Step<'_, '_> {
             let result = stopped.registers()?.result();
             return Err(self.differs("a new task".into(), format!("clone returns {result}")));
         };
-        self.live.leash.add(child.tid());
+        self.live.kill_on_drop.add(child.tid());
         match self.wait(&child)? {
-            Wait::Stopped(child, _) => Ok((stopped, child)),
-            Wait::Dead(_) => Err(self.differs("a new task".into(), "one that died".into())),
+            WaitStatus::Stopped(child, _) => Ok((stopped, child)),
+            WaitStatus::Dead(_) => Err(self.differs("a new task".into(), "one that died".into())),
         }
     }
 
@@ -163,7 +163,7 @@ impl Step<'_, '_> {
         }
         for tid in tids.into_iter().filter(|tid| *tid != pid).chain([pid]) {
             self.reap(Running::known_to_run(tid))?;
-            self.live.leash.remove(tid);
+            self.live.kill_on_drop.remove(tid);
         }
         Ok(())
     }
@@ -172,8 +172,8 @@ impl Step<'_, '_> {
     fn reap(&self, mut running: Running) -> Result<(), Error> {
         loop {
             match self.wait(&running) {
-                Ok(Wait::Dead(_)) => return Ok(()),
-                Ok(Wait::Stopped(stopped, stop)) => {
+                Ok(WaitStatus::Dead(_)) => return Ok(()),
+                Ok(WaitStatus::Stopped(stopped, stop)) => {
                     if stop == Stop::Seccomp
                         && let Ok(mut registers) = stopped.registers()
                     {

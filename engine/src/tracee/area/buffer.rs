@@ -232,9 +232,9 @@ impl Area {
     }
 
     /// Returns the address that the running task accesses after the tick at which it has stopped, and the number of the
-    /// [`Kind`].
+    /// [`AccessKind`].
     ///
-    /// [`Kind`]: rrtest_preload::layout::Kind
+    /// [`AccessKind`]: rrtest_preload::layout::Kind
     #[must_use]
     pub fn tick_touches(&self) -> (u64, u64) {
         let word = |at| self.word(at).load(Relaxed);

@@ -4,7 +4,7 @@ use std::mem::offset_of;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use rrtest_preload::layout::{Kind, OBJECTS, Object, Shared, TABLE, Watch};
+use rrtest_preload::layout::{AccessKind, OBJECTS, Object, Shared, TABLE, Watch};
 use rrtest_preload::objects::place;
 
 use super::shared::Area;
@@ -33,7 +33,7 @@ impl Area {
     /// Looks at an access that the watched task, which stands at a call, is about to make. Returns whether it is to
     /// stop first.
     #[must_use]
-    pub fn look(&self, address: u64, kind: Kind) -> bool {
+    pub fn look(&self, address: u64, kind: AccessKind) -> bool {
         let at = TABLE + place(address) * size_of::<Object>();
         let mut object = object(&self.copy_out(at, size_of::<Object>()));
         let load = |word: &AtomicU64| word.load(Relaxed);

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use nix::unistd::Pid;
 use rrtest_preload::layout::{
-    BUFFER, CROWDS, Crowd, Decides, Entry, HandOver, LAST_RAN, LOG, NOTES, NOTES_MOST, Note, PARKED,
+    BUCKETS, BUFFER, Bucket, Decides, Entry, HandOver, LAST_RAN, LOG, NOTES, NOTES_MOST, Note, PARKED,
     RUNNABLE, SCRATCH, SLOTS, SLOTS_MOST, Shared, Slot, Turns, WAITERS,
     register::{R11, RAX, RBP, RBX, RCX, RSP},
 };
@@ -116,24 +116,30 @@ impl Area {
         self.word(offset_of!(Shared, runnable)).store(runnable.len() as u64, Relaxed);
     }
 
-    /// Sets the waiters of some futexes (a futex bucket): `crowd`, with `count` waiters known by their slots, in order
+    /// Sets the waiters of some futexes (a futex bucket): `bucket`, with `count` waiters known by their slots, in order
     /// of arrival.
-    pub fn set_crowd(&self, number: usize, crowd: Crowd, count: usize, slot: impl Fn(usize) -> Option<u32>) {
-        let at = WAITERS + number % CROWDS * size_of::<Crowd>();
+    pub fn set_bucket(
+        &self,
+        number: usize,
+        bucket: Bucket,
+        count: usize,
+        slot: impl Fn(usize) -> Option<u32>,
+    ) {
+        let at = WAITERS + number % BUCKETS * size_of::<Bucket>();
         let link = |at: usize| at.checked_sub(1).and_then(&slot).map_or(0, |slot| slot + 1);
         let (first, last) = (link(count.min(1)), link(count));
         // Usually one waiter has joined after those that are there already.
-        let known = self.copy_out(at, size_of::<Crowd>());
+        let known = self.copy_out(at, size_of::<Bucket>());
         let joined = count > 1
             && word_at(&known, 0) as u32 as usize == count - 1
-            && word_at(&known, offset_of!(Crowd, first)) == pair(first, link(count - 1));
+            && word_at(&known, offset_of!(Bucket, first)) == pair(first, link(count - 1));
         for place in if joined { count - 1 } else { 1 }..=count {
             if let Some(slot) = place.checked_sub(1).and_then(&slot) {
                 let behind = if place < count { link(place + 1) } else { 0 };
                 self.copy_in(slot_at(slot) + offset_of!(Slot, behind), &behind.to_ne_bytes());
             }
         }
-        let Crowd { tasks, space, address, .. } = crowd;
+        let Bucket { tasks, space, address, .. } = bucket;
         self.copy_in_words(at, &[pair(tasks, space), address, pair(first, last)]);
     }
 
@@ -279,7 +285,7 @@ impl Area {
     }
 }
 
-const _: () = assert!(offset_of!(Crowd, last) == offset_of!(Crowd, first) + 4);
+const _: () = assert!(offset_of!(Bucket, last) == offset_of!(Bucket, first) + 4);
 const _: () = assert!(offset_of!(Slot, parked) == offset_of!(Slot, turn) + 4 && PARKED > BUFFER);
 
 fn index(slot: u32) -> usize {

@@ -6,7 +6,7 @@
 
 pub(super) mod apart;
 mod batch;
-pub(super) mod hand_over;
+pub(super) mod pass_descriptor;
 pub(super) mod remote;
 
 pub use apart::ignore_again;

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::tracee::area::Area;
-use crate::tracee::ptrace::{Registers, Resume, Stop, Stopped, Wait};
+use crate::tracee::ptrace::{Registers, Resume, Stop, Stopped, WaitStatus};
 use crate::tracee::system::os;
 use nix::sys::signal::{Signal, kill};
 use rrtest_preload::layout::{AREA, AREA_LEN, SYS_INJECTED};
@@ -81,7 +81,7 @@ pub(in crate::tracee) fn finish(
     let mut to_stop = false;
     loop {
         match task.resume(Resume::Freely, 0)?.wait_soon()? {
-            Wait::Stopped(stopped, Stop::Seccomp) => {
+            WaitStatus::Stopped(stopped, Stop::Seccomp) => {
                 let registers = stopped.registers()?;
                 if registers.number() == SYS_INJECTED as u64 {
                     if to_stop {
@@ -97,9 +97,9 @@ pub(in crate::tracee) fn finish(
                 task = stopped;
             }
             // It cannot be blocked. The process stops once it goes on by itself.
-            Wait::Stopped(stopped, Stop::Signal(libc::SIGSTOP)) => (task, to_stop) = (stopped, true),
-            Wait::Stopped(stopped, _) => task = stopped,
-            Wait::Dead(death) => {
+            WaitStatus::Stopped(stopped, Stop::Signal(libc::SIGSTOP)) => (task, to_stop) = (stopped, true),
+            WaitStatus::Stopped(stopped, _) => task = stopped,
+            WaitStatus::Dead(death) => {
                 return Err(Error::Gone { what: format!("{} in a driven process ({death:?})", what()) });
             }
         }

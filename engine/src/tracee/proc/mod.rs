@@ -3,7 +3,7 @@
 //! Most of it is in `/proc`. Nothing here requires that the process is traced or stopped. Below this room there is only
 //! the kernel.
 
-mod copies;
+mod fd_copies;
 mod maps;
 mod memory;
 mod pages;
@@ -11,7 +11,7 @@ mod signals;
 mod stack;
 mod status;
 
-pub use copies::Copies;
+pub use fd_copies::FdCopies;
 pub use maps::{Line, code_around, locked, maps};
 pub use memory::Memory;
 pub use pages::present;

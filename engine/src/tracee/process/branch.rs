@@ -4,7 +4,7 @@ use nix::unistd::Pid;
 
 use crate::Error;
 use crate::tracee::inject::remote;
-use crate::tracee::ptrace::{Resume, Running, Stop, Stopped, Wait};
+use crate::tracee::ptrace::{Resume, Running, Stop, Stopped, WaitStatus};
 use crate::tracee::system::os;
 
 /// Forks a process that has a single task (fork(2)). The copy is traced, and a child of the caller. Afterwards both
@@ -26,9 +26,9 @@ pub fn branch(task: Stopped, clear_tid: u64) -> Result<(Stopped, Stopped), Error
     loop {
         match new.wait_soon()? {
             // It stands at the end of the injected code.
-            Wait::Stopped(stopped, Stop::Seccomp) => return Ok((task, stopped)),
-            Wait::Stopped(stopped, _) => new = stopped.resume(Resume::Freely, 0)?,
-            Wait::Dead(death) => {
+            WaitStatus::Stopped(stopped, Stop::Seccomp) => return Ok((task, stopped)),
+            WaitStatus::Stopped(stopped, _) => new = stopped.resume(Resume::Freely, 0)?,
+            WaitStatus::Dead(death) => {
                 return Err(failed(std::io::Error::other(format!("its copy died: {death:?}"))));
             }
         }

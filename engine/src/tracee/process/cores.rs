@@ -16,7 +16,7 @@ static CORES: OnceLock<CpuSet> = OnceLock::new();
 ///
 /// # Errors
 /// If this process may not run on that core.
-pub fn pin(core: usize) -> Result<(), Error> {
+pub fn bind_to_core(core: usize) -> Result<(), Error> {
     // Saves the set of cores while it is complete.
     let _all = cores();
     let mut set = CpuSet::new();
@@ -26,12 +26,12 @@ pub fn pin(core: usize) -> Result<(), Error> {
 }
 
 /// Lets the calling thread run on any core again: new threads inherit the cores of the thread that starts them.
-pub fn unpin() {
+pub fn unbind() {
     // If these cores are no longer available, the thread stays where it is.
     let _free = cores().map(|cores| sched_setaffinity(Pid::from_raw(0), &cores));
 }
 
-/// Returns the number of cores on which [`unpin`]ned threads can run.
+/// Returns the number of cores on which [`unbind`]ned threads can run.
 #[must_use]
 pub fn core_count() -> usize {
     cores()

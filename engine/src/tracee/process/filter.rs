@@ -101,7 +101,7 @@ const HARMLESS: u32 =
     (libc::MAP_NORESERVE | libc::MAP_STACK | libc::MAP_POPULATE | libc::MAP_DENYWRITE) as u32;
 const PLAIN: u32 = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED) as u32;
 
-/// All of them: those that the buffer's code makes (`Way::Repeat`, `Way::Advise` and `Way::Map` of `rrtest_preload::calls`, and
+/// All of them: those that the buffer's code makes (`Buffering::Repeat`, `Buffering::Advise` and `Buffering::Map` of `rrtest_preload::calls`, and
 /// tasks that give each other their turns), and of a list of ours those that can do no harm ([`super::super::inject::Batch`]).
 const ALLOWED: [Allowed; 7] = [
     Allowed {

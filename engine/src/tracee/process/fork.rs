@@ -15,7 +15,7 @@ use super::descriptors::found;
 use super::filter::RECORDED;
 use crate::Error;
 use crate::tracee::area::Area;
-use crate::tracee::ptrace::{Running, Stop, Stopped, Wait};
+use crate::tracee::ptrace::{Running, Stop, Stopped, WaitStatus};
 use crate::tracee::system::{PAGE, last_os, os};
 
 /// The source of a child's standard input, which determines who gets the terminal's signals (Ctrl-C).
@@ -35,7 +35,7 @@ pub(super) enum Then {
     /// Executes a program, with these descriptors as its standard streams.
     Execute(Arguments, [c_int; 3]),
     /// Stop for good, to be rebuilt from outside. What is rebuilt is not to be trusted: this filter lets only little through.
-    Wait(Vec<libc::sock_filter>),
+    WaitStatus(Vec<libc::sock_filter>),
 }
 
 impl Then {
@@ -195,7 +195,7 @@ pub(super) fn fork_traced(area: &Area, then: &Then) -> Result<Stopped, Error> {
         Running::assume(pid).wait_soon()
     });
     match traced {
-        Ok(Wait::Stopped(stopped, Stop::Seccomp)) => Ok(stopped),
+        Ok(WaitStatus::Stopped(stopped, Stop::Seccomp)) => Ok(stopped),
         Ok(_) => {
             let mut report = Vec::new();
             kill(pid);
@@ -340,7 +340,7 @@ unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
                     fail(Step::Directory);
                 }
             }
-            Then::Wait(_) => {
+            Then::WaitStatus(_) => {
                 if let Some(rseq) = fds.rseq {
                     forget_rseq(rseq);
                 }
@@ -379,7 +379,7 @@ unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
         }
         let filter = match then {
             Then::Execute(..) => RECORDED.as_slice(),
-            Then::Wait(filter) => filter,
+            Then::WaitStatus(filter) => filter,
         };
         let filter = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
         if libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const filter) != 0 {
@@ -389,7 +389,7 @@ unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
             Then::Execute(args, _) => {
                 libc::execve(args.path.as_ptr(), args.argv.as_ptr(), args.envp.as_ptr());
             }
-            Then::Wait(_) => {
+            Then::WaitStatus(_) => {
                 libc::syscall(rrtest_preload::layout::SYS_INJECTED as libc::c_long);
             }
         }

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use super::fork::{Arguments, Streams, Then, fork_traced};
-use super::leash::Leash;
-use super::settle::{Settled, settle};
+use super::kill_on_drop::KillOnDrop;
+use super::set_up::{Executed, set_up};
 use crate::Error;
 use crate::program::Program;
 use crate::tracee::area::Area;
 use crate::tracee::proc::Memory;
-use crate::tracee::ptrace::{Resume, Stop, Stopped, Wait};
+use crate::tracee::ptrace::{Resume, Stop, Stopped, WaitStatus};
 
 /// A new process with a single task.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct Launched {
     /// Its memory.
     pub memory: Memory,
     /// Kills the process and everything that it starts.
-    pub leash: Leash,
+    pub kill_on_drop: KillOnDrop,
 }
 
 /// Starts a program, traced, with the shared area mapped. It stands before its first instruction; resuming it starts
@@ -34,10 +34,10 @@ pub fn launch(
     random: [u8; 16],
 ) -> Result<Launched, Error> {
     let task = fork_traced(area, &Then::Execute(Arguments::new(program)?, streams.fds()))?;
-    let leash = Leash::new(task.tid());
+    let kill_on_drop = KillOnDrop::new(task.tid());
     let task = executed(task, &program.path)?;
-    let Settled { task, memory } = settle(task, area, random)?;
-    Ok(Launched { task, memory, leash })
+    let Executed { task, memory } = set_up(task, area, random)?;
+    Ok(Launched { task, memory, kill_on_drop })
 }
 
 /// Runs a task from the entry of execve(2) to its exit.
@@ -46,7 +46,7 @@ fn executed(task: Stopped, path: &Path) -> Result<Stopped, Error> {
     let mut task = task;
     loop {
         task = match task.resume(Resume::ToSyscallExit, 0)?.wait_soon()? {
-            Wait::Stopped(stopped, Stop::SyscallExit) => {
+            WaitStatus::Stopped(stopped, Stop::SyscallExit) => {
                 let result = stopped.registers()?.result();
                 if result == 0 {
                     return Ok(stopped);
@@ -56,8 +56,8 @@ fn executed(task: Stopped, path: &Path) -> Result<Stopped, Error> {
                 )));
             }
             // The registers are the new program's only at the exit: before, execve would overwrite rax.
-            Wait::Stopped(stopped, _) => stopped,
-            Wait::Dead(_) => {
+            WaitStatus::Stopped(stopped, _) => stopped,
+            WaitStatus::Dead(_) => {
                 return Err(refused(std::io::Error::other("it died while it was being executed")));
             }
         }
@@ -78,15 +78,15 @@ mod tests {
         let area = Area::new().unwrap();
         let then = Then::Execute(Arguments::new(&program).unwrap(), streams.fds());
         let task = fork_traced(&area, &then).unwrap();
-        let _leash = Leash::new(task.tid());
+        let _kill_on_drop = KillOnDrop::new(task.tid());
         let task = executed(task, &program.path).unwrap();
         let mask = task.signal_mask().unwrap();
         kill(task.tid(), signal).unwrap();
-        let Settled { task, .. } = settle(task, &area, [0; 16]).unwrap();
+        let Executed { task, .. } = set_up(task, &area, [0; 16]).unwrap();
         assert_eq!(task.signal_mask().unwrap(), mask);
         match task.resume(Resume::Freely, 0).unwrap().wait_soon().unwrap() {
-            Wait::Stopped(_, stop) => stop,
-            Wait::Dead(death) => panic!("{death:?}"),
+            WaitStatus::Stopped(_, stop) => stop,
+            WaitStatus::Dead(death) => panic!("{death:?}"),
         }
     }
 

@@ -5,8 +5,8 @@ use rrtest_preload::layout::{AREA, AREA_LEN};
 use super::branch::branch;
 use super::filter::replayed;
 use super::fork::{Then, fork_traced};
+use super::kill_on_drop::KillOnDrop;
 use super::launch::Launched;
-use super::leash::Leash;
 use crate::Error;
 use crate::tracee::area::Area;
 use crate::tracee::inject::remote;
@@ -23,12 +23,12 @@ use crate::tracee::system::{TASK_SIZE, os};
 /// # Errors
 /// If tracing is not allowed, or the kernel refuses something.
 pub fn rebuild(area: &Area) -> Result<Launched, Error> {
-    let task = fork_traced(area, &Then::Wait(replayed()))?;
-    let leash = Leash::of_group(task.tid());
+    let task = fork_traced(area, &Then::WaitStatus(replayed()))?;
+    let kill_on_drop = KillOnDrop::of_group(task.tid());
     let first_to_go = format!("/proc/{}/oom_score_adj", task.tid());
     std::fs::write(&first_to_go, "1000").map_err(os(format!("write {first_to_go}")))?;
     let memory = Memory::open(task.tid())?;
-    Ok(Launched { task: empty(task)?, memory, leash })
+    Ok(Launched { task: empty(task)?, memory, kill_on_drop })
 }
 
 /// Makes another empty process from a task of an existing one, which is not changed. The two share nothing but the
@@ -36,9 +36,9 @@ pub fn rebuild(area: &Area) -> Result<Launched, Error> {
 ///
 /// # Errors
 /// If the kernel refuses something.
-pub fn another(task: Stopped, leash: &Leash) -> Result<(Stopped, Stopped), Error> {
+pub fn another(task: Stopped, kill_on_drop: &KillOnDrop) -> Result<(Stopped, Stopped), Error> {
     let (task, new) = branch(task, 0)?;
-    leash.add(new.tid());
+    kill_on_drop.add(new.tid());
     Ok((task, empty(new)?))
 }
 

@@ -4,15 +4,16 @@
 //! and waitpid(2) alone; it knows nothing about recording or replay.
 
 mod debug_registers;
-mod heartbeat;
 mod registers;
 mod task;
 mod to_exit;
+mod wake_up_timer;
 
 pub use debug_registers::{DebugRegisters, Point, debug_status};
-pub use heartbeat::Heartbeat;
 pub use registers::Registers;
 pub use task::{
-    Death, Resume, Running, Stop, Stopped, Vectors, Wait, Waited, interrupt, reap, wait_any, wait_in_group,
+    Death, Resume, Running, Stop, Stopped, Vectors, WaitStatus, Waited, interrupt, reap, wait_any,
+    wait_in_group,
 };
 pub use to_exit::to_exit;
+pub use wake_up_timer::WakeUpTimer;

@@ -65,7 +65,7 @@ pub enum Death {
 
 /// What a task did next.
 #[derive(Debug)]
-pub enum Wait {
+pub enum WaitStatus {
     /// It stopped.
     Stopped(Stopped, Stop),
     /// It is gone.
@@ -344,7 +344,7 @@ impl Stopped {
 pub enum Waited<T> {
     /// Something happened.
     Done(T),
-    /// A signal (the heartbeat) interrupted the wait, or nothing has happened yet.
+    /// A signal (the wake-up timer) interrupted the wait, or nothing has happened yet.
     NotYet,
 }
 
@@ -371,11 +371,11 @@ impl Running {
         interrupt(self.tid);
     }
 
-    /// Waits until it stops or dies, or the heartbeat interrupts.
+    /// Waits until it stops or dies, or the wake-up timer interrupts.
     ///
     /// # Errors
     /// If the kernel refuses to wait for it.
-    pub fn wait(&self) -> Result<Waited<Wait>, Error> {
+    pub fn wait(&self) -> Result<Waited<WaitStatus>, Error> {
         Ok(match wait_pid(self.tid.as_raw(), 0)? {
             Waited::Done((_, wait)) => Waited::Done(wait),
             Waited::NotYet => Waited::NotYet,
@@ -387,7 +387,7 @@ impl Running {
     ///
     /// # Errors
     /// As [`Self::wait`].
-    pub fn wait_soon(self) -> Result<Wait, Error> {
+    pub fn wait_soon(self) -> Result<WaitStatus, Error> {
         loop {
             if let Waited::Done(wait) = self.wait()? {
                 return Ok(wait);
@@ -402,8 +402,10 @@ impl Running {
     pub fn reap(mut self) -> Result<(), Error> {
         loop {
             match self.wait() {
-                Ok(Waited::Done(Wait::Dead(_))) => return Ok(()),
-                Ok(Waited::Done(Wait::Stopped(stopped, _))) => self = stopped.resume(Resume::Freely, 0)?,
+                Ok(Waited::Done(WaitStatus::Dead(_))) => return Ok(()),
+                Ok(Waited::Done(WaitStatus::Stopped(stopped, _))) => {
+                    self = stopped.resume(Resume::Freely, 0)?
+                }
                 Ok(Waited::NotYet) => {}
                 Err(Error::Os { source, .. }) if source.raw_os_error() == Some(libc::ECHILD) => return Ok(()),
                 Err(error) => return Err(error),
@@ -415,7 +417,7 @@ impl Running {
     ///
     /// # Errors
     /// As [`Self::wait`].
-    pub fn poll(&self) -> Result<Waited<Wait>, Error> {
+    pub fn poll(&self) -> Result<Waited<WaitStatus>, Error> {
         Ok(match wait_pid(self.tid.as_raw(), libc::WNOHANG)? {
             Waited::Done((_, wait)) => Waited::Done(wait),
             Waited::NotYet => Waited::NotYet,
@@ -442,7 +444,7 @@ pub fn reap(tid: Pid) -> Result<(), Error> {
 ///
 /// # Errors
 /// If there is no such task.
-pub fn wait_any() -> Result<Waited<(Pid, Wait)>, Error> {
+pub fn wait_any() -> Result<Waited<(Pid, WaitStatus)>, Error> {
     wait_pid(-1, 0)
 }
 
@@ -450,11 +452,11 @@ pub fn wait_any() -> Result<Waited<(Pid, Wait)>, Error> {
 ///
 /// # Errors
 /// If there is none.
-pub fn wait_in_group(group: Pid) -> Result<Waited<(Pid, Wait)>, Error> {
+pub fn wait_in_group(group: Pid) -> Result<Waited<(Pid, WaitStatus)>, Error> {
     wait_pid(-group.as_raw(), 0)
 }
 
-fn wait_pid(pid: pid_t, flags: c_int) -> Result<Waited<(Pid, Wait)>, Error> {
+fn wait_pid(pid: pid_t, flags: c_int) -> Result<Waited<(Pid, WaitStatus)>, Error> {
     let mut status = 0;
     // __WNOTHREAD: several threads of the recorder may each have tasks of their own.
     // SAFETY: `status` is a valid place for an int.
@@ -472,12 +474,12 @@ fn wait_pid(pid: pid_t, flags: c_int) -> Result<Waited<(Pid, Wait)>, Error> {
     }
 }
 
-fn decode(tid: Pid, status: c_int) -> Result<Wait, Error> {
+fn decode(tid: Pid, status: c_int) -> Result<WaitStatus, Error> {
     if libc::WIFEXITED(status) {
-        return Ok(Wait::Dead(Death::Exited(libc::WEXITSTATUS(status))));
+        return Ok(WaitStatus::Dead(Death::Exited(libc::WEXITSTATUS(status))));
     }
     if libc::WIFSIGNALED(status) {
-        return Ok(Wait::Dead(Death::Killed(libc::WTERMSIG(status))));
+        return Ok(WaitStatus::Dead(Death::Killed(libc::WTERMSIG(status))));
     }
     let message = || {
         ptrace::getevent(tid)
@@ -494,5 +496,5 @@ fn decode(tid: Pid, status: c_int) -> Result<Wait, Error> {
         (libc::PTRACE_EVENT_STOP, signal) if signal != libc::SIGTRAP => Stop::Group(signal),
         _ => Stop::Event,
     };
-    Ok(Wait::Stopped(Stopped::assume(tid), stop))
+    Ok(WaitStatus::Stopped(Stopped::assume(tid), stop))
 }

@@ -4,7 +4,7 @@ use rrtest_preload::layout::{AREA, AREA_LEN};
 
 use crate::Error;
 use crate::tracee::area::Area;
-use crate::tracee::inject::hand_over::{self, hand_over};
+use crate::tracee::inject::pass_descriptor::{self, pass_descriptor};
 use crate::tracee::inject::remote::{call, with_signals_blocked};
 use crate::tracee::proc::Memory;
 use crate::tracee::ptrace::Stopped;
@@ -12,7 +12,7 @@ use crate::tracee::system::PAGE;
 
 /// A process that has been executed and is ready to be recorded.
 #[derive(Debug)]
-pub struct Settled {
+pub struct Executed {
     /// Its only task, before the program's first instruction.
     pub task: Stopped,
     /// Its memory.
@@ -24,9 +24,9 @@ pub struct Settled {
 ///
 /// # Errors
 /// If the process has no way to open the area, or dies.
-pub fn settle(task: Stopped, area: &Area, random: [u8; 16]) -> Result<Settled, Error> {
+pub fn set_up(task: Stopped, area: &Area, random: [u8; 16]) -> Result<Executed, Error> {
     let (task, memory) = with_signals_blocked(task, |task| prepare(task, area, random))?;
-    Ok(Settled { task, memory })
+    Ok(Executed { task, memory })
 }
 
 fn prepare(task: Stopped, area: &Area, random: [u8; 16]) -> Result<(Stopped, Memory), Error> {
@@ -35,7 +35,7 @@ fn prepare(task: Stopped, area: &Area, random: [u8; 16]) -> Result<(Stopped, Mem
     edit_auxv(&memory, start.sp(), random)?;
     // For a moment the injection code is at the program's first instruction, and the path below its stack.
     let mut path = [area.path().as_bytes(), b"\0"].concat();
-    path.resize(hand_over::ROOM, 0);
+    path.resize(pass_descriptor::ROOM, 0);
     let text = start.sp() - 512;
     let borrowed = [(start.ip(), Area::INJECTION.to_vec()), (text, path)];
     let mut originals = Vec::new();
@@ -49,7 +49,8 @@ fn prepare(task: Stopped, area: &Area, random: [u8; 16]) -> Result<(Stopped, Mem
     };
     let open = (libc::O_RDWR | libc::O_CLOEXEC) as u64;
     let (task, fd) = call(task, start, libc::SYS_open as u64, [text, open, 0, 0, 0, 0])?;
-    let (task, fd) = if fd < 0 { hand_over(task, &memory, start, text, area.file())? } else { (task, fd) };
+    let (task, fd) =
+        if fd < 0 { pass_descriptor(task, &memory, start, text, area.file())? } else { (task, fd) };
     if fd < 0 {
         return Err(failed("open the recorder's memory", fd));
     }

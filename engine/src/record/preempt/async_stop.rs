@@ -2,7 +2,7 @@
 //!
 //! A task that spins or computes without compiled-in ticks must still lose the core: it may wait for another task, a
 //! signal may be pending for it, and the time limit applies to it too. After a short time without a tick it is to stop
-//! at its next one ([`Event::Cut`]). If none comes, it is *pinned*: stopped where it is, with the registers and memory
+//! at its next one ([`Event::Cut`]). If none comes, it is stopped where it is (an *asynchronous stop*), with the registers and memory
 //! by which replay recognizes the place in the log. The steps up to there are not counted, so replay compares at every
 //! pass, using a breakpoint whose condition is evaluated in the process itself ([`Breakpoint`]).
 //!
@@ -31,20 +31,20 @@ use super::snapshot::Snapshot;
 use crate::clock::Clock;
 use crate::record::in_process::hand_over::HandOver;
 use crate::record::options::Options;
-use crate::record::progress::pins::At;
+use crate::record::progress::async_stops::At;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
 use crate::record::time::clocks::Clocks;
 use crate::record::tree::tasks::{Hold, Tasks};
 use crate::schedule::Why;
 use crate::task::TaskId;
-use crate::trace::event::{Event, Pin};
+use crate::trace::event::{AsyncStop, Event};
 use crate::tracee::{
-    Area, Breakpoint, Condition, Placement, Registers, Resume, Running, SignalSet, Stop, Stopped, Wait,
+    Area, Breakpoint, Condition, Placement, Registers, Resume, Running, SignalSet, Stop, Stopped, WaitStatus,
     cpu_time, end_of_string, is_fault,
 };
 
-/// How long a task may take to reach a tick before it is pinned.
+/// How long a task may take to reach a tick before it is stopped where it is.
 const GRACE: Duration = Duration::from_millis(5);
 
 /// How long a task goes on to see whether it returns to the same place in the same state.
@@ -65,11 +65,11 @@ const BEST_STEPS: usize = 32;
 
 /// How a task in user code has stopped.
 #[derive(Debug)]
-pub(in crate::record) enum Watched {
+pub(in crate::record) enum UserStop {
     /// By itself, for this reason.
     Stopped(Stopped, Stop),
-    /// Pinned; the place is in the log.
-    Pinned(Stopped),
+    /// Where it was; the place is in the log.
+    AsyncStopped(Stopped),
 }
 
 /// What a task did during its trial.
@@ -83,26 +83,26 @@ enum Trial {
 }
 
 impl Recorder<'_> {
-    /// Waits for the next stop of a task that runs user code, or pins it when it has run for too long. If it hands the
+    /// Waits for the next stop of a task that runs user code, or stops it where it is when it has run for too long. If it hands the
     /// core to another task meanwhile, the result is about that task.
-    pub(in crate::record) fn watch(&mut self, id: TaskId, running: Running) -> Flow<(TaskId, Watched)> {
+    pub(in crate::record) fn watch(&mut self, id: TaskId, running: Running) -> Flow<(TaskId, UserStop)> {
         let mut running = running;
-        self.code.hand_over.beat_in_time(&self.tasks, &self.time.clocks)?;
+        self.code.hand_over.wake_up_in_time(&self.tasks, &self.time.clocks)?;
         loop {
-            // Signals may come more often than heartbeats.
+            // Signals may come more often than the timer goes off.
             if !self.tasks[id].deferred.is_empty() && self.has_no_patience(id)? {
-                return self.pin(id, running);
+                return self.async_stop(id, running);
             }
-            // Wait until the next heartbeat.
+            // Wait until the timer goes off again.
             running = match self.next_stop(id, running)? {
-                Ok((id, stopped, stop)) => return Ok((id, Watched::Stopped(stopped, stop))),
+                Ok((id, stopped, stop)) => return Ok((id, UserStop::Stopped(stopped, stop))),
                 Err(running) => running,
             };
             if self.over()? {
                 return self.ran_to_the_end(id, running);
             }
             if self.has_no_patience(id)? {
-                return self.pin(id, running);
+                return self.async_stop(id, running);
             }
         }
     }
@@ -112,10 +112,10 @@ impl Recorder<'_> {
         let Ok(now) = cpu_time(self.tasks[id].pid) else { return Ok(false) };
         let waited_for = self.time.clocks.is_waited_for(self.options, &self.tasks, &self.clock, id)?;
         let at = At { task: id, events: self.journal.log.count(), left: self.clock.left() };
-        Ok(self.progress.pins.has_no_patience(waited_for.then_some(at), now))
+        Ok(self.progress.async_stops.has_no_patience(waited_for.then_some(at), now))
     }
 
-    /// Waits for the next stop of the task that runs user code, unless a heartbeat comes first.
+    /// Waits for the next stop of the task that runs user code, unless the wake-up timer goes off first.
     fn next_stop(&mut self, id: TaskId, running: Running) -> Flow<Result<(TaskId, Stopped, Stop), Running>> {
         if self.code.hand_over.decides == Decides::All {
             return Ok(self.wait_for_running()?.ok_or(running));
@@ -126,28 +126,28 @@ impl Recorder<'_> {
 
     /// Stops the task that runs user code, `id` or a later one, at its next tick if that comes soon, or else where it
     /// is.
-    pub(in crate::record) fn pin(&mut self, id: TaskId, running: Running) -> Flow<(TaskId, Watched)> {
+    pub(in crate::record) fn async_stop(&mut self, id: TaskId, running: Running) -> Flow<(TaskId, UserStop)> {
         let (id, stopped, stop) = self.stop_running(id, running)?;
-        Ok((id, self.pin_stopped(id, stopped, stop)?))
+        Ok((id, self.stop_async(id, stopped, stop)?))
     }
 
     /// Pins a stopped task undisturbed by signals: the kernel keeps them back meanwhile.
-    fn pin_stopped(&mut self, id: TaskId, stopped: Stopped, stop: Stop) -> Flow<Watched> {
+    fn stop_async(&mut self, id: TaskId, stopped: Stopped, stop: Stop) -> Flow<UserStop> {
         // Inside a call the mask may be the call's own (sigsuspend(2)), and the kernel would lose the task's.
         if stop != Stop::Event || stopped.registers()?.number().cast_signed() >= 0 {
-            return self.pin_undisturbed(id, stopped, stop);
+            return self.stop_undisturbed(id, stopped, stop);
         }
         let mask = stopped.signal_mask()?;
         stopped.set_signal_mask(mask | !FAULTS.0)?;
         // The program's own changes of the mask must stop.
         self.clock.area().set_masked(true);
-        let watched = self.pin_undisturbed(id, stopped, stop)?;
-        let (Watched::Stopped(stopped, _) | Watched::Pinned(stopped)) = &watched;
+        let watched = self.stop_undisturbed(id, stopped, stop)?;
+        let (UserStop::Stopped(stopped, _) | UserStop::AsyncStopped(stopped)) = &watched;
         stopped.set_signal_mask(mask)?;
         Ok(watched)
     }
 
-    fn pin_undisturbed(&mut self, id: TaskId, stopped: Stopped, stop: Stop) -> Flow<Watched> {
+    fn stop_undisturbed(&mut self, id: TaskId, stopped: Stopped, stop: Stop) -> Flow<UserStop> {
         let (mut stopped, mut stop) = (stopped, stop);
         let (left, before) = (self.clock.left(), self.tasks.task(id).boundary.left);
         if stop == Stop::Event && self.clock.cut(1) {
@@ -165,19 +165,19 @@ impl Recorder<'_> {
         }
         // A number that is not negative means that it is inside a system call.
         if stop != Stop::Event || stopped.registers()?.number().cast_signed() >= 0 {
-            return Ok(Watched::Stopped(stopped, stop));
+            return Ok(UserStop::Stopped(stopped, stop));
         }
-        self.pin_here(id, stopped)
+        self.stop_here(id, stopped)
     }
 
-    fn pin_here(&mut self, id: TaskId, stopped: Stopped) -> Flow<Watched> {
+    fn stop_here(&mut self, id: TaskId, stopped: Stopped) -> Flow<UserStop> {
         let space = self.tasks.space(id);
         let (mut stopped, stop) = self.step_to_place(id, stopped)?;
         // The task will soon leave the buffer's code.
         if stop != Stop::Event || Area::is_buffer(stopped.registers()?.ip()) || !self.clock.unwatch() {
-            return Ok(Watched::Stopped(stopped, stop));
+            return Ok(UserStop::Stopped(stopped, stop));
         }
-        let (mut addresses, mut key, mut circles) = (vec![Area::CURSOR, Area::COUNTDOWN], None, false);
+        let (mut addresses, mut key, mut cycles) = (vec![Area::CURSOR, Area::COUNTDOWN], None, false);
         let mut vectors = stopped.vectors()?;
         let mut memory = Snapshot::take(stopped.tid(), &space.memory, stopped.registers()?.sp())?;
         for _ in 0..ROUNDS {
@@ -186,11 +186,11 @@ impl Recorder<'_> {
                 Trial::Recurred(at) => {
                     stopped = at;
                     let now = Snapshot::take(stopped.tid(), &space.memory, registers.sp())?;
-                    circles = now == memory && stopped.vectors()? == vectors;
+                    cycles = now == memory && stopped.vectors()? == vectors;
                     // The countdown and the cursor stay last: they hardly distinguish anything.
                     addresses.splice(0..0, now.changed_since(&memory, WORDS));
                     (memory, vectors) = (now, stopped.vectors()?);
-                    if circles {
+                    if cycles {
                         break;
                     }
                 }
@@ -198,7 +198,7 @@ impl Recorder<'_> {
                     let stop;
                     (stopped, stop) = self.come_back(id, at, registers.ip())?;
                     if stop != Stop::Event {
-                        return Ok(Watched::Stopped(stopped, stop));
+                        return Ok(UserStop::Stopped(stopped, stop));
                     }
                     let now = stopped.registers()?.of_user_code();
                     memory = Snapshot::take(stopped.tid(), &space.memory, now.sp())?;
@@ -208,17 +208,17 @@ impl Recorder<'_> {
                         break;
                     }
                 }
-                Trial::Left(at, stop) => return Ok(Watched::Stopped(at, stop)),
+                Trial::Left(at, stop) => return Ok(UserStop::Stopped(at, stop)),
             }
         }
         // A task for which a signal is pending may be waiting for it.
         let signalled = !self.tasks.task(id).deferred.is_empty();
-        self.progress.pins.pinned(id, circles || signalled);
+        self.progress.async_stops.async_stopped(id, cycles || signalled);
         let registers = stopped.registers()?.of_user_code();
         stopped.set_registers(&registers)?;
         let words = self.tasks.words(id, &addresses)?;
         self.take_buffered();
-        self.journal.log.push(Event::Pin(Pin {
+        self.journal.log.push(Event::AsyncStop(AsyncStop {
             position: self.clock.position(&registers),
             registers,
             key,
@@ -226,7 +226,7 @@ impl Recorder<'_> {
             memory: memory.digests(),
             vectors,
         }));
-        Ok(Watched::Pinned(stopped))
+        Ok(UserStop::AsyncStopped(stopped))
     }
 
     /// Moves a task on to an instruction where a breakpoint fits, if there is one nearby. The stop is [`Stop::Event`]
@@ -255,8 +255,8 @@ impl Recorder<'_> {
     /// Single-steps a task.
     fn step_once(&mut self, id: TaskId, stopped: Stopped) -> Flow<(Stopped, Stop)> {
         match stopped.resume(Resume::Step, 0)?.wait_soon()? {
-            Wait::Stopped(stopped, stop) => Ok((stopped, stop)),
-            Wait::Dead(death) => self.died(id, death),
+            WaitStatus::Stopped(stopped, stop) => Ok((stopped, stop)),
+            WaitStatus::Dead(death) => self.died(id, death),
         }
     }
 
@@ -331,17 +331,17 @@ impl Recorder<'_> {
         }
     }
 
-    /// Ends a program whose time is over while a task runs user code, at a place where the task can be pinned.
+    /// Ends a program whose time is over while a task runs user code, at a place where the task can be stopped.
     pub(in crate::record) fn ran_to_the_end<T>(&mut self, id: TaskId, running: Running) -> Flow<T> {
-        let (id, watched) = self.pin(id, running)?;
+        let (id, watched) = self.async_stop(id, running)?;
         let before = self.tasks.task(id).boundary.left;
         let stopped = match watched {
-            Watched::Pinned(stopped) => stopped,
-            Watched::Stopped(stopped, Stop::Seccomp) => {
+            UserStop::AsyncStopped(stopped) => stopped,
+            UserStop::Stopped(stopped, Stop::Seccomp) => {
                 self.note_stop(id, &stopped.registers()?);
                 stopped
             }
-            Watched::Stopped(stopped, _) => {
+            UserStop::Stopped(stopped, _) => {
                 self.clock.put_back(before);
                 stopped
             }
@@ -364,10 +364,10 @@ impl Recorder<'_> {
 }
 
 impl HandOver {
-    /// Schedules a heartbeat for the end of the next sleep: tasks that hand the core to each other do not check for it.
-    fn beat_in_time(&self, tasks: &Tasks, clocks: &Clocks) -> Flow<()> {
+    /// Sets the wake-up timer to the end of the next sleep: tasks that hand the core to each other do not check for it.
+    fn wake_up_in_time(&self, tasks: &Tasks, clocks: &Clocks) -> Flow<()> {
         if let Some((at, _)) = tasks.deadlines.earliest().filter(|_| self.decides == Decides::All) {
-            tasks.children.heartbeat.next(Duration::from_nanos(at.saturating_sub(clocks.now()?)));
+            tasks.children.wake_up_timer.next(Duration::from_nanos(at.saturating_sub(clocks.now()?)));
         }
         Ok(())
     }
@@ -394,8 +394,13 @@ impl Clocks {
 }
 
 impl Tasks {
-    /// Handles a pinned task: another task may get the core, or a signal may be delivered.
-    pub(in crate::record) fn pinned(&mut self, clock: &Clock, id: TaskId, stopped: Stopped) -> Flow<Next> {
+    /// Handles a task that was stopped where it is: another task may get the core, or a signal may be delivered.
+    pub(in crate::record) fn async_stopped(
+        &mut self,
+        clock: &Clock,
+        id: TaskId,
+        stopped: Stopped,
+    ) -> Flow<Next> {
         let registers = stopped.registers()?;
         self.mark(clock, id, &registers);
         self.hold(id, Hold::Ready(stopped));

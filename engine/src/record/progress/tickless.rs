@@ -15,7 +15,7 @@ const LONGEST: Duration = Duration::from_millis(20);
 
 /// Calls since the last tick.
 #[derive(Debug, Default)]
-pub(in crate::record) struct Quiet {
+pub(in crate::record) struct Tickless {
     pub(in crate::record) task: Option<TaskId>,
     /// The countdown since then.
     pub(in crate::record) left: u64,
@@ -24,7 +24,7 @@ pub(in crate::record) struct Quiet {
     pub(in crate::record) since: Duration,
 }
 
-impl Quiet {
+impl Tickless {
     /// Counts a call that is no tick; `left` is what is left of the countdown, `now` reads the processor time of the
     /// task's process. Returns whether the task has been quiet for too long.
     pub(in crate::record) fn is_too_long(
@@ -59,38 +59,38 @@ mod tests {
     const A: TaskId = TaskId(1);
 
     /// Makes `calls` calls, with so many ticks left, at `ms` of processor time. Returns whether one was too late.
-    fn calls(quiet: &mut Quiet, id: TaskId, calls: u32, left: u64, ms: u64) -> bool {
-        (0..calls).any(|_| quiet.is_too_long(id, left, || Ok(Duration::from_millis(ms))))
+    fn calls(tickless: &mut Tickless, id: TaskId, calls: u32, left: u64, ms: u64) -> bool {
+        (0..calls).any(|_| tickless.is_too_long(id, left, || Ok(Duration::from_millis(ms))))
     }
 
     #[test]
     fn many_calls_in_little_time_are_no_loop() {
-        let mut quiet = Quiet::default();
-        assert!(!calls(&mut quiet, A, 100 * CALLS, 5, 7));
+        let mut tickless = Tickless::default();
+        assert!(!calls(&mut tickless, A, 100 * CALLS, 5, 7));
     }
 
     #[test]
     fn a_task_that_only_asks_is_quiet_from_the_first_check_on() {
-        let mut quiet = Quiet::default();
-        assert!(!calls(&mut quiet, A, CALLS, 5, 1000), "what it computed before does not count");
-        assert!(!calls(&mut quiet, A, CALLS, 5, 1019));
-        assert!(calls(&mut quiet, A, CALLS, 5, 1020));
-        assert!(!calls(&mut quiet, A, CALLS, 5, 1040), "it starts anew");
+        let mut tickless = Tickless::default();
+        assert!(!calls(&mut tickless, A, CALLS, 5, 1000), "what it computed before does not count");
+        assert!(!calls(&mut tickless, A, CALLS, 5, 1019));
+        assert!(calls(&mut tickless, A, CALLS, 5, 1020));
+        assert!(!calls(&mut tickless, A, CALLS, 5, 1040), "it starts anew");
     }
 
     #[test]
     fn a_tick_or_another_task_ends_the_silence() {
         for (id, left) in [(A, 4), (TaskId(2), 5)] {
-            let mut quiet = Quiet::default();
-            assert!(!calls(&mut quiet, A, CALLS, 5, 0));
-            assert!(!calls(&mut quiet, id, CALLS, left, 100));
+            let mut tickless = Tickless::default();
+            assert!(!calls(&mut tickless, A, CALLS, 5, 0));
+            assert!(!calls(&mut tickless, id, CALLS, left, 100));
         }
     }
 
     #[test]
     fn a_process_whose_time_cannot_be_read_is_left_alone() {
-        let mut quiet = Quiet::default();
+        let mut tickless = Tickless::default();
         let gone = || Err(Error::Gone { what: "read".into() });
-        assert!(!(0..10 * CALLS).any(|_| quiet.is_too_long(A, 5, gone)));
+        assert!(!(0..10 * CALLS).any(|_| tickless.is_too_long(A, 5, gone)));
     }
 }

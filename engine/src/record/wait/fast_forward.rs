@@ -1,14 +1,14 @@
-//! Virtual time: when every task only waits for a time, the clock is fast-forwarded to the earliest (a *leap*).
+//! Virtual time: when every task only waits for a time, the clock is fast-forwarded to the earliest (a *fast-forward*).
 //!
-//! The program's clocks leap ahead of the machine's ([`crate::record::time::clocks`]), all by the same amount, and so
-//! do the timers that the kernel runs for it. Between leaps time passes as always: a program that watches the clock in
+//! The program's clocks fast-forward ahead of the machine's ([`crate::record::time::clocks`]), all by the same amount, and so
+//! do the timers that the kernel runs for it. Between fast-forwards time passes as always: a program that watches the clock in
 //! a loop sees it move.
 //!
-//! Time must not leap over what an outsider is about to do. All tasks of the recorded tree are known to wait, but one
-//! that waits for a descriptor may wait for an outsider. So time leaps only if the tree itself causes everything that
+//! Time must not fast-forward over what an outsider is about to do. All tasks of the recorded tree are known to wait, but one
+//! that waits for a descriptor may wait for an outsider. So time fast-forwards only if the tree itself causes everything that
 //! is waited for (see [`crate::record::deadlock::wakers`] and [`crate::record::kernel::peers`]), nothing is in flight
 //! in the network, and the program is not known to look for an outsider ([`crate::record::time::abroad`]). In doubt it
-//! does not leap.
+//! does not fast-forward.
 
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
 
 impl Recorder<'_> {
-    /// Leaps to `next`, which is due next, if nothing else can come before it. No task is runnable. Returns whether it
+    /// Fast-forwards to `next`, which is due next, if nothing else can come before it. No task is runnable. Returns whether it
     /// leapt, or something has come.
-    pub(in crate::record) fn leap_if_idle(&mut self, next: Option<u64>, now: u64) -> Flow<bool> {
+    pub(in crate::record) fn fast_forward_if_idle(&mut self, next: Option<u64>, now: u64) -> Flow<bool> {
         if self.options.time == Time::Real {
             return Ok(false);
         }
-        // The sleep of a harness that only watches the others is not worth a leap.
+        // The sleep of a harness that only watches the others is not worth a fast-forward.
         let next =
             next.filter(|_| !self.futexes.nothing_due(self.options, &self.tasks, &mut self.time.alarms, now));
         if next.is_none() && !self.poller.timerfds {
@@ -35,24 +35,24 @@ impl Recorder<'_> {
         if !self.tasks.runnable().is_empty() {
             return Ok(true);
         }
-        self.leap(next, now)
+        self.fast_forward(next, now)
     }
 
-    /// Leaps to the earliest of `next` and the kernel's timers. Returns false if time must not leap.
-    pub(in crate::record) fn leap(&mut self, next: Option<u64>, now: u64) -> Flow<bool> {
+    /// Fast-forwards to the earliest of `next` and the kernel's timers. Returns false if time must not fast-forward.
+    pub(in crate::record) fn fast_forward(&mut self, next: Option<u64>, now: u64) -> Flow<bool> {
         if self.time.abroad.is_sought() || !self.wakers(View::default()).only_time_helps() {
             return Ok(false);
         }
         let Some(timers) = self.poller.descriptor_timers(&self.tasks) else { return Ok(false) };
         let first = timers.iter().map(|timer| now.saturating_add(timer.left)).chain(next).min();
-        let Some(leap) = first.and_then(|at| at.checked_sub(now)) else { return Ok(false) };
+        let Some(fast_forward) = first.and_then(|at| at.checked_sub(now)) else { return Ok(false) };
         for timer in timers {
-            timer.bring_forward(leap)?;
+            timer.bring_forward(fast_forward)?;
         }
-        self.time.clocks.leap(leap)?;
+        self.time.clocks.fast_forward(fast_forward)?;
         self.clock.area().set_ahead(self.time.clocks.ahead());
         self.time.stamped.stamps_are_stale(&self.clock, &self.time.clocks)?;
-        self.time.leaps += 1;
+        self.time.fast_forwards += 1;
         Ok(true)
     }
 
@@ -61,7 +61,7 @@ impl Recorder<'_> {
         match self.options.time {
             Time::Virtual => {
                 let now = self.time.clocks.now()?;
-                self.leap(Some(now.saturating_add(nanoseconds)), now)
+                self.fast_forward(Some(now.saturating_add(nanoseconds)), now)
             }
             Time::Real => {
                 std::thread::sleep(Duration::from_nanos(nanoseconds));

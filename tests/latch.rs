@@ -12,13 +12,13 @@ use crate::tool::PATIENCE;
 
 /// Listens at the FIFO.
 #[derive(Debug)]
-pub struct Bell {
+pub struct FifoLatch {
     /// Says something for each byte; hangs up with the last writer.
     heard: Receiver<()>,
 }
 
-impl Bell {
-    /// A bell at `path`, where nothing is.
+impl FifoLatch {
+    /// A latch at `path`, where nothing is.
     ///
     /// # Panics
     /// If it cannot be made.
@@ -40,7 +40,7 @@ impl Bell {
     /// # Panics
     /// If none does.
     pub fn wait(&self) {
-        self.heard.recv_timeout(PATIENCE).expect("the recorded program rings the bell");
+        self.heard.recv_timeout(PATIENCE).expect("the recorded program writes to the FIFO");
     }
 
     /// Wait until no process has the FIFO open for writing, after one had.

@@ -15,14 +15,14 @@ const TIMES: u64 = 50;
 const LEAST: u64 = 200_000;
 
 /// Lets another strategy decide until the program has run for long.
-pub(super) struct Bounded {
+pub(super) struct FairnessFallback {
     chaos: Box<dyn Strategy>,
     fair: Fair,
     /// Ticks left to the other strategy.
     left: u64,
 }
 
-impl Bounded {
+impl FairnessFallback {
     pub(super) fn new(chaos: Box<dyn Strategy>, plan: &Plan) -> Self {
         let left = plan.expected_ticks.max(LEAST).saturating_mul(TIMES);
         Self { chaos, fair: Fair::new(plan), left }
@@ -33,7 +33,7 @@ impl Bounded {
     }
 }
 
-impl Strategy for Bounded {
+impl Strategy for FairnessFallback {
     fn spawned(&mut self, task: TaskId) {
         self.chaos.spawned(task);
         self.fair.spawned(task);

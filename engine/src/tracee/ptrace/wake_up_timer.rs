@@ -13,11 +13,11 @@ const BEAT: Duration = Duration::from_millis(20);
 ///
 /// It uses SIGURG, which does nothing by default, with an empty handler.
 #[derive(Debug)]
-pub struct Heartbeat {
+pub struct WakeUpTimer {
     timer: libc::timer_t,
 }
 
-impl Heartbeat {
+impl WakeUpTimer {
     /// Starts the timer for the calling thread.
     ///
     /// # Errors
@@ -46,9 +46,9 @@ impl Heartbeat {
             }
             timer
         };
-        let heartbeat = Self { timer };
-        heartbeat.next(BEAT);
-        Ok(heartbeat)
+        let wake_up_timer = Self { timer };
+        wake_up_timer.next(BEAT);
+        Ok(wake_up_timer)
     }
 
     /// Makes the next interruption come after `wait` or sooner.
@@ -64,7 +64,7 @@ impl Heartbeat {
     }
 }
 
-impl Drop for Heartbeat {
+impl Drop for WakeUpTimer {
     fn drop(&mut self) {
         // SAFETY: the timer is this value's and is not used again.
         unsafe { libc::timer_delete(self.timer) };

@@ -15,7 +15,7 @@ use super::journal::Journal;
 use super::kernel::fds::Fds;
 use super::options::Options;
 use super::recorder::Recorder;
-use super::start::twins;
+use super::start::fork_check;
 use super::tree::call::Call;
 use super::tree::natively::Natively;
 use super::tree::tasks::{Hold, Origin, Space, Task};
@@ -28,13 +28,15 @@ use crate::program::Program;
 use crate::task::TaskId;
 use crate::trace::event::{Event, Patched, Position, Write, Written};
 use crate::trace::log::Prefix;
-use crate::tracee::{Leash, Memory, SYSCALL_LEN, Saved, Stdin, Stopped, Streams, branch, maps, os, pin};
+use crate::tracee::{
+    KillOnDrop, Memory, SYSCALL_LEN, Saved, Stdin, Stopped, Streams, bind_to_core, branch, maps, os,
+};
 
 /// A process that has started up (it stands at the entry of the first call whose result depends on more than the
 /// program), and what has been recorded of it.
 ///
 /// Like everything traced, it belongs to the thread that made it.
-pub struct Template {
+pub struct ForkServer {
     program: Program,
     /// `None` when it is lost.
     task: Option<Stopped>,
@@ -53,7 +55,7 @@ pub struct Template {
     looked_at: BTreeSet<u64>,
     memory: Memory,
     fds: Rc<Fds>,
-    leash: Leash,
+    kill_on_drop: KillOnDrop,
 }
 
 /// What is known of its task.
@@ -68,7 +70,7 @@ struct Started {
     dumpable: bool,
 }
 
-impl Template {
+impl ForkServer {
     /// Starts a program up. Returns the reason if copies of it would differ from a new start.
     ///
     /// The options must be those of the later recordings, except for their plans.
@@ -82,8 +84,8 @@ impl Template {
         let fds = Rc::new(Fds::new(Streams::new(options.stdin)?)?);
         let clock = Clock::new()?;
         let blank = clock.area().save()?;
-        let twin = match start_up(program, options, &clock, &fds)? {
-            Ok(twin) => twin,
+        let other = match start_up(program, options, &clock, &fds)? {
+            Ok(other) => other,
             Err(reason) => return Ok(Err(reason)),
         };
         clock.area().restore(&blank)?;
@@ -91,10 +93,10 @@ impl Template {
             Ok(recorder) => recorder,
             Err(reason) => return Ok(Err(reason)),
         };
-        let (Some(one), Some(other)) = (standing(&recorder), standing(&twin)) else {
+        let (Some(one), Some(other)) = (standing(&recorder), standing(&other)) else {
             return Ok(Err("it has other tasks".into()));
         };
-        match twins::ids(one, other)? {
+        match fork_check::ids(one, other)? {
             Ok(ids) => Ok(Self::of(program, recorder, ids)),
             Err(reason) => Ok(Err(reason)),
         }
@@ -141,17 +143,17 @@ impl Template {
             looked_at: BTreeSet::new(),
             memory,
             fds: poller.fds,
-            leash: tasks.children.leash,
+            kill_on_drop: tasks.children.kill_on_drop,
         })
     }
 
     /// Records one run that goes on from here, on the same core.
     ///
     /// # Errors
-    /// As [`super::record`]. After an error the template may be unusable.
+    /// As [`super::record`]. After an error the fork server may be unusable.
     pub fn record(&mut self, options: &Options<'_>) -> Result<Recording, Error> {
         let start = Instant::now();
-        pin(options.core)?;
+        bind_to_core(options.core)?;
         let mut recorder = self.attempt(options)?;
         let recording = finish(&mut recorder, &self.program, start)?;
         let sites = std::mem::take(&mut recorder.code.call_sites);
@@ -160,9 +162,9 @@ impl Template {
         Ok(recording)
     }
 
-    /// Kills the process. Dropping the template waits for its end.
+    /// Kills the process. Dropping the fork server waits for its end.
     pub fn kill(&self) {
-        self.leash.kill();
+        self.kill_on_drop.kill();
     }
 
     /// Patches the call sites that a copy has patched, so that later copies start with them.
@@ -203,7 +205,7 @@ impl Template {
         let (task, copy) = branch(self.task.take().ok_or_else(lost)?, *clear_tid)?;
         self.task = Some(task);
         let tid = copy.tid();
-        let leash = Leash::new(tid);
+        let kill_on_drop = KillOnDrop::new(tid);
         // Like every program that the recorder starts, it gets a process group of its own.
         setpgid(tid, tid).map_err(|errno| os("set a process group")(errno.into()))?;
         copy.set_registers(&call.registers)?;
@@ -219,7 +221,8 @@ impl Template {
         if !writes.is_empty() {
             log.push(Event::Written(Written { task: TaskId(0), writes }));
         }
-        let mut recorder = Recorder::new(options, self.clock.clone(), log, Rc::clone(&self.fds), leash)?;
+        let mut recorder =
+            Recorder::new(options, self.clock.clone(), log, Rc::clone(&self.fds), kill_on_drop)?;
         recorder.journal.output.clone_from(&self.output);
         recorder.journal.stats = self.stats;
         recorder.code.call_sites = self.call_sites.clone();
@@ -237,7 +240,7 @@ impl Template {
     }
 }
 
-/// Starts a program up. Returns its recorder, or why it cannot be a template.
+/// Starts a program up. Returns its recorder, or why it cannot be a fork server.
 fn start_up<'a>(
     program: &Program,
     options: &'a Options<'a>,

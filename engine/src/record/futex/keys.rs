@@ -13,7 +13,7 @@ use crate::tracee::{Line, maps};
 
 /// What the recorder knows about shared memory.
 #[derive(Debug, Default)]
-pub(in crate::record) struct Sharing {
+pub(in crate::record) struct FutexKeys {
     /// Whether the program has any. If not, nothing needs to be looked up.
     pub(in crate::record) made: bool,
     /// Numbers that stand for objects in futex keys, counted down from the largest.
@@ -34,7 +34,7 @@ struct Mapping {
     offset: u64,
 }
 
-impl Sharing {
+impl FutexKeys {
     fn number(&mut self, object: Identity) -> u32 {
         let next = u32::MAX - self.numbers.len() as u32;
         *self.numbers.entry(object).or_insert(next)
@@ -101,17 +101,17 @@ impl Futexes {
         private: bool,
     ) -> FutexKey {
         let space = tasks[id].space.number;
-        if private || !self.sharing.made {
+        if private || !self.keys.made {
             return FutexKey { space, address };
         }
-        if !self.sharing.changing.is_empty() {
-            self.sharing.forget();
+        if !self.keys.changing.is_empty() {
+            self.keys.forget();
         }
-        if !self.sharing.mappings.contains_key(&space) {
-            self.sharing.learn(space, tasks.mappings(space));
+        if !self.keys.mappings.contains_key(&space) {
+            self.keys.learn(space, tasks.mappings(space));
         }
-        match self.sharing.place(space, address) {
-            Some((object, address)) => FutexKey { space: self.sharing.number(object), address },
+        match self.keys.place(space, address) {
+            Some((object, address)) => FutexKey { space: self.keys.number(object), address },
             None => FutexKey { space, address },
         }
     }
@@ -135,41 +135,41 @@ mod tests {
 
     #[test]
     fn two_processes_meet_at_the_same_place_of_an_object() {
-        let mut sharing = Sharing::default();
-        sharing.learn(0, Ok(vec![line(0x1000, 0x2000, 7, true), line(0x3000, 0, 8, false)]));
-        sharing.learn(1, Ok(vec![line(0x9000, 0x2000, 7, true)]));
-        assert_eq!(sharing.place(0, 0x1010), Some(((1, 7), 0x2010)));
-        assert_eq!(sharing.place(1, 0x9010), sharing.place(0, 0x1010));
-        assert_eq!(sharing.place(0, 0x3010), None, "it is private");
-        assert_eq!(sharing.place(0, 0x2000), None, "it is just behind");
+        let mut keys = FutexKeys::default();
+        keys.learn(0, Ok(vec![line(0x1000, 0x2000, 7, true), line(0x3000, 0, 8, false)]));
+        keys.learn(1, Ok(vec![line(0x9000, 0x2000, 7, true)]));
+        assert_eq!(keys.place(0, 0x1010), Some(((1, 7), 0x2010)));
+        assert_eq!(keys.place(1, 0x9010), keys.place(0, 0x1010));
+        assert_eq!(keys.place(0, 0x3010), None, "it is private");
+        assert_eq!(keys.place(0, 0x2000), None, "it is just behind");
     }
 
     #[test]
     fn objects_have_numbers_that_no_address_space_has() {
-        let mut sharing = Sharing::default();
-        let [one, other] = [(1, 7), (1, 8)].map(|object| sharing.number(object));
-        assert_eq!((one, other, sharing.number((1, 7))), (u32::MAX, u32::MAX - 1, one));
+        let mut keys = FutexKeys::default();
+        let [one, other] = [(1, 7), (1, 8)].map(|object| keys.number(object));
+        assert_eq!((one, other, keys.number((1, 7))), (u32::MAX, u32::MAX - 1, one));
     }
 
     #[test]
     fn mappings_are_read_again_once_a_task_has_changed_them() {
-        let mut sharing = Sharing::default();
-        sharing.learn(0, Ok(vec![line(0x1000, 0, 7, true)]));
-        sharing.has_changed(TaskId(1));
-        assert!(sharing.place(0, 0x1000).is_some(), "nobody has changed them");
-        sharing.changes(TaskId(1));
-        sharing.has_changed(TaskId(1));
-        assert_eq!(sharing.place(0, 0x1000), None);
+        let mut keys = FutexKeys::default();
+        keys.learn(0, Ok(vec![line(0x1000, 0, 7, true)]));
+        keys.has_changed(TaskId(1));
+        assert!(keys.place(0, 0x1000).is_some(), "nobody has changed them");
+        keys.changes(TaskId(1));
+        keys.has_changed(TaskId(1));
+        assert_eq!(keys.place(0, 0x1000), None);
     }
 
     #[test]
     fn mappings_that_cannot_be_read_are_an_error_unless_the_task_is_gone() {
-        let mut sharing = Sharing::default();
-        sharing.learn(0, Err(Error::Gone { what: "read".into() }));
-        assert!(sharing.check().is_ok());
+        let mut keys = FutexKeys::default();
+        keys.learn(0, Err(Error::Gone { what: "read".into() }));
+        assert!(keys.check().is_ok());
         let source = std::io::Error::from_raw_os_error(libc::EMFILE);
-        sharing.learn(0, Err(Error::Os { what: "read".into(), source }));
-        assert!(sharing.check().is_err());
-        assert!(sharing.check().is_ok(), "it is reported once");
+        keys.learn(0, Err(Error::Os { what: "read".into(), source }));
+        assert!(keys.check().is_err());
+        assert!(keys.check().is_ok(), "it is reported once");
     }
 }

@@ -13,7 +13,7 @@ use crate::task::TaskId;
 
 /// New tasks that are held back.
 #[derive(Debug, Default)]
-pub(super) struct Newborns {
+pub(super) struct HeldBack {
     /// Whether new tasks are held back at all.
     hold: bool,
     /// The held-back tasks, each with its creator.
@@ -22,7 +22,7 @@ pub(super) struct Newborns {
     ticks: u64,
 }
 
-impl Newborns {
+impl HeldBack {
     /// With `hold`, new tasks wait until their creator blocks, yields or exits, or has run for long.
     pub(super) fn new(hold: bool) -> Self {
         Self { hold, ..Self::default() }
@@ -40,7 +40,7 @@ impl Newborns {
 
     /// Notes that `task` has ended.
     pub(super) fn exited(&mut self, task: TaskId) {
-        self.held.retain(|newborn, creator| *newborn != task && *creator != task);
+        self.held.retain(|held, creator| *held != task && *creator != task);
     }
 
     /// Returns the runnable tasks that may run. Never empty.
@@ -76,43 +76,43 @@ mod tests {
     }
 
     /// Task 0 has created tasks 2 and 3; task 1 is older.
-    fn newborns() -> Newborns {
-        let mut newborns = Newborns::new(true);
-        newborns.spawned(TaskId(2), Some(TaskId(0)));
-        newborns.spawned(TaskId(3), Some(TaskId(0)));
-        newborns
+    fn held_back() -> HeldBack {
+        let mut held_back = HeldBack::new(true);
+        held_back.spawned(TaskId(2), Some(TaskId(0)));
+        held_back.spawned(TaskId(3), Some(TaskId(0)));
+        held_back
     }
 
     #[test]
-    fn newborns_wait_until_their_creator_does() {
+    fn new_tasks_wait_until_their_creator_does() {
         for why in [Why::Blocked, Why::Exited, Why::Yielded] {
-            let mut newborns = newborns();
-            assert_eq!(*newborns.candidates(point(0, Why::Woken, 1), &ALL), ALL[..2]);
-            assert_eq!(*newborns.candidates(point(0, Why::SliceOver, 1), &ALL), ALL[..2]);
-            assert_eq!(*newborns.candidates(point(1, Why::Blocked, 1), &ALL), ALL[..2]);
-            assert_eq!(*newborns.candidates(point(0, why, 1), &ALL), ALL, "{why:?}");
+            let mut held_back = held_back();
+            assert_eq!(*held_back.candidates(point(0, Why::Woken, 1), &ALL), ALL[..2]);
+            assert_eq!(*held_back.candidates(point(0, Why::SliceOver, 1), &ALL), ALL[..2]);
+            assert_eq!(*held_back.candidates(point(1, Why::Blocked, 1), &ALL), ALL[..2]);
+            assert_eq!(*held_back.candidates(point(0, why, 1), &ALL), ALL, "{why:?}");
         }
     }
 
     #[test]
-    fn newborns_start_when_nobody_else_can_run() {
-        assert_eq!(*newborns().candidates(point(1, Why::Blocked, 1), &ALL[2..]), ALL[2..]);
+    fn new_tasks_start_when_nobody_else_can_run() {
+        assert_eq!(*held_back().candidates(point(1, Why::Blocked, 1), &ALL[2..]), ALL[2..]);
     }
 
     #[test]
-    fn newborns_do_not_wait_for_ever() {
-        let mut newborns = newborns();
-        assert_eq!(*newborns.candidates(point(0, Why::SliceOver, LONG_SLICE), &ALL), ALL[..2]);
-        assert_eq!(*newborns.candidates(point(0, Why::SliceOver, 1), &ALL), ALL);
+    fn new_tasks_do_not_wait_for_ever() {
+        let mut held_back = held_back();
+        assert_eq!(*held_back.candidates(point(0, Why::SliceOver, LONG_SLICE), &ALL), ALL[..2]);
+        assert_eq!(*held_back.candidates(point(0, Why::SliceOver, 1), &ALL), ALL);
     }
 
     #[test]
     fn the_first_task_and_those_not_to_be_held_run_at_once() {
-        let mut newborns = Newborns::new(true);
-        newborns.spawned(TaskId(0), None);
-        assert_eq!(*newborns.candidates(point(0, Why::Start, 0), &ALL[..1]), ALL[..1]);
-        let mut newborns = Newborns::new(false);
-        newborns.spawned(TaskId(1), Some(TaskId(0)));
-        assert_eq!(*newborns.candidates(point(0, Why::Woken, 0), &ALL[..2]), ALL[..2]);
+        let mut held_back = HeldBack::new(true);
+        held_back.spawned(TaskId(0), None);
+        assert_eq!(*held_back.candidates(point(0, Why::Start, 0), &ALL[..1]), ALL[..1]);
+        let mut held_back = HeldBack::new(false);
+        held_back.spawned(TaskId(1), Some(TaskId(0)));
+        assert_eq!(*held_back.candidates(point(0, Why::Woken, 0), &ALL[..2]), ALL[..2]);
     }
 }

@@ -6,36 +6,36 @@ use std::collections::BTreeSet;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::tracee::ptrace::{Resume, Wait, Waited, wait_any, wait_in_group};
+use crate::tracee::ptrace::{Resume, WaitStatus, Waited, wait_any, wait_in_group};
 
 thread_local! {
     /// Number of programs that the thread drives.
-    static LEASHES: Cell<u32> = const { Cell::new(0) };
+    static GUARDS: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Kills all processes of a driven program when it is dropped, and waits until they are gone. The last one of a thread
 /// leaves no task of the thread at all.
 #[derive(Debug)]
-pub struct Leash {
+pub struct KillOnDrop {
     pids: RefCell<BTreeSet<Pid>>,
     /// The process group, if all its processes are in one, and nobody else's.
     group: Option<Pid>,
 }
 
-impl Leash {
+impl KillOnDrop {
     /// Creates the guard of a new program, which so far consists of this process.
     #[must_use]
     pub fn new(pid: Pid) -> Self {
-        LEASHES.set(LEASHES.get() + 1);
+        GUARDS.set(GUARDS.get() + 1);
         Self { pids: RefCell::new(BTreeSet::from([pid])), group: None }
     }
 
     /// That of a new program, which so far is this process, and whose processes all stay in its process group.
     #[must_use]
     pub fn of_group(pid: Pid) -> Self {
-        let mut leash = Self::new(pid);
-        leash.group = Some(pid);
-        leash
+        let mut kill_on_drop = Self::new(pid);
+        kill_on_drop.group = Some(pid);
+        kill_on_drop
     }
 
     /// The process group that all its processes are in, if there is one.
@@ -64,10 +64,10 @@ impl Leash {
     }
 }
 
-impl Drop for Leash {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
-        LEASHES.set(LEASHES.get() - 1);
-        let last = LEASHES.get() == 0;
+        GUARDS.set(GUARDS.get() - 1);
+        let last = GUARDS.get() == 0;
         self.kill();
         let mut pids = self.pids.take();
         pids.retain(|pid| has_child(libc::P_PID, *pid));
@@ -77,8 +77,8 @@ impl Drop for Leash {
         };
         while is_anybody_left() || self.group.is_none() && !pids.is_empty() {
             match self.group.map_or_else(wait_any, wait_in_group) {
-                Ok(Waited::Done((pid, Wait::Dead(_)))) => pids.retain(|known| *known != pid),
-                Ok(Waited::Done((tid, Wait::Stopped(stopped, _)))) => {
+                Ok(Waited::Done((pid, WaitStatus::Dead(_)))) => pids.retain(|known| *known != pid),
+                Ok(Waited::Done((tid, WaitStatus::Stopped(stopped, _)))) => {
                     // A task that was just being created, and was not known yet.
                     let _ = kill(tid, Signal::SIGKILL);
                     let _ = stopped.resume(Resume::Freely, 0);
@@ -92,7 +92,7 @@ impl Drop for Leash {
 
 /// Reaps a dead process that has become a child of this process, as its parent has ended (this process may be the init
 /// process of a container). Children of other processes are left alone.
-pub fn bury(pid: Pid) {
+pub fn reap_orphan(pid: Pid) {
     // SAFETY: a null status is allowed. Without __WNOTHREAD: the kernel gives orphans to any thread of this process.
     unsafe { libc::waitpid(pid.as_raw(), std::ptr::null_mut(), libc::WNOHANG | libc::__WALL) };
 }

@@ -18,7 +18,7 @@ use crate::tracee::Stopped;
 
 /// How a call that waits for a complete transfer is split.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::record) struct Whole {
+pub(in crate::record) struct WaitAll {
     /// Bytes in memory of one unit of the result.
     size: u64,
     /// A flag that the parts must not have.
@@ -38,7 +38,7 @@ enum GoesOn {
     Never,
 }
 
-impl Whole {
+impl WaitAll {
     /// Returns `None` for calls that return what there is. `MSG_PEEK`, which does not consume data, cannot be split.
     pub(in crate::record) fn of(call: &Call) -> Option<Self> {
         /// Bytes of a `struct mmsghdr`.
@@ -87,11 +87,11 @@ impl Recorder<'_> {
         mut stopped: Stopped,
         mut call: Call,
         description: &Description,
-        whole: Whole,
+        wait_all: WaitAll,
     ) -> Flow<Next> {
-        let rest = whole.rest(&call);
-        let mut goes_on = whole.goes_on != GoesOn::Never;
-        if whole.goes_on == GoesOn::InStreams {
+        let rest = wait_all.rest(&call);
+        let mut goes_on = wait_all.goes_on != GoesOn::Never;
+        if wait_all.goes_on == GoesOn::InStreams {
             let value;
             (stopped, value) = match self.socket_option(id, stopped, &call, libc::SO_TYPE)? {
                 Ok(answer) => answer,

@@ -9,12 +9,12 @@ use nix::unistd::Pid;
 /// Copies descriptors of traced processes (pidfd_getfd(2)). Where this is not allowed (in some containers) there are no
 /// copies, and the process itself must make the calls.
 #[derive(Debug, Default)]
-pub struct Copies {
+pub struct FdCopies {
     /// A pidfd for each process seen so far; `None` if its descriptors may not be copied.
     processes: HashMap<Pid, Option<OwnedFd>>,
 }
 
-impl Copies {
+impl FdCopies {
     /// Copies descriptor `fd` of a process, more precisely of its first thread.
     pub fn of(&mut self, pid: Pid, fd: c_int) -> Option<OwnedFd> {
         let process = self

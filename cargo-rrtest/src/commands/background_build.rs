@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::build::cargo::{Build, Project};
 use crate::build::toolchain::{Refusal, Toolchain};
-use crate::campaign::schedule::OtherTests;
+use crate::campaign::agenda::OtherTests;
 use crate::discover::find::Grouping;
 use crate::discover::libtest::Filter;
 
@@ -17,7 +17,7 @@ use crate::discover::libtest::Filter;
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Another build of the tests.
-pub(crate) struct Beside<'a> {
+pub(crate) struct BackgroundBuild<'a> {
     pub(crate) project: &'a Project,
     pub(crate) toolchain: &'a Toolchain,
     /// How to build; [`Build::in_background`].
@@ -34,7 +34,7 @@ pub(crate) struct Ahead {
     tests: Mutex<Receiver<OtherTests>>,
 }
 
-impl Beside<'_> {
+impl BackgroundBuild<'_> {
     /// Build and list the tests, or wait for that. Nobody wants them any more when the flag becomes true.
     pub(crate) fn tests(&self, stop: &AtomicBool) -> OtherTests {
         match self.ahead.get() {

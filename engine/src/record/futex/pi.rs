@@ -45,7 +45,7 @@ impl Futexes {
     }
 
     /// Hands the futexes that an ending task owns to their waiters.
-    pub(in crate::record) fn inherit(
+    pub(in crate::record) fn pi(
         &mut self,
         tasks: &mut Tasks,
         journal: &mut Journal,
@@ -83,7 +83,8 @@ impl Futexes {
         key: FutexKey,
     ) -> Option<(TaskId, u32)> {
         self.holders.remove(&key);
-        let woken = self.table.wake(key, 1, u32::MAX, &mut whom(&mut *scheduler.strategy, &surprises.dice));
+        let woken =
+            self.table.wake(key, 1, u32::MAX, &mut whom(&mut *scheduler.strategy, &surprises.injector));
         let heir = *woken.first()?;
         let more = self.table.waiters().any(|(other, _)| other == key);
         if more {

@@ -30,7 +30,7 @@ mod at {
 /// Passes `file` to a process over a Unix socket with an abstract name (unix(7)), to which no file permissions apply.
 /// Returns the descriptor's number there, or a negated errno. `start` are the registers at the injection code, `room`
 /// is the address of [`ROOM`] bytes that may be used.
-pub(in crate::tracee) fn hand_over(
+pub(in crate::tracee) fn pass_descriptor(
     task: Stopped,
     memory: &Memory,
     start: Registers,

@@ -11,7 +11,7 @@ use crate::discover::test::Test;
 
 /// What attempts to make.
 #[derive(Clone, Debug)]
-pub(crate) struct Schedule {
+pub(crate) struct Agenda {
     /// Attempts of each test, if limited.
     pub(crate) runs: Option<u64>,
     /// Time in all, if limited.

@@ -19,7 +19,7 @@ use crate::record::tree::tasks::{Hold, Tasks};
 use crate::schedule::Why;
 use crate::syscalls::{Answer, Block, Description, Out, describe};
 use crate::task::TaskId;
-use crate::tracee::{Memory, Resume, Stop, Stopped, Wait};
+use crate::tracee::{Memory, Resume, Stop, Stopped, WaitStatus};
 
 impl Poller {
     /// Whether a call may stay in the kernel while others run. Returns where its outputs go.
@@ -33,7 +33,7 @@ impl Poller {
     ) -> Option<Vec<Redirection>> {
         let may = match description.block {
             _ if tasks.alone(options) => false,
-            Block::Inside | Block::Children => true,
+            Block::InKernel | Block::Children => true,
             // It writes more than there is room for: write(2) blocks in the middle.
             Block::Writable(fd) => {
                 self.is_waited_on(tasks, id, call.args()[fd]) && !self.has_room(tasks, id, call)
@@ -66,15 +66,15 @@ impl Recorder<'_> {
         let mut running = stopped.resume(Resume::ToSyscallExit, 0)?;
         loop {
             match self.tasks.follow_into_kernel(id, &running)? {
-                Reached::Stop(Wait::Stopped(stopped, Stop::SyscallExit)) => {
+                Reached::Stop(WaitStatus::Stopped(stopped, Stop::SyscallExit)) => {
                     return self.returned(id, stopped, &call);
                 }
-                Reached::Stop(Wait::Stopped(stopped, _)) => {
+                Reached::Stop(WaitStatus::Stopped(stopped, _)) => {
                     running = stopped.resume(Resume::ToSyscallExit, 0)?;
                 }
-                Reached::Stop(Wait::Dead(death)) => return self.died(id, death),
+                Reached::Stop(WaitStatus::Dead(death)) => return self.died(id, death),
                 Reached::Sleep => {
-                    let call = Call { stage: Stage::Inside, ..call };
+                    let call = Call { stage: Stage::InKernel, ..call };
                     self.tasks.hold(id, Hold::InKernel(running, call));
                     return Ok(Next::Decide(Why::Blocked, None));
                 }

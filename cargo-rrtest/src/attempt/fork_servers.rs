@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use nix::sys::resource::{Resource, getrlimit};
 use rrtest_engine::Error;
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{Options, Recording, Template};
+use rrtest_engine::record::{ForkServer, Options, Recording};
 
 use super::engine::Engine;
 use super::order::Order;
@@ -16,7 +16,7 @@ pub(crate) enum Base {
     /// To be found out.
     Unknown,
     /// Copies of this.
-    Template(Box<Template>),
+    ForkServer(Box<ForkServer>),
     /// The program itself, for this reason.
     Program(String),
 }
@@ -33,26 +33,26 @@ impl Base {
         options: &Options<'_>,
     ) -> Result<(Recording, Start), Error> {
         if let Self::Unknown = self {
-            *self = match engine.template(program, options).or_else(refusal)? {
-                Ok(template) => Self::Template(Box::new(template)),
+            *self = match engine.fork_server(program, options).or_else(refusal)? {
+                Ok(fork_server) => Self::ForkServer(Box::new(fork_server)),
                 Err(reason) => Self::Program(reason),
             };
         }
-        if let Self::Template(template) = self {
-            match template.record(options).map(Ok).or_else(refusal)? {
+        if let Self::ForkServer(fork_server) = self {
+            match fork_server.record(options).map(Ok).or_else(refusal)? {
                 Ok(recording) => return Ok((recording, Start::Forked)),
                 Err(reason) => *self = Self::Program(reason),
             }
         }
         let start = match self {
             Self::Program(reason) => Start::FellBack(reason.clone()),
-            Self::Unknown | Self::Template(_) => Start::Full,
+            Self::Unknown | Self::ForkServer(_) => Start::Full,
         };
         Ok((engine.record(program, options)?, start))
     }
 }
 
-/// Why there is no template, unless the error ends the campaign.
+/// Why there is no fork server, unless the error ends the campaign.
 fn refusal<T>(error: Error) -> Result<Result<T, String>, Error> {
     match error {
         Error::Stopped | Error::Forbidden { .. } => Err(error),
@@ -64,18 +64,18 @@ fn refusal<T>(error: Error) -> Result<Result<T, String>, Error> {
 pub(crate) type Index = (usize, usize, Order);
 
 /// What a worker's attempts start from.
-pub(crate) struct Templates {
+pub(crate) struct ForkServers {
     bases: BTreeMap<Index, Base>,
     most: usize,
 }
 
-impl Templates {
+impl ForkServers {
     /// None yet, and no more than so many.
     pub(crate) fn new(most: usize) -> Self {
         Self { bases: BTreeMap::new(), most }
     }
 
-    /// How many each of so many workers may have. A template is a process, so they are not too many, and has some
+    /// How many each of so many workers may have. A fork server is a process, so they are not too many, and has some
     /// descriptors of ours: all together take no more than half of what we may have, without a limit being known a few.
     pub(crate) fn share(workers: usize) -> usize {
         const MOST: u64 = 32;
@@ -102,12 +102,12 @@ impl Templates {
     }
 }
 
-impl Drop for Templates {
+impl Drop for ForkServers {
     /// On a busy machine the end of each takes a while: they end side by side.
     fn drop(&mut self) {
         for base in self.bases.values() {
-            if let Base::Template(template) = base {
-                template.kill();
+            if let Base::ForkServer(fork_server) = base {
+                fork_server.kill();
             }
         }
     }

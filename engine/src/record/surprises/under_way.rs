@@ -45,7 +45,7 @@ const WAITS: u64 = 65;
 
 /// The surprises in time that are under way.
 #[derive(Debug, Default)]
-pub(in crate::record) struct Caprice {
+pub(in crate::record) struct UnderWay {
     pub(in crate::record) early: Option<Early>,
     pub(in crate::record) stall: Option<Stall>,
     /// How long it has delayed the attempt, in ns.
@@ -75,7 +75,7 @@ pub(in crate::record) struct Stall {
     pub(in crate::record) ticks: u64,
 }
 
-impl Caprice {
+impl UnderWay {
     /// Returns the runnable tasks that may have the core.
     pub(in crate::record) fn awake<'a>(&self, runnable: &'a [TaskId]) -> Cow<'a, [TaskId]> {
         match &self.stall {
@@ -92,7 +92,7 @@ impl Surprises {
     pub(in crate::record) fn reach(&self, options: &Options<'_>) -> u64 {
         match options.time {
             Time::Virtual => FAR,
-            Time::Real => (NEAR << self.dice.patience()).max(options.plan.usual_wait).min(FAR),
+            Time::Real => (NEAR << self.injector.patience()).max(options.plan.usual_wait).min(FAR),
         }
     }
 
@@ -102,10 +102,10 @@ impl Surprises {
             Time::Virtual => FAR,
             Time::Real => self.reach(options).max(MOST),
         };
-        let spent = self.caprice.spent.saturating_add(nanoseconds);
+        let spent = self.under_way.spent.saturating_add(nanoseconds);
         let may = spent <= most;
         if may {
-            self.caprice.spent = spent;
+            self.under_way.spent = spent;
         }
         may
     }
@@ -121,16 +121,16 @@ impl Surprises {
         let harness = |task: TaskId| options.watchdog_main && task == TaskId(0);
         let others = tasks.living().map(|task| task.id);
         let others: Vec<_> = others.filter(|other| *other != id && !harness(*other)).collect();
-        let at = self.dice.below(Surprise::Stall, others.len() as u64);
-        let left = self.dice.amount(Surprise::Stall, 1, WAITS);
+        let at = self.injector.below(Surprise::Stall, others.len() as u64);
+        let left = self.injector.amount(Surprise::Stall, 1, WAITS);
         let Some(task) = others.get(at as usize).copied() else { return };
         let ticks = clock.total();
-        self.caprice.stall = Some(Stall { task, left, times: 0, lasted: 0, decisions: 0, ticks });
+        self.under_way.stall = Some(Stall { task, left, times: 0, lasted: 0, decisions: 0, ticks });
     }
 
     /// Ends the stall: its task may have the core again.
     pub(in crate::record) fn end_stall(&mut self, tasks: &Tasks, call_sites: &CallSites) {
-        let Some(Stall { task, times, lasted, .. }) = self.caprice.stall.take() else { return };
+        let Some(Stall { task, times, lasted, .. }) = self.under_way.stall.take() else { return };
         if times > 0 && self.notes_strikes() {
             let place = call_sites.place_of(tasks, task);
             self.note_strike(Note {
@@ -144,7 +144,7 @@ impl Surprises {
 
     /// Whether the program has waited for longer than it would have by itself.
     pub(in crate::record) fn has_lost_time(&self) -> bool {
-        self.caprice.spent > 0
+        self.under_way.spent > 0
     }
 }
 
@@ -157,14 +157,14 @@ mod tests {
     const A: TaskId = TaskId(0);
     const B: TaskId = TaskId(1);
 
-    fn stall(task: TaskId) -> Caprice {
+    fn stall(task: TaskId) -> UnderWay {
         let stall = Stall { task, left: 1, times: 0, lasted: 0, decisions: 0, ticks: 0 };
-        Caprice { stall: Some(stall), ..Caprice::default() }
+        UnderWay { stall: Some(stall), ..UnderWay::default() }
     }
 
     #[test]
     fn a_stalled_task_does_not_get_the_core_unless_nobody_else_can() {
-        assert_eq!(*Caprice::default().awake(&[A, B]), [A, B]);
+        assert_eq!(*UnderWay::default().awake(&[A, B]), [A, B]);
         assert_eq!(*stall(A).awake(&[A, B]), [B]);
         assert_eq!(*stall(A).awake(&[A]), [A]);
         assert_eq!(*stall(A).awake(&[B, TaskId(2)]), [B, TaskId(2)]);
@@ -201,7 +201,7 @@ mod tests {
             options.plan.seed = seed;
             let mut surprises = Surprises::new(&options);
             surprises.begin_stall(&options, &tasks, &clock, B);
-            let stall = surprises.caprice.stall.expect("a stall");
+            let stall = surprises.under_way.stall.expect("a stall");
             assert_eq!(stall.task, TaskId(2));
             assert!((1..WAITS).contains(&stall.left));
         }
@@ -212,6 +212,6 @@ mod tests {
         let (tasks, clock, options) = (tasks(1), Clock::new().unwrap(), options());
         let mut surprises = Surprises::new(&options);
         surprises.begin_stall(&options, &tasks, &clock, A);
-        assert!(surprises.caprice.stall.is_none());
+        assert!(surprises.under_way.stall.is_none());
     }
 }

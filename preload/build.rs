@@ -26,35 +26,6 @@ fn main() {
         .status()
         .expect("cannot start rustc for the system-call buffer");
     assert!(status.success(), "the system-call buffer does not compile");
-    std::fs::write(out.join("digest"), format!("{:#x}_u128", digest())).expect("cannot write the digest");
-}
-
-/// FNV-1a, of 128 bits, of the code that a trace depends on, whichever compiler makes it: the sources without comments, indentation
-/// and empty lines.
-fn digest() -> u128 {
-    const FILES: [&str; 11] = [
-        "layout.rs",
-        "calls.rs",
-        "objects.rs",
-        "random.rs",
-        "reads.rs",
-        "turns.rs",
-        "buffer/hand_over.rs",
-        "buffer/mod.rs",
-        "buffer/reads.rs",
-        "buffer/record.rs",
-        "buffer/replay.rs",
-    ];
-    let sources = Path::new(&var("CARGO_MANIFEST_DIR")).join("src");
-    let mut digest = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128;
-    for file in FILES {
-        let source = std::fs::read_to_string(sources.join(file)).expect("cannot read a source file");
-        let lines = source.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
-        for byte in lines.flat_map(|line| line.bytes().chain([b'\n'])) {
-            digest = (digest ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
-        }
-    }
-    digest
 }
 
 /// All code and constants in one piece, the header first, and what is in traces behind it: where a task stops for a read is the same

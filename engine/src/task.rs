@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// A task (what the kernel calls a thread) of a recorded process tree. Tasks are numbered in order of creation, from 0.
 ///
 /// Thread ids differ from replay to replay; this number does not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct TaskId(pub u32);
 
 impl std::fmt::Display for TaskId {

@@ -16,18 +16,29 @@ use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::task::TaskId;
 use rrtest_engine::trace::event::{Event, FileRange, Signal, Write, Written};
 use rrtest_engine::trace::log::Log;
-use rrtest_engine::trace::{Bytes, Source, TraceError};
+use rrtest_engine::trace::{Bytes, Machine, Source, TraceError};
 use rrtest_engine::tracee::buffered_calls;
 
 /// A recording with other events.
 struct Altered<'a> {
     events: Vec<Event>,
     log: &'a Log,
+    machine: Machine,
+}
+
+impl<'a> Altered<'a> {
+    fn new(log: &'a Log, events: Vec<Event>) -> Self {
+        Self { events, log, machine: log.machine().clone() }
+    }
 }
 
 impl Source for Altered<'_> {
     fn events(&self) -> Box<dyn Iterator<Item = Result<Event, TraceError>> + '_> {
         Box::new(self.events.iter().cloned().map(Ok))
+    }
+
+    fn machine(&self) -> &Machine {
+        &self.machine
     }
 
     fn file(&self, range: FileRange) -> Result<Bytes, TraceError> {
@@ -76,7 +87,7 @@ impl Scene {
 
     /// Replay these events: it is a divergence, and nothing has happened.
     fn is_harmless(&mut self, what: &str, events: Vec<Event>) {
-        let altered = Altered { events, log: &self.recording.log };
+        let altered = Altered::new(&self.recording.log, events);
         let replayed = replay(&altered, options(&mut |_, _| {}));
         assert!(!self.file.exists(), "{what}: a file was made");
         assert!(self.socket.recv(&mut [0; 16]).is_err(), "{what}: a packet was sent");
@@ -163,13 +174,32 @@ fn a_call_that_a_task_stands_at_is_not_made_by_what_follows() {
 fn the_buffer_of_another_version_is_refused() {
     let scene = Scene::new("hostile");
     let mut events = scene.events();
-    let digest = events.iter_mut().find_map(|event| match event {
-        Event::Buffer(digest) => Some(digest),
+    let version = events.iter_mut().find_map(|event| match event {
+        Event::Buffer(version) => Some(version),
         _ => None,
     });
-    *digest.expect("a buffer") ^= 1;
-    let altered = Altered { events, log: &scene.recording.log };
+    *version.expect("a buffer") ^= 1;
+    let altered = Altered::new(&scene.recording.log, events);
     let error = replay(&altered, options(&mut |_, _| {})).expect_err("a refusal").to_string();
     assert!(error.contains("system-call buffer") && error.contains("recording in memory"), "{error}");
     let _: &Path = &scene.file;
+}
+
+#[test]
+fn what_another_processor_had_is_refused_before_anything_runs() {
+    let scene = Scene::new("hostile");
+    let mut machine = serde_json::to_value(scene.recording.log.machine()).expect("a machine");
+    for word in machine["features"].as_array_mut().expect("words") {
+        *word = u32::MAX.into();
+    }
+    let machine = serde_json::from_value(machine).expect("a machine");
+    // Without any event: none is looked at.
+    let altered = Altered { machine, ..Altered::new(&scene.recording.log, Vec::new()) };
+    let error = replay(&altered, options(&mut |_, _| {})).expect_err("a refusal").to_string();
+    // No processor has all that there ever was.
+    assert!(
+        error.contains("recording in memory` needs ") && error.contains(" more, which this processor"),
+        "{error}"
+    );
+    assert!(error.contains("record with `--cpu v2`"), "{error}");
 }

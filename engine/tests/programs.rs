@@ -19,7 +19,7 @@ use rrtest_engine::schedule::surprise::{Surprise, Surprises};
 use rrtest_engine::task::TaskId;
 use rrtest_engine::trace::event::{Event, FileRange};
 use rrtest_engine::trace::log::Log;
-use rrtest_engine::trace::{Bytes, Source, TraceError};
+use rrtest_engine::trace::{Bytes, Machine, Source, TraceError};
 use rrtest_engine::tracee::buffered_calls;
 
 const STRATEGIES: [StrategyName; 3] = [StrategyName::Fair, StrategyName::Walk, StrategyName::Pct];
@@ -388,6 +388,24 @@ fn the_processor_is_the_one_that_is_asked_for() {
     }
 }
 
+#[test]
+fn vector_registers_live_across_signals() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = compile("vectors", directory.path());
+    let natively = Command::new(&path).output().expect("a run").stdout;
+    for processor in [Processor::V2, Processor::V3, Processor::Native] {
+        let program = program(&path, &[], directory.path());
+        let options = options(PATIENCE, StrategyName::Fair, 0);
+        let recording = record::record(&program, &record::Options { processor, ..options });
+        let recording = recording.expect("a recording");
+        // Without AVX there is a line less.
+        let text = text(&recording);
+        assert!(String::from_utf8_lossy(&natively).starts_with(&text) && !text.is_empty(), "{text}");
+        let (replayed, output) = replay_recording(&recording).expect("a replay");
+        assert_eq!((&replayed.ending, output), (&recording.ending, recording.output), "{processor}");
+    }
+}
+
 /// What the program says with this processor, from what it says without a recorder.
 fn seen(processor: Processor, machine: &str) -> String {
     let hidden: &[(&str, &str)] = match processor {
@@ -425,6 +443,10 @@ impl Source for OtherRandom<'_> {
             }
             Ok(event)
         }))
+    }
+
+    fn machine(&self) -> &Machine {
+        self.0.machine()
     }
 
     fn file(&self, range: FileRange) -> Result<Bytes, TraceError> {
@@ -632,7 +654,7 @@ fn schedule(recording: &Recording) -> Vec<(TaskId, Vec<(u64, u32)>)> {
                 }
             }
             Event::Tick(position) | Event::Entered(position) => {
-                turns.last_mut().expect("a task").1.push((position.left, position.sp as u32));
+                turns.last_mut().expect("a task").1.push((position.left, position.registers.sp() as u32));
             }
             _ => {}
         }

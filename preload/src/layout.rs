@@ -19,6 +19,9 @@ pub const INJECTION: usize = AREA + 0x1000;
 /// Address of the system-call buffer's code, the same bytes in every process: those of [`crate::BUFFER`].
 pub const BUFFER: usize = AREA + 0x2000;
 
+/// The version of that code and of the layout of what it shares with the recorder. Whoever replays a trace must have the same.
+pub const BUFFER_VERSION: u32 = 1;
+
 /// Room for that code.
 pub const BUFFER_LEN: usize = 0x8000;
 

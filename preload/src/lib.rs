@@ -32,7 +32,3 @@ pub mod turns;
 /// The system-call buffer's code, for [`layout::BUFFER`].
 #[cfg(not(rrtest_image))]
 pub const BUFFER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/buffer"));
-
-/// Tells the system-call buffers of different versions apart. It is taken from the source, so that it does not depend on the compiler.
-#[cfg(not(rrtest_image))]
-pub const BUFFER_DIGEST: u128 = include!(concat!(env!("OUT_DIR"), "/digest"));

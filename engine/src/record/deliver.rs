@@ -130,7 +130,7 @@ impl Recorder<'_> {
     ) -> Flow<Next> {
         let mut writes = Vec::new();
         self.take_buffered();
-        self.code.call_sites.returns_to(signal.position.ip);
+        self.code.call_sites.returns_to(signal.position.registers.ip());
         if let Some(call) = call {
             self.journal.note_arrival(&mut self.tasks, &self.clock, id);
             if let Some(code) = call.restart {

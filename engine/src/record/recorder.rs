@@ -64,13 +64,13 @@ impl<'a> Recorder<'a> {
             tracee::launch(program, fds.streams(), clock.area(), at_random)?;
         let registers = task.registers()?;
         let tid = task.tid();
-        let mut log = Log::default();
+        let mut log = Log::default().with_processor(options.processor);
         let lines = tracee::maps(tid)?;
         let image = image::image(&program.path, &lines, registers, &memory, &mut log)?;
         start_up.linking = image::has_linker(&image);
         log.push(Event::Image(image));
         clock.area().load_buffer(rrtest_preload::BUFFER);
-        log.push(Event::Buffer(rrtest_preload::BUFFER_DIGEST));
+        log.push(Event::Buffer(rrtest_preload::layout::BUFFER_VERSION));
         let mut recorder = Self::new(options, clock, log, fds, kill_on_drop)?;
         recorder.scheduler.start_up = Some(start_up);
         let space = Rc::new(Space::new(0, memory));

@@ -85,7 +85,7 @@ pub(super) fn task(tasks: &mut Tasks) -> Task {
         Hold::Ready(stopped(id.0)),
         origin,
         scratch,
-        Position { left: 0, ip: 0, sp: 0, digest: 0 },
+        Position { left: 0, registers: Registers([0; 27]) },
     )
 }
 

@@ -1,5 +1,7 @@
 //! Comparing a replay with its recording, and saying what differs.
 
+use std::fmt::Write as _;
+
 use rrtest_preload::layout::{SYS_READ, SYS_TICK};
 
 use super::step::Step;
@@ -17,7 +19,16 @@ impl Step<'_, '_> {
         }
         let _ = self.live.area.give_log(&[]);
         self.state.log.len = 0;
-        if found == *expected { Ok(()) } else { Err(self.differs(expected.to_string(), found.to_string())) }
+        if found == *expected {
+            return Ok(());
+        }
+        let (mut recorded, mut replayed) = (expected.to_string(), found.to_string());
+        let others = |(name, ..): &(&str, u64, u64)| !matches!(*name, "rip" | "rsp");
+        for (name, here, there) in expected.registers.differences(&found.registers).filter(others) {
+            let _ = write!(recorded, ", {name} {here:#x}");
+            let _ = write!(replayed, ", {name} {there:#x}");
+        }
+        Err(self.differs(recorded, replayed))
     }
 
     /// Whether the buffer has taken all that it was given.

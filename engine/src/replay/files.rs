@@ -14,7 +14,7 @@ use nix::fcntl::{FallocateFlags, fallocate};
 use super::mapper::{Mapper, Place};
 use crate::Error;
 use crate::trace::event::{Backing, FileChange, Inode, Load};
-use crate::trace::{Parts, Prefetch, Ready, Source, TraceError};
+use crate::trace::{Machine, Parts, Prefetch, Ready, Source, TraceError};
 use crate::tracee::{memory_file, os};
 
 /// Where a replay has the contents of files from: the trace, and what is got ready of it.
@@ -32,6 +32,11 @@ impl<'a> Contents<'a> {
     /// The replay has ended. An error if anything is damaged that it has not needed.
     pub(super) fn finish(&mut self) -> Result<(), TraceError> {
         std::mem::take(&mut self.prefetch).finish()
+    }
+
+    /// The machine on which it was recorded.
+    pub(super) fn machine(&self) -> &'a Machine {
+        self.trace.machine()
     }
 
     /// The trace file and the version of cargo-rrtest that made it, for messages.

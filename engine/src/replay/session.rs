@@ -4,6 +4,8 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
+use rrtest_preload::processor::Processor;
+
 use super::check::misplaced;
 use super::cursor::Cursor;
 use super::files::{Contents, Files};
@@ -15,8 +17,8 @@ use super::{Options, image};
 use crate::ending::{Ending, Stats};
 use crate::error::Error;
 use crate::task::TaskId;
-use crate::trace::Source;
 use crate::trace::event::Event;
+use crate::trace::{Machine, Source, TraceError};
 use crate::tracee::{
     Area, Launched, Memory, Point, Registers, Resume, THREAD_NAME, WakeUpTimer, bind_to_core,
     raise_descriptor_limit, rebuild,
@@ -45,12 +47,22 @@ pub struct Report {
     pub why: Why,
 }
 
+/// Refuses a trace, before anything of it runs, that needs another processor.
+fn check_processor(trace: &dyn Source) -> Result<(), Error> {
+    let (recorded, here) = (trace.machine(), Machine::here(Processor::Native));
+    recorded.replays_on(&here).map_err(|lacking| {
+        let (recorded, here) = (recorded.to_string(), here.model().to_owned());
+        TraceError::Processor { path: trace.origin().0.to_owned(), lacking, recorded, here }.into()
+    })
+}
+
 impl<'a> Session<'a> {
     /// Begin a replay: its program stands before its first instruction. The calling thread is pinned to the core.
     ///
     /// # Errors
     /// If the trace is damaged, or the kernel refuses something.
     pub fn start(trace: &'a dyn Source, options: Options<'a>) -> Result<Self, Error> {
+        check_processor(trace)?;
         let contents = Contents::of(trace);
         bind_to_core(options.core)?;
         raise_descriptor_limit();

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use rrtest_preload::layout::Mode;
+use rrtest_preload::layout::{BUFFER_VERSION, Mode};
 
 use super::live::{Held, Live};
 use super::state::{At, State};
@@ -96,7 +96,7 @@ impl Step<'_, '_> {
             Event::Run { task, slice, preempts } => self.switch(*task, *slice, *preempts)?,
             Event::Cut(ticks) => self.cut(*ticks)?,
             Event::Tick(position) => self.tick(position)?,
-            Event::Buffer(digest) => self.load_buffer(*digest)?,
+            Event::Buffer(version) => self.load_buffer(*version)?,
             Event::Buffered(log) => self.buffered(log)?,
             Event::Patched(patched) => self.patched(patched)?,
             Event::MovedReads(reads) => self.moved_reads(reads)?,
@@ -124,8 +124,8 @@ impl Step<'_, '_> {
     }
 
     /// The code of the system-call buffer is ours, whatever the trace was made with; so it must be the same.
-    fn load_buffer(&mut self, digest: u128) -> Result<(), Error> {
-        if digest != rrtest_preload::BUFFER_DIGEST {
+    fn load_buffer(&mut self, version: u32) -> Result<(), Error> {
+        if version != BUFFER_VERSION {
             let (path, tool) = self.live.contents.origin();
             return Err(TraceError::Buffer { path: path.to_owned(), tool: tool.to_owned() }.into());
         }

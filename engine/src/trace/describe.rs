@@ -40,7 +40,7 @@ impl Display for Description<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.event {
             Event::Image(image) => describe_image(image, f),
-            Event::Buffer(digest) => write!(f, "the system-call buffer #{digest:x}"),
+            Event::Buffer(version) => write!(f, "the system-call buffer, version {version}"),
             Event::Patched(patched) => {
                 write!(f, "from now on the call site at {:#x} leads into the buffer", patched.site)
             }
@@ -76,8 +76,8 @@ impl Display for Description<'_> {
 
 impl Display for Position {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { left, ip, sp, digest } = self;
-        write!(f, "ip {ip:#x}, sp {sp:#x}, {left} ticks left, registers #{digest:x}")
+        let Self { left, registers } = self;
+        write!(f, "ip {:#x}, sp {:#x}, {left} ticks left", registers.ip(), registers.sp())
     }
 }
 
@@ -196,6 +196,7 @@ fn name_signal(number: i32, f: &mut Formatter<'_>) -> fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace::event::Registers;
     use crate::trace::testing;
 
     fn names(number: u64) -> Option<&'static str> {
@@ -203,7 +204,9 @@ mod tests {
     }
 
     fn call(number: u64, result: i64) -> String {
-        let position = Position { left: 37, ip: 0x1000, sp: 0x2000, digest: 0xabc };
+        let mut registers = Registers([0x2000; 27]);
+        registers.set_ip(0x1000);
+        let position = Position { left: 37, registers };
         let args = [3, 0x5000, 16, 0, 0, 0];
         let (writes, effect) = (Vec::new(), Effect::None);
         let syscall = Syscall { position, number, args, result, writes, given: 0, effect };
@@ -214,7 +217,7 @@ mod tests {
     fn a_call_is_described_with_its_result_and_place() {
         assert_eq!(
             call(1, 16),
-            "write(0x3, 0x5000, 0x10, 0x0, 0x0, 0x0) = 16, at ip 0x1000, sp 0x2000, 37 ticks left, registers #abc"
+            "write(0x3, 0x5000, 0x10, 0x0, 0x0, 0x0) = 16, at ip 0x1000, sp 0x2000, 37 ticks left"
         );
         assert!(call(999, 0).starts_with("system call 999(0x3, "));
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::file::FORMAT;
+use super::machine::Lacking;
 
 /// Why a trace cannot be read or written. Every variant names the file, what is wrong, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +95,22 @@ pub enum TraceError {
         path: PathBuf,
         /// `EM_*` of `elf.h`.
         machine: u16,
+    },
+    /// This processor cannot execute what the recorded one could.
+    #[error(
+        "the trace `{}` {lacking}, which this processor ({here}) does not have\n  \
+         it was recorded with {recorded}: replay it on such a processor, or record with `--cpu v2`, which all have",
+        path.display()
+    )]
+    Processor {
+        /// The trace.
+        path: PathBuf,
+        /// What it lacks.
+        lacking: Lacking,
+        /// The recorded one.
+        recorded: String,
+        /// This one.
+        here: String,
     },
     /// A file that the program had mapped is no longer what it was when it was mapped.
     #[error(

@@ -14,14 +14,13 @@ use crate::ending::Ending;
 use crate::task::TaskId;
 pub use crate::tracee::{Registers, Vectors};
 
-/// One event.
+/// One event. New kinds come last: their encodings then mean nothing else in older traces.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// The process image, as the kernel left it after execve(2). The first event.
     Image(Image),
-    /// The system-call buffer that all its processes have, by the digest of its code
-    /// ([`BUFFER_DIGEST`](rrtest_preload::BUFFER_DIGEST)). The second event.
-    Buffer(u128),
+    /// The system-call buffer that all its processes have, by its version ([`BUFFER_VERSION`](rrtest_preload::layout::BUFFER_VERSION)). The second event.
+    Buffer(u32),
     /// A task gets the core.
     Run {
         /// Which task.
@@ -119,19 +118,15 @@ impl Event {
 pub struct Position {
     /// What was left of the countdown.
     pub left: u64,
-    /// The instruction pointer.
-    pub ip: u64,
-    /// The stack pointer.
-    pub sp: u64,
-    /// A digest of the general registers.
-    pub digest: u32,
+    /// The registers, as far as they must be the same ([`Registers::kept`]).
+    pub registers: Registers,
 }
 
 impl Position {
     /// Where a task is that stands at these registers with so much left of the countdown.
     #[must_use]
     pub fn of(left: u64, registers: &Registers) -> Self {
-        Self { left, ip: registers.ip(), sp: registers.sp(), digest: registers.digest() }
+        Self { left, registers: registers.kept() }
     }
 }
 

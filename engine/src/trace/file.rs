@@ -17,12 +17,13 @@ use std::ffi::OsString;
 use serde::{Deserialize, Serialize};
 
 use super::block::u32_at;
+use super::machine::Machine;
 use crate::ending::{Ending, Stats};
 use crate::program::Program;
 
 /// The version of the format. Raise it with every change to the encoding of [`Index`] or of
 /// [`super::event::Event`].
-pub(super) const FORMAT: u32 = 9;
+pub(super) const FORMAT: u32 = 10;
 
 /// The processor, as ELF numbers it: `EM_X86_64` of `elf.h`.
 pub(super) const MACHINE: u16 = 62;
@@ -122,6 +123,7 @@ impl Header {
 /// What a trace is about, and where its parts lie in the file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Index {
+    pub(super) machine: Machine,
     pub(super) program: Program,
     pub(super) ending: Ending,
     pub(super) stats: Stats,

@@ -8,11 +8,13 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rrtest_preload::processor::Processor;
+
 use super::event::{Backing, Event, FileChange, FileId, FileRange};
 use super::inodes::{Identity, Inodes, Part};
 use super::mapped::MappedFiles;
 use super::stream::{Chunk, Encoder, Events};
-use super::{Bytes, Source, TraceError, skip};
+use super::{Bytes, Machine, Source, TraceError, skip};
 
 /// Room for a chunk of the event stream. Chunks are not moved once they are full, so a long recording costs no copying.
 const CHUNK: usize = 1 << 20;
@@ -49,6 +51,7 @@ pub struct Log {
     files: Arc<MappedFiles>,
     inodes: Arc<Inodes>,
     failure: Option<Failure>,
+    machine: Arc<Machine>,
 }
 
 /// What several logs begin with. It is held once, however many there are.
@@ -59,7 +62,7 @@ impl Prefix {
     /// A log that begins like this.
     #[must_use]
     pub fn log(&self) -> Log {
-        let Log { chunks, room, entries, count, files, inodes, failure, .. } = &self.0;
+        let Log { chunks, room, entries, count, files, inodes, failure, machine, .. } = &self.0;
         Log {
             chunks: chunks.clone(),
             room: *room,
@@ -71,6 +74,7 @@ impl Prefix {
             files: Arc::clone(files),
             inodes: Arc::clone(inodes),
             failure: failure.clone(),
+            machine: Arc::clone(machine),
         }
     }
 }
@@ -120,7 +124,14 @@ impl Log {
             files: Arc::default(),
             inodes: Arc::default(),
             failure: None,
+            machine: Machine::here(Processor::Native),
         }
+    }
+
+    /// The same, of a program that sees this processor.
+    #[must_use]
+    pub fn with_processor(self, processor: Processor) -> Self {
+        Self { machine: Machine::here(processor), ..self }
     }
 
     /// Append an event.
@@ -315,6 +326,10 @@ impl Source for Log {
         let first = self.entries.get(entry).copied().unwrap_or_default();
         let events = Events::new(self.stream(entry), first, PathBuf::from(IN_MEMORY));
         skip(Box::new(events), at.saturating_sub(first))
+    }
+
+    fn machine(&self) -> &Machine {
+        &self.machine
     }
 
     fn file(&self, range: FileRange) -> Result<Bytes, TraceError> {

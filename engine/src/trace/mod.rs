@@ -12,6 +12,7 @@ mod extents;
 mod file;
 pub mod inodes;
 pub mod log;
+mod machine;
 mod mapped;
 mod originals;
 mod reader;
@@ -29,6 +30,7 @@ use event::{Event, FileRange};
 
 pub use ahead::{Parts, Prefetch, Ready};
 pub use error::TraceError;
+pub use machine::{Lacking, Machine};
 pub use reader::{CarriedFile, Trace};
 
 /// What replay needs of a recording, be it in memory or in a file.
@@ -47,6 +49,9 @@ pub trait Source {
     /// # Errors
     /// If the trace is damaged, or the file of a recording in memory has been modified.
     fn file(&self, range: FileRange) -> Result<Bytes, TraceError>;
+
+    /// The machine on which it was recorded.
+    fn machine(&self) -> &Machine;
 
     /// A replay begins: what takes long is got ready beside it, for this one alone.
     fn prefetch(&self) -> Prefetch {

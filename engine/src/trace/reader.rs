@@ -15,7 +15,7 @@ use super::file::{
     BadHeader, FORMAT, Header, Index, MACHINE, StoredBlock, StoredEntry, StoredFile, VERIFIED,
 };
 use super::stream::{Chunk, Events};
-use super::{Bytes, Source, TraceError, skip};
+use super::{Bytes, Machine, Source, TraceError, skip};
 use crate::ending::{Ending, Stats};
 use crate::program::Program;
 
@@ -200,6 +200,10 @@ impl Source for Trace {
             .map_or((0, self.index.events.0), |entry| (entry.event, entry.at));
         let events = Events::new(self.stream(offset), first, self.path.clone());
         skip(Box::new(events), at.saturating_sub(first))
+    }
+
+    fn machine(&self) -> &Machine {
+        &self.index.machine
     }
 
     fn file(&self, range: FileRange) -> Result<Bytes, TraceError> {
@@ -816,7 +820,17 @@ mod tests {
         let Head { program, ending, stats, info } = head(Ending::Exited(0));
         let info = info.to_string();
         let entries = Vec::new();
-        let index = Index { program, ending, stats, info, events, count: u64::MAX, entries, files };
+        let index = Index {
+            machine: Machine::default(),
+            program,
+            ending,
+            stats,
+            info,
+            events,
+            count: u64::MAX,
+            entries,
+            files,
+        };
         postcard::to_stdvec(&index).unwrap()
     }
 

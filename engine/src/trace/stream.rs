@@ -4,13 +4,15 @@
 //! *entries*: they begin with an event, whose encoding depends on none before it.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 
 use postcard::ser_flavors::Flavor;
 
 use super::TraceError;
-use super::event::Event;
+use super::event::{Event, Position, Registers};
+use crate::task::TaskId;
 
 /// Bytes of the length before each event.
 const PREFIX: usize = size_of::<u32>();
@@ -25,7 +27,7 @@ pub(super) struct Chunk<'a> {
 /// Encodes events, each with its length.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Encoder {
-    countdown: Countdown,
+    previous: Previous,
 }
 
 impl Encoder {
@@ -39,7 +41,7 @@ impl Encoder {
     /// # Errors
     /// Why it cannot be encoded. Nothing is appended then.
     pub(super) fn encode(&mut self, mut event: Event, chunk: &mut Vec<u8>) -> Result<(), String> {
-        self.countdown.take_out(&mut event);
+        self.previous.take_out(&mut event);
         let start = chunk.len();
         chunk.extend_from_slice(&[0; PREFIX]);
         let encoded =
@@ -55,32 +57,66 @@ impl Encoder {
     }
 }
 
-/// The countdown at the previous event; 0 in front of an entry's first one.
+/// The countdown at the previous event, and each task's registers at its previous position; all are 0 in front of an
+/// entry's first event.
 ///
-/// In the stream, [`Position::left`](super::event::Position::left) is the number of ticks since then. A loop that makes
-/// the same call again and again so yields the same bytes again and again, and zstd all but removes them.
+/// In the stream, [`Position::left`] is the number of ticks since then, and the registers are what they have changed by.
+/// A loop that makes the same call again and again so yields the same bytes again and again, and zstd all but removes
+/// them.
 #[derive(Clone, Debug, Default)]
-struct Countdown(u64);
+struct Previous {
+    left: u64,
+    /// The task that runs, as far as events say so. (Tasks also hand over without one, which costs some bytes.)
+    task: TaskId,
+    registers: BTreeMap<TaskId, Registers>,
+}
 
-impl Countdown {
+impl Previous {
     fn take_out(&mut self, event: &mut Event) {
-        if let Event::Run { slice, .. } = event {
-            self.0 = *slice;
-        } else if let Some(position) = event.position_mut() {
-            let left = position.left;
-            position.left = self.0.wrapping_sub(left);
-            self.0 = left;
+        if !self.note_run(event)
+            && let Some(position) = event.position_mut()
+        {
+            let Position { left, registers } = *position;
+            let before = self.registers.entry(self.task).or_insert(ZERO);
+            position.left = self.left.wrapping_sub(left);
+            for (value, before) in position.registers.0.iter_mut().zip(before.0) {
+                *value = zigzag(value.wrapping_sub(before));
+            }
+            (self.left, *before) = (left, registers);
         }
     }
 
     fn put_back(&mut self, event: &mut Event) {
-        if let Event::Run { slice, .. } = event {
-            self.0 = *slice;
-        } else if let Some(position) = event.position_mut() {
-            position.left = self.0.wrapping_sub(position.left);
-            self.0 = position.left;
+        if !self.note_run(event)
+            && let Some(position) = event.position_mut()
+        {
+            let before = self.registers.entry(self.task).or_insert(ZERO);
+            position.left = self.left.wrapping_sub(position.left);
+            for (value, before) in position.registers.0.iter_mut().zip(before.0) {
+                *value = before.wrapping_add(unzigzag(*value));
+            }
+            (self.left, *before) = (position.left, position.registers);
         }
     }
+
+    /// Whether a task begins to run here, which is noted.
+    fn note_run(&mut self, event: &Event) -> bool {
+        let Event::Run { task, slice, .. } = event else { return false };
+        (self.task, self.left) = (*task, *slice);
+        true
+    }
+}
+
+const ZERO: Registers = Registers([0; 27]);
+
+/// Makes small numbers of small differences of either sign (as Protocol Buffers do), which are short in postcard.
+fn zigzag(difference: u64) -> u64 {
+    let signed = difference.cast_signed();
+    (signed << 1 ^ signed >> 63).cast_unsigned()
+}
+
+fn unzigzag(value: u64) -> u64 {
+    value >> 1 ^ (value & 1).wrapping_neg()
 }
 
 /// Lets postcard append to a buffer that is used again and again. (Its own `ExtendFlavor` copies byte strings byte by
@@ -119,7 +155,7 @@ pub(super) struct Events<'a, I> {
     at: usize,
     /// An event that spans chunks, put together.
     record: Vec<u8>,
-    countdown: Countdown,
+    previous: Previous,
     /// The trace's name, for errors.
     path: PathBuf,
     count: u64,
@@ -132,8 +168,8 @@ where
 {
     /// The events from number `first` on, with which the first chunk begins.
     pub(super) fn new(chunks: I, first: u64, path: PathBuf) -> Self {
-        let (chunk, record, countdown) = (Cow::Borrowed([].as_slice()), Vec::new(), Countdown::default());
-        Self { chunks, chunk, at: 0, record, countdown, path, count: first, over: false }
+        let (chunk, record, previous) = (Cow::Borrowed([].as_slice()), Vec::new(), Previous::default());
+        Self { chunks, chunk, at: 0, record, previous, path, count: first, over: false }
     }
 
     /// Make sure that the current chunk has something left, unless the stream is over. `within` says whether an event has
@@ -149,7 +185,7 @@ where
                 if first != self.count {
                     return Err(self.damaged(&format!("is said to be event {first}")));
                 }
-                self.countdown = Countdown::default();
+                self.previous = Previous::default();
             }
             (self.chunk, self.at) = (bytes, 0);
         }
@@ -206,7 +242,7 @@ where
         }
         match postcard::take_from_bytes::<Event>(record) {
             Ok((mut event, [])) => {
-                self.countdown.put_back(&mut event);
+                self.previous.put_back(&mut event);
                 self.count += 1;
                 Ok(Some(event))
             }
@@ -239,8 +275,6 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::TaskId;
-    use crate::trace::event::Position;
     use crate::trace::testing;
 
     #[test]
@@ -248,14 +282,16 @@ mod tests {
         let mut encoder = Encoder::default();
         encoder.encode(Event::Run { task: TaskId(0), slice: 100, preempts: false }, &mut Vec::new()).unwrap();
         let mut tick = |left| {
-            let position = Position { left, ip: 0x7fff_1234, sp: 0x7fff_5678, digest: 9 };
+            // One register counts with the ticks.
+            let position = Position { left, registers: Registers([left; 27]) };
             let mut bytes = Vec::new();
             encoder.encode(Event::Tick(position), &mut bytes).unwrap();
             bytes
         };
-        let first = tick(93);
-        assert_eq!(tick(86), first);
-        assert_ne!(tick(80), first);
+        tick(93);
+        let second = tick(86);
+        assert_eq!(tick(79), second);
+        assert_ne!(tick(73), second);
     }
 
     #[test]
@@ -276,7 +312,7 @@ mod tests {
 
     #[test]
     fn decoding_begins_at_any_entry_and_notices_a_wrong_one() {
-        let position = |left| Position { left, ip: 1, sp: 2, digest: 3 };
+        let position = |left| Position { left, registers: Registers([left; 27]) };
         let events: Vec<_> = (0..30).map(|n| Event::Tick(position(1000 - 7 * n))).collect();
         let mut encoder = Encoder::default();
         let chunks: Vec<Vec<u8>> = events

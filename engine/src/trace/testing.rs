@@ -49,7 +49,7 @@ pub(super) fn every_kind() -> Vec<Event> {
         Event::Run { task: TaskId(u32::MAX), slice: u64::MAX, preempts: true },
         Event::Tick(position(u64::MAX)),
         Event::Entered(position(3)),
-        Event::Buffer(u128::MAX),
+        Event::Buffer(u32::MAX),
         Event::Patched(Patched {
             site: 0x1000,
             code: vec![0xff; 8],
@@ -161,7 +161,7 @@ fn syscall(n: u64) -> Syscall {
 }
 
 fn position(left: u64) -> Position {
-    Position { left, ip: 0x5555_5555_1234, sp: 0x7fff_ffff_e000, digest: 0xdead_beef }
+    Position { left, registers: Registers(std::array::from_fn(|n| (n as u64) << 59 | left)) }
 }
 
 /// Run the body of the test named `test` in a process of its own, where it may set limits that hold for a process.

@@ -3,7 +3,6 @@
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::TraceError;
 use super::block::{BLOCK, BlockWriter};
 use super::file::{
     FORMAT, Header, Index, MACHINE, MARK_AT, StoredBlock, StoredEntry, StoredFile, UNVERIFIED, VERIFIED,
@@ -12,6 +11,7 @@ use super::log::Log;
 use super::mapped::MappedFile;
 use super::originals::digest;
 use super::unnamed::Unnamed;
+use super::{Source, TraceError};
 use crate::ending::{Ending, Stats};
 use crate::program::Program;
 use crate::tracee;
@@ -91,6 +91,7 @@ impl<'a> Writer<'a> {
             blocks: parts.into_iter().map(stored).collect(),
         });
         let index = Index {
+            machine: log.machine().clone(),
             program: head.program.clone(),
             ending: head.ending.clone(),
             stats: head.stats,

@@ -38,8 +38,9 @@ pub use process::{
     raise_descriptor_limit, reap_orphan, rebuild, set_up, unbind,
 };
 pub use ptrace::{
-    Death, DebugRegisters, Point, Registers, Resume, Running, Stop, Stopped, Vectors, WaitStatus, Waited,
-    WakeUpTimer, debug_status, interrupt, reap, to_exit, wait_any, wait_in_group,
+    Death, DebugRegisters, FrameState, Point, Registers, Resume, Running, StateLayout, Stop, Stopped,
+    Vectors, WaitStatus, Waited, WakeUpTimer, debug_status, interrupt, reap, to_exit, wait_any,
+    wait_in_group,
 };
 pub use system::{PAGE, TASK_SIZE, THREAD_NAME};
 pub(crate) use system::{last_os, on_task, os};

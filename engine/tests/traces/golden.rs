@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::common::{GO_ON, core};
 use crate::tiny;
 
-/// The programs. Not among them are those whose memory has the layout of a processor's vector registers, as a signal's frame has.
+/// The programs.
 const PROGRAMS: &[(&str, StrategyName)] = &[
     ("calls", StrategyName::Walk),
     ("memory", StrategyName::Walk),
@@ -25,6 +25,7 @@ const PROGRAMS: &[(&str, StrategyName)] = &[
     ("processes", StrategyName::Walk),
     ("reads", StrategyName::Fair),
     ("executes", StrategyName::Fair),
+    ("signals", StrategyName::Walk),
 ];
 
 fn path(name: &str) -> PathBuf {

@@ -36,9 +36,9 @@ const KINDS: &[Alteration] = &[
     ("a longer timeslice", ("threads", Walk), |events| { let at = of_call(events, libc::SYS_clone); events.insert(at, Event::Cut(u64::MAX)) }, "expected: a shorter timeslice"),
     // Positions.
     ("fewer ticks left", ("calls", Walk), |events| position(events, |it| it.left -= 1), "expected: "),
-    ("another instruction", ("calls", Walk), |events| position(events, |it| it.ip += 1), "expected: "),
-    ("another stack", ("calls", Walk), |events| position(events, |it| it.sp -= 8), "expected: "),
-    ("other registers", ("calls", Walk), |events| position(events, |it| it.digest ^= 1), "expected: "),
+    ("another instruction", ("calls", Walk), |events| position(events, |it| it.registers.set_ip(it.registers.ip() + 1)), "expected: "),
+    ("another stack", ("calls", Walk), |events| position(events, |it| it.registers.0[19] -= 8), "expected: "),
+    ("other registers", ("calls", Walk), |events| position(events, |it| it.registers.0[3] ^= 1), "r12 0x"),
     // Calls.
     ("another call", ("calls", Walk), |events| call(events, libc::SYS_pipe2, |call| call.number = libc::SYS_pipe as u64), "expected: pipe("),
     ("another argument", ("calls", Walk), |events| call(events, libc::SYS_pipe2, |call| call.args[1] = 1), "expected: pipe2(0x7ff"),
@@ -67,7 +67,7 @@ const KINDS: &[Alteration] = &[
     ("a read that nothing tells of", ("reads", Fair), |events| log(events, Vec::clear), "expected: "),
     ("a read that is none", ("calls", Walk), |events| { let at = of_call(events, libc::SYS_getpid); events[at] = Event::Drained(*events[at].position().expect("a position")) }, "expected: an instruction that reads a clock or the like"),
     ("a trap that is none", ("traps", Fair), |events| { let trap = trap(events); events.insert(5, events[trap].clone()) }, "expected: "),
-    ("a trap elsewhere", ("traps", Fair), |events| { let at = trap(events); let Event::TrappedRead(read) = &mut events[at] else { panic!() }; read.position.ip += 1 }, "expected: "),
+    ("a trap elsewhere", ("traps", Fair), |events| { let at = trap(events); let Event::TrappedRead(read) = &mut events[at] else { panic!() }; read.position.registers.0[16] += 1 }, "expected: "),
     ("a trap that gives something else", ("traps", Fair), |events| { let at = trap(events); let Event::TrappedRead(read) = &mut events[at] else { panic!() }; read.value += 1 }, "bytes to standard output: `"),
     // Tasks and processes.
     ("a new task of another number", ("threads", Walk), |events| call(events, libc::SYS_clone, |call| call.effect = Effect::Spawned(TaskId(5))), "expected: task 1; found: task 5"),
@@ -94,7 +94,7 @@ const KINDS: &[Alteration] = &[
     // Signals.
     ("another fault", ("signals", Walk), |events| signal(events, |signal| signal.fault, |signal| signal.number = libc::SIGFPE), "expected: signal 8 raised by an instruction"),
     ("a fault that is none", ("signals", Walk), |events| signal(events, |signal| !signal.fault, |signal| signal.fault = true), "raised by an instruction"),
-    ("a signal elsewhere", ("signals", Walk), |events| signal(events, |signal| !signal.fault, |signal| signal.position.ip += 1), "expected: "),
+    ("a signal elsewhere", ("signals", Walk), |events| signal(events, |signal| !signal.fault, |signal| signal.position.registers.0[16] += 1), "expected: "),
     ("a signal that nothing tells of", ("signals", Walk), |events| { let at = find(events, 0, |event| matches!(event, Event::Signal(_))); events.remove(at); }, "expected: "),
     ("a signal that kills", ("signals", Walk), |events| signal(events, |signal| !signal.fault, |signal| signal.handler = None), "expected: "),
     // Moments where nothing counts.

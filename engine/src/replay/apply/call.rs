@@ -119,11 +119,7 @@ impl Step<'_, '_> {
             }
             Performance::Clone => self.clone_task(stopped, registers, call),
             Performance::Execute => self.execute(stopped, call),
-            Performance::SignalReturn => {
-                let (stopped, _) = self.run_to_exit(stopped)?;
-                self.ready(stopped);
-                Ok(())
-            }
+            Performance::SignalReturn => self.signal_return(stopped, *registers),
             Performance::Exit => {
                 self.write(call)?;
                 self.exit(stopped, (a & 0xff) as i32)

@@ -1,9 +1,10 @@
 //! Signals.
 
+use crate::Error;
 use crate::replay::state::At;
 use crate::replay::step::{Arrival, Flow, Step};
 use crate::trace::event::Signal;
-use crate::tracee::Stop;
+use crate::tracee::{FrameState, Registers, Stop, Stopped};
 
 impl Step<'_, '_> {
     /// A signal reaches the running task: by its own instruction, or where it stands.
@@ -56,6 +57,54 @@ impl Step<'_, '_> {
                 stopped.reset_vector_state()?;
             }
         }
+        self.ready(stopped);
+        Ok(())
+    }
+
+    /// Does what rt_sigreturn(2) does. The kernel would read the vector registers in the layout of this processor, but
+    /// the frame has that of the recorded one. (Signal mask and alternative stack matter to the kernel alone, which
+    /// delivers no signals here.)
+    pub(in crate::replay) fn signal_return(
+        &mut self,
+        stopped: Stopped,
+        registers: Registers,
+    ) -> Result<(), Error> {
+        /// Offsets behind the return address, which the handler has popped: `struct sigcontext_64` in `struct ucontext`
+        /// (arch/x86/include/asm/sigframe.h, asm-generic/ucontext.h), and in it the address of the vector registers.
+        const CONTEXT: u64 = 40;
+        const FPSTATE: u64 = CONTEXT + 23 * 8;
+        /// The kernel stores the vector registers at multiples of this, and takes them from nowhere else.
+        const ALIGNMENT: u64 = 64;
+        let memory = self.memory();
+        let at = |offset: u64| registers.sp().checked_add(offset);
+        let mut context = [0; Registers::CONTEXT];
+        let general = at(CONTEXT).and_then(|address| memory.read(address, &mut context).ok());
+        let fpstate = at(FPSTATE).and_then(|address| memory.u64(address).ok());
+        let layout = self.live.contents.machine().states();
+        let vectors =
+            fpstate.filter(|address| *address != 0 && address.is_multiple_of(ALIGNMENT)).and_then(|start| {
+                FrameState::read(layout, |offset, len| {
+                    let mut bytes = vec![0; len];
+                    memory.read(start.checked_add(offset as u64)?, &mut bytes).ok()?;
+                    Some(bytes)
+                })
+            });
+        match (general, vectors, fpstate) {
+            (Some(()), Some(vectors), _) => {
+                if let Err(lacking) = stopped.restore_vector_state(&vectors)? {
+                    let expected = format!("a signal handler's end, which restores {lacking}");
+                    return Err(self.differs(expected, "a processor without them".to_owned()));
+                }
+            }
+            (Some(()), None, Some(0)) => stopped.reset_vector_state()?,
+            // There is no such frame. The kernel raises SIGSEGV, as it did.
+            _ => {
+                let (stopped, _) = self.run_to_exit(stopped)?;
+                self.ready(stopped);
+                return Ok(());
+            }
+        }
+        stopped.set_registers(&registers.returned(&context))?;
         self.ready(stopped);
         Ok(())
     }

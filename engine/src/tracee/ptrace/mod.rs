@@ -7,13 +7,14 @@ mod debug_registers;
 mod registers;
 mod task;
 mod to_exit;
+mod vectors;
 mod wake_up_timer;
 
 pub use debug_registers::{DebugRegisters, Point, debug_status};
 pub use registers::Registers;
 pub use task::{
-    Death, Resume, Running, Stop, Stopped, Vectors, WaitStatus, Waited, interrupt, reap, wait_any,
-    wait_in_group,
+    Death, Resume, Running, Stop, Stopped, WaitStatus, Waited, interrupt, reap, wait_any, wait_in_group,
 };
 pub use to_exit::to_exit;
+pub use vectors::{FrameState, StateLayout, Vectors};
 pub use wake_up_timer::WakeUpTimer;

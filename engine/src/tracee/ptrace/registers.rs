@@ -31,6 +31,12 @@ mod index {
     pub(super) const GENERAL: [usize; 16] =
         [RAX, RCX, RDX, 5, RSP, RBP, RSI, RDI, R8, R9, R10, R11, 3, 2, 1, 0];
 
+    /// The names of all.
+    pub(super) const NAMES: [&str; 27] = [
+        "r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx", "rsi",
+        "rdi", "orig_rax", "rip", "cs", "eflags", "rsp", "ss", "fs_base", "gs_base", "ds", "es", "fs", "gs",
+    ];
+
     /// The registers that carry a system call's arguments.
     pub(super) const ARGS: [usize; 6] = [RDI, RSI, RDX, R10, R8, R9];
 }
@@ -189,28 +195,77 @@ impl Registers {
         self.set_number(u64::MAX);
     }
 
+    /// Returns the registers to which rt_sigreturn(2) returns from the frame of a signal (`struct sigcontext_64` of
+    /// `asm/sigcontext.h`, `restore_sigcontext` of arch/x86/kernel/signal_64.c). `context` are the bytes of that, of
+    /// which there are [`Self::CONTEXT`].
+    #[must_use]
+    pub fn returned(mut self, context: &[u8; Self::CONTEXT]) -> Self {
+        /// AC, OF, DF, TF, SF, ZF, AF, PF, CF, RF: those that a program may set (`FIX_EFLAGS`).
+        const FLAGS: u64 =
+            1 << 18 | 1 << 11 | 1 << 10 | 1 << 8 | 1 << 7 | 1 << 6 | 1 << 4 | 1 << 2 | 1 | 1 << 16;
+        /// What the frame has, in its order.
+        const ORDER: [usize; 17] = [
+            index::R8,
+            index::R9,
+            index::R10,
+            index::R11,
+            index::GENERAL[12],
+            index::GENERAL[13],
+            index::GENERAL[14],
+            index::GENERAL[15],
+            index::RDI,
+            index::RSI,
+            index::RBP,
+            index::GENERAL[3],
+            index::RDX,
+            index::RAX,
+            index::RCX,
+            index::RSP,
+            index::RIP,
+        ];
+        let word = |number: usize| {
+            let bytes: [u8; 8] = std::array::from_fn(|byte| context[8 * number + byte]);
+            u64::from_le_bytes(bytes)
+        };
+        for (number, index) in ORDER.into_iter().enumerate() {
+            self.0[index] = word(number);
+        }
+        self.set_flags(self.flags() & !FLAGS | word(ORDER.len()) & FLAGS);
+        self.set_number(u64::MAX);
+        self
+    }
+
+    /// Bytes of the part of a frame that [`Self::returned`] reads.
+    pub const CONTEXT: usize = 18 * 8;
+
     /// Take over the segment registers and bases of `other`.
     pub fn copy_segments(&mut self, other: &Self) {
         self.0[index::SEGMENT_BASES..].copy_from_slice(&other.0[index::SEGMENT_BASES..]);
     }
 
-    /// Computes a digest of everything that the program can see at a call, of the system or of a function. It leaves out
-    /// the registers that the system-call instruction itself overwrites (rax, rcx, r11), and the flags that no compiler
+    /// Returns what the program can see at a call, of the system or of a function; the rest is 0. That is without the
+    /// registers that the system-call instruction itself overwrites (rax, rcx, r11), and the flags that no compiler
     /// keeps across a call (System V ABI, AMD64 supplement, 3.2.1): some are undefined after an instruction, and differ
     /// between processors.
     #[must_use]
-    pub fn digest(&self) -> u32 {
+    pub fn kept(mut self) -> Self {
         /// CF, PF, AF, ZF, SF, OF; and RF, which says how the processor has got to the instruction.
         const LEFT_OUT: u64 = 1 | 1 << 2 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 11 | 1 << 16;
-        // FNV-1a over whole words: cheap, and changes with any single register.
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-        for (i, value) in self.0.iter().enumerate() {
-            if !matches!(i, index::RAX | index::RCX | index::R11 | index::ORIG_RAX) {
-                let value = if i == index::EFLAGS { value & !LEFT_OUT } else { *value };
-                hash = (hash ^ value).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
-            }
+        for index in [index::RAX, index::RCX, index::R11, index::ORIG_RAX] {
+            self.0[index] = 0;
         }
-        (hash ^ hash >> 32) as u32
+        self.set_flags(self.flags() & !LEFT_OUT);
+        self
+    }
+
+    /// Returns the names of the registers that differ from `other`'s, each with the value here and there.
+    pub fn differences(&self, other: &Self) -> impl Iterator<Item = (&'static str, u64, u64)> {
+        let pairs = self.0.into_iter().zip(other.0);
+        index::NAMES
+            .into_iter()
+            .zip(pairs)
+            .filter(|(_, (here, there))| here != there)
+            .map(|(name, (here, there))| (name, here, there))
     }
 }
 
@@ -219,19 +274,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_digest_leaves_out_what_a_call_does_not_keep() {
+    fn what_a_call_does_not_keep_is_left_out() {
         let mut registers = Registers([7; 27]);
         registers.set_flags(0x202);
-        let digest = registers.digest();
+        let kept = registers.kept();
         // What an addition leaves, or a page that was touched for the first time.
         registers.set_flags(0x202 | 0x8d5 | 1 << 16);
         registers.set_result(1);
-        assert_eq!(registers.digest(), digest);
+        assert_eq!(registers.kept(), kept);
         // The direction of string instructions.
         registers.set_flags(0x602);
-        assert_ne!(registers.digest(), digest);
-        registers.set_flags(0x202);
         registers.set_ip(8);
-        assert_ne!(registers.digest(), digest);
+        let differences: Vec<_> = registers.kept().differences(&kept).collect();
+        assert_eq!(differences, [("rip", 8, 7), ("eflags", 0x602, 0x202)]);
     }
 }

@@ -1,11 +1,8 @@
 //! A traced task, stopped or running.
 
-use std::ops::Range;
-
 use libc::{c_int, c_long, pid_t};
 use nix::sys::ptrace;
 use nix::unistd::Pid;
-use serde::{Deserialize, Serialize};
 
 use super::debug_registers::{DebugRegisters, Point};
 use super::registers::Registers;
@@ -22,15 +19,6 @@ pub struct Stopped {
 #[derive(Debug)]
 pub struct Running {
     tid: Pid,
-}
-
-/// Contents of the floating-point and vector registers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Vectors {
-    /// The low halves of xmm0 to xmm15.
-    pub low: [u64; 16],
-    /// A digest of all of them.
-    pub digest: u32,
 }
 
 /// Why a task stopped.
@@ -141,72 +129,6 @@ impl Stopped {
     /// As for [`Self::signal_info`].
     pub fn set_signal_info(&self, info: &libc::siginfo_t) -> Result<(), Error> {
         ptrace::setsiginfo(self.tid, info).map_err(|e| self.refused("set signal information", e))
-    }
-
-    /// Resets the floating-point and vector registers to their initial state, as execve(2) and the start of a signal
-    /// handler do.
-    ///
-    /// # Errors
-    /// If the task has been killed, or the processor has no such state to set.
-    pub fn reset_vector_state(&self) -> Result<(), Error> {
-        /// Offsets of the control words in the legacy area, and their initial values (Intel SDM, volume 1, 13.6).
-        const CONTROL: [(usize, &[u8]); 2] = [(0, &[0x7f, 0x03]), (24, &[0x80, 0x1f, 0, 0])];
-        /// Where the header says which parts are in use; in the initial state none is, except for MXCSR.
-        const IN_USE: Range<usize> = 512..520;
-        let mut state = self.vector_state()?;
-        state[..IN_USE.start].fill(0);
-        state[IN_USE].fill(0);
-        for (at, bytes) in CONTROL {
-            state[at..at + bytes.len()].copy_from_slice(bytes);
-        }
-        let mut area = libc::iovec { iov_base: state.as_mut_ptr().cast(), iov_len: state.len() };
-        self.vector_request(libc::PTRACE_SETREGSET, &mut area)
-    }
-
-    /// Reads the floating-point and vector registers, in the processor's own layout (Intel SDM, volume 1, 13.4).
-    fn vector_state(&self) -> Result<Vec<u8>, Error> {
-        /// Larger than any processor's state so far (AMX has 11 KiB).
-        const LARGEST: usize = 64 << 10;
-        let mut state = vec![0_u8; LARGEST];
-        let mut area = libc::iovec { iov_base: state.as_mut_ptr().cast(), iov_len: state.len() };
-        self.vector_request(libc::PTRACE_GETREGSET, &mut area)?;
-        state.truncate(area.iov_len);
-        Ok(state)
-    }
-
-    fn vector_request(&self, request: libc::c_uint, area: &mut libc::iovec) -> Result<(), Error> {
-        /// ELF note type of the extended state (linux/elf.h).
-        const NT_X86_XSTATE: usize = 0x202;
-        // SAFETY: PTRACE_GETREGSET and PTRACE_SETREGSET (ptrace(2)) use the buffer that `area` describes, which the
-        // caller keeps alive and of that length; the kernel shortens `iov_len` to what it used.
-        let result = unsafe { libc::ptrace(request, self.tid.as_raw(), NT_X86_XSTATE, &raw mut *area) };
-        if result == -1 {
-            Err(self.refused("access the vector registers", nix::errno::Errno::last()))
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Reads the floating-point and vector registers, up to those of AVX, without the information on the last
-    /// instruction that used them.
-    ///
-    /// # Errors
-    /// If the task has been killed, or the processor has no such state.
-    pub fn vectors(&self) -> Result<Vectors, Error> {
-        /// Control and status, MXCSR, x87 and SSE registers, upper halves of AVX's (Intel SDM, volume 1, 13.4).
-        const PARTS: [Range<usize>; 4] = [0..5, 24..28, 32..416, 576..832];
-        /// Offset of xmm0 in the legacy area; the others follow.
-        const XMM: usize = 160;
-        let state = self.vector_state()?;
-        let mut hash = crc32fast::Hasher::new();
-        for part in PARTS {
-            hash.update(state.get(part).unwrap_or_default());
-        }
-        let low = |number| {
-            let at = XMM + 16 * number;
-            state.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes)
-        };
-        Ok(Vectors { low: std::array::from_fn(low), digest: hash.finalize() })
     }
 
     /// Sets a hardware breakpoint: the task stops with SIGTRAP when it reaches the instruction at `address`. `None`
@@ -334,7 +256,7 @@ impl Stopped {
         }
     }
 
-    fn refused(&self, what: &str, error: nix::errno::Errno) -> Error {
+    pub(super) fn refused(&self, what: &str, error: nix::errno::Errno) -> Error {
         on_task(format!("{what} of thread {}", self.tid))(error.into())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use rrtest_engine::trace::Trace;
+use rrtest_engine::trace::{Source as _, Trace};
 use serde_json::Value;
 
 use super::cli::{OneTrace, Place, SomeTraces};
@@ -87,6 +87,8 @@ pub(crate) fn show(options: &OneTrace) -> Result<Status, CliError> {
     lines.extend(FACTS.iter().filter_map(|key| Some(((*key).to_owned(), fact(info, key)?))));
     let others = info.as_object().into_iter().flatten().filter(|(key, _)| !FACTS.contains(&key.as_str()));
     lines.extend(others.filter_map(|(key, _)| Some((key.clone(), fact(info, key)?))));
+    lines.push(("machine".to_owned(), trace.machine().to_string()));
+    lines.push(("format".to_owned(), trace.format().to_string()));
     lines.push(("verified".to_owned(), if trace.verified() { "yes" } else { "no" }.to_owned()));
     let program = trace.program();
     let words =

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use rrtest_preload::layout::{SYS_READ, SYS_TICK};
 
+use super::place;
 use super::step::Step;
 use crate::error::{Divergence, Error};
 use crate::task::TaskId;
@@ -41,10 +42,16 @@ impl Step<'_, '_> {
             Stop::Seccomp if registers.number() == SYS_TICK as u64 => "the end of the timeslice".to_owned(),
             Stop::Seccomp if registers.number() == SYS_READ as u64 => self.unlogged_read(registers),
             Stop::Seccomp => format!("system call {}", crate::syscalls::name(registers.number())),
-            Stop::Signal(signal) => format!("signal {signal}"),
+            Stop::Signal(signal) => format!("signal {signal} by {}", self.place(registers.ip())),
             other => format!("{other:?}"),
         };
         format!("{what} at {:#x}, {} ticks left", registers.ip(), self.live.area.countdown())
+    }
+
+    /// The instruction at an address, and where that is.
+    fn place(&self, ip: u64) -> String {
+        let tid = self.live.handles[self.state.current.0 as usize].tid;
+        place::describe(tid, &self.memory(), ip)
     }
 
     /// The running task does something else than it did.

@@ -15,7 +15,7 @@ use super::mapper::{Mapper, Place};
 use crate::Error;
 use crate::trace::event::{Backing, FileChange, Inode, Load};
 use crate::trace::{Machine, Parts, Prefetch, Ready, Source, TraceError};
-use crate::tracee::{memory_file, os};
+use crate::tracee::{os, stand_in};
 
 /// Where a replay has the contents of files from: the trace, and what is got ready of it.
 pub(super) struct Contents<'a> {
@@ -103,7 +103,8 @@ impl StandIn {
         {
             return Ok(Self { file, parts: Some(parts) });
         }
-        Ok(Self { file: memory_file(c"rrtest-file")?, parts: None })
+        let name = backing.loads.first().and_then(|load| contents.trace.name(load.contents.file));
+        Ok(Self { file: stand_in(name.unwrap_or(Path::new("rrtest-file")))?, parts: None })
     }
 
     /// What lies behind the new end is gone, from all mappings.

@@ -16,6 +16,7 @@ mod image;
 mod live;
 mod lock_owners;
 mod mapper;
+mod place;
 mod run;
 mod session;
 mod state;

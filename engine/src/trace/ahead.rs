@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::fs::File;
 use std::iter;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
@@ -20,7 +20,7 @@ use super::event::{FileId, FileRange, Load};
 use super::file::{Index, StoredBlock, StoredFile};
 use super::originals::Original;
 use super::reader::{contents_of, damaged, faulty};
-use crate::tracee::{memory_file, unbind};
+use crate::tracee::{stand_in, unbind};
 
 /// How many files are made that nobody has asked for yet.
 const AHEAD: usize = 3;
@@ -166,7 +166,7 @@ impl Maker {
     }
 
     fn fill(&self, file: &StoredFile, buffer: &mut [u8]) -> Made {
-        let Ok(memory) = memory_file(c"rrtest-file") else { return Ok(None) };
+        let Ok(memory) = stand_in(Path::new(&file.path)) else { return Ok(None) };
         if memory.set_len(file.size).is_err() {
             return Ok(None);
         }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::file::FORMAT;
+use super::file::{FORMAT, OLDEST};
 use super::machine::Lacking;
 
 /// Why a trace cannot be read or written. Every variant names the file, what is wrong, and what to do.
@@ -60,7 +60,7 @@ pub enum TraceError {
     },
     /// The file has a format that is no longer read.
     #[error(
-        "the trace `{}` was made by cargo-rrtest {tool} in format {format}; this version reads format {FORMAT}\n  \
+        "the trace `{}` was made by cargo-rrtest {tool} in format {format}; this version reads formats from {OLDEST} on\n  \
          record it again, or read it with `cargo install cargo-rrtest --version {tool}`",
         path.display()
     )]

@@ -328,6 +328,10 @@ impl Source for Log {
         skip(Box::new(events), at.saturating_sub(first))
     }
 
+    fn name(&self, file: FileId) -> Option<&Path> {
+        self.files.get(file).map(|file| file.path.as_path())
+    }
+
     fn machine(&self) -> &Machine {
         &self.machine
     }

@@ -26,10 +26,11 @@ use std::ops::{Deref, Range};
 use std::path::Path;
 use std::sync::Arc;
 
-use event::{Event, FileRange};
+use event::{Event, FileId, FileRange};
 
 pub use ahead::{Parts, Prefetch, Ready};
 pub use error::TraceError;
+pub use file::{FORMAT, OLDEST};
 pub use machine::{Lacking, Machine};
 pub use reader::{CarriedFile, Trace};
 
@@ -49,6 +50,11 @@ pub trait Source {
     /// # Errors
     /// If the trace is damaged, or the file of a recording in memory has been modified.
     fn file(&self, range: FileRange) -> Result<Bytes, TraceError>;
+
+    /// The name that a mapped file had, if that is known.
+    fn name(&self, _file: FileId) -> Option<&Path> {
+        None
+    }
 
     /// The machine on which it was recorded.
     fn machine(&self) -> &Machine;

@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use super::ahead::{Maker, Prefetch};
 use super::block::{self, BLOCK, Fault};
-use super::event::{Event, FileRange};
+use super::event::{Event, FileId, FileRange};
 use super::file::{
-    BadHeader, FORMAT, Header, Index, MACHINE, StoredBlock, StoredEntry, StoredFile, VERIFIED,
+    BadHeader, FORMAT, Header, Index, MACHINE, OLDEST, StoredBlock, StoredEntry, StoredFile, VERIFIED,
 };
 use super::stream::{Chunk, Events};
 use super::{Bytes, Machine, Source, TraceError, skip};
@@ -31,6 +31,7 @@ pub struct Trace {
     len: u64,
     verified: bool,
     tool: String,
+    format: u32,
     start_of_index: u64,
     index: Arc<Index>,
     info: serde_json::Value,
@@ -88,6 +89,7 @@ impl Trace {
             len: header.len,
             verified: header.mark == VERIFIED,
             tool: header.tool,
+            format: header.format,
             start_of_index: header.index,
             index: Arc::new(index),
             info,
@@ -129,6 +131,12 @@ impl Trace {
     #[must_use]
     pub fn tool(&self) -> &str {
         &self.tool
+    }
+
+    /// The version of its format.
+    #[must_use]
+    pub fn format(&self) -> u32 {
+        self.format
     }
 
     /// How many events it has.
@@ -200,6 +208,10 @@ impl Source for Trace {
             .map_or((0, self.index.events.0), |entry| (entry.event, entry.at));
         let events = Events::new(self.stream(offset), first, self.path.clone());
         skip(Box::new(events), at.saturating_sub(first))
+    }
+
+    fn name(&self, file: FileId) -> Option<&Path> {
+        self.index.files.get(file.0 as usize).map(|file| Path::new(&file.path))
     }
 
     fn machine(&self) -> &Machine {
@@ -281,14 +293,12 @@ fn read_header(file: &File, len: u64, path: &Path) -> Result<Header, TraceError>
         }
         Err(BadHeader::Damaged) => return Err(damaged(&path, "header", "a checksum does not match")),
     };
-    match header.format.cmp(&FORMAT) {
-        std::cmp::Ordering::Greater => {
-            return Err(TraceError::Newer { path, format: header.format, tool: header.tool });
-        }
-        std::cmp::Ordering::Less => {
-            return Err(TraceError::Older { path, format: header.format, tool: header.tool });
-        }
-        std::cmp::Ordering::Equal => {}
+    let Header { format, tool, .. } = &header;
+    if *format > FORMAT {
+        return Err(TraceError::Newer { path, format: *format, tool: tool.clone() });
+    }
+    if *format < OLDEST {
+        return Err(TraceError::Older { path, format: *format, tool: tool.clone() });
     }
     if header.machine != MACHINE {
         return Err(TraceError::Machine { path, machine: header.machine });

@@ -1,6 +1,7 @@
 //! The traces in `tests/golden` replay, on whatever machine that is.
 //!
-//! They are of this format version. `RRTEST_GOLDEN=make` makes them anew, which a new one asks for.
+//! There are some of each format that is read, in a folder named after it. `RRTEST_GOLDEN=make` makes those of this
+//! version's format.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use rrtest_engine::keep::keep;
 use rrtest_engine::output::Output;
 use rrtest_engine::replay::{self, Options};
 use rrtest_engine::schedule::StrategyName;
-use rrtest_engine::trace::Trace;
+use rrtest_engine::trace::{FORMAT, OLDEST, Trace};
 use serde_json::json;
 
 use crate::common::{GO_ON, core};
@@ -28,8 +29,8 @@ const PROGRAMS: &[(&str, StrategyName)] = &[
     ("signals", StrategyName::Walk),
 ];
 
-fn path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("tests").join(format!("golden/{name}.rrtrace"))
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("tests").join("golden")
 }
 
 /// What a program has written, as the trace's own description has it.
@@ -38,8 +39,8 @@ fn text(output: &Output) -> String {
     parts.map(|(_, bytes)| String::from_utf8_lossy(bytes)).collect()
 }
 
-fn make(name: &'static str, strategy: StrategyName) {
-    let path = path(name);
+fn make(name: &'static str, strategy: StrategyName, folder: &Path) {
+    let path = folder.join(name).with_extension("rrtrace");
     if path.exists() {
         fs::remove_file(&path).expect("a file that can be replaced");
     }
@@ -49,10 +50,9 @@ fn make(name: &'static str, strategy: StrategyName) {
     assert!(kept.divergence.is_none(), "{name}: {:?}", kept.divergence);
 }
 
-fn check(name: &str) {
-    let trace = Trace::open(&path(name)).unwrap_or_else(|error| {
-        panic!("{error}\na new format version needs new golden traces: see CONTRIBUTING.md")
-    });
+fn check(path: &Path) {
+    let name = path.display();
+    let trace = Trace::open(path).unwrap_or_else(|error| panic!("{error}"));
     assert!(trace.verified(), "{name}");
     let mut output = Output::default();
     let options = Options {
@@ -67,10 +67,29 @@ fn check(name: &str) {
     assert_eq!(json!(text(&output)), trace.info()["output"], "{name}");
 }
 
+/// What is in a folder.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| {
+        panic!(
+            "{}: {error}\na new format needs golden traces of its own: see CONTRIBUTING.md",
+            folder.display()
+        )
+    });
+    entries.map(|entry| entry.expect("an entry").path()).collect()
+}
+
 #[test]
 fn golden_traces_replay() {
+    let newest = golden().join(FORMAT.to_string());
     if std::env::var_os("RRTEST_GOLDEN").is_some_and(|value| value == "make") {
-        PROGRAMS.iter().for_each(|(name, strategy)| make(name, *strategy));
+        fs::create_dir_all(&newest).expect("a folder");
+        PROGRAMS.iter().for_each(|(name, strategy)| make(name, *strategy, &newest));
     }
-    PROGRAMS.iter().for_each(|(name, _)| check(name));
+    assert_eq!(entries(&newest).len(), PROGRAMS.len());
+    let formats = entries(&golden());
+    formats.iter().flat_map(|folder| entries(folder)).for_each(|path| check(&path));
+    let read: Vec<_> = formats.iter().map(|folder| folder.file_name().expect("a name").to_owned()).collect();
+    for format in OLDEST..=FORMAT {
+        assert!(read.contains(&format.to_string().into()), "there are no golden traces of format {format}");
+    }
 }

@@ -1,12 +1,26 @@
 //! Unnamed files in memory.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::Error;
 use crate::tracee::system::os;
+
+/// Creates a file in memory that stands in for one of this name, which `/proc` shows.
+///
+/// # Errors
+/// As [`memory_file`].
+pub fn stand_in(path: &Path) -> Result<File, Error> {
+    /// Bytes of the longest name (memfd_create(2)).
+    const LONGEST: usize = 249;
+    let name = path.as_os_str().as_bytes();
+    let end = &name[name.len().saturating_sub(LONGEST)..];
+    memory_file(&CString::new(end).unwrap_or_default())
+}
 
 /// Creates an empty file in memory, which `/proc` shows as `name`.
 ///

@@ -1,7 +1,7 @@
 //! Keeps a recording: writes it to a file, and replays it before the file gets its name.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -25,14 +25,10 @@ pub struct Kept {
     pub ending: Ending,
 }
 
-/// Writes `recording` to a new file at `path`, replays it once on `core`, marks it as verified if the replay was
-/// faithful, and only then gives the file its name. If `stop` becomes true the replay ends early, and the file is not
-/// verified. `info` is the caller's own description, which [`Trace::info`] returns. The calling thread is pinned to the
-/// core.
+/// As [`keep_beside`], as a trace that stands alone.
 ///
 /// # Errors
-/// Why the file could not be written; [`std::io::ErrorKind::AlreadyExists`] if `path` exists. No file is left behind
-/// then.
+/// As there.
 pub fn keep(
     recording: &Recording,
     path: &Path,
@@ -40,10 +36,31 @@ pub fn keep(
     core: usize,
     stop: &AtomicBool,
 ) -> Result<Kept, Error> {
+    keep_beside(recording, path, &[], info, core, stop)
+}
+
+/// Writes `recording` to a new file at `path`, replays it once on `core`, marks it as verified if the replay was
+/// faithful, and only then gives the file its name. If `stop` becomes true the replay ends early, and the file is not
+/// verified. Contents of mapped files that the traces
+/// `beside` it have are not stored again. `info` is the caller's own description, which [`Trace::info`] returns. The calling thread is pinned to the
+/// core.
+///
+/// # Errors
+/// Why the file could not be written; [`std::io::ErrorKind::AlreadyExists`] if `path` exists. No file is left behind
+/// then.
+pub fn keep_beside(
+    recording: &Recording,
+    path: &Path,
+    beside: &[PathBuf],
+    info: &serde_json::Value,
+    core: usize,
+    stop: &AtomicBool,
+) -> Result<Kept, Error> {
     let failed = |source| Error::Os { what: format!("write the trace `{}`", path.display()), source };
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(directory).map_err(failed)?;
-    let write = |ending: &Ending| -> Result<Unnamed, Error> {
+    let mut beside: Vec<Trace> = beside.iter().filter_map(|path| Trace::open(path).ok()).collect();
+    let write = |ending: &Ending, beside: &[Trace]| -> Result<Unnamed, Error> {
         let out = Unnamed::create(directory).map_err(failed)?;
         let head = Head {
             program: recording.program.clone(),
@@ -51,15 +68,22 @@ pub fn keep(
             stats: recording.stats,
             info: info.clone(),
         };
-        writer::write(&recording.log, &head, &out)?;
+        writer::write(&recording.log, &head, beside, &out)?;
         Ok(out)
     };
     let mut ending = recording.ending.clone();
-    let mut out = write(&ending)?;
-    let divergence = match verify(recording, &out, path, core, stop) {
+    let mut out = write(&ending, &beside)?;
+    let mut verified = verify(recording, &out, path, core, stop);
+    // One of the others was deleted meanwhile.
+    if matches!(verified, Err(Error::Trace(TraceError::Beside { .. }))) {
+        beside.clear();
+        out = write(&ending, &beside)?;
+        verified = verify(recording, &out, path, core, stop);
+    }
+    let divergence = match verified {
         Ok(()) => {
             if name_owners(recording, &mut ending, core, stop) {
-                out = write(&ending)?;
+                out = write(&ending, &beside)?;
             }
             writer::mark_verified(&out)?;
             None

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::fs::File;
 use std::iter;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,11 +15,12 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
 use super::TraceError;
-use super::block::{self, BLOCK, Fault};
+use super::block::BLOCK;
 use super::event::{FileId, FileRange, Load};
-use super::file::{Index, StoredBlock, StoredFile};
+use super::file::{Index, StoredFile};
+use super::file_blocks::FileBlocks;
 use super::originals::Original;
-use super::reader::{contents_of, damaged, faulty};
+use super::reader::{contents_of, damaged};
 use crate::tracee::{stand_in, unbind};
 
 /// How many files are made that nobody has asked for yet.
@@ -147,17 +148,14 @@ impl Ahead {
 #[derive(Debug)]
 pub(super) struct Maker {
     index: Arc<Index>,
-    /// The trace, of this length and name.
-    trace: File,
-    len: u64,
-    path: PathBuf,
+    blocks: Arc<FileBlocks>,
     /// How many files have been made, or are being made, or are not to be made: who raises it makes the file.
     claimed: AtomicU32,
 }
 
 impl Maker {
-    pub(super) fn new(index: Arc<Index>, trace: File, len: u64, path: PathBuf) -> Self {
-        Self { index, trace, len, path, claimed: AtomicU32::new(0) }
+    pub(super) fn new(index: Arc<Index>, blocks: Arc<FileBlocks>) -> Self {
+        Self { index, blocks, claimed: AtomicU32::new(0) }
     }
 
     /// Make the file of this number, unless there is no such one.
@@ -179,9 +177,9 @@ impl Maker {
                 continue;
             }
             original = None;
-            let bytes = self.decompressed(file, stored)?;
+            let bytes = self.blocks.read(file, stored)?;
             let Some(bytes) = bytes.get(..(range.end - start) as usize) else {
-                return Err(damaged(&self.path, &contents_of(file), "a block is too short"));
+                return Err(damaged(self.blocks.path(), &contents_of(file), "a block is too short"));
             };
             if memory.write_all_at(bytes, start).is_err() {
                 return Ok(None);
@@ -193,17 +191,6 @@ impl Maker {
     fn check(&self, buffer: &mut [u8]) -> Result<(), TraceError> {
         let mut blocks =
             self.index.files.iter().flat_map(|file| file.blocks.values().map(move |it| (file, it)));
-        blocks.try_for_each(|(file, stored)| {
-            block::check(&self.trace, stored.at, self.len, buffer).map_err(|fault| self.faulty(file, fault))
-        })
-    }
-
-    fn decompressed(&self, file: &StoredFile, stored: &StoredBlock) -> Result<Vec<u8>, TraceError> {
-        let read = block::read(&self.trace, stored.at, self.len);
-        read.map(|(bytes, _)| bytes).map_err(|fault| self.faulty(file, fault))
-    }
-
-    fn faulty(&self, file: &StoredFile, fault: Fault) -> TraceError {
-        faulty(&self.path, &contents_of(file), fault)
+        blocks.try_for_each(|(file, stored)| self.blocks.check(file, stored, buffer))
     }
 }

@@ -125,10 +125,7 @@ impl<'a> BlockWriter<'a> {
     /// Write a compressed block.
     fn store(&mut self, mut stored: Vec<u8>) -> io::Result<()> {
         let at = self.written();
-        let mut hasher = checksum(at, &stored[..8]);
-        hasher.update(&stored[PREFIX..]);
-        let crc = hasher.finalize();
-        stored[8..PREFIX].copy_from_slice(&crc.to_le_bytes());
+        seal(&mut stored, at);
         self.out.write_all_at(&stored, at)?;
         self.bounds.push(at + stored.len() as u64);
         Ok(())
@@ -214,6 +211,33 @@ pub(super) fn read(file: &File, at: u64, end: u64) -> Result<(Vec<u8>, u64), Fau
         return Err(Fault::Damaged("a block decompresses to another length"));
     }
     Ok((raw, at + (PREFIX + start.len) as u64))
+}
+
+/// A block as it is stored, wherever that is.
+pub(super) struct Stored(Vec<u8>);
+
+/// Reads the block at `at` without decompressing it.
+pub(super) fn stored(file: &File, at: u64, end: u64) -> Result<Stored, Fault> {
+    let start = start(file, at, end)?;
+    let mut payload = vec![0; start.len];
+    verify(file, at, &start, &mut payload)?;
+    Ok(Stored([&start.prefix[..], &payload].concat()))
+}
+
+impl Stored {
+    /// Returns its bytes for this offset, of which the checksum is, too.
+    pub(super) fn at(mut self, at: u64) -> Vec<u8> {
+        seal(&mut self.0, at);
+        self.0
+    }
+}
+
+/// Puts the checksum into a block that is stored at this offset.
+fn seal(stored: &mut [u8], at: u64) {
+    let mut hasher = checksum(at, &stored[..8]);
+    hasher.update(&stored[PREFIX..]);
+    let crc = hasher.finalize();
+    stored[8..PREFIX].copy_from_slice(&crc.to_le_bytes());
 }
 
 /// Whether the block is as it was written, for one whose contents are not needed; it is read a buffer at a time.

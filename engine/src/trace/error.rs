@@ -1,5 +1,6 @@
 //! Why a trace cannot be read or written.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -95,6 +96,19 @@ pub enum TraceError {
         path: PathBuf,
         /// `EM_*` of `elf.h`.
         machine: u16,
+    },
+    /// Contents of its mapped files are in another trace, which is gone.
+    #[error(
+        "the trace `{}` has the contents of its files in `{}`, which is not beside it\n  \
+         copy that along, or run `cargo rrtest pack` on the trace where both are: it stands alone then",
+        path.display(),
+        other.display()
+    )]
+    Beside {
+        /// The trace.
+        path: PathBuf,
+        /// The other one's name.
+        other: OsString,
     },
     /// This processor cannot execute what the recorded one could.
     #[error(

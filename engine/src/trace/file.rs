@@ -139,6 +139,8 @@ pub(super) struct Index {
     /// Where decoding can begin, by event number and so by offset.
     pub(super) entries: Vec<StoredEntry>,
     pub(super) files: Vec<StoredFile>,
+    /// The names of the traces beside this one that have blocks of its files.
+    pub(super) beside: Vec<OsString>,
 }
 
 /// A block of the events with which decoding can begin.
@@ -160,11 +162,35 @@ pub(super) struct StoredFile {
     pub(super) blocks: BTreeMap<u64, StoredBlock>,
 }
 
+/// Where a block of a mapped file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Place {
+    /// In the trace, at this offset.
+    Here(u64),
+    /// In another one, at this offset.
+    Beside {
+        /// Which of [`Index::beside`].
+        trace: u32,
+        /// Offset in bytes.
+        at: u64,
+    },
+}
+
 /// A part of a mapped file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoredBlock {
-    /// Its offset in the trace.
-    pub(super) at: u64,
+    /// Where it is.
+    pub(super) at: Place,
     /// XXH3 of its contents, 128 bits.
     pub(super) digest: u128,
+}
+
+impl StoredBlock {
+    /// Returns its offset in the trace, if it is there.
+    pub(super) fn here(&self) -> Option<u64> {
+        match self.at {
+            Place::Here(at) => Some(at),
+            Place::Beside { .. } => None,
+        }
+    }
 }

@@ -10,11 +10,13 @@ mod error;
 pub mod event;
 mod extents;
 mod file;
+mod file_blocks;
 pub mod inodes;
 pub mod log;
 mod machine;
 mod mapped;
 mod originals;
+mod pack;
 mod reader;
 mod stream;
 #[cfg(test)]
@@ -32,6 +34,7 @@ pub use ahead::{Parts, Prefetch, Ready};
 pub use error::TraceError;
 pub use file::{FORMAT, OLDEST};
 pub use machine::{Lacking, Machine};
+pub use pack::pack;
 pub use reader::{CarriedFile, Trace};
 
 /// What replay needs of a recording, be it in memory or in a file.

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::ahead::{Maker, Prefetch};
@@ -14,6 +15,7 @@ use super::event::{Event, FileId, FileRange};
 use super::file::{
     BadHeader, FORMAT, Header, Index, MACHINE, OLDEST, StoredBlock, StoredEntry, StoredFile, VERIFIED,
 };
+use super::file_blocks::{FileBlocks, block_len};
 use super::stream::{Chunk, Events};
 use super::{Bytes, Machine, Source, TraceError, skip};
 use crate::ending::{Ending, Stats};
@@ -25,10 +27,8 @@ const INDEX_LIMIT: usize = 256 << 20;
 /// A trace file, opened. Opening reads the index; events and files are read as they are asked for.
 #[derive(Debug)]
 pub struct Trace {
-    path: PathBuf,
-    file: File,
-    /// The file's length, which the header and the file system agree on.
-    len: u64,
+    /// The file, of the length on which the header and the file system agree, and those beside it.
+    blocks: Arc<FileBlocks>,
     verified: bool,
     tool: String,
     format: u32,
@@ -83,10 +83,9 @@ impl Trace {
         let index = read_index(&file, &header, &path)?;
         let info = serde_json::from_str(&index.info)
             .map_err(|error| damaged(&path, "description", &error.to_string()))?;
+        let blocks = Arc::new(FileBlocks::new(file, header.len, &path, &index.beside)?);
         Ok(Self {
-            path,
-            file,
-            len: header.len,
+            blocks,
             verified: header.mark == VERIFIED,
             tool: header.tool,
             format: header.format,
@@ -147,14 +146,16 @@ impl Trace {
 
     /// The mapped files that it carries, by their numbers ([`super::event::FileId`]).
     pub fn files(&self) -> impl Iterator<Item = CarriedFile<'_>> {
-        let blocks = self.index.files.iter().flat_map(|file| file.blocks.values().map(|block| block.at));
+        let blocks =
+            self.index.files.iter().flat_map(|file| file.blocks.values()).filter_map(StoredBlock::here);
         let mut starts: Vec<_> = blocks.chain([self.start_of_index]).collect();
         starts.sort_unstable();
         self.index.files.iter().map(move |file| {
-            let bytes = |number: &u64| BLOCK.min(file.size.saturating_sub(number.saturating_mul(BLOCK)));
+            let bytes = |number: &u64| block_len(file, *number);
             let stored = |block: &StoredBlock| {
-                let next = starts.get(starts.partition_point(|other| *other <= block.at));
-                next.map_or(0, |next| next - block.at)
+                let Some(at) = block.here() else { return 0 };
+                let next = starts.get(starts.partition_point(|other| *other <= at));
+                next.map_or(0, |next| next - at)
             };
             CarriedFile {
                 path: Path::new(&file.path),
@@ -163,6 +164,30 @@ impl Trace {
                 stored: file.blocks.values().map(stored).fold(0, u64::saturating_add),
             }
         })
+    }
+
+    /// The blocks of its mapped files that it has itself: digests and offsets.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = (u128, u64)> {
+        let all = self.index.files.iter().flat_map(|file| file.blocks.values());
+        all.filter_map(|block| Some((block.digest, block.here()?)))
+    }
+
+    pub(super) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    pub(super) fn file_blocks(&self) -> &FileBlocks {
+        &self.blocks
+    }
+
+    pub(super) fn start_of_index(&self) -> u64 {
+        self.start_of_index
+    }
+
+    /// The names of the traces beside it that have contents of its mapped files. None if it stands alone.
+    #[must_use]
+    pub fn beside(&self) -> &[OsString] {
+        &self.index.beside
     }
 
     /// How many bytes of it are the events.
@@ -178,7 +203,7 @@ impl Trace {
             if at >= end {
                 return None;
             }
-            let block = block::read(&self.file, at, end.min(self.len));
+            let block = block::read(self.blocks.file(), at, end.min(self.blocks.len()));
             let entry = entries.binary_search_by_key(&at, |entry| entry.at).ok();
             Some(match block {
                 Ok((bytes, next)) => {
@@ -188,7 +213,7 @@ impl Trace {
                 }
                 Err(fault) => {
                     at = end;
-                    Err(faulty(&self.path, "events", fault))
+                    Err(faulty(self.blocks.path(), "events", fault))
                 }
             })
         })
@@ -206,7 +231,7 @@ impl Source for Trace {
         let (first, offset) = entry
             .and_then(|entry| entries.get(entry))
             .map_or((0, self.index.events.0), |entry| (entry.event, entry.at));
-        let events = Events::new(self.stream(offset), first, self.path.clone());
+        let events = Events::new(self.stream(offset), first, self.blocks.path().to_owned());
         skip(Box::new(events), at.saturating_sub(first))
     }
 
@@ -221,7 +246,7 @@ impl Source for Trace {
     fn file(&self, range: FileRange) -> Result<Bytes, TraceError> {
         let number = range.file.0;
         let Some(file) = self.index.files.get(number as usize) else {
-            return Err(damaged(&self.path, "events", &format!("there is no file number {number}")));
+            return Err(damaged(self.blocks.path(), "events", &format!("there is no file number {number}")));
         };
         let end = range.offset.saturating_add(range.len).min(file.size);
         let mut bytes = Vec::new();
@@ -232,7 +257,7 @@ impl Source for Trace {
             let until = BLOCK.min(end - block_number * BLOCK);
             let inside = skip as usize..until as usize;
             let Some(some) = block.get(inside.clone()) else {
-                return Err(damaged(&self.path, &contents_of(file), "a block is too short"));
+                return Err(damaged(self.blocks.path(), &contents_of(file), "a block is too short"));
             };
             if some.len() as u64 == end - range.offset {
                 return Ok(Bytes { block, range: inside });
@@ -244,12 +269,11 @@ impl Source for Trace {
     }
 
     fn prefetch(&self) -> Prefetch {
-        let maker = |trace| Maker::new(Arc::clone(&self.index), trace, self.len, self.path.clone());
-        self.file.try_clone().ok().map(maker).map(Prefetch::start).unwrap_or_default()
+        Prefetch::start(Maker::new(Arc::clone(&self.index), Arc::clone(&self.blocks)))
     }
 
     fn origin(&self) -> (&Path, &str) {
-        (&self.path, &self.tool)
+        (self.blocks.path(), &self.tool)
     }
 }
 
@@ -259,10 +283,9 @@ impl Trace {
         let mut last = self.last_block.borrow_mut();
         if last.of != Some((id, number)) {
             let Some(stored) = file.blocks.get(&number) else {
-                return Err(damaged(&self.path, &contents_of(file), "a mapped part is not there"));
+                return Err(damaged(self.blocks.path(), &contents_of(file), "a mapped part is not there"));
             };
-            let (bytes, _) = block::read(&self.file, stored.at, self.len)
-                .map_err(|fault| faulty(&self.path, &contents_of(file), fault))?;
+            let bytes = self.blocks.read(file, stored)?;
             *last = LastBlock { of: Some((id, number)), bytes: Arc::new(bytes) };
         }
         Ok(Arc::clone(&last.bytes))
@@ -370,6 +393,7 @@ mod tests {
     use std::ffi::{OsStr, OsString};
     use std::fs;
     use std::os::unix::ffi::OsStrExt;
+    use std::path::PathBuf;
 
     use rand_xoshiro::Xoshiro256PlusPlus;
     use rand_xoshiro::rand_core::{RngCore, SeedableRng};
@@ -378,6 +402,7 @@ mod tests {
     use crate::trace::Ready;
     use crate::trace::block::BlockWriter;
     use crate::trace::event::{FileId, Load};
+    use crate::trace::file::Place;
     use crate::trace::file::{MARK_AT, UNVERIFIED};
     use crate::trace::log::Log;
     use crate::trace::testing::{self, in_own_process};
@@ -436,7 +461,7 @@ mod tests {
 
     fn write(log: &Log, head: &Head) -> Unnamed {
         let out = Unnamed::create(&std::env::temp_dir()).unwrap();
-        writer::write(log, head, &out).unwrap();
+        writer::write(log, head, &[], &out).unwrap();
         out
     }
 
@@ -592,8 +617,8 @@ mod tests {
         let trace = reopen(&out).unwrap();
         let (_, block) = trace.index.files[0].blocks.first_key_value().unwrap();
         let mut byte = [0];
-        out.file().read_exact_at(&mut byte, block.at + 20).unwrap();
-        out.file().write_all_at(&[byte[0] ^ 1], block.at + 20).unwrap();
+        out.file().read_exact_at(&mut byte, block.here().unwrap() + 20).unwrap();
+        out.file().write_all_at(&[byte[0] ^ 1], block.here().unwrap() + 20).unwrap();
         let error = |result: Result<(), TraceError>| {
             let error = result.unwrap_err().to_string();
             assert!(error.contains("big`: a checksum does not match"), "{error}");
@@ -681,7 +706,7 @@ mod tests {
         log.map_file(&path, file, 0, 4096).unwrap();
         fs::write(&path, "after!").unwrap();
         let out = Unnamed::create(directory.path()).unwrap();
-        let error = writer::write(&log, &head(Ending::Exited(0)), &out).unwrap_err();
+        let error = writer::write(&log, &head(Ending::Exited(0)), &[], &out).unwrap_err();
         assert!(matches!(error, TraceError::Modified(at) if at == path));
     }
 
@@ -831,6 +856,7 @@ mod tests {
         let info = info.to_string();
         let entries = Vec::new();
         let index = Index {
+            beside: Vec::new(),
             machine: Machine::default(),
             program,
             ending,
@@ -870,8 +896,10 @@ mod tests {
             // Files: endless, with blocks that are not there, outside, or those of something else.
             let blocks = [vec![], vec![(0, u64::MAX)], vec![(0, start), (u64::MAX, 0)], vec![(0, 3)]];
             for blocks in blocks {
-                let blocks =
-                    blocks.into_iter().map(|(number, at)| (number, StoredBlock { at, digest: 0 })).collect();
+                let blocks = blocks
+                    .into_iter()
+                    .map(|(number, at)| (number, StoredBlock { at: Place::Here(at), digest: 0 }))
+                    .collect();
                 let file = StoredFile { path: OsString::new(), size: u64::MAX, blocks };
                 assert!(forge(b"", |end| index((start, end), vec![file])).is_err());
             }
@@ -895,7 +923,7 @@ mod tests {
             unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }.unwrap();
             setrlimit(Resource::RLIMIT_FSIZE, 300, 300).unwrap();
             let out = Unnamed::create(directory.path()).unwrap();
-            let error = writer::write(&log(), &head(Ending::Exited(0)), &out).unwrap_err();
+            let error = writer::write(&log(), &head(Ending::Exited(0)), &[], &out).unwrap_err();
             assert!(
                 matches!(&error, TraceError::Write { source, .. } if source.raw_os_error() == Some(libc::EFBIG))
             );

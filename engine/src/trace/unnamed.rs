@@ -67,6 +67,19 @@ impl Unnamed {
         &self.directory
     }
 
+    /// Take the place of a file that may be there, once its contents are safe on the disk. `path` must lie in the file's
+    /// directory.
+    ///
+    /// # Errors
+    /// What kept it from that. The other file is as it was then.
+    pub fn replace(self, path: &Path) -> io::Result<()> {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(format!(".{}", std::process::id()));
+        let beside = PathBuf::from(beside);
+        self.name(&beside)?;
+        std::fs::rename(&beside, path).inspect_err(|_| drop(std::fs::remove_file(&beside)))
+    }
+
     /// Give it its name, once its contents are safe on the disk. `path` must lie in the file's directory.
     ///
     /// # Errors

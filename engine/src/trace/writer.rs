@@ -1,17 +1,20 @@
 //! Writes a recording into a file.
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::block::{BLOCK, BlockWriter};
 use super::file::{
-    FORMAT, Header, Index, MACHINE, MARK_AT, StoredBlock, StoredEntry, StoredFile, UNVERIFIED, VERIFIED,
+    FORMAT, Header, Index, MACHINE, MARK_AT, Place, StoredBlock, StoredEntry, StoredFile, UNVERIFIED,
+    VERIFIED,
 };
 use super::log::Log;
 use super::mapped::MappedFile;
 use super::originals::digest;
 use super::unnamed::Unnamed;
-use super::{Source, TraceError};
+use super::{Source, Trace, TraceError};
 use crate::ending::{Ending, Stats};
 use crate::program::Program;
 use crate::tracee;
@@ -32,15 +35,16 @@ pub struct Head {
     pub info: serde_json::Value,
 }
 
-/// Write a recording as a trace, not yet verified, into an empty file.
+/// Write a recording as a trace, not yet verified, into an empty file. Contents of mapped files that these traces in the
+/// same directory have are left out, unless those need others themselves.
 ///
 /// # Errors
 /// [`TraceError::Write`] if the file cannot take it (the disk is full), [`TraceError::Modified`] or
 /// [`TraceError::Mapped`] if a mapped file cannot be read any more, [`TraceError::Spill`] or [`TraceError::Unwritable`]
 /// if the recording is incomplete.
-pub fn write(log: &Log, head: &Head, out: &Unnamed) -> Result<(), TraceError> {
+pub fn write(log: &Log, head: &Head, beside: &[Trace], out: &Unnamed) -> Result<(), TraceError> {
     log.check()?;
-    Writer::new(out).write(log, head)
+    Writer::new(out).write(log, head, Known::of(beside))
 }
 
 /// Mark a written trace as one that has replayed.
@@ -53,13 +57,58 @@ pub fn mark_verified(out: &Unnamed) -> Result<(), TraceError> {
 
 /// A part of a file that has been written.
 struct Part {
-    /// The number of the block of the file, and of the one of the trace.
+    /// The number of the block of the file.
     number: u64,
-    block: usize,
+    at: Written,
     digest: u128,
 }
 
-struct Writer<'a> {
+/// Where a part is.
+enum Written {
+    /// In this block of the trace.
+    Block(usize),
+    /// In another trace.
+    Beside(Place),
+}
+
+/// The contents of files that other traces have, by digest.
+struct Known {
+    blocks: HashMap<u128, Place>,
+    names: Vec<OsString>,
+}
+
+impl Known {
+    fn of(traces: &[Trace]) -> Self {
+        let alone = traces.iter().filter(|trace| trace.beside().is_empty());
+        let (mut blocks, mut names) = (HashMap::new(), Vec::new());
+        for trace in alone {
+            let Some(name) = trace.origin().0.file_name() else { continue };
+            let number = names.len() as u32;
+            for (digest, at) in trace.blocks() {
+                blocks.entry(digest).or_insert(Place::Beside { trace: number, at });
+            }
+            names.push(name.to_owned());
+        }
+        Self { blocks, names }
+    }
+
+    /// Numbers the traces anew of which these parts are, and returns the names of those.
+    fn used_by<'a>(&self, parts: impl Iterator<Item = &'a mut Part>) -> Vec<OsString> {
+        let mut used: Vec<u32> = Vec::new();
+        for part in parts {
+            if let Written::Beside(Place::Beside { trace, .. }) = &mut part.at {
+                let number = used.iter().position(|known| known == trace).unwrap_or(used.len());
+                if number == used.len() {
+                    used.push(*trace);
+                }
+                *trace = number as u32;
+            }
+        }
+        used.into_iter().filter_map(|number| self.names.get(number as usize).cloned()).collect()
+    }
+}
+
+pub(super) struct Writer<'a> {
     out: &'a Unnamed,
     /// How much of the file is written.
     at: u64,
@@ -67,10 +116,15 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     fn new(out: &'a Unnamed) -> Self {
-        Self { out, at: Header::LEN as u64 }
+        Self::at(out, Header::LEN as u64)
     }
 
-    fn write(mut self, log: &Log, head: &Head) -> Result<(), TraceError> {
+    /// One for what follows so many bytes that are written.
+    pub(super) fn at(out: &'a Unnamed, at: u64) -> Self {
+        Self { out, at }
+    }
+
+    fn write(mut self, log: &Log, head: &Head, known: Known) -> Result<(), TraceError> {
         let mut blocks = self.blocks(helpers())?;
         let mut entries = Vec::new();
         for chunk in log.stream(0) {
@@ -81,10 +135,17 @@ impl<'a> Writer<'a> {
             self.append(&mut blocks, &chunk.bytes)?;
         }
         let end_of_events = self.flush(&mut blocks)?;
-        let parts: Vec<_> =
-            log.files().iter().map(|file| self.file(&mut blocks, file)).collect::<Result<_, _>>()?;
+        let mut parts: Vec<Vec<Part>> =
+            log.files().iter().map(|file| self.file(&mut blocks, file, &known)).collect::<Result<_, _>>()?;
+        let beside = known.used_by(parts.iter_mut().flatten());
         let bounds = self.finish(blocks)?;
-        let stored = |part: Part| (part.number, StoredBlock { at: bounds[part.block], digest: part.digest });
+        let stored = |Part { number, at, digest }: Part| {
+            let at = match at {
+                Written::Block(block) => Place::Here(bounds[block]),
+                Written::Beside(place) => place,
+            };
+            (number, StoredBlock { at, digest })
+        };
         let files = log.files().iter().zip(parts).map(|(file, parts)| StoredFile {
             path: file.path.clone().into_os_string(),
             size: file.size(),
@@ -103,23 +164,40 @@ impl<'a> Writer<'a> {
                 .map(|(event, block)| StoredEntry { event, at: bounds[block] })
                 .collect(),
             files: files.collect(),
+            beside,
         };
-        let index = postcard::to_stdvec(&index).map_err(|error| TraceError::Unwritable(error.to_string()))?;
+        self.index(&index, false)
+    }
+
+    /// Write the index, and the header to which it belongs.
+    pub(super) fn index(mut self, index: &Index, verified: bool) -> Result<(), TraceError> {
+        let index = index.encode()?;
         let at = self.at;
         let mut blocks = self.blocks(0)?;
         self.append(&mut blocks, &index)?;
         self.finish(blocks)?;
-        self.header(at)
+        self.header(at, if verified { VERIFIED } else { UNVERIFIED })
     }
 
     /// Write the parts of a file that are needed.
-    fn file(&self, blocks: &mut BlockWriter<'_>, file: &MappedFile) -> Result<Vec<Part>, TraceError> {
+    fn file(
+        &self,
+        blocks: &mut BlockWriter<'_>,
+        file: &MappedFile,
+        known: &Known,
+    ) -> Result<Vec<Part>, TraceError> {
         let mut parts = Vec::new();
         for number in file.blocks() {
-            let block = self.flush(blocks)?;
             let bytes = file.read(number * BLOCK, BLOCK)?;
-            self.append(blocks, &bytes)?;
-            parts.push(Part { number, block, digest: digest(&bytes) });
+            let digest = digest(&bytes);
+            let at = if let Some(place) = known.blocks.get(&digest) {
+                Written::Beside(*place)
+            } else {
+                let block = self.flush(blocks)?;
+                self.append(blocks, &bytes)?;
+                Written::Block(block)
+            };
+            parts.push(Part { number, at, digest });
         }
         self.flush(blocks)?;
         Ok(parts)
@@ -145,14 +223,14 @@ impl<'a> Writer<'a> {
         Ok(bounds)
     }
 
-    fn header(self, index: u64) -> Result<(), TraceError> {
+    fn header(self, index: u64, mark: [u8; 4]) -> Result<(), TraceError> {
         let header = Header {
             format: FORMAT,
             machine: MACHINE,
             tool: env!("CARGO_PKG_VERSION").to_owned(),
             len: self.at,
             index,
-            mark: UNVERIFIED,
+            mark,
         };
         self.out.file().write_all_at(&header.encode(), 0).map_err(|source| refused(self.out, self.at, source))
     }
@@ -166,6 +244,6 @@ fn helpers() -> usize {
     }
 }
 
-fn refused(out: &Unnamed, written: u64, source: io::Error) -> TraceError {
+pub(super) fn refused(out: &Unnamed, written: u64, source: io::Error) -> TraceError {
     TraceError::Write { directory: out.directory().to_owned(), written, source }
 }

@@ -28,7 +28,7 @@ use base::exit::{CliError, Status, panicked};
 use base::{group, interrupt, terminal};
 use build::wrapper;
 use commands::cli::{Cli, Command};
-use commands::{doctor, exec, replay, run, show};
+use commands::{doctor, exec, pack, replay, run, show};
 use discover::runner;
 
 fn main() -> ExitCode {
@@ -63,6 +63,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Some(Command::Ls(place)) => show::ls(&place),
         Some(Command::Show(options)) => show::show(&options),
         Some(Command::Rm(options)) => show::rm(&options),
+        Some(Command::Pack(options)) => pack::pack(&options),
         Some(Command::Exec(options)) => return exec::run(&options).map(ExitCode::from),
         Some(Command::Doctor(_)) => doctor::run(),
     }

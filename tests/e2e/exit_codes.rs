@@ -124,7 +124,7 @@ fn altered(trace: &Path, copy: &Path, alter: impl Fn(&mut Event) -> bool) {
         stats: trace.stats(),
         info: trace.info().clone(),
     };
-    writer::write(&log, &head, &out).expect("a trace");
+    writer::write(&log, &head, &[], &out).expect("a trace");
     out.name(copy).expect("a name");
 }
 

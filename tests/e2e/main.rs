@@ -16,6 +16,7 @@ mod messages;
 mod natively;
 mod order;
 mod overdue;
+mod packed;
 mod privacy;
 mod programs;
 mod races;
@@ -95,6 +96,7 @@ fn main() -> ExitCode {
     tests.topic("privacy", privacy::TESTS);
     tests.topic("hangs", hangs::TESTS);
     tests.topic("overdue", overdue::TESTS);
+    tests.topic("packed", packed::TESTS);
     tests.topic("killed", killed::TESTS);
     tests.topic("natively", natively::TESTS);
     tests.topic("reports", reports::TESTS);

@@ -1,6 +1,6 @@
 //! What attempts need of the engine: tests of a campaign have one that does as it is told.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use rrtest_engine::Error;
@@ -19,11 +19,12 @@ pub(crate) trait Engine: Sync {
         program: &Program,
         options: &Options<'_>,
     ) -> Result<Result<ForkServer, String>, Error>;
-    /// See [`keep::keep`].
+    /// See [`keep::keep_beside`].
     fn keep(
         &self,
         recording: &Recording,
         path: &Path,
+        beside: &[PathBuf],
         info: &Value,
         core: usize,
         stop: &AtomicBool,
@@ -51,10 +52,11 @@ impl Engine for Real {
         &self,
         recording: &Recording,
         path: &Path,
+        beside: &[PathBuf],
         info: &Value,
         core: usize,
         stop: &AtomicBool,
     ) -> Result<Kept, Error> {
-        keep::keep(recording, path, info, core, stop)
+        keep::keep_beside(recording, path, beside, info, core, stop)
     }
 }

@@ -1,6 +1,7 @@
 //! What becomes of an attempt that was made: its outcome is judged, its trace kept if it is worth keeping.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -78,6 +79,16 @@ impl Setting<'_> {
         attempt
     }
 
+    /// Note a trace that has been kept, for later ones.
+    fn note_kept(&self, path: &Path) {
+        /// More are not looked through for contents in common.
+        const MOST: usize = 8;
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < MOST {
+            kept.push(path.to_owned());
+        }
+    }
+
     /// Keep the trace. If it does not replay, the outcome is an error of ours. If it cannot be kept, a failure stays one: it
     /// has been found, and its seed may find it again. When `stop` becomes true, it is not verified any more.
     fn keep(&self, attempt: &mut Attempt, recording: &Recording, core: usize, stop: &AtomicBool) {
@@ -88,8 +99,12 @@ impl Setting<'_> {
         let kept = kept.and_then(|path| {
             let info = info(attempt, self.rustc);
             let stop = self.end.unwrap_or(stop);
-            let kept =
-                self.engine.keep(recording, &path, &info, core, stop).map_err(|error| error.to_string())?;
+            let beside = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let kept = self
+                .engine
+                .keep(recording, &path, &beside, &info, core, stop)
+                .map_err(|error| error.to_string())?;
+            self.note_kept(&path);
             Ok((path, kept))
         });
         let outcome = attempt.outcome.name();

@@ -64,6 +64,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) rustc: &'a str,
     /// The failures that are known, and whether a trace of each is kept.
     pub(crate) known: Mutex<HashMap<Fingerprint, bool>>,
+    /// The traces that this run has kept, which later ones have contents in common with.
+    pub(crate) kept: Mutex<Vec<PathBuf>>,
     /// Where all `cargo rrtest` on the machine see what the others' attempts use; none: this is the only one.
     pub(crate) in_use: Option<PathBuf>,
     /// Held while a failure is being judged, which ends with its replay.

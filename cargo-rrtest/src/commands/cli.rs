@@ -101,6 +101,8 @@ pub(crate) enum Command {
     Show(OneTrace),
     /// Delete kept traces
     Rm(SomeTraces),
+    /// Make traces stand alone that have contents in common with others
+    Pack(Pack),
     /// Record one run of any program
     #[command(after_help = EXEC_HELP, override_usage = "cargo rrtest exec [OPTIONS] -- PROGRAM [ARGS]")]
     Exec(Exec),
@@ -335,6 +337,22 @@ pub(crate) struct SomeTraces {
     /// All kept traces
     #[arg(long, conflicts_with = "traces")]
     pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// Options of `pack`.
+#[derive(Args, Debug)]
+pub(crate) struct Pack {
+    /// Paths, or unique parts of kept traces' names, or nothing for the newest
+    #[arg(value_name = "TRACE")]
+    pub(crate) traces: Vec<String>,
+    /// All kept traces
+    #[arg(long, conflicts_with = "traces")]
+    pub(crate) all: bool,
+    /// Write one trace to this new file, and leave it as it is
+    #[arg(short, long, value_name = "FILE", conflicts_with = "all")]
+    pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) place: Place,
 }

@@ -78,6 +78,7 @@ pub(crate) fn run(options: &Exec) -> Result<u8, CliError> {
         surprises: options.recording.surprises,
         rustc: "",
         known: Mutex::default(),
+        kept: Mutex::default(),
         in_use: None,
         judging: Mutex::default(),
         // What has been recorded until then is worth keeping.

@@ -173,6 +173,7 @@ impl Hunt<'_> {
             surprises: options.recording.surprises,
             rustc: self.toolchain.version(),
             known: Mutex::default(),
+            kept: Mutex::default(),
             end: None,
             in_use: Some(dispatch::in_use()),
             judging: Mutex::default(),

@@ -6,7 +6,7 @@ use rrtest_engine::trace::{Source as _, Trace};
 use serde_json::Value;
 
 use super::cli::{OneTrace, Place, SomeTraces};
-use super::given;
+use super::{given, pack};
 use crate::base::exit::{CliError, Status};
 use crate::base::terminal::{BOLD, print};
 use crate::base::words::{self, shell_word};
@@ -111,6 +111,13 @@ pub(crate) fn show(options: &OneTrace) -> Result<Status, CliError> {
         ]
         .join(", "),
     ));
+    if !trace.beside().is_empty() {
+        let names: Vec<_> = trace.beside().iter().map(|name| name.to_string_lossy()).collect();
+        lines.push((
+            "needs".to_owned(),
+            format!("{} beside it; `cargo rrtest pack` makes it stand alone", names.join(", ")),
+        ));
+    }
     lines.push(("ending".to_owned(), describe::ending(trace.ending(), Frames::All).join("\n")));
     let text: String = lines.iter().map(|(key, value)| fact_line(key, value)).collect();
     print(&text)?;
@@ -144,6 +151,7 @@ pub(crate) fn rm(options: &SomeTraces) -> Result<Status, CliError> {
     } else {
         options.traces.iter().map(|trace| store.resolve(Some(trace))).collect::<Result<_, _>>()?
     };
+    pack::without(store.entries()?, &paths)?;
     for path in paths {
         std::fs::remove_file(&path)
             .map_err(|error| CliError::os(format!("cannot delete {}", path.display()), &error))?;

@@ -119,6 +119,7 @@ pub struct Position {
     /// What was left of the countdown.
     pub left: u64,
     /// The registers, as far as they must be the same ([`Registers::kept`]).
+    #[serde(with = "super::sparse")]
     pub registers: Registers,
 }
 

@@ -18,6 +18,7 @@ mod mapped;
 mod originals;
 mod pack;
 mod reader;
+mod sparse;
 mod stream;
 #[cfg(test)]
 mod testing;

@@ -68,6 +68,8 @@ struct Previous {
     left: u64,
     /// The task that runs, as far as events say so. (Tasks also hand over without one, which costs some bytes.)
     task: TaskId,
+    /// Its registers, and those of the others.
+    current: Registers,
     registers: BTreeMap<TaskId, Registers>,
 }
 
@@ -77,12 +79,11 @@ impl Previous {
             && let Some(position) = event.position_mut()
         {
             let Position { left, registers } = *position;
-            let before = self.registers.entry(self.task).or_insert(ZERO);
             position.left = self.left.wrapping_sub(left);
-            for (value, before) in position.registers.0.iter_mut().zip(before.0) {
+            for (value, before) in position.registers.0.iter_mut().zip(self.current.0) {
                 *value = zigzag(value.wrapping_sub(before));
             }
-            (self.left, *before) = (left, registers);
+            (self.left, self.current) = (left, registers);
         }
     }
 
@@ -90,24 +91,25 @@ impl Previous {
         if !self.note_run(event)
             && let Some(position) = event.position_mut()
         {
-            let before = self.registers.entry(self.task).or_insert(ZERO);
             position.left = self.left.wrapping_sub(position.left);
-            for (value, before) in position.registers.0.iter_mut().zip(before.0) {
+            for (value, before) in position.registers.0.iter_mut().zip(self.current.0) {
                 *value = before.wrapping_add(unzigzag(*value));
             }
-            (self.left, *before) = (position.left, position.registers);
+            (self.left, self.current) = (position.left, position.registers);
         }
     }
 
     /// Whether a task begins to run here, which is noted.
     fn note_run(&mut self, event: &Event) -> bool {
         let Event::Run { task, slice, .. } = event else { return false };
+        if *task != self.task {
+            self.registers.insert(self.task, self.current);
+            self.current = self.registers.remove(task).unwrap_or_default();
+        }
         (self.task, self.left) = (*task, *slice);
         true
     }
 }
-
-const ZERO: Registers = Registers([0; 27]);
 
 /// Makes small numbers of small differences of either sign (as Protocol Buffers do), which are short in postcard.
 fn zigzag(difference: u64) -> u64 {

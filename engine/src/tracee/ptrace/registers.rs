@@ -4,7 +4,7 @@ use rrtest_preload::reads::What;
 use serde::{Deserialize, Serialize};
 
 /// The general registers, in the order of `struct user_regs_struct` (`sys/user.h`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registers(pub [u64; 27]);
 
 /// Indices into [`Registers`].

@@ -29,6 +29,7 @@ impl Step<'_, '_> {
             let _ = write!(recorded, ", {name} {here:#x}");
             let _ = write!(replayed, ", {name} {there:#x}");
         }
+        let _ = write!(replayed, "; there is {}", self.place(found.registers.ip()));
         Err(self.differs(recorded, replayed))
     }
 

@@ -11,8 +11,9 @@ pub(in crate::tracee) const ARGS: usize = 1;
 /// Indices of the addresses for copies of the result.
 pub(in crate::tracee) const COPIES: [usize; 2] = [7, 8];
 
-/// Bytes of a text that a call can bring along.
-pub(in crate::tracee) const TEXT: usize = 40;
+/// Bytes of a path that a call can bring along: room for `/proc/PID/fd/NUMBER`. A power of two, so that a filter can
+/// tell the beginning of a path from its middle.
+pub(in crate::tracee) const PATH: usize = 32;
 
 /// Bytes of a call in the list.
 pub(in crate::tracee) const CALL: usize = WORDS * 8;

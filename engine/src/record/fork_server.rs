@@ -17,7 +17,7 @@ use super::recorder::Recorder;
 use super::start::fork_check;
 use super::tree::call::Call;
 use super::tree::natively::Natively;
-use super::tree::tasks::{Hold, Origin, Space, Task};
+use super::tree::task::{Hold, Origin, Space, Task};
 use super::{Recording, finish};
 use crate::clock::Clock;
 use crate::ending::Stats;

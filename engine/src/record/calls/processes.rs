@@ -10,7 +10,8 @@ use crate::record::recorder::Recorder;
 use crate::record::start::image;
 use crate::record::step::{Flow, Next};
 use crate::record::tree::call::{Call, Outcome, interrupted};
-use crate::record::tree::tasks::{Hold, Space, Tasks};
+use crate::record::tree::task::{Hold, Space};
+use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 use crate::trace::event::Effect;
 use crate::tracee::{

@@ -25,7 +25,8 @@ use crate::record::options::Options;
 use crate::record::outside::locks::{self, holders};
 use crate::record::outside::reach::Reach;
 use crate::record::poller::Poller;
-use crate::record::tree::tasks::{Hold, Task, Tasks};
+use crate::record::tree::task::{Hold, Task};
+use crate::record::tree::tasks::Tasks;
 use crate::tracee::{
     Fd, FdCopies, FdInfo, FileLock, LockKind, Place, State, call_in_progress, file_at, named_fds, processes,
     shares_ipc, socket_inode, state,

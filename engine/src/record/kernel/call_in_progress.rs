@@ -1,5 +1,5 @@
-//! What the arguments of a call refer to in which a task sleeps ([`call_in_progress`](crate::tracee::call_in_progress)):
-//! paths and descriptors.
+//! What the arguments of a call refer to in which a task sleeps
+//! ([`call_in_progress`](crate::tracee::call_in_progress)): paths and descriptors.
 
 use std::path::Path;
 

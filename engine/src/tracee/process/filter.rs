@@ -50,7 +50,8 @@ const fn answer(action: u32) -> sock_filter {
     op(BPF_RET | BPF_K, 0, 0, action)
 }
 
-/// The filter of a recorded program. Calls of another architecture (`int 0x80`) raise SIGSYS, by which the recorder knows them.
+/// The filter of a recorded program. Calls of another architecture (`int 0x80`) raise SIGSYS, by which the recorder
+/// knows them.
 pub(super) const RECORDED: [sock_filter; 11] = [
     load(offset::ARCH),
     jump_unless(ARCH, 7),
@@ -72,8 +73,8 @@ enum Must {
     Be { offset: u32, but: u32, value: u32 },
     /// It lies between these.
     LieWithin { offset: u32, start: u32, end: u32 },
-    /// The range of memory in these arguments and the area have nothing in common. The kernel refuses what goes past the end of the
-    /// address space.
+    /// The range of memory in these arguments and the area have nothing in common. The kernel refuses what goes past
+    /// the end of the address space.
     LeaveArea { address: u32, len: u32 },
 }
 
@@ -104,13 +105,13 @@ const PLAIN: u32 = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED) a
 const PATHS: u32 = Area::PATHS as u32;
 const PATHS_END: u32 = PATHS + (Area::PATHS_MOST * list::PATH) as u32;
 
-/// All of them, none of which can do harm, whoever makes it: those of the buffer's code (`Buffering::Repeat`, `Advise` and
-/// `Map` of `rrtest_preload::calls`, and tasks that give each other their turns), those of a list of ours
+/// All of them, none of which can do harm, whoever makes it: those of the buffer's code (`Buffering::Repeat`, `Advise`
+/// and `Map` of `rrtest_preload::calls`, and tasks that give each other their turns), those of a list of ours
 /// ([`super::super::inject::Batch`]), and frequent ones of injected code.
 ///
-/// A list opens files. The path must be one that we have put where the process cannot write, from its beginning on: it is
-/// that of a memory file of ours, or empty. It is opened as it is ([`libc::O_RDONLY`] or [`libc::O_RDWR`]), and whoever has
-/// its descriptor can do no more than map it.
+/// A list opens files. The path must be one that we have put where the process cannot write, from its beginning on: it
+/// is that of a memory file of ours, or empty. It is opened as it is ([`libc::O_RDONLY`] or [`libc::O_RDWR`]), and
+/// whoever has its descriptor can do no more than map it.
 const ALLOWED: [Allowed; 10] = [
     Allowed {
         ip: UNTRACED as u32,

@@ -121,6 +121,8 @@ fn code_of_a_trace_cannot_make_calls_from_where_ours_can() {
         (10, "no area"),
         (11, "a futex of its own"),
         (12, "a file's memory"),
+        (13, "the middle of a path"),
+        (14, "a file that is created"),
     ] {
         let mut events = scene.events();
         let call = events.iter_mut().find_map(|event| match event {

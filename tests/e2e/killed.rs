@@ -28,8 +28,8 @@ const MANY: u32 = 50;
 /// Says which processes are of a test: they inherit it.
 const MARK: &str = "RRTEST_TEST_MARK";
 
-/// Threads that write to files, and one that ends the program after a while. With the path of a latch they write to it after
-/// each file, and do not end.
+/// Threads that write to files, and one that ends the program after a while. With the path of a latch they write to it
+/// after each file, and do not end.
 const THREADS: &str = r#"
 use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -50,8 +50,8 @@ fn main() {
 "#;
 
 /// Pipelines, children that nobody waits for, daemons in sessions of their own. All end at last: whether a recorder
-/// waits for those whose parent is gone is not the question here. With the path of a latch it is written to after each step, and
-/// does not end.
+/// waits for those whose parent is gone is not the question here. With the path of a latch it is written to after each
+/// step, and does not end.
 const TREE: &str = r#"
     step() { :; }
     if [ "$1" ]; then exec 3> "$1"; step() { printf '!' >&3; }; fi

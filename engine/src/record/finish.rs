@@ -3,7 +3,7 @@
 use super::recorder::Recorder;
 use super::step::{Flow, Next};
 use super::tree::call::{Call, Outcome};
-use super::tree::tasks::Hold;
+use super::tree::task::Hold;
 use crate::task::TaskId;
 use crate::tracee::{Registers, Stopped};
 

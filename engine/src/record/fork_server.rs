@@ -2,7 +2,6 @@
 //! done once.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Instant;
@@ -18,7 +17,7 @@ use super::recorder::Recorder;
 use super::start::fork_check;
 use super::tree::call::Call;
 use super::tree::natively::Natively;
-use super::tree::tasks::{Hold, Origin, Space, Task};
+use super::tree::task::{Hold, Origin, Space, Task};
 use super::{Recording, finish};
 use crate::clock::Clock;
 use crate::ending::Stats;
@@ -29,7 +28,7 @@ use crate::task::TaskId;
 use crate::trace::event::{Event, Patched, Position, Write, Written};
 use crate::trace::log::Prefix;
 use crate::tracee::{
-    KillOnDrop, Memory, SYSCALL_LEN, Saved, Stdin, Stopped, Streams, bind_to_core, branch, maps, os,
+    KillOnDrop, Memory, SYSCALL_LEN, Saved, Stdin, Stopped, Streams, bind_to_core, branch, fds, maps, os,
 };
 
 /// A process that has started up (it stands at the entry of the first call whose result depends on more than the
@@ -279,10 +278,7 @@ fn standing<'a>(recorder: &'a Recorder<'_>) -> Option<(&'a Stopped, &'a Memory)>
 }
 
 /// Returns a process's descriptors: numbers, and what they refer to.
-fn descriptors(task: &Stopped) -> Result<BTreeSet<(OsString, PathBuf)>, Error> {
-    let path = format!("/proc/{}/fd", task.tid());
-    let entries = std::fs::read_dir(&path).map_err(os(format!("read {path}")))?.flatten();
-    Ok(entries
-        .map(|entry| (entry.file_name(), std::fs::read_link(entry.path()).unwrap_or_default()))
-        .collect())
+fn descriptors(task: &Stopped) -> Result<BTreeSet<(i32, PathBuf)>, Error> {
+    let all = fds(task.tid()).map_err(os(format!("look at the descriptors of process {}", task.tid())))?;
+    Ok(all.map(|fd| (fd.number, fd.link().unwrap_or_default())).collect())
 }

@@ -146,7 +146,7 @@ impl Journal {
 mod tests {
     use super::*;
     use crate::record::testing::{call, stopped, tasks};
-    use crate::record::tree::tasks::Hold;
+    use crate::record::tree::task::Hold;
     use crate::trace::Source as _;
 
     const A: TaskId = TaskId(0);

@@ -7,8 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,14 +15,14 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll, ppoll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::time::{TimeSpec, TimeVal};
 
-use super::kernel::call_in_progress::inode;
 use super::kernel::fds::{FdKind, Fds, nonblocking};
 use super::step::Flow;
 use super::tree::call::{Call, Stage};
-use super::tree::tasks::{Hold, Tasks};
+use super::tree::task::Hold;
+use super::tree::tasks::Tasks;
 use crate::error::Error;
 use crate::task::TaskId;
-use crate::tracee::{FdCopies, os};
+use crate::tracee::{Fd, FdCopies, os};
 
 /// What a call waits for.
 pub(in crate::record) struct DescriptorWatch {
@@ -224,7 +223,7 @@ impl Poller {
             let (pid, tid) = (tasks[id].pid, tasks[id].tid);
             let copy = self.copies.of(pid, fd as i32).map(File::from);
             let metadata = copy.as_ref().and_then(|copy| copy.metadata().ok());
-            let metadata = metadata.map_or_else(|| Fds::metadata(tid, fd), Ok);
+            let metadata = metadata.map_or_else(|| Fd::argument(tid, fd).metadata(), Ok);
             let kind = match &metadata {
                 Ok(metadata) => self.fds.kind_of(metadata),
                 Err(error) => FdKind::unreadable(error),
@@ -328,7 +327,7 @@ impl Poller {
         let (tid, space) = (tasks.task(id).tid, tasks.space(id));
         let [one, other] = [0, 4].map(|at| {
             let fd = space.memory.u32(call.args()[3] + at).ok()?;
-            inode(Path::new(&format!("/proc/{tid}/fd/{fd}")))
+            Fd::argument(tid, fd.into()).metadata().ok().map(|socket| socket.ino())
         });
         if let (Some(one), Some(other)) = (one, other) {
             self.pairs.extend([(one, other), (other, one)]);

@@ -5,7 +5,8 @@ use rand_xoshiro::rand_core::SeedableRng;
 
 use super::options::Options;
 use super::start::start_up::StartUp;
-use super::tree::tasks::{Task, Tasks};
+use super::tree::task::Task;
+use super::tree::tasks::Tasks;
 use crate::clock::Clock;
 use crate::schedule::{self, Plan, Strategy};
 use crate::syscalls::{self, Starter};

@@ -1,12 +1,11 @@
 //! Mapping memory in a replayed process: many mappings in a single stop.
 
 use std::fs::File;
-use std::os::fd::AsRawFd;
 
 use rrtest_preload::layout::{AREA, AREA_LEN};
 
 use crate::Error;
-use crate::tracee::Arg::{ResultOf, Text, Value};
+use crate::tracee::Arg::{PathOf, ResultOf, Value};
 use crate::tracee::{Area, Arg, Batch, Memory, Stopped, TASK_SIZE, os};
 
 /// Where memory is to be mapped.
@@ -37,7 +36,7 @@ impl Mapper {
         Ok(())
     }
 
-    /// Map a file of ours from an offset on; `stored` says whether stores are to go into it, now or later.
+    /// Map a memory file of ours from an offset on; `stored` says whether stores are to go into it, now or later.
     pub(super) fn file(
         &mut self,
         place: Place,
@@ -46,13 +45,12 @@ impl Mapper {
         offset: u64,
         stored: bool,
     ) -> Result<(), Error> {
-        // By its name, since the process has no descriptors, and the file is younger than the process may be.
-        let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
         // A mapping of a file that is open for reading only cannot be made writable.
         let access = if stored { libc::O_RDWR } else { libc::O_RDONLY };
         let none = Value(0);
+        // By its path, since the process has no descriptors, and the file is younger than the process may be.
         let open =
-            self.batch.push(libc::SYS_open, [Text(&path), Value(access as u64), none, none, none, none]);
+            self.batch.push(libc::SYS_open, [PathOf(file), Value(access as u64), none, none, none, none]);
         let map = self.map(place, flags, ResultOf(open), offset)?;
         self.batch.push(libc::SYS_close, [ResultOf(open), none, none, none, none, none]);
         self.places.push((place, vec![open, map]));

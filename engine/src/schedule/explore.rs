@@ -1,4 +1,4 @@
-//! Enumerates the schedules with few deviations: see `systematic`.
+//! Enumerates the schedules with few deviations: see `strategies::systematic`.
 //!
 //! The tree of schedules is explored level by level: the schedule without a deviation, those with one, those with two.
 //! The children of a schedule have one more deviation, after its last. A test need not behave alike up to the point
@@ -10,8 +10,8 @@
 use std::collections::VecDeque;
 
 use super::portfolio::MOST_DEVIATIONS;
+use super::strategies::AT_ONCE;
 use super::strategy::{Decided, Deviation};
-use super::systematic::AT_ONCE;
 use crate::task::TaskId;
 
 /// Schedules that may be pending at a time.

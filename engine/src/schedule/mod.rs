@@ -1,53 +1,31 @@
 //! Who runs next. Pure: the room knows no process, so every rule can be tested alone.
+//!
+//! A [`Strategy`] decides which task runs and for how long; a [`Plan`] says which one, with which seed ([`portfolio`]
+//! makes plans, [`explore`] enumerates them). What the strategies have to choose from is here too: queues of futexes
+//! and deadlines, which the recorder keeps for the kernel, and [`surprise`]s, which it may inject. Below this room
+//! there are only task numbers.
 
 pub mod deadline;
 pub mod explore;
-mod fair;
-mod fairness_fallback;
 pub mod futex;
-mod held_back;
-mod pct;
-mod per_task;
 pub mod portfolio;
-mod pos;
-#[cfg(test)]
-mod programs;
 mod random;
 #[cfg(test)]
-mod simulator;
-mod starve;
+mod simulation;
+mod strategies;
 pub mod strategy;
 pub mod surprise;
-mod surw;
-mod systematic;
-mod walk;
 
+pub use strategies::build;
 pub use strategy::{
     AccessWatch, Choice, Decided, Deviation, Hits, Operation, Plan, Point, Strategy, StrategyName,
     UnknownStrategy, Why,
 };
 
-use rrtest_preload::turns::LONG_SLICE;
-
-/// Builds the strategy that a plan describes.
-#[must_use]
-pub fn build(plan: &Plan) -> Box<dyn Strategy> {
-    let chaos: Box<dyn Strategy> = match plan.strategy {
-        StrategyName::Fair => return Box::new(fair::Fair::new(plan)),
-        StrategyName::Systematic => return Box::new(systematic::Systematic::new(plan)),
-        StrategyName::Walk => Box::new(walk::Walk::new(plan)),
-        StrategyName::Pct => Box::new(pct::Pct::new(plan)),
-        StrategyName::Pos => Box::new(pos::Pos::new(plan)),
-        StrategyName::Surw => Box::new(surw::Surw::new(plan)),
-        StrategyName::Starve => Box::new(starve::Starve::new(plan)),
-    };
-    Box::new(fairness_fallback::FairnessFallback::new(chaos, plan))
-}
-
 #[cfg(test)]
 mod tests {
     use super::portfolio::Measured;
-    use super::simulator::{Outcome, Program, Run, run};
+    use super::simulation::{Outcome, Program, Run, programs, run};
     use super::*;
 
     /// Makes a plan for an attempt, from its number and what the first attempt measured.

@@ -176,7 +176,7 @@ pub struct Point {
     pub ran: u64,
     /// What `current` is about to do, if known.
     pub next: Option<Operation>,
-    /// What a [`AccessWatch`] for `current` has found.
+    /// What an [`AccessWatch`] for `current` has found.
     pub found: Hits,
 }
 

@@ -1,33 +1,24 @@
 //! The system calls: one table, read by record and replay alike.
 //!
 //! Each call is described once: who makes it, what it writes to memory, whether it may block, and how it replays. Every
-//! call is described; a number without a description is one that Linux has not assigned.
+//! call is described; a number without a description is one that Linux has not assigned. The room stands on
+//! [`Memory`](crate::tracee::Memory) alone, as arguments can be addresses.
 
-mod change;
 mod clone;
+mod commands;
 mod describe;
-mod fcntl;
+mod effects;
 mod futex;
-mod gather;
-mod ioctl;
-mod ipc;
-mod prctl;
-mod restricted;
-mod send;
-mod sockopt;
-mod stamps;
-mod start_up;
 mod table;
 
-pub use change::{Change, Changed, Extent, change, changes_contents};
 pub use clone::{CloneCall, NAMESPACES};
+pub use commands::ioctl::encoded_size;
 pub use describe::{Answer, Block, Class, Commands, Description, Emulation, Key, Out, Performance};
+pub use effects::{
+    Change, Changed, Extent, FileTimes, Stamps, Starter, Units, change, changes_contents, file_times,
+    gathered, given, set_times, signal_sent, stamps, starts_up,
+};
 pub use futex::{FutexCall, FutexTimeout};
-pub use gather::{gathered, given};
-pub use ioctl::encoded_size;
-pub use send::signal_sent;
-pub use stamps::{FileTimes, Stamps, Units, file_times, set_times, stamps};
-pub use start_up::{Starter, starts_up};
 pub use table::TABLE;
 
 /// Returns the description of the call with this number; `None` if there is no such call (`ENOSYS`).
@@ -120,7 +111,7 @@ mod tests {
         use rrtest_preload::calls::{Buffering, call, gives};
         for description in TABLE.iter().filter(|description| call(description.number).way != Buffering::Stop)
         {
-            let plain = gather::is_plain(description.number, 1);
+            let plain = effects::is_plain(description.number, 1);
             assert_eq!(gives(description.number), plain, "{}", description.name());
         }
     }

@@ -1,5 +1,14 @@
 //! The table.
 
+use super::commands::fcntl::FCNTL;
+use super::commands::ioctl::IOCTL;
+use super::commands::ipc::{MSGCTL, SEMCTL, SHMCTL};
+use super::commands::prctl::{ARCH_PRCTL, PRCTL};
+use super::commands::restricted::{
+    ADJTIMEX, CAPGET, CLOCK_ADJTIME, MODIFY_LDT, PROCESS_MADVISE, PTRACE, SCHED_SETATTR, SCHED_SETSCHEDULER,
+    SYSLOG, UNSHARE,
+};
+use super::commands::sockopt::{GETSOCKOPT, SETSOCKOPT};
 use super::describe::{
     Block::{
         Children, Either, Epoll, EpollPwait2, InKernel, Never, Poll, Ppoll, Pselect, Readable, Select,
@@ -13,15 +22,6 @@ use super::describe::{
     },
     Performance as P,
 };
-use super::fcntl::FCNTL;
-use super::ioctl::IOCTL;
-use super::ipc::{MSGCTL, SEMCTL, SHMCTL};
-use super::prctl::{ARCH_PRCTL, PRCTL};
-use super::restricted::{
-    ADJTIMEX, CAPGET, CLOCK_ADJTIME, MODIFY_LDT, PROCESS_MADVISE, PTRACE, SCHED_SETATTR, SCHED_SETSCHEDULER,
-    SYSLOG, UNSHARE,
-};
-use super::sockopt::{GETSOCKOPT, SETSOCKOPT};
 
 macro_rules! calls {
     ($($constant:ident $(= $number:literal)?: $class:expr, [$($out:expr),*], $block:expr $(, $own:ident)?;)*) => {

@@ -14,7 +14,7 @@
 static volatile int evil;
 
 /* As in `rrtest_preload::layout` and the recorder's `Area`. */
-enum { INJECTION = 0x70001000, BATCH = INJECTION + 16, UNTRACED = 0x70002000, BATCH_SYSCALL = BATCH + 34 };
+enum { INJECTION = 0x70001000, BATCH = INJECTION + 16, UNTRACED = 0x70002000, BATCH_SYSCALL = BATCH + 34, PATHS = BATCH + 0x70 };
 
 static long at(uint64_t place, long number, long a, long b, long c, long d, long e, long f)
 {
@@ -70,6 +70,13 @@ static void attack(int how, char **argv)
 		break;
 	case 12:
 		at(UNTRACED, SYS_mmap, 0, 4096, PROT_READ, MAP_PRIVATE, 0, 0);
+		break;
+	/* A list may open what has its path there, as it is. */
+	case 13:
+		at(BATCH_SYSCALL, SYS_open, PATHS + 1, O_RDONLY, 0, 0, 0, 0);
+		break;
+	case 14:
+		at(BATCH_SYSCALL, SYS_open, PATHS, create, 0600, 0, 0, 0);
 		break;
 	}
 }

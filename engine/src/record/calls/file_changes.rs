@@ -7,8 +7,8 @@ use std::ops::Range;
 use nix::unistd::Pid;
 
 use crate::record::journal::Journal;
-use crate::record::kernel::call_in_progress::{PATH, found_at, start};
-use crate::record::kernel::fds::{self, Fds};
+use crate::record::kernel::call_in_progress::PATH;
+use crate::record::kernel::fds;
 use crate::record::step::Flow;
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Tasks;
@@ -16,7 +16,7 @@ use crate::syscalls::{Change, Changed, Extent, change};
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Write};
 use crate::trace::inodes::identity;
-use crate::tracee::os;
+use crate::tracee::{Fd, Place, file_at, os};
 
 impl Journal {
     /// Saves what is mapped of the file that a call is about to change.
@@ -98,12 +98,16 @@ impl Tasks {
         let tid = self[id].tid;
         let args = call.args();
         let found = match file {
-            Changed::Descriptor(fd) => Fds::metadata(tid, args[fd]).ok(),
+            Changed::Descriptor(fd) => Fd::argument(tid, args[fd]).metadata().ok(),
             Changed::Path(directory, path) => {
                 let path = self.space(id).memory.text(args[path], PATH);
                 match directory.map(|fd| args[fd]) {
-                    Some(fd) if path.is_empty() => Fds::metadata(tid, fd).ok(),
-                    fd => found_at(tid, &start(fd.map_or(libc::AT_FDCWD, |fd| fd as i32)), &path),
+                    Some(fd) if path.is_empty() => Fd::argument(tid, fd).metadata().ok(),
+                    fd => {
+                        let directory =
+                            fd.map_or(Place::WorkingDirectory, |fd| Place::of_directory(fd as i32));
+                        file_at(tid, directory, &path).ok()
+                    }
                 }
             }
         };

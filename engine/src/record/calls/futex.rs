@@ -7,7 +7,7 @@ use crate::record::step::{Flow, Next};
 use crate::record::surprises::in_calls::whom;
 use crate::record::time::clocks;
 use crate::record::tree::call::{Call, Outcome, fails};
-use crate::record::tree::tasks::Hold;
+use crate::record::tree::task::Hold;
 use crate::schedule::Why;
 use crate::schedule::futex::{ANY, WakeOp};
 use crate::schedule::surprise::Surprise;

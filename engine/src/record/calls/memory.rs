@@ -18,7 +18,7 @@ use crate::task::TaskId;
 use crate::trace::event::Effect;
 use crate::trace::inodes::{Part, sealed};
 use crate::tracee::{
-    Area, Line, PAGE, Stopped, TASK_SIZE, locked, maps, os, unmap_around_area, with_signals_blocked,
+    Area, Fd, Line, PAGE, Stopped, TASK_SIZE, locked, maps, os, unmap_around_area, with_signals_blocked,
 };
 
 /// Whether a call failed.
@@ -63,10 +63,8 @@ impl Recorder<'_> {
             effect
         };
         let is_code = prot as i32 & (libc::PROT_WRITE | libc::PROT_EXEC) == libc::PROT_EXEC && !shared;
-        let code = (is_code && matches!(effect, Effect::MapFile(_))).then(|| {
-            let path = format!("/proc/{}/fd/{}", stopped.tid(), fd as i32);
-            File::open(path)
-        });
+        let code =
+            (is_code && matches!(effect, Effect::MapFile(_))).then(|| Fd::argument(stopped.tid(), fd).open());
         let next = self.finish(id, stopped, call, Outcome::result(result).with(effect))?;
         if let Some(Ok(file)) = code {
             let (start, file) = (result.cast_unsigned(), &file);
@@ -169,15 +167,15 @@ impl Journal {
     /// stored.
     fn map_file(&mut self, tasks: &mut Tasks, id: TaskId, fd: u64, part: Part) -> Flow<Effect> {
         let tid = tasks[id].tid;
-        let path = format!("/proc/{tid}/fd/{}", fd as i32);
-        let name = std::fs::read_link(&path).unwrap_or_else(|_| path.clone().into());
+        let mapped = Fd::argument(tid, fd);
+        let name = mapped.link().unwrap_or_else(|_| mapped.path());
         let failed = |error: io::Error| format!("mmap of `{}` ({error})", name.display());
-        let metadata = std::fs::metadata(&path).map_err(os(format!("look at `{}`", name.display())))?;
+        let metadata = mapped.metadata().map_err(os(format!("look at `{}`", name.display())))?;
         if metadata.file_type().is_char_device() && metadata.rdev() == libc::makedev(1, 5) {
             // /dev/zero (null(4)): anonymous memory.
             return Ok(Effect::None);
         }
-        let file = match File::open(&path) {
+        let file = match mapped.open() {
             Ok(file) => file,
             Err(error) => return tasks.unsupported(id, failed(error)),
         };
@@ -257,8 +255,7 @@ fn gone(before: &[Line], after: &[Line]) -> Vec<(u64, u64)> {
 }
 
 fn is_socket(tid: Pid, fd: u64) -> bool {
-    let path = format!("/proc/{tid}/fd/{}", fd as i32);
-    std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
+    Fd::argument(tid, fd).metadata().is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
 /// Returns the mapping that contains an address.

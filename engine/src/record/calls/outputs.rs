@@ -8,7 +8,7 @@ use crate::record::tree::tasks::Tasks;
 use crate::syscalls::{Answer, Description, Out, encoded_size};
 use crate::task::TaskId;
 use crate::trace::event::Write;
-use crate::tracee::{Memory, PAGE};
+use crate::tracee::{Memory, PAGE, semaphore_set};
 
 /// Memory saved before a call, to determine what the call wrote or to make it again.
 #[derive(Debug, Default)]
@@ -194,7 +194,7 @@ impl Writes<'_> {
                 let len = memory.u32(args[at] + len)?;
                 self.add(memory.u64(args[at] + pointer)?, len.into());
             }
-            Out::Semaphores(at) => match semaphores(args[0] as i32) {
+            Out::Semaphores(at) => match semaphore_set(args[0] as i32).map(|set| u64::from(set.count)) {
                 Some(count) => self.add(args[at], count.saturating_mul(2)),
                 None => return Err(Failure::Undescribed("semctl of a set that is gone".into())),
             },
@@ -267,17 +267,6 @@ fn bits(count: u64) -> u64 {
     /// The default maximum of `/proc/sys/fs/nr_open`.
     const MOST: u64 = 1 << 20;
     count.min(MOST).div_ceil(64) * 8
-}
-
-/// Returns the number of semaphores in a set (`/proc/sysvipc/sem`, proc_sysvipc(5)).
-fn semaphores(set: i32) -> Option<u64> {
-    let sets = std::fs::read_to_string("/proc/sysvipc/sem").ok()?;
-    sets.lines().skip(1).find_map(|line| {
-        // key, semid, perms, nsems, …
-        let mut fields = line.split_whitespace().skip(1);
-        let found = fields.next()?.parse::<i32>().ok()? == set;
-        if found { fields.nth(1)?.parse().ok() } else { None }
-    })
 }
 
 impl Tasks {

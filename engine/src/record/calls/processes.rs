@@ -10,10 +10,13 @@ use crate::record::recorder::Recorder;
 use crate::record::start::image;
 use crate::record::step::{Flow, Next};
 use crate::record::tree::call::{Call, Outcome, interrupted};
-use crate::record::tree::tasks::{Hold, Space, Tasks};
+use crate::record::tree::task::{Hold, Space};
+use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 use crate::trace::event::Effect;
-use crate::tracee::{self, Executed, Memory, Resume, Stop, Stopped, WaitStatus, Waited, comm, wait_any};
+use crate::tracee::{
+    self, Executed, Memory, Place, Resume, Stop, Stopped, WaitStatus, Waited, comm, wait_any,
+};
 
 impl Tasks {
     /// Creates an address space with a new number.
@@ -51,7 +54,7 @@ impl Recorder<'_> {
         };
         let pid = self.tasks.task(id).pid;
         let registers = stopped.registers()?;
-        let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+        let program = Place::Program.link(pid).unwrap_or_default();
         let lines = tracee::maps(pid)?;
         let image = image::image(Path::new(&program), &lines, registers, &memory, &mut self.journal.log)?;
         let space = Rc::new(self.tasks.new_space(memory));

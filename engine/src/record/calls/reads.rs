@@ -4,7 +4,7 @@ use crate::record::in_process::reads::Trapped;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
 use crate::record::tree::call::Call;
-use crate::record::tree::tasks::Hold;
+use crate::record::tree::task::Hold;
 use crate::schedule::Why;
 use crate::task::TaskId;
 use crate::trace::event::{Event, Registers, TrappedRead};

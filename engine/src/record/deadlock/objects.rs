@@ -1,7 +1,6 @@
 //! Names what a task waits for in the kernel, and finds who has the other end.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 use nix::unistd::Pid;
 
@@ -9,16 +8,17 @@ use super::report::Observer;
 use super::waits::Blocked;
 use super::wakers::View;
 use crate::ending::Awaited;
-use crate::record::kernel::call_in_progress::{call_in_progress, is_queue, opened, polled, watched};
-use crate::record::kernel::fds::links;
-use crate::record::kernel::peers::{Name, inode_of};
+use crate::record::kernel::call_in_progress::{is_queue, opened, polled};
+use crate::record::kernel::peers::Name;
 use crate::record::kernel::terminals::Side;
 use crate::record::kernel::unix_sockets::UnixSocket;
 use crate::record::outside::locks;
 use crate::record::tree::call::Call;
-use crate::record::tree::tasks::{Hold, Task, Tasks};
+use crate::record::tree::task::{Hold, Task};
+use crate::record::tree::tasks::Tasks;
 use crate::syscalls::{Block, describe};
 use crate::task::TaskId;
+use crate::tracee::{Fd, LockKind, belonging, call_in_progress, named_fds, socket_inode};
 
 impl Observer<'_> {
     pub(super) fn wait_in_kernel_of(&self, task: &Task, tid: Pid, call: &Call) -> Blocked {
@@ -50,8 +50,8 @@ impl Observer<'_> {
     fn wait_for_lock_of(&self, task: &Task, number: i64, args: &[u64; 6]) -> Blocked {
         let found = Blocked::new(Awaited::FileLock);
         let Some(kind) = locks::kind(number, args) else { return Blocked::new(Awaited::Descriptors) };
-        let path = link(task.tid, args[0] as i32);
-        let call = if kind == locks::FLOCK { "flock" } else { "fcntl" };
+        let path = name(Fd::argument(task.tid, args[0]));
+        let call = if kind == LockKind::Flock { "flock" } else { "fcntl" };
         let what = Some(format!("a lock ({call}) on {path}"));
         let found_locks = locks::waited_for(task.tid, task.pid, args[0], kind);
         let [lock] = &found_locks[..] else { return Blocked { what, ..found } };
@@ -65,33 +65,33 @@ impl Tasks {
     fn children(&self, pid: Pid) -> Vec<TaskId> {
         let mut seen = BTreeSet::new();
         let others = self.living().filter(|other| other.pid != pid && seen.insert(other.pid));
-        others.filter(|other| parent(other.pid) == Some(pid)).map(|other| other.id).collect()
+        others
+            .filter(|other| belonging(other.pid).is_some_and(|it| it.parent == pid))
+            .map(|other| other.id)
+            .collect()
     }
 
     /// Returns the other tasks that have the other end of a pipe.
     fn opposite(&self, task: &Task, fd: i32, link: &str) -> Vec<TaskId> {
-        let own = access(task.tid, fd);
-        self.holders_of(task, |other, fd, its| {
-            its == link && access(other.tid, fd).is_some_and(|mode| own.is_none_or(|own| own != mode))
+        let own = access(Fd::of(task.tid, fd));
+        self.holders_of(task, |fd, its| {
+            its == link && access(fd).is_some_and(|mode| own.is_none_or(|own| own != mode))
         })
     }
 
     /// Returns the other tasks that have the other side of a terminal; `None` if it is no terminal.
     fn other_side(&self, task: &Task, fd: i32, link: &str) -> Option<Vec<TaskId>> {
         let side = Side::of(task.pid, fd, link)?;
-        let faces = |other: &Task, fd, link: &str| {
-            Side::of(other.pid, fd, link).is_some_and(|other| side.faces(&other))
-        };
+        let faces =
+            |fd: Fd, link: &str| Side::of(fd.tid, fd.number, link).is_some_and(|other| side.faces(&other));
         Some(self.holders_of(task, faces))
     }
 
     /// Returns the other tasks in whose processes some descriptor fulfils `is`.
-    fn holders_of(&self, task: &Task, is: impl Fn(&Task, i32, &str) -> bool) -> Vec<TaskId> {
+    fn holders_of(&self, task: &Task, is: impl Fn(Fd, &str) -> bool) -> Vec<TaskId> {
         let mut holding = BTreeMap::new();
         let mut holds = |other: &Task| {
-            *holding
-                .entry(other.pid)
-                .or_insert_with(|| links(other.tid).any(|(fd, link)| is(other, fd, &link)))
+            *holding.entry(other.pid).or_insert_with(|| named_fds(other.tid).any(|(fd, name)| is(fd, &name)))
         };
         self.living().filter(|other| other.id != task.id && holds(other)).map(|other| other.id).collect()
     }
@@ -100,11 +100,11 @@ impl Tasks {
 impl Observer<'_> {
     pub(super) fn wait_for_descriptors_of(&self, task: &Task, call: &Call, fds: &[i32]) -> Blocked {
         let [fd] = fds[..] else { return Blocked::new(Awaited::Descriptors) };
-        let link = link(task.tid, fd);
+        let link = name(Fd::of(task.tid, fd));
         if link.starts_with("pipe:") {
             return Blocked { by: self.tasks.opposite(task, fd, &link), ..Blocked::new(Awaited::Pipe) };
         }
-        if let Some(inode) = inode_of(&link) {
+        if let Some(inode) = socket_inode(&link) {
             return self.wait_for_socket_of(task, call, inode);
         }
         let what = |what: String| Some(format!("{} {what}", wanted(call)));
@@ -112,7 +112,7 @@ impl Observer<'_> {
             let what = Some("a change of a file that is watched".to_owned());
             return Blocked { what, ..Blocked::new(Awaited::Change) };
         }
-        if is_queue(&path(task.tid, fd).to_string_lossy()) {
+        if is_queue(&Fd::of(task.tid, fd).path()) {
             return Blocked {
                 what: what(format!("the message queue {link}")),
                 ..Blocked::new(Awaited::Queue)
@@ -166,20 +166,18 @@ impl Observer<'_> {
     /// Returns the other tasks that wait at one of these sockets, as they are the ones that use it; if there are none,
     /// those that have it open.
     fn at_sockets(&self, task: &Task, inodes: &[u64]) -> Vec<TaskId> {
-        let links: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
-        let is_one = |tid: Pid, fd: i32| links.contains(&link(tid, fd));
+        let is_one = |name: &str| socket_inode(name).is_some_and(|inode| inodes.contains(&inode));
         let waits_there = |other: &&Task| {
-            let fds = self.waits_at(other);
-            let inside = fds.iter().flat_map(|fd| watched(other.tid, *fd));
-            fds.iter().copied().chain(inside).any(|fd| is_one(other.tid, fd))
+            let of = |number: i32| Fd::of(other.tid, number);
+            self.waits_at(other).into_iter().map(of).any(|fd| {
+                let watched: Vec<i32> =
+                    fd.info().map(|info| info.watched_descriptors().collect()).unwrap_or_default();
+                is_one(&name(fd)) || watched.into_iter().any(|fd| is_one(&name(of(fd))))
+            })
         };
         let others = self.tasks.living().filter(|other| other.id != task.id);
         let waiting: Vec<TaskId> = others.filter(waits_there).map(|other| other.id).collect();
-        if waiting.is_empty() {
-            self.tasks.holders_of(task, |other, fd, _| is_one(other.tid, fd))
-        } else {
-            waiting
-        }
+        if waiting.is_empty() { self.tasks.holders_of(task, |_, name| is_one(name)) } else { waiting }
     }
 
     /// Returns the descriptors that a task waits for.
@@ -207,51 +205,12 @@ fn wanted(call: &Call) -> &'static str {
     }
 }
 
-fn path(tid: Pid, fd: i32) -> PathBuf {
-    format!("/proc/{tid}/fd/{fd}").into()
+/// Returns a descriptor's [name](Fd::name); an empty one if it is not known.
+fn name(fd: Fd) -> String {
+    fd.name().unwrap_or_default()
 }
 
-/// Reads the link that shows what a descriptor refers to (proc_pid_fd(5)).
-fn link(tid: Pid, fd: i32) -> String {
-    std::fs::read_link(path(tid, fd)).map(|link| link.to_string_lossy().into_owned()).unwrap_or_default()
-}
-
-/// Returns a descriptor's access mode: `O_RDONLY`, `O_WRONLY` or `O_RDWR` (proc_pid_fdinfo(5)).
-fn access(tid: Pid, fd: i32) -> Option<u32> {
-    let info = std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{fd}")).ok()?;
-    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
-    Some(u32::from_str_radix(flags.trim(), 8).ok()? & libc::O_ACCMODE.cast_unsigned())
-}
-
-/// Returns a process's parent (proc_pid_stat(5)).
-fn parent(pid: Pid) -> Option<Pid> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may contain anything: state and parent follow the last parenthesis.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok().map(Pid::from_raw)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn descriptors_tell_what_they_are_open_for() {
-        // SAFETY: gettid has no preconditions.
-        let own = Pid::from_raw(unsafe { libc::gettid() });
-        let (reader, writer) = std::io::pipe().unwrap();
-        let [read, write] =
-            [std::os::fd::AsRawFd::as_raw_fd(&reader), std::os::fd::AsRawFd::as_raw_fd(&writer)];
-        assert_eq!(link(own, read), link(own, write));
-        assert!(link(own, read).starts_with("pipe:["));
-        assert_eq!(access(own, read), Some(libc::O_RDONLY.cast_unsigned()));
-        assert_eq!(access(own, write), Some(libc::O_WRONLY.cast_unsigned()));
-        let descriptors: Vec<i32> = links(own).map(|(fd, _)| fd).collect();
-        assert!(descriptors.contains(&read) && descriptors.contains(&write));
-        assert_eq!(access(own, 1 << 20), None);
-    }
-
-    #[test]
-    fn a_process_has_a_parent() {
-        assert_eq!(parent(Pid::this()), Some(Pid::parent()));
-    }
+/// Returns a descriptor's access mode: `O_RDONLY`, `O_WRONLY` or `O_RDWR`.
+fn access(fd: Fd) -> Option<i32> {
+    Some(fd.info().ok()?.flags()? & libc::O_ACCMODE)
 }

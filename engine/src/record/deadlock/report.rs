@@ -11,7 +11,8 @@ use crate::record::outside::locks::Takers;
 use crate::record::poller::Poller;
 use crate::record::tree::call::Call;
 use crate::record::tree::spawned::symbols_of;
-use crate::record::tree::tasks::{Hold, Task, Tasks};
+use crate::record::tree::task::{Hold, Task};
+use crate::record::tree::tasks::Tasks;
 use crate::symbols::{StackRegisters, Symbols};
 use crate::task::TaskId;
 

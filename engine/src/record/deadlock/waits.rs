@@ -7,7 +7,8 @@ use nix::unistd::Pid;
 
 use super::report::Observer;
 use crate::ending::{Awaited, Frame, Wait};
-use crate::record::tree::tasks::{Hold, Task, Tasks};
+use crate::record::tree::task::{Hold, Task};
+use crate::record::tree::tasks::Tasks;
 use crate::symbols::interesting;
 use crate::task::TaskId;
 

@@ -9,27 +9,28 @@ use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::fs::Metadata;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::sys::time::TimeVal;
 use nix::unistd::Pid;
 
-use crate::record::kernel::call_in_progress::{
-    call_in_progress, found_at, inode, is_queue, of_epoll, opened, polled, watched, watched_inodes,
-};
-use crate::record::kernel::fds::{self, FdKind, links};
+use crate::record::kernel::call_in_progress::{is_queue, opened, polled};
+use crate::record::kernel::fds::FdKind;
 use crate::record::kernel::ipc::{self, Ipc};
-use crate::record::kernel::peers::{Sockets, inode_of};
+use crate::record::kernel::peers::Sockets;
 use crate::record::kernel::terminals::{self, Side};
 use crate::record::kernel::unix_sockets::UnixSocket;
 use crate::record::options::Options;
-use crate::record::outside::locks::{self, Lock};
+use crate::record::outside::locks::{self, holders};
 use crate::record::outside::reach::Reach;
 use crate::record::poller::Poller;
-use crate::record::tree::tasks::{Hold, Task, Tasks};
-use crate::tracee::{FdCopies, State, state};
+use crate::record::tree::task::{Hold, Task};
+use crate::record::tree::tasks::Tasks;
+use crate::tracee::{
+    Fd, FdCopies, FdInfo, FileLock, LockKind, Place, State, call_in_progress, file_at, named_fds, processes,
+    shares_ipc, socket_inode, state,
+};
 
 /// Maximum nesting of epoll descriptors (`EP_MAX_NESTS`, fs/eventpoll.c).
 pub(in crate::record) const NESTS: u32 = 5;
@@ -100,30 +101,30 @@ impl Wakers<'_> {
 
     /// Whether only the program's own tasks can make this descriptor ready.
     pub(in crate::record) fn ours(&self, tid: Pid, fd: i32, nests: u32) -> bool {
-        let path = format!("/proc/{tid}/fd/{fd}");
-        let Ok(link) = std::fs::read_link(&path) else { return false };
-        let link = link.to_string_lossy();
-        let info = || std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{fd}")).unwrap_or_default();
-        match &*link {
+        let file = Fd::of(tid, fd);
+        let Ok(name) = file.name() else { return false };
+        // Of what cannot be read nothing is known.
+        let info = |is_ours: &dyn Fn(FdInfo) -> bool| file.info().is_ok_and(is_ours);
+        match &*name {
             "anon_inode:[eventfd]" => true,
-            "anon_inode:[timerfd]" => info().contains("it_value: (0, 0)"),
-            "anon_inode:[pidfd]" => {
-                let pid = Pid::from_raw(fds::pidfd(tid, fd as u64));
-                self.tasks.living().any(|task| task.pid == pid)
-            }
-            "anon_inode:inotify" => self.is_left_alone() && self.changes_are_ours(&info()),
+            "anon_inode:[timerfd]" => info(&|info| info.timer().is_some_and(|timer| timer.left.is_zero())),
+            "anon_inode:[pidfd]" => info(&|info| {
+                let pid = info.process().map(Pid::from_raw);
+                self.tasks.living().any(|task| Some(task.pid) == pid)
+            }),
+            "anon_inode:inotify" => self.is_left_alone() && info(&|info| self.changes_are_ours(&info)),
             "anon_inode:[eventpoll]" if nests > 0 => {
-                of_epoll(&info()).all(|fd| self.ours(tid, fd, nests - 1))
+                info(&|info| info.watched_descriptors().all(|fd| self.ours(tid, fd, nests - 1)))
             }
             pipe if pipe.starts_with("pipe:") => {
                 // The recorder has the other ends of the program's standard streams.
-                inode(Path::new(&path)) != inode(Path::new("/dev/stdin"))
-                    && std::fs::metadata(&path)
-                        .is_ok_and(|pipe| !matches!(self.poller.fds.kind_of(&pipe), FdKind::Output(_)))
-                    && !self.view.has(pipe)
+                let stdin = Fd::of(Pid::this(), libc::STDIN_FILENO).metadata().ok().map(|stdin| stdin.ino());
+                file.metadata().is_ok_and(|pipe| {
+                    Some(pipe.ino()) != stdin && !matches!(self.poller.fds.kind_of(&pipe), FdKind::Output(_))
+                }) && !self.view.has(pipe)
             }
             socket if socket.starts_with("socket:") => {
-                inode_of(socket).is_some_and(|inode| self.socket_is_ours(tid, inode))
+                socket_inode(socket).is_some_and(|inode| self.socket_is_ours(tid, inode))
             }
             name if name.starts_with('/') => self.named_is_ours(tid, fd, name),
             _ => false,
@@ -132,8 +133,8 @@ impl Wakers<'_> {
 
     /// Whether a descriptor is a file, which never blocks, or only the program's own tasks can make it ready.
     fn never_waits_or_ours(&self, task: &Task, fd: i32) -> bool {
-        let file = std::fs::metadata(format!("/proc/{}/fd/{fd}", task.tid)).is_ok_and(|file| file.is_file());
-        file || self.ours(task.tid, fd, NESTS)
+        let is_file = Fd::of(task.tid, fd).metadata().is_ok_and(|file| file.is_file());
+        is_file || self.ours(task.tid, fd, NESTS)
     }
 
     fn socket_is_ours(&self, tid: Pid, inode: u64) -> bool {
@@ -178,12 +179,12 @@ impl Wakers<'_> {
 
     /// Whether something with a path (a FIFO, a terminal, a POSIX message queue) is the program's alone.
     fn named_is_ours(&self, tid: Pid, fd: i32, name: &str) -> bool {
-        let path = format!("/proc/{tid}/fd/{fd}");
-        let Ok(metadata) = std::fs::metadata(&path) else { return false };
+        let file = Fd::of(tid, fd);
+        let Ok(metadata) = file.metadata() else { return false };
         if metadata.file_type().is_char_device() {
             return self.terminal_is_ours(tid, fd, name);
         }
-        let queue = is_queue(&path);
+        let queue = is_queue(&file.path());
         if !queue && !metadata.file_type().is_fifo() {
             return false;
         }
@@ -212,8 +213,8 @@ impl Wakers<'_> {
     }
 
     /// Whether the program has made the FIFO that a task waits to open, and nobody else has it.
-    fn opens_own_fifo(&self, task: &Task, (directory, path): &(String, String)) -> bool {
-        let fifo = found_at(task.tid, directory, path).filter(|file| file.file_type().is_fifo());
+    fn opens_own_fifo(&self, task: &Task, (directory, path): &(Place, String)) -> bool {
+        let fifo = file_at(task.tid, *directory, path).ok().filter(|file| file.file_type().is_fifo());
         fifo.is_some_and(|fifo| {
             self.is_left_alone() && self.reach.has_made(&fifo) && !self.view.has_file(&fifo)
         })
@@ -221,16 +222,15 @@ impl Wakers<'_> {
 
     fn ipc_is_ours(&self, task: &Task, kind: Ipc, id: u64) -> bool {
         let id = id as i32;
-        let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/ipc")).ok();
         self.is_left_alone()
             && self.reach.made.contains(&(kind, id))
-            && namespace(&task.tid.to_string()) == namespace("self")
+            && shares_ipc(task.tid)
             && ipc::is_unknown_to(kind, id, &self.view.outside)
     }
 
     /// Whether the program has made everything that an inotify(7) descriptor watches, and nobody else has it open.
-    fn changes_are_ours(&self, info: &str) -> bool {
-        watched_inodes(info).all(|inode| match self.reach.watched.get(&inode) {
+    fn changes_are_ours(&self, info: &FdInfo) -> bool {
+        info.watched_inodes().all(|inode| match self.reach.watched.get(&inode) {
             Some((device, true)) => !self.view.has_inode(*device, inode),
             _ => false,
         })
@@ -243,12 +243,12 @@ impl Wakers<'_> {
         !found.is_empty() && found.iter().all(|lock| self.has_lock(lock))
     }
 
-    fn has_lock(&self, lock: &Lock) -> bool {
+    fn has_lock(&self, lock: &FileLock) -> bool {
         let processes = self.tasks.processes();
-        if lock.kind == locks::POSIX {
+        if lock.kind == LockKind::Posix {
             return processes.contains(&Pid::from_raw(lock.pid));
         }
-        !lock.holders(processes).is_empty() && lock.holders(self.view.outside.iter().copied()).is_empty()
+        !holders(lock, processes).is_empty() && holders(lock, self.view.outside.iter().copied()).is_empty()
     }
 
     /// Whether nothing but time can end the wait of any waiting task.
@@ -270,16 +270,19 @@ impl Wakers<'_> {
 
     /// Whether only the program itself, or time, can make this descriptor ready.
     fn inside(&self, task: &Task, fd: i32, nests: u32) -> bool {
-        let path = format!("/proc/{}/fd/{fd}", task.tid);
-        let Ok(link) = std::fs::read_link(path) else { return false };
-        match &*link.to_string_lossy() {
+        let file = Fd::of(task.tid, fd);
+        let Ok(name) = file.name() else { return false };
+        match &*name {
             "anon_inode:[timerfd]" | "anon_inode:[pidfd]" | "anon_inode:[signalfd]" => true,
             "anon_inode:[eventpoll]" => {
-                nests > 0 && watched(task.tid, fd).into_iter().all(|fd| self.inside(task, fd, nests - 1))
+                nests > 0
+                    && file.info().is_ok_and(|info| {
+                        info.watched_descriptors().all(|fd| self.inside(task, fd, nests - 1))
+                    })
             }
-            link => {
+            name => {
                 self.ours(task.tid, fd, nests)
-                    || inode_of(link).is_some_and(|inode| {
+                    || socket_inode(name).is_some_and(|inode| {
                         self.view.sockets(task.tid, self.tasks.processes()).inside(inode)
                     })
             }
@@ -305,10 +308,9 @@ pub(in crate::record) struct View {
     names: bool,
     /// The processes that are neither recorded nor the recorder. Empty if they are disregarded.
     outside: BTreeSet<Pid>,
-    /// Their pipes and sockets, as the links in `/proc/PID/fd` name them (proc_pid_fd(5)). They may have one for a
-    /// moment only: a child that the recorder has just forked for another recording has everything that the recorder
-    /// had.
-    links: BTreeSet<String>,
+    /// The [names](Fd::name) of their pipes and sockets. They may have one for a moment only: a child that the recorder
+    /// has just forked for another recording has everything that the recorder had.
+    theirs: BTreeSet<String>,
     sockets: OnceCell<Sockets>,
     tree: OnceCell<BTreeSet<u64>>,
 }
@@ -322,16 +324,15 @@ impl View {
     /// A view of all processes except these and the recorder.
     pub(in crate::record) fn beyond(mut own: BTreeSet<Pid>) -> Self {
         own.insert(Pid::this());
-        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw));
-        let outside: BTreeSet<Pid> = pids.filter(|pid| !own.contains(pid)).collect();
-        let links = outside.iter().flat_map(|pid| links(*pid)).map(|(_, link)| link);
-        let links = links.filter(|link| link.starts_with("pipe:") || link.starts_with("socket:")).collect();
-        Self { names: true, outside, links, ..Self::default() }
+        let outside: BTreeSet<Pid> = processes().filter(|pid| !own.contains(pid)).collect();
+        let theirs = outside.iter().flat_map(|pid| named_fds(*pid)).map(|(_, name)| name);
+        let theirs = theirs.filter(|name| name.starts_with("pipe:") || name.starts_with("socket:")).collect();
+        Self { names: true, outside, theirs, ..Self::default() }
     }
 
-    fn has(&self, link: &str) -> bool {
-        self.links.contains(link)
+    /// Whether an outsider has the pipe or socket of this name.
+    fn has(&self, name: &str) -> bool {
+        self.theirs.contains(name)
     }
 
     /// Whether an outsider has this file open.
@@ -340,13 +341,9 @@ impl View {
     }
 
     fn has_inode(&self, device: u64, inode: u64) -> bool {
-        let paths = self.outside.iter().flat_map(|pid| {
-            links(*pid)
-                .filter(|(_, link)| link.starts_with('/'))
-                .map(move |(fd, _)| format!("/proc/{pid}/fd/{fd}"))
-        });
-        paths
-            .filter_map(|path| std::fs::metadata(path).ok())
+        let all = self.outside.iter().flat_map(|pid| named_fds(*pid));
+        all.filter(|(_, name)| name.starts_with('/'))
+            .filter_map(|(fd, _)| fd.metadata().ok())
             .any(|file| (file.dev(), file.ino()) == (device, inode))
     }
 
@@ -358,8 +355,8 @@ impl View {
     /// Returns the inodes of the sockets that these processes have.
     fn tree(&self, processes: BTreeSet<Pid>) -> &BTreeSet<u64> {
         self.tree.get_or_init(|| {
-            let all = processes.into_iter().flat_map(links);
-            all.filter_map(|(_, link)| inode_of(&link)).collect()
+            let all = processes.into_iter().flat_map(named_fds);
+            all.filter_map(|(_, name)| socket_inode(&name)).collect()
         })
     }
 }

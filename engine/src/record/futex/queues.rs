@@ -53,7 +53,7 @@ mod tests {
     use super::*;
     use crate::record::kernel::fds::Fds;
     use crate::record::testing::{call, options, tasks, wait};
-    use crate::record::tree::tasks::Hold;
+    use crate::record::tree::task::Hold;
     use crate::schedule::futex::ANY;
     use crate::schedule::{Plan, StrategyName};
     use crate::tracee::{Stdin, Streams};

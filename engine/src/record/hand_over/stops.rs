@@ -8,7 +8,8 @@ use rrtest_preload::layout::Decides;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, bug};
 use crate::record::tree::call::Call;
-use crate::record::tree::tasks::{Hold, Tasks};
+use crate::record::tree::task::Hold;
+use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 use crate::trace::event::Event;
 use crate::tracee::{
@@ -16,7 +17,8 @@ use crate::tracee::{
 };
 
 impl Recorder<'_> {
-    /// Waits until the task that has the core by then stops. Returns `None` if a signal (the wake-up timer) comes first.
+    /// Waits until the task that has the core by then stops. Returns `None` if a signal (the wake-up timer) comes
+    /// first.
     pub(in crate::record) fn wait_for_running(&mut self) -> Flow<Option<(TaskId, Stopped, Stop)>> {
         let has_core = |this: &Self, tid: Pid| {
             let task = this.tasks.with_tid(tid);

@@ -24,12 +24,13 @@ use crate::record::journal::Journal;
 use crate::record::scheduler::Scheduler;
 use crate::record::start::image::belongs;
 use crate::record::step::Flow;
-use crate::record::tree::tasks::{Deaf, Tasks};
+use crate::record::tree::task::Deaf;
+use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 use crate::trace::event::{Event, MovedRead, MovedReads, Registers};
 use crate::tracee::patch::{AROUND, Window};
 use crate::tracee::reads::{MovedRead as Plan, plan_read};
-use crate::tracee::{Line, Memory, ReadSite, SignalSet, Stopped, ignore_again, read_sites, signals};
+use crate::tracee::{self, Line, Memory, ReadSite, SignalSet, Stopped, ignore_again, read_sites, signals};
 
 /// What is known of these instructions.
 #[derive(Clone, Debug, Default)]
@@ -92,7 +93,7 @@ impl Reads {
         id: TaskId,
         lines: &[Line],
     ) -> Flow<()> {
-        let exe = std::fs::metadata(format!("/proc/{}/exe", tasks[id].pid)).map(|it| it.ino()).unwrap_or(0);
+        let exe = tracee::Place::Program.metadata(tasks[id].pid).map(|it| it.ino()).unwrap_or(0);
         let linked = lines.iter().any(|line| belongs(line) && line.inode != 0 && line.inode != exe);
         for line in lines.iter().filter(|line| belongs(line) && is_code(line)) {
             let file = journal.log.mapped((line.dev, line.inode)).map(File::try_clone);

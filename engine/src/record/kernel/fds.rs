@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use crate::Error;
 use crate::trace::event::Stream;
 use crate::trace::inodes::{Identity, identity};
-use crate::tracee::{Streams, os};
+use crate::tracee::{Fd, Streams, belonging, os};
 
 /// What a descriptor refers to, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,12 +62,7 @@ impl Fds {
 
     /// Returns the identity of the file to which descriptor `fd` of a task refers.
     pub(in crate::record) fn identity(&self, tid: Pid, fd: u64) -> Option<Identity> {
-        std::fs::metadata(format!("/proc/{tid}/fd/{}", fd as i32)).ok().map(|metadata| identity(&metadata))
-    }
-
-    /// Returns the metadata of the file to which descriptor `fd` of a task refers.
-    pub(in crate::record) fn metadata(tid: Pid, fd: u64) -> std::io::Result<Metadata> {
-        std::fs::metadata(format!("/proc/{tid}/fd/{}", fd as i32))
+        Fd::argument(tid, fd).metadata().ok().map(|metadata| identity(&metadata))
     }
 
     /// Whether a file is in /proc.
@@ -92,15 +87,6 @@ impl Fds {
     }
 }
 
-/// Iterates over a process's descriptors and what each refers to, as far as the recorder may see (proc_pid_fd(5)).
-pub(in crate::record) fn links(pid: Pid) -> impl Iterator<Item = (i32, String)> {
-    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    entries.filter_map(|entry| {
-        let link = std::fs::read_link(entry.path()).ok()?;
-        Some((entry.file_name().to_str()?.parse().ok()?, link.to_string_lossy().into_owned()))
-    })
-}
-
 /// Whether devices with this major number are terminals (admin-guide/devices.rst): consoles, ptmx and the like, and
 /// slaves of pseudo-terminals.
 fn is_terminals(major: u32) -> bool {
@@ -114,7 +100,7 @@ pub(in crate::record) fn is_terminal(tid: Pid, fd: u64) -> bool {
 
 /// Returns the device number of the terminal to which a descriptor refers.
 fn terminal(tid: Pid, fd: u64) -> Option<u64> {
-    let metadata = std::fs::metadata(format!("/proc/{tid}/fd/{}", fd as i32)).ok()?;
+    let metadata = Fd::argument(tid, fd).metadata().ok()?;
     let is_one = metadata.file_type().is_char_device() && is_terminals(libc::major(metadata.rdev()));
     is_one.then(|| metadata.rdev())
 }
@@ -125,25 +111,10 @@ pub(in crate::record) fn is_in_background(tid: Pid, fd: u64) -> bool {
     /// `/dev/tty`, which stands for the controlling terminal.
     const TTY: u64 = libc::makedev(5, 0);
     let Some(terminal) = terminal(tid, fd) else { return false };
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{tid}/stat")) else { return false };
-    // proc_pid_stat(5): after the name come state, parent, group, session, terminal, and the terminal's foreground
-    // group.
-    let fields: Vec<i64> = stat
-        .rsplit_once(')')
-        .map_or("", |(_, fields)| fields)
-        .split_whitespace()
-        .skip(2)
-        .take(4)
-        .filter_map(|field| field.parse().ok())
-        .collect();
-    let &[group, _, number, foreground] = &fields[..] else { return false };
-    let controls = number != 0 && (terminal == TTY || device(number as u32) == terminal);
-    controls && group != foreground
-}
-
-/// Converts a device number from the kernel's encoding (linux/kdev_t.h, `new_encode_dev`) to stat(2)'s.
-fn device(number: u32) -> u64 {
-    libc::makedev(number >> 8 & 0xfff, number & 0xff | number >> 12 & 0xf_ff00)
+    belonging(tid).is_some_and(|task| {
+        let controls = task.terminal != 0 && (terminal == TTY || task.terminal == terminal);
+        controls && task.group != task.foreground
+    })
 }
 
 /// Whether a descriptor has `O_NONBLOCK` set.
@@ -153,12 +124,12 @@ pub(in crate::record) fn nonblocking(tid: Pid, fd: u64) -> bool {
 
 /// Returns a descriptor's access mode and status flags (open(2)).
 pub(in crate::record) fn flags(tid: Pid, fd: u64) -> i32 {
-    info(tid, fd, "flags:").and_then(|flags| i32::from_str_radix(&flags, 8).ok()).unwrap_or(0)
+    Fd::argument(tid, fd).info().ok().and_then(|info| info.flags()).unwrap_or(0)
 }
 
 /// Returns a descriptor's file offset.
 pub(in crate::record) fn offset(tid: Pid, fd: u64) -> u64 {
-    info(tid, fd, "pos:").and_then(|offset| offset.parse().ok()).unwrap_or(0)
+    Fd::argument(tid, fd).info().ok().and_then(|info| info.offset()).unwrap_or(0)
 }
 
 /// Whether a descriptor refers to the memory of a process (proc_pid_mem(5)).
@@ -168,20 +139,14 @@ pub(in crate::record) fn is_memory(tid: Pid, fd: u64) -> bool {
 
 /// Returns the process to whose memory a descriptor refers.
 pub(in crate::record) fn memory_of(tid: Pid, fd: u64) -> Option<i32> {
-    let link = std::fs::read_link(format!("/proc/{tid}/fd/{}", fd as i32)).ok()?;
+    let link = Fd::argument(tid, fd).link().ok()?;
     let of = link.to_str()?.strip_prefix("/proc/")?.strip_suffix("/mem")?;
     of.split('/').next()?.parse().ok()
 }
 
 /// Returns the process to which a pidfd refers (pidfd_open(2)).
 pub(in crate::record) fn pidfd(tid: Pid, fd: u64) -> i32 {
-    info(tid, fd, "Pid:").and_then(|pid| pid.parse().ok()).unwrap_or(0)
-}
-
-/// Reads a line of `/proc/PID/fdinfo/FD` (proc_pid_fdinfo(5)).
-pub(in crate::record) fn info(tid: Pid, fd: u64, key: &str) -> Option<String> {
-    let info = std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{}", fd as i32)).ok()?;
-    info.lines().find_map(|line| line.strip_prefix(key)).map(|value| value.trim().to_owned())
+    Fd::argument(tid, fd).info().ok().and_then(|info| info.process()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -193,7 +158,7 @@ mod tests {
         let kind = |errno| FdKind::unreadable(&std::io::Error::from_raw_os_error(errno));
         assert_eq!([libc::ENOENT, libc::ESRCH].map(kind), [FdKind::Ready; 2]);
         assert_eq!([libc::EACCES, libc::ENOMEM, libc::EIO].map(kind), [FdKind::Waitable; 3]);
-        let none = Fds::metadata(Pid::this(), u64::from(u32::MAX >> 1)).expect_err("no such descriptor");
+        let none = Fd::of(Pid::this(), i32::MAX).metadata().expect_err("no such descriptor");
         assert_eq!(FdKind::unreadable(&none), FdKind::Ready);
     }
 

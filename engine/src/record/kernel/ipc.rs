@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 
 use nix::unistd::Pid;
 
+use crate::tracee::{message_queue, semaphore_set};
+
 /// Kinds of System V objects that tasks wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::record) enum Ipc {
@@ -13,51 +15,25 @@ pub(in crate::record) enum Ipc {
     Semaphores,
 }
 
-/// What the kernel reports about an object.
-#[derive(Debug, PartialEq, Eq)]
-struct Row {
-    /// Number of semaphores.
-    count: i32,
-    /// The processes that used it last; 0 for none.
-    users: [i32; 2],
-}
-
-impl Row {
-    pub(in crate::record) fn of(kind: Ipc, id: i32) -> Option<Self> {
-        let name = if kind == Ipc::Queue { "msg" } else { "sem" };
-        let text = std::fs::read_to_string(format!("/proc/sysvipc/{name}")).ok()?;
-        text.lines()
-            .skip(1)
-            .filter_map(|line| Self::decode(kind, line))
-            .find_map(|(its, row)| (its == id).then_some(row))
-    }
-
-    /// Parses a line into the id and the rest.
-    pub(in crate::record) fn decode(kind: Ipc, line: &str) -> Option<(i32, Self)> {
-        let numbers: Vec<i32> = line.split_whitespace().map(|word| word.parse().unwrap_or(-1)).collect();
-        match (kind, &numbers[..]) {
-            // key id perms cbytes qnum lspid lrpid …
-            (Ipc::Queue, &[_, id, _, _, _, sender, receiver, ..]) => {
-                Some((id, Self { count: 0, users: [sender, receiver] }))
-            }
-            // key id perms nsems …
-            (Ipc::Semaphores, &[_, id, _, count, ..]) => Some((id, Self { count, users: [0; 2] })),
-            _ => None,
-        }
-    }
-}
-
 /// Whether none of these processes is known to have used an object.
 pub(in crate::record) fn is_unknown_to(kind: Ipc, id: i32, outsiders: &BTreeSet<Pid>) -> bool {
-    let Some(row) = Row::of(kind, id) else { return false };
-    let last = |at: i32| {
-        // SAFETY: this command takes no further argument.
-        unsafe { libc::semctl(id, at, libc::GETPID) }
+    let users: Vec<i32> = match kind {
+        Ipc::Queue => match message_queue(id) {
+            Some(queue) => queue.users.to_vec(),
+            None => return false,
+        },
+        Ipc::Semaphores => match semaphore_set(id) {
+            Some(set) => (0..set.count).map(|number| last_user(id, number)).collect(),
+            None => return false,
+        },
     };
-    let semaphores: Vec<i32> =
-        if kind == Ipc::Semaphores { (0..row.count).map(last).collect() } else { Vec::new() };
-    let mut users = row.users.into_iter().chain(semaphores);
-    users.all(|user| user >= 0 && !outsiders.contains(&Pid::from_raw(user)))
+    users.into_iter().all(|user| user >= 0 && !outsiders.contains(&Pid::from_raw(user)))
+}
+
+/// Returns the process that used a semaphore last; 0 for none, -1 if that may not be known.
+fn last_user(set: i32, number: u32) -> i32 {
+    // SAFETY: this command takes no further argument.
+    unsafe { libc::semctl(set, number.cast_signed(), libc::GETPID) }
 }
 
 #[cfg(test)]
@@ -65,14 +41,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_kernel_tells_is_read() {
-        let line = "         0          3   600           0          0   12   13     0     0     0     0 1700000000          0 1700000001";
-        let row = Row { count: 0, users: [12, 13] };
-        assert_eq!(Row::decode(Ipc::Queue, line), Some((3, row)));
-        let line = "         0          1   600          2     0     0     0     0          0 1700000001";
-        let row = Row { count: 2, users: [0, 0] };
-        assert_eq!(Row::decode(Ipc::Semaphores, line), Some((1, row)));
-        assert_eq!(Row::decode(Ipc::Queue, "       key      msqid"), None);
-        assert_eq!(Row::decode(Ipc::Semaphores, ""), None);
+    fn who_has_used_an_object_last_is_known() {
+        // SAFETY: semget takes no pointer.
+        let set = unsafe { libc::semget(libc::IPC_PRIVATE, 1, 0o600) };
+        assert!(set >= 0, "{}", std::io::Error::last_os_error());
+        let own = Pid::this();
+        assert!(is_unknown_to(Ipc::Semaphores, set, &[own].into()), "nobody has");
+        // SAFETY: this command takes a number.
+        unsafe { libc::semctl(set, 0, libc::SETVAL, 1) };
+        assert!(is_unknown_to(Ipc::Semaphores, set, &BTreeSet::new()));
+        assert!(!is_unknown_to(Ipc::Semaphores, set, &[own].into()));
+        // SAFETY: this command takes no further argument.
+        unsafe { libc::semctl(set, 0, libc::IPC_RMID) };
+        assert!(!is_unknown_to(Ipc::Semaphores, set, &BTreeSet::new()), "what is not there may be anybody's");
     }
 }

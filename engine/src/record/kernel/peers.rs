@@ -14,8 +14,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::unistd::Pid;
 
-use super::fds::links;
-use crate::tracee::FdCopies;
+use crate::tracee::{FdCopies, InetSocket, inet_sockets, named_fds, packets_are_delivered, socket_inode};
 
 /// `TCP_ESTABLISHED`, `TCP_CLOSE_WAIT`, `TCP_LISTEN` (net/tcp_states.h).
 const CONNECTED: [u8; 2] = [1, 8];
@@ -23,29 +22,13 @@ const LISTENS: u8 = 10;
 /// `TCP_SYN_SENT`, `TCP_SYN_RECV`.
 const CONNECTING: [u8; 2] = [2, 3];
 
-/// An address as the kernel prints it, and a port.
-type Address = (String, u16);
-
-/// A line of `/proc/PID/net/tcp`, `udp` and the like.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Socket {
-    local: Address,
-    remote: Address,
-    state: u8,
-    /// Whether it has sent data that is in flight.
-    sends: bool,
-    /// 0 for a socket that has not been accepted yet, or is closed.
-    inode: u64,
-    datagrams: bool,
-}
-
 /// A process that has a socket, and its descriptor.
 type Holder = (Pid, i32);
 
 /// The sockets of a network namespace.
 #[derive(Debug)]
 pub(in crate::record) struct Sockets {
-    all: Vec<Socket>,
+    all: Vec<InetSocket>,
     /// The sockets of the recorded processes.
     tree: BTreeMap<u64, Holder>,
     by_inode: BTreeMap<u64, usize>,
@@ -59,18 +42,16 @@ impl Sockets {
     /// If a list cannot be read, no socket is known, which makes all of them the outside world's: of a part of them,
     /// something could be in flight unseen.
     pub(in crate::record) fn of(tid: Pid, processes: impl IntoIterator<Item = Pid>) -> Self {
-        let read = |name: &str| std::fs::read_to_string(format!("/proc/{tid}/net/{name}"));
-        let all = listed(["tcp", "tcp6", "udp", "udp6"].map(read)).unwrap_or_default();
-        let backlog = !is_delivered(&read("softnet_stat").unwrap_or_default());
-        Self { backlog, ..Self::new(all, held(processes)) }
+        let all = inet_sockets(tid).unwrap_or_default();
+        Self { backlog: !packets_are_delivered(tid), ..Self::new(all, held(processes)) }
     }
 
-    fn new(all: Vec<Socket>, tree: BTreeMap<u64, Holder>) -> Self {
+    fn new(all: Vec<InetSocket>, tree: BTreeMap<u64, Holder>) -> Self {
         let by_inode = all.iter().enumerate().map(|(at, socket)| (socket.inode, at)).collect();
         Self { all, tree, by_inode, backlog: false }
     }
 
-    fn socket(&self, inode: u64) -> Option<&Socket> {
+    fn socket(&self, inode: u64) -> Option<&InetSocket> {
         self.by_inode.get(&inode).map(|at| &self.all[*at])
     }
 
@@ -83,10 +64,10 @@ impl Sockets {
 
     /// Whether a recorded process listens at a port, or receives datagrams there, on any address.
     pub(in crate::record) fn has_port(&self, port: u16) -> bool {
-        let takes = |socket: &Socket| socket.state == LISTENS || socket.datagrams;
-        self.all
-            .iter()
-            .any(|socket| socket.local.1 == port && takes(socket) && self.tree.contains_key(&socket.inode))
+        let takes = |socket: &InetSocket| socket.state == LISTENS || socket.datagrams;
+        self.all.iter().any(|socket| {
+            socket.local.port() == port && takes(socket) && self.tree.contains_key(&socket.inode)
+        })
     }
 
     /// Returns the inodes at the other end of a connection, if they belong to the recorded processes and nothing is in
@@ -102,7 +83,7 @@ impl Sockets {
     /// flight.
     pub(in crate::record) fn open_port(&self, inode: u64) -> Option<u16> {
         let socket = self.socket(inode)?;
-        (self.is_local(socket) && self.is_quiet() && !self.backlog).then_some(socket.local.1)
+        (self.is_local(socket) && self.is_quiet() && !self.backlog).then_some(socket.local.port())
     }
 
     /// Describes a socket in words.
@@ -110,36 +91,36 @@ impl Sockets {
         let socket = self.socket(inode)?;
         Some(Name {
             protocol: if socket.datagrams { "UDP" } else { "TCP" },
-            local: written(&socket.local),
-            remote: (socket.remote.1 != 0).then(|| written(&socket.remote)),
+            local: socket.local.to_string(),
+            remote: (socket.remote.port() != 0).then(|| socket.remote.to_string()),
         })
     }
 
     /// Returns the inodes at the other end of a connection.
-    fn ends(&self, socket: &Socket) -> Vec<u64> {
-        let of = |wanted: &dyn Fn(&Socket) -> bool| -> Vec<u64> {
+    fn ends(&self, socket: &InetSocket) -> Vec<u64> {
+        let of = |wanted: &dyn Fn(&InetSocket) -> bool| -> Vec<u64> {
             self.all
                 .iter()
                 .filter(|other| other.datagrams == socket.datagrams && wanted(other))
                 .map(|other| other.inode)
                 .collect()
         };
-        if socket.remote.1 == 0 {
+        if socket.remote.port() == 0 {
             return Vec::new();
         }
         if socket.datagrams {
             // Any socket at this port may send from it.
-            let exact = |other: &Socket| other.local == socket.remote;
-            let known = is_loopback(&socket.remote.0) || self.all.iter().any(exact);
-            return if known { of(&|other| other.local.1 == socket.remote.1) } else { Vec::new() };
+            let exact = |other: &InetSocket| other.local == socket.remote;
+            let known = socket.remote.ip().is_loopback() || self.all.iter().any(exact);
+            return if known { of(&|other| other.local.port() == socket.remote.port()) } else { Vec::new() };
         }
-        let answers = |other: &Socket| other.local == socket.remote && other.remote == socket.local;
+        let answers = |other: &InetSocket| other.local == socket.remote && other.remote == socket.local;
         match self.all.iter().find(|other| !other.datagrams && answers(other)) {
             // Not accepted yet: the process that listens there will accept it.
-            Some(Socket { inode: 0, state, .. }) if CONNECTED.contains(state) => {
-                of(&|other| other.state == LISTENS && other.local.1 == socket.remote.1)
+            Some(InetSocket { inode: 0, state, .. }) if CONNECTED.contains(state) => {
+                of(&|other| other.state == LISTENS && other.local.port() == socket.remote.port())
             }
-            Some(Socket { inode: 0, .. }) | None => Vec::new(),
+            Some(InetSocket { inode: 0, .. }) | None => Vec::new(),
             Some(peer) => vec![peer.inode],
         }
     }
@@ -150,20 +131,22 @@ impl Sockets {
     }
 
     /// Whether a socket listens, or receives datagrams from anybody, where only this machine can reach it.
-    fn is_local(&self, socket: &Socket) -> bool {
-        socket.remote.1 == 0 && (socket.state == LISTENS || socket.datagrams) && is_loopback(&socket.local.0)
+    fn is_local(&self, socket: &InetSocket) -> bool {
+        socket.remote.port() == 0
+            && (socket.state == LISTENS || socket.datagrams)
+            && socket.local.ip().is_loopback()
     }
 
-    fn is_inside(&self, socket: &Socket) -> bool {
-        socket.remote.1 != 0
+    fn is_inside(&self, socket: &InetSocket) -> bool {
+        socket.remote.port() != 0
             && self.all.iter().any(|peer| {
                 let answers = peer.local == socket.remote && peer.remote == socket.local;
                 // Not accepted yet: the process that listens there will accept it.
-                let listens = peer.local.1 == socket.remote.1 && peer.state == LISTENS;
+                let listens = peer.local.port() == socket.remote.port() && peer.state == LISTENS;
                 let takes = peer.datagrams && peer.local == socket.remote;
                 peer.datagrams == socket.datagrams
                     && self.tree.contains_key(&peer.inode)
-                    && (answers || takes || listens && is_loopback(&socket.remote.0))
+                    && (answers || takes || listens && socket.remote.ip().is_loopback())
             })
     }
 
@@ -173,16 +156,17 @@ impl Sockets {
         let own = self.all.iter().filter(|socket| self.tree.contains_key(&socket.inode));
         let own: HashSet<_> = own.map(|socket| (&socket.local, &socket.remote)).collect();
         // A closed socket still sends what it has.
-        let concerns = |socket: &Socket| {
+        let concerns = |socket: &InetSocket| {
             self.tree.contains_key(&socket.inode) || own.contains(&(&socket.remote, &socket.local))
         };
-        let busy =
-            |socket: &Socket| CONNECTING.contains(&socket.state) || socket.sends && !self.is_shut_out(socket);
+        let busy = |socket: &InetSocket| {
+            CONNECTING.contains(&socket.state) || socket.sends && !self.is_shut_out(socket)
+        };
         !self.all.iter().any(|socket| concerns(socket) && busy(socket))
     }
 
     /// Whether a socket cannot send until the other side reads, and the other side does not.
-    fn is_shut_out(&self, socket: &Socket) -> bool {
+    fn is_shut_out(&self, socket: &InetSocket) -> bool {
         if socket.datagrams {
             return false;
         }
@@ -193,24 +177,10 @@ impl Sockets {
     }
 }
 
-/// Returns the sockets in these lists: of streams, then of datagrams. `None` if one cannot be read. A kernel without the
-/// protocol has no list of its sockets.
-fn listed([tcp, tcp6, udp, udp6]: [std::io::Result<String>; 4]) -> Option<Vec<Socket>> {
-    let mut all = Vec::new();
-    for (list, datagrams) in [(tcp, false), (tcp6, false), (udp, true), (udp6, true)] {
-        match list {
-            Ok(list) => all.extend(list.lines().filter_map(|line| socket(line, datagrams))),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(_) => return None,
-        }
-    }
-    Some(all)
-}
-
 /// Returns the sockets of processes, with a descriptor of each.
 fn held(processes: impl IntoIterator<Item = Pid>) -> BTreeMap<u64, Holder> {
-    let all = processes.into_iter().flat_map(|pid| links(pid).map(move |(fd, link)| (pid, fd, link)));
-    all.filter_map(|(pid, fd, link)| Some((inode_of(&link)?, (pid, fd)))).collect()
+    let all = processes.into_iter().flat_map(named_fds);
+    all.filter_map(|(fd, name)| Some((socket_inode(&name)?, (fd.tid, fd.number)))).collect()
 }
 
 /// A socket's name.
@@ -265,58 +235,6 @@ fn tcp_option(socket: &OwnedFd, option: i32) -> Option<Vec<u8>> {
     (got == 0).then_some(value)
 }
 
-/// Whether no processor has undelivered packets, according to `softnet_stat`: the twelfth number of each line is the
-/// length of its backlog (net/core/net-procfs.c). False if the file is missing.
-fn is_delivered(stat: &str) -> bool {
-    let empty = |line: &str| line.split_whitespace().nth(11).is_some_and(|len| len == "00000000");
-    !stat.is_empty() && stat.lines().all(empty)
-}
-
-/// Parses the inode in a link of `/proc/PID/fd` to a socket.
-pub(in crate::record) fn inode_of(link: &str) -> Option<u64> {
-    link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
-}
-
-fn socket(line: &str, datagrams: bool) -> Option<Socket> {
-    // sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode
-    let fields: Vec<&str> = line.split_whitespace().collect();
-    let [_, local, remote, state, queues, _, _, _, _, inode, ..] = fields[..] else { return None };
-    Some(Socket {
-        local: address(local)?,
-        remote: address(remote)?,
-        state: u8::from_str_radix(state, 16).ok()?,
-        sends: u32::from_str_radix(queues.split(':').next()?, 16).ok()? != 0,
-        inode: inode.parse().ok()?,
-        datagrams,
-    })
-}
-
-/// Parses an address. IPv4-mapped IPv6 addresses become IPv4 addresses.
-fn address(text: &str) -> Option<Address> {
-    const MAPPED: &str = "0000000000000000FFFF0000";
-    let (address, port) = text.split_once(':')?;
-    let address = address.strip_prefix(MAPPED).unwrap_or(address);
-    Some((address.to_owned(), u16::from_str_radix(port, 16).ok()?))
-}
-
-/// Formats an address for people.
-fn written((address, port): &Address) -> String {
-    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-    let words = (0..address.len() / 8).map(|at| u32::from_str_radix(&address[at * 8..at * 8 + 8], 16));
-    let words: Vec<u8> = words.map(Result::unwrap_or_default).flat_map(u32::to_ne_bytes).collect();
-    match (<[u8; 4]>::try_from(&words[..]), <[u8; 16]>::try_from(&words[..])) {
-        (Ok(v4), _) => SocketAddr::from((Ipv4Addr::from(v4), *port)).to_string(),
-        (_, Ok(v6)) => SocketAddr::from((Ipv6Addr::from(v6), *port)).to_string(),
-        _ => format!("{address}:{port}"),
-    }
-}
-
-/// Whether an address is a loopback address (its words in native byte order).
-fn is_loopback(address: &str) -> bool {
-    const V6: &str = "00000000000000000000000001000000";
-    address == V6 || address.len() == 8 && address.ends_with("7F")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -330,7 +248,7 @@ mod tests {
         "   3: 0A00000A:C351 08080808:0050 01 00000000:00000000 00:00000000 00000000  0 0 14 1 x";
 
     fn sockets(lines: &[&str], tree: &[u64]) -> Sockets {
-        let all = lines.iter().map(|line| socket(line, false).expect("a socket")).collect();
+        let all = lines.iter().map(|line| InetSocket::parse(line, false).expect("a socket")).collect();
         let holder = (Pid::from_raw(-1), 0);
         Sockets::new(all, tree.iter().map(|inode| (*inode, holder)).collect())
     }
@@ -375,7 +293,7 @@ mod tests {
         let other = "1: 0100007F:0008 0100007F:0007 01 00000000:00000000 00:0 0 0 0 22 2 x 0";
         let also = "2: 00000000:0008 00000000:0000 07 00000000:00000000 00:0 0 0 0 23 2 x 0";
         let of = |lines: &[&str], tree: &[u64]| {
-            let all = lines.iter().map(|line| socket(line, true).expect("a socket")).collect();
+            let all = lines.iter().map(|line| InetSocket::parse(line, true).expect("a socket")).collect();
             let holder = (Pid::from_raw(-1), 0);
             Sockets::new(all, tree.iter().map(|inode| (*inode, holder)).collect()).other_end(21)
         };
@@ -386,38 +304,9 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_cannot_be_read_leaves_no_socket_known() {
-        let lists = |udp6| {
-            let streams = format!("header\n{LISTENER}\n{CLIENT}\n{SERVER}\n");
-            listed([Ok(streams), Ok(String::new()), Ok(String::new()), udp6])
-        };
-        let error = |errno| Err(std::io::Error::from_raw_os_error(errno));
-        assert_eq!(lists(Ok(String::new())).map(|all| all.len()), Some(3));
-        assert_eq!(lists(error(libc::ENOENT)).map(|all| all.len()), Some(3), "there is no such protocol");
-        assert_eq!(lists(error(libc::EMFILE)), None);
-    }
-
-    #[test]
-    fn packets_in_a_backlog_are_counted() {
-        let line =
-            |backlog: &str| format!("0000002d {} {backlog} 00000001 00000000\n", ["00000000"; 10].join(" "));
-        assert!(is_delivered(&(line("00000000") + &line("00000000"))));
-        assert!(!is_delivered(&(line("00000000") + &line("00000001"))));
-        assert!(!is_delivered("0000002d 00000000\n") && !is_delivered(""));
-    }
-
-    #[test]
     fn addresses_as_people_write_them() {
         let name = sockets(&[CLIENT], &[]).name(12).expect("a name");
         assert_eq!((name.protocol, &*name.local), ("TCP", "127.0.0.1:50000"));
         assert_eq!(name.remote.as_deref(), Some("127.0.0.1:8080"));
-        let six = ("00000000000000000000000001000000".to_owned(), 7);
-        assert_eq!(written(&six), "[::1]:7");
-    }
-
-    #[test]
-    fn links_to_sockets_are_read() {
-        assert_eq!(inode_of("socket:[12]"), Some(12));
-        assert_eq!(inode_of("pipe:[12]"), None);
     }
 }

@@ -7,23 +7,22 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{LocalFlags, SpecialCharacterIndices, tcgetattr};
 use nix::unistd::Pid;
 
-use super::fds::{info, links};
-use crate::tracee::FdCopies;
+use crate::tracee::{Fd, FdCopies, named_fds};
 
 /// One side, with the number of the terminal.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::record) enum Side {
-    Master(String),
-    Slave(String),
+    Master(u32),
+    Slave(u32),
 }
 
 impl Side {
     /// Returns the side to which a descriptor with this link in `/proc/PID/fd` refers.
     pub(in crate::record) fn of(pid: Pid, fd: i32, link: &str) -> Option<Self> {
         if link.ends_with("/ptmx") {
-            return info(pid, fd as u64, "tty-index:").map(Self::Master);
+            return Fd::of(pid, fd).info().ok()?.terminal().map(Self::Master);
         }
-        link.strip_prefix("/dev/pts/").map(|index| Self::Slave(index.to_owned()))
+        link.strip_prefix("/dev/pts/")?.parse().ok().map(Self::Slave)
     }
 
     /// Whether `other` is the opposite side of the same terminal.
@@ -36,9 +35,8 @@ impl Side {
 
     /// Returns a descriptor by which a process has the opposite side.
     pub(in crate::record) fn other(&self, pid: Pid) -> Option<(Pid, i32)> {
-        let faces =
-            |(fd, link): &(i32, String)| Self::of(pid, *fd, link).is_some_and(|side| self.faces(&side));
-        links(pid).find(faces).map(|(fd, _)| (pid, fd))
+        let faces = |fd: Fd, link: &str| Self::of(pid, fd.number, link).is_some_and(|side| self.faces(&side));
+        named_fds(pid).find(|(fd, link)| faces(*fd, link)).map(|(fd, _)| (pid, fd.number))
     }
 }
 
@@ -69,10 +67,7 @@ mod tests {
         let pair = nix::pty::openpty(None, None).unwrap();
         let own = Pid::this();
         let [master, slave] = [pair.master.as_raw_fd(), pair.slave.as_raw_fd()];
-        let side = |fd: i32| {
-            let link = std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap();
-            Side::of(own, fd, &link.to_string_lossy()).unwrap()
-        };
+        let side = |fd: i32| Side::of(own, fd, &Fd::of(own, fd).name().unwrap()).unwrap();
         assert_eq!(side(master).other(own), Some((own, slave)));
         assert_eq!(side(slave).other(own), Some((own, master)));
         assert!(waits_for_ever(own, slave) && is_flushed(own, slave) && is_flushed(own, master));

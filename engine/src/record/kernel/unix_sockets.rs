@@ -108,10 +108,10 @@ mod tests {
     use std::os::unix::net::{UnixListener, UnixStream};
 
     use super::*;
-    use crate::record::kernel::call_in_progress::inode;
 
     fn inode_of(socket: &impl AsRawFd) -> u64 {
-        inode(format!("/proc/self/fd/{}", socket.as_raw_fd()).as_ref()).unwrap()
+        use std::os::unix::fs::MetadataExt;
+        crate::tracee::Fd::of(nix::unistd::Pid::this(), socket.as_raw_fd()).metadata().unwrap().ino()
     }
 
     #[test]

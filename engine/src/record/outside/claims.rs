@@ -9,13 +9,13 @@ use std::path::{Component, Path, PathBuf};
 
 use super::reach::{Address, Reach, has_datagrams};
 use crate::claims::{ClaimKind, Claims, Thing, Use};
-use crate::record::kernel::call_in_progress::{PATH, start};
-use crate::record::kernel::fds::Fds;
+use crate::record::kernel::call_in_progress::PATH;
 use crate::record::options::Options;
 use crate::record::poller::Poller;
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
+use crate::tracee::{Fd, Place};
 
 /// Paths that calls change: the argument with the directory's descriptor, if there is one, and the argument with the
 /// path. open(2) and the like depend on their flags, mkdir(2) on what exists.
@@ -194,10 +194,9 @@ impl Claimed {
             },
             _ => return,
         };
-        let tid = tasks[id].tid;
-        let path = std::fs::read_link(format!("/proc/{tid}/fd/{}", fd as i32));
+        let file = Fd::argument(tasks[id].tid, fd);
         // A file without a name is nobody else's.
-        let path = path.ok().filter(|_| Fds::metadata(tid, fd).is_ok_and(|file| is_named(&file)));
+        let path = file.link().ok().filter(|_| file.metadata().is_ok_and(|file| is_named(&file)));
         if let Some(path) = path {
             self.path(path, how);
         }
@@ -258,8 +257,8 @@ impl Tasks {
         if path.is_absolute() {
             return Some(plain(path));
         }
-        let from = start(directory.map_or(libc::AT_FDCWD, |fd| fd as i32));
-        let from = std::fs::read_link(format!("/proc/{}/{from}", self[id].tid)).ok()?;
+        let from = directory.map_or(Place::WorkingDirectory, |fd| Place::of_directory(fd as i32));
+        let from = from.link(self[id].tid).ok()?;
         Some(plain(&from.join(path)))
     }
 }

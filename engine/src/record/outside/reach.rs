@@ -15,13 +15,14 @@ use std::os::unix::fs::MetadataExt;
 
 use nix::sys::socket::{SockType, SockaddrStorage, getpeername, getsockname, getsockopt, sockopt};
 
-use crate::record::kernel::call_in_progress::{PATH, found_at, start};
+use crate::record::kernel::call_in_progress::PATH;
 use crate::record::kernel::ipc::Ipc;
 use crate::record::options::{Options, Outsiders};
 use crate::record::poller::Poller;
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
+use crate::tracee::{Fd, Place, file_at};
 
 /// What the program has made, and whether it has been in touch with outsiders.
 #[derive(Debug, Default)]
@@ -207,7 +208,7 @@ impl Reach {
 
     fn note_queue(&mut self, tasks: &Tasks, id: TaskId, flags: u64, fd: i32) {
         if has_all(flags, libc::O_CREAT | libc::O_EXCL)
-            && let Ok(queue) = std::fs::metadata(format!("/proc/{}/fd/{fd}", tasks[id].tid))
+            && let Ok(queue) = Fd::of(tasks[id].tid, fd).metadata()
         {
             self.queues.insert(queue.ino());
         }
@@ -245,7 +246,7 @@ impl Tasks {
 
     fn file_at(&self, id: TaskId, directory: i32, path: u64) -> Option<Metadata> {
         let path = self[id].space.memory.text(path, PATH);
-        found_at(self[id].tid, &start(directory), &path)
+        file_at(self[id].tid, Place::of_directory(directory), &path).ok()
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! A task that spins or computes without compiled-in ticks must still lose the core: it may wait for another task, a
 //! signal may be pending for it, and the time limit applies to it too. After a short time without a tick it is to stop
-//! at its next one ([`Event::Cut`]). If none comes, it is stopped where it is (an *asynchronous stop*), with the registers and memory
-//! by which replay recognizes the place in the log. The steps up to there are not counted, so replay compares at every
-//! pass, using a breakpoint whose condition is evaluated in the process itself ([`Breakpoint`]).
+//! at its next one ([`Event::Cut`]). If none comes, it is stopped where it is (an *asynchronous stop*), with the
+//! registers and memory by which replay recognizes the place in the log. The steps up to there are not counted, so
+//! replay compares at every pass, using a breakpoint whose condition is evaluated in the process itself
+//! ([`Breakpoint`]).
 //!
 //! The first moment since the last event at which *everything* is equal is always right: between two equal states of a
 //! task that runs alone and gets no input the execution is a loop, and one more iteration changes nothing. But not
@@ -35,7 +36,8 @@ use crate::record::progress::async_stops::At;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
 use crate::record::time::clocks::Clocks;
-use crate::record::tree::tasks::{Hold, Tasks};
+use crate::record::tree::task::Hold;
+use crate::record::tree::tasks::Tasks;
 use crate::schedule::Why;
 use crate::task::TaskId;
 use crate::trace::event::{AsyncStop, Event};
@@ -83,8 +85,8 @@ enum Trial {
 }
 
 impl Recorder<'_> {
-    /// Waits for the next stop of a task that runs user code, or stops it where it is when it has run for too long. If it hands the
-    /// core to another task meanwhile, the result is about that task.
+    /// Waits for the next stop of a task that runs user code, or stops it where it is when it has run for too long. If
+    /// it hands the core to another task meanwhile, the result is about that task.
     pub(in crate::record) fn watch(&mut self, id: TaskId, running: Running) -> Flow<(TaskId, UserStop)> {
         let mut running = running;
         self.code.hand_over.wake_up_in_time(&self.tasks, &self.time.clocks)?;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::task::TaskId;
 
 /// How long a task may compute without a tick while something waits for the core: shortest, longest and first value.
-/// The time doubles with each asynchronous stop, so that a task that only computes is not held up; a task that loops gets the
-/// shortest time.
+/// The time doubles with each asynchronous stop, so that a task that only computes is not held up; a task that loops
+/// gets the shortest time.
 const PATIENCE: std::ops::RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_millis(1600);
 const FIRST_PATIENCE: Duration = Duration::from_millis(50);
 
@@ -43,7 +43,8 @@ impl AsyncStops {
         now.saturating_sub(since) >= self.patience.get(&at.task).copied().unwrap_or(FIRST_PATIENCE)
     }
 
-    /// Notes that a task has been stopped asynchronously. `waiting` says that it loops or waits for a signal, rather than computes.
+    /// Notes that a task has been stopped asynchronously. `waiting` says that it loops or waits for a signal, rather
+    /// than computes.
     pub(in crate::record) fn async_stopped(&mut self, task: TaskId, waiting: bool) {
         let patience = self.patience.entry(task).or_insert(FIRST_PATIENCE);
         *patience = if waiting { *PATIENCE.start() } else { (*patience * 2).min(*PATIENCE.end()) };

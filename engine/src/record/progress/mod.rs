@@ -1,8 +1,8 @@
 //! How long tasks, and the program, have made no progress.
 //!
-//! A task that computes for long without a tick is stopped where it is ([`async_stops`]); one that only asks for the time has to
-//! yield ([`tickless`]); a program that takes much longer than usual is stuck ([`overdue`]). Here is the state, and how it
-//! is judged; [`preempt`](super::preempt) and [`ends`](super::ends) act on it.
+//! A task that computes for long without a tick is stopped where it is ([`async_stops`]); one that only asks for the
+//! time has to yield ([`tickless`]); a program that takes much longer than usual is stuck ([`overdue`]). Here is the
+//! state, and how it is judged; [`preempt`](super::preempt) and [`ends`](super::ends) act on it.
 
 pub(super) mod async_stops;
 pub(super) mod overdue;

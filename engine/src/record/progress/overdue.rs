@@ -18,7 +18,8 @@ use crate::record::futex::Futexes;
 use crate::record::options::Options;
 use crate::record::time::alarms::Alarms;
 use crate::record::time::clocks::Clocks;
-use crate::record::tree::tasks::{Hold, Task, Tasks};
+use crate::record::tree::task::{Hold, Task};
+use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 use crate::tracee::{State, cpu_time, state};
 

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::unistd::Pid;
 use rrtest_preload::layout::{AREA, AREA_LEN};
@@ -11,7 +11,7 @@ use crate::Error;
 use crate::trace::event::{Backing, Image, Mapping, Registers, Write};
 use crate::trace::inodes::Part;
 use crate::trace::log::Log;
-use crate::tracee::{Line, Memory, PAGE, TASK_SIZE, os, stack_limit};
+use crate::tracee::{Line, Memory, PAGE, Place, TASK_SIZE, os, stack_limit};
 
 /// Captures the image of a process that has just executed a program. Its files go into the log.
 pub(in crate::record) fn image(
@@ -75,9 +75,8 @@ fn file(line: &Line, pid: Pid, log: &mut Log) -> Result<Backing, Error> {
         return log.map(&line.path, known, part).map_err(failed("read"));
     }
     // The program's own file may have no name any more, or never have had one.
-    let exe = PathBuf::from(format!("/proc/{pid}/exe"));
-    let is_exe = std::fs::metadata(&exe).is_ok_and(|metadata| metadata.ino() == line.inode);
-    let path = if is_exe { &exe } else { &line.path };
+    let is_exe = Place::Program.metadata(pid).is_ok_and(|metadata| metadata.ino() == line.inode);
+    let path = if is_exe { Place::Program.path(pid) } else { line.path.clone() };
     let open = File::open(path).map_err(failed("open"))?;
     log.map(&line.path, open, part).map_err(failed("read"))
 }

@@ -17,6 +17,7 @@ use crate::schedule::Strategy;
 use crate::schedule::surprise::{Injector, Surprise};
 use crate::task::TaskId;
 use crate::trace::event::Registers;
+use crate::tracee::fds;
 
 impl Surprises {
     /// Whether a surprise of this kind strikes now. None does while the program starts up, which all attempts have in
@@ -76,13 +77,10 @@ impl Surprises {
 impl Tasks {
     /// Whether an epoll descriptor of a task's process watches this descriptor.
     fn is_in_epoll(&self, id: TaskId, fd: u64) -> bool {
-        let tid = self[id].tid;
-        let Ok(entries) = std::fs::read_dir(format!("/proc/{tid}/fd")) else { return true };
-        entries.flatten().any(|entry| {
-            let epoll = std::fs::read_link(entry.path())
-                .is_ok_and(|link| link.as_os_str() == "anon_inode:[eventpoll]");
-            let number = entry.file_name().to_string_lossy().parse().unwrap_or(-1);
-            epoll && crate::record::kernel::call_in_progress::watched(tid, number).contains(&(fd as i32))
+        let Ok(mut all) = fds(self[id].tid) else { return true };
+        all.any(|epoll| {
+            epoll.name().is_ok_and(|name| name == "anon_inode:[eventpoll]")
+                && epoll.info().is_ok_and(|info| info.watched_descriptors().any(|it| it == fd as i32))
         })
     }
 }

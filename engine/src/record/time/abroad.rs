@@ -20,6 +20,7 @@ use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 use crate::trace::inodes::Identity;
+use crate::tracee::{Fd, FileLock, file_locks};
 
 /// Something that the program has tried to reach.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -156,16 +157,17 @@ impl Abroad {
     }
 
     fn note_lock(&mut self, tasks: &Tasks, id: TaskId, fd: u64, result: i64) {
-        let Ok(metadata) = std::fs::metadata(format!("/proc/{}/fd/{}", tasks[id].tid, fd as i32)) else {
+        let Ok(metadata) = Fd::argument(tasks[id].tid, fd).metadata() else {
             return;
         };
         let lock = Sought::Lock(crate::trace::inodes::identity(&metadata));
         if result >= 0 {
             self.sought.remove(&lock);
         } else if [libc::EAGAIN, libc::EACCES].iter().any(|errno| result == -i64::from(*errno)) {
-            let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
-            let ours = |pid: i32| tasks.living().any(|task| task.pid.as_raw() == pid);
-            if !holders(&locks, metadata.ino()).all(ours) {
+            let ours = |lock: &FileLock| tasks.living().any(|task| task.pid.as_raw() == lock.pid);
+            let locks = file_locks().unwrap_or_default();
+            let mut held = locks.iter().filter(|lock| lock.file.inode == metadata.ino() && !lock.waits);
+            if !held.all(ours) {
                 self.sought.insert(lock);
             }
         }
@@ -184,21 +186,6 @@ impl Poller {
     }
 }
 
-/// Returns the processes that hold locks on a file with this inode (proc_locks(5)); -1 for locks that belong to no
-/// process.
-fn holders(locks: &str, inode: u64) -> impl Iterator<Item = i32> {
-    // 1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE START END, with -> after the number for waiters.
-    locks.lines().filter_map(move |line| {
-        let fields: Vec<_> = line.split_whitespace().collect();
-        let [_, kind, _, _, pid, file, ..] = fields[..] else { return None };
-        if kind == "->" {
-            return None;
-        }
-        let of = file.rsplit(':').next()?.parse::<u64>().ok()?;
-        (of == inode).then(|| pid.parse().unwrap_or(-1))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,14 +199,5 @@ mod tests {
         assert_eq!(Place::of(&address(libc::AF_NETLINK, &[0; 10])), None);
         assert_eq!(Place::of(&address(libc::AF_UNSPEC, &[0; 10])), None);
         assert_eq!(Place::of(&[1]), None);
-    }
-
-    #[test]
-    fn holders_of_locks_are_read() {
-        let locks = "1: FLOCK  ADVISORY  WRITE 63 fe:00:58 0 EOF\n1: -> FLOCK  ADVISORY  WRITE 58 fe:00:58 0 EOF\n\
-                     2: OFDLCK ADVISORY  READ -1 fe:00:59 0 EOF\n";
-        assert_eq!(holders(locks, 58).collect::<Vec<_>>(), [63]);
-        assert_eq!(holders(locks, 59).collect::<Vec<_>>(), [-1]);
-        assert_eq!(holders(locks, 5).count(), 0);
     }
 }

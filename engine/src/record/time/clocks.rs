@@ -1,9 +1,9 @@
 //! The clocks of the recorded program.
 //!
-//! They are the machine's. In virtual time they are all ahead of the machine's by the same amount: the time that fast-forwards
-//! have skipped while every task only waited for a time (see [`crate::record::wait`]). Clocks of processor time are
-//! never ahead. The kernel knows nothing of it: points in time passed to it are translated. All deadlines here are in
-//! the program's time.
+//! They are the machine's. In virtual time they are all ahead of the machine's by the same amount: the time over which
+//! fast-forwards have gone while every task only waited for a time (see [`crate::record::wait`]). Clocks of processor
+//! time are never ahead. The kernel knows nothing of it: points in time passed to it are translated. All deadlines here
+//! are in the program's time.
 
 use libc::{clockid_t, timespec};
 

@@ -21,6 +21,7 @@ use crate::record::tree::call::Call;
 use crate::record::tree::shown::{FILES, Shown, stat, state, status};
 use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
+use crate::tracee::Fd;
 
 /// State of these texts.
 #[derive(Debug, Default)]
@@ -162,8 +163,7 @@ impl Options<'_> {
 
 /// Returns path and kind of the text to which a descriptor refers.
 fn text_of(tid: Pid, fd: i32) -> Option<(String, Text)> {
-    let path =
-        std::fs::read_link(format!("/proc/{tid}/fd/{fd}")).ok()?.into_os_string().into_string().ok()?;
+    let path = Fd::of(tid, fd).link().ok()?.into_os_string().into_string().ok()?;
     Text::at(&path).map(|text| (path, text))
 }
 
@@ -209,7 +209,7 @@ impl Poller {
         if !self.is_of_proc(tasks, id, fd) {
             return None;
         }
-        let path = std::fs::read_link(format!("/proc/{}/fd/{}", tasks[id].tid, fd as i32)).ok()?;
+        let path = Fd::argument(tasks[id].tid, fd).link().ok()?;
         path.file_name().is_some_and(|name| FILES.iter().any(|file| name == *file)).then_some(path)
     }
 }

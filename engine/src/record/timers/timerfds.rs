@@ -4,12 +4,12 @@
 //! point in time to which the program sets one is meant by the program's clocks.
 
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use libc::{itimerspec, timespec};
 use nix::unistd::Pid;
 
 use crate::error::Error;
-use crate::record::kernel::fds::links;
 use crate::record::poller::Poller;
 use crate::record::step::Flow;
 use crate::record::time::clocks::{self, Clocks, nanoseconds, timespec_of};
@@ -18,7 +18,7 @@ use crate::record::tree::slots::scratch;
 use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 use crate::trace::event::Registers;
-use crate::tracee::last_os;
+use crate::tracee::{last_os, named_fds};
 
 /// A timer that is set.
 #[derive(Debug)]
@@ -95,33 +95,38 @@ impl Clocks {
 
 /// Returns the timerfds of a process that are set, with the time left and the interval of each, in ns.
 fn set_timers(pid: Pid) -> Vec<(i32, u64, u64)> {
-    links(pid)
-        .filter(|(_, link)| link == "anon_inode:[timerfd]")
-        .filter_map(|(number, _)| {
-            let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()?;
-            let (left, interval) = (field(&info, "it_value:")?, field(&info, "it_interval:")?);
-            (left > 0).then_some((number, left, interval))
+    named_fds(pid)
+        .filter(|(_, name)| name == "anon_inode:[timerfd]")
+        .filter_map(|(fd, _)| {
+            let timer = fd.info().ok()?.timer().filter(|timer| !timer.left.is_zero())?;
+            let [left, interval] = [timer.left, timer.interval].map(nanoseconds_of);
+            Some((fd.number, left, interval))
         })
         .collect()
 }
 
-/// Parses a time in a timer's `fdinfo` (proc_pid_fdinfo(5)): `it_value: (SECONDS, NANOSECONDS)`.
-fn field(info: &str, key: &str) -> Option<u64> {
-    let value = info.lines().find_map(|line| line.strip_prefix(key))?;
-    let (seconds, nanoseconds) = value.trim().strip_prefix('(')?.strip_suffix(')')?.split_once(',')?;
-    let seconds: u64 = seconds.trim().parse().ok()?;
-    Some(seconds.saturating_mul(clocks::SECOND).saturating_add(nanoseconds.trim().parse().ok()?))
+fn nanoseconds_of(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::FromRawFd;
+
     use super::*;
 
     #[test]
-    fn times_of_timers_are_read() {
-        let info =
-            "pos:\t0\nclockid: 1\nticks: 0\nsettime flags: 01\nit_value: (3, 7)\nit_interval: (0, 5)\n";
-        assert_eq!((field(info, "it_value:"), field(info, "it_interval:")), (Some(3_000_000_007), Some(5)));
-        assert_eq!(field("pos:\t0\n", "it_value:"), None);
+    fn timers_that_are_set_are_found() {
+        // SAFETY: timerfd_create takes no pointer; what it returns is a new descriptor.
+        let [set, unset] = [(); 2].map(|()| unsafe {
+            OwnedFd::from_raw_fd(libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC))
+        });
+        const HOUR: u64 = 3600 * clocks::SECOND;
+        let timer = DescriptorTimer { fd: set.try_clone().unwrap(), left: 2 * HOUR, interval: 5 };
+        timer.bring_forward(HOUR).unwrap();
+        let found = set_timers(Pid::this());
+        let (_, left, interval) = found.iter().find(|(fd, ..)| *fd == set.as_raw_fd()).unwrap();
+        assert!(*left <= HOUR && *interval == 5, "{left} {interval}");
+        assert!(!found.iter().any(|(fd, ..)| *fd == unset.as_raw_fd()));
     }
 }

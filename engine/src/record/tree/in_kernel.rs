@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::tasks::{Hold, Tasks};
+use super::task::Hold;
+use super::tasks::Tasks;
 use crate::record::step::Flow;
 use crate::task::TaskId;
 use crate::tracee::{Running, State, WaitStatus, Waited as Polled, cpu_time, state};

@@ -8,6 +8,8 @@
 
 use std::sync::LazyLock;
 
+use crate::tracee::{personality, status_field};
+
 /// What a task would have if it were not recorded.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::record) struct Natively {
@@ -28,19 +30,11 @@ struct Ours {
 const FILTERS: [&str; 3] = ["NoNewPrivs", "Seccomp", "Seccomp_filters"];
 
 static OURS: LazyLock<Ours> = LazyLock::new(|| {
-    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
-    let lines = status.lines().filter_map(|line| line.split_once(":\t"));
-    let filters = lines.filter(|(name, _)| FILTERS.contains(name));
-    let filters: Vec<_> = filters.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let persona = std::fs::read_to_string("/proc/self/personality").unwrap_or_default();
+    let own = nix::unistd::gettid();
+    let line = |name: &str| Some((name.to_owned(), status_field(own, &format!("{name}:"))?));
+    let filters: Vec<_> = FILTERS.into_iter().filter_map(line).collect();
     let no_new_privileges = filters.iter().any(|(name, value)| name == FILTERS[0] && value == "1");
-    Ours {
-        natively: Natively {
-            persona: u32::from_str_radix(persona.trim(), 16).unwrap_or(0),
-            no_new_privileges,
-        },
-        filters,
-    }
+    Ours { natively: Natively { persona: personality(own).unwrap_or(0), no_new_privileges }, filters }
 });
 
 impl Natively {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::natively::Natively;
-use super::tasks::{Hold, Task};
+use super::task::{Hold, Task};
 
 /// Files of `/proc/PID` whose contents are changed. The buffer (`is_recorders` in its `record.rs`) leaves them to the
 /// recorder.

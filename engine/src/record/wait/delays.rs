@@ -6,7 +6,7 @@ use crate::record::step::Flow;
 use crate::record::surprises::strikes::Note;
 use crate::record::surprises::under_way::{Early, MOMENT, NEAR};
 use crate::record::tree::call::Call;
-use crate::record::tree::tasks::Hold;
+use crate::record::tree::task::Hold;
 use crate::schedule::surprise::Surprise;
 use crate::strike::Doing;
 use crate::task::TaskId;

@@ -1,14 +1,14 @@
 //! Virtual time: when every task only waits for a time, the clock is fast-forwarded to the earliest (a *fast-forward*).
 //!
-//! The program's clocks fast-forward ahead of the machine's ([`crate::record::time::clocks`]), all by the same amount, and so
-//! do the timers that the kernel runs for it. Between fast-forwards time passes as always: a program that watches the clock in
-//! a loop sees it move.
+//! The program's clocks are moved ahead of the machine's ([`crate::record::time::clocks`]), all by the same amount, and
+//! so are the timers that the kernel runs for it. Between fast-forwards time passes as always: a program that watches
+//! the clock in a loop sees it move.
 //!
-//! Time must not fast-forward over what an outsider is about to do. All tasks of the recorded tree are known to wait, but one
-//! that waits for a descriptor may wait for an outsider. So time fast-forwards only if the tree itself causes everything that
-//! is waited for (see [`crate::record::deadlock::wakers`] and [`crate::record::kernel::peers`]), nothing is in flight
-//! in the network, and the program is not known to look for an outsider ([`crate::record::time::abroad`]). In doubt it
-//! does not fast-forward.
+//! Time must not be fast-forwarded over what an outsider is about to do. All tasks of the recorded tree are known to
+//! wait, but one that waits for a descriptor may wait for an outsider. So it is fast-forwarded only if the tree itself
+//! causes everything that is waited for (see [`crate::record::deadlock::wakers`] and
+//! [`crate::record::kernel::peers`]), nothing is in flight in the network, and the program is not known to look for an
+//! outsider ([`crate::record::time::abroad`]). In doubt time passes as always.
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
 
 impl Recorder<'_> {
-    /// Fast-forwards to `next`, which is due next, if nothing else can come before it. No task is runnable. Returns whether it
-    /// leapt, or something has come.
+    /// Fast-forwards to `next`, which is due next, if nothing else can come before it. No task is runnable. Returns
+    /// whether it leapt, or something has come.
     pub(in crate::record) fn fast_forward_if_idle(&mut self, next: Option<u64>, now: u64) -> Flow<bool> {
         if self.options.time == Time::Real {
             return Ok(false);
@@ -38,7 +38,7 @@ impl Recorder<'_> {
         self.fast_forward(next, now)
     }
 
-    /// Fast-forwards to the earliest of `next` and the kernel's timers. Returns false if time must not fast-forward.
+    /// Fast-forwards to the earliest of `next` and the kernel's timers. Returns false if it must not be fast-forwarded.
     pub(in crate::record) fn fast_forward(&mut self, next: Option<u64>, now: u64) -> Flow<bool> {
         if self.time.abroad.is_sought() || !self.wakers(View::default()).only_time_helps() {
             return Ok(false);

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use crate::record::deadlock::wakers::View;
 use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
-use crate::record::tree::tasks::{Hold, Tasks};
+use crate::record::tree::task::Hold;
+use crate::record::tree::tasks::Tasks;
 use crate::tracee::{self, State, Waited, state};
 
 /// Longest wait at a time, so that a request to stop is soon noticed.

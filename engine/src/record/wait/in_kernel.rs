@@ -4,7 +4,7 @@ use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, bug};
 use crate::record::tree::call::{Call, Stage};
 use crate::record::tree::in_kernel::Reached;
-use crate::record::tree::tasks::Hold;
+use crate::record::tree::task::Hold;
 use crate::tracee::{Resume, Stop, WaitStatus, Waited as Polled};
 
 impl Recorder<'_> {

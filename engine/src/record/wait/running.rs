@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
 use crate::record::tree::call::Call;
-use crate::record::tree::tasks::Hold;
+use crate::record::tree::task::Hold;
 use crate::task::TaskId;
 use crate::tracee::{
     Death, Resume, Running, State, Stop, Stopped, WaitStatus, Waited, cpu_time, state, to_exit,

@@ -9,10 +9,11 @@ use crate::error::Error;
 use crate::replay::step::{Arrival, Flow, Step};
 use crate::task::TaskId;
 use crate::trace::event::{MovedRead, MovedReads, Patched, Position, Stream, TrappedRead};
-use crate::tracee::{Replaced, SYSCALL_LEN, Stop, buffered_calls};
+use crate::tracee::{Memory, Replaced, SYSCALL_LEN, Stop, buffered_calls};
 
 impl Step<'_, '_> {
-    /// On the way to the next stop, the running task makes these calls, and so do those to which the core is handed over.
+    /// On the way to the next stop, the running task makes these calls, and so do those to which the core is handed
+    /// over.
     pub(in crate::replay) fn buffered(&mut self, log: &[u8]) -> Result<(), Error> {
         if !self.log_is_taken() {
             return Err(self.misplaced("an event", "a second log of calls, before the first was taken"));
@@ -65,7 +66,9 @@ impl Step<'_, '_> {
             self.calling(task, stopped, registers);
         }
         let task = self.state.current;
-        Ok(self.replace(task, *site, code, (*stub, stub_code), places)?)
+        let old = self.stands(&self.memory_of(task), *site, code.len())?;
+        let replaced = Replaced { site: *site, old, new: code.clone(), stub: *stub, places: places.clone() };
+        Ok(self.replace(task, stub_code, replaced)?)
     }
 
     /// Instructions of a task's code lead into the buffer from now on.
@@ -73,29 +76,36 @@ impl Step<'_, '_> {
         if reads.task.0 as usize >= self.state.tasks.len() {
             return Err(self.misplaced("a task", &reads.task.to_string()));
         }
-        reads.moved.iter().try_for_each(|MovedRead { site, code, stub, stub_code, places }| {
-            self.replace(reads.task, *site, code, (*stub, stub_code), places)
-        })
+        let memory = self.memory_of(reads.task);
+        let sites: Vec<(u64, usize)> = reads.moved.iter().map(|read| (read.site, read.code.len())).collect();
+        // There are hundreds in each library.
+        let olds = match memory.gather(&sites) {
+            Some(olds) => olds,
+            None => {
+                sites.iter().map(|(site, len)| self.stands(&memory, *site, *len)).collect::<Result<_, _>>()?
+            }
+        };
+        for (MovedRead { site, code, stub, stub_code, places }, old) in reads.moved.iter().zip(olds) {
+            let replaced =
+                Replaced { site: *site, old, new: code.clone(), stub: *stub, places: places.clone() };
+            self.replace(reads.task, stub_code, replaced)?;
+        }
+        Ok(())
     }
 
-    /// Code of a task's address space is another from now on, and leads to a stub. If that has no code, it is there, or none is
-    /// needed.
-    fn replace(
-        &mut self,
-        task: TaskId,
-        site: u64,
-        code: &[u8],
-        (stub, stub_code): (u64, &[u8]),
-        places: &[(u8, i64)],
-    ) -> Result<(), Error> {
-        if !stub_code.is_empty() && !self.live.area.set_stub(stub, stub_code) {
-            return Err(self.misplaced("the address of a stub", &format!("{stub:#x}")));
+    /// Returns the memory of a task that there is.
+    fn memory_of(&self, task: TaskId) -> Rc<Memory> {
+        Rc::clone(&self.live.memories[self.state.tasks[task.0 as usize].space])
+    }
+
+    /// Code of a task's address space is another from now on, and leads to a stub. If that has no code, it is there, or
+    /// none is needed.
+    fn replace(&mut self, task: TaskId, stub_code: &[u8], replaced: Replaced) -> Result<(), Error> {
+        if !stub_code.is_empty() && !self.live.area.set_stub(replaced.stub, stub_code) {
+            return Err(self.misplaced("the address of a stub", &format!("{:#x}", replaced.stub)));
         }
+        self.put(&self.memory_of(task), replaced.site, &replaced.new)?;
         let space = self.state.tasks[task.0 as usize].space;
-        let memory = &self.live.memories[space];
-        let old = self.stands(memory, site, code.len())?;
-        self.put(memory, site, code)?;
-        let replaced = Replaced { site, old, new: code.to_vec(), stub, places: places.to_vec() };
         Rc::make_mut(&mut self.state.spaces[space].originals).add(replaced);
         Ok(())
     }

@@ -49,11 +49,11 @@ impl Area {
     /// Address of the list, in scratch memory: neither replay nor a task that makes the calls needs it otherwise.
     pub(in crate::tracee) const LIST: u64 = SCRATCH as u64;
 
-    /// Where the texts are that those calls bring along: behind the code, where a replayed process cannot write.
-    pub(in crate::tracee) const TEXTS: u64 = Self::BATCH + 0x70;
+    /// Where the paths are that those calls bring along: behind the code, where a replayed process cannot write.
+    pub(in crate::tracee) const PATHS: u64 = Self::BATCH + 0x70;
 
     /// How many of them there is room for.
-    pub(in crate::tracee) const TEXTS_MOST: usize = (BUFFER - Self::TEXTS as usize) / list::TEXT;
+    pub(in crate::tracee) const PATHS_MOST: usize = (BUFFER - Self::PATHS as usize) / list::PATH;
 
     /// The address of the countdown in the driven process.
     pub const COUNTDOWN: u64 = AREA as u64 + std::mem::offset_of!(Shared, countdown) as u64;
@@ -214,9 +214,9 @@ impl Area {
         fallocate(&self.file, flags, start, len).map_err(|errno| os("take back shared memory")(errno.into()))
     }
 
-    /// Have these texts be what calls of a list bring along; what is more than there is room for is left out.
-    pub(in crate::tracee) fn set_texts(&self, texts: &[[u8; list::TEXT]]) {
-        self.copy_in(Self::TEXTS as usize, texts[..texts.len().min(Self::TEXTS_MOST)].as_flattened());
+    /// Sets the paths that the calls of a list bring along; what is more than there is room for is left out.
+    pub(in crate::tracee) fn set_paths(&self, paths: &[[u8; list::PATH]]) {
+        self.copy_in(Self::PATHS as usize, paths[..paths.len().min(Self::PATHS_MOST)].as_flattened());
     }
 
     /// Write to the area, at an address in the driven process. The driven task must not be running.

@@ -11,9 +11,12 @@
 
 use std::ops::Range;
 
-use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
+use iced_x86::{
+    Code as Opcode, Decoder, DecoderOptions, FlowControl, IcedError, Instruction, MemoryOperand, Mnemonic,
+    Register,
+};
 
-use super::assembler::Assembler;
+use super::assembler::{Assembler, near};
 use super::branches::Code;
 use super::breakpoint::Condition;
 use crate::tracee::proc::Memory;
@@ -57,15 +60,16 @@ const RCX_SLOT: u64 = 8;
 const FLAGS_SLOT: u64 = 16;
 const CONSTANTS: u64 = 24;
 
-/// Register numbers.
-const RAX: u8 = 0;
+/// Number of rcx.
 const RCX: u8 = 1;
-
-/// cmp rax, [rip + …]
-const COMPARE_RAX: &[u8] = &[0x48, 0x3b, 0x05];
 
 fn data(base: u64) -> u64 {
     base + PAGE
+}
+
+/// Returns the general register with this number.
+fn general(number: u8) -> Register {
+    Register::RAX + u32::from(number)
 }
 
 /// Returns the instructions at `ip` that a jump could replace; with `alone`, only a single one.
@@ -138,14 +142,11 @@ impl Detour {
         base: u64,
         condition: &Condition,
     ) -> Option<(Self, Vec<u8>)> {
-        let Condition { registers, vectors, words, key } = condition;
-        let site = registers.ip();
+        let site = condition.registers.ip();
         let len: usize = instructions.iter().map(Instruction::len).sum();
         let displaced = memory.bytes(site, len).ok()?;
         let mut jump = Assembler::at(site);
-        jump.relative(&[0xe9], base);
-        let mut asm = Assembler::at(base);
-        let slot = |slot| data(base) + slot;
+        jump.branch(Opcode::Jmp_rel32_64, base).ok()?;
         let mut detour = Self {
             displaced,
             jump: jump.code,
@@ -159,74 +160,99 @@ impl Detour {
             moved: Vec::new(),
             plain: Vec::new(),
         };
-        if let Some(key) = key.filter(|key| *key < 16 && *key != RCX) {
-            // rcx = key - value, without changing the flags; jump if it is zero.
-            asm.relative(&[0x48, 0x89, 0x0d], slot(RCX_SLOT));
-            detour.without_rcx.start = asm.code.len();
-            asm.load(RCX, registers.general(key.into()).wrapping_neg());
-            asm.emit(&[0x48 | key >> 3, 0x8d, 0x4c, 0x08 | key & 7, 0]);
-            asm.emit(&[0xe3, 0]);
-            let equal = asm.code.len();
-            asm.relative(&[0x48, 0x8b, 0x0d], slot(RCX_SLOT));
-            detour.displace(&mut asm, instructions)?;
-            asm.code[equal - 1] = u8::try_from(asm.code.len() - equal).ok().filter(|it| *it < 128)?;
-            asm.relative(&[0x48, 0x8b, 0x0d], slot(RCX_SLOT));
-            detour.without_rcx.end = asm.code.len();
-        }
-        asm.relative(&[0x48, 0x89, 0x05], slot(RAX_SLOT));
-        detour.without_rax.start = asm.code.len();
-        asm.emit(&[0x9f, 0x0f, 0x90, 0xc0]); // lahf; seto al
-        asm.relative(&[0x48, 0x89, 0x05], slot(FLAGS_SLOT));
-        detour.without_flags = asm.code.len();
-        let mut unequal = Vec::new();
-        let mut constants = Vec::new();
-        for (address, value) in words.iter().take(MOST_WORDS) {
-            asm.load(RAX, *address);
-            asm.emit(&[0x48, 0x8b, 0x00]); // mov rax, [rax]
-            asm.relative(COMPARE_RAX, slot(CONSTANTS + constants.len() as u64));
-            unequal.push(asm.jump_unequal());
-            constants.extend(value.to_le_bytes());
-        }
-        for number in 0..16 {
-            asm.load(RAX, registers.general(number));
-            match number as u8 {
-                0 => asm.relative(COMPARE_RAX, slot(RAX_SLOT)),
-                n => asm.emit(&[0x48 | n >> 3, 0x39, 0xc0 | n & 7]), // cmp rN, rax
-            }
-            unequal.push(asm.jump_unequal());
-        }
-        for (number, value) in (0_u8..).zip(vectors.low) {
-            asm.emit(&[0x66, 0x48 | number >> 3 << 2, 0x0f, 0x7e, 0xc0 | (number & 7) << 3]); // movq rax, xmmN
-            asm.relative(COMPARE_RAX, slot(CONSTANTS + constants.len() as u64));
-            unequal.push(asm.jump_unequal());
-            constants.extend(value.to_le_bytes());
-        }
-        asm.emit(&[0xcc]);
-        detour.trapped = asm.code.len();
-        unequal.into_iter().for_each(|jump| asm.land(jump));
-        asm.relative(&[0x48, 0x8b, 0x05], slot(FLAGS_SLOT));
-        asm.emit(&[0x04, 0x7f, 0x9e]); // add al, 127; sahf
-        asm.relative(&[0x48, 0x8b, 0x05], slot(RAX_SLOT));
-        detour.without_rax.end = asm.code.len();
-        detour.displace(&mut asm, instructions)?;
+        let mut asm = Assembler::at(base);
+        let constants = detour.write(&mut asm, instructions, condition).ok()??;
         detour.code = asm.code;
         (detour.code.len() <= PAGE as usize).then_some((detour, constants))
     }
 
+    /// Writes the code. Returns the constants that it compares with; `None` if some part does not reach another.
+    fn write(
+        &mut self,
+        asm: &mut Assembler,
+        instructions: &[Instruction],
+        Condition { registers, vectors, words, key }: &Condition,
+    ) -> Result<Option<Vec<u8>>, IcedError> {
+        let base = self.base;
+        let slot = |slot| near(data(base) + slot);
+        if let Some(key) = key.filter(|key| *key < 16 && *key != RCX) {
+            // rcx = key - value, without changing the flags; jump if it is zero.
+            asm.store(slot(RCX_SLOT), Register::RCX)?;
+            self.without_rcx.start = asm.code.len();
+            asm.load(Register::RCX, registers.general(key.into()).wrapping_neg())?;
+            let sum = MemoryOperand::with_base_index_scale_displ_size(general(key), Register::RCX, 1, 0, 1);
+            asm.add(Instruction::with2(Opcode::Lea_r64_m, Register::RCX, sum))?;
+            let equal = asm.forward(Opcode::Jrcxz_rel8_64)?;
+            asm.fetch(Register::RCX, slot(RCX_SLOT))?;
+            self.displace(asm, instructions)?;
+            if !asm.land(equal) {
+                return Ok(None);
+            }
+            asm.fetch(Register::RCX, slot(RCX_SLOT))?;
+            self.without_rcx.end = asm.code.len();
+        }
+        asm.store(slot(RAX_SLOT), Register::RAX)?;
+        self.without_rax.start = asm.code.len();
+        asm.plain(Opcode::Lahf)?;
+        asm.add(Instruction::with1(Opcode::Seto_rm8, Register::AL))?;
+        asm.store(slot(FLAGS_SLOT), Register::RAX)?;
+        self.without_flags = asm.code.len();
+        let mut unequal = Vec::new();
+        let mut constants = Vec::new();
+        let compare = |asm: &mut Assembler, value: u64, constants: &mut Vec<u8>| {
+            let constant = slot(CONSTANTS + constants.len() as u64);
+            constants.extend(value.to_le_bytes());
+            asm.add(Instruction::with2(Opcode::Cmp_r64_rm64, Register::RAX, constant))?;
+            asm.forward(Opcode::Jne_rel32_64)
+        };
+        for (address, value) in words.iter().take(MOST_WORDS) {
+            asm.load(Register::RAX, *address)?;
+            asm.fetch(Register::RAX, MemoryOperand::with_base(Register::RAX))?;
+            unequal.push(compare(asm, *value, &mut constants)?);
+        }
+        for number in 0..16 {
+            asm.load(Register::RAX, registers.general(number.into()))?;
+            asm.add(match general(number) {
+                Register::RAX => Instruction::with2(Opcode::Cmp_r64_rm64, Register::RAX, slot(RAX_SLOT)),
+                other => Instruction::with2(Opcode::Cmp_rm64_r64, other, Register::RAX),
+            })?;
+            unequal.push(asm.forward(Opcode::Jne_rel32_64)?);
+        }
+        for (number, value) in (0_u32..).zip(vectors.low) {
+            let vector = Register::XMM0 + number;
+            asm.add(Instruction::with2(Opcode::Movq_rm64_xmm, Register::RAX, vector))?;
+            unequal.push(compare(asm, value, &mut constants)?);
+        }
+        asm.plain(Opcode::Int3)?;
+        self.trapped = asm.code.len();
+        let mut fits = true;
+        for jump in unequal {
+            fits &= asm.land(jump);
+        }
+        asm.fetch(Register::RAX, slot(FLAGS_SLOT))?;
+        // Restores the overflow flag, then the others.
+        asm.add(Instruction::with2(Opcode::Add_AL_imm8, Register::AL, 127))?;
+        asm.plain(Opcode::Sahf)?;
+        asm.fetch(Register::RAX, slot(RAX_SLOT))?;
+        self.without_rax.end = asm.code.len();
+        self.displace(asm, instructions)?;
+        Ok(fits.then_some(constants))
+    }
+
     /// Emits the displaced instructions and a jump back.
-    fn displace(&mut self, asm: &mut Assembler, instructions: &[Instruction]) -> Option<()> {
+    fn displace(&mut self, asm: &mut Assembler, instructions: &[Instruction]) -> Result<(), IcedError> {
         let start = asm.code.len();
         for instruction in instructions {
             let mut instruction = *instruction;
             self.moved.push((asm.code.len(), instruction.ip()));
             instruction.as_near_branch();
-            asm.encode(&instruction)?;
+            asm.add(Ok(instruction))?;
         }
-        let back = instructions.last()?.next_ip();
+        let back = instructions.last().map_or(self.site, Instruction::next_ip);
         self.moved.push((asm.code.len(), back));
-        asm.relative(&[0xe9], back);
+        asm.branch(Opcode::Jmp_rel32_64, back)?;
         self.plain.push(start..asm.code.len());
-        Some(())
+        Ok(())
     }
 
     /// Returns the address of the constants.

@@ -16,6 +16,7 @@ use iced_x86::{
 
 use rrtest_preload::layout;
 
+use super::assembler::{Assembler, low};
 use super::branches::Code;
 use super::stub::{Places, Spare, Writer, relative};
 use crate::tracee::area::SYSCALL_LEN;
@@ -136,8 +137,8 @@ impl Patch {
         relative(&self.places, self.traced - DONE, self.site)
     }
 
-    /// Where in the stub a task goes on that stands at an address of [`Self::interior`]. None for any other, and for padding,
-    /// where nobody stands.
+    /// Where in the stub a task goes on that stands at an address of [`Self::interior`]. None for any other, and for
+    /// padding, where nobody stands.
     #[must_use]
     pub fn stand_in(&self, address: u64) -> Option<u64> {
         let place = self.places.iter().find(|(_, original)| *original == address);
@@ -177,14 +178,14 @@ pub fn plan(window: &Window, site: u64, stub: u64, hook: u64) -> Result<Patch, R
         writer.relocate(instruction, window.of(instruction), spare)?;
     }
     if moved.last().is_none_or(|last| !ends(last)) {
-        writer.jump(end);
+        writer.jump(end)?;
     }
     let (code, places) = writer.finish()?;
     let offset = (site - window.address) as usize;
     Ok(Patch {
         site,
         old: window.bytes[offset..offset + len].to_vec(),
-        new: jump_to(stub, len),
+        new: jump_to(stub, len)?,
         stub: code,
         traced: stub + DONE,
         interior: moved.iter().map(Instruction::ip).chain(padding).collect(),
@@ -193,25 +194,26 @@ pub fn plan(window: &Window, site: u64, stub: u64, hook: u64) -> Result<Patch, R
 }
 
 /// Encodes the jump to a stub, filled up to `len` bytes.
-pub(super) fn jump_to(stub: u64, len: usize) -> Vec<u8> {
-    let mut jump = vec![0xff, 0x24, 0x25];
-    jump.extend((stub as u32).to_le_bytes());
-    jump.resize(len, TRAP);
-    jump
+pub(super) fn jump_to(stub: u64, len: usize) -> Result<Vec<u8>, Refused> {
+    // Nothing in it is relative to where it is.
+    let mut jump = Assembler::at(0);
+    jump.add(Instruction::with1(Opcode::Jmp_rm64, low(stub)))?;
+    debug_assert_eq!(jump.code.len(), JUMP);
+    jump.code.resize(len, TRAP);
+    Ok(jump.code)
 }
 
 /// Emits a stub up to [`DONE`].
 fn begin(site: u64, stub: u64, hook: u64) -> Result<Writer, Refused> {
     let mut writer = Writer::at(stub, hook)?;
-    writer.asm.emit(&(stub + ENTRY).to_le_bytes());
+    writer.asm.bytes(&(stub + ENTRY).to_le_bytes());
     writer.place(site);
-    writer.asm.emit(&[0xb9]); // mov ecx, …
-    writer.asm.emit(&(stub as u32).to_le_bytes());
+    writer.asm.add(Instruction::with2(Opcode::Mov_r32_imm32, Register::ECX, stub as u32))?;
     writer.place(site);
-    writer.asm.relative(&[0xe9], hook);
+    writer.asm.branch(Opcode::Jmp_rel32_64, hook)?;
     writer.asm.code.resize(TRACED as usize, TRAP);
     writer.place(site);
-    writer.asm.emit(&[0x0f, 0x05]);
+    writer.asm.plain(Opcode::Syscall)?;
     Ok(writer)
 }
 

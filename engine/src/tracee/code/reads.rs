@@ -10,10 +10,11 @@
 
 use std::mem::offset_of;
 
-use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic};
+use iced_x86::{Code as Opcode, Decoder, DecoderOptions, Instruction, Mnemonic, Register};
 use rrtest_preload::layout::{AREA, READ, STACK, Shared};
 use rrtest_preload::reads::What;
 
+use super::assembler::low;
 use super::branches::Code;
 use super::patch::{ALIGNED, JUMP, Refused, Window, decode, ends, jump_to, movable};
 use super::read_sites::what;
@@ -116,40 +117,36 @@ fn plan_from(
         return Err(Refused::BranchedTo);
     }
     let mut writer = Writer::at(stub, READ as u64)?;
-    writer.asm.emit(&(stub + ENTRY).to_le_bytes());
+    writer.asm.bytes(&(stub + ENTRY).to_le_bytes());
     for instruction in &moved {
         if instruction.ip() == site {
             writer.place(site);
-            read(&mut writer, what);
+            read(&mut writer, what)?;
         } else {
             writer.relocate(instruction, window.of(instruction), Spare::Memory)?;
         }
     }
     if moved.last().is_none_or(|last| !ends(last)) {
-        writer.jump(end);
+        writer.jump(end)?;
     }
     let (stub_code, places) = writer.finish()?;
     let places = relative(&places, stub, first);
-    Ok(MovedRead { site: first, new: jump_to(stub, len), stub: stub_code, places })
+    Ok(MovedRead { site: first, new: jump_to(stub, len)?, stub: stub_code, places })
 }
 
 /// Offset in a stub of its code. The word before it holds the code's address, for the jump.
 const ENTRY: u64 = 8;
 
 /// Emits code that has the buffer's code read, on its own stack.
-fn read(writer: &mut Writer, what: What) {
-    const READER: u32 = (AREA + offset_of!(Shared, reader)) as u32;
+fn read(writer: &mut Writer, what: What) -> Result<(), Refused> {
+    const READER: u64 = (AREA + offset_of!(Shared, reader)) as u64;
     let asm = &mut writer.asm;
-    asm.emit(&[0x48, 0x89, 0x24, 0x25]); // mov [READER], rsp
-    asm.emit(&READER.to_le_bytes());
-    asm.emit(&[0xbc]); // mov esp, STACK
-    asm.emit(&(STACK as u32).to_le_bytes());
-    asm.emit(&[0x68]); // push WHAT
-    asm.emit(&what.word().to_le_bytes());
-    asm.emit(&[0xff, 0x14, 0x25]); // call [READ]
-    asm.emit(&(READ as u32).to_le_bytes());
-    asm.emit(&[0x48, 0x8b, 0x24, 0x25]); // mov rsp, [READER]
-    asm.emit(&READER.to_le_bytes());
+    asm.store(low(READER), Register::RSP)?;
+    asm.add(Instruction::with2(Opcode::Mov_r32_imm32, Register::ESP, STACK as u32))?;
+    asm.add(Instruction::with1(Opcode::Pushq_imm32, what.word().cast_signed()))?;
+    asm.add(Instruction::with1(Opcode::Call_rm64, low(READ as u64)))?;
+    asm.fetch(Register::RSP, low(READER))?;
+    Ok(())
 }
 
 #[cfg(test)]

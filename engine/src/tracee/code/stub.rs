@@ -4,17 +4,27 @@
 
 use std::mem::offset_of;
 
-use iced_x86::{Code as Opcode, ConditionCode, FlowControl, Instruction, InstructionInfoFactory, Register};
+use iced_x86::{
+    Code as Opcode, FlowControl, IcedError, Instruction, InstructionInfoFactory, MemoryOperand, Register,
+};
 use rrtest_preload::layout::{AREA, Shared};
 
-use super::assembler::Assembler;
+use super::assembler::{Assembler, low, near};
 use super::patch::{Refused, STUB_LEN};
 
-/// Length of a jump to anywhere.
-const FAR_JUMP: u8 = 14;
+/// Length of a jump to anywhere, and of a short one.
+const FAR_JUMP: u64 = 14;
+const SHORT_JUMP: u64 = 2;
 
 /// Address of [`Shared::spare`].
-const SPARE: u32 = (AREA + offset_of!(Shared, spare)) as u32;
+const SPARE: u64 = (AREA + offset_of!(Shared, spare)) as u64;
+
+/// A stub's own instructions exist, but what they refer to may be far away.
+impl From<IcedError> for Refused {
+    fn from(_: IcedError) -> Self {
+        Self::OutOfReach
+    }
+}
 
 /// The register that replaces an instruction's relative address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,36 +87,37 @@ impl Writer {
         let moves = !instruction.is_ip_rel_memory_operand();
         let (instruction, kept) = self.reach(instruction, spare)?;
         match instruction.flow_control() {
-            FlowControl::UnconditionalBranch => self.jump(instruction.near_branch_target()),
+            FlowControl::UnconditionalBranch => self.jump(instruction.near_branch_target())?,
             FlowControl::ConditionalBranch => {
                 // Skip the jump unless the condition holds.
-                let condition = instruction.condition_code() as u8 - ConditionCode::o as u8;
-                let unless = 0x70 | condition ^ 1;
-                self.asm.emit(&[unless, FAR_JUMP]);
-                self.jump(instruction.near_branch_target());
+                let mut unless = instruction;
+                unless.negate_condition_code();
+                unless.as_short_branch();
+                self.asm.branch(unless.code(), self.asm.here() + SHORT_JUMP + FAR_JUMP)?;
+                self.jump(instruction.near_branch_target())?;
             }
             FlowControl::Call => {
-                self.push(instruction.next_ip());
-                self.jump(instruction.near_branch_target());
+                self.push(instruction.next_ip())?;
+                self.jump(instruction.near_branch_target())?;
             }
             FlowControl::IndirectCall => {
-                self.push(instruction.next_ip());
+                self.push(instruction.next_ip())?;
                 let mut jump = instruction;
                 jump.set_code(Opcode::Jmp_rm64);
                 self.encode(&jump)?;
             }
-            // Most instructions are the same anywhere. Encoding needs tables that take half a millisecond to build.
-            _ if moves => self.asm.emit(bytes),
+            // Most instructions are the same anywhere.
+            _ if moves => self.asm.bytes(bytes),
             _ => self.encode(&instruction)?,
         }
         if let Some(register) = kept {
-            self.access(0x8b, register);
+            self.asm.fetch(register, low(SPARE))?;
         }
         Ok(())
     }
 
     fn encode(&mut self, instruction: &Instruction) -> Result<(), Refused> {
-        self.asm.encode(instruction).ok_or(Refused::Immovable)
+        self.asm.add(Ok(*instruction)).map_err(|_| Refused::Immovable)
     }
 
     /// Replaces an instruction's relative address, which is out of reach here, by a register. Also returns the register
@@ -124,12 +135,12 @@ impl Writer {
             Spare::Register(register) => (register, None),
             Spare::Memory if instruction.flow_control() == FlowControl::Next => {
                 let register = unused(&instruction).ok_or(Refused::NoRegister)?;
-                self.access(0x89, register);
+                self.asm.store(low(SPARE), register)?;
                 (register, Some(register))
             }
             Spare::Memory | Spare::None => return Err(Refused::NoRegister),
         };
-        self.asm.load(register.number() as u8, instruction.ip_rel_memory_address());
+        self.asm.load(register, instruction.ip_rel_memory_address())?;
         if kept.is_none() {
             self.place(instruction.ip());
         }
@@ -139,26 +150,22 @@ impl Writer {
         Ok((instruction, kept))
     }
 
-    /// Emits mov between a register and [`Shared::spare`].
-    fn access(&mut self, opcode: u8, register: Register) {
-        let number = register.number() as u8;
-        self.asm.emit(&[0x48 | number >> 3 << 2, opcode, 0x04 | (number & 7) << 3, 0x25]);
-        self.asm.emit(&SPARE.to_le_bytes());
-    }
-
-    /// Emits a jump to anywhere.
-    pub(super) fn jump(&mut self, target: u64) {
+    /// Emits a jump to anywhere: the target is in the words behind it.
+    pub(super) fn jump(&mut self, target: u64) -> Result<(), Refused> {
         self.place(target);
-        self.asm.emit(&[0xff, 0x25, 0, 0, 0, 0]); // jmp [rip]
-        self.asm.emit(&target.to_le_bytes());
+        let words = self.asm.here() + FAR_JUMP - size_of::<u64>() as u64;
+        self.asm.add(Instruction::with1(Opcode::Jmp_rm64, near(words)))?;
+        self.asm.bytes(&target.to_le_bytes());
+        Ok(())
     }
 
     /// Emits code that pushes an address as a call does.
-    fn push(&mut self, address: u64) {
-        self.asm.emit(&[0x68]); // push …, which sign-extends
-        self.asm.emit(&(address as u32).to_le_bytes());
-        self.asm.emit(&[0xc7, 0x44, 0x24, 0x04]); // mov dword ptr [rsp+4], …
-        self.asm.emit(&((address >> 32) as u32).to_le_bytes());
+    fn push(&mut self, address: u64) -> Result<(), Refused> {
+        // It pushes eight bytes, the upper half of which is then set.
+        self.asm.add(Instruction::with1(Opcode::Pushq_imm32, address as i32))?;
+        let upper = MemoryOperand::with_base_displ(Register::RSP, 4);
+        self.asm.add(Instruction::with2(Opcode::Mov_rm32_imm32, upper, (address >> 32) as u32))?;
+        Ok(())
     }
 }
 

@@ -1,12 +1,15 @@
 //! Several injected system calls in a single stop.
 
+use std::fs::File;
+use std::os::fd::AsRawFd;
+
 use super::remote::finish;
 use crate::Error;
 use crate::tracee::area::Area;
-use crate::tracee::area::list::{ARGS, CALL, COPIES, TEXT};
+use crate::tracee::area::list::{ARGS, CALL, COPIES, PATH};
 use crate::tracee::area::shared::SCRATCH_LEN;
 use crate::tracee::proc::Memory;
-use crate::tracee::ptrace::{Registers, Stopped};
+use crate::tracee::ptrace::Stopped;
 
 /// An argument of a call.
 #[derive(Clone, Copy, Debug)]
@@ -15,53 +18,44 @@ pub enum Arg<'a> {
     Value(u64),
     /// The result of the call with this number. At most two arguments can use the same result.
     ResultOf(usize),
-    /// The address of a short text, which a NUL byte will end.
-    Text(&'a str),
+    /// The address of a path under which the process can open a file of ours. In replay it is for memory files only, as
+    /// whatever runs there can open them too.
+    PathOf(&'a File),
 }
 
 /// Calls that are made one after the other, even if earlier ones fail.
 #[derive(Debug, Default)]
 pub struct Batch {
     calls: Vec<[u8; CALL]>,
-    texts: Vec<[u8; TEXT]>,
-    /// The calls with texts, which stop in replay, and are checked there: the text is where the process cannot change it.
-    checked: Vec<(u64, [u64; 6])>,
+    paths: Vec<[u8; PATH]>,
 }
 
 impl Batch {
     /// Returns for how many more calls there is room.
     #[must_use]
     pub fn room(&self) -> usize {
-        let texts = Area::TEXTS_MOST - self.texts.len();
-        (SCRATCH_LEN / CALL - self.calls.len()).min(texts)
+        let paths = Area::PATHS_MOST - self.paths.len();
+        (SCRATCH_LEN / CALL - self.calls.len()).min(paths)
     }
 
     /// Adds a call. Returns its number in the batch.
     ///
     /// # Panics
-    /// If there is no room left, or a text is too long.
+    /// If there is no room left.
     pub fn push(&mut self, number: i64, args: [Arg<'_>; 6]) -> usize {
         let this = self.calls.len();
         assert!(self.room() > 0, "the batch is full");
         self.calls.push([0; CALL]);
-        let mut values = [0; 6];
-        let has_text = args.iter().any(|arg| matches!(arg, Arg::Text(_)));
         self.set(this, 0, number.cast_unsigned());
-        for ((at, arg), value) in (ARGS..).zip(args).zip(&mut values) {
+        for (at, arg) in (ARGS..).zip(args) {
             match arg {
-                Arg::Value(given) => *value = given,
+                Arg::Value(value) => self.set(this, at, value),
                 Arg::ResultOf(other) => self.copy_result(other, Self::address(this, at)),
-                Arg::Text(text) => {
-                    *value = Area::TEXTS + (self.texts.len() * TEXT) as u64;
-                    let mut bytes = [0; TEXT];
-                    bytes[..TEXT - 1][..text.len()].copy_from_slice(text.as_bytes());
-                    self.texts.push(bytes);
+                Arg::PathOf(file) => {
+                    self.set(this, at, Area::PATHS + (self.paths.len() * PATH) as u64);
+                    self.paths.push(path_of(file));
                 }
             }
-            self.set(this, at, *value);
-        }
-        if has_text {
-            self.checked.push((number.cast_unsigned(), values));
         }
         for copy in COPIES {
             self.set(this, copy, Self::address(this, 0));
@@ -79,16 +73,16 @@ impl Batch {
             return Ok((task, Vec::new()));
         }
         memory.write(Area::LIST, self.calls.as_flattened())?;
-        area.set_texts(&self.texts);
+        area.set_paths(&self.paths);
         let mut registers = task.registers()?;
         registers.set_ip(Area::BATCH);
         registers.set_general(12, Area::LIST);
         registers.set_general(13, self.calls.len() as u64);
         registers.set_number(u64::MAX);
         task.set_registers(&registers)?;
-        let mut checked = self.checked.iter();
-        let is_asked_for = |stopped: &Registers| checked.next() == Some(&(stopped.number(), stopped.args()));
-        let (task, _) = finish(task, is_asked_for, || "make system calls".into())?;
+        let (task, _) = finish(task, |_| false, || "make system calls".into())?;
+        // Nothing is left that anybody else could open.
+        area.set_paths(&vec![[0; PATH]; self.paths.len()]);
         let done = memory.bytes(Area::LIST, self.calls.len() * CALL)?;
         let result = |call: &[u8]| call.first_chunk().map_or(0, |word| i64::from_ne_bytes(*word));
         Ok((task, done.chunks_exact(CALL).map(result).collect()))
@@ -109,3 +103,15 @@ impl Batch {
         Area::LIST + (call * CALL + word * 8) as u64
     }
 }
+
+/// Returns the path under which a process without descriptors of ours can open a file of ours. A NUL byte ends it.
+fn path_of(file: &File) -> [u8; PATH] {
+    let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+    let mut bytes = [0; PATH];
+    // The numbers have ten digits at most.
+    bytes[..path.len()].copy_from_slice(path.as_bytes());
+    bytes
+}
+
+// The longest path of all, and a NUL byte.
+const _: () = assert!("/proc//fd/".len() + 2 * 10 < PATH);

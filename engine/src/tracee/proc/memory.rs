@@ -1,11 +1,11 @@
 //! A traced process's memory.
 
 use std::fs::{File, OpenOptions};
-use std::io::IoSlice;
+use std::io::{IoSlice, IoSliceMut};
 use std::os::unix::fs::FileExt;
 
 use nix::errno::Errno;
-use nix::sys::uio::{RemoteIoVec, process_vm_writev};
+use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
 use nix::unistd::Pid;
 
 use crate::Error;
@@ -55,6 +55,30 @@ impl Memory {
         let mut bytes = vec![0; len];
         self.read(address, &mut bytes)?;
         Ok(bytes)
+    }
+
+    /// Reads many ranges, each an address and a length, in few calls. `None` if some of it is not mapped, may not be
+    /// read by the process itself, or such calls are not allowed: then each must be read by itself.
+    #[must_use]
+    pub fn gather(&self, ranges: &[(u64, usize)]) -> Option<Vec<Vec<u8>>> {
+        let mut all = Vec::with_capacity(ranges.len());
+        for ranges in ranges.chunks(libc::UIO_MAXIOV as usize) {
+            let remote =
+                ranges.iter().map(|(address, len)| RemoteIoVec { base: *address as usize, len: *len });
+            let remote: Vec<RemoteIoVec> = remote.collect();
+            let mut bytes = vec![0; ranges.iter().map(|(_, len)| len).sum()];
+            let got = process_vm_readv(self.pid, &mut [IoSliceMut::new(&mut bytes)], &remote).ok()?;
+            if got < bytes.len() {
+                return None;
+            }
+            let mut rest = &bytes[..];
+            for (_, len) in ranges {
+                let (one, behind) = rest.split_at(*len);
+                all.push(one.to_vec());
+                rest = behind;
+            }
+        }
+        Some(all)
     }
 
     /// Reads up to `len` bytes from `address` on, as far as they are mapped.
@@ -156,5 +180,27 @@ impl Memory {
 
     fn refused(&self, what: &str, address: u64, len: usize, source: std::io::Error) -> Error {
         Error::Os { what: format!("{what} {len} bytes at {address:#x} of process {}", self.pid), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_ranges_are_read_in_their_order() {
+        let own = Memory::open(Pid::this()).unwrap();
+        let bytes: Vec<u8> = (0..=255).cycle().take(3000).collect();
+        let start = bytes.as_ptr() as u64;
+        // More of them than one call takes.
+        let ranges: Vec<(u64, usize)> = (0..2500).rev().map(|at| (start + at as u64, at % 7)).collect();
+        let read = own.gather(&ranges).unwrap();
+        assert_eq!(read.len(), ranges.len());
+        for ((address, len), read) in ranges.iter().zip(&read) {
+            let at = (address - start) as usize;
+            assert_eq!(*read, bytes[at..at + len]);
+        }
+        assert_eq!(own.gather(&[(start, 3), (8, 3)]), None, "nothing is mapped there");
+        assert_eq!(own.gather(&[]), Some(Vec::new()));
     }
 }

@@ -69,6 +69,18 @@ fn field_of<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
+/// Returns a task's personality(2) (proc_pid_personality(5)).
+#[must_use]
+pub fn personality(tid: Pid) -> Option<u32> {
+    u32::from_str_radix(std::fs::read_to_string(format!("/proc/{tid}/personality")).ok()?.trim(), 16).ok()
+}
+
+/// Iterates over the processes that there are, as far as the caller may see.
+pub fn processes() -> impl Iterator<Item = Pid> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| Some(Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)))
+}
+
 /// Returns the size of the descriptor table of a task's process: select(2) ignores larger descriptors.
 #[must_use]
 pub fn descriptor_room(tid: Pid) -> Option<usize> {
@@ -105,4 +117,22 @@ pub fn comm(tid: Pid) -> String {
     std::fs::read(format!("/proc/{tid}/comm"))
         .map(|name| String::from_utf8_lossy(&name).trim_end().to_owned())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_knows_itself() {
+        let own = Pid::this();
+        assert!(processes().any(|pid| pid == own));
+        // SAFETY: personality(2) takes no pointer; this value asks only.
+        assert_eq!(personality(own), Some(unsafe { libc::personality(0xffff_ffff) }.cast_unsigned()));
+        assert_eq!(status_field(own, "Pid:"), Some(own.to_string()));
+        assert_eq!(status_field(own, "None:"), None);
+        let none = Pid::from_raw(i32::MAX);
+        assert_eq!((state(none), personality(none), status_field(none, "Pid:")), (State::Dead, None, None));
+        assert!(being_killed(none) && !being_killed(own));
+    }
 }

@@ -8,7 +8,7 @@ use libc::{
 
 use rrtest_preload::layout::{AREA, AREA_LEN, SLOTS, SLOTS_MOST, Slot, UNTRACED};
 
-use crate::tracee::area::Area;
+use crate::tracee::area::{Area, list};
 
 /// `AUDIT_ARCH_X86_64` (linux/audit.h).
 const ARCH: u32 = 0xc000_003e;
@@ -50,7 +50,8 @@ const fn answer(action: u32) -> sock_filter {
     op(BPF_RET | BPF_K, 0, 0, action)
 }
 
-/// The filter of a recorded program. Calls of another architecture (`int 0x80`) raise SIGSYS, by which the recorder knows them.
+/// The filter of a recorded program. Calls of another architecture (`int 0x80`) raise SIGSYS, by which the recorder
+/// knows them.
 pub(super) const RECORDED: [sock_filter; 11] = [
     load(offset::ARCH),
     jump_unless(ARCH, 7),
@@ -72,8 +73,8 @@ enum Must {
     Be { offset: u32, but: u32, value: u32 },
     /// It lies between these.
     LieWithin { offset: u32, start: u32, end: u32 },
-    /// The range of memory in these arguments and the area have nothing in common. The kernel refuses what goes past the end of the
-    /// address space.
+    /// The range of memory in these arguments and the area have nothing in common. The kernel refuses what goes past
+    /// the end of the address space.
     LeaveArea { address: u32, len: u32 },
 }
 
@@ -101,9 +102,17 @@ const HARMLESS: u32 =
     (libc::MAP_NORESERVE | libc::MAP_STACK | libc::MAP_POPULATE | libc::MAP_DENYWRITE) as u32;
 const PLAIN: u32 = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED) as u32;
 
-/// All of them: those that the buffer's code makes (`Buffering::Repeat`, `Buffering::Advise` and `Buffering::Map` of `rrtest_preload::calls`, and
-/// tasks that give each other their turns), and of a list of ours those that can do no harm ([`super::super::inject::Batch`]).
-const ALLOWED: [Allowed; 7] = [
+const PATHS: u32 = Area::PATHS as u32;
+const PATHS_END: u32 = PATHS + (Area::PATHS_MOST * list::PATH) as u32;
+
+/// All of them, none of which can do harm, whoever makes it: those of the buffer's code (`Buffering::Repeat`, `Advise`
+/// and `Map` of `rrtest_preload::calls`, and tasks that give each other their turns), those of a list of ours
+/// ([`super::super::inject::Batch`]), and frequent ones of injected code.
+///
+/// A list opens files. The path must be one that we have put where the process cannot write, from its beginning on: it
+/// is that of a memory file of ours, or empty. It is opened as it is ([`libc::O_RDONLY`] or [`libc::O_RDWR`]), and
+/// whoever has its descriptor can do no more than map it.
+const ALLOWED: [Allowed; 10] = [
     Allowed {
         ip: UNTRACED as u32,
         number: libc::SYS_futex,
@@ -130,8 +139,21 @@ const ALLOWED: [Allowed; 7] = [
             OWN_MEMORY,
         ],
     },
+    Allowed {
+        ip: Area::BATCH_IP as u32,
+        number: libc::SYS_open,
+        must: &[
+            be(offset::high(0), 0),
+            Must::LieWithin { offset: offset::low(0), start: PATHS, end: PATHS_END },
+            Must::Be { offset: offset::low(0), but: !(list::PATH as u32 - 1), value: 0 },
+            be(offset::high(1), 0),
+            Must::Be { offset: offset::low(1), but: libc::O_RDWR as u32, value: 0 },
+        ],
+    },
     Allowed { ip: Area::BATCH_IP as u32, number: libc::SYS_mmap, must: &[OWN_MEMORY] },
     Allowed { ip: Area::BATCH_IP as u32, number: libc::SYS_close, must: &[] },
+    Allowed { ip: Area::INJECTED_IP as u32, number: libc::SYS_munmap, must: &[OWN_MEMORY] },
+    Allowed { ip: Area::INJECTED_IP as u32, number: libc::SYS_close_range, must: &[] },
 ];
 
 /// The filter of a replayed program.
@@ -235,6 +257,9 @@ impl Rule {
     }
 }
 
+// The paths begin where the filter takes it for granted.
+const _: () = assert!(PATHS.is_multiple_of(list::PATH as u32));
+
 // The addresses are compared as numbers of 32 bits.
 const _: () = assert!((Area::INJECTED_IP | Area::BATCH_IP | (AREA + AREA_LEN) as u64) >> 32 == 0);
 
@@ -289,8 +314,10 @@ mod tests {
         for number in 0..600 {
             for ip in [0x40_1000, BUFFER, BUFFER + 1, BUFFER | 1 << 32, Area::INJECTED_IP, Area::BATCH_IP] {
                 let may = match number {
-                    libc::SYS_mprotect | libc::SYS_munmap => ip == BUFFER,
+                    libc::SYS_mprotect => ip == BUFFER,
+                    libc::SYS_munmap => ip == BUFFER || ip == Area::INJECTED_IP,
                     libc::SYS_mmap | libc::SYS_close => ip == Area::BATCH_IP,
+                    libc::SYS_close_range => ip == Area::INJECTED_IP,
                     _ => false,
                 };
                 assert_eq!(passes(number, ip, [0; 6]), may, "{number} at {ip:#x}");
@@ -308,6 +335,17 @@ mod tests {
         assert!(!map(0x12) && !map(0x22) && !map(0x31) && !map(0x32 | 1 << 32) && !map(0x32 | 0x10_0000));
         let advise = |advice| passes(libc::SYS_madvise, BUFFER, [0x1000, 0x1000, advice, 0, 0, 0]);
         assert!(advise(4) && !advise(9) && !advise(0));
+        let open = |path: u64, flags: i32| {
+            passes(libc::SYS_open, Area::BATCH_IP, [path, flags as u64, 0o600, 0, 0, 0])
+        };
+        let (paths, len) = (Area::PATHS, list::PATH as u64);
+        let end = paths + Area::PATHS_MOST as u64 * len;
+        assert!(open(paths, libc::O_RDONLY) && open(paths + len, libc::O_RDWR) && open(end - len, 0));
+        assert!((1..len).all(|within| !open(paths + within, 0)));
+        assert!(!open(paths - len, 0) && !open(end, 0) && !open(paths | 1 << 32, 0));
+        for flags in [libc::O_WRONLY, libc::O_CREAT, libc::O_TRUNC, libc::O_DIRECTORY, libc::O_PATH] {
+            assert!(!open(paths, flags), "{flags:#x}");
+        }
     }
 
     #[test]

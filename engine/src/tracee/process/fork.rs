@@ -34,8 +34,9 @@ pub enum Stdin {
 pub(super) enum Then {
     /// Executes a program, with these descriptors as its standard streams.
     Execute(Arguments, [c_int; 3]),
-    /// Stop for good, to be rebuilt from outside. What is rebuilt is not to be trusted: this filter lets only little through.
-    WaitStatus(Vec<libc::sock_filter>),
+    /// Stop for good, to be rebuilt from outside. What is rebuilt is not to be trusted: this filter lets only little
+    /// through.
+    BeRebuilt(Vec<libc::sock_filter>),
 }
 
 impl Then {
@@ -150,8 +151,8 @@ enum Step {
     Limits,
 }
 
-/// What a replayed process may have at most (setrlimit(2)): it writes no file, leaves no memory behind when it dies, locks none, and
-/// has no descriptors but those that are opened for it to map.
+/// What a replayed process may have at most (setrlimit(2)): it writes no file, leaves no memory behind when it dies,
+/// locks none, and has no descriptors but those that are opened for it to map.
 const LIMITS: [(libc::__rlimit_resource_t, libc::rlim_t); 5] = [
     (libc::RLIMIT_CORE, 0),
     (libc::RLIMIT_FSIZE, 0),
@@ -340,7 +341,7 @@ unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
                     fail(Step::Directory);
                 }
             }
-            Then::WaitStatus(_) => {
+            Then::BeRebuilt(_) => {
                 if let Some(rseq) = fds.rseq {
                     forget_rseq(rseq);
                 }
@@ -379,7 +380,7 @@ unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
         }
         let filter = match then {
             Then::Execute(..) => RECORDED.as_slice(),
-            Then::WaitStatus(filter) => filter,
+            Then::BeRebuilt(filter) => filter,
         };
         let filter = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
         if libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const filter) != 0 {
@@ -389,7 +390,7 @@ unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
             Then::Execute(args, _) => {
                 libc::execve(args.path.as_ptr(), args.argv.as_ptr(), args.envp.as_ptr());
             }
-            Then::WaitStatus(_) => {
+            Then::BeRebuilt(_) => {
                 libc::syscall(rrtest_preload::layout::SYS_INJECTED as libc::c_long);
             }
         }
@@ -420,8 +421,8 @@ fn registered_rseq() -> Option<Rseq> {
 /// Unregisters the area: the kernel writes to it, and kills a process that has unmapped it.
 ///
 /// # Safety
-/// The calling thread must be the one that has registered it, or its copy in a forked child, and must not use restartable
-/// sequences any more.
+/// The calling thread must be the one that has registered it, or its copy in a forked child, and must not use
+/// restartable sequences any more.
 unsafe fn forget_rseq(Rseq { area, size }: Rseq) {
     const UNREGISTER: c_int = 1;
     /// glibc's `RSEQ_SIG` on x86.

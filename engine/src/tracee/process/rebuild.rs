@@ -17,13 +17,13 @@ use crate::tracee::system::{TASK_SIZE, os};
 /// Makes a process that has nothing but the shared area: no memory and no descriptors of this process, no vdso. Its
 /// only task stands at the entry of a call that will not be made, ready for [`remote()`].
 ///
-/// Whatever runs there can do nothing but to itself: see [`replayed`]. If it takes all memory, it is the first that the kernel
-/// kills (proc_pid_oom_score_adj(5)).
+/// Whatever runs there can do nothing but to itself: see [`replayed`]. If it takes all memory, it is the first that the
+/// kernel kills (proc_pid_oom_score_adj(5)).
 ///
 /// # Errors
 /// If tracing is not allowed, or the kernel refuses something.
 pub fn rebuild(area: &Area) -> Result<Launched, Error> {
-    let task = fork_traced(area, &Then::WaitStatus(replayed()))?;
+    let task = fork_traced(area, &Then::BeRebuilt(replayed()))?;
     let kill_on_drop = KillOnDrop::of_group(task.tid());
     let first_to_go = format!("/proc/{}/oom_score_adj", task.tid());
     std::fs::write(&first_to_go, "1000").map_err(os(format!("write {first_to_go}")))?;

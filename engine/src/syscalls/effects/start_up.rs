@@ -2,7 +2,7 @@
 //! them itself: they depend on nothing that differs between two runs of the same program, except the process's id, and
 //! leave nothing behind but memory and what fork(2) passes on.
 
-use super::FutexCall;
+use crate::syscalls::FutexCall;
 use crate::tracee::Memory;
 
 /// When a call belongs to the start-up. Numbers are indices of arguments.

@@ -1,6 +1,6 @@
 //! Socket options (socket(7), ip(7), tcp(7)).
 
-use super::describe::{
+use crate::syscalls::describe::{
     Answer,
     Answer::{Refused, Writes},
     Commands, Key,
@@ -9,7 +9,7 @@ use super::describe::{
 };
 
 /// getsockopt(2): level and option are in arguments 1 and 2.
-pub(super) static GETSOCKOPT: Commands = Commands {
+pub(in crate::syscalls) static GETSOCKOPT: Commands = Commands {
     what: "socket option",
     key: Key::Pair(1, 2),
     known: &[
@@ -25,7 +25,7 @@ pub(super) static GETSOCKOPT: Commands = Commands {
 const VALUE: Answer = Writes(&[Sized { at: 3, len: 4 }, Always(4, 4)]);
 
 /// setsockopt(2): level and option are in arguments 1 and 2.
-pub(super) static SETSOCKOPT: Commands = Commands {
+pub(in crate::syscalls) static SETSOCKOPT: Commands = Commands {
     what: "socket option",
     key: Key::Pair(1, 2),
     known: &[

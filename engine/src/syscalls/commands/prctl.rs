@@ -1,6 +1,6 @@
 //! The options of prctl(2) and the codes of arch_prctl(2).
 
-use super::describe::{
+use crate::syscalls::describe::{
     Answer,
     Answer::{Emulated, Refused, Writes},
     Commands, Emulation as E, Key,
@@ -11,7 +11,7 @@ const QUIET: Answer = Writes(&[]);
 const IGNORED: Answer = Emulated(E::Nothing);
 
 /// prctl(2): the option is in argument 0.
-pub(super) static PRCTL: Commands = Commands {
+pub(in crate::syscalls) static PRCTL: Commands = Commands {
     what: "prctl option",
     key: Key::Argument(0),
     known: &[
@@ -97,7 +97,7 @@ const PR_FUTEX_HASH: u64 = 78;
 const PR_GET_AUXV: u64 = 0x4155_5856;
 
 /// arch_prctl(2): the code is in argument 0, outputs go to argument 1. Whatever it changes, it changes in replay too.
-pub(super) static ARCH_PRCTL: Commands = Commands {
+pub(in crate::syscalls) static ARCH_PRCTL: Commands = Commands {
     what: "arch_prctl code",
     key: Key::Argument(0),
     known: &[

@@ -7,8 +7,8 @@
 use rrtest_preload::layout::Turns;
 
 use super::per_task::PerTask;
-use super::random::Random;
-use super::strategy::{Choice, Plan, Point, Strategy, Why};
+use crate::schedule::random::Random;
+use crate::schedule::strategy::{Choice, Plan, Point, Strategy, Why};
 use crate::task::TaskId;
 
 /// Runs the runnable task that has not run for longest. A wake wakes the first waiter, and the waker goes on.
@@ -73,9 +73,9 @@ impl Strategy for Fair {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::LONG_SLICE;
     use super::*;
     use crate::schedule::StrategyName;
+    use rrtest_preload::turns::LONG_SLICE;
 
     fn point(current: u32, why: Why, ran: u64) -> Point {
         Point { current: Some(TaskId(current)), why, ran, next: None, found: Default::default() }

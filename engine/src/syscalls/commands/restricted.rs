@@ -1,6 +1,6 @@
 //! Calls that ordinary users may make only with some arguments, or whose outputs depend on a word of their arguments.
 
-use super::describe::{
+use crate::syscalls::describe::{
     Answer,
     Answer::{Refused, Unsupported, Writes},
     Commands, Key,
@@ -11,11 +11,11 @@ const QUIET: Answer = Writes(&[]);
 const DENIED: Answer = Refused(libc::EPERM);
 
 /// sched_setscheduler(2): the policy is in argument 1. A task with absolute priority would take the recorder's core.
-pub(super) static SCHED_SETSCHEDULER: Commands =
+pub(in crate::syscalls) static SCHED_SETSCHEDULER: Commands =
     Commands { what: "scheduling policy", key: Key::Argument(1), known: POLICIES, others: |_| Some(DENIED) };
 
 /// sched_setattr(2): the policy is in the second word of the structure at argument 1.
-pub(super) static SCHED_SETATTR: Commands =
+pub(in crate::syscalls) static SCHED_SETATTR: Commands =
     Commands { what: "scheduling policy", key: Key::Word(1, 4), known: POLICIES, others: |_| Some(DENIED) };
 
 const POLICIES: &[(u64, Answer)] = &[
@@ -28,7 +28,7 @@ const POLICIES: &[(u64, Answer)] = &[
 ];
 
 /// adjtimex(2): the first word of the structure at argument 0 says what is to change.
-pub(super) static ADJTIMEX: Commands = Commands {
+pub(in crate::syscalls) static ADJTIMEX: Commands = Commands {
     what: "clock adjustment",
     key: Key::Word(0, 0),
     known: &[(0, Writes(&[Fixed(0, TIMEX)])), (ADJ_OFFSET_SS_READ, Writes(&[Fixed(0, TIMEX)]))],
@@ -36,7 +36,7 @@ pub(super) static ADJTIMEX: Commands = Commands {
 };
 
 /// clock_adjtime(2): the first word of the structure at argument 1 says what is to change.
-pub(super) static CLOCK_ADJTIME: Commands = Commands {
+pub(in crate::syscalls) static CLOCK_ADJTIME: Commands = Commands {
     what: "clock adjustment",
     key: Key::Word(1, 0),
     known: &[(0, Writes(&[Fixed(1, TIMEX)])), (ADJ_OFFSET_SS_READ, Writes(&[Fixed(1, TIMEX)]))],
@@ -50,7 +50,7 @@ const ADJ_OFFSET_SS_READ: u64 = 0xa001;
 
 /// capget(2): the version is in the first word at argument 0. If the kernel does not know it, it writes the version
 /// that it expects there, whether it reports a failure or not.
-pub(super) static CAPGET: Commands = Commands {
+pub(in crate::syscalls) static CAPGET: Commands = Commands {
     what: "version of capabilities",
     key: Key::Word(0, 0),
     known: &[(0x1998_0330, Writes(&[Fixed(1, 12)]))],
@@ -58,7 +58,7 @@ pub(super) static CAPGET: Commands = Commands {
 };
 
 /// modify_ldt(2): the function is in argument 0. What it changes, replay would have to change too.
-pub(super) static MODIFY_LDT: Commands = Commands {
+pub(in crate::syscalls) static MODIFY_LDT: Commands = Commands {
     what: "modify_ldt function",
     key: Key::Argument(0),
     known: &[(0, Writes(&[Returned(1)])), (2, Writes(&[Returned(1)]))],
@@ -66,7 +66,7 @@ pub(super) static MODIFY_LDT: Commands = Commands {
 };
 
 /// process_madvise(2): the advice is in argument 3. Advice that changes contents is refused.
-pub(super) static PROCESS_MADVISE: Commands = Commands {
+pub(in crate::syscalls) static PROCESS_MADVISE: Commands = Commands {
     what: "advice",
     key: Key::Argument(3),
     known: &[
@@ -80,7 +80,7 @@ pub(super) static PROCESS_MADVISE: Commands = Commands {
 
 /// ptrace(2): the request is in argument 0. A task can have only one tracer, the recorder; without a tracee every other
 /// request fails.
-pub(super) static PTRACE: Commands = Commands {
+pub(in crate::syscalls) static PTRACE: Commands = Commands {
     what: "ptrace request",
     key: Key::Argument(0),
     known: &[
@@ -92,7 +92,7 @@ pub(super) static PTRACE: Commands = Commands {
 };
 
 /// syslog(2): the action is in argument 0. Only actions that read without waiting are allowed.
-pub(super) static SYSLOG: Commands = Commands {
+pub(in crate::syscalls) static SYSLOG: Commands = Commands {
     what: "syslog action",
     key: Key::Argument(0),
     known: &[(3, Writes(&[Returned(1)])), (9, QUIET), (10, QUIET)],
@@ -100,7 +100,7 @@ pub(super) static SYSLOG: Commands = Commands {
 };
 
 /// unshare(2): the flags are in argument 0. Namespaces are reserved for those who may mount.
-pub(super) static UNSHARE: Commands = Commands {
+pub(in crate::syscalls) static UNSHARE: Commands = Commands {
     what: "unshare flags",
     key: Key::Argument(0),
     known: &[

@@ -27,7 +27,7 @@ const CALLS: &[(i64, Bytes)] = &[
 
 /// Whether a call has the bytes that it is to write at the address in this argument.
 #[cfg(test)]
-pub(super) fn is_plain(number: u64, argument: usize) -> bool {
+pub(in crate::syscalls) fn is_plain(number: u64, argument: usize) -> bool {
     let has = |bytes: &Bytes| matches!(bytes, Bytes::Plain(at) if *at == argument);
     CALLS.iter().any(|(call, bytes)| *call as u64 == number && has(bytes))
 }

@@ -11,16 +11,17 @@
 //!   has run for long since it last fell.
 //! - d is unknown. One change point finds bugs that only need a late task; eight times as many find narrow windows
 //!   several times as often. So recordings take 1, 2, 4, 8 or 16.
-//! - k is known only roughly (see [`super::portfolio`]), and a test's own part of it may come early. Half of the
-//!   recordings draw change points uniformly from the k ticks, half uniformly on a logarithmic scale.
+//! - k is known only roughly (see [`crate::schedule::portfolio`]), and a test's own part of it may come early. Half of
+//!   the recordings draw change points uniformly from the k ticks, half uniformly on a logarithmic scale.
 
 use std::cmp::Reverse;
 
-use super::LONG_SLICE;
+use rrtest_preload::turns::LONG_SLICE;
+
 use super::held_back::HeldBack;
 use super::per_task::PerTask;
-use super::random::Random;
-use super::strategy::{Choice, Plan, Point, Strategy, Why};
+use crate::schedule::random::Random;
+use crate::schedule::strategy::{Choice, Plan, Point, Strategy, Why};
 use crate::task::TaskId;
 
 /// A recording has 1, 2, 4, … up to 2 to this power change points.

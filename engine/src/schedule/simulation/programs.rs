@@ -190,7 +190,7 @@ fn last_first() -> Program {
 }
 
 /// Returns the buggy programs by name.
-pub(super) fn buggy() -> Vec<(&'static str, Program)> {
+pub(in crate::schedule) fn buggy() -> Vec<(&'static str, Program)> {
     vec![
         ("lost update", lost_update(50, 50)),
         ("lost update, long", lost_update(1000, 1000)),
@@ -217,7 +217,7 @@ pub(super) fn buggy() -> Vec<(&'static str, Program)> {
 }
 
 /// Returns programs without a bug that wait in loops.
-pub(super) fn sound() -> Vec<(&'static str, Program)> {
+pub(in crate::schedule) fn sound() -> Vec<(&'static str, Program)> {
     let spin = vec![SpinUntil(|m| m.shared[0] == 1), Do(|m| m.shared[1] += 1)];
     let give_way = vec![YieldUntil(|m| m.shared[0] == 1), Do(|m| m.shared[1] += 1)];
     let set = vec![Work(500), Do(|m| m.shared[0] = 1), SpinUntil(|m| m.shared[1] == 2)];

@@ -5,7 +5,7 @@
 //! times longer than expected is scheduled fairly from then on. If it still does not end, it hangs.
 
 use super::fair::Fair;
-use super::strategy::{Choice, Decided, Plan, Point, Strategy};
+use crate::schedule::strategy::{Choice, Decided, Plan, Point, Strategy};
 use crate::task::TaskId;
 
 /// A test may run this many times as long as expected.
@@ -65,7 +65,8 @@ impl Strategy for FairnessFallback {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::{LONG_SLICE, StrategyName, Why, build};
+    use crate::schedule::{StrategyName, Why, build};
+    use rrtest_preload::turns::LONG_SLICE;
 
     /// Counts how many of `count` turns each of three tasks gets that wait for each other in loops.
     fn turns(strategy: StrategyName, count: usize) -> [usize; 3] {

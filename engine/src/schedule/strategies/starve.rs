@@ -5,10 +5,11 @@
 //! from running for a bug to show. Here the scale goes up to the length of the test, so that several intervals of a
 //! suitable length fit into each recording, and the tasks are drawn anew for each interval.
 
-use super::LONG_SLICE;
+use rrtest_preload::turns::LONG_SLICE;
+
 use super::held_back::HeldBack;
-use super::random::Random;
-use super::strategy::{Choice, Plan, Point, Strategy, Why};
+use crate::schedule::random::Random;
+use crate::schedule::strategy::{Choice, Plan, Point, Strategy, Why};
 use crate::task::TaskId;
 
 /// Base-2 logarithm of the longest interval, if the test's length is unknown.

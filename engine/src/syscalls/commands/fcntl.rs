@@ -1,9 +1,9 @@
 //! The commands of fcntl(2).
 
-use super::describe::{Answer, Answer::Writes, Commands, Key, Out::Fixed};
+use crate::syscalls::describe::{Answer, Answer::Writes, Commands, Key, Out::Fixed};
 
 /// fcntl(2): the command is in argument 1, outputs go to argument 2.
-pub(super) static FCNTL: Commands = Commands {
+pub(in crate::syscalls) static FCNTL: Commands = Commands {
     what: "fcntl command",
     key: Key::Argument(1),
     known: &[

@@ -10,21 +10,21 @@ use std::ops::{Index, IndexMut};
 use rrtest_preload::layout::{AccessKind, OBJECTS, Object, Watch};
 use rrtest_preload::objects::{Objects, place};
 
-use super::futex::{ANY, FutexKey, FutexTable};
-use super::portfolio::Measured;
-use super::strategy::{AccessWatch, Hits, Operation, Point, Strategy, Why};
+use crate::schedule::futex::{ANY, FutexKey, FutexTable};
+use crate::schedule::portfolio::Measured;
+use crate::schedule::strategy::{AccessWatch, Hits, Operation, Point, Strategy, Why};
 use crate::task::TaskId;
 
 /// The shared variables, and the registers of the running task.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Memory {
-    pub(super) shared: Variables,
-    pub(super) registers: [i64; 4],
+pub(in crate::schedule) struct Memory {
+    pub(in crate::schedule) shared: Variables,
+    pub(in crate::schedule) registers: [i64; 4],
 }
 
 /// The shared variables. They remember the last access, and whether it was a write.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Variables {
+pub(in crate::schedule) struct Variables {
     values: [i64; 4],
     accessed: Cell<Option<(usize, bool)>>,
 }
@@ -47,7 +47,7 @@ impl IndexMut<usize> for Variables {
 
 /// One step of a thread.
 #[derive(Clone, Copy)]
-pub(super) enum Op {
+pub(in crate::schedule) enum Op {
     /// This many ticks that concern nobody else.
     Work(u64),
     /// One access to memory, one tick.
@@ -78,10 +78,10 @@ impl Debug for Op {
 
 /// Threads by index; the first one starts. Others run when spawned.
 #[derive(Clone, Debug)]
-pub(super) struct Program(pub(super) Vec<Vec<Op>>);
+pub(in crate::schedule) struct Program(pub(in crate::schedule) Vec<Vec<Op>>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(in crate::schedule) enum Outcome {
     Passed,
     Failed,
     Deadlocked,
@@ -90,10 +90,10 @@ pub(super) enum Outcome {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Run {
-    pub(super) outcome: Outcome,
-    pub(super) measured: Measured,
-    pub(super) decisions: u64,
+pub(in crate::schedule) struct Run {
+    pub(in crate::schedule) outcome: Outcome,
+    pub(in crate::schedule) measured: Measured,
+    pub(in crate::schedule) decisions: u64,
 }
 
 #[derive(Debug)]
@@ -144,7 +144,7 @@ fn key(address: u64) -> FutexKey {
 }
 
 /// Runs `program` once under `strategy`.
-pub(super) fn run(program: &Program, strategy: &mut dyn Strategy) -> Run {
+pub(in crate::schedule) fn run(program: &Program, strategy: &mut dyn Strategy) -> Run {
     let threads = program
         .0
         .iter()

@@ -14,12 +14,12 @@
 //! - A task that yields or runs for long falls behind all others.
 
 use rrtest_preload::objects::mark;
+use rrtest_preload::turns::LONG_SLICE;
 
-use super::LONG_SLICE;
 use super::held_back::HeldBack;
 use super::per_task::PerTask;
-use super::random::Random;
-use super::strategy::{AccessWatch, Choice, Operation, Plan, Point, Strategy, Why};
+use crate::schedule::random::Random;
+use crate::schedule::strategy::{AccessWatch, Choice, Operation, Plan, Point, Strategy, Why};
 use crate::task::TaskId;
 
 /// Base-2 logarithm of the operations that a recording counts, at least and at most, before it counts ever fewer.

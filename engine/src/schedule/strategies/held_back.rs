@@ -7,8 +7,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::LONG_SLICE;
-use super::strategy::{Point, Why};
+use rrtest_preload::turns::LONG_SLICE;
+
+use crate::schedule::strategy::{Point, Why};
 use crate::task::TaskId;
 
 /// New tasks that are held back.

@@ -1,6 +1,6 @@
 //! The commands of System V IPC: msgctl(2), semctl(2), shmctl(2).
 
-use super::describe::{
+use crate::syscalls::describe::{
     Answer,
     Answer::Writes,
     Commands, Key,
@@ -10,7 +10,7 @@ use super::describe::{
 const QUIET: Answer = Writes(&[]);
 
 /// msgctl(2): the command is in argument 1, outputs go to argument 2.
-pub(super) static MSGCTL: Commands = Commands {
+pub(in crate::syscalls) static MSGCTL: Commands = Commands {
     what: "msgctl command",
     key: Key::Argument(1),
     known: &[
@@ -31,7 +31,7 @@ const MSGINFO: Answer = Writes(&[Fixed(2, 32)]);
 const MSG_STAT_ANY: u64 = 13;
 
 /// semctl(2): the command is in argument 2, outputs go to argument 3.
-pub(super) static SEMCTL: Commands = Commands {
+pub(in crate::syscalls) static SEMCTL: Commands = Commands {
     what: "semctl command",
     key: Key::Argument(2),
     known: &[
@@ -59,7 +59,7 @@ const SEMINFO: Answer = Writes(&[Fixed(3, 40)]);
 const SEM_STAT_ANY: u64 = 20;
 
 /// shmctl(2): the command is in argument 1, outputs go to argument 2.
-pub(super) static SHMCTL: Commands = Commands {
+pub(in crate::syscalls) static SHMCTL: Commands = Commands {
     what: "shmctl command",
     key: Key::Argument(1),
     known: &[

@@ -4,17 +4,18 @@
 //! operation is one of a task with a probability proportional to the operations that the task has left, all
 //! interleavings are equally likely; a plain random walk prefers those in which tasks finish at about the same time.
 //! Only operations of interest count, here those on objects that tasks share ([`rrtest_preload::objects`]). Their
-//! numbers come from an earlier recording ([`super::portfolio`]).
+//! numbers come from an earlier recording ([`crate::schedule::portfolio`]).
 //!
 //! If nothing is known of a task, its number is drawn on a logarithmic scale: then some tasks are much faster than
 //! others, differently in each recording. Every other recording draws all numbers like that. A task's turns have random
 //! length: after each operation that counts, it goes on with the probability with which it would be chosen again.
 
-use super::LONG_SLICE;
+use rrtest_preload::turns::LONG_SLICE;
+
 use super::held_back::HeldBack;
 use super::per_task::PerTask;
-use super::random::Random;
-use super::strategy::{AccessWatch, Choice, Plan, Point, Strategy, Why};
+use crate::schedule::random::Random;
+use crate::schedule::strategy::{AccessWatch, Choice, Plan, Point, Strategy, Why};
 use crate::task::TaskId;
 
 /// Base-2 logarithm of the largest number that is drawn.

@@ -1,6 +1,6 @@
 //! The requests of ioctl(2).
 
-use super::describe::{
+use crate::syscalls::describe::{
     Answer,
     Answer::{Refused, Writes},
     Commands, Key,
@@ -9,7 +9,7 @@ use super::describe::{
 
 /// ioctl(2): the request is in argument 1, outputs go to argument 2. A request that fails (`ENOTTY` if a descriptor
 /// does not support it) writes nothing, so it needs no description.
-pub(super) static IOCTL: Commands =
+pub(in crate::syscalls) static IOCTL: Commands =
     Commands { what: "ioctl request", key: Key::Argument(1), known: REQUESTS, others: encoded };
 
 const QUIET: Answer = Writes(&[]);

@@ -6,10 +6,11 @@
 //! another does much. So each recording draws its own rate. If a test turns out longer than expected, the rate drops to
 //! that of a test of this length: however long it is, it costs little more.
 
-use super::LONG_SLICE;
+use rrtest_preload::turns::LONG_SLICE;
+
 use super::held_back::HeldBack;
-use super::random::Random;
-use super::strategy::{Choice, Plan, Point, Strategy, Why};
+use crate::schedule::random::Random;
+use crate::schedule::strategy::{Choice, Plan, Point, Strategy, Why};
 use crate::task::TaskId;
 
 /// A recording of a short test hands the core over at one tick in 2, 4, 8, … up to 2 to this power; a recording of a

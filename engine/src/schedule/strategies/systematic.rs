@@ -3,7 +3,7 @@
 //! After Musuvathi & Qadeer, "Iterative Context Bounding for Systematic Testing of Multithreaded Programs" (PLDI 2007):
 //! most bugs show with one or two preemptions at the right places, and there are few schedules with so few. A task runs
 //! until it cannot go on; the next one in order of task number takes over. A schedule is identified by its deviations
-//! from that ([`Deviation`]). [`super::explore`] enumerates them.
+//! from that ([`Deviation`]). [`crate::schedule::explore`] enumerates them.
 //!
 //! Decisions are made where it can matter to other tasks who runs: before operations on objects that tasks share
 //! ([`rrtest_preload::objects`]), and when a task blocks, ends, yields or wakes another. As in Emmi, Qadeer &
@@ -16,9 +16,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::LONG_SLICE;
+use rrtest_preload::turns::LONG_SLICE;
+
 use super::per_task::PerTask;
-use super::strategy::{AccessWatch, Choice, Decided, Deviation, Operation, Plan, Point, Strategy, Why};
+use crate::schedule::strategy::{
+    AccessWatch, Choice, Decided, Deviation, Operation, Plan, Point, Strategy, Why,
+};
 use crate::task::TaskId;
 
 /// Stops before every operation on a shared object.
@@ -26,7 +29,7 @@ const EVERYWHERE: AccessWatch =
     AccessWatch { bar: u64::MAX, random: 1, pending: 0, alone: 0, budget: AccessWatch::ALL };
 
 /// How often in a row sched_yield(2) returns at once, in schedules where it does.
-pub(super) const AT_ONCE: u32 = 40;
+pub(in crate::schedule) const AT_ONCE: u32 = 40;
 
 /// Runs the tasks in order, except for some deviations.
 #[derive(Debug)]

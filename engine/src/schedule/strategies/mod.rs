@@ -1,0 +1,35 @@
+//! The strategies: each a file that implements [`Strategy`], and what several of them need.
+//!
+//! [`FairnessFallback`](fairness_fallback::FairnessFallback) sees to it that everybody runs in the end, whatever the
+//! strategy inside it does; [`HeldBack`](held_back::HeldBack) lets a thread's creator go first. The room stands on
+//! [`strategy`](super::strategy) and on random numbers.
+
+mod fair;
+mod fairness_fallback;
+mod held_back;
+mod pct;
+mod per_task;
+mod pos;
+mod starve;
+mod surw;
+mod systematic;
+mod walk;
+
+use super::strategy::{Plan, Strategy, StrategyName};
+
+pub(super) use systematic::AT_ONCE;
+
+/// Builds the strategy that a plan describes.
+#[must_use]
+pub fn build(plan: &Plan) -> Box<dyn Strategy> {
+    let chaos: Box<dyn Strategy> = match plan.strategy {
+        StrategyName::Fair => return Box::new(fair::Fair::new(plan)),
+        StrategyName::Systematic => return Box::new(systematic::Systematic::new(plan)),
+        StrategyName::Walk => Box::new(walk::Walk::new(plan)),
+        StrategyName::Pct => Box::new(pct::Pct::new(plan)),
+        StrategyName::Pos => Box::new(pos::Pos::new(plan)),
+        StrategyName::Surw => Box::new(surw::Surw::new(plan)),
+        StrategyName::Starve => Box::new(starve::Starve::new(plan)),
+    };
+    Box::new(fairness_fallback::FairnessFallback::new(chaos, plan))
+}

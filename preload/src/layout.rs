@@ -20,7 +20,7 @@ pub const INJECTION: usize = AREA + 0x1000;
 pub const BUFFER: usize = AREA + 0x2000;
 
 /// The version of that code and of the layout of what it shares with the recorder. Whoever replays a trace must have the same.
-pub const BUFFER_VERSION: u32 = 1;
+pub const BUFFER_VERSION: u32 = 2;
 
 /// Room for that code.
 pub const BUFFER_LEN: usize = 0x8000;
@@ -423,7 +423,7 @@ pub enum Descriptor {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Size of the payload: what the call wrote to memory, or what the program wrote to an output stream.
+    /// Size of the payload: what the call wrote to memory, what the program wrote to an output stream, or which file it opened.
     pub payload: u32,
     /// The call's number; in the high bits the output stream to which it wrote (a [`Descriptor`], times
     /// [`Entry::STREAM`]).

@@ -23,10 +23,10 @@ use crate::program::Program;
 
 /// The version of the format. Raise it with every change to the encoding of [`Index`] or of
 /// [`super::event::Event`].
-pub const FORMAT: u32 = 10;
+pub const FORMAT: u32 = 11;
 
 /// The oldest version that is read.
-pub const OLDEST: u32 = 10;
+pub const OLDEST: u32 = 11;
 
 /// The processor, as ELF numbers it: `EM_X86_64` of `elf.h`.
 pub(super) const MACHINE: u16 = 62;

@@ -326,8 +326,15 @@ pub(crate) struct Show {
     /// List what the trace discloses instead: names of variables, files, addresses, users, programs
     #[arg(long)]
     pub(crate) privacy: bool,
-    /// Format of that list; json: one object
-    #[arg(long, requires = "privacy", value_enum, default_value = "human", value_name = "FORMAT")]
+    /// Format of that list: human, or json for one object
+    #[arg(
+        long,
+        requires = "privacy",
+        value_enum,
+        default_value = "human",
+        value_name = "FORMAT",
+        hide_possible_values = true
+    )]
     pub(crate) message_format: MessageFormat,
 }
 

@@ -39,15 +39,15 @@ fn to_text(path: &Path, disclosed: &Disclosed) -> String {
     [
         fact_line("trace", &words::relative(path).display().to_string()),
         fact_line("memory", MEMORY),
-        section("programs", "that ran", programs, |words| command(words)),
-        section("uids", "numbers of users", uids, u32::to_string),
-        section("users", "names of users", users, text),
-        section("environment", "names of variables; the trace has their values, too", environment, text),
+        section("programs", "programs that ran", programs, |words| command(words)),
+        section("uids", "users, by number", uids, u32::to_string),
+        section("users", "users, by name", users, text),
+        section("environment", "names of variables, whose values are in the trace", environment, text),
         section("directories", "working directories", directories, of_path),
-        section("mapped", "files that were mapped; the trace has their contents", mapped, of_path),
+        section("mapped", "files that were mapped, whose contents are in the trace", mapped, of_path),
         section(
             "read",
-            "files and directories that were opened to be read; the trace has what was read",
+            "files and directories that were opened to be read; what was read is in the trace",
             read,
             of_path,
         ),
@@ -60,7 +60,7 @@ fn to_text(path: &Path, disclosed: &Disclosed) -> String {
 
 fn section<T: Ord>(name: &str, what: &str, list: &Listed<T>, line: impl Fn(&T) -> String) -> String {
     let more = if list.is_cut_off() { " and more" } else { "" };
-    let head = format!("{}{more} {what}", list.iter().len());
+    let head = format!("{what} ({}{more})", list.iter().len());
     let lines = list.iter().map(line);
     fact_line(name, &std::iter::once(head).chain(lines).collect::<Vec<_>>().join("\n  "))
 }

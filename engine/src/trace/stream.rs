@@ -17,6 +17,9 @@ use crate::task::TaskId;
 /// Bytes of the length before each event.
 const PREFIX: usize = size_of::<u32>();
 
+/// A chunk has no room for events of more tasks. It is a bound for the memory of whoever reads what somebody has crafted.
+const TASKS: usize = 1 << 16;
+
 /// A part of the stream.
 pub(super) struct Chunk<'a> {
     pub(super) bytes: Cow<'a, [u8]>,
@@ -253,6 +256,9 @@ where
         match postcard::take_from_bytes::<Event>(record) {
             Ok((mut event, [])) => {
                 self.previous.put_back(&mut event);
+                if self.previous.registers.len() > TASKS {
+                    return Err(self.damaged("is of more tasks than can be"));
+                }
                 self.count += 1;
                 Ok(Some(event))
             }

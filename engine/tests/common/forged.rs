@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use rrtest_engine::ending::{Ending, Stats};
 use rrtest_engine::program::Program;
+use rrtest_engine::trace::Machine;
 use serde::{Deserialize, Serialize};
 
 /// Bytes of the header, and of a block before its payload.
@@ -34,6 +35,7 @@ pub(crate) struct Forged {
 /// The index, with the numbers of blocks in place of offsets. A number of no block is taken as an offset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Index {
+    pub(crate) machine: Machine,
     pub(crate) program: Program,
     pub(crate) ending: Ending,
     pub(crate) stats: Stats,

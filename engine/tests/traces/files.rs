@@ -14,6 +14,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 use rrtest_engine::Error;
 use rrtest_engine::disclosed::Disclosed;
+use rrtest_engine::record::Processor;
 use rrtest_engine::replay::{self, Options};
 use rrtest_engine::syscalls;
 use rrtest_engine::trace::event::{Event, FileId, FileRange};
@@ -42,6 +43,7 @@ struct Golden {
     bytes: Vec<u8>,
     forged: Forged,
     head: Head,
+    processor: Processor,
     events: Vec<Event>,
     files: Vec<Vec<u8>>,
 }
@@ -63,6 +65,7 @@ impl Golden {
         Self {
             name: path.file_stem().expect("a name").to_string_lossy().into_owned(),
             forged: Forged::of(&bytes),
+            processor: trace.machine().processor().expect("a processor that we know"),
             bytes,
             head: Head {
                 program: trace.program().clone(),
@@ -77,7 +80,7 @@ impl Golden {
 
     /// The trace with other events.
     fn with(&self, events: Vec<Event>) -> Vec<u8> {
-        let mut log = Log::default();
+        let mut log = Log::default().with_processor(self.processor);
         for file in &self.files {
             let _number = log.map_bytes(Path::new("a file"), file.clone());
         }

@@ -134,7 +134,9 @@ impl FrameState {
             if in_use >> SSE & 1 == 0 {
                 legacy[XMM_REGISTERS].fill(0);
             }
-            let used = layout.0.iter().filter(|component| in_use >> component.number & 1 == 1);
+            // The layout is the trace's, and can be any.
+            let is_used = |it: &&Component| in_use.checked_shr(it.number.into()).is_some_and(|bits| bits & 1 == 1);
+            let used = layout.0.iter().filter(is_used);
             components =
                 used.filter_map(|it| it.of(&state).map(|bytes| (it.number, bytes.to_vec()))).collect();
         }

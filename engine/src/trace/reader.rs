@@ -238,8 +238,7 @@ impl Source for Trace {
             .and_then(|entry| entries.get(entry))
             .map_or((0, self.index.events.0), |entry| (entry.event, entry.at));
         let most = EVENT_LIMIT.saturating_add(EVENT_RATIO.saturating_mul(self.blocks.len()));
-        let events =
-            Events::new(self.stream(offset), first, self.blocks.path().to_owned()).at_most(most);
+        let events = Events::new(self.stream(offset), first, self.blocks.path().to_owned()).at_most(most);
         skip(Box::new(events), at.saturating_sub(first))
     }
 

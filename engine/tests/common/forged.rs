@@ -44,6 +44,7 @@ pub(crate) struct Index {
     pub(crate) count: u64,
     pub(crate) entries: Vec<(u64, u64)>,
     pub(crate) files: Vec<StoredFile>,
+    pub(crate) beside: Vec<OsString>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,9 +56,25 @@ pub(crate) struct StoredFile {
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct StoredBlock {
-    pub(crate) at: u64,
+    pub(crate) at: Place,
     #[serde(with = "digest")]
     pub(crate) digest: u128,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Place {
+    Here(u64),
+    Beside { trace: u32, at: u64 },
+}
+
+impl Place {
+    /// The same with another offset in the trace itself.
+    fn moved(self, to: impl Fn(u64) -> u64) -> Self {
+        match self {
+            Self::Here(at) => Self::Here(to(at)),
+            Self::Beside { .. } => self,
+        }
+    }
 }
 
 /// JSON has no numbers that large.
@@ -87,7 +104,7 @@ impl Index {
             blocks: file
                 .blocks
                 .iter()
-                .map(|(number, block)| (*number, StoredBlock { at: to(block.at), ..*block }))
+                .map(|(number, block)| (*number, StoredBlock { at: block.at.moved(&to), ..*block }))
                 .collect(),
             ..file.clone()
         });

@@ -21,7 +21,7 @@ use rrtest_engine::trace::event::{Event, FileId, FileRange};
 use rrtest_engine::trace::log::Log;
 use rrtest_engine::trace::unnamed::Unnamed;
 use rrtest_engine::trace::writer::{self, Head};
-use rrtest_engine::trace::{Source, Trace};
+use rrtest_engine::trace::{FORMAT, Source, Trace};
 
 use crate::altered::{Outcome, guarded};
 use crate::common::{GO_ON, core};
@@ -49,7 +49,8 @@ struct Golden {
 }
 
 fn all_golden() -> Vec<Golden> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("tests").join("golden");
+    let directory =
+        Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("tests").join(format!("golden/{FORMAT}"));
     let paths = fs::read_dir(directory).expect("golden traces").map(|entry| entry.expect("a trace").path());
     let mut paths: Vec<PathBuf> = paths.collect();
     paths.sort();
@@ -86,7 +87,7 @@ impl Golden {
         }
         events.into_iter().for_each(|event| log.push(event));
         let out = Unnamed::create(&std::env::temp_dir()).expect("a file");
-        writer::write(&log, &self.head, &out).expect("a trace");
+        writer::write(&log, &self.head, &[], &out).expect("a trace");
         let mut bytes = vec![0; out.file().metadata().expect("its length").len() as usize];
         out.file().read_exact_at(&mut bytes, 0).expect("a trace");
         bytes
@@ -193,7 +194,7 @@ fn few_bytes_do_not_become_many() {
     for (forged, says) in [
         (index, "index: it is longer than can be"),
         (event, "event 0 is longer than can be"),
-        (shared, "index: parts of files are not one behind the other"),
+        (shared, "index: parts of files are in the same place"),
     ] {
         let outcome = guarded(says, || try_all(&forged.bytes()));
         assert!(matches!(&outcome, Outcome::Damaged(text) if text.contains(says)), "{outcome:?}");

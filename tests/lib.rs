@@ -6,6 +6,7 @@
 //! | [`report`] | the JSON lines of a run |
 //! | [`project`] | cargo projects written for one test |
 //! | [`session`] | the processes that a run started, and those it left behind |
+//! | [`stored`] | all bytes that a trace stores |
 //! | [`terminal`] | a terminal for a command |
 //! | [`faithful`] | any program by itself, recorded and replayed |
 //! | [`programs`] | the programs of `programs.toml` |
@@ -20,6 +21,7 @@ pub mod programs;
 pub mod project;
 pub mod report;
 pub mod session;
+pub mod stored;
 pub mod stress_ng;
 pub mod terminal;
 pub mod tool;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// A named thing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,6 +132,19 @@ fn above(thing: &Thing) -> impl Iterator<Item = Thing> {
     above.filter(|path| *path != Path::new("/")).map(|path| Thing::Path(path.to_owned()))
 }
 
+/// Removes `.` and `..` from a path, as if no directory were a symbolic link.
+pub(crate) fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            Component::CurDir => {}
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,5 +187,11 @@ mod tests {
         all.extend(&claims(&[(path("/a"), Use::Looks), (path("/b"), Use::Looks)]));
         assert_eq!((all.of(&path("/a")), all.of(&path("/b"))), (Some(Use::Changes), Some(Use::Looks)));
         assert_eq!(all.filtered(|thing| *thing == path("/b")), claims(&[(path("/b"), Use::Looks)]));
+    }
+
+    #[test]
+    fn paths_without_detours() {
+        assert_eq!(plain(Path::new("/a/./b/../c")), Path::new("/a/c"));
+        assert_eq!(plain(Path::new("/../a")), Path::new("/a"));
     }
 }

@@ -14,6 +14,7 @@
 //! syscalls   one table: what each call reads and writes, what it may block on, how it replays
 //! trace      the file format: events, memory, files; writer and reader
 //! claims     what a program shares with others by name
+//! disclosed  what a trace tells of the machine it comes from
 //! symbols    stacks with names, files and lines, for reports
 //! tracee     safe ptrace: stopped and running tasks have different types
 //! ```
@@ -26,6 +27,7 @@ compile_error!("rrtest records Linux x86-64 programs only");
 mod awaits;
 pub mod claims;
 pub mod clock;
+pub mod disclosed;
 pub mod ending;
 pub mod error;
 pub mod keep;

@@ -120,7 +120,7 @@ pub enum Buffering {
     Repeat,
     /// As [`Buffering::Repeat`], and it is advice to drop contents.
     Advise,
-    /// It opens a regular file, or something else that never blocks, for reading only.
+    /// It opens a regular file, or something else that never blocks, for reading only. The path is logged.
     Open,
     /// No pending signal could be delivered because of it.
     Mask,

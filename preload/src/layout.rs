@@ -423,7 +423,7 @@ pub enum Descriptor {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Size of the payload: what the call wrote to memory, or what the program wrote to an output stream.
+    /// Size of the payload: what the call wrote to memory, what the program wrote to an output stream, or which file it opened.
     pub payload: u32,
     /// The call's number; in the high bits the output stream to which it wrote (a [`Descriptor`], times
     /// [`Entry::STREAM`]).

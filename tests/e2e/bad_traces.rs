@@ -9,6 +9,7 @@ use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
 use rrtest_tests::tool::Run;
 
+use crate::forged::{Forged, scramble};
 use crate::{Test, tests};
 
 pub(crate) const TESTS: &[Test] = tests![
@@ -19,6 +20,7 @@ pub(crate) const TESTS: &[Test] = tests![
     a_newer_format_is_named,
     a_directory_is_no_trace,
     can_be_listed_and_deleted,
+    altered_traces_do_no_harm,
 ];
 
 /// No trace makes us take more address space: the recorded one does with a quarter of it.
@@ -38,9 +40,9 @@ fn sound(world: &Harness) -> (tempfile::TempDir, PathBuf, Vec<u8>) {
 }
 
 /// Run a command on a file within [`MEMORY`]. Must end by itself, without a panic.
-fn bounded(world: &Harness, command: &str, file: &Path) -> Run {
+fn bounded(world: &Harness, command: &[&str], file: &Path) -> Run {
     let mut process = world.tool.cargo(file.parent().expect("a directory"));
-    process.arg(command).arg(file);
+    process.args(command).arg(file);
     // SAFETY: setrlimit is async-signal-safe, and nothing else is done between fork and exec.
     unsafe {
         process.pre_exec(|| setrlimit(Resource::RLIMIT_AS, MEMORY, MEMORY).map_err(Into::into));
@@ -53,7 +55,7 @@ fn bounded(world: &Harness, command: &str, file: &Path) -> Run {
 /// Both commands that read a file refuse it, for each of these reasons.
 fn refused(world: &Harness, file: &Path, says: &[&str]) {
     for command in ["replay", "show"] {
-        let run = bounded(world, command, file).expect(70).says(says);
+        let run = bounded(world, &[command], file).expect(70).says(says);
         let run = run.says(&["error", &file.display().to_string()]);
         assert_eq!(run.text(), "", "{run}");
     }
@@ -61,7 +63,7 @@ fn refused(world: &Harness, file: &Path, says: &[&str]) {
 
 fn flipped_bits_are_found(world: &Harness) {
     let (dir, trace, bytes) = sound(world);
-    let whole = bounded(world, "replay", &trace).expect(0);
+    let whole = bounded(world, &["replay"], &trace).expect(0);
     assert_eq!(whole.text(), "hello\n");
     let bad = dir.path().join("bad one.rrtrace");
     // All of the header, all around the end, and places in between.
@@ -71,11 +73,11 @@ fn flipped_bits_are_found(world: &Harness) {
         let mut damaged = bytes.clone();
         damaged[at] ^= 1 << (at % 8);
         fs::write(&bad, damaged).expect("a file");
-        let run = bounded(world, "replay", &bad);
+        let run = bounded(world, &["replay"], &bad);
         // Its end may be damaged after the program has written.
         assert_eq!(run.code(), 70, "a flipped bit in byte {at} of {len} is not found: {run}");
         assert!(run.stderr.contains("bad one.rrtrace"), "{run}");
-        let show = bounded(world, "show", &bad);
+        let show = bounded(world, &["show"], &bad);
         assert!([0, 70].contains(&show.code()), "{show}");
         if show.code() == 70 {
             let _named = show.says(&["bad one.rrtrace"]);
@@ -133,11 +135,11 @@ fn a_directory_is_no_trace(world: &Harness) {
     let place = dir.path().join("dir.rrtrace");
     fs::create_dir(&place).expect("a directory");
     for command in ["replay", "show", "rm"] {
-        let _run = bounded(world, command, &place).expect(2).says(&["dir.rrtrace", "is a directory"]);
+        let _run = bounded(world, &[command], &place).expect(2).says(&["dir.rrtrace", "is a directory"]);
     }
     let absent = dir.path().join("absent.rrtrace");
     for command in ["replay", "show", "rm"] {
-        let _run = bounded(world, command, &absent).expect(2).says(&["absent.rrtrace"]);
+        let _run = bounded(world, &[command], &absent).expect(2).says(&["absent.rrtrace"]);
     }
 }
 
@@ -152,6 +154,60 @@ fn can_be_listed_and_deleted(world: &Harness) {
     assert_eq!(lines.len(), 3, "{ls}");
     assert!(lines.iter().any(|line| line.starts_with("bad ") && line.contains("unreadable")), "{ls}");
     assert!(lines.iter().any(|line| line.starts_with("exec-p-") && line.contains("passed")), "{ls}");
-    let _rm = bounded(world, "rm", &bad).expect(0);
+    let _rm = bounded(world, &["rm"], &bad).expect(0);
     assert_eq!(rrtest_tests::traces(dir.path()), [trace]);
+}
+
+/// With right checksums, so that what is altered is read. `RRTEST_FUZZ=N` makes N of them, `RRTEST_FUZZ_SEED` others.
+fn altered_traces_do_no_harm(world: &Harness) {
+    let setting = |name| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
+    let cases: u64 = setting("RRTEST_FUZZ").unwrap_or(12);
+    let seed: u64 = setting("RRTEST_FUZZ_SEED").unwrap_or(0);
+    let (dir, trace, bytes) = sound(world);
+    let forged = Forged::of(&bytes);
+    let bad = dir.path().join("altered.rrtrace");
+    fs::write(&bad, forged.bytes()).expect("a file");
+    assert_eq!(bounded(world, &["replay"], &bad).expect(0).text(), "hello\n");
+    let there = fs::read_dir(dir.path()).expect("a directory").count();
+    for case in 0..cases {
+        let mut random = random(seed << 32 | case);
+        let mut forged = forged.clone();
+        let bytes = match random() % 8 {
+            0 => {
+                let mut bytes = bytes.clone();
+                scramble(&mut random, &mut bytes);
+                bytes
+            }
+            1 | 2 => {
+                let mut index = postcard::to_stdvec(&forged.index).expect("an index");
+                scramble(&mut random, &mut index);
+                // What is no index is none of its alterations.
+                forged.index = postcard::from_bytes(&index).unwrap_or(forged.index);
+                forged.bytes()
+            }
+            _ => {
+                // The first ones are events.
+                let at = random() as usize % forged.blocks.len().min(4);
+                scramble(&mut random, &mut forged.blocks[at]);
+                forged.bytes()
+            }
+        };
+        fs::write(&bad, bytes).expect("a file");
+        for command in [&["show"][..], &["show", "--privacy"], &["replay"]] {
+            let run = bounded(world, command, &bad);
+            assert!([0, 3, 70].contains(&run.code()), "case {case}: {command:?}: {run}");
+        }
+    }
+    assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), there);
+    assert_eq!(rrtest_tests::traces(dir.path()).len(), 2, "{}", trace.display());
+}
+
+/// SplitMix64.
+fn random(mut state: u64) -> impl FnMut() -> u64 {
+    move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
 }

@@ -7,6 +7,8 @@ mod beside;
 mod discovery;
 mod exec;
 mod exit_codes;
+#[path = "../../engine/tests/common/forged.rs"]
+mod forged;
 mod hangs;
 mod isolated;
 mod json;

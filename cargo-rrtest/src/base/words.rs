@@ -57,6 +57,16 @@ pub(crate) fn relative(path: &Path) -> &Path {
     cwd.and_then(|cwd| path.strip_prefix(cwd).ok()).unwrap_or(path)
 }
 
+/// Text in which control characters, other than the ends of lines, are written out.
+pub(crate) fn visible(text: &str) -> String {
+    let written = |c: char| match c {
+        '\n' => c.to_string(),
+        c if c.is_control() => c.escape_default().to_string(),
+        c => c.to_string(),
+    };
+    text.chars().map(written).collect()
+}
+
 /// A word as a shell reads it.
 pub(crate) fn shell_word(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
@@ -79,6 +89,12 @@ mod tests {
         assert_eq!(age(Duration::from_secs(7200)), "2h");
         assert_eq!(count(1, "test"), "1 test");
         assert_eq!(count(0, "test"), "0 tests");
+    }
+
+    #[test]
+    fn text_does_nothing_to_a_terminal() {
+        assert_eq!(visible("a\nb \u{e9}"), "a\nb \u{e9}");
+        assert_eq!(visible("\x1b[2J\r\t\u{9b}"), "\\u{1b}[2J\\r\\t\\u{9b}");
     }
 
     #[test]

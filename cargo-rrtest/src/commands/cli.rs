@@ -98,7 +98,7 @@ pub(crate) enum Command {
     /// List kept traces, the newest first
     Ls(Place),
     /// Describe a trace: test, outcome, seed, program, counts, ending
-    Show(OneTrace),
+    Show(Show),
     /// Delete kept traces
     Rm(SomeTraces),
     /// Make traces stand alone that have contents in common with others
@@ -318,7 +318,27 @@ impl Place {
     }
 }
 
-/// Options of `replay` and `show`.
+/// Options of `show`.
+#[derive(Args, Debug)]
+pub(crate) struct Show {
+    #[command(flatten)]
+    pub(crate) trace: OneTrace,
+    /// List what the trace discloses instead: names of variables, files, addresses, users, programs
+    #[arg(long)]
+    pub(crate) privacy: bool,
+    /// Format of that list: human, or json for one object
+    #[arg(
+        long,
+        requires = "privacy",
+        value_enum,
+        default_value = "human",
+        value_name = "FORMAT",
+        hide_possible_values = true
+    )]
+    pub(crate) message_format: MessageFormat,
+}
+
+/// Options of `replay`, and how `show` is given a trace.
 #[derive(Args, Debug)]
 pub(crate) struct OneTrace {
     /// A path, a unique part of a kept trace's name, or nothing for the newest

@@ -8,6 +8,7 @@ pub(crate) mod doctor;
 pub(crate) mod exec;
 mod given;
 pub(crate) mod pack;
+pub(crate) mod privacy;
 pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod show;

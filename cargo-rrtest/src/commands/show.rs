@@ -5,11 +5,11 @@ use std::time::SystemTime;
 use rrtest_engine::trace::{Source as _, Trace};
 use serde_json::Value;
 
-use super::cli::{OneTrace, Place, SomeTraces};
-use super::{given, pack};
+use super::cli::{MessageFormat, Place, Show, SomeTraces};
+use super::{given, pack, privacy};
 use crate::base::exit::{CliError, Status};
 use crate::base::terminal::{BOLD, print};
-use crate::base::words::{self, shell_word};
+use crate::base::words::{self, shell_word, visible};
 use crate::ending::backtrace::Frames;
 use crate::ending::describe;
 use crate::ending::outcome::Outcome;
@@ -63,7 +63,9 @@ fn row(entry: &Entry) -> [String; 6] {
         Err(_) => ("-".to_owned(), "unreadable".to_owned(), "-"),
     };
     let age = SystemTime::now().duration_since(entry.modified).unwrap_or_default();
-    [entry.name.clone(), test, outcome, verified.to_owned(), words::age(age), words::size(entry.size)]
+    let cells =
+        [entry.name.clone(), test, outcome, verified.to_owned(), words::age(age), words::size(entry.size)];
+    cells.map(|cell| visible(&cell).replace('\n', " "))
 }
 
 /// Columns as wide as their widest cell, two spaces apart.
@@ -78,9 +80,12 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
 }
 
 /// Show all that the head of a trace says.
-pub(crate) fn show(options: &OneTrace) -> Result<Status, CliError> {
-    let path = given::path(options)?;
+pub(crate) fn show(options: &Show) -> Result<Status, CliError> {
+    let path = given::path(&options.trace)?;
     let trace = given::open(&path)?;
+    if options.privacy {
+        return privacy::show(&path, &trace, options.message_format == MessageFormat::Json);
+    }
     let size = path.metadata().map_or(0, |metadata| metadata.len());
     let mut lines = vec![("trace".to_owned(), format!("{} ({})", path.display(), words::size(size)))];
     let info = trace.info();
@@ -124,7 +129,9 @@ pub(crate) fn show(options: &OneTrace) -> Result<Status, CliError> {
     Ok(Status::Success)
 }
 
-fn fact_line(key: &str, value: &str) -> String {
+/// A fact, and what it is. Nothing of it does anything to a terminal: it may come from anywhere.
+pub(super) fn fact_line(key: &str, value: &str) -> String {
+    let (key, value) = (visible(key), visible(value));
     format!("{BOLD}{key:>12}{BOLD:#} {}\n", value.replace('\n', "\n             "))
 }
 

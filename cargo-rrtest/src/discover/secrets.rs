@@ -64,7 +64,9 @@ impl Secrets {
         let named = NAMES.contains(&&*name)
             || ENDS.iter().any(|end| name.ends_with(end))
             || name.split('_').any(|word| WORDS.contains(&word));
-        named || self.hide.iter().any(|pattern| matches(pattern, &name)) || has_password(value)
+        named
+            || self.hide.iter().any(|pattern| matches(pattern, &name))
+            || is_secret(&value.to_string_lossy())
     }
 }
 
@@ -79,15 +81,26 @@ pub(crate) fn warning(names: &BTreeSet<String>) -> Option<String> {
     })
 }
 
-/// Whether a value is a URL with a password: `scheme://user:password@host`.
-fn has_password(value: &OsStr) -> bool {
-    let value = value.to_string_lossy();
-    value.split_once("://").is_some_and(|(_, rest)| {
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        authority
-            .rsplit_once('@')
-            .is_some_and(|(user, _)| user.split_once(':').is_some_and(|(_, password)| !password.is_empty()))
-    })
+/// What secrets begin with: tokens of GitHub, GitLab, Slack and AWS.
+const STARTS: &[&str] = &["ghp_", "gho_", "ghs_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "AKIA", "ASIA"];
+
+/// Parts of keys (PEM) and of connection strings, in lower case.
+const PARTS: &[&str] = &["private key-----", "password=", ";pwd="];
+
+/// Whether a value looks like a secret, whatever its name.
+fn is_secret(value: &str) -> bool {
+    let lower = value.to_lowercase();
+    STARTS.iter().any(|start| value.starts_with(start))
+        || PARTS.iter().any(|part| lower.contains(part))
+        || value.split("://").skip(1).any(has_password)
+}
+
+/// Whether a URL behind its scheme has a password: `user:password@host`.
+fn has_password(rest: &str) -> bool {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    authority
+        .rsplit_once('@')
+        .is_some_and(|(user, _)| user.split_once(':').is_some_and(|(_, password)| !password.is_empty()))
 }
 
 /// Whether a name matches a pattern, in which `*` stands for any characters.
@@ -154,6 +167,17 @@ mod tests {
         assert!(!has("postgres://me@localhost/db"));
         assert!(!has("http://host:80/a:b@c"));
         assert!(!has("http://me:@host"));
+        assert!(has("redis://:geheim@localhost"));
+        assert!(has("postgres://me@one/db postgres://me:geheim@two/db"));
+    }
+
+    #[test]
+    fn a_value_can_show_that_it_is_a_secret() {
+        let has = |value: &str| !taken(&Secrets::default(), &[("SETTING", value)]).is_empty();
+        assert!(has("Server=db;User Id=me;Password=geheim"));
+        assert!(has("-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl"));
+        assert!(has("ghp_0123456789") && has("AKIAIOSFODNN7EXAMPLE"));
+        assert!(!has("-----BEGIN PUBLIC KEY-----") && !has("a ghp_") && !has("/home/me/password.txt"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::schedule::portfolio::Measured;
 use crate::schedule::{Hits, Why};
 use crate::syscalls;
 use crate::task::TaskId;
-use crate::trace::event::{Event, Syscall, Write, Written};
+use crate::trace::event::{Event, Name, Syscall, Write, Written};
 use crate::trace::log::Log;
 use crate::tracee::Registers;
 
@@ -116,7 +116,18 @@ impl Journal {
         tasks.task(id).arrived = None;
         self.unsettled |= syscalls::ticks(number);
         let given = syscalls::given(&tasks[id].space.memory, number, &args, result);
-        self.log.push(Event::Syscall(Syscall { position, number, args, result, writes, given, effect }));
+        let names = syscalls::names(&tasks[id].space.memory, number, &args, result);
+        let names = names.into_iter().map(Name).collect();
+        self.log.push(Event::Syscall(Syscall {
+            position,
+            number,
+            args,
+            result,
+            writes,
+            given,
+            names,
+            effect,
+        }));
     }
 
     /// Logs what the kernel writes in the middle of a call, or as a task ends.

@@ -9,7 +9,7 @@ use rrtest_preload::reads::{Read, What};
 
 use super::step::Step;
 use crate::error::Error;
-use crate::syscalls::{self, given};
+use crate::syscalls::{self, given, names};
 use crate::trace::event::{Effect, Stream, Syscall};
 use crate::tracee::{BufferedCall, Registers, buffered_calls};
 
@@ -17,12 +17,17 @@ use crate::tracee::{BufferedCall, Registers, buffered_calls};
 const SHOWN: usize = 60;
 const BEFORE: usize = 20;
 
+/// What the program is about to write is read up to this number of bytes beyond what it wrote: in the replay of a crafted trace
+/// it could be any.
+const BEYOND: usize = 1 << 20;
+
 impl Step<'_, '_> {
     /// The running task makes this call: what it is about to write must be what it wrote.
     pub(super) fn check_given(&self, call: &Syscall) -> Result<(), Error> {
         let memory = &self.memory();
         if let Effect::Output(stream, bytes) = &call.effect {
-            let found = syscalls::gathered(memory, call.number, &call.args).unwrap_or_default();
+            let most = (bytes.len() + BEYOND) as u64;
+            let found = syscalls::gathered_up_to(most, memory, call.number, &call.args).unwrap_or_default();
             return if found == *bytes { Ok(()) } else { Err(self.writes_otherwise(*stream, bytes, &found)) };
         }
         let found = if call.given == 0 { 0 } else { given(memory, call.number, &call.args, call.result) };
@@ -36,6 +41,19 @@ impl Step<'_, '_> {
         Err(self.differs(words(call.given), words(found)))
     }
 
+    /// The running task makes this call: it must be about to name what it named.
+    pub(super) fn check_names(&self, call: &Syscall) -> Result<(), Error> {
+        let found = names(&self.memory(), call.number, &call.args, call.result);
+        if found.iter().eq(call.names.iter().map(|name| &name.0)) {
+            return Ok(());
+        }
+        let words = |names: &mut dyn Iterator<Item = &Vec<u8>>| {
+            let names: Vec<_> = names.map(|name| format!("`{}`", text(name, 0))).collect();
+            format!("{} of {}", syscalls::name(call.number), names.join(", "))
+        };
+        Err(self.differs(words(&mut call.names.iter().map(|name| &name.0)), words(&mut found.iter())))
+    }
+
     /// A call has stopped that the recorded program did not make, or for which the buffer had another one in its log.
     pub(super) fn unlogged(&self, registers: &Registers) -> Error {
         let (number, args) = (registers.number(), registers.args());
@@ -43,7 +61,8 @@ impl Step<'_, '_> {
         let Some(logged) = buffered_calls(&log).next() else {
             return self.differs("a call that does not stop".into(), syscalls::name(number));
         };
-        let found = syscalls::gathered(&self.memory(), number, &args);
+        let most = (logged.payload.len() + BEYOND) as u64;
+        let found = syscalls::gathered_up_to(most, &self.memory(), number, &args);
         if let (Some(stream), Some(found)) = (logged.stream.and_then(Stream::of), &found)
             && logged.number == number
         {
@@ -52,6 +71,13 @@ impl Step<'_, '_> {
         let expected = in_words(&logged);
         if number == SYS_READ as u64 {
             return self.differs(expected, self.unlogged_read(registers));
+        }
+        if logged.number == number
+            && let Some((_, path)) = logged.opened()
+            && let [found, ..] = &names(&self.memory(), number, &args, logged.result)[..]
+        {
+            let words = |path| format!("{} of `{}`", syscalls::name(number), text(path, 0));
+            return self.differs(words(path), words(found));
         }
         let (name, at) = (syscalls::name(number), registers.ip());
         let found = match found {

@@ -9,6 +9,7 @@ mod commands;
 mod describe;
 mod effects;
 mod futex;
+mod names;
 mod table;
 
 pub use clone::{CloneCall, NAMESPACES};
@@ -16,9 +17,10 @@ pub use commands::ioctl::encoded_size;
 pub use describe::{Answer, Block, Class, Commands, Description, Emulation, Key, Out, Performance};
 pub use effects::{
     Change, Changed, Extent, FileTimes, Stamps, Starter, Units, change, changes_contents, file_times,
-    gathered, given, set_times, signal_sent, stamps, starts_up,
+    gathered, gathered_up_to, given, set_times, signal_sent, stamps, starts_up,
 };
 pub use futex::{FutexCall, FutexTimeout};
+pub use names::{Address, PathTaken, Role, names, open_flags, paths, takes_address};
 pub use table::TABLE;
 
 /// Returns the description of the call with this number; `None` if there is no such call (`ENOSYS`).

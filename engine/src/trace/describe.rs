@@ -209,7 +209,7 @@ mod tests {
         let position = Position { left: 37, registers };
         let args = [3, 0x5000, 16, 0, 0, 0];
         let (writes, effect) = (Vec::new(), Effect::None);
-        let syscall = Syscall { position, number, args, result, writes, given: 0, effect };
+        let syscall = Syscall { position, number, args, result, writes, given: 0, names: Vec::new(), effect };
         Event::Syscall(syscall).describe(names).to_string()
     }
 

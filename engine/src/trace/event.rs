@@ -177,9 +177,15 @@ pub struct Syscall {
     /// A digest of the bytes that it took from the program's memory to write or send them
     /// ([`given`](crate::syscalls::given)); 0 if it took none.
     pub given: u32,
+    /// The paths and socket addresses that it took from the program's memory ([`names`](crate::syscalls::names)).
+    pub names: Vec<Name>,
     /// What else it did, for the calls that replay carries out.
     pub effect: Effect,
 }
+
+/// A path or a socket address, as the bytes that a call was given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Name(#[serde(with = "bytes")] pub Vec<u8>);
 
 /// Bytes that appear in a process's memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -21,8 +21,14 @@ use super::{Bytes, Machine, Source, TraceError, skip};
 use crate::ending::{Ending, Stats};
 use crate::program::Program;
 
-/// The index of a sound trace is far smaller. A damaged one must not fill the memory.
-const INDEX_LIMIT: usize = 256 << 20;
+/// The index of a sound trace is far smaller. A damaged or crafted one must not fill the memory, which a few bytes could
+/// that decompress to many: it has at most so many bytes, and so many for each of the file's.
+const INDEX_LIMIT: u64 = 1 << 20;
+const INDEX_RATIO: u64 = 64;
+
+/// The same for an event. A long one has bytes that the program read or its memory had, which seldom compress that well.
+const EVENT_LIMIT: u64 = 32 << 20;
+const EVENT_RATIO: u64 = 512;
 
 /// A trace file, opened. Opening reads the index; events and files are read as they are asked for.
 #[derive(Debug)]
@@ -231,7 +237,8 @@ impl Source for Trace {
         let (first, offset) = entry
             .and_then(|entry| entries.get(entry))
             .map_or((0, self.index.events.0), |entry| (entry.event, entry.at));
-        let events = Events::new(self.stream(offset), first, self.blocks.path().to_owned());
+        let most = EVENT_LIMIT.saturating_add(EVENT_RATIO.saturating_mul(self.blocks.len()));
+        let events = Events::new(self.stream(offset), first, self.blocks.path().to_owned()).at_most(most);
         skip(Box::new(events), at.saturating_sub(first))
     }
 
@@ -349,17 +356,26 @@ fn foreign(start: &[u8]) -> Option<&'static str> {
 }
 
 fn read_index(file: &File, header: &Header, path: &Path) -> Result<Index, TraceError> {
+    let most = INDEX_LIMIT.saturating_add(INDEX_RATIO.saturating_mul(header.len));
     let mut bytes = Vec::new();
     let mut at = header.index;
-    while at < header.len && bytes.len() < INDEX_LIMIT {
+    while at < header.len {
+        if bytes.len() as u64 > most {
+            return Err(damaged(path, "index", "it is longer than can be"));
+        }
         let (block, next) =
             block::read(file, at, header.len).map_err(|fault| faulty(path, "index", fault))?;
         bytes.extend_from_slice(&block);
         at = next;
     }
     match postcard::take_from_bytes(&bytes) {
-        Ok((index, [])) if are_in_order(&index) => Ok(index),
-        Ok((_, [])) => Err(damaged(path, "index", "its entries are not those of events")),
+        Ok((index, [])) if !are_in_order(&index) => {
+            Err(damaged(path, "index", "its entries are not those of events"))
+        }
+        Ok((index, [])) if !are_apart(&index) => {
+            Err(damaged(path, "index", "parts of files are in the same place"))
+        }
+        Ok((index, [])) => Ok(index),
         Ok(_) => Err(damaged(path, "index", "bytes are left over")),
         Err(error) => Err(damaged(path, "index", &error.to_string())),
     }
@@ -371,6 +387,14 @@ fn are_in_order(index: &Index) -> bool {
     let first = index.entries.first().is_none_or(|entry| (entry.event, entry.at) == (0, start));
     let ordered = |pair: &[StoredEntry]| pair[0].event < pair[1].event && pair[0].at < pair[1].at;
     first && index.entries.windows(2).all(ordered) && index.entries.iter().all(|entry| entry.at < end.max(1))
+}
+
+/// Whether no block is said to be that of several parts of files: what is mapped of files is then no more than the trace has.
+fn are_apart(index: &Index) -> bool {
+    let blocks = index.files.iter().flat_map(|file| file.blocks.values()).filter_map(StoredBlock::here);
+    let mut blocks: Vec<_> = blocks.collect();
+    blocks.sort_unstable();
+    blocks.windows(2).all(|pair| pair[0] < pair[1])
 }
 
 pub(super) fn faulty(path: &Path, part: &str, fault: Fault) -> TraceError {

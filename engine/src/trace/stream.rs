@@ -17,6 +17,9 @@ use crate::task::TaskId;
 /// Bytes of the length before each event.
 const PREFIX: usize = size_of::<u32>();
 
+/// A chunk has no room for events of more tasks. It is a bound for the memory of whoever reads what somebody has crafted.
+const TASKS: usize = 1 << 16;
+
 /// A part of the stream.
 pub(super) struct Chunk<'a> {
     pub(super) bytes: Cow<'a, [u8]>,
@@ -158,6 +161,8 @@ pub(super) struct Events<'a, I> {
     /// An event that spans chunks, put together.
     record: Vec<u8>,
     previous: Previous,
+    /// The most bytes that an event may have.
+    most: u64,
     /// The trace's name, for errors.
     path: PathBuf,
     count: u64,
@@ -171,7 +176,12 @@ where
     /// The events from number `first` on, with which the first chunk begins.
     pub(super) fn new(chunks: I, first: u64, path: PathBuf) -> Self {
         let (chunk, record, previous) = (Cow::Borrowed([].as_slice()), Vec::new(), Previous::default());
-        Self { chunks, chunk, at: 0, record, previous, path, count: first, over: false }
+        Self { chunks, chunk, at: 0, record, previous, most: u64::MAX, path, count: first, over: false }
+    }
+
+    /// The same, of which none has more bytes than this.
+    pub(super) fn at_most(self, most: u64) -> Self {
+        Self { most, ..self }
     }
 
     /// Make sure that the current chunk has something left, unless the stream is over. `within` says whether an event has
@@ -237,6 +247,9 @@ where
             return Err(self.damaged("is cut off"));
         };
         let len = u32::from_le_bytes(prefix) as usize;
+        if len as u64 > self.most {
+            return Err(self.damaged("is longer than can be"));
+        }
         let record = self.take(len, true)?;
         let record = self.bytes(record);
         if record.len() < len {
@@ -245,6 +258,9 @@ where
         match postcard::take_from_bytes::<Event>(record) {
             Ok((mut event, [])) => {
                 self.previous.put_back(&mut event);
+                if self.previous.registers.len() > TASKS {
+                    return Err(self.damaged("is of more tasks than can be"));
+                }
                 self.count += 1;
                 Ok(Some(event))
             }

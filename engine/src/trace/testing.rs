@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::event::{
     AsyncStop, Backing, Effect, Event, Extent, FileChange, FileId, FileRange, Handler, Image, Inode, Load,
-    Mapping, MovedRead, MovedReads, Parked, Patched, Position, Registers, Signal, Stream, Syscall,
+    Mapping, MovedRead, MovedReads, Name, Parked, Patched, Position, Registers, Signal, Stream, Syscall,
     TrappedRead, Vectors, Write, Written,
 };
 use crate::ending::{Awaited, Ending, Frame, Overdue, TaskState, Wait};
@@ -156,6 +156,7 @@ fn syscall(n: u64) -> Syscall {
         result: -(n as i64),
         writes: Vec::new(),
         given: u32::MAX,
+        names: vec![Name(b"/tmp/\xff".to_vec()), Name(Vec::new())],
         effect: Effect::None,
     }
 }

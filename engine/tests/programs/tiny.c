@@ -42,7 +42,7 @@ static int is(const char *word, const char *other) {
     return *word == *other;
 }
 
-// Calls with a stop and without one, that return, write and read.
+// Calls with a stop and without one, that return, write, read and open.
 static void calls(void) {
     int ends[2];
     char bytes[16];
@@ -60,6 +60,8 @@ static void calls(void) {
         say("time ", now.nanoseconds);
     }
     MUST(CALL(sysinfo, 0) == -14);
+    for (int i = 0; i < 4; i++) MUST(CALL(close, CALL(openat, -100, "/dev/null", 0)) == 0);
+    MUST(CALL(close, CALL(open, "/dev/zero", 1)) == 0);
 }
 
 // Memory that is mapped, filled, moved, unmapped; a file that is mapped.

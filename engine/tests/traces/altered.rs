@@ -77,19 +77,7 @@ impl<'a> Replays<'a> {
     pub(crate) fn outcome(&self, what: &str, events: &[Event]) -> Outcome {
         let mut log = self.files.log();
         events.iter().for_each(|event| log.push(event.clone()));
-        let _guard = Failsafe::start(format!("{}: {what}", self.recorded.name));
-        let outcome = match catch_unwind(AssertUnwindSafe(|| self.replay(&log))) {
-            Ok(outcome) => outcome,
-            Err(panic) => {
-                let text = panic.downcast_ref::<String>().cloned();
-                let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-                Outcome::Panicked(text.unwrap_or_default())
-            }
-        };
-        match left_behind() {
-            None => outcome,
-            Some(pid) => Outcome::Littered(format!("process {pid} after {outcome:?}")),
-        }
+        guarded(&format!("{}: {what}", self.recorded.name), || self.replay(&log))
     }
 
     fn replay(&self, log: &Log) -> Outcome {
@@ -118,6 +106,23 @@ impl<'a> Replays<'a> {
             Err(Error::Trace(error)) => Outcome::Damaged(error.to_string()),
             Err(error) => Outcome::Refused(error.to_string()),
         }
+    }
+}
+
+/// What comes of this, also if it panics or leaves a process behind. If it hangs, that is said, and is the end.
+pub(crate) fn guarded(what: &str, replay: impl FnOnce() -> Outcome) -> Outcome {
+    let _guard = Failsafe::start(what.to_owned());
+    let outcome = match catch_unwind(AssertUnwindSafe(replay)) {
+        Ok(outcome) => outcome,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Outcome::Panicked(text.unwrap_or_default())
+        }
+    };
+    match left_behind() {
+        None => outcome,
+        Some(pid) => Outcome::Littered(format!("process {pid} after {outcome:?}")),
     }
 }
 

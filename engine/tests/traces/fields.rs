@@ -2,7 +2,8 @@
 
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::RngCore;
-use rrtest_engine::trace::event::Event;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// A place in an event: the names of fields and variants, and the positions in lists, that lead to it.
@@ -79,8 +80,11 @@ fn alter(random: &mut Xoshiro256PlusPlus, value: &mut Value) {
     }
 }
 
-/// The event with one of its values altered, and which one that is; none if what came out is no event, or the same.
-pub(crate) fn altered(random: &mut Xoshiro256PlusPlus, event: &Event) -> Option<(String, Event)> {
+/// The event, or whatever else it is, with one of its values altered, and which one that is; none if what came out is no event, or the same.
+pub(crate) fn altered<T>(random: &mut Xoshiro256PlusPlus, event: &T) -> Option<(String, T)>
+where
+    T: Serialize + DeserializeOwned + PartialEq,
+{
     let mut value = serde_json::to_value(event).ok()?;
     let mut all = Vec::new();
     leaves(&value, &Vec::new(), &mut all);
@@ -89,7 +93,7 @@ pub(crate) fn altered(random: &mut Xoshiro256PlusPlus, event: &Event) -> Option<
     let before = short(leaf);
     alter(random, leaf);
     let after = short(leaf);
-    let altered: Event = serde_json::from_value(value).ok()?;
+    let altered: T = serde_json::from_value(value).ok()?;
     let names = path.iter().map(|name| if name.parse::<u64>().is_ok() { "*" } else { name });
     let what = format!("{}: {before} to {after}", names.collect::<Vec<_>>().join("."));
     (altered != *event).then_some((what, altered))

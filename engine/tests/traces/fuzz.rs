@@ -15,7 +15,7 @@ use crate::tiny::{self, PROGRAMS, Recorded};
 const CASES: u64 = 100;
 
 /// An alteration of the events of a recording: where, and what in words. `other` is another recording.
-fn alteration(
+pub(crate) fn alteration(
     random: &mut Xoshiro256PlusPlus,
     recorded: &[Event],
     other: &[Event],
@@ -64,7 +64,7 @@ fn kind_of(event: &Event) -> String {
     text.split(['(', ' ', '{']).next().unwrap_or_default().to_owned()
 }
 
-fn setting(name: &str) -> Option<u64> {
+pub(crate) fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
 }
 

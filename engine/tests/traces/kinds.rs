@@ -48,12 +48,15 @@ const KINDS: &[Alteration] = &[
     ("other output", ("threads", Walk), |events| output(events, |_, bytes| bytes[0] ^= 1), "bytes to standard output: `"),
     ("less output", ("threads", Walk), |events| output(events, |_, bytes| bytes.truncate(bytes.len() - 1)), "bytes to standard output: `"),
     ("other bytes that are written", ("calls", Walk), |events| { let at = given(events); call_at(events, at, |call| call.given ^= 1) }, "bytes with digest"),
+    ("another path", ("calls", Walk), |events| call(events, libc::SYS_open, |call| call.names[0].0[5] ^= 1), "expected: open of `/dev/{ero`; found: open of `/dev/zero`"),
+    ("no path", ("calls", Walk), |events| call(events, libc::SYS_open, |call| call.names.clear()), "expected: open of ; found: open of `/dev/zero`"),
     ("other bytes that were read", ("calls", Walk), |events| call(events, libc::SYS_read, |call| call.writes[0].bytes[0] ^= 1), "expected: "),
     ("another result", ("calls", Walk), |events| call(events, libc::SYS_getpid, |call| call.result += 1), "bytes to standard output: `"),
     // Calls that do not stop.
     ("calls without a stop that nothing tells of", ("calls", Walk), |events| { let at = buffered(events); events.remove(at); }, "expected: "),
     ("fewer calls without a stop", ("calls", Walk), |events| log(events, Vec::clear), "expected: prctl("),
     ("another call without a stop", ("calls", Walk), |events| log(events, |log| log[4] ^= 2), "expected: close = 22, made without a stop"),
+    ("another path without a stop", ("calls", Walk), |events| opened(events, |path| path[5] ^= 1), "expected: openat of `/dev/oull`; found: openat of `/dev/null`"),
     ("calls without a stop after the end", ("calls", Walk), |events| { let at = buffered(events); let again = events[at].clone(); let end = events.len() - 2; events.insert(end, again) }, "expected: "),
     ("more calls without a stop than there is room for", ("calls", Walk), |events| log(events, |log| log.resize(4 << 20, 0)), "expected: a log of calls"),
     // The code of the program.
@@ -174,6 +177,19 @@ fn log(events: &mut [Event], alter: impl Fn(&mut Vec<u8>)) {
     let at = buffered(events);
     let Event::Buffered(log) = &mut events[at] else { panic!("no log") };
     alter(log);
+}
+
+/// Alters the path of the first file that is opened without a stop.
+fn opened(events: &mut [Event], alter: impl Fn(&mut [u8])) {
+    let opens = |event: &Event| match event {
+        Event::Buffered(log) => buffered_calls(log).any(|call| call.opened().is_some()),
+        _ => false,
+    };
+    let at = find(events, 0, opens);
+    let Event::Buffered(log) = &mut events[at] else { panic!("no log") };
+    let (_, path) = buffered_calls(log).find_map(|call| call.opened()).expect("a path");
+    let (start, len) = (path.as_ptr().addr() - log.as_ptr().addr(), path.len());
+    alter(&mut log[start..start + len]);
 }
 
 /// Alters the first time that a task hands the core over to another.

@@ -10,12 +10,19 @@
 //! | [`fuzz`] | alterations drawn from a seed |
 //! | [`altered`] | replays altered events, and says how that ended |
 //! | [`fields`] | an event as a tree of named values |
+//! | [`files`] | alterations of whole trace files: bytes, blocks, the index, events |
+//! | [`forged`] | a trace file taken apart, and put together with right checksums |
+//! | [`heap`] | how much memory is allocated at most |
 
 mod altered;
 #[path = "../common/mod.rs"]
 mod common;
 mod fields;
+mod files;
+#[path = "../common/forged.rs"]
+mod forged;
 mod fuzz;
 mod golden;
+mod heap;
 mod kinds;
 mod tiny;

@@ -323,6 +323,20 @@ fn words(address: u64, len: usize) -> impl Iterator<Item = u64> {
     })
 }
 
+/// The longest path with its end (limits.h).
+const PATH_MAX: usize = 4096;
+
+/// Returns the length of a path in the program's memory, which must be readable up to its end.
+fn path_len(path: u64) -> usize {
+    let path = core::ptr::with_exposed_provenance::<u8>(path as usize);
+    let mut len = 0;
+    // SAFETY: the bytes before it are the path's, and not its end. Volatile, so that this does not become a call to strlen.
+    while len < PATH_MAX && unsafe { path.add(len).read_volatile() } != 0 {
+        len += 1;
+    }
+    len
+}
+
 /// Reads a word of the program's memory. Returns `None` if it is not readable.
 fn word(shared: &Shared, address: u64) -> Option<u32> {
     let word;

@@ -4,7 +4,9 @@ use core::mem::MaybeUninit;
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::hand_over::{self, waiters};
-use super::{Frame, Made, copy, entry, is_ours, is_writable, kernel, look, tick, word, written};
+use super::{
+    Frame, Made, PATH_MAX, copy, entry, is_ours, is_writable, kernel, look, path_len, tick, word, written,
+};
 use crate::calls::{self, Buffering, Call, KERNEL, Out};
 use crate::layout::{DESCRIPTORS_LEN, Descriptor, Entry, LOG_LEN, Note, Shared};
 
@@ -66,8 +68,13 @@ pub(super) fn call(shared: &Shared, frame: &mut Frame) -> Made {
         Buffering::Open if result >= 0 => set_descriptor(shared, result as u64, Descriptor::Ready),
         _ => {}
     }
-    let (address, len) = written(call.out, &args, result);
     let (_, payload) = entry(shared.cursor.get());
+    if call.way == Buffering::Open {
+        let len = log_opened(shared, &args, payload);
+        append(shared, frame, frame.rax as u16, len, result);
+        return Made::Yes;
+    }
+    let (address, len) = written(call.out, &args, result);
     let len = if result < 0 {
         copy_writable(shared, address, payload, len)
     } else {
@@ -76,6 +83,18 @@ pub(super) fn call(shared: &Shared, frame: &mut Frame) -> Made {
     };
     append(shared, frame, frame.rax as u16, len, result);
     Made::Yes
+}
+
+/// Logs what an openat(2) has opened, whether it succeeded or not: the descriptor of the directory, as a word, and the path.
+/// Returns the length.
+fn log_opened(shared: &Shared, args: &[u64; 6], payload: u64) -> usize {
+    const WORD: usize = size_of::<u64>();
+    let directory = core::ptr::with_exposed_provenance_mut::<u64>(payload as usize);
+    // SAFETY: has_room() has made sure that there is room. Payloads start at multiples of 8.
+    unsafe { *directory = args[0] };
+    let len = path_len(args[1]);
+    copy(shared, args[1], payload + WORD as u64, len);
+    WORD + len
 }
 
 /// Copies memory of the program into the log, up to where it is not writable: the kernel has got no further. Returns
@@ -114,6 +133,7 @@ fn has_room(shared: &Shared, call: &Call, args: &[u64; 6]) -> bool {
     let payload = match (call.way, call.out) {
         (Buffering::Stop, _) => return false,
         (Buffering::Write, _) => args[2],
+        (Buffering::Open, _) => (size_of::<u64>() + PATH_MAX) as u64,
         (_, Out::Nothing) => 0,
         (_, Out::Fixed(_, len)) => len.into(),
         // The argument after the address is the length.
@@ -273,13 +293,12 @@ fn opens_file(args: &[u64; 6]) -> bool {
 /// Whether a path ends with the name of a file of /proc that the recorder must handle: it shows how a process is run,
 /// or the time, or is a process's memory. The kernel has just read the path.
 fn is_recorders(path: u64) -> bool {
-    const LONGEST: usize = 4096;
     const NAMES: [u64; 5] =
         [hash(b"status"), hash(b"stat"), hash(b"personality"), hash(b"uptime"), hash(b"mem")];
     let path = core::ptr::with_exposed_provenance::<u8>(path as usize);
     let mut name = HASH_OF_NOTHING;
     let mut at = 0;
-    while at < LONGEST {
+    while at < PATH_MAX {
         // SAFETY: the bytes before it are the path's, and not its end. Volatile, so that this does not become a call to
         // strlen.
         name = match unsafe { path.add(at).read_volatile() } {

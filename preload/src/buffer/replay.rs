@@ -1,6 +1,6 @@
 //! Calls when replaying.
 
-use super::{Frame, Made, copy, entry, hand_over, kernel, tick, words, written};
+use super::{Frame, Made, copy, entry, hand_over, kernel, path_len, tick, words, written};
 use crate::calls::{self, Buffering};
 use crate::layout::{Entry, Shared};
 
@@ -22,6 +22,7 @@ pub(super) fn call(shared: &Shared, frame: &mut Frame) -> Made {
     // The program must write what it wrote when recorded. The replayer notices and reports what differs.
     if stream != 0 && stream != Entry::HANDS_OVER && !same(frame.rsi, payload, frame.rdx, len as usize)
         || stream == 0 && check != frame.check(result)
+        || call.way == Buffering::Open && !opens(args[1], payload, len as usize)
     {
         return Made::No;
     }
@@ -43,7 +44,9 @@ pub(super) fn call(shared: &Shared, frame: &mut Frame) -> Made {
             const FIXED: u64 = 0x10;
             kernel(number, [result as u64, args[1], args[2], args[3] | FIXED, args[4], args[5]]);
         }
+        // Nothing was written to memory: the log has what the program gave.
         _ if stream != 0 => {}
+        Buffering::Open => {}
         _ => {
             copy(shared, payload, written(call.out, &args, result).0, len as usize);
         }
@@ -57,4 +60,10 @@ pub(super) fn call(shared: &Shared, frame: &mut Frame) -> Made {
 /// recorded.
 fn same(program: u64, log: u64, len: u64, logged: usize) -> bool {
     len == logged as u64 && words(program, logged).zip(words(log, logged)).all(|(a, b)| a == b)
+}
+
+/// Whether the program opens the path that the log has behind the directory's descriptor, which the check covers.
+fn opens(path: u64, log: u64, logged: usize) -> bool {
+    const WORD: usize = size_of::<u64>();
+    logged == WORD + path_len(path) && same(path, log + WORD as u64, (logged - WORD) as u64, logged - WORD)
 }

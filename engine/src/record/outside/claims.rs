@@ -5,58 +5,18 @@
 //! A directory that the program has made stands for everything in it.
 
 use std::collections::BTreeSet;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use super::reach::{Address, Reach, has_datagrams};
-use crate::claims::{ClaimKind, Claims, Thing, Use};
+use super::reach::{Reach, has_datagrams};
+use crate::claims::{ClaimKind, Claims, Thing, Use, plain};
 use crate::record::kernel::call_in_progress::PATH;
 use crate::record::options::Options;
 use crate::record::poller::Poller;
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Tasks;
+use crate::syscalls::{self, Address, Role};
 use crate::task::TaskId;
 use crate::tracee::{Fd, Place};
-
-/// Paths that calls change: the argument with the directory's descriptor, if there is one, and the argument with the
-/// path. open(2) and the like depend on their flags, mkdir(2) on what exists.
-const CHANGED: &[(i64, Option<usize>, usize)] = &[
-    (libc::SYS_creat, None, 0),
-    (libc::SYS_mknod, None, 0),
-    (libc::SYS_mknodat, Some(0), 1),
-    (libc::SYS_rmdir, None, 0),
-    (libc::SYS_unlink, None, 0),
-    (libc::SYS_unlinkat, Some(0), 1),
-    (libc::SYS_link, None, 1),
-    (libc::SYS_linkat, Some(2), 3),
-    (libc::SYS_symlink, None, 1),
-    (libc::SYS_symlinkat, Some(1), 2),
-    (libc::SYS_rename, None, 0),
-    (libc::SYS_rename, None, 1),
-    (libc::SYS_renameat, Some(0), 1),
-    (libc::SYS_renameat, Some(2), 3),
-    (libc::SYS_renameat2, Some(0), 1),
-    (libc::SYS_renameat2, Some(2), 3),
-    (libc::SYS_truncate, None, 0),
-    (libc::SYS_chmod, None, 0),
-    (libc::SYS_fchmodat, Some(0), 1),
-    (libc::SYS_fchmodat2, Some(0), 1),
-    (libc::SYS_chown, None, 0),
-    (libc::SYS_lchown, None, 0),
-    (libc::SYS_fchownat, Some(0), 1),
-];
-
-/// Paths that calls look at, in the same format.
-const LOOKED_AT: &[(i64, Option<usize>, usize)] = &[
-    (libc::SYS_stat, None, 0),
-    (libc::SYS_lstat, None, 0),
-    (libc::SYS_newfstatat, Some(0), 1),
-    (libc::SYS_statx, Some(0), 1),
-    (libc::SYS_access, None, 0),
-    (libc::SYS_faccessat, Some(0), 1),
-    (libc::SYS_faccessat2, Some(0), 1),
-    (libc::SYS_readlink, None, 0),
-    (libc::SYS_readlinkat, Some(0), 1),
-];
 
 /// Directories that contain views of the kernel, and devices, instead of files.
 const VIEWS: [&str; 3] = ["/proc", "/sys", "/dev"];
@@ -129,25 +89,18 @@ impl Claimed {
                 self.claims.add(Thing::Queue(name), Use::Changes);
             }
             _ => {
-                self.claim_paths(tasks, id, CHANGED, call, Use::Changes);
+                self.claim_paths(tasks, id, Role::Changes, call, Use::Changes);
                 if options.calls_stop {
-                    self.claim_paths(tasks, id, LOOKED_AT, call, Use::Looks);
+                    self.claim_paths(tasks, id, Role::LooksAt, call, Use::Looks);
                 }
             }
         }
     }
 
-    fn claim_paths(
-        &mut self,
-        tasks: &Tasks,
-        id: TaskId,
-        table: &[(i64, Option<usize>, usize)],
-        call: &Call,
-        how: Use,
-    ) {
-        let (number, args) = (call.number() as i64, call.args());
-        for (_, directory, path) in table.iter().filter(|(its, ..)| *its == number) {
-            if let Some(path) = tasks.path(id, directory.map(|at| args[at]), args[*path]) {
+    fn claim_paths(&mut self, tasks: &Tasks, id: TaskId, role: Role, call: &Call, how: Use) {
+        let args = call.args();
+        for taken in syscalls::paths(call.number()).filter(|taken| taken.role == role) {
+            if let Some(path) = tasks.path(id, taken.directory.map(|at| args[at]), args[taken.at]) {
                 self.path(path, how);
             }
         }
@@ -269,19 +222,6 @@ fn is_named(file: &std::fs::Metadata) -> bool {
     file.nlink() > 0 && (file.is_file() || file.is_dir())
 }
 
-/// Removes `.` and `..` from a path, as if no directory were a symbolic link.
-fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => drop(plain.pop()),
-            Component::CurDir => {}
-            part => plain.push(part),
-        }
-    }
-    plain
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -315,11 +255,5 @@ mod tests {
         }
         let all: Vec<_> = claimed.claims.iter().map(|(thing, _)| thing.to_string()).collect();
         assert_eq!(all, ["/dev/shm/a", "/device"]);
-    }
-
-    #[test]
-    fn paths_without_detours() {
-        assert_eq!(plain(Path::new("/a/./b/../c")), Path::new("/a/c"));
-        assert_eq!(plain(Path::new("/../a")), Path::new("/a"));
     }
 }

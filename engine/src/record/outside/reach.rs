@@ -21,6 +21,7 @@ use crate::record::options::{Options, Outsiders};
 use crate::record::poller::Poller;
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Tasks;
+use crate::syscalls::Address;
 use crate::task::TaskId;
 use crate::tracee::{Fd, Place, file_at};
 
@@ -250,43 +251,6 @@ impl Tasks {
     }
 }
 
-/// A socket address, as far as it matters here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::record) enum Address {
-    Port(SocketAddr),
-    /// `sun_path`.
-    Name(Vec<u8>),
-    /// The kernel itself, or nobody (netlink(7), `AF_UNSPEC`).
-    Kernel,
-    Other,
-}
-
-impl Address {
-    /// Decodes a `struct sockaddr`.
-    pub(in crate::record) fn decode(bytes: &[u8]) -> Self {
-        let family = bytes.first_chunk().map(|family| i32::from(u16::from_ne_bytes(*family)));
-        match (family, bytes) {
-            (Some(libc::AF_INET), [_, _, high, low, a, b, c, d, ..]) => {
-                Self::Port((Ipv4Addr::new(*a, *b, *c, *d), u16::from_be_bytes([*high, *low])).into())
-            }
-            (Some(libc::AF_INET6), [_, _, high, low, _, _, _, _, address @ ..]) if address.len() >= 16 => {
-                let address: [u8; 16] = std::array::from_fn(|at| address[at]);
-                let address = Ipv6Addr::from(address).to_canonical();
-                Self::Port((address, u16::from_be_bytes([*high, *low])).into())
-            }
-            (Some(libc::AF_NETLINK | libc::AF_UNSPEC), _) => Self::Kernel,
-            (Some(libc::AF_UNIX), [_, _, path @ ..]) => Self::Name(trimmed(path).to_vec()),
-            _ => Self::Other,
-        }
-    }
-}
-
-/// Returns the relevant part of `sun_path`: a path up to its end, or all of an abstract name (unix(7)).
-fn trimmed(path: &[u8]) -> &[u8] {
-    let end = path.iter().position(|byte| *byte == 0).filter(|end| *end > 0);
-    &path[..end.unwrap_or(path.len())]
-}
-
 fn socket_address(name: &SockaddrStorage) -> Option<SocketAddr> {
     let v4 = name.as_sockaddr_in().map(|name| (name.ip(), name.port()).into());
     v4.or_else(|| name.as_sockaddr_in6().map(|name| (name.ip().to_canonical(), name.port()).into()))
@@ -303,20 +267,6 @@ fn has_all(flags: u64, wanted: i32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_are_decoded() {
-        let v4 = [2, 0, 0x1f, 0x90, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
-        assert_eq!(Address::decode(&v4), Address::Port(([127, 0, 0, 1], 8080).into()));
-        let mut v6 = vec![10, 0, 0x1f, 0x90, 0, 0, 0, 0];
-        v6.extend([0; 15]);
-        v6.extend([1, 0, 0, 0, 0]);
-        assert_eq!(Address::decode(&v6), Address::Port((Ipv6Addr::LOCALHOST, 8080).into()));
-        assert_eq!(Address::decode(b"\x01\0/tmp/s\0\0\0"), Address::Name(b"/tmp/s".to_vec()));
-        assert_eq!(Address::decode(b"\x01\0\0name"), Address::Name(b"\0name".to_vec()));
-        assert_eq!((Address::decode(&[]), Address::decode(&[2, 0])), (Address::Other, Address::Other));
-        assert_eq!(Address::decode(&[16, 0, 0, 0]), Address::Kernel);
-    }
 
     #[test]
     fn what_the_program_has_bound_is_its_own() {

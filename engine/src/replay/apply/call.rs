@@ -25,6 +25,7 @@ impl Step<'_, '_> {
         }
         self.check(&call.position, &registers)?;
         self.check_given(call)?;
+        self.check_names(call)?;
         Ok(self.apply_call(stopped, registers, call)?)
     }
 

@@ -41,9 +41,15 @@ const IOVEC: u64 = 16;
 /// Returns the bytes that write(2) or a similar call is to write, if all can be read. `None` for other calls.
 #[must_use]
 pub fn gathered(memory: &Memory, number: u64, args: &[u64; 6]) -> Option<Vec<u8>> {
+    gathered_up_to(MOST, memory, number, args)
+}
+
+/// The same, if there are no more bytes than these.
+#[must_use]
+pub fn gathered_up_to(most: u64, memory: &Memory, number: u64, args: &[u64; 6]) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     for (address, len) in pieces(memory, number, args)? {
-        if len > MOST || bytes.len() as u64 + len > MOST {
+        if len > most || bytes.len() as u64 + len > most {
             return None;
         }
         let got = memory.available(address, len as usize);

@@ -10,7 +10,7 @@ mod start_up;
 pub use change::{Change, Changed, Extent, change, changes_contents};
 #[cfg(test)]
 pub(super) use gather::is_plain;
-pub use gather::{gathered, given};
+pub use gather::{gathered, gathered_up_to, given};
 pub use send::signal_sent;
 pub use stamps::{FileTimes, Stamps, Units, file_times, set_times, stamps};
 pub use start_up::{Starter, starts_up};

@@ -4,6 +4,7 @@
 use std::mem::offset_of;
 use std::sync::atomic::Ordering::Relaxed;
 
+use rrtest_preload::calls::{self, Buffering};
 use rrtest_preload::layout::{
     BUFFER, BUFFER_LEN, DESCRIPTORS, DESCRIPTORS_LEN, DESCRIPTORS_MOST, Descriptor, Entry, FAULTING_LEN,
     HandOver, LOG, LOG_LEN, Mode, STACK, STUB_LEN, STUBS, STUBS_MOST, Shared, TICK,
@@ -288,11 +289,22 @@ pub struct BufferedCall<'a> {
     pub stream: Option<Descriptor>,
     /// The hand-over that it ended with, if any.
     pub handed: Option<HandOver>,
-    /// What it wrote to memory, or to the stream.
+    /// What it wrote to memory or to the stream; for a call that opens a file, which ([`BufferedCall::opened`]).
     pub payload: &'a [u8],
 }
 
-impl BufferedCall<'_> {
+impl<'a> BufferedCall<'a> {
+    /// Returns what it opened or tried to open for reading: the descriptor of the directory at which a relative path starts,
+    /// and the path. `None` for other calls.
+    #[must_use]
+    pub fn opened(&self) -> Option<(i32, &'a [u8])> {
+        if calls::call(self.number).way != Buffering::Open {
+            return None;
+        }
+        let (directory, path) = self.payload.split_first_chunk()?;
+        Some((u64::from_ne_bytes(*directory) as i32, path))
+    }
+
     /// Whether it is no call, but an instruction that reads what the program cannot determine ([`Read`]).
     #[must_use]
     pub fn is_read(&self) -> bool {

@@ -134,7 +134,10 @@ impl FrameState {
             if in_use >> SSE & 1 == 0 {
                 legacy[XMM_REGISTERS].fill(0);
             }
-            let used = layout.0.iter().filter(|component| in_use >> component.number & 1 == 1);
+            // The layout is the trace's, and can be any.
+            let is_used =
+                |it: &&Component| in_use.checked_shr(it.number.into()).is_some_and(|bits| bits & 1 == 1);
+            let used = layout.0.iter().filter(is_used);
             components =
                 used.filter_map(|it| it.of(&state).map(|bytes| (it.number, bytes.to_vec()))).collect();
         }
@@ -292,6 +295,16 @@ mod tests {
 
     fn read(bytes: &[u8], layout: &StateLayout) -> Option<FrameState> {
         FrameState::read(layout, |at, len| bytes.get(at..at + len).map(<[u8]>::to_vec))
+    }
+
+    #[test]
+    fn a_layout_that_no_processor_has_is_read_as_far_as_it_goes() {
+        let sound = layout(&[(AVX, 576, 256)]);
+        let state = frame(&sound, 832);
+        for other in [(255, 576, 256), (64, 0, 0), (63, u32::MAX, u32::MAX)] {
+            let other = layout(&[(AVX, 576, 256), other]);
+            assert_eq!(read(&state, &other), read(&state, &sound));
+        }
     }
 
     #[test]

@@ -144,7 +144,7 @@ mod tests {
             TraceError::Write { directory: "/traces".into(), written: 4096, source: full() }.into(),
         ];
         let texts = errors.map(|error| format!("error: {error}\n"));
-        insta::with_settings!({ filters => vec![(r"reads format \d+", "reads format [ours]")] }, {
+        insta::with_settings!({ filters => vec![(r"reads (formats?) \d+", "reads $1 [ours]")] }, {
             insta::assert_snapshot!(texts.concat());
         });
     }

@@ -1,7 +1,7 @@
 //! `show --privacy`: what a trace discloses to whoever gets it.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rrtest_engine::disclosed::{Disclosed, Endpoint, Listed, Protocol};
 use rrtest_engine::trace::Trace;
@@ -73,8 +73,8 @@ fn text(name: &OsString) -> String {
     name.to_string_lossy().into_owned()
 }
 
-fn of_path(path: &PathBuf) -> String {
-    path.display().to_string()
+fn of_path(path: &impl AsRef<Path>) -> String {
+    path.as_ref().display().to_string()
 }
 
 fn protocol(protocol: Protocol) -> Option<&'static str> {

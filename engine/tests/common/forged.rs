@@ -165,7 +165,7 @@ pub(crate) fn scramble(random: &mut impl FnMut() -> u64, bytes: &mut Vec<u8>) {
             2 => drop(bytes.drain(at..end)),
             3 => bytes.insert(at, random() as u8),
             4 => bytes.extend_from_within(at..end),
-            5 if random() % 8 == 0 => bytes.truncate(at),
+            5 if random().is_multiple_of(8) => bytes.truncate(at),
             _ => bytes[at] ^= 1 << (random() % 8),
         }
     }

@@ -21,6 +21,7 @@ pub(crate) const TESTS: &[Test] = tests![
     unstable_flags_are_listed,
     paths_are_whole_wherever_we_are,
     a_leak_check,
+    a_container,
 ];
 
 const GOOD: &str = "#[test]\nfn good() {}";
@@ -159,4 +160,34 @@ fn a_leak_check(world: &Harness) {
     let run = Run::of(project.rrtest(world, &["exec", "--"]).arg(program)).expect(70);
     let _said =
         run.says(&["clone with CLONE_UNTRACED cannot be recorded yet", "ASAN_OPTIONS=detect_leaks=0"]);
+}
+
+/// What `docker run` allows without further options is enough to record and to replay.
+fn a_container(world: &World) {
+    let dir = world.dir();
+    let contained = dir.path().join("contained");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/contained.c");
+    let _compiled = Run::of(Command::new("cc").arg(source).arg("-o").arg(&contained)).expect(0);
+    let project = Project::of_test(
+        world,
+        "#[test]
+        fn spawns() {
+            let threads: Vec<_> = (0..3).map(|n| std::thread::spawn(move || {
+                std::process::Command::new(\"expr\").arg(n.to_string()).arg(\"+\").arg(\"1\").output().unwrap()
+            })).collect();
+            for thread in threads {
+                print!(\"{}\", String::from_utf8(thread.join().unwrap().stdout).unwrap());
+            }
+            panic!(\"on purpose\");
+        }",
+    );
+    let inside = |args: &[&str]| {
+        let mut command = Command::new(&contained);
+        command.arg(&world.tool.path).arg("rrtest").args(args).current_dir(project.path());
+        tool::clean(&mut command);
+        Run::of(&mut command)
+    };
+    let _failed = inside(&["-j1"]).expect(101).says(&["on purpose", "(verified)"]);
+    let replayed = inside(&["replay"]).expect(0).says(&["on purpose", "as recorded"]);
+    assert!(replayed.text().contains("1\n2\n3\n"), "{replayed}");
 }

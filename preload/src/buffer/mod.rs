@@ -105,7 +105,7 @@ global_asm!(
     "    pop rcx",
     "    pop qword ptr [{back}]",
     "    mov rsp, qword ptr [{sp}]",
-    "    mov eax, {number}",
+    "    movabs rax, {number}",
     "    jz 2f",
     // Sets the flags as in replay, where the countdown does not end here: its value is `left`.
     "    mov rax, qword ptr [{left}]",

@@ -66,7 +66,7 @@ global_asm!(
     "    popfq",
     "    ret 8",
     "2:  popfq",
-    "    mov eax, {number}",
+    "    movabs rax, {number}",
     "    syscall",
     "    lea rsp, [rsp - {saved}]",
     "    jmp 3b",

@@ -85,7 +85,7 @@ extern "C" fn prepare() {
 std::arch::global_asm!(
     "rrtest_stop:",
     "mov qword ptr [{back}], rax",
-    "mov eax, {number}",
+    "movabs rax, {number}",
     "jmp qword ptr [{back}]",
     back = const AREA + std::mem::offset_of!(Shared, back),
     number = const SYS_TICK,

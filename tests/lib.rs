@@ -13,12 +13,14 @@
 //! | [`stress_ng`] | the stressors of stress-ng, in `stress_ng.toml` |
 //! | [`facts`] | where and of what a benchmark's result was measured |
 //! | [`latch`] | tells when a recorded program has come to some point |
+//! | [`races`] | the races of the fixtures, and how each is found |
 
 pub mod facts;
 pub mod faithful;
 pub mod latch;
 pub mod programs;
 pub mod project;
+pub mod races;
 pub mod report;
 pub mod session;
 pub mod stored;

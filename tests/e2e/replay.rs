@@ -6,11 +6,11 @@ use std::process::Command;
 
 use rrtest_engine::schedule::StrategyName;
 use rrtest_tests::project::Project;
+use rrtest_tests::races::RACES;
 use rrtest_tests::report::Report;
 use rrtest_tests::tool::Run;
 use rrtest_tests::{Harness, fixtures};
 
-use crate::races::RACES;
 use crate::{Test, tests};
 
 pub(crate) const TESTS: &[Test] = tests![

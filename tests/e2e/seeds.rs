@@ -1,10 +1,10 @@
 //! A seed from a report reproduces the attempt.
 
 use rrtest_tests::Harness;
+use rrtest_tests::races::RACES;
 use rrtest_tests::report::Report;
 use rrtest_tests::tool::Run;
 
-use crate::races::RACES;
 use crate::{Test, tests};
 
 pub(crate) const TESTS: &[Test] = tests![of_a_failure_reproduces_it];

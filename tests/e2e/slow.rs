@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use rrtest_tests::Harness;
+use rrtest_tests::races::RACES;
 use rrtest_tests::stress_ng::{self, Stand, Status, Table};
 use rrtest_tests::tool::Run;
 
-use crate::races::RACES;
 use crate::replay::elsewhere;
 use crate::steady::survives;
 use crate::{Tests, killed};

@@ -1,4 +1,5 @@
-//! What every other room uses: exit codes and errors, Ctrl-C, process groups, what `/proc` says, cores, colours, words and a hash.
+//! What every other room uses: exit codes and errors, Ctrl-C, process groups, what `/proc` says, cores, the home directory, colours,
+//! words and a hash.
 //!
 //! This room stands on no other one.
 
@@ -6,6 +7,7 @@ pub(crate) mod cores;
 pub(crate) mod exit;
 pub(crate) mod group;
 pub(crate) mod hash;
+pub(crate) mod home;
 pub(crate) mod interrupt;
 pub(crate) mod proc;
 pub(crate) mod terminal;

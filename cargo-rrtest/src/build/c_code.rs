@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 use super::config::Config;
 use super::instrument::{Runtime, names, write_whole};
 use crate::base::hash::fnv1a;
+use crate::base::home::home;
 
 /// What names a language's compiler and flags in the environment.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ fn place(build_dir: &Path) -> Option<PathBuf> {
     };
     let cache = || {
         let cache = env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
-        let cache = cache.or_else(|| Some(env::home_dir()?.join(".cache")))?;
+        let cache = cache.or_else(|| Some(home()?.join(".cache")))?;
         let name = format!("{:016x}", fnv1a(build_dir.as_os_str().as_encoded_bytes()));
         Some(cache.join("rrtest").join(name))
     };

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
+use crate::base::home::home;
+
 /// The configuration that applies in a directory.
 #[derive(Debug, Default)]
 pub(crate) struct Config {
@@ -26,7 +28,7 @@ impl Config {
             let path = cwd.join(argument);
             if path.is_file() { read(&path) } else { Some((cwd.to_owned(), argument.parse().ok()?)) }
         });
-        let homes = cwd.ancestors().map(|dir| dir.join(".cargo")).chain(home());
+        let homes = cwd.ancestors().map(|dir| dir.join(".cargo")).chain(cargo_home());
         let mut seen = Vec::new();
         let files = homes.filter_map(|dir| {
             if seen.contains(&dir) {
@@ -68,8 +70,8 @@ impl Config {
     }
 }
 
-fn home() -> Option<PathBuf> {
-    env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")))
+fn cargo_home() -> Option<PathBuf> {
+    env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(home()?.join(".cargo")))
 }
 
 fn read(path: &Path) -> Option<(PathBuf, Table)> {

@@ -32,6 +32,17 @@ pub(crate) fn last_os(what: impl Into<String>) -> Error {
     Error::Os { what: what.into(), source: std::io::Error::last_os_error() }
 }
 
+/// Makes sure that /proc is there: all memory of processes is read and written through it.
+pub(crate) fn needs_proc() -> Result<(), Error> {
+    if std::path::Path::new("/proc/self/mem").exists() {
+        return Ok(());
+    }
+    Err(Error::Forbidden {
+        what: "there is no /proc here, through which processes are looked into".into(),
+        remedy: "mount it: `mount -t proc proc /proc`, before chroot(8) at its place in the new root".into(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

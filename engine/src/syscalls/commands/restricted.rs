@@ -65,6 +65,9 @@ pub(in crate::syscalls) static MODIFY_LDT: Commands = Commands {
     others: |_| Some(Refused(libc::ENOSYS)),
 };
 
+/// `MADV_COLLAPSE` (linux/mman.h), which not every C library has.
+const MADV_COLLAPSE: u64 = 25;
+
 /// process_madvise(2): the advice is in argument 3. Advice that changes contents is refused.
 pub(in crate::syscalls) static PROCESS_MADVISE: Commands = Commands {
     what: "advice",
@@ -73,7 +76,7 @@ pub(in crate::syscalls) static PROCESS_MADVISE: Commands = Commands {
         (libc::MADV_WILLNEED as u64, QUIET),
         (libc::MADV_COLD as u64, QUIET),
         (libc::MADV_PAGEOUT as u64, QUIET),
-        (libc::MADV_COLLAPSE as u64, QUIET),
+        (MADV_COLLAPSE, QUIET),
     ],
     others: |_| Some(Refused(libc::EINVAL)),
 };

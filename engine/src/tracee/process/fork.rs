@@ -1,6 +1,6 @@
 //! Starts traced child processes.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd};
@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, FromRawFd};
 use libc::{c_char, c_int};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::ptrace;
+use nix::sys::resource::{Resource, rlim_t, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::unistd::Pid;
 
@@ -16,7 +17,7 @@ use super::filter::RECORDED;
 use crate::Error;
 use crate::tracee::area::Area;
 use crate::tracee::ptrace::{Running, Stop, Stopped, WaitStatus};
-use crate::tracee::system::{PAGE, last_os, os};
+use crate::tracee::system::{PAGE, last_os, needs_proc, os};
 
 /// The source of a child's standard input, which determines who gets the terminal's signals (Ctrl-C).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,17 +154,18 @@ enum Step {
 
 /// What a replayed process may have at most (setrlimit(2)): it writes no file, leaves no memory behind when it dies,
 /// locks none, and has no descriptors but those that are opened for it to map.
-const LIMITS: [(libc::__rlimit_resource_t, libc::rlim_t); 5] = [
-    (libc::RLIMIT_CORE, 0),
-    (libc::RLIMIT_FSIZE, 0),
-    (libc::RLIMIT_MEMLOCK, 0),
-    (libc::RLIMIT_MSGQUEUE, 0),
-    (libc::RLIMIT_NOFILE, 16),
+const LIMITS: [(Resource, rlim_t); 5] = [
+    (Resource::RLIMIT_CORE, 0),
+    (Resource::RLIMIT_FSIZE, 0),
+    (Resource::RLIMIT_MEMLOCK, 0),
+    (Resource::RLIMIT_MSGQUEUE, 0),
+    (Resource::RLIMIT_NOFILE, 16),
 ];
 
 /// Fork a child that is traced, has the filter, and stands in its first system call
 /// under the filter.
 pub(super) fn fork_traced(area: &Area, then: &Then) -> Result<Stopped, Error> {
+    needs_proc()?;
     let (go_read, mut go_write) = pipe()?;
     let (mut report_read, report_write) = pipe()?;
     let rseq = registered_rseq();
@@ -346,8 +348,7 @@ unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
                     forget_rseq(rseq);
                 }
                 for (resource, most) in LIMITS {
-                    let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
-                    if libc::setrlimit(resource, &raw const limit) != 0 {
+                    if setrlimit(resource, most, most).is_err() {
                         fail(Step::Limits);
                     }
                 }
@@ -400,12 +401,20 @@ unsafe fn child(fds: &Descriptors, then: &Then) -> ! {
 
 /// Returns what glibc has registered for this thread. C libraries without `__rseq_size` have registered nothing.
 fn registered_rseq() -> Option<Rseq> {
-    let symbol = |name: &CStr| {
-        // SAFETY: a lookup by a valid C string.
-        unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }
-    };
-    let offset = symbol(c"__rseq_offset").cast::<isize>();
-    let size = symbol(c"__rseq_size").cast::<u32>();
+    let (offset, size): (*const isize, *const u32);
+    // SAFETY: only loads what the linker, static or dynamic, says of two symbols: their addresses, or null where nobody
+    // defines them. (dlsym(3) finds nothing in a static program.)
+    unsafe {
+        std::arch::asm!(
+            ".weak __rseq_offset",
+            ".weak __rseq_size",
+            "mov {}, qword ptr [rip + __rseq_offset@GOTPCREL]",
+            "mov {}, qword ptr [rip + __rseq_size@GOTPCREL]",
+            out(reg) offset,
+            out(reg) size,
+            options(nostack, pure, readonly, preserves_flags)
+        );
+    }
     if offset.is_null() || size.is_null() {
         return None;
     }

@@ -18,3 +18,9 @@ pub use task::{
 pub use to_exit::to_exit;
 pub use vectors::{FrameState, StateLayout, Vectors};
 pub use wake_up_timer::WakeUpTimer;
+
+/// The type that the C library gives a request of ptrace(2).
+#[cfg(target_env = "musl")]
+type Request = libc::c_int;
+#[cfg(not(target_env = "musl"))]
+type Request = libc::c_uint;

@@ -72,7 +72,7 @@ pub enum Resume {
 }
 
 impl Resume {
-    fn request(self) -> libc::c_uint {
+    fn request(self) -> super::Request {
         match self {
             Self::Freely => libc::PTRACE_CONT,
             Self::ToSyscallExit => libc::PTRACE_SYSCALL,
@@ -150,13 +150,14 @@ impl Stopped {
     /// # Errors
     /// If the task has been killed, or the kernel is older than Linux 5.3.
     pub fn at_entry(&self) -> Result<bool, Error> {
-        /// `op` of `struct ptrace_syscall_info`, its first byte.
-        const ENTRIES: [u8; 2] = [libc::PTRACE_SYSCALL_INFO_ENTRY, libc::PTRACE_SYSCALL_INFO_SECCOMP];
+        /// `PTRACE_GET_SYSCALL_INFO` (linux/ptrace.h).
+        const GET_SYSCALL_INFO: super::Request = 0x420e;
+        /// `op` of `struct ptrace_syscall_info`, its first byte: `PTRACE_SYSCALL_INFO_ENTRY`, `PTRACE_SYSCALL_INFO_SECCOMP`.
+        const ENTRIES: [u8; 2] = [1, 3];
         let mut info = [0_u8; 1];
         // SAFETY: PTRACE_GET_SYSCALL_INFO (ptrace(2)) writes as many bytes to `data` as `addr` says: those of `info`.
-        let result = unsafe {
-            libc::ptrace(libc::PTRACE_GET_SYSCALL_INFO, self.tid.as_raw(), info.len(), info.as_mut_ptr())
-        };
+        let result =
+            unsafe { libc::ptrace(GET_SYSCALL_INFO, self.tid.as_raw(), info.len(), info.as_mut_ptr()) };
         if result == -1 {
             return Err(self.refused("query the stop", nix::errno::Errno::last()));
         }
@@ -170,8 +171,8 @@ impl Stopped {
     pub fn has_signals(&self, shared: bool) -> Result<bool, Error> {
         /// `PTRACE_PEEKSIGINFO_SHARED` (linux/ptrace.h).
         const SHARED: u32 = 1;
-        let flags = if shared { SHARED } else { 0 };
-        let asked = libc::ptrace_peeksiginfo_args { off: 0, flags, nr: 1 };
+        // `struct ptrace_peeksiginfo_args`: offset (in two halves), flags, number.
+        let asked = [0, 0, if shared { SHARED } else { 0 }, 1];
         // SAFETY: an all-zero siginfo is valid; PTRACE_PEEKSIGINFO (ptrace(2)) reads `asked`, and writes the one signal
         // that it asks for to `info`.
         let count = unsafe {

@@ -242,7 +242,7 @@ impl Stopped {
         self.vector_request(libc::PTRACE_SETREGSET, &mut area)
     }
 
-    fn vector_request(&self, request: libc::c_uint, area: &mut libc::iovec) -> Result<(), Error> {
+    fn vector_request(&self, request: super::Request, area: &mut libc::iovec) -> Result<(), Error> {
         /// ELF note types of the extended state, and of the legacy area alone (linux/elf.h).
         const NT_X86_XSTATE: usize = 0x202;
         const NT_PRFPREG: usize = 2;

@@ -14,10 +14,12 @@
 //! | [`facts`] | where and of what a benchmark's result was measured |
 //! | [`latch`] | tells when a recorded program has come to some point |
 //! | [`races`] | the races of the fixtures, and how each is found |
+//! | [`machines`] | other processors, kernels and distributions, for traces to replay on |
 
 pub mod facts;
 pub mod faithful;
 pub mod latch;
+pub mod machines;
 pub mod programs;
 pub mod project;
 pub mod races;

@@ -226,25 +226,25 @@ pub struct Turns {
     pub decisions: u64,
 }
 
-/// What is added to a made-up call's number. The kernel and its filters look at the lower half of rax, the recorder at all of it: so
-/// no call of the program's own is taken for one of these.
+/// What is added to a made-up call's number. The kernel and its filters look at the lower half of rax, the recorder at
+/// all of it: so no call of the program's own is taken for one of these.
 ///
-/// The lower halves are numbers that x86-64 has never had a call for, whose names the filters of containers let through all the
-/// same: they forbid all other unknown numbers, and what a filter forbids does not stop.
+/// The lower halves are numbers that x86-64 has never had a call for, whose names the filters of containers let through
+/// all the same: they forbid all other unknown numbers, and what a filter forbids does not stop.
 const MADE_UP: usize = 0x7272_7465 << 32;
 
 /// The system call number by which the runtime says that the countdown reached zero.
 ///
-/// [`Shared::touched`] and [`Shared::kind`] describe the coming operation. The result is ignored. The recorder never lets it
-/// through. The lower half is that of epoll_ctl_old.
+/// [`Shared::touched`] and [`Shared::kind`] describe the coming operation. The result is ignored. The recorder never
+/// lets it through. The lower half is that of epoll_ctl_old.
 pub const SYS_TICK: usize = MADE_UP | 214;
 
 /// The system call number by which the runtime announces itself. Returns 1 under the recorder; `-ENOSYS` from a kernel,
 /// which means that nobody records. The lower half is that of epoll_wait_old.
 pub const SYS_HELLO: usize = MADE_UP | 215;
 
-/// The system call number that ends code injected by the recorder, while which runs no other call has it: get_thread_area's, which is
-/// for 32-bit programs.
+/// The system call number that ends code injected by the recorder, while which runs no other call has it:
+/// get_thread_area's, which is for 32-bit programs.
 pub const SYS_INJECTED: usize = 211;
 
 /// The system call number by which the buffer says that an instruction cannot be done now: its log is full, or

@@ -1,5 +1,5 @@
-// Runs a program under what `docker run` puts on one: a filter of system calls as its default profile is, for somebody without
-// capabilities (https://docs.docker.com/engine/security/seccomp/), and no new privileges.
+// Runs a program under what `docker run` puts on one: a filter of system calls as its default profile is, for somebody
+// without capabilities (https://docs.docker.com/engine/security/seccomp/), and no new privileges.
 //
 //     contained PROGRAM [ARGUMENT]...
 #include <errno.h>

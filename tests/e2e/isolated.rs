@@ -1,16 +1,18 @@
 //! A replay needs nothing of the world: it runs where there is nothing but the tool, its libraries, /proc and the trace,
 //! with no network, and leaves there no file.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::unistd::geteuid;
 use rrtest_tests::Harness;
+use rrtest_tests::machines;
 use rrtest_tests::project::Project;
 use rrtest_tests::tool::Run;
 
-use crate::{Test, tests};
+use crate::{Test, Tests, tests};
 
 pub(crate) const TESTS: &[Test] = tests![of_files_and_threads, of_sockets, of_processes];
 
@@ -82,11 +84,34 @@ fn of_processes(world: &Harness) {
     replays_in_nothing(world, "processes", PROCESSES, 0);
 }
 
+pub(crate) fn add_slow(tests: &mut Tests) {
+    tests.add("slow::static_program".to_owned(), a_static_program);
+}
+
+/// One file is enough, for an ordinary user, too. It takes /proc, and says so.
+fn a_static_program(world: &Harness) {
+    let program = machines::static_program().expect("a static program");
+    for user in [None, Some("65534")] {
+        let nowhere = Nowhere::of_static(world, &program, user);
+        replays_there(world, &nowhere, "slow::static_program", FILES, 9);
+        replays_there(world, &nowhere, "slow::static_program", PROCESSES, 0);
+        if nowhere.forbidden().is_none() {
+            let mut command = nowhere.command_without_proc();
+            let run = Run::of(command.args(["/cargo-rrtest", "rrtest", "replay", "/trace"])).expect(70);
+            let run = run.says(&["there is no /proc here", "mount -t proc proc /proc"]);
+            assert_eq!(run.text(), "", "{run}");
+        }
+    }
+}
+
 /// Record a program that exits with this code, and replay it in an empty world.
 fn replays_in_nothing(world: &Harness, what: &str, source: &str, code: i32) {
-    let nowhere = Nowhere::new(world);
+    replays_there(world, &Nowhere::new(world), &format!("isolated::of_{what}"), source, code);
+}
+
+fn replays_there(world: &Harness, nowhere: &Nowhere, test: &str, source: &str, code: i32) {
     if let Some(why) = nowhere.forbidden() {
-        world.skip(&format!("isolated::of_{what}"), &format!("no namespaces of one's own here: {why}"));
+        world.skip(test, &format!("no namespaces of one's own here: {why}"));
         return;
     }
     let project = Project::new(world, &[("src/main.rs", source)]);
@@ -96,7 +121,9 @@ fn replays_in_nothing(world: &Harness, what: &str, source: &str, code: i32) {
     command.arg(traces.path()).arg("--").arg(program);
     let recorded = Run::of(&mut command).expect(code).says(&["(verified)"]);
     let trace = rrtest_tests::traces(traces.path()).pop().expect("a trace");
-    fs::copy(trace, nowhere.root.path().join("trace")).expect("a copy");
+    let copy = nowhere.root.path().join("trace");
+    fs::copy(trace, &copy).expect("a copy");
+    fs::set_permissions(copy, Permissions::from_mode(0o644)).expect("a file for everybody");
     drop((project, traces));
 
     let before = nowhere.files();
@@ -111,27 +138,47 @@ fn replays_in_nothing(world: &Harness, what: &str, source: &str, code: i32) {
 /// A root directory with the tool in it, and what the tool is linked with.
 struct Nowhere {
     root: tempfile::TempDir,
+    /// As whom the tool runs there, if not as us.
+    user: Option<&'static str>,
 }
 
 impl Nowhere {
     fn new(world: &Harness) -> Self {
-        let root = world.dir();
-        fs::create_dir(root.path().join("proc")).expect("a directory");
-        fs::copy(&world.tool.path, root.path().join("cargo-rrtest")).expect("a copy");
+        let nowhere = Self::of_static(world, &world.tool.path, None);
         let libraries = Run::of(Command::new("ldd").arg(&world.tool.path)).expect(0).text();
         for library in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
-            let copy = root.path().join(library.trim_start_matches('/'));
+            let copy = nowhere.root.path().join(library.trim_start_matches('/'));
             fs::create_dir_all(copy.parent().expect("a parent")).expect("directories");
             fs::copy(library, copy).expect("a copy");
         }
-        Self { root }
+        nowhere
+    }
+
+    /// One of a program that is linked with nothing. If we are root, it runs as `user`.
+    fn of_static(world: &Harness, program: &Path, user: Option<&'static str>) -> Self {
+        let root = world.dir();
+        fs::set_permissions(root.path(), Permissions::from_mode(0o755)).expect("a root for everybody");
+        fs::create_dir(root.path().join("proc")).expect("a directory");
+        fs::copy(program, root.path().join("cargo-rrtest")).expect("a copy");
+        Self { root, user: user.filter(|_| geteuid().is_root()) }
     }
 
     /// What comes after it runs with this root, no network, and processes of its own: see unshare(1).
     fn command(&self) -> Command {
+        self.unshare(&["--mount-proc"])
+    }
+
+    fn command_without_proc(&self) -> Command {
+        self.unshare(&[])
+    }
+
+    fn unshare(&self, options: &[&str]) -> Command {
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"]);
+        command.args(["--mount", "--net", "--pid", "--fork", "--kill-child"]).args(options);
         command.args((!geteuid().is_root()).then_some("--map-root-user"));
+        if let Some(user) = self.user {
+            command.args(["--setuid", user, "--setgid", user]);
+        }
         command.arg("--root").arg(self.root.path()).arg("--").env_clear().env("PATH", "/usr/bin:/bin");
         command
     }

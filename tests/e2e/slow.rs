@@ -1,20 +1,24 @@
 //! What takes long: the promises in their full measure.
 
+use std::path::Path;
 use std::time::Duration;
 
 use rrtest_tests::Harness;
+use rrtest_tests::machines::{self, Disks};
 use rrtest_tests::races::RACES;
 use rrtest_tests::stress_ng::{self, Stand, Status, Table};
 use rrtest_tests::tool::Run;
 
 use crate::replay::elsewhere;
 use crate::steady::survives;
-use crate::{Tests, killed};
+use crate::{Tests, isolated, killed};
 
 pub(crate) fn add(tests: &mut Tests) {
     tests.add("slow::steady".to_owned(), |world| survives(world, "steady", &[], "65"));
     tests.add("slow::stress_ng".to_owned(), stress_ng);
+    tests.add("slow::machines".to_owned(), machines);
     killed::add_slow(tests);
+    isolated::add_slow(tests);
     for race in RACES {
         tests.add(format!("slow::{}", race.package), |world| {
             for seed in 101..106 {
@@ -61,4 +65,29 @@ fn stress_ng(world: &Harness) {
     }
     assert!(surprises.is_empty(), "{}", surprises.join("\n"));
     assert!(ok * 10 >= (ok + others) * 9, "{ok} are recorded, {others} are not");
+}
+
+/// What is recorded here replays on other processors, kernels and distributions, and the other way round.
+fn machines(world: &Harness) {
+    if let Some(why) = machines::missing() {
+        return world.skip("slow::machines", &why);
+    }
+    let program = machines::static_program().expect("a static program");
+    let disks =
+        Disks::new(&Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("machines")).expect("a place");
+    let results = world.dir();
+    let traces = results.path().join("traces");
+    machines::record(world, &traces, &[]).expect("traces");
+    let samples = machines::read(&traces).expect("samples");
+    let mut table = machines::Table::new(samples.iter().map(|sample| sample.name.clone()).collect());
+    let mut wrong = Vec::new();
+    for machine in machines::some() {
+        let verdicts = machines::replay_there(&disks, &machine, &program, &samples, results.path());
+        table.add(machine.to_string(), verdicts.expect("it runs"));
+        let recorded = machines::record_there(&disks, &machine, &program, results.path()).expect("it runs");
+        wrong.extend(recorded.wrong());
+    }
+    println!("{table}");
+    wrong.extend(table.wrong());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -163,7 +163,7 @@ fn a_leak_check(world: &Harness) {
 }
 
 /// What `docker run` allows without further options is enough to record and to replay.
-fn a_container(world: &World) {
+fn a_container(world: &Harness) {
     let dir = world.dir();
     let contained = dir.path().join("contained");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/contained.c");

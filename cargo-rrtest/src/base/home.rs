@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use nix::unistd::Uid;
 
-/// What `HOME` says, else /etc/passwd. The C library would ask all databases that nsswitch.conf(5) lists, for which it loads
-/// libraries: in a static program those of another version.
+/// What `HOME` says, else /etc/passwd. The C library would ask all databases that nsswitch.conf(5) lists, for which it
+/// loads libraries: in a static program those of another version.
 pub(crate) fn home() -> Option<PathBuf> {
     let named = env::var_os("HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
     named.or_else(|| in_passwd(&fs::read_to_string("/etc/passwd").ok()?, Uid::current()))

@@ -1,5 +1,5 @@
-//! What every other room uses: exit codes and errors, Ctrl-C, process groups, what `/proc` says, cores, the home directory, colours,
-//! words and a hash.
+//! What every other room uses: exit codes and errors, Ctrl-C, process groups, what `/proc` says, cores, the home
+//! directory, colours, words and a hash.
 //!
 //! This room stands on no other one.
 

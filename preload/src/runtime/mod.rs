@@ -32,7 +32,8 @@ global_asm!(".hidden rrtest_hello");
 #[unsafe(no_mangle)]
 extern "C" fn rrtest_hello() {
     let answer: isize;
-    // SAFETY: no kernel does anything at a call with this number; the recorder's answer touches no memory that Rust knows of.
+    // SAFETY: no kernel does anything at a call with this number; the recorder's answer touches no memory that Rust
+    // knows of.
     unsafe {
         asm!("syscall", inlateout("rax") SYS_HELLO => answer, lateout("rcx") _, lateout("r11") _, options(nostack));
     }

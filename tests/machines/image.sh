@@ -21,7 +21,7 @@ echo MODULES=list > "$root/etc/initramfs-tools/conf.d/machine"
 printf '%s\n' virtio_pci virtio_blk ext4 >> "$root/etc/initramfs-tools/modules"
 chroot "$root" update-initramfs -u > /dev/null
 END
-mmdebstrap --quiet --variant=minbase --mode=root --include=linux-image-cloud-amd64,python3-minimal \
+mmdebstrap --quiet --variant=minbase --mode=root --include=linux-image-cloud-amd64,python3 \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
     --customize-hook="sh '$work/customize' \"\$1\" '$here'" \

@@ -254,7 +254,7 @@ pub(super) fn commands(dir: &Path) -> Result<Vec<(String, String)>> {
         ("shell", "for i in 1 2 3; do echo $i | tr 1-3 a-c; done | sort -r; ls /; exit 5"),
         (
             "perl",
-            "perl -e 'for (1..3) { if (!fork) { print \"child $_\\n\"; exit $_ } wait; print $? >> 8, \"\\n\" } kill USR1 => $$'",
+            "perl -e 'for (1..3) { if (!fork) { exit $_ } wait; print $? >> 8, \"\\n\" } kill USR1 => $$'",
         ),
         ("python", "exec python3 threads.py"),
         ("strings-static", "exec ./strings"),

@@ -148,7 +148,7 @@ impl CallSites {
             let patch = match self.ahead.get(&(*file, site)) {
                 // Its stub is in place.
                 Some(known) => known.clone().map(|known| MovedRead { stub_code: Vec::new(), ..known }),
-                None => self.plan_ahead(area, memory, file, mapped, site)?,
+                None => self.plan_ahead(area, memory, file, mapped, site),
             };
             if let Some(patch) = patch {
                 memory.write(patch.site, &patch.code)?;
@@ -168,8 +168,8 @@ impl CallSites {
         file: &FileState,
         mapped: &Mapped<'_>,
         site: u64,
-    ) -> Result<Option<MovedRead>, Error> {
-        let Some(stub) = self.next_stub() else { return Ok(None) };
+    ) -> Option<MovedRead> {
+        let stub = self.next_stub()?;
         let plans = || PLANS.lock().unwrap_or_else(PoisonError::into_inner);
         let end = mapped.start + mapped.len;
         let here = memory.available(site, BEHIND.min(end.saturating_sub(site) as usize));
@@ -177,7 +177,7 @@ impl CallSites {
         let patch = match known {
             Some((_, patch)) => patch,
             None => {
-                let patch = plan_in(memory, mapped.start..end, site, stub)?.map(|patch| {
+                let patch = plan_in(memory, mapped.start..end, site, stub).map(|patch| {
                     let places = patch.places();
                     MovedRead { site, code: patch.new, stub, stub_code: patch.stub, places }
                 });
@@ -194,7 +194,7 @@ impl CallSites {
             self.patched.push((NO_CALL, site));
         }
         self.ahead.insert((*file, site), placed.clone());
-        Ok(placed)
+        placed
     }
 
     /// Plans how to patch a call site of a process. Returns `None` if it cannot be patched.
@@ -210,7 +210,7 @@ impl CallSites {
         let Some(stub) = self.next_stub() else { return Ok(None) };
         // Code that the program writes, or shares with others, is left alone.
         let Some(mapped) = code_around(pid, address)? else { return Ok(None) };
-        let patch = plan_in(memory, mapped.start..mapped.end, address, stub)?;
+        let patch = plan_in(memory, mapped.start..mapped.end, address, stub);
         // A site cannot be patched if a handler may return into the middle of what would be overwritten.
         Ok(patch.filter(|patch| !patch.interior().any(|ip| self.returned_to.contains(&ip))))
     }
@@ -302,11 +302,12 @@ impl CallSites {
 }
 
 /// Plans how to patch a call site in a process's code. Returns `None` if it cannot be patched.
-fn plan_in(memory: &Memory, code: Range<u64>, site: u64, stub: u64) -> Result<Option<Patch>, Error> {
+fn plan_in(memory: &Memory, code: Range<u64>, site: u64, stub: u64) -> Option<Patch> {
     let start = code.start.max(site.saturating_sub(AROUND));
     let end = code.end.min(site.saturating_add(AROUND));
-    let bytes = memory.bytes(start, (end - start) as usize)?;
-    Ok(plan(&Window { address: start, bytes: &bytes }, site, stub, ENTRY as u64).ok())
+    // A mapping can go on behind the end of its file, where there is nothing to read.
+    let bytes = memory.available(start, (end - start) as usize);
+    plan(&Window { address: start, bytes: &bytes }, site, stub, ENTRY as u64).ok()
 }
 
 impl Tasks {

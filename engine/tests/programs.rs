@@ -17,7 +17,7 @@ use rrtest_engine::replay::{self, Replayed};
 use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::schedule::surprise::{Surprise, Surprises};
 use rrtest_engine::task::TaskId;
-use rrtest_engine::trace::event::{Effect, Event, FileRange};
+use rrtest_engine::trace::event::{Event, FileRange};
 use rrtest_engine::trace::log::Log;
 use rrtest_engine::trace::{Bytes, Machine, Source, TraceError};
 use rrtest_engine::tracee::buffered_calls;
@@ -664,7 +664,7 @@ fn schedule(recording: &Recording) -> Vec<(TaskId, Vec<(u64, u32)>)> {
 
 #[test]
 fn the_schedule_is_the_same_whether_wakes_and_calls_stop_or_not() {
-    for (name, args) in [("turns", &[][..]), ("relay", &["limits"]), ("again", &[])] {
+    for (name, args) in [("turns", &[][..]), ("relay", &["limits"])] {
         let directory = tempfile::tempdir().expect("a directory");
         let path = compile(name, directory.path());
         for seed in 0..8 {
@@ -684,35 +684,6 @@ fn the_schedule_is_the_same_whether_wakes_and_calls_stop_or_not() {
                 assert_eq!(other.stats, neither.stats, "{name}, seed {seed}");
             }
         }
-    }
-}
-
-/// A process makes the calls without a stop at whose instructions others of the same program have come before.
-#[test]
-fn what_is_started_again_stops_less() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = compile("again", directory.path());
-    for (strategy, seed) in STRATEGIES.into_iter().flat_map(|strategy| [(strategy, 0), (strategy, 3)]) {
-        let recording = record(&path, &[], directory.path(), strategy, seed);
-        assert_eq!(recording.ending, Ending::Exited(0));
-        // For each process, how often it opens a file with a stop. The first is the one that starts the others.
-        let mut opened = vec![0];
-        for event in recording.log.events() {
-            match event.expect("an event") {
-                Event::Syscall(call) if matches!(call.effect, Effect::Executed(_)) => opened.push(0),
-                Event::Syscall(call) if call.number == libc::SYS_openat as u64 => {
-                    *opened.last_mut().expect("a process") += 1;
-                }
-                _ => {}
-            }
-        }
-        assert_eq!(opened.len(), 7, "{opened:?}");
-        if strategy == StrategyName::Fair {
-            assert!(opened[1] >= 2 && opened[3..].iter().all(|count| *count == 0), "{opened:?}");
-        }
-        let (replayed, output) = replay_recording(&recording).expect("a replay");
-        assert_eq!((&replayed.ending, replayed.stats), (&recording.ending, recording.stats));
-        assert_eq!(output, recording.output);
     }
 }
 

@@ -7,13 +7,11 @@
 pub(super) mod buffer;
 pub(super) mod call_sites;
 pub(super) mod hand_over;
-pub(super) mod known_code;
 pub(super) mod reads;
 
 use buffer::Buffer;
 use call_sites::CallSites;
 use hand_over::HandOver;
-use known_code::KnownCode;
 use reads::Reads;
 
 /// What is known of the recorder's code in the program's processes.
@@ -22,6 +20,5 @@ pub(super) struct InProcess {
     pub(super) buffer: Buffer,
     pub(super) call_sites: CallSites,
     pub(super) reads: Reads,
-    pub(super) known: KnownCode,
     pub(super) hand_over: HandOver,
 }

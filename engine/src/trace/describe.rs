@@ -51,10 +51,7 @@ impl Display for Description<'_> {
             Event::Entered(position) => write!(f, "stops in front of a system call at {position}"),
             Event::MovedReads(MovedReads { task, moved }) => {
                 let count = moved.len();
-                write!(
-                    f,
-                    "{count} instructions of {task} that read clocks, or make calls, lead into the buffer"
-                )
+                write!(f, "{count} instructions of {task} that read clocks and the like lead into the buffer")
             }
             Event::TrappedRead(read) => {
                 let name = What::of_word(read.what.into()).read.name();

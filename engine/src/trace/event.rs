@@ -43,8 +43,7 @@ pub enum Event {
     Buffered(#[serde(with = "bytes")] Vec<u8>),
     /// The running task made a system call.
     Syscall(Syscall),
-    /// Code that a task has mapped leads into the buffer from now on, at instructions that read what the program cannot
-    /// know, and at call sites that are known.
+    /// Code that a task has mapped reads what the program cannot know: it leads into the buffer from now on.
     MovedReads(MovedReads),
     /// The running task came to an instruction that does, and the buffer's log was taken before that was logged.
     Drained(Position),
@@ -250,7 +249,7 @@ impl Stream {
     }
 }
 
-/// Instructions that read what the program cannot know, and call sites, in code that a task has mapped.
+/// Instructions that read what the program cannot know, in code that a task has mapped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MovedReads {
     /// Which task.

@@ -24,6 +24,8 @@ const FILTERS: &[(&str, &str)] = &[
     (r"\b\d+ preemptions?\b", "[n] preemptions"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "[date]"),
     (r"rustc \d.*", "rustc [version]"),
+    (r"machine x86-64-v2 on .*, Linux .*", "machine x86-64-v2 on [processor], Linux [version]"),
+    (r"\bformat \d+", "format [ours]"),
     (r"\b\d+ traced system calls?", "[n] traced system calls"),
     (r"\b\d+ (events?|variables?|mapped files?)\b", "[n] $1"),
     (r"\b\d+(\.\d+)? (B|KiB|MiB)\b", "[size]"),

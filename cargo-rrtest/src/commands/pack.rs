@@ -7,6 +7,7 @@ use rrtest_engine::trace::unnamed::Unnamed;
 use rrtest_engine::trace::{Trace, pack as engine_pack};
 
 use super::cli::Pack;
+use super::given;
 use crate::base::exit::{CliError, Status};
 use crate::base::terminal::print;
 use crate::base::words::{relative, size};
@@ -14,28 +15,24 @@ use crate::store::traces::{Entry, Store};
 
 /// Make traces stand alone: in place, or one of them as another file.
 pub(crate) fn pack(options: &Pack) -> Result<Status, CliError> {
-    let store = || Store::find(options.place.trace_dir.as_deref(), &options.place.selection());
+    let place = &options.place;
     let paths: Vec<PathBuf> = if options.all {
-        store()?.entries()?.into_iter().map(|entry| entry.path).collect()
+        let store = Store::find(place.trace_dir.as_deref(), &place.selection())?;
+        store.entries()?.into_iter().map(|entry| entry.path).collect()
     } else if options.traces.is_empty() {
-        vec![store()?.resolve(None)?]
+        vec![given::find(None, place)?]
     } else {
-        // A path needs no store.
-        let path = |trace: &String| {
-            let path = PathBuf::from(trace);
-            if path.is_file() { Ok(path) } else { store()?.resolve(Some(trace)) }
-        };
-        options.traces.iter().map(path).collect::<Result<_, _>>()?
+        options.traces.iter().map(|trace| given::find(Some(trace), place)).collect::<Result<_, _>>()?
     };
     if let (Some(output), [path]) = (&options.output, &paths[..]) {
-        let trace = open(path)?;
+        let trace = given::read(path)?;
         let name = |out: Unnamed| out.name(output);
         write(&trace, directory(output), name)?;
         print(&format!("packed {} as {}\n", relative(path).display(), relative(output).display()))?;
         return Ok(Status::Success);
     }
     for path in paths {
-        let trace = open(&path)?;
+        let trace = given::read(&path)?;
         if trace.beside().is_empty() {
             print(&format!("{} stands alone already\n", relative(&path).display()))?;
         } else {
@@ -81,10 +78,6 @@ fn write(
     let out = Unnamed::create(directory).map_err(failed)?;
     engine_pack(trace, &out).map_err(|error| CliError::new(Status::Recorder, error))?;
     name(out).map_err(failed)
-}
-
-fn open(path: &Path) -> Result<Trace, CliError> {
-    Trace::open(path).map_err(|error| CliError::new(Status::Recorder, error))
 }
 
 fn directory(path: &Path) -> &Path {

@@ -85,13 +85,15 @@ fn protocol(protocol: Protocol) -> Option<&'static str> {
     }
 }
 
+/// What Unix sockets have in place of a protocol.
+const UNIX: &str = "unix";
+
 fn endpoint(endpoint: &Endpoint) -> String {
-    match endpoint {
-        Endpoint::Port(its, address) => {
-            protocol(*its).map_or_else(|| address.to_string(), |name| format!("{address} ({name})"))
-        }
-        Endpoint::Path(path) => format!("{} (Unix socket)", path.display()),
-        Endpoint::Abstract(name) => format!("@{} (Unix socket)", name.to_string_lossy()),
+    let Address { protocol, address } = address(endpoint);
+    match protocol {
+        Some(UNIX) => format!("{address} (Unix socket)"),
+        Some(name) => format!("{address} ({name})"),
+        None => address,
     }
 }
 
@@ -173,7 +175,7 @@ fn all<T: Ord, U>(list: &Listed<T>, one: impl Fn(&T) -> U) -> Vec<U> {
 }
 
 fn address(endpoint: &Endpoint) -> Address {
-    let unix = |address| Address { protocol: Some("unix"), address };
+    let unix = |address| Address { protocol: Some(UNIX), address };
     match endpoint {
         Endpoint::Port(its, address) => Address { protocol: protocol(*its), address: address.to_string() },
         Endpoint::Path(path) => unix(path.display().to_string()),

@@ -194,23 +194,13 @@ struct Start {
     prefix: [u8; PREFIX],
     /// The length of the payload.
     len: usize,
-    /// The length of what it decompresses to.
-    raw_len: usize,
     crc: u32,
 }
 
 /// Read the block at `at`, which must end at `end` at the latest. Returns its contents and where it ends.
 pub(super) fn read(file: &File, at: u64, end: u64) -> Result<(Vec<u8>, u64), Fault> {
-    let start = start(file, at, end)?;
-    let mut payload = vec![0; start.len];
-    verify(file, at, &start, &mut payload)?;
-    let raw = Decompressor::new()
-        .and_then(|mut decompressor| decompressor.decompress(&payload, start.raw_len))
-        .map_err(|_| Fault::Damaged("a block does not decompress"))?;
-    if raw.len() != start.raw_len {
-        return Err(Fault::Damaged("a block decompresses to another length"));
-    }
-    Ok((raw, at + (PREFIX + start.len) as u64))
+    let stored = stored(file, at, end)?;
+    Ok((stored.contents()?, at + stored.0.len() as u64))
 }
 
 /// A block as it is stored, wherever that is.
@@ -219,12 +209,22 @@ pub(super) struct Stored(Vec<u8>);
 /// Reads the block at `at` without decompressing it.
 pub(super) fn stored(file: &File, at: u64, end: u64) -> Result<Stored, Fault> {
     let start = start(file, at, end)?;
-    let mut payload = vec![0; start.len];
-    verify(file, at, &start, &mut payload)?;
-    Ok(Stored([&start.prefix[..], &payload].concat()))
+    let mut bytes = vec![0; PREFIX + start.len];
+    bytes[..PREFIX].copy_from_slice(&start.prefix);
+    verify(file, at, &start, &mut bytes[PREFIX..])?;
+    Ok(Stored(bytes))
 }
 
 impl Stored {
+    /// Decompresses it.
+    pub(super) fn contents(&self) -> Result<Vec<u8>, Fault> {
+        let len = u32_at(&self.0, 4) as usize;
+        let raw = Decompressor::new()
+            .and_then(|mut decompressor| decompressor.decompress(&self.0[PREFIX..], len))
+            .map_err(|_| Fault::Damaged("a block does not decompress"))?;
+        if raw.len() == len { Ok(raw) } else { Err(Fault::Damaged("a block decompresses to another length")) }
+    }
+
     /// Returns its bytes for this offset, of which the checksum is, too.
     pub(super) fn at(mut self, at: u64) -> Vec<u8> {
         seal(&mut self.0, at);
@@ -262,7 +262,7 @@ fn start(file: &File, at: u64, end: u64) -> Result<Start, Fault> {
     if u64::from(len) > room - PREFIX as u64 {
         return Err(Fault::Damaged("a block is cut off"));
     }
-    Ok(Start { prefix, len: len as usize, raw_len: raw_len as usize, crc })
+    Ok(Start { prefix, len: len as usize, crc })
 }
 
 /// Read a block's payload, a buffer at a time, and compare its checksum.

@@ -75,15 +75,7 @@ impl FileBlocks {
     /// # Errors
     /// If it is damaged, or the trace that has it is not there.
     pub(super) fn read(&self, file: &StoredFile, stored: &StoredBlock) -> Result<Vec<u8>, TraceError> {
-        let (part, at) = self.find(stored.at)?;
-        let read = block::read(&part.file, at, part.len).map(|(bytes, _)| bytes);
-        match stored.at {
-            Place::Here(_) => read.map_err(|fault| part.faulty(file, fault)),
-            // The name may belong to something else by now.
-            Place::Beside { .. } => {
-                read.ok().filter(|bytes| digest(bytes) == stored.digest).ok_or_else(|| self.gone(&part.path))
-            }
-        }
+        self.stored(file, stored).map(|(_, contents)| contents)
     }
 
     /// Whether a block is as it was written, for one whose contents are not needed; it is read a buffer at a time. Those of
@@ -106,7 +98,7 @@ impl FileBlocks {
         }
     }
 
-    /// Returns the bytes of a block as they are stored, to be stored elsewhere.
+    /// Returns a block as it is stored, to be stored elsewhere, and its contents.
     ///
     /// # Errors
     /// As [`Self::read`].
@@ -114,11 +106,18 @@ impl FileBlocks {
         &self,
         file: &StoredFile,
         stored: &StoredBlock,
-    ) -> Result<block::Stored, TraceError> {
-        // Its digest is compared, too.
-        self.read(file, stored)?;
+    ) -> Result<(block::Stored, Vec<u8>), TraceError> {
         let (part, at) = self.find(stored.at)?;
-        block::stored(&part.file, at, part.len).map_err(|fault| part.faulty(file, fault))
+        let read = block::stored(&part.file, at, part.len)
+            .and_then(|block| block.contents().map(|contents| (block, contents)));
+        match stored.at {
+            Place::Here(_) => read.map_err(|fault| part.faulty(file, fault)),
+            // The name may belong to something else by now.
+            Place::Beside { .. } => {
+                let same = |(_, contents): &(_, Vec<u8>)| digest(contents) == stored.digest;
+                read.ok().filter(same).ok_or_else(|| self.gone(&part.path))
+            }
+        }
     }
 
     fn find(&self, place: Place) -> Result<(&Part, u64), TraceError> {

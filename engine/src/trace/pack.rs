@@ -24,7 +24,8 @@ pub fn pack(trace: &Trace, out: &Unnamed) -> Result<(), TraceError> {
             if stored.here().is_some() {
                 continue;
             }
-            let bytes = trace.file_blocks().stored(file, &stored)?.at(at);
+            let (block, _) = trace.file_blocks().stored(file, &stored)?;
+            let bytes = block.at(at);
             out.file().write_all_at(&bytes, at).map_err(|source| refused(out, at, source))?;
             file.blocks.entry(number).and_modify(|block| block.at = Place::Here(at));
             at += bytes.len() as u64;

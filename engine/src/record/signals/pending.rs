@@ -30,7 +30,7 @@ use crate::record::tree::task::{Hold, Task};
 use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 use crate::trace::event::Write;
-use crate::tracee::{SignalSet, Signals, Stopped, on_task, signals};
+use crate::tracee::{FrameState, SignalSet, Signals, Stopped, on_task, signals};
 
 /// Signals that by default do nothing (signal(7)).
 const HARMLESS: SignalSet = SignalSet::of(&[libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH, libc::SIGCONT]);
@@ -75,18 +75,14 @@ impl Tasks {
     /// Returns the size of what the kernel has pushed at `sp`: `struct rt_sigframe` up to the end of the extended
     /// processor state (arch/x86/include/asm/sigframe.h, uapi/asm/sigcontext.h).
     pub(in crate::record) fn frame_size(&self, id: TaskId, sp: u64) -> Flow<usize> {
-        const FPSTATE_POINTER: u64 = 8 + 40 + 23 * 8;
-        const SW_RESERVED: u64 = 464;
-        const MAGIC: u32 = 0x4650_5853;
-        const LEGACY: u64 = 512;
+        /// Bytes of the return address, in front of `struct ucontext`.
+        const RETURN: u64 = 8;
         const LARGEST: u64 = 64 << 10;
-        let fpstate = self.space(id).memory.u64(sp + FPSTATE_POINTER)?;
-        let extended = if self.space(id).memory.u32(fpstate + SW_RESERVED)? == MAGIC {
-            u64::from(self.space(id).memory.u32(fpstate + SW_RESERVED + 4)?)
-        } else {
-            LEGACY
-        };
-        Ok((fpstate + extended).saturating_sub(sp).min(LARGEST) as usize)
+        let memory = &self.space(id).memory;
+        let fpstate = memory.u64(sp + RETURN + FrameState::POINTER)?;
+        let mut legacy = [0; FrameState::LEGACY];
+        memory.read(fpstate, &mut legacy)?;
+        Ok((fpstate + FrameState::pushed(&legacy)).saturating_sub(sp).min(LARGEST) as usize)
     }
 
     /// Sends again the signals that were kept back. They arrive when the task goes on.

@@ -69,17 +69,14 @@ impl Step<'_, '_> {
         stopped: Stopped,
         registers: Registers,
     ) -> Result<(), Error> {
-        /// Offsets behind the return address, which the handler has popped: `struct sigcontext_64` in `struct ucontext`
-        /// (arch/x86/include/asm/sigframe.h, asm-generic/ucontext.h), and in it the address of the vector registers.
-        const CONTEXT: u64 = 40;
-        const FPSTATE: u64 = CONTEXT + 23 * 8;
         /// The kernel stores the vector registers at multiples of this, and takes them from nowhere else.
         const ALIGNMENT: u64 = 64;
         let memory = self.memory();
+        // `struct ucontext` follows the return address, which the handler has popped (arch/x86/include/asm/sigframe.h).
         let at = |offset: u64| registers.sp().checked_add(offset);
         let mut context = [0; Registers::CONTEXT];
-        let general = at(CONTEXT).and_then(|address| memory.read(address, &mut context).ok());
-        let fpstate = at(FPSTATE).and_then(|address| memory.u64(address).ok());
+        let general = at(Registers::CONTEXT_AT).and_then(|address| memory.read(address, &mut context).ok());
+        let fpstate = at(FrameState::POINTER).and_then(|address| memory.u64(address).ok());
         let layout = self.live.contents.machine().states();
         let vectors =
             fpstate.filter(|address| *address != 0 && address.is_multiple_of(ALIGNMENT)).and_then(|start| {

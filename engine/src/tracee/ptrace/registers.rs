@@ -235,6 +235,9 @@ impl Registers {
         self
     }
 
+    /// Offset in `struct ucontext` (asm-generic/ucontext.h) of the part of a frame that [`Self::returned`] reads.
+    pub const CONTEXT_AT: u64 = 40;
+
     /// Bytes of the part of a frame that [`Self::returned`] reads.
     pub const CONTEXT: usize = 18 * 8;
 

@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use rrtest_preload::processor::{machine_cpuid, machine_xgetbv};
 use serde::{Deserialize, Serialize};
 
+use super::registers::Registers;
 use super::task::Stopped;
 use crate::Error;
 
@@ -109,21 +110,36 @@ pub struct FrameState {
 }
 
 impl FrameState {
+    /// Offset of the state's address in `struct ucontext`: behind 23 words of `struct sigcontext_64`.
+    pub const POINTER: u64 = Registers::CONTEXT_AT + 23 * 8;
+
+    /// Bytes of the legacy area, with which the state begins.
+    pub const LEGACY: usize = LEGACY;
+
+    /// Offset of `struct _fpx_sw_bytes` in the legacy area.
+    const RESERVED: usize = 464;
+
+    /// Returns how many bytes the kernel has pushed for the state, of which this is the legacy area: what that says if
+    /// more follows it (`FP_XSTATE_MAGIC1`, then `extended_size`).
+    #[must_use]
+    pub fn pushed(legacy: &[u8; LEGACY]) -> u64 {
+        const MAGIC: [u8; 4] = 0x4650_5853_u32.to_le_bytes();
+        let words = &legacy[Self::RESERVED..];
+        if words.starts_with(&MAGIC) { u64_at(words, 0) >> 32 } else { LEGACY as u64 }
+    }
+
     /// Reads the state that the kernel has pushed at an address, in this layout. `read` reads memory. None if there is no
     /// such memory: the kernel raises SIGSEGV then.
     pub fn read(layout: &StateLayout, mut read: impl FnMut(usize, usize) -> Option<Vec<u8>>) -> Option<Self> {
-        /// Offset of `struct _fpx_sw_bytes`, and its words (`FP_XSTATE_MAGIC1`, `extended_size`, `xfeatures`,
-        /// `xstate_size`); behind the state is `FP_XSTATE_MAGIC2`.
-        const RESERVED: usize = 464;
-        const MAGIC: [u8; 4] = 0x4650_5853_u32.to_le_bytes();
+        /// Behind the state (`FP_XSTATE_MAGIC2`).
         const END_MAGIC: [u8; 4] = 0x4650_5845_u32.to_le_bytes();
         let mut legacy: [u8; LEGACY] = read(0, LEGACY)?.try_into().ok()?;
         let mut components = Vec::new();
-        let word = |at: usize| u64_at(&legacy, RESERVED + at);
-        let (extended_size, features) = ((word(0) >> 32) as usize, word(8));
-        let size = (word(16) & u64::from(u32::MAX)) as usize;
-        let fits = (HEADER.end..=extended_size.min(LARGEST)).contains(&size);
-        if legacy[RESERVED..].starts_with(&MAGIC) && fits && read(size, 4)? == END_MAGIC {
+        // `xfeatures` and `xstate_size`.
+        let features = u64_at(&legacy, Self::RESERVED + 8);
+        let size = (u64_at(&legacy, Self::RESERVED + 16) & u64::from(u32::MAX)) as usize;
+        let fits = (HEADER.end..=(Self::pushed(&legacy) as usize).min(LARGEST)).contains(&size);
+        if fits && read(size, 4)? == END_MAGIC {
             let state = read(0, size)?;
             let in_use = u64_at(&state, IN_USE.start) & features;
             if in_use >> X87 & 1 == 0 {
@@ -141,7 +157,7 @@ impl FrameState {
             components =
                 used.filter_map(|it| it.of(&state).map(|bytes| (it.number, bytes.to_vec()))).collect();
         }
-        legacy[RESERVED..].fill(0);
+        legacy[Self::RESERVED..].fill(0);
         Some(Self { legacy, components })
     }
 

@@ -11,8 +11,8 @@ use crate::output::Output;
 use crate::record::Recording;
 use crate::replay::{self, replay};
 use crate::task::TaskId;
-use crate::trace::unnamed::Unnamed;
-use crate::trace::writer::{self, Head};
+use crate::trace::file::unnamed::Unnamed;
+use crate::trace::file::writer::{self, Head};
 use crate::trace::{Trace, TraceError};
 
 /// The result of keeping a recording.

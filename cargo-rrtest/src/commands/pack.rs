@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use rrtest_engine::trace::unnamed::Unnamed;
+use rrtest_engine::trace::file::unnamed::Unnamed;
 use rrtest_engine::trace::{Trace, pack as engine_pack};
 
 use super::cli::Pack;

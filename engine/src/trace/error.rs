@@ -5,8 +5,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::file::{FORMAT, OLDEST};
 use super::machine::Lacking;
+use super::{FORMAT, OLDEST};
 
 /// Why a trace cannot be read or written. Every variant names the file, what is wrong, and what to do.
 #[derive(Debug, thiserror::Error)]

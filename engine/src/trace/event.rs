@@ -9,7 +9,7 @@ use std::iter;
 use rrtest_preload::layout::Descriptor;
 use serde::{Deserialize, Serialize};
 
-use super::block::BLOCK;
+use super::BLOCK;
 use crate::ending::Ending;
 use crate::task::TaskId;
 pub use crate::tracee::{Registers, Vectors};

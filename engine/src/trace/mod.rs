@@ -1,29 +1,18 @@
 //! The trace: what a recording is made of, and the file it is kept in.
 //!
-//! A recording is a [`log::Log`] while it is made. [`writer::write`] puts it into a file, which [`Trace`] reads. Both
+//! A recording is a [`log::Log`] while it is made. [`file::writer::write`] puts it into a file, which [`Trace`] reads. Both
 //! are a [`Source`] for replay.
 
-mod ahead;
-mod block;
 pub mod describe;
 mod error;
 pub mod event;
-mod extents;
-mod file;
-mod file_blocks;
-pub mod inodes;
+pub mod file;
 pub mod log;
 mod machine;
-mod mapped;
-mod originals;
-mod pack;
-mod reader;
 mod sparse;
 mod stream;
 #[cfg(test)]
 mod testing;
-pub mod unnamed;
-pub mod writer;
 
 use std::ops::{Deref, Range};
 use std::path::Path;
@@ -31,12 +20,19 @@ use std::sync::Arc;
 
 use event::{Event, FileId, FileRange};
 
-pub use ahead::{Parts, Prefetch, Ready};
 pub use error::TraceError;
-pub use file::{FORMAT, OLDEST};
+pub use file::{CarriedFile, Parts, Prefetch, Ready, Trace, pack};
 pub use machine::{Lacking, Machine};
-pub use pack::pack;
-pub use reader::{CarriedFile, Trace};
+
+/// The version of the format. Raise it with every change to the encoding of [`Index`] or of
+/// [`super::event::Event`].
+pub const FORMAT: u32 = 10;
+
+/// The oldest version that is read.
+pub const OLDEST: u32 = 10;
+
+/// Contents of mapped files are kept in parts of so many bytes, a block of the trace each.
+const BLOCK: u64 = 1 << 20;
 
 /// What replay needs of a recording, be it in memory or in a file.
 pub trait Source {

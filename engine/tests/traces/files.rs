@@ -19,9 +19,9 @@ use rrtest_engine::record::Processor;
 use rrtest_engine::replay::{self, Options};
 use rrtest_engine::syscalls;
 use rrtest_engine::trace::event::{Event, FileId, FileRange};
+use rrtest_engine::trace::file::unnamed::Unnamed;
+use rrtest_engine::trace::file::writer::{self, Head};
 use rrtest_engine::trace::log::Log;
-use rrtest_engine::trace::unnamed::Unnamed;
-use rrtest_engine::trace::writer::{self, Head};
 use rrtest_engine::trace::{FORMAT, Source, Trace};
 
 use crate::altered::{Outcome, guarded};

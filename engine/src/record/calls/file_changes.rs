@@ -15,7 +15,7 @@ use crate::record::tree::tasks::Tasks;
 use crate::syscalls::{Change, Changed, Extent, change};
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Write};
-use crate::trace::inodes::identity;
+use crate::trace::log::inodes::identity;
 use crate::tracee::{Fd, Place, file_at, os};
 
 impl Journal {

@@ -16,7 +16,7 @@ use crate::record::tree::tasks::Tasks;
 use crate::syscalls::changes_contents;
 use crate::task::TaskId;
 use crate::trace::event::Effect;
-use crate::trace::inodes::{Part, sealed};
+use crate::trace::log::inodes::{Part, sealed};
 use crate::tracee::{
     Area, Fd, Line, PAGE, Stopped, TASK_SIZE, locked, maps, os, unmap_around_area, with_signals_blocked,
 };

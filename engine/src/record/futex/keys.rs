@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::record::tree::tasks::Tasks;
 use crate::schedule::futex::FutexKey;
 use crate::task::TaskId;
-use crate::trace::inodes::Identity;
+use crate::trace::log::inodes::Identity;
 use crate::tracee::{Line, maps};
 
 /// What the recorder knows about shared memory.

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 use crate::Error;
 use crate::trace::event::Stream;
-use crate::trace::inodes::{Identity, identity};
+use crate::trace::log::inodes::{Identity, identity};
 use crate::tracee::{Fd, Streams, belonging, os};
 
 /// What a descriptor refers to, as far as it matters here.

@@ -9,8 +9,8 @@ use rrtest_preload::layout::{AREA, AREA_LEN};
 
 use crate::Error;
 use crate::trace::event::{Backing, Image, Mapping, Registers, Write};
-use crate::trace::inodes::Part;
 use crate::trace::log::Log;
+use crate::trace::log::inodes::Part;
 use crate::tracee::{Line, Memory, PAGE, Place, TASK_SIZE, os, stack_limit};
 
 /// Captures the image of a process that has just executed a program. Its files go into the log.

@@ -19,7 +19,7 @@ use crate::record::step::Flow;
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
-use crate::trace::inodes::Identity;
+use crate::trace::log::inodes::Identity;
 use crate::tracee::{Fd, FileLock, file_locks};
 
 /// Something that the program has tried to reach.
@@ -160,7 +160,7 @@ impl Abroad {
         let Ok(metadata) = Fd::argument(tasks[id].tid, fd).metadata() else {
             return;
         };
-        let lock = Sought::Lock(crate::trace::inodes::identity(&metadata));
+        let lock = Sought::Lock(crate::trace::log::inodes::identity(&metadata));
         if result >= 0 {
             self.sought.remove(&lock);
         } else if [libc::EAGAIN, libc::EACCES].iter().any(|errno| result == -i64::from(*errno)) {

@@ -3,10 +3,10 @@
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::file::{Header, Index, Place};
+use super::layout::{Header, Place};
 use super::unnamed::Unnamed;
 use super::writer::{Writer, refused};
-use super::{Trace, TraceError};
+use crate::trace::{Trace, TraceError};
 
 /// Bytes copied at a time.
 const PART: usize = 1 << 20;
@@ -48,13 +48,6 @@ fn copy(trace: &Trace, out: &Unnamed) -> io::Result<u64> {
     Ok(at)
 }
 
-impl Index {
-    /// Encodes it.
-    pub(super) fn encode(&self) -> Result<Vec<u8>, TraceError> {
-        postcard::to_stdvec(self).map_err(|error| TraceError::Unwritable(error.to_string()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -63,10 +56,10 @@ mod tests {
     use super::*;
     use crate::ending::{Ending, Stats};
     use crate::program::Program;
-    use crate::trace::block::BLOCK;
+    use crate::trace::BLOCK;
     use crate::trace::event::FileRange;
+    use crate::trace::file::writer::{self, Head};
     use crate::trace::log::Log;
-    use crate::trace::writer::{self, Head};
     use crate::trace::{Source, testing};
 
     fn head() -> Head {

@@ -16,9 +16,9 @@ use std::sync::Arc;
 
 use nix::unistd::{Whence, lseek};
 
-use super::event::{Backing, FileChange, FileRange, Inode, Load, Write};
 use super::extents::Extents;
 use super::mapped::{MappedFiles, Stamp, read_range};
+use crate::trace::event::{Backing, FileChange, FileRange, Inode, Load, Write};
 use crate::tracee::PAGE;
 
 /// What tells files apart: device and inode number.

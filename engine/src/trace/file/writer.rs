@@ -5,18 +5,17 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::block::{BLOCK, BlockWriter};
-use super::file::{
-    FORMAT, Header, Index, MACHINE, MARK_AT, Place, StoredBlock, StoredEntry, StoredFile, UNVERIFIED,
-    VERIFIED,
+use super::block::BlockWriter;
+use super::layout::{
+    Header, Index, MACHINE, MARK_AT, Place, StoredBlock, StoredEntry, StoredFile, UNVERIFIED, VERIFIED,
 };
-use super::log::Log;
-use super::mapped::MappedFile;
 use super::originals::digest;
 use super::unnamed::Unnamed;
-use super::{Source, Trace, TraceError};
 use crate::ending::{Ending, Stats};
 use crate::program::Program;
+use crate::trace::log::Log;
+use crate::trace::log::MappedFile;
+use crate::trace::{BLOCK, FORMAT, Source, Trace, TraceError};
 use crate::tracee;
 
 /// The most threads that compress at the same time: this one reads what they compress, which is not much faster.

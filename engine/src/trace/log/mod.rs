@@ -1,5 +1,9 @@
 //! A recording in memory: the events as they come, and the files they refer to.
 
+mod extents;
+pub mod inodes;
+mod mapped;
+
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Write};
@@ -10,11 +14,12 @@ use std::sync::Arc;
 
 use rrtest_preload::processor::Processor;
 
-use super::event::{Backing, Event, FileChange, FileId, FileRange};
-use super::inodes::{Identity, Inodes, Part};
-use super::mapped::MappedFiles;
-use super::stream::{Chunk, Encoder, Events};
-use super::{Bytes, Machine, Source, TraceError, skip};
+use crate::trace::event::{Backing, Event, FileChange, FileId, FileRange};
+use crate::trace::stream::{Chunk, Encoder, Events};
+use crate::trace::{Bytes, Machine, Source, TraceError, skip};
+use inodes::{Identity, Inodes, Part};
+pub(in crate::trace) use mapped::MappedFile;
+use mapped::MappedFiles;
 
 /// Room for a chunk of the event stream. Chunks are not moved once they are full, so a long recording costs no copying.
 const CHUNK: usize = 1 << 20;
@@ -252,7 +257,7 @@ impl Log {
     }
 
     /// The files, for writing them.
-    pub(super) fn files(&self) -> &MappedFiles {
+    pub(in crate::trace) fn files(&self) -> &MappedFiles {
         &self.files
     }
 
@@ -281,7 +286,10 @@ impl Log {
     }
 
     /// The event stream from the entry of this number on, chunk by chunk; each is an entry.
-    pub(super) fn stream(&self, from: usize) -> impl Iterator<Item = Result<Chunk<'_>, TraceError>> {
+    pub(in crate::trace) fn stream(
+        &self,
+        from: usize,
+    ) -> impl Iterator<Item = Result<Chunk<'_>, TraceError>> {
         let entries = self.entries.iter().enumerate().skip(from);
         let chunks = entries.map(|(at, first)| Ok(Chunk { bytes: self.chunk(at)?, entry: Some(*first) }));
         let failure = self.failure.clone().map(|failure| Err(failure.into()));
@@ -353,7 +361,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
-    use crate::trace::inodes::identity;
+    use crate::trace::log::inodes::identity;
     use crate::trace::testing;
 
     fn read(log: &Log) -> Vec<Event> {

@@ -17,10 +17,8 @@ use std::thread;
 
 use zstd::bulk::{Compressor, Decompressor};
 
+use crate::trace::BLOCK;
 use crate::tracee;
-
-/// Bytes of a block before compression (the last one of a section may have fewer).
-pub(super) const BLOCK: u64 = 1 << 20;
 
 /// Bytes before the payload.
 const PREFIX: usize = 12;

@@ -9,10 +9,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::TraceError;
-use super::block::{self, BLOCK, Fault};
-use super::file::{Place, StoredBlock, StoredFile};
+use super::block::{self, Fault};
+use super::layout::{Place, StoredBlock, StoredFile};
 use super::originals::digest;
+use crate::trace::{BLOCK, TraceError};
 
 /// Where the blocks of a trace's mapped files are.
 #[derive(Debug)]

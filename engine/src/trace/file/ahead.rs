@@ -14,13 +14,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
-use super::TraceError;
-use super::block::BLOCK;
-use super::event::{FileId, FileRange, Load};
-use super::file::{Index, StoredFile};
 use super::file_blocks::FileBlocks;
+use super::layout::{Index, StoredFile};
 use super::originals::Original;
 use super::reader::{contents_of, damaged};
+use crate::trace::BLOCK;
+use crate::trace::TraceError;
+use crate::trace::event::{FileId, FileRange, Load};
 use crate::tracee::{stand_in, unbind};
 
 /// How many files are made that nobody has asked for yet.

@@ -17,16 +17,10 @@ use std::ffi::OsString;
 use serde::{Deserialize, Serialize};
 
 use super::block::u32_at;
-use super::machine::Machine;
 use crate::ending::{Ending, Stats};
 use crate::program::Program;
-
-/// The version of the format. Raise it with every change to the encoding of [`Index`] or of
-/// [`super::event::Event`].
-pub const FORMAT: u32 = 10;
-
-/// The oldest version that is read.
-pub const OLDEST: u32 = 10;
+use crate::trace::TraceError;
+use crate::trace::machine::Machine;
 
 /// The processor, as ELF numbers it: `EM_X86_64` of `elf.h`.
 pub(super) const MACHINE: u16 = 62;
@@ -141,6 +135,16 @@ pub(super) struct Index {
     pub(super) files: Vec<StoredFile>,
     /// The names of the traces beside this one that have blocks of its files.
     pub(super) beside: Vec<OsString>,
+}
+
+impl Index {
+    /// Encodes it.
+    ///
+    /// # Errors
+    /// [`TraceError::Unwritable`].
+    pub(super) fn encode(&self) -> Result<Vec<u8>, TraceError> {
+        postcard::to_stdvec(self).map_err(|error| TraceError::Unwritable(error.to_string()))
+    }
 }
 
 /// A block of the events with which decoding can begin.

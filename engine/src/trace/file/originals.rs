@@ -11,7 +11,7 @@ use std::path::Path;
 
 use twox_hash::XxHash3_128;
 
-use super::file::StoredFile;
+use super::layout::StoredFile;
 
 /// What tells whether a block of a file is still the same.
 pub(super) fn digest(bytes: &[u8]) -> u128 {

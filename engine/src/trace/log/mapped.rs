@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::TraceError;
-use super::block::BLOCK;
-use super::event::{FileId, FileRange};
 use super::inodes::Identity;
+use crate::trace::BLOCK;
+use crate::trace::TraceError;
+use crate::trace::event::{FileId, FileRange};
 
 /// The kernel stamps files with a clock that stands still for up to this long (a timer interrupt's period, with room
 /// to spare). Within it two modifications can bear the same stamp.
@@ -22,16 +22,16 @@ const STAMP_TICK: Duration = Duration::from_millis(20);
 
 /// All mapped files of a recording.
 #[derive(Clone, Debug, Default)]
-pub(super) struct MappedFiles {
+pub(in crate::trace) struct MappedFiles {
     files: Vec<MappedFile>,
     by_stamp: HashMap<Stamp, FileId>,
 }
 
 /// One mapped file.
 #[derive(Clone, Debug)]
-pub(super) struct MappedFile {
+pub(in crate::trace) struct MappedFile {
     /// Its name, as far as known.
-    pub(super) path: PathBuf,
+    pub(in crate::trace) path: PathBuf,
     contents: Contents,
     /// The blocks of [`BLOCK`] bytes that some mapping covers: the rest is never needed.
     blocks: BTreeSet<u64>,
@@ -50,7 +50,7 @@ enum Contents {
 /// What tells that a file is still the same. The time of the last status change (`st_ctime`) is left out: it changes
 /// when a file is renamed or unlinked, which programs do to files they have mapped, and which leaves the contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Stamp {
+pub(in crate::trace) struct Stamp {
     dev: u64,
     ino: u64,
     size: u64,
@@ -58,7 +58,7 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    pub(super) fn of(metadata: &Metadata) -> Self {
+    pub(in crate::trace) fn of(metadata: &Metadata) -> Self {
         Self {
             dev: metadata.dev(),
             ino: metadata.ino(),
@@ -80,7 +80,7 @@ impl Stamp {
 
 impl MappedFiles {
     /// See [`super::log::Log::map_file`].
-    pub(super) fn add(
+    pub(in crate::trace) fn add(
         &mut self,
         path: &Path,
         file: Arc<File>,
@@ -110,7 +110,7 @@ impl MappedFiles {
     }
 
     /// See [`super::log::Log::map_bytes`].
-    pub(super) fn capture(&mut self, name: &Path, bytes: Vec<u8>) -> FileId {
+    pub(in crate::trace) fn capture(&mut self, name: &Path, bytes: Vec<u8>) -> FileId {
         let blocks = (bytes.len() as u64).div_ceil(BLOCK);
         let id = self.insert(name, Contents::Captured(bytes));
         self.files[id.0 as usize].blocks.extend(0..blocks);
@@ -118,7 +118,7 @@ impl MappedFiles {
     }
 
     /// The program is about to change a file: what was mapped of it is read while it is there.
-    pub(super) fn preserve(&mut self, identity: Identity) {
+    pub(in crate::trace) fn preserve(&mut self, identity: Identity) {
         self.by_stamp.retain(|stamp, id| {
             let changes = (stamp.dev, stamp.ino) == identity;
             if changes {
@@ -135,19 +135,19 @@ impl MappedFiles {
     }
 
     /// The file of this id.
-    pub(super) fn get(&self, id: FileId) -> Option<&MappedFile> {
+    pub(in crate::trace) fn get(&self, id: FileId) -> Option<&MappedFile> {
         self.files.get(id.0 as usize)
     }
 
     /// All of them, in order of their ids.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &MappedFile> {
+    pub(in crate::trace) fn iter(&self) -> impl Iterator<Item = &MappedFile> {
         self.files.iter()
     }
 }
 
 impl MappedFile {
     /// Its size in bytes.
-    pub(super) fn size(&self) -> u64 {
+    pub(in crate::trace) fn size(&self) -> u64 {
         match &self.contents {
             Contents::Referenced(_, stamp) => stamp.size,
             Contents::Preserved(size, _) => *size,
@@ -156,7 +156,7 @@ impl MappedFile {
     }
 
     /// The numbers of the blocks that are needed, ascending.
-    pub(super) fn blocks(&self) -> impl Iterator<Item = u64> {
+    pub(in crate::trace) fn blocks(&self) -> impl Iterator<Item = u64> {
         self.blocks.iter().copied()
     }
 
@@ -170,7 +170,7 @@ impl MappedFile {
     }
 
     /// Part of its contents; shorter than asked where the file ends.
-    pub(super) fn read(&self, offset: u64, len: u64) -> Result<Vec<u8>, TraceError> {
+    pub(in crate::trace) fn read(&self, offset: u64, len: u64) -> Result<Vec<u8>, TraceError> {
         let (file, stamp) = match &self.contents {
             Contents::Referenced(file, stamp) => (file, stamp),
             Contents::Preserved(size, blocks) => return Ok(from_blocks(blocks, *size, offset, len)),
@@ -206,14 +206,14 @@ fn from_blocks(blocks: &BTreeMap<u64, Vec<u8>>, size: u64, offset: u64, len: u64
 }
 
 /// Part of a file of `size` bytes; shorter than asked where the file ends.
-pub(super) fn read_range(file: &File, size: u64, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+pub(in crate::trace) fn read_range(file: &File, size: u64, offset: u64, len: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     read_range_into(&mut bytes, file, size, offset, len)?;
     Ok(bytes)
 }
 
 /// As [`read_range`], into the memory of what had been read before.
-pub(super) fn read_range_into(
+pub(in crate::trace) fn read_range_into(
     bytes: &mut Vec<u8>,
     file: &File,
     size: u64,

@@ -9,7 +9,8 @@ use rrtest_engine::ending::{Awaited, Ending, Wait};
 use rrtest_engine::record::{self, Outsiders, Recording};
 use rrtest_engine::schedule::StrategyName;
 
-use super::{PATIENCE, compile, options, program, replay_recording, text};
+use crate::common::{PATIENCE, program};
+use crate::harness::{compile, options, replay_recording, text};
 
 /// Kinds of which both sides are the program's own whoever comes.
 const HELD: &[&str] = &[

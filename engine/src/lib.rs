@@ -8,6 +8,7 @@
 //!
 //! ```text
 //! keep       writes a recording to a file once it has replayed
+//! attach     adds to a trace what its readers need: debug information, sources
 //! replay     drives a process from a trace        record     drives a process and writes a trace
 //! schedule   who runs next: strategies, futexes (record only)
 //! clock      where in a task's execution are we
@@ -24,7 +25,7 @@
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!("rrtest records Linux x86-64 programs only");
 
-mod awaits;
+pub mod attach;
 pub mod claims;
 pub mod clock;
 pub mod disclosed;
@@ -38,7 +39,6 @@ pub mod program;
 pub mod record;
 pub mod replay;
 pub mod schedule;
-mod shared_code;
 pub mod strike;
 pub mod symbols;
 pub mod syscalls;

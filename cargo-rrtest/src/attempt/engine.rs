@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use rrtest_engine::Error;
+use rrtest_engine::attach::{self, Wanted};
 use rrtest_engine::keep::{self, Kept};
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{self, ForkServer, Options, Recording};
@@ -29,6 +30,8 @@ pub(crate) trait Engine: Sync {
         core: usize,
         stop: &AtomicBool,
     ) -> Result<Kept, Error>;
+    /// See [`attach::attach`].
+    fn attach(&self, path: &Path, wanted: &Wanted<'_>, beside: &[PathBuf]) -> Result<Vec<PathBuf>, Error>;
 }
 
 /// The engine itself.
@@ -58,5 +61,9 @@ impl Engine for Real {
         stop: &AtomicBool,
     ) -> Result<Kept, Error> {
         keep::keep_beside(recording, path, beside, info, core, stop)
+    }
+
+    fn attach(&self, path: &Path, wanted: &Wanted<'_>, beside: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+        attach::attach(path, wanted, beside)
     }
 }

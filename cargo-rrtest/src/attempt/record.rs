@@ -16,6 +16,7 @@ use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::{Struck, Surprises};
 use rrtest_engine::schedule::{Plan, StrategyName};
 
+use super::attached::Attached;
 use super::engine::Engine;
 use super::events::Attempt;
 use super::fork_servers::Base;
@@ -66,6 +67,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) known: Mutex<HashMap<Fingerprint, bool>>,
     /// The traces that this run has kept, which later ones have contents in common with.
     pub(crate) kept: Mutex<Vec<PathBuf>>,
+    /// What is attached to traces once they are kept.
+    pub(crate) attached: Attached,
     /// Where all `cargo rrtest` on the machine see what the others' attempts use; none: this is the only one.
     pub(crate) in_use: Option<PathBuf>,
     /// Held while a failure is being judged, which ends with its replay.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rrtest_engine::Error;
+use rrtest_engine::attach::Wanted;
 use rrtest_engine::claims::Claims;
 use rrtest_engine::ending::{Ending, Overdue, Stats};
 use rrtest_engine::keep::Kept;
@@ -24,6 +25,7 @@ use super::dispatch::run;
 use super::queue::{At, MAX_ERRORS, Queue, Take};
 use super::registry::Registry;
 use super::worker::is_as_usual;
+use crate::attempt::attached::{Attached, WithSources};
 use crate::attempt::engine::Engine;
 use crate::attempt::events::samples::{self, written};
 use crate::attempt::events::{Attempt, Reporter, RunEvent, Summary};
@@ -101,6 +103,10 @@ impl Engine for Fake {
         let divergence = (!self.replays).then(|| Error::Bug { what: "it does not replay".into() });
         Ok(Kept { divergence, ending })
     }
+
+    fn attach(&self, _: &Path, _: &Wanted<'_>, _: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+        Ok(Vec::new())
+    }
 }
 
 struct Seen(Arc<Mutex<Vec<(String, Outcome, bool)>>>);
@@ -167,6 +173,12 @@ fn campaign_at(subject: Subject<'_>, schedule: Agenda, script: Script, replays: 
         known: Mutex::default(),
         kept: Mutex::default(),
         end: None,
+        attached: Attached {
+            debug_info: true,
+            sources: WithSources::Named,
+            root: dir.path().to_owned(),
+            one_by_one: Mutex::default(),
+        },
         in_use: None,
         judging: Mutex::default(),
     };

@@ -11,6 +11,7 @@ use rrtest_engine::patience::Patience;
 
 use super::doubt::Place;
 use super::queue::{MOMENT, Queue, Take, Taken};
+use crate::attempt::attached::Pending;
 use crate::attempt::events::{Attempt, Interference};
 use crate::attempt::fork_servers::ForkServers;
 use crate::attempt::record::Setting;
@@ -39,8 +40,8 @@ pub(super) struct Worker<'a> {
 
 /// What a worker does after a job.
 enum Next {
-    /// It tells of it, and goes on.
-    Tell(Message),
+    /// It tells of it, attaches files to the trace if there is one, and goes on.
+    Tell(Message, Option<Pending>),
     /// There is nothing to tell.
     Forget,
     /// It stops working.
@@ -79,10 +80,13 @@ impl Worker<'_> {
             .unwrap_or_else(|payload| {
                 interrupt.stop.store(true, Ordering::SeqCst);
                 let place = format!("in an attempt at `{name}` with seed {seed}");
-                Next::Tell(Message::Fatal(panicked(&place, &*payload)))
+                Next::Tell(Message::Fatal(panicked(&place, &*payload)), None)
             });
             let goes_on = match next {
-                Next::Tell(message) => sender.send(message).is_ok(),
+                Next::Tell(message, pending) => {
+                    let told = sender.send(message).is_ok();
+                    tell_warning(sender, pending.and_then(|pending| setting.attach(pending))) && told
+                }
                 Next::Forget => continue,
                 Next::Leave => false,
             };
@@ -130,7 +134,8 @@ impl Worker<'_> {
                 if self.stop_at_failure && attempt.outcome.is_failure() {
                     interrupt.stop.store(true, Ordering::SeqCst);
                 }
-                Next::Tell(Message::Done(Box::new(attempt)))
+                let pending = setting.to_attach(&attempt);
+                Next::Tell(Message::Done(Box::new(attempt)), pending)
             }
             Err(error) => {
                 self.queue().ledger.forget(ticket);
@@ -138,7 +143,7 @@ impl Worker<'_> {
                     return Next::Leave;
                 }
                 interrupt.stop.store(true, Ordering::SeqCst);
-                Next::Tell(Message::Fatal(error))
+                Next::Tell(Message::Fatal(error), None)
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
@@ -10,6 +11,7 @@ use rrtest_engine::record::{Processor, Time};
 use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::schedule::surprise::Surprises;
 
+use crate::attempt::attached::{Attached, WithSources};
 use crate::attempt::seed::Seed;
 use crate::build::instrument::Level;
 use crate::build::selection::Selection;
@@ -246,6 +248,12 @@ pub(crate) struct Recording {
     /// Which traces to keep
     #[arg(long, value_enum, default_value = "on-failure", value_name = "WHICH", help_heading = "Recording")]
     pub(crate) keep: Keep,
+    /// Which sources of the workspace to put into a trace, for debuggers
+    #[arg(long, value_enum, default_value = "named", value_name = "WHICH", help_heading = "Recording")]
+    with_sources: WithSources,
+    /// Leave out of traces what only debuggers need of programs and libraries
+    #[arg(long, help_heading = "Recording")]
+    no_debug_info: bool,
     /// Keep traces in this directory [default: rrtest/traces in the target directory]
     #[arg(long, value_name = "DIR", help_heading = "Recording")]
     pub(crate) trace_dir: Option<PathBuf>,
@@ -255,6 +263,16 @@ impl Recording {
     /// What the program does not get of the environment.
     pub(crate) fn secrets(&self) -> Secrets {
         Secrets::new(&self.pass_env, &self.hide_env)
+    }
+
+    /// What is attached to traces; `root` is the workspace.
+    pub(crate) fn attached(&self, root: PathBuf) -> Attached {
+        Attached {
+            debug_info: !self.no_debug_info,
+            sources: self.with_sources,
+            root,
+            one_by_one: Mutex::default(),
+        }
     }
 }
 

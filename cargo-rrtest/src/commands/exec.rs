@@ -79,6 +79,7 @@ pub(crate) fn run(options: &Exec) -> Result<u8, CliError> {
         rustc: "",
         known: Mutex::default(),
         kept: Mutex::default(),
+        attached: options.recording.attached(test.program.cwd.clone()),
         in_use: None,
         judging: Mutex::default(),
         // What has been recorded until then is worth keeping.
@@ -100,6 +101,9 @@ pub(crate) fn run(options: &Exec) -> Result<u8, CliError> {
     let never = AtomicBool::new(false);
     let attempt = setting.judge(setting.record(job, core, None, &never)?, core, &never);
     tell(&attempt, interrupt.by_user());
+    if let Some(warning) = setting.to_attach(&attempt).and_then(|pending| setting.attach(pending)) {
+        anstream::eprintln!("{CAUTION}warning{CAUTION:#}: {warning}");
+    }
     let status = if interrupt.by_user() { Status::Interrupted as u8 } else { status(&attempt) };
     if json {
         report(attempt)?;

@@ -175,6 +175,7 @@ impl Hunt<'_> {
             known: Mutex::default(),
             kept: Mutex::default(),
             end: None,
+            attached: options.recording.attached(project.metadata.workspace_root.clone().into_std_path_buf()),
             in_use: Some(dispatch::in_use()),
             judging: Mutex::default(),
         };

@@ -116,6 +116,17 @@ pub(crate) fn show(options: &Show) -> Result<Status, CliError> {
         ]
         .join(", "),
     ));
+    let attached: Vec<_> = trace.attached().map(|file| file.stored).collect();
+    if !attached.is_empty() {
+        lines.push((
+            "attached".to_owned(),
+            format!(
+                "{} for debuggers in {}; `cargo rrtest show --privacy` lists them",
+                words::count(attached.len() as u64, "file"),
+                words::size(attached.into_iter().fold(0, u64::saturating_add))
+            ),
+        ));
+    }
     if !trace.beside().is_empty() {
         let names: Vec<_> = trace.beside().iter().map(|name| name.to_string_lossy()).collect();
         lines.push((

@@ -33,6 +33,8 @@ pub struct Disclosed {
     pub directories: Listed<PathBuf>,
     /// Files whose contents the trace has, because they were mapped.
     pub mapped: Listed<PathBuf>,
+    /// Files that are attached for who debugs the failure: programs, their debug information, sources.
+    pub attached: Listed<PathBuf>,
     /// Files and directories that were opened for reading. What was read is in the trace.
     pub read: Listed<PathBuf>,
     /// Files and directories that were made, changed, renamed, removed or opened for writing.
@@ -77,6 +79,7 @@ impl Disclosed {
         }
         let mut disclosed = pass.finish();
         trace.files().for_each(|file| disclosed.mapped.add(file.path.to_owned()));
+        trace.attached().for_each(|file| disclosed.attached.add(file.path.to_owned()));
         Ok(disclosed)
     }
 }

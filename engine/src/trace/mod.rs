@@ -21,12 +21,12 @@ use std::sync::Arc;
 use event::{Event, FileId, FileRange};
 
 pub use error::TraceError;
-pub use file::{CarriedFile, Parts, Prefetch, Ready, Trace, pack};
+pub use file::{Attachment, CarriedFile, Parts, Prefetch, Ready, Trace, attach, pack};
 pub use machine::{Lacking, Machine};
 
 /// The version of the format. Raise it with every change to the encoding of [`Index`] or of
 /// [`super::event::Event`].
-pub const FORMAT: u32 = 10;
+pub const FORMAT: u32 = 11;
 
 /// The oldest version that is read.
 pub const OLDEST: u32 = 10;

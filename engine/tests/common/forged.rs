@@ -45,6 +45,7 @@ pub(crate) struct Index {
     pub(crate) entries: Vec<(u64, u64)>,
     pub(crate) files: Vec<StoredFile>,
     pub(crate) beside: Vec<OsString>,
+    pub(crate) attached: Vec<StoredFile>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -100,18 +101,18 @@ mod digest {
 impl Index {
     /// The index with other offsets.
     fn moved(&self, to: impl Fn(u64) -> u64) -> Self {
-        let files = self.files.iter().map(|file| StoredFile {
-            blocks: file
-                .blocks
-                .iter()
-                .map(|(number, block)| (*number, StoredBlock { at: block.at.moved(&to), ..*block }))
-                .collect(),
+        let block = |(number, block): (&u64, &StoredBlock)| {
+            (*number, StoredBlock { at: block.at.moved(&to), ..*block })
+        };
+        let file = |file: &StoredFile| StoredFile {
+            blocks: file.blocks.iter().map(block).collect(),
             ..file.clone()
-        });
+        };
         Self {
             events: (to(self.events.0), to(self.events.1)),
             entries: self.entries.iter().map(|(event, at)| (*event, to(*at))).collect(),
-            files: files.collect(),
+            files: self.files.iter().map(file).collect(),
+            attached: self.attached.iter().map(file).collect(),
             ..self.clone()
         }
     }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 64 | the [`Header`] |
 //! | … | blocks (see [`super::block`]): the events, beginning with one at each entry of the index |
-//! | … | blocks: parts of mapped files |
+//! | … | blocks: parts of mapped files, then of attached ones |
 //! | … | blocks: the [`Index`], up to the file's end |
 //!
 //! The header is the same in all versions of the format, so that any version can tell what it cannot read. It is
@@ -135,6 +135,9 @@ pub(super) struct Index {
     pub(super) files: Vec<StoredFile>,
     /// The names of the traces beside this one that have blocks of its files.
     pub(super) beside: Vec<OsString>,
+    /// Whole files that replay does not need, but who debugs or explains the failure does. Blocks that are mapped as well are
+    /// stored once.
+    pub(super) attached: Vec<StoredFile>,
 }
 
 impl Index {
@@ -156,7 +159,7 @@ pub(super) struct StoredEntry {
     pub(super) at: u64,
 }
 
-/// A mapped file, in parts.
+/// A file, in parts: what has been mapped of it, or all of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct StoredFile {
     pub(super) path: OsString,
@@ -164,6 +167,13 @@ pub(super) struct StoredFile {
     pub(super) size: u64,
     /// The blocks that are there, by their numbers.
     pub(super) blocks: BTreeMap<u64, StoredBlock>,
+}
+
+impl StoredFile {
+    /// Says anew where a block is.
+    pub(super) fn put(&mut self, number: u64, at: Place) {
+        self.blocks.entry(number).and_modify(|block| block.at = at);
+    }
 }
 
 /// Where a block of a mapped file is.

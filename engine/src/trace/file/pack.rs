@@ -1,9 +1,9 @@
 //! Makes a trace stand alone.
 
-use std::io;
+use std::collections::HashMap;
 use std::os::unix::fs::FileExt;
 
-use super::layout::{Header, Place};
+use super::layout::{Header, Place, StoredBlock, StoredFile};
 use super::unnamed::Unnamed;
 use super::writer::{Writer, refused};
 use crate::trace::{Trace, TraceError};
@@ -17,33 +17,62 @@ const PART: usize = 1 << 20;
 /// If one of the others is not there, anything is damaged, or the file cannot take it.
 pub fn pack(trace: &Trace, out: &Unnamed) -> Result<(), TraceError> {
     let mut index = trace.index().clone();
-    let mut at = copy(trace, out).map_err(|source| refused(out, 0, source))?;
+    let mut at = copy(trace, out)?;
+    // What is mapped and attached is stored once.
+    let mut mapped = HashMap::new();
     for file in &mut index.files {
-        for number in file.blocks.keys().copied().collect::<Vec<_>>() {
-            let stored = file.blocks[&number];
-            if stored.here().is_some() {
-                continue;
+        for (number, stored) in beside_blocks(file) {
+            mapped.insert(stored.digest, at);
+            at = bring(trace, file, number, out, at)?;
+        }
+    }
+    for file in &mut index.attached {
+        for (number, stored) in beside_blocks(file) {
+            match mapped.remove(&stored.digest) {
+                Some(at) => file.put(number, Place::Here(at)),
+                None => at = bring(trace, file, number, out, at)?,
             }
-            let (block, _) = trace.file_blocks().stored(file, &stored)?;
-            let bytes = block.at(at);
-            out.file().write_all_at(&bytes, at).map_err(|source| refused(out, at, source))?;
-            file.blocks.entry(number).and_modify(|block| block.at = Place::Here(at));
-            at += bytes.len() as u64;
         }
     }
     index.beside.clear();
     Writer::at(out, at).index(&index, trace.verified())
 }
 
+/// The blocks of a file that another trace has.
+fn beside_blocks(file: &StoredFile) -> Vec<(u64, StoredBlock)> {
+    let blocks = file.blocks.iter().filter(|(_, block)| block.here().is_none());
+    blocks.map(|(number, block)| (*number, *block)).collect()
+}
+
+/// Brings a block of another trace into this one, at an offset. Returns where it ends.
+fn bring(
+    trace: &Trace,
+    file: &mut StoredFile,
+    number: u64,
+    out: &Unnamed,
+    at: u64,
+) -> Result<u64, TraceError> {
+    let (block, _) = trace.file_blocks().stored(file, &file.blocks[&number])?;
+    let bytes = block.at(at);
+    out.file().write_all_at(&bytes, at).map_err(|source| refused(out, at, source))?;
+    file.put(number, Place::Here(at));
+    Ok(at + bytes.len() as u64)
+}
+
 /// Copies all in front of the index. Returns where that ends.
-fn copy(trace: &Trace, out: &Unnamed) -> io::Result<u64> {
+///
+/// # Errors
+/// If the trace cannot be read, or the file cannot take it.
+pub(super) fn copy(trace: &Trace, out: &Unnamed) -> Result<u64, TraceError> {
     let (mut at, end) = (Header::LEN as u64, trace.start_of_index());
+    let blocks = trace.file_blocks();
     let mut buffer = vec![0; PART];
     while at < end {
-        let part = PART.min((end - at) as usize);
-        trace.file_blocks().file().read_exact_at(&mut buffer[..part], at)?;
-        out.file().write_all_at(&buffer[..part], at)?;
-        at += part as u64;
+        let part = &mut buffer[..PART.min((end - at) as usize)];
+        let read = blocks.file().read_exact_at(part, at);
+        read.map_err(|source| TraceError::Read { path: blocks.path().to_owned(), source })?;
+        out.file().write_all_at(part, at).map_err(|source| refused(out, at, source))?;
+        at += part.len() as u64;
     }
     Ok(at)
 }
@@ -51,62 +80,20 @@ fn copy(trace: &Trace, out: &Unnamed) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
 
     use super::*;
-    use crate::ending::{Ending, Stats};
-    use crate::program::Program;
     use crate::trace::BLOCK;
-    use crate::trace::event::FileRange;
-    use crate::trace::file::writer::{self, Head};
-    use crate::trace::log::Log;
+    use crate::trace::file::testing::Mapped::Bytes;
+    use crate::trace::file::testing::{kept, noise, size};
     use crate::trace::{Source, testing};
-
-    fn head() -> Head {
-        let program = Program { path: "/p".into(), args: Vec::new(), env: Vec::new(), cwd: "/".into() };
-        Head { program, ending: Ending::Exited(0), stats: Stats::default(), info: serde_json::Value::Null }
-    }
-
-    /// Keeps a recording that has mapped files with these contents. Returns the trace and the ranges.
-    fn kept(path: &Path, files: &[&[u8]], beside: &[&Path]) -> (Trace, Vec<FileRange>) {
-        let mut log = Log::default();
-        testing::every_kind().into_iter().for_each(|event| log.push(event));
-        let map = |contents: &&[u8]| {
-            let file = log.map_bytes(Path::new("/no/such/file"), contents.to_vec());
-            FileRange { file, offset: 0, len: contents.len() as u64 }
-        };
-        let ranges = files.iter().map(map).collect();
-        let beside: Vec<_> = beside.iter().map(|path| Trace::open(path).unwrap()).collect();
-        let out = Unnamed::create(path.parent().unwrap()).unwrap();
-        writer::write(&log, &head(), &beside, &out).unwrap();
-        writer::mark_verified(&out).unwrap();
-        out.name(path).unwrap();
-        (Trace::open(path).unwrap(), ranges)
-    }
-
-    /// Bytes that do not compress.
-    fn noise(seed: u64, len: u64) -> Vec<u8> {
-        let step = |state: &mut u64| {
-            *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            Some((*state >> 56) as u8)
-        };
-        std::iter::successors(Some(seed), |_| None)
-            .flat_map(|mut state| std::iter::from_fn(move || step(&mut state)))
-            .take(len as usize)
-            .collect()
-    }
-
-    fn size(path: &Path) -> u64 {
-        path.metadata().unwrap().len()
-    }
 
     #[test]
     fn what_another_trace_has_is_not_stored_again_until_it_is_packed() {
         let directory = tempfile::tempdir().unwrap();
         let [one, two, three] = ["one", "two", "three"].map(|name| directory.path().join(name));
         let (common, own) = (noise(1, BLOCK * 5 / 2), noise(2, 1000));
-        kept(&one, &[&common], &[]);
-        let (second, ranges) = kept(&two, &[&own, &common], &[&one]);
+        kept(&one, &[Bytes(&common)], &[]);
+        let (second, ranges) = kept(&two, &[Bytes(&own), Bytes(&common)], &[&one]);
         assert!(
             second.beside() == ["one"] && size(&two) < 50_000,
             "{} {}",
@@ -123,7 +110,7 @@ mod tests {
         };
         same(&second);
         // One that needs another is nobody's other.
-        let (third, _) = kept(&three, &[&common], &[&two]);
+        let (third, _) = kept(&three, &[Bytes(&common)], &[&two]);
         assert!(third.beside().is_empty() && size(&three) > BLOCK);
 
         let packed = Unnamed::create(directory.path()).unwrap();
@@ -141,8 +128,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let [one, two] = ["one", "two"].map(|name| directory.path().join(name));
         let common = noise(1, 5000);
-        kept(&one, &[&common], &[]);
-        let (trace, ranges) = kept(&two, &[&common], &[&one]);
+        kept(&one, &[Bytes(&common)], &[]);
+        let (trace, ranges) = kept(&two, &[Bytes(&common)], &[&one]);
         let other = fs::read(&one).unwrap();
         for now in [None, Some(vec![0; 10_000]), Some(other[..other.len() / 2].to_vec())] {
             fs::remove_file(&one).unwrap();

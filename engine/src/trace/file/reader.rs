@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use super::ahead::{Maker, Prefetch};
 use super::block::{self, Fault};
 use super::file_blocks::{FileBlocks, block_len};
+use super::format10;
 use super::layout::{BadHeader, Header, Index, MACHINE, StoredBlock, StoredEntry, StoredFile, VERIFIED};
 use crate::ending::{Ending, Stats};
 use crate::program::Program;
@@ -50,7 +52,7 @@ struct LastBlock {
     bytes: Arc<Vec<u8>>,
 }
 
-/// A mapped file in a trace.
+/// A mapped or attached file in a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CarriedFile<'a> {
     /// Its name.
@@ -150,29 +152,32 @@ impl Trace {
 
     /// The mapped files that it carries, by their numbers ([`super::event::FileId`]).
     pub fn files(&self) -> impl Iterator<Item = CarriedFile<'_>> {
-        let blocks =
-            self.index.files.iter().flat_map(|file| file.blocks.values()).filter_map(StoredBlock::here);
-        let mut starts: Vec<_> = blocks.chain([self.start_of_index]).collect();
-        starts.sort_unstable();
-        self.index.files.iter().map(move |file| {
-            let bytes = |number: &u64| block_len(file, *number);
-            let stored = |block: &StoredBlock| {
-                let Some(at) = block.here() else { return 0 };
-                let next = starts.get(starts.partition_point(|other| *other <= at));
-                next.map_or(0, |next| next - at)
-            };
-            CarriedFile {
-                path: Path::new(&file.path),
-                bytes: file.blocks.keys().map(bytes).sum(),
-                // Offsets of a damaged index can be anything.
-                stored: file.blocks.values().map(stored).fold(0, u64::saturating_add),
-            }
-        })
+        let starts = self.starts();
+        self.index.files.iter().map(move |file| carried(file, &starts, |_| true))
     }
 
-    /// The blocks of its mapped files that it has itself: digests and offsets.
+    /// The files that are attached for who debugs or explains the failure; of these, `stored` is what they take beyond
+    /// what is mapped as well.
+    pub fn attached(&self) -> impl Iterator<Item = CarriedFile<'_>> {
+        let starts = self.starts();
+        let mapped = self.index.files.iter().flat_map(|file| file.blocks.values());
+        let mapped: HashSet<u64> = mapped.filter_map(StoredBlock::here).collect();
+        self.index.attached.iter().map(move |file| carried(file, &starts, |at| !mapped.contains(&at)))
+    }
+
+    /// Where the blocks of files start, ascending, and where the last one ends.
+    fn starts(&self) -> Vec<u64> {
+        let files = self.index.files.iter().chain(&self.index.attached);
+        let blocks = files.flat_map(|file| file.blocks.values()).filter_map(StoredBlock::here);
+        let mut starts: Vec<_> = blocks.chain([self.start_of_index]).collect();
+        starts.sort_unstable();
+        starts
+    }
+
+    /// The blocks of its mapped and attached files that it has itself: digests and offsets.
     pub(super) fn blocks(&self) -> impl Iterator<Item = (u128, u64)> {
-        let all = self.index.files.iter().flat_map(|file| file.blocks.values());
+        let files = self.index.files.iter().chain(&self.index.attached);
+        let all = files.flat_map(|file| file.blocks.values());
         all.filter_map(|block| Some((block.digest, block.here()?)))
     }
 
@@ -297,6 +302,23 @@ impl Trace {
     }
 }
 
+/// What a trace has of a file, whose blocks end where the next of these starts; counting what it takes of those only that
+/// `counts`.
+fn carried<'a>(file: &'a StoredFile, starts: &[u64], counts: impl Fn(u64) -> bool) -> CarriedFile<'a> {
+    let bytes = |number: &u64| block_len(file, *number);
+    let stored = |block: &StoredBlock| {
+        let Some(at) = block.here().filter(|at| counts(*at)) else { return 0 };
+        let next = starts.get(starts.partition_point(|other| *other <= at));
+        next.map_or(0, |next| next - at)
+    };
+    CarriedFile {
+        path: Path::new(&file.path),
+        bytes: file.blocks.keys().map(bytes).fold(0, u64::saturating_add),
+        // Offsets of a damaged index can be anything.
+        stored: file.blocks.values().map(stored).fold(0, u64::saturating_add),
+    }
+}
+
 pub(super) fn contents_of(file: &StoredFile) -> String {
     format!("contents of `{}`", Path::new(&file.path).display())
 }
@@ -366,7 +388,11 @@ fn read_index(file: &File, header: &Header, path: &Path) -> Result<Index, TraceE
         bytes.extend_from_slice(&block);
         at = next;
     }
-    match postcard::take_from_bytes(&bytes) {
+    let decoded = match header.format {
+        10 => postcard::take_from_bytes(&bytes).map(|(index, rest)| (format10::Index::into(index), rest)),
+        _ => postcard::take_from_bytes(&bytes),
+    };
+    match decoded {
         Ok((index, [])) if !are_in_order(&index) => {
             Err(damaged(path, "index", "its entries are not those of events"))
         }
@@ -388,11 +414,14 @@ fn are_in_order(index: &Index) -> bool {
 }
 
 /// Whether no block is said to be that of several parts of files: what is mapped of files is then no more than the trace has.
+/// The same holds for the attached files.
 fn are_apart(index: &Index) -> bool {
-    let blocks = index.files.iter().flat_map(|file| file.blocks.values()).filter_map(StoredBlock::here);
-    let mut blocks: Vec<_> = blocks.collect();
-    blocks.sort_unstable();
-    blocks.windows(2).all(|pair| pair[0] < pair[1])
+    [&index.files, &index.attached].into_iter().all(|files| {
+        let blocks = files.iter().flat_map(|file| file.blocks.values()).filter_map(StoredBlock::here);
+        let mut blocks: Vec<_> = blocks.collect();
+        blocks.sort_unstable();
+        blocks.windows(2).all(|pair| pair[0] < pair[1])
+    })
 }
 
 pub(super) fn faulty(path: &Path, part: &str, fault: Fault) -> TraceError {

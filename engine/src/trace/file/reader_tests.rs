@@ -472,6 +472,7 @@ fn index(events: (u64, u64), files: Vec<StoredFile>) -> Vec<u8> {
         count: u64::MAX,
         entries,
         files,
+        attached: Vec::new(),
     };
     postcard::to_stdvec(&index).unwrap()
 }

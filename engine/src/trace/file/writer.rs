@@ -55,29 +55,31 @@ pub fn mark_verified(out: &Unnamed) -> Result<(), TraceError> {
 }
 
 /// A part of a file that has been written.
-struct Part {
+pub(super) struct Part {
     /// The number of the block of the file.
-    number: u64,
-    at: Written,
-    digest: u128,
+    pub(super) number: u64,
+    pub(super) at: Written,
+    pub(super) digest: u128,
 }
 
 /// Where a part is.
-enum Written {
+pub(super) enum Written {
     /// In this block of the trace.
     Block(usize),
     /// In another trace.
     Beside(Place),
+    /// Where what has been mapped of the file is.
+    Mapped(Place),
 }
 
 /// The contents of files that other traces have, by digest.
-struct Known {
+pub(super) struct Known {
     blocks: HashMap<u128, Place>,
     names: Vec<OsString>,
 }
 
 impl Known {
-    fn of(traces: &[Trace]) -> Self {
+    pub(super) fn of(traces: &[Trace]) -> Self {
         let alone = traces.iter().filter(|trace| trace.beside().is_empty());
         let (mut blocks, mut names) = (HashMap::new(), Vec::new());
         for trace in alone {
@@ -92,7 +94,7 @@ impl Known {
     }
 
     /// Numbers the traces anew of which these parts are, and returns the names of those.
-    fn used_by<'a>(&self, parts: impl Iterator<Item = &'a mut Part>) -> Vec<OsString> {
+    pub(super) fn used_by<'a>(&self, parts: impl Iterator<Item = &'a mut Part>) -> Vec<OsString> {
         let mut used: Vec<u32> = Vec::new();
         for part in parts {
             if let Written::Beside(Place::Beside { trace, .. }) = &mut part.at {
@@ -124,7 +126,7 @@ impl<'a> Writer<'a> {
     }
 
     fn write(mut self, log: &Log, head: &Head, known: Known) -> Result<(), TraceError> {
-        let mut blocks = self.blocks(helpers())?;
+        let mut blocks = self.helped()?;
         let mut entries = Vec::new();
         for chunk in log.stream(0) {
             let chunk = chunk?;
@@ -141,7 +143,7 @@ impl<'a> Writer<'a> {
         let stored = |Part { number, at, digest }: Part| {
             let at = match at {
                 Written::Block(block) => Place::Here(bounds[block]),
-                Written::Beside(place) => place,
+                Written::Beside(place) | Written::Mapped(place) => place,
             };
             (number, StoredBlock { at, digest })
         };
@@ -164,6 +166,7 @@ impl<'a> Writer<'a> {
                 .collect(),
             files: files.collect(),
             beside,
+            attached: Vec::new(),
         };
         self.index(&index, false)
     }
@@ -188,18 +191,34 @@ impl<'a> Writer<'a> {
         let mut parts = Vec::new();
         for number in file.blocks() {
             let bytes = file.read(number * BLOCK, BLOCK)?;
-            let digest = digest(&bytes);
-            let at = if let Some(place) = known.blocks.get(&digest) {
-                Written::Beside(*place)
-            } else {
-                let block = self.flush(blocks)?;
-                self.append(blocks, &bytes)?;
-                Written::Block(block)
-            };
-            parts.push(Part { number, at, digest });
+            parts.push(self.part(blocks, number, &bytes, known)?);
         }
         self.flush(blocks)?;
         Ok(parts)
+    }
+
+    /// Write a part of a file as a block of its own, unless another trace has it.
+    pub(super) fn part(
+        &self,
+        blocks: &mut BlockWriter<'_>,
+        number: u64,
+        bytes: &[u8],
+        known: &Known,
+    ) -> Result<Part, TraceError> {
+        let digest = digest(bytes);
+        let at = if let Some(place) = known.blocks.get(&digest) {
+            Written::Beside(*place)
+        } else {
+            let block = self.flush(blocks)?;
+            self.append(blocks, bytes)?;
+            Written::Block(block)
+        };
+        Ok(Part { number, at, digest })
+    }
+
+    /// Begins to write blocks, which other cores compress.
+    pub(super) fn helped(&self) -> Result<BlockWriter<'a>, TraceError> {
+        self.blocks(helpers())
     }
 
     fn blocks(&self, helpers: usize) -> Result<BlockWriter<'a>, TraceError> {
@@ -215,7 +234,7 @@ impl<'a> Writer<'a> {
         blocks.flush().map_err(|source| refused(self.out, blocks.written(), source))
     }
 
-    fn finish(&mut self, blocks: BlockWriter<'_>) -> Result<Vec<u64>, TraceError> {
+    pub(super) fn finish(&mut self, blocks: BlockWriter<'_>) -> Result<Vec<u64>, TraceError> {
         let written = blocks.written();
         let bounds = blocks.finish().map_err(|source| refused(self.out, written, source))?;
         self.at = bounds.last().copied().unwrap_or(self.at);

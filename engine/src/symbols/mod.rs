@@ -3,6 +3,10 @@
 //! Callers are found by the call frame information in `.eh_frame`, which Rust and glibc always have (x86-64 psABI,
 //! section 3.7), so frame pointers are not needed. Names and lines come from DWARF, as far as the program has it.
 
+mod awaits;
+pub mod debug_files;
+mod shared_code;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::ops::Range;
@@ -14,9 +18,10 @@ use framehop::{FrameAddress, Module, ModuleSectionInfo, Unwinder};
 use object::read::elf::{ElfFile64, ProgramHeader};
 use object::{LittleEndian, Object, ObjectSection, ReadCache, elf};
 
-use crate::awaits::{Futures, Place};
+use awaits::{Futures, Place};
+use shared_code::{Functions, source_line};
+
 use crate::ending::Frame;
-use crate::shared_code::{self, Functions, source_line};
 
 /// Deeper stacks, which come from endless recursion, are cut off.
 const MOST_FRAMES: usize = 256;

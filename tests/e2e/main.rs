@@ -2,6 +2,7 @@
 //!
 //! Set `RRTEST_SLOW=1` for the long ones too. The end names what cannot be tested on this machine; with `CI=true`, such tests fail.
 
+mod attached;
 mod bad_traces;
 mod beside;
 mod discovery;
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
     tests.topic("replay", replay::TESTS);
     tests.topic("discovery", discovery::TESTS);
     tests.topic("exit_codes", exit_codes::TESTS);
+    tests.topic("attached", attached::TESTS);
     tests.topic("bad_traces", bad_traces::TESTS);
     tests.topic("beside", beside::TESTS);
     tests.topic("limits", limits::TESTS);

@@ -43,7 +43,7 @@ fn schedule(recording: &Recording) -> Vec<(TaskId, Vec<(u64, u32)>)> {
 
 #[test]
 fn the_schedule_is_the_same_whether_wakes_and_calls_stop_or_not() {
-    for (name, args) in [("turns", &[][..]), ("relay", &["limits"])] {
+    for (name, args) in [("turns", &[][..]), ("relay", &["limits"]), ("again", &[])] {
         let directory = tempfile::tempdir().expect("a directory");
         let path = compile(name, directory.path());
         for seed in 0..8 {

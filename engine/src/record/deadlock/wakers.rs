@@ -28,8 +28,8 @@ use crate::record::poller::Poller;
 use crate::record::tree::task::{Hold, Task};
 use crate::record::tree::tasks::Tasks;
 use crate::tracee::{
-    Fd, FdCopies, FdInfo, FileLock, LockKind, Place, State, call_in_progress, file_at, named_fds, processes,
-    shares_ipc, socket_inode, state,
+    Fd, FdCopies, FdInfo, FileLock, LockKind, Place, call_in_progress, file_at, is_asleep, named_fds,
+    processes, shares_ipc, socket_inode,
 };
 
 /// Maximum nesting of epoll descriptors (`EP_MAX_NESTS`, fs/eventpoll.c).
@@ -53,9 +53,7 @@ impl Wakers<'_> {
     /// Whether only the program itself can end the waits.
     pub(in crate::record) fn waits_for_itself(&self) -> bool {
         self.tasks.living().all(|task| match task.hold() {
-            Hold::InKernel(running, _) => {
-                state(running.tid()) == State::Sleeping && self.waits_for_the_program(task)
-            }
+            Hold::InKernel(running, _) => is_asleep(running.tid()) && self.waits_for_the_program(task),
             Hold::Waiting(..) => self.poller.descriptors(task.id).all(|fd| self.ours(task.tid, fd, NESTS)),
             // A terminal may send SIGCONT.
             Hold::Suspended(..) => false,
@@ -255,8 +253,7 @@ impl Wakers<'_> {
     pub(in crate::record) fn only_time_helps(&self) -> bool {
         self.tasks.living().all(|task| match task.hold() {
             Hold::InKernel(running, _) => {
-                state(running.tid()) == State::Sleeping
-                    && (self.waits_for_the_program(task) || waits_for_signals(task))
+                is_asleep(running.tid()) && (self.waits_for_the_program(task) || waits_for_signals(task))
             }
             Hold::Waiting(..) => {
                 let mut descriptors = self.poller.descriptors(task.id);

@@ -6,7 +6,7 @@ use super::task::Hold;
 use super::tasks::Tasks;
 use crate::record::step::Flow;
 use crate::task::TaskId;
-use crate::tracee::{Running, State, WaitStatus, Waited as Polled, cpu_time, state};
+use crate::tracee::{Running, State, WaitStatus, Waited as Polled, cpu_time, is_asleep, state};
 
 /// What a task in the kernel has reached.
 pub(in crate::record) enum Reached {
@@ -33,7 +33,7 @@ impl Tasks {
             if let Polled::Done(wait) = running.poll()? {
                 return Ok(Reached::Stop(wait));
             }
-            if !matches!(state(tid), State::Runnable | State::Stopped | State::DiskSleep) {
+            if state(tid) == State::Dead || is_asleep(tid) {
                 return Ok(Reached::Sleep);
             }
             let used = cpu_time(pid).unwrap_or_default();

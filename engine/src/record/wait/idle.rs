@@ -7,7 +7,7 @@ use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
 use crate::record::tree::task::Hold;
 use crate::record::tree::tasks::Tasks;
-use crate::tracee::{self, State, Waited, state};
+use crate::tracee::{self, Waited, is_asleep};
 
 /// Longest wait at a time, so that a request to stop is soon noticed.
 const WHILE: Duration = Duration::from_millis(20);
@@ -133,7 +133,7 @@ impl Recorder<'_> {
 impl Tasks {
     pub(in crate::record) fn all_sleep(&self) -> bool {
         self.living().all(|task| match task.hold() {
-            Hold::InKernel(running, _) => state(running.tid()) == State::Sleeping,
+            Hold::InKernel(running, _) => is_asleep(running.tid()),
             _ => true,
         })
     }

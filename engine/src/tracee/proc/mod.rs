@@ -33,5 +33,6 @@ pub use places::{Place, file_at};
 pub use signals::{SignalSet, Signals, is_fault, signals};
 pub use stack::{set_stack_limit, stack_limit};
 pub use status::{
-    State, being_killed, comm, cpu_time, descriptor_room, personality, processes, state, status_field,
+    State, being_killed, comm, cpu_time, descriptor_room, is_asleep, personality, processes, state,
+    status_field,
 };

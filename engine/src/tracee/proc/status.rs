@@ -46,6 +46,16 @@ pub fn state(tid: Pid) -> State {
     }
 }
 
+/// Whether a task is asleep, rather than about to be: a task says that it sleeps before it looks for the last time whether
+/// it has to, and can lose its core in between. If that is so, this waits until it is decided: `/proc/TID/syscall` does
+/// (proc_pid_syscall(5); `task_current_syscall()` in the kernel's `lib/syscall.c`).
+#[must_use]
+pub fn is_asleep(tid: Pid) -> bool {
+    let call = || std::fs::read(format!("/proc/{tid}/syscall"));
+    // Where that cannot be read, the state is all there is to go by.
+    state(tid) == State::Sleeping && call().map_or(true, |call| call != b"running\n")
+}
+
 /// Whether a task is dead or dying of SIGKILL (`/proc/PID/status`).
 #[must_use]
 pub fn being_killed(tid: Pid) -> bool {
@@ -134,5 +144,26 @@ mod tests {
         let none = Pid::from_raw(i32::MAX);
         assert_eq!((state(none), personality(none), status_field(none, "Pid:")), (State::Dead, None, None));
         assert!(being_killed(none) && !being_killed(own));
+    }
+
+    #[test]
+    fn who_waits_for_a_pipe_is_asleep_and_who_computes_is_not() {
+        use std::io::{Read, Write};
+        use std::sync::mpsc;
+
+        let (mut reader, mut writer) = std::io::pipe().unwrap();
+        let (tell, told) = mpsc::channel();
+        let waiting = std::thread::spawn(move || {
+            tell.send(nix::unistd::gettid()).unwrap();
+            reader.read_exact(&mut [0]).unwrap();
+        });
+        let tid = told.recv().unwrap();
+        while !is_asleep(tid) {
+            std::thread::yield_now();
+        }
+        assert!(!is_asleep(nix::unistd::gettid()));
+        writer.write_all(&[1]).unwrap();
+        waiting.join().unwrap();
+        assert!(!is_asleep(tid), "it has ended");
     }
 }

@@ -168,6 +168,7 @@ impl ForkServer {
 
     /// Patches the call sites that a copy has patched, so that later copies start with them.
     fn learn(&mut self, sites: &CallSites) -> Result<(), Error> {
+        self.call_sites.learn_reached(sites);
         let known = self.call_sites.patched().len();
         let new = sites.patched().iter().skip(known).filter(|(space, _)| *space == 0);
         let new = new.map(|(_, address)| *address).filter(|address| self.looked_at.insert(*address));

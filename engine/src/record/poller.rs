@@ -197,6 +197,19 @@ impl Poller {
         self.look(tasks, id, fd).copy.as_ref()
     }
 
+    /// Returns the metadata of the file to which a descriptor of a task refers.
+    pub(in crate::record) fn metadata(
+        &mut self,
+        tasks: &Tasks,
+        id: TaskId,
+        fd: u64,
+    ) -> std::io::Result<std::fs::Metadata> {
+        match self.descriptor(tasks, id, fd) {
+            Some(copy) => copy.metadata(),
+            None => Fd::argument(tasks[id].tid, fd).metadata(),
+        }
+    }
+
     /// Whether a call on a descriptor may block: it refers to something that is not always ready, and `O_NONBLOCK` is
     /// not set.
     pub(in crate::record) fn is_waited_on(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> bool {

@@ -78,13 +78,13 @@ impl<'a> Recorder<'a> {
         let affinity = options.all_cores();
         let (name, natively) = (tracee::comm(tid), Natively::started());
         let id = recorder.adopt(task, Origin { pid: tid, space, name, clear_tid: 0, affinity, natively })?;
-        match recorder.code.reads.move_reads_of_image(
+        match recorder.code.replace_in_image(
             &recorder.tasks,
             &recorder.clock,
             &mut recorder.journal,
-            &mut recorder.code.call_sites,
             id,
             &lines,
+            false,
         ) {
             Err(Halt::Error(error)) => Err(error),
             _ => Ok(recorder),

@@ -1,13 +1,15 @@
 //! Threads that hand the core to each other without a stop.
 
 use crate::common::{PATIENCE, program};
-use crate::harness::{check, check_ending, check_killed, compile, options, record, replay_recording};
+use crate::harness::{
+    STRATEGIES, check, check_ending, check_killed, compile, options, record, replay_recording,
+};
 use rrtest_engine::ending::Ending;
 use rrtest_engine::record::{self, Recording, Time};
 use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::task::TaskId;
 use rrtest_engine::trace::Source;
-use rrtest_engine::trace::event::Event;
+use rrtest_engine::trace::event::{Effect, Event};
 use rrtest_engine::tracee::buffered_calls;
 
 #[test]
@@ -134,4 +136,33 @@ fn who_wakes_others_under_the_fair_strategy_does_not_stop() {
     let (replayed, output) = replay_recording(&recording).expect("a replay");
     assert_eq!((&replayed.ending, replayed.stats), (&recording.ending, recording.stats));
     assert_eq!(output, recording.output);
+}
+
+/// A process makes the calls without a stop at whose instructions others of the same program have come before.
+#[test]
+fn what_is_started_again_stops_less() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = compile("again", directory.path());
+    for (strategy, seed) in STRATEGIES.into_iter().flat_map(|strategy| [(strategy, 0), (strategy, 3)]) {
+        let recording = record(&path, &[], directory.path(), strategy, seed);
+        assert_eq!(recording.ending, Ending::Exited(0));
+        // For each process, how often it opens a file with a stop. The first is the one that starts the others.
+        let mut opened = vec![0];
+        for event in recording.log.events() {
+            match event.expect("an event") {
+                Event::Syscall(call) if matches!(call.effect, Effect::Executed(_)) => opened.push(0),
+                Event::Syscall(call) if call.number == libc::SYS_openat as u64 => {
+                    *opened.last_mut().expect("a process") += 1;
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(opened.len(), 7, "{opened:?}");
+        if strategy == StrategyName::Fair {
+            assert!(opened[1] >= 2 && opened[3..].iter().all(|count| *count == 0), "{opened:?}");
+        }
+        let (replayed, output) = replay_recording(&recording).expect("a replay");
+        assert_eq!((&replayed.ending, replayed.stats), (&recording.ending, recording.stats));
+        assert_eq!(output, recording.output);
+    }
 }

@@ -1,22 +1,21 @@
 //! Calls that change the address space.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use nix::unistd::Pid;
 
-use crate::record::in_process::reads::Mapped;
+use crate::record::in_process::known_code::Mapped;
 use crate::record::journal::Journal;
 use crate::record::kernel::fds;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
 use crate::record::tree::call::{Call, Outcome};
-use crate::record::tree::tasks::Tasks;
 use crate::syscalls::changes_contents;
 use crate::task::TaskId;
 use crate::trace::event::Effect;
-use crate::trace::log::inodes::{Part, sealed};
+use crate::trace::log::inodes::{Part, identity, sealed};
 use crate::tracee::{
     Area, Fd, Line, PAGE, Stopped, TASK_SIZE, locked, maps, os, unmap_around_area, with_signals_blocked,
 };
@@ -40,7 +39,8 @@ impl Recorder<'_> {
             return self.skip(id, stopped, call, Outcome::fails(libc::EINVAL));
         }
         let shared = flags & libc::MAP_TYPE != libc::MAP_PRIVATE;
-        if flags & libc::MAP_ANONYMOUS == 0 && is_socket(stopped.tid(), fd) {
+        let file = (flags & libc::MAP_ANONYMOUS == 0).then(|| self.poller.metadata(&self.tasks, id, fd));
+        if file.as_ref().is_some_and(|file| file.as_ref().is_ok_and(|it| it.file_type().is_socket())) {
             // Fails like a socket that does not support mmap. Sockets that do would show packets as they arrive
             // (packet(7), tcp(7)).
             return self.skip(id, stopped, call, Outcome::fails(libc::ENODEV));
@@ -50,34 +50,61 @@ impl Recorder<'_> {
         if shared && flags & libc::MAP_ANONYMOUS == 0 {
             self.time.stamped.note_shared_file(&self.clock, &self.time.clocks)?;
         }
+        let mut mapped = None;
         let effect = if failed(result) && flags & libc::MAP_FIXED != 0 {
             room_made(stopped.tid(), &[(address, len)])?
-        } else if failed(result) || flags & libc::MAP_ANONYMOUS != 0 {
-            Effect::None
-        } else {
+        } else if let Some(file) = file.filter(|_| !failed(result)) {
+            let file = file.map_err(os(format!("look at descriptor {} of {}", fd as i32, stopped.tid())))?;
+            let is_new = self.journal.log.mapped(identity(&file)).is_none();
             let part = Part { offset, len, stored: shared };
-            let effect = self.journal.map_file(&mut self.tasks, id, fd, part)?;
+            let effect = self.map_file(id, fd, &file, part)?;
             if effect != Effect::None {
-                self.code.buffer.forget_descriptors(&self.clock);
+                mapped = Some(identity(&file));
+                if is_new {
+                    self.code.buffer.forget_descriptors(&self.clock);
+                }
             }
             effect
+        } else {
+            Effect::None
         };
         let is_code = prot as i32 & (libc::PROT_WRITE | libc::PROT_EXEC) == libc::PROT_EXEC && !shared;
-        let code =
-            (is_code && matches!(effect, Effect::MapFile(_))).then(|| Fd::argument(stopped.tid(), fd).open());
         let next = self.finish(id, stopped, call, Outcome::result(result).with(effect))?;
-        if let Some(Ok(file)) = code {
-            let (start, file) = (result.cast_unsigned(), &file);
-            self.code.reads.move_reads(
-                &self.tasks,
-                &self.clock,
-                &mut self.journal,
-                &mut self.code.call_sites,
-                id,
-                &Mapped { start, len, offset, file, linker: false },
-            )?;
+        let code = mapped.filter(|_| is_code).and_then(|file| self.journal.log.mapped(file));
+        if let Some(Ok(file)) = code.map(File::try_clone) {
+            let mapped = Mapped { start: result.cast_unsigned(), len, offset, file: &file, linker: false };
+            let ahead = self.scheduler.start_up.is_none();
+            self.code.replace_in(&self.tasks, &self.clock, &mut self.journal, id, &mapped, ahead)?;
         }
         Ok(next)
+    }
+
+    /// Takes a file that a task has mapped into the log. Parts that the task can write to through the mapping are
+    /// stored.
+    fn map_file(&mut self, id: TaskId, fd: u64, metadata: &Metadata, part: Part) -> Flow<Effect> {
+        if metadata.file_type().is_char_device() && metadata.rdev() == libc::makedev(1, 5) {
+            // /dev/zero (null(4)): anonymous memory.
+            return Ok(Effect::None);
+        }
+        let tid = self.tasks[id].tid;
+        let shown = Fd::argument(tid, fd);
+        let name = shown.link().unwrap_or_else(|_| shown.path());
+        let failed = |error: io::Error| format!("mmap of `{}` ({error})", name.display());
+        // The log has an open file description of its own, not the program's with its offset.
+        let file = match self.journal.log.mapped(identity(metadata)) {
+            Some(file) => file.try_clone(),
+            None => shown.open(),
+        };
+        let file = match file {
+            Ok(file) => file,
+            Err(error) => return self.tasks.unsupported(id, failed(error)),
+        };
+        let writable = || fds::flags(tid, fd) & libc::O_ACCMODE == libc::O_RDWR && !sealed(&file);
+        let part = Part { stored: part.stored && writable(), ..part };
+        match self.journal.log.map(&name, file, part) {
+            Ok(backing) => Ok(Effect::MapFile(backing)),
+            Err(error) => self.tasks.unsupported(id, failed(error)),
+        }
     }
 
     /// mremap(2). A mapping that grows shows more of its file.
@@ -163,30 +190,6 @@ impl Recorder<'_> {
 }
 
 impl Journal {
-    /// Takes a file that a task has mapped into the log. Parts that the task can write to through the mapping are
-    /// stored.
-    fn map_file(&mut self, tasks: &mut Tasks, id: TaskId, fd: u64, part: Part) -> Flow<Effect> {
-        let tid = tasks[id].tid;
-        let mapped = Fd::argument(tid, fd);
-        let name = mapped.link().unwrap_or_else(|_| mapped.path());
-        let failed = |error: io::Error| format!("mmap of `{}` ({error})", name.display());
-        let metadata = mapped.metadata().map_err(os(format!("look at `{}`", name.display())))?;
-        if metadata.file_type().is_char_device() && metadata.rdev() == libc::makedev(1, 5) {
-            // /dev/zero (null(4)): anonymous memory.
-            return Ok(Effect::None);
-        }
-        let file = match mapped.open() {
-            Ok(file) => file,
-            Err(error) => return tasks.unsupported(id, failed(error)),
-        };
-        let writable = || fds::flags(tid, fd) & libc::O_ACCMODE == libc::O_RDWR && !sealed(&file);
-        let part = Part { stored: part.stored && writable(), ..part };
-        match self.log.map(&name, file, part) {
-            Ok(backing) => Ok(Effect::MapFile(backing)),
-            Err(error) => tasks.unsupported(id, failed(error)),
-        }
-    }
-
     /// Takes more of a mapped file into the log. Shared memory without a file has no contents that replay does not
     /// know.
     fn map_more(&mut self, line: &Line, offset: u64, len: u64) -> Flow<Effect> {
@@ -252,10 +255,6 @@ fn gone(before: &[Line], after: &[Line]) -> Vec<(u64, u64)> {
     let is_there =
         |line: &&Line| !after.iter().any(|other| other.start <= line.start && line.end <= other.end);
     before.iter().filter(is_there).map(|line| (line.start, line.end - line.start)).collect()
-}
-
-fn is_socket(tid: Pid, fd: u64) -> bool {
-    Fd::argument(tid, fd).metadata().is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
 /// Returns the mapping that contains an address.

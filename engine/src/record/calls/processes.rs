@@ -15,7 +15,7 @@ use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 use crate::trace::event::Effect;
 use crate::tracee::{
-    self, Executed, Memory, Place, Resume, Stop, Stopped, WaitStatus, Waited, comm, wait_any,
+    self, Executed, Line, Memory, Place, Resume, Stop, Stopped, WaitStatus, Waited, comm, wait_any,
 };
 
 impl Tasks {
@@ -56,6 +56,8 @@ impl Recorder<'_> {
         let registers = stopped.registers()?;
         let program = Place::Program.link(pid).unwrap_or_default();
         let lines = tracee::maps(pid)?;
+        let is_known = |line: &Line| self.journal.log.mapped((line.dev, line.inode)).is_some();
+        let all_known = lines.iter().all(|it| it.inode == 0 || !image::belongs(it) || is_known(it));
         let image = image::image(Path::new(&program), &lines, registers, &memory, &mut self.journal.log)?;
         let space = Rc::new(self.tasks.new_space(memory));
         let task = self.tasks.task(id);
@@ -70,20 +72,19 @@ impl Recorder<'_> {
             call,
             Outcome::result(0).with(Effect::Executed(Box::new(image))),
         );
-        self.code.reads.move_reads_of_image(
-            &self.tasks,
-            &self.clock,
-            &mut self.journal,
-            &mut self.code.call_sites,
-            id,
-            &lines,
-        )?;
+        let ahead = self.scheduler.start_up.is_none();
+        self.code.replace_in_image(&self.tasks, &self.clock, &mut self.journal, id, &lines, ahead)?;
         self.tasks.mark(&self.clock, id, &registers);
         self.time.alarms.forget(pid, true);
         self.tasks.hold(id, Hold::Ready(stopped));
         self.tasks.give_back(id);
-        // Close-on-exec descriptors are closed, and the program's files are mapped.
-        self.code.buffer.forget_descriptors(&self.clock);
+        if all_known {
+            // Close-on-exec descriptors are closed.
+            self.code.buffer.forget_descriptors_of(&self.clock, pid);
+        } else {
+            // The program's files are mapped, too.
+            self.code.buffer.forget_descriptors(&self.clock);
+        }
         Ok(Next::Continue)
     }
 

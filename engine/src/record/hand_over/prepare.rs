@@ -11,7 +11,7 @@ use crate::tracee::Member;
 impl Recorder<'_> {
     /// Tells the buffer what it needs before a task goes on.
     pub(in crate::record) fn prepare_buffer(&mut self, id: TaskId) {
-        let quiet = !self.tasks.someone_in_kernel() && self.poller.is_empty();
+        let quiet = self.tasks.none_waits_for_descriptors() && self.poller.is_empty();
         let table = self.code.buffer.table(&mut self.tasks, &self.clock, id);
         self.prepare_hand_over(id);
         let area = self.clock.area();

@@ -95,7 +95,15 @@ impl Buffer {
         }
     }
 
-    /// Clears what the buffer knows of descriptors, which may no longer hold once a file has been mapped.
+    /// Clears what the buffer knows of the descriptors of a process.
+    pub(in crate::record) fn forget_descriptors_of(&self, clock: &Clock, pid: Pid) {
+        if let Some(table) = self.tables.get(&pid) {
+            clock.area().clear_table(*table);
+        }
+    }
+
+    /// Clears what the buffer knows of descriptors, which may no longer hold once a file has been mapped for the first
+    /// time.
     pub(in crate::record) fn forget_descriptors(&self, clock: &Clock) {
         for table in self.tables.values() {
             clock.area().clear_table(*table);

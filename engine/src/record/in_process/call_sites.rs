@@ -1,14 +1,19 @@
 //! Call sites that are patched to lead into the system-call buffer.
 //!
 //! A call site is patched when a task reaches it for the second time with a call that the buffer can make. Call sites
-//! that earlier attempts of a test have reached are patched before the next attempt begins.
+//! that earlier attempts of a test have reached are patched before the next attempt begins, and those of a file that
+//! processes have reached are patched when the file is mapped again ([`super::known_code`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use nix::unistd::Pid;
 use rrtest_preload::calls::{self, Buffering};
 use rrtest_preload::layout::ENTRY;
 
+use super::known_code::Mapped;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::record::journal::Journal;
@@ -19,19 +24,39 @@ use crate::record::tree::task::Hold;
 use crate::record::tree::tasks::Tasks;
 use crate::symbols::StackRegisters;
 use crate::task::TaskId;
-use crate::trace::event::{Event, Patched, Position, Registers};
+use crate::trace::event::{Event, MovedRead, Patched, Position, Registers};
 use crate::tracee::patch::{AROUND, Patch, Window, plan};
-use crate::tracee::reads::MovedRead;
+use crate::tracee::read_sites::FileState;
+use crate::tracee::reads::MovedRead as PlannedRead;
 use crate::tracee::{Area, Memory, SYSCALL_LEN, Stopped, code_around};
 
 /// How often a task must reach a call site before it is patched.
 const HITS: u32 = 2;
 
+/// The number of the address space of the program's first process, until it executes another program.
+const FIRST_SPACE: u32 = 0;
+
 /// A call site: number of the address space, and address of the `syscall` instruction.
 pub(super) type Site = (u32, u64);
 
-/// Stands in place of an address space's number for a stub that belongs to no call site.
+/// Stands in place of an address space's number for a stub that belongs to no call site, or to one of each address
+/// space that maps a file.
 const NO_CALL: u32 = u32::MAX;
+
+/// At most so many call sites of a file are patched ahead.
+const AHEAD_MOST: usize = 512;
+
+/// Plans of call sites that are patched ahead, by stub, file and address; `None` for those that cannot be. With the code
+/// for which they were made. The next recording needs the same plans.
+static PLANS: LazyLock<Mutex<Plans>> = LazyLock::new(Mutex::default);
+
+type Plans = HashMap<(u64, FileState, u64), (Vec<u8>, Option<MovedRead>)>;
+
+/// For how many call sites plans are kept.
+const PLANS_MOST: usize = 4096;
+
+/// How much code behind a call site a plan depends on most.
+const BEHIND: usize = 32;
 
 /// Bytes of the stack between clone(2) and the function that wanted a thread, in the unoptimised code of most
 /// libraries.
@@ -46,6 +71,12 @@ pub(in crate::record) struct CallSites {
     patched: Vec<Site>,
     /// Addresses at which signal handlers have interrupted code, and to which they return.
     returned_to: BTreeSet<u64>,
+    /// Offsets of the call sites of files that processes, except for the first, have reached, in that order.
+    reached: BTreeMap<FileState, Rc<Vec<u64>>>,
+    /// Those that have been patched ahead, by address; `None` for those that cannot be.
+    ahead: BTreeMap<(FileState, u64), Option<MovedRead>>,
+    /// The addresses of those that cannot be.
+    refused: BTreeSet<u64>,
 }
 
 impl CallSites {
@@ -65,13 +96,105 @@ impl CallSites {
         self.returned_to.insert(ip);
     }
 
-    /// Counts that a task has reached a call site. Returns whether to try to patch it now. After a failed attempt, the
-    /// number of visits until the next one doubles: otherwise two tasks that take turns waiting there would prevent it
-    /// each time, and trying costs more than a call.
-    fn comes_to(&mut self, site: Site) -> bool {
+    /// Counts that a task has reached a call site. Returns how often that has happened.
+    fn comes_to(&mut self, site: Site) -> u32 {
         let hits = self.hits.entry(site).or_default();
         *hits = hits.saturating_add(1);
-        *hits >= HITS && hits.is_power_of_two()
+        *hits
+    }
+
+    /// Returns the offsets of a file's call sites that processes have reached.
+    pub(super) fn reached(&self, file: &FileState) -> &[u64] {
+        self.reached.get(file).map_or(&[], |sites| sites.as_slice())
+    }
+
+    /// Takes over which call sites a copy of the process, and what it has started, have reached.
+    pub(in crate::record) fn learn_reached(&mut self, copy: &Self) {
+        self.reached.clone_from(&copy.reached);
+    }
+
+    /// Notes that a process has reached a call site, if it is in a file's code.
+    fn note_reached(&mut self, journal: &Journal, pid: Pid, address: u64) -> Result<(), Error> {
+        /// For how many files this is known.
+        const FILES_MOST: usize = 256;
+        let Some(line) = code_around(pid, address)? else { return Ok(()) };
+        let Some(file) = journal.log.mapped((line.dev, line.inode)) else { return Ok(()) };
+        let Ok(file) = FileState::of(file) else { return Ok(()) };
+        if self.reached.len() >= FILES_MOST && !self.reached.contains_key(&file) {
+            return Ok(());
+        }
+        let sites = Rc::make_mut(self.reached.entry(file).or_default());
+        let offset = line.offset + (address - line.start);
+        if sites.len() < AHEAD_MOST && !sites.contains(&offset) {
+            sites.push(offset);
+        }
+        Ok(())
+    }
+
+    /// Patches the call sites that processes have reached in code that has been mapped and that nobody has executed
+    /// yet.
+    pub(super) fn patch_ahead(
+        &mut self,
+        area: &Area,
+        memory: &Memory,
+        file: &FileState,
+        mapped: &Mapped<'_>,
+    ) -> Result<Vec<MovedRead>, Error> {
+        let Some(reached) = self.reached.get(file).map(Rc::clone) else { return Ok(Vec::new()) };
+        let within = mapped.within();
+        let mut all = Vec::new();
+        for offset in reached.iter().filter(|offset| within.contains(offset)) {
+            let site = mapped.address(*offset);
+            let patch = match self.ahead.get(&(*file, site)) {
+                // Its stub is in place.
+                Some(known) => known.clone().map(|known| MovedRead { stub_code: Vec::new(), ..known }),
+                None => self.plan_ahead(area, memory, file, mapped, site),
+            };
+            if let Some(patch) = patch {
+                memory.write(patch.site, &patch.code)?;
+                all.push(patch);
+            } else {
+                self.refused.insert(site);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Plans how to patch a call site ahead, and gives it a stub. Returns `None` if it cannot be patched.
+    fn plan_ahead(
+        &mut self,
+        area: &Area,
+        memory: &Memory,
+        file: &FileState,
+        mapped: &Mapped<'_>,
+        site: u64,
+    ) -> Option<MovedRead> {
+        let stub = self.next_stub()?;
+        let plans = || PLANS.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = mapped.start + mapped.len;
+        let here = memory.available(site, BEHIND.min(end.saturating_sub(site) as usize));
+        let known = plans().get(&(stub, *file, site)).filter(|(code, _)| *code == here).cloned();
+        let patch = match known {
+            Some((_, patch)) => patch,
+            None => {
+                let patch = plan_in(memory, mapped.start..end, site, stub).map(|patch| {
+                    let places = patch.places();
+                    MovedRead { site, code: patch.new, stub, stub_code: patch.stub, places }
+                });
+                let mut plans = plans();
+                if plans.len() >= PLANS_MOST {
+                    plans.clear();
+                }
+                plans.insert((stub, *file, site), (here, patch.clone()));
+                patch
+            }
+        };
+        let placed = patch.filter(|patch| area.set_stub(stub, &patch.stub_code));
+        if placed.is_some() {
+            self.patched.push((NO_CALL, site));
+        }
+        self.ahead.insert((*file, site), placed.clone());
+        placed
     }
 
     /// Plans how to patch a call site of a process. Returns `None` if it cannot be patched.
@@ -87,11 +210,7 @@ impl CallSites {
         let Some(stub) = self.next_stub() else { return Ok(None) };
         // Code that the program writes, or shares with others, is left alone.
         let Some(mapped) = code_around(pid, address)? else { return Ok(None) };
-        let start = mapped.start.max(address.saturating_sub(AROUND));
-        let end = mapped.end.min(address.saturating_add(AROUND));
-        let code = memory.bytes(start, (end - start) as usize)?;
-        let window = Window { address: start, bytes: &code };
-        let patch = plan(&window, address, stub, ENTRY as u64).ok();
+        let patch = plan_in(memory, mapped.start..mapped.end, address, stub);
         // A site cannot be patched if a handler may return into the middle of what would be overwritten.
         Ok(patch.filter(|patch| !patch.interior().any(|ip| self.returned_to.contains(&ip))))
     }
@@ -101,7 +220,7 @@ impl CallSites {
     }
 
     /// Gives the next stub to a moved instruction that is no call. Returns false if there is no room.
-    pub(super) fn add_stub(&mut self, area: &Area, moved: &MovedRead) -> bool {
+    pub(super) fn add_stub(&mut self, area: &Area, moved: &PlannedRead) -> bool {
         let placed = self.next_stub().is_some_and(|stub| area.set_stub(stub, &moved.stub));
         if placed {
             self.patched.push((NO_CALL, moved.site));
@@ -149,7 +268,14 @@ impl CallSites {
         }
         let space = tasks.space(id);
         let site = (space.number, registers.ip().wrapping_sub(SYSCALL_LEN));
-        if !self.comes_to(site) {
+        let hits = self.comes_to(site);
+        // A program that starts no other gains nothing from what is known of its call sites.
+        if hits == 1 && space.number != FIRST_SPACE && !self.refused.contains(&site.1) {
+            self.note_reached(journal, stopped.tid(), site.1)?;
+        }
+        // After a failed attempt, the number of visits until the next one doubles: otherwise two tasks that take turns
+        // waiting there would prevent it each time, and trying costs more than a call.
+        if hits < HITS || !hits.is_power_of_two() {
             return Ok(());
         }
         let Some(patch) = self.plan(stopped.tid(), &space.memory, site.1)? else { return Ok(()) };
@@ -173,6 +299,15 @@ impl CallSites {
         let stack = tasks[id].space.memory.available(rsp, DEPTH);
         Box::new(Maker { registers: StackRegisters { rip, rsp, rbp }, stack })
     }
+}
+
+/// Plans how to patch a call site in a process's code. Returns `None` if it cannot be patched.
+fn plan_in(memory: &Memory, code: Range<u64>, site: u64, stub: u64) -> Option<Patch> {
+    let start = code.start.max(site.saturating_sub(AROUND));
+    let end = code.end.min(site.saturating_add(AROUND));
+    // A mapping can go on behind the end of its file, where there is nothing to read.
+    let bytes = memory.available(start, (end - start) as usize);
+    plan(&Window { address: start, bytes: &bytes }, site, stub, ENTRY as u64).ok()
 }
 
 impl Tasks {

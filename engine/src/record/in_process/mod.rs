@@ -7,11 +7,13 @@
 pub(super) mod buffer;
 pub(super) mod call_sites;
 pub(super) mod hand_over;
+pub(super) mod known_code;
 pub(super) mod reads;
 
 use buffer::Buffer;
 use call_sites::CallSites;
 use hand_over::HandOver;
+use known_code::KnownCode;
 use reads::Reads;
 
 /// What is known of the recorder's code in the program's processes.
@@ -20,5 +22,6 @@ pub(super) struct InProcess {
     pub(super) buffer: Buffer,
     pub(super) call_sites: CallSites,
     pub(super) reads: Reads,
+    pub(super) known: KnownCode,
     pub(super) hand_over: HandOver,
 }

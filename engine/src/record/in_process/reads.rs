@@ -10,27 +10,23 @@
 //! which shows when the trace is verified.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::os::unix::fs::MetadataExt;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use rrtest_preload::processor::{machine_cpuid, machine_xgetbv};
 use rrtest_preload::reads::{Read, What, shown};
 
 use super::call_sites::CallSites;
+use super::known_code::Mapped;
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::record::journal::Journal;
 use crate::record::scheduler::Scheduler;
-use crate::record::start::image::belongs;
-use crate::record::step::Flow;
 use crate::record::tree::task::Deaf;
 use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
-use crate::trace::event::{Event, MovedRead, MovedReads, Registers};
+use crate::trace::event::{MovedRead, Registers};
 use crate::tracee::patch::{AROUND, Window};
 use crate::tracee::reads::{MovedRead as Plan, plan_read};
-use crate::tracee::{self, Line, Memory, ReadSite, SignalSet, Stopped, ignore_again, read_sites, signals};
+use crate::tracee::{Memory, ReadSite, SignalSet, Stopped, ignore_again, read_sites, signals};
 
 /// What is known of these instructions.
 #[derive(Clone, Debug, Default)]
@@ -69,73 +65,28 @@ impl Place {
     const BEHIND: u64 = 32;
 }
 
-/// A part of a file that is mapped as code.
-pub(in crate::record) struct Mapped<'a> {
-    pub(in crate::record) start: u64,
-    pub(in crate::record) len: u64,
-    pub(in crate::record) offset: u64,
-    pub(in crate::record) file: &'a File,
-    /// Whether the file is the dynamic linker.
-    pub(in crate::record) linker: bool,
-}
-
 /// int3
 const TRAP: u8 = 0xcc;
 
 impl Reads {
-    /// Moves the instructions of a program that a task has executed and that has these mappings.
-    pub(in crate::record) fn move_reads_of_image(
+    /// Moves the instructions in code that has been mapped and that nobody has executed yet.
+    pub(super) fn move_reads(
         &mut self,
-        tasks: &Tasks,
         clock: &Clock,
-        journal: &mut Journal,
         call_sites: &mut CallSites,
-        id: TaskId,
-        lines: &[Line],
-    ) -> Flow<()> {
-        let exe = tracee::Place::Program.metadata(tasks[id].pid).map(|it| it.ino()).unwrap_or(0);
-        let linked = lines.iter().any(|line| belongs(line) && line.inode != 0 && line.inode != exe);
-        for line in lines.iter().filter(|line| belongs(line) && is_code(line)) {
-            let file = journal.log.mapped((line.dev, line.inode)).map(File::try_clone);
-            let Some(Ok(file)) = file else { continue };
-            let (start, len, offset) = (line.start, line.end - line.start, line.offset);
-            let (file, linker) = (&file, linked && line.inode != exe);
-            self.move_reads(
-                tasks,
-                clock,
-                journal,
-                call_sites,
-                id,
-                &Mapped { start, len, offset, file, linker },
-            )?;
-        }
-        Ok(())
-    }
-
-    /// Moves the instructions in code that a task has mapped and nobody has executed yet.
-    pub(in crate::record) fn move_reads(
-        &mut self,
-        tasks: &Tasks,
-        clock: &Clock,
-        journal: &mut Journal,
-        call_sites: &mut CallSites,
-        id: TaskId,
+        memory: &Memory,
         mapped: &Mapped<'_>,
-    ) -> Flow<()> {
+    ) -> Result<Vec<MovedRead>, Error> {
         // A file that cannot be parsed is no program.
-        let Ok(sites) = read_sites(mapped.file) else { return Ok(()) };
-        let within = mapped.offset..mapped.offset.saturating_add(mapped.len);
-        let space = tasks.space(id);
+        let Ok(sites) = read_sites(mapped.file) else { return Ok(Vec::new()) };
+        let within = mapped.within();
         let mut all = Vec::new();
         for site in sites.iter().filter(|site| within.contains(&site.at)) {
-            let moved = self.move_read(clock, call_sites, &space.memory, mapped, site)?;
-            space.memory.write(moved.site, &moved.code)?;
+            let moved = self.move_read(clock, call_sites, memory, mapped, site)?;
+            memory.write(moved.site, &moved.code)?;
             all.push(moved);
         }
-        if !all.is_empty() {
-            journal.log.push(Event::MovedReads(MovedReads { task: id, moved: all }));
-        }
-        Ok(())
+        Ok(all)
     }
 
     fn move_read(
@@ -146,8 +97,7 @@ impl Reads {
         mapped: &Mapped<'_>,
         found: &ReadSite,
     ) -> Result<MovedRead, Error> {
-        let address = |offset: u64| mapped.start + offset.saturating_sub(mapped.offset);
-        let (site, what) = (address(found.at), What { linker: mapped.linker, ..found.what });
+        let (site, what) = (mapped.address(found.at), What { linker: mapped.linker, ..found.what });
         let end = mapped.start + mapped.len;
         let code = |before: u64, behind: u64| {
             let start = site.saturating_sub(before).max(mapped.start);
@@ -168,7 +118,7 @@ impl Reads {
             None => {
                 let (start, bytes) = code(AROUND.max(found.at - found.function), AROUND)?;
                 let window = Window { address: start, bytes: &bytes };
-                let plan = plan_read(&window, address(found.function), site, what, stub).ok();
+                let plan = plan_read(&window, mapped.address(found.function), site, what, stub).ok();
                 plans().insert(key, plan.clone());
                 plan
             }
@@ -249,10 +199,4 @@ impl Tasks {
         }
         Ok(stopped)
     }
-}
-
-/// Whether a mapping is private code of a file, which the program does not write.
-fn is_code(line: &Line) -> bool {
-    let is_code = line.prot & (libc::PROT_WRITE | libc::PROT_EXEC) == libc::PROT_EXEC;
-    is_code && line.inode != 0 && !line.shared
 }

@@ -8,12 +8,14 @@ use std::time::Instant;
 use nix::unistd::Pid;
 use rrtest_preload::layout::runnable;
 
+use super::call::Call;
 use super::children::Children;
 use super::slots::Slots;
 use super::task::{Hold, Space, Task};
 use crate::ending::Ending;
 use crate::record::step::{Flow, Halt};
 use crate::schedule::deadline::Deadlines;
+use crate::syscalls::{Block, describe};
 use crate::task::TaskId;
 
 /// All tasks. Runnable tasks and tasks in the kernel are kept in sets of their own: the cost of a step must not grow
@@ -281,6 +283,16 @@ impl Tasks {
 
     pub(in crate::record) fn someone_in_kernel(&self) -> bool {
         !self.in_kernel().is_empty()
+    }
+
+    /// Whether no task waits in the kernel for something that calls on descriptors could bring about. Those that wait
+    /// for children do not.
+    pub(in crate::record) fn none_waits_for_descriptors(&self) -> bool {
+        let waits_for_children = |call: &Call| {
+            describe(call.number()).is_some_and(|description| matches!(description.block, Block::Children))
+        };
+        let mut all = self.in_kernel().iter().map(|id| self[*id].hold());
+        all.all(|hold| matches!(hold, Hold::InKernel(_, call) if waits_for_children(call)))
     }
 }
 

@@ -100,7 +100,7 @@ impl Area {
         self.word(offset_of!(Shared, stale)).store(stale.into(), Relaxed);
     }
 
-    /// Sets whether no task waits in the kernel.
+    /// Sets whether no task waits for what calls on descriptors could bring about.
     pub fn set_quiet(&self, quiet: bool) {
         self.word(offset_of!(Shared, quiet)).store(quiet.into(), Relaxed);
     }

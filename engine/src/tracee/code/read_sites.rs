@@ -36,26 +36,37 @@ pub struct ReadSite {
 }
 
 /// Identifies a file in its present state.
-type Key = [i64; 7];
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileState([i64; 7]);
+
+impl FileState {
+    /// Returns the state of a file.
+    ///
+    /// # Errors
+    /// If the kernel does not tell.
+    pub fn of(file: &File) -> std::io::Result<Self> {
+        let it = file.metadata()?;
+        Ok(Self([
+            it.dev().cast_signed(),
+            it.ino().cast_signed(),
+            it.size().cast_signed(),
+            it.mtime(),
+            it.mtime_nsec(),
+            it.ctime(),
+            it.ctime_nsec(),
+        ]))
+    }
+}
 
 /// The results for the files seen so far: each is searched once.
-static KNOWN: LazyLock<Mutex<HashMap<Key, Arc<[ReadSite]>>>> = LazyLock::new(Mutex::default);
+static KNOWN: LazyLock<Mutex<HashMap<FileState, Arc<[ReadSite]>>>> = LazyLock::new(Mutex::default);
 
 /// Returns all such instructions in a file; none if it has no 64-bit code with call frame information.
 ///
 /// # Errors
 /// If the file cannot be read.
 pub fn read_sites(file: &File) -> std::io::Result<Arc<[ReadSite]>> {
-    let it = file.metadata()?;
-    let key = [
-        it.dev().cast_signed(),
-        it.ino().cast_signed(),
-        it.size().cast_signed(),
-        it.mtime(),
-        it.mtime_nsec(),
-        it.ctime(),
-        it.ctime_nsec(),
-    ];
+    let key = FileState::of(file)?;
     let known = || KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(sites) = known().get(&key) {
         return Ok(Arc::clone(sites));

@@ -65,28 +65,28 @@ fn locked_in(smaps: &str) -> Vec<Range<u64>> {
     locked
 }
 
-/// Returns the mapping around an address, if it is private code that the process does not write.
+/// Returns the mapping around an address, without its path, if it is private code that the process does not write.
 ///
 /// # Errors
 /// If the process is gone.
-pub fn code_around(pid: Pid, address: u64) -> Result<Option<Range<u64>>, Error> {
+pub fn code_around(pid: Pid, address: u64) -> Result<Option<Line>, Error> {
     let path = format!("/proc/{pid}/maps");
     let file = File::open(&path).map_err(on_task(format!("read {path}")))?;
     let mut query = Query { size: size_of::<Query>() as u64, address, ..Query::default() };
     // SAFETY: the structure has the size that it says, and the kernel writes to no other memory: it gets no buffer for
     // names.
     match unsafe { procmap_query(file.as_raw_fd(), &raw mut query) } {
-        Ok(_) => Ok((query.flags & Query::ALL == Query::CODE).then_some(query.start..query.end)),
+        Ok(_) => Ok((query.flags & Query::ALL == Query::CODE).then(|| query.line())),
         Err(Errno::ENOENT) => Ok(None),
         // Kernels before 6.11 do not have this request.
         Err(_) => Ok(code_in(&maps(pid)?, address)),
     }
 }
 
-fn code_in(lines: &[Line], address: u64) -> Option<Range<u64>> {
+fn code_in(lines: &[Line], address: u64) -> Option<Line> {
     let line = lines.iter().find(|line| (line.start..line.end).contains(&address))?;
     let is_code = line.prot & (libc::PROT_WRITE | libc::PROT_EXEC) == libc::PROT_EXEC;
-    (is_code && !line.shared).then_some(line.start..line.end)
+    (is_code && !line.shared).then(|| Line { path: PathBuf::new(), ..line.clone() })
 }
 
 /// `struct procmap_query` (linux/fs.h), which describes one mapping without formatting all others as text.
@@ -111,10 +111,27 @@ struct Query {
 }
 
 impl Query {
+    const READABLE: u64 = 1;
     const WRITABLE: u64 = 2;
     const CODE: u64 = 4;
     const SHARED: u64 = 8;
     const ALL: u64 = Self::WRITABLE | Self::CODE | Self::SHARED;
+
+    fn line(&self) -> Line {
+        let bit = |flag, value| if self.flags & flag != 0 { value } else { 0 };
+        Line {
+            start: self.start,
+            end: self.end,
+            prot: bit(Self::READABLE, libc::PROT_READ)
+                | bit(Self::WRITABLE, libc::PROT_WRITE)
+                | bit(Self::CODE, libc::PROT_EXEC),
+            shared: self.flags & Self::SHARED != 0,
+            offset: self.offset,
+            dev: libc::makedev(self.dev[0], self.dev[1]),
+            inode: self.inode,
+            path: PathBuf::new(),
+        }
+    }
 }
 
 nix::ioctl_readwrite!(
@@ -156,8 +173,8 @@ mod tests {
         let here = code_is_told_from_other_memory as fn() as usize as u64;
         let local = 0_u8;
         for (address, is_code) in [(here, true), ((&raw const local) as u64, false), (16, false)] {
-            let range = code_around(me, address).unwrap();
-            assert_eq!(range.is_some_and(|range| range.contains(&address)), is_code);
+            let line = code_around(me, address).unwrap();
+            assert_eq!(line.is_some_and(|line| (line.start..line.end).contains(&address)), is_code);
             assert_eq!(
                 code_around(me, address).unwrap(),
                 code_in(&maps(me).unwrap(), address),

@@ -8,7 +8,8 @@ const HEADER: usize = 64;
 /// Bytes of a block before its payload: the payload's length comes first.
 const PREFIX: usize = 12;
 
-/// Reads every block of a trace up to the file's end: events, parts of files, the index. What spans blocks is in one piece.
+/// Reads every block of a trace up to the file's end: events, parts of files, the index. What spans blocks is in one
+/// piece.
 ///
 /// # Panics
 /// If the file is not made of blocks.

@@ -41,9 +41,8 @@ pub fn keep(
 
 /// Writes `recording` to a new file at `path`, replays it once on `core`, marks it as verified if the replay was
 /// faithful, and only then gives the file its name. If `stop` becomes true the replay ends early, and the file is not
-/// verified. Contents of mapped files that the traces
-/// `beside` it have are not stored again. `info` is the caller's own description, which [`Trace::info`] returns. The calling thread is pinned to the
-/// core.
+/// verified. Contents of mapped files that the traces `beside` it have are not stored again. `info` is the caller's
+/// own description, which [`Trace::info`] returns. The calling thread is pinned to the core.
 ///
 /// # Errors
 /// Why the file could not be written; [`std::io::ErrorKind::AlreadyExists`] if `path` exists. No file is left behind

@@ -23,7 +23,8 @@ pub struct Machine {
     pub seccomp: io::Result<()>,
     /// Whether the processor's counters can be read, perf_event_open(2).
     pub counters: io::Result<()>,
-    /// `kernel.yama.ptrace_scope`, where the Yama security module is in use: at 2 only administrators trace, at 3 nobody.
+    /// `kernel.yama.ptrace_scope`, where the Yama security module is in use: at 2 only administrators trace, at 3
+    /// nobody.
     pub ptrace_scope: Option<i32>,
     /// `kernel.perf_event_paranoid`: above 2, some kernels give no counters to users.
     pub perf_event_paranoid: Option<i32>,

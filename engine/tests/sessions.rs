@@ -15,7 +15,8 @@ use rrtest_engine::trace::Source;
 use rrtest_engine::trace::event::{Event, Registers, Stream};
 use rrtest_preload::layout::{AREA, AREA_LEN};
 
-/// What a program is recorded as, under a schedule in which threads hand over among themselves and under one in which they do not.
+/// What a program is recorded as, under a schedule in which threads hand over among themselves and under one in which
+/// they do not.
 fn recordings(name: &str, args: &[&str]) -> Vec<Recording> {
     let directory = tempfile::tempdir().expect("a directory");
     let path = compile(name, directory.path());

@@ -11,8 +11,8 @@
 //!
 //! Tests that fail by themselves, for want of a network say, are left out and named. `--chaos N` makes N attempts of
 //! each test under chaos, and lists what fails with what it said: each is a real bug, an assumption of the test, or a
-//! fault of ours. `--with=--for=2m` ends them after that time, whatever N is; `--with=--time=virtual` records in virtual
-//! time. `--source NAME=DIR` takes the tests of a crate from its release sources.
+//! fault of ours. `--with=--for=2m` ends them after that time, whatever N is; `--with=--time=virtual` records in
+//! virtual time. `--source NAME=DIR` takes the tests of a crate from its release sources.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

@@ -54,8 +54,8 @@ fn neither_do_those_of_two_campaigns(world: &Harness) {
     }
 }
 
-/// Two tests: what `holds` `begins`, it `ends` when `comes`, which had waited for the file, has tried what it is to do, and seen whether
-/// that was good. Another attempt at `comes` waits for nothing.
+/// Two tests: what `holds` `begins`, it `ends` when `comes`, which had waited for the file, has tried what it is to
+/// do, and seen whether that was good. Another attempt at `comes` waits for nothing.
 fn meeting(dir: &Path, begins: &str, ends: &str, tries: &str) -> [String; 2] {
     let prelude = format!(
         "use std::fs::{{self, File}};

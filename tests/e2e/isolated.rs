@@ -1,5 +1,5 @@
-//! A replay needs nothing of the world: it runs where there is nothing but the tool, its libraries, /proc and the trace,
-//! with no network, and leaves there no file.
+//! A replay needs nothing of the world: it runs where there is nothing but the tool, its libraries, /proc and the
+//! trace, with no network, and leaves there no file.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

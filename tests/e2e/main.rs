@@ -1,6 +1,7 @@
 //! End-to-end tests: record → fail → replay, through the real binary.
 //!
-//! Set `RRTEST_SLOW=1` for the long ones too. The end names what cannot be tested on this machine; with `CI=true`, such tests fail.
+//! Set `RRTEST_SLOW=1` for the long ones too. The end names what cannot be tested on this machine; with `CI=true`,
+//! such tests fail.
 
 mod attached;
 mod bad_traces;

@@ -33,8 +33,8 @@ fn texts(value: &serde_json::Value) -> Vec<&str> {
     value.as_array().expect("a list").iter().map(|text| text.as_str().expect("text")).collect()
 }
 
-/// With any seed an order that fails is found, which comes again with its attempt's seed, is told, and replays. Chaos finds one in the
-/// usual way, too, if rarely: that is not what is looked for.
+/// With any seed an order that fails is found, which comes again with its attempt's seed, is told, and replays. Chaos
+/// finds one in the usual way, too, if rarely: that is not what is looked for.
 fn find(world: &Harness, binary: &str, failing: &str, check: impl Fn(&Attempt, &[&str])) {
     for seed in ["1", "2"] {
         let traces = world.dir();

@@ -1,4 +1,5 @@
-//! What a report says is certain, and its reader can find their way in it: who holds what, which thread is meant, whose code it is.
+//! What a report says is certain, and its reader can find their way in it: who holds what, which thread is meant,
+//! whose code it is.
 
 use rrtest_tests::Harness;
 use rrtest_tests::project::Project;

@@ -9,7 +9,8 @@ use crate::{Test, tests};
 
 pub(crate) const TESTS: &[Test] = tests![of_a_failure_reproduces_it];
 
-/// What these do depends on how fast the machine is at the moment, too: their traces reproduce it, their seeds need not.
+/// What these do depends on how fast the machine is at the moment, too: their traces reproduce it, their seeds need
+/// not.
 const RACES_WITH_TIME: &[&str] = &["sleep-order"];
 
 fn of_a_failure_reproduces_it(world: &Harness) {

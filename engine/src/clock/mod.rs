@@ -48,8 +48,8 @@ impl Count {
         left.saturating_sub(syscalls::ticks(number).into())
     }
 
-    /// The timeslice ends after `ticks` more, as if it had been that much shorter from its start. False if less is left anyway, or
-    /// `ticks` is 0.
+    /// The timeslice ends after `ticks` more, as if it had been that much shorter from its start. False if less is
+    /// left anyway, or `ticks` is 0.
     pub fn cut(&mut self, left: u64, ticks: u64) -> bool {
         let Some(less) = left.checked_sub(ticks).filter(|_| ticks > 0) else { return false };
         self.slice = self.slice.saturating_sub(less);
@@ -57,8 +57,8 @@ impl Count {
         true
     }
 
-    /// A timeslice was over when the countdown was at `left`, and the task went on with what was left, as a new one. The
-    /// ticks that it had run.
+    /// A timeslice was over when the countdown was at `left`, and the task went on with what was left, as a new one.
+    /// The ticks that it had run.
     fn went_on(&mut self, left: u64) -> u64 {
         let ran = self.slice.saturating_sub(left);
         self.earlier += ran;
@@ -66,8 +66,8 @@ impl Count {
         ran
     }
 
-    /// A task handed the core over when the countdown was at `left`, and the other got a timeslice of `slice` ticks. The ticks that
-    /// the first had run.
+    /// A task handed the core over when the countdown was at `left`, and the other got a timeslice of `slice` ticks.
+    /// The ticks that the first had run.
     pub fn handed_over(&mut self, left: u64, slice: u64) -> u64 {
         let ran = self.went_on(left);
         (self.slice, self.cut) = (slice, 0);

@@ -1,7 +1,8 @@
 //! What a trace discloses to whoever gets it: a summary of what its events name.
 //!
-//! It names things, and is no search for secrets: a trace has the memory of the recorded program from the beginning to the end, so
-//! that whatever was in a variable, a file that it read, or a packet that it received can be found there.
+//! It names things, and is no search for secrets: a trace has the memory of the recorded program from the beginning
+//! to the end, so that whatever was in a variable, a file that it read, or a packet that it received can be found
+//! there.
 //!
 //! The pass is pure: it reads the trace, and nothing else. What it keeps is bounded, whatever the trace says.
 

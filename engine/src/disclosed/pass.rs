@@ -228,8 +228,8 @@ impl Pass {
     }
 }
 
-/// Whether a task and the one that it has created have the same descriptors and directories. The flags of clone3(2) are in memory;
-/// it mostly creates threads.
+/// Whether a task and the one that it has created have the same descriptors and directories. The flags of clone3(2)
+/// are in memory; it mostly creates threads.
 fn shares(call: &Syscall) -> bool {
     match call.number as i64 {
         libc::SYS_clone => call.args[0] & libc::CLONE_FILES as u64 != 0,

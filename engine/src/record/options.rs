@@ -38,8 +38,8 @@ pub struct Options<'a> {
     pub timeout: Duration,
     /// What the program's runs usually take: it counts as hung when it takes far longer.
     pub patience: Option<Patience>,
-    /// The recording is cut off when it runs past this. If it has taken no longer by then than runs do that end, that is
-    /// [`Error::Stopped`](crate::Error::Stopped).
+    /// The recording is cut off when it runs past this. If it has taken no longer by then than runs do that end, that
+    /// is [`Error::Stopped`](crate::Error::Stopped).
     pub until: Option<Instant>,
     /// The source of the program's standard input.
     pub stdin: Stdin,

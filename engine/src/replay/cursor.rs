@@ -7,8 +7,8 @@ use crate::trace::{Source, TraceError};
 
 type Events<'a> = Box<dyn Iterator<Item = Result<Event, TraceError>> + 'a>;
 
-/// A place in a trace's events, in front of one. It can be put in front of any other, and copied: what it takes to read on from
-/// there is a block of the trace.
+/// A place in a trace's events, in front of one. It can be put in front of any other, and copied: what it takes to
+/// read on from there is a block of the trace.
 pub struct Cursor<'a> {
     source: &'a dyn Source,
     /// The number of the event that it is in front of.

@@ -1,7 +1,7 @@
 //! The files that a replayed program maps: memory files with the recorded contents.
 //!
-//! All that stores, forks, mremap(2) and madvise(2) do to a mapping of a file they do to a mapping of its stand-in. What
-//! other system calls did to the file comes from the trace.
+//! All that stores, forks, mremap(2) and madvise(2) do to a mapping of a file they do to a mapping of its stand-in.
+//! What other system calls did to the file comes from the trace.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -1,8 +1,8 @@
 //! What the program writes out must be what it wrote when it was recorded: at each write, byte for byte.
 //!
-//! What goes to standard output and error is in the trace; of what else a call has taken from memory there is a digest. The calls
-//! of the system-call buffer are compared in the process, where that takes what they did from its log
-//! (`rrtest_preload::buffer`): one that differs stops, which it did not when it was recorded.
+//! What goes to standard output and error is in the trace; of what else a call has taken from memory there is a
+//! digest. The calls of the system-call buffer are compared in the process, where that takes what they did from its
+//! log (`rrtest_preload::buffer`): one that differs stops, which it did not when it was recorded.
 
 use rrtest_preload::layout::SYS_READ;
 use rrtest_preload::reads::{Read, What};
@@ -17,8 +17,8 @@ use crate::tracee::{BufferedCall, Registers, buffered_calls};
 const SHOWN: usize = 60;
 const BEFORE: usize = 20;
 
-/// What the program is about to write is read up to this number of bytes beyond what it wrote: in the replay of a crafted trace
-/// it could be any.
+/// What the program is about to write is read up to this number of bytes beyond what it wrote: in the replay of a
+/// crafted trace it could be any.
 const BEYOND: usize = 1 << 20;
 
 impl Step<'_, '_> {

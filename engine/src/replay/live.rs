@@ -1,4 +1,5 @@
-//! What is alive in a replay: processes, the area that they share, the files that they map. Nothing here is known from the trace.
+//! What is alive in a replay: processes, the area that they share, the files that they map. Nothing here is known
+//! from the trace.
 
 use std::rc::Rc;
 

@@ -1,10 +1,11 @@
 //! Who has locked the mutexes that a deadlock is about.
 //!
-//! A mutex of std's is one word, 0 as long as nobody has it, 1 if somebody has, 2 if others wait for it besides; it says nothing of
-//! who has it. So its writes are watched. It is locked by a locked instruction that finds a 0 and leaves one of the others
-//! (std::sys::sync::mutex::futex): whoever executes that is the owner, until somebody writes a 0. Whatever else is written to the
-//! word, by a plain store or by the kernel, which is seen afterwards, is not a mutex's doing: memory that was freed and is used for
-//! something else has no owner, whoever locked what was there before.
+//! A mutex of std's is one word, 0 as long as nobody has it, 1 if somebody has, 2 if others wait for it besides; it
+//! says nothing of who has it. So its writes are watched. It is locked by a locked instruction that finds a 0 and
+//! leaves one of the others (std::sys::sync::mutex::futex): whoever executes that is the owner, until somebody writes
+//! a 0. Whatever else is written to the word, by a plain store or by the kernel, which is seen afterwards, is not a
+//! mutex's doing: memory that was freed and is used for something else has no owner, whoever locked what was there
+//! before.
 
 use super::session::Session;
 use super::stops::{Limit, Why};
@@ -44,8 +45,8 @@ impl Locked {
     }
 }
 
-/// Replay to the end. The owners of those of these words that others wait for, where they are certain: the word, the task and its
-/// name; none where an address means several things.
+/// Replay to the end. The owners of those of these words that others wait for, where they are certain: the word, the
+/// task and its name; none where an address means several things.
 pub(super) fn run(session: &mut Session<'_>, words: &[u64]) -> Result<Vec<(u64, TaskId, String)>, Error> {
     let len = size_of::<u32>() as u8;
     let mut locked = Vec::new();

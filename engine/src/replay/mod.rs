@@ -1,11 +1,13 @@
 //! Drives a process from a trace alone.
 //!
 //! The process is built from the trace and then runs the recorded instructions. Its system calls stop at their entry
-//! and get the recorded outcome; only those that shape its own memory and tasks reach the kernel. Every event is checked.
+//! and get the recorded outcome; only those that shape its own memory and tasks reach the kernel. Every event is
+//! checked.
 //!
-//! A [`Session`] is stepped through: to the next event, by ticks or instructions, to breakpoints and watchpoints. It has three
-//! parts, each with an owner of its own: a [`Cursor`] in the trace, the [`State`] that follows from the events so far, and
-//! what is alive (`live`). A step is given all three (`step`), and carries out an event at a time (`apply`).
+//! A [`Session`] is stepped through: to the next event, by ticks or instructions, to breakpoints and watchpoints. It
+//! has three parts, each with an owner of its own: a [`Cursor`] in the trace, the [`State`] that follows from the
+//! events so far, and what is alive (`live`). A step is given all three (`step`), and carries out an event at a time
+//! (`apply`).
 
 mod apply;
 mod check;
@@ -47,8 +49,8 @@ pub struct Options<'a> {
     pub stop: &'a AtomicBool,
     /// How long the process may run from one event to the next; past it the replay counts as diverged.
     pub patience: Duration,
-    /// Words of the program's memory, at most four, that are 0 or say that somebody has locked something: who that is, is told at
-    /// the end. A replay in which a moment within user code must be found cannot tell.
+    /// Words of the program's memory, at most four, that are 0 or say that somebody has locked something: who that
+    /// is, is told at the end. A replay in which a moment within user code must be found cannot tell.
     pub watch: &'a [u64],
     /// Gets the program's output as it comes.
     pub output: &'a mut dyn FnMut(Stream, &[u8]),

@@ -16,8 +16,8 @@ use crate::tracee::{
 };
 
 impl Step<'_, '_> {
-    /// Have the running task go on until it stops for what an event tells of. What is to be stopped for may come first; then it
-    /// can go on from there.
+    /// Have the running task go on until it stops for what an event tells of. What is to be stopped for may come
+    /// first; then it can go on from there.
     pub(super) fn advance(&mut self) -> Flow<Arrival> {
         if !self.stops.are_none() {
             return self.advance_watched(None);

@@ -24,7 +24,8 @@ use crate::tracee::{
     raise_descriptor_limit, rebuild,
 };
 
-/// A replay under way. Several can be under way at a time, also on one thread: each has processes, files and an area of its own.
+/// A replay under way. Several can be under way at a time, also on one thread: each has processes, files and an area
+/// of its own.
 pub struct Session<'a> {
     state: State,
     cursor: Cursor<'a>,
@@ -98,7 +99,8 @@ impl<'a> Session<'a> {
     /// Go on, as far as `limit` says, or to a breakpoint or a watchpoint.
     ///
     /// # Errors
-    /// [`Error::Diverged`] at the first event that differs from the recorded one; others as they come. The session is of no use then.
+    /// [`Error::Diverged`] at the first event that differs from the recorded one; others as they come. The session is
+    /// of no use then.
     pub fn step(&mut self, limit: Limit) -> Result<Report, Error> {
         self.stops.instruction = limit == Limit::Instruction;
         let ahead = std::mem::take(&mut self.stops.ahead);
@@ -212,8 +214,8 @@ impl<'a> Session<'a> {
         self.ended.as_ref().map(|ending| (ending, self.state.stats))
     }
 
-    /// Stop at a breakpoint or a watchpoint of this kind from now on, in whichever task. False if the processor has no means left:
-    /// there are four, of which stepping keeps one to itself.
+    /// Stop at a breakpoint or a watchpoint of this kind from now on, in whichever task. False if the processor has
+    /// no means left: there are four, of which stepping keeps one to itself.
     pub fn stop_at(&mut self, point: Point) -> bool {
         self.add_stop(point, false)
     }

@@ -1,4 +1,5 @@
-//! What a replay knows from the trace alone. A copy is the state of that moment; what is alive ([`super::live`]) is apart from it.
+//! What a replay knows from the trace alone. A copy is the state of that moment; what is alive ([`super::live`]) is
+//! apart from it.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -29,7 +30,8 @@ pub struct State {
     pub(super) exit_code: Option<i32>,
     /// The signal that kills the program, once it has come.
     pub(super) killed_by: Option<i32>,
-    /// A task whose process, not the first one, a signal has killed. What is written to its memory comes before its end.
+    /// A task whose process, not the first one, a signal has killed. What is written to its memory comes before its
+    /// end.
     pub(super) dying: Option<TaskId>,
 }
 

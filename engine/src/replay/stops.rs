@@ -10,7 +10,8 @@ pub enum Limit {
     End,
     /// To the end of the next event.
     Event,
-    /// So many ticks, of whichever tasks. The task stands in front of what the last of them is about; if an event is, behind it.
+    /// So many ticks, of whichever tasks. The task stands in front of what the last of them is about; if an event is,
+    /// behind it.
     Ticks(u64),
     /// One instruction of the task that has the core. A system call is one, with all that the trace tells of it.
     Instruction,
@@ -61,7 +62,8 @@ impl Stops {
         self.points.is_empty() && self.until.is_none() && !self.instruction
     }
 
-    /// Stop for this. False if there is no debug register for it; `all` says whether those can be used that stepping needs.
+    /// Stop for this. False if there is no debug register for it; `all` says whether those can be used that stepping
+    /// needs.
     pub(super) fn add(&mut self, point: Point, all: bool) -> bool {
         let added = (all || self.points.free() > KEPT) && self.points.take(point).is_some();
         if added && let Point::Write { .. } = point {
@@ -78,7 +80,8 @@ impl Stops {
         self.points.give_back(point)
     }
 
-    /// Whether an event has written what is watched: debug registers do not see what the kernel writes, and what is written for it.
+    /// Whether an event has written what is watched: debug registers do not see what the kernel writes, and what is
+    /// written for it.
     pub(super) fn written(&mut self, memory: &Memory) -> Option<Why> {
         let mut why = None;
         for (point, last) in &mut self.values {

@@ -1,7 +1,9 @@
-//! Letting the running task go on while something else than events is stopped for: ticks, instructions, breakpoints, watchpoints.
+//! Letting the running task go on while something else than events is stopped for: ticks, instructions, breakpoints,
+//! watchpoints.
 //!
-//! The code of the system-call buffer and its stubs is not the program's: a task that stops within goes on until it is where the
-//! program could be. Tasks hand the core over by us and not among themselves, so that the debug registers of who runs are set.
+//! The code of the system-call buffer and its stubs is not the program's: a task that stops within goes on until it
+//! is where the program could be. Tasks hand the core over by us and not among themselves, so that the debug
+//! registers of who runs are set.
 
 use rrtest_preload::layout::{Entry, HandOver, SYS_READ, SYS_TICK};
 
@@ -156,8 +158,8 @@ impl Step<'_, '_> {
         };
         let skip = behind.filter(|address| also(*address).is_some());
         let code = if self.stops.instruction { self.memory().available(before.ip(), 2) } else { Vec::new() };
-        // At a call it stops anyway, and its flags are in a register then. In code of ours it goes on to where it comes out, which is
-        // an event if nothing else is known.
+        // At a call it stops anyway, and its flags are in a register then. In code of ours it goes on to where it
+        // comes out, which is an event if nothing else is known.
         let goes_on = code == [0x0f, 0x05] || hidden && (skip.is_some() || behind.is_none());
         let how = if self.stops.instruction && !goes_on { Resume::Step } else { Resume::Freely };
         let passes = self.stops.told.take() == Some(before.ip());
@@ -283,8 +285,8 @@ impl Step<'_, '_> {
         why
     }
 
-    /// The registers of a stopped task as they would be without the code of ours in its process; none if it is where the program
-    /// could not be.
+    /// The registers of a stopped task as they would be without the code of ours in its process; none if it is where
+    /// the program could not be.
     pub(super) fn visible(&self, id: TaskId, registers: &Registers) -> Option<Registers> {
         let mut visible = self.is_in_turn(id, registers).unwrap_or(*registers);
         if Area::is_buffer(visible.ip()) {

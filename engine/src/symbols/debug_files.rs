@@ -57,8 +57,8 @@ pub fn of_program(path: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Returns the paths of the sources that the program's debug information names, sorted. They need not exist. Units whose
-/// information cannot be read name none.
+/// Returns the paths of the sources that the program's debug information names, sorted. They need not exist. Units
+/// whose information cannot be read name none.
 #[must_use]
 pub fn sources(path: &Path) -> Vec<PathBuf> {
     let Ok(file) = File::open(path) else { return Vec::new() };

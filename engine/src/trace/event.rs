@@ -19,7 +19,8 @@ pub use crate::tracee::{Registers, Vectors};
 pub enum Event {
     /// The process image, as the kernel left it after execve(2). The first event.
     Image(Image),
-    /// The system-call buffer that all its processes have, by its version ([`BUFFER_VERSION`](rrtest_preload::layout::BUFFER_VERSION)). The second event.
+    /// The system-call buffer that all its processes have, by its version
+    /// ([`BUFFER_VERSION`](rrtest_preload::layout::BUFFER_VERSION)). The second event.
     Buffer(u32),
     /// A task gets the core.
     Run {
@@ -38,8 +39,9 @@ pub enum Event {
     Entered(Position),
     /// A call site leads into the system-call buffer from now on.
     Patched(Patched),
-    /// On the way to the next event, the running task made these calls without a stop, and so did those to which the core was
-    /// handed over by some of them: the log of the system-call buffer ([`buffered_calls`](crate::tracee::buffered_calls)).
+    /// On the way to the next event, the running task made these calls without a stop, and so did those to which the
+    /// core was handed over by some of them: the log of the system-call buffer
+    /// ([`buffered_calls`](crate::tracee::buffered_calls)).
     Buffered(#[serde(with = "bytes")] Vec<u8>),
     /// The running task made a system call.
     Syscall(Syscall),
@@ -144,7 +146,8 @@ pub struct Patched {
     /// Its code.
     #[serde(with = "bytes")]
     pub stub_code: Vec<u8>,
-    /// Tasks that have come to a call there, which they make in the stub now: the running one first, then others that wait.
+    /// Tasks that have come to a call there, which they make in the stub now: the running one first, then others that
+    /// wait.
     pub here: Vec<TaskId>,
     /// Where their instruction pointers are then.
     pub traced: u64,
@@ -217,8 +220,8 @@ pub enum Effect {
     MapFile(Backing),
     /// It changed a file that is mapped.
     ChangeFile(FileChange),
-    /// It unmapped these parts of memory, each with its address and its length: shmdt(2), and calls that fail after they have
-    /// made room.
+    /// It unmapped these parts of memory, each with its address and its length: shmdt(2), and calls that fail after
+    /// they have made room.
     Unmap(Vec<(u64, u64)>),
     /// Its advice took effect on so many bytes from its first argument on, though it failed (madvise(2)).
     Advised(u64),
@@ -275,7 +278,8 @@ pub struct MovedRead {
     pub places: Vec<(u8, i64)>,
 }
 
-/// An instruction that reads what the program cannot know, and stands where it cannot be moved from: a trap is in its place.
+/// An instruction that reads what the program cannot know, and stands where it cannot be moved from: a trap is in its
+/// place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrappedRead {
     /// The position, behind the trap.
@@ -290,7 +294,8 @@ pub struct TrappedRead {
     pub more: [u32; 4],
 }
 
-/// A moment in the middle of user code, where nothing counts: the first since the last event at which all of this holds.
+/// A moment in the middle of user code, where nothing counts: the first since the last event at which all of this
+/// holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AsyncStop {
     /// The position.

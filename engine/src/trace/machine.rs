@@ -26,8 +26,9 @@ pub struct Machine {
 /// Where cpuid tells of features: leaf, and number of the register among eax, ebx, ecx, edx.
 const WORDS: [(u32, usize); 7] = [(1, 2), (1, 3), (7, 1), (7, 2), (7, 3), (0x8000_0001, 2), (0x8000_0001, 3)];
 
-/// Features that come with instructions: word, bit, name (Intel SDM, volume 2, "CPUID"; AMD64 APM, volume 3, appendix E). Those
-/// that every x86-64 processor has are left out, and those that replay does not execute (RDRAND, RDSEED, RDPID).
+/// Features that come with instructions: word, bit, name (Intel SDM, volume 2, "CPUID"; AMD64 APM, volume 3, appendix
+/// E). Those that every x86-64 processor has are left out, and those that replay does not execute (RDRAND, RDSEED,
+/// RDPID).
 #[rustfmt::skip]
 const FEATURES: [(usize, u32, &str); 67] = [
     (0, 0, "SSE3"), (0, 1, "PCLMULQDQ"), (0, 9, "SSSE3"), (0, 12, "FMA"), (0, 13, "CMPXCHG16B"), (0, 19, "SSE4.1"),

@@ -1,7 +1,7 @@
 //! The trace: what a recording is made of, and the file it is kept in.
 //!
-//! A recording is a [`log::Log`] while it is made. [`file::writer::write`] puts it into a file, which [`Trace`] reads. Both
-//! are a [`Source`] for replay.
+//! A recording is a [`log::Log`] while it is made. [`file::writer::write`] puts it into a file, which [`Trace`]
+//! reads. Both are a [`Source`] for replay.
 
 pub mod describe;
 mod error;
@@ -39,8 +39,8 @@ pub trait Source {
     /// The events from the first on. Nothing follows an error.
     fn events(&self) -> Box<dyn Iterator<Item = Result<Event, TraceError>> + '_>;
 
-    /// The events from the one of this number on, counted from 0. What it takes to come there depends on how many there are
-    /// only where nothing better is known than to begin with the first.
+    /// The events from the one of this number on, counted from 0. What it takes to come there depends on how many
+    /// there are only where nothing better is known than to begin with the first.
     fn events_from(&self, at: u64) -> Box<dyn Iterator<Item = Result<Event, TraceError>> + '_> {
         skip(self.events(), at)
     }

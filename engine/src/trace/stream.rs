@@ -1,7 +1,7 @@
 //! The events as one stream of bytes: each a little-endian `u32` length and that many bytes of postcard.
 //!
-//! The stream comes in chunks, from memory or from a file, and an event may span chunks. Decoding can begin at those that are
-//! *entries*: they begin with an event, whose encoding depends on none before it.
+//! The stream comes in chunks, from memory or from a file, and an event may span chunks. Decoding can begin at those
+//! that are *entries*: they begin with an event, whose encoding depends on none before it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,7 +17,8 @@ use crate::task::TaskId;
 /// Bytes of the length before each event.
 const PREFIX: usize = size_of::<u32>();
 
-/// A chunk has no room for events of more tasks. It is a bound for the memory of whoever reads what somebody has crafted.
+/// A chunk has no room for events of more tasks. It is a bound for the memory of whoever reads what somebody has
+/// crafted.
 const TASKS: usize = 1 << 16;
 
 /// A part of the stream.
@@ -63,9 +64,9 @@ impl Encoder {
 /// The countdown at the previous event, and each task's registers at its previous position; all are 0 in front of an
 /// entry's first event.
 ///
-/// In the stream, [`Position::left`] is the number of ticks since then, and the registers are what they have changed by.
-/// A loop that makes the same call again and again so yields the same bytes again and again, and zstd all but removes
-/// them.
+/// In the stream, [`Position::left`] is the number of ticks since then, and the registers are what they have changed
+/// by. A loop that makes the same call again and again so yields the same bytes again and again, and zstd all but
+/// removes them.
 #[derive(Clone, Debug, Default)]
 struct Previous {
     left: u64,
@@ -184,8 +185,8 @@ where
         Self { most, ..self }
     }
 
-    /// Make sure that the current chunk has something left, unless the stream is over. `within` says whether an event has
-    /// begun.
+    /// Make sure that the current chunk has something left, unless the stream is over. `within` says whether an event
+    /// has begun.
     fn next_chunk(&mut self, within: bool) -> Result<(), TraceError> {
         while self.at == self.chunk.len() {
             let Some(chunk) = self.chunks.next() else { return Ok(()) };

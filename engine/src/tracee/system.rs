@@ -17,8 +17,8 @@ pub(crate) fn os(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Erro
     move |source| Error::Os { what, source }
 }
 
-/// Makes the error of a failed request on a task: that the task is gone, or what the system says otherwise. /proc has no
-/// files of a task that is gone.
+/// Makes the error of a failed request on a task: that the task is gone, or what the system says otherwise. /proc has
+/// no files of a task that is gone.
 pub(crate) fn on_task(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
     let what = what.into();
     move |source| match source.raw_os_error() {

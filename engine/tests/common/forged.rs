@@ -1,5 +1,5 @@
-//! A trace file taken apart, so that any of it can be altered, and put together with right checksums: what is altered gets past
-//! the first look of whoever reads it.
+//! A trace file taken apart, so that any of it can be altered, and put together with right checksums: what is altered
+//! gets past the first look of whoever reads it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -30,7 +30,8 @@ fn calls_that_do_not_stop() {
 
 #[test]
 fn calls_that_do_not_stop_are_those_of_static_programs_too() {
-    /// read, write, close, lseek, mmap, rt_sigprocmask, futex, sched_getaffinity, clock_gettime, openat, set_robust_list.
+    /// read, write, close, lseek, mmap, rt_sigprocmask, futex, sched_getaffinity, clock_gettime, openat,
+    /// set_robust_list.
     const NUMBERS: [u64; 11] = [0, 1, 3, 8, 9, 14, 202, 204, 228, 257, 273];
     let directory = tempfile::tempdir().expect("a directory");
     let path = compile_with("buffered", directory.path(), &["-static"]);

@@ -80,7 +80,8 @@ fn alter(random: &mut Xoshiro256PlusPlus, value: &mut Value) {
     }
 }
 
-/// The event, or whatever else it is, with one of its values altered, and which one that is; none if what came out is no event, or the same.
+/// The event, or whatever else it is, with one of its values altered, and which one that is; none if what came out is
+/// no event, or the same.
 pub(crate) fn altered<T>(random: &mut Xoshiro256PlusPlus, event: &T) -> Option<(String, T)>
 where
     T: Serialize + DeserializeOwned + PartialEq,

@@ -35,7 +35,8 @@ const CASES: u64 = 60;
 /// How long a replay may take from one event to the next: what is altered can make it wait for what never comes.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Bytes that may be allocated at a time: the golden traces have some kilobytes, and what is read of a trace is bounded.
+/// Bytes that may be allocated at a time: the golden traces have some kilobytes, and what is read of a trace is
+/// bounded.
 const MEMORY: usize = 256 << 20;
 
 /// A golden trace, and what it has.

@@ -68,8 +68,8 @@ pub(crate) fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
 }
 
-/// What may be altered without a difference: how the alteration begins in words, and why that is no harm. What the program reads is
-/// compared as far as it does anything with it: what it writes then is something else.
+/// What may be altered without a difference: how the alteration begins in words, and why that is no harm. What the
+/// program reads is compared as far as it does anything with it: what it writes then is something else.
 #[rustfmt::skip]
 const HARMLESS: &[(&str, &str)] = &[
     ("change Syscall.result", "the program does not look at it"),

@@ -14,7 +14,8 @@ use rrtest_preload::layout::HandOver;
 use crate::altered::{Outcome, Replays};
 use crate::tiny::{self, Recorded};
 
-/// A kind of divergence: what it is, the program that is recorded, what is altered, and a part of what the replay must say.
+/// A kind of divergence: what it is, the program that is recorded, what is altered, and a part of what the replay
+/// must say.
 type Alteration = (&'static str, (&'static str, StrategyName), fn(&mut Vec<Event>), &'static str);
 
 /// All of them.

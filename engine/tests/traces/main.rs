@@ -1,5 +1,5 @@
-//! What replay makes of traces: of golden ones, which are as the recorder wrote them once, and of altered ones, which say something
-//! else than what happened. Those must end as a divergence, and by name.
+//! What replay makes of traces: of golden ones, which are as the recorder wrote them once, and of altered ones, which
+//! say something else than what happened. Those must end as a divergence, and by name.
 //!
 //! | module | what |
 //! |---|---|

@@ -4,8 +4,8 @@
 //! cargo bench -p rrtest-tests [-- [BENCH]... [--rounds N] [--quick] [--write]]
 //! ```
 //!
-//! A machine that others use too has no speed that could be told: each round measures all sides one after the other, and
-//! what counts is the median of the rounds' ratios. Benchmarks, each a file here: see [`BENCHES`].
+//! A machine that others use too has no speed that could be told: each round measures all sides one after the other,
+//! and what counts is the median of the rounds' ratios. Benchmarks, each a file here: see [`BENCHES`].
 
 mod attempts;
 mod fixture;

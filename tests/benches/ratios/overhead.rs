@@ -47,8 +47,8 @@ fn measure(bench: &Bench, workload: &Workload) -> [Row; 4] {
     let dir = bench.world.dir();
     let trace = bench.trace(package, &["--no-chaos"], dir.path());
     let [mut native, mut plain, mut command, mut chaos, mut replayed] = [const { Vec::new() }; 5];
-    // What is over in a moment is measured more often, each time beside the others. A second is not long, either, on a machine
-    // whose speed changes by a third from one to the next.
+    // What is over in a moment is measured more often, each time beside the others. A second is not long, either, on
+    // a machine whose speed changes by a third from one to the next.
     let often = if bench.quick { 1.0 } else { (2.4 / run(&binary, test)).clamp(1.0, 8.0) };
     for round in 1..=bench.rounds * often as u32 {
         native.push(run(&binary, test));

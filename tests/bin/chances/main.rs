@@ -4,9 +4,9 @@
 //! cargo build --release && cargo run --release -p rrtest-tests --bin chances [-- [NAME]... [--campaigns N] [--quick] [--write]]
 //! ```
 //!
-//! The programs are the races of `fixtures` and the programs of SCTBench there, the strategies all that the engine has, and the
-//! portfolio that users get who choose none. Campaigns run side by side, one attempt at a time each, through `cargo rrtest`.
-//! Where the first twenty find nothing the others are left out.
+//! The programs are the races of `fixtures` and the programs of SCTBench there, the strategies all that the engine
+//! has, and the portfolio that users get who choose none. Campaigns run side by side, one attempt at a time each,
+//! through `cargo rrtest`. Where the first twenty find nothing the others are left out.
 
 mod campaign;
 mod cost;
@@ -118,7 +118,8 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Whether the first campaigns of this kind have all found nothing: the others would take longest, and tell nothing new.
+/// Whether the first campaigns of this kind have all found nothing: the others would take longest, and tell nothing
+/// new.
 fn hopeless(findings: &Mutex<Findings>, kind: (usize, usize)) -> bool {
     /// If one of four campaigns finds something, so many in a row find nothing once in 300 times.
     const IN_VAIN: usize = 20;

@@ -46,8 +46,8 @@ const NO_CALL: u32 = u32::MAX;
 /// At most so many call sites of a file are patched ahead.
 const AHEAD_MOST: usize = 512;
 
-/// Plans of call sites that are patched ahead, by stub, file and address; `None` for those that cannot be. With the code
-/// for which they were made. The next recording needs the same plans.
+/// Plans of call sites that are patched ahead, by stub, file and address; `None` for those that cannot be. With the
+/// code for which they were made. The next recording needs the same plans.
 static PLANS: LazyLock<Mutex<Plans>> = LazyLock::new(Mutex::default);
 
 type Plans = HashMap<(u64, FileState, u64), (Vec<u8>, Option<MovedRead>)>;

@@ -10,11 +10,11 @@
 //!   about to block the signal, or to end. But a call that may wait notices the signal by itself: programs check
 //!   whether a signal has come, then wait, and hope that none comes in between. A signal that was kept back would come
 //!   just there.
-//! - **In a call that waits.** If it waits in the kernel, the kernel has ended it with one of its restart codes. If it is
-//!   emulated, nothing has: whenever somebody may have sent a signal, the recorder looks. In both cases the task gets
-//!   back the registers of its own call, as they are at its exit, with that code. The kernel then builds the handler's
-//!   frame and decides, by the code and by `SA_RESTART`, what comes after the handler. Without a handler the task comes
-//!   to its call once more, and it is the same call.
+//! - **In a call that waits.** If it waits in the kernel, the kernel has ended it with one of its restart codes. If
+//!   it is emulated, nothing has: whenever somebody may have sent a signal, the recorder looks. In both cases the
+//!   task gets back the registers of its own call, as they are at its exit, with that code. The kernel then builds
+//!   the handler's frame and decides, by the code and by `SA_RESTART`, what comes after the handler. Without a
+//!   handler the task comes to its call once more, and it is the same call.
 
 use crate::record::tree::call::Stage;
 use std::collections::BTreeMap;

@@ -59,8 +59,8 @@ impl WaitAll {
         }
     }
 
-    /// Returns the call for the data that is missing and available, at the same place of the program. The time limit that it
-    /// names is not the program's.
+    /// Returns the call for the data that is missing and available, at the same place of the program. The time limit
+    /// that it names is not the program's.
     fn rest(self, call: &Call) -> Call {
         let [fd, at, count, flags, from, from_len] = call.args();
         let from = if call.until.is_some() { 0 } else { from };
@@ -148,8 +148,8 @@ impl Recorder<'_> {
 }
 
 impl Tasks {
-    /// Returns for how long, in ns, a call asks for more than it has: the inner `None` is without a limit, the outer one if the
-    /// limit is not valid, so that the kernel has to say so at once.
+    /// Returns for how long, in ns, a call asks for more than it has: the inner `None` is without a limit, the outer
+    /// one if the limit is not valid, so that the kernel has to say so at once.
     pub(in crate::record) fn asks_for(&self, id: TaskId, call: &Call) -> Option<Option<u64>> {
         let limit = call.args()[4];
         if call.number() != libc::SYS_recvmmsg as u64 || limit == 0 {

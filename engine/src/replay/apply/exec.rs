@@ -12,8 +12,8 @@ use crate::trace::event::{Effect, Syscall};
 use crate::tracee::{Memory, Stopped, another};
 
 impl Step<'_, '_> {
-    /// A new process gets the recorded image, and the old one ends. It is not executed: the program's files are in the trace only.
-    /// The new one is a copy of the old one first, whose memory may be shared with a third.
+    /// A new process gets the recorded image, and the old one ends. It is not executed: the program's files are in
+    /// the trace only. The new one is a copy of the old one first, whose memory may be shared with a third.
     pub(in crate::replay) fn execute(&mut self, stopped: Stopped, call: &Syscall) -> Result<(), Error> {
         let Effect::Executed(image) = &call.effect else {
             return Err(self.misplaced("an image", &format!("{:?}", call.effect)));

@@ -151,8 +151,8 @@ impl Step<'_, '_> {
         self.skip(stopped, *registers, call.result)
     }
 
-    /// mremap(2) of what was one mapping and is several here: mappings of a file, as each is of another opened one; and kernels
-    /// before 6.17 move a single one only.
+    /// mremap(2) of what was one mapping and is several here: mappings of a file, as each is of another opened one;
+    /// and kernels before 6.17 move a single one only.
     fn remap_parts(&self, stopped: Stopped, call: &Syscall, outcome: i64) -> Result<Stopped, Error> {
         let [old, old_len, new_len, flags, ..] = call.args;
         let old_end = old.saturating_add(old_len.next_multiple_of(PAGE));

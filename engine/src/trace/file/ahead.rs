@@ -1,7 +1,7 @@
 //! The files that a trace carries, as memory files that a replay maps: they are made beside it, on another core.
 //!
-//! A debug build has many megabytes of them, and to read, check and copy them takes longer than the start of the program
-//! that maps them.
+//! A debug build has many megabytes of them, and to read, check and copy them takes longer than the start of the
+//! program that maps them.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -119,8 +119,8 @@ impl Ahead {
         ahead
     }
 
-    /// This file, unless it was passed over: programs map files in the order of their numbers, but for few. What the thread has
-    /// not come to yet is made here.
+    /// This file, unless it was passed over: programs map files in the order of their numbers, but for few. What the
+    /// thread has not come to yet is made here.
     fn take(&self, id: FileId) -> Result<Option<Ready>, TraceError> {
         if id.0 < self.next.get() || id.0 as usize >= self.maker.index.files.len() {
             return Ok(None);
@@ -136,8 +136,8 @@ impl Ahead {
         Ok(file.map(|file| Ready { file, parts }))
     }
 
-    /// Nobody will ask for a file any more. Whether all is sound, also what has been read elsewhere: a trace that is damaged is
-    /// told of here, and not on another machine.
+    /// Nobody will ask for a file any more. Whether all is sound, also what has been read elsewhere: a trace that is
+    /// damaged is told of here, and not on another machine.
     fn end(self) -> Result<(), TraceError> {
         drop(self.made);
         self.checked.recv().unwrap_or_else(|_| self.maker.check(&mut vec![0; PART]))

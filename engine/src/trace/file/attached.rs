@@ -19,8 +19,8 @@ use super::writer::{Known, Part, Writer, Written};
 use super::{Trace, file_blocks};
 use crate::trace::{BLOCK, TraceError};
 
-/// What is attached expands to at most so many bytes, and so many for each of the trace's: debug information compresses to a
-/// fifth. A crafted trace must not fill a disk.
+/// What is attached expands to at most so many bytes, and so many for each of the trace's: debug information
+/// compresses to a fifth. A crafted trace must not fill a disk.
 const LIMIT: u64 = 256 << 20;
 const RATIO: u64 = 64;
 
@@ -67,9 +67,10 @@ impl Attachment {
     }
 }
 
-/// Writes a trace with these files attached, in place of those it had, into an empty file. It is as verified as it was.
-/// Contents that these traces in the same directory have are left out, unless those need others themselves. A mapped file
-/// that has changed since it was mapped or just before is left out, as is one that cannot be read: their paths are returned.
+/// Writes a trace with these files attached, in place of those it had, into an empty file. It is as verified as it
+/// was. Contents that these traces in the same directory have are left out, unless those need others themselves. A
+/// mapped file that has changed since it was mapped or just before is left out, as is one that cannot be read: their
+/// paths are returned.
 ///
 /// # Errors
 /// If the trace is damaged, or the file cannot take it.
@@ -150,7 +151,8 @@ impl Trace {
     /// Writes an attached file of this name to another file.
     ///
     /// # Errors
-    /// If the trace has none, is damaged or needs another that is not there; [`TraceError::Write`] if the file cannot take it.
+    /// If the trace has none, is damaged or needs another that is not there; [`TraceError::Write`] if the file cannot
+    /// take it.
     pub fn extract(&self, path: &Path, to: &File) -> Result<(), TraceError> {
         let here = self.file_blocks().path();
         let Some(file) = self.index().attached.iter().find(|file| Path::new(&file.path) == path) else {

@@ -50,7 +50,8 @@ pub(super) struct BlockWriter<'a> {
 }
 
 impl<'a> BlockWriter<'a> {
-    /// The first block goes to `at`. So many threads compress; if there are none, or none can be started, the caller does.
+    /// The first block goes to `at`. So many threads compress; if there are none, or none can be started, the caller
+    /// does.
     pub(super) fn new(out: &'a File, at: u64, helpers: usize) -> io::Result<Self> {
         let helpers = (0..helpers).map_while(|_| Helper::start().ok()).collect();
         Ok(Self { out, bounds: vec![at], raw: Vec::new(), ended: 0, helpers, press: Press::new()? })
@@ -285,8 +286,8 @@ pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     bytes[at..].iter().take(4).rev().fold(0, |number, byte| number << 8 | u32::from(*byte))
 }
 
-/// The start of a block's checksum; its payload is to follow. The offset is part of it, so that a block in a wrong place does
-/// not pass.
+/// The start of a block's checksum; its payload is to follow. The offset is part of it, so that a block in a wrong
+/// place does not pass.
 fn checksum(at: u64, lengths: &[u8]) -> crc32fast::Hasher {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&at.to_le_bytes());

@@ -1,7 +1,7 @@
 //! The contents of mapped files: blocks in the trace itself, or in another trace beside it.
 //!
-//! Traces of one test binary have nearly all of these in common. A trace that is written where others are leaves out what
-//! they have, and names them. [`pack`](super::pack) makes it stand alone.
+//! Traces of one test binary have nearly all of these in common. A trace that is written where others are leaves out
+//! what they have, and names them. [`pack`](super::pack) makes it stand alone.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -78,8 +78,8 @@ impl FileBlocks {
         self.stored(file, stored).map(|(_, contents)| contents)
     }
 
-    /// Whether a block is as it was written, for one whose contents are not needed; it is read a buffer at a time. Those of
-    /// other traces are theirs to check.
+    /// Whether a block is as it was written, for one whose contents are not needed; it is read a buffer at a time.
+    /// Those of other traces are theirs to check.
     ///
     /// # Errors
     /// If it is damaged.

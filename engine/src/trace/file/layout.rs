@@ -135,8 +135,8 @@ pub(super) struct Index {
     pub(super) files: Vec<StoredFile>,
     /// The names of the traces beside this one that have blocks of its files.
     pub(super) beside: Vec<OsString>,
-    /// Whole files that replay does not need, but who debugs or explains the failure does. Blocks that are mapped as well are
-    /// stored once.
+    /// Whole files that replay does not need, but who debugs or explains the failure does. Blocks that are mapped as
+    /// well are stored once.
     pub(super) attached: Vec<StoredFile>,
 }
 

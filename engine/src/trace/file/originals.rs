@@ -1,7 +1,8 @@
 //! The files that a trace carries, where they still are as they were: on the machine that recorded it.
 //!
-//! To read a block of a file and take its digest is several times as fast as to decompress it, and a debug build has many
-//! megabytes of them. What does not have the digest that the trace tells is not used, so that the file may have become anything.
+//! To read a block of a file and take its digest is several times as fast as to decompress it, and a debug build has
+//! many megabytes of them. What does not have the digest that the trace tells is not used, so that the file may have
+//! become anything.
 
 use std::fs::{File, OpenOptions};
 use std::io;

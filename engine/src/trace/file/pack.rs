@@ -11,7 +11,8 @@ use crate::trace::{Trace, TraceError};
 /// Bytes copied at a time.
 const PART: usize = 1 << 20;
 
-/// Writes a trace that needs others beside it as one that stands alone, into an empty file. It is as verified as it was.
+/// Writes a trace that needs others beside it as one that stands alone, into an empty file. It is as verified as it
+/// was.
 ///
 /// # Errors
 /// If one of the others is not there, anything is damaged, or the file cannot take it.

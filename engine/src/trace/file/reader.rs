@@ -21,12 +21,13 @@ use crate::trace::event::{Event, FileId, FileRange};
 use crate::trace::stream::{Chunk, Events};
 use crate::trace::{BLOCK, Bytes, FORMAT, Machine, OLDEST, Source, TraceError, skip};
 
-/// The index of a sound trace is far smaller. A damaged or crafted one must not fill the memory, which a few bytes could
-/// that decompress to many: it has at most so many bytes, and so many for each of the file's.
+/// The index of a sound trace is far smaller. A damaged or crafted one must not fill the memory, which a few bytes
+/// could that decompress to many: it has at most so many bytes, and so many for each of the file's.
 const INDEX_LIMIT: u64 = 1 << 20;
 const INDEX_RATIO: u64 = 64;
 
-/// The same for an event. A long one has bytes that the program read or its memory had, which seldom compress that well.
+/// The same for an event. A long one has bytes that the program read or its memory had, which seldom compress that
+/// well.
 const EVENT_LIMIT: u64 = 32 << 20;
 const EVENT_RATIO: u64 = 512;
 
@@ -302,8 +303,8 @@ impl Trace {
     }
 }
 
-/// What a trace has of a file, whose blocks end where the next of these starts; counting what it takes of those only that
-/// `counts`.
+/// What a trace has of a file, whose blocks end where the next of these starts; counting what it takes of those only
+/// that `counts`.
 fn carried<'a>(file: &'a StoredFile, starts: &[u64], counts: impl Fn(u64) -> bool) -> CarriedFile<'a> {
     let bytes = |number: &u64| block_len(file, *number);
     let stored = |block: &StoredBlock| {
@@ -413,8 +414,8 @@ fn are_in_order(index: &Index) -> bool {
     first && index.entries.windows(2).all(ordered) && index.entries.iter().all(|entry| entry.at < end.max(1))
 }
 
-/// Whether no block is said to be that of several parts of files: what is mapped of files is then no more than the trace has.
-/// The same holds for the attached files.
+/// Whether no block is said to be that of several parts of files: what is mapped of files is then no more than the
+/// trace has. The same holds for the attached files.
 fn are_apart(index: &Index) -> bool {
     [&index.files, &index.attached].into_iter().all(|files| {
         let blocks = files.iter().flat_map(|file| file.blocks.values()).filter_map(StoredBlock::here);

@@ -67,8 +67,8 @@ impl Unnamed {
         &self.directory
     }
 
-    /// Take the place of a file that may be there, once its contents are safe on the disk. `path` must lie in the file's
-    /// directory.
+    /// Take the place of a file that may be there, once its contents are safe on the disk. `path` must lie in the
+    /// file's directory.
     ///
     /// # Errors
     /// What kept it from that. The other file is as it was then.

@@ -34,8 +34,8 @@ pub struct Head {
     pub info: serde_json::Value,
 }
 
-/// Write a recording as a trace, not yet verified, into an empty file. Contents of mapped files that these traces in the
-/// same directory have are left out, unless those need others themselves.
+/// Write a recording as a trace, not yet verified, into an empty file. Contents of mapped files that these traces in
+/// the same directory have are left out, unless those need others themselves.
 ///
 /// # Errors
 /// [`TraceError::Write`] if the file cannot take it (the disk is full), [`TraceError::Modified`] or

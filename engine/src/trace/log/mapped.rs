@@ -160,7 +160,8 @@ impl MappedFile {
         self.blocks.iter().copied()
     }
 
-    /// Read what is needed of it. What cannot be read, or has been changed by somebody else, stays to be found out later.
+    /// Read what is needed of it. What cannot be read, or has been changed by somebody else, stays to be found out
+    /// later.
     fn preserve(&mut self) {
         let size = self.size();
         let blocks = self.blocks().map(|number| Ok((number, self.read(number * BLOCK, BLOCK)?)));

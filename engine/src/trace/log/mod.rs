@@ -24,10 +24,12 @@ use mapped::MappedFiles;
 /// Room for a chunk of the event stream. Chunks are not moved once they are full, so a long recording costs no copying.
 const CHUNK: usize = 1 << 20;
 
-/// A chunk with less room than this counts as full: most events have fewer bytes, and what does not fit moves the chunk.
+/// A chunk with less room than this counts as full: most events have fewer bytes, and what does not fit moves the
+/// chunk.
 const MARGIN: usize = 4096;
 
-/// How much of the event stream is held in memory, unless said otherwise: dozens of recordings may be made side by side.
+/// How much of the event stream is held in memory, unless said otherwise: dozens of recordings may be made side by
+/// side.
 const MEMORY: usize = 32 << 20;
 
 /// Stands for a file name in errors.
@@ -48,7 +50,8 @@ pub struct Log {
     spill: Option<Spill>,
     /// The end of the stream.
     tail: Vec<u8>,
-    /// The numbers of the first events of all chunks, then that of the tail if it has begun. Decoding can begin at each.
+    /// The numbers of the first events of all chunks, then that of the tail if it has begun. Decoding can begin at
+    /// each.
     entries: Vec<u64>,
     encoder: Encoder,
     count: u64,
@@ -193,8 +196,8 @@ impl Log {
         Arc::make_mut(&mut self.inodes).map(Arc::make_mut(&mut self.files), path, file, part)
     }
 
-    /// The program attaches a segment of System V shared memory (shmat(2)), whose contents are asked for if replay does not
-    /// know them.
+    /// The program attaches a segment of System V shared memory (shmat(2)), whose contents are asked for if replay
+    /// does not know them.
     ///
     /// # Errors
     /// Why `contents` has none.

@@ -156,7 +156,8 @@ impl Area {
         self.word(offset_of!(Shared, kept)).load(Relaxed)
     }
 
-    /// Where a tick goes that has used up the countdown, with the address of the runtime's `syscall` instruction in rax.
+    /// Where a tick goes that has used up the countdown, with the address of the runtime's `syscall` instruction in
+    /// rax.
     #[must_use]
     pub fn tick_code() -> u64 {
         let at = TICK - BUFFER;
@@ -294,8 +295,8 @@ pub struct BufferedCall<'a> {
 }
 
 impl<'a> BufferedCall<'a> {
-    /// Returns what it opened or tried to open for reading: the descriptor of the directory at which a relative path starts,
-    /// and the path. `None` for other calls.
+    /// Returns what it opened or tried to open for reading: the descriptor of the directory at which a relative path
+    /// starts, and the path. `None` for other calls.
     #[must_use]
     pub fn opened(&self) -> Option<(i32, &'a [u8])> {
         if calls::call(self.number).way != Buffering::Open {

@@ -275,8 +275,8 @@ impl Area {
     }
 
     fn turn(&self, slot: u32) -> &AtomicU32 {
-        // SAFETY: the slot lies within the mapping, which lives as long as `self`, and is aligned. Other processes use the
-        // word, too, so it is accessed atomically only.
+        // SAFETY: the slot lies within the mapping, which lives as long as `self`, and is aligned. Other processes
+        // use the word, too, so it is accessed atomically only.
         unsafe { AtomicU32::from_ptr(self.pointer(slot_at(slot), size_of::<Slot>()).cast()) }
     }
 

@@ -1,4 +1,5 @@
-//! What stood in a program's code where jumps to stubs, or traps, stand now: for who looks at it as its author wrote it.
+//! What stood in a program's code where jumps to stubs, or traps, stand now: for who looks at it as its author wrote
+//! it.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -59,8 +60,8 @@ impl Originals {
         Ok(bytes)
     }
 
-    /// Put back into bytes from `address` on what stood there. Where something else stands than what replaces it, the code is no
-    /// more, and is left as it is.
+    /// Put back into bytes from `address` on what stood there. Where something else stands than what replaces it, the
+    /// code is no more, and is left as it is.
     pub fn put_back(&self, address: u64, bytes: &mut [u8]) {
         let end = address.saturating_add(bytes.len() as u64);
         for replaced in self.by_site.range(..end).rev().map(|(_, it)| it).take_while(|it| {
@@ -82,14 +83,15 @@ impl Originals {
         }
     }
 
-    /// Where a task that stands at this place in a stub would stand without it. None between the instructions that stand for one, and
-    /// anywhere else.
+    /// Where a task that stands at this place in a stub would stand without it. None between the instructions that
+    /// stand for one, and anywhere else.
     #[must_use]
     pub fn original(&self, place: u64) -> Option<u64> {
         self.stub_of(place)?.places().find(|(at, _)| *at == place).map(|(_, original)| original)
     }
 
-    /// Where a task comes by, if anywhere, that would come to this address: in a stub for what the jump to it has overwritten.
+    /// Where a task comes by, if anywhere, that would come to this address: in a stub for what the jump to it has
+    /// overwritten.
     #[must_use]
     pub fn place_of(&self, address: u64) -> u64 {
         let replaced = self.by_site.range(..address).next_back().map(|(_, it)| it);

@@ -69,9 +69,9 @@ pub fn with_signals_blocked<T>(
     Ok((task, result))
 }
 
-/// Runs the injection code to its end. Returns rdi. Calls on the way that stop are made if `is_asked_for` says so of the
-/// registers at their entries. `what` says what it does. Signals are lost
-/// unless they are [blocked](with_signals_blocked).
+/// Runs the injection code to its end. Returns rdi. Calls on the way that stop are made if `is_asked_for` says so of
+/// the registers at their entries. `what` says what it does. Signals are lost unless they are
+/// [blocked](with_signals_blocked).
 pub(in crate::tracee) fn finish(
     task: Stopped,
     mut is_asked_for: impl FnMut(&Registers) -> bool,

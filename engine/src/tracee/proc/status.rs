@@ -46,9 +46,9 @@ pub fn state(tid: Pid) -> State {
     }
 }
 
-/// Whether a task is asleep, rather than about to be: a task says that it sleeps before it looks for the last time whether
-/// it has to, and can lose its core in between. If that is so, this waits until it is decided: `/proc/TID/syscall` does
-/// (proc_pid_syscall(5); `task_current_syscall()` in the kernel's `lib/syscall.c`).
+/// Whether a task is asleep, rather than about to be: a task says that it sleeps before it looks for the last time
+/// whether it has to, and can lose its core in between. If that is so, this waits until it is decided:
+/// `/proc/TID/syscall` does (proc_pid_syscall(5); `task_current_syscall()` in the kernel's `lib/syscall.c`).
 #[must_use]
 pub fn is_asleep(tid: Pid) -> bool {
     let call = || std::fs::read(format!("/proc/{tid}/syscall"));

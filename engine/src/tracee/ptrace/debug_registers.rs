@@ -1,7 +1,7 @@
 //! The four debug registers of a task (Intel SDM, volume 3, 18.2): who has which.
 //!
-//! Several users share them: breakpoints of a search, watched words, a debugger. Each takes registers and gives them back; only what
-//! changes is written, since each takes a request to the kernel.
+//! Several users share them: breakpoints of a search, watched words, a debugger. Each takes registers and gives them
+//! back; only what changes is written, since each takes a request to the kernel.
 
 use std::mem::offset_of;
 
@@ -27,7 +27,8 @@ pub enum Point {
 }
 
 impl Point {
-    /// Its bits in debug register 7, for register 0: when to stop, and for how many bytes. None for what cannot be watched.
+    /// Its bits in debug register 7, for register 0: when to stop, and for how many bytes. None for what cannot be
+    /// watched.
     fn condition(self) -> Option<u64> {
         match self {
             Self::Execute(_) => Some(0),

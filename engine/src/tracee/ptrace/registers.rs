@@ -169,14 +169,16 @@ impl Registers {
         self
     }
 
-    /// Have a breakpoint at the instruction pointer not stop before that has been executed (Intel SDM, volume 3, 18.3.1.1).
+    /// Have a breakpoint at the instruction pointer not stop before that has been executed (Intel SDM, volume 3,
+    /// 18.3.1.1).
     pub fn pass_breakpoint(&mut self) {
         const RESUME: u64 = 1 << 16;
         self.set_flags(self.flags() | RESUME);
     }
 
-    /// Stand behind the `syscall` instruction, at `site`, that ends a countdown, as if that had not come to its end: `kept` is what
-    /// was in rax, `left` what is left of it. The flags are those of counting down (Intel SDM, volume 2, `DEC`).
+    /// Stand behind the `syscall` instruction, at `site`, that ends a countdown, as if that had not come to its end:
+    /// `kept` is what was in rax, `left` what is left of it. The flags are those of counting down (Intel SDM, volume
+    /// 2, `DEC`).
     pub fn count_on(&mut self, site: u64, kept: u64, left: u64) {
         const PARITY: u64 = 1 << 2;
         const ADJUST: u64 = 1 << 4;

@@ -152,7 +152,8 @@ impl Stopped {
     pub fn at_entry(&self) -> Result<bool, Error> {
         /// `PTRACE_GET_SYSCALL_INFO` (linux/ptrace.h).
         const GET_SYSCALL_INFO: super::Request = 0x420e;
-        /// `op` of `struct ptrace_syscall_info`, its first byte: `PTRACE_SYSCALL_INFO_ENTRY`, `PTRACE_SYSCALL_INFO_SECCOMP`.
+        /// `op` of `struct ptrace_syscall_info`, its first byte: `PTRACE_SYSCALL_INFO_ENTRY`,
+        /// `PTRACE_SYSCALL_INFO_SECCOMP`.
         const ENTRIES: [u8; 2] = [1, 3];
         let mut info = [0_u8; 1];
         // SAFETY: PTRACE_GET_SYSCALL_INFO (ptrace(2)) writes as many bytes to `data` as `addr` says: those of `info`.
@@ -276,8 +277,8 @@ impl Running {
         Self { tid }
     }
 
-    /// Takes charge of a task that runs and that nobody else has charge of, as the caller knows from elsewhere: it waits
-    /// for its turn in the process, where it has got by itself.
+    /// Takes charge of a task that runs and that nobody else has charge of, as the caller knows from elsewhere: it
+    /// waits for its turn in the process, where it has got by itself.
     #[must_use]
     pub(crate) fn known_to_run(tid: Pid) -> Self {
         Self::assume(tid)

@@ -128,8 +128,8 @@ impl FrameState {
         if words.starts_with(&MAGIC) { u64_at(words, 0) >> 32 } else { LEGACY as u64 }
     }
 
-    /// Reads the state that the kernel has pushed at an address, in this layout. `read` reads memory. None if there is no
-    /// such memory: the kernel raises SIGSEGV then.
+    /// Reads the state that the kernel has pushed at an address, in this layout. `read` reads memory. None if there
+    /// is no such memory: the kernel raises SIGSEGV then.
     pub fn read(layout: &StateLayout, mut read: impl FnMut(usize, usize) -> Option<Vec<u8>>) -> Option<Self> {
         /// Behind the state (`FP_XSTATE_MAGIC2`).
         const END_MAGIC: [u8; 4] = 0x4650_5845_u32.to_le_bytes();

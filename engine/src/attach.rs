@@ -50,9 +50,8 @@ pub fn attach(path: &Path, wanted: &Wanted<'_>, beside: &[PathBuf]) -> Result<Ve
     if attachments.is_empty() {
         return Ok(unreadable);
     }
-    let directory = path.parent().unwrap_or(Path::new("."));
     let failed = |source| Error::Os { what: format!("write the trace `{}`", path.display()), source };
-    let out = Unnamed::create(directory).map_err(failed)?;
+    let out = Unnamed::beside(path).map_err(failed)?;
     let left_out = attach_files(&trace, &attachments, &beside, &out)?;
     out.replace(path).map_err(failed)?;
     unreadable.extend(left_out);

@@ -56,11 +56,10 @@ pub fn keep_beside(
     stop: &AtomicBool,
 ) -> Result<Kept, Error> {
     let failed = |source| Error::Os { what: format!("write the trace `{}`", path.display()), source };
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(directory).map_err(failed)?;
+    path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(failed)?;
     let mut beside: Vec<Trace> = beside.iter().filter_map(|path| Trace::open(path).ok()).collect();
     let write = |ending: &Ending, beside: &[Trace]| -> Result<Unnamed, Error> {
-        let out = Unnamed::create(directory).map_err(failed)?;
+        let out = Unnamed::beside(path).map_err(failed)?;
         let head = Head {
             program: recording.program.clone(),
             ending: ending.clone(),

@@ -14,6 +14,7 @@ use super::layout::{Place, StoredBlock, StoredFile};
 use super::originals::digest;
 use super::pack::copy;
 use super::reader::damaged;
+use super::regular;
 use super::unnamed::Unnamed;
 use super::writer::{Known, Part, Writer, Written};
 use super::{Trace, file_blocks};
@@ -38,11 +39,7 @@ impl Attachment {
     /// # Errors
     /// If it cannot be read, or is not a regular file.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-        }
+        let (file, metadata) = regular::open(path)?;
         Ok(Self { path: path.to_owned(), file, size: metadata.len() })
     }
 

@@ -4,14 +4,14 @@
 //! what they have, and names them. [`pack`](super::pack) makes it stand alone.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::block::{self, Fault};
 use super::layout::{Place, StoredBlock, StoredFile};
 use super::originals::digest;
+use super::regular;
 use crate::trace::{BLOCK, TraceError};
 
 /// Where the blocks of a trace's mapped files are.
@@ -143,10 +143,8 @@ impl FileBlocks {
 impl Part {
     /// Opens a trace for its blocks alone.
     fn open(path: &Path) -> Option<Self> {
-        // Not to wait for a writer, should it be a FIFO.
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
-        let metadata = file.metadata().ok()?;
-        metadata.is_file().then(|| Self { file, len: metadata.len(), path: path.to_owned() })
+        let (file, metadata) = regular::open(path).ok()?;
+        Some(Self { file, len: metadata.len(), path: path.to_owned() })
     }
 
     fn faulty(&self, file: &StoredFile, fault: Fault) -> TraceError {

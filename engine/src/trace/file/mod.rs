@@ -11,6 +11,7 @@ mod layout;
 mod originals;
 mod pack;
 mod reader;
+mod regular;
 #[cfg(test)]
 mod testing;
 pub mod unnamed;

@@ -4,15 +4,16 @@
 //! many megabytes of them. What does not have the digest that the trace tells is not used, so that the file may have
 //! become anything.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use twox_hash::XxHash3_128;
 
 use super::layout::StoredFile;
+use super::regular;
 
 /// What tells whether a block of a file is still the same.
 pub(super) fn digest(bytes: &[u8]) -> u128 {
@@ -25,16 +26,8 @@ pub(super) struct Original(File);
 
 impl Original {
     pub(super) fn find(file: &StoredFile) -> Option<Self> {
-        // A trace can name anything: what is no file is not even opened, as that alone has a meaning to some devices.
-        if !std::fs::metadata(Path::new(&file.path)).ok()?.is_file() {
-            return None;
-        }
-        // Not to wait for a writer, should it be a FIFO by now.
-        let original =
-            OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(Path::new(&file.path)).ok()?;
-        let metadata = original.metadata().ok()?;
-        let same = metadata.is_file() && metadata.len() == file.size;
-        same.then_some(Self(original))
+        let (original, metadata) = regular::open(Path::new(&file.path)).ok()?;
+        (metadata.len() == file.size).then_some(Self(original))
     }
 
     /// Copy a range to the same place in another file, a buffer at a time, and give its digest.

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use super::block::{self, Fault};
 use super::file_blocks::{FileBlocks, block_len};
 use super::format10;
 use super::layout::{BadHeader, Header, Index, MACHINE, StoredBlock, StoredEntry, StoredFile, VERIFIED};
+use super::regular;
 use crate::ending::{Ending, Stats};
 use crate::program::Program;
 use crate::trace::event::{Event, FileId, FileRange};
@@ -30,6 +31,9 @@ const INDEX_RATIO: u64 = 64;
 /// well.
 const EVENT_LIMIT: u64 = 32 << 20;
 const EVENT_RATIO: u64 = 512;
+
+/// Why something cannot be a trace.
+const NO_FILE: &str = "it is not a regular file";
 
 /// A trace file, opened. Opening reads the index; events and files are read as they are asked for.
 #[derive(Debug)]
@@ -70,9 +74,11 @@ impl Trace {
     /// # Errors
     /// If it cannot be read, is damaged, foreign or of another version.
     pub fn open(path: &Path) -> Result<Self, TraceError> {
-        let read = |source| TraceError::Read { path: path.to_owned(), source };
-        // Not to wait for a writer, should it be a FIFO.
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(read)?;
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::InvalidInput => TraceError::NotATrace { path: path.to_owned(), why: NO_FILE },
+            _ => TraceError::Read { path: path.to_owned(), source },
+        };
+        let (file, _) = regular::open(path).map_err(failed)?;
         Self::from_file(file, path)
     }
 
@@ -84,7 +90,7 @@ impl Trace {
         let path = path.to_owned();
         let metadata = file.metadata().map_err(|source| TraceError::Read { path: path.clone(), source })?;
         if !metadata.is_file() {
-            return Err(TraceError::NotATrace { path, why: "it is not a regular file" });
+            return Err(TraceError::NotATrace { path, why: NO_FILE });
         }
         let header = read_header(&file, metadata.len(), &path)?;
         let index = read_index(&file, &header, &path)?;

@@ -45,6 +45,14 @@ impl Unnamed {
         }
     }
 
+    /// A new, empty file for what is to be named `path`.
+    ///
+    /// # Errors
+    /// As [`Unnamed::create`].
+    pub fn beside(path: &Path) -> io::Result<Self> {
+        Self::create(path.parent().unwrap_or(Path::new("")))
+    }
+
     fn create_hidden(directory: &Path) -> io::Result<Self> {
         let permissions = std::os::unix::fs::PermissionsExt::from_mode(OWNERS);
         let (file, hidden) = tempfile::Builder::new()

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use super::exit::CliError;
@@ -29,6 +29,15 @@ pub(crate) fn guard(group: Pid, finished: &Receiver<()>, stop: &AtomicBool, long
         }
     }
     Vec::new()
+}
+
+/// Ask a process, and all that it has started, to end when it has taken so long, unless `finished` is closed before.
+pub(crate) fn end_after(process: Pid, finished: &Receiver<()>, longest: Duration) {
+    if finished.recv_timeout(longest) == Err(RecvTimeoutError::Timeout) {
+        for member in members(process) {
+            let _gone = kill(member, Signal::SIGTERM);
+        }
+    }
 }
 
 /// The leader of a group, whom it has started, whom these have, and so on. To look at all processes of the machine, of which

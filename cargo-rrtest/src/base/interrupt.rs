@@ -1,6 +1,6 @@
 //! Ctrl-C: the first one asks for an orderly end, the second one ends at once.
 
-use std::io;
+use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -66,6 +66,10 @@ impl Interrupt {
     fn ask(&self) {
         self.stop.store(true, Ordering::SeqCst);
         if self.by_user.swap(true, Ordering::SeqCst) {
+            // A progress bar may stand in the line.
+            if io::stderr().is_terminal() {
+                let _cleared = io::stderr().write_all(b"\r\x1b[K");
+            }
             // Recorded processes are bound to their recorder: they end with us.
             std::process::exit(Status::Interrupted as i32);
         }

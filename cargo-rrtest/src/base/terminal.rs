@@ -30,6 +30,11 @@ pub(crate) fn choose_colors(option: Option<ColorChoice>) {
     choice.write_global();
 }
 
+/// Whether what goes to standard error is coloured.
+pub(crate) fn stderr_has_colors() -> bool {
+    anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
+}
+
 /// Print on standard output. That nobody listens is no failure.
 pub(crate) fn print(text: &str) -> Result<(), CliError> {
     match anstream::stdout().lock().write_all(text.as_bytes()) {

@@ -143,7 +143,8 @@ pub(super) struct Queue {
 impl Queue {
     /// All begins now.
     pub(super) fn new(tests: Vec<Test>, level: Level, schedule: Agenda, registry: Registry) -> Self {
-        let ledger = Ledger::new(tests.len(), registry);
+        let groups = tests.iter().map(|test| test.rules.serial_group.clone()).collect();
+        let ledger = Ledger::new(groups, registry);
         let progress = |test: Test| Progress {
             id: test.id(),
             builds: vec![Build::new(test, level)],
@@ -153,7 +154,7 @@ impl Queue {
             errors: 0,
             left_out: false,
         };
-        let only = schedule.runs == Some(1);
+        let only = schedule.runs_here() == Some(1);
         let seed = schedule.seed.unwrap_or_else(|| Seed::arbitrary(&schedule.strategies, only));
         let deadline = schedule.time.and_then(|time| Instant::now().checked_add(time));
         Self { tests: tests.into_iter().map(progress).collect(), next: 0, schedule, seed, deadline, ledger }
@@ -215,14 +216,16 @@ impl Queue {
         let Some((at, build)) = shares.min_by_key(|(_, build)| build.share()) else { return Take::Nothing };
         // Each build has its own turns. One that has joined has none that is fair: the first build has had that.
         let turn = u64::from(build.begun) + u64::from(at > 0);
-        let strategy = portfolio::strategy(turn, &self.schedule.strategies);
+        let strategies = build.test.strategies(&self.schedule.strategies);
+        let strategy = portfolio::strategy(turn, strategies);
         build.begun += 1;
         progress.attempts += 1;
-        let number = progress.attempts;
+        let number = self.schedule.number(progress.attempts);
         let schedule = progress.explorer.as_mut().and_then(Explorer::take);
         // A single attempt has nothing to teach.
-        let measure =
-            schedule.is_none() && build.measured == Measured::default() && self.schedule.runs != Some(1);
+        let measure = schedule.is_none()
+            && build.measured == Measured::default()
+            && self.schedule.runs_here() != Some(1);
         let seed = match (&schedule, number) {
             (Some(schedule), _) => Seed::systematic(schedule),
             (None, 1) => self.seed,
@@ -233,7 +236,7 @@ impl Queue {
         let (test, level) = (Arc::clone(&build.test), build.level);
         let patience = progress.patience(at);
         let until = self.until(index);
-        let order = Order::of(seed, &self.schedule.strategies, &test);
+        let order = Order::of(seed, test.strategies(&self.schedule.strategies), &test);
         let job = Job { test, level, number, seed, order, measure, patience, until, watched: false };
         Take::Job(Box::new(Taken { at: At { test: index, build: at, schedule }, ticket, job }))
     }
@@ -251,8 +254,11 @@ impl Queue {
         while let Some(at) = (0..ready.len()).min_by_key(|at| self.tests[ready[*at]].share()) {
             let index = ready[at];
             let progress = &self.tests[index];
-            let who =
-                Who { index, test: Arc::clone(&progress.builds[0].test), number: progress.attempts + 1 };
+            let who = Who {
+                index,
+                test: Arc::clone(&progress.builds[0].test),
+                number: self.schedule.number(progress.attempts + 1),
+            };
             if let Ok(ticket) = self.ledger.begin(who) {
                 return Some((index, ticket));
             }
@@ -265,7 +271,7 @@ impl Queue {
     pub(super) fn wants(&self, index: usize) -> bool {
         let test = &self.tests[index];
         !test.left_out
-            && self.schedule.runs.is_none_or(|runs| test.attempts < runs)
+            && self.schedule.runs_here().is_none_or(|runs| test.attempts < runs)
             && test.explorer.as_ref().is_none_or(|explorer| !explorer.is_over())
     }
 

@@ -32,6 +32,7 @@ use crate::attempt::seed::Seed;
 use crate::base::exit::{CliError, Status};
 use crate::base::interrupt::Interrupt;
 use crate::build::instrument::Level;
+use crate::discover::partition::Part;
 use crate::discover::test::{Test, sample};
 use crate::ending::outcome::Outcome;
 use crate::store::traces::{Keep, Store};
@@ -130,6 +131,7 @@ fn schedule() -> Agenda {
         keep_going: false,
         strategies: vec![],
         bound: None,
+        shard: None,
         seed: Some(Seed(7)),
     }
 }
@@ -289,6 +291,35 @@ fn the_given_seed_is_the_first_attempts_and_decides_the_others() {
     assert_ne!(first[1..], plans(Some(Seed(8)))[1..]);
     let plan = &first[1];
     assert_eq!(plan.expected_ticks, 128, "what the first attempt counted is expected of the next");
+}
+
+#[test]
+fn shards_of_a_campaign_make_different_attempts() {
+    let plans = |shard| {
+        let schedule = Agenda { runs: Some(8), shard, seed: Some(Seed(7)), ..schedule() };
+        campaign(&["a"], schedule, |_, _| Ok(PASS), true).plans
+    };
+    let seeds = |plans: Vec<Plan>| plans.iter().map(|plan| plan.seed).collect::<Vec<_>>();
+    let all = seeds(plans(None));
+    let shards = [1, 2, 3].map(|number| seeds(plans(Some(Part { number, of: 3 }))));
+    assert_eq!(shards.each_ref().map(Vec::len), [3, 3, 2]);
+    assert_eq!(shards[0][0], all[0], "the first attempt is the given seed's");
+    let mut together = shards.concat();
+    together.sort_unstable();
+    together.dedup();
+    assert_eq!(together.len(), 8);
+}
+
+#[test]
+fn every_test_has_its_first_attempt_before_any_has_its_second() {
+    let names: Vec<String> = (0..50).map(|number| format!("t{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let script: Script = |test, number| Ok(if (test, number) == ("t7", 3) { FAIL } else { PASS });
+    let run = campaign(&names, Agenda { runs: None, until_fail: true, ..schedule() }, script, true);
+    let mut first: Vec<_> = run.seen[..50].iter().map(|(name, ..)| name.as_str()).collect();
+    first.sort_unstable();
+    first.dedup();
+    assert_eq!(first.len(), 50);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use rrtest_engine::Error;
@@ -11,7 +11,7 @@ use rrtest_engine::patience::Patience;
 
 use super::doubt::Place;
 use super::queue::{MOMENT, Queue, Take, Taken};
-use crate::attempt::events::{Attempt, Interference};
+use crate::attempt::events::{Attempt, Begun, Interference};
 use crate::attempt::fork_servers::ForkServers;
 use crate::attempt::record::Setting;
 use crate::base::exit::panicked;
@@ -21,7 +21,9 @@ use crate::ending::outcome::Outcome;
 
 /// What a worker tells the dispatcher.
 pub(super) enum Message {
-    Done(Box<Attempt>),
+    Begun(Begun),
+    Done(usize, Box<Attempt>),
+    Dropped(usize),
     Interference(Interference),
     Joined(Level),
     Warning(String),
@@ -31,6 +33,8 @@ pub(super) enum Message {
 /// Makes attempts on one core.
 pub(super) struct Worker<'a> {
     pub(super) queue: &'a Mutex<Queue>,
+    /// Its number among the workers.
+    pub(super) number: usize,
     pub(super) core: usize,
     pub(super) stop_at_failure: bool,
     /// How many fork servers it may have.
@@ -41,8 +45,6 @@ pub(super) struct Worker<'a> {
 enum Next {
     /// It tells of it, and goes on.
     Tell(Message),
-    /// There is nothing to tell.
-    Forget,
     /// It stops working.
     Leave,
 }
@@ -72,6 +74,11 @@ impl Worker<'_> {
                 Take::Nothing => return,
             };
             let (name, seed) = (taken.job.test.title().to_owned(), taken.job.seed);
+            let begun =
+                Begun { worker: self.number, test: Arc::clone(&taken.job.test), number: taken.job.number };
+            if sender.send(Message::Begun(begun)).is_err() {
+                return;
+            }
             // A panic is a fault of ours. What it has left half done is not used again: the campaign ends.
             let next = panic::catch_unwind(AssertUnwindSafe(|| {
                 self.attempt(taken, setting, interrupt, sender, &mut fork_servers)
@@ -83,7 +90,6 @@ impl Worker<'_> {
             });
             let goes_on = match next {
                 Next::Tell(message) => sender.send(message).is_ok(),
-                Next::Forget => continue,
                 Next::Leave => false,
             };
             if !goes_on {
@@ -109,7 +115,7 @@ impl Worker<'_> {
             // It took no more than others: there was no time left for it.
             Ok(made) if is_as_usual(&made.attempt, usual) => {
                 self.queue().ledger.forget(ticket);
-                Next::Forget
+                Next::Tell(Message::Dropped(self.number))
             }
             Ok(made) => {
                 let place = Place { queue: self.queue, setting, core: self.core, stop: &interrupt.stop };
@@ -130,7 +136,7 @@ impl Worker<'_> {
                 if self.stop_at_failure && attempt.outcome.is_failure() {
                     interrupt.stop.store(true, Ordering::SeqCst);
                 }
-                Next::Tell(Message::Done(Box::new(attempt)))
+                Next::Tell(Message::Done(self.number, Box::new(attempt)))
             }
             Err(error) => {
                 self.queue().ledger.forget(ticket);

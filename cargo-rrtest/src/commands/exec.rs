@@ -18,6 +18,7 @@ use rrtest_engine::record::{Outsiders, Stdin};
 use rrtest_engine::trace::event::Stream;
 
 use super::cli::{Exec, MessageFormat};
+use super::prune;
 use crate::attempt::engine::Real;
 use crate::attempt::events::{Attempt, Reporter, RunEvent, Summary};
 use crate::attempt::order::Order;
@@ -30,7 +31,7 @@ use crate::base::terminal::{self, CAUTION};
 use crate::build::instrument::Level;
 use crate::build::selection::Selection;
 use crate::discover::secrets;
-use crate::discover::test::Test;
+use crate::discover::test::{Rules, Test};
 use crate::ending::backtrace::Frames;
 use crate::ending::describe;
 use crate::ending::outcome::Outcome;
@@ -51,6 +52,10 @@ pub(crate) fn run(options: &Exec) -> Result<u8, CliError> {
         program,
         harness: false,
         mates: Arc::default(),
+        kind: String::new(),
+        target: String::new(),
+        ignored: false,
+        rules: Rules::default(),
     };
     let store = Store::find(options.recording.trace_dir.as_deref(), &Selection::default())?;
     let strategies = options.strategies();
@@ -100,6 +105,7 @@ pub(crate) fn run(options: &Exec) -> Result<u8, CliError> {
     let never = AtomicBool::new(false);
     let attempt = setting.judge(setting.record(job, core, None, &never)?, core, &never);
     tell(&attempt, interrupt.by_user());
+    prune::prune(&store, options.recording.trace_limit, json)?;
     let status = if interrupt.by_user() { Status::Interrupted as u8 } else { status(&attempt) };
     if json {
         report(attempt)?;
@@ -135,7 +141,7 @@ fn find(name: &OsStr, cwd: &Path, search: Option<&OsStr>) -> Option<PathBuf> {
 }
 
 /// Write all of it, as the program's own write(2) would have done. Past `stop`, do not wait for a reader.
-fn pass_on(to: BorrowedFd<'_>, bytes: &[u8], stop: &AtomicBool) -> io::Result<()> {
+pub(super) fn pass_on(to: BorrowedFd<'_>, bytes: &[u8], stop: &AtomicBool) -> io::Result<()> {
     let mut rest = bytes;
     while !rest.is_empty() {
         match nix::unistd::write(to, rest) {

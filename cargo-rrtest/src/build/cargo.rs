@@ -261,10 +261,10 @@ impl Build<'_> {
             env::current_exe().map_err(|error| CliError::os("cannot find our own executable", &error))?;
         let chain = wrapper::of_user(self.config);
         let runtime = Runtime::put_into(self.build_dir)?;
-        let host_flags = vec![format!("-Clink-arg={}", runtime.archive.display())];
         let order = wrapper::Order {
-            flags: self.level.flags(&runtime),
-            host_flags,
+            flags: self.level.flags(),
+            link_flags: runtime.link_flags(),
+            host_link_flags: runtime.host_link_flags(),
             chain,
             in_background: self.in_background,
         };

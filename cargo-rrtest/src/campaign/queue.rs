@@ -33,6 +33,9 @@ const OTHER_BUILD: u32 = 10;
 /// Of the time that is left, a test of which no attempt has ended gets so much for one as long as others wait for their first.
 const FIRST_SHARE: (u32, u32) = (3, 4);
 
+/// An attempt that is cut off before it has had so much has shown nothing of its test, unless that was half of the time of all.
+const CHANCE: Duration = Duration::from_secs(1);
+
 /// By how much an attempt that is about to end may exceed the time of a campaign, as one part in so many.
 const ABOUT_TO_END: u32 = 50;
 
@@ -289,6 +292,20 @@ impl Queue {
             })
         };
         self.tests.iter().filter_map(explored).collect()
+    }
+
+    /// Whether an attempt that was cut off after so long has had too little time to show anything.
+    pub(super) fn had_no_chance(&self, taken: &At, ran: Duration) -> bool {
+        let little = self.schedule.time.is_some_and(|time| ran < CHANCE.min(time / 2));
+        little && self.tests[taken.test].judged == 0
+    }
+
+    /// An attempt has not been one: its test is where it was before.
+    pub(super) fn undo(&mut self, taken: &At) {
+        let progress = &mut self.tests[taken.test];
+        progress.attempts = progress.attempts.saturating_sub(1);
+        let build = &mut progress.builds[taken.build];
+        build.begun = build.begun.saturating_sub(1);
     }
 
     /// Learn from an attempt.

@@ -57,6 +57,10 @@ impl Engine for Fake {
         };
         self.plans.lock().expect("no panic").push(options.plan.clone());
         let (ending, output) = (self.script)(&test, number)?;
+        let computed = match ending {
+            Ending::Hung { why: Overdue::CutOff(ran), .. } => ran,
+            _ => Duration::from_millis(1),
+        };
         Ok(Recording {
             program: program.clone(),
             ending,
@@ -69,7 +73,7 @@ impl Engine for Fake {
             claims: Claims::default(),
             fast_forwards: 0,
             wall: Duration::from_millis(if test == "slow" { 100 } else { 1 }),
-            effort: Effort { computed: Duration::from_millis(1), idled: Duration::ZERO },
+            effort: Effort { computed, idled: Duration::ZERO },
             log: Log::default(),
         })
     }
@@ -346,6 +350,25 @@ fn a_test_of_which_no_attempt_ends_has_not_passed() {
     let unfinished = run.seen.iter().filter(|(_, outcome, _)| *outcome == Outcome::Unfinished);
     assert!(unfinished.clone().all(|(name, ..)| name == "a"));
     assert_eq!(unfinished.filter(|(.., kept)| *kept).count(), run.traces, "where it was is worth a trace");
+}
+
+#[test]
+fn a_first_attempt_that_is_cut_off_at_once_is_none() {
+    let time = Duration::from_secs(1000);
+    let limited = Agenda { runs: None, time: Some(time), ..schedule() };
+    let mut queue = Queue::new(vec![test("a", "a")], Level::Sync, limited, Registry::default());
+    let at = || At { test: 0, build: 0, schedule: None };
+    assert!(queue.had_no_chance(&at(), Duration::from_millis(999)));
+    assert!(!queue.had_no_chance(&at(), Duration::from_secs(1)));
+    let Take::Job(taken) = queue.take() else { panic!("there is time") };
+    assert_eq!((taken.job.number, queue.never_ended()[0].attempts), (1, 1));
+    queue.undo(&taken.at);
+    assert_eq!(queue.never_ended()[0].attempts, 0, "it never ran");
+    queue.ledger.forget(taken.ticket);
+    let Take::Job(taken) = queue.take() else { panic!("there is time") };
+    assert_eq!(taken.job.number, 1);
+    queue.learn(&taken.at, &Attempt { outcome: Outcome::Passed, ..samples::attempt() });
+    assert!(!queue.had_no_chance(&taken.at, Duration::ZERO), "something is known of it");
 }
 
 #[test]

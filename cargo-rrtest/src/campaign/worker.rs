@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use rrtest_engine::Error;
 use rrtest_engine::patience::Patience;
@@ -111,10 +112,21 @@ impl Worker<'_> {
         let Taken { at, ticket, job } = taken;
         let mut base = fork_servers.of((at.test, at.build, job.order));
         let usual = job.patience;
+        let began = Instant::now();
         match setting.record(job.clone(), self.core, base.as_deref_mut(), &interrupt.stop) {
             // It took no more than others: there was no time left for it.
             Ok(made) if is_as_usual(&made.attempt, usual) => {
                 self.queue().ledger.forget(ticket);
+                Next::Tell(Message::Dropped(self.number))
+            }
+            // Nor was there for a first one.
+            Ok(made)
+                if made.outcome() == Outcome::Unfinished
+                    && self.queue().had_no_chance(&at, made.attempt.effort.total()) =>
+            {
+                let mut queue = self.queue();
+                queue.undo(&at);
+                queue.ledger.forget(ticket);
                 Next::Tell(Message::Dropped(self.number))
             }
             Ok(made) => {
@@ -139,10 +151,15 @@ impl Worker<'_> {
                 Next::Tell(Message::Done(self.number, Box::new(attempt)))
             }
             Err(error) => {
-                self.queue().ledger.forget(ticket);
+                let mut queue = self.queue();
+                queue.ledger.forget(ticket);
                 if matches!(error, Error::Stopped) {
+                    if queue.had_no_chance(&at, began.elapsed()) {
+                        queue.undo(&at);
+                    }
                     return Next::Leave;
                 }
+                drop(queue);
                 interrupt.stop.store(true, Ordering::SeqCst);
                 Next::Tell(Message::Fatal(error))
             }

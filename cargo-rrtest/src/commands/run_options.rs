@@ -41,7 +41,8 @@ pub(crate) struct Run {
     /// Time for everything, from the start of the command: the build counts
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Attempts")]
     pub(crate) deadline: Option<Duration>,
-    /// With --until-fail: continue after a failure, and keep one trace of each distinct failure. Otherwise that is so anyway
+    /// With --until-fail: continue after a failure, and keep one trace of each distinct failure. Without it, nothing
+    /// ends the run early
     #[arg(long, visible_alias = "keep-going", help_heading = "Attempts")]
     pub(crate) no_fail_fast: bool,
     /// Attempts side by side, each with its own core while there are enough [default: as -j says]

@@ -61,7 +61,7 @@ impl Progress {
         let template = match started.attempts {
             Some(attempts) => {
                 self.bar.set_length(attempts);
-                format!("{{prefix}} [{{bar:20}}] {{pos}}/{{len}} attempts, {elapsed}{{wide_msg}}")
+                format!("{{prefix}} [{{bar:10}}] {{pos}}/{{len}}, {elapsed}{{wide_msg}}")
             }
             None => format!("{{prefix}} {{spinner}} {{pos}} attempts, {elapsed}{{wide_msg}}"),
         };
@@ -90,14 +90,22 @@ impl Progress {
         let mut running: Vec<_> = self.running.values().collect();
         running.sort_by_key(|running| running.begun);
         let name = |running: &&Running| {
-            let slow = running.slow.map(|slow| format!(" (SLOW: {}s)", slow.as_secs()));
+            // It is what people look for: in front of what may be cut off.
+            let slow = running.slow.map(|slow| format!("SLOW {}s ", slow.as_secs()));
+            // Modules and binaries take more room than there is.
+            let name = running.test.name.as_deref().map_or(running.test.binary.as_str(), last_part);
             // A name could end the line, or do other things to the terminal.
-            visible(&running.test.id()).replace('\n', " ") + &slow.unwrap_or_default()
+            slow.unwrap_or_default() + &visible(name).replace('\n', " ")
         };
         let names: Vec<_> = running.iter().map(name).collect();
-        let names = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
+        let names = if names.is_empty() { String::new() } else { format!("; running {}", names.join(", ")) };
         of(self.failures, "failed") + &of(self.errors, "errors") + &names
     }
+}
+
+/// A test's name without its modules.
+fn last_part(name: &str) -> &str {
+    name.rsplit_once("::").map_or(name, |(_, last)| last)
 }
 
 fn is_possible() -> bool {

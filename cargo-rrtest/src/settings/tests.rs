@@ -249,11 +249,11 @@ fn mistakes_name_the_file_the_line_and_the_key() {
         "[[profile.default.overrides]]\nfilter = 'test(x)'\nstrategy = 'luck'",
         "[[profile.default.overrides]]\nfilter = 'test(x)'\nstrategy = ['systematic']",
         "[[profile.default.overrides]]\nfilter = 'test(x)'\nsurprises = 'luck'",
-        "[[profile.default.overrides]]\nfilter = 'test(x)'\nserial-group = 3.5",
+        "[[profile.default.overrides]]\nfilter = 'test(x)'\nserial-group = ['a']",
     ];
     let all = configs.map(|config| {
         let project = Project::new(config);
-        let error = project.apply("-P ci").err().or_else(|| project.apply("").err());
+        let error = project.apply("").err().or_else(|| project.apply("-P ci").err());
         format!("{config}\n--> {}\n\n", error.unwrap_or_else(|| "accepted".into()))
     });
     insta::assert_snapshot!(all.concat());

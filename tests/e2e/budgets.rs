@@ -24,36 +24,33 @@ pub(crate) const TESTS: &[Test] = tests![
     the_store_stays_within_its_limit,
 ];
 
-/// Tests of which two take a second each at least: in one second, on one core, not all can run.
-const SLOW: &str = "
-    use std::time::{Duration, Instant};
-    fn compute() { let start = Instant::now(); while start.elapsed() < Duration::from_secs(1) {} }
-    #[test] fn a() { compute() }
-    #[test] fn b() { compute() }
-    #[test] fn c() { compute() }
-";
+/// More tests than any machine can start in a second, one after the other.
+const MANY: usize = 1500;
 
 fn tests_that_never_ran_are_named(world: &Harness) {
-    let project = Project::of_test(world, SLOW);
+    let source: String = (0..MANY).map(|number| format!("#[test] fn t{number:04}() {{}}\n")).collect();
+    let project = Project::of_test(world, &source);
     let run = |ci: Option<&str>, args: &[&str], code| {
-        let mut command = project.rrtest(world, &["-j1", "--for", "1500ms", "--timeout", "1m", "--no-chaos"]);
-        command.args(args).env_remove("CI");
-        ci.into_iter().for_each(|value| drop(command.env("CI", value)));
+        let mut command = project.rrtest(world, &["-j1", "--for", "1s", "--preempt", "sync", "--no-chaos"]);
+        command.args(args).envs(ci.map(|value| ("CI", value)));
         Run::of(&mut command).expect(code)
     };
-    let told = run(Some("true"), &[], 5);
-    assert!(
-        told.stderr.contains("never ran p::it c\n") && told.stderr.contains("--never-ran warn"),
-        "{told}"
-    );
-    let _warned = run(Some("true"), &["--never-ran", "warn"], 0).says(&["never ran p::it c\n"]);
-    let _local = run(None, &[], 0).says(&["never ran p::it c\n"]);
-    let _strict = run(None, &["--never-ran", "fail"], 5);
+    let _ci = run(Some("true"), &[], 5).says(&[
+        "   never ran p::it t",
+        " more, which --verbose",
+        "--never-ran warn",
+    ]);
+    let _warned = run(Some("true"), &["--never-ran", "warn"], 0).says(&["   never ran p::it t"]);
+    let _local = run(None, &[], 0).says(&["   never ran p::it t"]);
+    let _all = run(None, &["--never-ran", "fail", "-v"], 5).says(&["never ran p::it t1499\n"]);
     let silent = run(Some("true"), &["--never-ran", "pass"], 0);
     assert!(!silent.stderr.contains("never ran"), "{silent}");
     let report = Report::of(&run(Some("true"), &["--message-format", "json"], 5));
     let never = report.summary["never_ran"].as_array().expect("names");
-    assert!(never.contains(&json!("p::it c")) && report.summary["exit_code"] == 5, "{report:?}");
+    assert!(never.contains(&json!("p::it t1499")) && report.summary["exit_code"] == 5, "{report:?}");
+    // No test has a second attempt while others wait for their first.
+    assert!(report.attempts.iter().all(|attempt| attempt.number("attempt") == 1), "{report:?}");
+    assert_eq!(report.attempts.len() + never.len(), MANY);
 }
 
 fn a_deadline_counts_the_build(world: &Harness) {
@@ -213,7 +210,13 @@ fn filter_expressions_choose_tests(world: &Harness) {
     assert_eq!(tests(&["-E", "kind(lib)", "-E", "test(=two)"]), ["p one", "p two", "p::it two"]);
     assert_eq!(tests(&["-E", "binary_id(p::it)", "two"]), ["p::it two"]);
     let together = project.report(world, &["--together", "-E", "test(two)"], 0);
-    assert_eq!(together.tests(), ["p", "p::it"], "each runs one");
+    let mut binaries: Vec<_> = together.attempts.iter().map(|attempt| attempt.text("binary")).collect();
+    binaries.sort_unstable();
+    assert_eq!(binaries, ["p", "p::it"]);
+    let ticks = |args: &[&str]| project.report(world, args, 0).attempts[0].number("ticks");
+    let (one, both) =
+        (["--lib", "--together", "--no-chaos", "-E", "test(two)"], ["--lib", "--together", "--no-chaos"]);
+    assert!(ticks(&one) < ticks(&both), "one of two tests");
     let _none = Run::of(&mut project.rrtest(world, &["-E", "none()"])).expect(4).says(&["no test matched"]);
 }
 

@@ -72,7 +72,7 @@ fn the_same_failure_is_counted(world: &Harness) {
     let run = Run::of(&mut project.rrtest(world, &["--runs", "20", "--preempt", "sync", "-j1"]))
         .expect(101)
         .says(&["failed p::it bad: 20 of 20 attempts\n"]);
-    assert_eq!(run.stderr.matches("FAIL").count(), 1, "{run}");
+    assert_eq!(run.stderr.matches("        FAIL [").count(), 1, "{run}");
 }
 
 fn quiet_says_nothing_of_what_passes(world: &Harness) {

@@ -105,7 +105,7 @@ pub(crate) fn run(options: &Exec) -> Result<u8, CliError> {
     let never = AtomicBool::new(false);
     let attempt = setting.judge(setting.record(job, core, None, &never)?, core, &never);
     tell(&attempt, interrupt.by_user());
-    prune::prune(&store, options.recording.trace_limit, json)?;
+    prune::prune(&store, options.recording.trace_limit, json);
     let status = if interrupt.by_user() { Status::Interrupted as u8 } else { status(&attempt) };
     if json {
         report(attempt)?;

@@ -4,14 +4,24 @@ use std::io::Write;
 
 use super::pack;
 use crate::base::exit::CliError;
-use crate::base::terminal::GOOD;
+use crate::base::terminal::{CAUTION, GOOD};
 use crate::base::words::{count, size};
 use crate::store::limit;
 use crate::store::traces::Store;
 
 /// Delete the oldest traces of a store that has more bytes than `limit`, except the newest of each test and those that somebody is
 /// replaying. What others need of them is written into those first.
-pub(crate) fn prune(store: &Store, limit: u64, quiet: bool) -> Result<(), CliError> {
+///
+/// What has been found does not depend on that: if it cannot be done, the user is told, and no more.
+pub(crate) fn prune(store: &Store, limit: u64, quiet: bool) {
+    if store.dir.is_dir()
+        && let Err(CliError { message: Some(message), .. }) = delete_oldest(store, limit, quiet)
+    {
+        anstream::eprintln!("{CAUTION}warning{CAUTION:#}: old traces stay: {message}");
+    }
+}
+
+fn delete_oldest(store: &Store, limit: u64, quiet: bool) -> Result<(), CliError> {
     let entries = store.entries()?;
     let gone: Vec<_> = limit::too_many(&entries, limit).iter().map(|entry| entry.path.clone()).collect();
     if gone.is_empty() {

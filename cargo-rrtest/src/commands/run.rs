@@ -243,10 +243,13 @@ impl Hunt<'_> {
         let subject = Subject { tests, level: self.build.level, other };
         let summary = dispatch::run(subject, schedule, &setting, cores, interrupt, reporters);
         // What was kept stays within bounds however the run has ended.
-        prune::prune(&store, options.recording.trace_limit, options.quiet)?;
+        prune::prune(&store, options.recording.trace_limit, options.quiet);
         let mut summary = summary?;
         let status = status(&summary, options.never_ran);
         summary.exit_code = status as u8;
+        if options.never_ran == NeverRan::Pass {
+            summary.never_ended.retain(|never| never.attempts > 0);
+        }
         match tell(reporters, &RunEvent::Summary(summary)) {
             // It has been found, whether or not a report of it can be written.
             Err(stop) if status == Status::Failed => Err(CliError { status, ..stop }),
@@ -381,8 +384,9 @@ fn reporters(options: &Run, shown: Shown) -> Vec<Box<dyn Reporter>> {
     };
     // Tests write over it.
     let progress = Progress::new(!options.quiet && shown != Shown::AtOnce);
-    let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(Display::new(detail, shown, progress.bar()))];
-    reporters.push(Box::new(progress));
+    let display = Display::new(detail, shown, progress.bar());
+    // The bar is gone before the summary is written: it would be drawn below that once more.
+    let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(progress), Box::new(display)];
     if json {
         reporters.push(Box::new(Json::new(io::stdout())));
     }

@@ -108,7 +108,7 @@ pub(crate) fn run(options: &Exec) -> Result<u8, CliError> {
     prune::prune(&store, options.recording.trace_limit, json);
     let status = if interrupt.by_user() { Status::Interrupted as u8 } else { status(&attempt) };
     if json {
-        report(attempt)?;
+        report(attempt, status)?;
     }
     Ok(status)
 }
@@ -179,10 +179,11 @@ fn tell(attempt: &Attempt, stopped: bool) {
 }
 
 /// The lines of JSON, as of a run with one test.
-fn report(attempt: Attempt) -> Result<(), CliError> {
+fn report(attempt: Attempt, exit_code: u8) -> Result<(), CliError> {
     let mut summary = Summary::of_none(1, false);
     summary.count(&attempt);
     summary.wall = attempt.wall;
+    summary.exit_code = exit_code;
     let mut json = Json::new(io::stdout());
     json.report(&RunEvent::Attempt(Box::new(attempt)))?;
     json.report(&RunEvent::Summary(summary))

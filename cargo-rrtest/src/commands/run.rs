@@ -242,19 +242,10 @@ impl Hunt<'_> {
         });
         let subject = Subject { tests, level: self.build.level, other };
         let summary = dispatch::run(subject, schedule, &setting, cores, interrupt, reporters);
+        let told = summary.and_then(|summary| tell_summary(summary, options.never_ran, reporters));
         // What was kept stays within bounds however the run has ended.
         prune::prune(&store, options.recording.trace_limit, options.quiet);
-        let mut summary = summary?;
-        let status = status(&summary, options.never_ran);
-        summary.exit_code = status as u8;
-        if options.never_ran == NeverRan::Pass {
-            summary.never_ended.retain(|never| never.attempts > 0);
-        }
-        match tell(reporters, &RunEvent::Summary(summary)) {
-            // It has been found, whether or not a report of it can be written.
-            Err(stop) if status == Status::Failed => Err(CliError { status, ..stop }),
-            told => told.map(|()| status),
-        }
+        told
     }
 
     /// Whether the time for everything is over.
@@ -277,6 +268,24 @@ impl Hunt<'_> {
             (_, NeverRan::Pass) => Ok(status),
             _ => tell(reporters, &RunEvent::Warning(message)).map(|()| status),
         }
+    }
+}
+
+/// Tell what has come of a run, and say how it ends.
+fn tell_summary(
+    mut summary: Summary,
+    never_ran: NeverRan,
+    reporters: &mut [Box<dyn Reporter>],
+) -> Result<Status, CliError> {
+    let status = status(&summary, never_ran);
+    summary.exit_code = status as u8;
+    if never_ran == NeverRan::Pass {
+        summary.never_ended.retain(|never| never.attempts > 0);
+    }
+    match tell(reporters, &RunEvent::Summary(summary)) {
+        // It has been found, whether or not a report of it can be written.
+        Err(stop) if status == Status::Failed => Err(CliError { status, ..stop }),
+        told => told.map(|()| status),
     }
 }
 

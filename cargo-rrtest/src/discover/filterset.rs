@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use globset::GlobBuilder;
 use regex::Regex;
+use regex::bytes::Regex as BytesRegex;
 
 use super::test::Test;
 use crate::base::words::did_you_mean;
@@ -44,8 +45,9 @@ enum Subject {
 enum Matcher {
     Equal(String),
     Contains(String),
-    /// A regular expression, or a glob as one.
     Regex(Regex),
+    /// A glob, as a regular expression of bytes.
+    Glob(BytesRegex),
 }
 
 /// How a matcher without a sign in front is read.
@@ -109,6 +111,7 @@ impl Matcher {
             Self::Equal(value) => text == value,
             Self::Contains(value) => text.contains(value.as_str()),
             Self::Regex(regex) => regex.is_match(text),
+            Self::Glob(regex) => regex.is_match(text.as_bytes()),
         }
     }
 
@@ -116,9 +119,7 @@ impl Matcher {
     fn glob(glob: &str) -> Result<Self, String> {
         let built = GlobBuilder::new(glob).backslash_escape(false).empty_alternates(true).build();
         let built = built.map_err(|error| error.to_string())?;
-        // It is a regular expression of bytes, which for text can do without that mode.
-        let regex = built.regex().replacen("(?-u)", "", 1);
-        Regex::new(&regex).map(Self::Regex).map_err(|error| error.to_string())
+        BytesRegex::new(built.regex()).map(Self::Glob).map_err(|error| error.to_string())
     }
 }
 
@@ -389,7 +390,7 @@ mod tests {
     fn accepted(expression: &str) -> Vec<String> {
         let filterset: Filterset = expression.parse().unwrap_or_else(|error| panic!("{error}"));
         let library = Test { binary: "p".into(), kind: "lib".into(), target: "p".into(), ..sample() };
-        let names = ["a::one", "a::two", "b"];
+        let names = ["a::one", "a::two", "a::gr\u{fc}n", "b"];
         let of = |test: &Test| {
             let accepted = names.iter().filter(|name| filterset.accepts(test, name));
             accepted.map(|name| format!("{} {name}", test.binary)).collect::<Vec<_>>()
@@ -404,8 +405,9 @@ mod tests {
         assert_eq!(accepted("test(=a::one) & kind(lib)"), ["p a::one"]);
         assert_eq!(accepted("test(~:tw) and binary(it)"), ["p::it a::two"]);
         assert_eq!(accepted("test(/^a::[ot]/) - binary(p)"), ["p::it a::one", "p::it a::two"]);
-        assert_eq!(accepted("test(#a*) and kind(=test)"), ["p::it a::one", "p::it a::two"]);
+        assert_eq!(accepted("test(#a*o*) and kind(=test)"), ["p::it a::one", "p::it a::two"]);
         assert_eq!(accepted("test(#b{\\,c}) and binary_id(p::*)"), ["p::it b"]);
+        assert_eq!(accepted("test(#*::gr\u{fc}*)"), ["p a::gr\u{fc}n", "p::it a::gr\u{fc}n"]);
         assert_eq!(accepted("package(q)"), [""; 0]);
         assert_eq!(accepted("package(p) and test(=b)"), ["p b", "p::it b"]);
         assert_eq!(accepted(r"test(\u{62}) and kind(lib)"), ["p b"]);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 use super::exit::{CliError, Status};
-use super::proc;
+use super::{proc, terminal};
 
 /// Within this time a second Ctrl-C is meant for us, if the first was the recorded program's.
 const TWICE: Duration = Duration::from_secs(1);
@@ -67,6 +67,7 @@ impl Interrupt {
         self.stop.store(true, Ordering::SeqCst);
         if self.by_user.swap(true, Ordering::SeqCst) {
             // A progress bar may stand in the line.
+            terminal::show_control_keys();
             if io::stderr().is_terminal() {
                 let _cleared = io::stderr().write_all(b"\r\x1b[K");
             }

@@ -64,6 +64,9 @@ struct Merged {
     exit_codes: Vec<u8>,
 }
 
+/// So many tests are named of those that never ran or ended.
+const NAMED: usize = 20;
+
 /// Exit codes, the worst first: a failed test is the news, whatever else went wrong.
 const WORST: &[Status] = &[
     Status::Failed,
@@ -206,7 +209,12 @@ impl Merged {
         write!(text, "{style}      Merged{style:#} {}: ", count(self.runs as u64, "run"))?;
         let tests = count(self.tests.len() as u64, "test");
         write!(text, "{} of {tests}", count(self.attempts(), "attempt"))?;
-        writeln!(text, ", {} failed", count(failed.len() as u64, "test"))?;
+        write!(text, ", {} failed", count(failed.len() as u64, "test"))?;
+        let named = [("never ended", &self.never_ended), ("never ran", &self.never_ran)];
+        for (what, names) in named.iter().filter(|(_, names)| !names.is_empty()) {
+            write!(text, ", {} {what}", names.len())?;
+        }
+        writeln!(text)?;
         for (name, Test { attempts, failed, seed, traces, .. }) in &failed {
             let percent = *failed as f64 * 100.0 / *attempts as f64;
             let name = visible(name);
@@ -230,10 +238,17 @@ impl Merged {
                 count(test.errors, "error")
             )?;
         }
-        let named = [("never ended", &self.never_ended), ("never ran", &self.never_ran)];
-        for (what, name) in named.iter().flat_map(|(what, names)| names.iter().map(move |name| (what, name)))
-        {
-            writeln!(text, "{BAD}{what:>12}{BAD:#} {}", visible(name))?;
+        for (what, names) in named {
+            for name in names.iter().take(NAMED) {
+                writeln!(text, "{BAD}{what:>12}{BAD:#} {}", visible(name))?;
+            }
+            if names.len() > NAMED {
+                writeln!(
+                    text,
+                    "             and {} more, which --message-format json names",
+                    names.len() - NAMED
+                )?;
+            }
         }
         for file in &self.incomplete {
             writeln!(

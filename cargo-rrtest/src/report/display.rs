@@ -297,7 +297,9 @@ fn write_summary(text: &mut impl Write, summary: &Summary, detail: Detail) -> io
     }
     writeln!(text, "{}", if summary.interrupted { " (interrupted)" } else { "" })?;
     for test in &summary.failed {
-        let rate = summary.rates.get(test).map(|rate| format!(": {}", summary::rate(rate)));
+        // Of a single attempt there is no rate.
+        let rate = summary.rates.get(test).filter(|rate| rate.attempts > 1);
+        let rate = rate.map(|rate| format!(": {}", summary::rate(rate)));
         writeln!(text, "{BAD}      failed{BAD:#} {test}{}", rate.unwrap_or_default())?;
     }
     for never in hangs() {

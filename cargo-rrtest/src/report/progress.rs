@@ -2,23 +2,40 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::fmt;
 use std::io::IsTerminal;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use crate::attempt::events::{Reporter, RunEvent, Slow, Started};
 use crate::base::exit::CliError;
 use crate::base::terminal::{self, GOOD};
-use crate::base::words::visible;
+use crate::base::words::{count, visible};
 use crate::discover::test::Test;
+
+/// How the line begins.
+const LABEL: &str = "   Recording";
+
+/// So much of the line stays free at its end: some terminals begin a new line as soon as one is full.
+const BEHIND: usize = 1;
+
+/// The width of the bar.
+const BAR: u64 = 10;
+
+/// What turns where it is not known how many attempts there will be.
+const SPINNER: &[char] = &['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 
 /// Keeps a progress bar up to date.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
     colored: bool,
+    /// The width of the terminal, which may change.
+    width: fn() -> usize,
+    /// What went wrong, and what runs.
+    tail: Arc<Mutex<String>>,
     failures: u64,
     errors: u64,
     /// What each worker is at.
@@ -42,11 +59,20 @@ impl Progress {
     /// A bar on the terminal that standard error is, or an invisible one if it is none or must not move.
     pub(crate) fn new(wanted: bool) -> Self {
         let bar = if wanted && is_possible() { ProgressBar::no_length() } else { ProgressBar::hidden() };
-        Self::on(bar, terminal::stderr_has_colors())
+        Self::on(bar, terminal::stderr_has_colors(), terminal::width)
     }
 
-    fn on(bar: ProgressBar, colored: bool) -> Self {
-        Self { bar, colored, failures: 0, errors: 0, running: BTreeMap::new(), begun: 0 }
+    fn on(bar: ProgressBar, colored: bool, width: fn() -> usize) -> Self {
+        Self {
+            bar,
+            colored,
+            width,
+            tail: Arc::default(),
+            failures: 0,
+            errors: 0,
+            running: BTreeMap::new(),
+            begun: 0,
+        }
     }
 
     /// The bar, for those who write to the same terminal.
@@ -55,25 +81,35 @@ impl Progress {
     }
 
     fn start(&self, started: &Started) {
+        if let Some(attempts) = started.attempts {
+            self.bar.set_length(attempts);
+        }
+        let (width, tail) = (self.width, Arc::clone(&self.tail));
         let limit = started.time.map(|time| format!(" of {}", humantime::format_duration(time)));
-        let elapsed = format!("{{elapsed}}{}", limit.unwrap_or_default());
-        // What runs comes last: it is cut off where the line ends.
-        let template = match started.attempts {
-            Some(attempts) => {
-                self.bar.set_length(attempts);
-                format!("{{prefix}} [{{bar:10}}] {{pos}}/{{len}}, {elapsed}{{wide_msg}}")
-            }
-            None => format!("{{prefix}} {{spinner}} {{pos}} attempts, {elapsed}{{wide_msg}}"),
+        let limited = started.attempts.is_some();
+        let limit = limit.unwrap_or_default();
+        let line = move |state: &ProgressState, out: &mut dyn fmt::Write| {
+            let tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+            let room = width().saturating_sub(LABEL.len() + BEHIND);
+            let text = format!("{}{limit}{tail}", counts(state, limited));
+            // There is nobody to tell that a line of text cannot be put together.
+            let _written = out.write_str(&text.chars().take(room).collect::<String>());
         };
         // A template that indicatif refuses leaves its own.
-        let style =
-            ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_spinner());
-        self.bar.set_style(style.progress_chars("=> "));
+        let style = ProgressStyle::with_template("{prefix}{line}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner())
+            .with_key("line", line);
+        self.bar.set_style(style);
         self.bar.set_prefix(match self.colored {
-            true => format!("{GOOD}   Recording{GOOD:#}"),
-            false => "   Recording".to_owned(),
+            true => format!("{GOOD}{LABEL}{GOOD:#}"),
+            false => LABEL.to_owned(),
         });
         self.bar.enable_steady_tick(Duration::from_millis(100));
+    }
+
+    fn end(&self) {
+        self.bar.finish_and_clear();
+        terminal::show_control_keys();
     }
 
     fn mark(&mut self, slow: &Slow) {
@@ -97,9 +133,40 @@ impl Progress {
             // A name could end the line, or do other things to the terminal.
             slow.unwrap_or_default() + &visible(name).replace('\n', " ")
         };
-        let names: Vec<_> = running.iter().map(name).collect();
+        let mut names: Vec<(String, usize)> = Vec::new();
+        for name in running.iter().map(name) {
+            match names.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, times)) => *times += 1,
+                None => names.push((name, 1)),
+            }
+        }
+        let times = |(name, times): (String, usize)| {
+            if times > 1 { format!("{name} ×{times}") } else { name }
+        };
+        let names: Vec<_> = names.into_iter().map(times).collect();
         let names = if names.is_empty() { String::new() } else { format!("; running {}", names.join(", ")) };
         of(self.failures, "failed") + &of(self.errors, "errors") + &names
+    }
+}
+
+/// How far the run has come: a bar, if its end is known, and how long it has taken.
+fn counts(state: &ProgressState, limited: bool) -> String {
+    let elapsed = state.elapsed();
+    let seconds = humantime::format_duration(Duration::from_secs(elapsed.as_secs()));
+    let (done, all) = (state.pos(), state.len().unwrap_or(0));
+    if limited {
+        let full = done.saturating_mul(BAR).checked_div(all).unwrap_or(BAR).min(BAR);
+        let bar: String = (0..BAR)
+            .map(|at| match at {
+                at if at < full => '=',
+                at if at == full && done > 0 => '>',
+                _ => ' ',
+            })
+            .collect();
+        format!(" [{bar}] {done}/{all}, {seconds}")
+    } else {
+        let turn = SPINNER[(elapsed.as_millis() / 100) as usize % SPINNER.len()];
+        format!(" {turn} {}, {seconds}", count(done, "attempt"))
     }
 }
 
@@ -120,7 +187,10 @@ impl Reporter for Progress {
             return Ok(());
         }
         match event {
-            RunEvent::Started(started) => self.start(started),
+            RunEvent::Started(started) => {
+                self.start(started);
+                terminal::hide_control_keys();
+            }
             RunEvent::Begun(begun) => {
                 self.begun += 1;
                 let running = Running {
@@ -145,11 +215,11 @@ impl Reporter for Progress {
                 return Ok(());
             }
             RunEvent::Summary(_) => {
-                self.bar.finish_and_clear();
+                self.end();
                 return Ok(());
             }
         }
-        self.bar.set_message(self.message());
+        *self.tail.lock().unwrap_or_else(PoisonError::into_inner) = self.message();
         Ok(())
     }
 }
@@ -157,7 +227,7 @@ impl Reporter for Progress {
 impl Drop for Progress {
     /// However a run ends, it leaves no bar behind.
     fn drop(&mut self) {
-        self.bar.finish_and_clear();
+        self.end();
     }
 }
 
@@ -207,7 +277,7 @@ mod tests {
         let terminal = InMemoryTerm::new(5, width);
         let bar =
             ProgressBar::with_draw_target(None, ProgressDrawTarget::term_like(Box::new(terminal.clone())));
-        let mut progress = Progress::on(bar, colored);
+        let mut progress = Progress::on(bar, colored, if width == 80 { || 80 } else { || 120 });
         let mut screens = String::new();
         for events in moments {
             for event in events {

@@ -334,7 +334,7 @@ fn summaries() {
         passed: 86,
         failures: 34,
         failed: vec!["p::it t".into(), "p::it u".into()],
-        rates: [("p::it t".into(), rate(61, 33, 2)), ("p::it u".into(), rate(1, 1, 1))].into(),
+        rates: [("p::it t".into(), rate(61, 33, 2)), ("p::it u".into(), rate(10, 1, 1))].into(),
         ..summary()
     };
     let ours = Summary { passed: 118, errors: 2, interrupted: true, ..summary() };

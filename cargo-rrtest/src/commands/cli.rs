@@ -9,8 +9,8 @@ use clap::error::ErrorKind;
 use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
 use rrtest_engine::schedule::StrategyName;
 
-use super::run_options::{Recording, Run};
-use super::values::Report;
+use super::options::run::{Recording, Run};
+use super::options::values::Report;
 use crate::base::words::parse_duration;
 use crate::build::selection::Selection;
 use crate::settings::layers::Settings;

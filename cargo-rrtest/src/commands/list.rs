@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::values::Report;
+use super::options::values::Report;
 use crate::base::exit::CliError;
 use crate::base::terminal::{self, GOOD};
 use crate::base::words::{self, count};

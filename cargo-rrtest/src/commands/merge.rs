@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::values::Report;
+use super::options::values::Report;
 use crate::base::exit::{CliError, Status};
 use crate::base::terminal::{self, BAD, CAUTION, GOOD};
 use crate::base::words::{count, visible};

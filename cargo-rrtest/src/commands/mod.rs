@@ -4,17 +4,15 @@
 
 mod background_build;
 pub(crate) mod cli;
-pub(crate) mod configured;
 pub(crate) mod doctor;
 pub(crate) mod exec;
 mod given;
 mod list;
 pub(crate) mod merge;
+pub(crate) mod options;
 pub(crate) mod pack;
 pub(crate) mod privacy;
 mod prune;
 pub(crate) mod replay;
 pub(crate) mod run;
-pub(crate) mod run_options;
 pub(crate) mod show;
-mod values;

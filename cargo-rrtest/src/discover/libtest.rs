@@ -31,14 +31,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("--force-run-in-process", "a test that aborts is recorded like any other; leave it out"),
     ("--fail-fast", "--until-fail ends the run at the first failure"),
     ("-Z", "options that only a nightly libtest has are not recorded"),
-    (
-        "--help",
-        "`cargo test -- --help` lists libtest's arguments, docs/cargo-test.md those that mean something here",
-    ),
-    (
-        "-h",
-        "`cargo test -- --help` lists libtest's arguments, docs/cargo-test.md those that mean something here",
-    ),
+    ("--help", "`cargo test -- --help` lists libtest's arguments"),
+    ("-h", "`cargo test -- --help` lists libtest's arguments"),
 ];
 
 /// Which tests of a binary to run.

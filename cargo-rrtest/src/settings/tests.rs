@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-use clap::{Args, Command};
+use clap::Command;
 
 use super::layers::{self, Refusal, Settings, Surroundings};
 use super::show;
@@ -259,20 +259,4 @@ fn mistakes_name_the_file_the_line_and_the_key() {
     insta::assert_snapshot!(all.concat());
     let error = Project::new(CONFIG).apply("-P cii").expect_err("no such profile");
     assert_eq!(error, "there is no profile `cii`; did you mean `ci`?");
-}
-
-/// What stands for `run` here has the headings of the real one.
-#[test]
-fn the_real_options_can_be_set() {
-    let run = crate::commands::run_options::Run::augment_args(Command::new("run"));
-    let cli = Command::new("cargo-rrtest").subcommand(run);
-    let keys = layers::keys(&cli);
-    for key in
-        ["until-fail", "for", "deadline", "timeout", "strategy", "trace-limit", "partition", "never-ran"]
-    {
-        assert!(keys.contains(&key), "{key} is not among {keys:?}");
-    }
-    for key in ["release", "package", "verbose", "profile-rrtest", "no-run"] {
-        assert!(!keys.contains(&key), "{key}");
-    }
 }

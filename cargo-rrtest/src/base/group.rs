@@ -31,14 +31,22 @@ pub(crate) fn guard(group: Pid, finished: &Receiver<()>, stop: &AtomicBool, long
     Vec::new()
 }
 
-/// Ask a process, and all that it has started, to end when it has taken so long, unless `finished` is closed before.
+/// Ask a process, and all that it has started, to end when it has taken so long, unless `finished` is closed before. What does not end
+/// then is killed.
 pub(crate) fn end_after(process: Pid, finished: &Receiver<()>, longest: Duration) {
-    if finished.recv_timeout(longest) == Err(RecvTimeoutError::Timeout) {
+    let waits = [(longest, Signal::SIGTERM), (GRACE, Signal::SIGKILL)];
+    for (wait, signal) in waits {
+        if finished.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
+            return;
+        }
         for member in members(process) {
-            let _gone = kill(member, Signal::SIGTERM);
+            let _gone = kill(member, signal);
         }
     }
 }
+
+/// What was asked to end has so long for that.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// The leader of a group, whom it has started, whom these have, and so on. To look at all processes of the machine, of which
 /// there may be many, would take longer than all of these take to die.

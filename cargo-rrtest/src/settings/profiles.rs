@@ -84,7 +84,7 @@ pub(crate) fn chain(profiles: &[Profile], chosen: &str) -> Result<Vec<String>, C
     if !exists(chosen) {
         let names = profiles.iter().map(|profile| profile.name.as_str()).chain([DEFAULT]);
         return Err(CliError::usage(format!(
-            "there is no profile `{chosen}`{}",
+            "there is no profile `{chosen}`{}\n  profiles are in .config/rrtest.toml, in the workspace root",
             did_you_mean(chosen, names)
         )));
     }

@@ -28,7 +28,10 @@ const ATTEMPT: &[&str] = &[
 ];
 
 /// The fields of the last line.
-const SUMMARY: &[&str] = &["event", "attempts", "tests", "failed", "wall_ms"];
+const SUMMARY: &[&str] = &["event", "attempts", "tests", "failed", "exit_code", "wall_ms"];
+
+/// Those that it has where they apply.
+const MORE: &[&str] = &["explored", "never_ended", "never_ran", "rates"];
 
 /// The fields of the line of an attempt that another one disturbed.
 const INTERFERENCE: &[&str] =
@@ -64,11 +67,9 @@ impl Report {
             .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}: {run}")))
             .collect();
         let mut summary = lines.pop().expect("a summary");
-        let explored = summary.remove("explored");
-        let never_ended = summary.remove("never_ended");
+        let more: Vec<_> = MORE.iter().filter_map(|field| summary.remove_entry(*field)).collect();
         assert_eq!((&summary["event"], keys(&summary)), (&"summary".into(), sorted(SUMMARY)), "{run}");
-        summary.extend(explored.map(|explored| ("explored".to_owned(), explored)));
-        summary.extend(never_ended.map(|tests| ("never_ended".to_owned(), tests)));
+        summary.extend(more);
         let (interferences, attempts): (Vec<_>, Vec<_>) =
             lines.into_iter().partition(|line| line["event"] == "interference");
         interferences.iter().for_each(|line| assert_eq!(keys(line), sorted(INTERFERENCE), "{run}"));

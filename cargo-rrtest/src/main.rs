@@ -6,6 +6,7 @@
 //! - [`commands`]: the command line, and what each command does
 //! - [`campaign`], [`report`]: attempts at many tests; what is said of them. Neither needs the other
 //! - [`attempt`]: one attempt at a test, and the events of a run
+//! - [`settings`]: what users need not type
 //! - [`store`]: the kept traces
 //! - [`build`]: the build of the tests, with the clock in it
 //! - [`discover`], [`ending`]: the tests that binaries have; how programs end. Neither needs the other
@@ -19,6 +20,7 @@ mod commands;
 mod discover;
 mod ending;
 mod report;
+mod settings;
 mod store;
 
 use std::ffi::OsString;
@@ -28,8 +30,11 @@ use base::exit::{CliError, Status, panicked};
 use base::{group, interrupt, terminal};
 use build::wrapper;
 use commands::cli::{Cli, Command};
-use commands::{doctor, exec, pack, replay, run, show};
+use commands::options::configured;
+use commands::{doctor, exec, merge, pack, replay, run, show};
 use discover::runner;
+use settings::layers::Refusal;
+use settings::show as show_settings;
 
 fn main() -> ExitCode {
     let mut args: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -48,7 +53,11 @@ fn main() -> ExitCode {
     }
     interrupt::survive_file_size_limit();
     terminal::choose_colors(None);
-    let cli = Cli::read(args).unwrap_or_else(|error| error.exit());
+    let cli = match configured::read(args) {
+        Ok(cli) => cli,
+        Err(Refusal::CommandLine(error)) => error.exit(),
+        Err(Refusal::Setting(stop)) => return end(Err(stop)),
+    };
     // A panic is a failure of ours; unhandled, its exit code would be that of a failed test.
     end(std::panic::catch_unwind(|| dispatch(cli))
         .unwrap_or_else(|payload| Err(panicked("outside of an attempt", &*payload).into())))
@@ -57,13 +66,19 @@ fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
     terminal::choose_colors(cli.color);
     match cli.command {
-        None => run::run(&cli.run, cli.color),
-        Some(Command::Run(options)) => run::run(&options, cli.color),
+        None => run::run(&cli.run, &cli.settings, cli.color),
+        Some(Command::Run(options)) => run::run(&options, &cli.settings, cli.color),
+        Some(Command::ShowConfig(_)) => {
+            terminal::print(&show_settings::text(&cli.settings)).map(|()| Status::Success)
+        }
         Some(Command::Replay(options)) => replay::run(&options),
         Some(Command::Ls(place)) => show::ls(&place),
         Some(Command::Show(options)) => show::show(&options),
         Some(Command::Rm(options)) => show::rm(&options),
         Some(Command::Pack(options)) => pack::pack(&options),
+        Some(Command::Merge(options)) => {
+            return merge::run(&options.files, options.message_format).map(ExitCode::from);
+        }
         Some(Command::Exec(options)) => return exec::run(&options).map(ExitCode::from),
         Some(Command::Doctor(_)) => doctor::run(),
     }

@@ -6,6 +6,7 @@
 mod attached;
 mod bad_traces;
 mod beside;
+mod budgets;
 mod discovery;
 mod exec;
 mod exit_codes;
@@ -16,6 +17,7 @@ mod isolated;
 mod json;
 mod killed;
 mod limits;
+mod manners;
 mod messages;
 mod natively;
 mod order;
@@ -88,6 +90,8 @@ fn main() -> ExitCode {
     tests.topic("bad_traces", bad_traces::TESTS);
     tests.topic("beside", beside::TESTS);
     tests.topic("limits", limits::TESTS);
+    tests.topic("manners", manners::TESTS);
+    tests.topic("budgets", budgets::TESTS);
     tests.topic("messages", messages::TESTS);
     tests.topic("unsupported", unsupported::TESTS);
     tests.topic("seeds", seeds::TESTS);

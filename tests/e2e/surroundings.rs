@@ -76,12 +76,16 @@ fn a_failure_that_cannot_be_kept_is_told_once(world: &Harness) {
         "--runs",
         "3",
         "-j1",
+        // Those that are like the first one are counted; this names them.
+        "-v",
         "--junit",
         "report.xml",
         "--trace-dir",
         "a file/x",
     ];
-    let run = Run::of(&mut project.rrtest(world, &args)).expect(101).says(&["0 passed, 3 failed"]);
+    let run = Run::of(&mut project.rrtest(world, &args))
+        .expect(101)
+        .says(&["0 passed, 3 failed", "3 of 3 attempts"]);
     assert_eq!(run.stderr.matches("panicked at").count(), 1, "{run}");
     assert_eq!(run.stderr.matches("whose trace cannot be kept either").count(), 2, "{run}");
     let junit = std::fs::read_to_string(project.path().join("report.xml")).expect("a report");

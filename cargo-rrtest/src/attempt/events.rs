@@ -1,5 +1,6 @@
 //! A run is a stream of events. Whoever makes attempts tells of them, and each [`Reporter`] reads them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,14 +20,23 @@ use super::seed::Seed;
 use super::start::Start;
 use crate::base::exit::CliError;
 use crate::build::instrument::Level;
+use crate::discover::partition::Part;
 use crate::discover::test::Test;
 use crate::ending::outcome::Outcome;
 
 /// What happens in a run.
 #[derive(Debug)]
 pub(crate) enum RunEvent {
+    /// The tests could not be built.
+    NotBuilt(NotBuilt),
     /// Tests have been found; attempts begin.
     Started(Started),
+    /// An attempt begins.
+    Begun(Begun),
+    /// This worker's attempt is not under way any more.
+    Left(usize),
+    /// An attempt takes long.
+    Slow(Slow),
     /// From now on some attempts are at a build with this preemption level.
     Joined(Level),
     /// An attempt failed because another one was under way: alone it passes. That is the next event.
@@ -37,6 +47,39 @@ pub(crate) enum RunEvent {
     Warning(String),
     /// All is done.
     Summary(Summary),
+}
+
+/// Why there are no tests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NotBuilt {
+    /// Whether there was no time for it, rather than a mistake in the code.
+    pub(crate) too_late: bool,
+    /// What is said of it.
+    pub(crate) message: String,
+    /// The exit code that follows.
+    pub(crate) exit_code: u8,
+}
+
+/// An attempt that begins.
+#[derive(Clone, Debug)]
+pub(crate) struct Begun {
+    /// Who makes it: one attempt at a time.
+    pub(crate) worker: usize,
+    /// The test.
+    pub(crate) test: Arc<Test>,
+    /// Which of its attempts.
+    pub(crate) number: u64,
+}
+
+/// An attempt that is under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Slow {
+    /// The test.
+    pub(crate) test: Arc<Test>,
+    /// Which of its attempts.
+    pub(crate) number: u64,
+    /// How long it has been running.
+    pub(crate) wall: Duration,
 }
 
 /// The beginning of a run.
@@ -58,6 +101,8 @@ pub(crate) struct Started {
     pub(crate) time: Option<Duration>,
     /// Whether a failure is what we are waiting for.
     pub(crate) until_fail: bool,
+    /// Which of the attempts are this machine's.
+    pub(crate) shard: Option<Part>,
 }
 
 /// An attempt that ended.
@@ -160,6 +205,12 @@ pub(crate) struct Summary {
     pub(crate) errors: u64,
     /// The tests with failures, by [`Test::id`], in order of their first.
     pub(crate) failed: Vec<String>,
+    /// How often each test was run, and failed, by [`Test::id`].
+    pub(crate) rates: BTreeMap<String, Rate>,
+    /// What was still running when Ctrl-C ended it.
+    pub(crate) running: Vec<Slow>,
+    /// The exit code that follows.
+    pub(crate) exit_code: u8,
     /// The tests of which no attempt has ended, though the time is over.
     pub(crate) never_ended: Vec<NeverEnded>,
     /// From the first attempt's start to the last one's end.
@@ -168,6 +219,17 @@ pub(crate) struct Summary {
     pub(crate) interrupted: bool,
     /// How far the schedules of each test have been gone through; empty if that was not asked for.
     pub(crate) explored: Vec<Explored>,
+}
+
+/// How often a test fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rate {
+    /// Attempts that have ended.
+    pub(crate) attempts: u64,
+    /// Those of them that failed.
+    pub(crate) failures: u64,
+    /// Failures that are not like an earlier one.
+    pub(crate) distinct: u64,
 }
 
 /// A test of which no attempt has ended.
@@ -207,11 +269,19 @@ impl Summary {
             failures: 0,
             errors: 0,
             failed: Vec::new(),
+            rates: BTreeMap::new(),
+            running: Vec::new(),
+            exit_code: 0,
             never_ended: Vec::new(),
             wall: Duration::ZERO,
             interrupted: false,
             explored: Vec::new(),
         }
+    }
+
+    /// The tests that had no attempt, though the time is over.
+    pub(crate) fn never_ran(&self) -> impl Iterator<Item = &NeverEnded> {
+        self.never_ended.iter().filter(|never| never.attempts == 0)
     }
 
     /// Count an attempt, if it has ended.
@@ -221,6 +291,13 @@ impl Summary {
         self.failures += u64::from(attempt.outcome.is_failure());
         self.errors += u64::from(attempt.outcome.is_ours());
         let id = attempt.test.id();
+        if attempt.outcome != Outcome::Unfinished {
+            let failed = attempt.outcome.is_failure();
+            let rate = self.rates.entry(id.clone()).or_default();
+            rate.attempts += 1;
+            rate.failures += u64::from(failed);
+            rate.distinct += u64::from(failed && !attempt.repeats);
+        }
         if attempt.outcome.is_failure() && !self.failed.contains(&id) {
             self.failed.push(id);
         }

@@ -134,10 +134,11 @@ impl Setting<'_> {
         base: Option<&mut Base>,
         stop: &AtomicBool,
     ) -> Result<Made, Error> {
-        let plan = job.seed.plan(self.strategies);
+        let plan = job.seed.plan(job.test.strategies(self.strategies));
+        let rules = &job.test.rules;
         let first = job.patience.is_none();
         let mut attempt = Attempt {
-            test: job.test,
+            test: Arc::clone(&job.test),
             number: job.number,
             seed: job.seed,
             strategy: plan.strategy,
@@ -164,7 +165,10 @@ impl Setting<'_> {
         };
         let options = Options {
             measure: job.measure,
-            patience: job.patience.filter(|_| self.judges),
+            // A time limit that somebody has set is the only one.
+            patience: job.patience.filter(|_| self.judges && rules.timeout.is_none()),
+            timeout: rules.timeout.unwrap_or(self.timeout),
+            surprises: rules.surprises.or(self.surprises).unwrap_or(by_default(plan.strategy)),
             until: job.until,
             listener: self.listener,
             watchdog_main: attempt.test.harness,
@@ -204,16 +208,12 @@ impl Setting<'_> {
 
     /// How programs are recorded under a plan, if there is nothing special about them.
     pub(crate) fn options<'o>(&'o self, plan: Plan, core: usize, stop: &'o AtomicBool) -> Options<'o> {
-        let by_default = match plan.strategy {
-            StrategyName::Fair | StrategyName::Systematic => Surprises::NONE,
-            _ => Surprises::USUAL,
-        };
         Options {
-            plan,
             measure: false,
             time: self.time,
             processor: self.processor,
-            surprises: self.surprises.unwrap_or(by_default),
+            surprises: self.surprises.unwrap_or(by_default(plan.strategy)),
+            plan,
             core,
             pretend_cores: PRETEND_CORES,
             timeout: self.timeout,
@@ -228,5 +228,13 @@ impl Setting<'_> {
             end: self.end,
             stop,
         }
+    }
+}
+
+/// What surprises programs under a strategy, unless the user has said it.
+fn by_default(strategy: StrategyName) -> Surprises {
+    match strategy {
+        StrategyName::Fair | StrategyName::Systematic => Surprises::NONE,
+        _ => Surprises::USUAL,
     }
 }

@@ -18,6 +18,8 @@ pub(crate) enum Status {
     Diverged = 3,
     /// No test matched.
     NoTests = 4,
+    /// Some tests had no attempt, as there was no time.
+    NeverRan = 5,
     /// The recorder failed.
     Recorder = 70,
     /// A test failed, crashed, deadlocked or hung; or the build failed, as with `cargo test`.

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use super::exit::CliError;
@@ -30,6 +30,23 @@ pub(crate) fn guard(group: Pid, finished: &Receiver<()>, stop: &AtomicBool, long
     }
     Vec::new()
 }
+
+/// Ask a process, and all that it has started, to end when it has taken so long, unless `finished` is closed before. What does not end
+/// then is killed.
+pub(crate) fn end_after(process: Pid, finished: &Receiver<()>, longest: Duration) {
+    let waits = [(longest, Signal::SIGTERM), (GRACE, Signal::SIGKILL)];
+    for (wait, signal) in waits {
+        if finished.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
+            return;
+        }
+        for member in members(process) {
+            let _gone = kill(member, signal);
+        }
+    }
+}
+
+/// What was asked to end has so long for that.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// The leader of a group, whom it has started, whom these have, and so on. To look at all processes of the machine, of which
 /// there may be many, would take longer than all of these take to die.

@@ -1,6 +1,6 @@
 //! Ctrl-C: the first one asks for an orderly end, the second one ends at once.
 
-use std::io;
+use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 use super::exit::{CliError, Status};
-use super::proc;
+use super::{proc, terminal};
 
 /// Within this time a second Ctrl-C is meant for us, if the first was the recorded program's.
 const TWICE: Duration = Duration::from_secs(1);
@@ -66,6 +66,11 @@ impl Interrupt {
     fn ask(&self) {
         self.stop.store(true, Ordering::SeqCst);
         if self.by_user.swap(true, Ordering::SeqCst) {
+            // A progress bar may stand in the line.
+            terminal::show_control_keys();
+            if io::stderr().is_terminal() {
+                let _cleared = io::stderr().write_all(b"\r\x1b[K");
+            }
             // Recorded processes are bound to their recorder: they end with us.
             std::process::exit(Status::Interrupted as i32);
         }

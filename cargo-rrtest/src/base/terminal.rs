@@ -2,9 +2,12 @@
 
 use std::env;
 use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
 
 use anstyle::{AnsiColor, Style};
 use clap::ColorChoice;
+use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use nix::unistd::{getpgrp, tcgetpgrp};
 
 use super::exit::CliError;
 
@@ -28,6 +31,46 @@ pub(crate) fn choose_colors(option: Option<ColorChoice>) {
         _ => anstream::ColorChoice::Auto,
     };
     choice.write_global();
+}
+
+/// Whether what goes to standard error is coloured.
+pub(crate) fn stderr_has_colors() -> bool {
+    anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
+}
+
+/// The terminal's modes before keys were hidden.
+static MODES: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// Let the terminal not show Ctrl-C as `^C`: behind a progress bar that begins a new line, and nobody knows any more where the bar is.
+pub(crate) fn hide_control_keys() {
+    let stderr = io::stderr();
+    // Whoever is not in the foreground would be stopped for touching the terminal (SIGTTOU).
+    if tcgetpgrp(&stderr) != Ok(getpgrp()) {
+        return;
+    }
+    let Ok(modes) = tcgetattr(&stderr) else { return };
+    let mut hiding = modes.clone();
+    hiding.local_flags.remove(LocalFlags::ECHOCTL);
+    if tcsetattr(&stderr, SetArg::TCSANOW, &hiding).is_ok() {
+        MODES.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(modes);
+    }
+}
+
+/// Let it show them again, if it did before.
+pub(crate) fn show_control_keys() {
+    let modes = MODES.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(modes) = modes.filter(|_| tcgetpgrp(io::stderr()) == Ok(getpgrp())) {
+        // A terminal that is gone shows nothing.
+        let _set = tcsetattr(io::stderr(), SetArg::TCSANOW, &modes);
+    }
+}
+
+/// The width of the terminal that standard error is.
+pub(crate) fn width() -> usize {
+    /// Where it is not known.
+    const USUAL: usize = 80;
+    terminal_size::terminal_size_of(io::stderr())
+        .map_or(USUAL, |(terminal_size::Width(width), _)| width.into())
 }
 
 /// Print on standard output. That nobody listens is no failure.

@@ -6,6 +6,25 @@ use std::time::Duration;
 
 use rrtest_engine::ending::Stats;
 
+/// A hint at the known word that is most like an unknown one, if any is; to be added to a message.
+pub(crate) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(word, known).map(|known| format!("; did you mean `{known}`?")).unwrap_or_default()
+}
+
+/// The known word that is most like this one, if any is.
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    /// As clap has it.
+    const ALIKE: f64 = 0.7;
+    let like = |known: &&str| likeness(word, known);
+    let best = known.into_iter().max_by(|one, other| like(one).total_cmp(&like(other)))?;
+    (like(&best) > ALIKE).then_some(best)
+}
+
+/// How much two words are alike, from 0 to 1.
+pub(crate) fn likeness(one: &str, other: &str) -> f64 {
+    strsim::jaro(one, other)
+}
+
 /// `1 test`, `2 tests`.
 pub(crate) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
@@ -40,6 +59,16 @@ pub(crate) fn age(age: Duration) -> String {
         .iter()
         .find(|(unit, _)| seconds >= *unit)
         .map_or_else(|| format!("{seconds}s"), |(unit, name)| format!("{}{name}", seconds / unit))
+}
+
+/// A duration as users write it: `90s`, `10m`, `1h 30m`, or a number of seconds.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let duration = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|_| "a duration is written like 90s, 10m or 1h 30m".to_owned())?,
+    };
+    if duration.is_zero() { Err("it must be longer than zero".to_owned()) } else { Ok(duration) }
 }
 
 /// Bytes, in the unit that keeps them short.
@@ -92,9 +121,24 @@ mod tests {
     }
 
     #[test]
+    fn durations() {
+        assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(parse_duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        assert!(parse_duration("-5s").is_err());
+    }
+
+    #[test]
     fn text_does_nothing_to_a_terminal() {
         assert_eq!(visible("a\nb \u{e9}"), "a\nb \u{e9}");
         assert_eq!(visible("\x1b[2J\r\t\u{9b}"), "\\u{1b}[2J\\r\\t\\u{9b}");
+    }
+
+    #[test]
+    fn the_nearest_word_is_a_hint() {
+        assert_eq!(did_you_mean("timout", ["timeout", "time"]), "; did you mean `timeout`?");
+        assert_eq!(did_you_mean("xyz", ["timeout", "time"]), "");
     }
 
     #[test]

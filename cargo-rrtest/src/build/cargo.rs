@@ -8,7 +8,7 @@ use std::process::{ChildStdout, Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cargo_metadata::{Artifact, Message, Metadata, MetadataCommand, PackageId, Target, TargetKind};
 use clap::ColorChoice;
@@ -22,8 +22,8 @@ use super::selection::Selection;
 use super::wrapper;
 use crate::base::exit::{CliError, Status};
 use crate::base::group;
+use crate::discover::choice::Choice;
 use crate::discover::find::{self, Discovered, Grouping};
-use crate::discover::libtest::Filter;
 use crate::discover::runner::{self, Capture};
 use crate::discover::secrets::Secrets;
 
@@ -67,6 +67,16 @@ fn program() -> PathBuf {
     env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
 }
 
+/// The root of the workspace here, or of the one with this manifest; none if cargo knows none.
+pub(crate) fn workspace_root(cwd: &Path, manifest: Option<&Path>) -> Option<PathBuf> {
+    let mut command = Command::new(program());
+    command.args(["locate-project", "--workspace", "--message-format=plain", "--quiet"]).current_dir(cwd);
+    command.args(manifest.iter().flat_map(|path| [Path::new("--manifest-path"), path]));
+    let output = command.stdin(Stdio::null()).output().ok().filter(|output| output.status.success())?;
+    let path = String::from_utf8(output.stdout).ok()?;
+    Some(Path::new(path.trim_end()).parent()?.to_owned())
+}
+
 /// Let cargo list its unstable flags.
 pub(crate) fn list_unstable_flags() -> Result<Status, CliError> {
     let status = Command::new(program()).args(["-Z", "help"]).status();
@@ -94,6 +104,10 @@ pub(crate) struct Build<'a> {
     pub(crate) color: Option<ColorChoice>,
     /// Build, and find no tests.
     pub(crate) no_run: bool,
+    /// When it is given up, if it is not done.
+    pub(crate) deadline: Option<Instant>,
+    /// Whether the compiler's messages have one line each.
+    pub(crate) short: bool,
     /// Whether there are examples in the project.
     pub(crate) has_examples: bool,
     /// Beside the attempts at another build: without a word unless it fails, giving way to them, and given up on a flag.
@@ -118,10 +132,10 @@ impl Built {
     pub(crate) fn tests(
         &self,
         project: &Project,
-        filter: &Filter,
+        choice: &Choice,
         grouping: Grouping<'_>,
     ) -> Result<Discovered, CliError> {
-        find::tests(&project.metadata.packages, &self.artifacts, &self.captures, filter, grouping)
+        find::tests(&project.metadata.packages, &self.artifacts, &self.captures, choice, grouping)
     }
 }
 
@@ -175,7 +189,10 @@ impl Build<'_> {
         stop: &AtomicBool,
     ) -> Result<Told, CliError> {
         let mut command = self.command(&self.selection.test_args(), variables)?;
-        command.args(["--message-format=json-render-diagnostics"]).args(self.no_run.then_some("--no-run"));
+        let short = if self.short { ",json-diagnostic-short" } else { "" };
+        command
+            .arg(format!("--message-format=json-render-diagnostics{short}"))
+            .args(self.no_run.then_some("--no-run"));
         if self.in_background {
             command.arg("--quiet").stderr(Stdio::piped());
         } else {
@@ -192,9 +209,16 @@ impl Build<'_> {
         let (told, captures, stderr, killed) = thread::scope(|scope| {
             let captures = scope.spawn(|| runner::ask_all(programs, cores, self.secrets, stop));
             let stderr = scope.spawn(|| runner::text(stderr));
-            let guard = self
-                .in_background
-                .then(|| scope.spawn(move || group::guard(group, &finished, stop, Duration::MAX)));
+            let longest = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let guard = match (self.in_background, longest) {
+                (true, _) => Some(scope.spawn(move || group::guard(group, &finished, stop, Duration::MAX))),
+                // It has our process group, so that Ctrl-C in a terminal is for it as well.
+                (false, Some(longest)) => Some(scope.spawn(move || {
+                    group::end_after(group, &finished, longest);
+                    Vec::new()
+                })),
+                (false, None) => None,
+            };
             let told = stdout.map_or_else(|| Ok(Told::default()), |stdout| Told::read(stdout, sender));
             let stderr = stderr.join().unwrap_or_default();
             drop(done);
@@ -237,10 +261,10 @@ impl Build<'_> {
             env::current_exe().map_err(|error| CliError::os("cannot find our own executable", &error))?;
         let chain = wrapper::of_user(self.config);
         let runtime = Runtime::put_into(self.build_dir)?;
-        let host_flags = vec![format!("-Clink-arg={}", runtime.archive.display())];
         let order = wrapper::Order {
-            flags: self.level.flags(&runtime),
-            host_flags,
+            flags: self.level.flags(),
+            link_flags: runtime.link_flags(),
+            host_link_flags: runtime.host_link_flags(),
             chain,
             in_background: self.in_background,
         };

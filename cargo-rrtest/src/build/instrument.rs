@@ -65,11 +65,10 @@ impl Level {
         target_dir.join("rrtest").join(format!("build-{}-{:08x}", self.name(), fnv1a(&made_of) as u32))
     }
 
-    /// All that is added to the rustc command line of a unit for the target.
-    pub(crate) fn flags(self, runtime: &Runtime) -> Vec<String> {
-        let mut flags: Vec<_> = self.codegen_flags().iter().map(|flag| (*flag).to_owned()).collect();
-        flags.push(format!("-Clink-arg={}", runtime.object.display()));
-        flags
+    /// What is added to the rustc command line of every unit for the target. There is no path in it: a shared cache of compiled crates
+    /// (sccache) takes units with other paths for others.
+    pub(crate) fn flags(self) -> Vec<String> {
+        self.codegen_flags().iter().map(|flag| (*flag).to_owned()).collect()
     }
 }
 
@@ -88,6 +87,16 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
+    /// What is added to the rustc command line of units for the target that are linked.
+    pub(crate) fn link_flags(&self) -> Vec<String> {
+        vec![format!("-Clink-arg={}", self.object.display())]
+    }
+
+    /// The same of units for the machine that builds.
+    pub(crate) fn host_link_flags(&self) -> Vec<String> {
+        vec![format!("-Clink-arg={}", self.archive.display())]
+    }
+
     /// Write it into `dir`, if it is not there.
     pub(crate) fn put_into(dir: &Path) -> Result<Self, CliError> {
         let put = |name: &str, bytes: &[u8]| -> Result<PathBuf, CliError> {
@@ -129,7 +138,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let build_dir = dir.path().join("with space");
         let runtime = Runtime::put_into(&build_dir).expect("files");
-        assert!(Level::Sync.flags(&runtime).contains(&format!("-Clink-arg={}", runtime.object.display())));
+        assert_eq!(runtime.link_flags(), [format!("-Clink-arg={}", runtime.object.display())]);
+        assert!(Level::Sync.flags().iter().all(|flag| !flag.contains(&*build_dir.to_string_lossy())));
         let written = || {
             [&runtime.object, &runtime.archive]
                 .map(|path| std::fs::metadata(path).expect("a file").modified().expect("a time"))

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::jobs::Jobs;
+
 /// What to build and test.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Selection {
@@ -70,13 +72,22 @@ pub(crate) struct Selection {
     /// Directory for all generated artifacts; ours go to its subdirectory `rrtest`
     #[arg(long, value_name = "DIR", help_heading = "Compilation")]
     pub(crate) target_dir: Option<PathBuf>,
-    /// Number of parallel build jobs (`cargo test -j`)
-    #[arg(long, value_name = "N", help_heading = "Compilation")]
-    build_jobs: Option<String>,
+    /// Build jobs side by side [default: as -j says]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Compilation")]
+    pub(crate) build_jobs: Option<Jobs>,
+    /// Write a report of how long each unit took to build
+    #[arg(long, value_name = "FORMATS", num_args = 0..=1, require_equals = true, default_missing_value = "", help_heading = "Compilation")]
+    timings: Option<String>,
+    /// Show the report of what future Rust versions will reject
+    #[arg(long, help_heading = "Compilation")]
+    future_incompat_report: bool,
 
     /// Path to Cargo.toml
     #[arg(long, value_name = "PATH", help_heading = "Manifest")]
     pub(crate) manifest_path: Option<PathBuf>,
+    /// Ignore the `rust-version` of packages
+    #[arg(long, help_heading = "Manifest")]
+    ignore_rust_version: bool,
     /// Assert that `Cargo.lock` will remain unchanged
     #[arg(long, help_heading = "Manifest")]
     locked: bool,
@@ -146,7 +157,13 @@ impl Selection {
         flag(&mut args, "--no-default-features", self.no_default_features);
         flag(&mut args, "--release", self.release);
         valued(&mut args, "--profile", &self.profile);
-        valued(&mut args, "--jobs", &self.build_jobs);
+        valued(&mut args, "--jobs", &self.build_jobs.map(|jobs| jobs.to_string()));
+        args.extend(self.timings.iter().map(|formats| match formats.as_str() {
+            "" => "--timings".to_owned(),
+            formats => format!("--timings={formats}"),
+        }));
+        flag(&mut args, "--future-incompat-report", self.future_incompat_report);
+        flag(&mut args, "--ignore-rust-version", self.ignore_rust_version);
         args.extend(self.manifest_args());
         args
     }
@@ -218,10 +235,11 @@ mod tests {
     fn everything_else_is_passed_on() {
         assert_eq!(
             test_args(
-                "--workspace --exclude x -F a,b --no-default-features -r --build-jobs 3 --locked -Z unstable"
+                "--workspace --exclude x -F a,b --no-default-features -r --build-jobs 3 --timings \
+                 --future-incompat-report --ignore-rust-version --locked -Z unstable"
             ),
-            "--workspace --exclude x --tests --features a,b --no-default-features --release --jobs 3 --locked \
-             -Z unstable"
+            "--workspace --exclude x --tests --features a,b --no-default-features --release --jobs 3 --timings \
+             --future-incompat-report --ignore-rust-version --locked -Z unstable"
         );
     }
 

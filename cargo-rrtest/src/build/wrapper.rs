@@ -24,8 +24,10 @@ pub(crate) const VARIABLE: &str = "__RRTEST_WRAPPER";
 pub(crate) struct Order {
     /// What to add for units that are compiled for the target.
     pub(crate) flags: Vec<String>,
-    /// What to add for others: build scripts and proc-macros.
-    pub(crate) host_flags: Vec<String>,
+    /// What to add for those of them that are linked.
+    pub(crate) link_flags: Vec<String>,
+    /// What to add for others that are linked: build scripts and proc-macros.
+    pub(crate) host_link_flags: Vec<String>,
     /// The wrapper that the user has.
     pub(crate) chain: Option<PathBuf>,
     /// Whether the compiler is not to outlive the cargo that calls it.
@@ -47,9 +49,10 @@ impl Order {
         };
         let mut command = Command::new(program);
         command.args(words);
+        let linked = |flags| Some(flags).filter(|_| is_linked(args)).into_iter().flatten();
         match unit(args) {
-            Unit::Target => command.args(&self.flags),
-            Unit::Host => command.args(&self.host_flags),
+            Unit::Target => command.args(&self.flags).args(linked(&self.link_flags)),
+            Unit::Host => command.args(linked(&self.host_link_flags)),
             Unit::None => &mut command,
         };
         if self.in_background {
@@ -90,6 +93,25 @@ fn unit(args: &[OsString]) -> Unit {
     }
 }
 
+/// Whether what a command compiles is linked: a program or a library that stands alone, not one for other crates.
+fn is_linked(args: &[OsString]) -> bool {
+    let mut types = Vec::new();
+    let mut words = args.iter().map(|arg| arg.to_str().unwrap_or_default());
+    while let Some(word) = words.next() {
+        // What is in a file of arguments is not worth a look.
+        if word == "--test" || word.starts_with('@') {
+            return true;
+        }
+        match word.strip_prefix("--crate-type") {
+            Some("") => types.extend(words.next()),
+            Some(value) => types.extend(value.strip_prefix('=')),
+            None => {}
+        }
+    }
+    types.is_empty()
+        || types.iter().flat_map(|types| types.split(',')).any(|it| !["lib", "rlib"].contains(&it))
+}
+
 /// The wrapper that the user has: `RUSTC_WRAPPER`, or cargo's configuration.
 pub(crate) fn of_user(config: &Config) -> Option<PathBuf> {
     match env::var_os("RUSTC_WRAPPER") {
@@ -125,6 +147,17 @@ mod tests {
         let asks = "rustc - --crate-name ___ --print=file-names --target x86_64-unknown-linux-gnu";
         assert_eq!(unit_of(asks), Unit::None);
         assert_eq!(unit_of("rustc -vV"), Unit::None);
+    }
+
+    #[test]
+    fn what_is_linked() {
+        let linked = |args: &str| is_linked(&args.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert!(!linked("rustc --crate-name a --crate-type lib a.rs"));
+        assert!(!linked("rustc --crate-name a --crate-type=lib,rlib a.rs"));
+        assert!(linked("rustc --crate-name a --crate-type lib --test a.rs"));
+        assert!(linked("rustc --crate-name a --crate-type lib --crate-type cdylib a.rs"));
+        assert!(linked("rustc --crate-name a --crate-type proc-macro a.rs"));
+        assert!(linked("rustc --crate-name a a.rs") && linked("rustc @arguments"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use rrtest_engine::schedule::StrategyName;
 
 use crate::attempt::seed::Seed;
 use crate::build::instrument::Level;
+use crate::discover::partition::Part;
 use crate::discover::test::Test;
 
 /// What attempts to make.
@@ -24,8 +25,22 @@ pub(crate) struct Agenda {
     pub(crate) strategies: Vec<StrategyName>,
     /// Go through all schedules with at most so many preemptions instead.
     pub(crate) bound: Option<usize>,
+    /// Which of the attempts are this machine's; none: all.
+    pub(crate) shard: Option<Part>,
     /// The seed of the first attempt of each test, from which those of all others are derived; by default any.
     pub(crate) seed: Option<Seed>,
+}
+
+impl Agenda {
+    /// How many attempts of each test are made here, if limited.
+    pub(crate) fn runs_here(&self) -> Option<u64> {
+        self.runs.map(|runs| self.shard.map_or(runs, |shard| shard.share(runs)))
+    }
+
+    /// The number of a test's `nth` attempt here (from 1).
+    pub(crate) fn number(&self, nth: u64) -> u64 {
+        self.shard.map_or(nth, |shard| shard.attempt(nth))
+    }
 }
 
 /// The tests of another build. An error is for the user to know, and no more.

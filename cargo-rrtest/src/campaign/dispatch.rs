@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::agenda::{Agenda, Other, Subject};
 use super::queue::Queue;
 use super::registry::Registry;
+use super::running::Running;
 use super::worker::{Message, Worker};
 use crate::attempt::events::{Reporter, RunEvent, Started, Summary, tell};
 use crate::attempt::fork_servers::ForkServers;
@@ -49,9 +50,10 @@ pub(crate) fn run(
         binaries: binaries.len(),
         slots: cores.len(),
         seed: queue.seed,
-        attempts: schedule.runs.map(|runs| runs.saturating_mul(summary.tests as u64)),
+        attempts: schedule.runs_here().map(|runs| runs.saturating_mul(summary.tests as u64)),
         time: schedule.time,
         until_fail: schedule.until_fail,
+        shard: schedule.shard,
     };
     tell(reporters, &RunEvent::Started(started))?;
     let coming = match other {
@@ -72,11 +74,13 @@ pub(crate) fn run(
     let ended = thread::scope(|scope| {
         let (sender, receiver) = mpsc::channel();
         let few = |runs: u64| runs.div_ceil(cores.len() as u64) < WORTH_A_TEMPLATE;
-        let fork_servers = if schedule.runs.is_some_and(few) { 0 } else { ForkServers::share(cores.len()) };
-        for core in cores {
+        let fork_servers =
+            if schedule.runs_here().is_some_and(few) { 0 } else { ForkServers::share(cores.len()) };
+        for (number, core) in cores.iter().enumerate() {
             let (queue, sender, at_work) = (&queue, sender.clone(), &at_work);
             let worker = Worker {
                 queue,
+                number,
                 core: *core,
                 stop_at_failure: schedule.until_fail && !schedule.keep_going,
                 fork_servers,
@@ -132,17 +136,29 @@ fn dispatch(
     reporters: &mut [Box<dyn Reporter + '_>],
 ) -> Result<(), CliError> {
     let mut fatal = None;
+    let mut running = Running::default();
     loop {
         // After that there is nothing to wait for but the workers' end.
-        let wait = last.filter(|_| !interrupt.stop.load(Ordering::SeqCst));
-        let message = match wait {
-            Some(last) => receiver.recv_timeout(last.saturating_duration_since(Instant::now())),
+        let stopped = interrupt.stop.load(Ordering::SeqCst);
+        let next = last.into_iter().chain(running.next_slow()).min().filter(|_| !stopped);
+        let message = match next {
+            Some(next) => receiver.recv_timeout(next.saturating_duration_since(Instant::now())),
             None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match message {
-            Ok(Message::Done(attempt)) => {
+            Ok(Message::Begun(begun)) => {
+                running.begin(begun.clone(), Instant::now());
+                tell(reporters, &RunEvent::Begun(begun))?;
+            }
+            Ok(Message::Done(worker, attempt)) => {
+                running.end(worker);
                 summary.count(&attempt);
+                tell(reporters, &RunEvent::Left(worker))?;
                 tell(reporters, &RunEvent::Attempt(attempt))?;
+            }
+            Ok(Message::Dropped(worker)) => {
+                running.end(worker);
+                tell(reporters, &RunEvent::Left(worker))?;
             }
             Ok(Message::Interference(interference)) => {
                 tell(reporters, &RunEvent::Interference(interference))?
@@ -150,10 +166,29 @@ fn dispatch(
             Ok(Message::Joined(level)) => tell(reporters, &RunEvent::Joined(level))?,
             Ok(Message::Warning(warning)) => tell(reporters, &RunEvent::Warning(warning))?,
             Ok(Message::Fatal(error)) => fatal = fatal.or(Some(error)),
-            Err(RecvTimeoutError::Timeout) => interrupt.stop.store(true, Ordering::SeqCst),
-            Err(RecvTimeoutError::Disconnected) => return fatal.map_or(Ok(()), |error| Err(error.into())),
+            Err(RecvTimeoutError::Timeout) => {
+                let now = Instant::now();
+                if last.is_some_and(|last| now >= last) {
+                    interrupt.stop.store(true, Ordering::SeqCst);
+                }
+                for slow in running.slow(now) {
+                    tell(reporters, &RunEvent::Slow(slow))?;
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                // Attempts that Ctrl-C has ended are told by nobody else.
+                if interrupt.by_user() {
+                    summary.running = running.all(Instant::now());
+                }
+                return fatal.map_or(Ok(()), |error| Err(error.into()));
+            }
         }
     }
+}
+
+/// The time to give a campaign that is to be over after this one: what is cut off at its end takes a moment more.
+pub(crate) fn within(time: Duration) -> Duration {
+    time / (EXCEEDED + 1) * EXCEEDED
 }
 
 /// The file in which all `cargo rrtest` on the machine see what the others' attempts use.

@@ -85,6 +85,8 @@ pub(super) struct Disturber {
 pub(super) struct Ledger {
     /// By index of the test.
     tests: Vec<Known>,
+    /// The serial group of each, if it is in one.
+    groups: Vec<Option<String>>,
     attempts: BTreeMap<Ticket, Entry>,
     next: Ticket,
     /// An attempt is to be made alone.
@@ -96,14 +98,27 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Nothing is known of so many tests.
-    pub(super) fn new(tests: usize, registry: Registry) -> Self {
-        let tests = std::iter::repeat_with(Known::default).take(tests).collect();
-        Self { tests, attempts: BTreeMap::new(), next: 0, alone: false, kept: None, told: false, registry }
+    /// Nothing is known of the tests, of which these are the serial groups.
+    pub(super) fn new(groups: Vec<Option<String>>, registry: Registry) -> Self {
+        let tests = std::iter::repeat_with(Known::default).take(groups.len()).collect();
+        Self {
+            tests,
+            groups,
+            attempts: BTreeMap::new(),
+            next: 0,
+            alone: false,
+            kept: None,
+            told: false,
+            registry,
+        }
     }
 
     /// Whether an attempt at a test goes together with those of ours that are under way.
     pub(super) fn is_free(&self, test: usize) -> bool {
+        let group = &self.groups[test];
+        if group.is_some() && self.running().any(|entry| self.groups[entry.who.index] == *group) {
+            return false;
+        }
         let Some(wants) = &self.tests[test].wants else { return !self.alone };
         !self.alone && !self.running().any(|entry| self.conflict(entry, wants))
     }
@@ -244,7 +259,7 @@ mod tests {
     use crate::discover::test::sample;
 
     fn ledger() -> Ledger {
-        Ledger::new(2, Registry::default())
+        Ledger::new(vec![None; 2], Registry::default())
     }
 
     fn begin(ledger: &mut Ledger, test: usize) -> Ticket {
@@ -270,6 +285,17 @@ mod tests {
         assert!(!ledger.is_free(0) && !ledger.is_free(1));
         ledger.end(ticket, &port(80));
         assert!(ledger.is_free(0) && ledger.is_free(1));
+    }
+
+    #[test]
+    fn tests_of_a_serial_group_are_not_run_side_by_side() {
+        let group = |name: &str| Some(name.to_owned());
+        let mut ledger = Ledger::new(vec![group("db"), group("db"), group("net"), None], Registry::default());
+        let ticket = begin(&mut ledger, 0);
+        let free = |ledger: &Ledger| [0, 1, 2, 3].map(|test| ledger.is_free(test));
+        assert_eq!(free(&ledger), [false, false, true, true]);
+        ledger.end(ticket, &Arc::default());
+        assert_eq!(free(&ledger), [true; 4]);
     }
 
     #[test]

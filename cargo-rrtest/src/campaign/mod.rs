@@ -12,6 +12,7 @@ mod doubt;
 mod ledger;
 mod queue;
 mod registry;
+mod running;
 #[cfg(test)]
 mod tests;
 mod worker;

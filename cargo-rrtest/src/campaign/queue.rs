@@ -33,6 +33,9 @@ const OTHER_BUILD: u32 = 10;
 /// Of the time that is left, a test of which no attempt has ended gets so much for one as long as others wait for their first.
 const FIRST_SHARE: (u32, u32) = (3, 4);
 
+/// An attempt that is cut off before it has had so much has shown nothing of its test, unless that was half of the time of all.
+const CHANCE: Duration = Duration::from_secs(1);
+
 /// By how much an attempt that is about to end may exceed the time of a campaign, as one part in so many.
 const ABOUT_TO_END: u32 = 50;
 
@@ -143,7 +146,8 @@ pub(super) struct Queue {
 impl Queue {
     /// All begins now.
     pub(super) fn new(tests: Vec<Test>, level: Level, schedule: Agenda, registry: Registry) -> Self {
-        let ledger = Ledger::new(tests.len(), registry);
+        let groups = tests.iter().map(|test| test.rules.serial_group.clone()).collect();
+        let ledger = Ledger::new(groups, registry);
         let progress = |test: Test| Progress {
             id: test.id(),
             builds: vec![Build::new(test, level)],
@@ -153,7 +157,7 @@ impl Queue {
             errors: 0,
             left_out: false,
         };
-        let only = schedule.runs == Some(1);
+        let only = schedule.runs_here() == Some(1);
         let seed = schedule.seed.unwrap_or_else(|| Seed::arbitrary(&schedule.strategies, only));
         let deadline = schedule.time.and_then(|time| Instant::now().checked_add(time));
         Self { tests: tests.into_iter().map(progress).collect(), next: 0, schedule, seed, deadline, ledger }
@@ -215,14 +219,16 @@ impl Queue {
         let Some((at, build)) = shares.min_by_key(|(_, build)| build.share()) else { return Take::Nothing };
         // Each build has its own turns. One that has joined has none that is fair: the first build has had that.
         let turn = u64::from(build.begun) + u64::from(at > 0);
-        let strategy = portfolio::strategy(turn, &self.schedule.strategies);
+        let strategies = build.test.strategies(&self.schedule.strategies);
+        let strategy = portfolio::strategy(turn, strategies);
         build.begun += 1;
         progress.attempts += 1;
-        let number = progress.attempts;
+        let number = self.schedule.number(progress.attempts);
         let schedule = progress.explorer.as_mut().and_then(Explorer::take);
         // A single attempt has nothing to teach.
-        let measure =
-            schedule.is_none() && build.measured == Measured::default() && self.schedule.runs != Some(1);
+        let measure = schedule.is_none()
+            && build.measured == Measured::default()
+            && self.schedule.runs_here() != Some(1);
         let seed = match (&schedule, number) {
             (Some(schedule), _) => Seed::systematic(schedule),
             (None, 1) => self.seed,
@@ -233,7 +239,7 @@ impl Queue {
         let (test, level) = (Arc::clone(&build.test), build.level);
         let patience = progress.patience(at);
         let until = self.until(index);
-        let order = Order::of(seed, &self.schedule.strategies, &test);
+        let order = Order::of(seed, test.strategies(&self.schedule.strategies), &test);
         let job = Job { test, level, number, seed, order, measure, patience, until, watched: false };
         Take::Job(Box::new(Taken { at: At { test: index, build: at, schedule }, ticket, job }))
     }
@@ -251,8 +257,11 @@ impl Queue {
         while let Some(at) = (0..ready.len()).min_by_key(|at| self.tests[ready[*at]].share()) {
             let index = ready[at];
             let progress = &self.tests[index];
-            let who =
-                Who { index, test: Arc::clone(&progress.builds[0].test), number: progress.attempts + 1 };
+            let who = Who {
+                index,
+                test: Arc::clone(&progress.builds[0].test),
+                number: self.schedule.number(progress.attempts + 1),
+            };
             if let Ok(ticket) = self.ledger.begin(who) {
                 return Some((index, ticket));
             }
@@ -265,7 +274,7 @@ impl Queue {
     pub(super) fn wants(&self, index: usize) -> bool {
         let test = &self.tests[index];
         !test.left_out
-            && self.schedule.runs.is_none_or(|runs| test.attempts < runs)
+            && self.schedule.runs_here().is_none_or(|runs| test.attempts < runs)
             && test.explorer.as_ref().is_none_or(|explorer| !explorer.is_over())
     }
 
@@ -283,6 +292,20 @@ impl Queue {
             })
         };
         self.tests.iter().filter_map(explored).collect()
+    }
+
+    /// Whether an attempt that was cut off after so long has had too little time to show anything.
+    pub(super) fn had_no_chance(&self, taken: &At, ran: Duration) -> bool {
+        let little = self.schedule.time.is_some_and(|time| ran < CHANCE.min(time / 2));
+        little && self.tests[taken.test].judged == 0
+    }
+
+    /// An attempt has not been one: its test is where it was before.
+    pub(super) fn undo(&mut self, taken: &At) {
+        let progress = &mut self.tests[taken.test];
+        progress.attempts = progress.attempts.saturating_sub(1);
+        let build = &mut progress.builds[taken.build];
+        build.begun = build.begun.saturating_sub(1);
     }
 
     /// Learn from an attempt.

@@ -34,6 +34,7 @@ use crate::attempt::seed::Seed;
 use crate::base::exit::{CliError, Status};
 use crate::base::interrupt::Interrupt;
 use crate::build::instrument::Level;
+use crate::discover::partition::Part;
 use crate::discover::test::{Test, sample};
 use crate::ending::outcome::Outcome;
 use crate::store::traces::{Keep, Store};
@@ -58,6 +59,10 @@ impl Engine for Fake {
         };
         self.plans.lock().expect("no panic").push(options.plan.clone());
         let (ending, output) = (self.script)(&test, number)?;
+        let computed = match ending {
+            Ending::Hung { why: Overdue::CutOff(ran), .. } => ran,
+            _ => Duration::from_millis(1),
+        };
         Ok(Recording {
             program: program.clone(),
             ending,
@@ -70,7 +75,7 @@ impl Engine for Fake {
             claims: Claims::default(),
             fast_forwards: 0,
             wall: Duration::from_millis(if test == "slow" { 100 } else { 1 }),
-            effort: Effort { computed: Duration::from_millis(1), idled: Duration::ZERO },
+            effort: Effort { computed, idled: Duration::ZERO },
             log: Log::default(),
         })
     }
@@ -136,6 +141,7 @@ fn schedule() -> Agenda {
         keep_going: false,
         strategies: vec![],
         bound: None,
+        shard: None,
         seed: Some(Seed(7)),
     }
 }
@@ -304,6 +310,35 @@ fn the_given_seed_is_the_first_attempts_and_decides_the_others() {
 }
 
 #[test]
+fn shards_of_a_campaign_make_different_attempts() {
+    let plans = |shard| {
+        let schedule = Agenda { runs: Some(8), shard, seed: Some(Seed(7)), ..schedule() };
+        campaign(&["a"], schedule, |_, _| Ok(PASS), true).plans
+    };
+    let seeds = |plans: Vec<Plan>| plans.iter().map(|plan| plan.seed).collect::<Vec<_>>();
+    let all = seeds(plans(None));
+    let shards = [1, 2, 3].map(|number| seeds(plans(Some(Part { number, of: 3 }))));
+    assert_eq!(shards.each_ref().map(Vec::len), [3, 3, 2]);
+    assert_eq!(shards[0][0], all[0], "the first attempt is the given seed's");
+    let mut together = shards.concat();
+    together.sort_unstable();
+    together.dedup();
+    assert_eq!(together.len(), 8);
+}
+
+#[test]
+fn every_test_has_its_first_attempt_before_any_has_its_second() {
+    let names: Vec<String> = (0..50).map(|number| format!("t{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let script: Script = |test, number| Ok(if (test, number) == ("t7", 3) { FAIL } else { PASS });
+    let run = campaign(&names, Agenda { runs: None, until_fail: true, ..schedule() }, script, true);
+    let mut first: Vec<_> = run.seen[..50].iter().map(|(name, ..)| name.as_str()).collect();
+    first.sort_unstable();
+    first.dedup();
+    assert_eq!(first.len(), 50);
+}
+
+#[test]
 fn a_deadline_ends_a_campaign_without_a_limit() {
     let schedule = Agenda { runs: None, time: Some(Duration::from_millis(1)), ..schedule() };
     campaign(&["a"], schedule, |_, _| Ok(PASS), true).summary.expect("a summary");
@@ -327,6 +362,25 @@ fn a_test_of_which_no_attempt_ends_has_not_passed() {
     let unfinished = run.seen.iter().filter(|(_, outcome, _)| *outcome == Outcome::Unfinished);
     assert!(unfinished.clone().all(|(name, ..)| name == "a"));
     assert_eq!(unfinished.filter(|(.., kept)| *kept).count(), run.traces, "where it was is worth a trace");
+}
+
+#[test]
+fn a_first_attempt_that_is_cut_off_at_once_is_none() {
+    let time = Duration::from_secs(1000);
+    let limited = Agenda { runs: None, time: Some(time), ..schedule() };
+    let mut queue = Queue::new(vec![test("a", "a")], Level::Sync, limited, Registry::default());
+    let at = || At { test: 0, build: 0, schedule: None };
+    assert!(queue.had_no_chance(&at(), Duration::from_millis(999)));
+    assert!(!queue.had_no_chance(&at(), Duration::from_secs(1)));
+    let Take::Job(taken) = queue.take() else { panic!("there is time") };
+    assert_eq!((taken.job.number, queue.never_ended()[0].attempts), (1, 1));
+    queue.undo(&taken.at);
+    assert_eq!(queue.never_ended()[0].attempts, 0, "it never ran");
+    queue.ledger.forget(taken.ticket);
+    let Take::Job(taken) = queue.take() else { panic!("there is time") };
+    assert_eq!(taken.job.number, 1);
+    queue.learn(&taken.at, &Attempt { outcome: Outcome::Passed, ..samples::attempt() });
+    assert!(!queue.had_no_chance(&taken.at, Duration::ZERO), "something is known of it");
 }
 
 #[test]

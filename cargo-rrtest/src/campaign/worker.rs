@@ -3,8 +3,9 @@
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use rrtest_engine::Error;
 use rrtest_engine::patience::Patience;
@@ -12,7 +13,7 @@ use rrtest_engine::patience::Patience;
 use super::doubt::Place;
 use super::queue::{MOMENT, Queue, Take, Taken};
 use crate::attempt::attached::Pending;
-use crate::attempt::events::{Attempt, Interference};
+use crate::attempt::events::{Attempt, Begun, Interference};
 use crate::attempt::fork_servers::ForkServers;
 use crate::attempt::record::Setting;
 use crate::base::exit::panicked;
@@ -22,7 +23,9 @@ use crate::ending::outcome::Outcome;
 
 /// What a worker tells the dispatcher.
 pub(super) enum Message {
-    Done(Box<Attempt>),
+    Begun(Begun),
+    Done(usize, Box<Attempt>),
+    Dropped(usize),
     Interference(Interference),
     Joined(Level),
     Warning(String),
@@ -32,6 +35,8 @@ pub(super) enum Message {
 /// Makes attempts on one core.
 pub(super) struct Worker<'a> {
     pub(super) queue: &'a Mutex<Queue>,
+    /// Its number among the workers.
+    pub(super) number: usize,
     pub(super) core: usize,
     pub(super) stop_at_failure: bool,
     /// How many fork servers it may have.
@@ -42,8 +47,6 @@ pub(super) struct Worker<'a> {
 enum Next {
     /// It tells of it, attaches files to the trace if there is one, and goes on.
     Tell(Message, Option<Pending>),
-    /// There is nothing to tell.
-    Forget,
     /// It stops working.
     Leave,
 }
@@ -73,6 +76,11 @@ impl Worker<'_> {
                 Take::Nothing => return,
             };
             let (name, seed) = (taken.job.test.title().to_owned(), taken.job.seed);
+            let begun =
+                Begun { worker: self.number, test: Arc::clone(&taken.job.test), number: taken.job.number };
+            if sender.send(Message::Begun(begun)).is_err() {
+                return;
+            }
             // A panic is a fault of ours. What it has left half done is not used again: the campaign ends.
             let next = panic::catch_unwind(AssertUnwindSafe(|| {
                 self.attempt(taken, setting, interrupt, sender, &mut fork_servers)
@@ -87,7 +95,6 @@ impl Worker<'_> {
                     let told = sender.send(message).is_ok();
                     tell_warning(sender, pending.and_then(|pending| setting.attach(pending))) && told
                 }
-                Next::Forget => continue,
                 Next::Leave => false,
             };
             if !goes_on {
@@ -109,11 +116,22 @@ impl Worker<'_> {
         let Taken { at, ticket, job } = taken;
         let mut base = fork_servers.of((at.test, at.build, job.order));
         let usual = job.patience;
+        let began = Instant::now();
         match setting.record(job.clone(), self.core, base.as_deref_mut(), &interrupt.stop) {
             // It took no more than others: there was no time left for it.
             Ok(made) if is_as_usual(&made.attempt, usual) => {
                 self.queue().ledger.forget(ticket);
-                Next::Forget
+                Next::Tell(Message::Dropped(self.number), None)
+            }
+            // Nor was there for a first one.
+            Ok(made)
+                if made.outcome() == Outcome::Unfinished
+                    && self.queue().had_no_chance(&at, made.attempt.effort.total()) =>
+            {
+                let mut queue = self.queue();
+                queue.undo(&at);
+                queue.ledger.forget(ticket);
+                Next::Tell(Message::Dropped(self.number), None)
             }
             Ok(made) => {
                 let place = Place { queue: self.queue, setting, core: self.core, stop: &interrupt.stop };
@@ -135,13 +153,18 @@ impl Worker<'_> {
                     interrupt.stop.store(true, Ordering::SeqCst);
                 }
                 let pending = setting.to_attach(&attempt);
-                Next::Tell(Message::Done(Box::new(attempt)), pending)
+                Next::Tell(Message::Done(self.number, Box::new(attempt)), pending)
             }
             Err(error) => {
-                self.queue().ledger.forget(ticket);
+                let mut queue = self.queue();
+                queue.ledger.forget(ticket);
                 if matches!(error, Error::Stopped) {
+                    if queue.had_no_chance(&at, began.elapsed()) {
+                        queue.undo(&at);
+                    }
                     return Next::Leave;
                 }
+                drop(queue);
                 interrupt.stop.store(true, Ordering::SeqCst);
                 Next::Tell(Message::Fatal(error), None)
             }

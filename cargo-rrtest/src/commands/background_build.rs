@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use crate::build::cargo::{Build, Project};
 use crate::build::toolchain::{Refusal, Toolchain};
 use crate::campaign::agenda::OtherTests;
+use crate::discover::choice::Choice;
 use crate::discover::find::Grouping;
-use crate::discover::libtest::Filter;
+use crate::settings::overrides::Overrides;
 
 /// Attempts wait for another build of the tests as long as their own took, and no longer than this: more is due only if there is
 /// something to compile.
@@ -22,7 +23,8 @@ pub(crate) struct BackgroundBuild<'a> {
     pub(crate) toolchain: &'a Toolchain,
     /// How to build; [`Build::in_background`].
     pub(crate) build: Build<'a>,
-    pub(crate) filter: &'a Filter,
+    pub(crate) choice: &'a Choice,
+    pub(crate) overrides: &'a Overrides,
     pub(crate) grouping: Grouping<'a>,
     /// If it has been begun before there was anything to try.
     pub(crate) ahead: OnceLock<Ahead>,
@@ -52,10 +54,13 @@ impl BackgroundBuild<'_> {
             }));
         }
         let built = self.build.run(1, stop);
-        let tests = built.and_then(|built| built.tests(self.project, self.filter, self.grouping));
+        let tests = built.and_then(|built| built.tests(self.project, self.choice, self.grouping));
         match tests {
             // Of what was strange about them the first build has told.
-            Ok(found) => Ok(found.tests),
+            Ok(mut found) => {
+                found.tests.iter_mut().for_each(|test| self.overrides.apply(test));
+                Ok(found.tests)
+            }
             Err(_) if stop.load(Ordering::SeqCst) => Ok(Vec::new()),
             Err(stop) => Err(unplain(&stop.message.unwrap_or_default())),
         }

@@ -2,21 +2,18 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{ArgAction, Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
-use rrtest_engine::record::{Processor, Time};
+use clap::error::ErrorKind;
+use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
 use rrtest_engine::schedule::StrategyName;
-use rrtest_engine::schedule::surprise::Surprises;
 
-use crate::attempt::attached::{Attached, WithSources};
-use crate::attempt::seed::Seed;
-use crate::build::instrument::Level;
+use super::options::run::{Recording, Run};
+use super::options::values::Report;
+use crate::base::words::parse_duration;
 use crate::build::selection::Selection;
-use crate::discover::secrets::Secrets;
-use crate::store::traces::Keep;
+use crate::settings::layers::Settings;
 
 /// As cargo styles its help.
 const STYLES: Styles = Styles::styled()
@@ -30,8 +27,14 @@ Arguments after `--` are libtest's: more test names, --exact, --skip NAME,
 --ignored, --include-ignored. Doctests are not recorded: `cargo test --doc`.
 
 Exit codes: 0 nothing failed, 101 a test failed or never ended or the build
-failed, 4 no test matched, 2 wrong arguments, 3 a replay diverged, 70 the
-recorder failed.";
+failed, 5 some tests never ran, 4 no test matched, 2 wrong arguments, 3 a replay
+diverged, 70 the recorder failed.";
+
+/// Options of `cargo test` that have no place here, and what to do instead.
+const REFUSED: &[(&str, &str)] = &[
+    ("--doc", "doctests have no program that could be recorded: run them by `cargo test --doc`"),
+    ("--unit-graph", "cargo prints its graph of units by `cargo test --unit-graph`"),
+];
 
 const EXEC_HELP: &str = "\
 The program gets standard input and Ctrl-C. Ctrl-C twice within a second ends
@@ -70,12 +73,15 @@ pub(crate) struct Cli {
         hide_possible_values = true
     )]
     pub(crate) color: Option<ColorChoice>,
+    /// What is set elsewhere.
+    #[arg(skip)]
+    pub(crate) settings: Settings,
 }
 
 impl Cli {
-    /// Reads the arguments that follow our name. The global option may also stand in front of a command, where clap takes it
+    /// The arguments that follow our name, the command first. The global option may also stand in front of a command, where clap takes it
     /// for one of `run`, and the command for the name of a test: it is moved behind the command.
-    pub(crate) fn read(mut args: Vec<OsString>) -> Result<Self, clap::Error> {
+    pub(super) fn in_order(mut args: Vec<OsString>) -> Result<Vec<OsString>, clap::Error> {
         let words = match args.first().and_then(|first| first.to_str()) {
             Some("--color") => 2,
             Some(first) if first.starts_with("--color=") => 1,
@@ -85,6 +91,18 @@ impl Cli {
         if words > 0 && args.get(words).is_some_and(is_command) {
             args[..=words].rotate_right(1);
         }
+        let ours = args.iter().take_while(|arg| *arg != "--");
+        for (refused, instead) in REFUSED {
+            if ours.clone().any(|arg| arg == refused) {
+                let message = format!("`{refused}` is not supported: {instead}");
+                return Err(Self::command().error(ErrorKind::UnknownArgument, message));
+            }
+        }
+        Ok(args)
+    }
+
+    /// Reads arguments that are in order.
+    pub(super) fn parse_ordered(args: Vec<OsString>) -> Result<Self, clap::Error> {
         Self::try_parse_from(std::iter::once("cargo-rrtest".into()).chain(args))
     }
 }
@@ -105,175 +123,15 @@ pub(crate) enum Command {
     Rm(SomeTraces),
     /// Make traces stand alone that have contents in common with others
     Pack(Pack),
+    /// Say what several runs found together, from what --message-format json wrote
+    Merge(Merge),
     /// Record one run of any program
     #[command(after_help = EXEC_HELP, override_usage = "cargo rrtest exec [OPTIONS] -- PROGRAM [ARGS]")]
     Exec(Exec),
+    /// Show each setting with its value and where it comes from
+    ShowConfig(Box<Run>),
     /// Check what this machine offers, and what follows from it
     Doctor(Doctor),
-}
-
-/// Options of `run`.
-#[derive(Args, Debug)]
-pub(crate) struct Run {
-    /// Run only tests containing this string in their names
-    #[arg(value_name = "TESTNAME")]
-    pub(crate) name: Option<String>,
-
-    /// Repeat until a test fails
-    #[arg(long, help_heading = "Attempts")]
-    pub(crate) until_fail: bool,
-    /// Attempts of each test [default: 1, or no limit with --until-fail or --for]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Attempts")]
-    pub(crate) runs: Option<u64>,
-    /// Time for all attempts, such as 90s or 10m
-    #[arg(id = "for", long = "for", value_name = "DURATION", value_parser = parse_duration, help_heading = "Attempts")]
-    pub(crate) time: Option<Duration>,
-    /// With --until-fail: continue after a failure, and keep one trace of each distinct failure
-    #[arg(long, requires = "until_fail", help_heading = "Attempts")]
-    pub(crate) keep_going: bool,
-    /// Attempts side by side, each with its own core while there are enough [default: all cores]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Attempts")]
-    pub(crate) jobs: Option<u16>,
-
-    /// Where a thread may be preempted [default: sync; for many attempts, memory as well]
-    #[arg(long, value_enum, value_name = "LEVEL", help_heading = "Recording")]
-    pub(crate) preempt: Option<Level>,
-    #[command(flatten)]
-    pub(crate) recording: Recording,
-    /// Scheduling strategies of chaos: surw, pos, walk, pct, starve, fair; several take turns [default: a portfolio].
-    /// systematic tries all schedules with few preemptions until one fails
-    #[arg(
-        long,
-        value_name = "NAME[,NAME]",
-        value_delimiter = ',',
-        conflicts_with = "no_chaos",
-        help_heading = "Recording"
-    )]
-    strategy: Vec<StrategyName>,
-    /// With --strategy systematic: the most preemptions in a schedule, 0 to 4
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 2,
-        value_parser = clap::value_parser!(u8).range(0..=4),
-        help_heading = "Recording"
-    )]
-    bound: u8,
-    /// Record under a plain fair schedule
-    #[arg(long, help_heading = "Recording")]
-    no_chaos: bool,
-    /// An attempt that runs longer counts as hung, and its trace is kept [default: far beyond the test's usual time; 60s
-    /// while that is unknown]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Recording")]
-    pub(crate) timeout: Option<Duration>,
-    /// Run all tests of a binary in one process, with its threads, as cargo test does
-    #[arg(long, help_heading = "Recording")]
-    pub(crate) together: bool,
-
-    /// Report format; json: one object per line on standard output
-    #[arg(long, value_enum, default_value = "human", value_name = "FORMAT", help_heading = "Report")]
-    pub(crate) message_format: MessageFormat,
-    /// Also write a JUnit report to this file
-    #[arg(long, value_name = "PATH", help_heading = "Report")]
-    pub(crate) junit: Option<PathBuf>,
-    /// Show passed attempts too; twice (-vv), also cargo's output
-    #[arg(short, long, action = ArgAction::Count, help_heading = "Report")]
-    pub(crate) verbose: u8,
-    /// Report failures only
-    #[arg(short, long, conflicts_with = "verbose", help_heading = "Report")]
-    pub(crate) quiet: bool,
-
-    #[command(flatten)]
-    pub(crate) selection: Selection,
-    /// Build the tests but run none
-    #[arg(long, help_heading = "Compilation")]
-    pub(crate) no_run: bool,
-
-    /// Arguments of the test binary
-    #[arg(last = true, value_name = "TEST-BINARY-ARGS")]
-    pub(crate) args: Vec<String>,
-}
-
-/// For so many attempts of each test it is worth while to build the tests once more.
-const MANY: u64 = 50;
-
-impl Run {
-    /// Whether attempts with another preemption level are to join those with the default one: where the user wants chaos,
-    /// much of it, and has not asked for a particular attempt.
-    pub(crate) fn more_levels(&self) -> bool {
-        let many = match self.runs {
-            Some(runs) => runs >= MANY,
-            None => self.until_fail || self.time.is_some(),
-        };
-        many && self.bound().is_none()
-            && self.preempt.is_none()
-            && self.recording.seed.is_none()
-            && !self.no_chaos
-    }
-
-    /// How many preemptions schedules have at most, if all of those are to be gone through: then it is that alone.
-    pub(crate) fn bound(&self) -> Option<usize> {
-        self.strategy.contains(&StrategyName::Systematic).then_some(self.bound.into())
-    }
-
-    /// The strategies that the user has chosen; empty if none.
-    pub(crate) fn strategies(&self) -> Vec<StrategyName> {
-        if self.no_chaos { vec![StrategyName::Fair] } else { self.strategy.clone() }
-    }
-}
-
-/// How to record, whatever it is.
-#[derive(Args, Debug)]
-pub(crate) struct Recording {
-    /// Reproduce an attempt's schedule from the seed that its report prints. Later attempts derive their seeds from it
-    #[arg(long, value_name = "N", help_heading = "Recording")]
-    pub(crate) seed: Option<Seed>,
-    /// How time passes. virtual: while all threads only wait for time to pass, time jumps ahead
-    #[arg(id = "passing", long = "time", value_name = "real|virtual", default_value = Time::default().as_str(), help_heading = "Recording")]
-    pub(crate) time: Time,
-    /// The processor that the program sees: a level of x86-64 (v2 without AVX, v3 with AVX2, v4 with AVX-512), or the machine's
-    /// own
-    #[arg(long, value_name = "v2|v3|v4|native", default_value = Processor::default().as_str(), help_heading = "Recording")]
-    pub(crate) cpu: Processor,
-    /// Rare but legal events to inject: order, spurious, interrupt, short, yield, early, late, stall, slow; no-early
-    /// leaves early out of the defaults [default: all but interrupt under chaos, else none]
-    #[arg(long, value_name = "all|none|LIST", help_heading = "Recording")]
-    pub(crate) surprises: Option<Surprises>,
-    /// Give the program these variables of the environment though they look like secrets
-    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Recording")]
-    pub(crate) pass_env: Vec<String>,
-    /// Keep these from the program as well, with * for any characters
-    #[arg(long, value_name = "PATTERN", value_delimiter = ',', help_heading = "Recording")]
-    pub(crate) hide_env: Vec<String>,
-    /// Which traces to keep
-    #[arg(long, value_enum, default_value = "on-failure", value_name = "WHICH", help_heading = "Recording")]
-    pub(crate) keep: Keep,
-    /// Which sources of the workspace to put into a trace, for debuggers
-    #[arg(long, value_enum, default_value = "named", value_name = "WHICH", help_heading = "Recording")]
-    with_sources: WithSources,
-    /// Leave out of traces what only debuggers need of programs and libraries
-    #[arg(long, help_heading = "Recording")]
-    no_debug_info: bool,
-    /// Keep traces in this directory [default: rrtest/traces in the target directory]
-    #[arg(long, value_name = "DIR", help_heading = "Recording")]
-    pub(crate) trace_dir: Option<PathBuf>,
-}
-
-impl Recording {
-    /// What the program does not get of the environment.
-    pub(crate) fn secrets(&self) -> Secrets {
-        Secrets::new(&self.pass_env, &self.hide_env)
-    }
-
-    /// What is attached to traces; `root` is the workspace.
-    pub(crate) fn attached(&self, root: PathBuf) -> Attached {
-        Attached {
-            debug_info: !self.no_debug_info,
-            sources: self.with_sources,
-            root,
-            one_by_one: Mutex::default(),
-        }
-    }
 }
 
 /// Options of `exec`.
@@ -395,6 +253,17 @@ pub(crate) struct Pack {
     pub(crate) place: Place,
 }
 
+/// Options of `merge`.
+#[derive(Args, Debug)]
+pub(crate) struct Merge {
+    /// Files that hold the standard output of runs with --message-format json
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Report format: human, or json for one object on standard output
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub(crate) message_format: Report,
+}
+
 /// Options of `doctor`.
 #[derive(Args, Debug)]
 pub(crate) struct Doctor {}
@@ -408,33 +277,35 @@ pub(crate) enum MessageFormat {
     Json,
 }
 
-/// A duration as users write it: `90s`, `10m`, `1h 30m`, or a number of seconds.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let duration = match text.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => humantime::parse_duration(text)
-            .map_err(|_| "a duration is written like 90s, 10m or 1h 30m".to_owned())?,
-    };
-    if duration.is_zero() { Err("it must be longer than zero".to_owned()) } else { Ok(duration) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::process::Command as Process;
+
+    use rrtest_engine::record::Time;
     use rrtest_engine::schedule::surprise::Surprise;
 
     fn parse(args: &str) -> Result<Cli, clap::Error> {
-        Cli::read(args.split_whitespace().map(Into::into).collect())
+        Cli::parse_ordered(Cli::in_order(args.split_whitespace().map(Into::into).collect())?)
     }
 
     const NONSENSE: &[&str] = &[
         "--runs 0",
         "--for 0s",
         "--for soon",
-        "--keep-going",
         "-j 0",
         "--seed x",
         "--bogus",
+        "--doc",
+        "run -p x --unit-graph",
+        "--message-format json-render-diagnostics",
+        "--message-format jsn",
+        "--shard 4",
+        "--shard 5/4",
+        "--partition 1/4",
+        "--never-ran maybe",
+        "--trace-limit 5",
+        "-E tset(x)",
         "--surprises luck",
         "--strategy luck",
         "--no-chaos --strategy walk",
@@ -444,6 +315,7 @@ mod tests {
         "exec --chaos --no-chaos -- true",
         "rm",
         "rm --all some",
+        "merge",
     ];
 
     #[test]
@@ -484,6 +356,70 @@ mod tests {
         };
         let all = NONSENSE.iter().map(|args| message(args));
         insta::assert_snapshot!(all.collect::<String>());
+    }
+
+    /// The options that the toolchain's own `cargo test --help` lists.
+    fn options_of_cargo_test() -> Vec<String> {
+        let help = Process::new(env!("CARGO")).args(["test", "--help"]).output().expect("cargo");
+        let help = String::from_utf8(help.stdout).expect("text");
+        let lines = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+        let words = lines.flat_map(|line| line.split("  ").next().unwrap_or_default().split([' ', ',', '.']));
+        words.filter(|word| word.starts_with('-')).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_option_of_cargo_test_is_known_or_refused_in_its_own_words() {
+        let options = options_of_cargo_test();
+        assert!(options.len() > 30 && options.contains(&"--no-fail-fast".to_owned()), "{options:?}");
+        let cli = Cli::command();
+        let run = cli.find_subcommand("run").expect("a command").clone();
+        let is_known = |option: &str| {
+            run.get_arguments().chain(cli.get_arguments()).any(|arg| match option.strip_prefix("--") {
+                Some(long) => {
+                    arg.get_long_and_visible_aliases().is_some_and(|names| names.contains(&long))
+                        || arg.get_all_aliases().is_some_and(|names| names.contains(&long))
+                }
+                None => arg.get_short() == option.chars().nth(1),
+            })
+        };
+        for option in options.iter().filter(|option| !["--help", "-h"].contains(&option.as_str())) {
+            let refused = REFUSED.iter().any(|(refused, _)| refused == option);
+            assert!(is_known(option) != refused, "{option} is to be taken, or refused with what to do");
+        }
+    }
+
+    #[test]
+    fn what_cargo_test_takes_is_taken() {
+        for args in [
+            "--no-fail-fast",
+            "--timings",
+            "--timings=html name",
+            "--ignore-rust-version",
+            "--message-format short",
+            "--future-incompat-report",
+            "--keep-going --until-fail",
+            "-j 3 name",
+            "-j default",
+            "--jobs=-1",
+            "-j -1",
+            "--all",
+        ] {
+            parse(args).unwrap_or_else(|error| panic!("{args}: {error}"));
+        }
+    }
+
+    #[test]
+    fn jobs_are_for_the_build_and_for_attempts() {
+        let run = |args: &str| parse(args).expect("arguments").run;
+        let both =
+            |args: &str| (run(args).selection().build_jobs.map(|jobs| jobs.on(8)), run(args).slots(None, 8));
+        assert_eq!(both(""), (None, 8));
+        assert_eq!(both("-j3"), (Some(3), 3));
+        assert_eq!(both("-j-2"), (Some(6), 6));
+        assert_eq!(both("-j3 --build-jobs 5"), (Some(5), 3));
+        assert_eq!(both("-j3 --side-by-side 20"), (Some(3), 20));
+        assert_eq!(run("-j3").slots(Some(1), 8), 1);
+        assert_eq!(run("-j3 --together").slots(Some(1), 8), 3);
     }
 
     #[test]
@@ -556,14 +492,5 @@ mod tests {
         let given = recording("--time virtual --surprises early,late");
         let kinds = [Surprise::Early, Surprise::Late].into_iter().collect();
         assert_eq!((given.time, given.surprises), (Time::Virtual, Some(kinds)));
-    }
-
-    #[test]
-    fn durations() {
-        assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_duration("10m"), Ok(Duration::from_secs(600)));
-        assert_eq!(parse_duration("1h 30m"), Ok(Duration::from_secs(5400)));
-        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
-        assert!(parse_duration("-5s").is_err());
     }
 }

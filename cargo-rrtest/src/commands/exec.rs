@@ -18,6 +18,7 @@ use rrtest_engine::record::{Outsiders, Stdin};
 use rrtest_engine::trace::event::Stream;
 
 use super::cli::{Exec, MessageFormat};
+use super::prune;
 use crate::attempt::engine::Real;
 use crate::attempt::events::{Attempt, Reporter, RunEvent, Summary};
 use crate::attempt::order::Order;
@@ -30,7 +31,7 @@ use crate::base::terminal::{self, CAUTION};
 use crate::build::instrument::Level;
 use crate::build::selection::Selection;
 use crate::discover::secrets;
-use crate::discover::test::Test;
+use crate::discover::test::{Rules, Test};
 use crate::ending::backtrace::Frames;
 use crate::ending::describe;
 use crate::ending::outcome::Outcome;
@@ -51,6 +52,10 @@ pub(crate) fn run(options: &Exec) -> Result<u8, CliError> {
         program,
         harness: false,
         mates: Arc::default(),
+        kind: String::new(),
+        target: String::new(),
+        ignored: false,
+        rules: Rules::default(),
     };
     let store = Store::find(options.recording.trace_dir.as_deref(), &Selection::default())?;
     let strategies = options.strategies();
@@ -104,9 +109,10 @@ pub(crate) fn run(options: &Exec) -> Result<u8, CliError> {
     if let Some(warning) = setting.to_attach(&attempt).and_then(|pending| setting.attach(pending)) {
         anstream::eprintln!("{CAUTION}warning{CAUTION:#}: {warning}");
     }
+    prune::prune(&store, options.recording.trace_limit, json);
     let status = if interrupt.by_user() { Status::Interrupted as u8 } else { status(&attempt) };
     if json {
-        report(attempt)?;
+        report(attempt, status)?;
     }
     Ok(status)
 }
@@ -139,7 +145,7 @@ fn find(name: &OsStr, cwd: &Path, search: Option<&OsStr>) -> Option<PathBuf> {
 }
 
 /// Write all of it, as the program's own write(2) would have done. Past `stop`, do not wait for a reader.
-fn pass_on(to: BorrowedFd<'_>, bytes: &[u8], stop: &AtomicBool) -> io::Result<()> {
+pub(super) fn pass_on(to: BorrowedFd<'_>, bytes: &[u8], stop: &AtomicBool) -> io::Result<()> {
     let mut rest = bytes;
     while !rest.is_empty() {
         match nix::unistd::write(to, rest) {
@@ -177,10 +183,11 @@ fn tell(attempt: &Attempt, stopped: bool) {
 }
 
 /// The lines of JSON, as of a run with one test.
-fn report(attempt: Attempt) -> Result<(), CliError> {
+fn report(attempt: Attempt, exit_code: u8) -> Result<(), CliError> {
     let mut summary = Summary::of_none(1, false);
     summary.count(&attempt);
     summary.wall = attempt.wall;
+    summary.exit_code = exit_code;
     let mut json = Json::new(io::stdout());
     json.report(&RunEvent::Attempt(Box::new(attempt)))?;
     json.report(&RunEvent::Summary(summary))

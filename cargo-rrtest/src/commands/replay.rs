@@ -16,6 +16,7 @@ use crate::base::terminal::GOOD;
 use crate::base::words::{self, relative};
 use crate::ending::backtrace::Frames;
 use crate::ending::describe;
+use crate::store::limit;
 
 /// How long a replay may take from one event to the next: a machine may be much slower than the one that recorded.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -24,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub(crate) fn run(options: &OneTrace) -> Result<Status, CliError> {
     let interrupt = Interrupt::install()?;
     let path = given::path(options)?;
+    let _stays = limit::hold(&path);
     let trace = given::open(&path)?;
     let core = cores()?.first().copied().unwrap_or(0);
     let mut unwritten = None;

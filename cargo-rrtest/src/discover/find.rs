@@ -9,11 +9,12 @@ use cargo_metadata::{Artifact, Package, TargetKind};
 use rrtest_engine::program::Program;
 use toml::Table;
 
-use super::libtest::{Filter, threads};
+use super::choice::Choice;
+use super::libtest::{threads, without_names};
 use super::listing::Listing;
 use super::runner::Capture;
 use super::secrets;
-use super::test::Test;
+use super::test::{Rules, Test};
 use crate::base::exit::{CliError, Status};
 
 /// How tests are put into processes.
@@ -32,6 +33,8 @@ pub(crate) struct Discovered {
     pub(crate) tests: Vec<Test>,
     /// What the user should know of how they were found.
     pub(crate) warnings: Vec<String>,
+    /// How many more would be wanted but for the partition.
+    pub(crate) elsewhere: usize,
 }
 
 /// The tests in what cargo built of these packages, filtered. It has named the artifacts by their paths, and run them as captured.
@@ -39,7 +42,7 @@ pub(crate) fn tests(
     packages: &[Package],
     artifacts: &HashMap<PathBuf, Artifact>,
     captures: &[Capture],
-    filter: &Filter,
+    choice: &Choice,
     grouping: Grouping<'_>,
 ) -> Result<Discovered, CliError> {
     let packages: HashMap<_, _> = packages.iter().map(|package| (&package.id, package)).collect();
@@ -55,7 +58,12 @@ pub(crate) fn tests(
             ));
         };
         let package = packages.get(&artifact.package_id).map_or("?", |package| package.name.as_str());
-        found.add(package, artifact, capture, filter, grouping);
+        found.add(package, artifact, capture, choice, grouping);
+    }
+    if let Some(partition) = choice.partition {
+        let wanted = found.tests.len();
+        found.tests = partition.of(std::mem::take(&mut found.tests));
+        found.elsewhere = wanted - found.tests.len();
     }
     let secrets = captures.iter().flat_map(|capture| capture.secrets.iter().cloned()).collect();
     found.warnings.extend(secrets::warning(&secrets));
@@ -69,12 +77,13 @@ impl Discovered {
         package: &str,
         artifact: &Artifact,
         capture: &Capture,
-        filter: &Filter,
+        choice: &Choice,
         grouping: Grouping<'_>,
     ) {
         let target = &artifact.target;
         let binary = binary_id(package, &target.name, target.kind.first());
         let nobody: Arc<[String]> = Arc::default();
+        let kind = target.kind.first().map_or("lib", kind_name);
         let test = |name: Option<&str>, args: Vec<OsString>, harness, mates: &Arc<[String]>| Test {
             package: package.to_owned(),
             binary: binary.clone(),
@@ -82,9 +91,20 @@ impl Discovered {
             program: Program { args, ..capture.program.clone() },
             harness,
             mates: Arc::clone(mates),
+            kind: kind.to_owned(),
+            target: target.name.clone(),
+            ignored: false,
+            rules: Rules::default(),
         };
-        let together = || {
-            let args: Vec<_> = grouping.args.iter().map(OsString::from).collect();
+        let Choice { filter, .. } = choice;
+        let together = |chosen: Option<&Arc<[String]>>| {
+            let mut args: Vec<_> = grouping.args.iter().map(OsString::from).collect();
+            // libtest does not know filter expressions: it is given the names of those that they accept.
+            if let Some(chosen) = chosen {
+                args = without_names(&args);
+                args.push("--exact".into());
+                args.extend(chosen.iter().map(OsString::from));
+            }
             // Some harnesses run tests one after the other on their main thread: its waits are not a watchdog's then.
             let waits = threads(&args, &capture.program.env) != Some("1");
             (args, waits)
@@ -94,31 +114,41 @@ impl Discovered {
             // Silence is the answer of a libtest without tests, but of a program of another kind too.
             Listing::Tests { tests, noise } if !(own_harness && tests.is_empty()) => {
                 self.warnings.extend(noise.as_ref().map(|line| noisy(&binary, line)));
-                let accepted = || tests.iter().filter(|(name, ignored)| filter.accepts(name, *ignored));
+                let binary = test(None, Vec::new(), true, &nobody);
+                let accepted = || {
+                    tests.iter().filter(|(name, ignored)| {
+                        filter.accepts(name, *ignored) && choice.in_filtersets(&binary, name)
+                    })
+                };
                 if !grouping.together {
                     let mates =
                         tests.iter().filter(|(_, ignored)| !ignored).map(|(name, _)| name.clone()).collect();
                     self.tests.extend(accepted().map(|(name, ignored)| {
                         let args = ["--exact", name, "--nocapture"].into_iter();
                         let args = args.chain(ignored.then_some("--ignored"));
-                        test(Some(name), args.map(OsString::from).collect(), true, &mates)
+                        let args = args.map(OsString::from).collect();
+                        Test { ignored: *ignored, ..test(Some(name), args, true, &mates) }
                     }));
                 } else if accepted().next().is_some() {
-                    let (args, waits) = together();
                     let mates = accepted().map(|(name, _)| name.clone()).collect();
+                    let (args, waits) = together((!choice.filtersets.is_empty()).then_some(&mates));
                     self.tests.push(test(None, args, waits, &mates));
                 }
             }
             _ if own_harness => {
-                let accepted = filter.accepts(&target.name, false);
-                self.tests.extend(accepted.then(|| test(Some(&target.name), Vec::new(), false, &nobody)));
+                let test = test(Some(&target.name), Vec::new(), false, &nobody);
+                let accepted =
+                    filter.accepts(&target.name, false) && choice.in_filtersets(&test, &target.name);
+                self.tests.extend(accepted.then_some(test));
             }
             Listing::Tests { .. } => {}
             Listing::Unknown(why) => {
                 self.warnings.push(unlisted(&binary, &capture.program.path, why));
-                let (args, waits) = together();
+                let (args, waits) = together(None);
                 let name = Some(&*target.name).filter(|_| !grouping.together);
-                self.tests.push(test(name, args, waits, &nobody));
+                let test = test(name, args, waits, &nobody);
+                let accepted = choice.in_filtersets(&test, &target.name);
+                self.tests.extend(accepted.then_some(test));
             }
         }
     }
@@ -134,6 +164,18 @@ fn unlisted(binary: &str, path: &Path, why: &str) -> String {
         path.display(),
         why.replace('\n', "\n  ")
     )
+}
+
+/// The name that nextest has for a kind of target.
+fn kind_name(kind: &TargetKind) -> &'static str {
+    match kind {
+        TargetKind::Test => "test",
+        TargetKind::Bin => "bin",
+        TargetKind::Example => "example",
+        TargetKind::Bench => "bench",
+        TargetKind::ProcMacro => "proc-macro",
+        _ => "lib",
+    }
 }
 
 /// The binary's name in reports.

@@ -3,13 +3,15 @@
 use std::ffi::OsString;
 
 use crate::base::exit::CliError;
+use crate::base::words::did_you_mean;
 
-/// Options of libtest that choose tests or their output, and mean nothing where each test has a process of its own: its
-/// output is shown if it fails. The flag tells whether a value follows.
-const ONLY_TOGETHER: &[(&str, bool)] = &[
+/// Options of libtest that do not choose tests. The flag tells whether a value follows.
+const OTHERS: &[(&str, bool)] = &[
     ("--nocapture", false),
     ("--no-capture", false),
     ("--show-output", false),
+    ("--list", false),
+    ("--test", false),
     ("--quiet", false),
     ("-q", false),
     ("--color", true),
@@ -17,6 +19,20 @@ const ONLY_TOGETHER: &[(&str, bool)] = &[
     ("--test-threads", true),
     ("--shuffle", false),
     ("--shuffle-seed", true),
+];
+
+/// Options of libtest that have no place here, and what to do instead.
+const REFUSED: &[(&str, &str)] = &[
+    ("--bench", "benchmarks are not recorded: `cargo bench`"),
+    ("--logfile", "--message-format json and --junit PATH write what happened"),
+    ("--report-time", "the report says how long each attempt took"),
+    ("--ensure-time", "--timeout DURATION sets a time limit"),
+    ("--exclude-should-panic", "--skip NAME leaves tests out"),
+    ("--force-run-in-process", "a test that aborts is recorded like any other; leave it out"),
+    ("--fail-fast", "--until-fail ends the run at the first failure"),
+    ("-Z", "options that only a nightly libtest has are not recorded"),
+    ("--help", "`cargo test -- --help` lists libtest's arguments"),
+    ("-h", "`cargo test -- --help` lists libtest's arguments"),
 ];
 
 /// Which tests of a binary to run.
@@ -30,6 +46,26 @@ pub(crate) struct Filter {
     pub(crate) exact: bool,
     /// What to do with tests marked `#[ignore]`.
     pub(crate) ignored: Ignored,
+    /// Whether to list the tests and run none.
+    pub(crate) list: bool,
+    /// Whether a list has names only, without counts.
+    pub(crate) terse: bool,
+    /// Whose output is shown.
+    pub(crate) shown: Shown,
+    /// How many tests at a time.
+    pub(crate) threads: Option<u16>,
+}
+
+/// Whose output is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// That of tests that fail, in the report.
+    #[default]
+    OfFailures,
+    /// That of all tests, in the report.
+    OfAll,
+    /// That of all tests, as they write it.
+    AtOnce,
 }
 
 /// What to do with tests marked `#[ignore]`.
@@ -50,27 +86,33 @@ impl Filter {
         let mut filter = Self { names: name.map(str::to_owned).into_iter().collect(), ..Self::default() };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
-            let (flag, value) = match arg.split_once('=') {
+            let (flag, mut value) = match arg.split_once('=') {
                 Some((flag, value)) if flag.starts_with("--") => (flag, Some(value.to_owned())),
                 _ => (arg.as_str(), None),
             };
+            if !flag.starts_with('-') {
+                filter.names.push(arg.clone());
+                continue;
+            }
+            let takes_value = flag == "--skip" || OTHERS.contains(&(flag, true));
+            if takes_value && value.is_none() {
+                let next = args.next().cloned();
+                value = Some(next.ok_or_else(|| CliError::usage(format!("`{flag}` needs a value")))?);
+            }
+            let value = value.unwrap_or_default();
             match flag {
                 "--exact" => filter.exact = true,
                 "--ignored" if filter.ignored == Ignored::Skip => filter.ignored = Ignored::Only,
                 "--ignored" => {}
                 "--include-ignored" => filter.ignored = Ignored::Include,
-                "--skip" => {
-                    let value = value.or_else(|| args.next().cloned());
-                    filter.skip.push(value.ok_or_else(|| CliError::usage("`--skip` needs a test name"))?);
-                }
-                _ if !flag.starts_with('-') => filter.names.push(arg.clone()),
-                _ => match ONLY_TOGETHER.iter().find(|(known, _)| *known == flag) {
-                    Some((_, true)) if value.is_none() => {
-                        args.next().ok_or_else(|| CliError::usage(format!("`{flag}` needs a value")))?;
-                    }
-                    Some(_) => {}
-                    None => return Err(unknown(arg)),
-                },
+                "--skip" => filter.skip.push(value),
+                "--list" => filter.list = true,
+                "--nocapture" | "--no-capture" => filter.shown = Shown::AtOnce,
+                "--show-output" if filter.shown == Shown::OfFailures => filter.shown = Shown::OfAll,
+                "--test-threads" => filter.threads = Some(threads_at_a_time(&value)?),
+                "--format" => filter.terse = is_terse(&value)?,
+                _ if OTHERS.iter().any(|(known, _)| *known == flag) => {}
+                _ => return Err(unknown(flag, arg)),
             }
         }
         Ok(filter)
@@ -89,11 +131,33 @@ impl Filter {
     }
 }
 
-fn unknown(arg: &str) -> CliError {
+fn threads_at_a_time(value: &str) -> Result<u16, CliError> {
+    let threads = value.parse().ok().filter(|threads| *threads > 0);
+    threads.ok_or_else(|| CliError::usage(format!("`--test-threads {value}`: a number from 1 to 65535")))
+}
+
+fn is_terse(format: &str) -> Result<bool, CliError> {
+    match format {
+        "pretty" | "terse" => Ok(format == "terse"),
+        "json" => {
+            Err(CliError::usage("`--format json` is libtest's: use --message-format json, before the `--`"))
+        }
+        "junit" => Err(CliError::usage("`--format junit` is libtest's: use --junit PATH, before the `--`")),
+        _ => Err(CliError::usage(format!("`--format {format}`: libtest's formats are pretty and terse"))),
+    }
+}
+
+fn unknown(flag: &str, arg: &str) -> CliError {
+    if let Some((_, instead)) = REFUSED.iter().find(|(refused, _)| *refused == flag) {
+        return CliError::usage(format!("`{flag}` is not supported after `--`\n  {instead}"));
+    }
+    let known = OTHERS.iter().map(|(flag, _)| *flag);
+    let names = ["--exact", "--skip", "--ignored", "--include-ignored"];
     CliError::usage(format!(
-        "unknown argument `{arg}` after `--`\n  accepted: test names, --exact, --skip NAME, --ignored, \
-         --include-ignored and, effective only with --together: {}",
-        ONLY_TOGETHER.iter().map(|(flag, _)| *flag).collect::<Vec<_>>().join(" ")
+        "unknown argument `{arg}` after `--`{}\n  accepted: test names, {} and {}",
+        did_you_mean(flag, names.into_iter().chain(known.clone())),
+        names.join(" "),
+        known.collect::<Vec<_>>().join(" ")
     ))
 }
 
@@ -121,7 +185,7 @@ pub(crate) fn without_names(args: &[OsString]) -> Vec<OsString> {
     let mut others = Vec::new();
     while let Some(arg) = args.next() {
         let text = arg.to_str().unwrap_or_default();
-        let takes_value = ONLY_TOGETHER.iter().any(|(flag, takes_value)| *flag == text && *takes_value);
+        let takes_value = OTHERS.iter().any(|(flag, takes_value)| *flag == text && *takes_value);
         match text {
             "--skip" => drop(args.next()),
             "--exact" => {}
@@ -199,10 +263,33 @@ mod tests {
 
     #[test]
     fn what_has_no_effect_is_taken_with_its_value() {
-        assert_eq!(
-            filter(None, &["--nocapture", "--test-threads", "3", "--color=always"]),
-            Filter::default()
-        );
+        assert_eq!(filter(None, &["-q", "--shuffle-seed", "3", "--color=always"]), Filter::default());
+    }
+
+    #[test]
+    fn what_is_shown_and_how_many_at_a_time() {
+        let given = filter(None, &["--nocapture", "--show-output", "--test-threads=3", "--list"]);
+        assert_eq!((given.shown, given.threads, given.list), (Shown::AtOnce, Some(3), true));
+        assert_eq!(filter(None, &["--show-output"]).shown, Shown::OfAll);
+        assert!(filter(None, &["--format", "terse"]).terse);
+    }
+
+    #[test]
+    fn what_has_no_place_here_is_refused_in_its_own_words() {
+        let mistakes = REFUSED.iter().map(|(flag, _)| vec![*flag]).chain([
+            vec!["--format=json"],
+            vec!["--format", "junit"],
+            vec!["--format=x"],
+            vec!["--test-threads", "0"],
+            vec!["--skip"],
+            vec!["--nocaptur"],
+        ]);
+        let messages = mistakes.map(|args| {
+            let args: Vec<_> = args.into_iter().map(str::to_owned).collect();
+            let message = Filter::parse(None, &args).expect_err("a mistake").message.expect("a message");
+            format!("$ cargo rrtest -- {}\n{message}\n", args.join(" "))
+        });
+        insta::assert_snapshot!(messages.collect::<String>());
     }
 
     #[test]

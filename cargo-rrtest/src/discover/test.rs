@@ -1,8 +1,11 @@
 //! What attempts are made at: a test of a binary, or all of them together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rrtest_engine::program::Program;
+use rrtest_engine::schedule::StrategyName;
+use rrtest_engine::schedule::surprise::Surprises;
 
 /// What one attempt runs: a test, or all tests of a binary together.
 #[derive(Clone, Debug)]
@@ -20,6 +23,27 @@ pub(crate) struct Test {
     pub(crate) harness: bool,
     /// The names of the tests that run in a process for all tests of its binary, as far as they are known.
     pub(crate) mates: Arc<[String]>,
+    /// What kind of target its binary is, as nextest names it: `lib`, `test`, `bin`, `example`, `bench`, `proc-macro`.
+    pub(crate) kind: String,
+    /// The name of that target.
+    pub(crate) target: String,
+    /// Whether it is marked `#[ignore]`.
+    pub(crate) ignored: bool,
+    /// What holds for it alone.
+    pub(crate) rules: Rules,
+}
+
+/// What the configuration says of single tests; none where a test is like all others.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Rules {
+    /// Its time limit.
+    pub(crate) timeout: Option<Duration>,
+    /// The strategies to choose from.
+    pub(crate) strategies: Option<Vec<StrategyName>>,
+    /// What may surprise it.
+    pub(crate) surprises: Option<Surprises>,
+    /// No two tests of a group run at the same time.
+    pub(crate) serial_group: Option<String>,
 }
 
 impl Test {
@@ -34,6 +58,11 @@ impl Test {
     /// The name for people, in a place that names the binary.
     pub(crate) fn title(&self) -> &str {
         self.name.as_deref().unwrap_or("together")
+    }
+
+    /// The strategies to choose from for it, where these are those of all tests.
+    pub(crate) fn strategies<'a>(&'a self, of_all: &'a [StrategyName]) -> &'a [StrategyName] {
+        self.rules.strategies.as_deref().unwrap_or(of_all)
     }
 
     /// Whether it is all tests of a binary.
@@ -52,5 +81,9 @@ pub(crate) fn sample() -> Test {
         program: Program { path: "/t".into(), args: vec![], env: vec![], cwd: "/".into() },
         harness: true,
         mates: Arc::default(),
+        kind: "test".into(),
+        target: "it".into(),
+        ignored: false,
+        rules: Rules::default(),
     }
 }

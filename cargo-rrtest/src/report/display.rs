@@ -8,12 +8,13 @@ use rrtest_engine::record::Time;
 use rrtest_engine::schedule::surprise::Struck;
 
 use super::summary;
-use crate::attempt::events::{Attempt, Interference, Reporter, RunEvent, Started, Summary};
+use crate::attempt::events::{Attempt, Interference, Reporter, RunEvent, Slow, Started, Summary};
 use crate::attempt::needy;
 use crate::attempt::order::Ran;
-use crate::base::exit::CliError;
+use crate::base::exit::{CliError, Status};
 use crate::base::terminal::{BAD, BOLD, CAUTION, DIM, GOOD};
 use crate::base::words::{self, relative, shell_word};
+use crate::discover::libtest::Shown;
 use crate::ending::backtrace::Frames;
 use crate::ending::describe;
 use crate::ending::outcome::Outcome;
@@ -31,59 +32,94 @@ pub(crate) enum Detail {
     Verbose,
 }
 
+/// What to say, and what not.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    pub(super) detail: Detail,
+    /// Whose output is shown.
+    pub(super) shown: Shown,
+    /// Whether each test is run more than once.
+    pub(super) repeats: bool,
+}
+
 /// Writes the report.
 #[derive(Debug)]
 pub(crate) struct Display {
-    detail: Detail,
-    /// Whether each test is run more than once.
-    repeats: bool,
+    manner: Manner,
     /// To be cleared from the terminal while we write.
     bar: ProgressBar,
 }
 
 impl Display {
     /// Write around this progress bar.
-    pub(crate) fn new(detail: Detail, bar: ProgressBar) -> Self {
-        Self { detail, repeats: false, bar }
+    pub(crate) fn new(detail: Detail, shown: Shown, bar: ProgressBar) -> Self {
+        Self { manner: Manner { detail, shown, repeats: false }, bar }
     }
 }
 
 impl Reporter for Display {
     fn report(&mut self, event: &RunEvent) -> Result<(), CliError> {
         if let RunEvent::Started(started) = event {
-            self.repeats = started.attempts.is_none_or(|attempts| attempts > started.tests as u64);
+            self.manner.repeats = started.attempts.is_none_or(|attempts| attempts > started.tests as u64);
         }
         // All of an event at once, so that what others write does not come in between.
         let mut text = Vec::new();
-        let written = write(&mut text, event, self.detail, self.repeats);
+        let written = write(&mut text, event, self.manner);
+        if text.is_empty() {
+            return Ok(());
+        }
         let written = written.and_then(|()| self.bar.suspend(|| anstream::stderr().lock().write_all(&text)));
         written.map_err(|error| CliError::unwritten("cannot write to standard error", &error))
     }
 }
 
-/// Writes what there is to say of an event. `repeats` is whether each test is run more than once.
-pub(super) fn write(
-    text: &mut impl Write,
-    event: &RunEvent,
-    detail: Detail,
-    repeats: bool,
-) -> io::Result<()> {
-    let says_passed = detail == Detail::Verbose || (detail == Detail::Normal && !repeats);
+/// Writes what there is to say of an event.
+pub(super) fn write(text: &mut impl Write, event: &RunEvent, manner: Manner) -> io::Result<()> {
+    let Manner { detail, .. } = manner;
     match event {
-        RunEvent::Started(_) | RunEvent::Joined(_) | RunEvent::Interference(_) if detail == Detail::Quiet => {
+        RunEvent::NotBuilt(_) | RunEvent::Begun(_) | RunEvent::Left(_) => Ok(()),
+        RunEvent::Started(_) | RunEvent::Joined(_) | RunEvent::Interference(_) | RunEvent::Slow(_)
+            if detail == Detail::Quiet =>
+        {
             Ok(())
         }
         RunEvent::Started(started) => write_started(text, started),
         RunEvent::Joined(level) => {
             writeln!(text, "{GOOD}     Joining{GOOD:#} the attempts: --preempt {}", level.name())
         }
-        RunEvent::Attempt(attempt) if attempt.outcome == Outcome::Passed && !says_passed => Ok(()),
-        RunEvent::Attempt(attempt) if attempt.outcome == Outcome::Unsupported && attempt.repeats => Ok(()),
-        RunEvent::Attempt(attempt) => write_attempt(text, attempt, repeats),
+        RunEvent::Attempt(attempt) if says(attempt, manner) => write_attempt(text, attempt, manner),
+        RunEvent::Attempt(_) => Ok(()),
+        RunEvent::Slow(slow) => write_slow(text, slow),
         RunEvent::Interference(interference) => write_interference(text, interference),
         RunEvent::Warning(warning) => writeln!(text, "{CAUTION}warning{CAUTION:#}{BOLD}:{BOLD:#} {warning}"),
-        RunEvent::Summary(summary) => write_summary(text, summary),
+        RunEvent::Summary(summary) if detail == Detail::Quiet && !has_news(summary) => Ok(()),
+        RunEvent::Summary(summary) => write_summary(text, summary, detail),
     }
+}
+
+/// Whether there is anything to say of an attempt that has ended.
+fn says(attempt: &Attempt, manner: Manner) -> bool {
+    match attempt.outcome {
+        Outcome::Passed => match manner.detail {
+            Detail::Quiet => false,
+            Detail::Normal => !manner.repeats || manner.shown == Shown::OfAll,
+            Detail::Verbose => true,
+        },
+        Outcome::Unsupported => !attempt.repeats,
+        // The summary counts failures that are like an earlier one.
+        _ => !attempt.repeats || manner.detail == Detail::Verbose,
+    }
+}
+
+/// Whether a summary says anything but that all tests have passed.
+fn has_news(summary: &Summary) -> bool {
+    summary.passed != summary.attempts || summary.interrupted || !summary.never_ended.is_empty()
+}
+
+fn write_slow(text: &mut impl Write, slow: &Slow) -> io::Result<()> {
+    let Slow { test, number, wall } = slow;
+    write!(text, "{CAUTION}        SLOW{CAUTION:#} [> {:>6.3}s] ", wall.as_secs_f64())?;
+    writeln!(text, "{BOLD}{}{BOLD:#} {} {DIM}(attempt {number}){DIM:#}", test.binary, test.title())
 }
 
 fn write_started(text: &mut impl Write, started: &Started) -> io::Result<()> {
@@ -95,6 +131,7 @@ fn write_started(text: &mut impl Write, started: &Started) -> io::Result<()> {
     let mut how = vec![format!("{} side by side", started.slots)];
     how.extend(started.until_fail.then(|| "until one fails".to_owned()));
     how.extend(started.time.map(|time| format!("for {}", humantime::format_duration(time))));
+    how.extend(started.shard.map(|shard| format!("shard {shard}")));
     how.push(format!("seed {}", started.seed));
     writeln!(text, "{GOOD}   Recording{GOOD:#} {what}, {}", how.join(", "))
 }
@@ -112,16 +149,19 @@ fn label(outcome: Outcome) -> (&'static str, Style) {
     }
 }
 
-fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io::Result<()> {
+fn write_attempt(text: &mut impl Write, attempt: &Attempt, manner: Manner) -> io::Result<()> {
     let (label, style) = label(attempt.outcome);
     let test = &attempt.test;
     write!(text, "{style}{label:>12}{style:#} {} ", words::seconds(attempt.wall))?;
     write!(text, "{BOLD}{}{BOLD:#} {}", test.binary, test.title())?;
-    if repeats {
+    if manner.repeats {
         write!(text, " {DIM}(attempt {}){DIM:#}", attempt.number)?;
     }
     writeln!(text)?;
     if attempt.outcome == Outcome::Passed {
+        if manner.shown == Shown::OfAll {
+            write_output(text, attempt)?;
+        }
         return write_trace(text, attempt);
     }
     if attempt.repeats {
@@ -132,7 +172,9 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io:
             attempt.seed
         );
     }
-    write_output(text, attempt)?;
+    if manner.shown != Shown::AtOnce {
+        write_output(text, attempt)?;
+    }
     for line in attempt
         .ending
         .iter()
@@ -224,11 +266,19 @@ fn write_trace(text: &mut impl Write, attempt: &Attempt) -> io::Result<()> {
     Ok(())
 }
 
-fn write_summary(text: &mut impl Write, summary: &Summary) -> io::Result<()> {
+/// So many tests are named of those that never ran, unless all are asked for.
+const NAMED: usize = 20;
+
+fn write_summary(text: &mut impl Write, summary: &Summary, detail: Detail) -> io::Result<()> {
+    let hangs = || summary.never_ended.iter().filter(|never| never.attempts > 0);
+    let never_ran: Vec<_> = summary.never_ran().collect();
+    // Who has said that this is no failure reads of it all the same.
+    let starved = if summary.exit_code == Status::NeverRan as u8 { BAD } else { CAUTION };
     let style = match summary {
         Summary { failures: 1.., .. } => BAD,
-        Summary { never_ended, .. } if !never_ended.is_empty() => BAD,
+        _ if hangs().next().is_some() => BAD,
         Summary { errors: 1.., .. } | Summary { interrupted: true, .. } => CAUTION,
+        _ if !never_ran.is_empty() => starved,
         _ => GOOD,
     };
     write!(text, "{style}     Summary{style:#} {} ", words::seconds(summary.wall))?;
@@ -242,13 +292,36 @@ fn write_summary(text: &mut impl Write, summary: &Summary) -> io::Result<()> {
     if summary.errors > 0 {
         write!(text, ", {}", words::count(summary.errors, "error"))?;
     }
+    if !never_ran.is_empty() {
+        write!(text, ", {} never ran", words::count(never_ran.len() as u64, "test"))?;
+    }
     writeln!(text, "{}", if summary.interrupted { " (interrupted)" } else { "" })?;
     for test in &summary.failed {
-        writeln!(text, "{BAD}      failed{BAD:#} {test}")?;
+        // Of a single attempt there is no rate.
+        let rate = summary.rates.get(test).filter(|rate| rate.attempts > 1);
+        let rate = rate.map(|rate| format!(": {}", summary::rate(rate)));
+        writeln!(text, "{BAD}      failed{BAD:#} {test}{}", rate.unwrap_or_default())?;
     }
-    for never in &summary.never_ended {
+    for never in hangs() {
         let (what, why) = summary::never_ended(never);
         writeln!(text, "{BAD}{what:>12}{BAD:#} {}: {why}", never.test.id())?;
+    }
+    let named = if detail == Detail::Verbose { never_ran.len() } else { NAMED };
+    for never in never_ran.iter().take(named) {
+        let (what, _) = summary::never_ended(never);
+        writeln!(text, "{starved}{what:>12}{starved:#} {}", never.test.id())?;
+    }
+    if never_ran.len() > named {
+        let more = never_ran.len() - named;
+        writeln!(
+            text,
+            "             and {more} more, which --verbose, --message-format json and --junit name"
+        )?;
+    }
+    for slow in &summary.running {
+        let Slow { test, number, wall } = slow;
+        let wall = wall.as_secs_f64();
+        writeln!(text, "{CAUTION}     running{CAUTION:#} {} (attempt {number}, for {wall:.3}s)", test.id())?;
     }
     for explored in &summary.explored {
         let style = if explored.complete { GOOD } else { CAUTION };
@@ -258,6 +331,13 @@ fn write_summary(text: &mut impl Write, summary: &Summary) -> io::Result<()> {
             "{style}    Explored{style:#} {}: {}",
             explored.test,
             summary::explored(explored, fails)
+        )?;
+    }
+    if summary.exit_code == Status::NeverRan as u8 {
+        writeln!(
+            text,
+            "{BAD}error{BAD:#}{BOLD}:{BOLD:#} some tests never ran: the time was up before their turn came\n  give them more \
+             time, divide them (--partition), or accept that (--never-ran warn)"
         )?;
     }
     Ok(())

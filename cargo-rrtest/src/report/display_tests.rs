@@ -6,7 +6,12 @@ use crate::attempt::events::samples::attempt;
 
 fn written(attempt: &Attempt) -> String {
     let mut text = Vec::new();
-    write_attempt(&mut text, attempt, true).expect("memory");
+    write_attempt(
+        &mut text,
+        attempt,
+        Manner { detail: Detail::Verbose, shown: Shown::OfFailures, repeats: true },
+    )
+    .expect("memory");
     anstream::adapter::strip_bytes(&text).into_vec().try_into().expect("text")
 }
 

@@ -7,7 +7,9 @@ use std::path::Path;
 use rrtest_engine::ending::Ending;
 use serde::Serialize;
 
-use crate::attempt::events::{Attempt, Explored, Interference, Reporter, RunEvent, Summary};
+use crate::attempt::events::{
+    Attempt, Explored, Interference, NeverEnded, NotBuilt, Rate, Reporter, RunEvent, Summary,
+};
 use crate::attempt::order::Ran;
 use crate::base::exit::CliError;
 use crate::ending::outcome::Outcome;
@@ -36,9 +38,29 @@ impl<W: Write> Json<W> {
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Line<'a> {
+    #[serde(rename = "not_built")]
+    NotBuilt(NotBuiltLine<'a>),
     Attempt(Box<AttemptLine<'a>>),
     Interference(InterferenceLine<'a>),
     Summary(SummaryLine<'a>),
+}
+
+#[derive(Serialize)]
+struct NotBuiltLine<'a> {
+    /// Whether the code is at fault, or there was no time for it.
+    reason: &'static str,
+    message: &'a str,
+    exit_code: u8,
+}
+
+/// How often a test failed.
+#[derive(Serialize)]
+struct RateLine<'a> {
+    test: &'a str,
+    attempts: u64,
+    failed: u64,
+    /// Failures that are not like an earlier one.
+    distinct: u64,
 }
 
 #[derive(Serialize)]
@@ -107,9 +129,16 @@ struct SummaryLine<'a> {
     attempts: u64,
     tests: usize,
     failed: &'a [String],
-    /// Only where the time was over before.
+    /// Of those.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rates: Vec<RateLine<'a>>,
+    /// Tests whose attempts had not ended when the time was over.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     never_ended: Vec<String>,
+    /// Tests that had no attempt by then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    never_ran: Vec<String>,
+    exit_code: u8,
     wall_ms: f64,
     /// Where all schedules were to be gone through.
     #[serde(skip_serializing_if = "<[Explored]>::is_empty")]
@@ -179,11 +208,27 @@ impl<'a> From<&'a Summary> for SummaryLine<'a> {
             attempts: summary.attempts,
             tests: summary.tests,
             failed: &summary.failed,
-            never_ended: summary.never_ended.iter().map(|never| never.test.id()).collect(),
+            rates: summary
+                .failed
+                .iter()
+                .filter_map(|test| Some(rate(test, summary.rates.get(test)?)))
+                .collect(),
+            never_ended: summary.never_ended.iter().filter(|never| never.attempts > 0).map(id).collect(),
+            never_ran: summary.never_ran().map(id).collect(),
+            exit_code: summary.exit_code,
             explored: &summary.explored,
             wall_ms: milliseconds(summary.wall),
         }
     }
+}
+
+fn id(never: &NeverEnded) -> String {
+    never.test.id()
+}
+
+fn rate<'a>(test: &'a str, rate: &Rate) -> RateLine<'a> {
+    let Rate { attempts, failures, distinct } = *rate;
+    RateLine { test, attempts, failed: failures, distinct }
 }
 
 /// Milliseconds, to the microsecond.
@@ -197,7 +242,12 @@ impl<W: Write> Reporter for Json<W> {
             RunEvent::Interference(interference) => Line::Interference(interference.into()),
             RunEvent::Attempt(attempt) => Line::Attempt(Box::new(attempt.as_ref().into())),
             RunEvent::Summary(summary) => Line::Summary(summary.into()),
-            RunEvent::Started(_) | RunEvent::Joined(_) | RunEvent::Warning(_) => return Ok(()),
+            RunEvent::NotBuilt(NotBuilt { too_late, message, exit_code }) => Line::NotBuilt(NotBuiltLine {
+                reason: if *too_late { "deadline" } else { "failed" },
+                message,
+                exit_code: *exit_code,
+            }),
+            _ => return Ok(()),
         };
         serde_json::to_writer(&mut self.out, &line)
             .map_err(std::io::Error::from)
@@ -210,7 +260,6 @@ impl<W: Write> Reporter for Json<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attempt::events::NeverEnded;
     use crate::attempt::events::samples::attempt;
     use crate::attempt::start::Start;
 

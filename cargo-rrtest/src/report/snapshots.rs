@@ -12,27 +12,36 @@ use rrtest_engine::strike::{Doing, Strike, Thread};
 use rrtest_engine::task::TaskId;
 use rrtest_engine::trace::event::Stream;
 
-use super::display::{self, Detail};
+use super::display::{self, Detail, Manner};
 use super::json::Json;
 use super::junit::JUnit;
 use crate::attempt::events::samples::{attempt, written};
 use crate::attempt::events::{
-    Attempt, Explored, Interference, Kept, NeverEnded, Reporter, RunEvent, Started, Summary,
+    Attempt, Explored, Interference, Kept, NeverEnded, NotBuilt, Rate, Reporter, RunEvent, Slow, Started,
+    Summary,
 };
 use crate::attempt::order::{Order, Ran};
 use crate::attempt::seed::Seed;
 use crate::build::instrument::Level;
+use crate::discover::libtest::Shown;
+use crate::discover::partition::Part;
 use crate::discover::test::{self, Test};
 use crate::ending::describe;
 use crate::ending::outcome::Outcome;
 
 /// What a person reads of these events, where tests are run more than once.
 fn human(events: &[RunEvent]) -> String {
+    let text = colored(events, Detail::Normal, Shown::OfFailures);
+    anstream::adapter::strip_str(&text).to_string()
+}
+
+/// The same with colours, to this detail.
+fn colored(events: &[RunEvent], detail: Detail, shown: Shown) -> String {
     let mut text = Vec::new();
     for event in events {
-        display::write(&mut text, event, Detail::Normal, true).expect("memory");
+        display::write(&mut text, event, Manner { detail, shown, repeats: true }).expect("memory");
     }
-    anstream::adapter::strip_bytes(&text).into_vec().try_into().expect("text")
+    text.try_into().expect("text")
 }
 
 fn of_attempt(attempt: Attempt) -> RunEvent {
@@ -130,6 +139,7 @@ fn started() -> Started {
         attempts: None,
         time: None,
         until_fail: false,
+        shard: None,
     }
 }
 
@@ -169,7 +179,10 @@ fn a_failure() {
 fn a_failure_that_has_been_seen_before() {
     let repeats = || Attempt { repeats: true, trace: None, number: 4, ..attempt() };
     let unkept = Attempt { message: Some("no space".into()), ..repeats() };
-    assert_snapshot!(human(&[of_attempt(repeats()), of_attempt(unkept)]));
+    let events = [repeats(), unkept].map(of_attempt);
+    assert_eq!(human(&events), "", "it is counted");
+    let told = colored(&events, Detail::Verbose, Shown::OfFailures);
+    assert_snapshot!(anstream::adapter::strip_str(&told).to_string());
 }
 
 #[test]
@@ -316,8 +329,14 @@ fn summaries() {
         complete,
         at_once,
     };
-    let failed =
-        Summary { passed: 118, failures: 2, failed: vec!["p::it t".into(), "p::it u".into()], ..summary() };
+    let rate = |attempts, failures, distinct| Rate { attempts, failures, distinct };
+    let failed = Summary {
+        passed: 86,
+        failures: 34,
+        failed: vec!["p::it t".into(), "p::it u".into()],
+        rates: [("p::it t".into(), rate(61, 33, 2)), ("p::it u".into(), rate(10, 1, 1))].into(),
+        ..summary()
+    };
     let ours = Summary { passed: 118, errors: 2, interrupted: true, ..summary() };
     let never = Summary { never_ended: vec![never_ended(1), never_ended(0)], ..summary() };
     let systematic = Summary {
@@ -329,12 +348,65 @@ fn summaries() {
     assert_snapshot!(human(&all.map(RunEvent::Summary)));
 }
 
+#[test]
+fn tests_that_never_ran() {
+    let never = |count: usize| (0..count).map(|_| never_ended(0)).collect();
+    let run =
+        |exit_code, count| Summary { never_ended: never(count), exit_code, tests: count + 4, ..summary() };
+    assert_snapshot!(human(&[run(0, 2), run(5, 22)].map(RunEvent::Summary)));
+}
+
+#[test]
+fn what_takes_long_and_what_was_interrupted() {
+    let slow =
+        |number, seconds| Slow { test: Arc::new(test::sample()), number, wall: Duration::from_secs(seconds) };
+    let summary = Summary { interrupted: true, running: vec![slow(7, 40), slow(8, 2)], ..summary() };
+    assert_snapshot!(human(&[
+        RunEvent::Slow(slow(7, 15)),
+        RunEvent::Slow(slow(7, 120)),
+        RunEvent::Summary(summary)
+    ]));
+}
+
+#[test]
+fn colours() {
+    let failed = Summary { failures: 1, passed: 119, failed: vec!["p::it t".into()], ..summary() };
+    let events = [
+        RunEvent::Started(Started { shard: Some(Part { number: 2, of: 4 }), ..started() }),
+        of_attempt(attempt()),
+        RunEvent::Warning("something".into()),
+        RunEvent::Summary(failed),
+    ];
+    assert_snapshot!(colored(&events, Detail::Normal, Shown::OfFailures).replace('\u{1b}', "^"));
+}
+
+#[test]
+fn output_of_tests_that_pass_is_shown_where_it_is_asked_for() {
+    let passed = || of_attempt(Attempt { outcome: Outcome::Passed, trace: None, ..attempt() });
+    let told = colored(&[passed()], Detail::Normal, Shown::OfAll);
+    assert!(told.contains("PASS") && told.contains("    one\n    two\n"), "{told}");
+    assert_eq!(human(&[passed()]), "");
+}
+
+#[test]
+fn quiet_is_quiet_unless_something_fails() {
+    let quiet = |events: &[RunEvent]| {
+        anstream::adapter::strip_str(&colored(events, Detail::Quiet, Shown::OfFailures)).to_string()
+    };
+    let passed = of_attempt(Attempt { outcome: Outcome::Passed, trace: None, ..attempt() });
+    assert_eq!(quiet(&[RunEvent::Started(started()), passed, RunEvent::Summary(summary())]), "");
+    let failed = Summary { failures: 1, passed: 119, failed: vec!["p::it t".into()], ..summary() };
+    let told = quiet(&[of_attempt(attempt()), RunEvent::Summary(failed)]);
+    assert!(told.contains("FAIL") && told.contains("Summary"), "{told}");
+}
+
 /// Programs read this: names and order are a promise.
 #[test]
 fn json() {
     let mut json = Json::new(Vec::new());
     let fell_back = crate::attempt::start::Start::FellBack("it has files open".into());
     for event in [
+        RunEvent::NotBuilt(NotBuilt { too_late: false, message: "no".into(), exit_code: 101 }),
         RunEvent::Started(started()),
         of_attempt(attempt()),
         of_attempt(Attempt {
@@ -347,8 +419,13 @@ fn json() {
         of_attempt(together()),
         RunEvent::Interference(interference(true)),
         RunEvent::Interference(interference(false)),
-        RunEvent::Summary(Summary { failures: 1, failed: vec!["p::it t".into()], ..summary() }),
-        RunEvent::Summary(Summary { never_ended: vec![never_ended(1)], ..summary() }),
+        RunEvent::Summary(Summary {
+            failures: 1,
+            failed: vec!["p::it t".into()],
+            rates: [("p::it t".into(), Rate { attempts: 61, failures: 33, distinct: 2 })].into(),
+            ..summary()
+        }),
+        RunEvent::Summary(Summary { never_ended: vec![never_ended(1), never_ended(0)], ..summary() }),
     ] {
         json.report(&event).expect("memory");
     }

@@ -1,6 +1,6 @@
 //! What a summary says of single tests, in words.
 
-use crate::attempt::events::{Explored, NeverEnded};
+use crate::attempt::events::{Explored, NeverEnded, Rate};
 use crate::base::words::count;
 
 /// What is said of a test of which nothing is known: in short, and why.
@@ -16,6 +16,13 @@ pub(crate) fn never_ended(never: &NeverEnded) -> (&'static str, String) {
             ),
         ),
     }
+}
+
+/// How often a test has failed.
+pub(crate) fn rate(rate: &Rate) -> String {
+    let Rate { attempts, failures, distinct } = rate;
+    let text = format!("{failures} of {}", count(*attempts, "attempt"));
+    if *distinct > 1 { format!("{text}, {distinct} different failures") } else { text }
 }
 
 /// How far the schedules of a test have been gone through, and whether one fails.

@@ -1,0 +1,53 @@
+//! Keeps a store of traces within its limit.
+
+use std::io::Write;
+
+use super::pack;
+use crate::base::exit::CliError;
+use crate::base::terminal::{CAUTION, GOOD};
+use crate::base::words::{count, size};
+use crate::store::limit;
+use crate::store::traces::Store;
+
+/// Delete the oldest traces of a store that has more bytes than `limit`, except the newest of each test and those that somebody is
+/// replaying. What others need of them is written into those first.
+///
+/// What has been found does not depend on that: if it cannot be done, the user is told, and no more.
+pub(crate) fn prune(store: &Store, limit: u64, quiet: bool) {
+    if store.dir.is_dir()
+        && let Err(CliError { message: Some(message), .. }) = delete_oldest(store, limit, quiet)
+    {
+        anstream::eprintln!("{CAUTION}warning{CAUTION:#}: old traces stay: {message}");
+    }
+}
+
+fn delete_oldest(store: &Store, limit: u64, quiet: bool) -> Result<(), CliError> {
+    let entries = store.entries()?;
+    let gone: Vec<_> = limit::too_many(&entries, limit).iter().map(|entry| entry.path.clone()).collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    pack::without(store.entries()?, &gone)?;
+    let (mut deleted, mut bytes) = (0, 0);
+    for path in gone {
+        let length = path.metadata().map_or(0, |metadata| metadata.len());
+        match limit::delete(&path) {
+            Ok(true) => (deleted, bytes) = (deleted + 1, bytes + length),
+            Ok(false) => {}
+            // Another run may have thought the same.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(CliError::os(format!("cannot delete {}", path.display()), &error)),
+        }
+    }
+    if deleted > 0 && !quiet {
+        // Nothing can be done if standard error is closed.
+        let _written = writeln!(
+            anstream::stderr(),
+            "{GOOD}     Deleted{GOOD:#} the oldest {} ({}), as all had more than --trace-limit ({})",
+            count(deleted, "trace"),
+            size(bytes),
+            size(limit)
+        );
+    }
+    Ok(())
+}

@@ -22,11 +22,12 @@ use rrtest_engine::trace::event::{Event, FileId, FileRange};
 use rrtest_engine::trace::file::unnamed::Unnamed;
 use rrtest_engine::trace::file::writer::{self, Head};
 use rrtest_engine::trace::log::Log;
-use rrtest_engine::trace::{FORMAT, Source, Trace};
+use rrtest_engine::trace::{FORMAT, Source, Trace, TraceError};
 
 use crate::altered::{Outcome, guarded};
 use crate::common::{GO_ON, core};
 use crate::forged::{Forged, scramble};
+use crate::golden::attached;
 use crate::{fields, fuzz, heap};
 
 /// How many alterations of each trace are tried.
@@ -122,11 +123,16 @@ fn alteration(random: &mut Xoshiro256PlusPlus, golden: &Golden, other: &Golden) 
     }
 }
 
-/// Reads, describes and replays a trace.
-fn try_all(bytes: &[u8]) -> Outcome {
+/// Opens a trace of these bytes.
+fn open(bytes: &[u8]) -> Result<Trace, TraceError> {
     let mut file = File::from(memfd_create(c"trace", MFdFlags::empty()).expect("a file"));
     file.write_all(bytes).expect("a file that can be written");
-    let trace = match Trace::from_file(file, Path::new("altered")) {
+    Trace::from_file(file, Path::new("altered"))
+}
+
+/// Reads, describes and replays a trace.
+fn try_all(bytes: &[u8]) -> Outcome {
+    let trace = match open(bytes) {
         Ok(trace) => trace,
         Err(error) => return Outcome::Damaged(error.to_string()),
     };
@@ -135,7 +141,9 @@ fn try_all(bytes: &[u8]) -> Outcome {
         trace.events().map_while(Result::ok).map(|event| event.describe(names).to_string().len()).sum();
     let read = Disclosed::of(&trace).map_or(0, |disclosed| disclosed.read.iter().len());
     let files: u64 = trace.files().fold((words + read) as u64, |sum, file| sum.saturating_add(file.stored));
-    std::hint::black_box(files);
+    // What cannot be read is refused here as well.
+    let attached = attached(&trace).map_or(0, |contents| contents.len() as u64);
+    std::hint::black_box(files.saturating_add(attached));
     let options =
         Options { core: core(), stop: &GO_ON, patience: PATIENCE, watch: &[], output: &mut |_, _| {} };
     match replay::replay(&trace, options) {
@@ -215,4 +223,9 @@ fn few_bytes_do_not_become_many() {
         let outcome = guarded(says, || try_all(&forged.bytes()));
         assert!(matches!(&outcome, Outcome::Damaged(text) if text.contains(says)), "{outcome:?}");
     }
+    let mut large = sound.clone();
+    large.index.attached.first_mut().expect("a file").size = 5 << 30;
+    let trace = open(&large.bytes()).expect("a trace");
+    let error = attached(&trace).expect_err("more than can be").to_string();
+    assert!(error.contains("it is larger than can be"), "{error}");
 }

@@ -4,14 +4,16 @@
 //! version's format.
 
 use std::fs;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rrtest_engine::attach::{Wanted, attach};
 use rrtest_engine::keep::keep;
 use rrtest_engine::output::Output;
 use rrtest_engine::replay::{self, Options};
 use rrtest_engine::schedule::StrategyName;
-use rrtest_engine::trace::{FORMAT, OLDEST, Trace};
+use rrtest_engine::trace::{FORMAT, OLDEST, Trace, TraceError};
 use serde_json::json;
 
 use crate::common::{GO_ON, core};
@@ -28,6 +30,9 @@ const PROGRAMS: &[(&str, StrategyName)] = &[
     ("executes", StrategyName::Fair),
     ("signals", StrategyName::Walk),
 ];
+
+/// What is attached to each, since format 11.
+const ATTACHED: &[u8] = b"int main(void) { return 0; }\n";
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("tests").join("golden")
@@ -48,6 +53,24 @@ fn make(name: &'static str, strategy: StrategyName, folder: &Path) {
     let info = json!({ "output": text(&recording.output) });
     let kept = keep(&recording, &path, &info, core(), &GO_ON).expect("a trace");
     assert!(kept.divergence.is_none(), "{name}: {:?}", kept.divergence);
+    let directory = tempfile::tempdir().expect("a directory");
+    let source = directory.path().join("attached.c");
+    fs::write(&source, ATTACHED).expect("a file");
+    let left_out = attach(&path, &Wanted { files: &[source], ..Wanted::default() }, &[]).expect("a trace");
+    assert!(left_out.is_empty());
+}
+
+/// What is attached to a trace, one file after the other.
+pub(crate) fn attached(trace: &Trace) -> Result<Vec<u8>, TraceError> {
+    let mut all = tempfile::tempfile().expect("a file");
+    let mut contents = Vec::new();
+    for file in trace.attached() {
+        all.set_len(0).expect("an empty file");
+        trace.extract(file.path, &all)?;
+        all.rewind().expect("its beginning");
+        all.read_to_end(&mut contents).expect("its contents");
+    }
+    Ok(contents)
 }
 
 fn check(path: &Path) {
@@ -65,6 +88,8 @@ fn check(path: &Path) {
     let replayed = replay::replay(&trace, options).unwrap_or_else(|error| panic!("{name}: {error}"));
     assert_eq!((&replayed.ending, replayed.stats), (trace.ending(), trace.stats()), "{name}");
     assert_eq!(json!(text(&output)), trace.info()["output"], "{name}");
+    let contents = attached(&trace).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(contents, if trace.format() < 11 { b"" } else { ATTACHED }, "{name}");
 }
 
 /// What is in a folder.

@@ -20,10 +20,8 @@ use super::writer::{Known, Part, Writer, Written};
 use super::{Trace, file_blocks};
 use crate::trace::{BLOCK, TraceError};
 
-/// What is attached expands to at most so many bytes, and so many for each of the trace's: debug information
-/// compresses to a fifth. A crafted trace must not fill a disk.
-const LIMIT: u64 = 256 << 20;
-const RATIO: u64 = 64;
+/// An attached file has at most so many bytes: a crafted trace, whose few blocks may expand to many, must not fill a disk.
+const LIMIT: u64 = 4 << 30;
 
 /// A file to attach.
 #[derive(Debug)]
@@ -155,8 +153,7 @@ impl Trace {
         let Some(file) = self.index().attached.iter().find(|file| Path::new(&file.path) == path) else {
             return Err(damaged(here, "index", &format!("{} is not attached", path.display())));
         };
-        let most = LIMIT.saturating_add(RATIO.saturating_mul(self.file_blocks().len()));
-        if file.size > most {
+        if file.size > LIMIT {
             return Err(damaged(here, &format!("size of `{}`", path.display()), "it is larger than can be"));
         }
         for number in 0..file.size.div_ceil(BLOCK) {

@@ -19,7 +19,7 @@ use super::seed::Seed;
 use super::start::Start;
 use crate::base::exit::CliError;
 use crate::build::instrument::Level;
-use crate::discover::test::Test;
+use crate::discover::test::{Test, TestId};
 use crate::ending::outcome::Outcome;
 
 /// What happens in a run.
@@ -44,6 +44,10 @@ pub(crate) enum RunEvent {
 pub(crate) struct Started {
     /// Tests to run; binaries, if each has its tests together.
     pub(crate) tests: usize,
+    /// Which these are.
+    pub(crate) which: Vec<TestId>,
+    /// Those marked `#[ignore]` that are left out for that.
+    pub(crate) ignored: Vec<TestId>,
     /// Whether they have.
     pub(crate) together: bool,
     /// Binaries they are in.
@@ -107,8 +111,10 @@ pub(crate) struct Attempt {
     pub(crate) start: Start,
     /// Where its trace is kept.
     pub(crate) trace: Option<Kept>,
-    /// Whether an earlier failure with a trace was the same.
-    pub(crate) repeats: bool,
+    /// Which earlier attempt at the test, with a trace, failed in the same way.
+    pub(crate) repeats: Option<u64>,
+    /// What led to the failure, line by line, as far as that has been found out.
+    pub(crate) explanation: Option<String>,
     /// What went wrong, for the outcomes that are ours.
     pub(crate) message: Option<String>,
 }
@@ -144,7 +150,7 @@ pub(crate) struct Kept {
 }
 
 /// The end of a run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Summary {
     /// Attempts that ended.
     pub(crate) attempts: u64,
@@ -256,6 +262,22 @@ pub(crate) mod samples {
         output
     }
 
+    /// The beginning of a run of these tests.
+    pub(crate) fn started(which: Vec<TestId>, ignored: Vec<TestId>) -> Started {
+        Started {
+            tests: which.len(),
+            which,
+            ignored,
+            together: false,
+            binaries: 2,
+            slots: 8,
+            seed: Seed(0xabc),
+            attempts: None,
+            time: None,
+            until_fail: false,
+        }
+    }
+
     /// A failed attempt, kept and verified.
     pub(crate) fn attempt() -> Attempt {
         Attempt {
@@ -281,7 +303,8 @@ pub(crate) mod samples {
             effort: Effort { computed: Duration::from_millis(4), idled: Duration::ZERO },
             start: Start::Forked,
             trace: Some(Kept { path: "/traces/p-it-t-abc.rrtrace".into(), verified: true, by_name: true }),
-            repeats: false,
+            repeats: None,
+            explanation: None,
             message: None,
         }
     }

@@ -51,6 +51,7 @@ pub(crate) fn run(options: &Exec) -> Result<u8, CliError> {
         program,
         harness: false,
         mates: Arc::default(),
+        source: Path::new("").into(),
     };
     let store = Store::find(options.recording.trace_dir.as_deref(), &Selection::default())?;
     let strategies = options.strategies();

@@ -26,6 +26,9 @@ use crate::campaign::dispatch;
 use crate::discover::find::{Discovered, Grouping};
 use crate::discover::libtest::Filter;
 use crate::report::display::{Detail, Display};
+use crate::report::github::command::Guard;
+use crate::report::github::runner::Runner;
+use crate::report::github::{GitHub, Sources};
 use crate::report::json::Json;
 use crate::report::junit::JUnit;
 use crate::report::progress::Progress;
@@ -66,7 +69,7 @@ pub(crate) fn run(options: &Run, color: Option<ColorChoice>) -> Result<Status, C
     if let Some(runner) = runner_of_user(&config, &target) {
         warnings.push(format!("the target runner {runner} is ignored: the recorder starts the tests"));
     }
-    let mut reporters = reporters(options);
+    let mut reporters = reporters(options, &project);
     for warning in warnings {
         tell(&mut reporters, &RunEvent::Warning(warning))?;
     }
@@ -143,7 +146,7 @@ impl Hunt<'_> {
         if options.no_run {
             return Ok(Status::Success);
         }
-        let Discovered { tests, warnings } = built.tests(project, self.filter, self.grouping)?;
+        let Discovered { tests, ignored, warnings } = built.tests(project, self.filter, self.grouping)?;
         warnings.into_iter().try_for_each(|warning| tell(reporters, &RunEvent::Warning(warning)))?;
         if tests.is_empty() {
             return Err(CliError::new(
@@ -182,7 +185,7 @@ impl Hunt<'_> {
         let other = beside.zip(make.as_ref()).map(|(beside, make)| {
             (beside.build.level, beside.soon().map_or(Other::Coming(make), Other::Ready))
         });
-        let subject = Subject { tests, level: self.build.level, other };
+        let subject = Subject { tests, ignored, level: self.build.level, other };
         let summary = dispatch::run(subject, schedule, &setting, cores, interrupt, reporters)?;
         let status = status(&summary);
         match tell(reporters, &RunEvent::Summary(summary)) {
@@ -241,7 +244,7 @@ fn schedule(options: &Run) -> Agenda {
     }
 }
 
-fn reporters(options: &Run) -> Vec<Box<dyn Reporter>> {
+fn reporters(options: &Run, project: &Project) -> Vec<Box<dyn Reporter>> {
     let json = options.message_format == MessageFormat::Json;
     let detail = match (options.quiet || json, options.verbose) {
         (true, 0) => Detail::Quiet,
@@ -249,13 +252,20 @@ fn reporters(options: &Run) -> Vec<Box<dyn Reporter>> {
         _ => Detail::Verbose,
     };
     let progress = Progress::new(!options.quiet);
-    let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(Display::new(detail, progress.bar()))];
+    let runner = Runner::of_environment();
+    let guard = runner.as_ref().map(|_| Guard::new());
+    let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(Display::new(detail, progress.bar(), guard))];
     reporters.push(Box::new(progress));
     if json {
         reporters.push(Box::new(Json::new(std::io::stdout())));
     }
     if let Some(path) = &options.junit {
         reporters.push(Box::new(JUnit::new(path)));
+    }
+    if let Some(runner) = runner.filter(|_| !json) {
+        let sources =
+            Sources::new(runner.workspace.as_deref(), project.metadata.workspace_root.as_std_path());
+        reporters.push(Box::new(GitHub::new(runner, sources)));
     }
     reporters
 }

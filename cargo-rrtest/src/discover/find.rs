@@ -13,7 +13,7 @@ use super::libtest::{Filter, threads};
 use super::listing::Listing;
 use super::runner::Capture;
 use super::secrets;
-use super::test::Test;
+use super::test::{Test, TestId};
 use crate::base::exit::{CliError, Status};
 
 /// How tests are put into processes.
@@ -30,6 +30,8 @@ pub(crate) struct Grouping<'a> {
 pub(crate) struct Discovered {
     /// The tests, in cargo's order.
     pub(crate) tests: Vec<Test>,
+    /// Those marked `#[ignore]` that were not asked for, but for that.
+    pub(crate) ignored: Vec<TestId>,
     /// What the user should know of how they were found.
     pub(crate) warnings: Vec<String>,
 }
@@ -74,6 +76,7 @@ impl Discovered {
     ) {
         let target = &artifact.target;
         let binary = binary_id(package, &target.name, target.kind.first());
+        let source: Arc<Path> = target.src_path.as_std_path().into();
         let nobody: Arc<[String]> = Arc::default();
         let test = |name: Option<&str>, args: Vec<OsString>, harness, mates: &Arc<[String]>| Test {
             package: package.to_owned(),
@@ -82,6 +85,7 @@ impl Discovered {
             program: Program { args, ..capture.program.clone() },
             harness,
             mates: Arc::clone(mates),
+            source: Arc::clone(&source),
         };
         let together = || {
             let args: Vec<_> = grouping.args.iter().map(OsString::from).collect();
@@ -95,6 +99,13 @@ impl Discovered {
             Listing::Tests { tests, noise } if !(own_harness && tests.is_empty()) => {
                 self.warnings.extend(noise.as_ref().map(|line| noisy(&binary, line)));
                 let accepted = || tests.iter().filter(|(name, ignored)| filter.accepts(name, *ignored));
+                let ignored =
+                    tests.iter().filter(|(name, ignored)| *ignored && filter.leaves_out_as_ignored(name));
+                self.ignored.extend(ignored.map(|(name, _)| TestId {
+                    package: package.to_owned(),
+                    binary: binary.clone(),
+                    name: Some(name.clone()),
+                }));
                 if !grouping.together {
                     let mates =
                         tests.iter().filter(|(_, ignored)| !ignored).map(|(name, _)| name.clone()).collect();

@@ -1,5 +1,6 @@
 //! What attempts are made at: a test of a binary, or all of them together.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rrtest_engine::program::Program;
@@ -20,7 +21,30 @@ pub(crate) struct Test {
     pub(crate) harness: bool,
     /// The names of the tests that run in a process for all tests of its binary, as far as they are known.
     pub(crate) mates: Arc<[String]>,
+    /// The root source file of its binary; empty if nobody knows.
+    pub(crate) source: Arc<Path>,
 }
+
+/// Which test it is, without how to run it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TestId {
+    /// The package it belongs to.
+    pub(crate) package: String,
+    /// The binary it is in.
+    pub(crate) binary: String,
+    /// Its name in that binary; none for the binary's tests together.
+    pub(crate) name: Option<String>,
+}
+
+impl TestId {
+    /// The name for people, in a place that names the binary.
+    pub(crate) fn title(&self) -> &str {
+        self.name.as_deref().unwrap_or(TOGETHER)
+    }
+}
+
+/// What the tests of a binary together are called where a test has its name.
+const TOGETHER: &str = "together";
 
 impl Test {
     /// The name that is unique in a workspace: binary and test.
@@ -33,7 +57,12 @@ impl Test {
 
     /// The name for people, in a place that names the binary.
     pub(crate) fn title(&self) -> &str {
-        self.name.as_deref().unwrap_or("together")
+        self.name.as_deref().unwrap_or(TOGETHER)
+    }
+
+    /// Which test it is.
+    pub(crate) fn which(&self) -> TestId {
+        TestId { package: self.package.clone(), binary: self.binary.clone(), name: self.name.clone() }
     }
 
     /// Whether it is all tests of a binary.
@@ -52,5 +81,6 @@ pub(crate) fn sample() -> Test {
         program: Program { path: "/t".into(), args: vec![], env: vec![], cwd: "/".into() },
         harness: true,
         mates: Arc::default(),
+        source: Path::new("").into(),
     }
 }

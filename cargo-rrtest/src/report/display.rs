@@ -7,6 +7,7 @@ use indicatif::ProgressBar;
 use rrtest_engine::record::Time;
 use rrtest_engine::schedule::surprise::Struck;
 
+use super::github::command::Guard;
 use super::summary;
 use crate::attempt::events::{Attempt, Interference, Reporter, RunEvent, Started, Summary};
 use crate::attempt::needy;
@@ -39,12 +40,14 @@ pub(crate) struct Display {
     repeats: bool,
     /// To be cleared from the terminal while we write.
     bar: ProgressBar,
+    /// Around what tests have written, where the runner of a CI system would take some of it for a command.
+    guard: Option<Guard>,
 }
 
 impl Display {
     /// Write around this progress bar.
-    pub(crate) fn new(detail: Detail, bar: ProgressBar) -> Self {
-        Self { detail, repeats: false, bar }
+    pub(crate) fn new(detail: Detail, bar: ProgressBar, guard: Option<Guard>) -> Self {
+        Self { detail, repeats: false, bar, guard }
     }
 }
 
@@ -56,8 +59,22 @@ impl Reporter for Display {
         // All of an event at once, so that what others write does not come in between.
         let mut text = Vec::new();
         let written = write(&mut text, event, self.detail, self.repeats);
+        if let Some(guard) = self.guard.as_ref().filter(|_| tells_of_output(event) && !text.is_empty()) {
+            guard.enclose(&mut text);
+        }
         let written = written.and_then(|()| self.bar.suspend(|| anstream::stderr().lock().write_all(&text)));
         written.map_err(|error| CliError::unwritten("cannot write to standard error", &error))
+    }
+}
+
+/// Whether what is said of an event may have parts that a test has written.
+fn tells_of_output(event: &RunEvent) -> bool {
+    match event {
+        RunEvent::Attempt(attempt) => attempt.outcome != Outcome::Passed,
+        RunEvent::Warning(_) => true,
+        RunEvent::Started(_) | RunEvent::Joined(_) | RunEvent::Interference(_) | RunEvent::Summary(_) => {
+            false
+        }
     }
 }
 
@@ -78,7 +95,11 @@ pub(super) fn write(
             writeln!(text, "{GOOD}     Joining{GOOD:#} the attempts: --preempt {}", level.name())
         }
         RunEvent::Attempt(attempt) if attempt.outcome == Outcome::Passed && !says_passed => Ok(()),
-        RunEvent::Attempt(attempt) if attempt.outcome == Outcome::Unsupported && attempt.repeats => Ok(()),
+        RunEvent::Attempt(attempt)
+            if attempt.outcome == Outcome::Unsupported && attempt.repeats.is_some() =>
+        {
+            Ok(())
+        }
         RunEvent::Attempt(attempt) => write_attempt(text, attempt, repeats),
         RunEvent::Interference(interference) => write_interference(text, interference),
         RunEvent::Warning(warning) => writeln!(text, "{CAUTION}warning{CAUTION:#}{BOLD}:{BOLD:#} {warning}"),
@@ -124,11 +145,11 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io:
     if attempt.outcome == Outcome::Passed {
         return write_trace(text, attempt);
     }
-    if attempt.repeats {
+    if let Some(first) = attempt.repeats {
         let trace = if attempt.message.is_none() { "is kept" } else { "cannot be kept either" };
         return writeln!(
             text,
-            "             the same failure as in another attempt, whose trace {trace} (seed {})",
+            "             the same failure as in attempt {first}, whose trace {trace} (seed {})",
             attempt.seed
         );
     }

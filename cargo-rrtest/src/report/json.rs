@@ -101,7 +101,7 @@ struct AttemptLine<'a> {
     /// Which attempt at the same test failed in the same way before.
     #[serde(skip_serializing_if = "Option::is_none")]
     repeats: Option<u64>,
-    /// Only where it did not pass, and repeats no other.
+    /// Only where it wrote something, did not pass, and repeats no other.
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<Excerpt>,
     /// Only where it has been found out what led to the failure.
@@ -208,7 +208,8 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
 /// The two ends of what an attempt wrote that did not pass. One that repeats another wrote much the same.
 fn output(attempt: &Attempt) -> Option<Excerpt> {
     let told = attempt.outcome != Outcome::Passed && attempt.repeats.is_none();
-    told.then(|| Excerpt::of(&output::both(&attempt.output), OUTPUT.0, OUTPUT.1))
+    let excerpt = told.then(|| Excerpt::of(&output::both(&attempt.output), OUTPUT.0, OUTPUT.1));
+    excerpt.filter(|excerpt| !excerpt.head.is_empty())
 }
 
 impl From<Panic> for PanicField {

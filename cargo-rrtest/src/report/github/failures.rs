@@ -51,7 +51,7 @@ impl Failure {
         Self {
             test: attempt.test.which(),
             what: attempt.outcome.name(),
-            message: lines.collect::<Vec<_>>().join("\n"),
+            message: anstream::adapter::strip_str(&lines.collect::<Vec<_>>().join("\n")).to_string(),
             explanation: attempt.explanation.clone(),
             place: sources.of(attempt),
             attempt: Some(attempt.number),

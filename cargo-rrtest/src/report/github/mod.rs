@@ -62,8 +62,8 @@ impl GitHub {
 
     fn annotation(&self, failure: &Failure) -> String {
         let mut message = failure.message.clone();
-        if let Some(counted) = self.tally.of(&failure.test).filter(|counted| counted.attempts > 0) {
-            message.push_str(&format!("\n{} of {} attempts failed", counted.failed, counted.attempts));
+        if let Some(counted) = self.tally.of(&failure.test).filter(|counted| counted.attempts > 1) {
+            message.push_str(&format!("\nfailed in {} of {} attempts", counted.failed, counted.attempts));
         }
         message.extend(failure.replay_command(&self.runner).map(|command| format!("\nreplay: {command}")));
         let title = format!("{} {}: {}", failure.test.binary, failure.test.title(), failure.what);

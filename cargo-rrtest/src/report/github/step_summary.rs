@@ -84,8 +84,8 @@ fn table(failures: &[Failure], tally: &Tally) -> String {
         let place = failure.place.as_ref().map_or_else(String::new, |place| {
             code(&place.line.map_or_else(|| place.file.clone(), |line| format!("{}:{line}", place.file)))
         });
-        let rate = tally.of(&failure.test).and_then(rate).unwrap_or_default();
-        text.push_str(&format!("| {} | {} | {rate} | {place} |\n", title(failure), failure.what));
+        let share = tally.of(&failure.test).and_then(share).unwrap_or_default();
+        text.push_str(&format!("| {} | {} | {share} | {place} |\n", title(failure), failure.what));
     }
     if failures.len() > MOST_ROWS {
         text.push_str(&format!("\n… and {} more\n", failures.len() - MOST_ROWS));
@@ -94,7 +94,7 @@ fn table(failures: &[Failure], tally: &Tally) -> String {
 }
 
 /// `2 of 7 (29 %)`; none if there is no attempt.
-fn rate(counted: &Counted) -> Option<String> {
+fn share(counted: &Counted) -> Option<String> {
     let rate = counted.rate()?;
     let percent = if rate > 0.0 && rate < 0.01 { "< 1".to_owned() } else { format!("{:.0}", rate * 100.0) };
     Some(format!("{} of {} ({percent} %)", counted.failed, counted.attempts))
@@ -110,7 +110,7 @@ fn details(failure: &Failure, tally: &Tally, runner: &Runner) -> String {
     let mut facts = vec![failure.what.to_owned()];
     facts.extend(failure.attempt.map(|attempt| format!("attempt {attempt}")));
     facts.extend(failure.seed.as_ref().map(|seed| format!("seed {}", code(seed))));
-    facts.extend(tally.of(&failure.test).and_then(rate).map(|rate| format!("{rate} attempts failed")));
+    facts.extend(tally.of(&failure.test).and_then(share).map(|share| format!("failed attempts {share}")));
     text.push_str(&format!("{}\n\n", facts.join(", ")));
     if !failure.message.is_empty() {
         text.push_str(&block(beginning(&failure.message), "text"));

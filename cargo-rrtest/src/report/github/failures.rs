@@ -76,6 +76,8 @@ impl Failure {
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     all: Vec<Failure>,
+    /// Traces of attempts that had not ended, which are of interest if no other attempt has.
+    unfinished: Vec<(TestId, PathBuf)>,
 }
 
 impl Failures {
@@ -84,6 +86,10 @@ impl Failures {
         let trace = attempt.trace.as_ref().map(|kept| kept.path.clone());
         let told = attempt.outcome.is_failure() || attempt.outcome.is_ours();
         let test = attempt.test.which();
+        if attempt.outcome == Outcome::Unfinished {
+            self.unfinished.extend(trace.map(|trace| (test, trace)));
+            return;
+        }
         let known = self.all.iter().position(|failure| failure.test == test);
         let failure = match known.map(|index| &mut self.all[index]) {
             // A failure of the test is the news, not one of ours before it.
@@ -108,15 +114,17 @@ impl Failures {
     /// Takes notice of a test of which no attempt ended.
     pub(super) fn never_ended(&mut self, never: &NeverEnded, sources: &Sources) {
         let (what, message) = summary::never_ended(never);
+        let test = never.test.which();
+        let traces = self.unfinished.iter().filter(|(of, _)| *of == test).map(|(_, trace)| trace.clone());
         self.all.push(Failure {
-            test: never.test.which(),
+            traces: traces.collect(),
+            test,
             what,
             message,
             explanation: None,
             place: sources.of_test(&never.test),
             attempt: None,
             seed: None,
-            traces: Vec::new(),
             output: String::new(),
         });
     }

@@ -35,8 +35,7 @@ const INTERFERENCE: &[&str] =
     &["event", "package", "binary", "test", "attempt", "seed", "outcome", "thing", "with", "with_attempt"];
 
 /// The fields of the line of a test.
-const STANDING: &[&str] =
-    &["event", "package", "binary", "test", "standing", "attempts", "failed", "rate"];
+const STANDING: &[&str] = &["event", "package", "binary", "test", "standing", "attempts", "failed", "rate"];
 
 /// Fields of an attempt's line that are there where they apply, and say nothing of the others.
 const WHERE_THEY_APPLY: &[&str] = &["panic", "repeats", "output", "explanation"];
@@ -78,7 +77,8 @@ impl Report {
         assert_eq!((&summary["event"], keys(&summary)), (&"summary".into(), sorted(SUMMARY)), "{run}");
         summary.extend(explored.map(|explored| ("explored".to_owned(), explored)));
         summary.extend(never_ended.map(|tests| ("never_ended".to_owned(), tests)));
-        let (standings, lines): (Vec<_>, Vec<_>) = lines.into_iter().partition(|line| line["event"] == "test");
+        let (standings, lines): (Vec<_>, Vec<_>) =
+            lines.into_iter().partition(|line| line["event"] == "test");
         standings.iter().for_each(|line| assert_eq!(keys(line), sorted(STANDING), "{run}"));
         let (interferences, attempts): (Vec<_>, Vec<_>) =
             lines.into_iter().partition(|line| line["event"] == "interference");
@@ -126,8 +126,10 @@ impl Attempt {
         let struck = line.remove("struck");
         let order = line.remove("order");
         let passes_together = line.remove("passes_together");
-        let where_they_apply: Vec<_> =
-            WHERE_THEY_APPLY.iter().filter_map(|name| Some(((*name).to_owned(), line.remove(*name)?))).collect();
+        let where_they_apply: Vec<_> = WHERE_THEY_APPLY
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), line.remove(*name)?)))
+            .collect();
         assert_eq!(failed_tests.is_some(), line["test"].is_null(), "{line:?}");
         assert_eq!((&line["event"], keys(&line)), (&"attempt".into(), sorted(ATTEMPT)), "{line:?}");
         let ours = ["unsupported", "error"].contains(&line["outcome"].as_str().expect("an outcome"));

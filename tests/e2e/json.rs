@@ -10,8 +10,12 @@ use serde_json::Value;
 
 use crate::{Test, tests};
 
-pub(crate) const TESTS: &[Test] =
-    tests![has_the_promised_fields, each_line_is_as_the_schema_says, people_read_standard_error, junit_is_written];
+pub(crate) const TESTS: &[Test] = tests![
+    has_the_promised_fields,
+    each_line_is_as_the_schema_says,
+    people_read_standard_error,
+    junit_is_written
+];
 
 const TWO: &str = "
 #[test]
@@ -94,22 +98,39 @@ fn each_line_is_as_the_schema_says(world: &Harness) {
             let event = line["event"].as_str().expect("an event").to_owned();
             for (field, value) in line.as_object().expect("an object") {
                 // What is not described may have any value.
-                assert!(schema["$defs"][&event]["properties"].get(field).is_some(), "{event}.{field} = {value}");
+                assert!(
+                    schema["$defs"][&event]["properties"].get(field).is_some(),
+                    "{event}.{field} = {value}"
+                );
                 seen.push(format!("{event}.{field}"));
             }
         }
     }
-    for field in ["attempt.panic", "attempt.repeats", "attempt.output", "attempt.waits", "test.rate", "summary.explored"] {
+    for field in [
+        "attempt.panic",
+        "attempt.repeats",
+        "attempt.output",
+        "attempt.waits",
+        "test.rate",
+        "summary.explored",
+    ] {
         assert!(seen.iter().any(|known| known == field), "{field} does not occur");
     }
     let report = project.report(world, &["--runs", "2", "-j1"], 101);
     let bad = report.failing().find(|attempt| attempt.text("test") == "bad").expect("it fails");
     assert_eq!((&bad.0["panic"]["file"], &bad.0["panic"]["line"]), (&"tests/it.rs".into(), &6.into()));
-    assert!(bad.0["panic"]["message"].as_str().expect("a text").contains("so be it\n  left: 1\n right: 2"), "{bad:?}");
+    assert!(
+        bad.0["panic"]["message"].as_str().expect("a text").contains("so be it\n  left: 1\n right: 2"),
+        "{bad:?}"
+    );
     assert!(bad.0["output"]["left_out"].as_u64() > Some(60_000), "{bad:?}");
     let standing = |test: &str| {
         let line = report.standings.iter().find(|line| line["test"] == test).expect("a line");
-        (line["standing"].as_str().expect("a text").to_owned(), line["attempts"].as_u64(), line["rate"].as_f64())
+        (
+            line["standing"].as_str().expect("a text").to_owned(),
+            line["attempts"].as_u64(),
+            line["rate"].as_f64(),
+        )
     };
     assert_eq!(standing("good"), ("passed".into(), Some(2), Some(0.0)));
     assert_eq!(standing("bad"), ("failed".into(), Some(2), Some(1.0)));
@@ -135,7 +156,17 @@ fn junit_is_written(world: &Harness) {
     let project = Project::of_test(world, TWO);
     let _run = Run::of(&mut project.rrtest(world, &["--junit", "out/report.xml", "--runs", "2"])).expect(101);
     let report = std::fs::read_to_string(project.path().join("out/report.xml")).expect("a report");
-    for text in ["<testsuites", "tests=\"2\"", "failures=\"1\"", "good", "bad", "so be it", "<rerunFailure ", "name=\"seed\"", "name=\"trace\""] {
+    for text in [
+        "<testsuites",
+        "tests=\"2\"",
+        "failures=\"1\"",
+        "good",
+        "bad",
+        "so be it",
+        "<rerunFailure ",
+        "name=\"seed\"",
+        "name=\"trace\"",
+    ] {
         assert!(report.contains(text), "{text} is missing in {report}");
     }
 }

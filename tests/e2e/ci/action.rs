@@ -79,18 +79,25 @@ impl<'a> Runner<'a> {
         for place in ["action/.github/action", "workspace/tests", "workspace/src", "temp", "files", "home"] {
             fs::create_dir_all(dir.path().join(place)).expect("directories");
         }
-        for file in ["action.yml", ".github/action/find", ".github/action/run"] {
+        for package in ["cargo-rrtest", "engine", "preload"] {
+            fs::create_dir(dir.path().join("action").join(package)).expect("a directory");
+        }
+        for file in ["action.yml", ".github/action/find", ".github/action/run", "Cargo.lock"] {
             fs::copy(root().join(file), dir.path().join("action").join(file)).expect("a copy");
         }
         let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("a manifest");
         let manifest = manifest.lines().map(|line| match line.starts_with("repository = ") {
             // As an address has it.
-            true => format!("repository = \"file://{}\"", dir.path().display().to_string().replace(' ', "%20") + "/here"),
+            true => format!(
+                "repository = \"file://{}\"",
+                dir.path().display().to_string().replace(' ', "%20") + "/here"
+            ),
             false => line.to_owned(),
         });
         let manifest = manifest.collect::<Vec<_>>().join("\n");
         fs::write(dir.path().join("action/Cargo.toml"), manifest).expect("a manifest");
-        fs::write(dir.path().join("workspace/Cargo.toml"), rrtest_tests::project::MANIFEST).expect("a manifest");
+        fs::write(dir.path().join("workspace/Cargo.toml"), rrtest_tests::project::MANIFEST)
+            .expect("a manifest");
         fs::write(dir.path().join("workspace/src/lib.rs"), "").expect("a file");
         fs::write(dir.path().join("workspace/tests/it.rs"), tests).expect("a file");
         let mut context = Context::new();
@@ -119,7 +126,8 @@ impl<'a> Runner<'a> {
         let place = self.path(&format!("here/releases/download/v{version}"));
         fs::create_dir_all(&place).expect("directories");
         let name = format!("cargo-rrtest-{version}-x86_64-linux.tar.gz");
-        let script = "tar -czf \"$1\" -C \"$(dirname \"$2\")\" cargo-rrtest && sha256sum \"$1\" > \"$1.sha256\"";
+        let script =
+            "tar -czf \"$1\" -C \"$(dirname \"$2\")\" cargo-rrtest && sha256sum \"$1\" > \"$1.sha256\"";
         let mut shell = Command::new("bash");
         shell.args(["-ec", script, "-", &name]).arg(&self.world.tool.path).current_dir(&place);
         let _packed = Run::of(&mut shell).expect(0);
@@ -148,8 +156,10 @@ impl<'a> Runner<'a> {
     /// A step of another action: noted, and done as far as it takes no network.
     fn used(&mut self, id: &str, step: &Yaml) {
         let uses = step["uses"].as_str().expect("an action");
-        let with: Context =
-            entries(&step["with"]).into_iter().map(|(key, value)| (key, interpolated(&text(value), &self.context))).collect();
+        let with: Context = entries(&step["with"])
+            .into_iter()
+            .map(|(key, value)| (key, interpolated(&text(value), &self.context)))
+            .collect();
         match uses.split_once('@').expect("a version") {
             ("actions/upload-artifact", "v7") => self.uploads.push(with),
             ("actions/cache/restore", _) => {
@@ -157,9 +167,13 @@ impl<'a> Runner<'a> {
                 for key in with["restore-keys"].lines() {
                     assert!(with["key"].starts_with(key), "{with:?}");
                 }
-                assert!(!with["key"].contains("--"), "no part is empty but the name: {with:?}");
+                let start = format!("rrtest-tests-Linux-X64-{}-", env!("CARGO_PKG_VERSION"));
+                let rest = with["key"].strip_prefix(&start).and_then(|rest| rest.split_once('-'));
+                assert!(rest.is_some_and(|(toolchain, _)| toolchain.len() == 16), "{with:?}");
             }
-            ("actions/cache/save", _) => assert!(with["key"].starts_with("rrtest-tests-Linux-X64-"), "{with:?}"),
+            ("actions/cache/save", _) => {
+                assert!(with["key"].starts_with("rrtest-tests-Linux-X64-"), "{with:?}")
+            }
             _ => panic!("{uses} is not expected: {with:?}\n{}", self.log),
         }
     }
@@ -188,7 +202,7 @@ impl<'a> Runner<'a> {
         }
         let run = Run::of(&mut bash);
         self.log.push_str(&format!("── {id}\n{run}\n"));
-        let code = run.code();
+        let code = run.status.code().unwrap_or(-1);
         if code != 0 {
             self.failed.push((id.to_owned(), code));
         }
@@ -241,10 +255,23 @@ fn with_its_defaults_it_finds_and_uploads(world: &Harness) {
     assert_eq!((&alone["path"], &alone["archive"]), (&trace.display().to_string(), &"false".to_owned()));
     assert!(report["path"].ends_with("/rrtest-report-the-job-0-1.xml") && report["archive"] == "false");
     assert!(fs::read_to_string(&report["path"]).expect("a report").contains("so be it"));
-    assert_eq!(orders(&runner.log).iter().filter(|order| order.starts_with("::error file=tests/it.rs,line=2")).count(), 1);
-    assert!(fs::read_to_string(runner.path("files/summary")).expect("a summary").contains("gh:owner/name/42"));
+    assert_eq!(
+        orders(&runner.log)
+            .iter()
+            .filter(|order| order.starts_with("::error file=tests/it.rs,line=2"))
+            .count(),
+        1
+    );
+    assert!(
+        fs::read_to_string(runner.path("files/summary")).expect("a summary").contains("gh:owner/name/42")
+    );
 
-    let inputs = [("args", "--until-fail --keep-going --runs 3 'd'"), ("for", "5m"), ("name", "a/b"), ("cache", "false")];
+    let inputs = [
+        ("args", "--until-fail --keep-going --runs 3 'd'"),
+        ("for", "5m"),
+        ("name", "a/b"),
+        ("cache", "false"),
+    ];
     let mut runner = Runner::new(world, TWICE, &[]);
     let inputs = inputs.map(|(name, value)| (format!("inputs.{name}"), value.replace(" 'd'", "")));
     runner.context.extend(inputs);
@@ -259,7 +286,8 @@ fn with_its_defaults_it_finds_and_uploads(world: &Harness) {
 
 fn what_stays_green_uploads_no_trace(world: &Harness) {
     let tests = "#[test]\nfn good() {}\n#[test]\nfn it_is_not_run() { panic!() }\n";
-    let mut runner = Runner::new(world, tests, &[("args", "--runs 2 -- --exact 'good' --skip \"not run\""), ("for", "")]);
+    let mut runner =
+        Runner::new(world, tests, &[("args", "--runs 2 -- --exact 'good' --skip \"not run\""), ("for", "")]);
     runner.run();
     runner.expect(0);
     assert_eq!((runner.output("failed"), runner.output("traces")), ("0".into(), String::new()));

@@ -72,15 +72,19 @@ fn a_zip_file_is_taken_as_it_was_downloaded(world: &Harness) {
         let run = both("show", &[name.trim_end_matches(".rrtrace")]).expect(0);
         assert!(run.text().contains(&format!("both.zip/{name}")), "{run}");
     }
-    let names = traces.iter().map(|trace| name(trace).trim_end_matches(".rrtrace").to_owned()).collect::<Vec<_>>();
+    let names =
+        traces.iter().map(|trace| name(trace).trim_end_matches(".rrtrace").to_owned()).collect::<Vec<_>>();
     let says = ["there are several traces in both.zip", "add a part of the name", &names[0], &names[1]];
     let _run = both("replay", &[]).expect(2).says(&says);
     let _run = both("replay", &["three"]).expect(2).says(&["has `three` in its name", &names[0]]);
-    let alone: Vec<_> = traces.iter().filter(|trace| trace.metadata().expect("a trace").len() > 1 << 20).cloned().collect();
+    let alone: Vec<_> =
+        traces.iter().filter(|trace| trace.metadata().expect("a trace").len() > 1 << 20).cloned().collect();
     artifact(&dir.path().join("one.zip"), &alone);
     let _run = Run::of(world.tool.cargo(dir.path()).args(["replay", "one.zip"])).expect(0);
     zipped(&dir.path().join("none.zip"), &[("a.txt".into(), vec![])]);
-    let _run = Run::of(world.tool.cargo(dir.path()).args(["replay", "none.zip"])).expect(2).says(&["no trace", "none.zip"]);
+    let _run = Run::of(world.tool.cargo(dir.path()).args(["replay", "none.zip"]))
+        .expect(2)
+        .says(&["no trace", "none.zip"]);
     assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 3, "nothing is unpacked here");
 }
 
@@ -97,7 +101,8 @@ fn a_folder_of_several_says_how_to_choose(world: &Harness) {
     assert!(run.stderr.contains("the first"), "{run}");
     // A name says nothing about a single file.
     let file = leg.join(name(&traces[0]));
-    let _run = replay(&[file.to_str().expect("text"), "one"]).expect(2).says(&["neither a folder nor a zip file"]);
+    let _run =
+        replay(&[file.to_str().expect("text"), "one"]).expect(2).says(&["neither a folder nor a zip file"]);
 }
 
 fn standard_input_is_a_trace_or_a_zip_file(world: &Harness) {

@@ -45,7 +45,11 @@ fn documents_name_the_repository(_: &Harness) {
         for (at, _) in text.match_indices("/releases/download/") {
             let line = &text[text[..at].rfind('\n').map_or(0, |at| at + 1)..];
             let line = line.lines().next().unwrap_or_default();
-            assert!(line.contains(&format!("{repository}/releases/download/v{version}/")), "{}: {line}", page.display());
+            assert!(
+                line.contains(&format!("{repository}/releases/download/v{version}/")),
+                "{}: {line}",
+                page.display()
+            );
             named += 1;
         }
         for line in text.lines().filter(|line| line.contains("uses: ") && line.contains("rrtest@")) {
@@ -80,9 +84,15 @@ fn packages(world: &Harness) {
         let mut tar = Command::new("tar");
         let _unpacked = Run::of(tar.arg("-xzf").arg(file).current_dir(dir.path())).expect(0);
         for licence in ["LICENSE-MIT", "LICENSE-APACHE", "README.md"] {
-            assert!(dir.path().join(format!("{name}-{version}/{licence}")).is_file(), "{name} has no {licence}");
+            assert!(
+                dir.path().join(format!("{name}-{version}/{licence}")).is_file(),
+                "{name} has no {licence}"
+            );
         }
-        config.push_str(&format!("{name} = {{ path = '{}' }}\n", dir.path().join(format!("{name}-{version}")).display()));
+        config.push_str(&format!(
+            "{name} = {{ path = '{}' }}\n",
+            dir.path().join(format!("{name}-{version}")).display()
+        ));
     }
     fs::write(dir.path().join("config.toml"), config).expect("a file");
     let place = dir.path().join(format!("cargo-rrtest-{version}"));

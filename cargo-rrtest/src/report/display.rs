@@ -162,6 +162,9 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, repeats: bool) -> io:
     {
         writeln!(text, "    {line}")?;
     }
+    for line in attempt.explanation.iter().flat_map(|explanation| explanation.lines()) {
+        writeln!(text, "    {line}")?;
+    }
     for line in attempt.message.iter().flat_map(|message| message.lines()) {
         writeln!(text, "    {style}{line}{style:#}")?;
     }

@@ -168,6 +168,8 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
             Some(Ending::Killed { signal, .. }) => (None, Some(*signal)),
             _ => (None, None),
         };
+        // Of many passed attempts nobody wants the output to be searched.
+        let panicked = attempt.outcome.is_failure().then(|| Panic::of(&attempt.output)).flatten();
         Self {
             package: &attempt.test.package,
             binary: &attempt.test.binary,
@@ -197,7 +199,7 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
             passes_together: attempt.passes_together,
             waits: attempt.ending.as_ref().and_then(waits),
             message: attempt.message.as_deref(),
-            panic: Panic::of(&attempt.output).filter(|_| attempt.outcome.is_failure()).map(PanicField::from),
+            panic: panicked.map(PanicField::from),
             repeats: attempt.repeats,
             output: output(attempt),
             explanation: attempt.explanation.as_deref(),

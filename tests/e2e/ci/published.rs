@@ -31,6 +31,11 @@ fn cargo(dir: &Path, args: &[&str]) -> Command {
     cargo
 }
 
+/// Where both ways of installing it build: nearly all that they compile is the same.
+fn built() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("published")
+}
+
 /// Where the project lives is said in the workspace's manifest; what documents say must be the same.
 fn documents_name_the_repository(_: &Harness) {
     let manifest: toml::Table =
@@ -58,6 +63,12 @@ fn documents_name_the_repository(_: &Harness) {
         }
     }
     assert!(named >= 2, "{named}");
+}
+
+/// Waits for an installation, however long the machine takes to compile it.
+fn installed(install: &mut Command) {
+    let output = install.output().expect("cargo");
+    assert!(output.status.success(), "{install:?}\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Finds a failure with an installed tool, and replays it.
@@ -97,7 +108,8 @@ fn packages(world: &Harness) {
     fs::write(dir.path().join("config.toml"), config).expect("a file");
     let place = dir.path().join(format!("cargo-rrtest-{version}"));
     let mut install = cargo(&place, &["install", "--path", ".", "--debug", "--root", "installed"]);
-    let _installed = Run::of(install.arg("--config").arg(dir.path().join("config.toml"))).expect(0);
+    install.arg("--config").arg(dir.path().join("config.toml")).arg("--target-dir").arg(built());
+    installed(&mut install);
     works(world, place.join("installed/bin/cargo-rrtest"));
 }
 
@@ -109,6 +121,7 @@ fn git(world: &Harness) {
     let _cloned = Run::of(git.args(["clone", "--quiet"]).arg(root()).arg(&clone)).expect(0);
     let url = format!("file://{}", clone.display().to_string().replace(' ', "%20"));
     let mut install = cargo(dir.path(), &["install", "--locked", "--debug", "--git", &url, "cargo-rrtest"]);
-    let _installed = Run::of(install.arg("--root").arg(dir.path().join("installed"))).expect(0);
+    install.arg("--root").arg(dir.path().join("installed")).arg("--target-dir").arg(built());
+    installed(&mut install);
     works(world, dir.path().join("installed/bin/cargo-rrtest"));
 }

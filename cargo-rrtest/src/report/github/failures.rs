@@ -1,4 +1,4 @@
-//! The failures of a run, one for each test: the first of its attempts that failed.
+//! The failures of a run, one for each test: the first of its attempts that failed, or that ended for a reason of ours.
 
 use std::path::{Path, PathBuf};
 
@@ -42,8 +42,8 @@ pub(super) struct Failure {
 
 impl Failure {
     fn of(attempt: &Attempt, sources: &Sources) -> Self {
-        let panic = Panic::of(&attempt.output).filter(|_| attempt.outcome == Outcome::Failed);
-        let panic = panic.map(|panic| panic.message);
+        let panicked = attempt.outcome == Outcome::Failed;
+        let panic = panicked.then(|| Panic::of(&attempt.output)).flatten().map(|panic| panic.message);
         let ending =
             || attempt.ending.as_ref().map(|ending| describe::ending(ending, Frames::Own).join("\n"));
         let failed = (!attempt.failed_tests.is_empty()).then(|| attempt.failed_tests.join(", "));
@@ -59,6 +59,11 @@ impl Failure {
             traces: Vec::new(),
             output: end(&output::both(&attempt.output), OUTPUT).to_owned(),
         }
+    }
+
+    /// Whether the test is not to blame.
+    pub(super) fn is_ours(&self) -> bool {
+        [Outcome::Error, Outcome::Unsupported].iter().any(|outcome| outcome.name() == self.what)
     }
 
     /// The command that reproduces it anywhere, once its traces are uploaded; from the file, if nobody knows where from.
@@ -90,25 +95,22 @@ impl Failures {
             self.unfinished.extend(trace.map(|trace| (test, trace)));
             return;
         }
-        let known = self.all.iter().position(|failure| failure.test == test);
-        let failure = match known.map(|index| &mut self.all[index]) {
-            // A failure of the test is the news, not one of ours before it.
-            Some(failure) if failure.is_ours() && attempt.outcome.is_failure() => {
-                let traces = std::mem::take(&mut failure.traces);
-                *failure = Failure { traces, ..Failure::of(attempt, sources) };
-                failure
+        let index = match self.all.iter().position(|failure| failure.test == test) {
+            Some(index) => {
+                // A failure of the test is the news, not one of ours before it.
+                if self.all[index].is_ours() && attempt.outcome.is_failure() {
+                    let traces = std::mem::take(&mut self.all[index].traces);
+                    self.all[index] = Failure { traces, ..Failure::of(attempt, sources) };
+                }
+                index
             }
-            Some(failure) => failure,
             None if told => {
                 self.all.push(Failure::of(attempt, sources));
-                match self.all.last_mut() {
-                    Some(failure) => failure,
-                    None => return,
-                }
+                self.all.len() - 1
             }
             None => return,
         };
-        failure.traces.extend(trace);
+        self.all[index].traces.extend(trace);
     }
 
     /// Takes notice of a test of which no attempt ended.
@@ -137,11 +139,5 @@ impl Failures {
     /// All traces that are kept.
     pub(super) fn traces(&self) -> impl Iterator<Item = &Path> {
         self.all.iter().flat_map(|failure| failure.traces.iter().map(PathBuf::as_path))
-    }
-}
-
-impl Failure {
-    fn is_ours(&self) -> bool {
-        [Outcome::Error, Outcome::Unsupported].iter().any(|outcome| outcome.name() == self.what)
     }
 }

@@ -72,9 +72,10 @@ impl GitHub {
 
     fn outputs(&self) -> Vec<(&'static str, String)> {
         let traces: Vec<_> = self.failures.traces().map(|path| path.display().to_string()).collect();
-        let seed = self.failures.all().iter().find_map(|failure| failure.seed.clone());
+        let failed: Vec<_> = self.failures.all().iter().filter(|failure| !failure.is_ours()).collect();
+        let seed = failed.iter().find_map(|failure| failure.seed.clone());
         vec![
-            ("failed", self.failures.all().len().to_string()),
+            ("failed", failed.len().to_string()),
             ("traces", traces.join("\n")),
             ("seed", seed.unwrap_or_default()),
         ]

@@ -82,7 +82,8 @@ fn works(world: &Harness, program: PathBuf) {
 
 /// The packages as they would be published, unpacked where nothing else is.
 fn packages(world: &Harness) {
-    let dir = world.dir();
+    // Not below the repository, whose workspace cargo would find.
+    let dir = tempfile::tempdir().expect("a directory");
     let mut package = cargo(&root(), &["package", "--allow-dirty", "--no-verify", "--locked"]);
     for name in PACKAGES {
         package.args(["-p", name]);
@@ -115,7 +116,7 @@ fn packages(world: &Harness) {
 
 /// `cargo install --git`, of a clone.
 fn git(world: &Harness) {
-    let dir = world.dir();
+    let dir = tempfile::tempdir().expect("a directory");
     let clone = dir.path().join("clone");
     let mut git = Command::new("git");
     let _cloned = Run::of(git.args(["clone", "--quiet"]).arg(root()).arg(&clone)).expect(0);

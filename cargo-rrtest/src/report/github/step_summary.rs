@@ -30,7 +30,7 @@ pub(super) fn markdown(
 ) -> String {
     let all = failures.all();
     let parts = std::iter::once(head(summary, tally))
-        .chain((!all.is_empty()).then(|| table(all, tally)))
+        .chain((!all.is_empty()).then(|| table(all, tally) + hint(all, runner)))
         .chain(all.iter().map(|failure| details(failure, tally, runner)));
     let mut text = String::new();
     let mut left_out = 0;
@@ -93,6 +93,19 @@ fn table(failures: &[Failure], tally: &Tally) -> String {
     text
 }
 
+/// What the commands need that replay, if there are any.
+fn hint(failures: &[Failure], runner: &Runner) -> &'static str {
+    if failures
+        .iter()
+        .any(|failure| failure.replay_command(runner).is_some_and(|command| command.contains(" gh:")))
+    {
+        "\nThe commands fetch traces by [`gh`](https://cli.github.com). Without it, download the artifact of this run: \
+         `cargo rrtest replay FILE NAME` takes it as it is.\n"
+    } else {
+        ""
+    }
+}
+
 /// `2 of 7 (29 %)`; none if there is no attempt.
 fn share(counted: &Counted) -> Option<String> {
     let rate = counted.rate()?;
@@ -119,7 +132,7 @@ fn details(failure: &Failure, tally: &Tally, runner: &Runner) -> String {
         text.push_str(&format!("\nWhat led to it:\n\n{}", block(beginning(explanation), "text")));
     }
     if let Some(command) = failure.replay_command(runner) {
-        text.push_str(&format!("\nReplay it, here or on any Linux machine:\n\n{}", block(&command, "sh")));
+        text.push_str(&format!("\nReplay it on any x86-64 Linux:\n\n{}", block(&command, "sh")));
     }
     let lines: Vec<_> = failure.output.lines().collect();
     let lines = &lines[lines.len().saturating_sub(MOST_LINES)..];

@@ -8,7 +8,8 @@ use std::process::Command;
 use ar_archive_writer::{ArchiveKind, DEFAULT_OBJECT_READER, NewArchiveMember, write_archive_to_stream};
 
 fn main() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../preload/src");
+    // A link to the sources of `rrtest-preload`, which become files where this package leaves the repository.
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime");
     println!("cargo::rerun-if-changed={}", source.display());
     println!("cargo::rustc-env=RRTEST_TARGET={}", var("TARGET"));
     let object = PathBuf::from(var("OUT_DIR")).join("runtime.o");

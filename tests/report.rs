@@ -28,7 +28,7 @@ const ATTEMPT: &[&str] = &[
 ];
 
 /// The fields of the last line.
-const SUMMARY: &[&str] = &["event", "attempts", "tests", "failed", "exit_code", "wall_ms"];
+const SUMMARY: &[&str] = &["event", "schema", "attempts", "tests", "failed", "exit_code", "wall_ms"];
 
 /// Those that it has where they apply.
 const MORE: &[&str] = &["explored", "never_ended", "never_ran", "rates"];
@@ -37,6 +37,12 @@ const MORE: &[&str] = &["explored", "never_ended", "never_ran", "rates"];
 const INTERFERENCE: &[&str] =
     &["event", "package", "binary", "test", "attempt", "seed", "outcome", "thing", "with", "with_attempt"];
 
+/// The fields of the line of a test.
+const STANDING: &[&str] = &["event", "package", "binary", "test", "standing", "attempts", "failed", "rate"];
+
+/// Fields of an attempt's line that are there where they apply, and say nothing of the others.
+const WHERE_THEY_APPLY: &[&str] = &["panic", "repeats", "output", "explanation"];
+
 /// What a run reported on standard output.
 #[derive(Debug)]
 pub struct Report {
@@ -44,6 +50,8 @@ pub struct Report {
     pub attempts: Vec<Attempt>,
     /// Those that another one disturbed, each made again alone.
     pub interferences: Vec<Map<String, Value>>,
+    /// How each test stands at the end.
+    pub standings: Vec<Map<String, Value>>,
     /// The last line.
     pub summary: Map<String, Value>,
 }
@@ -70,10 +78,13 @@ impl Report {
         let more: Vec<_> = MORE.iter().filter_map(|field| summary.remove_entry(*field)).collect();
         assert_eq!((&summary["event"], keys(&summary)), (&"summary".into(), sorted(SUMMARY)), "{run}");
         summary.extend(more);
+        let (standings, lines): (Vec<_>, Vec<_>) =
+            lines.into_iter().partition(|line| line["event"] == "test");
+        standings.iter().for_each(|line| assert_eq!(keys(line), sorted(STANDING), "{run}"));
         let (interferences, attempts): (Vec<_>, Vec<_>) =
             lines.into_iter().partition(|line| line["event"] == "interference");
         interferences.iter().for_each(|line| assert_eq!(keys(line), sorted(INTERFERENCE), "{run}"));
-        Self { attempts: attempts.into_iter().map(Attempt::new).collect(), interferences, summary }
+        Self { attempts: attempts.into_iter().map(Attempt::new).collect(), interferences, standings, summary }
     }
 
     /// The attempts that did not pass.
@@ -116,6 +127,10 @@ impl Attempt {
         let struck = line.remove("struck");
         let order = line.remove("order");
         let passes_together = line.remove("passes_together");
+        let where_they_apply: Vec<_> = WHERE_THEY_APPLY
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), line.remove(*name)?)))
+            .collect();
         assert_eq!(failed_tests.is_some(), line["test"].is_null(), "{line:?}");
         assert_eq!((&line["event"], keys(&line)), (&"attempt".into(), sorted(ATTEMPT)), "{line:?}");
         let ours = ["unsupported", "error"].contains(&line["outcome"].as_str().expect("an outcome"));
@@ -126,6 +141,7 @@ impl Attempt {
         assert!(waits.is_some() == hangs || ours, "{line:?}");
         assert!(order.is_none() || failed_tests.is_some(), "{line:?}");
         assert!(passes_together.is_none() || failed_tests.is_none(), "{line:?}");
+        line.extend(where_they_apply);
         line.extend(surprises.map(|surprises| ("surprises".to_owned(), surprises)));
         line.extend(struck.map(|struck| ("struck".to_owned(), struck)));
         line.extend(order.map(|order| ("order".to_owned(), order)));

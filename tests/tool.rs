@@ -82,6 +82,7 @@ pub fn clean(command: &mut Command) {
     let unwanted = |name: &OsStr| {
         let name = name.to_string_lossy();
         UNWANTED.contains(&&*name)
+            || name.starts_with("GITHUB_")
             || (name.starts_with("CARGO_") && !NEEDED.iter().any(|needed| name.starts_with(needed)))
     };
     for (name, _) in std::env::vars_os().filter(|(name, _)| unwanted(name)) {

@@ -134,8 +134,10 @@ fn a_directory_is_no_trace(world: &Harness) {
     let dir = world.dir();
     let place = dir.path().join("dir.rrtrace");
     fs::create_dir(&place).expect("a directory");
-    for command in ["replay", "show", "rm"] {
-        let _run = bounded(world, &[command], &place).expect(2).says(&["dir.rrtrace", "is a directory"]);
+    for (command, why) in
+        [("replay", "there is no trace"), ("show", "there is no trace"), ("rm", "is a directory")]
+    {
+        let _run = bounded(world, &[command], &place).expect(2).says(&["dir.rrtrace", why]);
     }
     let absent = dir.path().join("absent.rrtrace");
     for command in ["replay", "show", "rm"] {

@@ -1,14 +1,21 @@
 //! Reports: JSON on standard output and nothing else there, all else on standard error.
 
+use std::path::Path;
+
 use rrtest_engine::schedule::StrategyName;
 use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
 use rrtest_tests::tool::Run;
+use serde_json::Value;
 
 use crate::{Test, tests};
 
-pub(crate) const TESTS: &[Test] =
-    tests![has_the_promised_fields, people_read_standard_error, junit_is_written];
+pub(crate) const TESTS: &[Test] = tests![
+    has_the_promised_fields,
+    each_line_is_as_the_schema_says,
+    people_read_standard_error,
+    junit_is_written
+];
 
 const TWO: &str = "
 #[test]
@@ -58,6 +65,78 @@ fn has_the_promised_fields(world: &Harness) {
     assert_eq!(summary, (&4.into(), &2.into(), &serde_json::json!(["p::it bad"])));
 }
 
+/// One of each: passed, failed, deadlocked, ignored.
+const MANY: &str = "
+use std::sync::Mutex;
+#[test]
+fn good() {}
+#[test]
+fn bad() { println!(\"{}\", \"long \".repeat(20_000)); assert_eq!(1, 2, \"so be it\") }
+#[test]
+fn stuck() { let mutex = Mutex::new(0); let _guard = mutex.lock().unwrap(); drop(mutex.lock()); }
+#[test] #[ignore]
+fn left_out() {}
+";
+
+fn each_line_is_as_the_schema_says(world: &Harness) {
+    let project = Project::of_test(world, MANY);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("docs").join("report.schema.json");
+    let schema: Value = serde_json::from_slice(&std::fs::read(path).expect("the schema")).expect("json");
+    let validator = jsonschema::draft202012::new(&schema).expect("a schema");
+    let runs: [&[&str]; 3] = [
+        &["--runs", "2", "-j1"],
+        &["--together", "--timeout", "5s", "good", "--", "bad"],
+        &["--strategy", "systematic", "--bound", "0", "good"],
+    ];
+    let mut seen = Vec::new();
+    for args in runs {
+        let run = Run::of(project.rrtest(world, &["--message-format", "json"]).args(args));
+        for line in run.text().lines() {
+            let line: Value = serde_json::from_str(line).expect("json");
+            let errors: Vec<_> = validator.iter_errors(&line).map(|error| error.to_string()).collect();
+            assert_eq!(errors, [""; 0], "{line}");
+            let event = line["event"].as_str().expect("an event").to_owned();
+            for (field, value) in line.as_object().expect("an object") {
+                // What is not described may have any value.
+                assert!(
+                    schema["$defs"][&event]["properties"].get(field).is_some(),
+                    "{event}.{field} = {value}"
+                );
+                seen.push(format!("{event}.{field}"));
+            }
+        }
+    }
+    for field in [
+        "attempt.panic",
+        "attempt.repeats",
+        "attempt.output",
+        "attempt.waits",
+        "test.rate",
+        "summary.explored",
+    ] {
+        assert!(seen.iter().any(|known| known == field), "{field} does not occur");
+    }
+    let report = project.report(world, &["--runs", "2", "-j1"], 101);
+    let bad = report.failing().find(|attempt| attempt.text("test") == "bad").expect("it fails");
+    assert_eq!((&bad.0["panic"]["file"], &bad.0["panic"]["line"]), (&"tests/it.rs".into(), &6.into()));
+    assert!(
+        bad.0["panic"]["message"].as_str().expect("a text").contains("so be it\n  left: 1\n right: 2"),
+        "{bad:?}"
+    );
+    assert!(bad.0["output"]["left_out"].as_u64() > Some(60_000), "{bad:?}");
+    let standing = |test: &str| {
+        let line = report.standings.iter().find(|line| line["test"] == test).expect("a line");
+        (
+            line["standing"].as_str().expect("a text").to_owned(),
+            line["attempts"].as_u64(),
+            line["rate"].as_f64(),
+        )
+    };
+    assert_eq!(standing("good"), ("passed".into(), Some(2), Some(0.0)));
+    assert_eq!(standing("bad"), ("failed".into(), Some(2), Some(1.0)));
+    assert_eq!(standing("left_out"), ("ignored".into(), Some(0), None));
+}
+
 fn people_read_standard_error(world: &Harness) {
     let project = Project::of_test(world, TWO);
     let run = Run::of(&mut project.rrtest(world, &[])).expect(101);
@@ -75,9 +154,19 @@ fn people_read_standard_error(world: &Harness) {
 
 fn junit_is_written(world: &Harness) {
     let project = Project::of_test(world, TWO);
-    let _run = Run::of(&mut project.rrtest(world, &["--junit", "out/report.xml"])).expect(101);
+    let _run = Run::of(&mut project.rrtest(world, &["--junit", "out/report.xml", "--runs", "2"])).expect(101);
     let report = std::fs::read_to_string(project.path().join("out/report.xml")).expect("a report");
-    for text in ["<testsuites", "tests=\"2\"", "failures=\"1\"", "good", "bad", "so be it"] {
+    for text in [
+        "<testsuites",
+        "tests=\"2\"",
+        "failures=\"1\"",
+        "good",
+        "bad",
+        "so be it",
+        "<rerunFailure ",
+        "name=\"seed\"",
+        "name=\"trace\"",
+    ] {
         assert!(report.contains(text), "{text} is missing in {report}");
     }
 }

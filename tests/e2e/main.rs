@@ -7,6 +7,7 @@ mod attached;
 mod bad_traces;
 mod beside;
 mod budgets;
+mod ci;
 mod discovery;
 mod exec;
 mod exit_codes;
@@ -110,10 +111,12 @@ fn main() -> ExitCode {
     tests.topic("natively", natively::TESTS);
     tests.topic("reports", reports::TESTS);
     tests.topic("surroundings", surroundings::TESTS);
+    ci::add(&mut tests);
     let slow = std::env::var_os("RRTEST_SLOW").is_some_and(|value| value == "1");
     programs::add(&mut tests, slow);
     let mut long = Tests { world: tests.world.clone(), ..Tests::default() };
     slow::add(&mut long);
+    ci::add_slow(&mut long);
     let left_out = if slow { 0 } else { long.trials.len() };
     if slow {
         tests.trials.append(&mut long.trials);

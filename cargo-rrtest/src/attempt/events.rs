@@ -18,10 +18,10 @@ use serde::Serialize;
 use super::order::Ran;
 use super::seed::Seed;
 use super::start::Start;
-use crate::base::exit::CliError;
+use crate::base::exit::{CliError, Status};
 use crate::build::instrument::Level;
 use crate::discover::partition::Part;
-use crate::discover::test::Test;
+use crate::discover::test::{Test, TestId};
 use crate::ending::outcome::Outcome;
 
 /// What happens in a run.
@@ -87,6 +87,10 @@ pub(crate) struct Slow {
 pub(crate) struct Started {
     /// Tests to run; binaries, if each has its tests together.
     pub(crate) tests: usize,
+    /// Which these are.
+    pub(crate) which: Vec<TestId>,
+    /// Those marked `#[ignore]` that are left out for that.
+    pub(crate) ignored: Vec<TestId>,
     /// Whether they have.
     pub(crate) together: bool,
     /// Binaries they are in.
@@ -152,8 +156,10 @@ pub(crate) struct Attempt {
     pub(crate) start: Start,
     /// Where its trace is kept.
     pub(crate) trace: Option<Kept>,
-    /// Whether an earlier failure with a trace was the same.
-    pub(crate) repeats: bool,
+    /// Which earlier attempt at the test, with a trace, failed in the same way.
+    pub(crate) repeats: Option<u64>,
+    /// What led to the failure, line by line, as far as that has been found out.
+    pub(crate) explanation: Option<String>,
     /// What went wrong, for the outcomes that are ours.
     pub(crate) message: Option<String>,
 }
@@ -189,7 +195,7 @@ pub(crate) struct Kept {
 }
 
 /// The end of a run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Summary {
     /// Attempts that ended.
     pub(crate) attempts: u64,
@@ -284,6 +290,13 @@ impl Summary {
         self.never_ended.iter().filter(|never| never.attempts == 0)
     }
 
+    /// The tests without an attempt that ended for which the run fails: those that never ran are among them if that is the
+    /// user's policy, of which the exit code tells.
+    pub(crate) fn not_green(&self) -> impl Iterator<Item = &NeverEnded> {
+        let fails = self.exit_code == Status::NeverRan as u8;
+        self.never_ended.iter().filter(move |never| never.attempts > 0 || fails)
+    }
+
     /// Count an attempt, if it has ended.
     pub(crate) fn count(&mut self, attempt: &Attempt) {
         self.attempts += u64::from(attempt.outcome != Outcome::Unfinished);
@@ -296,7 +309,7 @@ impl Summary {
             let rate = self.rates.entry(id.clone()).or_default();
             rate.attempts += 1;
             rate.failures += u64::from(failed);
-            rate.distinct += u64::from(failed && !attempt.repeats);
+            rate.distinct += u64::from(failed && attempt.repeats.is_none());
         }
         if attempt.outcome.is_failure() && !self.failed.contains(&id) {
             self.failed.push(id);
@@ -333,6 +346,23 @@ pub(crate) mod samples {
         output
     }
 
+    /// The beginning of a run of these tests.
+    pub(crate) fn started(which: Vec<TestId>, ignored: Vec<TestId>) -> Started {
+        Started {
+            tests: which.len(),
+            which,
+            ignored,
+            together: false,
+            binaries: 2,
+            slots: 8,
+            seed: Seed(0xabc),
+            attempts: None,
+            time: None,
+            until_fail: false,
+            shard: None,
+        }
+    }
+
     /// A failed attempt, kept and verified.
     pub(crate) fn attempt() -> Attempt {
         Attempt {
@@ -358,7 +388,8 @@ pub(crate) mod samples {
             effort: Effort { computed: Duration::from_millis(4), idled: Duration::ZERO },
             start: Start::Forked,
             trace: Some(Kept { path: "/traces/p-it-t-abc.rrtrace".into(), verified: true, by_name: true }),
-            repeats: false,
+            repeats: None,
+            explanation: None,
             message: None,
         }
     }

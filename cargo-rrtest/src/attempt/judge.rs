@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::events::{self, Attempt};
 use super::needy;
 use super::order::Ran;
-use super::record::{Made, Setting};
+use super::record::{Known, Made, Setting};
 use crate::discover::libtest::failed_tests;
 use crate::ending::describe;
 use crate::ending::fingerprint::Fingerprint;
@@ -46,7 +46,8 @@ impl Setting<'_> {
             attempt.message = Some(describe::unsupported(what, *task, name));
             // Another core may have tried the same test at the same time.
             let fingerprint = Fingerprint::of(&attempt.test.id(), &recording.ending, "");
-            attempt.repeats = self.known().insert(fingerprint, false).is_some();
+            let first = Known { attempt: attempt.number, kept: false };
+            attempt.repeats = self.known().insert(fingerprint, first).map(|known| known.attempt);
         } else if attempt.outcome.is_failure() || last {
             let _judging = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
             let output = output::both(&recording.output);
@@ -56,19 +57,21 @@ impl Setting<'_> {
             }
             let fingerprint = Fingerprint::of(&attempt.test.id(), &recording.ending, &output);
             let known = self.known().get(&fingerprint).copied();
-            let is_kept = known == Some(true);
+            let is_kept = known.is_some_and(|known| known.kept);
             if self.keep == Keep::Always || !is_kept {
                 self.keep(&mut attempt, &recording, core, if last { stop } else { &never });
             }
             // One that does not replay is not known: the next failure of this kind may be kept in its place.
             if attempt.outcome != Outcome::Error {
                 let kept_now = attempt.trace.is_some();
-                self.known().insert(fingerprint, is_kept || kept_now);
                 // What could not be kept before, and now is, is told as if it were new.
-                attempt.repeats = is_kept || (known.is_some() && !kept_now);
+                let repeated = known.filter(|_| is_kept || !kept_now);
+                let first = repeated.map_or(attempt.number, |known| known.attempt);
+                self.known().insert(fingerprint, Known { attempt: first, kept: is_kept || kept_now });
+                attempt.repeats = repeated.map(|known| known.attempt);
             }
             // Once a test: of failures side by side one is told, and later ones come after others have ended.
-            if first && !attempt.repeats {
+            if first && attempt.repeats.is_none() {
                 attempt.passes_together = needy::passes_together(self, &attempt, core, stop);
             }
         } else if self.keep == Keep::Always {
@@ -132,7 +135,7 @@ impl Setting<'_> {
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<Fingerprint, bool>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<Fingerprint, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -63,8 +63,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) surprises: Option<Surprises>,
     /// The compiler that built them.
     pub(crate) rustc: &'a str,
-    /// The failures that are known, and whether a trace of each is kept.
-    pub(crate) known: Mutex<HashMap<Fingerprint, bool>>,
+    /// The failures that are known.
+    pub(crate) known: Mutex<HashMap<Fingerprint, Known>>,
     /// The traces that this run has kept, which later ones have contents in common with.
     pub(crate) kept: Mutex<Vec<PathBuf>>,
     /// What is attached to traces once they are kept.
@@ -73,6 +73,15 @@ pub(crate) struct Setting<'a> {
     pub(crate) in_use: Option<PathBuf>,
     /// Held while a failure is being judged, which ends with its replay.
     pub(crate) judging: Mutex<()>,
+}
+
+/// A failure that is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    /// Which attempt of its test had it first, or had it when its trace was kept.
+    pub(super) attempt: u64,
+    /// Whether a trace of it is kept.
+    pub(super) kept: bool,
 }
 
 /// Which attempt to make.
@@ -160,7 +169,8 @@ impl Setting<'_> {
             effort: Effort::default(),
             start: Start::Full,
             trace: None,
-            repeats: false,
+            repeats: None,
+            explanation: None,
             message: None,
         };
         let options = Options {

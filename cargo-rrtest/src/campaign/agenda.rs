@@ -8,7 +8,7 @@ use rrtest_engine::schedule::StrategyName;
 use crate::attempt::seed::Seed;
 use crate::build::instrument::Level;
 use crate::discover::partition::Part;
-use crate::discover::test::Test;
+use crate::discover::test::{Test, TestId};
 
 /// What attempts to make.
 #[derive(Clone, Debug)]
@@ -58,6 +58,8 @@ pub(crate) enum Other<'a> {
 pub(crate) struct Subject<'a> {
     /// The tests.
     pub(crate) tests: Vec<Test>,
+    /// Those marked `#[ignore]` that are left out for that.
+    pub(crate) ignored: Vec<TestId>,
     /// How they were built.
     pub(crate) level: Level,
     /// Another build of them with its level, if there is to be one.

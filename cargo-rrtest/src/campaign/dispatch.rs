@@ -35,7 +35,7 @@ pub(crate) fn run(
     interrupt: &Interrupt,
     reporters: &mut [Box<dyn Reporter + '_>],
 ) -> Result<Summary, CliError> {
-    let Subject { tests, level, other } = subject;
+    let Subject { tests, ignored, level, other } = subject;
     let start = Instant::now();
     let longest = schedule.time.map(|time| time + time / EXCEEDED);
     let last = longest.and_then(|longest| start.checked_add(longest));
@@ -43,9 +43,12 @@ pub(crate) fn run(
     binaries.dedup();
     let mut summary = Summary::of_none(tests.len(), tests.iter().any(Test::is_together));
     let registry = Registry::open(setting.in_use.as_deref());
+    let which = tests.iter().map(Test::which).collect();
     let mut queue = Queue::new(tests, level, schedule.clone(), registry);
     let started = Started {
         tests: summary.tests,
+        which,
+        ignored,
         together: summary.together,
         binaries: binaries.len(),
         slots: cores.len(),

@@ -154,7 +154,12 @@ fn test(name: &str, path: &str) -> Test {
 
 fn campaign(tests: &[&str], schedule: Agenda, script: Script, replays: bool) -> Run {
     let tests = tests.iter().map(|name| test(name, name)).collect();
-    campaign_at(Subject { tests, level: Level::Sync, other: None }, schedule, script, replays)
+    campaign_at(
+        Subject { tests, ignored: vec![], level: Level::Sync, other: None },
+        schedule,
+        script,
+        replays,
+    )
 }
 
 fn campaign_at(subject: Subject<'_>, schedule: Agenda, script: Script, replays: bool) -> Run {
@@ -439,8 +444,12 @@ fn another_build_joins_when_it_is_ready() {
     let script: Script = |test, _| Ok(if test == "a, built again" { FAIL } else { PASS });
     for other in [Other::Coming(&build), Other::Ready(build(&AtomicBool::new(false)))] {
         let ready = matches!(other, Other::Ready(_));
-        let subject =
-            Subject { tests: vec![test("a", "a")], level: Level::Sync, other: Some((Level::Memory, other)) };
+        let subject = Subject {
+            tests: vec![test("a", "a")],
+            ignored: vec![],
+            level: Level::Sync,
+            other: Some((Level::Memory, other)),
+        };
         let schedule = Agenda { runs: None, until_fail: true, ..schedule() };
         let run = campaign_at(subject, schedule, script, true);
         assert_eq!(run.summary.expect("a summary").failed, ["p::it a"]);
@@ -458,7 +467,7 @@ fn a_build_that_comes_too_late_is_given_up() {
         Ok(Vec::new())
     };
     let other = Some((Level::Memory, Other::Coming(&build)));
-    let subject = Subject { tests: vec![test("a", "a")], level: Level::Sync, other };
+    let subject = Subject { tests: vec![test("a", "a")], ignored: vec![], level: Level::Sync, other };
     let run = campaign_at(subject, Agenda { runs: Some(3), ..schedule() }, |_, _| Ok(PASS), true);
     assert_eq!(run.seen.len(), 3);
 }

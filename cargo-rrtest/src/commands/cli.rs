@@ -217,9 +217,13 @@ pub(crate) struct Show {
 /// Options of `replay`, and how `show` is given a trace.
 #[derive(Args, Debug)]
 pub(crate) struct OneTrace {
-    /// A path, a unique part of a kept trace's name, or nothing for the newest
+    /// A path, a unique part of a kept trace's name, or nothing for the newest; also a folder, a zip file as CI systems hand
+    /// out, `-` for standard input, or gh:OWNER/REPO/RUN[/ARTIFACT] for a run of GitHub Actions
     #[arg(value_name = "TRACE")]
     pub(crate) trace: Option<String>,
+    /// Which one, if there are several traces in it: a part of its name
+    #[arg(value_name = "NAME", requires = "trace")]
+    pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) place: Place,
 }

@@ -56,6 +56,7 @@ pub(crate) fn run(options: &Exec) -> Result<u8, CliError> {
         target: String::new(),
         ignored: false,
         rules: Rules::default(),
+        source: Path::new("").into(),
     };
     let store = Store::find(options.recording.trace_dir.as_deref(), &Selection::default())?;
     let strategies = options.strategies();

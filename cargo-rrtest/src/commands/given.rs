@@ -8,11 +8,22 @@ use super::cli::{OneTrace, Place};
 use crate::base::exit::{CliError, Status};
 use crate::base::terminal::CAUTION;
 use crate::base::words::relative;
+use crate::store::source::{self, Given};
 use crate::store::traces::Store;
 
-/// The trace that these options mean.
-pub(crate) fn path(options: &OneTrace) -> Result<PathBuf, CliError> {
-    find(options.trace.as_deref(), &options.place)
+/// The trace that these options mean, wherever it comes from.
+pub(crate) fn trace(options: &OneTrace) -> Result<Given, CliError> {
+    let part = options.name.as_deref();
+    let source = options.trace.as_deref().map(|source| source::find(source, part)).transpose()?.flatten();
+    match (source, part) {
+        (Some(given), _) => Ok(given),
+        (None, Some(part)) => Err(CliError::usage(format!(
+            "`{part}` chooses one of several traces, but `{}` is neither a folder nor a zip file nor a run of GitHub \
+             Actions",
+            options.trace.as_deref().unwrap_or_default()
+        ))),
+        (None, None) => find(options.trace.as_deref(), &options.place).map(Given::file),
+    }
 }
 
 /// The trace that a user means: a path, a unique part of a name in the store, or nothing for the newest.

@@ -13,7 +13,7 @@ use crate::base::cores::cores;
 use crate::base::exit::{CliError, Status};
 use crate::base::interrupt::Interrupt;
 use crate::base::terminal::GOOD;
-use crate::base::words::{self, relative};
+use crate::base::words;
 use crate::ending::backtrace::Frames;
 use crate::ending::describe;
 use crate::store::limit;
@@ -24,9 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Replay a trace, its output onto ours.
 pub(crate) fn run(options: &OneTrace) -> Result<Status, CliError> {
     let interrupt = Interrupt::install()?;
-    let path = given::path(options)?;
-    let _stays = limit::hold(&path);
-    let trace = given::open(&path)?;
+    let given = given::trace(options)?;
+    let _stays = limit::hold(&given.path);
+    let trace = given::open(&given.path)?;
     let core = cores()?.first().copied().unwrap_or(0);
     let mut unwritten = None;
     let mut output = |stream: Stream, bytes: &[u8]| {
@@ -53,7 +53,7 @@ pub(crate) fn run(options: &OneTrace) -> Result<Status, CliError> {
         ));
     }
     let mut text = Vec::new();
-    let told = write_result(&mut text, &path, &replayed, trace.ending())
+    let told = write_result(&mut text, &given.label, &replayed, trace.ending())
         .and_then(|()| anstream::stderr().lock().write_all(&text));
     // `cargo rrtest replay | head` is no failure.
     match unwritten.or(told.err()).filter(|error| error.kind() != io::ErrorKind::BrokenPipe) {
@@ -64,11 +64,10 @@ pub(crate) fn run(options: &OneTrace) -> Result<Status, CliError> {
 
 fn write_result(
     text: &mut impl Write,
-    path: &std::path::Path,
+    name: &str,
     replayed: &replay::Replayed,
     ending: &Ending,
 ) -> io::Result<()> {
-    let name = relative(path).display();
     let ticks = words::count(replayed.stats.ticks, "tick");
     writeln!(text, "{GOOD}    Replayed{GOOD:#} {name}: as recorded, {ticks}")?;
     describe::ending(ending, Frames::Own).iter().try_for_each(|line| writeln!(text, "             {line}"))

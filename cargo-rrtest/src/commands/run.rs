@@ -36,6 +36,9 @@ use crate::discover::choice::Choice;
 use crate::discover::find::{Discovered, Grouping};
 use crate::discover::libtest::{Filter, Shown};
 use crate::report::display::{Detail, Display};
+use crate::report::github::command::Guard;
+use crate::report::github::runner::Runner;
+use crate::report::github::{GitHub, Sources};
 use crate::report::json::Json;
 use crate::report::junit::JUnit;
 use crate::report::progress::Progress;
@@ -76,7 +79,7 @@ pub(crate) fn run(
         let toolchain = scope.spawn(|| Toolchain::find(&cwd, &config));
         (Project::find(&selection), toolchain.join())
     });
-    let mut reporters = reporters(options, filter.shown);
+    let mut reporters = reporters(options, filter.shown, project.as_ref().ok());
     let project = project.or_else(|stop| not_built(stop, false, &mut reporters))?;
     let toolchain = toolchain.map_err(|_| CliError::said(Status::Recorder))?;
     let toolchain = toolchain.or_else(|stop| not_built(stop, false, &mut reporters))?;
@@ -180,7 +183,7 @@ impl Hunt<'_> {
             return Ok(Status::Success);
         }
         let found = built.tests(project, self.choice, self.grouping)?;
-        let Discovered { mut tests, warnings, elsewhere } = found;
+        let Discovered { mut tests, ignored, warnings, elsewhere } = found;
         tests.iter_mut().for_each(|test| self.settings.overrides.apply(test));
         if let Some(form) = self.list {
             return list::print(&tests, form, options.report()).map(|()| Status::Success);
@@ -241,7 +244,7 @@ impl Hunt<'_> {
         let other = beside.zip(make.as_ref()).map(|(beside, make)| {
             (beside.build.level, beside.soon().map_or(Other::Coming(make), Other::Ready))
         });
-        let subject = Subject { tests, level: self.build.level, other };
+        let subject = Subject { tests, ignored, level: self.build.level, other };
         let summary = dispatch::run(subject, schedule, &setting, cores, interrupt, reporters);
         let told = summary.and_then(|summary| tell_summary(summary, options.never_ran, reporters));
         // What was kept stays within bounds however the run has ended.
@@ -385,7 +388,7 @@ fn schedule(options: &Run, deadline: Option<Instant>) -> Agenda {
     }
 }
 
-fn reporters(options: &Run, shown: Shown) -> Vec<Box<dyn Reporter>> {
+fn reporters(options: &Run, shown: Shown, project: Option<&Project>) -> Vec<Box<dyn Reporter>> {
     let json = options.report() == Report::Json;
     let detail = match (options.quiet || json, options.verbose) {
         (true, 0) => Detail::Quiet,
@@ -394,7 +397,9 @@ fn reporters(options: &Run, shown: Shown) -> Vec<Box<dyn Reporter>> {
     };
     // Tests write over it.
     let progress = Progress::new(!options.quiet && shown != Shown::AtOnce);
-    let display = Display::new(detail, shown, progress.bar());
+    let runner = Runner::of_environment();
+    let guard = runner.as_ref().map(|_| Guard::new());
+    let display = Display::new(detail, shown, progress.bar(), guard);
     // The bar is gone before the summary is written: it would be drawn below that once more.
     let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(progress), Box::new(display)];
     if json {
@@ -402,6 +407,11 @@ fn reporters(options: &Run, shown: Shown) -> Vec<Box<dyn Reporter>> {
     }
     if let Some(path) = &options.junit {
         reporters.push(Box::new(JUnit::new(path)));
+    }
+    if let (Some(runner), Some(project)) = (runner.filter(|_| !json), project) {
+        let root = project.metadata.workspace_root.as_std_path();
+        let sources = Sources::new(runner.workspace.as_deref(), root);
+        reporters.push(Box::new(GitHub::new(runner, sources)));
     }
     reporters
 }

@@ -81,13 +81,14 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
 
 /// Show all that the head of a trace says.
 pub(crate) fn show(options: &Show) -> Result<Status, CliError> {
-    let path = given::path(&options.trace)?;
-    let trace = given::open(&path)?;
+    let given = given::trace(&options.trace)?;
+    let path = &given.path;
+    let trace = given::open(path)?;
     if options.privacy {
-        return privacy::show(&path, &trace, options.message_format == MessageFormat::Json);
+        return privacy::show(path, &trace, options.message_format == MessageFormat::Json);
     }
     let size = path.metadata().map_or(0, |metadata| metadata.len());
-    let mut lines = vec![("trace".to_owned(), format!("{} ({})", path.display(), words::size(size)))];
+    let mut lines = vec![("trace".to_owned(), format!("{} ({})", given.full_label(), words::size(size)))];
     let info = trace.info();
     lines.extend(FACTS.iter().filter_map(|key| Some(((*key).to_owned(), fact(info, key)?))));
     let others = info.as_object().into_iter().flatten().filter(|(key, _)| !FACTS.contains(&key.as_str()));

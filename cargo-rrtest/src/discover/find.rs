@@ -14,7 +14,7 @@ use super::libtest::{threads, without_names};
 use super::listing::Listing;
 use super::runner::Capture;
 use super::secrets;
-use super::test::{Rules, Test};
+use super::test::{Rules, Test, TestId};
 use crate::base::exit::{CliError, Status};
 
 /// How tests are put into processes.
@@ -31,6 +31,8 @@ pub(crate) struct Grouping<'a> {
 pub(crate) struct Discovered {
     /// The tests, in cargo's order.
     pub(crate) tests: Vec<Test>,
+    /// Those marked `#[ignore]` that were not asked for, but for that.
+    pub(crate) ignored: Vec<TestId>,
     /// What the user should know of how they were found.
     pub(crate) warnings: Vec<String>,
     /// How many more would be wanted but for the partition.
@@ -82,6 +84,7 @@ impl Discovered {
     ) {
         let target = &artifact.target;
         let binary = binary_id(package, &target.name, target.kind.first());
+        let source: Arc<Path> = target.src_path.as_std_path().into();
         let nobody: Arc<[String]> = Arc::default();
         let kind = target.kind.first().map_or("lib", kind_name);
         let test = |name: Option<&str>, args: Vec<OsString>, harness, mates: &Arc<[String]>| Test {
@@ -95,6 +98,7 @@ impl Discovered {
             target: target.name.clone(),
             ignored: false,
             rules: Rules::default(),
+            source: Arc::clone(&source),
         };
         let Choice { filter, .. } = choice;
         let together = |chosen: Option<&Arc<[String]>>| {
@@ -114,12 +118,20 @@ impl Discovered {
             // Silence is the answer of a libtest without tests, but of a program of another kind too.
             Listing::Tests { tests, noise } if !(own_harness && tests.is_empty()) => {
                 self.warnings.extend(noise.as_ref().map(|line| noisy(&binary, line)));
-                let binary = test(None, Vec::new(), true, &nobody);
+                let whole = test(None, Vec::new(), true, &nobody);
                 let accepted = || {
                     tests.iter().filter(|(name, ignored)| {
-                        filter.accepts(name, *ignored) && choice.in_filtersets(&binary, name)
+                        filter.accepts(name, *ignored) && choice.in_filtersets(&whole, name)
                     })
                 };
+                let ignored = tests.iter().filter(|(name, ignored)| {
+                    *ignored && filter.leaves_out_as_ignored(name) && choice.in_filtersets(&whole, name)
+                });
+                self.ignored.extend(ignored.map(|(name, _)| TestId {
+                    package: package.to_owned(),
+                    binary: binary.clone(),
+                    name: Some(name.clone()),
+                }));
                 if !grouping.together {
                     let mates =
                         tests.iter().filter(|(_, ignored)| !ignored).map(|(name, _)| name.clone()).collect();

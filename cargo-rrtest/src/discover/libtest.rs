@@ -120,14 +120,24 @@ impl Filter {
 
     /// Whether a test is among those to run.
     pub(crate) fn accepts(&self, name: &str, ignored: bool) -> bool {
-        let matches =
-            |pattern: &String| if self.exact { name == pattern } else { name.contains(pattern.as_str()) };
         let kind = match self.ignored {
             Ignored::Skip => !ignored,
             Ignored::Only => ignored,
             Ignored::Include => true,
         };
-        kind && (self.names.is_empty() || self.names.iter().any(matches)) && !self.skip.iter().any(matches)
+        kind && self.names(name)
+    }
+
+    /// Whether a test that is marked `#[ignore]` would run if it were not.
+    pub(crate) fn leaves_out_as_ignored(&self, name: &str) -> bool {
+        self.ignored == Ignored::Skip && self.names(name)
+    }
+
+    /// Whether the user has named it, or named none, and not told to skip it.
+    fn names(&self, name: &str) -> bool {
+        let matches =
+            |pattern: &String| if self.exact { name == pattern } else { name.contains(pattern.as_str()) };
+        (self.names.is_empty() || self.names.iter().any(matches)) && !self.skip.iter().any(matches)
     }
 }
 

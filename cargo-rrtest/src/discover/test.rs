@@ -1,5 +1,6 @@
 //! What attempts are made at: a test of a binary, or all of them together.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub(crate) struct Test {
     pub(crate) ignored: bool,
     /// What holds for it alone.
     pub(crate) rules: Rules,
+    /// The root source file of its binary; empty if nobody knows.
+    pub(crate) source: Arc<Path>,
 }
 
 /// What the configuration says of single tests; none where a test is like all others.
@@ -46,6 +49,27 @@ pub(crate) struct Rules {
     pub(crate) serial_group: Option<String>,
 }
 
+/// Which test it is, without how to run it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TestId {
+    /// The package it belongs to.
+    pub(crate) package: String,
+    /// The binary it is in.
+    pub(crate) binary: String,
+    /// Its name in that binary; none for the binary's tests together.
+    pub(crate) name: Option<String>,
+}
+
+impl TestId {
+    /// The name for people, in a place that names the binary.
+    pub(crate) fn title(&self) -> &str {
+        self.name.as_deref().unwrap_or(TOGETHER)
+    }
+}
+
+/// What the tests of a binary together are called where a test has its name.
+const TOGETHER: &str = "together";
+
 impl Test {
     /// The name that is unique in a workspace: binary and test.
     pub(crate) fn id(&self) -> String {
@@ -57,7 +81,12 @@ impl Test {
 
     /// The name for people, in a place that names the binary.
     pub(crate) fn title(&self) -> &str {
-        self.name.as_deref().unwrap_or("together")
+        self.name.as_deref().unwrap_or(TOGETHER)
+    }
+
+    /// Which test it is.
+    pub(crate) fn which(&self) -> TestId {
+        TestId { package: self.package.clone(), binary: self.binary.clone(), name: self.name.clone() }
     }
 
     /// The strategies to choose from for it, where these are those of all tests.
@@ -85,5 +114,6 @@ pub(crate) fn sample() -> Test {
         target: "it".into(),
         ignored: false,
         rules: Rules::default(),
+        source: Path::new("").into(),
     }
 }

@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use rrtest_engine::ending::{Ending, TaskState};
 
+use super::panic;
+
 /// What failures of one test are told apart by: how it ended and, for a panic, where; for a crash or a deadlock, where
 /// each thread was. Values in messages, thread numbers and addresses of data do not count.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,7 +26,7 @@ impl Fingerprint {
             Ending::Hung { .. } => write!(text, "hung"),
             Ending::Unsupported { what, .. } => write!(text, "unsupported {what}"),
         };
-        let mut panics: Vec<_> = output.lines().filter_map(panic_location).collect();
+        let mut panics: Vec<_> = output.lines().filter_map(panic::location).collect();
         panics.sort_unstable();
         panics.dedup();
         for location in panics {
@@ -33,19 +35,6 @@ impl Fingerprint {
         }
         Self(text)
     }
-}
-
-/// The location in a panic's first line, `thread '…' (…) panicked at src/lib.rs:5:9:`.
-fn panic_location(line: &str) -> Option<&str> {
-    let (thread, location) = line.split_once(" panicked at ")?;
-    thread.trim_start().starts_with("thread '").then(|| location.trim_end_matches(':'))
-}
-
-/// Where and why a program panicked first, according to its output: `src/lib.rs:5:9: the first line of the message`.
-pub(crate) fn first_panic(output: &str) -> Option<String> {
-    let mut lines = output.lines();
-    let location = lines.find_map(panic_location)?;
-    Some(format!("{location}: {}", lines.next().unwrap_or_default()))
 }
 
 fn places(tasks: &[TaskState]) -> String {
@@ -97,14 +86,6 @@ mod tests {
             panicked("\nthread 'a' (12) panicked at src/lib.rs:3:5:\nleft: 1\n"),
             panicked("\nthread '<unnamed>' panicked at src/lib.rs:3:5:\nleft: 2\n")
         );
-    }
-
-    #[test]
-    fn the_first_panic_explains_a_failure() {
-        let output =
-            "running 1 test\n\nthread 'a' (12) panicked at src/lib.rs:3:5:\nassertion failed\n  left: 1\n";
-        assert_eq!(first_panic(output).as_deref(), Some("src/lib.rs:3:5: assertion failed"));
-        assert_eq!(first_panic("running 1 test\n"), None);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! How a recorded program ended, in words: in one ([`outcome`]), and in sentences that say what its threads did ([`describe`]), with its
-//! output and what surprises did to its time. [`fingerprint`] tells whether two failures are the same one.
+//! output, its panic, and what surprises did to its time. [`fingerprint`] tells whether two failures are the same one.
 //!
 //! This room stands on [`base`](crate::base) alone.
 
@@ -9,5 +9,6 @@ pub(crate) mod fingerprint;
 pub(crate) mod outcome;
 pub(crate) mod output;
 mod overdue;
+pub(crate) mod panic;
 pub(crate) mod strikes;
 pub(crate) mod waits;

@@ -7,6 +7,7 @@ use indicatif::ProgressBar;
 use rrtest_engine::record::Time;
 use rrtest_engine::schedule::surprise::Struck;
 
+use super::github::command::Guard;
 use super::summary;
 use crate::attempt::events::{Attempt, Interference, Reporter, RunEvent, Slow, Started, Summary};
 use crate::attempt::needy;
@@ -48,12 +49,14 @@ pub(crate) struct Display {
     manner: Manner,
     /// To be cleared from the terminal while we write.
     bar: ProgressBar,
+    /// Around what tests have written, where the runner of a CI system would take some of it for a command.
+    guard: Option<Guard>,
 }
 
 impl Display {
     /// Write around this progress bar.
-    pub(crate) fn new(detail: Detail, shown: Shown, bar: ProgressBar) -> Self {
-        Self { manner: Manner { detail, shown, repeats: false }, bar }
+    pub(crate) fn new(detail: Detail, shown: Shown, bar: ProgressBar, guard: Option<Guard>) -> Self {
+        Self { manner: Manner { detail, shown, repeats: false }, bar, guard }
     }
 }
 
@@ -68,8 +71,20 @@ impl Reporter for Display {
         if text.is_empty() {
             return Ok(());
         }
+        if let Some(guard) = self.guard.as_ref().filter(|_| tells_of_output(event)) {
+            guard.enclose(&mut text);
+        }
         let written = written.and_then(|()| self.bar.suspend(|| anstream::stderr().lock().write_all(&text)));
         written.map_err(|error| CliError::unwritten("cannot write to standard error", &error))
+    }
+}
+
+/// Whether what is said of an event may have parts that a test or a build has written.
+fn tells_of_output(event: &RunEvent) -> bool {
+    match event {
+        RunEvent::Attempt(attempt) => attempt.outcome != Outcome::Passed,
+        RunEvent::Warning(_) | RunEvent::NotBuilt(_) => true,
+        _ => false,
     }
 }
 
@@ -105,9 +120,9 @@ fn says(attempt: &Attempt, manner: Manner) -> bool {
             Detail::Normal => !manner.repeats || manner.shown == Shown::OfAll,
             Detail::Verbose => true,
         },
-        Outcome::Unsupported => !attempt.repeats,
+        Outcome::Unsupported => attempt.repeats.is_none(),
         // The summary counts failures that are like an earlier one.
-        _ => !attempt.repeats || manner.detail == Detail::Verbose,
+        _ => attempt.repeats.is_none() || manner.detail == Detail::Verbose,
     }
 }
 
@@ -164,11 +179,11 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, manner: Manner) -> io
         }
         return write_trace(text, attempt);
     }
-    if attempt.repeats {
+    if let Some(first) = attempt.repeats {
         let trace = if attempt.message.is_none() { "is kept" } else { "cannot be kept either" };
         return writeln!(
             text,
-            "             the same failure as in another attempt, whose trace {trace} (seed {})",
+            "             the same failure as in attempt {first}, whose trace {trace} (seed {})",
             attempt.seed
         );
     }
@@ -181,6 +196,9 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, manner: Manner) -> io
         .flat_map(|ending| describe::ending(ending, Frames::Own))
         .filter(|_| attempt.outcome.is_failure() || attempt.outcome == Outcome::Unfinished)
     {
+        writeln!(text, "    {line}")?;
+    }
+    for line in attempt.explanation.iter().flat_map(|explanation| explanation.lines()) {
         writeln!(text, "    {line}")?;
     }
     for line in attempt.message.iter().flat_map(|message| message.lines()) {

@@ -36,6 +36,6 @@ fn a_trace_that_does_not_replay_is_not_offered_for_replay() {
 
 #[test]
 fn a_repeated_failure_is_one_line_more() {
-    let text = written(&Attempt { repeats: true, trace: None, ..attempt() });
+    let text = written(&Attempt { repeats: Some(3), trace: None, ..attempt() });
     assert_eq!(text.lines().count(), 2, "{text}");
 }

@@ -7,12 +7,15 @@ use std::path::Path;
 use rrtest_engine::ending::Ending;
 use serde::Serialize;
 
+use super::tally::{Counted, Standing, Tally};
 use crate::attempt::events::{
     Attempt, Explored, Interference, NeverEnded, NotBuilt, Rate, Reporter, RunEvent, Summary,
 };
 use crate::attempt::order::Ran;
 use crate::base::exit::CliError;
 use crate::ending::outcome::Outcome;
+use crate::ending::output::{self, Excerpt};
+use crate::ending::panic::Panic;
 use crate::ending::strikes;
 use crate::ending::waits::{Waiting, waits};
 
@@ -20,12 +23,13 @@ use crate::ending::waits::{Waiting, waits};
 #[derive(Debug)]
 pub(crate) struct Json<W> {
     out: W,
+    tally: Tally,
 }
 
 impl<W: Write> Json<W> {
     /// Write to `out`.
     pub(crate) fn new(out: W) -> Self {
-        Self { out }
+        Self { out, tally: Tally::default() }
     }
 
     /// What it has been written to.
@@ -35,6 +39,12 @@ impl<W: Write> Json<W> {
     }
 }
 
+/// The version of what is written, which docs/report.schema.json describes. Fields may be added to it.
+const SCHEMA: u32 = 1;
+
+/// How much of an attempt's output is told, in bytes of its beginning and of its end.
+const OUTPUT: (usize, usize) = (8 << 10, 24 << 10);
+
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Line<'a> {
@@ -42,6 +52,7 @@ enum Line<'a> {
     NotBuilt(NotBuiltLine<'a>),
     Attempt(Box<AttemptLine<'a>>),
     Interference(InterferenceLine<'a>),
+    Test(TestLine<'a>),
     Summary(SummaryLine<'a>),
 }
 
@@ -106,6 +117,39 @@ struct AttemptLine<'a> {
     /// Only where the outcome is ours, or the trace cannot be kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
+    /// Only where it panicked, and failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    panic: Option<PanicField>,
+    /// Which attempt at the same test failed in the same way before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repeats: Option<u64>,
+    /// Only where it wrote something, did not pass, and repeats no other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<Excerpt>,
+    /// Only where it has been found out what led to the failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct PanicField {
+    message: String,
+    file: String,
+    line: u32,
+    column: u32,
+}
+
+#[derive(Serialize)]
+struct TestLine<'a> {
+    package: &'a str,
+    binary: &'a str,
+    /// None for the binary's tests together.
+    test: Option<&'a str>,
+    standing: Standing,
+    attempts: u64,
+    failed: u64,
+    /// Failed of attempts; none if there is no attempt.
+    rate: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -126,6 +170,7 @@ struct InterferenceLine<'a> {
 
 #[derive(Serialize)]
 struct SummaryLine<'a> {
+    schema: u32,
     attempts: u64,
     tests: usize,
     failed: &'a [String],
@@ -152,6 +197,8 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
             Some(Ending::Killed { signal, .. }) => (None, Some(*signal)),
             _ => (None, None),
         };
+        // Of many passed attempts nobody wants the output to be searched.
+        let panicked = attempt.outcome.is_failure().then(|| Panic::of(&attempt.output)).flatten();
         Self {
             package: &attempt.test.package,
             binary: &attempt.test.binary,
@@ -181,6 +228,37 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
             passes_together: attempt.passes_together,
             waits: attempt.ending.as_ref().and_then(waits),
             message: attempt.message.as_deref(),
+            panic: panicked.map(PanicField::from),
+            repeats: attempt.repeats,
+            output: output(attempt),
+            explanation: attempt.explanation.as_deref(),
+        }
+    }
+}
+
+/// The two ends of what an attempt wrote that did not pass. One that repeats another wrote much the same.
+fn output(attempt: &Attempt) -> Option<Excerpt> {
+    let told = attempt.outcome != Outcome::Passed && attempt.repeats.is_none();
+    let excerpt = told.then(|| Excerpt::of(&output::both(&attempt.output), OUTPUT.0, OUTPUT.1));
+    excerpt.filter(|excerpt| !excerpt.head.is_empty())
+}
+
+impl From<Panic> for PanicField {
+    fn from(Panic { file, line, column, message }: Panic) -> Self {
+        Self { message, file, line, column }
+    }
+}
+
+impl<'a> From<&'a Counted> for TestLine<'a> {
+    fn from(counted: &'a Counted) -> Self {
+        Self {
+            package: &counted.test.package,
+            binary: &counted.test.binary,
+            test: counted.test.name.as_deref(),
+            standing: counted.standing(),
+            attempts: counted.attempts,
+            failed: counted.failed,
+            rate: counted.rate(),
         }
     }
 }
@@ -205,6 +283,7 @@ impl<'a> From<&'a Interference> for InterferenceLine<'a> {
 impl<'a> From<&'a Summary> for SummaryLine<'a> {
     fn from(summary: &'a Summary) -> Self {
         Self {
+            schema: SCHEMA,
             attempts: summary.attempts,
             tests: summary.tests,
             failed: &summary.failed,
@@ -236,24 +315,33 @@ fn milliseconds(duration: std::time::Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
 }
 
-impl<W: Write> Reporter for Json<W> {
-    fn report(&mut self, event: &RunEvent) -> Result<(), CliError> {
-        let line = match event {
-            RunEvent::Interference(interference) => Line::Interference(interference.into()),
-            RunEvent::Attempt(attempt) => Line::Attempt(Box::new(attempt.as_ref().into())),
-            RunEvent::Summary(summary) => Line::Summary(summary.into()),
-            RunEvent::NotBuilt(NotBuilt { too_late, message, exit_code }) => Line::NotBuilt(NotBuiltLine {
-                reason: if *too_late { "deadline" } else { "failed" },
-                message,
-                exit_code: *exit_code,
-            }),
-            _ => return Ok(()),
-        };
-        serde_json::to_writer(&mut self.out, &line)
+impl<W: Write> Json<W> {
+    fn write(&mut self, line: &Line<'_>) -> Result<(), CliError> {
+        serde_json::to_writer(&mut self.out, line)
             .map_err(std::io::Error::from)
             .and_then(|()| self.out.write_all(b"\n"))
             .and_then(|()| self.out.flush())
             .map_err(|error| CliError::unwritten("cannot write to standard output", &error))
+    }
+}
+
+impl<W: Write> Reporter for Json<W> {
+    fn report(&mut self, event: &RunEvent) -> Result<(), CliError> {
+        self.tally.count(event);
+        match event {
+            RunEvent::Interference(interference) => self.write(&Line::Interference(interference.into())),
+            RunEvent::Attempt(attempt) => self.write(&Line::Attempt(Box::new(attempt.as_ref().into()))),
+            RunEvent::Summary(summary) => {
+                let tally = std::mem::take(&mut self.tally);
+                tally.tests().iter().try_for_each(|counted| self.write(&Line::Test(counted.into())))?;
+                self.write(&Line::Summary(summary.into()))
+            }
+            RunEvent::NotBuilt(NotBuilt { too_late, message, exit_code }) => {
+                let reason = if *too_late { "deadline" } else { "failed" };
+                self.write(&Line::NotBuilt(NotBuiltLine { reason, message, exit_code: *exit_code }))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -273,8 +361,11 @@ mod tests {
     fn tests_that_never_ended_are_named() {
         let never = NeverEnded { test: attempt().test, attempts: 1 };
         let summary = Summary { never_ended: vec![never], ..Summary::of_none(1, false) };
-        let line: serde_json::Value =
-            serde_json::from_str(&written(&RunEvent::Summary(summary))).expect("json");
+        let lines = written(&RunEvent::Summary(summary));
+        let [test, line] = [0, 1].map(|index| lines.lines().nth(index).unwrap_or_default());
+        let [test, line] =
+            [test, line].map(|line| serde_json::from_str::<serde_json::Value>(line).expect("json"));
+        assert_eq!((&test["standing"], &test["rate"]), (&"never_ended".into(), &serde_json::Value::Null));
         assert_eq!(line["never_ended"], serde_json::json!(["p::it t"]));
     }
 

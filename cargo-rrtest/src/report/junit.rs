@@ -1,124 +1,119 @@
-//! The report for CI systems: JUnit, in the dialect of Jenkins, one test suite for each binary.
+//! The report for CI systems: JUnit, in the dialect of Jenkins and nextest, one test suite for each binary.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
+use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
 use rrtest_engine::trace::event::Stream;
 
 use super::summary;
-use crate::attempt::events::{Attempt, NeverEnded, Reporter, RunEvent};
+use super::tally::{Counted, Standing, Tally};
+use crate::attempt::events::{Attempt, Interference, NeverEnded, Reporter, RunEvent};
 use crate::attempt::needy;
 use crate::attempt::order::Ran;
 use crate::base::exit::CliError;
-use crate::discover::test::Test;
+use crate::discover::test::TestId;
 use crate::ending::backtrace::Frames;
 use crate::ending::describe;
-use crate::ending::fingerprint::first_panic;
 use crate::ending::outcome::Outcome;
-use crate::ending::output;
+use crate::ending::output::{self, Excerpt};
+use crate::ending::panic::Panic;
+
+/// How much of an attempt's output is told, in bytes of the beginning and of the end of each stream.
+const OUTPUT: (usize, usize) = (64 << 10, 192 << 10);
+
+/// So many further failures of a test are told one by one.
+const MOST_FURTHER: usize = 20;
 
 /// Collects attempts and writes the report at the end.
 #[derive(Debug)]
 pub(crate) struct JUnit {
     path: PathBuf,
-    /// In order of their first attempt.
-    tests: Vec<Collected>,
+    tally: Tally,
+    /// What is to be told of the tests that did not just pass.
+    told: HashMap<TestId, Told>,
 }
 
-/// What was seen of one test.
-#[derive(Debug)]
-struct Collected {
-    binary: String,
-    name: String,
-    attempts: u64,
-    failures: u64,
-    wall: Duration,
+/// What is to be told of a test.
+#[derive(Debug, Default)]
+struct Told {
     /// The first attempt that did not pass.
     worst: Option<NonSuccess>,
+    /// Those that did not pass after it.
+    further: Vec<NonSuccess>,
     /// The first that did not end.
     unfinished: Option<NonSuccess>,
+    /// Those that failed because another attempt ran beside them, and passed alone.
+    disturbed: Vec<NonSuccess>,
     traces: Vec<PathBuf>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct NonSuccess {
-    outcome: Outcome,
+    /// None if there was no attempt.
+    outcome: Option<Outcome>,
     seed: Option<String>,
     message: String,
     stdout: String,
     stderr: String,
+    wall: Duration,
 }
 
 impl JUnit {
     /// Write to this file.
     pub(crate) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), tests: Vec::new() }
-    }
-
-    /// What has been seen of a test.
-    fn of(&mut self, test: &Test) -> &mut Collected {
-        let known =
-            self.tests.iter().position(|known| known.binary == test.binary && known.name == test.title());
-        let index = known.unwrap_or_else(|| {
-            self.tests.push(Collected {
-                binary: test.binary.clone(),
-                name: test.title().to_owned(),
-                attempts: 0,
-                failures: 0,
-                wall: Duration::ZERO,
-                worst: None,
-                unfinished: None,
-                traces: Vec::new(),
-            });
-            self.tests.len() - 1
-        });
-        &mut self.tests[index]
+        Self { path: path.to_owned(), tally: Tally::default(), told: HashMap::new() }
     }
 
     fn collect(&mut self, attempt: &Attempt) {
-        let collected = self.of(&attempt.test);
-        if attempt.outcome == Outcome::Unfinished {
-            // It says nothing if others have ended.
-            collected.unfinished.get_or_insert_with(|| NonSuccess::of(attempt));
-            collected.traces.extend(attempt.trace.iter().map(|kept| kept.path.clone()));
+        if attempt.outcome == Outcome::Passed && attempt.trace.is_none() {
             return;
         }
-        collected.attempts += 1;
-        collected.failures += u64::from(attempt.outcome.is_failure());
-        collected.wall += attempt.wall;
-        collected.traces.extend(attempt.trace.iter().map(|kept| kept.path.clone()));
-        if attempt.outcome != Outcome::Passed && collected.worst.is_none() {
-            collected.worst = Some(NonSuccess::of(attempt));
+        let told = self.told.entry(attempt.test.which()).or_default();
+        told.traces.extend(attempt.trace.iter().map(|kept| kept.path.clone()));
+        match (attempt.outcome, &told.worst) {
+            (Outcome::Passed, _) => {}
+            // It says nothing if others have ended.
+            (Outcome::Unfinished, _) => {
+                told.unfinished.get_or_insert_with(|| NonSuccess::of(attempt));
+            }
+            (_, None) => told.worst = Some(NonSuccess::of(attempt)),
+            (_, Some(_)) if told.further.len() < MOST_FURTHER => told.further.push(NonSuccess::of(attempt)),
+            _ => {}
+        }
+    }
+
+    fn collect_disturbed(&mut self, interference: &Interference) {
+        let told = self.told.entry(interference.test.which()).or_default();
+        if told.disturbed.len() < MOST_FURTHER {
+            told.disturbed.push(NonSuccess::disturbed(interference));
         }
     }
 
     /// Of this test nothing is known: it does not count as passed.
     fn never_ended(&mut self, never: &NeverEnded) {
         let (what, why) = summary::never_ended(never);
-        let collected = self.of(&never.test);
-        let unfinished = collected.unfinished.take().unwrap_or_else(|| NonSuccess {
-            outcome: Outcome::Unfinished,
-            seed: None,
-            message: String::new(),
-            stdout: String::new(),
-            stderr: String::new(),
-        });
+        let told = self.told.entry(never.test.which()).or_default();
+        let unfinished = told.unfinished.take().unwrap_or_default();
         let message = format!("{what}: {why}\n{}", unfinished.message);
-        collected.worst = Some(NonSuccess { message: message.trim_end().to_owned(), ..unfinished });
+        let outcome = Some(Outcome::Unfinished);
+        told.worst = Some(NonSuccess { outcome, message: message.trim_end().to_owned(), ..unfinished });
     }
 
     fn write(&self) -> std::io::Result<()> {
         let mut report = Report::new("rrtest");
         let mut suites: Vec<TestSuite> = Vec::new();
-        for test in &self.tests {
-            let index =
-                suites.iter().position(|suite| suite.name.as_str() == test.binary).unwrap_or_else(|| {
-                    suites.push(TestSuite::new(test.binary.as_str()));
-                    suites.len() - 1
-                });
-            suites[index].add_test_case(test.case());
+        let nothing = Told::default();
+        for counted in self.tally.tests() {
+            let binary = counted.test.binary.as_str();
+            let index = suites.iter().position(|suite| suite.name.as_str() == binary).unwrap_or_else(|| {
+                suites.push(TestSuite::new(binary));
+                suites.len() - 1
+            });
+            let told = self.told.get(&counted.test).unwrap_or(&nothing);
+            suites[index].add_test_case(told.case(counted));
         }
         report.add_test_suites(suites);
         let dir = self.path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -132,12 +127,11 @@ impl JUnit {
 
 impl NonSuccess {
     fn of(attempt: &Attempt) -> Self {
-        let [stdout, stderr] =
-            [Stream::Stdout, Stream::Stderr].map(|stream| output::text(&attempt.output, &[stream]));
-        // libtest shows what it has captured of several tests on its standard output.
-        let panic = [&stderr, &stdout].into_iter().find_map(|text| first_panic(text));
-        let panic = panic.filter(|_| attempt.outcome == Outcome::Failed);
-        let panic = panic.map(|panic| format!("panicked at {panic}"));
+        let [stdout, stderr] = [Stream::Stdout, Stream::Stderr].map(|stream| {
+            Excerpt::of(&output::text(&attempt.output, &[stream]), OUTPUT.0, OUTPUT.1).joined()
+        });
+        let panic = Panic::of(&attempt.output).filter(|_| attempt.outcome == Outcome::Failed);
+        let panic = panic.map(|panic| format!("panicked at {}: {}", panic.place(), panic.message));
         let ending =
             || attempt.ending.as_ref().map(|ending| describe::ending(ending, Frames::Own).join("\n"));
         let what = panic.or_else(ending).filter(|_| !attempt.outcome.is_ours());
@@ -145,39 +139,105 @@ impl NonSuccess {
             [] => what,
             failed => format!("{} failed: {what}", failed.join(", ")),
         });
+        let again = attempt.repeats.map(|first| format!("the same failure as in attempt {first}"));
         let order = attempt.ran.iter().flat_map(Ran::lines);
         let needy = attempt.passes_together.then(|| needy::SENTENCE.to_owned());
-        let message: Vec<_> =
-            what.into_iter().chain(attempt.message.clone()).chain(order).chain(needy).collect();
+        let message: Vec<_> = what
+            .into_iter()
+            .chain(attempt.message.clone())
+            .chain(again)
+            .chain(attempt.explanation.clone())
+            .chain(order)
+            .chain(needy)
+            .collect();
+        // What repeats another failure has written much the same.
+        let [stdout, stderr] = if attempt.repeats.is_some() { Default::default() } else { [stdout, stderr] };
         Self {
-            outcome: attempt.outcome,
+            outcome: Some(attempt.outcome),
             seed: Some(attempt.seed.to_string()),
             message: message.join("\n"),
             stdout,
             stderr,
+            wall: attempt.wall,
         }
+    }
+
+    fn disturbed(interference: &Interference) -> Self {
+        let with = match &interference.with {
+            Some((test, number)) => format!("{} (attempt {number})", test.id()),
+            None => "another `cargo rrtest`".to_owned(),
+        };
+        Self {
+            outcome: Some(interference.outcome),
+            seed: Some(interference.seed.to_string()),
+            message: format!(
+                "attempt {} failed while {with} also used {}; it passes alone",
+                interference.number, interference.thing
+            ),
+            wall: interference.wall,
+            ..Self::default()
+        }
+    }
+
+    fn kind(&self) -> NonSuccessKind {
+        match self.outcome {
+            Some(outcome) if outcome.is_ours() => NonSuccessKind::Error,
+            _ => NonSuccessKind::Failure,
+        }
+    }
+
+    fn type_name(&self) -> &'static str {
+        self.outcome.map_or("unknown", Outcome::name)
+    }
+
+    fn first_line(&self) -> &str {
+        self.message.lines().next().unwrap_or_default()
+    }
+
+    /// As one of several failures of a test.
+    fn as_rerun(&self) -> TestRerun {
+        let mut rerun = TestRerun::new(self.kind());
+        rerun.set_type(self.type_name()).set_message(self.first_line()).set_time(self.wall);
+        let seed = self.seed.iter().map(|seed| format!("seed {seed}"));
+        let lines: Vec<_> = std::iter::once(self.message.clone()).chain(seed).collect();
+        rerun.set_description(lines.join("\n"));
+        if !self.stdout.is_empty() || !self.stderr.is_empty() {
+            rerun.set_system_out(self.stdout.as_str()).set_system_err(self.stderr.as_str());
+        }
+        rerun
     }
 }
 
-impl Collected {
-    fn case(&self) -> TestCase {
-        let status = match &self.worst {
-            None => TestCaseStatus::success(),
-            Some(worst) => {
-                let kind =
-                    if worst.outcome.is_ours() { NonSuccessKind::Error } else { NonSuccessKind::Failure };
-                let mut status = TestCaseStatus::non_success(kind);
-                status
-                    .set_type(worst.outcome.name())
-                    .set_message(worst.message.lines().next().unwrap_or_default());
+impl Told {
+    /// A test that failed is a failure, however often it passed: a retry is no remedy here. What failed only because of another
+    /// attempt and passed alone is what the dialect calls flaky.
+    fn case(&self, counted: &Counted) -> TestCase {
+        let mut status = match (&self.worst, counted.standing()) {
+            (Some(worst), _) => {
+                let mut status = TestCaseStatus::non_success(worst.kind());
+                status.set_type(worst.type_name()).set_message(worst.first_line());
                 status.set_description(worst.message.as_str());
                 status
             }
+            (None, standing @ (Standing::Ignored | Standing::NeverRan)) => {
+                let mut status = TestCaseStatus::skipped();
+                status.set_message(match standing {
+                    Standing::Ignored => "ignored",
+                    _ => "never ran: the run ended before an attempt at it did",
+                });
+                status
+            }
+            (None, _) => TestCaseStatus::success(),
         };
-        let mut case = TestCase::new(self.name.as_str(), status);
-        case.set_classname(self.binary.as_str()).set_time(self.wall);
-        case.add_property(Property::new("attempts", self.attempts.to_string()));
-        case.add_property(Property::new("failures", self.failures.to_string()));
+        let runs = if self.worst.is_some() { &self.further } else { &self.disturbed };
+        // A skipped test has none.
+        if !matches!(status, TestCaseStatus::Skipped { .. }) {
+            status.add_reruns(runs.iter().map(NonSuccess::as_rerun));
+        }
+        let mut case = TestCase::new(counted.test.title(), status);
+        case.set_classname(counted.test.binary.as_str()).set_time(counted.wall);
+        case.add_property(Property::new("attempts", counted.attempts.to_string()));
+        case.add_property(Property::new("failures", counted.failed.to_string()));
         for trace in &self.traces {
             case.add_property(Property::new("trace", trace.display().to_string()));
         }
@@ -193,10 +253,12 @@ impl Collected {
 
 impl Reporter for JUnit {
     fn report(&mut self, event: &RunEvent) -> Result<(), CliError> {
+        self.tally.count(event);
         match event {
             RunEvent::Attempt(attempt) => self.collect(attempt),
+            RunEvent::Interference(interference) => self.collect_disturbed(interference),
             RunEvent::Summary(summary) => {
-                summary.never_ended.iter().for_each(|never| self.never_ended(never));
+                summary.not_green().for_each(|never| self.never_ended(never));
                 self.write().map_err(|error| {
                     CliError::os(format!("cannot write the JUnit report {}", self.path.display()), &error)
                 })?;
@@ -212,6 +274,8 @@ mod tests {
     use super::*;
     use crate::attempt::events::samples::{attempt, written};
     use crate::attempt::events::{RunEvent, Summary};
+    use crate::base::exit::Status;
+    use crate::discover::test::Test;
 
     #[test]
     fn a_test_that_failed_once_is_a_failure() {
@@ -247,8 +311,9 @@ mod tests {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
     }
+
     #[test]
-    fn a_test_that_never_ended_is_a_failure() {
+    fn a_test_that_never_ended_is_a_failure_and_so_is_one_that_never_ran_if_the_run_fails_for_it() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("report.xml");
         let mut junit = JUnit::new(&path);
@@ -259,7 +324,8 @@ mod tests {
         };
         let never_ended = vec![never("t", 1), never("u", 0)];
         junit.report(&RunEvent::Attempt(Box::new(unfinished))).expect("nothing to write yet");
-        let summary = Summary { never_ended, ..Summary::of_none(2, false) };
+        let exit_code = Status::NeverRan as u8;
+        let summary = Summary { never_ended, exit_code, ..Summary::of_none(2, false) };
         junit.report(&RunEvent::Summary(summary)).expect("a report");
         let text = std::fs::read_to_string(path).expect("the report");
         for part in [

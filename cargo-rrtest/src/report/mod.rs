@@ -5,9 +5,11 @@
 //! [`discover`](crate::discover) and [`base`](crate::base).
 
 pub(crate) mod display;
+pub(crate) mod github;
 pub(crate) mod json;
 pub(crate) mod junit;
 pub(crate) mod progress;
 #[cfg(test)]
 mod snapshots;
 mod summary;
+mod tally;

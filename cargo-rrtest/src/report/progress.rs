@@ -236,23 +236,14 @@ mod tests {
     use indicatif::{InMemoryTerm, ProgressDrawTarget};
 
     use super::*;
-    use crate::attempt::events::samples::attempt;
+    use crate::attempt::events::samples::{self, attempt};
     use crate::attempt::events::{Begun, Summary};
-    use crate::attempt::seed::Seed;
     use crate::discover::test::sample;
 
     fn started(attempts: Option<u64>, time: Option<u64>) -> RunEvent {
-        RunEvent::Started(Started {
-            tests: 4,
-            together: false,
-            binaries: 2,
-            slots: 2,
-            seed: Seed(0xabc),
-            attempts,
-            time: time.map(Duration::from_secs),
-            until_fail: true,
-            shard: None,
-        })
+        let time = time.map(Duration::from_secs);
+        let started = samples::started(vec![sample().which(); 4], Vec::new());
+        RunEvent::Started(Started { slots: 2, attempts, time, until_fail: true, ..started })
     }
 
     fn test(name: &str) -> Arc<Test> {

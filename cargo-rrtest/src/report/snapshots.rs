@@ -15,7 +15,7 @@ use rrtest_engine::trace::event::Stream;
 use super::display::{self, Detail, Manner};
 use super::json::Json;
 use super::junit::JUnit;
-use crate::attempt::events::samples::{attempt, written};
+use crate::attempt::events::samples::{self, attempt, written};
 use crate::attempt::events::{
     Attempt, Explored, Interference, Kept, NeverEnded, NotBuilt, Rate, Reporter, RunEvent, Slow, Started,
     Summary,
@@ -25,7 +25,7 @@ use crate::attempt::seed::Seed;
 use crate::build::instrument::Level;
 use crate::discover::libtest::Shown;
 use crate::discover::partition::Part;
-use crate::discover::test::{self, Test};
+use crate::discover::test::{self, Test, TestId};
 use crate::ending::describe;
 use crate::ending::outcome::Outcome;
 
@@ -129,18 +129,12 @@ fn interference(with: bool) -> Interference {
     }
 }
 
+fn named(name: &str) -> TestId {
+    TestId { name: Some(name.into()), ..test::sample().which() }
+}
+
 fn started() -> Started {
-    Started {
-        tests: 4,
-        together: false,
-        binaries: 2,
-        slots: 8,
-        seed: Seed(0xabc),
-        attempts: None,
-        time: None,
-        until_fail: false,
-        shard: None,
-    }
+    samples::started(["t", "u", "v", "w"].map(named).into(), vec![named("x")])
 }
 
 fn summary() -> Summary {
@@ -177,7 +171,7 @@ fn a_failure() {
 
 #[test]
 fn a_failure_that_has_been_seen_before() {
-    let repeats = || Attempt { repeats: true, trace: None, number: 4, ..attempt() };
+    let repeats = || Attempt { repeats: Some(3), trace: None, number: 4, ..attempt() };
     let unkept = Attempt { message: Some("no space".into()), ..repeats() };
     let events = [repeats(), unkept].map(of_attempt);
     assert_eq!(human(&events), "", "it is counted");
@@ -288,7 +282,7 @@ fn an_attempt_that_was_cut_off() {
 
 #[test]
 fn what_cannot_be_recorded() {
-    let again = Attempt { repeats: true, ..unsupported("bpf") };
+    let again = Attempt { repeats: Some(2), ..unsupported("bpf") };
     assert_snapshot!(human(&[
         of_attempt(unsupported("bpf")),
         of_attempt(unsupported("ptrace")),
@@ -447,8 +441,17 @@ fn junit() {
         (Stream::Stderr, "thread 't' panicked at src/lib.rs:1:2:\n<&> is bad\n"),
     ]);
     for event in [
+        RunEvent::Started(samples::started(
+            ["passes", "fails", "is_never_ran"].map(self::named).into(),
+            vec![self::named("is_ignored")],
+        )),
         named("passes", Attempt { outcome: Outcome::Passed, trace: None, ..attempt() }),
-        named("fails", Attempt { output: panicked, ..attempt() }),
+        named(
+            "fails",
+            Attempt { output: panicked, explanation: Some("`a` is between p and c".into()), ..attempt() },
+        ),
+        named("fails", Attempt { number: 5, repeats: Some(3), trace: None, ..attempt() }),
+        RunEvent::Interference(interference(true)),
         named("deadlocks", ended(Outcome::Deadlocked, deadlock())),
         named("cannot_be_recorded", unsupported("bpf")),
         of_attempt(together()),

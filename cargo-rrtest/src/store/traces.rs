@@ -11,7 +11,7 @@ use crate::build::cargo::Project;
 use crate::build::selection::Selection;
 
 /// What trace files are called.
-const EXTENSION: &str = "rrtrace";
+pub(super) const EXTENSION: &str = "rrtrace";
 
 /// File names are kept well below what file systems take (255 bytes).
 const MAX_STEM: usize = 180;

@@ -90,9 +90,9 @@ impl Tally {
             }
             RunEvent::Attempt(attempt) => self.attempt(attempt),
             RunEvent::Summary(summary) => {
-                for never in summary.never_ended.iter().filter(|never| never.attempts > 0) {
+                for never in &summary.never_ended {
                     let place = self.place(&never.test.which(), false);
-                    self.tests[place].never_ended = true;
+                    self.tests[place].never_ended = never.attempts > 0;
                 }
             }
             _ => {}

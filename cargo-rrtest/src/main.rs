@@ -28,7 +28,7 @@ use std::process::ExitCode;
 
 use base::exit::{CliError, Status, panicked};
 use base::{group, interrupt, terminal};
-use build::wrapper;
+use build::{front_end, wrapper};
 use commands::cli::{Cli, Command};
 use commands::options::configured;
 use commands::{doctor, exec, merge, pack, replay, run, show};
@@ -43,6 +43,10 @@ fn main() -> ExitCode {
     }
     if args.first().is_some_and(|first| first == runner::COMMAND) {
         return end(runner::capture(&args[1..]).map(|()| Status::Success.into()));
+    }
+    if args.first().is_some_and(|first| first == front_end::COMMAND) {
+        interrupt::survive_file_size_limit();
+        return end(commands::front_end::start(&args[1..]).map(ExitCode::from));
     }
     if args.first().is_some_and(|first| first == group::COMMAND) {
         return end(Err(group::become_background(&args[1..])));
@@ -80,6 +84,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
             return merge::run(&options.files, options.message_format).map(ExitCode::from);
         }
         Some(Command::Exec(options)) => return exec::run(&options).map(ExitCode::from),
+        Some(Command::Env(options)) => commands::front_end::env(&options),
         Some(Command::Doctor(_)) => doctor::run(),
     }
     .map(ExitCode::from)

@@ -13,6 +13,7 @@ mod exec;
 mod exit_codes;
 #[path = "../../engine/tests/common/forged.rs"]
 mod forged;
+mod front_end;
 mod hangs;
 mod isolated;
 mod json;
@@ -104,6 +105,7 @@ fn main() -> ExitCode {
     tests.topic("order", order::TESTS);
     tests.topic("isolated", isolated::TESTS);
     tests.topic("privacy", privacy::TESTS);
+    tests.topic("front_end", front_end::TESTS);
     tests.topic("hangs", hangs::TESTS);
     tests.topic("overdue", overdue::TESTS);
     tests.topic("packed", packed::TESTS);

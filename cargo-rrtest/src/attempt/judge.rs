@@ -101,7 +101,7 @@ impl Setting<'_> {
             .map_err(|stop| stop.message.unwrap_or_default());
         let kept = kept.and_then(|path| {
             let info = info(attempt, self.rustc);
-            let stop = self.end.unwrap_or(stop);
+            let stop = self.verification_ends.or(self.end).unwrap_or(stop);
             let beside = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let kept = self
                 .engine

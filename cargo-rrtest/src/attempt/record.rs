@@ -53,8 +53,10 @@ pub(crate) struct Setting<'a> {
     pub(crate) listener: Option<Listener<'a>>,
     /// The strategies that the user has chosen; empty means any.
     pub(crate) strategies: &'a [StrategyName],
-    /// When it becomes true, recordings end where they are, and none is verified any more.
+    /// When it becomes true, recordings end where they are.
     pub(crate) end: Option<&'a AtomicBool>,
+    /// When it becomes true, no trace is verified any more; none: when [`Self::end`] does.
+    pub(crate) verification_ends: Option<&'a AtomicBool>,
     /// How time passes for programs.
     pub(crate) time: Time,
     /// The processor that programs see.

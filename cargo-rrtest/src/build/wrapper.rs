@@ -12,6 +12,7 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 
 use super::config::Config;
+use super::front_end;
 use crate::base::exit::CliError;
 use crate::base::group;
 use crate::discover::runner;
@@ -123,7 +124,7 @@ pub(crate) fn of_user(config: &Config) -> Option<PathBuf> {
 
 /// Whether our own status as wrapper makes sense: the first argument is the compiler, not a command of ours.
 pub(crate) fn is_wrapper_call(args: &[OsString]) -> bool {
-    let ours = ["rrtest", runner::COMMAND, group::COMMAND];
+    let ours = ["rrtest", runner::COMMAND, group::COMMAND, front_end::COMMAND];
     args.first().is_some_and(|first| !ours.iter().any(|name| first == name) && !is_option(first))
 }
 

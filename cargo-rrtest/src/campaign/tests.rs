@@ -184,6 +184,7 @@ fn campaign_at(subject: Subject<'_>, schedule: Agenda, script: Script, replays: 
         known: Mutex::default(),
         kept: Mutex::default(),
         end: None,
+        verification_ends: None,
         attached: Attached {
             debug_info: true,
             sources: WithSources::Named,

@@ -12,6 +12,7 @@ use rrtest_engine::schedule::StrategyName;
 use super::options::run::{Recording, Run};
 use super::options::values::Report;
 use crate::base::words::parse_duration;
+use crate::build::instrument::Level;
 use crate::build::selection::Selection;
 use crate::settings::layers::Settings;
 
@@ -128,6 +129,9 @@ pub(crate) enum Command {
     /// Record one run of any program
     #[command(after_help = EXEC_HELP, override_usage = "cargo rrtest exec [OPTIONS] -- PROGRAM [ARGS]")]
     Exec(Exec),
+    /// Let another front end build and start the tests, such as nextest: run a command in the environment for that, or
+    /// print it for a shell
+    Env(Env),
     /// Show each setting with its value and where it comes from
     ShowConfig(Box<Run>),
     /// Check what this machine offers, and what follows from it
@@ -266,6 +270,22 @@ pub(crate) struct Merge {
     /// Report format: human, or json for one object on standard output
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub(crate) message_format: Report,
+}
+
+/// Options of `env`.
+#[derive(Args, Debug)]
+pub(crate) struct Env {
+    /// Where a thread may be preempted
+    #[arg(long, value_enum, default_value = "sync", value_name = "LEVEL")]
+    pub(crate) preempt: Level,
+    /// Build for this target triple (x86-64 Linux only) [default: the host's]
+    #[arg(long, value_name = "TRIPLE")]
+    pub(crate) target: Option<String>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// The command, such as `cargo nextest run`; none: print the environment
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
 }
 
 /// Options of `doctor`.

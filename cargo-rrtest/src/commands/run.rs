@@ -13,11 +13,11 @@ use rrtest_engine::record::{Outsiders, Stdin};
 use rrtest_engine::trace::event::Stream;
 
 use super::background_build::BackgroundBuild;
-use super::exec::pass_on;
 use super::list;
 use super::options::run::Run;
 use super::options::values::{NeverRan, Report};
 use super::prune;
+use super::single::pass_on;
 use crate::attempt::engine::Real;
 use crate::attempt::events::{NotBuilt, Reporter, RunEvent, Summary, tell};
 use crate::attempt::record::Setting;
@@ -236,6 +236,7 @@ impl Hunt<'_> {
             known: Mutex::default(),
             kept: Mutex::default(),
             end: None,
+            verification_ends: None,
             attached: options.recording.attached(project.metadata.workspace_root.clone().into_std_path_buf()),
             in_use: Some(dispatch::in_use()),
             judging: Mutex::default(),

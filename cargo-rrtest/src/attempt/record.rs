@@ -16,7 +16,6 @@ use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::{Struck, Surprises};
 use rrtest_engine::schedule::{Plan, StrategyName};
 
-use super::attached::Attached;
 use super::engine::Engine;
 use super::events::Attempt;
 use super::fork_servers::Base;
@@ -27,6 +26,7 @@ use crate::build::instrument::Level;
 use crate::discover::test::Test;
 use crate::ending::fingerprint::Fingerprint;
 use crate::ending::outcome::Outcome;
+use crate::store::attached::Attached;
 use crate::store::traces::{Keep, Store};
 
 /// How many cores recorded programs are told there are. The same everywhere, so that a seed means the same everywhere;

@@ -10,6 +10,7 @@ use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use nix::unistd::{getpgrp, tcgetpgrp};
 
 use super::exit::CliError;
+use super::words::visible;
 
 /// As it should be.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -87,4 +88,9 @@ pub(crate) fn print(text: &str) -> Result<(), CliError> {
 pub(crate) fn error(message: &str) {
     // Nothing can be done if standard error is closed.
     let _written = writeln!(anstream::stderr(), "{BAD}error{BAD:#}{BOLD}:{BOLD:#} {message}");
+}
+/// A fact, and what it is. Nothing of it does anything to a terminal: it may come from anywhere.
+pub(crate) fn fact_line(key: &str, value: &str) -> String {
+    let (key, value) = (visible(key), visible(value));
+    format!("{BOLD}{key:>12}{BOLD:#} {}\n", value.replace('\n', "\n             "))
 }

@@ -25,7 +25,6 @@ use super::dispatch::run;
 use super::queue::{At, MAX_ERRORS, Queue, Take};
 use super::registry::Registry;
 use super::worker::is_as_usual;
-use crate::attempt::attached::{Attached, WithSources};
 use crate::attempt::engine::Engine;
 use crate::attempt::events::samples::{self, written};
 use crate::attempt::events::{Attempt, Reporter, RunEvent, Summary};
@@ -37,6 +36,7 @@ use crate::build::instrument::Level;
 use crate::discover::partition::Part;
 use crate::discover::test::{Test, sample};
 use crate::ending::outcome::Outcome;
+use crate::store::attached::{Attached, WithSources};
 use crate::store::traces::{Keep, Store};
 
 /// What the fake engine makes of the n-th recording (from 1) of a test.

@@ -12,7 +12,7 @@ use rrtest_engine::patience::Patience;
 
 use super::doubt::Place;
 use super::queue::{MOMENT, Queue, Take, Taken};
-use crate::attempt::attached::Pending;
+use crate::attempt::attach::Pending;
 use crate::attempt::events::{Attempt, Begun, Interference};
 use crate::attempt::fork_servers::ForkServers;
 use crate::attempt::record::Setting;

@@ -7,9 +7,8 @@ use rrtest_engine::disclosed::{Disclosed, Endpoint, Listed, Protocol};
 use rrtest_engine::trace::Trace;
 use serde::Serialize;
 
-use super::show::fact_line;
 use crate::base::exit::{CliError, Status};
-use crate::base::terminal::print;
+use crate::base::terminal::{fact_line, print};
 use crate::base::words::{self, shell_word};
 
 /// What no list can name.

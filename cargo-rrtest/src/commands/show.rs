@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::cli::{MessageFormat, Place, Show, SomeTraces};
 use super::{given, pack, privacy};
 use crate::base::exit::{CliError, Status};
-use crate::base::terminal::{BOLD, print};
+use crate::base::terminal::{fact_line, print};
 use crate::base::words::{self, shell_word, visible};
 use crate::ending::backtrace::Frames;
 use crate::ending::describe;
@@ -139,12 +139,6 @@ pub(crate) fn show(options: &Show) -> Result<Status, CliError> {
     let text: String = lines.iter().map(|(key, value)| fact_line(key, value)).collect();
     print(&text)?;
     Ok(Status::Success)
-}
-
-/// A fact, and what it is. Nothing of it does anything to a terminal: it may come from anywhere.
-pub(super) fn fact_line(key: &str, value: &str) -> String {
-    let (key, value) = (visible(key), visible(value));
-    format!("{BOLD}{key:>12}{BOLD:#} {}\n", value.replace('\n', "\n             "))
 }
 
 /// A fact of a trace's description as text.

@@ -10,7 +10,6 @@ use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::schedule::surprise::Surprises;
 
 use super::values::{NeverRan, Report, parse_size};
-use crate::attempt::attached::{Attached, WithSources};
 use crate::attempt::seed::Seed;
 use crate::base::words::parse_duration;
 use crate::build::instrument::Level;
@@ -19,6 +18,7 @@ use crate::build::selection::Selection;
 use crate::discover::filterset::Filterset;
 use crate::discover::partition::{Part, Partition};
 use crate::discover::secrets::Secrets;
+use crate::store::attached::{Attached, WithSources};
 use crate::store::traces::Keep;
 
 /// Options of `run`.

@@ -14,10 +14,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
+use super::damage::{contents_of, damaged};
 use super::file_blocks::FileBlocks;
 use super::layout::{Index, StoredFile};
 use super::originals::Original;
-use super::reader::{contents_of, damaged};
 use crate::trace::BLOCK;
 use crate::trace::TraceError;
 use crate::trace::event::{FileId, FileRange, Load};

@@ -10,10 +10,10 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use super::damage::damaged;
 use super::layout::{Place, StoredBlock, StoredFile};
 use super::originals::digest;
 use super::pack::copy;
-use super::reader::damaged;
 use super::regular;
 use super::unnamed::Unnamed;
 use super::writer::{Known, Part, Writer, Written};

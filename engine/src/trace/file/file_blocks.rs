@@ -148,7 +148,7 @@ impl Part {
     }
 
     fn faulty(&self, file: &StoredFile, fault: Fault) -> TraceError {
-        super::reader::faulty(&self.path, &super::reader::contents_of(file), fault)
+        super::damage::faulty(&self.path, &super::damage::contents_of(file), fault)
     }
 }
 

@@ -5,6 +5,7 @@
 mod ahead;
 mod attached;
 mod block;
+mod damage;
 mod file_blocks;
 mod format10;
 mod layout;

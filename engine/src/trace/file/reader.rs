@@ -11,7 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::ahead::{Maker, Prefetch};
-use super::block::{self, Fault};
+use super::block;
+use super::damage::{contents_of, damaged, faulty};
 use super::file_blocks::{FileBlocks, block_len};
 use super::format10;
 use super::layout::{BadHeader, Header, Index, MACHINE, StoredBlock, StoredEntry, StoredFile, VERIFIED};
@@ -326,10 +327,6 @@ fn carried<'a>(file: &'a StoredFile, starts: &[u64], counts: impl Fn(u64) -> boo
     }
 }
 
-pub(super) fn contents_of(file: &StoredFile) -> String {
-    format!("contents of `{}`", Path::new(&file.path).display())
-}
-
 fn read_header(file: &File, len: u64, path: &Path) -> Result<Header, TraceError> {
     let path = path.to_owned();
     let mut start = [0; Header::LEN];
@@ -429,21 +426,6 @@ fn are_apart(index: &Index) -> bool {
         blocks.sort_unstable();
         blocks.windows(2).all(|pair| pair[0] < pair[1])
     })
-}
-
-pub(super) fn faulty(path: &Path, part: &str, fault: Fault) -> TraceError {
-    match fault {
-        // The file was as long as it should be when it was opened.
-        Fault::Read(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
-            damaged(path, part, "the file became shorter")
-        }
-        Fault::Read(source) => TraceError::Read { path: path.to_owned(), source },
-        Fault::Damaged(what) => damaged(path, part, what),
-    }
-}
-
-pub(super) fn damaged(path: &Path, part: &str, what: &str) -> TraceError {
-    TraceError::Damaged { path: path.to_owned(), what: format!("{part}: {what}") }
 }
 
 #[cfg(test)]

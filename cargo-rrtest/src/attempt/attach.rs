@@ -3,9 +3,8 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
-use clap::ValueEnum;
 use rrtest_engine::attach::{self, Wanted};
 use rrtest_engine::ending::Ending;
 
@@ -13,30 +12,7 @@ use super::events::Attempt;
 use super::record::Setting;
 use crate::base::words::{count, relative};
 use crate::ending::output;
-
-/// Which sources of the workspace are attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum WithSources {
-    /// All that the program was compiled from
-    All,
-    /// Those that the failure's message and stacks name
-    Named,
-    /// None
-    None,
-}
-
-/// What is attached to traces.
-#[derive(Debug)]
-pub(crate) struct Attached {
-    /// Whether programs and libraries are, with their debug information.
-    pub(crate) debug_info: bool,
-    /// Which sources are.
-    pub(crate) sources: WithSources,
-    /// The directory that sources are in: the workspace.
-    pub(crate) root: PathBuf,
-    /// Held while files are attached, so that of traces side by side the second sees what the first has.
-    pub(crate) one_by_one: Mutex<()>,
-}
+use crate::store::attached::{Attached, WithSources};
 
 /// A kept trace to which files are to be attached.
 #[derive(Debug)]

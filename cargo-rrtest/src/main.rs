@@ -46,7 +46,9 @@ fn main() -> ExitCode {
     }
     if args.first().is_some_and(|first| first == front_end::COMMAND) {
         interrupt::survive_file_size_limit();
-        return end(commands::front_end::start(&args[1..]).map(ExitCode::from));
+        let started = || commands::front_end::start(&args[1..]).map(ExitCode::from);
+        return end(std::panic::catch_unwind(started)
+            .unwrap_or_else(|payload| Err(panicked("while a test was recorded", &*payload).into())));
     }
     if args.first().is_some_and(|first| first == group::COMMAND) {
         return end(Err(group::become_background(&args[1..])));

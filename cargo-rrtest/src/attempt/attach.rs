@@ -13,6 +13,7 @@ use super::record::Setting;
 use crate::base::words::{count, relative};
 use crate::ending::output;
 use crate::store::attached::{Attached, WithSources};
+use crate::store::limit;
 
 /// A kept trace to which files are to be attached.
 #[derive(Debug)]
@@ -40,6 +41,7 @@ impl Setting<'_> {
         let Attached { debug_info, sources, root, one_by_one } = &self.attached;
         let all = (*sources == WithSources::All).then_some(root.as_path());
         let wanted = Wanted { debug_info: *debug_info, all_sources_in: all, files: &named };
+        let _writing = limit::writing(&self.store.dir);
         let _alone = one_by_one.lock().unwrap_or_else(PoisonError::into_inner);
         let beside = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let name = relative(&trace).display();

@@ -22,6 +22,7 @@ use crate::ending::fingerprint::Fingerprint;
 use crate::ending::outcome::Outcome;
 use crate::ending::output;
 use crate::ending::strikes;
+use crate::store::limit;
 use crate::store::traces::Keep;
 
 /// What computes no longer than this is replayed in no time.
@@ -99,6 +100,7 @@ impl Setting<'_> {
             .store
             .new_path(&attempt.test.binary, attempt.test.title(), &attempt.seed.short())
             .map_err(|stop| stop.message.unwrap_or_default());
+        let _writing = limit::writing(&self.store.dir);
         let kept = kept.and_then(|path| {
             let info = info(attempt, self.rustc);
             let stop = self.verification_ends.or(self.end).unwrap_or(stop);

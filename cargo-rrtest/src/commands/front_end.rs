@@ -16,10 +16,11 @@ use rrtest_engine::ending::Ending;
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{Outsiders, Stdin};
 
-use super::cli::Env;
+use super::cli::{self, Cli, Env};
 use super::options::configured;
 use super::options::run::Run;
 use super::prune;
+use super::run::target;
 use super::single::{self, Single};
 use crate::base::exit::{CliError, Status};
 use crate::base::interrupt::Interrupt;
@@ -33,7 +34,7 @@ use crate::build::selection::Selection;
 use crate::build::toolchain::{Refusal as Refused, Toolchain};
 use crate::discover::secrets;
 use crate::discover::test::{Rules, Test};
-use crate::settings::layers::Refusal;
+use crate::settings::layers::{Refusal, Settings};
 use crate::store::traces::Store;
 
 /// For how long a trace is verified after the front end has ended a test that takes too long. nextest kills us 10 s after that,
@@ -50,11 +51,12 @@ pub(crate) fn env(options: &Env) -> Result<Status, CliError> {
     if Order::is_there() {
         return Err(CliError::usage("this is the environment of `cargo rrtest env` already"));
     }
-    let selection = options.place.selection();
+    let mut selection = options.place.selection();
+    selection.target.clone_from(&options.target);
     let config = Config::load(&cwd, &[]);
     let project = Project::find(&selection)?;
     let toolchain = Toolchain::find(&cwd, &config)?;
-    let target = options.target.clone().unwrap_or_else(|| toolchain.host().to_owned());
+    let target = target(&selection, &config, &toolchain)?;
     let build_dir = options.preempt.build_dir(&project.target_dir);
     match toolchain.refusal(options.preempt, &target, &build_dir) {
         None => {}
@@ -67,7 +69,7 @@ pub(crate) fn env(options: &Env) -> Result<Status, CliError> {
         }
     }
     let mut environment: Vec<_> = env::vars_os().collect();
-    let secrets = settings()?.recording.secrets().take_out(&mut environment);
+    let secrets = settings()?.0.recording.secrets().take_out(&mut environment);
     if let Some(warning) = secrets::warning(&secrets) {
         anstream::eprintln!("{CAUTION}warning{CAUTION:#}: {warning}");
     }
@@ -104,12 +106,13 @@ pub(crate) fn start(args: &[OsString]) -> Result<u8, CliError> {
         return Err(CliError::os(format!("cannot run `{}`", binary.display()), &error));
     }
     let interrupt = Interrupt::install_beside_program()?;
-    let options = settings()?;
+    let (options, settings) = settings()?;
     let cwd =
         env::current_dir().map_err(|error| CliError::os("cannot determine the working directory", &error))?;
     // Which those are, `env` has said once for all tests.
     let _secrets = options.recording.secrets().take_out(&mut environment);
-    let test = test(Program { path: cwd.join(binary), args: args.to_vec(), env: environment, cwd });
+    let mut test = test(Program { path: cwd.join(binary), args: args.to_vec(), env: environment, cwd });
+    settings.overrides.apply(&mut test);
     let store = Store::find(options.recording.trace_dir.as_deref(), &Selection::default())?;
     let kept = store.entries().unwrap_or_default();
     let single = Single {
@@ -147,12 +150,10 @@ fn die_of(signal: i32) {
 }
 
 /// The settings that the project's files and the environment make for tests.
-fn settings() -> Result<Run, CliError> {
+fn settings() -> Result<(Run, Settings), CliError> {
     match configured::read(vec!["run".into()]) {
-        Ok(cli) => match cli.command {
-            Some(super::cli::Command::Run(options)) => Ok(*options),
-            _ => Ok(cli.run),
-        },
+        Ok(Cli { command: Some(cli::Command::Run(options)), settings, .. }) => Ok((*options, settings)),
+        Ok(Cli { run, settings, .. }) => Ok((run, settings)),
         Err(Refusal::Setting(stop)) => Err(stop),
         Err(Refusal::CommandLine(error)) => Err(CliError::usage(error.to_string())),
     }
@@ -166,18 +167,27 @@ fn test(program: Program) -> Test {
         let target = variable("CARGO_CRATE_NAME").unwrap_or_else(|| stem(&program.path));
         if package.is_empty() { target } else { format!("{package}::{target}") }
     });
+    let (kind, target) = kind(&binary, &package);
     Test {
         package,
-        binary,
         name: exact(&program.args),
         harness: true,
         mates: Arc::default(),
-        kind: variable("NEXTEST_BINARY_KIND").unwrap_or_default(),
-        target: String::new(),
+        kind,
+        target,
+        binary,
         ignored: program.args.iter().any(|arg| arg == "--ignored"),
         rules: Rules::default(),
         source: Path::new("").into(),
         program,
+    }
+}
+
+/// The kind and the name of the target that nextest calls so: `p` is a library, `p::it` a test, `p::bin/x` another kind.
+fn kind(binary: &str, package: &str) -> (String, String) {
+    match binary.split_once("::").map(|(_, rest)| rest.split_once('/').unwrap_or(("test", rest))) {
+        Some((kind, name)) => (kind.to_owned(), name.to_owned()),
+        None => ("lib".to_owned(), package.replace('-', "_")),
     }
 }
 
@@ -206,6 +216,13 @@ mod tests {
         assert_eq!(exact(&args(&["--exact", "a", "b"])), None);
         assert_eq!(exact(&args(&["a"])), None);
         assert_eq!(exact(&args(&["--nocapture"])), None);
+    }
+
+    #[test]
+    fn nextests_names_tell_the_target() {
+        let kinds = ["p-q", "p-q::it", "p-q::bin/x"].map(|binary| kind(binary, "p-q"));
+        let names = [("lib", "p_q"), ("test", "it"), ("bin", "x")];
+        assert_eq!(kinds, names.map(|(kind, name)| (kind.to_owned(), name.to_owned())));
     }
 
     #[test]

@@ -58,6 +58,8 @@ struct Merged {
     tests: BTreeMap<String, Test>,
     never_ended: Vec<String>,
     never_ran: Vec<String>,
+    /// Those whose tests could not be built.
+    not_built: Vec<PathBuf>,
     /// Runs that ended before they had written a summary.
     incomplete: Vec<PathBuf>,
     /// The exit codes of the others.
@@ -123,6 +125,7 @@ impl Merged {
                     self.tests.entry(id).or_default().count(&outcome, seed, trace);
                 }
                 Line::NotBuilt { exit_code } => {
+                    self.not_built.push(file.to_owned());
                     self.exit_codes.push(exit_code);
                     ended = true;
                 }
@@ -146,7 +149,7 @@ impl Merged {
         for names in [&mut self.never_ended, &mut self.never_ran] {
             names.sort_unstable();
             names.dedup();
-            names.retain(|name| !self.tests.contains_key(name));
+            names.retain(|name| self.tests.get(name).is_none_or(|test| test.attempts == 0));
         }
         let Self { never_ended, never_ran, .. } = self;
         never_ran.retain(|name| never_ended.binary_search(name).is_err());
@@ -180,10 +183,11 @@ impl Merged {
             tests: &'a BTreeMap<String, Test>,
             never_ended: &'a [String],
             never_ran: &'a [String],
+            not_built: &'a [PathBuf],
             incomplete: &'a [PathBuf],
             exit_code: u8,
         }
-        let Self { runs, tests, never_ended, never_ran, incomplete, .. } = self;
+        let Self { runs, tests, never_ended, never_ran, not_built, incomplete, .. } = self;
         let attempts = self.attempts();
         let line = Line {
             event: "merged",
@@ -192,6 +196,7 @@ impl Merged {
             tests,
             never_ended,
             never_ran,
+            not_built,
             incomplete,
             exit_code,
         };
@@ -201,10 +206,10 @@ impl Merged {
     fn write(&self, text: &mut impl Write) -> std::io::Result<()> {
         let failed: Vec<_> = self.tests.iter().filter(|(_, test)| test.failed > 0).collect();
         let all_ran = self.never_ended.is_empty() && self.never_ran.is_empty() && self.incomplete.is_empty();
-        let style = match (failed.is_empty() && self.never_ended.is_empty(), all_ran) {
+        let style = match (failed.is_empty() && self.never_ended.is_empty(), self.exit_code()) {
             (false, _) => BAD,
-            (true, false) => CAUTION,
-            (true, true) => GOOD,
+            (true, code) if code != 0 || !all_ran => CAUTION,
+            (true, _) => GOOD,
         };
         write!(text, "{style}      Merged{style:#} {}: ", count(self.runs as u64, "run"))?;
         let tests = count(self.tests.len() as u64, "test");
@@ -249,6 +254,16 @@ impl Merged {
                     names.len() - NAMED
                 )?;
             }
+        }
+        for file in &self.not_built {
+            writeln!(
+                text,
+                "{BAD}   not built{BAD:#} {}: the tests could not be built, or not in time",
+                file.display()
+            )?;
+        }
+        if self.exit_codes.contains(&(Status::Interrupted as u8)) {
+            writeln!(text, "{CAUTION} interrupted{CAUTION:#} a run was ended before its time")?;
         }
         for file in &self.incomplete {
             writeln!(

@@ -1,16 +1,19 @@
 //! Keeps a store of traces within its limit.
 
+use std::ffi::OsString;
 use std::io::Write;
+use std::path::Path;
 
-use super::pack;
+use rrtest_engine::trace::Trace;
+
 use crate::base::exit::CliError;
 use crate::base::terminal::{CAUTION, GOOD};
 use crate::base::words::{count, size};
 use crate::store::limit;
 use crate::store::traces::Store;
 
-/// Delete the oldest traces of a store that has more bytes than `limit`, except the newest of each test and those that somebody is
-/// replaying. What others need of them is written into those first.
+/// Delete the oldest traces of a store that has more bytes than `limit`, except the newest of each test, those that others
+/// need, and those that somebody is replaying. While another process writes traces there, none is deleted.
 ///
 /// What has been found does not depend on that: if it cannot be done, the user is told, and no more.
 pub(crate) fn prune(store: &Store, limit: u64, quiet: bool) {
@@ -21,13 +24,17 @@ pub(crate) fn prune(store: &Store, limit: u64, quiet: bool) {
     }
 }
 
+/// The names of the traces that this one needs beside it.
+fn needed_by(path: &Path) -> Vec<OsString> {
+    // What cannot be read needs nothing.
+    Trace::open(path).map(|trace| trace.beside().to_vec()).unwrap_or_default()
+}
+
 fn delete_oldest(store: &Store, limit: u64, quiet: bool) -> Result<(), CliError> {
+    let Some(_alone) = limit::alone(&store.dir) else { return Ok(()) };
     let entries = store.entries()?;
-    let gone: Vec<_> = limit::too_many(&entries, limit).iter().map(|entry| entry.path.clone()).collect();
-    if gone.is_empty() {
-        return Ok(());
-    }
-    pack::without(store.entries()?, &gone)?;
+    let gone: Vec<_> =
+        limit::too_many(&entries, needed_by, limit).iter().map(|entry| entry.path.clone()).collect();
     let (mut deleted, mut bytes) = (0, 0);
     for path in gone {
         let length = path.metadata().map_or(0, |metadata| metadata.len());

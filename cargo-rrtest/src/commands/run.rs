@@ -336,7 +336,11 @@ fn check(options: &Run) -> Result<(), CliError> {
 }
 
 /// The target to build for: what cargo would take, or else the host.
-fn target(selection: &Selection, config: &Config, toolchain: &Toolchain) -> Result<String, CliError> {
+pub(super) fn target(
+    selection: &Selection,
+    config: &Config,
+    toolchain: &Toolchain,
+) -> Result<String, CliError> {
     let configured = || config.get(&["build", "target"]).map(|(target, _)| target);
     let target = selection.target.clone().or_else(configured).unwrap_or_else(|| toolchain.host().to_owned());
     if target.starts_with("x86_64-") && target.contains("-linux-") {
@@ -409,7 +413,7 @@ fn reporters(options: &Run, shown: Shown, project: Option<&Project>) -> Vec<Box<
     if let Some(path) = &options.junit {
         reporters.push(Box::new(JUnit::new(path)));
     }
-    if let (Some(runner), Some(project)) = (runner.filter(|_| !json), project) {
+    if let (Some(runner), Some(project)) = (runner, project) {
         let root = project.metadata.workspace_root.as_std_path();
         let sources = Sources::new(runner.workspace.as_deref(), root);
         reporters.push(Box::new(GitHub::new(runner, sources)));

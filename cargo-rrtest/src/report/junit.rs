@@ -80,6 +80,11 @@ impl JUnit {
                 told.unfinished.get_or_insert_with(|| NonSuccess::of(attempt));
             }
             (_, None) => told.worst = Some(NonSuccess::of(attempt)),
+            // A failure of the test is the news, not one of ours before it.
+            (outcome, Some(worst)) if outcome.is_failure() && worst.outcome.is_some_and(Outcome::is_ours) => {
+                let ours = told.worst.replace(NonSuccess::of(attempt));
+                told.further.extend(ours);
+            }
             (_, Some(_)) if told.further.len() < MOST_FURTHER => told.further.push(NonSuccess::of(attempt)),
             _ => {}
         }

@@ -15,6 +15,10 @@ use crate::base::words::{size, visible};
 /// What begins the name of a run.
 pub(super) const PREFIX: &str = "gh:";
 
+/// How many artifacts a page of the list has, which is the most that GitHub gives, and how many pages are read.
+const PER_PAGE: usize = 100;
+const MOST_PAGES: usize = 20;
+
 /// What the artifacts are called in which the action uploads several traces. One alone is uploaded as it is, under its own name.
 const USUAL: &str = "rrtest-traces";
 
@@ -73,17 +77,16 @@ impl<'a> Wanted<'a> {
     /// Fetches what is wanted into a directory, each artifact into one of its own. `part` is a part of the wanted trace's name, if
     /// the user has said one.
     pub(super) fn fetch(&self, part: Option<&str>, into: &Path) -> Result<(), CliError> {
-        let list =
-            gh(&format!("repos/{}/actions/runs/{}/artifacts?per_page=100", self.repository, self.run))?;
-        let mut text = Vec::new();
-        list.read(&mut text)?;
-        let list: List = serde_json::from_slice(&text).map_err(|error| {
-            CliError::new(
-                Status::Recorder,
-                format!("cannot read what `gh` says of the artifacts of run {}: {error}", self.run),
-            )
-        })?;
-        for artifact in self.choose(&list.artifacts, part)? {
+        let mut all = Vec::new();
+        for page in 1..=MOST_PAGES {
+            let artifacts = self.list(page)?;
+            let last = artifacts.len() < PER_PAGE;
+            all.extend(artifacts);
+            if last {
+                break;
+            }
+        }
+        for artifact in self.choose(&all, part)? {
             let dir = into.join(artifact.id.to_string());
             let unwritten = |error| CliError::os(format!("cannot write to {}", dir.display()), &error);
             std::fs::create_dir(&dir).map_err(unwritten)?;
@@ -96,6 +99,20 @@ impl<'a> Wanted<'a> {
             unpack_or_name(&raw, &label, &dir, &artifact.name)?;
         }
         Ok(())
+    }
+
+    /// A page of the list of the run's artifacts.
+    fn list(&self, page: usize) -> Result<Vec<Artifact>, CliError> {
+        let Self { repository, run, .. } = self;
+        let list =
+            gh(&format!("repos/{repository}/actions/runs/{run}/artifacts?per_page={PER_PAGE}&page={page}"))?;
+        let mut text = Vec::new();
+        list.read(&mut text)?;
+        let list: List = serde_json::from_slice(&text).map_err(|error| {
+            let message = format!("cannot read what `gh` says of the artifacts of run {run}: {error}");
+            CliError::new(Status::Recorder, message)
+        })?;
+        Ok(list.artifacts)
     }
 
     /// The artifact that is named; or that which is the wanted trace itself; or all that have traces by their names.

@@ -51,7 +51,14 @@ impl Given {
 pub(crate) fn find(source: &str, part: Option<&str>) -> Result<Option<Given>, CliError> {
     let path = Path::new(source);
     if path.is_dir() {
-        return choose(path, source, part, None).map(Some);
+        let mut all = Vec::new();
+        collect(path, DEPTH, &mut all)?;
+        // The name of a folder may also be a part of that of a kept trace.
+        return if all.is_empty() && part.is_none() {
+            Ok(None)
+        } else {
+            choose(path, source, part, None).map(Some)
+        };
     }
     let (label, dir) = if source == "-" {
         ("standard input".to_owned(), from_stdin()?)
@@ -135,7 +142,7 @@ fn choose(dir: &Path, label: &str, part: Option<&str>, unpacked: Option<TempDir>
     };
     match &matching[..] {
         [path] => {
-            let within = path.strip_prefix(dir).unwrap_or(path).display();
+            let within = visible(&path.strip_prefix(dir).unwrap_or(path).display().to_string());
             Ok(Given { path: path.to_path_buf(), label: format!("{label}/{within}"), unpacked })
         }
         [] if all.is_empty() => Err(CliError::usage(format!("there is no trace (*.{EXTENSION}) in {label}"))),

@@ -81,6 +81,8 @@ impl Failure {
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     all: Vec<Failure>,
+    /// The traces that the run has kept: a later one may need an earlier one, whatever that is of.
+    kept: Vec<PathBuf>,
     /// Traces of attempts that had not ended, which are of interest if no other attempt has.
     unfinished: Vec<(TestId, PathBuf)>,
 }
@@ -89,6 +91,7 @@ impl Failures {
     /// Takes notice of an attempt.
     pub(super) fn collect(&mut self, attempt: &Attempt, sources: &Sources) {
         let trace = attempt.trace.as_ref().map(|kept| kept.path.clone());
+        self.kept.extend(trace.clone());
         let told = attempt.outcome.is_failure() || attempt.outcome.is_ours();
         let test = attempt.test.which();
         if attempt.outcome == Outcome::Unfinished {
@@ -138,6 +141,6 @@ impl Failures {
 
     /// All traces that are kept.
     pub(super) fn traces(&self) -> impl Iterator<Item = &Path> {
-        self.all.iter().flat_map(|failure| failure.traces.iter().map(PathBuf::as_path))
+        self.kept.iter().map(PathBuf::as_path)
     }
 }

@@ -27,7 +27,7 @@ const FILTERS: &[(&str, &str)] = &[
     (r"machine x86-64-v2 on .*, Linux .*", "machine x86-64-v2 on [processor], Linux [version]"),
     (r"\bformat \d+", "format [ours]"),
     (r"\b\d+ traced system calls?", "[n] traced system calls"),
-    (r"\b\d+ (events?|variables?|mapped files?)\b", "[n] $1"),
+    (r"\b\d+ (events?|variables?|mapped files?|files? for debuggers)\b", "[n] $1"),
     (r"\b\d+(\.\d+)? (B|KiB|MiB)\b", "[size]"),
     (r"thread '(\w+)'( \(\d+\))? panicked", "thread '$1' panicked"),
     (r"finished in \d+\.\d\ds", "finished in [time]"),

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -23,21 +23,16 @@ pub(crate) fn hold(path: &Path) -> Held {
     Held { _lock: File::open(path).ok().and_then(lock) }
 }
 
-/// That somebody writes traces into a directory, of which none is to be deleted meanwhile; none if it cannot be locked.
+/// That somebody writes traces into a directory, which flock(2) locks as it does a file: none of them is to be deleted meanwhile; none if it cannot be locked.
 pub(crate) fn writing(dir: &Path) -> Held {
     let lock = |file| Flock::lock(file, FlockArg::LockShared).ok();
-    Held { _lock: lock_file(dir).ok().and_then(lock) }
+    Held { _lock: File::open(dir).ok().and_then(lock) }
 }
 
 /// That nobody else writes traces into a directory; none if somebody does, or if that cannot be known.
 pub(crate) fn alone(dir: &Path) -> Option<Held> {
-    let lock = Flock::lock(lock_file(dir).ok()?, FlockArg::LockExclusiveNonblock).ok()?;
+    let lock = Flock::lock(File::open(dir).ok()?, FlockArg::LockExclusiveNonblock).ok()?;
     Some(Held { _lock: Some(lock) })
-}
-
-/// The file on which all have locks.
-fn lock_file(dir: &Path) -> std::io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(dir.join(".lock"))
 }
 
 /// Delete a trace, unless somebody holds it. Whether it is gone.

@@ -161,7 +161,7 @@ fn stand_in(world: &Harness) -> TempDir {
     let script = "#!/bin/sh\nset -e\ncd \"$(dirname \"$0\")\"\necho \"$@\" >> calls\n\
         [ \"$1\" = api ]\n\
         case $2 in\n\
-        repos/owner/name/actions/runs/42/artifacts?per_page=100) cat list ;;\n\
+        'repos/owner/name/actions/runs/42/artifacts?per_page=100&page=1') cat list ;;\n\
         repos/owner/name/actions/artifacts/*/zip) cat \"artifact-$(basename \"$(dirname \"$2\")\")\" ;;\n\
         *) echo 'gh: Not Found (HTTP 404)' >&2; exit 1 ;;\nesac\n";
     let path = dir.path().join("gh");

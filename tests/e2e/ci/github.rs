@@ -144,10 +144,13 @@ fn nobody_is_told_where_nobody_asked(world: &Harness) {
     unset.env("GITHUB_ACTIONS", "false");
     let run = Run::of(&mut unset).expect(101);
     assert!(!run.stderr.lines().any(|line| line.starts_with("::")), "{run}");
-    // Programs get no lines but their own; what goes to standard error is guarded all the same.
-    let run = self::run(world, &project, told.path(), &["--message-format", "json"]).expect(101);
-    assert_eq!(orders(&run.stderr), [""; 0], "{run}");
     assert_eq!(fs::read_dir(told.path()).expect("a directory").count(), 0);
+    // Programs get no lines but their own on standard output; the runner is told all the same.
+    let run = self::run(world, &project, told.path(), &["--message-format", "json"]).expect(101);
+    assert!(run.text().lines().all(|line| line.starts_with('{')), "{run}");
+    assert_eq!(orders(&run.stderr).len(), 1, "{run}");
+    let output = fs::read_to_string(told.path().join("output")).expect("outputs");
+    assert!(output.contains("failed=1") && output.contains(".rrtrace"), "{output}");
     // A file that cannot be written is named, and what was found stays found.
     let mut refused = command(world, &project, told.path(), &[]);
     refused.env("GITHUB_STEP_SUMMARY", told.path().join("no/such"));

@@ -189,8 +189,8 @@ impl Maker {
     }
 
     fn check(&self, buffer: &mut [u8]) -> Result<(), TraceError> {
-        let mut blocks =
-            self.index.files.iter().flat_map(|file| file.blocks.values().map(move |it| (file, it)));
+        let files = self.index.files.iter().chain(&self.index.attached);
+        let mut blocks = files.flat_map(|file| file.blocks.values().map(move |it| (file, it)));
         blocks.try_for_each(|(file, stored)| self.blocks.check(file, stored, buffer))
     }
 }

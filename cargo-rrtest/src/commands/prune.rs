@@ -36,11 +36,16 @@ fn delete_oldest(store: &Store, limit: u64, quiet: bool) -> Result<(), CliError>
     let gone: Vec<_> =
         limit::too_many(&entries, needed_by, limit).iter().map(|entry| entry.path.clone()).collect();
     let (mut deleted, mut bytes) = (0, 0);
+    // What is being replayed stays, and so does what that needs; that comes after it.
+    let mut needed = Vec::new();
     for path in gone {
+        if path.file_name().is_some_and(|name| needed.iter().any(|need| need == name)) {
+            continue;
+        }
         let length = path.metadata().map_or(0, |metadata| metadata.len());
         match limit::delete(&path) {
             Ok(true) => (deleted, bytes) = (deleted + 1, bytes + length),
-            Ok(false) => {}
+            Ok(false) => needed.extend(needed_by(&path)),
             // Another run may have thought the same.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(CliError::os(format!("cannot delete {}", path.display()), &error)),

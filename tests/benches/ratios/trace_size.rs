@@ -25,8 +25,8 @@ fn measure(bench: &Bench, package: &str, most: f64) -> Row {
         let start = FileRange { file: FileId(number as u32), offset: 0, len: ELF.len() as u64 };
         trace.file(start).is_ok_and(|bytes| *bytes == *ELF)
     };
-    let binaries: u64 =
-        trace.files().enumerate().filter(|(number, _)| is_binary(*number)).map(|(_, file)| file.stored).sum();
+    let mapped = trace.files().enumerate().filter(|(number, _)| is_binary(*number)).map(|(_, file)| file);
+    let binaries: u64 = mapped.chain(trace.attached()).map(|file| file.stored).sum();
     Row {
         work: format!("trace of `{package}`, plain, without the binaries"),
         goal: Goal::AtMost(most),

@@ -51,13 +51,12 @@ impl Given {
 pub(crate) fn find(source: &str, part: Option<&str>) -> Result<Option<Given>, CliError> {
     let path = Path::new(source);
     if path.is_dir() {
-        let mut all = Vec::new();
-        collect(path, DEPTH, &mut all)?;
+        let all = traces_in(path)?;
         // The name of a folder may also be a part of that of a kept trace.
         return if all.is_empty() && part.is_none() {
             Ok(None)
         } else {
-            choose(path, source, part, None).map(Some)
+            choose(all, path, source, part, None).map(Some)
         };
     }
     let (label, dir) = if source == "-" {
@@ -75,7 +74,7 @@ pub(crate) fn find(source: &str, part: Option<&str>) -> Result<Option<Given>, Cl
         return Ok(None);
     };
     let path = dir.path().to_owned();
-    choose(&path, &label, part, Some(dir)).map(Some)
+    choose(traces_in(&path)?, &path, &label, part, Some(dir)).map(Some)
 }
 
 fn temporary() -> Result<TempDir, CliError> {
@@ -121,10 +120,13 @@ fn from_stdin() -> Result<TempDir, CliError> {
 }
 
 /// The one trace in a directory, or the one of several that is meant.
-fn choose(dir: &Path, label: &str, part: Option<&str>, unpacked: Option<TempDir>) -> Result<Given, CliError> {
-    let mut all = Vec::new();
-    collect(dir, DEPTH, &mut all)?;
-    all.sort();
+fn choose(
+    all: Vec<PathBuf>,
+    dir: &Path,
+    label: &str,
+    part: Option<&str>,
+    unpacked: Option<TempDir>,
+) -> Result<Given, CliError> {
     let name = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let matching: Vec<_> = match part.map(|part| part.strip_suffix(&format!(".{EXTENSION}")).unwrap_or(part))
     {
@@ -158,7 +160,15 @@ fn choose(dir: &Path, label: &str, part: Option<&str>, unpacked: Option<TempDir>
     }
 }
 
-/// All traces in a directory, and in those in it.
+/// All traces in a directory, and in those in it, by their names.
+fn traces_in(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
+    let mut all = Vec::new();
+    collect(dir, DEPTH, &mut all)?;
+    all.sort();
+    Ok(all)
+}
+
+/// Adds the traces in a directory, and in those in it.
 fn collect(dir: &Path, depth: usize, all: &mut Vec<PathBuf>) -> Result<(), CliError> {
     let unreadable = |error| CliError::os(format!("cannot read {}", dir.display()), &error);
     for entry in fs::read_dir(dir).map_err(unreadable)? {
@@ -187,7 +197,7 @@ mod tests {
             fs::create_dir_all(path.parent().expect("a parent")).expect("directories");
             fs::write(path, "").expect("a file");
         }
-        let given = choose(dir.path(), "a.zip", part, None);
+        let given = choose(traces_in(dir.path()).expect("a folder"), dir.path(), "a.zip", part, None);
         given.map(|given| given.label).map_err(|stop| stop.message.expect("a message"))
     }
 

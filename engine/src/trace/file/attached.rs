@@ -96,8 +96,9 @@ pub fn attach(
                 read = false;
                 break;
             };
-            parts.push(match mapped.remove(&digest(&bytes)) {
-                Some(place) => Part { number, at: Written::Mapped(place), digest: digest(&bytes) },
+            let digest = digest(&bytes);
+            parts.push(match mapped.remove(&digest) {
+                Some(place) => Part { number, at: Written::Mapped(place), digest },
                 None => writer.part(&mut blocks, number, &bytes, &known)?,
             });
         }

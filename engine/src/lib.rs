@@ -8,6 +8,7 @@
 //!
 //! ```text
 //! keep       writes a recording to a file once it has replayed
+//! timeline   moves about in a run, forwards and backwards
 //! attach     adds to a trace what its readers need: debug information, sources
 //! replay     drives a process from a trace        record     drives a process and writes a trace
 //! schedule   who runs next: strategies, futexes (record only)
@@ -45,6 +46,7 @@ pub mod syscalls;
 pub mod task;
 #[cfg(test)]
 mod testing;
+pub mod timeline;
 pub mod trace;
 pub mod tracee;
 

@@ -8,6 +8,7 @@
 //!
 //! ```text
 //! keep       writes a recording to a file once it has replayed
+//! debug      serves gdb
 //! timeline   moves about in a run, forwards and backwards
 //! attach     adds to a trace what its readers need: debug information, sources
 //! replay     drives a process from a trace        record     drives a process and writes a trace
@@ -29,6 +30,7 @@ compile_error!("rrtest records Linux x86-64 programs only");
 pub mod attach;
 pub mod claims;
 pub mod clock;
+pub mod debug;
 pub mod disclosed;
 pub mod ending;
 pub mod error;

@@ -10,7 +10,7 @@ use super::check::misplaced;
 use super::cursor::Cursor;
 use super::files::{Contents, Files};
 use super::live::{Handle, Held, Live};
-use super::state::{At, State};
+use super::state::{At, Space, State};
 use super::step::{Control, Step, Unfinished, needs_instructions};
 use super::stops::{Limit, Stops, Why};
 use super::{Options, image};
@@ -86,7 +86,7 @@ impl<'a> Session<'a> {
         let task = image::fill(task, (&memory, &area), &image, &mut files, &contents)?;
         let pid = task.tid();
         Ok(Self {
-            state: State::started(program_name(&image.program)),
+            state: State::started(program_name(&image.program), Space::of(&image)),
             cursor,
             live: Live {
                 area,

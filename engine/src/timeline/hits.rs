@@ -15,8 +15,8 @@ pub struct Asked {
     pub breakpoints: Vec<Breakpoint>,
     /// Places in memory.
     pub watchpoints: Vec<Watchpoint>,
-    /// If only this task's are meant.
-    pub task: Option<TaskId>,
+    /// If only those of one process are meant: its first task.
+    pub process: Option<TaskId>,
 }
 
 /// A place in the code at which is stopped.
@@ -112,7 +112,7 @@ impl<'h> Hits<'h> {
                 hits.points.push(point);
             }
         }
-        hits.values = asked.watchpoints.iter().map(|it| value(&walker.session, it)).collect();
+        hits.values = asked.watchpoints.iter().map(|it| hits.value(&walker.session, it)).collect();
         hits
     }
 
@@ -177,9 +177,7 @@ impl<'h> Hits<'h> {
     }
 
     fn asked_for(&mut self, walker: &mut Walker<'_>, task: TaskId, why: Why) -> Result<Option<Hit>, Error> {
-        if self.asked.task.is_some_and(|asked| asked != task) {
-            // What it has written is known, and no news for the next one.
-            self.changed(walker, why);
+        if self.asked.process.is_some_and(|asked| walker.session.state().process(task) != Some(asked)) {
             return Ok(None);
         }
         match why {
@@ -205,8 +203,9 @@ impl<'h> Hits<'h> {
     fn changed(&mut self, walker: &Walker<'_>, why: Why) -> Option<u64> {
         let Why::Watchpoint(address) = why else { return None };
         let mut hit = None;
-        for (watchpoint, last) in self.asked.watchpoints.iter().zip(&mut self.values) {
-            let now = value(&walker.session, watchpoint);
+        for (at, watchpoint) in self.asked.watchpoints.iter().enumerate() {
+            let now = self.value(&walker.session, watchpoint);
+            let last = &mut self.values[at];
             let is_other = last.is_some() && now.is_some() && now != *last;
             let end = watchpoint.address.saturating_add(watchpoint.len);
             let is_accessed =
@@ -218,10 +217,17 @@ impl<'h> Hits<'h> {
         }
         hit
     }
-}
 
-fn value(session: &Session<'_>, watchpoint: &Watchpoint) -> Option<Vec<u8>> {
-    session.read(session.state().current(), watchpoint.address, usize::try_from(watchpoint.len).ok()?).ok()
+    /// What is watched, as far as there is such memory.
+    fn value(&self, session: &Session<'_>, watchpoint: &Watchpoint) -> Option<Vec<u8>> {
+        let state = session.state();
+        let is_asked = |task: &TaskId| state.process(*task) == self.asked.process;
+        let whose = match self.asked.process {
+            Some(_) => state.tasks().map(|(task, _)| task).find(is_asked)?,
+            None => state.current(),
+        };
+        session.read(whose, watchpoint.address, usize::try_from(watchpoint.len).ok()?).ok()
+    }
 }
 
 /// What a condition looks at.

@@ -1,7 +1,7 @@
 //! Recordings of C programs, for tests that look at their replays.
 
 #[path = "../common/mod.rs"]
-mod common;
+pub(crate) mod common;
 
 use std::mem::offset_of;
 use std::path::{Path, PathBuf};

@@ -10,6 +10,8 @@
 //! keep       writes a recording to a file once it has replayed
 //! debug      serves gdb
 //! timeline   moves about in a run, forwards and backwards
+//! failure    finds the moment at which a trace's program fails
+//! carried    what a trace carries for debuggers, as files
 //! attach     adds to a trace what its readers need: debug information, sources
 //! replay     drives a process from a trace        record     drives a process and writes a trace
 //! schedule   who runs next: strategies, futexes (record only)
@@ -28,12 +30,14 @@
 compile_error!("rrtest records Linux x86-64 programs only");
 
 pub mod attach;
+pub mod carried;
 pub mod claims;
 pub mod clock;
 pub mod debug;
 pub mod disclosed;
 pub mod ending;
 pub mod error;
+pub mod failure;
 pub mod keep;
 pub mod output;
 pub mod patience;

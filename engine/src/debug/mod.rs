@@ -15,5 +15,4 @@ mod server;
 mod threads;
 
 pub use debugger::Debugger;
-pub use files::FromTrace;
 pub use server::{Ended, Stream, serve};

@@ -12,15 +12,15 @@ use gdbstub::arch;
 use crate::tracee::{Registers, VectorRegisters};
 
 /// x86-64, with AVX.
-pub(super) enum Amd64 {}
+pub enum Amd64 {}
 
 /// The general registers, the instruction pointer, flags and segments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct General(pub(super) Registers);
+pub struct General(pub(super) Registers);
 
 /// A register, by gdb's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Number(usize);
+pub struct Number(usize);
 
 /// Names of the general registers, in gdb's order, with bytes and type.
 const GENERAL: [(&str, usize, &str); 24] = [

@@ -13,9 +13,10 @@ use super::live::{Handle, Held, Live};
 use super::state::{At, Space, State};
 use super::step::{Control, Step, Unfinished, needs_instructions};
 use super::stops::{Limit, Stops, Why};
-use super::{Options, image};
+use super::{Options, image, place};
 use crate::ending::{Ending, Stats};
 use crate::error::Error;
+use crate::symbols::Mapping;
 use crate::task::TaskId;
 use crate::trace::event::Event;
 use crate::trace::{Machine, Source, TraceError};
@@ -318,6 +319,17 @@ impl<'a> Session<'a> {
             return Err(misplaced(self.state.event, "a task", &task.to_string()));
         };
         self.state.spaces[space].originals.read(&self.live.memories[space], address, len)
+    }
+
+    /// What a task has mapped of files, by the names that the trace has of them; of a long name only the end.
+    ///
+    /// # Errors
+    /// If the kernel does not tell, or there is no such task.
+    pub fn mapped(&self, task: TaskId) -> Result<Vec<Mapping>, Error> {
+        let Some(space) = self.state.space(task) else {
+            return Err(misplaced(self.state.event, "a task", &task.to_string()));
+        };
+        place::mapped(self.live.memories[space].pid())
     }
 
     /// The running task's memory, and its registers as they are.

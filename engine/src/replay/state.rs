@@ -169,8 +169,9 @@ impl State {
     }
 
     /// Whether a task is of the program's first process.
-    pub(super) fn is_of_first(&self, task: TaskId) -> bool {
-        self.tasks[task.0 as usize].process == self.tasks[0].process
+    #[must_use]
+    pub fn is_of_first(&self, task: TaskId) -> bool {
+        self.tasks.get(task.0 as usize).is_some_and(|task| task.process == self.tasks[0].process)
     }
 }
 

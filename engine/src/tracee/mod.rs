@@ -22,7 +22,9 @@ mod process;
 mod ptrace;
 mod system;
 
-pub use area::{Area, BufferedCall, Member, SYSCALL_LEN, Saved, buffered_calls, memory_file, stand_in};
+pub use area::{
+    Area, BufferedCall, LONGEST_NAME, Member, SYSCALL_LEN, Saved, buffered_calls, memory_file, stand_in,
+};
 pub use code::{
     Breakpoint, Condition, Originals, Placement, ReadSite, Replaced, end_of_string, exchanged, patch,
     read_sites, reads, writes,

@@ -3,6 +3,7 @@
 //! This room stands on all others.
 
 mod background_build;
+pub(crate) mod backtrace;
 pub(crate) mod cli;
 pub(crate) mod doctor;
 pub(crate) mod exec;
@@ -18,3 +19,4 @@ pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod show;
 mod single;
+mod stacks;

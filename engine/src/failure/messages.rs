@@ -71,13 +71,9 @@ impl Message {
     fn read(text: &str) -> Option<Self> {
         let (thread, file, line) = first_line(text.lines().next()?)?;
         let end = AFTER.iter().filter_map(|after| text.find(after)).min().unwrap_or(text.len());
-        let text = &text[..end.min(text.floor_char_boundary(LONGEST))];
-        Some(Self {
-            thread: thread.to_owned(),
-            file: file.to_owned(),
-            line,
-            text: text.trim_end().to_owned(),
-        })
+        let text = String::from_utf8_lossy(&text.as_bytes()[..end.min(LONGEST)]);
+        let text = text.trim_end_matches(char::REPLACEMENT_CHARACTER).trim_end().to_owned();
+        Some(Self { thread: thread.to_owned(), file: file.to_owned(), line, text })
     }
 
     fn is_of(&self, thread: &str, frames: &[Frame]) -> bool {

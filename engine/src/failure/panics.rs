@@ -25,25 +25,25 @@ const CATCHES: [&str; 4] = ["__rust_try", "panicking::catch_unwind", "panicking:
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tells {
     /// The one before it: it is the same, raised again.
-    OfItself,
+    Itself,
     /// One that was caught: by a thread's start, or else by the program's own code.
-    OfAny,
+    Caught,
     /// One of another thread.
-    OfAnotherThread,
+    AnotherThread,
 }
 
 /// Parts of the messages of such panics.
 const MESSAGES: [(&str, Tells); 7] = [
     // The payload of a panic, as thread::JoinHandle::join and panic::catch_unwind return it.
-    (": Any { .. }", Tells::OfAny),
-    ("a scoped thread panicked", Tells::OfAnotherThread),
-    (": PoisonError { .. }", Tells::OfAnotherThread),
+    (": Any { .. }", Tells::Caught),
+    ("a scoped thread panicked", Tells::AnotherThread),
+    (": PoisonError { .. }", Tells::AnotherThread),
     // Of tokio.
-    (": JoinError::Panic(", Tells::OfAnotherThread),
+    (": JoinError::Panic(", Tells::AnotherThread),
     // Whoever would have sent, or received, may have panicked.
-    (": RecvError", Tells::OfAnotherThread),
-    (": Disconnected", Tells::OfAnotherThread),
-    (": SendError", Tells::OfAnotherThread),
+    (": RecvError", Tells::AnotherThread),
+    (": Disconnected", Tells::AnotherThread),
+    (": SendError", Tells::AnotherThread),
 ];
 
 /// Chooses among panics, of which `nth` tells, counted from the last one. Each is asked for at most once, in this order.
@@ -63,13 +63,13 @@ pub(super) fn choose<E>(mut nth: impl FnMut(usize) -> Result<Option<Seen>, E>) -
         at += 1;
         let Some(earlier) = nth(at)? else {
             // What it tells of is not there, so this one is what there is.
-            return Ok(Some(if tells == Tells::OfAny { caught.unwrap_or(chosen) } else { chosen }));
+            return Ok(Some(if tells == Tells::Caught { caught.unwrap_or(chosen) } else { chosen }));
         };
         let is_caught = is_caught(&earlier.frames);
         let is_it = match tells {
-            Tells::OfItself => true,
-            Tells::OfAny => !is_caught,
-            Tells::OfAnotherThread => !is_caught && earlier.task != seen.task,
+            Tells::Itself => true,
+            Tells::Caught => !is_caught,
+            Tells::AnotherThread => !is_caught && earlier.task != seen.task,
         };
         if is_it {
             (chosen, seen, caught) = (at, earlier, None);
@@ -85,8 +85,8 @@ fn is_caught(frames: &[Frame]) -> bool {
     let is_named = |frame: &Frame, parts: &[&str]| {
         frame.function.as_deref().is_some_and(|name| parts.iter().any(|part| name.contains(part)))
     };
-    let within = frames.iter().skip_while(|frame| !is_named(frame, &CATCHES));
-    let catcher = within.filter(|frame| !is_named(frame, &CATCHES)).next();
+    let mut within = frames.iter().skip_while(|frame| !is_named(frame, &CATCHES));
+    let catcher = within.find(|frame| !is_named(frame, &CATCHES));
     catcher.is_some_and(|catcher| Origin::of(catcher) == Origin::Own)
 }
 
@@ -95,7 +95,7 @@ fn told(seen: &Seen) -> Option<Tells> {
     let others = seen.frames.iter().take_while(|frame| Origin::of(frame) != Origin::Own);
     let mut names = others.filter_map(|frame| frame.function.as_deref());
     if names.any(|name| name.contains("resume_unwind")) {
-        return Some(Tells::OfItself);
+        return Some(Tells::Itself);
     }
     let message = seen.message.as_ref()?;
     MESSAGES.iter().find(|(part, _)| message.contains(part)).map(|(_, tells)| *tells)

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use super::messages::{Messages, Written};
 use super::panics::{self, Seen};
 use super::{Failure, Kind, Moment, stack_of};
 use crate::carried::Carried;
@@ -19,9 +20,6 @@ use crate::trace::event::{Effect, Event};
 
 /// So many panics, the last ones, are looked at: a test may catch any number of them.
 const MOST_PANICS: usize = 256;
-
-/// So much is kept of what the program wrote before a panic, in bytes.
-const MOST_SAID: usize = 4096;
 
 /// How to replay while the failure is looked for.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +41,8 @@ pub fn find(carried: &Carried<'_>, how: Find<'_>) -> Result<Failure, Error> {
     // The last event says how the program ended: before it, all is still there.
     let end = trace.count().saturating_sub(1);
     let at_end = |kind, task: Option<TaskId>| {
-        Ok(Failure { kind, moment: Moment::after(end, task.unwrap_or(TaskId(0))) })
+        let moment = Moment::after(end, task.unwrap_or(TaskId(0)));
+        Ok(Failure { kind, moment, message: None, panics_known: true })
     };
     let code = match trace.ending() {
         Ending::Exited(code) => *code,
@@ -52,14 +51,15 @@ pub fn find(carried: &Carried<'_>, how: Find<'_>) -> Result<Failure, Error> {
         Ending::Hung { tasks, .. } => return at_end(Kind::Hang, tasks.first().map(|state| state.task)),
         Ending::Unsupported { task, .. } => return at_end(Kind::Unsupported, Some(*task)),
     };
-    let mut search = Search { carried, code: BTreeMap::new(), panics: VecDeque::new(), points: Vec::new() };
+    let mut search = Search::of(carried);
     let exits = search.run(end, how)?;
     if code != 0
-        && let Some(moment) = search.chosen()?
+        && let Some((moment, message)) = search.chosen()?
     {
-        return Ok(Failure { kind: Kind::Panic, moment });
+        return Ok(Failure { kind: Kind::Panic, moment, message, panics_known: true });
     }
-    at_end(Kind::Exit(code), Some(exits))
+    let panics_known = !search.points.is_empty();
+    at_end(Kind::Exit(code), Some(exits)).map(|exit| Failure { panics_known, ..exit })
 }
 
 /// Whether this is the symbol of the function through which all panics go: bare in older versions of std, mangled with
@@ -74,7 +74,7 @@ struct Panic {
     stack: Stack,
     /// The code in which it happened.
     symbols: Rc<RefCell<Symbols>>,
-    said: String,
+    thread: String,
     /// Whether it happened in the program's first process.
     first: bool,
 }
@@ -85,19 +85,25 @@ struct Search<'c, 'a> {
     /// Of the address spaces, by number, as far as what is mapped there has not changed since.
     code: BTreeMap<usize, Rc<RefCell<Symbols>>>,
     panics: VecDeque<Panic>,
+    messages: Messages,
     points: Vec<Point>,
 }
 
-impl Search<'_, '_> {
+impl<'c, 'a> Search<'c, 'a> {
+    fn of(carried: &'c Carried<'a>) -> Self {
+        Self {
+            carried,
+            code: BTreeMap::new(),
+            panics: VecDeque::new(),
+            messages: Messages::default(),
+            points: Vec::new(),
+        }
+    }
+
     /// Replays so many events, and notes all panics. Returns the task that has the core then.
     fn run(&mut self, end: u64, how: Find<'_>) -> Result<TaskId, Error> {
-        let said = RefCell::new(Vec::new());
-        let mut note = |_, bytes: &[u8]| {
-            let mut said = said.borrow_mut();
-            said.extend_from_slice(bytes);
-            let more = said.len().saturating_sub(MOST_SAID);
-            said.drain(..more);
-        };
+        let mut written = Written::default();
+        let mut note = |_, bytes: &[u8]| written.push(bytes);
         let Find { core, stop, patience } = how;
         let options = Options { core, stop, patience, watch: &[], output: &mut note };
         let mut session = Session::start(self.carried.trace(), options)?;
@@ -114,8 +120,7 @@ impl Search<'_, '_> {
                 Why::Breakpoint(address) => {
                     let passes = passes.entry(address).or_default();
                     *passes += 1;
-                    let said = String::from_utf8_lossy(&std::mem::take(&mut *said.borrow_mut())).into_owned();
-                    self.note_panic(&mut session, report, (address, *passes), said)?;
+                    self.note_panic(&mut session, report, (address, *passes))?;
                 }
                 Why::Ended => break,
                 _ => {
@@ -125,7 +130,10 @@ impl Search<'_, '_> {
                 }
             }
         }
-        Ok(session.state().current())
+        let task = session.state().current();
+        drop(session);
+        self.messages = written.messages();
+        Ok(task)
     }
 
     /// The running task has mapped code: stop wherever it may panic there.
@@ -164,7 +172,6 @@ impl Search<'_, '_> {
         session: &mut Session<'_>,
         report: Report,
         stop: (u64, u32),
-        said: String,
     ) -> Result<(), Error> {
         let Report { event, ticks, task, .. } = report;
         let symbols = self.symbols(session, task)?;
@@ -173,28 +180,36 @@ impl Search<'_, '_> {
             return Ok(());
         }
         let stack = stack_of(session, task, &mut symbols.borrow_mut())?;
-        let first = session.state().is_of_first(task);
+        let name = session.state().tasks().find_map(|(id, name)| (id == task).then(|| name.to_owned()));
+        let (thread, first) = (name.unwrap_or_default(), session.state().is_of_first(task));
         let moment = Moment { event, ticks, task, stop: Some(stop) };
-        self.panics.push_back(Panic { moment, stack, symbols, said, first });
+        self.panics.push_back(Panic { moment, stack, symbols, thread, first });
         if self.panics.len() > MOST_PANICS {
             self.panics.pop_front();
         }
         Ok(())
     }
 
-    /// The moment of the panic that made the program fail: one of its first process, if there is any.
-    fn chosen(&self) -> Result<Option<Moment>, Error> {
+    /// The panic that made the program fail, and its message: one of its first process, if there is any.
+    fn chosen(&self) -> Result<Option<(Moment, Option<String>)>, Error> {
         for only_first in [true, false] {
             let panics = self.panics.iter().rev().filter(|panic| panic.first || !only_first);
             let panics: Vec<&Panic> = panics.collect();
+            let (mut messages, mut told) = (self.messages.clone(), Vec::new());
             let seen = |n: usize| {
-                let Some(Panic { moment, stack, symbols, said, .. }) = panics.get(n) else { return Ok(None) };
+                let Some(Panic { moment, stack, symbols, thread, .. }) = panics.get(n) else {
+                    return Ok(None);
+                };
                 let line = |place: &(String, u32)| self.carried.line(place);
                 let frames = symbols.borrow_mut().frames_of(stack, &line).concat();
-                Ok::<_, Error>(Some(Seen { task: moment.task, frames, said: said.clone() }))
+                let message = messages.take(thread, &frames);
+                told.push(message.clone());
+                Ok::<_, Error>(Some(Seen { task: moment.task, frames, message }))
             };
-            if let Some(chosen) = panics::choose(seen)? {
-                return Ok(panics.get(chosen).map(|panic| panic.moment));
+            if let Some(chosen) = panics::choose(seen)?
+                && let (Some(panic), Some(message)) = (panics.get(chosen), told.get(chosen))
+            {
+                return Ok(Some((panic.moment, message.clone())));
             }
         }
         Ok(None)
@@ -212,5 +227,26 @@ fn maps_code(event: &Event) -> bool {
             _ => false,
         },
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_has_the_same_symbol_in_all_versions_of_std() {
+        for symbol in [
+            "rust_panic",
+            "_RNvCsdBezzDwma51_7___rustc10rust_panic",
+            "_ZN3std9panicking10rust_panic17h0123456789abcdefE",
+        ] {
+            assert!(is_rust_panic(symbol), "{symbol}");
+        }
+        for symbol in
+            ["rust_panic_with_hook", "_ZN3std9panicking20rust_panic_with_hook17h0123456789abcdefE", ""]
+        {
+            assert!(!is_rust_panic(symbol), "{symbol}");
+        }
     }
 }

@@ -7,8 +7,10 @@
 //! This room stands on [`replay`](crate::replay) and [`carried`](crate::carried).
 
 mod find;
+mod messages;
 mod panics;
 
+use crate::ending::Frame;
 use crate::error::Error;
 use crate::replay::{Limit, Point, Report, Session, Why};
 use crate::symbols::{Stack, StackRegisters, Symbols};
@@ -22,8 +24,13 @@ pub use find::{Find, find};
 pub struct Failure {
     /// How.
     pub kind: Kind,
-    /// Since when.
+    /// When.
     pub moment: Moment,
+    /// What the program wrote of its panic: std's message, from the line that begins it on. None if it wrote no such
+    /// message, or does not panic.
+    pub message: Option<String>,
+    /// Whether panics could be found: files of the trace have symbols for them.
+    pub panics_known: bool,
 }
 
 /// How a program fails.
@@ -37,7 +44,7 @@ pub enum Kind {
     Deadlock,
     /// It does not end.
     Hang,
-    /// It exits with this code, and no panic explains that. With 0 it has not failed.
+    /// It exits with this code, and no panic that could be found explains that. With 0 it has not failed.
     Exit(i32),
     /// It does something that cannot be recorded.
     Unsupported,
@@ -94,16 +101,36 @@ pub fn go_to(session: &mut Session<'_>, moment: &Moment) -> Result<Report, Error
 /// # Errors
 /// As for [`Session::registers`].
 pub fn stack_of(session: &mut Session<'_>, task: TaskId, symbols: &mut Symbols) -> Result<Stack, Error> {
-    let Some(registers) = session.registers(task)? else { return Ok(Stack::default()) };
-    let registers = StackRegisters { rip: registers.ip(), rsp: registers.sp(), rbp: registers.bp() };
-    let mut read = |address, buffer: &mut [u8]| {
-        let bytes = session.read(task, address, buffer.len());
-        bytes.is_ok_and(|bytes| {
+    let Some(registers) = registers(session, task)? else { return Ok(Stack::default()) };
+    Ok(symbols.stack(registers, &mut memory(session, task)))
+}
+
+/// Returns what the future waits for that a task drives ([`Symbols::awaited`]).
+///
+/// # Errors
+/// As for [`Session::registers`].
+pub fn awaited_by(
+    session: &mut Session<'_>,
+    task: TaskId,
+    symbols: &mut Symbols,
+) -> Result<Vec<Frame>, Error> {
+    let Some(registers) = registers(session, task)? else { return Ok(Vec::new()) };
+    Ok(symbols.awaited(registers, &mut memory(session, task)))
+}
+
+fn registers(session: &mut Session<'_>, task: TaskId) -> Result<Option<StackRegisters>, Error> {
+    let registers = session.registers(task)?;
+    Ok(registers.map(|all| StackRegisters { rip: all.ip(), rsp: all.sp(), rbp: all.bp() }))
+}
+
+/// Reads the memory of a task: the whole buffer, or nothing.
+fn memory(session: &Session<'_>, task: TaskId) -> impl FnMut(u64, &mut [u8]) -> bool {
+    move |address, buffer| {
+        session.read(task, address, buffer.len()).is_ok_and(|bytes| {
             buffer.copy_from_slice(&bytes);
             true
         })
-    };
-    Ok(symbols.stack(registers, &mut read))
+    }
 }
 
 fn no_breakpoint() -> Error {

@@ -14,8 +14,8 @@ pub(super) struct Seen {
     pub(super) task: TaskId,
     /// Its stack, innermost frame first.
     pub(super) frames: Vec<Frame>,
-    /// What the program wrote last before it.
-    pub(super) said: String,
+    /// What the program wrote of it.
+    pub(super) message: Option<String>,
 }
 
 /// Parts of the names of the functions that catch panics, in std of all versions.
@@ -24,24 +24,26 @@ const CATCHES: [&str; 4] = ["__rust_try", "panicking::catch_unwind", "panicking:
 /// What a panic tells of, other than itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tells {
-    /// One that was caught.
-    OfAny,
+    /// The one before it: it is the same, raised again.
+    Itself,
+    /// One that was caught: by a thread's start, or else by the program's own code.
+    Caught,
     /// One of another thread.
-    OfAnotherThread,
+    AnotherThread,
 }
 
 /// Parts of the messages of such panics.
 const MESSAGES: [(&str, Tells); 7] = [
     // The payload of a panic, as thread::JoinHandle::join and panic::catch_unwind return it.
-    (": Any { .. }", Tells::OfAny),
-    ("a scoped thread panicked", Tells::OfAnotherThread),
-    (": PoisonError { .. }", Tells::OfAnotherThread),
+    (": Any { .. }", Tells::Caught),
+    ("a scoped thread panicked", Tells::AnotherThread),
+    (": PoisonError { .. }", Tells::AnotherThread),
     // Of tokio.
-    (": JoinError::Panic(", Tells::OfAnotherThread),
+    (": JoinError::Panic(", Tells::AnotherThread),
     // Whoever would have sent, or received, may have panicked.
-    (": RecvError", Tells::OfAnotherThread),
-    (": Disconnected", Tells::OfAnotherThread),
-    (": SendError", Tells::OfAnotherThread),
+    (": RecvError", Tells::AnotherThread),
+    (": Disconnected", Tells::AnotherThread),
+    (": SendError", Tells::AnotherThread),
 ];
 
 /// Chooses among panics, of which `nth` tells, counted from the last one. Each is asked for at most once, in this order.
@@ -55,13 +57,24 @@ pub(super) fn choose<E>(mut nth: impl FnMut(usize) -> Result<Option<Seen>, E>) -
         }
     };
     let mut chosen = at;
+    // Where all else fails: the last one that own code has caught.
+    let mut caught = None;
     while let Some(tells) = told(&seen) {
         at += 1;
-        match nth(at)? {
-            Some(earlier) if tells == Tells::OfAnotherThread && earlier.task == seen.task => {}
-            Some(earlier) => (chosen, seen) = (at, earlier),
+        let Some(earlier) = nth(at)? else {
             // What it tells of is not there, so this one is what there is.
-            None => break,
+            return Ok(Some(if tells == Tells::Caught { caught.unwrap_or(chosen) } else { chosen }));
+        };
+        let is_caught = is_caught(&earlier.frames);
+        let is_it = match tells {
+            Tells::Itself => true,
+            Tells::Caught => !is_caught,
+            Tells::AnotherThread => !is_caught && earlier.task != seen.task,
+        };
+        if is_it {
+            (chosen, seen, caught) = (at, earlier, None);
+        } else if is_caught {
+            caught = caught.or(Some(at));
         }
     }
     Ok(Some(chosen))
@@ -72,8 +85,8 @@ fn is_caught(frames: &[Frame]) -> bool {
     let is_named = |frame: &Frame, parts: &[&str]| {
         frame.function.as_deref().is_some_and(|name| parts.iter().any(|part| name.contains(part)))
     };
-    let within = frames.iter().skip_while(|frame| !is_named(frame, &CATCHES));
-    let catcher = within.skip_while(|frame| is_named(frame, &CATCHES)).next();
+    let mut within = frames.iter().skip_while(|frame| !is_named(frame, &CATCHES));
+    let catcher = within.find(|frame| !is_named(frame, &CATCHES));
     catcher.is_some_and(|catcher| Origin::of(catcher) == Origin::Own)
 }
 
@@ -82,9 +95,9 @@ fn told(seen: &Seen) -> Option<Tells> {
     let others = seen.frames.iter().take_while(|frame| Origin::of(frame) != Origin::Own);
     let mut names = others.filter_map(|frame| frame.function.as_deref());
     if names.any(|name| name.contains("resume_unwind")) {
-        return Some(Tells::OfAny);
+        return Some(Tells::Itself);
     }
-    let message = &seen.said[seen.said.rfind(" panicked at ")?..];
+    let message = seen.message.as_ref()?;
     MESSAGES.iter().find(|(part, _)| message.contains(part)).map(|(_, tells)| *tells)
 }
 
@@ -102,8 +115,8 @@ mod tests {
             function: Some((*function).to_owned()),
             location: Some(((*file).to_owned(), 7)),
         };
-        let said = format!("thread 't' (1) panicked at src/lib.rs:1:2:\n{said}\n");
-        Seen { task: TaskId(task), frames: frames.iter().map(frame).collect(), said }
+        let message = format!("thread 't' (1) panicked at src/lib.rs:1:2:\n{said}");
+        Seen { task: TaskId(task), frames: frames.iter().map(frame).collect(), message: Some(message) }
     }
 
     /// A panic of a thread that nobody catches but the thread's start.
@@ -149,14 +162,12 @@ mod tests {
         assert_eq!(chosen(vec![plain(2, "x"), plain(1, "y"), plain(1, &poisoned)]), Some(0));
         assert_eq!(chosen(vec![plain(1, &any)]), Some(0), "the other one is not known");
         assert_eq!(chosen(vec![caught_by(OWN), plain(1, &any)]), Some(0), "it was caught and then unwrapped");
+        assert_eq!(
+            chosen(vec![plain(2, "x"), caught_by(OWN), plain(1, &any)]),
+            Some(0),
+            "a thread's comes first"
+        );
         let again = [("rust_panic", STD), ("std::panic::resume_unwind", STD), ("p::f", OWN)];
-        assert_eq!(chosen(vec![plain(1, "x"), seen(1, "", &again)]), Some(0));
-    }
-
-    #[test]
-    fn what_was_written_before_a_panic_is_not_its_message() {
-        let mut last = plain(1, "y");
-        last.said = format!("value: Any {{ .. }}\n{}", last.said);
-        assert_eq!(chosen(vec![plain(2, "x"), last]), Some(1));
+        assert_eq!(chosen(vec![plain(1, "x"), caught_by(OWN), seen(1, "", &again)]), Some(1));
     }
 }

@@ -139,6 +139,17 @@ impl State {
         self.tasks.get(task.0 as usize).map(|task| task.space)
     }
 
+    /// The number of the system call at whose entry a task stands, if it stands at one. Whether it waits there or has yet
+    /// to make the call is not told.
+    #[must_use]
+    pub fn call(&self, task: TaskId) -> Option<u64> {
+        match &self.tasks.get(task.0 as usize)?.at {
+            At::Calling(registers) => Some(registers.number()),
+            At::Parked(_) => Some(libc::SYS_futex as u64),
+            At::Ready | At::Repeating | At::Gone => None,
+        }
+    }
+
     /// The process of a task: the number of its first task.
     #[must_use]
     pub fn process(&self, task: TaskId) -> Option<TaskId> {

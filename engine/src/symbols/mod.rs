@@ -39,6 +39,14 @@ pub struct Mapping {
     pub offset: u64,
 }
 
+impl Mapping {
+    /// Whether an address is in it.
+    #[must_use]
+    pub fn has(&self, address: u64) -> bool {
+        address.checked_sub(self.start).is_some_and(|offset| offset < self.len)
+    }
+}
+
 /// The registers from which a stack is unwound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StackRegisters {

@@ -127,6 +127,16 @@ impl<'a> Timeline<'a> {
         &self.walker.session
     }
 
+    /// Returns the session where this moment is, for who looks at more than is told here. Whoever has it go on moves it
+    /// away.
+    ///
+    /// # Errors
+    /// If the replay diverges.
+    pub fn look(&mut self) -> Result<&mut Session<'a>, Error> {
+        self.arrive()?;
+        Ok(&mut self.walker.session)
+    }
+
     /// Returns the event and ticks of this moment, which take nothing to find out.
     #[must_use]
     pub fn position(&self) -> (u64, u64) {

@@ -5,8 +5,8 @@ use std::ops::Range;
 use gdbstub::common::{Signal, Tid};
 use gdbstub::stub::MultiThreadStopReason;
 use gdbstub::target::ext::base::multithread::{
-    MultiThreadRangeStepping, MultiThreadRangeSteppingOps, MultiThreadResume, MultiThreadSingleStep,
-    MultiThreadSingleStepOps,
+    MultiThreadRangeStepping, MultiThreadRangeSteppingOps, MultiThreadResume, MultiThreadSchedulerLocking,
+    MultiThreadSchedulerLockingOps, MultiThreadSingleStep, MultiThreadSingleStepOps,
 };
 use gdbstub::target::ext::base::reverse_exec::{
     ReplayLogPosition, ReverseCont, ReverseContOps, ReverseStep, ReverseStepOps,
@@ -122,6 +122,10 @@ impl MultiThreadResume for Debugger<'_> {
         Some(self)
     }
 
+    fn support_scheduler_locking(&mut self) -> Option<MultiThreadSchedulerLockingOps<'_, Self>> {
+        Some(self)
+    }
+
     fn support_reverse_cont(&mut self) -> Option<ReverseContOps<'_, Tid, Self>> {
         Some(self)
     }
@@ -141,6 +145,13 @@ impl MultiThreadSingleStep for Debugger<'_> {
 impl MultiThreadRangeStepping for Debugger<'_> {
     fn set_resume_action_range_step(&mut self, tid: Tid, start: u64, end: u64) -> Result<(), Error> {
         self.action = Action::StepWithin(task(tid), start..end);
+        Ok(())
+    }
+}
+
+impl MultiThreadSchedulerLocking for Debugger<'_> {
+    fn set_resume_action_scheduler_lock(&mut self) -> Result<(), Error> {
+        // gdb wants no other thread to run. Who runs when is in the trace.
         Ok(())
     }
 }

@@ -51,13 +51,12 @@ impl Gdb {
     pub(super) fn start(
         &self,
         directory: &Path,
-        socket: &Path,
-        sources: Option<&Path>,
+        (socket, files): (&Path, &Path),
         banner: &Banner,
         arguments: &[OsString],
     ) -> Result<Running, CliError> {
         let script = directory.join("commands.gdb");
-        let written = fs::write(&script, commands(socket, sources, banner));
+        let written = fs::write(&script, commands(socket, files, banner));
         written.map_err(|error| CliError::os(format!("cannot write `{}`", script.display()), &error))?;
         // What the user gives comes last, when all is set up.
         let child = Command::new(&self.0).arg("-q").arg("-x").arg(&script).args(arguments).spawn();
@@ -68,18 +67,17 @@ impl Gdb {
 }
 
 /// What gdb is told at its start.
-fn commands(socket: &Path, sources: Option<&Path>, banner: &Banner) -> String {
+fn commands(socket: &Path, files: &Path, banner: &Banner) -> String {
     let mut text = String::from(
-        "set confirm off\nset pagination off\nset startup-quietly on\n\
-         set breakpoint pending on\nset breakpoint condition-evaluation auto\nset print thread-events off\n",
-    )
-    .replace("set startup-quietly on\n", "");
+        "set confirm off\nset pagination off\nset breakpoint pending on\nset print thread-events off\n",
+    );
     for (name, arguments, then, help) in COMMANDS {
-        text += &format!("define {name}\nmonitor {name}{arguments}\n{then}\nend\ndocument {name}\n{help}\nend\n");
+        text +=
+            &format!("define {name}\nmonitor {name}{arguments}\n{then}\nend\ndocument {name}\n{help}\nend\n");
     }
-    if let Some(sources) = sources {
-        text += &format!("set directories {}:$cdir:$cwd\n", sources.display());
-    }
+    // What the trace carries comes before what this machine has.
+    let files = files.display();
+    text += &format!("set sysroot {files}\nset directories {files}:$cdir:$cwd\n");
     text += &format!("target remote {}\n", socket.display());
     for line in banner.text().lines() {
         text += &format!("echo {}\\n\n", escaped(line));

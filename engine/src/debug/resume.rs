@@ -41,15 +41,6 @@ impl Debugger<'_> {
     /// If the replay diverges.
     pub(super) fn go(&mut self) -> Result<MultiThreadStopReason<u64>, Error> {
         let action = std::mem::take(&mut self.action);
-        if let Some(moment) = self.seek.take() {
-            let sought = self.timeline.seek(moment);
-            let signal = match sought {
-                Ok(()) => Signal::SIGZERO,
-                Err(Error::Stopped) => Signal::SIGINT,
-                Err(error) => return Err(error),
-            };
-            return Ok(MultiThreadStopReason::SignalWithThread { tid: tid(self.shown()), signal });
-        }
         let asked = self.set.asked(self.process);
         let mut stepped = self.shown();
         let stop = match action {

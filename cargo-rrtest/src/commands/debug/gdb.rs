@@ -15,14 +15,14 @@ pub(super) struct Gdb(PathBuf);
 /// One that runs.
 pub(super) struct Running(Child);
 
-/// Commands of ours: name, arguments, what follows the command, and help. The first word of each is also one of `monitor`.
-const COMMANDS: [(&str, &str, &str, &str); 6] = [
-    ("when", "", "", "Tell this moment: event, ticks and instructions since, and the thread that runs."),
-    ("seek", " $arg0", "stepi", "Go to a moment, as `when` tells it: seek EVENT[.TICKS[.INSTRUCTIONS]]."),
-    ("checkpoint", "", "", "Remember this moment, for `restart NUMBER`."),
-    ("restart", " $arg0", "stepi", "Go to a moment that `checkpoint` has remembered: restart NUMBER."),
-    ("events", "", "", "List the events of the trace around this moment."),
-    ("ps", "", "", "List the living processes and threads of the run."),
+/// Commands of ours, each of which is also one of `monitor`: name, arguments, whether it goes to another moment, help.
+const COMMANDS: [(&str, &str, bool, &str); 6] = [
+    ("when", "", false, "Tell this moment: event, ticks and instructions since, and the thread that runs."),
+    ("seek", " $arg0", true, "Go to a moment, as `when` tells it: seek EVENT[.TICKS[.INSTRUCTIONS]]."),
+    ("checkpoint", "", false, "Remember this moment, for `restart NUMBER`."),
+    ("restart", " $arg0", true, "Go to a moment that `checkpoint` has remembered: restart NUMBER."),
+    ("events", "", false, "List the events of the trace around this moment."),
+    ("ps", "", false, "List the living processes and threads of the run."),
 ];
 
 /// Finds the debugger: the one that was asked for, or gdb with the printers of Rust's types.
@@ -71,7 +71,9 @@ fn commands(socket: &Path, files: &Path, banner: &Banner) -> String {
     let mut text = String::from(
         "set confirm off\nset pagination off\nset breakpoint pending on\nset print thread-events off\n",
     );
-    for (name, arguments, then, help) in COMMANDS {
+    for (name, arguments, moves, help) in COMMANDS {
+        let again = format!("disconnect\ntarget remote {}", socket.display());
+        let then = if moves { again.as_str() } else { "" };
         text +=
             &format!("define {name}\nmonitor {name}{arguments}\n{then}\nend\ndocument {name}\n{help}\nend\n");
     }

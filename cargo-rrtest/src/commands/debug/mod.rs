@@ -57,16 +57,18 @@ pub(crate) fn run(options: &Debug) -> Result<ExitCode, CliError> {
     let mut child = gdb.start(directory.path(), (&socket, files), &banner, &options.arguments)?;
     leave_ctrl_c_to_child();
     let mut debugger = Debugger::new(opened, process, &carried);
-    let served = match listener.accept_while(&mut || child.is_running())? {
-        Some(stream) => Some(serve(&mut debugger, &stream, &asked)),
-        None => None,
-    };
+    let mut served = Ok(Ended::Gone);
+    // To go to a moment, gdb connects again.
+    while let Some(stream) = listener.accept_while(&mut || child.is_running())? {
+        served = serve(&mut debugger, &stream, &asked);
+        if served.is_err() {
+            break;
+        }
+    }
     drop(debugger);
     let code = child.wait()?;
-    match served {
-        Some(Err(error)) => Err(error.into()),
-        _ => Ok(code),
-    }
+    served?;
+    Ok(code)
 }
 
 /// Serves one client after another, each from the failure on.
@@ -81,23 +83,22 @@ fn serve_all<'a>(
 ) -> Result<ExitCode, CliError> {
     anstream::eprint!("{}", banner.text());
     anstream::eprintln!("{GOOD}   Listening{GOOD:#} connect gdb by: {}", listener.how());
-    let mut opened = Some(opened);
+    let mut debugger = Debugger::new(opened, process, carried);
     loop {
         let Some(stream) = listener.accept_while(&mut || !interrupt.by_user())? else {
             return Ok(Status::Interrupted.into());
         };
-        let timeline = match opened.take() {
-            Some(opened) => opened,
-            None => again()?,
-        };
-        let mut debugger = Debugger::new(timeline, process, carried);
         match serve(&mut debugger, &stream, asked) {
-            Ok(Ended::Detached) => anstream::eprintln!("    Detached; the next one begins at the failure"),
-            Ok(Ended::Gone) => anstream::eprintln!("        Gone; the next one begins at the failure"),
+            Ok(Ended::Detached | Ended::Gone) => {}
             // What a client sends is no fault of the trace's.
             Err(error @ rrtest_engine::Error::Os { .. }) => crate::base::terminal::error(&error.to_string()),
             Err(error) => return Err(error.into()),
         }
+        if debugger.is_moved() {
+            continue;
+        }
+        anstream::eprintln!("{GOOD}        Gone{GOOD:#} the next one begins at the failure");
+        debugger = Debugger::new(again()?, process, carried);
     }
 }
 

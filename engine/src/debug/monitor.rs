@@ -121,7 +121,10 @@ fn events(debugger: &mut Debugger<'_>, arguments: &str) -> Result<Vec<String>, S
     for number in first..here.saturating_add(around) {
         let Some(event) = cursor.take().map_err(|error| error.to_string())? else { break };
         let mark = if number == here { "next" } else { "" };
-        lines.push(format!("{mark:>4} {number:>6}  {}", event.describe(|number| Some(syscalls::describe(number)?.name()))));
+        lines.push(format!(
+            "{mark:>4} {number:>6}  {}",
+            event.describe(|number| Some(syscalls::describe(number)?.name()))
+        ));
     }
     Ok(lines)
 }

@@ -195,6 +195,33 @@ fn what_is_stepped_over_is_done_as_it_was() {
     }
 }
 
+/// A task that stands in the buffer's code where an event has ended comes out of it by a step, not by all that follows.
+#[test]
+fn a_step_leads_out_of_the_buffer() {
+    for recording in recordings("reads", &[]) {
+        let events: Vec<Event> = recording.log.events().collect::<Result<_, _>>().expect("events");
+        let next = |at: usize| (at + 1..events.len()).find(|next| events[*next].position().is_some());
+        // The next event is the program's, not another end of the log.
+        let is_last = |at: &usize| {
+            matches!(events[*at], Event::Drained(_))
+                && next(*at).is_some_and(|next| matches!(events[next], Event::Syscall(_)))
+        };
+        let drained = (0..events.len()).find(is_last).expect("a log that comes to its end");
+        let (end, next) = (drained as u64 + 1, next(drained).expect("a call") as u64);
+        walk(&recording, |session, report| match report.map(|report| report.why) {
+            None => Limit::To(end),
+            Some(Why::Event) => Limit::Instruction,
+            Some(why) => {
+                if why == Why::Instruction {
+                    let ip = registers(session).expect("registers").ip();
+                    assert!(!is_ours(ip) && session.state().event() <= next, "{ip:#x} after {report:?}");
+                }
+                Limit::End
+            }
+        });
+    }
+}
+
 #[test]
 fn breakpoints_are_hit_each_time_with_the_arguments() {
     for recording in recordings("steps", &[]) {

@@ -341,7 +341,7 @@ impl Step<'_, '_> {
             return Some(self.live.area.parked_frame(slot)[0]);
         }
         let hooked = || self.live.area.hooked_stub().map(|stub| stub + patch::ENTRY);
-        let stub = from.stub.or_else(|| hooked().filter(|_| self.stops.pending.is_some()))?;
+        let stub = from.stub.or_else(hooked)?;
         self.state.spaces[task.space].originals.next_place(stub)
     }
 

@@ -220,7 +220,7 @@ impl Scan {
                 Err(error) => break Err(error),
             };
             let is_point = matches!(report.why, Why::Breakpoint(address) if address == registers.ip());
-            if is_point && !report.between && to.is_with(report.event, report.ticks) {
+            if is_point && to.is_with(report.event, report.ticks) {
                 match walker.registers() {
                     Ok(found) => left -= u64::from(found.as_ref() == Some(registers)),
                     Err(error) => break Err(error),
@@ -296,7 +296,8 @@ fn count(walker: &mut Walker<'_>, place: &Place, since: &Since) -> Result<u64, E
     let mut before = 0;
     if let Base::Seen { after, registers, nth } = since.base() {
         before = count(walker, place, after)?;
-        let mut left = *nth;
+        let is_here = after.is_first() && walker.registers()?.as_ref() == Some(&**registers);
+        let mut left = nth.saturating_sub(is_here.into());
         while left > 0 {
             step(walker)?;
             left -= u64::from(walker.registers()?.as_ref() == Some(registers));

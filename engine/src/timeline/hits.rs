@@ -112,6 +112,12 @@ impl<'h> Hits<'h> {
                 hits.points.push(point);
             }
         }
+        // The first moment of a tick counts, wherever one begins.
+        if hits.after.since.is_first()
+            && let Ok(Some(registers)) = walker.registers()
+        {
+            hits.seen.push(registers);
+        }
         hits.values = asked.watchpoints.iter().map(|it| hits.value(&walker.session, it)).collect();
         hits
     }
@@ -142,13 +148,14 @@ impl<'h> Hits<'h> {
             self.after = Place::first(report.event, report.ticks);
             self.seen.clear();
         }
-        if !report.between
-            && matches!(report.why, Why::Breakpoint(_) | Why::Watchpoint(_))
+        if matches!(report.why, Why::Breakpoint(_) | Why::Watchpoint(_))
             && let Some(registers) = walker.registers()?
         {
             self.seen.push(registers);
-            let nth = self.seen.iter().filter(|seen| **seen == registers).count() as u64;
-            walker.place = Place::seen(&self.after, registers, nth);
+            if !report.between {
+                let nth = self.seen.iter().filter(|seen| **seen == registers).count() as u64;
+                walker.place = Place::seen(&self.after, registers, nth);
+            }
         }
         self.asked_for(walker, report.task, report.why)
     }

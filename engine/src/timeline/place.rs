@@ -28,7 +28,8 @@ pub(super) struct Since {
 pub(super) enum Base {
     /// The first moment.
     First,
-    /// The running task had these registers, after another place for the `nth` time, counted from 1.
+    /// The running task had these registers, after another place for the `nth` time, counted from 1. If that is the first
+    /// moment, it is counted as well.
     Seen { after: Rc<Since>, registers: Box<Registers>, nth: u64 },
 }
 
@@ -43,7 +44,8 @@ impl Place {
         Self { event, ticks, since: Rc::new(Since { base: Base::First, steps }) }
     }
 
-    /// Where the running task has these registers for the `nth` time after `after`, which has as many events and ticks.
+    /// Where the running task has these registers for the `nth` time after `after`, which has as many events and ticks; with
+    /// it, if it is the first such moment.
     pub(super) fn seen(after: &Self, registers: Registers, nth: u64) -> Self {
         let base = Base::Seen { after: Rc::clone(&after.since), registers: Box::new(registers), nth };
         Self { since: Rc::new(Since { base, steps: 0 }), ..*after }
@@ -75,8 +77,7 @@ impl Place {
 
     /// Whether whoever runs to it finds it: it is known by its registers alone.
     pub(super) fn is_found_by_running(&self) -> bool {
-        self.since.steps == 0
-            && matches!(&self.since.base, Base::Seen { after, .. } if **after == Since { base: Base::First, steps: 0 })
+        self.since.steps == 0 && matches!(&self.since.base, Base::Seen { after, .. } if after.is_first())
     }
 
     /// The registers by which it is known, and for the how manyth time they are there.
@@ -99,6 +100,11 @@ impl Place {
 }
 
 impl Since {
+    /// Whether it is the first moment.
+    pub(super) fn is_first(&self) -> bool {
+        matches!(self.base, Base::First) && self.steps == 0
+    }
+
     pub(super) fn base(&self) -> &Base {
         &self.base
     }

@@ -113,7 +113,8 @@ impl<'a> Walker<'a> {
     fn go_since(&mut self, place: &Place, since: &Since) -> Result<(), Error> {
         if let Base::Seen { after, registers, nth } = since.base() {
             self.go_since(place, after)?;
-            self.go_to_registers(registers, *nth)?;
+            let is_here = after.is_first() && self.registers()?.as_ref() == Some(&**registers);
+            self.go_to_registers(registers, nth.saturating_sub(is_here.into()))?;
             let (event, ticks) = self.at();
             if !place.is_with(event, ticks) {
                 let what = format!("a moment of event {} is not there when it is looked for", place.event);
@@ -131,6 +132,10 @@ impl<'a> Walker<'a> {
 
     /// Goes to where the running task has these registers for the `nth` time from here.
     fn go_to_registers(&mut self, registers: &Registers, nth: u64) -> Result<(), Error> {
+        if nth == 0 {
+            return Ok(());
+        }
+        self.session.pass()?;
         let point = Point::Execute(registers.ip());
         self.session.stop_at(point);
         let mut seen = 0;

@@ -8,6 +8,8 @@
 //!
 //! ```text
 //! keep       writes a recording to a file once it has replayed
+//! debug      serves gdb
+//! timeline   moves about in a run, forwards and backwards
 //! failure    finds the moment at which a trace's program fails
 //! carried    what a trace carries for debuggers, as files
 //! attach     adds to a trace what its readers need: debug information, sources
@@ -31,6 +33,7 @@ pub mod attach;
 pub mod carried;
 pub mod claims;
 pub mod clock;
+pub mod debug;
 pub mod disclosed;
 pub mod ending;
 pub mod error;
@@ -49,6 +52,7 @@ pub mod syscalls;
 pub mod task;
 #[cfg(test)]
 mod testing;
+pub mod timeline;
 pub mod trace;
 pub mod tracee;
 

@@ -8,6 +8,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::error::ErrorKind;
 use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
 use rrtest_engine::schedule::StrategyName;
+use rrtest_engine::timeline::Moment;
 
 use super::options::run::{Recording, Run};
 use super::options::values::Report;
@@ -56,6 +57,13 @@ Names, lines and sources come from the trace alone.
 
 Exit codes: 0 the stacks are shown, 3 the replay diverged, 2 wrong arguments or
 no such event, 70 it failed.";
+
+const DEBUG_HELP: &str = "\
+Beside gdb's own commands, reverse-continue and the like among them, there are
+when, seek, checkpoint, restart, events and ps: `help when` and so on.
+
+Exit codes: gdb's own, 2 wrong arguments, 3 the replay diverged, 70 the recorder
+failed.";
 
 /// Catch flaky tests: `cargo test` with a recorder
 ///
@@ -132,6 +140,9 @@ pub(crate) enum Command {
     /// Show where the program of a trace fails, by the stacks of its threads
     #[command(after_help = BACKTRACE_HELP)]
     Backtrace(Backtrace),
+    /// Debug a kept trace with gdb, at the failure, forwards and backwards
+    #[command(after_help = DEBUG_HELP)]
+    Debug(Box<Debug>),
     /// List kept traces, the newest first
     Ls(Place),
     /// Describe a trace: test, outcome, seed, program, counts, ending
@@ -303,6 +314,28 @@ pub(crate) struct OneTrace {
     pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) place: Place,
+}
+
+/// Options of `debug`.
+#[derive(Args, Debug)]
+pub(crate) struct Debug {
+    #[command(flatten)]
+    pub(crate) trace: OneTrace,
+    /// Begin at a moment, EVENT[.TICKS[.INSTRUCTIONS]], instead of at the failure
+    #[arg(long, value_name = "MOMENT")]
+    pub(crate) at: Option<Moment>,
+    /// Debug the process of this number, as `ps` in gdb lists them, instead of the one that fails
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) pid: Option<u32>,
+    /// The debugger to start [default: rust-gdb, else gdb]
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "server")]
+    pub(crate) gdb: Option<PathBuf>,
+    /// Start no debugger: serve one at a port of this machine (0: any), or at a Unix socket
+    #[arg(long, value_name = "PORT|SOCKET")]
+    pub(crate) server: Option<String>,
+    /// Arguments for gdb
+    #[arg(last = true, value_name = "ARGS", conflicts_with = "server")]
+    pub(crate) arguments: Vec<OsString>,
 }
 
 /// Options of `rm`.

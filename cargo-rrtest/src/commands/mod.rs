@@ -5,6 +5,7 @@
 mod background_build;
 pub(crate) mod backtrace;
 pub(crate) mod cli;
+pub(crate) mod debug;
 pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod front_end;

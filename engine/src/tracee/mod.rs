@@ -27,7 +27,7 @@ pub use area::{
 };
 pub use code::{
     Breakpoint, Condition, Originals, Placement, ReadSite, Replaced, end_of_string, exchanged, patch,
-    read_sites, reads,
+    read_sites, reads, writes,
 };
 pub use inject::{Arg, Batch, ignore_again, remote, unmap_around_area, with_signals_blocked};
 pub use proc::{
@@ -44,8 +44,8 @@ pub use process::{
 };
 pub use ptrace::{
     Death, DebugRegisters, FrameState, Point, Registers, Resume, Running, StateLayout, Stop, Stopped,
-    Vectors, WaitStatus, Waited, WakeUpTimer, debug_status, interrupt, reap, to_exit, wait_any,
-    wait_in_group,
+    VectorRegisters, Vectors, WaitStatus, Waited, WakeUpTimer, debug_status, interrupt, reap, to_exit,
+    wait_any, wait_in_group,
 };
 pub use system::{PAGE, TASK_SIZE, THREAD_NAME};
 pub(crate) use system::{last_os, on_task, os};

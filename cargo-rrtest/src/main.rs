@@ -31,7 +31,7 @@ use base::{group, interrupt, terminal};
 use build::{front_end, wrapper};
 use commands::cli::{Cli, Command};
 use commands::options::configured;
-use commands::{debug, backtrace, doctor, exec, merge, pack, replay, run, show};
+use commands::{backtrace, debug, doctor, exec, merge, pack, replay, run, show};
 use discover::runner;
 use settings::layers::Refusal;
 use settings::show as show_settings;

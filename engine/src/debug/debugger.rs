@@ -203,7 +203,8 @@ impl MultiThreadBase for Debugger<'_> {
 impl SingleRegisterAccess<Tid> for Debugger<'_> {
     fn read_register(&mut self, tid: Tid, number: Number, buffer: &mut [u8]) -> TargetResult<usize, Self> {
         let value = if number.is_vector() {
-            let registers = self.timeline.vector_registers(task(tid)).map_err(TargetError::Fatal)?.ok_or(REFUSED)?;
+            let registers =
+                self.timeline.vector_registers(task(tid)).map_err(TargetError::Fatal)?.ok_or(REFUSED)?;
             number.vector(&registers).ok_or(REFUSED)?
         } else {
             number.general(&self.timeline.registers(task(tid)).map_err(TargetError::Fatal)?.ok_or(REFUSED)?)

@@ -12,9 +12,9 @@ use gdbstub::common::Pid;
 use gdbstub::target::TargetResult;
 use gdbstub::target::ext::exec_file::ExecFile;
 use gdbstub::target::ext::host_io::{
-    FsKind, HostIo, HostIoClose, HostIoCloseOps, HostIoErrno, HostIoError, HostIoFstat, HostIoFstatOps, HostIoOpen,
-    HostIoOpenFlags, HostIoOpenMode, HostIoOpenOps, HostIoPread, HostIoPreadOps, HostIoReadlink, HostIoReadlinkOps,
-    HostIoResult, HostIoSetfs, HostIoSetfsOps, HostIoStat,
+    FsKind, HostIo, HostIoClose, HostIoCloseOps, HostIoErrno, HostIoError, HostIoFstat, HostIoFstatOps,
+    HostIoOpen, HostIoOpenFlags, HostIoOpenMode, HostIoOpenOps, HostIoPread, HostIoPreadOps, HostIoReadlink,
+    HostIoReadlinkOps, HostIoResult, HostIoSetfs, HostIoSetfsOps, HostIoStat,
 };
 
 use super::debugger::{Debugger, REFUSED, part};
@@ -114,12 +114,7 @@ impl HostIo for Debugger<'_> {
 }
 
 impl HostIoOpen for Debugger<'_> {
-    fn open(
-        &mut self,
-        name: &[u8],
-        flags: HostIoOpenFlags,
-        _: HostIoOpenMode,
-    ) -> HostIoResult<u32, Self> {
+    fn open(&mut self, name: &[u8], flags: HostIoOpenFlags, _: HostIoOpenMode) -> HostIoResult<u32, Self> {
         if flags != HostIoOpenFlags::O_RDONLY {
             return Err(HostIoError::Errno(HostIoErrno::EROFS));
         }
@@ -142,7 +137,13 @@ impl HostIoClose for Debugger<'_> {
 }
 
 impl HostIoPread for Debugger<'_> {
-    fn pread(&mut self, number: u32, count: usize, offset: u64, buffer: &mut [u8]) -> HostIoResult<usize, Self> {
+    fn pread(
+        &mut self,
+        number: u32,
+        count: usize,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> HostIoResult<usize, Self> {
         match self.files.get(number).map_err(HostIoError::Errno)? {
             Opened::File(file) => {
                 let len = count.min(buffer.len());

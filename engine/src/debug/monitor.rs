@@ -92,7 +92,8 @@ fn checkpoint(debugger: &mut Debugger<'_>, _: &str) -> Result<Vec<String>, Strin
 fn restart(debugger: &mut Debugger<'_>, arguments: &str) -> Result<Vec<String>, String> {
     let all = &debugger.checkpoints;
     if arguments.is_empty() {
-        let line = |(number, moment): (usize, &Moment)| format!("checkpoint {} at moment {moment}", number + 1);
+        let line =
+            |(number, moment): (usize, &Moment)| format!("checkpoint {} at moment {moment}", number + 1);
         return Ok(all.iter().enumerate().map(line).collect());
     }
     let number: usize = arguments.parse().map_err(|_| format!("`{arguments}` is no number"))?;

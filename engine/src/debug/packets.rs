@@ -32,7 +32,8 @@ pub(super) fn read(stream: impl Read, interrupt: &AtomicBool, to: &Sender<Incomi
             b'$' => {
                 let mut packet = vec![byte];
                 let is_end = |packet: &[u8]| packet.len() > 2 && packet[packet.len() - 3] == b'#';
-                while !is_end(&packet) && packet.len() < LONGEST
+                while !is_end(&packet)
+                    && packet.len() < LONGEST
                     && let Some(byte) = bytes.next()
                 {
                     packet.push(byte);
@@ -154,7 +155,9 @@ mod tests {
         );
         assert_eq!(incoming(b"$g#6"), [packet(b"$g#6")], "cut off");
         let endless = vec![b'$'; 3 * LONGEST];
-        assert!(incoming(&endless).iter().all(|it| matches!(it, Incoming::Packet(it) if it.len() <= LONGEST)));
+        assert!(
+            incoming(&endless).iter().all(|it| matches!(it, Incoming::Packet(it) if it.len() <= LONGEST))
+        );
     }
 
     #[test]
@@ -167,7 +170,8 @@ mod tests {
             let mut packet = frame(other);
             assert_eq!((take_conditions(&mut packet), packet), (vec![], frame(other)));
         }
-        for broken in ["X", "Xff,22", "X2,zz27", "X1,ff", "X3,220127;cmds:1", "Xffffffffffffffff,22", "X2,2é"] {
+        for broken in ["X", "Xff,22", "X2,zz27", "X1,ff", "X3,220127;cmds:1", "Xffffffffffffffff,22", "X2,2é"]
+        {
             let mut packet = frame(format!("Z0,401000,1;{broken}").as_bytes());
             assert_eq!(take_conditions(&mut packet), [], "{broken}");
             assert_eq!(packet, frame(b"Z0,401000,1"));
@@ -182,7 +186,8 @@ mod tests {
         outgoing.flush().unwrap();
         outgoing.write_all(b"$OK#9a").unwrap();
         outgoing.flush().unwrap();
-        let expected = [&b"+"[..], &frame(b"PacketSize=1000;swbreak+;ConditionalBreakpoints+"), b"$OK#9a"].concat();
+        let expected =
+            [&b"+"[..], &frame(b"PacketSize=1000;swbreak+;ConditionalBreakpoints+"), b"$OK#9a"].concat();
         assert_eq!(String::from_utf8(out), String::from_utf8(expected));
     }
 }

@@ -128,7 +128,9 @@ fn describe() -> String {
          <field name=\"v4_int32\" type=\"v4i32\"/><field name=\"v2_int64\" type=\"v2i64\"/>\
          <field name=\"uint128\" type=\"uint128\"/></union><flags id=\"i386_mxcsr\" size=\"4\">",
     );
-    for (bit, name) in ["IE", "DE", "ZE", "OE", "UE", "PE", "DAZ", "IM", "DM", "ZM", "OM", "UM", "PM"].iter().enumerate() {
+    for (bit, name) in
+        ["IE", "DE", "ZE", "OE", "UE", "PE", "DAZ", "IM", "DM", "ZM", "OM", "UM", "PM"].iter().enumerate()
+    {
         let _ = write!(text, "<field name=\"{name}\" start=\"{bit}\" end=\"{bit}\"/>");
     }
     text.push_str("<field name=\"FZ\" start=\"15\" end=\"15\"/></flags>");
@@ -230,7 +232,8 @@ impl Number {
     pub(super) fn vector(self, registers: &VectorRegisters) -> Option<Vec<u8>> {
         let legacy = |at: usize, len: usize| registers.legacy[at..at + len].to_vec();
         let word = |value: u64| (value as u32).to_le_bytes().to_vec();
-        let short = |at: usize| u64::from(u16::from_le_bytes([registers.legacy[at], registers.legacy[at + 1]]));
+        let short =
+            |at: usize| u64::from(u16::from_le_bytes([registers.legacy[at], registers.legacy[at + 1]]));
         // Where things are in the area: Intel SDM, volume 1, table 10-2.
         Some(match self.0 {
             X87..X87_CONTROL => legacy(32 + 16 * (self.0 - X87), 10),
@@ -272,7 +275,9 @@ mod tests {
     fn the_description_has_a_register_for_each_number() {
         let text = describe();
         assert_eq!(text.matches("<reg ").count(), END);
-        for (number, name) in [(0, "rax"), (16, "rip"), (24, "st0"), (40, "xmm0"), (58, "fs_base"), (75, "ymm15h")] {
+        for (number, name) in
+            [(0, "rax"), (16, "rip"), (24, "st0"), (40, "xmm0"), (58, "fs_base"), (75, "ymm15h")]
+        {
             let (_, rest) = text.split_once(&format!("<reg name=\"{name}\" ")).expect(name);
             let (this, _) = rest.split_once("/>").expect("an end");
             assert!(this.ends_with(&format!("regnum=\"{number}\"")), "{this}");

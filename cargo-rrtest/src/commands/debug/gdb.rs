@@ -75,7 +75,8 @@ fn commands(socket: &Path, sources: Option<&Path>, banner: &Banner) -> String {
     )
     .replace("set startup-quietly on\n", "");
     for (name, arguments, then, help) in COMMANDS {
-        text += &format!("define {name}\nmonitor {name}{arguments}\n{then}\nend\ndocument {name}\n{help}\nend\n");
+        text +=
+            &format!("define {name}\nmonitor {name}{arguments}\n{then}\nend\ndocument {name}\n{help}\nend\n");
     }
     if let Some(sources) = sources {
         text += &format!("set directories {}:$cdir:$cwd\n", sources.display());

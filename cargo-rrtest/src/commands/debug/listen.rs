@@ -87,7 +87,10 @@ impl Listener {
                 Ok(0) | Err(nix::errno::Errno::EINTR) => {}
                 Ok(_) => match self {
                     Self::Unix(listener, _) => {
-                        return listener.accept().map(|(stream, _)| Some(Stream::Unix(stream))).map_err(failed);
+                        return listener
+                            .accept()
+                            .map(|(stream, _)| Some(Stream::Unix(stream)))
+                            .map_err(failed);
                     }
                     Self::Tcp(listener) => {
                         let (stream, from) = listener.accept().map_err(failed)?;

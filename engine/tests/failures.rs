@@ -88,12 +88,15 @@ fn shown(how: &str) -> Shown {
     }
     let mut symbols = carried.symbols(&session.mapped(task).expect("mappings")).expect("symbols");
     let stack = stack_of(&mut session, task, &mut symbols).expect("a stack");
-    let line = |place: &(String, u32)| carried.line(place);
-    let frames: Vec<Frame> = symbols.frames_of(&stack, &line).concat();
+    let frames = carried.frames(&mut symbols, &stack).expect("frames").concat();
     let name = |frame: &Frame| frame.function.clone().unwrap_or_default();
     let own = frames.iter().filter(|frame| name(frame).starts_with("fails::"));
     let own = own.map(|frame| {
-        let text = frame.location.as_ref().and_then(|place| carried.line(place)).unwrap_or_default();
+        let text = frame
+            .location
+            .as_ref()
+            .and_then(|place| carried.line(place).expect("a line"))
+            .unwrap_or_default();
         (name(frame), text.trim().to_owned())
     });
     let name_of = |(id, name): (TaskId, &str)| (id == task).then(|| name.to_owned());

@@ -66,8 +66,7 @@ impl<'a> Carried<'a> {
 
     /// Writes a file that is attached, at its path below the directory: what belongs to it lies beside it then.
     fn extract(&self, path: &Path) -> Result<PathBuf, Error> {
-        let parts = path.components().filter(|part| matches!(part, Component::Normal(_)));
-        let copy = self.directory.path().join(parts.collect::<PathBuf>());
+        let copy = self.place(path);
         let failed = |source| Error::Os { what: format!("write `{}`", copy.display()), source };
         if let Some(above) = copy.parent() {
             fs::create_dir_all(above).map_err(failed)?;
@@ -120,6 +119,52 @@ impl<'a> Carried<'a> {
         failed.into_inner().map_or(Ok(frames), Err)
     }
 
+    /// The path that a file had when it was mapped, if this one led to it through links, as far as its name tells.
+    #[must_use]
+    pub fn linked(&self, path: &Path) -> Option<PathBuf> {
+        let mut named =
+            self.trace.files().map(|file| file.path).filter(|it| it.file_name() == path.file_name());
+        let found = named.next();
+        // Of two it is not certain which was meant.
+        found.filter(|found| named.all(|other| other == *found)).map(Path::to_owned)
+    }
+
+    /// Lays out all files that the trace carries, and links to those of this machine that are the recorded ones, as they
+    /// were in the recorded machine's directories. Returns the directory.
+    ///
+    /// # Errors
+    /// As for [`Self::file`].
+    pub fn lay_out(&self) -> Result<&Path, Error> {
+        let attached = self.trace.attached().map(|file| file.path.to_owned());
+        let all: Vec<PathBuf> = attached.chain(self.trace.files().map(|file| file.path.to_owned())).collect();
+        for path in &all {
+            if let Some(file) = self.file(path)? {
+                for path in names(path) {
+                    self.link(&path, &file)?;
+                }
+            }
+        }
+        Ok(self.directory.path())
+    }
+
+    /// Where a path of the recorded machine lies in the directory.
+    fn place(&self, path: &Path) -> PathBuf {
+        let parts = path.components().filter(|part| matches!(part, Component::Normal(_)));
+        self.directory.path().join(parts.collect::<PathBuf>())
+    }
+
+    fn link(&self, path: &Path, file: &Path) -> Result<(), Error> {
+        let place = self.place(path);
+        if place.exists() {
+            return Ok(());
+        }
+        let failed = |source| Error::Os { what: format!("write `{}`", place.display()), source };
+        if let Some(above) = place.parent() {
+            fs::create_dir_all(above).map_err(failed)?;
+        }
+        std::os::unix::fs::symlink(file, &place).map_err(failed)
+    }
+
     /// The recorded path of a mapped file of which a replay knows this much: a long one is cut at its beginning.
     #[must_use]
     pub fn path_of(&self, name: &Path) -> PathBuf {
@@ -146,5 +191,32 @@ impl<'a> Carried<'a> {
             here.push(Mapping { path: file, ..mapping.clone() });
         }
         Ok(Symbols::new(&here))
+    }
+}
+
+/// The paths under which programs know a library: where `/lib` is a link to `/usr/lib`, by that; and the dynamic linker by
+/// the one that the ABI gives it (System V ABI, AMD64 supplement, 5.2.1).
+fn names(path: &Path) -> Vec<PathBuf> {
+    let mut names = vec![path.to_owned()];
+    names.extend(path.strip_prefix("/usr").ok().map(|rest| Path::new("/").join(rest)));
+    let name = path.file_name().filter(|name| name.as_bytes().starts_with(b"ld-linux"));
+    names.extend(name.map(|name| Path::new("/lib64").join(name)));
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_are_known_by_several_paths() {
+        let text =
+            |path| names(Path::new(path)).iter().map(|it| it.display().to_string()).collect::<Vec<_>>();
+        assert_eq!(text("/usr/lib/x/libc.so.6"), ["/usr/lib/x/libc.so.6", "/lib/x/libc.so.6"]);
+        assert_eq!(
+            text("/lib/ld-linux-x86-64.so.2"),
+            ["/lib/ld-linux-x86-64.so.2", "/lib64/ld-linux-x86-64.so.2"]
+        );
+        assert_eq!(text("/home/me/it"), ["/home/me/it"]);
     }
 }

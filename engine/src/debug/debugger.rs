@@ -32,8 +32,8 @@ pub struct Debugger<'a> {
     pub(super) files: Files<'a>,
     /// How to go on next.
     pub(super) action: Action,
-    /// Where to go instead, the next time that gdb has it go on.
-    pub(super) seek: Option<Moment>,
+    /// Whether somebody has gone to a moment of his own since gdb connected: gdb must connect anew to see it.
+    pub(super) is_moved: bool,
     /// What `monitor` remembers.
     pub(super) checkpoints: Vec<Moment>,
 }
@@ -55,9 +55,21 @@ impl<'a> Debugger<'a> {
             set: Set::default(),
             files: Files::new(carried),
             action: Action::default(),
-            seek: None,
+            is_moved: false,
             checkpoints: Vec::new(),
         }
+    }
+
+    /// Whether a moment was gone to that gdb sees when it connects again.
+    #[must_use]
+    pub fn is_moved(&self) -> bool {
+        self.is_moved
+    }
+
+    /// gdb connects: what an earlier one had set is gone.
+    pub(super) fn begin(&mut self) {
+        self.set = Set::default();
+        self.is_moved = false;
     }
 
     /// The living tasks of the process, the one that runs first.

@@ -123,7 +123,13 @@ impl HostIoOpen for Debugger<'_> {
         let opened = if is_maps {
             Opened::Text(self.maps())
         } else {
-            let copy = self.files.carried.file(path).map_err(HostIoError::Fatal)?;
+            let carried = self.files.carried;
+            let mut copy = carried.file(path).map_err(HostIoError::Fatal)?;
+            if copy.is_none()
+                && let Some(linked) = carried.linked(path)
+            {
+                copy = carried.file(&linked).map_err(HostIoError::Fatal)?;
+            }
             Opened::File(File::open(copy.ok_or(HostIoError::Errno(HostIoErrno::ENOENT))?)?)
         };
         self.files.add(opened).map_err(HostIoError::Errno)

@@ -6,6 +6,7 @@ use gdbstub::target::ext::monitor_cmd::{ConsoleOutput, MonitorCmd};
 use super::debugger::Debugger;
 use crate::error::Error;
 use crate::replay::Cursor;
+use crate::syscalls;
 use crate::timeline::Moment;
 
 /// A command: its name, what follows it, and what it does.
@@ -21,14 +22,14 @@ const COMMANDS: [Command; 6] = [
     Command {
         name: "seek",
         arguments: "MOMENT",
-        help: "has the next step go to a moment (EVENT, EVENT.TICKS or EVENT.TICKS.INSTRUCTIONS)",
+        help: "goes to a moment, EVENT[.TICKS[.INSTRUCTIONS]]; gdb sees it once it connects again",
         run: seek,
     },
     Command { name: "checkpoint", arguments: "", help: "remembers this moment", run: checkpoint },
     Command {
         name: "restart",
         arguments: "[NUMBER]",
-        help: "has the next step go to a remembered moment; without a number, lists them",
+        help: "goes to a remembered moment, as seek does; without a number, lists them",
         run: restart,
     },
     Command {
@@ -79,7 +80,12 @@ fn when(debugger: &mut Debugger<'_>, _: &str) -> Result<Vec<String>, String> {
 }
 
 fn seek(debugger: &mut Debugger<'_>, arguments: &str) -> Result<Vec<String>, String> {
-    debugger.seek = Some(arguments.parse()?);
+    go_to(debugger, arguments.parse()?)
+}
+
+fn go_to(debugger: &mut Debugger<'_>, moment: Moment) -> Result<Vec<String>, String> {
+    debugger.timeline.seek(moment).map_err(|error| error.to_string())?;
+    debugger.is_moved = true;
     Ok(Vec::new())
 }
 
@@ -99,8 +105,7 @@ fn restart(debugger: &mut Debugger<'_>, arguments: &str) -> Result<Vec<String>, 
     let number: usize = arguments.parse().map_err(|_| format!("`{arguments}` is no number"))?;
     let found = number.checked_sub(1).and_then(|at| all.get(at));
     let moment = found.ok_or_else(|| format!("there is no checkpoint {number}; there are {}", all.len()))?;
-    debugger.seek = Some(*moment);
-    Ok(Vec::new())
+    go_to(debugger, *moment)
 }
 
 fn events(debugger: &mut Debugger<'_>, arguments: &str) -> Result<Vec<String>, String> {
@@ -116,7 +121,10 @@ fn events(debugger: &mut Debugger<'_>, arguments: &str) -> Result<Vec<String>, S
     for number in first..here.saturating_add(around) {
         let Some(event) = cursor.take().map_err(|error| error.to_string())? else { break };
         let mark = if number == here { "next" } else { "" };
-        lines.push(format!("{mark:>4} {number:>6}  {}", event.describe(|_| None)));
+        lines.push(format!(
+            "{mark:>4} {number:>6}  {}",
+            event.describe(|number| Some(syscalls::describe(number)?.name()))
+        ));
     }
     Ok(lines)
 }

@@ -5,8 +5,8 @@ use std::ops::Range;
 use gdbstub::common::{Signal, Tid};
 use gdbstub::stub::MultiThreadStopReason;
 use gdbstub::target::ext::base::multithread::{
-    MultiThreadRangeStepping, MultiThreadRangeSteppingOps, MultiThreadResume, MultiThreadSingleStep,
-    MultiThreadSingleStepOps,
+    MultiThreadRangeStepping, MultiThreadRangeSteppingOps, MultiThreadResume, MultiThreadSchedulerLocking,
+    MultiThreadSchedulerLockingOps, MultiThreadSingleStep, MultiThreadSingleStepOps,
 };
 use gdbstub::target::ext::base::reverse_exec::{
     ReplayLogPosition, ReverseCont, ReverseContOps, ReverseStep, ReverseStepOps,
@@ -41,15 +41,6 @@ impl Debugger<'_> {
     /// If the replay diverges.
     pub(super) fn go(&mut self) -> Result<MultiThreadStopReason<u64>, Error> {
         let action = std::mem::take(&mut self.action);
-        if let Some(moment) = self.seek.take() {
-            let sought = self.timeline.seek(moment);
-            let signal = match sought {
-                Ok(()) => Signal::SIGZERO,
-                Err(Error::Stopped) => Signal::SIGINT,
-                Err(error) => return Err(error),
-            };
-            return Ok(MultiThreadStopReason::SignalWithThread { tid: tid(self.shown()), signal });
-        }
         let asked = self.set.asked(self.process);
         let mut stepped = self.shown();
         let stop = match action {
@@ -122,6 +113,10 @@ impl MultiThreadResume for Debugger<'_> {
         Some(self)
     }
 
+    fn support_scheduler_locking(&mut self) -> Option<MultiThreadSchedulerLockingOps<'_, Self>> {
+        Some(self)
+    }
+
     fn support_reverse_cont(&mut self) -> Option<ReverseContOps<'_, Tid, Self>> {
         Some(self)
     }
@@ -141,6 +136,13 @@ impl MultiThreadSingleStep for Debugger<'_> {
 impl MultiThreadRangeStepping for Debugger<'_> {
     fn set_resume_action_range_step(&mut self, tid: Tid, start: u64, end: u64) -> Result<(), Error> {
         self.action = Action::StepWithin(task(tid), start..end);
+        Ok(())
+    }
+}
+
+impl MultiThreadSchedulerLocking for Debugger<'_> {
+    fn set_resume_action_scheduler_lock(&mut self) -> Result<(), Error> {
+        // gdb wants no other thread to run. Who runs when is in the trace.
         Ok(())
     }
 }

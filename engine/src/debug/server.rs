@@ -85,6 +85,7 @@ pub fn serve(debugger: &mut Debugger<'_>, stream: &Stream, interrupt: &AtomicBoo
         // Packets are small, and each is waited for.
         stream.set_nodelay(true).map_err(failed)?;
     }
+    debugger.begin();
     std::thread::scope(|scope| {
         let (sender, receiver) = channel();
         scope.spawn(move || packets::read(incoming, interrupt, &sender));

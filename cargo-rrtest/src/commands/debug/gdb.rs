@@ -15,14 +15,14 @@ pub(super) struct Gdb(PathBuf);
 /// One that runs.
 pub(super) struct Running(Child);
 
-/// Commands of ours: name, arguments, what follows the command, and help. The first word of each is also one of `monitor`.
-const COMMANDS: [(&str, &str, &str, &str); 6] = [
-    ("when", "", "", "Tell this moment: event, ticks and instructions since, and the thread that runs."),
-    ("seek", " $arg0", "stepi", "Go to a moment, as `when` tells it: seek EVENT[.TICKS[.INSTRUCTIONS]]."),
-    ("checkpoint", "", "", "Remember this moment, for `restart NUMBER`."),
-    ("restart", " $arg0", "stepi", "Go to a moment that `checkpoint` has remembered: restart NUMBER."),
-    ("events", "", "", "List the events of the trace around this moment."),
-    ("ps", "", "", "List the living processes and threads of the run."),
+/// Commands of ours, each of which is also one of `monitor`: name, arguments, whether it goes to another moment, help.
+const COMMANDS: [(&str, &str, bool, &str); 6] = [
+    ("when", "", false, "Tell this moment: event, ticks and instructions since, and the thread that runs."),
+    ("seek", " $arg0", true, "Go to a moment, as `when` tells it: seek EVENT[.TICKS[.INSTRUCTIONS]]."),
+    ("checkpoint", "", false, "Remember this moment, for `restart NUMBER`."),
+    ("restart", " $arg0", true, "Go to a moment that `checkpoint` has remembered: restart NUMBER."),
+    ("events", "", false, "List the events of the trace around this moment."),
+    ("ps", "", false, "List the living processes and threads of the run."),
 ];
 
 /// Finds the debugger: the one that was asked for, or gdb with the printers of Rust's types.
@@ -51,13 +51,12 @@ impl Gdb {
     pub(super) fn start(
         &self,
         directory: &Path,
-        socket: &Path,
-        sources: Option<&Path>,
+        (socket, files): (&Path, &Path),
         banner: &Banner,
         arguments: &[OsString],
     ) -> Result<Running, CliError> {
         let script = directory.join("commands.gdb");
-        let written = fs::write(&script, commands(socket, sources, banner));
+        let written = fs::write(&script, commands(socket, files, banner));
         written.map_err(|error| CliError::os(format!("cannot write `{}`", script.display()), &error))?;
         // What the user gives comes last, when all is set up.
         let child = Command::new(&self.0).arg("-q").arg("-x").arg(&script).args(arguments).spawn();
@@ -68,19 +67,19 @@ impl Gdb {
 }
 
 /// What gdb is told at its start.
-fn commands(socket: &Path, sources: Option<&Path>, banner: &Banner) -> String {
+fn commands(socket: &Path, files: &Path, banner: &Banner) -> String {
     let mut text = String::from(
-        "set confirm off\nset pagination off\nset startup-quietly on\n\
-         set breakpoint pending on\nset breakpoint condition-evaluation auto\nset print thread-events off\n",
-    )
-    .replace("set startup-quietly on\n", "");
-    for (name, arguments, then, help) in COMMANDS {
+        "set confirm off\nset pagination off\nset breakpoint pending on\nset print thread-events off\n",
+    );
+    for (name, arguments, moves, help) in COMMANDS {
+        let again = format!("disconnect\ntarget remote {}", socket.display());
+        let then = if moves { again.as_str() } else { "" };
         text +=
             &format!("define {name}\nmonitor {name}{arguments}\n{then}\nend\ndocument {name}\n{help}\nend\n");
     }
-    if let Some(sources) = sources {
-        text += &format!("set directories {}:$cdir:$cwd\n", sources.display());
-    }
+    // What the trace carries comes before what this machine has.
+    let files = files.display();
+    text += &format!("set sysroot {files}\nset directories {files}:$cdir:$cwd\n");
     text += &format!("target remote {}\n", socket.display());
     for line in banner.text().lines() {
         text += &format!("echo {}\\n\n", escaped(line));

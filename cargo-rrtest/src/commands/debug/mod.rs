@@ -4,7 +4,6 @@ mod banner;
 mod gdb;
 mod listen;
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
@@ -54,20 +53,22 @@ pub(crate) fn run(options: &Debug) -> Result<ExitCode, CliError> {
     let directory = directory.map_err(|error| CliError::os("cannot make a temporary directory", &error))?;
     let socket = directory.path().join("gdb");
     let listener = Listener::bind(&Place::Unix(socket.clone()))?;
-    let sources = sources(&carried)?;
-    let mut child = gdb.start(directory.path(), &socket, sources.as_deref(), &banner, &options.arguments)?;
+    let files = carried.lay_out()?;
+    let mut child = gdb.start(directory.path(), (&socket, files), &banner, &options.arguments)?;
     leave_ctrl_c_to_child();
     let mut debugger = Debugger::new(opened, process, &carried);
-    let served = match listener.accept_while(&mut || child.is_running())? {
-        Some(stream) => Some(serve(&mut debugger, &stream, &asked)),
-        None => None,
-    };
+    let mut served = Ok(Ended::Gone);
+    // To go to a moment, gdb connects again.
+    while let Some(stream) = listener.accept_while(&mut || child.is_running())? {
+        served = serve(&mut debugger, &stream, &asked);
+        if served.is_err() {
+            break;
+        }
+    }
     drop(debugger);
     let code = child.wait()?;
-    match served {
-        Some(Err(error)) => Err(error.into()),
-        _ => Ok(code),
-    }
+    served?;
+    Ok(code)
 }
 
 /// Serves one client after another, each from the failure on.
@@ -82,23 +83,22 @@ fn serve_all<'a>(
 ) -> Result<ExitCode, CliError> {
     anstream::eprint!("{}", banner.text());
     anstream::eprintln!("{GOOD}   Listening{GOOD:#} connect gdb by: {}", listener.how());
-    let mut opened = Some(opened);
+    let mut debugger = Debugger::new(opened, process, carried);
     loop {
         let Some(stream) = listener.accept_while(&mut || !interrupt.by_user())? else {
             return Ok(Status::Interrupted.into());
         };
-        let timeline = match opened.take() {
-            Some(opened) => opened,
-            None => again()?,
-        };
-        let mut debugger = Debugger::new(timeline, process, carried);
         match serve(&mut debugger, &stream, asked) {
-            Ok(Ended::Detached) => anstream::eprintln!("    Detached; the next one begins at the failure"),
-            Ok(Ended::Gone) => anstream::eprintln!("        Gone; the next one begins at the failure"),
+            Ok(Ended::Detached | Ended::Gone) => {}
             // What a client sends is no fault of the trace's.
             Err(error @ rrtest_engine::Error::Os { .. }) => crate::base::terminal::error(&error.to_string()),
             Err(error) => return Err(error.into()),
         }
+        if debugger.is_moved() {
+            continue;
+        }
+        anstream::eprintln!("{GOOD}        Gone{GOOD:#} the next one begins at the failure");
+        debugger = Debugger::new(again()?, process, carried);
     }
 }
 
@@ -150,18 +150,4 @@ fn process(timeline: &Timeline<'_>, failure: &Failure, options: &Debug) -> Resul
     let mut known: Vec<String> = processes.iter().map(u32::to_string).collect();
     known.dedup();
     Err(CliError::usage(format!("there is no process {number} here; there are {}", known.join(", "))))
-}
-
-/// Writes the sources that the trace carries where gdb finds them, and returns where that is.
-fn sources(carried: &Carried<'_>) -> Result<Option<std::path::PathBuf>, CliError> {
-    const ENDINGS: [&str; 7] = ["rs", "c", "h", "cc", "cpp", "hpp", "S"];
-    let mut root = None;
-    for file in carried.trace().attached() {
-        let is_source = file.path.extension().is_some_and(|it| ENDINGS.iter().any(|ending| it == *ending));
-        if is_source && let Some(copy) = carried.file(&file.path)? {
-            let depth = file.path.components().count().saturating_sub(1);
-            root = copy.ancestors().nth(depth).map(Path::to_owned).or(root);
-        }
-    }
-    Ok(root)
 }

@@ -15,7 +15,7 @@ use crate::timeline::Expression;
 /// What gdb sends.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Incoming {
-    /// A packet, with its frame; or an acknowledgement.
+    /// A packet, with its frame.
     Packet(Vec<u8>),
     /// Ctrl-C.
     Interrupt,
@@ -44,8 +44,7 @@ pub(super) fn read(stream: impl Read, interrupt: &AtomicBool, to: &Sender<Incomi
                 interrupt.store(true, Ordering::Relaxed);
                 Incoming::Interrupt
             }
-            b'+' | b'-' => Incoming::Packet(vec![byte]),
-            // Between packets there is nothing else.
+            // Between packets there are acknowledgements, and nothing else: the connection loses nothing.
             _ => continue,
         };
         if to.send(incoming).is_err() {
@@ -151,7 +150,7 @@ mod tests {
         let packet = |bytes: &[u8]| Incoming::Packet(bytes.to_vec());
         assert_eq!(
             incoming(b"+$g#67\x03junk$m0,4#fd-"),
-            [packet(b"+"), packet(b"$g#67"), Incoming::Interrupt, packet(b"$m0,4#fd"), packet(b"-")]
+            [packet(b"$g#67"), Incoming::Interrupt, packet(b"$m0,4#fd")]
         );
         assert_eq!(incoming(b"$g#6"), [packet(b"$g#6")], "cut off");
         let endless = vec![b'$'; 3 * LONGEST];

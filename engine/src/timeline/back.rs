@@ -1,12 +1,19 @@
 //! Going back.
 
-use super::hits::{Asked, Hit, Hits};
+use std::rc::Rc;
+
+use super::code;
+use super::hits::{Asked, Breakpoint, Hit, Hits};
 use super::place::{Base, Place, Since};
 use super::stretch::Stretch;
 use super::walker::Walker;
 use super::{Moment, Setup, Stop, Timeline};
 use crate::error::Error;
-use crate::replay::{Cursor, Limit, Why, needs_instructions};
+use crate::replay::{Cursor, Limit, Point, Why, needs_instructions};
+use crate::tracee::{Registers, SYSCALL_LEN};
+
+/// `syscall` (Intel SDM, volume 2).
+const SYSCALL: [u8; 2] = [0x0f, 0x05];
 
 /// How many ticks back a walk begins, so that the next steps back are known as well.
 const TICKS: u64 = 8;
@@ -30,10 +37,11 @@ impl Timeline<'_> {
     /// Returns how many instructions this moment is after the first with as many events and ticks.
     pub(super) fn exact(&mut self) -> Result<u64, Error> {
         let place = self.place();
-        let instructions = exact(&self.setup, &place)?;
-        if self.rewound.is_none() && place.instructions().is_none() {
-            self.walker.place = Place::exactly(place.event, place.ticks, instructions);
+        if let Some((_, instructions)) = self.counted.as_ref().filter(|(counted, _)| *counted == place) {
+            return Ok(*instructions);
         }
+        let instructions = exact(&self.setup, &place)?;
+        self.counted = Some((place, instructions));
         Ok(instructions)
     }
 
@@ -53,10 +61,12 @@ impl Timeline<'_> {
             *at -= 1;
             return Ok(Stop::Stepped);
         }
-        let instructions = self.exact()?;
-        let (event, ticks) = self.position();
-        let here = Place::exactly(event, ticks, instructions);
-        let Some((stretch, walker, at)) = before(&self.setup, &here)? else { return Ok(Stop::Begin) };
+        let here = self.place();
+        let current = self.current();
+        let registers = self.registers(current)?;
+        let Some((stretch, walker, at)) = before(&self.setup, &here, registers.as_ref())? else {
+            return Ok(Stop::Begin);
+        };
         self.walker = walker;
         self.rewound = Some((stretch, at));
         Ok(Stop::Stepped)
@@ -73,14 +83,15 @@ impl Timeline<'_> {
     }
 
     fn find_back(&mut self, asked: &Asked) -> Result<Stop, Error> {
-        let instructions = self.exact()?;
-        let (event, ticks) = self.position();
-        let here = Place::exactly(event, ticks, instructions);
+        let mut here = self.place();
         let known =
             self.scan.as_ref().filter(|scan| scan.asked == *asked).and_then(|scan| scan.before(&here));
         let found = match known {
             Some(known) => known,
             None => {
+                if !here.is_found_by_running() {
+                    here = Place::exactly(here.event, here.ticks, self.exact()?);
+                }
                 let scan = Scan::run(&self.setup, asked, &here)?;
                 let found = scan.hits.len().checked_sub(1);
                 self.scan = Some(scan);
@@ -100,10 +111,9 @@ impl Timeline<'_> {
                 Stop::Watchpoint(task, address)
             }
         };
-        let instructions = self.exact()?;
-        let (event, ticks) = self.position();
+        let stands = self.place();
         if let Some(scan) = &mut self.scan {
-            scan.answered = Some((at, Place::exactly(event, ticks, instructions)));
+            scan.answered = Some((at, stands));
         }
         Ok(stop)
     }
@@ -121,7 +131,7 @@ impl Timeline<'_> {
 }
 
 impl Scan {
-    /// Goes through the run up to a place whose instructions are known.
+    /// Goes through the run up to a place whose instructions are known, or that is found by running.
     fn run(setup: &Setup<'_>, asked: &Asked, to: &Place) -> Result<Self, Error> {
         let mut scan = Self {
             asked: asked.clone(),
@@ -131,6 +141,10 @@ impl Scan {
             answered: None,
         };
         let mut walker = Walker::open(setup)?;
+        if let Some((registers, nth)) = to.is_found_by_running().then(|| to.seen_registers()).flatten() {
+            scan.run_to_registers(&mut walker, to, registers, nth)?;
+            return Ok(scan);
+        }
         let mut hits = Hits::begin(asked, &mut walker, true);
         // The last tick is walked. What it begins with may have been told.
         let mut is_told = false;
@@ -177,6 +191,57 @@ impl Scan {
         }
         hits.end(&mut walker);
         Ok(scan)
+    }
+
+    /// The same up to where the running task has these registers for the `nth` time since the first moment with the events
+    /// and ticks of `to`.
+    fn run_to_registers(
+        &mut self,
+        walker: &mut Walker<'_>,
+        to: &Place,
+        registers: &Registers,
+        nth: u64,
+    ) -> Result<(), Error> {
+        let asked = self.asked.clone();
+        let mut hits = Hits::begin(&asked, walker, true);
+        // The place may be none that is asked for.
+        let point = Point::Execute(registers.ip());
+        let added =
+            !asked.breakpoints.iter().any(|it| it.address == registers.ip()) && walker.session.stop_at(point);
+        let mut left = nth;
+        let outcome = loop {
+            let limit = if walker.at().0 < to.event { Limit::To(to.event) } else { Limit::End };
+            let report = match walker.run(limit) {
+                Ok(report) => report,
+                Err(error) => break Err(error),
+            };
+            let hit = match hits.ran(walker, &report) {
+                Ok(hit) => hit,
+                Err(error) => break Err(error),
+            };
+            let is_point = matches!(report.why, Why::Breakpoint(address) if address == registers.ip());
+            if is_point && !report.between && to.is_with(report.event, report.ticks) {
+                match walker.registers() {
+                    Ok(found) => left -= u64::from(found.as_ref() == Some(registers)),
+                    Err(error) => break Err(error),
+                }
+                if left == 0 {
+                    break Ok(());
+                }
+            }
+            if let Some(hit) = hit {
+                self.add(walker.place.clone(), hit);
+            }
+            if report.why == Why::Ended || (to.event, to.ticks) < (report.event, report.ticks) {
+                let what = format!("a moment of event {} is not there when it is looked for", to.event);
+                break Err(Error::Bug { what });
+            }
+        };
+        if added {
+            walker.session.stop_no_more_at(point);
+        }
+        hits.end(walker);
+        outcome
     }
 
     fn add(&mut self, place: Place, hit: Hit) {
@@ -243,51 +308,122 @@ fn count(walker: &mut Walker<'_>, place: &Place, since: &Since) -> Result<u64, E
     Ok(before + steps)
 }
 
-/// Returns the moment before a place whose instructions are known, in a stretch, with the walker that has walked it.
-/// None if there is nothing before.
-#[expect(clippy::type_complexity, reason = "it is taken apart at once")]
+/// A moment in a stretch, with the walker that has walked it.
+type Found<'a> = (Rc<Stretch>, Walker<'a>, usize);
+
+/// Returns the moment before a place. None if there is nothing before.
 fn before<'a>(
     setup: &Setup<'a>,
     place: &Place,
-) -> Result<Option<(std::rc::Rc<Stretch>, Walker<'a>, usize)>, Error> {
-    let mut walker = Walker::open(setup)?;
-    if walker.place == *place {
+    registers: Option<&Registers>,
+) -> Result<Option<Found<'a>>, Error> {
+    if Walker::open(setup)?.place == *place {
         return Ok(None);
     }
-    begin_before(setup, &mut walker, place)?;
-    let (stretch, before) = Stretch::walk(&mut walker, place)?;
+    if let Some(from) = near(setup, place, registers)?
+        && let Some(found) = walked(setup, place, registers, |walker| walker.go_to(&from))?
+    {
+        return Ok(Some(found));
+    }
+    let place = match place.seen_base() {
+        Some(_) if place.steps_since_seen() == 0 => {
+            Place::exactly(place.event, place.ticks, exact(setup, place)?)
+        }
+        _ => place.clone(),
+    };
+    walked(setup, &place, None, |walker| begin_before(setup, walker, &place))
+}
+
+/// Walks from where `begin` has a walker stand to a place, or to where the task has these registers in the same tick. Returns
+/// the moment before; none if the walk has not come there.
+fn walked<'a>(
+    setup: &Setup<'a>,
+    place: &Place,
+    registers: Option<&Registers>,
+    begin: impl FnOnce(&mut Walker<'a>) -> Result<(), Error>,
+) -> Result<Option<Found<'a>>, Error> {
+    let mut walker = Walker::open(setup)?;
+    begin(&mut walker)?;
+    let (stretch, before) = Stretch::walk(&mut walker, place, registers)?;
+    if walker.place != *place {
+        return Ok(None);
+    }
     if stretch.len() > 1 {
         let at = stretch.len() - 2;
         return Ok(Some((stretch, walker, at)));
     }
     // The last instruction cannot be undone by hand.
-    let Some(before) = before else {
-        return Err(Error::Bug { what: format!("nothing comes before event {}", place.event) });
-    };
+    let Some(before) = before else { return Ok(None) };
     let mut walker = Walker::open(setup)?;
-    if walker.place != before {
-        begin_before(setup, &mut walker, &before)?;
+    match before.seen_base() {
+        Some(base) => walker.go_to(&base)?,
+        None if walker.place != before => begin_before(setup, &mut walker, &before)?,
+        None => {}
     }
-    let (stretch, _) = Stretch::walk(&mut walker, &before)?;
-    let at = stretch.len().saturating_sub(1);
-    Ok((stretch.len() > 0).then_some((stretch, walker, at)))
+    let (stretch, _) = Stretch::walk(&mut walker, &before, None)?;
+    Ok(stretch.len().checked_sub(1).map(|at| (stretch, walker, at)))
+}
+
+/// Returns a place shortly before another one, if one is found by running: where the task has last come by an instruction
+/// that it must have come by.
+fn near(setup: &Setup<'_>, place: &Place, registers: Option<&Registers>) -> Result<Option<Place>, Error> {
+    if place.steps_since_seen() > 0 {
+        return Ok(place.seen_base());
+    }
+    // Where registers are the same twice it takes more to tell when it was.
+    let is_found = place.is_found_by_running() && place.seen_registers().is_some_and(|(_, nth)| nth == 1);
+    let addresses = match registers.filter(|_| is_found) {
+        Some(registers) => {
+            let mut walker = Walker::open(setup)?;
+            walker.go_to_first(place.event, 0)?;
+            let current = walker.session.state().current();
+            code::before(&walker.session, current, registers.ip())
+        }
+        // The last instruction was the system call that the event is about.
+        None if *place == Place::first(place.event, 0) => {
+            let mut walker = Walker::open(setup)?;
+            walker.go_to_first(last_run(setup, place.event)?, 0)?;
+            let caller = walker.session.state().current();
+            walker.go_to_first(place.event, 0)?;
+            let behind = walker.session.registers(caller)?.map_or(0, |registers| registers.ip());
+            let call = behind.saturating_sub(SYSCALL_LEN);
+            let code = walker.session.read(caller, call, SYSCALL.len()).unwrap_or_default();
+            if code == SYSCALL { vec![call] } else { Vec::new() }
+        }
+        None => return Ok(None),
+    };
+    if addresses.is_empty() {
+        return Ok(None);
+    }
+    let breakpoints = addresses.into_iter().map(|address| Breakpoint { address, conditions: Vec::new() });
+    let asked = Asked { breakpoints: breakpoints.collect(), ..Asked::default() };
+    let scan = Scan::run(setup, &asked, place)?;
+    Ok(scan.hits.last().map(|(place, _)| place.clone()))
+}
+
+/// Returns the number of the last event before one that takes instructions.
+fn last_run(setup: &Setup<'_>, before: u64) -> Result<u64, Error> {
+    let mut events = Cursor::new(setup.trace);
+    let mut event = before;
+    loop {
+        event = event.saturating_sub(1);
+        events.seek(event);
+        if event <= 1 || events.peek()?.is_some_and(needs_instructions) {
+            return Ok(event);
+        }
+    }
 }
 
 /// Goes to some ticks before a place, so that at least one instruction lies between.
 fn begin_before<'a>(setup: &Setup<'a>, walker: &mut Walker<'a>, place: &Place) -> Result<(), Error> {
+    if let Some(base) = place.seen_base() {
+        return walker.go_to(&base);
+    }
     if place.ticks > 0 || place.instructions() != Some(0) {
         return walker.go_to_first(place.event, place.ticks.saturating_sub(TICKS));
     }
     // The last instruction is the one that has led to an event.
-    let mut events = Cursor::new(setup.trace);
-    let mut event = place.event;
-    loop {
-        event = event.saturating_sub(1);
-        events.seek(event);
-        if event <= walker.at().0 || events.peek()?.is_some_and(needs_instructions) {
-            break;
-        }
-    }
+    let event = last_run(setup, place.event)?.max(walker.at().0);
     let mut scout = Walker::open(setup)?;
     scout.go_to_first(event, 0)?;
     let ticks = scout.session.ticks();

@@ -11,6 +11,7 @@
 //! The room stands on [`replay`](crate::replay).
 
 mod back;
+mod code;
 mod expression;
 mod forward;
 mod hits;
@@ -77,6 +78,8 @@ pub struct Timeline<'a> {
     /// If what is looked at lies before what the walker has come to: which of the moments that it has come by.
     rewound: Option<(Rc<Stretch>, usize)>,
     scan: Option<Scan>,
+    /// The place whose instructions were counted last, and how many they are.
+    counted: Option<(Place, u64)>,
 }
 
 /// What each replay needs.
@@ -108,7 +111,7 @@ impl<'a> Timeline<'a> {
         let Options { core, interrupt, patience, output } = options;
         let setup = Setup { trace, core, interrupt, patience, shown: Shown::new(output) };
         let walker = Walker::open(&setup)?;
-        Ok(Self { setup, walker, rewound: None, scan: None })
+        Ok(Self { setup, walker, rewound: None, scan: None, counted: None })
     }
 
     /// Returns the task that executes the next instruction.

@@ -59,6 +59,34 @@ impl Place {
         }
     }
 
+    /// How many instructions it is after one that is known by its registers.
+    pub(super) fn steps_since_seen(&self) -> u64 {
+        match self.since.base {
+            Base::First => 0,
+            Base::Seen { .. } => self.since.steps,
+        }
+    }
+
+    /// The place that is known by its registers, after which instructions are counted.
+    pub(super) fn seen_base(&self) -> Option<Self> {
+        let base = self.since.base.clone();
+        matches!(base, Base::Seen { .. }).then(|| Self { since: Rc::new(Since { base, steps: 0 }), ..*self })
+    }
+
+    /// Whether whoever runs to it finds it: it is known by its registers alone.
+    pub(super) fn is_found_by_running(&self) -> bool {
+        self.since.steps == 0
+            && matches!(&self.since.base, Base::Seen { after, .. } if **after == Since { base: Base::First, steps: 0 })
+    }
+
+    /// The registers by which it is known, and for the how manyth time they are there.
+    pub(super) fn seen_registers(&self) -> Option<(&Registers, u64)> {
+        match &self.since.base {
+            Base::Seen { registers, nth, .. } => Some((registers, *nth)),
+            Base::First => None,
+        }
+    }
+
     /// Whether it has so many events and ticks.
     pub(super) fn is_with(&self, event: u64, ticks: u64) -> bool {
         (self.event, self.ticks) == (event, ticks)

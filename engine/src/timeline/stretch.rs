@@ -31,12 +31,17 @@ const MOST: usize = 20_000;
 const LONGEST: usize = 15;
 
 impl Stretch {
-    /// Walks to a place whose instructions are known. Returns the stretch that ends there, and the moment before, if the
-    /// walk has come by one.
-    pub(super) fn walk(walker: &mut Walker<'_>, to: &Place) -> Result<(Rc<Self>, Option<Place>), Error> {
+    /// Walks to a place, by counting instructions, or to where the task has these registers in the same tick. Returns the
+    /// stretch that ends there, and the moment before, if the walk has come by one. If it has not come there in so many
+    /// steps as a stretch has, it ends before.
+    pub(super) fn walk(
+        walker: &mut Walker<'_>,
+        to: &Place,
+        registers: Option<&Registers>,
+    ) -> Result<(Rc<Self>, Option<Place>), Error> {
         let mut stretch = Self::default();
         let mut before = None;
-        while walker.place != *to && walker.is_before(to) {
+        while walker.place != *to && walker.at() <= (to.event, to.ticks) {
             let here = stretch.here(walker)?;
             let (event, task) = (here.as_ref().map(|it| it.place.event), here.as_ref().map(|it| it.task));
             before = Some(walker.place.clone());
@@ -49,7 +54,16 @@ impl Stretch {
                 None => stretch.moments.clear(),
             }
             if stretch.moments.len() > MOST {
+                if registers.is_some() {
+                    break;
+                }
                 stretch.moments.drain(..MOST / 2);
+            }
+            if let Some(registers) = registers
+                && to.is_with(walker.place.event, walker.place.ticks)
+                && walker.registers()?.as_ref() == Some(registers)
+            {
+                walker.place = to.clone();
             }
         }
         if let Some(registers) = walker.registers()? {

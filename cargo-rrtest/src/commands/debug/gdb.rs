@@ -69,7 +69,8 @@ impl Gdb {
 /// What gdb is told at its start.
 fn commands(socket: &Path, files: &Path, banner: &Banner) -> String {
     let mut text = String::from(
-        "set confirm off\nset pagination off\nset breakpoint pending on\nset print thread-events off\n",
+        "set confirm off\nset pagination off\nset breakpoint pending on\nset print thread-events off\n\
+         set remotetimeout 600\n",
     );
     for (name, arguments, moves, help) in COMMANDS {
         let again = format!("disconnect\ntarget remote {}", socket.display());

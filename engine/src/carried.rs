@@ -11,8 +11,9 @@ use std::path::{Component, Path, PathBuf};
 
 use tempfile::TempDir;
 
+use crate::ending::Frame;
 use crate::error::Error;
-use crate::symbols::{Mapping, Symbols};
+use crate::symbols::{Mapping, Stack, Symbols};
 use crate::trace::{Trace, TraceError};
 use crate::tracee::{LONGEST_NAME, os};
 
@@ -78,22 +79,44 @@ impl<'a> Carried<'a> {
         Ok(copy)
     }
 
-    /// Reads a source that the trace carries, as text; none if it carries no such source.
-    #[must_use]
-    pub fn source(&self, path: &Path) -> Option<String> {
-        let file = self.trace.attached().find(|file| file.path == path)?;
-        if file.bytes > LARGEST_SOURCE {
-            return None;
+    /// Reads a source, as text; none if the trace carries no such source.
+    ///
+    /// # Errors
+    /// As for [`Self::file`].
+    pub fn source(&self, path: &Path) -> Result<Option<String>, Error> {
+        if !self.trace.attached().any(|file| file.path == path && file.bytes <= LARGEST_SOURCE) {
+            return Ok(None);
         }
-        let bytes = fs::read(self.file(path).ok()??).ok()?;
-        Some(String::from_utf8_lossy(&bytes).into_owned())
+        let Some(file) = self.file(path)? else { return Ok(None) };
+        let bytes = fs::read(&file)
+            .map_err(|source| Error::Os { what: format!("read `{}`", file.display()), source })?;
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    /// Reads a line of a source that the trace carries.
-    #[must_use]
-    pub fn line(&self, (path, number): &(String, u32)) -> Option<String> {
-        let text = self.source(Path::new(path))?;
-        text.lines().nth(number.checked_sub(1)? as usize).map(str::to_owned)
+    /// Reads a line of a source; none if the trace carries no such source, or it has no such line.
+    ///
+    /// # Errors
+    /// As for [`Self::file`].
+    pub fn line(&self, (path, number): &(String, u32)) -> Result<Option<String>, Error> {
+        let Some(text) = self.source(Path::new(path))? else { return Ok(None) };
+        let line = number.checked_sub(1).and_then(|above| text.lines().nth(above as usize));
+        Ok(line.map(str::to_owned))
+    }
+
+    /// Returns the frames of a stack ([`Symbols::frames_of`]), with the sources of the trace.
+    ///
+    /// # Errors
+    /// As for [`Self::file`].
+    pub fn frames(&self, symbols: &mut Symbols, stack: &Stack) -> Result<Vec<Vec<Frame>>, Error> {
+        let failed = RefCell::new(None);
+        let line = |place: &(String, u32)| {
+            self.line(place).unwrap_or_else(|error| {
+                failed.borrow_mut().get_or_insert(error);
+                None
+            })
+        };
+        let frames = symbols.frames_of(stack, &line);
+        failed.into_inner().map_or(Ok(frames), Err)
     }
 
     /// The path that a file had when it was mapped, if this one led to it through links, as far as its name tells.

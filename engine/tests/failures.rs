@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use made::{options, record};
+use made::common::{GO_ON, PATIENCE, core};
+use made::record;
 use rrtest_engine::attach::{Wanted, attach};
 use rrtest_engine::carried::Carried;
 use rrtest_engine::ending::Frame;
 use rrtest_engine::failure::{Failure, Find, Kind, find, go_to, stack_of};
 use rrtest_engine::keep::keep;
-use rrtest_engine::replay::{Session, Why};
+use rrtest_engine::replay::{Options, Session, Why};
 use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::task::TaskId;
 use rrtest_engine::trace::Trace;
@@ -61,8 +62,7 @@ fn shown(how: &str) -> Shown {
     fs::copy(program().with_extension("rs"), &source).expect("a source");
     let recording = record(&path, &[how], directory.path(), StrategyName::Fair, 0);
     let trace = directory.path().join("trace");
-    let core = made::options(&mut |_, _| {}).core;
-    let kept = keep(&recording, &trace, &serde_json::Value::Null, core, &made::common::GO_ON);
+    let kept = keep(&recording, &trace, &serde_json::Value::Null, core(), &GO_ON);
     assert!(kept.expect("a trace").divergence.is_none());
     // The compiler has named the source by the directory in which it worked.
     let compiled = program().with_extension("rs");
@@ -73,10 +73,11 @@ fn shown(how: &str) -> Shown {
 
     let trace = Trace::open(&trace).expect("a trace");
     let carried = Carried::by(&trace).expect("its files");
-    let how = Find { core, stop: &made::common::GO_ON, patience: made::common::PATIENCE };
+    let how = Find { core: core(), stop: &GO_ON, patience: PATIENCE };
     let failure = find(&carried, how).expect("a failure");
     let mut push = |_, _: &[u8]| {};
-    let mut session = Session::start(&trace, options(&mut push)).expect("a session");
+    let options = Options { core: core(), stop: &GO_ON, patience: PATIENCE, watch: &[], output: &mut push };
+    let mut session = Session::start(&trace, options).expect("a session");
     let report = go_to(&mut session, &failure.moment).expect("the moment");
     assert!(report.why != Why::Ended && report.event == failure.moment.event, "{report:?}");
     assert_eq!(report.ticks, failure.moment.ticks);
@@ -87,12 +88,15 @@ fn shown(how: &str) -> Shown {
     }
     let mut symbols = carried.symbols(&session.mapped(task).expect("mappings")).expect("symbols");
     let stack = stack_of(&mut session, task, &mut symbols).expect("a stack");
-    let line = |place: &(String, u32)| carried.line(place);
-    let frames: Vec<Frame> = symbols.frames_of(&stack, &line).concat();
+    let frames = carried.frames(&mut symbols, &stack).expect("frames").concat();
     let name = |frame: &Frame| frame.function.clone().unwrap_or_default();
     let own = frames.iter().filter(|frame| name(frame).starts_with("fails::"));
     let own = own.map(|frame| {
-        let text = frame.location.as_ref().and_then(|place| carried.line(place)).unwrap_or_default();
+        let text = frame
+            .location
+            .as_ref()
+            .and_then(|place| carried.line(place).expect("a line"))
+            .unwrap_or_default();
         (name(frame), text.trim().to_owned())
     });
     let name_of = |(id, name): (TaskId, &str)| (id == task).then(|| name.to_owned());

@@ -7,17 +7,23 @@ use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use made::{compile, options, record, text};
+use made::common::{GO_ON, PATIENCE, core};
+use made::{compile, record, text};
 use rrtest_engine::Error;
 use rrtest_engine::ending::Ending;
 use rrtest_engine::record::Recording;
-use rrtest_engine::replay::replay;
+use rrtest_engine::replay::{Options, replay};
 use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::task::TaskId;
-use rrtest_engine::trace::event::{Event, FileRange, Signal, Write, Written};
+use rrtest_engine::trace::event::{Event, FileRange, Signal, Stream, Write, Written};
 use rrtest_engine::trace::log::Log;
 use rrtest_engine::trace::{Bytes, Machine, Source, TraceError};
 use rrtest_engine::tracee::buffered_calls;
+
+/// How to replay, with the output going to `output`.
+fn options<'a>(output: &'a mut dyn FnMut(Stream, &[u8])) -> Options<'a> {
+    Options { core: core(), stop: &GO_ON, patience: PATIENCE, watch: &[], output }
+}
 
 /// A recording with other events.
 struct Altered<'a> {

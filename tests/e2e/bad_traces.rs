@@ -1,5 +1,6 @@
 //! Files that are no traces, or no longer: an error that names the file and says what to do, never a panic.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
 use rrtest_tests::tool::Run;
 
-use crate::forged::{Forged, scramble};
+use crate::forged::{Forged, Place, StoredFile, scramble};
 use crate::{Test, tests};
 
 pub(crate) const TESTS: &[Test] = tests![
@@ -21,6 +22,7 @@ pub(crate) const TESTS: &[Test] = tests![
     a_directory_is_no_trace,
     can_be_listed_and_deleted,
     altered_traces_do_no_harm,
+    altered_debug_information_does_no_harm,
 ];
 
 /// No trace makes us take more address space: the recorded one does with a quarter of it.
@@ -205,6 +207,40 @@ fn altered_traces_do_no_harm(world: &Harness) {
     }
     assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), there);
     assert_eq!(rrtest_tests::traces(dir.path()).len(), 2, "{}", trace.display());
+}
+
+/// The same with what is attached for debuggers, and is not mapped: replay does not need it.
+fn altered_debug_information_does_no_harm(world: &Harness) {
+    let setting = |name| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
+    let cases: u64 = setting("RRTEST_FUZZ").unwrap_or(12);
+    let seed: u64 = setting("RRTEST_FUZZ_SEED").unwrap_or(0);
+    let project = Project::of_test(world, "#[test]\nfn t() { panic!(\"on purpose\") }\n");
+    let trace = project.report(world, &["--no-chaos", "-j1"], 101).traces().remove(0);
+    let forged = Forged::of(&fs::read(&trace).expect("a trace"));
+    let here = |at| match at {
+        Place::Here(number) => Some(number as usize),
+        Place::Beside { .. } => None,
+    };
+    let files = |files: &[StoredFile]| -> BTreeSet<usize> {
+        files.iter().flat_map(|file| file.blocks.values()).filter_map(|block| here(block.at)).collect()
+    };
+    let mapped = files(&forged.index.files);
+    let attached: Vec<usize> = files(&forged.index.attached).difference(&mapped).copied().collect();
+    assert!(!attached.is_empty());
+    let bad = trace.with_file_name("altered.rrtrace");
+    for case in 0..cases {
+        let mut random = random(seed << 32 | case);
+        let mut forged = forged.clone();
+        for _ in 0..1 << (random() % 16) {
+            let block = &mut forged.blocks[attached[random() as usize % attached.len()]];
+            let at = random() as usize % block.len();
+            block[at] ^= 1 << (random() % 8);
+        }
+        fs::write(&bad, forged.bytes()).expect("a file");
+        let run = bounded(world, &["backtrace", "--all", "--full"], &bad);
+        assert!([0, 70].contains(&run.code()), "case {case}: {run}");
+        assert!(!run.stderr.contains("fault of rrtest"), "case {case}: {run}");
+    }
 }
 
 /// SplitMix64.

@@ -34,6 +34,11 @@ const FILTERS: &[(&str, &str)] = &[
     (r"build-sync-[0-9a-f]+", "build-sync-[hash]"),
     (r"/[^ `\n]*/a test [^/` \n]*", "[dir]"),
     (r"/tmp/\.tmp\w+", "[dir]"),
+    // Of a stack, what std's own functions are differs from version to version.
+    (r"(?m)^ +\d+-\d+ … .*$", "       [others]"),
+    (r"(?m)^ {1,5}\d+ (std|core|alloc|test)::.*$", "     n [std]"),
+    (r"(?m)^ {1,5}\d+ it::", "     n it::"),
+    (r"\bat event \d+ of \d+(, \d+ ticks? later)?", "at event [n] of [n]"),
     (r"(?m)^( *)(std|core|alloc|test)::.*$", "$1[std]"),
     (r"  +\d+s  +", "  [age]  "),
     // A thread's name has room for fifteen bytes of the program's.
@@ -101,7 +106,8 @@ fn mistakes(world: &Harness) {
 fn a_failure_and_its_trace(world: &Harness) {
     let source = "#[test] fn passes() {}\n#[test] fn fails() { println!(\"one\"); assert_eq!(1 + 1, 3); }";
     let project = Project::of_test(world, source);
-    let all = ["--no-chaos -j1 --seed 1 --preempt sync", "ls", "show", "replay", "rm --all", "ls"];
+    let all =
+        ["--no-chaos -j1 --seed 1 --preempt sync", "ls", "show", "replay", "backtrace", "rm --all", "ls"];
     check("a_failure_and_its_trace", &all.map(|words| said(world, project.path(), words)).concat());
 }
 
@@ -115,7 +121,8 @@ fn a_deadlock(world: &Harness) {
         }
     "#;
     let project = Project::of_test(world, source);
-    check("a_deadlock", &said(world, project.path(), "--no-chaos -j1 --seed 1 --preempt sync"));
+    let all = ["--no-chaos -j1 --seed 1 --preempt sync", "backtrace"];
+    check("a_deadlock", &all.map(|words| said(world, project.path(), words)).concat());
 }
 
 fn a_hang(world: &Harness) {

@@ -68,7 +68,7 @@ impl<'c, 'a> Stacks<'c, 'a> {
             return Err(Error::Bug { what: "symbols are not where they were put".to_owned() });
         };
         let stack = stack_of(session, task, symbols)?;
-        let frames = symbols.frames_of(&stack, &|place| self.carried.line(place));
+        let frames = self.carried.frames(symbols, &stack)?;
         let drives = |name: &String| name.contains("block_on");
         let awaits = match frames.iter().flatten().filter_map(|frame| frame.function.as_ref()).any(drives) {
             true => awaited_by(session, task, symbols)?,
@@ -82,12 +82,11 @@ impl<'c, 'a> Stacks<'c, 'a> {
             let last = frames.len().saturating_sub(1);
             frames.into_iter().enumerate().map(move |(index, frame)| (index < last, frame))
         });
-        let placed = placed.map(|(inlined, frame)| Placed {
-            inlined,
-            text: frame.location.as_ref().and_then(|place| self.carried.line(place)),
-            module: module(frame.address),
-            frame,
+        let placed = placed.map(|(inlined, frame)| {
+            let text = frame.location.as_ref().map(|place| self.carried.line(place)).transpose()?.flatten();
+            Ok(Placed { inlined, text, module: module(frame.address), frame })
         });
+        let frames = placed.collect::<Result<Vec<_>, Error>>()?;
         let state = session.state();
         let name = state.tasks().find_map(|(id, name)| (id == task).then(|| name.to_owned()));
         Ok(Thread {
@@ -96,7 +95,7 @@ impl<'c, 'a> Stacks<'c, 'a> {
             process: state.process(task).unwrap_or(task),
             doing: doing(session, task),
             awaits,
-            frames: placed.collect(),
+            frames,
         })
     }
 }

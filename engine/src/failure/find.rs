@@ -79,11 +79,19 @@ struct Panic {
     first: bool,
 }
 
+/// The code of an address space.
+#[derive(Clone)]
+struct Code {
+    symbols: Rc<RefCell<Symbols>>,
+    /// Where the functions are through which panics go.
+    rust_panics: Rc<[u64]>,
+}
+
 /// Looks for panics.
 struct Search<'c, 'a> {
     carried: &'c Carried<'a>,
     /// Of the address spaces, by number, as far as what is mapped there has not changed since.
-    code: BTreeMap<usize, Rc<RefCell<Symbols>>>,
+    code: BTreeMap<usize, Code>,
     panics: VecDeque<Panic>,
     messages: Messages,
     points: Vec<Point>,
@@ -140,8 +148,8 @@ impl<'c, 'a> Search<'c, 'a> {
     fn stop_at_panics(&mut self, session: &mut Session<'_>) -> Result<(), Error> {
         let task = session.state().current();
         self.code.remove(&session.state().space(task).unwrap_or_default());
-        for address in self.symbols(session, task)?.borrow().addresses_of(is_rust_panic) {
-            let point = Point::Execute(address);
+        for address in self.code(session, task)?.rust_panics.iter() {
+            let point = Point::Execute(*address);
             if self.points.contains(&point) {
                 continue;
             }
@@ -157,14 +165,16 @@ impl<'c, 'a> Search<'c, 'a> {
         Ok(())
     }
 
-    fn symbols(&mut self, session: &Session<'_>, task: TaskId) -> Result<Rc<RefCell<Symbols>>, Error> {
+    fn code(&mut self, session: &Session<'_>, task: TaskId) -> Result<Code, Error> {
         let space = session.state().space(task).unwrap_or_default();
-        if let Some(symbols) = self.code.get(&space) {
-            return Ok(Rc::clone(symbols));
+        if let Some(code) = self.code.get(&space) {
+            return Ok(code.clone());
         }
-        let symbols = Rc::new(RefCell::new(self.carried.symbols(&session.mapped(task)?)?));
-        self.code.insert(space, Rc::clone(&symbols));
-        Ok(symbols)
+        let symbols = self.carried.symbols(&session.mapped(task)?)?;
+        let rust_panics = symbols.addresses_of(is_rust_panic).into();
+        let code = Code { symbols: Rc::new(RefCell::new(symbols)), rust_panics };
+        self.code.insert(space, code.clone());
+        Ok(code)
     }
 
     fn note_panic(
@@ -174,9 +184,9 @@ impl<'c, 'a> Search<'c, 'a> {
         stop: (u64, u32),
     ) -> Result<(), Error> {
         let Report { event, ticks, task, .. } = report;
-        let symbols = self.symbols(session, task)?;
+        let Code { symbols, rust_panics } = self.code(session, task)?;
         // Another program may have something else there.
-        if !symbols.borrow().addresses_of(is_rust_panic).contains(&stop.0) {
+        if !rust_panics.contains(&stop.0) {
             return Ok(());
         }
         let stack = stack_of(session, task, &mut symbols.borrow_mut())?;
@@ -200,8 +210,7 @@ impl<'c, 'a> Search<'c, 'a> {
                 let Some(Panic { moment, stack, symbols, thread, .. }) = panics.get(n) else {
                     return Ok(None);
                 };
-                let line = |place: &(String, u32)| self.carried.line(place);
-                let frames = symbols.borrow_mut().frames_of(stack, &line).concat();
+                let frames = self.carried.frames(&mut symbols.borrow_mut(), stack)?.concat();
                 let message = messages.take(thread, &frames);
                 told.push(message.clone());
                 Ok::<_, Error>(Some(Seen { task: moment.task, frames, message }))

@@ -5,6 +5,7 @@
 //!
 //! - [`commands`]: the command line, and what each command does
 //! - [`campaign`], [`report`]: attempts at many tests; what is said of them. Neither needs the other
+//! - [`explain`]: what a failure needs, by experiments after it
 //! - [`attempt`]: one attempt at a test, and the events of a run
 //! - [`settings`]: what users need not type
 //! - [`store`]: the kept traces
@@ -19,6 +20,7 @@ mod campaign;
 mod commands;
 mod discover;
 mod ending;
+mod explain;
 mod report;
 mod settings;
 mod store;

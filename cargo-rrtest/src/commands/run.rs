@@ -386,6 +386,8 @@ fn schedule(options: &Run, deadline: Option<Instant>) -> Agenda {
         time: options.time.into_iter().chain(left).min(),
         until_fail: options.until_fail || options.bound().is_some(),
         keep_going: options.no_fail_fast,
+        explain: options.explain(),
+        keep_original: options.keep_original,
         strategies: options.strategies(),
         bound: options.bound(),
         shard: options.shard,

@@ -9,7 +9,9 @@ use rrtest_engine::schedule::surprise::Struck;
 
 use super::github::command::Guard;
 use super::summary;
-use crate::attempt::events::{Attempt, Interference, Reporter, RunEvent, Slow, Started, Summary};
+use crate::attempt::events::{
+    Attempt, Explained, Interference, Kept, Reporter, RunEvent, Slow, Started, Summary,
+};
 use crate::attempt::needy;
 use crate::attempt::order::Ran;
 use crate::base::exit::{CliError, Status};
@@ -106,6 +108,7 @@ pub(super) fn write(text: &mut impl Write, event: &RunEvent, manner: Manner) -> 
         RunEvent::Attempt(_) => Ok(()),
         RunEvent::Slow(slow) => write_slow(text, slow),
         RunEvent::Interference(interference) => write_interference(text, interference),
+        RunEvent::Explained(explained) => write_explained(text, explained),
         RunEvent::Warning(warning) => writeln!(text, "{CAUTION}warning{CAUTION:#}{BOLD}:{BOLD:#} {warning}"),
         RunEvent::Summary(summary) if detail == Detail::Quiet && !has_news(summary) => Ok(()),
         RunEvent::Summary(summary) => write_summary(text, summary, detail),
@@ -198,9 +201,6 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, manner: Manner) -> io
     {
         writeln!(text, "    {line}")?;
     }
-    for line in attempt.explanation.iter().flat_map(|explanation| explanation.lines()) {
-        writeln!(text, "    {line}")?;
-    }
     for line in attempt.message.iter().flat_map(|message| message.lines()) {
         writeln!(text, "    {style}{line}{style:#}")?;
     }
@@ -232,6 +232,20 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, manner: Manner) -> io
         }
     }
     write_trace(text, attempt)?;
+    writeln!(text)
+}
+
+fn write_explained(text: &mut impl Write, explained: &Explained) -> io::Result<()> {
+    let Explained { test, number, explanation, trace, replaced } = explained;
+    write!(text, "{GOOD}   Explained{GOOD:#} {BOLD}{}{BOLD:#} {}", test.binary, test.title())?;
+    writeln!(text, " {DIM}(attempt {number}){DIM:#}")?;
+    for line in explanation.lines() {
+        writeln!(text, "    {line}")?;
+    }
+    if *replaced {
+        writeln!(text, "       trace {} (of this schedule, verified)", relative(&trace.path).display())?;
+        write_replay(text, trace)?;
+    }
     writeln!(text)
 }
 
@@ -273,6 +287,10 @@ fn write_trace(text: &mut impl Write, attempt: &Attempt) -> io::Result<()> {
         (false, None) => "not verified",
     };
     writeln!(text, "       trace {} ({verified})", relative(&kept.path).display())?;
+    write_replay(text, kept)
+}
+
+fn write_replay(text: &mut impl Write, kept: &Kept) -> io::Result<()> {
     if kept.verified {
         let name = match kept.path.file_stem().filter(|_| kept.by_name) {
             Some(name) => name.to_string_lossy(),

@@ -9,10 +9,11 @@ use serde::Serialize;
 
 use super::tally::{Counted, Standing, Tally};
 use crate::attempt::events::{
-    Attempt, Explored, Interference, NeverEnded, NotBuilt, Rate, Reporter, RunEvent, Summary,
+    Attempt, Explained, Explored, Interference, NeverEnded, NotBuilt, Rate, Reporter, RunEvent, Summary,
 };
 use crate::attempt::order::Ran;
 use crate::base::exit::CliError;
+use crate::ending::explanation::Explanation;
 use crate::ending::outcome::Outcome;
 use crate::ending::output::{self, Excerpt};
 use crate::ending::panic::Panic;
@@ -52,6 +53,7 @@ enum Line<'a> {
     NotBuilt(NotBuiltLine<'a>),
     Attempt(Box<AttemptLine<'a>>),
     Interference(InterferenceLine<'a>),
+    Explanation(Box<ExplanationLine<'a>>),
     Test(TestLine<'a>),
     Summary(SummaryLine<'a>),
 }
@@ -126,9 +128,6 @@ struct AttemptLine<'a> {
     /// Only where it wrote something, did not pass, and repeats no other.
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<Excerpt>,
-    /// Only where it has been found out what led to the failure.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    explanation: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -166,6 +165,34 @@ struct InterferenceLine<'a> {
     /// The test of the other attempt, and its number; none for one of another `cargo rrtest`.
     with: Option<String>,
     with_attempt: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct ExplanationLine<'a> {
+    package: &'a str,
+    binary: &'a str,
+    /// None for the binary's tests together.
+    test: Option<&'a str>,
+    attempt: u64,
+    trace: &'a Path,
+    /// In words, a line each.
+    lines: Vec<String>,
+    explanation: &'a Explanation,
+}
+
+impl<'a> From<&'a Explained> for ExplanationLine<'a> {
+    fn from(explained: &'a Explained) -> Self {
+        let Explained { test, number, explanation, trace, replaced: _ } = explained;
+        Self {
+            package: &test.package,
+            binary: &test.binary,
+            test: test.name.as_deref(),
+            attempt: *number,
+            trace: &trace.path,
+            lines: explanation.lines(),
+            explanation,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -231,7 +258,6 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
             panic: panicked.map(PanicField::from),
             repeats: attempt.repeats,
             output: output(attempt),
-            explanation: attempt.explanation.as_deref(),
         }
     }
 }
@@ -330,6 +356,9 @@ impl<W: Write> Reporter for Json<W> {
         self.tally.count(event);
         match event {
             RunEvent::Interference(interference) => self.write(&Line::Interference(interference.into())),
+            RunEvent::Explained(explained) => {
+                self.write(&Line::Explanation(Box::new(explained.as_ref().into())))
+            }
             RunEvent::Attempt(attempt) => self.write(&Line::Attempt(Box::new(attempt.as_ref().into()))),
             RunEvent::Summary(summary) => {
                 let tally = std::mem::take(&mut self.tally);

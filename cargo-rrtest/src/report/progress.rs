@@ -211,6 +211,7 @@ impl Reporter for Progress {
             RunEvent::NotBuilt(_)
             | RunEvent::Joined(_)
             | RunEvent::Interference(_)
+            | RunEvent::Explained(_)
             | RunEvent::Warning(_) => {
                 return Ok(());
             }

@@ -446,10 +446,8 @@ fn junit() {
             vec![self::named("is_ignored")],
         )),
         named("passes", Attempt { outcome: Outcome::Passed, trace: None, ..attempt() }),
-        named(
-            "fails",
-            Attempt { output: panicked, explanation: Some("`a` is between p and c".into()), ..attempt() },
-        ),
+        named("fails", Attempt { output: panicked, ..attempt() }),
+        RunEvent::Explained(Box::new(samples::explained("fails"))),
         named("fails", Attempt { number: 5, repeats: Some(3), trace: None, ..attempt() }),
         RunEvent::Interference(interference(true)),
         named("deadlocks", ended(Outcome::Deadlocked, deadlock())),

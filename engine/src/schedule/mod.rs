@@ -1,7 +1,7 @@
 //! Who runs next. Pure: the room knows no process, so every rule can be tested alone.
 //!
 //! A [`Strategy`] decides which task runs and for how long; a [`Plan`] says which one, with which seed ([`portfolio`]
-//! makes plans, [`explore`] enumerates them). What the strategies have to choose from is here too: queues of futexes
+//! makes plans, [`explore`] enumerates them, a [`script`] is a schedule written out). What the strategies have to choose from is here too: queues of futexes
 //! and deadlines, which the recorder keeps for the kernel, and [`surprise`]s, which it may inject. Below this room
 //! there are only task numbers.
 
@@ -10,6 +10,7 @@ pub mod explore;
 pub mod futex;
 pub mod portfolio;
 mod random;
+pub mod script;
 #[cfg(test)]
 mod simulation;
 mod strategies;

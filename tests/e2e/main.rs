@@ -11,6 +11,7 @@ mod ci;
 mod discovery;
 mod exec;
 mod exit_codes;
+mod explain;
 #[path = "../../engine/tests/common/forged.rs"]
 mod forged;
 mod front_end;
@@ -100,6 +101,7 @@ fn main() -> ExitCode {
     tests.topic("systematic", systematic::TESTS);
     tests.topic("starts", starts::TESTS);
     tests.topic("json", json::TESTS);
+    tests.topic("explain", explain::TESTS);
     tests.topic("exec", exec::TESTS);
     tests.topic("together", together::TESTS);
     tests.topic("order", order::TESTS);

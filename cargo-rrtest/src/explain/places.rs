@@ -32,7 +32,7 @@ pub(super) fn place(mark: &Mark) -> Option<Place> {
     let inside = innermost.filter(|inner| inner.address != frame.address || inner.function != frame.function);
     Some(Place {
         function: name(frame),
-        file: relative(Path::new(file)).display().to_string(),
+        file: relative(Path::new(short(file))).display().to_string(),
         line: *line,
         text: text(Path::new(file), *line),
         inside: inside.map(|inside| match &inside.location {

@@ -457,6 +457,67 @@ mod tests {
         }
     }
 
+    /// Lets a kind have occasions for two tasks in turn, and draws for those that it strikes.
+    fn play(injector: &mut Injector, kind: Surprise) -> Vec<Option<u64>> {
+        let mut play = |number: u32| {
+            let strikes = injector.strike(kind, TaskId(number % 2));
+            strikes.then(|| injector.amount(kind, 10, 1000) + injector.below(kind, 7))
+        };
+        (0..64).map(&mut play).collect()
+    }
+
+    #[test]
+    fn what_has_struck_strikes_again_by_the_script_and_only_what_is_left_in_it() {
+        let mut struck = 0;
+        for seed in 0..40 {
+            let mut first = Injector::new(Surprises::ALL, seed);
+            let played = play(&mut first, Surprise::Late);
+            let mut strokes = first.take_noted();
+            let mut again = Injector::scripted(Surprises::ALL, seed + 1, &strokes);
+            assert_eq!(play(&mut again, Surprise::Late), played);
+            assert_eq!(again.take_noted(), strokes);
+            assert!(!again.have(Surprise::Early) && !again.strike(Surprise::Early, TaskId(0)));
+            if strokes.len() > 1 {
+                struck += 1;
+                // The others strike at the same occasions, with the same numbers.
+                let left = strokes.remove(0);
+                let mut fewer = Injector::scripted(Surprises::ALL, seed, &strokes);
+                let replayed = play(&mut fewer, Surprise::Late);
+                let differing: Vec<_> =
+                    played.iter().zip(&replayed).filter(|(one, other)| one != other).collect();
+                let expected = Some(left.draws.iter().sum());
+                assert_eq!(differing, [(&expected, &None)]);
+            }
+            let mut none = Injector::scripted(Surprises::NONE, seed, &strokes);
+            assert!(play(&mut none, Surprise::Late).iter().all(Option::is_none), "it is not allowed");
+        }
+        assert!(struck > 5, "{struck}");
+    }
+
+    #[test]
+    fn a_clock_is_slow_at_the_same_read_again() {
+        let slow = |injector: &mut Injector| {
+            let (mut read, mut at) = (0, Vec::new());
+            // Reads that are no occasion are not seen.
+            let mut next = 1;
+            while read < 500 {
+                read += next;
+                next = injector.reads_until(17);
+                at.extend(injector.strike(Surprise::Slow, TaskId(read as u32)).then_some(read));
+            }
+            at.retain(|read| *read < 400);
+            at
+        };
+        let mut some = false;
+        for seed in 0..20 {
+            let mut first = Injector::new(Surprises::ALL, seed);
+            let at = slow(&mut first);
+            some |= at.len() > 2;
+            assert_eq!(slow(&mut Injector::scripted(Surprises::ALL, 0, &first.take_noted())), at);
+        }
+        assert!(some);
+    }
+
     #[test]
     fn patience_is_rare() {
         let mut counts = [0; 6];

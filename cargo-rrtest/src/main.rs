@@ -33,7 +33,7 @@ use base::{group, interrupt, terminal};
 use build::{front_end, wrapper};
 use commands::cli::{Cli, Command};
 use commands::options::configured;
-use commands::{doctor, exec, merge, pack, replay, run, show};
+use commands::{doctor, exec, merge, pack, replay, run, show, verify};
 use discover::runner;
 use settings::layers::Refusal;
 use settings::show as show_settings;
@@ -80,6 +80,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
             terminal::print(&show_settings::text(&cli.settings)).map(|()| Status::Success)
         }
         Some(Command::Replay(options)) => replay::run(&options),
+        Some(Command::Verify(options)) => verify::run(&options),
         Some(Command::Ls(place)) => show::ls(&place),
         Some(Command::Show(options)) => show::show(&options),
         Some(Command::Rm(options)) => show::rm(&options),

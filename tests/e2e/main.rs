@@ -40,6 +40,7 @@ mod systematic;
 mod times;
 mod together;
 mod unsupported;
+mod verify;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -102,6 +103,7 @@ fn main() -> ExitCode {
     tests.topic("starts", starts::TESTS);
     tests.topic("json", json::TESTS);
     tests.topic("explain", explain::TESTS);
+    tests.topic("verify", verify::TESTS);
     tests.topic("exec", exec::TESTS);
     tests.topic("together", together::TESTS);
     tests.topic("order", order::TESTS);

@@ -23,7 +23,7 @@ use crate::base::exit::{CliError, Status};
 use crate::build::instrument::Level;
 use crate::discover::partition::Part;
 use crate::discover::test::{Test, TestId};
-use crate::ending::explanation::Explanation;
+use crate::ending::explanation::{Explanation, Place, Rate as OfRuns};
 use crate::ending::outcome::Outcome;
 
 /// What happens in a run.
@@ -47,6 +47,8 @@ pub(crate) enum RunEvent {
     Attempt(Box<Attempt>),
     /// It has been found out what a failure needs.
     Explained(Box<Explained>),
+    /// A failure has been tried again.
+    Verified(Box<Verified>),
     /// The user should know.
     Warning(String),
     /// All is done.
@@ -200,6 +202,30 @@ pub(crate) struct Explained {
     pub(crate) trace: Kept,
     /// Whether that is one of the smallest schedule now.
     pub(crate) replaced: bool,
+}
+
+/// Whether a failure still comes about.
+#[derive(Debug)]
+pub(crate) struct Verified {
+    /// The test.
+    pub(crate) test: Arc<Test>,
+    /// How often it failed before.
+    pub(crate) before: OfRuns,
+    /// How often it fails in the old schedule and those like it.
+    pub(crate) near: OfRuns,
+    /// How often in others.
+    pub(crate) elsewhere: OfRuns,
+    /// What the test does not come to any more.
+    pub(crate) gone: Vec<Place>,
+}
+
+impl Verified {
+    /// The rate of failures, of all attempts elsewhere, that so many passing ones exclude with a certainty of 95%; none if
+    /// any failed.
+    pub(crate) fn excluded(&self) -> Option<f64> {
+        let OfRuns { failed, runs } = self.elsewhere;
+        (failed == 0 && runs > 0).then(|| 1.0 - 0.05_f64.powf(1.0 / runs as f64))
+    }
 }
 
 /// A kept trace.

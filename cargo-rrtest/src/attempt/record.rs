@@ -13,7 +13,7 @@ use rrtest_engine::output::Output;
 use rrtest_engine::patience::{Effort, Patience};
 use rrtest_engine::record::{Listener, Options, Outsiders, Processor, Recording, Stdin, Time};
 use rrtest_engine::schedule::portfolio::Measured;
-use rrtest_engine::schedule::script::Noted;
+use rrtest_engine::schedule::script::{Noted, Script};
 use rrtest_engine::schedule::surprise::{Struck, Surprises};
 use rrtest_engine::schedule::{Plan, StrategyName};
 
@@ -100,6 +100,8 @@ pub(crate) struct Job {
     pub(crate) seed: Seed,
     /// Which tests it runs, of several together.
     pub(crate) order: Order,
+    /// A schedule that is written out, in place of the seed's.
+    pub(crate) script: Option<Script>,
     /// Whether to count what others can make use of.
     pub(crate) measure: bool,
     /// What its attempts usually take; none if none has ended.
@@ -146,7 +148,12 @@ impl Setting<'_> {
         base: Option<&mut Base>,
         stop: &AtomicBool,
     ) -> Result<Made, Error> {
-        let plan = job.seed.plan(job.test.strategies(self.strategies));
+        let seeds = job.seed.plan(job.test.strategies(self.strategies));
+        let surprises = self.surprises_of(&job.test, seeds.strategy);
+        let plan = match &job.script {
+            Some(script) => Plan { strategy: StrategyName::Scripted, script: script.clone(), ..seeds },
+            None => seeds,
+        };
         let first = job.patience.is_none();
         let mut attempt = Attempt {
             test: Arc::clone(&job.test),
@@ -175,7 +182,6 @@ impl Setting<'_> {
             repeats: None,
             message: None,
         };
-        let surprises = self.surprises_of(&job.test, plan.strategy);
         let options =
             Options { surprises, listener: self.listener, ..self.options_of(&job, plan, core, stop) };
         let test = Arc::clone(&attempt.test);

@@ -94,6 +94,7 @@ impl Single<'_> {
             number: 1,
             seed,
             order: Order::Usual,
+            script: None,
             measure: false,
             patience: None,
             until: None,

@@ -106,6 +106,9 @@ pub(crate) struct Place {
     /// The address of what is read or written, if there is one: equal ones are the same object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) object: Option<String>,
+    /// Which of the thread's operations there it is, from 1; 0 if they were too many to count.
+    #[serde(default)]
+    pub(crate) occurrence: u64,
 }
 
 impl Place {
@@ -195,6 +198,7 @@ pub(crate) fn sample() -> Explanation {
         inside: None,
         operation: operation.into(),
         object: Some("0x7ffff0001000".into()),
+        occurrence: 1,
     };
     let load = place(26, "let used = self.used.load(Ordering::Relaxed);", "reads");
     let store = place(27, "self.used.store(used.saturating_add(bytes), Ordering::Relaxed);", "writes");

@@ -1,11 +1,13 @@
 //! Runs schedules of a failed attempt.
 
+use std::ffi::OsString;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use rrtest_engine::Error;
 use rrtest_engine::ending::{Ending, Overdue};
 use rrtest_engine::explain::{Lab, Tried};
+use rrtest_engine::program::Program;
 use rrtest_engine::record::{Options, Recording};
 use rrtest_engine::schedule::script::Script;
 use rrtest_engine::schedule::{Plan, StrategyName};
@@ -13,7 +15,9 @@ use rrtest_engine::schedule::{Plan, StrategyName};
 use super::case::Case;
 use crate::attempt::fork_servers::Base;
 use crate::attempt::record::Setting;
+use crate::discover::libtest::failed_tests;
 use crate::ending::fingerprint::Fingerprint;
+use crate::ending::outcome::Outcome;
 use crate::ending::output;
 
 /// Runs the attempt of a case again, in other schedules.
@@ -22,6 +26,8 @@ pub(super) struct Bench<'a> {
     pub(super) case: &'a Case,
     core: usize,
     base: Base,
+    /// The program, but for what makes its failures slow.
+    program: Program,
     stop: &'a AtomicBool,
     /// Nothing runs past this.
     pub(super) until: Instant,
@@ -39,7 +45,13 @@ impl<'a> Bench<'a> {
         stop: &'a AtomicBool,
         until: Instant,
     ) -> Self {
-        Self { setting, case, core, base: Base::Unknown, stop, until, runs: 0, error: None }
+        let mut program = case.job.order.program(case.job.seed, &case.job.test).into_owned();
+        // A backtrace of a debug build takes longer than most attempts, and comes after the failure.
+        let backtrace = |name: &OsString| name == "RUST_BACKTRACE" || name == "RUST_LIB_BACKTRACE";
+        for (_, value) in program.env.iter_mut().filter(|(name, _)| backtrace(name)) {
+            *value = "0".into();
+        }
+        Self { setting, case, core, base: Base::Unknown, program, stop, until, runs: 0, error: None }
     }
 
     /// Whether there is no time for anything more.
@@ -55,6 +67,21 @@ impl<'a> Bench<'a> {
     /// Records a script.
     pub(super) fn record(&mut self, script: &Script) -> Option<Recording> {
         self.record_plan(self.scripted(script))
+    }
+
+    /// Records a script as it is to be kept: by the program as the failed attempt had it.
+    pub(super) fn record_to_keep(&mut self, script: &Script) -> Option<Recording> {
+        let (setting, case) = (self.setting, self.case);
+        let program = case.job.order.program(case.job.seed, &case.job.test).into_owned();
+        let options = Options {
+            surprises: case.surprises,
+            until: None,
+            measure: false,
+            calls_stop: false,
+            ..setting.options_of(&case.job, self.scripted(script), self.core, self.stop)
+        };
+        self.runs += 1;
+        setting.engine.record(&program, &options).ok()
     }
 
     /// Records another schedule; `None` if there is no time for it, or if it cannot be recorded.
@@ -75,11 +102,11 @@ impl<'a> Bench<'a> {
             calls_stop: false,
             ..setting.options_of(&case.job, plan, core, stop)
         };
-        let program = case.job.order.program(case.job.seed, &case.job.test);
         self.runs += 1;
+        let program = &self.program;
         let recorded = match case.job.order.is_lasting() {
-            true => self.base.record(setting.engine, &program, &options).map(|(recording, _)| recording),
-            false => setting.engine.record(&program, &options),
+            true => self.base.record(setting.engine, program, &options).map(|(recording, _)| recording),
+            false => setting.engine.record(program, &options),
         };
         let recording = match recorded {
             Ok(recording) => recording,
@@ -95,8 +122,13 @@ impl<'a> Bench<'a> {
 
     /// Whether a recording has failed as the attempt did.
     pub(super) fn is_same(&self, recording: &Recording) -> bool {
+        let Some(fingerprint) = &self.case.fingerprint else {
+            return Outcome::of(&recording.ending).is_failure();
+        };
         let output = output::both(&recording.output);
-        Fingerprint::of(&self.case.job.test.id(), &recording.ending, &output) == self.case.fingerprint
+        let test = &self.case.job.test;
+        Fingerprint::of(&test.id(), &recording.ending, &output) == *fingerprint
+            && (!test.is_together() || failed_tests(&output) == self.case.failed_tests)
     }
 }
 

@@ -23,8 +23,10 @@ pub(crate) struct Case {
     pub(crate) surprises: Surprises,
     /// Its schedule.
     pub(crate) noted: Noted,
-    /// What makes another failure the same.
-    pub(crate) fingerprint: Fingerprint,
+    /// What makes another failure the same; none: any is.
+    pub(crate) fingerprint: Option<Fingerprint>,
+    /// The tests that must fail, of several together.
+    pub(crate) failed_tests: Vec<String>,
     /// How many preemptions its schedule had.
     pub(crate) preemptions: u64,
     /// How long the attempt took.
@@ -47,7 +49,8 @@ impl Case {
             surprises: setting.surprises_of(&job.test, plan.strategy),
             plan,
             noted: std::mem::take(&mut attempt.noted),
-            fingerprint: Fingerprint::of(&attempt.test.id(), attempt.ending.as_ref()?, &output),
+            fingerprint: Some(Fingerprint::of(&attempt.test.id(), attempt.ending.as_ref()?, &output)),
+            failed_tests: attempt.failed_tests.clone(),
             preemptions: attempt.stats.preemptions,
             wall: attempt.wall,
             info: judge::info(attempt, setting.rustc),

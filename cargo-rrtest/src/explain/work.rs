@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use rrtest_engine::explain::minimise::{minimise, size};
 use rrtest_engine::explain::window::{Window, window};
 use rrtest_engine::explain::{Lab, Tried};
-use rrtest_engine::mark::Mark;
 use rrtest_engine::record::Recording;
 use rrtest_engine::schedule::explore::Explorer;
 use rrtest_engine::schedule::portfolio::{self, Measured};
@@ -17,10 +16,11 @@ use rrtest_engine::task::TaskId;
 
 use super::bench::Bench;
 use super::case::Case;
-use super::{places, trace};
+use super::places::Places;
+use super::trace;
 use crate::attempt::events::{Explained, Kept};
 use crate::attempt::record::Setting;
-use crate::ending::explanation::{Explanation, Fewer, Needs, Place, Rate, Told};
+use crate::ending::explanation::{Explanation, Fewer, Needs, Rate, Told};
 use crate::ending::strikes;
 
 /// How often the first schedule is run before it counts as one that does not fail again.
@@ -30,7 +30,10 @@ const TRIES: usize = 3;
 const MEASURED: u64 = 50;
 
 /// Other schedules under which a failure that needs no preemption is tried.
-const OTHERS: u64 = 40;
+const OTHERS: u64 = 20;
+
+/// Operations that are looked at in one run.
+pub(super) const MOST_MARKS: u64 = 2000;
 
 /// An attempt that takes more than this part of the time is not explained.
 const LEAST_RUNS: u32 = 20;
@@ -95,7 +98,9 @@ pub(crate) fn explain(
     let recording = tell(&mut bench, smallest, &mut found);
     found.experiments = bench.runs;
     found.seconds = start.elapsed().as_secs_f64();
-    let Some(recording) = recording else { return told(found, None, None) };
+    // What fails under any schedule is as well shown by the first trace.
+    let smaller = size(&found.script) < size(&before) && found.needs != Needs::Nothing;
+    let Some(recording) = recording.filter(|_| smaller) else { return told(found, None, None) };
     match trace::replace(setting, case, &recording, &found, core, keep_original) {
         Ok(path) => told(found, Some(Kept { path, ..case.trace.clone() }), None),
         Err(why) => {
@@ -145,7 +150,7 @@ fn smallest(bench: &mut Bench<'_>, script: &Script) -> Script {
 }
 
 /// Goes through the schedules with few preemptions until one fails in the same way.
-fn explore(bench: &mut Bench<'_>, bound: usize, until: Instant) -> Option<Script> {
+pub(super) fn explore(bench: &mut Bench<'_>, bound: usize, until: Instant) -> Option<Script> {
     let mut explorer = Explorer::new(bound);
     while let Some(schedule) = explorer.take() {
         if Instant::now() >= until {
@@ -193,16 +198,16 @@ fn tell(bench: &mut Bench<'_>, script: Script, found: &mut Explanation) -> Optio
     let (script, windows) = windows(bench, script);
     found.script = script.clone();
     found.windows = describe(bench, &script, &windows);
-    found.with = rate(bench, MEASURED, |_| script.clone());
-    if script.preemptions() + script.surprises() > 0 {
+    let needs_any = script.preemptions() + script.surprises() > 0;
+    found.with = rate(bench, if needs_any { MEASURED } else { OTHERS }, |_| script.clone());
+    if needs_any {
         let without: Vec<Script> = each_missing(&script).collect();
         found.without = rate(bench, MEASURED, |number| without[number as usize % without.len()].clone());
     }
-    // The last one is kept even if the time is over.
-    bench.until = bench.until.max(Instant::now() + Duration::from_secs(60));
-    let recording = bench.record(&script)?;
-    found.besides = strikes::sentences(&recording.strikes);
-    found.besides.extend(orders(bench, &script));
+    found.besides = orders(bench, &script);
+    // What is kept is recorded even if the time is over.
+    let recording = bench.record_to_keep(&script)?;
+    found.besides.splice(0..0, strikes::sentences(&recording.strikes));
     bench.is_same(&recording).then_some(recording)
 }
 
@@ -227,7 +232,7 @@ fn each_missing(script: &Script) -> impl Iterator<Item = Script> {
 }
 
 /// Runs scripts so many times, as long as there is time.
-fn rate(bench: &mut Bench<'_>, runs: u64, script: impl Fn(u64) -> Script) -> Rate {
+pub(super) fn rate(bench: &mut Bench<'_>, runs: u64, script: impl Fn(u64) -> Script) -> Rate {
     let mut rate = Rate::default();
     for number in 0..runs {
         let Some(Tried { same, .. }) = bench.run(&script(number)) else { break };
@@ -255,18 +260,30 @@ fn windows(bench: &mut Bench<'_>, mut script: Script) -> (Script, Vec<Window>) {
 /// Puts windows into source lines.
 fn describe(bench: &mut Bench<'_>, script: &Script, windows: &[Window]) -> Vec<Told> {
     let spots: Vec<Spot> = windows.iter().flat_map(spots).collect();
-    let (mut marks, mut threads) = (Vec::new(), Vec::new());
+    let (mut places, mut threads) = (Places::default(), Vec::new());
     // Where the program does not get that far once it fails, it may without failing.
     for marked in [script.clone(), Script::default()] {
-        if let Some(recording) = bench.record(&Script { marks: spots.clone(), ..marked }) {
-            marks.extend(recording.marks);
+        if let Some(recording) = bench.record(&Script { marks: up_to(&spots), ..marked }) {
+            places.add(&recording.marks);
             threads.extend(recording.threads);
         }
-        if spots.iter().all(|spot| marks.iter().any(|mark: &Mark| mark.spot == *spot)) {
+        if spots.iter().all(|spot| places.of(*spot).is_some()) {
             break;
         }
     }
-    windows.iter().map(|window| told(window, &marks, &threads)).collect()
+    windows.iter().map(|window| told(window, &places, &threads)).collect()
+}
+
+/// All operations of the same tasks up to these, to count how often they come to the same lines; or only these, if there
+/// are too many.
+fn up_to(spots: &[Spot]) -> Vec<Spot> {
+    let mut all = spots.to_vec();
+    for spot in spots {
+        all.extend((1..spot.ticks.min(MOST_MARKS)).map(|ticks| Spot { ticks, ..*spot }));
+    }
+    all.sort_unstable();
+    all.dedup();
+    if all.len() as u64 > MOST_MARKS { spots.to_vec() } else { all }
 }
 
 /// Where the tasks of a window are to be looked at.
@@ -276,12 +293,9 @@ fn spots(window: &Window) -> impl Iterator<Item = Spot> {
     [of(task, after), of(task, before), of(other, up_to)].into_iter().flatten()
 }
 
-fn told(window: &Window, marks: &[Mark], threads: &[Thread]) -> Told {
+fn told(window: &Window, places: &Places, threads: &[Thread]) -> Told {
     let Window { task, after, before, other, up_to } = *window;
-    let place = |task: TaskId, ticks: Option<u64>| -> Option<Place> {
-        let spot = Spot { task, ticks: ticks? };
-        places::place(marks.iter().find(|mark| mark.spot == spot)?)
-    };
+    let place = |task: TaskId, ticks: Option<u64>| places.of(Spot { task, ticks: ticks? });
     let name = |task: TaskId| {
         let of = threads.iter().find(|thread| thread.task == task);
         of.map_or_else(|| task.to_string(), ToString::to_string)
@@ -304,9 +318,10 @@ fn orders(bench: &mut Bench<'_>, script: &Script) -> Vec<String> {
         let of = recording.threads.iter().find(|thread| thread.task == task);
         of.map_or_else(|| task.to_string(), ToString::to_string)
     };
+    let mut places = Places::default();
+    places.add(&recording.marks);
     let switches = script.switches.iter().filter(|switch| !switch.preempts()).map(|switch| {
-        let mark = recording.marks.iter().find(|mark| mark.spot == switch.at);
-        let at = mark.and_then(places::place).map(|place| format!(" at {}:{}", place.file, place.line));
+        let at = places.of(switch.at).map(|place| format!(" at {}:{}", place.file, place.line));
         let what = if switch.when == When::Yields { "yields" } else { "cannot go on" };
         format!(
             "where {} {what}{}, {} runs next",

@@ -10,7 +10,7 @@ use rrtest_engine::schedule::surprise::Struck;
 use super::github::command::Guard;
 use super::summary;
 use crate::attempt::events::{
-    Attempt, Explained, Interference, Kept, Reporter, RunEvent, Slow, Started, Summary,
+    Attempt, Explained, Interference, Kept, Reporter, RunEvent, Slow, Started, Summary, Verified,
 };
 use crate::attempt::needy;
 use crate::attempt::order::Ran;
@@ -109,6 +109,7 @@ pub(super) fn write(text: &mut impl Write, event: &RunEvent, manner: Manner) -> 
         RunEvent::Slow(slow) => write_slow(text, slow),
         RunEvent::Interference(interference) => write_interference(text, interference),
         RunEvent::Explained(explained) => write_explained(text, explained),
+        RunEvent::Verified(verified) => write_verified(text, verified),
         RunEvent::Warning(warning) => writeln!(text, "{CAUTION}warning{CAUTION:#}{BOLD}:{BOLD:#} {warning}"),
         RunEvent::Summary(summary) if detail == Detail::Quiet && !has_news(summary) => Ok(()),
         RunEvent::Summary(summary) => write_summary(text, summary, detail),
@@ -247,6 +248,26 @@ fn write_explained(text: &mut impl Write, explained: &Explained) -> io::Result<(
         write_replay(text, trace)?;
     }
     writeln!(text)
+}
+
+fn write_verified(text: &mut impl Write, verified: &Verified) -> io::Result<()> {
+    let Verified { test, before, near, elsewhere, gone } = verified;
+    let fails = near.failed + elsewhere.failed > 0;
+    let (style, label) = if fails { (BAD, "Fails still") } else { (GOOD, "Verified") };
+    writeln!(text, "{style}{label:>12}{style:#} {BOLD}{}{BOLD:#} {}", test.binary, test.title())?;
+    writeln!(text, "    before: failed in {before} runs of the schedule that it needs")?;
+    write!(text, "    now: in {near} in its neighbourhood")?;
+    match elsewhere.runs {
+        0 => writeln!(text)?,
+        _ => writeln!(text, ", in {elsewhere} elsewhere")?,
+    }
+    if let Some(rate) = verified.excluded().filter(|_| !fails) {
+        writeln!(text, "    elsewhere, a failure rate above {:.2}% is excluded at 95%", rate * 100.0)?;
+    }
+    for place in gone {
+        writeln!(text, "    the old place is gone: {}:{}  {}", place.file, place.line, place.text)?;
+    }
+    Ok(())
 }
 
 fn write_interference(text: &mut impl Write, interference: &Interference) -> io::Result<()> {

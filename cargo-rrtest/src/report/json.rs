@@ -10,10 +10,11 @@ use serde::Serialize;
 use super::tally::{Counted, Standing, Tally};
 use crate::attempt::events::{
     Attempt, Explained, Explored, Interference, NeverEnded, NotBuilt, Rate, Reporter, RunEvent, Summary,
+    Verified,
 };
 use crate::attempt::order::Ran;
 use crate::base::exit::CliError;
-use crate::ending::explanation::Explanation;
+use crate::ending::explanation::{Explanation, Place, Rate as OfRuns};
 use crate::ending::outcome::Outcome;
 use crate::ending::output::{self, Excerpt};
 use crate::ending::panic::Panic;
@@ -54,6 +55,7 @@ enum Line<'a> {
     Attempt(Box<AttemptLine<'a>>),
     Interference(InterferenceLine<'a>),
     Explanation(Box<ExplanationLine<'a>>),
+    Verified(VerifiedLine<'a>),
     Test(TestLine<'a>),
     Summary(SummaryLine<'a>),
 }
@@ -191,6 +193,35 @@ impl<'a> From<&'a Explained> for ExplanationLine<'a> {
             trace: &trace.path,
             lines: explanation.lines(),
             explanation,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct VerifiedLine<'a> {
+    package: &'a str,
+    binary: &'a str,
+    test: Option<&'a str>,
+    before: OfRuns,
+    near: OfRuns,
+    elsewhere: OfRuns,
+    /// The failure rate elsewhere that is excluded at 95%; none if there was a failure, or no attempt.
+    excluded: Option<f64>,
+    gone: &'a [Place],
+}
+
+impl<'a> From<&'a Verified> for VerifiedLine<'a> {
+    fn from(verified: &'a Verified) -> Self {
+        let Verified { test, before, near, elsewhere, gone } = verified;
+        Self {
+            package: &test.package,
+            binary: &test.binary,
+            test: test.name.as_deref(),
+            before: *before,
+            near: *near,
+            elsewhere: *elsewhere,
+            excluded: verified.excluded(),
+            gone,
         }
     }
 }
@@ -359,6 +390,7 @@ impl<W: Write> Reporter for Json<W> {
             RunEvent::Explained(explained) => {
                 self.write(&Line::Explanation(Box::new(explained.as_ref().into())))
             }
+            RunEvent::Verified(verified) => self.write(&Line::Verified(verified.as_ref().into())),
             RunEvent::Attempt(attempt) => self.write(&Line::Attempt(Box::new(attempt.as_ref().into()))),
             RunEvent::Summary(summary) => {
                 let tally = std::mem::take(&mut self.tally);

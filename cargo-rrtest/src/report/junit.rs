@@ -97,8 +97,7 @@ impl JUnit {
         let Some(told) = self.told.get_mut(&explained.test.which()) else { return };
         let of = |failure: &&mut NonSuccess| failure.number == Some(explained.number);
         if let Some(failure) = told.worst.iter_mut().chain(&mut told.further).find(of) {
-            failure.message =
-                [&[failure.message.clone()], &explained.explanation.lines()[..]].concat().join("\n");
+            failure.message = format!("{}\n{}", failure.message, explained.explanation.lines().join("\n"));
         }
         if !told.traces.contains(&explained.trace.path) {
             told.traces.push(explained.trace.path.clone());

@@ -212,6 +212,7 @@ impl Reporter for Progress {
             | RunEvent::Joined(_)
             | RunEvent::Interference(_)
             | RunEvent::Explained(_)
+            | RunEvent::Verified(_)
             | RunEvent::Warning(_) => {
                 return Ok(());
             }

@@ -6,6 +6,7 @@
 //! room stands on [`schedule`](crate::schedule).
 
 pub mod minimise;
+pub mod near;
 #[cfg(test)]
 mod testing;
 pub mod window;

@@ -315,7 +315,7 @@ impl Injector {
     }
 
     /// Takes the number that the script has next for a stroke of this kind; `None` if there is no script.
-    fn from_script(&mut self, kind: Surprise) -> Option<u64> {
+    fn scripted_draw(&mut self, kind: Surprise) -> Option<u64> {
         self.script.as_mut().map(|script| script.draws[kind as usize].pop_front().unwrap_or(0))
     }
 
@@ -366,7 +366,7 @@ impl Injector {
 
     /// Draws a number below `bound`; 0 if that is 0.
     pub fn below(&mut self, kind: Surprise, bound: u64) -> u64 {
-        let number = match self.from_script(kind) {
+        let number = match self.scripted_draw(kind) {
             Some(number) => number.min(bound.saturating_sub(1)),
             None => self.kinds[kind as usize].random.below(bound),
         };
@@ -384,7 +384,7 @@ impl Injector {
     /// Draws an amount from `least` (not 0) to below `end`, each power of two equally likely. Returns `least` if the
     /// range is empty.
     pub fn amount(&mut self, kind: Surprise, least: u64, end: u64) -> u64 {
-        let number = match self.from_script(kind) {
+        let number = match self.scripted_draw(kind) {
             Some(number) => number.clamp(least, end.saturating_sub(1).max(least)),
             None => self.random_amount(kind, least, end),
         };

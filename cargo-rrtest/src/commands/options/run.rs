@@ -15,6 +15,7 @@ use crate::base::words::parse_duration;
 use crate::build::instrument::Level;
 use crate::build::jobs::Jobs;
 use crate::build::selection::Selection;
+use crate::commands::verify::Old;
 use crate::discover::filterset::Filterset;
 use crate::discover::partition::{Part, Partition};
 use crate::discover::secrets::Secrets;
@@ -133,6 +134,10 @@ pub(crate) struct Run {
     /// Report failures only
     #[arg(short, long, conflicts_with = "verbose", help_heading = "Report")]
     pub(crate) quiet: bool,
+
+    /// The failure that is tried again.
+    #[arg(skip)]
+    pub(crate) verify: Option<Old>,
 
     #[command(flatten)]
     selection: Selection,

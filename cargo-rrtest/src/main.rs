@@ -33,7 +33,7 @@ use base::{group, interrupt, terminal};
 use build::{front_end, wrapper};
 use commands::cli::{Cli, Command};
 use commands::options::configured;
-use commands::{doctor, exec, merge, pack, replay, run, show, verify};
+use commands::{backtrace, debug, doctor, exec, merge, pack, replay, run, show, verify};
 use discover::runner;
 use settings::layers::Refusal;
 use settings::show as show_settings;
@@ -81,6 +81,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         }
         Some(Command::Replay(options)) => replay::run(&options),
         Some(Command::Verify(options)) => verify::run(&options),
+        Some(Command::Backtrace(options)) => backtrace::run(&options),
+        Some(Command::Debug(options)) => return debug::run(&options),
         Some(Command::Ls(place)) => show::ls(&place),
         Some(Command::Show(options)) => show::show(&options),
         Some(Command::Rm(options)) => show::rm(&options),

@@ -8,6 +8,11 @@
 //!
 //! ```text
 //! keep       writes a recording to a file once it has replayed
+//! debug      serves gdb
+//! explain    what a failure needs, by experiments that the caller makes
+//! timeline   moves about in a run, forwards and backwards
+//! failure    finds the moment at which a trace's program fails
+//! carried    what a trace carries for debuggers, as files
 //! attach     adds to a trace what its readers need: debug information, sources
 //! replay     drives a process from a trace        record     drives a process and writes a trace
 //! schedule   who runs next: strategies, futexes (record only)
@@ -26,12 +31,15 @@
 compile_error!("rrtest records Linux x86-64 programs only");
 
 pub mod attach;
+pub mod carried;
 pub mod claims;
 pub mod clock;
+pub mod debug;
 pub mod disclosed;
 pub mod ending;
 pub mod error;
 pub mod explain;
+pub mod failure;
 pub mod keep;
 pub mod mark;
 pub mod output;
@@ -47,6 +55,7 @@ pub mod syscalls;
 pub mod task;
 #[cfg(test)]
 mod testing;
+pub mod timeline;
 pub mod trace;
 pub mod tracee;
 

@@ -5,10 +5,11 @@ mod made;
 
 use std::collections::BTreeSet;
 
-use made::{compile, options, record, text};
+use made::common::{GO_ON, PATIENCE, core};
+use made::{compile, record, text};
 use rrtest_engine::output::Output;
 use rrtest_engine::record::Recording;
-use rrtest_engine::replay::{Limit, Point, Report, Session, Why};
+use rrtest_engine::replay::{Limit, Options, Point, Report, Session, Why};
 use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::task::TaskId;
 use rrtest_engine::trace::Source;
@@ -22,6 +23,11 @@ fn recordings(name: &str, args: &[&str]) -> Vec<Recording> {
     let path = compile(name, directory.path());
     let kinds = [(StrategyName::Fair, 0), (StrategyName::Walk, 1)];
     kinds.map(|(strategy, seed)| record(&path, args, directory.path(), strategy, seed)).into()
+}
+
+/// How to replay, with the output going to `output`.
+fn options<'a>(output: &'a mut dyn FnMut(Stream, &[u8])) -> Options<'a> {
+    Options { core: core(), stop: &GO_ON, patience: PATIENCE, watch: &[], output }
 }
 
 /// Step through a replay, which must end as its recording. `next` says how to go on from what a session has reported.

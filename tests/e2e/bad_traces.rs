@@ -52,9 +52,9 @@ fn bounded(world: &Harness, command: &[&str], file: &Path) -> Run {
     run
 }
 
-/// Both commands that read a file refuse it, for each of these reasons.
+/// All commands that read a file refuse it, for each of these reasons.
 fn refused(world: &Harness, file: &Path, says: &[&str]) {
-    for command in ["replay", "show"] {
+    for command in ["replay", "show", "backtrace"] {
         let run = bounded(world, &[command], file).expect(70).says(says);
         let run = run.says(&["error", &file.display().to_string()]);
         assert_eq!(run.text(), "", "{run}");
@@ -139,11 +139,11 @@ fn a_directory_is_no_trace(world: &Harness) {
     let dir = world.dir();
     let place = dir.path().join("dir.rrtrace");
     fs::create_dir(&place).expect("a directory");
-    for command in ["replay", "show", "rm"] {
+    for command in ["replay", "show", "backtrace", "rm"] {
         let _run = bounded(world, &[command], &place).expect(2).says(&["dir.rrtrace", "is a directory"]);
     }
     let absent = dir.path().join("absent.rrtrace");
-    for command in ["replay", "show", "rm"] {
+    for command in ["replay", "show", "backtrace", "rm"] {
         let _run = bounded(world, &[command], &absent).expect(2).says(&["absent.rrtrace"]);
     }
 }
@@ -198,7 +198,7 @@ fn altered_traces_do_no_harm(world: &Harness) {
             }
         };
         fs::write(&bad, bytes).expect("a file");
-        for command in [&["show"][..], &["show", "--privacy"], &["replay"]] {
+        for command in [&["show"][..], &["show", "--privacy"], &["replay"], &["backtrace", "--all"]] {
             let run = bounded(world, command, &bad);
             assert!([0, 3, 70].contains(&run.code()), "case {case}: {command:?}: {run}");
         }

@@ -131,6 +131,8 @@ fn altered(trace: &Path, copy: &Path, alter: impl Fn(&mut Event) -> bool) {
 fn diverged(world: &Harness, trace: &Path) {
     let says = ["diverged at event", "thread `", "expected:", "found:"];
     let _run = Run::of(&mut elsewhere(world, trace)).expect(3).says(&says);
+    let mut backtrace = world.tool.cargo(Path::new("/"));
+    let _run = Run::of(backtrace.arg("backtrace").arg(trace)).expect(3).says(&says);
 }
 
 fn a_replay_diverged(world: &Harness) {

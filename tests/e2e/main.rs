@@ -4,6 +4,7 @@
 //! such tests fail.
 
 mod attached;
+mod backtraces;
 mod bad_traces;
 mod beside;
 mod budgets;
@@ -91,6 +92,7 @@ fn main() -> ExitCode {
     tests.topic("discovery", discovery::TESTS);
     tests.topic("exit_codes", exit_codes::TESTS);
     tests.topic("attached", attached::TESTS);
+    tests.topic("backtraces", backtraces::TESTS);
     tests.topic("bad_traces", bad_traces::TESTS);
     tests.topic("beside", beside::TESTS);
     tests.topic("limits", limits::TESTS);

@@ -62,7 +62,9 @@ impl Setting<'_> {
 /// Returns the files of the workspace that a failure's stacks and output name.
 fn named(attempt: &Attempt, root: &Path) -> Vec<PathBuf> {
     let mut found = BTreeSet::new();
-    if let Some(Ending::Deadlocked(tasks) | Ending::Hung { tasks, .. }) = &attempt.ending {
+    if let Some(Ending::Killed { tasks, .. } | Ending::Deadlocked(tasks) | Ending::Hung { tasks, .. }) =
+        &attempt.ending
+    {
         let frames = tasks.iter().flat_map(|task| task.frames.iter().chain(&task.awaits));
         found.extend(frames.filter_map(|frame| Some(PathBuf::from(&frame.location.as_ref()?.0))));
     }

@@ -82,6 +82,14 @@ impl Interrupt {
     }
 }
 
+/// Leaves Ctrl-C to a program that has been started and that the terminal sends it to as well.
+pub(crate) fn leave_ctrl_c_to_child() {
+    extern "C" fn nothing(_: i32) {}
+    let handler = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handler does nothing.
+    let _set = unsafe { sigaction(Signal::SIGINT, &handler) };
+}
+
 /// Let writes beyond the file size limit (`ulimit -f`) fail, instead of ending us without a word. Programs that we start see
 /// nothing of it: their signal has its default action again (execve(2)).
 pub(crate) fn survive_file_size_limit() {

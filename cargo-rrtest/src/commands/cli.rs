@@ -8,6 +8,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::error::ErrorKind;
 use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
 use rrtest_engine::schedule::StrategyName;
+use rrtest_engine::timeline::Moment;
 
 use super::options::run::{Recording, Run};
 use super::options::values::Report;
@@ -44,6 +45,25 @@ not verified.
 
 Exit codes: the program's own, 128+N if signal N killed it, 101 if it deadlocked
 or hung, 2 wrong arguments, 70 the recorder failed.";
+
+const REPLAY_HELP: &str = "\
+Exit codes: 0 the replay was faithful (with --until: as far as it went), 3 it
+diverged, 2 wrong arguments or no such event or panic, 70 it failed.";
+
+const BACKTRACE_HELP: &str = "\
+A program fails at the panic that made it fail, at the signal that killed it, or
+else where it ended: of a deadlock and a test that hung, all threads are shown.
+Names, lines and sources come from the trace alone.
+
+Exit codes: 0 the stacks are shown, 3 the replay diverged, 2 wrong arguments or
+no such event, 70 it failed.";
+
+const DEBUG_HELP: &str = "\
+Beside gdb's own commands, reverse-continue and the like among them, there are
+when, seek, checkpoint, restart, events and ps: `help when` and so on.
+
+Exit codes: gdb's own, 2 wrong arguments, 3 the replay diverged, 70 the recorder
+failed.";
 
 /// Catch flaky tests: `cargo test` with a recorder
 ///
@@ -115,7 +135,14 @@ pub(crate) enum Command {
     #[command(after_help = AFTER_HELP)]
     Run(Box<Run>),
     /// Reproduce a kept trace: the same output, the same outcome
-    Replay(OneTrace),
+    #[command(after_help = REPLAY_HELP)]
+    Replay(Replay),
+    /// Show where the program of a trace fails, by the stacks of its threads
+    #[command(after_help = BACKTRACE_HELP)]
+    Backtrace(Backtrace),
+    /// Debug a kept trace with gdb, at the failure, forwards and backwards
+    #[command(after_help = DEBUG_HELP)]
+    Debug(Box<Debug>),
     /// Check whether the failure of a trace still comes about in the code as it is now: in the schedule that it needs,
     /// in those like it, and in others
     Verify(Verify),
@@ -212,6 +239,63 @@ impl Place {
     }
 }
 
+/// Options of `replay`.
+#[derive(Args, Debug)]
+pub(crate) struct Replay {
+    #[command(flatten)]
+    pub(crate) trace: OneTrace,
+    /// Replay up to there only, and say where the program stands: the number of an event, or `panic` for the panic that
+    /// made it fail
+    #[arg(long, value_name = "EVENT|panic", value_parser = Until::parse)]
+    pub(crate) until: Option<Until>,
+}
+
+/// How far to replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// Until so many events have been carried out.
+    Event(u64),
+    /// Until the panic that made the program fail.
+    Panic,
+}
+
+impl Until {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.eq_ignore_ascii_case("panic") {
+            return Ok(Self::Panic);
+        }
+        text.parse()
+            .map(Self::Event)
+            .map_err(|_| "the number of an event, or `panic`, is expected".to_owned())
+    }
+}
+
+/// Options of `backtrace`.
+#[derive(Args, Debug)]
+pub(crate) struct Backtrace {
+    #[command(flatten)]
+    pub(crate) trace: OneTrace,
+    /// Show all threads, and what each waits for
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Show every frame, those of libraries too
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// When so many events have been carried out, instead of where it fails
+    #[arg(long, value_name = "EVENT")]
+    pub(crate) at: Option<u64>,
+    /// Format: human, or json for one object
+    #[arg(
+        long,
+        visible_alias = "format",
+        value_enum,
+        default_value = "human",
+        value_name = "FORMAT",
+        hide_possible_values = true
+    )]
+    pub(crate) message_format: MessageFormat,
+}
+
 /// Options of `show`.
 #[derive(Args, Debug)]
 pub(crate) struct Show {
@@ -232,7 +316,7 @@ pub(crate) struct Show {
     pub(crate) message_format: MessageFormat,
 }
 
-/// Options of `replay`, and how `show` is given a trace.
+/// How a command is given a trace.
 #[derive(Args, Debug)]
 pub(crate) struct OneTrace {
     /// A path, a unique part of a kept trace's name, or nothing for the newest; also a folder, a zip file as CI systems hand
@@ -254,6 +338,28 @@ pub(crate) struct Verify {
     /// Time for all attempts
     #[arg(id = "for", long = "for", value_name = "DURATION", value_parser = parse_duration, default_value = "10s")]
     pub(crate) time: Duration,
+}
+
+/// Options of `debug`.
+#[derive(Args, Debug)]
+pub(crate) struct Debug {
+    #[command(flatten)]
+    pub(crate) trace: OneTrace,
+    /// Begin at a moment, EVENT[.TICKS[.INSTRUCTIONS]], instead of at the failure
+    #[arg(long, value_name = "MOMENT")]
+    pub(crate) at: Option<Moment>,
+    /// Debug the process of this number, as `ps` in gdb lists them, instead of the one that fails
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) pid: Option<u32>,
+    /// The debugger to start [default: rust-gdb, else gdb]
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "server")]
+    pub(crate) gdb: Option<PathBuf>,
+    /// Start no debugger: serve one at a port of this machine (0: any), or at a Unix socket
+    #[arg(long, value_name = "PORT|SOCKET")]
+    pub(crate) server: Option<String>,
+    /// Arguments for gdb
+    #[arg(last = true, value_name = "ARGS", conflicts_with = "server")]
+    pub(crate) arguments: Vec<OsString>,
 }
 
 /// Options of `rm`.

@@ -3,7 +3,9 @@
 //! This room stands on all others.
 
 mod background_build;
+pub(crate) mod backtrace;
 pub(crate) mod cli;
+pub(crate) mod debug;
 pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod front_end;
@@ -18,4 +20,5 @@ pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod show;
 mod single;
+mod stacks;
 pub(crate) mod verify;

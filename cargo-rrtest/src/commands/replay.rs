@@ -3,12 +3,16 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use rrtest_engine::carried::Carried;
 use rrtest_engine::ending::Ending;
-use rrtest_engine::replay::{self, Options};
+use rrtest_engine::failure::{self, Find, Kind};
+use rrtest_engine::replay::{self, Options, Session};
+use rrtest_engine::trace::Trace;
 use rrtest_engine::trace::event::Stream;
 
-use super::cli::OneTrace;
-use super::given;
+use super::cli::{Replay, Until};
+use super::stacks::{self, Stacks};
+use super::{backtrace, given};
 use crate::base::cores::cores;
 use crate::base::exit::{CliError, Status};
 use crate::base::interrupt::Interrupt;
@@ -19,12 +23,12 @@ use crate::ending::describe;
 use crate::store::limit;
 
 /// How long a replay may take from one event to the next: a machine may be much slower than the one that recorded.
-const PATIENCE: Duration = Duration::from_secs(600);
+pub(super) const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Replay a trace, its output onto ours.
-pub(crate) fn run(options: &OneTrace) -> Result<Status, CliError> {
+pub(crate) fn run(options: &Replay) -> Result<Status, CliError> {
     let interrupt = Interrupt::install()?;
-    let given = given::trace(options)?;
+    let given = given::trace(&options.trace)?;
     let _stays = limit::hold(&given.path);
     let trace = given::open(&given.path)?;
     let core = cores()?.first().copied().unwrap_or(0);
@@ -37,10 +41,13 @@ pub(crate) fn run(options: &OneTrace) -> Result<Status, CliError> {
         // Whether it is faithful does not depend on who listens.
         unwritten = unwritten.take().or(written.err());
     };
-    let replayed = replay::replay(
-        &trace,
-        Options { core, stop: &interrupt.stop, patience: PATIENCE, watch: &[], output: &mut output },
-    )?;
+    let (stop, patience) = (&interrupt.stop, PATIENCE);
+    let how = Options { core, stop, patience, watch: &[], output: &mut output };
+    if let Some(until) = options.until {
+        let text = run_until(&trace, until, how, &given.label)?;
+        return finish(&text, unwritten);
+    }
+    let replayed = replay::replay(&trace, how)?;
     // A trace that says something else than it has is not as recorded.
     if replayed.stats != trace.stats() {
         return Err(CliError::new(
@@ -53,13 +60,50 @@ pub(crate) fn run(options: &OneTrace) -> Result<Status, CliError> {
         ));
     }
     let mut text = Vec::new();
-    let told = write_result(&mut text, &given.label, &replayed, trace.ending())
-        .and_then(|()| anstream::stderr().lock().write_all(&text));
+    // A vector takes all.
+    let _written = write_result(&mut text, &given.label, &replayed, trace.ending());
+    finish(&text, unwritten)
+}
+
+/// Says how the replay ended, unless the program's output could not be written.
+fn finish(text: &[u8], unwritten: Option<io::Error>) -> Result<Status, CliError> {
+    let told = anstream::stderr().lock().write_all(text);
     // `cargo rrtest replay | head` is no failure.
     match unwritten.or(told.err()).filter(|error| error.kind() != io::ErrorKind::BrokenPipe) {
         Some(error) => Err(CliError::os("cannot write the output", &error)),
         None => Ok(Status::Success),
     }
+}
+
+/// Replays up to there, and returns in words where the running thread stands.
+fn run_until<'a>(trace: &'a Trace, until: Until, how: Options<'a>, label: &str) -> Result<Vec<u8>, CliError> {
+    let carried = Carried::by(trace)?;
+    let moment = match until {
+        Until::Event(event) => backtrace::event(trace, event)?,
+        Until::Panic => {
+            let Options { core, stop, patience, .. } = how;
+            let failure = failure::find(&carried, Find { core, stop, patience })?;
+            if failure.kind != Kind::Panic {
+                let lines = backtrace::in_words(&failure, trace.ending());
+                let how = lines.first().map(String::as_str).unwrap_or_default();
+                return Err(CliError::usage(format!(
+                    "no panic made this program fail: {how}\n  `cargo rrtest backtrace` shows where"
+                )));
+            }
+            failure.moment
+        }
+    };
+    let mut session = Session::start(trace, how)?;
+    let report = failure::go_to(&mut session, &moment)?;
+    backtrace::check(trace, report)?;
+    let thread = Stacks::of(&carried).thread(&mut session, report.task)?;
+    let threads = [thread];
+    backtrace::warn_of_missing(&carried, &threads)?;
+    let place = backtrace::place(trace, report);
+    let mut text = Vec::new();
+    let _written = writeln!(text, "{GOOD}    Replayed{GOOD:#} {label}: as recorded, {place}")
+        .and_then(|()| stacks::write(&mut text, &threads[0], Frames::Own));
+    Ok(text)
 }
 
 fn write_result(

@@ -1,6 +1,7 @@
 //! Stacks, shortened to what their reader has written: as `RUST_BACKTRACE=1` does it, and with what libraries do in between folded
 //! to a line.
 
+use std::ops::Range;
 use std::path::Path;
 
 use rrtest_engine::ending::Frame;
@@ -28,6 +29,63 @@ pub(crate) fn lines(frames: &[Frame], which: Frames) -> Vec<String> {
     match which {
         Frames::All => frames.iter().map(line).collect(),
         Frames::Own => own(frames),
+    }
+}
+
+/// A line of a stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Row {
+    /// The frame of this number.
+    Frame(usize),
+    /// These frames, in words.
+    Folded(Range<usize>, String),
+}
+
+/// The frames of a stack that are shown, and those between them: the user's own, the function of others' that the innermost
+/// of them has called, and all if none is the user's own.
+pub(crate) fn rows(frames: &[Frame], which: Frames) -> Vec<Row> {
+    let is_own = |frame: &Frame| Origin::of(frame) == Origin::Own;
+    let first = frames.iter().position(is_own).filter(|_| which == Frames::Own);
+    let Some(first) = first else { return (0..frames.len()).map(Row::Frame).collect() };
+    let is_shown = |index: usize| index + 1 == first || is_own(&frames[index]);
+    let mut rows = Vec::new();
+    let all: Vec<usize> = (0..frames.len()).collect();
+    for run in all.chunk_by(|a, b| is_shown(*a) == is_shown(*b)) {
+        match run {
+            [first, ..] if is_shown(*first) => rows.extend(run.iter().map(|index| Row::Frame(*index))),
+            [first, .., last] => {
+                let range = *first..last + 1;
+                let words = whose(&frames[range.clone()]);
+                rows.push(Row::Folded(range, words));
+            }
+            run => rows.extend(run.iter().map(|index| Row::Frame(*index))),
+        }
+    }
+    rows
+}
+
+/// Whose frames these are: `8 frames: 6 of std, 2 of tokio 1.44.1`.
+fn whose(frames: &[Frame]) -> String {
+    let name = |frame: &Frame| match Origin::of(frame) {
+        Origin::Crate(name) => name,
+        Origin::Std => "std".to_owned(),
+        Origin::Runtime => "the recorder".to_owned(),
+        Origin::Own | Origin::Unknown => "others".to_owned(),
+    };
+    let mut all: Vec<(String, u64)> = Vec::new();
+    for name in frames.iter().map(name) {
+        match all.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, number)) => *number += 1,
+            None => all.push((name, 1)),
+        }
+    }
+    all.sort_by_key(|(_, number)| std::cmp::Reverse(*number));
+    match &all[..] {
+        [(name, number)] => format!("{} of {name}", count(*number, "frame")),
+        all => {
+            let parts: Vec<_> = all.iter().map(|(name, number)| format!("{number} of {name}")).collect();
+            format!("{}: {}", count(frames.len() as u64, "frame"), parts.join(", "))
+        }
     }
 }
 
@@ -89,7 +147,7 @@ fn function(frame: &Frame) -> String {
 }
 
 /// A function's name, without the types that a generic one is for if it would be long.
-fn short(frame: &Frame) -> String {
+pub(crate) fn short(frame: &Frame) -> String {
     let name = function(frame);
     if name.chars().count() <= LONG {
         return name;
@@ -160,6 +218,35 @@ mod tests {
         let own = lines(&frames, Frames::Own);
         assert_eq!(own, ["Mutex::lock", "p::f at /p/src/lib.rs:7", "p::main at /p/src/lib.rs:7"]);
         assert_eq!(lines(&frames, Frames::All).len(), frames.len());
+    }
+
+    #[test]
+    fn rows_are_own_frames_what_they_called_and_how_many_others() {
+        let frames = [
+            frame("syscall", None),
+            frame("park", TOKIO),
+            frame("wait", TOKIO),
+            frame("Runtime::block_on", TOKIO),
+            frame("p::f", OWN),
+            frame("call_once", STD),
+            frame("p::main", OWN),
+            frame("start", STD),
+            frame("main", STD),
+        ];
+        let folded = |range, words: &str| Row::Folded(range, words.to_owned());
+        assert_eq!(
+            rows(&frames, Frames::Own),
+            [
+                folded(0..3, "3 frames: 2 of tokio 1.44.1, 1 of others"),
+                Row::Frame(3),
+                Row::Frame(4),
+                Row::Frame(5),
+                Row::Frame(6),
+                folded(7..9, "2 frames of std"),
+            ]
+        );
+        assert_eq!(rows(&frames, Frames::All).len(), frames.len());
+        assert_eq!(rows(&frames[..4], Frames::Own).len(), 4, "none is the user's own");
     }
 
     #[test]

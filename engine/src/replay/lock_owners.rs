@@ -51,7 +51,7 @@ pub(super) fn run(session: &mut Session<'_>, words: &[u64]) -> Result<Vec<(u64, 
     let len = size_of::<u32>() as u8;
     let mut locked = Vec::new();
     for address in words {
-        if session.add_stop(Point::Write { address: *address, len }, true) {
+        if session.stop_at(Point::Write { address: *address, len }) {
             locked.push(Locked::new(*address));
         }
     }

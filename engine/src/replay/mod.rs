@@ -19,6 +19,7 @@ mod live;
 mod lock_owners;
 mod mapper;
 mod place;
+mod planted;
 mod run;
 mod session;
 mod state;
@@ -39,6 +40,7 @@ pub use crate::tracee::Point;
 pub use cursor::Cursor;
 pub use session::{Report, Session};
 pub use state::State;
+pub(crate) use step::{Control, needs_instructions};
 pub use stops::{Limit, Why};
 
 /// How to replay.

@@ -7,6 +7,7 @@ use std::path::Path;
 use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
 use nix::unistd::Pid;
 
+use crate::error::Error;
 use crate::symbols::{Mapping, StackRegisters, Symbols};
 use crate::tracee::{Line, Memory, maps};
 
@@ -40,6 +41,16 @@ fn instruction(bytes: &[u8], ip: u64) -> String {
     text
 }
 
+/// Returns what a process has mapped of files, by the names of their stand-ins.
+pub(super) fn mapped(pid: Pid) -> Result<Vec<Mapping>, Error> {
+    let lines = maps(pid)?;
+    Ok(lines.iter().filter_map(|line| Some(mapping(line, file(line)?))).collect())
+}
+
+fn mapping(line: &Line, path: &Path) -> Mapping {
+    Mapping { start: line.start, len: line.end - line.start, path: path.to_owned(), offset: line.offset }
+}
+
 /// Returns the file for which a mapping's stand-in has been made: that is the stand-in's name.
 fn file(line: &Line) -> Option<&Path> {
     let name = line.path.to_str()?.strip_prefix("/memfd:")?;
@@ -56,10 +67,8 @@ fn symbol(line: &Line, path: &Path, code: &[u8], ip: u64) -> Option<String> {
     if found != code {
         return None;
     }
-    let mapping =
-        Mapping { start: line.start, len: line.end - line.start, path: path.to_owned(), offset: line.offset };
     let registers = StackRegisters { rip: ip, rsp: 0, rbp: 0 };
-    Symbols::new(&[mapping]).backtrace(registers, &mut |_, _| false).into_iter().next()?.function
+    Symbols::new(&[mapping(line, path)]).backtrace(registers, &mut |_, _| false).into_iter().next()?.function
 }
 
 #[cfg(test)]

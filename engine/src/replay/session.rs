@@ -10,18 +10,19 @@ use super::check::misplaced;
 use super::cursor::Cursor;
 use super::files::{Contents, Files};
 use super::live::{Handle, Held, Live};
-use super::state::{At, State};
-use super::step::{Control, Step, Unfinished, is_reached_by_running};
+use super::state::{At, Space, State};
+use super::step::{Control, Step, Unfinished, needs_instructions};
 use super::stops::{Limit, Stops, Why};
-use super::{Options, image};
+use super::{Options, image, place};
 use crate::ending::{Ending, Stats};
 use crate::error::Error;
+use crate::symbols::Mapping;
 use crate::task::TaskId;
 use crate::trace::event::Event;
 use crate::trace::{Machine, Source, TraceError};
 use crate::tracee::{
-    Area, Launched, Memory, Point, Registers, Resume, THREAD_NAME, WakeUpTimer, bind_to_core,
-    raise_descriptor_limit, rebuild,
+    Area, Launched, Memory, Point, Registers, Resume, THREAD_NAME, VectorRegisters, WakeUpTimer,
+    bind_to_core, raise_descriptor_limit, rebuild,
 };
 
 /// A replay under way. Several can be under way at a time, also on one thread: each has processes, files and an area
@@ -44,6 +45,8 @@ pub struct Report {
     pub task: TaskId,
     /// How many ticks there have been since the last of these events.
     pub ticks: u64,
+    /// Whether nothing has been executed since the last of these events.
+    pub between: bool,
     /// Why it has ended there.
     pub why: Why,
 }
@@ -63,9 +66,15 @@ impl<'a> Session<'a> {
     /// # Errors
     /// If the trace is damaged, or the kernel refuses something.
     pub fn start(trace: &'a dyn Source, options: Options<'a>) -> Result<Self, Error> {
+        let Options { core, stop, patience, output, .. } = options;
+        Self::begin(trace, core, Control { stop, patience, output: Box::new(output) })
+    }
+
+    /// The same, pinned to this core.
+    pub(crate) fn begin(trace: &'a dyn Source, core: usize, control: Control<'a>) -> Result<Self, Error> {
         check_processor(trace)?;
         let contents = Contents::of(trace);
-        bind_to_core(options.core)?;
+        bind_to_core(core)?;
         raise_descriptor_limit();
         let mut cursor = Cursor::new(trace);
         let image = match cursor.take()? {
@@ -77,9 +86,8 @@ impl<'a> Session<'a> {
         let mut files = Files::default();
         let task = image::fill(task, (&memory, &area), &image, &mut files, &contents)?;
         let pid = task.tid();
-        let Options { stop, patience, output, .. } = options;
         Ok(Self {
-            state: State::started(program_name(&image.program)),
+            state: State::started(program_name(&image.program), Space::of(&image)),
             cursor,
             live: Live {
                 area,
@@ -90,7 +98,7 @@ impl<'a> Session<'a> {
                 kill_on_drop,
                 _wake_up_timer: WakeUpTimer::start()?,
             },
-            control: Control { stop, patience, output },
+            control,
             stops: Stops::default(),
             ended: None,
         })
@@ -124,6 +132,11 @@ impl<'a> Session<'a> {
         if self.ended.is_some() {
             return Ok(Why::Ended);
         }
+        if let Limit::To(event) = limit
+            && self.state.event >= event
+        {
+            return Ok(Why::Event);
+        }
         loop {
             if self.control.stop.load(Ordering::Relaxed) {
                 return Err(Error::Stopped);
@@ -131,7 +144,7 @@ impl<'a> Session<'a> {
             let Some(event) = self.cursor.peek()? else {
                 return Err(misplaced(self.state.event, "the end of the program", "nothing"));
             };
-            let runs = is_reached_by_running(event);
+            let runs = needs_instructions(event);
             let mut step = Step {
                 state: &mut self.state,
                 live: &mut self.live,
@@ -162,6 +175,7 @@ impl<'a> Session<'a> {
         self.cursor.take()?;
         self.state.event += 1;
         self.state.ticks_at_event = self.ticks();
+        self.stops.has_run = false;
         Ok(())
     }
 
@@ -176,18 +190,57 @@ impl<'a> Session<'a> {
         }
         match limit {
             Limit::Event => Some(Why::Event),
+            Limit::To(event) if self.state.event >= event => Some(Why::Event),
             Limit::Ticks(_) if self.stops.until.is_some_and(|until| self.ticks() >= until) => {
                 Some(Why::Ticks)
             }
             Limit::Instruction if runs => Some(Why::Instruction),
-            Limit::End | Limit::Ticks(_) | Limit::Instruction => None,
+            Limit::End | Limit::To(_) | Limit::Ticks(_) | Limit::Instruction => None,
         }
+    }
+
+    /// Carry out what needs no instruction of the program: the running task is the one that executes the next one then.
+    /// At the end of the program it stays in front of that. Returns what was met on the way.
+    ///
+    /// # Errors
+    /// As for [`Self::step`].
+    pub fn settle(&mut self) -> Result<Option<Why>, Error> {
+        let mut met = None;
+        while let Some(event) = self.cursor.peek()?
+            && !needs_instructions(event)
+            && !matches!(event, Event::Ended(_))
+        {
+            let why = self.step(Limit::Event)?.why;
+            met = met.or((why != Why::Event).then_some(why));
+        }
+        Ok(met)
+    }
+
+    /// A breakpoint where the running task stands is no news: it goes on from there.
+    ///
+    /// # Errors
+    /// If the task has died.
+    pub fn pass(&mut self) -> Result<(), Error> {
+        self.stops.told = self.running()?.1.map(|registers| registers.ip());
+        Ok(())
+    }
+
+    /// Whether it stands in front of the call that the last tick is about, which is still to be counted.
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.stops.ahead > 0
+    }
+
+    /// How many events have been carried out, and how many ticks there have been since.
+    #[must_use]
+    pub fn position(&self) -> (u64, u64) {
+        (self.state.event, self.ticks() - self.state.ticks_at_event)
     }
 
     /// Where it stands.
     fn report(&self, why: Why) -> Report {
         let ticks = self.ticks() - self.state.ticks_at_event;
-        Report { event: self.state.event, task: self.state.current, ticks, why }
+        let between = !self.stops.has_run;
+        Report { event: self.state.event, task: self.state.current, ticks, between, why }
     }
 
     /// Ticks of all tasks so far.
@@ -215,14 +268,9 @@ impl<'a> Session<'a> {
     }
 
     /// Stop at a breakpoint or a watchpoint of this kind from now on, in whichever task. False if the processor has
-    /// no means left: there are four, of which stepping keeps one to itself.
+    /// no means left: it can watch four places.
     pub fn stop_at(&mut self, point: Point) -> bool {
-        self.add_stop(point, false)
-    }
-
-    /// The same, by whoever does not step.
-    pub(super) fn add_stop(&mut self, point: Point, all: bool) -> bool {
-        let added = self.stops.add(point, all);
+        let added = self.stops.add(point);
         // What is there now is known.
         let memory = &self.live.memories[self.state.running().space];
         let _ = self.stops.written(memory);
@@ -248,6 +296,20 @@ impl<'a> Session<'a> {
         step.registers_of(task)
     }
 
+    /// The floating-point and vector registers of a task, wherever it stands; none if there is no such task (any more).
+    ///
+    /// # Errors
+    /// If it has died, or makes a call where it should wait.
+    pub fn vector_registers(&mut self, task: TaskId) -> Result<Option<VectorRegisters>, Error> {
+        let mut step = Step {
+            state: &mut self.state,
+            live: &mut self.live,
+            control: &mut self.control,
+            stops: &mut self.stops,
+        };
+        step.vector_registers_of(task)
+    }
+
     /// Memory of a task as the program sees it: with its own code in place of jumps of ours.
     ///
     /// # Errors
@@ -257,6 +319,17 @@ impl<'a> Session<'a> {
             return Err(misplaced(self.state.event, "a task", &task.to_string()));
         };
         self.state.spaces[space].originals.read(&self.live.memories[space], address, len)
+    }
+
+    /// What a task has mapped of files, by the names that the trace has of them; of a long name only the end.
+    ///
+    /// # Errors
+    /// If the kernel does not tell, or there is no such task.
+    pub fn mapped(&self, task: TaskId) -> Result<Vec<Mapping>, Error> {
+        let Some(space) = self.state.space(task) else {
+            return Err(misplaced(self.state.event, "a task", &task.to_string()));
+        };
+        place::mapped(self.live.memories[space].pid())
     }
 
     /// The running task's memory, and its registers as they are.
@@ -280,6 +353,22 @@ impl std::fmt::Debug for Session<'_> {
 }
 
 impl Step<'_, '_> {
+    fn vector_registers_of(&mut self, id: TaskId) -> Result<Option<VectorRegisters>, Error> {
+        match self.state.tasks.get(id.0 as usize).map(|task| &task.at) {
+            None | Some(At::Gone) => Ok(None),
+            Some(At::Parked(_)) => {
+                let (stopped, _) = self.stop_parked(id)?;
+                let registers = stopped.vector_registers()?;
+                self.live.handle(id).held = Some(Held::Running(stopped.resume(Resume::Freely, 0)?));
+                Ok(Some(registers))
+            }
+            Some(At::Ready | At::Calling(_) | At::Repeating) => match &self.live.handle(id).held {
+                Some(Held::Stopped(stopped)) => stopped.vector_registers().map(Some),
+                _ => Ok(None),
+            },
+        }
+    }
+
     fn registers_of(&mut self, id: TaskId) -> Result<Option<Registers>, Error> {
         let Some(task) = self.state.tasks.get(id.0 as usize) else { return Ok(None) };
         let registers = match task.at {

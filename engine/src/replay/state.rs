@@ -9,6 +9,7 @@ use rrtest_preload::layout::HandOver;
 use crate::clock::Count;
 use crate::ending::Stats;
 use crate::task::TaskId;
+use crate::trace::event::Image;
 use crate::tracee::{Originals, Registers};
 
 /// The state of a replay at a moment.
@@ -74,6 +75,9 @@ pub(super) struct Space {
     pub(super) brk: Option<u64>,
     /// The code that leads into the system-call buffer.
     pub(super) originals: Rc<Originals>,
+    /// The program that it was made for: its path, and where its stack began.
+    pub(super) program: Rc<str>,
+    pub(super) stack: u64,
 }
 
 /// What the system-call buffer has been given to take.
@@ -85,16 +89,23 @@ pub(super) struct Log {
     pub(super) hand_overs: VecDeque<(u64, HandOver)>,
 }
 
+impl Space {
+    /// That of a program that has just been started.
+    pub(super) fn of(image: &Image) -> Self {
+        Self { program: image.program.as_str().into(), stack: image.registers.sp(), ..Self::default() }
+    }
+}
+
 impl State {
-    /// That of a program that has just been started, named so: its first event is done.
-    pub(super) fn started(name: String) -> Self {
-        let (process, space, at) = (TaskId(0), 0, At::Ready);
+    /// That of a program that has just been started: its first event is done.
+    pub(super) fn started(name: String, space: Space) -> Self {
+        let (process, at) = (TaskId(0), At::Ready);
         Self {
             event: 1,
             ticks_at_event: 0,
             current: TaskId(0),
-            tasks: vec![Task { name, process, space, at, slot: None }],
-            spaces: vec![Space::default()],
+            tasks: vec![Task { name, process, space: 0, at, slot: None }],
+            spaces: vec![space],
             count: Count::default(),
             stats: Stats { tasks: 1, ..Stats::default() },
             log: Log::default(),
@@ -128,6 +139,31 @@ impl State {
         self.tasks.get(task.0 as usize).map(|task| task.space)
     }
 
+    /// The number of the system call at whose entry a task stands, if it stands at one. Whether it waits there or has yet
+    /// to make the call is not told.
+    #[must_use]
+    pub fn call(&self, task: TaskId) -> Option<u64> {
+        match &self.tasks.get(task.0 as usize)?.at {
+            At::Calling(registers) => Some(registers.number()),
+            At::Parked(_) => Some(libc::SYS_futex as u64),
+            At::Ready | At::Repeating | At::Gone => None,
+        }
+    }
+
+    /// The process of a task: the number of its first task.
+    #[must_use]
+    pub fn process(&self, task: TaskId) -> Option<TaskId> {
+        self.tasks.get(task.0 as usize).map(|task| task.process)
+    }
+
+    /// The path of the program that a task's process executes, and the stack pointer with which that began (System V
+    /// ABI, AMD64 supplement, figure 3.9, says what is there).
+    #[must_use]
+    pub fn program(&self, task: TaskId) -> Option<(&str, u64)> {
+        let space = self.spaces.get(self.space(task)?)?;
+        Some((&space.program, space.stack))
+    }
+
     /// What has been counted so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -144,8 +180,9 @@ impl State {
     }
 
     /// Whether a task is of the program's first process.
-    pub(super) fn is_of_first(&self, task: TaskId) -> bool {
-        self.tasks[task.0 as usize].process == self.tasks[0].process
+    #[must_use]
+    pub fn is_of_first(&self, task: TaskId) -> bool {
+        self.tasks.get(task.0 as usize).is_some_and(|task| task.process == self.tasks[0].process)
     }
 }
 

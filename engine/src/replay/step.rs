@@ -26,13 +26,13 @@ pub(super) struct Step<'s, 'a> {
 }
 
 /// What whoever replays has asked for.
-pub(super) struct Control<'a> {
+pub(crate) struct Control<'a> {
     /// Set to true to give up soon.
-    pub(super) stop: &'a AtomicBool,
+    pub(crate) stop: &'a AtomicBool,
     /// How long the program may run from one event to the next.
-    pub(super) patience: Duration,
+    pub(crate) patience: Duration,
     /// Gets the program's output as it comes.
-    pub(super) output: &'a mut dyn FnMut(Stream, &[u8]),
+    pub(crate) output: Box<dyn FnMut(Stream, &[u8]) + 'a>,
 }
 
 /// Why an event has not been carried out.
@@ -59,8 +59,8 @@ pub(super) struct Arrival {
     pub(super) registers: Registers,
 }
 
-/// Whether the running task must run before an event is there.
-pub(super) fn is_reached_by_running(event: &Event) -> bool {
+/// Whether the running task must execute instructions before an event is there.
+pub(crate) fn needs_instructions(event: &Event) -> bool {
     match event {
         Event::Tick(_)
         | Event::Entered(_)

@@ -1,6 +1,7 @@
 //! What a step stops for before an event is there, and why it has stopped.
 
-use crate::error::Error;
+use std::collections::BTreeSet;
+
 use crate::tracee::{DebugRegisters, Memory, Point};
 
 /// How far to go. Breakpoints and watchpoints stop in any case.
@@ -10,6 +11,8 @@ pub enum Limit {
     End,
     /// To the end of the next event.
     Event,
+    /// To the end of the last event before the one of this number.
+    To(u64),
     /// So many ticks, of whichever tasks. The task stands in front of what the last of them is about; if an event is,
     /// behind it.
     Ticks(u64),
@@ -28,20 +31,19 @@ pub enum Why {
     Instruction,
     /// The task has come to this address, at which there is a breakpoint.
     Breakpoint(u64),
-    /// What is watched at this address was written.
+    /// What is watched at this address was written, or read if that was asked for.
     Watchpoint(u64),
     /// The program has ended.
     Ended,
 }
 
-/// How many debug registers are kept back, for stepping itself.
-const KEPT: usize = 1;
-
 /// What is stopped for.
 #[derive(Debug, Default)]
 pub(super) struct Stops {
-    /// What has been asked for, at addresses of the program's.
-    pub(super) points: DebugRegisters,
+    /// Addresses in the program's code at which is stopped.
+    pub(super) breakpoints: BTreeSet<u64>,
+    /// What is watched.
+    pub(super) watched: DebugRegisters,
     /// What was last seen at those that are watched.
     values: Vec<(Point, Option<u64>)>,
     /// How many ticks there are in all when the step ends.
@@ -54,19 +56,24 @@ pub(super) struct Stops {
     pub(super) ahead: u64,
     /// What is to be told once the task stands where the program could.
     pub(super) pending: Option<Why>,
+    /// Whether the running task has executed anything since the last event.
+    pub(super) has_run: bool,
 }
 
 impl Stops {
     /// Whether only events are stopped for.
     pub(super) fn are_none(&self) -> bool {
-        self.points.is_empty() && self.until.is_none() && !self.instruction
+        self.breakpoints.is_empty() && self.watched.is_empty() && self.until.is_none() && !self.instruction
     }
 
-    /// Stop for this. False if there is no debug register for it; `all` says whether those can be used that stepping
-    /// needs.
-    pub(super) fn add(&mut self, point: Point, all: bool) -> bool {
-        let added = (all || self.points.free() > KEPT) && self.points.take(point).is_some();
-        if added && let Point::Write { .. } = point {
+    /// Stop for this. False if there is no debug register for it.
+    pub(super) fn add(&mut self, point: Point) -> bool {
+        if let Point::Execute(address) = point {
+            self.breakpoints.insert(address);
+            return true;
+        }
+        let added = self.watched.take(point).is_some();
+        if added {
             self.values.push((point, None));
         }
         added
@@ -74,10 +81,13 @@ impl Stops {
 
     /// Do not stop for this any more. False if it was not stopped for.
     pub(super) fn remove(&mut self, point: Point) -> bool {
+        if let Point::Execute(address) = point {
+            return self.breakpoints.remove(&address);
+        }
         if let Some(at) = self.values.iter().position(|(watched, _)| *watched == point) {
             self.values.remove(at);
         }
-        self.points.give_back(point)
+        self.watched.give_back(point)
     }
 
     /// Whether an event has written what is watched: debug registers do not see what the kernel writes, and what is
@@ -103,13 +113,8 @@ impl Stops {
 }
 
 fn value(memory: &Memory, point: Point) -> Option<u64> {
-    let Point::Write { address, len } = point else { return None };
+    let (Point::Write { address, len } | Point::Access { address, len }) = point else { return None };
     let mut bytes = [0; 8];
     memory.read(address, bytes.get_mut(..len.into())?).ok()?;
     Some(u64::from_le_bytes(bytes))
-}
-
-/// There is no debug register for what a step needs itself.
-pub(super) fn no_register() -> Error {
-    crate::tracee::os("step through a replay")(std::io::Error::other("all debug registers are in use"))
 }

@@ -3,14 +3,15 @@
 //!
 //! The code of the system-call buffer and its stubs is not the program's: a task that stops within goes on until it
 //! is where the program could be. Tasks hand the core over by us and not among themselves, so that the debug
-//! registers of who runs are set.
+//! registers of who runs are set, and traps stand in its code.
 
 use rrtest_preload::layout::{Entry, HandOver, SYS_READ, SYS_TICK};
 
 use super::apply::async_stop::Sought;
+use super::planted::Planted;
 use super::state::At;
 use super::step::{Arrival, Flow, Step, Unfinished};
-use super::stops::{Why, no_register};
+use super::stops::Why;
 use crate::error::Error;
 use crate::task::TaskId;
 use crate::tracee::{
@@ -24,6 +25,8 @@ struct Leg {
     less: u64,
     /// Where to stop in a stub.
     skip: Option<u64>,
+    /// The traps in the task's code.
+    planted: Planted,
     /// Whether the instruction to be stepped over pushes the flags.
     pushes_flags: bool,
 }
@@ -46,6 +49,7 @@ enum Verdict {
 }
 
 /// Codes of SIGTRAP (sigaction(2), and `user_single_step_report` of the kernel for the end of a call).
+const TRAP: i32 = 0x80;
 const STEP: i32 = 2;
 const STEP_AFTER_CALL: i32 = 1;
 const HARDWARE: i32 = 4;
@@ -65,10 +69,28 @@ impl Step<'_, '_> {
         loop {
             from.stub = Area::is_buffer(before.ip()).then_some(from.stub).flatten();
             from.stub = Area::stub_at(before.ip()).map(|_| before.ip()).or(from.stub);
-            let leg = self.prepare(&stopped, &mut before, sought, from)?;
+            let passes = self.stops.told.take() == Some(before.ip());
+            if let Some(at) = self.breakpoint_at(&before)
+                && !passes
+            {
+                return self.halted(stopped, Why::Breakpoint(at));
+            }
+            let mut leg = self.prepare(&stopped, &before, sought, from)?;
+            let memory = self.memory();
             let stop;
+            self.stops.has_run = true;
             (stopped, stop) = self.resume(stopped, leg.how)?;
-            let registers = stopped.registers()?;
+            let mut registers = stopped.registers()?;
+            leg.planted.take_out(&memory);
+            let mut came_to = None;
+            if stop == Stop::Signal(libc::SIGTRAP)
+                && let Some(place) = leg.planted.stopped_at(registers.ip())
+                && stopped.signal_info()?.si_code == TRAP
+            {
+                registers.set_ip(place);
+                stopped.set_registers(&registers)?;
+                came_to = Some(place);
+            }
             let area = &self.live.area;
             let counted = area.countdown();
             area.set_countdown(counted + leg.less);
@@ -77,7 +99,7 @@ impl Step<'_, '_> {
             }
             let verdict = match stop {
                 Stop::Signal(libc::SIGTRAP) => {
-                    self.trapped(&stopped, &before, &registers, &leg, sought, from)?
+                    self.trapped(&stopped, (&before, &registers, came_to), &leg, sought, from)?
                 }
                 Stop::Seccomp => self.called(&stopped, registers, &leg, counted)?,
                 Stop::Event => Verdict::GoesOn,
@@ -115,11 +137,23 @@ impl Step<'_, '_> {
         self.state.count.total(self.live.area.countdown())
     }
 
+    /// Returns the breakpoint at which the running task stands, as an address of the program's.
+    fn breakpoint_at(&self, registers: &Registers) -> Option<u64> {
+        if self.stops.breakpoints.is_empty() {
+            return None;
+        }
+        let address = self.visible(self.state.current, registers)?.ip();
+        let originals = &self.state.spaces[self.state.running().space].originals;
+        // A task that has been given its turn and has not taken it stands elsewhere.
+        let stands = originals.place_of(address) == registers.ip();
+        (stands && self.stops.breakpoints.contains(&address)).then_some(address)
+    }
+
     /// Have the running task stop where it is to stop.
     fn prepare(
         &mut self,
         stopped: &Stopped,
-        before: &mut Registers,
+        before: &Registers,
         sought: Option<&Sought<'_>>,
         from: From,
     ) -> Result<Leg, Error> {
@@ -138,17 +172,12 @@ impl Step<'_, '_> {
         };
         area.set_countdown(left - less);
         let originals = &self.state.spaces[self.state.running().space].originals;
-        let mut wanted = self.stops.points.map(|point| match point {
-            Point::Execute(address) => Point::Execute(originals.place_of(address)),
-            Point::Write { .. } => point,
-        });
-        let mut also = |address| wanted.take(Point::Execute(address)).map(drop);
-        if less > 0 {
-            also(Area::tick_code()).ok_or_else(no_register)?;
-        }
-        if let Some(address) = sought.and_then(Sought::breakpoint) {
-            also(address).ok_or_else(no_register)?;
-        }
+        let mut places: Vec<u64> =
+            self.stops.breakpoints.iter().map(|address| originals.place_of(*address)).collect();
+        places.extend((less > 0).then(Area::tick_code));
+        places.extend(sought.and_then(Sought::breakpoint));
+        // A task that stands at a trap's place gets past it by a step.
+        let is_at_one = places.contains(&before.ip());
         let hidden = self.visible(self.state.current, before).is_none();
         let hidden = hidden || self.is_in_turn(self.state.current, before).is_some();
         let behind = if hidden && (self.stops.instruction || self.stops.pending.is_some()) {
@@ -156,20 +185,22 @@ impl Step<'_, '_> {
         } else {
             None
         };
-        let skip = behind.filter(|address| also(*address).is_some());
-        let code = if self.stops.instruction { self.memory().available(before.ip(), 2) } else { Vec::new() };
+        let skip = behind;
+        places.extend(skip);
+        let steps = self.stops.instruction || is_at_one;
+        let code = if steps { self.memory().available(before.ip(), 2) } else { Vec::new() };
         // At a call it stops anyway, and its flags are in a register then. In code of ours it goes on to where it
         // comes out, which is an event if nothing else is known.
         let goes_on = code == [0x0f, 0x05] || hidden && (skip.is_some() || behind.is_none());
-        let how = if self.stops.instruction && !goes_on { Resume::Step } else { Resume::Freely };
-        let passes = self.stops.told.take() == Some(before.ip());
-        if passes && wanted.points().any(|point| point == Point::Execute(before.ip())) {
-            before.pass_breakpoint();
-            stopped.set_registers(before)?;
-        }
-        self.live.handle(self.state.current).watch(stopped, &wanted)?;
+        let how = if steps && !goes_on { Resume::Step } else { Resume::Freely };
+        let watched = self.stops.watched;
+        self.live.handle(self.state.current).watch(stopped, &watched)?;
+        // One instruction comes to no trap but that in front of it.
+        let places = if how == Resume::Step { Vec::new() } else { places };
+        let places = places.into_iter().filter(|place| *place != before.ip()).collect();
+        let planted = Planted::plant(&self.memory(), places);
         let pushes_flags = how == Resume::Step && pushes_flags(&code);
-        Ok(Leg { how, less, skip, pushes_flags })
+        Ok(Leg { how, less, skip, planted, pushes_flags })
     }
 
     /// Where in the log the next hand-over is, up to which the buffer may go.
@@ -215,8 +246,7 @@ impl Step<'_, '_> {
     fn trapped(
         &mut self,
         stopped: &Stopped,
-        before: &Registers,
-        registers: &Registers,
+        (before, registers, came_to): (&Registers, &Registers, Option<u64>),
         leg: &Leg,
         sought: Option<&Sought<'_>>,
         from: From,
@@ -233,13 +263,12 @@ impl Step<'_, '_> {
             }
         }
         let code = stopped.signal_info()?.si_code;
-        if !matches!(code, STEP | STEP_AFTER_CALL | HARDWARE) {
+        if came_to.is_none() && !matches!(code, STEP | STEP_AFTER_CALL | HARDWARE) {
             return Ok(Verdict::Arrived);
         }
         let set = self.live.handle(self.state.current).debug;
         let hit: Vec<Point> = set.hit(debug_status(stopped)?).collect();
-        let is_hit = |address| hit.contains(&Point::Execute(address));
-        if leg.less > 0 && is_hit(Area::tick_code()) && registers.ip() == Area::tick_code() {
+        if leg.less > 0 && came_to == Some(Area::tick_code()) {
             let mut registers = *registers;
             let area = &self.live.area;
             registers.count_on(registers.result().cast_unsigned(), area.kept(), area.countdown());
@@ -247,7 +276,7 @@ impl Step<'_, '_> {
             return Ok(Verdict::Halted(Why::Ticks));
         }
         let visible = self.visible(self.state.current, registers).map(|visible| visible.ip());
-        if let Some(why) = self.met(&memory, &hit, visible) {
+        if let Some(why) = self.met(&memory, &hit, came_to, visible) {
             if visible.is_some() {
                 return Ok(Verdict::Halted(why));
             }
@@ -256,7 +285,8 @@ impl Step<'_, '_> {
         if let Some(why) = self.stops.pending.filter(|_| visible.is_some()) {
             return Ok(Verdict::Halted(why));
         }
-        if !self.stops.instruction || code == HARDWARE && !leg.skip.is_some_and(is_hit) {
+        let comes_out = came_to.is_some() && came_to == leg.skip;
+        if !self.stops.instruction || code != STEP && code != STEP_AFTER_CALL && !comes_out {
             return Ok(Verdict::GoesOn);
         }
         let stays = code == STEP_AFTER_CALL && registers.ip() == before.ip();
@@ -266,23 +296,21 @@ impl Step<'_, '_> {
     }
 
     /// What of that was asked for.
-    fn met(&mut self, memory: &Memory, hit: &[Point], visible: Option<u64>) -> Option<Why> {
-        let originals = &self.state.spaces[self.state.running().space].originals;
-        let asked: Vec<Point> = self.stops.points.points().collect();
-        let mut why = None;
-        for point in asked {
-            match point {
-                Point::Write { address, .. } if hit.contains(&point) => {
-                    self.stops.note(memory, point);
-                    why = Some(Why::Watchpoint(address));
-                }
-                Point::Execute(address) if hit.contains(&Point::Execute(originals.place_of(address))) => {
-                    why = why.or(Some(Why::Breakpoint(visible.unwrap_or(address))));
-                }
-                _ => {}
-            }
+    fn met(
+        &mut self,
+        memory: &Memory,
+        hit: &[Point],
+        came_to: Option<u64>,
+        visible: Option<u64>,
+    ) -> Option<Why> {
+        if let Some(watched) = self.stops.watched.points().filter(|point| hit.contains(point)).last() {
+            hit.iter().for_each(|point| self.stops.note(memory, *point));
+            return Some(Why::Watchpoint(watched.address()));
         }
-        why
+        let originals = &self.state.spaces[self.state.running().space].originals;
+        let is_hit = |address: &&u64| came_to == Some(originals.place_of(**address));
+        let address = self.stops.breakpoints.iter().find(is_hit)?;
+        Some(Why::Breakpoint(visible.unwrap_or(*address)))
     }
 
     /// The registers of a stopped task as they would be without the code of ours in its process; none if it is where

@@ -16,7 +16,7 @@ use addr2line::Loader;
 use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 use framehop::{FrameAddress, Module, ModuleSectionInfo, Unwinder};
 use object::read::elf::{ElfFile64, ProgramHeader};
-use object::{LittleEndian, Object, ObjectSection, ReadCache, elf};
+use object::{LittleEndian, Object, ObjectSection, ObjectSymbol, ReadCache, SymbolKind, elf};
 
 use awaits::{Futures, Place};
 use shared_code::{Functions, source_line};
@@ -39,6 +39,14 @@ pub struct Mapping {
     pub offset: u64,
 }
 
+impl Mapping {
+    /// Whether an address is in it.
+    #[must_use]
+    pub fn has(&self, address: u64) -> bool {
+        address.checked_sub(self.start).is_some_and(|offset| offset < self.len)
+    }
+}
+
 /// The registers from which a stack is unwound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StackRegisters {
@@ -59,6 +67,10 @@ pub struct Symbols {
     functions: BTreeMap<PathBuf, Functions>,
     futures: BTreeMap<PathBuf, Option<Futures>>,
 }
+
+/// The places on a stack, innermost first.
+#[derive(Clone, Debug, Default)]
+pub struct Stack(Vec<FrameAddress>);
 
 /// Code of a file in memory.
 struct Code {
@@ -97,20 +109,52 @@ impl Symbols {
         registers: StackRegisters,
         read: &mut dyn FnMut(u64, &mut [u8]) -> bool,
     ) -> Vec<Frame> {
-        let mut frames = Vec::new();
-        let mut shared = Vec::new();
-        for (address, _) in self.unwind(registers, read) {
-            frames.extend(self.frames(address));
-            if let Some(names) = self.names_at(address.address_for_lookup()) {
-                shared.push((frames.len() - 1, names));
+        let stack = self.stack(registers, read);
+        self.frames_of(&stack, &source_line).concat()
+    }
+
+    /// Returns a task's stack without names. This needs neither symbols nor debug information.
+    pub fn stack(
+        &mut self,
+        registers: StackRegisters,
+        read: &mut dyn FnMut(u64, &mut [u8]) -> bool,
+    ) -> Stack {
+        Stack(self.unwind(registers, read).into_iter().map(|(address, _)| address).collect())
+    }
+
+    /// Returns the frames of a stack, innermost first: for each of the machine's those of the functions that are inlined
+    /// there, and last that of the function itself. `line` reads a line of a source.
+    pub fn frames_of(
+        &mut self,
+        stack: &Stack,
+        line: &dyn Fn(&(String, u32)) -> Option<String>,
+    ) -> Vec<Vec<Frame>> {
+        let mut all: Vec<Vec<Frame>> = stack.0.iter().map(|address| self.frames(*address)).collect();
+        for (index, address) in stack.0.iter().enumerate() {
+            let Some(names) = self.names_at(address.address_for_lookup()) else { continue };
+            let caller = all.get(index + 1).and_then(|frames| frames.first());
+            let line = caller.and_then(|caller| line(caller.location.as_ref()?));
+            if let Some(function) = all[index].last_mut() {
+                function.function = Some(shared_code::name(&names, line.as_deref()));
             }
         }
-        for (index, names) in shared {
-            let line =
-                frames.get(index + 1).and_then(|caller: &Frame| source_line(caller.location.as_ref()?));
-            frames[index].function = Some(shared_code::name(&names, line.as_deref()));
+        all
+    }
+
+    /// Returns where in memory those functions begin whose symbols are wanted.
+    #[must_use]
+    pub fn addresses_of(&self, wanted: impl Fn(&str) -> bool) -> Vec<u64> {
+        let paths: BTreeSet<&Path> = self.code.iter().map(|code| code.path.as_path()).collect();
+        let mut addresses = Vec::new();
+        for path in paths {
+            // A file that cannot be read any more has no names.
+            for own in functions_of(path, &wanted).unwrap_or_default() {
+                let code = self.code.iter().filter(|code| code.path == path);
+                let at = code.map(|code| (own.wrapping_add(code.bias), &code.addresses));
+                addresses.extend(at.filter(|(at, within)| within.contains(at)).map(|(at, _)| at));
+            }
         }
-        frames
+        addresses
     }
 
     /// Returns what the future waits for that is driven by the innermost function of the user's own or by a function
@@ -231,6 +275,17 @@ impl Symbols {
         }
         Some(frames)
     }
+}
+
+/// Returns where those functions of a file begin whose symbols are wanted, in its own addresses.
+fn functions_of(path: &Path, wanted: &impl Fn(&str) -> bool) -> Option<Vec<u64>> {
+    let file = ReadCache::new(File::open(path).ok()?);
+    let file: ElfFile64<'_, LittleEndian, _> = ElfFile64::parse(&file).ok()?;
+    let functions = file.symbols().chain(file.dynamic_symbols());
+    let functions = functions.filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.is_definition());
+    let wanted = functions.filter(|symbol| symbol.name().is_ok_and(wanted));
+    let addresses: BTreeSet<u64> = wanted.map(|symbol| symbol.address()).collect();
+    Some(addresses.into_iter().collect())
 }
 
 /// Returns the difference between addresses in memory and in the file, if `mapping` maps the segment that begins at

@@ -22,10 +22,12 @@ mod process;
 mod ptrace;
 mod system;
 
-pub use area::{Area, BufferedCall, Member, SYSCALL_LEN, Saved, buffered_calls, memory_file, stand_in};
+pub use area::{
+    Area, BufferedCall, LONGEST_NAME, Member, SYSCALL_LEN, Saved, buffered_calls, memory_file, stand_in,
+};
 pub use code::{
     Breakpoint, Condition, Originals, Placement, ReadSite, Replaced, end_of_string, exchanged, patch,
-    read_sites, reads,
+    read_sites, reads, writes,
 };
 pub use inject::{Arg, Batch, ignore_again, remote, unmap_around_area, with_signals_blocked};
 pub use proc::{
@@ -42,8 +44,8 @@ pub use process::{
 };
 pub use ptrace::{
     Death, DebugRegisters, FrameState, Point, Registers, Resume, Running, StateLayout, Stop, Stopped,
-    Vectors, WaitStatus, Waited, WakeUpTimer, debug_status, interrupt, reap, to_exit, wait_any,
-    wait_in_group,
+    VectorRegisters, Vectors, WaitStatus, Waited, WakeUpTimer, debug_status, interrupt, reap, to_exit,
+    wait_any, wait_in_group,
 };
 pub use system::{PAGE, TASK_SIZE, THREAD_NAME};
 pub(crate) use system::{last_os, on_task, os};

@@ -1,18 +1,16 @@
 //! Recordings of C programs, for tests that look at their replays.
 
 #[path = "../common/mod.rs"]
-mod common;
+pub(crate) mod common;
 
 use std::mem::offset_of;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{GO_ON, PATIENCE, core, program};
+use common::program;
 use rrtest_engine::output::Output;
 use rrtest_engine::record::{self, Recording};
-use rrtest_engine::replay::Options;
 use rrtest_engine::schedule::StrategyName;
-use rrtest_engine::trace::event::Stream;
 use rrtest_preload::layout::{AREA, SLOTS, SYS_HELLO, Shared, Slot, TICK};
 
 /// A program of `tests/programs`, compiled.
@@ -49,11 +47,6 @@ pub(crate) fn record(
 ) -> Recording {
     let program = program(path, args, directory);
     record::record(&program, &common::options(strategy, seed)).expect("a recording")
-}
-
-/// How to replay, with the output going to `output`.
-pub(crate) fn options<'a>(output: &'a mut dyn FnMut(Stream, &[u8])) -> Options<'a> {
-    Options { core: core(), stop: &GO_ON, patience: PATIENCE, watch: &[], output }
 }
 
 pub(crate) fn text(output: &Output) -> String {

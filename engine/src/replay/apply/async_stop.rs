@@ -10,6 +10,9 @@ use crate::tracee::{Breakpoint, Condition, DebugRegisters, Memory, Registers, Re
 /// More memory than the recorder looks at: a trace that says so is not one that it wrote.
 const MOST_BYTES: u64 = 64 << 20;
 
+/// Code of ours that looks for a moment replaces fewer bytes of the program's than this.
+const LONGEST_JUMP: u64 = 32;
+
 /// A moment to which the running task is to come, while something else is stopped for, too.
 pub(in crate::replay) struct Sought<'p> {
     async_stop: &'p AsyncStop,
@@ -101,8 +104,10 @@ impl Step<'_, '_> {
     /// The same while something else is stopped for, which may come first.
     fn come_to_watched(&mut self, async_stop: &AsyncStop) -> Flow<Stopped> {
         let memory = self.memory();
-        // Who steps by instructions sees the program's own.
-        let within = if self.stops.instruction {
+        // Who steps by instructions sees the program's own; and a breakpoint there would stand in other code.
+        let start = async_stop.registers.ip().saturating_sub(LONGEST_JUMP);
+        let near = start..start.saturating_add(2 * LONGEST_JUMP);
+        let within = if self.stops.instruction || self.stops.breakpoints.range(near).next().is_some() {
             None
         } else {
             let (stopped, within) =

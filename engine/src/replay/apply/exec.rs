@@ -29,7 +29,7 @@ impl Step<'_, '_> {
         let tid = new.tid();
         *self.live.handle(current) = Handle::new(new, tid);
         self.live.memories.push(Rc::new(memory));
-        self.state.spaces.push(Space::default());
+        self.state.spaces.push(Space::of(image));
         let space = self.live.memories.len() - 1;
         let task = self.state.running_mut();
         (task.name, task.process, task.space) = (program_name(&image.program), process, space);

@@ -144,6 +144,14 @@ fn stored(Part { number, at, digest }: Part, bounds: &[u64], numbers: &[u32]) ->
 }
 
 impl Trace {
+    /// Whether the file of this path is on this machine, and has the contents that are recorded of it.
+    #[must_use]
+    pub fn is_recorded(&self, path: &Path) -> bool {
+        let mut mapped = self.index().files.iter().filter(|file| Path::new(&file.path) == path).peekable();
+        let here = mapped.peek().and_then(|_| Attachment::open(path).ok());
+        here.is_some_and(|here| mapped.all(|file| here.is(file).unwrap_or(false)))
+    }
+
     /// Writes an attached file of this name to another file.
     ///
     /// # Errors

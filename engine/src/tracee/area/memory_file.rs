@@ -10,15 +10,16 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use crate::Error;
 use crate::tracee::system::os;
 
+/// Bytes of the longest name (memfd_create(2)).
+pub const LONGEST_NAME: usize = 249;
+
 /// Creates a file in memory that stands in for one of this name, which `/proc` shows.
 ///
 /// # Errors
 /// As [`memory_file`].
 pub fn stand_in(path: &Path) -> Result<File, Error> {
-    /// Bytes of the longest name (memfd_create(2)).
-    const LONGEST: usize = 249;
     let name = path.as_os_str().as_bytes();
-    let end = &name[name.len().saturating_sub(LONGEST)..];
+    let end = &name[name.len().saturating_sub(LONGEST_NAME)..];
     memory_file(&CString::new(end).unwrap_or_default())
 }
 

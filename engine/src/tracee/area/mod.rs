@@ -13,6 +13,6 @@ mod parked;
 pub(super) mod shared;
 
 pub use buffer::{BufferedCall, SYSCALL_LEN, buffered_calls};
-pub use memory_file::{memory_file, stand_in};
+pub use memory_file::{LONGEST_NAME, memory_file, stand_in};
 pub use parked::Member;
 pub use shared::{Area, Saved};

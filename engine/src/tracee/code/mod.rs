@@ -14,8 +14,10 @@ pub mod patch;
 pub mod read_sites;
 pub mod reads;
 mod stub;
+mod writes;
 
 pub use breakpoint::{Breakpoint, Condition, Placement, end_of_string};
 pub use exchanged::exchanged;
 pub use originals::{Originals, Replaced};
 pub use read_sites::{ReadSite, read_sites};
+pub use writes::writes;

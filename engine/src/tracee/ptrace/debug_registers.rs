@@ -24,6 +24,13 @@ pub enum Point {
         /// How many bytes.
         len: u8,
     },
+    /// It has read or written what is at `address`: `len` bytes, aligned; 1, 2, 4 or 8.
+    Access {
+        /// Where.
+        address: u64,
+        /// How many bytes.
+        len: u8,
+    },
 }
 
 impl Point {
@@ -32,7 +39,8 @@ impl Point {
     fn condition(self) -> Option<u64> {
         match self {
             Self::Execute(_) => Some(0),
-            Self::Write { address, len } => {
+            Self::Write { address, len } | Self::Access { address, len } => {
+                let when = if matches!(self, Self::Write { .. }) { 0b01 } else { 0b11 };
                 let bytes = match len {
                     1 => 0b00,
                     2 => 0b01,
@@ -40,7 +48,7 @@ impl Point {
                     8 => 0b10,
                     _ => return None,
                 };
-                address.is_multiple_of(len.into()).then_some(bytes << 2 | 0b01)
+                address.is_multiple_of(len.into()).then_some(bytes << 2 | when)
             }
         }
     }
@@ -49,7 +57,7 @@ impl Point {
     #[must_use]
     pub fn address(self) -> u64 {
         match self {
-            Self::Execute(address) | Self::Write { address, .. } => address,
+            Self::Execute(address) | Self::Write { address, .. } | Self::Access { address, .. } => address,
         }
     }
 }

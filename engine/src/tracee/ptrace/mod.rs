@@ -16,7 +16,7 @@ pub use task::{
     Death, Resume, Running, Stop, Stopped, WaitStatus, Waited, interrupt, reap, wait_any, wait_in_group,
 };
 pub use to_exit::to_exit;
-pub use vectors::{FrameState, StateLayout, Vectors};
+pub use vectors::{FrameState, StateLayout, VectorRegisters, Vectors};
 pub use wake_up_timer::WakeUpTimer;
 
 /// The type that the C library gives a request of ptrace(2).

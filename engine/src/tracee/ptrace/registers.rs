@@ -118,6 +118,29 @@ impl Registers {
         self.0[index::RAX] = result.cast_unsigned();
     }
 
+    /// Returns the base of the segment in which thread-local storage is.
+    #[must_use]
+    pub fn fs_base(&self) -> u64 {
+        self.0[index::SEGMENT_BASES]
+    }
+
+    /// Returns the base of the other segment that has one.
+    #[must_use]
+    pub fn gs_base(&self) -> u64 {
+        self.0[index::SEGMENT_BASES + 1]
+    }
+
+    /// Returns a register by the number that gdb has for it (`features/i386/64bit-core.xml`): the general ones and the
+    /// instruction pointer.
+    #[must_use]
+    pub fn numbered(&self, number: u64) -> Option<u64> {
+        use index::{R8, R9, R10, R11, RAX, RBP, RCX, RDI, RDX, RIP, RSI, RSP};
+        const RBX: usize = 5;
+        const ORDER: [usize; 17] =
+            [RAX, RBX, RCX, RDX, RSI, RDI, RBP, RSP, R8, R9, R10, R11, 3, 2, 1, 0, RIP];
+        Some(self.0[*ORDER.get(usize::try_from(number).ok()?)?])
+    }
+
     /// Returns rcx.
     #[must_use]
     pub fn rcx(&self) -> u64 {

@@ -101,6 +101,15 @@ pub struct Vectors {
     pub digest: u32,
 }
 
+/// The values of the floating-point and vector registers, up to those of AVX.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VectorRegisters {
+    /// The legacy area: x87 and SSE (SDM, volume 1, table 10-2).
+    pub legacy: [u8; LEGACY],
+    /// The upper halves of ymm0 to ymm15, if the processor has them.
+    pub upper: Option<[u8; 256]>,
+}
+
 /// What a signal's frame says of these registers (`struct _fpstate_64` of `asm/sigcontext.h`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameState {
@@ -238,6 +247,21 @@ impl Stopped {
         hash.update(upper.unwrap_or(&[0; UPPER]));
         let low = |number| u64_at(&state, XMM_REGISTERS.start + 16 * number);
         Ok(Vectors { low: std::array::from_fn(low), digest: hash.finalize() })
+    }
+
+    /// Reads the values of the floating-point and vector registers, up to those of AVX.
+    ///
+    /// # Errors
+    /// If the task has been killed.
+    pub fn vector_registers(&self) -> Result<VectorRegisters, Error> {
+        let state = self.vector_state()?;
+        let mut legacy = [0; LEGACY];
+        legacy.copy_from_slice(&state[..LEGACY]);
+        let is_used = state.get(IN_USE).is_none_or(|_| u64_at(&state, IN_USE.start) >> AVX & 1 == 1);
+        let upper = StateLayout::here().component(AVX).and_then(|component| component.of(&state));
+        // A component that is not in use has what it last had in memory, and zeros in the registers.
+        let upper = upper.map(|bytes| if is_used { bytes.try_into().unwrap_or([0; 256]) } else { [0; 256] });
+        Ok(VectorRegisters { legacy, upper })
     }
 
     /// Reads all of them, in the processor's own layout; only the legacy area if there is no more.

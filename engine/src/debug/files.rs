@@ -1,0 +1,199 @@
+//! The program, its libraries and sources, from the trace: gdb reads them as files of the machine that it debugs.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use gdbstub::common::Pid;
+use gdbstub::target::TargetResult;
+use gdbstub::target::ext::exec_file::ExecFile;
+use gdbstub::target::ext::host_io::{
+    FsKind, HostIo, HostIoClose, HostIoCloseOps, HostIoErrno, HostIoError, HostIoFstat, HostIoFstatOps,
+    HostIoOpen, HostIoOpenFlags, HostIoOpenMode, HostIoOpenOps, HostIoPread, HostIoPreadOps, HostIoReadlink,
+    HostIoReadlinkOps, HostIoResult, HostIoSetfs, HostIoSetfsOps, HostIoStat,
+};
+
+use super::debugger::{Debugger, REFUSED, part};
+use crate::carried::Carried;
+
+/// Files that gdb has opened.
+pub(super) struct Files<'a> {
+    carried: &'a Carried<'a>,
+    open: BTreeMap<u32, Opened>,
+}
+
+enum Opened {
+    File(File),
+    /// Something that there is no file of.
+    Text(Vec<u8>),
+}
+
+/// gdb opens some, and closes them; more at a time are refused.
+const MOST: usize = 256;
+
+impl<'a> Files<'a> {
+    pub(super) fn new(carried: &'a Carried<'a>) -> Self {
+        Self { carried, open: BTreeMap::new() }
+    }
+
+    fn add(&mut self, opened: Opened) -> Result<u32, HostIoErrno> {
+        if self.open.len() >= MOST {
+            return Err(HostIoErrno::EMFILE);
+        }
+        let free = (3..).find(|number| !self.open.contains_key(number)).ok_or(HostIoErrno::EMFILE)?;
+        self.open.insert(free, opened);
+        Ok(free)
+    }
+
+    fn get(&self, number: u32) -> Result<&Opened, HostIoErrno> {
+        self.open.get(&number).ok_or(HostIoErrno::EBADF)
+    }
+}
+
+impl Debugger<'_> {
+    /// What /proc says of the memory of the process, as far as gdb reads it.
+    fn maps(&self) -> Vec<u8> {
+        let mut text = String::new();
+        for mapping in self.timeline.session().mapped(self.shown()).unwrap_or_default() {
+            let end = mapping.start.saturating_add(mapping.len);
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "{:x}-{end:x} r-xp {:08x} 00:00 0 {}",
+                mapping.start,
+                mapping.offset,
+                mapping.path.display()
+            );
+        }
+        text.into_bytes()
+    }
+}
+
+impl ExecFile for Debugger<'_> {
+    fn get_exec_file(
+        &self,
+        _: Option<Pid>,
+        offset: u64,
+        length: usize,
+        buffer: &mut [u8],
+    ) -> TargetResult<usize, Self> {
+        let state = self.timeline.session().state();
+        let (program, _) = state.program(self.shown()).ok_or(REFUSED)?;
+        Ok(part(program.as_bytes(), offset, length, buffer))
+    }
+}
+
+impl HostIo for Debugger<'_> {
+    fn support_open(&mut self) -> Option<HostIoOpenOps<'_, Self>> {
+        Some(self)
+    }
+
+    fn support_close(&mut self) -> Option<HostIoCloseOps<'_, Self>> {
+        Some(self)
+    }
+
+    fn support_pread(&mut self) -> Option<HostIoPreadOps<'_, Self>> {
+        Some(self)
+    }
+
+    fn support_fstat(&mut self) -> Option<HostIoFstatOps<'_, Self>> {
+        Some(self)
+    }
+
+    fn support_readlink(&mut self) -> Option<HostIoReadlinkOps<'_, Self>> {
+        Some(self)
+    }
+
+    fn support_setfs(&mut self) -> Option<HostIoSetfsOps<'_, Self>> {
+        Some(self)
+    }
+}
+
+impl HostIoOpen for Debugger<'_> {
+    fn open(&mut self, name: &[u8], flags: HostIoOpenFlags, _: HostIoOpenMode) -> HostIoResult<u32, Self> {
+        if flags != HostIoOpenFlags::O_RDONLY {
+            return Err(HostIoError::Errno(HostIoErrno::EROFS));
+        }
+        let path = Path::new(OsStr::from_bytes(name));
+        let is_maps = path.starts_with("/proc") && path.ends_with("maps");
+        let opened = if is_maps {
+            Opened::Text(self.maps())
+        } else {
+            let carried = self.files.carried;
+            let mut copy = carried.file(path).map_err(HostIoError::Fatal)?;
+            if copy.is_none()
+                && let Some(linked) = carried.linked(path)
+            {
+                copy = carried.file(&linked).map_err(HostIoError::Fatal)?;
+            }
+            Opened::File(File::open(copy.ok_or(HostIoError::Errno(HostIoErrno::ENOENT))?)?)
+        };
+        self.files.add(opened).map_err(HostIoError::Errno)
+    }
+}
+
+impl HostIoClose for Debugger<'_> {
+    fn close(&mut self, number: u32) -> HostIoResult<(), Self> {
+        self.files.open.remove(&number).map(drop).ok_or(HostIoError::Errno(HostIoErrno::EBADF))
+    }
+}
+
+impl HostIoPread for Debugger<'_> {
+    fn pread(
+        &mut self,
+        number: u32,
+        count: usize,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> HostIoResult<usize, Self> {
+        match self.files.get(number).map_err(HostIoError::Errno)? {
+            Opened::File(file) => {
+                let len = count.min(buffer.len());
+                Ok(file.read_at(&mut buffer[..len], offset)?)
+            }
+            Opened::Text(text) => Ok(part(text, offset, count, buffer)),
+        }
+    }
+}
+
+impl HostIoFstat for Debugger<'_> {
+    fn fstat(&mut self, number: u32) -> HostIoResult<HostIoStat, Self> {
+        let size = match self.files.get(number).map_err(HostIoError::Errno)? {
+            Opened::File(file) => file.metadata()?.len(),
+            Opened::Text(text) => text.len() as u64,
+        };
+        Ok(HostIoStat {
+            st_dev: 0,
+            // Other files are other files.
+            st_ino: number,
+            st_mode: HostIoOpenMode::S_IFREG | HostIoOpenMode::S_IRUSR,
+            st_nlink: 1,
+            st_uid: 0,
+            st_gid: 0,
+            st_rdev: 0,
+            st_size: size,
+            st_blksize: 4096,
+            st_blocks: size.div_ceil(512),
+            st_atime: 0,
+            st_mtime: 0,
+            st_ctime: 0,
+        })
+    }
+}
+
+impl HostIoReadlink for Debugger<'_> {
+    fn readlink(&mut self, _: &[u8], _: &mut [u8]) -> HostIoResult<usize, Self> {
+        // What the trace has are files.
+        Err(HostIoError::Errno(HostIoErrno::EINVAL))
+    }
+}
+
+impl HostIoSetfs for Debugger<'_> {
+    fn setfs(&mut self, _: FsKind) -> HostIoResult<(), Self> {
+        Ok(())
+    }
+}

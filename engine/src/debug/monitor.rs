@@ -1,0 +1,142 @@
+//! What `monitor` understands, beyond gdb's own commands.
+
+use gdbstub::outputln;
+use gdbstub::target::ext::monitor_cmd::{ConsoleOutput, MonitorCmd};
+
+use super::debugger::Debugger;
+use crate::error::Error;
+use crate::replay::Cursor;
+use crate::syscalls;
+use crate::timeline::Moment;
+
+/// A command: its name, what follows it, and what it does.
+struct Command {
+    name: &'static str,
+    arguments: &'static str,
+    help: &'static str,
+    run: fn(&mut Debugger<'_>, &str) -> Result<Vec<String>, String>,
+}
+
+const COMMANDS: [Command; 6] = [
+    Command { name: "when", arguments: "", help: "tells this moment", run: when },
+    Command {
+        name: "seek",
+        arguments: "MOMENT",
+        help: "goes to a moment, EVENT[.TICKS[.INSTRUCTIONS]]; gdb sees it once it connects again",
+        run: seek,
+    },
+    Command { name: "checkpoint", arguments: "", help: "remembers this moment", run: checkpoint },
+    Command {
+        name: "restart",
+        arguments: "[NUMBER]",
+        help: "goes to a remembered moment, as seek does; without a number, lists them",
+        run: restart,
+    },
+    Command {
+        name: "events",
+        arguments: "[COUNT]",
+        help: "lists the events of the trace around here",
+        run: events,
+    },
+    Command { name: "ps", arguments: "", help: "lists the living processes and threads of the run", run: ps },
+];
+
+/// So many events before and after this moment are listed.
+const AROUND: u64 = 8;
+
+impl MonitorCmd for Debugger<'_> {
+    fn handle_monitor_cmd(&mut self, command: &[u8], mut out: ConsoleOutput<'_>) -> Result<(), Error> {
+        let text = String::from_utf8_lossy(command);
+        let (name, arguments) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+        let lines = match COMMANDS.iter().find(|command| command.name == name) {
+            Some(command) => (command.run)(self, arguments.trim()),
+            None if matches!(name, "" | "help") => Ok(help()),
+            None => Err(format!("`{name}` is no command; `monitor help` lists them")),
+        };
+        match lines {
+            Ok(lines) => lines.iter().for_each(|line| outputln!(out, "{line}")),
+            Err(message) => outputln!(out, "error: {message}"),
+        }
+        Ok(())
+    }
+}
+
+fn help() -> Vec<String> {
+    let line = |command: &Command| {
+        format!("{:<22}{}", format!("{} {}", command.name, command.arguments), command.help)
+    };
+    COMMANDS.iter().map(line).collect()
+}
+
+fn when(debugger: &mut Debugger<'_>, _: &str) -> Result<Vec<String>, String> {
+    let moment = debugger.timeline.moment().map_err(|error| error.to_string())?;
+    let current = debugger.timeline.current();
+    let state = debugger.timeline.session().state();
+    let name = state.tasks().find(|(id, _)| *id == current).map_or("", |(_, name)| name);
+    Ok(vec![format!(
+        "moment {moment}: event {}, {} ticks, {} instructions; {current} (`{name}`) runs",
+        moment.event, moment.ticks, moment.instructions
+    )])
+}
+
+fn seek(debugger: &mut Debugger<'_>, arguments: &str) -> Result<Vec<String>, String> {
+    go_to(debugger, arguments.parse()?)
+}
+
+fn go_to(debugger: &mut Debugger<'_>, moment: Moment) -> Result<Vec<String>, String> {
+    debugger.timeline.seek(moment).map_err(|error| error.to_string())?;
+    debugger.is_moved = true;
+    Ok(Vec::new())
+}
+
+fn checkpoint(debugger: &mut Debugger<'_>, _: &str) -> Result<Vec<String>, String> {
+    let moment = debugger.timeline.moment().map_err(|error| error.to_string())?;
+    debugger.checkpoints.push(moment);
+    Ok(vec![format!("checkpoint {} at moment {moment}", debugger.checkpoints.len())])
+}
+
+fn restart(debugger: &mut Debugger<'_>, arguments: &str) -> Result<Vec<String>, String> {
+    let all = &debugger.checkpoints;
+    if arguments.is_empty() {
+        let line =
+            |(number, moment): (usize, &Moment)| format!("checkpoint {} at moment {moment}", number + 1);
+        return Ok(all.iter().enumerate().map(line).collect());
+    }
+    let number: usize = arguments.parse().map_err(|_| format!("`{arguments}` is no number"))?;
+    let found = number.checked_sub(1).and_then(|at| all.get(at));
+    let moment = found.ok_or_else(|| format!("there is no checkpoint {number}; there are {}", all.len()))?;
+    go_to(debugger, *moment)
+}
+
+fn events(debugger: &mut Debugger<'_>, arguments: &str) -> Result<Vec<String>, String> {
+    let around = match arguments {
+        "" => AROUND,
+        number => number.parse().map_err(|_| format!("`{number}` is no number"))?,
+    };
+    let (here, _) = debugger.timeline.position();
+    let mut cursor: Cursor<'_> = debugger.timeline.session().cursor().clone();
+    let first = here.saturating_sub(around);
+    cursor.seek(first);
+    let mut lines = Vec::new();
+    for number in first..here.saturating_add(around) {
+        let Some(event) = cursor.take().map_err(|error| error.to_string())? else { break };
+        let mark = if number == here { "next" } else { "" };
+        lines.push(format!(
+            "{mark:>4} {number:>6}  {}",
+            event.describe(|number| Some(syscalls::describe(number)?.name()))
+        ));
+    }
+    Ok(lines)
+}
+
+fn ps(debugger: &mut Debugger<'_>, _: &str) -> Result<Vec<String>, String> {
+    let state = debugger.timeline.session().state();
+    let current = debugger.timeline.current();
+    let line = |(task, name): (crate::task::TaskId, &str)| {
+        let process = state.process(task).unwrap_or(task);
+        let program = state.program(task).map_or("", |(program, _)| program);
+        let mark = if task == current { "*" } else { " " };
+        format!("{mark} process {:<4} {task:<8} {name:<16} {program}", process.0)
+    };
+    Ok(state.tasks().map(line).collect())
+}

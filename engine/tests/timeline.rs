@@ -1,0 +1,182 @@
+//! Moving about in runs, forwards and back.
+
+#[path = "programs/made.rs"]
+mod made;
+
+use std::cell::RefCell;
+
+use made::common::{GO_ON, PATIENCE, core};
+use made::{compile, record, text};
+use rrtest_engine::record::Recording;
+use rrtest_engine::schedule::StrategyName;
+use rrtest_engine::timeline::{Asked, Breakpoint, Moment, Options, Stop, Timeline, Watch, Watchpoint};
+use rrtest_engine::trace::event::Registers;
+
+fn recordings(name: &str, args: &[&str]) -> Vec<Recording> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = compile(name, directory.path());
+    let kinds = [(StrategyName::Fair, 0), (StrategyName::Walk, 1)];
+    kinds.map(|(strategy, seed)| record(&path, args, directory.path(), strategy, seed)).into()
+}
+
+fn start(recording: &Recording) -> Timeline<'_> {
+    let options =
+        Options { core: core(), interrupt: &GO_ON, patience: PATIENCE, output: Box::new(|_, _| {}) };
+    Timeline::start(&recording.log, options).expect("a timeline")
+}
+
+/// The addresses of `work` and `word` that the program tells.
+fn addresses(recording: &Recording) -> [u64; 2] {
+    let text = text(&recording.output);
+    let mut numbers =
+        text.split_whitespace().map(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16));
+    std::array::from_fn(|_| numbers.next().expect("an address").expect("a number"))
+}
+
+fn at(address: u64) -> Asked {
+    Asked { breakpoints: vec![Breakpoint { address, conditions: vec![] }], ..Asked::default() }
+}
+
+fn watching(address: u64) -> Asked {
+    Asked { watchpoints: vec![Watchpoint { address, len: 8, watch: Watch::Change }], ..Asked::default() }
+}
+
+fn registers(timeline: &mut Timeline<'_>) -> Option<Registers> {
+    let current = timeline.current();
+    timeline.registers(current).expect("registers")
+}
+
+fn word(timeline: &Timeline<'_>, address: u64) -> u64 {
+    let bytes = timeline.read(timeline.current(), address, 8).expect("memory");
+    u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
+}
+
+/// All that can be seen of a moment: where, who, with which registers, and a word.
+type Seen = (Moment, Option<Registers>, u64);
+
+fn seen(timeline: &mut Timeline<'_>, address: u64) -> Seen {
+    let moment = timeline.moment().expect("a moment");
+    (moment, registers(timeline), word(timeline, address))
+}
+
+#[test]
+fn what_is_met_forwards_is_met_back() {
+    for recording in recordings("steps", &[]) {
+        let [work, counter] = addresses(&recording);
+        for asked in [at(work), watching(counter)] {
+            let mut timeline = start(&recording);
+            let mut there = Vec::new();
+            while timeline.run(&asked).expect("a run") != Stop::End {
+                there.push((timeline.current(), registers(&mut timeline), word(&timeline, counter)));
+            }
+            assert!(there.len() > 50, "{}", there.len());
+            let is_watch = !asked.watchpoints.is_empty();
+            let mut moments = Vec::new();
+            for (n, (task, registers_there, value)) in there.iter().enumerate().rev().take(12) {
+                let stop = timeline.run_back(&asked).expect("a way back");
+                match stop {
+                    Stop::Breakpoint(by, address) => {
+                        assert!(!is_watch && by == *task && address == work, "{n}: {stop:?}");
+                        assert_eq!(registers(&mut timeline), *registers_there, "{n}");
+                    }
+                    Stop::Watchpoint(by, address) => {
+                        assert!(is_watch && by == *task && address == counter, "{n}: {stop:?}");
+                        let before = if n == 0 { 0 } else { there[n - 1].2 };
+                        assert_eq!((word(&timeline, counter), n), (before, n), "not {value} yet");
+                    }
+                    other => panic!("{n}: {other:?}"),
+                }
+                moments.push(timeline.moment().expect("a moment"));
+            }
+            moments.reverse();
+            assert!(moments.is_sorted_by(|a, b| a < b), "{moments:?}");
+            // And forwards again from there.
+            let skipped = there.len() - 12 + usize::from(!is_watch);
+            for (task, registers_there, _) in &there[skipped..] {
+                assert_ne!(timeline.run(&asked).expect("a run"), Stop::End);
+                assert_eq!((timeline.current(), registers(&mut timeline)), (*task, *registers_there));
+            }
+            assert_eq!(timeline.run(&asked).expect("a run"), Stop::End);
+        }
+    }
+}
+
+#[test]
+fn a_step_back_undoes_a_step() {
+    for (name, args) in [("steps", &[][..]), ("signals", &[]), ("turns", &[]), ("forks", &[]), ("reads", &[])]
+    {
+        for recording in recordings(name, args) {
+            let mut timeline = start(&recording);
+            let counter = if name == "steps" { addresses(&recording)[1] } else { 0 };
+            let look = |timeline: &mut Timeline<'_>| {
+                let moment = timeline.moment().expect("a moment");
+                let value = if counter == 0 { 0 } else { word(timeline, counter) };
+                (moment, timeline.current(), registers(timeline), value)
+            };
+            let events = recording.log.count();
+            for round in 1..6 {
+                let event = 1 + events * round / 6;
+                timeline.seek(Moment { event, ticks: 0, instructions: 0 }).expect("a moment");
+                let mut passed = vec![look(&mut timeline)];
+                for _ in 0..40 {
+                    let current = timeline.current();
+                    if timeline.step(current, &Asked::default()).expect("a step") == Stop::End {
+                        break;
+                    }
+                    passed.push(look(&mut timeline));
+                }
+                for there in passed.iter().rev().skip(1) {
+                    assert_eq!(timeline.step_back().expect("a step back"), Stop::Stepped);
+                    assert_eq!(look(&mut timeline), *there, "{name}");
+                }
+                // From what was only looked at, forwards again.
+                for there in passed.iter().skip(1).take(5) {
+                    let current = timeline.current();
+                    timeline.step(current, &Asked::default()).expect("a step");
+                    assert_eq!(look(&mut timeline), *there, "{name}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_beginning_and_the_end_are_told() {
+    let recording = &recordings("steps", &[])[0];
+    let mut timeline = start(recording);
+    let [_, counter] = addresses(recording);
+    let begin = timeline.moment().expect("a moment");
+    assert_eq!(timeline.step_back().expect("a step back"), Stop::Begin);
+    assert_eq!(timeline.run_back(&Asked::default()).expect("a way back"), Stop::Begin);
+    assert_eq!(timeline.run(&Asked::default()).expect("a run"), Stop::End);
+    let end = seen(&mut timeline, counter);
+    let current = timeline.current();
+    assert_eq!(timeline.step(current, &Asked::default()).expect("a step"), Stop::End);
+    assert_eq!(timeline.step_back().expect("a step back"), Stop::Stepped);
+    assert!(timeline.moment().expect("a moment") < end.0);
+    assert_eq!(timeline.run(&Asked::default()).expect("a run"), Stop::End);
+    assert_eq!(seen(&mut timeline, counter), end);
+    assert_eq!(timeline.run_back(&Asked::default()).expect("a way back"), Stop::Begin);
+    assert_eq!(timeline.moment().expect("a moment"), begin);
+}
+
+#[test]
+fn output_is_shown_once() {
+    for recording in recordings("steps", &[]) {
+        let shown = RefCell::new(Vec::new());
+        let options = Options {
+            core: core(),
+            interrupt: &GO_ON,
+            patience: PATIENCE,
+            output: Box::new(|_, bytes| shown.borrow_mut().extend_from_slice(bytes)),
+        };
+        let mut timeline = Timeline::start(&recording.log, options).expect("a timeline");
+        for _ in 0..3 {
+            assert_eq!(timeline.run(&Asked::default()).expect("a run"), Stop::End);
+            timeline.step_back().expect("a step back");
+            assert_eq!(timeline.run_back(&Asked::default()).expect("a way back"), Stop::Begin);
+        }
+        drop(timeline);
+        assert_eq!(String::from_utf8_lossy(&shown.borrow()), text(&recording.output));
+    }
+}

@@ -34,7 +34,6 @@ impl<F: FnMut(&Script) -> bool> Lab for Fake<F> {
 }
 
 /// Two tasks of ten operations each add 1: they load at the fourth, and store at the eighth.
-#[derive(Default)]
 pub(super) struct Adders;
 
 const LENGTH: u64 = 10;

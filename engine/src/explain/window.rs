@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_lost_update_is_between_load_and_store_while_the_other_one_loads() {
         // Each task makes ten operations, loads at the fourth and stores at the eighth.
-        let mut lab = Adders::default();
+        let mut lab = Adders;
         for ticks in 5..=8 {
             let switch = Switch { at: Spot { task: A, ticks }, when: When::Before, to: B };
             let script = Script { switches: vec![switch], ..Script::default() };

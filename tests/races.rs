@@ -77,7 +77,16 @@ impl Race {
     #[must_use]
     pub fn find(&self, world: &Harness, seed: u64, traces: &Path) -> (Attempt, Run) {
         let mut command = world.fixture(self.package, traces);
-        command.args(["--until-fail", "--runs", ATTEMPTS, "-j1", "--preempt", self.level]);
+        command.args([
+            "--until-fail",
+            "--runs",
+            ATTEMPTS,
+            "-j1",
+            "--preempt",
+            self.level,
+            "--explain",
+            "never",
+        ]);
         let run = Run::of(command.args(["--seed", &seed.to_string()])).expect(101);
         let report = Report::of(&run);
         let failing: Vec<_> = report.failing().cloned().collect();

@@ -37,11 +37,15 @@ const MORE: &[&str] = &["explored", "never_ended", "never_ran", "rates"];
 const INTERFERENCE: &[&str] =
     &["event", "package", "binary", "test", "attempt", "seed", "outcome", "thing", "with", "with_attempt"];
 
+/// The fields of the line that says what a failure needs.
+const EXPLANATION: &[&str] =
+    &["event", "package", "binary", "test", "attempt", "trace", "lines", "explanation"];
+
 /// The fields of the line of a test.
 const STANDING: &[&str] = &["event", "package", "binary", "test", "standing", "attempts", "failed", "rate"];
 
 /// Fields of an attempt's line that are there where they apply, and say nothing of the others.
-const WHERE_THEY_APPLY: &[&str] = &["panic", "repeats", "output", "explanation"];
+const WHERE_THEY_APPLY: &[&str] = &["panic", "repeats", "output"];
 
 /// What a run reported on standard output.
 #[derive(Debug)]
@@ -50,6 +54,8 @@ pub struct Report {
     pub attempts: Vec<Attempt>,
     /// Those that another one disturbed, each made again alone.
     pub interferences: Vec<Map<String, Value>>,
+    /// What was found out of failures.
+    pub explanations: Vec<Map<String, Value>>,
     /// How each test stands at the end.
     pub standings: Vec<Map<String, Value>>,
     /// The last line.
@@ -81,10 +87,14 @@ impl Report {
         let (standings, lines): (Vec<_>, Vec<_>) =
             lines.into_iter().partition(|line| line["event"] == "test");
         standings.iter().for_each(|line| assert_eq!(keys(line), sorted(STANDING), "{run}"));
+        let (explanations, lines): (Vec<_>, Vec<_>) =
+            lines.into_iter().partition(|line| line["event"] == "explanation");
+        explanations.iter().for_each(|line| assert_eq!(keys(line), sorted(EXPLANATION), "{run}"));
         let (interferences, attempts): (Vec<_>, Vec<_>) =
             lines.into_iter().partition(|line| line["event"] == "interference");
         interferences.iter().for_each(|line| assert_eq!(keys(line), sorted(INTERFERENCE), "{run}"));
-        Self { attempts: attempts.into_iter().map(Attempt::new).collect(), interferences, standings, summary }
+        let attempts = attempts.into_iter().map(Attempt::new).collect();
+        Self { attempts, interferences, explanations, standings, summary }
     }
 
     /// The attempts that did not pass.

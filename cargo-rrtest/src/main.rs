@@ -5,6 +5,7 @@
 //!
 //! - [`commands`]: the command line, and what each command does
 //! - [`campaign`], [`report`]: attempts at many tests; what is said of them. Neither needs the other
+//! - [`explain`]: what a failure needs, by experiments after it
 //! - [`attempt`]: one attempt at a test, and the events of a run
 //! - [`settings`]: what users need not type
 //! - [`store`]: the kept traces
@@ -19,6 +20,7 @@ mod campaign;
 mod commands;
 mod discover;
 mod ending;
+mod explain;
 mod report;
 mod settings;
 mod store;
@@ -31,7 +33,7 @@ use base::{group, interrupt, terminal};
 use build::{front_end, wrapper};
 use commands::cli::{Cli, Command};
 use commands::options::configured;
-use commands::{backtrace, debug, doctor, exec, merge, pack, replay, run, show};
+use commands::{backtrace, debug, doctor, exec, merge, pack, replay, run, show, verify};
 use discover::runner;
 use settings::layers::Refusal;
 use settings::show as show_settings;
@@ -78,6 +80,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
             terminal::print(&show_settings::text(&cli.settings)).map(|()| Status::Success)
         }
         Some(Command::Replay(options)) => replay::run(&options),
+        Some(Command::Verify(options)) => verify::run(&options),
         Some(Command::Backtrace(options)) => backtrace::run(&options),
         Some(Command::Debug(options)) => return debug::run(&options),
         Some(Command::Ls(place)) => show::ls(&place),

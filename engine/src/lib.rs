@@ -9,6 +9,7 @@
 //! ```text
 //! keep       writes a recording to a file once it has replayed
 //! debug      serves gdb
+//! explain    what a failure needs, by experiments that the caller makes
 //! timeline   moves about in a run, forwards and backwards
 //! failure    finds the moment at which a trace's program fails
 //! carried    what a trace carries for debuggers, as files
@@ -37,8 +38,10 @@ pub mod debug;
 pub mod disclosed;
 pub mod ending;
 pub mod error;
+pub mod explain;
 pub mod failure;
 pub mod keep;
+pub mod mark;
 pub mod output;
 pub mod patience;
 pub mod probe;

@@ -12,6 +12,7 @@ mod ci;
 mod discovery;
 mod exec;
 mod exit_codes;
+mod explain;
 #[path = "../../engine/tests/common/forged.rs"]
 mod forged;
 mod front_end;
@@ -40,6 +41,7 @@ mod systematic;
 mod times;
 mod together;
 mod unsupported;
+mod verify;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -102,6 +104,8 @@ fn main() -> ExitCode {
     tests.topic("systematic", systematic::TESTS);
     tests.topic("starts", starts::TESTS);
     tests.topic("json", json::TESTS);
+    tests.topic("explain", explain::TESTS);
+    tests.topic("verify", verify::TESTS);
     tests.topic("exec", exec::TESTS);
     tests.topic("together", together::TESTS);
     tests.topic("order", order::TESTS);

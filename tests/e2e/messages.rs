@@ -20,6 +20,7 @@ const FILTERS: &[(&str, &str)] = &[
     (r"0x[0-9a-f]{16,32}", "0x[seed]"),
     (r"\(0x[0-9a-f]+\)", "(0x[address])"),
     (r"-[0-9a-f]{8}(\.rrtrace| |\n|')", "-[seed]$1"),
+    (r"\(\d+ runs in \d+\.\d s\)", "([n] runs in [time])"),
     (r"\b\d+ ticks?\b", "[n] ticks"),
     (r"\b\d+ preemptions?\b", "[n] preemptions"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "[date]"),
@@ -130,7 +131,10 @@ fn a_hang(world: &Harness) {
         #[test] fn sleeps() { std::thread::sleep(std::time::Duration::from_secs(7200)) }
     "#;
     let project = Project::of_test(world, source);
-    check("a_hang", &said(world, project.path(), "--no-chaos -j1 --seed 1 --preempt sync --timeout 2s"));
+    check(
+        "a_hang",
+        &said(world, project.path(), "--no-chaos -j1 --seed 1 --preempt sync --timeout 2s --explain never"),
+    );
 }
 
 fn what_cannot_be_recorded(world: &Harness) {

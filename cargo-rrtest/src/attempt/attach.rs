@@ -37,15 +37,15 @@ impl Setting<'_> {
     }
 
     /// Attaches files to a trace. Returns what the user should know if it did not work.
-    pub(crate) fn attach(&self, Pending { trace, named }: Pending) -> Option<String> {
+    pub(crate) fn attach(&self, Pending { trace, named }: &Pending) -> Option<String> {
         let Attached { debug_info, sources, root, one_by_one } = &self.attached;
         let all = (*sources == WithSources::All).then_some(root.as_path());
-        let wanted = Wanted { debug_info: *debug_info, all_sources_in: all, files: &named };
+        let wanted = Wanted { debug_info: *debug_info, all_sources_in: all, files: named };
         let _writing = limit::writing(&self.store.dir);
         let _alone = one_by_one.lock().unwrap_or_else(PoisonError::into_inner);
         let beside = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let name = relative(&trace).display();
-        match self.engine.attach(&trace, &wanted, &beside) {
+        let name = relative(trace).display();
+        match self.engine.attach(trace, &wanted, &beside) {
             Ok(left_out) if left_out.is_empty() => None,
             Ok(left_out) => Some(format!(
                 "{} could not be attached to {name} for debuggers: changed since or just before the test used it, or \

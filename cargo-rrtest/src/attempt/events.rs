@@ -10,6 +10,7 @@ use rrtest_engine::output::Output;
 use rrtest_engine::patience::Effort;
 use rrtest_engine::record::{Processor, Time};
 use rrtest_engine::schedule::portfolio::Measured;
+use rrtest_engine::schedule::script::Noted;
 use rrtest_engine::schedule::surprise::Struck;
 use rrtest_engine::schedule::{Decided, StrategyName};
 use rrtest_engine::strike::Strike;
@@ -22,6 +23,7 @@ use crate::base::exit::{CliError, Status};
 use crate::build::instrument::Level;
 use crate::discover::partition::Part;
 use crate::discover::test::{Test, TestId};
+use crate::ending::explanation::{Explanation, Place, Rate as OfRuns};
 use crate::ending::outcome::Outcome;
 
 /// What happens in a run.
@@ -43,6 +45,10 @@ pub(crate) enum RunEvent {
     Interference(Interference),
     /// An attempt ended.
     Attempt(Box<Attempt>),
+    /// It has been found out what a failure needs.
+    Explained(Box<Explained>),
+    /// A failure has been tried again.
+    Verified(Box<Verified>),
     /// The user should know.
     Warning(String),
     /// All is done.
@@ -148,6 +154,8 @@ pub(crate) struct Attempt {
     pub(crate) measured: Measured,
     /// The decisions that a systematic schedule took.
     pub(crate) decided: Vec<Decided>,
+    /// Its schedule, to be run again.
+    pub(crate) noted: Noted,
     /// How long it ran.
     pub(crate) wall: Duration,
     /// What it took of that for itself.
@@ -158,8 +166,6 @@ pub(crate) struct Attempt {
     pub(crate) trace: Option<Kept>,
     /// Which earlier attempt at the test, with a trace, failed in the same way.
     pub(crate) repeats: Option<u64>,
-    /// What led to the failure, line by line, as far as that has been found out.
-    pub(crate) explanation: Option<String>,
     /// What went wrong, for the outcomes that are ours.
     pub(crate) message: Option<String>,
 }
@@ -181,6 +187,45 @@ pub(crate) struct Interference {
     pub(crate) thing: String,
     /// The other test, and which of its attempts; none if it was that of another `cargo rrtest`.
     pub(crate) with: Option<(Arc<Test>, u64)>,
+}
+
+/// What a failure needs, as far as experiments have shown.
+#[derive(Debug)]
+pub(crate) struct Explained {
+    /// The test.
+    pub(crate) test: Arc<Test>,
+    /// Which of its attempts failed.
+    pub(crate) number: u64,
+    /// What has been found out.
+    pub(crate) explanation: Explanation,
+    /// The failure's trace.
+    pub(crate) trace: Kept,
+    /// Whether that is one of the smallest schedule now.
+    pub(crate) replaced: bool,
+}
+
+/// Whether a failure still comes about.
+#[derive(Debug)]
+pub(crate) struct Verified {
+    /// The test.
+    pub(crate) test: Arc<Test>,
+    /// How often it failed before.
+    pub(crate) before: OfRuns,
+    /// How often it fails in the old schedule and those like it.
+    pub(crate) near: OfRuns,
+    /// How often in others.
+    pub(crate) elsewhere: OfRuns,
+    /// What the test does not come to any more.
+    pub(crate) gone: Vec<Place>,
+}
+
+impl Verified {
+    /// The rate of failures, of all attempts elsewhere, that so many passing ones exclude with a certainty of 95%; none if
+    /// any failed.
+    pub(crate) fn excluded(&self) -> Option<f64> {
+        let OfRuns { failed, runs } = self.elsewhere;
+        (failed == 0 && runs > 0).then(|| 1.0 - 0.05_f64.powf(1.0 / runs as f64))
+    }
 }
 
 /// A kept trace.
@@ -338,12 +383,21 @@ pub(crate) mod samples {
 
     use super::*;
     use crate::discover::test;
+    use crate::ending::explanation;
 
     /// What a program wrote.
     pub(crate) fn written(parts: &[(Stream, &str)]) -> Output {
         let mut output = Output::default();
         parts.iter().for_each(|(stream, text)| output.push(*stream, text.as_bytes()));
         output
+    }
+
+    /// What the failure of [`attempt`] needs, as one of a test with this name.
+    pub(crate) fn explained(name: &str) -> Explained {
+        let Attempt { test, number, trace, .. } = attempt();
+        let test = Arc::new(Test { name: Some(name.to_owned()), ..(*test).clone() });
+        let trace = trace.expect("it is kept");
+        Explained { test, number, explanation: explanation::sample(), trace, replaced: true }
     }
 
     /// The beginning of a run of these tests.
@@ -384,12 +438,12 @@ pub(crate) mod samples {
             stats: Stats { ticks: 522, preemptions: 1, syscalls: 9, tasks: 3 },
             measured: Measured::default(),
             decided: Vec::new(),
+            noted: Noted::default(),
             wall: Duration::from_millis(4),
             effort: Effort { computed: Duration::from_millis(4), idled: Duration::ZERO },
             start: Start::Forked,
             trace: Some(Kept { path: "/traces/p-it-t-abc.rrtrace".into(), verified: true, by_name: true }),
             repeats: None,
-            explanation: None,
             message: None,
         }
     }

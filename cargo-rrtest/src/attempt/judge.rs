@@ -142,8 +142,8 @@ impl Setting<'_> {
     }
 }
 
-/// What a trace says of itself.
-fn info(attempt: &Attempt, rustc: &str) -> Value {
+/// Returns what a trace says of itself.
+pub(crate) fn info(attempt: &Attempt, rustc: &str) -> Value {
     let failed_tests = attempt.test.is_together().then_some(&attempt.failed_tests);
     json!({
         "package": attempt.test.package,

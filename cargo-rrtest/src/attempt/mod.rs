@@ -9,7 +9,7 @@ pub(crate) mod attach;
 pub(crate) mod engine;
 pub(crate) mod events;
 pub(crate) mod fork_servers;
-mod judge;
+pub(crate) mod judge;
 pub(crate) mod needy;
 pub(crate) mod order;
 pub(crate) mod record;

@@ -13,6 +13,7 @@ use rrtest_engine::output::Output;
 use rrtest_engine::patience::{Effort, Patience};
 use rrtest_engine::record::{Listener, Options, Outsiders, Processor, Recording, Stdin, Time};
 use rrtest_engine::schedule::portfolio::Measured;
+use rrtest_engine::schedule::script::{Noted, Script};
 use rrtest_engine::schedule::surprise::{Struck, Surprises};
 use rrtest_engine::schedule::{Plan, StrategyName};
 
@@ -99,6 +100,8 @@ pub(crate) struct Job {
     pub(crate) seed: Seed,
     /// Which tests it runs, of several together.
     pub(crate) order: Order,
+    /// A schedule that is written out, in place of the seed's.
+    pub(crate) script: Option<Script>,
     /// Whether to count what others can make use of.
     pub(crate) measure: bool,
     /// What its attempts usually take; none if none has ended.
@@ -145,8 +148,12 @@ impl Setting<'_> {
         base: Option<&mut Base>,
         stop: &AtomicBool,
     ) -> Result<Made, Error> {
-        let plan = job.seed.plan(job.test.strategies(self.strategies));
-        let rules = &job.test.rules;
+        let seeds = job.seed.plan(job.test.strategies(self.strategies));
+        let surprises = self.surprises_of(&job.test, seeds.strategy);
+        let plan = match &job.script {
+            Some(script) => Plan { strategy: StrategyName::Scripted, script: script.clone(), ..seeds },
+            None => seeds,
+        };
         let first = job.patience.is_none();
         let mut attempt = Attempt {
             test: Arc::clone(&job.test),
@@ -167,26 +174,16 @@ impl Setting<'_> {
             stats: Stats::default(),
             measured: Measured::default(),
             decided: Vec::new(),
+            noted: Noted::default(),
             wall: Duration::ZERO,
             effort: Effort::default(),
             start: Start::Full,
             trace: None,
             repeats: None,
-            explanation: None,
             message: None,
         };
-        let options = Options {
-            measure: job.measure,
-            // A time limit that somebody has set is the only one.
-            patience: job.patience.filter(|_| self.judges && rules.timeout.is_none()),
-            timeout: rules.timeout.unwrap_or(self.timeout),
-            surprises: rules.surprises.or(self.surprises).unwrap_or(by_default(plan.strategy)),
-            until: job.until,
-            listener: self.listener,
-            watchdog_main: attempt.test.harness,
-            calls_stop: job.watched,
-            ..self.options(plan, core, stop)
-        };
+        let options =
+            Options { surprises, listener: self.listener, ..self.options_of(&job, plan, core, stop) };
         let test = Arc::clone(&attempt.test);
         let program = job.order.program(job.seed, &test);
         let recorded = match base {
@@ -200,6 +197,7 @@ impl Setting<'_> {
                 attempt.outcome = Outcome::of(&recording.ending);
                 attempt.measured = std::mem::take(&mut recording.measured);
                 attempt.decided = std::mem::take(&mut recording.decided);
+                attempt.noted = std::mem::take(&mut recording.noted);
                 attempt.stats = recording.stats;
                 attempt.struck = recording.struck;
                 attempt.strikes = std::mem::take(&mut recording.strikes);
@@ -216,6 +214,32 @@ impl Setting<'_> {
             }
         };
         Ok(Made { attempt, order: job.order, recording, claims: Arc::new(claims), first })
+    }
+
+    /// What may surprise a test under a strategy.
+    pub(crate) fn surprises_of(&self, test: &Test, strategy: StrategyName) -> Surprises {
+        test.rules.surprises.or(self.surprises).unwrap_or(by_default(strategy))
+    }
+
+    /// How an attempt is recorded, by another plan than its seed's if need be.
+    pub(crate) fn options_of<'o>(
+        &'o self,
+        job: &Job,
+        plan: Plan,
+        core: usize,
+        stop: &'o AtomicBool,
+    ) -> Options<'o> {
+        let rules = &job.test.rules;
+        Options {
+            measure: job.measure,
+            // A time limit that somebody has set is the only one.
+            patience: job.patience.filter(|_| self.judges && rules.timeout.is_none()),
+            timeout: rules.timeout.unwrap_or(self.timeout),
+            until: job.until,
+            watchdog_main: job.test.harness,
+            calls_stop: job.watched,
+            ..self.options(plan, core, stop)
+        }
     }
 
     /// How programs are recorded under a plan, if there is nothing special about them.

@@ -27,6 +27,10 @@ pub(crate) struct Agenda {
     pub(crate) bound: Option<usize>,
     /// Which of the attempts are this machine's; none: all.
     pub(crate) shard: Option<Part>,
+    /// What failures need is found out in so much time for all of them; none: it is not.
+    pub(crate) explain: Option<Duration>,
+    /// A failure's first trace is kept, too, once there is one of its smallest schedule.
+    pub(crate) keep_original: bool,
     /// The seed of the first attempt of each test, from which those of all others are derived; by default any.
     pub(crate) seed: Option<Seed>,
 }

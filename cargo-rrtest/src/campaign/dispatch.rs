@@ -15,9 +15,11 @@ use super::worker::{Message, Worker};
 use crate::attempt::events::{Reporter, RunEvent, Started, Summary, tell};
 use crate::attempt::fork_servers::ForkServers;
 use crate::attempt::record::Setting;
-use crate::base::exit::CliError;
+use crate::base::exit::{CliError, panicked};
 use crate::base::interrupt::Interrupt;
 use crate::discover::test::Test;
+use crate::explain::case::Case;
+use crate::explain::{Answer, explain};
 
 /// For so many attempts of a test on a core a fork server is made, which costs two starts.
 const WORTH_A_TEMPLATE: u64 = 3;
@@ -74,6 +76,7 @@ pub(crate) fn run(
     };
     let queue = Mutex::new(queue);
     let at_work = AtomicUsize::new(cores.len());
+    let mut cases = Vec::new();
     let ended = thread::scope(|scope| {
         let (sender, receiver) = mpsc::channel();
         let few = |runs: u64| runs.div_ceil(cores.len() as u64) < WORTH_A_TEMPLATE;
@@ -86,6 +89,7 @@ pub(crate) fn run(
                 number,
                 core: *core,
                 stop_at_failure: schedule.until_fail && !schedule.keep_going,
+                explains: schedule.explain.is_some(),
                 fork_servers,
             };
             scope.spawn(move || {
@@ -115,13 +119,15 @@ pub(crate) fn run(
             drop(sender);
         }
         // Whatever ends this loop early must end the workers too, or the scope would wait for them.
-        let result = dispatch(&receiver, last, interrupt, &mut summary, reporters);
+        let result = dispatch(&receiver, last, interrupt, &mut summary, &mut cases, reporters);
         interrupt.stop.store(true, Ordering::SeqCst);
         result
     });
     ended?;
     summary.wall = start.elapsed();
     summary.interrupted = interrupt.by_user();
+    let core = cores.first().copied().unwrap_or(0);
+    explain_all(&cases, &schedule, setting, core, interrupt, reporters)?;
     let queue = queue.into_inner().unwrap_or_else(PoisonError::into_inner);
     summary.explored = queue.explored();
     if queue.is_over() && !summary.interrupted {
@@ -130,12 +136,51 @@ pub(crate) fn run(
     Ok(summary)
 }
 
+/// Finds out what failures need, now that no other attempt is under way, and attaches files to their traces. After
+/// Ctrl-C it only does the latter.
+fn explain_all(
+    cases: &[Case],
+    schedule: &Agenda,
+    setting: &Setting<'_>,
+    core: usize,
+    interrupt: &Interrupt,
+    reporters: &mut [Box<dyn Reporter + '_>],
+) -> Result<(), CliError> {
+    let mut left = schedule.explain.unwrap_or_default();
+    for case in cases {
+        let start = Instant::now();
+        // The recorder binds its thread to a core.
+        let (answer, warning) = thread::scope(|scope| {
+            let stop = &interrupt.by_user;
+            let keep = schedule.keep_original;
+            let asked = scope.spawn(move || explain(setting, case, core, stop, left, keep)).join();
+            asked.map_or_else(
+                |payload| (None, Some(panicked("while a failure was explained", &*payload))),
+                |it| (it, None),
+            )
+        });
+        left = left.saturating_sub(start.elapsed());
+        if let Some(Answer { explained, warning }) = answer {
+            tell(reporters, &RunEvent::Explained(Box::new(explained)))?;
+            warning.into_iter().try_for_each(|warning| tell(reporters, &RunEvent::Warning(warning)))?;
+        }
+        if let Some(warning) = case.attach.as_ref().and_then(|pending| setting.attach(pending)) {
+            tell(reporters, &RunEvent::Warning(warning))?;
+        }
+        if let Some(error) = warning {
+            return Err(error.into());
+        }
+    }
+    Ok(())
+}
+
 /// Read what the workers say until the last of them has ended. What still goes on at the moment `last` is given up.
 fn dispatch(
     receiver: &mpsc::Receiver<Message>,
     last: Option<Instant>,
     interrupt: &Interrupt,
     summary: &mut Summary,
+    cases: &mut Vec<Case>,
     reporters: &mut [Box<dyn Reporter + '_>],
 ) -> Result<(), CliError> {
     let mut fatal = None;
@@ -153,7 +198,8 @@ fn dispatch(
                 running.begin(begun.clone(), Instant::now());
                 tell(reporters, &RunEvent::Begun(begun))?;
             }
-            Ok(Message::Done(worker, attempt)) => {
+            Ok(Message::Done(worker, attempt, case)) => {
+                cases.extend(case.map(|case| *case));
                 running.end(worker);
                 summary.count(&attempt);
                 tell(reporters, &RunEvent::Left(worker))?;

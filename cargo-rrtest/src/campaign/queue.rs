@@ -240,7 +240,8 @@ impl Queue {
         let patience = progress.patience(at);
         let until = self.until(index);
         let order = Order::of(seed, test.strategies(&self.schedule.strategies), &test);
-        let job = Job { test, level, number, seed, order, measure, patience, until, watched: false };
+        let job =
+            Job { test, level, number, seed, order, script: None, measure, patience, until, watched: false };
         Take::Job(Box::new(Taken { at: At { test: index, build: at, schedule }, ticket, job }))
     }
 

@@ -70,6 +70,9 @@ impl Engine for Fake {
             stats: Stats { ticks: 100, preemptions: 1, syscalls: 1, tasks: 2 },
             measured: Measured { ticks: 100, ..Measured::default() },
             decided: Vec::new(),
+            noted: Default::default(),
+            threads: Vec::new(),
+            marks: Vec::new(),
             struck: Struck::default(),
             strikes: Vec::new(),
             claims: Claims::default(),
@@ -135,6 +138,8 @@ struct Run {
 
 fn schedule() -> Agenda {
     Agenda {
+        explain: None,
+        keep_original: false,
         runs: Some(1),
         time: None,
         until_fail: false,

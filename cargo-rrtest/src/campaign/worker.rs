@@ -20,11 +20,12 @@ use crate::base::exit::panicked;
 use crate::base::interrupt::Interrupt;
 use crate::build::instrument::Level;
 use crate::ending::outcome::Outcome;
+use crate::explain::case::Case;
 
 /// What a worker tells the dispatcher.
 pub(super) enum Message {
     Begun(Begun),
-    Done(usize, Box<Attempt>),
+    Done(usize, Box<Attempt>, Option<Box<Case>>),
     Dropped(usize),
     Interference(Interference),
     Joined(Level),
@@ -39,6 +40,8 @@ pub(super) struct Worker<'a> {
     pub(super) number: usize,
     pub(super) core: usize,
     pub(super) stop_at_failure: bool,
+    /// Whether failures are to be explained.
+    pub(super) explains: bool,
     /// How many fork servers it may have.
     pub(super) fork_servers: usize,
 }
@@ -93,7 +96,7 @@ impl Worker<'_> {
             let goes_on = match next {
                 Next::Tell(message, pending) => {
                     let told = sender.send(message).is_ok();
-                    tell_warning(sender, pending.and_then(|pending| setting.attach(pending))) && told
+                    tell_warning(sender, pending.and_then(|pending| setting.attach(&pending))) && told
                 }
                 Next::Leave => false,
             };
@@ -135,12 +138,12 @@ impl Worker<'_> {
             }
             Ok(made) => {
                 let place = Place { queue: self.queue, setting, core: self.core, stop: &interrupt.stop };
-                let (made, interference) = place.settle(made, job, &at, ticket, base);
+                let (made, interference) = place.settle(made, job.clone(), &at, ticket, base);
                 let tell = |interference| sender.send(Message::Interference(interference)).is_ok();
                 if !interference.is_none_or(tell) {
                     return Next::Leave;
                 }
-                let attempt = setting.judge(made, self.core, &interrupt.stop);
+                let mut attempt = setting.judge(made, self.core, &interrupt.stop);
                 let warning = {
                     let mut queue = self.queue();
                     queue.learn(&at, &attempt);
@@ -152,8 +155,10 @@ impl Worker<'_> {
                 if self.stop_at_failure && attempt.outcome.is_failure() {
                     interrupt.stop.store(true, Ordering::SeqCst);
                 }
-                let pending = setting.to_attach(&attempt);
-                Next::Tell(Message::Done(self.number, Box::new(attempt)), pending)
+                let case = if self.explains { Case::of(&mut attempt, job, setting) } else { None };
+                // What is to be explained has its files attached to the trace that is kept in the end.
+                let pending = if case.is_none() { setting.to_attach(&attempt) } else { None };
+                Next::Tell(Message::Done(self.number, Box::new(attempt), case.map(Box::new)), pending)
             }
             Err(error) => {
                 let mut queue = self.queue();

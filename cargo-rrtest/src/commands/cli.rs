@@ -143,6 +143,9 @@ pub(crate) enum Command {
     /// Debug a kept trace with gdb, at the failure, forwards and backwards
     #[command(after_help = DEBUG_HELP)]
     Debug(Box<Debug>),
+    /// Check whether the failure of a trace still comes about in the code as it is now: in the schedule that it needs,
+    /// in those like it, and in others
+    Verify(Verify),
     /// List kept traces, the newest first
     Ls(Place),
     /// Describe a trace: test, outcome, seed, program, counts, ending
@@ -219,6 +222,17 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// The same as options of `run`.
+    pub(crate) fn options(&self) -> Vec<OsString> {
+        let all = [
+            ("--trace-dir", &self.trace_dir),
+            ("--manifest-path", &self.manifest_path),
+            ("--target-dir", &self.target_dir),
+        ];
+        let given = all.into_iter().filter_map(|(option, path)| Some([option.into(), path.clone()?.into()]));
+        given.flatten().collect()
+    }
+
     /// The project that is meant.
     pub(crate) fn selection(&self) -> Selection {
         Selection::of_project(self.manifest_path.clone(), self.target_dir.clone())
@@ -314,6 +328,16 @@ pub(crate) struct OneTrace {
     pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) place: Place,
+}
+
+/// Options of `verify`.
+#[derive(Args, Debug)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) trace: OneTrace,
+    /// Time for all attempts
+    #[arg(id = "for", long = "for", value_name = "DURATION", value_parser = parse_duration, default_value = "10s")]
+    pub(crate) time: Duration,
 }
 
 /// Options of `debug`.

@@ -21,3 +21,4 @@ pub(crate) mod run;
 pub(crate) mod show;
 mod single;
 mod stacks;
+pub(crate) mod verify;

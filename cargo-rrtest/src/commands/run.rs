@@ -18,6 +18,7 @@ use super::options::run::Run;
 use super::options::values::{NeverRan, Report};
 use super::prune;
 use super::single::pass_on;
+use super::verify::Attempts;
 use crate::attempt::engine::Real;
 use crate::attempt::events::{NotBuilt, Reporter, RunEvent, Summary, tell};
 use crate::attempt::record::Setting;
@@ -241,6 +242,13 @@ impl Hunt<'_> {
             in_use: Some(dispatch::in_use()),
             judging: Mutex::default(),
         };
+        if let Some(old) = &options.verify {
+            let level = self.build.level;
+            let attempts =
+                Attempts { old, tests, level, agenda: schedule, setting: &setting, cores, interrupt };
+            let summary = attempts.make(reporters);
+            return summary.and_then(|summary| tell_summary(summary, options.never_ran, reporters));
+        }
         let make = beside.map(|beside| |stop: &AtomicBool| beside.tests(stop));
         let other = beside.zip(make.as_ref()).map(|(beside, make)| {
             (beside.build.level, beside.soon().map_or(Other::Coming(make), Other::Ready))
@@ -386,6 +394,8 @@ fn schedule(options: &Run, deadline: Option<Instant>) -> Agenda {
         time: options.time.into_iter().chain(left).min(),
         until_fail: options.until_fail || options.bound().is_some(),
         keep_going: options.no_fail_fast,
+        explain: options.explain(),
+        keep_original: options.keep_original,
         strategies: options.strategies(),
         bound: options.bound(),
         shard: options.shard,

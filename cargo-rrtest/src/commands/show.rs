@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use rrtest_engine::trace::{Source as _, Trace};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::cli::{MessageFormat, Place, Show, SomeTraces};
@@ -12,6 +13,7 @@ use crate::base::terminal::{fact_line, print};
 use crate::base::words::{self, shell_word, visible};
 use crate::ending::backtrace::Frames;
 use crate::ending::describe;
+use crate::ending::explanation::Explanation;
 use crate::ending::outcome::Outcome;
 use crate::store::traces::{Entry, Store};
 
@@ -91,8 +93,13 @@ pub(crate) fn show(options: &Show) -> Result<Status, CliError> {
     let mut lines = vec![("trace".to_owned(), format!("{} ({})", given.full_label(), words::size(size)))];
     let info = trace.info();
     lines.extend(FACTS.iter().filter_map(|key| Some(((*key).to_owned(), fact(info, key)?))));
-    let others = info.as_object().into_iter().flatten().filter(|(key, _)| !FACTS.contains(&key.as_str()));
+    let others = info
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| !FACTS.contains(&key.as_str()) && *key != EXPLANATION);
     lines.extend(others.filter_map(|(key, _)| Some((key.clone(), fact(info, key)?))));
+    lines.extend(explanation(info));
     lines.push(("machine".to_owned(), trace.machine().to_string()));
     lines.push(("format".to_owned(), trace.format().to_string()));
     lines.push(("verified".to_owned(), if trace.verified() { "yes" } else { "no" }.to_owned()));
@@ -139,6 +146,19 @@ pub(crate) fn show(options: &Show) -> Result<Status, CliError> {
     let text: String = lines.iter().map(|(key, value)| fact_line(key, value)).collect();
     print(&text)?;
     Ok(Status::Success)
+}
+
+/// The fact that says what the failure needs.
+const EXPLANATION: &str = "explanation";
+
+/// What the failure needs, in words; as it is if another version has written it.
+fn explanation(info: &Value) -> Option<(String, String)> {
+    let value = info.get(EXPLANATION)?;
+    let text = match Explanation::deserialize(value) {
+        Ok(explanation) => explanation.lines().join("\n"),
+        Err(_) => fact(info, EXPLANATION)?,
+    };
+    Some((EXPLANATION.to_owned(), text))
 }
 
 /// A fact of a trace's description as text.

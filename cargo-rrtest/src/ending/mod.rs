@@ -5,6 +5,7 @@
 
 pub(crate) mod backtrace;
 pub(crate) mod describe;
+pub(crate) mod explanation;
 pub(crate) mod fingerprint;
 pub(crate) mod outcome;
 pub(crate) mod output;

@@ -67,6 +67,11 @@ fn sentence(strike: &Strike) -> String {
             let times = if *times == 1 { "once".to_owned() } else { format!("up to {times} times in a row") };
             format!("giving way{at} ({thread}) let nobody else run, {times}")
         }
+        (Surprise::Spurious, _) => format!("the wait{at} ({thread}) ended though nobody had ended it"),
+        (Surprise::Short, _) => {
+            format!("the read or write{at} ({thread}) did only a part of what it was asked for")
+        }
+        (Surprise::Interrupt, _) => format!("the wait{at} ({thread}) was interrupted"),
         _ => format!("{more} went by before the clock was read{at} ({thread})"),
     };
     format!("`{kind}`: {what}", kind = kind.as_str())

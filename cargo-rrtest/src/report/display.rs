@@ -9,7 +9,9 @@ use rrtest_engine::schedule::surprise::Struck;
 
 use super::github::command::Guard;
 use super::summary;
-use crate::attempt::events::{Attempt, Interference, Reporter, RunEvent, Slow, Started, Summary};
+use crate::attempt::events::{
+    Attempt, Explained, Interference, Kept, Reporter, RunEvent, Slow, Started, Summary, Verified,
+};
 use crate::attempt::needy;
 use crate::attempt::order::Ran;
 use crate::base::exit::{CliError, Status};
@@ -106,6 +108,8 @@ pub(super) fn write(text: &mut impl Write, event: &RunEvent, manner: Manner) -> 
         RunEvent::Attempt(_) => Ok(()),
         RunEvent::Slow(slow) => write_slow(text, slow),
         RunEvent::Interference(interference) => write_interference(text, interference),
+        RunEvent::Explained(explained) => write_explained(text, explained),
+        RunEvent::Verified(verified) => write_verified(text, verified),
         RunEvent::Warning(warning) => writeln!(text, "{CAUTION}warning{CAUTION:#}{BOLD}:{BOLD:#} {warning}"),
         RunEvent::Summary(summary) if detail == Detail::Quiet && !has_news(summary) => Ok(()),
         RunEvent::Summary(summary) => write_summary(text, summary, detail),
@@ -198,9 +202,6 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, manner: Manner) -> io
     {
         writeln!(text, "    {line}")?;
     }
-    for line in attempt.explanation.iter().flat_map(|explanation| explanation.lines()) {
-        writeln!(text, "    {line}")?;
-    }
     for line in attempt.message.iter().flat_map(|message| message.lines()) {
         writeln!(text, "    {style}{line}{style:#}")?;
     }
@@ -233,6 +234,40 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, manner: Manner) -> io
     }
     write_trace(text, attempt)?;
     writeln!(text)
+}
+
+fn write_explained(text: &mut impl Write, explained: &Explained) -> io::Result<()> {
+    let Explained { test, number, explanation, trace, replaced } = explained;
+    write!(text, "{GOOD}   Explained{GOOD:#} {BOLD}{}{BOLD:#} {}", test.binary, test.title())?;
+    writeln!(text, " {DIM}(attempt {number}){DIM:#}")?;
+    for line in explanation.lines() {
+        writeln!(text, "    {line}")?;
+    }
+    if *replaced {
+        writeln!(text, "       trace {} (of this schedule, verified)", relative(&trace.path).display())?;
+        write_replay(text, trace)?;
+    }
+    writeln!(text)
+}
+
+fn write_verified(text: &mut impl Write, verified: &Verified) -> io::Result<()> {
+    let Verified { test, before, near, elsewhere, gone } = verified;
+    let fails = near.failed + elsewhere.failed > 0;
+    let (style, label) = if fails { (BAD, "Fails still") } else { (GOOD, "Verified") };
+    writeln!(text, "{style}{label:>12}{style:#} {BOLD}{}{BOLD:#} {}", test.binary, test.title())?;
+    writeln!(text, "    before: failed in {before} runs of the schedule that it needs")?;
+    write!(text, "    now: in {near} in its neighbourhood")?;
+    match elsewhere.runs {
+        0 => writeln!(text)?,
+        _ => writeln!(text, ", in {elsewhere} elsewhere")?,
+    }
+    if let Some(rate) = verified.excluded().filter(|_| !fails) {
+        writeln!(text, "    elsewhere, a failure rate above {:.2}% is excluded at 95%", rate * 100.0)?;
+    }
+    for place in gone {
+        writeln!(text, "    the old place is gone: {}:{}  {}", place.file, place.line, place.text)?;
+    }
+    Ok(())
 }
 
 fn write_interference(text: &mut impl Write, interference: &Interference) -> io::Result<()> {
@@ -273,6 +308,10 @@ fn write_trace(text: &mut impl Write, attempt: &Attempt) -> io::Result<()> {
         (false, None) => "not verified",
     };
     writeln!(text, "       trace {} ({verified})", relative(&kept.path).display())?;
+    write_replay(text, kept)
+}
+
+fn write_replay(text: &mut impl Write, kept: &Kept) -> io::Result<()> {
     if kept.verified {
         let name = match kept.path.file_stem().filter(|_| kept.by_name) {
             Some(name) => name.to_string_lossy(),

@@ -9,10 +9,12 @@ use serde::Serialize;
 
 use super::tally::{Counted, Standing, Tally};
 use crate::attempt::events::{
-    Attempt, Explored, Interference, NeverEnded, NotBuilt, Rate, Reporter, RunEvent, Summary,
+    Attempt, Explained, Explored, Interference, NeverEnded, NotBuilt, Rate, Reporter, RunEvent, Summary,
+    Verified,
 };
 use crate::attempt::order::Ran;
 use crate::base::exit::CliError;
+use crate::ending::explanation::{Explanation, Place, Rate as OfRuns};
 use crate::ending::outcome::Outcome;
 use crate::ending::output::{self, Excerpt};
 use crate::ending::panic::Panic;
@@ -52,6 +54,8 @@ enum Line<'a> {
     NotBuilt(NotBuiltLine<'a>),
     Attempt(Box<AttemptLine<'a>>),
     Interference(InterferenceLine<'a>),
+    Explanation(Box<ExplanationLine<'a>>),
+    Verified(VerifiedLine<'a>),
     Test(TestLine<'a>),
     Summary(SummaryLine<'a>),
 }
@@ -126,9 +130,6 @@ struct AttemptLine<'a> {
     /// Only where it wrote something, did not pass, and repeats no other.
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<Excerpt>,
-    /// Only where it has been found out what led to the failure.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    explanation: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -166,6 +167,63 @@ struct InterferenceLine<'a> {
     /// The test of the other attempt, and its number; none for one of another `cargo rrtest`.
     with: Option<String>,
     with_attempt: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct ExplanationLine<'a> {
+    package: &'a str,
+    binary: &'a str,
+    /// None for the binary's tests together.
+    test: Option<&'a str>,
+    attempt: u64,
+    trace: &'a Path,
+    /// In words, a line each.
+    lines: Vec<String>,
+    explanation: &'a Explanation,
+}
+
+impl<'a> From<&'a Explained> for ExplanationLine<'a> {
+    fn from(explained: &'a Explained) -> Self {
+        let Explained { test, number, explanation, trace, replaced: _ } = explained;
+        Self {
+            package: &test.package,
+            binary: &test.binary,
+            test: test.name.as_deref(),
+            attempt: *number,
+            trace: &trace.path,
+            lines: explanation.lines(),
+            explanation,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct VerifiedLine<'a> {
+    package: &'a str,
+    binary: &'a str,
+    test: Option<&'a str>,
+    before: OfRuns,
+    near: OfRuns,
+    elsewhere: OfRuns,
+    /// The failure rate elsewhere that is excluded at 95%; none if there was a failure, or no attempt.
+    excluded: Option<f64>,
+    gone: &'a [Place],
+}
+
+impl<'a> From<&'a Verified> for VerifiedLine<'a> {
+    fn from(verified: &'a Verified) -> Self {
+        let Verified { test, before, near, elsewhere, gone } = verified;
+        Self {
+            package: &test.package,
+            binary: &test.binary,
+            test: test.name.as_deref(),
+            before: *before,
+            near: *near,
+            elsewhere: *elsewhere,
+            excluded: verified.excluded(),
+            gone,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -231,7 +289,6 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
             panic: panicked.map(PanicField::from),
             repeats: attempt.repeats,
             output: output(attempt),
-            explanation: attempt.explanation.as_deref(),
         }
     }
 }
@@ -330,6 +387,10 @@ impl<W: Write> Reporter for Json<W> {
         self.tally.count(event);
         match event {
             RunEvent::Interference(interference) => self.write(&Line::Interference(interference.into())),
+            RunEvent::Explained(explained) => {
+                self.write(&Line::Explanation(Box::new(explained.as_ref().into())))
+            }
+            RunEvent::Verified(verified) => self.write(&Line::Verified(verified.as_ref().into())),
             RunEvent::Attempt(attempt) => self.write(&Line::Attempt(Box::new(attempt.as_ref().into()))),
             RunEvent::Summary(summary) => {
                 let tally = std::mem::take(&mut self.tally);

@@ -10,7 +10,7 @@ use rrtest_engine::trace::event::Stream;
 
 use super::summary;
 use super::tally::{Counted, Standing, Tally};
-use crate::attempt::events::{Attempt, Interference, NeverEnded, Reporter, RunEvent};
+use crate::attempt::events::{Attempt, Explained, Interference, NeverEnded, Reporter, RunEvent};
 use crate::attempt::needy;
 use crate::attempt::order::Ran;
 use crate::base::exit::CliError;
@@ -54,6 +54,8 @@ struct Told {
 struct NonSuccess {
     /// None if there was no attempt.
     outcome: Option<Outcome>,
+    /// Which attempt it was; none if there was none.
+    number: Option<u64>,
     seed: Option<String>,
     message: String,
     stdout: String,
@@ -87,6 +89,18 @@ impl JUnit {
             }
             (_, Some(_)) if told.further.len() < MOST_FURTHER => told.further.push(NonSuccess::of(attempt)),
             _ => {}
+        }
+    }
+
+    /// Adds an explanation to what is told of its attempt.
+    fn explain(&mut self, explained: &Explained) {
+        let Some(told) = self.told.get_mut(&explained.test.which()) else { return };
+        let of = |failure: &&mut NonSuccess| failure.number == Some(explained.number);
+        if let Some(failure) = told.worst.iter_mut().chain(&mut told.further).find(of) {
+            failure.message = format!("{}\n{}", failure.message, explained.explanation.lines().join("\n"));
+        }
+        if !told.traces.contains(&explained.trace.path) {
+            told.traces.push(explained.trace.path.clone());
         }
     }
 
@@ -147,18 +161,13 @@ impl NonSuccess {
         let again = attempt.repeats.map(|first| format!("the same failure as in attempt {first}"));
         let order = attempt.ran.iter().flat_map(Ran::lines);
         let needy = attempt.passes_together.then(|| needy::SENTENCE.to_owned());
-        let message: Vec<_> = what
-            .into_iter()
-            .chain(attempt.message.clone())
-            .chain(again)
-            .chain(attempt.explanation.clone())
-            .chain(order)
-            .chain(needy)
-            .collect();
+        let message: Vec<_> =
+            what.into_iter().chain(attempt.message.clone()).chain(again).chain(order).chain(needy).collect();
         // What repeats another failure has written much the same.
         let [stdout, stderr] = if attempt.repeats.is_some() { Default::default() } else { [stdout, stderr] };
         Self {
             outcome: Some(attempt.outcome),
+            number: Some(attempt.number),
             seed: Some(attempt.seed.to_string()),
             message: message.join("\n"),
             stdout,
@@ -174,6 +183,7 @@ impl NonSuccess {
         };
         Self {
             outcome: Some(interference.outcome),
+            number: Some(interference.number),
             seed: Some(interference.seed.to_string()),
             message: format!(
                 "attempt {} failed while {with} also used {}; it passes alone",
@@ -262,6 +272,7 @@ impl Reporter for JUnit {
         match event {
             RunEvent::Attempt(attempt) => self.collect(attempt),
             RunEvent::Interference(interference) => self.collect_disturbed(interference),
+            RunEvent::Explained(explained) => self.explain(explained),
             RunEvent::Summary(summary) => {
                 summary.not_green().for_each(|never| self.never_ended(never));
                 self.write().map_err(|error| {

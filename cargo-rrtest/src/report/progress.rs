@@ -211,6 +211,8 @@ impl Reporter for Progress {
             RunEvent::NotBuilt(_)
             | RunEvent::Joined(_)
             | RunEvent::Interference(_)
+            | RunEvent::Explained(_)
+            | RunEvent::Verified(_)
             | RunEvent::Warning(_) => {
                 return Ok(());
             }

@@ -27,6 +27,7 @@ use crate::discover::libtest::Shown;
 use crate::discover::partition::Part;
 use crate::discover::test::{self, Test, TestId};
 use crate::ending::describe;
+use crate::ending::explanation::Needs;
 use crate::ending::outcome::Outcome;
 
 /// What a person reads of these events, where tests are run more than once.
@@ -394,6 +395,24 @@ fn quiet_is_quiet_unless_something_fails() {
     assert!(told.contains("FAIL") && told.contains("Summary"), "{told}");
 }
 
+#[test]
+fn what_a_failure_needs() {
+    let nothing = |needs| {
+        let mut explained = samples::explained("t");
+        explained.explanation.needs = needs;
+        explained.explanation.windows = Vec::new();
+        explained.replaced = needs != Needs::Unknown;
+        RunEvent::Explained(Box::new(explained))
+    };
+    let all = [
+        RunEvent::Explained(Box::new(samples::explained("t"))),
+        nothing(Needs::Order),
+        nothing(Needs::Nothing),
+        nothing(Needs::Unknown),
+    ];
+    assert_snapshot!(human(&all));
+}
+
 /// Programs read this: names and order are a promise.
 #[test]
 fn json() {
@@ -413,6 +432,7 @@ fn json() {
         of_attempt(together()),
         RunEvent::Interference(interference(true)),
         RunEvent::Interference(interference(false)),
+        RunEvent::Explained(Box::new(samples::explained("t"))),
         RunEvent::Summary(Summary {
             failures: 1,
             failed: vec!["p::it t".into()],
@@ -446,10 +466,8 @@ fn junit() {
             vec![self::named("is_ignored")],
         )),
         named("passes", Attempt { outcome: Outcome::Passed, trace: None, ..attempt() }),
-        named(
-            "fails",
-            Attempt { output: panicked, explanation: Some("`a` is between p and c".into()), ..attempt() },
-        ),
+        named("fails", Attempt { output: panicked, ..attempt() }),
+        RunEvent::Explained(Box::new(samples::explained("fails"))),
         named("fails", Attempt { number: 5, repeats: Some(3), trace: None, ..attempt() }),
         RunEvent::Interference(interference(true)),
         named("deadlocks", ended(Outcome::Deadlocked, deadlock())),

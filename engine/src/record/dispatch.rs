@@ -201,7 +201,14 @@ impl Recorder<'_> {
     ) -> Flow<(Stopped, i64)> {
         let changed = match self.tasks.without_waiting(id, call, description)? {
             None => self.time.clocks.at_machine_time(&self.tasks, id, call)?.or_else(|| {
-                self.surprises.shortened(&self.tasks, &self.scheduler, &mut self.poller, id, call)
+                self.surprises.shortened(
+                    &self.tasks,
+                    &self.scheduler,
+                    &self.code.call_sites,
+                    &mut self.poller,
+                    id,
+                    call,
+                )
             }),
             changed => changed,
         };

@@ -58,6 +58,7 @@ mod hand_over;
 mod in_process;
 mod journal;
 mod kernel;
+mod marks;
 mod options;
 mod outside;
 mod poller;
@@ -85,13 +86,15 @@ use crate::claims::Claims;
 use crate::clock::Clock;
 use crate::ending::{Ending, Stats};
 use crate::error::Error;
+use crate::mark::Mark;
 use crate::output::Output;
 use crate::patience::Effort;
 use crate::program::Program;
-use crate::schedule::Decided;
 use crate::schedule::portfolio::Measured;
+use crate::schedule::script::Noted;
 use crate::schedule::surprise::Struck;
-use crate::strike::Strike;
+use crate::schedule::{Decided, StrategyName};
+use crate::strike::{Strike, Thread};
 use crate::trace::event::Event;
 use crate::trace::log::Log;
 pub use crate::tracee::Stdin;
@@ -117,6 +120,12 @@ pub struct Recording {
     pub measured: Measured,
     /// The decisions of a systematic schedule.
     pub decided: Vec<Decided>,
+    /// The schedule, to be run again.
+    pub noted: Noted,
+    /// The threads of a scripted run.
+    pub threads: Vec<Thread>,
+    /// Where tasks stood at the places that the plan's script marks.
+    pub marks: Vec<Mark>,
     /// How often surprises have struck.
     pub struck: Struck,
     /// If the program has failed: what the first surprises in time have done, and where.
@@ -159,6 +168,17 @@ fn finish(recorder: &mut Recorder<'_>, program: &Program, start: Instant) -> Res
     log.push(Event::Ended(ending.clone()));
     let (output, stats) = (std::mem::take(&mut recorder.journal.output), recorder.journal.stats);
     let measured = std::mem::take(&mut recorder.journal.measured);
+    let tasks = &recorder.tasks;
+    let threads = match recorder.options.plan.strategy {
+        StrategyName::Scripted => tasks.iter().map(|task| tasks.thread(task.id)).collect(),
+        _ => Vec::new(),
+    };
+    let mut noted = recorder.scheduler.strategy.noted();
+    if let Some(turn) = noted.turns.last_mut() {
+        turn.to += recorder.clock.ran();
+    }
+    noted.cut |= recorder.surprises.injector.is_cut();
+    noted.script.strokes = recorder.surprises.injector.take_noted();
     Ok(Recording {
         program: program.clone(),
         ending,
@@ -166,6 +186,9 @@ fn finish(recorder: &mut Recorder<'_>, program: &Program, start: Instant) -> Res
         stats,
         measured,
         decided: recorder.scheduler.strategy.decided(),
+        noted,
+        threads,
+        marks: std::mem::take(&mut recorder.marks.found),
         struck: recorder.surprises.injector.struck(),
         strikes: recorder.surprises.strikes.take(),
         claims: std::mem::take(&mut recorder.outside.claimed.claims),

@@ -9,6 +9,7 @@ use super::futex::Futexes;
 use super::in_process::InProcess;
 use super::journal::Journal;
 use super::kernel::fds::Fds;
+use super::marks::Marks;
 use super::options::Options;
 use super::outside::Outside;
 use super::poller::Poller;
@@ -39,6 +40,7 @@ pub(super) struct Recorder<'a> {
     pub(super) scheduler: Scheduler,
     pub(super) progress: Progress,
     pub(super) surprises: Surprises,
+    pub(super) marks: Marks,
     pub(super) futexes: Futexes,
     pub(super) time: Times,
     pub(super) poller: Poller,
@@ -109,6 +111,7 @@ impl<'a> Recorder<'a> {
             scheduler,
             progress: Progress::new(options),
             surprises: Surprises::new(options),
+            marks: Marks::default(),
             futexes: Futexes::default(),
             time: Times::default(),
             poller: Poller::new(fds),

@@ -93,6 +93,9 @@ impl Recorder<'_> {
                 Some(_) => StartUp::CHOICE,
                 None => self.scheduler.strategy.decide(Point { current, why, ran, next, found }, &runnable),
             };
+            if let Some(spot) = self.scheduler.strategy.mark() {
+                self.marks.note(&self.tasks, &self.code.call_sites, spot, next);
+            }
             let can_run = runnable.binary_search(&choice.task).is_ok();
             let preempts = current.is_some_and(|c| c != choice.task && runnable.binary_search(&c).is_ok());
             if let Some(current) = current {

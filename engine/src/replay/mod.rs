@@ -43,6 +43,9 @@ pub use state::State;
 pub(crate) use step::{Control, needs_instructions};
 pub use stops::{Limit, Why};
 
+/// Gets the program's output as it comes.
+pub type Sink<'a> = Box<dyn FnMut(Stream, &[u8]) + 'a>;
+
 /// How to replay.
 pub struct Options<'a> {
     /// The core to use.

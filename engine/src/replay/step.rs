@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rrtest_preload::layout::{BUFFER_VERSION, Mode};
 
+use super::Sink;
 use super::live::{Held, Live};
 use super::state::{At, State};
 use super::stops::{Stops, Why};
@@ -14,7 +15,7 @@ use crate::ending::Ending;
 use crate::error::Error;
 use crate::task::TaskId;
 use crate::trace::TraceError;
-use crate::trace::event::{Event, Stream, Written};
+use crate::trace::event::{Event, Written};
 use crate::tracee::{Memory, Registers, Stop, Stopped};
 
 /// All that a step needs: what comes from the trace, what is alive, what whoever replays has asked for.
@@ -32,7 +33,7 @@ pub(crate) struct Control<'a> {
     /// How long the program may run from one event to the next.
     pub(crate) patience: Duration,
     /// Gets the program's output as it comes.
-    pub(crate) output: Box<dyn FnMut(Stream, &[u8]) + 'a>,
+    pub(crate) output: Sink<'a>,
 }
 
 /// Why an event has not been carried out.

@@ -1,7 +1,7 @@
 //! Who runs next. Pure: the room knows no process, so every rule can be tested alone.
 //!
 //! A [`Strategy`] decides which task runs and for how long; a [`Plan`] says which one, with which seed ([`portfolio`]
-//! makes plans, [`explore`] enumerates them). What the strategies have to choose from is here too: queues of futexes
+//! makes plans, [`explore`] enumerates them, a [`script`] is a schedule written out). What the strategies have to choose from is here too: queues of futexes
 //! and deadlines, which the recorder keeps for the kernel, and [`surprise`]s, which it may inject. Below this room
 //! there are only task numbers.
 
@@ -10,6 +10,7 @@ pub mod explore;
 pub mod futex;
 pub mod portfolio;
 mod random;
+pub mod script;
 #[cfg(test)]
 mod simulation;
 mod strategies;
@@ -25,8 +26,10 @@ pub use strategy::{
 #[cfg(test)]
 mod tests {
     use super::portfolio::Measured;
+    use super::script::{Noted, Script, Spot};
     use super::simulation::{Outcome, Program, Run, programs, run};
     use super::*;
+    use crate::task::TaskId;
 
     /// Makes a plan for an attempt, from its number and what the first attempt measured.
     type Planner = fn(attempt: u64, measured: &Measured) -> Plan;
@@ -139,6 +142,48 @@ mod tests {
         let attempts = 4 * tasks * ticks;
         let found = failures(&self::attempts(&program, PLANNERS[PCT].1, attempts));
         assert!(found >= 4, "{found} of {attempts}");
+    }
+
+    /// Who began to run where. When the last one ended is not the strategy's business.
+    fn began(noted: Noted) -> Vec<(TaskId, u64)> {
+        noted.turns.iter().map(|turn| (turn.task, turn.from)).collect()
+    }
+
+    /// A schedule that was noted comes about again as a script, whatever strategy it was.
+    #[test]
+    fn what_was_noted_runs_again() {
+        for (name, program) in programs::buggy() {
+            for (way_name, way) in PLANNERS {
+                let measured = fair(&program).measured;
+                for attempt in 0..40 {
+                    let mut strategy = build(&way(attempt, &measured));
+                    let first = run(&program, &mut *strategy);
+                    let noted = strategy.noted();
+                    let mut scripted = build(&Plan::scripted(noted.script.clone(), 0));
+                    let again = run(&program, &mut *scripted);
+                    assert_eq!(first.outcome, again.outcome, "{name}, {way_name}, attempt {attempt}");
+                    assert_eq!(
+                        began(noted),
+                        began(scripted.noted()),
+                        "{name}, {way_name}, attempt {attempt}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Marks stop a task, and change nothing.
+    #[test]
+    fn marks_change_nothing() {
+        let (name, program) = programs::buggy().swap_remove(0);
+        let mut strategy = build(&Plan::new(StrategyName::Walk, 3));
+        let first = run(&program, &mut *strategy);
+        let noted = strategy.noted();
+        let turns = noted.turns.len();
+        let marks = (1..200).map(|ticks| Spot { task: TaskId(1), ticks }).collect();
+        let mut marked = build(&Plan::scripted(Script { marks, ..noted.script }, 0));
+        assert_eq!(run(&program, &mut *marked).outcome, first.outcome, "{name}");
+        assert_eq!(began(marked.noted()).len(), turns);
     }
 
     #[test]

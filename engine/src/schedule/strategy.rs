@@ -7,6 +7,7 @@ use rrtest_preload::layout::{Turns, Watch};
 use rrtest_preload::objects;
 use serde::{Deserialize, Serialize};
 
+use super::script::{Noted, Script, Spot};
 use crate::task::TaskId;
 
 /// How a recording is scheduled. With equal plans, a program that behaves equally gets equal decisions.
@@ -26,6 +27,8 @@ pub struct Plan {
     pub usual_wait: u64,
     /// Whether sched_yield(2) returns at once in a systematic schedule, as with a core for each thread.
     pub at_once: bool,
+    /// What a scripted schedule is, and places to be looked at in any.
+    pub script: Script,
 }
 
 /// A decision for another task than usual.
@@ -62,7 +65,14 @@ impl Plan {
             deviations: Vec::new(),
             usual_wait: 0,
             at_once: false,
+            script: Script::default(),
         }
+    }
+
+    /// A plan that runs a script, with the random numbers of a seed.
+    #[must_use]
+    pub fn scripted(script: Script, seed: u64) -> Self {
+        Self { script, ..Self::new(StrategyName::Scripted, seed) }
     }
 }
 
@@ -84,10 +94,12 @@ pub enum StrategyName {
     Starve,
     /// All schedules with few preemptions, one after the other.
     Systematic,
+    /// A schedule that is written out. Nobody asks for it by name.
+    Scripted,
 }
 
 impl StrategyName {
-    /// All strategies.
+    /// All strategies that can be asked for.
     pub const ALL: [Self; 7] =
         [Self::Fair, Self::Walk, Self::Pct, Self::Pos, Self::Surw, Self::Starve, Self::Systematic];
 
@@ -102,6 +114,7 @@ impl StrategyName {
             Self::Surw => "surw",
             Self::Starve => "starve",
             Self::Systematic => "systematic",
+            Self::Scripted => "scripted",
         }
     }
 }
@@ -150,6 +163,16 @@ pub trait Strategy: Send {
     /// Takes the decisions so far, if something can be learned from them.
     fn decided(&mut self) -> Vec<Decided> {
         Vec::new()
+    }
+
+    /// Takes what has been noted of the decisions so far.
+    fn noted(&mut self) -> Noted {
+        Noted::default()
+    }
+
+    /// Returns where the task stands that ran last, if that place is marked.
+    fn mark(&self) -> Option<Spot> {
+        None
     }
 
     /// Returns what determines whose turn it is, if that can be predicted: then a task that wakes others goes on with

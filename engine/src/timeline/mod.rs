@@ -26,10 +26,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::replay::Session;
+use crate::replay::{Session, Sink};
 use crate::task::TaskId;
 use crate::trace::Source;
-use crate::trace::event::Stream;
 use crate::tracee::{Registers, VectorRegisters};
 
 pub use expression::{Expression, Look, Malformed};
@@ -51,7 +50,7 @@ pub struct Options<'a> {
     /// How long the process may run from one event to the next; past it the replay counts as diverged.
     pub patience: Duration,
     /// Gets the program's output the first time that it comes.
-    pub output: Box<dyn FnMut(Stream, &[u8]) + 'a>,
+    pub output: Sink<'a>,
 }
 
 /// Why a move has ended.

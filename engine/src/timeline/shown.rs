@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::trace::event::Stream;
+use crate::replay::Sink;
 
 /// What has been shown of a program's output. Each replay of it says the same again, from the first byte on.
 #[derive(Clone)]
@@ -12,16 +12,16 @@ pub(super) struct Shown<'a>(Rc<RefCell<Inner<'a>>>);
 struct Inner<'a> {
     /// Bytes, of all streams together.
     shown: usize,
-    output: Box<dyn FnMut(Stream, &[u8]) + 'a>,
+    output: Sink<'a>,
 }
 
 impl<'a> Shown<'a> {
-    pub(super) fn new(output: Box<dyn FnMut(Stream, &[u8]) + 'a>) -> Self {
+    pub(super) fn new(output: Sink<'a>) -> Self {
         Self(Rc::new(RefCell::new(Inner { shown: 0, output })))
     }
 
     /// What a replay that begins gives its output to.
-    pub(super) fn again(&self) -> Box<dyn FnMut(Stream, &[u8]) + 'a> {
+    pub(super) fn again(&self) -> Sink<'a> {
         let (inner, mut said) = (Rc::clone(&self.0), 0);
         Box::new(move |stream, bytes| {
             let mut inner = inner.borrow_mut();
@@ -38,6 +38,7 @@ impl<'a> Shown<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace::event::Stream;
 
     #[test]
     fn what_was_shown_is_not_shown_again() {

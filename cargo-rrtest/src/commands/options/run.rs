@@ -9,12 +9,13 @@ use rrtest_engine::record::{Processor, Time};
 use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::schedule::surprise::Surprises;
 
-use super::values::{NeverRan, Report, parse_size};
+use super::values::{Explain, NeverRan, Report, parse_explain, parse_size};
 use crate::attempt::seed::Seed;
 use crate::base::words::parse_duration;
 use crate::build::instrument::Level;
 use crate::build::jobs::Jobs;
 use crate::build::selection::Selection;
+use crate::commands::verify::Old;
 use crate::discover::filterset::Filterset;
 use crate::discover::partition::{Part, Partition};
 use crate::discover::secrets::Secrets;
@@ -111,6 +112,12 @@ pub(crate) struct Run {
     /// while that is unknown]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Recording")]
     pub(crate) timeout: Option<Duration>,
+    /// Find out what a failure needs after it has been reported, in so much time; never [default: 5s, or a tenth of --for]
+    #[arg(long, value_name = "DURATION|never", value_parser = parse_explain, help_heading = "Recording")]
+    explain: Option<Explain>,
+    /// Keep the first trace of a failure, too, once there is one of its smallest schedule
+    #[arg(long, help_heading = "Recording")]
+    pub(crate) keep_original: bool,
     /// Run all tests of a binary in one process, with its threads, as cargo test does
     #[arg(long, help_heading = "Recording")]
     pub(crate) together: bool,
@@ -127,6 +134,10 @@ pub(crate) struct Run {
     /// Report failures only
     #[arg(short, long, conflicts_with = "verbose", help_heading = "Report")]
     pub(crate) quiet: bool,
+
+    /// The failure that is tried again.
+    #[arg(skip)]
+    pub(crate) verify: Option<Old>,
 
     #[command(flatten)]
     selection: Selection,
@@ -160,6 +171,16 @@ impl Run {
     /// How many preemptions schedules have at most, if all of those are to be gone through: then it is that alone.
     pub(crate) fn bound(&self) -> Option<usize> {
         self.strategy.contains(&StrategyName::Systematic).then_some(self.bound.into())
+    }
+
+    /// In how much time it is to be found out what failures need; none: it is not.
+    pub(crate) fn explain(&self) -> Option<Duration> {
+        const USUAL: Duration = Duration::from_secs(5);
+        match self.explain {
+            Some(Explain::Never) => None,
+            Some(Explain::For(time)) => Some(time),
+            None => Some(self.time.map_or(USUAL, |time| USUAL.min(time / 10))),
+        }
     }
 
     /// The form of the report.

@@ -1,10 +1,11 @@
 //! Values that options take, as users write them.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::base::words::did_you_mean;
+use crate::base::words::{did_you_mean, parse_duration};
 
 /// The form of `run`'s report, and of the compiler's messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +39,23 @@ impl FromStr for Report {
             }
             _ => Err(format!("human, short or json{}", did_you_mean(text, ["human", "short", "json"]))),
         }
+    }
+}
+
+/// Whether it is to be found out what failures need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Explain {
+    /// It is not.
+    Never,
+    /// In so much time.
+    For(Duration),
+}
+
+/// Reads a time, or `never`.
+pub(crate) fn parse_explain(text: &str) -> Result<Explain, String> {
+    match text {
+        "never" => Ok(Explain::Never),
+        time => parse_duration(time).map(Explain::For),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::place::{Place, Sources};
 use super::runner::Runner;
-use crate::attempt::events::{Attempt, NeverEnded};
+use crate::attempt::events::{Attempt, Explained, NeverEnded};
 use crate::base::words::shell_word;
 use crate::discover::test::TestId;
 use crate::ending::backtrace::Frames;
@@ -52,7 +52,7 @@ impl Failure {
             test: attempt.test.which(),
             what: attempt.outcome.name(),
             message: anstream::adapter::strip_str(&lines.collect::<Vec<_>>().join("\n")).to_string(),
-            explanation: attempt.explanation.clone(),
+            explanation: None,
             place: sources.of(attempt),
             attempt: Some(attempt.number),
             seed: Some(attempt.seed.to_string()),
@@ -114,6 +114,21 @@ impl Failures {
             None => return,
         };
         self.all[index].traces.extend(trace);
+    }
+
+    /// Takes notice of what a failure needs.
+    pub(super) fn explain(&mut self, explained: &Explained) {
+        let Explained { test, number, explanation, trace, replaced: _ } = explained;
+        if !self.kept.contains(&trace.path) {
+            self.kept.push(trace.path.clone());
+        }
+        let of = |failure: &&mut Failure| failure.test == test.which() && failure.attempt == Some(*number);
+        if let Some(failure) = self.all.iter_mut().find(of) {
+            failure.explanation = Some(explanation.lines().join("\n"));
+            if !failure.traces.contains(&trace.path) {
+                failure.traces.insert(0, trace.path.clone());
+            }
+        }
     }
 
     /// Takes notice of a test of which no attempt ended.

@@ -98,6 +98,7 @@ impl Reporter for GitHub {
         self.tally.count(event);
         match event {
             RunEvent::Attempt(attempt) => self.failures.collect(attempt, &self.sources),
+            RunEvent::Explained(explained) => self.failures.explain(explained),
             RunEvent::Summary(summary) => self.end(summary)?,
             _ => {}
         }

@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use rrtest_engine::trace::event::Stream;
 
 use super::*;
-use crate::attempt::events::samples::{attempt, written};
+use crate::attempt::events::samples::{self, attempt, written};
 use crate::attempt::events::{Attempt, NeverEnded};
 use crate::discover::test::{self, Test};
 use crate::ending::outcome::Outcome;
@@ -41,11 +41,7 @@ const PANIC: &str = "running 1 test\n\nthread 't' panicked at src/lib.rs:1:2:\na
 #[test]
 fn a_run_with_failures() {
     let passed = Attempt { outcome: Outcome::Passed, trace: None, ..attempt() };
-    let explained = Attempt {
-        test: named("explained"),
-        explanation: Some("`a` is between p and c while `b` performs r".into()),
-        ..attempt()
-    };
+    let explained = Attempt { test: named("explained"), ..attempt() };
     let events = [
         failed("t", PANIC),
         RunEvent::Attempt(Box::new(passed)),
@@ -54,6 +50,7 @@ fn a_run_with_failures() {
             "thread 'x' panicked at src/lib.rs:1:2:\n```\n::error::no\n\x1b[1mbold\x1b[0m\n",
         ),
         RunEvent::Attempt(Box::new(explained)),
+        RunEvent::Explained(Box::new(samples::explained("explained"))),
     ];
     let never = NeverEnded { test: named("slow"), attempts: 1 };
     let summary = Summary {

@@ -132,7 +132,8 @@ impl Recorder<'_> {
         if let Err(errno) = self.set_deadline(id, &mut call, timeout)? {
             return self.skip(id, stopped, &call, Outcome::fails(errno));
         }
-        if self.surprises.strikes(&self.scheduler, Surprise::Spurious) {
+        if self.surprises.strikes(&self.scheduler, Surprise::Spurious, id) {
+            self.surprises.note_scripted(&self.tasks, &self.code.call_sites, Surprise::Spurious, id, &call);
             return self.wake_spuriously(id, stopped, call);
         }
         let private = call.args()[1] & libc::FUTEX_PRIVATE_FLAG as u64 != 0;

@@ -10,10 +10,10 @@ use crate::record::options::Options;
 use crate::record::outside::locks::Takers;
 use crate::record::poller::Poller;
 use crate::record::tree::call::Call;
-use crate::record::tree::spawned::symbols_of;
+use crate::record::tree::spawned::{KnownSymbols, symbols_of};
 use crate::record::tree::task::{Hold, Task};
 use crate::record::tree::tasks::Tasks;
-use crate::symbols::{StackRegisters, Symbols};
+use crate::symbols::StackRegisters;
 use crate::task::TaskId;
 
 /// The parts that show what tasks do and wait for.
@@ -63,12 +63,12 @@ impl Observer<'_> {
 }
 
 impl Observer<'_> {
-    fn frames(&self, task: &Task, symbols: &mut Symbols) -> Vec<Frame> {
+    fn frames(&self, task: &Task, symbols: &mut KnownSymbols) -> Vec<Frame> {
         let Some(registers) = self.stack(task) else { return Vec::new() };
         symbols.backtrace(registers, &mut |address, buffer| task.space.memory.read(address, buffer).is_ok())
     }
 
-    fn awaits(&self, task: &Task, symbols: &mut Symbols) -> Vec<Frame> {
+    fn awaits(&self, task: &Task, symbols: &mut KnownSymbols) -> Vec<Frame> {
         let Some(registers) = self.stack(task) else { return Vec::new() };
         symbols.awaited(registers, &mut |address, buffer| task.space.memory.read(address, buffer).is_ok())
     }
@@ -133,7 +133,7 @@ fn blocking_on(call: &Call) -> String {
 }
 
 /// Returns where a task was spawned, if another task has the same name.
-fn spawned(task: &Task, shared: &BTreeSet<&str>, symbols: &mut Symbols) -> Option<(String, u32)> {
+fn spawned(task: &Task, shared: &BTreeSet<&str>, symbols: &mut KnownSymbols) -> Option<(String, u32)> {
     let maker = task.maker.as_ref().filter(|_| shared.contains(&*task.name))?;
     maker.place(symbols)
 }

@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileTypeExt;
 
 use super::Surprises;
+use crate::record::in_process::call_sites::CallSites;
 use crate::record::poller::Poller;
 use crate::record::scheduler::Scheduler;
 use crate::record::tree::call::Call;
@@ -20,10 +21,10 @@ use crate::trace::event::Registers;
 use crate::tracee::fds;
 
 impl Surprises {
-    /// Whether a surprise of this kind strikes now. None does while the program starts up, which all attempts have in
+    /// Whether a surprise of this kind strikes a task now. None does while the program starts up, which all attempts have in
     /// common.
-    pub(in crate::record) fn strikes(&mut self, scheduler: &Scheduler, kind: Surprise) -> bool {
-        scheduler.start_up.is_none() && self.injector.strike(kind)
+    pub(in crate::record) fn strikes(&mut self, scheduler: &Scheduler, kind: Surprise, id: TaskId) -> bool {
+        scheduler.start_up.is_none() && self.injector.strike(kind, id)
     }
 
     /// Returns the registers with which a call reads or writes less than requested, if that surprise strikes.
@@ -31,6 +32,7 @@ impl Surprises {
         &mut self,
         tasks: &Tasks,
         scheduler: &Scheduler,
+        call_sites: &CallSites,
         poller: &mut Poller,
         id: TaskId,
         call: &Call,
@@ -54,23 +56,29 @@ impl Surprises {
         let least = least(copy)?;
         // Programs that get edge-triggered events take a short read or write for the end of the data (epoll(7),
         // "Questions and answers"): they would never hear of the rest.
-        if least >= len || tasks.is_in_epoll(id, fd) || !self.strikes(scheduler, Surprise::Short) {
+        if least >= len || tasks.is_in_epoll(id, fd) || !self.strikes(scheduler, Surprise::Short, id) {
             return None;
         }
         let mut args = call.args();
         args[2] = self.injector.amount(Surprise::Short, least, len);
+        self.note_scripted(tasks, call_sites, Surprise::Short, id, call);
         let mut registers = call.registers;
         registers.set_args(args);
         Some(registers)
     }
 
     /// Whether a task that is about to wait in epoll_wait(2) is interrupted instead.
-    pub(in crate::record) fn is_interrupted(&mut self, scheduler: &Scheduler, call: &Call) -> bool {
+    pub(in crate::record) fn is_interrupted(
+        &mut self,
+        scheduler: &Scheduler,
+        id: TaskId,
+        call: &Call,
+    ) -> bool {
         let waits = matches!(
             call.number() as i64,
             libc::SYS_epoll_wait | libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2
         );
-        waits && self.strikes(scheduler, Surprise::Interrupt)
+        waits && self.strikes(scheduler, Surprise::Interrupt, id)
     }
 }
 

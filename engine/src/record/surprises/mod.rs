@@ -11,6 +11,7 @@ pub(super) mod under_way;
 pub(super) mod yields;
 
 use super::options::Options;
+use crate::schedule::StrategyName;
 use crate::schedule::surprise::Injector;
 use strikes::Strikes;
 use under_way::UnderWay;
@@ -28,8 +29,13 @@ pub(super) struct Surprises {
 impl Surprises {
     /// Starts before any has struck.
     pub(super) fn new(options: &Options<'_>) -> Self {
+        let plan = &options.plan;
+        let injector = match plan.strategy {
+            StrategyName::Scripted => Injector::scripted(options.surprises, plan.seed, &plan.script.strokes),
+            _ => Injector::new(options.surprises, plan.seed),
+        };
         Self {
-            injector: Injector::new(options.surprises, options.plan.seed),
+            injector,
             under_way: UnderWay::default(),
             spells: Spells::default(),
             strikes: Strikes::default(),

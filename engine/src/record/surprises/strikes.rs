@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::Surprises;
 use crate::record::in_process::call_sites::CallSites;
+use crate::record::tree::call::Call;
 use crate::record::tree::spawned::symbols_of;
 use crate::record::tree::task::{Hold, Task};
 use crate::record::tree::tasks::Tasks;
@@ -31,6 +32,10 @@ pub(in crate::record) struct Place {
 }
 
 impl Place {
+    pub(in crate::record) fn registers(&self) -> StackRegisters {
+        self.registers
+    }
+
     pub(in crate::record) fn read(&self, address: u64, buffer: &mut [u8]) -> bool {
         let from = address.checked_sub(self.registers.rsp).and_then(|from| usize::try_from(from).ok());
         let bytes = from.and_then(|from| self.stack.get(from..from.checked_add(buffer.len())?));
@@ -108,6 +113,21 @@ impl Surprises {
         }
     }
 
+    /// Notes a strike that speaks for itself, where a script is run to find out what a failure needs.
+    pub(in crate::record) fn note_scripted(
+        &mut self,
+        tasks: &Tasks,
+        call_sites: &CallSites,
+        kind: Surprise,
+        id: TaskId,
+        call: &Call,
+    ) {
+        if self.injector.is_scripted() && self.notes_strikes() {
+            let place = Some(call_sites.place(tasks, id, &call.registers));
+            self.note_strike(Note { place, ..Note::new(kind, id, Doing::Runs) });
+        }
+    }
+
     /// Whether there is room for another note.
     pub(in crate::record) fn notes_strikes(&self) -> bool {
         self.strikes.notes.len() < MOST
@@ -141,7 +161,7 @@ impl Surprises {
 }
 
 impl Tasks {
-    fn thread(&self, task: TaskId) -> Thread {
+    pub(in crate::record) fn thread(&self, task: TaskId) -> Thread {
         let name = self[task].name.clone();
         let ambiguous = self.iter().any(|other| other.id != task && other.name == name);
         Thread { task, name, ambiguous }

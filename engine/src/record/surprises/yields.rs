@@ -64,7 +64,7 @@ impl Surprises {
         }
         let left = match self.spells.left.remove(&id) {
             Some(left) => left,
-            None if self.strikes(scheduler, Surprise::Yield) => {
+            None if self.strikes(scheduler, Surprise::Yield, id) => {
                 let times = self.injector.amount(Surprise::Yield, 1, LONGEST);
                 if self.notes_strikes() {
                     let place = Some(call_sites.place(tasks, id, &call.registers));

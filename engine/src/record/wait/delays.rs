@@ -38,9 +38,9 @@ impl Recorder<'_> {
         }
         let mut strikes = |kind| {
             if dear {
-                self.surprises.injector.strike_rather(kind)
+                self.surprises.injector.strike_rather(kind, id)
             } else {
-                self.surprises.injector.strike(kind)
+                self.surprises.injector.strike(kind, id)
             }
         };
         let (early, stall) = (
@@ -65,7 +65,7 @@ impl Recorder<'_> {
     /// Whether a task whose time is over is to be late, so that it goes on waiting.
     pub(in crate::record) fn is_late(&mut self, id: TaskId, now: u64) -> bool {
         let Hold::Waiting(_, call) = self.tasks[id].hold() else { return false };
-        if call.late || !self.surprises.strikes(&self.scheduler, Surprise::Late) {
+        if call.late || !self.surprises.strikes(&self.scheduler, Surprise::Late, id) {
             return false;
         }
         // What others wait for may come first, if it is near.

@@ -85,9 +85,9 @@ impl Recorder<'_> {
         if !self.surprises.injector.have(Surprise::Slow) || harness {
             return Ok(());
         }
-        let next = self.surprises.injector.amount(Surprise::Slow, 1, READS);
+        let next = self.surprises.injector.reads_until(READS);
         self.clock.area().set_reads(next);
-        if !self.surprises.strikes(&self.scheduler, Surprise::Slow) {
+        if !self.surprises.strikes(&self.scheduler, Surprise::Slow, id) {
             return Ok(());
         }
         let reach = self.surprises.reach(self.options);

@@ -262,7 +262,7 @@ impl Recorder<'_> {
             }),
             (None, None) => None,
         };
-        if self.surprises.is_interrupted(&self.scheduler, &call) {
+        if self.surprises.is_interrupted(&self.scheduler, id, &call) {
             self.skip(id, stopped, &call, Outcome::fails(libc::EINTR))?;
             return Ok(Err(Next::Decide(Why::Yielded, None)));
         }

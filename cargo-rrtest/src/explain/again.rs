@@ -1,0 +1,148 @@
+//! Tries an explained failure again, on the program as it is now.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use rrtest_engine::explain::near::neighbours;
+use rrtest_engine::schedule::script::{Noted, Script, Spot};
+
+use super::bench::Bench;
+use super::case::Case;
+use super::places::Places;
+use super::work::{MOST_MARKS, explore, rate};
+use crate::attempt::events::Kept;
+use crate::attempt::order::Order;
+use crate::attempt::record::{Job, Setting};
+use crate::attempt::seed::Seed;
+use crate::build::instrument::Level;
+use crate::discover::test::Test;
+use crate::ending::explanation::{Explanation, Place, Rate, Told};
+
+/// How far preemptions are moved, in operations.
+const REACH: u64 = 24;
+
+/// How often the old schedule itself is tried.
+const RUNS: u64 = 50;
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Again {
+    /// Runs of the old schedule and of those like it.
+    pub(crate) near: Rate,
+    /// Places that the program does not come to any more.
+    pub(crate) gone: Vec<Place>,
+    /// A schedule that fails.
+    pub(crate) failing: Option<Script>,
+}
+
+/// Tries the schedule of an explanation, and those in its neighbourhood, until one fails.
+pub(crate) fn again(
+    setting: &Setting<'_>,
+    test: &Arc<Test>,
+    level: Level,
+    old: &Explanation,
+    core: usize,
+    stop: &AtomicBool,
+    time: Duration,
+) -> Again {
+    let case = case(setting, test, level, old);
+    let until = Instant::now() + time;
+    let mut bench = Bench::new(setting, &case, core, stop, until);
+    let mut found = Again::default();
+    let (moved, gone) = moved(&mut bench, old);
+    found.gone = gone;
+    let mut scripts = vec![moved.clone()];
+    scripts.extend((moved != old.script).then(|| old.script.clone()));
+    for script in &scripts {
+        let own = rate(&mut bench, RUNS, |_| script.clone());
+        found.near.runs += own.runs;
+        found.near.failed += own.failed;
+        if own.failed > 0 {
+            found.failing = Some(script.clone());
+            return found;
+        }
+    }
+    for script in scripts.iter().flat_map(|script| neighbours(script, REACH)) {
+        let own = rate(&mut bench, 1, |_| script.clone());
+        found.near.runs += own.runs;
+        found.near.failed += own.failed;
+        if own.failed > 0 {
+            found.failing = Some(script);
+            return found;
+        }
+    }
+    // All other interleavings with as many preemptions, as far as there is time.
+    let before = bench.runs;
+    found.failing = explore(&mut bench, old.script.preemptions().clamp(1, 2), until);
+    found.near.runs += bench.runs - before;
+    found.near.failed += u64::from(found.failing.is_some());
+    found
+}
+
+/// The job that makes an attempt by a script.
+pub(crate) fn job(test: &Arc<Test>, level: Level, old: &Explanation, script: Option<Script>) -> Job {
+    Job {
+        test: Arc::clone(test),
+        level,
+        number: 1,
+        seed: old.seed.parse().unwrap_or(Seed(0)),
+        order: Order::Usual,
+        script,
+        measure: false,
+        patience: None,
+        until: None,
+        watched: false,
+    }
+}
+
+fn case(setting: &Setting<'_>, test: &Arc<Test>, level: Level, old: &Explanation) -> Case {
+    let job = job(test, level, old, None);
+    let plan = job.seed.plan(test.strategies(setting.strategies));
+    Case {
+        surprises: setting.surprises_of(test, plan.strategy),
+        plan,
+        noted: Noted::default(),
+        fingerprint: None,
+        failed_tests: Vec::new(),
+        preemptions: 0,
+        wall: Duration::ZERO,
+        info: serde_json::Value::Null,
+        trace: Kept { path: std::path::PathBuf::new(), verified: false, by_name: false },
+        attach: None,
+        job,
+    }
+}
+
+/// Maps the preemptions of an old schedule onto the program as it is now, by their places. Returns the places that are gone,
+/// too.
+fn moved(bench: &mut Bench<'_>, old: &Explanation) -> (Script, Vec<Place>) {
+    let mut script = old.script.clone();
+    let preemptions: Vec<usize> =
+        (0..script.switches.len()).filter(|at| script.switches[*at].preempts()).collect();
+    let mut gone = Vec::new();
+    // If there is no window of one of them, nobody knows whose the others are.
+    if preemptions.len() != old.windows.len() {
+        return (script, gone);
+    }
+    let mut tasks: Vec<_> = preemptions.iter().map(|at| script.switches[*at].at.task).collect();
+    tasks.sort_unstable();
+    tasks.dedup();
+    let each = MOST_MARKS / tasks.len().max(1) as u64;
+    let marks = tasks.iter().flat_map(|task| (1..=each).map(|ticks| Spot { task: *task, ticks })).collect();
+    let mut places = Places::default();
+    if let Some(recording) = bench.record(&Script { marks, ..Script::default() }) {
+        places.add(&recording.marks);
+    }
+    for (at, told) in preemptions.into_iter().zip(&old.windows) {
+        let spot = &mut script.switches[at].at;
+        let Told { after, before, .. } = told;
+        let find = |place: &Option<Place>| places.find(spot.task, place.as_ref()?);
+        match (find(before), find(after)) {
+            (Some(ticks), _) => spot.ticks = ticks,
+            (None, Some(ticks)) => spot.ticks = ticks + 1,
+            (None, None) => gone.extend(before.iter().chain(after).next().cloned()),
+        }
+    }
+    (script, gone)
+}

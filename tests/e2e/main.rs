@@ -9,6 +9,7 @@ mod bad_traces;
 mod beside;
 mod budgets;
 mod ci;
+mod debugging;
 mod discovery;
 mod exec;
 mod exit_codes;
@@ -93,6 +94,7 @@ fn main() -> ExitCode {
     tests.topic("exit_codes", exit_codes::TESTS);
     tests.topic("attached", attached::TESTS);
     tests.topic("backtraces", backtraces::TESTS);
+    tests.topic("debugging", debugging::TESTS);
     tests.topic("bad_traces", bad_traces::TESTS);
     tests.topic("beside", beside::TESTS);
     tests.topic("limits", limits::TESTS);

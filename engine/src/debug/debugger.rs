@@ -34,6 +34,8 @@ pub struct Debugger<'a> {
     pub(super) action: Action,
     /// Whether somebody has gone to a moment of his own since gdb connected: gdb must connect anew to see it.
     pub(super) is_moved: bool,
+    /// From which event to which the process lives, once that was asked for.
+    pub(super) lifetime: Option<(u64, u64)>,
     /// What `monitor` remembers.
     pub(super) checkpoints: Vec<Moment>,
 }
@@ -56,6 +58,7 @@ impl<'a> Debugger<'a> {
             files: Files::new(carried),
             action: Action::default(),
             is_moved: false,
+            lifetime: None,
             checkpoints: Vec::new(),
         }
     }
@@ -70,6 +73,13 @@ impl<'a> Debugger<'a> {
     pub(super) fn begin(&mut self) {
         self.set = Set::default();
         self.is_moved = false;
+    }
+
+    /// Returns gdb's number of the thread that a task is, once it has connected; none if it is not of the process, or does
+    /// not live.
+    #[must_use]
+    pub fn thread_number(&self, task: TaskId) -> Option<usize> {
+        self.tasks().iter().position(|it| *it == task).map(|at| at + 1)
     }
 
     /// The living tasks of the process, the one that runs first.

@@ -58,15 +58,19 @@ impl Debugger<'_> {
     /// What /proc says of the memory of the process, as far as gdb reads it.
     fn maps(&self) -> Vec<u8> {
         let mut text = String::new();
-        for mapping in self.timeline.session().mapped(self.shown()).unwrap_or_default() {
-            let end = mapping.start.saturating_add(mapping.len);
+        let lines = self.timeline.session().memory_map(self.shown()).unwrap_or_default();
+        for line in lines {
+            let may = |flag: i32, letter: char| if line.prot & flag == flag { letter } else { '-' };
+            let (read, write) = (may(libc::PROT_READ, 'r'), may(libc::PROT_WRITE, 'w'));
+            let (execute, shared) = (may(libc::PROT_EXEC, 'x'), if line.shared { 's' } else { 'p' });
             // Writing to a String cannot fail.
             let _ = writeln!(
                 text,
-                "{:x}-{end:x} r-xp {:08x} 00:00 0 {}",
-                mapping.start,
-                mapping.offset,
-                mapping.path.display()
+                "{:x}-{:x} {read}{write}{execute}{shared} {:08x} 00:00 0 {}",
+                line.start,
+                line.end,
+                line.offset,
+                line.path.display()
             );
         }
         text.into_bytes()

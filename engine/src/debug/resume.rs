@@ -17,7 +17,7 @@ use super::debugger::Debugger;
 use super::threads::{task, tid};
 use crate::error::Error;
 use crate::task::TaskId;
-use crate::timeline::Stop;
+use crate::timeline::{Moment, Stop};
 
 /// How gdb has a process go on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,7 +67,22 @@ impl Debugger<'_> {
                 stop
             }
         };
+        if self.tasks().is_empty() {
+            return self.stay_within_lifetime();
+        }
         Ok(self.reason(stop, stepped))
+    }
+
+    /// The process does not live where the move has ended: it stands at its beginning or at its end.
+    fn stay_within_lifetime(&mut self) -> Result<MultiThreadStopReason<u64>, Error> {
+        let (first, last) = match self.lifetime {
+            Some(lifetime) => lifetime,
+            None => *self.lifetime.insert(self.timeline.lifetime(self.process)?),
+        };
+        let (here, _) = self.timeline.position();
+        let (event, stop) = if here < first { (first, Stop::Begin) } else { (last, Stop::End) };
+        self.timeline.seek(Moment { event, ticks: 0, instructions: 0 })?;
+        Ok(self.reason(stop, self.shown()))
     }
 
     fn reason(&self, stop: Stop, stepped: TaskId) -> MultiThreadStopReason<u64> {

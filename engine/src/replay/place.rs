@@ -47,6 +47,15 @@ pub(super) fn mapped(pid: Pid) -> Result<Vec<Mapping>, Error> {
     Ok(lines.iter().filter_map(|line| Some(mapping(line, file(line)?))).collect())
 }
 
+/// Returns what a process has mapped, with the recorded names of the files.
+pub(super) fn map(pid: Pid) -> Result<Vec<Line>, Error> {
+    let mut lines = maps(pid)?;
+    for line in &mut lines {
+        line.path = file(line).map(Path::to_owned).unwrap_or_default();
+    }
+    Ok(lines)
+}
+
 fn mapping(line: &Line, path: &Path) -> Mapping {
     Mapping { start: line.start, len: line.end - line.start, path: path.to_owned(), offset: line.offset }
 }

@@ -21,7 +21,7 @@ use crate::task::TaskId;
 use crate::trace::event::Event;
 use crate::trace::{Machine, Source, TraceError};
 use crate::tracee::{
-    Area, Launched, Memory, Point, Registers, Resume, THREAD_NAME, VectorRegisters, WakeUpTimer,
+    Area, Launched, Line, Memory, Point, Registers, Resume, THREAD_NAME, VectorRegisters, WakeUpTimer,
     bind_to_core, raise_descriptor_limit, rebuild,
 };
 
@@ -330,6 +330,19 @@ impl<'a> Session<'a> {
             return Err(misplaced(self.state.event, "a task", &task.to_string()));
         };
         place::mapped(self.live.memories[space].pid())
+    }
+
+    /// All that a task has mapped, with the names that the trace has of files. What is ours is not in it.
+    ///
+    /// # Errors
+    /// If the kernel does not tell, or there is no such task.
+    pub fn memory_map(&self, task: TaskId) -> Result<Vec<Line>, Error> {
+        let Some(space) = self.state.space(task) else {
+            return Err(misplaced(self.state.event, "a task", &task.to_string()));
+        };
+        let mut lines = place::map(self.live.memories[space].pid())?;
+        lines.retain(|line| !Area::overlaps(line.start, line.end - line.start));
+        Ok(lines)
     }
 
     /// The running task's memory, and its registers as they are.

@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::replay::{Session, Sink};
+use crate::replay::{Limit, Session, Sink, Why};
 use crate::task::TaskId;
 use crate::trace::Source;
 use crate::tracee::{Registers, VectorRegisters};
@@ -161,6 +161,26 @@ impl<'a> Timeline<'a> {
     /// If the replay diverges, or is interrupted; then this moment stays.
     pub fn seek(&mut self, moment: Moment) -> Result<(), Error> {
         self.walker_to(&Place::exactly(moment.event.max(1), moment.ticks, moment.instructions))
+    }
+
+    /// Returns the numbers of events between which a process lives: after the first it does, and after the last it still
+    /// does. Goes through the whole run for it.
+    ///
+    /// # Errors
+    /// If the replay diverges.
+    pub fn lifetime(&self, process: TaskId) -> Result<(u64, u64), Error> {
+        let mut walker = Walker::open(&self.setup)?;
+        let (mut first, mut last) = (None, walker.at().0);
+        loop {
+            let state = walker.session.state();
+            if state.tasks().any(|(task, _)| state.process(task) == Some(process)) {
+                last = walker.at().0;
+                first = first.or(Some(last));
+            }
+            if walker.run(Limit::Event)?.why == Why::Ended {
+                return Ok((first.unwrap_or(last), last));
+            }
+        }
     }
 
     /// Returns the registers of a task as the program sees them; none if there is no such task.

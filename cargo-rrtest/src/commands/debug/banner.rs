@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use rrtest_engine::carried::Carried;
 use rrtest_engine::failure::{Failure, Kind};
 use rrtest_engine::symbols::Origin;
+use rrtest_engine::task::TaskId;
 use rrtest_engine::timeline::Timeline;
 use rrtest_engine::trace::Trace;
 
@@ -16,8 +17,8 @@ use crate::commands::stacks::Stacks;
 /// What a debugger says first.
 pub(super) struct Banner {
     lines: Vec<String>,
-    /// The first frame of the user's own code.
-    pub(super) frame: Option<usize>,
+    /// The task that fails, and the first frame of the user's own code on its stack.
+    pub(super) frame: Option<(TaskId, usize)>,
     tries: &'static [(&'static str, &'static str)],
 }
 
@@ -60,9 +61,14 @@ impl Banner {
         let state = timeline.session().state();
         let name = state.tasks().find(|(id, _)| *id == task).map_or("", |(_, name)| name);
         lines.push(format!("{task}, thread `{name}`"));
-        let thread = Stacks::of(carried).thread(timeline.look()?, task)?;
-        let frame = thread.frames.iter().position(|placed| Origin::of(&placed.frame) == Origin::Own);
-        Ok(Self { lines, frame, tries: tries(failure.kind) })
+        // Who begins elsewhere may begin before that thread.
+        let frame = if state.tasks().any(|(id, _)| id == task) {
+            let thread = Stacks::of(carried).thread(timeline.look()?, task)?;
+            thread.frames.iter().position(|placed| Origin::of(&placed.frame) == Origin::Own)
+        } else {
+            None
+        };
+        Ok(Self { lines, frame: frame.map(|frame| (task, frame)), tries: tries(failure.kind) })
     }
 
     /// The text, in lines.

@@ -52,11 +52,11 @@ impl Gdb {
         &self,
         directory: &Path,
         (socket, files): (&Path, &Path),
-        banner: &Banner,
+        (banner, frame): (&Banner, Option<(usize, usize)>),
         arguments: &[OsString],
     ) -> Result<Running, CliError> {
         let script = directory.join("commands.gdb");
-        let written = fs::write(&script, commands(socket, files, banner));
+        let written = fs::write(&script, commands(socket, files, banner, frame));
         written.map_err(|error| CliError::os(format!("cannot write `{}`", script.display()), &error))?;
         // What the user gives comes last, when all is set up.
         let child = Command::new(&self.0).arg("-q").arg("-x").arg(&script).args(arguments).spawn();
@@ -67,7 +67,8 @@ impl Gdb {
 }
 
 /// What gdb is told at its start.
-fn commands(socket: &Path, files: &Path, banner: &Banner) -> String {
+/// `frame` is the number of a thread and of a frame of it.
+fn commands(socket: &Path, files: &Path, banner: &Banner, frame: Option<(usize, usize)>) -> String {
     let mut text = String::from(
         "set confirm off\nset pagination off\nset breakpoint pending on\nset print thread-events off\n\
          set remotetimeout 600\n",
@@ -80,13 +81,13 @@ fn commands(socket: &Path, files: &Path, banner: &Banner) -> String {
     }
     // What the trace carries comes before what this machine has.
     let files = files.display();
-    text += &format!("set sysroot {files}\nset directories {files}:$cdir:$cwd\n");
+    text += &format!("set sysroot {files}\ndirectory {files}\n");
     text += &format!("target remote {}\n", socket.display());
     for line in banner.text().lines() {
         text += &format!("echo {}\\n\n", escaped(line));
     }
-    if let Some(frame) = banner.frame {
-        text += &format!("frame {frame}\n");
+    if let Some((thread, frame)) = frame {
+        text += &format!("thread {thread}\nframe {frame}\n");
     }
     text + "set pagination on\n"
 }

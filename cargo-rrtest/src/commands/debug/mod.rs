@@ -54,9 +54,10 @@ pub(crate) fn run(options: &Debug) -> Result<ExitCode, CliError> {
     let socket = directory.path().join("gdb");
     let listener = Listener::bind(&Place::Unix(socket.clone()))?;
     let files = carried.lay_out()?;
-    let mut child = gdb.start(directory.path(), (&socket, files), &banner, &options.arguments)?;
-    leave_ctrl_c_to_child();
     let mut debugger = Debugger::new(opened, process, &carried);
+    let frame = banner.frame.and_then(|(task, frame)| Some((debugger.thread_number(task)?, frame)));
+    let mut child = gdb.start(directory.path(), (&socket, files), (&banner, frame), &options.arguments)?;
+    leave_ctrl_c_to_child();
     let mut served = Ok(Ended::Gone);
     // To go to a moment, gdb connects again.
     while let Some(stream) = listener.accept_while(&mut || child.is_running())? {

@@ -87,7 +87,9 @@ fn commands(socket: &Path, files: &Path, banner: &Banner, frame: Option<(usize, 
         text += &format!("echo {}\\n\n", escaped(line));
     }
     if let Some((thread, frame)) = frame {
-        text += &format!("thread {thread}\nframe {frame}\n");
+        // gdb begins with the first.
+        let thread = if thread > 1 { format!("thread {thread}\n") } else { String::new() };
+        text += &format!("{thread}frame {frame}\n");
     }
     text + "set pagination on\n"
 }

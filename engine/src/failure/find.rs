@@ -150,17 +150,10 @@ impl<'c, 'a> Search<'c, 'a> {
         self.code.remove(&session.state().space(task).unwrap_or_default());
         for address in self.code(session, task)?.rust_panics.iter() {
             let point = Point::Execute(*address);
-            if self.points.contains(&point) {
-                continue;
+            if !self.points.contains(&point) {
+                session.stop_at(point);
+                self.points.push(point);
             }
-            // The panics of the programs that were started first are then seen no more.
-            while !session.stop_at(point) {
-                if self.points.is_empty() {
-                    return Err(super::no_breakpoint());
-                }
-                session.stop_no_more_at(self.points.remove(0));
-            }
-            self.points.push(point);
         }
         Ok(())
     }

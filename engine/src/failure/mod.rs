@@ -15,7 +15,6 @@ use crate::error::Error;
 use crate::replay::{Limit, Point, Report, Session, Why};
 use crate::symbols::{Stack, StackRegisters, Symbols};
 use crate::task::TaskId;
-use crate::tracee::os;
 
 pub use find::{Find, find};
 
@@ -85,9 +84,7 @@ pub fn go_to(session: &mut Session<'_>, moment: &Moment) -> Result<Report, Error
         return Ok(report);
     };
     let point = Point::Execute(address);
-    if !session.stop_at(point) {
-        return Err(no_breakpoint());
-    }
+    session.stop_at(point);
     while passes > 0 && report.why != Why::Ended {
         report = session.step(Limit::End)?;
         passes -= u32::from(report.why == Why::Breakpoint(address));
@@ -131,8 +128,4 @@ fn memory(session: &Session<'_>, task: TaskId) -> impl FnMut(u64, &mut [u8]) -> 
             true
         })
     }
-}
-
-fn no_breakpoint() -> Error {
-    os("stop where the program fails")(std::io::Error::other("all debug registers are in use"))
 }

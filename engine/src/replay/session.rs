@@ -268,7 +268,7 @@ impl<'a> Session<'a> {
     }
 
     /// Stop at a breakpoint or a watchpoint of this kind from now on, in whichever task. False if the processor has
-    /// no means left: it can watch four places.
+    /// no means left: it can watch four places. There is no such bound for breakpoints.
     pub fn stop_at(&mut self, point: Point) -> bool {
         let added = self.stops.add(point);
         // What is there now is known.

@@ -64,7 +64,12 @@ impl Timeline<'_> {
         let here = self.place();
         let current = self.current();
         let registers = self.registers(current)?;
-        let Some((stretch, walker, at)) = before(&self.setup, &here, registers.as_ref())? else {
+        let addresses = registers.as_ref().map(|registers| {
+            let top = self.read(current, registers.sp(), 8).ok().and_then(|bytes| bytes.try_into().ok());
+            code::before(&self.walker.session, current, registers, top.map(u64::from_le_bytes))
+        });
+        let here = Here { place: here, registers, addresses: addresses.unwrap_or_default() };
+        let Some((stretch, walker, at)) = before(&self.setup, &here)? else {
             return Ok(Stop::Begin);
         };
         self.walker = walker;
@@ -312,17 +317,23 @@ fn count(walker: &mut Walker<'_>, place: &Place, since: &Since) -> Result<u64, E
 /// A moment in a stretch, with the walker that has walked it.
 type Found<'a> = (Rc<Stretch>, Walker<'a>, usize);
 
-/// Returns the moment before a place. None if there is nothing before.
-fn before<'a>(
-    setup: &Setup<'a>,
-    place: &Place,
-    registers: Option<&Registers>,
-) -> Result<Option<Found<'a>>, Error> {
+/// A moment from which a step back is made.
+struct Here {
+    place: Place,
+    /// The running task's registers.
+    registers: Option<Registers>,
+    /// Instructions by which it must have come shortly before.
+    addresses: Vec<u64>,
+}
+
+/// Returns the moment before another one. None if there is nothing before.
+fn before<'a>(setup: &Setup<'a>, here: &Here) -> Result<Option<Found<'a>>, Error> {
+    let place = &here.place;
     if Walker::open(setup)?.place == *place {
         return Ok(None);
     }
-    if let Some(from) = near(setup, place, registers)?
-        && let Some(found) = walked(setup, place, registers, |walker| walker.go_to(&from))?
+    if let Some(from) = near(setup, here)?
+        && let Some(found) = walked(setup, place, here.registers.as_ref(), |walker| walker.go_to(&from))?
     {
         return Ok(Some(found));
     }
@@ -356,32 +367,24 @@ fn walked<'a>(
     // The last instruction cannot be undone by hand.
     let Some(before) = before else { return Ok(None) };
     let mut walker = Walker::open(setup)?;
-    match before.seen_base() {
-        Some(base) => walker.go_to(&base)?,
-        None if walker.place != before => begin_before(setup, &mut walker, &before)?,
-        None => {}
-    }
+    walker.go_to(&before)?;
     let (stretch, _) = Stretch::walk(&mut walker, &before, None)?;
     Ok(stretch.len().checked_sub(1).map(|at| (stretch, walker, at)))
 }
 
 /// Returns a place shortly before another one, if one is found by running: where the task has last come by an instruction
 /// that it must have come by.
-fn near(setup: &Setup<'_>, place: &Place, registers: Option<&Registers>) -> Result<Option<Place>, Error> {
+fn near(setup: &Setup<'_>, here: &Here) -> Result<Option<Place>, Error> {
+    let place = &here.place;
     if place.steps_since_seen() > 0 {
         return Ok(place.seen_base());
     }
     // Where registers are the same twice it takes more to tell when it was.
     let is_found = place.is_found_by_running() && place.seen_registers().is_some_and(|(_, nth)| nth == 1);
-    let addresses = match registers.filter(|_| is_found) {
-        Some(registers) => {
-            let mut walker = Walker::open(setup)?;
-            walker.go_to_first(place.event, 0)?;
-            let current = walker.session.state().current();
-            code::before(&walker.session, current, registers.ip())
-        }
+    let addresses = match place {
+        _ if is_found => here.addresses.clone(),
         // The last instruction was the system call that the event is about.
-        None if *place == Place::first(place.event, 0) => {
+        first if *first == Place::first(place.event, 0) => {
             let mut walker = Walker::open(setup)?;
             walker.go_to_first(last_run(setup, place.event)?, 0)?;
             let caller = walker.session.state().current();
@@ -391,7 +394,7 @@ fn near(setup: &Setup<'_>, place: &Place, registers: Option<&Registers>) -> Resu
             let code = walker.session.read(caller, call, SYSCALL.len()).unwrap_or_default();
             if code == SYSCALL { vec![call] } else { Vec::new() }
         }
-        None => return Ok(None),
+        _ => return Ok(None),
     };
     if addresses.is_empty() {
         return Ok(None);

@@ -9,12 +9,29 @@ use iced_x86::{Decoder, DecoderOptions};
 use crate::replay::Session;
 use crate::symbols::Mapping;
 use crate::task::TaskId;
+use crate::tracee::Registers;
 
 /// A longer function is not decoded.
 const LONGEST: u64 = 1 << 20;
 
-/// Returns the addresses of the instruction before this one and of the function's first, as far as they are known.
-pub(super) fn before(session: &Session<'_>, task: TaskId, ip: u64) -> Vec<u64> {
+/// Returns the addresses of instructions by which a task with these registers has come: the one before, and the function's
+/// first; at the beginning of a function, the call and the calling function's first. As far as they are known.
+/// `top` is the word at the top of the stack.
+pub(super) fn before(
+    session: &Session<'_>,
+    task: TaskId,
+    registers: &Registers,
+    top: Option<u64>,
+) -> Vec<u64> {
+    let ip = registers.ip();
+    if function(session, task, ip) != Some(ip) {
+        return within(session, task, ip);
+    }
+    top.map_or_else(Vec::new, |returns| within(session, task, returns))
+}
+
+/// The instruction before this address, and the first one of the function that has both.
+fn within(session: &Session<'_>, task: TaskId, ip: u64) -> Vec<u64> {
     let Some(start) = function(session, task, ip).filter(|start| ip - start < LONGEST) else {
         return Vec::new();
     };

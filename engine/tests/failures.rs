@@ -54,11 +54,11 @@ fn shown(how: &str) -> Shown {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("fails");
     let source = directory.path().join("fails.rs");
-    fs::copy(program(), &path).expect("a program");
-    // A file that has just been written may change yet, and would not be attached.
-    let file = fs::OpenOptions::new().write(true).open(&path).expect("a program");
-    file.set_modified(std::time::SystemTime::UNIX_EPOCH).expect("an old program");
-    drop(file);
+    // By others: what this process has open for writing, the processes that other tests fork have open as well for a
+    // moment, and a program that somebody writes cannot be executed. What has just been written would not be attached.
+    let done = |command: &mut Command| assert!(command.status().expect("a command").success());
+    done(Command::new("cp").arg(program()).arg(&path));
+    done(Command::new("touch").args(["-d", "@0"]).arg(&path));
     fs::copy(program().with_extension("rs"), &source).expect("a source");
     let recording = record(&path, &[how], directory.path(), StrategyName::Fair, 0);
     let trace = directory.path().join("trace");

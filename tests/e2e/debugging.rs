@@ -274,7 +274,7 @@ fn moments_are_gone_to(world: &Harness) {
     let Some(text) = gdb(world, &[], &trace, &commands) else { return };
     let rest = after(&text, &["moment "]);
     let failure = rest.split(':').next().expect("a moment");
-    let rest = after(rest, &["checkpoint 1 at moment", "<there>", "moment 60:", "moment 60:", "<back>"]);
+    let rest = after(rest, &["checkpoint 1 at event", "<there>", "moment 60:", "moment 60:", "<back>"]);
     let rest =
         after(rest, &[&format!("moment {failure}:"), "next", "is no moment", "there is no checkpoint 7"]);
     assert!(rest.contains("detached") || rest.trim().is_empty() || !rest.contains("internal"), "{text}");

@@ -21,7 +21,7 @@ use super::threads::{task, tid};
 use crate::carried::Carried;
 use crate::error::Error;
 use crate::task::TaskId;
-use crate::timeline::{Moment, Timeline};
+use crate::timeline::{Mark, Timeline};
 
 /// A process of a run, as gdb sees it.
 pub struct Debugger<'a> {
@@ -37,7 +37,7 @@ pub struct Debugger<'a> {
     /// From which event to which the process lives, once that was asked for.
     pub(super) lifetime: Option<(u64, u64)>,
     /// What `monitor` remembers.
-    pub(super) checkpoints: Vec<Moment>,
+    pub(super) checkpoints: Vec<(Mark, String)>,
 }
 
 /// What gdb is told where something cannot be had: "invalid argument".

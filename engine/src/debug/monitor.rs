@@ -7,7 +7,7 @@ use super::debugger::Debugger;
 use crate::error::Error;
 use crate::replay::Cursor;
 use crate::syscalls;
-use crate::timeline::Moment;
+use crate::timeline::Mark;
 
 /// A command: its name, what follows it, and what it does.
 struct Command {
@@ -41,6 +41,9 @@ const COMMANDS: [Command; 6] = [
     Command { name: "ps", arguments: "", help: "lists the living processes and threads of the run", run: ps },
 ];
 
+/// So many instructions are counted to tell a moment.
+const MOST: u64 = 20_000;
+
 /// So many events before and after this moment are listed.
 const AROUND: u64 = 8;
 
@@ -69,43 +72,55 @@ fn help() -> Vec<String> {
 }
 
 fn when(debugger: &mut Debugger<'_>, _: &str) -> Result<Vec<String>, String> {
-    let moment = debugger.timeline.moment().map_err(|error| error.to_string())?;
+    let here = here(debugger)?;
     let current = debugger.timeline.current();
     let state = debugger.timeline.session().state();
     let name = state.tasks().find(|(id, _)| *id == current).map_or("", |(_, name)| name);
-    Ok(vec![format!(
-        "moment {moment}: event {}, {} ticks, {} instructions; {current} (`{name}`) runs",
-        moment.event, moment.ticks, moment.instructions
-    )])
+    Ok(vec![format!("{here}; {current} (`{name}`) runs")])
+}
+
+/// Where it stands, in words.
+fn here(debugger: &mut Debugger<'_>) -> Result<String, String> {
+    let moment = debugger.timeline.moment_within(MOST).map_err(|error| error.to_string())?;
+    let (event, ticks) = debugger.timeline.position();
+    Ok(match moment {
+        Some(moment) => {
+            format!("moment {moment}: event {event}, {ticks} ticks, {} instructions", moment.instructions)
+        }
+        None => format!(
+            "event {event}, {ticks} ticks, more than {MOST} instructions, which take too long to count; `checkpoint` \
+             remembers this moment"
+        ),
+    })
 }
 
 fn seek(debugger: &mut Debugger<'_>, arguments: &str) -> Result<Vec<String>, String> {
-    go_to(debugger, arguments.parse()?)
-}
-
-fn go_to(debugger: &mut Debugger<'_>, moment: Moment) -> Result<Vec<String>, String> {
-    debugger.timeline.seek(moment).map_err(|error| error.to_string())?;
+    debugger.timeline.seek(arguments.parse()?).map_err(|error| error.to_string())?;
     debugger.is_moved = true;
     Ok(Vec::new())
 }
 
 fn checkpoint(debugger: &mut Debugger<'_>, _: &str) -> Result<Vec<String>, String> {
-    let moment = debugger.timeline.moment().map_err(|error| error.to_string())?;
-    debugger.checkpoints.push(moment);
-    Ok(vec![format!("checkpoint {} at moment {moment}", debugger.checkpoints.len())])
+    let (event, ticks) = debugger.timeline.position();
+    let words = format!("at event {event}, {ticks} ticks");
+    debugger.checkpoints.push((debugger.timeline.mark(), words.clone()));
+    Ok(vec![format!("checkpoint {} {words}", debugger.checkpoints.len())])
 }
 
 fn restart(debugger: &mut Debugger<'_>, arguments: &str) -> Result<Vec<String>, String> {
     let all = &debugger.checkpoints;
     if arguments.is_empty() {
         let line =
-            |(number, moment): (usize, &Moment)| format!("checkpoint {} at moment {moment}", number + 1);
+            |(number, (_, words)): (usize, &(Mark, String))| format!("checkpoint {} {words}", number + 1);
         return Ok(all.iter().enumerate().map(line).collect());
     }
     let number: usize = arguments.parse().map_err(|_| format!("`{arguments}` is no number"))?;
     let found = number.checked_sub(1).and_then(|at| all.get(at));
-    let moment = found.ok_or_else(|| format!("there is no checkpoint {number}; there are {}", all.len()))?;
-    go_to(debugger, *moment)
+    let (mark, _) =
+        found.ok_or_else(|| format!("there is no checkpoint {number}; there are {}", all.len()))?;
+    debugger.timeline.go_to(mark).map_err(|error| error.to_string())?;
+    debugger.is_moved = true;
+    Ok(Vec::new())
 }
 
 fn events(debugger: &mut Debugger<'_>, arguments: &str) -> Result<Vec<String>, String> {

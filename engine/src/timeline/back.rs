@@ -34,15 +34,23 @@ pub(super) struct Scan {
 }
 
 impl Timeline<'_> {
-    /// Returns how many instructions this moment is after the first with as many events and ticks.
-    pub(super) fn exact(&mut self) -> Result<u64, Error> {
+    /// Returns how many instructions this moment is after the first with as many events and ticks; nothing if they are more
+    /// than `most`.
+    pub(super) fn exact(&mut self, most: u64) -> Result<Option<u64>, Error> {
         let place = self.place();
         if let Some((_, instructions)) = self.counted.as_ref().filter(|(counted, _)| *counted == place) {
-            return Ok(*instructions);
+            return Ok(Some(*instructions));
         }
-        let instructions = exact(&self.setup, &place)?;
-        self.counted = Some((place, instructions));
+        let instructions = exact(&self.setup, &place, most)?;
+        self.counted = instructions.map(|instructions| (place, instructions));
         Ok(instructions)
+    }
+
+    /// Where it stands, by instructions, however many they are.
+    fn exactly(&mut self) -> Result<Place, Error> {
+        let instructions = self.exact(u64::MAX)?.ok_or_else(uncounted)?;
+        let (event, ticks) = self.position();
+        Ok(Place::exactly(event, ticks, instructions))
     }
 
     /// Undoes the last instruction, of whichever task.
@@ -95,7 +103,7 @@ impl Timeline<'_> {
             Some(known) => known,
             None => {
                 if !here.is_found_by_running() {
-                    here = Place::exactly(here.event, here.ticks, self.exact()?);
+                    here = self.exactly()?;
                 }
                 let scan = Scan::run(&self.setup, asked, &here)?;
                 let found = scan.hits.len().checked_sub(1);
@@ -276,42 +284,56 @@ impl Scan {
     }
 }
 
-/// Returns how many instructions a place is after the first with as many events and ticks.
-fn exact(setup: &Setup<'_>, place: &Place) -> Result<u64, Error> {
+/// Returns how many instructions a place is after the first with as many events and ticks; nothing if they are more than
+/// `most`.
+fn exact(setup: &Setup<'_>, place: &Place, most: u64) -> Result<Option<u64>, Error> {
     if let Some(known) = place.instructions() {
-        return Ok(known);
+        return Ok(Some(known));
     }
     let mut walker = Walker::open(setup)?;
     walker.go_to_first(place.event, place.ticks)?;
-    count(&mut walker, place, &place.since)
+    count(&mut walker, place, &place.since, most)
 }
 
-/// Walks on from the first moment with as many events and ticks, and counts.
-fn count(walker: &mut Walker<'_>, place: &Place, since: &Since) -> Result<u64, Error> {
+/// Walks on from the first moment with as many events and ticks, and counts, up to `most`.
+fn count(walker: &mut Walker<'_>, place: &Place, since: &Since, most: u64) -> Result<Option<u64>, Error> {
     let mut steps = 0;
-    let mut step = |walker: &mut Walker<'_>| {
-        walker.step()?;
-        steps += 1;
-        if walker.place.is_with(place.event, place.ticks) {
-            return Ok(());
-        }
-        let what = format!("a moment of event {} is not there when it is looked for", place.event);
-        Err(Error::Bug { what })
-    };
-    let mut before = 0;
     if let Base::Seen { after, registers, nth } = since.base() {
-        before = count(walker, place, after)?;
+        let Some(before) = count(walker, place, after, most)? else { return Ok(None) };
+        steps = before;
         let is_here = after.is_first() && walker.registers()?.as_ref() == Some(&**registers);
         let mut left = nth.saturating_sub(is_here.into());
         while left > 0 {
-            step(walker)?;
+            if steps == most {
+                return Ok(None);
+            }
+            step(walker, place)?;
+            steps += 1;
             left -= u64::from(walker.registers()?.as_ref() == Some(registers));
         }
     }
     for _ in 0..since.steps {
-        step(walker)?;
+        if steps == most {
+            return Ok(None);
+        }
+        step(walker, place)?;
+        steps += 1;
     }
-    Ok(before + steps)
+    Ok(Some(steps))
+}
+
+/// Executes an instruction, after which there are as many events and ticks as at a place.
+fn step(walker: &mut Walker<'_>, place: &Place) -> Result<(), Error> {
+    walker.step()?;
+    if walker.place.is_with(place.event, place.ticks) {
+        return Ok(());
+    }
+    let what = format!("a moment of event {} is not there when it is looked for", place.event);
+    Err(Error::Bug { what })
+}
+
+fn uncounted() -> Error {
+    Error::Bug { what: "instructions were not counted".to_owned() }
 }
 
 /// A moment in a stretch, with the walker that has walked it.
@@ -339,7 +361,8 @@ fn before<'a>(setup: &Setup<'a>, here: &Here) -> Result<Option<Found<'a>>, Error
     }
     let place = match place.seen_base() {
         Some(_) if place.steps_since_seen() == 0 => {
-            Place::exactly(place.event, place.ticks, exact(setup, place)?)
+            let instructions = exact(setup, place, u64::MAX)?.ok_or_else(uncounted)?;
+            Place::exactly(place.event, place.ticks, instructions)
         }
         _ => place.clone(),
     };

@@ -70,6 +70,10 @@ pub enum Stop {
     Interrupted,
 }
 
+/// A moment that can be gone back to.
+#[derive(Clone, Debug)]
+pub struct Mark(Place);
+
 /// A run that can be looked at anywhere.
 pub struct Timeline<'a> {
     setup: Setup<'a>,
@@ -151,8 +155,31 @@ impl<'a> Timeline<'a> {
     /// # Errors
     /// If the replay diverges.
     pub fn moment(&mut self) -> Result<Moment, Error> {
+        let moment = self.moment_within(u64::MAX)?;
+        moment.ok_or_else(|| Error::Bug { what: "instructions were not counted".to_owned() })
+    }
+
+    /// Returns this moment; nothing if its instructions are more than `most`, which are counted one by one.
+    ///
+    /// # Errors
+    /// If the replay diverges.
+    pub fn moment_within(&mut self, most: u64) -> Result<Option<Moment>, Error> {
         let (event, ticks) = self.position();
-        Ok(Moment { event, ticks, instructions: self.exact()? })
+        Ok(self.exact(most)?.map(|instructions| Moment { event, ticks, instructions }))
+    }
+
+    /// Marks this moment, which takes nothing to do.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark(self.place())
+    }
+
+    /// Goes to a marked moment.
+    ///
+    /// # Errors
+    /// As for [`Self::seek`].
+    pub fn go_to(&mut self, mark: &Mark) -> Result<(), Error> {
+        self.walker_to(&mark.0)
     }
 
     /// Goes to a moment, or, where there is none with so many ticks or instructions, to the next one.

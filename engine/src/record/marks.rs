@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use super::in_process::call_sites::CallSites;
 use super::tree::spawned::{KnownSymbols, symbols_of};
-use super::tree::task::Hold;
 use super::tree::tasks::Tasks;
 use crate::mark::Mark;
 use crate::schedule::Operation;
@@ -28,17 +27,7 @@ impl Marks {
         operation: Option<Operation>,
     ) {
         let task = &tasks[spot.task];
-        let registers = match task.hold() {
-            Hold::Ready(stopped) => stopped.registers().ok(),
-            Hold::Calling(_, call)
-            | Hold::Again(_, call)
-            | Hold::Waiting(_, call)
-            | Hold::Woken(_, call, _)
-            | Hold::Returned(_, call)
-            | Hold::InKernel(_, call) => Some(call.registers),
-            _ => None,
-        };
-        let Some(registers) = registers else { return };
+        let Some(registers) = task.registers() else { return };
         let place = call_sites.place(tasks, spot.task, &registers);
         let symbols = self.symbols.entry(task.space.number).or_insert_with(|| symbols_of(task.tid));
         let frames = symbols.backtrace(place.registers(), &mut |address, buffer| place.read(address, buffer));

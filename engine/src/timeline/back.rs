@@ -7,7 +7,7 @@ use super::hits::{Asked, Breakpoint, Hit, Hits};
 use super::place::{Base, Place, Since};
 use super::stretch::Stretch;
 use super::walker::Walker;
-use super::{Moment, Setup, Stop, Timeline};
+use super::{Setup, Stop, Timeline};
 use crate::error::Error;
 use crate::replay::{Cursor, Limit, Point, Why, needs_instructions};
 use crate::tracee::{Registers, SYSCALL_LEN};
@@ -70,6 +70,9 @@ impl Timeline<'_> {
             return Ok(Stop::Stepped);
         }
         let here = self.place();
+        if here == self.begin {
+            return Ok(Stop::Begin);
+        }
         let current = self.current();
         let registers = self.registers(current)?;
         let addresses = registers.as_ref().map(|registers| {
@@ -113,7 +116,7 @@ impl Timeline<'_> {
         };
         let hit = found.and_then(|at| Some((at, self.scan.as_ref()?.hits.get(at)?.clone())));
         let Some((at, (place, hit))) = hit else {
-            self.seek(Moment { event: 1, ticks: 0, instructions: 0 })?;
+            self.walker_to(&self.begin.clone())?;
             return Ok(Stop::Begin);
         };
         self.walker_to(&place)?;
@@ -202,7 +205,6 @@ impl Scan {
                 scan.add(walker.place.clone(), hit);
             }
         }
-        hits.end(&mut walker);
         Ok(scan)
     }
 
@@ -218,43 +220,26 @@ impl Scan {
         let asked = self.asked.clone();
         let mut hits = Hits::begin(&asked, walker, true);
         // The place may be none that is asked for.
-        let point = Point::Execute(registers.ip());
-        let added =
-            !asked.breakpoints.iter().any(|it| it.address == registers.ip()) && walker.session.stop_at(point);
+        walker.session.stop_at(Point::Execute(registers.ip()));
         let mut left = nth;
-        let outcome = loop {
+        loop {
             let limit = if walker.at().0 < to.event { Limit::To(to.event) } else { Limit::End };
-            let report = match walker.run(limit) {
-                Ok(report) => report,
-                Err(error) => break Err(error),
-            };
-            let hit = match hits.ran(walker, &report) {
-                Ok(hit) => hit,
-                Err(error) => break Err(error),
-            };
+            let report = walker.run(limit)?;
+            let hit = hits.ran(walker, &report)?;
             let is_point = matches!(report.why, Why::Breakpoint(address) if address == registers.ip());
             if is_point && to.is_with(report.event, report.ticks) {
-                match walker.registers() {
-                    Ok(found) => left -= u64::from(found.as_ref() == Some(registers)),
-                    Err(error) => break Err(error),
-                }
+                left -= u64::from(walker.registers()?.as_ref() == Some(registers));
                 if left == 0 {
-                    break Ok(());
+                    return Ok(());
                 }
             }
             if let Some(hit) = hit {
                 self.add(walker.place.clone(), hit);
             }
             if report.why == Why::Ended || (to.event, to.ticks) < (report.event, report.ticks) {
-                let what = format!("a moment of event {} is not there when it is looked for", to.event);
-                break Err(Error::Bug { what });
+                return Err(to.missing());
             }
-        };
-        if added {
-            walker.session.stop_no_more_at(point);
         }
-        hits.end(walker);
-        outcome
     }
 
     fn add(&mut self, place: Place, hit: Hit) {
@@ -328,11 +313,10 @@ fn step(walker: &mut Walker<'_>, place: &Place) -> Result<(), Error> {
     if walker.place.is_with(place.event, place.ticks) {
         return Ok(());
     }
-    let what = format!("a moment of event {} is not there when it is looked for", place.event);
-    Err(Error::Bug { what })
+    Err(place.missing())
 }
 
-fn uncounted() -> Error {
+pub(super) fn uncounted() -> Error {
     Error::Bug { what: "instructions were not counted".to_owned() }
 }
 
@@ -348,12 +332,9 @@ struct Here {
     addresses: Vec<u64>,
 }
 
-/// Returns the moment before another one. None if there is nothing before.
+/// Returns the moment before another one, which is not the beginning. None if a walk does not come by one.
 fn before<'a>(setup: &Setup<'a>, here: &Here) -> Result<Option<Found<'a>>, Error> {
     let place = &here.place;
-    if Walker::open(setup)?.place == *place {
-        return Ok(None);
-    }
     if let Some(from) = near(setup, here)?
         && let Some(found) = walked(setup, place, here.registers.as_ref(), |walker| walker.go_to(&from))?
     {

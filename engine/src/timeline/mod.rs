@@ -77,6 +77,8 @@ pub struct Mark(Place);
 /// A run that can be looked at anywhere.
 pub struct Timeline<'a> {
     setup: Setup<'a>,
+    /// Before the first instruction.
+    begin: Place,
     walker: Walker<'a>,
     /// If what is looked at lies before what the walker has come to: which of the moments that it has come by.
     rewound: Option<(Rc<Stretch>, usize)>,
@@ -114,7 +116,7 @@ impl<'a> Timeline<'a> {
         let Options { core, interrupt, patience, output } = options;
         let setup = Setup { trace, core, interrupt, patience, shown: Shown::new(output) };
         let walker = Walker::open(&setup)?;
-        Ok(Self { setup, walker, rewound: None, scan: None, counted: None })
+        Ok(Self { setup, begin: walker.place.clone(), walker, rewound: None, scan: None, counted: None })
     }
 
     /// Returns the task that executes the next instruction.
@@ -156,7 +158,7 @@ impl<'a> Timeline<'a> {
     /// If the replay diverges.
     pub fn moment(&mut self) -> Result<Moment, Error> {
         let moment = self.moment_within(u64::MAX)?;
-        moment.ok_or_else(|| Error::Bug { what: "instructions were not counted".to_owned() })
+        moment.ok_or_else(back::uncounted)
     }
 
     /// Returns this moment; nothing if its instructions are more than `most`, which are counted one by one.

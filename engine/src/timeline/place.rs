@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::error::Error;
 use crate::tracee::Registers;
 
 /// A place in a run: a moment, or how to find it.
@@ -86,6 +87,11 @@ impl Place {
             Base::Seen { registers, nth, .. } => Some((registers, *nth)),
             Base::First => None,
         }
+    }
+
+    /// The error for a replay that does not come by it again.
+    pub(super) fn missing(&self) -> Error {
+        Error::Bug { what: format!("a moment of event {} is not there when it is looked for", self.event) }
     }
 
     /// Whether it has so many events and ticks.

@@ -117,8 +117,7 @@ impl<'a> Walker<'a> {
             self.go_to_registers(registers, nth.saturating_sub(is_here.into()))?;
             let (event, ticks) = self.at();
             if !place.is_with(event, ticks) {
-                let what = format!("a moment of event {} is not there when it is looked for", place.event);
-                return Err(Error::Bug { what });
+                return Err(place.missing());
             }
             self.place = place.clone();
         }

@@ -75,21 +75,9 @@ impl Observer<'_> {
 
     /// Returns the registers at which a task's stack begins.
     fn stack(&self, task: &Task) -> Option<StackRegisters> {
-        let registers = match task.hold() {
-            Hold::Ready(stopped) => stopped.registers().ok(),
-            Hold::Calling(_, call)
-            | Hold::Again(_, call)
-            | Hold::Waiting(_, call)
-            | Hold::Woken(_, call, _)
-            | Hold::Returned(_, call)
-            | Hold::InKernel(_, call) => Some(call.registers),
-            Hold::Lent(stopped, _) => stopped.registers().ok(),
-            Hold::Suspended(_, call) => call.as_ref().map(|call| call.registers),
-            Hold::Parked(_) | Hold::Unparked(_) | Hold::Running | Hold::Gone => None,
-        };
         let frame = match (task.hold(), task.slot()) {
             (Hold::Parked(_) | Hold::Unparked(_), Some(slot)) => Some(self.clock.area().parked_frame(slot)),
-            _ => registers.map(|registers| [registers.ip(), registers.sp(), registers.bp()]),
+            _ => task.registers().map(|registers| [registers.ip(), registers.sp(), registers.bp()]),
         };
         let [rip, rsp, rbp] = frame?;
         Some(StackRegisters { rip: self.call_sites.original(rip), rsp, rbp })

@@ -119,6 +119,22 @@ impl Task {
         self.scratch.map(Area::slot)
     }
 
+    /// Returns the registers with which it stopped, or made the call that it stands at. None if it runs, is parked, or is
+    /// no more.
+    pub(in crate::record) fn registers(&self) -> Option<Registers> {
+        match &self.hold {
+            Hold::Ready(stopped) | Hold::Lent(stopped, _) => stopped.registers().ok(),
+            Hold::Calling(_, call)
+            | Hold::Again(_, call)
+            | Hold::Waiting(_, call)
+            | Hold::Woken(_, call, _)
+            | Hold::Returned(_, call)
+            | Hold::InKernel(_, call) => Some(call.registers),
+            Hold::Suspended(_, call) => call.as_ref().map(|call| call.registers),
+            Hold::Parked(_) | Hold::Unparked(_) | Hold::Running | Hold::Gone => None,
+        }
+    }
+
     /// Returns what holds it.
     pub(in crate::record) fn hold(&self) -> &Hold {
         &self.hold

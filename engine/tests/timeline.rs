@@ -102,6 +102,67 @@ fn what_is_met_forwards_is_met_back() {
 }
 
 #[test]
+fn the_last_of_many_is_found() {
+    for recording in recordings("steps", &["many"]) {
+        let [work, counter] = addresses(&recording);
+        for asked in [at(work), watching(counter)] {
+            let is_watch = !asked.watchpoints.is_empty();
+            let mut timeline = start(&recording);
+            let (mut there, mut marks) = (Vec::new(), Vec::new());
+            while timeline.run(&asked).expect("a run") != Stop::End {
+                there.push((registers(&mut timeline), word(&timeline, counter)));
+                marks.push(timeline.mark());
+            }
+            assert!(there.len() > 4000, "{}", there.len());
+            // From the end over the quiet part, across where a look has leapt, and to the very first ones.
+            let back = |timeline: &mut Timeline<'_>, from: usize, count: usize| {
+                for n in (0..from).rev().take(count) {
+                    let stop = timeline.run_back(&asked).expect("a way back");
+                    if is_watch {
+                        assert!(matches!(stop, Stop::Watchpoint(..)), "{n}: {stop:?}");
+                        assert_eq!(word(timeline, counter), if n == 0 { 0 } else { there[n - 1].1 }, "{n}");
+                    } else {
+                        assert!(matches!(stop, Stop::Breakpoint(..)), "{n}: {stop:?}");
+                        assert_eq!(registers(timeline), there[n].0, "{n}");
+                    }
+                }
+            };
+            back(&mut timeline, there.len(), 3);
+            for (from, count) in [(4010, 20), (3000, 3), (1010, 20), (4, 4)] {
+                timeline.go_to(&marks[from]).expect("a marked moment");
+                // There, a write has just been made.
+                back(&mut timeline, from + usize::from(is_watch), count + usize::from(is_watch));
+            }
+            assert_eq!(timeline.run_back(&asked).expect("a way back"), Stop::Begin);
+        }
+    }
+}
+
+#[test]
+fn more_than_a_processor_watches_is_found() {
+    for recording in recordings("steps", &[]) {
+        let [work, counter] = addresses(&recording);
+        let one = watching(counter).watchpoints[0];
+        let many = Asked { watchpoints: vec![one; 5], ..Asked::default() };
+        let mut timeline = start(&recording);
+        for _ in 0..12 {
+            timeline.run(&at(work)).expect("a run");
+        }
+        let here = timeline.mark();
+        for _ in 0..3 {
+            let mut found = Vec::new();
+            for asked in [&watching(counter), &many] {
+                timeline.go_to(&here).expect("a marked moment");
+                let stop = timeline.run_back(asked).expect("a way back");
+                assert!(matches!(stop, Stop::Watchpoint(..)), "{stop:?}");
+                found.push(seen(&mut timeline, counter));
+            }
+            assert_eq!(found[0], found[1]);
+        }
+    }
+}
+
+#[test]
 fn a_step_back_undoes_a_step() {
     for (name, args) in [("steps", &[][..]), ("signals", &[]), ("turns", &[]), ("forks", &[]), ("reads", &[])]
     {

@@ -3,13 +3,14 @@
 use std::rc::Rc;
 
 use super::code;
-use super::hits::{Asked, Breakpoint, Hit, Hits};
+use super::hits::{Asked, Breakpoint, Hit};
 use super::place::{Base, Place, Since};
+use super::scan::{At, Scan};
 use super::stretch::Stretch;
 use super::walker::Walker;
 use super::{Setup, Stop, Timeline};
 use crate::error::Error;
-use crate::replay::{Cursor, Limit, Point, Why, needs_instructions};
+use crate::replay::{Cursor, Limit, needs_instructions};
 use crate::tracee::{Registers, SYSCALL_LEN};
 
 /// `syscall` (Intel SDM, volume 2).
@@ -17,21 +18,6 @@ const SYSCALL: [u8; 2] = [0x0f, 0x05];
 
 /// How many ticks back a walk begins, so that the next steps back are known as well.
 const TICKS: u64 = 8;
-
-/// A scan keeps at most so many hits: the last ones.
-const MOST: usize = 1 << 16;
-
-/// What was found by going through a run from its beginning.
-pub(super) struct Scan {
-    asked: Asked,
-    /// How far it went: events and ticks.
-    until: (u64, u64),
-    hits: Vec<(Place, Hit)>,
-    /// Whether some were too many to keep.
-    is_cut: bool,
-    /// The last answer: which hit, and where that stood.
-    answered: Option<(usize, Place)>,
-}
 
 impl Timeline<'_> {
     /// Returns how many instructions this moment is after the first with as many events and ticks; nothing if they are more
@@ -79,7 +65,8 @@ impl Timeline<'_> {
             let top = self.read(current, registers.sp(), 8).ok().and_then(|bytes| bytes.try_into().ok());
             code::before(&self.walker.session, current, registers, top.map(u64::from_le_bytes))
         });
-        let here = Here { place: here, registers, addresses: addresses.unwrap_or_default() };
+        let at = At::of_place(&here, &self.walker);
+        let here = Here { place: here, at, registers, addresses: addresses.unwrap_or_default() };
         let Some((stretch, walker, at)) = before(&self.setup, &here)? else {
             return Ok(Stop::Begin);
         };
@@ -100,22 +87,15 @@ impl Timeline<'_> {
 
     fn find_back(&mut self, asked: &Asked) -> Result<Stop, Error> {
         let mut here = self.place();
-        let known =
-            self.scan.as_ref().filter(|scan| scan.asked == *asked).and_then(|scan| scan.before(&here));
-        let found = match known {
-            Some(known) => known,
-            None => {
-                if !here.is_found_by_running() {
-                    here = self.exactly()?;
-                }
-                let scan = Scan::run(&self.setup, asked, &here)?;
-                let found = scan.hits.len().checked_sub(1);
-                self.scan = Some(scan);
-                found
-            }
-        };
-        let hit = found.and_then(|at| Some((at, self.scan.as_ref()?.hits.get(at)?.clone())));
-        let Some((at, (place, hit))) = hit else {
+        let at = At::of_place(&here, &self.walker);
+        let known = self.scan.take().filter(|scan| scan.is_for(asked));
+        let mut scan = known.unwrap_or_else(|| Scan::new(asked));
+        if !scan.knows(&here) && (asked.walks() || !here.is_found_by_running()) {
+            here = self.exactly()?;
+        }
+        let found = scan.last(&self.setup, &here, at)?;
+        self.scan = Some(scan);
+        let Some((place, hit)) = found else {
             self.walker_to(&self.begin.clone())?;
             return Ok(Stop::Begin);
         };
@@ -129,7 +109,7 @@ impl Timeline<'_> {
         };
         let stands = self.place();
         if let Some(scan) = &mut self.scan {
-            scan.answered = Some((at, stands));
+            scan.stands(stands);
         }
         Ok(stop)
     }
@@ -143,129 +123,6 @@ impl Timeline<'_> {
             }
             stop => stop,
         }
-    }
-}
-
-impl Scan {
-    /// Goes through the run up to a place whose instructions are known, or that is found by running.
-    fn run(setup: &Setup<'_>, asked: &Asked, to: &Place) -> Result<Self, Error> {
-        let mut scan = Self {
-            asked: asked.clone(),
-            until: (to.event, to.ticks),
-            hits: Vec::new(),
-            is_cut: false,
-            answered: None,
-        };
-        let mut walker = Walker::open(setup)?;
-        if let Some((registers, nth)) = to.is_found_by_running().then(|| to.seen_registers()).flatten() {
-            scan.run_to_registers(&mut walker, to, registers, nth)?;
-            return Ok(scan);
-        }
-        let mut hits = Hits::begin(asked, &mut walker, true);
-        // The last tick is walked. What it begins with may have been told.
-        let mut is_told = false;
-        while !hits.walks() {
-            let (event, ticks) = walker.at();
-            let limit = match to.ticks {
-                _ if event < to.event => Limit::To(to.event),
-                1.. if ticks + 1 < to.ticks => Limit::Ticks(to.ticks - 1 - ticks),
-                _ => break,
-            };
-            let report = walker.run(limit)?;
-            is_told = matches!(report.why, Why::Breakpoint(_));
-            if let Some(hit) = hits.ran(&mut walker, &report)? {
-                scan.add(walker.place.clone(), hit);
-            }
-            if report.why == Why::Ended {
-                break;
-            }
-            if walker.session.is_ahead() {
-                // It stands in front of the call that is the tick.
-                let (task, why) = (walker.session.state().current(), walker.step()?);
-                let (event, ticks) = walker.at();
-                walker.place = Place::first(event, ticks);
-                if let Some(hit) = hits.watched(&mut walker, task, why)? {
-                    scan.add(walker.place.clone(), hit);
-                }
-            }
-        }
-        hits.end(&mut walker);
-        let mut hits = Hits::begin(asked, &mut walker, false);
-        while walker.place != *to && walker.is_before(to) {
-            if !std::mem::take(&mut is_told)
-                && let Some(hit) = hits.standing(&mut walker)?
-            {
-                scan.add(walker.place.clone(), hit);
-            }
-            let (task, why) = (walker.session.state().current(), walker.step()?);
-            if why == Why::Ended {
-                break;
-            }
-            if let Some(hit) = hits.watched(&mut walker, task, why)? {
-                scan.add(walker.place.clone(), hit);
-            }
-        }
-        Ok(scan)
-    }
-
-    /// The same up to where the running task has these registers for the `nth` time since the first moment with the events
-    /// and ticks of `to`.
-    fn run_to_registers(
-        &mut self,
-        walker: &mut Walker<'_>,
-        to: &Place,
-        registers: &Registers,
-        nth: u64,
-    ) -> Result<(), Error> {
-        let asked = self.asked.clone();
-        let mut hits = Hits::begin(&asked, walker, true);
-        // The place may be none that is asked for.
-        walker.session.stop_at(Point::Execute(registers.ip()));
-        let mut left = nth;
-        loop {
-            let limit = if walker.at().0 < to.event { Limit::To(to.event) } else { Limit::End };
-            let report = walker.run(limit)?;
-            let hit = hits.ran(walker, &report)?;
-            let is_point = matches!(report.why, Why::Breakpoint(address) if address == registers.ip());
-            if is_point && to.is_with(report.event, report.ticks) {
-                left -= u64::from(walker.registers()?.as_ref() == Some(registers));
-                if left == 0 {
-                    return Ok(());
-                }
-            }
-            if let Some(hit) = hit {
-                self.add(walker.place.clone(), hit);
-            }
-            if report.why == Why::Ended || (to.event, to.ticks) < (report.event, report.ticks) {
-                return Err(to.missing());
-            }
-        }
-    }
-
-    fn add(&mut self, place: Place, hit: Hit) {
-        self.hits.push((place, hit));
-        if self.hits.len() > MOST {
-            self.hits.drain(..MOST / 2);
-            self.is_cut = true;
-        }
-    }
-
-    /// Returns the last hit before a place, or that there is none; nothing if that must be looked for.
-    fn before(&self, here: &Place) -> Option<Option<usize>> {
-        let (event, ticks) = (here.event, here.ticks);
-        let last = match &self.answered {
-            Some((at, stood)) if stood == here => at.checked_sub(1),
-            _ if (event, ticks) > self.until => return None,
-            _ => {
-                let earlier = self.hits.partition_point(|(it, _)| (it.event, it.ticks) < (event, ticks));
-                // Which of them come before is not known without counting instructions.
-                if self.hits.get(earlier).is_some_and(|(it, _)| it.is_with(event, ticks)) {
-                    return None;
-                }
-                earlier.checked_sub(1)
-            }
-        };
-        if last.is_none() && self.is_cut { None } else { Some(last) }
     }
 }
 
@@ -326,6 +183,7 @@ type Found<'a> = (Rc<Stretch>, Walker<'a>, usize);
 /// A moment from which a step back is made.
 struct Here {
     place: Place,
+    at: At,
     /// The running task's registers.
     registers: Option<Registers>,
     /// Instructions by which it must have come shortly before.
@@ -405,8 +263,8 @@ fn near(setup: &Setup<'_>, here: &Here) -> Result<Option<Place>, Error> {
     }
     let breakpoints = addresses.into_iter().map(|address| Breakpoint { address, conditions: Vec::new() });
     let asked = Asked { breakpoints: breakpoints.collect(), ..Asked::default() };
-    let scan = Scan::run(setup, &asked, place)?;
-    Ok(scan.hits.last().map(|(place, _)| place.clone()))
+    let last = Scan::new(&asked).last(setup, place, here.at)?;
+    Ok(last.map(|(place, _)| place))
 }
 
 /// Returns the number of the last event before one that takes instructions.

@@ -1,5 +1,9 @@
 //! What is stopped for, and what of it a walker has come to.
 
+use std::collections::HashMap;
+
+use twox_hash::XxHash3_128;
+
 use super::expression::{Expression, Look};
 use super::place::Place;
 use super::walker::Walker;
@@ -17,6 +21,21 @@ pub struct Asked {
     pub watchpoints: Vec<Watchpoint>,
     /// If only those of one process are meant: its first task.
     pub process: Option<TaskId>,
+}
+
+impl Asked {
+    /// Whether each instruction must be looked at: more is watched than a processor can.
+    pub(super) fn walks(&self) -> bool {
+        self.words().is_none()
+    }
+
+    fn words(&self) -> Option<Vec<Point>> {
+        let mut words = Vec::new();
+        for watchpoint in &self.watchpoints {
+            words.extend(watchpoint.points(WORDS - words.len())?);
+        }
+        Some(words)
+    }
 }
 
 /// A place in the code at which is stopped.
@@ -81,8 +100,8 @@ pub(super) struct Hits<'h> {
     values: Vec<Option<Vec<u8>>>,
     /// Where the walker stood when it last came to other events or ticks, or began.
     after: Place,
-    /// The registers at each stop since.
-    seen: Vec<Registers>,
+    /// How often the running task has stopped with these registers since, by their digests.
+    seen: HashMap<u128, u64>,
 }
 
 /// Something that is stopped for.
@@ -102,11 +121,11 @@ impl<'h> Hits<'h> {
             points: Vec::new(),
             values: Vec::new(),
             after: walker.place.clone(),
-            seen: Vec::new(),
+            seen: HashMap::new(),
         };
         let code = asked.breakpoints.iter().map(|it| Point::Execute(it.address));
-        let runs = runs && !hits.walks();
-        let words = hits.words().unwrap_or_default();
+        let runs = runs && !asked.walks();
+        let words = asked.words().unwrap_or_default();
         for point in code.filter(|_| runs).chain(words) {
             if walker.session.stop_at(point) {
                 hits.points.push(point);
@@ -116,7 +135,7 @@ impl<'h> Hits<'h> {
         if hits.after.since.is_first()
             && let Ok(Some(registers)) = walker.registers()
         {
-            hits.seen.push(registers);
+            hits.see(&registers);
         }
         hits.values = asked.watchpoints.iter().map(|it| hits.value(&walker.session, it)).collect();
         hits
@@ -129,17 +148,17 @@ impl<'h> Hits<'h> {
         }
     }
 
-    /// Whether each instruction must be looked at: more is watched than a processor can.
+    /// Whether each instruction must be looked at.
     pub(super) fn walks(&self) -> bool {
-        self.words().is_none()
+        self.asked.walks()
     }
 
-    fn words(&self) -> Option<Vec<Point>> {
-        let mut words = Vec::new();
-        for watchpoint in &self.asked.watchpoints {
-            words.extend(watchpoint.points(WORDS - words.len())?);
-        }
-        Some(words)
+    /// Counts a stop with these registers. Returns how many there have been.
+    fn see(&mut self, registers: &Registers) -> u64 {
+        let bytes: Vec<u8> = registers.0.iter().flat_map(|register| register.to_le_bytes()).collect();
+        let nth = self.seen.entry(XxHash3_128::oneshot(&bytes)).or_default();
+        *nth += 1;
+        *nth
     }
 
     /// The walker has run to here. Gives it its place, and says what it has come to, if that is asked for.
@@ -151,9 +170,8 @@ impl<'h> Hits<'h> {
         if matches!(report.why, Why::Breakpoint(_) | Why::Watchpoint(_))
             && let Some(registers) = walker.registers()?
         {
-            self.seen.push(registers);
+            let nth = self.see(&registers);
             if !report.between {
-                let nth = self.seen.iter().filter(|seen| **seen == registers).count() as u64;
                 walker.place = Place::seen(&self.after, registers, nth);
             }
         }

@@ -17,6 +17,7 @@ mod forward;
 mod hits;
 mod moment;
 mod place;
+mod scan;
 mod shown;
 mod stretch;
 mod walker;
@@ -35,8 +36,8 @@ pub use expression::{Expression, Look, Malformed};
 pub use hits::{Asked, Breakpoint, Watch, Watchpoint};
 pub use moment::Moment;
 
-use back::Scan;
 use place::Place;
+use scan::Scan;
 use shown::Shown;
 use stretch::Stretch;
 use walker::Walker;

@@ -87,6 +87,11 @@ int main(int argc, char **argv)
 			return 3;
 		tick();
 	}
+	/* With an argument: many calls, then none for long. */
+	for (unsigned n = 0; argc > 1 && n < 4000; n++)
+		work(n);
+	for (unsigned n = 0; argc > 1 && n < 20000; n++)
+		tick();
 	pthread_t threads[2];
 	for (long i = 0; i < 2; i++)
 		pthread_create(&threads[i], NULL, play, (void *)(i + 1));

@@ -21,6 +21,7 @@ pub(crate) const TESTS: &[Test] = tests![
     sees_what_a_call_has_written,
     shows_each_process,
     conditions_are_evaluated_on_the_way,
+    functions_are_called,
     moments_are_gone_to,
     needs_neither_program_nor_sources,
     mistakes_are_told,
@@ -250,6 +251,88 @@ fn conditions_are_evaluated_on_the_way(world: &Harness) {
         &text,
         &["hit Breakpoint 1", "$1 = 77", "No more reverse-execution history", "<begin>", "hit Breakpoint 1"],
     );
+}
+
+/// A test that fails with functions to call at hand.
+const CALLABLE: &str = "
+use std::sync::atomic::{AtomicU64, Ordering};
+static COUNT: AtomicU64 = AtomicU64::new(0);
+#[inline(never)]
+fn count(n: u64) -> u64 { COUNT.fetch_add(n, Ordering::SeqCst) + n }
+#[inline(never)]
+fn halve(x: f64) -> f64 { x / 2.0 }
+#[inline(never)]
+fn say(n: u64) -> usize { let text = format!(\"said {n}\"); println!(\"{text}\"); text.len() }
+#[inline(never)]
+fn fall(n: u64) -> u64 { unsafe { *(n as *const u64) } }
+#[test]
+fn t() {
+    let held = std::sync::Mutex::new(vec![1, 2, 3]);
+    let all = held.lock().unwrap();
+    assert_eq!(count(2) + say(1) as u64 + halve(6.0) as u64 + fall(&raw const COUNT as u64), all.len() as u64);
+}
+";
+
+fn functions_are_called(world: &Harness) {
+    let project = Project::of_test(world, CALLABLE);
+    let trace = project.report(world, &["--no-chaos"], 101).traces().remove(0);
+    let commands = [
+        "echo <begin>\n",
+        "when",
+        "print it::count(40)",
+        "print it::count(40)",
+        "print it::halve(5.0)",
+        "print it::say(7)",
+        "print it::COUNT",
+        "break it::count",
+        "print it::count(1)",
+        "print n",
+        "continue",
+        "delete",
+        "echo <fall>\n",
+        "set unwindonsignal on",
+        "print it::fall(8)",
+        "echo <written>\n",
+        "print $rbx = 77",
+        "print $rbx",
+        "when",
+        "reverse-stepi",
+        "print $rbx == 77",
+        "explanation",
+        "kill",
+    ];
+    // A command that fails ends a script.
+    let commands: Vec<String> = commands
+        .iter()
+        .map(|command| format!("python\ntry: gdb.execute({command:?})\nexcept gdb.error as e: print(e)\nend"))
+        .collect();
+    let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
+    let Some(text) = gdb(world, &[], &trace, &commands) else { return };
+    let rest = after(&text, &["<begin>", "moment "]);
+    let (moment, rest) = rest.split_once(':').expect("a moment");
+    let rest = after(
+        rest,
+        &[
+            "$1 = 42",
+            // The first call has changed nothing.
+            "$2 = 42",
+            "$3 = 2.5",
+            "said 7",
+            "$4 = 6",
+            "value: 2}",
+            "hit Breakpoint 1, it::count (n=1)",
+            "stopped while in a function called from GDB",
+            "= 1\n",
+            "<fall>",
+            "SIGSEGV",
+            "<written>",
+            "= 77",
+            &format!("moment {moment}:"),
+            "what was written is dropped",
+            "= false",
+        ],
+    );
+    assert!(rest.contains("the trace has no explanation"), "{text}");
 }
 
 fn moments_are_gone_to(world: &Harness) {

@@ -14,6 +14,7 @@ use gdbstub::target::ext::thread_extra_info::ThreadExtraInfoOps;
 use gdbstub::target::{Target, TargetError, TargetResult};
 
 use super::breakpoints::Set;
+use super::calls::Call;
 use super::files::Files;
 use super::registers::{Amd64, General, Number};
 use super::resume::Action;
@@ -36,8 +37,14 @@ pub struct Debugger<'a> {
     pub(super) is_moved: bool,
     /// From which event to which the process lives, once that was asked for.
     pub(super) lifetime: Option<(u64, u64)>,
+    /// The replay in which gdb has written, if it has.
+    pub(super) call: Option<Call<'a>>,
+    /// What gdb is to show before it is told where the process stands.
+    pub(super) said: Vec<u8>,
     /// What `monitor` remembers.
     pub(super) checkpoints: Vec<(Mark, String)>,
+    /// What the failure needs, in lines; none if that is not known.
+    pub(super) explanation: Vec<String>,
 }
 
 /// What gdb is told where something cannot be had: "invalid argument".
@@ -59,8 +66,17 @@ impl<'a> Debugger<'a> {
             action: Action::default(),
             is_moved: false,
             lifetime: None,
+            call: None,
+            said: Vec::new(),
             checkpoints: Vec::new(),
+            explanation: Vec::new(),
         }
+    }
+
+    /// Has `monitor explanation` tell these lines.
+    #[must_use]
+    pub fn explained(self, explanation: Vec<String>) -> Self {
+        Self { explanation, ..self }
     }
 
     /// Whether a moment was gone to that gdb sees when it connects again.
@@ -72,6 +88,8 @@ impl<'a> Debugger<'a> {
     /// gdb connects: what an earlier one had set is gone.
     pub(super) fn begin(&mut self) {
         self.set = Set::default();
+        self.call = None;
+        self.said.clear();
         self.is_moved = false;
     }
 
@@ -101,7 +119,7 @@ impl<'a> Debugger<'a> {
         // What is mapped of it, up to a page that is not.
         let mut len = data.len();
         while len > 0 {
-            if let Ok(bytes) = self.timeline.read(task, start, len) {
+            if let Ok(bytes) = self.bytes(task, start, len) {
                 data[..len].copy_from_slice(&bytes);
                 return len;
             }
@@ -136,6 +154,11 @@ impl<'a> Debugger<'a> {
         }
         Some(vector)
     }
+}
+
+/// What gdb is told of something that was to be written.
+fn done(written: Result<bool, Error>) -> TargetResult<(), Debugger<'static>> {
+    if written.map_err(TargetError::Fatal)? { Ok(()) } else { Err(REFUSED) }
 }
 
 /// Copies the part of something long that gdb asks for.
@@ -181,13 +204,14 @@ impl Target for Debugger<'_> {
 
 impl MultiThreadBase for Debugger<'_> {
     fn read_registers(&mut self, registers: &mut General, tid: Tid) -> TargetResult<(), Self> {
-        registers.0 = self.timeline.registers(task(tid)).map_err(TargetError::Fatal)?.ok_or(REFUSED)?;
+        registers.0 = self.registers_of(task(tid)).map_err(TargetError::Fatal)?.ok_or(REFUSED)?;
         Ok(())
     }
 
-    fn write_registers(&mut self, _: &General, _: Tid) -> TargetResult<(), Self> {
-        // The past stays as it was.
-        Err(REFUSED)
+    fn write_registers(&mut self, registers: &General, tid: Tid) -> TargetResult<(), Self> {
+        let mut all = self.registers_of(task(tid)).map_err(TargetError::Fatal)?.ok_or(REFUSED)?;
+        registers.put_into(&mut all);
+        done(self.set_registers_of(task(tid), &all))
     }
 
     fn support_single_register_access(&mut self) -> Option<SingleRegisterAccessOps<'_, Tid, Self>> {
@@ -199,8 +223,8 @@ impl MultiThreadBase for Debugger<'_> {
         if len == 0 && !data.is_empty() { Err(TargetError::Errno(14)) } else { Ok(len) }
     }
 
-    fn write_addrs(&mut self, _: u64, _: &[u8], _: Tid) -> TargetResult<(), Self> {
-        Err(REFUSED)
+    fn write_addrs(&mut self, start: u64, data: &[u8], tid: Tid) -> TargetResult<(), Self> {
+        done(self.set_bytes(task(tid), start, data))
     }
 
     fn list_active_threads(&mut self, each: &mut dyn FnMut(Tid)) -> Result<(), Error> {
@@ -224,19 +248,13 @@ impl MultiThreadBase for Debugger<'_> {
 
 impl SingleRegisterAccess<Tid> for Debugger<'_> {
     fn read_register(&mut self, tid: Tid, number: Number, buffer: &mut [u8]) -> TargetResult<usize, Self> {
-        let value = if number.is_vector() {
-            let registers =
-                self.timeline.vector_registers(task(tid)).map_err(TargetError::Fatal)?.ok_or(REFUSED)?;
-            number.vector(&registers).ok_or(REFUSED)?
-        } else {
-            number.general(&self.timeline.registers(task(tid)).map_err(TargetError::Fatal)?.ok_or(REFUSED)?)
-        };
+        let value = self.value(task(tid), number).map_err(TargetError::Fatal)?.ok_or(REFUSED)?;
         buffer.get_mut(..value.len()).ok_or(REFUSED)?.copy_from_slice(&value);
         Ok(value.len())
     }
 
-    fn write_register(&mut self, _: Tid, _: Number, _: &[u8]) -> TargetResult<(), Self> {
-        Err(REFUSED)
+    fn write_register(&mut self, tid: Tid, number: Number, value: &[u8]) -> TargetResult<(), Self> {
+        done(self.set_value(task(tid), number, value))
     }
 }
 

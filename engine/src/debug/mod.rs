@@ -5,6 +5,7 @@
 //! libraries from the files that it carries. The room stands on [`timeline`](crate::timeline).
 
 mod breakpoints;
+mod calls;
 mod debugger;
 mod files;
 mod monitor;

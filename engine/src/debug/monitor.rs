@@ -17,7 +17,7 @@ struct Command {
     run: fn(&mut Debugger<'_>, &str) -> Result<Vec<String>, String>,
 }
 
-const COMMANDS: [Command; 6] = [
+const COMMANDS: [Command; 7] = [
     Command { name: "when", arguments: "", help: "tells this moment", run: when },
     Command {
         name: "seek",
@@ -37,6 +37,12 @@ const COMMANDS: [Command; 6] = [
         arguments: "[COUNT]",
         help: "lists the events of the trace around here",
         run: events,
+    },
+    Command {
+        name: "explanation",
+        arguments: "",
+        help: "tells what the failure needs, if that was found out",
+        run: explanation,
     },
     Command { name: "ps", arguments: "", help: "lists the living processes and threads of the run", run: ps },
 ];
@@ -142,6 +148,13 @@ fn events(debugger: &mut Debugger<'_>, arguments: &str) -> Result<Vec<String>, S
         ));
     }
     Ok(lines)
+}
+
+fn explanation(debugger: &mut Debugger<'_>, _: &str) -> Result<Vec<String>, String> {
+    if debugger.explanation.is_empty() {
+        return Err("the trace has no explanation".to_owned());
+    }
+    Ok(debugger.explanation.clone())
 }
 
 fn ps(debugger: &mut Debugger<'_>, _: &str) -> Result<Vec<String>, String> {

@@ -120,6 +120,16 @@ impl<W: Write> Connection for Outgoing<W> {
     }
 }
 
+/// Has gdb show a text, which it does while it waits for the program to stop.
+pub(super) fn say<W: Write>(out: &mut Outgoing<W>, text: &[u8]) -> io::Result<()> {
+    for part in text.chunks(LONGEST / 4) {
+        let digits: String = part.iter().map(|byte| format!("{byte:02x}")).collect();
+        out.write_all(&frame(&[b"O", digits.as_bytes()].concat()))?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
 /// Adds conditions to the reply that says what is supported.
 fn with_conditions(packet: Vec<u8>) -> Vec<u8> {
     let start = packet.iter().position(|byte| *byte == b'$').unwrap_or(0);

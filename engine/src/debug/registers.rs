@@ -208,6 +208,15 @@ impl arch::Registers for General {
     }
 }
 
+impl General {
+    /// Puts those that it has among all.
+    pub(super) fn put_into(&self, all: &mut Registers) {
+        for at in KERNELS {
+            all.0[at] = self.0.0[at];
+        }
+    }
+}
+
 impl Number {
     /// Whether the register is one of the floating-point and vector registers.
     pub(super) fn is_vector(self) -> bool {
@@ -226,6 +235,29 @@ impl Number {
             },
         };
         registers.0[at].to_le_bytes()[..len].to_vec()
+    }
+
+    /// Gives a register that is not one of these another value. False if there is none, or the value has another size.
+    pub(super) fn set_general(self, registers: &mut Registers, value: &[u8]) -> bool {
+        let at = match self.0 {
+            ORIG_RAX => 15,
+            FS_BASE => 21,
+            GS_BASE => 22,
+            number => match KERNELS.get(number) {
+                Some(at) => *at,
+                None => return false,
+            },
+        };
+        let fits = self.general(registers).len() == value.len();
+        if fits {
+            registers.0[at] = value.iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
+        }
+        fits
+    }
+
+    /// Which of the SSE registers it is, if it is one.
+    pub(super) fn xmm(self) -> Option<usize> {
+        (XMM..MXCSR).contains(&self.0).then(|| self.0 - XMM)
     }
 
     /// Returns the value of a floating-point or vector register. None if the processor does not have it.

@@ -41,6 +41,9 @@ impl Debugger<'_> {
     /// If the replay diverges.
     pub(super) fn go(&mut self) -> Result<MultiThreadStopReason<u64>, Error> {
         let action = std::mem::take(&mut self.action);
+        if let Some(reason) = self.go_on_in_call(&action)? {
+            return Ok(reason);
+        }
         let asked = self.set.asked(self.process);
         let mut stepped = self.shown();
         let stop = match action {

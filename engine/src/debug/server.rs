@@ -131,8 +131,12 @@ fn talk(
                 }
                 Err(_) => return Ok(Ended::Gone),
             },
-            GdbStubStateMachine::Running(running) => {
+            GdbStubStateMachine::Running(mut running) => {
                 let reason = debugger.go()?;
+                let said = std::mem::take(&mut debugger.said);
+                if packets::say(running.borrow_conn(), &said).is_err() {
+                    return Ok(Ended::Gone);
+                }
                 running.report_stop(debugger, reason)
             }
             GdbStubStateMachine::CtrlCInterrupt(interrupted) => {

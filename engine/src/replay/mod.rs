@@ -12,6 +12,7 @@
 mod apply;
 mod check;
 mod cursor;
+mod diverted;
 mod files;
 mod given;
 mod image;
@@ -38,6 +39,7 @@ use crate::trace::event::Stream;
 
 pub use crate::tracee::Point;
 pub use cursor::Cursor;
+pub use diverted::{Came, Diverted};
 pub use session::{Report, Session};
 pub use state::State;
 pub(crate) use step::{Control, needs_instructions};

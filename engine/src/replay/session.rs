@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rrtest_preload::processor::Processor;
 
@@ -21,8 +21,8 @@ use crate::task::TaskId;
 use crate::trace::event::Event;
 use crate::trace::{Machine, Source, TraceError};
 use crate::tracee::{
-    Area, Launched, Line, Memory, Point, Registers, Resume, THREAD_NAME, VectorRegisters, WakeUpTimer,
-    bind_to_core, raise_descriptor_limit, rebuild,
+    Area, Launched, Line, Memory, Point, Registers, Resume, Stopped, THREAD_NAME, VectorRegisters,
+    WakeUpTimer, bind_to_core, raise_descriptor_limit, rebuild,
 };
 
 /// A replay under way. Several can be under way at a time, also on one thread: each has processes, files and an area
@@ -343,6 +343,30 @@ impl<'a> Session<'a> {
         let mut lines = place::map(self.live.memories[space].pid())?;
         lines.retain(|line| !Area::overlaps(line.start, line.end - line.start));
         Ok(lines)
+    }
+
+    /// Takes a task out of the replay, which is of no use then: wherever it stands, it is stopped, executes the
+    /// program's own code, and has its turn for as long as it wants. None if there is no such task (any more).
+    pub(super) fn take_out(&mut self, task: TaskId) -> Result<Option<(Stopped, Rc<Memory>)>, Error> {
+        let Some(it) = self.state.tasks.get(task.0 as usize) else { return Ok(None) };
+        let (space, is_parked) = (it.space, matches!(it.at, At::Parked(_)));
+        let mut step = Step {
+            state: &mut self.state,
+            live: &mut self.live,
+            control: &mut self.control,
+            stops: &mut self.stops,
+        };
+        let stopped =
+            if is_parked { Some(step.stop_parked(task)?.0) } else { step.live.handle(task).take_stopped() };
+        let memory = Rc::clone(&self.live.memories[space]);
+        self.state.spaces[space].originals.restore(&memory)?;
+        self.live.area.set_countdown(u64::MAX / 2);
+        Ok(stopped.map(|stopped| (stopped, memory)))
+    }
+
+    /// Says, once it is set, that it should stop soon.
+    pub(super) fn stop_flag(&self) -> &'a AtomicBool {
+        self.control.stop
     }
 
     /// The running task's memory, and its registers as they are.

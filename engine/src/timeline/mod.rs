@@ -146,6 +146,21 @@ impl<'a> Timeline<'a> {
         Ok(&mut self.walker.session)
     }
 
+    /// Returns another session that stands at this moment, for who does to it what would disturb this one.
+    ///
+    /// # Errors
+    /// If the replay diverges.
+    pub fn another(&self) -> Result<Session<'a>, Error> {
+        let mut walker = Walker::open(&self.setup)?;
+        walker.go_to(&self.place())?;
+        Ok(walker.session)
+    }
+
+    /// Takes back that somebody has asked for an end.
+    pub fn go_on(&self) {
+        self.setup.go_on();
+    }
+
     /// Returns the event and ticks of this moment, which take nothing to find out.
     #[must_use]
     pub fn position(&self) -> (u64, u64) {

@@ -16,12 +16,13 @@ pub(super) struct Gdb(PathBuf);
 pub(super) struct Running(Child);
 
 /// Commands of ours, each of which is also one of `monitor`: name, arguments, whether it goes to another moment, help.
-const COMMANDS: [(&str, &str, bool, &str); 6] = [
+const COMMANDS: [(&str, &str, bool, &str); 7] = [
     ("when", "", false, "Tell this moment: event, ticks and instructions since, and the thread that runs."),
     ("seek", " $arg0", true, "Go to a moment, as `when` tells it: seek EVENT[.TICKS[.INSTRUCTIONS]]."),
     ("checkpoint", "", false, "Remember this moment, for `restart NUMBER`."),
     ("restart", " $arg0", true, "Go to a moment that `checkpoint` has remembered: restart NUMBER."),
     ("events", "", false, "List the events of the trace around this moment."),
+    ("explanation", "", false, "Tell what the failure needs, as experiments have shown."),
     ("ps", "", false, "List the living processes and threads of the run."),
 ];
 

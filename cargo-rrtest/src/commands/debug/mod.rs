@@ -23,6 +23,7 @@ use crate::base::cores::cores;
 use crate::base::exit::{CliError, Status};
 use crate::base::interrupt::{Interrupt, leave_ctrl_c_to_child};
 use crate::base::terminal::GOOD;
+use crate::ending::explanation::Explanation;
 use crate::store::limit;
 use banner::Banner;
 use listen::{Listener, Place};
@@ -47,14 +48,23 @@ pub(crate) fn run(options: &Debug) -> Result<ExitCode, CliError> {
     let banner = Banner::of(&given.label, &trace, &carried, &failure, &mut opened)?;
     let Some(gdb) = gdb else {
         let listener = server.ok_or_else(|| CliError::usage("there is nothing to serve"))?;
-        return serve_all(&listener, &banner, opened, timeline, (process, &carried), &asked, &interrupt);
+        let debugger = |timeline| Debugger::new(timeline, process, &carried).explained(explanation(&trace));
+        return serve_all(
+            &listener,
+            &banner,
+            debugger(opened),
+            || Ok(debugger(timeline()?)),
+            &asked,
+            &interrupt,
+        );
     };
     let directory = tempfile::Builder::new().prefix("rrtest-debug-").tempdir();
     let directory = directory.map_err(|error| CliError::os("cannot make a temporary directory", &error))?;
     let socket = directory.path().join("gdb");
     let listener = Listener::bind(&Place::Unix(socket.clone()))?;
     let files = carried.lay_out()?;
-    let mut debugger = Debugger::new(opened, process, &carried);
+    let explanation = explanation(&trace);
+    let mut debugger = Debugger::new(opened, process, &carried).explained(explanation);
     let frame = banner.frame.and_then(|(task, frame)| Some((debugger.thread_number(task)?, frame)));
     let mut child = gdb.start(directory.path(), (&socket, files), (&banner, frame), &options.arguments)?;
     leave_ctrl_c_to_child();
@@ -76,15 +86,13 @@ pub(crate) fn run(options: &Debug) -> Result<ExitCode, CliError> {
 fn serve_all<'a>(
     listener: &Listener,
     banner: &Banner,
-    opened: Timeline<'a>,
-    again: impl Fn() -> Result<Timeline<'a>, CliError>,
-    (process, carried): (TaskId, &'a Carried<'a>),
+    mut debugger: Debugger<'a>,
+    again: impl Fn() -> Result<Debugger<'a>, CliError>,
     asked: &AtomicBool,
     interrupt: &Interrupt,
 ) -> Result<ExitCode, CliError> {
     anstream::eprint!("{}", banner.text());
     anstream::eprintln!("{GOOD}   Listening{GOOD:#} connect gdb by: {}", listener.how());
-    let mut debugger = Debugger::new(opened, process, carried);
     loop {
         let Some(stream) = listener.accept_while(&mut || !interrupt.by_user())? else {
             return Ok(Status::Interrupted.into());
@@ -99,8 +107,15 @@ fn serve_all<'a>(
             continue;
         }
         anstream::eprintln!("{GOOD}        Gone{GOOD:#} the next one begins at the failure");
-        debugger = Debugger::new(again()?, process, carried);
+        debugger = again()?;
     }
+}
+
+/// What the failure needs, in lines, if the trace tells.
+fn explanation(trace: &Trace) -> Vec<String> {
+    let value = trace.info().get("explanation").cloned();
+    let explanation = value.and_then(|value| serde_json::from_value::<Explanation>(value).ok());
+    explanation.map(|explanation| explanation.lines()).unwrap_or_default()
 }
 
 /// A timeline that stands where the program fails, or where it was asked for.

@@ -83,6 +83,21 @@ impl Originals {
         }
     }
 
+    /// Put what stood there back into memory, for good.
+    ///
+    /// # Errors
+    /// If the memory cannot be written.
+    pub fn restore(&self, memory: &Memory) -> Result<(), Error> {
+        for replaced in self.by_site.values() {
+            // Where nothing is mapped any more there is no code.
+            let now = memory.available(replaced.site, replaced.new.len());
+            if now == replaced.new {
+                memory.write(replaced.site, &replaced.old)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Where a task that stands at this place in a stub would stand without it. None between the instructions that
     /// stand for one, and anywhere else.
     #[must_use]

@@ -264,6 +264,26 @@ impl Stopped {
         Ok(VectorRegisters { legacy, upper })
     }
 
+    /// Gives one of the sixteen SSE registers another value.
+    ///
+    /// # Errors
+    /// If the task has been killed.
+    pub fn set_xmm(&self, number: usize, value: [u8; 16]) -> Result<(), Error> {
+        /// Where they are (Intel SDM, volume 1, table 10-2), and the bit of their component.
+        const XMM: usize = 160;
+        const SSE: u64 = 1;
+        let mut state = self.vector_state()?;
+        let at = XMM + 16 * number;
+        if let Some(register) = state[..LEGACY].get_mut(at..at + 16) {
+            register.copy_from_slice(&value);
+        }
+        if state.get(IN_USE).is_some() {
+            let in_use = u64_at(&state, IN_USE.start) | 1 << SSE;
+            state[IN_USE].copy_from_slice(&in_use.to_le_bytes());
+        }
+        self.set_vector_state(state)
+    }
+
     /// Reads all of them, in the processor's own layout; only the legacy area if there is no more.
     fn vector_state(&self) -> Result<Vec<u8>, Error> {
         let mut state = vec![0_u8; LARGEST];

@@ -4,11 +4,13 @@
 mod made;
 
 use std::cell::RefCell;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use made::common::{GO_ON, PATIENCE, core};
 use made::{compile, record, text};
 use rrtest_engine::record::Recording;
 use rrtest_engine::schedule::StrategyName;
+use rrtest_engine::task::TaskId;
 use rrtest_engine::timeline::{Asked, Breakpoint, Moment, Options, Stop, Timeline, Watch, Watchpoint};
 use rrtest_engine::trace::event::Registers;
 
@@ -197,6 +199,59 @@ fn a_step_back_undoes_a_step() {
                     timeline.step(current, &Asked::default()).expect("a step");
                     assert_eq!(look(&mut timeline), *there, "{name}");
                 }
+            }
+        }
+    }
+}
+
+/// All that can be seen at a moment: where, who, with which registers, and a digest of what its process can write.
+fn all_of(timeline: &mut Timeline<'_>) -> (Moment, TaskId, Option<Registers>, u64) {
+    let moment = timeline.moment().expect("a moment");
+    let current = timeline.current();
+    let mut hasher = DefaultHasher::new();
+    for line in timeline.session().memory_map(current).expect("a map") {
+        let is_writable = line.prot & libc::PROT_WRITE != 0;
+        if is_writable && let Ok(bytes) = timeline.read(current, line.start, (line.end - line.start) as usize)
+        {
+            (line.start, bytes).hash(&mut hasher);
+        }
+    }
+    (moment, current, registers(timeline), hasher.finish())
+}
+
+/// `RRTEST_MOMENTS=N` goes to N moments of each recording, `RRTEST_MOMENTS_SEED` to others.
+#[test]
+fn any_moment_is_come_back_to() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let rounds = number("RRTEST_MOMENTS").unwrap_or(3);
+    let mut random = number("RRTEST_MOMENTS_SEED").unwrap_or(0) | 1;
+    let mut draw = |below: u64| {
+        // Xorshift64* (Vigna 2016).
+        random ^= random >> 12;
+        random ^= random << 25;
+        random ^= random >> 27;
+        random.wrapping_mul(0x2545_f491_4f6c_dd1d) % below
+    };
+    for (name, args) in [("steps", &[][..]), ("signals", &[]), ("turns", &[]), ("forks", &[]), ("reads", &[])]
+    {
+        for recording in recordings(name, args) {
+            let mut timeline = start(&recording);
+            for _ in 0..rounds {
+                let (event, ticks, instructions) = (1 + draw(recording.log.count()), draw(6), draw(300));
+                timeline.seek(Moment { event, ticks, instructions }).expect("a moment");
+                let here = all_of(&mut timeline);
+                if timeline.step_back().expect("a step back") == Stop::Begin {
+                    continue;
+                }
+                let before = all_of(&mut timeline);
+                assert!(before.0 < here.0, "{name}: {before:?} {here:?}");
+                let asked = Asked::default();
+                // Who executed that instruction is the one that runs before.
+                let stop = timeline.step(before.1, &asked).expect("a step");
+                assert!(matches!(stop, Stop::Stepped | Stop::End), "{name}: {stop:?}");
+                assert_eq!(all_of(&mut timeline), here, "{name} {event}.{ticks}.{instructions}");
+                timeline.step_back().expect("a step back");
+                assert_eq!(all_of(&mut timeline), before, "{name}");
             }
         }
     }

@@ -55,7 +55,8 @@ fn gdb(world: &Harness, args: &[&str], trace: &Path, commands: &[&str]) -> Optio
     let status = command.status().expect("a run");
     let text = String::from_utf8_lossy(&fs::read(&path).expect("what was said")).into_owned();
     assert!(status.success(), "{status}:\n{text}");
-    Some(text)
+    // As gdb says it since version 16, and before.
+    Some(text.replace("Reached end of recorded history; stopping.", "No more reverse-execution history."))
 }
 
 /// What follows the first of these texts that is found after the ones before.

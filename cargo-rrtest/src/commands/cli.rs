@@ -354,10 +354,20 @@ pub(crate) struct Debug {
     /// The debugger to start [default: rust-gdb, else gdb]
     #[arg(long, value_name = "PROGRAM", conflicts_with = "server")]
     pub(crate) gdb: Option<PathBuf>,
+    /// Start lldb, or this program in its place
+    #[arg(
+        long,
+        value_name = "PROGRAM",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "lldb",
+        conflicts_with_all = ["server", "gdb"]
+    )]
+    pub(crate) lldb: Option<PathBuf>,
     /// Start no debugger: serve one at a port of this machine (0: any), or at a Unix socket
     #[arg(long, value_name = "PORT|SOCKET")]
     pub(crate) server: Option<String>,
-    /// Arguments for gdb
+    /// Arguments for the debugger
     #[arg(last = true, value_name = "ARGS", conflicts_with = "server")]
     pub(crate) arguments: Vec<OsString>,
 }

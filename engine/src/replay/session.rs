@@ -113,10 +113,12 @@ impl<'a> Session<'a> {
         self.stops.instruction = limit == Limit::Instruction;
         let ahead = std::mem::take(&mut self.stops.ahead);
         self.stops.until = match limit {
-            Limit::Ticks(ticks) => Some((self.ticks() + ahead).saturating_add(ticks)),
+            Limit::Ticks(ticks) | Limit::TicksWithin(ticks) => {
+                Some((self.ticks() + ahead).saturating_add(ticks))
+            }
             _ => None,
         };
-        let why = if limit == Limit::Ticks(0) {
+        let why = if matches!(limit, Limit::Ticks(0) | Limit::TicksWithin(0)) {
             self.stops.ahead = ahead;
             Why::Ticks
         } else {
@@ -191,11 +193,14 @@ impl<'a> Session<'a> {
         match limit {
             Limit::Event => Some(Why::Event),
             Limit::To(event) if self.state.event >= event => Some(Why::Event),
-            Limit::Ticks(_) if self.stops.until.is_some_and(|until| self.ticks() >= until) => {
+            Limit::Ticks(_) | Limit::TicksWithin(_)
+                if self.stops.until.is_some_and(|until| self.ticks() >= until) =>
+            {
                 Some(Why::Ticks)
             }
+            Limit::TicksWithin(_) if runs => Some(Why::Event),
             Limit::Instruction if runs => Some(Why::Instruction),
-            Limit::End | Limit::To(_) | Limit::Ticks(_) | Limit::Instruction => None,
+            Limit::End | Limit::To(_) | Limit::Ticks(_) | Limit::TicksWithin(_) | Limit::Instruction => None,
         }
     }
 

@@ -16,6 +16,8 @@ pub enum Limit {
     /// So many ticks, of whichever tasks. The task stands in front of what the last of them is about; if an event is,
     /// behind it.
     Ticks(u64),
+    /// As [`Self::Ticks`], but not past the end of the next event that takes instructions.
+    TicksWithin(u64),
     /// One instruction of the task that has the core. A system call is one, with all that the trace tells of it.
     Instruction,
 }

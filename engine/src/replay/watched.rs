@@ -23,8 +23,8 @@ struct Leg {
     how: Resume,
     /// By how much the countdown is less than it should be.
     less: u64,
-    /// Where to stop in a stub.
-    skip: Option<u64>,
+    /// Where a task in code of ours comes out of it, of which it is one.
+    out: Vec<u64>,
     /// The traps in the task's code.
     planted: Planted,
     /// Whether the instruction to be stepped over pushes the flags.
@@ -180,18 +180,17 @@ impl Step<'_, '_> {
         let is_at_one = places.contains(&before.ip());
         let hidden = self.visible(self.state.current, before).is_none();
         let hidden = hidden || self.is_in_turn(self.state.current, before).is_some();
-        let behind = if hidden && (self.stops.instruction || self.stops.pending.is_some()) {
-            self.behind(before, from)
+        let out = if hidden && (self.stops.instruction || self.stops.pending.is_some()) {
+            self.way_out(before, from)
         } else {
-            None
+            Vec::new()
         };
-        let skip = behind;
-        places.extend(skip);
+        places.extend(&out);
         let steps = self.stops.instruction || is_at_one;
         let code = if steps { self.memory().available(before.ip(), 2) } else { Vec::new() };
         // At a call it stops anyway, and its flags are in a register then. In code of ours it goes on to where it
         // comes out, which is an event if nothing else is known.
-        let goes_on = code == [0x0f, 0x05] || hidden && (skip.is_some() || behind.is_none());
+        let goes_on = code == [0x0f, 0x05] || hidden;
         let how = if steps && !goes_on { Resume::Step } else { Resume::Freely };
         let watched = self.stops.watched;
         self.live.handle(self.state.current).watch(stopped, &watched)?;
@@ -200,7 +199,7 @@ impl Step<'_, '_> {
         let places = places.into_iter().filter(|place| *place != before.ip()).collect();
         let planted = Planted::plant(&self.memory(), places);
         let pushes_flags = how == Resume::Step && pushes_flags(&code);
-        Ok(Leg { how, less, skip, planted, pushes_flags })
+        Ok(Leg { how, less, out, planted, pushes_flags })
     }
 
     /// Where in the log the next hand-over is, up to which the buffer may go.
@@ -285,7 +284,7 @@ impl Step<'_, '_> {
         if let Some(why) = self.stops.pending.filter(|_| visible.is_some()) {
             return Ok(Verdict::Halted(why));
         }
-        let comes_out = came_to.is_some() && came_to == leg.skip;
+        let comes_out = came_to.is_some_and(|place| leg.out.contains(&place));
         if !self.stops.instruction || code != STEP && code != STEP_AFTER_CALL && !comes_out {
             return Ok(Verdict::GoesOn);
         }
@@ -334,15 +333,22 @@ impl Step<'_, '_> {
         Some(registers)
     }
 
-    /// Where a task comes by that is in code of ours, once it is where the program could be, or as good as there.
-    fn behind(&self, registers: &Registers, from: From) -> Option<u64> {
+    /// Where a task comes by that is in code of ours, once it is where the program could be, or as good as there: one of
+    /// these places. None if it is not known.
+    fn way_out(&self, registers: &Registers, from: From) -> Vec<u64> {
+        // A tick that has used up the countdown makes the call of the runtime's, or comes back behind that.
+        if registers.ip() == Area::tick_code() {
+            let call = registers.result().cast_unsigned();
+            return vec![call, call.wrapping_add(SYSCALL_LEN)];
+        }
         let task = self.state.running();
         if let Some(slot) = task.slot.filter(|slot| Area::is_parked(*slot, registers)) {
-            return Some(self.live.area.parked_frame(slot)[0]);
+            return vec![self.live.area.parked_frame(slot)[0]];
         }
         let hooked = || self.live.area.hooked_stub().map(|stub| stub + patch::ENTRY);
-        let stub = from.stub.or_else(hooked)?;
-        self.state.spaces[task.space].originals.next_place(stub)
+        let stub = from.stub.or_else(hooked);
+        let out = stub.and_then(|stub| self.state.spaces[task.space].originals.next_place(stub));
+        Vec::from_iter(out)
     }
 
     /// The running task, which stands at its call, hands the core over as the log tells next.

@@ -41,6 +41,9 @@ impl<'a> Walker<'a> {
 
     /// Executes an instruction of the running task, and what needs none. Returns why it has ended there.
     pub(super) fn step(&mut self) -> Result<Why, Error> {
+        if self.session.ended().is_some() {
+            return Ok(Why::Ended);
+        }
         let report = self.session.step(Limit::Instruction)?;
         let settled = self.session.settle()?;
         let (event, ticks) = self.at();
@@ -95,7 +98,9 @@ impl<'a> Walker<'a> {
         }
         // A session that is sent to a tick stands within what counts it. So it is sent to the one before, and walks.
         let (now, passed) = self.at();
-        if now == event && passed + 1 < ticks && self.run(Limit::Ticks(ticks - 1 - passed))?.why == Why::Ended
+        if now == event
+            && passed + 1 < ticks
+            && self.run(Limit::TicksWithin(ticks - 1 - passed))?.why == Why::Ended
         {
             return Ok(());
         }

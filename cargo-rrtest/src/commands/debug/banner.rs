@@ -15,15 +15,19 @@ use crate::base::words::visible;
 use crate::commands::stacks::Stacks;
 
 /// What a debugger says first.
+#[derive(Default)]
 pub(super) struct Banner {
     lines: Vec<String>,
     /// The task that fails, and the first frame of the user's own code on its stack.
     pub(super) frame: Option<(TaskId, usize)>,
-    tries: &'static [(&'static str, &'static str)],
+    tries: Tries,
 }
 
-/// Commands to try at a failure of a kind.
-fn tries(kind: Kind) -> &'static [(&'static str, &'static str)] {
+/// Commands to try, and what they do.
+pub(super) type Tries = &'static [(&'static str, &'static str)];
+
+/// Commands of gdb to try at a failure of a kind.
+fn tries(kind: Kind) -> Tries {
     match kind {
         Kind::Panic | Kind::Exit(_) | Kind::Unsupported => &[
             ("reverse-next", "goes back a line"),
@@ -73,12 +77,17 @@ impl Banner {
 
     /// The text, in lines.
     pub(super) fn text(&self) -> String {
+        self.text_with(self.tries)
+    }
+
+    /// The same, with other commands to try.
+    pub(super) fn text_with(&self, tries: Tries) -> String {
         let mut text = String::new();
         for line in &self.lines {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{}", visible(line));
         }
-        for (command, what) in self.tries {
+        for (command, what) in tries {
             let _ = writeln!(text, "  {command:<20} {what}");
         }
         text

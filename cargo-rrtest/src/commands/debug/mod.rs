@@ -1,8 +1,10 @@
-//! `debug`: gdb on a trace, at the failure, in both directions.
+//! `debug`: gdb or lldb on a trace, at the failure, in both directions.
 
 mod banner;
 mod gdb;
 mod listen;
+mod lldb;
+mod program;
 
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
@@ -27,6 +29,7 @@ use crate::ending::explanation::Explanation;
 use crate::store::limit;
 use banner::Banner;
 use listen::{Listener, Place};
+use program::Scene;
 
 /// Opens a trace in a debugger.
 pub(crate) fn run(options: &Debug) -> Result<ExitCode, CliError> {
@@ -36,7 +39,7 @@ pub(crate) fn run(options: &Debug) -> Result<ExitCode, CliError> {
     let carried = Carried::by(&trace)?;
     // A server ends with Ctrl-C; beside gdb it is gdb's.
     let server = options.server.as_deref().map(|place| Listener::bind(&place.parse()?)).transpose()?;
-    let gdb = if server.is_none() { Some(gdb::find(options)?) } else { None };
+    let program = if server.is_none() { Some(program::find(options)?) } else { None };
     let interrupt = if server.is_some() { Interrupt::install()? } else { Interrupt::default() };
     let core = cores()?.first().copied().unwrap_or(0);
     let find = Find { core, stop: &interrupt.stop, patience: PATIENCE };
@@ -46,7 +49,7 @@ pub(crate) fn run(options: &Debug) -> Result<ExitCode, CliError> {
     let mut opened = timeline()?;
     let process = process(&opened, &failure, options)?;
     let banner = Banner::of(&given.label, &trace, &carried, &failure, &mut opened)?;
-    let Some(gdb) = gdb else {
+    let Some(program) = program else {
         let listener = server.ok_or_else(|| CliError::usage("there is nothing to serve"))?;
         let debugger = |timeline| Debugger::new(timeline, process, &carried).explained(explanation(&trace));
         return serve_all(
@@ -63,10 +66,13 @@ pub(crate) fn run(options: &Debug) -> Result<ExitCode, CliError> {
     let socket = directory.path().join("gdb");
     let listener = Listener::bind(&Place::Unix(socket.clone()))?;
     let files = carried.lay_out()?;
+    let path =
+        opened.session().state().program(process).map_or_else(String::new, |(path, _)| path.to_owned());
     let explanation = explanation(&trace);
     let mut debugger = Debugger::new(opened, process, &carried).explained(explanation);
     let frame = banner.frame.and_then(|(task, frame)| Some((debugger.thread_number(task)?, frame)));
-    let mut child = gdb.start(directory.path(), (&socket, files), (&banner, frame), &options.arguments)?;
+    let scene = Scene { socket: &socket, files, program: &path, banner: &banner, frame };
+    let mut child = program.start(directory.path(), &scene, &options.arguments)?;
     leave_ctrl_c_to_child();
     let mut served = Ok(Ended::Gone);
     // To go to a moment, gdb connects again.

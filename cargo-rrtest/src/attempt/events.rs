@@ -49,6 +49,8 @@ pub(crate) enum RunEvent {
     Explained(Box<Explained>),
     /// A failure has been tried again.
     Verified(Box<Verified>),
+    /// A pin has been tried. If it fails, the attempt follows.
+    Pin(Box<PinTried>),
     /// The user should know.
     Warning(String),
     /// All is done.
@@ -120,8 +122,10 @@ pub(crate) struct Started {
 pub(crate) struct Attempt {
     /// The test.
     pub(crate) test: Arc<Test>,
-    /// Which of its attempts, from 1.
+    /// Which of its attempts, from 1; 0 if it was one of a pin.
     pub(crate) number: u64,
+    /// The pin's file, as people would name it from here, if its schedule was that of one.
+    pub(crate) pinned: Option<Arc<str>>,
     /// Its seed.
     pub(crate) seed: Seed,
     /// Its strategy.
@@ -228,6 +232,61 @@ impl Verified {
     }
 }
 
+/// A pin that has been tried.
+#[derive(Debug)]
+pub(crate) struct PinTried {
+    /// The test.
+    pub(crate) test: Arc<Test>,
+    /// The pin's file, as people would name it from here.
+    pub(crate) file: Arc<str>,
+    /// Attempts that were made.
+    pub(crate) attempts: u64,
+    /// Whether one of them failed.
+    pub(crate) fails: bool,
+    /// The places that the test does not come to any more.
+    pub(crate) gone: Vec<Place>,
+}
+
+impl PinTried {
+    /// What to say if the pin says nothing any more.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let Place { function, file, line, text, .. } = self.gone.first()?;
+        let now = if self.fails {
+            "fails still where that was"
+        } else {
+            "passes where that was, which says nothing"
+        };
+        Some(format!(
+            "{}: the place of its preemption is gone: {file}:{line}  {text}, in {function}\n  the test {now}; pin the failure \
+             again if there is one, and delete the file",
+            self.file
+        ))
+    }
+}
+
+/// How pins stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PinCounts {
+    /// Those under which the test passes.
+    pub(crate) hold: u64,
+    /// Those under which it fails.
+    pub(crate) fail: u64,
+    /// Those that say nothing, as a place is gone.
+    pub(crate) gone: u64,
+}
+
+impl PinCounts {
+    /// Takes notice of one.
+    pub(crate) fn count(&mut self, tried: &PinTried) {
+        let PinTried { fails, gone, .. } = tried;
+        match (fails, gone.is_empty()) {
+            (true, _) => self.fail += 1,
+            (false, true) => self.hold += 1,
+            (false, false) => self.gone += 1,
+        }
+    }
+}
+
 /// A kept trace.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
@@ -256,6 +315,8 @@ pub(crate) struct Summary {
     pub(crate) errors: u64,
     /// The tests with failures, by [`Test::id`], in order of their first.
     pub(crate) failed: Vec<String>,
+    /// How the pins stand that were tried.
+    pub(crate) pins: PinCounts,
     /// How often each test was run, and failed, by [`Test::id`].
     pub(crate) rates: BTreeMap<String, Rate>,
     /// What was still running when Ctrl-C ended it.
@@ -320,6 +381,7 @@ impl Summary {
             failures: 0,
             errors: 0,
             failed: Vec::new(),
+            pins: PinCounts::default(),
             rates: BTreeMap::new(),
             running: Vec::new(),
             exit_code: 0,
@@ -422,6 +484,7 @@ pub(crate) mod samples {
         Attempt {
             test: Arc::new(test::sample()),
             number: 3,
+            pinned: None,
             seed: Seed(0xabc),
             strategy: StrategyName::Walk,
             level: Level::Sync,

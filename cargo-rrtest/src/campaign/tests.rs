@@ -160,7 +160,7 @@ fn test(name: &str, path: &str) -> Test {
 fn campaign(tests: &[&str], schedule: Agenda, script: Script, replays: bool) -> Run {
     let tests = tests.iter().map(|name| test(name, name)).collect();
     campaign_at(
-        Subject { tests, ignored: vec![], level: Level::Sync, other: None },
+        Subject { tests, pins: vec![], ignored: vec![], level: Level::Sync, other: None },
         schedule,
         script,
         replays,
@@ -379,7 +379,7 @@ fn a_test_of_which_no_attempt_ends_has_not_passed() {
 fn a_first_attempt_that_is_cut_off_at_once_is_none() {
     let time = Duration::from_secs(1000);
     let limited = Agenda { runs: None, time: Some(time), ..schedule() };
-    let mut queue = Queue::new(vec![test("a", "a")], Level::Sync, limited, Registry::default());
+    let mut queue = Queue::new(vec![test("a", "a")], vec![], Level::Sync, limited, Registry::default());
     let at = || At { test: 0, build: 0, schedule: None };
     assert!(queue.had_no_chance(&at(), Duration::from_millis(999)));
     assert!(!queue.had_no_chance(&at(), Duration::from_secs(1)));
@@ -416,6 +416,7 @@ fn what_is_cut_off_as_soon_as_others_ended_is_not_told() {
     };
     let mut queue = Queue::new(
         vec![test("a", "a")],
+        vec![],
         Level::Sync,
         Agenda { runs: None, ..schedule() },
         Registry::default(),
@@ -434,7 +435,7 @@ fn a_first_attempt_leaves_time_for_others() {
     let time = Duration::from_secs(1000);
     let limited = Agenda { runs: None, time: Some(time), ..schedule() };
     let mut queue =
-        Queue::new(vec![test("a", "a"), test("b", "b")], Level::Sync, limited, Registry::default());
+        Queue::new(vec![test("a", "a"), test("b", "b")], vec![], Level::Sync, limited, Registry::default());
     let deadline = queue.deadline.expect("a limit");
     let mut until = || match queue.take() {
         Take::Job(taken) => taken.job.until.expect("a limit"),
@@ -451,6 +452,7 @@ fn another_build_joins_when_it_is_ready() {
     for other in [Other::Coming(&build), Other::Ready(build(&AtomicBool::new(false)))] {
         let ready = matches!(other, Other::Ready(_));
         let subject = Subject {
+            pins: vec![],
             tests: vec![test("a", "a")],
             ignored: vec![],
             level: Level::Sync,
@@ -473,7 +475,8 @@ fn a_build_that_comes_too_late_is_given_up() {
         Ok(Vec::new())
     };
     let other = Some((Level::Memory, Other::Coming(&build)));
-    let subject = Subject { tests: vec![test("a", "a")], ignored: vec![], level: Level::Sync, other };
+    let subject =
+        Subject { tests: vec![test("a", "a")], pins: vec![], ignored: vec![], level: Level::Sync, other };
     let run = campaign_at(subject, Agenda { runs: Some(3), ..schedule() }, |_, _| Ok(PASS), true);
     assert_eq!(run.seen.len(), 3);
 }
@@ -482,6 +485,7 @@ fn a_build_that_comes_too_late_is_given_up() {
 fn a_build_that_joins_is_measured_before_it_has_a_second_attempt() {
     let mut queue = Queue::new(
         vec![test("a", "a")],
+        vec![],
         Level::Sync,
         Agenda { runs: None, ..schedule() },
         Registry::default(),

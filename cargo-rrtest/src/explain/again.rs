@@ -91,6 +91,7 @@ pub(crate) fn job(test: &Arc<Test>, level: Level, old: &Explanation, script: Opt
         seed: old.seed.parse().unwrap_or(Seed(0)),
         order: Order::Usual,
         script,
+        pinned: None,
         measure: false,
         patience: None,
         until: None,

@@ -36,7 +36,8 @@ impl<'a> Mapping<'a> {
     /// others are: then all stay where they were.
     pub(crate) fn of(script: &'a Script, windows: &'a [Told]) -> Self {
         let at = (0..script.switches.len()).filter(|at| script.switches[*at].preempts());
-        let preemptions = if script.preemptions() == windows.len() { at.zip(windows).collect() } else { vec![] };
+        let preemptions =
+            if script.preemptions() == windows.len() { at.zip(windows).collect() } else { vec![] };
         Self { script, preemptions }
     }
 

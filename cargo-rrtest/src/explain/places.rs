@@ -134,6 +134,7 @@ mod tests {
             spot: Spot { task: TASK, ticks },
             thread: Thread { task: TASK, name: "t".into(), ambiguous: false },
             operation: Some(Operation::Memory { address: 0x10, writes: true }),
+            access: None,
             frames: vec![
                 frame("core::sync::atomic::store", "/rustc/0/library/core/src/sync/atomic.rs", 9),
                 frame("p::add", file, line),

@@ -257,8 +257,8 @@ impl PinTried {
             "passes where that was, which says nothing"
         };
         Some(format!(
-            "{}: the place of its preemption is gone: {file}:{line}  {text}, in {function}\n  the test {now}; pin the failure \
-             again if there is one, and delete the file",
+            "{}: the place of its preemption is gone, in {function} at {file}:{line}  {text}\n  the test {now}\n  pin the \
+             failure again if there is one, and delete the file",
             self.file
         ))
     }

@@ -98,9 +98,10 @@ impl<M: Try> Trial<M> {
 
 /// The schedules to try, the likeliest first.
 fn around(mapped: &Mapped) -> Vec<Script> {
-    let Mapped { latest, earliest, .. } = mapped;
+    let Mapped { latest, earliest, within, .. } = mapped;
     let near = [latest, earliest].map(|script| neighbours(script, REACH).collect::<Vec<_>>());
-    let all = [latest.clone(), earliest.clone()].into_iter().chain(near.into_iter().flatten());
+    let all = [latest.clone(), earliest.clone()].into_iter().chain(within.iter().cloned());
+    let all = all.chain(near.into_iter().flatten());
     let mut scripts: Vec<Script> = Vec::new();
     for script in all {
         if scripts.len() < MOST && !scripts.contains(&script) {

@@ -52,8 +52,8 @@ pub(crate) fn again(
     let mut found = Again::default();
     let mapping = Mapping::of(&old.script, &old.windows);
     let seen = mapping.scout().and_then(|scout| bench.record(&scout)).map(|recording| recording.marks);
-    let Mapped { latest: moved, gone, .. } = mapping.map(&seen.unwrap_or_default());
-    found.gone = gone;
+    let Mapped { latest: moved, changed, gone, .. } = mapping.map(&seen.unwrap_or_default());
+    found.gone = [changed, gone].concat();
     let mut scripts = vec![moved.clone()];
     scripts.extend((moved != old.script).then(|| old.script.clone()));
     for script in &scripts {

@@ -174,7 +174,7 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, manner: Manner) -> io
     let test = &attempt.test;
     write!(text, "{style}{label:>12}{style:#} {} ", words::seconds(attempt.wall))?;
     write!(text, "{BOLD}{}{BOLD:#} {}", test.binary, test.title())?;
-    if manner.repeats {
+    if manner.repeats || attempt.pinned.is_some() {
         write!(text, " {DIM}({}){DIM:#}", words::attempt(attempt.number))?;
     }
     writeln!(text)?;

@@ -72,8 +72,9 @@ pub(super) fn explanation(trace: &Trace, name: &str) -> Result<Explanation, CliE
     let explanation = value.and_then(|value| Explanation::deserialize(value).ok());
     explanation.ok_or_else(|| {
         CliError::usage(format!(
-            "{name} does not say what its failure needs, or another version of rrtest has written it\n  record the failure \
-             again: `cargo rrtest --until-fail`, with more time for that by --explain 20s"
+            "{name} does not say what its failure needs: nobody has found that out, it fails under every schedule, or another \
+             version of rrtest has written it\n  record the failure again: `cargo rrtest --until-fail`, with more time for \
+             that by --explain 20s"
         ))
     })
 }

@@ -99,9 +99,11 @@ pub(crate) fn explain(
     let recording = tell(&mut bench, smallest, &mut found);
     found.experiments = bench.runs;
     found.seconds = start.elapsed().as_secs_f64();
-    // What fails under any schedule is as well shown by the first trace.
-    let smaller = size(&found.script) < size(&before) && found.needs != Needs::Nothing;
-    let Some(recording) = recording.filter(|_| smaller) else { return told(found, None, None) };
+    // What fails under any schedule is as well shown by the first trace. All else is to be found in the trace, even if its
+    // schedule was the smallest one from the beginning.
+    let Some(recording) = recording.filter(|_| found.needs != Needs::Nothing) else {
+        return told(found, None, None);
+    };
     match trace::replace(setting, case, &recording, &found, core, keep_original) {
         Ok(path) => told(found, Some(Kept { path, ..case.trace.clone() }), None),
         Err(why) => {

@@ -130,7 +130,7 @@ pub(crate) fn run(
     explain_all(&cases, &schedule, setting, core, interrupt, reporters)?;
     let queue = queue.into_inner().unwrap_or_else(PoisonError::into_inner);
     summary.explored = queue.explored();
-    let untried: Vec<_> = queue.untried().iter().map(|pinned| &*pinned.file).collect();
+    let untried = queue.untried();
     // Who has found a failure looks for no other.
     if !untried.is_empty() && !summary.interrupted && summary.failures == 0 {
         let warning = format!("there was no time to try {}", untried.join(", "));

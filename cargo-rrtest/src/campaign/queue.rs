@@ -147,6 +147,8 @@ pub(super) struct Queue {
     pins: Vec<Pinned>,
     /// The tests at whose pins attempts are under way, by index: as often as there are pins.
     trying: Vec<usize>,
+    /// The files of the pins for which there was no time.
+    given_up: Vec<Arc<str>>,
 }
 
 impl Queue {
@@ -173,7 +175,17 @@ impl Queue {
         let seed = schedule.seed.unwrap_or_else(|| Seed::arbitrary(&schedule.strategies, only));
         let deadline = schedule.time.and_then(|time| Instant::now().checked_add(time));
         let tests = tests.into_iter().map(progress).collect();
-        Self { tests, next: 0, schedule, seed, deadline, ledger, pins, trying: Vec::new() }
+        Self {
+            tests,
+            next: 0,
+            schedule,
+            seed,
+            deadline,
+            ledger,
+            pins,
+            trying: Vec::new(),
+            given_up: Vec::new(),
+        }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -322,9 +334,15 @@ impl Queue {
         }
     }
 
-    /// The pins that were not tried.
-    pub(super) fn untried(&self) -> &[Pinned] {
-        &self.pins
+    /// There was no time to try the pin of this file to the end.
+    pub(super) fn give_up(&mut self, file: Arc<str>) {
+        self.given_up.push(file);
+    }
+
+    /// The files of the pins that were not tried.
+    pub(super) fn untried(&self) -> Vec<&str> {
+        let waiting = self.pins.iter().map(|pinned| &*pinned.file);
+        self.given_up.iter().map(|file| &**file).chain(waiting).collect()
     }
 
     /// The test that is next, of those that go together with what is under way; its attempt has begun.

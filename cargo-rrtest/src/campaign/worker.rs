@@ -16,8 +16,9 @@ use super::ledger::Ticket;
 use super::pinned::{Trial, trial};
 use super::queue::{At, MOMENT, Queue, Take, Taken, TakenPin};
 use crate::attempt::attach::Pending;
-use crate::attempt::events::{Attempt, Begun, Interference, PinTried};
+use crate::attempt::events::{Attempt, Begun, Interference};
 use crate::attempt::fork_servers::{Base, ForkServers};
+use crate::attempt::pins::PinTried;
 use crate::attempt::record::{Job, Made, Setting};
 use crate::base::exit::panicked;
 use crate::base::interrupt::Interrupt;
@@ -197,38 +198,50 @@ impl AtWork<'_> {
         let Worker { number, core, .. } = *self.worker;
         let file = job.pinned.clone().unwrap_or_default();
         let mut base = Base::Unknown;
-        let made = |script: &Script| {
+        let attempt = |script: &Script| {
             let job = Job { script: Some(script.clone()), ..job.clone() };
             setting.record(job, core, Some(&mut base), &self.interrupt.stop)
         };
-        let Trial { attempts, gone, last } = match trial(&pin, made) {
+        let Trial { attempts, gone, last } = match trial(&pin, attempt) {
             Ok(trial) => trial,
             Err(error) => {
-                self.queue().ledger.forget(ticket);
+                let mut queue = self.queue();
+                queue.ledger.forget(ticket);
+                queue.give_up(file);
+                drop(queue);
                 return self.ended_by(error);
             }
         };
         let tried = |fails| {
             let test = Arc::clone(&job.test);
-            Message::Pin(Box::new(PinTried { test, file, attempts, fails, gone }))
+            Message::Pin(Box::new(PinTried { test, file: Arc::clone(&file), attempts, fails, gone }))
         };
         let ended = last.as_ref().map(|(_, made)| made.outcome());
         match (ended, last) {
             (Some(outcome), Some((script, made))) if outcome.is_failure() || outcome == Outcome::Error => {
                 let job = Job { script: Some(script), ..job.clone() };
                 let next = self.judge(made, job, &at, ticket, Some(&mut base), |_| ());
-                let fails = matches!(&next, Next::Tell(Message::Done(_, attempt, _), _) if attempt.outcome.is_failure());
+                let fails = match &next {
+                    Next::Tell(Message::Done(_, attempt, _), _) if attempt.outcome.is_failure() => true,
+                    Next::Tell(Message::Done(_, attempt, _), _) if attempt.outcome == Outcome::Passed => {
+                        false
+                    }
+                    // What went wrong on our side is told by the attempt.
+                    _ => return next,
+                };
                 if sender.send(tried(fails)).is_err() { Next::Leave } else { next }
             }
             (ended, last) => {
-                {
-                    let ledger = &mut self.queue().ledger;
-                    if let Some((_, made)) = &last {
-                        ledger.end(ticket, &made.claims());
-                    }
-                    ledger.forget(ticket);
+                let mut queue = self.queue();
+                if let Some((_, made)) = &last {
+                    queue.ledger.end(ticket, &made.claims());
                 }
-                // Why a test cannot be recorded, or takes too long, its other attempts tell.
+                queue.ledger.forget(ticket);
+                if ended == Some(Outcome::Unfinished) {
+                    queue.give_up(Arc::clone(&file));
+                }
+                drop(queue);
+                // Why a test cannot be recorded, its other attempts tell.
                 if ended == Some(Outcome::Passed) && sender.send(tried(false)).is_err() {
                     return Next::Leave;
                 }

@@ -10,10 +10,11 @@ use rrtest_engine::schedule::surprise::Struck;
 use super::github::command::Guard;
 use super::summary;
 use crate::attempt::events::{
-    Attempt, Explained, Interference, Kept, PinCounts, Reporter, RunEvent, Slow, Started, Summary, Verified,
+    Attempt, Explained, Interference, Kept, Reporter, RunEvent, Slow, Started, Summary, Verified,
 };
 use crate::attempt::needy;
 use crate::attempt::order::Ran;
+use crate::attempt::pins::PinCounts;
 use crate::base::exit::{CliError, Status};
 use crate::base::terminal::{BAD, BOLD, CAUTION, DIM, GOOD};
 use crate::base::words::{self, relative, shell_word};

@@ -9,10 +9,11 @@ use serde::Serialize;
 
 use super::tally::{Counted, Standing, Tally};
 use crate::attempt::events::{
-    Attempt, Explained, Explored, Interference, NeverEnded, NotBuilt, PinTried, Rate, Reporter, RunEvent,
-    Summary, Verified,
+    Attempt, Explained, Explored, Interference, NeverEnded, NotBuilt, Rate, Reporter, RunEvent, Summary,
+    Verified,
 };
 use crate::attempt::order::Ran;
+use crate::attempt::pins::PinTried;
 use crate::base::exit::CliError;
 use crate::ending::explanation::{Explanation, Place, Rate as OfRuns};
 use crate::ending::outcome::Outcome;

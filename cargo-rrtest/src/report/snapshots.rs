@@ -17,10 +17,11 @@ use super::json::Json;
 use super::junit::JUnit;
 use crate::attempt::events::samples::{self, attempt, written};
 use crate::attempt::events::{
-    Attempt, Explored, Interference, Kept, NeverEnded, NotBuilt, PinCounts, PinTried, Rate, Reporter,
-    RunEvent, Slow, Started, Summary,
+    Attempt, Explored, Interference, Kept, NeverEnded, NotBuilt, Rate, Reporter, RunEvent, Slow, Started,
+    Summary,
 };
 use crate::attempt::order::{Order, Ran};
+use crate::attempt::pins::{PinCounts, PinTried};
 use crate::attempt::seed::Seed;
 use crate::build::instrument::Level;
 use crate::discover::libtest::Shown;

@@ -72,8 +72,8 @@ impl Worker<'_> {
             }
             let taken = self.queue().take();
             let work = match taken {
-                Take::Job(taken) => Work::Attempt(*taken),
-                Take::Pin(taken) => Work::Pin(*taken),
+                Take::Job(taken) => Work::Attempt(taken),
+                Take::Pin(taken) => Work::Pin(taken),
                 Take::Later => {
                     let warning = self.queue().ledger.registry.warning();
                     if !tell_warning(sender, warning) {
@@ -94,8 +94,8 @@ impl Worker<'_> {
             let next = panic::catch_unwind(AssertUnwindSafe(|| {
                 let worker = AtWork { worker: self, setting, interrupt, sender };
                 match work {
-                    Work::Attempt(taken) => worker.attempt(taken, &mut fork_servers),
-                    Work::Pin(taken) => worker.pin(taken),
+                    Work::Attempt(taken) => worker.attempt(*taken, &mut fork_servers),
+                    Work::Pin(taken) => worker.pin(*taken),
                 }
             }))
             .unwrap_or_else(|payload| {
@@ -124,8 +124,8 @@ impl Worker<'_> {
 
 /// What a worker has taken from the queue.
 enum Work {
-    Attempt(Taken),
-    Pin(TakenPin),
+    Attempt(Box<Taken>),
+    Pin(Box<TakenPin>),
 }
 
 impl Work {

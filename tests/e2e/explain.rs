@@ -11,6 +11,7 @@ use rrtest_tests::report::Report;
 use rrtest_tests::tool::Run;
 use serde_json::{Map, Value};
 
+use crate::json::mistakes;
 use crate::{Test, tests};
 
 pub(crate) const TESTS: &[Test] = tests![
@@ -94,6 +95,7 @@ fn tells_a_data_race_from_other_races(world: &Harness) {
         ("lost-wakeup", "race_condition", ""),
     ] {
         let (line, run) = explained(world, package, "memory");
+        assert_eq!(mistakes(&Value::Object(line.clone())), [""; 0], "{run}");
         let race = &line["explanation"]["race"];
         // Whose window has other edges may have nothing said of it, but nothing wrong.
         if race.is_null() && kind == "race_condition" && at.is_empty() {

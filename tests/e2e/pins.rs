@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
 use rrtest_tests::tool::Run;
+use serde_json::Value;
 
+use crate::json::mistakes;
 use crate::{Test, tests};
 
 pub(crate) const TESTS: &[Test] = tests![
@@ -117,9 +119,14 @@ fn a_pinned_failure_fails_where_lines_have_moved_and_passes_once_it_is_mended(wo
     assert_eq!((attempt.text("test"), attempt.number("attempt")), ("adds", 0));
     assert_eq!(attempt.text("pinned"), format!("rrtest-pins/{name}"));
     let trace = attempt.trace().expect("it is kept");
-    let _replayed = Run::of(world.tool.cargo(project.path()).arg("replay").arg(&trace)).expect(0);
+    let replayed = Run::of(world.tool.cargo(project.path()).arg("replay").arg(&trace)).expect(0);
+    let _replayed =
+        replayed.says(&["as recorded", "Explained when it was recorded", "needs 1 preemption of 1"]);
     assert_eq!(report.explanations.len(), 1, "{report:?}");
     let [line] = &report.pins[..] else { panic!("{report:?}") };
+    for line in [line, &attempt.0, &report.explanations[0]] {
+        assert_eq!(mistakes(&Value::Object(line.clone())), [""; 0], "{line:?}");
+    }
     assert_eq!((&line["holds"], &line["gone"]), (&false.into(), &serde_json::json!([])));
     let junit = fs::read_to_string(junit).expect("a report");
     assert!(junit.contains(&format!("pinned: rrtest-pins/{name}")), "{junit}");

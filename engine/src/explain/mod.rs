@@ -3,7 +3,7 @@
 //! ([`window`]). [`race`] says whether a preemption shows a data race.
 //!
 //! Pure: whoever explains a failure has a [`Lab`], which runs a script and says whether it fails in the same way. The
-//! room stands on [`schedule`](crate::schedule).
+//! room stands on [`schedule`](crate::schedule) and [`mark`](crate::mark).
 
 pub mod minimise;
 pub mod near;

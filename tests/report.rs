@@ -41,11 +41,14 @@ const INTERFERENCE: &[&str] =
 const EXPLANATION: &[&str] =
     &["event", "package", "binary", "test", "attempt", "trace", "lines", "explanation"];
 
+/// The fields of the line of a pin.
+const PIN: &[&str] = &["event", "package", "binary", "test", "file", "holds", "attempts", "gone"];
+
 /// The fields of the line of a test.
 const STANDING: &[&str] = &["event", "package", "binary", "test", "standing", "attempts", "failed", "rate"];
 
 /// Fields of an attempt's line that are there where they apply, and say nothing of the others.
-const WHERE_THEY_APPLY: &[&str] = &["panic", "repeats", "output"];
+const WHERE_THEY_APPLY: &[&str] = &["panic", "pinned", "repeats", "output"];
 
 /// What a run reported on standard output.
 #[derive(Debug)]
@@ -56,6 +59,8 @@ pub struct Report {
     pub interferences: Vec<Map<String, Value>>,
     /// What was found out of failures.
     pub explanations: Vec<Map<String, Value>>,
+    /// The pins that were tried.
+    pub pins: Vec<Map<String, Value>>,
     /// How each test stands at the end.
     pub standings: Vec<Map<String, Value>>,
     /// The last line.
@@ -93,8 +98,11 @@ impl Report {
         let (interferences, attempts): (Vec<_>, Vec<_>) =
             lines.into_iter().partition(|line| line["event"] == "interference");
         interferences.iter().for_each(|line| assert_eq!(keys(line), sorted(INTERFERENCE), "{run}"));
+        let (pins, attempts): (Vec<_>, Vec<_>) =
+            attempts.into_iter().partition(|line| line["event"] == "pin");
+        pins.iter().for_each(|line| assert_eq!(keys(line), sorted(PIN), "{run}"));
         let attempts = attempts.into_iter().map(Attempt::new).collect();
-        Self { attempts, interferences, explanations, standings, summary }
+        Self { attempts, interferences, explanations, pins, standings, summary }
     }
 
     /// The attempts that did not pass.

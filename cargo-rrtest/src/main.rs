@@ -6,6 +6,7 @@
 //! - [`commands`]: the command line, and what each command does
 //! - [`campaign`], [`report`]: attempts at many tests; what is said of them. Neither needs the other
 //! - [`explain`]: what a failure needs, by experiments after it
+//! - [`pins`]: failing schedules that are committed as text, and tried first
 //! - [`attempt`]: one attempt at a test, and the events of a run
 //! - [`settings`]: what users need not type
 //! - [`store`]: the kept traces
@@ -21,6 +22,7 @@ mod commands;
 mod discover;
 mod ending;
 mod explain;
+mod pins;
 mod report;
 mod settings;
 mod store;
@@ -33,7 +35,7 @@ use base::{group, interrupt, terminal};
 use build::{front_end, wrapper};
 use commands::cli::{Cli, Command};
 use commands::options::configured;
-use commands::{backtrace, debug, doctor, exec, merge, pack, replay, run, show, verify};
+use commands::{backtrace, debug, doctor, exec, merge, pack, pin, replay, run, show, verify};
 use discover::runner;
 use settings::layers::Refusal;
 use settings::show as show_settings;
@@ -81,6 +83,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         }
         Some(Command::Replay(options)) => replay::run(&options),
         Some(Command::Verify(options)) => verify::run(&options),
+        Some(Command::Pin(options)) => pin::run(&options),
         Some(Command::Backtrace(options)) => backtrace::run(&options),
         Some(Command::Debug(options)) => return debug::run(&options),
         Some(Command::Ls(place)) => show::ls(&place),

@@ -11,10 +11,13 @@ use rrtest_tests::report::Report;
 use rrtest_tests::tool::Run;
 use serde_json::{Map, Value};
 
+use crate::json::mistakes;
 use crate::{Test, tests};
 
 pub(crate) const TESTS: &[Test] = tests![
     names_the_lines_that_race,
+    tells_a_data_race_from_other_races,
+    says_nothing_of_a_race_that_is_not_certain,
     names_the_acquisitions_that_deadlock,
     names_the_surprise,
     keeps_the_smallest_schedule,
@@ -81,6 +84,69 @@ fn names_the_lines_that_race(world: &Harness) {
         let told = line["lines"].as_array().expect("lines");
         assert!(told.iter().any(|line| line.as_str().is_some_and(|line| line.contains(before))), "{run}");
     }
+}
+
+fn tells_a_data_race_from_other_races(world: &Harness) {
+    for (package, kind, at) in [
+        ("unsafe-race", "data_race", "*word |="),
+        ("lost-update", "race_condition", "self.used.store("),
+        ("check-then-act", "race_condition", "self.balance.lock()"),
+        ("three-way", "race_condition", ""),
+        ("lost-wakeup", "race_condition", ""),
+    ] {
+        let (line, run) = explained(world, package, "memory");
+        assert_eq!(mistakes(&Value::Object(line.clone())), [""; 0], "{run}");
+        let race = &line["explanation"]["race"];
+        // Whose window has other edges may have nothing said of it, but nothing wrong.
+        if race.is_null() && kind == "race_condition" && at.is_empty() {
+            continue;
+        }
+        assert_eq!(race["kind"], kind, "{package}: {run}");
+        assert!(text(&race["held"], "place").contains(at), "{package}: {run}");
+        let said = if kind == "data_race" {
+            "data race (undefined behaviour)"
+        } else {
+            "race condition, no data race"
+        };
+        assert!(run.stderr.contains(said), "{package}: {run}");
+    }
+}
+
+/// A flag that is released and acquired orders the plain accesses; what fails is something else.
+const ORDERED: &str = "
+use std::cell::UnsafeCell;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::{Acquire, Release, SeqCst}};
+struct Shared { value: UnsafeCell<u32>, ready: AtomicBool, sum: AtomicU32 }
+unsafe impl Sync for Shared {}
+static SHARED: Shared =
+    Shared { value: UnsafeCell::new(0), ready: AtomicBool::new(false), sum: AtomicU32::new(0) };
+fn add() { let sum = SHARED.sum.load(SeqCst); SHARED.sum.store(sum + 1, SeqCst); }
+#[test]
+fn adds() {
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            unsafe { *SHARED.value.get() = 7 };
+            SHARED.ready.store(true, Release);
+            add();
+        });
+        scope.spawn(|| {
+            while !SHARED.ready.load(Acquire) { std::hint::spin_loop(); }
+            assert_eq!(unsafe { *SHARED.value.get() }, 7);
+            add();
+        });
+    });
+    assert_eq!(SHARED.sum.load(SeqCst), 2);
+}";
+
+fn says_nothing_of_a_race_that_is_not_certain(world: &Harness) {
+    let project = Project::of_test(world, ORDERED);
+    let hunt = ["--until-fail", "--runs", "1000", "-j1", "--seed", "5", "--explain", "60s", "--preempt"];
+    let report = project.report(world, &[&hunt[..], &["memory"]].concat(), 101);
+    let [line] = &report.explanations[..] else { panic!("{report:?}") };
+    assert_ne!(line["explanation"]["race"]["kind"], "data_race", "{report:?}");
+    // Where plain accesses do not tick, there is nothing to know of them.
+    let (line, run) = explained(world, "lost-update", "sync");
+    assert!(line["explanation"].get("race").is_none(), "{run}");
 }
 
 fn names_the_acquisitions_that_deadlock(world: &Harness) {

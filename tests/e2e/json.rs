@@ -78,11 +78,20 @@ fn stuck() { let mutex = Mutex::new(0); let _guard = mutex.lock().unwrap(); drop
 fn left_out() {}
 ";
 
+/// What docs/report.schema.json has against a line.
+pub(crate) fn mistakes(line: &Value) -> Vec<String> {
+    let validator = jsonschema::draft202012::new(&schema()).expect("a schema");
+    validator.iter_errors(line).map(|error| error.to_string()).collect()
+}
+
+fn schema() -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("docs").join("report.schema.json");
+    serde_json::from_slice(&std::fs::read(path).expect("the schema")).expect("json")
+}
+
 fn each_line_is_as_the_schema_says(world: &Harness) {
     let project = Project::of_test(world, MANY);
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("docs").join("report.schema.json");
-    let schema: Value = serde_json::from_slice(&std::fs::read(path).expect("the schema")).expect("json");
-    let validator = jsonschema::draft202012::new(&schema).expect("a schema");
+    let schema = schema();
     let runs: [&[&str]; 3] = [
         &["--runs", "2", "-j1"],
         &["--together", "--timeout", "5s", "good", "--", "bad"],
@@ -93,8 +102,7 @@ fn each_line_is_as_the_schema_says(world: &Harness) {
         let run = Run::of(project.rrtest(world, &["--message-format", "json"]).args(args));
         for line in run.text().lines() {
             let line: Value = serde_json::from_str(line).expect("json");
-            let errors: Vec<_> = validator.iter_errors(&line).map(|error| error.to_string()).collect();
-            assert_eq!(errors, [""; 0], "{line}");
+            assert_eq!(mistakes(&line), [""; 0], "{line}");
             let event = line["event"].as_str().expect("an event").to_owned();
             for (field, value) in line.as_object().expect("an object") {
                 // What is not described may have any value.

@@ -17,6 +17,7 @@ use rrtest_engine::strike::Strike;
 use serde::Serialize;
 
 use super::order::Ran;
+use super::pins::{PinCounts, PinTried};
 use super::seed::Seed;
 use super::start::Start;
 use crate::base::exit::{CliError, Status};
@@ -49,6 +50,8 @@ pub(crate) enum RunEvent {
     Explained(Box<Explained>),
     /// A failure has been tried again.
     Verified(Box<Verified>),
+    /// A pin has been tried. If it fails, the attempt follows.
+    Pin(Box<PinTried>),
     /// The user should know.
     Warning(String),
     /// All is done.
@@ -120,8 +123,10 @@ pub(crate) struct Started {
 pub(crate) struct Attempt {
     /// The test.
     pub(crate) test: Arc<Test>,
-    /// Which of its attempts, from 1.
+    /// Which of its attempts, from 1; 0 if it was one of a pin.
     pub(crate) number: u64,
+    /// The pin's file, as people would name it from here, if its schedule was that of one.
+    pub(crate) pinned: Option<Arc<str>>,
     /// Its seed.
     pub(crate) seed: Seed,
     /// Its strategy.
@@ -256,6 +261,8 @@ pub(crate) struct Summary {
     pub(crate) errors: u64,
     /// The tests with failures, by [`Test::id`], in order of their first.
     pub(crate) failed: Vec<String>,
+    /// How the pins stand that were tried.
+    pub(crate) pins: PinCounts,
     /// How often each test was run, and failed, by [`Test::id`].
     pub(crate) rates: BTreeMap<String, Rate>,
     /// What was still running when Ctrl-C ended it.
@@ -320,6 +327,7 @@ impl Summary {
             failures: 0,
             errors: 0,
             failed: Vec::new(),
+            pins: PinCounts::default(),
             rates: BTreeMap::new(),
             running: Vec::new(),
             exit_code: 0,
@@ -422,6 +430,7 @@ pub(crate) mod samples {
         Attempt {
             test: Arc::new(test::sample()),
             number: 3,
+            pinned: None,
             seed: Seed(0xabc),
             strategy: StrategyName::Walk,
             level: Level::Sync,

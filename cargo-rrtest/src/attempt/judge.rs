@@ -152,6 +152,7 @@ pub(crate) fn info(attempt: &Attempt, rustc: &str) -> Value {
         "failed_tests": failed_tests,
         "order": attempt.ran.as_ref().map(|ran| ran.lines().join("\n")),
         "attempt": attempt.number,
+        "pinned": attempt.pinned.as_deref(),
         "seed": attempt.seed.to_string(),
         "strategy": attempt.strategy.as_str(),
         "preempt": attempt.level.name(),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rrtest_engine::Error;
 use rrtest_engine::claims::Claims;
 use rrtest_engine::ending::Stats;
+use rrtest_engine::mark::Mark;
 use rrtest_engine::output::Output;
 use rrtest_engine::patience::{Effort, Patience};
 use rrtest_engine::record::{Listener, Options, Outsiders, Processor, Recording, Stdin, Time};
@@ -94,7 +95,7 @@ pub(crate) struct Job {
     pub(crate) test: Arc<Test>,
     /// How it was built.
     pub(crate) level: Level,
-    /// Which attempt of it, from 1.
+    /// Which attempt of it, from 1; 0 if it is one of a pin.
     pub(crate) number: u64,
     /// Its seed.
     pub(crate) seed: Seed,
@@ -102,6 +103,8 @@ pub(crate) struct Job {
     pub(crate) order: Order,
     /// A schedule that is written out, in place of the seed's.
     pub(crate) script: Option<Script>,
+    /// The file that has that schedule, as people would name it from here, if one has.
+    pub(crate) pinned: Option<Arc<str>>,
     /// Whether to count what others can make use of.
     pub(crate) measure: bool,
     /// What its attempts usually take; none if none has ended.
@@ -127,6 +130,11 @@ impl Made {
     /// What it has come to.
     pub(crate) fn outcome(&self) -> Outcome {
         self.attempt.outcome
+    }
+
+    /// What was seen at the marks of its schedule.
+    pub(crate) fn marks(&self) -> &[Mark] {
+        self.recording.as_ref().map_or(&[], |recording| &recording.marks)
     }
 
     /// What it has used that others could use, too.
@@ -158,6 +166,7 @@ impl Setting<'_> {
         let mut attempt = Attempt {
             test: Arc::clone(&job.test),
             number: job.number,
+            pinned: job.pinned.clone(),
             seed: job.seed,
             strategy: plan.strategy,
             level: job.level,

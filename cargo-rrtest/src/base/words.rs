@@ -46,6 +46,11 @@ pub(crate) fn counts(stats: Stats) -> String {
     .join(", ")
 }
 
+/// An attempt at a test by its number; 0 is that of an attempt at a pin.
+pub(crate) fn attempt(number: u64) -> String {
+    if number == 0 { "the pinned attempt".to_owned() } else { format!("attempt {number}") }
+}
+
 /// Seconds with milliseconds, right-aligned as nextest has them.
 pub(crate) fn seconds(duration: Duration) -> String {
     format!("[{:>8.3}s]", duration.as_secs_f64())

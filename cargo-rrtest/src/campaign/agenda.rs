@@ -9,6 +9,7 @@ use crate::attempt::seed::Seed;
 use crate::build::instrument::Level;
 use crate::discover::partition::Part;
 use crate::discover::test::{Test, TestId};
+use crate::pins::find::Pinned;
 
 /// What attempts to make.
 #[derive(Clone, Debug)]
@@ -64,6 +65,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) tests: Vec<Test>,
     /// Those marked `#[ignore]` that are left out for that.
     pub(crate) ignored: Vec<TestId>,
+    /// The pins of them, which are tried first.
+    pub(crate) pins: Vec<Pinned>,
     /// How they were built.
     pub(crate) level: Level,
     /// Another build of them with its level, if there is to be one.

@@ -37,7 +37,7 @@ pub(crate) fn run(
     interrupt: &Interrupt,
     reporters: &mut [Box<dyn Reporter + '_>],
 ) -> Result<Summary, CliError> {
-    let Subject { tests, ignored, level, other } = subject;
+    let Subject { tests, pins, ignored, level, other } = subject;
     let start = Instant::now();
     let longest = schedule.time.map(|time| time + time / EXCEEDED);
     let last = longest.and_then(|longest| start.checked_add(longest));
@@ -46,7 +46,7 @@ pub(crate) fn run(
     let mut summary = Summary::of_none(tests.len(), tests.iter().any(Test::is_together));
     let registry = Registry::open(setting.in_use.as_deref());
     let which = tests.iter().map(Test::which).collect();
-    let mut queue = Queue::new(tests, level, schedule.clone(), registry);
+    let mut queue = Queue::new(tests, pins, level, schedule.clone(), registry);
     let started = Started {
         tests: summary.tests,
         which,
@@ -130,6 +130,12 @@ pub(crate) fn run(
     explain_all(&cases, &schedule, setting, core, interrupt, reporters)?;
     let queue = queue.into_inner().unwrap_or_else(PoisonError::into_inner);
     summary.explored = queue.explored();
+    let untried = queue.untried();
+    // Who has found a failure looks for no other.
+    if !untried.is_empty() && !summary.interrupted && summary.failures == 0 {
+        let warning = format!("there was no time to try {}", untried.join(", "));
+        tell(reporters, &RunEvent::Warning(warning))?;
+    }
     if queue.is_over() && !summary.interrupted {
         summary.never_ended = queue.never_ended();
     }
@@ -208,6 +214,12 @@ fn dispatch(
             Ok(Message::Dropped(worker)) => {
                 running.end(worker);
                 tell(reporters, &RunEvent::Left(worker))?;
+            }
+            Ok(Message::Pin(tried)) => {
+                summary.pins.count(&tried);
+                let warning = tried.warning().map(RunEvent::Warning);
+                warning.into_iter().try_for_each(|warning| tell(reporters, &warning))?;
+                tell(reporters, &RunEvent::Pin(tried))?;
             }
             Ok(Message::Interference(interference)) => {
                 tell(reporters, &RunEvent::Interference(interference))?

@@ -3,13 +3,16 @@
 //! [`dispatch`] starts a [`worker`] on each core. Workers take attempts from one [`queue`]; the [`ledger`] keeps apart those that would disturb
 //! each other, and the [`registry`] does so between campaigns on the machine. [`doubt`] makes a failure again alone if another attempt may have
 //! had a part in it.
+//! The pins of tests are handed out before anything else; [`pinned`] tries one.
 //!
-//! This room stands on [`attempt`](crate::attempt), which makes each attempt, and on the rooms below that.
+//! This room stands on [`explain`](crate::explain), [`pins`](crate::pins), and [`attempt`](crate::attempt), which makes each
+//! attempt, and on the rooms below these.
 
 pub(crate) mod agenda;
 pub(crate) mod dispatch;
 mod doubt;
 mod ledger;
+mod pinned;
 mod queue;
 mod registry;
 mod running;

@@ -17,6 +17,8 @@ use crate::attempt::seed::Seed;
 use crate::build::instrument::Level;
 use crate::discover::test::Test;
 use crate::ending::outcome::Outcome;
+use crate::pins::file::Pin;
+use crate::pins::find::Pinned;
 
 /// How long a worker waits until it asks again, when all depends on what others are doing.
 pub(super) const MOMENT: Duration = Duration::from_millis(1);
@@ -141,11 +143,23 @@ pub(super) struct Queue {
     pub(super) deadline: Option<Instant>,
     /// What attempts use.
     pub(super) ledger: Ledger,
+    /// The pins that have not been handed out.
+    pins: Vec<Pinned>,
+    /// The tests at whose pins attempts are under way, by index: as often as there are pins.
+    trying: Vec<usize>,
+    /// The files of the pins for which there was no time.
+    given_up: Vec<Arc<str>>,
 }
 
 impl Queue {
     /// All begins now.
-    pub(super) fn new(tests: Vec<Test>, level: Level, schedule: Agenda, registry: Registry) -> Self {
+    pub(super) fn new(
+        tests: Vec<Test>,
+        pins: Vec<Pinned>,
+        level: Level,
+        schedule: Agenda,
+        registry: Registry,
+    ) -> Self {
         let groups = tests.iter().map(|test| test.rules.serial_group.clone()).collect();
         let ledger = Ledger::new(groups, registry);
         let progress = |test: Test| Progress {
@@ -160,7 +174,18 @@ impl Queue {
         let only = schedule.runs_here() == Some(1);
         let seed = schedule.seed.unwrap_or_else(|| Seed::arbitrary(&schedule.strategies, only));
         let deadline = schedule.time.and_then(|time| Instant::now().checked_add(time));
-        Self { tests: tests.into_iter().map(progress).collect(), next: 0, schedule, seed, deadline, ledger }
+        let tests = tests.into_iter().map(progress).collect();
+        Self {
+            tests,
+            next: 0,
+            schedule,
+            seed,
+            deadline,
+            ledger,
+            pins,
+            trying: Vec::new(),
+            given_up: Vec::new(),
+        }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -209,9 +234,14 @@ impl Queue {
         if self.is_over() {
             return Take::Nothing;
         }
+        if let Some(taken) = self.take_pin() {
+            return Take::Pin(Box::new(taken));
+        }
         let count = self.tests.len();
         let Some((index, ticket)) = self.choose() else {
-            return if (0..count).any(|index| self.wants(index)) { Take::Later } else { Take::Nothing };
+            let waits = (0..count).any(|index| self.wants(index));
+            let is_due = |pinned: &Pinned| self.build_of(&pinned.pin).is_some();
+            return if waits || self.pins.iter().any(is_due) { Take::Later } else { Take::Nothing };
         };
         self.next = (index + 1) % count;
         let progress = &mut self.tests[index];
@@ -240,17 +270,93 @@ impl Queue {
         let patience = progress.patience(at);
         let until = self.until(index);
         let order = Order::of(seed, test.strategies(&self.schedule.strategies), &test);
-        let job =
-            Job { test, level, number, seed, order, script: None, measure, patience, until, watched: false };
+        let job = Job {
+            script: None,
+            pinned: None,
+            watched: false,
+            test,
+            level,
+            number,
+            seed,
+            order,
+            measure,
+            patience,
+            until,
+        };
         Take::Job(Box::new(Taken { at: At { test: index, build: at, schedule }, ticket, job }))
+    }
+
+    /// The next pin, of those that go together with what is under way; its attempts have begun.
+    fn take_pin(&mut self) -> Option<TakenPin> {
+        for number in 0..self.pins.len() {
+            let Some((test, build)) = self.build_of(&self.pins[number].pin) else { continue };
+            if !self.ledger.is_free(test) {
+                continue;
+            }
+            let Build { test: program, level, .. } = &self.tests[test].builds[build];
+            let (program, level) = (Arc::clone(program), *level);
+            let Ok(ticket) = self.ledger.begin(Who { index: test, test: Arc::clone(&program), number: 0 })
+            else {
+                continue;
+            };
+            let pinned = self.pins.remove(number);
+            self.trying.push(test);
+            let job = Job {
+                test: program,
+                level,
+                number: 0,
+                seed: pinned.pin.seed,
+                order: Order::Usual,
+                script: None,
+                pinned: Some(Arc::clone(&pinned.file)),
+                measure: false,
+                patience: None,
+                until: self.until(test),
+                watched: false,
+            };
+            return Some(TakenPin { at: At { test, build, schedule: None }, ticket, pin: pinned.pin, job });
+        }
+        None
+    }
+
+    /// The indices of a pin's test, and of the build of that at which it can be tried, as soon as there is one.
+    fn build_of(&self, pin: &Pin) -> Option<(usize, usize)> {
+        let is_its = |test: &Test| test.binary == pin.binary && test.name.as_ref() == Some(&pin.test);
+        let test = self.tests.iter().position(|progress| is_its(&progress.builds[0].test))?;
+        let build = self.tests[test].builds.iter().position(|build| build.level == pin.preempt)?;
+        (!self.tests[test].left_out).then_some((test, build))
+    }
+
+    /// A pin of the test of this index has been tried.
+    pub(super) fn tried(&mut self, test: usize) {
+        if let Some(at) = self.trying.iter().position(|other| *other == test) {
+            self.trying.swap_remove(at);
+        }
+    }
+
+    /// There was no time to try the pin of this file to the end.
+    pub(super) fn give_up(&mut self, file: Arc<str>) {
+        self.given_up.push(file);
+    }
+
+    /// The files of the pins that were not tried.
+    pub(super) fn untried(&self) -> Vec<&str> {
+        let waiting = self.pins.iter().map(|pinned| &*pinned.file);
+        self.given_up.iter().map(|file| &**file).chain(waiting).collect()
     }
 
     /// The test that is next, of those that go together with what is under way; its attempt has begun.
     fn choose(&mut self) -> Option<(usize, Ticket)> {
         let count = self.tests.len();
+        // A test is tried by its pins first.
+        let due = self.pins.iter().filter_map(|pinned| Some(self.build_of(&pinned.pin)?.0));
+        let pinned: Vec<usize> = due.chain(self.trying.iter().copied()).collect();
         let is_ready = |index: &usize| {
             let explorer = self.tests[*index].explorer.as_ref();
-            self.wants(*index) && explorer.is_none_or(Explorer::has_next) && self.ledger.is_free(*index)
+            self.wants(*index)
+                && explorer.is_none_or(Explorer::has_next)
+                && self.ledger.is_free(*index)
+                && !pinned.contains(index)
         };
         // Of those that have had as much, in turn.
         let in_turn = (0..count).map(|offset| (self.next + offset) % count);
@@ -337,6 +443,7 @@ impl Queue {
 /// What a worker is to do.
 pub(super) enum Take {
     Job(Box<Taken>),
+    Pin(Box<TakenPin>),
     /// Nothing as long as no attempt under way has ended.
     Later,
     /// All has been handed out.
@@ -347,6 +454,15 @@ pub(super) enum Take {
 pub(super) struct Taken {
     pub(super) at: At,
     pub(super) ticket: Ticket,
+    pub(super) job: Job,
+}
+
+/// A pin that has been handed out.
+pub(super) struct TakenPin {
+    pub(super) at: At,
+    pub(super) ticket: Ticket,
+    pub(super) pin: Pin,
+    /// The attempt to make, but for its schedule.
     pub(super) job: Job,
 }
 

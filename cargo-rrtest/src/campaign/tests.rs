@@ -13,9 +13,9 @@ use rrtest_engine::keep::Kept;
 use rrtest_engine::patience::Effort;
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{ForkServer, Options, Outsiders, Processor, Recording, Stdin, Time};
-use rrtest_engine::schedule::Plan;
 use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::Struck;
+use rrtest_engine::schedule::{Plan, StrategyName};
 use rrtest_engine::trace::event::Stream;
 use rrtest_engine::trace::log::Log;
 use serde_json::Value;
@@ -28,6 +28,7 @@ use super::worker::is_as_usual;
 use crate::attempt::engine::Engine;
 use crate::attempt::events::samples::{self, written};
 use crate::attempt::events::{Attempt, Reporter, RunEvent, Summary};
+use crate::attempt::pins::PinCounts;
 use crate::attempt::record::Setting;
 use crate::attempt::seed::Seed;
 use crate::base::exit::{CliError, Status};
@@ -36,6 +37,8 @@ use crate::build::instrument::Level;
 use crate::discover::partition::Part;
 use crate::discover::test::{Test, sample};
 use crate::ending::outcome::Outcome;
+use crate::pins::file::{self, Pin};
+use crate::pins::find::Pinned;
 use crate::store::attached::{Attached, WithSources};
 use crate::store::traces::{Keep, Store};
 
@@ -160,7 +163,7 @@ fn test(name: &str, path: &str) -> Test {
 fn campaign(tests: &[&str], schedule: Agenda, script: Script, replays: bool) -> Run {
     let tests = tests.iter().map(|name| test(name, name)).collect();
     campaign_at(
-        Subject { tests, ignored: vec![], level: Level::Sync, other: None },
+        Subject { tests, pins: vec![], ignored: vec![], level: Level::Sync, other: None },
         schedule,
         script,
         replays,
@@ -379,7 +382,7 @@ fn a_test_of_which_no_attempt_ends_has_not_passed() {
 fn a_first_attempt_that_is_cut_off_at_once_is_none() {
     let time = Duration::from_secs(1000);
     let limited = Agenda { runs: None, time: Some(time), ..schedule() };
-    let mut queue = Queue::new(vec![test("a", "a")], Level::Sync, limited, Registry::default());
+    let mut queue = Queue::new(vec![test("a", "a")], vec![], Level::Sync, limited, Registry::default());
     let at = || At { test: 0, build: 0, schedule: None };
     assert!(queue.had_no_chance(&at(), Duration::from_millis(999)));
     assert!(!queue.had_no_chance(&at(), Duration::from_secs(1)));
@@ -416,6 +419,7 @@ fn what_is_cut_off_as_soon_as_others_ended_is_not_told() {
     };
     let mut queue = Queue::new(
         vec![test("a", "a")],
+        vec![],
         Level::Sync,
         Agenda { runs: None, ..schedule() },
         Registry::default(),
@@ -434,7 +438,7 @@ fn a_first_attempt_leaves_time_for_others() {
     let time = Duration::from_secs(1000);
     let limited = Agenda { runs: None, time: Some(time), ..schedule() };
     let mut queue =
-        Queue::new(vec![test("a", "a"), test("b", "b")], Level::Sync, limited, Registry::default());
+        Queue::new(vec![test("a", "a"), test("b", "b")], vec![], Level::Sync, limited, Registry::default());
     let deadline = queue.deadline.expect("a limit");
     let mut until = || match queue.take() {
         Take::Job(taken) => taken.job.until.expect("a limit"),
@@ -451,6 +455,7 @@ fn another_build_joins_when_it_is_ready() {
     for other in [Other::Coming(&build), Other::Ready(build(&AtomicBool::new(false)))] {
         let ready = matches!(other, Other::Ready(_));
         let subject = Subject {
+            pins: vec![],
             tests: vec![test("a", "a")],
             ignored: vec![],
             level: Level::Sync,
@@ -473,7 +478,8 @@ fn a_build_that_comes_too_late_is_given_up() {
         Ok(Vec::new())
     };
     let other = Some((Level::Memory, Other::Coming(&build)));
-    let subject = Subject { tests: vec![test("a", "a")], ignored: vec![], level: Level::Sync, other };
+    let subject =
+        Subject { tests: vec![test("a", "a")], pins: vec![], ignored: vec![], level: Level::Sync, other };
     let run = campaign_at(subject, Agenda { runs: Some(3), ..schedule() }, |_, _| Ok(PASS), true);
     assert_eq!(run.seen.len(), 3);
 }
@@ -482,6 +488,7 @@ fn a_build_that_comes_too_late_is_given_up() {
 fn a_build_that_joins_is_measured_before_it_has_a_second_attempt() {
     let mut queue = Queue::new(
         vec![test("a", "a")],
+        vec![],
         Level::Sync,
         Agenda { runs: None, ..schedule() },
         Registry::default(),
@@ -500,4 +507,51 @@ fn a_build_that_joins_is_measured_before_it_has_a_second_attempt() {
     assert_eq!([(); 4].map(|()| next(&mut queue)), [Level::Memory, Level::Sync, Level::Sync, Level::Sync]);
     ends(&mut queue, 1);
     assert_eq!([(); 3].map(|()| next(&mut queue)), [Level::Memory; 3]);
+}
+
+/// A pin of test `t` that needs no preemption, found at this level.
+fn pinned(preempt: Level) -> Pinned {
+    let pin = Pin { preempt, windows: vec![], schedule: Default::default(), ..file::sample() };
+    Pinned { file: "rrtest-pins/t-1.toml".into(), pin }
+}
+
+fn with_pins(pins: Vec<Pinned>, script: Script) -> Run {
+    let subject =
+        Subject { tests: vec![test("t", "t")], pins, ignored: vec![], level: Level::Sync, other: None };
+    campaign_at(subject, Agenda { runs: Some(2), ..schedule() }, script, true)
+}
+
+#[test]
+fn pins_are_tried_before_other_attempts_and_take_none_of_these() {
+    let script: Script = |_, number| Ok(if number == 1 { FAIL } else { PASS });
+    let fails = with_pins(vec![pinned(Level::Sync)], script);
+    let outcomes: Vec<_> = fails.seen.iter().map(|(_, outcome, kept)| (*outcome, *kept)).collect();
+    assert_eq!(outcomes, [(Outcome::Failed, true), (Outcome::Passed, false), (Outcome::Passed, false)]);
+    let names: Vec<_> = fails.plans.iter().map(|plan| plan.strategy).collect();
+    assert_eq!((names.len(), names[0]), (3, StrategyName::Scripted));
+    assert!(!names[1..].contains(&StrategyName::Scripted));
+    let summary = fails.summary.expect("a summary");
+    assert_eq!((summary.failures, summary.pins), (1, PinCounts { fail: 1, ..PinCounts::default() }));
+    let without = with_pins(vec![], |_, _| Ok(PASS)).plans;
+    assert_eq!(fails.plans[1..], without, "what is random in the others does not depend on pins");
+}
+
+#[test]
+fn a_pin_that_holds_is_no_attempt() {
+    let holds = with_pins(vec![pinned(Level::Sync)], |_, _| Ok(PASS));
+    assert_eq!((holds.seen.len(), holds.plans.len()), (2, 3));
+    let summary = holds.summary.expect("a summary");
+    assert_eq!((summary.attempts, summary.pins), (2, PinCounts { hold: 1, ..PinCounts::default() }));
+}
+
+#[test]
+fn a_pin_without_its_build_is_not_tried_and_an_error_of_ours_does_not_hold() {
+    let other = with_pins(vec![pinned(Level::Memory)], |_, _| Ok(PASS));
+    assert_eq!((other.plans.len(), other.summary.expect("a summary").pins), (2, PinCounts::default()));
+    let script: Script = |_, number| match number {
+        1 => Err(Error::Bug { what: "no".into() }),
+        _ => Ok(PASS),
+    };
+    let summary = with_pins(vec![pinned(Level::Sync)], script).summary.expect("a summary");
+    assert_eq!((summary.errors, summary.pins), (1, PinCounts::default()));
 }

@@ -9,13 +9,17 @@ use std::time::Instant;
 
 use rrtest_engine::Error;
 use rrtest_engine::patience::Patience;
+use rrtest_engine::schedule::script::Script;
 
 use super::doubt::Place;
-use super::queue::{MOMENT, Queue, Take, Taken};
+use super::ledger::Ticket;
+use super::pinned::{Trial, trial};
+use super::queue::{At, MOMENT, Queue, Take, Taken, TakenPin};
 use crate::attempt::attach::Pending;
 use crate::attempt::events::{Attempt, Begun, Interference};
-use crate::attempt::fork_servers::ForkServers;
-use crate::attempt::record::Setting;
+use crate::attempt::fork_servers::{Base, ForkServers};
+use crate::attempt::pins::PinTried;
+use crate::attempt::record::{Job, Made, Setting};
 use crate::base::exit::panicked;
 use crate::base::interrupt::Interrupt;
 use crate::build::instrument::Level;
@@ -27,6 +31,7 @@ pub(super) enum Message {
     Begun(Begun),
     Done(usize, Box<Attempt>, Option<Box<Case>>),
     Dropped(usize),
+    Pin(Box<PinTried>),
     Interference(Interference),
     Joined(Level),
     Warning(String),
@@ -66,8 +71,9 @@ impl Worker<'_> {
                 return;
             }
             let taken = self.queue().take();
-            let taken = match taken {
-                Take::Job(taken) => *taken,
+            let work = match taken {
+                Take::Job(taken) => Work::Attempt(taken),
+                Take::Pin(taken) => Work::Pin(taken),
                 Take::Later => {
                     let warning = self.queue().ledger.registry.warning();
                     if !tell_warning(sender, warning) {
@@ -78,15 +84,19 @@ impl Worker<'_> {
                 }
                 Take::Nothing => return,
             };
-            let (name, seed) = (taken.job.test.title().to_owned(), taken.job.seed);
-            let begun =
-                Begun { worker: self.number, test: Arc::clone(&taken.job.test), number: taken.job.number };
+            let job = work.job();
+            let (name, seed) = (job.test.title().to_owned(), job.seed);
+            let begun = Begun { worker: self.number, test: Arc::clone(&job.test), number: job.number };
             if sender.send(Message::Begun(begun)).is_err() {
                 return;
             }
             // A panic is a fault of ours. What it has left half done is not used again: the campaign ends.
             let next = panic::catch_unwind(AssertUnwindSafe(|| {
-                self.attempt(taken, setting, interrupt, sender, &mut fork_servers)
+                let worker = AtWork { worker: self, setting, interrupt, sender };
+                match work {
+                    Work::Attempt(taken) => worker.attempt(*taken, &mut fork_servers),
+                    Work::Pin(taken) => worker.pin(*taken),
+                }
             }))
             .unwrap_or_else(|payload| {
                 interrupt.stop.store(true, Ordering::SeqCst);
@@ -107,24 +117,48 @@ impl Worker<'_> {
         }
     }
 
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a worker has taken from the queue.
+enum Work {
+    Attempt(Box<Taken>),
+    Pin(Box<TakenPin>),
+}
+
+impl Work {
+    fn job(&self) -> &Job {
+        match self {
+            Self::Attempt(taken) => &taken.job,
+            Self::Pin(taken) => &taken.job,
+        }
+    }
+}
+
+/// A worker that makes attempts, and whom it tells of them.
+struct AtWork<'a> {
+    worker: &'a Worker<'a>,
+    setting: &'a Setting<'a>,
+    interrupt: &'a Interrupt,
+    sender: &'a Sender<Message>,
+}
+
+impl AtWork<'_> {
     /// Make an attempt, and judge it.
-    fn attempt(
-        &self,
-        taken: Taken,
-        setting: &Setting<'_>,
-        interrupt: &Interrupt,
-        sender: &Sender<Message>,
-        fork_servers: &mut ForkServers,
-    ) -> Next {
+    fn attempt(&self, taken: Taken, fork_servers: &mut ForkServers) -> Next {
         let Taken { at, ticket, job } = taken;
+        let Self { setting, .. } = *self;
+        let Worker { number, core, .. } = *self.worker;
         let mut base = fork_servers.of((at.test, at.build, job.order));
         let usual = job.patience;
         let began = Instant::now();
-        match setting.record(job.clone(), self.core, base.as_deref_mut(), &interrupt.stop) {
+        match setting.record(job.clone(), core, base.as_deref_mut(), &self.interrupt.stop) {
             // It took no more than others: there was no time left for it.
             Ok(made) if is_as_usual(&made.attempt, usual) => {
                 self.queue().ledger.forget(ticket);
-                Next::Tell(Message::Dropped(self.number), None)
+                Next::Tell(Message::Dropped(number), None)
             }
             // Nor was there for a first one.
             Ok(made)
@@ -134,50 +168,132 @@ impl Worker<'_> {
                 let mut queue = self.queue();
                 queue.undo(&at);
                 queue.ledger.forget(ticket);
-                Next::Tell(Message::Dropped(self.number), None)
+                Next::Tell(Message::Dropped(number), None)
             }
-            Ok(made) => {
-                let place = Place { queue: self.queue, setting, core: self.core, stop: &interrupt.stop };
-                let (made, interference) = place.settle(made, job.clone(), &at, ticket, base);
-                let tell = |interference| sender.send(Message::Interference(interference)).is_ok();
-                if !interference.is_none_or(tell) {
-                    return Next::Leave;
-                }
-                let mut attempt = setting.judge(made, self.core, &interrupt.stop);
-                let warning = {
-                    let mut queue = self.queue();
-                    queue.learn(&at, &attempt);
-                    queue.ledger.registry.warning()
-                };
-                if !tell_warning(sender, warning) {
-                    return Next::Leave;
-                }
-                if self.stop_at_failure && attempt.outcome.is_failure() {
-                    interrupt.stop.store(true, Ordering::SeqCst);
-                }
-                let case = if self.explains { Case::of(&mut attempt, job, setting) } else { None };
-                // What is to be explained has its files attached to the trace that is kept in the end.
-                let pending = if case.is_none() { setting.to_attach(&attempt) } else { None };
-                Next::Tell(Message::Done(self.number, Box::new(attempt), case.map(Box::new)), pending)
-            }
+            Ok(made) => self.judge(made, job, &at, ticket, base, |attempt| self.queue().learn(&at, attempt)),
             Err(error) => {
                 let mut queue = self.queue();
                 queue.ledger.forget(ticket);
-                if matches!(error, Error::Stopped) {
-                    if queue.had_no_chance(&at, began.elapsed()) {
-                        queue.undo(&at);
-                    }
-                    return Next::Leave;
+                if matches!(error, Error::Stopped) && queue.had_no_chance(&at, began.elapsed()) {
+                    queue.undo(&at);
                 }
                 drop(queue);
-                interrupt.stop.store(true, Ordering::SeqCst);
-                Next::Tell(Message::Fatal(error), None)
+                self.ended_by(error)
             }
         }
     }
 
+    /// Try a pin; its test may then be tried otherwise.
+    fn pin(&self, taken: TakenPin) -> Next {
+        let test = taken.at.test;
+        let next = self.try_pin(taken);
+        self.queue().tried(test);
+        next
+    }
+
+    /// Try a pin. Its attempts are told as one: the one that fails, if any does.
+    fn try_pin(&self, taken: TakenPin) -> Next {
+        let TakenPin { at, ticket, pin, job } = taken;
+        let Self { setting, sender, .. } = *self;
+        let Worker { number, core, .. } = *self.worker;
+        let file = job.pinned.clone().unwrap_or_default();
+        let mut base = Base::Unknown;
+        let attempt = |script: &Script| {
+            let job = Job { script: Some(script.clone()), ..job.clone() };
+            setting.record(job, core, Some(&mut base), &self.interrupt.stop)
+        };
+        let Trial { attempts, gone, last } = match trial(&pin, attempt) {
+            Ok(trial) => trial,
+            Err(error) => {
+                let mut queue = self.queue();
+                queue.ledger.forget(ticket);
+                queue.give_up(file);
+                drop(queue);
+                return self.ended_by(error);
+            }
+        };
+        let tried = |fails| {
+            let test = Arc::clone(&job.test);
+            Message::Pin(Box::new(PinTried { test, file: Arc::clone(&file), attempts, fails, gone }))
+        };
+        let ended = last.as_ref().map(|(_, made)| made.outcome());
+        match (ended, last) {
+            (Some(outcome), Some((script, made))) if outcome.is_failure() || outcome == Outcome::Error => {
+                let job = Job { script: Some(script), ..job.clone() };
+                let next = self.judge(made, job, &at, ticket, Some(&mut base), |_| ());
+                let fails = match &next {
+                    Next::Tell(Message::Done(_, attempt, _), _) if attempt.outcome.is_failure() => true,
+                    Next::Tell(Message::Done(_, attempt, _), _) if attempt.outcome == Outcome::Passed => {
+                        false
+                    }
+                    // What went wrong on our side is told by the attempt.
+                    _ => return next,
+                };
+                if sender.send(tried(fails)).is_err() { Next::Leave } else { next }
+            }
+            (ended, last) => {
+                let mut queue = self.queue();
+                if let Some((_, made)) = &last {
+                    queue.ledger.end(ticket, &made.claims());
+                }
+                queue.ledger.forget(ticket);
+                if ended == Some(Outcome::Unfinished) {
+                    queue.give_up(Arc::clone(&file));
+                }
+                drop(queue);
+                // Why a test cannot be recorded, its other attempts tell.
+                if ended == Some(Outcome::Passed) && sender.send(tried(false)).is_err() {
+                    return Next::Leave;
+                }
+                Next::Tell(Message::Dropped(number), None)
+            }
+        }
+    }
+
+    /// Judge an attempt that has ended; `learn` from what it has come to.
+    fn judge(
+        &self,
+        made: Made,
+        job: Job,
+        at: &At,
+        ticket: Ticket,
+        base: Option<&mut Base>,
+        learn: impl FnOnce(&Attempt),
+    ) -> Next {
+        let Self { setting, interrupt, sender, .. } = *self;
+        let Worker { queue, number, core, stop_at_failure, explains, .. } = *self.worker;
+        let place = Place { queue, setting, core, stop: &interrupt.stop };
+        let (made, interference) = place.settle(made, job.clone(), at, ticket, base);
+        let tell = |interference| sender.send(Message::Interference(interference)).is_ok();
+        if !interference.is_none_or(tell) {
+            return Next::Leave;
+        }
+        let mut attempt = setting.judge(made, core, &interrupt.stop);
+        learn(&attempt);
+        let warning = self.queue().ledger.registry.warning();
+        if !tell_warning(sender, warning) {
+            return Next::Leave;
+        }
+        if stop_at_failure && attempt.outcome.is_failure() {
+            interrupt.stop.store(true, Ordering::SeqCst);
+        }
+        let case = if explains { Case::of(&mut attempt, job, setting) } else { None };
+        // What is to be explained has its files attached to the trace that is kept in the end.
+        let pending = if case.is_none() { setting.to_attach(&attempt) } else { None };
+        Next::Tell(Message::Done(number, Box::new(attempt), case.map(Box::new)), pending)
+    }
+
+    /// There is no attempt, for this reason.
+    fn ended_by(&self, error: Error) -> Next {
+        if matches!(error, Error::Stopped) {
+            return Next::Leave;
+        }
+        self.interrupt.stop.store(true, Ordering::SeqCst);
+        Next::Tell(Message::Fatal(error), None)
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.worker.queue()
     }
 }
 

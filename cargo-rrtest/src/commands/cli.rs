@@ -58,6 +58,14 @@ Names, lines and sources come from the trace alone.
 Exit codes: 0 the stacks are shown, 3 the replay diverged, 2 wrong arguments or
 no such event, 70 it failed.";
 
+const PIN_HELP: &str = "\
+The file is rrtest-pins/NAME.toml beside the package's Cargo.toml, to be
+committed. The trace must say what its failure needs: `cargo rrtest --until-fail`
+finds that out, for longer with --explain 20s.
+
+Exit codes: 0 there is such a file, 2 wrong arguments or a trace that cannot be
+pinned, 3 its replay diverged, 70 it failed.";
+
 const DEBUG_HELP: &str = "\
 Beside gdb's own commands, reverse-continue and the like among them, there are
 when, seek, checkpoint, restart, events and ps: `help when` and so on.
@@ -146,6 +154,9 @@ pub(crate) enum Command {
     /// Check whether the failure of a trace still comes about in the code as it is now: in the schedule that it needs,
     /// in those like it, and in others
     Verify(Verify),
+    /// Write the schedule that the failure of a trace needs into a small file beside the tests, which each run tries first
+    #[command(after_help = PIN_HELP)]
+    Pin(OneTrace),
     /// List kept traces, the newest first
     Ls(Place),
     /// Describe a trace: test, outcome, seed, program, counts, ending

@@ -14,6 +14,7 @@ mod list;
 pub(crate) mod merge;
 pub(crate) mod options;
 pub(crate) mod pack;
+pub(crate) mod pin;
 pub(crate) mod privacy;
 mod prune;
 pub(crate) mod replay;

@@ -9,15 +9,16 @@ use rrtest_engine::failure::{self, Find, Kind};
 use rrtest_engine::replay::{self, Options, Session};
 use rrtest_engine::trace::Trace;
 use rrtest_engine::trace::event::Stream;
+use serde_json::Value;
 
 use super::cli::{Replay, Until};
 use super::stacks::{self, Stacks};
-use super::{backtrace, given};
+use super::{backtrace, given, show};
 use crate::base::cores::cores;
 use crate::base::exit::{CliError, Status};
 use crate::base::interrupt::Interrupt;
 use crate::base::terminal::GOOD;
-use crate::base::words;
+use crate::base::words::{self, visible};
 use crate::ending::backtrace::Frames;
 use crate::ending::describe;
 use crate::store::limit;
@@ -61,7 +62,8 @@ pub(crate) fn run(options: &Replay) -> Result<Status, CliError> {
     }
     let mut text = Vec::new();
     // A vector takes all.
-    let _written = write_result(&mut text, &given.label, &replayed, trace.ending());
+    let _written = write_result(&mut text, &given.label, &replayed, trace.ending())
+        .and_then(|()| write_explanation(&mut text, trace.info()));
     finish(&text, unwritten)
 }
 
@@ -104,6 +106,14 @@ fn run_until<'a>(trace: &'a Trace, until: Until, how: Options<'a>, label: &str) 
     let _written = writeln!(text, "{GOOD}    Replayed{GOOD:#} {label}: as recorded, {place}")
         .and_then(|()| stacks::write(&mut text, &threads[0], Frames::Own));
     Ok(text)
+}
+
+/// Says what the failure needs, as was found out when it was recorded.
+fn write_explanation(text: &mut impl Write, info: &Value) -> io::Result<()> {
+    let Some((_, lines)) = show::explanation(info) else { return Ok(()) };
+    writeln!(text, "{GOOD}   Explained{GOOD:#} when it was recorded")?;
+    // What a trace says is not to be trusted with the terminal.
+    visible(&lines).lines().try_for_each(|line| writeln!(text, "    {line}"))
 }
 
 fn write_result(

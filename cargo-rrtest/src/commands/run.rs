@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use clap::ColorChoice;
 use rrtest_engine::record::{Outsiders, Stdin};
+use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::trace::event::Stream;
 
 use super::background_build::BackgroundBuild;
@@ -36,6 +37,7 @@ use crate::campaign::dispatch;
 use crate::discover::choice::Choice;
 use crate::discover::find::{Discovered, Grouping};
 use crate::discover::libtest::{Filter, Shown};
+use crate::pins::find::{self as pins, Manner, Pins};
 use crate::report::display::{Detail, Display};
 use crate::report::github::command::Guard;
 use crate::report::github::runner::Runner;
@@ -184,12 +186,16 @@ impl Hunt<'_> {
             return Ok(Status::Success);
         }
         let found = built.tests(project, self.choice, self.grouping)?;
-        let Discovered { mut tests, ignored, warnings, elsewhere } = found;
+        let pins = self.pins(&found, beside.is_some())?;
+        let Discovered { mut tests, ignored, warnings, elsewhere, listed: _ } = found;
         tests.iter_mut().for_each(|test| self.settings.overrides.apply(test));
         if let Some(form) = self.list {
             return list::print(&tests, form, options.report()).map(|()| Status::Success);
         }
-        warnings.into_iter().try_for_each(|warning| tell(reporters, &RunEvent::Warning(warning)))?;
+        warnings
+            .into_iter()
+            .chain(pins.warnings)
+            .try_for_each(|warning| tell(reporters, &RunEvent::Warning(warning)))?;
         if tests.is_empty() && elsewhere > 0 {
             let warning = format!("none of {} is in this partition", words::count(elsewhere as u64, "test"));
             tell(reporters, &RunEvent::Warning(warning))?;
@@ -253,12 +259,25 @@ impl Hunt<'_> {
         let other = beside.zip(make.as_ref()).map(|(beside, make)| {
             (beside.build.level, beside.soon().map_or(Other::Coming(make), Other::Ready))
         });
-        let subject = Subject { tests, ignored, level: self.build.level, other };
+        let subject = Subject { tests, pins: pins.pins, ignored, level: self.build.level, other };
         let summary = dispatch::run(subject, schedule, &setting, cores, interrupt, reporters);
         let told = summary.and_then(|summary| tell_summary(summary, options.never_ran, reporters));
         // What was kept stays within bounds however the run has ended.
         prune::prune(&store, options.recording.trace_limit, options.quiet);
         told
+    }
+
+    /// The pins of the tests that were found, unless the run is for something else. `more`: there will be a build for plain
+    /// accesses, too.
+    fn pins(&self, found: &Discovered, more: bool) -> Result<Pins, CliError> {
+        let Self { options, project, build, list, .. } = self;
+        let plain = options.strategies() == [StrategyName::Fair];
+        if list.is_some() || options.verify.is_some() || plain {
+            return Ok(Pins::default());
+        }
+        let levels = if more { &[build.level, Level::Memory][..] } else { &[build.level] };
+        let manner = Manner { levels, time: options.recording.time, together: options.together };
+        pins::pins(&project.metadata.packages, found, manner)
     }
 
     /// Whether the time for everything is over.

@@ -26,6 +26,7 @@ const FACTS: &[&str] = &[
     "order",
     "outcome",
     "attempt",
+    "pinned",
     "seed",
     "strategy",
     "preempt",
@@ -151,8 +152,8 @@ pub(crate) fn show(options: &Show) -> Result<Status, CliError> {
 /// The fact that says what the failure needs.
 const EXPLANATION: &str = "explanation";
 
-/// What the failure needs, in words; as it is if another version has written it.
-fn explanation(info: &Value) -> Option<(String, String)> {
+/// What the failure needs, in words, by the name of the fact; as it is if another version has written it.
+pub(super) fn explanation(info: &Value) -> Option<(String, String)> {
     let value = info.get(EXPLANATION)?;
     let text = match Explanation::deserialize(value) {
         Ok(explanation) => explanation.lines().join("\n"),

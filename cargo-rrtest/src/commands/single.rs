@@ -95,6 +95,7 @@ impl Single<'_> {
             seed,
             order: Order::Usual,
             script: None,
+            pinned: None,
             measure: false,
             patience: None,
             until: None,

@@ -38,7 +38,7 @@ pub(crate) struct Old {
 
 /// Run the command: build the test of the trace as it is now, and try to make it fail again.
 pub(crate) fn run(options: &Verify) -> Result<Status, CliError> {
-    let path = match newest_explained(options)? {
+    let path = match newest_explained(&options.trace)? {
         Some(path) => path,
         None => given::trace(&options.trace)?.path,
     };
@@ -59,21 +59,22 @@ pub(crate) fn run(options: &Verify) -> Result<Status, CliError> {
 
 /// Returns the newest trace that says what its failure needs, if the user has named none: what a `verify` has kept that
 /// failed again does not.
-fn newest_explained(options: &Verify) -> Result<Option<PathBuf>, CliError> {
-    let OneTrace { trace: None, place, .. } = &options.trace else { return Ok(None) };
+pub(super) fn newest_explained(options: &OneTrace) -> Result<Option<PathBuf>, CliError> {
+    let OneTrace { trace: None, place, .. } = options else { return Ok(None) };
     let entries = Store::find(place.trace_dir.as_deref(), &place.selection())?.entries()?;
     let explained = |path: &Path| Trace::open(path).is_ok_and(|trace| explanation(&trace, "").is_ok());
     Ok(entries.into_iter().map(|entry| entry.path).find(|path| explained(path)))
 }
 
 /// Returns what the trace says of its failure.
-fn explanation(trace: &Trace, name: &str) -> Result<Explanation, CliError> {
+pub(super) fn explanation(trace: &Trace, name: &str) -> Result<Explanation, CliError> {
     let value = trace.info().get("explanation").filter(|value| !value.is_null());
     let explanation = value.and_then(|value| Explanation::deserialize(value).ok());
     explanation.ok_or_else(|| {
         CliError::usage(format!(
-            "{name} does not say what its failure needs, or another version of rrtest has written it\n  record the failure \
-             again: `cargo rrtest --until-fail`"
+            "{name} does not say what its failure needs: nobody has found that out, it fails under every schedule, or another \
+             version of rrtest has written it\n  record the failure again: `cargo rrtest --until-fail`, with more time for \
+             that by --explain 20s"
         ))
     })
 }
@@ -151,7 +152,7 @@ impl Attempts<'_> {
             return Ok(summary);
         }
         agenda.time = Some(time.saturating_sub(start.elapsed()).max(Duration::from_millis(100)));
-        let subject = Subject { tests, ignored: Vec::new(), level, other: None };
+        let subject = Subject { tests, pins: Vec::new(), ignored: Vec::new(), level, other: None };
         let summary = dispatch::run(subject, agenda, setting, cores, interrupt, reporters)?;
         verified.elsewhere = Rate { failed: summary.failures, runs: summary.attempts };
         tell(reporters, &RunEvent::Verified(Box::new(verified)))?;

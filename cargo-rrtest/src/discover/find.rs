@@ -1,6 +1,6 @@
 //! The tests of binaries: under which name, and how to run each, or all of a binary together.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,6 +37,8 @@ pub(crate) struct Discovered {
     pub(crate) warnings: Vec<String>,
     /// How many more would be wanted but for the partition.
     pub(crate) elsewhere: usize,
+    /// The names of all tests of each binary that lists them, whether they are to run or not.
+    pub(crate) listed: HashMap<String, HashSet<String>>,
 }
 
 /// The tests in what cargo built of these packages, filtered. It has named the artifacts by their paths, and run them as captured.
@@ -114,6 +116,13 @@ impl Discovered {
             (args, waits)
         };
         let own_harness = has_own_harness(artifact);
+        let listed = match &capture.listing {
+            Listing::Tests { tests, .. } if !(own_harness && tests.is_empty()) => {
+                tests.iter().map(|(name, _)| name.clone()).collect()
+            }
+            _ => HashSet::from([target.name.clone()]),
+        };
+        self.listed.insert(binary.clone(), listed);
         match &capture.listing {
             // Silence is the answer of a libtest without tests, but of a program of another kind too.
             Listing::Tests { tests, noise } if !(own_harness && tests.is_empty()) => {
@@ -191,7 +200,7 @@ fn kind_name(kind: &TargetKind) -> &'static str {
 }
 
 /// The binary's name in reports.
-fn binary_id(package: &str, target: &str, kind: Option<&TargetKind>) -> String {
+pub(crate) fn binary_id(package: &str, target: &str, kind: Option<&TargetKind>) -> String {
     match kind {
         Some(TargetKind::Test) => format!("{package}::{target}"),
         Some(kind @ (TargetKind::Bin | TargetKind::Example | TargetKind::Bench)) => {

@@ -18,6 +18,9 @@ pub(crate) struct Explanation {
     pub(crate) surprises: Fewer,
     /// Where the preemptions must fall.
     pub(crate) windows: Vec<Told>,
+    /// What the accesses are that the failure depends on, where that is certain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) race: Option<Race>,
     /// What the surprises do, and who must run next where a thread cannot go on: a sentence each.
     pub(crate) besides: Vec<String>,
     /// How often it fails so.
@@ -87,6 +90,36 @@ pub(crate) struct Told {
     pub(crate) up_to: Option<Place>,
 }
 
+/// Two accesses to the same memory on whose order a failure depends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Race {
+    /// What they are.
+    pub(crate) kind: RaceKind,
+    /// The access before which its thread is preempted.
+    pub(crate) held: Party,
+    /// The access that another thread makes meanwhile.
+    pub(crate) meanwhile: Party,
+}
+
+/// What two accesses to the same memory are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RaceKind {
+    /// At least one is plain, and nothing orders them: undefined behaviour.
+    DataRace,
+    /// Both are atomic.
+    RaceCondition,
+}
+
+/// An access of a race.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Party {
+    /// The thread that makes it.
+    pub(crate) thread: String,
+    /// Where it is.
+    pub(crate) place: Place,
+}
+
 /// An operation in the source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Place {
@@ -119,6 +152,22 @@ impl Place {
     }
 }
 
+impl Race {
+    fn lines(&self) -> [String; 3] {
+        let party =
+            |Party { thread, place }: &Party| format!("  {thread} {} at {}", place.operation, place.line());
+        let what = match self.kind {
+            RaceKind::DataRace => {
+                "data race (undefined behaviour): nothing orders these accesses to the same memory"
+            }
+            RaceKind::RaceCondition => {
+                "race condition, no data race: these accesses to the same memory are atomic"
+            }
+        };
+        [what.to_owned(), party(&self.held), party(&self.meanwhile)]
+    }
+}
+
 impl Explanation {
     /// In words, a line each; lines that belong to the one before them are indented.
     pub(crate) fn lines(&self) -> Vec<String> {
@@ -135,6 +184,7 @@ impl Explanation {
                 None => lines.push(format!("and {} runs meanwhile, until it cannot go on", told.other)),
             }
         }
+        lines.extend(self.race.iter().flat_map(Race::lines));
         lines.extend(self.besides.iter().cloned());
         lines.extend(self.effect());
         lines
@@ -213,6 +263,7 @@ pub(crate) fn sample() -> Explanation {
             other: "`upload`".into(),
             up_to: Some(store),
         }],
+        race: None,
         besides: Vec::new(),
         with: Rate { failed: 50, runs: 50 },
         without: Rate { failed: 0, runs: 50 },
@@ -246,6 +297,22 @@ mod tests {
                 "and `upload` runs meanwhile, at least through",
                 "          src/lib.rs:27  self.used.store(used.saturating_add(bytes), Ordering::Relaxed);",
                 "fails in 50 of 50 runs so, in 0 of 50 without",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_race_is_told_with_both_accesses() {
+        let Told { thread, before, other, .. } = sample().windows.remove(0);
+        let party = |thread| Party { thread, place: before.clone().expect("a place") };
+        let race = Race { kind: RaceKind::DataRace, held: party(thread), meanwhile: party(other) };
+        let lines = Explanation { race: Some(race), ..sample() }.lines();
+        assert_eq!(
+            lines[6..9],
+            [
+                "data race (undefined behaviour): nothing orders these accesses to the same memory",
+                "  `download` writes at src/lib.rs:27  self.used.store(used.saturating_add(bytes), Ordering::Relaxed);",
+                "  `upload` writes at src/lib.rs:27  self.used.store(used.saturating_add(bytes), Ordering::Relaxed);",
             ]
         );
     }

@@ -5,19 +5,19 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use rrtest_engine::explain::near::neighbours;
-use rrtest_engine::schedule::script::{Noted, Script, Spot};
+use rrtest_engine::schedule::script::{Noted, Script};
 
 use super::bench::Bench;
 use super::case::Case;
-use super::places::Places;
-use super::work::{MOST_MARKS, explore, rate};
+use super::mapping::{Mapped, Mapping};
+use super::work::{explore, rate};
 use crate::attempt::events::Kept;
 use crate::attempt::order::Order;
 use crate::attempt::record::{Job, Setting};
 use crate::attempt::seed::Seed;
 use crate::build::instrument::Level;
 use crate::discover::test::Test;
-use crate::ending::explanation::{Explanation, Place, Rate, Told};
+use crate::ending::explanation::{Explanation, Place, Rate};
 
 /// How far preemptions are moved, in operations.
 const REACH: u64 = 24;
@@ -50,8 +50,10 @@ pub(crate) fn again(
     let until = Instant::now() + time;
     let mut bench = Bench::new(setting, &case, core, stop, until);
     let mut found = Again::default();
-    let (moved, gone) = moved(&mut bench, old);
-    found.gone = gone;
+    let mapping = Mapping::of(&old.script, &old.windows);
+    let seen = mapping.scout().and_then(|scout| bench.record(&scout)).map(|recording| recording.marks);
+    let Mapped { latest: moved, changed, gone, .. } = mapping.map(&seen.unwrap_or_default());
+    found.gone = [changed, gone].concat();
     let mut scripts = vec![moved.clone()];
     scripts.extend((moved != old.script).then(|| old.script.clone()));
     for script in &scripts {
@@ -89,6 +91,7 @@ pub(crate) fn job(test: &Arc<Test>, level: Level, old: &Explanation, script: Opt
         seed: old.seed.parse().unwrap_or(Seed(0)),
         order: Order::Usual,
         script,
+        pinned: None,
         measure: false,
         patience: None,
         until: None,
@@ -112,37 +115,4 @@ fn case(setting: &Setting<'_>, test: &Arc<Test>, level: Level, old: &Explanation
         attach: None,
         job,
     }
-}
-
-/// Maps the preemptions of an old schedule onto the program as it is now, by their places. Returns the places that are gone,
-/// too.
-fn moved(bench: &mut Bench<'_>, old: &Explanation) -> (Script, Vec<Place>) {
-    let mut script = old.script.clone();
-    let preemptions: Vec<usize> =
-        (0..script.switches.len()).filter(|at| script.switches[*at].preempts()).collect();
-    let mut gone = Vec::new();
-    // If there is no window of one of them, nobody knows whose the others are.
-    if preemptions.len() != old.windows.len() {
-        return (script, gone);
-    }
-    let mut tasks: Vec<_> = preemptions.iter().map(|at| script.switches[*at].at.task).collect();
-    tasks.sort_unstable();
-    tasks.dedup();
-    let each = MOST_MARKS / tasks.len().max(1) as u64;
-    let marks = tasks.iter().flat_map(|task| (1..=each).map(|ticks| Spot { task: *task, ticks })).collect();
-    let mut places = Places::default();
-    if let Some(recording) = bench.record(&Script { marks, ..Script::default() }) {
-        places.add(&recording.marks);
-    }
-    for (at, told) in preemptions.into_iter().zip(&old.windows) {
-        let spot = &mut script.switches[at].at;
-        let Told { after, before, .. } = told;
-        let find = |place: &Option<Place>| places.find(spot.task, place.as_ref()?);
-        match (find(before), find(after)) {
-            (Some(ticks), _) => spot.ticks = ticks,
-            (None, Some(ticks)) => spot.ticks = ticks + 1,
-            (None, None) => gone.extend(before.iter().chain(after).next().cloned()),
-        }
-    }
-    (script, gone)
 }

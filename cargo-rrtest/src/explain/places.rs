@@ -53,6 +53,13 @@ impl Places {
         alike.map(|(spot, _)| spot.ticks).nth(nth)
     }
 
+    /// Returns the numbers of a task's operations in these functions.
+    pub(super) fn within(&self, task: TaskId, functions: &[&str]) -> Vec<u64> {
+        let of_task = self.places.iter().filter(|(spot, _)| spot.task == task);
+        let inside = of_task.filter(|(_, place)| functions.contains(&place.function.as_str()));
+        inside.map(|(spot, _)| spot.ticks).collect()
+    }
+
     fn place(&mut self, mark: &Mark) -> Option<Place> {
         let innermost = mark.frames.iter().find(|frame| {
             matches!(Origin::of(frame), Origin::Own | Origin::Crate(_)) && frame.location.is_some()
@@ -134,11 +141,21 @@ mod tests {
             spot: Spot { task: TASK, ticks },
             thread: Thread { task: TASK, name: "t".into(), ambiguous: false },
             operation: Some(Operation::Memory { address: 0x10, writes: true }),
+            access: None,
             frames: vec![
                 frame("core::sync::atomic::store", "/rustc/0/library/core/src/sync/atomic.rs", 9),
                 frame("p::add", file, line),
             ],
         }
+    }
+
+    #[test]
+    fn operations_are_found_by_their_function() {
+        let mut places = Places::default();
+        places.add(&[mark(3, "/no/such/file", 2), mark(8, "/no/such/file", 3)]);
+        assert_eq!(places.within(TASK, &["p::other", "p::add"]), [3, 8]);
+        assert_eq!(places.within(TaskId(1), &["p::add"]), [0; 0], "another thread");
+        assert_eq!(places.within(TASK, &["p::other"]), [0; 0]);
     }
 
     #[test]

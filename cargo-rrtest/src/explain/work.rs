@@ -17,7 +17,7 @@ use rrtest_engine::task::TaskId;
 use super::bench::Bench;
 use super::case::Case;
 use super::places::Places;
-use super::trace;
+use super::{race, trace};
 use crate::attempt::events::{Explained, Kept};
 use crate::attempt::record::Setting;
 use crate::ending::explanation::{Explanation, Fewer, Needs, Rate, Told};
@@ -66,6 +66,7 @@ pub(crate) fn explain(
         preemptions: Fewer { before: case.preemptions, after: script.preemptions() as u64 },
         surprises: Fewer { before: before.surprises() as u64, after: script.surprises() as u64 },
         windows: Vec::new(),
+        race: None,
         besides: Vec::new(),
         with: Rate::default(),
         without: Rate::default(),
@@ -98,9 +99,11 @@ pub(crate) fn explain(
     let recording = tell(&mut bench, smallest, &mut found);
     found.experiments = bench.runs;
     found.seconds = start.elapsed().as_secs_f64();
-    // What fails under any schedule is as well shown by the first trace.
-    let smaller = size(&found.script) < size(&before) && found.needs != Needs::Nothing;
-    let Some(recording) = recording.filter(|_| smaller) else { return told(found, None, None) };
+    // What fails under any schedule is as well shown by the first trace. All else is to be found in the trace, even if its
+    // schedule was the smallest one from the beginning.
+    let Some(recording) = recording.filter(|_| found.needs != Needs::Nothing) else {
+        return told(found, None, None);
+    };
     match trace::replace(setting, case, &recording, &found, core, keep_original) {
         Ok(path) => told(found, Some(Kept { path, ..case.trace.clone() }), None),
         Err(why) => {
@@ -198,6 +201,7 @@ fn tell(bench: &mut Bench<'_>, script: Script, found: &mut Explanation) -> Optio
     let (script, windows) = windows(bench, script);
     found.script = script.clone();
     found.windows = describe(bench, &script, &windows);
+    found.race = race::told(bench, &script, &windows);
     let needs_any = script.preemptions() + script.surprises() > 0;
     found.with = rate(bench, if needs_any { MEASURED } else { OTHERS }, |_| script.clone());
     if needs_any {

@@ -14,6 +14,7 @@ use crate::attempt::events::{
 };
 use crate::attempt::needy;
 use crate::attempt::order::Ran;
+use crate::attempt::pins::PinCounts;
 use crate::base::exit::{CliError, Status};
 use crate::base::terminal::{BAD, BOLD, CAUTION, DIM, GOOD};
 use crate::base::words::{self, relative, shell_word};
@@ -94,7 +95,7 @@ fn tells_of_output(event: &RunEvent) -> bool {
 pub(super) fn write(text: &mut impl Write, event: &RunEvent, manner: Manner) -> io::Result<()> {
     let Manner { detail, .. } = manner;
     match event {
-        RunEvent::NotBuilt(_) | RunEvent::Begun(_) | RunEvent::Left(_) => Ok(()),
+        RunEvent::NotBuilt(_) | RunEvent::Begun(_) | RunEvent::Left(_) | RunEvent::Pin(_) => Ok(()),
         RunEvent::Started(_) | RunEvent::Joined(_) | RunEvent::Interference(_) | RunEvent::Slow(_)
             if detail == Detail::Quiet =>
         {
@@ -126,7 +127,7 @@ fn says(attempt: &Attempt, manner: Manner) -> bool {
         },
         Outcome::Unsupported => attempt.repeats.is_none(),
         // The summary counts failures that are like an earlier one.
-        _ => attempt.repeats.is_none() || manner.detail == Detail::Verbose,
+        _ => attempt.repeats.is_none() || attempt.pinned.is_some() || manner.detail == Detail::Verbose,
     }
 }
 
@@ -138,7 +139,8 @@ fn has_news(summary: &Summary) -> bool {
 fn write_slow(text: &mut impl Write, slow: &Slow) -> io::Result<()> {
     let Slow { test, number, wall } = slow;
     write!(text, "{CAUTION}        SLOW{CAUTION:#} [> {:>6.3}s] ", wall.as_secs_f64())?;
-    writeln!(text, "{BOLD}{}{BOLD:#} {} {DIM}(attempt {number}){DIM:#}", test.binary, test.title())
+    let attempt = words::attempt(*number);
+    writeln!(text, "{BOLD}{}{BOLD:#} {} {DIM}({attempt}){DIM:#}", test.binary, test.title())
 }
 
 fn write_started(text: &mut impl Write, started: &Started) -> io::Result<()> {
@@ -173,8 +175,8 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, manner: Manner) -> io
     let test = &attempt.test;
     write!(text, "{style}{label:>12}{style:#} {} ", words::seconds(attempt.wall))?;
     write!(text, "{BOLD}{}{BOLD:#} {}", test.binary, test.title())?;
-    if manner.repeats {
-        write!(text, " {DIM}(attempt {}){DIM:#}", attempt.number)?;
+    if manner.repeats || attempt.pinned.is_some() {
+        write!(text, " {DIM}({}){DIM:#}", words::attempt(attempt.number))?;
     }
     writeln!(text)?;
     if attempt.outcome == Outcome::Passed {
@@ -185,11 +187,13 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, manner: Manner) -> io
     }
     if let Some(first) = attempt.repeats {
         let trace = if attempt.message.is_none() { "is kept" } else { "cannot be kept either" };
-        return writeln!(
+        let first = words::attempt(first);
+        writeln!(
             text,
-            "             the same failure as in attempt {first}, whose trace {trace} (seed {})",
+            "             the same failure as in {first}, whose trace {trace} (seed {})",
             attempt.seed
-        );
+        )?;
+        return attempt.pinned.iter().try_for_each(|file| writeln!(text, "      pinned {file}"));
     }
     if manner.shown != Shown::AtOnce {
         write_output(text, attempt)?;
@@ -205,10 +209,13 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, manner: Manner) -> io
     for line in attempt.message.iter().flat_map(|message| message.lines()) {
         writeln!(text, "    {style}{line}{style:#}")?;
     }
+    let (label, which) = match &attempt.pinned {
+        Some(file) => ("pinned", file.to_string()),
+        None => ("attempt", attempt.number.to_string()),
+    };
     writeln!(
         text,
-        "     attempt {}, seed {}, strategy {}, preempt {}{}: {}, {}{}",
-        attempt.number,
+        "{label:>12} {which}, seed {}, strategy {}, preempt {}{}: {}, {}{}",
         attempt.seed,
         attempt.strategy.as_str(),
         attempt.level.name(),
@@ -239,7 +246,7 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, manner: Manner) -> io
 fn write_explained(text: &mut impl Write, explained: &Explained) -> io::Result<()> {
     let Explained { test, number, explanation, trace, replaced } = explained;
     write!(text, "{GOOD}   Explained{GOOD:#} {BOLD}{}{BOLD:#} {}", test.binary, test.title())?;
-    writeln!(text, " {DIM}(attempt {number}){DIM:#}")?;
+    writeln!(text, " {DIM}({}){DIM:#}", words::attempt(*number))?;
     for line in explanation.lines() {
         writeln!(text, "    {line}")?;
     }
@@ -273,10 +280,11 @@ fn write_verified(text: &mut impl Write, verified: &Verified) -> io::Result<()> 
 fn write_interference(text: &mut impl Write, interference: &Interference) -> io::Result<()> {
     let Interference { test, number, outcome, wall, thing, with, .. } = interference;
     write!(text, "{CAUTION}   DISTURBED{CAUTION:#} {} ", words::seconds(*wall))?;
-    write!(text, "{BOLD}{}{BOLD:#} {} {DIM}(attempt {number}){DIM:#}: ", test.binary, test.title())?;
+    let attempt = words::attempt(*number);
+    write!(text, "{BOLD}{}{BOLD:#} {} {DIM}({attempt}){DIM:#}: ", test.binary, test.title())?;
     write!(text, "{} while ", outcome.name())?;
     match with {
-        Some((test, number)) => write!(text, "{} (attempt {number})", test.id())?,
+        Some((test, number)) => write!(text, "{} ({})", test.id(), words::attempt(*number))?,
         None => write!(text, "another `cargo rrtest`")?,
     }
     writeln!(text, " also used {thing}; it passes alone")
@@ -323,6 +331,25 @@ fn write_replay(text: &mut impl Write, kept: &Kept) -> io::Result<()> {
     Ok(())
 }
 
+/// How the pins stand, if there are any.
+fn write_pins(text: &mut impl Write, pins: PinCounts) -> io::Result<()> {
+    let PinCounts { hold, fail, gone } = pins;
+    let verb = |number, one: &str, more: &str| {
+        (number > 0).then(|| format!("{number} {}", if number == 1 { one } else { more }))
+    };
+    let parts = [
+        verb(hold, "holds", "hold"),
+        verb(fail, "fails", "fail"),
+        verb(gone, "says", "say").map(|it| it + " nothing"),
+    ];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    let style = if fail > 0 { BAD } else { GOOD };
+    match parts.is_empty() {
+        true => Ok(()),
+        false => writeln!(text, "{style}        Pins{style:#} {}", parts.join(", ")),
+    }
+}
+
 /// So many tests are named of those that never ran, unless all are asked for.
 const NAMED: usize = 20;
 
@@ -338,6 +365,7 @@ fn write_summary(text: &mut impl Write, summary: &Summary, detail: Detail) -> io
         _ if !never_ran.is_empty() => starved,
         _ => GOOD,
     };
+    write_pins(text, summary.pins)?;
     write!(text, "{style}     Summary{style:#} {} ", words::seconds(summary.wall))?;
     let attempts = words::count(summary.attempts, "attempt");
     let tests = match summary.together {
@@ -378,7 +406,12 @@ fn write_summary(text: &mut impl Write, summary: &Summary, detail: Detail) -> io
     for slow in &summary.running {
         let Slow { test, number, wall } = slow;
         let wall = wall.as_secs_f64();
-        writeln!(text, "{CAUTION}     running{CAUTION:#} {} (attempt {number}, for {wall:.3}s)", test.id())?;
+        writeln!(
+            text,
+            "{CAUTION}     running{CAUTION:#} {} ({}, for {wall:.3}s)",
+            test.id(),
+            words::attempt(*number)
+        )?;
     }
     for explored in &summary.explored {
         let style = if explored.complete { GOOD } else { CAUTION };

@@ -13,6 +13,7 @@ use crate::attempt::events::{
     Verified,
 };
 use crate::attempt::order::Ran;
+use crate::attempt::pins::PinTried;
 use crate::base::exit::CliError;
 use crate::ending::explanation::{Explanation, Place, Rate as OfRuns};
 use crate::ending::outcome::Outcome;
@@ -56,6 +57,7 @@ enum Line<'a> {
     Interference(InterferenceLine<'a>),
     Explanation(Box<ExplanationLine<'a>>),
     Verified(VerifiedLine<'a>),
+    Pin(PinLine<'a>),
     Test(TestLine<'a>),
     Summary(SummaryLine<'a>),
 }
@@ -85,6 +87,9 @@ struct AttemptLine<'a> {
     /// None for the binary's tests together.
     test: Option<&'a str>,
     attempt: u64,
+    /// Only where its schedule was that of a pin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pinned: Option<&'a str>,
     seed: String,
     strategy: &'static str,
     preempt: &'static str,
@@ -227,6 +232,33 @@ impl<'a> From<&'a Verified> for VerifiedLine<'a> {
 }
 
 #[derive(Serialize)]
+struct PinLine<'a> {
+    package: &'a str,
+    binary: &'a str,
+    test: Option<&'a str>,
+    file: &'a str,
+    /// Whether the test passes under it; none if a place is gone, and the test passes where that was.
+    holds: Option<bool>,
+    attempts: u64,
+    gone: &'a [Place],
+}
+
+impl<'a> From<&'a PinTried> for PinLine<'a> {
+    fn from(tried: &'a PinTried) -> Self {
+        let PinTried { test, file, attempts, fails, gone } = tried;
+        Self {
+            package: &test.package,
+            binary: &test.binary,
+            test: test.name.as_deref(),
+            file,
+            holds: if *fails { Some(false) } else { gone.is_empty().then_some(true) },
+            attempts: *attempts,
+            gone,
+        }
+    }
+}
+
+#[derive(Serialize)]
 struct SummaryLine<'a> {
     schema: u32,
     attempts: u64,
@@ -262,6 +294,7 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
             binary: &attempt.test.binary,
             test: attempt.test.name.as_deref(),
             attempt: attempt.number,
+            pinned: attempt.pinned.as_deref(),
             seed: attempt.seed.to_string(),
             strategy: attempt.strategy.as_str(),
             preempt: attempt.level.name(),
@@ -390,6 +423,7 @@ impl<W: Write> Reporter for Json<W> {
             RunEvent::Explained(explained) => {
                 self.write(&Line::Explanation(Box::new(explained.as_ref().into())))
             }
+            RunEvent::Pin(tried) => self.write(&Line::Pin(tried.as_ref().into())),
             RunEvent::Verified(verified) => self.write(&Line::Verified(verified.as_ref().into())),
             RunEvent::Attempt(attempt) => self.write(&Line::Attempt(Box::new(attempt.as_ref().into()))),
             RunEvent::Summary(summary) => {

@@ -14,6 +14,7 @@ use crate::attempt::events::{Attempt, Explained, Interference, NeverEnded, Repor
 use crate::attempt::needy;
 use crate::attempt::order::Ran;
 use crate::base::exit::CliError;
+use crate::base::words;
 use crate::discover::test::TestId;
 use crate::ending::backtrace::Frames;
 use crate::ending::describe;
@@ -158,11 +159,18 @@ impl NonSuccess {
             [] => what,
             failed => format!("{} failed: {what}", failed.join(", ")),
         });
-        let again = attempt.repeats.map(|first| format!("the same failure as in attempt {first}"));
+        let again = attempt.repeats.map(|first| format!("the same failure as in {}", words::attempt(first)));
+        let pinned = attempt.pinned.iter().map(|file| format!("pinned: {file}"));
         let order = attempt.ran.iter().flat_map(Ran::lines);
         let needy = attempt.passes_together.then(|| needy::SENTENCE.to_owned());
-        let message: Vec<_> =
-            what.into_iter().chain(attempt.message.clone()).chain(again).chain(order).chain(needy).collect();
+        let message: Vec<_> = what
+            .into_iter()
+            .chain(attempt.message.clone())
+            .chain(again)
+            .chain(pinned)
+            .chain(order)
+            .chain(needy)
+            .collect();
         // What repeats another failure has written much the same.
         let [stdout, stderr] = if attempt.repeats.is_some() { Default::default() } else { [stdout, stderr] };
         Self {
@@ -178,7 +186,7 @@ impl NonSuccess {
 
     fn disturbed(interference: &Interference) -> Self {
         let with = match &interference.with {
-            Some((test, number)) => format!("{} (attempt {number})", test.id()),
+            Some((test, number)) => format!("{} ({})", test.id(), words::attempt(*number)),
             None => "another `cargo rrtest`".to_owned(),
         };
         Self {
@@ -186,8 +194,9 @@ impl NonSuccess {
             number: Some(interference.number),
             seed: Some(interference.seed.to_string()),
             message: format!(
-                "attempt {} failed while {with} also used {}; it passes alone",
-                interference.number, interference.thing
+                "{} failed while {with} also used {}; it passes alone",
+                words::attempt(interference.number),
+                interference.thing
             ),
             wall: interference.wall,
             ..Self::default()

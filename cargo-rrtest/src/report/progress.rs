@@ -213,6 +213,7 @@ impl Reporter for Progress {
             | RunEvent::Interference(_)
             | RunEvent::Explained(_)
             | RunEvent::Verified(_)
+            | RunEvent::Pin(_)
             | RunEvent::Warning(_) => {
                 return Ok(());
             }

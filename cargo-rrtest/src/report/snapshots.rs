@@ -21,6 +21,7 @@ use crate::attempt::events::{
     Summary,
 };
 use crate::attempt::order::{Order, Ran};
+use crate::attempt::pins::{PinCounts, PinTried};
 use crate::attempt::seed::Seed;
 use crate::build::instrument::Level;
 use crate::discover::libtest::Shown;
@@ -413,6 +414,38 @@ fn what_a_failure_needs() {
     assert_snapshot!(human(&all));
 }
 
+/// A pin that was tried: under it the test passes, or it fails, or a place is gone.
+fn tried(fails: bool, gone: bool) -> RunEvent {
+    let window = samples::explained("t").explanation.windows.remove(0);
+    let gone = window.before.into_iter().filter(|_| gone).collect();
+    let Attempt { test, .. } = attempt();
+    RunEvent::Pin(Box::new(PinTried { test, file: "rrtest-pins/t-1.toml".into(), attempts: 6, fails, gone }))
+}
+
+/// An attempt at a pin.
+fn pinned() -> Attempt {
+    Attempt { number: 0, pinned: Some("rrtest-pins/t-1.toml".into()), ..attempt() }
+}
+
+#[test]
+fn pins() {
+    let counted = |pins| RunEvent::Summary(Summary { pins, ..summary() });
+    let gone = |fails| match tried(fails, true) {
+        RunEvent::Pin(tried) => RunEvent::Warning(tried.warning().expect("a place is gone")),
+        other => other,
+    };
+    let all = [
+        tried(true, false),
+        of_attempt(pinned()),
+        of_attempt(Attempt { repeats: Some(0), ..pinned() }),
+        gone(false),
+        gone(true),
+        counted(PinCounts { hold: 3, fail: 0, gone: 0 }),
+        counted(PinCounts { hold: 1, fail: 1, gone: 2 }),
+    ];
+    assert_snapshot!(human(&all));
+}
+
 /// Programs read this: names and order are a promise.
 #[test]
 fn json() {
@@ -433,6 +466,10 @@ fn json() {
         RunEvent::Interference(interference(true)),
         RunEvent::Interference(interference(false)),
         RunEvent::Explained(Box::new(samples::explained("t"))),
+        tried(false, false),
+        tried(false, true),
+        tried(true, false),
+        of_attempt(pinned()),
         RunEvent::Summary(Summary {
             failures: 1,
             failed: vec!["p::it t".into()],

@@ -1,12 +1,13 @@
 //! Finds out by experiment what a failure needs: the smallest schedule that fails in the same way ([`minimise`]), and
 //! for each preemption in it between which operations it must fall, and how far the other task must get meanwhile
-//! ([`window`]).
+//! ([`window`]). [`race`] says whether a preemption shows a data race.
 //!
 //! Pure: whoever explains a failure has a [`Lab`], which runs a script and says whether it fails in the same way. The
-//! room stands on [`schedule`](crate::schedule).
+//! room stands on [`schedule`](crate::schedule) and [`mark`](crate::mark).
 
 pub mod minimise;
 pub mod near;
+pub mod race;
 #[cfg(test)]
 mod testing;
 pub mod window;

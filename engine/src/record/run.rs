@@ -94,7 +94,8 @@ impl Recorder<'_> {
                 None => self.scheduler.strategy.decide(Point { current, why, ran, next, found }, &runnable),
             };
             if let Some(spot) = self.scheduler.strategy.mark() {
-                self.marks.note(&self.tasks, &self.code.call_sites, spot, next);
+                let told = self.clock.area().tick_touches();
+                self.marks.note(&self.tasks, &self.code.call_sites, spot, next, told);
             }
             let can_run = runnable.binary_search(&choice.task).is_ok();
             let preempts = current.is_some_and(|c| c != choice.task && runnable.binary_search(&c).is_ok());

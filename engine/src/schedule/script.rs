@@ -83,10 +83,13 @@ pub struct Script {
     /// The task that runs first, if it is not the first one that can.
     pub first: Option<TaskId>,
     /// Switches, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub switches: Vec<Switch>,
     /// Wakes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub picks: Vec<Pick>,
     /// Surprises.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub strokes: Vec<Stroke>,
     /// Places at which a task stops to be looked at. This changes nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

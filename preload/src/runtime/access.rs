@@ -60,6 +60,9 @@ entry!("__tsan_memmove", (to: *mut u8, from: *const u8, length: usize) -> *mut u
 });
 
 entry!("__tsan_memset", (to: *mut u8, byte: u32, length: usize) -> *mut u8 {
+    if length == 0 {
+        return to;
+    }
     tick::<{ AccessKind::Store as u64 }, _>(to);
     // SAFETY: the caller's contract is that of C's memset: `length` bytes at `to` are its own to write.
     unsafe {
@@ -69,13 +72,17 @@ entry!("__tsan_memset", (to: *mut u8, byte: u32, length: usize) -> *mut u8 {
     to
 });
 
-/// Ticks twice, since a copy accesses two places, then copies in one step.
+/// Ticks twice, since a copy accesses two places, then copies in one step. A copy of nothing accesses nothing: whoever sees
+/// a tick can rely on an access.
 ///
 /// # Safety
 ///
 /// As [`ptr::copy`]: `length` bytes must be readable at `from` and writable at `to`; they may overlap.
 #[inline(always)]
 unsafe fn copy(to: *mut u8, from: *const u8, length: usize) {
+    if length == 0 {
+        return;
+    }
     tick::<{ AccessKind::Load as u64 }, _>(from);
     tick::<{ AccessKind::Store as u64 }, _>(to);
     // Most copies move a small value. Two loads that may overlap cover each length between their size and its double.

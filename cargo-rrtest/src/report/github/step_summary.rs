@@ -4,7 +4,7 @@ use super::failures::{Failure, Failures};
 use super::markdown::{block, code};
 use super::runner::Runner;
 use crate::attempt::events::Summary;
-use crate::base::words::{binaries, count};
+use crate::base::words::{attempt, binaries, count};
 use crate::ending::output::end;
 use crate::report::tally::{Counted, Standing, Tally};
 
@@ -121,7 +121,7 @@ fn title(failure: &Failure) -> String {
 fn details(failure: &Failure, tally: &Tally, runner: &Runner) -> String {
     let mut text = format!("\n### {}\n\n", title(failure));
     let mut facts = vec![failure.what.to_owned()];
-    facts.extend(failure.attempt.map(|attempt| format!("attempt {attempt}")));
+    facts.extend(failure.attempt.map(attempt));
     facts.extend(failure.seed.as_ref().map(|seed| format!("seed {}", code(seed))));
     facts.extend(tally.of(&failure.test).and_then(share).map(|share| format!("failed attempts {share}")));
     text.push_str(&format!("{}\n\n", facts.join(", ")));

@@ -11,7 +11,6 @@ use rrtest_engine::trace::Trace;
 use rrtest_engine::trace::event::Stream;
 
 use super::cli::{Replay, Until};
-use super::stacks::{self, Stacks};
 use super::{backtrace, given};
 use crate::base::cores::cores;
 use crate::base::exit::{CliError, Status};
@@ -20,6 +19,7 @@ use crate::base::terminal::GOOD;
 use crate::base::words;
 use crate::ending::backtrace::Frames;
 use crate::ending::describe;
+use crate::ending::stacks::{self, Stacks};
 use crate::store::limit;
 
 /// How long a replay may take from one event to the next: a machine may be much slower than the one that recorded.

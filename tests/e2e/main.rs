@@ -28,6 +28,7 @@ mod natively;
 mod order;
 mod overdue;
 mod packed;
+mod pages;
 mod privacy;
 mod programs;
 mod races;
@@ -117,6 +118,7 @@ fn main() -> ExitCode {
     tests.topic("hangs", hangs::TESTS);
     tests.topic("overdue", overdue::TESTS);
     tests.topic("packed", packed::TESTS);
+    tests.topic("pages", pages::TESTS);
     tests.topic("killed", killed::TESTS);
     tests.topic("natively", natively::TESTS);
     tests.topic("reports", reports::TESTS);

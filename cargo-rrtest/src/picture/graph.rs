@@ -66,7 +66,7 @@ pub(super) fn draw(states: &[TaskState], names: &[String]) -> Option<Markup> {
             @for (place, at) in places.iter().zip(&nodes) {
                 rect .node.in-cycle[way.contains(&states[*at].task)] x=(px(place.0 - NODE.0)) y=(px(place.1 - NODE.1))
                     width=(px(2.0 * NODE.0)) height=(px(2.0 * NODE.1)) rx="8" {}
-                text .name x=(px(place.0)) y=(px(place.1 + 5.0)) { (plain(&names[*at])) }
+                text .name x=(px(place.0)) y=(px(place.1 + 5.0)) { (plain(&names[*at]).replace('`', "")) }
             }
         }
     })
@@ -82,16 +82,22 @@ fn edge(edge: &Edge<'_>, places: &[(f64, f64)]) -> Markup {
         (f64::midpoint(from.0, to.0) - dy / length * bend, f64::midpoint(from.1, to.1) + dx / length * bend);
     let (start, end) = (border(from, middle), border(to, middle));
     let words = edge.state.wait.as_ref().map_or("", |wait| waits::kind_in_words(wait.on));
-    // A curve passes half-way between its middle and the line.
+    // A curve passes half-way between its middle and the line. The words stand beside it, on the outer side.
+    let (out_x, out_y) = (-dy / length, dx / length);
     let label = (
-        f64::midpoint(middle.0, f64::midpoint(start.0, end.0)),
-        f64::midpoint(middle.1, f64::midpoint(start.1, end.1)),
+        f64::midpoint(middle.0, f64::midpoint(start.0, end.0)) + out_x * 10.0,
+        f64::midpoint(middle.1, f64::midpoint(start.1, end.1)) + out_y * 14.0,
     );
+    let side = match out_x {
+        x if x > 0.3 => "on right",
+        x if x < -0.3 => "on left",
+        _ => "on",
+    };
     let marker = if edge.in_cycle { "url(#arrow-cycle)" } else { "url(#arrow)" };
     html! {
         path .edge.in-cycle[edge.in_cycle] marker-end=(marker)
             d=(format!("M{} {}Q{} {} {} {}", px(start.0), px(start.1), px(middle.0), px(middle.1), px(end.0), px(end.1))) {}
-        text .on x=(px(label.0)) y=(px(label.1 + 4.0)) { "waits " (words) }
+        text class=(side) x=(px(label.0)) y=(px(label.1 + 4.0)) { "waits " (words) }
     }
 }
 
@@ -107,14 +113,16 @@ fn border(node: (f64, f64), towards: (f64, f64)) -> (f64, f64) {
 fn places(count: usize) -> (Vec<(f64, f64)>, (f64, f64)) {
     let radius = match count {
         0..=2 => (200.0, 0.0),
-        3..=5 => (230.0, 130.0),
+        3..=5 => (250.0, 130.0),
         _ => (300.0, 60.0 + 26.0 * count as f64),
     };
-    let size = (2.0 * (radius.0 + NODE.0) + 40.0, 2.0 * (radius.1 + NODE.1) + 100.0);
+    // Of three, one is at the top and two are not quite at the bottom.
+    let lower = if count == 3 { radius.1 * 0.45 } else { 0.0 };
+    let size = (2.0 * (radius.0 + NODE.0) + 140.0, 2.0 * (radius.1 + NODE.1) + 100.0 - lower);
     let begin = if count <= 2 { PI } else { -PI / 2.0 };
     let place = |index: usize| {
         let angle = begin + 2.0 * PI * index as f64 / count as f64;
-        (size.0 / 2.0 + radius.0 * angle.cos(), size.1 / 2.0 + radius.1 * angle.sin())
+        (size.0 / 2.0 + radius.0 * angle.cos(), (size.1 + lower) / 2.0 + radius.1 * angle.sin())
     };
     ((0..count).map(place).collect(), size)
 }

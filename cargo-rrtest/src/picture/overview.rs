@@ -23,7 +23,7 @@ pub(super) struct Overview<'a> {
 
 impl Overview<'_> {
     /// The drawing, and how many threads are left out of it. `name` names a task.
-    pub(super) fn draw(&self, name: impl Fn(TaskId) -> String) -> (Markup, usize) {
+    pub(super) fn draw(&self, name: impl Fn(TaskId) -> Markup) -> (Markup, usize) {
         let (tasks, left_out) = self.tasks();
         let begin = self.begin();
         let scale = Scale { begin, span: self.history.end.line().saturating_sub(begin).max(1) };
@@ -134,7 +134,7 @@ mod tests {
             failed_at: history.end,
             lanes: &[TaskId(7), TaskId(39)],
         };
-        let (markup, left_out) = overview.draw(|task| task.to_string());
+        let (markup, left_out) = overview.draw(|task| html! { (task) });
         let text = markup.into_string();
         assert_eq!(left_out, 41 - MOST);
         assert!(text.len() < 20_000, "{}", text.len());

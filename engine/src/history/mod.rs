@@ -8,6 +8,7 @@
 
 mod operations;
 mod turns;
+mod width;
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;

@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use rrtest_preload::layout::AccessKind;
-
+use super::width::width;
 use super::{How, Operation, What};
 use crate::carried::Carried;
 use crate::ending::Frame;
 use crate::error::Error;
 use crate::failure::stack_of;
-use crate::replay::{Limit, Options, Report, Session, Why};
+use crate::replay::{Limit, Options, Report, Session, Why, needs_instructions};
 use crate::symbols::Symbols;
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Event};
 use crate::trace::{Source, TraceError};
 
-/// Replays a trace, and returns what the tasks did at the ticks of these stretches, which are in order and apart.
+/// Replays a trace, and returns what the tasks did at the ticks of these stretches, which are in order and apart. They are
+/// in the order in which they were done.
 ///
 /// # Errors
 /// If the trace is damaged or diverges.
@@ -29,19 +29,18 @@ pub fn operations(
     let mut silent = |_, _: &[u8]| {};
     let options = Options { core, stop, patience, watch: &[], output: &mut silent };
     let trace = carried.trace();
-    let session = Session::start(trace, options)?;
-    let events = Events { rest: trace.events_from(1), passed: 1, last: None };
     let mut walk = Walk {
         carried,
-        session,
-        events,
+        session: Session::start(trace, options)?,
+        events: trace.events_from(1),
+        passed: 1,
+        last: None,
+        runs: TaskId(0),
         symbols: BTreeMap::new(),
         operations: Vec::new(),
         ahead: BTreeMap::new(),
     };
     for stretch in stretches {
-        // What was ahead has been done between the stretches.
-        walk.ahead.clear();
         if !walk.go(stretch)? {
             break;
         }
@@ -51,30 +50,15 @@ pub fn operations(
     Ok(operations)
 }
 
-/// The events of a trace, as far as they have been carried out.
-struct Events<'a> {
-    rest: Box<dyn Iterator<Item = Result<Event, TraceError>> + 'a>,
-    passed: u64,
-    last: Option<Event>,
-}
-
-impl Events<'_> {
-    /// So many have been carried out. Returns whether one of the new ones preempts a task.
-    fn pass(&mut self, count: u64) -> Result<bool, Error> {
-        let mut preempts = false;
-        while self.passed < count {
-            self.last = self.rest.next().transpose()?;
-            self.passed += 1;
-            preempts |= matches!(self.last, Some(Event::Run { preempts: true, .. }));
-        }
-        Ok(preempts)
-    }
-}
-
 struct Walk<'c, 'a> {
     carried: &'c Carried<'a>,
     session: Session<'c>,
-    events: Events<'c>,
+    /// The events that have not been followed, how many have, and the last one of these.
+    events: Box<dyn Iterator<Item = Result<Event, TraceError>> + 'c>,
+    passed: u64,
+    last: Option<Event>,
+    /// The task that has the core, as far as the events have been followed.
+    runs: TaskId,
     /// By address space.
     symbols: BTreeMap<usize, Symbols>,
     operations: Vec<Operation>,
@@ -89,29 +73,63 @@ impl Walk<'_, '_> {
         if before > 0 && self.session.step(Limit::Ticks(before))?.why == Why::Ended {
             return Ok(false);
         }
+        self.follow()?;
+        self.runs = self.session.state().current();
+        // What was ahead has been done between the stretches.
+        self.ahead.clear();
         while self.session.ticks() < *stretch.end() {
-            self.settle()?;
-            let runs = self.session.state().current();
             let report = self.session.step(Limit::Ticks(1))?;
+            self.follow()?;
             if report.why == Why::Ended {
                 return Ok(false);
             }
-            self.has_run(runs);
-            self.note(runs, report)?;
+            self.note(report)?;
         }
-        self.settle()?;
         Ok(true)
     }
 
-    /// Goes to the next instruction. A task that has come to a call and is not preempted there waits in it.
-    fn settle(&mut self) -> Result<(), Error> {
-        let task = self.session.state().current();
-        self.session.settle()?;
-        let is_preempted = self.events.pass(self.session.state().event())?;
-        if !is_preempted && self.ahead.get(&task).is_some_and(|it| matches!(it.what, What::Call { .. })) {
-            self.operations.extend(self.ahead.remove(&task));
+    /// Goes through the events that have been carried out: who has the core, and what that means for what was ahead.
+    fn follow(&mut self) -> Result<(), Error> {
+        while self.passed < self.session.state().event() {
+            let Some(event) = self.events.next().transpose()? else { break };
+            self.passed += 1;
+            let ahead = self.ahead.get_mut(&self.runs).map(|operation| &mut operation.what);
+            match (&event, ahead) {
+                // Who comes to a call and is not preempted there waits in it.
+                (Event::Run { preempts, task, .. }, ahead) => {
+                    if !preempts && matches!(ahead, Some(What::Call { .. })) {
+                        self.operations.extend(self.ahead.remove(&self.runs));
+                    }
+                    self.runs = *task;
+                }
+                (Event::Syscall(call), Some(What::Call { number, result })) if *number == call.number => {
+                    *result = Some(call.result);
+                    self.has_run(self.runs);
+                }
+                // It stands in front of the same call.
+                (Event::Patched(_) | Event::Entered(_) | Event::Parked(_), Some(What::Call { .. })) => {}
+                (event, _) if needs_instructions(event) => {
+                    self.has_run(self.runs);
+                    self.returns(event);
+                }
+                _ => {}
+            }
+            self.last = Some(event);
         }
         Ok(())
+    }
+
+    /// The call has returned in which the running task has waited.
+    fn returns(&mut self, event: &Event) {
+        let Event::Syscall(call) = event else { return };
+        let Some(last) = self.operations.iter_mut().rev().find(|it| it.task == self.runs) else { return };
+        if let What::Call { number, result } = &mut last.what
+            && *number == call.number
+            && !last.is_done
+        {
+            *result = Some(call.result);
+            last.is_done = true;
+        }
     }
 
     /// This task has run, and so has done what it had come to.
@@ -128,12 +146,14 @@ impl Walk<'_, '_> {
     }
 
     /// A task has come to a tick.
-    fn note(&mut self, runs: TaskId, report: Report) -> Result<(), Error> {
-        let task = self.session.state().current();
-        self.events.pass(self.session.state().event())?;
-        let last = self.events.last.as_ref().filter(|_| report.between);
+    fn note(&mut self, report: Report) -> Result<(), Error> {
+        let (task, runs) = (report.task, self.runs);
         let handed = runs != task && !report.between;
-        let call = match last {
+        if !report.between {
+            self.has_run(runs);
+        }
+        let at_call = |number: Option<u64>| number.map(|number| (number, None));
+        let call = match self.last.as_ref().filter(|_| report.between) {
             Some(Event::Syscall(call)) => {
                 if matches!(call.effect, Effect::Executed(_)) {
                     // It is another program's code from now on.
@@ -141,30 +161,37 @@ impl Walk<'_, '_> {
                 }
                 Some((call.number, Some(call.result)))
             }
-            Some(Event::Entered(position)) => Some((position.registers.number(), None)),
+            Some(Event::Entered(_) | Event::Patched(_) | Event::Parked(_)) => {
+                at_call(self.session.state().call(runs))
+            }
             // A task that hands the core over waits for a futex.
-            Some(Event::Parked(_)) => Some((libc::SYS_futex as u64, None)),
-            None if handed => Some((libc::SYS_futex as u64, None)),
+            None if handed => at_call(Some(libc::SYS_futex as u64)),
             None if self.session.is_ahead() => {
                 let registers = self.session.registers(task)?;
-                registers.map(|registers| (registers.result().cast_unsigned(), None))
+                at_call(registers.map(|registers| registers.result().cast_unsigned()))
             }
             Some(Event::Tick(_)) | None => None,
             // A tick without an operation of the program's own.
             Some(_) => return Ok(()),
         };
+        self.runs = task;
         let frames = self.frames(runs)?;
         let what = match (call, self.session.touched()) {
             (Some((number, result)), _) => What::Call { number, result },
             (None, Some((address, kind))) => {
-                What::Access { kind, address, len: width(&frames, kind), value: None }
+                let session = &mut self.session;
+                let len = session.registers(runs)?.and_then(|registers| {
+                    width(&registers, address, |address, len| session.read(runs, address, len).ok())
+                });
+                What::Access { kind, address, len, value: None }
             }
             (None, None) => return Ok(()),
         };
         let (tick, moment) = (self.session.ticks(), self.session.position());
-        let operation = Operation { task: runs, tick, moment, what, is_done: false, frames };
-        if handed || matches!(what, What::Call { result: Some(_), .. }) {
-            self.operations.push(Operation { is_done: !handed, ..operation });
+        let is_done = matches!(what, What::Call { result: Some(_), .. });
+        let operation = Operation { task: runs, tick, moment, what, is_done, frames };
+        if handed || is_done {
+            self.operations.push(operation);
         } else {
             self.ahead.insert(runs, operation);
         }
@@ -180,42 +207,5 @@ impl Walk<'_, '_> {
         let Some(symbols) = self.symbols.get_mut(&space) else { return Ok(Vec::new()) };
         let stack = stack_of(&mut self.session, task, symbols)?;
         Ok(self.carried.frames(symbols, &stack)?.concat())
-    }
-}
-
-/// The size of an access in bytes, which the name of the entry point of the clock's runtime tells.
-fn width(frames: &[Frame], kind: AccessKind) -> Option<u8> {
-    let name = frames.iter().find_map(|frame| frame.function.as_ref()?.strip_prefix("__tsan_"))?;
-    let digits: String =
-        name.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
-    let number: u8 = digits.parse().ok()?;
-    // Atomic operations are named by their bits, plain accesses by their bytes.
-    let bytes = match kind {
-        AccessKind::Load | AccessKind::Store => number,
-        AccessKind::AtomicLoad | AccessKind::AtomicStore | AccessKind::AtomicUpdate => number / 8,
-        AccessKind::Fence => return None,
-    };
-    (1..=8).contains(&bytes).then_some(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_come_from_the_names_of_entry_points() {
-        let frame = |name: &str| Frame { address: 1, function: Some(name.to_owned()), location: None };
-        for (name, kind, bytes) in [
-            ("__tsan_atomic32_load", AccessKind::AtomicLoad, Some(4)),
-            ("__tsan_atomic8_compare_exchange_val", AccessKind::AtomicUpdate, Some(1)),
-            ("__tsan_atomic128_load", AccessKind::AtomicLoad, None),
-            ("__tsan_read8", AccessKind::Load, Some(8)),
-            ("__tsan_unaligned_write2", AccessKind::Store, Some(2)),
-            ("__tsan_vptr_read", AccessKind::Load, None),
-            ("__tsan_atomic_thread_fence", AccessKind::Fence, None),
-            ("main", AccessKind::Load, None),
-        ] {
-            assert_eq!(width(&[frame(name)], kind), bytes, "{name}");
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{At, Call, History, How, Lost, Signal, Thread, Turn};
 use crate::error::Error;
 use crate::output::Output;
-use crate::replay::{Limit, Options, Session, Why};
+use crate::replay::{Limit, Options, Session, Why, needs_instructions};
 use crate::task::TaskId;
 use crate::trace::Source;
 use crate::trace::event::{Effect, Event, Stream};
@@ -95,7 +95,7 @@ impl Walk {
                     handed: call.handed.map(|it| (TaskId(it.task), it.slice, it.left)),
                 })
                 .collect();
-        } else if crate::replay::needs_instructions(event) {
+        } else if needs_instructions(event) {
             self.place(ticks);
         }
         self.at.ticks = self.at.ticks.max(ticks);

@@ -8,8 +8,8 @@ use rrtest_engine::syscalls;
 use rrtest_engine::task::TaskId;
 use rrtest_preload::layout::AccessKind;
 
-use super::code;
-use crate::base::words::count;
+use super::{code, prose};
+use crate::base::words::{count, shell_word};
 use crate::ending::backtrace::{self, Frames, Row as StackRow};
 use crate::picture::lanes::{self, Course, Row, Step, Switch};
 use crate::picture::objects::{self, Objects, letter};
@@ -20,6 +20,9 @@ use crate::picture::text::{self, plain};
 /// So many operations of a step are told in its line; its details tell more.
 const CHIPS: usize = 4;
 const DETAILS: usize = 12;
+
+/// The call in which threads wait for each other.
+const FUTEX: u64 = nix::libc::SYS_futex as u64;
 
 /// So many objects are listed.
 const MOST_OBJECTS: usize = 16;
@@ -55,7 +58,7 @@ impl Shown {
             failed_at: subject.failed_at(),
             lanes: &self.lanes,
         };
-        let (drawing, left_out) = overview.draw(|task| plain(&subject.quoted(task)));
+        let (drawing, left_out) = overview.draw(|task| prose(&subject.quoted(task)));
         Ok(html! {
             section #course aria-labelledby="h-course" {
                 h2 #h-course { "What the threads did" }
@@ -115,11 +118,11 @@ impl Shown {
                 ol class=(format!("lanes n{count}")) {
                     li .heads aria-hidden="true" {
                         @for (lane, task) in self.lanes.iter().enumerate() {
-                            div class=(format!("head c{lane} l{lane}")) { (plain(&subject.quoted(*task))) }
+                            div class=(format!("head c{lane} l{lane}")) { (prose(&subject.quoted(*task))) }
                         }
                     }
                     @for item in &items { (item) }
-                    li .end { span .badge.failed { "the failure" } " " (plain(subject.headline.first().map_or("", String::as_str))) }
+                    li .end { span .badge.failed { "the failure" } " " (prose(subject.headline.first().map_or("", String::as_str))) }
                 }
             }
         })
@@ -136,7 +139,7 @@ impl Shown {
                 let Some(lane) = lane(task) else { return Ok(None) };
                 html! {
                     li .others { div class=(format!("cell c{lane} l{lane}")) {
-                        span .who { (plain(&subject.quoted(*task))) }
+                        span .who { (prose(&subject.quoted(*task))) }
                         "… " (count(*number as u64, "operation")) " of its own"
                     } }
                 }
@@ -155,7 +158,7 @@ impl Shown {
         let (from, to) = (subject.quoted(switch.from), subject.quoted(switch.to));
         let words = match switch.why {
             Lost::Preempted => "is preempted",
-            Lost::Waits(number) if number == libc_futex() => "waits",
+            Lost::Waits(number) if number == FUTEX => "waits",
             Lost::Waits(_) => "waits in a system call",
             Lost::Gone => "has ended",
             Lost::Ended | Lost::Unknown => "lets others run",
@@ -163,7 +166,7 @@ impl Shown {
         html! {
             li .switch.needed[switch.is_needed] {
                 @if switch.is_needed { span .badge.needed { "needed" } " " }
-                (plain(&from)) " " (words) "; " (plain(&to)) " runs"
+                (prose(&from)) " " (words) "; " (prose(&to)) " runs"
             }
         }
     }
@@ -186,7 +189,7 @@ impl Shown {
             li .step.hot[step.is_hot] data-objects=(letters.join(" ")) {
                 details class=(format!("cell c{lane} l{lane}")) {
                     summary {
-                        span .who { (plain(&subject.quoted(step.task))) }
+                        span .who { (prose(&subject.quoted(step.task))) }
                         @if let Some((file, line)) = place { span .at { (plain(short_file(&subject.file(file)))) ":" (line) } }
                         @match &text {
                             Some(text) => (code(text)),
@@ -207,7 +210,7 @@ impl Shown {
                             @if step.operations.len() > DETAILS { li { "and " (step.operations.len() - DETAILS) " more" } }
                         }
                         (callers(subject, first))
-                        p .inside { "moment " (event.0) "." (event.1) ", tick " (first.tick) ": `cargo rrtest debug --at " (event.0) "." (event.1) "`" }
+                        p .inside { "At tick " (first.tick) ": " code { "cargo rrtest debug --at " (event.0) "." (event.1) " " (plain(&shell_word(&subject.name))) } }
                     }
                 }
             }
@@ -265,10 +268,6 @@ impl Shown {
     }
 }
 
-fn libc_futex() -> u64 {
-    nix::libc::SYS_futex as u64
-}
-
 /// What an operation does, without its object.
 fn words(operation: &Operation) -> String {
     match operation.what {
@@ -283,6 +282,7 @@ fn words(operation: &Operation) -> String {
             let value = value.filter(|_| kind != AccessKind::Fence);
             value.map_or_else(|| word.to_owned(), |value| format!("{word} {}", text::value(value)))
         }
+        What::Call { number, result: None } if number == FUTEX && !operation.is_done => "waits".to_owned(),
         What::Call { number, result } => {
             let result = result.map(|result| format!(" = {}", text::result(result)));
             format!("{}{}", syscalls::name(number), result.unwrap_or_default())

@@ -5,7 +5,7 @@ use rrtest_engine::failure::Kind;
 use rrtest_engine::trace::Source as _;
 use serde_json::Value;
 
-use super::{code, command};
+use super::{code, command, prose};
 use crate::base::words::{counts, shell_word, size};
 use crate::ending::explanation::{Explanation, Place};
 use crate::ending::outcome::Outcome;
@@ -60,7 +60,7 @@ pub(super) fn header(subject: &Subject<'_, '_>) -> Markup {
                 span class=(format!("outcome {}", outcome.name())) { (outcome.name()) }
             }
             h1 { (plain(name)) }
-            @if let Some(line) = subject.headline.first() { p .lead { (plain(line)) } }
+            @if let Some(line) = subject.headline.first() { p .lead { (prose(line)) } }
             @if !subject.trace().verified() {
                 p .caution { "This trace did not replay when it was recorded: it may not show what happened." }
             }
@@ -76,13 +76,13 @@ pub(super) fn message(subject: &Subject<'_, '_>) -> Markup {
         @if let Some(panic) = &panic {
             section #failure aria-labelledby="h-failure" {
                 h2 #h-failure { "The failure" }
-                p { "Panicked at " code { (plain(&panic.place())) } ", in thread " (plain(&subject.quoted(subject.failure.moment.task))) ":" }
+                p { "Panicked at " code { (plain(&panic.place())) } ", in thread " (prose(&subject.quoted(subject.failure.moment.task))) ":" }
                 pre .message tabindex="0" { (plain(&panic.message)) }
             }
         } @else if !rest.is_empty() {
             section #failure aria-labelledby="h-failure" {
                 h2 #h-failure { "The failure" }
-                @for line in rest { p { (plain(line.trim())) } }
+                @for line in rest { p { (prose(line.trim())) } }
             }
         }
     }
@@ -101,24 +101,24 @@ pub(super) fn needs(subject: &Subject<'_, '_>) -> Markup {
     html! {
         section #needs aria-labelledby="h-needs" {
             h2 #h-needs { "What it needs" }
-            p { "It " (plain(&explanation.headline())) "." }
+            p { "It " (prose(&explanation.headline())) "." }
             @for window in &explanation.windows {
                 div .window {
-                    p { strong { (plain(&window.thread)) } " is preempted" }
+                    p { strong { (prose(&window.thread)) } " is preempted" }
                     dl {
                         @if let Some(after) = &window.after { (place("after", after)) }
                         @if let Some(before) = &window.before { (place("before", before)) }
                     }
                     @match &window.up_to {
                         Some(up_to) => {
-                            p { "and " strong { (plain(&window.other)) } " runs meanwhile," }
+                            p { "and " strong { (prose(&window.other)) } " runs meanwhile," }
                             dl { (place("at least through", up_to)) }
                         }
-                        None => p { "and " strong { (plain(&window.other)) } " runs meanwhile, until it cannot go on." }
+                        None => p { "and " strong { (prose(&window.other)) } " runs meanwhile, until it cannot go on." }
                     }
                 }
             }
-            @for line in effect(explanation) { p { (plain(line.trim())) } }
+            @for line in effect(explanation) { p { (prose(line.trim())) } }
         }
     }
 }
@@ -129,6 +129,9 @@ fn effect(explanation: &Explanation) -> Vec<String> {
     let told = Explanation { windows: Vec::new(), ..explanation.clone() };
     let mut lines = told.lines();
     lines.remove(0);
+    if let Some(last) = lines.last_mut().filter(|line| line.starts_with("fails")) {
+        *last = format!("It {last}.");
+    }
     if count > 1 {
         lines.insert(0, format!("All {count} preemptions are needed."));
     }

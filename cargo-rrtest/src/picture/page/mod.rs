@@ -81,7 +81,17 @@ fn digest(text: &str) -> String {
     STANDARD.encode(Sha256::digest(text))
 }
 
-/// A source line as people name it, with its text if the trace has it.
+/// Text in which names of threads and commands stand in backquotes, as on a terminal.
+fn prose(text: &str) -> Markup {
+    let text = plain(text);
+    html! {
+        @for (index, part) in text.split('`').enumerate() {
+            @if index % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
+}
+
+/// The text of a source line.
 fn code(text: &str) -> Markup {
     html! { code { (plain(text.trim())) } }
 }

@@ -6,7 +6,7 @@ use rrtest_engine::ending::Frame;
 use rrtest_engine::failure::Kind;
 use rrtest_engine::symbols::{Origin, interesting};
 
-use super::code;
+use super::{code, prose};
 use crate::base::words::count;
 use crate::ending::backtrace::{self, Frames, Row};
 use crate::ending::panic::Panic;
@@ -33,7 +33,7 @@ pub(super) fn waits(subject: &Subject<'_, '_>) -> Markup {
             @if let Some(drawing) = graph::draw(states, &names) { div .scroll tabindex="0" { (drawing) } }
             ul .waits {
                 @for (state, name) in states.iter().zip(&names) {
-                    li { strong { (plain(name)) } " " (plain(&waits::doing(state, states))) }
+                    li { strong { (prose(name)) } " " (prose(&waits::doing(state, states))) }
                 }
             }
         }
@@ -59,7 +59,7 @@ pub(super) fn sources(subject: &Subject<'_, '_>) -> Result<Markup, Error> {
                                 td .number { (line.number) }
                                 td .text {
                                     pre { (plain(&line.text)) }
-                                    @for mark in &line.marks { span .mark { (plain(mark)) } }
+                                    @for mark in &line.marks { span .mark { (prose(mark)) } }
                                 }
                             }
                         }
@@ -136,11 +136,11 @@ pub(super) fn stacks(subject: &Subject<'_, '_>) -> Result<Markup, Error> {
             h2 #h-stacks { "Where the threads are when it fails" }
             @for thread in shown {
                 details .stack open[thread.task == subject.failure.moment.task] {
-                    summary { strong { (plain(&subject.quoted(thread.task))) } " " (plain(&thread.doing)) }
+                    summary { strong { (prose(&subject.quoted(thread.task))) } " " (prose(&thread.doing)) }
                     (stack(subject, thread))
                 }
             }
-            @if left_out > 0 { p .inside { (count(left_out as u64, "more thread")) "; `cargo rrtest backtrace --all` shows all." } }
+            @if left_out > 0 { p .inside { (count(left_out as u64, "more thread")) "; " code { "cargo rrtest backtrace --all" } " shows all." } }
             @if !missing.is_empty() {
                 p .inside {
                     "The trace does not carry these files, so that their functions have no names: "

@@ -37,12 +37,19 @@ impl Browser {
             let version = Command::new(program).arg("--version").stdin(Stdio::null()).output();
             version.is_ok_and(|version| version.status.success())
         };
-        let program = PROGRAMS.iter().find(runs).ok_or_else(|| format!("none of {} runs", PROGRAMS.join(", ")))?;
+        let program =
+            PROGRAMS.iter().find(runs).ok_or_else(|| format!("none of {} runs", PROGRAMS.join(", ")))?;
         let profile = tempfile::tempdir().expect("a directory");
         // It reads commands from descriptor 3, and answers to 4.
         let mut child = Command::new("sh")
             .args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1", program])
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-pipe"])
+            .args([
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--no-first-run",
+                "--remote-debugging-pipe",
+            ])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -72,7 +79,8 @@ impl Browser {
         if let Some(session) = &self.session {
             message["sessionId"] = json!(session);
         }
-        let written = self.to.write_all(message.to_string().as_bytes()).and_then(|()| self.to.write_all(b"\0"));
+        let written =
+            self.to.write_all(message.to_string().as_bytes()).and_then(|()| self.to.write_all(b"\0"));
         written.and_then(|()| self.to.flush()).expect("the browser listens");
         loop {
             let mut message = self.next();
@@ -162,7 +170,8 @@ impl Browser {
         );
         let place = self.value(&find);
         for kind in ["mousePressed", "mouseReleased"] {
-            let event = json!({ "type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1 });
+            let event =
+                json!({ "type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1 });
             self.ask("Input.dispatchMouseEvent", event);
         }
     }

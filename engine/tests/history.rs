@@ -17,7 +17,8 @@ fn of(recording: &Recording) -> History {
 #[test]
 fn a_history_has_all_that_was_recorded() {
     let directory = tempfile::tempdir().expect("a directory");
-    for (name, args) in [("relay", &[][..]), ("pipes", &[]), ("turns", &[]), ("forks", &[]), ("signals", &[])] {
+    for (name, args) in [("relay", &[][..]), ("pipes", &[]), ("turns", &[]), ("forks", &[]), ("signals", &[])]
+    {
         let path = compile(name, directory.path());
         for (strategy, seed) in [(StrategyName::Fair, 0), (StrategyName::Walk, 1), (StrategyName::Walk, 2)] {
             let recording = record(&path, args, directory.path(), strategy, seed);
@@ -30,14 +31,22 @@ fn a_history_has_all_that_was_recorded() {
             let preempted = history.turns.iter().filter(|turn| turn.why == Lost::Preempted).count() as u64;
             assert_eq!(preempted, recording.stats.preemptions, "{told}");
             // One task runs at a time, from the start to the end, and what it calls is within its turn.
-            assert!(history.turns.windows(2).all(|two| two[0].to == two[1].from && two[0].task != two[1].task));
+            assert!(
+                history.turns.windows(2).all(|two| two[0].to == two[1].from && two[0].task != two[1].task)
+            );
             assert!(history.turns.iter().all(|turn| turn.from <= turn.to), "{told}");
-            assert_eq!(history.turns.last().map(|turn| (turn.to, turn.why)), Some((history.end, Lost::Ended)));
+            assert_eq!(
+                history.turns.last().map(|turn| (turn.to, turn.why)),
+                Some((history.end, Lost::Ended))
+            );
             let mut calls = history.calls.iter().peekable();
             for turn in &history.turns {
                 while let Some(call) = calls.next_if(|call| call.at.calls < turn.to.calls) {
                     assert_eq!(call.task, turn.task, "{told}: {call:?} in {turn:?}");
-                    assert!(turn.from.ticks <= call.at.ticks && call.at.ticks <= turn.to.ticks, "{told}: {call:?}");
+                    assert!(
+                        turn.from.ticks <= call.at.ticks && call.at.ticks <= turn.to.ticks,
+                        "{told}: {call:?}"
+                    );
                 }
             }
             assert!(calls.next().is_none() && history.events.is_sorted(), "{told}");

@@ -79,12 +79,16 @@ fn are_read_and_clicked_through_in_a_browser(world: &Harness) {
     assert_eq!(count(&mut browser, ".switch.needed"), 1, "the preemption is marked");
     assert!(count(&mut browser, "line.needed") == 1 && count(&mut browser, ".bar.c1") > 0);
     // In front of it a thread reads, behind it that thread writes what it has made of that.
-    let order = "Array.from(document.querySelectorAll('.lanes > .step.hot, .switch.needed')).map(it => it.innerText)";
+    let order =
+        "Array.from(document.querySelectorAll('.lanes > .step.hot, .switch.needed')).map(it => it.innerText)";
     let order = browser.value(order);
     let order: Vec<&str> = order.as_array().expect("rows").iter().filter_map(Value::as_str).collect();
     let at = order.iter().position(|row| row.contains("needed")).expect("the switch");
     assert!(at > 0 && order[at - 1].contains("used.load") && order[at - 1].contains("reads"), "{order:?}");
-    assert!(order[at + 1..].iter().any(|row| row.contains("used.store") && row.contains("writes")), "{order:?}");
+    assert!(
+        order[at + 1..].iter().any(|row| row.contains("used.store") && row.contains("writes")),
+        "{order:?}"
+    );
 
     // Everything is reached by the key Tab.
     let wanted = "summary, button, input, [tabindex]";
@@ -95,7 +99,8 @@ fn are_read_and_clicked_through_in_a_browser(world: &Harness) {
         browser.press("Tab");
         browser.value("document.activeElement.dataset.reached = 1");
     }
-    let missed = browser.value(&format!("({all}).filter(it => !it.dataset.reached).map(it => it.outerHTML.slice(0, 200))"));
+    let missed = browser
+        .value(&format!("({all}).filter(it => !it.dataset.reached).map(it => it.outerHTML.slice(0, 200))"));
     assert_eq!(missed, serde_json::json!([]));
 
     // A step opens and closes; the arrows go to the next one and back.
@@ -161,7 +166,11 @@ fn show_what_happened_without_an_explanation(world: &Harness) {
     for (package, options, says) in [
         ("lost-update", &["--explain", "never"][..], &["has not been found out", "self.used.load"][..]),
         ("crash", &["--explain", "never"], &["SIGSEGV", "is killed here", "crash::Table::get"]),
-        ("livelock", &["--timeout", "2s", "--explain", "never"], &["hung", "can run", "What the threads did"]),
+        (
+            "livelock",
+            &["--timeout", "2s", "--explain", "never"],
+            &["hung", "can run", "What the threads did"],
+        ),
     ] {
         let traces = world.dir();
         let trace = failing(world, traces.path(), package, options);
@@ -188,11 +197,18 @@ fn do_nothing_that_a_trace_says(world: &Harness) {
         }",
     );
     let traces = project.path().join("traces");
-    let _run = Run::of(project.rrtest(world, &["--runs", "1", "--trace-dir", "traces"]).arg("--explain=never")).expect(101);
+    let _run =
+        Run::of(project.rrtest(world, &["--runs", "1", "--trace-dir", "traces"]).arg("--explain=never"))
+            .expect(101);
     let trace = rrtest_tests::traces(&traces).pop().expect("a trace");
     let (path, text) = page(world, &trace);
     assert_eq!(text.matches("<script>").count(), 1, "ours");
-    assert!(!text.contains("<img") && !text.contains('\u{1b}') && !text.contains('\u{202e}') && !text.contains('\0'));
+    assert!(
+        !text.contains("<img")
+            && !text.contains('\u{1b}')
+            && !text.contains('\u{202e}')
+            && !text.contains('\0')
+    );
     assert!(text.contains("&lt;/script&gt;&lt;script&gt;window.hacked"), "{text}");
     if let Some(mut browser) = browser(world) {
         browser.open(&path);
@@ -200,7 +216,9 @@ fn do_nothing_that_a_trace_says(world: &Harness) {
         assert_eq!(browser.requests().len(), 1, "{:?}", browser.requests());
         assert_eq!(browser.problems(), [""; 0]);
         // Even what got into the page would not run.
-        browser.value("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.hacked = 1\">')");
+        browser.value(
+            "document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.hacked = 1\">')",
+        );
         browser.value("document.body.append(Object.assign(document.createElement('script'), { text: 'window.hacked = 1' }))");
         assert_eq!(browser.value("typeof window.hacked"), "undefined");
     }
@@ -249,7 +267,7 @@ fn are_schedules_for_trace_viewers_too(world: &Harness) {
     for (track, slices) in &mut tracks {
         slices.sort_by_key(|(from, to, ..)| (*from, u64::MAX - *to));
         let mut open: Vec<u64> = Vec::new();
-        for (from, to, category, name) in slices {
+        for (from, to, category, name) in slices.iter() {
             open.retain(|end| end > from);
             assert!(open.iter().all(|end| to <= end), "{name} at {from} of track {track}");
             if *category == "call" {
@@ -285,7 +303,9 @@ fn overwrite_only_pages(world: &Harness) {
     let run = Run::of(&mut report(world, &trace, &["--output", "-"])).expect(0);
     assert_eq!(run.stdout, first.as_bytes());
     fs::write(&path, "mine").expect("a file");
-    let _run = Run::of(&mut report(world, &trace, &[])).expect(2).says(&["is no such report, so it is not overwritten"]);
+    let _run = Run::of(&mut report(world, &trace, &[]))
+        .expect(2)
+        .says(&["is no such report, so it is not overwritten"]);
     assert_eq!(fs::read_to_string(&path).expect("a file"), "mine");
     // Not even by one of the other kind.
     fs::write(&path, first).expect("a file");

@@ -15,6 +15,9 @@ const MOST: usize = 12;
 /// Half the size of a node.
 const NODE: (f64, f64) = (92.0, 24.0);
 
+/// How far a line that leads there is bent away from the one that leads back.
+const BEND: f64 = 54.0;
+
 /// A thread that another one waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Edge<'a> {
@@ -62,7 +65,7 @@ pub(super) fn draw(states: &[TaskState], names: &[String]) -> Option<Markup> {
                         orient="auto-start-reverse" { path class=(class) d="M0 0L10 5L0 10z" {} }
                 }
             }
-            @for edge in &edges { (self::edge(edge, &places)) }
+            @for edge in &edges { (self::edge(edge, &edges, (&places, size))) }
             @for (place, at) in places.iter().zip(&nodes) {
                 rect .node.in-cycle[way.contains(&states[*at].task)] x=(px(place.0 - NODE.0)) y=(px(place.1 - NODE.1))
                     width=(px(2.0 * NODE.0)) height=(px(2.0 * NODE.1)) rx="8" {}
@@ -72,18 +75,23 @@ pub(super) fn draw(states: &[TaskState], names: &[String]) -> Option<Markup> {
     })
 }
 
-fn edge(edge: &Edge<'_>, places: &[(f64, f64)]) -> Markup {
+fn edge(edge: &Edge<'_>, all: &[Edge<'_>], (places, size): (&[(f64, f64)], (f64, f64))) -> Markup {
     let (from, to) = (places[edge.from], places[edge.to]);
     let (dx, dy) = (to.0 - from.0, to.1 - from.1);
     let length = dx.hypot(dy).max(1.0);
-    // Bent to one side, so that two that lead there and back are apart.
-    let bend = 54.0;
-    let middle =
-        (f64::midpoint(from.0, to.0) - dy / length * bend, f64::midpoint(from.1, to.1) + dx / length * bend);
+    let half = (f64::midpoint(from.0, to.0), f64::midpoint(from.1, to.1));
+    let goes_back = all.iter().any(|other| (other.from, other.to) == (edge.to, edge.from));
+    // Two that lead there and back are bent apart. The words stand on the outer side: that of the bend, or of the drawing.
+    let (mut out_x, mut out_y) = (-dy / length, dx / length);
+    let outwards = out_x * (half.0 - size.0 / 2.0) + out_y * (half.1 - size.1 / 2.0);
+    if !goes_back && (outwards < -1.0 || outwards.abs() <= 1.0 && out_y > 0.0) {
+        (out_x, out_y) = (-out_x, -out_y);
+    }
+    let bend = if goes_back { BEND } else { 0.0 };
+    let middle = (half.0 + out_x * bend, half.1 + out_y * bend);
     let (start, end) = (border(from, middle), border(to, middle));
     let words = edge.state.wait.as_ref().map_or("", |wait| waits::kind_in_words(wait.on));
-    // A curve passes half-way between its middle and the line. The words stand beside it, on the outer side.
-    let (out_x, out_y) = (-dy / length, dx / length);
+    // A curve passes half-way between its middle and the line.
     let label = (
         f64::midpoint(middle.0, f64::midpoint(start.0, end.0)) + out_x * 10.0,
         f64::midpoint(middle.1, f64::midpoint(start.1, end.1)) + out_y * 14.0,
@@ -94,9 +102,10 @@ fn edge(edge: &Edge<'_>, places: &[(f64, f64)]) -> Markup {
         _ => "on",
     };
     let marker = if edge.in_cycle { "url(#arrow-cycle)" } else { "url(#arrow)" };
+    let [a, b, c, d, e, f] = [start.0, start.1, middle.0, middle.1, end.0, end.1].map(px);
+    let curve = format!("M{a} {b}Q{c} {d} {e} {f}");
     html! {
-        path .edge.in-cycle[edge.in_cycle] marker-end=(marker)
-            d=(format!("M{} {}Q{} {} {} {}", px(start.0), px(start.1), px(middle.0), px(middle.1), px(end.0), px(end.1))) {}
+        path .edge.in-cycle[edge.in_cycle] marker-end=(marker) d=(curve) {}
         text class=(side) x=(px(label.0)) y=(px(label.1 + 4.0)) { "waits " (words) }
     }
 }
@@ -113,7 +122,7 @@ fn border(node: (f64, f64), towards: (f64, f64)) -> (f64, f64) {
 fn places(count: usize) -> (Vec<(f64, f64)>, (f64, f64)) {
     let radius = match count {
         0..=2 => (200.0, 0.0),
-        3..=5 => (250.0, 130.0),
+        3..=5 => (280.0, 130.0),
         _ => (300.0, 60.0 + 26.0 * count as f64),
     };
     // Of three, one is at the top and two are not quite at the bottom.

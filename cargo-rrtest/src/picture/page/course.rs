@@ -189,14 +189,15 @@ impl Shown {
             li .step.hot[step.is_hot] data-objects=(letters.join(" ")) {
                 details class=(format!("cell c{lane} l{lane}")) {
                     summary {
-                        span .who { (prose(&subject.quoted(step.task))) }
-                        @if let Some((file, line)) = place { span .at { (plain(short_file(&subject.file(file)))) ":" (line) } }
+                        span .who { (prose(&subject.quoted(step.task))) } " "
+                        @if let Some((file, line)) = place { span .at { (plain(short_file(&subject.file(file)))) ":" (line) } " " }
                         @match &text {
                             Some(text) => (code(text)),
                             None => @if let Some(name) = frame.and_then(|frame| frame.function.as_deref()) {
                                 span .function { (plain(name)) }
                             }
                         }
+                        " "
                         span .chips { @for index in told.iter().take(CHIPS) { (self.chip(&self.operations[*index])) } }
                         @if told.len() > CHIPS { span .more { "+" (told.len() - CHIPS) } }
                     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rrtest_engine::Error;
 use rrtest_engine::carried::Carried;
 use rrtest_engine::ending::{Ending, TaskState};
-use rrtest_engine::failure::Failure;
+use rrtest_engine::failure::{Failure, Kind};
 use rrtest_engine::history::{self, At, History, How, Operation};
 use rrtest_engine::task::TaskId;
 use rrtest_engine::trace::Trace;
@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::stretches;
 use crate::ending::explanation::{Explanation, Needs};
+use crate::ending::panic::Panic;
 use crate::ending::stacks::Thread;
 
 /// A failure.
@@ -41,6 +42,16 @@ impl<'a> Subject<'_, 'a> {
     /// What the failure needs; none if it was not looked for, or another version has written it.
     pub(crate) fn explanation(trace: &Trace) -> Option<Explanation> {
         Explanation::deserialize(trace.info().get("explanation")?).ok()
+    }
+
+    /// The panic that made it fail, as the program has printed it. Where panics cannot be found in a replay, it is the first
+    /// one that a failing program has printed.
+    pub(super) fn panic(&self) -> Option<Panic> {
+        match self.failure.kind {
+            Kind::Panic => Panic::first(self.failure.message.as_deref()?),
+            Kind::Exit(code) if code != 0 && !self.failure.panics_known => Panic::of(&self.history.output),
+            _ => None,
+        }
     }
 
     /// When it fails.

@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn what_would_deceive_is_written_out() {
         assert_eq!(plain("a\tb\u{1b}[2J\u{202e}c\nd"), "a    b\\u{1b}[2J\\u{202e}c\nd");
-        assert_eq!(printed("\u{1b}[31mred\u{1b}[0m\r\n</script>\0"), "red\n</script>\\u{0}");
+        assert_eq!(printed("\u{1b}[31mred\u{1b}[0m\r\n</script>\u{202e}"), "red\n</script>\\u{202e}");
         assert_eq!((value(7), value(1 << 40)), ("7".to_owned(), "0x10000000000".to_owned()));
     }
 }

@@ -113,7 +113,11 @@ impl Shown {
             items.extend(self.row(subject, row)?);
         }
         let count = self.lanes.len().max(1);
+        let lacks_text = self.lacks_text(subject)?;
         Ok(html! {
+            @if lacks_text {
+                p .inside { "The trace does not carry the sources of some of these lines: their functions stand for their text." }
+            }
             div .scroll tabindex="0" role="region" aria-label="What the threads did, operation by operation" {
                 ol class=(format!("lanes n{count}")) {
                     li .heads aria-hidden="true" {
@@ -126,6 +130,20 @@ impl Shown {
                 }
             }
         })
+    }
+
+    /// Whether there are lines whose text is not known.
+    fn lacks_text(&self, subject: &Subject<'_, '_>) -> Result<bool, Error> {
+        for row in &self.rows {
+            if let Row::Step(Step { operations, .. }) = row
+                && let Some(first) = operations.first().map(|index| &self.operations[*index])
+                && let Some(place) = interesting(&first.frames).and_then(|frame| frame.location.as_ref())
+                && subject.carried.line(place)?.is_none()
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn row(&self, subject: &Subject<'_, '_>, row: &Row) -> Result<Option<Markup>, Error> {

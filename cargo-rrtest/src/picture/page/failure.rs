@@ -10,7 +10,6 @@ use crate::base::words::{counts, shell_word, size};
 use crate::ending::explanation::{Explanation, Place};
 use crate::ending::outcome::Outcome;
 use crate::ending::output::{self, Excerpt};
-use crate::ending::panic::Panic;
 use crate::picture::subject::Subject;
 use crate::picture::text::{plain, printed};
 
@@ -70,13 +69,15 @@ pub(super) fn header(subject: &Subject<'_, '_>) -> Markup {
 
 /// How it fails: the message of a panic, what killed it, or who waits in a circle.
 pub(super) fn message(subject: &Subject<'_, '_>) -> Markup {
-    let panic = subject.failure.message.as_deref().and_then(Panic::first);
+    let panic = subject.panic();
     let rest = subject.headline.get(1..).unwrap_or_default();
     html! {
         @if let Some(panic) = &panic {
             section #failure aria-labelledby="h-failure" {
                 h2 #h-failure { "The failure" }
-                p { "Panicked at " code { (plain(&panic.place())) } ", in thread " (prose(&subject.quoted(subject.failure.moment.task))) ":" }
+                p { "Panicked at " code { (plain(&panic.place())) }
+                    @if subject.failure.kind == Kind::Panic { ", in thread " (prose(&subject.quoted(subject.failure.moment.task))) }
+                    ":" }
                 pre .message tabindex="0" { (plain(&panic.message)) }
             }
         } @else if !rest.is_empty() {

@@ -9,7 +9,6 @@ use rrtest_engine::symbols::{Origin, interesting};
 use super::{code, prose};
 use crate::base::words::count;
 use crate::ending::backtrace::{self, Frames, Row};
-use crate::ending::panic::Panic;
 use crate::ending::stacks::{Placed, Thread};
 use crate::ending::waits;
 use crate::picture::graph;
@@ -94,7 +93,7 @@ fn marks(subject: &Subject<'_, '_>) -> Vec<Mark> {
             marks.extend(place.map(|it| Mark { file: it.file.clone(), line: it.line, why, is_hot: true }));
         }
     }
-    if let Some(panic) = subject.failure.message.as_deref().and_then(Panic::first) {
+    if let Some(panic) = subject.panic() {
         let why = "panics here".to_owned();
         marks.push(Mark { file: panic.file, line: panic.line, why, is_hot: false });
     }

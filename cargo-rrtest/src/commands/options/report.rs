@@ -9,8 +9,8 @@ use crate::commands::cli::OneTrace;
 /// What the help ends with.
 pub(crate) const HELP: &str = "\
 The page has the failure's output, what it needs, who did what in which order,
-who waits for whom, source lines, stacks, and how to replay it. It comes from the
-trace alone, loads nothing, and opens in any browser on any system.
+who waits for whom, source lines, stacks, and how to replay it. It comes from
+the trace alone, loads nothing, and opens in any browser on any system.
 
 A file that exists is overwritten only if it is such a report.
 

@@ -3,7 +3,7 @@
 //!
 //! A [`Subject`](subject::Subject) is what a trace and some replays of it tell. [`stretches`] chooses the part of the run whose
 //! operations are looked at, [`objects`] finds what threads share in it, and [`lanes`] lays out who did what in which order:
-//! all pure. [`overview`] and [`graph`] draw; [`page`] writes the HTML, with [`style.css`](page) and `script.js` in it.
+//! all pure. [`overview`] and [`graph`] draw; [`page`] writes the HTML, with `style.css` and `script.js` in it.
 //!
 //! Everything in a trace is somebody else's: what is shown of it goes through [`text`].
 //!

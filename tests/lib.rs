@@ -7,6 +7,7 @@
 //! | [`project`] | cargo projects written for one test |
 //! | [`session`] | the processes that a run started, and those it left behind |
 //! | [`stored`] | all bytes that a trace stores |
+//! | [`browser`] | a browser that looks at pages |
 //! | [`terminal`] | a terminal for a command |
 //! | [`faithful`] | any program by itself, recorded and replayed |
 //! | [`programs`] | the programs of `programs.toml` |
@@ -16,6 +17,7 @@
 //! | [`races`] | the races of the fixtures, and how each is found |
 //! | [`machines`] | other processors, kernels and distributions, for traces to replay on |
 
+pub mod browser;
 pub mod facts;
 pub mod faithful;
 pub mod latch;

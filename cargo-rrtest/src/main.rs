@@ -4,6 +4,7 @@
 //! a stream of events that each report reads. Its rooms, each of which stands only on those further down:
 //!
 //! - [`commands`]: the command line, and what each command does
+//! - [`picture`]: a failure as a page, for those who cannot replay it
 //! - [`campaign`], [`report`]: attempts at many tests; what is said of them. Neither needs the other
 //! - [`explain`]: what a failure needs, by experiments after it
 //! - [`pins`]: failing schedules that are committed as text, and tried first
@@ -22,6 +23,7 @@ mod commands;
 mod discover;
 mod ending;
 mod explain;
+mod picture;
 mod pins;
 mod report;
 mod settings;
@@ -35,7 +37,9 @@ use base::{group, interrupt, terminal};
 use build::{front_end, wrapper};
 use commands::cli::{Cli, Command};
 use commands::options::configured;
-use commands::{backtrace, debug, doctor, exec, merge, pack, pin, replay, run, show, verify};
+use commands::{
+    backtrace, debug, doctor, exec, merge, pack, pin, replay, report as write_report, run, show, verify,
+};
 use discover::runner;
 use settings::layers::Refusal;
 use settings::show as show_settings;
@@ -85,6 +89,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Some(Command::Verify(options)) => verify::run(&options),
         Some(Command::Pin(options)) => pin::run(&options),
         Some(Command::Backtrace(options)) => backtrace::run(&options),
+        Some(Command::Report(options)) => write_report::run(&options),
         Some(Command::Debug(options)) => return debug::run(&options),
         Some(Command::Ls(place)) => show::ls(&place),
         Some(Command::Show(options)) => show::show(&options),

@@ -11,6 +11,7 @@
 //! debug      serves gdb
 //! explain    what a failure needs, by experiments that the caller makes
 //! timeline   moves about in a run, forwards and backwards
+//! history    what happens in a run, as plain data for pictures
 //! failure    finds the moment at which a trace's program fails
 //! carried    what a trace carries for debuggers, as files
 //! attach     adds to a trace what its readers need: debug information, sources
@@ -40,6 +41,7 @@ pub mod ending;
 pub mod error;
 pub mod explain;
 pub mod failure;
+pub mod history;
 pub mod keep;
 pub mod mark;
 pub mod output;

@@ -56,7 +56,7 @@ fn bounded(world: &Harness, command: &[&str], file: &Path) -> Run {
 
 /// All commands that read a file refuse it, for each of these reasons.
 fn refused(world: &Harness, file: &Path, says: &[&str]) {
-    for command in ["replay", "show", "backtrace"] {
+    for command in ["replay", "show", "backtrace", "report"] {
         let run = bounded(world, &[command], file).expect(70).says(says);
         let run = run.says(&["error", &file.display().to_string()]);
         assert_eq!(run.text(), "", "{run}");

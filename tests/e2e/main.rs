@@ -28,6 +28,7 @@ mod natively;
 mod order;
 mod overdue;
 mod packed;
+mod pages;
 mod pins;
 mod privacy;
 mod programs;
@@ -118,6 +119,7 @@ fn main() -> ExitCode {
     tests.topic("hangs", hangs::TESTS);
     tests.topic("overdue", overdue::TESTS);
     tests.topic("packed", packed::TESTS);
+    tests.topic("pages", pages::TESTS);
     tests.topic("pins", pins::TESTS);
     tests.topic("killed", killed::TESTS);
     tests.topic("natively", natively::TESTS);

@@ -2,6 +2,7 @@
 //! been reported, which does not wait for it.
 
 use std::collections::BTreeSet;
+use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
@@ -36,11 +37,20 @@ impl Setting<'_> {
         any.then_some(Pending { trace, named })
     }
 
-    /// Attaches files to a trace. Returns what the user should know if it did not work.
-    pub(crate) fn attach(&self, Pending { trace, named }: &Pending) -> Option<String> {
+    /// Attaches files to a trace, and those of the sources that an explanation names as people do (`explained`). Returns what
+    /// the user should know if it did not work.
+    pub(crate) fn attach(&self, pending: &Pending, explained: &[&str]) -> Option<String> {
+        let Pending { trace, named } = pending;
         let Attached { debug_info, sources, root, one_by_one } = &self.attached;
         let all = (*sources == WithSources::All).then_some(root.as_path());
-        let wanted = Wanted { debug_info: *debug_info, all_sources_in: all, files: named };
+        let mut files = named.clone();
+        if *sources == WithSources::Named {
+            // They are named as seen from where we are.
+            let here = env::current_dir().unwrap_or_else(|_| root.clone());
+            let explained = explained.iter().map(PathBuf::from).collect();
+            files.extend(absolute(&explained, [&here, root], root));
+        }
+        let wanted = Wanted { debug_info: *debug_info, all_sources_in: all, files: &files };
         let _writing = limit::writing(&self.store.dir);
         let _alone = one_by_one.lock().unwrap_or_else(PoisonError::into_inner);
         let beside = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -71,10 +81,13 @@ fn named(attempt: &Attempt, root: &Path) -> Vec<PathBuf> {
     let output = output::both(&attempt.output);
     found.extend(places(&output).map(PathBuf::from));
     // The compiler names files from the workspace's root, or from the package's.
-    let roots = [root, &attempt.test.program.cwd];
-    let absolute =
-        found.iter().filter_map(|path| roots.iter().map(|root| root.join(path)).find(|it| it.is_file()));
-    let absolute: BTreeSet<PathBuf> = absolute.filter(|path| attach::is_in(path, root)).collect();
+    absolute(&found, [root, &attempt.test.program.cwd], root)
+}
+
+/// Returns those of the files that are in the workspace, as seen from the first of two directories where they are.
+fn absolute(files: &BTreeSet<PathBuf>, from: [&Path; 2], root: &Path) -> Vec<PathBuf> {
+    let found = files.iter().filter_map(|path| from.iter().map(|it| it.join(path)).find(|it| it.is_file()));
+    let absolute: BTreeSet<PathBuf> = found.filter(|path| attach::is_in(path, root)).collect();
     absolute.into_iter().collect()
 }
 

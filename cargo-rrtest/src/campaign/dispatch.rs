@@ -18,6 +18,7 @@ use crate::attempt::record::Setting;
 use crate::base::exit::{CliError, panicked};
 use crate::base::interrupt::Interrupt;
 use crate::discover::test::Test;
+use crate::ending::explanation::Explanation;
 use crate::explain::case::Case;
 use crate::explain::{Answer, explain};
 
@@ -166,11 +167,13 @@ fn explain_all(
             )
         });
         left = left.saturating_sub(start.elapsed());
+        let explanation = answer.as_ref().map(|answer| answer.explained.explanation.clone());
         if let Some(Answer { explained, warning }) = answer {
             tell(reporters, &RunEvent::Explained(Box::new(explained)))?;
             warning.into_iter().try_for_each(|warning| tell(reporters, &RunEvent::Warning(warning)))?;
         }
-        if let Some(warning) = case.attach.as_ref().and_then(|pending| setting.attach(pending)) {
+        let files = explanation.as_ref().map(Explanation::files).unwrap_or_default();
+        if let Some(warning) = case.attach.as_ref().and_then(|pending| setting.attach(pending, &files)) {
             tell(reporters, &RunEvent::Warning(warning))?;
         }
         if let Some(error) = warning {

@@ -106,7 +106,7 @@ impl Worker<'_> {
             let goes_on = match next {
                 Next::Tell(message, pending) => {
                     let told = sender.send(message).is_ok();
-                    tell_warning(sender, pending.and_then(|pending| setting.attach(&pending))) && told
+                    tell_warning(sender, pending.and_then(|pending| setting.attach(&pending, &[]))) && told
                 }
                 Next::Leave => false,
             };

@@ -15,7 +15,6 @@ use serde::Serialize;
 use super::cli::{Backtrace, MessageFormat};
 use super::given;
 use super::replay::PATIENCE;
-use super::stacks::{self, Placed, Stacks, Thread};
 use crate::base::cores::cores;
 use crate::base::exit::{CliError, Status};
 use crate::base::interrupt::Interrupt;
@@ -23,6 +22,7 @@ use crate::base::terminal::{CAUTION, GOOD, print};
 use crate::base::words::{count, visible};
 use crate::ending::backtrace::{self, Frames};
 use crate::ending::panic::Panic;
+use crate::ending::stacks::{self, Placed, Stacks, Thread};
 use crate::ending::{describe, waits};
 use crate::store::limit;
 
@@ -111,7 +111,7 @@ pub(crate) fn warn_of_missing(carried: &Carried<'_>, threads: &[Thread]) -> Resu
 }
 
 /// At the end, what the recorder knew is more than what the replay shows: what a thread waits for, and who could end it.
-fn say_what_is_recorded(thread: &mut Thread, ending: &Ending) {
+pub(crate) fn say_what_is_recorded(thread: &mut Thread, ending: &Ending) {
     let tasks: &[TaskState] = match ending {
         Ending::Killed { tasks, .. } | Ending::Deadlocked(tasks) | Ending::Hung { tasks, .. } => tasks,
         Ending::Exited(_) | Ending::Unsupported { .. } => return,

@@ -10,6 +10,7 @@ use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
 use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::timeline::Moment;
 
+use super::options::report::{self, FailureReport};
 use super::options::run::{Recording, Run};
 use super::options::values::Report;
 use crate::base::words::parse_duration;
@@ -151,6 +152,9 @@ pub(crate) enum Command {
     /// Debug a kept trace with gdb, at the failure, forwards and backwards
     #[command(after_help = DEBUG_HELP)]
     Debug(Box<Debug>),
+    /// Write a failure as one HTML file, for those who cannot replay it, or its schedule for ui.perfetto.dev
+    #[command(after_help = report::HELP)]
+    Report(FailureReport),
     /// Check whether the failure of a trace still comes about in the code as it is now: in the schedule that it needs,
     /// in those like it, and in others
     Verify(Verify),

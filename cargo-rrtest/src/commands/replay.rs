@@ -12,7 +12,6 @@ use rrtest_engine::trace::event::Stream;
 use serde_json::Value;
 
 use super::cli::{Replay, Until};
-use super::stacks::{self, Stacks};
 use super::{backtrace, given, show};
 use crate::base::cores::cores;
 use crate::base::exit::{CliError, Status};
@@ -21,6 +20,7 @@ use crate::base::terminal::GOOD;
 use crate::base::words::{self, visible};
 use crate::ending::backtrace::Frames;
 use crate::ending::describe;
+use crate::ending::stacks::{self, Stacks};
 use crate::store::limit;
 
 /// How long a replay may take from one event to the next: a machine may be much slower than the one that recorded.

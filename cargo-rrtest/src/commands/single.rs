@@ -113,7 +113,7 @@ impl Single<'_> {
             attempt
         })?;
         tell(&attempt, interrupt.by_user());
-        if let Some(warning) = setting.to_attach(&attempt).and_then(|pending| setting.attach(&pending)) {
+        if let Some(warning) = setting.to_attach(&attempt).and_then(|pending| setting.attach(&pending, &[])) {
             anstream::eprintln!("{CAUTION}warning{CAUTION:#}: {warning}");
         }
         Ok(attempt)

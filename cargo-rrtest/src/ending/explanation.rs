@@ -190,6 +190,15 @@ impl Explanation {
         lines
     }
 
+    /// The source files that it names, as people would name them from where it was found.
+    pub(crate) fn files(&self) -> Vec<&str> {
+        let places = self.windows.iter().flat_map(|told| [&told.after, &told.before, &told.up_to]);
+        let mut files: Vec<&str> = places.flatten().map(|place| place.file.as_str()).collect();
+        files.sort_unstable();
+        files.dedup();
+        files
+    }
+
     /// What it takes, in a line.
     pub(crate) fn headline(&self) -> String {
         let Fewer { before, after } = self.preemptions;

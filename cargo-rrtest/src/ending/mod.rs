@@ -11,5 +11,6 @@ pub(crate) mod outcome;
 pub(crate) mod output;
 mod overdue;
 pub(crate) mod panic;
+pub(crate) mod stacks;
 pub(crate) mod strikes;
 pub(crate) mod waits;

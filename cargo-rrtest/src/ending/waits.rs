@@ -164,6 +164,11 @@ pub(crate) fn still_running(tasks: &[TaskState], spun: u64) -> String {
     text
 }
 
+/// What is waited for, in words: `for a mutex`.
+pub(crate) fn kind_in_words(on: Awaited) -> &'static str {
+    kind(on).2
+}
+
 fn kind(on: Awaited) -> &'static (Awaited, &'static str, &'static str, &'static str) {
     KINDS.iter().find(|(kind, ..)| *kind == on).unwrap_or(&KINDS[0])
 }

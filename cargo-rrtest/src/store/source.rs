@@ -38,6 +38,11 @@ impl Given {
         Self { label: relative(&path).display().to_string(), path, unpacked: None }
     }
 
+    /// Whether it stays where it is when the command is done.
+    pub(crate) fn stays(&self) -> bool {
+        self.unpacked.is_none()
+    }
+
     /// What the user would call it from anywhere: the whole path of a file that stays.
     pub(crate) fn full_label(&self) -> String {
         match self.unpacked {

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rrtest_preload::layout::AccessKind;
 use rrtest_preload::processor::Processor;
 
 use super::check::misplaced;
@@ -299,6 +300,14 @@ impl<'a> Session<'a> {
             stops: &mut self.stops,
         };
         step.registers_of(task)
+    }
+
+    /// What the running task is about to access, which stands in front of a compiled-in tick's operation: the address, and
+    /// how. None if the clock's runtime has another version.
+    #[must_use]
+    pub fn touched(&self) -> Option<(u64, AccessKind)> {
+        let (address, kind) = self.live.area.tick_touches();
+        AccessKind::from_raw(kind).map(|kind| (address, kind))
     }
 
     /// The floating-point and vector registers of a task, wherever it stands; none if there is no such task (any more).

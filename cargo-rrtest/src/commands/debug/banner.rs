@@ -12,7 +12,7 @@ use rrtest_engine::trace::Trace;
 use super::backtrace;
 use crate::base::exit::CliError;
 use crate::base::words::visible;
-use crate::commands::stacks::Stacks;
+use crate::ending::stacks::Stacks;
 
 /// What a debugger says first.
 #[derive(Default)]

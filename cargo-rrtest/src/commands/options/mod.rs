@@ -2,5 +2,6 @@
 //! to a command line what is set elsewhere.
 
 pub(crate) mod configured;
+pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod values;

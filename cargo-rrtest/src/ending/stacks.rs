@@ -13,9 +13,9 @@ use rrtest_engine::symbols::{Mapping, Origin, Symbols};
 use rrtest_engine::syscalls;
 use rrtest_engine::task::TaskId;
 
+use super::backtrace::{self, Frames, Row};
 use crate::base::terminal::{BOLD, DIM};
 use crate::base::words::{relative, visible};
-use crate::ending::backtrace::{self, Frames, Row};
 
 /// A thread where it stands.
 #[derive(Debug)]

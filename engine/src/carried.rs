@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::time::SystemTime;
 
 use tempfile::TempDir;
 
@@ -76,6 +77,10 @@ impl<'a> Carried<'a> {
             TraceError::Write { source, .. } => failed(source),
             error => error.into(),
         })?;
+        // gdb warns of a source that is newer than the program.
+        if !self.trace.files().any(|file| file.path == path) {
+            to.set_modified(SystemTime::UNIX_EPOCH).map_err(failed)?;
+        }
         Ok(copy)
     }
 

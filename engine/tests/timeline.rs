@@ -115,7 +115,7 @@ fn the_last_of_many_is_found() {
                 there.push((registers(&mut timeline), word(&timeline, counter)));
                 marks.push(timeline.mark());
             }
-            assert!(there.len() > 4000, "{}", there.len());
+            assert!(there.len() > 1500, "{}", there.len());
             // From the end over the quiet part, across where a look has leapt, and to the very first ones.
             let back = |timeline: &mut Timeline<'_>, from: usize, count: usize| {
                 for n in (0..from).rev().take(count) {
@@ -130,7 +130,7 @@ fn the_last_of_many_is_found() {
                 }
             };
             back(&mut timeline, there.len(), 3);
-            for (from, count) in [(4010, 20), (3000, 3), (1010, 20), (4, 4)] {
+            for (from, count) in [(1520, 15), (1010, 20), (4, 4)] {
                 timeline.go_to(&marks[from]).expect("a marked moment");
                 // There, a write has just been made.
                 back(&mut timeline, from + usize::from(is_watch), count + usize::from(is_watch));

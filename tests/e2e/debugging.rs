@@ -381,6 +381,7 @@ fn needs_neither_program_nor_sources(world: &Harness) {
         |text: &str| text.lines().filter(|line| !line.contains("/rrtest-")).collect::<Vec<_>>().join("\n");
     assert_eq!(plain(&after_all), plain(&before));
     after(&before, &["assert_eq!(sum, 0)", "= 9999"]);
+    assert!(!after_all.contains("more recent than executable"), "{after_all}");
 }
 
 fn mistakes_are_told(world: &Harness) {

@@ -88,9 +88,9 @@ int main(int argc, char **argv)
 		tick();
 	}
 	/* With an argument: many calls, then none for long. */
-	for (unsigned n = 0; argc > 1 && n < 4000; n++)
+	for (unsigned n = 0; argc > 1 && n < 1500; n++)
 		work(n);
-	for (unsigned n = 0; argc > 1 && n < 20000; n++)
+	for (unsigned n = 0; argc > 1 && n < 5000; n++)
 		tick();
 	pthread_t threads[2];
 	for (long i = 0; i < 2; i++)

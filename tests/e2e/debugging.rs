@@ -467,10 +467,20 @@ fn nonsense_is_survived(world: &Harness) {
         "X0,0:",
         "G00",
         "P10=00",
+        "P10=0000000000000000",
+        "P7=00f0ffffff7f0000",
+        "P28=00000000000000000000000000000000",
+        "M7ffff7000000,4:01020304",
+        "M7ffff7db0000,2:0000",
+        "vCont;c",
+        "vCont;s:1;c",
+        "bc",
         "?",
         "!",
     ];
-    for _ in 0..40 {
+    // `RRTEST_FUZZ=N` makes N connections.
+    let connections = std::env::var("RRTEST_FUZZ").map_or(40, |text| text.parse().expect("a number"));
+    for _ in 0..connections {
         let mut bytes = Vec::new();
         for _ in 0..30 {
             let mut one = packet(WORDS[next() as usize % WORDS.len()]);

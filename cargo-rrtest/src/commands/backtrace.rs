@@ -1,6 +1,5 @@
 //! `backtrace`: where a trace's program fails, without a debugger.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use rrtest_engine::carried::Carried;
@@ -91,15 +90,8 @@ pub(crate) fn check(trace: &Trace, report: Report) -> Result<(), CliError> {
 
 /// Says which programs and libraries the trace does not carry, so that their functions have no names.
 pub(crate) fn warn_of_missing(carried: &Carried<'_>, threads: &[Thread]) -> Result<(), CliError> {
-    let frames = threads.iter().flat_map(|thread| &thread.frames);
-    let unnamed = frames.filter(|placed| placed.frame.function.is_none());
-    let modules: BTreeSet<&Path> = unnamed.filter_map(|placed| placed.module.as_deref()).collect();
-    let mut missing = Vec::new();
-    for module in modules {
-        if carried.file(module)?.is_none() {
-            missing.push(module.display().to_string());
-        }
-    }
+    let missing = stacks::missing(carried, threads)?;
+    let missing: Vec<String> = missing.iter().map(|module| module.display().to_string()).collect();
     if !missing.is_empty() {
         anstream::eprintln!(
             "{CAUTION}warning{CAUTION:#}: the trace does not carry these files, and they are not on this machine as they \

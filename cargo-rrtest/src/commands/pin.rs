@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
+use clap::ValueEnum as _;
 use rrtest_engine::output::Output;
 use rrtest_engine::record::Time;
 use rrtest_engine::replay::{self, Options};
@@ -60,7 +61,8 @@ pub(crate) fn run(options: &OneTrace) -> Result<Status, CliError> {
         outcome: fact("outcome").ok_or_else(|| unknown("outcome is missing"))?.to_owned(),
         failure: failure(&trace, &interrupt.stop)?,
         found: fact("created").ok_or_else(|| unknown("date is missing"))?.to_owned(),
-        preempt: level(&explanation.preempt).ok_or_else(|| unknown("preemption level is unknown"))?,
+        preempt: Level::from_str(&explanation.preempt, false)
+            .map_err(|_| unknown("preemption level is unknown"))?,
         time: fact("time").map_or(Ok(Time::Real), str::parse).map_err(|why| unknown(&why))?,
         seed: explanation.seed.parse().map_err(|why: String| unknown(&why))?,
     };
@@ -106,8 +108,4 @@ fn failure(trace: &Trace, stop: &AtomicBool) -> Result<String, CliError> {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     })
-}
-
-fn level(name: &str) -> Option<Level> {
-    [Level::Sync, Level::Memory, Level::Syscall].into_iter().find(|level| level.name() == name)
 }

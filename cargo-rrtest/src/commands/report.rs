@@ -19,6 +19,7 @@ use crate::base::exit::{CliError, Status};
 use crate::base::interrupt::Interrupt;
 use crate::base::terminal::{GOOD, print};
 use crate::base::words::{relative, size, visible};
+use crate::ending::explanation::Explanation;
 use crate::ending::stacks::{self, Stacks};
 use crate::picture::subject::Subject;
 use crate::picture::{chrome, page};
@@ -69,7 +70,7 @@ pub(crate) fn run(options: &FailureReport) -> Result<Status, CliError> {
         headline: in_words(&failure, trace.ending()),
         threads,
         history,
-        explanation: Subject::explanation(&trace),
+        explanation: Explanation::of(trace.info()),
     };
     let bytes = match options.format {
         ReportFormat::Html => page::page(&subject, how)?.into_bytes(),

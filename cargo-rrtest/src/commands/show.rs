@@ -3,7 +3,6 @@
 use std::time::SystemTime;
 
 use rrtest_engine::trace::{Source as _, Trace};
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::cli::{MessageFormat, Place, Show, SomeTraces};
@@ -12,8 +11,8 @@ use crate::base::exit::{CliError, Status};
 use crate::base::terminal::{fact_line, print};
 use crate::base::words::{self, shell_word, visible};
 use crate::ending::backtrace::Frames;
-use crate::ending::describe;
-use crate::ending::explanation::Explanation;
+use crate::ending::describe::{self, fact};
+use crate::ending::explanation::{Explanation, FACT};
 use crate::ending::outcome::Outcome;
 use crate::store::traces::{Entry, Store};
 
@@ -98,7 +97,7 @@ pub(crate) fn show(options: &Show) -> Result<Status, CliError> {
         .as_object()
         .into_iter()
         .flatten()
-        .filter(|(key, _)| !FACTS.contains(&key.as_str()) && *key != EXPLANATION);
+        .filter(|(key, _)| !FACTS.contains(&key.as_str()) && *key != FACT);
     lines.extend(others.filter_map(|(key, _)| Some((key.clone(), fact(info, key)?))));
     lines.extend(explanation(info));
     lines.push(("machine".to_owned(), trace.machine().to_string()));
@@ -149,31 +148,13 @@ pub(crate) fn show(options: &Show) -> Result<Status, CliError> {
     Ok(Status::Success)
 }
 
-/// The fact that says what the failure needs.
-const EXPLANATION: &str = "explanation";
-
 /// What the failure needs, in words, by the name of the fact; as it is if another version has written it.
 pub(super) fn explanation(info: &Value) -> Option<(String, String)> {
-    let value = info.get(EXPLANATION)?;
-    let text = match Explanation::deserialize(value) {
-        Ok(explanation) => explanation.lines().join("\n"),
-        Err(_) => fact(info, EXPLANATION)?,
+    let text = match Explanation::of(info) {
+        Some(explanation) => explanation.lines().join("\n"),
+        None => fact(info, FACT)?,
     };
-    Some((EXPLANATION.to_owned(), text))
-}
-
-/// A fact of a trace's description as text.
-fn fact(info: &Value, key: &str) -> Option<String> {
-    match info.get(key)? {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        Value::Array(values) if values.is_empty() => None,
-        Value::Array(values) => {
-            let words = values.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
-            Some(words.collect::<Vec<_>>().join(", "))
-        }
-        value => Some(value.to_string()),
-    }
+    Some((FACT.to_owned(), text))
 }
 
 /// Delete traces.

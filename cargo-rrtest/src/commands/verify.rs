@@ -7,7 +7,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use rrtest_engine::trace::Trace;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::cli::{Command, OneTrace, Verify};
@@ -68,9 +67,7 @@ pub(super) fn newest_explained(options: &OneTrace) -> Result<Option<PathBuf>, Cl
 
 /// Returns what the trace says of its failure.
 pub(super) fn explanation(trace: &Trace, name: &str) -> Result<Explanation, CliError> {
-    let value = trace.info().get("explanation").filter(|value| !value.is_null());
-    let explanation = value.and_then(|value| Explanation::deserialize(value).ok());
-    explanation.ok_or_else(|| {
+    Explanation::of(trace.info()).ok_or_else(|| {
         CliError::usage(format!(
             "{name} does not say what its failure needs: nobody has found that out, it fails under every schedule, or another \
              version of rrtest has written it\n  record the failure again: `cargo rrtest --until-fail`, with more time for \

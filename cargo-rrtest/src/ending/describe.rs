@@ -1,8 +1,9 @@
-//! Endings in words, as every report of them has them.
+//! Endings, and facts of a trace's description, in words, as every report of them has them.
 
 use nix::sys::signal::Signal;
 use rrtest_engine::ending::{Ending, TaskState};
 use rrtest_engine::task::TaskId;
+use serde_json::Value;
 
 use super::backtrace::{self, Frames};
 use super::overdue;
@@ -62,6 +63,20 @@ pub(crate) fn signal_name(signal: i32) -> String {
     match Signal::try_from(signal) {
         Ok(name) => format!("{} (signal {signal})", name.as_str()),
         Err(_) => format!("signal {signal}"),
+    }
+}
+
+/// A fact of a trace's description as text.
+pub(crate) fn fact(info: &Value, key: &str) -> Option<String> {
+    match info.get(key)? {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        Value::Array(values) if values.is_empty() => None,
+        Value::Array(values) => {
+            let words = values.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
+            Some(words.collect::<Vec<_>>().join(", "))
+        }
+        value => Some(value.to_string()),
     }
 }
 

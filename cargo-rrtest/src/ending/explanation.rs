@@ -4,8 +4,12 @@ use std::fmt;
 
 use rrtest_engine::schedule::script::Script;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::base::words::count;
+
+/// The fact of a trace's description that has an explanation.
+pub(crate) const FACT: &str = "explanation";
 
 /// What has been found out of a failure.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -169,6 +173,11 @@ impl Race {
 }
 
 impl Explanation {
+    /// That of a trace, from what it says of itself; none if it has none, or another version has written it.
+    pub(crate) fn of(info: &Value) -> Option<Self> {
+        Self::deserialize(info.get(FACT)?).ok()
+    }
+
     /// In words, a line each; lines that belong to the one before them are indented.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = vec![self.headline()];

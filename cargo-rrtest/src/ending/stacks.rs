@@ -1,6 +1,6 @@
 //! The stacks of a replay's threads where they stand, with names, lines and sources from the trace.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -106,6 +106,20 @@ fn doing(session: &Session<'_>, task: TaskId) -> String {
         None if session.state().current() == task => "runs".to_owned(),
         None => "can run".to_owned(),
     }
+}
+
+/// The programs and libraries whose functions have no names, since the trace does not carry them.
+pub(crate) fn missing(carried: &Carried<'_>, threads: &[Thread]) -> Result<Vec<PathBuf>, Error> {
+    let frames = threads.iter().flat_map(|thread| &thread.frames);
+    let unnamed = frames.filter(|placed| placed.frame.function.is_none());
+    let modules: BTreeSet<&Path> = unnamed.filter_map(|placed| placed.module.as_deref()).collect();
+    let mut missing = Vec::new();
+    for module in modules {
+        if carried.file(module)?.is_none() {
+            missing.push(module.to_owned());
+        }
+    }
+    Ok(missing)
 }
 
 /// Writes a thread for people: a line that names it, and its frames.

@@ -1,7 +1,6 @@
 //! What is known of a failure: what its trace says, and what replays of it tell.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rrtest_engine::Error;
 use rrtest_engine::carried::Carried;
@@ -10,7 +9,6 @@ use rrtest_engine::failure::{Failure, Kind};
 use rrtest_engine::history::{self, At, History, How, Operation};
 use rrtest_engine::task::TaskId;
 use rrtest_engine::trace::Trace;
-use serde::Deserialize;
 
 use super::stretches;
 use crate::ending::explanation::{Explanation, Needs};
@@ -37,11 +35,6 @@ pub(crate) struct Subject<'c, 'a> {
 impl<'a> Subject<'_, 'a> {
     pub(crate) fn trace(&self) -> &'a Trace {
         self.carried.trace()
-    }
-
-    /// What the failure needs; none if it was not looked for, or another version has written it.
-    pub(crate) fn explanation(trace: &Trace) -> Option<Explanation> {
-        Explanation::deserialize(trace.info().get("explanation")?).ok()
     }
 
     /// The panic that made it fail, as the program has printed it. Where panics cannot be found in a replay, it is the first
@@ -105,19 +98,5 @@ impl<'a> Subject<'_, 'a> {
         let (path, cwd) = (Path::new(file), &self.trace().program().cwd);
         let above = cwd.parent().filter(|above| above.parent().is_some()).unwrap_or(cwd);
         path.strip_prefix(above).unwrap_or(path).display().to_string()
-    }
-
-    /// The programs and libraries whose functions have no names, since the trace does not carry them.
-    pub(super) fn missing(&self) -> Result<Vec<PathBuf>, Error> {
-        let frames = self.threads.iter().flat_map(|thread| &thread.frames);
-        let unnamed = frames.filter(|placed| placed.frame.function.is_none());
-        let modules: BTreeSet<&Path> = unnamed.filter_map(|placed| placed.module.as_deref()).collect();
-        let mut missing = Vec::new();
-        for module in modules {
-            if self.carried.file(module)?.is_none() {
-                missing.push(module.to_owned());
-            }
-        }
-        Ok(missing)
     }
 }

@@ -119,9 +119,7 @@ fn serve_all<'a>(
 
 /// What the failure needs, in lines, if the trace tells.
 fn explanation(trace: &Trace) -> Vec<String> {
-    let value = trace.info().get("explanation").cloned();
-    let explanation = value.and_then(|value| serde_json::from_value::<Explanation>(value).ok());
-    explanation.map(|explanation| explanation.lines()).unwrap_or_default()
+    Explanation::of(trace.info()).map(|explanation| explanation.lines()).unwrap_or_default()
 }
 
 /// A timeline that stands where the program fails, or where it was asked for.

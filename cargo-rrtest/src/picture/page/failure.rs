@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{code, command, prose};
 use crate::base::words::{counts, shell_word, size};
+use crate::ending::describe;
 use crate::ending::explanation::{Explanation, Place};
 use crate::ending::outcome::Outcome;
 use crate::ending::output::{self, Excerpt};
@@ -35,12 +36,15 @@ const FACTS: &[(&str, &str)] = &[
 
 /// What the page is about: the test, or else the program.
 pub(super) fn title(subject: &Subject<'_, '_>) -> String {
+    format!("{}: {}", name(subject), outcome(subject).name())
+}
+
+fn name(subject: &Subject<'_, '_>) -> String {
     let info = subject.trace().info();
     let text = |key: &str| info[key].as_str().map(str::to_owned);
     let program =
         || subject.trace().program().path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let test = text("test").or_else(|| fact(info, "failed_tests")).unwrap_or_else(program);
-    format!("{test}: {}", outcome(subject).name())
+    text("test").or_else(|| fact(info, "failed_tests")).unwrap_or_else(program)
 }
 
 fn outcome(subject: &Subject<'_, '_>) -> Outcome {
@@ -50,15 +54,13 @@ fn outcome(subject: &Subject<'_, '_>) -> Outcome {
 pub(super) fn header(subject: &Subject<'_, '_>) -> Markup {
     let info = subject.trace().info();
     let outcome = outcome(subject);
-    let title = title(subject);
-    let name = title.strip_suffix(&format!(": {}", outcome.name())).unwrap_or(&title);
     html! {
         header {
             p .crumb {
                 @if let Some(binary) = fact(info, "binary") { (plain(&binary)) }
                 span class=(format!("outcome {}", outcome.name())) { (outcome.name()) }
             }
-            h1 { (plain(name)) }
+            h1 { (plain(&name(subject))) }
             @if let Some(line) = subject.headline.first() { p .lead { (prose(line)) } }
             @if !subject.trace().verified() {
                 p .caution { "This trace did not replay when it was recorded: it may not show what happened." }
@@ -212,16 +214,7 @@ pub(super) fn replay(subject: &Subject<'_, '_>) -> Markup {
     }
 }
 
-/// A fact of a trace's description as text.
+/// A fact of a trace's description as text, if there is any.
 fn fact(info: &Value, key: &str) -> Option<String> {
-    let text = match info.get(key)? {
-        Value::Null => return None,
-        Value::String(text) => text.clone(),
-        Value::Array(values) => {
-            let words = values.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
-            words.collect::<Vec<_>>().join(", ")
-        }
-        value => value.to_string(),
-    };
-    (!text.is_empty()).then_some(text)
+    describe::fact(info, key).filter(|text| !text.is_empty())
 }

@@ -9,7 +9,7 @@ use rrtest_engine::symbols::{Origin, interesting};
 use super::{code, prose};
 use crate::base::words::count;
 use crate::ending::backtrace::{self, Frames, Row};
-use crate::ending::stacks::{Placed, Thread};
+use crate::ending::stacks::{self, Placed, Thread};
 use crate::ending::waits;
 use crate::picture::graph;
 use crate::picture::sources::{self, Mark};
@@ -127,7 +127,7 @@ fn marks(subject: &Subject<'_, '_>) -> Vec<Mark> {
 
 /// The stacks of all threads, that of the failing one open.
 pub(super) fn stacks(subject: &Subject<'_, '_>) -> Result<Markup, Error> {
-    let missing = subject.missing()?;
+    let missing = stacks::missing(subject.carried, &subject.threads)?;
     let shown = &subject.threads[..subject.threads.len().min(MOST_STACKS)];
     let left_out = subject.threads.len() - shown.len();
     Ok(html! {

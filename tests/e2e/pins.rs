@@ -9,6 +9,7 @@ use rrtest_tests::tool::Run;
 use serde_json::Value;
 
 use crate::json::mistakes;
+use crate::verify::{self, FIXED, TORN, explained};
 use crate::{Test, tests};
 
 pub(crate) const TESTS: &[Test] = tests![
@@ -22,41 +23,11 @@ pub(crate) const TESTS: &[Test] = tests![
 
 /// Two threads add 1 in this way, after some work. Another test has nothing to do with it.
 fn adding(before: &str, add: &str) -> String {
-    format!(
-        "use std::sync::atomic::{{AtomicU32, Ordering::SeqCst}};
-static SUM: AtomicU32 = AtomicU32::new(0);
-static WORK: AtomicU32 = AtomicU32::new(0);
-{before}
-fn add() {{
-    for _ in 0..20 {{ WORK.fetch_add(1, SeqCst); }}
-    {add}
-}}
-#[test]
-fn adds() {{
-    std::thread::scope(|scope| {{ scope.spawn(add); scope.spawn(add); }});
-    assert_eq!(SUM.load(SeqCst), 2);
-}}
-#[test]
-fn other() {{}}"
-    )
+    verify::adding(before, add) + "\n#[test]\nfn other() {}"
 }
-
-const TORN: &str = "let sum = SUM.load(SeqCst);
-    SUM.store(sum + 1, SeqCst);";
-const FIXED: &str = "SUM.fetch_add(1, SeqCst);";
 
 /// A schedule that finds nothing by itself: what fails is the pin.
 const BLIND: &[&str] = &["--strategy", "systematic", "--bound", "0"];
-
-/// A project with a failure that has been explained.
-fn explained(world: &Harness, test: &str) -> Project {
-    let project = Project::of_test(world, test);
-    let hunt =
-        ["--until-fail", "--runs", "1000", "-j1", "--preempt", "sync", "--seed", "5", "--explain", "60s"];
-    let report = project.report(world, &hunt, 101);
-    assert_eq!(report.explanations.len(), 1, "{report:?}");
-    project
-}
 
 fn pin(world: &Harness, project: &Project, code: i32) -> Run {
     Run::of(&mut project.rrtest(world, &["pin"])).expect(code)

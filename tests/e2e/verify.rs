@@ -10,7 +10,7 @@ pub(crate) const TESTS: &[Test] =
     tests![a_fix_is_told_from_none, a_place_that_is_gone_is_told, a_trace_without_an_explanation_is_refused];
 
 /// Two threads add 1 in this way, after some work.
-fn adding(before: &str, add: &str) -> String {
+pub(crate) fn adding(before: &str, add: &str) -> String {
     format!(
         "use std::sync::atomic::{{AtomicU32, Ordering::SeqCst}};
 static SUM: AtomicU32 = AtomicU32::new(0);
@@ -28,16 +28,16 @@ fn adds() {{
     )
 }
 
-const TORN: &str = "let sum = SUM.load(SeqCst);
+pub(crate) const TORN: &str = "let sum = SUM.load(SeqCst);
     SUM.store(sum + 1, SeqCst);";
 /// The store has moved, and there is less between the two.
 const NARROWER: &str = "WORK.fetch_add(1, SeqCst);
     SUM.store(SUM.load(SeqCst) + 1, SeqCst);";
-const FIXED: &str = "SUM.fetch_add(1, SeqCst);";
+pub(crate) const FIXED: &str = "SUM.fetch_add(1, SeqCst);";
 
-/// A project with a failure that has been explained.
-fn explained(world: &Harness) -> Project {
-    let project = Project::of_test(world, &adding("", TORN));
+/// A project of this test, with a failure that has been explained.
+pub(crate) fn explained(world: &Harness, test: &str) -> Project {
+    let project = Project::of_test(world, test);
     let hunt =
         ["--until-fail", "--runs", "1000", "-j1", "--preempt", "sync", "--seed", "5", "--explain", "60s"];
     let report = project.report(world, &hunt, 101);
@@ -50,7 +50,7 @@ fn verify(world: &Harness, project: &Project, code: i32) -> Run {
 }
 
 fn a_fix_is_told_from_none(world: &Harness) {
-    let project = explained(world);
+    let project = explained(world, &adding("", TORN));
     let _run = verify(world, &project, 101).says(&["before: failed in 50 of 50 runs", "now: in 50 of 50"]);
     // Nothing but the lines has moved.
     project.write("tests/it.rs", &adding("// New.\n// Lines.\nfn _other() {}", TORN));
@@ -65,7 +65,7 @@ fn a_fix_is_told_from_none(world: &Harness) {
 }
 
 fn a_place_that_is_gone_is_told(world: &Harness) {
-    let project = explained(world);
+    let project = explained(world, &adding("", TORN));
     project
         .write("tests/it.rs", &adding("", FIXED).replace("fn add()", "fn plus()").replace("(add)", "(plus)"));
     let run = verify(world, &project, 0);

@@ -1,6 +1,6 @@
 //! What surprises in time have done to a program, and where.
 //!
-//! Other surprises are left out: for them the program's own assertion says enough.
+//! Most other surprises are left out: for them the program's own assertion says enough.
 
 use std::fmt;
 
@@ -23,6 +23,8 @@ pub struct Strike {
     pub more: u64,
     /// How often something happened during the surprise.
     pub times: u64,
+    /// What the program was shown, in words: a date, a zone.
+    pub shown: String,
     /// Threads that could have run but did not.
     pub others: Vec<Thread>,
     /// Where the thread was: return addresses, innermost frame first.

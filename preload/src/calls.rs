@@ -92,8 +92,10 @@ pub enum Buffering {
     Always,
     /// None: it duplicates the descriptor in argument 0.
     Copy,
-    /// The program's clocks are the machine's: it reports times.
+    /// The program is told the times that the kernel reports: it reports times.
     Times,
+    /// The program is told the order that the kernel reports: it lists a directory.
+    List,
     /// The descriptor in argument 0 refers to a file that never blocks.
     File,
     /// As [`Buffering::File`], or to an output stream, whose bytes are logged instead.
@@ -242,7 +244,7 @@ const BUFFERED: &[(usize, Buffering, Out, Visibility)] = &[
     (39,  Buffering::Always, Out::Nothing,       OWN),  // getpid
     (63,  Buffering::Always, Out::Fixed(0, 390), OWN),  // uname
     (72,  Buffering::Flags,  Out::Nothing,       WRITES), // fcntl
-    (78,  Buffering::Always, Out::Returned(1),   READS), // getdents
+    (78,  Buffering::List,   Out::Returned(1),   READS), // getdents
     (79,  Buffering::Always, Out::Returned(0),   OTHERS), // getcwd
     (89,  Buffering::Always, Out::Returned(1),   READS), // readlink
     (96,  Buffering::Time,   Out::Fixed(0, 16),  OWN),  // gettimeofday
@@ -269,7 +271,7 @@ const BUFFERED: &[(usize, Buffering, Out, Visibility)] = &[
     (201, Buffering::Time,   Out::Fixed(0, 8),   OWN),  // time
     (202, Buffering::Futex,  Out::Nothing,       OTHERS), // futex
     (204, Buffering::Affinity, Out::Fixed(2, 8), OWN),  // sched_getaffinity
-    (217, Buffering::Always, Out::Returned(1),   READS), // getdents64
+    (217, Buffering::List,   Out::Returned(1),   READS), // getdents64
     (228, Buffering::Clock,  Out::Fixed(1, 16),  OWN),  // clock_gettime
     (229, Buffering::Always, Out::Fixed(1, 16),  OWN),  // clock_getres
     (257, Buffering::Open,   Out::Nothing,       OPENS), // openat

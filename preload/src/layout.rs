@@ -345,7 +345,20 @@ pub struct Shared {
     pub stale: Cell<u64>,
     /// The processor that the program sees, by its number: a [`Processor`](crate::processor::Processor).
     pub processor: Cell<u64>,
+    /// How many nanoseconds the program's wall clocks differ from the machine's, and its clocks that count from boot:
+    /// `ahead`, and where they stood when the attempt began. May be negative.
+    pub wall: Cell<i64>,
+    /// See `wall`.
+    pub up: Cell<i64>,
+    /// Whether calls that report times of files and of the system are made with a stop, since the program is told others.
+    pub told: Cell<u64>,
+    /// Whether calls that list directories are made with a stop, since the program is told another order.
+    pub listed: Cell<u64>,
 }
+
+/// The clocks that tell the date, a bit each, by their numbers in linux/time.h: CLOCK_REALTIME, its coarse and alarm variants,
+/// CLOCK_TAI. The others that are the same for all processes count from boot.
+pub const WALL_CLOCKS: u64 = 1 << 0 | 1 << 5 | 1 << 8 | 1 << 11;
 
 /// How a task is watched.
 #[repr(C)]

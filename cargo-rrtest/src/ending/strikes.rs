@@ -1,4 +1,4 @@
-//! What surprises have done to a test's time, in sentences.
+//! What surprises have done to a test's time and surroundings, in sentences.
 
 use std::path::Path;
 use std::time::Duration;
@@ -34,15 +34,28 @@ pub(crate) fn advice(strikes: &[Strike]) -> Option<String> {
         return None;
     }
     let off: Vec<_> = kinds.iter().map(|kind| format!("no-{kind}")).collect();
-    Some(format!(
-        "a busy machine does the same: it keeps some threads from running for a while, and no clock stops meanwhile; \
-         `--surprises {}` leaves this out",
-        off.join(",")
-    ))
+    let mut reasons: Vec<_> = strikes.iter().map(|strike| reason(strike.kind)).collect();
+    reasons.sort_unstable();
+    reasons.dedup();
+    Some(format!("{}; `--surprises {}` leaves this out", reasons.join("; "), off.join(",")))
+}
+
+/// Where else this happens.
+fn reason(kind: Surprise) -> &'static str {
+    match kind {
+        Surprise::Date | Surprise::Year => "a test can be run at any time",
+        Surprise::Uptime => "a machine may have just been booted",
+        Surprise::ClockStep => "clocks are set, by NTP among others",
+        Surprise::CoarseClock | Surprise::CoarseMtime => "clocks and file systems are coarser elsewhere",
+        Surprise::Tz => "others have other time zones",
+        _ => {
+            "a busy machine does the same: it keeps some threads from running for a while, and no clock stops meanwhile"
+        }
+    }
 }
 
 fn sentence(strike: &Strike) -> String {
-    let Strike { kind, thread, doing, asked, more, times, others, frames } = strike;
+    let Strike { kind, thread, doing, asked, more, times, shown, others, frames } = strike;
     let asked = duration(*asked);
     let more = duration(*more);
     let at = place(frames).map(|place| format!(" at {place}")).unwrap_or_default();
@@ -72,6 +85,14 @@ fn sentence(strike: &Strike) -> String {
             format!("the read or write{at} ({thread}) did only a part of what it was asked for")
         }
         (Surprise::Interrupt, _) => format!("the wait{at} ({thread}) was interrupted"),
+        (Surprise::Date | Surprise::Year, _) => format!("the test began {asked} before {shown}"),
+        (Surprise::Uptime, _) => format!("the machine had been up for {asked} when the test began"),
+        (Surprise::ClockStep, _) => {
+            format!("the wall clock was set back by {more} before it was read{at} ({thread})")
+        }
+        (Surprise::CoarseClock, _) => format!("the clock told the same time again{at} ({thread})"),
+        (Surprise::Tz, _) => format!("the test ran with TZ={shown}"),
+        (Surprise::CoarseMtime, _) => format!("the times of files were multiples of {asked}"),
         _ => format!("{more} went by before the clock was read{at} ({thread})"),
     };
     format!("`{kind}`: {what}", kind = kind.as_str())
@@ -121,6 +142,7 @@ mod tests {
             asked: 60_000_000,
             more: 2_340_000_000,
             times: 8,
+            shown: "the end of a day, 2026-12-01 00:00:00 UTC".into(),
             others: vec![thread("server", false), thread("w", true)],
             frames: vec![
                 frame("/rustc/0/library/std/src/thread.rs", 1),
@@ -143,6 +165,10 @@ mod tests {
             (Surprise::Stall, Doing::Runs, "did not for 2.34 s: 8 waits of others ended"),
             (Surprise::Slow, Doing::Runs, "2.34 s went by before the clock was read at"),
             (Surprise::Yield, Doing::GivesWay, "up to 8 times in a row"),
+            (Surprise::Date, Doing::Runs, "began 60 ms before the end of a day, 2026-12-01 00:00:00 UTC"),
+            (Surprise::Uptime, Doing::Runs, "had been up for 60 ms when"),
+            (Surprise::ClockStep, Doing::Runs, "was set back by 2.34 s before it was read at"),
+            (Surprise::CoarseMtime, Doing::Runs, "multiples of 60 ms"),
         ] {
             let [sentence] = &sentences(&[strike(kind, doing)])[..] else { panic!() };
             assert!(sentence.contains(part), "{sentence}");
@@ -153,7 +179,11 @@ mod tests {
     fn the_advice_names_the_kinds_that_have_struck() {
         assert_eq!(advice(&[]), None);
         let strikes = [strike(Surprise::Late, Doing::Sleeps), strike(Surprise::Early, Doing::Waits)];
-        assert!(advice(&strikes).unwrap().contains("`--surprises no-early,no-late`"));
+        let advised = advice(&strikes).unwrap();
+        assert!(advised.contains("`--surprises no-early,no-late`") && !advised.contains("at any time"));
+        let strikes = [strike(Surprise::Late, Doing::Sleeps), strike(Surprise::Date, Doing::Runs)];
+        let advised = advice(&strikes).unwrap();
+        assert!(advised.contains("a busy machine") && advised.contains("at any time"), "{advised}");
     }
 
     #[test]

@@ -107,6 +107,7 @@ fn strike(kind: Surprise, doing: Doing, times: u64) -> Strike {
         asked: 60_000_000,
         more: 2_340_000_000,
         times,
+        shown: String::new(),
         others: vec![thread(3, "server", false), thread(4, "worker", true)],
         frames: vec![Frame { address: 0, function: None, location: Some(("src/lib.rs".into(), 14)) }],
     }

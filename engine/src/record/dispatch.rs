@@ -200,7 +200,7 @@ impl Recorder<'_> {
         description: &Description,
     ) -> Flow<(Stopped, i64)> {
         let changed = match self.tasks.without_waiting(id, call, description)? {
-            None => self.time.clocks.at_machine_time(&self.tasks, id, call)?.or_else(|| {
+            None => self.time.clocks.at_machine_time(&self.tasks, &self.time.alarms, id, call)?.or_else(|| {
                 self.surprises.shortened(
                     &self.tasks,
                     &self.scheduler,

@@ -18,7 +18,8 @@ use super::start::fork_check;
 use super::tree::call::Call;
 use super::tree::natively::Natively;
 use super::tree::task::{Hold, Origin, Space, Task};
-use super::{Recording, finish};
+use super::surprises::Surprises;
+use super::{Recording, finish, record_anew};
 use crate::clock::Clock;
 use crate::ending::Stats;
 use crate::error::Error;
@@ -152,8 +153,12 @@ impl ForkServer {
     /// As [`super::record`]. After an error the fork server may be unusable.
     pub fn record(&mut self, options: &Options<'_>) -> Result<Recording, Error> {
         let start = Instant::now();
+        let mut surprises = Surprises::new(options);
+        if let Some(program) = surprises.started(&self.program) {
+            return record_anew(&program, options, surprises, start);
+        }
         bind_to_core(options.core)?;
-        let mut recorder = self.attempt(options)?;
+        let mut recorder = self.attempt(options, surprises)?;
         let recording = finish(&mut recorder, &self.program, start)?;
         let sites = std::mem::take(&mut recorder.code.call_sites);
         drop(recorder);
@@ -196,7 +201,11 @@ impl ForkServer {
     }
 
     /// Copies the process, and creates a recorder that goes on with the copy.
-    fn attempt<'a>(&mut self, options: &'a Options<'a>) -> Result<Recorder<'a>, Error> {
+    fn attempt<'a>(
+        &mut self,
+        options: &'a Options<'a>,
+        surprises: Surprises,
+    ) -> Result<Recorder<'a>, Error> {
         self.clock.area().restore(&self.area)?;
         self.fds.streams().reset()?;
         let lost = || Error::Bug { what: "a template has lost its process".into() };
@@ -222,7 +231,7 @@ impl ForkServer {
             log.push(Event::Written(Written { task: TaskId(0), writes }));
         }
         let mut recorder =
-            Recorder::new(options, self.clock.clone(), log, Rc::clone(&self.fds), kill_on_drop)?;
+            Recorder::new(options, surprises, self.clock.clone(), log, Rc::clone(&self.fds), kill_on_drop)?;
         recorder.journal.output.clone_from(&self.output);
         recorder.journal.stats = self.stats;
         recorder.code.call_sites = self.call_sites.clone();
@@ -247,7 +256,7 @@ fn start_up<'a>(
     clock: &Clock,
     fds: &Rc<Fds>,
 ) -> Result<Result<Recorder<'a>, String>, Error> {
-    let mut recorder = Recorder::start(program, options, clock.clone(), Rc::clone(fds))?;
+    let mut recorder = Recorder::start(program, options, Surprises::new(options), clock.clone(), Rc::clone(fds))?;
     let inherited = recorder.tasks.living().find_map(|task| match task.hold() {
         Hold::Ready(stopped) => Some(descriptors(stopped)),
         _ => None,

@@ -14,6 +14,7 @@
 //! deliver      delivers signals to the running task
 //! calls        particular calls, and what is noted about them
 //! hand_over    tasks that hand the core to each other without a stop
+//! begin        where the clocks stand as the program begins
 //! wait         waits for stops, for the kernel, for the clock
 //! ends         the ends of tasks, processes and the program
 //! finish       ends calls: what their tasks see, and what is logged
@@ -45,6 +46,7 @@
 //!
 //! `fork_server` stands above all: it makes recorders for copies of a process that has started up (a fork server).
 
+mod begin;
 mod calls;
 mod deadlock;
 mod deliver;
@@ -104,6 +106,7 @@ use kernel::fds::Fds;
 pub use options::{Listener, Options, Outsiders, Time};
 use recorder::Recorder;
 pub use rrtest_preload::processor::Processor;
+use surprises::Surprises;
 
 /// A recording, in memory.
 #[derive(Debug)]
@@ -155,8 +158,20 @@ pub fn get_ready() {
 /// [`Error::Stopped`] if told to give up. Otherwise what kept the recorder from working; never what the program did.
 pub fn record(program: &Program, options: &Options<'_>) -> Result<Recording, Error> {
     let start = Instant::now();
+    let mut surprises = Surprises::new(options);
+    let changed = surprises.started(program);
+    record_anew(changed.as_ref().unwrap_or(program), options, surprises, start)
+}
+
+/// Records a run that began at `start`, of a program that starts from the beginning.
+fn record_anew(
+    program: &Program,
+    options: &Options<'_>,
+    surprises: Surprises,
+    start: Instant,
+) -> Result<Recording, Error> {
     let fds = Rc::new(Fds::new(Streams::new(options.stdin)?)?);
-    let mut recorder = Recorder::start(program, options, Clock::new()?, fds)?;
+    let mut recorder = Recorder::start(program, options, surprises, Clock::new()?, fds)?;
     finish(&mut recorder, program, start)
 }
 

@@ -55,6 +55,7 @@ impl<'a> Recorder<'a> {
     pub(super) fn start(
         program: &Program,
         options: &'a Options<'a>,
+        surprises: Surprises,
         clock: Clock,
         fds: Rc<Fds>,
     ) -> Result<Self, Error> {
@@ -74,7 +75,7 @@ impl<'a> Recorder<'a> {
         log.push(Event::Image(image));
         clock.area().load_buffer(rrtest_preload::BUFFER);
         log.push(Event::Buffer(rrtest_preload::layout::BUFFER_VERSION));
-        let mut recorder = Self::new(options, clock, log, fds, kill_on_drop)?;
+        let mut recorder = Self::new(options, surprises, clock, log, fds, kill_on_drop)?;
         recorder.scheduler.start_up = Some(start_up);
         let space = Rc::new(Space::new(0, memory));
         let affinity = options.all_cores();
@@ -96,6 +97,7 @@ impl<'a> Recorder<'a> {
     /// Creates a recorder without tasks.
     pub(super) fn new(
         options: &'a Options<'a>,
+        surprises: Surprises,
         clock: Clock,
         log: Log,
         fds: Rc<Fds>,
@@ -110,7 +112,7 @@ impl<'a> Recorder<'a> {
             journal: Journal { log, ..Journal::default() },
             scheduler,
             progress: Progress::new(options),
-            surprises: Surprises::new(options),
+            surprises,
             marks: Marks::default(),
             futexes: Futexes::default(),
             time: Times::default(),

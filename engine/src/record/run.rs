@@ -63,6 +63,7 @@ impl Recorder<'_> {
         next: Option<Operation>,
     ) -> Flow<(Why, Option<Operation>)> {
         self.follow()?;
+        self.begin()?;
         self.code.hand_over.waits = 0;
         loop {
             self.futexes.keys.check()?;

@@ -15,7 +15,7 @@ use crate::task::TaskId;
 
 /// A kind of surprise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Surprise {
     /// A wake wakes any of the waiters. futex(2): "No guarantee is provided about which waiters are awoken".
     Order,
@@ -45,11 +45,29 @@ pub enum Surprise {
     Stall,
     /// Time passes before a clock is read: more of it may pass between two reads than the program has computed for.
     Slow,
+    /// The wall clock stands just before the end of a second, minute, hour, day or month as the program begins. Nothing
+    /// says when a program begins.
+    Date,
+    /// The same for the end of a year or a change of the zone's offset, up to a year ahead. Fixed certificates may have
+    /// expired by then, so it strikes only on request.
+    Year,
+    /// The machine has just been booted: clocks that count from boot stand near zero. clock_gettime(2): CLOCK_MONOTONIC
+    /// has an "unspecified point in the past".
+    Uptime,
+    /// The wall clock is set back. clock_gettime(2): CLOCK_REALTIME is "affected by discontinuous jumps in the system
+    /// time"; `std::time::SystemTime`. Much code does not expect it, so it strikes only on request.
+    ClockStep,
+    /// Two reads of a clock in a row tell the same time: clocks have a resolution (clock_getres(2)). Only on request.
+    CoarseClock,
+    /// The program is started in another time zone (`TZ`, tzset(3)). Only on request.
+    Tz,
+    /// Timestamps of files are multiples of 10 ms up to 2 s, as those of many file systems are. Only on request.
+    CoarseMtime,
 }
 
 impl Surprise {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 16] = [
         Self::Order,
         Self::Spurious,
         Self::Interrupt,
@@ -59,7 +77,18 @@ impl Surprise {
         Self::Yield,
         Self::Stall,
         Self::Slow,
+        Self::Date,
+        Self::Year,
+        Self::Uptime,
+        Self::ClockStep,
+        Self::CoarseClock,
+        Self::Tz,
+        Self::CoarseMtime,
     ];
+
+    /// The kinds that correct programs need not all be ready for, or that differ from what they are set to.
+    const ON_REQUEST: [Self; 6] =
+        [Self::Interrupt, Self::Year, Self::ClockStep, Self::CoarseClock, Self::Tz, Self::CoarseMtime];
 
     /// Returns the name that users type and read.
     #[must_use]
@@ -74,26 +103,39 @@ impl Surprise {
             Self::Yield => "yield",
             Self::Stall => "stall",
             Self::Slow => "slow",
+            Self::Date => "date",
+            Self::Year => "year",
+            Self::Uptime => "uptime",
+            Self::ClockStep => "clock-step",
+            Self::CoarseClock => "coarse-clock",
+            Self::Tz => "tz",
+            Self::CoarseMtime => "coarse-mtime",
         }
     }
 
-    const fn bit(self) -> u16 {
+    const fn bit(self) -> u32 {
         1 << self as u8
     }
 }
 
 /// A set of kinds of surprises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Surprises(u16);
+pub struct Surprises(u32);
 
 impl Surprises {
     /// No kind.
     pub const NONE: Self = Self(0);
     /// All kinds.
     pub const ALL: Self = Self((1 << Surprise::ALL.len()) - 1);
-    /// The kinds that every program must be ready for. Not [`Surprise::Interrupt`], which requires that somebody stops
-    /// the process.
-    pub const USUAL: Self = Self(Self::ALL.0 & !Surprise::Interrupt.bit());
+    /// The kinds that every program must be ready for: those that do not strike on request only.
+    pub const USUAL: Self = {
+        let (mut usual, mut at) = (Self::ALL.0, 0);
+        while at < Surprise::ON_REQUEST.len() {
+            usual &= !Surprise::ON_REQUEST[at].bit();
+            at += 1;
+        }
+        Self(usual)
+    };
 
     /// Whether the set contains this kind.
     #[must_use]
@@ -123,8 +165,8 @@ impl fmt::Display for Surprises {
 impl FromStr for Surprises {
     type Err = UnknownSurprise;
 
-    /// Parses `all`, `none`, or names separated by commas; `no-` before a name removes the kind from those before it,
-    /// or from the usual ones.
+    /// Parses `all`, `none`, or names separated by commas, among them `usual`; `no-` before a name removes the kind from
+    /// those before it, or from the usual ones.
     fn from_str(text: &str) -> Result<Self, UnknownSurprise> {
         let kind = |name: &str| {
             let found = Surprise::ALL.into_iter().find(|kind| kind.as_str() == name);
@@ -138,6 +180,7 @@ impl FromStr for Surprises {
                 .map(str::trim)
                 .try_fold(None, |all: Option<Self>, name| {
                     Ok(Some(match name.strip_prefix("no-") {
+                        None if name == "usual" => Self(all.unwrap_or(Self::NONE).0 | Self::USUAL.0),
                         Some(name) => Self(all.unwrap_or(Self::USUAL).0 & !kind(name)?.bit()),
                         None => Self(all.unwrap_or(Self::NONE).0 | kind(name)?.bit()),
                     }))
@@ -149,7 +192,7 @@ impl FromStr for Surprises {
 
 /// No surprise has this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown surprise `{0}`; known: {known}; also all, none, and no-NAME to leave one out", known = Surprise::ALL.map(Surprise::as_str).join(", "))]
+#[error("unknown surprise `{0}`; known: {known}; also usual, all, none, and no-NAME to leave one out", known = Surprise::ALL.map(Surprise::as_str).join(", "))]
 pub struct UnknownSurprise(pub String);
 
 /// How often surprises have struck.
@@ -421,10 +464,13 @@ mod tests {
         let but = |kind: Surprise| Surprises(Surprises::USUAL.0 & !kind.bit());
         assert_eq!("no-late".parse(), Ok(but(Surprise::Late)));
         assert_eq!("late,order,no-late".parse(), Ok([Surprise::Order].into_iter().collect::<Surprises>()));
+        let with = Surprises(Surprises::USUAL.0 | Surprise::Tz.bit());
+        assert_eq!(("usual".parse(), "usual,tz".parse()), (Ok(Surprises::USUAL), Ok(with)));
+        assert!(!Surprises::USUAL.has(Surprise::Interrupt) && Surprises::USUAL.has(Surprise::Slow));
         assert!("no-luck".parse::<Surprises>().is_err());
         let error = "bad luck".parse::<Surprises>().unwrap_err().to_string();
         assert!(
-            error.contains("order, spurious, interrupt, short, early, late, yield, stall, slow"),
+            error.contains("order, spurious, interrupt, short, early, late, yield, stall, slow, date, year"),
             "{error}"
         );
     }

@@ -8,7 +8,7 @@ use super::{
     Frame, Made, PATH_MAX, copy, entry, is_ours, is_writable, kernel, look, path_len, tick, word, written,
 };
 use crate::calls::{self, Buffering, Call, KERNEL, Out};
-use crate::layout::{DESCRIPTORS_LEN, Descriptor, Entry, LOG_LEN, Note, Shared};
+use crate::layout::{DESCRIPTORS_LEN, Descriptor, Entry, LOG_LEN, Note, Shared, WALL_CLOCKS};
 
 /// Makes a call and logs it, if it can be made without a stop.
 pub(super) fn call(shared: &Shared, frame: &mut Frame) -> Made {
@@ -30,7 +30,7 @@ pub(super) fn call(shared: &Shared, frame: &mut Frame) -> Made {
         return Made::No;
     }
     let result = match call.way {
-        Buffering::Clock if shared.ahead.get() != 0 => match read_clock(shared, args) {
+        Buffering::Clock if shared.wall.get() | shared.up.get() != 0 => match read_clock(shared, args) {
             Some(result) => result,
             None => return Made::No,
         },
@@ -159,7 +159,8 @@ fn may(shared: &Shared, number: u64, call: &Call, args: &[u64; 6]) -> bool {
     match call.way {
         Buffering::Stop => false,
         Buffering::Always | Buffering::Copy => true,
-        Buffering::Times => shared.ahead.get() == 0,
+        Buffering::Times => shared.told.get() == 0,
+        Buffering::List => shared.listed.get() == 0,
         // If there is no descriptor with that number, the call fails at once.
         Buffering::File | Buffering::Write | Buffering::Read | Buffering::Close
             if kind == Descriptor::Unknown as u8 && is_none(args[0]) =>
@@ -206,19 +207,20 @@ fn is_to_stop(shared: &Shared) -> bool {
 /// Reads a clock as the program sees it, in seconds and nanoseconds.
 fn clock(shared: &Shared, clock: u64) -> Result<[u64; 2], i64> {
     const CLOCK_GETTIME: u64 = 228;
-    const SECOND: u64 = 1_000_000_000;
+    const SECOND: i64 = 1_000_000_000;
     let mut time = [0_u64; 2];
     let at = (&raw mut time).expose_provenance() as u64;
     let result = kernel(CLOCK_GETTIME, [clock, at, 0, 0, 0, 0]);
     if result != 0 {
         return Err(result);
     }
-    let [seconds, nanoseconds] = time;
-    let sum = nanoseconds + shared.ahead.get() % SECOND;
-    Ok([seconds + shared.ahead.get() / SECOND + sum / SECOND, sum % SECOND])
+    let [seconds, nanoseconds] = time.map(u64::cast_signed);
+    let differs = if WALL_CLOCKS >> clock & 1 == 1 { shared.wall.get() } else { shared.up.get() };
+    let sum = nanoseconds + differs.rem_euclid(SECOND);
+    Ok([seconds + differs.div_euclid(SECOND) + sum / SECOND, sum % SECOND].map(i64::cast_unsigned))
 }
 
-/// Makes a clock_gettime(2) when the program's clocks are ahead. Returns the result; `None` if the memory is not
+/// Makes a clock_gettime(2) when the program's clocks differ from the machine's. Returns the result; `None` if the memory is not
 /// accessible.
 fn read_clock(shared: &Shared, args: [u64; 6]) -> Option<i64> {
     match clock(shared, args[0]) {

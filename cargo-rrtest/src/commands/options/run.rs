@@ -220,9 +220,10 @@ pub(crate) struct Recording {
     /// own
     #[arg(long, value_name = "v2|v3|v4|native", default_value = Processor::default().as_str(), help_heading = "Recording")]
     pub(crate) cpu: Processor,
-    /// Rare but legal events to inject: order, spurious, interrupt, short, yield, early, late, stall, slow; no-early
-    /// leaves early out of the defaults [default: all but interrupt under chaos, else none]
-    #[arg(long, value_name = "all|none|LIST", help_heading = "Recording")]
+    /// Rare but legal events to inject: order, spurious, short, yield, early, late, stall, slow, date, uptime; on request
+    /// only: interrupt, year, clock-step, coarse-clock, tz, coarse-mtime; no-early leaves early out of the usual ones,
+    /// usual,tz adds tz to them [default: the usual ones under chaos, else none]
+    #[arg(long, value_name = "usual|all|none|LIST", help_heading = "Recording")]
     pub(crate) surprises: Option<Surprises>,
     /// Give the program these variables of the environment though they look like secrets
     #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Recording")]

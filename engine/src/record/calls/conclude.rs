@@ -94,7 +94,7 @@ impl Recorder<'_> {
             }
             libc::SYS_timerfd_create => self.poller.timerfds = true,
             libc::SYS_utime | libc::SYS_utimes | libc::SYS_futimesat | libc::SYS_utimensat => {
-                self.time.stamped.note_set_times(self.options, &self.tasks, id, call);
+                self.time.stamped.note_set_times(self.options, &self.tasks, &self.time.clocks, id, call);
             }
             libc::SYS_unshare | libc::SYS_close_range | libc::SYS_signalfd | libc::SYS_signalfd4 => {
                 self.poller.note_watches(&self.tasks, id, call);
@@ -148,7 +148,7 @@ impl Recorder<'_> {
             FdKind::Output(_) if self.options.listener.is_some() => Descriptor::Unknown,
             FdKind::Output(Stream::Stdout) => Descriptor::Stdout,
             FdKind::Output(Stream::Stderr) => Descriptor::Stderr,
-            FdKind::Ready if self.poller.is_recorders(self.options, &self.tasks, id, fd) => {
+            FdKind::Ready if self.poller.is_recorders(self.options, &self.tasks, &self.time.clocks, id, fd) => {
                 Descriptor::Unknown
             }
             FdKind::Ready

@@ -23,8 +23,12 @@ impl Recorder<'_> {
     ) -> Flow<Next> {
         let args = call.args();
         let [a, b, c, ..] = args;
-        if matches!(emulation, Emulation::ClockGettime | Emulation::Gettimeofday | Emulation::Time) {
-            self.reads_slowly(id, &call)?;
+        match emulation {
+            Emulation::ClockGettime => self.before_read(id, &call, a as i32)?,
+            Emulation::Gettimeofday | Emulation::Time => {
+                self.before_read(id, &call, libc::CLOCK_REALTIME)?;
+            }
+            _ => {}
         }
         let (result, writes) = match emulation {
             Emulation::Futex => return self.futex(id, stopped, call),
@@ -46,7 +50,7 @@ impl Recorder<'_> {
             }
             Emulation::Identity => (i64::from(stopped.tid().as_raw()), Vec::new()),
             Emulation::SignalMask => self.tasks.signal_mask(id, &stopped, args)?,
-            Emulation::ClockGettime => match self.time.clocks.read(a as i32) {
+            Emulation::ClockGettime => match self.told(id, &call, a as i32) {
                 // Clocks that count the program's own time can be read only by the program itself.
                 _ if clocks::is_cpu_clock(a as i32) => {
                     let (stopped, result) = self.run_to_exit(id, stopped)?;
@@ -63,7 +67,7 @@ impl Recorder<'_> {
                 Err(_) => (fails(libc::EINVAL), Vec::new()),
             },
             Emulation::Gettimeofday => {
-                let now = self.time.clocks.read(libc::CLOCK_REALTIME)?;
+                let now = self.told(id, &call, libc::CLOCK_REALTIME)?;
                 let now = libc::timespec { tv_sec: now.tv_sec, tv_nsec: now.tv_nsec / 1000 };
                 let (mut result, mut writes) = self.tasks.written(id, a, clocks::bytes(&now).to_vec());
                 if result == 0 {
@@ -75,7 +79,7 @@ impl Recorder<'_> {
             }
             Emulation::SetClock => (self.tasks.set_clock(id, &call), Vec::new()),
             Emulation::Time => {
-                let seconds = self.time.clocks.read(libc::CLOCK_REALTIME)?.tv_sec;
+                let seconds = self.told(id, &call, libc::CLOCK_REALTIME)?.tv_sec;
                 let (result, writes) = self.tasks.written(id, a, seconds.to_ne_bytes().to_vec());
                 (if result == 0 { seconds } else { result }, writes)
             }

@@ -5,14 +5,19 @@
 //! and the notes on them ([`strikes`]). The room stands on [`in_process`](super::in_process), which knows places in
 //! code.
 
+pub(super) mod at_reads;
 pub(super) mod in_calls;
+pub(super) mod started;
 pub(super) mod strikes;
 pub(super) mod under_way;
 pub(super) mod yields;
 
+use std::ffi::OsString;
+
 use super::options::Options;
 use crate::schedule::StrategyName;
 use crate::schedule::surprise::Injector;
+use at_reads::AtReads;
 use strikes::Strikes;
 use under_way::UnderWay;
 use yields::Spells;
@@ -23,6 +28,11 @@ pub(super) struct Surprises {
     pub(super) injector: Injector,
     pub(super) under_way: UnderWay,
     pub(super) spells: Spells,
+    pub(super) at_reads: AtReads,
+    /// Whether it has been decided where the program begins.
+    pub(super) begun: bool,
+    /// What the program's environment says of the time zone (`TZ`).
+    pub(super) zone: Option<OsString>,
     pub(super) strikes: Strikes,
 }
 
@@ -38,6 +48,9 @@ impl Surprises {
             injector,
             under_way: UnderWay::default(),
             spells: Spells::default(),
+            at_reads: AtReads::default(),
+            begun: false,
+            zone: None,
             strikes: Strikes::default(),
         }
     }

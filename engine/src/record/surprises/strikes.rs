@@ -56,6 +56,7 @@ pub(in crate::record) struct Note {
     pub(in crate::record) asked: u64,
     pub(in crate::record) more: u64,
     pub(in crate::record) times: u64,
+    pub(in crate::record) shown: String,
     /// Tasks that could have run. Many get their names later.
     pub(in crate::record) others: Vec<TaskId>,
     pub(in crate::record) place: Option<Place>,
@@ -64,7 +65,8 @@ pub(in crate::record) struct Note {
 impl Note {
     /// Notes a strike of which nothing more is known yet.
     pub(in crate::record) fn new(kind: Surprise, task: TaskId, doing: Doing) -> Self {
-        Self { kind, task, doing, asked: 0, more: 0, times: 1, others: Vec::new(), place: None }
+        let (asked, more, times, shown) = (0, 0, 1, String::new());
+        Self { kind, task, doing, asked, more, times, shown, others: Vec::new(), place: None }
     }
 }
 
@@ -138,7 +140,7 @@ impl Surprises {
         self.end_stall(tasks, call_sites);
         let notes = std::mem::take(&mut self.strikes.notes);
         let mut symbols = BTreeMap::new();
-        for Note { kind, task, doing, asked, more, times, others, place } in notes {
+        for Note { kind, task, doing, asked, more, times, shown, others, place } in notes {
             let frames = place.map(|place| {
                 let in_space = |task: &&Task| task.space.number == place.space;
                 let Some(task) = tasks.living().find(in_space) else { return Vec::new() };
@@ -152,6 +154,7 @@ impl Surprises {
                 asked,
                 more,
                 times,
+                shown,
                 others: others.into_iter().map(|other| tasks.thread(other)).collect(),
                 frames: frames.unwrap_or_default(),
             };

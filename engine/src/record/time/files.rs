@@ -1,8 +1,8 @@
-//! Timestamps of files, in virtual time.
+//! Timestamps of files, where the program's clocks differ from the machine's.
 //!
 //! The kernel stamps files by the machine's clock (inode(7)). The timestamps that it reports are translated to the
 //! program's clocks ([`super::past`]), so that files written before and after time was fast-forwarded are as far apart
-//! as these say.
+//! as these say. They can be coarser than the kernel's, as those of many file systems are.
 //!
 //! There are two complications. Timestamps that a program has set itself (utimensat(2)) are meant as they are: they are
 //! remembered, and reported unchanged. And the kernel stamps by a clock that moves only a few hundred times a second,
@@ -24,7 +24,7 @@ use super::past::Stamp;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::record::kernel::fds::FdKind;
-use crate::record::options::{Options, Time};
+use crate::record::options::Options;
 use crate::record::poller::Poller;
 use crate::record::step::Flow;
 use crate::record::tree::call::Call;
@@ -44,6 +44,8 @@ pub(in crate::record) struct Stamped {
     mapped: bool,
     /// A file of the recorder's own.
     probe: Option<File>,
+    /// In ns: timestamps are told as multiples of this; 0 for any.
+    pub(in crate::record) grain: u32,
 }
 
 impl Stamped {
@@ -113,7 +115,7 @@ impl Stamped {
         /// Tries in total: the clock moves at least a hundred times a second.
         const MOST: u32 = 400;
         const PAUSE: Duration = Duration::from_micros(250);
-        let leapt = clocks.past().last_fast_forward();
+        let leapt = clocks.past().last_change();
         for tried in 0..MOST {
             if leapt.is_none_or(|leapt| self.now().is_ok_and(|now| now > leapt)) {
                 break;
@@ -132,10 +134,11 @@ impl Stamped {
         &mut self,
         options: &Options<'_>,
         tasks: &Tasks,
+        clocks: &Clocks,
         id: TaskId,
         call: &Call,
     ) {
-        let Some((at, units)) = set_times(call.number()).filter(|_| options.time == Time::Virtual) else {
+        let Some((at, units)) = set_times(call.number()).filter(|_| clocks.may_differ(options)) else {
             return;
         };
         let address = call.args()[at];
@@ -169,16 +172,24 @@ impl Stamped {
             let seconds = i64::from_ne_bytes(std::array::from_fn(|i| told[i]));
             let parts = i32::from_ne_bytes(std::array::from_fn(|i| told[8 + i]));
             let stamped = stamp(seconds, parts.into());
-            let ahead = clocks.ahead_at(stamped)?;
-            if ahead != 0 && !self.set.contains(&(seconds, parts.into())) {
-                let time = timespec { tv_sec: seconds, tv_nsec: parts.into() };
-                let bytes = clocks::bytes(&clocks::later(&time, ahead));
+            let set = self.set.contains(&(seconds, parts.into()));
+            let ahead = if set { 0 } else { clocks.ahead_at(stamped)? };
+            let time = timespec { tv_sec: seconds, tv_nsec: parts.into() };
+            let shown = coarse(&clocks::later(&time, ahead), self.grain);
+            if shown != time {
                 // In statx(2) the nanoseconds have 4 bytes.
-                memory.write(at, &bytes[..12])?;
+                memory.write(at, &clocks::bytes(&shown)[..12])?;
             }
         }
         Ok(())
     }
+}
+
+/// Rounds a point in time down to a multiple of `grain` ns, unless that is 0.
+fn coarse(time: &timespec, grain: u32) -> timespec {
+    let exact = stamp(time.tv_sec, time.tv_nsec);
+    let rest = if grain == 0 { 0 } else { exact.rem_euclid(grain.into()) };
+    clocks::later(time, -(rest as i64))
 }
 
 /// Returns a point in time.
@@ -200,4 +211,24 @@ fn memory_file() -> Result<File, Error> {
     }
     // SAFETY: the kernel has just opened it for us.
     Ok(unsafe { File::from_raw_fd(fd) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coarse_times_are_multiples_of_the_grain_and_not_later() {
+        let time = |tv_sec, tv_nsec| timespec { tv_sec, tv_nsec };
+        let fine = time(7, 123_456_789);
+        for (grain, shown) in [
+            (0, fine),
+            (10_000_000, time(7, 120_000_000)),
+            (1_000_000_000, time(7, 0)),
+            (2_000_000_000, time(6, 0)),
+        ] {
+            assert_eq!(coarse(&fine, grain), shown);
+        }
+        assert_eq!(coarse(&time(-1, 5), 2_000_000_000), time(-2, 0), "before 1970, too");
+    }
 }

@@ -1,4 +1,5 @@
-//! Timestamps of System V queues, semaphores and shared memory (sysvipc(7)), in virtual time.
+//! Timestamps of System V queues, semaphores and shared memory (sysvipc(7)), where the program's clocks
+//! differ from the machine's.
 //!
 //! The kernel keeps them in seconds. Time is fast-forwarded much more often than that, so a second of the machine's
 //! clock does not show before or after which fast-forward something happened. So the recorder remembers when the
@@ -8,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::clocks::{Clocks, SECOND};
 use super::files::{machine_now, stamp};
-use crate::record::options::{Options, Time};
+use crate::record::options::Options;
 use crate::record::step::Flow;
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Tasks;
@@ -80,7 +81,7 @@ impl IpcTimes {
         call: &Call,
         result: i64,
     ) -> Flow<()> {
-        if options.time == Time::Virtual
+        if clocks.may_differ(options)
             && let Some(key) = stamped(call, result)
         {
             let made = [libc::SYS_shmget, libc::SYS_msgget, libc::SYS_semget];
@@ -99,7 +100,7 @@ impl IpcTimes {
         clocks: &Clocks,
         segment: u64,
     ) -> Flow<()> {
-        if options.time == Time::Virtual {
+        if clocks.may_differ(options) {
             self.note_ipc_time(clocks, (SHM_DTIME, segment as i32))
         } else {
             Ok(())
@@ -145,7 +146,7 @@ impl IpcTimes {
                 None if told == 0 => continue,
                 None => {
                     let end = (stamp(told, 0) + i128::from(SECOND) - 1).min(machine_now()?);
-                    told + (clocks.ahead_at(end)? / SECOND).cast_signed()
+                    told + clocks.ahead_at(end)? / SECOND.cast_signed()
                 }
             };
             memory.write(at + field.offset, &program.to_ne_bytes())?;

@@ -1,8 +1,8 @@
 //! The program's clocks, and everything else that tells it the time.
 //!
-//! In virtual time the clocks are fast-forwarded when every task only waits for a time. The kernel does not know this,
-//! so the times that it reports are translated: of files, of queues, in `/proc`, in the results of calls. The room
-//! stands on [`tree`](super::tree).
+//! The clocks can stand elsewhere than the machine's as an attempt begins, and in virtual time they are fast-forwarded when
+//! every task only waits for a time. The kernel does not know this, so the times that it reports are translated: of
+//! files, of queues, in `/proc`, in the results of calls. The room stands on [`tree`](super::tree).
 
 pub(super) mod abroad;
 pub(super) mod alarms;
@@ -12,6 +12,7 @@ pub(super) mod ipc;
 mod past;
 pub(super) mod proc;
 mod told;
+pub(super) mod zone;
 
 use abroad::Abroad;
 use alarms::Alarms;
@@ -31,4 +32,11 @@ pub(super) struct Times {
     pub(super) ipc: IpcTimes,
     pub(super) proc: ProcTimes,
     pub(super) abroad: Abroad,
+}
+
+impl Times {
+    /// Whether the program is told other times than those that the kernel reports.
+    pub(super) fn differ(&self) -> bool {
+        self.clocks.differ() || self.stamped.grain > 0
+    }
 }

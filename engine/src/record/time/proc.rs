@@ -1,5 +1,6 @@
-//! Times in `/proc`, in virtual time: how long the machine has been up (proc_uptime(5)), and when a process was
-//! started, counted from boot (proc_pid_stat(5)). The boot time (proc_stat(5)) is the same by all clocks.
+//! Times in `/proc`, where the program's clocks differ from the machine's: how long the machine has been up
+//! (proc_uptime(5)), when it was booted (proc_stat(5)), and when a process was started, counted from boot
+//! (proc_pid_stat(5)).
 //!
 //! These are texts, which the kernel makes as they are read. The recorder reads them in the program's place, rewrites
 //! the times, and returns the part that the program asks for. A reader that continues after the start of a text gets
@@ -15,7 +16,7 @@ use nix::unistd::Pid;
 use super::clocks::{Clocks, SECOND};
 use super::told::CLOCK_TICK;
 use crate::record::kernel::fds;
-use crate::record::options::{Options, Time};
+use crate::record::options::Options;
 use crate::record::poller::Poller;
 use crate::record::tree::call::Call;
 use crate::record::tree::shown::{FILES, Shown, stat, state, status};
@@ -26,8 +27,8 @@ use crate::tracee::Fd;
 /// State of these texts.
 #[derive(Debug, Default)]
 pub(in crate::record) struct ProcTimes {
-    /// How many ns the program's clocks were ahead when a task was created, for those created after a fast-forward.
-    born: HashMap<i32, u64>,
+    /// How many ns the program's clocks differed when a task was created, for those created after a fast-forward.
+    born: HashMap<i32, i64>,
     /// Texts that a process has begun to read from a descriptor.
     texts: HashMap<(Pid, i32), Vec<u8>>,
 }
@@ -36,6 +37,8 @@ pub(in crate::record) struct ProcTimes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Text {
     Uptime,
+    /// The machine's statistics.
+    Machine,
     /// The text of this process or thread.
     Stat(i32),
 }
@@ -46,6 +49,9 @@ impl Text {
         let rest = path.strip_prefix("/proc/")?;
         if rest == "uptime" {
             return Some(Self::Uptime);
+        }
+        if rest == "stat" {
+            return Some(Self::Machine);
         }
         let process = rest.strip_suffix("/stat")?;
         // PID, or PID/task/TID.
@@ -58,13 +64,13 @@ impl ProcTimes {
     /// Notes a new task.
     pub(in crate::record) fn note_birth(&mut self, clocks: &Clocks, tid: Pid) {
         if clocks.ahead() != 0 {
-            self.born.insert(tid.as_raw(), clocks.ahead());
+            self.born.insert(tid.as_raw(), clocks.differs(libc::CLOCK_BOOTTIME));
         }
     }
 
     /// Rewrites the times in the text of a path, if it has any.
     pub(in crate::record) fn at_its_time(&self, clocks: &Clocks, path: &Path, text: String) -> String {
-        let known = path.to_str().and_then(Text::at).filter(|_| clocks.ahead() != 0);
+        let known = path.to_str().and_then(Text::at).filter(|_| clocks.differ());
         match known.map(|known| self.with_times(clocks, known, text.as_bytes())) {
             Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             None => text,
@@ -80,7 +86,7 @@ impl ProcTimes {
         call: &Call,
     ) -> Option<Shown> {
         let reads = matches!(call.number() as i64, libc::SYS_read | libc::SYS_pread64);
-        if clocks.ahead() == 0 || !reads {
+        if !clocks.differ() || !reads {
             return None;
         }
         let [fd, _, count, at, ..] = call.args();
@@ -101,8 +107,11 @@ impl ProcTimes {
 
     fn with_times(&self, clocks: &Clocks, text: Text, bytes: &[u8]) -> Vec<u8> {
         let told = std::str::from_utf8(bytes).ok().and_then(|told| match text {
-            Text::Uptime => uptime(told, clocks.ahead()),
-            Text::Stat(task) => started(told, *self.born.get(&task)?),
+            Text::Uptime => uptime(told, clocks.differs(libc::CLOCK_BOOTTIME)),
+            Text::Machine => booted(told, clocks.shift().wall - clocks.shift().up),
+            Text::Stat(task) => {
+                started(told, self.born.get(&task).copied().unwrap_or(clocks.shift().up))
+            }
         });
         told.map_or_else(|| bytes.to_vec(), String::into_bytes)
     }
@@ -156,8 +165,8 @@ impl ProcTimes {
 
 impl Options<'_> {
     /// Whether a descriptor refers to a text with times of the machine's clocks.
-    pub(in crate::record) fn has_times(&self, tid: Pid, fd: i32) -> bool {
-        self.time == Time::Virtual && text_of(tid, fd).is_some()
+    pub(in crate::record) fn has_times(&self, clocks: &Clocks, tid: Pid, fd: i32) -> bool {
+        clocks.may_differ(self) && text_of(tid, fd).is_some()
     }
 }
 
@@ -168,23 +177,32 @@ fn text_of(tid: Pid, fd: i32) -> Option<(String, Text)> {
 }
 
 /// Adds ns to `SECONDS.HUNDREDTHS IDLE`.
-fn uptime(text: &str, ahead: u64) -> Option<String> {
+fn uptime(text: &str, ns: i64) -> Option<String> {
     let (up, rest) = text.split_once(' ')?;
     let (seconds, hundredths) = up.split_once('.')?;
     let hundredths = seconds.parse::<u64>().ok()? * 100 + hundredths.parse::<u64>().ok()?;
-    let hundredths = hundredths + ahead / (SECOND / 100);
+    let hundredths = hundredths.saturating_add_signed(ns / CLOCK_TICK.cast_signed());
     Some(format!("{}.{:02} {rest}", hundredths / 100, hundredths % 100))
 }
 
 /// Adds ns to the start time in `PID (NAME) STATE …`, the 22nd field.
-fn started(text: &str, ahead: u64) -> Option<String> {
+fn started(text: &str, ns: i64) -> Option<String> {
     /// Its index after the name.
     const FIELD: usize = 22 - 3;
     let (name, rest) = text.rsplit_once(") ")?;
     let mut fields: Vec<_> = rest.split(' ').map(str::to_owned).collect();
     let start = fields.get_mut(FIELD)?;
-    *start = (start.parse::<u64>().ok()? + ahead / CLOCK_TICK).to_string();
+    // What was started before the boot that the program is told of has been there from the beginning.
+    *start = start.parse::<u64>().ok()?.saturating_add_signed(ns / CLOCK_TICK.cast_signed()).to_string();
     Some(format!("{name}) {}", fields.join(" ")))
+}
+
+/// Adds ns to the time of boot in seconds, in the line `btime SECONDS`.
+fn booted(text: &str, ns: i64) -> Option<String> {
+    let (before, rest) = text.split_once("\nbtime ")?;
+    let (seconds, behind) = rest.split_once('\n')?;
+    let seconds = seconds.parse::<u64>().ok()?.saturating_add_signed(ns.div_euclid(SECOND.cast_signed()));
+    Some(format!("{before}\nbtime {seconds}\n{behind}"))
 }
 
 impl Poller {
@@ -194,6 +212,7 @@ impl Poller {
         &mut self,
         options: &Options<'_>,
         tasks: &Tasks,
+        clocks: &Clocks,
         id: TaskId,
         fd: u64,
     ) -> bool {
@@ -201,7 +220,7 @@ impl Poller {
         self.is_of_proc(tasks, id, fd)
             && (fds::is_memory(tid, fd)
                 || self.tells(tasks, id, fd).is_some()
-                || options.has_times(tid, fd as i32))
+                || options.has_times(clocks, tid, fd as i32))
     }
 
     /// Returns the path of a descriptor's file, if that is one that shows how a process is run.
@@ -223,7 +242,8 @@ mod tests {
         assert_eq!(Text::at("/proc/uptime"), Some(Text::Uptime));
         assert_eq!(Text::at("/proc/12/stat"), Some(Text::Stat(12)));
         assert_eq!(Text::at("/proc/12/task/13/stat"), Some(Text::Stat(13)));
-        for other in ["/proc/stat", "/proc/12/status", "/proc/12/net/stat", "/etc/uptime", "uptime"] {
+        assert_eq!(Text::at("/proc/stat"), Some(Text::Machine));
+        for other in ["/proc/12/status", "/proc/12/net/stat", "/etc/uptime", "uptime"] {
             assert_eq!(Text::at(other), None, "{other}");
         }
     }
@@ -233,8 +253,13 @@ mod tests {
         assert_eq!(uptime("99.95 7.00\n", 3_600_070_000_000).as_deref(), Some("3700.02 7.00\n"));
         let fields: Vec<_> = (3..=52).map(|field| field.to_string()).collect();
         let text = format!("7 (a ) b) {}\n", fields.join(" "));
-        let later = started(&text, 5 * SECOND).expect("a text");
+        let [later, earlier] = [5_000_000_000, -5_000_000_000].map(|ns| started(&text, ns).expect("a text"));
         assert_eq!(later, text.replace(" 22 ", " 522 "));
+        assert_eq!(earlier, text.replace(" 22 ", " 0 "));
         assert_eq!(started("7 (a) R 1", 1), None);
+        assert_eq!(uptime("99.95 7.00\n", -90_000_000_000).as_deref(), Some("9.95 7.00\n"));
+        let machine = |seconds: u64| format!("cpu 1 2\nbtime {seconds}\nprocesses 3\n");
+        assert_eq!(booted(&machine(1000), -1).as_deref(), Some(&machine(999)[..]));
+        assert_eq!(booted("cpu 1 2\n", 1), None);
     }
 }

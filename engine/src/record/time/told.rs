@@ -1,8 +1,8 @@
-//! Calls that report when something happened, or how long ago, in virtual time: the kernel does not know that time was
-//! fast-forwarded.
+//! Calls that report when something happened, or how long ago, where the program's clocks differ from the machine's: the
+//! kernel does not know.
 //!
 //! It reports times of the machine's clocks, which are translated to the program's before they are logged. Used
-//! processor time (getrusage(2), wait4(2)) needs no translation: it is not fast-forwarded.
+//! processor time (getrusage(2), wait4(2)) needs no translation.
 
 use super::Times;
 use super::clocks::{Clocks, SECOND, nanoseconds};
@@ -36,13 +36,14 @@ impl Times {
         call: &Call,
         result: i64,
     ) -> Flow<(Stopped, i64)> {
-        if self.clocks.ahead() == 0 || result < 0 {
+        if !self.differ() || result < 0 {
             return Ok((stopped, result));
         }
         let args = call.args();
         match call.number() as i64 {
             libc::SYS_times => {
-                let result = result + (self.clocks.ahead() / CLOCK_TICK).cast_signed();
+                let differs = self.clocks.differs(libc::CLOCK_MONOTONIC);
+                let result = result + differs / CLOCK_TICK.cast_signed();
                 let mut registers = stopped.registers()?;
                 registers.set_result(result);
                 stopped.set_registers(&registers)?;
@@ -72,9 +73,9 @@ impl Times {
 }
 
 impl Clocks {
-    /// Returns how many ns the program's clocks were ahead at a time of the machine's clock; 0 for a time in the
-    /// future, which is no timestamp.
-    pub(super) fn ahead_at(&self, stamp: Stamp) -> Flow<u64> {
+    /// Returns how many ns the program's wall clock was ahead at a time of the machine's; 0 for a time in the future,
+    /// which is no timestamp.
+    pub(super) fn ahead_at(&self, stamp: Stamp) -> Flow<i64> {
         Ok(if stamp > machine_now()? { 0 } else { self.past().ahead_at(stamp) })
     }
 

@@ -1,4 +1,4 @@
-//! Timers that are descriptors (timerfd_create(2)), in virtual time.
+//! Timers that are descriptors (timerfd_create(2)), where the program's clocks differ from the machine's.
 //!
 //! The kernel runs them by the machine's clocks. When time is fast-forwarded, what is left of each is shortened; a
 //! point in time to which the program sets one is meant by the program's clocks.
@@ -12,13 +12,14 @@ use nix::unistd::Pid;
 use crate::error::Error;
 use crate::record::poller::Poller;
 use crate::record::step::Flow;
+use crate::record::time::alarms::Alarms;
 use crate::record::time::clocks::{self, Clocks, nanoseconds, timespec_of};
 use crate::record::tree::call::Call;
 use crate::record::tree::slots::scratch;
 use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 use crate::trace::event::Registers;
-use crate::tracee::{last_os, named_fds};
+use crate::tracee::{Fd, last_os, named_fds};
 
 /// A timer that is set.
 #[derive(Debug)]
@@ -61,19 +62,25 @@ impl Poller {
 
 impl Clocks {
     /// Returns registers for a call that names a point in time, with that translated to the machine's clocks. `None` if
-    /// the program's clocks are not ahead, or the call names none.
+    /// the program's clocks do not differ, or the call names none.
     pub(in crate::record) fn at_machine_time(
         &self,
         tasks: &Tasks,
+        alarms: &Alarms,
         id: TaskId,
         call: &Call,
     ) -> Flow<Option<Registers>> {
         let mut args = call.args();
-        // Index of the argument, its length, and the offset of the point in time.
-        let (at, len, offset) = match call.number() as i64 {
-            _ if self.ahead() == 0 => return Ok(None),
-            libc::SYS_timerfd_settime if args[1] & libc::TFD_TIMER_ABSTIME as u64 != 0 => (2, 32, 16),
-            libc::SYS_mq_timedsend | libc::SYS_mq_timedreceive => (4, 16, 0),
+        let absolute = args[1] & libc::TFD_TIMER_ABSTIME as u64 != 0;
+        // Index of the argument, its length, the offset of the point in time, and by which clock it is.
+        let (at, len, offset, clock) = match call.number() as i64 {
+            _ if !self.differ() => return Ok(None),
+            libc::SYS_timerfd_settime if absolute => {
+                let info = Fd::argument(tasks[id].tid, args[0]).info();
+                (2, 32, 16, info.ok().and_then(|info| info.clock()).unwrap_or(libc::CLOCK_MONOTONIC))
+            }
+            libc::SYS_timer_settime if absolute => (2, 32, 16, alarms.clock(tasks[id].pid, args[0] as i32)),
+            libc::SYS_mq_timedsend | libc::SYS_mq_timedreceive => (4, 16, 0, libc::CLOCK_REALTIME),
             _ => return Ok(None),
         };
         let Some(base) = tasks[id].scratch else { return Ok(None) };
@@ -83,7 +90,7 @@ impl Clocks {
         let wanted = timespec { tv_sec: number(offset), tv_nsec: number(offset + 8) };
         // Zero unsets a timer, and errors are for the kernel to report.
         let Some(wanted) = nanoseconds(&wanted).filter(|wanted| *wanted > 0) else { return Ok(None) };
-        let real = wanted.saturating_sub(self.ahead()).max(1);
+        let real = wanted.saturating_add_signed(self.differs(clock).saturating_neg()).max(1);
         bytes[offset..offset + 16].copy_from_slice(&clocks::bytes(&timespec_of(real)));
         args[at] = base + scratch::TIMEOUT;
         memory.write(args[at], &bytes)?;

@@ -90,9 +90,9 @@ impl Recorder<'_> {
         true
     }
 
-    /// Makes reads of clocks stop from now on if they may be slow.
+    /// Makes the next read of a clock stop if a surprise may come with it.
     pub(in crate::record) fn look_at_reads(&self) {
-        if self.surprises.injector.have(Surprise::Slow) {
+        if self.surprises.injector.have(Surprise::Slow) || self.surprises.at_reads.are_awaited() {
             self.clock.area().set_reads(1);
         }
     }

@@ -50,10 +50,18 @@ impl Recorder<'_> {
             timer.bring_forward(fast_forward)?;
         }
         self.time.clocks.fast_forward(fast_forward)?;
-        self.clock.area().set_ahead(self.time.clocks.ahead());
+        self.set_clocks();
         self.time.stamped.stamps_are_stale(&self.clock, &self.time.clocks)?;
         self.time.fast_forwards += 1;
         Ok(true)
+    }
+
+    /// Tells the process how its clocks differ from the machine's.
+    pub(in crate::record) fn set_clocks(&self) {
+        let clocks = &self.time.clocks;
+        let [wall, up] = [libc::CLOCK_REALTIME, libc::CLOCK_MONOTONIC].map(|clock| clocks.differs(clock));
+        self.clock.area().set_clocks(clocks.ahead(), wall, up);
+        self.clock.area().set_told(self.time.differ());
     }
 
     /// Lets up to this much time pass while nobody runs. Returns false if it must not.

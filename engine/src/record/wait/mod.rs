@@ -6,5 +6,6 @@ mod delays;
 mod fast_forward;
 mod idle;
 mod in_kernel;
+mod reads;
 mod running;
 mod stalls;

@@ -79,13 +79,14 @@ impl Recorder<'_> {
         Ok(false)
     }
 
-    /// Lets time pass before a task reads a clock in this call, if that surprise strikes.
-    pub(in crate::record) fn reads_slowly(&mut self, id: TaskId, call: &Call) -> Flow<()> {
-        let harness = self.options.watchdog_main && id == TaskId(0);
-        if !self.surprises.injector.have(Surprise::Slow) || harness {
+    /// Lets time pass before a task reads a clock in this call, if that surprise strikes. If `all`, the next read of a
+    /// clock stops, too.
+    pub(in crate::record) fn reads_slowly(&mut self, id: TaskId, call: &Call, all: bool) -> Flow<()> {
+        if !self.surprises.injector.have(Surprise::Slow) {
+            self.clock.area().set_reads(all.into());
             return Ok(());
         }
-        let next = self.surprises.injector.reads_until(READS);
+        let next = self.surprises.injector.reads_until(if all { 2 } else { READS });
         self.clock.area().set_reads(next);
         if !self.surprises.strikes(&self.scheduler, Surprise::Slow, id) {
             return Ok(());

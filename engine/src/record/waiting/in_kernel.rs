@@ -51,7 +51,7 @@ impl Recorder<'_> {
     /// Runs a task from the entry of a call that may stay in the kernel to its exit, or until it sleeps.
     pub(in crate::record) fn stay(&mut self, id: TaskId, stopped: Stopped, call: Call) -> Flow<Next> {
         self.poller.look_again();
-        let changed = self.time.clocks.at_machine_time(&self.tasks, id, &call)?;
+        let changed = self.time.clocks.at_machine_time(&self.tasks, &self.time.alarms, id, &call)?;
         if !call.redirected.is_empty() || changed.is_some() {
             let mut registers = changed.unwrap_or(call.registers);
             let mut args = registers.args();

@@ -38,12 +38,25 @@ impl Area {
         self.word(offset_of!(Shared, mode)).store(mode as u64, Relaxed);
     }
 
-    /// Sets how many ns the program's clocks are ahead of the machine's.
-    pub fn set_ahead(&self, nanoseconds: u64) {
-        if nanoseconds > 0 {
+    /// Sets how many ns time has been fast-forwarded, and how many ns the program's wall clocks and those that count from
+    /// boot differ from the machine's.
+    pub fn set_clocks(&self, ahead: u64, wall: i64, up: i64) {
+        if ahead > 0 {
             self.word(offset_of!(Shared, rate)).store(counter_rate(), Relaxed);
         }
-        self.word(offset_of!(Shared, ahead)).store(nanoseconds, Relaxed);
+        self.word(offset_of!(Shared, ahead)).store(ahead, Relaxed);
+        self.word(offset_of!(Shared, wall)).store(wall.cast_unsigned(), Relaxed);
+        self.word(offset_of!(Shared, up)).store(up.cast_unsigned(), Relaxed);
+    }
+
+    /// Sets whether the program is told other times of files and of the system than the kernel reports.
+    pub fn set_told(&self, told: bool) {
+        self.word(offset_of!(Shared, told)).store(told.into(), Relaxed);
+    }
+
+    /// Sets whether the program is told another order of directory entries than the kernel reports.
+    pub fn set_listed(&self, listed: bool) {
+        self.word(offset_of!(Shared, listed)).store(listed.into(), Relaxed);
     }
 
     /// Sets the processor that the program sees.

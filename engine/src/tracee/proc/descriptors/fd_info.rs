@@ -66,6 +66,12 @@ impl FdInfo {
         Some(Timer { left: time(self.field("it_value:")?)?, interval: time(self.field("it_interval:")?)? })
     }
 
+    /// Returns the clock of a timerfd.
+    #[must_use]
+    pub fn clock(&self) -> Option<i32> {
+        self.field("clockid:")?.parse().ok()
+    }
+
     /// Returns the descriptors that an epoll descriptor watches; -1 for one that cannot be read.
     pub fn watched_descriptors(&self) -> impl Iterator<Item = i32> {
         self.lines("tfd:")
@@ -128,7 +134,7 @@ mod tests {
         let set =
             info("pos:\t0\nclockid: 1\nticks: 0\nsettime flags: 01\nit_value: (3, 7)\nit_interval: (0, 5)\n");
         let timer = Timer { left: Duration::new(3, 7), interval: Duration::new(0, 5) };
-        assert_eq!(set.timer(), Some(timer));
+        assert_eq!((set.timer(), set.clock()), (Some(timer), Some(1)));
         assert_eq!(info("it_value: (3, 7)\nit_interval: (0, 5000000000)\n").timer(), None);
     }
 

@@ -11,6 +11,7 @@ use rrtest_engine::claims::Claims;
 use rrtest_engine::ending::Stats;
 use rrtest_engine::mark::Mark;
 use rrtest_engine::output::Output;
+use rrtest_engine::program::Program;
 use rrtest_engine::patience::{Effort, Patience};
 use rrtest_engine::record::{Listener, Options, Outsiders, Processor, Recording, Stdin, Time};
 use rrtest_engine::schedule::portfolio::Measured;
@@ -158,6 +159,7 @@ impl Setting<'_> {
     ) -> Result<Made, Error> {
         let seeds = job.seed.plan(job.test.strategies(self.strategies));
         let surprises = self.surprises_of(&job.test, seeds.strategy);
+        let by_default = job.test.rules.surprises.or(self.surprises).is_none();
         let plan = match &job.script {
             Some(script) => Plan { strategy: StrategyName::Scripted, script: script.clone(), ..seeds },
             None => seeds,
@@ -195,10 +197,15 @@ impl Setting<'_> {
             Options { surprises, listener: self.listener, ..self.options_of(&job, plan, core, stop) };
         let test = Arc::clone(&attempt.test);
         let program = job.order.program(job.seed, &test);
-        let recorded = match base {
-            Some(base) => base.record(self.engine, &program, &options),
-            None => self.engine.record(&program, &options).map(|recording| (recording, Start::Full)),
-        };
+        let mut base = base;
+        let mut recorded = self.record_from(base.as_deref_mut(), &program, &options);
+        if let Ok((recording, _)) = &recorded
+            && by_default
+            && is_told_by_another_clock(recording)
+        {
+            let options = Options { surprises: surprises.without(Surprises::OF_CLOCKS), ..options.clone() };
+            recorded = self.record_from(base, &program, &options);
+        }
         let mut claims = Claims::default();
         let recording = match recorded {
             Ok((mut recording, start)) => {
@@ -223,6 +230,19 @@ impl Setting<'_> {
             }
         };
         Ok(Made { attempt, order: job.order, recording, claims: Arc::new(claims), first })
+    }
+
+    /// Records a program, from its base if it has one.
+    fn record_from(
+        &self,
+        base: Option<&mut Base>,
+        program: &Program,
+        options: &Options<'_>,
+    ) -> Result<(Recording, Start), Error> {
+        match base {
+            Some(base) => base.record(self.engine, program, options),
+            None => self.engine.record(program, options).map(|recording| (recording, Start::Full)),
+        }
     }
 
     /// What may surprise a test under a strategy.
@@ -274,6 +294,14 @@ impl Setting<'_> {
             stop,
         }
     }
+}
+
+/// Whether a program may have failed because its clocks stood elsewhere than those of an outsider that it has been in touch
+/// with: that is no fault of its own.
+fn is_told_by_another_clock(recording: &Recording) -> bool {
+    recording.met_outsiders
+        && recording.struck.any_of(Surprises::OF_CLOCKS)
+        && Outcome::of(&recording.ending).is_failure()
 }
 
 /// What surprises programs under a strategy, unless the user has said it.

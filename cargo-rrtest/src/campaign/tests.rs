@@ -79,6 +79,7 @@ impl Engine for Fake {
             struck: Struck::default(),
             strikes: Vec::new(),
             claims: Claims::default(),
+            met_outsiders: false,
             fast_forwards: 0,
             wall: Duration::from_millis(if test == "slow" { 100 } else { 1 }),
             effort: Effort { computed, idled: Duration::ZERO },

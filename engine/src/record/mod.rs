@@ -135,6 +135,8 @@ pub struct Recording {
     pub strikes: Vec<Strike>,
     /// What it has used that others could use, too.
     pub claims: Claims,
+    /// Whether it has been in touch with a process that is not recorded ([`Outsiders::StayAway`]).
+    pub met_outsiders: bool,
     /// How often virtual time was fast-forwarded.
     pub fast_forwards: u64,
     /// Wall-clock time from just before the start to the end.
@@ -207,6 +209,7 @@ fn finish(recorder: &mut Recorder<'_>, program: &Program, start: Instant) -> Res
         struck: recorder.surprises.injector.struck(),
         strikes: recorder.surprises.strikes.take(),
         claims: std::mem::take(&mut recorder.outside.claimed.claims),
+        met_outsiders: recorder.outside.reach.has_met(),
         fast_forwards: recorder.time.fast_forwards,
         wall,
         effort,

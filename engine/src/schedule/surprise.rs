@@ -137,6 +137,17 @@ impl Surprises {
         Self(usual)
     };
 
+    /// The kinds by which the program's clocks stand elsewhere than those of other processes.
+    pub const OF_CLOCKS: Self = Self(
+        Surprise::Date.bit() | Surprise::Year.bit() | Surprise::Uptime.bit() | Surprise::ClockStep.bit(),
+    );
+
+    /// Returns the set without these kinds.
+    #[must_use]
+    pub fn without(self, kinds: Self) -> Self {
+        Self(self.0 & !kinds.0)
+    }
+
     /// Whether the set contains this kind.
     #[must_use]
     pub fn has(self, kind: Surprise) -> bool {
@@ -203,6 +214,12 @@ impl Struck {
     /// Iterates over the kinds that have struck, with how often.
     pub fn iter(&self) -> impl Iterator<Item = (Surprise, u32)> + '_ {
         Surprise::ALL.into_iter().zip(self.0).filter(|(_, count)| *count > 0)
+    }
+
+    /// Whether one of these kinds has struck.
+    #[must_use]
+    pub fn any_of(&self, kinds: Surprises) -> bool {
+        self.iter().any(|(kind, _)| kinds.has(kind))
     }
 
     /// Whether none has struck.
@@ -466,6 +483,7 @@ mod tests {
         assert_eq!("late,order,no-late".parse(), Ok([Surprise::Order].into_iter().collect::<Surprises>()));
         let with = Surprises(Surprises::USUAL.0 | Surprise::Tz.bit());
         assert_eq!(("usual".parse(), "usual,tz".parse()), (Ok(Surprises::USUAL), Ok(with)));
+        assert_eq!(but(Surprise::Late).without(but(Surprise::Early)).to_string(), "early");
         assert!(!Surprises::USUAL.has(Surprise::Interrupt) && Surprises::USUAL.has(Surprise::Slow));
         assert!("no-luck".parse::<Surprises>().is_err());
         let error = "bad luck".parse::<Surprises>().unwrap_err().to_string();

@@ -45,6 +45,11 @@ pub(in crate::record) struct Reach {
 }
 
 impl Reach {
+    /// Whether it has been in touch with an outsider, as far as that was to be noted.
+    pub(in crate::record) fn has_met(&self) -> bool {
+        self.met
+    }
+
     /// Whether the program has made this file.
     pub(in crate::record) fn has_made(&self, metadata: &Metadata) -> bool {
         self.files.contains(&(metadata.dev(), metadata.ino()))

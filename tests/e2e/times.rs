@@ -1,4 +1,5 @@
-//! Surprises in time: each kind finds what it alone can find, and says what it has done, where.
+//! Surprises in time, in where the clocks stand, and in the machine: each kind finds what it alone can find, and says what it has done,
+//! where.
 
 use rrtest_tests::Harness;
 use rrtest_tests::report::{Attempt, Report};
@@ -74,6 +75,105 @@ const WRONG: &[Wrong] = &[
         says: &["`slow`: 2", " s went by before the clock was read at slow-work/tests/it.rs:"],
     },
     Wrong {
+        package: "clocks",
+        test: "it_is_as_old_as_it_was_made",
+        kind: "date",
+        says: &["`date`: the test began ", " before the end of a"],
+    },
+    Wrong {
+        package: "clocks",
+        test: "the_bill_is_of_this_month",
+        kind: "date",
+        says: &["`date`: the test began ", " before the end of a month, 2", "a test can be run at any time"],
+    },
+    Wrong {
+        package: "clocks",
+        test: "in_half_an_hour_it_is_half_an_hour_later",
+        kind: "year",
+        says: &["`year`: the test began ", " before the clocks change, 2"],
+    },
+    Wrong {
+        package: "clocks",
+        test: "there_was_a_minute_before",
+        kind: "uptime",
+        says: &["`uptime`: the machine had been up for ", " when the test began"],
+    },
+    Wrong {
+        package: "clocks",
+        test: "time_goes_on",
+        kind: "clock-step",
+        says: &[
+            "`clock-step`: the wall clock was set back by ",
+            " before it was read at clocks/tests/it.rs:",
+        ],
+    },
+    Wrong {
+        package: "clocks",
+        test: "identifiers_are_unique",
+        kind: "coarse-clock",
+        says: &["`coarse-clock`: the clock told the same time again at clocks/src/lib.rs:"],
+    },
+    Wrong {
+        package: "clocks",
+        test: "it_is_the_same_day_everywhere",
+        kind: "tz",
+        says: &["`tz`: the test ran with TZ="],
+    },
+    Wrong {
+        package: "clocks",
+        test: "what_is_written_anew_is_read_anew",
+        kind: "coarse-mtime",
+        says: &["`coarse-mtime`: the times of files were multiples of "],
+    },
+    Wrong {
+        package: "machine",
+        test: "the_workers_add_up",
+        kind: "cores",
+        says: &["`cores`: the machine had one core", "others have other machines"],
+    },
+    Wrong {
+        package: "machine",
+        test: "a_copy_lists_as_the_original_does",
+        kind: "dir-order",
+        says: &["`dir-order`: directories listed their entries in another order"],
+    },
+    Wrong {
+        package: "machine",
+        test: "the_port_is_still_free",
+        kind: "port-reuse",
+        says: &["`port-reuse`: the socket bound at machine/tests/it.rs:", ", which had been given back"],
+    },
+    Wrong {
+        package: "machine",
+        test: "slot_7_is_free_for_other_things",
+        kind: "placement",
+        says: &["`placement`: new memory was placed elsewhere"],
+    },
+    Wrong {
+        package: "machine",
+        test: "the_notes_are_counted",
+        kind: "enospc",
+        says: &["`enospc`: write(2) failed at machine/src/lib.rs:", "the disk was full"],
+    },
+    Wrong {
+        package: "machine",
+        test: "all_files_are_there",
+        kind: "emfile",
+        says: &["`emfile`: openat(2) failed at machine/tests/it.rs:", "too many files were open"],
+    },
+    Wrong {
+        package: "machine",
+        test: "all_of_a_message_comes",
+        kind: "eintr",
+        says: &["`eintr`: read(2) was interrupted at machine/src/lib.rs:"],
+    },
+    Wrong {
+        package: "machine",
+        test: "the_other_end_is_there",
+        kind: "econnreset",
+        says: &["`econnreset`: ", "the other end had reset the connection"],
+    },
+    Wrong {
         package: "spin-then-sleep",
         test: "the_worker_is_released",
         kind: "yield",
@@ -90,6 +190,8 @@ impl Wrong {
         let traces = world.dir();
         let mut command = world.fixture(self.package, traces.path());
         command.args(["--preempt", "sync", "-j1", "--until-fail", self.test, "--surprises", self.kind]);
+        // A zone whose clocks change.
+        command.env("TZ", "CET-1CEST,M3.5.0,M10.5.0/3");
         let run = Run::of(command.args(args)).expect(101).says(self.says);
         let failing = Report::of(&run).failing().next().cloned().expect("a failure");
         (failing, run)
@@ -114,12 +216,41 @@ pub(crate) fn add(tests: &mut Tests) {
             }
         });
     }
-    tests.topic("times", tests![long_sleeps_are_found_in_real_time, right_tests_pass]);
+    tests.topic(
+        "times",
+        tests![
+            long_sleeps_are_found_in_real_time,
+            dates_are_found_in_real_time,
+            the_date_is_explained,
+            right_tests_pass,
+            clocks_agree_wherever_they_stand,
+            any_machine_will_do
+        ],
+    );
 }
 
 fn long_sleeps_are_found_in_real_time(world: &Harness) {
     // The first attempt measures how long the test sleeps; after that the sleep may come early.
     WRONG[0].find(world, &["--time", "real", "--runs", "200", "--seed", "1"]);
+}
+
+fn dates_are_found_in_real_time(world: &Harness) {
+    for wrong in WRONG.iter().filter(|wrong| ["date", "uptime"].contains(&wrong.kind)) {
+        wrong.find(world, &["--time", "real", "--runs", "2000", "--seed", "1"]);
+    }
+}
+
+/// Of all that has struck, only the date is to blame; without it the test passes.
+fn the_date_is_explained(world: &Harness) {
+    let traces = world.dir();
+    let mut command = world.fixture("clocks", traces.path());
+    command.args(["--preempt", "sync", "-j1", "--until-fail", "--runs", "5000", "--seed", "3"]);
+    let run = Run::of(command.args(["the_log_is_todays", "--explain", "60s"])).expect(101);
+    let report = Report::of(&run);
+    let [explanation] = &report.explanations[..] else { panic!("one failure, one explanation: {run}") };
+    let explanation = &explanation["explanation"];
+    assert_eq!((&explanation["needs"], &explanation["surprises"]["after"]), (&"surprises".into(), &1.into()));
+    assert_eq!(explanation["without"]["failed"], 0, "{run}");
 }
 
 /// Tests that rely on nothing but what is promised pass all attempts.
@@ -130,4 +261,41 @@ fn right_tests_pass(world: &Harness) {
     command.args(["--time", "virtual", "--runs", &runs]);
     let run = Run::of(&mut command).expect(0);
     assert_eq!(Report::of(&run).failing().count(), 0, "{run}");
+}
+
+/// Files, children, `/proc` and timers go by the same clocks.
+fn clocks_agree_wherever_they_stand(world: &Harness) {
+    let runs = std::env::var("RRTEST_STEADY_RUNS").unwrap_or_else(|_| "20".to_owned());
+    for args in [
+        &["--time", "virtual", "--surprises", "usual,year,tz"][..],
+        &["--surprises", "date,year,uptime"],
+        &["--time", "virtual", "--surprises", "coarse-clock,uptime", "it_was_made"],
+        &["--time", "virtual", "--surprises", "coarse-mtime,date", "read_anew"],
+        &["--time", "virtual", "--surprises", "clock-step", "does_not_go_back"],
+    ] {
+        let traces = world.dir();
+        let mut command = world.fixture("sound-clocks", traces.path());
+        // It sleeps for seconds.
+        let skip: &[&str] = if args[0] == "--time" { &[] } else { &["--", "--skip", "read_anew"] };
+        let run =
+            Run::of(command.args(["--preempt", "sync", "--runs", &runs]).args(args).args(skip)).expect(0);
+        assert_eq!(Report::of(&run).failing().count(), 0, "{run}");
+    }
+}
+
+/// Cores, ports, directories, places of memory, and calls that fail.
+fn any_machine_will_do(world: &Harness) {
+    let runs = std::env::var("RRTEST_STEADY_RUNS").unwrap_or_else(|_| "20".to_owned());
+    for args in [
+        &["--surprises", "usual"][..],
+        &["--surprises", "cores,dir-order,port-reuse,placement"],
+        &["--surprises", "enospc,emfile", "is_not_counted"],
+        &["--surprises", "eintr,econnreset,emfile", "are_told_from_others"],
+    ] {
+        let traces = world.dir();
+        let mut command = world.fixture("sound-machine", traces.path());
+        command.args(["--time", "virtual", "--preempt", "sync", "--runs", &runs]).args(args);
+        let run = Run::of(&mut command).expect(0);
+        assert_eq!(Report::of(&run).failing().count(), 0, "{run}");
+    }
 }

@@ -11,9 +11,9 @@ use rrtest_engine::claims::Claims;
 use rrtest_engine::ending::Stats;
 use rrtest_engine::mark::Mark;
 use rrtest_engine::output::Output;
-use rrtest_engine::program::Program;
 use rrtest_engine::patience::{Effort, Patience};
-use rrtest_engine::record::{Listener, Options, Outsiders, Processor, Recording, Stdin, Time};
+use rrtest_engine::program::Program;
+use rrtest_engine::record::{AskedFault, Listener, Options, Outsiders, Processor, Recording, Stdin, Time};
 use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::script::{Noted, Script};
 use rrtest_engine::schedule::surprise::{Struck, Surprises};
@@ -66,6 +66,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) processor: Processor,
     /// What may surprise them; none: the usual under chaos, else nothing.
     pub(crate) surprises: Option<Surprises>,
+    /// Calls that are to fail in them.
+    pub(crate) faults: &'a [AskedFault],
     /// The compiler that built them.
     pub(crate) rustc: &'a str,
     /// The failures that are known.
@@ -278,6 +280,7 @@ impl Setting<'_> {
             time: self.time,
             processor: self.processor,
             surprises: self.surprises.unwrap_or(by_default(plan.strategy)),
+            faults: self.faults,
             plan,
             core,
             pretend_cores: PRETEND_CORES,

@@ -189,6 +189,7 @@ fn campaign_at(subject: Subject<'_>, schedule: Agenda, script: Script, replays: 
         time: Time::Real,
         processor: Processor::V2,
         surprises: None,
+        faults: &[],
         rustc: "rustc",
         known: Mutex::default(),
         kept: Mutex::default(),

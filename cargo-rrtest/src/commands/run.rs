@@ -239,6 +239,7 @@ impl Hunt<'_> {
             time: options.recording.time,
             processor: options.recording.cpu,
             surprises: options.recording.surprises,
+            faults: &options.recording.faults,
             rustc: self.toolchain.version(),
             known: Mutex::default(),
             kept: Mutex::default(),

@@ -77,6 +77,7 @@ impl Single<'_> {
             time: self.recording.time,
             processor: self.recording.cpu,
             surprises: self.recording.surprises,
+            faults: &self.recording.faults,
             rustc: "",
             known: Mutex::default(),
             kept: Mutex::new(self.beside),

@@ -48,6 +48,14 @@ fn reason(kind: Surprise) -> &'static str {
         Surprise::ClockStep => "clocks are set, by NTP among others",
         Surprise::CoarseClock | Surprise::CoarseMtime => "clocks and file systems are coarser elsewhere",
         Surprise::Tz => "others have other time zones",
+        Surprise::Fault => "`--fault` asked for it",
+        Surprise::Cores => "others have other machines",
+        Surprise::DirOrder => "no file system promises an order",
+        Surprise::PortReuse => "any free port may be given to whoever asks next",
+        Surprise::Placement => "memory lies elsewhere each time (ASLR)",
+        Surprise::Enospc | Surprise::Emfile | Surprise::Eintr | Surprise::Econnreset | Surprise::Dns => {
+            "calls fail at times"
+        }
         _ => {
             "a busy machine does the same: it keeps some threads from running for a while, and no clock stops meanwhile"
         }
@@ -92,6 +100,21 @@ fn sentence(strike: &Strike) -> String {
         }
         (Surprise::CoarseClock, _) => format!("the clock told the same time again{at} ({thread})"),
         (Surprise::Tz, _) => format!("the test ran with TZ={shown}"),
+        (Surprise::Cores, _) if *times == 1 => "the machine had one core".to_owned(),
+        (Surprise::Cores, _) => format!("the machine had {times} cores"),
+        (Surprise::DirOrder, _) => "directories listed their entries in another order".to_owned(),
+        (Surprise::PortReuse, _) => {
+            format!("the socket bound{at} ({thread}) got port {shown}, which had been given back")
+        }
+        (Surprise::Placement, _) => "new memory was placed elsewhere".to_owned(),
+        (Surprise::Enospc, _) => format!("{shown} failed{at} ({thread}): the disk was full (ENOSPC)"),
+        (Surprise::Emfile, _) => format!("{shown} failed{at} ({thread}): too many files were open (EMFILE)"),
+        (Surprise::Eintr, _) => format!("{shown} was interrupted{at} ({thread}) (EINTR)"),
+        (Surprise::Econnreset, _) => {
+            format!("{shown} failed{at} ({thread}): the other end had reset the connection (ECONNRESET)")
+        }
+        (Surprise::Fault, _) => format!("{shown} failed{at} ({thread}), as asked for"),
+        (Surprise::Dns, _) => format!("{shown} failed{at} ({thread}): no name server could be reached"),
         (Surprise::CoarseMtime, _) => format!("the times of files were multiples of {asked}"),
         _ => format!("{more} went by before the clock was read{at} ({thread})"),
     };

@@ -103,6 +103,16 @@ impl Recorder<'_> {
             // Fails as for a descriptor to which the kernel cannot splice: the program reads and writes instead.
             return self.skip(id, stopped, &call, Outcome::fails(libc::EINVAL));
         }
+        if let Some(errno) = self.surprises.fails(
+            &self.tasks,
+            &self.scheduler,
+            &self.code.call_sites,
+            &mut self.poller,
+            id,
+            &call,
+        ) {
+            return self.skip(id, stopped, &call, Outcome::fails(errno));
+        }
         call.stage = Stage::Due;
         self.wait_or_make(id, stopped, call, description)
     }
@@ -183,6 +193,8 @@ impl Recorder<'_> {
             self.time.clocks.rest(&self.tasks, id, &call)?;
         }
         let (stopped, result) = self.time.tell_times(&self.tasks, id, stopped, &call, result)?;
+        self.surprises.reorder(&self.tasks, id, &call, result)?;
+        self.surprises.note_given(&self.tasks, &mut self.poller, id, &call, result);
         let writes = self.tasks.outputs(id, description, &call, &before, result)?;
         if interrupted(result) {
             return self.tasks.interrupted(id, stopped, &call, writes);
@@ -200,16 +212,10 @@ impl Recorder<'_> {
         description: &Description,
     ) -> Flow<(Stopped, i64)> {
         let changed = match self.tasks.without_waiting(id, call, description)? {
-            None => self.time.clocks.at_machine_time(&self.tasks, &self.time.alarms, id, call)?.or_else(|| {
-                self.surprises.shortened(
-                    &self.tasks,
-                    &self.scheduler,
-                    &self.code.call_sites,
-                    &mut self.poller,
-                    id,
-                    call,
-                )
-            }),
+            None => match self.time.clocks.at_machine_time(&self.tasks, &self.time.alarms, id, call)? {
+                None => self.surprised(id, call),
+                changed => changed,
+            },
             changed => changed,
         };
         if let Some(registers) = &changed {
@@ -222,6 +228,13 @@ impl Recorder<'_> {
             stopped.set_registers(&registers)?;
         }
         Ok((stopped, result))
+    }
+
+    /// Returns the registers with which the kernel is to make a call, if a surprise changes it.
+    fn surprised(&mut self, id: TaskId, call: &Call) -> Option<Registers> {
+        let Self { surprises, tasks, scheduler, code, poller, .. } = self;
+        let again = surprises.bound_again(tasks, scheduler, &code.call_sites, poller, id, call);
+        again.or_else(|| surprises.shortened(tasks, scheduler, &code.call_sites, poller, id, call))
     }
 
     fn perform(

@@ -15,10 +15,10 @@ use super::kernel::fds::Fds;
 use super::options::Options;
 use super::recorder::Recorder;
 use super::start::fork_check;
+use super::surprises::Surprises;
 use super::tree::call::Call;
 use super::tree::natively::Natively;
 use super::tree::task::{Hold, Origin, Space, Task};
-use super::surprises::Surprises;
 use super::{Recording, finish, record_anew};
 use crate::clock::Clock;
 use crate::ending::Stats;
@@ -201,11 +201,7 @@ impl ForkServer {
     }
 
     /// Copies the process, and creates a recorder that goes on with the copy.
-    fn attempt<'a>(
-        &mut self,
-        options: &'a Options<'a>,
-        surprises: Surprises,
-    ) -> Result<Recorder<'a>, Error> {
+    fn attempt<'a>(&mut self, options: &'a Options<'a>, surprises: Surprises) -> Result<Recorder<'a>, Error> {
         self.clock.area().restore(&self.area)?;
         self.fds.streams().reset()?;
         let lost = || Error::Bug { what: "a template has lost its process".into() };
@@ -256,7 +252,8 @@ fn start_up<'a>(
     clock: &Clock,
     fds: &Rc<Fds>,
 ) -> Result<Result<Recorder<'a>, String>, Error> {
-    let mut recorder = Recorder::start(program, options, Surprises::new(options), clock.clone(), Rc::clone(fds))?;
+    let mut recorder =
+        Recorder::start(program, options, Surprises::new(options), clock.clone(), Rc::clone(fds))?;
     let inherited = recorder.tasks.living().find_map(|task| match task.hold() {
         Hold::Ready(stopped) => Some(descriptors(stopped)),
         _ => None,

@@ -9,12 +9,12 @@
 //! ```text
 //! run          the loop: pick a task, run it until another could be picked
 //! preempt      stops tasks that compute without end
+//! begin        where the program begins: on which date, on how many cores
 //! dispatch     makes a system call as the table describes it
 //! waiting      calls that have to wait before they can be made
 //! deliver      delivers signals to the running task
 //! calls        particular calls, and what is noted about them
 //! hand_over    tasks that hand the core to each other without a stop
-//! begin        where the clocks stand as the program begins
 //! wait         waits for stops, for the kernel, for the clock
 //! ends         the ends of tasks, processes and the program
 //! finish       ends calls: what their tasks see, and what is logged
@@ -42,10 +42,12 @@
 //! kernel       what the kernel reports about descriptors, sockets and queues
 //! step         the results of a step
 //! options      how to record
+//! asked_fault  calls that somebody wants to fail
 //! ```
 //!
 //! `fork_server` stands above all: it makes recorders for copies of a process that has started up (a fork server).
 
+mod asked_fault;
 mod begin;
 mod calls;
 mod deadlock;
@@ -101,6 +103,7 @@ use crate::trace::event::Event;
 use crate::trace::log::Log;
 pub use crate::tracee::Stdin;
 use crate::tracee::{self, Streams};
+pub use asked_fault::AskedFault;
 pub use fork_server::ForkServer;
 use kernel::fds::Fds;
 pub use options::{Listener, Options, Outsiders, Time};

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rrtest_preload::processor::Processor;
 
+use super::asked_fault::AskedFault;
 use crate::patience::Patience;
 use crate::schedule::Plan;
 use crate::schedule::surprise::Surprises;
@@ -30,6 +31,8 @@ pub struct Options<'a> {
     pub processor: Processor,
     /// Rare but legal events that may be injected.
     pub surprises: Surprises,
+    /// Calls that are to fail, one of each in each run.
+    pub faults: &'a [AskedFault],
     /// The core that the program and its recorder share.
     pub core: usize,
     /// Number of cores that the program is told there are (`sched_getaffinity(2)`), 1 to 64.

@@ -30,6 +30,7 @@ pub(super) fn options() -> Options<'static> {
         time: Time::Virtual,
         processor: super::Processor::default(),
         surprises: Surprises::NONE,
+        faults: &[],
         core: 0,
         pretend_cores: 4,
         timeout: Duration::MAX,

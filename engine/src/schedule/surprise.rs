@@ -63,11 +63,33 @@ pub enum Surprise {
     Tz,
     /// Timestamps of files are multiples of 10 ms up to 2 s, as those of many file systems are. Only on request.
     CoarseMtime,
+    /// The machine has another number of cores.
+    Cores,
+    /// The entries of directories come in another order. readdir(3): "unlikely that the names will be sorted in any
+    /// fashion".
+    DirOrder,
+    /// A port that the program has given back is handed out again. ip(7): the kernel assigns "an ephemeral port", any that
+    /// is free.
+    PortReuse,
+    /// New memory lies elsewhere. mmap(2): "the kernel chooses the (page-aligned) address".
+    Placement,
+    /// A write to a file fails, since the disk is full (`ENOSPC`). Only on request, as those that follow.
+    Enospc,
+    /// A descriptor cannot be made, since there are too many (`EMFILE`).
+    Emfile,
+    /// A call is interrupted by a signal before it has done anything (`EINTR`).
+    Eintr,
+    /// A stream is reset by the other end (`ECONNRESET`).
+    Econnreset,
+    /// No name server can be reached.
+    Dns,
+    /// A call fails that is asked to.
+    Fault,
 }
 
 impl Surprise {
     /// All kinds.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 26] = [
         Self::Order,
         Self::Spurious,
         Self::Interrupt,
@@ -84,11 +106,33 @@ impl Surprise {
         Self::CoarseClock,
         Self::Tz,
         Self::CoarseMtime,
+        Self::Cores,
+        Self::DirOrder,
+        Self::PortReuse,
+        Self::Placement,
+        Self::Enospc,
+        Self::Emfile,
+        Self::Eintr,
+        Self::Econnreset,
+        Self::Dns,
+        Self::Fault,
     ];
 
     /// The kinds that correct programs need not all be ready for, or that differ from what they are set to.
-    const ON_REQUEST: [Self; 6] =
-        [Self::Interrupt, Self::Year, Self::ClockStep, Self::CoarseClock, Self::Tz, Self::CoarseMtime];
+    const ON_REQUEST: [Self; 12] = [
+        Self::Fault,
+        Self::Interrupt,
+        Self::Year,
+        Self::ClockStep,
+        Self::CoarseClock,
+        Self::Tz,
+        Self::CoarseMtime,
+        Self::Enospc,
+        Self::Emfile,
+        Self::Eintr,
+        Self::Econnreset,
+        Self::Dns,
+    ];
 
     /// Returns the name that users type and read.
     #[must_use]
@@ -110,6 +154,16 @@ impl Surprise {
             Self::CoarseClock => "coarse-clock",
             Self::Tz => "tz",
             Self::CoarseMtime => "coarse-mtime",
+            Self::Cores => "cores",
+            Self::DirOrder => "dir-order",
+            Self::PortReuse => "port-reuse",
+            Self::Placement => "placement",
+            Self::Enospc => "enospc",
+            Self::Emfile => "emfile",
+            Self::Eintr => "eintr",
+            Self::Econnreset => "econnreset",
+            Self::Dns => "dns",
+            Self::Fault => "fault",
         }
     }
 
@@ -141,6 +195,12 @@ impl Surprises {
     pub const OF_CLOCKS: Self = Self(
         Surprise::Date.bit() | Surprise::Year.bit() | Surprise::Uptime.bit() | Surprise::ClockStep.bit(),
     );
+
+    /// Returns the set with one more kind.
+    #[must_use]
+    pub fn with(self, kind: Surprise) -> Self {
+        Self(self.0 | kind.bit())
+    }
 
     /// Returns the set without these kinds.
     #[must_use]
@@ -351,6 +411,12 @@ impl Injector {
         self.occasion(kind, task, strikes)
     }
 
+    /// Whether this kind strikes that is asked for: it does, unless there is a script without it.
+    pub fn strike_as_asked(&mut self, kind: Surprise, task: TaskId) -> bool {
+        let strikes = self.script.is_none();
+        self.occasion(kind, task, strikes)
+    }
+
     /// Counts an occasion, and a stroke if it `strikes` there, or does so by the script.
     fn occasion(&mut self, kind: Surprise, task: TaskId, strikes: bool) -> bool {
         let task = if kind == Surprise::Slow { TaskId(0) } else { task };
@@ -481,7 +547,7 @@ mod tests {
         let but = |kind: Surprise| Surprises(Surprises::USUAL.0 & !kind.bit());
         assert_eq!("no-late".parse(), Ok(but(Surprise::Late)));
         assert_eq!("late,order,no-late".parse(), Ok([Surprise::Order].into_iter().collect::<Surprises>()));
-        let with = Surprises(Surprises::USUAL.0 | Surprise::Tz.bit());
+        let with = Surprises::USUAL.with(Surprise::Tz);
         assert_eq!(("usual".parse(), "usual,tz".parse()), (Ok(Surprises::USUAL), Ok(with)));
         assert_eq!(but(Surprise::Late).without(but(Surprise::Early)).to_string(), "early");
         assert!(!Surprises::USUAL.has(Surprise::Interrupt) && Surprises::USUAL.has(Surprise::Slow));

@@ -26,6 +26,7 @@ pub(crate) fn options(strategy: StrategyName, seed: u64) -> record::Options<'sta
         core: core(),
         processor: Processor::V2,
         pretend_cores: 2,
+        faults: &[],
         timeout: PATIENCE,
         patience: None,
         until: None,

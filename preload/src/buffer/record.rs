@@ -188,7 +188,7 @@ fn may(shared: &Shared, number: u64, call: &Call, args: &[u64; 6]) -> bool {
         Buffering::Advise => !is_ours(args[0], args[1]) && args[2] as u32 == DONTNEED,
         Buffering::Open => opens_file(args),
         Buffering::Mask => shared.masked.get() == 0 && args[3] == 8 && !signals_wait(),
-        Buffering::Map => is_plain_map(args),
+        Buffering::Map => shared.placed.get() == 0 && is_plain_map(args),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
-use rrtest_engine::record::{Processor, Time};
+use rrtest_engine::record::{AskedFault, Processor, Time};
 use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::schedule::surprise::Surprises;
 
@@ -220,11 +220,15 @@ pub(crate) struct Recording {
     /// own
     #[arg(long, value_name = "v2|v3|v4|native", default_value = Processor::default().as_str(), help_heading = "Recording")]
     pub(crate) cpu: Processor,
-    /// Rare but legal events to inject: order, spurious, short, yield, early, late, stall, slow, date, uptime; on request
-    /// only: interrupt, year, clock-step, coarse-clock, tz, coarse-mtime; no-early leaves early out of the usual ones,
-    /// usual,tz adds tz to them [default: the usual ones under chaos, else none]
+    /// Rare but legal events to inject: order, spurious, short, yield, early, late, stall, slow, date, uptime, cores,
+    /// dir-order, port-reuse, placement; on request only: interrupt, year, clock-step, coarse-clock, tz, coarse-mtime,
+    /// enospc, emfile, eintr, econnreset, dns; no-early leaves early out of the usual ones, usual,tz adds tz to them
+    /// [default: the usual ones under chaos, else none]
     #[arg(long, value_name = "usual|all|none|LIST", help_heading = "Recording")]
     pub(crate) surprises: Option<Surprises>,
+    /// Make the N-th system call of a kind fail in each attempt, or any one from N to M: write:ENOSPC@3, open:EMFILE@1..20
+    #[arg(long = "fault", value_name = "CALL:ERROR@N[..M]", help_heading = "Recording")]
+    pub(crate) faults: Vec<AskedFault>,
     /// Give the program these variables of the environment though they look like secrets
     #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Recording")]
     pub(crate) pass_env: Vec<String>,

@@ -1,7 +1,8 @@
-//! Where an attempt begins: on which date, how long after the machine was booted. The surprises that decide this strike as
-//! the program has started up, before it has seen any of it. The room stands on [`wait`](super::wait).
+//! Where an attempt begins: on which date, how long after the machine was booted, on how many cores, and so on. The
+//! surprises that decide this strike as the program has started up, before it has seen any of it. The room stands on [`wait`](super::wait).
 
 mod clocks;
+mod machine;
 
 use super::recorder::Recorder;
 use super::step::Flow;
@@ -12,6 +13,8 @@ impl Recorder<'_> {
         if self.scheduler.start_up.is_some() || std::mem::replace(&mut self.surprises.begun, true) {
             return Ok(());
         }
-        self.begin_clocks()
+        self.begin_clocks()?;
+        self.begin_machine();
+        Ok(())
     }
 }

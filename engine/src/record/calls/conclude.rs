@@ -148,7 +148,9 @@ impl Recorder<'_> {
             FdKind::Output(_) if self.options.listener.is_some() => Descriptor::Unknown,
             FdKind::Output(Stream::Stdout) => Descriptor::Stdout,
             FdKind::Output(Stream::Stderr) => Descriptor::Stderr,
-            FdKind::Ready if self.poller.is_recorders(self.options, &self.tasks, &self.time.clocks, id, fd) => {
+            FdKind::Ready
+                if self.poller.is_recorders(self.options, &self.tasks, &self.time.clocks, id, fd) =>
+            {
                 Descriptor::Unknown
             }
             FdKind::Ready

@@ -45,7 +45,16 @@ impl Recorder<'_> {
             // (packet(7), tcp(7)).
             return self.skip(id, stopped, call, Outcome::fails(libc::ENODEV));
         }
+        let elsewhere = self.surprises.placed(call);
+        if let Some(registers) = &elsewhere {
+            stopped.set_registers(registers)?;
+        }
         let (stopped, result) = self.run_to_exit(id, stopped)?;
+        if elsewhere.is_some() {
+            let mut registers = stopped.registers()?;
+            registers.set_args(call.args());
+            stopped.set_registers(&registers)?;
+        }
         self.futexes.keys.made |= shared;
         if shared && flags & libc::MAP_ANONYMOUS == 0 {
             self.time.stamped.note_shared_file(&self.clock, &self.time.clocks)?;

@@ -27,6 +27,8 @@ pub(in crate::record) struct Buffer {
     sharing: BTreeSet<Pid>,
     /// The next call is to stop, and to end the timeslice.
     hurried: bool,
+    /// All calls are to stop.
+    all_stop: bool,
 }
 
 impl Buffer {
@@ -41,7 +43,7 @@ impl Buffer {
         id: TaskId,
     ) {
         let looked_at = scheduler.start_up.as_ref().is_some_and(StartUp::looks_at_all);
-        let stops = self.hurried || options.calls_stop;
+        let stops = self.hurried || self.all_stop || options.calls_stop;
         let off = stops || looked_at || !tasks[id].deferred.is_empty();
         clock.area().set_mode(if off { Mode::Off } else { Mode::Record });
     }
@@ -58,6 +60,11 @@ impl Buffer {
     ) {
         self.hurried = hurried;
         self.set_mode(options, tasks, clock, scheduler, id);
+    }
+
+    /// Sets whether all calls are to stop from the next one on.
+    pub(in crate::record) fn stop_all(&mut self, all: bool) {
+        self.all_stop = all;
     }
 
     /// Whether the task was to stop at its next call. Clears this, as it has come to that call.

@@ -5,6 +5,8 @@
 
 use libc::{clockid_t, timespec};
 
+use crate::record::time::files::stamp;
+
 /// What is to come at reads of clocks.
 #[derive(Debug, Default)]
 pub(in crate::record) struct AtReads {
@@ -69,13 +71,17 @@ impl AtReads {
         self.step.take_if(|step| step.reads == 0)
     }
 
-    /// Returns what a read of a clock tells that reads `now`, and whether it is what another read has told before.
+    /// Returns what a read of a clock tells that reads `now`, and whether it is what another read has told before. A clock
+    /// that counts milliseconds would show that time has passed.
     pub(in crate::record) fn tell(&mut self, clock: clockid_t, now: timespec) -> (timespec, bool) {
+        const MILLISECOND: i128 = 1_000_000;
+        let stamp = |time: timespec| stamp(time.tv_sec, time.tv_nsec);
         let Some(twice) = &mut self.twice else { return (now, false) };
         match twice.told {
             Some((told, time)) if told == clock => {
                 self.twice = None;
-                (time, true)
+                let again = (0..MILLISECOND).contains(&(stamp(now) - stamp(time)));
+                (if again { time } else { now }, again)
             }
             Some(_) => {
                 twice.patience = twice.patience.saturating_sub(1);
@@ -119,18 +125,20 @@ mod tests {
     #[test]
     fn a_time_is_told_twice_by_the_same_clock() {
         let time = |tv_nsec| timespec { tv_sec: 1, tv_nsec };
-        let twice = || AtReads { twice: Some(Twice { reads: 2, told: None, patience: 2 }), ..AtReads::default() };
+        let twice =
+            || AtReads { twice: Some(Twice { reads: 2, told: None, patience: 2 }), ..AtReads::default() };
         let mut reads = twice();
         let mut tell = |clock, at| reads.tell(clock, time(at));
-        assert_eq!([tell(1, 10), tell(1, 11), tell(0, 12), tell(1, 13)], [
-            (time(10), false),
-            (time(11), false),
-            (time(12), false),
-            (time(11), true)
-        ]);
+        assert_eq!(
+            [tell(1, 10), tell(1, 11), tell(0, 12), tell(1, 13)],
+            [(time(10), false), (time(11), false), (time(12), false), (time(11), true)]
+        );
         assert_eq!(tell(1, 14), (time(14), false));
         let mut reads = twice();
         let told: Vec<_> = [1, 1, 0, 0, 1].map(|clock| reads.tell(clock, time(clock.into())).1).into();
         assert!(!told.contains(&true) && !reads.are_awaited(), "others have read meanwhile");
+        let mut reads = twice();
+        let told = [0, 1, 1_000_001].map(|at| reads.tell(1, time(at)).1);
+        assert!(!told.contains(&true) && !reads.are_awaited(), "time has passed meanwhile");
     }
 }

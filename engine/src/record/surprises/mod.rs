@@ -6,7 +6,10 @@
 //! code.
 
 pub(super) mod at_reads;
+pub(super) mod faults;
 pub(super) mod in_calls;
+pub(super) mod listing;
+pub(super) mod ports;
 pub(super) mod started;
 pub(super) mod strikes;
 pub(super) mod under_way;
@@ -16,8 +19,10 @@ use std::ffi::OsString;
 
 use super::options::Options;
 use crate::schedule::StrategyName;
-use crate::schedule::surprise::Injector;
+use crate::schedule::surprise::{Injector, Surprise};
 use at_reads::AtReads;
+use faults::Fault;
+use ports::Given;
 use strikes::Strikes;
 use under_way::UnderWay;
 use yields::Spells;
@@ -33,6 +38,14 @@ pub(super) struct Surprises {
     pub(super) begun: bool,
     /// What the program's environment says of the time zone (`TZ`).
     pub(super) zone: Option<OsString>,
+    /// On what the order of directory entries depends, if it is not the kernel's.
+    pub(super) listing: Option<u64>,
+    /// On what the place of the next new memory depends, if it is not the kernel's.
+    pub(super) placement: Option<u64>,
+    /// Faults that are to come.
+    pub(super) faults: Vec<Fault>,
+    /// Ports that the kernel has given.
+    pub(super) ports: Vec<Given>,
     pub(super) strikes: Strikes,
 }
 
@@ -40,9 +53,13 @@ impl Surprises {
     /// Starts before any has struck.
     pub(super) fn new(options: &Options<'_>) -> Self {
         let plan = &options.plan;
+        let allowed = match options.faults {
+            [] => options.surprises,
+            _ => options.surprises.with(Surprise::Fault),
+        };
         let injector = match plan.strategy {
-            StrategyName::Scripted => Injector::scripted(options.surprises, plan.seed, &plan.script.strokes),
-            _ => Injector::new(options.surprises, plan.seed),
+            StrategyName::Scripted => Injector::scripted(allowed, plan.seed, &plan.script.strokes),
+            _ => Injector::new(allowed, plan.seed),
         };
         Self {
             injector,
@@ -51,6 +68,10 @@ impl Surprises {
             at_reads: AtReads::default(),
             begun: false,
             zone: None,
+            listing: None,
+            placement: None,
+            faults: Vec::new(),
+            ports: Vec::new(),
             strikes: Strikes::default(),
         }
     }

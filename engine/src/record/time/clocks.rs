@@ -12,8 +12,8 @@ use rrtest_preload::layout::WALL_CLOCKS;
 
 use super::files::machine_now;
 use super::past::{Past, Stamp};
-use crate::record::options::{Options, Time};
 use crate::Error;
+use crate::record::options::{Options, Time};
 use crate::tracee::{Memory, last_os};
 
 /// Nanoseconds in a second.
@@ -235,7 +235,8 @@ mod tests {
         clocks.begin(Shift { wall: hours(30), up: -5 }).unwrap();
         clocks.step_back(hours(2).cast_unsigned()).unwrap();
         clocks.fast_forward(7).unwrap();
-        let differs = [libc::CLOCK_REALTIME, libc::CLOCK_TAI, libc::CLOCK_BOOTTIME, libc::CLOCK_THREAD_CPUTIME_ID];
+        let differs =
+            [libc::CLOCK_REALTIME, libc::CLOCK_TAI, libc::CLOCK_BOOTTIME, libc::CLOCK_THREAD_CPUTIME_ID];
         assert_eq!(differs.map(|clock| clocks.differs(clock)), [hours(28) + 7, hours(28) + 7, 2, 0]);
         let now = machine_now().unwrap();
         let then = [now - 3600 * Stamp::from(SECOND), now + Stamp::from(SECOND)];

@@ -193,7 +193,7 @@ fn coarse(time: &timespec, grain: u32) -> timespec {
 }
 
 /// Returns a point in time.
-pub(super) fn stamp(seconds: i64, nanoseconds: i64) -> Stamp {
+pub(in crate::record) fn stamp(seconds: i64, nanoseconds: i64) -> Stamp {
     Stamp::from(seconds) * Stamp::from(SECOND) + Stamp::from(nanoseconds)
 }
 

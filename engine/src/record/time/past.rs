@@ -6,7 +6,7 @@
 //! program.
 
 /// Nanoseconds of CLOCK_REALTIME only: the others stamp nothing.
-pub(super) type Stamp = i128;
+pub(in crate::record) type Stamp = i128;
 
 /// The changes so far.
 #[derive(Debug, Default)]

@@ -63,7 +63,8 @@ pub(in crate::record) enum End {
 
 impl End {
     /// Those within a month.
-    pub(in crate::record) const NEAR: [Self; 5] = [Self::Second, Self::Minute, Self::Hour, Self::Day, Self::Month];
+    pub(in crate::record) const NEAR: [Self; 5] =
+        [Self::Second, Self::Minute, Self::Hour, Self::Day, Self::Month];
     /// Those within a year or so.
     pub(in crate::record) const FAR: [Self; 3] = [Self::Year, Self::Offset, Self::NextOffset];
 

@@ -17,11 +17,30 @@ const SET: u64 = 8;
 impl Options<'_> {
     /// Returns the set of cores that a program sees by default.
     pub(in crate::record) fn all_cores(&self) -> u64 {
-        u64::MAX >> (64 - self.pretend_cores.clamp(1, 64))
+        cores(self.pretend_cores)
     }
 }
 
+/// Returns a set of so many cores.
+fn cores(count: usize) -> u64 {
+    u64::MAX >> (64 - count.clamp(1, 64))
+}
+
 impl Tasks {
+    /// Tells the program that there are so many cores, all of which its tasks may use.
+    pub(in crate::record) fn set_all_cores(&mut self, count: u64) {
+        let set = cores(count as usize);
+        self.cores = Some(set);
+        let living: Vec<_> = self.living().map(|task| task.id).collect();
+        for id in living {
+            self.task(id).affinity = set;
+        }
+    }
+
+    fn all_cores(&self, options: &Options<'_>) -> u64 {
+        self.cores.unwrap_or(options.all_cores())
+    }
+
     /// Returns the core on which a task is told it runs.
     pub(in crate::record) fn core_of(&mut self, id: TaskId) -> u32 {
         self.task(id).affinity.trailing_zeros()
@@ -37,7 +56,7 @@ impl Tasks {
             return (fails(libc::EINVAL), Vec::new());
         }
         let set = match self.whose_cores(id, tid) {
-            Ok(whose) => whose.map_or(options.all_cores(), |whose| self.task(whose).affinity),
+            Ok(whose) => whose.map_or(self.all_cores(options), |whose| self.task(whose).affinity),
             Err(errno) => return (fails(errno), Vec::new()),
         };
         let (result, writes) = self.written(id, address, set.to_ne_bytes().to_vec());
@@ -55,7 +74,7 @@ impl Tasks {
             return fails(libc::EFAULT);
         };
         let asked = bytes.iter().rev().fold(0, |set, byte| set << 8 | u64::from(*byte));
-        match (self.whose_cores(id, tid), asked & options.all_cores()) {
+        match (self.whose_cores(id, tid), asked & self.all_cores(options)) {
             (Err(errno), _) => fails(errno),
             (Ok(None), _) => fails(libc::EPERM),
             (Ok(Some(_)), 0) => fails(libc::EINVAL),

@@ -47,6 +47,8 @@ pub(in crate::record) struct Tasks {
     pub(in crate::record) slots: Slots,
     /// There has been a task without a slot, so the process does not know everything that it needs to decide.
     pub(in crate::record) out_of_slots: bool,
+    /// The cores that the program is told there are, a bit each, if they are not those of the options.
+    pub(in crate::record) cores: Option<u64>,
     /// Last, so that it is dropped last: it kills what is left of the program.
     pub(in crate::record) children: Children,
 }
@@ -62,6 +64,7 @@ impl Tasks {
             turns: Vec::new(),
             changed: false,
             in_kernel: BTreeSet::new(),
+            cores: None,
             current: None,
             woken: false,
             restless: false,

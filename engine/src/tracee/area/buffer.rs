@@ -54,6 +54,11 @@ impl Area {
         self.word(offset_of!(Shared, told)).store(told.into(), Relaxed);
     }
 
+    /// Sets whether the recorder chooses where memory is mapped.
+    pub fn set_placed(&self, placed: bool) {
+        self.word(offset_of!(Shared, placed)).store(placed.into(), Relaxed);
+    }
+
     /// Sets whether the program is told another order of directory entries than the kernel reports.
     pub fn set_listed(&self, listed: bool) {
         self.word(offset_of!(Shared, listed)).store(listed.into(), Relaxed);

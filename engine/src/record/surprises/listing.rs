@@ -1,0 +1,117 @@
+//! The order in which directories list their entries, and the places of new memory: both are the kernel's to choose.
+
+use super::Surprises;
+use crate::record::step::Flow;
+use crate::record::tree::call::Call;
+use crate::record::tree::tasks::Tasks;
+use crate::task::TaskId;
+use crate::trace::event::Registers;
+use crate::tracee::PAGE;
+
+/// Where new memory is placed: far below where the kernel begins, far above where programs lie.
+const FROM: u64 = 0x7000_0000_0000;
+
+/// Pages of the region in which it lies.
+const PAGES: u64 = 1 << 24;
+
+impl Surprises {
+    /// Puts the entries of a directory, which a call has just listed, into another order. It is the same order each time
+    /// that the same entries are listed.
+    pub(in crate::record) fn reorder(&self, tasks: &Tasks, id: TaskId, call: &Call, result: i64) -> Flow<()> {
+        let lists = [libc::SYS_getdents, libc::SYS_getdents64].contains(&(call.number() as i64));
+        let Some(seed) = self.listing.filter(|_| lists) else { return Ok(()) };
+        let Ok(len @ 1..) = usize::try_from(result) else { return Ok(()) };
+        let memory = &tasks.space(id).memory;
+        let entries = memory.bytes(call.args()[1], len)?;
+        memory.write(call.args()[1], &reordered(&entries, seed))?;
+        Ok(())
+    }
+
+    /// Returns registers with which mmap(2) maps memory elsewhere; `None` if the kernel is to choose, or the program has.
+    pub(in crate::record) fn placed(&mut self, call: &Call) -> Option<Registers> {
+        let mut args = call.args();
+        let seed = self.placement.as_mut().filter(|_| {
+            args[0] == 0 && args[3] as i32 & (libc::MAP_FIXED | libc::MAP_32BIT | libc::MAP_HUGETLB) == 0
+        })?;
+        *seed = mixed(*seed);
+        args[0] = FROM + *seed % PAGES * PAGE;
+        let mut registers = call.registers;
+        registers.set_args(args);
+        Some(registers)
+    }
+}
+
+/// Returns entries (`struct linux_dirent`, getdents(2)) in an order that depends on the seed and themselves. The places at
+/// which to go on stay where they are.
+fn reordered(entries: &[u8], seed: u64) -> Vec<u8> {
+    /// Offsets of the inode's number, of the place at which to go on after the entry, of the length, of the rest.
+    const PLACE: usize = 8;
+    const LENGTH: usize = 16;
+    const REST: usize = 18;
+    let (mut all, mut rest) = (Vec::new(), entries);
+    while let Some(length) = rest.get(LENGTH..REST) {
+        let length = usize::from(u16::from_ne_bytes([length[0], length[1]]));
+        let Some((entry, behind)) = rest.split_at_checked(length).filter(|_| length >= REST) else { break };
+        all.push(entry);
+        rest = behind;
+    }
+    let key = |entry: &&[u8]| {
+        let bytes = entry[..PLACE].iter().chain(&entry[REST..]);
+        bytes.fold(mixed(seed), |hash, byte| mixed(hash ^ u64::from(*byte)))
+    };
+    let places: Vec<&[u8]> = all.iter().map(|entry| &entry[PLACE..LENGTH]).collect();
+    all.sort_by_cached_key(key);
+    let mut reordered = Vec::with_capacity(entries.len());
+    for (entry, place) in all.iter().zip(places) {
+        reordered.extend([&entry[..PLACE], place, &entry[LENGTH..]].concat());
+    }
+    reordered.extend(rest);
+    reordered
+}
+
+/// A step of SplitMix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators").
+fn mixed(number: u64) -> u64 {
+    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ number >> 31
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn entry(inode: u64, place: u64, name: &str) -> Vec<u8> {
+        let length = (19 + name.len() + 1).next_multiple_of(8);
+        let mut entry = [inode.to_ne_bytes(), place.to_ne_bytes()].concat();
+        entry.extend((length as u16).to_ne_bytes());
+        entry.push(8);
+        entry.extend(name.bytes());
+        entry.resize(length, 0);
+        entry
+    }
+
+    #[test]
+    fn all_orders_come_and_places_stay() {
+        let listed = |order: &[u64]| -> Vec<u8> {
+            let names = order.iter().zip(1..);
+            names.flat_map(|(inode, place)| entry(*inode, place, &"x".repeat(*inode as usize))).collect()
+        };
+        let orders =
+            [[1, 2, 30], [1, 30, 2], [2, 1, 30], [2, 30, 1], [30, 1, 2], [30, 2, 1]].map(|it| listed(&it));
+        let seen: BTreeSet<_> = (0..200).map(|seed| reordered(&orders[0], seed)).collect();
+        assert_eq!(seen, orders.iter().cloned().collect());
+        for order in &orders {
+            assert_eq!(reordered(order, 7), reordered(&orders[0], 7), "whatever the kernel's order");
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_stays_as_it_is() {
+        for bytes in [&[][..], &[1; 17], &[0; 40], &[255; 40]] {
+            assert_eq!(reordered(bytes, 3), bytes);
+        }
+    }
+}

@@ -165,7 +165,7 @@ const WRONG: &[Wrong] = &[
         package: "machine",
         test: "all_of_a_message_comes",
         kind: "eintr",
-        says: &["`eintr`: read(2) was interrupted at machine/src/lib.rs:"],
+        says: &["`eintr`: recvfrom(2) was interrupted at machine/src/lib.rs:"],
     },
     Wrong {
         package: "machine",

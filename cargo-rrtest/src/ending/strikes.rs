@@ -113,7 +113,7 @@ fn sentence(strike: &Strike) -> String {
         (Surprise::Econnreset, _) => {
             format!("{shown} failed{at} ({thread}): the other end had reset the connection (ECONNRESET)")
         }
-        (Surprise::Fault, _) => format!("{shown} failed{at} ({thread}), as asked for"),
+        (Surprise::Fault, _) => format!("{shown}{at} ({thread}), as asked for"),
         (Surprise::Dns, _) => format!("{shown} failed{at} ({thread}): no name server could be reached"),
         (Surprise::CoarseMtime, _) => format!("the times of files were multiples of {asked}"),
         _ => format!("{more} went by before the clock was read{at} ({thread})"),

@@ -7,8 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::injector::Stroke;
 use super::strategy::Why;
-use super::surprise::Stroke;
 use crate::task::TaskId;
 
 /// A place in a task's execution: the operation with this number, from 1, is the next one that it does.

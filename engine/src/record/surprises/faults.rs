@@ -173,7 +173,7 @@ impl Surprises {
         let place = Some(call_sites.place(tasks, id, &call.registers));
         let name = syscalls::name(call.number());
         let shown = match kind {
-            Surprise::Fault => format!("{name}(2) with {}", std::io::Error::from_raw_os_error(errno)),
+            Surprise::Fault => format!("{name}(2) failed with {}", std::io::Error::from_raw_os_error(errno)),
             _ => format!("{name}(2)"),
         };
         self.note_strike(Note { shown, place, ..Note::new(kind, id, Doing::Runs) });

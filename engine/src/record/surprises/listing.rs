@@ -56,8 +56,14 @@ fn reordered(entries: &[u8], seed: u64) -> Vec<u8> {
         rest = behind;
     }
     let key = |entry: &&[u8]| {
-        let bytes = entry[..PLACE].iter().chain(&entry[REST..]);
-        bytes.fold(mixed(seed), |hash, byte| mixed(hash ^ u64::from(*byte)))
+        // Behind the name is whatever was there before.
+        let (kind, name) = entry[REST..].split_at_checked(1).unwrap_or_default();
+        let name = name.iter().take_while(|byte| **byte != 0);
+        entry[..PLACE]
+            .iter()
+            .chain(kind)
+            .chain(name)
+            .fold(mixed(seed), |hash, byte| mixed(hash ^ u64::from(*byte)))
     };
     let places: Vec<&[u8]> = all.iter().map(|entry| &entry[PLACE..LENGTH]).collect();
     all.sort_by_cached_key(key);
@@ -106,6 +112,12 @@ mod tests {
         for order in &orders {
             assert_eq!(reordered(order, 7), reordered(&orders[0], 7), "whatever the kernel's order");
         }
+        let names =
+            |bytes: &[u8]| bytes.iter().copied().filter(|byte| [b'x', 30].contains(byte)).collect::<Vec<_>>();
+        let mut other = orders[0].clone();
+        // The padding of the first entry.
+        other[22] = 0xff;
+        assert_eq!(names(&reordered(&other, 7)), names(&reordered(&orders[0], 7)));
     }
 
     #[test]

@@ -19,7 +19,8 @@ use std::ffi::OsString;
 
 use super::options::Options;
 use crate::schedule::StrategyName;
-use crate::schedule::surprise::{Injector, Surprise};
+use crate::schedule::injector::Injector;
+use crate::schedule::surprise::Surprise;
 use at_reads::AtReads;
 use faults::Fault;
 use ports::Given;

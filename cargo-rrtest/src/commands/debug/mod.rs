@@ -18,14 +18,15 @@ use rrtest_engine::trace::Trace;
 use rrtest_engine::trace::event::Stream as Output;
 
 use super::backtrace;
-use super::cli::Debug;
 use super::given;
+use super::options::traces::Debug;
 use super::replay::PATIENCE;
+use super::show;
 use crate::base::cores::cores;
 use crate::base::exit::{CliError, Status};
 use crate::base::interrupt::{Interrupt, leave_ctrl_c_to_child};
 use crate::base::terminal::GOOD;
-use crate::ending::explanation::Explanation;
+use crate::base::words::visible;
 use crate::store::limit;
 use banner::Banner;
 use listen::{Listener, Place};
@@ -119,7 +120,8 @@ fn serve_all<'a>(
 
 /// What the failure needs, in lines, if the trace tells.
 fn explanation(trace: &Trace) -> Vec<String> {
-    Explanation::of(trace.info()).map(|explanation| explanation.lines()).unwrap_or_default()
+    let text = show::explanation(trace.info()).map(|(_, text)| text).unwrap_or_default();
+    visible(&text).lines().map(str::to_owned).collect()
 }
 
 /// A timeline that stands where the program fails, or where it was asked for.

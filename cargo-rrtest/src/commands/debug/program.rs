@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitCode};
 use super::banner::Banner;
 use super::{gdb, lldb};
 use crate::base::exit::{CliError, Status};
-use crate::commands::cli::Debug;
+use crate::commands::options::traces::Debug;
 
 /// A debugger that is installed.
 pub(super) enum Program {

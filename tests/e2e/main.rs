@@ -1,6 +1,6 @@
 //! End-to-end tests: record → fail → replay, through the real binary.
 //!
-//! Set `RRTEST_SLOW=1` for the long ones too, `RRTEST_TIMES=1` to learn at the end how long each took. The end names what
+//! Set `RRTEST_SLOW=1` for the long ones too, `RRTEST_DURATIONS=1` to learn at the end how long each took. The end names what
 //! cannot be tested on this machine; with `CI=true`, such tests fail.
 
 mod attached;
@@ -141,10 +141,13 @@ fn main() -> ExitCode {
     if slow {
         tests.trials.append(&mut long.trials);
     }
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // Many tests wait for something most of the time.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    arguments.test_threads.get_or_insert(cores + 1);
     let conclusion = libtest_mimic::run(&arguments, tests.trials);
     if !arguments.list {
-        if std::env::var_os("RRTEST_TIMES").is_some() {
+        if std::env::var_os("RRTEST_DURATIONS").is_some() {
             say_how_long_each_took(&tests.times);
         }
         say_what_was_not_tested(&tests.world, left_out);

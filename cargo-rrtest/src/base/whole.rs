@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-/// Writes a file, and makes its directory. Whoever opens it sees all of it, or what was there before.
+/// Writes a file. Whoever opens it sees all of it, or what was there before.
 ///
 /// What is no regular file, such as a FIFO, is written to as it is.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -13,12 +13,19 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
         return File::options().write(true).open(path)?.write_all(bytes);
     }
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(dir)?;
     // Temporary files are private otherwise. The umask applies.
     let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(dir)?;
     file.write_all(bytes)?;
     file.persist(path)?;
     Ok(())
+}
+
+/// Writes a file, as [`write_whole`], and makes its directory if there is none.
+pub(crate) fn write_whole_in(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir)?;
+    }
+    write_whole(path, bytes)
 }
 
 #[cfg(test)]
@@ -30,7 +37,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let (ours, plain) = (dir.path().join("a/b/ours"), dir.path().join("plain"));
         for text in ["first", "second"] {
-            write_whole(&ours, text.as_bytes()).expect("written");
+            write_whole_in(&ours, text.as_bytes()).expect("written");
             assert_eq!(fs::read_to_string(&ours).expect("a file"), text);
         }
         fs::write(&plain, "").expect("a file");
@@ -39,5 +46,6 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path().join("a/b")).expect("a directory").count(), 1);
         write_whole(Path::new("/dev/null"), b"nothing").expect("written");
         assert!(write_whole(dir.path(), b"").is_err(), "a directory");
+        assert!(write_whole(&dir.path().join("no/such"), b"").is_err(), "no directory");
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::exit::CliError;
 use crate::base::hash::fnv1a;
-use crate::base::whole::write_whole;
+use crate::base::whole::write_whole_in;
 
 /// The object that defines what instrumented code calls.
 const RUNTIME: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/runtime.o"));
@@ -111,7 +111,7 @@ impl Runtime {
 
 /// Writes a file that another build may be reading, if it is not there as it is to be.
 pub(crate) fn put(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    if std::fs::read(path).is_ok_and(|there| there == bytes) { Ok(()) } else { write_whole(path, bytes) }
+    if std::fs::read(path).is_ok_and(|there| there == bytes) { Ok(()) } else { write_whole_in(path, bytes) }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::attempt::seed::Seed;
 use crate::base::exit::CliError;
 use crate::base::hash::fnv1a;
-use crate::base::whole::write_whole;
+use crate::base::whole::write_whole_in;
 use crate::base::words::relative;
 use crate::build::instrument::Level;
 use crate::ending::explanation::{Place, Told};
@@ -131,7 +131,7 @@ impl Pin {
             Err(error) => return Err(CliError::os(format!("cannot read {shown}"), &error)),
         }
         let text = self.text().map_err(|why| CliError::usage(format!("cannot write {shown}: {why}")))?;
-        write_whole(&path, text.as_bytes())
+        write_whole_in(&path, text.as_bytes())
             .map_err(|error| CliError::os(format!("cannot write {shown}"), &error))?;
         Ok((path, true))
     }

@@ -13,7 +13,7 @@ use crate::attempt::events::{Attempt, Explained, Interference, NeverEnded, Repor
 use crate::attempt::needy;
 use crate::attempt::order::Ran;
 use crate::base::exit::CliError;
-use crate::base::whole::write_whole;
+use crate::base::whole::write_whole_in;
 use crate::base::words;
 use crate::discover::test::TestId;
 use crate::ending::backtrace::Frames;
@@ -136,7 +136,7 @@ impl JUnit {
             suites[index].add_test_case(told.case(counted));
         }
         report.add_test_suites(suites);
-        write_whole(&self.path, report.to_string().map_err(std::io::Error::other)?.as_bytes())
+        write_whole_in(&self.path, report.to_string().map_err(std::io::Error::other)?.as_bytes())
     }
 }
 

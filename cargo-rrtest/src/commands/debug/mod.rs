@@ -27,6 +27,8 @@ use crate::base::exit::{CliError, Status};
 use crate::base::interrupt::{Interrupt, leave_ctrl_c_to_child};
 use crate::base::terminal::GOOD;
 use crate::base::words::visible;
+use crate::ending::backtrace::Frames;
+use crate::ending::describe;
 use crate::store::limit;
 use banner::Banner;
 use listen::{Listener, Place};
@@ -52,7 +54,7 @@ pub(crate) fn run(options: &Debug) -> Result<ExitCode, CliError> {
     let banner = Banner::of(&given.label, &trace, &carried, &failure, &mut opened)?;
     let Some(program) = program else {
         let listener = server.ok_or_else(|| CliError::usage("there is nothing to serve"))?;
-        let debugger = |timeline| Debugger::new(timeline, process, &carried).explained(explanation(&trace));
+        let debugger = |timeline| debugger(timeline, process, &carried);
         return serve_all(
             &listener,
             &banner,
@@ -69,8 +71,7 @@ pub(crate) fn run(options: &Debug) -> Result<ExitCode, CliError> {
     let files = carried.lay_out()?;
     let path =
         opened.session().state().program(process).map_or_else(String::new, |(path, _)| path.to_owned());
-    let explanation = explanation(&trace);
-    let mut debugger = Debugger::new(opened, process, &carried).explained(explanation);
+    let mut debugger = debugger(opened, process, &carried);
     let frame = banner.frame.and_then(|(task, frame)| Some((debugger.thread_number(task)?, frame)));
     let scene = Scene { socket: &socket, files, program: &path, banner: &banner, frame };
     let mut child = program.start(directory.path(), &scene, &options.arguments)?;
@@ -116,6 +117,14 @@ fn serve_all<'a>(
         anstream::eprintln!("{GOOD}        Gone{GOOD:#} the next one begins at the failure");
         debugger = again()?;
     }
+}
+
+/// The debugger of a process, which knows what the trace tells of its failure.
+fn debugger<'a>(timeline: Timeline<'a>, process: TaskId, carried: &'a Carried<'a>) -> Debugger<'a> {
+    let trace = carried.trace();
+    let ending = describe::ending(trace.ending(), Frames::Own);
+    let ending = ending.iter().map(|line| visible(&anstream::adapter::strip_str(line).to_string())).collect();
+    Debugger::new(timeline, process, carried).explained(explanation(trace)).ending(ending)
 }
 
 /// What the failure needs, in lines, if the trace tells.

@@ -66,8 +66,9 @@ pub const RACES: &[Race] = &[
     },
 ];
 
-/// Attempts within which each is found.
-const ATTEMPTS: &str = "500";
+/// Attempts within which whatever is looked for is found: the rarest failure of a fixture takes a few hundred, and chance
+/// may want many times as many. The first failure ends a run.
+pub const ENOUGH: &str = "30000";
 
 impl Race {
     /// Look for it with a seed. Returns the failing attempt, and what the run said.
@@ -80,7 +81,7 @@ impl Race {
         command.args([
             "--until-fail",
             "--runs",
-            ATTEMPTS,
+            ENOUGH,
             "-j1",
             "--preempt",
             self.level,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 use std::time::SystemTime;
 
 use tempfile::TempDir;
@@ -28,6 +29,8 @@ pub struct Carried<'a> {
     directory: TempDir,
     /// Where the files are that have been asked for; nothing if nowhere.
     found: RefCell<BTreeMap<PathBuf, Option<PathBuf>>>,
+    /// The sources that have been read: a line is asked for again and again.
+    sources: RefCell<BTreeMap<PathBuf, Rc<str>>>,
 }
 
 impl<'a> Carried<'a> {
@@ -38,7 +41,7 @@ impl<'a> Carried<'a> {
     pub fn by(trace: &'a Trace) -> Result<Self, Error> {
         let directory = tempfile::Builder::new().prefix("rrtest-files-").tempdir();
         let directory = directory.map_err(os("create a temporary directory"))?;
-        Ok(Self { trace, directory, found: RefCell::default() })
+        Ok(Self { trace, directory, found: RefCell::default(), sources: RefCell::default() })
     }
 
     /// The trace.
@@ -88,14 +91,19 @@ impl<'a> Carried<'a> {
     ///
     /// # Errors
     /// As for [`Self::file`].
-    pub fn source(&self, path: &Path) -> Result<Option<String>, Error> {
+    pub fn source(&self, path: &Path) -> Result<Option<Rc<str>>, Error> {
+        if let Some(text) = self.sources.borrow().get(path) {
+            return Ok(Some(text.clone()));
+        }
         if !self.trace.attached().any(|file| file.path == path && file.bytes <= LARGEST_SOURCE) {
             return Ok(None);
         }
         let Some(file) = self.file(path)? else { return Ok(None) };
         let bytes = fs::read(&file)
             .map_err(|source| Error::Os { what: format!("read `{}`", file.display()), source })?;
-        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+        let text: Rc<str> = String::from_utf8_lossy(&bytes).into();
+        self.sources.borrow_mut().insert(path.to_owned(), text.clone());
+        Ok(Some(text))
     }
 
     /// Reads a line of a source; none if the trace carries no such source, or it has no such line.

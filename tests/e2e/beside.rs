@@ -7,6 +7,7 @@ use std::process::Stdio;
 use rrtest_tests::Harness;
 use rrtest_tests::latch::FifoLatch;
 use rrtest_tests::project::Project;
+use rrtest_tests::races::ENOUGH;
 use rrtest_tests::report::Report;
 use rrtest_tests::tool::Run;
 
@@ -201,7 +202,7 @@ fn a_bug_beside_a_port_is_found(world: &Harness) {
             assert_eq!(SUM.load(SeqCst), 2, \"an addition is lost\");
         }";
     let project = Project::of_test(world, source);
-    let options = ["--message-format", "json", "-j2", "--until-fail", "--runs", "3000", "--preempt", "sync"];
+    let options = ["--message-format", "json", "-j2", "--until-fail", "--runs", ENOUGH, "--preempt", "sync"];
     let run = Run::of(&mut project.rrtest(world, &options)).expect(101).says(&["an addition is lost"]);
     assert!(Report::of(&run).failing().all(|attempt| attempt.trace().is_some()), "{run}");
 }

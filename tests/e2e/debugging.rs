@@ -84,6 +84,9 @@ fn leads_from_a_lost_update_to_both_stores(world: &Harness) {
             "reverse-continue",
             "backtrace",
             "delete",
+            "echo <schedule>\\n",
+            "schedule 3",
+            "when",
             "reverse-finish",
             "info threads",
         ],
@@ -105,6 +108,12 @@ fn leads_from_a_lost_update_to_both_stores(world: &Harness) {
     );
     // The store of the one, then that of the other.
     let other = after(rest, &["<other>", "hit Hardware watchpoint 1", "lost_update::Meter::record"]);
+    let schedule = after(other, &["<schedule>"]).split("moment ").next().unwrap_or_default();
+    let turns: Vec<&str> = schedule.lines().filter(|line| line.contains("(task ")).collect();
+    assert!((4..=7).contains(&turns.len()), "{text}");
+    let now: Vec<_> = turns.iter().filter(|turn| turn.starts_with(" now ")).collect();
+    assert!(matches!(now[..], [turn] if turn.contains("lost-update/src/lib.rs:")), "{text}");
+    assert!(schedule.contains(", preempted"), "{text}");
     after(other, &["every_transfer_"]);
     assert!(!text.contains("Unable") && !text.contains("Cannot"), "{text}");
 }
@@ -126,6 +135,7 @@ fn shows_who_took_which_lock(world: &Harness) {
     let traces = world.dir();
     let trace = trace_of(world, "lock-order", traces.path());
     let commands = [
+        "waits",
         "thread apply all backtrace 8",
         "break lock_order::Directory::join if $_thread",
         "break lock_order::Directory::disband",
@@ -139,6 +149,8 @@ fn shows_who_took_which_lock(world: &Harness) {
     for function in ["lock_order::Directory::join", "lock_order::Directory::disband"] {
         assert!(waits.contains(function), "{function} waits in:\n{text}");
     }
+    let told = after(&text, &["here the recording ended:"]);
+    after(told, &["waits for a mutex", "held by ", "waits for a mutex", "held by "]);
     let rest =
         after(&text, &["hit Breakpoint", "lock().unwrap()", "<first>", "hit Breakpoint", "lock().unwrap()"]);
     after(rest, &["lock().unwrap()"]);

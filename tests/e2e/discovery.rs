@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use rrtest_tests::Harness;
 use rrtest_tests::project::{MANIFEST, Project};
+use rrtest_tests::races::ENOUGH;
 use rrtest_tests::report::Report;
 use rrtest_tests::tool::Run;
 
@@ -283,7 +284,7 @@ fn rustflags_of_the_user_count(world: &Harness) {
     );
     let _passes = by_file.report(world, &["--test", "it"], 0);
     let report =
-        by_file.report(world, &["--test", "race", "--until-fail", "--runs", "200", "--seed", "1"], 101);
+        by_file.report(world, &["--test", "race", "--until-fail", "--runs", ENOUGH, "--seed", "1"], 101);
     assert!(report.failing().count() > 0);
 }
 

@@ -7,6 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
+use rrtest_tests::races::ENOUGH;
 use rrtest_tests::report::Report;
 use rrtest_tests::tool::Run;
 use serde_json::{Map, Value};
@@ -36,7 +37,7 @@ fn explained(world: &Harness, package: &str, level: &str) -> (Map<String, Value>
     let run = Run::of(command.args([
         "--until-fail",
         "--runs",
-        "500",
+        ENOUGH,
         "-j1",
         "--preempt",
         level,
@@ -140,7 +141,7 @@ fn adds() {
 
 fn says_nothing_of_a_race_that_is_not_certain(world: &Harness) {
     let project = Project::of_test(world, ORDERED);
-    let hunt = ["--until-fail", "--runs", "1000", "-j1", "--seed", "5", "--explain", "60s", "--preempt"];
+    let hunt = ["--until-fail", "--runs", ENOUGH, "-j1", "--seed", "5", "--explain", "60s", "--preempt"];
     let report = project.report(world, &[&hunt[..], &["memory"]].concat(), 101);
     let [line] = &report.explanations[..] else { panic!("{report:?}") };
     assert_ne!(line["explanation"]["race"]["kind"], "data_race", "{report:?}");
@@ -190,7 +191,7 @@ fn adds() {
 const HUNT: &[&str] = &[
     "--until-fail",
     "--runs",
-    "1000",
+    ENOUGH,
     "-j1",
     "--preempt",
     "sync",

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
+use rrtest_tests::races::ENOUGH;
 use rrtest_tests::report::{Attempt, Report};
 use rrtest_tests::tool::Run;
 use serde_json::{Value, json};
@@ -37,7 +38,7 @@ fn failing(run: Run) -> (Attempt, Run) {
 /// Find the hang of a fixture.
 fn of_fixture(world: &Harness, package: &str, traces: &Path, options: &[&str]) -> (Attempt, Run) {
     let mut command = world.fixture(package, traces);
-    command.args(["--until-fail", "--runs", "500", "-j1", "--seed", "1"]).args(options);
+    command.args(["--until-fail", "--runs", ENOUGH, "-j1", "--seed", "1"]).args(options);
     failing(Run::of(&mut command))
 }
 

@@ -1,7 +1,7 @@
 //! End-to-end tests: record → fail → replay, through the real binary.
 //!
-//! Set `RRTEST_SLOW=1` for the long ones too. The end names what cannot be tested on this machine; with `CI=true`,
-//! such tests fail.
+//! Set `RRTEST_SLOW=1` for the long ones too, `RRTEST_DURATIONS=1` to learn at the end how long each took. The end names what
+//! cannot be tested on this machine; with `CI=true`, such tests fail.
 
 mod attached;
 mod backtraces;
@@ -48,7 +48,8 @@ mod verify;
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Trial};
 use rrtest_tests::Harness;
@@ -60,14 +61,19 @@ type Test = (&'static str, fn(&Harness));
 #[derive(Default)]
 struct Tests {
     world: Arc<OnceLock<Harness>>,
+    /// How long those took that have passed.
+    times: Arc<Mutex<Vec<(Duration, String)>>>,
     trials: Vec<Trial>,
 }
 
 impl Tests {
     fn add(&mut self, name: String, test: impl FnOnce(&Harness) + Send + 'static) {
-        let world = self.world.clone();
+        let (world, times, label) = (self.world.clone(), self.times.clone(), name.clone());
         let run = move || {
-            test(world.get_or_init(|| Harness::new(Path::new(env!("CARGO_TARGET_TMPDIR")))));
+            let world = world.get_or_init(|| Harness::new(Path::new(env!("CARGO_TARGET_TMPDIR"))));
+            let begun = Instant::now();
+            test(world);
+            times.lock().unwrap_or_else(PoisonError::into_inner).push((begun.elapsed(), label));
             Ok(())
         };
         self.trials.push(Trial::test(name, run));
@@ -128,19 +134,34 @@ fn main() -> ExitCode {
     ci::add(&mut tests);
     let slow = std::env::var_os("RRTEST_SLOW").is_some_and(|value| value == "1");
     programs::add(&mut tests, slow);
-    let mut long = Tests { world: tests.world.clone(), ..Tests::default() };
+    let mut long = Tests { world: tests.world.clone(), times: tests.times.clone(), ..Tests::default() };
     slow::add(&mut long);
     ci::add_slow(&mut long);
     let left_out = if slow { 0 } else { long.trials.len() };
     if slow {
         tests.trials.append(&mut long.trials);
     }
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // Many tests wait for something most of the time.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    arguments.test_threads.get_or_insert(cores + 1);
     let conclusion = libtest_mimic::run(&arguments, tests.trials);
     if !arguments.list {
+        if std::env::var_os("RRTEST_DURATIONS").is_some() {
+            say_how_long_each_took(&tests.times);
+        }
         say_what_was_not_tested(&tests.world, left_out);
     }
     conclusion.exit_code()
+}
+
+/// Lists the tests, the longest last.
+fn say_how_long_each_took(times: &Mutex<Vec<(Duration, String)>>) {
+    let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
+    times.sort_unstable();
+    for (time, name) in times.iter() {
+        println!("{:8.2} s  {name}", time.as_secs_f64());
+    }
 }
 
 /// Says at the end what a green result does not stand for.

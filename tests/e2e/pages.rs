@@ -8,6 +8,7 @@ use std::process::Command;
 use rrtest_tests::Harness;
 use rrtest_tests::browser::Browser;
 use rrtest_tests::project::Project;
+use rrtest_tests::races::ENOUGH;
 use rrtest_tests::tool::Run;
 use serde_json::Value;
 
@@ -30,7 +31,7 @@ const SMALL: u64 = 300 << 10;
 /// A failing attempt's trace of a fixture, explained as the options say.
 fn failing(world: &Harness, traces: &Path, package: &str, options: &[&str]) -> PathBuf {
     let mut command = world.fixture(package, traces);
-    command.args(["--until-fail", "--runs", "500", "-j1", "--seed", "3"]).args(options);
+    command.args(["--until-fail", "--runs", ENOUGH, "-j1", "--seed", "3"]).args(options);
     let _run = Run::of(&mut command).expect(101);
     rrtest_tests::traces(traces).pop().expect("a trace")
 }

@@ -2,6 +2,7 @@
 //! where.
 
 use rrtest_tests::Harness;
+use rrtest_tests::races::ENOUGH;
 use rrtest_tests::report::{Attempt, Report};
 use rrtest_tests::tool::Run;
 
@@ -181,9 +182,6 @@ const WRONG: &[Wrong] = &[
     },
 ];
 
-/// Attempts within which each is found, in virtual time.
-const ATTEMPTS: &str = "30000";
-
 impl Wrong {
     /// Look for it with a seed. Returns the failing attempt, and what the run said.
     fn find(&self, world: &Harness, args: &[&str]) -> (Attempt, Run) {
@@ -204,7 +202,7 @@ pub(crate) fn add(tests: &mut Tests) {
             for seed in [1, 2, 3] {
                 let seed = seed.to_string();
                 let (attempt, run) =
-                    wrong.find(world, &["--time", "virtual", "--runs", ATTEMPTS, "--seed", &seed]);
+                    wrong.find(world, &["--time", "virtual", "--runs", ENOUGH, "--seed", &seed]);
                 let off = format!("`--surprises no-{}` leaves this out", wrong.kind);
                 let run = run.says(&[&off]);
                 let told = attempt.0["struck"].as_array().expect("what has struck");
@@ -231,7 +229,7 @@ pub(crate) fn add(tests: &mut Tests) {
 
 fn long_sleeps_are_found_in_real_time(world: &Harness) {
     // The first attempt measures how long the test sleeps; after that the sleep may come early.
-    WRONG[0].find(world, &["--time", "real", "--runs", "200", "--seed", "1"]);
+    WRONG[0].find(world, &["--time", "real", "--runs", ENOUGH, "--seed", "1"]);
 }
 
 fn dates_are_found_in_real_time(world: &Harness) {

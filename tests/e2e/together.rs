@@ -2,6 +2,7 @@
 
 use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
+use rrtest_tests::races::ENOUGH;
 use rrtest_tests::report::Report;
 use rrtest_tests::tool::Run;
 
@@ -48,7 +49,7 @@ fn finds_what_tests_do_to_each_other(world: &Harness) {
     let project = Project::of_test(world, MEETING);
     let alone = project.report(world, &["--runs", "20", "--seed", "1"], 0);
     assert_eq!(alone.failing().count(), 0, "each passes by itself");
-    let args = ["--together", "--until-fail", "--runs", "500", "--seed", "1"];
+    let args = ["--together", "--until-fail", "--runs", ENOUGH, "--seed", "1"];
     let report = project.report(world, &args, 101);
     let failed = report.failing().next().expect("a failure");
     assert_eq!((failed.text("binary"), failed.text("outcome")), ("p::it", "failed"));

@@ -2,6 +2,7 @@
 
 use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
+use rrtest_tests::races::ENOUGH;
 use rrtest_tests::tool::Run;
 
 use crate::{Test, tests};
@@ -39,7 +40,7 @@ pub(crate) const FIXED: &str = "SUM.fetch_add(1, SeqCst);";
 pub(crate) fn explained(world: &Harness, test: &str) -> Project {
     let project = Project::of_test(world, test);
     let hunt =
-        ["--until-fail", "--runs", "1000", "-j1", "--preempt", "sync", "--seed", "5", "--explain", "60s"];
+        ["--until-fail", "--runs", ENOUGH, "-j1", "--preempt", "sync", "--seed", "5", "--explain", "60s"];
     let report = project.report(world, &hunt, 101);
     assert_eq!(report.explanations.len(), 1, "{report:?}");
     project

@@ -1,5 +1,6 @@
 //! What every other room uses: exit codes and errors, Ctrl-C, process groups, what `/proc` says, cores, the home
-//! directory, colours, words and a hash.
+//! directory, colours, words, a hash, and files that are
+//! written as a whole.
 //!
 //! This room stands on no other one.
 
@@ -11,4 +12,5 @@ pub(crate) mod home;
 pub(crate) mod interrupt;
 pub(crate) mod proc;
 pub(crate) mod terminal;
+pub(crate) mod whole;
 pub(crate) mod words;

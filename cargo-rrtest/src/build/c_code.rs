@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::config::Config;
-use super::instrument::{Runtime, names, write_whole};
+use super::instrument::{Runtime, names, put};
 use crate::base::hash::fnv1a;
 use crate::base::home::home;
 
@@ -90,7 +90,7 @@ impl Language {
             Err(_) => {
                 let works = self.instruments(&compiler, &flags, build_dir);
                 // Where the answer cannot be kept, it is asked for again.
-                let _kept = write_whole(&mark, if works { b"yes" } else { b"no" });
+                let _kept = put(&mark, if works { b"yes" } else { b"no" });
                 works
             }
         };
@@ -142,7 +142,7 @@ impl Family {
                 let text = format!(
                     "*cc1_options:\n+ -fsanitize=thread --param=tsan-instrument-func-entry-exit=0\n\n*endfile:\n+ {object}\n"
                 );
-                write_whole(&specs, text.as_bytes()).ok()?;
+                put(&specs, text.as_bytes()).ok()?;
                 Some(format!("-specs={}", specs.display()))
             }
             Self::Clang => Some(format!(

@@ -1,6 +1,5 @@
 //! The clock that is compiled into tests: what rustc is told, and where such builds live.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -9,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::exit::CliError;
 use crate::base::hash::fnv1a;
+use crate::base::whole::write_whole_in;
 
 /// The object that defines what instrumented code calls.
 const RUNTIME: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/runtime.o"));
@@ -99,27 +99,19 @@ impl Runtime {
 
     /// Write it into `dir`, if it is not there.
     pub(crate) fn put_into(dir: &Path) -> Result<Self, CliError> {
-        let put = |name: &str, bytes: &[u8]| -> Result<PathBuf, CliError> {
+        let put_here = |name: &str, bytes: &[u8]| -> Result<PathBuf, CliError> {
             let path = dir.join(name);
-            write_whole(&path, bytes)
+            put(&path, bytes)
                 .map_err(|error| CliError::os(format!("cannot write {}", path.display()), &error))?;
             Ok(path)
         };
-        Ok(Self { object: put("runtime.o", RUNTIME)?, archive: put("runtime.a", ARCHIVE)? })
+        Ok(Self { object: put_here("runtime.o", RUNTIME)?, archive: put_here("runtime.a", ARCHIVE)? })
     }
 }
 
-/// Write a file that another build may be reading: it changes as a whole or not at all.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    if std::fs::read(path).is_ok_and(|there| there == bytes) {
-        return Ok(());
-    }
-    let dir = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(dir)?;
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    file.write_all(bytes)?;
-    file.persist(path)?;
-    Ok(())
+/// Writes a file that another build may be reading, if it is not there as it is to be.
+pub(crate) fn put(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    if std::fs::read(path).is_ok_and(|there| there == bytes) { Ok(()) } else { write_whole_in(path, bytes) }
 }
 
 #[cfg(test)]

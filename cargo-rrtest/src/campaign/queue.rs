@@ -131,6 +131,14 @@ impl Build {
     }
 }
 
+/// A pin that is still to be tried.
+#[derive(Debug)]
+struct WaitingPin {
+    /// Its test, by index.
+    test: usize,
+    pinned: Pinned,
+}
+
 /// Which attempt is next. The workers take from it in turn.
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -144,10 +152,10 @@ pub(super) struct Queue {
     /// What attempts use.
     pub(super) ledger: Ledger,
     /// The pins that have not been handed out.
-    pins: Vec<Pinned>,
+    pins: Vec<WaitingPin>,
     /// The tests at whose pins attempts are under way, by index: as often as there are pins.
     trying: Vec<usize>,
-    /// The files of the pins for which there was no time.
+    /// The files of the pins for which there was no time, or no test.
     given_up: Vec<Arc<str>>,
 }
 
@@ -174,18 +182,17 @@ impl Queue {
         let only = schedule.runs_here() == Some(1);
         let seed = schedule.seed.unwrap_or_else(|| Seed::arbitrary(&schedule.strategies, only));
         let deadline = schedule.time.and_then(|time| Instant::now().checked_add(time));
-        let tests = tests.into_iter().map(progress).collect();
-        Self {
-            tests,
-            next: 0,
-            schedule,
-            seed,
-            deadline,
-            ledger,
-            pins,
-            trying: Vec::new(),
-            given_up: Vec::new(),
+        let (mut waiting, mut given_up) = (Vec::new(), Vec::new());
+        for pinned in pins {
+            let pin = &pinned.pin;
+            let is_its = |test: &Test| test.binary == pin.binary && test.name.as_ref() == Some(&pin.test);
+            match tests.iter().position(is_its) {
+                Some(test) => waiting.push(WaitingPin { test, pinned }),
+                None => given_up.push(pinned.file),
+            }
         }
+        let tests = tests.into_iter().map(progress).collect();
+        Self { tests, next: 0, schedule, seed, deadline, ledger, pins: waiting, trying: Vec::new(), given_up }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -240,7 +247,7 @@ impl Queue {
         let count = self.tests.len();
         let Some((index, ticket)) = self.choose() else {
             let waits = (0..count).any(|index| self.wants(index));
-            let is_due = |pinned: &Pinned| self.build_of(&pinned.pin).is_some();
+            let is_due = |pin: &WaitingPin| self.build_of(pin).is_some();
             return if waits || self.pins.iter().any(is_due) { Take::Later } else { Take::Nothing };
         };
         self.next = (index + 1) % count;
@@ -289,7 +296,8 @@ impl Queue {
     /// The next pin, of those that go together with what is under way; its attempts have begun.
     fn take_pin(&mut self) -> Option<TakenPin> {
         for number in 0..self.pins.len() {
-            let Some((test, build)) = self.build_of(&self.pins[number].pin) else { continue };
+            let WaitingPin { test, .. } = self.pins[number];
+            let Some(build) = self.build_of(&self.pins[number]) else { continue };
             if !self.ledger.is_free(test) {
                 continue;
             }
@@ -299,7 +307,7 @@ impl Queue {
             else {
                 continue;
             };
-            let pinned = self.pins.remove(number);
+            let WaitingPin { pinned, .. } = self.pins.remove(number);
             self.trying.push(test);
             let job = Job {
                 test: program,
@@ -319,12 +327,11 @@ impl Queue {
         None
     }
 
-    /// The indices of a pin's test, and of the build of that at which it can be tried, as soon as there is one.
-    fn build_of(&self, pin: &Pin) -> Option<(usize, usize)> {
-        let is_its = |test: &Test| test.binary == pin.binary && test.name.as_ref() == Some(&pin.test);
-        let test = self.tests.iter().position(|progress| is_its(&progress.builds[0].test))?;
-        let build = self.tests[test].builds.iter().position(|build| build.level == pin.preempt)?;
-        (!self.tests[test].left_out).then_some((test, build))
+    /// The index of the build at which a pin can be tried, as soon as there is one.
+    fn build_of(&self, pin: &WaitingPin) -> Option<usize> {
+        let test = &self.tests[pin.test];
+        let build = test.builds.iter().position(|build| build.level == pin.pinned.pin.preempt)?;
+        (!test.left_out).then_some(build)
     }
 
     /// A pin of the test of this index has been tried.
@@ -341,7 +348,7 @@ impl Queue {
 
     /// The files of the pins that were not tried.
     pub(super) fn untried(&self) -> Vec<&str> {
-        let waiting = self.pins.iter().map(|pinned| &*pinned.file);
+        let waiting = self.pins.iter().map(|pin| &*pin.pinned.file);
         self.given_up.iter().map(|file| &**file).chain(waiting).collect()
     }
 
@@ -349,7 +356,7 @@ impl Queue {
     fn choose(&mut self) -> Option<(usize, Ticket)> {
         let count = self.tests.len();
         // A test is tried by its pins first.
-        let due = self.pins.iter().filter_map(|pinned| Some(self.build_of(&pinned.pin)?.0));
+        let due = self.pins.iter().filter(|pin| self.build_of(pin).is_some()).map(|pin| pin.test);
         let pinned: Vec<usize> = due.chain(self.trying.iter().copied()).collect();
         let is_ready = |index: &usize| {
             let explorer = self.tests[*index].explorer.as_ref();

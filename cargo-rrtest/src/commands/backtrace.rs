@@ -11,8 +11,9 @@ use rrtest_engine::task::TaskId;
 use rrtest_engine::trace::Trace;
 use serde::Serialize;
 
-use super::cli::{Backtrace, MessageFormat};
 use super::given;
+use super::options::traces::Backtrace;
+use super::options::values::MessageFormat;
 use super::replay::PATIENCE;
 use crate::base::cores::cores;
 use crate::base::exit::{CliError, Status};

@@ -11,7 +11,8 @@ use std::time::Duration;
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{Outsiders, Stdin};
 
-use super::cli::{Exec, MessageFormat};
+use super::cli::Exec;
+use super::options::values::MessageFormat;
 use super::prune;
 use super::single::{self, Single};
 use crate::attempt::events::{Attempt, Reporter, RunEvent, Summary};

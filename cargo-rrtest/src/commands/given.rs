@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rrtest_engine::trace::Trace;
 
-use super::cli::{OneTrace, Place};
+use super::options::traces::{OneTrace, Place};
 use crate::base::exit::{CliError, Status};
 use crate::base::terminal::CAUTION;
 use crate::base::words::relative;

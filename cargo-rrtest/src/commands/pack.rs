@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use rrtest_engine::trace::file::unnamed::Unnamed;
 use rrtest_engine::trace::{Trace, pack as engine_pack};
 
-use super::cli::Pack;
 use super::given;
+use super::options::traces::Pack;
 use crate::base::exit::{CliError, Status};
 use crate::base::terminal::print;
 use crate::base::words::{relative, size};

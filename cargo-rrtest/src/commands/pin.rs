@@ -10,8 +10,8 @@ use rrtest_engine::trace::Trace;
 use rrtest_engine::trace::event::Stream;
 use serde_json::Value;
 
-use super::cli::OneTrace;
 use super::given;
+use super::options::traces::OneTrace;
 use super::replay::PATIENCE;
 use super::verify::{explanation, newest_explained};
 use crate::base::cores::cores;
@@ -25,7 +25,7 @@ use crate::ending::backtrace::Frames;
 use crate::ending::describe;
 use crate::ending::explanation::{Explanation, Needs};
 use crate::ending::panic::Panic;
-use crate::pins::file::{DIRECTORY, Found, Pin};
+use crate::pins::file::{DIRECTORY, Pin, VERSION};
 
 /// The longest text of a failure, in characters; the test says more when it fails again.
 const LONGEST: usize = 300;
@@ -55,7 +55,8 @@ pub(crate) fn run(options: &OneTrace) -> Result<Status, CliError> {
     };
     let unknown =
         |what: &str| CliError::usage(format!("another version of rrtest has written the trace: its {what}"));
-    let found = Found {
+    let pin = Pin {
+        version: VERSION,
         binary: binary.to_owned(),
         test: test.to_owned(),
         outcome: fact("outcome").ok_or_else(|| unknown("outcome is missing"))?.to_owned(),
@@ -65,9 +66,10 @@ pub(crate) fn run(options: &OneTrace) -> Result<Status, CliError> {
             .map_err(|_| unknown("preemption level is unknown"))?,
         time: fact("time").map_or(Ok(Time::Real), str::parse).map_err(|why| unknown(&why))?,
         seed: explanation.seed.parse().map_err(|why: String| unknown(&why))?,
+        windows: explanation.windows,
+        schedule: explanation.script,
     };
-    let preempt = found.preempt;
-    let pin = Pin::new(found, &explanation.windows, &explanation.script);
+    let pin = pin.portable();
     let (path, new) = pin.write(&directory)?;
     let shown = relative(&path).display().to_string();
     if !new {
@@ -76,7 +78,7 @@ pub(crate) fn run(options: &OneTrace) -> Result<Status, CliError> {
     }
     anstream::eprintln!("{GOOD}      Pinned{GOOD:#} {BOLD}{binary}{BOLD:#} {test}: {shown}");
     let option =
-        if preempt == Level::Sync { String::new() } else { format!(" --preempt {}", preempt.name()) };
+        if pin.preempt == Level::Sync { String::new() } else { format!(" --preempt {}", pin.preempt.name()) };
     anstream::eprintln!("             commit it: each `cargo rrtest{option}` tries this schedule first");
     Ok(Status::Success)
 }

@@ -11,7 +11,7 @@ use rrtest_engine::trace::Trace;
 use rrtest_engine::trace::event::Stream;
 use serde_json::Value;
 
-use super::cli::{Replay, Until};
+use super::options::traces::{Replay, Until};
 use super::{backtrace, given, show};
 use crate::base::cores::cores;
 use crate::base::exit::{CliError, Status};

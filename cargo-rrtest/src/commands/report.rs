@@ -8,7 +8,6 @@ use rrtest_engine::carried::Carried;
 use rrtest_engine::failure::{self, Find};
 use rrtest_engine::history::{self, How};
 use rrtest_engine::replay::{Options, Session};
-use tempfile::NamedTempFile;
 
 use super::backtrace::{check, in_words, say_what_is_recorded};
 use super::given;
@@ -18,6 +17,7 @@ use crate::base::cores::cores;
 use crate::base::exit::{CliError, Status};
 use crate::base::interrupt::Interrupt;
 use crate::base::terminal::{GOOD, print};
+use crate::base::whole::write_whole;
 use crate::base::words::{relative, size, visible};
 use crate::ending::explanation::Explanation;
 use crate::ending::stacks::{self, Stacks};
@@ -88,7 +88,9 @@ pub(crate) fn run(options: &FailureReport) -> Result<Status, CliError> {
             .map(|()| Status::Success)
             .map_err(|error| CliError::unwritten("cannot write the report", &error));
     }
-    write(&to, &bytes)?;
+    write_whole(&to, &bytes).map_err(|error| {
+        CliError::os(format!("cannot write {}", visible(&to.display().to_string())), &error)
+    })?;
     let words = format!("{} ({})", visible(&relative(&to).display().to_string()), size(bytes.len() as u64));
     print(&format!("{GOOD}      Report{GOOD:#} {words}\n"))?;
     Ok(Status::Success)
@@ -140,25 +142,6 @@ fn check_output(to: &Path, format: ReportFormat) -> Result<(), CliError> {
     )))
 }
 
-/// Writes a file in one go: whoever opens it sees all of it, or what was there before.
-fn write(to: &Path, bytes: &[u8]) -> Result<(), CliError> {
-    let failed = |error: io::Error| {
-        CliError::os(format!("cannot write {}", visible(&to.display().to_string())), &error)
-    };
-    if fs::metadata(to).is_ok_and(|metadata| !metadata.is_file()) {
-        return File::options()
-            .write(true)
-            .open(to)
-            .and_then(|mut file| file.write_all(bytes))
-            .map_err(failed);
-    }
-    let directory = to.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = NamedTempFile::new_in(directory).map_err(failed)?;
-    file.write_all(bytes).map_err(failed)?;
-    file.persist(to).map_err(|error| failed(error.error))?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,9 +152,9 @@ mod tests {
         let path = dir.path().join("it.html");
         let check = |format| check_output(&path, format).is_ok();
         assert!(check(ReportFormat::Html), "there is none");
-        write(&path, format!("{}<html>", page::BEGIN).as_bytes()).expect("written");
+        write_whole(&path, format!("{}<html>", page::BEGIN).as_bytes()).expect("written");
         assert!(check(ReportFormat::Html) && !check(ReportFormat::Perfetto));
-        write(&path, b"<!DOCTYPE html><p>mine").expect("written");
+        write_whole(&path, b"<!DOCTYPE html><p>mine").expect("written");
         assert!(!check(ReportFormat::Html));
         assert!(check_output(dir.path(), ReportFormat::Html).is_err(), "a directory");
         assert_eq!(fs::read(&path).expect("a file"), b"<!DOCTYPE html><p>mine");

@@ -5,7 +5,8 @@ use std::time::SystemTime;
 use rrtest_engine::trace::{Source as _, Trace};
 use serde_json::Value;
 
-use super::cli::{MessageFormat, Place, Show, SomeTraces};
+use super::options::traces::{Place, Show, SomeTraces};
+use super::options::values::MessageFormat;
 use super::{given, pack, privacy};
 use crate::base::exit::{CliError, Status};
 use crate::base::terminal::{fact_line, print};

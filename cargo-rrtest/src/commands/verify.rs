@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use rrtest_engine::trace::Trace;
 use serde_json::Value;
 
-use super::cli::{Command, OneTrace, Verify};
+use super::cli::Command;
 use super::options::configured;
+use super::options::traces::{OneTrace, Verify};
 use super::{given, run};
 use crate::attempt::events::{Reporter, RunEvent, Summary, Verified, tell};
 use crate::attempt::record::Setting;

@@ -101,16 +101,21 @@ impl<'a> Waiting<'a> {
 
 /// What a task does, in words: what it waits for, who could end that, and where it does so.
 pub(crate) fn doing(state: &TaskState, tasks: &[TaskState]) -> String {
-    let mut text = match &state.wait {
-        // Where nothing else is known, what is being called says more.
-        Some(Wait { on: Awaited::Descriptors | Awaited::Time, .. }) | None => state.doing.clone(),
-        Some(wait) => in_words(wait, tasks),
-    };
+    let mut text = waiting(state, tasks);
     if let Some(place) = since(state) {
         text.push_str(if state.wait.is_some() { ", since " } else { ", at " });
         text.push_str(&place);
     }
     text
+}
+
+/// What a task does, in words: what it waits for, and who could end that.
+pub(crate) fn waiting(state: &TaskState, tasks: &[TaskState]) -> String {
+    match &state.wait {
+        // Where nothing else is known, what is being called says more.
+        Some(Wait { on: Awaited::Descriptors | Awaited::Time, .. }) | None => state.doing.clone(),
+        Some(wait) => in_words(wait, tasks),
+    }
 }
 
 fn in_words(wait: &Wait, tasks: &[TaskState]) -> String {

@@ -11,12 +11,12 @@ use nix::sys::signal::Signal;
 use rrtest_engine::history::{At, Lost, Turn};
 use rrtest_engine::syscalls;
 use rrtest_engine::task::TaskId;
+use rrtest_engine::trace::describe::Returned;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::overview::OnLine;
 use super::subject::Subject;
-use super::text;
 use crate::ending::waits;
 
 /// How every file begins, by which we know our own.
@@ -149,7 +149,7 @@ impl<W: Write> File<'_, '_, W> {
 
     fn calls(&mut self) -> io::Result<()> {
         for call in &self.subject.history.calls {
-            let mut args = json!({ "result": text::result(call.result) });
+            let mut args = json!({ "result": Returned(call.result).to_string() });
             if let Some(values) = call.args {
                 args["args"] = json!(values.map(|value| format!("{value:#x}")));
             }

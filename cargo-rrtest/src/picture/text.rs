@@ -1,7 +1,5 @@
 //! Text from a trace, as readers may see it.
 
-use nix::errno::Errno;
-
 use crate::base::words::visible;
 
 /// Characters that change the order in which text is shown, and so what it seems to say (UAX #9, 2).
@@ -31,16 +29,6 @@ pub(super) fn printed(output: &str) -> String {
 /// What was in memory, as a number.
 pub(super) fn value(value: u64) -> String {
     if value <= u64::from(u32::MAX) { value.to_string() } else { format!("{value:#x}") }
-}
-
-/// What a system call returned, as strace(1) prints it.
-pub(super) fn result(result: i64) -> String {
-    match i32::try_from(-i128::from(result)).map(Errno::from_raw) {
-        Ok(errno) if result < 0 && errno != Errno::UnknownErrno => format!("-1 {errno:?}"),
-        // Beyond what a number of bytes can be, it is an address.
-        _ if result > i64::from(u32::MAX) => format!("{result:#x}"),
-        _ => result.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::attempt::seed::Seed;
 use crate::base::exit::CliError;
 use crate::base::hash::fnv1a;
+use crate::base::whole::write_whole_in;
 use crate::base::words::relative;
 use crate::build::instrument::Level;
 use crate::ending::explanation::{Place, Told};
@@ -18,7 +19,7 @@ use crate::ending::explanation::{Place, Told};
 pub(crate) const DIRECTORY: &str = "rrtest-pins";
 
 /// The version of the format.
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// The comment at the top of each file.
 const HEAD: &str = "\
@@ -66,35 +67,17 @@ pub(crate) struct Pin {
     pub(crate) schedule: Script,
 }
 
-/// What a pin is made of, besides the schedule.
-#[derive(Clone, Debug)]
-pub(crate) struct Found {
-    pub(crate) binary: String,
-    pub(crate) test: String,
-    pub(crate) outcome: String,
-    pub(crate) failure: String,
-    pub(crate) found: String,
-    pub(crate) preempt: Level,
-    pub(crate) time: Time,
-    pub(crate) seed: Seed,
-}
-
 impl Pin {
-    /// Of a failure, its smallest schedule, and the windows of that.
-    pub(crate) fn new(found: Found, windows: &[Told], script: &Script) -> Self {
-        let Found { binary, test, outcome, failure, found, preempt, time, seed } = found;
-        // The address of an object says nothing to another run.
-        let place = |place: &Option<Place>| Some(Place { object: None, ..place.clone()? });
-        let windows = windows.iter().map(|told| Told {
-            after: place(&told.after),
-            before: place(&told.before),
-            up_to: place(&told.up_to),
-            ..told.clone()
-        });
-        let windows = windows.collect();
-        let schedule = Script { marks: Vec::new(), ..script.clone() };
-        let version = VERSION;
-        Self { version, binary, test, outcome, failure, found, preempt, time, seed, windows, schedule }
+    /// Leaves out what says nothing to another run: addresses of objects, and marks.
+    #[must_use]
+    pub(crate) fn portable(mut self) -> Self {
+        for told in &mut self.windows {
+            for place in [&mut told.after, &mut told.before, &mut told.up_to].into_iter().flatten() {
+                place.object = None;
+            }
+        }
+        self.schedule.marks.clear();
+        self
     }
 
     /// Reads the text of a file. The error says what is wrong with it, and where.
@@ -148,8 +131,7 @@ impl Pin {
             Err(error) => return Err(CliError::os(format!("cannot read {shown}"), &error)),
         }
         let text = self.text().map_err(|why| CliError::usage(format!("cannot write {shown}: {why}")))?;
-        std::fs::create_dir_all(directory)
-            .and_then(|()| std::fs::write(&path, text))
+        write_whole_in(&path, text.as_bytes())
             .map_err(|error| CliError::os(format!("cannot write {shown}"), &error))?;
         Ok((path, true))
     }
@@ -203,7 +185,8 @@ pub(crate) fn sample() -> Pin {
     let explanation = crate::ending::explanation::sample();
     let switch = Switch { at: Spot { task: TaskId(2), ticks: 45 }, when: When::Before, to: TaskId(3) };
     let script = Script { switches: vec![switch], ..Script::default() };
-    let found = Found {
+    let pin = Pin {
+        version: VERSION,
         binary: "p::it".into(),
         test: "t".into(),
         outcome: "failed".into(),
@@ -212,8 +195,10 @@ pub(crate) fn sample() -> Pin {
         preempt: Level::Sync,
         time: Time::Real,
         seed: Seed(0xabc),
+        windows: explanation.windows,
+        schedule: script,
     };
-    Pin::new(found, &explanation.windows, &script)
+    pin.portable()
 }
 
 #[cfg(test)]

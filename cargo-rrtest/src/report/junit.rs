@@ -1,7 +1,6 @@
 //! The report for CI systems: JUnit, in the dialect of Jenkins and nextest, one test suite for each binary.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use crate::attempt::events::{Attempt, Explained, Interference, NeverEnded, Repor
 use crate::attempt::needy;
 use crate::attempt::order::Ran;
 use crate::base::exit::CliError;
+use crate::base::whole::write_whole_in;
 use crate::base::words;
 use crate::discover::test::TestId;
 use crate::ending::backtrace::Frames;
@@ -136,12 +136,7 @@ impl JUnit {
             suites[index].add_test_case(told.case(counted));
         }
         report.add_test_suites(suites);
-        let dir = self.path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        std::fs::create_dir_all(dir)?;
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
-        file.write_all(report.to_string().map_err(std::io::Error::other)?.as_bytes())?;
-        file.persist(&self.path)?;
-        Ok(())
+        write_whole_in(&self.path, report.to_string().map_err(std::io::Error::other)?.as_bytes())
     }
 }
 

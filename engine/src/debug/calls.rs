@@ -33,15 +33,35 @@ pub(super) struct Call<'a> {
 const DROPPED: &str = "rrtest: what was written is dropped: what has happened cannot be changed\n";
 
 /// gdb's numbers of signals, where they are not the kernel's (`include/gdb/signals.def` of gdb).
-const SIGNALS: [(i32, Signal); 8] = [
+const SIGNALS: &[(i32, Signal)] = &[
+    (libc::SIGHUP, Signal::SIGHUP),
+    (libc::SIGINT, Signal::SIGINT),
+    (libc::SIGQUIT, Signal::SIGQUIT),
     (libc::SIGILL, Signal::SIGILL),
     (libc::SIGTRAP, Signal::SIGTRAP),
     (libc::SIGABRT, Signal::SIGABRT),
-    (libc::SIGFPE, Signal::SIGFPE),
     (libc::SIGBUS, Signal::SIGBUS),
-    (libc::SIGSEGV, Signal::SIGSEGV),
-    (libc::SIGSYS, Signal::SIGSYS),
+    (libc::SIGFPE, Signal::SIGFPE),
     (libc::SIGKILL, Signal::SIGKILL),
+    (libc::SIGUSR1, Signal::SIGUSR1),
+    (libc::SIGSEGV, Signal::SIGSEGV),
+    (libc::SIGUSR2, Signal::SIGUSR2),
+    (libc::SIGPIPE, Signal::SIGPIPE),
+    (libc::SIGALRM, Signal::SIGALRM),
+    (libc::SIGTERM, Signal::SIGTERM),
+    (libc::SIGCHLD, Signal::SIGCHLD),
+    (libc::SIGCONT, Signal::SIGCONT),
+    (libc::SIGSTOP, Signal::SIGSTOP),
+    (libc::SIGTSTP, Signal::SIGTSTP),
+    (libc::SIGTTIN, Signal::SIGTTIN),
+    (libc::SIGTTOU, Signal::SIGTTOU),
+    (libc::SIGURG, Signal::SIGURG),
+    (libc::SIGXCPU, Signal::SIGXCPU),
+    (libc::SIGXFSZ, Signal::SIGXFSZ),
+    (libc::SIGVTALRM, Signal::SIGVTALRM),
+    (libc::SIGPROF, Signal::SIGPROF),
+    (libc::SIGWINCH, Signal::SIGWINCH),
+    (libc::SIGSYS, Signal::SIGSYS),
 ];
 
 impl<'a> Debugger<'a> {
@@ -160,7 +180,7 @@ impl<'a> Debugger<'a> {
             }
             Came::Signal(number) => {
                 let found = SIGNALS.iter().find(|(kernels, _)| *kernels == number);
-                with(found.map_or(Signal::SIGINT, |(_, signal)| *signal))
+                with(found.map_or(Signal::UNKNOWN, |(_, signal)| *signal))
             }
             Came::Ended => {
                 say("rrtest: the function has ended the program; this is the moment before it was called\n"

@@ -45,6 +45,8 @@ pub struct Debugger<'a> {
     pub(super) checkpoints: Vec<(Mark, String)>,
     /// What the failure needs, in lines; none if that is not known.
     pub(super) explanation: Vec<String>,
+    /// How the recording ended, in lines.
+    pub(super) ending: Vec<String>,
 }
 
 /// What gdb is told where something cannot be had: "invalid argument".
@@ -70,6 +72,7 @@ impl<'a> Debugger<'a> {
             said: Vec::new(),
             checkpoints: Vec::new(),
             explanation: Vec::new(),
+            ending: Vec::new(),
         }
     }
 
@@ -77,6 +80,12 @@ impl<'a> Debugger<'a> {
     #[must_use]
     pub fn explained(self, explanation: Vec<String>) -> Self {
         Self { explanation, ..self }
+    }
+
+    /// Has `monitor waits` tell these lines where the recording ended.
+    #[must_use]
+    pub fn ending(self, ending: Vec<String>) -> Self {
+        Self { ending, ..self }
     }
 
     /// Whether a moment was gone to that gdb sees when it connects again.

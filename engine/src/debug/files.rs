@@ -40,6 +40,11 @@ impl<'a> Files<'a> {
         Self { carried, open: BTreeMap::new() }
     }
 
+    /// What the trace carries.
+    pub(super) fn carried(&self) -> &'a Carried<'a> {
+        self.carried
+    }
+
     fn add(&mut self, opened: Opened) -> Result<u32, HostIoErrno> {
         if self.open.len() >= MOST {
             return Err(HostIoErrno::EMFILE);

@@ -1,8 +1,11 @@
 //! What `monitor` understands, beyond gdb's own commands.
 
+use std::str::FromStr;
+
 use gdbstub::outputln;
 use gdbstub::target::ext::monitor_cmd::{ConsoleOutput, MonitorCmd};
 
+use super::around::{schedule, waits};
 use super::debugger::Debugger;
 use crate::error::Error;
 use crate::replay::Cursor;
@@ -17,7 +20,7 @@ struct Command {
     run: fn(&mut Debugger<'_>, &str) -> Result<Vec<String>, String>,
 }
 
-const COMMANDS: [Command; 7] = [
+const COMMANDS: [Command; 9] = [
     Command { name: "when", arguments: "", help: "tells this moment", run: when },
     Command {
         name: "seek",
@@ -37,6 +40,18 @@ const COMMANDS: [Command; 7] = [
         arguments: "[COUNT]",
         help: "lists the events of the trace around here",
         run: events,
+    },
+    Command {
+        name: "schedule",
+        arguments: "[COUNT]",
+        help: "lists who had the core around here, from where to where, and why no longer",
+        run: schedule,
+    },
+    Command {
+        name: "waits",
+        arguments: "",
+        help: "lists what each thread is at; where the recording ended, who waits for whom",
+        run: waits,
     },
     Command {
         name: "explanation",
@@ -130,10 +145,7 @@ fn restart(debugger: &mut Debugger<'_>, arguments: &str) -> Result<Vec<String>, 
 }
 
 fn events(debugger: &mut Debugger<'_>, arguments: &str) -> Result<Vec<String>, String> {
-    let around = match arguments {
-        "" => AROUND,
-        number => number.parse().map_err(|_| format!("`{number}` is no number"))?,
-    };
+    let around = number(arguments, AROUND)?;
     let (here, _) = debugger.timeline.position();
     let mut cursor: Cursor<'_> = debugger.timeline.session().cursor().clone();
     let first = here.saturating_sub(around);
@@ -148,6 +160,14 @@ fn events(debugger: &mut Debugger<'_>, arguments: &str) -> Result<Vec<String>, S
         ));
     }
     Ok(lines)
+}
+
+/// The number that a command is given; `otherwise` if none.
+pub(super) fn number<N: FromStr>(text: &str, otherwise: N) -> Result<N, String> {
+    if text.is_empty() {
+        return Ok(otherwise);
+    }
+    text.parse().map_err(|_| format!("`{text}` is no number"))
 }
 
 fn explanation(debugger: &mut Debugger<'_>, _: &str) -> Result<Vec<String>, String> {

@@ -1,9 +1,9 @@
 //! How many bytes an access takes, which the program's code tells: the clock's runtime counts, and then makes the access, or
 //! returns to who makes it.
 
-use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Register};
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, OpKind};
 
-use crate::tracee::Registers;
+use crate::tracee::{Registers, value_of};
 
 /// Instructions up to the access.
 const MOST: usize = 24;
@@ -51,38 +51,8 @@ pub(super) fn width(
 /// The address that an instruction accesses, if the registers are as they were: those that code changes on the way give
 /// another one.
 fn effective(instruction: &Instruction, registers: &Registers) -> Option<u64> {
-    let value = |register: Register| match register {
-        Register::None | Register::RIP => Some(0),
-        register => registers.numbered(dwarf(register)?),
-    };
-    // Without an operand in memory there is no base, and no address but 0.
-    let base = value(instruction.memory_base())?;
-    let index = value(instruction.memory_index())?;
-    let scaled = index.wrapping_mul(instruction.memory_index_scale().into());
-    Some(base.wrapping_add(scaled).wrapping_add(instruction.memory_displacement64()))
-}
-
-/// The number of a general register (System V ABI, AMD64 supplement, figure 3.36).
-fn dwarf(register: Register) -> Option<u64> {
-    const ORDER: [Register; 16] = [
-        Register::RAX,
-        Register::RDX,
-        Register::RCX,
-        Register::RBX,
-        Register::RSI,
-        Register::RDI,
-        Register::RBP,
-        Register::RSP,
-        Register::R8,
-        Register::R9,
-        Register::R10,
-        Register::R11,
-        Register::R12,
-        Register::R13,
-        Register::R14,
-        Register::R15,
-    ];
-    ORDER.iter().position(|known| *known == register).map(|number| number as u64)
+    let operand = (0..instruction.op_count()).find(|at| instruction.op_kind(*at) == OpKind::Memory)?;
+    instruction.virtual_address(operand, 0, |register, _, _| value_of(registers, register))
 }
 
 #[cfg(test)]

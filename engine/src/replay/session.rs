@@ -148,6 +148,7 @@ impl<'a> Session<'a> {
                 return Err(misplaced(self.state.event, "the end of the program", "nothing"));
             };
             let runs = needs_instructions(event);
+            // The event is borrowed from the cursor.
             let mut step = Step {
                 state: &mut self.state,
                 live: &mut self.live,
@@ -170,6 +171,16 @@ impl<'a> Session<'a> {
             if let Some(why) = self.reached(limit, runs) {
                 return Ok(why);
             }
+        }
+    }
+
+    /// All that a step needs.
+    fn at_work(&mut self) -> Step<'_, 'a> {
+        Step {
+            state: &mut self.state,
+            live: &mut self.live,
+            control: &mut self.control,
+            stops: &mut self.stops,
         }
     }
 
@@ -293,13 +304,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// If it has died, or makes a call where it should wait.
     pub fn registers(&mut self, task: TaskId) -> Result<Option<Registers>, Error> {
-        let mut step = Step {
-            state: &mut self.state,
-            live: &mut self.live,
-            control: &mut self.control,
-            stops: &mut self.stops,
-        };
-        step.registers_of(task)
+        self.at_work().registers_of(task)
     }
 
     /// What the running task is about to access, which stands in front of a compiled-in tick's operation: the address, and
@@ -315,13 +320,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// If it has died, or makes a call where it should wait.
     pub fn vector_registers(&mut self, task: TaskId) -> Result<Option<VectorRegisters>, Error> {
-        let mut step = Step {
-            state: &mut self.state,
-            live: &mut self.live,
-            control: &mut self.control,
-            stops: &mut self.stops,
-        };
-        step.vector_registers_of(task)
+        self.at_work().vector_registers_of(task)
     }
 
     /// Memory of a task as the program sees it: with its own code in place of jumps of ours.
@@ -364,12 +363,7 @@ impl<'a> Session<'a> {
     pub(super) fn take_out(&mut self, task: TaskId) -> Result<Option<(Stopped, Rc<Memory>)>, Error> {
         let Some(it) = self.state.tasks.get(task.0 as usize) else { return Ok(None) };
         let (space, is_parked) = (it.space, matches!(it.at, At::Parked(_)));
-        let mut step = Step {
-            state: &mut self.state,
-            live: &mut self.live,
-            control: &mut self.control,
-            stops: &mut self.stops,
-        };
+        let mut step = self.at_work();
         let stopped =
             if is_parked { Some(step.stop_parked(task)?.0) } else { step.live.handle(task).take_stopped() };
         let memory = Rc::clone(&self.live.memories[space]);

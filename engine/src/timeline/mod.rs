@@ -156,6 +156,13 @@ impl<'a> Timeline<'a> {
         Ok(walker.session)
     }
 
+    /// Returns how its replays are made: the core, the flag that interrupts them, and how long the program may run from
+    /// one event to the next.
+    #[must_use]
+    pub fn replays(&self) -> (usize, &'a AtomicBool, Duration) {
+        (self.setup.core, self.setup.interrupt, self.setup.patience)
+    }
+
     /// Takes back that somebody has asked for an end.
     pub fn go_on(&self) {
         self.setup.go_on();

@@ -28,6 +28,22 @@ pub struct Description<'a> {
     names: Names,
 }
 
+/// What a system call returned, as strace(1) prints it.
+#[derive(Clone, Copy, Debug)]
+pub struct Returned(pub i64);
+
+impl Display for Returned {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let result = self.0;
+        match i32::try_from(-i128::from(result)).map(Errno::from_raw) {
+            Ok(errno) if result < 0 && errno != Errno::UnknownErrno => write!(f, "-1 {errno:?}"),
+            // Beyond what a number of bytes can be, it is an address.
+            _ if result > i64::from(u32::MAX) => write!(f, "{result:#x}"),
+            _ => write!(f, "{result}"),
+        }
+    }
+}
+
 impl Event {
     /// The event in words, on one line. `names` gives the names of system calls.
     #[must_use]
@@ -95,7 +111,7 @@ fn describe_syscall(syscall: &Syscall, names: Names, f: &mut Formatter<'_>) -> f
         write!(f, "{}{arg:#x}", if index == 0 { "(" } else { ", " })?;
     }
     f.write_str(") = ")?;
-    describe_result(syscall.result, f)?;
+    Display::fmt(&Returned(syscall.result), f)?;
     for Write { address, bytes } in syscall.writes.iter().take(WRITES) {
         write!(f, ", {} bytes to {address:#x}", bytes.len())?;
     }
@@ -145,16 +161,6 @@ fn describe_buffered(log: &[u8], names: Names, f: &mut Formatter<'_>) -> fmt::Re
         write!(f, ", and {count} times hands the core over, in the end to {}", TaskId(last.task))?;
     }
     Ok(())
-}
-
-/// As strace(1) prints results.
-fn describe_result(result: i64, f: &mut Formatter<'_>) -> fmt::Result {
-    match i32::try_from(-i128::from(result)).map(Errno::from_raw) {
-        Ok(errno) if result < 0 && errno != Errno::UnknownErrno => write!(f, "-1 {errno:?}"),
-        // Beyond what a number of bytes can be, it is an address.
-        _ if result > i64::from(u32::MAX) => write!(f, "{result:#x}"),
-        _ => write!(f, "{result}"),
-    }
 }
 
 fn describe_signal(signal: &Signal, f: &mut Formatter<'_>) -> fmt::Result {

@@ -27,7 +27,7 @@ pub use area::{
 };
 pub use code::{
     Breakpoint, Condition, Originals, Placement, ReadSite, Replaced, end_of_string, exchanged, patch,
-    read_sites, reads, writes,
+    read_sites, reads, value_of, writes,
 };
 pub use inject::{Arg, Batch, ignore_again, remote, unmap_around_area, with_signals_blocked};
 pub use proc::{

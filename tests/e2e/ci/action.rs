@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use rrtest_tests::Harness;
 use rrtest_tests::tool::{self, Run};
@@ -72,6 +73,19 @@ struct Runner<'a> {
     failed: Vec<(String, i32)>,
 }
 
+/// The program under test, packed as a release has it.
+fn packed(world: &Harness) -> &'static [u8] {
+    static PACKED: OnceLock<Vec<u8>> = OnceLock::new();
+    PACKED.get_or_init(|| {
+        let (dir, path) = (world.dir(), &world.tool.path);
+        // Of a debug build there is much to pack.
+        let mut tar = Command::new("tar");
+        tar.args(["-I", "gzip -1", "-cf", "packed", "-C"]).arg(path.parent().expect("a directory"));
+        let _packed = Run::of(tar.arg("cargo-rrtest").current_dir(dir.path())).expect(0);
+        fs::read(dir.path().join("packed")).expect("a file")
+    })
+}
+
 impl<'a> Runner<'a> {
     /// One with a project that has these tests, and a release with the program under test.
     fn new(world: &'a Harness, tests: &str, inputs: &[(&str, &str)]) -> Self {
@@ -120,17 +134,16 @@ impl<'a> Runner<'a> {
         runner
     }
 
-    /// Packs the program under test as a release has it.
+    /// Has the program under test as a release.
     fn release(&mut self) {
         let version = env!("CARGO_PKG_VERSION");
         let place = self.path(&format!("here/releases/download/v{version}"));
         fs::create_dir_all(&place).expect("directories");
         let name = format!("cargo-rrtest-{version}-x86_64-linux.tar.gz");
-        let script =
-            "tar -czf \"$1\" -C \"$(dirname \"$2\")\" cargo-rrtest && sha256sum \"$1\" > \"$1.sha256\"";
+        fs::write(place.join(&name), packed(self.world)).expect("a file");
         let mut shell = Command::new("bash");
-        shell.args(["-ec", script, "-", &name]).arg(&self.world.tool.path).current_dir(&place);
-        let _packed = Run::of(&mut shell).expect(0);
+        shell.args(["-ec", "sha256sum \"$1\" > \"$1.sha256\"", "-", &name]).current_dir(&place);
+        let _summed = Run::of(&mut shell).expect(0);
     }
 
     fn path(&self, name: &str) -> PathBuf {

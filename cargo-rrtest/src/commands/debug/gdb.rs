@@ -1,6 +1,6 @@
 //! gdb: what it is told at its start.
 
-use super::program::{COMMANDS, Scene};
+use super::program::{Argument, COMMANDS, Ours, Scene};
 
 /// The commands with which gdb begins.
 pub(super) fn script(scene: &Scene<'_>) -> String {
@@ -9,11 +9,17 @@ pub(super) fn script(scene: &Scene<'_>) -> String {
         "set confirm off\nset pagination off\nset breakpoint pending on\nset print thread-events off\n\
          set remotetimeout 600\n",
     );
-    for (name, arguments, moves, help) in COMMANDS {
+    for Ours { name, argument, moves, help } in COMMANDS {
+        let asks = match argument {
+            Argument::None => format!("monitor {name}"),
+            Argument::One => format!("monitor {name} $arg0"),
+            Argument::Perhaps => {
+                format!("if $argc == 0\nmonitor {name}\nelse\nmonitor {name} $arg0\nend")
+            }
+        };
         let again = format!("disconnect\ntarget remote {}", socket.display());
         let then = if moves { again.as_str() } else { "" };
-        text +=
-            &format!("define {name}\nmonitor {name}{arguments}\n{then}\nend\ndocument {name}\n{help}\nend\n");
+        text += &format!("define {name}\n{asks}\n{then}\nend\ndocument {name}\n{help}\nend\n");
     }
     // What the trace carries comes before what this machine has.
     let files = files.display();

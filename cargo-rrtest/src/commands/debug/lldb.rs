@@ -1,7 +1,7 @@
 //! lldb: what it is told at its start.
 
 use super::banner::Tries;
-use super::program::{COMMANDS, Scene};
+use super::program::{COMMANDS, Ours, Scene};
 
 /// Commands to try.
 pub(super) const TRIES: Tries = &[
@@ -20,7 +20,7 @@ pub(super) fn script(scene: &Scene<'_>) -> String {
     text += &format!("target create \"{}\"\n", program.display());
     text += &format!("settings append target.exec-search-paths \"{}\"\n", files.display());
     text += &format!("process connect --plugin gdb-remote unix-connect://{}\n", socket.display());
-    for (name, ..) in COMMANDS.iter().filter(|(.., moves, _)| !moves) {
+    for Ours { name, .. } in COMMANDS.iter().filter(|command| !command.moves) {
         text += &format!("command alias {name} process plugin packet monitor {name}\n");
     }
     if let Some((thread, frame)) = frame {

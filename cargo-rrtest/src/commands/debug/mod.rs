@@ -18,14 +18,17 @@ use rrtest_engine::trace::Trace;
 use rrtest_engine::trace::event::Stream as Output;
 
 use super::backtrace;
-use super::cli::Debug;
 use super::given;
+use super::options::traces::Debug;
 use super::replay::PATIENCE;
+use super::show;
 use crate::base::cores::cores;
 use crate::base::exit::{CliError, Status};
 use crate::base::interrupt::{Interrupt, leave_ctrl_c_to_child};
 use crate::base::terminal::GOOD;
-use crate::ending::explanation::Explanation;
+use crate::base::words::visible;
+use crate::ending::backtrace::Frames;
+use crate::ending::describe;
 use crate::store::limit;
 use banner::Banner;
 use listen::{Listener, Place};
@@ -51,7 +54,7 @@ pub(crate) fn run(options: &Debug) -> Result<ExitCode, CliError> {
     let banner = Banner::of(&given.label, &trace, &carried, &failure, &mut opened)?;
     let Some(program) = program else {
         let listener = server.ok_or_else(|| CliError::usage("there is nothing to serve"))?;
-        let debugger = |timeline| Debugger::new(timeline, process, &carried).explained(explanation(&trace));
+        let debugger = |timeline| debugger(timeline, process, &carried);
         return serve_all(
             &listener,
             &banner,
@@ -68,8 +71,7 @@ pub(crate) fn run(options: &Debug) -> Result<ExitCode, CliError> {
     let files = carried.lay_out()?;
     let path =
         opened.session().state().program(process).map_or_else(String::new, |(path, _)| path.to_owned());
-    let explanation = explanation(&trace);
-    let mut debugger = Debugger::new(opened, process, &carried).explained(explanation);
+    let mut debugger = debugger(opened, process, &carried);
     let frame = banner.frame.and_then(|(task, frame)| Some((debugger.thread_number(task)?, frame)));
     let scene = Scene { socket: &socket, files, program: &path, banner: &banner, frame };
     let mut child = program.start(directory.path(), &scene, &options.arguments)?;
@@ -117,9 +119,18 @@ fn serve_all<'a>(
     }
 }
 
+/// The debugger of a process, which knows what the trace tells of its failure.
+fn debugger<'a>(timeline: Timeline<'a>, process: TaskId, carried: &'a Carried<'a>) -> Debugger<'a> {
+    let trace = carried.trace();
+    let ending = describe::ending(trace.ending(), Frames::Own);
+    let ending = ending.iter().map(|line| visible(&anstream::adapter::strip_str(line).to_string())).collect();
+    Debugger::new(timeline, process, carried).explained(explanation(trace)).ending(ending)
+}
+
 /// What the failure needs, in lines, if the trace tells.
 fn explanation(trace: &Trace) -> Vec<String> {
-    Explanation::of(trace.info()).map(|explanation| explanation.lines()).unwrap_or_default()
+    let text = show::explanation(trace.info()).map(|(_, text)| text).unwrap_or_default();
+    visible(&text).lines().map(str::to_owned).collect()
 }
 
 /// A timeline that stands where the program fails, or where it was asked for.

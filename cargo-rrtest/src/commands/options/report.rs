@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::commands::cli::OneTrace;
+use super::traces::OneTrace;
 
 /// What the help ends with.
 pub(crate) const HELP: &str = "\

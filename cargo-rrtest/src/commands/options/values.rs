@@ -42,6 +42,15 @@ impl FromStr for Report {
     }
 }
 
+/// The form of what the other commands report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MessageFormat {
+    /// For people, on standard error
+    Human,
+    /// For programs, on standard output
+    Json,
+}
+
 /// Whether it is to be found out what failures need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Explain {

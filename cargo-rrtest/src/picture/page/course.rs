@@ -6,6 +6,7 @@ use rrtest_engine::history::{How, Lost, Operation, What};
 use rrtest_engine::symbols::interesting;
 use rrtest_engine::syscalls;
 use rrtest_engine::task::TaskId;
+use rrtest_engine::trace::describe::Returned;
 use rrtest_preload::layout::AccessKind;
 
 use super::{code, prose};
@@ -303,7 +304,7 @@ fn words(operation: &Operation) -> String {
         }
         What::Call { number, result: None } if number == FUTEX && !operation.is_done => "waits".to_owned(),
         What::Call { number, result } => {
-            let result = result.map(|result| format!(" = {}", text::result(result)));
+            let result = result.map(|result| format!(" = {}", Returned(result)));
             format!("{}{}", syscalls::name(number), result.unwrap_or_default())
         }
     }

@@ -97,23 +97,20 @@ fn marks(subject: &Subject<'_, '_>) -> Vec<Mark> {
         let why = "panics here".to_owned();
         marks.push(Mark { file: panic.file, line: panic.line, why, is_hot: false });
     }
+    let states = subject.states();
     for thread in &subject.threads {
         let frames: Vec<Frame> = thread.frames.iter().map(|placed| placed.frame.clone()).collect();
         let place = interesting(&frames).and_then(|frame| frame.location.clone());
         let name = subject.quoted(thread.task);
         let why = match subject.failure.kind {
-            Kind::Deadlock | Kind::Hang => format!("{name} {}", thread.doing),
+            Kind::Deadlock | Kind::Hang => {
+                let state = states.iter().find(|state| state.task == thread.task);
+                let doing = state.map_or_else(|| thread.doing.clone(), |state| waits::waiting(state, states));
+                format!("{name} {doing}")
+            }
             Kind::Signal(_) if thread.task == subject.failure.moment.task => format!("{name} is killed here"),
             _ => continue,
         };
-        let why = why
-            .split(", since ")
-            .next()
-            .unwrap_or_default()
-            .split(", at ")
-            .next()
-            .unwrap_or_default()
-            .to_owned();
         marks.extend(place.map(|(file, line)| Mark { file, line, why, is_hot: false }));
     }
     // The same file may be named with and without the directory that it is in.

@@ -20,4 +20,4 @@ pub use breakpoint::{Breakpoint, Condition, Placement, end_of_string};
 pub use exchanged::exchanged;
 pub use originals::{Originals, Replaced};
 pub use read_sites::{ReadSite, read_sites};
-pub use writes::writes;
+pub use writes::{value_of, writes};

@@ -33,8 +33,9 @@ pub fn writes(code: &[u8], registers: &Registers) -> Option<Vec<(u64, usize)>> {
     .collect()
 }
 
-/// Returns the value of a general register, or the base of a segment.
-fn value_of(registers: &Registers, register: Register) -> Option<u64> {
+/// Returns the value of a general register, or the base of a segment, for iced's addresses of operands.
+#[must_use]
+pub fn value_of(registers: &Registers, register: Register) -> Option<u64> {
     match register {
         Register::CS | Register::DS | Register::ES | Register::SS => Some(0),
         Register::FS => Some(registers.fs_base()),

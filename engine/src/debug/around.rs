@@ -1,0 +1,160 @@
+//! What goes on around a moment: who has the core when, and what each thread is at.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use super::debugger::Debugger;
+use super::monitor::number;
+use crate::ending::Frame;
+use crate::error::Error;
+use crate::failure::stack_of;
+use crate::history::{How, Lost, Operation, Turn, operations, turns};
+use crate::symbols::{Symbols, interesting};
+use crate::syscalls;
+use crate::task::TaskId;
+use crate::trace::event::Event;
+
+/// So many turns before and after this moment are listed.
+const AROUND: usize = 8;
+
+/// Lists who had the core around this moment: from where to where, and why no longer.
+pub(super) fn schedule(debugger: &mut Debugger<'_>, arguments: &str) -> Result<Vec<String>, String> {
+    let around = number(arguments, AROUND)?;
+    let here = debugger.timeline.session().ticks();
+    let carried = debugger.files.carried();
+    let (core, stop, patience) = debugger.timeline.replays();
+    let how = How { core, stop, patience };
+    let history = turns(carried.trace(), how).map_err(in_words)?;
+    let behind = history.turns.partition_point(|turn| turn.from.ticks <= here);
+    let now = behind.saturating_sub(1);
+    let first = now.saturating_sub(around);
+    let last = now.saturating_add(around).saturating_add(1).min(history.turns.len());
+    let shown = history.turns.get(first..last).unwrap_or_default();
+    let done = operations(carried, &edges(shown), how).map_err(in_words)?;
+    let lines = shown.iter().enumerate().map(|(at, turn)| {
+        let mark = if first + at == now { "now" } else { "" };
+        let thread = history.threads.iter().find(|thread| thread.task == turn.task);
+        let thread = format!("`{}` ({})", thread.map_or("", |thread| &thread.name), turn.task);
+        let ticks = format!("{}–{}", turn.from.ticks, turn.to.ticks);
+        format!("{mark:>4} {ticks:<17} {thread:<26} {}", course(turn, &done))
+    });
+    Ok(lines.collect())
+}
+
+/// The first and the last tick of each turn, in order and each once.
+fn edges(turns: &[Turn]) -> Vec<RangeInclusive<u64>> {
+    let both = |turn: &Turn| [turn.from.ticks + 1, turn.to.ticks];
+    let of_turns = turns.iter().filter(|turn| turn.from.ticks < turn.to.ticks);
+    let mut ticks: Vec<u64> = of_turns.flat_map(both).collect();
+    ticks.sort_unstable();
+    ticks.dedup();
+    ticks.into_iter().map(|tick| tick..=tick).collect()
+}
+
+/// From where to where a turn has led, and how it ended.
+fn course(turn: &Turn, done: &[Operation]) -> String {
+    let ticks = turn.from.ticks + 1..=turn.to.ticks;
+    let mut own = done.iter().filter(|it| it.task == turn.task && ticks.contains(&it.tick));
+    let first = own.next().and_then(|it| place(&it.frames));
+    let last = own.last().and_then(|it| place(&it.frames));
+    let way = match (first, last) {
+        (Some(first), Some(last)) if first != last => format!("{first} to {last}"),
+        (Some(one), _) | (None, Some(one)) => one,
+        (None, None) => "no operation of its own code".to_owned(),
+    };
+    match turn.why {
+        Lost::Preempted => format!("{way}, preempted"),
+        Lost::Waits(number) => format!("{way}, waits in {}", syscalls::name(number)),
+        Lost::Gone => format!("{way}, ends"),
+        Lost::Ended => format!("{way}, the program ends"),
+        Lost::Unknown => way,
+    }
+}
+
+/// The source line of the user's own code.
+fn place(frames: &[Frame]) -> Option<String> {
+    let (file, line) = interesting(frames)?.location.as_ref()?;
+    Some(format!("{file}:{line}"))
+}
+
+/// Lists what each thread of the run is at, and at the end what the recorder knew of that.
+pub(super) fn waits(debugger: &mut Debugger<'_>, _: &str) -> Result<Vec<String>, String> {
+    let current = debugger.timeline.current();
+    let carried = debugger.files.carried();
+    let session = debugger.timeline.look().map_err(in_words)?;
+    let tasks: Vec<(TaskId, String)> =
+        session.state().tasks().map(|(task, name)| (task, name.to_owned())).collect();
+    let mut code: BTreeMap<usize, Symbols> = BTreeMap::new();
+    let mut lines = Vec::new();
+    for (task, name) in tasks {
+        let doing = match session.state().call(task) {
+            Some(number) => format!("at the system call {}", syscalls::name(number)),
+            None if task == current => "runs".to_owned(),
+            None => "can run".to_owned(),
+        };
+        let space = session.state().space(task).unwrap_or_default();
+        let mapped = session.mapped(task).map_err(in_words)?;
+        let symbols = match code.entry(space) {
+            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::btree_map::Entry::Vacant(new) => {
+                new.insert(carried.symbols(&mapped).map_err(in_words)?)
+            }
+        };
+        let stack = stack_of(session, task, symbols).map_err(in_words)?;
+        let frames = carried.frames(symbols, &stack).map_err(in_words)?.concat();
+        let since = place(&frames).map_or_else(String::new, |place| format!(", at {place}"));
+        lines.push(format!("`{name}` ({task}) {doing}{since}"));
+    }
+    let mut cursor = session.cursor().clone();
+    let is_end = cursor.take().map_err(|error| error.to_string())?;
+    if is_end.is_none_or(|event| matches!(event, Event::Ended(_))) && !debugger.ending.is_empty() {
+        lines.push("here the recording ended:".to_owned());
+        lines.extend(debugger.ending.iter().map(|line| format!("  {line}")));
+    }
+    Ok(lines)
+}
+
+fn in_words(error: Error) -> String {
+    error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{At, What};
+
+    fn turn(from: u64, to: u64, why: Lost) -> Turn {
+        let at = |ticks| At { ticks, calls: 0 };
+        Turn { task: TaskId(1), from: at(from), to: at(to), why }
+    }
+
+    fn operation(tick: u64, line: u32) -> Operation {
+        let frame = Frame {
+            address: 0,
+            function: Some("own::f".to_owned()),
+            location: Some(("src/lib.rs".to_owned(), line)),
+        };
+        Operation {
+            task: TaskId(1),
+            tick,
+            moment: (0, 0),
+            what: What::Call { number: 0, result: None },
+            is_done: true,
+            frames: vec![frame],
+        }
+    }
+
+    #[test]
+    fn a_turn_is_told_by_its_first_and_last_line() {
+        let turns = [turn(0, 0, Lost::Unknown), turn(0, 1, Lost::Gone), turn(1, 9, Lost::Preempted)];
+        assert_eq!(edges(&turns), [1..=1, 2..=2, 9..=9]);
+        let done = [operation(1, 3), operation(2, 4), operation(9, 7)];
+        let course = turns.each_ref().map(|turn| course(turn, &done));
+        assert_eq!(
+            course,
+            ["no operation of its own code", "src/lib.rs:3, ends", "src/lib.rs:4 to src/lib.rs:7, preempted"]
+        );
+        let waits = turn(9, 10, Lost::Waits(202));
+        assert_eq!(super::course(&waits, &[operation(10, 8)]), "src/lib.rs:8, waits in futex");
+    }
+}

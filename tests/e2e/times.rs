@@ -175,6 +175,12 @@ const WRONG: &[Wrong] = &[
         says: &["`econnreset`: ", "the other end had reset the connection"],
     },
     Wrong {
+        package: "machine",
+        test: "a_name_server_can_be_asked",
+        kind: "dns",
+        says: &["`dns`: connect(2) failed at machine/tests/it.rs:", "no name server could be reached"],
+    },
+    Wrong {
         package: "spin-then-sleep",
         test: "the_worker_is_released",
         kind: "yield",
@@ -222,7 +228,8 @@ pub(crate) fn add(tests: &mut Tests) {
             the_date_is_explained,
             right_tests_pass,
             clocks_agree_wherever_they_stand,
-            any_machine_will_do
+            any_machine_will_do,
+            calls_fail_as_asked
         ],
     );
 }
@@ -296,4 +303,21 @@ fn any_machine_will_do(world: &Harness) {
         let run = Run::of(&mut command).expect(0);
         assert_eq!(Report::of(&run).failing().count(), 0, "{run}");
     }
+}
+
+/// The third write fails, and each one of some.
+fn calls_fail_as_asked(world: &Harness) {
+    let traces = world.dir();
+    let mut command = world.fixture("machine", traces.path());
+    command.args(["--preempt", "sync", "--no-chaos", "--runs", "2", "--fault", "write:ENOSPC@3"]);
+    let run = Run::of(command.args(["the_notes_are_counted", "--explain", "never"])).expect(101);
+    let run = run.says(&["`fault`: write(2) failed with No space left on device", "as asked for"]);
+    assert_eq!(Report::of(&run).failing().count(), 2, "{run}");
+    // There are eight.
+    let traces = world.dir();
+    let mut command = world.fixture("machine", traces.path());
+    command.args(["--preempt", "sync", "--runs", "40", "--seed", "1", "--fault", "write:ENOSPC@8..9"]);
+    let run = Run::of(command.args(["the_notes_are_counted", "--explain", "never"])).expect(101);
+    let failing = Report::of(&run).failing().count();
+    assert!((1..40).contains(&failing), "{run}");
 }

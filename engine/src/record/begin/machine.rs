@@ -2,13 +2,14 @@
 
 use crate::record::recorder::Recorder;
 use crate::record::surprises::faults::Fault;
+use crate::record::surprises::placement::Placement;
 use crate::record::surprises::strikes::Note;
 use crate::schedule::surprise::Surprise;
 use crate::strike::Doing;
 use crate::task::TaskId;
 
 /// How many cores it may have.
-const CORES: [u64; 6] = [1, 2, 3, 8, 16, 64];
+const CORES: [u64; 5] = [1, 2, 3, 8, 16];
 
 /// A fault comes at an earlier call of its kind than this.
 const CALLS: u64 = 64;
@@ -26,7 +27,7 @@ impl Recorder<'_> {
         }
         self.surprises.listing = self.draw(Surprise::DirOrder, u64::MAX);
         self.clock.area().set_listed(self.surprises.listing.is_some());
-        self.surprises.placement = self.draw(Surprise::Placement, u64::MAX);
+        self.surprises.placement = self.draw(Surprise::Placement, u64::MAX).map(Placement::new);
         self.clock.area().set_placed(self.surprises.placement.is_some());
         for kind in [Surprise::DirOrder, Surprise::Placement] {
             if self.surprises.injector.struck().any_of([kind].into_iter().collect()) {
@@ -35,7 +36,8 @@ impl Recorder<'_> {
         }
         for kind in Fault::KINDS {
             if self.surprises.injector.strike(kind, ALL) {
-                let calls = self.surprises.injector.amount(kind, 1, CALLS);
+                let most = if kind == Surprise::Dns { 2 } else { CALLS };
+                let calls = self.surprises.injector.amount(kind, 1, most);
                 self.surprises.faults.extend(Fault::of_kind(kind, calls));
             }
         }

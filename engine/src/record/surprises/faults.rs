@@ -21,7 +21,7 @@ pub(in crate::record) struct Fault {
     kind: Surprise,
     errno: i32,
     counts: Counts,
-    /// Calls up to the one that fails.
+    /// Calls up to the one that fails. A network that is down stays so: of name servers the later ones fail, too.
     calls: u64,
 }
 
@@ -163,12 +163,13 @@ impl Surprises {
         }
         let mut failed = None;
         for fault in &mut self.faults {
-            fault.calls -= u64::from(fault.counts(tasks, poller, id, call));
-            if fault.calls == 0 {
+            let counts = fault.counts(tasks, poller, id, call);
+            fault.calls = fault.calls.saturating_sub(counts.into());
+            if counts && fault.calls == 0 {
                 failed = failed.or(Some((fault.kind, fault.errno)));
             }
         }
-        self.faults.retain(|fault| fault.calls > 0);
+        self.faults.retain(|fault| fault.calls > 0 || fault.kind == Surprise::Dns);
         let (kind, errno) = failed?;
         let place = Some(call_sites.place(tasks, id, &call.registers));
         let name = syscalls::name(call.number());

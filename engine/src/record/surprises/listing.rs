@@ -1,18 +1,11 @@
-//! The order in which directories list their entries, and the places of new memory: both are the kernel's to choose.
+//! The order in which directories list their entries.
 
 use super::Surprises;
+use super::placement::mixed;
 use crate::record::step::Flow;
 use crate::record::tree::call::Call;
 use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
-use crate::trace::event::Registers;
-use crate::tracee::PAGE;
-
-/// Where new memory is placed: far below where the kernel begins, far above where programs lie.
-const FROM: u64 = 0x7000_0000_0000;
-
-/// Pages of the region in which it lies.
-const PAGES: u64 = 1 << 24;
 
 impl Surprises {
     /// Puts the entries of a directory, which a call has just listed, into another order. It is the same order each time
@@ -25,19 +18,6 @@ impl Surprises {
         let entries = memory.bytes(call.args()[1], len)?;
         memory.write(call.args()[1], &reordered(&entries, seed))?;
         Ok(())
-    }
-
-    /// Returns registers with which mmap(2) maps memory elsewhere; `None` if the kernel is to choose, or the program has.
-    pub(in crate::record) fn placed(&mut self, call: &Call) -> Option<Registers> {
-        let mut args = call.args();
-        let seed = self.placement.as_mut().filter(|_| {
-            args[0] == 0 && args[3] as i32 & (libc::MAP_FIXED | libc::MAP_32BIT | libc::MAP_HUGETLB) == 0
-        })?;
-        *seed = mixed(*seed);
-        args[0] = FROM + *seed % PAGES * PAGE;
-        let mut registers = call.registers;
-        registers.set_args(args);
-        Some(registers)
     }
 }
 
@@ -73,14 +53,6 @@ fn reordered(entries: &[u8], seed: u64) -> Vec<u8> {
     }
     reordered.extend(rest);
     reordered
-}
-
-/// A step of SplitMix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators").
-fn mixed(number: u64) -> u64 {
-    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ number >> 31
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub(super) mod at_reads;
 pub(super) mod faults;
 pub(super) mod in_calls;
 pub(super) mod listing;
+pub(super) mod placement;
 pub(super) mod ports;
 pub(super) mod started;
 pub(super) mod strikes;
@@ -23,6 +24,7 @@ use crate::schedule::injector::Injector;
 use crate::schedule::surprise::Surprise;
 use at_reads::AtReads;
 use faults::Fault;
+use placement::Placement;
 use ports::Given;
 use strikes::Strikes;
 use under_way::UnderWay;
@@ -41,8 +43,8 @@ pub(super) struct Surprises {
     pub(super) zone: Option<OsString>,
     /// On what the order of directory entries depends, if it is not the kernel's.
     pub(super) listing: Option<u64>,
-    /// On what the place of the next new memory depends, if it is not the kernel's.
-    pub(super) placement: Option<u64>,
+    /// Where new memory is placed, if the kernel does not choose.
+    pub(super) placement: Option<Placement>,
     /// Faults that are to come.
     pub(super) faults: Vec<Fault>,
     /// Ports that the kernel has given.

@@ -67,6 +67,8 @@ fn sentence(strike: &Strike) -> String {
     let asked = duration(*asked);
     let more = duration(*more);
     let at = place(frames).map(|place| format!(" at {place}")).unwrap_or_default();
+    // Where the test came upon it first, if that was seen.
+    let noticed = |how: &str| if at.is_empty() { String::new() } else { format!("; {how}{at} ({thread})") };
     let others = match &others[..] {
         [] => "nobody else".to_owned(),
         others => others.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
@@ -93,16 +95,24 @@ fn sentence(strike: &Strike) -> String {
             format!("the read or write{at} ({thread}) did only a part of what it was asked for")
         }
         (Surprise::Interrupt, _) => format!("the wait{at} ({thread}) was interrupted"),
-        (Surprise::Date | Surprise::Year, _) => format!("the test began {asked} before {shown}"),
-        (Surprise::Uptime, _) => format!("the machine had been up for {asked} when the test began"),
+        (Surprise::Date | Surprise::Year, _) => {
+            format!("the test began {asked} before {shown}{}", noticed("it read the clock"))
+        }
+        (Surprise::Uptime, _) => {
+            format!("the machine had been up for {asked} when the test began{}", noticed("it asked"))
+        }
         (Surprise::ClockStep, _) => {
             format!("the wall clock was set back by {more} before it was read{at} ({thread})")
         }
         (Surprise::CoarseClock, _) => format!("the clock told the same time again{at} ({thread})"),
         (Surprise::Tz, _) => format!("the test ran with TZ={shown}"),
-        (Surprise::Cores, _) if *times == 1 => "the machine had one core".to_owned(),
-        (Surprise::Cores, _) => format!("the machine had {times} cores"),
-        (Surprise::DirOrder, _) => "directories listed their entries in another order".to_owned(),
+        (Surprise::Cores, _) => {
+            let cores = if *times == 1 { "one core".to_owned() } else { format!("{times} cores") };
+            format!("the machine had {cores}{}", noticed("it asked"))
+        }
+        (Surprise::DirOrder, _) => {
+            format!("directories listed their entries in another order{}", noticed("one was read"))
+        }
         (Surprise::PortReuse, _) => {
             format!("the socket bound{at} ({thread}) got port {shown}, which had been given back")
         }
@@ -115,7 +125,9 @@ fn sentence(strike: &Strike) -> String {
         }
         (Surprise::Fault, _) => format!("{shown}{at} ({thread}), as asked for"),
         (Surprise::Dns, _) => format!("{shown} failed{at} ({thread}): no name server could be reached"),
-        (Surprise::CoarseMtime, _) => format!("the times of files were multiples of {asked}"),
+        (Surprise::CoarseMtime, _) => {
+            format!("the times of files were multiples of {asked}{}", noticed("one was looked at"))
+        }
         _ => format!("{more} went by before the clock was read{at} ({thread})"),
     };
     format!("`{kind}`: {what}", kind = kind.as_str())

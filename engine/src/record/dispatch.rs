@@ -12,6 +12,7 @@ use super::step::{Flow, Next};
 use super::tree::call::{Call, Outcome, Stage, fails, interrupted};
 use super::tree::tasks::Tasks;
 use super::waiting::wait_all::WaitAll;
+use crate::schedule::surprise::Surprise;
 use crate::syscalls::{self, Class, Description, Performance, describe};
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Registers, Stream};
@@ -74,6 +75,7 @@ impl Recorder<'_> {
             .shown(&self.tasks, &mut self.poller, &self.time.clocks, id, &call)
             .or_else(|| self.time.proc.read_times(&self.tasks, &self.time.clocks, id, &call))
         {
+            self.is_seen(Surprise::Uptime, id, &call);
             return self.show(id, stopped, &call, shown);
         }
         if let Some(stream) = self.poller.output_stream(&self.tasks, id, &call.registers)
@@ -193,7 +195,12 @@ impl Recorder<'_> {
             self.time.clocks.rest(&self.tasks, id, &call)?;
         }
         let (stopped, result) = self.time.tell_times(&self.tasks, id, stopped, &call, result)?;
-        self.surprises.reorder(&self.tasks, id, &call, result)?;
+        if self.surprises.reorder(&self.tasks, id, &call, result)? {
+            self.is_seen(Surprise::DirOrder, id, &call);
+        }
+        if self.time.stamped.grain > 0 && syscalls::file_times(call.number()).is_some() {
+            self.is_seen(Surprise::CoarseMtime, id, &call);
+        }
         self.surprises.note_given(&self.tasks, &mut self.poller, id, &call, result);
         let writes = self.tasks.outputs(id, description, &call, &before, result)?;
         if interrupted(result) {

@@ -51,7 +51,7 @@ impl Recorder<'_> {
             let grain = self.surprises.injector.below(Surprise::CoarseMtime, GRAINS.len() as u64);
             self.time.stamped.grain = GRAINS[grain as usize];
             let asked = self.time.stamped.grain.into();
-            self.surprises.note_strike(Note { asked, ..Note::new(Surprise::CoarseMtime, ALL, Doing::Runs) });
+            self.surprises.note_unseen(Note { asked, ..Note::new(Surprise::CoarseMtime, ALL, Doing::Runs) });
         }
         if self.time.differ() {
             self.set_clocks();
@@ -82,7 +82,7 @@ impl Recorder<'_> {
         let Some(begin) = end.after(now + i128::from(before), &zone) else { return Ok(0) };
         let (at, shown) = (begin.at, begin.told);
         self.surprises.at_reads.edge = Some(Edge { at, reads });
-        self.surprises.note_strike(Note { asked: before, shown, ..Note::new(kind, ALL, Doing::Runs) });
+        self.surprises.note_unseen(Note { asked: before, shown, ..Note::new(kind, ALL, Doing::Runs) });
         Ok(i64::try_from(at - i128::from(before) - now).unwrap_or(0))
     }
 
@@ -93,7 +93,7 @@ impl Recorder<'_> {
         }
         let up = self.surprises.injector.amount(Surprise::Uptime, UP.0, UP.1);
         let machine = nanoseconds(&clocks::read(libc::CLOCK_MONOTONIC)?).unwrap_or(0);
-        self.surprises.note_strike(Note { asked: up, ..Note::new(Surprise::Uptime, ALL, Doing::Runs) });
+        self.surprises.note_unseen(Note { asked: up, ..Note::new(Surprise::Uptime, ALL, Doing::Runs) });
         Ok(up.cast_signed() - machine.cast_signed())
     }
 }

@@ -23,7 +23,7 @@ impl Recorder<'_> {
         if let Some(count) = self.draw(Surprise::Cores, CORES.len() as u64) {
             let count = CORES[count as usize];
             self.tasks.set_all_cores(count);
-            self.surprises.note_strike(Note { times: count, ..Note::new(Surprise::Cores, ALL, Doing::Runs) });
+            self.surprises.note_unseen(Note { times: count, ..Note::new(Surprise::Cores, ALL, Doing::Runs) });
         }
         self.surprises.listing = self.draw(Surprise::DirOrder, u64::MAX);
         self.clock.area().set_listed(self.surprises.listing.is_some());
@@ -31,7 +31,7 @@ impl Recorder<'_> {
         self.clock.area().set_placed(self.surprises.placement.is_some());
         for kind in [Surprise::DirOrder, Surprise::Placement] {
             if self.surprises.injector.struck().any_of([kind].into_iter().collect()) {
-                self.surprises.note_strike(Note::new(kind, ALL, Doing::Runs));
+                self.surprises.note_unseen(Note::new(kind, ALL, Doing::Runs));
             }
         }
         for kind in Fault::KINDS {

@@ -9,6 +9,7 @@ use crate::record::tree::call::{Call, Outcome, fails};
 use crate::record::tree::task::Hold;
 use crate::record::tree::tasks::Tasks;
 use crate::schedule::Why;
+use crate::schedule::surprise::Surprise;
 use crate::syscalls::Emulation;
 use crate::task::TaskId;
 use crate::tracee::Stopped;
@@ -98,7 +99,10 @@ impl Recorder<'_> {
                 }
                 (0, writes)
             }
-            Emulation::GetAffinity => self.tasks.get_affinity(self.options, id, args),
+            Emulation::GetAffinity => {
+                self.is_seen(Surprise::Cores, id, &call);
+                self.tasks.get_affinity(self.options, id, args)
+            }
             Emulation::SetAffinity => {
                 (self.tasks.set_affinity(self.options, &self.clock, id, args), Vec::new())
             }

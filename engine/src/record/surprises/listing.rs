@@ -9,15 +9,21 @@ use crate::task::TaskId;
 
 impl Surprises {
     /// Puts the entries of a directory, which a call has just listed, into another order. It is the same order each time
-    /// that the same entries are listed.
-    pub(in crate::record) fn reorder(&self, tasks: &Tasks, id: TaskId, call: &Call, result: i64) -> Flow<()> {
+    /// that the same entries are listed. Returns whether there were any.
+    pub(in crate::record) fn reorder(
+        &self,
+        tasks: &Tasks,
+        id: TaskId,
+        call: &Call,
+        result: i64,
+    ) -> Flow<bool> {
         let lists = [libc::SYS_getdents, libc::SYS_getdents64].contains(&(call.number() as i64));
-        let Some(seed) = self.listing.filter(|_| lists) else { return Ok(()) };
-        let Ok(len @ 1..) = usize::try_from(result) else { return Ok(()) };
+        let Some(seed) = self.listing.filter(|_| lists) else { return Ok(false) };
+        let Ok(len @ 1..) = usize::try_from(result) else { return Ok(false) };
         let memory = &tasks.space(id).memory;
         let entries = memory.bytes(call.args()[1], len)?;
         memory.write(call.args()[1], &reordered(&entries, seed))?;
-        Ok(())
+        Ok(true)
     }
 }
 

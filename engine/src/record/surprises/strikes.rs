@@ -74,6 +74,8 @@ impl Note {
 #[derive(Debug, Default)]
 pub(in crate::record) struct Strikes {
     notes: Vec<Note>,
+    /// Those of surprises that the program has had from its beginning, and perhaps never noticed.
+    unseen: Vec<Note>,
     explained: Vec<Strike>,
 }
 
@@ -115,6 +117,27 @@ impl Surprises {
         }
     }
 
+    /// Notes a strike that the program may never notice: it counts as one once it does ([`Self::is_seen`]).
+    pub(in crate::record) fn note_unseen(&mut self, note: Note) {
+        self.strikes.unseen.push(note);
+    }
+
+    /// Notes that a task notices a surprise by a call, if it was unseen so far.
+    pub(in crate::record) fn is_seen(
+        &mut self,
+        tasks: &Tasks,
+        call_sites: &CallSites,
+        kind: Surprise,
+        id: TaskId,
+        call: &Call,
+    ) {
+        if let Some(at) = self.strikes.unseen.iter().position(|note| note.kind == kind) {
+            let place = Some(call_sites.place(tasks, id, &call.registers));
+            let unseen = self.strikes.unseen.remove(at);
+            self.note_strike(Note { task: id, place, ..unseen });
+        }
+    }
+
     /// Notes a strike that speaks for itself, where a script is run to find out what a failure needs.
     pub(in crate::record) fn note_scripted(
         &mut self,
@@ -138,7 +161,11 @@ impl Surprises {
     /// Symbolizes all notes, as the program is about to fail and its mappings still exist.
     pub(in crate::record) fn explain_strikes(&mut self, tasks: &Tasks, call_sites: &CallSites) {
         self.end_stall(tasks, call_sites);
-        let notes = std::mem::take(&mut self.strikes.notes);
+        let mut notes = std::mem::take(&mut self.strikes.notes);
+        if self.injector.is_scripted() {
+            // The script has little more than what the failure needs.
+            notes.append(&mut self.strikes.unseen);
+        }
         let mut symbols = BTreeMap::new();
         for Note { kind, task, doing, asked, more, times, shown, others, place } in notes {
             let frames = place.map(|place| {

@@ -16,6 +16,9 @@ impl Recorder<'_> {
             return Ok(());
         }
         let wall = clocks::is_wall_clock(clock);
+        for kind in if wall { &[Surprise::Date, Surprise::Year][..] } else { &[Surprise::Uptime] } {
+            self.is_seen(*kind, id, call);
+        }
         let now = wall_now(&self.time.clocks)?;
         if let Some(edge) = self.surprises.at_reads.comes_to_edge(now, wall) {
             let wait = u64::try_from(edge.at - now).unwrap_or(0);
@@ -46,6 +49,11 @@ impl Recorder<'_> {
             self.surprises.note_strike(Note { place, ..Note::new(Surprise::CoarseClock, id, Doing::Runs) });
         }
         Ok(told)
+    }
+
+    /// Notes that a task notices a surprise by a call.
+    pub(in crate::record) fn is_seen(&mut self, kind: Surprise, id: TaskId, call: &Call) {
+        self.surprises.is_seen(&self.tasks, &self.code.call_sites, kind, id, call);
     }
 
     /// Whether a task is a test harness, which measures how long tests take.

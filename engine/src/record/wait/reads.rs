@@ -51,8 +51,11 @@ impl Recorder<'_> {
         Ok(told)
     }
 
-    /// Notes that a task notices a surprise by a call.
+    /// Notes that a task notices a surprise by a call. A harness does not count.
     pub(in crate::record) fn is_seen(&mut self, kind: Surprise, id: TaskId, call: &Call) {
+        if self.is_harness(id) {
+            return;
+        }
         self.surprises.is_seen(&self.tasks, &self.code.call_sites, kind, id, call);
     }
 

@@ -66,6 +66,19 @@ pub(crate) fn age(age: Duration) -> String {
         .map_or_else(|| format!("{seconds}s"), |(unit, name)| format!("{}{name}", seconds / unit))
 }
 
+/// A duration in words, in its larger units.
+pub(crate) fn rounded(duration: Duration) -> String {
+    let unit = match duration.as_secs() {
+        0 if duration.as_millis() < 10 => Duration::from_micros(100),
+        0 => Duration::from_millis(1),
+        1..60 => Duration::from_millis(100),
+        _ => Duration::from_secs(1),
+    };
+    let units = duration.as_nanos() / unit.as_nanos();
+    let rounded = Duration::from_nanos(u64::try_from(units * unit.as_nanos()).unwrap_or(u64::MAX));
+    humantime::format_duration(rounded).to_string()
+}
+
 /// A duration as users write it: `90s`, `10m`, `1h 30m`, or a number of seconds.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let duration = match text.parse::<u64>() {
@@ -114,6 +127,19 @@ pub(crate) fn shell_word(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_rounded() {
+        for (microseconds, text) in [
+            (640, "600us"),
+            (4_210, "4ms 200us"),
+            (64_210, "64ms"),
+            (1_064_210, "1s"),
+            (3_599_964_210, "59m 59s"),
+        ] {
+            assert_eq!(rounded(Duration::from_micros(microseconds)), text);
+        }
+    }
 
     #[test]
     fn quantities() {

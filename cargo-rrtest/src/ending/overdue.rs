@@ -1,8 +1,8 @@
 //! Attempts that did not end, in words.
 
-use std::time::Duration;
-
 use rrtest_engine::ending::Overdue;
+
+use crate::base::words::rounded;
 
 /// Why an attempt was not waited for any longer, up to what its threads do.
 pub(crate) fn why(why: Overdue) -> String {
@@ -24,35 +24,11 @@ pub(crate) fn why(why: Overdue) -> String {
     }
 }
 
-/// A duration in its larger units.
-fn rounded(duration: Duration) -> String {
-    let unit = match duration.as_secs() {
-        0 if duration.as_millis() < 10 => Duration::from_micros(100),
-        0 => Duration::from_millis(1),
-        1..60 => Duration::from_millis(100),
-        _ => Duration::from_secs(1),
-    };
-    let units = duration.as_nanos() / unit.as_nanos();
-    let rounded = Duration::from_nanos(u64::try_from(units * unit.as_nanos()).unwrap_or(u64::MAX));
-    humantime::format_duration(rounded).to_string()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
-    #[test]
-    fn durations_are_rounded() {
-        for (microseconds, text) in [
-            (640, "600us"),
-            (4_210, "4ms 200us"),
-            (64_210, "64ms"),
-            (1_064_210, "1s"),
-            (3_599_964_210, "59m 59s"),
-        ] {
-            assert_eq!(rounded(Duration::from_micros(microseconds)), text);
-        }
-    }
+    use super::*;
 
     #[test]
     fn why_an_attempt_is_given_up() {

@@ -151,7 +151,7 @@ fn write_started(text: &mut impl Write, started: &Started) -> io::Result<()> {
     };
     let mut how = vec![format!("{} side by side", started.slots)];
     how.extend(started.until_fail.then(|| "until one fails".to_owned()));
-    how.extend(started.time.map(|time| format!("for {}", humantime::format_duration(time))));
+    how.extend(started.time.map(|time| format!("for {}", words::rounded(time))));
     how.extend(started.shard.map(|shard| format!("shard {shard}")));
     how.push(format!("seed {}", started.seed));
     writeln!(text, "{GOOD}   Recording{GOOD:#} {what}, {}", how.join(", "))

@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use crate::attempt::events::{Reporter, RunEvent, Slow, Started};
 use crate::base::exit::CliError;
 use crate::base::terminal::{self, GOOD};
-use crate::base::words::{count, visible};
+use crate::base::words::{count, rounded, visible};
 use crate::discover::test::Test;
 
 /// How the line begins.
@@ -85,7 +85,7 @@ impl Progress {
             self.bar.set_length(attempts);
         }
         let (width, tail) = (self.width, Arc::clone(&self.tail));
-        let limit = started.time.map(|time| format!(" of {}", humantime::format_duration(time)));
+        let limit = started.time.map(|time| format!(" of {}", rounded(time)));
         let limited = started.attempts.is_some();
         let limit = limit.unwrap_or_default();
         let line = move |state: &ProgressState, out: &mut dyn fmt::Write| {

@@ -17,6 +17,9 @@ use crate::trace::event::Event;
 /// So many turns before and after this moment are listed.
 const AROUND: usize = 8;
 
+/// A turn often begins and ends in a library: its own code is looked for in so many ticks at either side.
+const EDGE: u64 = 16;
+
 /// Lists who had the core around this moment: from where to where, and why no longer.
 pub(super) fn schedule(debugger: &mut Debugger<'_>, arguments: &str) -> Result<Vec<String>, String> {
     let around = number(arguments, AROUND)?;
@@ -41,26 +44,26 @@ pub(super) fn schedule(debugger: &mut Debugger<'_>, arguments: &str) -> Result<V
     Ok(lines.collect())
 }
 
-/// The first and the last tick of each turn, in order and each once.
+/// The ticks in which a turn's first and last operation of its own code are looked for, in order and apart.
 fn edges(turns: &[Turn]) -> Vec<RangeInclusive<u64>> {
-    let both = |turn: &Turn| [turn.from.ticks + 1, turn.to.ticks];
     let of_turns = turns.iter().filter(|turn| turn.from.ticks < turn.to.ticks);
-    let mut ticks: Vec<u64> = of_turns.flat_map(both).collect();
-    ticks.sort_unstable();
-    ticks.dedup();
-    ticks.into_iter().map(|tick| tick..=tick).collect()
+    let edges = of_turns.flat_map(|turn| {
+        let (first, last) = (turn.from.ticks + 1, turn.to.ticks);
+        let (until, from) = (last.min(first + EDGE - 1), first.max(last.saturating_sub(EDGE - 1)));
+        if from <= until + 1 { vec![first..=last] } else { vec![first..=until, from..=last] }
+    });
+    edges.collect()
 }
 
 /// From where to where a turn has led, and how it ended.
 fn course(turn: &Turn, done: &[Operation]) -> String {
     let ticks = turn.from.ticks + 1..=turn.to.ticks;
-    let mut own = done.iter().filter(|it| it.task == turn.task && ticks.contains(&it.tick));
-    let first = own.next().and_then(|it| place(&it.frames));
-    let last = own.last().and_then(|it| place(&it.frames));
-    let way = match (first, last) {
+    let own = done.iter().filter(|it| it.task == turn.task && ticks.contains(&it.tick));
+    let mut places = own.filter_map(|it| place(&it.frames));
+    let way = match (places.next(), places.last()) {
         (Some(first), Some(last)) if first != last => format!("{first} to {last}"),
-        (Some(one), _) | (None, Some(one)) => one,
-        (None, None) => "no operation of its own code".to_owned(),
+        (Some(one), _) => one,
+        (None, _) => "no operation of the program's own code".to_owned(),
     };
     match turn.why {
         Lost::Preempted => format!("{way}, preempted"),
@@ -147,12 +150,17 @@ mod tests {
     #[test]
     fn a_turn_is_told_by_its_first_and_last_line() {
         let turns = [turn(0, 0, Lost::Unknown), turn(0, 1, Lost::Gone), turn(1, 9, Lost::Preempted)];
-        assert_eq!(edges(&turns), [1..=1, 2..=2, 9..=9]);
+        assert_eq!(edges(&turns), [1..=1, 2..=9]);
+        assert_eq!(edges(&[turn(9, 90, Lost::Gone)]), [10..=25, 75..=90]);
         let done = [operation(1, 3), operation(2, 4), operation(9, 7)];
         let course = turns.each_ref().map(|turn| course(turn, &done));
         assert_eq!(
             course,
-            ["no operation of its own code", "src/lib.rs:3, ends", "src/lib.rs:4 to src/lib.rs:7, preempted"]
+            [
+                "no operation of the program's own code",
+                "src/lib.rs:3, ends",
+                "src/lib.rs:4 to src/lib.rs:7, preempted",
+            ]
         );
         let waits = turn(9, 10, Lost::Waits(202));
         assert_eq!(super::course(&waits, &[operation(10, 8)]), "src/lib.rs:8, waits in futex");

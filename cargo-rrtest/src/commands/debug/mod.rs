@@ -5,6 +5,7 @@ mod gdb;
 mod listen;
 mod lldb;
 mod program;
+mod vscode;
 
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
@@ -30,6 +31,7 @@ use crate::base::words::visible;
 use crate::ending::backtrace::Frames;
 use crate::ending::describe;
 use crate::store::limit;
+use crate::store::source::Given;
 use banner::Banner;
 use listen::{Listener, Place};
 use program::Scene;
@@ -39,6 +41,9 @@ pub(crate) fn run(options: &Debug) -> Result<ExitCode, CliError> {
     let given = given::trace(&options.trace)?;
     let _stays = limit::hold(&given.path);
     let trace = given::open(&given.path)?;
+    if options.vscode {
+        return configure(&given, &trace, options);
+    }
     let carried = Carried::by(&trace)?;
     // A server ends with Ctrl-C; beside gdb it is gdb's.
     let server = options.server.as_deref().map(|place| Listener::bind(&place.parse()?)).transpose()?;
@@ -117,6 +122,18 @@ fn serve_all<'a>(
         anstream::eprintln!("{GOOD}        Gone{GOOD:#} the next one begins at the failure");
         debugger = again()?;
     }
+}
+
+/// Writes how an editor debugs a trace.
+fn configure(given: &Given, trace: &Trace, options: &Debug) -> Result<ExitCode, CliError> {
+    if !given.stays() {
+        return Err(CliError::usage(
+            "the trace does not stay: unpack or fetch it into a file, and name that one",
+        ));
+    }
+    let fact = |key: &str| trace.info().get(key).and_then(|value| value.as_str());
+    let name = fact("test").unwrap_or(&given.label);
+    Ok(vscode::write(name, &trace.program().path.to_string_lossy(), &given.path, options)?.into())
 }
 
 /// The debugger of a process, which knows what the trace tells of its failure.

@@ -37,7 +37,8 @@ pinned, 3 its replay diverged, 70 it failed.";
 /// What the help of `debug` says at its end.
 pub(crate) const DEBUG_HELP: &str = "\
 Beside gdb's own commands, reverse-continue and the like among them, there are
-when, seek, checkpoint, restart, events and ps: `help when` and so on.
+when, seek, checkpoint, restart, events, schedule, waits, explanation and ps:
+`help when` and so on.
 
 Exit codes: gdb's own, 2 wrong arguments, 3 the replay diverged, 70 the recorder
 failed.";
@@ -199,6 +200,9 @@ pub(crate) struct Debug {
         conflicts_with_all = ["server", "gdb"]
     )]
     pub(crate) lldb: Option<PathBuf>,
+    /// Start no debugger: write a launch configuration for Visual Studio Code into .vscode
+    #[arg(long, conflicts_with_all = ["server", "gdb", "lldb", "arguments"])]
+    pub(crate) vscode: bool,
     /// Start no debugger: serve one at a port of this machine (0: any), or at a Unix socket
     #[arg(long, value_name = "PORT|SOCKET")]
     pub(crate) server: Option<String>,

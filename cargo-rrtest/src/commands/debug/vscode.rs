@@ -1,0 +1,85 @@
+//! A launch configuration for Visual Studio Code: its debugger for C++ and Rust starts our server, and gdb on it.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::base::exit::{CliError, Status};
+use crate::base::terminal::{GOOD, print};
+use crate::base::whole::write_whole_in;
+use crate::base::words::shell_word;
+use crate::commands::options::traces::Debug;
+
+/// Where the editor looks for configurations, from the directory that is opened in it.
+const FILE: &str = ".vscode/launch.json";
+
+/// The port at which the server listens for the editor's gdb: below those that the kernel hands out by itself.
+const PORT: &str = "27341";
+
+/// What the server prints when it listens.
+const STARTED: &str = "Listening";
+
+/// The configuration that debugs a trace with this label; `program` is what was recorded.
+fn configuration(label: &str, program: &str, ours: &Path, trace: &Path, options: &Debug) -> Value {
+    let mut arguments = vec!["rrtest".to_owned(), "debug".to_owned(), "--server".to_owned(), PORT.to_owned()];
+    if let Some(moment) = options.at {
+        arguments.extend(["--at".to_owned(), moment.to_string()]);
+    }
+    if let Some(number) = options.pid {
+        arguments.extend(["--pid".to_owned(), number.to_string()]);
+    }
+    arguments.push(trace.display().to_string());
+    // The editor takes them apart as a shell does.
+    let arguments = arguments.iter().map(|argument| shell_word(argument));
+    json!({
+        "name": format!("rrtest: {label}"),
+        "type": "cppdbg",
+        "request": "launch",
+        "program": program,
+        "cwd": "${workspaceFolder}",
+        "MIMode": "gdb",
+        "miDebuggerServerAddress": format!("localhost:{PORT}"),
+        "debugServerPath": ours,
+        "debugServerArgs": arguments.collect::<Vec<_>>().join(" "),
+        "serverStarted": STARTED,
+        "filterStderr": true,
+        "stopAtConnect": true,
+    })
+}
+
+/// Writes the configuration into the current directory, or prints it if there are others already.
+pub(super) fn write(label: &str, program: &str, trace: &Path, options: &Debug) -> Result<Status, CliError> {
+    let ours = std::env::current_exe().map_err(|error| CliError::os("cannot find this program", &error))?;
+    let trace = fs::canonicalize(trace).map_err(|error| CliError::os("cannot find the trace", &error))?;
+    let one = configuration(label, program, &ours, &trace, options);
+    if Path::new(FILE).exists() {
+        anstream::eprintln!("{GOOD}        Note{GOOD:#} {FILE} is there: add this to its `configurations`");
+        print(&format!("{one:#}\n"))?;
+        return Ok(Status::Success);
+    }
+    let all = json!({ "version": "0.2.0", "configurations": [one] });
+    write_whole_in(Path::new(FILE), format!("{all:#}\n").as_bytes())
+        .map_err(|error| CliError::os(format!("cannot write {FILE}"), &error))?;
+    anstream::eprintln!("{GOOD}       Wrote{GOOD:#} {FILE}: open this directory in the editor, and press F5");
+    Ok(Status::Success)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::commands::cli::{Cli, Command};
+
+    #[test]
+    fn the_server_is_started_for_this_trace_at_this_moment() {
+        let cli =
+            Cli::try_parse_from(["cargo-rrtest", "debug", "--vscode", "--at", "7.2"]).expect("arguments");
+        let Some(Command::Debug(options)) = cli.command else { panic!("{cli:?}") };
+        let one =
+            configuration("t", "/bin/it", Path::new("/bin/rrtest"), Path::new("/a b/t.rrtrace"), &options);
+        assert_eq!(one["debugServerArgs"], "rrtest debug --server 27341 --at 7.2 '/a b/t.rrtrace'");
+        assert_eq!(one["miDebuggerServerAddress"], "localhost:27341");
+    }
+}

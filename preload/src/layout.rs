@@ -350,7 +350,8 @@ pub struct Shared {
     pub wall: Cell<i64>,
     /// See `wall`.
     pub up: Cell<i64>,
-    /// Whether calls that report times of files and of the system are made with a stop, since the program is told others.
+    /// Whether calls that report times of files and of the system are made with a stop, since the program is told
+    /// others.
     pub told: Cell<u64>,
     /// Whether calls that list directories are made with a stop, since the program is told another order.
     pub listed: Cell<u64>,
@@ -358,8 +359,8 @@ pub struct Shared {
     pub placed: Cell<u64>,
 }
 
-/// The clocks that tell the date, a bit each, by their numbers in linux/time.h: CLOCK_REALTIME, its coarse and alarm variants,
-/// CLOCK_TAI. The others that are the same for all processes count from boot.
+/// The clocks that tell the date, a bit each, by their numbers in linux/time.h: CLOCK_REALTIME, its coarse and alarm
+/// variants, CLOCK_TAI. The others that are the same for all processes count from boot.
 pub const WALL_CLOCKS: u64 = 1 << 0 | 1 << 5 | 1 << 8 | 1 << 11;
 
 /// How a task is watched.

@@ -1,5 +1,5 @@
-//! Surprises in time, in where the clocks stand, and in the machine: each kind finds what it alone can find, and says what it has done,
-//! where.
+//! Surprises in time, in where the clocks stand, and in the machine: each kind finds what it alone can find, and says
+//! what it has done, where.
 
 use rrtest_tests::Harness;
 use rrtest_tests::races::ENOUGH;

@@ -299,8 +299,8 @@ impl Setting<'_> {
     }
 }
 
-/// Whether a program may have failed because its clocks stood elsewhere than those of an outsider that it has been in touch
-/// with: that is no fault of its own.
+/// Whether a program may have failed because its clocks stood elsewhere than those of an outsider that it has been in
+/// touch with: that is no fault of its own.
 fn is_told_by_another_clock(recording: &Recording) -> bool {
     recording.met_outsiders
         && recording.struck.any_of(Surprises::OF_CLOCKS)

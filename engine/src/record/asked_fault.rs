@@ -1,4 +1,5 @@
-//! Faults that somebody asks for: the n-th call of a kind fails with some error, so that the code is run that handles it.
+//! Faults that somebody asks for: the n-th call of a kind fails with some error, so that the code is run that handles
+//! it.
 
 use std::str::FromStr;
 

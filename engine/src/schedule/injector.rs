@@ -1,7 +1,7 @@
 //! Draws when surprises strike.
 //!
-//! Each attempt draws which kinds it has and how often, from random streams of their own: switching one off does not change
-//! when the others strike.
+//! Each attempt draws which kinds it has and how often, from random streams of their own: switching one off does not
+//! change when the others strike.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,9 +1,9 @@
 //! Who runs next. Pure: the room knows no process, so every rule can be tested alone.
 //!
 //! A [`Strategy`] decides which task runs and for how long; a [`Plan`] says which one, with which seed ([`portfolio`]
-//! makes plans, [`explore`] enumerates them, a [`script`] is a schedule written out). What the strategies have to choose from is here too: queues of futexes
-//! and deadlines, which the recorder keeps for the kernel, and [`surprise`]s, which it may inject ([`injector`]). Below this room
-//! there are only task numbers.
+//! makes plans, [`explore`] enumerates them, a [`script`] is a schedule written out). What the strategies have to
+//! choose from is here too: queues of futexes and deadlines, which the recorder keeps for the kernel, and
+//! [`surprise`]s, which it may inject ([`injector`]). Below this room there are only task numbers.
 
 pub mod deadline;
 pub mod explore;

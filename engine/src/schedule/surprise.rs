@@ -63,8 +63,8 @@ pub enum Surprise {
     /// The entries of directories come in another order. readdir(3): "unlikely that the names will be sorted in any
     /// fashion".
     DirOrder,
-    /// A port that the program has given back is handed out again. ip(7): the kernel assigns "an ephemeral port", any that
-    /// is free.
+    /// A port that the program has given back is handed out again. ip(7): the kernel assigns "an ephemeral port", any
+    /// that is free.
     PortReuse,
     /// New memory lies elsewhere. mmap(2): "the kernel chooses the (page-aligned) address".
     Placement,
@@ -231,8 +231,8 @@ impl fmt::Display for Surprises {
 impl FromStr for Surprises {
     type Err = UnknownSurprise;
 
-    /// Parses `all`, `none`, or names separated by commas, among them `usual`; `no-` before a name removes the kind from
-    /// those before it, or from the usual ones.
+    /// Parses `all`, `none`, or names separated by commas, among them `usual`; `no-` before a name removes the kind
+    /// from those before it, or from the usual ones.
     fn from_str(text: &str) -> Result<Self, UnknownSurprise> {
         let kind = |name: &str| {
             let found = Surprise::ALL.into_iter().find(|kind| kind.as_str() == name);
@@ -286,6 +286,14 @@ impl Struck {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+impl FromIterator<Surprise> for Struck {
+    fn from_iter<I: IntoIterator<Item = Surprise>>(kinds: I) -> Self {
+        let mut struck = Self::default();
+        kinds.into_iter().for_each(|kind| struck.count(kind, true));
+        struck
     }
 }
 

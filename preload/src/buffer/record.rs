@@ -220,8 +220,8 @@ fn clock(shared: &Shared, clock: u64) -> Result<[u64; 2], i64> {
     Ok([seconds + differs.div_euclid(SECOND) + sum / SECOND, sum % SECOND].map(i64::cast_unsigned))
 }
 
-/// Makes a clock_gettime(2) when the program's clocks differ from the machine's. Returns the result; `None` if the memory is not
-/// accessible.
+/// Makes a clock_gettime(2) when the program's clocks differ from the machine's. Returns the result; `None` if the
+/// memory is not accessible.
 fn read_clock(shared: &Shared, args: [u64; 6]) -> Option<i64> {
     match clock(shared, args[0]) {
         Err(result) => Some(result),

@@ -226,7 +226,8 @@ pub(crate) struct Recording {
     /// [default: the usual ones under chaos, else none]
     #[arg(long, value_name = "usual|all|none|LIST", help_heading = "Recording")]
     pub(crate) surprises: Option<Surprises>,
-    /// Make the N-th system call of a kind fail in each attempt, or any one from N to M: write:ENOSPC@3, open:EMFILE@1..20
+    /// Make the N-th system call of a kind fail in each attempt, or any one from N to M: write:ENOSPC@3,
+    /// open:EMFILE@1..20
     #[arg(long = "fault", value_name = "CALL:ERROR@N[..M]", help_heading = "Recording")]
     pub(crate) faults: Vec<AskedFault>,
     /// Give the program these variables of the environment though they look like secrets

@@ -1,5 +1,6 @@
 //! Where an attempt begins: on which date, how long after the machine was booted, on how many cores, and so on. The
-//! surprises that decide this strike as the program has started up, before it has seen any of it. The room stands on [`wait`](super::wait).
+//! surprises that decide this strike as the program has started up, before it has seen any of it. The room stands on
+//! [`wait`](super::wait).
 
 mod clocks;
 mod machine;

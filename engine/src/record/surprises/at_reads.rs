@@ -1,5 +1,5 @@
-//! Surprises that come at a read of a clock, the first ones of an attempt: the date changes before it, the wall clock is set
-//! back before it, or it tells what the read before it has told.
+//! Surprises that come at a read of a clock, the first ones of an attempt: the date changes before it, the wall clock
+//! is set back before it, or it tells what the read before it has told.
 //!
 //! As long as one of them is awaited all reads of clocks stop, which they do not otherwise.
 
@@ -71,8 +71,8 @@ impl AtReads {
         self.step.take_if(|step| step.reads == 0)
     }
 
-    /// Returns what a read of a clock tells that reads `now`, and whether it is what another read has told before. A clock
-    /// that counts milliseconds would show that time has passed.
+    /// Returns what a read of a clock tells that reads `now`, and whether it is what another read has told before. A
+    /// clock that counts milliseconds would show that time has passed.
     pub(in crate::record) fn tell(&mut self, clock: clockid_t, now: timespec) -> (timespec, bool) {
         const MILLISECOND: i128 = 1_000_000;
         let stamp = |time: timespec| stamp(time.tv_sec, time.tv_nsec);

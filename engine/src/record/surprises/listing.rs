@@ -8,8 +8,8 @@ use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 
 impl Surprises {
-    /// Puts the entries of a directory, which a call has just listed, into another order. It is the same order each time
-    /// that the same entries are listed. Returns whether there were any.
+    /// Puts the entries of a directory, which a call has just listed, into another order. It is the same order each
+    /// time that the same entries are listed. Returns whether there were any.
     pub(in crate::record) fn reorder(
         &self,
         tasks: &Tasks,
@@ -27,8 +27,8 @@ impl Surprises {
     }
 }
 
-/// Returns entries (`struct linux_dirent`, getdents(2)) in an order that depends on the seed and themselves. The places at
-/// which to go on stay where they are.
+/// Returns entries (`struct linux_dirent`, getdents(2)) in an order that depends on the seed and themselves. The places
+/// at which to go on stay where they are.
 fn reordered(entries: &[u8], seed: u64) -> Vec<u8> {
     /// Offsets of the inode's number, of the place at which to go on after the entry, of the length, of the rest.
     const PLACE: usize = 8;

@@ -35,7 +35,8 @@ impl Placement {
 }
 
 impl Surprises {
-    /// Returns registers with which mmap(2) maps memory elsewhere; `None` if the kernel is to choose, or the program has.
+    /// Returns registers with which mmap(2) maps memory elsewhere; `None` if the kernel is to choose, or the program
+    /// has.
     pub(in crate::record) fn placed(&mut self, call: &Call) -> Option<Registers> {
         const CHOSEN: i32 = libc::MAP_FIXED | libc::MAP_32BIT | libc::MAP_HUGETLB;
         let mut args = call.args();

@@ -1,5 +1,5 @@
-//! Ports that are handed out again: a socket that is bound to any port gets one that the program had before, and has given
-//! back.
+//! Ports that are handed out again: a socket that is bound to any port gets one that the program had before, and has
+//! given back.
 
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::MetadataExt;
@@ -92,8 +92,8 @@ impl Surprises {
         self.ports.extend(name.map(|name| Given { port: name.port(), datagrams, socket }));
     }
 
-    /// Returns the address to which bind(2) binds a socket at any port, whether it is for datagrams, and its inode; `None`
-    /// for other calls.
+    /// Returns the address to which bind(2) binds a socket at any port, whether it is for datagrams, and its inode;
+    /// `None` for other calls.
     fn any_port(
         &self,
         tasks: &Tasks,

@@ -13,8 +13,8 @@ use crate::task::TaskId;
 /// The variable of the environment that says which zone is in force (tzset(3)).
 pub(in crate::record) const TZ: &str = "TZ";
 
-/// Zones that are far from each other, with odd offsets, and with changes of them in both halves of the year: the name, and
-/// the rule, for machines that do not know the name.
+/// Zones that are far from each other, with odd offsets, and with changes of them in both halves of the year: the name,
+/// and the rule, for machines that do not know the name.
 const ZONES: [(&str, &str); 8] = [
     ("UTC", "UTC0"),
     ("America/New_York", "EST5EDT,M3.2.0,M11.1.0"),
@@ -27,7 +27,8 @@ const ZONES: [(&str, &str); 8] = [
 ];
 
 impl Surprises {
-    /// Returns the program with what surprises have changed of it; `None` if they have changed nothing. To be asked once.
+    /// Returns the program with what surprises have changed of it; `None` if they have changed nothing. To be asked
+    /// once.
     pub(in crate::record) fn started(&mut self, program: &Program) -> Option<Program> {
         let kind = Surprise::Tz;
         self.zone = program.env.iter().rev().find(|(name, _)| name == TZ).map(|(_, value)| value.clone());

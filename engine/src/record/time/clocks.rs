@@ -1,10 +1,10 @@
 //! The clocks of the recorded program.
 //!
-//! They run as the machine's do, but may stand elsewhere: an attempt can begin on another date, or on a machine that has
-//! just booted ([`Shift`]). In virtual time they are also all ahead by the same amount: the time over which fast-forwards
-//! have gone while every task only waited for a time (see [`crate::record::wait`]). Clocks of processor time are never
-//! touched. The kernel knows nothing of it: points in time passed to it are translated. All deadlines here are in the
-//! program's time.
+//! They run as the machine's do, but may stand elsewhere: an attempt can begin on another date, or on a machine that
+//! has just booted ([`Shift`]). In virtual time they are also all ahead by the same amount: the time over which
+//! fast-forwards have gone while every task only waited for a time (see [`crate::record::wait`]). Clocks of processor
+//! time are never touched. The kernel knows nothing of it: points in time passed to it are translated. All deadlines
+//! here are in the program's time.
 
 use libc::{clockid_t, timespec};
 
@@ -19,8 +19,8 @@ use crate::tracee::{Memory, last_os};
 /// Nanoseconds in a second.
 pub(in crate::record) const SECOND: u64 = 1_000_000_000;
 
-/// How many ns the program's clocks differ from the machine's apart from fast-forwards: where they stood when the attempt
-/// began, and steps of the wall clock since.
+/// How many ns the program's clocks differ from the machine's apart from fast-forwards: where they stood when the
+/// attempt began, and steps of the wall clock since.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::record) struct Shift {
     /// The clocks that tell the date.

@@ -1,8 +1,8 @@
 //! The program's clocks, and everything else that tells it the time.
 //!
-//! The clocks can stand elsewhere than the machine's as an attempt begins, and in virtual time they are fast-forwarded when
-//! every task only waits for a time. The kernel does not know this, so the times that it reports are translated: of
-//! files, of queues, in `/proc`, in the results of calls. The room stands on [`tree`](super::tree).
+//! The clocks can stand elsewhere than the machine's as an attempt begins, and in virtual time they are fast-forwarded
+//! when every task only waits for a time. The kernel does not know this, so the times that it reports are translated:
+//! of files, of queues, in `/proc`, in the results of calls. The room stands on [`tree`](super::tree).
 
 pub(super) mod abroad;
 pub(super) mod alarms;

@@ -26,8 +26,8 @@ impl Past {
         self.changes.last().map(|(at, _)| *at)
     }
 
-    /// Returns how many ns the program's clock was ahead at a time of the machine's. A timestamp equal to a change's time
-    /// is from before it.
+    /// Returns how many ns the program's clock was ahead at a time of the machine's. A timestamp equal to a change's
+    /// time is from before it.
     pub(super) fn ahead_at(&self, stamp: Stamp) -> i64 {
         let changes = self.changes.partition_point(|(at, _)| *at < stamp);
         changes.checked_sub(1).map_or(0, |last| self.changes[last].1)

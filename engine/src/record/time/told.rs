@@ -1,5 +1,5 @@
-//! Calls that report when something happened, or how long ago, where the program's clocks differ from the machine's: the
-//! kernel does not know.
+//! Calls that report when something happened, or how long ago, where the program's clocks differ from the machine's:
+//! the kernel does not know.
 //!
 //! It reports times of the machine's clocks, which are translated to the program's before they are logged. Used
 //! processor time (getrusage(2), wait4(2)) needs no translation.

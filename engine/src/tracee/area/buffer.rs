@@ -38,8 +38,8 @@ impl Area {
         self.word(offset_of!(Shared, mode)).store(mode as u64, Relaxed);
     }
 
-    /// Sets how many ns time has been fast-forwarded, and how many ns the program's wall clocks and those that count from
-    /// boot differ from the machine's.
+    /// Sets how many ns time has been fast-forwarded, and how many ns the program's wall clocks and those that count
+    /// from boot differ from the machine's.
     pub fn set_clocks(&self, ahead: u64, wall: i64, up: i64) {
         if ahead > 0 {
             self.word(offset_of!(Shared, rate)).store(counter_rate(), Relaxed);

@@ -80,7 +80,8 @@ type TestId = (String, String);
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Line {
     Attempt(Attempt),
-    Summary {},
+    #[serde(other)]
+    Other,
 }
 
 /// A recorded test.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::base::exit::{CliError, Status};
 use crate::base::terminal::{GOOD, print};
@@ -20,8 +20,41 @@ const PORT: &str = "27341";
 /// What the server prints when it listens.
 const STARTED: &str = "Listening";
 
+/// A configuration, by the editor's names (its "Configure C/C++ debugging").
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Configuration<'a> {
+    name: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    request: &'static str,
+    program: &'a str,
+    cwd: &'static str,
+    #[serde(rename = "MIMode")]
+    mi_mode: &'static str,
+    mi_debugger_server_address: String,
+    debug_server_path: &'a Path,
+    debug_server_args: String,
+    server_started: &'static str,
+    filter_stderr: bool,
+    stop_at_connect: bool,
+}
+
+/// The contents of [`FILE`].
+#[derive(Debug, Serialize)]
+struct Configurations<'a> {
+    version: &'static str,
+    configurations: [Configuration<'a>; 1],
+}
+
 /// The configuration that debugs a trace with this label; `program` is what was recorded.
-fn configuration(label: &str, program: &str, ours: &Path, trace: &Path, options: &Debug) -> Value {
+fn configuration<'a>(
+    label: &str,
+    program: &'a str,
+    ours: &'a Path,
+    trace: &Path,
+    options: &Debug,
+) -> Configuration<'a> {
     let mut arguments = vec!["rrtest".to_owned(), "debug".to_owned(), "--server".to_owned(), PORT.to_owned()];
     if let Some(moment) = options.at {
         arguments.extend(["--at".to_owned(), moment.to_string()]);
@@ -32,20 +65,20 @@ fn configuration(label: &str, program: &str, ours: &Path, trace: &Path, options:
     arguments.push(trace.display().to_string());
     // The editor takes them apart as a shell does.
     let arguments = arguments.iter().map(|argument| shell_word(argument));
-    json!({
-        "name": format!("rrtest: {label}"),
-        "type": "cppdbg",
-        "request": "launch",
-        "program": program,
-        "cwd": "${workspaceFolder}",
-        "MIMode": "gdb",
-        "miDebuggerServerAddress": format!("localhost:{PORT}"),
-        "debugServerPath": ours,
-        "debugServerArgs": arguments.collect::<Vec<_>>().join(" "),
-        "serverStarted": STARTED,
-        "filterStderr": true,
-        "stopAtConnect": true,
-    })
+    Configuration {
+        name: format!("rrtest: {label}"),
+        kind: "cppdbg",
+        request: "launch",
+        program,
+        cwd: "${workspaceFolder}",
+        mi_mode: "gdb",
+        mi_debugger_server_address: format!("localhost:{PORT}"),
+        debug_server_path: ours,
+        debug_server_args: arguments.collect::<Vec<_>>().join(" "),
+        server_started: STARTED,
+        filter_stderr: true,
+        stop_at_connect: true,
+    }
 }
 
 /// Writes the configuration into the current directory, or prints it if there are others already.
@@ -55,14 +88,19 @@ pub(super) fn write(label: &str, program: &str, trace: &Path, options: &Debug) -
     let one = configuration(label, program, &ours, &trace, options);
     if Path::new(FILE).exists() {
         anstream::eprintln!("{GOOD}        Note{GOOD:#} {FILE} is there: add this to its `configurations`");
-        print(&format!("{one:#}\n"))?;
+        print(&text(&one)?)?;
         return Ok(Status::Success);
     }
-    let all = json!({ "version": "0.2.0", "configurations": [one] });
-    write_whole_in(Path::new(FILE), format!("{all:#}\n").as_bytes())
+    let all = Configurations { version: "0.2.0", configurations: [one] };
+    write_whole_in(Path::new(FILE), text(&all)?.as_bytes())
         .map_err(|error| CliError::os(format!("cannot write {FILE}"), &error))?;
     anstream::eprintln!("{GOOD}       Wrote{GOOD:#} {FILE}: open this directory in the editor, and press F5");
     Ok(Status::Success)
+}
+
+fn text(value: &impl Serialize) -> Result<String, CliError> {
+    let text = serde_json::to_string_pretty(value);
+    Ok(text.map_err(|error| CliError::new(Status::Recorder, error.to_string()))? + "\n")
 }
 
 #[cfg(test)]
@@ -79,7 +117,7 @@ mod tests {
         let Some(Command::Debug(options)) = cli.command else { panic!("{cli:?}") };
         let one =
             configuration("t", "/bin/it", Path::new("/bin/rrtest"), Path::new("/a b/t.rrtrace"), &options);
-        assert_eq!(one["debugServerArgs"], "rrtest debug --server 27341 --at 7.2 '/a b/t.rrtrace'");
-        assert_eq!(one["miDebuggerServerAddress"], "localhost:27341");
+        assert_eq!(one.debug_server_args, "rrtest debug --server 27341 --at 7.2 '/a b/t.rrtrace'");
+        assert_eq!(one.mi_debugger_server_address, "localhost:27341");
     }
 }

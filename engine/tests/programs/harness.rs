@@ -7,7 +7,7 @@ use rrtest_engine::output::Output;
 use rrtest_engine::record::{self, ForkServer, Recording};
 use rrtest_engine::replay::{self, Replayed};
 use rrtest_engine::schedule::StrategyName;
-use rrtest_engine::schedule::surprise::Surprises;
+use rrtest_engine::schedule::surprise::{Surprise, Surprises};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -57,7 +57,9 @@ pub(crate) fn record_for(
 pub(crate) fn options(timeout: Duration, strategy: StrategyName, seed: u64) -> record::Options<'static> {
     // A fair schedule usually has none.
     let surprised = strategy != StrategyName::Fair || seed % 4 > 1;
-    let surprises = if surprised { Surprises::USUAL } else { Surprises::NONE };
+    // Programs expect to be told of two cores.
+    let usual = Surprises::USUAL.without([Surprise::Cores].into_iter().collect());
+    let surprises = if surprised { usual } else { Surprises::NONE };
     record::Options { surprises, timeout, ..crate::common::options(strategy, seed) }
 }
 

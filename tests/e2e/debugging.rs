@@ -22,6 +22,7 @@ pub(crate) const TESTS: &[Test] = tests![
     shows_each_process,
     conditions_are_evaluated_on_the_way,
     functions_are_called,
+    stops_at_signals,
     moments_are_gone_to,
     needs_neither_program_nor_sources,
     mistakes_are_told,
@@ -190,6 +191,48 @@ fn sees_what_a_call_has_written(world: &Harness) {
     let Some(text) = gdb(world, &[], &trace, &commands) else { return };
     let rest = after(&text, &["t: panicked", "hit Hardware watchpoint 1", "Old value = ", "New value = 0"]);
     after(rest, &["read", "it::t ()", "Old value = 0", "New value = "]);
+}
+
+/// A handler is called twice before the test fails.
+const SIGNALS: &str = "
+use std::sync::atomic::{AtomicU64, Ordering};
+static COUNT: AtomicU64 = AtomicU64::new(0);
+unsafe extern \"C\" { fn signal(number: i32, handler: extern \"C\" fn(i32)) -> usize; fn raise(number: i32) -> i32; }
+extern \"C\" fn count(number: i32) { COUNT.fetch_add(number as u64, Ordering::SeqCst); }
+#[test]
+fn t() {
+    unsafe { signal(10, count); signal(12, count); raise(10); raise(12); raise(10); }
+    assert_eq!(COUNT.load(Ordering::SeqCst), 0);
+}
+";
+
+fn stops_at_signals(world: &Harness) {
+    let project = Project::of_test(world, SIGNALS);
+    let trace = project.report(world, &["--no-chaos"], 101).traces().remove(0);
+    let commands = [
+        "reverse-continue",
+        "bt 3",
+        "handle SIGUSR2 nostop noprint pass",
+        "reverse-continue",
+        "print $rdi",
+        "reverse-continue",
+        "echo <begin>\\n",
+        "continue",
+        "handle SIGUSR2 stop print",
+        "continue",
+        "print $rdi",
+        "break it::count",
+        "continue",
+        "continue",
+        "echo <end>\\n",
+    ];
+    let Some(text) = gdb(world, &[], &trace, &commands) else { return };
+    let rest = after(&text, &["received signal SIGUSR1", "it::count", "<signal handler called>", "kill"]);
+    let rest =
+        after(rest, &["received signal SIGUSR1", "= 10", "No more reverse-execution history", "<begin>"]);
+    let rest = after(rest, &["received signal SIGUSR1", "received signal SIGUSR2", "= 12"]);
+    // The handler has begun in front of its breakpoint.
+    after(rest, &["hit Breakpoint 1", "it::count (number=12)", "received signal SIGUSR1", "<end>"]);
 }
 
 /// A program is started, and waits while the test fails.

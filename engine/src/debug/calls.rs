@@ -10,6 +10,7 @@ use gdbstub::stub::MultiThreadStopReason;
 use super::debugger::Debugger;
 use super::registers::Number;
 use super::resume::Action;
+use super::signals;
 use super::threads::tid;
 use crate::error::Error;
 use crate::replay::{Came, Diverted};
@@ -31,38 +32,6 @@ pub(super) struct Call<'a> {
 
 /// What gdb is told when what it has written is given up.
 const DROPPED: &str = "rrtest: what was written is dropped: what has happened cannot be changed\n";
-
-/// gdb's numbers of signals, where they are not the kernel's (`include/gdb/signals.def` of gdb).
-const SIGNALS: &[(i32, Signal)] = &[
-    (libc::SIGHUP, Signal::SIGHUP),
-    (libc::SIGINT, Signal::SIGINT),
-    (libc::SIGQUIT, Signal::SIGQUIT),
-    (libc::SIGILL, Signal::SIGILL),
-    (libc::SIGTRAP, Signal::SIGTRAP),
-    (libc::SIGABRT, Signal::SIGABRT),
-    (libc::SIGBUS, Signal::SIGBUS),
-    (libc::SIGFPE, Signal::SIGFPE),
-    (libc::SIGKILL, Signal::SIGKILL),
-    (libc::SIGUSR1, Signal::SIGUSR1),
-    (libc::SIGSEGV, Signal::SIGSEGV),
-    (libc::SIGUSR2, Signal::SIGUSR2),
-    (libc::SIGPIPE, Signal::SIGPIPE),
-    (libc::SIGALRM, Signal::SIGALRM),
-    (libc::SIGTERM, Signal::SIGTERM),
-    (libc::SIGCHLD, Signal::SIGCHLD),
-    (libc::SIGCONT, Signal::SIGCONT),
-    (libc::SIGSTOP, Signal::SIGSTOP),
-    (libc::SIGTSTP, Signal::SIGTSTP),
-    (libc::SIGTTIN, Signal::SIGTTIN),
-    (libc::SIGTTOU, Signal::SIGTTOU),
-    (libc::SIGURG, Signal::SIGURG),
-    (libc::SIGXCPU, Signal::SIGXCPU),
-    (libc::SIGXFSZ, Signal::SIGXFSZ),
-    (libc::SIGVTALRM, Signal::SIGVTALRM),
-    (libc::SIGPROF, Signal::SIGPROF),
-    (libc::SIGWINCH, Signal::SIGWINCH),
-    (libc::SIGSYS, Signal::SIGSYS),
-];
 
 impl<'a> Debugger<'a> {
     /// Returns the replay in which gdb has written, for a task of it; one is begun if there is none. None if there is no
@@ -178,10 +147,7 @@ impl<'a> Debugger<'a> {
                 say(format!("rrtest: the function waits in {name} for others, which stand still\n"));
                 with(Signal::SIGINT)
             }
-            Came::Signal(number) => {
-                let found = SIGNALS.iter().find(|(kernels, _)| *kernels == number);
-                with(found.map_or(Signal::UNKNOWN, |(_, signal)| *signal))
-            }
+            Came::Signal(number) => with(signals::number(number)),
             Came::Ended => {
                 say("rrtest: the function has ended the program; this is the moment before it was called\n"
                     .to_owned());

@@ -18,6 +18,7 @@ use super::calls::Call;
 use super::files::Files;
 use super::registers::{Amd64, General, Number};
 use super::resume::Action;
+use super::signals::Signals;
 use super::threads::{task, tid};
 use crate::carried::Carried;
 use crate::error::Error;
@@ -39,6 +40,7 @@ pub struct Debugger<'a> {
     pub(super) lifetime: Option<(u64, u64)>,
     /// The replay in which gdb has written, if it has.
     pub(super) call: Option<Call<'a>>,
+    pub(super) signals: Signals,
     /// What gdb is to show before it is told where the process stands.
     pub(super) said: Vec<u8>,
     /// What `monitor` remembers.
@@ -69,6 +71,7 @@ impl<'a> Debugger<'a> {
             is_moved: false,
             lifetime: None,
             call: None,
+            signals: Signals::default(),
             said: Vec::new(),
             checkpoints: Vec::new(),
             explanation: Vec::new(),
@@ -98,6 +101,7 @@ impl<'a> Debugger<'a> {
     pub(super) fn begin(&mut self) {
         self.set = Set::default();
         self.call = None;
+        self.signals = Signals::default();
         self.said.clear();
         self.is_moved = false;
     }

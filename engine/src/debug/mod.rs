@@ -15,6 +15,7 @@ mod packets;
 mod registers;
 mod resume;
 mod server;
+mod signals;
 mod threads;
 
 pub use debugger::Debugger;

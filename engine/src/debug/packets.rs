@@ -1,13 +1,15 @@
 //! The packets of the protocol, on their way in and out.
 //!
-//! gdbstub knows no conditions of breakpoints: they are taken out of the packets that set breakpoints, and the reply that
-//! says what is supported gets them added.
+//! gdbstub knows no conditions of breakpoints: they are taken out of the packets that set breakpoints. It knows no list of
+//! signals for which gdb does not stop either. The reply that says what is supported gets both added.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 
+use gdbstub::common::Tid;
 use gdbstub::conn::Connection;
 
 use crate::timeline::Expression;
@@ -78,6 +80,16 @@ pub(super) fn take_conditions(packet: &mut Vec<u8>) -> Vec<Expression> {
     conditions.unwrap_or_default()
 }
 
+/// Returns the numbers of the signals for which gdb does not stop, if a packet tells them (`QPassSignals:n;n…`, hexadecimal).
+/// gdbstub does not know it: what is left is the question whether a thread lives, which is answered as this is if it does.
+pub(super) fn take_passed(packet: &mut Vec<u8>, living: Tid) -> Option<BTreeSet<u8>> {
+    let list = contents(packet)?.strip_prefix(b"QPassSignals:")?;
+    let numbers = std::str::from_utf8(list).ok()?.split(';').filter(|number| !number.is_empty());
+    let numbers = numbers.map(|number| u8::from_str_radix(number, 16).ok()).collect::<Option<_>>()?;
+    *packet = frame(format!("T{living:x}").as_bytes());
+    Some(numbers)
+}
+
 /// Reads a list of conditions, `X len,bytecode` each, all numbers in hexadecimal. None if there is anything else.
 fn conditions(list: &[u8]) -> Option<Vec<Expression>> {
     let mut found = Vec::new();
@@ -115,7 +127,7 @@ impl<W: Write> Connection for Outgoing<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         let packet = mem::take(&mut self.packet);
-        self.stream.write_all(&with_conditions(packet))?;
+        self.stream.write_all(&with_more(packet))?;
         self.stream.flush()
     }
 }
@@ -130,12 +142,12 @@ pub(super) fn say<W: Write>(out: &mut Outgoing<W>, text: &[u8]) -> io::Result<()
     Ok(())
 }
 
-/// Adds conditions to the reply that says what is supported.
-fn with_conditions(packet: Vec<u8>) -> Vec<u8> {
+/// Adds what gdbstub does not know to the reply that says what is supported.
+fn with_more(packet: Vec<u8>) -> Vec<u8> {
     let start = packet.iter().position(|byte| *byte == b'$').unwrap_or(0);
     match contents(&packet[start..]) {
         Some(inside) if inside.starts_with(b"PacketSize=") => {
-            let inside = [inside, b";ConditionalBreakpoints+"].concat();
+            let inside = [inside, b";ConditionalBreakpoints+;QPassSignals+"].concat();
             [&packet[..start], &frame(&inside)].concat()
         }
         _ => packet,
@@ -188,7 +200,21 @@ mod tests {
     }
 
     #[test]
-    fn the_reply_says_that_there_are_conditions() {
+    fn signals_that_are_passed_are_taken_out() {
+        let take = |contents: &str| {
+            let mut packet = frame(contents.as_bytes());
+            (take_passed(&mut packet, Tid::MIN), packet)
+        };
+        let living = frame(b"T1");
+        assert_eq!(take("QPassSignals:e;1c;"), (Some([14, 28].into()), living.clone()));
+        assert_eq!(take("QPassSignals:"), (Some(BTreeSet::new()), living));
+        for other in ["QPassSignals:e;zz", "QPassSignals:fff", "QPassSignals", "m401000,4"] {
+            assert_eq!(take(other), (None, frame(other.as_bytes())));
+        }
+    }
+
+    #[test]
+    fn the_reply_says_what_there_is_more() {
         let mut out = Vec::new();
         let mut outgoing = Outgoing::new(&mut out);
         outgoing.write_all(b"+$PacketSize=1000;swbreak+#00").unwrap();
@@ -196,7 +222,8 @@ mod tests {
         outgoing.write_all(b"$OK#9a").unwrap();
         outgoing.flush().unwrap();
         let expected =
-            [&b"+"[..], &frame(b"PacketSize=1000;swbreak+;ConditionalBreakpoints+"), b"$OK#9a"].concat();
+            [&b"+"[..], &frame(b"PacketSize=1000;swbreak+;ConditionalBreakpoints+;QPassSignals+"), b"$OK#9a"]
+                .concat();
         assert_eq!(String::from_utf8(out), String::from_utf8(expected));
     }
 }

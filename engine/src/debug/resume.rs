@@ -46,8 +46,15 @@ impl Debugger<'_> {
         }
         let asked = self.set.asked(self.process);
         let mut stepped = self.shown();
+        let (from, _) = self.timeline.position();
         let stop = match action {
-            Action::Run => self.timeline.run(&asked)?,
+            Action::Run => {
+                let stop = self.timeline.run(&asked)?;
+                if let Some(reason) = self.signal_ahead(from, stop)? {
+                    return Ok(reason);
+                }
+                stop
+            }
             Action::Step(task) => {
                 stepped = task;
                 self.timeline.step(task, &asked)?
@@ -63,7 +70,16 @@ impl Debugger<'_> {
                     }
                 }
             }
-            Action::RunBack => self.timeline.run_back(&asked)?,
+            Action::RunBack => {
+                let behind = self.is_behind_signal(from)?;
+                let stop = self.timeline.run_back(&asked)?;
+                if stop != Stop::Interrupted
+                    && let Some(reason) = self.signal_behind(from, behind)?
+                {
+                    return Ok(reason);
+                }
+                stop
+            }
             Action::StepBack => {
                 let stop = self.timeline.step_back()?;
                 stepped = self.shown();

@@ -12,6 +12,7 @@ use gdbstub::stub::{DisconnectReason, GdbStub, GdbStubError};
 
 use super::debugger::Debugger;
 use super::packets::{self, Incoming, LONGEST, Outgoing};
+use super::threads::tid;
 use crate::error::Error;
 
 /// What gdb is connected by.
@@ -113,6 +114,9 @@ fn talk(
             GdbStubStateMachine::Idle(mut idle) => match incoming.recv() {
                 Ok(Incoming::Packet(mut packet)) => {
                     debugger.set.conditions = packets::take_conditions(&mut packet);
+                    if let Some(passed) = packets::take_passed(&mut packet, tid(debugger.shown())) {
+                        debugger.signals.pass(passed);
+                    }
                     let last = packet.pop();
                     let mut next = Ok(GdbStubStateMachine::Idle(idle));
                     for byte in packet.into_iter().chain(last) {

@@ -60,7 +60,7 @@ fn course(turn: &Turn, done: &[Operation]) -> String {
     let ticks = turn.from.ticks + 1..=turn.to.ticks;
     let own = done.iter().filter(|it| it.task == turn.task && ticks.contains(&it.tick));
     let mut places = own.filter_map(|it| place(&it.frames));
-    let way = match (places.next(), places.last()) {
+    let way = match (places.next(), places.next_back()) {
         (Some(first), Some(last)) if first != last => format!("{first} to {last}"),
         (Some(one), _) => one,
         (None, _) => "no operation of the program's own code".to_owned(),

@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use rrtest_engine::Error;
 use rrtest_engine::carried::Carried;
 use rrtest_engine::ending::Frame;
-use rrtest_engine::failure::{awaited_by, stack_of};
+use rrtest_engine::failure::{self, awaited_by, stack_of};
 use rrtest_engine::replay::Session;
 use rrtest_engine::symbols::{Mapping, Origin, Symbols};
-use rrtest_engine::syscalls;
 use rrtest_engine::task::TaskId;
 
 use super::backtrace::{self, Frames, Row};
@@ -93,18 +92,10 @@ impl<'c, 'a> Stacks<'c, 'a> {
             task,
             name: name.unwrap_or_default(),
             process: state.process(task).unwrap_or(task),
-            doing: doing(session, task),
+            doing: failure::doing(session.state(), task),
             awaits,
             frames,
         })
-    }
-}
-
-fn doing(session: &Session<'_>, task: TaskId) -> String {
-    match session.state().call(task) {
-        Some(number) => format!("at the system call {}", syscalls::name(number)),
-        None if session.state().current() == task => "runs".to_owned(),
-        None => "can run".to_owned(),
     }
 }
 

@@ -7,7 +7,7 @@ use super::debugger::Debugger;
 use super::monitor::number;
 use crate::ending::Frame;
 use crate::error::Error;
-use crate::failure::stack_of;
+use crate::failure::{doing, stack_of};
 use crate::history::{How, Lost, Operation, Turn, operations, turns};
 use crate::symbols::{Symbols, interesting};
 use crate::syscalls;
@@ -82,7 +82,6 @@ fn place(frames: &[Frame]) -> Option<String> {
 
 /// Lists what each thread of the run is at, and at the end what the recorder knew of that.
 pub(super) fn waits(debugger: &mut Debugger<'_>, _: &str) -> Result<Vec<String>, String> {
-    let current = debugger.timeline.current();
     let carried = debugger.files.carried();
     let session = debugger.timeline.look().map_err(in_words)?;
     let tasks: Vec<(TaskId, String)> =
@@ -90,11 +89,7 @@ pub(super) fn waits(debugger: &mut Debugger<'_>, _: &str) -> Result<Vec<String>,
     let mut code: BTreeMap<usize, Symbols> = BTreeMap::new();
     let mut lines = Vec::new();
     for (task, name) in tasks {
-        let doing = match session.state().call(task) {
-            Some(number) => format!("at the system call {}", syscalls::name(number)),
-            None if task == current => "runs".to_owned(),
-            None => "can run".to_owned(),
-        };
+        let doing = doing(session.state(), task);
         let space = session.state().space(task).unwrap_or_default();
         let mapped = session.mapped(task).map_err(in_words)?;
         let symbols = match code.entry(space) {

@@ -12,8 +12,9 @@ mod panics;
 
 use crate::ending::Frame;
 use crate::error::Error;
-use crate::replay::{Limit, Point, Report, Session, Why};
+use crate::replay::{Limit, Point, Report, Session, State, Why};
 use crate::symbols::{Stack, StackRegisters, Symbols};
+use crate::syscalls;
 use crate::task::TaskId;
 
 pub use find::{Find, find};
@@ -91,6 +92,16 @@ pub fn go_to(session: &mut Session<'_>, moment: &Moment) -> Result<Report, Error
     }
     session.stop_no_more_at(point);
     Ok(report)
+}
+
+/// What a task does where it stands, in words, as far as a replay tells: of what a call waits for it knows nothing.
+#[must_use]
+pub fn doing(state: &State, task: TaskId) -> String {
+    match state.call(task) {
+        Some(number) => format!("at the system call {}", syscalls::name(number)),
+        None if state.current() == task => "runs".to_owned(),
+        None => "can run".to_owned(),
+    }
 }
 
 /// Unwinds the stack of a task where it stands; empty if there is no such task (any more).

@@ -66,6 +66,7 @@ impl Browser {
         for domain in ["Page", "Runtime", "Log", "Network"] {
             browser.ask(&format!("{domain}.enable"), json!({}));
         }
+        browser.prefer("light");
         Ok(browser)
     }
 
@@ -117,7 +118,11 @@ impl Browser {
 
     /// Prefers dark or light.
     pub fn prefer(&mut self, scheme: &str) {
-        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        let features = json!([
+            { "name": "prefers-color-scheme", "value": scheme },
+            // A page that scrolls by and by is somewhere else when a click comes to it.
+            { "name": "prefers-reduced-motion", "value": "reduce" },
+        ]);
         self.ask("Emulation.setEmulatedMedia", json!({ "features": features }));
     }
 

@@ -1,6 +1,5 @@
 //! What every other room uses: exit codes and errors, Ctrl-C, process groups, what `/proc` says, cores, the home
-//! directory, colours, words, a hash, and files that are
-//! written as a whole.
+//! directory, colours, words, a hash, and files that are written as a whole.
 //!
 //! This room stands on no other one.
 

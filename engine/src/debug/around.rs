@@ -1,15 +1,14 @@
 //! What goes on around a moment: who has the core when, and what each thread is at.
 
-use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use super::debugger::Debugger;
 use super::monitor::number;
 use crate::ending::Frame;
 use crate::error::Error;
-use crate::failure::{doing, stack_of};
+use crate::failure::{Frames, doing};
 use crate::history::{How, Lost, Operation, Turn, operations, turns};
-use crate::symbols::{Symbols, interesting};
+use crate::symbols::interesting;
 use crate::syscalls;
 use crate::task::TaskId;
 use crate::trace::event::Event;
@@ -86,20 +85,11 @@ pub(super) fn waits(debugger: &mut Debugger<'_>, _: &str) -> Result<Vec<String>,
     let session = debugger.timeline.look().map_err(in_words)?;
     let tasks: Vec<(TaskId, String)> =
         session.state().tasks().map(|(task, name)| (task, name.to_owned())).collect();
-    let mut code: BTreeMap<usize, Symbols> = BTreeMap::new();
+    let mut stacks = Frames::new(carried);
     let mut lines = Vec::new();
     for (task, name) in tasks {
         let doing = doing(session.state(), task);
-        let space = session.state().space(task).unwrap_or_default();
-        let mapped = session.mapped(task).map_err(in_words)?;
-        let symbols = match code.entry(space) {
-            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::btree_map::Entry::Vacant(new) => {
-                new.insert(carried.symbols(&mapped).map_err(in_words)?)
-            }
-        };
-        let stack = stack_of(session, task, symbols).map_err(in_words)?;
-        let frames = carried.frames(symbols, &stack).map_err(in_words)?.concat();
+        let frames = stacks.of(session, task).map_err(in_words)?;
         let since = place(&frames).map_or_else(String::new, |place| format!(", at {place}"));
         lines.push(format!("`{name}` ({task}) {doing}{since}"));
     }

@@ -113,8 +113,8 @@ impl Debugger<'_> {
         self.stop_for(found)
     }
 
-    /// Whether the process stands behind the moment at which the handler of a signal begins that is delivered there, at this
-    /// event, if there is one.
+    /// Whether the process, which stands behind so many events, stands behind the first moment there, if that is where
+    /// a handler begins.
     pub(super) fn is_behind_signal(&mut self, event: u64) -> Result<bool, Error> {
         let (_, ticks) = self.timeline.position();
         if ticks > 0 || !self.signals()?.any(|it| it.event == event) {
@@ -124,9 +124,8 @@ impl Debugger<'_> {
         Ok(moment.is_none_or(|moment| moment.instructions > 0))
     }
 
-    /// gdb has had the process go back from where it stood behind `from` events, and behind a handler's first moment there if
-    /// `behind`.
-    /// Goes on to the last signal on the way, if gdb stops for one, and returns what it is told then.
+    /// gdb has had the process go back from where it stood behind `from` events, and behind a handler's first moment
+    /// there if `behind`. Goes on to the last signal on the way, if gdb stops for one, and returns what it is told then.
     pub(super) fn signal_behind(
         &mut self,
         from: u64,
@@ -190,8 +189,8 @@ impl Debugger<'_> {
             is_own(signal.task).then_some(delivered)
         });
         let mut all: Vec<Delivered> = all.collect();
-        // A handler that returns has the signal come again, as that of std does, and the program is killed by it: whoever comes
-        // from there knows it.
+        // A handler that returns has the signal come again, as that of std does, and the program is killed by it:
+        // whoever comes from there knows it.
         all.pop_if(|last| kills(last));
         Ok(Some(all))
     }

@@ -7,6 +7,7 @@
 //! This room stands on [`replay`](crate::replay) and [`carried`](crate::carried).
 
 mod find;
+mod frames;
 mod messages;
 mod panics;
 
@@ -18,6 +19,7 @@ use crate::syscalls;
 use crate::task::TaskId;
 
 pub use find::{Find, find};
+pub(crate) use frames::Frames;
 
 /// Where a program fails.
 #[derive(Clone, Debug, PartialEq, Eq)]

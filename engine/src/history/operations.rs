@@ -6,11 +6,9 @@ use std::ops::RangeInclusive;
 use super::width::width;
 use super::{How, Operation, What};
 use crate::carried::Carried;
-use crate::ending::Frame;
 use crate::error::Error;
-use crate::failure::stack_of;
+use crate::failure::Frames;
 use crate::replay::{Limit, Options, Report, Session, Why, needs_instructions};
-use crate::symbols::Symbols;
 use crate::task::TaskId;
 use crate::trace::event::{Effect, Event};
 use crate::trace::{Source, TraceError};
@@ -30,13 +28,12 @@ pub fn operations(
     let options = Options { core, stop, patience, watch: &[], output: &mut silent };
     let trace = carried.trace();
     let mut walk = Walk {
-        carried,
         session: Session::start(trace, options)?,
         events: trace.events_from(1),
         passed: 1,
         last: None,
         runs: TaskId(0),
-        symbols: BTreeMap::new(),
+        frames: Frames::new(carried),
         operations: Vec::new(),
         ahead: BTreeMap::new(),
     };
@@ -51,7 +48,6 @@ pub fn operations(
 }
 
 struct Walk<'c, 'a> {
-    carried: &'c Carried<'a>,
     session: Session<'c>,
     /// The events that have not been followed, how many have, and the last one of these.
     events: Box<dyn Iterator<Item = Result<Event, TraceError>> + 'c>,
@@ -59,8 +55,7 @@ struct Walk<'c, 'a> {
     last: Option<Event>,
     /// The task that has the core, as far as the events have been followed.
     runs: TaskId,
-    /// By address space.
-    symbols: BTreeMap<usize, Symbols>,
+    frames: Frames<'c, 'a>,
     operations: Vec<Operation>,
     /// What tasks have come to and not done yet.
     ahead: BTreeMap<TaskId, Operation>,
@@ -157,7 +152,7 @@ impl Walk<'_, '_> {
             Some(Event::Syscall(call)) => {
                 if matches!(call.effect, Effect::Executed(_)) {
                     // It is another program's code from now on.
-                    self.symbols.remove(&self.session.state().space(task).unwrap_or_default());
+                    self.frames.forget(&self.session, task);
                 }
                 Some((call.number, Some(call.result)))
             }
@@ -175,7 +170,7 @@ impl Walk<'_, '_> {
             Some(_) => return Ok(()),
         };
         self.runs = task;
-        let frames = self.frames(runs)?;
+        let frames = self.frames.of(&mut self.session, runs)?;
         let what = match (call, self.session.touched()) {
             (Some((number, result)), _) => What::Call { number, result },
             (None, Some((address, kind))) => {
@@ -196,16 +191,5 @@ impl Walk<'_, '_> {
             self.ahead.insert(runs, operation);
         }
         Ok(())
-    }
-
-    fn frames(&mut self, task: TaskId) -> Result<Vec<Frame>, Error> {
-        let Some(space) = self.session.state().space(task) else { return Ok(Vec::new()) };
-        if !self.symbols.contains_key(&space) {
-            let mapped = self.session.mapped(task)?;
-            self.symbols.insert(space, self.carried.symbols(&mapped)?);
-        }
-        let Some(symbols) = self.symbols.get_mut(&space) else { return Ok(Vec::new()) };
-        let stack = stack_of(&mut self.session, task, symbols)?;
-        Ok(self.carried.frames(symbols, &stack)?.concat())
     }
 }

@@ -36,6 +36,9 @@ use banner::Banner;
 use listen::{Listener, Place};
 use program::Scene;
 
+/// What is said once somebody can connect.
+const LISTENING: &str = "Listening";
+
 /// Opens a trace in a debugger.
 pub(crate) fn run(options: &Debug) -> Result<ExitCode, CliError> {
     let given = given::trace(&options.trace)?;
@@ -105,7 +108,7 @@ fn serve_all<'a>(
     interrupt: &Interrupt,
 ) -> Result<ExitCode, CliError> {
     anstream::eprint!("{}", banner.text());
-    anstream::eprintln!("{GOOD}   Listening{GOOD:#} connect gdb by: {}", listener.how());
+    anstream::eprintln!("{GOOD}   {LISTENING}{GOOD:#} connect gdb by: {}", listener.how());
     loop {
         let Some(stream) = listener.accept_while(&mut || !interrupt.by_user())? else {
             return Ok(Status::Interrupted.into());

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::LISTENING;
 use crate::base::exit::{CliError, Status};
 use crate::base::terminal::{GOOD, print};
 use crate::base::whole::write_whole_in;
@@ -16,9 +17,6 @@ const FILE: &str = ".vscode/launch.json";
 
 /// The port at which the server listens for the editor's gdb: below those that the kernel hands out by itself.
 const PORT: &str = "27341";
-
-/// What the server prints when it listens.
-const STARTED: &str = "Listening";
 
 /// A configuration, by the editor's names (its "Configure C/C++ debugging").
 #[derive(Debug, Serialize)]
@@ -75,7 +73,7 @@ fn configuration<'a>(
         mi_debugger_server_address: format!("localhost:{PORT}"),
         debug_server_path: ours,
         debug_server_args: arguments.collect::<Vec<_>>().join(" "),
-        server_started: STARTED,
+        server_started: LISTENING,
         filter_stderr: true,
         stop_at_connect: true,
     }

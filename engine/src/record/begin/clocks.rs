@@ -1,5 +1,6 @@
 //! Where the clocks stand as the program begins, and what happens to them at its reads.
 
+use super::ALL;
 use crate::record::recorder::Recorder;
 use crate::record::step::Flow;
 use crate::record::surprises::at_reads::{Edge, Step, Twice};
@@ -8,7 +9,6 @@ use crate::record::time::clocks::{self, SECOND, Shift, nanoseconds, wall_now};
 use crate::record::time::zone::{End, Zone};
 use crate::schedule::surprise::Surprise;
 use crate::strike::Doing;
-use crate::task::TaskId;
 
 /// In ns. How long before an end the wall clock stands at least.
 const LEAST_BEFORE: u64 = 100_000;
@@ -27,9 +27,6 @@ const PATIENCE: u64 = 16;
 
 /// In ns. Of what the timestamps of files are multiples.
 const GRAINS: [u32; 4] = [10_000_000, 100_000_000, 1_000_000_000, 2_000_000_000];
-
-/// Whom a surprise strikes that the whole program has.
-const ALL: TaskId = TaskId(0);
 
 impl Recorder<'_> {
     /// Sets the clocks, if surprises want them to stand elsewhere, and prepares those that come at reads of them.

@@ -1,21 +1,18 @@
 //! On what machine the program begins.
 
+use super::ALL;
 use crate::record::recorder::Recorder;
 use crate::record::surprises::faults::Fault;
 use crate::record::surprises::placement::Placement;
 use crate::record::surprises::strikes::Note;
 use crate::schedule::surprise::Surprise;
 use crate::strike::Doing;
-use crate::task::TaskId;
 
 /// How many cores it may have.
 const CORES: [u64; 5] = [1, 2, 3, 8, 16];
 
 /// A fault comes at an earlier call of its kind than this.
 const CALLS: u64 = 64;
-
-/// Whom a surprise strikes that the whole program has.
-const ALL: TaskId = TaskId(0);
 
 impl Recorder<'_> {
     /// Gives the program another machine, if surprises want it to have one.
@@ -26,11 +23,12 @@ impl Recorder<'_> {
             self.surprises.note_unseen(Note { times: count, ..Note::new(Surprise::Cores, ALL, Doing::Runs) });
         }
         self.surprises.listing = self.draw(Surprise::DirOrder, u64::MAX);
-        self.clock.area().set_listed(self.surprises.listing.is_some());
         self.surprises.placement = self.draw(Surprise::Placement, u64::MAX).map(Placement::new);
-        self.clock.area().set_placed(self.surprises.placement.is_some());
-        for kind in [Surprise::DirOrder, Surprise::Placement] {
-            if self.surprises.injector.struck().any_of([kind].into_iter().collect()) {
+        let (listing, placement) = (self.surprises.listing.is_some(), self.surprises.placement.is_some());
+        self.clock.area().set_listed(listing);
+        self.clock.area().set_placed(placement);
+        for (kind, strikes) in [(Surprise::DirOrder, listing), (Surprise::Placement, placement)] {
+            if strikes {
                 self.surprises.note_unseen(Note::new(kind, ALL, Doing::Runs));
             }
         }

@@ -7,6 +7,10 @@ mod machine;
 
 use super::recorder::Recorder;
 use super::step::Flow;
+use crate::task::TaskId;
+
+/// Whom a surprise strikes that the whole program has.
+const ALL: TaskId = TaskId(0);
 
 impl Recorder<'_> {
     /// Decides where the program begins, once it has started up.

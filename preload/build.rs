@@ -34,7 +34,7 @@ fn linker_script() -> String {
     format!(
         "SECTIONS {{
             . = {:#x};
-            .image : {{ KEEP(*(.header)) KEEP(*(.header.read)) *(.text .text.*) *(.rodata .rodata.*) }}
+            .image : {{ KEEP(*(.header)) KEEP(*(.header.read)) KEEP(*(.header.tick)) *(.text .text.*) *(.rodata .rodata.*) }}
             .data : {{ *(.data .data.* .bss .bss.* .got .got.*) }}
             ASSERT(SIZEOF(.data) == 0, \"the buffer's code has data\")
             ASSERT(SIZEOF(.image) <= {:#x}, \"the buffer's code is too large\")

@@ -1,15 +1,17 @@
-//! System calls replaced by jumps: all those in this machine's libc and dynamic linker on paper, some by running them.
+//! System calls and other instructions replaced by jumps: all those in this machine's libc and dynamic linker on paper,
+//! some by running them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::offset_of;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Register};
+use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, Register};
 use object::read::elf::ElfFile64;
 use object::{Object, ObjectSection, SectionKind};
 use rrtest_engine::tracee::patch::{AROUND, DONE, ENTRY, Patch, Refused, STUB_LEN, TRACED, Window, plan};
-use rrtest_engine::tracee::read_sites;
-use rrtest_engine::tracee::reads::plan_read;
+use rrtest_engine::tracee::{plan_read, plan_tick, read_sites, tick_sites};
+use rrtest_preload::layout::{AREA, AccessKind, MOVED_TICK, Shared};
 
 const STUB: u64 = 0x7012_3480;
 const HOOK: u64 = 0x7000_2000;
@@ -54,12 +56,11 @@ fn reads_of_the_time_and_the_processor_are_moved() {
         let texts = texts(&path);
         for site in read_sites(&file).unwrap().iter() {
             let text = texts.iter().find(|text| text.offsets().contains(&site.at)).expect("it is code");
-            let address = |offset: u64| text.address + offset - text.offset;
-            let window = Window { address: text.address, bytes: &text.bytes };
-            match plan_read(&window, address(site.function), address(site.at), site.what, STUB) {
+            let (function, at) = (text.address_of(site.function), text.address_of(site.at));
+            match plan_read(&text.all(), function, at, site.what, STUB) {
                 Ok(patch) => {
                     assert!(patch.new.len() >= 7 && patch.stub.len() <= STUB_LEN);
-                    assert!((patch.site..patch.site + patch.new.len() as u64).contains(&address(site.at)));
+                    assert!(patch.range().contains(&at));
                     moved += 1;
                 }
                 Err(reason) => refused.push((path.clone(), *site, reason)),
@@ -68,6 +69,36 @@ fn reads_of_the_time_and_the_processor_are_moved() {
     }
     eprintln!("{moved} moved; refused: {refused:?}");
     assert!(moved > 20 && moved > 9 * refused.len(), "{moved}, refused: {refused:?}");
+}
+
+#[test]
+fn atomic_operations_of_libc_are_moved() {
+    let (mut moved, mut refused) = (0, BTreeMap::<Refused, u32>::new());
+    let mut times = Vec::new();
+    for path in libraries() {
+        let file = std::fs::File::open(&path).unwrap();
+        let texts = texts(&path);
+        for site in tick_sites(&file).unwrap().iter() {
+            let text = texts.iter().find(|text| text.offsets().contains(&site.at)).expect("it is code");
+            let (function, at) = (text.address_of(site.function), text.address_of(site.at));
+            let began = Instant::now();
+            let plan = plan_tick(&text.around(at), function, at, site.what, STUB);
+            times.push(began.elapsed());
+            match plan {
+                Ok(patch) => {
+                    assert!(patch.new.len() >= 7 && patch.stub.len() <= STUB_LEN);
+                    assert!(patch.range().contains(&at));
+                    moved += 1;
+                }
+                Err(reason) => *refused.entry(reason).or_default() += 1,
+            }
+        }
+    }
+    times.sort();
+    let all = moved + refused.values().sum::<u32>();
+    eprintln!("{moved} of {all} moved, median {:?}; refused: {refused:?}", times[times.len() / 2]);
+    assert!(all > 100, "{all}");
+    assert!(moved * 10 >= all * 9, "{moved} of {all}: {refused:?}");
 }
 
 /// The C library and the dynamic linker that this test runs with.
@@ -108,6 +139,14 @@ fn texts(file: &PathBuf) -> Vec<Text> {
 impl Text {
     fn offsets(&self) -> std::ops::Range<u64> {
         self.offset..self.offset + self.bytes.len() as u64
+    }
+
+    fn address_of(&self, offset: u64) -> u64 {
+        self.address + offset - self.offset
+    }
+
+    fn all(&self) -> Window<'_> {
+        Window { address: self.address, bytes: &self.bytes }
     }
 
     fn sites(&self) -> Vec<u64> {
@@ -302,6 +341,114 @@ fn patched_code_does_the_same() {
     }
 }
 
+/// Functions with an atomic operation, of which rdi is the address of some data and rsi a number. Each returns in rax
+/// something of all that the operation changes, and of what a tick could.
+const OPERATIONS: [(&str, AccessKind, &[u8]); 9] = [
+    // mov eax, esi; lock xadd [rdi], eax; setz cl; lea; ret
+    (
+        "lock xadd",
+        AccessKind::AtomicUpdate,
+        &[0x89, 0xf0, 0xf0, 0x0f, 0xc1, 0x07, 0x0f, 0x94, 0xc1, 0x01, 0xc8, 0xc3],
+    ),
+    // mov eax, esi; lock cmpxchg [rdi], esi; jne +1; ret; not eax; ret
+    (
+        "lock cmpxchg; jne",
+        AccessKind::AtomicUpdate,
+        &[0x89, 0xf0, 0xf0, 0x0f, 0xb1, 0x37, 0x75, 1, 0xc3, 0xf7, 0xd0, 0xc3],
+    ),
+    // mov eax, esi; lock xadd [rip+data], eax; ret
+    ("lock xadd [rip]", AccessKind::AtomicUpdate, &[0x89, 0xf0, 0xf0, 0x0f, 0xc1, 0x05, 0x36, 0, 0, 0, 0xc3]),
+    // mov rax, rdi; stc; xchg [rax], rsi; adc rax, rsi; ret
+    (
+        "stc; xchg; adc",
+        AccessKind::AtomicUpdate,
+        &[0x48, 0x89, 0xf8, 0xf9, 0x48, 0x87, 0x30, 0x48, 0x11, 0xf0, 0xc3, 0x90],
+    ),
+    // mov [rsp-8], rsi; lock inc [rsp-8]; mov rax, [rsp-8]; ret
+    (
+        "lock inc in the red zone",
+        AccessKind::AtomicUpdate,
+        &[
+            0x48, 0x89, 0x74, 0x24, 0xf8, 0xf0, 0x48, 0xff, 0x44, 0x24, 0xf8, 0x48, 0x8b, 0x44, 0x24, 0xf8,
+            0xc3,
+        ],
+    ),
+    // xor ecx, ecx; mov r11, rsi; stc; mfence; adc r11, rcx; mov rax, r11; ret
+    (
+        "mfence",
+        AccessKind::Fence,
+        &[0x31, 0xc9, 0x49, 0x89, 0xf3, 0xf9, 0x0f, 0xae, 0xf0, 0x49, 0x11, 0xcb, 0x4c, 0x89, 0xd8, 0xc3],
+    ),
+    // mov eax, 0x7fffffff; add eax, esi; lock dec qword ptr [rdi]; seto al; setc ah; ret
+    (
+        "lock dec",
+        AccessKind::AtomicUpdate,
+        &[
+            0xb8, 0xff, 0xff, 0xff, 0x7f, 0x01, 0xf0, 0xf0, 0x48, 0xff, 0x0f, 0x0f, 0x90, 0xc0, 0x0f, 0x92,
+            0xc4, 0xc3,
+        ],
+    ),
+    // mov eax, 8; lock add [rdi+rax*2-16], esi; mov eax, [rdi]; ret
+    (
+        "lock add with an index",
+        AccessKind::AtomicUpdate,
+        &[0xb8, 8, 0, 0, 0, 0xf0, 0x01, 0x74, 0x47, 0xf0, 0x8b, 0x07, 0xc3],
+    ),
+    // mov eax, esi; mov ecx, 2; lock xadd [rdi], eax; loop back to it; ret
+    (
+        "lock xadd; loop",
+        AccessKind::AtomicUpdate,
+        &[0x89, 0xf0, 0xb9, 2, 0, 0, 0, 0xf0, 0x0f, 0xc1, 0x07, 0x48, 0xff, 0xc9, 0x75, 0xf7, 0xc3],
+    ),
+];
+
+/// The stub of each: on another page than that of other tests, which run beside this one.
+const TICK_STUB: u64 = STUB + 0x1000;
+
+/// Where [`OPERATIONS`] have their data.
+const CELL: usize = 64;
+
+/// In place of the buffer's code: `lea rcx, [rcx+2]; xor eax, eax; jmp rcx`. It goes on as without a stop.
+const PASSING: [u8; 7] = [0x48, 0x8d, 0x49, 2, 0x31, 0xc0, 0xff];
+
+#[test]
+fn moved_operations_do_the_same() {
+    let low = Page::at(TICK_STUB & !0xfff);
+    let area = Page::at(AREA as u64);
+    let buffer = Page::at(MOVED_TICK as u64 & !0xfff);
+    buffer.write(MOVED_TICK & 0xfff, &[&PASSING[..], &[0xe1]].concat());
+    let run = |page: &Page, number: u64| {
+        page.write(CELL, &number.to_le_bytes());
+        (page.operate(number), page.read(CELL + 8)[CELL..].to_vec())
+    };
+    for (name, kind, code) in OPERATIONS {
+        let page = Page::at(0);
+        page.write(0, code);
+        page.write(code.len(), &[0x90; 16]);
+        let numbers = [0, 1, 2, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
+        let native = numbers.map(|number| run(&page, number));
+        let window = Window { address: page.address(), bytes: &page.read(4096) };
+        let decoder = Decoder::with_ip(64, code, page.address(), DecoderOptions::NONE);
+        let is_it = |it: &Instruction| {
+            it.has_lock_prefix() || [Mnemonic::Xchg, Mnemonic::Mfence].contains(&it.mnemonic())
+        };
+        let site = decoder.into_iter().find(is_it).expect("an operation").ip();
+        let moved = plan_tick(&window, page.address(), site, kind, TICK_STUB)
+            .unwrap_or_else(|why| panic!("{name}: {why}"));
+        low.write((TICK_STUB & 0xfff) as usize, &moved.stub);
+        page.write((moved.site - page.address()) as usize, &moved.new);
+        for countdown in [1_u64 << 40, 1, 2] {
+            let moved = numbers.map(|number| {
+                area.write(offset_of!(Shared, countdown), &countdown.to_le_bytes());
+                run(&page, number)
+            });
+            assert_eq!(moved, native, "{name}, {countdown} ticks left");
+            let left = u64::from_le_bytes(area.read(8).try_into().unwrap());
+            assert!((1..=2).contains(&countdown.wrapping_sub(left)), "{name} ticks, {left} left");
+        }
+    }
+}
+
 /// A page of code that can be written and run.
 struct Page(*mut u8);
 
@@ -337,6 +484,15 @@ impl Page {
         // SAFETY: the page begins with a function that keeps to the C calling convention.
         let function: extern "C" fn(u64) -> u64 = unsafe { std::mem::transmute(self.0) };
         function(number)
+    }
+}
+
+impl Page {
+    /// Calls an [operation](OPERATIONS).
+    fn operate(&self, number: u64) -> u64 {
+        // SAFETY: as in `call`; the data is in the page.
+        let function: extern "C" fn(u64, u64) -> u64 = unsafe { std::mem::transmute(self.0) };
+        function(self.address() + CELL as u64, number)
     }
 }
 

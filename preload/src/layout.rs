@@ -45,6 +45,18 @@ pub const PARKED: usize = BUFFER + 0x10;
 /// stack pointer in [`Shared::reader`].
 pub const READ: usize = BUFFER + 0x18;
 
+/// Address of the code for a tick in a stub at which the countdown has reached zero. It is jumped to with the address
+/// that is accessed in rax, and in rcx that of the stub's `syscall` instruction, before which a byte says how: an
+/// [`AccessKind`].
+pub const MOVED_TICK: usize = BUFFER + 0x400;
+
+/// Bytes below the stack pointer that belong to the program (System V ABI, AMD64 supplement, 3.2.2). A tick in a stub
+/// keeps registers beyond them: rcx, the flags as lahf and seto put them into rax, rax and r11.
+pub const RED_ZONE: i64 = 128;
+
+/// Bytes that it keeps there.
+pub const KEPT_AT_TICK: i64 = 32;
+
 /// Length of the buffer's instructions that access the program's memory. If one faults, the recorder skips it and sets
 /// [`Shared::faulted`]; the call is then made with a stop, and the kernel reports the error.
 pub const FAULTING_LEN: u64 = 2;

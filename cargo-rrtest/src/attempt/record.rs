@@ -13,7 +13,9 @@ use rrtest_engine::mark::Mark;
 use rrtest_engine::output::Output;
 use rrtest_engine::patience::{Effort, Patience};
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{AskedFault, Listener, Options, Outsiders, Processor, Recording, Stdin, Time};
+use rrtest_engine::record::{
+    AskedFault, Listener, Options, Outsiders, Processor, Recording, Stdin, Ticks, Time,
+};
 use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::script::{Noted, Script};
 use rrtest_engine::schedule::surprise::{Struck, Surprises};
@@ -64,6 +66,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) time: Time,
     /// The processor that programs see.
     pub(crate) processor: Processor,
+    /// Which operations of code that was not compiled with ticks tick all the same.
+    pub(crate) ticks: Ticks,
     /// What may surprise them; none: the usual under chaos, else nothing.
     pub(crate) surprises: Option<Surprises>,
     /// Calls that are to fail in them.
@@ -279,6 +283,7 @@ impl Setting<'_> {
             measure: false,
             time: self.time,
             processor: self.processor,
+            ticks: self.ticks,
             surprises: self.surprises.unwrap_or(by_default(plan.strategy)),
             faults: self.faults,
             plan,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::error::ErrorKind;
-use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand};
+use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
 use rrtest_engine::schedule::StrategyName;
 
 use super::options::report::{self, FailureReport};
@@ -178,6 +178,10 @@ pub(crate) struct Exec {
     /// Use a plain fair schedule, even with the --seed of another one
     #[arg(long, help_heading = "Recording")]
     no_chaos: bool,
+    /// Where a thread may be preempted. sync takes atomic operations out of the program's code and its libraries', to
+    /// precede them by a tick [default: sync under chaos, else syscall]
+    #[arg(long, value_enum, value_name = "LEVEL", help_heading = "Recording")]
+    preempt: Option<ExecLevel>,
     /// A run that takes longer counts as hung [default: no limit]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Recording")]
     pub(crate) timeout: Option<Duration>,
@@ -194,6 +198,33 @@ impl Exec {
     pub(crate) fn strategies(&self) -> Vec<StrategyName> {
         let any = self.chaos || (self.recording.seed.is_some() && !self.no_chaos);
         if any || !self.strategy.is_empty() { self.strategy.clone() } else { vec![StrategyName::Fair] }
+    }
+
+    /// Where threads may be preempted.
+    pub(crate) fn level(&self) -> Level {
+        match self.preempt {
+            Some(level) => level.into(),
+            None if self.strategies() == [StrategyName::Fair] => Level::Syscall,
+            None => Level::Sync,
+        }
+    }
+}
+
+/// Where a thread of a program may be preempted that was not built with ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ExecLevel {
+    /// At atomic operations and system calls
+    Sync,
+    /// At system calls only
+    Syscall,
+}
+
+impl From<ExecLevel> for Level {
+    fn from(level: ExecLevel) -> Self {
+        match level {
+            ExecLevel::Sync => Self::Sync,
+            ExecLevel::Syscall => Self::Syscall,
+        }
     }
 }
 

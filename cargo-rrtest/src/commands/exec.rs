@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{Outsiders, Stdin};
+use rrtest_engine::record::{Outsiders, Stdin, Ticks};
 
 use super::cli::Exec;
 use super::options::values::MessageFormat;
@@ -46,10 +46,12 @@ pub(crate) fn run(options: &Exec) -> Result<u8, CliError> {
         source: Path::new("").into(),
     };
     let store = Store::find(options.recording.trace_dir.as_deref(), &Selection::default())?;
+    let level = options.level();
     let json = options.message_format == MessageFormat::Json;
     let single = Single {
         test,
-        level: Level::Syscall,
+        level,
+        ticks: if level == Level::Sync { Ticks::Atomics } else { Ticks::CompiledIn },
         recording: &options.recording,
         strategies: options.strategies(),
         timeout: options.timeout,

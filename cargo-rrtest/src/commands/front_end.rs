@@ -14,7 +14,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, raise};
 use rrtest_engine::ending::Ending;
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{Outsiders, Stdin};
+use rrtest_engine::record::{Outsiders, Stdin, Ticks};
 
 use super::cli::{self, Cli, Env};
 use super::options::configured;
@@ -118,6 +118,7 @@ pub(crate) fn start(args: &[OsString]) -> Result<u8, CliError> {
     let single = Single {
         test,
         level,
+        ticks: Ticks::CompiledIn,
         recording: &options.recording,
         strategies: options.strategies(),
         timeout: options.timeout,

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::ColorChoice;
-use rrtest_engine::record::{Outsiders, Stdin};
+use rrtest_engine::record::{Outsiders, Stdin, Ticks};
 use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::trace::event::Stream;
 
@@ -238,6 +238,7 @@ impl Hunt<'_> {
             strategies: &strategies,
             time: options.recording.time,
             processor: options.recording.cpu,
+            ticks: Ticks::CompiledIn,
             surprises: options.recording.surprises,
             faults: &options.recording.faults,
             rustc: self.toolchain.version(),

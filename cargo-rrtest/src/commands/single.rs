@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rrtest_engine::ending::Ending;
-use rrtest_engine::record::{Outsiders, Stdin};
+use rrtest_engine::record::{Outsiders, Stdin, Ticks};
 use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::trace::event::Stream;
 
@@ -38,6 +38,7 @@ use crate::store::traces::Store;
 pub(super) struct Single<'a> {
     pub(super) test: Test,
     pub(super) level: Level,
+    pub(super) ticks: Ticks,
     pub(super) recording: &'a Recording,
     /// The strategies to choose from; empty if any.
     pub(super) strategies: Vec<StrategyName>,
@@ -76,6 +77,7 @@ impl Single<'_> {
             strategies: &self.strategies,
             time: self.recording.time,
             processor: self.recording.cpu,
+            ticks: self.ticks,
             surprises: self.recording.surprises,
             faults: &self.recording.faults,
             rustc: "",

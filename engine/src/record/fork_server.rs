@@ -9,6 +9,7 @@ use std::time::Instant;
 use nix::unistd::setpgid;
 
 use super::in_process::call_sites::CallSites;
+use super::in_process::moved::MovedCode;
 use super::in_process::reads::Reads;
 use super::journal::Journal;
 use super::kernel::fds::Fds;
@@ -50,6 +51,7 @@ pub struct ForkServer {
     area: Saved,
     call_sites: CallSites,
     reads: Reads,
+    moved: MovedCode,
     /// Call sites that were patched after the start-up, and all that were tried for that.
     learned: Vec<Patched>,
     looked_at: BTreeSet<u64>,
@@ -139,6 +141,7 @@ impl ForkServer {
             area,
             call_sites: code.call_sites,
             reads: code.reads,
+            moved: code.moved,
             learned: Vec::new(),
             looked_at: BTreeSet::new(),
             memory,
@@ -232,6 +235,7 @@ impl ForkServer {
         recorder.journal.stats = self.stats;
         recorder.code.call_sites = self.call_sites.clone();
         recorder.code.reads = self.reads.clone();
+        recorder.code.moved = self.moved.clone();
         for patched in &self.learned {
             recorder.journal.log.push(Event::Patched(patched.clone()));
         }

@@ -106,7 +106,7 @@ use crate::tracee::{self, Streams};
 pub use asked_fault::AskedFault;
 pub use fork_server::ForkServer;
 use kernel::fds::Fds;
-pub use options::{Listener, Options, Outsiders, Time};
+pub use options::{Listener, Options, Outsiders, Ticks, Time};
 use recorder::Recorder;
 pub use rrtest_preload::processor::Processor;
 use surprises::Surprises;
@@ -154,7 +154,7 @@ pub struct Recording {
 /// waits.
 pub fn get_ready() {
     tracee::patch::get_ready();
-    tracee::read_sites::get_ready();
+    tracee::find_reads_of_libraries();
 }
 
 /// Records one run of a program. Call it from a thread that the caller can spare: the thread is pinned to the core.

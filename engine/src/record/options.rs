@@ -29,6 +29,8 @@ pub struct Options<'a> {
     pub time: Time,
     /// The processor that the program sees.
     pub processor: Processor,
+    /// Which operations of code that was not compiled with ticks tick all the same.
+    pub ticks: Ticks,
     /// Rare but legal events that may be injected.
     pub surprises: Surprises,
     /// Calls that are to fail, one of each in each run.
@@ -63,6 +65,16 @@ pub struct Options<'a> {
     pub end: Option<&'a AtomicBool>,
     /// Set to true (by a signal handler, another thread) to give up soon.
     pub stop: &'a AtomicBool,
+}
+
+/// Which operations of code that was not compiled with ticks tick all the same. System calls always do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Ticks {
+    /// None.
+    #[default]
+    CompiledIn,
+    /// Atomic operations, as far as they can be moved to stubs.
+    Atomics,
 }
 
 /// What processes outside the recorded tree do of their own accord.

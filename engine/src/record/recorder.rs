@@ -10,7 +10,7 @@ use super::in_process::InProcess;
 use super::journal::Journal;
 use super::kernel::fds::Fds;
 use super::marks::Marks;
-use super::options::Options;
+use super::options::{Options, Ticks};
 use super::outside::Outside;
 use super::poller::Poller;
 use super::progress::Progress;
@@ -118,7 +118,7 @@ impl<'a> Recorder<'a> {
             time: Times::default(),
             poller: Poller::new(fds),
             outside: Outside::default(),
-            code: InProcess::default(),
+            code: InProcess { ticks: options.ticks == Ticks::Atomics, ..InProcess::default() },
             tasks: Tasks::new(Children::new(kill_on_drop)?),
         })
     }

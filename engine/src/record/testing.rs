@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
-use super::options::{Options, Outsiders, Time};
+use super::options::{Options, Outsiders, Ticks, Time};
 use super::tree::call::Call;
 use super::tree::children::Children;
 use super::tree::natively::Natively;
@@ -32,6 +32,7 @@ pub(super) fn options() -> Options<'static> {
         surprises: Surprises::NONE,
         faults: &[],
         core: 0,
+        ticks: Ticks::default(),
         pretend_cores: 4,
         timeout: Duration::MAX,
         patience: None,

@@ -15,7 +15,8 @@ use super::stops::Why;
 use crate::error::Error;
 use crate::task::TaskId;
 use crate::tracee::{
-    Area, DebugRegisters, Memory, Point, Registers, Resume, SYSCALL_LEN, Stop, Stopped, debug_status, patch,
+    Area, DebugRegisters, Memory, Point, Registers, Resume, SYSCALL_LEN, Stop, Stopped, at_operation,
+    debug_status, patch,
 };
 
 /// What has been set up for the running task to go on with.
@@ -317,8 +318,9 @@ impl Step<'_, '_> {
     pub(super) fn visible(&self, id: TaskId, registers: &Registers) -> Option<Registers> {
         let mut visible = self.is_in_turn(id, registers).unwrap_or(*registers);
         if Area::is_buffer(visible.ip()) {
-            let originals = &self.state.spaces[self.state.tasks[id.0 as usize].space].originals;
-            visible.set_ip(originals.original(visible.ip())?);
+            let space = self.state.tasks[id.0 as usize].space;
+            visible = at_operation(&self.live.memories[space], &visible).unwrap_or(visible);
+            visible.set_ip(self.state.spaces[space].originals.original(visible.ip())?);
         }
         Some(visible)
     }

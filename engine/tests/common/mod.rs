@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{self, Outsiders, Processor, Stdin, Time};
+use rrtest_engine::record::{self, Outsiders, Processor, Stdin, Ticks, Time};
 use rrtest_engine::schedule::surprise::Surprises;
 use rrtest_engine::schedule::{StrategyName, portfolio};
 
@@ -25,6 +25,7 @@ pub(crate) fn options(strategy: StrategyName, seed: u64) -> record::Options<'sta
         surprises: Surprises::NONE,
         core: core(),
         processor: Processor::V2,
+        ticks: Ticks::default(),
         pretend_cores: 2,
         faults: &[],
         timeout: PATIENCE,

@@ -22,8 +22,8 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use crate::calls::{Out, gives};
 use crate::layout::{
-    AREA, AREA_LEN, BUFFER, ENTRY, Entry, LOG, Mode, PARKED, READ, STACK, STUB_DONE, STUB_TRACED, SYS_TICK,
-    Shared, TABLE, TICK, UNTRACED,
+    AREA, AREA_LEN, BUFFER, ENTRY, Entry, LOG, MOVED_TICK, Mode, PARKED, READ, STACK, STUB_DONE, STUB_TRACED,
+    SYS_TICK, Shared, TABLE, TICK, UNTRACED,
 };
 use crate::objects::{Objects, place};
 
@@ -123,12 +123,26 @@ global_asm!(
     hook = sym ticked,
 );
 
+// A tick of an operation that has been moved to a stub. The stub has kept the registers.
+global_asm!(
+    ".section .header.tick, \"ax\"",
+    ".balign 1024, 0xcc",
+    "moved_tick:",
+    "    mov qword ptr [{touched}], rax",
+    "    movzx eax, byte ptr [rcx - 1]",
+    "    mov qword ptr [{kind}], rax",
+    "    mov eax, ecx",
+    "    jmp ticked",
+    touched = const AREA + core::mem::offset_of!(Shared, touched),
+    kind = const AREA + core::mem::offset_of!(Shared, kind),
+);
+
 /// Address of the program's stack pointer while this code runs.
 const SP: usize = AREA + core::mem::offset_of!(Shared, parked);
 
 // The recorder and the runtime know these addresses.
 const _: () = assert!(UNTRACED == BUFFER + 2 && TICK == BUFFER + 8 && PARKED == TICK + 8);
-const _: () = assert!(READ == PARKED + 8 && ENTRY == READ + 8);
+const _: () = assert!(READ == PARKED + 8 && ENTRY == READ + 8 && MOVED_TICK == BUFFER + 1024);
 const _: () = assert!((STACK - size_of::<Frame>() - 8).is_multiple_of(16));
 
 /// The registers that a call site passes, as they are on the buffer's stack.

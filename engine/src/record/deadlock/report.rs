@@ -75,12 +75,13 @@ impl Observer<'_> {
 
     /// Returns the registers at which a task's stack begins.
     fn stack(&self, task: &Task) -> Option<StackRegisters> {
-        let frame = match (task.hold(), task.slot()) {
-            (Hold::Parked(_) | Hold::Unparked(_), Some(slot)) => Some(self.clock.area().parked_frame(slot)),
-            _ => task.registers().map(|registers| [registers.ip(), registers.sp(), registers.bp()]),
-        };
-        let [rip, rsp, rbp] = frame?;
-        Some(StackRegisters { rip: self.call_sites.original(rip), rsp, rbp })
+        match (task.hold(), task.slot()) {
+            (Hold::Parked(_) | Hold::Unparked(_), Some(slot)) => {
+                let [rip, rsp, rbp] = self.clock.area().parked_frame(slot);
+                Some(StackRegisters { rip: self.call_sites.original(rip), rsp, rbp })
+            }
+            _ => task.registers().map(|registers| self.call_sites.stack(&task.space.memory, &registers)),
+        }
     }
 }
 

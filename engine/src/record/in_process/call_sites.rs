@@ -26,9 +26,9 @@ use crate::symbols::StackRegisters;
 use crate::task::TaskId;
 use crate::trace::event::{Event, MovedRead, Patched, Position, Registers};
 use crate::tracee::patch::{AROUND, Patch, Window, plan};
-use crate::tracee::read_sites::FileState;
-use crate::tracee::reads::MovedRead as PlannedRead;
-use crate::tracee::{Area, Memory, SYSCALL_LEN, Stopped, code_around};
+use crate::tracee::{
+    Area, FileState, Memory, Originals, Replaced, SYSCALL_LEN, Stopped, at_operation, code_around,
+};
 
 /// How often a task must reach a call site before it is patched.
 const HITS: u32 = 2;
@@ -77,6 +77,8 @@ pub(in crate::record) struct CallSites {
     ahead: BTreeMap<(FileState, u64), Option<MovedRead>>,
     /// The addresses of those that cannot be.
     refused: BTreeSet<u64>,
+    /// What stood where jumps to stubs stand now.
+    originals: Rc<Originals>,
 }
 
 impl CallSites {
@@ -89,6 +91,12 @@ impl CallSites {
     pub(in crate::record) fn original(&self, ip: u64) -> u64 {
         let site = Area::stub_at(ip).and_then(|stub| self.patched.get(stub));
         site.map_or(ip, |(_, address)| address + SYSCALL_LEN)
+    }
+
+    /// Returns the registers at which the stack of a task begins that has stopped, as far as code of ours allows.
+    pub(in crate::record) fn stack(&self, memory: &Memory, registers: &Registers) -> StackRegisters {
+        let registers = at_operation(memory, registers).unwrap_or(*registers);
+        StackRegisters { rip: self.original(registers.ip()), rsp: registers.sp(), rbp: registers.bp() }
     }
 
     /// Notes that a signal handler has interrupted code that will go on at `ip`.
@@ -177,7 +185,7 @@ impl CallSites {
         let patch = match known {
             Some((_, patch)) => patch,
             None => {
-                let patch = plan_in(memory, mapped.start..end, site, stub).map(|patch| {
+                let patch = self.plan_in(memory, mapped.start..end, site, stub).map(|patch| {
                     let places = patch.places();
                     MovedRead { site, code: patch.new, stub, stub_code: patch.stub, places }
                 });
@@ -210,22 +218,39 @@ impl CallSites {
         let Some(stub) = self.next_stub() else { return Ok(None) };
         // Code that the program writes, or shares with others, is left alone.
         let Some(mapped) = code_around(pid, address)? else { return Ok(None) };
-        let patch = plan_in(memory, mapped.start..mapped.end, address, stub);
+        let patch = self.plan_in(memory, mapped.start..mapped.end, address, stub);
         // A site cannot be patched if a handler may return into the middle of what would be overwritten.
         Ok(patch.filter(|patch| !patch.interior().any(|ip| self.returned_to.contains(&ip))))
+    }
+
+    /// Plans how to patch a call site in code of a process. Returns `None` if it cannot be patched.
+    fn plan_in(&self, memory: &Memory, code: Range<u64>, site: u64, stub: u64) -> Option<Patch> {
+        let start = code.start.max(site.saturating_sub(AROUND));
+        let end = code.end.min(site.saturating_add(AROUND));
+        // A mapping can go on behind the end of its file, where there is nothing to read.
+        let mut bytes = memory.available(start, (end - start) as usize);
+        // Branches that were moved to stubs still lead here.
+        self.originals.put_back(start, &mut bytes);
+        let patch = plan(&Window { address: start, bytes: &bytes }, site, stub, ENTRY as u64).ok()?;
+        (!self.originals.overlap(&patch.range())).then_some(patch)
     }
 
     pub(super) fn next_stub(&self) -> Option<u64> {
         Area::stub(self.patched.len())
     }
 
-    /// Gives the next stub to a moved instruction that is no call. Returns false if there is no room.
-    pub(super) fn add_stub(&mut self, area: &Area, moved: &PlannedRead) -> bool {
-        let placed = self.next_stub().is_some_and(|stub| area.set_stub(stub, &moved.stub));
+    /// Gives the next stub to a moved instruction at `site` that is no call. Returns false if there is no room.
+    pub(super) fn add_stub(&mut self, area: &Area, site: u64, code: &[u8]) -> bool {
+        let placed = self.next_stub().is_some_and(|stub| area.set_stub(stub, code));
         if placed {
-            self.patched.push((NO_CALL, moved.site));
+            self.patched.push((NO_CALL, site));
         }
         placed
+    }
+
+    /// Notes that code of the program has been replaced.
+    pub(super) fn has_replaced(&mut self, replaced: Replaced) {
+        Rc::make_mut(&mut self.originals).add(replaced);
     }
 
     /// Patches a call site as planned last. The tasks `here` stand at it.
@@ -294,20 +319,10 @@ impl CallSites {
 
     /// Saves the stack of a task that is about to create a thread.
     pub(in crate::record) fn maker(&self, tasks: &Tasks, id: TaskId, call: &Call) -> Box<Maker> {
-        let registers = &call.registers;
-        let [rip, rsp, rbp] = [self.original(registers.ip()), registers.sp(), registers.bp()];
-        let stack = tasks[id].space.memory.available(rsp, DEPTH);
-        Box::new(Maker { registers: StackRegisters { rip, rsp, rbp }, stack })
+        let memory = &tasks[id].space.memory;
+        let registers = self.stack(memory, &call.registers);
+        Box::new(Maker { registers, stack: memory.available(registers.rsp, DEPTH) })
     }
-}
-
-/// Plans how to patch a call site in a process's code. Returns `None` if it cannot be patched.
-fn plan_in(memory: &Memory, code: Range<u64>, site: u64, stub: u64) -> Option<Patch> {
-    let start = code.start.max(site.saturating_sub(AROUND));
-    let end = code.end.min(site.saturating_add(AROUND));
-    // A mapping can go on behind the end of its file, where there is nothing to read.
-    let bytes = memory.available(start, (end - start) as usize);
-    plan(&Window { address: start, bytes: &bytes }, site, stub, ENTRY as u64).ok()
 }
 
 impl Tasks {

@@ -1,6 +1,6 @@
 //! What replaces instructions of a file's code as soon as the code is mapped.
 //!
-//! These are instructions that read what the program cannot determine ([`super::reads`]), and call sites that processes
+//! These are instructions that read what the program cannot determine ([`super::reads`]), atomic operations that are to tick ([`super::moved`]), and call sites that processes
 //! have reached before, except those of the program's first process ([`super::call_sites`]). A process that lives
 //! briefly makes most of its calls once, in the dynamic linker: if call sites were patched only when a task comes there
 //! again, each of its calls would stop.
@@ -22,8 +22,7 @@ use crate::record::step::Flow;
 use crate::record::tree::tasks::Tasks;
 use crate::task::TaskId;
 use crate::trace::event::{Event, MovedRead, MovedReads};
-use crate::tracee::read_sites::FileState;
-use crate::tracee::{self, Line, Memory};
+use crate::tracee::{self, FileState, Line, Memory};
 
 /// A part of a file that is mapped as code.
 pub(in crate::record) struct Mapped<'a> {
@@ -158,7 +157,8 @@ impl InProcess {
             }
             known.moved.clone()
         } else {
-            let mut moved = self.reads.move_reads(clock, &mut self.call_sites, memory, mapped)?;
+            let (call_sites, reads) = (&mut self.call_sites, &mut self.reads);
+            let mut moved = self.moved.move_code(clock, call_sites, reads, memory, mapped, self.ticks)?;
             if ahead {
                 moved.extend(self.call_sites.patch_ahead(clock.area(), memory, &file, mapped)?);
             }

@@ -90,8 +90,7 @@ impl CallSites {
     /// Captures where a task is that has reached a call with these registers.
     pub(in crate::record) fn place(&self, tasks: &Tasks, id: TaskId, registers: &Registers) -> Place {
         let space = &tasks[id].space;
-        let registers =
-            StackRegisters { rip: self.original(registers.ip()), rsp: registers.sp(), rbp: registers.bp() };
+        let registers = self.stack(&space.memory, registers);
         Place { space: space.number, registers, stack: space.memory.available(registers.rsp, STACK) }
     }
 

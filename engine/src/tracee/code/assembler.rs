@@ -74,6 +74,16 @@ impl Assembler {
         self.add(Instruction::with2(Code::Mov_rm64_r64, memory, register))
     }
 
+    /// Adds push REGISTER.
+    pub(super) fn push(&mut self, register: Register) -> Result<(), IcedError> {
+        self.add(Instruction::with1(Code::Push_r64, register))
+    }
+
+    /// Adds pop REGISTER.
+    pub(super) fn pop(&mut self, register: Register) -> Result<(), IcedError> {
+        self.add(Instruction::with1(Code::Pop_r64, register))
+    }
+
     /// Adds a branch to an address.
     pub(super) fn branch(&mut self, code: Code, target: u64) -> Result<(), IcedError> {
         self.add(Instruction::with_branch(code, target))

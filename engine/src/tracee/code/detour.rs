@@ -285,12 +285,7 @@ impl Detour {
         if !plain && self.without_rax.contains(&at) {
             registers.set_general(0, slot(RAX_SLOT)?);
             if at >= self.without_flags {
-                /// The flags that lahf stores in ah; they are at the same places in the flags register's low byte.
-                const LOW: u64 = 0b1101_0101;
-                const OVERFLOW: u64 = 1 << 11;
-                let saved = slot(FLAGS_SLOT)?;
-                let flags = registers.flags() & !(LOW | OVERFLOW) | saved >> 8 & LOW | (saved & 1) << 11;
-                registers.set_flags(flags);
+                registers.set_status(slot(FLAGS_SLOT)?);
             }
         }
         let original = self.moved.iter().find(|(moved, _)| *moved == at).map(|(_, original)| *original);

@@ -2,6 +2,7 @@
 //! it.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::patch::STUB_LEN;
@@ -81,6 +82,13 @@ impl Originals {
                 there.copy_from_slice(old);
             }
         }
+    }
+
+    /// Whether something of these addresses has been replaced.
+    #[must_use]
+    pub fn overlap(&self, addresses: &Range<u64>) -> bool {
+        let before = self.by_site.range(..addresses.end).next_back();
+        before.is_some_and(|(site, replaced)| site + replaced.new.len() as u64 > addresses.start)
     }
 
     /// Put what stood there back into memory, for good.

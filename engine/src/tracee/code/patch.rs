@@ -9,6 +9,8 @@
 //!
 //! Everything here is planning: nothing is written, and no process is needed.
 
+use std::ops::Range;
+
 use iced_x86::{
     Code as Opcode, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory,
     Mnemonic, Register,
@@ -77,7 +79,7 @@ pub enum Refused {
     NoSyscall,
     /// There is another instruction at the site.
     #[error("there is no such instruction")]
-    NoRead,
+    OtherInstruction,
     /// The window ends before the instructions that must be overwritten.
     #[error("the window ends too soon")]
     WindowEnds,
@@ -125,6 +127,12 @@ pub struct Patch {
 }
 
 impl Patch {
+    /// Returns the addresses of what is overwritten.
+    #[must_use]
+    pub fn range(&self) -> Range<u64> {
+        self.site..self.site + self.new.len() as u64
+    }
+
     /// Iterates over the addresses of instructions strictly inside the overwritten range: no task may stand or return
     /// there.
     pub fn interior(&self) -> impl Iterator<Item = u64> {

@@ -199,6 +199,14 @@ impl Registers {
         self.set_flags(self.flags() | RESUME);
     }
 
+    /// Sets the status flags to what `lahf` and `seto al` have put into rax.
+    pub fn set_status(&mut self, kept: u64) {
+        /// The flags that lahf stores in ah; they are at the same places in the flags register's low byte.
+        const LOW: u64 = 0b1101_0101;
+        const OVERFLOW: u64 = 1 << 11;
+        self.set_flags(self.flags() & !(LOW | OVERFLOW) | kept >> 8 & LOW | (kept & 1) << 11);
+    }
+
     /// Stand behind the `syscall` instruction, at `site`, that ends a countdown, as if that had not come to its end:
     /// `kept` is what was in rax, `left` what is left of it. The flags are those of counting down (Intel SDM, volume
     /// 2, `DEC`).

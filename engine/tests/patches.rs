@@ -10,7 +10,7 @@ use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic
 use object::read::elf::ElfFile64;
 use object::{Object, ObjectSection, SectionKind};
 use rrtest_engine::tracee::patch::{AROUND, DONE, ENTRY, Patch, Refused, STUB_LEN, TRACED, Window, plan};
-use rrtest_engine::tracee::{plan_read, plan_tick, read_sites, tick_sites};
+use rrtest_engine::tracee::{Operations, Tick, plan_read, plan_tick, read_sites, tick_sites};
 use rrtest_preload::layout::{AREA, AccessKind, MOVED_TICK, Shared};
 
 const STUB: u64 = 0x7012_3480;
@@ -78,11 +78,11 @@ fn atomic_operations_of_libc_are_moved() {
     for path in libraries() {
         let file = std::fs::File::open(&path).unwrap();
         let texts = texts(&path);
-        for site in tick_sites(&file).unwrap().iter() {
+        for site in tick_sites(&file, Operations::Atomic).unwrap().iter() {
             let text = texts.iter().find(|text| text.offsets().contains(&site.at)).expect("it is code");
             let (function, at) = (text.address_of(site.function), text.address_of(site.at));
             let began = Instant::now();
-            let plan = plan_tick(&text.around(at), function, at, site.what, STUB);
+            let plan = plan_tick(&text.around(at), function, at, site.what, |_| None, STUB);
             times.push(began.elapsed());
             match plan {
                 Ok(patch) => {
@@ -433,7 +433,7 @@ fn moved_operations_do_the_same() {
             it.has_lock_prefix() || [Mnemonic::Xchg, Mnemonic::Mfence].contains(&it.mnemonic())
         };
         let site = decoder.into_iter().find(is_it).expect("an operation").ip();
-        let moved = plan_tick(&window, page.address(), site, kind, TICK_STUB)
+        let moved = plan_tick(&window, page.address(), site, Tick::Before(kind), |_| None, TICK_STUB)
             .unwrap_or_else(|why| panic!("{name}: {why}"));
         low.write((TICK_STUB & 0xfff) as usize, &moved.stub);
         page.write((moved.site - page.address()) as usize, &moved.new);

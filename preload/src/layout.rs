@@ -50,9 +50,10 @@ pub const READ: usize = BUFFER + 0x18;
 /// [`AccessKind`].
 pub const MOVED_TICK: usize = BUFFER + 0x400;
 
-/// Bytes below the stack pointer that belong to the program (System V ABI, AMD64 supplement, 3.2.2). A tick in a stub
-/// keeps registers beyond them: rcx, the flags as lahf and seto put them into rax, rax and r11.
-pub const RED_ZONE: i64 = 128;
+/// Bytes below the stack pointer that a tick in a stub leaves alone: the program's (System V ABI, AMD64 supplement,
+/// 3.2.2: the red zone), and a word for the stub. Beyond them it keeps registers: rcx, the flags as lahf and seto put
+/// them into rax, rax and r11.
+pub const LEFT_ALONE: i64 = 128 + 8;
 
 /// Bytes that it keeps there.
 pub const KEPT_AT_TICK: i64 = 32;
@@ -505,7 +506,7 @@ impl Entry {
 
 /// What the operation after a tick does to its address.
 #[repr(u64)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AccessKind {
     /// An atomic load.
     AtomicLoad = 0,

@@ -66,8 +66,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) time: Time,
     /// The processor that programs see.
     pub(crate) processor: Processor,
-    /// Which operations of code that was not compiled with ticks tick all the same.
-    pub(crate) ticks: Ticks,
+    /// Whether programs were built by somebody else: what is to tick at a level is taken out of their code.
+    pub(crate) takes_apart: bool,
     /// What may surprise them; none: the usual under chaos, else nothing.
     pub(crate) surprises: Option<Surprises>,
     /// Calls that are to fail in them.
@@ -273,6 +273,7 @@ impl Setting<'_> {
             until: job.until,
             watchdog_main: job.test.harness,
             calls_stop: job.watched,
+            ticks: if self.takes_apart { job.level.ticks() } else { Ticks::CompiledIn },
             ..self.options(plan, core, stop)
         }
     }
@@ -283,7 +284,7 @@ impl Setting<'_> {
             measure: false,
             time: self.time,
             processor: self.processor,
-            ticks: self.ticks,
+            ticks: Ticks::CompiledIn,
             surprises: self.surprises.unwrap_or(by_default(plan.strategy)),
             faults: self.faults,
             plan,

@@ -59,6 +59,11 @@ impl Seed {
         portfolio::plan(self.0, strategies)
     }
 
+    /// Whether its number is odd: of all seeds, half are.
+    pub(crate) fn is_odd(self) -> bool {
+        self.0 & 1 == 1
+    }
+
     /// The part of it that goes into file names.
     pub(crate) fn short(self) -> String {
         format!("{:08x}", self.0 as u32)

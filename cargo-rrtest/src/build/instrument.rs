@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use rrtest_engine::record::Ticks;
 use rrtest_preload::flags;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,15 @@ impl Level {
             Self::Sync => "sync",
             Self::Memory => "memory",
             Self::Syscall => "syscall",
+        }
+    }
+
+    /// Which operations tick at this level in code that was not compiled for it.
+    pub(crate) fn ticks(self) -> Ticks {
+        match self {
+            Self::Sync => Ticks::Atomics,
+            Self::Memory => Ticks::Accesses,
+            Self::Syscall => Ticks::CompiledIn,
         }
     }
 

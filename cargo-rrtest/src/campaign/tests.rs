@@ -12,7 +12,7 @@ use rrtest_engine::ending::{Ending, Overdue, Stats};
 use rrtest_engine::keep::Kept;
 use rrtest_engine::patience::Effort;
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{ForkServer, Options, Outsiders, Processor, Recording, Stdin, Ticks, Time};
+use rrtest_engine::record::{ForkServer, Options, Outsiders, Processor, Recording, Stdin, Time};
 use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::{Struck, Surprise};
 use rrtest_engine::schedule::{Plan, StrategyName};
@@ -195,7 +195,7 @@ fn campaign_at(subject: Subject<'_>, schedule: Agenda, script: Script, replays: 
         strategies: &strategies,
         time: Time::Real,
         processor: Processor::V2,
-        ticks: Ticks::CompiledIn,
+        takes_apart: false,
         surprises: None,
         faults: &[],
         rustc: "rustc",

@@ -2,21 +2,19 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::error::ErrorKind;
-use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
-use rrtest_engine::schedule::StrategyName;
+use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand};
 
+use super::exec::options::Exec;
 use super::options::report::{self, FailureReport};
-use super::options::run::{Recording, Run};
+use super::options::run::Run;
 use super::options::traces::{
     BACKTRACE_HELP, Backtrace, DEBUG_HELP, Debug, OneTrace, PIN_HELP, Pack, Place, REPLAY_HELP, Replay, Show,
     SomeTraces, Verify,
 };
-use super::options::values::{MessageFormat, Report};
-use crate::base::words::parse_duration;
+use super::options::values::Report;
 use crate::build::instrument::Level;
 use crate::settings::layers::Settings;
 
@@ -156,76 +154,6 @@ pub(crate) enum Command {
     ShowConfig(Box<Run>),
     /// Check what this machine offers, and what follows from it
     Doctor(Doctor),
-}
-
-/// Options of `exec`.
-#[derive(Args, Debug)]
-pub(crate) struct Exec {
-    #[command(flatten)]
-    pub(crate) recording: Recording,
-    /// Schedule as `run` does, with a portfolio of strategies
-    #[arg(long, conflicts_with_all = ["strategy", "no_chaos"], help_heading = "Recording")]
-    chaos: bool,
-    /// How to schedule: surw, pos, walk, pct, starve, fair [default: fair, or what --seed says]
-    #[arg(
-        long,
-        value_name = "NAME[,NAME]",
-        value_delimiter = ',',
-        conflicts_with = "no_chaos",
-        help_heading = "Recording"
-    )]
-    strategy: Vec<StrategyName>,
-    /// Use a plain fair schedule, even with the --seed of another one
-    #[arg(long, help_heading = "Recording")]
-    no_chaos: bool,
-    /// Where a thread may be preempted. sync takes atomic operations out of the program's code and its libraries', to
-    /// precede them by a tick [default: sync under chaos, else syscall]
-    #[arg(long, value_enum, value_name = "LEVEL", help_heading = "Recording")]
-    preempt: Option<ExecLevel>,
-    /// A run that takes longer counts as hung [default: no limit]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Recording")]
-    pub(crate) timeout: Option<Duration>,
-    /// Report format; json: one object per line on standard output, the program's output on standard error
-    #[arg(long, value_enum, default_value = "human", value_name = "FORMAT", help_heading = "Report")]
-    pub(crate) message_format: MessageFormat,
-    /// The program and its arguments
-    #[arg(last = true, required = true, value_name = "PROGRAM")]
-    pub(crate) program: Vec<OsString>,
-}
-
-impl Exec {
-    /// The strategies to choose from; empty if any. A seed names its own.
-    pub(crate) fn strategies(&self) -> Vec<StrategyName> {
-        let any = self.chaos || (self.recording.seed.is_some() && !self.no_chaos);
-        if any || !self.strategy.is_empty() { self.strategy.clone() } else { vec![StrategyName::Fair] }
-    }
-
-    /// Where threads may be preempted.
-    pub(crate) fn level(&self) -> Level {
-        match self.preempt {
-            Some(level) => level.into(),
-            None if self.strategies() == [StrategyName::Fair] => Level::Syscall,
-            None => Level::Sync,
-        }
-    }
-}
-
-/// Where a thread of a program may be preempted that was not built with ticks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum ExecLevel {
-    /// At atomic operations and system calls
-    Sync,
-    /// At system calls only
-    Syscall,
-}
-
-impl From<ExecLevel> for Level {
-    fn from(level: ExecLevel) -> Self {
-        match level {
-            ExecLevel::Sync => Self::Sync,
-            ExecLevel::Syscall => Self::Syscall,
-        }
-    }
 }
 
 /// Options of `merge`.

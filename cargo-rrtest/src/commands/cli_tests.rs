@@ -4,6 +4,7 @@ use super::*;
 use std::process::Command as Process;
 
 use rrtest_engine::record::Time;
+use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::schedule::surprise::Surprise;
 
 fn parse(args: &str) -> Result<Cli, clap::Error> {

@@ -14,7 +14,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, raise};
 use rrtest_engine::ending::Ending;
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{Outsiders, Stdin, Ticks};
+use rrtest_engine::record::{Outsiders, Stdin};
 
 use super::cli::{self, Cli, Env};
 use super::options::configured;
@@ -22,6 +22,7 @@ use super::options::run::Run;
 use super::prune;
 use super::run::target;
 use super::single::{self, Single};
+use crate::attempt::seed::Seed;
 use crate::base::exit::{CliError, Status};
 use crate::base::interrupt::Interrupt;
 use crate::base::terminal::{self, CAUTION};
@@ -115,11 +116,13 @@ pub(crate) fn start(args: &[OsString]) -> Result<u8, CliError> {
     settings.overrides.apply(&mut test);
     let store = Store::find(options.recording.trace_dir.as_deref(), &Selection::default())?;
     let kept = store.entries().unwrap_or_default();
+    let seed = options.recording.seed.unwrap_or_else(|| Seed::arbitrary(&options.strategies(), true));
     let single = Single {
         test,
         level,
-        ticks: Ticks::CompiledIn,
+        takes_apart: false,
         recording: &options.recording,
+        seed,
         strategies: options.strategies(),
         timeout: options.timeout,
         stdin: Stdin::Null,

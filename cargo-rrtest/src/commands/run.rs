@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::ColorChoice;
-use rrtest_engine::record::{Outsiders, Stdin, Ticks};
+use rrtest_engine::record::{Outsiders, Stdin};
 use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::trace::event::Stream;
 
@@ -238,7 +238,7 @@ impl Hunt<'_> {
             strategies: &strategies,
             time: options.recording.time,
             processor: options.recording.cpu,
-            ticks: Ticks::CompiledIn,
+            takes_apart: false,
             surprises: options.recording.surprises,
             faults: &options.recording.faults,
             rustc: self.toolchain.version(),
@@ -454,7 +454,7 @@ fn reporters(options: &Run, shown: Shown, project: Option<&Project>) -> Vec<Box<
 
 /// A failed test is the news, whatever else went wrong; what went wrong on our side is never a success, nor is a test of which
 /// nothing is known. What to think of tests that had no attempt is for the user to say.
-fn status(summary: &Summary, never_ran: NeverRan) -> Status {
+pub(super) fn status(summary: &Summary, never_ran: NeverRan) -> Status {
     let hangs = summary.never_ended.iter().any(|never| never.attempts > 0);
     let starved = summary.never_ran().next().is_some();
     match summary {

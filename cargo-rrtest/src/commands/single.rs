@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rrtest_engine::ending::Ending;
-use rrtest_engine::record::{Outsiders, Stdin, Ticks};
+use rrtest_engine::record::{Outsiders, Stdin};
 use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::trace::event::Stream;
 
@@ -38,7 +38,9 @@ use crate::store::traces::Store;
 pub(super) struct Single<'a> {
     pub(super) test: Test,
     pub(super) level: Level,
-    pub(super) ticks: Ticks,
+    /// As in [`Setting`].
+    pub(super) takes_apart: bool,
+    pub(super) seed: Seed,
     pub(super) recording: &'a Recording,
     /// The strategies to choose from; empty if any.
     pub(super) strategies: Vec<StrategyName>,
@@ -77,7 +79,7 @@ impl Single<'_> {
             strategies: &self.strategies,
             time: self.recording.time,
             processor: self.recording.cpu,
-            ticks: self.ticks,
+            takes_apart: self.takes_apart,
             surprises: self.recording.surprises,
             faults: &self.recording.faults,
             rustc: "",
@@ -90,7 +92,7 @@ impl Single<'_> {
             end: Some(&interrupt.stop),
             verification_ends: Some(&given_up),
         };
-        let seed = self.recording.seed.unwrap_or_else(|| Seed::arbitrary(&self.strategies, true));
+        let seed = self.seed;
         let job = Job {
             test: Arc::new(self.test),
             level: self.level,

@@ -75,6 +75,9 @@ pub enum Ticks {
     CompiledIn,
     /// Atomic operations, as far as they can be moved to stubs.
     Atomics,
+    /// Also plain accesses to memory that threads can share, in the program and the libraries that are no part of the
+    /// system.
+    Accesses,
 }
 
 /// What processes outside the recorded tree do of their own accord.

@@ -7,10 +7,11 @@ use rand_xoshiro::rand_core::RngCore;
 use super::deadlock::wakers::{View, Wakers};
 use super::futex::Futexes;
 use super::in_process::InProcess;
+use super::in_process::moved::Ticking;
 use super::journal::Journal;
 use super::kernel::fds::Fds;
 use super::marks::Marks;
-use super::options::{Options, Ticks};
+use super::options::Options;
 use super::outside::Outside;
 use super::poller::Poller;
 use super::progress::Progress;
@@ -118,7 +119,7 @@ impl<'a> Recorder<'a> {
             time: Times::default(),
             poller: Poller::new(fds),
             outside: Outside::default(),
-            code: InProcess { ticks: options.ticks == Ticks::Atomics, ..InProcess::default() },
+            code: InProcess { ticking: Ticking::new(options), ..InProcess::default() },
             tasks: Tasks::new(Children::new(kill_on_drop)?),
         })
     }

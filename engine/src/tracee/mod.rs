@@ -26,9 +26,9 @@ pub use area::{
     Area, BufferedCall, LONGEST_NAME, Member, SYSCALL_LEN, Saved, buffered_calls, memory_file, stand_in,
 };
 pub use code::{
-    Breakpoint, Condition, FileState, Moved, Originals, Placement, Replaced, Site, at_operation,
-    end_of_string, exchanged, find_reads_of_libraries, patch, plan_read, plan_tick, read_sites, tick_sites,
-    value_of, writes,
+    Breakpoint, Condition, FileState, Moved, Operations, Originals, Placement, Replaced, Site, Tick,
+    at_operation, end_of_string, exchanged, find_reads_of_libraries, patch, plan_read, plan_tick, read_sites,
+    tick_sites, value_of, writes,
 };
 pub use inject::{Arg, Batch, ignore_again, remote, unmap_around_area, with_signals_blocked};
 pub use proc::{

@@ -175,12 +175,7 @@ impl Run {
 
     /// In how much time it is to be found out what failures need; none: it is not.
     pub(crate) fn explain(&self) -> Option<Duration> {
-        const USUAL: Duration = Duration::from_secs(5);
-        match self.explain {
-            Some(Explain::Never) => None,
-            Some(Explain::For(time)) => Some(time),
-            None => Some(self.time.map_or(USUAL, |time| USUAL.min(time / 10))),
-        }
+        Explain::time(self.explain, self.time)
     }
 
     /// The form of the report.

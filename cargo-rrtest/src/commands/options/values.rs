@@ -60,6 +60,19 @@ pub(crate) enum Explain {
     For(Duration),
 }
 
+impl Explain {
+    /// Returns the time for it in a campaign, whose own time is limited to `campaign`; `None` if it is not to be. By
+    /// default it is short, also beside the campaign's.
+    pub(crate) fn time(asked: Option<Self>, campaign: Option<Duration>) -> Option<Duration> {
+        const USUAL: Duration = Duration::from_secs(5);
+        match asked {
+            Some(Self::Never) => None,
+            Some(Self::For(time)) => Some(time),
+            None => Some(campaign.map_or(USUAL, |time| USUAL.min(time / 10))),
+        }
+    }
+}
+
 /// Reads a time, or `never`.
 pub(crate) fn parse_explain(text: &str) -> Result<Explain, String> {
     match text {

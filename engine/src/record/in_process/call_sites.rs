@@ -25,7 +25,7 @@ use crate::record::tree::tasks::Tasks;
 use crate::symbols::StackRegisters;
 use crate::task::TaskId;
 use crate::trace::event::{Event, MovedRead, Patched, Position, Registers};
-use crate::tracee::patch::{AROUND, Patch, Window, plan};
+use crate::tracee::patch::{AROUND, Patch, STUB_LEN, Window, plan};
 use crate::tracee::{
     Area, FileState, Memory, Originals, Replaced, SYSCALL_LEN, Stopped, at_operation, code_around,
 };
@@ -239,11 +239,13 @@ impl CallSites {
         Area::stub(self.patched.len())
     }
 
-    /// Gives the next stub to a moved instruction at `site` that is no call. Returns false if there is no room.
+    /// Gives the next stub, or two of them, to a moved instruction at `site` that is no call. Returns false if there is
+    /// no room.
     pub(super) fn add_stub(&mut self, area: &Area, site: u64, code: &[u8]) -> bool {
         let placed = self.next_stub().is_some_and(|stub| area.set_stub(stub, code));
         if placed {
-            self.patched.push((NO_CALL, site));
+            let count = code.len().div_ceil(STUB_LEN);
+            self.patched.extend(std::iter::repeat_n((NO_CALL, site), count));
         }
         placed
     }

@@ -158,7 +158,7 @@ impl InProcess {
             known.moved.clone()
         } else {
             let (call_sites, reads) = (&mut self.call_sites, &mut self.reads);
-            let mut moved = self.moved.move_code(clock, call_sites, reads, memory, mapped, self.ticks)?;
+            let mut moved = self.moved.move_code(clock, call_sites, reads, memory, mapped, self.ticking)?;
             if ahead {
                 moved.extend(self.call_sites.patch_ahead(clock.area(), memory, &file, mapped)?);
             }

@@ -15,7 +15,7 @@ use buffer::Buffer;
 use call_sites::CallSites;
 use hand_over::HandOver;
 use known_code::KnownCode;
-use moved::MovedCode;
+use moved::{MovedCode, Ticking};
 use reads::Reads;
 
 /// What is known of the recorder's code in the program's processes.
@@ -25,8 +25,7 @@ pub(super) struct InProcess {
     pub(super) call_sites: CallSites,
     pub(super) reads: Reads,
     pub(super) moved: MovedCode,
-    /// Whether atomic operations of code without compiled-in ticks are to tick.
-    pub(super) ticks: bool,
+    pub(super) ticking: Ticking,
     pub(super) known: KnownCode,
     pub(super) hand_over: HandOver,
 }

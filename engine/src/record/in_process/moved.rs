@@ -1,12 +1,14 @@
 //! Instructions of the program that are moved to stubs before anybody executes them: those that read what the program
-//! cannot determine ([`super::reads`]), and on request the atomic operations of code that was not compiled with ticks,
-//! so that they tick (`crate::tracee`, [`plan_tick`]). Those of the program and its dynamic linker are moved at
+//! cannot determine ([`super::reads`]), and on request the operations by which threads meet in code that was not
+//! compiled with ticks, so that they tick (`crate::tracee`, [`plan_tick`]). Those of the program and its dynamic linker are moved at
 //! execve(2), those of libraries when they are mapped.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use rrtest_preload::layout::AccessKind;
+use rrtest_preload::layout::STUBS_MOST;
 use rrtest_preload::reads::What;
 
 use super::call_sites::CallSites;
@@ -14,17 +16,18 @@ use super::known_code::Mapped;
 use super::reads::{Reads, Trapped};
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::record::options::{Options, Ticks};
 use crate::trace::event::MovedRead;
 use crate::tracee::patch::{AROUND, Window};
-use crate::tracee::{Memory, Moved, Replaced, Site, plan_read, plan_tick, read_sites, tick_sites};
+use crate::tracee::{
+    Memory, Moved, Operations, Replaced, Site, Tick, plan_read, plan_tick, read_sites, tick_sites,
+};
 
 /// Moved instructions. A program that is executed again, or a library that is mapped again, at the same place finds its
 /// stubs there.
 #[derive(Clone, Debug, Default)]
 pub(in crate::record) struct MovedCode {
     moved: BTreeMap<Place, MovedRead>,
-    /// How many of them tick.
-    ticks: usize,
 }
 
 /// What a stub does in place of, or before, an instruction.
@@ -32,8 +35,8 @@ pub(in crate::record) struct MovedCode {
 enum Work {
     /// It reads: a [`What`].
     Reads(u32),
-    /// It ticks, and does the operation: an [`AccessKind`].
-    Ticks(u32),
+    /// It ticks, and does the operation.
+    Ticks(Tick),
 }
 
 /// Plans by stub and place; `None` for what cannot be moved. The next recording of the program needs the same plans,
@@ -59,8 +62,59 @@ impl Place {
 /// int3
 const TRAP: u8 = 0xcc;
 
-/// At most so many stubs tick: others are needed for call sites.
-const TICKS_MOST: usize = 4096;
+/// With so many stubs no more get one that tick: the others are for call sites.
+const FOR_TICKS: usize = STUBS_MOST / 4 * 3;
+
+/// Stubs that an operation takes, roughly.
+const STUBS_EACH: usize = 2;
+
+/// Which operations of code without compiled-in ticks are to tick.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::record) struct Ticking {
+    ticks: Ticks,
+    /// Determines which do if there are too many.
+    seed: u64,
+}
+
+impl Ticking {
+    pub(in crate::record) fn new(options: &Options<'_>) -> Self {
+        Self { ticks: options.ticks, seed: options.plan.seed }
+    }
+
+    /// Returns the operations of a file that are to tick, of which there are at most `most`.
+    fn operations(self, mapped: &Mapped<'_>, most: usize) -> Vec<Site<Tick>> {
+        let operations = match self.ticks {
+            Ticks::CompiledIn => return Vec::new(),
+            // The dynamic linker has none that others could see before the program starts.
+            Ticks::Atomics | Ticks::Accesses if mapped.linker => return Vec::new(),
+            Ticks::Accesses if !is_of_system(mapped.file) => Operations::All,
+            Ticks::Atomics | Ticks::Accesses => Operations::Atomic,
+        };
+        // A file that cannot be parsed is no program.
+        let Ok(sites) = tick_sites(mapped.file, operations) else { return Vec::new() };
+        let within = mapped.within();
+        let mut sites: Vec<_> = sites.iter().filter(|site| within.contains(&site.at)).copied().collect();
+        if sites.len() > most {
+            // Other attempts take others.
+            let mut random = self.seed;
+            let drawn = |random: &mut u64| {
+                *random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                (*random ^ *random >> 31).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32
+            };
+            let share = ((most as u64) << 32) / sites.len() as u64;
+            sites.retain(|_| drawn(&mut random) < share);
+        }
+        sites
+    }
+}
+
+/// Whether a file is a library of the system's: its authors know how to share memory, and a program meets others
+/// there only by what it calls.
+fn is_of_system(file: &File) -> bool {
+    let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap_or_default();
+    let within = ["/lib", "/lib64", "/usr/lib", "/usr/lib64"].iter().any(|dir| path.starts_with(dir));
+    within && path.file_name().is_some_and(|name| name.as_encoded_bytes().windows(3).any(|it| it == b".so"))
+}
 
 /// The instructions of a mapping that are being moved. Nothing is written before all is planned: plans depend on the
 /// code as it was.
@@ -93,8 +147,8 @@ impl Batch<'_> {
 }
 
 impl MovedCode {
-    /// Moves the instructions in code that has been mapped and that nobody has executed yet: those that read, and with
-    /// `tick` the atomic operations.
+    /// Moves the instructions in code that has been mapped and that nobody has executed yet: those that read, and those
+    /// that are to tick.
     pub(super) fn move_code(
         &mut self,
         clock: &Clock,
@@ -102,7 +156,7 @@ impl MovedCode {
         reads: &mut Reads,
         memory: &Memory,
         mapped: &Mapped<'_>,
-        tick: bool,
+        ticking: Ticking,
     ) -> Result<Vec<MovedRead>, Error> {
         // A file that cannot be parsed is no program.
         let Ok(sites) = read_sites(mapped.file) else { return Ok(Vec::new()) };
@@ -120,22 +174,19 @@ impl MovedCode {
                 batch.add(MovedRead { site, code: vec![TRAP], stub, stub_code, places });
             }
         }
-        // The dynamic linker has none that others could see before the program starts.
-        if tick && !mapped.linker {
-            // As above.
-            let Ok(sites) = tick_sites(mapped.file) else { return Ok(Vec::new()) };
-            for found in sites.iter().filter(|found| within.contains(&found.at)) {
-                let kind: AccessKind = found.what;
-                let plan = |window: &Window<'_>, function, site, stub| {
-                    plan_tick(window, function, site, kind, stub).ok()
-                };
-                // What cannot be moved does not tick.
-                if self.ticks < TICKS_MOST
-                    && self.move_one(clock, call_sites, &mut batch, found, Work::Ticks(kind as u32), plan)?
-                {
-                    self.ticks += 1;
-                }
-            }
+        let sites =
+            ticking.operations(mapped, FOR_TICKS.saturating_sub(call_sites.patched().len()) / STUBS_EACH);
+        let beside = |address: u64| {
+            let at = address.checked_sub(mapped.start)? + mapped.offset;
+            sites.binary_search_by_key(&at, |site| site.at).ok().map(|found| sites[found].what)
+        };
+        for found in &sites {
+            let tick = found.what;
+            let plan = |window: &Window<'_>, function, site, stub| {
+                plan_tick(window, function, site, tick, beside, stub).ok()
+            };
+            // What cannot be moved does not tick.
+            let _ticks = self.move_one(clock, call_sites, &mut batch, found, Work::Ticks(tick), plan)?;
         }
         for moved in &batch.moved {
             let old = memory.bytes(moved.site, moved.code.len())?;

@@ -213,10 +213,14 @@ impl Area {
         (offset < STUBS_MOST * STUB_LEN).then_some(offset / STUB_LEN)
     }
 
-    /// Writes a stub. Returns false if `address` is not that of a stub, or the code is too long.
+    /// Writes a stub, which may take the place of two. Returns false if `address` is not that of a stub, or the code is
+    /// too long.
     #[must_use]
     pub fn set_stub(&self, address: u64, code: &[u8]) -> bool {
-        let fits = Self::stub_at(address).and_then(Self::stub) == Some(address) && code.len() <= STUB_LEN;
+        let last = address.saturating_add(code.len().saturating_sub(1) as u64);
+        let fits = Self::stub_at(address).and_then(Self::stub) == Some(address)
+            && Self::stub_at(last).is_some()
+            && code.len() <= 2 * STUB_LEN;
         if fits {
             self.copy_in(address as usize, code);
         }

@@ -99,7 +99,7 @@ pub enum Refused {
     /// The code after the call uses rcx, r11, and data of the program's, which is far from the stub.
     #[error("what follows needs all registers")]
     NoRegister,
-    /// The stub would be longer than [`STUB_LEN`].
+    /// The stub would be too long.
     #[error("the stub would be too long")]
     TooLong,
     /// The stub is not below 2 GiB, or not within 2 GiB of the hook.
@@ -188,7 +188,7 @@ pub fn plan(window: &Window, site: u64, stub: u64, hook: u64) -> Result<Patch, R
     if moved.last().is_none_or(|last| !ends(last)) {
         writer.jump(end)?;
     }
-    let (code, places) = writer.finish()?;
+    let (code, places) = writer.finish(STUB_LEN)?;
     let offset = (site - window.address) as usize;
     Ok(Patch {
         site,

@@ -59,21 +59,24 @@ pub(super) struct Writer {
 impl Writer {
     /// Begins a stub for the address `stub`, whose code may refer to `hook`.
     pub(super) fn at(stub: u64, hook: u64) -> Result<Self, Refused> {
-        const REACH: u64 = i32::MAX as u64 - STUB_LEN as u64;
+        const REACH: u64 = i32::MAX as u64 - 2 * STUB_LEN as u64;
         if stub > REACH || hook.abs_diff(stub) > REACH {
             return Err(Refused::OutOfReach);
         }
         Ok(Self { asm: Assembler::at(stub), places: Vec::new() })
     }
 
-    /// Returns the code, and the places in it.
-    pub(super) fn finish(self) -> Result<(Vec<u8>, Places), Refused> {
-        if self.asm.code.len() > STUB_LEN { Err(Refused::TooLong) } else { Ok((self.asm.code, self.places)) }
+    /// Returns the code, of at most so many bytes, and the places in it.
+    pub(super) fn finish(self, most: usize) -> Result<(Vec<u8>, Places), Refused> {
+        if self.asm.code.len() > most { Err(Refused::TooLong) } else { Ok((self.asm.code, self.places)) }
     }
 
     /// Notes that the next instruction stands for the program's instruction at `original`.
     pub(super) fn place(&mut self, original: u64) {
-        self.places.push((self.asm.here(), original));
+        let place = (self.asm.here(), original);
+        if self.places.last() != Some(&place) {
+            self.places.push(place);
+        }
     }
 
     /// Emits code that does what an instruction of the program does.

@@ -14,7 +14,7 @@ use addr2line::gimli::{
     BaseAddresses, CieOrFde, EhFrame, EhFrameHdr, EndianSlice, LittleEndian, UnwindSection,
 };
 use iced_x86::{Decoder, DecoderOptions, Instruction};
-use object::elf::{PF_X, PT_GNU_EH_FRAME, PT_LOAD};
+use object::elf::{PF_W, PF_X, PT_GNU_EH_FRAME, PT_GNU_RELRO, PT_LOAD};
 use object::read::elf::{FileHeader, ProgramHeader};
 
 /// Identifies a file in its present state.
@@ -57,6 +57,10 @@ pub struct Site<T> {
 pub(super) struct Functions {
     parts: Vec<Part>,
     frames: Frames,
+    /// The addresses of what the program can write.
+    data: Vec<Range<u64>>,
+    /// Of those, what only the dynamic linker writes (`PT_GNU_RELRO`).
+    relocated: Vec<Range<u64>>,
 }
 
 /// A part of a file that is mapped as code.
@@ -64,6 +68,22 @@ struct Part {
     address: u64,
     offset: u64,
     code: Vec<u8>,
+}
+
+impl Part {
+    fn holds(&self, address: u64) -> bool {
+        (self.address..self.address + self.code.len() as u64).contains(&address)
+    }
+
+    /// Returns the site of an instruction of the function at offset `start`.
+    fn site<T>(&self, start: usize, instruction: &Instruction, what: T) -> Site<T> {
+        Site {
+            at: self.offset + (instruction.ip() - self.address),
+            function: self.offset + start as u64,
+            len: instruction.len() as u8,
+            what,
+        }
+    }
 }
 
 impl Functions {
@@ -101,14 +121,54 @@ impl Functions {
             Ok(Part { address: it.address, offset: it.offset, code: read(file, it.offset, it.len)? })
         };
         let parts = segments.iter().filter(|it| it.code).map(part).collect::<Result<_>>()?;
-        Ok(Some(Self { parts, frames }))
+        let in_memory =
+            |it: &ProgramPart| it.p_vaddr(endian)..it.p_vaddr(endian).saturating_add(it.p_memsz(endian));
+        let of_type = |kind: u32| headers.iter().filter(move |it| it.p_type(endian) == kind);
+        let data = of_type(PT_LOAD).filter(|it| it.p_flags(endian) & PF_W != 0).map(in_memory).collect();
+        let relocated = of_type(PT_GNU_RELRO).map(in_memory).collect();
+        Ok(Some(Self { parts, frames, data, relocated }))
     }
 
-    /// Returns a single function with this code, at address and offset 0.
+    /// Returns a single function with this code, at address and offset 0, and data from 0x4100 to 0x4fff.
     #[cfg(test)]
     pub(super) fn of_code(code: &[u8]) -> Self {
         let part = Part { address: 0, offset: 0, code: code.to_vec() };
-        Self { parts: vec![part], frames: Frames::Listed(vec![0..code.len() as u64]) }
+        let frames = Frames::Listed(vec![0..code.len() as u64]);
+        Self { parts: vec![part], frames, data: vec![0x4000..0x5000], relocated: vec![0x4000..0x4100] }
+    }
+
+    /// Finds instructions by looking at each of every function, except for those in which the bytes of `unless` occur.
+    /// `look` makes what tells something of an instruction, anew for each function. Instructions have the addresses for
+    /// which the file was linked.
+    pub(super) fn look_at_all<T, F: FnMut(&Instruction) -> Option<T>>(
+        &self,
+        look: impl Fn() -> F,
+        unless: &[u8],
+    ) -> Vec<Site<T>> {
+        let mut sites = Vec::new();
+        for function in self.frames.list() {
+            let Some(part) = self.parts.iter().find(|part| part.holds(function.start)) else { continue };
+            let start = (function.start - part.address) as usize;
+            let end = part.code.len().min((function.end - part.address) as usize);
+            let code = &part.code[start..end.max(start)];
+            if memchr::memmem::find(code, unless).is_some() {
+                continue;
+            }
+            let mut what = look();
+            let decoder = Decoder::with_ip(64, code, function.start, DecoderOptions::NONE);
+            for instruction in decoder.into_iter().take_while(|it| !it.is_invalid()) {
+                sites.extend(what(&instruction).map(|what| part.site(start, &instruction, what)));
+            }
+        }
+        sites.sort_by_key(|site| site.at);
+        sites.dedup_by_key(|site| site.at);
+        sites
+    }
+
+    /// Whether the program can write what was linked to an address, other than when it is loaded.
+    pub(super) fn is_data(&self, address: u64) -> bool {
+        self.data.iter().any(|data| data.contains(&address))
+            && !self.relocated.iter().any(|relocated| relocated.contains(&address))
     }
 
     /// Finds instructions: those that contain a byte at one of the `candidates`, which are offsets in ascending order
@@ -134,17 +194,10 @@ impl Functions {
             for at in candidates(&part.code) {
                 let Some(start) = start_of(at).filter(|start| !left_out.contains(start)) else { continue };
                 if walk.as_ref().is_none_or(|walk| walk.start != start) {
-                    walk = part.code.get(start..).map(|code| Walk::new(start, code));
+                    walk = part.code.get(start..).map(|code| Walk::new(start, code, part.address));
                 }
                 let Some(instruction) = walk.as_mut().and_then(|walk| walk.reach(at)) else { continue };
-                if let Some(what) = what(&instruction) {
-                    sites.push(Site {
-                        at: part.offset + instruction.ip(),
-                        function: part.offset + start as u64,
-                        len: instruction.len() as u8,
-                        what,
-                    });
-                }
+                sites.extend(what(&instruction).map(|what| part.site(start, &instruction, what)));
             }
         }
         sites
@@ -154,25 +207,22 @@ impl Functions {
 /// Decodes a function from its beginning.
 struct Walk<'a> {
     start: usize,
+    address: u64,
     decoder: Decoder<'a>,
     invalid: bool,
 }
 
 impl<'a> Walk<'a> {
-    /// Begins with the code from offset `start` on.
-    fn new(start: usize, code: &'a [u8]) -> Self {
-        Self {
-            start,
-            decoder: Decoder::with_ip(64, code, start as u64, DecoderOptions::NONE),
-            invalid: false,
-        }
+    /// Begins with the code from offset `start` on of a part at `address`.
+    fn new(start: usize, code: &'a [u8], address: u64) -> Self {
+        let decoder = Decoder::with_ip(64, code, address + start as u64, DecoderOptions::NONE);
+        Self { start, address, decoder, invalid: false }
     }
 
-    /// Returns the next instruction that contains the byte at offset `at`, if it has not been returned yet. Its address
-    /// is its offset.
+    /// Returns the next instruction that contains the byte at offset `at`, if it has not been returned yet.
     fn reach(&mut self, at: usize) -> Option<Instruction> {
         let mut instruction = None;
-        while !self.invalid && self.decoder.ip() <= at as u64 {
+        while !self.invalid && self.decoder.ip() <= self.address + at as u64 {
             let decoded = instruction.insert(self.decoder.decode());
             self.invalid = decoded.is_invalid();
         }
@@ -238,21 +288,15 @@ impl Frames {
         };
         let Some(section) = sections.iter().find(|it| is_named(it, b".eh_frame\0")) else { return Ok(None) };
         let frames = bytes(section)?;
-        let bases = BaseAddresses::default().set_eh_frame(section.sh_addr.get(endian));
-        let frames = EhFrame::from(EndianSlice::new(&frames, LittleEndian));
-        let mut functions = Vec::new();
-        let mut entries = frames.entries(&bases);
-        // What comes behind an entry that makes no sense is left alone.
-        while let Ok(Some(entry)) = entries.next() {
-            if let CieOrFde::Fde(partial) = entry
-                && let Ok(fde) = partial.parse(EhFrame::cie_from_offset)
-            {
-                let start = fde.initial_address();
-                functions.push(start..start.saturating_add(fde.len()));
-            }
+        Ok(Some(Self::Listed(listed(&frames, section.sh_addr.get(endian)))))
+    }
+
+    /// Returns all functions.
+    fn list(&self) -> Vec<Range<u64>> {
+        match self {
+            Self::Indexed { frames, address, .. } => listed(frames, *address),
+            Self::Listed(functions) => functions.clone(),
         }
-        functions.sort_by_key(|function| function.start);
-        Ok(Some(Self::Listed(functions)))
     }
 
     /// Where the function begins that an address is in.
@@ -283,4 +327,23 @@ fn read(file: &File, offset: u64, len: u64) -> Result<Vec<u8>> {
     let mut bytes = vec![0; len as usize];
     file.read_exact_at(&mut bytes, offset)?;
     Ok(bytes)
+}
+
+/// Returns the functions that call frame information at an address is about, sorted.
+fn listed(frames: &[u8], address: u64) -> Vec<Range<u64>> {
+    let bases = BaseAddresses::default().set_eh_frame(address);
+    let frames = EhFrame::from(EndianSlice::new(frames, LittleEndian));
+    let mut functions = Vec::new();
+    let mut entries = frames.entries(&bases);
+    // What comes behind an entry that makes no sense is left alone.
+    while let Ok(Some(entry)) = entries.next() {
+        if let CieOrFde::Fde(partial) = entry
+            && let Ok(fde) = partial.parse(EhFrame::cie_from_offset)
+        {
+            let start = fde.initial_address();
+            functions.push(start..start.saturating_add(fde.len()));
+        }
+    }
+    functions.sort_by_key(|function| function.start);
+    functions
 }

@@ -63,19 +63,21 @@ struct Wanted<'a> {
     site: u64,
     /// The stub's address, a multiple of 8.
     stub: u64,
+    /// Bytes that it has at most.
+    most: usize,
     /// The buffer's code to which the stub leads.
     hook: u64,
 }
 
 impl Wanted<'_> {
-    /// Plans to replace it by a jump. `emit` writes what stands in its place.
+    /// Plans to replace it by a jump. `emit` writes what stands in an instruction's place, and returns whether it has.
     ///
     /// # Errors
     /// If it cannot be replaced.
     fn plan(
         &self,
         is_it: impl Fn(&Instruction) -> bool,
-        emit: impl Fn(&mut Writer, &Instruction) -> Result<(), Refused>,
+        emit: impl Fn(&mut Writer, &Instruction) -> Result<bool, Refused>,
     ) -> Result<Moved, Refused> {
         let instructions = self.up_to_it()?;
         match instructions.last() {
@@ -111,7 +113,7 @@ impl Wanted<'_> {
     fn plan_from(
         &self,
         instructions: &[Instruction],
-        emit: &impl Fn(&mut Writer, &Instruction) -> Result<(), Refused>,
+        emit: &impl Fn(&mut Writer, &Instruction) -> Result<bool, Refused>,
     ) -> Result<Moved, Refused> {
         let window = self.window;
         let mut moved = instructions.to_vec();
@@ -152,17 +154,15 @@ impl Wanted<'_> {
         let mut writer = Writer::at(self.stub, self.hook)?;
         writer.asm.bytes(&(self.stub + ENTRY).to_le_bytes());
         for instruction in &moved {
-            if instruction.ip() == self.site {
-                writer.place(self.site);
-                emit(&mut writer, instruction)?;
-            } else {
+            writer.place(instruction.ip());
+            if !emit(&mut writer, instruction)? {
                 writer.relocate(instruction, window.of(instruction), Spare::Memory)?;
             }
         }
         if moved.last().is_none_or(|last| !ends(last)) {
             writer.jump(end)?;
         }
-        let (stub, places) = writer.finish()?;
+        let (stub, places) = writer.finish(self.most)?;
         let places = relative(&places, self.stub, first);
         Ok(Moved { site: first, new: jump_to(self.stub, len)?, stub, places })
     }

@@ -10,7 +10,7 @@ use rrtest_preload::reads::What;
 use super::read_sites::what;
 use super::{Moved, Wanted};
 use crate::tracee::code::assembler::low;
-use crate::tracee::code::patch::{Refused, Window};
+use crate::tracee::code::patch::{Refused, STUB_LEN, Window};
 use crate::tracee::code::stub::Writer;
 
 /// Plans the replacement of the instruction at `site`, in the function that begins at `function`, by a jump to a stub
@@ -19,8 +19,12 @@ use crate::tracee::code::stub::Writer;
 /// # Errors
 /// If it cannot be replaced.
 pub fn plan_read(window: &Window, function: u64, site: u64, read: What, stub: u64) -> Result<Moved, Refused> {
-    let wanted = Wanted { window, function, site, stub, hook: READ as u64 };
-    wanted.plan(|instruction| what(instruction).is_some(), |writer, _| emit(writer, read))
+    let wanted = Wanted { window, function, site, stub, most: STUB_LEN, hook: READ as u64 };
+    let emit = |writer: &mut Writer, instruction: &Instruction| match instruction.ip() == site {
+        true => emit(writer, read).map(|()| true),
+        false => Ok(false),
+    };
+    wanted.plan(|instruction| what(instruction).is_some(), emit)
 }
 
 /// Emits code that has the buffer's code read, on its own stack.

@@ -1,37 +1,65 @@
-//! Finds the atomic operations in a file's code.
+//! Finds the operations in a file's code that can tick: those by which threads meet.
 //!
-//! They are the instructions with a lock prefix, exchanges with memory, which lock without one, and the full fence
-//! (Intel SDM, volume 3, 8.1.2 and 8.2.5). An atomic load is an ordinary `mov`, as is an atomic store that only
-//! releases: these cannot be told from other accesses.
+//! Atomic operations are the instructions with a lock prefix, exchanges with memory, which lock without one, and the
+//! full fence (Intel SDM, volume 3, 8.1.2 and 8.2.5). An atomic load is an ordinary `mov`, as is an atomic store that
+//! only releases: they are among the plain accesses, of which those to the stack of the thread itself are left out.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::mem::offset_of;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use iced_x86::{Instruction, Mnemonic, OpKind, Register};
+use iced_x86::{
+    FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register, UsedMemory,
+};
 use rrtest_preload::layout::{AREA, AccessKind, Shared};
 
 use super::functions::{FileState, Functions, Site};
 
-/// An atomic operation in a file.
-type TickSite = Site<AccessKind>;
+/// How an operation ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tick {
+    /// It is preceded by a tick.
+    Before(AccessKind),
+    /// It reads, computes and writes without a lock: another thread can come between, so it is taken apart, and reading
+    /// and writing tick each.
+    Apart,
+}
+
+/// An operation in a file.
+type TickSite = Site<Tick>;
+
+/// Which operations are to tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operations {
+    /// Atomic operations.
+    Atomic,
+    /// Also plain accesses.
+    All,
+}
 
 /// The results for the files seen so far: each is searched once.
-static KNOWN: LazyLock<Mutex<HashMap<FileState, Arc<[TickSite]>>>> = LazyLock::new(Mutex::default);
+static KNOWN: LazyLock<Mutex<HashMap<(FileState, Operations), Arc<[TickSite]>>>> =
+    LazyLock::new(Mutex::default);
 
-/// Returns the atomic operations in a file's functions, except those that count ticks themselves; none if it has no
-/// 64-bit code with call frame information.
+/// Returns these operations in a file's functions, except those that count ticks themselves, in ascending order; none
+/// if it has no 64-bit code with call frame information.
 ///
 /// # Errors
 /// If the file cannot be read.
-pub fn tick_sites(file: &File) -> std::io::Result<Arc<[TickSite]>> {
-    let key = FileState::of(file)?;
+pub fn tick_sites(file: &File, operations: Operations) -> std::io::Result<Arc<[TickSite]>> {
+    let key = (FileState::of(file)?, operations);
     let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(sites) = known().get(&key) {
         return Ok(Arc::clone(sites));
     }
-    let found = Functions::read(file)?.map(|it| it.find(candidates, operation, Some(&counts_down())));
+    let functions = Functions::read(file)?;
+    let found = functions.map(|functions| match operations {
+        Operations::Atomic => {
+            functions.find(candidates, |it| atomic(it).map(Tick::Before), Some(&counts_down()))
+        }
+        Operations::All => functions.look_at_all(|| Looker::new(&functions), &counts_down()),
+    });
     let sites: Arc<[TickSite]> = found.unwrap_or_default().into();
     known().insert(key, Arc::clone(&sites));
     Ok(sites)
@@ -75,7 +103,7 @@ fn candidates(code: &[u8]) -> Vec<usize> {
 }
 
 /// Returns what an instruction does, if it is an atomic operation.
-pub(super) fn operation(instruction: &Instruction) -> Option<AccessKind> {
+pub(super) fn atomic(instruction: &Instruction) -> Option<AccessKind> {
     let updates = instruction.op0_kind() == OpKind::Memory
         && (instruction.has_lock_prefix() || instruction.mnemonic() == Mnemonic::Xchg);
     match instruction.mnemonic() {
@@ -94,33 +122,151 @@ fn is_fence(instruction: &Instruction) -> bool {
         && instruction.immediate(1) == 0
 }
 
+/// Looks at the instructions of a function, one after the other.
+struct Looker<'a> {
+    functions: &'a Functions,
+    info: InstructionInfoFactory,
+    /// Whether rbp has been set to the stack pointer: then what is relative to it is on the stack.
+    has_frame: bool,
+}
+
+impl<'a> Looker<'a> {
+    /// Returns what looks at the instructions of the next function.
+    #[expect(clippy::new_ret_no_self, reason = "it is only used as what looks")]
+    fn new(functions: &'a Functions) -> impl FnMut(&Instruction) -> Option<Tick> {
+        let mut looker = Self { functions, info: InstructionInfoFactory::new(), has_frame: false };
+        move |instruction| looker.look(instruction)
+    }
+
+    fn look(&mut self, instruction: &Instruction) -> Option<Tick> {
+        if let Some(kind) = atomic(instruction) {
+            return Some(Tick::Before(kind));
+        }
+        let sets_frame = instruction.mnemonic() == Mnemonic::Mov
+            && instruction.op0_register() == Register::RBP
+            && instruction.op1_register() == Register::RSP;
+        self.has_frame |= sets_frame;
+        if instruction.flow_control() != FlowControl::Next || instruction.is_string_instruction() {
+            return None;
+        }
+        // With the stack, or two places in memory, it is no plain access.
+        let [memory] = *self.info.info(instruction).used_memory() else { return None };
+        if !self.is_shared(instruction, &memory) {
+            return None;
+        }
+        match memory.access() {
+            OpAccess::Read | OpAccess::CondRead => Some(Tick::Before(AccessKind::Load)),
+            OpAccess::Write | OpAccess::CondWrite => Some(Tick::Before(AccessKind::Store)),
+            OpAccess::ReadWrite if computes(instruction) => Some(Tick::Apart),
+            OpAccess::ReadWrite | OpAccess::ReadCondWrite => Some(Tick::Before(AccessKind::Store)),
+            _ => None,
+        }
+    }
+
+    /// Whether other threads could use this memory.
+    fn is_shared(&self, instruction: &Instruction, memory: &UsedMemory) -> bool {
+        let is_plain = |register: Register| register == Register::None || register.is_gpr64();
+        if matches!(memory.segment(), Register::FS | Register::GS)
+            || instruction.memory_size().size() == 0
+            || !is_plain(memory.index())
+        {
+            return false;
+        }
+        if instruction.is_ip_rel_memory_operand() {
+            return self.functions.is_data(instruction.ip_rel_memory_address());
+        }
+        match memory.base() {
+            Register::RSP => false,
+            Register::RBP => !self.has_frame,
+            base => is_plain(base),
+        }
+    }
+}
+
+/// Whether an instruction that reads and writes memory can be taken apart.
+pub(super) fn computes(instruction: &Instruction) -> bool {
+    use Mnemonic::{Add, And, Dec, Inc, Or, Sub, Xor};
+    instruction.op0_kind() == OpKind::Memory
+        && matches!(instruction.mnemonic(), Add | And | Dec | Inc | Or | Sub | Xor)
+        && matches!(instruction.memory_size().size(), 1 | 2 | 4 | 8)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn operations_are_told_from_bytes_like_theirs() {
-        let mut code = Vec::new();
-        let mut expected = Vec::new();
-        for (bytes, kind) in [
-            (&[0xf0, 0x0f, 0xb1, 0x17][..], Some(AccessKind::AtomicUpdate)), // lock cmpxchg [rdi], edx
-            (&[0xb8, 0xf0, 0x0f, 0xb1, 0x17], None),                         // mov eax, 0x17b10ff0
-            (&[0xf0, 0x48, 0x0f, 0xc1, 0x05, 1, 2, 3, 0], Some(AccessKind::AtomicUpdate)), // lock xadd [rip+…], rax
-            (&[0xf0, 0xff, 0x0f], Some(AccessKind::AtomicUpdate)), // lock dec dword ptr [rdi]
-            (&[0x87, 0x07], Some(AccessKind::AtomicUpdate)),       // xchg [rdi], eax
-            (&[0x66, 0x41, 0x87, 0x00], Some(AccessKind::AtomicUpdate)), // xchg [r8], ax
-            (&[0x48, 0x87, 0xd9], None),                           // xchg rcx, rbx
-            (&[0x0f, 0xae, 0xf0], Some(AccessKind::Fence)),        // mfence
-            (&[0xf0, 0x48, 0x83, 0x0c, 0x24, 0x00], Some(AccessKind::Fence)), // lock or qword ptr [rsp], 0
-            (&[0x0f, 0xae, 0xe8], None),                           // lfence
-            (&[0xf0, 0x66, 0x41, 0x0f, 0xba, 0x28, 3], Some(AccessKind::AtomicUpdate)), // lock bts word ptr [r8], 3
-        ] {
-            expected.extend(kind.map(|kind| (code.len() as u64, bytes.len() as u8, kind)));
+    /// The code of these instructions, and where those are that tick.
+    fn code(instructions: &[(&[u8], Option<Tick>)]) -> (Vec<u8>, Vec<(u64, u8, Tick)>) {
+        let (mut code, mut ticks) = (Vec::new(), Vec::new());
+        for (bytes, tick) in instructions {
+            ticks.extend(tick.map(|tick| (code.len() as u64, bytes.len() as u8, tick)));
             code.extend_from_slice(bytes);
         }
-        let found = Functions::of_code(&code).find(candidates, operation, None);
-        let found: Vec<_> = found.iter().map(|site| (site.at, site.len, site.what)).collect();
-        assert_eq!(found, expected);
+        (code, ticks)
+    }
+
+    fn told(sites: &[TickSite]) -> Vec<(u64, u8, Tick)> {
+        sites.iter().map(|site| (site.at, site.len, site.what)).collect()
+    }
+
+    const UPDATE: Option<Tick> = Some(Tick::Before(AccessKind::AtomicUpdate));
+    const FENCE: Option<Tick> = Some(Tick::Before(AccessKind::Fence));
+    const LOAD: Option<Tick> = Some(Tick::Before(AccessKind::Load));
+    const STORE: Option<Tick> = Some(Tick::Before(AccessKind::Store));
+
+    #[test]
+    fn atomic_operations_are_told_from_bytes_like_theirs() {
+        let (code, expected) = code(&[
+            (&[0xf0, 0x0f, 0xb1, 0x17], UPDATE),     // lock cmpxchg [rdi], edx
+            (&[0xb8, 0xf0, 0x0f, 0xb1, 0x17], None), // mov eax, 0x17b10ff0
+            (&[0xf0, 0x48, 0x0f, 0xc1, 0x05, 1, 2, 3, 0], UPDATE), // lock xadd [rip+…], rax
+            (&[0xf0, 0xff, 0x0f], UPDATE),           // lock dec dword ptr [rdi]
+            (&[0x87, 0x07], UPDATE),                 // xchg [rdi], eax
+            (&[0x66, 0x41, 0x87, 0x00], UPDATE),     // xchg [r8], ax
+            (&[0x48, 0x87, 0xd9], None),             // xchg rcx, rbx
+            (&[0x0f, 0xae, 0xf0], FENCE),            // mfence
+            (&[0xf0, 0x48, 0x83, 0x0c, 0x24, 0x00], FENCE), // lock or qword ptr [rsp], 0
+            (&[0x0f, 0xae, 0xe8], None),             // lfence
+            (&[0xf0, 0x66, 0x41, 0x0f, 0xba, 0x28, 3], UPDATE), // lock bts word ptr [r8], 3
+        ]);
+        let found = Functions::of_code(&code).find(candidates, |it| atomic(it).map(Tick::Before), None);
+        assert_eq!(told(&found), expected);
+    }
+
+    #[test]
+    fn plain_accesses_are_those_that_others_could_see() {
+        let (code, expected) = code(&[
+            (&[0x8b, 0x45, 0x08], LOAD),                   // mov eax, [rbp+8]
+            (&[0x55], None),                               // push rbp
+            (&[0x48, 0x89, 0xe5], None),                   // mov rbp, rsp
+            (&[0x8b, 0x45, 0x08], None),                   // mov eax, [rbp+8]
+            (&[0x8b, 0x44, 0x24, 0x08], None),             // mov eax, [rsp+8]
+            (&[0x8b, 0x07], LOAD),                         // mov eax, [rdi]
+            (&[0x89, 0x07], STORE),                        // mov [rdi], eax
+            (&[0x39, 0x07], LOAD),                         // cmp [rdi], eax
+            (&[0x83, 0x07, 1], Some(Tick::Apart)),         // add dword ptr [rdi], 1
+            (&[0xd1, 0x27], STORE),                        // shl dword ptr [rdi], 1
+            (&[0xf0, 0xff, 0x07], UPDATE),                 // lock inc dword ptr [rdi]
+            (&[0x64, 0x8b, 0x04, 0x25, 0, 0, 0, 0], None), // mov eax, fs:[0]
+            (&[0x8d, 0x47, 0x08], None),                   // lea eax, [rdi+8]
+            (&[0x0f, 0x18, 0x0f], None),                   // prefetcht0 [rdi]
+            (&[0xff, 0x17], None),                         // call [rdi]
+            (&[0xff, 0x37], None),                         // push [rdi]
+            (&[0xa4], None),                               // movsb
+            (&[0x0f, 0x11, 0x07], STORE),                  // movups [rdi], xmm0
+        ]);
+        let functions = Functions::of_code(&code);
+        assert_eq!(told(&functions.look_at_all(|| Looker::new(&functions), &counts_down())), expected);
+    }
+
+    #[test]
+    fn constants_and_addresses_of_functions_are_no_data() {
+        // mov eax, [rip+…] of a constant, of what the linker has relocated, and of data.
+        let load = |next: u32, to: u32| [&[0x8b, 0x05][..], &(to - next).to_le_bytes()].concat();
+        let code = [load(6, 0x3000), load(12, 0x4080), load(18, 0x4800)].concat();
+        let functions = Functions::of_code(&code);
+        let found = functions.look_at_all(|| Looker::new(&functions), &counts_down());
+        assert_eq!(found.iter().map(|site| site.at).collect::<Vec<_>>(), [12]);
     }
 
     #[test]
@@ -128,7 +274,9 @@ mod tests {
         let mut code = counts_down();
         code.extend([0xf0, 0x0f, 0xb1, 0x17]);
         let functions = Functions::of_code(&code);
-        assert_eq!(functions.find(candidates, operation, None).len(), 1);
-        assert_eq!(functions.find(candidates, operation, Some(&counts_down())).len(), 0);
+        let atomic = |it: &Instruction| atomic(it);
+        assert_eq!(functions.find(candidates, atomic, None).len(), 1);
+        assert_eq!(functions.find(candidates, atomic, Some(&counts_down())).len(), 0);
+        assert_eq!(functions.look_at_all(|| Looker::new(&functions), &counts_down()).len(), 0);
     }
 }

@@ -1,4 +1,7 @@
-//! `exec`: record one run of any program.
+//! `exec`: record any program, once or until it fails.
+
+mod campaign;
+pub(super) mod options;
 
 use std::env;
 use std::ffi::OsStr;
@@ -9,13 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{Outsiders, Stdin, Ticks};
+use rrtest_engine::record::{Outsiders, Stdin};
 
-use super::cli::Exec;
+use self::options::Exec;
 use super::options::values::MessageFormat;
 use super::prune;
 use super::single::{self, Single};
 use crate::attempt::events::{Attempt, Reporter, RunEvent, Summary};
+use crate::attempt::seed::Seed;
 use crate::base::exit::{CliError, Status};
 use crate::base::interrupt::Interrupt;
 use crate::base::terminal::CAUTION;
@@ -26,10 +30,9 @@ use crate::discover::test::{Rules, Test};
 use crate::report::json::Json;
 use crate::store::traces::Store;
 
-/// Record the program, and end as it ends: its exit code, 128 and the signal's number, or 101 if it did not end by
-/// itself.
+/// Record the program. A single run ends as the program ends: its exit code, 128 and the signal's number, or 101 if it
+/// did not end by itself. Several end as those of a test do.
 pub(crate) fn run(options: &Exec) -> Result<u8, CliError> {
-    let interrupt = Interrupt::install_beside_program()?;
     let program = program(options)?;
     let name = program.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let test = Test {
@@ -46,13 +49,20 @@ pub(crate) fn run(options: &Exec) -> Result<u8, CliError> {
         source: Path::new("").into(),
     };
     let store = Store::find(options.recording.trace_dir.as_deref(), &Selection::default())?;
-    let level = options.level();
+    if options.repeats() { campaign::run(options, test, &store) } else { once(options, test, &store) }
+}
+
+/// Record one run.
+fn once(options: &Exec, test: Test, store: &Store) -> Result<u8, CliError> {
+    let interrupt = Interrupt::install_beside_program()?;
+    let seed = options.recording.seed.unwrap_or_else(|| Seed::arbitrary(&options.strategies(), true));
     let json = options.message_format == MessageFormat::Json;
     let single = Single {
         test,
-        level,
-        ticks: if level == Level::Sync { Ticks::Atomics } else { Ticks::CompiledIn },
+        level: options.preempt.unwrap_or(usual_level(options, seed)),
+        takes_apart: true,
         recording: &options.recording,
+        seed,
         strategies: options.strategies(),
         timeout: options.timeout,
         stdin: Stdin::Inherit,
@@ -63,13 +73,22 @@ pub(crate) fn run(options: &Exec) -> Result<u8, CliError> {
         verified_for: Duration::ZERO,
         beside: Vec::new(),
     };
-    let attempt = single.record(&store, &interrupt)?;
-    prune::prune(&store, options.recording.trace_limit, json);
+    let attempt = single.record(store, &interrupt)?;
+    prune::prune(store, options.recording.trace_limit, json);
     let status = if interrupt.by_user() { Status::Interrupted as u8 } else { single::status(&attempt) };
     if json {
         report(attempt, status)?;
     }
     Ok(status)
+}
+
+/// Where threads are preempted in a run with this seed, if nobody has said it: both levels have their turn.
+fn usual_level(options: &Exec, seed: Seed) -> Level {
+    match options.is_chaos() {
+        false => Level::Syscall,
+        true if seed.is_odd() => Level::Memory,
+        true => Level::Sync,
+    }
 }
 
 fn program(options: &Exec) -> Result<Program, CliError> {

@@ -70,15 +70,18 @@ impl Progress {
     /// shows is least where time is shared in the ratio of the roots of what an attempt takes: a test whose attempts take a hundred times as
     /// long has a tenth of the attempts. This is the square of the attempts divided by such a share.
     fn share(&self) -> u128 {
+        if self.may_last() {
+            return u128::MAX;
+        }
         let (ended, spent) = self.builds.iter().fold((0, Duration::ZERO), |(ended, spent), build| {
             (ended + u128::from(build.ended), spent + build.spent)
         });
-        match (self.attempts, ended) {
-            (0, _) => 0,
-            // It may take for ever.
-            (_, 0) => u128::MAX,
-            (attempts, ended) => u128::from(attempts).pow(2).saturating_mul(spent.as_nanos() / ended),
-        }
+        u128::from(self.attempts).pow(2).saturating_mul(spent.as_nanos() / ended.max(1))
+    }
+
+    /// Whether its attempts may take for ever: none that has begun has ended.
+    fn may_last(&self) -> bool {
+        self.attempts > 0 && self.builds.iter().all(|build| build.ended == 0)
     }
 }
 
@@ -368,9 +371,14 @@ impl Queue {
         // Of those that have had as much, in turn.
         let in_turn = (0..count).map(|offset| (self.next + offset) % count);
         let mut ready: Vec<_> = in_turn.filter(is_ready).collect();
+        let mut others_wait = false;
         while let Some(at) = (0..ready.len()).min_by_key(|at| self.tests[ready[*at]].share()) {
             let index = ready[at];
             let progress = &self.tests[index];
+            // What another campaign uses is soon free again, and this may take all the time.
+            if others_wait && progress.may_last() {
+                return None;
+            }
             let who = Who {
                 index,
                 test: Arc::clone(&progress.builds[0].test),
@@ -380,6 +388,7 @@ impl Queue {
                 return Some((index, ticket));
             }
             ready.remove(at);
+            others_wait = true;
         }
         None
     }

@@ -467,6 +467,30 @@ fn a_first_attempt_leaves_time_for_others() {
 }
 
 #[test]
+fn a_test_that_waits_for_another_campaign_is_not_overtaken_by_one_that_may_last() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let place = dir.path().join("in-use");
+    let mut other = Registry::open(Some(&place));
+    let unlimited = Agenda { runs: None, ..schedule() };
+    let mut queue = Queue::new(
+        vec![test("hangs", "hangs"), test("b", "b")],
+        vec![],
+        Level::Sync,
+        unlimited,
+        Registry::open(Some(&place)),
+    );
+    let Take::Job(first) = queue.take() else { panic!("nobody is in the way") };
+    queue.ledger.end(first.ticket, &Arc::default());
+    queue.learn(&first.at, &Attempt { outcome: Outcome::Unfinished, ..samples::attempt() });
+    queue.ledger.forget(first.ticket);
+    assert!(other.shut_gate());
+    assert!(matches!(queue.take(), Take::Later), "nothing is known of b, so it may disturb the other");
+    other.open_gate();
+    let Take::Job(next) = queue.take() else { panic!("nobody is in the way") };
+    assert_eq!(next.job.test.title(), "b");
+}
+
+#[test]
 fn another_build_joins_when_it_is_ready() {
     let build = |_: &AtomicBool| Ok(vec![test("a", "a, built again"), test("unknown", "unknown")]);
     let script: Script = |test, _| Ok(if test == "a, built again" { FAIL } else { PASS });

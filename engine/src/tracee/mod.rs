@@ -27,8 +27,8 @@ pub use area::{
 };
 pub use code::{
     Breakpoint, Condition, FileState, Moved, Operations, Originals, Placement, Replaced, Site, Tick,
-    at_operation, end_of_string, exchanged, find_reads_of_libraries, patch, plan_read, plan_tick, read_sites,
-    tick_sites, value_of, writes,
+    TickSites, at_operation, end_of_string, exchanged, find_reads_of_libraries, patch, plan_read, plan_tick,
+    read_sites, tick_sites, value_of, writes,
 };
 pub use inject::{Arg, Batch, ignore_again, remote, unmap_around_area, with_signals_blocked};
 pub use proc::{

@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use rrtest_preload::layout::STUBS_MOST;
+use rrtest_preload::random::draw;
 use rrtest_preload::reads::What;
 
 use super::call_sites::CallSites;
@@ -20,7 +21,7 @@ use crate::record::options::{Options, Ticks};
 use crate::trace::event::MovedRead;
 use crate::tracee::patch::{AROUND, Window};
 use crate::tracee::{
-    Memory, Moved, Operations, Replaced, Site, Tick, plan_read, plan_tick, read_sites, tick_sites,
+    Memory, Moved, Operations, Replaced, Site, Tick, TickSites, plan_read, plan_tick, read_sites, tick_sites,
 };
 
 /// Moved instructions. A program that is executed again, or a library that is mapped again, at the same place finds its
@@ -81,28 +82,29 @@ impl Ticking {
         Self { ticks: options.ticks, seed: options.plan.seed }
     }
 
-    /// Returns the operations of a file that are to tick, of which there are at most `most`.
-    fn operations(self, mapped: &Mapped<'_>, most: usize) -> Vec<Site<Tick>> {
+    /// Returns the operations of a file that can tick.
+    fn operations(self, mapped: &Mapped<'_>) -> Arc<TickSites> {
         let operations = match self.ticks {
-            Ticks::CompiledIn => return Vec::new(),
+            Ticks::CompiledIn => return Arc::default(),
             // The dynamic linker has none that others could see before the program starts.
-            Ticks::Atomics | Ticks::Accesses if mapped.linker => return Vec::new(),
+            Ticks::Atomics | Ticks::Accesses if mapped.linker => return Arc::default(),
             Ticks::Accesses if !is_of_system(mapped.file) => Operations::All,
             Ticks::Atomics | Ticks::Accesses => Operations::Atomic,
         };
         // A file that cannot be parsed is no program.
-        let Ok(sites) = tick_sites(mapped.file, operations) else { return Vec::new() };
+        tick_sites(mapped.file, operations).unwrap_or_default()
+    }
+
+    /// Chooses the operations in a mapping that are to tick, of which there are at most `most`, roughly. Other attempts
+    /// choose others.
+    fn choose(self, all: &TickSites, mapped: &Mapped<'_>, most: usize) -> Vec<Site<Tick>> {
         let within = mapped.within();
-        let mut sites: Vec<_> = sites.iter().filter(|site| within.contains(&site.at)).copied().collect();
+        let mut sites: Vec<_> = all.sites.iter().filter(|site| within.contains(&site.at)).copied().collect();
         if sites.len() > most {
-            // Other attempts take others.
-            let mut random = self.seed;
-            let drawn = |random: &mut u64| {
-                *random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-                (*random ^ *random >> 31).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32
-            };
-            let share = ((most as u64) << 32) / sites.len() as u64;
-            sites.retain(|_| drawn(&mut random) < share);
+            // Any but 0.
+            let mut random = self.seed | 1;
+            let share = ((most as u128) << 64) / sites.len() as u128;
+            sites.retain(|_| u128::from(draw(&mut random)) < share);
         }
         sites
     }
@@ -174,16 +176,13 @@ impl MovedCode {
                 batch.add(MovedRead { site, code: vec![TRAP], stub, stub_code, places });
             }
         }
-        let sites =
-            ticking.operations(mapped, FOR_TICKS.saturating_sub(call_sites.patched().len()) / STUBS_EACH);
-        let beside = |address: u64| {
-            let at = address.checked_sub(mapped.start)? + mapped.offset;
-            sites.binary_search_by_key(&at, |site| site.at).ok().map(|found| sites[found].what)
-        };
-        for found in &sites {
+        let operations = ticking.operations(mapped);
+        let most = FOR_TICKS.saturating_sub(call_sites.patched().len()) / STUBS_EACH;
+        let offset = |address: u64| (address - mapped.start).wrapping_add(mapped.offset);
+        for found in &ticking.choose(&operations, mapped, most) {
             let tick = found.what;
             let plan = |window: &Window<'_>, function, site, stub| {
-                plan_tick(window, function, site, tick, beside, stub).ok()
+                plan_tick(window, function, site, tick, &operations, offset, stub).ok()
             };
             // What cannot be moved does not tick.
             let _ticks = self.move_one(clock, call_sites, &mut batch, found, Work::Ticks(tick), plan)?;

@@ -21,7 +21,7 @@ pub use moved::Moved;
 pub use moved::functions::{FileState, Site};
 pub use moved::read_sites::{get_ready as find_reads_of_libraries, read_sites};
 pub use moved::reads::plan_read;
-pub use moved::tick_sites::{Operations, Tick, tick_sites};
+pub use moved::tick_sites::{Operations, Tick, TickSites, tick_sites};
 pub use moved::ticks::{at_operation, plan_tick};
 pub use originals::{Originals, Replaced};
 pub use writes::{value_of, writes};

@@ -137,32 +137,25 @@ impl Functions {
         Self { parts: vec![part], frames, data: vec![0x4000..0x5000], relocated: vec![0x4000..0x4100] }
     }
 
-    /// Finds instructions by looking at each of every function, except for those in which the bytes of `unless` occur.
-    /// `look` makes what tells something of an instruction, anew for each function. Instructions have the addresses for
-    /// which the file was linked.
-    pub(super) fn look_at_all<T, F: FnMut(&Instruction) -> Option<T>>(
-        &self,
-        look: impl Fn() -> F,
-        unless: &[u8],
-    ) -> Vec<Site<T>> {
-        let mut sites = Vec::new();
-        for function in self.frames.list() {
-            let Some(part) = self.parts.iter().find(|part| part.holds(function.start)) else { continue };
-            let start = (function.start - part.address) as usize;
-            let end = part.code.len().min((function.end - part.address) as usize);
-            let code = &part.code[start..end.max(start)];
-            if memchr::memmem::find(code, unless).is_some() {
-                continue;
-            }
-            let mut what = look();
-            let decoder = Decoder::with_ip(64, code, function.start, DecoderOptions::NONE);
+    /// Shows each instruction of every function to `look`, function by function. Instructions have the addresses for which the file was linked.
+    pub(super) fn look_at_all(&self, mut look: impl FnMut(&Function<'_>, &Instruction)) {
+        for range in self.frames.list() {
+            let Some(part) = self.parts.iter().find(|part| part.holds(range.start)) else { continue };
+            let start = (range.start - part.address) as usize;
+            let end = part.code.len().min(range.end.saturating_sub(part.address) as usize);
+            let Some(code) = part.code.get(start..end) else { continue };
+            let function = Function { part, start, code, offset: part.offset + start as u64 };
+            let decoder = Decoder::with_ip(64, code, range.start, DecoderOptions::NONE);
             for instruction in decoder.into_iter().take_while(|it| !it.is_invalid()) {
-                sites.extend(what(&instruction).map(|what| part.site(start, &instruction, what)));
+                look(&function, &instruction);
             }
         }
-        sites.sort_by_key(|site| site.at);
-        sites.dedup_by_key(|site| site.at);
-        sites
+    }
+
+    /// Returns the offset in the file of what was linked to an address, if it is code.
+    pub(super) fn offset_of(&self, address: u64) -> Option<u64> {
+        let part = self.parts.iter().find(|part| part.holds(address))?;
+        Some(part.offset + (address - part.address))
     }
 
     /// Whether the program can write what was linked to an address, other than when it is loaded.
@@ -172,13 +165,11 @@ impl Functions {
     }
 
     /// Finds instructions: those that contain a byte at one of the `candidates`, which are offsets in ascending order
-    /// in the code that they are given, and of which `what` tells something. Functions in which the bytes of `unless`
-    /// occur are left out.
+    /// in the code that they are given, and of which `what` tells something.
     pub(super) fn find<T>(
         &self,
         candidates: impl Fn(&[u8]) -> Vec<usize>,
         what: impl Fn(&Instruction) -> Option<T>,
-        unless: Option<&[u8]>,
     ) -> Vec<Site<T>> {
         let mut sites = Vec::new();
         for part in &self.parts {
@@ -186,13 +177,9 @@ impl Functions {
                 let start = self.frames.function_of(part.address + at as u64)?;
                 Some(start.checked_sub(part.address)? as usize)
             };
-            let left_out: Vec<usize> = match unless {
-                Some(bytes) => memchr::memmem::find_iter(&part.code, bytes).filter_map(start_of).collect(),
-                None => Vec::new(),
-            };
             let mut walk: Option<Walk<'_>> = None;
             for at in candidates(&part.code) {
-                let Some(start) = start_of(at).filter(|start| !left_out.contains(start)) else { continue };
+                let Some(start) = start_of(at) else { continue };
                 if walk.as_ref().is_none_or(|walk| walk.start != start) {
                     walk = part.code.get(start..).map(|code| Walk::new(start, code, part.address));
                 }
@@ -201,6 +188,24 @@ impl Functions {
             }
         }
         sites
+    }
+}
+
+/// A function in a file.
+pub(super) struct Function<'a> {
+    part: &'a Part,
+    /// Offset in the part.
+    start: usize,
+    /// Its code.
+    pub(super) code: &'a [u8],
+    /// Its offset in the file.
+    pub(super) offset: u64,
+}
+
+impl Function<'_> {
+    /// Returns the site of one of its instructions.
+    pub(super) fn site<T>(&self, instruction: &Instruction, what: T) -> Site<T> {
+        self.part.site(self.start, instruction, what)
     }
 }
 

@@ -22,7 +22,6 @@ use std::ops::Range;
 
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic};
 
-use super::branches::Code;
 use super::patch::{ALIGNED, JUMP, Refused, Window, decode, ends, jump_to, movable};
 use super::stub::{Spare, Writer, relative};
 
@@ -67,6 +66,8 @@ struct Wanted<'a> {
     most: usize,
     /// The buffer's code to which the stub leads.
     hook: u64,
+    /// Whether a branch may lead to one of these addresses.
+    leads_into: &'a dyn Fn(&Range<u64>) -> bool,
 }
 
 impl Wanted<'_> {
@@ -148,7 +149,8 @@ impl Wanted<'_> {
         if moved.iter().enumerate().any(|(at, it)| it.ip() != self.site && !movable(it, at + 1 == count)) {
             return Err(Refused::Immovable);
         }
-        if (Code { bytes: window.bytes, start: window.address, known: first }).leads_into(&(first + 1..end)) {
+        // Nobody branches into the middle of an instruction.
+        if count > 1 && (self.leads_into)(&(first + 1..end)) {
             return Err(Refused::BranchedTo);
         }
         let mut writer = Writer::at(self.stub, self.hook)?;

@@ -28,8 +28,7 @@ pub fn read_sites(file: &File) -> std::io::Result<Arc<[ReadSite]>> {
         return Ok(Arc::clone(sites));
     }
     let functions = Functions::read(file)?;
-    let sites: Arc<[ReadSite]> =
-        functions.map(|it| it.find(candidates, what, None)).unwrap_or_default().into();
+    let sites: Arc<[ReadSite]> = functions.map(|it| it.find(candidates, what)).unwrap_or_default().into();
     known().insert(key, Arc::clone(&sites));
     Ok(sites)
 }
@@ -88,7 +87,7 @@ mod tests {
             0x0f, 0xc7, 0xf9, 0x0f, 0xc7, 0x0f, 0x0f, 0xa2, 0x0f, 0x01, 0xf9, 0x0f, 0x01, 0xd0,
         ];
         let found: Vec<_> = Functions::of_code(&code)
-            .find(candidates, what, None)
+            .find(candidates, what)
             .iter()
             .map(|site| (site.at, site.what.read, site.what.register, site.what.bytes))
             .collect();

@@ -2,6 +2,7 @@
 //! code read it (`rrtest_preload::reads`).
 
 use std::mem::offset_of;
+use std::ops::Range;
 
 use iced_x86::{Code as Opcode, Instruction, Register};
 use rrtest_preload::layout::{AREA, READ, STACK, Shared};
@@ -10,6 +11,7 @@ use rrtest_preload::reads::What;
 use super::read_sites::what;
 use super::{Moved, Wanted};
 use crate::tracee::code::assembler::low;
+use crate::tracee::code::branches::Code;
 use crate::tracee::code::patch::{Refused, STUB_LEN, Window};
 use crate::tracee::code::stub::Writer;
 
@@ -19,7 +21,10 @@ use crate::tracee::code::stub::Writer;
 /// # Errors
 /// If it cannot be replaced.
 pub fn plan_read(window: &Window, function: u64, site: u64, read: What, stub: u64) -> Result<Moved, Refused> {
-    let wanted = Wanted { window, function, site, stub, most: STUB_LEN, hook: READ as u64 };
+    let code = Code { bytes: window.bytes, start: window.address, known: site };
+    let leads_into = |addresses: &Range<u64>| code.leads_into(addresses);
+    let wanted =
+        Wanted { window, function, site, stub, most: STUB_LEN, hook: READ as u64, leads_into: &leads_into };
     let emit = |writer: &mut Writer, instruction: &Instruction| match instruction.ip() == site {
         true => emit(writer, read).map(|()| true),
         false => Ok(false),

@@ -1,12 +1,14 @@
 //! Finds the operations in a file's code that can tick: those by which threads meet.
 //!
 //! Atomic operations are the instructions with a lock prefix, exchanges with memory, which lock without one, and the
-//! full fence (Intel SDM, volume 3, 8.1.2 and 8.2.5). An atomic load is an ordinary `mov`, as is an atomic store that
+//! full fence (Intel SDM, volume 3, 8.1.2 and 8.2.5). `pause` is counted among them: it says that a loop waits for another
+//! thread, which would otherwise not tick while it looks. An atomic load is an ordinary `mov`, as is an atomic store that
 //! only releases: they are among the plain accesses, of which those to the stack of the thread itself are left out.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::mem::offset_of;
+use std::ops::Range;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use iced_x86::{
@@ -14,7 +16,7 @@ use iced_x86::{
 };
 use rrtest_preload::layout::{AREA, AccessKind, Shared};
 
-use super::functions::{FileState, Functions, Site};
+use super::functions::{FileState, Function, Functions, Site};
 
 /// How an operation ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,9 +28,6 @@ pub enum Tick {
     Apart,
 }
 
-/// An operation in a file.
-type TickSite = Site<Tick>;
-
 /// Which operations are to tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operations {
@@ -38,29 +37,52 @@ pub enum Operations {
     All,
 }
 
+/// The operations in a file, and where it branches to.
+#[derive(Debug, Default)]
+pub struct TickSites {
+    /// The operations, in ascending order.
+    pub sites: Vec<Site<Tick>>,
+    /// The offsets in the file to which branches lead, in ascending order.
+    targets: Vec<u64>,
+    /// The functions that jump to computed addresses, as for a `switch`: each of their instructions may be meant. In
+    /// ascending order.
+    computed: Vec<Range<u64>>,
+}
+
+impl TickSites {
+    /// Returns the operation at an offset in the file.
+    #[must_use]
+    pub fn at(&self, offset: u64) -> Option<Tick> {
+        self.sites.binary_search_by_key(&offset, |site| site.at).ok().map(|found| self.sites[found].what)
+    }
+
+    /// Whether a branch may lead to one of these offsets in the file.
+    #[must_use]
+    pub fn leads_into(&self, offsets: &Range<u64>) -> bool {
+        let before = self.targets.partition_point(|target| *target < offsets.start);
+        let is_target = self.targets.get(before).is_some_and(|target| *target < offsets.end);
+        let before = self.computed.partition_point(|function| function.end <= offsets.start);
+        is_target || self.computed.get(before).is_some_and(|function| function.start < offsets.end)
+    }
+}
+
 /// The results for the files seen so far: each is searched once.
-static KNOWN: LazyLock<Mutex<HashMap<(FileState, Operations), Arc<[TickSite]>>>> =
+static KNOWN: LazyLock<Mutex<HashMap<(FileState, Operations), Arc<TickSites>>>> =
     LazyLock::new(Mutex::default);
 
-/// Returns these operations in a file's functions, except those that count ticks themselves, in ascending order; none
-/// if it has no 64-bit code with call frame information.
+/// Returns these operations in a file's functions, except those that count ticks themselves; none if it has no 64-bit
+/// code with call frame information.
 ///
 /// # Errors
 /// If the file cannot be read.
-pub fn tick_sites(file: &File, operations: Operations) -> std::io::Result<Arc<[TickSite]>> {
+pub fn tick_sites(file: &File, operations: Operations) -> std::io::Result<Arc<TickSites>> {
     let key = (FileState::of(file)?, operations);
     let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(sites) = known().get(&key) {
         return Ok(Arc::clone(sites));
     }
-    let functions = Functions::read(file)?;
-    let found = functions.map(|functions| match operations {
-        Operations::Atomic => {
-            functions.find(candidates, |it| atomic(it).map(Tick::Before), Some(&counts_down()))
-        }
-        Operations::All => functions.look_at_all(|| Looker::new(&functions), &counts_down()),
-    });
-    let sites: Arc<[TickSite]> = found.unwrap_or_default().into();
+    let sites = Functions::read(file)?.map(|functions| Looker::look_at(&functions, operations));
+    let sites = Arc::new(sites.unwrap_or_default());
     known().insert(key, Arc::clone(&sites));
     Ok(sites)
 }
@@ -72,42 +94,12 @@ fn counts_down() -> Vec<u8> {
     [&[0x48, 0xff, 0x0c, 0x25][..], &countdown.to_le_bytes()].concat()
 }
 
-/// Finds bytes that may belong to an atomic operation: a lock prefix before an opcode that can have one, the opcode of
-/// an exchange before a memory operand, that of a fence.
-fn candidates(code: &[u8]) -> Vec<usize> {
-    let is_memory = |modrm: Option<&u8>| modrm.is_some_and(|modrm| *modrm < 0xc0);
-    let belongs = |at: &usize| match code[*at] {
-        0xf0 => {
-            let rest = code.get(at + 1..).unwrap_or_default();
-            let rest = rest.strip_prefix(&[0x66]).unwrap_or(rest);
-            let rest = match rest {
-                [0x40..=0x4f, rest @ ..] => rest,
-                _ => rest,
-            };
-            match rest {
-                // add, or, adc, sbb, and, sub, xor; two operands, or an immediate one.
-                [opcode @ 0x00..=0x31, modrm, ..] if opcode & 7 < 2 => *modrm < 0xc0,
-                [0x80 | 0x81 | 0x83 | 0x86 | 0x87 | 0xf6 | 0xf7 | 0xfe | 0xff, modrm, ..] => *modrm < 0xc0,
-                // bts, btr, btc, cmpxchg, xadd, cmpxchg8b and cmpxchg16b
-                [0x0f, 0xab | 0xb0 | 0xb1 | 0xb3 | 0xba | 0xbb | 0xc0 | 0xc1 | 0xc7, modrm, ..] => {
-                    *modrm < 0xc0
-                }
-                _ => false,
-            }
-        }
-        0x86 | 0x87 => is_memory(code.get(at + 1)),
-        0x0f => code.get(at + 1..at + 3) == Some(&[0xae, 0xf0]),
-        _ => false,
-    };
-    (0..code.len()).filter(belongs).collect()
-}
-
 /// Returns what an instruction does, if it is an atomic operation.
 pub(super) fn atomic(instruction: &Instruction) -> Option<AccessKind> {
     let updates = instruction.op0_kind() == OpKind::Memory
         && (instruction.has_lock_prefix() || instruction.mnemonic() == Mnemonic::Xchg);
     match instruction.mnemonic() {
-        Mnemonic::Mfence => Some(AccessKind::Fence),
+        Mnemonic::Mfence | Mnemonic::Pause => Some(AccessKind::Fence),
         _ if updates && is_fence(instruction) => Some(AccessKind::Fence),
         _ if updates => Some(AccessKind::AtomicUpdate),
         _ => None,
@@ -122,25 +114,71 @@ fn is_fence(instruction: &Instruction) -> bool {
         && instruction.immediate(1) == 0
 }
 
-/// Looks at the instructions of a function, one after the other.
+/// Looks at the instructions of a file, function by function.
 struct Looker<'a> {
     functions: &'a Functions,
+    operations: Operations,
     info: InstructionInfoFactory,
-    /// Whether rbp has been set to the stack pointer: then what is relative to it is on the stack.
+    counts_down: Vec<u8>,
+    /// Offset of the function.
+    function: Option<u64>,
+    /// Whether it counts ticks itself.
+    ticks: bool,
+    /// Whether rbp has been set to the stack pointer in it: then what is relative to it is on the stack.
     has_frame: bool,
+    found: TickSites,
 }
 
 impl<'a> Looker<'a> {
-    /// Returns what looks at the instructions of the next function.
-    #[expect(clippy::new_ret_no_self, reason = "it is only used as what looks")]
-    fn new(functions: &'a Functions) -> impl FnMut(&Instruction) -> Option<Tick> {
-        let mut looker = Self { functions, info: InstructionInfoFactory::new(), has_frame: false };
-        move |instruction| looker.look(instruction)
+    fn look_at(functions: &'a Functions, operations: Operations) -> TickSites {
+        let mut looker = Self {
+            functions,
+            operations,
+            info: InstructionInfoFactory::new(),
+            counts_down: counts_down(),
+            function: None,
+            ticks: false,
+            has_frame: false,
+            found: TickSites::default(),
+        };
+        functions.look_at_all(|function, instruction| looker.look(function, instruction));
+        let mut found = looker.found;
+        found.sites.sort_by_key(|site| site.at);
+        found.sites.dedup_by_key(|site| site.at);
+        found.targets.sort_unstable();
+        found.targets.dedup();
+        found.computed.sort_by_key(|function| function.start);
+        found.computed.dedup();
+        found
     }
 
-    fn look(&mut self, instruction: &Instruction) -> Option<Tick> {
+    fn look(&mut self, function: &Function<'_>, instruction: &Instruction) {
+        if self.function != Some(function.offset) {
+            self.function = Some(function.offset);
+            self.ticks = memchr::memmem::find(function.code, &self.counts_down).is_some();
+            self.has_frame = false;
+        }
+        match instruction.flow_control() {
+            FlowControl::UnconditionalBranch | FlowControl::ConditionalBranch => {
+                self.found.targets.extend(self.functions.offset_of(instruction.near_branch_target()));
+            }
+            // By way of the table of other files' functions, it is a call in place of a return.
+            FlowControl::IndirectBranch if !instruction.is_ip_rel_memory_operand() => {
+                self.found.computed.push(function.offset..function.offset + function.code.len() as u64);
+            }
+            _ => {}
+        }
+        if let Some(tick) = self.tick(instruction).filter(|_| !self.ticks) {
+            self.found.sites.push(function.site(instruction, tick));
+        }
+    }
+
+    fn tick(&mut self, instruction: &Instruction) -> Option<Tick> {
         if let Some(kind) = atomic(instruction) {
             return Some(Tick::Before(kind));
+        }
+        if self.operations == Operations::Atomic {
+            return None;
         }
         let sets_frame = instruction.mnemonic() == Mnemonic::Mov
             && instruction.op0_register() == Register::RBP
@@ -205,8 +243,9 @@ mod tests {
         (code, ticks)
     }
 
-    fn told(sites: &[TickSite]) -> Vec<(u64, u8, Tick)> {
-        sites.iter().map(|site| (site.at, site.len, site.what)).collect()
+    fn told(code: &[u8], operations: Operations) -> Vec<(u64, u8, Tick)> {
+        let found = Looker::look_at(&Functions::of_code(code), operations);
+        found.sites.iter().map(|site| (site.at, site.len, site.what)).collect()
     }
 
     const UPDATE: Option<Tick> = Some(Tick::Before(AccessKind::AtomicUpdate));
@@ -226,11 +265,12 @@ mod tests {
             (&[0x48, 0x87, 0xd9], None),             // xchg rcx, rbx
             (&[0x0f, 0xae, 0xf0], FENCE),            // mfence
             (&[0xf0, 0x48, 0x83, 0x0c, 0x24, 0x00], FENCE), // lock or qword ptr [rsp], 0
+            (&[0xf3, 0x90], FENCE),                  // pause
             (&[0x0f, 0xae, 0xe8], None),             // lfence
             (&[0xf0, 0x66, 0x41, 0x0f, 0xba, 0x28, 3], UPDATE), // lock bts word ptr [r8], 3
         ]);
-        let found = Functions::of_code(&code).find(candidates, |it| atomic(it).map(Tick::Before), None);
-        assert_eq!(told(&found), expected);
+        assert_eq!(told(&code, Operations::Atomic), expected);
+        assert_eq!(told(&code, Operations::All), expected);
     }
 
     #[test]
@@ -255,8 +295,7 @@ mod tests {
             (&[0xa4], None),                               // movsb
             (&[0x0f, 0x11, 0x07], STORE),                  // movups [rdi], xmm0
         ]);
-        let functions = Functions::of_code(&code);
-        assert_eq!(told(&functions.look_at_all(|| Looker::new(&functions), &counts_down())), expected);
+        assert_eq!(told(&code, Operations::All), expected);
     }
 
     #[test]
@@ -264,19 +303,31 @@ mod tests {
         // mov eax, [rip+…] of a constant, of what the linker has relocated, and of data.
         let load = |next: u32, to: u32| [&[0x8b, 0x05][..], &(to - next).to_le_bytes()].concat();
         let code = [load(6, 0x3000), load(12, 0x4080), load(18, 0x4800)].concat();
-        let functions = Functions::of_code(&code);
-        let found = functions.look_at_all(|| Looker::new(&functions), &counts_down());
-        assert_eq!(found.iter().map(|site| site.at).collect::<Vec<_>>(), [12]);
+        assert_eq!(told(&code, Operations::All), [(12, 6, Tick::Before(AccessKind::Load))]);
     }
 
     #[test]
     fn what_counts_ticks_itself_is_left_out() {
         let mut code = counts_down();
         code.extend([0xf0, 0x0f, 0xb1, 0x17]);
-        let functions = Functions::of_code(&code);
-        let atomic = |it: &Instruction| atomic(it);
-        assert_eq!(functions.find(candidates, atomic, None).len(), 1);
-        assert_eq!(functions.find(candidates, atomic, Some(&counts_down())).len(), 0);
-        assert_eq!(functions.look_at_all(|| Looker::new(&functions), &counts_down()).len(), 0);
+        assert_eq!(told(&code[8..], Operations::Atomic).len(), 1);
+        assert_eq!(told(&code, Operations::Atomic).len(), 0);
+        assert_eq!(told(&code, Operations::All).len(), 0);
+    }
+
+    #[test]
+    fn branches_lead_to_their_targets_and_computed_ones_anywhere() {
+        // nop; jmp to the nop; je behind; ret
+        let direct = [0x90, 0xeb, 0xfd, 0x74, 0, 0xc3];
+        let found = Looker::look_at(&Functions::of_code(&direct), Operations::Atomic);
+        let led: Vec<u64> = (0..6).filter(|at| found.leads_into(&(*at..at + 1))).collect();
+        assert_eq!(led, [0, 5]);
+        assert!(!found.leads_into(&(1..5)) && found.leads_into(&(1..6)));
+        // nop; jmp rax
+        let computed = Looker::look_at(&Functions::of_code(&[0x90, 0xff, 0xe0]), Operations::Atomic);
+        assert!(computed.leads_into(&(1..2)) && !computed.leads_into(&(3..9)));
+        // jmp [rip+…]
+        let call = Looker::look_at(&Functions::of_code(&[0xff, 0x25, 0, 1, 0, 0]), Operations::Atomic);
+        assert!(!call.leads_into(&(0..6)));
     }
 }

@@ -7,13 +7,14 @@
 //! ticks get to the buffer's code.
 
 use std::mem::offset_of;
+use std::ops::Range;
 
 use iced_x86::{
     Code as Opcode, Instruction, InstructionInfoFactory, MemoryOperand, Mnemonic, OpKind, Register,
 };
 use rrtest_preload::layout::{AREA, AccessKind, KEPT_AT_TICK, LEFT_ALONE, MOVED_TICK, Shared};
 
-use super::tick_sites::{Tick, atomic, computes};
+use super::tick_sites::{Tick, TickSites, atomic, computes};
 use super::{Moved, Wanted};
 use crate::tracee::area::{Area, SYSCALL_LEN};
 use crate::tracee::code::assembler::{Assembler, low};
@@ -34,8 +35,8 @@ fn also_kept() -> MemoryOperand {
 
 /// Plans to replace the operation at `site`, in the function that begins at `function`, by a jump to a stub at `stub` (a
 /// multiple of 8), which may be as long as two. All of the function
-/// up to the site must be in the window. `beside` tells of the operations at other addresses that are to tick, which do
-/// in the same stub if they are moved along.
+/// up to the site must be in the window. `others` are the operations of the file, whose offsets `offset` tells of
+/// addresses: those that are moved along tick in the same stub.
 ///
 /// # Errors
 /// If it cannot be replaced.
@@ -44,13 +45,17 @@ pub fn plan_tick(
     function: u64,
     site: u64,
     tick: Tick,
-    beside: impl Fn(u64) -> Option<Tick>,
+    others: &TickSites,
+    offset: impl Fn(u64) -> u64,
     stub: u64,
 ) -> Result<Moved, Refused> {
-    let wanted = Wanted { window, function, site, stub, most: 2 * STUB_LEN, hook: MOVED_TICK as u64 };
+    let leads_into =
+        |addresses: &Range<u64>| others.leads_into(&(offset(addresses.start)..offset(addresses.end)));
+    let (most, hook) = (2 * STUB_LEN, MOVED_TICK as u64);
+    let wanted = Wanted { window, function, site, stub, most, hook, leads_into: &leads_into };
     let is_it = |instruction: &Instruction| {
         instruction.op_kinds().any(|kind| kind == OpKind::Memory)
-            || instruction.mnemonic() == Mnemonic::Mfence
+            || matches!(instruction.mnemonic(), Mnemonic::Mfence | Mnemonic::Pause)
     };
     // The fewer ticks, the shorter the stub.
     let lightly = match tick {
@@ -58,7 +63,9 @@ pub fn plan_tick(
         before => before,
     };
     let with = |all: bool, tick: Tick| {
-        let of = |address: u64| if address == site { Some(tick) } else { beside(address).filter(|_| all) };
+        let of = |address: u64| {
+            if address == site { Some(tick) } else { others.at(offset(address)).filter(|_| all) }
+        };
         wanted.plan(is_it, |writer, instruction| match of(instruction.ip()) {
             Some(tick) => emit(writer, instruction, window.of(instruction), tick).map(|()| true),
             None => Ok(false),

@@ -41,6 +41,7 @@ mod starts;
 mod steady;
 mod surroundings;
 mod systematic;
+mod taken_apart;
 mod times;
 mod together;
 mod unsupported;
@@ -112,6 +113,7 @@ fn main() -> ExitCode {
     tests.topic("unsupported", unsupported::TESTS);
     tests.topic("seeds", seeds::TESTS);
     tests.topic("systematic", systematic::TESTS);
+    tests.topic("taken_apart", taken_apart::TESTS);
     tests.topic("starts", starts::TESTS);
     tests.topic("json", json::TESTS);
     tests.topic("explain", explain::TESTS);

@@ -9,7 +9,7 @@ use rrtest_tests::programs::{self, Program};
 use crate::Tests;
 
 /// What takes longer hangs.
-const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) fn add(tests: &mut Tests, slow: bool) {
     for program in programs::all().into_iter().filter(|program| slow || !program.slow) {

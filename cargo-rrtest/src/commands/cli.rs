@@ -40,12 +40,13 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 const EXEC_HELP: &str = "\
-The program gets standard input and Ctrl-C. Ctrl-C twice within a second ends
+A single run gets standard input and Ctrl-C. Ctrl-C twice within a second ends
 the recorder, as SIGTERM does: the trace then holds what was recorded so far,
 not verified.
 
-Exit codes: the program's own, 128+N if signal N killed it, 101 if it deadlocked
-or hung, 2 wrong arguments, 70 the recorder failed.";
+Exit codes of a single run: the program's own, 128+N if signal N killed it, 101
+if it deadlocked or hung. Of several: 0 all passed, 101 one failed, 5 there was no
+time for any, 130 interrupted. Of both: 2 wrong arguments, 70 the recorder failed.";
 
 /// Catch flaky tests: `cargo test` with a recorder
 ///
@@ -144,7 +145,7 @@ pub(crate) enum Command {
     Pack(Pack),
     /// Say what several runs found together, from what --message-format json wrote
     Merge(Merge),
-    /// Record one run of any program
+    /// Record any program: one run, or many until one fails
     #[command(after_help = EXEC_HELP, override_usage = "cargo rrtest exec [OPTIONS] -- PROGRAM [ARGS]")]
     Exec(Exec),
     /// Let another front end build and start the tests, such as nextest: run a command in the environment for that, or

@@ -131,6 +131,7 @@ impl Functions {
 
     /// Returns a single function with this code, at address and offset 0, and data from 0x4100 to 0x4fff.
     #[cfg(test)]
+    #[expect(clippy::single_range_in_vec_init, reason = "there is one of each")]
     pub(super) fn of_code(code: &[u8]) -> Self {
         let part = Part { address: 0, offset: 0, code: code.to_vec() };
         let frames = Frames::Listed(vec![0..code.len() as u64]);

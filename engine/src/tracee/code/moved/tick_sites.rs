@@ -67,8 +67,9 @@ impl TickSites {
 }
 
 /// The results for the files seen so far: each is searched once.
-static KNOWN: LazyLock<Mutex<HashMap<(FileState, Operations), Arc<TickSites>>>> =
-    LazyLock::new(Mutex::default);
+static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
+
+type Known = HashMap<(FileState, Operations), Arc<TickSites>>;
 
 /// Returns these operations in a file's functions, except those that count ticks themselves; none if it has no 64-bit
 /// code with call frame information.

@@ -17,6 +17,7 @@ mod explain;
 #[path = "../../engine/tests/common/forged.rs"]
 mod forged;
 mod front_end;
+mod guided;
 mod hangs;
 mod isolated;
 mod json;
@@ -114,6 +115,7 @@ fn main() -> ExitCode {
     tests.topic("seeds", seeds::TESTS);
     tests.topic("systematic", systematic::TESTS);
     tests.topic("taken_apart", taken_apart::TESTS);
+    tests.topic("guided", guided::TESTS);
     tests.topic("starts", starts::TESTS);
     tests.topic("json", json::TESTS);
     tests.topic("explain", explain::TESTS);

@@ -8,11 +8,11 @@ use std::time::Duration;
 use rrtest_engine::ending::{Ending, Stats};
 use rrtest_engine::output::Output;
 use rrtest_engine::patience::Effort;
-use rrtest_engine::record::{Processor, Time};
+use rrtest_engine::record::{Orders, Processor, Time};
 use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::script::Noted;
 use rrtest_engine::schedule::surprise::Struck;
-use rrtest_engine::schedule::{Decided, StrategyName};
+use rrtest_engine::schedule::{Branch, Decided, StrategyName};
 use rrtest_engine::strike::Strike;
 use serde::Serialize;
 
@@ -131,6 +131,9 @@ pub(crate) struct Attempt {
     pub(crate) seed: Seed,
     /// Its strategy.
     pub(crate) strategy: StrategyName,
+    /// Where a guided schedule has left that of its seed, and what it has shown.
+    pub(crate) branches: Vec<Branch>,
+    pub(crate) orders: Orders,
     /// Where it could be preempted.
     pub(crate) level: Level,
     /// How time passed for it.
@@ -433,6 +436,8 @@ pub(crate) mod samples {
             pinned: None,
             seed: Seed(0xabc),
             strategy: StrategyName::Walk,
+            branches: Vec::new(),
+            orders: Orders::default(),
             level: Level::Sync,
             time: Time::Real,
             processor: Processor::V2,

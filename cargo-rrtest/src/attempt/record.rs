@@ -14,12 +14,12 @@ use rrtest_engine::output::Output;
 use rrtest_engine::patience::{Effort, Patience};
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{
-    AskedFault, Listener, Options, Outsiders, Processor, Recording, Stdin, Ticks, Time,
+    AskedFault, Listener, Options, Orders, Outsiders, Processor, Recording, Stdin, Ticks, Time,
 };
 use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::script::{Noted, Script};
 use rrtest_engine::schedule::surprise::{Struck, Surprises};
-use rrtest_engine::schedule::{Plan, StrategyName};
+use rrtest_engine::schedule::{Branch, Plan, StrategyName};
 
 use super::engine::Engine;
 use super::events::Attempt;
@@ -110,6 +110,8 @@ pub(crate) struct Job {
     pub(crate) order: Order,
     /// A schedule that is written out, in place of the seed's.
     pub(crate) script: Option<Script>,
+    /// Where a guided schedule leaves that of its seed.
+    pub(crate) branches: Vec<Branch>,
     /// The file that has that schedule, as people would name it from here, if one has.
     pub(crate) pinned: Option<Arc<str>>,
     /// Whether to count what others can make use of.
@@ -168,7 +170,7 @@ impl Setting<'_> {
         let by_default = job.test.rules.surprises.or(self.surprises).is_none();
         let plan = match &job.script {
             Some(script) => Plan { strategy: StrategyName::Scripted, script: script.clone(), ..seeds },
-            None => seeds,
+            None => Plan { branches: job.branches.clone(), ..seeds },
         };
         let first = job.patience.is_none();
         let mut attempt = Attempt {
@@ -177,6 +179,8 @@ impl Setting<'_> {
             pinned: job.pinned.clone(),
             seed: job.seed,
             strategy: plan.strategy,
+            branches: job.branches.clone(),
+            orders: Orders::default(),
             level: job.level,
             time: self.time,
             processor: self.processor,
@@ -220,6 +224,7 @@ impl Setting<'_> {
                 attempt.measured = std::mem::take(&mut recording.measured);
                 attempt.decided = std::mem::take(&mut recording.decided);
                 attempt.noted = std::mem::take(&mut recording.noted);
+                attempt.orders = std::mem::take(&mut recording.orders);
                 attempt.stats = recording.stats;
                 attempt.struck = recording.struck;
                 attempt.strikes = std::mem::take(&mut recording.strikes);

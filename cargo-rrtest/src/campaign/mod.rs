@@ -11,6 +11,7 @@
 pub(crate) mod agenda;
 pub(crate) mod dispatch;
 mod doubt;
+mod guide;
 mod ledger;
 mod pinned;
 mod queue;

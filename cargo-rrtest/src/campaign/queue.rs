@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rrtest_engine::patience::{Patience, Usual};
+use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::schedule::explore::{self, Explorer};
 use rrtest_engine::schedule::portfolio::{self, Measured};
 
 use super::agenda::Agenda;
+use super::guide::Guide;
 use super::ledger::{Ledger, Ticket, Who};
 use super::registry::Registry;
 use crate::attempt::events::{Attempt, Explored, NeverEnded};
@@ -37,6 +39,9 @@ const FIRST_SHARE: (u32, u32) = (3, 4);
 
 /// An attempt that is cut off before it has had so much has shown nothing of its test, unless that was half of the time of all.
 const CHANCE: Duration = Duration::from_secs(1);
+
+/// After so many attempts at a build, every other one is guided.
+const GUIDED_AFTER: u64 = 1000;
 
 /// By how much an attempt that is about to end may exceed the time of a campaign, as one part in so many.
 const ABOUT_TO_END: u32 = 50;
@@ -99,6 +104,8 @@ pub(super) struct Build {
     pub(super) ended: u32,
     /// How long these took.
     pub(super) spent: Duration,
+    /// What its guided attempts have shown.
+    guide: Guide,
 }
 
 impl Build {
@@ -112,7 +119,17 @@ impl Build {
             begun: 0,
             ended: 0,
             spent: Duration::ZERO,
+            guide: Guide::default(),
         }
+    }
+
+    /// The strategy of an attempt whose turn this is, with these to choose from (empty: any).
+    fn strategy(&self, turn: u64, strategies: &[StrategyName]) -> StrategyName {
+        // What chance finds has been found by then.
+        if strategies.is_empty() && turn > GUIDED_AFTER && turn.is_multiple_of(2) {
+            return StrategyName::Guided;
+        }
+        portfolio::strategy(turn, strategies)
     }
 
     /// How much time its attempts will have taken, with those under way, as far as that counts: the build with the least is next.
@@ -260,7 +277,7 @@ impl Queue {
         // Each build has its own turns. One that has joined has none that is fair: the first build has had that.
         let turn = u64::from(build.begun) + u64::from(at > 0);
         let strategies = build.test.strategies(&self.schedule.strategies);
-        let strategy = portfolio::strategy(turn, strategies);
+        let strategy = build.strategy(turn, strategies);
         build.begun += 1;
         progress.attempts += 1;
         let number = self.schedule.number(progress.attempts);
@@ -276,12 +293,17 @@ impl Queue {
         };
         // What is measured is to hold for most others, too.
         let seed = if measure && number > 1 { seed.in_usual_order() } else { seed };
+        let (seed, branches) = match strategy {
+            StrategyName::Guided => build.guide.next(seed),
+            _ => (seed, Vec::new()),
+        };
         let (test, level) = (Arc::clone(&build.test), build.level);
         let patience = progress.patience(at);
         let until = self.until(index);
         let order = Order::of(seed, test.strategies(&self.schedule.strategies), &test);
         let job = Job {
             script: None,
+            branches,
             pinned: None,
             watched: false,
             test,
@@ -319,6 +341,7 @@ impl Queue {
                 seed: pinned.pin.seed,
                 order: Order::Usual,
                 script: None,
+                branches: Vec::new(),
                 pinned: Some(Arc::clone(&pinned.file)),
                 measure: false,
                 patience: None,
@@ -450,6 +473,9 @@ impl Queue {
         }
         if attempt.outcome.is_end() {
             build.usual.learn(attempt.effort);
+        }
+        if attempt.strategy == StrategyName::Guided {
+            build.guide.learn(attempt.seed, &attempt.branches, &attempt.orders);
         }
         build.ended += 1;
         build.spent += attempt.wall;

@@ -81,6 +81,7 @@ impl Engine for Fake {
             measured: Measured { ticks: 100, ..Measured::default() },
             decided: Vec::new(),
             noted: Default::default(),
+            orders: Default::default(),
             threads: Vec::new(),
             marks: Vec::new(),
             struck,

@@ -100,6 +100,7 @@ impl Single<'_> {
             seed,
             order: Order::Usual,
             script: None,
+            branches: Vec::new(),
             pinned: None,
             measure: false,
             patience: None,

@@ -90,6 +90,7 @@ pub(crate) fn job(test: &Arc<Test>, level: Level, old: &Explanation, script: Opt
         number: 1,
         seed: old.seed.parse().unwrap_or(Seed(0)),
         order: Order::Usual,
+        branches: Vec::new(),
         script,
         pinned: None,
         measure: false,

@@ -64,6 +64,7 @@ mod journal;
 mod kernel;
 mod marks;
 mod options;
+mod orders;
 mod outside;
 mod poller;
 mod preempt;
@@ -107,6 +108,7 @@ pub use asked_fault::AskedFault;
 pub use fork_server::ForkServer;
 use kernel::fds::Fds;
 pub use options::{Listener, Options, Outsiders, Ticks, Time};
+pub use orders::Orders;
 use recorder::Recorder;
 pub use rrtest_preload::processor::Processor;
 use surprises::Surprises;
@@ -132,6 +134,8 @@ pub struct Recording {
     pub threads: Vec<Thread>,
     /// Where tasks stood at the places that the plan's script marks.
     pub marks: Vec<Mark>,
+    /// In which orders tasks have accessed what they share, under a guided schedule.
+    pub orders: Orders,
     /// How often surprises have struck.
     pub struck: Struck,
     /// If the program has failed: what the first surprises in time have done, and where.
@@ -209,6 +213,7 @@ fn finish(recorder: &mut Recorder<'_>, program: &Program, start: Instant) -> Res
         noted,
         threads,
         marks: std::mem::take(&mut recorder.marks.found),
+        orders: std::mem::take(&mut recorder.scheduler.orders.orders),
         struck: recorder.surprises.injector.struck(),
         strikes: recorder.surprises.strikes.take(),
         claims: std::mem::take(&mut recorder.outside.claimed.claims),

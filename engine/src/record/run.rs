@@ -17,7 +17,7 @@ use super::tree::tasks::Tasks;
 use crate::clock::Clock;
 use crate::ending::Ending;
 use crate::error::Error;
-use crate::schedule::{AccessWatch, Operation, Point, Why};
+use crate::schedule::{AccessWatch, Operation, Point, StrategyName, Why};
 use crate::task::TaskId;
 use crate::trace::event::Event;
 use crate::tracee::{Registers, Resume, Running, Stop, Stopped, cpu_time};
@@ -94,6 +94,9 @@ impl Recorder<'_> {
                 Some(_) => StartUp::CHOICE,
                 None => self.scheduler.strategy.decide(Point { current, why, ran, next, found }, &runnable),
             };
+            if self.options.plan.strategy == StrategyName::Guided && self.scheduler.start_up.is_none() {
+                self.scheduler.orders.next_is(&self.tasks, current, next, choice.task);
+            }
             if let Some(spot) = self.scheduler.strategy.mark() {
                 let told = self.clock.area().tick_touches();
                 self.marks.note(&self.tasks, &self.code.call_sites, spot, next, told);

@@ -4,6 +4,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::SeedableRng;
 
 use super::options::Options;
+use super::orders::OrdersSeen;
 use super::start::start_up::StartUp;
 use super::tree::task::Task;
 use super::tree::tasks::Tasks;
@@ -23,6 +24,8 @@ pub(super) struct Scheduler {
     pub(super) last_call: u64,
     /// Operations that the access watch had counted at the last decision.
     pub(super) events: u64,
+    /// What guided schedules show.
+    pub(super) orders: OrdersSeen,
 }
 
 impl Scheduler {
@@ -34,6 +37,7 @@ impl Scheduler {
             start_up: None,
             last_call: 0,
             events: 0,
+            orders: OrdersSeen::default(),
         }
     }
 

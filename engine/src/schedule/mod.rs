@@ -20,7 +20,7 @@ pub mod surprise;
 
 pub use strategies::build;
 pub use strategy::{
-    AccessWatch, Choice, Decided, Deviation, Hits, Operation, Plan, Point, Strategy, StrategyName,
+    AccessWatch, Branch, Choice, Decided, Deviation, Hits, Operation, Plan, Point, Strategy, StrategyName,
     UnknownStrategy, Why,
 };
 

@@ -20,6 +20,9 @@
 //! bits 111–0    the deviations, 28 bits each: 20 for the number of the decision, 8 for the task
 //! ```
 //!
+//! A guided schedule has its seed, and where it leaves the schedule of that, which is in no seed: what it does depends on
+//! what earlier attempts have met.
+//!
 //! A small number that somebody makes up is a seed too. Seeds are valid for one version of rrtest; a trace is valid
 //! longer.
 
@@ -55,7 +58,7 @@ pub const ROTATION: [StrategyName; 18] = [
 ];
 
 /// The strategies that have a code, from 1. Only ever append.
-const CODES: [StrategyName; 7] = [
+const CODES: [StrategyName; 8] = [
     StrategyName::Fair,
     StrategyName::Walk,
     StrategyName::Pct,
@@ -63,6 +66,7 @@ const CODES: [StrategyName; 7] = [
     StrategyName::Surw,
     StrategyName::Starve,
     StrategyName::Systematic,
+    StrategyName::Guided,
 ];
 
 const CODE_SHIFT: u32 = 124;

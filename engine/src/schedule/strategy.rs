@@ -29,6 +29,18 @@ pub struct Plan {
     pub at_once: bool,
     /// What a scripted schedule is, and places to be looked at in any.
     pub script: Script,
+    /// Where a guided schedule leaves that of its seed, in order.
+    #[serde(skip)]
+    pub branches: Vec<Branch>,
+}
+
+/// From this decision on a guided schedule is another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Branch {
+    /// Number of the decision, from 0.
+    pub decision: u64,
+    /// The seed of all random choices from there on.
+    pub seed: u64,
 }
 
 /// A decision for another task than usual.
@@ -66,6 +78,7 @@ impl Plan {
             usual_wait: 0,
             at_once: false,
             script: Script::default(),
+            branches: Vec::new(),
         }
     }
 
@@ -92,6 +105,8 @@ pub enum StrategyName {
     Surw,
     /// Some tasks do not run for a while.
     Starve,
+    /// As [`Self::Pos`], from where an earlier attempt has met a new order of accesses.
+    Guided,
     /// All schedules with few preemptions, one after the other.
     Systematic,
     /// A schedule that is written out. Nobody asks for it by name.
@@ -100,8 +115,16 @@ pub enum StrategyName {
 
 impl StrategyName {
     /// All strategies that can be asked for.
-    pub const ALL: [Self; 7] =
-        [Self::Fair, Self::Walk, Self::Pct, Self::Pos, Self::Surw, Self::Starve, Self::Systematic];
+    pub const ALL: [Self; 8] = [
+        Self::Fair,
+        Self::Walk,
+        Self::Pct,
+        Self::Pos,
+        Self::Surw,
+        Self::Starve,
+        Self::Guided,
+        Self::Systematic,
+    ];
 
     /// Returns the name that users type and read.
     #[must_use]
@@ -113,6 +136,7 @@ impl StrategyName {
             Self::Pos => "pos",
             Self::Surw => "surw",
             Self::Starve => "starve",
+            Self::Guided => "guided",
             Self::Systematic => "systematic",
             Self::Scripted => "scripted",
         }
@@ -313,7 +337,7 @@ mod tests {
         let error = "random".parse::<StrategyName>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "unknown strategy `random`; known: fair, walk, pct, pos, surw, starve, systematic"
+            "unknown strategy `random`; known: fair, walk, pct, pos, surw, starve, guided, systematic"
         );
     }
 }

@@ -32,7 +32,7 @@ pub(crate) struct Exec {
     /// Schedule as `run` does, with a portfolio of strategies
     #[arg(long, conflicts_with_all = ["strategy", "no_chaos"], help_heading = "Recording")]
     chaos: bool,
-    /// How to schedule: surw, pos, walk, pct, starve, fair [default: fair, or what --seed says]
+    /// How to schedule: surw, pos, walk, pct, starve, guided, fair [default: fair, or what --seed says]
     #[arg(
         long,
         value_name = "NAME[,NAME]",

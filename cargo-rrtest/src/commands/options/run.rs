@@ -86,7 +86,7 @@ pub(crate) struct Run {
     pub(crate) preempt: Option<Level>,
     #[command(flatten)]
     pub(crate) recording: Recording,
-    /// Scheduling strategies of chaos: surw, pos, walk, pct, starve, fair; several take turns [default: a portfolio].
+    /// Scheduling strategies of chaos: surw, pos, walk, pct, starve, guided, fair; several take turns [default: a portfolio].
     /// systematic tries all schedules with few preemptions until one fails
     #[arg(
         long,

@@ -36,7 +36,7 @@ fn unnoted(plan: &Plan) -> Box<dyn Strategy> {
         StrategyName::Scripted => Box::new(scripted::Scripted::new(plan)),
         StrategyName::Walk => Box::new(walk::Walk::new(plan)),
         StrategyName::Pct => Box::new(pct::Pct::new(plan)),
-        StrategyName::Pos => Box::new(pos::Pos::new(plan)),
+        StrategyName::Pos | StrategyName::Guided => Box::new(pos::Pos::new(plan)),
         StrategyName::Surw => Box::new(surw::Surw::new(plan)),
         StrategyName::Starve => Box::new(starve::Starve::new(plan)),
     };

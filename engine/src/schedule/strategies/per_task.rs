@@ -37,4 +37,8 @@ impl<T> PerTask<T> {
     pub(super) fn get_mut(&mut self, task: TaskId) -> Option<&mut T> {
         self.values.get_mut(task.0 as usize)?.as_mut()
     }
+
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.values.iter_mut().flatten()
+    }
 }

@@ -12,6 +12,10 @@
 //!   before an operation that has to wait, or with which others may race.
 //! - A task whose pending operation is unknown, because it has just been created or woken, has a priority all the same.
 //! - A task that yields or runs for long falls behind all others.
+//! - A guided schedule has tasks stop before every operation that counts, so that whoever looks on sees in which order
+//!   they are done; and it draws other numbers from certain decisions on ([`Branch`]).
+
+use std::collections::VecDeque;
 
 use rrtest_preload::objects::mark;
 use rrtest_preload::turns::LONG_SLICE;
@@ -19,11 +23,16 @@ use rrtest_preload::turns::LONG_SLICE;
 use super::held_back::HeldBack;
 use super::per_task::PerTask;
 use crate::schedule::random::Random;
-use crate::schedule::strategy::{AccessWatch, Choice, Operation, Plan, Point, Strategy, Why};
+use crate::schedule::strategy::{
+    AccessWatch, Branch, Choice, Operation, Plan, Point, Strategy, StrategyName, Why,
+};
 use crate::task::TaskId;
 
 /// Base-2 logarithm of the operations that a recording counts, at least and at most, before it counts ever fewer.
 const BUDGET: std::ops::Range<u64> = 6..11;
+
+/// With fewer operations than this, all count in a guided schedule.
+const FEW: u64 = 1 << 14;
 
 /// At objects that no other task has touched yet, a quarter of the recordings stop only once in 2, 4, … up to 2 to this
 /// power times.
@@ -42,6 +51,11 @@ pub(super) struct Pos {
     alone: u32,
     held_back: HeldBack,
     running: Option<TaskId>,
+    /// Whether tasks stop before every operation that counts.
+    sees_all: bool,
+    /// Those ahead.
+    branches: VecDeque<Branch>,
+    decisions: u64,
 }
 
 /// The operation that a task is about to do.
@@ -62,7 +76,14 @@ impl Pending {
 impl Pos {
     pub(super) fn new(plan: &Plan) -> Self {
         let [mut order, wakes] = Random::streams(plan.seed);
-        let budget = (BUDGET.start + order.below(BUDGET.end - BUDGET.start)) as u32;
+        let sees_all = plan.strategy == StrategyName::Guided;
+        let drawn = BUDGET.start + order.below(BUDGET.end - BUDGET.start);
+        let few = plan.events.iter().sum::<u64>() < FEW;
+        let budget = match sees_all {
+            true if few => AccessWatch::ALL,
+            true => BUDGET.end as u32,
+            false => drawn as u32,
+        };
         let alone = if order.chance(3, 4) { 0 } else { 1 + order.below(MOST_ALONE) as u32 };
         let held_back = HeldBack::new(order.chance(2, 3));
         Self {
@@ -74,7 +95,21 @@ impl Pos {
             alone,
             held_back,
             running: None,
+            sees_all,
+            branches: plan.branches.iter().copied().collect(),
+            decisions: 0,
         }
+    }
+
+    /// Counts a decision, and takes the branch that is due with it.
+    fn advance(&mut self) {
+        while let Some(branch) = self.branches.front().filter(|branch| branch.decision <= self.decisions) {
+            [self.order, self.wakes] = Random::streams(branch.seed);
+            self.branches.pop_front();
+            // Priorities that were drawn before would decide as before.
+            self.pending.values_mut().for_each(|pending| pending.priority = None);
+        }
+        self.decisions += 1;
     }
 
     /// Returns the operation that `current` has come to.
@@ -118,6 +153,7 @@ impl Strategy for Pos {
             let arrived = self.arrived(point);
             self.pending.insert(current, arrived);
         }
+        self.advance();
         let candidates = self.held_back.candidates(point, runnable);
         let highest = candidates.iter().copied().max_by_key(|task| self.priority(*task));
         let task = highest.unwrap_or(runnable[0]);
@@ -133,6 +169,7 @@ impl Strategy for Pos {
             }
             bar = bar.max(self.priority(other));
         }
+        let bar = if self.sees_all { u64::MAX } else { bar };
         let access_watch =
             AccessWatch { bar, random: self.order.any(), pending, alone: self.alone, budget: self.budget };
         Choice { task, slice: LONG_SLICE, access_watch: Some(access_watch) }
@@ -203,5 +240,29 @@ mod tests {
             let last = pos.decide(point(next), &ALL).task;
             assert!(last != ALL[0] && last != next);
         }
+    }
+
+    #[test]
+    fn a_branch_changes_what_comes_after_it_and_nothing_before() {
+        let choices = |branches: &[Branch]| {
+            let plan = Plan { branches: branches.to_vec(), ..Plan::new(StrategyName::Guided, 4) };
+            let mut pos = Pos::new(&plan);
+            ALL.into_iter().for_each(|task| pos.spawned(task));
+            let mut current = ALL[0];
+            let choices = (0..40).map(|drawn| {
+                let choice = pos.decide(met(current, 8, true, drawn << 40), &ALL);
+                current = choice.task;
+                choice
+            });
+            choices.collect::<Vec<_>>()
+        };
+        let plain = choices(&[]);
+        assert!(plain.iter().all(|choice| choice.access_watch.is_some_and(|it| it.bar == u64::MAX)));
+        let branched = choices(&[Branch { decision: 20, seed: 9 }]);
+        assert_eq!(plain[..20], branched[..20]);
+        assert_ne!(plain[20..], branched[20..]);
+        let twice = choices(&[Branch { decision: 20, seed: 9 }, Branch { decision: 30, seed: 10 }]);
+        assert_eq!(branched[..30], twice[..30]);
+        assert_ne!(branched[30..], twice[30..]);
     }
 }

@@ -1,6 +1,6 @@
 //! Instructions of the program that are moved to stubs before anybody executes them: those that read what the program
 //! cannot determine ([`super::reads`]), and on request the operations by which threads meet in code that was not
-//! compiled with ticks, so that they tick (`crate::tracee`, [`plan_tick`]). Those of the program and its dynamic linker are moved at
+//! compiled with ticks, so that they tick ([`plan_tick`]). Those of the program and its dynamic linker are moved at
 //! execve(2), those of libraries when they are mapped.
 
 use std::collections::{BTreeMap, HashMap};
@@ -21,7 +21,8 @@ use crate::record::options::{Options, Ticks};
 use crate::trace::event::MovedRead;
 use crate::tracee::patch::{AROUND, Window};
 use crate::tracee::{
-    Memory, Moved, Operations, Replaced, Site, Tick, TickSites, plan_read, plan_tick, read_sites, tick_sites,
+    FileState, Memory, Moved, Operations, Replaced, Site, Tick, TickSites, plan_read, plan_tick, read_sites,
+    tick_sites,
 };
 
 /// Moved instructions. A program that is executed again, or a library that is mapped again, at the same place finds its
@@ -46,9 +47,13 @@ static PLANS: LazyLock<Mutex<Plans>> = LazyLock::new(Mutex::default);
 
 type Plans = HashMap<(u64, Place), Option<Moved>>;
 
-/// Where an instruction stands, with the code around it.
+/// Plans that are kept.
+const PLANS_MOST: usize = 1 << 16;
+
+/// Where an instruction stands, with the code around it. Whether code further away leads there depends on the file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Place {
+    file: FileState,
     site: u64,
     work: Work,
     code: Vec<u8>,
@@ -121,6 +126,7 @@ fn is_of_system(file: &File) -> bool {
 /// The instructions of a mapping that are being moved. Nothing is written before all is planned: plans depend on the
 /// code as it was.
 struct Batch<'a> {
+    file: FileState,
     memory: &'a Memory,
     mapped: &'a Mapped<'a>,
     moved: Vec<MovedRead>,
@@ -163,7 +169,9 @@ impl MovedCode {
         // A file that cannot be parsed is no program.
         let Ok(sites) = read_sites(mapped.file) else { return Ok(Vec::new()) };
         let within = mapped.within();
-        let mut batch = Batch { memory, mapped, moved: Vec::new(), taken: BTreeMap::new() };
+        // As above.
+        let Ok(file) = FileState::of(mapped.file) else { return Ok(Vec::new()) };
+        let mut batch = Batch { file, memory, mapped, moved: Vec::new(), taken: BTreeMap::new() };
         for found in sites.iter().filter(|found| within.contains(&found.at)) {
             let what = What { linker: mapped.linker, ..found.what };
             let plan = |window: &Window<'_>, function, site, stub| {
@@ -217,7 +225,8 @@ impl MovedCode {
         if batch.is_taken(site, site + u64::from(found.len)) {
             return Ok(false);
         }
-        let place = Place { site, work, code: batch.code(site, Place::BEFORE, Place::BEHIND)?.1 };
+        let place =
+            Place { file: batch.file, site, work, code: batch.code(site, Place::BEFORE, Place::BEHIND)?.1 };
         if let Some(moved) = self.moved.get(&place) {
             // Its stub is in place.
             batch.add(MovedRead { stub_code: Vec::new(), ..moved.clone() });
@@ -233,7 +242,11 @@ impl MovedCode {
                 let (start, bytes) = batch.code(site, AROUND.max(found.at - found.function), AROUND)?;
                 let window = Window { address: start, bytes: &bytes };
                 let planned = plan(&window, batch.mapped.address(found.function), site, stub);
-                plans().insert(key, planned.clone());
+                let mut plans = plans();
+                if plans.len() >= PLANS_MOST {
+                    plans.clear();
+                }
+                plans.insert(key, planned.clone());
                 planned
             }
         };

@@ -72,13 +72,13 @@ struct Part {
 
 impl Part {
     fn holds(&self, address: u64) -> bool {
-        (self.address..self.address + self.code.len() as u64).contains(&address)
+        (self.address..self.address.saturating_add(self.code.len() as u64)).contains(&address)
     }
 
     /// Returns the site of an instruction of the function at offset `start`.
     fn site<T>(&self, start: usize, instruction: &Instruction, what: T) -> Site<T> {
         Site {
-            at: self.offset + (instruction.ip() - self.address),
+            at: self.offset + instruction.ip().wrapping_sub(self.address),
             function: self.offset + start as u64,
             len: instruction.len() as u8,
             what,
@@ -175,7 +175,7 @@ impl Functions {
         let mut sites = Vec::new();
         for part in &self.parts {
             let start_of = |at: usize| {
-                let start = self.frames.function_of(part.address + at as u64)?;
+                let start = self.frames.function_of(part.address.wrapping_add(at as u64))?;
                 Some(start.checked_sub(part.address)? as usize)
             };
             let mut walk: Option<Walk<'_>> = None;
@@ -221,14 +221,14 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// Begins with the code from offset `start` on of a part at `address`.
     fn new(start: usize, code: &'a [u8], address: u64) -> Self {
-        let decoder = Decoder::with_ip(64, code, address + start as u64, DecoderOptions::NONE);
+        let decoder = Decoder::with_ip(64, code, address.wrapping_add(start as u64), DecoderOptions::NONE);
         Self { start, address, decoder, invalid: false }
     }
 
     /// Returns the next instruction that contains the byte at offset `at`, if it has not been returned yet.
     fn reach(&mut self, at: usize) -> Option<Instruction> {
         let mut instruction = None;
-        while !self.invalid && self.decoder.ip() <= self.address + at as u64 {
+        while !self.invalid && self.decoder.ip() <= self.address.wrapping_add(at as u64) {
             let decoded = instruction.insert(self.decoder.decode());
             self.invalid = decoded.is_invalid();
         }
@@ -246,7 +246,7 @@ struct Segment {
 
 impl Segment {
     fn holds(&self, address: u64) -> bool {
-        (self.address..self.address + self.len).contains(&address)
+        (self.address..self.address.saturating_add(self.len)).contains(&address)
     }
 }
 

@@ -34,9 +34,9 @@ fn also_kept() -> MemoryOperand {
 }
 
 /// Plans to replace the operation at `site`, in the function that begins at `function`, by a jump to a stub at `stub` (a
-/// multiple of 8), which may be as long as two. All of the function
-/// up to the site must be in the window. `others` are the operations of the file, whose offsets `offset` tells of
-/// addresses: those that are moved along tick in the same stub.
+/// multiple of 8), which may be as long as two. All of the function up to the site must be in the window. `others` are
+/// the operations of the file: those that are moved along tick in the same stub. `offset` returns the offset in the file
+/// of an address.
 ///
 /// # Errors
 /// If it cannot be replaced.

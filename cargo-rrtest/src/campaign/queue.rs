@@ -126,10 +126,14 @@ impl Build {
     /// The strategy of an attempt whose turn this is, with these to choose from (empty: any).
     fn strategy(&self, turn: u64, strategies: &[StrategyName]) -> StrategyName {
         // What chance finds has been found by then.
-        if strategies.is_empty() && turn > GUIDED_AFTER && turn.is_multiple_of(2) {
-            return StrategyName::Guided;
+        let Some(late) = turn.checked_sub(GUIDED_AFTER).filter(|_| strategies.is_empty()) else {
+            return portfolio::strategy(turn, strategies);
+        };
+        match late % 2 {
+            1 => StrategyName::Guided,
+            // The others go on with their rotation.
+            _ => portfolio::strategy(GUIDED_AFTER + late / 2, strategies),
         }
-        portfolio::strategy(turn, strategies)
     }
 
     /// How much time its attempts will have taken, with those under way, as far as that counts: the build with the least is next.

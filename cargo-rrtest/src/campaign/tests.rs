@@ -13,7 +13,7 @@ use rrtest_engine::keep::Kept;
 use rrtest_engine::patience::Effort;
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{ForkServer, Options, Outsiders, Processor, Recording, Stdin, Time};
-use rrtest_engine::schedule::portfolio::Measured;
+use rrtest_engine::schedule::portfolio::{Measured, ROTATION};
 use rrtest_engine::schedule::surprise::{Struck, Surprise};
 use rrtest_engine::schedule::{Plan, StrategyName};
 use rrtest_engine::trace::event::Stream;
@@ -450,6 +450,22 @@ fn what_is_cut_off_as_soon_as_others_ended_is_not_told() {
     assert!(!is_as_usual(&passed, queue.tests[0].patience(0)));
     queue.join(vec![test("a", "a")], Level::Memory);
     assert!(is_as_usual(&unfinished(40), queue.tests[0].patience(1)), "another build may be slower");
+}
+
+#[test]
+fn guided_attempts_join_late_and_take_nobody_s_turn() {
+    let unlimited = Agenda { runs: None, ..schedule() };
+    let mut queue = Queue::new(vec![test("a", "a")], vec![], Level::Sync, unlimited, Registry::default());
+    let mut strategy = || {
+        let Take::Job(taken) = queue.take() else { panic!("there is no limit") };
+        queue.ledger.forget(taken.ticket);
+        taken.job.seed.plan(&[]).strategy
+    };
+    let early: Vec<_> = (0..1000).map(|_| strategy()).collect();
+    assert!(!early.contains(&StrategyName::Guided));
+    let late: Vec<_> = (0..72).map(|_| strategy()).collect();
+    assert_eq!(late.iter().filter(|it| **it == StrategyName::Guided).count(), 36);
+    assert!(ROTATION.iter().all(|strategy| late.contains(strategy)), "{late:?}");
 }
 
 #[test]

@@ -22,7 +22,6 @@ use super::options::run::Run;
 use super::prune;
 use super::run::target;
 use super::single::{self, Single};
-use crate::attempt::seed::Seed;
 use crate::base::exit::{CliError, Status};
 use crate::base::interrupt::Interrupt;
 use crate::base::terminal::{self, CAUTION};
@@ -116,13 +115,12 @@ pub(crate) fn start(args: &[OsString]) -> Result<u8, CliError> {
     settings.overrides.apply(&mut test);
     let store = Store::find(options.recording.trace_dir.as_deref(), &Selection::default())?;
     let kept = store.entries().unwrap_or_default();
-    let seed = options.recording.seed.unwrap_or_else(|| Seed::arbitrary(&options.strategies(), true));
     let single = Single {
         test,
         level,
         takes_apart: false,
         recording: &options.recording,
-        seed,
+        seed: options.recording.only_seed(&options.strategies()),
         strategies: options.strategies(),
         timeout: options.timeout,
         stdin: Stdin::Null,

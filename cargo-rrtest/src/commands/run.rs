@@ -49,7 +49,7 @@ use crate::settings::layers::Settings;
 use crate::store::traces::Store;
 
 /// How long an attempt may run, unless the user has said it.
-const TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Run the command. Cargo is told when to use colours, too.
 pub(crate) fn run(
@@ -306,7 +306,7 @@ impl Hunt<'_> {
 }
 
 /// Tell what has come of a run, and say how it ends.
-fn tell_summary(
+pub(super) fn tell_summary(
     mut summary: Summary,
     never_ran: NeverRan,
     reporters: &mut [Box<dyn Reporter>],
@@ -454,7 +454,7 @@ fn reporters(options: &Run, shown: Shown, project: Option<&Project>) -> Vec<Box<
 
 /// A failed test is the news, whatever else went wrong; what went wrong on our side is never a success, nor is a test of which
 /// nothing is known. What to think of tests that had no attempt is for the user to say.
-pub(super) fn status(summary: &Summary, never_ran: NeverRan) -> Status {
+fn status(summary: &Summary, never_ran: NeverRan) -> Status {
     let hangs = summary.never_ended.iter().any(|never| never.attempts > 0);
     let starved = summary.never_ran().next().is_some();
     match summary {

@@ -92,12 +92,11 @@ impl Single<'_> {
             end: Some(&interrupt.stop),
             verification_ends: Some(&given_up),
         };
-        let seed = self.seed;
         let job = Job {
             test: Arc::new(self.test),
             level: self.level,
             number: 1,
-            seed,
+            seed: self.seed,
             order: Order::Usual,
             script: None,
             branches: Vec::new(),

@@ -1,4 +1,4 @@
-// Two threads count without a lock. How a compiler increments a variable depends on what it is told: each way is here.
+// Two threads count without a lock.
 #include <pthread.h>
 #include <stdio.h>
 

@@ -42,8 +42,6 @@ static void *cancelled(void *unused) {
 
 // A table of jumps.
 static long by_table(unsigned operation, long value) {
-    static long state[8];
-    long *at = &state[0];
     switch (operation) {
     case 0: value += 3; break;
     case 1: value ^= 5; break;
@@ -54,7 +52,6 @@ static long by_table(unsigned operation, long value) {
     case 6: value |= 17; break;
     case 7: value &= 0xffff; break;
     }
-    (void)at;
     return value;
 }
 

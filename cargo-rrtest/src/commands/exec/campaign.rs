@@ -3,13 +3,12 @@
 use std::io;
 use std::sync::Mutex;
 use std::thread;
-use std::time::Duration;
 
 use rrtest_engine::record::{Outsiders, Stdin};
 
 use super::options::Exec;
 use crate::attempt::engine::Real;
-use crate::attempt::events::{Reporter, RunEvent, tell};
+use crate::attempt::events::Reporter;
 use crate::attempt::record::Setting;
 use crate::base::cores::cores;
 use crate::base::exit::CliError;
@@ -19,16 +18,13 @@ use crate::campaign::agenda::{Agenda, Other, Subject};
 use crate::campaign::dispatch;
 use crate::commands::options::values::{MessageFormat, NeverRan};
 use crate::commands::prune;
-use crate::commands::run::status;
+use crate::commands::run::{TIMEOUT, tell_summary};
 use crate::discover::libtest::Shown;
 use crate::discover::test::Test;
 use crate::report::display::{Detail, Display};
 use crate::report::json::Json;
 use crate::report::progress::Progress;
 use crate::store::traces::Store;
-
-/// How long a run may take until its usual time is known, unless the user has said it.
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Runs the campaign. Returns the exit code.
 pub(super) fn run(options: &Exec, test: Test, store: &Store) -> Result<u8, CliError> {
@@ -64,20 +60,16 @@ pub(super) fn run(options: &Exec, test: Test, store: &Store) -> Result<u8, CliEr
         in_use: Some(dispatch::in_use()),
         judging: Mutex::default(),
     };
-    let levels = match options.preempt {
-        Some(level) => (level, None),
-        None if !options.is_chaos() => (Level::Syscall, None),
+    let (level, other) = match (options.preempt, options.recording.seed) {
+        (Some(level), _) => (level, None),
         // A seed belongs to a level.
-        None if options.recording.seed.is_some() => {
-            (options.recording.seed.map_or(Level::Sync, |seed| super::usual_level(options, seed)), None)
-        }
-        None => (Level::Sync, Some((Level::Memory, Other::Ready(Ok(vec![test.clone()]))))),
+        (None, Some(seed)) => (super::usual_level(options, seed), None),
+        (None, None) if !options.is_chaos() => (Level::Syscall, None),
+        (None, None) => (Level::Sync, Some((Level::Memory, Other::Ready(Ok(vec![test.clone()]))))),
     };
-    let (level, other) = levels;
     let subject = Subject { tests: vec![test], pins: Vec::new(), ignored: Vec::new(), level, other };
-    let unlimited = options.until_fail || options.time.is_some();
     let agenda = Agenda {
-        runs: options.runs.or(if unlimited { None } else { Some(1) }),
+        runs: options.runs,
         time: options.time,
         until_fail: options.until_fail,
         keep_going: false,
@@ -89,12 +81,9 @@ pub(super) fn run(options: &Exec, test: Test, store: &Store) -> Result<u8, CliEr
         seed: options.recording.seed,
     };
     let summary = dispatch::run(subject, agenda, &setting, &cores, &interrupt, &mut reporters);
+    let told = summary.and_then(|summary| tell_summary(summary, NeverRan::Fail, &mut reporters));
     prune::prune(store, options.recording.trace_limit, json);
-    let mut summary = summary?;
-    let status = status(&summary, NeverRan::Fail);
-    summary.exit_code = status as u8;
-    tell(&mut reporters, &RunEvent::Summary(summary))?;
-    Ok(status as u8)
+    told.map(|status| status as u8)
 }
 
 fn reporters(json: bool) -> Vec<Box<dyn Reporter>> {

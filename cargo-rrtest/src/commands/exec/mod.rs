@@ -55,7 +55,7 @@ pub(crate) fn run(options: &Exec) -> Result<u8, CliError> {
 /// Record one run.
 fn once(options: &Exec, test: Test, store: &Store) -> Result<u8, CliError> {
     let interrupt = Interrupt::install_beside_program()?;
-    let seed = options.recording.seed.unwrap_or_else(|| Seed::arbitrary(&options.strategies(), true));
+    let seed = options.recording.only_seed(&options.strategies());
     let json = options.message_format == MessageFormat::Json;
     let single = Single {
         test,

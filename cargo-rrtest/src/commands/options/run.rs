@@ -249,6 +249,11 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
+    /// The seed of the only attempt, with one of these strategies (empty: any).
+    pub(crate) fn only_seed(&self, strategies: &[StrategyName]) -> Seed {
+        self.seed.unwrap_or_else(|| Seed::arbitrary(strategies, true))
+    }
+
     /// What the program does not get of the environment.
     pub(crate) fn secrets(&self) -> Secrets {
         Secrets::new(&self.pass_env, &self.hide_env)

@@ -1,9 +1,9 @@
 //! What replaces instructions of a file's code as soon as the code is mapped.
 //!
-//! These are instructions that read what the program cannot determine ([`super::reads`]), atomic operations that are to tick ([`super::moved`]), and call sites that processes
-//! have reached before, except those of the program's first process ([`super::call_sites`]). A process that lives
-//! briefly makes most of its calls once, in the dynamic linker: if call sites were patched only when a task comes there
-//! again, each of its calls would stop.
+//! These are instructions that read what the program cannot determine ([`super::reads`]), operations that are to tick
+//! ([`super::moved`]), and call sites that processes have reached before, except those of the program's first process
+//! ([`super::call_sites`]). A process that lives briefly makes most of its calls once, in the dynamic linker: if call
+//! sites were patched only when a task comes there again, each of its calls would stop.
 //!
 //! What has been put in place is known by file and address, and is put there at once when the file is mapped again.
 //! Whether a call stops makes no difference to the schedule, so neither does what has been reached before.

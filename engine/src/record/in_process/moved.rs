@@ -195,8 +195,13 @@ impl MovedCode {
             // What cannot be moved does not tick.
             let _ticks = self.move_one(clock, call_sites, &mut batch, found, Work::Ticks(tick), plan)?;
         }
-        for moved in &batch.moved {
-            let old = memory.bytes(moved.site, moved.code.len())?;
+        let sites: Vec<(u64, usize)> = batch.moved.iter().map(|it| (it.site, it.code.len())).collect();
+        // There are hundreds in each library.
+        let olds = match memory.gather(&sites) {
+            Some(olds) => olds,
+            None => sites.iter().map(|(site, len)| memory.bytes(*site, *len)).collect::<Result<_, _>>()?,
+        };
+        for (moved, old) in batch.moved.iter().zip(olds) {
             call_sites.has_replaced(Replaced {
                 site: moved.site,
                 old,

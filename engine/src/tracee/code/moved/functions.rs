@@ -5,10 +5,13 @@
 //! 10.6: `.eh_frame_hdr` has a sorted table for that; files without one have the section `.eh_frame`). Bytes outside
 //! functions are left alone.
 
+use std::collections::HashMap;
 use std::fs::File;
+use std::hash::Hash;
 use std::io::{ErrorKind, Result};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use addr2line::gimli::{
     BaseAddresses, CieOrFde, EhFrame, EhFrameHdr, EndianSlice, LittleEndian, UnwindSection,
@@ -38,6 +41,24 @@ impl FileState {
             it.ctime_nsec(),
         ]))
     }
+}
+
+/// Returns what is known under a key, or else what is searched for now: a file is searched once.
+///
+/// # Errors
+/// Those of the search.
+pub(super) fn once<K: Eq + Hash, T: ?Sized>(
+    known: &Mutex<HashMap<K, Arc<T>>>,
+    key: K,
+    search: impl FnOnce() -> Result<Arc<T>>,
+) -> Result<Arc<T>> {
+    let known = || known.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(found) = known().get(&key) {
+        return Ok(Arc::clone(found));
+    }
+    let found = search()?;
+    known().insert(key, Arc::clone(&found));
+    Ok(found)
 }
 
 /// An instruction of a file that is to be moved.

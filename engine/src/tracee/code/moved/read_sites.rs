@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use iced_x86::{Instruction, Mnemonic};
 use nix::unistd::Pid;
 use rrtest_preload::reads::{Read, What};
 
-use super::functions::{FileState, Functions, Site};
+use super::functions::{FileState, Functions, Site, once};
 use crate::tracee::proc::{Line, maps};
 
 /// Such an instruction in a file.
@@ -22,15 +22,10 @@ static KNOWN: LazyLock<Mutex<HashMap<FileState, Arc<[ReadSite]>>>> = LazyLock::n
 /// # Errors
 /// If the file cannot be read.
 pub fn read_sites(file: &File) -> std::io::Result<Arc<[ReadSite]>> {
-    let key = FileState::of(file)?;
-    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(sites) = known().get(&key) {
-        return Ok(Arc::clone(sites));
-    }
-    let functions = Functions::read(file)?;
-    let sites: Arc<[ReadSite]> = functions.map(|it| it.find(candidates, what)).unwrap_or_default().into();
-    known().insert(key, Arc::clone(&sites));
-    Ok(sites)
+    once(&KNOWN, FileState::of(file)?, || {
+        let functions = Functions::read(file)?;
+        Ok(functions.map(|it| it.find(candidates, what)).unwrap_or_default().into())
+    })
 }
 
 /// Searches the libraries that this process uses: nearly every other program uses them too. This takes some

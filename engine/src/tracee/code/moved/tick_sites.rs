@@ -9,14 +9,14 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::mem::offset_of;
 use std::ops::Range;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use iced_x86::{
     FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register, UsedMemory,
 };
 use rrtest_preload::layout::{AREA, AccessKind, Shared};
 
-use super::functions::{FileState, Function, Functions, Site};
+use super::functions::{FileState, Function, Functions, Site, once};
 
 /// How an operation ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,15 +77,10 @@ type Known = HashMap<(FileState, Operations), Arc<TickSites>>;
 /// # Errors
 /// If the file cannot be read.
 pub fn tick_sites(file: &File, operations: Operations) -> std::io::Result<Arc<TickSites>> {
-    let key = (FileState::of(file)?, operations);
-    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(sites) = known().get(&key) {
-        return Ok(Arc::clone(sites));
-    }
-    let sites = Functions::read(file)?.map(|functions| Looker::look_at(&functions, operations));
-    let sites = Arc::new(sites.unwrap_or_default());
-    known().insert(key, Arc::clone(&sites));
-    Ok(sites)
+    once(&KNOWN, (FileState::of(file)?, operations), || {
+        let functions = Functions::read(file)?;
+        Ok(functions.map(|it| Looker::look_at(&it, operations)).unwrap_or_default().into())
+    })
 }
 
 /// The bytes by which a function of the runtime that is compiled into programs counts a tick:

@@ -178,6 +178,14 @@ pub(crate) struct Attempt {
     pub(crate) message: Option<String>,
 }
 
+impl Attempt {
+    /// The part of a file name that tells its schedule from others: of its seed, or of the last one to which a guided
+    /// schedule has gone over. Children of one parent, which run side by side, share the first.
+    pub(crate) fn schedule_name(&self) -> String {
+        self.branches.last().map_or(self.seed, |branch| Seed(branch.seed.into())).short()
+    }
+}
+
 /// A failure that is not the test's.
 #[derive(Debug)]
 pub(crate) struct Interference {

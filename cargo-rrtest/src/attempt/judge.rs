@@ -98,7 +98,7 @@ impl Setting<'_> {
     fn keep(&self, attempt: &mut Attempt, recording: &Recording, core: usize, stop: &AtomicBool) {
         let kept = self
             .store
-            .new_path(&attempt.test.binary, attempt.test.title(), &attempt.seed.short())
+            .new_path(&attempt.test.binary, attempt.test.title(), &attempt.schedule_name())
             .map_err(|stop| stop.message.unwrap_or_default());
         let _writing = limit::writing(&self.store.dir);
         let kept = kept.and_then(|path| {

@@ -1,6 +1,6 @@
 //! The campaign: attempts at the tests in turn, at those that take long less often, until a failure, a number or a time.
 //!
-//! [`dispatch`] starts a [`worker`] on each core. Workers take attempts from one [`queue`]; the [`ledger`] keeps apart those that would disturb
+//! [`dispatch`] starts a [`worker`] on each core. Workers take attempts from one [`queue`], which goes by the [`progress`] of each test; the [`ledger`] keeps apart those that would disturb
 //! each other, and the [`registry`] does so between campaigns on the machine. [`doubt`] makes a failure again alone if another attempt may have
 //! had a part in it.
 //! The pins of tests are handed out before anything else; [`pinned`] tries one.
@@ -14,6 +14,7 @@ mod doubt;
 mod guide;
 mod ledger;
 mod pinned;
+mod progress;
 mod queue;
 mod registry;
 mod running;

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rrtest_engine::patience::{Patience, Usual};
 use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::schedule::explore::{self, Explorer};
-use rrtest_engine::schedule::portfolio::{self, Measured};
+use rrtest_engine::schedule::portfolio::Measured;
 
 use super::agenda::Agenda;
-use super::guide::Guide;
 use super::ledger::{Ledger, Ticket, Who};
+use super::progress::{Build, Progress};
 use super::registry::Registry;
 use crate::attempt::events::{Attempt, Explored, NeverEnded};
 use crate::attempt::order::Order;
@@ -28,132 +27,14 @@ pub(super) const MOMENT: Duration = Duration::from_millis(1);
 /// After so many errors of ours a test is left out: it would only repeat them.
 pub(super) const MAX_ERRORS: u32 = 3;
 
-/// So many attempts at plain accesses are made soon.
-const FIRST: u32 = 5;
-
-/// An attempt at a build of which none has ended may take so many times as long as at another one.
-const OTHER_BUILD: u32 = 10;
-
 /// Of the time that is left, a test of which no attempt has ended gets so much for one as long as others wait for their first.
 const FIRST_SHARE: (u32, u32) = (3, 4);
 
 /// An attempt that is cut off before it has had so much has shown nothing of its test, unless that was half of the time of all.
 const CHANCE: Duration = Duration::from_secs(1);
 
-/// After so many attempts at a build, every other one is guided.
-const GUIDED_AFTER: u64 = 1000;
-
 /// By how much an attempt that is about to end may exceed the time of a campaign, as one part in so many.
 const ABOUT_TO_END: u32 = 50;
-
-/// What is known of a test while the campaign runs.
-#[derive(Debug)]
-pub(super) struct Progress {
-    id: String,
-    /// Its builds; at first there is one.
-    pub(super) builds: Vec<Build>,
-    attempts: u64,
-    /// Those of them of which something is known.
-    judged: u64,
-    /// What schedules there are, if all are to be gone through.
-    explorer: Option<Explorer>,
-    errors: u32,
-    left_out: bool,
-}
-
-impl Progress {
-    /// What attempts at the build of this index usually take; none if none has ended.
-    pub(super) fn patience(&self, build: usize) -> Option<Patience> {
-        let others =
-            || self.builds.iter().filter_map(|build| build.usual.patience()).max_by_key(|it| it.usual);
-        self.builds[build].usual.patience().or_else(|| Some(others()?.times(OTHER_BUILD)))
-    }
-
-    /// How much it has had, in a measure by which the test with the least is next.
-    ///
-    /// Nobody knows which test has a bug. If each is as likely to, and each attempt as likely to show it, the expected time until it
-    /// shows is least where time is shared in the ratio of the roots of what an attempt takes: a test whose attempts take a hundred times as
-    /// long has a tenth of the attempts. This is the square of the attempts divided by such a share.
-    fn share(&self) -> u128 {
-        if self.may_last() {
-            return u128::MAX;
-        }
-        let (ended, spent) = self.builds.iter().fold((0, Duration::ZERO), |(ended, spent), build| {
-            (ended + u128::from(build.ended), spent + build.spent)
-        });
-        u128::from(self.attempts).pow(2).saturating_mul(spent.as_nanos() / ended.max(1))
-    }
-
-    /// Whether its attempts may take for ever: none that has begun has ended.
-    fn may_last(&self) -> bool {
-        self.attempts > 0 && self.builds.iter().all(|build| build.ended == 0)
-    }
-}
-
-/// A build of a test.
-#[derive(Debug)]
-pub(super) struct Build {
-    test: Arc<Test>,
-    level: Level,
-    /// What its attempts have measured.
-    measured: Measured,
-    /// What those took that ended by themselves.
-    usual: Usual,
-    /// Attempts that have begun, and those of them that have ended.
-    begun: u32,
-    pub(super) ended: u32,
-    /// How long these took.
-    pub(super) spent: Duration,
-    /// What its guided attempts have shown.
-    guide: Guide,
-}
-
-impl Build {
-    fn new(test: Test, level: Level) -> Self {
-        let test = Arc::new(test);
-        Self {
-            test,
-            level,
-            measured: Measured::default(),
-            usual: Usual::default(),
-            begun: 0,
-            ended: 0,
-            spent: Duration::ZERO,
-            guide: Guide::default(),
-        }
-    }
-
-    /// The strategy of an attempt whose turn this is, with these to choose from (empty: any).
-    fn strategy(&self, turn: u64, strategies: &[StrategyName]) -> StrategyName {
-        // What chance finds has been found by then.
-        let Some(late) = turn.checked_sub(GUIDED_AFTER).filter(|_| strategies.is_empty()) else {
-            return portfolio::strategy(turn, strategies);
-        };
-        match late % 2 {
-            1 => StrategyName::Guided,
-            // The others go on with their rotation.
-            _ => portfolio::strategy(GUIDED_AFTER + late / 2, strategies),
-        }
-    }
-
-    /// How much time its attempts will have taken, with those under way, as far as that counts: the build with the least is next.
-    ///
-    /// Each level finds bugs that the other misses, and nobody knows which a test has. At `memory` there are many more places to
-    /// preempt a thread. Bugs in plain accesses are shallow, and mostly show in a few attempts: at first it has two of three. But what
-    /// takes several preemptions at the right places is hard to find among so many: after that `sync` has seven eighths of the time.
-    fn share(&self) -> Duration {
-        let counted = match self.level {
-            Level::Memory => self.begun.saturating_add(self.begun.saturating_sub(FIRST).saturating_mul(13)),
-            _ => self.begun.saturating_mul(2),
-        };
-        match (self.begun, self.ended) {
-            (0, _) => Duration::ZERO,
-            // The second has to know what the first one measures: another build goes first, if there is one.
-            (_, 0) => Duration::MAX,
-            (_, ended) => self.spent / ended * counted,
-        }
-    }
-}
 
 /// A pin that is still to be tried.
 #[derive(Debug)]
@@ -194,15 +75,6 @@ impl Queue {
     ) -> Self {
         let groups = tests.iter().map(|test| test.rules.serial_group.clone()).collect();
         let ledger = Ledger::new(groups, registry);
-        let progress = |test: Test| Progress {
-            id: test.id(),
-            builds: vec![Build::new(test, level)],
-            attempts: 0,
-            judged: 0,
-            explorer: schedule.bound.map(Explorer::new),
-            errors: 0,
-            left_out: false,
-        };
         let only = schedule.runs_here() == Some(1);
         let seed = schedule.seed.unwrap_or_else(|| Seed::arbitrary(&schedule.strategies, only));
         let deadline = schedule.time.and_then(|time| Instant::now().checked_add(time));
@@ -215,7 +87,7 @@ impl Queue {
                 None => given_up.push(pinned.file),
             }
         }
-        let tests = tests.into_iter().map(progress).collect();
+        let tests = tests.into_iter().map(|test| Progress::new(test, level, schedule.bound)).collect();
         Self { tests, next: 0, schedule, seed, deadline, ledger, pins: waiting, trying: Vec::new(), given_up }
     }
 

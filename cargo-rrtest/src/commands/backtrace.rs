@@ -6,7 +6,7 @@ use rrtest_engine::carried::Carried;
 use rrtest_engine::ending::{Ending, TaskState};
 use rrtest_engine::failure::{self, Failure, Find, Kind, Moment};
 use rrtest_engine::replay::{Options, Report, Session, Why};
-use rrtest_engine::symbols::Origin;
+use rrtest_engine::symbols::origin::Origin;
 use rrtest_engine::task::TaskId;
 use rrtest_engine::trace::Trace;
 use serde::Serialize;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use rrtest_engine::ending::Frame;
-use rrtest_engine::symbols::Origin;
+use rrtest_engine::symbols::origin::Origin;
 
 use crate::base::words::{count, relative};
 

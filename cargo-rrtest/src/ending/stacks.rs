@@ -9,7 +9,8 @@ use rrtest_engine::carried::Carried;
 use rrtest_engine::ending::Frame;
 use rrtest_engine::failure::{self, awaited_by, stack_of};
 use rrtest_engine::replay::Session;
-use rrtest_engine::symbols::{Mapping, Origin, Symbols};
+use rrtest_engine::symbols::origin::Origin;
+use rrtest_engine::symbols::{Mapping, Symbols};
 use rrtest_engine::task::TaskId;
 
 use super::backtrace::{self, Frames, Row};

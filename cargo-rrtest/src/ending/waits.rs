@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rrtest_engine::ending::{Awaited, Ending, TaskState, Wait, cycle};
-use rrtest_engine::symbols::interesting;
+use rrtest_engine::symbols::origin::interesting;
 use rrtest_engine::task::TaskId;
 use serde::Serialize;
 

@@ -7,7 +7,7 @@ use rrtest_engine::ending::Frame;
 use rrtest_engine::mark::Mark;
 use rrtest_engine::schedule::Operation;
 use rrtest_engine::schedule::script::Spot;
-use rrtest_engine::symbols::{Origin, interesting};
+use rrtest_engine::symbols::origin::{Origin, interesting};
 use rrtest_engine::syscalls;
 use rrtest_engine::task::TaskId;
 

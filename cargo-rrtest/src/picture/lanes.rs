@@ -2,7 +2,7 @@
 
 use rrtest_engine::ending::Frame;
 use rrtest_engine::history::{History, Lost, Operation, What};
-use rrtest_engine::symbols::interesting;
+use rrtest_engine::symbols::origin::interesting;
 use rrtest_engine::task::TaskId;
 
 use super::objects::Objects;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rrtest_engine::history::{Operation, What};
-use rrtest_engine::symbols::interesting;
+use rrtest_engine::symbols::origin::interesting;
 use rrtest_engine::task::TaskId;
 use rrtest_preload::calls::KERNEL;
 use rrtest_preload::layout::AccessKind;

@@ -8,7 +8,7 @@ use crate::ending::Frame;
 use crate::error::Error;
 use crate::failure::{Frames, doing};
 use crate::history::{How, Lost, Operation, Turn, operations, turns};
-use crate::symbols::interesting;
+use crate::symbols::origin::interesting;
 use crate::syscalls;
 use crate::task::TaskId;
 use crate::trace::event::Event;

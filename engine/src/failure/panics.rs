@@ -5,7 +5,7 @@
 //! is what to look at.
 
 use crate::ending::Frame;
-use crate::symbols::Origin;
+use crate::symbols::origin::Origin;
 use crate::task::TaskId;
 
 /// What is known of a panic.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use rrtest_engine::carried::Carried;
 use rrtest_engine::failure::{Failure, Kind};
-use rrtest_engine::symbols::Origin;
+use rrtest_engine::symbols::origin::Origin;
 use rrtest_engine::task::TaskId;
 use rrtest_engine::timeline::Timeline;
 use rrtest_engine::trace::Trace;

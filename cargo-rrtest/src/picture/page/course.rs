@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use rrtest_engine::Error;
 use rrtest_engine::history::{How, Lost, Operation, What};
-use rrtest_engine::symbols::interesting;
+use rrtest_engine::symbols::origin::interesting;
 use rrtest_engine::syscalls;
 use rrtest_engine::task::TaskId;
 use rrtest_engine::trace::describe::Returned;

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use rrtest_engine::Error;
 use rrtest_engine::ending::Frame;
 use rrtest_engine::failure::Kind;
-use rrtest_engine::symbols::{Origin, interesting};
+use rrtest_engine::symbols::origin::{Origin, interesting};
 
 use super::{code, prose};
 use crate::base::words::count;

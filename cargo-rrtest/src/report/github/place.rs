@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rrtest_engine::ending::{Ending, TaskState};
-use rrtest_engine::symbols::interesting;
+use rrtest_engine::symbols::origin::interesting;
 
 use crate::attempt::events::Attempt;
 use crate::discover::test::Test;

@@ -9,7 +9,7 @@ use super::report::Observer;
 use crate::ending::{Awaited, Frame, Wait};
 use crate::record::tree::task::{Hold, Task};
 use crate::record::tree::tasks::Tasks;
-use crate::symbols::interesting;
+use crate::symbols::origin::interesting;
 use crate::task::TaskId;
 
 /// Functions that are built on other primitives: a task in a function with such a name waits for this, whatever that

@@ -8,7 +8,8 @@ use std::cell::Cell;
 use nix::unistd::Pid;
 
 use crate::ending::Frame;
-use crate::symbols::{Mapping, StackRegisters, Symbols, interesting};
+use crate::symbols::origin::interesting;
+use crate::symbols::{Mapping, StackRegisters, Symbols};
 use crate::tracee::maps;
 
 /// The stack of a task that creates a thread.

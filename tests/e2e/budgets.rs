@@ -1,5 +1,6 @@
 //! Time that is not enough for all tests, machines that share them, and settings that say so.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -264,7 +265,8 @@ fn the_store_stays_within_its_limit(world: &Harness) {
 
 fn newest_last(project: &Project) -> Vec<std::path::PathBuf> {
     let mut traces = rrtest_tests::traces(&project.path().join("target/rrtest/traces"));
-    traces.sort_by_key(|trace| modified(trace));
+    // Of those that are as new as each other the first by name counts as newer.
+    traces.sort_by_key(|trace| (modified(trace), Reverse(trace.clone())));
     traces
 }
 

@@ -2,7 +2,9 @@
 //!
 //! What differs from run to run and from machine to machine is replaced. `INSTA_UPDATE=always` writes them anew.
 
+use std::fs::File;
 use std::path::Path;
+use std::time::SystemTime;
 
 use insta::{Settings, assert_snapshot};
 use rrtest_tests::Harness;
@@ -79,8 +81,13 @@ fn mistakes(world: &Harness) {
     // Where no project is above it.
     let nowhere = tempfile::tempdir().expect("a directory");
     project.write("text.rrtrace", "no trace");
-    project.write("target/rrtest/traces/p-one.rrtrace", "");
-    project.write("target/rrtest/traces/p-two.rrtrace", "");
+    for name in ["p-one", "p-two"] {
+        let trace = format!("target/rrtest/traces/{name}.rrtrace");
+        project.write(&trace, "");
+        // The newest would be named first.
+        let file = File::options().write(true).open(project.path().join(&trace)).expect("a file");
+        file.set_modified(SystemTime::UNIX_EPOCH).expect("a time of modification");
+    }
     let in_project = [
         "no_such_test",
         "-- --bogus",

@@ -31,7 +31,7 @@ const ATTEMPT: &[&str] = &[
 const SUMMARY: &[&str] = &["event", "schema", "attempts", "tests", "failed", "exit_code", "wall_ms"];
 
 /// Those that it has where they apply.
-const MORE: &[&str] = &["explored", "never_ended", "never_ran", "rates"];
+const MORE: &[&str] = &["covered", "explored", "never_ended", "never_ran", "rates"];
 
 /// The fields of the line of an attempt that another one disturbed.
 const INTERFERENCE: &[&str] =

@@ -92,10 +92,11 @@ fn schema() -> Value {
 fn each_line_is_as_the_schema_says(world: &Harness) {
     let project = Project::of_test(world, MANY);
     let schema = schema();
-    let runs: [&[&str]; 3] = [
+    let runs: [&[&str]; 4] = [
         &["--runs", "2", "-j1"],
         &["--together", "--timeout", "5s", "good", "--", "bad"],
         &["--strategy", "systematic", "--bound", "0", "good"],
+        &["--strategy", "guided", "--runs", "2", "good"],
     ];
     let mut seen = Vec::new();
     for args in runs {
@@ -121,6 +122,7 @@ fn each_line_is_as_the_schema_says(world: &Harness) {
         "attempt.waits",
         "test.rate",
         "summary.explored",
+        "summary.covered",
     ] {
         assert!(seen.iter().any(|known| known == field), "{field} does not occur");
     }

@@ -288,6 +288,8 @@ pub(crate) struct Summary {
     pub(crate) interrupted: bool,
     /// How far the schedules of each test have been gone through; empty if that was not asked for.
     pub(crate) explored: Vec<Explored>,
+    /// What guided attempts at each test have covered, of those that had some.
+    pub(crate) covered: Vec<(String, Covered)>,
 }
 
 /// How often a test fails.
@@ -327,6 +329,22 @@ pub(crate) struct Explored {
     pub(crate) at_once: Option<u32>,
 }
 
+/// What the guided attempts at a test have covered.
+///
+/// The accesses of a pair are to one object, by two threads, at certain places of the code; one of them writes. Both
+/// threads were about to make theirs, so either could have been the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Covered {
+    /// Pairs that were met.
+    pub(crate) pairs: u64,
+    /// Those of them of which each access has been the first.
+    pub(crate) both_orders: u64,
+    /// The guided attempts.
+    pub(crate) attempts: u64,
+    /// Those of them after the last that has shown an order for the first time.
+    pub(crate) in_vain: u64,
+}
+
 impl Summary {
     /// Of no attempt yet, at this many tests, or binaries with their tests together.
     pub(crate) fn of_none(tests: usize, together: bool) -> Self {
@@ -346,6 +364,7 @@ impl Summary {
             wall: Duration::ZERO,
             interrupted: false,
             explored: Vec::new(),
+            covered: Vec::new(),
         }
     }
 

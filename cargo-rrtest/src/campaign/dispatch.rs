@@ -131,6 +131,7 @@ pub(crate) fn run(
     explain_all(&cases, &schedule, setting, core, interrupt, reporters)?;
     let queue = queue.into_inner().unwrap_or_else(PoisonError::into_inner);
     summary.explored = queue.explored();
+    summary.covered = queue.covered();
     let untried = queue.untried();
     // Who has found a failure looks for no other.
     if !untried.is_empty() && !summary.interrupted && summary.failures == 0 {

@@ -5,13 +5,16 @@
 //! before ([`rrtest_engine::record::Orders`]). So an attempt that shows one is a parent of later ones, which do as it
 //! did up to some decision, mostly one near the new order, and go on at random from there (Wolff et al., "Greybox
 //! Fuzzing for Concurrency Testing", ASPLOS 2024). Parents that have been taken often are taken less.
+//!
+//! What these attempts have shown also tells how far the schedules of a test have been covered.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use rrtest_engine::record::Orders;
+use rrtest_engine::record::{Orders, PairOrders};
 use rrtest_engine::schedule::Branch;
 use rrtest_preload::random::draw;
 
+use crate::attempt::events::Covered;
 use crate::attempt::seed::Seed;
 
 /// One in so many attempts has no parent.
@@ -30,14 +33,21 @@ const WEARS: f64 = 0.9;
 /// How often an attempt can have left its parents' schedules.
 const BRANCHES_MOST: usize = 64;
 
-/// Orders that are remembered.
+/// So many attempts in a row that show nothing new, and half of all, mean that there is hardly anything new.
+const IN_VAIN_MOST: u64 = 1000;
+
+/// Orders that are remembered, and pairs.
 const SEEN_MOST: usize = 1 << 20;
 
 /// What the guided attempts of a build have shown.
 #[derive(Debug, Default)]
 pub(super) struct Guide {
     seen: HashSet<u64>,
+    pairs: HashMap<u64, PairOrders>,
     parents: Vec<Parent>,
+    attempts: u64,
+    /// Those after the last one that has shown anything new.
+    in_vain: u64,
 }
 
 /// An attempt that has shown an order for the first time.
@@ -90,12 +100,39 @@ impl Guide {
                 news.push(*decision);
             }
         }
-        let is_new = !news.is_empty();
-        if is_new && branches.len() < BRANCHES_MOST {
+        let mut is_new = !news.is_empty();
+        for (pair, orders) in &shown.pairs {
+            if self.pairs.len() >= SEEN_MOST {
+                break;
+            }
+            let before = self.pairs.get(pair).copied();
+            let now = before.map_or(*orders, |before| before.and(*orders));
+            is_new |= before != Some(now);
+            self.pairs.insert(*pair, now);
+        }
+        self.attempts += 1;
+        self.in_vain = if is_new { 0 } else { self.in_vain + 1 };
+        if !news.is_empty() && branches.len() < BRANCHES_MOST {
             let (branches, decisions) = (branches.to_vec(), shown.decisions);
             self.parents.push(Parent { seed, branches, decisions, news, weight: 1.0 });
         }
         is_new
+    }
+
+    /// Whether many attempts in a row have shown nothing new.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.in_vain >= IN_VAIN_MOST.max(self.attempts / 2)
+    }
+
+    /// Returns what the attempts have covered; nothing if there were none.
+    pub(super) fn covered(&self) -> Option<Covered> {
+        let both = self.pairs.values().filter(|orders| **orders == PairOrders::Both).count();
+        (self.attempts > 0).then_some(Covered {
+            pairs: self.pairs.len() as u64,
+            both_orders: both as u64,
+            attempts: self.attempts,
+            in_vain: self.in_vain,
+        })
     }
 }
 
@@ -104,7 +141,33 @@ mod tests {
     use super::*;
 
     fn shown(orders: &[u64]) -> Orders {
-        Orders { seen: orders.iter().map(|order| (*order, 20)).collect(), decisions: 50 }
+        let seen = orders.iter().map(|order| (*order, 20)).collect();
+        Orders { seen, decisions: 50, ..Orders::default() }
+    }
+
+    #[test]
+    fn what_is_covered_are_the_pairs_of_all_attempts() {
+        use PairOrders::{Both, Larger, Smaller};
+        let mut guide = Guide::default();
+        assert_eq!(guide.covered(), None);
+        let mut learn = |pairs: &[(u64, PairOrders)]| {
+            let pairs = pairs.iter().copied().collect();
+            let is_new = guide.learn(Seed(7), &[], &Orders { pairs, ..Orders::default() });
+            (is_new, guide.covered().map(|it| (it.both_orders, it.pairs, it.in_vain)))
+        };
+        assert_eq!(learn(&[(1, Smaller), (2, Both)]), (true, Some((1, 2, 0))));
+        assert_eq!(learn(&[(1, Smaller), (2, Larger)]), (false, Some((1, 2, 1))));
+        assert_eq!(learn(&[(1, Larger)]), (true, Some((2, 2, 0))));
+        for _ in 0..IN_VAIN_MOST {
+            assert!(!guide.is_exhausted());
+            assert!(!guide.learn(Seed(7), &[], &shown(&[])));
+        }
+        assert!(guide.is_exhausted());
+        let next = (0..100).map(|seed| guide.next(Seed(seed)));
+        assert!(
+            next.enumerate().all(|(seed, next)| next == (Seed(seed as u128), vec![])),
+            "a pair is no parent"
+        );
     }
 
     #[test]

@@ -18,8 +18,9 @@ const FIRST: u32 = 5;
 /// An attempt at a build of which none has ended may take so many times as long as at another one.
 const OTHER_BUILD: u32 = 10;
 
-/// After so many attempts at a build, every other one is guided.
+/// After so many attempts at a build, every other one is guided; one in so many as soon as that shows nothing new.
 const GUIDED_AFTER: u64 = 1000;
+const GUIDED_RARELY: u64 = 8;
 
 /// What is known of a test while the campaign runs.
 #[derive(Debug)]
@@ -92,7 +93,8 @@ pub(super) struct Build {
     pub(super) ended: u32,
     /// How long these took.
     pub(super) spent: Duration,
-    /// What its guided attempts have shown.
+    /// Those that have begun of its guided attempts, and what they have shown.
+    pub(super) guided: u64,
     pub(super) guide: Guide,
 }
 
@@ -107,6 +109,7 @@ impl Build {
             begun: 0,
             ended: 0,
             spent: Duration::ZERO,
+            guided: 0,
             guide: Guide::default(),
         }
     }
@@ -117,10 +120,11 @@ impl Build {
         let Some(late) = turn.checked_sub(GUIDED_AFTER).filter(|_| strategies.is_empty()) else {
             return portfolio::strategy(turn, strategies);
         };
-        match late % 2 {
+        // What shows nothing new any more has a smaller share. The others go on with their rotation.
+        let every = if self.guide.is_exhausted() { GUIDED_RARELY } else { 2 };
+        match late % every {
             1 => StrategyName::Guided,
-            // The others go on with their rotation.
-            _ => portfolio::strategy(GUIDED_AFTER + late / 2, strategies),
+            _ => portfolio::strategy(turn.saturating_sub(self.guided), strategies),
         }
     }
 

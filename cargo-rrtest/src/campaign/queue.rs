@@ -11,7 +11,7 @@ use super::agenda::Agenda;
 use super::ledger::{Ledger, Ticket, Who};
 use super::progress::{Build, Progress};
 use super::registry::Registry;
-use crate::attempt::events::{Attempt, Explored, NeverEnded};
+use crate::attempt::events::{Attempt, Covered, Explored, NeverEnded};
 use crate::attempt::order::Order;
 use crate::attempt::record::Job;
 use crate::attempt::seed::Seed;
@@ -170,7 +170,10 @@ impl Queue {
         // What is measured is to hold for most others, too.
         let seed = if measure && number > 1 { seed.in_usual_order() } else { seed };
         let (seed, branches) = match strategy {
-            StrategyName::Guided => build.guide.next(seed),
+            StrategyName::Guided => {
+                build.guided += 1;
+                build.guide.next(seed)
+            }
             _ => (seed, Vec::new()),
         };
         let (test, level) = (Arc::clone(&build.test), build.level);
@@ -314,6 +317,15 @@ impl Queue {
             })
         };
         self.tests.iter().filter_map(explored).collect()
+    }
+
+    /// What guided attempts at each test have covered, at the build that shows most.
+    pub(super) fn covered(&self) -> Vec<(String, Covered)> {
+        let covered = |progress: &Progress| {
+            let builds = progress.builds.iter().filter_map(|build| build.guide.covered());
+            Some((progress.id.clone(), builds.max_by_key(|covered| covered.pairs)?))
+        };
+        self.tests.iter().filter_map(covered).collect()
     }
 
     /// Whether an attempt that was cut off after so long has had too little time to show anything.

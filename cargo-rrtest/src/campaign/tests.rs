@@ -12,7 +12,7 @@ use rrtest_engine::ending::{Ending, Overdue, Stats};
 use rrtest_engine::keep::Kept;
 use rrtest_engine::patience::Effort;
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{ForkServer, Options, Outsiders, Processor, Recording, Stdin, Time};
+use rrtest_engine::record::{ForkServer, Options, Orders, Outsiders, Processor, Recording, Stdin, Time};
 use rrtest_engine::schedule::portfolio::{Measured, ROTATION};
 use rrtest_engine::schedule::surprise::{Struck, Surprise};
 use rrtest_engine::schedule::{Plan, StrategyName};
@@ -466,6 +466,24 @@ fn guided_attempts_join_late_and_take_nobody_s_turn() {
     let late: Vec<_> = (0..72).map(|_| strategy()).collect();
     assert_eq!(late.iter().filter(|it| **it == StrategyName::Guided).count(), 36);
     assert!(ROTATION.iter().all(|strategy| late.contains(strategy)), "{late:?}");
+}
+
+#[test]
+fn guided_attempts_that_show_nothing_new_become_rare() {
+    let unlimited = Agenda { runs: None, ..schedule() };
+    let mut queue = Queue::new(vec![test("a", "a")], vec![], Level::Sync, unlimited, Registry::default());
+    let mut guided = |queue: &mut Queue, count: usize| {
+        let is_guided = || {
+            let Take::Job(taken) = queue.take() else { panic!("there is no limit") };
+            queue.ledger.forget(taken.ticket);
+            taken.job.seed.plan(&[]).strategy == StrategyName::Guided
+        };
+        std::iter::repeat_with(is_guided).take(count).filter(|is_guided| *is_guided).count()
+    };
+    assert_eq!(guided(&mut queue, 2000), 500);
+    let build = &mut queue.tests[0].builds[0];
+    (0..1000).for_each(|seed| _ = build.guide.learn(Seed(seed), &[], &Orders::default()));
+    assert_eq!(guided(&mut queue, 800), 100);
 }
 
 #[test]

@@ -391,7 +391,7 @@ fn write_summary(text: &mut impl Write, summary: &Summary, detail: Detail) -> io
         let (what, why) = summary::never_ended(never);
         writeln!(text, "{BAD}{what:>12}{BAD:#} {}: {why}", never.test.id())?;
     }
-    let named = if detail == Detail::Verbose { never_ran.len() } else { NAMED };
+    let named = if detail == Detail::Verbose { usize::MAX } else { NAMED };
     for never in never_ran.iter().take(named) {
         let (what, _) = summary::never_ended(never);
         writeln!(text, "{starved}{what:>12}{starved:#} {}", never.test.id())?;
@@ -422,6 +422,11 @@ fn write_summary(text: &mut impl Write, summary: &Summary, detail: Detail) -> io
             explored.test,
             summary::explored(explored, fails)
         )?;
+    }
+    // What is covered matters where nothing was found.
+    let covered = summary.covered.iter().filter(|(test, _)| !summary.failed.contains(test));
+    for (test, covered) in covered.take(named) {
+        writeln!(text, "{GOOD}     Covered{GOOD:#} {test}: {}", summary::covered(covered))?;
     }
     if summary.exit_code == Status::NeverRan as u8 {
         writeln!(

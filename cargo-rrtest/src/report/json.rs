@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::tally::{Counted, Standing, Tally};
 use crate::attempt::events::{
-    Attempt, Explained, Explored, Interference, NeverEnded, NotBuilt, Rate, Reporter, RunEvent, Summary,
-    Verified,
+    Attempt, Covered, Explained, Explored, Interference, NeverEnded, NotBuilt, Rate, Reporter, RunEvent,
+    Summary, Verified,
 };
 use crate::attempt::order::Ran;
 use crate::attempt::pins::PinTried;
@@ -278,6 +278,17 @@ struct SummaryLine<'a> {
     /// Where all schedules were to be gone through.
     #[serde(skip_serializing_if = "<[Explored]>::is_empty")]
     explored: &'a [Explored],
+    /// Where there were guided attempts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    covered: Vec<CoveredTest<'a>>,
+}
+
+/// What guided attempts at a test have covered.
+#[derive(Serialize)]
+struct CoveredTest<'a> {
+    test: &'a str,
+    #[serde(flatten)]
+    covered: Covered,
 }
 
 impl<'a> From<&'a Attempt> for AttemptLine<'a> {
@@ -386,6 +397,11 @@ impl<'a> From<&'a Summary> for SummaryLine<'a> {
             never_ran: summary.never_ran().map(id).collect(),
             exit_code: summary.exit_code,
             explored: &summary.explored,
+            covered: summary
+                .covered
+                .iter()
+                .map(|(test, covered)| CoveredTest { test, covered: *covered })
+                .collect(),
             wall_ms: milliseconds(summary.wall),
         }
     }

@@ -17,8 +17,8 @@ use super::json::Json;
 use super::junit::JUnit;
 use crate::attempt::events::samples::{self, attempt, written};
 use crate::attempt::events::{
-    Attempt, Explored, Interference, Kept, NeverEnded, NotBuilt, Rate, Reporter, RunEvent, Slow, Started,
-    Summary,
+    Attempt, Covered, Explored, Interference, Kept, NeverEnded, NotBuilt, Rate, Reporter, RunEvent, Slow,
+    Started, Summary,
 };
 use crate::attempt::order::{Order, Ran};
 use crate::attempt::pins::{PinCounts, PinTried};
@@ -340,8 +340,14 @@ fn summaries() {
         explored: vec![explored(true, 0, None), explored(false, 0, None), explored(false, 3, Some(40))],
         ..summary()
     };
+    let covered = |both_orders| Covered { pairs: 17, both_orders, attempts: 5000, in_vain: 812 };
+    let guided = Summary {
+        covered: vec![("p::it t".into(), covered(14)), ("p::it u".into(), covered(17))],
+        failed: vec!["p::it u".into()],
+        ..summary()
+    };
     let together = Summary { together: true, tests: 1, attempts: 1, passed: 1, ..summary() };
-    let all = [summary(), failed, ours, never, systematic, together];
+    let all = [summary(), failed, ours, never, systematic, guided, together];
     assert_snapshot!(human(&all.map(RunEvent::Summary)));
 }
 

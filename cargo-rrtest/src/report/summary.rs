@@ -1,6 +1,6 @@
 //! What a summary says of single tests, in words.
 
-use crate::attempt::events::{Explored, NeverEnded, Rate};
+use crate::attempt::events::{Covered, Explored, NeverEnded, Rate};
 use crate::base::words::count;
 
 /// What is said of a test of which nothing is known: in short, and why.
@@ -51,9 +51,48 @@ pub(crate) fn explored(explored: &Explored, fails: bool) -> String {
     text
 }
 
+/// What guided attempts at a test have covered.
+pub(crate) fn covered(covered: &Covered) -> String {
+    let Covered { pairs, both_orders, attempts, in_vain } = *covered;
+    let orders = match (pairs, both_orders) {
+        (0, _) => "no two accesses that could come in either order".to_owned(),
+        (1, 1) => "the one pair of accesses that could come in either order did so in both".to_owned(),
+        (_, all) if all == pairs => {
+            format!("all {pairs} pairs of accesses that could come in either order did so in both")
+        }
+        _ => format!(
+            "{both_orders} of {} that could come in either order did so in both",
+            count(pairs, "pair") + " of accesses"
+        ),
+    };
+    let new = match in_vain {
+        0 => "and the last attempt that looked for new orders met one".to_owned(),
+        _ => format!(
+            "no new order in the last {in_vain} of {} that looked for them",
+            count(attempts, "attempt")
+        ),
+    };
+    format!("{orders}; {new}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn coverage() {
+        let said =
+            |both_orders, pairs, in_vain| covered(&Covered { pairs, both_orders, attempts: 5000, in_vain });
+        assert_eq!(
+            said(14, 17, 812),
+            "14 of 17 pairs of accesses that could come in either order did so in both; no new order in the last 812 of 5000 \
+             attempts that looked for them"
+        );
+        assert!(said(17, 17, 1).starts_with("all 17 pairs of accesses"));
+        assert!(said(1, 1, 1).starts_with("the one pair of accesses"));
+        assert!(said(0, 0, 1).starts_with("no two accesses"));
+        assert!(said(1, 2, 0).ends_with("; and the last attempt that looked for new orders met one"));
+    }
 
     #[test]
     fn explorations() {

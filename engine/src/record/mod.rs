@@ -108,7 +108,7 @@ pub use asked_fault::AskedFault;
 pub use fork_server::ForkServer;
 use kernel::fds::Fds;
 pub use options::{Listener, Options, Outsiders, Ticks, Time};
-pub use orders::Orders;
+pub use orders::{Orders, PairOrders};
 use recorder::Recorder;
 pub use rrtest_preload::processor::Processor;
 use surprises::Surprises;

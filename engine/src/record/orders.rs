@@ -4,6 +4,11 @@
 //! other is the next that reads it or writes it. An attempt that shows an order for the first time has got somewhere
 //! where no other has been, and others can start from there (Wolff et al., "Greybox Fuzzing for Concurrency Testing",
 //! ASPLOS 2024). Only what tasks stop for is seen: under a guided schedule, all that counts.
+//!
+//! A *pair* is of two such accesses that two tasks are both about to make: the schedule decides which is first, so that
+//! both orders can come about (they are "co-enabled": Flanagan & Godefroid, "Dynamic Partial-Order Reduction for Model
+//! Checking Software", POPL 2005). Which of them have come about tells how far the schedules of a program have been
+//! covered.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +22,29 @@ use crate::tracee::{Area, Memory, Registers};
 pub struct Orders {
     /// The orders, as digests, each with the number of the decision by which it has come about first.
     pub seen: BTreeMap<u64, u64>,
+    /// The pairs, as digests, each with the orders in which it has come.
+    pub pairs: BTreeMap<u64, PairOrders>,
     /// The decisions that its strategy has made.
     pub decisions: u64,
+}
+
+/// The orders in which the accesses of a pair have been made, at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PairOrders {
+    /// The one with the smaller digest was first.
+    Smaller,
+    /// The one with the larger digest was first.
+    Larger,
+    /// Each of them was first once.
+    Both,
+}
+
+impl PairOrders {
+    /// Adds the orders that were seen elsewhere.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        if self == other { self } else { Self::Both }
+    }
 }
 
 /// What is known of them while the attempt is recorded.
@@ -38,6 +64,12 @@ struct Access {
     writes: bool,
     /// Its place in the code, and the task.
     place: u64,
+}
+
+impl Access {
+    fn conflicts_with(&self, other: &Self) -> bool {
+        self.address == other.address && (self.writes || other.writes)
+    }
 }
 
 /// The golden ratio in 64 bits.
@@ -75,6 +107,12 @@ impl OrdersSeen {
         let before = self.written.get(&access.address).map_or(0, |written| written.place);
         let order = digest([before, access.place, access.address]);
         self.orders.seen.entry(order).or_insert(self.orders.decisions);
+        for other in self.next.values().filter(|other| other.conflicts_with(&access)) {
+            let (smaller, larger) = (access.place.min(other.place), access.place.max(other.place));
+            let first = if access.place == smaller { PairOrders::Smaller } else { PairOrders::Larger };
+            let pair = self.orders.pairs.entry(digest([smaller, larger, 0])).or_insert(first);
+            *pair = pair.and(first);
+        }
         if access.writes {
             self.written.insert(access.address, access);
         }
@@ -127,5 +165,25 @@ mod tests {
         assert_eq!(does(0, 1, 16, false), 4, "another object");
         seen.goes_on(TaskId(5));
         assert_eq!(seen.orders.seen.len(), 4, "nothing is known of what it does");
+    }
+
+    #[test]
+    fn a_pair_is_of_two_conflicting_accesses_that_are_due_at_once() {
+        let pairs = |first: u32, accesses: [(u64, u64, bool); 2]| {
+            let mut seen = OrdersSeen::default();
+            for (task, (place, address, writes)) in (0..).zip(accesses) {
+                seen.next.insert(TaskId(task), Access { address, writes, place });
+            }
+            seen.goes_on(TaskId(first));
+            seen.goes_on(TaskId(1 - first));
+            seen.orders.pairs.into_values().collect::<Vec<_>>()
+        };
+        assert_eq!(pairs(0, [(1, 8, true), (2, 8, false)]), [PairOrders::Smaller]);
+        assert_eq!(pairs(1, [(1, 8, true), (2, 8, false)]), [PairOrders::Larger]);
+        assert_eq!(pairs(0, [(1, 8, false), (2, 8, false)]), [], "both read");
+        assert_eq!(pairs(0, [(1, 8, true), (2, 16, true)]), [], "each has its own");
+        assert_eq!(PairOrders::Smaller.and(PairOrders::Smaller), PairOrders::Smaller);
+        assert_eq!(PairOrders::Smaller.and(PairOrders::Larger), PairOrders::Both);
+        assert_eq!(PairOrders::Both.and(PairOrders::Larger), PairOrders::Both);
     }
 }

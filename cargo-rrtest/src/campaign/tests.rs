@@ -472,7 +472,7 @@ fn guided_attempts_join_late_and_take_nobody_s_turn() {
 fn guided_attempts_that_show_nothing_new_become_rare() {
     let unlimited = Agenda { runs: None, ..schedule() };
     let mut queue = Queue::new(vec![test("a", "a")], vec![], Level::Sync, unlimited, Registry::default());
-    let mut guided = |queue: &mut Queue, count: usize| {
+    let guided = |queue: &mut Queue, count: usize| {
         let is_guided = || {
             let Take::Job(taken) = queue.take() else { panic!("there is no limit") };
             queue.ledger.forget(taken.ticket);

@@ -15,6 +15,7 @@ use rrtest_engine::patience::{Effort, Patience};
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{
     AskedFault, Listener, Options, Orders, Outsiders, Processor, Recording, Stdin, Ticks, Time,
+    wait_for_starts,
 };
 use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::script::{Noted, Script};
@@ -230,6 +231,10 @@ impl Setting<'_> {
                 attempt.strikes = std::mem::take(&mut recording.strikes);
                 (attempt.wall, attempt.effort) = (recording.wall, recording.effort);
                 claims = std::mem::take(&mut recording.claims);
+                // What it had is free for others only then.
+                if !claims.is_empty() {
+                    wait_for_starts();
+                }
                 Some(recording)
             }
             Err(error @ (Error::Stopped | Error::Forbidden { .. })) => return Err(error),

@@ -14,6 +14,7 @@ use cargo_metadata::{Artifact, Message, Metadata, MetadataCommand, PackageId, Ta
 use clap::ColorChoice;
 use nix::unistd::Pid;
 use rrtest_engine::program::Program;
+use rrtest_engine::record::starting;
 
 use super::c_code;
 use super::config::Config;
@@ -199,9 +200,11 @@ impl Build<'_> {
             command.args((self.verbosity < 0).then_some("--quiet"));
             command.args((0..self.verbosity).map(|_| "--verbose"));
         }
+        let starting = starting();
         let mut child = command
             .spawn()
             .map_err(|error| CliError::os(format!("cannot run `{}`", program().display()), &error))?;
+        drop(starting);
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (sender, programs) = mpsc::channel();
         let (done, finished) = mpsc::channel::<()>();

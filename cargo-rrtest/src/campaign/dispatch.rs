@@ -155,6 +155,7 @@ fn explain_all(
     reporters: &mut [Box<dyn Reporter + '_>],
 ) -> Result<(), CliError> {
     let mut left = schedule.explain.unwrap_or_default();
+    let mut unexplained = Vec::new();
     for case in cases {
         let start = Instant::now();
         // The recorder binds its thread to a core.
@@ -164,10 +165,11 @@ fn explain_all(
             let asked = scope.spawn(move || explain(setting, case, core, stop, left, keep)).join();
             asked.map_or_else(
                 |payload| (None, Some(panicked("while a failure was explained", &*payload))),
-                |it| (it, None),
+                |it| (Some(it), None),
             )
         });
         left = left.saturating_sub(start.elapsed());
+        let answer = answer.and_then(|answer| answer.map_err(|why| unexplained.push(why)).ok());
         let explanation = answer.as_ref().map(|answer| answer.explained.explanation.clone());
         if let Some(Answer { explained, warning }) = answer {
             tell(reporters, &RunEvent::Explained(Box::new(explained)))?;
@@ -181,7 +183,18 @@ fn explain_all(
             return Err(error.into());
         }
     }
-    Ok(())
+    let mut unexplained = unexplained.into_iter().filter(|_| !interrupt.by_user());
+    let Some(mut why) = unexplained.next() else { return Ok(()) };
+    match unexplained.count() as u64 {
+        0 => {}
+        others => {
+            why += &format!(
+                "\n  nor {} explained",
+                if others == 1 { "is 1 more".to_owned() } else { format!("are {others} more") }
+            )
+        }
+    }
+    tell(reporters, &RunEvent::Warning(why))
 }
 
 /// Read what the workers say until the last of them has ended. What still goes on at the moment `last` is given up.

@@ -15,6 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use rrtest_engine::program::Program;
+use rrtest_engine::record::starting;
 use serde::{Deserialize, Serialize};
 
 use super::listing::{Answer, Listing};
@@ -117,6 +118,7 @@ impl Capture {
 }
 
 fn ask(program: &Program, args: &[&str], stop: &AtomicBool) -> Result<Answer, CliError> {
+    let starting = starting();
     let child = Command::new(&program.path)
         .args(args)
         .current_dir(&program.cwd)
@@ -127,6 +129,7 @@ fn ask(program: &Program, args: &[&str], stop: &AtomicBool) -> Result<Answer, Cl
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn();
+    drop(starting);
     let mut child = match child {
         Ok(child) => child,
         // The others can be asked all the same.

@@ -20,6 +20,7 @@ use super::places::Places;
 use super::{race, trace};
 use crate::attempt::events::{Explained, Kept};
 use crate::attempt::record::Setting;
+use crate::base::words;
 use crate::ending::explanation::{Explanation, Fewer, Needs, Rate, Told};
 use crate::ending::strikes;
 
@@ -45,7 +46,10 @@ pub(crate) struct Answer {
     pub(crate) warning: Option<String>,
 }
 
-/// Explains a failure. `None` if there is no time for it, or if it cannot be recorded any more.
+/// Explains a failure.
+///
+/// # Errors
+/// Why it is not explained: there is no time for it, or it cannot be recorded any more.
 pub(crate) fn explain(
     setting: &Setting<'_>,
     case: &Case,
@@ -53,12 +57,16 @@ pub(crate) fn explain(
     stop: &AtomicBool,
     time: Duration,
     keep_original: bool,
-) -> Option<Answer> {
-    if case.noted.cut || case.wall > time / LEAST_RUNS {
-        return None;
+) -> Result<Answer, String> {
+    let not = |why: &str| format!("{} is not explained: {why}", case.job.test.id());
+    if case.noted.cut {
+        return Err(not("the attempt has had more switches and surprises than can be tried one by one"));
+    }
+    if case.wall > time / LEAST_RUNS {
+        return Err(not(&too_long(case.wall, time)));
     }
     let start = Instant::now();
-    let until = start.checked_add(time)?;
+    let until = start.checked_add(time).unwrap_or(start);
     let mut bench = Bench::new(setting, case, core, stop, until);
     let before = case.noted.script.clone();
     let explanation = |bench: &Bench<'_>, needs: Needs, script: &Script| Explanation {
@@ -84,11 +92,14 @@ pub(crate) fn explain(
             replaced: trace.is_some(),
             trace: trace.unwrap_or_else(|| case.trace.clone()),
         };
-        Some(Answer { explained, warning })
+        Ok(Answer { explained, warning })
     };
     let Some(again) = fails_again(&mut bench) else {
         if bench.is_over() {
-            return None;
+            let time = words::rounded(time);
+            return Err(not(&format!(
+                "it did not fail again within {time}\n  --explain DURATION gives it more time"
+            )));
         }
         return told(explanation(&bench, Needs::Unknown, &before), None, None);
     };
@@ -116,6 +127,15 @@ pub(crate) fn explain(
     }
 }
 
+/// Says that an attempt takes too long to be made again and again in this time.
+fn too_long(wall: Duration, time: Duration) -> String {
+    let enough = (wall * LEAST_RUNS * 2).as_secs() + 1;
+    let (wall, time) = (words::rounded(wall), words::rounded(time));
+    format!(
+        "an attempt takes {wall}, and there are {time} left for experiments\n  --explain {enough}s gives them more"
+    )
+}
+
 /// Returns a script that fails: the attempt's own, or what its seed leads to now.
 fn fails_again(bench: &mut Bench<'_>) -> Option<Script> {
     let script = bench.case.noted.script.clone();
@@ -138,8 +158,7 @@ fn fails_again(bench: &mut Bench<'_>) -> Option<Script> {
 fn smallest(bench: &mut Bench<'_>, script: &Script) -> Script {
     let mut best = minimise(bench, script);
     while size(&best).0 > 0 && size(&best).1 > 1 && !bench.is_over() {
-        // As many preemptions are better, too, if nothing else is needed.
-        let bound = if size(&best).1 > size(&best).0 { best.preemptions() } else { best.preemptions() - 1 };
+        let Some(bound) = bound(&best) else { break };
         // What follows needs some of the time as well.
         let left = bench.until.saturating_duration_since(Instant::now());
         let Some(other) = explore(bench, bound.min(2), Instant::now() + left / 2) else { break };
@@ -150,6 +169,13 @@ fn smallest(bench: &mut Bench<'_>, script: &Script) -> Script {
         best = other;
     }
     best
+}
+
+/// Returns how many preemptions a smaller script can have at most: as many, if this one has more besides what a reader
+/// has to understand. None if it cannot have fewer.
+fn bound(script: &Script) -> Option<usize> {
+    let (preemptions, (needed, all)) = (script.preemptions(), size(script));
+    if all > needed { Some(preemptions) } else { preemptions.checked_sub(1) }
 }
 
 /// Goes through the schedules with few preemptions until one fails in the same way.
@@ -352,4 +378,28 @@ fn orders(bench: &mut Bench<'_>, script: &Script) -> Vec<String> {
     }
     let often = |(line, times)| if times == 1 { line } else { format!("{line} ({times} times)") };
     told.into_iter().map(often).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rrtest_engine::schedule::injector::Stroke;
+    use rrtest_engine::schedule::script::{Switch, When};
+    use rrtest_engine::schedule::surprise::Surprise;
+    use rrtest_engine::task::TaskId;
+
+    use super::*;
+
+    #[test]
+    fn a_smaller_script_has_fewer_preemptions_or_less_besides() {
+        let [one, other] = [0, 1].map(TaskId);
+        let switch = |when| Switch { at: Spot { task: one, ticks: 5 }, when, to: other };
+        let stroke = Stroke { kind: Surprise::Early, task: one, occasion: 1, draws: Vec::new() };
+        let bound = |switches: &[When], strokes: usize| {
+            let switches = switches.iter().map(|when| switch(*when)).collect();
+            super::bound(&Script { switches, strokes: vec![stroke.clone(); strokes], ..Script::default() })
+        };
+        assert_eq!(bound(&[When::Before, When::Before], 0), Some(1));
+        assert_eq!(bound(&[When::Before, When::Ends], 0), Some(1), "without the other switch");
+        assert_eq!(bound(&[], 2), None, "it needs nothing but surprises");
+    }
 }

@@ -213,10 +213,13 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, manner: Manner) -> io
         Some(file) => ("pinned", file.to_string()),
         None => ("attempt", attempt.number.to_string()),
     };
+    let seed = match &attempt.branches[..] {
+        [] => format!("seed {}", attempt.seed),
+        _ => "no seed (only its trace repeats it)".to_owned(),
+    };
     writeln!(
         text,
-        "{label:>12} {which}, seed {}, strategy {}, preempt {}{}: {}, {}{}",
-        attempt.seed,
+        "{label:>12} {which}, {seed}, strategy {}, preempt {}{}: {}, {}{}",
         attempt.strategy.as_str(),
         attempt.level.name(),
         if attempt.time == Time::Virtual { ", time virtual" } else { "" },

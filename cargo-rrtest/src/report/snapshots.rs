@@ -8,6 +8,7 @@ use std::time::Duration;
 use insta::assert_snapshot;
 use rrtest_engine::ending::{Awaited, Ending, Frame, Overdue, TaskState, Wait};
 use rrtest_engine::schedule::surprise::Surprise;
+use rrtest_engine::schedule::{Branch, StrategyName};
 use rrtest_engine::strike::{Doing, Strike, Thread};
 use rrtest_engine::task::TaskId;
 use rrtest_engine::trace::event::Stream;
@@ -291,6 +292,13 @@ fn what_cannot_be_recorded() {
         of_attempt(unsupported("ptrace")),
         of_attempt(again),
     ]));
+}
+
+#[test]
+fn a_guided_attempt() {
+    let branches = vec![Branch { decision: 3, seed: 9 }];
+    let guided = Attempt { strategy: StrategyName::Guided, branches, ..attempt() };
+    assert_snapshot!(human(&[of_attempt(guided)]));
 }
 
 #[test]

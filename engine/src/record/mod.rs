@@ -1,8 +1,8 @@
 //! Drives a program and records it.
 //!
-//! The state of a recording is kept in twelve parts. `recorder` owns them and does nothing with them. Each part is a
-//! type whose methods take whatever else they need. What happens in a recording is a step: a method of the recorder, in
-//! a file that stands on those below it.
+//! The state of a recording is kept in twelve parts, which `recorder` owns: the [`clock`](crate::clock), and those below.
+//! Each is a type whose methods take whatever else they need. What happens in a recording is a step: a method of the
+//! recorder, in a file that stands on those below it.
 //!
 //! Steps, from the top down:
 //!
@@ -22,7 +22,7 @@
 //! recorder     the parts
 //! ```
 //!
-//! Parts, from the top down:
+//! Parts, and what they are made of, from the top down:
 //!
 //! ```text
 //! progress     how long tasks, and the program, have made no progress
@@ -35,6 +35,8 @@
 //! time         the program's clocks, and whatever reports time
 //! outside      what processes outside the recorded tree could reach
 //! scheduler    the strategy, and what it is asked with
+//! orders       in which orders tasks have accessed what they share
+//! marks        what was seen at the places that a script marks
 //! poller       descriptors that tasks wait for
 //! journal      events, output, statistics
 //! start        what a program begins with
@@ -102,8 +104,8 @@ use crate::schedule::{Decided, StrategyName};
 use crate::strike::{Strike, Thread};
 use crate::trace::event::Event;
 use crate::trace::log::Log;
-pub use crate::tracee::Stdin;
 use crate::tracee::{self, Streams};
+pub use crate::tracee::{Starting, Stdin, starting, wait_for_starts};
 pub use asked_fault::AskedFault;
 pub use fork_server::ForkServer;
 use kernel::fds::Fds;

@@ -9,6 +9,7 @@ pub mod deadline;
 pub mod explore;
 pub mod futex;
 pub mod injector;
+mod names;
 pub mod portfolio;
 mod random;
 pub mod script;
@@ -18,10 +19,10 @@ mod strategies;
 pub mod strategy;
 pub mod surprise;
 
+pub use names::{StrategyName, UnknownStrategy};
 pub use strategies::build;
 pub use strategy::{
-    AccessWatch, Branch, Choice, Decided, Deviation, Hits, Operation, Plan, Point, Strategy, StrategyName,
-    UnknownStrategy, Why,
+    AccessWatch, Branch, Choice, Decided, Deviation, Hits, Operation, Plan, Point, Strategy, Why,
 };
 
 #[cfg(test)]
@@ -32,26 +33,32 @@ mod tests {
     use super::*;
     use crate::task::TaskId;
 
-    /// Makes a plan for an attempt, from its number and what the first attempt measured.
-    type Planner = fn(attempt: u64, measured: &Measured) -> Plan;
+    /// How attempts are scheduled: by this strategy, or by the portfolio.
+    type Way = Option<StrategyName>;
 
-    const PLANNERS: [(&str, Planner); 6] = [
-        ("walk", |attempt, measured| plan(attempt, &[StrategyName::Walk], measured)),
-        ("pct", |attempt, measured| plan(attempt, &[StrategyName::Pct], measured)),
-        ("pos", |attempt, measured| plan(attempt, &[StrategyName::Pos], measured)),
-        ("surw", |attempt, measured| plan(attempt, &[StrategyName::Surw], measured)),
-        ("starve", |attempt, measured| plan(attempt, &[StrategyName::Starve], measured)),
-        ("portfolio", |attempt, measured| plan(1 + attempt, &[], measured)),
-    ];
+    /// All strategies that draw their schedules, and the portfolio.
+    fn ways() -> Vec<Way> {
+        use StrategyName::{Fair, Guided, Systematic};
+        let drawn = StrategyName::ALL.into_iter().filter(|it| ![Fair, Guided, Systematic].contains(it));
+        drawn.map(Some).chain([None]).collect()
+    }
+
+    fn name(way: Way) -> &'static str {
+        way.map_or("portfolio", StrategyName::as_str)
+    }
+
+    /// Makes a plan for an attempt, from its number and what the first attempt measured.
+    fn plan_of(way: Way, attempt: u64, measured: &Measured) -> Plan {
+        match way {
+            Some(strategy) => plan(attempt, &[strategy], measured),
+            None => plan(1 + attempt, &[], measured),
+        }
+    }
 
     fn plan(attempt: u64, allowed: &[StrategyName], measured: &Measured) -> Plan {
         let strategy = portfolio::strategy(attempt, allowed);
         portfolio::plan(portfolio::seed(allowed.len() as u128, attempt, strategy, measured), &[])
     }
-
-    /// Index of the portfolio, and of PCT among the strategies.
-    const PORTFOLIO: usize = 5;
-    const PCT: usize = 1;
 
     /// How many of 100 fair schedules may fail.
     const FAIR_FAILURES: usize = 10;
@@ -64,9 +71,9 @@ mod tests {
         run(program, &mut *build(&Plan::new(StrategyName::Fair, seed)))
     }
 
-    fn attempts(program: &Program, way: Planner, count: u64) -> Vec<Run> {
+    fn attempts(program: &Program, way: Way, count: u64) -> Vec<Run> {
         let measured = fair(program).measured;
-        (0..count).map(|attempt| run(program, &mut *build(&way(attempt, &measured)))).collect()
+        (0..count).map(|attempt| run(program, &mut *build(&plan_of(way, attempt, &measured)))).collect()
     }
 
     fn failures(runs: &[Run]) -> usize {
@@ -81,11 +88,11 @@ mod tests {
         const ATTEMPTS: u64 = 2000;
         println!(
             "median attempts up to a failure, decisions of an attempt; {}",
-            PLANNERS.map(|(name, _)| name).join(", ")
+            ways().into_iter().map(name).collect::<Vec<_>>().join(", ")
         );
         for (name, program) in programs::buggy() {
             print!("{name:22} {:5} ticks", fair(&program).measured.ticks);
-            for (_, way) in PLANNERS {
+            for way in ways() {
                 let runs = attempts(&program, way, ATTEMPTS);
                 let median = match failures(&runs) {
                     0 => "never".to_owned(),
@@ -118,7 +125,7 @@ mod tests {
             "reorder 10",
         ];
         for (name, program) in programs::buggy().into_iter().filter(|(name, _)| found.contains(name)) {
-            let runs = attempts(&program, PLANNERS[PORTFOLIO].1, 1000);
+            let runs = attempts(&program, None, 1000);
             assert!(failures(&runs) > 0, "{name} never failed");
         }
     }
@@ -127,7 +134,8 @@ mod tests {
     fn sound_programs_pass_whoever_schedules_them() {
         for (name, program) in programs::sound() {
             assert_eq!(fair(&program).outcome, Outcome::Passed, "{name}, fair");
-            for (way_name, way) in PLANNERS {
+            for way in ways() {
+                let way_name = self::name(way);
                 for (attempt, run) in attempts(&program, way, 60).iter().enumerate() {
                     assert_eq!(run.outcome, Outcome::Passed, "{name}, {way_name}, attempt {attempt}");
                 }
@@ -141,7 +149,7 @@ mod tests {
         let program = programs::buggy().swap_remove(0).1;
         let (tasks, ticks) = (4, fair(&program).measured.ticks);
         let attempts = 4 * tasks * ticks;
-        let found = failures(&self::attempts(&program, PLANNERS[PCT].1, attempts));
+        let found = failures(&self::attempts(&program, Some(StrategyName::Pct), attempts));
         assert!(found >= 4, "{found} of {attempts}");
     }
 
@@ -154,10 +162,11 @@ mod tests {
     #[test]
     fn what_was_noted_runs_again() {
         for (name, program) in programs::buggy() {
-            for (way_name, way) in PLANNERS {
+            for way in ways() {
+                let way_name = self::name(way);
                 let measured = fair(&program).measured;
                 for attempt in 0..40 {
-                    let mut strategy = build(&way(attempt, &measured));
+                    let mut strategy = build(&plan_of(way, attempt, &measured));
                     let first = run(&program, &mut *strategy);
                     let noted = strategy.noted();
                     let mut scripted = build(&Plan::scripted(noted.script.clone(), 0));
@@ -190,7 +199,7 @@ mod tests {
     #[test]
     fn equal_plans_run_equally() {
         for (name, program) in programs::buggy() {
-            for (_, way) in PLANNERS {
+            for way in ways() {
                 assert_eq!(attempts(&program, way, 3), attempts(&program, way, 3), "{name}");
             }
         }

@@ -5,7 +5,7 @@
 //! rough measurements of earlier attempts, and random bits, and [`plan`] takes it apart again:
 //!
 //! ```text
-//! bits 127–124  strategy: its place in the list of codes, from 1; otherwise the other bits choose from the rotation
+//! bits 127–124  the strategy's code; if none has it, the other bits choose from the rotation
 //! bits 123–118  1 + the base-2 logarithm of the expected ticks, rounded up; 0 if unknown
 //! bits 117–113  likewise for the milliseconds that it is expected to wait
 //! bits 112–58   likewise for the operations on shared objects of each of the first eleven tasks, 5 bits each
@@ -26,8 +26,9 @@
 //! A small number that somebody makes up is a seed too. Seeds are valid for one version of rrtest; a trace is valid
 //! longer.
 
+use super::names::StrategyName;
 use super::random::Random;
-use super::strategy::{Deviation, Plan, StrategyName};
+use super::strategy::{Deviation, Plan};
 use crate::task::TaskId;
 
 /// The strategies in turn, after the first attempt.
@@ -55,18 +56,6 @@ pub const ROTATION: [StrategyName; 18] = [
     StrategyName::Surw,
     StrategyName::Pct,
     StrategyName::Pos,
-];
-
-/// The strategies that have a code, from 1. Only ever append.
-const CODES: [StrategyName; 8] = [
-    StrategyName::Fair,
-    StrategyName::Walk,
-    StrategyName::Pct,
-    StrategyName::Pos,
-    StrategyName::Surw,
-    StrategyName::Starve,
-    StrategyName::Systematic,
-    StrategyName::Guided,
 ];
 
 const CODE_SHIFT: u32 = 124;
@@ -115,11 +104,7 @@ pub fn systematic(deviations: &[Deviation], at_once: bool) -> u128 {
         (count + 1, all | deviation.packed() << (DEVIATION_BITS * at))
     });
     let at_once = if at_once { AT_ONCE } else { 0 };
-    code(StrategyName::Systematic) << CODE_SHIFT | deviations.0 << COUNT_SHIFT | at_once | deviations.1
-}
-
-fn code(strategy: StrategyName) -> u128 {
-    1 + CODES.iter().position(|it| *it == strategy).unwrap_or(0) as u128
+    StrategyName::Systematic.code() << CODE_SHIFT | deviations.0 << COUNT_SHIFT | at_once | deviations.1
 }
 
 /// Measurements of attempts.
@@ -195,7 +180,7 @@ pub fn seed(campaign: u128, attempt: u64, strategy: StrategyName, measured: &Mea
     // The generator makes sure that campaigns 1 and 2 have nothing in common.
     let [mut campaign_stream] = Random::streams(folded(campaign));
     let [mut attempt_stream] = Random::streams(campaign_stream.any().wrapping_add(attempt));
-    code(strategy) << CODE_SHIFT
+    strategy.code() << CODE_SHIFT
         | rounded(measured.ticks, TICKS_MASK) << TICKS_SHIFT
         | rounded(measured.waited / MILLISECOND, EVENTS_MASK) << WAITED_SHIFT
         | events
@@ -208,8 +193,7 @@ pub fn seed(campaign: u128, attempt: u64, strategy: StrategyName, measured: &Mea
 /// or any seed of it if `allowed` is empty, always gives the plan of that attempt.
 #[must_use]
 pub fn plan(seed: u128, allowed: &[StrategyName]) -> Plan {
-    let code = usize::try_from(seed >> CODE_SHIFT).unwrap_or(0);
-    let said = code.checked_sub(1).and_then(|index| CODES.get(index)).copied();
+    let said = StrategyName::ALL.into_iter().find(|strategy| strategy.code() == seed >> CODE_SHIFT);
     let strategy =
         said.filter(|strategy| allowed.is_empty() || allowed.contains(strategy)).unwrap_or_else(|| {
             // These are not the numbers that the strategy itself will draw.

@@ -1,12 +1,10 @@
 //! The interface of strategies: what they are asked, and what they answer.
 
-use std::fmt;
-use std::str::FromStr;
-
 use rrtest_preload::layout::{Turns, Watch};
 use rrtest_preload::objects;
 use serde::{Deserialize, Serialize};
 
+use super::names::StrategyName;
 use super::script::{Noted, Script, Spot};
 use crate::task::TaskId;
 
@@ -88,80 +86,6 @@ impl Plan {
         Self { script, ..Self::new(StrategyName::Scripted, seed) }
     }
 }
-
-/// The strategies by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StrategyName {
-    /// Round robin with long timeslices: no chaos.
-    Fair,
-    /// A random walk over ticks.
-    Walk,
-    /// Priorities with random change points.
-    Pct,
-    /// Random priorities of operations on shared objects.
-    Pos,
-    /// All orders of operations on shared objects with equal probability.
-    Surw,
-    /// Some tasks do not run for a while.
-    Starve,
-    /// As [`Self::Pos`], from where an earlier attempt has met a new order of accesses.
-    Guided,
-    /// All schedules with few preemptions, one after the other.
-    Systematic,
-    /// A schedule that is written out. Nobody asks for it by name.
-    Scripted,
-}
-
-impl StrategyName {
-    /// All strategies that can be asked for.
-    pub const ALL: [Self; 8] = [
-        Self::Fair,
-        Self::Walk,
-        Self::Pct,
-        Self::Pos,
-        Self::Surw,
-        Self::Starve,
-        Self::Guided,
-        Self::Systematic,
-    ];
-
-    /// Returns the name that users type and read.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Fair => "fair",
-            Self::Walk => "walk",
-            Self::Pct => "pct",
-            Self::Pos => "pos",
-            Self::Surw => "surw",
-            Self::Starve => "starve",
-            Self::Guided => "guided",
-            Self::Systematic => "systematic",
-            Self::Scripted => "scripted",
-        }
-    }
-}
-
-impl fmt::Display for StrategyName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for StrategyName {
-    type Err = UnknownStrategy;
-
-    fn from_str(name: &str) -> Result<Self, UnknownStrategy> {
-        let found = Self::ALL.into_iter().find(|strategy| strategy.as_str() == name);
-        found.ok_or_else(|| UnknownStrategy(name.to_owned()))
-    }
-}
-
-/// No strategy has this name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown strategy `{0}`; known: {known}", known = StrategyName::ALL.map(StrategyName::as_str).join(", "))]
-pub struct UnknownStrategy(pub String);
 
 /// How one recording's tasks share the core.
 ///
@@ -317,27 +241,5 @@ impl AccessWatch {
         let Self { bar, random, pending, alone, budget } = *self;
         let (task, alone, budget) = (task.0.into(), alone.into(), budget.into());
         Watch { on: 1, task, random: random.max(1), bar, alone, pending, budget, ..Watch::default() }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_read_as_they_are_written() {
-        for strategy in StrategyName::ALL {
-            assert_eq!(strategy.to_string().parse(), Ok(strategy));
-            assert_eq!(serde_json::to_value(strategy).unwrap(), strategy.as_str());
-        }
-    }
-
-    #[test]
-    fn an_unknown_name_is_answered_with_the_known_ones() {
-        let error = "random".parse::<StrategyName>().unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "unknown strategy `random`; known: fair, walk, pct, pos, surw, starve, guided, systematic"
-        );
     }
 }

@@ -10,7 +10,7 @@ use crate::base::words::parse_duration;
 use crate::build::instrument::Level;
 use crate::build::jobs::Jobs;
 use crate::commands::options::run::Recording;
-use crate::commands::options::values::{Explain, MessageFormat, parse_explain};
+use crate::commands::options::values::{Explain, MessageFormat, drawn, parse_explain};
 
 /// Options of `exec`.
 #[derive(Args, Debug)]
@@ -32,9 +32,9 @@ pub(crate) struct Exec {
     /// Schedule as `run` does, with a portfolio of strategies
     #[arg(long, conflicts_with_all = ["strategy", "no_chaos"], help_heading = "Recording")]
     chaos: bool,
-    /// How to schedule: surw, pos, walk, pct, starve, guided, fair [default: fair, or what --seed says]
     #[arg(
         long,
+        help = format!("How to schedule: {} [default: fair, or what --seed says]", drawn()),
         value_name = "NAME[,NAME]",
         value_delimiter = ',',
         conflicts_with = "no_chaos",

@@ -9,7 +9,7 @@ use rrtest_engine::record::{AskedFault, Processor, Time};
 use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::schedule::surprise::Surprises;
 
-use super::values::{Explain, NeverRan, Report, parse_explain, parse_size};
+use super::values::{Explain, NeverRan, Report, drawn, parse_explain, parse_size};
 use crate::attempt::seed::Seed;
 use crate::base::words::parse_duration;
 use crate::build::instrument::Level;
@@ -86,10 +86,13 @@ pub(crate) struct Run {
     pub(crate) preempt: Option<Level>,
     #[command(flatten)]
     pub(crate) recording: Recording,
-    /// Scheduling strategies of chaos: surw, pos, walk, pct, starve, guided, fair; several take turns [default: a portfolio].
-    /// systematic tries all schedules with few preemptions until one fails
     #[arg(
         long,
+        help = format!(
+            "Scheduling strategies of chaos: {}; several take turns [default: a portfolio]. systematic tries all \
+             schedules with few preemptions until one fails",
+            drawn()
+        ),
         value_name = "NAME[,NAME]",
         value_delimiter = ',',
         conflicts_with = "no_chaos",

@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use rrtest_engine::schedule::StrategyName;
 
 use crate::base::words::{did_you_mean, parse_duration};
 
@@ -17,6 +18,12 @@ pub(crate) enum Report {
     Short,
     /// For programs, on standard output.
     Json,
+}
+
+/// The names of the strategies that draw their schedules, for help.
+pub(crate) fn drawn() -> String {
+    let drawn = StrategyName::ALL.into_iter().filter(|strategy| *strategy != StrategyName::Systematic);
+    drawn.map(StrategyName::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// Cargo's other formats, which are all of compiler messages.

@@ -18,7 +18,8 @@ mod surw;
 mod systematic;
 mod walk;
 
-use super::strategy::{Plan, Strategy, StrategyName};
+use super::names::StrategyName;
+use super::strategy::{Plan, Strategy};
 
 pub(super) use systematic::AT_ONCE;
 

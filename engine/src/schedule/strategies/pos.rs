@@ -22,10 +22,9 @@ use rrtest_preload::turns::LONG_SLICE;
 
 use super::held_back::HeldBack;
 use super::per_task::PerTask;
+use crate::schedule::names::StrategyName;
 use crate::schedule::random::Random;
-use crate::schedule::strategy::{
-    AccessWatch, Branch, Choice, Operation, Plan, Point, Strategy, StrategyName, Why,
-};
+use crate::schedule::strategy::{AccessWatch, Branch, Choice, Operation, Plan, Point, Strategy, Why};
 use crate::task::TaskId;
 
 /// Base-2 logarithm of the operations that a recording counts, at least and at most, before it counts ever fewer.

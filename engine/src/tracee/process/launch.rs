@@ -5,6 +5,7 @@ use std::path::Path;
 use super::fork::{Arguments, Streams, Then, fork_traced};
 use super::kill_on_drop::KillOnDrop;
 use super::set_up::{Executed, set_up};
+use super::starting::starting;
 use crate::Error;
 use crate::program::Program;
 use crate::tracee::area::Area;
@@ -33,9 +34,11 @@ pub fn launch(
     area: &Area,
     random: [u8; 16],
 ) -> Result<Launched, Error> {
+    let starting = starting();
     let task = fork_traced(area, &Then::Execute(Arguments::new(program)?, streams.fds()))?;
     let kill_on_drop = KillOnDrop::new(task.tid());
     let task = executed(task, &program.path)?;
+    drop(starting);
     let Executed { task, memory } = set_up(task, area, random)?;
     Ok(Launched { task, memory, kill_on_drop })
 }

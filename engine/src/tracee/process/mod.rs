@@ -12,6 +12,7 @@ mod kill_on_drop;
 mod launch;
 mod rebuild;
 mod set_up;
+mod starting;
 
 pub use branch::branch;
 pub use cores::{bind_to_core, core_count, unbind};
@@ -21,3 +22,4 @@ pub use kill_on_drop::{KillOnDrop, reap_orphan};
 pub use launch::{Launched, launch};
 pub use rebuild::{another, rebuild};
 pub use set_up::{Executed, set_up};
+pub use starting::{Starting, starting, wait_for_starts};

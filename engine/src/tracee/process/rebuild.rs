@@ -7,6 +7,7 @@ use super::filter::replayed;
 use super::fork::{Then, fork_traced};
 use super::kill_on_drop::KillOnDrop;
 use super::launch::Launched;
+use super::starting::starting;
 use crate::Error;
 use crate::tracee::area::Area;
 use crate::tracee::inject::remote;
@@ -23,6 +24,7 @@ use crate::tracee::system::{TASK_SIZE, os};
 /// # Errors
 /// If tracing is not allowed, or the kernel refuses something.
 pub fn rebuild(area: &Area) -> Result<Launched, Error> {
+    let _starting = starting();
     let task = fork_traced(area, &Then::BeRebuilt(replayed()))?;
     let kill_on_drop = KillOnDrop::of_group(task.tid());
     let first_to_go = format!("/proc/{}/oom_score_adj", task.tid());

@@ -26,6 +26,7 @@ pub(crate) const TESTS: &[Test] = tests![
     says_that_what_always_fails_is_no_race,
     says_that_something_else_differs,
     does_nothing_if_told_so,
+    says_why_it_does_nothing,
     ends_with_ctrl_c
 ];
 
@@ -274,6 +275,18 @@ fn does_nothing_if_told_so(world: &Harness) {
     let never = HUNT.iter().map(|arg| if *arg == "60s" { "never" } else { arg }).collect::<Vec<_>>();
     let report = project.report(world, &never, 101);
     assert!(report.explanations.is_empty() && report.traces().len() == 1, "{report:?}");
+}
+
+/// An attempt of a tenth of the time is too long for experiments.
+fn says_why_it_does_nothing(world: &Harness) {
+    let source = "#[test] fn t() { std::thread::sleep(std::time::Duration::from_millis(200)); panic!() }";
+    let project = Project::of_test(world, source);
+    let options = ["--runs", "1", "-j1", "--preempt", "sync", "--surprises", "none", "--explain", "2s"];
+    let _said = Run::of(&mut project.rrtest(world, &options)).expect(101).says(&[
+        "p::it t is not explained: an attempt takes ",
+        ", and there are 2s left for experiments",
+        "--explain ",
+    ]);
 }
 
 fn ends_with_ctrl_c(world: &Harness) {

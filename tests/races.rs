@@ -70,6 +70,10 @@ pub const RACES: &[Race] = &[
 /// may want many times as many. The first failure ends a run.
 pub const ENOUGH: &str = "30000";
 
+/// How long experiments after a failure may take: on a busy machine a single attempt takes seconds. They end when all is
+/// found out.
+pub const LONG_ENOUGH: &str = "10m";
+
 impl Race {
     /// Look for it with a seed. Returns the failing attempt, and what the run said.
     ///

@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
-use rrtest_tests::races::ENOUGH;
+use rrtest_tests::races::{ENOUGH, LONG_ENOUGH};
 use rrtest_tests::report::Report;
 use rrtest_tests::tool::Run;
 use serde_json::{Map, Value};
@@ -45,7 +45,7 @@ fn explained(world: &Harness, package: &str, level: &str) -> (Map<String, Value>
         "--seed",
         "3",
         "--explain",
-        "60s",
+        LONG_ENOUGH,
     ]))
     .expect(101);
     let report = Report::of(&run);
@@ -142,7 +142,8 @@ fn adds() {
 
 fn says_nothing_of_a_race_that_is_not_certain(world: &Harness) {
     let project = Project::of_test(world, ORDERED);
-    let hunt = ["--until-fail", "--runs", ENOUGH, "-j1", "--seed", "5", "--explain", "60s", "--preempt"];
+    let hunt =
+        ["--until-fail", "--runs", ENOUGH, "-j1", "--seed", "5", "--explain", LONG_ENOUGH, "--preempt"];
     let report = project.report(world, &[&hunt[..], &["memory"]].concat(), 101);
     let [line] = &report.explanations[..] else { panic!("{report:?}") };
     assert_ne!(line["explanation"]["race"]["kind"], "data_race", "{report:?}");
@@ -201,7 +202,7 @@ const HUNT: &[&str] = &[
     "--seed",
     "5",
     "--explain",
-    "60s",
+    LONG_ENOUGH,
 ];
 
 fn keeps_the_smallest_schedule(world: &Harness) {
@@ -242,7 +243,7 @@ fn keeps_the_first_trace_if_asked_to(world: &Harness) {
 fn says_that_what_always_fails_is_no_race(world: &Harness) {
     let source = "#[test]\nfn wrong() { std::thread::scope(|s| { s.spawn(|| ()); }); assert_eq!(1 + 1, 3) }";
     let project = Project::of_test(world, source);
-    let report = project.report(world, &["--preempt", "sync"], 101);
+    let report = project.report(world, &["--preempt", "sync", "--explain", LONG_ENOUGH], 101);
     let [line] = &report.explanations[..] else { panic!("{report:?}") };
     assert_eq!(line["explanation"]["needs"], "nothing", "{report:?}");
     assert!(line["lines"][0].as_str().is_some_and(|line| line.contains("it is no race")), "{report:?}");
@@ -263,7 +264,7 @@ fn says_that_something_else_differs(world: &Harness) {
         }}"
     );
     let project = Project::of_test(world, &source);
-    let report = project.report(world, &["--preempt", "sync"], 101);
+    let report = project.report(world, &["--preempt", "sync", "--explain", LONG_ENOUGH], 101);
     let [line] = &report.explanations[..] else { panic!("{report:?}") };
     assert_eq!(line["explanation"]["needs"], "unknown", "{report:?}");
     assert_eq!(project.traces(), report.traces());
@@ -272,7 +273,7 @@ fn says_that_something_else_differs(world: &Harness) {
 
 fn does_nothing_if_told_so(world: &Harness) {
     let project = Project::of_test(world, TORN);
-    let never = HUNT.iter().map(|arg| if *arg == "60s" { "never" } else { arg }).collect::<Vec<_>>();
+    let never = HUNT.iter().map(|arg| if *arg == LONG_ENOUGH { "never" } else { arg }).collect::<Vec<_>>();
     let report = project.report(world, &never, 101);
     assert!(report.explanations.is_empty() && report.traces().len() == 1, "{report:?}");
 }

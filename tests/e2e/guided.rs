@@ -2,7 +2,7 @@
 
 use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
-use rrtest_tests::races::ENOUGH;
+use rrtest_tests::races::{ENOUGH, LONG_ENOUGH};
 use rrtest_tests::tool::Run;
 
 use crate::replay::elsewhere;
@@ -31,7 +31,11 @@ const GUIDED: &[&str] = &["--strategy", "guided", "--preempt", "sync"];
 
 fn finds_what_takes_several_preemptions(world: &Harness) {
     let project = Project::of_test(world, &passing(true));
-    let report = project.report(world, &[GUIDED, &["--until-fail", "--runs", ENOUGH]].concat(), 101);
+    let report = project.report(
+        world,
+        &[GUIDED, &["--until-fail", "--runs", ENOUGH, "--explain", LONG_ENOUGH]].concat(),
+        101,
+    );
     let failing = report.failing().next().expect("a failure");
     assert_eq!(failing.text("strategy"), "guided");
     let _replayed = Run::of(&mut elsewhere(world, &failing.trace().expect("a trace"))).expect(0);

@@ -114,8 +114,15 @@ fn mistakes(world: &Harness) {
 fn a_failure_and_its_trace(world: &Harness) {
     let source = "#[test] fn passes() {}\n#[test] fn fails() { println!(\"one\"); assert_eq!(1 + 1, 3); }";
     let project = Project::of_test(world, source);
-    let all =
-        ["--no-chaos -j1 --seed 1 --preempt sync", "ls", "show", "replay", "backtrace", "rm --all", "ls"];
+    let all = [
+        "--no-chaos -j1 --seed 1 --preempt sync --explain 10m",
+        "ls",
+        "show",
+        "replay",
+        "backtrace",
+        "rm --all",
+        "ls",
+    ];
     check("a_failure_and_its_trace", &all.map(|words| said(world, project.path(), words)).concat());
 }
 
@@ -129,7 +136,7 @@ fn a_deadlock(world: &Harness) {
         }
     "#;
     let project = Project::of_test(world, source);
-    let all = ["--no-chaos -j1 --seed 1 --preempt sync", "backtrace"];
+    let all = ["--no-chaos -j1 --seed 1 --preempt sync --explain 10m", "backtrace"];
     check("a_deadlock", &all.map(|words| said(world, project.path(), words)).concat());
 }
 

@@ -8,7 +8,7 @@ use std::process::Command;
 use rrtest_tests::Harness;
 use rrtest_tests::browser::Browser;
 use rrtest_tests::project::Project;
-use rrtest_tests::races::ENOUGH;
+use rrtest_tests::races::{ENOUGH, LONG_ENOUGH};
 use rrtest_tests::tool::Run;
 use serde_json::Value;
 
@@ -59,7 +59,7 @@ fn browser(world: &Harness) -> Option<Browser> {
 
 fn are_read_and_clicked_through_in_a_browser(world: &Harness) {
     let traces = world.dir();
-    let trace = failing(world, traces.path(), "lost-update", &["--explain", "60s"]);
+    let trace = failing(world, traces.path(), "lost-update", &["--explain", LONG_ENOUGH]);
     let (path, text) = page(world, &trace);
     for says in [
         "What it needs",
@@ -152,7 +152,7 @@ fn are_read_and_clicked_through_in_a_browser(world: &Harness) {
 
 fn say_who_waits_for_whom(world: &Harness) {
     let traces = world.dir();
-    let trace = failing(world, traces.path(), "lock-order", &["--explain", "60s"]);
+    let trace = failing(world, traces.path(), "lock-order", &["--explain", LONG_ENOUGH]);
     let (path, text) = page(world, &trace);
     assert!(text.contains("waits for a mutex") && text.contains("held by <code>reform</code>"), "{text}");
     let Some(mut browser) = browser(world) else { return };
@@ -251,7 +251,7 @@ fn need_neither_program_nor_sources(world: &Harness) {
 
 fn are_schedules_for_trace_viewers_too(world: &Harness) {
     let traces = world.dir();
-    let trace = failing(world, traces.path(), "lost-update", &["--explain", "60s"]);
+    let trace = failing(world, traces.path(), "lost-update", &["--explain", LONG_ENOUGH]);
     let _run = Run::of(&mut report(world, &trace, &["--format", "perfetto"])).expect(0);
     let text = fs::read_to_string(trace.with_extension("json")).expect("a schedule");
     let schedule: Value = serde_json::from_str(&text).expect("JSON");

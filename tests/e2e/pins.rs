@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
+use rrtest_tests::races::LONG_ENOUGH;
 use rrtest_tests::tool::Run;
 use serde_json::Value;
 
@@ -83,7 +84,7 @@ fn a_pinned_failure_fails_where_lines_have_moved_and_passes_once_it_is_mended(wo
     fails("operations have moved");
     // It is a failure as any other.
     let junit = project.path().join("junit.xml");
-    let args = [BLIND, &["--junit", junit.to_str().expect("a text"), "--explain", "60s"]].concat();
+    let args = [BLIND, &["--junit", junit.to_str().expect("a text"), "--explain", LONG_ENOUGH]].concat();
     let report = project.report(world, &args, 101);
     let failing: Vec<_> = report.failing().collect();
     let [attempt] = &failing[..] else { panic!("{report:?}") };
@@ -161,7 +162,7 @@ fn what_cannot_be_pinned_says_why(world: &Harness) {
         "--until-fail",
         "--explain 20s",
     ]);
-    let _report = project.report(world, &["--explain", "60s"], 101);
+    let _report = project.report(world, &["--explain", LONG_ENOUGH], 101);
     let _run = pin(world, &project, 2).says(&["it fails under every schedule"]);
     assert!(!project.path().join("rrtest-pins").exists());
     let elsewhere = explained(world, &adding("", TORN));

@@ -6,7 +6,7 @@ use std::process::Command;
 use rrtest_tests::Harness;
 use rrtest_tests::faithful::Verdict;
 use rrtest_tests::programs;
-use rrtest_tests::races::ENOUGH;
+use rrtest_tests::races::{ENOUGH, LONG_ENOUGH};
 use rrtest_tests::tool::Run;
 
 use crate::programs::LIMIT;
@@ -48,7 +48,8 @@ fn is_found(world: &Harness, name: &str, says: &str, explained: &str) {
     for optimised in ["-O0", "-O2"] {
         let dir = world.dir();
         let program = compile(name, dir.path(), optimised);
-        let run = exec(world, &program, &["--until-fail", "--runs", ENOUGH]).expect(101);
+        let options = ["--until-fail", "--runs", ENOUGH, "--explain", LONG_ENOUGH];
+        let run = exec(world, &program, &options).expect(101);
         let _found = run.says(&[says, "(verified)", "needs 1 preemption", explained, "in 0 of"]);
     }
 }
@@ -78,7 +79,8 @@ fn an_update_by_one_instruction(world: &Harness) {
 fn a_stack_whose_nodes_are_used_again(world: &Harness) {
     let dir = world.dir();
     let program = compile("aba_stack", dir.path(), "-O2");
-    let run = exec(world, &program, &["--until-fail", "--runs", ENOUGH]).expect(101);
+    let options = ["--until-fail", "--runs", ENOUGH, "--explain", LONG_ENOUGH];
+    let run = exec(world, &program, &options).expect(101);
     let _found = run.says(&["has two users", "(verified)", "aba_stack.c:"]);
 }
 

@@ -2,7 +2,7 @@
 //! what it has done, where.
 
 use rrtest_tests::Harness;
-use rrtest_tests::races::ENOUGH;
+use rrtest_tests::races::{ENOUGH, LONG_ENOUGH};
 use rrtest_tests::report::{Attempt, Report};
 use rrtest_tests::tool::Run;
 
@@ -195,7 +195,7 @@ impl Wrong {
         let mut command = world.fixture(self.package, traces.path());
         command.args(["--preempt", "sync", "-j1", "--until-fail", self.test, "--surprises", self.kind]);
         // A machine that others use, too, may take longer than by default.
-        command.args(["--explain", "60s"]);
+        command.args(["--explain", LONG_ENOUGH]);
         // A zone whose clocks change.
         command.env("TZ", "CET-1CEST,M3.5.0,M10.5.0/3");
         let run = Run::of(command.args(args)).expect(101).says(self.says);
@@ -254,7 +254,7 @@ fn the_date_is_explained(world: &Harness) {
     let traces = world.dir();
     let mut command = world.fixture("clocks", traces.path());
     command.args(["--preempt", "sync", "-j1", "--until-fail", "--runs", "5000", "--seed", "3"]);
-    let run = Run::of(command.args(["the_log_is_todays", "--explain", "60s"])).expect(101);
+    let run = Run::of(command.args(["the_log_is_todays", "--explain", LONG_ENOUGH])).expect(101);
     let report = Report::of(&run);
     let [explanation] = &report.explanations[..] else { panic!("one failure, one explanation: {run}") };
     let explanation = &explanation["explanation"];

@@ -2,7 +2,7 @@
 
 use rrtest_tests::Harness;
 use rrtest_tests::project::Project;
-use rrtest_tests::races::ENOUGH;
+use rrtest_tests::races::{ENOUGH, LONG_ENOUGH};
 use rrtest_tests::tool::Run;
 
 use crate::{Test, tests};
@@ -39,8 +39,18 @@ pub(crate) const FIXED: &str = "SUM.fetch_add(1, SeqCst);";
 /// A project of this test, with a failure that has been explained.
 pub(crate) fn explained(world: &Harness, test: &str) -> Project {
     let project = Project::of_test(world, test);
-    let hunt =
-        ["--until-fail", "--runs", ENOUGH, "-j1", "--preempt", "sync", "--seed", "5", "--explain", "60s"];
+    let hunt = [
+        "--until-fail",
+        "--runs",
+        ENOUGH,
+        "-j1",
+        "--preempt",
+        "sync",
+        "--seed",
+        "5",
+        "--explain",
+        LONG_ENOUGH,
+    ];
     let report = project.report(world, &hunt, 101);
     assert_eq!(report.explanations.len(), 1, "{report:?}");
     project

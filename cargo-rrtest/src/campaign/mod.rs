@@ -20,4 +20,5 @@ mod registry;
 mod running;
 #[cfg(test)]
 mod tests;
+pub(crate) mod verify;
 mod worker;

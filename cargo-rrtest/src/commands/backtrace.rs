@@ -11,10 +11,9 @@ use rrtest_engine::task::TaskId;
 use rrtest_engine::trace::Trace;
 use serde::Serialize;
 
-use super::given;
+use super::given::{self, PATIENCE};
 use super::options::traces::Backtrace;
 use super::options::values::MessageFormat;
-use super::replay::PATIENCE;
 use crate::base::cores::cores;
 use crate::base::exit::{CliError, Status};
 use crate::base::interrupt::Interrupt;

@@ -1,6 +1,7 @@
 //! The trace that a command is given.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rrtest_engine::trace::Trace;
 
@@ -10,6 +11,9 @@ use crate::base::terminal::CAUTION;
 use crate::base::words::relative;
 use crate::store::source::{self, Given};
 use crate::store::traces::Store;
+
+/// How long a replay may take from one event to the next: a machine may be much slower than the one that recorded.
+pub(super) const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The trace that these options mean, wherever it comes from.
 pub(crate) fn trace(options: &OneTrace) -> Result<Given, CliError> {

@@ -10,9 +10,8 @@ use rrtest_engine::trace::Trace;
 use rrtest_engine::trace::event::Stream;
 use serde_json::Value;
 
-use super::given;
+use super::given::{self, PATIENCE};
 use super::options::traces::OneTrace;
-use super::replay::PATIENCE;
 use super::verify::{explanation, newest_explained};
 use crate::base::cores::cores;
 use crate::base::exit::{CliError, Status};

@@ -1,7 +1,6 @@
 //! `replay`: reproduce a kept trace.
 
 use std::io::{self, Write};
-use std::time::Duration;
 
 use rrtest_engine::carried::Carried;
 use rrtest_engine::ending::Ending;
@@ -11,8 +10,9 @@ use rrtest_engine::trace::Trace;
 use rrtest_engine::trace::event::Stream;
 use serde_json::Value;
 
+use super::given::{self, PATIENCE};
 use super::options::traces::{Replay, Until};
-use super::{backtrace, given, show};
+use super::{backtrace, show};
 use crate::base::cores::cores;
 use crate::base::exit::{CliError, Status};
 use crate::base::interrupt::Interrupt;
@@ -22,9 +22,6 @@ use crate::ending::backtrace::Frames;
 use crate::ending::describe;
 use crate::ending::stacks::{self, Stacks};
 use crate::store::limit;
-
-/// How long a replay may take from one event to the next: a machine may be much slower than the one that recorded.
-pub(super) const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Replay a trace, its output onto ours.
 pub(crate) fn run(options: &Replay) -> Result<Status, CliError> {

@@ -10,9 +10,8 @@ use rrtest_engine::history::{self, How};
 use rrtest_engine::replay::{Options, Session};
 
 use super::backtrace::{check, in_words, say_what_is_recorded};
-use super::given;
+use super::given::{self, PATIENCE};
 use super::options::report::{FailureReport, ReportFormat};
-use super::replay::PATIENCE;
 use crate::base::cores::cores;
 use crate::base::exit::{CliError, Status};
 use crate::base::interrupt::Interrupt;

@@ -3,8 +3,6 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
 
 use rrtest_engine::trace::Trace;
 use serde_json::Value;
@@ -13,28 +11,11 @@ use super::cli::Command;
 use super::options::configured;
 use super::options::traces::{OneTrace, Verify};
 use super::{given, run};
-use crate::attempt::events::{Reporter, RunEvent, Summary, Verified, tell};
-use crate::attempt::record::Setting;
 use crate::base::exit::{CliError, Status};
-use crate::base::interrupt::Interrupt;
 use crate::base::words::relative;
-use crate::build::instrument::Level;
-use crate::campaign::agenda::{Agenda, Subject};
-use crate::campaign::dispatch;
-use crate::discover::test::Test;
-use crate::ending::explanation::{Explanation, Rate};
-use crate::explain::again::{Again, again, job};
+use crate::ending::explanation::Explanation;
 use crate::settings::layers::Refusal;
 use crate::store::traces::Store;
-
-/// What part of the time the neighbourhood of the old schedule may have.
-const NEAR: u32 = 2;
-
-/// A failure that has been explained.
-#[derive(Clone, Debug)]
-pub(crate) struct Old {
-    explanation: Arc<Explanation>,
-}
 
 /// Run the command: build the test of the trace as it is now, and try to make it fail again.
 pub(crate) fn run(options: &Verify) -> Result<Status, CliError> {
@@ -43,7 +24,7 @@ pub(crate) fn run(options: &Verify) -> Result<Status, CliError> {
         None => given::trace(&options.trace)?.path,
     };
     let trace = given::read(&path)?;
-    let old = Old { explanation: Arc::new(explanation(&trace, &relative(&path).display().to_string())?) };
+    let old = explanation(&trace, &relative(&path).display().to_string())?;
     let args = arguments(&trace, &old, options)?;
     let cli = match configured::read(args) {
         Ok(cli) => cli,
@@ -53,7 +34,7 @@ pub(crate) fn run(options: &Verify) -> Result<Status, CliError> {
     let Some(Command::Run(mut run)) = cli.command else {
         return Err(CliError::usage("the trace's test cannot be named on a command line"));
     };
-    run.verify = Some(old);
+    run.verify = Some(Arc::new(old));
     run::run(&run, &cli.settings, cli.color)
 }
 
@@ -78,7 +59,7 @@ pub(super) fn explanation(trace: &Trace, name: &str) -> Result<Explanation, CliE
 }
 
 /// The arguments of a run of the trace's test, recorded as the trace was.
-fn arguments(trace: &Trace, old: &Old, options: &Verify) -> Result<Vec<OsString>, CliError> {
+fn arguments(trace: &Trace, old: &Explanation, options: &Verify) -> Result<Vec<OsString>, CliError> {
     let info = trace.info();
     let fact = |key: &str| info.get(key).and_then(Value::as_str);
     let (Some(package), Some(binary), Some(test)) = (fact("package"), fact("binary"), fact("test")) else {
@@ -91,7 +72,7 @@ fn arguments(trace: &Trace, old: &Old, options: &Verify) -> Result<Vec<OsString>
         Some((kind, name)) => args.extend([format!("--{kind}").into(), name.into()]),
     }
     let time = humantime::format_duration(options.time).to_string();
-    let level = &old.explanation.preempt;
+    let level = &old.preempt;
     for (option, value) in [
         ("--preempt", Some(level.as_str())),
         ("--for", Some(&time)),
@@ -105,72 +86,4 @@ fn arguments(trace: &Trace, old: &Old, options: &Verify) -> Result<Vec<OsString>
     args.extend(options.trace.place.options());
     args.extend([test, "--", "--exact"].map(OsString::from));
     Ok(args)
-}
-
-/// What it takes to try.
-pub(super) struct Attempts<'a> {
-    pub(super) old: &'a Old,
-    pub(super) tests: Vec<Test>,
-    pub(super) level: Level,
-    pub(super) agenda: Agenda,
-    pub(super) setting: &'a Setting<'a>,
-    pub(super) cores: &'a [usize],
-    pub(super) interrupt: &'a Interrupt,
-}
-
-impl Attempts<'_> {
-    /// Try the old schedule, those like it, and any others for the rest of the time.
-    pub(super) fn make(self, reporters: &mut [Box<dyn Reporter>]) -> Result<Summary, CliError> {
-        let Self { old, tests, level, mut agenda, setting, cores, interrupt } = self;
-        let explanation = &old.explanation;
-        let start = Instant::now();
-        let time = agenda.time.unwrap_or_default();
-        let core = cores.first().copied().unwrap_or(0);
-        let test = Arc::new(tests[0].clone());
-        let found = std::thread::scope(|scope| {
-            let (test, stop) = (&test, &interrupt.by_user);
-            // The recorder binds its thread to a core.
-            let asked = scope.spawn(move || near(setting, test, level, explanation, core, stop, time / NEAR));
-            asked.join().unwrap_or_else(|_| Err(CliError::said(Status::Recorder)))
-        });
-        let (found, attempt) = found?;
-        let mut verified = Verified {
-            test: Arc::clone(&test),
-            before: explanation.with,
-            near: found.near,
-            elsewhere: Rate::default(),
-            gone: found.gone,
-        };
-        if let Some(attempt) = attempt {
-            let mut summary = Summary::of_none(1, false);
-            summary.count(&attempt);
-            summary.wall = start.elapsed();
-            tell(reporters, &RunEvent::Attempt(Box::new(attempt)))?;
-            tell(reporters, &RunEvent::Verified(Box::new(verified)))?;
-            return Ok(summary);
-        }
-        agenda.time = Some(time.saturating_sub(start.elapsed()).max(Duration::from_millis(100)));
-        let subject = Subject { tests, pins: Vec::new(), ignored: Vec::new(), level, other: None };
-        let summary = dispatch::run(subject, agenda, setting, cores, interrupt, reporters)?;
-        verified.elsewhere = Rate { failed: summary.failures, runs: summary.attempts };
-        tell(reporters, &RunEvent::Verified(Box::new(verified)))?;
-        Ok(summary)
-    }
-}
-
-/// Tries the neighbourhood. What fails there is recorded once more, and kept.
-fn near(
-    setting: &Setting<'_>,
-    test: &Arc<Test>,
-    level: Level,
-    old: &Explanation,
-    core: usize,
-    stop: &AtomicBool,
-    time: Duration,
-) -> Result<(Again, Option<crate::attempt::events::Attempt>), CliError> {
-    let found = again(setting, test, level, old, core, stop, time);
-    let Some(script) = found.failing.clone() else { return Ok((found, None)) };
-    let made = setting.record(job(test, level, old, Some(script)), core, None, stop)?;
-    let attempt = setting.judge(made, core, stop);
-    Ok((found, Some(attempt)))
 }

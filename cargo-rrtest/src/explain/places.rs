@@ -14,6 +14,9 @@ use rrtest_engine::task::TaskId;
 use crate::base::words::relative;
 use crate::ending::explanation::Place;
 
+/// Operations that are looked at in one run.
+pub(super) const MOST_MARKS: u64 = 2000;
+
 /// Longer lines of a source are cut off.
 const LONGEST: usize = 120;
 

@@ -16,7 +16,7 @@ use rrtest_engine::task::TaskId;
 
 use super::bench::Bench;
 use super::case::Case;
-use super::places::Places;
+use super::places::{MOST_MARKS, Places};
 use super::{race, trace};
 use crate::attempt::events::{Explained, Kept};
 use crate::attempt::record::Setting;
@@ -32,9 +32,6 @@ const MEASURED: u64 = 50;
 
 /// Other schedules under which a failure that needs no preemption is tried.
 const OTHERS: u64 = 20;
-
-/// Operations that are looked at in one run.
-pub(super) const MOST_MARKS: u64 = 2000;
 
 /// An attempt that takes more than this part of the time is not explained.
 const LEAST_RUNS: u32 = 20;

@@ -1,9 +1,9 @@
 //! What goes on around a moment: who has the core when, and what each thread is at.
 
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use super::debugger::Debugger;
-use super::monitor::number;
 use crate::ending::Frame;
 use crate::error::Error;
 use crate::failure::{Frames, doing};
@@ -104,6 +104,14 @@ pub(super) fn waits(debugger: &mut Debugger<'_>, _: &str) -> Result<Vec<String>,
 
 fn in_words(error: Error) -> String {
     error.to_string()
+}
+
+/// The number that a command is given; `otherwise` if none.
+pub(super) fn number<N: FromStr>(text: &str, otherwise: N) -> Result<N, String> {
+    if text.is_empty() {
+        return Ok(otherwise);
+    }
+    text.parse().map_err(|_| format!("`{text}` is no number"))
 }
 
 #[cfg(test)]

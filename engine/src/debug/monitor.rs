@@ -1,11 +1,9 @@
 //! What `monitor` understands, beyond gdb's own commands.
 
-use std::str::FromStr;
-
 use gdbstub::outputln;
 use gdbstub::target::ext::monitor_cmd::{ConsoleOutput, MonitorCmd};
 
-use super::around::{schedule, waits};
+use super::around::{number, schedule, waits};
 use super::debugger::Debugger;
 use crate::error::Error;
 use crate::replay::Cursor;
@@ -160,14 +158,6 @@ fn events(debugger: &mut Debugger<'_>, arguments: &str) -> Result<Vec<String>, S
         ));
     }
     Ok(lines)
-}
-
-/// The number that a command is given; `otherwise` if none.
-pub(super) fn number<N: FromStr>(text: &str, otherwise: N) -> Result<N, String> {
-    if text.is_empty() {
-        return Ok(otherwise);
-    }
-    text.parse().map_err(|_| format!("`{text}` is no number"))
 }
 
 fn explanation(debugger: &mut Debugger<'_>, _: &str) -> Result<Vec<String>, String> {

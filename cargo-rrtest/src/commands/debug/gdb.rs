@@ -1,6 +1,6 @@
 //! gdb: what it is told at its start.
 
-use super::program::{Argument, COMMANDS, Ours, Scene};
+use super::scene::{Argument, COMMANDS, Ours, Scene};
 
 /// The commands with which gdb begins.
 pub(super) fn script(scene: &Scene<'_>) -> String {

@@ -1,7 +1,7 @@
 //! lldb: what it is told at its start.
 
 use super::banner::Tries;
-use super::program::{COMMANDS, Ours, Scene};
+use super::scene::{COMMANDS, Ours, Scene};
 
 /// Commands to try.
 pub(super) const TRIES: Tries = &[

@@ -5,6 +5,7 @@ mod gdb;
 mod listen;
 mod lldb;
 mod program;
+mod scene;
 mod vscode;
 
 use std::process::ExitCode;
@@ -19,9 +20,8 @@ use rrtest_engine::trace::Trace;
 use rrtest_engine::trace::event::Stream as Output;
 
 use super::backtrace;
-use super::given;
+use super::given::{self, PATIENCE};
 use super::options::traces::Debug;
-use super::replay::PATIENCE;
 use super::show;
 use crate::base::cores::cores;
 use crate::base::exit::{CliError, Status};
@@ -34,7 +34,7 @@ use crate::store::limit;
 use crate::store::source::Given;
 use banner::Banner;
 use listen::{Listener, Place};
-use program::Scene;
+use scene::Scene;
 
 /// What is said once somebody can connect.
 const LISTENING: &str = "Listening";

@@ -1,7 +1,7 @@
 //! The options of `run`, and those that it shares with `exec`.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
@@ -15,10 +15,10 @@ use crate::base::words::parse_duration;
 use crate::build::instrument::Level;
 use crate::build::jobs::Jobs;
 use crate::build::selection::Selection;
-use crate::commands::verify::Old;
 use crate::discover::filterset::Filterset;
 use crate::discover::partition::{Part, Partition};
 use crate::discover::secrets::Secrets;
+use crate::ending::explanation::Explanation;
 use crate::store::attached::{Attached, WithSources};
 use crate::store::traces::Keep;
 
@@ -140,7 +140,7 @@ pub(crate) struct Run {
 
     /// The failure that is tried again.
     #[arg(skip)]
-    pub(crate) verify: Option<Old>,
+    pub(crate) verify: Option<Arc<Explanation>>,
 
     #[command(flatten)]
     selection: Selection,

@@ -169,6 +169,7 @@ mod tests {
             assert_eq!(described.is_none(), GAP.contains(&number), "{}", name(number));
             assert!(described.is_none_or(|d| d.number == number && !d.name().is_empty()));
         }
+        assert!(describe(last + 1).is_none());
     }
 
     #[test]

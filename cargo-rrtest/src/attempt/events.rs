@@ -289,7 +289,7 @@ pub(crate) struct Summary {
     /// How far the schedules of each test have been gone through; empty if that was not asked for.
     pub(crate) explored: Vec<Explored>,
     /// What guided attempts at each test have covered, of those that had some.
-    pub(crate) covered: Vec<(String, Covered)>,
+    pub(crate) covered: Vec<Covered>,
 }
 
 /// How often a test fails.
@@ -333,8 +333,10 @@ pub(crate) struct Explored {
 ///
 /// The accesses of a pair are to one object, by two threads, at certain places of the code; one of them writes. Both
 /// threads were about to make theirs, so either could have been the first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Covered {
+    /// The test, by [`Test::id`].
+    pub(crate) test: String,
     /// Pairs that were met.
     pub(crate) pairs: u64,
     /// Those of them of which each access has been the first.

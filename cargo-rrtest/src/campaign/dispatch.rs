@@ -159,17 +159,20 @@ fn explain_all(
     for case in cases {
         let start = Instant::now();
         // The recorder binds its thread to a core.
-        let (answer, warning) = thread::scope(|scope| {
+        let asked = thread::scope(|scope| {
             let stop = &interrupt.by_user;
             let keep = schedule.keep_original;
-            let asked = scope.spawn(move || explain(setting, case, core, stop, left, keep)).join();
-            asked.map_or_else(
-                |payload| (None, Some(panicked("while a failure was explained", &*payload))),
-                |it| (Some(it), None),
-            )
+            scope.spawn(move || explain(setting, case, core, stop, left, keep)).join()
         });
+        let (answer, fault) = match asked {
+            Ok(Ok(answer)) => (Some(answer), None),
+            Ok(Err(why)) => {
+                unexplained.push(why);
+                (None, None)
+            }
+            Err(payload) => (None, Some(panicked("while a failure was explained", &*payload))),
+        };
         left = left.saturating_sub(start.elapsed());
-        let answer = answer.and_then(|answer| answer.map_err(|why| unexplained.push(why)).ok());
         let explanation = answer.as_ref().map(|answer| answer.explained.explanation.clone());
         if let Some(Answer { explained, warning }) = answer {
             tell(reporters, &RunEvent::Explained(Box::new(explained)))?;
@@ -179,8 +182,8 @@ fn explain_all(
         if let Some(warning) = case.attach.as_ref().and_then(|pending| setting.attach(pending, &files)) {
             tell(reporters, &RunEvent::Warning(warning))?;
         }
-        if let Some(error) = warning {
-            return Err(error.into());
+        if let Some(fault) = fault {
+            return Err(fault.into());
         }
     }
     let mut unexplained = unexplained.into_iter().filter(|_| !interrupt.by_user());

@@ -105,10 +105,8 @@ impl Guide {
             if self.pairs.len() >= SEEN_MOST {
                 break;
             }
-            let before = self.pairs.get(pair).copied();
-            let now = before.map_or(*orders, |before| before.and(*orders));
-            is_new |= before != Some(now);
-            self.pairs.insert(*pair, now);
+            let now = self.pairs.get(pair).map_or(*orders, |before| before.and(*orders));
+            is_new |= self.pairs.insert(*pair, now) != Some(now);
         }
         self.attempts += 1;
         self.in_vain = if is_new { 0 } else { self.in_vain + 1 };
@@ -124,10 +122,11 @@ impl Guide {
         self.in_vain >= IN_VAIN_MOST.max(self.attempts / 2)
     }
 
-    /// Returns what the attempts have covered; nothing if there were none.
-    pub(super) fn covered(&self) -> Option<Covered> {
+    /// Returns what the attempts have covered of the test of this name; nothing if there were none.
+    pub(super) fn covered(&self, test: &str) -> Option<Covered> {
         let both = self.pairs.values().filter(|orders| **orders == PairOrders::Both).count();
-        (self.attempts > 0).then_some(Covered {
+        (self.attempts > 0).then(|| Covered {
+            test: test.to_owned(),
             pairs: self.pairs.len() as u64,
             both_orders: both as u64,
             attempts: self.attempts,
@@ -149,11 +148,11 @@ mod tests {
     fn what_is_covered_are_the_pairs_of_all_attempts() {
         use PairOrders::{Both, Larger, Smaller};
         let mut guide = Guide::default();
-        assert_eq!(guide.covered(), None);
+        assert_eq!(guide.covered("t"), None);
         let mut learn = |pairs: &[(u64, PairOrders)]| {
             let pairs = pairs.iter().copied().collect();
             let is_new = guide.learn(Seed(7), &[], &Orders { pairs, ..Orders::default() });
-            (is_new, guide.covered().map(|it| (it.both_orders, it.pairs, it.in_vain)))
+            (is_new, guide.covered("t").map(|it| (it.both_orders, it.pairs, it.in_vain)))
         };
         assert_eq!(learn(&[(1, Smaller), (2, Both)]), (true, Some((1, 2, 0))));
         assert_eq!(learn(&[(1, Smaller), (2, Larger)]), (false, Some((1, 2, 1))));

@@ -320,10 +320,10 @@ impl Queue {
     }
 
     /// What guided attempts at each test have covered, at the build that shows most.
-    pub(super) fn covered(&self) -> Vec<(String, Covered)> {
+    pub(super) fn covered(&self) -> Vec<Covered> {
         let covered = |progress: &Progress| {
-            let builds = progress.builds.iter().filter_map(|build| build.guide.covered());
-            Some((progress.id.clone(), builds.max_by_key(|covered| covered.pairs)?))
+            let builds = progress.builds.iter().filter_map(|build| build.guide.covered(&progress.id));
+            builds.max_by_key(|covered| covered.pairs)
         };
         self.tests.iter().filter_map(covered).collect()
     }

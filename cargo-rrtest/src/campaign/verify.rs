@@ -1,7 +1,6 @@
 //! Whether an explained failure still comes about: the old schedule, those like it, and then any others.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::agenda::{Agenda, Subject};
@@ -32,18 +31,16 @@ pub(crate) struct Attempts<'a> {
 impl Attempts<'_> {
     /// Try the old schedule, those like it, and any others for the rest of the time.
     pub(crate) fn make(self, reporters: &mut [Box<dyn Reporter>]) -> Result<Summary, CliError> {
-        let Self { old, tests, level, mut agenda, setting, cores, interrupt } = self;
         let start = Instant::now();
-        let time = agenda.time.unwrap_or_default();
-        let core = cores.first().copied().unwrap_or(0);
-        let test = Arc::new(tests[0].clone());
+        let time = self.agenda.time.unwrap_or_default();
+        let test = Arc::new(self.tests[0].clone());
         let found = std::thread::scope(|scope| {
-            let (test, stop) = (&test, &interrupt.by_user);
             // The recorder binds its thread to a core.
-            let asked = scope.spawn(move || near(setting, test, level, old, core, stop, time / NEAR));
+            let asked = scope.spawn(|| self.near(&test, time / NEAR));
             asked.join().unwrap_or_else(|_| Err(CliError::said(Status::Recorder)))
         });
         let (found, attempt) = found?;
+        let Self { old, tests, level, mut agenda, setting, cores, interrupt } = self;
         let mut verified = Verified {
             test: Arc::clone(&test),
             before: old.with,
@@ -66,21 +63,15 @@ impl Attempts<'_> {
         tell(reporters, &RunEvent::Verified(Box::new(verified)))?;
         Ok(summary)
     }
-}
 
-/// Tries the neighbourhood. What fails there is recorded once more, and kept.
-fn near(
-    setting: &Setting<'_>,
-    test: &Arc<Test>,
-    level: Level,
-    old: &Explanation,
-    core: usize,
-    stop: &AtomicBool,
-    time: Duration,
-) -> Result<(Again, Option<Attempt>), CliError> {
-    let found = again(setting, test, level, old, core, stop, time);
-    let Some(script) = found.failing.clone() else { return Ok((found, None)) };
-    let made = setting.record(job(test, level, old, Some(script)), core, None, stop)?;
-    let attempt = setting.judge(made, core, stop);
-    Ok((found, Some(attempt)))
+    /// Tries the neighbourhood. What fails there is recorded once more, and kept.
+    fn near(&self, test: &Arc<Test>, time: Duration) -> Result<(Again, Option<Attempt>), CliError> {
+        let Self { old, level, setting, .. } = *self;
+        let (core, stop) = (self.cores.first().copied().unwrap_or(0), &self.interrupt.by_user);
+        let found = again(setting, test, level, old, core, stop, time);
+        let Some(script) = found.failing.clone() else { return Ok((found, None)) };
+        let made = setting.record(job(test, level, old, Some(script)), core, None, stop)?;
+        let attempt = setting.judge(made, core, stop);
+        Ok((found, Some(attempt)))
+    }
 }

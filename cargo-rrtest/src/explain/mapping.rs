@@ -5,8 +5,7 @@ use rrtest_engine::mark::Mark;
 use rrtest_engine::schedule::script::{Script, Spot};
 use rrtest_engine::task::TaskId;
 
-use super::places::MOST_MARKS;
-use super::places::Places;
+use super::places::{MOST_MARKS, Places};
 use crate::ending::explanation::{Place, Told};
 
 /// Operations that are looked at beyond the one at which a task was preempted: the code before it may have grown.

@@ -7,8 +7,7 @@ use rrtest_engine::mark::Mark;
 use rrtest_engine::schedule::script::{Script, Spot, When};
 
 use super::bench::Bench;
-use super::places::MOST_MARKS;
-use super::places::Places;
+use super::places::{MOST_MARKS, Places};
 use crate::build::instrument::Level;
 use crate::ending::explanation::{Party, Race, RaceKind};
 

@@ -63,7 +63,8 @@ pub(crate) fn explain(
         return Err(not(&too_long(case.wall, time)));
     }
     let start = Instant::now();
-    let until = start.checked_add(time).unwrap_or(start);
+    let until =
+        start.checked_add(time).ok_or_else(|| not("the time for that goes beyond what clocks count"))?;
     let mut bench = Bench::new(setting, case, core, stop, until);
     let before = case.noted.script.clone();
     let explanation = |bench: &Bench<'_>, needs: Needs, script: &Script| Explanation {

@@ -427,9 +427,9 @@ fn write_summary(text: &mut impl Write, summary: &Summary, detail: Detail) -> io
         )?;
     }
     // What is covered matters where nothing was found.
-    let covered = summary.covered.iter().filter(|(test, _)| !summary.failed.contains(test));
-    for (test, covered) in covered.take(named) {
-        writeln!(text, "{GOOD}     Covered{GOOD:#} {test}: {}", summary::covered(covered))?;
+    let covered = summary.covered.iter().filter(|covered| !summary.failed.contains(&covered.test));
+    for covered in covered.take(named) {
+        writeln!(text, "{GOOD}     Covered{GOOD:#} {}: {}", covered.test, summary::covered(covered))?;
     }
     if summary.exit_code == Status::NeverRan as u8 {
         writeln!(

@@ -279,16 +279,8 @@ struct SummaryLine<'a> {
     #[serde(skip_serializing_if = "<[Explored]>::is_empty")]
     explored: &'a [Explored],
     /// Where there were guided attempts.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    covered: Vec<CoveredTest<'a>>,
-}
-
-/// What guided attempts at a test have covered.
-#[derive(Serialize)]
-struct CoveredTest<'a> {
-    test: &'a str,
-    #[serde(flatten)]
-    covered: Covered,
+    #[serde(skip_serializing_if = "<[Covered]>::is_empty")]
+    covered: &'a [Covered],
 }
 
 impl<'a> From<&'a Attempt> for AttemptLine<'a> {
@@ -397,11 +389,7 @@ impl<'a> From<&'a Summary> for SummaryLine<'a> {
             never_ran: summary.never_ran().map(id).collect(),
             exit_code: summary.exit_code,
             explored: &summary.explored,
-            covered: summary
-                .covered
-                .iter()
-                .map(|(test, covered)| CoveredTest { test, covered: *covered })
-                .collect(),
+            covered: &summary.covered,
             wall_ms: milliseconds(summary.wall),
         }
     }

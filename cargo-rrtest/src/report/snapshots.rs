@@ -348,9 +348,15 @@ fn summaries() {
         explored: vec![explored(true, 0, None), explored(false, 0, None), explored(false, 3, Some(40))],
         ..summary()
     };
-    let covered = |both_orders| Covered { pairs: 17, both_orders, attempts: 5000, in_vain: 812 };
+    let covered = |test: &str, both_orders| Covered {
+        test: test.into(),
+        pairs: 17,
+        both_orders,
+        attempts: 5000,
+        in_vain: 812,
+    };
     let guided = Summary {
-        covered: vec![("p::it t".into(), covered(14)), ("p::it u".into(), covered(17))],
+        covered: vec![covered("p::it t", 14), covered("p::it u", 17)],
         failed: vec!["p::it u".into()],
         ..summary()
     };

@@ -53,7 +53,7 @@ pub(crate) fn explored(explored: &Explored, fails: bool) -> String {
 
 /// What guided attempts at a test have covered.
 pub(crate) fn covered(covered: &Covered) -> String {
-    let Covered { pairs, both_orders, attempts, in_vain } = *covered;
+    let Covered { pairs, both_orders, attempts, in_vain, .. } = *covered;
     let orders = match (pairs, both_orders) {
         (0, _) => "no two accesses that could come in either order".to_owned(),
         (1, 1) => "the one pair of accesses that could come in either order did so in both".to_owned(),
@@ -61,8 +61,8 @@ pub(crate) fn covered(covered: &Covered) -> String {
             format!("all {pairs} pairs of accesses that could come in either order did so in both")
         }
         _ => format!(
-            "{both_orders} of {} that could come in either order did so in both",
-            count(pairs, "pair") + " of accesses"
+            "{both_orders} of {} of accesses that could come in either order did so in both",
+            count(pairs, "pair")
         ),
     };
     let new = match in_vain {
@@ -81,8 +81,9 @@ mod tests {
 
     #[test]
     fn coverage() {
-        let said =
-            |both_orders, pairs, in_vain| covered(&Covered { pairs, both_orders, attempts: 5000, in_vain });
+        let said = |both_orders, pairs, in_vain| {
+            covered(&Covered { test: "p::it t".into(), pairs, both_orders, attempts: 5000, in_vain })
+        };
         assert_eq!(
             said(14, 17, 812),
             "14 of 17 pairs of accesses that could come in either order did so in both; no new order in the last 812 of 5000 \

@@ -105,7 +105,7 @@ use crate::strike::{Strike, Thread};
 use crate::trace::event::Event;
 use crate::trace::log::Log;
 use crate::tracee::{self, Streams};
-pub use crate::tracee::{Starting, Stdin, starting, wait_for_starts};
+pub use crate::tracee::{Stdin, starting, wait_for_starts};
 pub use asked_fault::AskedFault;
 pub use fork_server::ForkServer;
 use kernel::fds::Fds;

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use super::tree::tasks::Tasks;
 use crate::schedule::Operation;
 use crate::task::TaskId;
-use crate::tracee::{Area, Memory, Registers};
+use crate::tracee::{Area, Memory, PAGE, Registers};
 
 /// What an attempt has shown.
 #[derive(Clone, Debug, Default)]
@@ -72,9 +72,6 @@ impl Access {
     }
 }
 
-/// Bytes of a page. Where pages lie differs from attempt to attempt; where in its page an object lies hardly does.
-const PAGE: u64 = 4096;
-
 /// The golden ratio in 64 bits.
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -108,6 +105,7 @@ impl OrdersSeen {
     fn goes_on(&mut self, task: TaskId) {
         let Some(access) = self.next.remove(&task) else { return };
         let before = self.written.get(&access.address).map_or(0, |written| written.place);
+        // Where pages lie differs from attempt to attempt; where in its page an object lies hardly does.
         let order = digest([before, access.place, access.address % PAGE]);
         self.orders.seen.entry(order).or_insert(self.orders.decisions);
         for other in self.next.values().filter(|other| other.conflicts_with(&access)) {

@@ -40,8 +40,8 @@ pub use proc::{
     state, status_field,
 };
 pub use process::{
-    Executed, KillOnDrop, Launched, Starting, Stdin, Streams, another, bind_to_core, branch, core_count,
-    launch, raise_descriptor_limit, reap_orphan, rebuild, set_up, starting, unbind, wait_for_starts,
+    Executed, KillOnDrop, Launched, Stdin, Streams, another, bind_to_core, branch, core_count, launch,
+    raise_descriptor_limit, reap_orphan, rebuild, set_up, starting, unbind, wait_for_starts,
 };
 pub use ptrace::{
     Death, DebugRegisters, FrameState, Point, Registers, Resume, Running, StateLayout, Stop, Stopped,

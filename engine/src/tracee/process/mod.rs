@@ -22,4 +22,4 @@ pub use kill_on_drop::{KillOnDrop, reap_orphan};
 pub use launch::{Launched, launch};
 pub use rebuild::{another, rebuild};
 pub use set_up::{Executed, set_up};
-pub use starting::{Starting, starting, wait_for_starts};
+pub use starting::{starting, wait_for_starts};

@@ -8,16 +8,9 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 static STARTING: RwLock<()> = RwLock::new(());
 
-/// As long as there is one, a process is being started.
-#[derive(Debug)]
-pub struct Starting(
-    #[expect(dead_code, reason = "the lock counts, not what it protects")] RwLockReadGuard<'static, ()>,
-);
-
 /// Tells that a process is about to be started. The result is to be dropped when it has executed its program.
-#[must_use]
-pub fn starting() -> Starting {
-    Starting(STARTING.read().unwrap_or_else(PoisonError::into_inner))
+pub fn starting() -> RwLockReadGuard<'static, ()> {
+    STARTING.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits until no process has a copy of what this one has closed before. Not for a thread that is starting a process.

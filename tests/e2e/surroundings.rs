@@ -1,7 +1,7 @@
 //! Where things are not as they should be around us, the message says which thing, and what was found is not lost.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::unistd::geteuid;
@@ -17,6 +17,7 @@ pub(crate) const TESTS: &[Test] = tests![
     a_disk_that_is_full,
     a_failure_that_cannot_be_kept_is_told_once,
     a_limit_of_file_sizes,
+    a_quota_of_processor_time,
     nobody_reads_the_report,
     unstable_flags_are_listed,
     paths_are_whole_wherever_we_are,
@@ -104,6 +105,65 @@ fn a_limit_of_file_sizes(world: &Harness) {
         .current_dir(project.path());
     tool::clean(&mut limited);
     let _run = Run::of(&mut limited).expect(70).says(&["File too large", "ulimit -f"]);
+}
+
+/// A control group (cgroups(7)) with a quota of half a core, removed in the end.
+struct HalfACore(PathBuf);
+
+impl HalfACore {
+    fn new() -> std::io::Result<Self> {
+        let hierarchy = ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup"].map(Path::new);
+        let [first, second] = hierarchy;
+        let group = if first.exists() { first } else { second }.join(format!("rrtest-{}", std::process::id()));
+        std::fs::create_dir(&group)?;
+        let group = Self(group);
+        let [version_1, version_2] = ["cpu.cfs_quota_us", "cpu.max"].map(|name| group.0.join(name));
+        // A file that does not exist cannot be made in a group: the controller is not on.
+        match version_1.exists() {
+            true => std::fs::write(version_1, "50000")?,
+            false => std::fs::write(version_2, "50000 100000")?,
+        }
+        Ok(group)
+    }
+
+    /// Runs a command in the group.
+    fn run(&self, command: &Command) -> Command {
+        let mut inside = Command::new("sh");
+        inside.args(["-c", "echo $$ > \"$0/cgroup.procs\" && exec \"$@\""]).arg(&self.0);
+        inside.arg(command.get_program()).args(command.get_args());
+        inside.current_dir(command.get_current_dir().expect("a directory"));
+        tool::clean(&mut inside);
+        inside
+    }
+}
+
+impl Drop for HalfACore {
+    fn drop(&mut self) {
+        // A group that is left behind does no harm.
+        let _removed = std::fs::remove_dir(&self.0);
+    }
+}
+
+/// Tests see the cores that they are told of, not those of the container that they run in.
+fn a_quota_of_processor_time(world: &Harness) {
+    const CORES: &str = "#[test]\nfn cores() { assert_eq!(std::thread::available_parallelism().unwrap().get(), 4) }";
+    let half = match HalfACore::new() {
+        Ok(group) => group,
+        Err(error) => {
+            world.skip("surroundings::a_quota_of_processor_time", &format!("no control group: {error}"));
+            return;
+        }
+    };
+    let project = Project::of_test(world, CORES);
+    let _built = Run::of(&mut project.rrtest(world, &["--no-run"])).expect(0);
+    let mut natively = Command::new("cargo");
+    natively.args(["test", "--quiet", "--", "--nocapture"]).current_dir(project.path());
+    let _quota_is_there = Run::of(&mut half.run(&natively)).expect(101).says(&["left: 1", "right: 4"]);
+    let recorded = project.rrtest(world, &["--no-chaos", "--keep", "always", "-j1"]);
+    let _not_told = Run::of(&mut half.run(&recorded)).expect(0).says(&["1 passed"]);
+    let _replayed = Run::of(&mut project.rrtest(world, &["replay"])).expect(0);
+    let eight = project.rrtest(world, &["--surprises", "cores", "--runs", "20", "-j1"]);
+    let _other_cores = Run::of(&mut half.run(&eight)).expect(101).says(&["right: 4"]);
 }
 
 fn nobody_reads_the_report(world: &Harness) {

@@ -91,7 +91,7 @@ impl Files {
     pub(crate) fn find(cwd: &Path, manifest: Option<&Path>) -> Result<Option<Self>, CliError> {
         let start = manifest.map(|path| cwd.join(path));
         let start = start.as_deref().and_then(Path::parent).unwrap_or(cwd);
-        // To ask cargo takes a moment: only where there can be any.
+        // To ask cargo takes longer than most replays: only where there can be any.
         if !start.ancestors().any(may_have_settings) {
             return Ok(None);
         }
@@ -108,10 +108,16 @@ impl Files {
     }
 }
 
+/// Whether settings are in this directory, should it be a workspace root. A manifest that cannot be parsed counts: who asks for it again
+/// will say what is wrong.
 fn may_have_settings(dir: &Path) -> bool {
-    let mentions =
-        || std::fs::read_to_string(dir.join("Cargo.toml")).is_ok_and(|text| text.contains(IN_MANIFEST[2]));
-    dir.join(FILE).exists() || mentions()
+    let in_manifest = || {
+        let text = std::fs::read_to_string(dir.join("Cargo.toml")).ok();
+        // Most manifests need not be parsed.
+        let text = text.filter(|text| text.contains(IN_MANIFEST[2]));
+        text.is_some_and(|text| !matches!(Document::parse("Cargo.toml", text, &IN_MANIFEST), Ok(None)))
+    };
+    dir.join(FILE).exists() || in_manifest()
 }
 
 fn read(path: &Path) -> Result<Option<String>, CliError> {
@@ -231,4 +237,22 @@ impl<'a> Node<'a> {
 
 fn line_of(text: &str, at: usize) -> usize {
     1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_that_only_mentions_us_has_no_settings() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let may = |manifest: &str| {
+            std::fs::write(dir.path().join("Cargo.toml"), manifest).expect("a file");
+            may_have_settings(dir.path())
+        };
+        assert!(!may("[workspace]\nmembers = []\n"));
+        assert!(!may("[dependencies]\nrrtest = \"1\"\n[workspace.metadata.other]\na = 1\n"));
+        assert!(may("[workspace.metadata.rrtest.profile.ci]\nruns = 3\n"));
+        assert!(may("[workspace.metadata.rrtest\n"), "what is wrong must be said");
+    }
 }

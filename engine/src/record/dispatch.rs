@@ -78,6 +78,9 @@ impl Recorder<'_> {
             self.is_seen(Surprise::Uptime, id, &call);
             return self.show(id, stopped, &call, shown);
         }
+        if let Some(shown) = self.quota(id, &call) {
+            return self.show(id, stopped, &call, shown);
+        }
         if let Some(stream) = self.poller.output_stream(&self.tasks, id, &call.registers)
             && let Some(bytes) = syscalls::gathered(&self.tasks.space(id).memory, call.number(), &call.args())
         {

@@ -69,6 +69,8 @@ struct Look {
     kind: FdKind,
     /// Whether it refers to a file in /proc.
     of_proc: bool,
+    /// What it is shown to contain, if it has the quota of processor time.
+    quota: Option<&'static str>,
     /// `None` if it cannot be copied.
     copy: Option<File>,
 }
@@ -192,6 +194,11 @@ impl Poller {
         self.look(tasks, id, fd).of_proc
     }
 
+    /// Returns what the file of a descriptor is shown to contain, if it has the quota of processor time.
+    pub(in crate::record) fn quota(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> Option<&'static str> {
+        self.look(tasks, id, fd).quota
+    }
+
     /// Returns a copy of a descriptor of a task, if it can be copied.
     pub(in crate::record) fn descriptor(&mut self, tasks: &Tasks, id: TaskId, fd: u64) -> Option<&File> {
         self.look(tasks, id, fd).copy.as_ref()
@@ -241,8 +248,10 @@ impl Poller {
                 Ok(metadata) => self.fds.kind_of(metadata),
                 Err(error) => FdKind::unreadable(error),
             };
-            let of_proc = metadata.is_ok_and(|metadata| self.fds.is_of_proc(&metadata));
-            Look { task: id, fd, kind, of_proc, copy }
+            let metadata = metadata.ok();
+            let of_proc = metadata.as_ref().is_some_and(|metadata| self.fds.is_of_proc(metadata));
+            let quota = metadata.as_ref().and_then(|metadata| self.fds.quota(metadata));
+            Look { task: id, fd, kind, of_proc, quota, copy }
         });
         self.look.insert(look)
     }

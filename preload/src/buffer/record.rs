@@ -283,20 +283,27 @@ fn opens_file(args: &[u64; 6]) -> bool {
     }
     // SAFETY: the kernel has filled it.
     let stat = unsafe { stat.assume_init_ref() };
-    // An empty file without a device may be one of /proc.
-    let may_be_of_proc = stat[SIZE] == 0 && stat[0] >> 8 & 0xfff == 0;
+    // An empty file without a device may be one that the kernel makes: of /proc, or of a control group.
+    let may_be_made = stat[SIZE] == 0 && stat[0] >> 8 & 0xfff == 0;
     match stat[MODE] & TYPE {
-        REGULAR => !(may_be_of_proc && is_recorders(args[1])),
+        REGULAR => !(may_be_made && is_recorders(args[1])),
         CHARACTERS => stat[DEVICE] >> 8 == MEMORY,
         _ => false,
     }
 }
 
-/// Whether a path ends with the name of a file of /proc that the recorder must handle: it shows how a process is run,
-/// or the time, or is a process's memory. The kernel has just read the path.
+/// Whether a path ends with the name of a file that the recorder must handle: it shows how a process is run, the time,
+/// or a quota of processor time, or is a process's memory. The kernel has just read the path.
 fn is_recorders(path: u64) -> bool {
-    const NAMES: [u64; 5] =
-        [hash(b"status"), hash(b"stat"), hash(b"personality"), hash(b"uptime"), hash(b"mem")];
+    const NAMES: [u64; 7] = [
+        hash(b"status"),
+        hash(b"stat"),
+        hash(b"personality"),
+        hash(b"uptime"),
+        hash(b"mem"),
+        hash(b"cpu.max"),
+        hash(b"cpu.cfs_quota_us"),
+    ];
     let path = core::ptr::with_exposed_provenance::<u8>(path as usize);
     let mut name = HASH_OF_NOTHING;
     let mut at = 0;
@@ -310,7 +317,14 @@ fn is_recorders(path: u64) -> bool {
         };
         at += 1;
     }
-    name == NAMES[0] || name == NAMES[1] || name == NAMES[2] || name == NAMES[3] || name == NAMES[4]
+    let mut at = 0;
+    while at < NAMES.len() {
+        if name == NAMES[at] {
+            return true;
+        }
+        at += 1;
+    }
+    false
 }
 
 /// FNV-1a.

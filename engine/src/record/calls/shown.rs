@@ -1,5 +1,6 @@
 //! Values that a task is shown about itself in place of the kernel's.
 
+use crate::record::kernel::fds;
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
 use crate::record::tree::call::{Call, Outcome};
@@ -26,6 +27,19 @@ impl Recorder<'_> {
             self.tasks.task(id).natively.persona = asked;
         }
         self.finish_other(id, stopped, call, Outcome::result(if kernels < 0 { kernels } else { result }))
+    }
+
+    /// Returns what to show to a call that reads the quota of processor time; `None` if it does not.
+    pub(in crate::record) fn quota(&mut self, id: TaskId, call: &Call) -> Option<Shown> {
+        let [fd, _, len, at, ..] = call.args();
+        let moves = match call.number() as i64 {
+            libc::SYS_read => true,
+            libc::SYS_pread64 => false,
+            _ => return None,
+        };
+        let text = self.poller.quota(&self.tasks, id, fd)?;
+        let at = if moves { fds::offset(self.tasks[id].tid, fd) } else { at };
+        Some(Shown::part(text.as_bytes(), at, len, moves))
     }
 
     /// Answers a call with a text of the recorder's own.

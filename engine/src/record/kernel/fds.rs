@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use nix::unistd::Pid;
 
+use super::quota::Quota;
 use crate::Error;
 use crate::trace::event::Stream;
 use crate::trace::log::inodes::{Identity, identity};
@@ -41,6 +42,7 @@ pub(in crate::record) struct Fds {
     outputs: [(Identity, Stream); 2],
     /// The device number of /proc.
     proc: Option<u64>,
+    quota: Quota,
     /// The standard streams, open as long as the program runs.
     streams: Streams,
 }
@@ -52,7 +54,7 @@ impl Fds {
             |file: &std::fs::File| file.metadata().map(|m| identity(&m)).map_err(os("look at a pipe"));
         let outputs = [(identity(out)?, Stream::Stdout), (identity(err)?, Stream::Stderr)];
         let proc = std::fs::metadata("/proc").ok().map(|metadata| metadata.dev());
-        Ok(Self { outputs, proc, streams })
+        Ok(Self { outputs, proc, quota: Quota::default(), streams })
     }
 
     /// Returns the standard streams with which the program is started.
@@ -68,6 +70,11 @@ impl Fds {
     /// Whether a file is in /proc.
     pub(in crate::record) fn is_of_proc(&self, metadata: &Metadata) -> bool {
         self.proc == Some(metadata.dev()) && metadata.is_file()
+    }
+
+    /// Returns what a file is shown to contain, if it has the quota of processor time.
+    pub(in crate::record) fn quota(&self, metadata: &Metadata) -> Option<&'static str> {
+        self.quota.shown(metadata)
     }
 
     /// Classifies descriptors of a file.

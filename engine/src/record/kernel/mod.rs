@@ -7,5 +7,6 @@ pub(super) mod call_in_progress;
 pub(super) mod fds;
 pub(super) mod ipc;
 pub(super) mod peers;
+pub(super) mod quota;
 pub(super) mod terminals;
 pub(super) mod unix_sockets;

@@ -202,8 +202,8 @@ fn booted(text: &str, ns: i64) -> Option<String> {
 }
 
 impl Poller {
-    /// Whether the recorder must handle calls on a descriptor of a file in /proc: what is read may have to be changed,
-    /// or what is written changes a process's memory.
+    /// Whether the recorder must handle calls on a descriptor of a file that the kernel makes: what is read may have to
+    /// be changed, or what is written changes a process's memory.
     pub(in crate::record) fn is_recorders(
         &mut self,
         options: &Options<'_>,
@@ -213,10 +213,11 @@ impl Poller {
         fd: u64,
     ) -> bool {
         let tid = tasks[id].tid;
-        self.is_of_proc(tasks, id, fd)
+        let of_proc = self.is_of_proc(tasks, id, fd)
             && (fds::is_memory(tid, fd)
                 || self.tells(tasks, id, fd).is_some()
-                || options.has_times(clocks, tid, fd as i32))
+                || options.has_times(clocks, tid, fd as i32));
+        of_proc || self.quota(tasks, id, fd).is_some()
     }
 
     /// Returns the path of a descriptor's file, if that is one that shows how a process is run.

@@ -6,6 +6,7 @@
 
 mod belonging;
 mod call;
+mod control_groups;
 mod descriptors;
 mod maps;
 mod memory;
@@ -18,6 +19,7 @@ mod status;
 
 pub use belonging::{Belonging, belonging};
 pub use call::call_in_progress;
+pub use control_groups::processor_groups;
 pub use descriptors::{
     Fd, FdCopies, FdInfo, FileLock, LockKind, LockedFile, Timer, fds, file_locks, mounted_device, named_fds,
     socket_inode,

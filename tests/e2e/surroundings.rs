@@ -114,7 +114,8 @@ impl HalfACore {
     fn new() -> std::io::Result<Self> {
         let hierarchy = ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup"].map(Path::new);
         let [first, second] = hierarchy;
-        let group = if first.exists() { first } else { second }.join(format!("rrtest-{}", std::process::id()));
+        let group =
+            if first.exists() { first } else { second }.join(format!("rrtest-{}", std::process::id()));
         std::fs::create_dir(&group)?;
         let group = Self(group);
         let [version_1, version_2] = ["cpu.cfs_quota_us", "cpu.max"].map(|name| group.0.join(name));
@@ -146,7 +147,8 @@ impl Drop for HalfACore {
 
 /// Tests see the cores that they are told of, not those of the container that they run in.
 fn a_quota_of_processor_time(world: &Harness) {
-    const CORES: &str = "#[test]\nfn cores() { assert_eq!(std::thread::available_parallelism().unwrap().get(), 4) }";
+    const CORES: &str =
+        "#[test]\nfn cores() { assert_eq!(std::thread::available_parallelism().unwrap().get(), 4) }";
     let half = match HalfACore::new() {
         Ok(group) => group,
         Err(error) => {

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use rrtest_engine::program::Program;
-use rrtest_engine::record::Recording;
+use rrtest_engine::record::{CutOff, Recording};
 use rrtest_engine::schedule::surprise::Surprises;
 use rrtest_engine::schedule::{Plan, StrategyName};
 
@@ -42,7 +42,7 @@ pub(crate) fn passes_together(
     let plainly = |program: &Program| -> Option<Recording> {
         let mut options = setting.options(Plan::new(StrategyName::Fair, 0), core, stop);
         options.surprises = Surprises::NONE;
-        options.until = Some(until);
+        options.until = Some(CutOff::untold(until));
         options.watchdog_main = test.harness;
         // An error of ours is none of this test: its own attempt has been told.
         setting.engine.record(program, &options).ok()

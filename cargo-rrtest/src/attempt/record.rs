@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rrtest_engine::Error;
 use rrtest_engine::claims::Claims;
@@ -14,7 +14,7 @@ use rrtest_engine::output::Output;
 use rrtest_engine::patience::{Effort, Patience};
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{
-    AskedFault, Listener, Options, Orders, Outsiders, Processor, Recording, Stdin, Ticks, Time,
+    AskedFault, CutOff, Listener, Options, Orders, Outsiders, Processor, Recording, Stdin, Ticks, Time,
     wait_for_starts,
 };
 use rrtest_engine::schedule::portfolio::Measured;
@@ -120,7 +120,7 @@ pub(crate) struct Job {
     /// What its attempts usually take; none if none has ended.
     pub(crate) patience: Option<Patience>,
     /// It is cut off when it runs past this.
-    pub(crate) until: Option<Instant>,
+    pub(crate) until: Option<CutOff>,
     /// Whether to see what it only looks at, too, which takes longer.
     pub(crate) watched: bool,
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rrtest_engine::record::CutOff;
 use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::schedule::explore::{self, Explorer};
 use rrtest_engine::schedule::portfolio::Measured;
@@ -96,19 +97,18 @@ impl Queue {
     }
 
     /// When to cut off an attempt at a test that begins now.
-    pub(super) fn until(&self, index: usize) -> Option<Instant> {
+    pub(super) fn until(&self, index: usize) -> Option<CutOff> {
         let (deadline, time) = (self.deadline?, self.schedule.time?);
         let others_wait =
             || (0..self.tests.len()).any(|index| self.tests[index].attempts == 0 && self.wants(index));
         Some(match self.tests[index].judged {
-            0 if others_wait() => {
+            0 => {
                 let now = Instant::now();
-                let (part, of) = FIRST_SHARE;
-                now + deadline.saturating_duration_since(now) / of * part
+                let (part, of) = if others_wait() { FIRST_SHARE } else { (1, 1) };
+                let at = now + deadline.saturating_duration_since(now) / of * part;
+                CutOff { at, told_after: chance(time) }
             }
-            // What its threads do takes some time to say.
-            0 => deadline,
-            _ => deadline + time / ABOUT_TO_END,
+            _ => CutOff { at: deadline + time / ABOUT_TO_END, told_after: Duration::ZERO },
         })
     }
 
@@ -330,7 +330,7 @@ impl Queue {
 
     /// Whether an attempt that was cut off after so long has had too little time to show anything.
     pub(super) fn had_no_chance(&self, taken: &At, ran: Duration) -> bool {
-        let little = self.schedule.time.is_some_and(|time| ran < CHANCE.min(time / 2));
+        let little = self.schedule.time.is_some_and(|time| ran < chance(time));
         little && self.tests[taken.test].judged == 0
     }
 
@@ -403,4 +403,9 @@ pub(super) struct At {
     pub(super) build: usize,
     /// The schedule that it tries, if all are to be gone through.
     pub(super) schedule: Option<explore::Schedule>,
+}
+
+/// How much an attempt must have had, of a campaign that takes so long, to have shown something of its test.
+fn chance(time: Duration) -> Duration {
+    CHANCE.min(time / 2)
 }

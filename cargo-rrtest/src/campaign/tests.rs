@@ -494,7 +494,7 @@ fn a_first_attempt_leaves_time_for_others() {
         Queue::new(vec![test("a", "a"), test("b", "b")], vec![], Level::Sync, limited, Registry::default());
     let deadline = queue.deadline.expect("a limit");
     let mut until = || match queue.take() {
-        Take::Job(taken) => taken.job.until.expect("a limit"),
+        Take::Job(taken) => taken.job.until.expect("a limit").at,
         _ => panic!("there is time"),
     };
     assert!(until() < deadline - time / 5, "b has not had an attempt");

@@ -8,7 +8,7 @@ use rrtest_engine::Error;
 use rrtest_engine::ending::{Ending, Overdue};
 use rrtest_engine::explain::{Lab, Tried};
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{Options, Recording};
+use rrtest_engine::record::{CutOff, Options, Recording};
 use rrtest_engine::schedule::script::Script;
 use rrtest_engine::schedule::{Plan, StrategyName};
 
@@ -97,7 +97,7 @@ impl<'a> Bench<'a> {
         };
         let options = Options {
             surprises,
-            until: Some(until),
+            until: Some(CutOff::untold(until)),
             measure: false,
             calls_stop: false,
             ..setting.options_of(&case.job, plan, core, stop)

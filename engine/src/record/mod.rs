@@ -109,7 +109,7 @@ pub use crate::tracee::{Stdin, starting, wait_for_starts};
 pub use asked_fault::AskedFault;
 pub use fork_server::ForkServer;
 use kernel::fds::Fds;
-pub use options::{Listener, Options, Outsiders, Ticks, Time};
+pub use options::{CutOff, Listener, Options, Outsiders, Ticks, Time};
 pub use orders::{Orders, PairOrders};
 use recorder::Recorder;
 pub use rrtest_preload::processor::Processor;

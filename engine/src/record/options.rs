@@ -45,7 +45,7 @@ pub struct Options<'a> {
     pub patience: Option<Patience>,
     /// The recording is cut off when it runs past this. If it has taken no longer by then than runs do that end, that
     /// is [`Error::Stopped`](crate::Error::Stopped).
-    pub until: Option<Instant>,
+    pub until: Option<CutOff>,
     /// The source of the program's standard input.
     pub stdin: Stdin,
     /// Gets the program's output as it is written, besides [`Recording::output`](super::Recording::output).
@@ -65,6 +65,24 @@ pub struct Options<'a> {
     pub end: Option<&'a AtomicBool>,
     /// Set to true (by a signal handler, another thread) to give up soon.
     pub stop: &'a AtomicBool,
+}
+
+/// When a recording is cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CutOff {
+    /// When.
+    pub at: Instant,
+    /// The ending tells what the tasks were doing if the program has had this much time of its own by then
+    /// ([`Effort`](crate::patience::Effort)): finding out takes a while.
+    pub told_after: Duration,
+}
+
+impl CutOff {
+    /// A recording that is cut off at this time, of which nobody asks what the tasks were doing.
+    #[must_use]
+    pub fn untold(at: Instant) -> Self {
+        Self { at, told_after: Duration::MAX }
+    }
 }
 
 /// Which operations of code that was not compiled with ticks tick all the same. System calls always do.

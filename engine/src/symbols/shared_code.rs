@@ -24,17 +24,18 @@ impl Functions {
     pub(crate) fn read(path: &Path) -> Option<Self> {
         let file = ReadCache::new(File::open(path).ok()?);
         let file: ElfFile64<'_, LittleEndian, _> = ElfFile64::parse(&file).ok()?;
-        let mut all: BTreeMap<u64, (u64, Vec<&str>)> = BTreeMap::new();
+        let mut all: BTreeMap<u64, (u64, Vec<_>)> = BTreeMap::new();
         for symbol in file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0) {
-            let Ok(name) = symbol.name() else { continue };
-            let (end, names) = all.entry(symbol.address()).or_default();
+            let (end, symbols) = all.entry(symbol.address()).or_default();
             *end = (*end).max(symbol.address().saturating_add(symbol.size()));
-            names.push(name);
+            symbols.push(symbol);
         }
-        let several = all.into_iter().filter(|(_, (_, names))| names.len() > 1);
-        let demangled = several.map(|(start, (end, names))| {
+        // A test binary has tens of thousands of functions: only the names of those few are read.
+        let several = all.into_iter().filter(|(_, (_, symbols))| symbols.len() > 1);
+        let demangled = several.map(|(start, (end, symbols))| {
             let demangle = |name: &str| addr2line::demangle_auto(name.into(), None).into_owned();
-            let mut names: Vec<_> = names.into_iter().map(demangle).collect();
+            let names = symbols.iter().filter_map(|symbol| symbol.name().ok());
+            let mut names: Vec<_> = names.map(demangle).collect();
             names.sort_unstable();
             names.dedup();
             (start, (end, names))

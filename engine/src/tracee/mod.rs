@@ -36,8 +36,8 @@ pub use proc::{
     Place, SemaphoreSet, SignalSet, Signals, State, Timer, being_killed, belonging, call_in_progress,
     code_around, comm, cpu_time, descriptor_room, fds, file_at, file_locks, inet_sockets, is_asleep,
     is_fault, locked, maps, message_queue, mounted_device, named_fds, packets_are_delivered, personality,
-    present, processes, processor_groups, semaphore_set, set_stack_limit, shares_ipc, signals, socket_inode, stack_limit,
-    state, status_field,
+    present, processes, processor_groups, semaphore_set, set_stack_limit, shares_ipc, signals, socket_inode,
+    stack_limit, state, status_field,
 };
 pub use process::{
     Executed, KillOnDrop, Launched, Stdin, Streams, another, bind_to_core, branch, core_count, launch,

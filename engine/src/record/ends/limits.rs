@@ -57,7 +57,8 @@ impl Recorder<'_> {
         self.take_buffered();
         let spun = self.clock.total() - self.scheduler.last_call;
         let why = self.progress.trial.verdict();
-        Err(Halt::Ending(Ending::Hung { why, tasks: self.states(running), spun }))
+        let tasks = if self.progress.trial.is_worth_telling() { self.states(running) } else { Vec::new() };
+        Err(Halt::Ending(Ending::Hung { why, tasks, spun }))
     }
 
     pub(in crate::record) fn deadlock(&mut self) -> Flow<()> {

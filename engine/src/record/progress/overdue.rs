@@ -15,7 +15,7 @@ use crate::ending::Overdue;
 use crate::error::Error;
 use crate::patience::{Conduct, Due, Effort, Verdict};
 use crate::record::futex::Futexes;
-use crate::record::options::Options;
+use crate::record::options::{CutOff, Options};
 use crate::record::time::alarms::Alarms;
 use crate::record::time::clocks::Clocks;
 use crate::record::tree::task::{Hold, Task};
@@ -46,7 +46,7 @@ pub(in crate::record) struct Trial {
     /// The program counts as hung when it runs past this; `None` for never.
     end: Option<Instant>,
     /// The recording is cut off when it runs past this.
-    until: Option<Instant>,
+    until: Option<CutOff>,
     /// Processor time of this thread at the start.
     before: Duration,
     /// Processor time of each process when last seen.
@@ -89,6 +89,14 @@ impl Trial {
         self.verdict.is_some()
     }
 
+    /// Whether to find out what the tasks were doing when the recorder gave up on the program.
+    pub(in crate::record) fn is_worth_telling(&self) -> bool {
+        match (self.verdict, self.until) {
+            (Some(Overdue::CutOff(_)), Some(until)) => self.took() >= until.told_after,
+            _ => true,
+        }
+    }
+
     /// Notes that none of its tasks could run for this long.
     pub(in crate::record) fn stands_still(&mut self, time: Duration) {
         self.conduct.stands_still(time);
@@ -126,7 +134,8 @@ impl Trial {
     /// Whether it is time to check the program's progress.
     pub(in crate::record) fn is_due(&self, now: Instant) -> bool {
         let past = |limit: Option<Instant>| limit.is_some_and(|limit| now >= limit);
-        self.verdict.is_none() && (now >= self.next || past(self.until) || past(self.end))
+        self.verdict.is_none()
+            && (now >= self.next || past(self.until.map(|until| until.at)) || past(self.end))
     }
 
     /// Checks the program's progress. Returns whether it is suspected of a hang for the first time.
@@ -152,7 +161,7 @@ impl Trial {
         if verdict == Verdict::Hung {
             return Ok(unusual);
         }
-        let Some(until) = self.until else { return Ok(None) };
+        let Some(CutOff { at: until, .. }) = self.until else { return Ok(None) };
         // A hang has to be replayed before the time is over, on a machine that is as busy as it has been.
         let busy = self.start.elapsed().as_secs_f64() / took.as_secs_f64().max(f64::EPSILON);
         let replay = self.computed.mul_f64(busy.clamp(1.0, MOST_BUSY) * REPLAY);
@@ -323,10 +332,13 @@ mod tests {
     #[test]
     fn when_the_time_for_all_is_over_it_is_cut_off() {
         let now = Instant::now();
-        let mut trial = Trial::new(&Options { until: Some(now), ..options() });
+        let mut trial = Trial::new(&Options { until: Some(CutOff::untold(now)), ..options() });
         assert!(trial.is_due(now));
         trial.look(now, &tasks(1), Due::InSight).unwrap();
         assert!(matches!(trial.verdict(), Overdue::CutOff(_)));
+        assert!(!trial.is_worth_telling());
+        trial.until = Some(CutOff { at: now, told_after: Duration::ZERO });
+        assert!(trial.is_worth_telling());
     }
 
     #[test]

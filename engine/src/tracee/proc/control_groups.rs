@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 pub fn processor_groups() -> Vec<PathBuf> {
     let read = |name: &str| std::fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default();
     let hierarchies = find(&read("cgroup"), &read("mountinfo"));
-    let all = hierarchies.iter().flat_map(|(mounted, below)| {
-        below.ancestors().map(|dir| mounted.join(dir)).collect::<Vec<_>>()
-    });
+    let all = hierarchies
+        .iter()
+        .flat_map(|(mounted, below)| below.ancestors().map(|dir| mounted.join(dir)).collect::<Vec<_>>());
     all.collect()
 }
 
@@ -115,7 +115,9 @@ mod tests {
 
     #[test]
     fn lines_that_are_cut_off_are_no_mounts() {
-        for line in ["", "30 24 0:26 / /sys", "30 24 0:26 - cgroup2", "30 - cgroup2 none rw", " - cgroup rw cpu"] {
+        for line in
+            ["", "30 24 0:26 / /sys", "30 24 0:26 - cgroup2", "30 - cgroup2 none rw", " - cgroup rw cpu"]
+        {
             assert!(found("0::/\n1:cpu:/\n", line).is_empty(), "{line}");
         }
         assert_eq!(unescape("a\\9\\"), Path::new("a\\9\\"));

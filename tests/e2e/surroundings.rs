@@ -112,10 +112,9 @@ struct HalfACore(PathBuf);
 
 impl HalfACore {
     fn new() -> std::io::Result<Self> {
-        let hierarchy = ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup"].map(Path::new);
-        let [first, second] = hierarchy;
-        let group =
-            if first.exists() { first } else { second }.join(format!("rrtest-{}", std::process::id()));
+        let [cpu, unified] = ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup"].map(Path::new);
+        let hierarchy = if cpu.exists() { cpu } else { unified };
+        let group = hierarchy.join(format!("rrtest-{}", std::process::id()));
         std::fs::create_dir(&group)?;
         let group = Self(group);
         let [version_1, version_2] = ["cpu.cfs_quota_us", "cpu.max"].map(|name| group.0.join(name));

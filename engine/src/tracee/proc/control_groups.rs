@@ -55,10 +55,11 @@ impl Mount {
         let (mount, system) = line.split_once(" - ")?;
         let mut system = system.split(' ');
         let (kind, options) = (system.next()?, system.nth(1)?);
-        let is_unified = kind == "cgroup2";
-        if !is_unified && !(kind == "cgroup" && limits(options)) {
-            return None;
-        }
+        let is_unified = match kind {
+            "cgroup2" => true,
+            "cgroup" if limits(options) => false,
+            _ => return None,
+        };
         let mut mount = mount.split(' ').skip(3);
         Some(Self { root: unescape(mount.next()?), point: unescape(mount.next()?), is_unified })
     }

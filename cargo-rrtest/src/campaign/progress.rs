@@ -58,6 +58,16 @@ impl Progress {
         self.builds[build].usual.patience().or_else(|| Some(others()?.times(OTHER_BUILD)))
     }
 
+    /// The longest that an attempt has taken that ended by itself; none if none has.
+    pub(super) fn longest(&self) -> Option<Duration> {
+        self.builds.iter().filter_map(|build| Some(build.usual.patience()?.longest)).max()
+    }
+
+    /// What attempts usually take at the build at which they take longest; none if none has ended.
+    pub(super) fn usual(&self) -> Option<Duration> {
+        self.builds.iter().filter_map(|build| Some(build.usual.patience()?.usual)).max()
+    }
+
     /// How much it has had, in a measure by which the test with the least is next.
     ///
     /// Nobody knows which test has a bug. If each is as likely to, and each attempt as likely to show it, the expected time until it

@@ -31,7 +31,8 @@ pub(super) const MAX_ERRORS: u32 = 3;
 /// Of the time that is left, a test of which no attempt has ended gets so much for one as long as others wait for their first.
 const FIRST_SHARE: (u32, u32) = (3, 4);
 
-/// An attempt that is cut off before it has had so much has shown nothing of its test, unless that was half of the time of all.
+/// An attempt that is cut off before it has had so much, or as much as another test has taken, has shown nothing of its test, unless
+/// that was half of the time of all.
 const CHANCE: Duration = Duration::from_secs(1);
 
 /// By how much an attempt that is about to end may exceed the time of a campaign, as one part in so many.
@@ -106,7 +107,7 @@ impl Queue {
                 let now = Instant::now();
                 let (part, of) = if others_wait() { FIRST_SHARE } else { (1, 1) };
                 let at = now + deadline.saturating_duration_since(now) / of * part;
-                CutOff { at, told_after: chance(time) }
+                CutOff { at, told_after: self.chance(time) }
             }
             _ => CutOff { at: deadline + time / ABOUT_TO_END, told_after: Duration::ZERO },
         })
@@ -299,6 +300,7 @@ impl Queue {
     pub(super) fn wants(&self, index: usize) -> bool {
         let test = &self.tests[index];
         !test.left_out
+            && self.fits(index)
             && self.schedule.runs_here().is_none_or(|runs| test.attempts < runs)
             && test.explorer.as_ref().is_none_or(|explorer| !explorer.is_over())
     }
@@ -330,8 +332,22 @@ impl Queue {
 
     /// Whether an attempt that was cut off after so long has had too little time to show anything.
     pub(super) fn had_no_chance(&self, taken: &At, ran: Duration) -> bool {
-        let little = self.schedule.time.is_some_and(|time| ran < chance(time));
+        let little = self.schedule.time.is_some_and(|time| ran < self.chance(time));
         little && self.tests[taken.test].judged == 0
+    }
+
+    /// How much an attempt must have had, of a campaign that takes so long, to have shown something of its test.
+    fn chance(&self, time: Duration) -> Duration {
+        let longest = self.tests.iter().filter_map(Progress::longest).max();
+        CHANCE.max(longest.unwrap_or_default()).min(time / 2)
+    }
+
+    /// Whether an attempt at the test of this index that begins now would end in time, if it took what they usually take. What is cut
+    /// off leaves things behind, such as files.
+    fn fits(&self, index: usize) -> bool {
+        let (Some(deadline), Some(time)) = (self.deadline, self.schedule.time) else { return true };
+        let usual = self.tests[index].usual();
+        usual.is_none_or(|usual| Instant::now() + usual <= deadline + time / ABOUT_TO_END)
     }
 
     /// An attempt has not been one: its test is where it was before.
@@ -403,9 +419,4 @@ pub(super) struct At {
     pub(super) build: usize,
     /// The schedule that it tries, if all are to be gone through.
     pub(super) schedule: Option<explore::Schedule>,
-}
-
-/// How much an attempt must have had, of a campaign that takes so long, to have shown something of its test.
-fn chance(time: Duration) -> Duration {
-    CHANCE.min(time / 2)
 }

@@ -416,6 +416,45 @@ fn a_first_attempt_that_is_cut_off_at_once_is_none() {
     assert!(!queue.had_no_chance(&taken.at, Duration::ZERO), "something is known of it");
 }
 
+/// An attempt that has passed, in so much time of its own.
+fn passed_in(took: Duration) -> Attempt {
+    let effort = Effort { computed: took, idled: Duration::ZERO };
+    Attempt { outcome: Outcome::Passed, effort, ..samples::attempt() }
+}
+
+#[test]
+fn a_first_attempt_has_no_chance_in_less_time_than_others_take() {
+    let [second, time] = [1, 1000].map(Duration::from_secs);
+    let limited = Agenda { runs: None, time: Some(time), ..schedule() };
+    let tests = vec![test("a", "a"), test("b", "b")];
+    let mut queue = Queue::new(tests, vec![], Level::Sync, limited, Registry::default());
+    let at = |test| At { test, build: 0, schedule: None };
+    queue.learn(&at(0), &passed_in(second * 7));
+    assert!(queue.had_no_chance(&at(1), second * 7 - Duration::from_nanos(1)));
+    assert!(!queue.had_no_chance(&at(1), second * 7));
+    queue.learn(&at(0), &passed_in(time));
+    assert!(!queue.had_no_chance(&at(1), time / 2), "of half of all time it can be expected");
+}
+
+#[test]
+fn an_attempt_that_would_be_cut_off_is_not_begun() {
+    let time = Duration::from_secs(1000);
+    let limited = Agenda { runs: None, time: Some(time), ..schedule() };
+    let tests = vec![test("a", "a"), test("b", "b")];
+    let mut queue = Queue::new(tests, vec![], Level::Sync, limited, Registry::default());
+    queue.learn(&At { test: 0, build: 0, schedule: None }, &passed_in(time * 2));
+    queue.learn(&At { test: 1, build: 0, schedule: None }, &passed_in(time / 10));
+    assert_eq!([0, 1].map(|test| queue.wants(test)), [false, true]);
+    for number in 1..=3 {
+        let Take::Job(taken) = queue.take() else { panic!("b has time enough") };
+        assert_eq!((taken.at.test, taken.job.number), (1, number));
+        queue.ledger.forget(taken.ticket);
+        queue.learn(&taken.at, &passed_in(time / 10));
+    }
+    queue.deadline = queue.deadline.map(|deadline| deadline - time);
+    assert!(matches!(queue.take(), Take::Nothing), "nothing would end in time");
+}
+
 #[test]
 fn a_test_whose_turn_never_comes_has_not_passed() {
     let schedule = Agenda { runs: None, time: Some(Duration::from_millis(1)), ..schedule() };

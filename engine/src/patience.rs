@@ -58,7 +58,8 @@ impl Effort {
 pub struct Usual {
     /// The latest runs.
     recent: VecDeque<Duration>,
-    longest: Duration,
+    /// What follows from them. It is asked for far more often than there are runs.
+    patience: Option<Patience>,
 }
 
 impl Usual {
@@ -69,17 +70,18 @@ impl Usual {
             self.recent.pop_front();
         }
         self.recent.push_back(took);
-        self.longest = self.longest.max(took);
+        let mut sorted: Vec<Duration> = self.recent.iter().copied().collect();
+        sorted.sort_unstable();
+        // The third quartile: the slowest runs, though sound, do not count.
+        let usual = sorted[(sorted.len() - 1) * 3 / 4];
+        let longest = self.patience.map_or(took, |before| before.longest.max(took));
+        self.patience = Some(Patience { usual, longest });
     }
 
     /// Returns how long the next run may take; `None` if no run is known.
     #[must_use]
     pub fn patience(&self) -> Option<Patience> {
-        let mut sorted: Vec<Duration> = self.recent.iter().copied().collect();
-        sorted.sort_unstable();
-        // The third quartile: the slowest runs, though sound, do not count.
-        let usual = *sorted.get(sorted.len().checked_sub(1)? * 3 / 4)?;
-        Some(Patience { usual, longest: self.longest })
+        self.patience
     }
 }
 

@@ -53,19 +53,23 @@ impl Progress {
 
     /// What attempts at the build of this index usually take; none if none has ended.
     pub(super) fn patience(&self, build: usize) -> Option<Patience> {
-        let others =
-            || self.builds.iter().filter_map(|build| build.usual.patience()).max_by_key(|it| it.usual);
+        let others = || self.patiences().max_by_key(|it| it.usual);
         self.builds[build].usual.patience().or_else(|| Some(others()?.times(OTHER_BUILD)))
     }
 
     /// The longest that an attempt has taken that ended by itself; none if none has.
     pub(super) fn longest(&self) -> Option<Duration> {
-        self.builds.iter().filter_map(|build| Some(build.usual.patience()?.longest)).max()
+        self.patiences().map(|it| it.longest).max()
     }
 
     /// What attempts usually take at the build at which they take longest; none if none has ended.
     pub(super) fn usual(&self) -> Option<Duration> {
-        self.builds.iter().filter_map(|build| Some(build.usual.patience()?.usual)).max()
+        self.patiences().map(|it| it.usual).max()
+    }
+
+    /// What attempts at each build take of which one has ended.
+    fn patiences(&self) -> impl Iterator<Item = Patience> + '_ {
+        self.builds.iter().filter_map(|build| build.usual.patience())
     }
 
     /// How much it has had, in a measure by which the test with the least is next.

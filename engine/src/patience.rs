@@ -33,6 +33,9 @@ const WAITS: u32 = 8;
 /// When the time for all runs is over, the minimum times are divided by this.
 const CLOSING: u32 = 4;
 
+/// Own time that a run may take while none of its program is known to have ended. Always time for a wait that will end.
+const UNKNOWN: Duration = Duration::from_secs(60);
+
 /// Number of runs that are remembered.
 const RUNS: usize = 64;
 
@@ -101,11 +104,55 @@ impl Patience {
         Self { usual: self.usual.saturating_mul(times), longest: self.longest.saturating_mul(times) }
     }
 
-    /// Returns the limit, at least `least`.
+    /// Returns the limit of a measure, at least `least`.
     fn limit(&self, least: Duration) -> Duration {
         // A run that took this long has ended after all.
         let longest = self.longest.saturating_mul(3) / 2;
         self.usual.saturating_mul(TIMES).max(longest).max(least)
+    }
+}
+
+/// What a run is measured by: when it counts as hung.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Nothing: never.
+    Never,
+    /// Real time: when it runs longer, or would have to.
+    Real(Duration),
+    /// Its own time: when it takes far longer than the program's runs usually do. If nothing is known about them, when
+    /// it takes longer than a minute.
+    Usual(Option<Patience>),
+}
+
+impl Limit {
+    /// Returns the limit after runs that take what `patience` says. A limit of another kind takes no notice.
+    #[must_use]
+    pub fn after(self, patience: Option<Patience>) -> Self {
+        match self {
+            Self::Never | Self::Real(_) => self,
+            Self::Usual(_) => Self::Usual(patience),
+        }
+    }
+
+    /// Returns what runs of the program usually take, if that is the measure and known.
+    #[must_use]
+    pub fn patience(self) -> Option<Patience> {
+        match self {
+            Self::Never | Self::Real(_) => None,
+            Self::Usual(patience) => patience,
+        }
+    }
+
+    /// Returns how long a wait may last that will end, in a run that has taken `real` time, of which `own` is its own;
+    /// `None` for any time. Ample for a run that is known to end: [`Conduct`] measures how it gets on.
+    #[must_use]
+    pub fn left(self, real: Duration, own: Duration) -> Option<Duration> {
+        match self {
+            Self::Never => None,
+            Self::Real(limit) => Some(limit.saturating_sub(real)),
+            Self::Usual(None) => Some(UNKNOWN.saturating_sub(own)),
+            Self::Usual(Some(patience)) => Some(patience.limit(UNKNOWN).saturating_sub(own)),
+        }
     }
 }
 
@@ -318,6 +365,26 @@ mod tests {
     fn nothing_is_judged_by_nothing() {
         assert_eq!(after([]), None);
         assert_eq!(hangs_at(None, |_| Compute), None);
+    }
+
+    #[test]
+    fn only_a_limit_in_real_time_counts_the_time_of_others() {
+        let left = |limit: Limit| limit.left(MS * 70_000, MS * 10_000).map(|left| left.as_millis());
+        assert_eq!(left(Limit::Never), None);
+        assert_eq!(left(Limit::Real(MS * 72_000)), Some(2000));
+        assert_eq!(left(Limit::Real(MS * 60_000)), Some(0));
+        assert_eq!(left(Limit::Usual(None)), Some(50_000));
+        assert_eq!(left(Limit::Usual(after([5; 10]))), Some(50_000));
+        assert_eq!(left(Limit::Usual(after([2000; 10]))), Some(80_000), "45 times as long is usual");
+    }
+
+    #[test]
+    fn a_limit_that_somebody_has_set_stays() {
+        let patience = after([5]);
+        assert_eq!(Limit::Usual(None).after(patience).patience(), patience);
+        for limit in [Limit::Never, Limit::Real(MS)] {
+            assert_eq!((limit.after(patience), limit.after(patience).patience()), (limit, None));
+        }
     }
 
     #[test]

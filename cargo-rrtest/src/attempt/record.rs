@@ -11,7 +11,7 @@ use rrtest_engine::claims::Claims;
 use rrtest_engine::ending::Stats;
 use rrtest_engine::mark::Mark;
 use rrtest_engine::output::Output;
-use rrtest_engine::patience::{Effort, Patience};
+use rrtest_engine::patience::{Effort, Limit, Patience};
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{
     AskedFault, CutOff, Listener, Options, Orders, Outsiders, Processor, Recording, Stdin, Ticks, Time,
@@ -47,10 +47,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) store: &'a Store,
     /// Which traces to keep.
     pub(crate) keep: Keep,
-    /// How long an attempt may run.
-    pub(crate) timeout: Duration,
-    /// Whether it may be called hung before that, for what the test usually takes.
-    pub(crate) judges: bool,
+    /// When an attempt counts as hung.
+    pub(crate) limit: Limit,
     /// Where programs' standard input comes from.
     pub(crate) stdin: Stdin,
     /// Whether processes outside come to what programs have made under a name.
@@ -278,8 +276,7 @@ impl Setting<'_> {
         Options {
             measure: job.measure,
             // A time limit that somebody has set is the only one.
-            patience: job.patience.filter(|_| self.judges && rules.timeout.is_none()),
-            timeout: rules.timeout.unwrap_or(self.timeout),
+            limit: rules.timeout.map_or(self.limit, Limit::Real).after(job.patience),
             until: job.until,
             watchdog_main: job.test.harness,
             calls_stop: job.watched,
@@ -300,8 +297,7 @@ impl Setting<'_> {
             plan,
             core,
             pretend_cores: PRETEND_CORES,
-            timeout: self.timeout,
-            patience: None,
+            limit: self.limit,
             until: None,
             stdin: self.stdin,
             listener: None,

@@ -10,7 +10,7 @@ use rrtest_engine::attach::Wanted;
 use rrtest_engine::claims::Claims;
 use rrtest_engine::ending::{Ending, Overdue, Stats};
 use rrtest_engine::keep::Kept;
-use rrtest_engine::patience::Effort;
+use rrtest_engine::patience::{Effort, Limit};
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{ForkServer, Options, Orders, Outsiders, Processor, Recording, Stdin, Time};
 use rrtest_engine::schedule::portfolio::{Measured, ROTATION};
@@ -188,8 +188,7 @@ fn campaign_at(subject: Subject<'_>, schedule: Agenda, script: Script, replays: 
         engine: &engine,
         store: &store,
         keep: Keep::OnFailure,
-        timeout: Duration::from_secs(60),
-        judges: true,
+        limit: Limit::Usual(None),
         stdin: Stdin::Null,
         outsiders: Outsiders::StayAway,
         listener: None,

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::ColorChoice;
+use rrtest_engine::patience::Limit;
 use rrtest_engine::record::{Outsiders, Stdin};
 use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::trace::event::Stream;
@@ -47,9 +48,6 @@ use crate::report::junit::JUnit;
 use crate::report::progress::Progress;
 use crate::settings::layers::Settings;
 use crate::store::traces::Store;
-
-/// How long an attempt may run, unless the user has said it.
-pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Run the command. Cargo is told when to use colours, too.
 pub(crate) fn run(
@@ -230,8 +228,7 @@ impl Hunt<'_> {
             engine: &Real,
             store: &store,
             keep: options.recording.keep,
-            timeout: options.timeout.unwrap_or(TIMEOUT),
-            judges: options.timeout.is_none(),
+            limit: options.timeout.map_or(Limit::Usual(None), Limit::Real),
             stdin: Stdin::Null,
             outsiders: Outsiders::StayAway,
             listener: (self.shown == Shown::AtOnce).then_some(&to_terminal),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rrtest_engine::ending::Ending;
+use rrtest_engine::patience::Limit;
 use rrtest_engine::record::{Outsiders, Stdin};
 use rrtest_engine::schedule::StrategyName;
 use rrtest_engine::trace::event::Stream;
@@ -71,8 +72,7 @@ impl Single<'_> {
             engine: &Real,
             store,
             keep: self.recording.keep,
-            timeout: self.timeout.unwrap_or(Duration::MAX),
-            judges: false,
+            limit: self.timeout.map_or(Limit::Never, Limit::Real),
             stdin: self.stdin,
             outsiders: self.outsiders,
             listener: Some(&listen),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rrtest_preload::processor::Processor;
 
 use super::asked_fault::AskedFault;
-use crate::patience::Patience;
+use crate::patience::Limit;
 use crate::schedule::Plan;
 use crate::schedule::surprise::Surprises;
 use crate::trace::event::Stream;
@@ -39,10 +39,8 @@ pub struct Options<'a> {
     pub core: usize,
     /// Number of cores that the program is told there are (`sched_getaffinity(2)`), 1 to 64.
     pub pretend_cores: usize,
-    /// The program counts as hung when it runs longer than this, or would have to. [`Duration::MAX`] means no limit.
-    pub timeout: Duration,
-    /// What the program's runs usually take: it counts as hung when it takes far longer.
-    pub patience: Option<Patience>,
+    /// When the program counts as hung.
+    pub limit: Limit,
     /// The recording is cut off when it runs past this. If it has taken no longer by then than runs do that end, that
     /// is [`Error::Stopped`](crate::Error::Stopped).
     pub until: Option<CutOff>,

@@ -5,7 +5,6 @@
 
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use nix::unistd::Pid;
 
@@ -15,6 +14,7 @@ use super::tree::children::Children;
 use super::tree::natively::Natively;
 use super::tree::task::{Hold, Origin, Space, Task};
 use super::tree::tasks::Tasks;
+use crate::patience::Limit;
 use crate::schedule::surprise::Surprises;
 use crate::schedule::{Plan, StrategyName};
 use crate::task::TaskId;
@@ -34,8 +34,7 @@ pub(super) fn options() -> Options<'static> {
         core: 0,
         ticks: Ticks::default(),
         pretend_cores: 4,
-        timeout: Duration::MAX,
-        patience: None,
+        limit: Limit::Never,
         until: None,
         stdin: Stdin::Null,
         listener: None,

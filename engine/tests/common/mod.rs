@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use rrtest_engine::patience::Limit;
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{self, Outsiders, Processor, Stdin, Ticks, Time};
 use rrtest_engine::schedule::surprise::Surprises;
@@ -28,8 +29,7 @@ pub(crate) fn options(strategy: StrategyName, seed: u64) -> record::Options<'sta
         ticks: Ticks::default(),
         pretend_cores: 2,
         faults: &[],
-        timeout: PATIENCE,
-        patience: None,
+        limit: Limit::Real(PATIENCE),
         until: None,
         stdin: Stdin::Null,
         listener: None,

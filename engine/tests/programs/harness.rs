@@ -4,6 +4,7 @@ use crate::common::{GO_ON, PATIENCE, core, program};
 use rrtest_engine::Error;
 use rrtest_engine::ending::Ending;
 use rrtest_engine::output::Output;
+use rrtest_engine::patience::Limit;
 use rrtest_engine::record::{self, ForkServer, Recording};
 use rrtest_engine::replay::{self, Replayed};
 use rrtest_engine::schedule::StrategyName;
@@ -60,7 +61,7 @@ pub(crate) fn options(timeout: Duration, strategy: StrategyName, seed: u64) -> r
     // Programs expect to be told of two cores.
     let usual = Surprises::USUAL.without([Surprise::Cores].into_iter().collect());
     let surprises = if surprised { usual } else { Surprises::NONE };
-    record::Options { surprises, timeout, ..crate::common::options(strategy, seed) }
+    record::Options { surprises, limit: Limit::Real(timeout), ..crate::common::options(strategy, seed) }
 }
 
 /// The cores that we may use.

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Mutex;
 use std::thread;
 
+use rrtest_engine::patience::Limit;
 use rrtest_engine::record::{Outsiders, Stdin};
 
 use super::options::Exec;
@@ -18,7 +19,7 @@ use crate::campaign::agenda::{Agenda, Other, Subject};
 use crate::campaign::dispatch;
 use crate::commands::options::values::{MessageFormat, NeverRan};
 use crate::commands::prune;
-use crate::commands::run::{TIMEOUT, tell_summary};
+use crate::commands::run::tell_summary;
 use crate::discover::libtest::Shown;
 use crate::discover::test::Test;
 use crate::report::display::{Detail, Display};
@@ -40,8 +41,7 @@ pub(super) fn run(options: &Exec, test: Test, store: &Store) -> Result<u8, CliEr
         engine: &Real,
         store,
         keep: options.recording.keep,
-        timeout: options.timeout.unwrap_or(TIMEOUT),
-        judges: options.timeout.is_none(),
+        limit: options.timeout.map_or(Limit::Usual(None), Limit::Real),
         stdin: Stdin::Null,
         outsiders: Outsiders::StayAway,
         listener: None,

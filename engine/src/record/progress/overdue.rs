@@ -1,8 +1,8 @@
 //! Decides when to give up on a program that has not ended.
 //!
-//! The recorder gives up if the program has run past its time limit; if it cannot go on before the limit, because its
-//! tasks wait for later times; if it takes so much longer than its runs usually do that it must be stuck
-//! ([`crate::patience`]); or if the time is over for all runs. What is compared with earlier runs is the program's own
+//! The recorder gives up if the program has run past its limit; if it cannot go on before that, because its tasks wait
+//! for later times; if it takes so much longer than its runs usually do that it must be stuck ([`crate::patience`]); or
+//! if the time is over for all runs. Unless somebody has set a limit in real time, what counts is the program's own
 //! time: the processor time of its processes and their recorder (clock_getcpuclockid(3)), plus the time for which none
 //! of its tasks could run.
 
@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 
 use crate::ending::Overdue;
 use crate::error::Error;
-use crate::patience::{Conduct, Due, Effort, Verdict};
+use crate::patience::{Conduct, Due, Effort, Limit, Verdict};
 use crate::record::futex::Futexes;
 use crate::record::options::{CutOff, Options};
 use crate::record::time::alarms::Alarms;
@@ -39,12 +39,9 @@ const MOST_BUSY: f64 = 20.0;
 #[derive(Debug)]
 pub(in crate::record) struct Trial {
     conduct: Conduct,
-    /// The longest that its runs have taken that ended, if any has.
-    longest: Option<Duration>,
+    limit: Limit,
     start: Instant,
     next: Instant,
-    /// The program counts as hung when it runs past this; `None` for never.
-    end: Option<Instant>,
     /// The recording is cut off when it runs past this.
     until: Option<CutOff>,
     /// Processor time of this thread at the start.
@@ -64,11 +61,10 @@ impl Trial {
     pub(in crate::record) fn new(options: &Options<'_>) -> Self {
         let now = Instant::now();
         Self {
-            conduct: Conduct::new(options.patience),
-            longest: options.patience.map(|patience| patience.longest),
+            conduct: Conduct::new(options.limit.patience()),
+            limit: options.limit,
             start: now,
             next: now + LOOK,
-            end: now.checked_add(options.timeout),
             until: options.until,
             before: own_time(),
             processes: BTreeMap::new(),
@@ -133,9 +129,8 @@ impl Trial {
 impl Trial {
     /// Whether it is time to check the program's progress.
     pub(in crate::record) fn is_due(&self, now: Instant) -> bool {
-        let past = |limit: Option<Instant>| limit.is_some_and(|limit| now >= limit);
-        self.verdict.is_none()
-            && (now >= self.next || past(self.until.map(|until| until.at)) || past(self.end))
+        let is_cut_off = self.until.is_some_and(|until| now >= until.at);
+        self.verdict.is_none() && (now >= self.next || is_cut_off || self.is_past_limit(now))
     }
 
     /// Checks the program's progress. Returns whether it is suspected of a hang for the first time.
@@ -144,11 +139,11 @@ impl Trial {
     /// [`Error::Stopped`] if the time is over and the program has taken no longer than others that have ended.
     pub(in crate::record) fn look(&mut self, now: Instant, tasks: &Tasks, due: Due) -> Result<bool, Error> {
         self.next = now + LOOK;
-        if self.end.is_some_and(|end| now >= end) {
+        self.computed = self.computed(tasks);
+        if self.is_past_limit(now) {
             self.verdict = Some(Overdue::Limit);
             return Ok(false);
         }
-        self.computed = self.computed(tasks);
         let verdict = self.conduct.judge(self.computed, due);
         self.verdict = self.follows(now, verdict, due)?;
         Ok(verdict >= Verdict::Suspect && !std::mem::replace(&mut self.suspected, true))
@@ -173,7 +168,7 @@ impl Trial {
             return Ok(None);
         }
         // There was no time left for it. Nobody asks where it was, which would take more.
-        if self.longest.is_some_and(|longest| took <= longest) {
+        if self.limit.patience().is_some_and(|patience| took <= patience.longest) {
             return Err(Error::Stopped);
         }
         Ok(Some(Overdue::CutOff(self.start.elapsed())))
@@ -183,7 +178,7 @@ impl Trial {
     /// happen within that time. No task can run.
     pub(in crate::record) fn asks(&mut self) -> Option<Duration> {
         let still = self.conduct.still();
-        let left = self.left().filter(|_| still >= self.ask)?;
+        let left = self.left(Instant::now()).filter(|_| still >= self.ask)?;
         self.ask = still * LATER;
         Some(left)
     }
@@ -225,16 +220,22 @@ impl Trial {
         if tasks.living().any(waits_for_disk) {
             return Ok(Due::InSight);
         }
-        let comes = match (futexes.next_time(options, tasks, clocks, alarms)?, self.left()) {
+        let left = self.left(Instant::now());
+        let comes = match (futexes.next_time(options, tasks, clocks, alarms)?, left) {
             (Some(next), Some(left)) => next < left,
             (next, _) => next.is_some(),
         };
         Ok(if comes { Due::InSight } else { Due::Unknown })
     }
 
-    /// Returns how long the program may still run.
-    pub(in crate::record) fn left(&self) -> Option<Duration> {
-        self.end.map(|end| end.saturating_duration_since(Instant::now()))
+    /// Whether it has run for too long, whatever it did. One whose runs are known to end is judged by its conduct.
+    fn is_past_limit(&self, now: Instant) -> bool {
+        self.limit.patience().is_none() && self.left(now) == Some(Duration::ZERO)
+    }
+
+    /// Returns how long the program may still run; `None` for any time.
+    fn left(&self, now: Instant) -> Option<Duration> {
+        self.limit.left(now.saturating_duration_since(self.start), self.took())
     }
 }
 
@@ -285,6 +286,7 @@ fn own_time() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::patience::Usual;
     use crate::record::testing::{call, options, tasks, wait};
 
     #[test]
@@ -292,10 +294,9 @@ mod tests {
         let start = Instant::now().checked_sub(Duration::from_secs(9)).expect("a moment");
         let mut trial = Trial {
             conduct: Conduct::new(None),
-            longest: None,
+            limit: Limit::Never,
             start,
             next: start + LOOK,
-            end: None,
             until: None,
             before: Duration::ZERO,
             processes: BTreeMap::new(),
@@ -311,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_program_past_its_limit_is_given_up_at_the_next_look() {
-        let mut trial = Trial::new(&Options { timeout: Duration::ZERO, ..options() });
+        let mut trial = Trial::new(&Options { limit: Limit::Real(Duration::ZERO), ..options() });
         let now = Instant::now();
         assert!(trial.is_due(now) && !trial.is_over());
         assert!(!trial.look(now, &tasks(1), Due::InSight).unwrap());
@@ -326,7 +327,28 @@ mod tests {
         assert!(!trial.is_due(start) && trial.is_due(start + LOOK));
         assert!(!trial.look(start + LOOK, &tasks(1), Due::InSight).unwrap());
         assert!(!trial.is_over() && !trial.is_due(start + LOOK) && trial.is_due(start + LOOK + LOOK));
-        assert_eq!(trial.left(), None);
+        assert_eq!(trial.left(start + LOOK), None);
+    }
+
+    #[test]
+    fn on_a_busy_machine_only_a_limit_that_somebody_has_set_passes_faster() {
+        let mut known = Usual::default();
+        known.learn(Effort { computed: Duration::from_secs(10), idled: Duration::ZERO });
+        for (limit, verdict) in [
+            (Limit::Real(Duration::from_secs(60)), Some(Overdue::Limit)),
+            (Limit::Usual(None), None),
+            (Limit::Usual(known.patience()), None),
+        ] {
+            let mut trial = Trial::new(&Options { limit, ..options() });
+            let now = trial.start + Duration::from_secs(600);
+            trial.look(now, &tasks(1), Due::InSight).unwrap();
+            assert_eq!(trial.verdict, verdict, "{limit:?}");
+            trial.stands_still(Duration::from_secs(40));
+            trial.stands_still(Duration::from_secs(20));
+            trial.look(now, &tasks(1), Due::InSight).unwrap();
+            let known = limit.patience().is_some();
+            assert_eq!(trial.verdict, (!known).then_some(Overdue::Limit), "{limit:?}");
+        }
     }
 
     #[test]
@@ -343,7 +365,7 @@ mod tests {
 
     #[test]
     fn one_that_stands_still_is_checked_ever_more_rarely_until_it_goes_on() {
-        let mut trial = Trial::new(&Options { timeout: Duration::from_secs(3600), ..options() });
+        let mut trial = Trial::new(&Options { limit: Limit::Real(Duration::from_secs(3600)), ..options() });
         let mut asks = |still| {
             trial.stands_still(still);
             trial.asks().is_some()

@@ -69,6 +69,7 @@ impl Engine for Fake {
             .into_iter()
             .collect();
         let (ending, output) = if struck.is_empty() { (ending, output) } else { FAIL };
+        let looks_up_names = program.env == [("RUST_BACKTRACE".into(), "1".into())];
         let computed = match ending {
             Ending::Hung { why: Overdue::CutOff(ran), .. } => ran,
             _ => Duration::from_millis(1),
@@ -89,7 +90,7 @@ impl Engine for Fake {
             claims: Claims::default(),
             met_outsiders,
             fast_forwards: 0,
-            wall: Duration::from_millis(if test == "slow" { 100 } else { 1 }),
+            wall: Duration::from_millis(if test == "slow" || looks_up_names { 100 } else { 1 }),
             effort: Effort { computed, idled: Duration::ZERO },
             log: Log::default(),
         })
@@ -251,6 +252,23 @@ fn until_fail_ends_at_the_first_failure() {
     let summary = run.summary.expect("a summary");
     assert_eq!((summary.attempts, summary.failed), (6, vec!["p::it b".to_owned()]));
     assert_eq!(run.traces, 1);
+}
+
+#[test]
+fn what_takes_long_because_of_its_backtrace_is_explained() {
+    let experiments = |name: &str, env: &[(&str, &str)]| {
+        let mut test = test(name, name);
+        test.program.env = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let subject =
+            Subject { tests: vec![test], pins: vec![], ignored: vec![], level: Level::Sync, other: None };
+        let schedule = Agenda { explain: Some(Duration::from_secs(1)), ..schedule() };
+        campaign_at(subject, schedule, |_, _| Ok(FAIL), true).plans.len() - 1
+    };
+    assert_eq!(experiments("slow", &[]), 1, "an attempt takes a tenth of the time");
+    assert!(
+        experiments("t", &[("RUST_BACKTRACE", "1")]) > 20,
+        "without a backtrace it is as quick as others"
+    );
 }
 
 #[test]

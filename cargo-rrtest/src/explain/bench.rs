@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rrtest_engine::Error;
 use rrtest_engine::ending::{Ending, Overdue};
@@ -67,6 +67,15 @@ impl<'a> Bench<'a> {
     /// Records a script.
     pub(super) fn record(&mut self, script: &Script) -> Option<Recording> {
         self.record_plan(self.scripted(script))
+    }
+
+    /// Returns how long a script takes, from when the program is ready for it; `None` if there is not so much time.
+    pub(super) fn wall(&mut self, script: &Script, most: Duration) -> Option<Duration> {
+        let until = self.until;
+        self.until = until.min(Instant::now() + most);
+        let recording = self.record(script);
+        self.until = until;
+        recording.map(|recording| recording.wall)
     }
 
     /// Records a script as it is to be kept: by the program as the failed attempt had it.

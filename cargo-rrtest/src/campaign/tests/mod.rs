@@ -12,35 +12,33 @@ use rrtest_engine::ending::{Ending, Overdue, Stats};
 use rrtest_engine::keep::Kept;
 use rrtest_engine::patience::{Effort, Limit};
 use rrtest_engine::program::Program;
-use rrtest_engine::record::{ForkServer, Options, Orders, Outsiders, Processor, Recording, Stdin, Time};
-use rrtest_engine::schedule::portfolio::{Measured, ROTATION};
+use rrtest_engine::record::{ForkServer, Options, Outsiders, Processor, Recording, Stdin, Time};
+use rrtest_engine::schedule::Plan;
+use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::{Struck, Surprise};
-use rrtest_engine::schedule::{Plan, StrategyName};
 use rrtest_engine::trace::event::Stream;
 use rrtest_engine::trace::log::Log;
 use serde_json::Value;
 
-use super::agenda::{Agenda, Other, Subject};
-use super::dispatch::run;
-use super::queue::{At, MAX_ERRORS, Queue, Take};
-use super::registry::Registry;
-use super::worker::is_as_usual;
 use crate::attempt::engine::Engine;
-use crate::attempt::events::samples::{self, written};
-use crate::attempt::events::{Attempt, Reporter, RunEvent, Summary};
-use crate::attempt::pins::PinCounts;
+use crate::attempt::events::samples::written;
+use crate::attempt::events::{Reporter, RunEvent, Summary};
 use crate::attempt::record::Setting;
 use crate::attempt::seed::Seed;
 use crate::base::exit::{CliError, Status};
 use crate::base::interrupt::Interrupt;
 use crate::build::instrument::Level;
+use crate::campaign::agenda::{Agenda, Other, Subject};
+use crate::campaign::dispatch::run;
+use crate::campaign::queue::MAX_ERRORS;
 use crate::discover::partition::Part;
 use crate::discover::test::{Test, sample};
 use crate::ending::outcome::Outcome;
-use crate::pins::file::{self, Pin};
-use crate::pins::find::Pinned;
 use crate::store::attached::{Attached, WithSources};
 use crate::store::traces::{Keep, Store};
+
+mod pins;
+mod queue;
 
 /// What the fake engine makes of the n-th recording (from 1) of a test.
 type Script = fn(test: &str, number: usize) -> Result<(Ending, &'static str), Error>;
@@ -415,64 +413,6 @@ fn a_test_of_which_no_attempt_ends_has_not_passed() {
 }
 
 #[test]
-fn a_first_attempt_that_is_cut_off_at_once_is_none() {
-    let time = Duration::from_secs(1000);
-    let limited = Agenda { runs: None, time: Some(time), ..schedule() };
-    let mut queue = Queue::new(vec![test("a", "a")], vec![], Level::Sync, limited, Registry::default());
-    let at = || At { test: 0, build: 0, schedule: None };
-    assert!(queue.had_no_chance(&at(), Duration::from_millis(999)));
-    assert!(!queue.had_no_chance(&at(), Duration::from_secs(1)));
-    let Take::Job(taken) = queue.take() else { panic!("there is time") };
-    assert_eq!((taken.job.number, queue.never_ended()[0].attempts), (1, 1));
-    queue.undo(&taken.at);
-    assert_eq!(queue.never_ended()[0].attempts, 0, "it never ran");
-    queue.ledger.forget(taken.ticket);
-    let Take::Job(taken) = queue.take() else { panic!("there is time") };
-    assert_eq!(taken.job.number, 1);
-    queue.learn(&taken.at, &Attempt { outcome: Outcome::Passed, ..samples::attempt() });
-    assert!(!queue.had_no_chance(&taken.at, Duration::ZERO), "something is known of it");
-}
-
-/// An attempt that has passed, in so much time of its own.
-fn passed_in(took: Duration) -> Attempt {
-    let effort = Effort { computed: took, idled: Duration::ZERO };
-    Attempt { outcome: Outcome::Passed, effort, ..samples::attempt() }
-}
-
-#[test]
-fn a_first_attempt_has_no_chance_in_less_time_than_others_take() {
-    let [second, time] = [1, 1000].map(Duration::from_secs);
-    let limited = Agenda { runs: None, time: Some(time), ..schedule() };
-    let tests = vec![test("a", "a"), test("b", "b")];
-    let mut queue = Queue::new(tests, vec![], Level::Sync, limited, Registry::default());
-    let at = |test| At { test, build: 0, schedule: None };
-    queue.learn(&at(0), &passed_in(second * 7));
-    assert!(queue.had_no_chance(&at(1), second * 7 - Duration::from_nanos(1)));
-    assert!(!queue.had_no_chance(&at(1), second * 7));
-    queue.learn(&at(0), &passed_in(time));
-    assert!(!queue.had_no_chance(&at(1), time / 2), "of half of all time it can be expected");
-}
-
-#[test]
-fn an_attempt_that_would_be_cut_off_is_not_begun() {
-    let time = Duration::from_secs(1000);
-    let limited = Agenda { runs: None, time: Some(time), ..schedule() };
-    let tests = vec![test("a", "a"), test("b", "b")];
-    let mut queue = Queue::new(tests, vec![], Level::Sync, limited, Registry::default());
-    queue.learn(&At { test: 0, build: 0, schedule: None }, &passed_in(time * 2));
-    queue.learn(&At { test: 1, build: 0, schedule: None }, &passed_in(time / 10));
-    assert_eq!([0, 1].map(|test| queue.wants(test)), [false, true]);
-    for number in 1..=3 {
-        let Take::Job(taken) = queue.take() else { panic!("b has time enough") };
-        assert_eq!((taken.at.test, taken.job.number), (1, number));
-        queue.ledger.forget(taken.ticket);
-        queue.learn(&taken.at, &passed_in(time / 10));
-    }
-    queue.deadline = queue.deadline.map(|deadline| deadline - time);
-    assert!(matches!(queue.take(), Take::Nothing), "nothing would end in time");
-}
-
-#[test]
 fn a_test_whose_turn_never_comes_has_not_passed() {
     let schedule = Agenda { runs: None, time: Some(Duration::from_millis(1)), ..schedule() };
     let script: Script = |_, _| {
@@ -482,103 +422,6 @@ fn a_test_whose_turn_never_comes_has_not_passed() {
     let summary = campaign(&["a", "b"], schedule, script, true).summary.expect("a summary");
     let last = summary.never_ended.last().expect("b never ran");
     assert_eq!((last.test.title(), last.attempts), ("b", 0));
-}
-
-#[test]
-fn what_is_cut_off_as_soon_as_others_ended_is_not_told() {
-    let passed = Attempt { outcome: Outcome::Passed, ..samples::attempt() };
-    let unfinished = |ms| Attempt {
-        outcome: Outcome::Unfinished,
-        effort: Effort { computed: Duration::from_millis(ms), idled: Duration::ZERO },
-        ..samples::attempt()
-    };
-    let mut queue = Queue::new(
-        vec![test("a", "a")],
-        vec![],
-        Level::Sync,
-        Agenda { runs: None, ..schedule() },
-        Registry::default(),
-    );
-    assert!(!is_as_usual(&unfinished(1), queue.tests[0].patience(0)), "nothing is known");
-    queue.learn(&At { test: 0, build: 0, schedule: None }, &passed);
-    assert!(is_as_usual(&unfinished(4), queue.tests[0].patience(0)));
-    assert!(!is_as_usual(&unfinished(5), queue.tests[0].patience(0)));
-    assert!(!is_as_usual(&passed, queue.tests[0].patience(0)));
-    queue.join(vec![test("a", "a")], Level::Memory);
-    assert!(is_as_usual(&unfinished(40), queue.tests[0].patience(1)), "another build may be slower");
-}
-
-#[test]
-fn guided_attempts_join_late_and_take_nobody_s_turn() {
-    let unlimited = Agenda { runs: None, ..schedule() };
-    let mut queue = Queue::new(vec![test("a", "a")], vec![], Level::Sync, unlimited, Registry::default());
-    let mut strategy = || {
-        let Take::Job(taken) = queue.take() else { panic!("there is no limit") };
-        queue.ledger.forget(taken.ticket);
-        taken.job.seed.plan(&[]).strategy
-    };
-    let early: Vec<_> = (0..1000).map(|_| strategy()).collect();
-    assert!(!early.contains(&StrategyName::Guided));
-    let late: Vec<_> = (0..72).map(|_| strategy()).collect();
-    assert_eq!(late.iter().filter(|it| **it == StrategyName::Guided).count(), 36);
-    assert!(ROTATION.iter().all(|strategy| late.contains(strategy)), "{late:?}");
-}
-
-#[test]
-fn guided_attempts_that_show_nothing_new_become_rare() {
-    let unlimited = Agenda { runs: None, ..schedule() };
-    let mut queue = Queue::new(vec![test("a", "a")], vec![], Level::Sync, unlimited, Registry::default());
-    let guided = |queue: &mut Queue, count: usize| {
-        let is_guided = || {
-            let Take::Job(taken) = queue.take() else { panic!("there is no limit") };
-            queue.ledger.forget(taken.ticket);
-            taken.job.seed.plan(&[]).strategy == StrategyName::Guided
-        };
-        std::iter::repeat_with(is_guided).take(count).filter(|is_guided| *is_guided).count()
-    };
-    assert_eq!(guided(&mut queue, 2000), 500);
-    let build = &mut queue.tests[0].builds[0];
-    (0..1000).for_each(|seed| _ = build.guide.learn(Seed(seed), &[], &Orders::default()));
-    assert_eq!(guided(&mut queue, 800), 100);
-}
-
-#[test]
-fn a_first_attempt_leaves_time_for_others() {
-    let time = Duration::from_secs(1000);
-    let limited = Agenda { runs: None, time: Some(time), ..schedule() };
-    let mut queue =
-        Queue::new(vec![test("a", "a"), test("b", "b")], vec![], Level::Sync, limited, Registry::default());
-    let deadline = queue.deadline.expect("a limit");
-    let mut until = || match queue.take() {
-        Take::Job(taken) => taken.job.until.expect("a limit").at,
-        _ => panic!("there is time"),
-    };
-    assert!(until() < deadline - time / 5, "b has not had an attempt");
-    assert_eq!(until(), deadline, "now it has");
-}
-
-#[test]
-fn a_test_that_waits_for_another_campaign_is_not_overtaken_by_one_that_may_last() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let place = dir.path().join("in-use");
-    let mut other = Registry::open(Some(&place));
-    let unlimited = Agenda { runs: None, ..schedule() };
-    let mut queue = Queue::new(
-        vec![test("hangs", "hangs"), test("b", "b")],
-        vec![],
-        Level::Sync,
-        unlimited,
-        Registry::open(Some(&place)),
-    );
-    let Take::Job(first) = queue.take() else { panic!("nobody is in the way") };
-    queue.ledger.end(first.ticket, &Arc::default());
-    queue.learn(&first.at, &Attempt { outcome: Outcome::Unfinished, ..samples::attempt() });
-    queue.ledger.forget(first.ticket);
-    assert!(other.shut_gate());
-    assert!(matches!(queue.take(), Take::Later), "nothing is known of b, so it may disturb the other");
-    other.open_gate();
-    let Take::Job(next) = queue.take() else { panic!("nobody is in the way") };
-    assert_eq!(next.job.test.title(), "b");
 }
 
 #[test]
@@ -615,76 +458,4 @@ fn a_build_that_comes_too_late_is_given_up() {
         Subject { tests: vec![test("a", "a")], pins: vec![], ignored: vec![], level: Level::Sync, other };
     let run = campaign_at(subject, Agenda { runs: Some(3), ..schedule() }, |_, _| Ok(PASS), true);
     assert_eq!(run.seen.len(), 3);
-}
-
-#[test]
-fn a_build_that_joins_is_measured_before_it_has_a_second_attempt() {
-    let mut queue = Queue::new(
-        vec![test("a", "a")],
-        vec![],
-        Level::Sync,
-        Agenda { runs: None, ..schedule() },
-        Registry::default(),
-    );
-    let next = |queue: &mut Queue| match queue.take() {
-        Take::Job(taken) => taken.job.level,
-        _ => panic!("there is no end to them"),
-    };
-    let ends = |queue: &mut Queue, build: usize| {
-        let build = &mut queue.tests[0].builds[build];
-        (build.ended, build.spent) = (1, Duration::from_millis(1));
-    };
-    assert_eq!(next(&mut queue), Level::Sync);
-    ends(&mut queue, 0);
-    queue.join(vec![test("a", "a")], Level::Memory);
-    assert_eq!([(); 4].map(|()| next(&mut queue)), [Level::Memory, Level::Sync, Level::Sync, Level::Sync]);
-    ends(&mut queue, 1);
-    assert_eq!([(); 3].map(|()| next(&mut queue)), [Level::Memory; 3]);
-}
-
-/// A pin of test `t` that needs no preemption, found at this level.
-fn pinned(preempt: Level) -> Pinned {
-    let pin = Pin { preempt, windows: vec![], schedule: Default::default(), ..file::sample() };
-    Pinned { file: "rrtest-pins/t-1.toml".into(), pin }
-}
-
-fn with_pins(pins: Vec<Pinned>, script: Script) -> Run {
-    let subject =
-        Subject { tests: vec![test("t", "t")], pins, ignored: vec![], level: Level::Sync, other: None };
-    campaign_at(subject, Agenda { runs: Some(2), ..schedule() }, script, true)
-}
-
-#[test]
-fn pins_are_tried_before_other_attempts_and_take_none_of_these() {
-    let script: Script = |_, number| Ok(if number == 1 { FAIL } else { PASS });
-    let fails = with_pins(vec![pinned(Level::Sync)], script);
-    let outcomes: Vec<_> = fails.seen.iter().map(|(_, outcome, kept)| (*outcome, *kept)).collect();
-    assert_eq!(outcomes, [(Outcome::Failed, true), (Outcome::Passed, false), (Outcome::Passed, false)]);
-    let names: Vec<_> = fails.plans.iter().map(|plan| plan.strategy).collect();
-    assert_eq!((names.len(), names[0]), (3, StrategyName::Scripted));
-    assert!(!names[1..].contains(&StrategyName::Scripted));
-    let summary = fails.summary.expect("a summary");
-    assert_eq!((summary.failures, summary.pins), (1, PinCounts { fail: 1, ..PinCounts::default() }));
-    let without = with_pins(vec![], |_, _| Ok(PASS)).plans;
-    assert_eq!(fails.plans[1..], without, "what is random in the others does not depend on pins");
-}
-
-#[test]
-fn a_pin_that_holds_is_no_attempt() {
-    let holds = with_pins(vec![pinned(Level::Sync)], |_, _| Ok(PASS));
-    assert_eq!((holds.seen.len(), holds.plans.len()), (2, 3));
-    let summary = holds.summary.expect("a summary");
-    assert_eq!((summary.attempts, summary.pins), (2, PinCounts { hold: 1, ..PinCounts::default() }));
-}
-
-#[test]
-fn a_pin_without_its_build_is_not_tried_and_an_error_of_ours_does_not_hold() {
-    let other = with_pins(vec![pinned(Level::Memory)], |_, _| Ok(PASS));
-    assert_eq!((other.plans.len(), other.summary.expect("a summary").pins), (2, PinCounts::default()));
-    let script: Script = |_, number| match number {
-        1 => Err(Error::Bug { what: "no".into() }),
-        _ => Ok(PASS),
-    };
-    let summary = with_pins(vec![pinned(Level::Sync)], script).summary.expect("a summary");
-    assert_eq!((summary.errors, summary.pins), (1, PinCounts::default()));
 }

@@ -7,6 +7,7 @@
 mod affinity;
 pub(super) mod call;
 pub(super) mod children;
+pub(super) mod descriptor_watch;
 pub(super) mod in_kernel;
 pub(super) mod natively;
 mod returns;

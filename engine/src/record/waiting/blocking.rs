@@ -7,11 +7,12 @@
 use libc::timespec;
 
 use crate::record::options::{Options, Time};
-use crate::record::poller::{DescriptorWatch, are_ready, socket_limit};
+use crate::record::poller::{are_ready, socket_limit};
 use crate::record::recorder::Recorder;
 use crate::record::step::{Flow, Next};
 use crate::record::time::clocks::{self, Clocks};
 use crate::record::tree::call::{Call, Outcome, Stage, interrupted, restart};
+use crate::record::tree::descriptor_watch::DescriptorWatch;
 use crate::record::tree::slots::scratch;
 use crate::record::tree::task::Hold;
 use crate::record::tree::tasks::Tasks;

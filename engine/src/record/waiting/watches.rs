@@ -4,10 +4,11 @@ use libc::timespec;
 
 use crate::record::kernel::fds;
 use crate::record::options::Options;
-use crate::record::poller::{DescriptorWatch, Poller};
+use crate::record::poller::Poller;
 use crate::record::step::Flow;
 use crate::record::time::clocks;
 use crate::record::tree::call::Call;
+use crate::record::tree::descriptor_watch::DescriptorWatch;
 use crate::record::tree::slots::scratch;
 use crate::record::tree::tasks::Tasks;
 use crate::syscalls::{Block, Description};

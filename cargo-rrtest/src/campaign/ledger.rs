@@ -144,7 +144,7 @@ impl Ledger {
         if let Err(taken) = self.registry.lock(wants.as_deref()) {
             let since = *self.kept.get_or_insert_with(Instant::now);
             if since.elapsed() > LONG && !std::mem::replace(&mut self.told, true) {
-                self.registry.tell_of_wait();
+                self.registry.tell_of_wait(&taken);
             }
             return Err(taken);
         }

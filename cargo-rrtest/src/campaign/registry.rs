@@ -55,9 +55,14 @@ pub(super) struct Registry {
     warning: Option<String>,
 }
 
-/// Another campaign uses what is wanted.
+/// Why an attempt cannot begin yet: another campaign is in the way.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Taken;
+pub(super) enum Taken {
+    /// It uses this.
+    InUse(Thing),
+    /// It has shut the gate.
+    Gate,
+}
 
 impl Registry {
     /// Where all look.
@@ -88,7 +93,9 @@ impl Registry {
             let count = self.locked.get(&byte).copied().unwrap_or(0);
             if count == 0 && !self.set(byte, kind(how)) {
                 done.into_iter().for_each(|byte| self.give_back(byte));
-                return Err(Taken);
+                let mut things = claims.into_iter().flat_map(Claims::iter).map(|(thing, _)| thing);
+                let taken = things.find(|thing| self::byte(thing, Byte::InUse) == byte);
+                return Err(taken.map_or(Taken::Gate, |thing| Taken::InUse(thing.clone())));
             }
             self.locked.insert(byte, count + 1);
             done.push(byte);
@@ -97,7 +104,7 @@ impl Registry {
             // Whoever shuts the gate looks at the other byte after that.
             if self.is_others(GATE) {
                 done.into_iter().for_each(|byte| self.give_back(byte));
-                return Err(Taken);
+                return Err(Taken::Gate);
             }
             self.set_time();
         }
@@ -127,9 +134,13 @@ impl Registry {
         }
     }
 
-    /// Tell that there is nothing to do until another campaign has no use for what tests want.
-    pub(super) fn tell_of_wait(&mut self) {
-        self.warning = Some(WAITS.to_owned());
+    /// Tell that there is nothing to do until another campaign is out of the way.
+    pub(super) fn tell_of_wait(&mut self, taken: &Taken) {
+        let why = match taken {
+            Taken::InUse(thing) => format!("uses {thing}, as do the tests that are left"),
+            Taken::Gate => "repeats a failure with nobody beside it".to_owned(),
+        };
+        self.warning = Some(format!("waiting for another `cargo rrtest` on this machine, which {why}"));
     }
 
     /// The attempt that these were locked for has ended.
@@ -201,9 +212,6 @@ impl Registry {
         self.warning = Some(without(&errno.to_string()));
     }
 }
-
-/// What to say when nothing can be done for a while.
-const WAITS: &str = "waiting for another `cargo rrtest` on this machine, which uses what these tests use";
 
 fn without(why: &str) -> String {
     format!("attempts cannot be kept apart from those of another `cargo rrtest` on this machine\n  {why}")
@@ -283,10 +291,13 @@ mod tests {
         assert_eq!(other.lock(Some(&looks)), Ok(()));
         other.unlock(Some(&looks));
         one.unlock(Some(&looks));
-        assert_eq!(other.lock(Some(&changes)), Err(Taken), "one still looks");
+        let taken = Taken::InUse(Thing::Tcp(8080));
+        assert_eq!(other.lock(Some(&changes)).as_ref(), Err(&taken), "one still looks");
         one.unlock(Some(&looks));
         assert_eq!(other.lock(Some(&changes)), Ok(()));
-        assert_eq!(one.lock(Some(&looks)), Err(Taken));
+        assert_eq!(one.lock(Some(&looks)).as_ref(), Err(&taken));
+        one.tell_of_wait(&taken);
+        assert!(one.warning().is_some_and(|warning| warning.contains(" which uses TCP port 8080, ")));
         drop(other);
         assert_eq!(one.lock(Some(&changes)), Ok(()), "the other one is no more");
     }
@@ -308,7 +319,7 @@ mod tests {
         one.unlock(None);
         assert!(!other.others_are_unknown());
         assert!(other.shut_gate() && !one.shut_gate());
-        assert_eq!(one.lock(None), Err(Taken));
+        assert_eq!(one.lock(None), Err(Taken::Gate));
         assert!(!other.others_are_unknown(), "it has not begun");
         other.open_gate();
         assert_eq!(one.lock(None), Ok(()));

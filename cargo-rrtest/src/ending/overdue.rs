@@ -18,9 +18,7 @@ pub(crate) fn why(why: Overdue) -> String {
                 rounded(usual)
             )
         }
-        Overdue::CutOff(took) => {
-            format!("cut off after {}, as the time for all attempts was up: ", rounded(took))
-        }
+        Overdue::CutOff(_) => "cut off, as the time for all attempts was up: ".to_owned(),
     }
 }
 

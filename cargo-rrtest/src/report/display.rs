@@ -316,22 +316,19 @@ fn write_trace(text: &mut impl Write, attempt: &Attempt) -> io::Result<()> {
     let verified = match (kept.verified, &attempt.message) {
         (true, _) => "verified",
         (false, Some(_)) => "does not replay",
-        (false, None) => "not verified",
+        (false, None) => "not verified: the run ended first",
     };
     writeln!(text, "       trace {} ({verified})", relative(&kept.path).display())?;
-    write_replay(text, kept)
+    if kept.verified || attempt.message.is_none() { write_replay(text, kept) } else { Ok(()) }
 }
 
 fn write_replay(text: &mut impl Write, kept: &Kept) -> io::Result<()> {
-    if kept.verified {
-        let name = match kept.path.file_stem().filter(|_| kept.by_name) {
-            Some(name) => name.to_string_lossy(),
-            None => relative(&kept.path).to_string_lossy(),
-        };
-        let name = shell_word(&name);
-        writeln!(text, "      replay {BOLD}cargo rrtest replay {name}{BOLD:#}")?;
-    }
-    Ok(())
+    let name = match kept.path.file_stem().filter(|_| kept.by_name) {
+        Some(name) => name.to_string_lossy(),
+        None => relative(&kept.path).to_string_lossy(),
+    };
+    let name = shell_word(&name);
+    writeln!(text, "      replay {BOLD}cargo rrtest replay {name}{BOLD:#}")
 }
 
 /// How the pins stand, if there are any.
@@ -379,6 +376,9 @@ fn write_summary(text: &mut impl Write, summary: &Summary, detail: Detail) -> io
     write!(text, "{} passed, {} failed", summary.passed, summary.failures)?;
     if summary.errors > 0 {
         write!(text, ", {}", words::count(summary.errors, "error"))?;
+    }
+    if hangs().next().is_some() {
+        write!(text, ", {} never ended", words::count(hangs().count() as u64, "test"))?;
     }
     if !never_ran.is_empty() {
         write!(text, ", {} never ran", words::count(never_ran.len() as u64, "test"))?;

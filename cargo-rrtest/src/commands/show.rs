@@ -143,7 +143,7 @@ pub(crate) fn show(options: &Show) -> Result<Status, CliError> {
             format!("{} beside it; `cargo rrtest pack` makes it stand alone", names.join(", ")),
         ));
     }
-    lines.push(("ending".to_owned(), describe::ending(trace.ending(), Frames::All).join("\n")));
+    lines.push(("ending".to_owned(), describe::ending(trace.ending(), Frames::Own).join("\n")));
     let text: String = lines.iter().map(|(key, value)| fact_line(key, value)).collect();
     print(&text)?;
     Ok(Status::Success)

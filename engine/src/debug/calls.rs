@@ -8,10 +8,10 @@ use gdbstub::common::Signal;
 use gdbstub::stub::MultiThreadStopReason;
 
 use super::debugger::Debugger;
-use super::registers::Number;
-use super::resume::Action;
 use super::signals;
-use super::threads::tid;
+use super::state::action::Action;
+use super::state::registers::Number;
+use super::state::threads::tid;
 use crate::error::Error;
 use crate::replay::{Came, Diverted};
 use crate::syscalls;

@@ -13,13 +13,14 @@ use gdbstub::target::ext::monitor_cmd::MonitorCmdOps;
 use gdbstub::target::ext::thread_extra_info::ThreadExtraInfoOps;
 use gdbstub::target::{Target, TargetError, TargetResult};
 
-use super::breakpoints::Set;
 use super::calls::Call;
-use super::files::Files;
-use super::registers::{Amd64, General, Number};
-use super::resume::Action;
 use super::signals::Signals;
-use super::threads::{task, tid};
+use super::state::action::Action;
+use super::state::answers::{REFUSED, part};
+use super::state::breakpoints::Set;
+use super::state::files::Files;
+use super::state::registers::{Amd64, General, Number};
+use super::state::threads::{task, tid};
 use crate::carried::Carried;
 use crate::error::Error;
 use crate::task::TaskId;
@@ -50,9 +51,6 @@ pub struct Debugger<'a> {
     /// How the recording ended, in lines.
     pub(super) ending: Vec<String>,
 }
-
-/// What gdb is told where something cannot be had: "invalid argument".
-pub(super) const REFUSED: TargetError<Error> = TargetError::Errno(22);
 
 /// gdb wants words of the auxiliary vector up to this one, and so much of it at most.
 const AT_NULL: u64 = 0;
@@ -172,14 +170,6 @@ impl<'a> Debugger<'a> {
 /// What gdb is told of something that was to be written.
 fn done(written: Result<bool, Error>) -> TargetResult<(), Debugger<'static>> {
     if written.map_err(TargetError::Fatal)? { Ok(()) } else { Err(REFUSED) }
-}
-
-/// Copies the part of something long that gdb asks for.
-pub(super) fn part(all: &[u8], offset: u64, length: usize, buffer: &mut [u8]) -> usize {
-    let rest = usize::try_from(offset).ok().and_then(|offset| all.get(offset..)).unwrap_or_default();
-    let len = rest.len().min(length).min(buffer.len());
-    buffer[..len].copy_from_slice(&rest[..len]);
-    len
 }
 
 impl Target for Debugger<'_> {

@@ -1,6 +1,5 @@
 //! The program, its libraries and sources, from the trace: gdb reads them as files of the machine that it debugs.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::File;
@@ -17,47 +16,9 @@ use gdbstub::target::ext::host_io::{
     HostIoReadlinkOps, HostIoResult, HostIoSetfs, HostIoSetfsOps, HostIoStat,
 };
 
-use super::debugger::{Debugger, REFUSED, part};
-use crate::carried::Carried;
-
-/// Files that gdb has opened.
-pub(super) struct Files<'a> {
-    carried: &'a Carried<'a>,
-    open: BTreeMap<u32, Opened>,
-}
-
-enum Opened {
-    File(File),
-    /// Something that there is no file of.
-    Text(Vec<u8>),
-}
-
-/// gdb opens some, and closes them; more at a time are refused.
-const MOST: usize = 256;
-
-impl<'a> Files<'a> {
-    pub(super) fn new(carried: &'a Carried<'a>) -> Self {
-        Self { carried, open: BTreeMap::new() }
-    }
-
-    /// What the trace carries.
-    pub(super) fn carried(&self) -> &'a Carried<'a> {
-        self.carried
-    }
-
-    fn add(&mut self, opened: Opened) -> Result<u32, HostIoErrno> {
-        if self.open.len() >= MOST {
-            return Err(HostIoErrno::EMFILE);
-        }
-        let free = (3..).find(|number| !self.open.contains_key(number)).ok_or(HostIoErrno::EMFILE)?;
-        self.open.insert(free, opened);
-        Ok(free)
-    }
-
-    fn get(&self, number: u32) -> Result<&Opened, HostIoErrno> {
-        self.open.get(&number).ok_or(HostIoErrno::EBADF)
-    }
-}
+use super::debugger::Debugger;
+use super::state::answers::{REFUSED, part};
+use super::state::files::Opened;
 
 impl Debugger<'_> {
     /// What /proc says of the memory of the process, as far as gdb reads it.
@@ -132,7 +93,7 @@ impl HostIoOpen for Debugger<'_> {
         let opened = if is_maps {
             Opened::Text(self.maps())
         } else {
-            let carried = self.files.carried;
+            let carried = self.files.carried();
             let mut copy = carried.file(path).map_err(HostIoError::Fatal)?;
             if copy.is_none()
                 && let Some(linked) = carried.linked(path)
@@ -147,7 +108,7 @@ impl HostIoOpen for Debugger<'_> {
 
 impl HostIoClose for Debugger<'_> {
     fn close(&mut self, number: u32) -> HostIoResult<(), Self> {
-        self.files.open.remove(&number).map(drop).ok_or(HostIoError::Errno(HostIoErrno::EBADF))
+        self.files.close(number).map_err(HostIoError::Errno)
     }
 }
 

@@ -1,7 +1,5 @@
 //! Going on, in both directions.
 
-use std::ops::Range;
-
 use gdbstub::common::{Signal, Tid};
 use gdbstub::stub::MultiThreadStopReason;
 use gdbstub::target::ext::base::multithread::{
@@ -12,27 +10,13 @@ use gdbstub::target::ext::base::reverse_exec::{
     ReplayLogPosition, ReverseCont, ReverseContOps, ReverseStep, ReverseStepOps,
 };
 
-use super::breakpoints::Kind;
 use super::debugger::Debugger;
-use super::threads::{task, tid};
+use super::state::action::Action;
+use super::state::breakpoints::Kind;
+use super::state::threads::{task, tid};
 use crate::error::Error;
 use crate::task::TaskId;
 use crate::timeline::{Moment, Stop};
-
-/// How gdb has a process go on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) enum Action {
-    /// Until something that it has set is met.
-    #[default]
-    Run,
-    /// One instruction of a task.
-    Step(TaskId),
-    /// Instructions of a task, as long as these addresses are theirs.
-    StepWithin(TaskId, Range<u64>),
-    /// The other way.
-    RunBack,
-    StepBack,
-}
 
 impl Debugger<'_> {
     /// Goes on as gdb has asked. Returns what gdb is told then.

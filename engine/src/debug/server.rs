@@ -12,7 +12,7 @@ use gdbstub::stub::{DisconnectReason, GdbStub, GdbStubError};
 
 use super::debugger::Debugger;
 use super::packets::{self, Incoming, LONGEST, Outgoing};
-use super::threads::tid;
+use super::state::threads::tid;
 use crate::error::Error;
 
 /// What gdb is connected by.

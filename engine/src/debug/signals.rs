@@ -7,7 +7,7 @@ use gdbstub::common::Signal as Number;
 use gdbstub::stub::MultiThreadStopReason;
 
 use super::debugger::Debugger;
-use super::threads::tid;
+use super::state::threads::tid;
 use crate::ending::Ending;
 use crate::error::Error;
 use crate::history::{How, turns};

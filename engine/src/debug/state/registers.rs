@@ -16,7 +16,7 @@ pub enum Amd64 {}
 
 /// The general registers, the instruction pointer, flags and segments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct General(pub(super) Registers);
+pub struct General(pub(in crate::debug) Registers);
 
 /// A register, by gdb's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,7 +210,7 @@ impl arch::Registers for General {
 
 impl General {
     /// Puts those that it has among all.
-    pub(super) fn put_into(&self, all: &mut Registers) {
+    pub(in crate::debug) fn put_into(&self, all: &mut Registers) {
         for at in KERNELS {
             all.0[at] = self.0.0[at];
         }
@@ -219,12 +219,12 @@ impl General {
 
 impl Number {
     /// Whether the register is one of the floating-point and vector registers.
-    pub(super) fn is_vector(self) -> bool {
+    pub(in crate::debug) fn is_vector(self) -> bool {
         !(ORIG_RAX..YMM_UPPER).contains(&self.0) && self.0 >= X87
     }
 
     /// Returns the value of a register that is not one of these.
-    pub(super) fn general(self, registers: &Registers) -> Vec<u8> {
+    pub(in crate::debug) fn general(self, registers: &Registers) -> Vec<u8> {
         let (at, len) = match self.0 {
             ORIG_RAX => (15, 8),
             FS_BASE => (21, 8),
@@ -238,7 +238,7 @@ impl Number {
     }
 
     /// Gives a register that is not one of these another value. False if there is none, or the value has another size.
-    pub(super) fn set_general(self, registers: &mut Registers, value: &[u8]) -> bool {
+    pub(in crate::debug) fn set_general(self, registers: &mut Registers, value: &[u8]) -> bool {
         let at = match self.0 {
             ORIG_RAX => 15,
             FS_BASE => 21,
@@ -256,12 +256,12 @@ impl Number {
     }
 
     /// Which of the SSE registers it is, if it is one.
-    pub(super) fn xmm(self) -> Option<usize> {
+    pub(in crate::debug) fn xmm(self) -> Option<usize> {
         (XMM..MXCSR).contains(&self.0).then(|| self.0 - XMM)
     }
 
     /// Returns the value of a floating-point or vector register. None if the processor does not have it.
-    pub(super) fn vector(self, registers: &VectorRegisters) -> Option<Vec<u8>> {
+    pub(in crate::debug) fn vector(self, registers: &VectorRegisters) -> Option<Vec<u8>> {
         let legacy = |at: usize, len: usize| registers.legacy[at..at + len].to_vec();
         let word = |value: u64| (value as u32).to_le_bytes().to_vec();
         let short =

@@ -370,6 +370,8 @@ pub struct Shared {
     pub listed: Cell<u64>,
     /// Whether calls that map memory are made with a stop, since the recorder chooses the place.
     pub placed: Cell<u64>,
+    /// Whether files with a quota of processor time are opened with a stop, since the program is told of none.
+    pub quota: Cell<u64>,
 }
 
 /// The clocks that tell the date, a bit each, by their numbers in linux/time.h: CLOCK_REALTIME, its coarse and alarm

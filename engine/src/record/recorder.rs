@@ -107,6 +107,7 @@ impl<'a> Recorder<'a> {
         let mut scheduler = Scheduler::new(&options.plan);
         clock.area().set_random(scheduler.random.next_u64());
         clock.area().set_processor(options.processor);
+        clock.area().set_quota(fds.has_quota());
         Ok(Self {
             options,
             clock,

@@ -186,7 +186,7 @@ fn may(shared: &Shared, number: u64, call: &Call, args: &[u64; 6]) -> bool {
         }
         Buffering::Repeat => !is_ours(args[0], args[1]),
         Buffering::Advise => !is_ours(args[0], args[1]) && args[2] as u32 == DONTNEED,
-        Buffering::Open => opens_file(args),
+        Buffering::Open => opens_file(shared, args),
         Buffering::Mask => shared.masked.get() == 0 && args[3] == 8 && !signals_wait(),
         Buffering::Map => shared.placed.get() == 0 && is_plain_map(args),
     }
@@ -253,7 +253,7 @@ const DONTNEED: u32 = 4;
 
 /// Whether an openat(2) opens a regular file or a device like /dev/null for reading, which does not block, or fails
 /// because the file does not exist.
-fn opens_file(args: &[u64; 6]) -> bool {
+fn opens_file(shared: &Shared, args: &[u64; 6]) -> bool {
     const NEWFSTATAT: u64 = 262;
     /// Other flags than O_CLOEXEC, O_LARGEFILE, O_NOCTTY, O_NONBLOCK and O_NOFOLLOW matter.
     const HARMLESS: u64 = 0x80000 | 0x8000 | 0x100 | 0x800 | 0x20000;
@@ -286,15 +286,15 @@ fn opens_file(args: &[u64; 6]) -> bool {
     // An empty file without a device may be one that the kernel makes: of /proc, or of a control group.
     let may_be_made = stat[SIZE] == 0 && stat[0] >> 8 & 0xfff == 0;
     match stat[MODE] & TYPE {
-        REGULAR => !(may_be_made && is_recorders(args[1])),
+        REGULAR => !(may_be_made && is_recorders(shared, args[1])),
         CHARACTERS => stat[DEVICE] >> 8 == MEMORY,
         _ => false,
     }
 }
 
 /// Whether a path ends with the name of a file that the recorder must handle: it shows how a process is run, the time,
-/// or a quota of processor time, or is a process's memory. The kernel has just read the path.
-fn is_recorders(path: u64) -> bool {
+/// or a quota of processor time that is to be hidden, or is a process's memory. The kernel has just read the path.
+fn is_recorders(shared: &Shared, path: u64) -> bool {
     const NAMES: [u64; 7] = [
         hash(b"status"),
         hash(b"stat"),
@@ -304,6 +304,8 @@ fn is_recorders(path: u64) -> bool {
         hash(b"cpu.max"),
         hash(b"cpu.cfs_quota_us"),
     ];
+    /// The last ones have the quota.
+    const QUOTA: usize = 2;
     let path = core::ptr::with_exposed_provenance::<u8>(path as usize);
     let mut name = HASH_OF_NOTHING;
     let mut at = 0;
@@ -317,8 +319,9 @@ fn is_recorders(path: u64) -> bool {
         };
         at += 1;
     }
+    let count = if shared.quota.get() == 0 { NAMES.len() - QUOTA } else { NAMES.len() };
     let mut at = 0;
-    while at < NAMES.len() {
+    while at < count {
         if name == NAMES[at] {
             return true;
         }

@@ -54,7 +54,7 @@ impl Fds {
             |file: &std::fs::File| file.metadata().map(|m| identity(&m)).map_err(os("look at a pipe"));
         let outputs = [(identity(out)?, Stream::Stdout), (identity(err)?, Stream::Stderr)];
         let proc = std::fs::metadata("/proc").ok().map(|metadata| metadata.dev());
-        Ok(Self { outputs, proc, quota: Quota::default(), streams })
+        Ok(Self { outputs, proc, quota: Quota::find(), streams })
     }
 
     /// Returns the standard streams with which the program is started.
@@ -70,6 +70,11 @@ impl Fds {
     /// Whether a file is in /proc.
     pub(in crate::record) fn is_of_proc(&self, metadata: &Metadata) -> bool {
         self.proc == Some(metadata.dev()) && metadata.is_file()
+    }
+
+    /// Whether there is a quota of processor time, which the program is not told of.
+    pub(in crate::record) fn has_quota(&self) -> bool {
+        self.quota.is_set()
     }
 
     /// Returns what a file is shown to contain, if it has the quota of processor time.

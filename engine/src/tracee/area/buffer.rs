@@ -54,6 +54,11 @@ impl Area {
         self.word(offset_of!(Shared, told)).store(told.into(), Relaxed);
     }
 
+    /// Sets whether the program is told of no quota of processor time, although there is one.
+    pub fn set_quota(&self, hidden: bool) {
+        self.word(offset_of!(Shared, quota)).store(hidden.into(), Relaxed);
+    }
+
     /// Sets whether the recorder chooses where memory is mapped.
     pub fn set_placed(&self, placed: bool) {
         self.word(offset_of!(Shared, placed)).store(placed.into(), Relaxed);

@@ -49,6 +49,11 @@ fn processes_are_stopped_and_continued() {
 }
 
 #[test]
+fn a_process_ends_as_soon_as_it_is_continued() {
+    check("signals", &["ends-when-continued"], &Ending::Exited(0));
+}
+
+#[test]
 fn tasks_choose_among_the_cores_that_they_are_told_of() {
     check("affinity", &[], &Ending::Exited(0));
 }

@@ -576,6 +576,23 @@ static void stops(int threads) {
     }
 }
 
+// A process ends as soon as it is continued, before its other threads have heard of that.
+static void ends_when_continued(void) {
+    for (int i = 0; i < 10; i++) {
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            for (int thread = 0; thread < 5; thread++) start(closes);
+            raise(SIGSTOP);
+            _exit(3);
+        }
+        int status;
+        CHECK(waitpid(child, &status, WUNTRACED) == child && WIFSTOPPED(status));
+        CHECK(kill(child, SIGCONT) == 0);
+        CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 3);
+    }
+}
+
 static void tight(int signal) { _exit(handled == 1 ? 0 : 1); }
 
 // A frame that does not fit: SIGSEGV comes instead, on the other stack.
@@ -655,6 +672,7 @@ int main(int argc, char **argv) {
     if (!strcmp(what, "children")) children();
     if (!strcmp(what, "stops")) stops(0);
     if (!strcmp(what, "stops-threads")) stops(1);
+    if (!strcmp(what, "ends-when-continued")) ends_when_continued();
     if (!strcmp(what, "no-room")) no_room();
     if (!strcmp(what, "no-room-for-faults")) no_room_for_faults();
     if (!strcmp(what, "vectors")) vectors();

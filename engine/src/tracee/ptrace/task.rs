@@ -319,22 +319,12 @@ impl Running {
         }
     }
 
-    /// Waits for its end, which is certain to come. It may have been reaped already.
+    /// Waits for its end, to which it is on its way. It may have been reaped already.
     ///
     /// # Errors
     /// As [`Self::wait`].
-    pub fn reap(mut self) -> Result<(), Error> {
-        loop {
-            match self.wait() {
-                Ok(Waited::Done(WaitStatus::Dead(_))) => return Ok(()),
-                Ok(Waited::Done(WaitStatus::Stopped(stopped, _))) => {
-                    self = stopped.resume(Resume::Freely, 0)?
-                }
-                Ok(Waited::NotYet) => {}
-                Err(Error::Os { source, .. }) if source.raw_os_error() == Some(libc::ECHILD) => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
+    pub fn reap(self) -> Result<(), Error> {
+        wait_for_end(self.tid, |stopped| stopped.resume(Resume::Freely, 0).map(drop))
     }
 
     /// Returns its stop or death if it has stopped or died by now.
@@ -358,10 +348,26 @@ pub fn interrupt(tid: Pid) {
 /// Waits for the end of a task that is certain to come, wherever the task is: its process exits, or has been killed. It
 /// may have been reaped already.
 ///
+/// It may have stopped, and nobody has heard of that yet: where a group stop ends, a task stops once more. It stays
+/// there, for the SIGKILL that is to come. If it went on, it would run beside the task that has the core.
+///
 /// # Errors
 /// As [`Running::wait`].
 pub fn reap(tid: Pid) -> Result<(), Error> {
-    Running::assume(tid).reap()
+    wait_for_end(tid, |_| Ok(()))
+}
+
+/// Waits until a task is dead. Its stops are given to `stops`.
+fn wait_for_end(tid: Pid, stops: impl Fn(Stopped) -> Result<(), Error>) -> Result<(), Error> {
+    loop {
+        match wait_pid(tid.as_raw(), 0) {
+            Ok(Waited::Done((_, WaitStatus::Dead(_)))) => return Ok(()),
+            Ok(Waited::Done((_, WaitStatus::Stopped(stopped, _)))) => stops(stopped)?,
+            Ok(Waited::NotYet) => {}
+            Err(Error::Os { source, .. }) if source.raw_os_error() == Some(libc::ECHILD) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Waits until any task of the calling thread stops or dies.

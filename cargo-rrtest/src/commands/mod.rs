@@ -7,6 +7,7 @@ pub(crate) mod backtrace;
 pub(crate) mod cli;
 pub(crate) mod debug;
 pub(crate) mod doctor;
+mod events;
 pub(crate) mod exec;
 pub(crate) mod front_end;
 mod given;

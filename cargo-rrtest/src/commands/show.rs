@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::options::traces::{Place, Show, SomeTraces};
 use super::options::values::MessageFormat;
-use super::{given, pack, privacy};
+use super::{events, given, pack, privacy};
 use crate::base::exit::{CliError, Status};
 use crate::base::terminal::{fact_line, print};
 use crate::base::words::{self, shell_word, visible};
@@ -89,6 +89,9 @@ pub(crate) fn show(options: &Show) -> Result<Status, CliError> {
     let trace = given::open(path)?;
     if options.privacy {
         return privacy::show(path, &trace, options.message_format == MessageFormat::Json);
+    }
+    if let Some(range) = options.events {
+        return events::show(&trace, range);
     }
     let size = path.metadata().map_or(0, |metadata| metadata.len());
     let mut lines = vec![("trace".to_owned(), format!("{} ({})", given.full_label(), words::size(size)))];

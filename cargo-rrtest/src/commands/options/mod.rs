@@ -2,6 +2,7 @@
 //! to a command line what is set elsewhere. [`traces`] has the options of the commands on kept traces.
 
 pub(crate) mod configured;
+pub(crate) mod event_range;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod traces;

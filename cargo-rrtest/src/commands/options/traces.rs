@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use rrtest_engine::timeline::Moment;
 
+use super::event_range::EventRange;
 use super::values::MessageFormat;
 use crate::base::words::parse_duration;
 use crate::build::selection::Selection;
@@ -154,7 +155,17 @@ pub(crate) struct Show {
     /// List what the trace discloses instead: names of variables, files, addresses, users, programs
     #[arg(long)]
     pub(crate) privacy: bool,
-    /// Format of that list: human, or json for one object
+    /// List the recorded events instead, one a line; those from number FROM to before TO, which start at 0
+    #[arg(
+        long,
+        conflicts_with = "privacy",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        value_name = "FROM..TO",
+    )]
+    pub(crate) events: Option<EventRange>,
+    /// Format of the list of --privacy: human, or json for one object
     #[arg(
         long,
         requires = "privacy",

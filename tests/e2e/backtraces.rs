@@ -18,6 +18,7 @@ pub(crate) const TESTS: &[Test] = tests![
     name_the_panic_that_matters,
     are_those_of_all_processes,
     at_any_event,
+    by_events_that_show_lists,
     without_debug_information,
     of_traces_of_the_old_format,
     replay_stops_where_it_is_told_to,
@@ -217,6 +218,24 @@ fn at_any_event(world: &Harness) {
     assert!(seen >= 20, "{seen} stacks");
     let at = last.to_string();
     assert_eq!(backtrace(world, &["--at", &at], &trace)["threads"], end["threads"]);
+}
+
+fn by_events_that_show_lists(world: &Harness) {
+    let project = Project::of_test(world, "#[test]\nfn bad() { panic!(\"on purpose\") }");
+    let trace = project.report(world, &["--no-chaos", "-j1"], 101).traces().remove(0);
+    let show = |range: &str| elsewhere(world, &["show", range], &trace);
+    let all = Run::of(&mut show("--events")).expect(0).text();
+    let lines: Vec<_> = all.lines().collect();
+    assert!(lines.last().is_some_and(|line| line.ends_with(" end: exited with code 101")), "{all}");
+    for (number, line) in lines.iter().enumerate() {
+        assert!(line.starts_with(&format!("{number} ")), "{line}");
+    }
+    let failure = backtrace(world, &[], &trace)["moment"]["event"].as_u64().expect("a number") as usize;
+    let some = Run::of(&mut show(&format!("--events={failure}..{}", failure + 2))).expect(0).text();
+    assert_eq!(some.lines().collect::<Vec<_>>(), lines[failure..failure + 2]);
+    let none = Run::of(&mut show(&format!("--events={}..", lines.len()))).expect(2);
+    let _told = none.says(&[&format!("there is no event {}: the trace has {0} events", lines.len())]);
+    let _wrong = Run::of(&mut show("--events=9")).expect(2).says(&["as in --events=50..64"]);
 }
 
 fn without_debug_information(world: &Harness) {

@@ -200,9 +200,13 @@ fn altered_traces_do_no_harm(world: &Harness) {
             }
         };
         fs::write(&bad, bytes).expect("a file");
-        for command in
-            [&["show"][..], &["show", "--events"], &["show", "--privacy"], &["replay"], &["backtrace", "--all"]]
-        {
+        for command in [
+            &["show"][..],
+            &["show", "--events"],
+            &["show", "--privacy"],
+            &["replay"],
+            &["backtrace", "--all"],
+        ] {
             let run = bounded(world, command, &bad);
             assert!([0, 3, 70].contains(&run.code()), "case {case}: {command:?}: {run}");
         }

@@ -350,6 +350,14 @@ impl Queue {
         usual.is_none_or(|usual| Instant::now() + usual <= deadline + time / ABOUT_TO_END)
     }
 
+    /// An attempt was given up without a verdict: on a busy machine the recorder may have had no time for one. Nobody
+    /// knows how much the test has had.
+    pub(super) fn give_up_attempt(&mut self, taken: &At) {
+        if self.tests[taken.test].judged == 0 {
+            self.undo(taken);
+        }
+    }
+
     /// An attempt has not been one: its test is where it was before.
     pub(super) fn undo(&mut self, taken: &At) {
         let progress = &mut self.tests[taken.test];

@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Instant;
 
 use rrtest_engine::Error;
 use rrtest_engine::patience::Patience;
@@ -153,7 +152,6 @@ impl AtWork<'_> {
         let Worker { number, core, .. } = *self.worker;
         let mut base = fork_servers.of((at.test, at.build, job.order));
         let usual = job.patience;
-        let began = Instant::now();
         match setting.record(job.clone(), core, base.as_deref_mut(), &self.interrupt.stop) {
             // It took no more than others: there was no time left for it.
             Ok(made) if is_as_usual(&made.attempt, usual) => {
@@ -174,8 +172,8 @@ impl AtWork<'_> {
             Err(error) => {
                 let mut queue = self.queue();
                 queue.ledger.forget(ticket);
-                if matches!(error, Error::Stopped) && queue.had_no_chance(&at, began.elapsed()) {
-                    queue.undo(&at);
+                if matches!(error, Error::Stopped) {
+                    queue.give_up_attempt(&at);
                 }
                 drop(queue);
                 self.ended_by(error)

@@ -64,6 +64,20 @@ fn a_first_attempt_has_no_chance_in_less_time_than_others_take() {
 }
 
 #[test]
+fn what_was_given_up_without_a_verdict_has_shown_nothing() {
+    let mut queue = queue_of(vec![test("a", "a")], Agenda { runs: None, ..schedule() });
+    let Take::Job(taken) = queue.take() else { panic!("there is no limit") };
+    queue.give_up_attempt(&taken.at);
+    assert_eq!(queue.never_ended()[0].attempts, 0);
+    let Take::Job(taken) = queue.take() else { panic!("there is no limit") };
+    assert_eq!(taken.job.number, 1);
+    queue.learn(&taken.at, &passed_in(Duration::from_millis(1)));
+    let Take::Job(taken) = queue.take() else { panic!("there is no limit") };
+    queue.give_up_attempt(&taken.at);
+    assert_eq!(queue.tests[0].attempts, 2, "one has passed before");
+}
+
+#[test]
 fn an_attempt_that_would_be_cut_off_is_not_begun() {
     let time = Duration::from_secs(1000);
     let limited = Agenda { runs: None, time: Some(time), ..schedule() };

@@ -155,7 +155,7 @@ pub(crate) struct Show {
     /// List what the trace discloses instead: names of variables, files, addresses, users, programs
     #[arg(long)]
     pub(crate) privacy: bool,
-    /// List the recorded events instead, one a line; those from number FROM to before TO, which start at 0
+    /// List the recorded events instead, a line each, all or those numbered from FROM up to, but not including, TO
     #[arg(
         long,
         conflicts_with = "privacy",

@@ -209,12 +209,6 @@ impl Conduct {
         }
     }
 
-    /// Returns what runs of the program usually take, if known.
-    #[must_use]
-    pub fn usual(&self) -> Option<Duration> {
-        self.patience.map(|patience| patience.usual)
-    }
-
     /// Returns how long it has stood still since it last ran.
     #[must_use]
     pub fn still(&self) -> Duration {

@@ -76,11 +76,15 @@ pub(crate) fn width() -> usize {
 
 /// Print on standard output. That nobody listens is no failure.
 pub(crate) fn print(text: &str) -> Result<(), CliError> {
-    match anstream::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(CliError::os("cannot write to standard output", &error))
-        }
-        _ => Ok(()),
+    printed(anstream::stdout().lock().write_all(text.as_bytes())).map(drop)
+}
+
+/// What came of writing to standard output: whether somebody listens. That nobody does is no failure.
+pub(crate) fn printed(written: io::Result<()>) -> Result<bool, CliError> {
+    match written {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(CliError::os("cannot write to standard output", &error)),
     }
 }
 

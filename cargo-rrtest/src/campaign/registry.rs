@@ -89,13 +89,11 @@ impl Registry {
     /// Lock all of these things for an attempt, or none; if it is not known what it will use, tell that.
     pub(super) fn lock(&mut self, claims: Option<&Claims>) -> Result<(), Taken> {
         let mut done = Vec::new();
-        for (byte, how) in bytes(claims) {
+        for (byte, how, thing) in bytes(claims) {
             let count = self.locked.get(&byte).copied().unwrap_or(0);
             if count == 0 && !self.set(byte, kind(how)) {
                 done.into_iter().for_each(|byte| self.give_back(byte));
-                let mut things = claims.into_iter().flat_map(Claims::iter).map(|(thing, _)| thing);
-                let taken = things.find(|thing| self::byte(thing, Byte::InUse) == byte);
-                return Err(taken.map_or(Taken::Gate, |thing| Taken::InUse(thing.clone())));
+                return Err(thing.map_or(Taken::Gate, |thing| Taken::InUse(thing.clone())));
             }
             self.locked.insert(byte, count + 1);
             done.push(byte);
@@ -145,7 +143,7 @@ impl Registry {
 
     /// The attempt that these were locked for has ended.
     pub(super) fn unlock(&mut self, claims: Option<&Claims>) {
-        bytes(claims).into_iter().for_each(|(byte, _)| self.give_back(byte));
+        bytes(claims).into_iter().for_each(|(byte, ..)| self.give_back(byte));
     }
 
     fn give_back(&mut self, byte: i64) {
@@ -238,11 +236,13 @@ fn file(place: &Path) -> io::Result<File> {
     }
 }
 
-/// The bytes to lock for an attempt.
-fn bytes(claims: Option<&Claims>) -> Vec<(i64, Use)> {
+/// The bytes to lock for an attempt, each with the thing that it is for, if that is known.
+fn bytes(claims: Option<&Claims>) -> Vec<(i64, Use, Option<&Thing>)> {
     match claims {
-        Some(claims) => claims.iter().map(|(thing, how)| (byte(thing, Byte::InUse), how)).collect(),
-        None => vec![(UNKNOWN, Use::Looks)],
+        Some(claims) => {
+            claims.iter().map(|(thing, how)| (byte(thing, Byte::InUse), how, Some(thing))).collect()
+        }
+        None => vec![(UNKNOWN, Use::Looks, None)],
     }
 }
 

@@ -1,12 +1,13 @@
 //! `show --events`: what a trace has recorded, a line for each event.
 
-use std::io::{self, Write};
+use std::io::{BufWriter, Write};
 
 use rrtest_engine::syscalls;
 use rrtest_engine::trace::{Source as _, Trace};
 
 use super::options::event_range::EventRange;
 use crate::base::exit::{CliError, Status};
+use crate::base::terminal::printed;
 use crate::base::words::{count, visible};
 
 /// Prints events of a trace.
@@ -20,21 +21,12 @@ pub(crate) fn show(trace: &Trace, range: EventRange) -> Result<Status, CliError>
         return Err(CliError::usage(format!("there is no event {from}: the trace has {count}, from 0 on")));
     }
     let names = |number| syscalls::describe(number).map(|call| call.name());
-    let mut out = io::BufWriter::new(anstream::stdout().lock());
+    let mut out = BufWriter::new(anstream::stdout().lock());
     for (number, event) in (from..to.unwrap_or(u64::MAX)).zip(trace.events_from(from)) {
         let event = event.map_err(|error| CliError::new(Status::Recorder, error))?;
-        match writeln!(out, "{number} {}", visible(&event.describe(names).to_string())) {
-            // Nobody listens any more.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Status::Success),
-            written => written.map_err(|error| unwritten(&error))?,
+        if !printed(writeln!(out, "{number} {}", visible(&event.describe(names).to_string())))? {
+            return Ok(Status::Success);
         }
     }
-    match out.flush() {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unwritten(&error)),
-        _ => Ok(Status::Success),
-    }
-}
-
-fn unwritten(error: &io::Error) -> CliError {
-    CliError::os("cannot write to standard output", error)
+    printed(out.flush()).map(|_| Status::Success)
 }

@@ -313,13 +313,13 @@ fn write_output(text: &mut impl Write, attempt: &Attempt) -> io::Result<()> {
 fn write_trace(text: &mut impl Write, attempt: &Attempt) -> io::Result<()> {
     let Some(kept) = &attempt.trace else { return Ok(()) };
     // Whatever is wrong has been said, unless it has not been found out.
-    let verified = match (kept.verified, &attempt.message) {
-        (true, _) => "verified",
-        (false, Some(_)) => "does not replay",
-        (false, None) => "not verified: the run ended first",
+    let (verified, may_replay) = match (kept.verified, &attempt.message) {
+        (true, _) => ("verified", true),
+        (false, Some(_)) => ("does not replay", false),
+        (false, None) => ("not verified: the run ended first", true),
     };
     writeln!(text, "       trace {} ({verified})", relative(&kept.path).display())?;
-    if kept.verified || attempt.message.is_none() { write_replay(text, kept) } else { Ok(()) }
+    if may_replay { write_replay(text, kept) } else { Ok(()) }
 }
 
 fn write_replay(text: &mut impl Write, kept: &Kept) -> io::Result<()> {
@@ -354,13 +354,13 @@ fn write_pins(text: &mut impl Write, pins: PinCounts) -> io::Result<()> {
 const NAMED: usize = 20;
 
 fn write_summary(text: &mut impl Write, summary: &Summary, detail: Detail) -> io::Result<()> {
-    let hangs = || summary.never_ended.iter().filter(|never| never.attempts > 0);
+    let hangs: Vec<_> = summary.never_ended.iter().filter(|never| never.attempts > 0).collect();
     let never_ran: Vec<_> = summary.never_ran().collect();
     // Who has said that this is no failure reads of it all the same.
     let starved = if summary.exit_code == Status::NeverRan as u8 { BAD } else { CAUTION };
     let style = match summary {
         Summary { failures: 1.., .. } => BAD,
-        _ if hangs().next().is_some() => BAD,
+        _ if !hangs.is_empty() => BAD,
         Summary { errors: 1.., .. } | Summary { interrupted: true, .. } => CAUTION,
         _ if !never_ran.is_empty() => starved,
         _ => GOOD,
@@ -377,8 +377,8 @@ fn write_summary(text: &mut impl Write, summary: &Summary, detail: Detail) -> io
     if summary.errors > 0 {
         write!(text, ", {}", words::count(summary.errors, "error"))?;
     }
-    if hangs().next().is_some() {
-        write!(text, ", {} never ended", words::count(hangs().count() as u64, "test"))?;
+    if !hangs.is_empty() {
+        write!(text, ", {} never ended", words::count(hangs.len() as u64, "test"))?;
     }
     if !never_ran.is_empty() {
         write!(text, ", {} never ran", words::count(never_ran.len() as u64, "test"))?;
@@ -390,7 +390,7 @@ fn write_summary(text: &mut impl Write, summary: &Summary, detail: Detail) -> io
         let rate = rate.map(|rate| format!(": {}", summary::rate(rate)));
         writeln!(text, "{BAD}      failed{BAD:#} {test}{}", rate.unwrap_or_default())?;
     }
-    for never in hangs() {
+    for never in hangs {
         let (what, why) = summary::never_ended(never);
         writeln!(text, "{BAD}{what:>12}{BAD:#} {}: {why}", never.test.id())?;
     }

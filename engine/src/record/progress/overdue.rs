@@ -152,7 +152,8 @@ impl Trial {
     /// Returns why to give up on the program, if the verdict or the time demands it.
     fn follows(&mut self, now: Instant, verdict: Verdict, due: Due) -> Result<Option<Overdue>, Error> {
         let took = self.took();
-        let unusual = self.conduct.usual().map(|usual| Overdue::Unusual { took, usual });
+        let patience = self.limit.patience();
+        let unusual = patience.map(|patience| Overdue::Unusual { took, usual: patience.usual });
         if verdict == Verdict::Hung {
             return Ok(unusual);
         }
@@ -168,7 +169,7 @@ impl Trial {
             return Ok(None);
         }
         // There was no time left for it. Nobody asks where it was, which would take more.
-        if self.limit.patience().is_some_and(|patience| took <= patience.longest) {
+        if patience.is_some_and(|patience| took <= patience.longest) {
             return Err(Error::Stopped);
         }
         Ok(Some(Overdue::CutOff(self.start.elapsed())))

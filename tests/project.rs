@@ -17,6 +17,9 @@ pub const MANIFEST: &str = "[package]\nname = 'p'\nversion = '1.2.3'\nedition = 
 #[derive(Debug)]
 pub struct Project {
     dir: TempDir,
+    /// Where its programs put temporary files. The file by which campaigns know of each other is one of these: another
+    /// test's campaign, with a failure to repeat alone, would hold up the attempts of this one.
+    temporary: TempDir,
 }
 
 impl Project {
@@ -26,7 +29,7 @@ impl Project {
     /// If they cannot be written.
     #[must_use]
     pub fn new(world: &Harness, files: &[(&str, &str)]) -> Self {
-        let project = Self { dir: world.dir() };
+        let project = Self { dir: world.dir(), temporary: world.dir() };
         project.write("Cargo.toml", MANIFEST);
         project.write("src/lib.rs", "");
         for (path, text) in files {
@@ -61,7 +64,7 @@ impl Project {
     #[must_use]
     pub fn rrtest(&self, world: &Harness, args: &[&str]) -> Command {
         let mut command = world.tool.cargo(self.path());
-        command.args(args);
+        command.args(args).env("TMPDIR", self.temporary.path());
         command
     }
 

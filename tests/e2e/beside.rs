@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 use rrtest_tests::Harness;
 use rrtest_tests::latch::FifoLatch;
@@ -85,6 +85,14 @@ fn a_file_for_one(dir: &Path) -> [String; 2] {
     meeting(dir, "assert!(make(\"file\"))", "fs::remove_file(file()).unwrap()", "make(\"file\")")
 }
 
+/// Starts a campaign that knows of those in other projects to which the same `dir` is given.
+fn start(project: &Project, world: &Harness, dir: &Path, options: &[&str]) -> Child {
+    let mut command = project.rrtest(world, &["-j1", "--preempt", "sync"]);
+    command.args(options).env("TMPDIR", dir);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().expect("a child")
+}
+
 /// Both in one file.
 fn together([holds, comes]: [String; 2]) -> String {
     format!("mod one {{ {holds} }}\nmod other {{ {comes} }}")
@@ -118,15 +126,15 @@ fn a_failure_in_which_another_campaign_had_a_part_is_none(world: &Harness) {
     let [holds, _] = meeting(dir.path(), "make(\"file\")", "drop(fs::remove_file(file()))", "");
     let stays = "#[test] fn stays() { if !make(\"stayed\") { wait_for(\"again\"); } }";
     let other = Project::of_test(world, &(holds + stays));
-    let mut command = other.rrtest(world, &["-j1", "--preempt", "sync", "--runs", "2"]);
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let other = start(&other, world, dir.path(), &["--runs", "2"]);
     let project = Project::of_test(world, &comes);
-    let run = Run::of(&mut project.rrtest(world, &["-j1", "--preempt", "sync"])).expect(0).says(&[
+    let run = Run::rest(start(&project, world, dir.path(), &[]), "the one that comes".to_owned());
+    let _other = Run::rest(other, run.to_string()).expect(0);
+    let _run = run.expect(0).says(&[
         "p::it comes (attempt 1): failed while another `cargo rrtest` also used ",
         "/file; it passes alone",
         "1 attempt of 1 test: 1 passed, 0 failed",
     ]);
-    let _other = Run::rest(child.expect("a child"), run.to_string()).expect(0);
 }
 
 fn nor_is_that_of_who_only_read_what_another_writes(world: &Harness) {
@@ -158,13 +166,8 @@ fn who_waits_for_another_campaign_says_so(world: &Harness) {
     );
     let wants = format!("#[test] fn wants() {{ std::fs::write({:?}, \"\").unwrap(); }}", at("file"));
     let [one, other] = [holds, wants].map(|source| Project::of_test(world, &source));
-    let start = |project: &Project| {
-        // The one that holds the file is not taken to hang, however long the other one takes to come.
-        let options = ["-j1", "--preempt", "sync", "--runs", "2", "--timeout", "1h"];
-        let mut command = project.rrtest(world, &options);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.spawn().expect("a child")
-    };
+    // The one that holds the file is not taken to hang, however long the other one takes to come.
+    let start = |project| start(project, world, dir.path(), &["--runs", "2", "--timeout", "1h"]);
     let held = FifoLatch::new(&at("held"));
     let holder = start(&one);
     held.wait();

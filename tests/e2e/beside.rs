@@ -20,6 +20,7 @@ pub(crate) const TESTS: &[Test] = tests![
     a_failure_in_which_another_campaign_had_a_part_is_none,
     nor_is_that_of_who_only_read_what_another_writes,
     who_waits_for_another_campaign_says_so,
+    one_that_waits_to_be_alone_holds_up_nobody,
     one_that_comes_again_alone_is_one,
     a_bug_beside_a_port_is_found,
 ];
@@ -179,6 +180,43 @@ fn who_waits_for_another_campaign_says_so(world: &Harness) {
     assert!(told, "it does not say that it waits");
     assert_eq!(waiter.wait().expect("a child").code(), Some(0));
     let _held = Run::rest(holder, "the one that has the file".to_owned()).expect(0);
+}
+
+fn one_that_waits_to_be_alone_holds_up_nobody(world: &Harness) {
+    let dir = world.dir();
+    let at = |name: &str| dir.path().join(name);
+    // A first attempt, of which nobody knows what it uses, goes on until it is told to end.
+    let holds = format!(
+        "#[test] fn holds() {{
+            let dir = std::path::Path::new({:?});
+            std::fs::write(dir.join(\"held\"), \"!\").unwrap();
+            while !dir.join(\"told\").exists() {{ std::thread::sleep(std::time::Duration::from_millis(1)); }}
+        }}",
+        dir.path()
+    );
+    let fails = format!(
+        "#[test] fn fails() {{
+            let dir = std::path::Path::new({:?});
+            if std::fs::File::create_new(dir.join(\"first\")).is_ok() {{
+                std::fs::write(dir.join(\"failed\"), \"!\").unwrap();
+            }}
+            panic!(\"as ever\");
+        }}",
+        dir.path()
+    );
+    let [holds, fails, passes] =
+        [&*holds, &*fails, "#[test] fn passes() {}"].map(|source| Project::of_test(world, source));
+    let start = |project, options: &[&str]| start(project, world, dir.path(), options);
+    let (held, failed) = (FifoLatch::new(&at("held")), FifoLatch::new(&at("failed")));
+    let holder = start(&holds, &["--timeout", "1h"]);
+    held.wait();
+    let waiter = start(&fails, &["--explain", "never"]);
+    failed.wait();
+    failed.wait_for_end();
+    let _passed = Run::rest(start(&passes, &[]), "a third one".to_owned()).expect(0);
+    std::fs::write(at("told"), "").expect("a file");
+    let _held = Run::rest(holder, "the one that goes on".to_owned()).expect(0);
+    let _failed = Run::rest(waiter, "the one that fails".to_owned()).expect(101).says(&["as ever"]);
 }
 
 fn one_that_comes_again_alone_is_one(world: &Harness) {

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::ledger::{Disturber, Ticket};
 use super::queue::{At, MOMENT, Queue};
@@ -10,6 +11,11 @@ use crate::attempt::events::Interference;
 use crate::attempt::fork_servers::Base;
 use crate::attempt::record::{Job, Made, Setting};
 use crate::ending::outcome::Outcome;
+
+/// How long the gate is shut at first, for the attempts of others to end; and how long it is open before it is shut again,
+/// for twice as long.
+const SHUT: Duration = Duration::from_secs(1);
+const OPEN: Duration = Duration::from_secs(1);
 
 /// What it takes to make an attempt.
 pub(super) struct Place<'a> {
@@ -66,7 +72,7 @@ impl Place<'_> {
         if watched && !may_have_looked {
             return (made, None);
         }
-        if !self.wait_until(|queue| queue.ledger.registry.lock(Some(&claims)).is_ok()) {
+        if self.wait_until(|queue| queue.ledger.registry.lock(Some(&claims)).is_ok()).is_none() {
             return (made, None);
         }
         let until = self.lock().until(at.test);
@@ -92,25 +98,38 @@ impl Place<'_> {
     /// begin. None if the campaign ends before.
     fn alone(&self) -> Option<Alone<'_>> {
         // One after the other.
-        if !self.wait_until(|queue| !std::mem::replace(&mut queue.ledger.alone, true)) {
-            return None;
-        }
+        self.wait_until(|queue| !std::mem::replace(&mut queue.ledger.alone, true))?;
         let alone = Alone(self.queue);
-        let quiet = self.wait_until(|queue| queue.ledger.is_quiet())
-            && self.wait_until(|queue| queue.ledger.registry.shut_gate())
-            && self.wait_until(|queue| !queue.ledger.registry.others_are_unknown());
-        quiet.then_some(alone)
+        self.wait_until(|queue| queue.ledger.is_quiet())?;
+        let mut shut = SHUT;
+        loop {
+            self.wait_until(|queue| queue.ledger.registry.shut_gate())?;
+            if self.wait_at_most(shut, |queue| !queue.ledger.registry.others_are_unknown())? {
+                return Some(alone);
+            }
+            // One takes long: the others go on meanwhile. It may even wait for one of theirs.
+            self.lock().ledger.registry.open_gate();
+            self.wait_at_most(OPEN, |_| false)?;
+            shut = shut.saturating_mul(2);
+        }
     }
 
-    /// Whether it came to that before the campaign ended.
-    fn wait_until(&self, mut is_so: impl FnMut(&mut Queue) -> bool) -> bool {
+    /// Waits until it is so. None if the campaign ends before.
+    fn wait_until(&self, mut is_so: impl FnMut(&mut Queue) -> bool) -> Option<()> {
+        self.wait_at_most(Duration::MAX, &mut is_so).map(drop)
+    }
+
+    /// Waits until it is so, but not longer than this. Whether it is; none if the campaign ends before.
+    fn wait_at_most(&self, longest: Duration, mut is_so: impl FnMut(&mut Queue) -> bool) -> Option<bool> {
+        let begun = Instant::now();
         while !self.stop.load(Ordering::SeqCst) {
-            if is_so(&mut self.lock()) {
-                return true;
+            let so = is_so(&mut self.lock());
+            if so || begun.elapsed() >= longest {
+                return Some(so);
             }
             thread::sleep(MOMENT);
         }
-        false
+        None
     }
 }
 

@@ -213,12 +213,14 @@ impl Trial {
         if self.conduct.still().is_zero() {
             return Ok(Due::InSight);
         }
-        // The disk will soon be done.
-        let waits_for_disk = |task: &Task| match task.hold() {
-            Hold::InKernel(running, _) => state(running.tid()) == State::DiskSleep,
+        // It waits for a processor, or for the disk, which will soon be done.
+        let goes_on = |task: &Task| match task.hold() {
+            Hold::InKernel(running, _) => {
+                matches!(state(running.tid()), State::Runnable | State::DiskSleep)
+            }
             _ => false,
         };
-        if tasks.living().any(waits_for_disk) {
+        if tasks.living().any(goes_on) {
             return Ok(Due::InSight);
         }
         let left = self.left(Instant::now());

@@ -34,9 +34,9 @@ pub(crate) enum RunEvent {
     NotBuilt(NotBuilt),
     /// Tests have been found; attempts begin.
     Started(Started),
-    /// An attempt begins.
+    /// A worker is at this attempt now. Of short ones few are told.
     Begun(Begun),
-    /// This worker's attempt is not under way any more.
+    /// This worker is at none.
     Left(usize),
     /// An attempt takes long.
     Slow(Slow),

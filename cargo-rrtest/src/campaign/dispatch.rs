@@ -25,6 +25,9 @@ use crate::explain::{Answer, explain};
 /// For so many attempts of a test on a core a fork server is made, which costs two starts.
 const WORTH_A_TEMPLATE: u64 = 3;
 
+/// How often to look at what the workers are at, if they tell nothing.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// By how much the time of a campaign may be exceeded, as one part in so many.
 const EXCEEDED: u32 = 20;
 
@@ -76,6 +79,7 @@ pub(crate) fn run(
         None => None,
     };
     let queue = Mutex::new(queue);
+    let running = Mutex::new(Running::default());
     let at_work = AtomicUsize::new(cores.len());
     let mut cases = Vec::new();
     let ended = thread::scope(|scope| {
@@ -84,9 +88,10 @@ pub(crate) fn run(
         let fork_servers =
             if schedule.runs_here().is_some_and(few) { 0 } else { ForkServers::share(cores.len()) };
         for (number, core) in cores.iter().enumerate() {
-            let (queue, sender, at_work) = (&queue, sender.clone(), &at_work);
+            let (queue, running, sender, at_work) = (&queue, &running, sender.clone(), &at_work);
             let worker = Worker {
                 queue,
+                running,
                 number,
                 core: *core,
                 stop_at_failure: schedule.until_fail && !schedule.keep_going,
@@ -120,7 +125,7 @@ pub(crate) fn run(
             drop(sender);
         }
         // Whatever ends this loop early must end the workers too, or the scope would wait for them.
-        let result = dispatch(&receiver, last, interrupt, &mut summary, &mut cases, reporters);
+        let result = dispatch(&receiver, last, &running, interrupt, &mut summary, &mut cases, reporters);
         interrupt.stop.store(true, Ordering::SeqCst);
         result
     });
@@ -204,36 +209,29 @@ fn explain_all(
 fn dispatch(
     receiver: &mpsc::Receiver<Message>,
     last: Option<Instant>,
+    running: &Mutex<Running>,
     interrupt: &Interrupt,
     summary: &mut Summary,
     cases: &mut Vec<Case>,
     reporters: &mut [Box<dyn Reporter + '_>],
 ) -> Result<(), CliError> {
     let mut fatal = None;
-    let mut running = Running::default();
+    let running = || running.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         // After that there is nothing to wait for but the workers' end.
-        let stopped = interrupt.stop.load(Ordering::SeqCst);
-        let next = last.into_iter().chain(running.next_slow()).min().filter(|_| !stopped);
-        let message = match next {
-            Some(next) => receiver.recv_timeout(next.saturating_duration_since(Instant::now())),
-            None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        let message = if interrupt.stop.load(Ordering::SeqCst) {
+            receiver.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            let left = last.map(|last| last.saturating_duration_since(Instant::now()));
+            receiver.recv_timeout(left.unwrap_or(LOOK).min(LOOK))
         };
+        let changes = running().changes();
+        changes.iter().try_for_each(|change| tell(reporters, change))?;
         match message {
-            Ok(Message::Begun(begun)) => {
-                running.begin(begun.clone(), Instant::now());
-                tell(reporters, &RunEvent::Begun(begun))?;
-            }
-            Ok(Message::Done(worker, attempt, case)) => {
+            Ok(Message::Done(attempt, case)) => {
                 cases.extend(case.map(|case| *case));
-                running.end(worker);
                 summary.count(&attempt);
-                tell(reporters, &RunEvent::Left(worker))?;
                 tell(reporters, &RunEvent::Attempt(attempt))?;
-            }
-            Ok(Message::Dropped(worker)) => {
-                running.end(worker);
-                tell(reporters, &RunEvent::Left(worker))?;
             }
             Ok(Message::Pin(tried)) => {
                 summary.pins.count(&tried);
@@ -252,14 +250,13 @@ fn dispatch(
                 if last.is_some_and(|last| now >= last) {
                     interrupt.stop.store(true, Ordering::SeqCst);
                 }
-                for slow in running.slow(now) {
-                    tell(reporters, &RunEvent::Slow(slow))?;
-                }
+                let slow = running().slow(now);
+                slow.into_iter().try_for_each(|slow| tell(reporters, &RunEvent::Slow(slow)))?;
             }
             Err(RecvTimeoutError::Disconnected) => {
                 // Attempts that Ctrl-C has ended are told by nobody else.
                 if interrupt.by_user() {
-                    summary.running = running.all(Instant::now());
+                    summary.running = running().all(Instant::now());
                 }
                 return fatal.map_or(Ok(()), |error| Err(error.into()));
             }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use rrtest_engine::Error;
 use rrtest_engine::patience::Patience;
@@ -14,6 +15,7 @@ use super::doubt::Place;
 use super::ledger::Ticket;
 use super::pinned::{Trial, trial};
 use super::queue::{At, MOMENT, Queue, Take, Taken, TakenPin};
+use super::running::Running;
 use crate::attempt::attach::Pending;
 use crate::attempt::events::{Attempt, Begun, Interference};
 use crate::attempt::fork_servers::{Base, ForkServers};
@@ -27,9 +29,7 @@ use crate::explain::case::Case;
 
 /// What a worker tells the dispatcher.
 pub(super) enum Message {
-    Begun(Begun),
-    Done(usize, Box<Attempt>, Option<Box<Case>>),
-    Dropped(usize),
+    Done(Box<Attempt>, Option<Box<Case>>),
     Pin(Box<PinTried>),
     Interference(Interference),
     Joined(Level),
@@ -40,6 +40,7 @@ pub(super) enum Message {
 /// Makes attempts on one core.
 pub(super) struct Worker<'a> {
     pub(super) queue: &'a Mutex<Queue>,
+    pub(super) running: &'a Mutex<Running>,
     /// Its number among the workers.
     pub(super) number: usize,
     pub(super) core: usize,
@@ -54,7 +55,9 @@ pub(super) struct Worker<'a> {
 enum Next {
     /// It tells of it, attaches files to the trace if there is one, and goes on.
     Tell(Message, Option<Pending>),
-    /// It stops working.
+    /// It goes on: there is nothing to tell.
+    GoOn,
+    /// It stops working. Its attempt is still told as one under way.
     Leave,
 }
 
@@ -86,9 +89,7 @@ impl Worker<'_> {
             let job = work.job();
             let (name, seed) = (job.test.title().to_owned(), job.seed);
             let begun = Begun { worker: self.number, test: Arc::clone(&job.test), number: job.number };
-            if sender.send(Message::Begun(begun)).is_err() {
-                return;
-            }
+            self.running().begin(begun, Instant::now());
             // A panic is a fault of ours. What it has left half done is not used again: the campaign ends.
             let next = panic::catch_unwind(AssertUnwindSafe(|| {
                 let worker = AtWork { worker: self, setting, interrupt, sender };
@@ -102,11 +103,15 @@ impl Worker<'_> {
                 let place = format!("in an attempt at `{name}` with seed {seed}");
                 Next::Tell(Message::Fatal(panicked(&place, &*payload)), None)
             });
+            if !matches!(next, Next::Leave) {
+                self.running().end(self.number);
+            }
             let goes_on = match next {
                 Next::Tell(message, pending) => {
                     let told = sender.send(message).is_ok();
                     tell_warning(sender, pending.and_then(|pending| setting.attach(&pending, &[]))) && told
                 }
+                Next::GoOn => true,
                 Next::Leave => false,
             };
             if !goes_on {
@@ -118,6 +123,10 @@ impl Worker<'_> {
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -149,14 +158,14 @@ impl AtWork<'_> {
     fn attempt(&self, taken: Taken, fork_servers: &mut ForkServers) -> Next {
         let Taken { at, ticket, job } = taken;
         let Self { setting, .. } = *self;
-        let Worker { number, core, .. } = *self.worker;
+        let core = self.worker.core;
         let mut base = fork_servers.of((at.test, at.build, job.order));
         let usual = job.patience;
         match setting.record(job.clone(), core, base.as_deref_mut(), &self.interrupt.stop) {
             // It took no more than others: there was no time left for it.
             Ok(made) if is_as_usual(&made.attempt, usual) => {
                 self.queue().ledger.forget(ticket);
-                Next::Tell(Message::Dropped(number), None)
+                Next::GoOn
             }
             // Nor was there for a first one.
             Ok(made)
@@ -166,7 +175,7 @@ impl AtWork<'_> {
                 let mut queue = self.queue();
                 queue.undo(&at);
                 queue.ledger.forget(ticket);
-                Next::Tell(Message::Dropped(number), None)
+                Next::GoOn
             }
             Ok(made) => self.judge(made, job, &at, ticket, base, |attempt| self.queue().learn(&at, attempt)),
             Err(error) => {
@@ -193,7 +202,7 @@ impl AtWork<'_> {
     fn try_pin(&self, taken: TakenPin) -> Next {
         let TakenPin { at, ticket, pin, job } = taken;
         let Self { setting, sender, .. } = *self;
-        let Worker { number, core, .. } = *self.worker;
+        let core = self.worker.core;
         let file = job.pinned.clone().unwrap_or_default();
         let mut base = Base::Unknown;
         let attempt = |script: &Script| {
@@ -220,10 +229,8 @@ impl AtWork<'_> {
                 let job = Job { script: Some(script), ..job.clone() };
                 let next = self.judge(made, job, &at, ticket, Some(&mut base), |_| ());
                 let fails = match &next {
-                    Next::Tell(Message::Done(_, attempt, _), _) if attempt.outcome.is_failure() => true,
-                    Next::Tell(Message::Done(_, attempt, _), _) if attempt.outcome == Outcome::Passed => {
-                        false
-                    }
+                    Next::Tell(Message::Done(attempt, _), _) if attempt.outcome.is_failure() => true,
+                    Next::Tell(Message::Done(attempt, _), _) if attempt.outcome == Outcome::Passed => false,
                     // What went wrong on our side is told by the attempt.
                     _ => return next,
                 };
@@ -243,7 +250,7 @@ impl AtWork<'_> {
                 if ended == Some(Outcome::Passed) && sender.send(tried(false)).is_err() {
                     return Next::Leave;
                 }
-                Next::Tell(Message::Dropped(number), None)
+                Next::GoOn
             }
         }
     }
@@ -259,7 +266,7 @@ impl AtWork<'_> {
         learn: impl FnOnce(&Attempt),
     ) -> Next {
         let Self { setting, interrupt, sender, .. } = *self;
-        let Worker { queue, number, core, stop_at_failure, explains, .. } = *self.worker;
+        let Worker { queue, core, stop_at_failure, explains, .. } = *self.worker;
         let place = Place { queue, setting, core, stop: &interrupt.stop };
         let (made, interference) = place.settle(made, job.clone(), at, ticket, base);
         let tell = |interference| sender.send(Message::Interference(interference)).is_ok();
@@ -278,7 +285,7 @@ impl AtWork<'_> {
         let case = if explains { Case::of(&mut attempt, job, setting) } else { None };
         // What is to be explained has its files attached to the trace that is kept in the end.
         let pending = if case.is_none() { setting.to_attach(&attempt) } else { None };
-        Next::Tell(Message::Done(number, Box::new(attempt), case.map(Box::new)), pending)
+        Next::Tell(Message::Done(Box::new(attempt), case.map(Box::new)), pending)
     }
 
     /// There is no attempt, for this reason.

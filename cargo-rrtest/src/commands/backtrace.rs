@@ -29,8 +29,8 @@ use crate::store::limit;
 pub(crate) fn run(options: &Backtrace) -> Result<Status, CliError> {
     let interrupt = Interrupt::install()?;
     let given = given::trace(&options.trace)?;
-    let _stays = limit::hold(&given.path);
-    let trace = given::open(&given.path)?;
+    let _stays = limit::hold(given.path());
+    let trace = given::open(given.path())?;
     let carried = Carried::by(&trace)?;
     let core = cores()?.first().copied().unwrap_or(0);
     let failure = match options.at {
@@ -57,7 +57,7 @@ pub(crate) fn run(options: &Backtrace) -> Result<Status, CliError> {
     }
     warn_of_missing(&carried, &threads)?;
     print(&match options.message_format {
-        MessageFormat::Json => to_json(&given.path, &trace, failure.as_ref(), report, &threads),
+        MessageFormat::Json => to_json(given.path(), &trace, failure.as_ref(), report, &threads),
         MessageFormat::Human => {
             let which = if options.full { Frames::All } else { Frames::Own };
             to_text(&given.label, &trace, failure.as_ref(), report, &threads, which)

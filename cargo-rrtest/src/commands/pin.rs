@@ -32,12 +32,12 @@ const LONGEST: usize = 300;
 /// Run the command.
 pub(crate) fn run(options: &OneTrace) -> Result<Status, CliError> {
     let interrupt = Interrupt::install()?;
-    let path = match newest_explained(options)? {
-        Some(path) => path,
-        None => given::trace(options)?.path,
+    let given = match newest_explained(options)? {
+        Some(given) => given,
+        None => given::trace(options)?,
     };
-    let trace = given::open(&path)?;
-    let explanation = explanation(&trace, &relative(&path).display().to_string())?;
+    let trace = given::open(given.path())?;
+    let explanation = explanation(&trace, &given.label)?;
     check(&explanation)?;
     let info = trace.info();
     let fact = |key: &str| info.get(key).and_then(Value::as_str);

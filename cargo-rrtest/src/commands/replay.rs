@@ -27,8 +27,8 @@ use crate::store::limit;
 pub(crate) fn run(options: &Replay) -> Result<Status, CliError> {
     let interrupt = Interrupt::install()?;
     let given = given::trace(&options.trace)?;
-    let _stays = limit::hold(&given.path);
-    let trace = given::open(&given.path)?;
+    let _stays = limit::hold(given.path());
+    let trace = given::open(given.path())?;
     let core = cores()?.first().copied().unwrap_or(0);
     let mut unwritten = None;
     let mut output = |stream: Stream, bytes: &[u8]| {

@@ -32,14 +32,14 @@ const STANDARD_OUTPUT: &str = "-";
 pub(crate) fn run(options: &FailureReport) -> Result<Status, CliError> {
     let interrupt = Interrupt::install()?;
     let given = given::trace(&options.trace)?;
-    let _stays = limit::hold(&given.path);
+    let _stays = limit::hold(given.path());
     let to = options.output.clone().unwrap_or_else(|| beside(&given, options.format));
     let is_file = to != Path::new(STANDARD_OUTPUT);
     if is_file {
         // Better now than after the replays.
         check_output(&to, options.format)?;
     }
-    let trace = given::open(&given.path)?;
+    let trace = given::open(given.path())?;
     let carried = Carried::by(&trace)?;
     let core = cores()?.first().copied().unwrap_or(0);
     let (stop, patience) = (&*interrupt.stop, PATIENCE);
@@ -101,7 +101,7 @@ fn beside(given: &Given, format: ReportFormat) -> PathBuf {
         ReportFormat::Html => "html",
         ReportFormat::Perfetto => "json",
     };
-    let report = given.path.with_extension(extension);
+    let report = given.path().with_extension(extension);
     match report.file_name() {
         Some(name) if !given.stays() => PathBuf::from(name),
         _ => report,

@@ -85,7 +85,7 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
 /// Show all that the head of a trace says.
 pub(crate) fn show(options: &Show) -> Result<Status, CliError> {
     let given = given::trace(&options.trace)?;
-    let path = &given.path;
+    let path = given.path();
     let trace = given::open(path)?;
     if options.privacy {
         return privacy::show(path, &trace, options.message_format == MessageFormat::Json);

@@ -1,7 +1,7 @@
 //! `verify`: whether an explained failure still comes about in the code as it is now.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rrtest_engine::trace::Trace;
@@ -12,19 +12,19 @@ use super::options::configured;
 use super::options::traces::{OneTrace, Verify};
 use super::{given, run};
 use crate::base::exit::{CliError, Status};
-use crate::base::words::relative;
 use crate::ending::explanation::Explanation;
 use crate::settings::layers::Refusal;
+use crate::store::source::Given;
 use crate::store::traces::Store;
 
 /// Run the command: build the test of the trace as it is now, and try to make it fail again.
 pub(crate) fn run(options: &Verify) -> Result<Status, CliError> {
-    let path = match newest_explained(&options.trace)? {
-        Some(path) => path,
-        None => given::trace(&options.trace)?.path,
+    let given = match newest_explained(&options.trace)? {
+        Some(given) => given,
+        None => given::trace(&options.trace)?,
     };
-    let trace = given::read(&path)?;
-    let old = explanation(&trace, &relative(&path).display().to_string())?;
+    let trace = given::read(given.path())?;
+    let old = explanation(&trace, &given.label)?;
     let args = arguments(&trace, &old, options)?;
     let cli = match configured::read(args) {
         Ok(cli) => cli,
@@ -40,11 +40,11 @@ pub(crate) fn run(options: &Verify) -> Result<Status, CliError> {
 
 /// Returns the newest trace that says what its failure needs, if the user has named none: what a `verify` has kept that
 /// failed again does not.
-pub(super) fn newest_explained(options: &OneTrace) -> Result<Option<PathBuf>, CliError> {
+pub(super) fn newest_explained(options: &OneTrace) -> Result<Option<Given>, CliError> {
     let OneTrace { trace: None, place, .. } = options else { return Ok(None) };
     let entries = Store::find(place.trace_dir.as_deref(), &place.selection())?.entries()?;
     let explained = |path: &Path| Trace::open(path).is_ok_and(|trace| explanation(&trace, "").is_ok());
-    Ok(entries.into_iter().map(|entry| entry.path).find(|path| explained(path)))
+    Ok(entries.into_iter().map(|entry| entry.path).find(|path| explained(path)).map(Given::file))
 }
 
 /// Returns what the trace says of its failure.

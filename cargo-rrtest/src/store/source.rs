@@ -24,8 +24,7 @@ const MOST_BYTES: u64 = 8 << 30;
 /// A trace file that a command works with.
 #[derive(Debug)]
 pub(crate) struct Given {
-    /// Where it is.
-    pub(crate) path: PathBuf,
+    path: PathBuf,
     /// What the user would call it.
     pub(crate) label: String,
     /// Keeps it there.
@@ -36,6 +35,11 @@ impl Given {
     /// A file that is where it is.
     pub(crate) fn file(path: PathBuf) -> Self {
         Self { label: relative(&path).display().to_string(), path, unpacked: None }
+    }
+
+    /// Where it is, for as long as this lives.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Whether it stays where it is when the command is done.

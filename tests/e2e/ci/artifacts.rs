@@ -1,4 +1,4 @@
-//! What people have of a failure in CI: a zip file, a folder, a run's address, a pipe. `replay` and `show` take it as it is.
+//! What people have of a failure in CI: a zip file, a folder, a run's address, a pipe. What works with a trace takes it as it is.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -13,10 +13,12 @@ use tempfile::TempDir;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
+use crate::verify::{TORN, adding, explained};
 use crate::{Test, tests};
 
 pub(crate) const TESTS: &[Test] = tests![
     a_zip_file_is_taken_as_it_was_downloaded,
+    one_is_pinned_and_verified_from_a_zip_file,
     a_folder_of_several_says_how_to_choose,
     standard_input_is_a_trace_or_a_zip_file,
     hostile_zip_files_are_refused_by_name,
@@ -86,6 +88,17 @@ fn a_zip_file_is_taken_as_it_was_downloaded(world: &Harness) {
         .expect(2)
         .says(&["no trace", "none.zip"]);
     assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 3, "nothing is unpacked here");
+}
+
+fn one_is_pinned_and_verified_from_a_zip_file(world: &Harness) {
+    let project = explained(world, &adding("", TORN));
+    let traces = project.traces();
+    artifact(&project.path().join("one.zip"), &traces);
+    traces.iter().for_each(|trace| fs::remove_file(trace).expect("a trace"));
+    let from_it =
+        |command: &str, more: &[&str]| Run::of(project.rrtest(world, &[command, "one.zip"]).args(more));
+    let _run = from_it("pin", &[]).expect(0).says(&["Pinned p::it adds"]);
+    let _run = from_it("verify", &["--for", "6s"]).expect(101).says(&["now: in 50 of 50"]);
 }
 
 fn a_folder_of_several_says_how_to_choose(world: &Harness) {

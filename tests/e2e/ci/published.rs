@@ -10,7 +10,7 @@ use rrtest_tests::tool::{self, Run, Tool};
 
 use crate::{Test, Tests, tests};
 
-pub(crate) const TESTS: &[Test] = tests![documents_name_the_repository];
+pub(crate) const TESTS: &[Test] = tests![documents_name_the_repository, their_links_lead_somewhere];
 
 pub(crate) fn add_slow(tests: &mut Tests) {
     tests.add("slow::published_packages".to_owned(), packages);
@@ -36,16 +36,26 @@ fn built() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("published")
 }
 
-/// Where the project lives is said in the workspace's manifest; what documents say must be the same.
-fn documents_name_the_repository(_: &Harness) {
+/// Where the project lives, as the workspace's manifest says.
+fn repository() -> String {
     let manifest: toml::Table =
         fs::read_to_string(root().join("Cargo.toml")).expect("a manifest").parse().expect("toml");
-    let repository = manifest["workspace"]["package"]["repository"].as_str().expect("an address");
+    manifest["workspace"]["package"]["repository"].as_str().expect("an address").to_owned()
+}
+
+/// The documents: those in `docs`, and these beside it.
+fn documents(beside: &[&str]) -> Vec<PathBuf> {
+    let pages = fs::read_dir(root().join("docs")).expect("docs").map(|entry| entry.expect("a page").path());
+    let pages = pages.filter(|page| page.extension().is_some_and(|extension| extension == "md"));
+    pages.chain(beside.iter().map(|name| root().join(name))).collect()
+}
+
+fn documents_name_the_repository(_: &Harness) {
+    let repository = repository();
     let name = repository.strip_prefix("https://github.com/").expect("on GitHub");
     let version = env!("CARGO_PKG_VERSION");
-    let pages = fs::read_dir(root().join("docs")).expect("docs").map(|entry| entry.expect("a page").path());
     let mut named = 0;
-    for page in pages.chain([root().join("README.md")]) {
+    for page in documents(&["README.md"]) {
         let text = fs::read_to_string(&page).expect("a text");
         for (at, _) in text.match_indices("/releases/download/") {
             let line = &text[text[..at].rfind('\n').map_or(0, |at| at + 1)..];
@@ -63,6 +73,41 @@ fn documents_name_the_repository(_: &Harness) {
         }
     }
     assert!(named >= 2, "{named}");
+}
+
+/// The anchor that GitHub gives to a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim().to_lowercase().replace(' ', "-");
+    kept.chars().filter(|it| it.is_alphanumeric() || matches!(it, '-' | '_')).collect()
+}
+
+fn their_links_lead_somewhere(_: &Harness) {
+    let here = format!("{}/blob/main/", repository());
+    let mut followed = 0;
+    for page in documents(&["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"]) {
+        let text = fs::read_to_string(&page).expect("a text");
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link);
+        for link in links {
+            let (link, base) = match link.strip_prefix(&here) {
+                Some(link) => (link, root()),
+                None if link.contains("://") => continue,
+                // It is shown on crates.io, too, which knows no other files.
+                None => {
+                    assert!(!page.ends_with("README.md"), "{link}: not below {here}");
+                    (link, page.parent().expect("a directory").to_owned())
+                }
+            };
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { page.clone() } else { base.join(path) };
+            let there = fs::read_to_string(&target);
+            let there = there.unwrap_or_else(|error| panic!("{}: {link}: {error}", page.display()));
+            let mut headings = there.lines().filter_map(|line| line.strip_prefix('#'));
+            let is_there = headings.any(|line| anchor(line.trim_start_matches('#')) == heading);
+            assert!(heading.is_empty() || is_there, "{}: {link}: no such heading", page.display());
+            followed += 1;
+        }
+    }
+    assert!(followed >= 100, "{followed}");
 }
 
 /// Waits for an installation, however long the machine takes to compile it.

@@ -42,8 +42,8 @@ const LISTENING: &str = "Listening";
 /// Opens a trace in a debugger.
 pub(crate) fn run(options: &Debug) -> Result<ExitCode, CliError> {
     let given = given::trace(&options.trace)?;
-    let _stays = limit::hold(&given.path);
-    let trace = given::open(&given.path)?;
+    let _stays = limit::hold(given.path());
+    let trace = given::open(given.path())?;
     if options.vscode {
         return configure(&given, &trace, options);
     }
@@ -136,7 +136,7 @@ fn configure(given: &Given, trace: &Trace, options: &Debug) -> Result<ExitCode, 
     }
     let fact = |key: &str| trace.info().get(key).and_then(|value| value.as_str());
     let name = fact("test").unwrap_or(&given.label);
-    Ok(vscode::write(name, &trace.program().path.to_string_lossy(), &given.path, options)?.into())
+    Ok(vscode::write(name, &trace.program().path.to_string_lossy(), given.path(), options)?.into())
 }
 
 /// The debugger of a process, which knows what the trace tells of its failure.

@@ -212,6 +212,8 @@ pub(crate) struct Explained {
     pub(crate) test: Arc<Test>,
     /// Which of its attempts failed.
     pub(crate) number: u64,
+    /// The file of the pin that was tried, if it was one: these attempts have no numbers.
+    pub(crate) pinned: Option<Arc<str>>,
     /// What has been found out.
     pub(crate) explanation: Explanation,
     /// The failure's trace.
@@ -434,10 +436,10 @@ pub(crate) mod samples {
 
     /// What the failure of [`attempt`] needs, as one of a test with this name.
     pub(crate) fn explained(name: &str) -> Explained {
-        let Attempt { test, number, trace, .. } = attempt();
+        let Attempt { test, number, pinned, trace, .. } = attempt();
         let test = Arc::new(Test { name: Some(name.to_owned()), ..(*test).clone() });
         let trace = trace.expect("it is kept");
-        Explained { test, number, explanation: explanation::sample(), trace, replaced: true }
+        Explained { test, number, pinned, explanation: explanation::sample(), trace, replaced: true }
     }
 
     /// The beginning of a run of these tests.

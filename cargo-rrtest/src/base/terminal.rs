@@ -88,8 +88,10 @@ pub(crate) fn printed(written: io::Result<()>) -> Result<bool, CliError> {
     }
 }
 
-/// Say why a command ends early.
+/// Say why a command ends early. Nothing of the message does anything to a terminal: it may quote a trace, which may come from
+/// anywhere.
 pub(crate) fn error(message: &str) {
+    let message = visible(message);
     // Nothing can be done if standard error is closed.
     let _written = writeln!(anstream::stderr(), "{BAD}error{BAD:#}{BOLD}:{BOLD:#} {message}");
 }

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use rrtest_engine::ending::Stats;
 
+/// No duration that a user gives is as long: sums of several are still such.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// A hint at the known word that is most like an unknown one, if any is; to be added to a message.
 pub(crate) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(word, known).map(|known| format!("; did you mean `{known}`?")).unwrap_or_default()
@@ -86,7 +89,13 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         Err(_) => humantime::parse_duration(text)
             .map_err(|_| "a duration is written like 90s, 10m or 1h 30m".to_owned())?,
     };
-    if duration.is_zero() { Err("it must be longer than zero".to_owned()) } else { Ok(duration) }
+    if duration.is_zero() {
+        return Err("it must be longer than zero".to_owned());
+    }
+    if duration > LONGEST {
+        return Err("it must be no longer than a hundred years".to_owned());
+    }
+    Ok(duration)
 }
 
 /// Bytes, in the unit that keeps them short.
@@ -112,6 +121,12 @@ pub(crate) fn visible(text: &str) -> String {
         c => c.to_string(),
     };
     text.chars().map(written).collect()
+}
+
+/// How wide a column of a table is: as its widest cell, but for those that are longer than anybody reads in a line.
+pub(crate) fn width<'a>(cells: impl Iterator<Item = &'a String>) -> usize {
+    const WIDEST: usize = 120;
+    cells.map(|cell| cell.chars().count()).filter(|length| *length <= WIDEST).max().unwrap_or(0)
 }
 
 /// A word as a shell reads it.
@@ -158,6 +173,9 @@ mod tests {
         assert_eq!(parse_duration("1h 30m"), Ok(Duration::from_secs(5400)));
         assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
         assert!(parse_duration("-5s").is_err());
+        for long in ["18446744073709551615", "9100000000000000000", "101years"] {
+            assert!(parse_duration(long).is_err_and(|why| why.contains("hundred years")), "{long}");
+        }
     }
 
     #[test]

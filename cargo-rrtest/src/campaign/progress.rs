@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rrtest_engine::patience::{Patience, Usual};
 use rrtest_engine::schedule::StrategyName;
-use rrtest_engine::schedule::explore::Explorer;
+use rrtest_engine::schedule::explore::{Explorer, Schedule};
 use rrtest_engine::schedule::portfolio::{self, Measured};
 
 use super::guide::Guide;
@@ -38,6 +38,13 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    /// Nothing has been learned of the schedule that was tried, if it was one of a systematic campaign.
+    pub(super) fn give_back(&mut self, schedule: Option<&Schedule>) {
+        if let (Some(explorer), Some(schedule)) = (&mut self.explorer, schedule) {
+            explorer.give_back(schedule.clone());
+        }
+    }
+
     /// A test, as its first build has it. Systematic campaigns have a `bound`.
     pub(super) fn new(test: Test, level: Level, bound: Option<usize>) -> Self {
         Self {

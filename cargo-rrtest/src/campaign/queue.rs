@@ -355,12 +355,15 @@ impl Queue {
     pub(super) fn give_up_attempt(&mut self, taken: &At) {
         if self.tests[taken.test].judged == 0 {
             self.undo(taken);
+        } else {
+            self.tests[taken.test].give_back(taken.schedule.as_ref());
         }
     }
 
     /// An attempt has not been one: its test is where it was before.
     pub(super) fn undo(&mut self, taken: &At) {
         let progress = &mut self.tests[taken.test];
+        progress.give_back(taken.schedule.as_ref());
         progress.attempts = progress.attempts.saturating_sub(1);
         let build = &mut progress.builds[taken.build];
         build.begun = build.begun.saturating_sub(1);
@@ -370,10 +373,13 @@ impl Queue {
     pub(super) fn learn(&mut self, taken: &At, attempt: &Attempt) {
         let progress = &mut self.tests[taken.test];
         if attempt.outcome == Outcome::Unfinished {
+            progress.give_back(taken.schedule.as_ref());
             return;
         }
         progress.judged += 1;
-        if let (Some(explorer), Some(schedule)) = (&mut progress.explorer, &taken.schedule) {
+        if attempt.outcome == Outcome::Error {
+            progress.give_back(taken.schedule.as_ref());
+        } else if let (Some(explorer), Some(schedule)) = (&mut progress.explorer, &taken.schedule) {
             explorer.ended(schedule, &attempt.decided);
         }
         progress.errors += u32::from(attempt.outcome == Outcome::Error);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::agenda::{Agenda, Subject};
 use super::dispatch;
 use crate::attempt::events::{Attempt, Reporter, RunEvent, Summary, Verified, tell};
-use crate::attempt::record::Setting;
+use crate::attempt::record::{Job, Setting};
 use crate::base::exit::{CliError, Status};
 use crate::base::interrupt::Interrupt;
 use crate::build::instrument::Level;
@@ -68,9 +68,13 @@ impl Attempts<'_> {
     fn near(&self, test: &Arc<Test>, time: Duration) -> Result<(Again, Option<Attempt>), CliError> {
         let Self { old, level, setting, .. } = *self;
         let (core, stop) = (self.cores.first().copied().unwrap_or(0), &self.interrupt.by_user);
-        let found = again(setting, test, level, old, core, stop, time);
+        let seed = old.seed.parse().map_err(|why: String| {
+            CliError::usage(format!("another version of rrtest has written the trace: its {why}"))
+        })?;
+        let job = job(test, level, seed);
+        let found = again(setting, &job, old, core, stop, time)?;
         let Some(script) = found.failing.clone() else { return Ok((found, None)) };
-        let made = setting.record(job(test, level, old, Some(script)), core, None, stop)?;
+        let made = setting.record(Job { script: Some(script), ..job }, core, None, stop)?;
         let attempt = setting.judge(made, core, stop);
         Ok((found, Some(attempt)))
     }

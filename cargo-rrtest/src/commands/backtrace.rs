@@ -1,5 +1,6 @@
 //! `backtrace`: where a trace's program fails, without a debugger.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use rrtest_engine::carried::Carried;
@@ -172,7 +173,7 @@ fn to_text(
 /// The object of `--message-format json`.
 #[derive(Serialize)]
 struct Object<'a> {
-    trace: &'a Path,
+    trace: Cow<'a, str>,
     /// How the program fails; null for a moment that was asked for.
     failure: Option<Words<'a>>,
     moment: Place,
@@ -231,7 +232,7 @@ struct FrameInJson<'a> {
     origin: &'static str,
     #[serde(rename = "crate", skip_serializing_if = "Option::is_none")]
     of_crate: Option<String>,
-    module: Option<&'a Path>,
+    module: Option<Cow<'a, str>>,
 }
 
 impl<'a> From<&'a Placed> for FrameInJson<'a> {
@@ -253,7 +254,7 @@ impl<'a> From<&'a Placed> for FrameInJson<'a> {
             text: text.as_deref(),
             origin,
             of_crate,
-            module: module.as_deref(),
+            module: module.as_ref().map(|module| module.to_string_lossy()),
         }
     }
 }
@@ -266,7 +267,7 @@ fn to_json(
     threads: &[Thread],
 ) -> String {
     let object = Object {
-        trace: path,
+        trace: path.to_string_lossy(),
         failure: failure.map(Into::into),
         moment: Place {
             event: report.event,

@@ -121,5 +121,6 @@ fn write_result(
 ) -> io::Result<()> {
     let ticks = words::count(replayed.stats.ticks, "tick");
     writeln!(text, "{GOOD}    Replayed{GOOD:#} {name}: as recorded, {ticks}")?;
-    describe::ending(ending, Frames::Own).iter().try_for_each(|line| writeln!(text, "             {line}"))
+    let lines = describe::ending(ending, Frames::Own);
+    lines.iter().try_for_each(|line| writeln!(text, "             {}", visible(line)))
 }

@@ -10,7 +10,7 @@ use super::options::values::MessageFormat;
 use super::{events, given, pack, privacy};
 use crate::base::exit::{CliError, Status};
 use crate::base::terminal::{fact_line, print};
-use crate::base::words::{self, shell_word, visible};
+use crate::base::words::{self, shell_word, visible, width};
 use crate::ending::backtrace::Frames;
 use crate::ending::describe::{self, fact};
 use crate::ending::explanation::{Explanation, FACT};
@@ -71,10 +71,9 @@ fn row(entry: &Entry) -> [String; 6] {
     cells.map(|cell| visible(&cell).replace('\n', " "))
 }
 
-/// Columns as wide as their widest cell, two spaces apart.
+/// Columns as wide as their widest cell of no unusual length, two spaces apart.
 fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let widths: [usize; N] =
-        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
+    let widths: [usize; N] = std::array::from_fn(|column| width(rows.iter().map(|row| &row[column])));
     let line = |row: &[String; N]| {
         let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         format!("{}\n", cells.join("  ").trim_end())

@@ -12,6 +12,7 @@ use super::options::configured;
 use super::options::traces::{OneTrace, Verify};
 use super::{given, run};
 use crate::base::exit::{CliError, Status};
+use crate::base::words::visible;
 use crate::ending::explanation::Explanation;
 use crate::settings::layers::Refusal;
 use crate::store::source::Given;
@@ -65,12 +66,8 @@ fn arguments(trace: &Trace, old: &Explanation, options: &Verify) -> Result<Vec<O
     let (Some(package), Some(binary), Some(test)) = (fact("package"), fact("binary"), fact("test")) else {
         return Err(CliError::usage("only traces of a single test can be verified"));
     };
-    let mut args: Vec<OsString> = ["run", "-p", package].map(OsString::from).into();
-    let target = binary.split_once("::").map(|(_, target)| target);
-    match target.map(|target| target.split_once('/').unwrap_or(("test", target))) {
-        None => args.push("--lib".into()),
-        Some((kind, name)) => args.extend([format!("--{kind}").into(), name.into()]),
-    }
+    let mut args = vec!["run".into()];
+    args.extend(only(package, binary, test)?);
     let time = humantime::format_duration(options.time).to_string();
     let level = &old.preempt;
     for (option, value) in [
@@ -80,10 +77,52 @@ fn arguments(trace: &Trace, old: &Explanation, options: &Verify) -> Result<Vec<O
         ("--cpu", fact("cpu")),
         ("--explain", Some("never")),
     ] {
-        args.extend(value.into_iter().flat_map(|value| [option.into(), value.into()]));
+        args.extend(value.map(|value| OsString::from(format!("{option}={value}"))));
     }
     args.push("--until-fail".into());
     args.extend(options.trace.place.options());
     args.extend([test, "--", "--exact"].map(OsString::from));
     Ok(args)
+}
+
+/// The options that choose a test's binary. The names are a trace's, which may be a stranger's: nothing of it becomes another
+/// option.
+fn only(package: &str, binary: &str, test: &str) -> Result<[OsString; 2], CliError> {
+    let target = binary.split_once("::").map(|(_, target)| target);
+    let target = match target.map(|target| target.split_once('/').unwrap_or(("test", target))) {
+        None => Some("--lib".to_owned()),
+        Some((kind @ ("test" | "bin" | "example" | "bench"), name)) => Some(format!("--{kind}={name}")),
+        Some(_) => None,
+    };
+    // cargo gets the names as well, and what begins so may be an option to it.
+    let is_option = [package, test, binary.rsplit(['/', ':']).next().unwrap_or_default()];
+    let is_option = is_option.iter().any(|name| name.starts_with('-'));
+    let target = target.filter(|_| !is_option).ok_or_else(|| {
+        let name = visible(&format!("{binary} {test}"));
+        CliError::usage(format!("the trace's test, {name}, cannot be named on a command line"))
+    })?;
+    Ok([format!("--package={package}").into(), target.into()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_is_chosen_and_nothing_else() {
+        let args =
+            |binary, test| only("p", binary, test).map(|args| args.map(|it| it.into_string().unwrap()));
+        assert_eq!(args("p", "t").unwrap(), ["--package=p", "--lib"]);
+        assert_eq!(args("p::it", "t").unwrap(), ["--package=p", "--test=it"]);
+        assert_eq!(args("p::bin/b", "a::t").unwrap(), ["--package=p", "--bin=b"]);
+        for (binary, test) in [
+            ("p::config/a.b='c'", "t"),
+            ("p::manifest-path/x", "t"),
+            ("p::--config=a.b='c'", "t"),
+            ("p::bin/--config=a", "t"),
+            ("p", "--config=a"),
+        ] {
+            assert!(args(binary, test).is_err(), "{binary} {test}");
+        }
+    }
 }

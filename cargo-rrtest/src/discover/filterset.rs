@@ -26,8 +26,8 @@ enum Expr {
     None,
     Matches(Subject, Matcher),
     Not(Box<Self>),
-    And(Box<Self>, Box<Self>),
-    Or(Box<Self>, Box<Self>),
+    And(Vec<Self>),
+    Or(Vec<Self>),
 }
 
 /// What of a test is looked at.
@@ -92,8 +92,8 @@ impl Expr {
             Self::All => true,
             Self::None => false,
             Self::Not(expr) => !expr.accepts(test, name),
-            Self::And(one, other) => one.accepts(test, name) && other.accepts(test, name),
-            Self::Or(one, other) => one.accepts(test, name) || other.accepts(test, name),
+            Self::And(all) => all.iter().all(|expr| expr.accepts(test, name)),
+            Self::Or(all) => all.iter().any(|expr| expr.accepts(test, name)),
             Self::Matches(subject, matcher) => matcher.matches(match subject {
                 Subject::Test => name,
                 Subject::Package => &test.package,
@@ -152,7 +152,7 @@ impl fmt::Display for Mistake {
         let start = before.rfind('\n').map_or(0, |end| end + 1);
         let line = self.text[start..].lines().next().unwrap_or_default();
         let column = self.text[start..self.at].chars().count();
-        write!(f, "{}\n  {line}\n  {:column$}^", self.what, "")
+        write!(f, "{}\n  {line}\n  {}^", self.what, " ".repeat(column))
     }
 }
 
@@ -204,28 +204,28 @@ impl<'a> Parser<'a> {
     }
 
     fn union(&mut self) -> Result<Expr, Mistake> {
-        let mut expr = self.intersection()?;
+        let mut all = vec![self.intersection()?];
         loop {
             self.space();
             self.no_foreign_operator()?;
             if !(self.word("or") || self.symbol("|") || self.symbol("+")) {
-                return Ok(expr);
+                return Ok(Expr::Or(all));
             }
-            expr = Expr::Or(Box::new(expr), Box::new(self.intersection()?));
+            all.push(self.intersection()?);
         }
     }
 
     fn intersection(&mut self) -> Result<Expr, Mistake> {
-        let mut expr = self.basic()?;
+        let mut all = vec![self.basic()?];
         loop {
             self.space();
             self.no_foreign_operator()?;
             if self.word("and") || self.symbol("&") {
-                expr = Expr::And(Box::new(expr), Box::new(self.basic()?));
+                all.push(self.basic()?);
             } else if self.symbol("-") {
-                expr = Expr::And(Box::new(expr), Box::new(Expr::Not(Box::new(self.basic()?))));
+                all.push(Expr::Not(Box::new(self.basic()?)));
             } else {
-                return Ok(expr);
+                return Ok(Expr::And(all));
             }
         }
     }

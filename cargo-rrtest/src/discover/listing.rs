@@ -34,13 +34,16 @@ pub(crate) enum Listing {
 impl Listing {
     /// Ask a binary: `ask` gives its answer to arguments.
     pub(crate) fn of<E>(mut ask: impl FnMut(&[&str]) -> Result<Answer, E>) -> Result<Self, E> {
-        let [all, ignored] =
-            [ask(&["--list", "--format", "terse"])?, ask(&["--list", "--format", "terse", "--ignored"])?];
-        if !all.success {
-            let said =
-                [&all.stderr, &all.stdout].into_iter().map(|text| text.trim()).find(|text| !text.is_empty());
+        const TERSE: &[&str] = &["--list", "--format", "terse"];
+        const IGNORED: &[&str] = &["--list", "--format", "terse", "--ignored"];
+        let [all, ignored] = [ask(TERSE)?, ask(IGNORED)?];
+        // Without the second answer, tests marked `#[ignore]` would be run as others are, and pass without having run.
+        let asked = [(TERSE, &all), (IGNORED, &ignored)];
+        if let Some((args, answer)) = asked.into_iter().find(|(_, answer)| !answer.success) {
+            let said = [&answer.stderr, &answer.stdout];
+            let said = said.into_iter().map(|text| text.trim()).find(|text| !text.is_empty());
             let said = said.map(|text| format!(":\n{text}")).unwrap_or_default();
-            return Ok(Self::Unknown(format!("`--list --format terse` fails{said}")));
+            return Ok(Self::Unknown(format!("`{}` fails{said}", args.join(" "))));
         }
         let (names, noise) = split(&all.stdout);
         let (ignored, ignored_noise) = split(&ignored.stdout);
@@ -86,7 +89,7 @@ fn count(answer: &Answer) -> Option<usize> {
         .find(|line| line.ends_with(" benchmarks") || line.ends_with(" benchmark"))?;
     let (tests, benchmarks) = line.split_once(", ")?;
     let number = |text: &str| text.split_once(' ')?.0.parse::<usize>().ok();
-    Some(number(tests)? + number(benchmarks)?)
+    number(tests)?.checked_add(number(benchmarks)?)
 }
 
 #[cfg(test)]
@@ -121,6 +124,17 @@ mod tests {
     fn named(tests: &[(&str, bool)], noise: Option<&str>) -> Listing {
         let tests = tests.iter().map(|(name, ignored)| ((*name).to_owned(), *ignored)).collect();
         Listing::Tests { tests, noise: noise.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_binary_that_does_not_say_which_are_ignored_has_not_said_what_it_has() {
+        let mut libtest = libtest(&["a", "b"], "");
+        let ask = |args: &[&str]| {
+            let success = !args.contains(&"--ignored");
+            libtest(args).map(|answer| Answer { success, stderr: "no more threads".into(), ..answer })
+        };
+        let Ok(Listing::Unknown(why)) = Listing::of(ask) else { panic!("known") };
+        assert!(why.contains("--ignored` fails:\nno more threads"), "{why}");
     }
 
     #[test]

@@ -21,7 +21,10 @@ use serde::{Deserialize, Serialize};
 use super::listing::{Answer, Listing};
 use super::secrets::Secrets;
 use crate::base::exit::{CliError, Status};
-use crate::base::group;
+use crate::base::{group, words};
+
+/// What is read of an answer at most, in bytes.
+const MOST_SAID: u64 = 64 << 20;
 
 /// The hidden command that cargo calls.
 pub(crate) const COMMAND: &str = "__capture";
@@ -141,15 +144,28 @@ fn ask(program: &Program, args: &[&str], stop: &AtomicBool) -> Result<Answer, Cl
     // The pipes end with the last process that holds them, so the guard must outlive the reading.
     let (stdout, stderr) = thread::scope(|scope| {
         scope.spawn(move || group::guard(group, &finished, stop, LIST_TIMEOUT));
-        let stderr = scope.spawn(|| text(stderr));
-        let answers = (text(stdout), stderr.join().unwrap_or_default());
+        let stderr = scope.spawn(|| said(stderr));
+        let answers = (said(stdout), stderr.join().unwrap_or_default());
         drop(done);
         answers
     });
     let status = child.wait();
     let status = status
         .map_err(|error| CliError::os(format!("cannot wait for {}", program.path.display()), &error))?;
-    Ok(Answer { success: status.success(), stdout, stderr })
+    match (stdout, stderr) {
+        (Some(stdout), Some(stderr)) => Ok(Answer { success: status.success(), stdout, stderr }),
+        _ => {
+            let stderr = format!("it prints more than {}", words::size(MOST_SAID));
+            Ok(Answer { stderr, ..Answer::default() })
+        }
+    }
+}
+
+/// What a binary has said by the end of a pipe; none if that is more than any list of tests has. Whoever goes on writing
+/// then writes to nobody.
+fn said(pipe: Option<impl Read>) -> Option<String> {
+    let text = text(pipe.map(|pipe| pipe.take(MOST_SAID + 1)));
+    (text.len() as u64 <= MOST_SAID).then_some(text)
 }
 
 /// What a pipe has until its end or an error.
@@ -159,4 +175,17 @@ pub(crate) fn text(pipe: Option<impl Read>) -> String {
         let _ends = pipe.read_to_end(&mut bytes);
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn what_never_ends_is_not_read_to_its_end() {
+        assert_eq!(said(Some(&b"a: test\n"[..])).as_deref(), Some("a: test\n"));
+        assert_eq!(said(Some(io::repeat(b'x'))), None);
+    }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use rrtest_engine::Error;
 use rrtest_engine::explain::near::neighbours;
 use rrtest_engine::schedule::script::{Noted, Script};
 
@@ -36,19 +37,26 @@ pub(crate) struct Again {
     pub(crate) failing: Option<Script>,
 }
 
-/// Tries the schedule of an explanation, and those in its neighbourhood, until one fails.
+/// Tries the schedule of an explanation, and those in its neighbourhood, until one fails: attempts as `job` says.
+///
+/// # Errors
+/// If one cannot be recorded.
 pub(crate) fn again(
     setting: &Setting<'_>,
-    test: &Arc<Test>,
-    level: Level,
+    job: &Job,
     old: &Explanation,
     core: usize,
     stop: &AtomicBool,
     time: Duration,
-) -> Again {
-    let case = case(setting, test, level, old);
+) -> Result<Again, Error> {
+    let case = case(setting, job.clone());
     let until = Instant::now() + time;
     let mut bench = Bench::new(setting, &case, core, stop, until);
+    let found = tried(&mut bench, old);
+    bench.error.map_or(Ok(found), Err)
+}
+
+fn tried(bench: &mut Bench<'_>, old: &Explanation) -> Again {
     let mut found = Again::default();
     let mapping = Mapping::of(&old.script, &old.windows);
     let seen = mapping.scout().and_then(|scout| bench.record(&scout)).map(|recording| recording.marks);
@@ -57,7 +65,7 @@ pub(crate) fn again(
     let mut scripts = vec![moved.clone()];
     scripts.extend((moved != old.script).then(|| old.script.clone()));
     for script in &scripts {
-        let own = rate(&mut bench, RUNS, |_| script.clone());
+        let own = rate(bench, RUNS, |_| script.clone());
         found.near.runs += own.runs;
         found.near.failed += own.failed;
         if own.failed > 0 {
@@ -66,7 +74,7 @@ pub(crate) fn again(
         }
     }
     for script in scripts.iter().flat_map(|script| neighbours(script, REACH)) {
-        let own = rate(&mut bench, 1, |_| script.clone());
+        let own = rate(bench, 1, |_| script.clone());
         found.near.runs += own.runs;
         found.near.failed += own.failed;
         if own.failed > 0 {
@@ -76,22 +84,23 @@ pub(crate) fn again(
     }
     // All other interleavings with as many preemptions, as far as there is time.
     let before = bench.runs;
-    found.failing = explore(&mut bench, old.script.preemptions().clamp(1, 2), until);
+    let until = bench.until;
+    found.failing = explore(bench, old.script.preemptions().clamp(1, 2), until);
     found.near.runs += bench.runs - before;
     found.near.failed += u64::from(found.failing.is_some());
     found
 }
 
-/// The job that makes an attempt by a script.
-pub(crate) fn job(test: &Arc<Test>, level: Level, old: &Explanation, script: Option<Script>) -> Job {
+/// The job that makes an attempt at a test with a seed.
+pub(crate) fn job(test: &Arc<Test>, level: Level, seed: Seed) -> Job {
     Job {
         test: Arc::clone(test),
         level,
         number: 1,
-        seed: old.seed.parse().unwrap_or(Seed(0)),
+        seed,
         order: Order::Usual,
         branches: Vec::new(),
-        script,
+        script: None,
         pinned: None,
         measure: false,
         patience: None,
@@ -100,11 +109,10 @@ pub(crate) fn job(test: &Arc<Test>, level: Level, old: &Explanation, script: Opt
     }
 }
 
-fn case(setting: &Setting<'_>, test: &Arc<Test>, level: Level, old: &Explanation) -> Case {
-    let job = job(test, level, old, None);
-    let plan = job.seed.plan(test.strategies(setting.strategies));
+fn case(setting: &Setting<'_>, job: Job) -> Case {
+    let plan = job.seed.plan(job.test.strategies(setting.strategies));
     Case {
-        surprises: setting.surprises_of(test, plan.strategy),
+        surprises: setting.surprises_of(&job.test, plan.strategy),
         plan,
         noted: Noted::default(),
         fingerprint: None,

@@ -88,13 +88,18 @@ pub(crate) fn explain(
         let explained = Explained {
             test: case.job.test.clone(),
             number: case.job.number,
+            pinned: case.job.pinned.clone(),
             explanation,
             replaced: trace.is_some(),
             trace: trace.unwrap_or_else(|| case.trace.clone()),
         };
         Ok(Answer { explained, warning })
     };
+    let broken = |bench: &Bench<'_>| bench.error.as_ref().map(|error| not(&error.to_string()));
     let Some(again) = fails_again(&mut bench) else {
+        if let Some(why) = broken(&bench) {
+            return Err(why);
+        }
         if bench.is_over() {
             let time = words::rounded(time);
             return Err(not(&format!(
@@ -104,10 +109,20 @@ pub(crate) fn explain(
         return told(explanation(&bench, Needs::Unknown, &before), None, None);
     };
     let smallest = smallest(&mut bench, &again);
-    let needs = needs(&mut bench, &smallest);
+    let Some(needs) = needs(&mut bench, &smallest) else {
+        return Err(broken(&bench).unwrap_or_else(|| {
+            let time = words::rounded(time);
+            not(&format!(
+                "other schedules were not tried within {time}\n  --explain DURATION gives it more time"
+            ))
+        }));
+    };
     let mut found = explanation(&bench, needs.0, &smallest);
     found.without = needs.1;
     let recording = tell(&mut bench, smallest, &mut found);
+    if let Some(why) = broken(&bench) {
+        return Err(why);
+    }
     found.experiments = bench.runs;
     found.seconds = start.elapsed().as_secs_f64();
     // What fails under any schedule is as well shown by the first trace. All else is to be found in the trace, even if its
@@ -201,13 +216,14 @@ pub(super) fn explore(bench: &mut Bench<'_>, bound: usize, until: Instant) -> Op
     None
 }
 
-/// Returns what a smallest script means; for one that needs neither preemption nor surprise, how often others fail.
-fn needs(bench: &mut Bench<'_>, script: &Script) -> (Needs, Rate) {
+/// Returns what a smallest script means; for one that needs neither preemption nor surprise, how often others fail. None
+/// if there was no time to try one of them.
+fn needs(bench: &mut Bench<'_>, script: &Script) -> Option<(Needs, Rate)> {
     if script.preemptions() > 0 {
-        return (Needs::Preemptions, Rate::default());
+        return Some((Needs::Preemptions, Rate::default()));
     }
     if script.surprises() > 0 {
-        return (Needs::Surprises, Rate::default());
+        return Some((Needs::Surprises, Rate::default()));
     }
     let mut others = Rate::default();
     for number in 0..OTHERS {
@@ -217,8 +233,8 @@ fn needs(bench: &mut Bench<'_>, script: &Script) -> (Needs, Rate) {
         others.runs += 1;
         others.failed += u64::from(bench.is_same(&recording));
     }
-    let all = others.runs > 0 && others.failed == others.runs;
-    (if all { Needs::Nothing } else { Needs::Order }, others)
+    let needs = if others.failed == others.runs { Needs::Nothing } else { Needs::Order };
+    (others.runs > 0).then_some((needs, others))
 }
 
 /// Finds the windows of a script's preemptions and the effect of all, and puts them into words. Returns the recording that

@@ -86,6 +86,8 @@ impl Reporter for Display {
 fn tells_of_output(event: &RunEvent) -> bool {
     match event {
         RunEvent::Attempt(attempt) => attempt.outcome != Outcome::Passed,
+        // These name what the test has named: files, threads.
+        RunEvent::Interference(_) | RunEvent::Explained(_) | RunEvent::Verified(_) => true,
         RunEvent::Warning(_) | RunEvent::NotBuilt(_) => true,
         _ => false,
     }
@@ -247,7 +249,7 @@ fn write_attempt(text: &mut impl Write, attempt: &Attempt, manner: Manner) -> io
 }
 
 fn write_explained(text: &mut impl Write, explained: &Explained) -> io::Result<()> {
-    let Explained { test, number, explanation, trace, replaced } = explained;
+    let Explained { test, number, pinned: _, explanation, trace, replaced } = explained;
     write!(text, "{GOOD}   Explained{GOOD:#} {BOLD}{}{BOLD:#} {}", test.binary, test.title())?;
     writeln!(text, " {DIM}({}){DIM:#}", words::attempt(*number))?;
     for line in explanation.lines() {

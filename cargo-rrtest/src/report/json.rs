@@ -1,8 +1,8 @@
 //! The report for programs: one JSON object a line on standard output.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
 
 use rrtest_engine::ending::Ending;
 use serde::Serialize;
@@ -109,7 +109,7 @@ struct AttemptLine<'a> {
     /// What those in time have done, a sentence each, where the attempt failed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     struck: Vec<String>,
-    trace: Option<&'a Path>,
+    trace: Option<Cow<'a, str>>,
     verified: Option<bool>,
     /// Only for tests together.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -181,7 +181,7 @@ struct ExplanationLine<'a> {
     /// None for the binary's tests together.
     test: Option<&'a str>,
     attempt: u64,
-    trace: &'a Path,
+    trace: Cow<'a, str>,
     /// In words, a line each.
     lines: Vec<String>,
     explanation: &'a Explanation,
@@ -189,13 +189,13 @@ struct ExplanationLine<'a> {
 
 impl<'a> From<&'a Explained> for ExplanationLine<'a> {
     fn from(explained: &'a Explained) -> Self {
-        let Explained { test, number, explanation, trace, replaced: _ } = explained;
+        let Explained { test, number, pinned: _, explanation, trace, replaced: _ } = explained;
         Self {
             package: &test.package,
             binary: &test.binary,
             test: test.name.as_deref(),
             attempt: *number,
-            trace: &trace.path,
+            trace: trace.path.to_string_lossy(),
             lines: explanation.lines(),
             explanation,
         }
@@ -315,7 +315,7 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
             } else {
                 Vec::new()
             },
-            trace: attempt.trace.as_ref().map(|kept| kept.path.as_path()),
+            trace: attempt.trace.as_ref().map(|kept| kept.path.to_string_lossy()),
             verified: attempt.trace.as_ref().map(|kept| kept.verified),
             failed_tests: attempt.test.is_together().then_some(attempt.failed_tests.as_slice()),
             order: attempt.ran.as_ref(),

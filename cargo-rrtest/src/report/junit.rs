@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
@@ -57,6 +58,8 @@ struct NonSuccess {
     outcome: Option<Outcome>,
     /// Which attempt it was; none if there was none.
     number: Option<u64>,
+    /// The file of the pin that was tried, if it was one.
+    pinned: Option<Arc<str>>,
     seed: Option<String>,
     message: String,
     stdout: String,
@@ -96,7 +99,9 @@ impl JUnit {
     /// Adds an explanation to what is told of its attempt.
     fn explain(&mut self, explained: &Explained) {
         let Some(told) = self.told.get_mut(&explained.test.which()) else { return };
-        let of = |failure: &&mut NonSuccess| failure.number == Some(explained.number);
+        let of = |failure: &&mut NonSuccess| {
+            (failure.number, &failure.pinned) == (Some(explained.number), &explained.pinned)
+        };
         if let Some(failure) = told.worst.iter_mut().chain(&mut told.further).find(of) {
             failure.message = format!("{}\n{}", failure.message, explained.explanation.lines().join("\n"));
         }
@@ -171,6 +176,7 @@ impl NonSuccess {
         Self {
             outcome: Some(attempt.outcome),
             number: Some(attempt.number),
+            pinned: attempt.pinned.clone(),
             seed: Some(attempt.seed.to_string()),
             message: message.join("\n"),
             stdout,

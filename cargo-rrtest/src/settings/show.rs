@@ -2,7 +2,7 @@
 
 use super::layers::Settings;
 use super::overrides::Override;
-use crate::base::words::visible;
+use crate::base::words::{visible, width};
 
 /// Every setting with its value and where that comes from.
 pub(crate) fn text(settings: &Settings) -> String {
@@ -15,8 +15,7 @@ pub(crate) fn text(settings: &Settings) -> String {
                 .map(|cell| visible(&cell).replace('\n', " "))
         })
         .collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let (key, value) = (width(0), width(1));
+    let [key, value] = [0, 1].map(|column: usize| width(rows.iter().map(|row| &row[column])));
     let mut text = format!("profile {}\n\n", visible(profile));
     for row in &rows {
         let [name, set, source] = row;

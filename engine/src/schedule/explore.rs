@@ -74,6 +74,12 @@ impl Explorer {
         Some(next)
     }
 
+    /// Takes back a schedule of which nothing has been learned: it is tried again.
+    pub fn give_back(&mut self, schedule: Schedule) {
+        self.under_way = self.under_way.saturating_sub(1);
+        self.pending.push_front(schedule);
+    }
+
     /// Whether there is a schedule to try now.
     #[must_use]
     pub fn has_next(&self) -> bool {
@@ -218,6 +224,15 @@ mod tests {
         let second = explorer.take().unwrap();
         explorer.ended(&second, &run(&second, 1, 0));
         assert!(explorer.is_complete());
+    }
+
+    #[test]
+    fn one_that_was_given_back_is_still_to_be_tried() {
+        let mut explorer = Explorer::new(1);
+        let first = explorer.take().unwrap();
+        explorer.give_back(first.clone());
+        assert!(!explorer.is_over() && explorer.explored() == 0);
+        assert_eq!(explorer.take(), Some(first));
     }
 
     #[test]

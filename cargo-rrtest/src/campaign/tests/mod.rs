@@ -13,9 +13,9 @@ use rrtest_engine::keep::Kept;
 use rrtest_engine::patience::{Effort, Limit};
 use rrtest_engine::program::Program;
 use rrtest_engine::record::{ForkServer, Options, Outsiders, Processor, Recording, Stdin, Time};
-use rrtest_engine::schedule::Plan;
 use rrtest_engine::schedule::portfolio::Measured;
 use rrtest_engine::schedule::surprise::{Struck, Surprise};
+use rrtest_engine::schedule::{Plan, StrategyName};
 use rrtest_engine::trace::event::Stream;
 use rrtest_engine::trace::log::Log;
 use serde_json::Value;
@@ -305,6 +305,20 @@ fn a_trace_that_does_not_replay_is_our_error_and_the_hunt_goes_on() {
     let summary = run.summary.expect("a summary");
     assert_eq!((summary.failures, summary.errors), (0, u64::from(MAX_ERRORS)), "until the test is left out");
     assert!(run.seen.iter().all(|(_, outcome, kept)| *outcome == Outcome::Error && *kept));
+}
+
+#[test]
+fn a_schedule_that_could_not_be_tried_is_tried_again() {
+    let script: Script = |_, number| match number {
+        1 => Err(Error::Bug { what: "no process".into() }),
+        _ => Ok(PASS),
+    };
+    let systematic = Agenda { strategies: vec![StrategyName::Systematic], bound: Some(1), ..schedule() };
+    let run = campaign(&["a"], Agenda { runs: None, until_fail: true, ..systematic }, script, true);
+    let summary = run.summary.expect("a summary");
+    let outcomes: Vec<_> = run.seen.iter().map(|(_, outcome, _)| *outcome).collect();
+    assert_eq!(outcomes, [Outcome::Error, Outcome::Passed], "{summary:?}");
+    assert!(summary.explored[0].complete, "{summary:?}");
 }
 
 #[test]

@@ -17,7 +17,10 @@ pub(super) fn script(scene: &Scene<'_>) -> String {
     let program = if carried.is_file() { carried } else { program.into() };
     let mut text =
         String::from("settings set interpreter.echo-commands false\nsettings set auto-confirm true\n");
-    text += &format!("target create \"{}\"\n", program.display());
+    // The name is the trace's, and each line of this a command.
+    if let Some(program) = quoted(&program.to_string_lossy()) {
+        text += &format!("target create {program}\n");
+    }
     text += &format!("settings append target.exec-search-paths \"{}\"\n", files.display());
     text += &format!("process connect --plugin gdb-remote unix-connect://{}\n", socket.display());
     for Ours { name, .. } in COMMANDS.iter().filter(|command| !command.moves) {
@@ -27,6 +30,13 @@ pub(super) fn script(scene: &Scene<'_>) -> String {
         text += &format!("thread select {thread}\nframe select {frame}\n");
     }
     text + "settings set interpreter.echo-commands true\n"
+}
+
+/// Text in double quotes, as lldb reads it; none if it has characters that nothing can stand for there.
+fn quoted(text: &str) -> Option<String> {
+    let escaped = |c: char| if "\\\"`".contains(c) { format!("\\{c}") } else { c.to_string() };
+    let is_plain = !text.chars().any(char::is_control);
+    is_plain.then(|| format!("\"{}\"", text.chars().map(escaped).collect::<String>()))
 }
 
 #[cfg(test)]
@@ -56,5 +66,9 @@ mod tests {
         assert!(here.contains("command alias when ") && !here.contains("alias seek"), "{here}");
         let elsewhere = script(&Scene { program: "/bin/other", ..scene });
         assert!(elsewhere.contains("target create \"/bin/other\"\n"), "{elsewhere}");
+        let hostile = script(&Scene { program: "/bin/a\"\nplatform shell id", ..scene });
+        assert!(!hostile.contains("target create") && !hostile.contains("shell"), "{hostile}");
+        let odd = script(&Scene { program: "/bin/a\"`b", ..scene });
+        assert!(odd.contains("target create \"/bin/a\\\"\\`b\"\n"), "{odd}");
     }
 }

@@ -1,6 +1,7 @@
 //! The failures of a run, one for each test: the first of its attempts that failed, or that ended for a reason of ours.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::place::{Place, Sources};
 use super::runner::Runner;
@@ -32,6 +33,8 @@ pub(super) struct Failure {
     pub(super) place: Option<Place>,
     /// The attempt that failed; none if there was none.
     pub(super) attempt: Option<u64>,
+    /// The file of the pin that was tried, if it was one.
+    pub(super) pinned: Option<Arc<str>>,
     /// Its seed.
     pub(super) seed: Option<String>,
     /// The traces that are kept of the test's failures.
@@ -55,6 +58,7 @@ impl Failure {
             explanation: None,
             place: sources.of(attempt),
             attempt: Some(attempt.number),
+            pinned: attempt.pinned.clone(),
             seed: Some(attempt.seed.to_string()),
             traces: Vec::new(),
             output: end(&output::both(&attempt.output), OUTPUT).to_owned(),
@@ -118,11 +122,13 @@ impl Failures {
 
     /// Takes notice of what a failure needs.
     pub(super) fn explain(&mut self, explained: &Explained) {
-        let Explained { test, number, explanation, trace, replaced: _ } = explained;
+        let Explained { test, number, pinned, explanation, trace, replaced: _ } = explained;
         if !self.kept.contains(&trace.path) {
             self.kept.push(trace.path.clone());
         }
-        let of = |failure: &&mut Failure| failure.test == test.which() && failure.attempt == Some(*number);
+        let of = |failure: &&mut Failure| {
+            failure.test == test.which() && (failure.attempt, &failure.pinned) == (Some(*number), pinned)
+        };
         if let Some(failure) = self.all.iter_mut().find(of) {
             failure.explanation = Some(explanation.lines().join("\n"));
             if !failure.traces.contains(&trace.path) {
@@ -144,6 +150,7 @@ impl Failures {
             explanation: None,
             place: sources.of_test(&never.test),
             attempt: None,
+            pinned: None,
             seed: None,
             output: String::new(),
         });

@@ -86,8 +86,14 @@ fn their_links_lead_somewhere(_: &Harness) {
     let mut followed = 0;
     for page in documents(&["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"]) {
         let text = fs::read_to_string(&page).expect("a text");
-        let links = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link);
-        for link in links {
+        let inline = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link);
+        // `[text][label]`, with the label's link at the end of the page.
+        let defined =
+            text.lines().filter(|line| line.starts_with('[')).filter_map(|line| line.split_once("]: "));
+        let labels: Vec<&str> = defined.clone().map(|(label, _)| &label[1..]).collect();
+        let used = text.split("][").skip(1).filter_map(|rest| rest.split_once(']')).map(|(label, _)| label);
+        used.for_each(|label| assert!(labels.contains(&label), "{}: {label}", page.display()));
+        for link in inline.chain(defined.map(|(_, link)| link)) {
             let (link, base) = match link.strip_prefix(&here) {
                 Some(link) => (link, root()),
                 None if link.contains("://") => continue,
